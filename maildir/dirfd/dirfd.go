@@ -1,0 +1,380 @@
+// Package dirfd gives access to files by directory handle (openat and its
+// relatives), one path component at a time.
+//
+// A Maildir may belong to a hostile local user, who can put symbolic links,
+// FIFOs or devices where a message or a folder is expected and may swap
+// directories while an operation runs. Nothing in this package follows a
+// symbolic link, waits on a FIFO, or resolves more than one component below a
+// handle, so an operation acts inside the directory that was opened or fails.
+package dirfd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotRegular says that a name stands for something that is no regular file
+// (a symbolic link, a directory, a FIFO, a device, a socket), which this
+// program neither reads nor waits on.
+var ErrNotRegular = errors.New("not a regular file")
+
+// ErrBadName says that a name is empty, ".", "..", or holds a slash or a NUL.
+var ErrBadName = errors.New("not a single file name")
+
+// Dir is an open directory. All methods may be called concurrently; after
+// Close they fail with fs.ErrClosed.
+type Dir struct {
+	path string // for error texts only
+
+	mu   sync.RWMutex // held for reading during system calls, so that Close cannot reuse the number under them
+	fd   int
+	open bool
+}
+
+// Open opens the directory at path, following symbolic links: the path comes
+// from the operator's configuration and is trusted.
+func Open(path string) (*Dir, error) {
+	fd, err := retry(func() (int, error) {
+		return unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return nil, &fs.PathError{Op: "open directory", Path: path, Err: err}
+	}
+	return &Dir{path: path, fd: fd, open: true}, nil
+}
+
+// Path returns the path by which the directory was reached, for messages to
+// people. It may be out of date.
+func (d *Dir) Path() string { return d.path }
+
+// Close gives the handle back.
+func (d *Dir) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.open {
+		return fs.ErrClosed
+	}
+	d.open = false
+	return unix.Close(d.fd)
+}
+
+// OpenDir opens the directory name inside d. It fails on a symbolic link.
+func (d *Dir) OpenDir(name string) (*Dir, error) {
+	var sub *Dir
+	err := d.do("open directory", name, func(fd int) error {
+		n, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err == nil {
+			sub = &Dir{path: d.join(name), fd: n, open: true}
+		}
+		return err
+	})
+	return sub, err
+}
+
+// Open opens the regular file name for reading. A symbolic link or anything
+// else that is no regular file gives ErrNotRegular, at once.
+func (d *Dir) Open(name string) (*os.File, error) {
+	return d.openRegular(name, unix.O_RDONLY)
+}
+
+// OpenAppend opens the existing regular file name for appending.
+func (d *Dir) OpenAppend(name string) (*os.File, error) {
+	return d.openRegular(name, unix.O_WRONLY|unix.O_APPEND)
+}
+
+func (d *Dir) openRegular(name string, flags int) (*os.File, error) {
+	var f *os.File
+	err := d.do("open", name, func(fd int) error {
+		n, err := unix.Openat(fd, name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			if err == unix.ELOOP || err == unix.ENXIO {
+				return ErrNotRegular
+			}
+			return err
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(n, &st); err != nil {
+			_ = unix.Close(n)
+			return err
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFREG {
+			_ = unix.Close(n)
+			return ErrNotRegular
+		}
+		// O_NONBLOCK has no meaning for a regular file, but os.NewFile would
+		// hand a non-blocking descriptor to the network poller.
+		if err := unix.SetNonblock(n, false); err != nil {
+			_ = unix.Close(n)
+			return err
+		}
+		f = os.NewFile(uintptr(n), d.join(name))
+		return nil
+	})
+	return f, err
+}
+
+// Create creates the file name for writing and fails with fs.ErrExist if
+// anything has that name. The mode is exact: the umask does not lessen it.
+func (d *Dir) Create(name string, mode fs.FileMode) (*os.File, error) {
+	var f *os.File
+	err := d.do("create", name, func(fd int) error {
+		n, err := unix.Openat(fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, uint32(mode.Perm()))
+		if err != nil {
+			return err
+		}
+		if mode.Perm()&^0o600 != 0 {
+			if err := unix.Fchmod(n, uint32(mode.Perm())); err != nil {
+				_ = unix.Close(n)
+				_ = unix.Unlinkat(fd, name, 0)
+				return err
+			}
+		}
+		f = os.NewFile(uintptr(n), d.join(name))
+		return nil
+	})
+	return f, err
+}
+
+// ReadFile reads the regular file name, at most limit bytes of it; a longer
+// one is an error.
+func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
+	f, err := d.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() > limit {
+		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: fmt.Errorf("file has %d bytes, the limit is %d", st.Size(), limit)}
+	}
+	buf := make([]byte, st.Size())
+	n, err := f.ReadAt(buf, 0)
+	if err != nil && n < len(buf) {
+		// The file got shorter meanwhile: what was read is what there is.
+		return buf[:n], nil
+	}
+	return buf, nil
+}
+
+// Stat is what the kernel says of one name.
+type Stat struct {
+	Size       int64
+	Mode       fs.FileMode // type and permission bits
+	Dev, Ino   uint64
+	Nlink      uint64
+	UID, GID   uint32
+	Mtime      time.Time
+	Ctime      time.Time
+	Atime      time.Time
+	blocks512n int64
+}
+
+// Regular tells whether the name is a regular file.
+func (s Stat) Regular() bool { return s.Mode.IsRegular() }
+
+// Allocated returns how many bytes of disk the file takes; far less than Size
+// for a sparse file.
+func (s Stat) Allocated() int64 { return s.blocks512n * 512 }
+
+// Lstat describes name without following a symbolic link.
+func (d *Dir) Lstat(name string) (Stat, error) {
+	var st unix.Stat_t
+	err := d.do("stat", name, func(fd int) error {
+		return unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	return fromUnix(&st), err
+}
+
+// Stat describes the directory itself.
+func (d *Dir) Stat() (Stat, error) {
+	var st unix.Stat_t
+	err := d.self("stat", func(fd int) error { return unix.Fstat(fd, &st) })
+	return fromUnix(&st), err
+}
+
+func fromUnix(st *unix.Stat_t) Stat {
+	mode := fs.FileMode(st.Mode & 0o777)
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		mode |= fs.ModeDir
+	case unix.S_IFLNK:
+		mode |= fs.ModeSymlink
+	case unix.S_IFIFO:
+		mode |= fs.ModeNamedPipe
+	case unix.S_IFSOCK:
+		mode |= fs.ModeSocket
+	case unix.S_IFCHR:
+		mode |= fs.ModeDevice | fs.ModeCharDevice
+	case unix.S_IFBLK:
+		mode |= fs.ModeDevice
+	}
+	if st.Mode&unix.S_ISGID != 0 {
+		mode |= fs.ModeSetgid
+	}
+	return Stat{
+		Size: st.Size, Mode: mode, Dev: uint64(st.Dev), Ino: st.Ino, Nlink: uint64(st.Nlink),
+		UID: st.Uid, GID: st.Gid, blocks512n: st.Blocks,
+		Mtime: time.Unix(st.Mtim.Unix()), Ctime: time.Unix(st.Ctim.Unix()), Atime: time.Unix(st.Atim.Unix()),
+	}
+}
+
+// Rename moves name to newName in the directory to, replacing what is there.
+func (d *Dir) Rename(name string, to *Dir, newName string) error {
+	return d.two("rename", name, to, newName, func(a, b int) error {
+		return unix.Renameat(a, name, b, newName)
+	})
+}
+
+// RenameNoReplace moves name to newName in the directory to and fails with
+// fs.ErrExist if that name is taken. File systems without renameat2 get a
+// link and an unlink, with the same result for a reader of the new name.
+func (d *Dir) RenameNoReplace(name string, to *Dir, newName string) error {
+	return d.two("rename", name, to, newName, func(a, b int) error {
+		err := unix.Renameat2(a, name, b, newName, unix.RENAME_NOREPLACE)
+		if err != unix.EINVAL && err != unix.ENOSYS {
+			return err
+		}
+		if err := unix.Linkat(a, name, b, newName, 0); err != nil {
+			return err
+		}
+		return unix.Unlinkat(a, name, 0)
+	})
+}
+
+// Link makes newName in the directory to a hard link of name; fs.ErrExist if
+// that name is taken.
+func (d *Dir) Link(name string, to *Dir, newName string) error {
+	return d.two("link", name, to, newName, func(a, b int) error {
+		return unix.Linkat(a, name, b, newName, 0)
+	})
+}
+
+// Remove unlinks the file name.
+func (d *Dir) Remove(name string) error {
+	return d.do("remove", name, func(fd int) error { return unix.Unlinkat(fd, name, 0) })
+}
+
+// RemoveDir removes the empty directory name.
+func (d *Dir) RemoveDir(name string) error {
+	return d.do("remove directory", name, func(fd int) error {
+		return unix.Unlinkat(fd, name, unix.AT_REMOVEDIR)
+	})
+}
+
+// Mkdir creates the directory name with exactly this mode.
+func (d *Dir) Mkdir(name string, mode fs.FileMode) error {
+	return d.do("create directory", name, func(fd int) error {
+		bits := uint32(mode.Perm())
+		if err := unix.Mkdirat(fd, name, bits); err != nil {
+			return err
+		}
+		if mode.Perm()&^0o700 != 0 {
+			return unix.Fchmodat(fd, name, bits, 0)
+		}
+		return nil
+	})
+}
+
+// Chtimes sets the modification time of name; the access time is left alone.
+func (d *Dir) Chtimes(name string, mtime time.Time) error {
+	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(mtime.UnixNano())}
+	return d.do("set time of", name, func(fd int) error {
+		return unix.UtimesNanoAt(fd, name, ts, unix.AT_SYMLINK_NOFOLLOW)
+	})
+}
+
+// Chown changes the owner or group of name; -1 leaves one as it is.
+func (d *Dir) Chown(name string, uid, gid int) error {
+	return d.do("change owner of", name, func(fd int) error {
+		return unix.Fchownat(fd, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
+	})
+}
+
+// Sync makes the directory's entries durable (fsync of the directory).
+func (d *Dir) Sync() error {
+	return d.self("sync", func(fd int) error { return unix.Fsync(fd) })
+}
+
+// FreeBytes returns how much space of the file system an unprivileged program may still
+// fill, and how many files it may still create (a file system that does not
+// count files gives a huge number).
+func (d *Dir) FreeBytes() (bytes, files uint64, err error) {
+	var st unix.Statfs_t
+	err = d.self("statfs", func(fd int) error { return unix.Fstatfs(fd, &st) })
+	files = st.Ffree
+	if st.Files == 0 {
+		files = 1 << 62
+	}
+	return st.Bavail * uint64(st.Bsize), files, err
+}
+
+// do runs one system call on a single component of d.
+func (d *Dir) do(op, name string, call func(fd int) error) error {
+	if !singleName(name) {
+		return &fs.PathError{Op: op, Path: d.join(name), Err: ErrBadName}
+	}
+	err := d.self(op, call)
+	if pe, ok := err.(*fs.PathError); ok {
+		pe.Path = d.join(name)
+	}
+	return err
+}
+
+func (d *Dir) self(op string, call func(fd int) error) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if !d.open {
+		return &fs.PathError{Op: op, Path: d.path, Err: fs.ErrClosed}
+	}
+	for {
+		err := call(d.fd)
+		switch err {
+		case nil:
+			return nil
+		case unix.EINTR:
+			continue
+		}
+		return &fs.PathError{Op: op, Path: d.path, Err: err}
+	}
+}
+
+func (d *Dir) two(op, name string, to *Dir, newName string, call func(a, b int) error) error {
+	if !singleName(newName) {
+		return &fs.PathError{Op: op, Path: to.join(newName), Err: ErrBadName}
+	}
+	if d == to {
+		return d.do(op, name, func(fd int) error { return call(fd, fd) })
+	}
+	to.mu.RLock()
+	defer to.mu.RUnlock()
+	if !to.open {
+		return &fs.PathError{Op: op, Path: to.path, Err: fs.ErrClosed}
+	}
+	return d.do(op, name, func(fd int) error { return call(fd, to.fd) })
+}
+
+func (d *Dir) join(name string) string { return d.path + "/" + name }
+
+func singleName(name string) bool {
+	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
+}
+
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if err != syscall.EINTR {
+			return n, err
+		}
+	}
+}

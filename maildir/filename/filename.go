@@ -1,0 +1,224 @@
+// Package filename reads and writes the names of message files in a Maildir:
+// the base that identifies a message, and the info part that holds its flags.
+//
+// Source of the rules: http://cr.yp.to/proto/maildir.html for ":2," and its
+// flags, Courier's Maildir++ for "S=", Dovecot (maildir-filename*.c) for "W=",
+// the keyword letters a-z, and how a name that other programs extended is read.
+package filename
+
+import (
+	"math/bits"
+	"strconv"
+	"strings"
+)
+
+// Flags is the set of flags a file name can hold: six system flags and 26
+// keyword letters, exactly 32 bits.
+type Flags uint32
+
+// The flags with a capital letter. Passed is the "P" of the Maildir
+// specification (forwarded, resent or bounced).
+const (
+	Draft    Flags = 1 << iota // D
+	Flagged                    // F
+	Passed                     // P
+	Answered                   // R
+	Seen                       // S
+	Deleted                    // T
+	firstKeyword
+
+	// Keywords is the set of all 26 keyword letters.
+	Keywords = ^Flags(0) &^ (firstKeyword - 1)
+)
+
+// MaxKeywords is how many keywords a folder's letters can stand for.
+const MaxKeywords = 26
+
+const systemLetters = "DFPRST" // in ASCII order, and in the order of the bits
+
+// Keyword returns the flag of keyword letter 'a'+index, index 0 to 25.
+func Keyword(index int) Flags { return firstKeyword << index }
+
+// EachKeyword calls f with the index of each keyword in the set, ascending.
+func (f Flags) EachKeyword(fn func(index int)) {
+	for k := uint32(f / firstKeyword); k != 0; k &= k - 1 {
+		fn(bits.TrailingZeros32(k))
+	}
+}
+
+// Base returns the part of name that identifies the message: what stands
+// before the first ':'.
+func Base(name string) string {
+	if i := strings.IndexByte(name, ':'); i >= 0 {
+		return name[:i]
+	}
+	return name
+}
+
+// info returns where the flag letters begin and end in name, ok false when
+// name has none. They follow the last ':' and "2,", up to a further comma.
+func info(name string) (start, end int, ok bool) {
+	i := strings.LastIndexByte(name, ':')
+	if i < 0 || !strings.HasPrefix(name[i+1:], "2,") {
+		return 0, 0, false
+	}
+	start = i + len(":2,")
+	end = len(name)
+	if j := strings.IndexByte(name[start:], ','); j >= 0 {
+		end = start + j
+	}
+	return start, end, true
+}
+
+// FlagsOf reads the flags of a file name; a name without ":2," has none.
+// Letters that mean nothing here are passed over.
+func FlagsOf(name string) Flags {
+	start, end, ok := info(name)
+	if !ok {
+		return 0
+	}
+	var f Flags
+	for i := start; i < end; i++ {
+		f |= letterFlag(name[i])
+	}
+	return f
+}
+
+func letterFlag(c byte) Flags {
+	if c >= 'a' && c <= 'z' {
+		return Keyword(int(c - 'a'))
+	}
+	if i := strings.IndexByte(systemLetters, c); i >= 0 {
+		return 1 << i
+	}
+	return 0
+}
+
+// Regular tells whether name is exactly what WithFlags(Base(name), flags)
+// gives, so that it need not be remembered beside base and flags.
+func Regular(name string) bool {
+	return WithFlags(Base(name), FlagsOf(name)) == name
+}
+
+// WithFlags returns name with its flags replaced by f. Known letters are
+// written in ASCII order, then unknown letters in their old order, then
+// whatever further comma-separated fields the name had. A name without ":2,"
+// gets it, in place of another info part such as ":1,".
+func WithFlags(name string, f Flags) string {
+	var unknown, tail string
+	start, end, ok := info(name)
+	if ok {
+		tail = name[end:]
+		for i := start; i < end; i++ {
+			if letterFlag(name[i]) == 0 && strings.IndexByte(unknown, name[i]) < 0 {
+				unknown += name[i : i+1]
+			}
+		}
+		name = name[:start]
+	} else {
+		name = Base(name) + ":2,"
+	}
+	var b strings.Builder
+	b.Grow(len(name) + bits.OnesCount32(uint32(f)) + len(unknown) + len(tail))
+	b.WriteString(name)
+	for i := range systemLetters {
+		if f&(1<<i) != 0 {
+			b.WriteByte(systemLetters[i])
+		}
+	}
+	f.EachKeyword(func(i int) { b.WriteByte('a' + byte(i)) })
+	b.WriteString(unknown)
+	b.WriteString(tail)
+	return b.String()
+}
+
+// Sizes reads "S=" (bytes of the file) and "W=" (octets with every line end as
+// CRLF) from the fields of a base. A field that is missing or malformed gives
+// -1: the caller measures then.
+func Sizes(base string) (size, virtual int64) {
+	size, virtual = -1, -1
+	for i := 0; i < len(base); {
+		j := strings.IndexByte(base[i:], ',')
+		if j < 0 {
+			break
+		}
+		field := base[i+j+1:]
+		i += j + 1
+		if len(field) < 3 || field[1] != '=' {
+			continue
+		}
+		switch field[0] {
+		case 'S':
+			size = fieldNumber(field[2:])
+		case 'W':
+			virtual = fieldNumber(field[2:])
+		}
+	}
+	return size, virtual
+}
+
+func fieldNumber(s string) int64 {
+	if i := strings.IndexByte(s, ','); i >= 0 {
+		s = s[:i]
+	}
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return -1
+	}
+	return int64(n)
+}
+
+// HasField tells whether a base carries the field letter, as in ",U=12"
+// (mbsync's UID).
+func HasField(base string, letter byte) bool {
+	return strings.Contains(base, ","+string(letter)+"=")
+}
+
+// Ignored tells whether a directory entry is no message by its name alone:
+// names that begin with '.', and names with a line break, which the uidlist
+// could not hold. A name that begins with ':' has no base and is not ignored
+// but given a new name when it is met.
+func Ignored(name string) bool {
+	return name == "" || name[0] == '.' || strings.ContainsAny(name, "\r\n\x00/")
+}
+
+// Compare orders two names as UIDs are assigned to new messages: by the
+// leading decimal seconds, then by the digits after "M" in the second dotted
+// field, then by the rest of the name. A name without leading digits counts
+// as second 0. (Dovecot: maildir_filename_sort_cmp.)
+func Compare(a, b string) int {
+	as, ar := leadingNumber(a)
+	bs, br := leadingNumber(b)
+	if as != bs {
+		return cmp(as, bs)
+	}
+	au, ar := microseconds(ar)
+	bu, br := microseconds(br)
+	if au != bu {
+		return cmp(au, bu)
+	}
+	return strings.Compare(ar, br)
+}
+
+func cmp(a, b uint64) int {
+	if a < b {
+		return -1
+	}
+	return 1
+}
+
+func leadingNumber(s string) (uint64, string) {
+	var n uint64
+	i := 0
+	for ; i < len(s) && s[i] >= '0' && s[i] <= '9'; i++ {
+		n = n*10 + uint64(s[i]-'0')
+	}
+	return n, s[i:]
+}
+
+func microseconds(s string) (uint64, string) {
+	if !strings.HasPrefix(s, ".M") {
+		return 0, s
+	}
+	return leadingNumber(s[2:])
+}
