@@ -81,9 +81,3 @@ func (t *Tree) Separator() byte { panic("not yet") }
 
 // Prefix is the namespace prefix.
 func (t *Tree) Prefix() string { panic("not yet") }
-
-// EncodeUTF7 and DecodeUTF7 are modified UTF-7 (RFC 3501 5.1.3); decode is strict.
-func EncodeUTF7(s string) string { panic("not yet") }
-
-// DecodeUTF7 decodes strictly.
-func DecodeUTF7(s string) (string, error) { panic("not yet") }
