@@ -1,0 +1,183 @@
+// Package rig starts real mail servers and real mail clients on loopback, each
+// in a directory of its own, for the end-to-end tests and the benchmark.
+//
+// Servers and clients run as an unprivileged user when the caller is root:
+// Dovecot refuses to serve mail as root, and root does not meet the permission
+// errors that tests look for. Everything a rig starts ends with the context or
+// test that started it.
+package rig
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Identity is the user that servers and clients run as.
+type Identity struct {
+	Name, Group string
+	UID, GID    int
+	switched    bool // it is not the user of this process
+}
+
+// Self returns the identity for servers: the user of this process or, if that
+// is root, the user nobody.
+var Self = sync.OnceValue(func() Identity {
+	uid, gid := os.Getuid(), os.Getgid()
+	switched := false
+	if uid == 0 {
+		if u, err := user.Lookup("nobody"); err == nil {
+			uid, _ = strconv.Atoi(u.Uid)
+			gid, _ = strconv.Atoi(u.Gid)
+			switched = true
+		}
+	}
+	id := Identity{UID: uid, GID: gid, Name: strconv.Itoa(uid), Group: strconv.Itoa(gid), switched: switched}
+	if u, err := user.LookupId(id.Name); err == nil {
+		id.Name = u.Username
+	}
+	if g, err := user.LookupGroupId(id.Group); err == nil {
+		id.Group = g.Name
+	}
+	return id
+})
+
+// Own gives path and everything below it to the servers' user, as files would
+// be that a user's own programs made. It does nothing for an unprivileged
+// caller.
+func Own(path string) error {
+	id := Self()
+	if !id.switched {
+		return nil
+	}
+	return filepath.WalkDir(path, func(p string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		}
+		if err := os.Lchown(p, id.UID, id.GID); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	})
+}
+
+// Dir makes a new directory for a server. Its path is short, because the names
+// of Unix sockets are limited to 107 bytes. The caller removes it.
+func Dir(prefix string) (string, error) {
+	dir, err := os.MkdirTemp(os.TempDir(), prefix)
+	if err != nil {
+		return "", err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", err
+	}
+	return dir, Own(dir)
+}
+
+// FreePort returns a TCP port on 127.0.0.1 that was free a moment ago, for
+// programs that cannot be told to take any.
+func FreePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// Prepare makes cmd run as the rig's user, with home as its home directory,
+// in a process group of its own that dies with this process.
+func Prepare(cmd *exec.Cmd, home string) {
+	id := Self()
+	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if id.switched {
+		attr.Credential = &syscall.Credential{Uid: uint32(id.UID), Gid: uint32(id.GID), NoSetGroups: false}
+	}
+	cmd.SysProcAttr = attr
+	cmd.Env = append(os.Environ(), "HOME="+home, "USER="+id.Name, "LOGNAME="+id.Name, "LC_ALL=C.UTF-8", "TMPDIR="+os.TempDir())
+	cmd.WaitDelay = 5 * time.Second
+}
+
+// Process is a program that runs until it is stopped.
+type Process struct {
+	*exec.Cmd
+	done chan struct{}
+	err  error
+}
+
+// Start starts cmd, which Prepare has prepared.
+func Start(cmd *exec.Cmd) (*Process, error) {
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+	}
+	p := &Process{Cmd: cmd, done: make(chan struct{})}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Stop sends SIGTERM, waits at most grace for the process to end, kills what
+// is left of its process group, and returns what Wait returned.
+func (p *Process) Stop(grace time.Duration) error {
+	_ = p.Process.Signal(syscall.SIGTERM)
+	return p.await(grace)
+}
+
+// Kill ends the process with SIGKILL, as a crash would.
+func (p *Process) Kill() error {
+	_ = syscall.Kill(-p.Process.Pid, syscall.SIGKILL)
+	return p.await(5 * time.Second)
+}
+
+func (p *Process) await(grace time.Duration) error {
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	late := false
+	select {
+	case <-p.done:
+	case <-timer.C:
+		late = true
+	}
+	_ = syscall.Kill(-p.Process.Pid, syscall.SIGKILL)
+	<-p.done
+	if late {
+		return fmt.Errorf("%s did not end within %s of SIGTERM", filepath.Base(p.Path), grace)
+	}
+	return p.err
+}
+
+// WaitTCP waits until address accepts connections or the process ends.
+func (p *Process) WaitTCP(address string, limit time.Duration) error {
+	deadline := time.Now().Add(limit)
+	for {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("%s ended before it accepted connections: %w", filepath.Base(p.Path), p.err)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s does not accept connections at %s: %w", filepath.Base(p.Path), address, err)
+		}
+	}
+}
