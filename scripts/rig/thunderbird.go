@@ -144,7 +144,7 @@ func (t *Thunderbird) startDisplay(ctx context.Context) (string, error) {
 	}
 	line, err := bufio.NewReader(r).ReadString('\n')
 	if err != nil {
-		return "", fmt.Errorf("Xvfb named no display: %w", err)
+		return "", fmt.Errorf("virtual display: %w", err)
 	}
 	return ":" + strings.TrimSpace(line), nil
 }

@@ -1,0 +1,28 @@
+# One target a check. The tests need what scripts/test-tools lists.
+GO ?= go
+FUZZTIME ?= 60s
+N ?= 10000
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# Everything, with the real clients and Dovecot; installs them when run as root.
+.PHONY: test
+test:
+	scripts/test-tools
+	$(GO) build ./...
+	$(GO) test -race -timeout 20m -json ./... | $(GO) run ./scripts/summary
+
+.PHONY: check
+check:
+	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "not formatted by gofmt:"; echo "$$files"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+# Every fuzz target for FUZZTIME each.
+.PHONY: fuzz
+fuzz:
+	FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+# Beside Dovecot, on Maildirs of N messages.
+.PHONY: bench
+bench:
+	$(GO) run ./scripts/bench -n $(N)

@@ -1,0 +1,138 @@
+// Summary reads the events of `go test -json` from standard input and prints a
+// line a package as it ends, the full output of what failed, the reason of
+// every skip, and totals. Its exit status is that of the tests.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+// event is what cmd/test2json documents.
+type event struct {
+	Action     string
+	Package    string
+	ImportPath string
+	Test       string
+	Output     string
+	Elapsed    float64 // seconds
+}
+
+type key struct{ pkg, test string }
+
+type report struct {
+	w                       io.Writer
+	output                  map[key][]string
+	passed, failed, skipped int
+	packages, bad           int
+}
+
+func main() {
+	start := time.Now()
+	r := &report{w: os.Stdout, output: map[key][]string{}}
+	if err := r.read(os.Stdin); err != nil {
+		fmt.Fprintln(os.Stderr, "summary:", err)
+		os.Exit(1)
+	}
+	fmt.Printf("\n%d packages, %d tests passed, %d failed, %d skipped, %s\n",
+		r.packages, r.passed, r.failed, r.skipped, time.Since(start).Round(time.Second))
+	if r.bad > 0 || r.failed > 0 || r.packages == 0 {
+		fmt.Println("FAIL")
+		os.Exit(1)
+	}
+	fmt.Println("PASS")
+}
+
+func (r *report) read(in io.Reader) error {
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if len(bytes.TrimSpace(line)) > 0 {
+			var e event
+			if json.Unmarshal(line, &e) != nil {
+				fmt.Fprint(r.w, string(line)) // the go command itself speaks
+			} else {
+				r.event(e)
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (r *report) event(e event) {
+	k := key{e.Package, e.Test}
+	switch e.Action {
+	case "output":
+		r.output[k] = append(r.output[k], e.Output)
+	case "build-output":
+		fmt.Fprint(r.w, e.Output)
+	case "build-fail":
+		r.bad++
+	case "pass", "fail", "skip":
+		if e.Test == "" {
+			r.endPackage(e, k)
+		} else {
+			r.endTest(e, k)
+		}
+		delete(r.output, k)
+	}
+}
+
+func (r *report) endTest(e event, k key) {
+	switch e.Action {
+	case "pass":
+		r.passed++
+	case "fail":
+		r.failed++
+		fmt.Fprint(r.w, strings.Join(r.output[k], ""))
+	case "skip":
+		r.skipped++
+		fmt.Fprintf(r.w, "skip  %s %s%s", e.Package, e.Test, reason(r.output[k]))
+	}
+}
+
+func (r *report) endPackage(e event, k key) {
+	switch e.Action {
+	case "pass":
+		r.packages++
+		fmt.Fprintf(r.w, "ok    %7.1fs  %s\n", e.Elapsed, e.Package)
+	case "fail":
+		r.packages++
+		r.bad++
+		r.unfinished(e.Package)
+		fmt.Fprint(r.w, strings.Join(r.output[k], ""))
+		fmt.Fprintf(r.w, "FAIL  %7.1fs  %s\n", e.Elapsed, e.Package)
+	}
+}
+
+// unfinished prints what tests wrote that never ended: a panic or a time-out
+// is in the output of the test that was running.
+func (r *report) unfinished(pkg string) {
+	for k, lines := range r.output {
+		if k.pkg == pkg && k.test != "" {
+			fmt.Fprint(r.w, strings.Join(lines, ""))
+			delete(r.output, k)
+		}
+	}
+}
+
+// reason is the last line that a skipped test wrote before its own verdict.
+func reason(lines []string) string {
+	for i := len(lines) - 1; i >= 0; i-- {
+		if line := strings.TrimSpace(lines[i]); line != "" && !strings.HasPrefix(line, "---") && !strings.HasPrefix(line, "===") {
+			return ": " + line + "\n"
+		}
+	}
+	return "\n"
+}
