@@ -55,6 +55,10 @@ func Open(path string) (*Dir, error) {
 // people. It may be out of date.
 func (d *Dir) Path() string { return d.path }
 
+// Fd returns the descriptor number, for naming the directory through /proc. It
+// is valid until Close.
+func (d *Dir) Fd() int { return d.fd }
+
 // Close gives the handle back.
 func (d *Dir) Close() error {
 	d.mu.Lock()

@@ -1,0 +1,208 @@
+// Package watch tells mailboxes which names changed in the directories they
+// have open. It is one fsnotify instance (one inotify instance on Linux) for
+// the whole process: a user may have 128 of them by default, so one for each
+// mailbox would not last.
+//
+// A directory is watched through its open handle, as /proc/self/fd/N, and not
+// by its path: a path may lead to another directory by the time the watch is
+// set, and stays behind when the folder is renamed.
+package watch
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/fsnotify/fsnotify"
+
+	"maildird/maildir/dirfd"
+)
+
+// ErrUnavailable says that the kernel gives no watch (a limit, no inotify, a
+// network file system): the caller has to poll.
+var ErrUnavailable = errors.New("no file-system events to be had")
+
+// Op says what happened to a name.
+type Op uint8
+
+// The kinds of events.
+const (
+	Appeared  Op = iota + 1 // created, linked or renamed to
+	Removed                 // unlinked
+	MovedAway               // renamed to another name, here or elsewhere
+	// Lost says that events were lost or can come no more: look at the
+	// whole directory. Name is empty.
+	Lost
+)
+
+// Event is one change in a watched directory.
+type Event struct {
+	Name string // of the entry, without directory
+	Op   Op
+}
+
+// Watcher hands out watches. Safe for concurrent use.
+type Watcher struct {
+	log     *slog.Logger
+	fs      *fsnotify.Watcher // nil when the system has none for us
+	barrier *barrier
+	done    chan struct{}
+
+	mu      sync.Mutex
+	watches map[string]*Watch // by path as fsnotify knows it
+	warned  bool
+}
+
+// Watch is one watched directory.
+type Watch struct {
+	w    *Watcher
+	path string
+	f    func(Event)
+}
+
+// New starts a watcher. Without file-system events it works all the same:
+// every Add then gives ErrUnavailable.
+func New(log *slog.Logger) *Watcher {
+	w := &Watcher{log: log, watches: map[string]*Watch{}, done: make(chan struct{})}
+	fs, err := fsnotify.NewWatcher()
+	if err != nil {
+		w.unavailable("", err)
+		close(w.done)
+		return w
+	}
+	w.fs = fs
+	w.barrier = newBarrier(fs)
+	go w.run()
+	return w
+}
+
+// Close ends the watcher and waits for its goroutine. No callback runs after it.
+func (w *Watcher) Close() error {
+	if w.fs == nil {
+		return nil
+	}
+	err := w.fs.Close()
+	<-w.done
+	if w.barrier != nil {
+		_ = w.barrier.file.Close()
+	}
+	return err
+}
+
+// Add watches dir, which must stay open until the watch is closed. f is called
+// from the watcher's one goroutine and must neither block nor call Close. A
+// directory can have one watch only.
+func (w *Watcher) Add(dir *dirfd.Dir, f func(Event)) (*Watch, error) {
+	if w.fs == nil {
+		return nil, ErrUnavailable
+	}
+	wa := &Watch{w: w, path: "/proc/self/fd/" + strconv.Itoa(dir.Fd()), f: f}
+	w.mu.Lock()
+	w.watches[wa.path] = wa
+	w.mu.Unlock()
+	if err := w.fs.Add(wa.path); err != nil {
+		w.mu.Lock()
+		delete(w.watches, wa.path)
+		w.mu.Unlock()
+		w.unavailable(dir.Path(), err)
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return wa, nil
+}
+
+// Close ends the watch. An event that is on its way may still be delivered.
+func (wa *Watch) Close() {
+	wa.w.mu.Lock()
+	delete(wa.w.watches, wa.path)
+	wa.w.mu.Unlock()
+	// An error says that the kernel dropped the watch already, as it does
+	// when the directory is removed.
+	_ = wa.w.fs.Remove(wa.path)
+}
+
+// unavailable says once that mailboxes will be polled.
+func (w *Watcher) unavailable(dir string, err error) {
+	w.mu.Lock()
+	first := !w.warned
+	w.warned = true
+	w.mu.Unlock()
+	if first {
+		w.log.Warn("no file-system events, folders are polled instead; raising fs.inotify.max_user_watches or max_user_instances may help",
+			"directory", dir, "error", err)
+	}
+}
+
+// run drains both channels of fsnotify all the time: they are unbuffered, and
+// an unread one stops the other.
+func (w *Watcher) run() {
+	defer close(w.done)
+	events, errs := w.fs.Events, w.fs.Errors
+	for events != nil {
+		select {
+		case ev, ok := <-events:
+			if !ok {
+				events = nil
+				break
+			}
+			w.event(ev)
+		case err, ok := <-errs:
+			if !ok {
+				errs = nil
+				break
+			}
+			w.lost(err)
+		}
+	}
+}
+
+func (w *Watcher) event(ev fsnotify.Event) {
+	if w.barrier.arrived(ev) {
+		return
+	}
+	var op Op
+	switch {
+	case ev.Has(fsnotify.Create):
+		op = Appeared
+	case ev.Has(fsnotify.Remove):
+		op = Removed
+	case ev.Has(fsnotify.Rename):
+		op = MovedAway
+	default:
+		return // contents and attributes: messages do not change in place
+	}
+	dir, name := ev.Name, ""
+	w.mu.Lock()
+	wa := w.watches[dir]
+	if wa == nil {
+		if i := strings.LastIndexByte(ev.Name, '/'); i >= 0 {
+			dir, name = ev.Name[:i], ev.Name[i+1:]
+			wa = w.watches[dir]
+		}
+	}
+	w.mu.Unlock()
+	switch {
+	case wa == nil:
+	case name == "": // the directory itself went away
+		wa.f(Event{Op: Lost})
+	default:
+		wa.f(Event{Name: name, Op: op})
+	}
+}
+
+// lost tells everyone to look for themselves: an overflow of the kernel's
+// queue does not say whose events were dropped.
+func (w *Watcher) lost(err error) {
+	w.log.Warn("file-system events were lost, rescanning open folders", "error", err)
+	w.mu.Lock()
+	all := make([]*Watch, 0, len(w.watches))
+	for _, wa := range w.watches {
+		all = append(all, wa)
+	}
+	w.mu.Unlock()
+	for _, wa := range all {
+		wa.f(Event{Op: Lost})
+	}
+}
