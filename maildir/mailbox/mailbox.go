@@ -2,31 +2,322 @@ package mailbox
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"maildird/maildir/delivery"
+	"maildird/maildir/dirfd"
+	"maildird/maildir/dotlock"
+	"maildird/maildir/filename"
+	"maildird/maildir/keywords"
+	"maildird/maildir/uidlist"
+	"maildird/maildir/watch"
 )
 
-// Mailbox is one folder, shared by all sessions that have it open.
-type Mailbox struct{}
+// Errors that callers tell apart.
+var (
+	// ErrGone says that the message's file is not there any more.
+	ErrGone = errors.New("message is gone")
+	// ErrReplaced says that the folder was removed, or replaced by another one
+	// (its UIDVALIDITY changed), while it was open. Open it anew.
+	ErrReplaced = errors.New("mailbox was removed or replaced")
+	// ErrKeywords says that the folder's 26 keyword letters are all in use.
+	ErrKeywords = errors.New("no room for another keyword in this mailbox")
+	// ErrReadOnly says that the view or the file system does not allow changes.
+	ErrReadOnly = errors.New("mailbox is read-only")
+)
 
-// View is one session's view of a mailbox.
-type View struct{ API }
+const (
+	uidlistLock = "dovecot-uidlist.lock"
+	uidlistName = "dovecot-uidlist"
+)
 
-// NewView opens a view. notify is called, from another goroutine and without
-// locks held, when Updates may have something to tell; it must not block.
-// A view that is not read-only claims the recent messages.
+// Env is what all mailboxes of a process share.
+type Env struct {
+	Log      *slog.Logger
+	Watcher  *watch.Watcher
+	Locker   *dotlock.Locker
+	Delivery *delivery.Options
+	Now      func() time.Time
+	Fsync    bool
+}
+
+// Mailbox is one open folder, shared by all sessions that have it selected.
+// Safe for concurrent use.
+type Mailbox struct {
+	env *Env
+	dir *dirfd.Dir
+	// nextValidity takes a UIDVALIDITY for a folder that has no usable one.
+	nextValidity func() (uint32, error)
+
+	// sync (capacity 1) is held by whoever looks at or changes the files; it
+	// guards what follows.
+	sync  chan struct{}
+	dirs  delivery.Dirs
+	list  *uidlist.File
+	words *keywords.Table
+	alias map[uint32]entry // a second name of a row's file
+	// loaded says that the folder was scanned once.
+	loaded bool
+	// unwritable is set where no lock can be created (read-only file system,
+	// no permission): the mailbox is served as it is, and not changed.
+	unwritable bool
+	watches    []*watch.Watch
+	poll       *poller
+
+	watched bool // set once, by New
+
+	events inbox
+	last   lastLook
+	// leadsHere tells whether the mailbox's name still leads to this folder.
+	leadsHere func() bool
+
+	mu       sync.RWMutex
+	t        *table
+	names    letterNames
+	validity uint32
+	uidNext  uint32
+	inNew    map[uint32]struct{} // rows whose file is in new/
+	views    map[*View]struct{}
+	replaced bool
+	sizes    map[uint32]int64     // measured RFC822.SIZE where the name has none or a wrong one
+	dates    map[uint32]time.Time // modification times read so far
+}
+
+// letterNames are the names of the keyword letters, "" for none.
+type letterNames [filename.MaxKeywords]string
+
+func (l *letterNames) index(name string) (int, bool) {
+	for i, have := range l {
+		if have != "" && strings.EqualFold(have, name) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+func (l *letterNames) full() bool {
+	for _, have := range l {
+		if have == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// New opens the folder dir, which the Mailbox then owns, and reads it.
+// nextValidity is asked for a UIDVALIDITY if the folder has none; leadsHere is
+// asked now and then whether the mailbox's name still leads to dir.
+func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (uint32, error), leadsHere func() bool) (*Mailbox, error) {
+	dirs, err := delivery.OpenDirs(dir)
+	if err != nil {
+		return nil, err
+	}
+	m := &Mailbox{
+		env: env, dir: dir, dirs: dirs, nextValidity: nextValidity, leadsHere: leadsHere,
+		sync:  make(chan struct{}, 1),
+		list:  uidlist.New(dir, uidlist.Options{Fsync: env.Fsync, Log: env.Log, Now: env.Now}),
+		words: keywords.New(dir, env.Fsync),
+		t:     newTable(), inNew: map[uint32]struct{}{}, views: map[*View]struct{}{},
+		alias: map[uint32]entry{},
+		sizes: map[uint32]int64{}, dates: map[uint32]time.Time{},
+	}
+	m.watch()
+	if err := m.Poll(ctx); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// watch asks for events on new/ and cur/, before the first scan, so that
+// nothing falls between them.
+func (m *Mailbox) watch() {
+	m.watched = true
+	for _, d := range []struct {
+		dir   *dirfd.Dir
+		where place
+	}{{m.dirs.New, inNew}, {m.dirs.Cur, inCur}} {
+		w, err := m.env.Watcher.Add(d.dir, func(ev watch.Event) { m.event(d.where, ev) })
+		if err != nil {
+			m.watched = false
+			break
+		}
+		m.watches = append(m.watches, w)
+	}
+	if !m.watched {
+		m.unwatch()
+		m.poll = startPoller(m)
+	}
+}
+
+func (m *Mailbox) unwatch() {
+	for _, w := range m.watches {
+		w.Close()
+	}
+	m.watches = nil
+}
+
+// Close gives everything back. No view may be open.
+func (m *Mailbox) Close() {
+	m.unwatch()
+	if m.poll != nil {
+		m.poll.stop()
+	}
+	m.dirs.Close()
+	_ = m.dir.Close()
+}
+
+// Path returns where the folder is, for messages to people.
+func (m *Mailbox) Path() string { return m.dir.Path() }
+
+// UIDValidity returns the mailbox's UIDVALIDITY.
+func (m *Mailbox) UIDValidity() uint32 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.validity
+}
+
+// UIDNext returns the UID that the next new message gets at least.
+func (m *Mailbox) UIDNext() uint32 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.uidNext
+}
+
+// MarkReplaced ends the mailbox for all sessions that have it open: their next
+// Poll gives ErrReplaced.
+func (m *Mailbox) MarkReplaced() {
+	m.mu.Lock()
+	m.replaced = true
+	m.mu.Unlock()
+	m.wake()
+}
+
+// NewView opens a view of the mailbox as it is now. notify is called from
+// other goroutines, without locks held, when Updates may have news; it must
+// not block. A view that is not read-only moves new mail to cur/ and claims
+// it as \Recent.
 func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*View, error) {
-	panic("not yet")
+	if err := m.Poll(ctx); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	v := &View{m: m, readOnly: readOnly || m.unwritable, notify: notify}
+	m.views[v] = struct{}{}
+	v.grow()
+	m.mu.Unlock()
+	if v.readOnly {
+		return v, nil
+	}
+	// Now that somebody reads the mail, it goes to cur/.
+	if err := m.Poll(ctx); err != nil {
+		v.Close()
+		return nil, err
+	}
+	m.mu.Lock()
+	v.grow()
+	m.mu.Unlock()
+	return v, nil
 }
 
-// Status looks at the files and counts, without moving new mail to cur/.
-func (m *Mailbox) Status(ctx context.Context, size bool) (Status, error) { panic("not yet") }
+// Poll brings the table in step with the files, as Mailbox.Poll.
+func (v *View) Poll(ctx context.Context) error { return v.m.Poll(ctx) }
 
-// NewIncoming begins a message in the mailbox's tmp/.
-func (m *Mailbox) NewIncoming(opt AppendOptions) (Incoming, error) { panic("not yet") }
-
-// Append puts the messages into the mailbox, all or none, in this order, and returns their UIDs.
-func (m *Mailbox) Append(ctx context.Context, in []Incoming) (uidvalidity uint32, uids []uint32, err error) {
-	panic("not yet")
+// Status is what STATUS asks of a mailbox.
+type Status struct {
+	Messages, Recent, Unseen, Deleted uint32
+	UIDNext, UIDValidity              uint32
+	Size                              int64 // octets in CRLF form, if asked for
 }
 
-// Release gives back what Account.Open returned.
-func (m *Mailbox) Release() {}
+// Status looks at the files and counts. New mail stays in new/.
+func (m *Mailbox) Status(ctx context.Context, size bool) (Status, error) {
+	if err := m.Poll(ctx); err != nil {
+		return Status{}, err
+	}
+	m.mu.RLock()
+	st := Status{Messages: m.t.count, UIDNext: m.uidNext, UIDValidity: m.validity}
+	var all []Message
+	for n := range m.t.rows {
+		r := &m.t.rows[n]
+		if r.state != present {
+			continue
+		}
+		if r.flags&filename.Seen == 0 {
+			st.Unseen++
+		}
+		if r.flags&filename.Deleted != 0 {
+			st.Deleted++
+		}
+		if r.recent {
+			st.Recent++
+		}
+		if size {
+			all = append(all, Message{UID: r.uid, row: uint32(n)})
+		}
+	}
+	m.mu.RUnlock()
+	for _, msg := range all {
+		n, err := m.size(msg)
+		if errors.Is(err, ErrGone) {
+			continue
+		}
+		if err != nil {
+			return st, err
+		}
+		st.Size += n
+	}
+	return st, nil
+}
+
+// acquire takes the right to look at the files.
+func (m *Mailbox) acquire(ctx context.Context) error {
+	select {
+	case m.sync <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (m *Mailbox) release() { <-m.sync }
+
+// errNoLock says that no lock can be created in the folder at all.
+var errNoLock = errors.New("mailbox cannot be locked")
+
+// locked runs f under dovecot-uidlist.lock with the uidlist read up to its
+// end, waiting for the lock no longer than patience. m.sync is held.
+func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*dotlock.Lock) error) error {
+	lock, err := m.env.Locker.Acquire(ctx, m.dir, uidlistLock, dotlock.Options{Timeout: patience, Watch: []string{uidlistName}})
+	if err != nil {
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+			return fmt.Errorf("%w: %w", errNoLock, err)
+		}
+		return err
+	}
+	err = m.readList()
+	if err == nil {
+		err = f(lock)
+	}
+	if rerr := lock.Release(); err == nil {
+		err = rerr
+	}
+	return err
+}
+
+// check returns ErrReplaced if the mailbox ended.
+func (m *Mailbox) check() error {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.replaced {
+		return ErrReplaced
+	}
+	return nil
+}

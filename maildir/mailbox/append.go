@@ -1,0 +1,155 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"maildird/maildir/delivery"
+	"maildird/maildir/dotlock"
+	"maildird/maildir/filename"
+)
+
+// AppendOptions are the attributes of an appended message.
+type AppendOptions struct {
+	Flags    filename.Flags
+	Keywords []string
+	Date     time.Time // INTERNALDATE; zero: now
+}
+
+// Incoming is one message on its way into the mailbox: write it in CRLF form,
+// then hand it to Append or Abort it. For one goroutine.
+type Incoming struct {
+	opt  AppendOptions
+	temp *delivery.Temp
+	body *delivery.CRLFWriter
+}
+
+// NewIncoming begins a message in the mailbox's tmp/.
+func (m *Mailbox) NewIncoming(opt AppendOptions) (*Incoming, error) {
+	m.mu.RLock()
+	readOnly := m.unwritable
+	m.mu.RUnlock()
+	if readOnly {
+		return nil, ErrReadOnly
+	}
+	temp, err := delivery.NewTemp(m.dirs, m.env.Delivery)
+	if err != nil {
+		return nil, err
+	}
+	return &Incoming{opt: opt, temp: temp, body: delivery.NewCRLFWriter(temp)}, nil
+}
+
+// Write takes a piece of the message. Line ends are stored as LF.
+func (in *Incoming) Write(p []byte) (int, error) { return in.body.Write(p) }
+
+// Abort gives the message up. After Append it does nothing.
+func (in *Incoming) Abort() { in.temp.Abort() }
+
+// finish makes the message durable in tmp/ and names it.
+func (in *Incoming) finish() (base string, err error) {
+	if err := in.body.Close(); err != nil {
+		return "", err
+	}
+	return in.temp.Finish(in.opt.Date)
+}
+
+// Append puts the messages into the mailbox in this order, all or none,
+// durable on return, and gives their UIDs.
+func (m *Mailbox) Append(ctx context.Context, in ...*Incoming) (validity uint32, uids []uint32, err error) {
+	defer func() {
+		for _, one := range in {
+			one.Abort()
+		}
+	}()
+	for _, one := range in {
+		if _, err := one.finish(); err != nil {
+			return 0, nil, err
+		}
+	}
+	err = m.change(ctx, func(lock *dotlock.Lock) error {
+		flags := make([]filename.Flags, len(in))
+		for i, one := range in {
+			letters, err := m.letters(one.opt.Keywords, true)
+			if err != nil {
+				return err
+			}
+			flags[i] = one.opt.Flags | letters
+		}
+		files := make([]entry, 0, len(in))
+		for i, one := range in {
+			e, err := m.commit(one.temp, flags[i])
+			if err != nil {
+				return m.undo(files, err)
+			}
+			files = append(files, e)
+		}
+		uids, err = m.admit(lock, files, nil)
+		return err
+	})
+	return m.UIDValidity(), uids, err
+}
+
+// commit gives a finished temporary file its place: new/ without flags, cur/ with.
+func (m *Mailbox) commit(temp *delivery.Temp, flags filename.Flags) (entry, error) {
+	e := entry{where: inNew}
+	info := ""
+	if flags != 0 {
+		e.where, info = inCur, filename.WithFlags("", flags)
+	}
+	var err error
+	e.name, err = temp.Commit(m.in(e.where), info)
+	return e, err
+}
+
+// admit makes files that were just put into new/ and cur/ messages with UIDs
+// in the order given. If that fails, they are removed again.
+func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint32, error) {
+	if err := m.syncDirs(files); err != nil {
+		return nil, m.undo(files, err)
+	}
+	uids, err := m.record(lock, files, ext)
+	if err != nil {
+		return nil, m.undo(files, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, e := range files {
+		m.enter(m.addRow(uids[i], filename.Base(e.name)), e)
+	}
+	return uids, nil
+}
+
+func (m *Mailbox) syncDirs(files []entry) error {
+	if !m.env.Fsync {
+		return nil
+	}
+	var touched [2]bool
+	for _, e := range files {
+		touched[e.where] = true
+	}
+	for where, t := range touched {
+		if t {
+			if err := m.in(place(where)).Sync(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// undo removes files that were put into the mailbox and returns err. A file
+// that somebody moved already is left alone: then it is mail like any other.
+func (m *Mailbox) undo(files []entry, err error) error {
+	for _, e := range files {
+		if rerr := m.in(e.where).Remove(e.name); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			err = fmt.Errorf("%w (and removing %s failed: %w)", err, e.name, rerr)
+		}
+	}
+	if serr := m.syncDirs(files); serr != nil {
+		err = errors.Join(err, serr)
+	}
+	return err
+}

@@ -1,0 +1,344 @@
+package mailbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"slices"
+
+	"maildird/maildir/dotlock"
+	"maildird/maildir/filename"
+	"maildird/maildir/uidlist"
+)
+
+// readList takes over what other programs wrote to dovecot-uidlist and
+// dovecot-keywords. m.sync is held.
+func (m *Mailbox) readList() error {
+	var records []uidlist.Record
+	change, err := m.list.Refresh(func(r uidlist.Record) { records = append(records, r) })
+	if err != nil {
+		return err
+	}
+	if change != uidlist.Unchanged {
+		if err := m.merge(records); err != nil {
+			return err
+		}
+	}
+	return m.readKeywords()
+}
+
+// merge enters records into the table: new ones as messages without a file.
+func (m *Mailbox) merge(records []uidlist.Record) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.list.Header()
+	if m.validity != 0 && h.UIDValidity != 0 && h.UIDValidity != m.validity {
+		m.env.Log.Warn("another program gave the mailbox a new UIDVALIDITY", "mailbox", m.Path(),
+			"old", m.validity, "new", h.UIDValidity)
+		m.replaced = true
+		return ErrReplaced
+	}
+	if h.UIDValidity != 0 {
+		m.validity = h.UIDValidity
+	}
+	m.uidNext = max(m.uidNext, h.NextUID)
+	for _, r := range records {
+		if n, ok := m.t.byUID(r.UID); ok {
+			if string(m.t.base(n)) != r.Base {
+				m.env.Log.Error("dovecot-uidlist gives a UID to another file than before, keeping the first",
+					"mailbox", m.Path(), "uid", r.UID, "first", string(m.t.base(n)), "now", r.Base)
+			}
+			continue
+		}
+		if k := len(m.t.rows); k > 0 && r.UID < m.t.rows[k-1].uid {
+			continue // a message that was gone before we came
+		}
+		m.addRow(r.UID, r.Base)
+	}
+	return nil
+}
+
+// addRow appends a row. If the base had a UID before, the file goes over to
+// the new one. m.mu is held.
+func (m *Mailbox) addRow(uid uint32, base string) uint32 {
+	old, again := m.t.lookup(base)
+	n := m.t.add(uid, base)
+	if again && m.t.rows[old].state == present {
+		e := entry{m.t.rows[old].where, m.t.fileName(old)}
+		m.expungeRows([]uint32{old})
+		m.setName(n, e)
+		m.t.setState(n, present)
+	}
+	return n
+}
+
+// expungeRows takes rows out of the table and tells the views. m.mu is held.
+func (m *Mailbox) expungeRows(rows []uint32) {
+	rows = slices.DeleteFunc(rows, func(n uint32) bool { return m.t.rows[n].state != present })
+	slices.Sort(rows)
+	rows = slices.Compact(rows)
+	for _, n := range rows {
+		m.t.setState(n, expunged)
+		delete(m.inNew, n)
+		delete(m.sizes, n)
+		delete(m.dates, n)
+	}
+	m.tellGone(rows)
+}
+
+// readKeywords takes over the names of the keyword letters. m.sync is held.
+func (m *Mailbox) readKeywords() error {
+	changed, err := m.words.Refresh()
+	if err != nil {
+		return err
+	}
+	if changed {
+		m.takeKeywords()
+	}
+	return nil
+}
+
+func (m *Mailbox) takeKeywords() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.names {
+		name, _ := m.words.Name(i)
+		if name != m.names[i] {
+			m.names[i] = name
+			for v := range m.views {
+				v.keywords = true
+			}
+		}
+	}
+}
+
+// assign gives the files a row and those without a record a UID, in the order
+// in which Dovecot would. m.sync is held and the uidlist read up to its end
+// under its lock; with lock nil (nothing can be written here) the UIDs are
+// those that would be recorded, and are not.
+func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
+	slices.SortFunc(files, func(a, b entry) int {
+		if c := filename.Compare(a.name, b.name); c != 0 {
+			return c
+		}
+		return int(a.where) - int(b.where)
+	})
+	files = slices.Compact(files)
+	var known, fresh []entry
+	taken := map[string]bool{}
+	for _, e := range files {
+		var err error
+		base := filename.Base(e.name)
+		if base == "" || taken[base] || m.hasFile(base) && !m.met(e) {
+			// Its base is another message's (or nothing): it gets one of its own.
+			if lock == nil {
+				continue
+			}
+			if e, err = m.rename(e); err != nil {
+				return err
+			}
+			base = e.name
+		} else if m.hasFile(base) {
+			continue // met
+		}
+		taken[base] = true
+		if m.recorded(base) {
+			known = append(known, e)
+		} else {
+			fresh = append(fresh, e)
+		}
+	}
+	uids, err := m.record(lock, fresh, nil)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range known {
+		n, _ := m.t.lookup(filename.Base(e.name))
+		m.enter(n, e)
+	}
+	for i, e := range fresh {
+		m.enter(m.addRow(uids[i], filename.Base(e.name)), e)
+	}
+	return nil
+}
+
+// enter notes that a row has a file. m.mu is held.
+func (m *Mailbox) enter(n uint32, e entry) {
+	m.setName(n, e)
+	m.t.setState(n, present)
+	m.t.rows[n].recent = e.where == inNew
+}
+
+// hasFile tells whether a present row has this base.
+func (m *Mailbox) hasFile(base string) bool {
+	_, ok := m.presentRow(base)
+	return ok
+}
+
+// recorded tells whether a file with this base can have the UID of its record:
+// nobody was told yet of a later message, nor that this one is gone.
+func (m *Mailbox) recorded(base string) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	n, ok := m.t.lookup(base)
+	if !ok || m.t.rows[n].state != absent {
+		return false
+	}
+	for v := range m.views {
+		if n < v.known {
+			return false
+		}
+	}
+	return true
+}
+
+// record takes UIDs for the files and writes them to dovecot-uidlist, durable
+// on return. ext, if not nil, gives the extension fields of each record.
+func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) ([]uint32, error) {
+	h := m.list.Header()
+	if h.UIDValidity == 0 {
+		if lock == nil {
+			return nil, fmt.Errorf("%w: it has no dovecot-uidlist and none can be created", ErrReadOnly)
+		}
+		if err := m.newList(); err != nil {
+			return nil, err
+		}
+		h = m.list.Header()
+	}
+	m.mu.RLock()
+	next := max(h.NextUID, m.uidNext, 1)
+	m.mu.RUnlock()
+	if len(files) == 0 {
+		return nil, nil
+	}
+	if uint64(next)+uint64(len(files)) >= 1<<32-1 {
+		return nil, fmt.Errorf("mailbox %s has used up its UIDs", m.Path())
+	}
+	uids := make([]uint32, len(files))
+	records := make([]uidlist.Record, len(files))
+	for i, e := range files {
+		uids[i] = next + uint32(i)
+		records[i] = uidlist.Record{UID: uids[i], Base: filename.Base(e.name)}
+		if ext != nil {
+			records[i].Ext = ext[i]
+		}
+	}
+	if lock != nil {
+		m.touch(lock)
+		if err := m.list.Append(records); err != nil {
+			return nil, err
+		}
+	}
+	m.mu.Lock()
+	m.uidNext = next + uint32(len(files))
+	m.mu.Unlock()
+	return uids, nil
+}
+
+// newList writes a list with a UIDVALIDITY of its own for a folder that has
+// none that can be read.
+func (m *Mailbox) newList() error {
+	validity, err := m.nextValidity()
+	if err != nil {
+		return err
+	}
+	h := m.list.Header()
+	h.UIDValidity = validity
+	return m.rewrite(h)
+}
+
+// rewrite replaces the list by one with the present messages only.
+func (m *Mailbox) rewrite(h uidlist.Header) error {
+	m.mu.RLock()
+	h.NextUID = max(h.NextUID, m.uidNext, 1)
+	m.mu.RUnlock()
+	if err := m.list.Rewrite(h, m.live()); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.validity = h.UIDValidity
+	m.uidNext = h.NextUID
+	m.mu.Unlock()
+	return nil
+}
+
+// live gives the records of the present messages. m.sync is held, so that the
+// rows stand still.
+func (m *Mailbox) live() iter.Seq[uidlist.Record] {
+	return func(yield func(uidlist.Record) bool) {
+		for n := range m.t.rows {
+			r := &m.t.rows[n]
+			if r.state == present && !yield(uidlist.Record{UID: r.uid, Base: string(m.t.base(uint32(n)))}) {
+				return
+			}
+		}
+	}
+}
+
+// tidyList rewrites a list that Dovecot would rewrite. The uidlist's lock is held.
+func (m *Mailbox) tidyList() error {
+	m.mu.RLock()
+	live := int(m.t.count)
+	m.mu.RUnlock()
+	if h := m.list.Header(); h.UIDValidity == 0 {
+		return m.newList()
+	}
+	if !m.list.WantsRewrite(live) {
+		return nil
+	}
+	return m.rewrite(m.list.Header())
+}
+
+// rename gives a file whose base is taken or empty a fresh name in new/.
+func (m *Mailbox) rename(e entry) (entry, error) {
+	flags := filename.FlagsOf(e.name)
+	to := entry{inNew, m.env.Delivery.UniqueName()}
+	if flags != 0 {
+		to.name = filename.WithFlags(to.name, flags)
+	}
+	if err := m.in(e.where).RenameNoReplace(e.name, m.dirs.New, to.name); err != nil {
+		return e, err
+	}
+	m.env.Log.Warn("two files had one name up to the flags, or a file had none: it got a new name",
+		"mailbox", m.Path(), "old", e.name, "new", to.name)
+	return to, nil
+}
+
+// moveNew moves the mail in new/ to cur/ once a session has it: it is not new
+// any more. The uidlist's lock is held.
+func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
+	m.mu.RLock()
+	rows := make([]uint32, 0, len(m.inNew))
+	if m.claimed() {
+		for n := range m.inNew {
+			rows = append(rows, n)
+		}
+	}
+	m.mu.RUnlock()
+	slices.Sort(rows)
+	for i, n := range rows {
+		if i%1024 == 1023 {
+			m.touch(lock)
+		}
+		m.mu.RLock()
+		name, flags := m.t.fileName(n), m.t.rows[n].flags
+		m.mu.RUnlock()
+		to := entry{inCur, name}
+		if filename.Base(name) == name {
+			to.name = filename.WithFlags(name, flags)
+		}
+		err := m.dirs.New.RenameNoReplace(name, m.dirs.Cur, to.name)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
+			m.events.putBack() // somebody else moved it, or put another file there: look
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		m.renamed(n, to)
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"maildird/maildir/delivery"
+	"maildird/maildir/dotlock"
+	"maildird/maildir/filename"
+)
+
+// Copied pairs the UIDs of messages with those of their copies, in step.
+type Copied struct {
+	UIDValidity  uint32 // of the destination
+	Source, Dest []uint32
+}
+
+// original is a message to copy.
+type original struct {
+	msg   Message
+	base  string
+	words []string
+}
+
+// Copy copies messages to dst, which may be this mailbox: all or none, durable
+// on return, with flags, keywords and dates. A copy is a hard link where the
+// file system can make one. ErrGone if one of them is not there any more.
+func (v *View) Copy(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, error) {
+	originals := v.originals(uids)
+	if len(originals) == 0 {
+		return Copied{UIDValidity: dst.UIDValidity()}, nil
+	}
+	for {
+		var lost *Message
+		c := Copied{}
+		err := dst.change(ctx, func(lock *dotlock.Lock) error {
+			var err error
+			c.Dest, lost, err = dst.copyIn(lock, v.m, originals)
+			return err
+		})
+		if lost != nil {
+			// Its file was renamed under us: nothing is locked now, so look
+			// where it went and begin again.
+			if _, err := v.m.find(*lost); err != nil {
+				return Copied{}, err
+			}
+			continue
+		}
+		if err != nil {
+			return Copied{}, err
+		}
+		c.UIDValidity = dst.UIDValidity()
+		for _, o := range originals {
+			c.Source = append(c.Source, o.msg.UID)
+		}
+		return c, nil
+	}
+}
+
+// Move moves messages to dst. At any moment each is in one of both mailboxes
+// at least. After an error, those in the result have been moved.
+func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, error) {
+	if v.readOnly {
+		return Copied{}, ErrReadOnly
+	}
+	c, err := v.Copy(ctx, uids, dst)
+	if err != nil || len(c.Source) == 0 {
+		return c, err
+	}
+	m := v.m
+	err = m.change(ctx, func(lock *dotlock.Lock) error {
+		rows := make([]uint32, 0, len(c.Source))
+		for _, uid := range c.Source {
+			if n, ok := m.t.byUID(uid); ok && m.t.rows[n].state == present {
+				rows = append(rows, n)
+			}
+		}
+		_, err := m.remove(lock, rows)
+		return err
+	})
+	return c, err
+}
+
+// originals collects what is to be copied, in the order of the UIDs given.
+func (v *View) originals(uids []uint32) []original {
+	m := v.m
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var out []original
+	for _, uid := range uids {
+		n, ok := m.t.byUID(uid)
+		if !ok || !v.has(n) {
+			continue
+		}
+		o := original{msg: v.message(n, 0), base: string(m.t.base(n))}
+		o.msg.Flags.EachKeyword(func(i int) {
+			if m.names[i] != "" {
+				o.words = append(o.words, m.names[i])
+			}
+		})
+		out = append(out, o)
+	}
+	return out
+}
+
+// copyIn makes the copies under dst's lock. lost is the message whose file was
+// not in its place; the copies made so far are undone then.
+func (dst *Mailbox) copyIn(lock *dotlock.Lock, src *Mailbox, originals []original) (uids []uint32, lost *Message, err error) {
+	files := make([]entry, 0, len(originals))
+	ext := make([]string, len(originals))
+	bases := make(map[string]bool, len(originals))
+	for i, o := range originals {
+		if i%256 == 255 {
+			dst.touch(lock)
+		}
+		letters, err := dst.letters(o.words, true)
+		if err != nil {
+			return nil, nil, dst.undo(files, err)
+		}
+		flags := o.msg.Flags&^filename.Keywords | letters
+		e, err := dst.copyFile(src, o, flags, bases)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, &originals[i].msg, dst.undo(files, err)
+		}
+		if err != nil {
+			return nil, nil, dst.undo(files, err)
+		}
+		base := filename.Base(e.name)
+		bases[base] = true
+		if base != o.base && !strings.ContainsAny(o.base, " \t") {
+			ext[i] = "G" + o.base
+		}
+		files = append(files, e)
+	}
+	uids, err = dst.admit(lock, files, ext)
+	return uids, nil, err
+}
+
+// copyFile puts one copy into dst's new/ or cur/.
+func (dst *Mailbox) copyFile(src *Mailbox, o original, flags filename.Flags, taken map[string]bool) (entry, error) {
+	from, err := src.location(o.msg)
+	if err != nil {
+		return entry{}, err
+	}
+	st, err := src.in(from.where).Lstat(from.name)
+	if err != nil {
+		return entry{}, err
+	}
+	if !st.Regular() {
+		return entry{}, fmt.Errorf("%s in %s is not a regular file", from.name, src.Path())
+	}
+	e := entry{where: inNew}
+	if flags != 0 {
+		e.where = inCur
+	}
+	named := func(base string) string {
+		if flags == 0 {
+			return base
+		}
+		return filename.WithFlags(base, flags)
+	}
+	e.name = named(o.base)
+	if taken[o.base] || !dst.keepsBase(o.base, st.Size) {
+		e.name = named(fmt.Sprintf("%s,S=%d", dst.env.Delivery.UniqueName(), st.Size))
+	}
+	err = src.in(from.where).Link(from.name, dst.in(e.where), e.name)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		// A file that nobody has looked at yet holds the name.
+		e.name = named(fmt.Sprintf("%s,S=%d", dst.env.Delivery.UniqueName(), st.Size))
+		err = src.in(from.where).Link(from.name, dst.in(e.where), e.name)
+	case errors.Is(err, syscall.EXDEV), errors.Is(err, syscall.EMLINK), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EOPNOTSUPP):
+		return dst.copyBytes(src, from, flags)
+	}
+	return e, err
+}
+
+// keepsBase tells whether a copy can have the base of its original: nobody in
+// dst has or had it, its "S=" is right, and it carries no UID of mbsync's,
+// which would stand for another message here.
+func (dst *Mailbox) keepsBase(base string, size int64) bool {
+	dst.mu.RLock()
+	_, used := dst.t.lookup(base)
+	dst.mu.RUnlock()
+	s, _ := filename.Sizes(base)
+	return !used && (s < 0 || s == size) && !filename.HasField(base, 'U')
+}
+
+// copyBytes is for destinations to which no hard link can be made.
+func (dst *Mailbox) copyBytes(src *Mailbox, from entry, flags filename.Flags) (entry, error) {
+	file, err := src.in(from.where).Open(from.name)
+	if err != nil {
+		return entry{}, err
+	}
+	defer file.Close()
+	st, err := file.Stat()
+	if err != nil {
+		return entry{}, err
+	}
+	temp, err := delivery.NewTemp(dst.dirs, dst.env.Delivery)
+	if err != nil {
+		return entry{}, err
+	}
+	defer temp.Abort()
+	if _, err := io.Copy(temp, file); err != nil {
+		return entry{}, err
+	}
+	if _, err := temp.Finish(st.ModTime()); err != nil {
+		return entry{}, err
+	}
+	return dst.commit(temp, flags)
+}

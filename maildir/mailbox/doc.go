@@ -1,0 +1,29 @@
+// Package mailbox is one open mail folder: the table of its messages, kept in
+// step with the files, and the view that each session has of it.
+//
+// The files belong to everyone. What other programs may do at any moment, and
+// what is done about it:
+//
+//   - A directory that others change while it is listed can miss a file or give
+//     one twice. A scan counts as exact only if the times of new/ and cur/ stood
+//     still meanwhile; otherwise it is repeated, and a message is taken for gone
+//     only if every pass missed it and its last name is free (scan.go).
+//   - A directory's time has a grain. A scan that happened within the grain of
+//     the time it saw does not count as final (dirTimes in scan.go).
+//   - Dovecot assigns UIDs and moves files under dovecot-uidlist.lock. So do we,
+//     and read its records before we add ours (assign.go). Programs that take no
+//     lock (mutt, cp, rsync) are met by looking again: a file that is not where
+//     it was is looked for by its base before anyone says that it is gone (read.go).
+//   - A rename arrives as two events, of which the second may be late. A name
+//     that moved away is searched by a scan before it counts as gone; a name
+//     that was unlinked is gone when no other name of it appeared before (events.go).
+//   - A base that appears twice as two files: the one met second gets a name and
+//     a UID of its own (assign.go).
+//   - A UID that a client may have seen vanish is never given back to a file
+//     that reappears: it gets a new one.
+//
+// Locks are taken in this order: Mailbox.sync, which serialises everything that
+// looks at or changes the files; dovecot-uidlist.lock; Mailbox.mu, held for
+// moments only, which guards table and views. Two mailboxes are never locked
+// at once.
+package mailbox

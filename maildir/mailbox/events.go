@@ -1,0 +1,227 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"sync"
+
+	"maildird/maildir/dotlock"
+	"maildird/maildir/filename"
+	"maildird/maildir/watch"
+)
+
+// maxEvents bounds how many changed names are remembered; with more the folder
+// is scanned.
+const maxEvents = 1 << 16
+
+// entry is a file name in new/ or cur/.
+type entry struct {
+	where place
+	name  string
+}
+
+// inbox is what the watcher told and nobody looked at yet.
+type inbox struct {
+	mu    sync.Mutex
+	names map[entry]watch.Op // the last thing that happened to each name
+	order []entry            // in the order in which they came up first
+	all   bool               // events were lost: scan
+}
+
+// event takes one event from the watcher's goroutine.
+func (m *Mailbox) event(where place, ev watch.Event) {
+	if ev.Op != watch.Lost && (filename.Ignored(ev.Name) || m.agrees(entry{where, ev.Name}, ev.Op)) {
+		return
+	}
+	in := &m.events
+	in.mu.Lock()
+	first := len(in.names) == 0 && !in.all
+	switch e := (entry{where, ev.Name}); {
+	case in.all:
+	case ev.Op == watch.Lost || len(in.names) >= maxEvents:
+		in.all, in.names, in.order = true, nil, nil
+	default:
+		if in.names == nil {
+			in.names = map[entry]watch.Op{}
+		}
+		if _, ok := in.names[e]; !ok {
+			in.order = append(in.order, e)
+		}
+		in.names[e] = ev.Op
+	}
+	in.mu.Unlock()
+	if first {
+		m.wake()
+	}
+}
+
+// agrees tells whether the table knows already what an event says, as it does
+// of our own changes.
+func (m *Mailbox) agrees(e entry, op watch.Op) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	n, ok := m.t.lookup(filename.Base(e.name))
+	here := ok && m.t.rows[n].state == present && m.t.hasName(n, e.where, e.name)
+	return here == (op == watch.Appeared)
+}
+
+// take empties the inbox.
+func (in *inbox) take() (names map[entry]watch.Op, order []entry, all bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	names, order, all = in.names, in.order, in.all
+	in.names, in.order, in.all = nil, nil, false
+	return names, order, all
+}
+
+func (in *inbox) empty() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return len(in.names) == 0 && !in.all
+}
+
+// putBack makes sure that what was taken but not worked off is looked at again.
+func (in *inbox) putBack() {
+	in.mu.Lock()
+	in.all, in.names, in.order = true, nil, nil
+	in.mu.Unlock()
+}
+
+// follow works off the names that changed, without listing a directory, and
+// says whether a scan is needed to be sure. m.sync is held, and the uidlist's
+// lock if lock is not nil; without it, needLock is returned as soon as a file
+// turns up that has no UID yet.
+func (m *Mailbox) follow(ctx context.Context, names map[entry]watch.Op, order []entry, lock *dotlock.Lock) (scan bool, err error) {
+	var fresh []entry
+	var vanished []entry
+	for _, e := range order {
+		if m.agrees(e, names[e]) {
+			continue
+		}
+		st, err := m.in(e.where).Lstat(e.name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			vanished = append(vanished, e)
+		case err != nil:
+			return false, err
+		case !st.Regular():
+			m.env.Log.Warn("something that is no regular file lies among the messages and is passed over",
+				"mailbox", m.Path(), "name", e.name, "type", st.Mode.Type().String())
+		default:
+			if !m.met(e) {
+				fresh = append(fresh, e)
+			}
+		}
+	}
+	var gone []uint32
+	for _, e := range vanished {
+		n, ok := m.at(e)
+		switch {
+		case !ok: // the row has another name by now
+		case m.aliased(n): // it had two names, and keeps the other
+		case names[e] == watch.Removed:
+			gone = append(gone, n)
+		default:
+			scan = true // moved away: where to?
+		}
+	}
+	m.expunged(gone)
+	if len(fresh) == 0 {
+		return scan, nil
+	}
+	if lock == nil {
+		return scan, errNeedLock
+	}
+	return scan, m.assign(lock, fresh)
+}
+
+// errNeedLock says that the work cannot be finished without the uidlist's lock.
+var errNeedLock = errors.New("uidlist lock needed")
+
+// at finds the present row whose file is, as far as the table knows, at e.
+func (m *Mailbox) at(e entry) (uint32, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	n, ok := m.t.lookup(filename.Base(e.name))
+	if !ok || m.t.rows[n].state != present || !m.t.hasName(n, e.where, e.name) {
+		return 0, false
+	}
+	return n, true
+}
+
+// met enters the file e in the table if it belongs to a row that has a file
+// already, and says whether it did: such a message got new flags or went from
+// new/ to cur/. If the old name is still there and another file, e is a
+// message of its own.
+func (m *Mailbox) met(e entry) bool {
+	m.mu.RLock()
+	n, ok := m.t.lookup(filename.Base(e.name))
+	if !ok || m.t.rows[n].state != present {
+		m.mu.RUnlock()
+		return false
+	}
+	if m.t.hasName(n, e.where, e.name) {
+		m.mu.RUnlock()
+		return true
+	}
+	old := entry{m.t.rows[n].where, m.t.fileName(n)}
+	m.mu.RUnlock()
+	if was, err := m.in(old.where).Lstat(old.name); err == nil {
+		is, err := m.in(e.where).Lstat(e.name)
+		if err == nil && (was.Ino != is.Ino || was.Dev != is.Dev) {
+			return false
+		}
+		// Two names of one file: a rename by link and unlink is under way, or
+		// somebody made a hard link. The old name serves while it is there.
+		m.alias[n] = e
+		return true
+	}
+	m.renamed(n, e)
+	return true
+}
+
+// aliased gives a row whose file lost its name the other name it had, if any.
+func (m *Mailbox) aliased(n uint32) bool {
+	e, ok := m.alias[n]
+	if !ok {
+		return false
+	}
+	delete(m.alias, n)
+	if _, err := m.in(e.where).Lstat(e.name); err != nil {
+		return false
+	}
+	m.renamed(n, e)
+	return true
+}
+
+// renamed notes the new name of a row and tells the views if flags changed.
+func (m *Mailbox) renamed(n uint32, e entry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := m.t.rows[n].flags
+	m.setName(n, e)
+	if m.t.rows[n].flags != before {
+		m.tellFlags(n, nil)
+	}
+}
+
+// setName enters where a row's file is. m.mu is held.
+func (m *Mailbox) setName(n uint32, e entry) {
+	m.t.setName(n, e.where, e.name)
+	if e.where == inNew {
+		m.inNew[n] = struct{}{}
+	} else {
+		delete(m.inNew, n)
+	}
+}
+
+// expunged takes rows out of the table whose files are gone, ascending or not.
+func (m *Mailbox) expunged(rows []uint32) {
+	if len(rows) == 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.expungeRows(rows)
+}

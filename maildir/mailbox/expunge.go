@@ -1,0 +1,105 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+
+	"maildird/maildir/dotlock"
+	"maildird/maildir/filename"
+)
+
+// Expunge removes those of the messages (nil: of all in the view) that are
+// \Deleted, durable on return. The view is told by Updates.
+func (v *View) Expunge(ctx context.Context, uids []uint32) (removed []uint32, err error) {
+	if v.readOnly {
+		return nil, ErrReadOnly
+	}
+	m := v.m
+	err = m.change(ctx, func(lock *dotlock.Lock) error {
+		rows := m.deleted(v, uids)
+		removed, err = m.remove(lock, rows)
+		return err
+	})
+	return removed, err
+}
+
+// deleted returns the rows of the view, among uids if not nil, with \Deleted.
+func (m *Mailbox) deleted(v *View, uids []uint32) []uint32 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var rows []uint32
+	want := func(n uint32) {
+		if r := &m.t.rows[n]; r.state == present && r.flags&filename.Deleted != 0 {
+			rows = append(rows, n)
+		}
+	}
+	if uids == nil {
+		for n := range v.known {
+			want(n)
+		}
+		return rows
+	}
+	for _, uid := range uids {
+		if n, ok := m.t.byUID(uid); ok && n < v.known {
+			want(n)
+		}
+	}
+	slices.Sort(rows)
+	return slices.Compact(rows)
+}
+
+// remove unlinks the rows' files, notes them as gone and returns their UIDs.
+// The uidlist's lock is held. What was removed before an error stays removed.
+func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32) ([]uint32, error) {
+	var gone, uids []uint32
+	var failed error
+	touched := [2]bool{}
+	for i, n := range rows {
+		if i%1024 == 1023 {
+			m.touch(lock)
+		}
+		where, err := m.unlink(n)
+		if err != nil && !errors.Is(err, ErrGone) {
+			failed = err
+			break
+		}
+		touched[where] = touched[where] || err == nil
+		gone = append(gone, n)
+		uids = append(uids, m.t.rows[n].uid)
+	}
+	if m.env.Fsync {
+		for where, t := range touched {
+			if t {
+				failed = errors.Join(failed, m.in(place(where)).Sync())
+			}
+		}
+	}
+	m.expunged(gone)
+	if failed != nil {
+		return uids, failed
+	}
+	return uids, m.tidyList()
+}
+
+// unlink removes the file of a row, wherever others moved it meanwhile.
+func (m *Mailbox) unlink(n uint32) (place, error) {
+	for i := 0; i <= retries; i++ {
+		m.mu.RLock()
+		r := m.t.rows[n]
+		e := entry{r.where, m.t.fileName(n)}
+		m.mu.RUnlock()
+		if r.state != present {
+			return r.where, ErrGone
+		}
+		err := m.in(e.where).Remove(e.name)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return e.where, err
+		}
+		if err := m.rescan(n); err != nil {
+			return e.where, err
+		}
+	}
+	return 0, ErrGone
+}

@@ -1,0 +1,241 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"maildird/maildir/dotlock"
+	"maildird/maildir/watch"
+)
+
+const (
+	// lockPatience bounds how long a look at the files waits for another
+	// program's lock. After that the session goes on with what it knows and the
+	// next look tries again.
+	lockPatience = time.Second
+	// changePatience bounds the wait for a change that a user asked for.
+	changePatience = time.Minute
+	// pollInterval is how often an unwatched mailbox is looked at for idle
+	// sessions.
+	pollInterval = 2 * time.Second
+	// nameInterval is how often it is checked that the mailbox's name still
+	// leads to this folder.
+	nameInterval = time.Second
+)
+
+// lastLook is what is needed to see, without m.sync, that nothing changed.
+type lastLook struct {
+	mu    sync.Mutex
+	times dirTimes
+	named time.Time
+}
+
+// Poll brings the table in step with the files. It costs two system calls when
+// nothing changed. The error is ErrReplaced when the mailbox ended, the
+// context's error, or an I/O error; the table is as it was then.
+func (m *Mailbox) Poll(ctx context.Context) error {
+	if err := m.checkName(); err != nil {
+		return err
+	}
+	if m.quiet() {
+		return nil
+	}
+	if err := m.acquire(ctx); err != nil {
+		return err
+	}
+	defer m.release()
+	if m.quiet() {
+		return nil
+	}
+	if err := m.look(ctx); err != nil {
+		return err
+	}
+	m.wake()
+	return m.check()
+}
+
+// checkName gives ErrReplaced if the mailbox's name leads to another folder by
+// now, or nowhere.
+func (m *Mailbox) checkName() error {
+	l := &m.last
+	now := m.env.Now()
+	l.mu.Lock()
+	due := now.Sub(l.named).Abs() >= nameInterval
+	if due {
+		l.named = now
+	}
+	l.mu.Unlock()
+	if due && m.leadsHere != nil && !m.leadsHere() {
+		m.mu.Lock()
+		m.replaced = true
+		m.mu.Unlock()
+	}
+	return m.check()
+}
+
+// NameChanged says that a folder of the tree was renamed, made or removed: the
+// next Poll checks the name at once.
+func (m *Mailbox) NameChanged() {
+	m.last.mu.Lock()
+	m.last.named = time.Time{}
+	m.last.mu.Unlock()
+	m.wake()
+}
+
+// quiet tells that nothing can have changed since the last look.
+func (m *Mailbox) quiet() bool {
+	if !m.events.empty() || m.newMailToMove() {
+		return false
+	}
+	now, err := m.readTimes()
+	if err != nil {
+		return false
+	}
+	m.last.mu.Lock()
+	defer m.last.mu.Unlock()
+	// Where events come, they also tell what hides within the times' grain.
+	return m.last.times.same(now) && (m.watched || !m.last.times.racy)
+}
+
+func (m *Mailbox) setTimes(t dirTimes) {
+	m.last.mu.Lock()
+	m.last.times = t
+	m.last.mu.Unlock()
+}
+
+// newMailToMove tells whether mail lies in new/ that a session has read.
+func (m *Mailbox) newMailToMove() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return len(m.inNew) > 0 && !m.unwritable && m.claimed()
+}
+
+// claimed tells whether a view that may change the mailbox is open. m.mu is held.
+func (m *Mailbox) claimed() bool {
+	for v := range m.views {
+		if !v.readOnly {
+			return true
+		}
+	}
+	return false
+}
+
+// look brings the table in step with the files. m.sync is held.
+func (m *Mailbox) look(ctx context.Context) error {
+	now, err := m.readTimes()
+	if err != nil {
+		return err
+	}
+	if m.watched && m.loaded {
+		// What happened before the times were read is in the inbox after this.
+		m.env.Watcher.Barrier(ctx)
+	}
+	names, order, all := m.events.take()
+	scan := all || !m.loaded || !m.watched
+	if !scan {
+		scan, err = m.follow(ctx, names, order, nil)
+		if err == nil && !scan && !m.newMailToMove() {
+			m.setTimes(now)
+			return nil
+		}
+		if err != nil && !errors.Is(err, errNeedLock) {
+			m.events.putBack()
+			return err
+		}
+	}
+	err = m.underLock(ctx, func(lock *dotlock.Lock) error {
+		return m.lookLocked(ctx, lock, names, order, scan, now)
+	})
+	if err != nil {
+		m.events.putBack()
+	}
+	return err
+}
+
+func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[entry]watch.Op, order []entry, scan bool, now dirTimes) error {
+	if !scan {
+		more, err := m.follow(ctx, names, order, lock)
+		if err != nil {
+			return err
+		}
+		scan = more
+		m.setTimes(now)
+	}
+	if scan {
+		if err := m.scan(ctx, lock); err != nil {
+			return err
+		}
+		m.loaded = true
+	}
+	if lock == nil {
+		return nil
+	}
+	if err := m.moveNew(lock); err != nil {
+		return err
+	}
+	return m.tidyList()
+}
+
+// underLock runs f under the uidlist's lock; with a nil lock where none can be
+// created. If another program holds it for too long, the look is put off, but
+// for the first one, which cannot do without.
+func (m *Mailbox) underLock(ctx context.Context, f func(*dotlock.Lock) error) error {
+	patience := lockPatience
+	if !m.loaded {
+		patience = changePatience
+	}
+	err := m.locked(ctx, patience, f)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, dotlock.ErrLocked) && m.loaded:
+		m.env.Log.Info("mailbox is locked by another program, looking again later", "mailbox", m.Path(), "error", err)
+		m.events.putBack()
+		return nil
+	case errors.Is(err, errNoLock):
+		if !m.unwritable {
+			m.env.Log.Warn("mailbox cannot be written and is served read-only", "mailbox", m.Path(), "error", err)
+		}
+		m.mu.Lock()
+		m.unwritable = true
+		m.mu.Unlock()
+		if err := m.readList(); err != nil {
+			return err
+		}
+		return f(nil)
+	}
+	return err
+}
+
+// poller wakes the sessions of a mailbox for which no events are to be had.
+type poller struct {
+	quit chan struct{}
+	done chan struct{}
+}
+
+func startPoller(m *Mailbox) *poller {
+	p := &poller{quit: make(chan struct{}), done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		tick := time.NewTicker(pollInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-p.quit:
+				return
+			case <-tick.C:
+				if !m.quiet() || m.checkName() != nil {
+					m.wake()
+				}
+			}
+		}
+	}()
+	return p
+}
+
+func (p *poller) stop() {
+	close(p.quit)
+	<-p.done
+}

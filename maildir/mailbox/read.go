@@ -1,0 +1,186 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"maildird/maildir/filename"
+	"maildird/maildir/message"
+)
+
+// File is an open message.
+type File struct {
+	*os.File
+	Size  int64     // bytes of the file
+	Mtime time.Time // INTERNALDATE
+}
+
+// Open opens a message. A file that is not where it was last seen is looked
+// for before ErrGone is returned. The caller closes the file.
+func (v *View) Open(m Message) (*File, error) { return v.m.open(m) }
+
+// Size returns the octets of the message in CRLF form (RFC822.SIZE).
+func (v *View) Size(m Message) (int64, error) { return v.m.size(m) }
+
+// Date returns the message's INTERNALDATE, the modification time of its file.
+func (v *View) Date(m Message) (time.Time, error) { return v.m.date(m) }
+
+// SaveDate returns when the message came into this folder, as far as the
+// file's change time tells.
+func (v *View) SaveDate(m Message) (time.Time, error) {
+	e, err := v.m.find(m)
+	if err != nil {
+		return time.Time{}, err
+	}
+	st, err := v.m.in(e.where).Lstat(e.name)
+	return st.Ctime, err
+}
+
+// SetSize corrects what the file name claims, or adds what it lacks: the
+// octets of the message in CRLF form as they were counted.
+func (v *View) SetSize(m Message, size int64) { v.m.setSize(m, size) }
+
+// location returns where the message's file is as far as the table knows.
+func (m *Mailbox) location(msg Message) (entry, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	r := &m.t.rows[msg.row]
+	if r.state != present {
+		return entry{}, ErrGone
+	}
+	return entry{r.where, m.t.fileName(msg.row)}, nil
+}
+
+// retries is how often a file is looked for that others rename all the time.
+const retries = 10
+
+// withFile calls f with the place of the message's file, and again with its
+// new place if it was renamed meanwhile; f tells by fs.ErrNotExist.
+func (m *Mailbox) withFile(msg Message, f func(entry) error) error {
+	for i := 0; ; i++ {
+		e, err := m.location(msg)
+		if err != nil {
+			return err
+		}
+		err = f(e)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if i == retries {
+			return ErrGone
+		}
+		if err := m.lookAgain(msg, e); err != nil {
+			return err
+		}
+	}
+}
+
+// lookAgain brings the table in step with the files after e, the message's
+// place, turned out to be empty.
+func (m *Mailbox) lookAgain(msg Message, e entry) error {
+	ctx, cancel := context.WithTimeout(context.Background(), changePatience)
+	defer cancel()
+	if err := m.acquire(ctx); err != nil {
+		return err
+	}
+	defer m.release()
+	if now, err := m.location(msg); err != nil || now != e {
+		return err // somebody else looked meanwhile
+	}
+	m.events.putBack()
+	if err := m.look(ctx); err != nil {
+		return err
+	}
+	m.wake()
+	return nil
+}
+
+// find returns the place of a message's file, which was there a moment ago.
+func (m *Mailbox) find(msg Message) (entry, error) {
+	var found entry
+	err := m.withFile(msg, func(e entry) error {
+		_, err := m.in(e.where).Lstat(e.name)
+		found = e
+		return err
+	})
+	return found, err
+}
+
+func (m *Mailbox) open(msg Message) (*File, error) {
+	var file *os.File
+	err := m.withFile(msg, func(e entry) error {
+		var err error
+		file, err = m.in(e.where).Open(e.name)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	st, err := file.Stat()
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	m.setDate(msg, st.ModTime())
+	return &File{File: file, Size: st.Size(), Mtime: st.ModTime()}, nil
+}
+
+func (m *Mailbox) size(msg Message) (int64, error) {
+	m.mu.RLock()
+	n, ok := m.sizes[msg.row]
+	if !ok {
+		_, n = filename.Sizes(string(m.t.base(msg.row)))
+		ok = n >= 0
+	}
+	m.mu.RUnlock()
+	if ok {
+		return n, nil
+	}
+	f, err := m.open(msg)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	n, err = message.VirtualSize(f, f.Size)
+	if err == nil {
+		m.setSize(msg, n)
+	}
+	return n, err
+}
+
+func (m *Mailbox) setSize(msg Message, size int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.t.rows[msg.row].state == present {
+		m.sizes[msg.row] = size
+	}
+}
+
+func (m *Mailbox) date(msg Message) (time.Time, error) {
+	m.mu.RLock()
+	t, ok := m.dates[msg.row]
+	m.mu.RUnlock()
+	if ok {
+		return t, nil
+	}
+	err := m.withFile(msg, func(e entry) error {
+		st, err := m.in(e.where).Lstat(e.name)
+		t = st.Mtime
+		return err
+	})
+	if err == nil {
+		m.setDate(msg, t)
+	}
+	return t, err
+}
+
+func (m *Mailbox) setDate(msg Message, t time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.t.rows[msg.row].state == present {
+		m.dates[msg.row] = t
+	}
+}

@@ -1,0 +1,224 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"time"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/dotlock"
+	"maildird/maildir/filename"
+)
+
+// The grain of a directory's times: how long after a change another one may
+// leave the same time behind. Local file systems take it from the kernel's
+// tick (1 to 10 ms); one that stores whole or even seconds shows no fraction.
+const (
+	fineGrain   = 50 * time.Millisecond
+	coarseGrain = 2500 * time.Millisecond
+)
+
+// dirTimes are the modification times of new/ and cur/ at the last look.
+type dirTimes struct {
+	new, cur time.Time
+	// racy: the look fell within the grain of one of the times, so another
+	// change may hide behind the same time. The look is repeated once, after
+	// the grain has passed.
+	racy bool
+	at   time.Time // of the look, with the monotonic clock
+}
+
+func (m *Mailbox) readTimes() (dirTimes, error) {
+	n, err := m.dirs.New.Stat()
+	if err != nil {
+		return dirTimes{}, err
+	}
+	c, err := m.dirs.Cur.Stat()
+	if err != nil {
+		return dirTimes{}, err
+	}
+	if n.Nlink == 0 || c.Nlink == 0 {
+		return dirTimes{}, ErrReplaced // removed while we hold it open
+	}
+	t := dirTimes{new: n.Mtime, cur: c.Mtime, at: m.env.Now()}
+	t.racy = within(t.at, t.new) || within(t.at, t.cur)
+	return t, nil
+}
+
+// within tells whether the clock may still show the time that a change at t
+// left behind. A time far in the future (the clock went back) is not within:
+// the next change will leave a smaller one.
+func within(now, t time.Time) bool {
+	d := now.Sub(t).Abs()
+	return d < fineGrain || t.Nanosecond() == 0 && d < coarseGrain
+}
+
+// same tells whether a look now would see what the look at t saw.
+func (t dirTimes) same(now dirTimes) bool {
+	return t.new.Equal(now.new) && t.cur.Equal(now.cur)
+}
+
+// scan lists new/ and cur/ and brings the table in step with them. m.sync is
+// held, and the uidlist's lock unless it cannot be had (lock nil).
+func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
+	var fresh []entry
+	var missing []uint32
+	var before dirTimes
+	for pass := 1; ; pass++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		m.touch(lock)
+		var err error
+		if before, err = m.readTimes(); err != nil {
+			return err
+		}
+		p, err := m.list1()
+		if err != nil {
+			return err
+		}
+		if pass == 1 {
+			fresh, missing = p.fresh, p.missing
+		} else {
+			// Names of files come and go between passes; the last one tells.
+			fresh = p.fresh
+			missing = intersect(missing, p.missing)
+		}
+		after, err := m.readTimes()
+		if err != nil {
+			return err
+		}
+		still := before.same(after) && !before.racy
+		if len(missing) == 0 && (before.same(after) || pass > 1) || still || pass >= 4 {
+			break
+		}
+	}
+	missing = slices.DeleteFunc(missing, m.stillThere)
+	m.expunged(missing)
+	if err := m.assign(lock, fresh); err != nil {
+		return err
+	}
+	m.setTimes(before)
+	return nil
+}
+
+// pass is the outcome of listing both directories once.
+type pass struct {
+	fresh   []entry  // files that no row with a file accounts for; may repeat
+	missing []uint32 // present rows without a file
+}
+
+// list1 lists new/ and then cur/, the way messages move.
+func (m *Mailbox) list1() (pass, error) {
+	m.mu.RLock()
+	seen := make([]uint64, len(m.t.rows)/64+1)
+	m.mu.RUnlock()
+	var p pass
+	var doubtful []entry
+	for _, where := range []place{inNew, inCur} {
+		err := m.in(where).List(func(raw []byte, kind dirfd.Kind, _ uint64) bool {
+			e := entry{where, string(raw)}
+			if filename.Ignored(e.name) {
+				return true
+			}
+			if kind != dirfd.KindRegular && !m.regular(e, kind) {
+				return true
+			}
+			n, ok := m.presentRow(e.name)
+			switch {
+			case !ok:
+				p.fresh = append(p.fresh, e)
+			case seen[n/64]&(1<<(n%64)) != 0 || !m.here(n, e):
+				doubtful = append(doubtful, e)
+				seen[n/64] |= 1 << (n % 64)
+			default:
+				seen[n/64] |= 1 << (n % 64)
+			}
+			return true
+		})
+		if err != nil {
+			return p, err
+		}
+	}
+	// Names that differ from the table's: a rename, or a second file.
+	for _, e := range doubtful {
+		_, err := m.in(e.where).Lstat(e.name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // renamed since it was listed; its other name was or will be met
+		}
+		if err != nil {
+			return p, err
+		}
+		if !m.met(e) {
+			p.fresh = append(p.fresh, e)
+		}
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for n := range m.t.rows {
+		if m.t.rows[n].state == present && (n/64 >= len(seen) || seen[n/64]&(1<<(n%64)) == 0) {
+			p.missing = append(p.missing, uint32(n))
+		}
+	}
+	return p, nil
+}
+
+// regular tells whether an entry of unknown or other kind is a regular file.
+func (m *Mailbox) regular(e entry, kind dirfd.Kind) bool {
+	if kind == dirfd.KindUnknown {
+		st, err := m.in(e.where).Lstat(e.name)
+		return err == nil && st.Regular()
+	}
+	m.env.Log.Warn("something that is no regular file lies among the messages and is passed over",
+		"mailbox", m.Path(), "name", e.name)
+	return false
+}
+
+func (m *Mailbox) presentRow(name string) (uint32, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	n, ok := m.t.lookup(filename.Base(name))
+	return n, ok && m.t.rows[n].state == present
+}
+
+func (m *Mailbox) here(n uint32, e entry) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.t.hasName(n, e.where, e.name)
+}
+
+// stillThere tells whether a row that passes missed has its file all the same.
+func (m *Mailbox) stillThere(n uint32) bool {
+	m.mu.RLock()
+	e := entry{m.t.rows[n].where, m.t.fileName(n)}
+	m.mu.RUnlock()
+	_, err := m.in(e.where).Lstat(e.name)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+func (m *Mailbox) in(where place) *dirfd.Dir {
+	if where == inNew {
+		return m.dirs.New
+	}
+	return m.dirs.Cur
+}
+
+// touch keeps a lock that is held for long from looking stale.
+func (m *Mailbox) touch(lock *dotlock.Lock) {
+	if lock == nil {
+		return
+	}
+	if err := lock.Touch(); err != nil {
+		m.env.Log.Warn("cannot refresh the mailbox lock", "mailbox", m.Path(), "error", err)
+	}
+}
+
+// intersect keeps what is in both ascending lists.
+func intersect(a, b []uint32) []uint32 {
+	return slices.DeleteFunc(a, func(n uint32) bool {
+		_, ok := slices.BinarySearch(b, n)
+		return !ok
+	})
+}

@@ -1,0 +1,225 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"maildird/maildir/dotlock"
+	"maildird/maildir/filename"
+	"maildird/maildir/keywords"
+)
+
+// Op says how Store combines flags.
+type Op uint8
+
+// The operations of Store.
+const (
+	Set Op = iota // keyword letters without a name stay as they are
+	Add
+	Remove
+)
+
+// Store changes the flags of messages in their file names, durable on return,
+// and gives them as they are now, ascending. UIDs that are not there any more are
+// passed over. The change is not told again to this view by Updates. A keyword
+// that has no letter yet gets one; ErrKeywords if they do not all fit, and
+// nothing is changed then.
+func (v *View) Store(ctx context.Context, uids []uint32, op Op, flags filename.Flags, words []string) ([]Message, error) {
+	if v.readOnly {
+		return nil, ErrReadOnly
+	}
+	m := v.m
+	var done []Message
+	err := m.change(ctx, func(lock *dotlock.Lock) error {
+		letters, err := m.letters(words, op != Remove)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, forwarded) }) {
+			letters |= filename.Passed
+		}
+		done, err = m.store(lock, v, uids, op, flags|letters)
+		return err
+	})
+	return done, err
+}
+
+// change runs f under the uidlist's lock and wakes the other sessions.
+func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error {
+	if err := m.acquire(ctx); err != nil {
+		return err
+	}
+	defer m.release()
+	if err := m.check(); err != nil {
+		return err
+	}
+	if m.unwritable {
+		return ErrReadOnly
+	}
+	err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error {
+		if err := f(lock); err != nil {
+			return err
+		}
+		m.settle()
+		return nil
+	})
+	m.wake()
+	return err
+}
+
+// settle takes the directories' times after our own change as seen. Changes of
+// others that hide behind it are told by events; where none come, the time
+// stays as it was and the folder is looked at again.
+func (m *Mailbox) settle() {
+	if !m.watched {
+		return
+	}
+	if now, err := m.readTimes(); err == nil {
+		m.setTimes(now)
+	}
+}
+
+// letters turns keyword names into flags. With add, names without a letter get
+// one; otherwise they stand for nothing. The uidlist's lock is held.
+func (m *Mailbox) letters(words []string, add bool) (filename.Flags, error) {
+	if len(words) == 0 {
+		return 0, nil
+	}
+	var f filename.Flags
+	if !add {
+		for _, w := range words {
+			if i, ok := m.words.Index(w); ok {
+				f |= filename.Keyword(i)
+			}
+		}
+		return f, nil
+	}
+	indexes, err := m.words.Add(words...)
+	if errors.Is(err, keywords.ErrFull) {
+		return 0, ErrKeywords
+	}
+	if err != nil {
+		return 0, err
+	}
+	for _, i := range indexes {
+		f |= filename.Keyword(i)
+	}
+	m.takeKeywords()
+	return f, nil
+}
+
+// forwarded is the keyword that mbsync and others write as the letter P. A
+// client's is stored as a keyword letter, as Dovecot stores it; P stays in a
+// name until a client removes the keyword.
+const forwarded = "$Forwarded"
+
+// combine applies a change to the flags of one message. Passed in f stands for
+// a client's $Forwarded, whose letter is in f besides.
+func (m *Mailbox) combine(old filename.Flags, op Op, f filename.Flags) filename.Flags {
+	switch op {
+	case Add:
+		return old | f&^filename.Passed
+	case Remove:
+		return old &^ f
+	}
+	keep := filename.Keywords | f&filename.Passed
+	for i, name := range m.names {
+		if name != "" {
+			keep &^= filename.Keyword(i)
+		}
+	}
+	return old&keep | f&^filename.Passed
+}
+
+// store renames the files. The uidlist's lock is held.
+func (m *Mailbox) store(lock *dotlock.Lock, v *View, uids []uint32, op Op, f filename.Flags) ([]Message, error) {
+	done := make([]Message, 0, len(uids))
+	renamed := false
+	for i, uid := range uids {
+		if i%1024 == 1023 {
+			m.touch(lock)
+		}
+		m.mu.RLock()
+		n, ok := m.t.byUID(uid)
+		ok = ok && v.has(n)
+		m.mu.RUnlock()
+		if !ok {
+			continue
+		}
+		changed, err := m.setFlags(n, v, op, f)
+		if errors.Is(err, ErrGone) {
+			continue
+		}
+		if err != nil {
+			return done, m.synced(renamed, err)
+		}
+		renamed = renamed || changed
+		m.mu.RLock()
+		if v.has(n) {
+			done = append(done, v.message(n, v.seq(n)))
+		}
+		m.mu.RUnlock()
+	}
+	return done, m.synced(renamed, nil)
+}
+
+// synced makes renames in cur/ durable, and returns err if there is one.
+func (m *Mailbox) synced(renamed bool, err error) error {
+	if !renamed || !m.env.Fsync {
+		return err
+	}
+	return errors.Join(err, m.dirs.Cur.Sync())
+}
+
+// setFlags renames one file, wherever others moved it meanwhile.
+func (m *Mailbox) setFlags(n uint32, v *View, op Op, f filename.Flags) (changed bool, err error) {
+	for i := 0; i <= retries; i++ {
+		m.mu.RLock()
+		r := m.t.rows[n]
+		name := m.t.fileName(n)
+		flags := m.combine(r.flags, op, f)
+		m.mu.RUnlock()
+		if r.state != present {
+			return false, ErrGone
+		}
+		if flags == r.flags {
+			return false, nil
+		}
+		to := entry{inCur, filename.WithFlags(name, flags)}
+		err := m.in(r.where).RenameNoReplace(name, m.dirs.Cur, to.name)
+		if err == nil {
+			m.mu.Lock()
+			m.setName(n, to)
+			m.tellFlags(n, v)
+			m.mu.Unlock()
+			return true, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
+			return false, err
+		}
+		// Somebody else renamed it: find it. The lock is held already.
+		if err := m.rescan(n); err != nil {
+			return false, err
+		}
+	}
+	return false, ErrGone
+}
+
+// rescan looks for the file of row n in both directories. The uidlist's lock
+// is held, so Dovecot stands still; other programs may not.
+func (m *Mailbox) rescan(n uint32) error {
+	p, err := m.list1()
+	if err != nil {
+		return err
+	}
+	m.events.putBack() // the rest of what changed is looked at after the lock
+	for _, gone := range p.missing {
+		if gone == n && !m.stillThere(n) {
+			return ErrGone
+		}
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package mailbox
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// TestTableAgainstModel adds, reveals and expunges rows at random and compares
+// numbering and look-up with a plain list.
+func TestTableAgainstModel(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	tab := newTable()
+	state := []rowState{}
+	uid := uint32(0)
+	for step := range 5000 {
+		switch k := rng.IntN(4); {
+		case k < 2 || len(state) == 0:
+			uid += 1 + uint32(rng.IntN(3))
+			n := tab.add(uid, fmt.Sprintf("%d.M%dP1.host", step, uid))
+			if int(n) != len(state) {
+				t.Fatalf("row %d added, want %d", n, len(state))
+			}
+			state = append(state, absent)
+			if k == 0 {
+				tab.setState(n, present)
+				state[n] = present
+			}
+		default:
+			n := rng.IntN(len(state))
+			s := rowState(rng.IntN(3))
+			tab.setState(uint32(n), s)
+			state[n] = s
+		}
+		if step%50 != 0 {
+			continue
+		}
+		var alive []uint32
+		for n, s := range state {
+			if got := tab.before(uint32(n)); got != uint32(len(alive)) {
+				t.Fatalf("step %d: before(%d) = %d, want %d", step, n, got, len(alive))
+			}
+			if s == present {
+				alive = append(alive, uint32(n))
+			}
+			base := string(tab.base(uint32(n)))
+			if got, ok := tab.lookup(base); !ok || got != uint32(n) {
+				t.Fatalf("lookup(%q) = %d, %v, want %d", base, got, ok, n)
+			}
+			if got, ok := tab.byUID(tab.rows[n].uid); !ok || got != uint32(n) {
+				t.Fatalf("byUID(%d) = %d, %v, want %d", tab.rows[n].uid, got, ok, n)
+			}
+		}
+		for k, want := range alive {
+			if got, ok := tab.nth(uint32(k)); !ok || got != want {
+				t.Fatalf("step %d: nth(%d) = %d, %v, want %d", step, k, got, ok, want)
+			}
+		}
+		if _, ok := tab.nth(uint32(len(alive))); ok {
+			t.Fatal("nth past the end")
+		}
+	}
+	if _, ok := tab.lookup("nothing"); ok {
+		t.Fatal("found a base that was never added")
+	}
+}
+
+func TestTableNames(t *testing.T) {
+	tab := newTable()
+	n := tab.add(1, "b,S=3")
+	for _, name := range []string{"b,S=3", "b,S=3:2,", "b,S=3:2,FSa", "b,S=3:2,SF", "b,S=3:2,SX", "b,S=3:1,S", "b,S=3:2,S,u=1"} {
+		tab.setName(n, inCur, name)
+		if got := tab.fileName(n); got != name {
+			t.Errorf("file name %q became %q", name, got)
+		}
+	}
+	if len(tab.odd) != 1 {
+		t.Errorf("%d odd names kept, want the last one only", len(tab.odd))
+	}
+}
+
+// TestLaterRecordWins: a base that is recorded twice belongs to the later UID.
+func TestLaterRecordWins(t *testing.T) {
+	tab := newTable()
+	tab.add(1, "same")
+	second := tab.add(2, "same")
+	if n, _ := tab.lookup("same"); n != second {
+		t.Errorf("lookup gives row %d, want %d", n, second)
+	}
+}
+
+func TestMerged(t *testing.T) {
+	for _, c := range []struct{ in, want []Range }{
+		{nil, nil},
+		{[]Range{{5, 9}}, []Range{{5, 9}}},
+		{[]Range{{5, 9}, {1, 2}}, []Range{{1, 2}, {5, 9}}},
+		{[]Range{{5, 9}, {1, 4}}, []Range{{1, 9}}},
+		{[]Range{{1, 100}, {5, 6}, {7, 200}}, []Range{{1, 200}}},
+		{[]Range{{3, ^uint32(0)}, {1, 2}, {9, 9}}, []Range{{1, ^uint32(0)}}},
+	} {
+		if got := merged(c.in); !slices.Equal(got, c.want) {
+			t.Errorf("merged(%v) = %v, want %v", c.in, got, c.want)
+		}
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	tab := newTable()
+	names := make([]string, 100_000)
+	for i := range names {
+		names[i] = fmt.Sprintf("17000%05d.M%dP99V1I2.host.example,S=4321,W=4400", i, i)
+		tab.setState(tab.add(uint32(i+1), names[i]), present)
+	}
+	i := 0
+	for b.Loop() {
+		tab.lookup(names[i%len(names)])
+		i += 7919
+	}
+}
