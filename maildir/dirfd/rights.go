@@ -1,0 +1,111 @@
+package dirfd
+
+import (
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Rights are what a new file or directory takes over from a directory, by the
+// rules that Dovecot follows in a Maildir: the permission bits of the
+// directory, and its group where the bits give the group something that they
+// do not give everyone. A process that runs as root also hands what it creates
+// to the directory's owner.
+type Rights struct {
+	Mode     fs.FileMode // permission bits of the directory
+	UID, GID int         // new owner and group; -1: as the kernel chooses
+}
+
+// Rights returns what entries created in d, or in a directory that stands
+// under d in the tree of folders, take over from d.
+func (d *Dir) Rights() (Rights, error) {
+	st, err := d.Stat()
+	if err != nil {
+		return Rights{}, err
+	}
+	r := Rights{Mode: st.Mode.Perm(), UID: -1, GID: -1}
+	if os.Geteuid() == 0 && st.UID != 0 {
+		r.UID = int(st.UID)
+	}
+	setgid := st.Mode&fs.ModeSetgid != 0 // the kernel passes the group on
+	matters := st.Mode>>3&7 != st.Mode&7 || r.UID >= 0
+	if !setgid && matters && int(st.GID) != os.Getegid() {
+		r.GID = int(st.GID)
+	}
+	return r, nil
+}
+
+func (r Rights) file() uint32 { return uint32(r.Mode&0o666 | 0o600) }
+func (r Rights) dir() uint32  { return uint32(r.Mode&0o777 | 0o700) }
+
+// CreateAs is Create with these rights instead of a mode.
+func (d *Dir) CreateAs(name string, r Rights) (*os.File, error) {
+	f, err := d.Create(name, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.apply(int(f.Fd()), r.file()); err != nil {
+		_ = f.Close()
+		_ = d.Remove(name)
+		return nil, &fs.PathError{Op: "set rights of", Path: d.join(name), Err: err}
+	}
+	return f, nil
+}
+
+// MkdirAs creates the directory name with these rights and opens it; fs.ErrExist
+// if anything has that name. Rights are set through the handle, so nothing that
+// takes the name's place meanwhile gets them.
+func (d *Dir) MkdirAs(name string, r Rights) (*Dir, error) {
+	if err := d.do("create directory", name, func(fd int) error {
+		return unix.Mkdirat(fd, name, 0o700)
+	}); err != nil {
+		return nil, err
+	}
+	sub, err := d.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := sub.self("set rights of", func(fd int) error {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return err
+		}
+		if int(st.Uid) != os.Geteuid() {
+			return fs.ErrExist // not the one that was created here
+		}
+		return r.apply(fd, r.dir()|st.Mode&unix.S_ISGID)
+	}); err != nil {
+		_ = sub.Close()
+		_ = d.RemoveDir(name)
+		return nil, err
+	}
+	return sub, nil
+}
+
+func (r Rights) apply(fd int, bits uint32) error {
+	if r.UID >= 0 || r.GID >= 0 {
+		if err := unix.Fchown(fd, r.UID, r.GID); err != nil {
+			if err != unix.EPERM {
+				return err
+			}
+			// The group stays this process's: it gets no more than everyone.
+			bits = bits&^0o070 | bits&0o007<<3
+		}
+	}
+	return unix.Fchmod(fd, bits)
+}
+
+// Dup opens the same directory a second time, for a holder with a life of its
+// own.
+func (d *Dir) Dup() (*Dir, error) {
+	var twin *Dir
+	err := d.self("duplicate", func(fd int) error {
+		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err == nil {
+			twin = &Dir{path: d.path, fd: n, open: true}
+		}
+		return err
+	})
+	return twin, err
+}
