@@ -17,11 +17,11 @@ func TestFlagsOf(t *testing.T) {
 		{"1.M2P3.h:2,S", Seen},
 		{"1.M2P3.h:2,DFPRST", Draft | Flagged | Passed | Answered | Seen | Deleted},
 		{"1.M2P3.h:2,SRaz", Seen | Answered | Keyword(0) | Keyword(25)},
-		{"1.M2P3.h:1,RS", 0},        // experimental info: no flags
-		{"1.M2P3.h!2,S", 0},         // '!' is part of the base
-		{"1.M2P3.h:x:2,S", Seen},    // the last colon counts
+		{"1.M2P3.h:1,RS", 0},         // experimental info: no flags
+		{"1.M2P3.h!2,S", 0},          // '!' is part of the base
+		{"1.M2P3.h:x:2,S", Seen},     // the last colon counts
 		{"1.M2P3.h:2,S,foo=T", Seen}, // up to a comma
-		{"1.M2P3.h:2,SX1", Seen},    // unknown letters mean nothing
+		{"1.M2P3.h:2,SX1", Seen},     // unknown letters mean nothing
 		{"1.M2P3.h,S=12:2,", 0},
 	} {
 		if got := FlagsOf(c.name); got != c.want {

@@ -302,7 +302,11 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 		}
 		return err
 	}
+	known := len(m.t.rows)
 	err = m.readList()
+	if err == nil && m.loaded && len(m.t.rows) > known {
+		err = m.resolve(ctx, lock, known)
+	}
 	if err == nil {
 		err = f(lock)
 	}

@@ -178,6 +178,30 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[
 	return m.tidyList()
 }
 
+// resolve finds the files of records that another program just added, before
+// anything is added after them: a message that turns up late, below one that a
+// client knows, would need another UID than the other program gave it. The
+// uidlist's lock is held.
+func (m *Mailbox) resolve(ctx context.Context, lock *dotlock.Lock, known int) error {
+	if m.watched {
+		m.env.Watcher.Barrier(ctx)
+		names, order, all := m.events.take()
+		scan, err := m.follow(ctx, names, order, lock)
+		if err != nil || all || scan {
+			m.events.putBack()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for n := known; n < len(m.t.rows); n++ {
+		if m.t.rows[n].state == absent {
+			return m.scan(ctx, lock)
+		}
+	}
+	return nil
+}
+
 // underLock runs f under the uidlist's lock; with a nil lock where none can be
 // created. If another program holds it for too long, the look is put off, but
 // for the first one, which cannot do without.

@@ -60,26 +60,20 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 		return ErrReadOnly
 	}
 	err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error {
+		quiet := m.watched && m.quiet()
 		if err := f(lock); err != nil {
 			return err
 		}
-		m.settle()
+		// If nothing was new before our own change, nothing is after it. What
+		// others without a lock do meanwhile is told by events; where none
+		// come, the folder is looked at again.
+		if now, err := m.readTimes(); quiet && err == nil {
+			m.setTimes(now)
+		}
 		return nil
 	})
 	m.wake()
 	return err
-}
-
-// settle takes the directories' times after our own change as seen. Changes of
-// others that hide behind it are told by events; where none come, the time
-// stays as it was and the folder is looked at again.
-func (m *Mailbox) settle() {
-	if !m.watched {
-		return
-	}
-	if now, err := m.readTimes(); err == nil {
-		m.setTimes(now)
-	}
 }
 
 // letters turns keyword names into flags. With add, names without a letter get
