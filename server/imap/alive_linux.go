@@ -1,0 +1,36 @@
+package imap
+
+import (
+	"io"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// peerGone returns an error if the client closed its side, also while input of
+// it is waiting. It looks at most every 100 ms.
+func (c *wire) peerGone(now time.Time) error {
+	if now.Sub(c.looked) < 100*time.Millisecond {
+		return nil
+	}
+	c.looked = now
+	sc, ok := c.socket.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	gone := false
+	err = raw.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, perr := unix.Poll(fds, 0)
+		gone = perr == nil && n > 0 && fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+	})
+	if err != nil || gone {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}

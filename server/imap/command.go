@@ -1,0 +1,215 @@
+package imap
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// states are the states of a session (RFC 9051 section 3) that a command is
+// allowed in.
+type states uint8
+
+const (
+	notAuthenticated states = 1 << iota
+	authenticated
+	selected
+
+	loggedIn = authenticated | selected
+	always   = notAuthenticated | loggedIn
+)
+
+// news says what a command may tell of the selected mailbox when it is done.
+type news uint8
+
+const (
+	noNews     news = iota // nothing: the mailbox is not looked at
+	noExpunges             // all but EXPUNGE: the client counts with sequence numbers (RFC 9051 section 7.5.1)
+	allNews
+)
+
+// command is one entry of the table.
+type command struct {
+	name string // in upper case; "UID X" for the variants with UIDs
+	in   states
+	news news
+	// run takes the arguments up to lexer.end, then acts. It returns nil for OK;
+	// see errors.go for everything else. It may set session.done before.
+	run func(*session) error
+	// caps are announced because the command exists.
+	caps []imap.Cap
+}
+
+// commandTable is all commands by name.
+func commandTable() map[string]*command {
+	table := map[string]*command{}
+	for _, part := range [][]command{connectionCommands(), mailboxCommands(), messageCommands()} {
+		for i := range part {
+			table[part[i].name] = &part[i]
+		}
+	}
+	return table
+}
+
+// done is the tagged response of the command that runs, if it is OK.
+type done struct {
+	code string // without brackets, "" for none
+	text string // "" for the usual one
+}
+
+// serveCommand takes one command and answers it. An error ends the session.
+func (s *session) serveCommand() error {
+	lx := s.lx
+	lx.next()
+	s.tag, s.done = s.tag[:0], done{}
+	cmd, err := s.readCommand()
+	if err == nil {
+		err = s.call(cmd)
+	}
+	return s.answer(cmd, err)
+}
+
+// maxTag is the longest tag that is sent back.
+const maxTag = 256
+
+// readCommand takes the tag and the name of a command.
+func (s *session) readCommand() (*command, error) {
+	lx := s.lx
+	tag := lx.tag()
+	if len(tag) > maxTag {
+		return nil, bad("Tag is too long.")
+	}
+	if lx.peek() != ' ' {
+		lx.fail("Expected a tag and a command.")
+		return nil, lx.err
+	}
+	s.tag = append(s.tag, tag...)
+	lx.sp()
+	name := lx.word()
+	if lx.err != nil {
+		return nil, lx.err
+	}
+	cmd := s.srv.commands[string(name)]
+	if string(name) == "UID" {
+		lx.sp()
+		sub := lx.word()
+		if lx.err != nil {
+			return nil, lx.err
+		}
+		cmd = s.srv.commands["UID "+string(sub)]
+	}
+	if cmd == nil {
+		return nil, bad("Unknown command.")
+	}
+	if cmd.in&s.state() == 0 {
+		return nil, s.wrongState(cmd)
+	}
+	return cmd, nil
+}
+
+func (s *session) wrongState(cmd *command) error {
+	switch {
+	case cmd.in&notAuthenticated != 0:
+		return bad("%s is not possible after login.", cmd.name)
+	case s.state() == notAuthenticated:
+		return bad("Please log in first.")
+	}
+	return bad("No mailbox is selected.")
+}
+
+// call runs a command. A panic is answered and ends the session, and only it.
+func (s *session) call(cmd *command) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("command panicked", "command", cmd.name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = bye(imap.ResponseCodeServerBug, "Internal error, the log has the details.")
+		}
+	}()
+	return cmd.run(s)
+}
+
+// answer skips what is left of a command that failed, tells what is new in the
+// mailbox, and writes the tagged response. An error ends the session.
+func (s *session) answer(cmd *command, err error) error {
+	if s.w.err != nil {
+		return &connError{s.w.err}
+	}
+	if err == nil {
+		s.badRow = 0
+		ended := s.tellNews(cmd.news)
+		s.writeStatus(s.tag, "OK", s.done.code, s.okText(cmd))
+		return ended
+	}
+	if isConnError(err) {
+		return err
+	}
+	status, known := statusOf(err)
+	if !known {
+		s.log.Error("command failed", "command", cmd.name, "error", err)
+	}
+	if status.Type == imap.StatusResponseTypeBye {
+		return status
+	}
+	if err := s.lx.skip(); err != nil {
+		return err
+	}
+	var ended error
+	if status.Type == imap.StatusResponseTypeBad {
+		s.badRow++
+	} else {
+		s.badRow = 0
+		if cmd != nil {
+			ended = s.tellNews(cmd.news)
+		}
+	}
+	s.writeStatus(s.tag, string(status.Type), string(status.Code), status.Text)
+	if s.badRow >= s.srv.cfg.Limits.BadRow {
+		return bye("", "Too many bad commands.")
+	}
+	return ended
+}
+
+func (s *session) okText(cmd *command) string {
+	if s.done.text != "" {
+		return s.done.text
+	}
+	return cmd.name + " completed."
+}
+
+// writeStatus writes a status response; without a tag it is an untagged one.
+func (s *session) writeStatus(tag []byte, status, code, text string) {
+	w := s.w
+	if len(tag) == 0 {
+		w.byte('*')
+	} else {
+		w.rawBytes(tag)
+	}
+	w.sp()
+	w.raw(status)
+	w.sp()
+	if code != "" {
+		w.byte('[')
+		w.raw(code)
+		w.raw("] ")
+	}
+	w.raw(printable(text))
+	w.crlf()
+}
+
+// printable makes sure that a text for people fits on a line. Errors of lower
+// layers may quote what a client or a file name brought.
+func printable(text string) string {
+	for i := 0; i < len(text); i++ {
+		if text[i] < ' ' || text[i] >= 0x7f {
+			b := []byte(text)
+			for ; i < len(b); i++ {
+				if b[i] < ' ' || b[i] >= 0x7f {
+					b[i] = '?'
+				}
+			}
+			return string(b)
+		}
+	}
+	return text
+}

@@ -1,0 +1,117 @@
+package imap
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"maildird/auth"
+	"maildird/maildir"
+)
+
+// Authenticator checks passwords. An unknown user and a wrong password give
+// the same error after the same time.
+type Authenticator interface {
+	Authenticate(ctx context.Context, name, password string) (auth.User, error)
+}
+
+// Config is the settings of a Server. Zero values of limits and times mean the
+// defaults, which are those of DefaultLimits and DefaultTimeouts.
+type Config struct {
+	Log  *slog.Logger
+	Auth Authenticator
+	// OpenAccount opens the Maildir of a user who logged in. The session
+	// releases it.
+	OpenAccount func(context.Context, auth.User) (*maildir.Account, error)
+
+	// TLS is for STARTTLS, and for listeners whose connections begin with TLS.
+	// nil: there is neither.
+	TLS *tls.Config
+	// PlaintextFrom are the peers that may log in without TLS. Connections
+	// over Unix sockets always may.
+	PlaintextFrom []netip.Prefix
+
+	// NoRev2 leaves IMAP4rev2 out of the capabilities.
+	NoRev2 bool
+	// AppendLimit is the octets of the biggest message that APPEND takes; 0: 50 MiB.
+	AppendLimit int64
+	// ID is what the server tells of itself (RFC 2971), keys and values in turn.
+	ID []string
+
+	Limits   Limits
+	Timeouts Timeouts
+}
+
+// Limits bound what clients can cost. A limit of 0 is the default.
+type Limits struct {
+	Connections int // of all clients; 10,000
+	PerIP       int // of one address, of one /64 for IPv6; 100
+	PerUser     int // logged in as one user; 50
+
+	Command int   // octets of one command with its literals, but for APPEND's messages; 256 KiB
+	Literal int64 // octets of one literal in a command other than APPEND; 128 KiB
+	Depth   int   // nested parentheses in one command; 50
+	BadRow  int   // bad commands in a row that end a connection; 10
+	// LoginCommand and LoginLiteral are Command and Literal before login; 16 KiB, 4 KiB.
+	LoginCommand int
+	LoginLiteral int64
+	LoginFails   int // failed logins that end a connection; 4
+}
+
+// Timeouts end connections that nothing comes from. A time of 0 is the default.
+type Timeouts struct {
+	Login time.Duration // from the start of a connection to its login; 2 min
+	Idle  time.Duration // between commands after login (RFC 9051 5.4: at least 30 min); 31 min
+	Read  time.Duration // inside a command, without any octet coming; 5 min
+	Write time.Duration // without the client taking any octet; 2 min
+	// StillHere is how often a quiet IDLE is told that the connection lives; 2 min
+	StillHere time.Duration
+}
+
+func orDefault[T int | int64 | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+func (c *Config) setDefaults() {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	orDefault(&c.AppendLimit, 50<<20)
+	if c.ID == nil {
+		c.ID = []string{"name", "maildird"}
+	}
+	l := &c.Limits
+	orDefault(&l.Connections, 10_000)
+	orDefault(&l.PerIP, 100)
+	orDefault(&l.PerUser, 50)
+	orDefault(&l.Command, 256<<10)
+	orDefault(&l.Literal, 128<<10)
+	orDefault(&l.Depth, 50)
+	orDefault(&l.BadRow, 10)
+	orDefault(&l.LoginCommand, 16<<10)
+	orDefault(&l.LoginLiteral, 4<<10)
+	orDefault(&l.LoginFails, 4)
+	t := &c.Timeouts
+	orDefault(&t.Login, 2*time.Minute)
+	orDefault(&t.Idle, 31*time.Minute)
+	orDefault(&t.Read, 5*time.Minute)
+	orDefault(&t.Write, 2*time.Minute)
+	orDefault(&t.StillHere, 2*time.Minute)
+}
+
+// lexLimits are the limits of a command before or after login.
+func (c *Config) lexLimits(loggedIn bool) lexLimits {
+	l := lexLimits{
+		line: c.Limits.LoginCommand, literal: c.Limits.LoginLiteral,
+		skip: 4 * c.Limits.LoginLiteral, depth: c.Limits.Depth,
+	}
+	if loggedIn {
+		l.line, l.literal = c.Limits.Command, c.Limits.Literal
+		l.skip = 4 * c.AppendLimit
+	}
+	return l
+}

@@ -1,0 +1,22 @@
+// Package imap speaks IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051) to clients
+// and serves them the mailboxes of package maildir. It owns no file format.
+//
+// How a command runs. Each connection has one goroutine, which is its session
+// (session.go). The session takes a command line from the lexer (lexer.go,
+// tokens.go, literal.go), looks its name up in the table (command.go), and
+// calls the handler. A handler first takes all its arguments from the lexer up
+// to the end of the line, then acts, writes its untagged responses to the
+// writer (writer.go), and returns nil or an error. The dispatcher adds what
+// changed in the selected mailbox (updates.go) and the tagged response, which
+// it makes of the error (errors.go).
+//
+// Adding a command is one file with its grammar and its handler, and one line
+// in the table with its name, the states it is allowed in, and the capabilities
+// it brings.
+//
+// What is sent is flushed when the input is drained or the buffer is full,
+// never by the line. A connection that waits for its client holds no buffers.
+//
+// imapserver of go-imap/v2 is not used: its set of commands is closed and it
+// re-encodes header text. Its data types are the vocabulary here.
+package imap

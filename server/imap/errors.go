@@ -1,0 +1,95 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/dotlock"
+	"maildird/maildir/folder"
+	"maildird/maildir/mailbox"
+)
+
+// Response codes that go-imap has no name for.
+const (
+	codeBadURL        = imap.ResponseCode("BADURL")        // RFC 4469
+	codeExpungeIssued = imap.ResponseCode("EXPUNGEISSUED") // RFC 5530
+)
+
+// no makes the error that a command ends with when it cannot be done:
+// "tag NO [code] text". code may be empty. The text reaches the client.
+func no(code imap.ResponseCode, format string, args ...any) error {
+	return &imap.Error{Type: imap.StatusResponseTypeNo, Code: code, Text: fmt.Sprintf(format, args...)}
+}
+
+// bad makes the error that a command ends with when it is no proper command:
+// "tag BAD text". The text reaches the client.
+func bad(format string, args ...any) error {
+	return &imap.Error{Type: imap.StatusResponseTypeBad, Text: fmt.Sprintf(format, args...)}
+}
+
+// bye makes the error that ends the connection with "* BYE [code] text".
+func bye(code imap.ResponseCode, format string, args ...any) error {
+	return &imap.Error{Type: imap.StatusResponseTypeBye, Code: code, Text: fmt.Sprintf(format, args...)}
+}
+
+// connError is an error of the connection itself: nothing can be said to the
+// client any more.
+type connError struct{ err error }
+
+func (e *connError) Error() string { return e.err.Error() }
+func (e *connError) Unwrap() error { return e.err }
+
+// statusOf turns the error of a handler into what the client is told. known is
+// false for errors whose text only the log may have.
+func statusOf(err error) (status *imap.Error, known bool) {
+	if errors.As(err, &status) {
+		return status, true
+	}
+	reply := func(code imap.ResponseCode, text string) (*imap.Error, bool) {
+		return &imap.Error{Type: imap.StatusResponseTypeNo, Code: code, Text: text}, true
+	}
+	switch {
+	case errors.Is(err, mailbox.ErrReplaced):
+		return &imap.Error{Type: imap.StatusResponseTypeBye, Text: "Mailbox was removed or replaced, please reconnect."}, true
+	case errors.Is(err, mailbox.ErrGone):
+		return reply(codeExpungeIssued, "Some of the messages are not there any more.")
+	case errors.Is(err, mailbox.ErrKeywords):
+		return reply(imap.ResponseCodeLimit, "No room for another keyword in this mailbox.")
+	case errors.Is(err, mailbox.ErrReadOnly):
+		return reply(imap.ResponseCodeNoPerm, "Mailbox is read-only.")
+	case errors.Is(err, folder.ErrNotFound):
+		return reply(imap.ResponseCodeNonExistent, "No such mailbox.")
+	case errors.Is(err, folder.ErrExists):
+		return reply(imap.ResponseCodeAlreadyExists, "Mailbox exists already.")
+	case errors.Is(err, folder.ErrHasChildren):
+		return reply(imap.ResponseCodeHasChildren, "Mailbox has children, delete them first.")
+	case errors.Is(err, folder.ErrInbox):
+		return reply(imap.ResponseCodeCannot, "Not possible with INBOX.")
+	case errors.Is(err, folder.ErrName):
+		return reply(imap.ResponseCodeCannot, err.Error())
+	}
+	return hidden(err), false
+}
+
+// hidden is what the client learns of an error that only the operator can
+// understand.
+func hidden(err error) *imap.Error {
+	status := &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeServerBug, Text: "Internal error, the log has the details."}
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		status.Code, status.Text = imap.ResponseCodeOverQuota, "No space left."
+	case errors.Is(err, dotlock.ErrLocked):
+		status.Code, status.Text = imap.ResponseCodeInUse, "Mailbox is locked by another program, try again."
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		status.Code, status.Text = imap.ResponseCodeNoPerm, "The server may not do that with its files."
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &errno):
+		status.Code, status.Text = imap.ResponseCodeUnavailable, "Not possible at this time, try again later."
+	}
+	return status
+}

@@ -1,0 +1,130 @@
+package imap
+
+import (
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/filename"
+	"maildird/maildir/mailbox"
+)
+
+// systemFlags are the flags that IMAP has a name for and Maildir a letter.
+var systemFlags = []struct {
+	name imap.Flag
+	flag filename.Flags
+}{
+	{imap.FlagAnswered, filename.Answered},
+	{imap.FlagFlagged, filename.Flagged},
+	{imap.FlagDeleted, filename.Deleted},
+	{imap.FlagSeen, filename.Seen},
+	{imap.FlagDraft, filename.Draft},
+}
+
+// flagSet is flags as a client gives them.
+type flagSet struct {
+	system filename.Flags
+	words  []string // keywords as they were written
+}
+
+// maxKeyword bounds the length of a keyword, which is a line of the file
+// dovecot-keywords.
+const maxKeyword = 255
+
+// flag takes one flag into the set.
+func (lx *lexer) flag(set *flagSet) {
+	if lx.accept('\\') {
+		name := lx.nonEmpty(classAtom, "a flag")
+		for _, f := range systemFlags {
+			if equalFold(name, string(f.name[1:])) {
+				set.system |= f.flag
+				return
+			}
+		}
+		// \Recent is the server's own; clients that copy flags send it back.
+		if !equalFold(name, "Recent") {
+			lx.fail("There is no flag \\%.40s.", name)
+		}
+		return
+	}
+	b := lx.nonEmpty(classAtom, "a flag")
+	if len(b) > maxKeyword {
+		lx.failWith(no(imap.ResponseCodeLimit, "Keyword is too long."))
+		return
+	}
+	if lx.err == nil {
+		set.words = append(set.words, string(b))
+	}
+}
+
+// flagList takes a list of flags in parentheses, which may be empty.
+func (lx *lexer) flagList() (set flagSet) {
+	lx.optionalList(func() { lx.flag(&set) })
+	return set
+}
+
+// flagsArgument takes flags as STORE has them: a list, or flags without
+// parentheses up to the end of the line.
+func (lx *lexer) flagsArgument() (set flagSet) {
+	if lx.peek() == '(' {
+		return lx.flagList()
+	}
+	lx.flag(&set)
+	for lx.more() {
+		lx.flag(&set)
+	}
+	return set
+}
+
+// flags writes the flags of a message in parentheses.
+func (s *session) flags(m mailbox.Message) {
+	w, sep := s.w, byte('(')
+	put := func(name string) {
+		w.byte(sep)
+		w.raw(name)
+		sep = ' '
+	}
+	for _, f := range systemFlags {
+		if m.Flags&f.flag != 0 {
+			put(string(f.name))
+		}
+	}
+	// IMAP4rev2 has no \Recent (RFC 9051 appendix E).
+	if m.Recent && !s.rev2 {
+		put(`\Recent`)
+	}
+	forwarded := false
+	m.Flags.EachKeyword(func(i int) {
+		if name, ok := s.sel.view.KeywordName(i); ok {
+			forwarded = forwarded || name == string(imap.FlagForwarded)
+			put(name)
+		}
+	})
+	if m.Flags&filename.Passed != 0 && !forwarded {
+		put(string(imap.FlagForwarded))
+	}
+	if sep == '(' {
+		w.byte('(')
+	}
+	w.byte(')')
+}
+
+// mailboxFlags writes the flags of the selected mailbox in parentheses; with
+// star also "\*", which says that keywords can be made.
+func (s *session) mailboxFlags(star bool) {
+	w := s.w
+	w.raw(`(\Answered \Flagged \Deleted \Seen \Draft`)
+	forwarded := false
+	for _, name := range s.sel.view.KeywordNames() {
+		forwarded = forwarded || name == string(imap.FlagForwarded)
+		w.byte(' ')
+		w.raw(name)
+	}
+	// The letter P reads as this one, so it is there in any mailbox.
+	if !forwarded {
+		w.byte(' ')
+		w.raw(string(imap.FlagForwarded))
+	}
+	if star {
+		w.raw(` \*`)
+	}
+	w.byte(')')
+}

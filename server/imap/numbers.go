@@ -1,0 +1,266 @@
+package imap
+
+import (
+	"bytes"
+	"time"
+
+	"maildird/maildir/mailbox"
+)
+
+// digits takes a number of at most most, with at most that many digits.
+func (lx *lexer) digits(most uint64, what string) uint64 {
+	var n uint64
+	count := 0
+	for {
+		c := lx.peek()
+		if lx.err != nil {
+			return 0
+		}
+		if c < '0' || c > '9' {
+			break
+		}
+		d := uint64(c - '0')
+		if n > (most-d)/10 {
+			lx.fail("Number is too big.")
+			return 0
+		}
+		n = n*10 + d
+		lx.pos++
+		count++
+	}
+	if count == 0 {
+		lx.fail("Expected %s.", what)
+	}
+	return n
+}
+
+// number takes a number of 32 bits.
+func (lx *lexer) number() uint32 { return uint32(lx.digits(1<<32-1, "a number")) }
+
+// number64 takes a number of 63 bits (RFC 9051 number64).
+func (lx *lexer) number64() uint64 { return lx.digits(1<<63-1, "a number") }
+
+// nzNumber takes a number of 32 bits that is not zero.
+func (lx *lexer) nzNumber() uint32 {
+	n := lx.number()
+	if n == 0 {
+		lx.fail("Zero is not possible here.")
+	}
+	return n
+}
+
+// numSet is a set of sequence numbers or UIDs as the client wrote it.
+type numSet struct {
+	// ranges has 0 for "*"; First may be greater than Last.
+	ranges []mailbox.Range
+	saved  bool // "$": the result that SEARCH saved (RFC 9051 section 6.4.4.1)
+}
+
+// seqSet takes a set of sequence numbers or UIDs. The set is valid as long as
+// the command.
+func (lx *lexer) seqSet() numSet {
+	if lx.accept('$') {
+		return numSet{saved: true}
+	}
+	from := len(lx.ranges)
+	for {
+		r := mailbox.Range{First: lx.seqNumber()}
+		r.Last = r.First
+		if lx.accept(':') {
+			r.Last = lx.seqNumber()
+		}
+		lx.ranges = append(lx.ranges, r)
+		if !lx.accept(',') {
+			break
+		}
+	}
+	if lx.err != nil {
+		return numSet{}
+	}
+	return numSet{ranges: lx.ranges[from:len(lx.ranges):len(lx.ranges)]}
+}
+
+func (lx *lexer) seqNumber() uint32 {
+	if lx.accept('*') {
+		return 0
+	}
+	n := lx.digits(1<<32-1, "a message number")
+	if n == 0 {
+		lx.fail("There is no message number 0.")
+	}
+	return uint32(n)
+}
+
+// resolve gives the set as ranges with First <= Last, where last stands for
+// "*". It has no "$".
+func (n numSet) resolve(last uint32) []mailbox.Range {
+	out := make([]mailbox.Range, len(n.ranges))
+	for i, r := range n.ranges {
+		if r.First == 0 {
+			r.First = last
+		}
+		if r.Last == 0 {
+			r.Last = last
+		}
+		if r.First > r.Last {
+			r.First, r.Last = r.Last, r.First
+		}
+		out[i] = r
+	}
+	return out
+}
+
+// dateText takes a date: quoted or not, with one or two digits for the day.
+func (lx *lexer) date() time.Time {
+	var b []byte
+	if lx.peek() == '"' {
+		b = lx.quoted()
+	} else {
+		b = lx.nonEmpty(classAtom, "a date")
+	}
+	if lx.err != nil {
+		return time.Time{}
+	}
+	p := dateParser{rest: b}
+	y, m, d := p.date()
+	if p.failed || len(p.rest) > 0 {
+		lx.fail("Date is not like 1-Feb-1994.")
+		return time.Time{}
+	}
+	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
+}
+
+// dateTime takes a quoted date-time. The form of RFC 1730 with a two-digit
+// year and a zone behind '-' or as a name, which old clients use, is taken too.
+func (lx *lexer) dateTime() time.Time {
+	b := lx.quoted()
+	if lx.err != nil {
+		return time.Time{}
+	}
+	t, ok := parseDateTime(b)
+	if !ok {
+		lx.fail("Date is not like \" 1-Feb-1994 21:52:25 -0800\".")
+	}
+	return t
+}
+
+func parseDateTime(b []byte) (time.Time, bool) {
+	p := dateParser{rest: bytes.TrimSpace(b)}
+	y, m, d := p.date()
+	p.take(' ')
+	hour := p.number(1, 2, 23)
+	p.take(':')
+	minute := p.number(2, 2, 59)
+	p.take(':')
+	second := p.number(2, 2, 60)
+	offset := p.zone()
+	if p.failed || len(p.rest) > 0 {
+		return time.Time{}, false
+	}
+	zone := time.UTC
+	if offset != 0 {
+		zone = time.FixedZone("", offset)
+	}
+	return time.Date(y, m, d, hour, minute, second, 0, zone), true
+}
+
+// dateParser takes a date apart; after an error failed is set.
+type dateParser struct {
+	rest   []byte
+	failed bool
+}
+
+func (p *dateParser) take(c byte) {
+	if p.failed || len(p.rest) == 0 || p.rest[0] != c {
+		p.failed = true
+		return
+	}
+	p.rest = p.rest[1:]
+}
+
+func (p *dateParser) number(least, most, limit int) int {
+	n, i := 0, 0
+	for ; i < len(p.rest) && i < most && p.rest[i] >= '0' && p.rest[i] <= '9'; i++ {
+		n = n*10 + int(p.rest[i]-'0')
+	}
+	p.rest = p.rest[i:]
+	if i < least || n > limit {
+		p.failed = true
+	}
+	return n
+}
+
+const monthNames = "JANFEBMARAPRMAYJUNJULAUGSEPOCTNOVDEC"
+
+func (p *dateParser) date() (year int, month time.Month, day int) {
+	day = p.number(1, 2, 31)
+	p.take('-')
+	if len(p.rest) < 3 {
+		p.failed = true
+		return 0, 0, 0
+	}
+	for m := 0; m < 12; m++ {
+		if equalFold(p.rest[:3], monthNames[3*m:3*m+3]) {
+			month = time.Month(m + 1)
+		}
+	}
+	p.rest = p.rest[3:]
+	p.take('-')
+	before := len(p.rest)
+	year = p.number(2, 4, 9999)
+	switch before - len(p.rest) {
+	case 4:
+	case 2:
+		year += 1900
+		if year < 1970 {
+			year += 100
+		}
+	default:
+		p.failed = true
+	}
+	// The calendar is asked whether the month has that day.
+	if month == 0 || day == 0 || time.Date(year, month, day, 0, 0, 0, 0, time.UTC).Day() != day {
+		p.failed = true
+	}
+	return year, month, day
+}
+
+// zone takes " +hhmm", and of the old forms "-GMT" or " EST" and " hhmm"
+// behind '-'. It returns seconds east of UTC.
+func (p *dateParser) zone() int {
+	if len(p.rest) == 0 || (p.rest[0] != ' ' && p.rest[0] != '-') {
+		p.failed = true
+		return 0
+	}
+	if p.rest[0] == ' ' {
+		p.rest = p.rest[1:]
+	} else if len(p.rest) > 1 && (p.rest[1] < '0' || p.rest[1] > '9') {
+		p.rest = p.rest[1:]
+	}
+	if len(p.rest) == 0 {
+		p.failed = true
+		return 0
+	}
+	sign := 1
+	switch p.rest[0] {
+	case '-':
+		sign = -1
+		fallthrough
+	case '+':
+		p.rest = p.rest[1:]
+		hours := p.number(2, 2, 23)
+		return sign * (hours*3600 + p.number(2, 2, 59)*60)
+	}
+	offset, ok := zoneNames[string(bytes.ToUpper(p.rest))]
+	if !ok {
+		p.failed = true
+	}
+	p.rest = nil
+	return offset * 3600
+}
+
+// zoneNames are the named zones of RFC 822 section 5.1, in hours.
+var zoneNames = map[string]int{
+	"UT": 0, "UTC": 0, "GMT": 0, "Z": 0,
+	"EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7,
+}

@@ -1,0 +1,134 @@
+package imap
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// serve runs the session until its end.
+func (s *session) serve() {
+	s.log.Debug("connected", "tls", s.tls)
+	err := s.handshake()
+	if err == nil {
+		s.writeStatus(nil, "OK", "CAPABILITY"+s.capabilityList(), "maildird ready.")
+		err = s.commands()
+	}
+	s.end(err)
+}
+
+// handshake does the TLS handshake that an implicit-TLS connection begins with.
+func (s *session) handshake() error {
+	conn, ok := s.wire.conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.Timeouts.Login)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return &connError{err}
+	}
+	return nil
+}
+
+// commands takes commands until the connection ends.
+func (s *session) commands() error {
+	for {
+		if !s.lx.buffered() {
+			if err := s.w.flush(); err != nil {
+				return &connError{err}
+			}
+			if err := s.awaitCommand(); err != nil {
+				return err
+			}
+		}
+		if err := s.serveCommand(); err != nil || s.logout {
+			return err
+		}
+		if s.srv.isStopping() {
+			return errStopping()
+		}
+	}
+}
+
+func errStopping() error { return bye(imap.ResponseCodeUnavailable, "Server is shutting down.") }
+
+// awaitCommand waits for the next command.
+func (s *session) awaitCommand() error {
+	deadline := time.Now().Add(s.srv.cfg.Timeouts.Idle)
+	if s.state() == notAuthenticated {
+		deadline = s.began.Add(s.srv.cfg.Timeouts.Login)
+	}
+	return s.await(deadline, newsShutdown)
+}
+
+// await waits for input. When one of the reasons comes first, or the server
+// ends or the time is up, the error says so.
+func (s *session) await(deadline time.Time, wakeOn reasons) error {
+	err := s.lx.await(func(lend func() []byte, giveBack func()) (int, error) {
+		return s.wire.await(deadline, wakeOn|newsShutdown, lend, giveBack)
+	})
+	switch {
+	case err == nil:
+		return nil
+	case s.srv.isStopping():
+		return errStopping()
+	case errors.Is(err, errWoken), errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	}
+	return &connError{err}
+}
+
+// continueLiteral tells the client to send a literal.
+func (s *session) continueLiteral() { s.w.raw("+ OK\r\n") }
+
+// end says goodbye for the reason err, nil after LOGOUT, and closes.
+func (s *session) end(err error) {
+	var status *imap.Error
+	switch {
+	case err == nil:
+	case errors.As(err, &status):
+		s.writeStatus(nil, "BYE", string(status.Code), status.Text)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.writeStatus(nil, "BYE", "", "Disconnected for inactivity.")
+	}
+	s.leave()
+	_ = s.w.flush()
+	s.wire.close()
+	s.log.Debug("disconnected", "reason", reason(err))
+}
+
+// leave gives back all that a login took.
+func (s *session) leave() {
+	s.unselect()
+	if s.account == nil {
+		return
+	}
+	s.account.Release()
+	s.account = nil
+	s.srv.leaveUser(s.user.Name)
+}
+
+func reason(err error) string {
+	switch {
+	case err == nil:
+		return "logout"
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		return "connection closed"
+	}
+	return err.Error()
+}
+
+// refuse says why a connection is not served, and closes it.
+func (s *session) refuse(why error) {
+	s.log.Warn("connection refused", "reason", why)
+	s.wire.write = 5 * time.Second
+	_ = s.wire.socket.SetDeadline(time.Now().Add(s.wire.write))
+	s.end(why)
+}

@@ -1,0 +1,251 @@
+package imap
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// Server serves IMAP on any number of listeners. Safe for concurrent use.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	commands map[string]*command
+	caps     capabilities
+
+	ctx    context.Context // of all sessions
+	cancel context.CancelFunc
+
+	mu        sync.Mutex
+	stopping  bool
+	listeners map[net.Listener]struct{}
+	sessions  map[*session]struct{}
+	perIP     map[netip.Prefix]int
+	perUser   map[string]int
+	running   sync.WaitGroup
+}
+
+// New returns a server with these settings. It has no connections until Serve.
+func New(cfg Config) *Server {
+	cfg.setDefaults()
+	ctx, cancel := context.WithCancel(context.Background())
+	srv := &Server{
+		cfg: cfg, log: cfg.Log, commands: commandTable(), ctx: ctx, cancel: cancel,
+		listeners: map[net.Listener]struct{}{}, sessions: map[*session]struct{}{},
+		perIP: map[netip.Prefix]int{}, perUser: map[string]int{},
+	}
+	srv.caps = newCapabilities(srv)
+	return srv
+}
+
+// ErrServerClosed is what Serve returns after Shutdown.
+var ErrServerClosed = errors.New("imap: server closed")
+
+// Serve accepts connections until Shutdown, then returns ErrServerClosed. With
+// implicitTLS they begin with a TLS handshake (RFC 8314). The listener is
+// closed when Serve returns.
+func (srv *Server) Serve(l net.Listener, implicitTLS bool) error {
+	defer l.Close()
+	if implicitTLS && srv.cfg.TLS == nil {
+		return errors.New("imap: listener with TLS, but no certificate")
+	}
+	if !srv.track(l) {
+		return ErrServerClosed
+	}
+	defer srv.untrack(l)
+	pause := time.Duration(0)
+	for {
+		conn, err := l.Accept()
+		if err == nil {
+			pause = 0
+			srv.start(conn, implicitTLS)
+			continue
+		}
+		if srv.isStopping() {
+			return ErrServerClosed
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		// Such as too many open files: it passes when clients leave.
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		srv.log.Error("cannot accept IMAP connections, trying again", "address", l.Addr().String(), "error", err)
+		select {
+		case <-time.After(pause):
+		case <-srv.ctx.Done():
+			return ErrServerClosed
+		}
+	}
+}
+
+func (srv *Server) track(l net.Listener) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.stopping {
+		return false
+	}
+	srv.listeners[l] = struct{}{}
+	return true
+}
+
+func (srv *Server) untrack(l net.Listener) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	delete(srv.listeners, l)
+}
+
+func (srv *Server) isStopping() bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return srv.stopping
+}
+
+// Shutdown closes the listeners, says BYE to sessions that wait for their
+// client, and lets commands that run finish. When ctx ends before all sessions
+// did, it cuts them off and returns the context's error.
+func (srv *Server) Shutdown(ctx context.Context) error {
+	srv.mu.Lock()
+	srv.stopping = true
+	for l := range srv.listeners {
+		_ = l.Close()
+	}
+	for s := range srv.sessions {
+		s.wire.wake(newsShutdown)
+	}
+	srv.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		srv.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		srv.cancel()
+		return nil
+	case <-ctx.Done():
+	}
+	srv.cancel()
+	srv.mu.Lock()
+	for s := range srv.sessions {
+		s.wire.close()
+	}
+	srv.mu.Unlock()
+	<-ended
+	return ctx.Err()
+}
+
+// start serves a connection in a goroutine of its own, or refuses it.
+func (srv *Server) start(conn net.Conn, implicitTLS bool) {
+	s := srv.newSession(conn, implicitTLS)
+	refusal := srv.admit(s)
+	if refusal != nil {
+		go s.refuse(refusal)
+		return
+	}
+	go func() {
+		defer srv.running.Done()
+		defer srv.leave(s)
+		s.serve()
+	}()
+}
+
+func (srv *Server) newSession(conn net.Conn, implicitTLS bool) *session {
+	s := &session{srv: srv, ctx: srv.ctx, began: time.Now()}
+	s.wire = &wire{socket: conn, conn: conn, read: srv.cfg.Timeouts.Read, write: srv.cfg.Timeouts.Write}
+	if implicitTLS {
+		s.wire.conn = tls.Server(conn, srv.cfg.TLS)
+		s.tls = true
+	}
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		ap := a.AddrPort()
+		s.remote = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+	}
+	s.lx = newLexer(s.wire, srv.cfg.lexLimits(false), s.continueLiteral)
+	s.w = &writer{dst: s.wire}
+	var id [6]byte
+	_, _ = rand.Read(id[:]) // never fails
+	s.log = srv.log.With("session", hex.EncodeToString(id[:]), "remote", s.remoteText())
+	return s
+}
+
+func (s *session) remoteText() string {
+	if s.remote.IsValid() {
+		return s.remote.Addr().String()
+	}
+	return "unix"
+}
+
+// network is what connections of one peer are counted by.
+func (s *session) network() netip.Prefix {
+	addr := s.remote.Addr()
+	bits := addr.BitLen()
+	if addr.Is6() {
+		bits = 64
+	}
+	p, _ := addr.Prefix(bits)
+	return p
+}
+
+// admit counts a new connection, or returns why it is refused.
+func (srv *Server) admit(s *session) error {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	limits := &srv.cfg.Limits
+	switch {
+	case srv.stopping:
+		return bye(imap.ResponseCodeUnavailable, "Server is shutting down.")
+	case len(srv.sessions) >= limits.Connections:
+		return bye(imap.ResponseCodeUnavailable, "Too many connections, try again later.")
+	}
+	if s.remote.IsValid() {
+		if srv.perIP[s.network()] >= limits.PerIP {
+			return bye(imap.ResponseCodeUnavailable, "Too many connections from your address.")
+		}
+		srv.perIP[s.network()]++
+	}
+	srv.sessions[s] = struct{}{}
+	srv.running.Add(1)
+	return nil
+}
+
+// leave takes back what admit counted.
+func (srv *Server) leave(s *session) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	delete(srv.sessions, s)
+	if s.remote.IsValid() {
+		countDown(srv.perIP, s.network())
+	}
+}
+
+// admitUser counts a login, and tells whether there may be another one.
+func (srv *Server) admitUser(name string) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.perUser[name] >= srv.cfg.Limits.PerUser {
+		return false
+	}
+	srv.perUser[name]++
+	return true
+}
+
+func (srv *Server) leaveUser(name string) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	countDown(srv.perUser, name)
+}
+
+func countDown[K comparable](m map[K]int, key K) {
+	if m[key]--; m[key] <= 0 {
+		delete(m, key)
+	}
+}

@@ -1,0 +1,124 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"maildird/auth"
+	"maildird/maildir"
+	"maildird/maildir/mailbox"
+)
+
+// session is one connection and what its client did on it. One goroutine runs
+// it.
+type session struct {
+	srv  *Server
+	wire *wire
+	lx   *lexer
+	w    *writer
+	log  *slog.Logger
+	// ctx ends when the server does not wait for the session any longer.
+	ctx    context.Context
+	remote netip.AddrPort // zero for a Unix socket
+	tls    bool
+	began  time.Time
+
+	tag    []byte // of the command that runs
+	done   done   // its response
+	badRow int    // bad commands since the last good one
+	fails  int    // failed logins
+
+	user    auth.User
+	account *maildir.Account // nil before login
+	sel     *selection       // nil without a selected mailbox
+
+	rev2 bool // IMAP4rev2 was enabled
+	utf8 bool // UTF8=ACCEPT was enabled
+
+	logout bool // LOGOUT was done
+}
+
+// selection is the selected mailbox.
+type selection struct {
+	name string
+	box  *maildir.Mailbox
+	view *mailbox.View
+	// saved is what "$" stands for: UIDs, ascending, maybe of messages that
+	// are gone by now.
+	saved []mailbox.Range
+}
+
+// state is the state of the session as one bit.
+func (s *session) state() states {
+	switch {
+	case s.account == nil:
+		return notAuthenticated
+	case s.sel == nil:
+		return authenticated
+	}
+	return selected
+}
+
+// unselect closes the selected mailbox, if there is one.
+func (s *session) unselect() {
+	if s.sel == nil {
+		return
+	}
+	s.sel.view.Close()
+	s.sel.box.Release()
+	s.sel = nil
+	s.wire.forget(newsMailbox)
+}
+
+// writable returns an error unless the selected mailbox may be changed.
+func (s *session) writable() error {
+	if s.sel.view.ReadOnly() {
+		return mailbox.ErrReadOnly
+	}
+	return nil
+}
+
+// messages gives the messages of a set, ascending and each once. Sequence
+// numbers beyond the last message are an error (RFC 9051 section 9, seq-number),
+// but for those of an empty mailbox; UIDs that are not there are passed over.
+func (s *session) messages(set numSet, uid bool) (iter.Seq[mailbox.Message], error) {
+	view := s.sel.view
+	if set.saved {
+		return view.Messages(s.sel.saved, true), nil
+	}
+	if uid {
+		return view.Messages(set.resolve(max(view.LastUID(), 1)), true), nil
+	}
+	exists := view.Exists()
+	ranges := set.resolve(exists)
+	for _, r := range ranges {
+		if r.Last > exists && exists > 0 {
+			return nil, bad("There is no message %d.", r.Last)
+		}
+	}
+	return view.Messages(ranges, false), nil
+}
+
+// interrupted returns an error when a long command need not go on: the client
+// is gone, or the server ends. It is cheap enough to be asked for each message.
+func (s *session) interrupted() error {
+	if s.w.err != nil {
+		return &connError{s.w.err}
+	}
+	if err := s.ctx.Err(); err != nil {
+		return &connError{err}
+	}
+	if err := s.wire.peerGone(time.Now()); err != nil {
+		return &connError{err}
+	}
+	return nil
+}
+
+func isConnError(err error) bool {
+	var c *connError
+	return errors.As(err, &c)
+}

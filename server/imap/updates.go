@@ -1,0 +1,73 @@
+package imap
+
+import (
+	"errors"
+
+	"maildird/maildir/mailbox"
+)
+
+// tellNews looks at the selected mailbox and writes what the client does not
+// know yet. The error, if any, ends the session.
+func (s *session) tellNews(n news) error {
+	if s.sel == nil || n == noNews {
+		return nil
+	}
+	var ended error
+	if err := s.sel.view.Poll(s.ctx); errors.Is(err, mailbox.ErrReplaced) {
+		ended, _ = statusOf(err)
+	} else if err != nil {
+		s.log.Warn("mailbox cannot be looked at", "mailbox", s.sel.name, "error", err)
+	}
+	s.sel.view.Updates(n == allNews, s.writeUpdate)
+	return ended
+}
+
+func (s *session) writeUpdate(u mailbox.Update) {
+	switch u.Kind {
+	case mailbox.Exists:
+		s.count(u.Count, " EXISTS\r\n")
+	case mailbox.Recent:
+		if !s.rev2 { // RFC 9051 appendix E: no RECENT
+			s.count(u.Count, " RECENT\r\n")
+		}
+	case mailbox.Expunge:
+		s.count(u.Seq, " EXPUNGE\r\n")
+	case mailbox.Flags:
+		s.flagsResponse(u.Message)
+	case mailbox.KeywordsChanged:
+		s.mailboxFlagsResponse()
+	}
+}
+
+// count writes "* n what".
+func (s *session) count(n uint32, what string) {
+	s.w.raw("* ")
+	s.w.num(uint64(n))
+	s.w.raw(what)
+}
+
+// flagsResponse writes the FETCH response that tells a message's flags. It has
+// the UID, which a response to a UID command must have and any other may have
+// (RFC 9051 section 6.4.9).
+func (s *session) flagsResponse(m mailbox.Message) {
+	s.count(m.Seq, " FETCH (UID ")
+	s.w.num(uint64(m.UID))
+	s.w.raw(" FLAGS ")
+	s.flags(m)
+	s.w.raw(")\r\n")
+}
+
+// mailboxFlagsResponse writes FLAGS and PERMANENTFLAGS.
+func (s *session) mailboxFlagsResponse() {
+	w := s.w
+	w.raw("* FLAGS ")
+	s.mailboxFlags(false)
+	w.crlf()
+	w.raw("* OK [PERMANENTFLAGS ")
+	if s.sel.view.ReadOnly() {
+		w.raw("()] No flags can be changed.\r\n")
+		return
+	}
+	s.mailboxFlags(!s.sel.view.KeywordsFull())
+	w.raw("] Flags that are kept.\r\n")
+}
