@@ -1,0 +1,194 @@
+package delivery
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"maildird/maildir/dirfd"
+)
+
+// Temp is one message being written in a folder's tmp/: write it, Finish it,
+// Commit it. Abort at any time, best deferred. For one goroutine.
+type Temp struct {
+	dirs Dirs
+	opt  *Options
+	file *os.File
+	name string // in tmp/; "" when it is not there any more
+	base string // set by Finish
+	err  error  // of the first write that failed
+
+	counter
+}
+
+// counter measures text for the "S=" and "W=" fields of a name.
+type counter struct {
+	size  int64 // bytes
+	bare  int64 // LFs with no CR before them: each is one octet more as CRLF
+	endCR bool  // the last byte was a CR
+}
+
+func (c *counter) count(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	c.size += int64(len(p))
+	c.bare += int64(bytes.Count(p, lf))
+	if c.endCR && p[0] == '\n' {
+		c.bare--
+	}
+	if bytes.IndexByte(p, '\r') >= 0 {
+		c.bare -= int64(bytes.Count(p, crlf))
+	}
+	c.endCR = p[len(p)-1] == '\r'
+}
+
+// add counts text that c2 has measured, as if it followed.
+func (c *counter) add(c2 counter, beginsLF bool) {
+	c.size += c2.size
+	c.bare += c2.bare
+	if c.endCR && beginsLF {
+		c.bare--
+	}
+	if c2.size > 0 {
+		c.endCR = c2.endCR
+	}
+}
+
+var lf, crlf = []byte("\n"), []byte("\r\n")
+
+// NewTemp creates an empty file in the folder's tmp/ with the folder's rights.
+// A tmp/ that somebody removed is not made again: OpenDirs does that.
+func NewTemp(d Dirs, o *Options) (*Temp, error) {
+	rights, err := d.Folder.Rights()
+	if err != nil {
+		return nil, err
+	}
+	t := &Temp{dirs: d, opt: o, name: o.UniqueName()}
+	if rights.UID < 0 && rights.GID < 0 {
+		t.file, err = d.Tmp.Create(t.name, rights.Mode&0o666|0o600)
+	} else {
+		t.file, err = d.Tmp.CreateAs(t.name, rights)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Write appends bytes as they shall stand on disk.
+func (t *Temp) Write(p []byte) (int, error) {
+	if t.err != nil {
+		return 0, t.err
+	}
+	n, err := t.file.Write(p)
+	t.count(p[:n])
+	if err != nil {
+		t.err = err
+	}
+	return n, err
+}
+
+// Size returns the bytes written so far, and how many octets they are with
+// every line end as CRLF.
+func (t *Temp) Size() (size, virtual int64) { return t.size, t.size + t.bare }
+
+// Finish makes the file durable in tmp/ and gives it its unique name, which is
+// not yet used: Commit does that. mtime, if not zero, becomes the file's
+// modification time, the message's INTERNALDATE.
+func (t *Temp) Finish(mtime time.Time) (base string, err error) {
+	if t.err != nil {
+		return "", t.err
+	}
+	fail := func(err error) (string, error) {
+		t.err = err
+		return "", err
+	}
+	if !mtime.IsZero() {
+		if err := t.dirs.Tmp.Chtimes(t.name, mtime); err != nil {
+			return fail(err)
+		}
+	}
+	if t.opt.Fsync {
+		if err := t.file.Sync(); err != nil {
+			return fail(err)
+		}
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(t.file.Fd()), &st); err != nil {
+		return fail(&fs.PathError{Op: "stat", Path: t.file.Name(), Err: err})
+	}
+	if st.Size != t.size {
+		return fail(fmt.Errorf("%s has %d bytes after %d were written: another program changed it", t.file.Name(), st.Size, t.size))
+	}
+	err = t.file.Close()
+	t.file = nil
+	if err != nil {
+		return fail(err)
+	}
+	t.base = t.finalName(uint64(st.Dev), st.Ino)
+	return t.base, nil
+}
+
+// finalName is "<sec>.M<usec>P<pid>V<dev>I<ino>.<host>,S=<size>,W=<virtual>",
+// device and inode in hexadecimal. The inode makes it unique on this machine
+// whatever the clock does.
+func (t *Temp) finalName(dev, ino uint64) string {
+	field := strconv.AppendUint(nil, dev, 16)
+	field = append(field, 'I')
+	field = strconv.AppendUint(field, ino, 16)
+	b := []byte(t.opt.name('V', string(field)))
+	b = append(b, ",S="...)
+	b = strconv.AppendInt(b, t.size, 10)
+	b = append(b, ",W="...)
+	b = strconv.AppendInt(b, t.size+t.bare, 10)
+	return string(b)
+}
+
+// commitTries bounds how often a taken name is met with a new one. Not even
+// one is expected.
+const commitTries = 5
+
+// Commit renames the finished file to base+info in the directory to (new/ with
+// info "", cur/ with info ":2,..."), never in the place of another file. The
+// caller syncs the directory before it says that the message is stored. If
+// the name was taken, name has another base than Finish told.
+func (t *Temp) Commit(to *dirfd.Dir, info string) (name string, err error) {
+	if t.base == "" {
+		return "", errors.New("commit of a message that is not finished")
+	}
+	for range commitTries {
+		name = t.base + info
+		err = t.dirs.Tmp.RenameNoReplace(t.name, to, name)
+		if err == nil {
+			t.name = ""
+			return name, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return "", err
+		}
+		t.base = t.opt.UniqueName() + t.base[bytes.LastIndex([]byte(t.base), []byte(",S=")):]
+	}
+	return "", err
+}
+
+// Abort removes the file from tmp/. After Commit it does nothing.
+func (t *Temp) Abort() {
+	if t.file != nil {
+		_ = t.file.Close()
+		t.file = nil
+	}
+	if t.name != "" {
+		_ = t.dirs.Tmp.Remove(t.name)
+		t.name = ""
+	}
+	if t.err == nil {
+		t.err = fs.ErrClosed
+	}
+}
