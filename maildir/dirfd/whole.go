@@ -1,0 +1,79 @@
+package dirfd
+
+import (
+	"io/fs"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// CreateWhole creates the file name with this content and fails with
+// fs.ErrExist if anything has that name. The name appears when the content is
+// there: where the file system has nameless files, nobody finds it empty,
+// whenever this process dies. Elsewhere it is created and then written. The
+// file is returned open for reading and writing; it is not synced.
+func (d *Dir) CreateWhole(name string, r Rights, content []byte) (*os.File, error) {
+	f, err := d.createNameless(name, r, content)
+	if f != nil || err != nil {
+		return f, err
+	}
+	f, err = d.CreateAs(name, r)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Write(content); err != nil {
+		_ = f.Close()
+		_ = d.Remove(name)
+		return nil, err
+	}
+	return f, nil
+}
+
+// createNameless returns neither a file nor an error where the file system (or
+// a missing /proc) does not allow it.
+func (d *Dir) createNameless(name string, r Rights, content []byte) (*os.File, error) {
+	var f *os.File
+	err := d.do("create", name, func(fd int) error {
+		// A taken name is the common failure, and costs less to see first.
+		var st unix.Stat_t
+		if unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
+			return fs.ErrExist
+		}
+		n, err := unix.Openat(fd, ".", unix.O_RDWR|unix.O_TMPFILE|unix.O_CLOEXEC, 0o600)
+		if err != nil {
+			if err == unix.EOPNOTSUPP || err == unix.EISDIR || err == unix.ENOENT || err == unix.EINVAL {
+				return nil
+			}
+			return err
+		}
+		linked := false
+		if err = r.apply(n, r.file()); err == nil {
+			if err = writeAll(n, content); err == nil {
+				err = unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(n), fd, name, unix.AT_SYMLINK_FOLLOW)
+				linked = err == nil
+			}
+		}
+		if !linked {
+			_ = unix.Close(n)
+			if err == unix.ENOENT || err == unix.EXDEV || err == unix.EOPNOTSUPP {
+				return nil
+			}
+			return err
+		}
+		f = os.NewFile(uintptr(n), d.join(name))
+		return nil
+	})
+	return f, err
+}
+
+func writeAll(fd int, p []byte) error {
+	for len(p) > 0 {
+		n, err := retry(func() (int, error) { return unix.Write(fd, p) })
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
