@@ -56,6 +56,8 @@ func commandTable() map[string]*command {
 type done struct {
 	code string // without brackets, "" for none
 	text string // "" for the usual one
+	// then, if not nil, goes on when the response was written.
+	then func() error
 }
 
 // serveCommand takes one command and answers it. An error ends the session.
@@ -139,6 +141,9 @@ func (s *session) answer(cmd *command, err error) error {
 		s.badRow = 0
 		ended := s.tellNews(cmd.news)
 		s.writeStatus(s.tag, "OK", s.done.code, s.okText(cmd))
+		if s.done.then != nil {
+			return s.done.then()
+		}
 		return ended
 	}
 	if isConnError(err) {
@@ -166,6 +171,9 @@ func (s *session) answer(cmd *command, err error) error {
 	s.writeStatus(s.tag, string(status.Type), string(status.Code), status.Text)
 	if s.badRow >= s.srv.cfg.Limits.BadRow {
 		return bye("", "Too many bad commands.")
+	}
+	if s.fails >= s.srv.cfg.Limits.LoginFails {
+		return bye("", "Too many failed logins.")
 	}
 	return ended
 }

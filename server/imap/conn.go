@@ -16,6 +16,7 @@ type wire struct {
 	conn   net.Conn // what is read and written: the socket, or TLS on it
 
 	read, write time.Duration // Timeouts.Read and Write
+	until       time.Time     // when reading ends in any case; zero: never
 
 	one    [1]byte
 	looked time.Time // when peerGone did
@@ -58,7 +59,11 @@ func (c *wire) forget(why reasons) {
 
 // Read reads inside a command.
 func (c *wire) Read(p []byte) (int, error) {
-	if err := c.conn.SetReadDeadline(time.Now().Add(c.read)); err != nil {
+	deadline := time.Now().Add(c.read)
+	if !c.until.IsZero() && deadline.After(c.until) {
+		deadline = c.until
+	}
+	if err := c.conn.SetReadDeadline(deadline); err != nil {
 		return 0, err
 	}
 	return c.conn.Read(p)
@@ -148,5 +153,16 @@ func (c *wire) readFirst(lend func() []byte, giveBack func()) (int, error) {
 	return max(n, 0), err
 }
 
-// close ends the connection; a read or write in progress returns.
+// secure goes on with TLS on the socket.
+func (c *wire) secure(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn = conn
+}
+
+// close ends the connection.
 func (c *wire) close() { _ = c.conn.Close() }
+
+// cut ends the connection from another goroutine than the session's, whose
+// read or write returns.
+func (c *wire) cut() { _ = c.socket.Close() }

@@ -63,7 +63,7 @@ func errStopping() error { return bye(imap.ResponseCodeUnavailable, "Server is s
 func (s *session) awaitCommand() error {
 	deadline := time.Now().Add(s.srv.cfg.Timeouts.Idle)
 	if s.state() == notAuthenticated {
-		deadline = s.began.Add(s.srv.cfg.Timeouts.Login)
+		deadline = s.wire.until
 	}
 	return s.await(deadline, newsShutdown)
 }

@@ -136,7 +136,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.cancel()
 	srv.mu.Lock()
 	for s := range srv.sessions {
-		s.wire.close()
+		s.wire.cut()
 	}
 	srv.mu.Unlock()
 	<-ended
@@ -160,7 +160,8 @@ func (srv *Server) start(conn net.Conn, implicitTLS bool) {
 
 func (srv *Server) newSession(conn net.Conn, implicitTLS bool) *session {
 	s := &session{srv: srv, ctx: srv.ctx, began: time.Now()}
-	s.wire = &wire{socket: conn, conn: conn, read: srv.cfg.Timeouts.Read, write: srv.cfg.Timeouts.Write}
+	s.wire = &wire{socket: conn, conn: conn, read: srv.cfg.Timeouts.Read, write: srv.cfg.Timeouts.Write,
+		until: s.began.Add(srv.cfg.Timeouts.Login)}
 	if implicitTLS {
 		s.wire.conn = tls.Server(conn, srv.cfg.TLS)
 		s.tls = true
@@ -173,7 +174,8 @@ func (srv *Server) newSession(conn net.Conn, implicitTLS bool) *session {
 	s.w = &writer{dst: s.wire}
 	var id [6]byte
 	_, _ = rand.Read(id[:]) // never fails
-	s.log = srv.log.With("session", hex.EncodeToString(id[:]), "remote", s.remoteText())
+	s.anonymous = srv.log.With("session", hex.EncodeToString(id[:]), "remote", s.remoteText())
+	s.log = s.anonymous
 	return s
 }
 

@@ -21,6 +21,8 @@ type session struct {
 	lx   *lexer
 	w    *writer
 	log  *slog.Logger
+	// anonymous is log without the user's name.
+	anonymous *slog.Logger
 	// ctx ends when the server does not wait for the session any longer.
 	ctx    context.Context
 	remote netip.AddrPort // zero for a Unix socket

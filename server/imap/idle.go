@@ -1,0 +1,66 @@
+package imap
+
+import (
+	"errors"
+	"os"
+	"time"
+)
+
+// runIdle is IDLE (RFC 9051 section 6.3.13). What changes in the selected
+// mailbox is told at once; what changed before IDLE began, too.
+func runIdle(s *session) error {
+	lx := s.lx
+	if err := lx.end(); err != nil {
+		return err
+	}
+	s.w.raw("+ idling\r\n")
+	logout := time.Now().Add(s.srv.cfg.Timeouts.Idle)
+	for !lx.buffered() {
+		// Before the look at the mailbox: what comes after it wakes us again.
+		s.wire.forget(newsMailbox)
+		if err := s.tellNews(allNews); err != nil {
+			return err
+		}
+		if err := s.w.flush(); err != nil {
+			return &connError{err}
+		}
+		if err := s.idle(logout); err != nil {
+			return err
+		}
+	}
+	return s.idleDone()
+}
+
+// idle waits until the mailbox changed or the client says something, and tells
+// a client that hears nothing that the connection lives.
+func (s *session) idle(logout time.Time) error {
+	for {
+		next := time.Now().Add(s.srv.cfg.Timeouts.StillHere)
+		if next.After(logout) {
+			next = logout
+		}
+		err := s.await(next, newsMailbox)
+		switch {
+		case err == nil, errors.Is(err, errWoken):
+			return nil
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case !time.Now().Before(logout):
+			return &connError{err}
+		}
+		s.writeStatus(nil, "OK", "", "Still here")
+		if err := s.w.flush(); err != nil {
+			return &connError{err}
+		}
+	}
+}
+
+// idleDone takes the line that ends IDLE.
+func (s *session) idleDone() error {
+	lx := s.lx
+	lx.next()
+	if string(lx.word()) != "DONE" {
+		lx.fail("Expected DONE.")
+	}
+	return lx.end()
+}

@@ -1,0 +1,284 @@
+package imap
+
+import (
+	"errors"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/folder"
+)
+
+// listCommand is the arguments of LIST.
+type listCommand struct {
+	imap.ListOptions
+	reference string
+	patterns  []string
+	extended  bool // written with what RFC 5258 added
+}
+
+// maxPatterns bounds how often each name is looked at.
+const maxPatterns = 100
+
+// runList is LIST (RFC 9051 section 6.3.9).
+func runList(s *session) error {
+	cmd, err := s.lx.listCommand()
+	if err != nil {
+		return err
+	}
+	if !cmd.extended && cmd.patterns[0] == "" {
+		// A question for the separator (RFC 9051 section 6.3.9).
+		s.listResponse([]imap.MailboxAttr{imap.MailboxAttrNoSelect}, "")
+		s.w.crlf()
+		return nil
+	}
+	return s.list(cmd)
+}
+
+func (lx *lexer) listCommand() (*listCommand, error) {
+	cmd := &listCommand{}
+	lx.sp()
+	if lx.peek() == '(' {
+		cmd.extended = true
+		lx.selectOptions(cmd)
+		lx.sp()
+	}
+	cmd.reference = lx.patternText(lx.astring())
+	lx.sp()
+	if lx.peek() == '(' {
+		cmd.extended = true
+		lx.list(func() { cmd.patterns = append(cmd.patterns, lx.patternText(lx.listMailbox())) })
+		if len(cmd.patterns) > maxPatterns {
+			lx.failWith(no(imap.ResponseCodeLimit, "Too many patterns."))
+		}
+	} else {
+		cmd.patterns = []string{lx.patternText(lx.listMailbox())}
+	}
+	if lx.more() {
+		cmd.extended = true
+		lx.returnOptions(cmd)
+	}
+	return cmd, lx.end()
+}
+
+// patternText decodes a pattern. What is no name in modified UTF-7 is kept: no
+// mailbox matches it.
+func (lx *lexer) patternText(b []byte) string {
+	if !lx.utf8 {
+		if text, err := folder.DecodeUTF7(string(b)); err == nil {
+			return text
+		}
+	}
+	return string(b)
+}
+
+// selectOptions takes the selection options (RFC 9051 section 6.3.9.1).
+func (lx *lexer) selectOptions(cmd *listCommand) {
+	lx.optionalList(func() {
+		switch string(lx.word()) {
+		case "SUBSCRIBED":
+			cmd.SelectSubscribed = true
+		case "REMOTE": // there are no mailboxes of other servers
+			cmd.SelectRemote = true
+		case "RECURSIVEMATCH":
+			cmd.SelectRecursiveMatch = true
+		case "SPECIAL-USE":
+			cmd.SelectSpecialUse = true
+		default:
+			lx.fail("Unknown selection option.")
+		}
+	})
+	if cmd.SelectRecursiveMatch && !cmd.SelectSubscribed && !cmd.SelectSpecialUse {
+		lx.fail("RECURSIVEMATCH needs another option to match.")
+	}
+}
+
+// returnOptions takes the return options (RFC 9051 section 6.3.9.2, RFC 5819,
+// RFC 6154).
+func (lx *lexer) returnOptions(cmd *listCommand) {
+	if string(lx.word()) != "RETURN" {
+		lx.fail("Expected RETURN.")
+	}
+	lx.sp()
+	lx.optionalList(func() {
+		switch string(lx.word()) {
+		case "SUBSCRIBED":
+			cmd.ReturnSubscribed = true
+		case "CHILDREN":
+			cmd.ReturnChildren = true
+		case "SPECIAL-USE":
+			cmd.ReturnSpecialUse = true
+		case "STATUS":
+			lx.sp()
+			cmd.ReturnStatus = lx.statusOptions()
+		default:
+			lx.fail("Unknown return option.")
+		}
+	})
+}
+
+// list answers LIST.
+func (s *session) list(cmd *listCommand) error {
+	tree := s.account.Tree()
+	entries, err := tree.List()
+	if err != nil {
+		return err
+	}
+	if cmd.SelectSubscribed {
+		if entries, err = withSubscribed(tree, entries); err != nil {
+			return err
+		}
+	}
+	below := cmd.selectedBelow(entries, tree.Separator())
+	var patterns []pattern
+	for _, text := range cmd.patterns {
+		patterns = append(patterns, newPattern(cmd.reference+text, tree.Separator()))
+	}
+	for i := range entries {
+		e := &entries[i]
+		if !matchesAny(patterns, e.Name) {
+			continue
+		}
+		children := below[e.Name]
+		if !cmd.selects(e) && !children.any() {
+			continue
+		}
+		if err := s.listEntry(cmd, e, children); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func matchesAny(patterns []pattern, name string) bool {
+	for _, p := range patterns {
+		if p.matches(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// childInfo says which selection options the names below one meet
+// (RFC 9051 section 6.3.9.1, RECURSIVEMATCH).
+type childInfo struct{ subscribed, specialUse bool }
+
+func (c childInfo) any() bool { return c.subscribed || c.specialUse }
+
+// selects tells whether a mailbox meets the selection options.
+func (cmd *listCommand) selects(e *folder.Entry) bool {
+	return (!cmd.SelectSubscribed || e.Subscribed) && (!cmd.SelectSpecialUse || len(e.SpecialUse) > 0)
+}
+
+// selectedBelow finds, for RECURSIVEMATCH, the names that have something below
+// them that meets the selection options.
+func (cmd *listCommand) selectedBelow(entries []folder.Entry, sep byte) map[string]childInfo {
+	below := map[string]childInfo{}
+	if !cmd.SelectRecursiveMatch {
+		return below
+	}
+	for i := range entries {
+		if cmd.selects(&entries[i]) {
+			for parent := range parents(entries[i].Name, sep) {
+				below[parent] = childInfo{cmd.SelectSubscribed, cmd.SelectSpecialUse}
+			}
+		}
+	}
+	return below
+}
+
+// parents gives the names of the levels above one, the longest first.
+func parents(name string, sep byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := strings.LastIndexByte(name, sep); i > 0 && yield(name[:i]); {
+			i = strings.LastIndexByte(name[:i], sep)
+		}
+	}
+}
+
+// withSubscribed adds the subscribed names that have no mailbox, and the
+// levels above them.
+func withSubscribed(tree *folder.Tree, entries []folder.Entry) ([]folder.Entry, error) {
+	names, err := tree.Subscriptions()
+	if err != nil {
+		return nil, err
+	}
+	have := make(map[string]bool, len(entries))
+	for i := range entries {
+		have[entries[i].Name] = true
+	}
+	all := slices.Clone(entries)
+	add := func(e folder.Entry) {
+		if !have[e.Name] {
+			have[e.Name] = true
+			all = append(all, e)
+		}
+	}
+	for _, name := range names {
+		add(folder.Entry{Name: name, NoSelect: true, NonExistent: true, Subscribed: true})
+	}
+	for _, name := range names {
+		for parent := range parents(name, tree.Separator()) {
+			add(folder.Entry{Name: parent, NoSelect: true, NonExistent: true, HasChildren: true})
+		}
+	}
+	added := all[len(entries):]
+	slices.SortFunc(added, func(a, b folder.Entry) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// listEntry writes the response for one mailbox, and its STATUS if asked for.
+func (s *session) listEntry(cmd *listCommand, e *folder.Entry, children childInfo) error {
+	s.listResponse(cmd.attributes(e), e.Name)
+	if children.any() {
+		var info []string
+		if children.subscribed {
+			info = append(info, `"SUBSCRIBED"`)
+		}
+		if children.specialUse {
+			info = append(info, `"SPECIAL-USE"`)
+		}
+		s.w.raw(` ("CHILDINFO" (` + strings.Join(info, " ") + `))`)
+	}
+	s.w.crlf()
+	if cmd.ReturnStatus == nil || e.NoSelect {
+		return nil
+	}
+	if err := s.interrupted(); err != nil {
+		return err
+	}
+	st, err := s.mailboxStatus(e.Name, cmd.ReturnStatus)
+	if err == nil {
+		s.statusResponse(e.Name, cmd.ReturnStatus, &st)
+	} else if !errors.Is(err, folder.ErrNotFound) {
+		// RFC 5819 section 2: no STATUS response, and LIST goes on.
+		s.log.Warn("mailbox cannot be looked at", "mailbox", e.Name, "error", err)
+	}
+	return nil
+}
+
+// attributes are those of a LIST response. Children and special uses are told
+// whether they were asked for or not, which RFC 9051 and RFC 6154 allow.
+func (cmd *listCommand) attributes(e *folder.Entry) []imap.MailboxAttr {
+	attrs := make([]imap.MailboxAttr, 0, 4)
+	switch {
+	case e.NonExistent && cmd.extended:
+		attrs = append(attrs, imap.MailboxAttrNonExistent) // implies \Noselect
+	case e.NoSelect:
+		attrs = append(attrs, imap.MailboxAttrNoSelect)
+	}
+	if e.HasChildren {
+		attrs = append(attrs, imap.MailboxAttrHasChildren)
+	} else {
+		attrs = append(attrs, imap.MailboxAttrHasNoChildren)
+	}
+	if e.Subscribed && (cmd.SelectSubscribed || cmd.ReturnSubscribed) {
+		attrs = append(attrs, imap.MailboxAttrSubscribed)
+	}
+	for _, use := range e.SpecialUse {
+		attrs = append(attrs, imap.MailboxAttr(use))
+	}
+	return attrs
+}

@@ -1,0 +1,51 @@
+package imap
+
+import (
+	"github.com/emersion/go-imap/v2"
+)
+
+// runLsub is LSUB (RFC 3501 section 6.3.9).
+func runLsub(s *session) error {
+	lx := s.lx
+	lx.sp()
+	reference := lx.patternText(lx.astring())
+	lx.sp()
+	text := lx.patternText(lx.listMailbox())
+	if err := lx.end(); err != nil {
+		return err
+	}
+	tree := s.account.Tree()
+	if text == "" {
+		s.nameResponse("LSUB", []imap.MailboxAttr{imap.MailboxAttrNoSelect}, "")
+		s.w.crlf()
+		return nil
+	}
+	names, err := tree.Subscriptions()
+	if err != nil {
+		return err
+	}
+	subscribed := make(map[string]bool, len(names))
+	for _, name := range names {
+		subscribed[name] = true
+	}
+	p := newPattern(reference+text, tree.Separator())
+	told := map[string]bool{}
+	for _, name := range names {
+		if p.matches(name) {
+			s.nameResponse("LSUB", nil, name)
+			s.w.crlf()
+			continue
+		}
+		// A name that only "%" keeps from matching is told by the level that
+		// matches: foo/bar as \Noselect foo.
+		for parent := range parents(name, tree.Separator()) {
+			if subscribed[parent] || told[parent] || !p.matches(parent) {
+				continue
+			}
+			told[parent] = true
+			s.nameResponse("LSUB", []imap.MailboxAttr{imap.MailboxAttrNoSelect}, parent)
+			s.w.crlf()
+		}
+	}
+	return nil
+}

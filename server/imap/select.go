@@ -1,0 +1,126 @@
+package imap
+
+import (
+	"github.com/emersion/go-imap/v2"
+)
+
+func runSelect(s *session) error  { return s.selectMailbox(false) }
+func runExamine(s *session) error { return s.selectMailbox(true) }
+
+// selectMailbox is SELECT and EXAMINE (RFC 9051 sections 6.3.2 and 6.3.3).
+func (s *session) selectMailbox(readOnly bool) error {
+	lx := s.lx
+	lx.sp()
+	name := lx.mailbox()
+	if lx.more() {
+		lx.fail("Unknown parameter.")
+	}
+	if err := lx.end(); err != nil {
+		return err
+	}
+	if s.sel != nil {
+		s.unselect()
+		s.writeStatus(nil, "OK", "CLOSED", "Previous mailbox is closed now.")
+	}
+	name, err := s.account.Tree().Canonical(name)
+	if err != nil {
+		return err
+	}
+	box, err := s.account.Open(s.ctx, name)
+	if err != nil {
+		return err
+	}
+	view, err := box.NewView(s.ctx, readOnly, func() { s.wire.wake(newsMailbox) })
+	if err != nil {
+		box.Release()
+		return err
+	}
+	s.sel = &selection{name: name, box: box, view: view}
+	s.describeMailbox()
+	s.done = done{code: "READ-WRITE", text: "Mailbox is selected."}
+	if view.ReadOnly() {
+		s.done.code = "READ-ONLY"
+	}
+	return nil
+}
+
+// describeMailbox writes what a client is told of a mailbox that it selects.
+func (s *session) describeMailbox() {
+	view, w := s.sel.view, s.w
+	s.mailboxFlagsResponse()
+	s.count(view.Exists(), " EXISTS\r\n")
+	if !s.rev2 {
+		s.count(view.Recent(), " RECENT\r\n")
+		if n := view.FirstUnseen(); n > 0 {
+			s.okNumber("UNSEEN", n, "First unseen.")
+		}
+	}
+	s.okNumber("UIDVALIDITY", view.UIDValidity(), "UIDs are valid.")
+	s.okNumber("UIDNEXT", view.UIDNext(), "Predicted next UID.")
+	if s.rev2 {
+		s.listResponse(nil, s.sel.name)
+		w.crlf()
+	}
+}
+
+// okNumber writes "* OK [code n] text".
+func (s *session) okNumber(code string, n uint32, text string) {
+	w := s.w
+	w.raw("* OK [")
+	w.raw(code)
+	w.sp()
+	w.num(uint64(n))
+	w.raw("] ")
+	w.raw(text)
+	w.crlf()
+}
+
+// runClose is CLOSE (RFC 9051 section 6.4.1).
+func runClose(s *session) error {
+	if err := s.lx.end(); err != nil {
+		return err
+	}
+	var err error
+	if !s.sel.view.ReadOnly() {
+		_, err = s.sel.view.Expunge(s.ctx, nil)
+	}
+	name := s.sel.name
+	s.unselect()
+	if err != nil {
+		// The mailbox is closed in any case, and nobody can act on a NO.
+		s.log.Error("deleted messages cannot be removed at CLOSE", "mailbox", name, "error", err)
+	}
+	return nil
+}
+
+// runUnselect is UNSELECT (RFC 9051 section 6.4.2).
+func runUnselect(s *session) error {
+	if err := s.lx.end(); err != nil {
+		return err
+	}
+	s.unselect()
+	return nil
+}
+
+// listResponse writes a LIST response up to the mailbox's name.
+func (s *session) listResponse(attrs []imap.MailboxAttr, name string) {
+	s.nameResponse("LIST", attrs, name)
+}
+
+// nameResponse writes a LIST or LSUB response up to the mailbox's name.
+func (s *session) nameResponse(kind string, attrs []imap.MailboxAttr, name string) {
+	w := s.w
+	w.raw("* ")
+	w.raw(kind)
+	w.raw(" (")
+	for i, attr := range attrs {
+		if i > 0 {
+			w.sp()
+		}
+		w.raw(string(attr))
+	}
+	w.raw(") ")
+	w.str(string(s.account.Tree().Separator()))
+	w.sp()
+	w.mailbox(name)
+}
