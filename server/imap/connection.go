@@ -111,7 +111,7 @@ const maxIDPairs = 30
 func runID(s *session) error {
 	lx := s.lx
 	lx.sp()
-	client := []any{}
+	var client []string
 	if lx.peek() == '(' {
 		lx.optionalList(func() {
 			key := string(lx.str())
@@ -129,7 +129,7 @@ func runID(s *session) error {
 	if err := lx.end(); err != nil {
 		return err
 	}
-	s.log.Debug("client tells what it is", client...)
+	s.log.Debug("client tells what it is", "id", client)
 	s.w.raw("* ID (")
 	for i, text := range s.srv.cfg.ID {
 		if i > 0 {

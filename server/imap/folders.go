@@ -97,6 +97,9 @@ func runDelete(s *session) error {
 	if err != nil {
 		return err
 	}
+	if name, err = s.account.Tree().Canonical(name); err != nil {
+		return err
+	}
 	return s.account.Delete(name)
 }
 
@@ -108,6 +111,10 @@ func runRename(s *session) error {
 	lx.sp()
 	to := lx.mailbox()
 	if err := lx.end(); err != nil {
+		return err
+	}
+	from, err := s.account.Tree().Canonical(from)
+	if err != nil {
 		return err
 	}
 	return s.account.Rename(s.ctx, from, to)

@@ -328,6 +328,7 @@ func upper(c byte) byte {
 // await reads the first octets of the next command when nothing is buffered,
 // and holds no buffer until they come.
 func (lx *lexer) await(read func(lend func() []byte, giveBack func()) (int, error)) error {
+	lx.release()
 	n, err := read(func() []byte {
 		if lx.buf == nil {
 			_ = lx.makeRoom() // a buffer from the pool

@@ -51,7 +51,7 @@ func (s *session) commands() error {
 		if err := s.serveCommand(); err != nil || s.logout {
 			return err
 		}
-		if s.srv.isStopping() {
+		if s.srv.stopping.Load() {
 			return errStopping()
 		}
 	}
@@ -77,7 +77,7 @@ func (s *session) await(deadline time.Time, wakeOn reasons) error {
 	switch {
 	case err == nil:
 		return nil
-	case s.srv.isStopping():
+	case s.srv.stopping.Load():
 		return errStopping()
 	case errors.Is(err, errWoken), errors.Is(err, os.ErrDeadlineExceeded):
 		return err
@@ -91,6 +91,7 @@ func (s *session) continueLiteral() { s.w.raw("+ OK\r\n") }
 // end says goodbye for the reason err, nil after LOGOUT, and closes.
 func (s *session) end(err error) {
 	var status *imap.Error
+	s.w.startLine()
 	switch {
 	case err == nil:
 	case errors.As(err, &status):
@@ -127,8 +128,15 @@ func reason(err error) string {
 
 // refuse says why a connection is not served, and closes it.
 func (s *session) refuse(why error) {
-	s.log.Warn("connection refused", "reason", why)
 	s.wire.write = 5 * time.Second
-	_ = s.wire.socket.SetDeadline(time.Now().Add(s.wire.write))
 	s.end(why)
+}
+
+// Read reads inside a command, for the lexer. What the client may wait for is
+// sent before.
+func (s *session) Read(p []byte) (int, error) {
+	if err := s.w.flush(); err != nil {
+		return 0, err
+	}
+	return s.wire.Read(p)
 }

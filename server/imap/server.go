@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -25,8 +26,9 @@ type Server struct {
 	ctx    context.Context // of all sessions
 	cancel context.CancelFunc
 
+	stopping atomic.Bool // set under mu
+
 	mu        sync.Mutex
-	stopping  bool
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
 	perIP     map[netip.Prefix]int
@@ -70,7 +72,7 @@ func (srv *Server) Serve(l net.Listener, implicitTLS bool) error {
 			srv.start(conn, implicitTLS)
 			continue
 		}
-		if srv.isStopping() {
+		if srv.stopping.Load() {
 			return ErrServerClosed
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -90,7 +92,7 @@ func (srv *Server) Serve(l net.Listener, implicitTLS bool) error {
 func (srv *Server) track(l net.Listener) bool {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if srv.stopping {
+	if srv.stopping.Load() {
 		return false
 	}
 	srv.listeners[l] = struct{}{}
@@ -103,18 +105,12 @@ func (srv *Server) untrack(l net.Listener) {
 	delete(srv.listeners, l)
 }
 
-func (srv *Server) isStopping() bool {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	return srv.stopping
-}
-
 // Shutdown closes the listeners, says BYE to sessions that wait for their
 // client, and lets commands that run finish. When ctx ends before all sessions
 // did, it cuts them off and returns the context's error.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.mu.Lock()
-	srv.stopping = true
+	srv.stopping.Store(true)
 	for l := range srv.listeners {
 		_ = l.Close()
 	}
@@ -146,8 +142,12 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 // start serves a connection in a goroutine of its own, or refuses it.
 func (srv *Server) start(conn net.Conn, implicitTLS bool) {
 	s := srv.newSession(conn, implicitTLS)
-	refusal := srv.admit(s)
-	if refusal != nil {
+	if refusal := srv.admit(s); refusal != nil {
+		s.log.Warn("connection refused", "reason", refusal)
+		if implicitTLS { // not worth a handshake
+			s.wire.close()
+			return
+		}
 		go s.refuse(refusal)
 		return
 	}
@@ -170,7 +170,7 @@ func (srv *Server) newSession(conn net.Conn, implicitTLS bool) *session {
 		ap := a.AddrPort()
 		s.remote = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 	}
-	s.lx = newLexer(s.wire, srv.cfg.lexLimits(false), s.continueLiteral)
+	s.lx = newLexer(s, srv.cfg.lexLimits(false), s.continueLiteral)
 	s.w = &writer{dst: s.wire}
 	var id [6]byte
 	_, _ = rand.Read(id[:]) // never fails
@@ -203,7 +203,7 @@ func (srv *Server) admit(s *session) error {
 	defer srv.mu.Unlock()
 	limits := &srv.cfg.Limits
 	switch {
-	case srv.stopping:
+	case srv.stopping.Load():
 		return bye(imap.ResponseCodeUnavailable, "Server is shutting down.")
 	case len(srv.sessions) >= limits.Connections:
 		return bye(imap.ResponseCodeUnavailable, "Too many connections, try again later.")

@@ -196,6 +196,17 @@ func (w *writer) endLiteral() {
 	w.lit = 0
 }
 
+// startLine makes sure that what comes next stands on a line of its own, after
+// a panic in the middle of a response.
+func (w *writer) startLine() {
+	if w.lit != 0 {
+		w.fail(errShortLiteral)
+	}
+	if n := len(w.buf); n > 0 && w.buf[n-1] != '\n' {
+		w.crlf()
+	}
+}
+
 // fail ends all output, for an error after which the client could not tell
 // what the next octets are.
 func (w *writer) fail(err error) {
