@@ -1,0 +1,272 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var domains = []string{"example.org", "example.net"}
+
+func open(t *testing.T, text string) (*Users, string, *bytes.Buffer) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "users")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	u, err := OpenUsers(path, domains, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u, path, &log
+}
+
+const file = `# the users
+alice@example.org:{PLAIN}a:1000:1001::/home/alice::userdb_x=y
+Bob:{PLAIN}b
+
+broken line
+carol@example.org:nothing
+dave@example.org:{ROT13}x
+eve@example.org:{PLAIN}x:minus one
+../frank@example.org:{PLAIN}x
+alice@example.org:{PLAIN}again
+gina@example.org:{PLAIN}g
+gina@example.net:{PLAIN}n
+`
+
+func TestLookup(t *testing.T) {
+	u, _, log := open(t, file)
+	for _, c := range []struct{ address, want string }{
+		{"alice@example.org", "alice@example.org"},
+		{"ALICE@Example.ORG", "alice@example.org"},
+		{"alice", "alice@example.org"},
+		{"bob@example.org", "bob@example.org"},
+		{"bob@example.net", ""},
+		{"gina", ""}, // two of them
+		{"gina@example.net", "gina@example.net"},
+		{"carol@example.org", ""}, {"dave", ""}, {"eve", ""}, {"frank", ""}, {"../frank@example.org", ""},
+		{"", ""}, {"@", ""}, {"alice@example.org@example.org", ""}, {"#", ""}, {"alice\x00@example.org", ""},
+	} {
+		got, ok := u.Lookup(c.address)
+		if got.Name != c.want || ok != (c.want != "") {
+			t.Errorf("Lookup(%q) = %+v, %v, want %q", c.address, got, ok, c.want)
+		}
+	}
+	alice, _ := u.Lookup("alice")
+	if want := (User{"alice@example.org", "/home/alice", 1000, 1001}); alice != want {
+		t.Errorf("alice is %+v, want %+v", alice, want)
+	}
+	bob, _ := u.Lookup("bob")
+	if want := (User{"bob@example.org", "", -1, -1}); bob != want {
+		t.Errorf("bob is %+v, want %+v", bob, want)
+	}
+	for _, line := range []int{5, 6, 7, 8, 9, 10} {
+		if !strings.Contains(log.String(), fmt.Sprintf("line=%d ", line)) {
+			t.Errorf("line %d is wrong and the log does not say so:\n%s", line, log)
+		}
+	}
+	if strings.Contains(log.String(), "again") {
+		t.Error("the log shows a password")
+	}
+}
+
+func TestAuthenticate(t *testing.T) {
+	u, _, _ := open(t, file)
+	ctx := context.Background()
+	for range 2 { // the second time from memory
+		if got, err := u.Authenticate(ctx, "Alice", "a"); err != nil || got.Name != "alice@example.org" {
+			t.Errorf("alice: %+v, %v", got, err)
+		}
+	}
+	for _, c := range [][2]string{{"alice", "b"}, {"alice", ""}, {"nobody", "a"}, {"", ""}, {"alice", strings.Repeat("x", 2000)}, {"alice", "a\x00"}} {
+		if _, err := u.Authenticate(ctx, c[0], c[1]); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%q with %q: %v, want ErrInvalid", c[0], c[1], err)
+		}
+	}
+}
+
+func TestSchemes(t *testing.T) {
+	for _, s := range schemes() {
+		if s.hash == nil {
+			continue
+		}
+		t.Run(s.name, func(t *testing.T) {
+			stored, err := HashPassword(s.name, "pässword 1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ok, err := matches(stored, []byte("pässword 1")); err != nil || !ok {
+				t.Errorf("%s does not match: %v", stored, err)
+			}
+			if ok, _ := matches(stored, []byte("pässword 2")); ok {
+				t.Errorf("%s matches another password", stored)
+			}
+		})
+	}
+}
+
+// TestDovecot: what we store Dovecot can check, and the reverse.
+func TestDovecot(t *testing.T) {
+	if _, err := exec.LookPath("doveadm"); err != nil {
+		t.Fatal("doveadm is missing: apt-get install dovecot-core (make test does)")
+	}
+	for _, s := range schemes() {
+		if s.hash == nil {
+			continue
+		}
+		t.Run(s.name, func(t *testing.T) {
+			ours, err := HashPassword(s.name, "secret word")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.Command("doveadm", "pw", "-t", ours, "-p", "secret word").CombinedOutput(); err != nil {
+				t.Errorf("Dovecot does not take %s: %v %s", ours, err, out)
+			}
+			out, err := exec.Command("doveadm", "pw", "-s", s.name, "-p", "secret word").Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			theirs := strings.TrimSpace(string(out))
+			if ok, err := matches(theirs, []byte("secret word")); err != nil || !ok {
+				t.Errorf("Dovecot's %s does not match: %v", theirs, err)
+			}
+			if ok, _ := matches(theirs, []byte("other word")); ok {
+				t.Errorf("Dovecot's %s matches another password", theirs)
+			}
+		})
+	}
+}
+
+func TestCostlyHashes(t *testing.T) {
+	for _, stored := range []string{
+		"{ARGON2ID}$argon2id$v=19$m=1073741824,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+		"{ARGON2ID}$argon2id$v=19$m=65536,t=999999,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+		"{SHA512-CRYPT}$6$rounds=999999999$salt$x",
+		"{ARGON2ID}", "{ARGON2ID}$", "{SSHA512}eA==", "{BLF-CRYPT}x", "{SHA256-CRYPT}", "{SSHA256}%",
+	} {
+		if ok, err := matches(stored, []byte("x")); ok || err == nil {
+			t.Errorf("%s: %v, %v, want an error", stored, ok, err)
+		}
+	}
+}
+
+func TestFileChanges(t *testing.T) {
+	u, path, log := open(t, file)
+	now := func() { u.mu.Lock(); u.looked = time.Time{}; u.mu.Unlock() } // a second later
+	if err := Add(path, domains, "Hugo@example.org", "h-pass"); err != nil {
+		t.Fatal(err)
+	}
+	now()
+	if _, err := u.Authenticate(context.Background(), "hugo", "h-pass"); err != nil {
+		t.Errorf("hugo cannot log in: %v", err)
+	}
+	if err := Add(path, domains, "hugo", "x"); !errors.Is(err, ErrExists) {
+		t.Errorf("a second hugo: %v", err)
+	}
+	if err := SetPassword(path, domains, "alice@example.org", "new"); err != nil {
+		t.Fatal(err)
+	}
+	now()
+	if _, err := u.Authenticate(context.Background(), "alice", "a"); !errors.Is(err, ErrInvalid) {
+		t.Errorf("alice's old password: %v", err)
+	}
+	alice, err := u.Authenticate(context.Background(), "alice", "new")
+	if err != nil || alice.Home != "/home/alice" || alice.UID != 1000 {
+		t.Errorf("alice lost fields: %+v, %v", alice, err)
+	}
+	if err := Remove(path, domains, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	if err := Remove(path, domains, "bob"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("bob twice: %v", err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, keep := range []string{"# the users\n", "\nbroken line\n", ":userdb_x=y\n", "dave@example.org:{ROT13}x\n"} {
+		if !strings.Contains(string(text), keep) {
+			t.Errorf("the file lost %q:\n%s", keep, text)
+		}
+	}
+	if strings.Contains(string(text), "Bob") {
+		t.Errorf("bob is still there:\n%s", text)
+	}
+	if st, _ := os.Stat(path); st.Mode().Perm() != 0o600 {
+		t.Errorf("mode %o", st.Mode().Perm())
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	now()
+	if _, ok := u.Lookup("alice"); !ok || !strings.Contains(log.String(), "keeping the users known so far") {
+		t.Errorf("without the file alice is known: %v; log:\n%s", ok, log)
+	}
+}
+
+func TestConcurrentEdits(t *testing.T) {
+	u, path, _ := open(t, "")
+	var wg sync.WaitGroup
+	for i := range 6 {
+		wg.Go(func() {
+			if err := Add(path, domains, fmt.Sprintf("user%d@example.org", i), "pw"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := u.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(u.All()); got != 6 {
+		t.Errorf("%d users, want 6", got)
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	u, _, _ := open(t, file)
+	for range cap(u.check.slots) {
+		u.check.slots <- struct{}{} // all busy
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := u.Authenticate(ctx, "alice", "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("want the context's error, got %v", err)
+	}
+}
+
+func TestBadNames(t *testing.T) {
+	_, path, _ := open(t, "")
+	for _, name := range []string{"", "@", "a@", "@b", "a@b@c", "a/b@c", "..@c", "a:b@c", "a b@c", "a\nb@c", "a%n@c", strings.Repeat("x", 300) + "@c"} {
+		if err := Add(path, domains, name, "pw"); err == nil {
+			t.Errorf("added a user %q", name)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(file))
+	f.Add([]byte("a:{PLAIN}:\n:::::\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		table, _ := parse(text, domains)
+		for _, e := range table.entries {
+			if strings.ContainsAny(e.user.Name, "/\x00\n:") || strings.Count(e.user.Name, "@") != 1 {
+				t.Errorf("user name %q", e.user.Name)
+			}
+			if table.find(e.user.Name) != e {
+				t.Errorf("%q cannot be found", e.user.Name)
+			}
+		}
+	})
+}

@@ -1,0 +1,149 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Errors of changes to the users file.
+var (
+	ErrExists   = errors.New("user exists already")
+	ErrNotFound = errors.New("no such user")
+)
+
+// Add appends a user with this password to the users file at path.
+func Add(path string, domains []string, name, password string) error {
+	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
+		if at >= 0 {
+			return nil, ErrExists
+		}
+		hash, err := HashPassword(DefaultScheme, password)
+		if err != nil {
+			return nil, err
+		}
+		return append(lines, strings.ToLower(name)+":"+hash+":::::"), nil
+	})
+}
+
+// SetPassword changes a user's password and leaves the rest of the line alone.
+func SetPassword(path string, domains []string, name, password string) error {
+	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
+		if at < 0 {
+			return nil, ErrNotFound
+		}
+		hash, err := HashPassword(DefaultScheme, password)
+		if err != nil {
+			return nil, err
+		}
+		f := strings.Split(lines[at], ":")
+		if len(f) < 2 {
+			f = append(f, "")
+		}
+		f[1] = hash
+		lines[at] = strings.Join(f, ":")
+		return lines, nil
+	})
+}
+
+// Remove takes a user out of the file. The mail stays where it is.
+func Remove(path string, domains []string, name string) error {
+	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
+		if at < 0 {
+			return nil, ErrNotFound
+		}
+		return append(lines[:at], lines[at+1:]...), nil
+	})
+}
+
+// edit rewrites the users file: change gets its lines and the index of the
+// user's, -1 if there is none. Comments and lines that mean nothing here stay.
+// A reader sees the old file or the new one; two edits wait for each other.
+func edit(path string, domains []string, name string, change func(lines []string, at int) ([]string, error)) error {
+	full, err := userName(name, domains)
+	if err != nil {
+		return err
+	}
+	// A link is followed once, so that the rename below replaces the file and
+	// not the link to it.
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	unlock, err := lock(path + ".lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("cannot read the users file: %w", err)
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	var lines []string
+	if len(text) > 0 {
+		lines = strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	}
+	at := -1
+	for i, line := range lines {
+		if e, err := parseLine(strings.TrimRight(line, "\r"), domains); err == nil && line[0] != '#' && e.user.Name == full {
+			at = i
+			break
+		}
+	}
+	if lines, err = change(lines, at); err != nil {
+		return fmt.Errorf("%s: %w", full, err)
+	}
+	out := strings.Join(lines, "\n")
+	if len(lines) > 0 {
+		out += "\n"
+	}
+	return replace(path, []byte(out), st)
+}
+
+// replace puts a new file in the place of the old, with its mode and owner.
+func replace(path string, body []byte, old fs.FileInfo) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-")
+	if err != nil {
+		return fmt.Errorf("cannot write the users file: %w", err)
+	}
+	defer os.Remove(tmp.Name()) // fails after the rename, as it should
+	_, err = tmp.Write(body)
+	err = errors.Join(err, tmp.Chmod(old.Mode().Perm()))
+	if st, ok := old.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+		err = errors.Join(err, tmp.Chown(int(st.Uid), int(st.Gid)))
+	}
+	err = errors.Join(err, tmp.Sync(), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write the users file: %w", err)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+// lock waits for other edits. The kernel gives the lock back when a process
+// dies, so that none is ever left over.
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock the users file: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("cannot lock the users file: %w", err)
+	}
+	return func() { _ = f.Close() }, nil
+}

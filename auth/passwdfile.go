@@ -1,0 +1,98 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxLine bounds a line of the users file.
+const maxLine = 4096
+
+// problem is a line that cannot be used.
+type problem struct {
+	line int
+	text string
+}
+
+// parse reads a passwd-file: "name:{SCHEME}hash:uid:gid:gecos:home:shell:extra",
+// fields may be missing from the end; "#" begins a comment. (Dovecot:
+// passdb passwd-file.)
+func parse(text []byte, domains []string) (*table, []problem) {
+	t := &table{byName: map[string]*entry{}, byLocal: map[string]*entry{}}
+	var problems []problem
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		line = strings.TrimRight(line, "\r\n")
+		if strings.TrimSpace(line) == "" || line[0] == '#' {
+			continue
+		}
+		e, err := parseLine(line, domains)
+		if err == nil {
+			err = t.add(e)
+		}
+		if err != nil {
+			problems = append(problems, problem{n, err.Error()})
+		}
+	}
+	return t, problems
+}
+
+func parseLine(line string, domains []string) (*entry, error) {
+	if len(line) > maxLine {
+		return nil, fmt.Errorf("longer than %d bytes", maxLine)
+	}
+	if !utf8.ValidString(line) {
+		return nil, errors.New("not UTF-8")
+	}
+	f := strings.Split(line, ":")
+	name, err := userName(f[0], domains)
+	if err != nil {
+		return nil, err
+	}
+	if len(f) < 2 || f[1] == "" {
+		return nil, errors.New("no password")
+	}
+	if _, err := schemeOf(f[1]); err != nil {
+		return nil, err
+	}
+	e := &entry{user: User{Name: name, UID: -1, GID: -1}, hash: f[1]}
+	for i, id := range []*int{&e.user.UID, &e.user.GID} {
+		if len(f) > 2+i && f[2+i] != "" {
+			n, err := strconv.ParseUint(f[2+i], 10, 32)
+			if err != nil || n >= math.MaxUint32 {
+				return nil, fmt.Errorf("%q is not a user or group number", f[2+i])
+			}
+			*id = int(n)
+		}
+	}
+	if len(f) > 5 {
+		e.user.Home = f[5]
+	}
+	return e, nil
+}
+
+// userName checks a name and gives it a domain if it has none.
+func userName(name string, domains []string) (string, error) {
+	name = strings.ToLower(name)
+	if !strings.Contains(name, "@") && len(domains) > 0 {
+		name += "@" + domains[0]
+	}
+	local, domain, _ := strings.Cut(name, "@")
+	if local == "" || domain == "" || strings.Contains(domain, "@") {
+		return "", fmt.Errorf("%q is not a user name: it is an address or its local part", name)
+	}
+	for _, r := range name {
+		if r <= ' ' || r == 0x7f || strings.ContainsRune(`/\:*?"<>|%`, r) {
+			return "", fmt.Errorf("user name %q has a character %q that it cannot have", name, r)
+		}
+	}
+	if local[0] == '.' || domain[0] == '.' || len(name) > 254 {
+		return "", fmt.Errorf("%q cannot be a user name", name)
+	}
+	return name, nil
+}

@@ -1,0 +1,239 @@
+package auth
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-crypt/crypt/algorithm/argon2"
+	"github.com/go-crypt/crypt/algorithm/shacrypt"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// DefaultScheme is how new passwords are stored.
+const DefaultScheme = "ARGON2ID"
+
+// MaxPassword is the most bytes that a password can have.
+const MaxPassword = 1024
+
+// The cost of new passwords: OWASP's second choice for Argon2id, 19 MiB and two
+// passes, about 20 ms. Dovecot reads it.
+const (
+	argonMemory = 19 << 10 // KiB
+	argonPasses = 2
+	// argonLimit bounds what a line in the users file can cost: 1 GiB.
+	argonLimit = 1 << 20 // KiB
+)
+
+// scheme is one way to store passwords.
+type scheme struct {
+	name string
+	// match tells whether hash (without the "{SCHEME}") is of the password.
+	match func(hash string, password []byte) (bool, error)
+	hash  func(password []byte) (string, error)
+}
+
+// schemes are Dovecot's names of those that are understood.
+func schemes() []scheme {
+	return []scheme{
+		{"ARGON2ID", matchArgon2, hashArgon2},
+		{"ARGON2I", matchArgon2, nil},
+		{"BLF-CRYPT", matchBcrypt, hashBcrypt},
+		{"SHA512-CRYPT", matchShacrypt, hashSHA512Crypt},
+		{"SHA256-CRYPT", matchShacrypt, hashSHA256Crypt},
+		{"SSHA512", matchSalted(sha512Sum, sha512.Size), hashSalted(sha512Sum)},
+		{"SSHA256", matchSalted(sha256Sum, sha256.Size), hashSalted(sha256Sum)},
+		{"PLAIN", matchPlain, func(p []byte) (string, error) { return string(p), nil }},
+	}
+}
+
+// schemeOf splits "{SCHEME}hash".
+func schemeOf(stored string) (scheme, error) {
+	name, ok := strings.CutPrefix(stored, "{")
+	if !ok {
+		return scheme{}, errors.New("the password does not begin with its scheme, as in {ARGON2ID}")
+	}
+	name, _, ok = strings.Cut(name, "}")
+	if ok {
+		for _, s := range schemes() {
+			if strings.EqualFold(s.name, name) {
+				return s, nil
+			}
+		}
+	}
+	return scheme{}, fmt.Errorf("the password scheme %q is none of %s", name, schemeNames())
+}
+
+func schemeNames() string {
+	var names []string
+	for _, s := range schemes() {
+		names = append(names, s.name)
+	}
+	return strings.Join(names, " ")
+}
+
+// matches checks a password against "{SCHEME}hash".
+func matches(stored string, password []byte) (bool, error) {
+	s, err := schemeOf(stored)
+	if err != nil {
+		return false, err
+	}
+	return s.match(stored[strings.IndexByte(stored, '}')+1:], password)
+}
+
+// HashPassword stores a password as "{SCHEME}hash".
+func HashPassword(schemeName, password string) (string, error) {
+	if err := checkPassword(password); err != nil {
+		return "", err
+	}
+	for _, s := range schemes() {
+		if strings.EqualFold(s.name, schemeName) && s.hash != nil {
+			h, err := s.hash([]byte(password))
+			if err != nil {
+				return "", err
+			}
+			if strings.Contains(h, ":") {
+				return "", fmt.Errorf("scheme %s cannot store a password with ':' in a users file", s.name)
+			}
+			return "{" + s.name + "}" + h, nil
+		}
+	}
+	return "", fmt.Errorf("passwords cannot be stored in the scheme %q", schemeName)
+}
+
+func checkPassword(password string) error {
+	switch {
+	case password == "":
+		return errors.New("the password is empty")
+	case len(password) > MaxPassword:
+		return fmt.Errorf("the password is longer than %d bytes", MaxPassword)
+	case strings.ContainsAny(password, "\x00\r\n"):
+		return errors.New("the password holds a line break or a NUL")
+	}
+	return nil
+}
+
+func matchArgon2(hash string, password []byte) (bool, error) {
+	// The cost stands in the hash: check it before it is paid.
+	var v, m, t, p int
+	if _, err := fmt.Sscanf(argonParams(hash), "v=%d$m=%d,t=%d,p=%d", &v, &m, &t, &p); err != nil {
+		return false, errors.New("malformed Argon2 hash")
+	}
+	if m > argonLimit || t > 100 || p > 64 {
+		return false, errors.New("the Argon2 hash asks for too much memory or time")
+	}
+	d, err := argon2.Decode(hash)
+	if err != nil {
+		return false, err
+	}
+	return d.MatchBytesAdvanced(password)
+}
+
+func argonParams(hash string) string {
+	parts := strings.SplitN(hash, "$", 5)
+	if len(parts) < 5 {
+		return ""
+	}
+	return parts[2] + "$" + parts[3]
+}
+
+func hashArgon2(password []byte) (string, error) {
+	h, err := argon2.New(argon2.WithVariantID(), argon2.WithM(argonMemory), argon2.WithT(argonPasses), argon2.WithP(1))
+	if err != nil {
+		return "", err
+	}
+	d, err := h.Hash(string(password))
+	if err != nil {
+		return "", err
+	}
+	return d.Encode(), nil
+}
+
+func matchBcrypt(hash string, password []byte) (bool, error) {
+	// bcrypt reads 72 bytes; Dovecot and others cut there without a word.
+	err := bcrypt.CompareHashAndPassword([]byte(hash), password[:min(len(password), 72)])
+	if errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func hashBcrypt(password []byte) (string, error) {
+	h, err := bcrypt.GenerateFromPassword(password, bcrypt.DefaultCost)
+	return string(h), err
+}
+
+// maxRounds bounds what a line in the users file can cost.
+const maxRounds = 10_000_000
+
+func matchShacrypt(hash string, password []byte) (bool, error) {
+	if _, rest, ok := strings.Cut(hash, "$rounds="); ok {
+		var rounds int
+		if _, err := fmt.Sscanf(rest, "%d$", &rounds); err != nil || rounds > maxRounds {
+			return false, errors.New("the SHA-crypt hash asks for too many rounds")
+		}
+	}
+	d, err := shacrypt.Decode(hash)
+	if err != nil {
+		return false, err
+	}
+	return d.MatchBytesAdvanced(password)
+}
+
+func hashSHA512Crypt(password []byte) (string, error) {
+	h, err := shacrypt.New(shacrypt.WithSHA512(), shacrypt.WithIterations(500_000))
+	if err != nil {
+		return "", err
+	}
+	return encodeSHA(h, password)
+}
+
+func hashSHA256Crypt(password []byte) (string, error) {
+	h, err := shacrypt.New(shacrypt.WithSHA256(), shacrypt.WithIterations(500_000))
+	if err != nil {
+		return "", err
+	}
+	return encodeSHA(h, password)
+}
+
+func encodeSHA(h *shacrypt.Hasher, password []byte) (string, error) {
+	d, err := h.Hash(string(password))
+	if err != nil {
+		return "", err
+	}
+	return d.Encode(), nil
+}
+
+func sha512Sum(b []byte) []byte { s := sha512.Sum512(b); return s[:] }
+func sha256Sum(b []byte) []byte { s := sha256.Sum256(b); return s[:] }
+
+// matchSalted is for base64(digest(password + salt) + salt).
+func matchSalted(sum func([]byte) []byte, size int) func(string, []byte) (bool, error) {
+	return func(hash string, password []byte) (bool, error) {
+		raw, err := base64.StdEncoding.DecodeString(hash)
+		if err != nil || len(raw) < size {
+			return false, errors.New("malformed salted hash")
+		}
+		got := sum(append(append([]byte(nil), password...), raw[size:]...))
+		return subtle.ConstantTimeCompare(got, raw[:size]) == 1, nil
+	}
+}
+
+func hashSalted(sum func([]byte) []byte) func([]byte) (string, error) {
+	return func(password []byte) (string, error) {
+		salt := make([]byte, 16)
+		_, _ = rand.Read(salt) // never fails
+		digest := sum(append(append([]byte(nil), password...), salt...))
+		return base64.StdEncoding.EncodeToString(append(digest, salt...)), nil
+	}
+}
+
+func matchPlain(hash string, password []byte) (bool, error) {
+	a, b := sha256.Sum256([]byte(hash)), sha256.Sum256(password)
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1, nil
+}

@@ -1,0 +1,182 @@
+// Package auth knows the users of a server and their passwords, from a file in
+// Dovecot's passwd-file format. It knows nothing of connections.
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// User is one user, without the password.
+type User struct {
+	Name     string // full address, in lower case
+	Home     string // "" if the file gives none
+	UID, GID int    // system user and group that own the mail, -1 if the file gives none
+}
+
+// Users is the users file. It is read again when it changes. Safe for
+// concurrent use.
+type Users struct {
+	path    string
+	domains []string
+	log     *slog.Logger
+	check   *checker
+
+	mu      sync.Mutex
+	table   *table
+	version fileVersion
+	looked  time.Time
+}
+
+// rereadInterval bounds how often the file is looked at.
+const rereadInterval = time.Second
+
+// fileVersion tells one state of a file from another.
+type fileVersion struct {
+	ino          uint64
+	size         int64
+	mtime, ctime syscall.Timespec
+}
+
+// OpenUsers reads the users file at path. Names without a domain belong to the
+// first of the domains. Lines that cannot be understood are logged with their
+// number and left out.
+func OpenUsers(path string, domains []string, log *slog.Logger) (*Users, error) {
+	u := &Users{path: path, domains: domains, log: log, check: newChecker()}
+	if err := u.Reload(); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// Reload reads the file now. After an error the old users stay.
+func (u *Users) Reload() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.read()
+}
+
+// read reads the file. u.mu is held.
+func (u *Users) read() error {
+	v, err := versionOf(u.path)
+	if err != nil {
+		return fmt.Errorf("cannot read the users file: %w", err)
+	}
+	text, err := os.ReadFile(u.path)
+	if err != nil {
+		return fmt.Errorf("cannot read the users file: %w", err)
+	}
+	t, problems := parse(text, u.domains)
+	for _, p := range problems {
+		u.log.Warn("users file has a line that is left out", "file", u.path, "line", p.line, "problem", p.text)
+	}
+	u.table, u.version, u.looked = t, v, time.Now()
+	return nil
+}
+
+// Problems reads the file and returns what is wrong with its lines, for an
+// operator who asks.
+func (u *Users) Problems() ([]string, error) {
+	text, err := os.ReadFile(u.path)
+	if err != nil {
+		return nil, err
+	}
+	_, problems := parse(text, u.domains)
+	out := make([]string, len(problems))
+	for i, p := range problems {
+		out[i] = fmt.Sprintf("%s:%d: %s", u.path, p.line, p.text)
+	}
+	return out, nil
+}
+
+func versionOf(path string) (fileVersion, error) {
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil {
+		return fileVersion{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return fileVersion{st.Ino, st.Size, st.Mtim, st.Ctim}, nil
+}
+
+// current returns the users, from the file as it is now or was a second ago.
+func (u *Users) current() *table {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := time.Now()
+	if d := now.Sub(u.looked); d >= 0 && d < rereadInterval {
+		return u.table
+	}
+	u.looked = now
+	v, err := versionOf(u.path)
+	if err == nil && v == u.version {
+		return u.table
+	}
+	if err == nil {
+		err = u.read()
+	}
+	if err != nil {
+		u.log.Error("users file cannot be read, keeping the users known so far", "error", err)
+	}
+	return u.table
+}
+
+// Lookup finds a user by the full address, or by a local part that only one
+// user has. Upper and lower case are the same. The address is compared with
+// the table and used for nothing else.
+func (u *Users) Lookup(address string) (User, bool) {
+	e := u.current().find(address)
+	if e == nil {
+		return User{}, false
+	}
+	return e.user, true
+}
+
+// All returns the users in the order of the file.
+func (u *Users) All() []User {
+	var out []User
+	for _, e := range u.current().entries {
+		out = append(out, e.user)
+	}
+	return out
+}
+
+// table is the users by name.
+type table struct {
+	entries []*entry
+	byName  map[string]*entry
+	byLocal map[string]*entry // nil where several users share a local part
+}
+
+type entry struct {
+	user User
+	hash string // "{SCHEME}..."
+}
+
+func (t *table) find(address string) *entry {
+	address = strings.ToLower(address)
+	if strings.Contains(address, "@") {
+		return t.byName[address]
+	}
+	return t.byLocal[address]
+}
+
+func (t *table) add(e *entry) error {
+	if t.byName[e.user.Name] != nil {
+		return errors.New("this user is there already")
+	}
+	t.entries = append(t.entries, e)
+	t.byName[e.user.Name] = e
+	local, _, _ := strings.Cut(e.user.Name, "@")
+	if _, shared := t.byLocal[local]; shared {
+		t.byLocal[local] = nil
+	} else {
+		t.byLocal[local] = e
+	}
+	return nil
+}

@@ -1,0 +1,305 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"net/mail"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"maildird/maildir/folder"
+)
+
+// checker turns the file into a Config and collects what is wrong with it.
+type checker struct {
+	path, dir string
+	text      []byte
+	problems  []error
+}
+
+// wrong notes a problem with a setting ("mail.layout").
+func (c *checker) wrong(key, format string, args ...any) {
+	where := c.path
+	if line := c.line(key); line > 0 {
+		where = fmt.Sprintf("%s:%d", c.path, line)
+	}
+	c.problems = append(c.problems, fmt.Errorf("%s: %s: %s", where, key, fmt.Sprintf(format, args...)))
+}
+
+// line finds the line on which a key of a table is set, 0 if it is not. The
+// file has been parsed, so the simple forms are enough; a dotted or quoted key
+// is merely not found.
+func (c *checker) line(key string) int {
+	table, name := "", key
+	if i := strings.LastIndexByte(key, '.'); i >= 0 {
+		table, name = key[:i], key[i+1:]
+	}
+	in := ""
+	for i, line := range bytes.Split(c.text, []byte("\n")) {
+		s := strings.TrimSpace(string(line))
+		if strings.HasPrefix(s, "[") {
+			in, _, _ = strings.Cut(strings.TrimPrefix(s, "["), "]")
+			in = strings.TrimSpace(in)
+			continue
+		}
+		k, _, found := strings.Cut(s, "=")
+		if found && in == table && strings.TrimSpace(k) == name {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+func (c *checker) abs(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.dir, p)
+}
+
+func (c *checker) check(f *file) *Config {
+	cfg := &Config{
+		Path: c.path, Hostname: strings.ToLower(f.Hostname), CacheDir: c.abs(f.CacheDir),
+		TLS:    TLS{Cert: c.abs(f.TLS.Cert), Key: c.abs(f.TLS.Key)},
+		Auth:   Auth{Users: c.abs(f.Auth.Users)},
+		SMTP:   SMTP{BareNewline: c.choice("smtp.bare_newline", f.SMTP.BareNewline, "normalize", "reject")},
+		IMAP:   IMAP{Rev2: f.IMAP.Rev2 == nil || *f.IMAP.Rev2},
+		Limits: c.limits(f),
+	}
+	if !hostName(cfg.Hostname) {
+		c.wrong("hostname", "%q is not a host name; it is the name of this server, such as \"mail.example.org\"", f.Hostname)
+	}
+	c.domains(cfg, f)
+	c.mail(cfg, f)
+	if f.Auth.Users == "" {
+		c.wrong("auth.users", "missing: the file with the users and their passwords")
+	}
+	for _, s := range f.Auth.PlaintextFrom {
+		cfg.Auth.PlaintextFrom = append(cfg.Auth.PlaintextFrom, c.prefix("auth.plaintext_from", s))
+	}
+	if (f.TLS.Cert == "") != (f.TLS.Key == "") {
+		c.wrong("tls", "cert and key go together: set both, or neither for a server without TLS")
+	}
+	c.listen(cfg, f)
+	c.log(cfg, f)
+	return cfg
+}
+
+func (c *checker) domains(cfg *Config, f *file) {
+	if len(f.Domains) == 0 {
+		c.wrong("domains", "missing: the domains whose mail is taken here, such as [\"example.org\"]")
+	}
+	for _, d := range f.Domains {
+		d = strings.ToLower(d)
+		if !hostName(d) {
+			c.wrong("domains", "%q is not a domain", d)
+		}
+		if slices.Contains(cfg.Domains, d) {
+			c.wrong("domains", "%q is there twice", d)
+		}
+		cfg.Domains = append(cfg.Domains, d)
+	}
+	cfg.Postmaster = f.Postmaster
+	a, err := mail.ParseAddress(f.Postmaster)
+	switch {
+	case f.Postmaster == "":
+		c.wrong("postmaster", "missing: the user who gets mail for postmaster and abuse, which every mail server must take (RFC 5321 section 4.5.1)")
+	case err != nil || a.Address != f.Postmaster:
+		c.wrong("postmaster", "%q is not an address", f.Postmaster)
+	case !slices.Contains(cfg.Domains, strings.ToLower(f.Postmaster[strings.LastIndexByte(f.Postmaster, '@')+1:])):
+		c.wrong("postmaster", "%q is in none of the domains; it has to be a user of this server", f.Postmaster)
+	}
+}
+
+func (c *checker) mail(cfg *Config, f *file) {
+	m := &cfg.Mail
+	loc, err := ParseLocation(f.Mail.Location, c.dir)
+	if err != nil {
+		c.wrong("mail.location", "%v", err)
+	}
+	m.Location = loc
+	m.Fsync = c.choice("mail.fsync", f.Mail.Fsync, "always", "never") == "always"
+	m.Reserve = c.size("mail.reserve", f.Mail.Reserve, defaultReserve)
+	sep := f.Mail.Separator
+	if sep == "" {
+		sep = "/"
+	}
+	if sep != "/" && sep != "." {
+		c.wrong("mail.separator", "%q is neither \"/\" nor \".\"", sep)
+		sep = "/"
+	}
+	if p := f.Mail.Prefix; p != "" && !strings.HasSuffix(p, sep) {
+		c.wrong("mail.prefix", "%q does not end in the separator %q", p, sep)
+	}
+	use := usualNames
+	if f.Mail.SpecialUse != nil {
+		use = f.Mail.SpecialUse
+	}
+	for name, attr := range use {
+		if !slices.Contains(specialUse, attr) {
+			c.wrong("mail.special_use", "%q for %q is none of %s", attr, name, strings.Join(specialUse, " "))
+		}
+	}
+	m.Folder = folder.Options{
+		Layout:    c.choice("mail.layout", f.Mail.Layout, "maildir++", "fs"),
+		Separator: sep[0], Prefix: f.Mail.Prefix, SpecialUse: use, Fsync: m.Fsync,
+	}
+	m.Defaults = standardFolders
+}
+
+func (c *checker) limits(f *file) Limits {
+	return Limits{
+		Connections:        c.positive("limits.connections", f.Limits.Connections, 10_000),
+		ConnectionsPerIP:   c.positive("limits.connections_per_ip", f.Limits.ConnectionsPerIP, 100),
+		ConnectionsPerUser: c.positive("limits.connections_per_user", f.Limits.ConnectionsPerUser, 50),
+		MessageSize:        c.size("limits.message_size", f.Limits.MessageSize, defaultMessageSize),
+		Recipients:         c.positive("limits.recipients", f.Limits.Recipients, 1000),
+	}
+}
+
+func (c *checker) listen(cfg *Config, f *file) {
+	l := &cfg.Listen
+	for _, s := range []struct {
+		key string
+		in  any
+		out *[]Address
+	}{
+		{"listen.smtp", f.Listen.SMTP, &l.SMTP},
+		{"listen.submission", f.Listen.Submission, &l.Submission},
+		{"listen.submissions", f.Listen.Submissions, &l.Submissions},
+		{"listen.lmtp", f.Listen.LMTP, &l.LMTP},
+		{"listen.imap", f.Listen.IMAP, &l.IMAP},
+		{"listen.imaps", f.Listen.IMAPS, &l.IMAPS},
+	} {
+		*s.out = c.addresses(s.key, s.in)
+		if (s.key == "listen.submissions" || s.key == "listen.imaps") && len(*s.out) > 0 && cfg.TLS.Cert == "" {
+			c.wrong(s.key, "needs a certificate: set tls.cert and tls.key")
+		}
+	}
+	if len(l.SMTP)+len(l.Submission)+len(l.Submissions)+len(l.LMTP)+len(l.IMAP)+len(l.IMAPS) == 0 {
+		c.wrong("listen", "no service has an address to listen on")
+	}
+}
+
+// addresses takes a string or a list of strings.
+func (c *checker) addresses(key string, in any) []Address {
+	var list []string
+	switch v := in.(type) {
+	case nil:
+	case string:
+		list = []string{v}
+	case []any:
+		for _, one := range v {
+			s, ok := one.(string)
+			if !ok {
+				c.wrong(key, "%v is not a text with an address", one)
+			}
+			list = append(list, s)
+		}
+	default:
+		c.wrong(key, "is neither an address nor a list of addresses")
+	}
+	var out []Address
+	for _, s := range list {
+		if path, ok := strings.CutPrefix(s, "unix:"); ok {
+			if key != "listen.lmtp" {
+				c.wrong(key, "%q: only lmtp can listen on a Unix socket", s)
+			}
+			out = append(out, Address{"unix", c.abs(path)})
+			continue
+		}
+		_, port, err := net.SplitHostPort(s)
+		if err != nil {
+			c.wrong(key, "%q is not an address and a port, such as \"127.0.0.1:2143\" or \":143\"", s)
+		} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			c.wrong(key, "%q has no port number from 0 to 65535", s)
+		}
+		out = append(out, Address{"tcp", s})
+	}
+	return out
+}
+
+func (c *checker) log(cfg *Config, f *file) {
+	cfg.Log.Format = c.choice("log.format", f.Log.Format, "text", "json")
+	switch c.choice("log.level", f.Log.Level, "info", "debug", "warn", "error") {
+	case "debug":
+		cfg.Log.Level = slog.LevelDebug
+	case "warn":
+		cfg.Log.Level = slog.LevelWarn
+	case "error":
+		cfg.Log.Level = slog.LevelError
+	}
+}
+
+// choice checks a word; the first of the possible ones is the default.
+func (c *checker) choice(key, v string, possible ...string) string {
+	if v == "" {
+		return possible[0]
+	}
+	if !slices.Contains(possible, v) {
+		c.wrong(key, "%q is none of \"%s\"", v, strings.Join(possible, "\", \""))
+	}
+	return v
+}
+
+func (c *checker) positive(key string, v, otherwise int) int {
+	if v < 0 || v == 0 && c.line(key) > 0 {
+		c.wrong(key, "%d is not a number above 0", v)
+	}
+	if v == 0 {
+		return otherwise
+	}
+	return v
+}
+
+// size reads "50MiB", "1GiB", "4096".
+func (c *checker) size(key, v string, otherwise int64) int64 {
+	if v == "" {
+		return otherwise
+	}
+	digits := strings.TrimRight(v, "BKMGTikmgtb ")
+	unit := strings.TrimSpace(v[len(digits):])
+	shift, ok := map[string]uint{"": 0, "B": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}[unit]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if !ok || err != nil || n <= 0 || n > math.MaxInt64>>shift {
+		c.wrong(key, "%q is not a size, such as \"50MiB\" (units B, KiB, MiB, GiB, TiB)", v)
+		return otherwise
+	}
+	return n << shift
+}
+
+func (c *checker) prefix(key, s string) netip.Prefix {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p.Masked()
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a, a.BitLen())
+	}
+	c.wrong(key, "%q is not an address or a network, such as \"127.0.0.1/32\"", s)
+	return netip.Prefix{}
+}
+
+// hostName tells whether s is a name of letters, digits, hyphens and dots, as
+// mail servers and domains have (RFC 5321 section 4.1.2).
+func hostName(s string) bool {
+	if s == "" || len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for _, r := range label {
+			if r < 0x80 && r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') {
+				return false
+			}
+		}
+	}
+	return true
+}

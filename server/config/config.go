@@ -1,0 +1,219 @@
+// Package config reads and checks maildird.toml.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"maildird/maildir/folder"
+)
+
+// Config is the settings of a server, checked, with all paths absolute.
+type Config struct {
+	Path string // of the file
+
+	Hostname   string
+	Domains    []string // lower case; the first is that of users without one
+	CacheDir   string
+	Postmaster string
+
+	Mail   Mail
+	Auth   Auth
+	TLS    TLS
+	Listen Listen
+	SMTP   SMTP
+	IMAP   IMAP
+	Limits Limits
+	Log    Log
+}
+
+// Mail says where users' mail is.
+type Mail struct {
+	Location Location
+	Folder   folder.Options
+	Defaults []folder.Default
+	Fsync    bool
+	Reserve  int64 // bytes that stay free on the disk: below, mail is refused for now
+}
+
+// Auth says who the users are.
+type Auth struct {
+	Users         string // the users file
+	PlaintextFrom []netip.Prefix
+}
+
+// TLS is the certificate. Both empty: there is no TLS.
+type TLS struct{ Cert, Key string }
+
+// Listen is the addresses of each service.
+type Listen struct {
+	SMTP, Submission, Submissions, LMTP, IMAP, IMAPS []Address
+}
+
+// Address is one address to listen on: a TCP address, or a Unix socket.
+type Address struct {
+	Network string // "tcp" or "unix"
+	Address string
+}
+
+// SMTP is what concerns SMTP, submission and LMTP.
+type SMTP struct {
+	BareNewline string // "normalize" or "reject"
+}
+
+// IMAP is what concerns IMAP.
+type IMAP struct {
+	Rev2 bool // announce IMAP4rev2
+}
+
+// Limits bound what clients can cost.
+type Limits struct {
+	Connections        int
+	ConnectionsPerIP   int
+	ConnectionsPerUser int
+	MessageSize        int64
+	Recipients         int
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	Level  slog.Level
+	Format string // "text" or "json"
+}
+
+// file is maildird.toml as it is written.
+type file struct {
+	Hostname   string   `toml:"hostname"`
+	Domains    []string `toml:"domains"`
+	CacheDir   string   `toml:"cache_dir"`
+	Postmaster string   `toml:"postmaster"`
+	Mail       struct {
+		Location   string            `toml:"location"`
+		Layout     string            `toml:"layout"`
+		Separator  string            `toml:"separator"`
+		Prefix     string            `toml:"prefix"`
+		Fsync      string            `toml:"fsync"`
+		Reserve    string            `toml:"reserve"`
+		SpecialUse map[string]string `toml:"special_use"`
+	} `toml:"mail"`
+	Auth struct {
+		Users         string   `toml:"users"`
+		PlaintextFrom []string `toml:"plaintext_from"`
+	} `toml:"auth"`
+	TLS struct {
+		Cert string `toml:"cert"`
+		Key  string `toml:"key"`
+	} `toml:"tls"`
+	Listen struct {
+		SMTP        any `toml:"smtp"`
+		Submission  any `toml:"submission"`
+		Submissions any `toml:"submissions"`
+		LMTP        any `toml:"lmtp"`
+		IMAP        any `toml:"imap"`
+		IMAPS       any `toml:"imaps"`
+	} `toml:"listen"`
+	SMTP struct {
+		BareNewline string `toml:"bare_newline"`
+	} `toml:"smtp"`
+	IMAP struct {
+		Rev2 *bool `toml:"rev2"`
+	} `toml:"imap"`
+	Limits struct {
+		Connections        int    `toml:"connections"`
+		ConnectionsPerIP   int    `toml:"connections_per_ip"`
+		ConnectionsPerUser int    `toml:"connections_per_user"`
+		MessageSize        string `toml:"message_size"`
+		Recipients         int    `toml:"recipients"`
+	} `toml:"limits"`
+	Log struct {
+		Level  string `toml:"level"`
+		Format string `toml:"format"`
+	} `toml:"log"`
+}
+
+// Load reads the file at path. The error holds one line for each thing that is
+// wrong, each naming the key and, where the file has one, the line.
+func Load(path string) (*Config, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	return parse(path, text)
+}
+
+func parse(path string, text []byte) (*Config, error) {
+	var f file
+	dec := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
+	if err := dec.Decode(&f); err != nil {
+		return nil, syntax(path, err)
+	}
+	c := &checker{path: path, dir: filepath.Dir(path), text: text}
+	cfg := c.check(&f)
+	if len(c.problems) > 0 {
+		return nil, errors.Join(c.problems...)
+	}
+	return cfg, nil
+}
+
+// syntax words the TOML library's errors as one line each.
+func syntax(path string, err error) error {
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) {
+		var all []error
+		for _, e := range unknown.Errors {
+			line, _ := e.Position()
+			all = append(all, fmt.Errorf("%s:%d: there is no setting %q", path, line, strings.Join(e.Key(), ".")))
+		}
+		return errors.Join(all...)
+	}
+	var bad *toml.DecodeError
+	if errors.As(err, &bad) {
+		line, column := bad.Position()
+		key := strings.Join(bad.Key(), ".")
+		if key != "" {
+			key = key + ": "
+		}
+		return fmt.Errorf("%s:%d:%d: %s%s", path, line, column, key, strings.TrimPrefix(bad.Error(), "toml: "))
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+// defaults of settings that may be left out.
+const (
+	defaultReserve     = 64 << 20
+	defaultMessageSize = 50 << 20
+)
+
+// specialUse are the attributes of RFC 6154 that a folder can be given.
+var specialUse = []string{`\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Junk`, `\Sent`, `\Trash`}
+
+// standardFolders are made for a new user.
+var standardFolders = []folder.Default{
+	{Name: "Drafts", SpecialUse: `\Drafts`},
+	{Name: "Sent", SpecialUse: `\Sent`},
+	{Name: "Junk", SpecialUse: `\Junk`},
+	{Name: "Trash", SpecialUse: `\Trash`},
+	{Name: "Archive", SpecialUse: `\Archive`},
+}
+
+// usualNames are what other programs call these folders in a Maildir that
+// exists already.
+var usualNames = map[string]string{
+	"Drafts": `\Drafts`,
+	"Sent":   `\Sent`, "Sent Items": `\Sent`, "Sent Messages": `\Sent`, "Sent Mail": `\Sent`,
+	"Junk": `\Junk`, "Spam": `\Junk`, "Junk E-mail": `\Junk`,
+	"Trash": `\Trash`, "Deleted Items": `\Trash`, "Deleted Messages": `\Trash`,
+	"Archive": `\Archive`, "Archives": `\Archive`,
+}

@@ -1,0 +1,133 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func load(t *testing.T, text string) (*Config, error) {
+	t.Helper()
+	return parse("/etc/m/maildird.toml", []byte(text))
+}
+
+func TestTemplate(t *testing.T) {
+	cfg, err := load(t, Template("Mail.Example.org", "example.org", "alice@example.org"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Hostname != "mail.example.org" || cfg.Auth.Users != "/etc/m/users" || cfg.CacheDir != "/etc/m/cache" ||
+		cfg.TLS.Cert != "/etc/m/cert.pem" || !cfg.Mail.Fsync || !cfg.IMAP.Rev2 || cfg.Limits.MessageSize != 50<<20 {
+		t.Errorf("template gives %+v", cfg)
+	}
+	if got := cfg.Listen.LMTP; len(got) != 1 || got[0] != (Address{"unix", "/etc/m/lmtp.sock"}) {
+		t.Errorf("lmtp listens on %v", got)
+	}
+	if root, err := cfg.Mail.Location.Expand("alice@example.org", ""); err != nil || root != "/etc/m/mail/example.org/alice" {
+		t.Errorf("alice's Maildir is %q, %v", root, err)
+	}
+	// All that is commented out is true as well.
+	all := strings.NewReplacer("# [", "[", "\n# fsync", "\nfsync", "\n# reserve", "\nreserve", "\n# \"Ges", "\n\"Ges",
+		"\n# bare", "\nbare", "\n# rev2", "\nrev2", "\n# conn", "\nconn", "\n# mess", "\nmess", "\n# rec", "\nrec",
+		"\n# level", "\nlevel", "\n# format", "\nformat").Replace(Template("h.example", "example.org", "a@example.org"))
+	full, err := load(t, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if full.Limits != cfg.Limits || full.Log != cfg.Log || full.Mail.Reserve != cfg.Mail.Reserve || full.SMTP != cfg.SMTP {
+		t.Errorf("the comments show %+v, the defaults are %+v", full.Limits, cfg.Limits)
+	}
+	if full.Mail.Folder.SpecialUse["Gesendet"] != `\Sent` {
+		t.Errorf("special use %v", full.Mail.Folder.SpecialUse)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	good := Template("mail.example.org", "example.org", "alice@example.org")
+	for _, c := range []struct{ old, new, want string }{
+		{"separator", "seperator", `:12: there is no setting "mail.seperator"`},
+		{"[tls]", "[ssl]", `there is no setting "ssl`},
+		{`"maildir++"`, `"mbox"`, `:11: mail.layout: "mbox" is none of "maildir++", "fs"`},
+		{`"/"  `, `"|"  `, `:12: mail.separator: "|" is neither "/" nor "."`},
+		{`prefix    = ""`, `prefix = "INBOX."`, `mail.prefix: "INBOX." does not end in the separator "/"`},
+		{`"mail/%d/%n" `, `"mail/%d" `, `mail.location: "mail/%d" leads all users to the same Maildir`},
+		{`"mail/%d/%n" `, `"mail/%x" `, `none of %u %n %d %h`},
+		{`"alice@example.org"`, `""`, `postmaster: missing`},
+		{`"alice@example.org"`, `"alice@other.org"`, `postmaster: "alice@other.org" is in none of the domains`},
+		{`hostname   = "mail.example.org"`, `hostname = "-x"`, `hostname: "-x" is not a host name`},
+		{`["example.org"]`, `[]`, `domains: missing`},
+		{`["127.0.0.1:2143"]`, `["127.0.0.1"]`, `listen.imap: "127.0.0.1" is not an address and a port`},
+		{`["127.0.0.1:2143"]`, `["127.0.0.1:99999"]`, `has no port number`},
+		{`["127.0.0.1:2143"]`, `["unix:x"]`, `only lmtp can listen on a Unix socket`},
+		{`["127.0.0.1:2143"]`, `7`, `listen.imap: is neither an address nor a list`},
+		{`"127.0.0.1/32"`, `"everywhere"`, `auth.plaintext_from: "everywhere" is not an address`},
+		{`key  = "key.pem"`, ``, `cert and key go together`},
+		{`users          = "users"`, ``, `auth.users: missing`},
+		{`# [limits]`, "[limits]\nmessage_size = \"50 apples\"", `limits.message_size: "50 apples" is not a size`},
+		{`# [limits]`, "[limits]\nrecipients = -1", `limits.recipients: -1 is not a number above 0`},
+		{`# [log]`, "[log]\nlevel = \"loud\"", `log.level: "loud" is none of`},
+		{`hostname   =`, `hostname   ==`, `:4:`},
+	} {
+		text := strings.Replace(good, c.old, c.new, 1)
+		if text == good {
+			t.Fatalf("%q is not in the template", c.old)
+		}
+		_, err := load(t, text)
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "/etc/m/maildird.toml") {
+			t.Errorf("%s -> %s:\n got %v\nwant ...%s", c.old, c.new, err, c.want)
+		}
+	}
+}
+
+// TestAllProblems: one run tells of everything that is wrong.
+func TestAllProblems(t *testing.T) {
+	_, err := load(t, "")
+	for _, key := range []string{"hostname", "domains", "postmaster", "mail.location", "auth.users", "listen"} {
+		if err == nil || !strings.Contains(err.Error(), ": "+key+": ") {
+			t.Errorf("an empty file: %v, want a line on %s", err, key)
+		}
+	}
+}
+
+func TestExpandStaysInside(t *testing.T) {
+	l, err := ParseLocation("/mail/%d/%n", "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"../x@example.org", "a/b@example.org", "alice@..", "alice", "@example.org", ".@example.org", "a\x00@example.org"} {
+		if root, err := l.Expand(bad, ""); err == nil {
+			t.Errorf("%q leads to %q", bad, root)
+		}
+	}
+	home, err := ParseLocation("%h/Maildir", "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if root, err := home.Expand("alice@example.org", "/home/alice"); err != nil || root != "/home/alice/Maildir" {
+		t.Errorf("home: %q, %v", root, err)
+	}
+	if root, err := home.Expand("alice@example.org", ""); err == nil {
+		t.Errorf("no home: %q", root)
+	}
+}
+
+func TestLoadMissing(t *testing.T) {
+	if _, err := Load(filepath.Join(t.TempDir(), "none.toml")); err == nil || !strings.Contains(err.Error(), "cannot read the configuration") {
+		t.Error(err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(Template("mail.example.org", "example.org", "alice@example.org")))
+	f.Add([]byte("hostname = 3\n[listen]\nimap = [[1]]\n"))
+	if text, err := os.ReadFile("config.go"); err == nil {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		cfg, err := parse("/x", text)
+		if (cfg == nil) == (err == nil) {
+			t.Fatal(cfg, err)
+		}
+	})
+}

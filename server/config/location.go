@@ -1,0 +1,69 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// Location is where a user's Maildir is, with Dovecot's variables: %u the full
+// address, %n its local part, %d its domain, %h the home directory of the
+// users file, %% a percent sign.
+type Location struct{ pattern string }
+
+// ParseLocation checks a pattern. A relative one is below dir.
+func ParseLocation(pattern, dir string) (Location, error) {
+	if pattern == "" {
+		return Location{}, errors.New("missing: where the users' mail is, such as \"mail/%d/%n\"")
+	}
+	user := false
+	for i := 0; i < len(pattern); i++ {
+		if pattern[i] != '%' {
+			continue
+		}
+		i++
+		if i == len(pattern) || strings.IndexByte("undh%", pattern[i]) < 0 {
+			return Location{}, fmt.Errorf("%q has a %% that is none of %%u %%n %%d %%h %%%%", pattern)
+		}
+		user = user || pattern[i] != 'd' && pattern[i] != '%'
+	}
+	if !user {
+		return Location{}, fmt.Errorf("%q leads all users to the same Maildir: use %%n or %%u or %%h", pattern)
+	}
+	if !filepath.IsAbs(pattern) && !strings.HasPrefix(pattern, "%h") {
+		pattern = filepath.Join(dir, pattern)
+	}
+	return Location{pattern}, nil
+}
+
+// Expand gives the Maildir of a user. It fails when a part of the address
+// could lead out of its directory, or when the user lacks the home directory
+// that the pattern asks for.
+func (l Location) Expand(address, home string) (string, error) {
+	local, domain, _ := strings.Cut(address, "@")
+	if i := strings.LastIndexByte(address, '@'); i >= 0 {
+		local, domain = address[:i], address[i+1:]
+	}
+	var b strings.Builder
+	for i := 0; i < len(l.pattern); i++ {
+		if l.pattern[i] != '%' {
+			b.WriteByte(l.pattern[i])
+			continue
+		}
+		i++
+		v := map[byte]string{'u': address, 'n': local, 'd': domain, '%': "%"}[l.pattern[i]]
+		if l.pattern[i] == 'h' {
+			if !filepath.IsAbs(home) {
+				return "", fmt.Errorf("user %q has no home directory in the users file, and mail.location wants one", address)
+			}
+			b.WriteString(home)
+			continue
+		}
+		if v == "" || v[0] == '.' || strings.ContainsAny(v, "/\x00") {
+			return "", fmt.Errorf("user name %q cannot be part of a path", address)
+		}
+		b.WriteString(v)
+	}
+	return filepath.Clean(b.String()), nil
+}

@@ -1,0 +1,61 @@
+package config
+
+import "fmt"
+
+// Template is the file that "maildird init" writes: all settings, with what
+// they mean.
+func Template(hostname, domain, postmaster string) string {
+	return fmt.Sprintf(template, hostname, domain, postmaster)
+}
+
+const template = `# Settings of maildird. Paths are relative to this file. Send SIGHUP after a
+# change of users, certificate or log level; other changes need a restart.
+
+hostname   = %q
+domains    = [%q]
+cache_dir  = "cache"                # disposable: delete it while stopped and nothing a user sees changes
+postmaster = %q   # where postmaster and abuse mail goes; required
+
+[mail]
+location  = "mail/%%d/%%n"            # Maildir root per user; %%u address, %%n local part, %%d domain, %%h home
+layout    = "maildir++"             # or "fs"
+separator = "/"                     # on the wire; "." and prefix "INBOX." for clients set up so for Dovecot or Courier
+prefix    = ""
+# fsync     = "always"              # "never" is for tests: a power failure loses acknowledged mail
+# reserve   = "64MiB"               # less free disk than this: mail is refused for now (452)
+# [mail.special_use]                # instead of the usual names (Sent, Sent Items, Spam, ...)
+# "Gesendet" = "\\Sent"
+
+[auth]
+users          = "users"            # Dovecot passwd-file: name:{SCHEME}hash:uid:gid::home::extra
+plaintext_from = ["127.0.0.1/32", "::1/128"]   # peers that may log in without TLS
+
+[tls]
+cert = "cert.pem"
+key  = "key.pem"
+
+[listen]                            # any may be missing or a list; "unix:PATH" is for lmtp
+smtp        = ["127.0.0.1:2525"]
+submission  = ["127.0.0.1:2587"]
+submissions = ["127.0.0.1:2465"]
+lmtp        = ["unix:lmtp.sock"]
+imap        = ["127.0.0.1:2143"]
+imaps       = ["127.0.0.1:2993"]
+
+# [smtp]
+# bare_newline = "normalize"        # or "reject": what a bare LF in a message is
+
+# [imap]
+# rev2 = true                       # announce IMAP4rev2
+
+# [limits]
+# connections          = 10000      # of each protocol
+# connections_per_ip   = 100
+# connections_per_user = 50
+# message_size         = "50MiB"
+# recipients           = 1000       # of one message
+
+# [log]
+# level  = "info"                   # debug, info, warn, error
+# format = "text"                   # or "json"
+`

@@ -1,0 +1,63 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+
+	"maildird/server/config"
+)
+
+// socketMode lets the group of the server's user deliver to a Unix socket.
+const socketMode = 0o660
+
+// listen binds an address. A socket file that a dead server left behind is
+// replaced; one that somebody answers on is not.
+func listen(a config.Address) (net.Listener, error) {
+	if a.Network == "unix" {
+		if err := removeStaleSocket(a.Address); err != nil {
+			return nil, err
+		}
+	}
+	l, err := net.Listen(a.Network, a.Address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("cannot listen on %s: another program does already", a.Address)
+	case errors.Is(err, syscall.EACCES) && a.Network == "tcp":
+		return nil, fmt.Errorf("cannot listen on %s: ports below 1024 need root or CAP_NET_BIND_SERVICE", a.Address)
+	case err != nil:
+		return nil, fmt.Errorf("cannot listen on %s: %w", a.Address, err)
+	}
+	if a.Network == "unix" {
+		if err := os.Chmod(a.Address, socketMode); err != nil {
+			_ = l.Close()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func removeStaleSocket(path string) error {
+	st, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s: %w", path, err)
+	}
+	if st.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("cannot listen on %s: there is something else of that name", path)
+	}
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		_ = conn.Close()
+		return fmt.Errorf("cannot listen on %s: another program does already", path)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("cannot listen on %s: %w", path, err)
+	}
+	return os.Remove(path)
+}

@@ -1,0 +1,48 @@
+package server
+
+import (
+	"crypto/tls"
+	"fmt"
+	"sync/atomic"
+
+	"maildird/server/config"
+)
+
+// certificate is the server's certificate, exchanged by reload while
+// connections go on.
+type certificate struct {
+	files   config.TLS
+	current atomic.Pointer[tls.Certificate]
+}
+
+// loadCertificate reads the files; nil if there are none.
+func loadCertificate(files config.TLS) (*certificate, error) {
+	if files.Cert == "" {
+		return nil, nil
+	}
+	c := &certificate{files: files}
+	return c, c.reload()
+}
+
+// reload reads the files again. After an error the old certificate stays.
+func (c *certificate) reload() error {
+	pair, err := tls.LoadX509KeyPair(c.files.Cert, c.files.Key)
+	if err != nil {
+		return fmt.Errorf("cannot use the certificate %s with the key %s: %w", c.files.Cert, c.files.Key, err)
+	}
+	c.current.Store(&pair)
+	return nil
+}
+
+// config is for all listeners: TLS 1.2 or later, with Go's choice of ciphers.
+func (c *certificate) config() *tls.Config {
+	if c == nil {
+		return nil
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return c.current.Load(), nil
+		},
+	}
+}
