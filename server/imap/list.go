@@ -132,7 +132,7 @@ func (s *session) list(cmd *listCommand) error {
 		}
 	}
 	below := cmd.selectedBelow(entries, tree.Separator())
-	var patterns []pattern
+	var patterns []*pattern
 	for _, text := range cmd.patterns {
 		patterns = append(patterns, newPattern(cmd.reference+text, tree.Separator()))
 	}
@@ -152,7 +152,7 @@ func (s *session) list(cmd *listCommand) error {
 	return nil
 }
 
-func matchesAny(patterns []pattern, name string) bool {
+func matchesAny(patterns []*pattern, name string) bool {
 	for _, p := range patterns {
 		if p.matches(name) {
 			return true

@@ -3,15 +3,17 @@ package imap
 import "strings"
 
 // pattern is a mailbox name with wildcards (RFC 9051 section 6.3.9): "*" stands
-// for any octets, "%" for any but the hierarchy separator.
+// for any octets, "%" for any but the hierarchy separator. For one
+// goroutine.
 type pattern struct {
 	text string // runs of wildcards are one
 	sep  byte
-	solo int // octets that stand for themselves
+	solo int    // octets that stand for themselves
+	row  []bool // of matches
 }
 
-func newPattern(text string, sep byte) pattern {
-	p := pattern{sep: sep}
+func newPattern(text string, sep byte) *pattern {
+	p := &pattern{sep: sep}
 	var b strings.Builder
 	for i := 0; i < len(text); {
 		if !isWildcard(text[i]) {
@@ -36,8 +38,9 @@ func newPattern(text string, sep byte) pattern {
 func isWildcard(c byte) bool { return c == '*' || c == '%' }
 
 // matches tells whether the pattern matches a name. INBOX, also as the first
-// level of a name, is matched in any case. It takes at most len(name)² steps.
-func (p pattern) matches(name string) bool {
+// level of a name, is matched in any case. Whatever the wildcards, it takes
+// len(name) times len(p.text) steps at most.
+func (p *pattern) matches(name string) bool {
 	if p.solo > len(name) {
 		return false
 	}
@@ -45,37 +48,33 @@ func (p pattern) matches(name string) bool {
 	if len(name) >= 5 && name[:5] == "INBOX" && (len(name) == 5 || name[5] == p.sep) {
 		fold = 5
 	}
-	// Only the last wildcard of each kind needs to be tried again: whatever
-	// an earlier one could take, a later one can take as well.
-	i, n := 0, 0
-	star, starN := -1, 0
-	percent, percentN := -1, 0
-	for {
-		switch {
-		case i < len(p.text) && p.text[i] == '*':
-			star, starN, percent = i, n, -1
-			i++
-			continue
-		case i < len(p.text) && p.text[i] == '%':
-			percent, percentN = i, n
-			i++
-			continue
-		case n == len(name) && i == len(p.text):
-			return true
-		case n < len(name) && i < len(p.text) && (p.text[i] == name[n] || n < fold && upper(p.text[i]) == name[n]):
-			i++
-			n++
-			continue
+	// row[j] says that the first j octets of the pattern match the part of
+	// the name that was looked at.
+	row := append(p.row[:0], true)
+	for j := range len(p.text) {
+		row = append(row, row[j] && isWildcard(p.text[j]))
+	}
+	p.row = row
+	for n := range len(name) {
+		c := name[n]
+		before, possible := row[0], false // before: row[j] without c
+		row[0] = false
+		for j := range len(p.text) {
+			was := row[j+1]
+			switch p.text[j] {
+			case '*':
+				row[j+1] = row[j] || was
+			case '%':
+				row[j+1] = row[j] || was && c != p.sep
+			default:
+				row[j+1] = before && (p.text[j] == c || n < fold && upper(p.text[j]) == c)
+			}
+			before = was
+			possible = possible || row[j+1]
 		}
-		switch {
-		case percent >= 0 && percentN < len(name) && name[percentN] != p.sep:
-			percentN++
-			i, n = percent+1, percentN
-		case star >= 0 && starN < len(name):
-			starN++
-			i, n, percent = star+1, starN, -1
-		default:
+		if !possible {
 			return false
 		}
 	}
+	return row[len(p.text)]
 }

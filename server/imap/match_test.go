@@ -1,0 +1,95 @@
+package imap
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+func TestPatterns(t *testing.T) {
+	tests := []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"*", "a/b/c", true},
+		{"%", "a", true},
+		{"%", "a/b", false},
+		{"%/%", "a/b", true},
+		{"%/%", "a/b/c", false},
+		{"a/*", "a/b/c", true},
+		{"a/*", "a", false},
+		{"a*", "a", true},
+		{"*c", "a/b/c", true},
+		{"*%", "a/b", true},
+		{"%*", "a/b", true},
+		{"a%c", "a/c", false},
+		{"a%c", "abc", true},
+		{"*b%d", "a/b/bxd", true},
+		{"inbox", "INBOX", true},
+		{"iNb%", "INBOX", true},
+		{"inbox/x", "INBOX/x", true},
+		{"inbox/x", "INBOX/X", false},
+		{"inboxes", "INBOXes", false},
+		{"A", "a", false},
+		{"", "", true},
+		{"", "a", false},
+		{"[Gmail]/All Mail", "[Gmail]/All Mail", true},
+	}
+	for _, tt := range tests {
+		if got := newPattern(tt.pattern, '/').matches(tt.name); got != tt.want {
+			t.Errorf("%q on %q: %v", tt.pattern, tt.name, got)
+		}
+	}
+}
+
+// slowMatch is the definition.
+func slowMatch(p, name string) bool {
+	if p == "" {
+		return name == ""
+	}
+	if p[0] == '*' || p[0] == '%' {
+		if slowMatch(p[1:], name) {
+			return true
+		}
+		return name != "" && (p[0] == '*' || name[0] != '/') && slowMatch(p, name[1:])
+	}
+	return name != "" && name[0] == p[0] && slowMatch(p[1:], name[1:])
+}
+
+func TestPatternsRandomly(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	draw := func(alphabet string, most int) string {
+		b := make([]byte, rng.IntN(most+1))
+		for i := range b {
+			b[i] = alphabet[rng.IntN(len(alphabet))]
+		}
+		return string(b)
+	}
+	matched := 0
+	for range 200_000 {
+		p, name := draw("ab/%*", 8), draw("ab/", 10)
+		want := slowMatch(p, name)
+		if want {
+			matched++
+		}
+		if got := newPattern(p, '/').matches(name); got != want {
+			t.Fatalf("%q on %q: %v", p, name, got)
+		}
+	}
+	if matched < 1000 {
+		t.Errorf("only %d matched", matched)
+	}
+}
+
+// A hostile pattern costs no more than a bounded number of steps a name.
+func TestPatternBomb(t *testing.T) {
+	name := strings.Repeat("a", 4000)
+	for _, p := range []string{
+		strings.Repeat("*a", 2000) + "b", strings.Repeat("%a", 100_000), strings.Repeat("*%", 100_000) + "b",
+		"*" + strings.Repeat("a", 2000) + "b", strings.Repeat("*aa%aa", 500) + "b",
+	} {
+		if newPattern(p, '/').matches(name) {
+			t.Errorf("%.20q... matches", p)
+		}
+	}
+}
