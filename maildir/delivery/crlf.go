@@ -64,6 +64,9 @@ func (c *CRLFWriter) keep(p []byte) error {
 			return err
 		}
 	}
+	if c.buf == nil {
+		c.buf = make([]byte, 0, crlfBuffer)
+	}
 	c.buf = append(c.buf, p...)
 	return nil
 }

@@ -103,6 +103,11 @@ func (t *Temp) Size() (size, virtual int64) { return t.size, t.size + t.bare }
 // not yet used: Commit does that. mtime, if not zero, becomes the file's
 // modification time, the message's INTERNALDATE.
 func (t *Temp) Finish(mtime time.Time) (base string, err error) {
+	return t.finish(mtime, false)
+}
+
+// finish is Finish; with keep the file stays open for reading until Abort.
+func (t *Temp) finish(mtime time.Time, keep bool) (base string, err error) {
 	if t.err != nil {
 		return "", t.err
 	}
@@ -127,10 +132,12 @@ func (t *Temp) Finish(mtime time.Time) (base string, err error) {
 	if st.Size != t.size {
 		return fail(fmt.Errorf("%s has %d bytes after %d were written: another program changed it", t.file.Name(), st.Size, t.size))
 	}
-	err = t.file.Close()
-	t.file = nil
-	if err != nil {
-		return fail(err)
+	if !keep {
+		err := t.file.Close()
+		t.file = nil
+		if err != nil {
+			return fail(err)
+		}
 	}
 	t.base = t.finalName(uint64(st.Dev), st.Ino)
 	return t.base, nil

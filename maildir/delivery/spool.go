@@ -1,0 +1,487 @@
+package delivery
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+	"time"
+)
+
+// Target is one recipient of a Spool: a folder, and what stands before the
+// message there.
+type Target struct {
+	// Open opens the folder when the first byte has to be written to it;
+	// release gives the directories back.
+	Open   func() (dirs Dirs, release func(), err error)
+	Header []byte // lines ended by LF
+}
+
+const (
+	// spoolMemory is how much of a message is held in memory. A message that
+	// is no longer is written at once, when it is complete.
+	spoolMemory = 64 << 10
+	spoolFirst  = 8 << 10 // first allocation
+	// spoolWorkers is how many files of one message are written and synced at
+	// the same time, so that the file system's journal can take them together.
+	spoolWorkers = 8
+	// spoolWide is the number of recipients from which only one delivery runs
+	// at a time, for it keeps the directories of all of them open.
+	spoolWide = 64
+)
+
+// Spool takes one message for one or more folders. Each folder gets a file of
+// its own. For one goroutine.
+type Spool struct {
+	opt     *Options
+	each    bool
+	targets []*target
+
+	buf    []byte // header of targets[0] and body, or the part of the body that is not in the file yet
+	inFile bool   // a file has been begun and buf holds no header
+	first  *target
+	body   counter
+	led    byte             // first byte of the body, if body.size > 0
+	full   map[uint64]error // by device: disks without space
+	err    error
+}
+
+type target struct {
+	Target
+	dirs    Dirs
+	release func()
+	temp    *Temp
+	name    string // in new/, while undo may have to remove it
+	err     error
+}
+
+// NewSpool begins a message for the targets, of which there is at least one.
+// With each, every target succeeds or fails by itself (LMTP); without, all get
+// the message or none does (SMTP).
+func NewSpool(targets []Target, each bool, o *Options) *Spool {
+	s := &Spool{opt: o, each: each, targets: make([]*target, len(targets))}
+	for i, t := range targets {
+		s.targets[i] = &target{Target: t}
+	}
+	head := targets[0].Header
+	s.buf = append(make([]byte, 0, spoolFirst+len(head)), head...)
+	return s
+}
+
+// Size returns the bytes of the message written so far, without any header of
+// the targets.
+func (s *Spool) Size() int64 { return s.body.size }
+
+// Write takes a piece of the message as it shall stand on disk.
+func (s *Spool) Write(p []byte) (int, error) {
+	for n := 0; n < len(p); {
+		space := s.space()
+		if s.err != nil {
+			return n, s.err
+		}
+		k := copy(space, p[n:])
+		s.took(k)
+		n += k
+	}
+	return len(p), s.err
+}
+
+// ReadFrom takes the message from r until EOF. An error is one of r. When the
+// folders take no more, the rest is read and dropped, and Commit tells why.
+func (s *Spool) ReadFrom(r io.Reader) (int64, error) {
+	start := s.body.size
+	for s.err == nil {
+		space := s.space()
+		if s.err != nil {
+			break
+		}
+		n, err := r.Read(space)
+		s.took(n)
+		if err == io.EOF {
+			return s.body.size - start, nil
+		}
+		if err != nil {
+			return s.body.size - start, err
+		}
+	}
+	_, err := io.Copy(io.Discard, r)
+	return s.body.size - start, err
+}
+
+// space returns room for more of the message, and makes some if there is none.
+func (s *Spool) space() []byte {
+	if s.err == nil && len(s.buf) == cap(s.buf) {
+		if cap(s.buf) < spoolMemory {
+			s.buf = append(make([]byte, 0, spoolMemory), s.buf...)
+		} else {
+			s.err = s.flush()
+		}
+	}
+	return s.buf[len(s.buf):cap(s.buf)]
+}
+
+func (s *Spool) took(n int) {
+	if n == 0 {
+		return
+	}
+	p := s.buf[len(s.buf) : len(s.buf)+n]
+	if s.body.size == 0 {
+		s.led = p[0]
+	}
+	s.body.count(p)
+	s.buf = s.buf[:len(s.buf)+n]
+}
+
+// flush empties buf into a file in the first folder that takes it.
+func (s *Spool) flush() error {
+	if !s.inFile {
+		return s.begin(s.buf[len(s.targets[0].Header):])
+	}
+	_, err := s.first.temp.file.Write(s.buf)
+	if err == nil {
+		s.buf = s.buf[:0]
+		return nil
+	}
+	s.fail(s.first, err)
+	if !s.each {
+		s.first.abort()
+		return err
+	}
+	return s.begin(s.buf)
+}
+
+// begin starts the file of the next target that can have one: with what an
+// earlier target's file holds already, if there is one, and with rest.
+func (s *Spool) begin(rest []byte) error {
+	from := s.first
+	if from != nil {
+		defer from.abort() // its file stays until the next has what is in it
+	}
+	held := s.body.size - int64(len(rest))
+	for _, t := range s.targets {
+		if t.err != nil || s.onFullDisk(t) {
+			continue
+		}
+		err := t.open(s.opt)
+		if err == nil && from != nil {
+			err = copyRange(t.temp, from.temp, int64(len(from.Header)), held)
+		}
+		if err == nil {
+			_, err = t.temp.file.Write(rest)
+		}
+		if err == nil {
+			s.first, s.inFile, s.buf = t, true, s.buf[:0]
+			return nil
+		}
+		s.fail(t, err)
+		t.abort()
+		if !s.each {
+			return err
+		}
+	}
+	return errNoTarget
+}
+
+// errNoTarget says that no target can have the message; each has its own error.
+var errNoTarget = errors.New("no folder takes the message")
+
+// fail gives a target its error and remembers a disk that is full: it is full
+// for all who live on it, while a quota is one user's own.
+func (s *Spool) fail(t *target, err error) {
+	t.fail(err)
+	if CauseOf(err) != NoSpace || t.dirs.Tmp == nil {
+		return
+	}
+	if st, serr := t.dirs.Tmp.Stat(); serr == nil {
+		if s.full == nil {
+			s.full = map[uint64]error{}
+		}
+		s.full[st.Dev] = err
+	}
+}
+
+// onFullDisk fails a target on a disk that was found full.
+func (s *Spool) onFullDisk(t *target) bool {
+	if s.full == nil {
+		return false
+	}
+	if t.dirs.Tmp == nil && t.openDirs() != nil {
+		return true
+	}
+	st, err := t.dirs.Tmp.Stat()
+	if err == nil {
+		err = s.full[st.Dev]
+	}
+	if err == nil {
+		return false
+	}
+	t.fail(err)
+	t.abort()
+	return true
+}
+
+// open opens the target's folder and begins its file with the header.
+func (t *target) open(o *Options) error {
+	if t.dirs.Tmp == nil {
+		if err := t.openDirs(); err != nil {
+			return err
+		}
+	}
+	var err error
+	if t.temp, err = NewTemp(t.dirs, o); err != nil {
+		return err
+	}
+	_, err = t.temp.Write(t.Header)
+	return err
+}
+
+func (t *target) openDirs() (err error) {
+	t.dirs, t.release, err = t.Open()
+	if err != nil {
+		t.dirs, t.release = Dirs{}, nil
+		t.fail(err)
+	}
+	return err
+}
+
+func (t *target) fail(err error) {
+	if t.err == nil {
+		t.err = err
+	}
+}
+
+// abort removes what is left in tmp/ and gives the folder back.
+func (t *target) abort() {
+	if t.temp != nil {
+		t.temp.Abort()
+	}
+	t.close()
+}
+
+func (t *target) close() {
+	if t.release != nil {
+		t.release()
+		t.release, t.dirs = nil, Dirs{}
+	}
+}
+
+// copyRange appends n bytes of the file old, from offset on, to t. They are
+// not counted.
+func copyRange(t, old *Temp, offset, n int64) error {
+	if n <= 0 {
+		return nil
+	}
+	// The kernel copies between two files (copy_file_range) where it can.
+	got, err := io.Copy(t.file, io.NewSectionReader(old.file, offset, n))
+	if err == nil && got != n {
+		err = fmt.Errorf("%s has %d bytes less than were written: another program changed it", old.file.Name(), n-got)
+	}
+	return err
+}
+
+// Commit puts the message into new/ of all targets, durable on return. The
+// errors are in step with the targets. Without each they are all nil, or all
+// the same and nothing is left in any folder.
+func (s *Spool) Commit() []error {
+	defer s.Abort()
+	switch {
+	case s.err != nil:
+	case len(s.targets) == 1:
+		s.targets[0].deliver(s)
+	default:
+		s.commitMany()
+	}
+	errs := make([]error, len(s.targets))
+	for i, t := range s.targets {
+		errs[i] = t.err
+		if t.err == nil {
+			errs[i] = s.err
+		}
+	}
+	return errs
+}
+
+func (s *Spool) commitMany() {
+	if len(s.targets) > spoolWide {
+		s.opt.wide.Lock()
+		defer s.opt.wide.Unlock()
+		// Descriptors go back before the next wide delivery begins.
+		defer s.Abort()
+	}
+	if s.each {
+		s.parallel(func(t *target) {
+			t.deliver(s)
+			if t != s.first { // whose file the others read
+				t.abort()
+			}
+		})
+		return
+	}
+	s.parallel(func(t *target) { t.write(s) })
+	if s.failed() {
+		return
+	}
+	for _, t := range s.targets {
+		if t.link(); t.err != nil {
+			break
+		}
+	}
+	if !s.failed() {
+		s.parallel(func(t *target) { t.sync(s.opt) })
+	}
+	if s.failed() {
+		s.parallel(func(t *target) { t.unlink(s.opt) })
+	}
+}
+
+// failed tells whether a target has an error, which then is everybody's.
+func (s *Spool) failed() bool {
+	for _, t := range s.targets {
+		if t.err != nil {
+			s.err = t.err
+			for _, other := range s.targets {
+				other.err = s.err
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// parallel runs f for all targets without an error or a file to undo, on a
+// bounded number of goroutines.
+func (s *Spool) parallel(f func(*target)) {
+	work := make(chan *target)
+	var wg sync.WaitGroup
+	for range min(spoolWorkers, len(s.targets)) {
+		wg.Go(func() {
+			for t := range work {
+				f(t)
+			}
+		})
+	}
+	for _, t := range s.targets {
+		if t.err == nil || t.name != "" {
+			work <- t
+		}
+	}
+	close(work)
+	wg.Wait()
+}
+
+// deliver does all steps for one target.
+func (t *target) deliver(s *Spool) {
+	if t.write(s); t.err != nil {
+		return
+	}
+	if t.link(); t.err != nil {
+		return
+	}
+	if t.sync(s.opt); t.err != nil {
+		t.unlink(s.opt)
+	}
+}
+
+// write makes the target's file complete and durable in tmp/.
+func (t *target) write(s *Spool) {
+	t.fail(t.tryWrite(s))
+}
+
+func (t *target) tryWrite(s *Spool) error {
+	switch {
+	case t == s.first:
+		if _, err := t.temp.file.Write(s.buf); err != nil {
+			return err
+		}
+	case s.inFile:
+		if err := t.open(s.opt); err != nil {
+			return err
+		}
+		held := s.body.size - int64(len(s.buf))
+		if err := copyRange(t.temp, s.first.temp, int64(len(s.first.Header)), held); err != nil {
+			return err
+		}
+		if _, err := t.temp.file.Write(s.buf); err != nil {
+			return err
+		}
+	default:
+		if err := t.writeSmall(s); err != nil {
+			return err
+		}
+	}
+	t.temp.add(s.body, s.led == '\n')
+	_, err := t.temp.finish(time.Time{}, t == s.first)
+	return err
+}
+
+// writeSmall writes header and body, which are in memory, at once.
+func (t *target) writeSmall(s *Spool) error {
+	if t.dirs.Tmp == nil {
+		if err := t.openDirs(); err != nil {
+			return err
+		}
+	}
+	var err error
+	if t.temp, err = NewTemp(t.dirs, s.opt); err != nil {
+		return err
+	}
+	all := s.buf
+	if t != s.targets[0] {
+		body := s.buf[len(s.targets[0].Header):]
+		all = append(append(make([]byte, 0, len(t.Header)+len(body)), t.Header...), body...)
+	}
+	if _, err = t.temp.file.Write(all); err != nil {
+		return err
+	}
+	t.temp.count(t.Header)
+	return nil
+}
+
+// link gives the file its name in new/.
+func (t *target) link() {
+	name, err := t.temp.Commit(t.dirs.New, "")
+	if err != nil {
+		t.fail(err)
+		return
+	}
+	t.name = name
+}
+
+// sync makes the name durable.
+func (t *target) sync(o *Options) {
+	if !o.Fsync {
+		return
+	}
+	if err := t.dirs.New.Sync(); err != nil {
+		t.fail(err)
+	}
+}
+
+// unlink takes the file out of new/ again. One that somebody moved already is
+// left alone: then it is mail like any other, and comes twice.
+func (t *target) unlink(o *Options) {
+	if t.name == "" {
+		return
+	}
+	if err := t.dirs.New.Remove(t.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.err = fmt.Errorf("%w (and taking the message back failed: %w)", t.err, err)
+		return
+	}
+	t.name = ""
+	if o.Fsync {
+		_ = t.dirs.New.Sync()
+	}
+}
+
+// Abort gives up what is not committed and closes everything. After Commit it
+// does nothing.
+func (s *Spool) Abort() {
+	for _, t := range s.targets {
+		t.abort()
+	}
+	s.buf, s.body = nil, counter{}
+	if s.err == nil {
+		s.err = fs.ErrClosed
+	}
+}
