@@ -3,8 +3,11 @@ package delivery
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"maildird/maildir/dirfd"
 )
@@ -76,4 +79,19 @@ func (f *testFolder) contents(sub string) []string {
 		out = append(out, string(b))
 	}
 	return out
+}
+
+// asNobody takes the rights of root from the test's thread, for file systems
+// only. The function returned gives them back.
+func asNobody(t *testing.T) func() {
+	if os.Geteuid() != 0 {
+		return func() {}
+	}
+	runtime.LockOSThread()
+	const nobody = 65534
+	must(t, unix.Setfsuid(nobody))
+	return func() {
+		_ = unix.Setfsuid(0)
+		runtime.UnlockOSThread()
+	}
 }

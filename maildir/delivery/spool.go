@@ -307,7 +307,7 @@ func (s *Spool) commitMany() {
 		s.opt.wide.Lock()
 		defer s.opt.wide.Unlock()
 		// Descriptors go back before the next wide delivery begins.
-		defer s.Abort()
+		defer s.release()
 	}
 	if s.each {
 		s.parallel(func(t *target) {
@@ -477,11 +477,15 @@ func (t *target) unlink(o *Options) {
 // Abort gives up what is not committed and closes everything. After Commit it
 // does nothing.
 func (s *Spool) Abort() {
-	for _, t := range s.targets {
-		t.abort()
-	}
+	s.release()
 	s.buf, s.body = nil, counter{}
 	if s.err == nil {
 		s.err = fs.ErrClosed
+	}
+}
+
+func (s *Spool) release() {
+	for _, t := range s.targets {
+		t.abort()
 	}
 }

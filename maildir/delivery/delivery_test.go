@@ -1,0 +1,580 @@
+package delivery
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/filename"
+)
+
+func newOptions() *Options { return &Options{Host: "host.test", PID: 4711, Fsync: true} }
+
+func TestHostPart(t *testing.T) {
+	for host, want := range map[string]string{
+		"mail.example.org":       "mail.example.org",
+		"a/b:c":                  `a\057b\072c`, // http://cr.yp.to/proto/maildir.html
+		"x,S=1":                  `x\054S=1`,    // a comma would begin a field
+		"new\nline":              `new\012line`,
+		"é":                      `\303\251`,
+		`back\slash`:             `back\134slash`,
+		"":                       "localhost",
+		strings.Repeat("h", 500): strings.Repeat("h", longestHost),
+	} {
+		o := &Options{Host: host}
+		if got := o.hostPart(); got != want {
+			t.Errorf("host %q: %q, want %q", host, got, want)
+		}
+		if name := o.UniqueName(); filename.Base(name) != name || filename.Ignored(name) {
+			t.Errorf("host %q gives the name %q, which reads as something else", host, name)
+		}
+	}
+}
+
+// TestNamesAscend: names are unique and sort in the order they were given,
+// even when the clock stands still or goes back.
+func TestNamesAscend(t *testing.T) {
+	now := time.Unix(1700000000, 999_999_000)
+	o := &Options{Host: "h", PID: 1, Now: func() time.Time { now = now.Add(-time.Microsecond); return now }}
+	last := o.UniqueName()
+	for range 5 {
+		name := o.UniqueName()
+		if filename.Compare(last, name) >= 0 {
+			t.Errorf("%s was given after %s", name, last)
+		}
+		last = name
+	}
+}
+
+func virtualSize(s string) int64 {
+	return int64(len(s) + strings.Count(s, "\n") - strings.Count(s, "\r\n"))
+}
+
+var finalName = regexp.MustCompile(`^\d+\.M\d+P4711V[0-9a-f]+I([0-9a-f]+)\.host\.test,S=\d+,W=\d+$`)
+
+// checkOne tells of a folder that does not hold exactly this message.
+func (f *testFolder) checkOne(want string) {
+	f.t.Helper()
+	names, contents := f.names("new"), f.contents("new")
+	if len(names) != 1 || contents[0] != want {
+		f.t.Fatalf("new/ holds %q, want one file of %d bytes", names, len(want))
+	}
+	if !finalName.MatchString(names[0]) {
+		f.t.Errorf("name %q has not the form of a unique name", names[0])
+	}
+	size, virtual := filename.Sizes(names[0])
+	if size != int64(len(want)) || virtual != virtualSize(want) {
+		f.t.Errorf("name %q says S=%d W=%d, the file has %d and %d", names[0], size, virtual, len(want), virtualSize(want))
+	}
+	f.checkEmpty("tmp")
+}
+
+func (f *testFolder) checkEmpty(subs ...string) {
+	f.t.Helper()
+	for _, sub := range subs {
+		if names := f.names(sub); len(names) > 0 {
+			f.t.Errorf("%s/ holds %q, want nothing", sub, names)
+		}
+	}
+}
+
+// texts are messages on both sides of every size that is treated apart.
+func texts() map[string]string {
+	m := map[string]string{
+		"empty": "", "newline": "\n", "no end": "x", "cr at the end": "x\r",
+		"mixed": "a\r\nb\nc\rd\r\r\ne", "nul": "\x00\n",
+	}
+	line := strings.Repeat("y", 70) + "\n"
+	for name, n := range map[string]int{
+		"first buffer": spoolFirst, "memory": spoolMemory, "memory+1": spoolMemory + 1, "large": 3*spoolMemory + 17,
+	} {
+		m[name] = strings.Repeat(line, n/len(line)+1)[:n]
+	}
+	return m
+}
+
+func TestSpoolOne(t *testing.T) {
+	for name, text := range texts() {
+		for _, chunk := range []int{1 << 20, 4096, 1} {
+			if chunk == 1 && len(text) > 100 {
+				continue
+			}
+			for _, header := range []string{"", "Return-Path: <a@b>\n"} {
+				t.Run(name, func(t *testing.T) {
+					f := newFolder(t)
+					s := NewSpool([]Target{f.target(header)}, false, newOptions())
+					for rest := text; rest != ""; {
+						n := min(chunk, len(rest))
+						if k, err := s.Write([]byte(rest[:n])); k != n || err != nil {
+							t.Fatal(k, err)
+						}
+						rest = rest[n:]
+					}
+					if s.Size() != int64(len(text)) {
+						t.Errorf("Size() = %d, want %d", s.Size(), len(text))
+					}
+					if there, _ := filepath.Glob(f.path + "/new/*"); len(there) > 0 {
+						t.Errorf("%q in new/ before Commit", there)
+					}
+					must(t, errors.Join(s.Commit()...))
+					f.checkOne(header + text)
+				})
+			}
+		}
+	}
+}
+
+func TestSpoolMany(t *testing.T) {
+	for name, text := range texts() {
+		for _, each := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				var folders []*testFolder
+				var targets []Target
+				header := func(i int) string { return strings.Repeat("h", i) + ": x\n" }
+				for i := range 20 {
+					f := newFolder(t)
+					folders = append(folders, f)
+					targets = append(targets, f.target(header(i)))
+				}
+				s := NewSpool(targets, each, newOptions())
+				n, err := s.ReadFrom(strings.NewReader(text))
+				if n != int64(len(text)) || err != nil {
+					t.Fatal(n, err)
+				}
+				must(t, errors.Join(s.Commit()...))
+				for i, f := range folders {
+					f.checkOne(header(i) + text)
+				}
+			})
+		}
+	}
+}
+
+// TestWide delivers to more folders than may be open beside other deliveries.
+func TestWide(t *testing.T) {
+	o := newOptions()
+	o.Fsync = false
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			var targets []Target
+			f := newFolder(t)
+			for range spoolWide + 10 {
+				targets = append(targets, f.target("A: b\n"))
+			}
+			s := NewSpool(targets, false, o)
+			if _, err := s.Write([]byte("text\n")); err != nil {
+				t.Error(err)
+			}
+			for _, err := range s.Commit() {
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			if n := len(f.names("new")); n != len(targets) {
+				t.Errorf("%d files, want %d", n, len(targets))
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// broken makes a target fail at one step.
+var broken = map[string]func(*testFolder) Target{
+	"open": func(*testFolder) Target {
+		return Target{Open: func() (Dirs, func(), error) { return Dirs{}, nil, syscall.EMFILE }}
+	},
+	"create": func(f *testFolder) Target { // tmp/ is removed after it was opened
+		return f.spoiled(func(Dirs) error { return os.Remove(filepath.Join(f.path, "tmp")) })
+	},
+	"link": func(f *testFolder) Target { // so is new/
+		return f.spoiled(func(Dirs) error { return os.Remove(filepath.Join(f.path, "new")) })
+	},
+	"closed": func(f *testFolder) Target {
+		return f.spoiled(func(d Dirs) error { return d.New.Close() })
+	},
+}
+
+func (f *testFolder) spoiled(how func(Dirs) error) Target {
+	t := f.target("X: y\n")
+	open := t.Open
+	t.Open = func() (Dirs, func(), error) {
+		d, release, err := open()
+		if err == nil {
+			err = how(d)
+		}
+		return d, release, err
+	}
+	return t
+}
+
+// TestAllOrNone: one folder that fails at any step leaves nothing in any.
+func TestAllOrNone(t *testing.T) {
+	for name, breakIt := range broken {
+		for _, size := range []int{10, 2 * spoolMemory} {
+			for at := range 3 {
+				t.Run(name, func(t *testing.T) {
+					var targets []Target
+					var good []*testFolder
+					for i := range 3 {
+						f := newFolder(t)
+						f.open().Close()
+						if i == at {
+							targets = append(targets, breakIt(f))
+							continue
+						}
+						good = append(good, f)
+						targets = append(targets, f.target("A: b\n"))
+					}
+					s := NewSpool(targets, false, newOptions())
+					if _, err := s.ReadFrom(strings.NewReader(strings.Repeat("x", size))); err != nil {
+						t.Fatal(err)
+					}
+					for i, err := range s.Commit() {
+						if err == nil {
+							t.Errorf("target %d has no error", i)
+						}
+					}
+					for _, f := range good {
+						f.checkEmpty("tmp", "new")
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestEach: over LMTP, those whose folder works get their mail.
+func TestEach(t *testing.T) {
+	for name, breakIt := range broken {
+		for _, size := range []int{10, 2 * spoolMemory} {
+			t.Run(name, func(t *testing.T) {
+				text := strings.Repeat("x", size)
+				var targets []Target
+				folders := map[int]*testFolder{}
+				for i := range 6 {
+					f := newFolder(t)
+					f.open().Close()
+					if i%2 == 0 {
+						targets = append(targets, breakIt(f))
+						continue
+					}
+					folders[i] = f
+					targets = append(targets, f.target("A: b\n"))
+				}
+				s := NewSpool(targets, true, newOptions())
+				if _, err := s.ReadFrom(strings.NewReader(text)); err != nil {
+					t.Fatal(err)
+				}
+				for i, err := range s.Commit() {
+					if (err == nil) != (folders[i] != nil) {
+						t.Errorf("target %d: %v", i, err)
+					}
+				}
+				for _, f := range folders {
+					f.checkOne("A: b\n" + text)
+				}
+			})
+		}
+	}
+}
+
+// TestEachMovesOn: the file that a long message streams to fails in the
+// middle; the next folder gets all of it.
+func TestEachMovesOn(t *testing.T) {
+	text := strings.Repeat(strings.Repeat("z", 77)+"\n", 10*spoolMemory/78)
+	a, b, c := newFolder(t), newFolder(t), newFolder(t)
+	s := NewSpool([]Target{a.target("A: longer header\n"), b.target("B: x\n"), c.target("")}, true, newOptions())
+	half := len(text) / 2
+	if _, err := s.Write([]byte(text[:half])); err != nil {
+		t.Fatal(err)
+	}
+	// A file open for reading only refuses the next write, as a full quota does.
+	f, err := os.Open(s.first.temp.file.Name())
+	must(t, err)
+	must(t, s.first.temp.file.Close())
+	s.first.temp.file = f
+	if _, err := s.Write([]byte(text[half:])); err != nil {
+		t.Fatal(err)
+	}
+	errs := s.Commit()
+	if errs[0] == nil || errs[1] != nil || errs[2] != nil {
+		t.Fatalf("errors %v, want one for the first folder only", errs)
+	}
+	a.checkEmpty("tmp", "new")
+	b.checkOne("B: x\n" + text)
+	c.checkOne(text)
+}
+
+// TestFileTooLarge: the system refuses to let a file grow. Nothing is left, and
+// the cause is one that passes.
+func TestFileTooLarge(t *testing.T) {
+	var old unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_FSIZE, &old))
+	f, g := newFolder(t), newFolder(t)
+	for _, each := range []bool{false, true} {
+		s := NewSpool([]Target{f.target(""), g.target("")}, each, newOptions())
+		must(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 3 * spoolMemory, Max: old.Max}))
+		n, err := s.ReadFrom(bytes.NewReader(make([]byte, 10*spoolMemory)))
+		errs := s.Commit()
+		must(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &old))
+		if err != nil {
+			t.Errorf("ReadFrom after %d bytes: %v", n, err)
+		}
+		for _, err := range errs {
+			if CauseOf(err) != NoSpace {
+				t.Errorf("error %v, want one for lack of space", err)
+			}
+		}
+		f.checkEmpty("tmp", "new")
+	}
+}
+
+// TestDiskFull needs the right to mount a file system of its own.
+func TestDiskFull(t *testing.T) {
+	small := newFolder(t)
+	if err := unix.Mount("none", small.path, "tmpfs", 0, "size=256k,mode=0700"); err != nil {
+		t.Skipf("mounting a small file system: %v", err)
+	}
+	defer func() { must(t, unix.Unmount(small.path, unix.MNT_DETACH)) }()
+	other := newFolder(t)
+	text := strings.Repeat("x", 10*spoolMemory)
+	s := NewSpool([]Target{small.target(""), small.target(""), other.target("H: x\n")}, true, newOptions())
+	_, err := s.ReadFrom(strings.NewReader(text))
+	must(t, err)
+	errs := s.Commit()
+	if !errors.Is(errs[0], unix.ENOSPC) || !errors.Is(errs[1], unix.ENOSPC) || errs[2] != nil {
+		t.Errorf("errors %v, want ENOSPC for both folders on the full disk and none for the other", errs)
+	}
+	small.checkEmpty("tmp", "new")
+	other.checkOne("H: x\n" + text)
+
+	// And it takes mail again when there is space.
+	s = NewSpool([]Target{small.target("")}, false, newOptions())
+	_, _ = s.Write([]byte("small\n"))
+	must(t, errors.Join(s.Commit()...))
+	small.checkOne("small\n")
+}
+
+func TestAbort(t *testing.T) {
+	f := newFolder(t)
+	for _, size := range []int{10, 3 * spoolMemory} {
+		s := NewSpool([]Target{f.target("")}, false, newOptions())
+		_, err := s.Write(make([]byte, size))
+		must(t, err)
+		s.Abort()
+		s.Abort()
+		if _, err := s.Write([]byte("x")); err == nil {
+			t.Error("Write after Abort worked")
+		}
+		if err := s.Commit()[0]; err == nil {
+			t.Error("Commit after Abort worked")
+		}
+	}
+	f.open().Close()
+	f.checkEmpty("tmp", "new")
+}
+
+// TestRights: files and missing directories take the folder's rights.
+func TestRights(t *testing.T) {
+	f := newFolder(t)
+	must(t, os.Chmod(f.path, 0o750))
+	s := NewSpool([]Target{f.target("")}, false, newOptions())
+	must(t, errors.Join(s.Commit()...))
+	for name, want := range map[string]fs.FileMode{"tmp": 0o750, "new": 0o750, "cur": 0o750, "new/" + f.names("new")[0]: 0o640} {
+		st, err := os.Stat(filepath.Join(f.path, name))
+		must(t, err)
+		if st.Mode().Perm() != want {
+			t.Errorf("%s has mode %o, want %o", name, st.Mode().Perm(), want)
+		}
+	}
+}
+
+// TestDenied: no right to write is an error with nothing left behind.
+func TestDenied(t *testing.T) {
+	f := newFolder(t)
+	d := f.open()
+	defer d.Close()
+	must(t, os.Chmod(filepath.Join(f.path, "tmp"), 0o500))
+	defer asNobody(t)()
+	if _, err := NewTemp(d, newOptions()); !errors.Is(err, fs.ErrPermission) || CauseOf(err) != Trouble {
+		t.Errorf("NewTemp: %v, want permission denied", err)
+	}
+}
+
+func TestTemp(t *testing.T) {
+	f := newFolder(t)
+	d := f.open()
+	defer d.Close()
+	o := newOptions()
+	date := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+	temp, err := NewTemp(d, o)
+	must(t, err)
+	defer temp.Abort()
+	_, err = temp.Write([]byte("a\nb\r\n"))
+	must(t, err)
+	if _, err := temp.Commit(d.Cur, ":2,"); err == nil {
+		t.Error("Commit before Finish worked")
+	}
+	base, err := temp.Finish(date)
+	must(t, err)
+	if !finalName.MatchString(base) || !strings.HasSuffix(base, ",S=5,W=6") {
+		t.Errorf("base %q", base)
+	}
+	// Somebody has the name already: his file stays.
+	must(t, os.WriteFile(filepath.Join(f.path, "cur", base+":2,S"), []byte("other"), 0o600))
+	name, err := temp.Commit(d.Cur, ":2,S")
+	must(t, err)
+	if name == base+":2,S" || !strings.HasSuffix(name, ",S=5,W=6:2,S") {
+		t.Errorf("committed as %q after %q was taken", name, base)
+	}
+	st, err := os.Stat(filepath.Join(f.path, "cur", name))
+	must(t, err)
+	if !st.ModTime().Equal(date) || st.Size() != 5 {
+		t.Errorf("file has %d bytes of %v", st.Size(), st.ModTime())
+	}
+	temp.Abort()
+	if n := len(f.names("cur")); n != 2 {
+		t.Errorf("%d files in cur/ after Abort, want 2", n)
+	}
+	f.checkEmpty("tmp", "new")
+}
+
+// TestTempChanged: a file that another program touched in tmp/ is not mail.
+func TestTempChanged(t *testing.T) {
+	f := newFolder(t)
+	d := f.open()
+	defer d.Close()
+	temp, err := NewTemp(d, newOptions())
+	must(t, err)
+	_, err = temp.Write([]byte("12345"))
+	must(t, err)
+	must(t, os.Truncate(filepath.Join(f.path, "tmp", f.names("tmp")[0]), 3))
+	if _, err := temp.Finish(time.Time{}); err == nil {
+		t.Error("Finish of a file that was cut worked")
+	}
+	temp.Abort()
+	f.checkEmpty("tmp")
+}
+
+// TestWholeOrAbsent: a reader that looks at new/ all the time never sees a
+// part of a message, and every message arrives once.
+func TestWholeOrAbsent(t *testing.T) {
+	f := newFolder(t)
+	f.open().Close()
+	o := newOptions()
+	o.Fsync = false
+	const writers, messages = 8, 50
+	text := strings.Repeat("0123456789abcde\n", 8<<10)
+	var wg sync.WaitGroup
+	for range writers {
+		wg.Go(func() {
+			for range messages {
+				s := NewSpool([]Target{f.target("")}, false, o)
+				if _, err := s.ReadFrom(strings.NewReader(text)); err != nil {
+					t.Error(err)
+				}
+				if err := s.Commit()[0]; err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	for end := false; !end; {
+		select {
+		case <-done:
+			end = true
+		default:
+		}
+		for _, name := range f.names("new") {
+			st, err := os.Stat(filepath.Join(f.path, "new", name))
+			must(t, err)
+			if st.Size() != int64(len(text)) {
+				t.Fatalf("%s has %d bytes", name, st.Size())
+			}
+		}
+	}
+	if n := len(f.names("new")); n != writers*messages {
+		t.Errorf("%d messages, want %d", n, writers*messages)
+	}
+	f.checkEmpty("tmp")
+}
+
+func TestCleanTemp(t *testing.T) {
+	f := newFolder(t)
+	f.open().Close()
+	must(t, os.WriteFile(filepath.Join(f.path, "tmp", "left"), nil, 0o600))
+	must(t, os.WriteFile(filepath.Join(f.path, "tmp", ".dot"), nil, 0o600))
+	must(t, os.Mkdir(filepath.Join(f.path, "tmp", "dir"), 0o700))
+	must(t, os.Symlink("/nowhere", filepath.Join(f.path, "tmp", "link")))
+	// The time of the last access or change says nothing: a message with an
+	// old date may just be written.
+	must(t, os.Chtimes(filepath.Join(f.path, "tmp", "left"), time.Unix(1, 0), time.Unix(1, 0)))
+	d, err := dirfd.Open(filepath.Join(f.path, "tmp"))
+	must(t, err)
+	defer d.Close()
+	for _, c := range []struct {
+		later time.Duration
+		want  int
+	}{{0, 0}, {35 * time.Hour, 0}, {37 * time.Hour, 2}} {
+		n, err := CleanTemp(d, time.Now().Add(c.later))
+		if n != c.want || err != nil {
+			t.Errorf("after %v: %d removed, %v; want %d", c.later, n, err, c.want)
+		}
+	}
+	if got := strings.Join(f.names("tmp"), " "); got != ".dot dir" {
+		t.Errorf("tmp/ holds %s", got)
+	}
+}
+
+func FuzzCRLFWriter(f *testing.F) {
+	for _, s := range []string{"a\r\nb", "\r", "\n", "\r\r\n", "a\rb\n\r\n"} {
+		f.Add([]byte(s), uint8(1))
+	}
+	f.Fuzz(func(t *testing.T, text []byte, step uint8) {
+		var out bytes.Buffer
+		w := NewCRLFWriter(&out)
+		for rest := text; len(rest) > 0; {
+			n := min(int(step)+1, len(rest))
+			if k, err := w.Write(rest[:n]); k != n || err != nil {
+				t.Fatal(k, err)
+			}
+			rest = rest[n:]
+		}
+		must(t, w.Close())
+		if want := bytes.ReplaceAll(text, crlf, lf); !bytes.Equal(out.Bytes(), want) {
+			t.Errorf("%q became %q, want %q", text, out.Bytes(), want)
+		}
+	})
+}
+
+func FuzzCounter(f *testing.F) {
+	f.Add("a\r\nb\n", uint8(2))
+	f.Add("\r\n\r", uint8(0))
+	f.Fuzz(func(t *testing.T, text string, at uint8) {
+		i := min(int(at), len(text))
+		var c, tail counter
+		c.count([]byte(text[:i]))
+		both := c
+		both.count([]byte(text[i:]))
+		tail.count([]byte(text[i:]))
+		c.add(tail, i < len(text) && text[i] == '\n')
+		want := virtualSize(text)
+		if c != both || c.size != int64(len(text)) || c.size+c.bare != want {
+			t.Errorf("%q at %d: %+v and %+v, want %d octets as CRLF", text, i, c, both, want)
+		}
+	})
+}
