@@ -23,6 +23,7 @@ var systemFlags = []struct {
 type flagSet struct {
 	system filename.Flags
 	words  []string // keywords as they were written
+	recent bool     // \Recent was among them
 }
 
 // maxKeyword bounds the length of a keyword, which is a line of the file
@@ -43,6 +44,7 @@ func (lx *lexer) flag(set *flagSet) {
 		if !equalFold(name, "Recent") {
 			lx.fail("There is no flag \\%.40s.", name)
 		}
+		set.recent = true
 		return
 	}
 	b := lx.nonEmpty(classAtom, "a flag")

@@ -52,6 +52,8 @@ type selection struct {
 	// saved is what "$" stands for: UIDs, ascending, maybe of messages that
 	// are gone by now.
 	saved []mailbox.Range
+	// last is what FETCH knows of the message that it served last.
+	last knownFile
 }
 
 // state is the state of the session as one bit.

@@ -1,0 +1,164 @@
+package imap
+
+import (
+	"strings"
+
+	"maildird/maildir/message"
+)
+
+// structure is all that BODY and BODYSTRUCTURE tell of a message.
+type structure struct {
+	root *message.Part
+	// envelopes are those of the embedded messages.
+	envelopes map[*message.Part]*message.Envelope
+}
+
+// readStructure reads what is needed of a message and of those embedded in it.
+func readStructure(mf *mailFile) (structure, error) {
+	root, err := mf.structure()
+	if err != nil {
+		return structure{}, err
+	}
+	st := structure{root: root}
+	return st, st.readEnvelopes(mf, root)
+}
+
+func (st *structure) readEnvelopes(mf *mailFile, p *message.Part) error {
+	if inner := embedded(p); inner != nil {
+		head, err := message.Header(mf.src, inner, maxHeader)
+		if err != nil {
+			return err
+		}
+		if st.envelopes == nil {
+			st.envelopes = map[*message.Part]*message.Envelope{}
+		}
+		st.envelopes[p] = message.ParseEnvelope(head)
+	}
+	for _, child := range p.Children {
+		if err := st.readEnvelopes(mf, child); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write writes the structure (RFC 9051 section 7.5.2), with the extension data
+// for BODYSTRUCTURE and without for BODY.
+func (st *structure) write(w *writer, extended bool) { st.part(w, st.root, extended) }
+
+func (st *structure) part(w *writer, p *message.Part, extended bool) {
+	w.byte('(')
+	if p.Multipart() {
+		st.multipart(w, p, extended)
+	} else {
+		st.single(w, p, extended)
+	}
+	w.byte(')')
+}
+
+func (st *structure) multipart(w *writer, p *message.Part, extended bool) {
+	for _, child := range p.Children {
+		st.part(w, child, extended)
+	}
+	if len(p.Children) == 0 {
+		// The grammar wants a part.
+		w.raw(`("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0`)
+		if extended {
+			w.raw(" NIL NIL NIL NIL")
+		}
+		w.byte(')')
+	}
+	w.sp()
+	w.str(p.Subtype)
+	if extended {
+		w.sp()
+		w.params(p.Params)
+		w.bodyExtension(p)
+	}
+}
+
+func (st *structure) single(w *writer, p *message.Part, extended bool) {
+	w.str(p.Type)
+	w.sp()
+	w.str(p.Subtype)
+	w.sp()
+	if p.NoType {
+		// What a part without a Content-Type is (RFC 2045 section 5.2).
+		w.raw(`("charset" "us-ascii")`)
+	} else {
+		w.params(p.Params)
+	}
+	w.sp()
+	w.nstr(p.ID, p.ID != "")
+	w.sp()
+	w.nstr(p.Description, p.Description != "")
+	w.sp()
+	if p.Encoding == "" {
+		w.raw(`"7bit"`)
+	} else {
+		w.str(p.Encoding)
+	}
+	w.sp()
+	w.num(uint64(p.End.Virt - p.Body.Virt))
+	inner := embedded(p)
+	if inner != nil {
+		w.sp()
+		w.envelope(st.envelopes[p])
+		w.sp()
+		st.part(w, inner, extended)
+	}
+	if inner != nil || strings.EqualFold(p.Type, "text") {
+		w.sp()
+		w.num(uint64(p.Lines))
+	}
+	if extended {
+		w.sp()
+		w.nstr(p.MD5, p.MD5 != "")
+		w.bodyExtension(p)
+	}
+}
+
+// bodyExtension writes the extension data that all kinds of parts have.
+func (w *writer) bodyExtension(p *message.Part) {
+	w.sp()
+	if p.Disposition == "" {
+		w.raw("NIL")
+	} else {
+		w.byte('(')
+		w.str(p.Disposition)
+		w.sp()
+		w.params(p.DispositionParams)
+		w.byte(')')
+	}
+	w.sp()
+	if len(p.Language) == 0 {
+		w.raw("NIL")
+	} else {
+		sep := byte('(')
+		for _, lang := range p.Language {
+			w.byte(sep)
+			w.str(lang)
+			sep = ' '
+		}
+		w.byte(')')
+	}
+	w.sp()
+	w.nstr(p.Location, p.Location != "")
+}
+
+// params writes a list of parameters, NIL if it is empty.
+func (w *writer) params(params []message.Param) {
+	if len(params) == 0 {
+		w.raw("NIL")
+		return
+	}
+	sep := byte('(')
+	for _, p := range params {
+		w.byte(sep)
+		w.str(p.Name)
+		w.sp()
+		w.str(p.Value)
+		sep = ' '
+	}
+	w.byte(')')
+}

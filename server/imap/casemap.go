@@ -1,0 +1,159 @@
+package imap
+
+import (
+	"bytes"
+	"io"
+	"slices"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// appendCasemap appends text in the form in which i;unicode-casemap compares
+// it (RFC 5051 section 2): each character in title case, then decomposed.
+// Octets that are no UTF-8 stay as they are.
+func appendCasemap(dst, text []byte) []byte {
+	for i := 0; i < len(text); {
+		if text[i] < utf8.RuneSelf {
+			n := asciiRun(text[i:])
+			dst = slices.Grow(dst, n)
+			to := dst[len(dst) : len(dst)+n]
+			for j, c := range text[i : i+n] {
+				to[j] = upperCase[c]
+			}
+			dst = dst[:len(dst)+n]
+			i += n
+			continue
+		}
+		r, n := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && n == 1 {
+			dst = append(dst, text[i])
+		} else {
+			dst = appendCasemapRune(dst, r)
+		}
+		i += n
+	}
+	return dst
+}
+
+var upperCase = func() (t [256]byte) {
+	for c := range t {
+		t[c] = upper(byte(c))
+	}
+	return t
+}()
+
+// asciiRun returns how many octets at the beginning of b are US-ASCII.
+func asciiRun(b []byte) int {
+	for i, c := range b {
+		if c >= utf8.RuneSelf {
+			return i
+		}
+	}
+	return len(b)
+}
+
+func appendCasemapRune(dst []byte, r rune) []byte {
+	r = unicode.ToTitle(r)
+	if r < utf8.RuneSelf {
+		return append(dst, byte(r))
+	}
+	var b [utf8.UTFMax]byte
+	n := utf8.EncodeRune(b[:], r)
+	if d := norm.NFKD.Properties(b[:n]).Decomposition(); d != nil {
+		return append(dst, d...)
+	}
+	return append(dst, b[:n]...)
+}
+
+// textScanner looks for several strings at once in text that comes as a
+// stream. Its memory does not grow with the text.
+type textScanner struct {
+	needles [][]byte // in the form of appendCasemap
+	found   []bool   // by the index of the needle
+	left    int      // needles that were not found yet
+	longest int      // of the needles
+
+	raw  []byte // text that was read
+	text []byte // its other form, behind the end of what came before
+}
+
+const scanChunk = 32 << 10
+
+func newTextScanner(needles [][]byte) *textScanner {
+	t := &textScanner{needles: needles, found: make([]bool, len(needles))}
+	for _, n := range needles {
+		t.longest = max(t.longest, len(n))
+	}
+	t.reset()
+	return t
+}
+
+// reset forgets what was found.
+func (t *textScanner) reset() {
+	clear(t.found)
+	t.left = len(t.needles)
+}
+
+// scan reads r to its end, or until nothing is left to be found. Needles that
+// were found before are not looked for. A needle is not found across two calls.
+func (t *textScanner) scan(r io.Reader) error {
+	if t.raw == nil {
+		t.raw = make([]byte, 0, scanChunk)
+	}
+	t.raw, t.text = t.raw[:0], t.text[:0]
+	for t.left > 0 {
+		n, err := r.Read(t.raw[len(t.raw):cap(t.raw)])
+		t.raw = t.raw[:len(t.raw)+n]
+		if err == nil && len(t.raw) < cap(t.raw) && n > 0 {
+			continue
+		}
+		whole := len(t.raw)
+		if err == nil {
+			whole -= partialRune(t.raw)
+		}
+		t.text = appendCasemap(t.text, t.raw[:whole])
+		t.raw = t.raw[:copy(t.raw, t.raw[whole:])]
+		t.look(len(t.needles))
+		if keep := min(len(t.text), max(0, t.longest-1)); keep < len(t.text) {
+			t.text = t.text[:copy(t.text, t.text[len(t.text)-keep:])]
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// line looks for the first n needles in a text that is in memory.
+func (t *textScanner) line(text []byte, n int) {
+	t.text = appendCasemap(t.text[:0], text)
+	t.look(n)
+}
+
+func (t *textScanner) look(n int) {
+	for i, needle := range t.needles[:n] {
+		if !t.found[i] && bytes.Contains(t.text, needle) {
+			t.found[i] = true
+			t.left--
+		}
+	}
+}
+
+// partialRune returns how many octets at the end of b are the beginning of a
+// character that is not complete.
+func partialRune(b []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(b); n++ {
+		if c := b[len(b)-n]; utf8.RuneStart(c) {
+			if c < utf8.RuneSelf || utf8.FullRune(b[len(b)-n:]) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}

@@ -1,0 +1,122 @@
+package imap
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir"
+	"maildird/maildir/folder"
+	"maildird/maildir/mailbox"
+)
+
+func runCopy(s *session) error    { return s.copy(false) }
+func runUIDCopy(s *session) error { return s.copy(true) }
+func runMove(s *session) error    { return s.move(false) }
+func runUIDMove(s *session) error { return s.move(true) }
+
+// copyArguments takes the arguments of COPY and MOVE.
+func (lx *lexer) copyArguments() (set numSet, dest string) {
+	lx.sp()
+	set = lx.seqSet()
+	lx.sp()
+	return set, lx.mailbox()
+}
+
+// copy is COPY and UID COPY (RFC 9051 section 6.4.7).
+func (s *session) copy(uid bool) error {
+	set, dest := s.lx.copyArguments()
+	if err := s.lx.end(); err != nil {
+		return err
+	}
+	uids, box, err := s.copyOperands(set, uid, dest)
+	if err != nil {
+		return err
+	}
+	defer box.Release()
+	copied, err := s.sel.view.Copy(s.ctx, uids, box.Mailbox)
+	if err != nil {
+		return err
+	}
+	if len(copied.Source) > 0 {
+		s.done.code = copyUID(copied)
+	}
+	return nil
+}
+
+// move is MOVE and UID MOVE (RFC 9051 section 6.4.8): COPYUID comes before the
+// EXPUNGE responses, which the dispatcher writes.
+func (s *session) move(uid bool) error {
+	set, dest := s.lx.copyArguments()
+	if err := s.lx.end(); err != nil {
+		return err
+	}
+	if err := s.writable(); err != nil {
+		return err
+	}
+	uids, box, err := s.copyOperands(set, uid, dest)
+	if err != nil {
+		return err
+	}
+	defer box.Release()
+	moved, err := s.sel.view.Move(s.ctx, uids, box.Mailbox)
+	if len(moved.Source) > 0 {
+		s.writeStatus(nil, "OK", copyUID(moved), "Moved UIDs.")
+	}
+	return err
+}
+
+// copyOperands finds the messages and opens the mailbox that a copy needs. The
+// caller releases it.
+func (s *session) copyOperands(set numSet, uid bool, dest string) ([]uint32, *maildir.Mailbox, error) {
+	uids, err := s.uids(set, uid)
+	if err != nil {
+		return nil, nil, err
+	}
+	box, err := s.openDestination(dest)
+	return uids, box, err
+}
+
+// openDestination opens a mailbox that messages are to be put into. The caller
+// releases it.
+func (s *session) openDestination(name string) (*maildir.Mailbox, error) {
+	box, err := s.account.Open(s.ctx, name)
+	if errors.Is(err, folder.ErrNotFound) {
+		return nil, no(imap.ResponseCodeTryCreate, "No such mailbox.")
+	}
+	return box, err
+}
+
+// copyUID is the response code COPYUID (RFC 9051 section 7.1). Both sets list
+// their UIDs in step.
+func copyUID(c mailbox.Copied) string {
+	b := make([]byte, 0, 64)
+	b = append(b, "COPYUID "...)
+	b = strconv.AppendUint(b, uint64(c.UIDValidity), 10)
+	b = append(b, ' ')
+	b = appendSet(b, c.Source)
+	b = append(b, ' ')
+	return string(appendSet(b, c.Dest))
+}
+
+// appendSet appends numbers as a set, with neighbours that ascend by one as
+// ranges. The order stays.
+func appendSet(b []byte, nums []uint32) []byte {
+	for i := 0; i < len(nums); {
+		j := i
+		for j+1 < len(nums) && nums[j+1] == nums[j]+1 {
+			j++
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(nums[i]), 10)
+		if j > i {
+			b = append(b, ':')
+			b = strconv.AppendUint(b, uint64(nums[j]), 10)
+		}
+		i = j + 1
+	}
+	return b
+}

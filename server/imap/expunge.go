@@ -1,0 +1,32 @@
+package imap
+
+// runExpunge is EXPUNGE (RFC 9051 section 6.4.3). The dispatcher tells what is
+// gone when it is done.
+func runExpunge(s *session) error {
+	if err := s.lx.end(); err != nil {
+		return err
+	}
+	if err := s.writable(); err != nil {
+		return err
+	}
+	_, err := s.sel.view.Expunge(s.ctx, nil)
+	return err
+}
+
+// runUIDExpunge is UID EXPUNGE (RFC 9051 section 6.4.9, from RFC 4315).
+func runUIDExpunge(s *session) error {
+	s.lx.sp()
+	set := s.lx.seqSet()
+	if err := s.lx.end(); err != nil {
+		return err
+	}
+	if err := s.writable(); err != nil {
+		return err
+	}
+	uids, err := s.uids(set, true)
+	if err != nil || len(uids) == 0 {
+		return err
+	}
+	_, err = s.sel.view.Expunge(s.ctx, uids)
+	return err
+}

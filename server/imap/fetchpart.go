@@ -1,0 +1,247 @@
+package imap
+
+import (
+	"errors"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/mailbox"
+	"maildird/maildir/message"
+)
+
+// servedPart is one part of one message, ready to be written.
+type servedPart struct {
+	*fetchPart
+	absent bool // there is no response for it
+	none   bool // there is no such part: NIL
+
+	mem  []byte        // the octets, if they are in memory
+	in   *message.Part // whose decoded octets they are, if binary
+	nul  bool          // they may hold NUL
+	from message.Pos   // where the section begins, if they are in the file
+	to   message.Pos   // where it ends
+	skip int64         // octets of the section before the first one
+	n    int64         // how many octets; for BINARY.SIZE the number
+}
+
+// resolve finds what a part is in this message.
+func (f *fetcher) resolve(p *fetchPart, mf *mailFile) (sp servedPart, err error) {
+	sp.fetchPart = p
+	switch {
+	case p.kind != fetchSection:
+		err = sp.resolveBinary(mf)
+	case len(p.HeaderFields) > 0 || len(p.HeaderFieldsNot) > 0:
+		err = f.resolveFields(&sp, mf)
+	case len(p.Part) == 0:
+		err = sp.resolveWhole(mf)
+	default:
+		err = sp.resolvePart(mf)
+	}
+	if err == nil && !sp.none && p.Partial != nil {
+		sp.skip = min(p.Partial.Offset, sp.n)
+		sp.n = min(p.Partial.Size, sp.n-sp.skip)
+		if sp.mem != nil {
+			sp.mem = sp.mem[sp.skip : sp.skip+sp.n]
+		}
+	}
+	return sp, err
+}
+
+// inFile makes the section the octets between two places of the file.
+func (sp *servedPart) inFile(from, to message.Pos) {
+	sp.from, sp.to, sp.n = from, to, to.Virt-from.Virt
+}
+
+// resolveWhole is for BODY[], BODY[HEADER] and BODY[TEXT]: no parse is needed.
+func (sp *servedPart) resolveWhole(mf *mailFile) error {
+	var from, to message.Pos
+	var err error
+	if sp.Specifier != imap.PartSpecifierNone {
+		if to, err = mf.bodyBegin(); err != nil {
+			return err
+		}
+	}
+	if sp.Specifier != imap.PartSpecifierHeader {
+		if sp.Specifier == imap.PartSpecifierText {
+			from = to
+		}
+		if to, err = mf.end(); err != nil {
+			return err
+		}
+	}
+	sp.inFile(from, to)
+	return nil
+}
+
+// resolvePart is for sections with a part number.
+func (sp *servedPart) resolvePart(mf *mailFile) error {
+	p, err := findPart(mf, sp.Part)
+	if err != nil {
+		return err
+	}
+	if p != nil && (sp.Specifier == imap.PartSpecifierHeader || sp.Specifier == imap.PartSpecifierText) {
+		p = embedded(p)
+	}
+	if p == nil {
+		sp.none = true
+		return nil
+	}
+	switch sp.Specifier {
+	case imap.PartSpecifierHeader, imap.PartSpecifierMIME:
+		sp.inFile(p.Start, p.Body)
+	default:
+		sp.inFile(p.Body, p.End)
+	}
+	return nil
+}
+
+// findPart returns the part with a number, nil if there is none.
+func findPart(mf *mailFile, path []int) (*message.Part, error) {
+	root, err := mf.structure()
+	if err != nil {
+		return nil, err
+	}
+	p, ok := root.Find(path)
+	if !ok {
+		return nil, nil
+	}
+	return p, nil
+}
+
+// embedded returns the message that a part of type message/rfc822 holds, nil
+// for parts of other types.
+func embedded(p *message.Part) *message.Part {
+	if !p.Message() || len(p.Children) != 1 {
+		return nil
+	}
+	return p.Children[0]
+}
+
+// resolveFields is for HEADER.FIELDS and HEADER.FIELDS.NOT.
+func (f *fetcher) resolveFields(sp *servedPart, mf *mailFile) error {
+	head, err := sp.header(mf)
+	if err != nil || sp.none {
+		return err
+	}
+	names, not := sp.HeaderFields, false
+	if len(names) == 0 {
+		names, not = sp.HeaderFieldsNot, true
+	}
+	from := len(f.arena)
+	f.arena = message.AppendFields(f.arena, head, names, not)
+	sp.mem = f.arena[from:len(f.arena):len(f.arena)]
+	sp.n = int64(len(sp.mem))
+	return nil
+}
+
+func (sp *servedPart) header(mf *mailFile) ([]byte, error) {
+	if len(sp.Part) == 0 {
+		head, _, err := mf.header()
+		return head, err
+	}
+	p, err := findPart(mf, sp.Part)
+	if err != nil {
+		return nil, err
+	}
+	if p != nil {
+		p = embedded(p)
+	}
+	if p == nil {
+		sp.none = true
+		return nil, nil
+	}
+	return message.Header(mf.src, p, maxHeader)
+}
+
+// resolveBinary is for BINARY and BINARY.SIZE (RFC 3516).
+func (sp *servedPart) resolveBinary(mf *mailFile) (err error) {
+	if len(sp.Part) > 0 {
+		if sp.in, err = findPart(mf, sp.Part); err != nil {
+			return err
+		}
+		if sp.in == nil {
+			sp.none = true
+			return nil
+		}
+	}
+	sp.n, sp.nul, err = mf.decodedSize(sp.Part, sp.in)
+	return err
+}
+
+// write writes the octets as a literal, or what stands in its place.
+func (sp *servedPart) write(w *writer, mf *mailFile) {
+	switch {
+	case sp.kind == fetchBinarySize:
+		w.num(uint64(sp.n))
+		return
+	case sp.none:
+		w.raw("NIL")
+		return
+	case sp.nul:
+		w.literal8(sp.n)
+	default:
+		w.literal(sp.n)
+	}
+	var err error
+	switch {
+	case sp.mem != nil:
+		_, err = w.Write(sp.mem)
+	case sp.n == 0:
+	case sp.kind == fetchSection:
+		at := sp.from.Virt + sp.skip
+		err = mf.copyTo(w, sp.from, sp.to, at, at+sp.n)
+	case sp.in == nil:
+		_, err = message.CopyRaw(w, mf.src, mf.Size, sp.skip, sp.n)
+	default:
+		_, err = message.CopyBinary(w, mf.src, sp.in, sp.skip, sp.n)
+	}
+	if err != nil {
+		w.fail(err)
+	}
+	w.endLiteral()
+}
+
+// wantsBody tells whether the items need more of the file than its header.
+func (items *fetchItems) wantsBody() bool {
+	if items.set&(fetchBody|fetchBodyStructure) != 0 {
+		return true
+	}
+	for i := range items.parts {
+		if p := &items.parts[i]; p.kind != fetchSection || len(p.Part) > 0 || p.Specifier != imap.PartSpecifierHeader {
+			return true
+		}
+	}
+	return false
+}
+
+// lacking collects why a command did not do all that was asked, while it goes
+// on with the other messages (RFC 2180 section 4.1.2).
+type lacking struct {
+	gone    bool // messages whose files are gone
+	unread  bool // messages whose files cannot be read
+	decoded bool // parts whose transfer encoding is not known
+}
+
+// lack notes that a message could not be served, and logs why unless that is
+// what happens in a mailbox that others change.
+func (s *session) lack(l *lacking, m mailbox.Message, err error) {
+	if errors.Is(err, mailbox.ErrGone) {
+		l.gone = true
+		return
+	}
+	l.unread = true
+	s.log.Warn("message cannot be read", "mailbox", s.sel.name, "uid", m.UID, "error", err)
+}
+
+// result is how the command ends.
+func (l lacking) result() error {
+	switch {
+	case l.decoded:
+		return no(imap.ResponseCodeUnknownCTE, "Some parts are encoded in a way that is not known.")
+	case l.unread:
+		return no(imap.ResponseCodeUnavailable, "Some of the messages cannot be read, the log has the details.")
+	case l.gone:
+		return mailbox.ErrGone
+	}
+	return nil
+}

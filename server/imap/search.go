@@ -1,0 +1,154 @@
+package imap
+
+import (
+	"iter"
+	"slices"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/mailbox"
+)
+
+func runSearch(s *session) error    { return s.search(false) }
+func runUIDSearch(s *session) error { return s.search(true) }
+
+// search is SEARCH and UID SEARCH (RFC 9051 section 6.4.4).
+func (s *session) search(uid bool) error {
+	query := s.lx.searchQuery(s.utf8)
+	if err := s.lx.end(); err != nil {
+		return err
+	}
+	plan := query.plan(s.sel.view, s.sel.saved)
+	sr := newSearcher(s, plan)
+	found, err := sr.run(&query.options)
+	if err != nil {
+		return err
+	}
+	if query.options.ReturnSave {
+		s.sel.saved = savedRanges(found, &query.options)
+	}
+	if !query.hasReturn && !s.rev2 {
+		s.searchResponse(found, uid)
+	} else {
+		s.esearchResponse(found, uid, &query)
+	}
+	return sr.lacking.result()
+}
+
+// run returns the messages that match, ascending, or those of them that the
+// options ask for.
+func (sr *searcher) run(opt *imap.SearchOptions) ([]mailbox.Message, error) {
+	msgs := sr.s.sel.view.Messages(sr.plan.ranges, sr.plan.uid)
+	if (opt.ReturnMin || opt.ReturnMax) && !opt.ReturnAll && !opt.ReturnCount {
+		return sr.ends(msgs, opt)
+	}
+	var found []mailbox.Message
+	for m := range msgs {
+		if err := sr.s.interrupted(); err != nil {
+			return nil, err
+		}
+		if sr.matches(m) {
+			found = append(found, m)
+		}
+	}
+	return found, nil
+}
+
+// ends returns the first match, the last, or both, and looks no further.
+func (sr *searcher) ends(msgs iter.Seq[mailbox.Message], opt *imap.SearchOptions) (found []mailbox.Message, err error) {
+	all := slices.Collect(msgs)
+	first := func(msgs iter.Seq2[int, mailbox.Message]) (int, error) {
+		for i, m := range msgs {
+			if err := sr.s.interrupted(); err != nil {
+				return 0, err
+			}
+			if sr.matches(m) {
+				found = append(found, m)
+				return i, nil
+			}
+		}
+		return len(all), nil
+	}
+	lowest := 0
+	if opt.ReturnMin {
+		if lowest, err = first(slices.All(all)); err != nil || lowest == len(all) {
+			return found, err
+		}
+	}
+	if opt.ReturnMax {
+		_, err = first(slices.Backward(all[lowest:]))
+	}
+	return slices.CompactFunc(found, func(a, b mailbox.Message) bool { return a.UID == b.UID }), err
+}
+
+// savedRanges is what "$" stands for after a search (RFC 5182 section 2.4).
+// run has left out already what is not saved.
+func savedRanges(found []mailbox.Message, opt *imap.SearchOptions) []mailbox.Range {
+	var ranges []mailbox.Range
+	for _, m := range found {
+		if n := len(ranges); n > 0 && ranges[n-1].Last+1 == m.UID {
+			ranges[n-1].Last = m.UID
+		} else {
+			ranges = append(ranges, mailbox.Range{First: m.UID, Last: m.UID})
+		}
+	}
+	return ranges
+}
+
+func numberOf(m mailbox.Message, uid bool) uint32 {
+	if uid {
+		return m.UID
+	}
+	return m.Seq
+}
+
+// searchResponse writes the response of RFC 3501.
+func (s *session) searchResponse(found []mailbox.Message, uid bool) {
+	s.w.raw("* SEARCH")
+	for _, m := range found {
+		s.w.sp()
+		s.w.num(uint64(numberOf(m, uid)))
+	}
+	s.w.crlf()
+}
+
+// esearchResponse writes the response of RFC 4731 and IMAP4rev2. A search that
+// only saves its result has none.
+func (s *session) esearchResponse(found []mailbox.Message, uid bool, q *searchQuery) {
+	opt, w := q.options, s.w
+	if !q.hasReturn {
+		opt.ReturnAll = true
+	}
+	if opt == (imap.SearchOptions{ReturnSave: true}) {
+		return
+	}
+	w.raw("* ESEARCH (TAG ")
+	w.str(string(s.tag))
+	w.byte(')')
+	if uid {
+		w.raw(" UID")
+	}
+	if len(found) > 0 {
+		if opt.ReturnMin {
+			w.raw(" MIN ")
+			w.num(uint64(numberOf(found[0], uid)))
+		}
+		if opt.ReturnMax {
+			w.raw(" MAX ")
+			w.num(uint64(numberOf(found[len(found)-1], uid)))
+		}
+		if opt.ReturnAll {
+			w.raw(" ALL ")
+			nums := make([]uint32, len(found))
+			for i, m := range found {
+				nums[i] = numberOf(m, uid)
+			}
+			w.rawBytes(appendSet(nil, nums))
+		}
+	}
+	if opt.ReturnCount {
+		w.raw(" COUNT ")
+		w.num(uint64(len(found)))
+	}
+	w.crlf()
+}

@@ -1,0 +1,317 @@
+package imap
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/filename"
+)
+
+// searchOp is what a searchKey asks.
+type searchOp uint8
+
+const (
+	searchAnd searchOp = iota // all of the keys; none of them is ALL
+	searchOr
+	searchNot
+	searchFlag    // any of the flags
+	searchNotFlag // none of the flags
+	searchKeyword
+	searchRecent
+	searchSeq
+	searchUID
+	searchLarger
+	searchSmaller
+	searchBefore // these three in this order
+	searchOn
+	searchSince
+	searchSentBefore // and these
+	searchSentOn
+	searchSentSince
+	searchText
+)
+
+// searchKey is a node of what SEARCH asks for, as the client wrote it.
+type searchKey struct {
+	op    searchOp
+	keys  []searchKey    // searchAnd, searchOr, searchNot (one)
+	flags filename.Flags // searchFlag, searchNotFlag
+	word  string         // searchKeyword
+	set   numSet         // searchSeq, searchUID
+	n     int64          // searchLarger, searchSmaller: octets; date keys: days since 1970
+	probe int            // searchText: index in searchQuery.probes
+}
+
+// searchProbe is a string to be found in the text of a message.
+type searchProbe struct {
+	in     probePlace
+	field  string // inField: its name
+	needle []byte // in the form of appendCasemap
+}
+
+type probePlace uint8
+
+const (
+	inField probePlace = iota // of the header
+	inBody
+	inText // header and body
+)
+
+// searchQuery is a SEARCH as the client wrote it.
+type searchQuery struct {
+	options   imap.SearchOptions
+	hasReturn bool // RETURN was there
+	key       searchKey
+	probes    []searchProbe
+}
+
+// Bounds of what one SEARCH may ask for.
+const (
+	maxSearchKeys  = 10_000
+	maxSearchDepth = 1_000 // of NOT and OR; clients make long chains of them
+)
+
+// searchParser takes a SEARCH apart.
+type searchParser struct {
+	*lexer
+	query  searchQuery
+	decode func([]byte) ([]byte, error) // from the client's charset to UTF-8
+	count  int
+	nested int
+}
+
+// searchQuery takes the arguments of SEARCH (RFC 9051 section 6.4.4). If utf8
+// is set, a charset is not allowed (RFC 9755 section 3).
+func (lx *lexer) searchQuery(utf8 bool) searchQuery {
+	p := searchParser{lexer: lx, decode: decodeUTF8}
+	lx.sp()
+	word := lx.peekWord()
+	if equalFold(word, "RETURN") {
+		lx.word()
+		lx.sp()
+		p.returnOptions()
+		lx.sp()
+		word = lx.peekWord()
+	}
+	if equalFold(word, "CHARSET") {
+		lx.word()
+		lx.sp()
+		p.charset(lx.astring(), utf8)
+		lx.sp()
+	}
+	p.query.key = p.list()
+	return p.query
+}
+
+// peekWord returns the word that comes next, without taking it.
+func (lx *lexer) peekWord() []byte {
+	word := lx.run(classWord)
+	lx.pos -= len(word)
+	return word
+}
+
+func (p *searchParser) returnOptions() {
+	p.query.hasReturn = true
+	opt := &p.query.options
+	p.optionalList(func() {
+		switch word := p.word(); string(word) {
+		case "MIN":
+			opt.ReturnMin = true
+		case "MAX":
+			opt.ReturnMax = true
+		case "ALL":
+			opt.ReturnAll = true
+		case "COUNT":
+			opt.ReturnCount = true
+		case "SAVE":
+			opt.ReturnSave = true
+		default:
+			p.fail("Unknown SEARCH option %.40s.", word)
+		}
+	})
+	if *opt == (imap.SearchOptions{}) {
+		opt.ReturnAll = true
+	}
+}
+
+func (p *searchParser) charset(name []byte, utf8 bool) {
+	if utf8 {
+		p.fail("CHARSET is not possible after ENABLE UTF8=ACCEPT.")
+	}
+	if p.err != nil {
+		return
+	}
+	decode, ok := charsetDecoder(string(name))
+	if !ok {
+		p.failWith(no(imap.ResponseCodeBadCharset+" (US-ASCII UTF-8)", "Charset is not known."))
+		return
+	}
+	p.decode = decode
+}
+
+// list takes keys up to the end of the line or a parenthesis.
+func (p *searchParser) list() searchKey {
+	first := p.key()
+	if !p.moreKeys() {
+		return first
+	}
+	all := searchKey{op: searchAnd, keys: []searchKey{first}}
+	for p.moreKeys() {
+		all.keys = append(all.keys, p.key())
+	}
+	return all
+}
+
+func (p *searchParser) moreKeys() bool { return p.more() && p.peek() != ')' }
+
+// key takes one key.
+func (p *searchParser) key() searchKey {
+	if p.count++; p.count > maxSearchKeys {
+		p.fail("Too many search keys.")
+	}
+	switch c := p.peek(); {
+	case c == '(':
+		p.enter()
+		key := p.list()
+		p.leave()
+		return key
+	case c >= '0' && c <= '9' || c == '*' || c == '$':
+		return searchKey{op: searchSeq, set: p.seqSet()}
+	}
+	word := p.word()
+	if key, ok := flagKeys[string(word)]; ok {
+		return key
+	}
+	if op, ok := dateKeys[string(word)]; ok {
+		p.sp()
+		return searchKey{op: op, n: dayOf(p.date())}
+	}
+	return p.keyWithArgument(word)
+}
+
+// flagKeys are the keys without an argument.
+var flagKeys = map[string]searchKey{
+	"ALL":        {},
+	"ANSWERED":   {op: searchFlag, flags: filename.Answered},
+	"DELETED":    {op: searchFlag, flags: filename.Deleted},
+	"DRAFT":      {op: searchFlag, flags: filename.Draft},
+	"FLAGGED":    {op: searchFlag, flags: filename.Flagged},
+	"SEEN":       {op: searchFlag, flags: filename.Seen},
+	"UNANSWERED": {op: searchNotFlag, flags: filename.Answered},
+	"UNDELETED":  {op: searchNotFlag, flags: filename.Deleted},
+	"UNDRAFT":    {op: searchNotFlag, flags: filename.Draft},
+	"UNFLAGGED":  {op: searchNotFlag, flags: filename.Flagged},
+	"UNSEEN":     {op: searchNotFlag, flags: filename.Seen},
+	"RECENT":     {op: searchRecent},
+	"OLD":        {op: searchNot, keys: []searchKey{{op: searchRecent}}},
+	"NEW":        {op: searchAnd, keys: []searchKey{{op: searchRecent}, {op: searchNotFlag, flags: filename.Seen}}},
+}
+
+var dateKeys = map[string]searchOp{
+	"BEFORE": searchBefore, "ON": searchOn, "SINCE": searchSince,
+	"SENTBEFORE": searchSentBefore, "SENTON": searchSentOn, "SENTSINCE": searchSentSince,
+}
+
+// dayOf numbers the days as the calendar has them in the zone of t.
+func dayOf(t time.Time) int64 {
+	y, m, d := t.Date()
+	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)
+}
+
+func (p *searchParser) keyWithArgument(word []byte) searchKey {
+	switch string(word) {
+	case "NOT":
+		return searchKey{op: searchNot, keys: []searchKey{p.operand()}}
+	case "OR":
+		return searchKey{op: searchOr, keys: appendOr(appendOr(nil, p.operand()), p.operand())}
+	case "UID":
+		p.sp()
+		return searchKey{op: searchUID, set: p.seqSet()}
+	case "LARGER":
+		p.sp()
+		return searchKey{op: searchLarger, n: int64(p.number64())}
+	case "SMALLER":
+		p.sp()
+		return searchKey{op: searchSmaller, n: int64(p.number64())}
+	case "KEYWORD":
+		p.sp()
+		return searchKey{op: searchKeyword, word: string(p.atom())}
+	case "UNKEYWORD":
+		p.sp()
+		return searchKey{op: searchNot, keys: []searchKey{{op: searchKeyword, word: string(p.atom())}}}
+	case "BCC", "CC", "FROM", "SUBJECT", "TO":
+		return p.probe(inField, string(word))
+	case "HEADER":
+		p.sp()
+		return p.probe(inField, string(p.astring()))
+	case "BODY":
+		return p.probe(inBody, "")
+	case "TEXT":
+		return p.probe(inText, "")
+	}
+	p.fail("Unknown search key %.40s.", word)
+	return searchKey{}
+}
+
+// operand takes a key of NOT or OR.
+func (p *searchParser) operand() searchKey {
+	if p.nested++; p.nested > maxSearchDepth {
+		p.fail("Too many nested search keys.")
+		return searchKey{}
+	}
+	p.sp()
+	key := p.key()
+	p.nested--
+	return key
+}
+
+// appendOr appends an alternative, or the alternatives that it is made of.
+func appendOr(keys []searchKey, key searchKey) []searchKey {
+	if key.op == searchOr {
+		return append(keys, key.keys...)
+	}
+	return append(keys, key)
+}
+
+// probe takes the string of a key that looks for text.
+func (p *searchParser) probe(in probePlace, field string) searchKey {
+	p.sp()
+	raw := p.astring()
+	if p.err != nil {
+		return searchKey{}
+	}
+	text, err := p.decode(raw)
+	if err != nil {
+		p.fail("Search string is not in its charset: %s.", err)
+		return searchKey{}
+	}
+	if len(text) == 0 && in != inField {
+		return searchKey{} // the empty string is in any text
+	}
+	p.query.probes = append(p.query.probes, searchProbe{in: in, field: field, needle: appendCasemap(nil, text)})
+	return searchKey{op: searchText, probe: len(p.query.probes) - 1}
+}
+
+// String gives the key in prefix form, for tests and logs. It has no text that
+// the client looks for.
+func (k searchKey) String() string {
+	switch k.op {
+	case searchAnd, searchOr, searchNot:
+		return fmt.Sprint([...]string{"and", "or", "not"}[k.op], k.keys)
+	case searchFlag:
+		return fmt.Sprintf("flag:%x", uint32(k.flags))
+	case searchNotFlag:
+		return fmt.Sprintf("notflag:%x", uint32(k.flags))
+	case searchKeyword:
+		return "keyword:" + k.word
+	case searchRecent:
+		return "recent"
+	case searchSeq, searchUID:
+		return fmt.Sprint([...]string{"seq", "uid"}[k.op-searchSeq], k.set.ranges)
+	case searchText:
+		return fmt.Sprintf("text:%d", k.probe)
+	}
+	return fmt.Sprintf("%d:%d", k.op, k.n)
+}

@@ -1,0 +1,312 @@
+package imap
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"time"
+
+	"maildird/maildir/mailbox"
+	"maildird/maildir/message"
+)
+
+// searcher tests messages, one after the other.
+type searcher struct {
+	s       *session
+	plan    *searchPlan
+	lacking lacking
+
+	fields  map[string][]int // probes that are inField, by lower-case field name
+	scanner *textScanner     // for the other probes
+	scanned []int            // which these are; those inText are the first
+	inText  int              // how many of them
+	field   []byte           // room for a header field
+	folded  []byte           // room for its other form
+
+	// Of the message that is tested:
+	m       mailbox.Message
+	mf      *mailFile // nil until it is needed
+	known   knownFile
+	head    []byte
+	err     error
+	answers []answer // of the probes
+}
+
+func newSearcher(s *session, plan *searchPlan) *searcher {
+	sr := &searcher{s: s, plan: plan, answers: make([]answer, len(plan.probes)), fields: map[string][]int{}}
+	var needles [][]byte
+	for _, in := range []probePlace{inText, inBody} {
+		for i, p := range plan.probes {
+			if p.in == in {
+				sr.scanned = append(sr.scanned, i)
+				needles = append(needles, p.needle)
+			}
+		}
+		if in == inText {
+			sr.inText = len(needles)
+		}
+	}
+	for i, p := range plan.probes {
+		if p.in == inField {
+			name := strings.ToLower(p.field)
+			sr.fields[name] = append(sr.fields[name], i)
+		}
+	}
+	sr.scanner = newTextScanner(needles)
+	return sr
+}
+
+// matches tests a message, by what is cheap first. The file is opened once at
+// most. What cannot be read does not match.
+func (sr *searcher) matches(m mailbox.Message) bool {
+	sr.m, sr.err = m, nil
+	result := sr.answer(&sr.plan.test, costNothing)
+	for cost := costStat; cost < costs && result == isOpen && sr.err == nil; cost++ {
+		if cost <= sr.plan.test.cost {
+			sr.load(cost)
+			result = sr.answer(&sr.plan.test, cost)
+		}
+	}
+	if sr.mf != nil {
+		sr.head = sr.mf.head
+		sr.mf.close()
+		sr.mf = nil
+	}
+	if sr.err != nil {
+		if !errors.Is(sr.err, mailbox.ErrGone) {
+			sr.s.lack(&sr.lacking, m, sr.err)
+		}
+		return false
+	}
+	return result == isTrue
+}
+
+// answer gives the result of a test as far as it is known at this cost.
+func (sr *searcher) answer(t *searchTest, cost searchCost) answer {
+	switch t.op {
+	case searchAnd:
+		a := isTrue
+		for i := range t.tests {
+			if a = min(a, sr.answer(&t.tests[i], cost)); a == isFalse {
+				break
+			}
+		}
+		return a
+	case searchOr:
+		a := isFalse
+		for i := range t.tests {
+			if a = max(a, sr.answer(&t.tests[i], cost)); a == isTrue {
+				break
+			}
+		}
+		return a
+	case searchNot:
+		return -sr.answer(&t.tests[0], cost)
+	case searchFlag:
+		return answerOf(sr.m.Flags&t.flags != 0)
+	case searchNotFlag:
+		return answerOf(sr.m.Flags&t.flags == 0)
+	case searchRecent:
+		return answerOf(sr.m.Recent)
+	case searchSeq:
+		return answerOf(inRanges(t.ranges, sr.m.Seq))
+	case searchUID:
+		return answerOf(inRanges(t.ranges, sr.m.UID))
+	case searchText:
+		return sr.answers[t.probe]
+	}
+	if t.cost > cost || sr.err != nil {
+		return isOpen
+	}
+	return answerOf(sr.measured(t))
+}
+
+// measured tests sizes and dates.
+func (sr *searcher) measured(t *searchTest) bool {
+	switch t.op {
+	case searchLarger, searchSmaller:
+		n, err := sr.s.sel.view.Size(sr.m)
+		sr.failed(err)
+		if t.op == searchLarger {
+			return n > t.n
+		}
+		return n < t.n
+	case searchBefore, searchOn, searchSince:
+		date, err := sr.s.sel.view.Date(sr.m)
+		sr.failed(err)
+		return isDay(t.op-searchBefore, dayOf(date), t.n)
+	default:
+		date, ok := sr.sentDate()
+		return ok && isDay(t.op-searchSentBefore, dayOf(date), t.n)
+	}
+}
+
+func (sr *searcher) failed(err error) {
+	if sr.err == nil {
+		sr.err = err
+	}
+}
+
+// isDay compares days for a key that is 0 before, 1 on or 2 since a day.
+func isDay(key searchOp, day, want int64) bool {
+	switch key {
+	case 0:
+		return day < want
+	case 1:
+		return day == want
+	}
+	return day >= want
+}
+
+// sentDate returns the Date of the header, as it stands there: the zone does
+// not count.
+func (sr *searcher) sentDate() (time.Time, bool) {
+	head, _, err := sr.mf.header()
+	sr.failed(err)
+	text, ok := message.Field(head, "Date")
+	if !ok {
+		return time.Time{}, false
+	}
+	return message.ParseDate(text)
+}
+
+// load reads what answers of this cost need.
+func (sr *searcher) load(cost searchCost) {
+	switch cost {
+	case costHeader:
+		clear(sr.answers)
+		sr.scanner.reset()
+		whole := sr.plan.test.cost == costBody
+		sr.mf, sr.err = openMail(sr.s.sel.view, sr.m, &sr.known, sr.head, whole)
+		if sr.err == nil {
+			sr.failed(sr.scanHeader())
+		}
+	case costBody:
+		sr.failed(sr.scanBody())
+		sr.noteFound(isFalse)
+	}
+}
+
+// noteFound takes over what the scanner found, and otherwise for the rest.
+func (sr *searcher) noteFound(otherwise answer) {
+	for i, probe := range sr.scanned {
+		sr.answers[probe] = otherwise
+		if sr.scanner.found[i] {
+			sr.answers[probe] = isTrue
+		}
+	}
+}
+
+// scanHeader answers the probes that are inField, and looks for those inText.
+func (sr *searcher) scanHeader() error {
+	head, _, err := sr.mf.header()
+	if err != nil {
+		return err
+	}
+	for i, p := range sr.plan.probes {
+		if p.in == inField {
+			sr.answers[i] = isFalse
+		}
+	}
+	sr.scanFields(head, true)
+	sr.noteFound(isOpen)
+	return nil
+}
+
+// scanFields looks at the fields of a header, which is in CRLF form: for
+// probes inText, and for those inField if it is the message's own.
+func (sr *searcher) scanFields(head []byte, own bool) {
+	message.EachField(head, func(name, value []byte) bool {
+		var probes []int
+		if own && len(sr.fields) > 0 {
+			var lower [64]byte
+			if len(name) <= len(lower) {
+				probes = sr.fields[string(appendLower(lower[:0], name))]
+			}
+		}
+		if len(probes) == 0 && sr.inText == 0 {
+			return true
+		}
+		text := sr.fieldText(value)
+		if len(probes) > 0 {
+			sr.folded = appendCasemap(sr.folded[:0], text)
+			for _, i := range probes {
+				if bytes.Contains(sr.folded, sr.plan.probes[i].needle) {
+					sr.answers[i] = isTrue
+				}
+			}
+		}
+		if sr.inText > 0 {
+			sr.field = append(append(append(sr.field[:0], name...), ": "...), text...)
+			sr.scanner.line(sr.field, sr.inText)
+		}
+		return true
+	})
+}
+
+// fieldText gives the value of a field on one line, without encoded words.
+func (sr *searcher) fieldText(value []byte) []byte {
+	line := make([]byte, 0, len(value))
+	for _, c := range value {
+		if c != '\r' && c != '\n' {
+			line = append(line, c)
+		}
+	}
+	line = bytes.TrimSpace(line)
+	if bytes.Contains(line, []byte("=?")) {
+		return []byte(message.DecodeHeader(string(line)))
+	}
+	return line
+}
+
+func appendLower(dst, b []byte) []byte {
+	for _, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// scanBody looks through all parts for what was not found in the header.
+func (sr *searcher) scanBody() error {
+	if sr.scanner.left == 0 {
+		return nil
+	}
+	root, err := sr.mf.structure()
+	if err != nil {
+		return err
+	}
+	return sr.scanPart(root, true)
+}
+
+// scanPart looks at a part. Its header counts as text, and not as body (RFC
+// 9051 section 6.4.4); that of the message itself was seen.
+func (sr *searcher) scanPart(p *message.Part, root bool) error {
+	if sr.scanner.left == 0 {
+		return nil
+	}
+	if !root && sr.inText > 0 {
+		head, err := message.Header(sr.mf.src, p, maxHeader)
+		if err != nil {
+			return err
+		}
+		sr.scanFields(head, false)
+	}
+	for _, child := range p.Children {
+		if err := sr.scanPart(child, false); err != nil {
+			return err
+		}
+	}
+	if len(p.Children) > 0 || !isText(p) {
+		return nil
+	}
+	return sr.scanner.scan(message.DecodeText(sr.mf.src, p))
+}
+
+// isText tells whether people read a part. Attachments of other types are not
+// searched.
+func isText(p *message.Part) bool {
+	return strings.EqualFold(p.Type, "text") || strings.EqualFold(p.Type, "message")
+}

@@ -1,0 +1,164 @@
+package imap
+
+import (
+	"slices"
+
+	"maildird/maildir/filename"
+	"maildird/maildir/mailbox"
+)
+
+// searchCost is what it costs to answer a key for one message.
+type searchCost uint8
+
+const (
+	costNothing searchCost = iota // the view knows
+	costStat                      // size, INTERNALDATE
+	costHeader                    // the header has to be read
+	costBody                      // the whole message has to be read
+	costs
+)
+
+// searchTest is a key made ready for one mailbox: keywords are letters, number
+// sets are ranges, and what is cheap comes first.
+type searchTest struct {
+	op     searchOp
+	cost   searchCost // the most that an answer may cost
+	tests  []searchTest
+	flags  filename.Flags
+	ranges []mailbox.Range // sorted, none overlaps another
+	n      int64
+	probe  int
+}
+
+// searchPlan is a SEARCH made ready for one mailbox.
+type searchPlan struct {
+	test   searchTest
+	probes []searchProbe
+	// Every match is among these messages.
+	ranges []mailbox.Range
+	uid    bool // which are UIDs
+}
+
+// plan makes a query ready. saved is what "$" stands for.
+func (q *searchQuery) plan(view *mailbox.View, saved []mailbox.Range) *searchPlan {
+	b := planner{view: view, saved: saved, probes: q.probes}
+	p := &searchPlan{test: b.test(&q.key), probes: q.probes}
+	p.ranges, p.uid = []mailbox.Range{{First: 1, Last: ^uint32(0)}}, true
+	tests := []searchTest{p.test}
+	if p.test.op == searchAnd {
+		tests = p.test.tests
+	}
+	for _, t := range tests {
+		if t.op == searchSeq || t.op == searchUID {
+			p.ranges, p.uid = t.ranges, t.op == searchUID
+			break
+		}
+	}
+	return p
+}
+
+type planner struct {
+	view   *mailbox.View
+	saved  []mailbox.Range
+	probes []searchProbe
+}
+
+func (b *planner) test(k *searchKey) searchTest {
+	t := searchTest{op: k.op, flags: k.flags, n: k.n, probe: k.probe}
+	switch k.op {
+	case searchAnd, searchOr, searchNot:
+		t.tests = make([]searchTest, len(k.keys))
+		for i := range k.keys {
+			t.tests[i] = b.test(&k.keys[i])
+			t.cost = max(t.cost, t.tests[i].cost)
+		}
+		slices.SortStableFunc(t.tests, func(x, y searchTest) int { return int(x.cost) - int(y.cost) })
+	case searchKeyword:
+		t.op, t.flags = searchFlag, b.keyword(k.word)
+	case searchSeq:
+		t.ranges = b.ranges(k.set, b.view.Exists())
+		if k.set.saved {
+			t.op = searchUID
+		}
+	case searchUID:
+		t.ranges = b.ranges(k.set, b.view.LastUID())
+	case searchText:
+		t.cost = costBody
+		if b.probes[k.probe].in == inField {
+			t.cost = costHeader
+		}
+	case searchSentBefore, searchSentOn, searchSentSince:
+		t.cost = costHeader
+	case searchLarger, searchSmaller, searchBefore, searchOn, searchSince:
+		t.cost = costStat
+	}
+	return t
+}
+
+// keyword returns the flags that show a keyword.
+func (b *planner) keyword(word string) (f filename.Flags) {
+	if i, ok := b.view.KeywordIndex(word); ok {
+		f = filename.Keyword(i)
+	}
+	if equalFold([]byte(word), "$Forwarded") {
+		f |= filename.Passed
+	}
+	return f
+}
+
+// ranges sorts and joins the ranges of a set.
+func (b *planner) ranges(set numSet, last uint32) []mailbox.Range {
+	if set.saved {
+		return b.saved
+	}
+	ranges := set.resolve(last)
+	slices.SortFunc(ranges, func(x, y mailbox.Range) int {
+		switch {
+		case x.First < y.First:
+			return -1
+		case x.First > y.First:
+			return 1
+		}
+		return 0
+	})
+	out := ranges[:0]
+	for _, r := range ranges {
+		if n := len(out); n > 0 && r.First <= out[n-1].Last {
+			out[n-1].Last = max(out[n-1].Last, r.Last)
+		} else {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// inRanges tells whether a number is in sorted ranges.
+func inRanges(ranges []mailbox.Range, n uint32) bool {
+	lo, hi := 0, len(ranges)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if ranges[mid].Last < n {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo < len(ranges) && ranges[lo].First <= n
+}
+
+// answer is what is known of a test: its order makes "all of" the least and
+// "any of" the greatest of the answers.
+type answer int8
+
+const (
+	isFalse answer = -1
+	isOpen  answer = 0 // not known at this cost
+	isTrue  answer = 1
+)
+
+func answerOf(b bool) answer {
+	if b {
+		return isTrue
+	}
+	return isFalse
+}

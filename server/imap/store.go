@@ -1,0 +1,98 @@
+package imap
+
+import (
+	"slices"
+
+	"maildird/maildir/mailbox"
+)
+
+func runStore(s *session) error    { return s.store(false) }
+func runUIDStore(s *session) error { return s.store(true) }
+
+// storeRequest is the arguments of STORE.
+type storeRequest struct {
+	set    numSet
+	op     mailbox.Op
+	silent bool
+	flags  flagSet
+}
+
+// storeArguments takes the arguments of STORE.
+func (lx *lexer) storeArguments() (req storeRequest) {
+	lx.sp()
+	req.set = lx.seqSet()
+	lx.sp()
+	if lx.peek() == '(' {
+		lx.optionalList(func() { lx.fail("Unknown STORE modifier %.40s.", lx.word()) })
+		lx.sp()
+	}
+	switch {
+	case lx.accept('+'):
+		req.op = mailbox.Add
+	case lx.accept('-'):
+		req.op = mailbox.Remove
+	}
+	switch word := lx.word(); string(word) {
+	case "FLAGS":
+	case "FLAGS.SILENT":
+		req.silent = true
+	default:
+		lx.fail("Unknown STORE item %.40s.", word)
+	}
+	lx.sp()
+	req.flags = lx.flagsArgument()
+	if req.flags.recent {
+		lx.fail("\\Recent cannot be stored.")
+	}
+	return req
+}
+
+// store is STORE and UID STORE (RFC 9051 section 6.4.6).
+func (s *session) store(uid bool) error {
+	req := s.lx.storeArguments()
+	if err := s.lx.end(); err != nil {
+		return err
+	}
+	if err := s.writable(); err != nil {
+		return err
+	}
+	uids, err := s.uids(req.set, uid)
+	if err != nil || len(uids) == 0 {
+		return err
+	}
+	done, err := s.sel.view.Store(s.ctx, uids, req.op, req.flags.system, req.flags.words)
+	if !req.silent {
+		for _, m := range done {
+			s.flagsResponse(m)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return s.storeLacks(&req, uid, uids, done)
+}
+
+// storeLacks tells whether messages that are gone make the command fail (RFC
+// 2180 section 4.2). A UID that is not there is no error.
+func (s *session) storeLacks(req *storeRequest, uid bool, uids []uint32, done []mailbox.Message) error {
+	if uid || len(done) == len(uids) || req.silent && len(done) > 0 {
+		return nil
+	}
+	return mailbox.ErrGone
+}
+
+// uids collects the UIDs of a set of messages, ascending.
+func (s *session) uids(set numSet, uid bool) ([]uint32, error) {
+	msgs, err := s.messages(set, uid)
+	if err != nil {
+		return nil, err
+	}
+	var uids []uint32
+	for m := range msgs {
+		if cap(uids) == 0 {
+			uids = make([]uint32, 0, min(s.sel.view.Exists(), 1024))
+		}
+		uids = append(uids, m.UID)
+	}
+	return slices.Clip(uids), nil
+}
