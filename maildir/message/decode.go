@@ -1,0 +1,305 @@
+package message
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"strings"
+
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/ianaindex"
+	"golang.org/x/text/transform"
+)
+
+// ErrEncoding says that a part has a Content-Transfer-Encoding that is not known.
+var ErrEncoding = errors.New("unknown Content-Transfer-Encoding")
+
+// Decoded reads the body of a part without its transfer encoding, in CRLF form
+// where it had none. What is no proper encoding is passed over. An encoding
+// that is not known gives the body as it is.
+func Decoded(src io.ReaderAt, p *Part) io.Reader {
+	r, err := decoded(src, p)
+	if err != nil {
+		return newVirtualReader(src, p.Body, p.End)
+	}
+	return r
+}
+
+func decoded(src io.ReaderAt, p *Part) (io.Reader, error) {
+	r := newVirtualReader(src, p.Body, p.End)
+	switch strings.ToLower(p.Encoding) {
+	case "", "7bit", "8bit", "binary":
+		return r, nil
+	case "base64":
+		return &base64Reader{in: r}, nil
+	case "quoted-printable":
+		return &qpReader{in: r}, nil
+	}
+	return nil, ErrEncoding
+}
+
+// BinarySize counts the octets of a part's body without its transfer encoding
+// (RFC 3516) and tells whether a NUL is among them. ErrEncoding.
+func BinarySize(src io.ReaderAt, p *Part) (size int64, nul bool, err error) {
+	r, err := decoded(src, p)
+	if err != nil {
+		return 0, false, err
+	}
+	var c counter
+	size, err = io.Copy(&c, r)
+	return size, c.nul, err
+}
+
+type counter struct{ nul bool }
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.nul = c.nul || bytes.IndexByte(p, 0) >= 0
+	return len(p), nil
+}
+
+// CopyBinary writes at most limit octets of what BinarySize counts, passing
+// over the first skip; limit < 0: all.
+func CopyBinary(w io.Writer, src io.ReaderAt, p *Part, skip, limit int64) (int64, error) {
+	r, err := decoded(src, p)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := io.CopyN(io.Discard, r, skip); err != nil {
+		if err == io.EOF {
+			err = nil
+		}
+		return 0, err
+	}
+	if limit >= 0 {
+		r = io.LimitReader(r, limit)
+	}
+	return io.Copy(w, r)
+}
+
+// DecodeText reads the body of a part as UTF-8: without transfer encoding, and
+// from its charset. A charset that is not known is taken for UTF-8.
+func DecodeText(src io.ReaderAt, p *Part) io.Reader {
+	r := Decoded(src, p)
+	if charset, ok := p.param("charset"); ok {
+		if c, err := CharsetReader(charset, r); err == nil {
+			return c
+		}
+	}
+	return r
+}
+
+// CharsetReader reads text of a charset as UTF-8. It fails for one that is not
+// known.
+func CharsetReader(charset string, r io.Reader) (io.Reader, error) {
+	switch strings.ToLower(charset) {
+	case "us-ascii", "ascii", "utf-8", "utf8":
+		return r, nil
+	}
+	e, err := htmlindex.Get(charset)
+	if err != nil {
+		if e, err = ianaindex.MIME.Encoding(charset); err == nil && e == nil {
+			err = errors.New("charset without decoder: " + charset)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return transform.NewReader(r, e.NewDecoder()), nil
+}
+
+// DecodeHeader turns the encoded words of RFC 2047 in a value into UTF-8. Those
+// of a charset that is not known, or that are broken, stay as they are.
+func DecodeHeader(raw string) string {
+	if !strings.Contains(raw, "=?") {
+		return raw
+	}
+	d := mime.WordDecoder{CharsetReader: CharsetReader}
+	out, err := d.DecodeHeader(raw)
+	if err == nil {
+		return out
+	}
+	// One word that cannot be read must not hide the others.
+	words := strings.Fields(raw)
+	for i, w := range words {
+		if text, err := d.Decode(w); err == nil {
+			words[i] = text
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// base64Reader decodes base64 and passes over all that is none of it.
+type base64Reader struct {
+	in   *virtualReader
+	raw  [4096]byte
+	bits uint32
+	n    int // digits in bits
+	out  []byte
+	buf  [3 * 4096 / 4]byte
+	err  error
+}
+
+func (r *base64Reader) Read(p []byte) (int, error) {
+	for len(r.out) == 0 {
+		if r.err != nil {
+			return 0, r.err
+		}
+		n, err := r.in.Read(r.raw[:])
+		r.out = r.buf[:0]
+		for _, c := range r.raw[:n] {
+			r.digit(c)
+		}
+		if err != nil {
+			r.flush() // padding may be missing
+			r.err = err
+		}
+	}
+	n := copy(p, r.out)
+	r.out = r.out[n:]
+	return n, nil
+}
+
+func (r *base64Reader) digit(c byte) {
+	var v uint32
+	switch {
+	case c >= 'A' && c <= 'Z':
+		v = uint32(c - 'A')
+	case c >= 'a' && c <= 'z':
+		v = uint32(c-'a') + 26
+	case c >= '0' && c <= '9':
+		v = uint32(c-'0') + 52
+	case c == '+' || c == '-':
+		v = 62
+	case c == '/' || c == '_':
+		v = 63
+	case c == '=':
+		r.flush()
+		return
+	default:
+		return
+	}
+	r.bits = r.bits<<6 | v
+	if r.n++; r.n == 4 {
+		r.out = append(r.out, byte(r.bits>>16), byte(r.bits>>8), byte(r.bits))
+		r.bits, r.n = 0, 0
+	}
+}
+
+// flush ends a quantum: two digits hold one octet, three hold two.
+func (r *base64Reader) flush() {
+	switch r.n {
+	case 2:
+		r.out = append(r.out, byte(r.bits>>4))
+	case 3:
+		r.out = append(r.out, byte(r.bits>>10), byte(r.bits>>2))
+	}
+	r.bits, r.n = 0, 0
+}
+
+// qpReader decodes quoted-printable; what is no proper encoding stays as it is.
+type qpReader struct {
+	in    *virtualReader
+	raw   [2048]byte
+	held  []byte // the beginning of what may become an escape, or white space that may end a line
+	out   []byte
+	err   error
+	space [2048 + 8]byte
+}
+
+func (r *qpReader) Read(p []byte) (int, error) {
+	for len(r.out) == 0 {
+		if r.err != nil {
+			return 0, r.err
+		}
+		n, err := r.in.Read(r.raw[:])
+		r.out = r.space[:0]
+		if err != nil {
+			r.err = err
+			if len(r.held) > 0 && r.held[0] == '=' {
+				r.out = append(r.out, r.held...)
+				if string(r.held) == "=" {
+					r.out = r.out[:0] // a soft line break at the very end
+				}
+			}
+			r.held = nil
+			continue
+		}
+		for _, c := range r.raw[:n] {
+			r.byte(c)
+		}
+	}
+	n := copy(p, r.out)
+	r.out = r.out[n:]
+	return n, nil
+}
+
+// maxHeld bounds white space that is kept back: more is no end of a line.
+const maxHeld = 998
+
+func (r *qpReader) byte(c byte) {
+	if len(r.held) > 0 && r.held[0] == '=' {
+		r.escape(c)
+		return
+	}
+	switch {
+	case c == ' ' || c == '\t':
+		if len(r.held) == maxHeld {
+			r.release()
+		}
+		r.held = append(r.held, c)
+		return
+	case c == '\r' || c == '\n':
+		r.held = r.held[:0] // white space at the end of a line is none (RFC 2045 6.7)
+	case c == '=':
+		r.release()
+		r.held = append(r.held, '=')
+		return
+	default:
+		r.release()
+	}
+	r.out = append(r.out, c)
+}
+
+func (r *qpReader) release() {
+	r.out = append(r.out, r.held...)
+	r.held = r.held[:0]
+}
+
+// escape goes on after a "=".
+func (r *qpReader) escape(c byte) {
+	held := r.held
+	switch {
+	case c == '\n': // a soft line break
+		r.held = held[:0]
+		return
+	case c == '\r' || (c == ' ' || c == '\t') && !isHex(held[len(held)-1]):
+		if len(held) < maxHeld {
+			r.held = append(held, c)
+			return
+		}
+	case isHex(c) && len(held) == 1:
+		r.held = append(held, c)
+		return
+	case isHex(c) && len(held) == 2 && isHex(held[1]):
+		r.out = append(r.out, unhex(held[1])<<4|unhex(c))
+		r.held = held[:0]
+		return
+	}
+	r.release()
+	r.byte(c)
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'A' && c <= 'F' || c >= 'a' && c <= 'f'
+}
+
+func unhex(c byte) byte {
+	switch {
+	case c <= '9':
+		return c - '0'
+	case c <= 'F':
+		return c - 'A' + 10
+	}
+	return c - 'a' + 10
+}

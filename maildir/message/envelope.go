@@ -1,0 +1,55 @@
+package message
+
+import "strings"
+
+// Envelope is what IMAP's ENVELOPE tells of a header: text as it stands there,
+// unfolded.
+type Envelope struct {
+	Date, Subject, InReplyTo, MessageID             string
+	HasDate, HasSubject, HasInReplyTo, HasMessageID bool
+	From, Sender, ReplyTo, To, Cc, Bcc              []Address
+}
+
+// ParseEnvelope reads a header. Of Date, Subject, In-Reply-To and Message-ID the
+// first counts; address fields add up. Sender and Reply-To are From if they are
+// missing or empty (RFC 9051 section 7.5.2).
+func ParseEnvelope(header []byte) *Envelope {
+	e := &Envelope{}
+	text := func(v *string, has *bool, value []byte) {
+		if !*has {
+			*v, *has = unfold(value), true
+		}
+	}
+	EachField(header, func(name, value []byte) bool {
+		switch strings.ToLower(string(name)) {
+		case "date":
+			text(&e.Date, &e.HasDate, value)
+		case "subject":
+			text(&e.Subject, &e.HasSubject, value)
+		case "in-reply-to":
+			text(&e.InReplyTo, &e.HasInReplyTo, value)
+		case "message-id":
+			text(&e.MessageID, &e.HasMessageID, value)
+		case "from":
+			e.From = parseAddresses(e.From, unfold(value))
+		case "sender":
+			e.Sender = parseAddresses(e.Sender, unfold(value))
+		case "reply-to":
+			e.ReplyTo = parseAddresses(e.ReplyTo, unfold(value))
+		case "to":
+			e.To = parseAddresses(e.To, unfold(value))
+		case "cc":
+			e.Cc = parseAddresses(e.Cc, unfold(value))
+		case "bcc":
+			e.Bcc = parseAddresses(e.Bcc, unfold(value))
+		}
+		return true
+	})
+	if len(e.Sender) == 0 {
+		e.Sender = e.From
+	}
+	if len(e.ReplyTo) == 0 {
+		e.ReplyTo = e.From
+	}
+	return e
+}

@@ -1,0 +1,197 @@
+package message
+
+import (
+	"bytes"
+	"io"
+)
+
+// ReadHeader reads the header of a message, in CRLF form with the blank line
+// that ends it, if there is one, into buf[:0]. A header longer than limit
+// octets is cut after the last line that fits. body is where the body begins,
+// in any case. Little more is read than the header.
+func ReadHeader(buf []byte, src io.ReaderAt, size int64, limit int) (header []byte, body Pos, err error) {
+	cb := convertBuffers.Get().(*convertBuffer)
+	defer convertBuffers.Put(cb)
+	header = buf[:0]
+	line := 0      // octets of the line so far, without its end
+	onlyCR := true // all of them are one CR
+	full := false
+	before := byte(0)
+	next := int64(16 << 10)
+	for body.Phys < size {
+		b := cb.raw[:min(next, size-body.Phys)]
+		next = chunk
+		n, err := readFull(src, b, body.Phys)
+		if err != nil {
+			return header, body, err
+		}
+		if n == 0 {
+			return header, body, nil
+		}
+		for b = b[:n]; len(b) > 0; {
+			i := bytes.IndexByte(b, '\n')
+			piece := b
+			if i >= 0 {
+				piece = b[:i+1]
+			}
+			size := int64(len(piece)) + lineEnds(piece, before)
+			body.Phys += int64(len(piece))
+			body.Virt += size
+			if full = full || len(header)+int(size) > limit; !full {
+				header = appendVirtual(header, piece, before, false)
+			}
+			before = piece[len(piece)-1]
+			b = b[len(piece):]
+			if i < 0 {
+				onlyCR = onlyCR && line == 0 && string(piece) == "\r"
+				line += len(piece)
+				continue
+			}
+			text := piece[:i]
+			if line+len(text) == 0 || line == 0 && string(text) == "\r" || line == 1 && onlyCR && len(text) == 0 {
+				return header, body, nil
+			}
+			line, onlyCR = 0, true
+		}
+	}
+	if full {
+		header = header[:bytes.LastIndexByte(header, '\n')+1]
+	}
+	return header, body, nil
+}
+
+// Header reads the header of a part in CRLF form, at most limit octets of it.
+func Header(src io.ReaderAt, p *Part, limit int64) ([]byte, error) {
+	var out bytes.Buffer
+	_, _, err := CopyVirtual(&out, src, p.Start, p.Body, 0, limit)
+	return out.Bytes(), err
+}
+
+// EachField calls f with each field of a header until it returns false: the
+// name, and the value with its folding but without the line end that ends it.
+// Lines that are no field are passed over.
+func EachField(header []byte, f func(name, value []byte) bool) {
+	for len(header) > 0 {
+		field := header[:fieldLen(header)]
+		header = header[len(field):]
+		name, value, ok := splitField(field)
+		if ok && !f(name, value) {
+			return
+		}
+	}
+}
+
+// fieldLen is the length of the first field in header, with the lines that
+// continue it and their line ends.
+func fieldLen(header []byte) int {
+	for i := 0; ; {
+		j := bytes.IndexByte(header[i:], '\n')
+		if j < 0 {
+			return len(header)
+		}
+		i += j + 1
+		if i == len(header) || header[i] != ' ' && header[i] != '\t' {
+			return i
+		}
+	}
+}
+
+// splitField parts a field; ok is false for a line without a colon.
+func splitField(field []byte) (name, value []byte, ok bool) {
+	i := bytes.IndexByte(field, ':')
+	if i <= 0 {
+		return nil, nil, false
+	}
+	if j := bytes.IndexByte(field, '\n'); j >= 0 && j < i {
+		return nil, nil, false
+	}
+	name = bytes.TrimRight(field[:i], " \t") // obsolete, but seen
+	return name, trimEnd(field[i+1:]), len(name) > 0
+}
+
+func trimEnd(b []byte) []byte {
+	b = bytes.TrimSuffix(b, newline)
+	return bytes.TrimSuffix(b, []byte("\r"))
+}
+
+// SelectFields returns the fields of a header with one of the names (with not,
+// those with none of them) as they stand there, and a blank line. Names are
+// compared without regard to case.
+func SelectFields(header []byte, names []string, not bool) []byte {
+	return AppendFields(nil, header, names, not)
+}
+
+// AppendFields appends to dst what SelectFields returns.
+func AppendFields(dst, header []byte, names []string, not bool) []byte {
+	for len(header) > 0 {
+		field := header[:fieldLen(header)]
+		header = header[len(field):]
+		if len(trimEnd(field)) == 0 {
+			break // the blank line
+		}
+		name, _, ok := splitField(field)
+		if ok && oneOf(name, names) != not || !ok && not {
+			dst = append(dst, field...)
+			if field[len(field)-1] != '\n' {
+				dst = append(dst, crlf...)
+			}
+		}
+	}
+	return append(dst, crlf...)
+}
+
+func oneOf(name []byte, names []string) bool {
+	for _, n := range names {
+		if len(n) == len(name) && equalFold(name, n) {
+			return true
+		}
+	}
+	return false
+}
+
+// equalFold compares ASCII text of equal length.
+func equalFold(a []byte, b string) bool {
+	for i := range a {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + ('a' - 'A')
+	}
+	return c
+}
+
+// Field returns the first field with a name, unfolded and without white space
+// around it.
+func Field(header []byte, name string) (value string, ok bool) {
+	EachField(header, func(n, v []byte) bool {
+		if len(n) != len(name) || !equalFold(n, name) {
+			return true
+		}
+		value, ok = unfold(v), true
+		return false
+	})
+	return value, ok
+}
+
+// unfold takes the line ends out of a value, and white space around it
+// (RFC 5322 section 2.2.3).
+func unfold(v []byte) string {
+	v = bytes.Trim(v, " \t\r\n")
+	if bytes.IndexByte(v, '\n') < 0 {
+		return string(v)
+	}
+	out := make([]byte, 0, len(v))
+	for i, c := range v {
+		if c == '\n' || c == '\r' && i+1 < len(v) && v[i+1] == '\n' {
+			continue
+		}
+		out = append(out, c)
+	}
+	return string(out)
+}

@@ -1,0 +1,216 @@
+package message
+
+import "strings"
+
+// describe takes what a part's "Content-" fields say of it. The first of each
+// name counts.
+func (p *Part) describe(fields []byte) {
+	typ, hasType := "", false
+	p.NoType = true
+	EachField(fields, func(name, value []byte) bool {
+		text := unfold(value)
+		switch strings.ToLower(string(name)) {
+		case "content-type":
+			if !hasType {
+				typ, hasType = text, true
+			}
+		case "content-transfer-encoding":
+			if s := (&scanner{text: text}); p.Encoding == "" {
+				s.space()
+				p.Encoding = s.token()
+			}
+		case "content-id":
+			first(&p.ID, text)
+		case "content-description":
+			first(&p.Description, text)
+		case "content-md5":
+			first(&p.MD5, text)
+		case "content-location":
+			first(&p.Location, text)
+		case "content-disposition":
+			if s := (&scanner{text: text}); p.Disposition == "" {
+				s.space()
+				p.Disposition = s.token()
+				p.DispositionParams = s.params()
+			}
+		case "content-language":
+			if s := (&scanner{text: text}); p.Language == nil {
+				p.Language = s.list()
+			}
+		}
+		return true
+	})
+	if hasType {
+		s := &scanner{text: typ}
+		s.space()
+		major := s.token()
+		s.space()
+		if s.accept('/') {
+			s.space()
+			if minor := s.token(); major != "" && minor != "" {
+				p.Type, p.Subtype, p.NoType = major, minor, false
+				p.Params = s.params()
+			}
+		}
+	}
+}
+
+func first(have *string, v string) {
+	if *have == "" {
+		*have = v
+	}
+}
+
+// maxParams bounds the parameters of one field.
+const maxParams = 200
+
+// params reads the rest of a field: ";name=value" as often as it comes. What
+// cannot be understood is passed over up to the next semicolon (RFC 2045
+// section 5.1).
+func (s *scanner) params() []Param {
+	var out []Param
+	for len(out) < maxParams {
+		s.space()
+		if !s.accept(';') {
+			if s.done() {
+				return out
+			}
+			s.until(";")
+			continue
+		}
+		s.space()
+		name := s.token()
+		s.space()
+		if name == "" || !s.accept('=') {
+			continue
+		}
+		s.space()
+		if s.peek() == '"' {
+			out = append(out, Param{name, s.quoted()})
+		} else {
+			// Not only a token: file names with spaces are seen without quotes.
+			out = append(out, Param{name, strings.TrimRight(s.until(";"), " \t")})
+		}
+	}
+	return out
+}
+
+// list reads words that commas separate.
+func (s *scanner) list() []string {
+	var out []string
+	for len(out) < maxParams {
+		s.space()
+		if s.done() {
+			return out
+		}
+		if w := s.token(); w != "" {
+			out = append(out, w)
+		} else {
+			s.pos++ // a comma, or what has no place here
+		}
+	}
+	return out
+}
+
+// scanner reads structured header text: tokens, quoted strings, comments.
+type scanner struct {
+	text    string
+	pos     int
+	comment string // the last one passed over
+}
+
+func (s *scanner) done() bool { return s.pos >= len(s.text) }
+
+// peek returns the next byte, 0 at the end.
+func (s *scanner) peek() byte {
+	if s.done() {
+		return 0
+	}
+	return s.text[s.pos]
+}
+
+func (s *scanner) accept(c byte) bool {
+	if !s.done() && s.text[s.pos] == c {
+		s.pos++
+		return true
+	}
+	return false
+}
+
+// space passes over white space and comments (RFC 5322 section 3.2.2).
+func (s *scanner) space() {
+	for !s.done() {
+		switch s.text[s.pos] {
+		case ' ', '\t', '\r', '\n':
+			s.pos++
+		case '(':
+			s.comment = s.inParentheses()
+		default:
+			return
+		}
+	}
+}
+
+// inParentheses reads a comment, which may hold others.
+func (s *scanner) inParentheses() string {
+	var b strings.Builder
+	depth := 0
+	for ; !s.done(); s.pos++ {
+		switch c := s.text[s.pos]; c {
+		case '(':
+			if depth++; depth == 1 {
+				continue
+			}
+		case ')':
+			if depth--; depth == 0 {
+				s.pos++
+				return strings.TrimSpace(b.String())
+			}
+		case '\\':
+			if s.pos+1 < len(s.text) {
+				s.pos++
+			}
+		}
+		b.WriteByte(s.text[s.pos])
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// token reads a token of RFC 2045, "" if there is none.
+func (s *scanner) token() string { return s.while(isToken) }
+
+func isToken(c byte) bool {
+	return c > ' ' && c != 0x7f && strings.IndexByte(`()<>@,;:\"/[]?=`, c) < 0
+}
+
+func (s *scanner) while(f func(byte) bool) string {
+	from := s.pos
+	for !s.done() && f(s.text[s.pos]) {
+		s.pos++
+	}
+	return s.text[from:s.pos]
+}
+
+// until reads up to one of the stops or the end.
+func (s *scanner) until(stops string) string {
+	return s.while(func(c byte) bool { return strings.IndexByte(stops, c) < 0 })
+}
+
+// quoted reads a quoted string and returns what it says.
+func (s *scanner) quoted() string {
+	s.pos++
+	var b strings.Builder
+	for !s.done() {
+		c := s.text[s.pos]
+		s.pos++
+		if c == '"' {
+			break
+		}
+		if c == '\\' && !s.done() {
+			c = s.text[s.pos]
+			s.pos++
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}

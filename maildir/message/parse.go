@@ -1,0 +1,266 @@
+package message
+
+import (
+	"bytes"
+	"io"
+	"strings"
+)
+
+// Limits bound what Parse spends on a message. What is beyond is served as the
+// body of the part that it lies in. 0 is the default.
+type Limits struct {
+	Depth       int // parts inside parts; 100
+	Parts       int // of the whole message; 10,000
+	HeaderBytes int // of one part's MIME fields; 64 KiB
+}
+
+func (l *Limits) setDefaults() {
+	if l.Depth == 0 {
+		l.Depth = 100
+	}
+	if l.Parts == 0 {
+		l.Parts = 10_000
+	}
+	if l.HeaderBytes == 0 {
+		l.HeaderBytes = 64 << 10
+	}
+}
+
+// Parse finds the parts of the message in the first size bytes of src. Any
+// bytes are a message; errors are those of reading. Memory does not grow with
+// the message but with the parts, up to the limits.
+//
+// What mail does that it should not is read as Dovecot reads it: a boundary
+// line needs to begin with the boundary only (RFC 2046 section 5.1.1) and the
+// longest one that fits counts, an outer boundary ends inner parts, a missing
+// last boundary is the end of the message.
+func Parse(src io.ReaderAt, size int64, lim Limits) (*Part, error) {
+	lim.setDefaults()
+	p := &parser{src: src, size: size, lim: lim, bol: true}
+	root := &Part{}
+	_, err := p.part(root, "text", "plain", 0)
+	return root, err
+}
+
+// mark is a place in the message and how many line ends are before it.
+type mark struct {
+	Pos
+	lines int64
+}
+
+// parser reads a message line by line.
+type parser struct {
+	src  io.ReaderAt
+	size int64
+	lim  Limits
+
+	buf  [chunk]byte
+	rest []byte // of buf, not looked at yet
+	off  int64  // in the file, of what is read into buf next
+
+	pos    mark // of the next piece
+	eol    mark // before the line end of the last line
+	prev   mark // before the line end of the line before the last
+	bol    bool // the next piece begins a line
+	before byte // the last byte
+
+	boundaries []string // of the multiparts that are open, innermost last
+	parts      int
+}
+
+// next returns the next line with its end, or a piece of a long one; nil at the
+// end of the message. first says that it begins a line.
+func (p *parser) next() (piece []byte, first bool, err error) {
+	i := bytes.IndexByte(p.rest, '\n')
+	if i < 0 && len(p.rest) < len(p.buf) && p.off < p.size {
+		if err := p.fill(); err != nil {
+			return nil, false, err
+		}
+		i = bytes.IndexByte(p.rest, '\n')
+	}
+	if len(p.rest) == 0 {
+		return nil, false, nil
+	}
+	piece = p.rest
+	if i >= 0 {
+		piece = p.rest[:i+1]
+	}
+	p.rest = p.rest[len(piece):]
+	first = p.bol
+	p.bol = i >= 0
+	p.pos.Phys += int64(len(piece))
+	p.pos.Virt += int64(len(piece))
+	if i >= 0 {
+		p.prev, p.eol = p.eol, p.pos
+		p.eol.Phys--
+		p.eol.Virt--
+		if i > 0 && piece[i-1] == '\r' || i == 0 && p.before == '\r' {
+			p.eol.Phys--
+			p.eol.Virt--
+		} else {
+			p.pos.Virt++
+		}
+		p.pos.lines++
+	}
+	p.before = piece[len(piece)-1]
+	return piece, first, nil
+}
+
+// fill moves what is left to the front of the buffer and reads more.
+func (p *parser) fill() error {
+	n := copy(p.buf[:], p.rest)
+	want := min(int64(len(p.buf)-n), p.size-p.off)
+	got, err := readFull(p.src, p.buf[n:n+int(want)], p.off)
+	if err != nil {
+		return err
+	}
+	if got == 0 {
+		p.size = p.off // the file got shorter
+	}
+	p.off += int64(got)
+	p.rest = p.buf[:n+got]
+	return nil
+}
+
+// none says that a part ended with the message and not at a boundary.
+const none = -1
+
+// ending is how a part ended: at a line of which boundary, whether that was the
+// closing one, and where: before the line end in front of that line, which
+// belongs to the boundary.
+type ending struct {
+	level   int // index in boundaries, or none
+	closing bool
+	at      mark
+}
+
+// boundary tells whether a line that was just read is one of an open boundary.
+// from is where the body began that it ends.
+func (p *parser) boundary(line []byte, from mark) (e ending, ok bool) {
+	if len(line) < 3 || line[0] != '-' || line[1] != '-' || len(p.boundaries) == 0 {
+		return e, false
+	}
+	rest, best := line[2:], none
+	for i := len(p.boundaries) - 1; i >= 0; i-- {
+		b := p.boundaries[i]
+		if (best == none || len(b) > len(p.boundaries[best])) && len(rest) >= len(b) && string(rest[:len(b)]) == b {
+			best = i
+		}
+	}
+	if best == none {
+		return e, false
+	}
+	e.level = best
+	e.closing = bytes.HasPrefix(rest[len(p.boundaries[best]):], []byte("--"))
+	e.at = p.prev
+	if !p.bol {
+		e.at = p.eol // the boundary line itself has no end
+	}
+	if e.at.Phys < from.Phys {
+		e.at = from // the line end in front belongs to the header
+	}
+	return e, true
+}
+
+// part reads one part, its header first. typ and subtype are what it is if it
+// does not say.
+func (p *parser) part(part *Part, typ, subtype string, depth int) (ending, error) {
+	p.parts++
+	part.Start = p.pos.Pos
+	part.Type, part.Subtype = typ, subtype
+	e, ended, err := p.header(part)
+	body := p.pos
+	if ended {
+		body = e.at
+	}
+	part.Body = body.Pos
+	b, hasBoundary := part.param("boundary")
+	b = strings.TrimRight(b, " \t")
+	deep := depth >= p.lim.Depth || p.parts >= p.lim.Parts
+	switch {
+	case err != nil || ended:
+	case part.Message() && !deep:
+		child := &Part{}
+		part.Children = []*Part{child}
+		e, err = p.part(child, "text", "plain", depth+1)
+	case part.Multipart() && hasBoundary && b != "" && !deep:
+		e, err = p.multipart(part, b, body, depth)
+	default:
+		e, err = p.leaf(body)
+	}
+	part.End = e.at.Pos
+	part.Lines = e.at.lines - body.lines
+	return e, err
+}
+
+// header reads a part's header. ended says that the part ended with it, at a
+// boundary or with the message.
+func (p *parser) header(part *Part) (e ending, ended bool, err error) {
+	start := p.pos
+	var fields []byte // those that tell of the part
+	keep := false
+	defer func() { part.describe(fields) }()
+	for {
+		line, first, err := p.next()
+		if err != nil {
+			return e, false, err
+		}
+		if line == nil {
+			return ending{level: none, at: p.pos}, true, nil
+		}
+		if first {
+			if e, ok := p.boundary(line, start); ok {
+				return e, true, nil
+			}
+			if string(line) == "\n" || string(line) == "\r\n" {
+				return e, false, nil
+			}
+			if line[0] != ' ' && line[0] != '\t' {
+				keep = len(line) > 8 && equalFold(line[:8], "content-")
+			}
+		}
+		if keep && len(fields)+len(line) <= p.lim.HeaderBytes {
+			fields = append(fields, line...)
+		}
+	}
+}
+
+// leaf reads the body of a part without parts, which begins at body.
+func (p *parser) leaf(body mark) (ending, error) {
+	for {
+		line, first, err := p.next()
+		if err != nil {
+			return ending{}, err
+		}
+		if line == nil {
+			return ending{level: none, at: p.pos}, nil
+		}
+		if first {
+			if e, ok := p.boundary(line, body); ok {
+				return e, nil
+			}
+		}
+	}
+}
+
+// multipart reads the body of a part that a boundary divides: what is before
+// the first boundary line and after the closing one belongs to no part.
+func (p *parser) multipart(part *Part, boundary string, body mark, depth int) (ending, error) {
+	mine := len(p.boundaries)
+	p.boundaries = append(p.boundaries, boundary)
+	typ, subtype := "text", "plain"
+	if strings.EqualFold(part.Subtype, "digest") {
+		typ, subtype = "message", "rfc822" // RFC 2046 section 5.1.5
+	}
+	e, err := p.leaf(body)
+	for err == nil && e.level == mine && !e.closing && p.parts < p.lim.Parts {
+		child := &Part{}
+		part.Children = append(part.Children, child)
+		e, err = p.part(child, typ, subtype, depth+1)
+	}
+	p.boundaries = p.boundaries[:mine]
+	if err == nil && e.level == mine {
+		e, err = p.leaf(body)
+	}
+	return e, err
+}

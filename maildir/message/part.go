@@ -1,0 +1,77 @@
+package message
+
+import "strings"
+
+// Part is one part of a message: the message itself, a part of a multipart, or
+// the message in a message/rfc822 part. Texts are as they stand in the header,
+// unfolded, "" if the field is missing.
+type Part struct {
+	Start Pos // where the header begins
+	Body  Pos // where the body begins, after the blank line
+	End   Pos // where the body ends, before the line end that belongs to a boundary
+	Lines int64
+
+	Type, Subtype     string
+	NoType            bool // there is no Content-Type that can be read, Type is the default
+	Params            []Param
+	ID                string
+	Description       string
+	Encoding          string
+	MD5               string
+	Location          string
+	Disposition       string
+	DispositionParams []Param
+	Language          []string
+
+	// Children are the parts of a multipart, or the one message that a
+	// message/rfc822 or message/global part holds.
+	Children []*Part
+}
+
+// Param is a parameter of Content-Type or Content-Disposition, the value
+// without its quotes.
+type Param struct{ Name, Value string }
+
+// Multipart tells whether the part is divided by boundaries.
+func (p *Part) Multipart() bool { return strings.EqualFold(p.Type, "multipart") }
+
+// Message tells whether the part holds a message.
+func (p *Part) Message() bool {
+	return strings.EqualFold(p.Type, "message") &&
+		(strings.EqualFold(p.Subtype, "rfc822") || strings.EqualFold(p.Subtype, "global"))
+}
+
+func (p *Part) param(name string) (string, bool) {
+	for _, q := range p.Params {
+		if strings.EqualFold(q.Name, name) {
+			return q.Value, true
+		}
+	}
+	return "", false
+}
+
+// Find returns the part with an IMAP part number (RFC 9051 section 6.4.5.1). A
+// message that is no multipart has one part, 1, which is its own body.
+func (p *Part) Find(path []int) (*Part, bool) {
+	for i, n := range path {
+		if i > 0 {
+			// A number after another one goes into a multipart or a message.
+			switch {
+			case p.Message() && len(p.Children) == 1:
+				p = p.Children[0]
+			case !p.Multipart() || len(p.Children) == 0:
+				return nil, false
+			}
+		}
+		switch {
+		case p.Multipart() && len(p.Children) > 0:
+			if n < 1 || n > len(p.Children) {
+				return nil, false
+			}
+			p = p.Children[n-1]
+		case n != 1:
+			return nil, false
+		}
+	}
+	return p, true
+}

@@ -1,0 +1,225 @@
+// Package message reads the text of mail: header fields, MIME structure, line
+// ends, encodings. It works on files as they lie in a Maildir and knows nothing
+// of protocols, but for the form in which they want a message:
+//
+// A file may have LF or CRLF line ends, or both. In CRLF form each LF that no
+// CR stands before is CRLF; a bare CR stays. That form is called virtual here,
+// as Dovecot calls it, and positions say where something is in both.
+package message
+
+import (
+	"bytes"
+	"io"
+	"sync"
+)
+
+// Pos is a place in a message: the offset in the file and in its CRLF form.
+type Pos struct{ Phys, Virt int64 }
+
+// chunk is how much of a file is read and converted at once.
+const chunk = 32 << 10
+
+// convertBuffer holds a piece of a file, one byte before it, and its CRLF form.
+type convertBuffer struct {
+	raw [1 + chunk]byte
+	out [2 * chunk]byte
+}
+
+var convertBuffers = sync.Pool{New: func() any { return new(convertBuffer) }}
+
+// lineEnds counts the LFs in b that have no CR before them. before is the byte
+// before b.
+func lineEnds(b []byte, before byte) int64 {
+	n := bytes.Count(b, newline)
+	if n == 0 {
+		return 0
+	}
+	if before == '\r' && b[0] == '\n' {
+		n--
+	}
+	if bytes.IndexByte(b, '\r') >= 0 {
+		n -= bytes.Count(b, crlf)
+	}
+	return int64(n)
+}
+
+var (
+	newline = []byte("\n")
+	crlf    = []byte("\r\n")
+)
+
+// readFull reads len(b) bytes at off, fewer at the end of the file only.
+func readFull(src io.ReaderAt, b []byte, off int64) (int, error) {
+	n, err := src.ReadAt(b, off)
+	if n == len(b) || err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+// VirtualSize counts the octets of the first size bytes of src in CRLF form.
+func VirtualSize(src io.ReaderAt, size int64) (int64, error) {
+	n, _, err := RawSize(src, size)
+	return n, err
+}
+
+// RawSize is VirtualSize and also tells whether there is a NUL among them.
+func RawSize(src io.ReaderAt, size int64) (virtual int64, nul bool, err error) {
+	cb := convertBuffers.Get().(*convertBuffer)
+	defer convertBuffers.Put(cb)
+	before := byte(0)
+	for off := int64(0); off < size; {
+		b := cb.out[:min(int64(len(cb.out)), size-off)]
+		n, err := readFull(src, b, off)
+		if err != nil {
+			return 0, false, err
+		}
+		if n == 0 {
+			break // the file got shorter
+		}
+		b = b[:n]
+		virtual += int64(n) + lineEnds(b, before)
+		nul = nul || bytes.IndexByte(b, 0) >= 0
+		before = b[n-1]
+		off += int64(n)
+	}
+	return virtual, nul, nil
+}
+
+// CopyVirtual writes the CRLF form of what stands between from and to: it
+// passes over skip octets and writes at most limit, all if limit is negative.
+// A NUL, which IMAP cannot have in a literal, becomes 0x80. n is how many
+// octets were written, less than asked for if the file got shorter; at is a
+// place at or before the end of what was passed over or written, from which
+// the next piece can be copied without beginning again.
+func CopyVirtual(w io.Writer, src io.ReaderAt, from, to Pos, skip, limit int64) (n int64, at Pos, err error) {
+	return convert(w, src, from, to, skip, limit, false)
+}
+
+// CopyRaw is CopyVirtual for the first size bytes of src, with NULs as they are.
+func CopyRaw(w io.Writer, src io.ReaderAt, size, skip, limit int64) (n int64, err error) {
+	n, _, err = convert(w, src, Pos{}, Pos{Phys: size, Virt: 2 * size}, skip, limit, true)
+	return n, err
+}
+
+func convert(w io.Writer, src io.ReaderAt, from, to Pos, skip, limit int64, nuls bool) (n int64, at Pos, err error) {
+	cb := convertBuffers.Get().(*convertBuffer)
+	defer convertBuffers.Put(cb)
+	if limit < 0 {
+		limit = 1 << 62
+	}
+	at = from
+	if at.Phys > 0 {
+		// Whether a LF at the beginning has a CR before it.
+		if _, err := readFull(src, cb.raw[:1], at.Phys-1); err != nil {
+			return 0, at, err
+		}
+	} else {
+		cb.raw[0] = 0
+	}
+	for at.Phys < to.Phys && limit > 0 {
+		b := cb.raw[1 : 1+min(chunk, to.Phys-at.Phys)]
+		got, err := readFull(src, b, at.Phys)
+		if err != nil {
+			return n, at, err
+		}
+		if got == 0 {
+			return n, at, nil
+		}
+		b = b[:got]
+		size := int64(got) + lineEnds(b, cb.raw[0])
+		if size <= skip {
+			skip -= size
+		} else {
+			out := appendVirtual(cb.out[:0], b, cb.raw[0], nuls)
+			out = out[skip:]
+			skip = 0
+			last := int64(len(out)) >= limit
+			if last {
+				out = out[:limit]
+			}
+			m, err := w.Write(out)
+			n += int64(m)
+			limit -= int64(m)
+			if err != nil {
+				return n, at, err
+			}
+			if last {
+				return n, at, nil // at stays where this piece begins
+			}
+		}
+		at.Phys += int64(got)
+		at.Virt += size
+		cb.raw[0] = b[got-1]
+	}
+	return n, at, nil
+}
+
+// appendVirtual appends the CRLF form of b to out. before is the byte before b.
+func appendVirtual(out, b []byte, before byte, nuls bool) []byte {
+	if !nuls && bytes.IndexByte(b, 0) >= 0 {
+		for i, c := range b {
+			if c == 0 {
+				b[i] = 0x80
+			}
+		}
+	}
+	for len(b) > 0 {
+		i := bytes.IndexByte(b, '\n')
+		if i < 0 {
+			return append(out, b...)
+		}
+		if i > 0 {
+			before = b[i-1]
+		}
+		out = append(out, b[:i]...)
+		if before != '\r' {
+			out = append(out, '\r')
+		}
+		out = append(out, '\n')
+		before = '\n'
+		b = b[i+1:]
+	}
+	return out
+}
+
+// virtualReader reads the CRLF form between two places, with NULs as they are.
+type virtualReader struct {
+	src      io.ReaderAt
+	off, end int64
+	before   byte
+	raw      [4096]byte
+	out      []byte
+	buf      [8192]byte
+}
+
+func newVirtualReader(src io.ReaderAt, from, to Pos) *virtualReader {
+	r := &virtualReader{src: src, off: from.Phys, end: to.Phys}
+	if from.Phys > 0 {
+		_, _ = readFull(src, r.raw[:1], from.Phys-1) // an error comes again below
+		r.before = r.raw[0]
+	}
+	return r
+}
+
+func (r *virtualReader) Read(p []byte) (int, error) {
+	if len(r.out) == 0 {
+		b := r.raw[:min(int64(len(r.raw)), r.end-r.off)]
+		if len(b) == 0 {
+			return 0, io.EOF
+		}
+		n, err := readFull(r.src, b, r.off)
+		if err != nil {
+			return 0, err
+		}
+		if n == 0 {
+			return 0, io.EOF
+		}
+		r.out = appendVirtual(r.buf[:0], b[:n], r.before, true)
+		r.before = b[n-1]
+		r.off += int64(n)
+	}
+	n := copy(p, r.out)
+	r.out = r.out[n:]
+	return n, nil
+}
