@@ -2,10 +2,32 @@
 // in the layouts "maildir++" and "fs", and keeps what belongs to the tree and
 // not to one folder: creation, removal and renaming, subscriptions and
 // special-use attributes.
+//
+// The tree belongs to everyone. Other programs create, rename and remove
+// folders at any moment, and a folder's owner may be hostile:
+//
+//   - What is on disk is looked up at every call; nothing is cached.
+//   - Create, Delete, Rename and Provision hold the lock that Dovecot holds
+//     for the same work (mailboxes.lock, see lock.go). Programs that take no
+//     lock are met by system calls that fail rather than overwrite.
+//   - Directories are reached by handle, one level at a time. A symbolic link
+//     is no folder: it is neither listed nor opened, wherever it leads.
+//   - Every change is made durable before the call returns. A Rename in the
+//     layout maildir++ renames several directories; a crash in the middle
+//     leaves each under its old or its new name, and nothing lost.
+//   - A directory whose name is no mailbox name (raw 8-bit text, a control
+//     character, an empty level) gets a visible name by which clients reach it
+//     (see show in names.go), and keeps its name on disk.
 package folder
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"maildird/maildir/dirfd"
 )
@@ -18,6 +40,13 @@ var (
 	ErrName        = errors.New("mailbox name not possible")
 	ErrHasChildren = errors.New("mailbox has children")
 	ErrInbox       = errors.New("not possible with INBOX")
+	ErrSpecialUse  = errors.New("special use not possible") // RFC 6154 section 3: USEATTR
+)
+
+// Layouts of a Maildir's folders on disk.
+const (
+	LayoutMaildirPP = "maildir++" // A/B is the directory .A.B
+	LayoutFS        = "fs"        // A/B is the directory A/B
 )
 
 // Options say how names map to directories.
@@ -26,7 +55,8 @@ type Options struct {
 	Separator byte   // between levels, as clients see it: '/' or '.'
 	Prefix    string // before every name but INBOX, such as "INBOX."; includes the separator
 	// SpecialUse gives names their special-use attribute ("Sent Items":
-	// "\\Sent") unless a client has set another one in the Maildir's own file.
+	// "\\Sent") unless the Maildir's own file gives the attribute to an
+	// existing mailbox. Names have '/' between levels and no prefix.
 	SpecialUse map[string]string
 	Fsync      bool
 }
@@ -41,43 +71,162 @@ type Default struct {
 type Entry struct {
 	Name        string // UTF-8, as clients see it
 	NoSelect    bool   // a level that has no folder of its own
+	NonExistent bool   // a NoSelect level that is not even a directory: only names below it imply it
 	HasChildren bool
 	Subscribed  bool
-	SpecialUse  []string
+	SpecialUse  []string // sorted
 }
 
 // Tree is the folders of one account. Safe for concurrent use.
-type Tree struct{}
+type Tree struct {
+	root   *dirfd.Dir
+	opt    Options
+	layout layout
+	now    func() time.Time
+	patience
+
+	// changing is held for writing while directories get new names, so that
+	// a listing by this process sees no half of a Rename.
+	changing sync.RWMutex
+	files    sync.Mutex // held while one of the tree's own files is rewritten
+}
 
 // NewTree reads nothing yet; root stays the caller's.
-func NewTree(root *dirfd.Dir, opt Options) *Tree { panic("not yet") }
-
-// List gives all mailboxes, INBOX first, the others sorted by name.
-func (t *Tree) List() ([]Entry, error) { panic("not yet") }
-
-// Subscriptions gives the subscribed names, also those without a mailbox.
-func (t *Tree) Subscriptions() ([]string, error) { panic("not yet") }
-
-// SetSubscribed adds a name to the subscriptions or takes it away.
-func (t *Tree) SetSubscribed(name string, on bool) error { panic("not yet") }
-
-// Create makes a mailbox (and missing levels above it as NoSelect where the layout has such).
-func (t *Tree) Create(name string, specialUse []string) error { panic("not yet") }
-
-// Delete removes the mailbox's folder; its children stay.
-func (t *Tree) Delete(name string) error { panic("not yet") }
-
-// Rename renames the mailbox and its children, not INBOX.
-func (t *Tree) Rename(from, to string) error { panic("not yet") }
-
-// OpenDir opens the mailbox's directory; missing cur/new/tmp are created. ErrNotFound, ErrName.
-func (t *Tree) OpenDir(name string) (*dirfd.Dir, error) { panic("not yet") }
-
-// Canonical gives the one spelling of a name ("inbox" -> "INBOX", no trailing separator); ErrName with reason.
-func (t *Tree) Canonical(name string) (string, error) { panic("not yet") }
+func NewTree(root *dirfd.Dir, opt Options) *Tree {
+	if opt.Separator == 0 {
+		opt.Separator = '/'
+	}
+	t := &Tree{root: root, opt: opt, now: time.Now, patience: defaultPatience}
+	if opt.Layout == LayoutFS {
+		t.layout = fsLayout{fsync: opt.Fsync}
+	} else {
+		t.layout = ppLayout{fsync: opt.Fsync}
+	}
+	return t
+}
 
 // Separator is the hierarchy separator that clients see.
-func (t *Tree) Separator() byte { panic("not yet") }
+func (t *Tree) Separator() byte { return t.opt.Separator }
 
 // Prefix is the namespace prefix.
-func (t *Tree) Prefix() string { panic("not yet") }
+func (t *Tree) Prefix() string { return t.opt.Prefix }
+
+// layout is one way to keep folders on disk. at is never empty: INBOX is the
+// root itself in every layout.
+type layout interface {
+	// separator stands between levels on disk, whatever clients see.
+	separator() byte
+	// refuse says why no mailbox can be made at a place, "" if one can.
+	refuse(at levels) string
+	// open opens the directory at a place. fs.ErrNotExist also stands for a
+	// symbolic link and anything else that is no directory.
+	open(root *dirfd.Dir, at levels) (*dirfd.Dir, error)
+	// selectable tells whether the directory of a place is a mailbox.
+	selectable(d *dirfd.Dir) (bool, error)
+	// scan calls f for each directory, in no certain order.
+	scan(root *dirfd.Dir, f func(at levels, selectable bool) error) error
+	// create makes a mailbox; ErrExists.
+	create(root *dirfd.Dir, at levels) error
+	// remove takes the mailbox away from its place; ErrNotFound,
+	// ErrHasChildren. What is left to do, such as emptying a trash directory,
+	// it returns: it needs no lock and may take long.
+	remove(root *dirfd.Dir, at levels) (rest func() error, err error)
+	// rename moves a mailbox and those below it, or those alone; ErrNotFound,
+	// ErrExists.
+	rename(root *dirfd.Dir, from, to levels) error
+}
+
+// OpenDir opens the mailbox's directory; missing cur/new/tmp are created.
+// ErrNotFound, ErrName. The caller closes it.
+func (t *Tree) OpenDir(name string) (*dirfd.Dir, error) {
+	at, d, err := t.locate(name)
+	if err != nil {
+		return nil, err
+	}
+	if len(at) > 0 {
+		ok, err := t.layout.selectable(d)
+		if err == nil && !ok {
+			err = fmt.Errorf("%w: %q is only a level above other mailboxes", ErrNotFound, name)
+		}
+		if err != nil {
+			_ = d.Close()
+			return nil, err
+		}
+	}
+	if err := completeMaildir(d, t.opt.Fsync); err != nil {
+		_ = d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// completeMaildir makes the directories that an open mailbox needs.
+func completeMaildir(d *dirfd.Dir, fsync bool) error {
+	made := false
+	for _, sub := range []string{"cur", "new", "tmp"} {
+		st, err := d.Lstat(sub)
+		switch {
+		case err == nil && st.Mode.IsDir():
+			continue
+		case err == nil:
+			return fmt.Errorf("%w: %s/%s is no directory; move it away", ErrNotFound, d.Path(), sub)
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+		rights, err := d.Rights()
+		if err != nil {
+			return err
+		}
+		if err := makeDir(d, sub, rights); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		made = true
+	}
+	if made && fsync {
+		return d.Sync()
+	}
+	return nil
+}
+
+func makeDir(d *dirfd.Dir, name string, rights dirfd.Rights) error {
+	sub, err := d.MkdirAs(name, rights)
+	if err != nil {
+		return err
+	}
+	return sub.Close()
+}
+
+// notThere tells whether an error of a lookup says that there is no directory
+// of that name.
+func notThere(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) ||
+		errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, dirfd.ErrBadName)
+}
+
+// locate finds the directory of an existing mailbox or level. at is empty for
+// INBOX. d is nil if the name is only implied by those below it, and never
+// for INBOX.
+func (t *Tree) locate(name string) (at levels, d *dirfd.Dir, err error) {
+	text, err := t.parse(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(text) == 0 {
+		d, err = t.root.Dup()
+		return nil, d, err
+	}
+	at = encode(text)
+	d, err = t.layout.open(t.root, at)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return at, d, err
+	}
+	if odd, ok, err := t.search(text); err != nil {
+		return nil, nil, err
+	} else if ok {
+		d, err = t.layout.open(t.root, odd)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return odd, d, err
+		}
+	}
+	return nil, nil, fmt.Errorf("%w: %q", ErrNotFound, name)
+}

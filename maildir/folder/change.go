@@ -1,0 +1,149 @@
+package folder
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Create makes a mailbox (and missing levels above it as NoSelect where the
+// layout has such) and gives it special-use attributes, in any case of
+// letters. ErrExists, ErrName, ErrSpecialUse.
+func (t *Tree) Create(name string, specialUse []string) error {
+	at, err := t.newPlace(name)
+	if err != nil {
+		return err
+	}
+	uses, err := checkUses(specialUse)
+	if err != nil {
+		return err
+	}
+	return t.withLock(func() error {
+		// What is shown under this name may be spelled otherwise on disk.
+		if err := t.nameFree(name, at); err != nil {
+			return err
+		}
+		if err := t.layout.create(t.root, at); err != nil {
+			return err
+		}
+		if err := t.setUses(at, uses); err != nil {
+			return t.undoCreate(at, err)
+		}
+		return nil
+	})
+}
+
+// nameFree fails with ErrExists if a directory of another spelling is shown
+// under a name.
+func (t *Tree) nameFree(name string, at levels) error {
+	other, d, err := t.locate(name)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if !slices.Equal(other, at) {
+		return fmt.Errorf("%w: %q", ErrExists, name)
+	}
+	return nil
+}
+
+// undoCreate takes back a mailbox that was made but not as asked for.
+func (t *Tree) undoCreate(at levels, cause error) error {
+	rest, err := t.layout.remove(t.root, at)
+	if err == nil && rest != nil {
+		err = rest()
+	}
+	return errors.Join(cause, err)
+}
+
+// Delete removes the mailbox's folder and all mail in it; its children stay. A
+// level without a folder of its own is removed if it has no children.
+// ErrNotFound, ErrInbox, ErrHasChildren (of a mere level). When Delete fails
+// after the folder got out of sight, the mailbox is gone all the same and the
+// error tells where its files are left.
+func (t *Tree) Delete(name string) error {
+	var rest func() error
+	err := t.withLock(func() error {
+		at, err := t.locateOther(name)
+		if err != nil {
+			return err
+		}
+		if err := t.outliveValidity(at); err != nil {
+			return err
+		}
+		if rest, err = t.layout.remove(t.root, at); err != nil {
+			return named(err, name)
+		}
+		return t.editUses(dropPlace(at.key()), nil)
+	})
+	// The lock is not held for this: a large folder takes long.
+	if rest != nil {
+		err = errors.Join(err, rest())
+	}
+	return err
+}
+
+// Rename renames the mailbox and its children, not INBOX (ErrInbox).
+// Subscriptions stay as they are (RFC 9051 section 6.3.6 leaves them to the
+// client, and so does Dovecot). ErrNotFound, ErrName, ErrExists also when a
+// child's new name is taken; then nothing is renamed.
+func (t *Tree) Rename(from, to string) error {
+	target, err := t.newPlace(to)
+	if err != nil {
+		return err
+	}
+	return t.withLock(func() error {
+		source, err := t.locateOther(from)
+		if err != nil {
+			return err
+		}
+		if slices.Equal(source, target) {
+			return fmt.Errorf("%w: %q", ErrExists, to)
+		}
+		if len(target) > len(source) && slices.Equal(target[:len(source)], source) {
+			return badName(to, "is below the mailbox that would get this name")
+		}
+		// A mailbox whose spelling on disk alone is odd may be renamed to
+		// what it is shown as.
+		if shown := t.show(source); !slices.Equal(encode(shown), target) {
+			if err := t.nameFree(to, target); err != nil {
+				return err
+			}
+		}
+		if err := t.layout.rename(t.root, source, target); err != nil {
+			return named(err, from)
+		}
+		return t.editUses(movePlace(source.key(), target.key()), nil)
+	})
+}
+
+// locateOther finds the place of any mailbox or level but INBOX, also that of
+// a level that is only implied.
+func (t *Tree) locateOther(name string) (levels, error) {
+	text, err := t.parse(name)
+	if err != nil {
+		return nil, err
+	}
+	if len(text) == 0 {
+		return nil, ErrInbox
+	}
+	at, d, err := t.locate(name)
+	if errors.Is(err, ErrNotFound) {
+		return encode(text), nil // the layout knows whether it is implied
+	}
+	if err != nil {
+		return nil, err
+	}
+	return at, d.Close()
+}
+
+// named adds the name that the client used to an error of a layout.
+func named(err error, name string) error {
+	if err == ErrNotFound {
+		return fmt.Errorf("%w: %q", ErrNotFound, name)
+	}
+	return err
+}

@@ -1,0 +1,356 @@
+package folder
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"maildird/maildir/dirfd"
+)
+
+// fsLayout keeps mailbox A/B in the directory A/B of the root. A directory is
+// a mailbox if it holds a directory "cur"; others are only levels.
+type fsLayout struct{ fsync bool }
+
+func (fsLayout) separator() byte { return '/' }
+
+// mailDirs are the parts of a mailbox; no level can have their names.
+var mailDirs = []string{"cur", "new", "tmp"}
+
+// treeFiles are the files that mail programs keep beside the folders. A new
+// folder with such a name would stand in their way.
+var treeFiles = []string{
+	trashName, "maildirfolder", "maildirsize", "subscriptions", "subscriptions.lock", "mailboxes.lock",
+	specialUseFile, specialUseFile + ".lock",
+	"dovecot-uidlist", "dovecot-uidlist.lock", "dovecot-uidlist.tmp", "dovecot-uidvalidity",
+	"dovecot-keywords", "dovecot-keywords.lock", "dovecot-acl", "dovecot-acl-list", "dovecot-shared",
+	"dovecot.index", "dovecot.index.log", "dovecot.index.log.2", "dovecot.index.cache",
+	"dovecot.list.index", "dovecot.list.index.log", "dovecot.mailbox.log",
+	".uidvalidity", ".mbsyncstate", ".notmuch",
+}
+
+func (fsLayout) refuse(at levels) string {
+	for _, level := range at {
+		switch {
+		case len(level) > fileNameMax:
+			return fmt.Sprintf("has a level that takes %d octets on disk, where %d is the limit", len(level), fileNameMax)
+		case level == "." || level == "..":
+			return "has a level that means a directory to the file system"
+		case slices.Contains(mailDirs, level):
+			return fmt.Sprintf("contains %q, which is a part of every mailbox on disk", level)
+		case slices.Contains(treeFiles, level):
+			return fmt.Sprintf("contains %q, which is the name of a file that mail programs keep there", level)
+		}
+	}
+	return ""
+}
+
+// hidden tells whether a directory of this name is never a level.
+func hidden(name string) bool { return name == trashName || foreign(name) }
+
+func (fsLayout) open(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
+	d := root
+	for _, level := range at {
+		if slices.Contains(mailDirs, level) || hidden(level) {
+			if d != root {
+				_ = d.Close()
+			}
+			return nil, fs.ErrNotExist
+		}
+		sub, err := d.OpenDir(level)
+		if d != root {
+			_ = d.Close()
+		}
+		if err != nil {
+			if notThere(err) {
+				err = fs.ErrNotExist
+			}
+			return nil, err
+		}
+		d = sub
+	}
+	return d, nil
+}
+
+func (fsLayout) selectable(d *dirfd.Dir) (bool, error) {
+	st, err := d.Lstat("cur")
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && st.Mode.IsDir(), err
+}
+
+func (l fsLayout) scan(root *dirfd.Dir, f func(at levels, selectable bool) error) error {
+	left := maxFolders
+	_, err := l.walk(root, nil, &left, f)
+	return err
+}
+
+// walk visits what is below d and tells whether d itself is a mailbox.
+func (l fsLayout) walk(d *dirfd.Dir, at levels, left *int, f func(levels, bool) error) (bool, error) {
+	names, selectable, err := l.names(d, *left)
+	if err != nil {
+		return false, err
+	}
+	if *left -= len(names); *left <= 0 {
+		return false, tooMany(d)
+	}
+	for _, name := range names {
+		sub, err := d.OpenDir(name)
+		if err != nil {
+			if errors.Is(err, fs.ErrPermission) {
+				// It is there and not for us: a level that leads nowhere.
+				err = f(append(slices.Clip(at), name), false)
+			} else if notThere(err) {
+				err = nil
+			}
+			if err != nil {
+				return false, err
+			}
+			continue
+		}
+		below := append(slices.Clip(at), name)
+		isMailbox, err := false, error(nil)
+		if len(below) < maxLevels {
+			isMailbox, err = l.walk(sub, below, left, f)
+		}
+		_ = sub.Close()
+		if err == nil {
+			err = f(below, isMailbox)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return selectable, nil
+}
+
+// names lists the directories in d that are levels of names, and tells whether
+// d is a mailbox. A directory that vanished is empty.
+func (l fsLayout) names(d *dirfd.Dir, limit int) (names []string, selectable bool, err error) {
+	for range 3 {
+		before, err := d.Stat()
+		if err != nil {
+			return nil, false, err
+		}
+		names, selectable = names[:0], false
+		err = d.List(func(name []byte, kind dirfd.Kind, _ uint64) bool {
+			if kind == dirfd.KindUnknown {
+				if st, err := d.Lstat(string(name)); err == nil && st.Mode.IsDir() {
+					kind = dirfd.KindDir
+				}
+			}
+			if kind != dirfd.KindDir {
+				return true
+			}
+			switch string(name) {
+			case "cur":
+				selectable = true
+			case "new", "tmp":
+			default:
+				if !hidden(string(name)) {
+					names = append(names, string(name))
+				}
+			}
+			return len(names) <= limit
+		})
+		if err != nil && !notThere(err) && !errors.Is(err, fs.ErrPermission) {
+			return nil, false, err
+		}
+		if after, err := d.Stat(); err != nil || after.Mtime.Equal(before.Mtime) {
+			break
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), selectable, nil
+}
+
+func (l fsLayout) create(root *dirfd.Dir, at levels) error {
+	d, err := l.makeLevels(root, at)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	rights, err := d.Rights()
+	if err != nil {
+		return err
+	}
+	// "cur" comes last: it makes the directory a mailbox.
+	for _, sub := range []string{"new", "tmp", "cur"} {
+		err := makeDir(d, sub, rights)
+		if errors.Is(err, fs.ErrExist) && sub == "cur" {
+			return fmt.Errorf("%w: %s", ErrExists, d.Path())
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	if l.fsync {
+		return d.Sync()
+	}
+	return nil
+}
+
+// makeLevels opens the directory of a place and makes those that are missing.
+// For no levels it opens the root a second time.
+func (l fsLayout) makeLevels(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
+	d, err := root.Dup()
+	if err != nil {
+		return nil, err
+	}
+	for _, level := range at {
+		sub, err := l.makeLevel(d, level)
+		_ = d.Close()
+		if err != nil {
+			return nil, err
+		}
+		d = sub
+	}
+	return d, nil
+}
+
+func (l fsLayout) makeLevel(d *dirfd.Dir, level string) (*dirfd.Dir, error) {
+	sub, err := d.OpenDir(level)
+	if err == nil || !notThere(err) {
+		return sub, err
+	}
+	rights, err := d.Rights()
+	if err != nil {
+		return nil, err
+	}
+	sub, err = d.MkdirAs(level, rights)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("%w: %s/%s is no folder", ErrExists, d.Path(), level)
+	}
+	if err == nil && l.fsync {
+		if err := d.Sync(); err != nil {
+			_ = sub.Close()
+			return nil, err
+		}
+	}
+	return sub, err
+}
+
+func (l fsLayout) remove(root *dirfd.Dir, at levels) (func() error, error) {
+	d, err := l.open(root, at)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = ErrNotFound
+		}
+		return nil, err
+	}
+	defer d.Close()
+	below, selectable, err := l.names(d, maxFolders)
+	if err != nil {
+		return nil, err
+	}
+	if len(below) > 0 {
+		if !selectable {
+			return nil, fmt.Errorf("%w and is itself only a level above them", ErrHasChildren)
+		}
+		return l.removeContent(root, d)
+	}
+	above, err := l.above(root, at)
+	if err != nil {
+		return nil, err
+	}
+	if above != root {
+		defer above.Close()
+	}
+	name := at[len(at)-1]
+	if selectable {
+		return trash(above, name, root, l.fsync)
+	}
+	// No mailbox, so what it may hold is no mail and not ours to remove.
+	if err := above.RemoveDir(name); err != nil {
+		if errors.Is(err, unix.ENOTEMPTY) {
+			err = fmt.Errorf("%w: %s is no mailbox and holds other files", ErrHasChildren, d.Path())
+		}
+		return nil, err
+	}
+	if l.fsync {
+		return nil, above.Sync()
+	}
+	return nil, nil
+}
+
+// above opens the directory above a place.
+func (l fsLayout) above(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
+	d, err := l.open(root, at[:len(at)-1])
+	if errors.Is(err, fs.ErrNotExist) {
+		err = ErrNotFound
+	}
+	return d, err
+}
+
+// removeContent makes a mailbox a mere level: its mail goes, what is below
+// stays. Files go with the mail, lest a later mailbox of the same name take up
+// its UIDs.
+func (l fsLayout) removeContent(root, d *dirfd.Dir) (func() error, error) {
+	// "cur" goes first: without it the directory is no mailbox any more.
+	if _, err := trash(d, "cur", root, l.fsync); err != nil {
+		return nil, err
+	}
+	var files []string
+	if err := d.List(func(name []byte, kind dirfd.Kind, _ uint64) bool {
+		if kind != dirfd.KindDir {
+			files = append(files, string(name))
+		}
+		return len(files) < maxFolders
+	}); err != nil {
+		return nil, err
+	}
+	for _, name := range files {
+		st, err := d.Lstat(name)
+		if err == nil && !st.Mode.IsDir() {
+			err = d.Remove(name)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	for _, sub := range []string{"new", "tmp"} {
+		if err := d.RemoveAll(sub); err != nil {
+			return nil, err
+		}
+	}
+	if l.fsync {
+		if err := d.Sync(); err != nil {
+			return nil, err
+		}
+	}
+	return func() error { return root.RemoveAll(trashName) }, nil
+}
+
+func (l fsLayout) rename(root *dirfd.Dir, from, to levels) error {
+	d, err := l.open(root, from)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = ErrNotFound
+		}
+		return err
+	}
+	_ = d.Close()
+	source, err := l.above(root, from)
+	if err != nil {
+		return err
+	}
+	if source != root {
+		defer source.Close()
+	}
+	target, err := l.makeLevels(root, to[:len(to)-1])
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	if err := renameDir(source, from[len(from)-1], target, to[len(to)-1]); err != nil {
+		return err
+	}
+	if l.fsync {
+		return errors.Join(target.Sync(), source.Sync())
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package folder
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"maildird/maildir/dirfd"
+)
+
+// unusable tells whether an error says that a file is not one that a mail
+// program made, or not for this process. A listing goes on without it.
+func unusable(err error) bool {
+	return errors.Is(err, dirfd.ErrNotRegular) || errors.Is(err, fs.ErrPermission)
+}
+
+// List gives all mailboxes, INBOX first, the others sorted by name. A
+// subscriptions file that cannot be used (a symbolic link, no right to read)
+// counts as empty here; Subscriptions tells the error.
+func (t *Tree) List() ([]Entry, error) {
+	t.changing.RLock()
+	defer t.changing.RUnlock()
+	found := map[string]Entry{"INBOX": {Name: "INBOX"}}
+	places := map[string]levels{"INBOX": nil}
+	err := t.layout.scan(t.root, func(at levels, selectable bool) error {
+		text := t.show(at)
+		if len(text) == 0 {
+			return nil // hidden behind INBOX
+		}
+		name := t.join(text)
+		if _, twice := found[name]; twice && !slices.Equal(at, encode(text)) {
+			return nil
+		}
+		found[name] = Entry{Name: name, NoSelect: !selectable}
+		places[name] = at
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.addLevels(found)
+	subscribed, err := t.Subscriptions()
+	if err != nil && !unusable(err) {
+		return nil, err
+	}
+	for _, name := range subscribed {
+		if e, ok := found[name]; ok {
+			e.Subscribed = true
+			found[name] = e
+		}
+	}
+	entries := make([]Entry, 0, len(found))
+	for _, e := range found {
+		entries = append(entries, e)
+	}
+	slices.SortFunc(entries, func(a, b Entry) int {
+		if a.Name == "INBOX" || b.Name == "INBOX" {
+			return cmp.Compare(rank(a), rank(b))
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return entries, t.markSpecialUse(entries, places)
+}
+
+func rank(e Entry) int {
+	if e.Name == "INBOX" {
+		return 0
+	}
+	return 1
+}
+
+// addLevels adds the levels that only names below them imply, and notes who
+// has children.
+func (t *Tree) addLevels(found map[string]Entry) {
+	names := make([]string, 0, len(found))
+	for name := range found {
+		names = append(names, name)
+	}
+	for _, name := range names {
+		for {
+			end := strings.LastIndexByte(name, t.opt.Separator)
+			if end <= 0 {
+				break
+			}
+			name = name[:end]
+			above, known := found[name]
+			if known && above.HasChildren {
+				break
+			}
+			if !known {
+				above = Entry{Name: name, NoSelect: true, NonExistent: true}
+			}
+			above.HasChildren = true
+			found[name] = above
+		}
+	}
+}

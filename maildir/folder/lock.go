@@ -1,0 +1,210 @@
+package folder
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"maildird/maildir/dirfd"
+)
+
+// patience says how long to wait for others.
+type patience struct {
+	lock  time.Duration // for the lock of the tree
+	file  time.Duration // for the lock of a file
+	stale time.Duration // age at which the lock of a file counts as left behind
+	pause time.Duration // between two attempts
+}
+
+// Dovecot waits two minutes for subscriptions.lock and takes one over that has
+// not been touched for half a minute.
+var defaultPatience = patience{lock: 30 * time.Second, file: 60 * time.Second, stale: 30 * time.Second, pause: 10 * time.Millisecond}
+
+// errLocked is wrapped by the error of a wait that was too long.
+var errLocked = errors.New("another program holds the lock")
+
+// treeLock is the name of the file whose lock Dovecot holds while it creates,
+// deletes or renames a mailbox.
+const treeLock = "mailboxes.lock"
+
+// withLock runs change while no other program that takes the lock, and no
+// other goroutine, changes the tree. The lock is a kernel lock on the file, so
+// one left by a dead program holds nothing. The file exists while the lock is
+// held: it gets its name only when it is locked, and loses it before the
+// lock; who has locked a file that lost its name starts again.
+func (t *Tree) withLock(change func() error) error {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	deadline := t.now().Add(t.lock)
+	for {
+		f, err := t.tryTreeLock()
+		if err != nil {
+			return err
+		}
+		if f != nil {
+			defer f.Close()
+			err := change()
+			return errors.Join(err, t.root.Remove(treeLock))
+		}
+		if t.now().After(deadline) {
+			return fmt.Errorf("%w: %s/%s", errLocked, t.root.Path(), treeLock)
+		}
+		time.Sleep(t.pause)
+	}
+}
+
+// tryTreeLock returns nil if someone else has the lock.
+func (t *Tree) tryTreeLock() (*os.File, error) {
+	f, err := t.root.OpenAppend(treeLock)
+	if errors.Is(err, fs.ErrNotExist) {
+		return t.makeTreeLock()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !lockWhole(f) || !t.isNamed(f, treeLock) {
+		_ = f.Close()
+		return nil, nil
+	}
+	return f, nil
+}
+
+func (t *Tree) makeTreeLock() (*os.File, error) {
+	rights, err := t.root.Rights()
+	if err != nil {
+		return nil, err
+	}
+	name := treeLock + "." + rand.Text()
+	f, err := t.root.CreateAs(name, rights)
+	if err != nil {
+		return nil, err
+	}
+	if lockWhole(f) {
+		if err = t.root.RenameNoReplace(name, t.root, treeLock); err == nil {
+			return f, nil
+		}
+	}
+	_ = f.Close()
+	if removeErr := t.root.Remove(name); err == nil || errors.Is(err, fs.ErrExist) {
+		return nil, removeErr
+	}
+	return nil, err
+}
+
+// lockWhole takes a lock of the open file, which goroutines of one process
+// exclude each other with too, and which conflicts with Dovecot's locks of a
+// process.
+func lockWhole(f *os.File) bool {
+	whole := unix.Flock_t{Type: unix.F_WRLCK}
+	return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &whole) == nil
+}
+
+func (t *Tree) isNamed(f *os.File, name string) bool {
+	st, err := t.root.Lstat(name)
+	if err != nil {
+		return false
+	}
+	var own unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &own) == nil && own.Ino == st.Ino && uint64(own.Dev) == st.Dev
+}
+
+// maxTreeFile bounds the files that are read whole, in bytes.
+const maxTreeFile = 16 << 20
+
+// rewrite replaces one of the tree's own files in Dovecot's way: the new
+// content is written to "<name>.lock", which must not exist before, and takes
+// the file's place. edit gets the present content, nil if there is no file,
+// and returns the new one; returning nil leaves the file as it is.
+func (t *Tree) rewrite(name string, edit func(old []byte) ([]byte, error)) error {
+	t.files.Lock()
+	defer t.files.Unlock()
+	lock := name + ".lock"
+	f, err := t.createLock(lock)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	old, err := t.root.ReadFile(name, maxTreeFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		old, err = nil, nil
+	}
+	var content []byte
+	if err == nil {
+		content, err = edit(old)
+	}
+	if err == nil && content != nil {
+		_, err = f.Write(content)
+		if err == nil && t.opt.Fsync {
+			err = f.Sync()
+		}
+		if err == nil && !t.isNamed(f, lock) {
+			return fmt.Errorf("%w: %s/%s was taken away while in use", errLocked, t.root.Path(), lock)
+		}
+		if err == nil {
+			err = t.root.Rename(lock, t.root, name)
+		}
+		if err == nil {
+			if t.opt.Fsync {
+				return t.root.Sync()
+			}
+			return nil
+		}
+	}
+	return errors.Join(err, t.root.Remove(lock))
+}
+
+func (t *Tree) createLock(lock string) (*os.File, error) {
+	rights, err := t.root.Rights()
+	if err != nil {
+		return nil, err
+	}
+	deadline := t.now().Add(t.file)
+	for {
+		f, err := t.root.CreateAs(lock, rights)
+		if err == nil || !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+		if t.removeStale(lock) {
+			continue
+		}
+		if t.now().After(deadline) {
+			return nil, fmt.Errorf("%w: %s/%s", errLocked, t.root.Path(), lock)
+		}
+		time.Sleep(t.pause)
+	}
+}
+
+// removeStale removes a lock file that nobody has touched for long. It is
+// moved aside first: should it turn out to be a fresh one that took the stale
+// one's place just then, it goes back.
+func (t *Tree) removeStale(lock string) bool {
+	seen, err := t.root.Lstat(lock)
+	if err != nil || t.now().Sub(latest(seen)) < t.stale {
+		return false
+	}
+	aside := lock + "." + rand.Text()
+	if t.root.RenameNoReplace(lock, t.root, aside) != nil {
+		return false
+	}
+	moved, err := t.root.Lstat(aside)
+	if err != nil {
+		return false
+	}
+	if moved.Ino != seen.Ino || moved.Dev != seen.Dev {
+		_ = t.root.RenameNoReplace(aside, t.root, lock)
+		return false
+	}
+	return t.root.RemoveAll(aside) == nil
+}
+
+func latest(st dirfd.Stat) time.Time {
+	if st.Ctime.After(st.Mtime) {
+		return st.Ctime
+	}
+	return st.Mtime
+}

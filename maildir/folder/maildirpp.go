@@ -1,0 +1,244 @@
+package folder
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"maildird/maildir/dirfd"
+)
+
+// trashName is where Dovecot moves a folder that is being deleted. It is never
+// listed; Dovecot removes what it finds there after an hour.
+const trashName = "..DOVECOT-TRASHED"
+
+// fileNameMax is the longest name of a directory entry in octets.
+const fileNameMax = 255
+
+// maxFolders bounds one listing, whoever made the directories.
+const maxFolders = 1 << 17
+
+// ppLayout is Maildir++: mailbox A/B is the directory ".A.B" of the root.
+// Levels need no directory of their own. An empty file "maildirfolder" tells
+// other programs that the directory is no Maildir root.
+type ppLayout struct{ fsync bool }
+
+func (ppLayout) separator() byte { return '.' }
+
+func (ppLayout) dirName(at levels) string { return "." + strings.Join(at, ".") }
+
+func (l ppLayout) refuse(at levels) string {
+	name := l.dirName(at)
+	if len(name) > fileNameMax {
+		return fmt.Sprintf("takes %d octets on disk, where %d is the limit", len(name), fileNameMax)
+	}
+	if foreign(name) {
+		return "belongs to another program"
+	}
+	return ""
+}
+
+// foreign tells whether a directory that mail programs keep in a Maildir root
+// for themselves has this name: it is no folder unless it holds mail.
+func foreign(name string) bool { return name == ".notmuch" }
+
+func (l ppLayout) open(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
+	name := l.dirName(at)
+	d, err := root.OpenDir(name)
+	if err != nil {
+		if notThere(err) {
+			err = fs.ErrNotExist
+		}
+		return nil, err
+	}
+	if foreign(name) {
+		if _, err := d.Lstat("cur"); err != nil {
+			_ = d.Close()
+			return nil, fs.ErrNotExist
+		}
+	}
+	return d, nil
+}
+
+func (ppLayout) selectable(*dirfd.Dir) (bool, error) { return true, nil }
+
+func (l ppLayout) scan(root *dirfd.Dir, f func(at levels, selectable bool) error) error {
+	names, err := l.names(root)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := f(strings.Split(name[1:], "."), true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// names lists the folders' directories. A listing that others changed
+// meanwhile is repeated, lest a folder renamed under it be missed.
+func (l ppLayout) names(root *dirfd.Dir) ([]string, error) {
+	var names, unknown []string
+	for range 3 {
+		before, err := root.Stat()
+		if err != nil {
+			return nil, err
+		}
+		names, unknown = names[:0], unknown[:0]
+		err = root.List(func(name []byte, kind dirfd.Kind, _ uint64) bool {
+			if len(name) < 2 || name[0] != '.' || string(name) == trashName {
+				return true
+			}
+			switch {
+			case foreign(string(name)), kind == dirfd.KindUnknown:
+				unknown = append(unknown, string(name))
+			case kind == dirfd.KindDir:
+				names = append(names, string(name))
+			}
+			return len(names)+len(unknown) <= maxFolders
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(names)+len(unknown) > maxFolders {
+			return nil, tooMany(root)
+		}
+		if after, err := root.Stat(); err != nil || after.Mtime.Equal(before.Mtime) {
+			break
+		}
+	}
+	for _, name := range unknown {
+		d, err := l.open(root, strings.Split(name[1:], "."))
+		if err == nil {
+			names = append(names, name)
+			_ = d.Close()
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+func tooMany(root *dirfd.Dir) error {
+	return fmt.Errorf("%s holds more than %d folders: remove what does not belong there", root.Path(), maxFolders)
+}
+
+func (l ppLayout) create(root *dirfd.Dir, at levels) error {
+	name := l.dirName(at)
+	rights, err := l.rights(root, at)
+	if err != nil {
+		return err
+	}
+	d, err := root.MkdirAs(name, rights)
+	if err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%w: something in %s has the name %q", ErrExists, root.Path(), name)
+		}
+		return err
+	}
+	defer d.Close()
+	for _, sub := range []string{"new", "tmp", "cur"} {
+		if err := makeDir(d, sub, rights); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	mark, err := d.CreateAs("maildirfolder", rights)
+	switch {
+	case err == nil:
+		err = mark.Close()
+	case errors.Is(err, fs.ErrExist):
+		err = nil
+	}
+	if err != nil || !l.fsync {
+		return err
+	}
+	return errors.Join(d.Sync(), root.Sync())
+}
+
+// rights are those of the nearest folder above, else of the root.
+func (l ppLayout) rights(root *dirfd.Dir, at levels) (dirfd.Rights, error) {
+	for n := len(at) - 1; n > 0; n-- {
+		d, err := root.OpenDir(l.dirName(at[:n]))
+		if err == nil {
+			defer d.Close()
+			return d.Rights()
+		}
+	}
+	return root.Rights()
+}
+
+func (l ppLayout) remove(root *dirfd.Dir, at levels) (func() error, error) {
+	d, err := l.open(root, at)
+	if err == nil {
+		_ = d.Close()
+		return trash(root, l.dirName(at), root, l.fsync)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	below, err := l.below(root, at)
+	if err != nil {
+		return nil, err
+	}
+	if len(below) > 0 {
+		return nil, fmt.Errorf("%w and is itself only a level above them", ErrHasChildren)
+	}
+	return nil, ErrNotFound
+}
+
+// below lists the directories of the mailboxes below a place.
+func (l ppLayout) below(root *dirfd.Dir, at levels) ([]string, error) {
+	names, err := l.names(root)
+	if err != nil {
+		return nil, err
+	}
+	above := l.dirName(at) + "."
+	return slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, above) }), nil
+}
+
+func (l ppLayout) rename(root *dirfd.Dir, from, to levels) error {
+	oldName, newName := l.dirName(from), l.dirName(to)
+	moves, err := l.below(root, from)
+	if err != nil {
+		return err
+	}
+	d, err := l.open(root, from)
+	switch {
+	case err == nil:
+		_ = d.Close()
+		moves = slices.Insert(moves, 0, oldName)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	case len(moves) == 0:
+		return ErrNotFound
+	}
+	// All targets are checked before anything moves: half a tree under a new
+	// name is worse than none. The name itself must be free in any case.
+	targets := []string{newName}
+	for _, name := range moves {
+		targets = append(targets, newName+name[len(oldName):])
+	}
+	for _, target := range targets {
+		if len(target) > fileNameMax {
+			return badName(target, fmt.Sprintf("would take %d octets on disk, where %d is the limit", len(target), fileNameMax))
+		}
+		if _, err := root.Lstat(target); err == nil {
+			return fmt.Errorf("%w: %s has %q", ErrExists, root.Path(), target)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	for i, name := range moves {
+		if err := renameDir(root, name, root, newName+name[len(oldName):]); err != nil {
+			for _, name := range slices.Backward(moves[:i]) {
+				err = errors.Join(err, renameDir(root, newName+name[len(oldName):], root, name))
+			}
+			return err
+		}
+	}
+	if l.fsync {
+		return root.Sync()
+	}
+	return nil
+}

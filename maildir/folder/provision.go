@@ -1,0 +1,88 @@
+package folder
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+
+	"maildird/maildir/dirfd"
+)
+
+// Provision makes a Maildir in an empty directory: the standard folders, with
+// their special-use attributes, subscribed together with INBOX, and INBOX
+// itself. It does nothing in a Maildir that exists. INBOX comes last, so a
+// Provision that was interrupted is completed by the next one.
+func Provision(root *dirfd.Dir, opt Options, defaults []Default) error {
+	if exists, err := maildirExists(root); exists || err != nil {
+		return err
+	}
+	t := NewTree(root, opt)
+	return t.withLock(func() error {
+		if exists, err := maildirExists(root); exists || err != nil {
+			return err
+		}
+		return t.provision(defaults)
+	})
+}
+
+func (t *Tree) provision(defaults []Default) error {
+	names := []string{"INBOX"}
+	var uses []string
+	for _, def := range defaults {
+		name := t.join(strings.Split(def.Name, "/"))
+		at, err := t.newPlace(name)
+		if err != nil {
+			return err
+		}
+		if err := t.layout.create(t.root, at); err != nil && !errors.Is(err, ErrExists) {
+			return err
+		}
+		names = append(names, name)
+		if def.SpecialUse == "" {
+			continue
+		}
+		known, err := checkUses([]string{def.SpecialUse})
+		if err != nil {
+			return err
+		}
+		uses = append(uses, known[0]+" "+at.key())
+	}
+	if err := t.setSubscribed(names, true); err != nil {
+		return err
+	}
+	if len(uses) > 0 {
+		if err := t.editUses(func(string) string { return "" }, uses); err != nil {
+			return err
+		}
+	}
+	return t.makeInbox()
+}
+
+// makeInbox makes the root a Maildir; "cur" says that all is done.
+func (t *Tree) makeInbox() error {
+	rights, err := t.root.Rights()
+	if err != nil {
+		return err
+	}
+	for _, sub := range []string{"tmp", "new", "cur"} {
+		if err := makeDir(t.root, sub, rights); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	if t.opt.Fsync {
+		return t.root.Sync()
+	}
+	return nil
+}
+
+// maildirExists tells whether INBOX exists. "new" alone does: a delivery by
+// another program may have made no more than that.
+func maildirExists(root *dirfd.Dir) (bool, error) {
+	for _, sub := range []string{"cur", "new"} {
+		_, err := root.Lstat(sub)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}

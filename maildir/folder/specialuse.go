@@ -1,0 +1,184 @@
+package folder
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// specialUseFile is a plain file of our own in the Maildir's root with the
+// special-use attributes that clients gave to mailboxes (RFC 6154), so that a
+// backup takes them along. Each line is an attribute, a blank, and a name as
+// on disk with '/' between levels:
+//
+//	\Sent Gesendete Objekte
+//
+// Lines that do not begin with a backslash are kept and mean nothing. A
+// mailbox keeps its attributes when it is renamed and loses them when it is
+// deleted. A line of a mailbox that is missing means nothing.
+const specialUseFile = "maildird-specialuse"
+
+// specialUses are the attributes that a client may set: RFC 6154 section 2 and
+// RFC 8457 without \All and \Flagged, which are views of other mailboxes.
+var specialUses = []string{`\Archive`, `\Drafts`, `\Important`, `\Junk`, `\Sent`, `\Trash`}
+
+// usesByFile maps names, as in the file, to attributes.
+type usesByFile map[string][]string
+
+func parseSpecialUse(data []byte) usesByFile {
+	uses := usesByFile{}
+	for line := range strings.Lines(string(data)) {
+		if use, place, ok := cutUse(line); ok && !slices.Contains(uses[place], use) {
+			uses[place] = append(uses[place], use)
+		}
+	}
+	return uses
+}
+
+func cutUse(line string) (use, place string, ok bool) {
+	use, place, ok = strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	if !ok || place == "" {
+		return "", "", false
+	}
+	use, ok = knownUse(use)
+	return use, place, ok
+}
+
+// knownUse gives the usual spelling of an attribute; they are case-insensitive.
+func knownUse(use string) (string, bool) {
+	i := slices.IndexFunc(specialUses, func(known string) bool { return strings.EqualFold(known, use) })
+	if i < 0 {
+		return "", false
+	}
+	return specialUses[i], true
+}
+
+func (at levels) key() string { return strings.Join(at, "/") }
+
+// fileUses reads the file. One that cannot be one of ours (a symbolic link, a
+// directory) counts as missing.
+func (t *Tree) fileUses() (usesByFile, error) {
+	data, err := t.root.ReadFile(specialUseFile, maxTreeFile)
+	if err != nil && !unusable(err) && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return parseSpecialUse(data), nil
+}
+
+// checkUses gives the attributes in their usual spelling; ErrSpecialUse.
+func checkUses(uses []string) ([]string, error) {
+	var known []string
+	for _, use := range uses {
+		name, ok := knownUse(use)
+		if !ok {
+			return nil, fmt.Errorf("%w: %q; possible are %s", ErrSpecialUse, use, strings.Join(specialUses, " "))
+		}
+		known = append(known, name)
+	}
+	slices.Sort(known)
+	return slices.Compact(known), nil
+}
+
+// editUses rewrites the file line by line, then appends lines. edit gets the
+// name of each line and returns the new one, "" to drop the line.
+func (t *Tree) editUses(edit func(place string) string, add []string) error {
+	if len(add) == 0 {
+		if _, err := t.root.Lstat(specialUseFile); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	return t.rewrite(specialUseFile, func(old []byte) ([]byte, error) {
+		lines := []string{}
+		changed := len(add) > 0
+		for line := range strings.Lines(string(old)) {
+			line = strings.TrimSuffix(line, "\n")
+			use, place, ok := cutUse(line)
+			if ok {
+				switch moved := edit(place); moved {
+				case place:
+				case "":
+					changed = true
+					continue
+				default:
+					changed = true
+					line = use + " " + moved
+				}
+			}
+			lines = append(lines, line)
+		}
+		if !changed {
+			return nil, nil
+		}
+		lines = append(lines, add...)
+		if len(lines) == 0 {
+			return []byte{}, nil
+		}
+		return []byte(strings.Join(lines, "\n") + "\n"), nil
+	})
+}
+
+// setUses gives a mailbox exactly these attributes, which must be known.
+func (t *Tree) setUses(at levels, uses []string) error {
+	var add []string
+	for _, use := range uses {
+		add = append(add, use+" "+at.key())
+	}
+	return t.editUses(dropPlace(at.key()), add)
+}
+
+func dropPlace(gone string) func(string) string {
+	return func(place string) string {
+		if place == gone {
+			return ""
+		}
+		return place
+	}
+}
+
+// movePlace renames a mailbox and those below it.
+func movePlace(from, to string) func(string) string {
+	return func(place string) string {
+		if rest, ok := strings.CutPrefix(place, from); ok && (rest == "" || rest[0] == '/') {
+			return to + rest
+		}
+		return place
+	}
+}
+
+// markSpecialUse sets the attributes of a listing: by the file, and by
+// configuration those that the file gives to none of the mailboxes.
+func (t *Tree) markSpecialUse(entries []Entry, places map[string]levels) error {
+	byFile, err := t.fileUses()
+	if err != nil {
+		return err
+	}
+	taken := map[string]bool{}
+	for i := range entries {
+		e := &entries[i]
+		if e.NoSelect || e.Name == "INBOX" {
+			continue
+		}
+		e.SpecialUse = slices.Clone(byFile[places[e.Name].key()])
+		slices.Sort(e.SpecialUse)
+		for _, use := range e.SpecialUse {
+			taken[use] = true
+		}
+	}
+	if len(t.opt.SpecialUse) == 0 {
+		return nil
+	}
+	byName := make(map[string]string, len(t.opt.SpecialUse))
+	for name, use := range t.opt.SpecialUse {
+		byName[t.join(strings.Split(name, "/"))] = use
+	}
+	for i := range entries {
+		e := &entries[i]
+		if use := byName[e.Name]; use != "" && !e.NoSelect && !taken[use] {
+			e.SpecialUse = append(e.SpecialUse, use)
+			slices.Sort(e.SpecialUse)
+		}
+	}
+	return nil
+}

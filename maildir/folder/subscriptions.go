@@ -1,0 +1,208 @@
+package folder
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// subscriptionsFile is Dovecot's list of subscribed mailboxes in the root, in
+// one of two forms. Names are as on disk, without the namespace prefix.
+//
+//	version 1: one name a line, levels joined by the layout's separator
+//	version 2: "V\t2\n\n", then one name a line, levels joined by a tab, and
+//	           NUL, 01, tab, CR, LF inside of a level written as 01 and one
+//	           of "0", "1", "t", "r", "n"
+//
+// A file keeps its form; a new one gets version 2. Names may be those of
+// missing mailboxes. Lines that are no names are kept.
+const subscriptionsFile = "subscriptions"
+
+const subscriptionsV2 = "V\t2\n\n"
+
+var errSubscriptions = errors.New("form of the subscriptions file not known")
+
+// subscriptions is a parsed file.
+type subscriptions struct {
+	v2    bool
+	head  []byte   // before the first line, kept as it is
+	lines []string // raw, without line end
+}
+
+func parseSubscriptions(data []byte) (subscriptions, error) {
+	var s subscriptions
+	if data == nil {
+		s.v2, s.head = true, []byte(subscriptionsV2)
+	}
+	if version, ok := bytes.CutPrefix(data, []byte("V\t")); ok {
+		line, _, _ := bytes.Cut(version, []byte("\n"))
+		if string(line) != "2" {
+			return s, fmt.Errorf("%w: version %.20q", errSubscriptions, line)
+		}
+		// The header ends with an empty line.
+		end := bytes.Index(data, []byte("\n\n"))
+		if end < 0 {
+			return s, fmt.Errorf("%w: the header does not end", errSubscriptions)
+		}
+		s.v2, s.head, data = true, data[:end+2], data[end+2:]
+	}
+	if text := strings.TrimSuffix(string(data), "\n"); text != "" {
+		s.lines = strings.Split(text, "\n")
+	}
+	return s, nil
+}
+
+func (s subscriptions) bytes() []byte {
+	out := bytes.NewBuffer(slices.Clip(s.head))
+	for _, line := range s.lines {
+		out.WriteString(line)
+		out.WriteByte('\n')
+	}
+	if out.Len() == 0 {
+		return []byte{}
+	}
+	return out.Bytes()
+}
+
+// place gives the mailbox that a line names. An empty line names none.
+func (s subscriptions) place(line string, separator byte) (levels, bool) {
+	if line == "" {
+		return nil, false
+	}
+	if !s.v2 {
+		return strings.Split(line, string(separator)), true
+	}
+	at := levels(strings.Split(line, "\t"))
+	for i, level := range at {
+		var ok bool
+		if at[i], ok = unescapeTab(level); !ok {
+			return nil, false
+		}
+	}
+	return at, true
+}
+
+// line gives the line for a mailbox.
+func (s subscriptions) line(at levels, separator byte) string {
+	if len(at) == 0 {
+		return "INBOX"
+	}
+	if !s.v2 {
+		return strings.Join(at, string(separator))
+	}
+	escaped := make([]string, len(at))
+	for i, level := range at {
+		escaped[i] = tabEscaper.Replace(level)
+	}
+	return strings.Join(escaped, "\t")
+}
+
+var tabEscaper = strings.NewReplacer("\x00", "\x010", "\x01", "\x011", "\t", "\x01t", "\r", "\x01r", "\n", "\x01n")
+
+func unescapeTab(s string) (string, bool) {
+	if strings.IndexByte(s, 1) < 0 {
+		return s, true
+	}
+	var out strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != 1 {
+			out.WriteByte(s[i])
+			continue
+		}
+		if i++; i == len(s) {
+			return "", false
+		}
+		at := strings.IndexByte("01trn", s[i])
+		if at < 0 {
+			return "", false
+		}
+		out.WriteByte("\x00\x01\t\r\n"[at])
+	}
+	return out.String(), true
+}
+
+// Subscriptions gives the subscribed names, sorted, also those without a
+// mailbox.
+func (t *Tree) Subscriptions() ([]string, error) {
+	data, err := t.root.ReadFile(subscriptionsFile, maxTreeFile)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	s, err := parseSubscriptions(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s/%s: %w", t.root.Path(), subscriptionsFile, err)
+	}
+	names := make([]string, 0, len(s.lines))
+	for _, line := range s.lines {
+		if name, ok := t.subscribedName(s, line); ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// subscribedName gives the visible name on a line.
+func (t *Tree) subscribedName(s subscriptions, line string) (string, bool) {
+	at, ok := s.place(line, t.layout.separator())
+	if !ok || len(line) > maxName || slices.Contains(at, "") {
+		return "", false
+	}
+	return t.join(t.show(at)), true
+}
+
+// SetSubscribed adds a name to the subscriptions or takes it away. Whether
+// there is such a mailbox does not matter.
+func (t *Tree) SetSubscribed(name string, on bool) error {
+	return t.setSubscribed([]string{name}, on)
+}
+
+func (t *Tree) setSubscribed(names []string, on bool) error {
+	places := make([]levels, len(names))
+	for i, name := range names {
+		text, err := t.parse(name)
+		if err != nil {
+			return err
+		}
+		places[i] = encode(text)
+	}
+	return t.rewrite(subscriptionsFile, func(old []byte) ([]byte, error) {
+		s, err := parseSubscriptions(old)
+		if err != nil {
+			return nil, fmt.Errorf("%s/%s: %w", t.root.Path(), subscriptionsFile, err)
+		}
+		changed := false
+		for _, at := range places {
+			changed = t.subscribe(&s, at, on) || changed
+		}
+		if !changed {
+			return nil, nil
+		}
+		return s.bytes(), nil
+	})
+}
+
+// subscribe changes the parsed file and tells whether that was needed.
+func (t *Tree) subscribe(s *subscriptions, at levels, on bool) bool {
+	name := t.join(t.show(at))
+	isName := func(line string) bool {
+		got, ok := t.subscribedName(*s, line)
+		return ok && got == name
+	}
+	if !on {
+		before := len(s.lines)
+		s.lines = slices.DeleteFunc(s.lines, isName)
+		return len(s.lines) != before
+	}
+	if slices.ContainsFunc(s.lines, isName) {
+		return false
+	}
+	s.lines = append(s.lines, s.line(at, t.layout.separator()))
+	return true
+}
