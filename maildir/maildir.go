@@ -354,3 +354,31 @@ func (a *Account) Inbox() (delivery.Dirs, error) {
 	}
 	return dirs, err
 }
+
+// CheckRoot tells what keeps the directory at root from being served as a
+// Maildir. One that is missing is made when its first mail comes.
+func CheckRoot(root string) error {
+	st, err := os.Stat(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !st.IsDir() {
+		return fmt.Errorf("%s is not a directory, so no Maildir", root)
+	}
+	names, err := os.ReadDir(root)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if n.Name() == "cur" || n.Name() == "new" {
+			return nil
+		}
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("%s is not a Maildir: it has files but neither cur nor new", root)
+	}
+	return nil
+}

@@ -14,9 +14,9 @@ import (
 // socketMode lets the group of the server's user deliver to a Unix socket.
 const socketMode = 0o660
 
-// listen binds an address. A socket file that a dead server left behind is
+// listenOn binds an address. A socket file that a dead server left behind is
 // replaced; one that somebody answers on is not.
-func listen(a config.Address) (net.Listener, error) {
+func listenOn(a config.Address) (net.Listener, error) {
 	if a.Network == "unix" {
 		if err := removeStaleSocket(a.Address); err != nil {
 			return nil, err

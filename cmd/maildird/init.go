@@ -1,0 +1,126 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"maildird/server/config"
+)
+
+func initCommand() *cobra.Command {
+	var domain, hostname string
+	cmd := &cobra.Command{
+		Use:   "init DIR --domain DOMAIN",
+		Short: "Write the settings of a new server",
+		Long: "Write DIR/maildird.toml, an empty users file and a self-signed certificate, which\n" +
+			"is for first use only. Nothing that exists is overwritten.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if hostname == "" {
+				hostname = "mail." + domain
+			}
+			if err := initServer(args[0], domain, hostname); err != nil {
+				return err
+			}
+			file := filepath.Join(args[0], "maildird.toml")
+			fmt.Fprintf(cmd.OutOrStdout(), "Wrote %s.\n"+
+				"The certificate is self-signed and for first use only: clients will ask about it.\n"+
+				"Next: maildird user add --config %s postmaster@%s\n"+
+				"      maildird serve --config %s\n", file, file, domain, file)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&domain, "domain", "", "domain whose mail is taken")
+	cmd.Flags().StringVar(&hostname, "hostname", "", "name of this server (default mail.DOMAIN)")
+	if err := cmd.MarkFlagRequired("domain"); err != nil {
+		panic(err)
+	}
+	return cmd
+}
+
+func initServer(dir, domain, hostname string) error {
+	text := config.Template(hostname, domain, "postmaster@"+domain)
+	names := []string{"maildird.toml", "users", "cert.pem", "key.pem"}
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s exists already and is left as it is", path)
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	cert, key, err := selfSigned(hostname)
+	if err != nil {
+		return err
+	}
+	for i, body := range [][]byte{[]byte(text), nil, cert, key} {
+		if err := writeNew(filepath.Join(dir, names[i]), body); err != nil {
+			return err
+		}
+	}
+	if _, err := config.Load(filepath.Join(dir, names[0])); err != nil {
+		// The domain or host name was no good: leave nothing behind.
+		for _, name := range names {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
+		}
+		return err
+	}
+	return nil
+}
+
+func writeNew(path string, body []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(body)
+	return errors.Join(err, f.Close())
+}
+
+// selfSigned makes a certificate for a year, for the host name and for this
+// machine's own names.
+func selfSigned(hostname string) (cert, key []byte, err error) {
+	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return nil, nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: hostname},
+		NotBefore:    time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true,
+		DNSNames:              []string{hostname, "localhost"},
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &priv.PublicKey, priv)
+	if err != nil {
+		return nil, nil, err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(priv)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// mayImport says for each part of the tree which others of this module it may
+// stand on. maildir knows files and no protocol, auth knows passwords and no
+// sockets, server speaks protocols and owns no file format, cmd only wires.
+var mayImport = map[string][]string{
+	"maildird/maildir/dirfd":    {},
+	"maildird/maildir/filename": {},
+	"maildird/maildir":          {"maildird/maildir"},
+	"maildird/auth":             {},
+	"maildird/server/smtp":      {"maildird/maildir", "maildird/auth"},
+	"maildird/server/imap":      {"maildird/maildir", "maildird/auth"},
+	"maildird/server/config":    {"maildird/maildir/folder"},
+	"maildird/server":           {"maildird/maildir", "maildird/auth", "maildird/server"},
+	"maildird/cmd":              {"maildird"},
+	"maildird/scripts":          {"maildird"},
+}
+
+// notFor names packages of the standard library that a part must do without.
+var notFor = map[string][]string{
+	"maildird/maildir": {"net", "net/http", "crypto/tls"},
+	"maildird/auth":    {"net", "net/http", "crypto/tls"},
+}
+
+func under(pkg, part string) bool { return pkg == part || strings.HasPrefix(pkg, part+"/") }
+
+// rule finds the most specific part of the table that a package belongs to.
+func rule[T any](table map[string]T, pkg string) (T, bool) {
+	best := ""
+	for part := range table {
+		if under(pkg, part) && len(part) > len(best) {
+			best = part
+		}
+	}
+	r, ok := table[best]
+	return r, ok
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "maildird/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; seen++ {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		allowed, ok := rule(mayImport, p.ImportPath)
+		if !ok {
+			t.Errorf("%s belongs to no part of the house: add it to the table", p.ImportPath)
+		}
+		banned, _ := rule(notFor, p.ImportPath)
+		for _, imp := range p.Imports {
+			if under(imp, "maildird") && !anyUnder(imp, allowed) {
+				t.Errorf("%s imports %s", p.ImportPath, imp)
+			}
+			for _, b := range banned {
+				if imp == b {
+					t.Errorf("%s imports %s", p.ImportPath, imp)
+				}
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("go list told of %d packages only", seen)
+	}
+}
+
+func anyUnder(pkg string, parts []string) bool {
+	for _, part := range parts {
+		if under(pkg, part) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"maildird/server"
+	"maildird/server/config"
+)
+
+// stopTime bounds how long a stop waits for what is under way.
+const stopTime = 9 * time.Second
+
+func serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Run the server in the foreground",
+		Long: "Run the server until SIGTERM or SIGINT, logging to standard error; \"ready\" says that\n" +
+			"every listener accepts. SIGHUP rereads the users, the certificate and the log level.",
+		Args: cobra.NoArgs,
+	}
+	path := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return serve(cmd.Context(), *path, cmd.ErrOrStderr())
+	}
+	return cmd
+}
+
+func serve(ctx context.Context, path string, logTo io.Writer) error {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	level := new(slog.LevelVar)
+	level.Set(cfg.Log.Level)
+	log := logger(cfg, level, logTo)
+	// Signals are taken before anything starts, so that none is lost.
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(stop)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+
+	srv, err := server.Start(cfg, log)
+	if err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-hangup:
+			reload(srv, path, level, log)
+		case sig := <-stop:
+			log.Info("stopping", "signal", sig.String())
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+			defer cancel()
+			return srv.Stop(ctx)
+		case err := <-srv.Failed():
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+			defer cancel()
+			_ = srv.Stop(ctx)
+			return err
+		}
+	}
+}
+
+func reload(srv *server.Server, path string, level *slog.LevelVar, log *slog.Logger) {
+	if now, err := config.Load(path); err != nil {
+		log.Error("the configuration has an error, keeping the old settings", "error", err)
+	} else {
+		level.Set(now.Log.Level)
+	}
+	if err := srv.Reload(); err != nil {
+		log.Error("reload failed, keeping the old", "error", err)
+		return
+	}
+	log.Info("reloaded")
+}
+
+func logger(cfg *config.Config, level slog.Leveler, to io.Writer) *slog.Logger {
+	opt := &slog.HandlerOptions{Level: level}
+	if cfg.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(to, opt))
+	}
+	return slog.New(slog.NewTextHandler(to, opt))
+}

@@ -1,0 +1,80 @@
+package mailbox
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"maildird/maildir/filename"
+)
+
+func bigBox(b *testing.B, n int) *box {
+	x := newBox(b)
+	for i := range n {
+		name := fmt.Sprintf("17%08d.M%dP99V1I2.host.example,S=4321,W=4400:2,S", i, i)
+		must(b, os.WriteFile(x.file("cur/"+name), nil, 0o600))
+	}
+	return x
+}
+
+// BenchmarkOpen is a SELECT of a folder that this process has not seen.
+func BenchmarkOpen(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			x, env := bigBox(b, n), newEnv(b)
+			x.open(env).Close() // writes the uidlist
+			b.ReportAllocs()
+			for b.Loop() {
+				x.open(env).Close()
+			}
+		})
+	}
+}
+
+// BenchmarkOneChange is a look after another program changed one flag.
+func BenchmarkOneChange(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			x := bigBox(b, n)
+			m := x.open(newEnv(b))
+			defer m.Close()
+			c := &client{t: b}
+			v, err := m.NewView(ctx, false, nil)
+			must(b, err)
+			c.v = v
+			defer v.Close()
+			base := "1700000001.M1P99V1I2.host.example,S=4321,W=4400"
+			names := []string{"cur/" + filename.WithFlags(base, filename.Seen), "cur/" + filename.WithFlags(base, filename.Flagged)}
+			i := 0
+			for b.Loop() {
+				x.rename(names[i%2], names[1-i%2])
+				i++
+				must(b, v.Poll(ctx))
+				got := 0
+				v.Updates(true, func(Update) { got++ })
+				if got != 1 {
+					b.Fatalf("told %d changes", got)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkFlags is FETCH 1:* (FLAGS) without the writing.
+func BenchmarkFlags(b *testing.B) {
+	m := bigBox(b, 10_000).open(newEnv(b))
+	defer m.Close()
+	v, err := m.NewView(ctx, false, nil)
+	must(b, err)
+	defer v.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		n := 0
+		for range v.Messages([]Range{{1, ^uint32(0)}}, true) {
+			n++
+		}
+		if n != 10_000 {
+			b.Fatal(n)
+		}
+	}
+}

@@ -1,0 +1,44 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"maildird/auth"
+	"maildird/maildir"
+	"maildird/maildir/delivery"
+	"maildird/server/config"
+)
+
+// accounts finds the Maildirs of users.
+type accounts struct {
+	mail  config.Mail
+	store *maildir.Store
+}
+
+// open opens a user's Maildir and makes it if it is missing. The caller
+// releases it.
+func (a *accounts) open(_ context.Context, u auth.User) (*maildir.Account, error) {
+	root, err := a.mail.Location.Expand(u.Name, u.Home)
+	if err != nil {
+		return nil, err
+	}
+	return a.store.Account(maildir.AccountOptions{Root: root, Folder: a.mail.Folder, Defaults: a.mail.Defaults})
+}
+
+// inbox opens the folder that a user's new mail goes to.
+func (a *accounts) inbox(ctx context.Context, u auth.User) (delivery.Dirs, func(), error) {
+	account, err := a.open(ctx, u)
+	if err != nil {
+		return delivery.Dirs{}, nil, err
+	}
+	dirs, err := account.Inbox()
+	if err != nil {
+		account.Release()
+		return delivery.Dirs{}, nil, fmt.Errorf("open INBOX of %s: %w", u.Name, err)
+	}
+	return dirs, func() {
+		dirs.Close()
+		account.Release()
+	}, nil
+}

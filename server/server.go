@@ -1,0 +1,236 @@
+// Package server puts a mail server together: users, Maildirs, listeners and
+// the protocols on them.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+
+	"maildird/auth"
+	"maildird/maildir"
+	"maildird/server/config"
+	"maildird/server/imap"
+	"maildird/server/smtp"
+)
+
+// Server is a running server.
+type Server struct {
+	cfg   *config.Config
+	log   *slog.Logger
+	users *auth.Users
+	cert  *certificate
+	store *maildir.Store
+
+	services []service
+	running  sync.WaitGroup
+	failed   chan error
+}
+
+// service is one protocol server; Serve returns when Shutdown was called.
+type service interface {
+	Serve(l net.Listener, implicitTLS bool) error
+	Shutdown(ctx context.Context) error
+}
+
+// Start binds all addresses and serves on them. It logs "ready" when every
+// listener accepts. After an error nothing is left running.
+func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
+	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, log)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := users.Lookup(cfg.Postmaster); !ok {
+		log.Warn("mail for postmaster and abuse is refused: there is no such user; add it with \"maildird user add\"",
+			"postmaster", cfg.Postmaster)
+	}
+	cert, err := loadCertificate(cfg.TLS)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, log: log, users: users, cert: cert,
+		store:  maildir.NewStore(maildir.Options{Host: cfg.Hostname, Fsync: cfg.Mail.Fsync, Log: log}),
+		failed: make(chan error, 1),
+	}
+	plan, err := s.bind()
+	if err != nil {
+		return nil, errors.Join(err, s.store.Close())
+	}
+	var ready []any
+	for _, b := range plan {
+		ready = append(ready, b.name, b.l.Addr().String())
+		s.running.Go(func() {
+			if err := b.service.Serve(b.l, b.tls); err != nil && !errors.Is(err, b.closed) {
+				select {
+				case s.failed <- fmt.Errorf("%s on %s: %w", b.name, b.l.Addr(), err):
+				default:
+				}
+			}
+		})
+	}
+	log.Info("ready", ready...)
+	return s, nil
+}
+
+// bound is a listener and the service behind it.
+type bound struct {
+	name    string
+	l       net.Listener
+	tls     bool
+	service service
+	closed  error // what Serve returns after Shutdown
+}
+
+// bind makes the services that have an address, and their listeners.
+func (s *Server) bind() ([]bound, error) {
+	a := &accounts{mail: s.cfg.Mail, store: s.store}
+	in, out := s.smtpConfig(a), s.imapConfig(a)
+	listen := &s.cfg.Listen
+	var mx, submission, lmtp, mail service
+	if len(listen.SMTP) > 0 {
+		mx = s.add(smtp.New(smtp.MX, in))
+	}
+	if len(listen.Submission)+len(listen.Submissions) > 0 {
+		submission = s.add(smtp.New(smtp.Submission, in))
+	}
+	if len(listen.LMTP) > 0 {
+		lmtp = s.add(smtp.New(smtp.LMTP, in))
+	}
+	if len(listen.IMAP)+len(listen.IMAPS) > 0 {
+		mail = s.add(imap.New(out))
+	}
+	var plan []bound
+	for _, p := range []struct {
+		name      string
+		addresses []config.Address
+		tls       bool
+		service   service
+		closed    error
+	}{
+		{"smtp", listen.SMTP, false, mx, smtp.ErrServerClosed},
+		{"submission", listen.Submission, false, submission, smtp.ErrServerClosed},
+		{"submissions", listen.Submissions, true, submission, smtp.ErrServerClosed},
+		{"lmtp", listen.LMTP, false, lmtp, smtp.ErrServerClosed},
+		{"imap", listen.IMAP, false, mail, imap.ErrServerClosed},
+		{"imaps", listen.IMAPS, true, mail, imap.ErrServerClosed},
+	} {
+		for _, address := range p.addresses {
+			l, err := listenOn(address)
+			if err != nil {
+				for _, b := range plan {
+					_ = b.l.Close()
+				}
+				return nil, fmt.Errorf("%s: %w", p.name, err)
+			}
+			plan = append(plan, bound{p.name, l, p.tls, p.service, p.closed})
+		}
+	}
+	return plan, nil
+}
+
+func (s *Server) add(v service) service {
+	s.services = append(s.services, v)
+	return v
+}
+
+func (s *Server) smtpConfig(a *accounts) smtp.Config {
+	cfg := s.cfg
+	bare := smtp.Normalize
+	if cfg.SMTP.BareNewline == "reject" {
+		bare = smtp.Reject
+	}
+	return smtp.Config{
+		Log: s.log, Hostname: cfg.Hostname, Domains: cfg.Domains, Postmaster: cfg.Postmaster,
+		Users: s.users, Auth: s.users,
+		Open: a.inbox, Delivery: s.store.Delivery(), Reserve: uint64(cfg.Mail.Reserve),
+		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom, BareNewline: bare,
+		Limits: smtp.Limits{
+			Connections: cfg.Limits.Connections, PerIP: cfg.Limits.ConnectionsPerIP,
+			Message: cfg.Limits.MessageSize, Recipients: cfg.Limits.Recipients,
+		},
+	}
+}
+
+func (s *Server) imapConfig(a *accounts) imap.Config {
+	cfg := s.cfg
+	return imap.Config{
+		Log: s.log, Auth: s.users, OpenAccount: a.open,
+		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom,
+		NoRev2: !cfg.IMAP.Rev2, AppendLimit: cfg.Limits.MessageSize,
+		Limits: imap.Limits{
+			Connections: cfg.Limits.Connections, PerIP: cfg.Limits.ConnectionsPerIP,
+			PerUser: cfg.Limits.ConnectionsPerUser,
+		},
+	}
+}
+
+// Failed gives an error that ends the server: a listener that broke.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Reload reads the users file and the certificate again. Connections go on.
+// After an error what could not be read stays as it was.
+func (s *Server) Reload() error {
+	err := s.users.Reload()
+	if s.cert != nil {
+		err = errors.Join(err, s.cert.reload())
+	}
+	return err
+}
+
+// Stop closes the listeners, lets deliveries finish, says BYE to IMAP clients,
+// and returns when all is done. What is not done when ctx ends is cut off.
+func (s *Server) Stop(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, v := range s.services {
+		wg.Go(func() {
+			if err := v.Shutdown(ctx); err != nil {
+				s.log.Warn("connections were cut off at the stop", "error", err)
+			}
+		})
+	}
+	wg.Wait()
+	s.running.Wait()
+	err := s.store.Close()
+	s.log.Info("stopped")
+	return err
+}
+
+// Check returns what keeps a configuration that Load accepted from working,
+// one sentence each.
+func Check(cfg *config.Config, log *slog.Logger) []string {
+	var out []string
+	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, log)
+	if err != nil {
+		out = append(out, err.Error())
+	} else {
+		problems, err := users.Problems()
+		if err != nil {
+			problems = append(problems, err.Error())
+		}
+		out = append(out, problems...)
+		if _, ok := users.Lookup(cfg.Postmaster); !ok {
+			out = append(out, fmt.Sprintf("postmaster: there is no user %s; add it with \"maildird user add\"", cfg.Postmaster))
+		}
+		for _, u := range users.All() {
+			root, err := cfg.Mail.Location.Expand(u.Name, u.Home)
+			if err == nil {
+				err = maildir.CheckRoot(root)
+			}
+			if err != nil {
+				out = append(out, fmt.Sprintf("mail of %s: %v", u.Name, err))
+			}
+		}
+	}
+	if _, err := loadCertificate(cfg.TLS); err != nil {
+		out = append(out, err.Error())
+	}
+	for i := range out {
+		out[i] = strings.ReplaceAll(out[i], "\n", "; ")
+	}
+	return out
+}
