@@ -1,0 +1,623 @@
+package dotlock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"maildird/maildir/dirfd"
+)
+
+const name = "dovecot-uidlist.lock"
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func openDir(t testing.TB) (*dirfd.Dir, string) {
+	t.Helper()
+	path := t.TempDir()
+	d, err := dirfd.Open(path)
+	must(t, err)
+	t.Cleanup(func() { _ = d.Close() })
+	return d, path
+}
+
+// plant puts a lock file there that was last changed age ago.
+func plant(t testing.TB, path, content string, age time.Duration) string {
+	t.Helper()
+	file := filepath.Join(path, name)
+	must(t, os.WriteFile(file, []byte(content), 0o600))
+	when := time.Now().Add(-age)
+	must(t, os.Chtimes(file, when, when))
+	return file
+}
+
+// at returns a Locker whose clock is ahead, because the status-change time of
+// a file cannot be set back.
+func at(ahead time.Duration) *Locker {
+	l := NewLocker("host.test")
+	l.now = func() time.Time { return time.Now().Add(ahead) }
+	return l
+}
+
+// deadPID is the number of a process that has ended.
+func deadPID(t testing.TB) int {
+	t.Helper()
+	cmd := exec.Command("true")
+	must(t, cmd.Run())
+	return cmd.Process.Pid
+}
+
+// taken tells whether the lock can be had within limit.
+func taken(t testing.TB, l *Locker, d *dirfd.Dir, limit time.Duration, opt Options) bool {
+	t.Helper()
+	opt.Timeout = limit
+	lock, err := l.Acquire(context.Background(), d, name, opt)
+	if err == nil {
+		must(t, lock.Release())
+		return true
+	}
+	if !errors.Is(err, ErrLocked) {
+		t.Fatal(err)
+	}
+	return false
+}
+
+func TestAcquireRelease(t *testing.T) {
+	d, path := openDir(t)
+	must(t, os.Chmod(path, 0o750))
+	l := NewLocker("host.test")
+	lock, err := l.Acquire(context.Background(), d, name, Options{})
+	must(t, err)
+	content, err := os.ReadFile(filepath.Join(path, name))
+	must(t, err)
+	if want := fmt.Sprintf("%d:host.test", os.Getpid()); string(content) != want {
+		t.Errorf("the lock holds %q, want %q", content, want)
+	}
+	st, err := d.Lstat(name)
+	must(t, err)
+	if st.Mode != 0o640 {
+		t.Errorf("mode %o, want 640 as the folder has 750", st.Mode)
+	}
+	if _, err := l.Try(d, name, Options{}); !errors.Is(err, ErrLocked) {
+		t.Errorf("second Try: %v, want ErrLocked", err)
+	}
+	must(t, lock.Release())
+	must(t, lock.Release())
+	entries, err := os.ReadDir(path)
+	must(t, err)
+	if len(entries) != 0 {
+		t.Errorf("left behind: %v", entries)
+	}
+	lock, err = l.Try(d, name, Options{})
+	must(t, err)
+	must(t, lock.Release())
+}
+
+func TestTimeoutNamesHolder(t *testing.T) {
+	d, path := openDir(t)
+	for _, c := range []struct{ content, want string }{
+		{fmt.Sprintf("%d:host.test", os.Getppid()), fmt.Sprintf("process %d of this host", os.Getppid())},
+		{"77:elsewhere", `process 77 of host "elsewhere"`},
+		{"", "an unknown program"},
+		{"99999999999:host.test", "an unknown program"},
+		{"-3:host.test", "an unknown program"},
+		{"no colon", "an unknown program"},
+		{strings.Repeat("x", 5000), "an unknown program"},
+	} {
+		plant(t, path, c.content, 0)
+		start := time.Now()
+		_, err := NewLocker("host.test").Acquire(context.Background(), d, name, Options{Timeout: 100 * time.Millisecond})
+		if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("content %.20q: %v, want ErrLocked that names %s", c.content, err, c.want)
+		}
+		if waited := time.Since(start); waited < 100*time.Millisecond {
+			t.Errorf("gave up after %s", waited)
+		}
+	}
+}
+
+func TestContext(t *testing.T) {
+	d, path := openDir(t)
+	plant(t, path, "77:elsewhere", 0)
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	if _, err := NewLocker("").Acquire(ctx, d, name, Options{Timeout: time.Hour}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want context.Canceled", err)
+	}
+}
+
+// TestDeadHolder: the lock of a process that is gone is taken over as soon as
+// it is two seconds old, and not before.
+func TestDeadHolder(t *testing.T) {
+	d, path := openDir(t)
+	plant(t, path, fmt.Sprintf("%d:host.test", deadPID(t)), 0)
+	if taken(t, at(0), d, 200*time.Millisecond, Options{}) {
+		t.Error("a fresh lock was taken over")
+	}
+	if _, err := at(3*time.Second).Try(d, name, Options{}); !errors.Is(err, ErrLocked) {
+		t.Errorf("taken over at first sight: %v", err)
+	}
+	if !taken(t, at(3*time.Second), d, time.Second, Options{}) {
+		t.Error("a lock of a dead process, 3 s old, was not taken over within a second")
+	}
+	// With the clock gone back the age says nothing: what counts is that it
+	// does not change.
+	plant(t, path, fmt.Sprintf("%d:host.test\n", deadPID(t)), 0)
+	l := at(-time.Hour)
+	if taken(t, l, d, 200*time.Millisecond, Options{}) {
+		t.Error("taken over after 200 ms")
+	}
+	if !taken(t, l, d, 4*time.Second, Options{}) {
+		t.Error("not taken over within 4 s")
+	}
+}
+
+// TestTryTwice: what one look has seen, the next one builds on.
+func TestTryTwice(t *testing.T) {
+	d, path := openDir(t)
+	plant(t, path, fmt.Sprintf("%d:host.test", deadPID(t)), 0)
+	l := at(3 * time.Second)
+	if _, err := l.Try(d, name, Options{}); !errors.Is(err, ErrLocked) {
+		t.Fatal(err)
+	}
+	time.Sleep(l.rules.look)
+	lock, err := l.Try(d, name, Options{})
+	must(t, err)
+	must(t, lock.Release())
+}
+
+// TestChangingLock: the second look counts from the last change.
+func TestChangingLock(t *testing.T) {
+	d, path := openDir(t)
+	file := plant(t, path, fmt.Sprintf("%d:host.test", deadPID(t)), 0)
+	stop := make(chan struct{})
+	var toucher sync.WaitGroup
+	toucher.Go(func() {
+		for i := 1; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+				when := time.Now().Add(-time.Duration(i) * time.Second)
+				_ = os.Chtimes(file, when, when)
+			}
+		}
+	})
+	if taken(t, at(3*time.Second), d, 300*time.Millisecond, Options{}) {
+		t.Error("a lock that changes was taken over")
+	}
+	close(stop)
+	toucher.Wait()
+}
+
+func TestLiveHolder(t *testing.T) {
+	d, path := openDir(t)
+	holder := exec.Command("sleep", "60")
+	must(t, holder.Start())
+	defer func() { _ = holder.Process.Kill(); _ = holder.Wait() }()
+	plant(t, path, fmt.Sprintf("%d:host.test", holder.Process.Pid), 0)
+	// An hour later it still holds it.
+	l := at(time.Hour)
+	l.rules.fresh = time.Millisecond
+	if taken(t, l, d, 300*time.Millisecond, Options{Stale: time.Millisecond}) {
+		t.Error("the lock of a live process was taken over")
+	}
+	must(t, holder.Process.Kill())
+	_ = holder.Wait()
+	if !taken(t, l, d, time.Second, Options{}) {
+		t.Error("not taken over after its holder died")
+	}
+}
+
+// TestRecycledPID: a process that began after the lock's last change cannot be
+// its holder.
+func TestRecycledPID(t *testing.T) {
+	d, path := openDir(t)
+	plant(t, path, fmt.Sprintf("%d:host.test", os.Getppid()), 0)
+	l := at(0)
+	began := time.Now().Add(10 * time.Second)
+	l.find = func(int) process { return process{exists: true, started: began} }
+	if taken(t, l, d, time.Second, Options{}) {
+		t.Error("taken over within a second")
+	}
+	if !taken(t, l, d, 4*time.Second, Options{}) {
+		t.Error("the lock of a predecessor was not taken over")
+	}
+}
+
+func TestProcessStart(t *testing.T) {
+	before := time.Now()
+	cmd := exec.Command("sleep", "60")
+	must(t, cmd.Start())
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	p := findProcess(cmd.Process.Pid)
+	if d := p.started.Sub(before); !p.exists || d < -startSlack || d > startSlack {
+		t.Errorf("a process that began at %s: %+v", before, p)
+	}
+	if p := findProcess(deadPID(t)); p.exists {
+		t.Errorf("a dead process: %+v", p)
+	}
+	if n, ok := startTicks([]byte("7 (a ) b) S" + strings.Repeat(" 1", 18) + " 4711 0")); !ok || n != 4711 {
+		t.Errorf("start of a process with a strange name: %d, %v", n, ok)
+	}
+	for _, bad := range []string{"", "7 (x", "7 (x) S 1 2", "7 (x) S" + strings.Repeat(" 1", 18) + " x"} {
+		if _, ok := startTicks([]byte(bad)); ok {
+			t.Errorf("start read from %q", bad)
+		}
+	}
+}
+
+// TestUnknownHolder: what says nothing of a process of this host is taken over
+// when nothing has changed for two minutes.
+func TestUnknownHolder(t *testing.T) {
+	for _, content := range []string{"", "77:elsewhere", "nonsense", "0:host.test", "1:", ":", "77:host.test.example"} {
+		t.Run(strconv.Quote(content), func(t *testing.T) {
+			t.Parallel()
+			d, path := openDir(t)
+			plant(t, path, content, 0)
+			if taken(t, at(100*time.Second), d, 300*time.Millisecond, Options{}) {
+				t.Error("taken over after 100 s")
+			}
+			must(t, os.WriteFile(filepath.Join(path, "dovecot-uidlist"), nil, 0o600))
+			soon := time.Now().Add(100 * time.Second)
+			must(t, os.Chtimes(filepath.Join(path, "dovecot-uidlist"), soon, soon))
+			if taken(t, at(130*time.Second), d, 2500*time.Millisecond, Options{Watch: []string{"dovecot-uidlist", "missing"}}) {
+				t.Error("taken over though the list had just changed")
+			}
+			l := at(130 * time.Second)
+			if taken(t, l, d, 300*time.Millisecond, Options{}) {
+				t.Error("taken over without a second look")
+			}
+			// The look goes on from one attempt to the next.
+			time.Sleep(l.rules.fresh)
+			if !taken(t, l, d, 500*time.Millisecond, Options{}) {
+				t.Error("not taken over after 130 s")
+			}
+		})
+	}
+}
+
+// TestOwnNumber: a lock with our own number that we do not hold was left by a
+// process before us if it is older than we are.
+func TestOwnNumber(t *testing.T) {
+	d, path := openDir(t)
+	plant(t, path, fmt.Sprintf("%d:host.test", os.Getpid()), 0)
+	l := at(3 * time.Second)
+	if taken(t, l, d, 300*time.Millisecond, Options{}) {
+		t.Error("a lock that a namesake in another container may hold was taken over")
+	}
+	l.start = time.Now().Add(time.Second)
+	if !taken(t, l, d, time.Second, Options{}) {
+		t.Error("a lock of the process before us was not taken over")
+	}
+	held, err := l.Acquire(context.Background(), d, name, Options{})
+	must(t, err)
+	l.start = time.Now().Add(time.Hour) // the clock went back
+	if taken(t, l, d, 300*time.Millisecond, Options{}) {
+		t.Error("our own lock was taken over while we hold it")
+	}
+	must(t, held.Release())
+}
+
+// TestFailedRelease: a lock that could not be removed is not held for ever by
+// our being alive.
+func TestFailedRelease(t *testing.T) {
+	if os.Geteuid() == 0 {
+		// Root may write anywhere: let the directory be closed instead.
+		t.Log("running as root")
+	}
+	d, _ := openDir(t)
+	twin, err := d.Dup()
+	must(t, err)
+	l := at(3 * time.Second)
+	lock, err := l.Acquire(context.Background(), twin, name, Options{})
+	must(t, err)
+	must(t, twin.Close())
+	if err := lock.Release(); !errors.Is(err, fs.ErrClosed) {
+		t.Fatalf("Release in a closed directory: %v", err)
+	}
+	if !taken(t, l, d, time.Second, Options{}) {
+		t.Error("our own leaked lock was not cleared")
+	}
+}
+
+func TestStolen(t *testing.T) {
+	d, path := openDir(t)
+	file := filepath.Join(path, name)
+	l := NewLocker("host.test")
+	for _, again := range []bool{false, true} {
+		lock, err := l.Acquire(context.Background(), d, name, Options{})
+		must(t, err)
+		must(t, os.Remove(file))
+		if again {
+			must(t, os.WriteFile(file, []byte("1:host.test"), 0o600))
+		}
+		l.now = func() time.Time { return time.Now().Add(time.Hour) }
+		if err := lock.Touch(); !errors.Is(err, ErrStolen) {
+			t.Errorf("Touch: %v, want ErrStolen", err)
+		}
+		if err := lock.Release(); !errors.Is(err, ErrStolen) {
+			t.Errorf("Release: %v, want ErrStolen", err)
+		}
+		if _, err := os.Stat(file); again != (err == nil) {
+			t.Errorf("another's lock after Release: %v", err)
+		}
+		l.now = time.Now
+		_ = os.Remove(file)
+	}
+}
+
+func TestTouch(t *testing.T) {
+	d, path := openDir(t)
+	l := NewLocker("host.test")
+	now := time.Now()
+	l.now = func() time.Time { return now }
+	lock, err := l.Acquire(context.Background(), d, name, Options{})
+	must(t, err)
+	mtime := func() time.Time {
+		st, err := os.Stat(filepath.Join(path, name))
+		must(t, err)
+		return st.ModTime()
+	}
+	first := mtime()
+	now = now.Add(500 * time.Millisecond)
+	must(t, lock.Touch())
+	if !mtime().Equal(first) {
+		t.Error("stamped anew after half a second")
+	}
+	for _, d := range []time.Duration{10 * time.Second, -time.Hour} { // the clock may go back
+		now = now.Add(d)
+		must(t, lock.Touch())
+		if !mtime().Equal(now.Round(0)) {
+			t.Errorf("the stamp is %s, want %s", mtime(), now)
+		}
+	}
+	must(t, lock.Release())
+}
+
+// TestNotRegular: whatever the folder's owner puts in the lock's place is an
+// error at once.
+func TestNotRegular(t *testing.T) {
+	for kind, plant := range map[string]func(string) error{
+		"symlink":  func(p string) error { return os.Symlink("/etc/passwd", p) },
+		"dangling": func(p string) error { return os.Symlink("nowhere", p) },
+		"fifo":     func(p string) error { return syscall.Mkfifo(p, 0o600) },
+		"dir":      func(p string) error { return os.Mkdir(p, 0o700) },
+	} {
+		d, path := openDir(t)
+		must(t, plant(filepath.Join(path, name)))
+		for range 2 {
+			if _, err := at(time.Hour).Acquire(context.Background(), d, name, Options{}); !errors.Is(err, dirfd.ErrNotRegular) {
+				t.Errorf("%s: %v, want ErrNotRegular", kind, err)
+			}
+		}
+		if _, err := os.Lstat(filepath.Join(path, name)); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
+// TestUnreadable: a lock that cannot be read is an unknown holder's.
+func TestUnreadable(t *testing.T) {
+	d, path := openDir(t)
+	file := plant(t, path, fmt.Sprintf("%d:host.test", os.Getppid()), 0)
+	must(t, os.Chmod(file, 0))
+	if os.Geteuid() == 0 {
+		plant(t, path, strings.Repeat("1", maxContent+1), 0) // root reads anything but this
+	}
+	l := at(130 * time.Second)
+	if !taken(t, l, d, 4*time.Second, Options{}) {
+		t.Error("not taken over")
+	}
+}
+
+func TestErrors(t *testing.T) {
+	d, path := openDir(t)
+	must(t, os.Remove(path))
+	if _, err := NewLocker("").Acquire(context.Background(), d, name, Options{Timeout: time.Minute}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("in a folder that is gone: %v, want ErrNotExist", err)
+	}
+	if os.Geteuid() != 0 {
+		d, path := openDir(t)
+		must(t, os.Chmod(path, 0o500))
+		if _, err := NewLocker("").Acquire(context.Background(), d, name, Options{Timeout: time.Minute}); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("in a folder that cannot be written: %v, want ErrPermission", err)
+		}
+		must(t, os.Chmod(path, 0o700))
+	}
+}
+
+// inside fails if two hold the lock at once: it creates a file, does a lost
+// update's worth of work on a counter, and removes the file.
+func inside(path string) error {
+	guard := filepath.Join(path, "inside")
+	f, err := os.OpenFile(guard, os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("two hold the lock: %w", err)
+	}
+	_ = f.Close()
+	counter := filepath.Join(path, "counter")
+	data, err := os.ReadFile(counter)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	n, _ := strconv.Atoi(string(data))
+	if err := os.WriteFile(counter, []byte(strconv.Itoa(n+1)), 0o600); err != nil {
+		return err
+	}
+	return os.Remove(guard)
+}
+
+func contend(d *dirfd.Dir, path string, l *Locker, rounds int) error {
+	for range rounds {
+		lock, err := l.Acquire(context.Background(), d, name, Options{Timeout: time.Minute})
+		if err != nil {
+			return err
+		}
+		err = errors.Join(inside(path), lock.Release())
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func counted(t *testing.T, path string) int {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(path, "counter"))
+	must(t, err)
+	n, err := strconv.Atoi(string(data))
+	must(t, err)
+	return n
+}
+
+const helperEnv = "DOTLOCK_TEST_DIR"
+
+// TestMain makes this program the second process of TestTwoProcesses.
+func TestMain(m *testing.M) {
+	if path := os.Getenv(helperEnv); path != "" {
+		d, err := dirfd.Open(path)
+		if err == nil {
+			err = contend(d, path, NewLocker("host.test"), 200)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func TestTwoProcesses(t *testing.T) {
+	d, path := openDir(t)
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() {
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), helperEnv+"="+path)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	l := NewLocker("host.test")
+	for range 3 {
+		all.Go(func() {
+			if err := contend(d, path, l, 100); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if got := counted(t, path); got != 700 {
+		t.Errorf("counted %d of 700: updates were lost", got)
+	}
+}
+
+// TestContendedTakeover: many find the same lock left behind, again and again,
+// and never two get in.
+func TestContendedTakeover(t *testing.T) {
+	d, path := openDir(t)
+	pid := deadPID(t)
+	const rounds, waiters = 60, 6
+	for range rounds {
+		plant(t, path, fmt.Sprintf("%d:host.test", pid), 0)
+		var all sync.WaitGroup
+		for range waiters {
+			l := NewLocker("host.test")
+			l.rules = rules{}
+			all.Go(func() {
+				if err := contend(d, path, l, 2); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	if got := counted(t, path); got != rounds*waiters*2 {
+		t.Errorf("counted %d of %d: updates were lost", got, rounds*waiters*2)
+	}
+	entries, err := os.ReadDir(path)
+	must(t, err)
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != "counter" }) {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+// TestTakeAwayLive: a live lock in the stale one's place is left in peace.
+func TestTakeAwayLive(t *testing.T) {
+	d, path := openDir(t)
+	file := plant(t, path, "1:host.test", 0)
+	gone, err := takeAway(d, name, fileID{1, 2})
+	if !gone || err != nil {
+		t.Errorf("%v, %v", gone, err)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
+	st, err := d.Lstat(name)
+	must(t, err)
+	other, err := d.Open(name)
+	must(t, err)
+	defer other.Close()
+	must(t, syscall.Flock(int(other.Fd()), syscall.LOCK_EX))
+	if gone, err := takeAway(d, name, idOf(st)); gone || err != nil {
+		t.Errorf("while another does it: %v, %v", gone, err)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSightingsAreBounded(t *testing.T) {
+	l := NewLocker("host.test")
+	for i := range 5 * maxSightings {
+		l.sight(state{id: fileID{1, uint64(i)}})
+	}
+	if len(l.seen) > 2*maxSightings {
+		t.Errorf("%d sightings are remembered", len(l.seen))
+	}
+}
+
+func TestTakeoverIsLogged(t *testing.T) {
+	d, path := openDir(t)
+	pid := deadPID(t)
+	plant(t, path, fmt.Sprintf("%d:host.test", pid), 0)
+	var log strings.Builder
+	l := at(3 * time.Second)
+	l.Log = slog.New(slog.NewTextHandler(&log, nil))
+	if !taken(t, l, d, time.Second, Options{}) {
+		t.Fatal("not taken over")
+	}
+	if !strings.Contains(log.String(), path) || !strings.Contains(log.String(), fmt.Sprintf("process %d of this host, which is gone", pid)) {
+		t.Errorf("logged %q", log.String())
+	}
+}
+
+func BenchmarkAcquireRelease(b *testing.B) {
+	d, _ := openDir(b)
+	l := NewLocker("host.test")
+	for b.Loop() {
+		lock, err := l.Acquire(context.Background(), d, name, Options{})
+		must(b, err)
+		must(b, lock.Release())
+	}
+}

@@ -1,0 +1,196 @@
+package dotlock
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"maildird/maildir/dirfd"
+)
+
+// rules are the ages by which a lock counts as left behind.
+type rules struct {
+	// fresh is the age below which nobody's death is trusted.
+	fresh time.Duration
+	// look is how long a lock must have stayed the same between two looks.
+	look time.Duration
+}
+
+var defaultRules = rules{fresh: 2 * time.Second, look: 40 * time.Millisecond}
+
+// state is everything by which a holder shows that it is alive.
+type state struct {
+	id            fileID
+	size          int64
+	latest, other int64 // last change of the lock and of the watched files, ns
+}
+
+// sighting is a state and when it was first seen.
+type sighting struct {
+	state state
+	since time.Time
+}
+
+// maxSightings bounds what is remembered of locks that others hold.
+const maxSightings = 1024
+
+// sight returns for how long this process has seen the lock like this. It is
+// remembered from one Acquire to the next, because a wait may be shorter than
+// the time that a lock must stay unchanged.
+func (l *Locker) sight(s state) time.Duration {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if old, ok := l.seen[s.id]; ok && old.state == s {
+		return now.Sub(old.since)
+	}
+	if len(l.seen) >= maxSightings {
+		for id, old := range l.seen {
+			if now.Sub(old.since) > defaultStale || len(l.seen) >= 2*maxSightings {
+				delete(l.seen, id)
+			}
+		}
+	}
+	l.seen[s.id] = sighting{s, now}
+	return 0
+}
+
+func (l *Locker) forget(id fileID) {
+	l.mu.Lock()
+	delete(l.seen, id)
+	l.mu.Unlock()
+}
+
+// clear removes a lock that was left behind. It tells whether it is worth
+// trying again at once; an error says that it never will be.
+func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
+	st, err := dir.Lstat(name)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return true, nil
+		}
+		return false, err
+	}
+	if !st.Regular() {
+		return false, fmt.Errorf("%s/%s is in the way of the lock, remove it: %w", dir.Path(), name, dirfd.ErrNotRegular)
+	}
+	s := state{id: idOf(st), size: st.Size, latest: latest(st).UnixNano()}
+	for _, other := range opt.Watch {
+		if w, err := dir.Lstat(other); err == nil {
+			s.other = max(s.other, latest(w).UnixNano())
+		}
+	}
+	since := l.sight(s)
+	if since < l.rules.look {
+		return false, nil
+	}
+	h := l.holder(dir, name, st)
+	age := l.now().Sub(time.Unix(0, max(s.latest, s.other)))
+	stale := opt.Stale
+	if stale <= 0 {
+		stale = defaultStale
+	}
+	left := false
+	switch h.life {
+	case dead:
+		// The clock may have gone back since the file was made.
+		left = age >= l.rules.fresh || since >= l.rules.fresh
+	case replaced:
+		left = since >= l.rules.fresh
+	case unknown:
+		left = since >= stale || age >= stale && since >= l.rules.fresh
+	}
+	if !left {
+		return false, nil
+	}
+	took, err := takeAway(dir, name, s.id)
+	if took {
+		l.forget(s.id)
+		l.mu.Lock()
+		delete(l.own, s.id)
+		l.mu.Unlock()
+		if l.Log != nil {
+			l.Log.Warn("took over a lock that was left behind", "lock", dir.Path()+"/"+name,
+				"holder", h.String(), "age", age.Round(time.Millisecond))
+		}
+	}
+	return took, err
+}
+
+// takeAway removes the lock file name if it is still the one with this id.
+// Unlinking it by name would remove another's lock that took its place between
+// the last look and the unlink; so it is moved aside first and looked at there.
+// Among processes that do the same, the kernel's lock on the old file keeps
+// even the move from happening to a new one.
+func takeAway(dir *dirfd.Dir, name string, id fileID) (bool, error) {
+	if f, err := dir.Open(name); err == nil {
+		defer f.Close()
+		st, err := f.Stat()
+		if err != nil {
+			return false, err
+		}
+		if infoID(st) != id {
+			return true, nil // already gone
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
+			return false, nil // somebody else is doing it
+		}
+	}
+	st, err := dir.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && idOf(st) != id {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	aside := name + "." + rand.Text()
+	if err := dir.RenameNoReplace(name, dir, aside); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return true, nil
+		}
+		return false, err
+	}
+	st, err = dir.Lstat(aside)
+	if err != nil {
+		return false, err
+	}
+	if idOf(st) == id {
+		return true, dir.Remove(aside)
+	}
+	// A live lock, created in these microseconds by a program that removed the
+	// old one: back with it.
+	if err := dir.RenameNoReplace(aside, dir, name); err != nil {
+		return false, errors.Join(err, dir.Remove(aside))
+	}
+	return false, nil
+}
+
+// held describes the lock in an error that wraps ErrLocked.
+func (l *Locker) held(dir *dirfd.Dir, name string) error {
+	path := dir.Path() + "/" + name
+	st, err := dir.Lstat(name)
+	if err != nil {
+		return fmt.Errorf("%w: %s", ErrLocked, path)
+	}
+	h := l.holder(dir, name, st)
+	return fmt.Errorf("%w: %s is held by %s, last changed %s ago", ErrLocked, path, h,
+		max(0, l.now().Sub(latest(st))).Round(time.Second))
+}
+
+func latest(st dirfd.Stat) time.Time {
+	if st.Ctime.After(st.Mtime) {
+		return st.Ctime
+	}
+	return st.Mtime
+}
+
+func infoID(st os.FileInfo) fileID {
+	sys := st.Sys().(*syscall.Stat_t)
+	return fileID{uint64(sys.Dev), sys.Ino}
+}
