@@ -61,9 +61,8 @@ func (t *Tree) undoCreate(at levels, cause error) error {
 
 // Delete removes the mailbox's folder and all mail in it; its children stay. A
 // level without a folder of its own is removed if it has no children.
-// ErrNotFound, ErrInbox, ErrHasChildren (of a mere level). When Delete fails
-// after the folder got out of sight, the mailbox is gone all the same and the
-// error tells where its files are left.
+// ErrNotFound, ErrInbox, ErrHasChildren (of a mere level). With ErrLeftover the
+// mailbox is gone all the same.
 func (t *Tree) Delete(name string) error {
 	var rest func() error
 	err := t.withLock(func() error {
@@ -77,11 +76,17 @@ func (t *Tree) Delete(name string) error {
 		if rest, err = t.layout.remove(t.root, at); err != nil {
 			return named(err, name)
 		}
-		return t.editUses(dropPlace(at.key()), nil)
+		if err := t.editUses(dropPlace(at.key()), nil); err != nil {
+			return fmt.Errorf("%w: %w", ErrLeftover, err)
+		}
+		return nil
 	})
+	if rest == nil {
+		return err
+	}
 	// The lock is not held for this: a large folder takes long.
-	if rest != nil {
-		err = errors.Join(err, rest())
+	if restErr := rest(); restErr != nil {
+		err = errors.Join(err, fmt.Errorf("%w: %w", ErrLeftover, restErr))
 	}
 	return err
 }

@@ -41,6 +41,9 @@ var (
 	ErrHasChildren = errors.New("mailbox has children")
 	ErrInbox       = errors.New("not possible with INBOX")
 	ErrSpecialUse  = errors.New("special use not possible") // RFC 6154 section 3: USEATTR
+	// ErrLeftover says that a mailbox is deleted, but not all of its files
+	// could be removed: for the log, not for the client.
+	ErrLeftover = errors.New("the mailbox is deleted, but not all of its files are")
 )
 
 // Layouts of a Maildir's folders on disk.
@@ -85,10 +88,9 @@ type Tree struct {
 	now    func() time.Time
 	patience
 
-	// changing is held for writing while directories get new names, so that
-	// a listing by this process sees no half of a Rename.
-	changing sync.RWMutex
-	files    sync.Mutex // held while one of the tree's own files is rewritten
+	one      sync.Mutex   // held by who wants or has the lock of the tree
+	changing sync.RWMutex // held for writing while directories get new names, so that a listing by this process sees no half of a Rename
+	files    sync.Mutex   // held while one of the tree's own files is rewritten
 }
 
 // NewTree reads nothing yet; root stays the caller's.

@@ -38,8 +38,8 @@ const treeLock = "mailboxes.lock"
 // held: it gets its name only when it is locked, and loses it before the
 // lock; who has locked a file that lost its name starts again.
 func (t *Tree) withLock(change func() error) error {
-	t.changing.Lock()
-	defer t.changing.Unlock()
+	t.one.Lock()
+	defer t.one.Unlock()
 	deadline := t.now().Add(t.lock)
 	for {
 		f, err := t.tryTreeLock()
@@ -48,8 +48,13 @@ func (t *Tree) withLock(change func() error) error {
 		}
 		if f != nil {
 			defer f.Close()
+			t.changing.Lock()
 			err := change()
-			return errors.Join(err, t.root.Remove(treeLock))
+			t.changing.Unlock()
+			if removeErr := t.root.Remove(treeLock); !errors.Is(removeErr, fs.ErrNotExist) {
+				err = errors.Join(err, removeErr)
+			}
+			return err
 		}
 		if t.now().After(deadline) {
 			return fmt.Errorf("%w: %s/%s", errLocked, t.root.Path(), treeLock)
@@ -63,6 +68,9 @@ func (t *Tree) tryTreeLock() (*os.File, error) {
 	f, err := t.root.OpenAppend(treeLock)
 	if errors.Is(err, fs.ErrNotExist) {
 		return t.makeTreeLock()
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, nil // that of a program which runs as another user
 	}
 	if err != nil {
 		return nil, err

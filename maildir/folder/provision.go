@@ -58,7 +58,7 @@ func (t *Tree) provision(defaults []Default) error {
 	return t.makeInbox()
 }
 
-// makeInbox makes the root a Maildir; "cur" says that all is done.
+// makeInbox makes the root a Maildir.
 func (t *Tree) makeInbox() error {
 	rights, err := t.root.Rights()
 	if err != nil {
