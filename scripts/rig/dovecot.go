@@ -33,6 +33,7 @@ type Dovecot struct {
 	Dir        string
 	IMAP, LMTP string // addresses
 	Log        string // path of its log
+	path       string
 }
 
 // FindDovecot returns the path of the dovecot program, or an error that says
@@ -174,26 +175,38 @@ func StartDovecot(ctx context.Context, opt DovecotOptions) (*Dovecot, error) {
 	if err := Own(dir); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, path, "-F", "-c", filepath.Join(dir, "dovecot.conf"))
-	cmd.Dir = dir
-	Prepare(cmd, dir)
-	out, err := os.Create(filepath.Join(dir, "output"))
+	d.path = path
+	return d, d.serve(ctx)
+}
+
+// serve starts the program and waits until it takes connections.
+func (d *Dovecot) serve(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, d.path, "-F", "-c", filepath.Join(d.Dir, "dovecot.conf"))
+	cmd.Dir = d.Dir
+	Prepare(cmd, d.Dir)
+	out, err := os.Create(filepath.Join(d.Dir, "output"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
 	if d.Process, err = Start(cmd); err != nil {
-		return nil, err
+		return err
 	}
 	for _, address := range []string{d.IMAP, d.LMTP} {
 		if err := d.WaitTCP(address, 20*time.Second); err != nil {
 			log, _ := os.ReadFile(d.Log)
 			_ = d.Kill()
-			return nil, fmt.Errorf("%w\n%s", err, log)
+			return fmt.Errorf("%w\n%s", err, log)
 		}
 	}
-	return d, nil
+	return nil
+}
+
+// Restart stops Dovecot and starts it again on the same ports.
+func (d *Dovecot) Restart(ctx context.Context) error {
+	_ = d.Stop(5 * time.Second)
+	return d.serve(ctx)
 }
 
 // Close stops Dovecot and removes its directory.

@@ -73,6 +73,25 @@ func Own(path string) error {
 	})
 }
 
+// OwnDirs gives path and the directories in it to the servers' user, and the
+// files in path itself, but not those further down.
+func OwnDirs(path string) error {
+	id := Self()
+	if !id.switched {
+		return nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := os.Lchown(filepath.Join(path, e.Name()), id.UID, id.GID); err != nil {
+			return err
+		}
+	}
+	return os.Lchown(path, id.UID, id.GID)
+}
+
 // Dir makes a new directory for a server. Its path is short, because the names
 // of Unix sockets are limited to 107 bytes. The caller removes it.
 func Dir(prefix string) (string, error) {

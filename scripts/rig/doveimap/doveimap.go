@@ -1,0 +1,319 @@
+// Package doveimap talks to one process of the installed Dovecot's IMAP server
+// over its standard input and output, on one Maildir, without a login and
+// without any other process of Dovecot. Tests use it to ask the real program
+// what it makes of the files, and to have it change them.
+package doveimap
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"maildird/scripts/rig"
+)
+
+// Program is the IMAP server of Debian's dovecot-imapd.
+const Program = "/usr/lib/dovecot/imap"
+
+// answerLimit is how long Dovecot may take for one answer. It waits up to two
+// minutes for a lock.
+const answerLimit = 150 * time.Second
+
+// Session is one connection, logged in. Not safe for concurrent use.
+type Session struct {
+	t     testing.TB
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	lines chan string
+	tag   int
+	log   string
+	done  bool
+}
+
+// Maildir makes an empty Maildir that Dovecot and the test can write, and
+// returns its path. It is removed with the test.
+func Maildir(t testing.TB) string {
+	t.Helper()
+	home, err := rig.Dir("doveimap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(home) })
+	root := filepath.Join(home, "Maildir")
+	for _, d := range []string{"", "cur", "new", "tmp"} {
+		if err := os.Mkdir(filepath.Join(root, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own(t, home)
+	return root
+}
+
+func own(t testing.TB, path string) {
+	t.Helper()
+	if err := rig.Own(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Start starts Dovecot on the Maildir at root, which Maildir has made; files
+// that the test put there become Dovecot's own.
+func Start(t testing.TB, root string) *Session {
+	t.Helper()
+	if _, err := os.Stat(Program); err != nil {
+		t.Fatalf("this test compares with a real Dovecot, which is not installed (Debian: dovecot-imapd): %v", err)
+	}
+	home := filepath.Dir(root)
+	conf := filepath.Join(home, "dovecot.conf")
+	text := fmt.Sprintf(`mail_location = maildir:%s
+base_dir = %s/run
+log_path = %s/dovecot.log
+mail_fsync = always
+first_valid_uid = 0
+first_valid_gid = 0
+ssl = no
+namespace inbox {
+  inbox = yes
+  separator = /
+}
+`, root, home, home)
+	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	own(t, home)
+	s := &Session{t: t, cmd: exec.Command(Program, "-c", conf), lines: make(chan string, 1024), log: filepath.Join(home, "dovecot.log")}
+	rig.Prepare(s.cmd, home)
+	// The thread that starts it may end before the test does.
+	s.cmd.SysProcAttr.Pdeathsig = 0
+	var err error
+	if s.in, err = s.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(s.lines)
+		r := bufio.NewReader(out)
+		for {
+			line, err := r.ReadString('\n')
+			if line != "" {
+				s.lines <- strings.TrimRight(line, "\r\n")
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(s.Kill)
+	if greeting := s.next(answerLimit); !strings.HasPrefix(greeting, "* PREAUTH") {
+		t.Fatalf("Dovecot greets with %q%s", greeting, s.tail())
+	}
+	return s
+}
+
+// PID is the number of Dovecot's process.
+func (s *Session) PID() int { return s.cmd.Process.Pid }
+
+// Kill ends the process at once.
+func (s *Session) Kill() {
+	if s.done {
+		return
+	}
+	s.done = true
+	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
+	_ = s.in.Close()
+	for range s.lines {
+	}
+	_ = s.cmd.Wait()
+}
+
+// Close logs out and waits for the end of the process.
+func (s *Session) Close() {
+	s.t.Helper()
+	s.Do("LOGOUT")
+	s.done = true
+	_ = s.in.Close()
+	for range s.lines {
+	}
+	var exit *exec.ExitError
+	if err := s.cmd.Wait(); err != nil && !errors.As(err, &exit) {
+		s.t.Error(err)
+	}
+}
+
+// Do sends a command, without tag and line end, and returns the untagged lines
+// of the answer. Anything but OK fails the test.
+func (s *Session) Do(command string) []string {
+	s.t.Helper()
+	untagged, status := s.Try(command)
+	if !strings.HasPrefix(status, "OK") {
+		s.t.Fatalf("Dovecot answers %q to %q%s", status, command, s.tail())
+	}
+	return untagged
+}
+
+// Try is Do, and gives the tagged answer (without the tag) instead of judging it.
+func (s *Session) Try(command string) (untagged []string, status string) {
+	s.t.Helper()
+	return s.Wait(s.Send(command))
+}
+
+// Send sends a command without waiting for the answer, and returns its tag.
+func (s *Session) Send(command string) string {
+	s.t.Helper()
+	s.tag++
+	tag := "t" + strconv.Itoa(s.tag)
+	if _, err := io.WriteString(s.in, tag+" "+command+"\r\n"); err != nil {
+		s.t.Fatalf("sending to Dovecot: %v%s", err, s.tail())
+	}
+	return tag
+}
+
+// Wait reads up to the answer with this tag.
+func (s *Session) Wait(tag string) (untagged []string, status string) {
+	s.t.Helper()
+	for {
+		line := s.next(answerLimit)
+		if status, ok := strings.CutPrefix(line, tag+" "); ok {
+			return untagged, status
+		}
+		untagged = append(untagged, line)
+	}
+}
+
+// Quiet tells whether Dovecot sends nothing for so long.
+func (s *Session) Quiet(d time.Duration) bool {
+	s.t.Helper()
+	select {
+	case line := <-s.lines:
+		s.t.Logf("Dovecot sent %q", line)
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+func (s *Session) next(limit time.Duration) string {
+	s.t.Helper()
+	select {
+	case line, ok := <-s.lines:
+		if !ok {
+			s.t.Fatalf("Dovecot ended the connection%s", s.tail())
+		}
+		return line
+	case <-time.After(limit):
+		s.t.Fatalf("Dovecot did not answer within %s%s", limit, s.tail())
+	}
+	return ""
+}
+
+// tail is what Dovecot logged, for a failing test.
+func (s *Session) tail() string {
+	data, err := os.ReadFile(s.log)
+	if err != nil || len(data) == 0 {
+		return ""
+	}
+	return "\nDovecot's log:\n" + string(data)
+}
+
+// Log returns what Dovecot logged so far.
+func (s *Session) Log() string {
+	data, err := os.ReadFile(s.log)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// Append has Dovecot store a message in the mailbox, with flags such as
+// "(\\Seen $Work)" or "".
+func (s *Session) Append(mailbox, flags, subject string) {
+	s.t.Helper()
+	text := "Subject: " + subject + "\r\n\r\nhello\r\n"
+	if flags != "" {
+		flags += " "
+	}
+	s.Do(fmt.Sprintf("APPEND %s %s{%d+}\r\n%s", mailbox, flags, len(text), text))
+}
+
+// Message is what Dovecot says of one message.
+type Message struct {
+	UID     uint32
+	Subject string
+	Flags   []string // without \Recent
+}
+
+// Messages asks for all messages of the selected mailbox.
+func (s *Session) Messages() []Message {
+	s.t.Helper()
+	var out []Message
+	for _, line := range s.Do("UID FETCH 1:* (UID FLAGS ENVELOPE)") {
+		rest, ok := cutAfter(line, "UID ")
+		if !ok || !strings.Contains(line, " FETCH (") {
+			continue
+		}
+		digits, rest, _ := strings.Cut(rest, " ")
+		uid, err := strconv.ParseUint(digits, 10, 32)
+		if err != nil {
+			s.t.Fatalf("Dovecot sent %q", line)
+		}
+		m := Message{UID: uint32(uid)}
+		flags, _ := cutAfter(rest, "FLAGS (")
+		flags, rest, _ = strings.Cut(flags, ")")
+		for _, f := range strings.Fields(flags) {
+			if f != `\Recent` {
+				m.Flags = append(m.Flags, f)
+			}
+		}
+		// ENVELOPE begins with date and subject.
+		if env, ok := cutAfter(rest, "ENVELOPE (NIL \""); ok {
+			m.Subject, _, _ = strings.Cut(env, `"`)
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+func cutAfter(s, sep string) (string, bool) {
+	_, after, ok := strings.Cut(s, sep)
+	return after, ok
+}
+
+// Status is the answer to SELECT or STATUS.
+type Status struct{ Messages, UIDNext, UIDValidity uint32 }
+
+// Status asks for the numbers of a mailbox that is not selected.
+func (s *Session) Status(mailbox string) Status {
+	s.t.Helper()
+	for _, line := range s.Do("STATUS " + mailbox + " (MESSAGES UIDNEXT UIDVALIDITY)") {
+		if !strings.HasPrefix(line, "* STATUS") {
+			continue
+		}
+		var st Status
+		for key, to := range map[string]*uint32{"MESSAGES ": &st.Messages, "UIDNEXT ": &st.UIDNext, "UIDVALIDITY ": &st.UIDValidity} {
+			rest, ok := cutAfter(line, key)
+			n, err := strconv.ParseUint(rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))], 10, 32)
+			if !ok || err != nil {
+				s.t.Fatalf("Dovecot sent %q", line)
+			}
+			*to = uint32(n)
+		}
+		return st
+	}
+	s.t.Fatal("Dovecot sent no STATUS")
+	return Status{}
+}

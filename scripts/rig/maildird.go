@@ -1,0 +1,195 @@
+package rig
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Build builds the maildird program into dir and returns its path. The caller
+// is somewhere below the module's root.
+func Build(dir string, race bool) (string, error) {
+	binary := filepath.Join(dir, "maildird")
+	args := []string{"build", "-o", binary}
+	if race {
+		args = append(args, "-race")
+	}
+	out, err := exec.Command("go", append(args, "maildird/cmd/maildird")...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+// Maildird is a real maildird process with its own directory. Set it up with
+// InitMaildird, then Start it.
+type Maildird struct {
+	*Process
+	Binary string
+	Dir    string // of maildird.toml; the caller removes it
+	Config string // path of maildird.toml
+
+	log   output
+	bound map[string]string
+}
+
+// InitMaildird runs "maildird init" for example.org in a new directory, moves
+// all listeners to free loopback ports, adds LMTP on TCP, and makes the first
+// account postmaster. edits are pairs of texts to replace in maildird.toml.
+func InitMaildird(binary string, accounts []Account, edits ...string) (*Maildird, error) {
+	dir, err := Dir("maildird")
+	if err != nil {
+		return nil, err
+	}
+	m := &Maildird{Binary: binary, Dir: dir, Config: filepath.Join(dir, "maildird.toml")}
+	if out, err := m.Run("", "init", dir, "--domain", "example.org"); err != nil {
+		return nil, fmt.Errorf("maildird init: %w\n%s", err, out)
+	}
+	text, err := os.ReadFile(m.Config)
+	if err != nil {
+		return nil, err
+	}
+	config := regexp.MustCompile(`127\.0\.0\.1:2[0-9]{3}`).ReplaceAllString(string(text), "127.0.0.1:0")
+	config = strings.Replace(config, `["unix:lmtp.sock"]`, `["127.0.0.1:0", "unix:lmtp.sock"]`, 1)
+	if len(accounts) > 0 {
+		config = strings.Replace(config, `"postmaster@example.org"`, fmt.Sprintf("%q", accounts[0].Address), 1)
+	}
+	for i := 0; i+1 < len(edits); i += 2 {
+		if !strings.Contains(config, edits[i]) {
+			return nil, fmt.Errorf("%q is not in maildird.toml:\n%s", edits[i], config)
+		}
+		config = strings.Replace(config, edits[i], edits[i+1], 1)
+	}
+	if err := os.WriteFile(m.Config, []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	for _, a := range accounts {
+		if out, err := m.Run(a.Password+"\n", "user", "add", "--config", m.Config, a.Address); err != nil {
+			return nil, fmt.Errorf("maildird user add: %w\n%s", err, out)
+		}
+	}
+	return m, nil
+}
+
+// Run runs another command of maildird to its end.
+func (m *Maildird) Run(stdin string, args ...string) (string, error) {
+	cmd := exec.Command(m.Binary, args...)
+	Prepare(cmd, m.Dir)
+	cmd.Dir = m.Dir
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// Start runs "maildird serve" and waits for the line "ready".
+func (m *Maildird) Start(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, m.Binary, "serve", "--config", m.Config)
+	Prepare(cmd, m.Dir)
+	cmd.Dir = m.Dir
+	// An end of ctx is a stop as an operator does it.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 15 * time.Second
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	cmd.Stderr = w
+	m.Process, err = Start(cmd)
+	w.Close()
+	if err != nil {
+		r.Close()
+		return err
+	}
+	ready := make(chan string, 1)
+	go m.log.follow(r, ready)
+	select {
+	case line := <-ready:
+		m.bound = addresses(line)
+		return nil
+	case <-m.Done():
+		return fmt.Errorf("maildird ended before it was ready: %s", m.Log())
+	case <-time.After(30 * time.Second):
+		_ = m.Kill()
+		return fmt.Errorf("maildird was not ready after 30 s: %s", m.Log())
+	}
+}
+
+// Address returns the address of a service by its name in [listen], the first
+// one on TCP.
+func (m *Maildird) Address(service string) string { return m.bound[service] }
+
+// Home returns the Maildir of a user.
+func (m *Maildird) Home(address string) string {
+	local, domain, _ := strings.Cut(address, "@")
+	return filepath.Join(m.Dir, "mail", domain, local)
+}
+
+// Log returns what maildird has logged so far.
+func (m *Maildird) Log() string { return m.log.String() }
+
+// Close stops maildird, if it runs, and removes its directory. An exit status
+// other than 0 is an error.
+func (m *Maildird) Close() error {
+	var err error
+	if m.Process != nil {
+		if err = m.Stop(10 * time.Second); err != nil {
+			err = fmt.Errorf("maildird did not stop cleanly: %w\n%s", err, m.Log())
+		}
+	}
+	return errors.Join(err, os.RemoveAll(m.Dir))
+}
+
+// output collects what a program writes.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) follow(r io.ReadCloser, ready chan<- string) {
+	defer r.Close()
+	lines := bufio.NewReader(r)
+	for {
+		line, err := lines.ReadString('\n')
+		o.mu.Lock()
+		o.buf.WriteString(line)
+		o.mu.Unlock()
+		if strings.Contains(line, "msg=ready") {
+			select {
+			case ready <- line:
+			default:
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// service finds one service=address in the line "ready".
+var service = regexp.MustCompile(`\b(smtp|submission|submissions|lmtp|imap|imaps)="?\[?(127\.0\.0\.1:[0-9]+)`)
+
+func addresses(line string) map[string]string {
+	found := map[string]string{}
+	for _, m := range service.FindAllStringSubmatch(line, -1) {
+		if found[m[1]] == "" {
+			found[m[1]] = m[2]
+		}
+	}
+	return found
+}
