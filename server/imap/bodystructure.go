@@ -61,12 +61,7 @@ func (st *structure) multipart(w *writer, p *message.Part, extended bool) {
 		st.part(w, child, extended)
 	}
 	if len(p.Children) == 0 {
-		// The grammar wants a part.
-		w.raw(`("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0`)
-		if extended {
-			w.raw(" NIL NIL NIL NIL")
-		}
-		w.byte(')')
+		w.emptyPart(extended)
 	}
 	w.sp()
 	w.str(p.Subtype)
@@ -75,6 +70,15 @@ func (st *structure) multipart(w *writer, p *message.Part, extended bool) {
 		w.params(p.Params)
 		w.bodyExtension(p)
 	}
+}
+
+// emptyPart stands in where the grammar wants a part and the message has none.
+func (w *writer) emptyPart(extended bool) {
+	w.raw(`("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0`)
+	if extended {
+		w.raw(" NIL NIL NIL NIL")
+	}
+	w.byte(')')
 }
 
 func (st *structure) single(w *writer, p *message.Part, extended bool) {
@@ -100,14 +104,10 @@ func (st *structure) single(w *writer, p *message.Part, extended bool) {
 	}
 	w.sp()
 	w.num(uint64(p.End.Virt - p.Body.Virt))
-	inner := embedded(p)
-	if inner != nil {
-		w.sp()
-		w.envelope(st.envelopes[p])
-		w.sp()
-		st.part(w, inner, extended)
+	if p.Message() {
+		st.embedded(w, p, extended)
 	}
-	if inner != nil || strings.EqualFold(p.Type, "text") {
+	if p.Message() || strings.EqualFold(p.Type, "text") {
 		w.sp()
 		w.num(uint64(p.Lines))
 	}
@@ -116,6 +116,22 @@ func (st *structure) single(w *writer, p *message.Part, extended bool) {
 		w.nstr(p.MD5, p.MD5 != "")
 		w.bodyExtension(p)
 	}
+}
+
+// embedded writes the envelope and the structure of the message in a part. If
+// it has none, because it ends with its header or lies too deep, an empty one.
+func (st *structure) embedded(w *writer, p *message.Part, extended bool) {
+	w.sp()
+	inner := embedded(p)
+	if inner == nil {
+		w.envelope(&message.Envelope{})
+		w.sp()
+		w.emptyPart(extended)
+		return
+	}
+	w.envelope(st.envelopes[p])
+	w.sp()
+	st.part(w, inner, extended)
 }
 
 // bodyExtension writes the extension data that all kinds of parts have.

@@ -70,6 +70,8 @@ func statusOf(err error) (status *imap.Error, known bool) {
 		return reply(imap.ResponseCodeHasChildren, "Mailbox has children, delete them first.")
 	case errors.Is(err, folder.ErrInbox):
 		return reply(imap.ResponseCodeCannot, "Not possible with INBOX.")
+	case errors.Is(err, folder.ErrSpecialUse):
+		return reply(codeUseAttr, err.Error())
 	case errors.Is(err, folder.ErrName):
 		return reply(imap.ResponseCodeCannot, err.Error())
 	}

@@ -153,18 +153,15 @@ func (p *searchParser) charset(name []byte, utf8 bool) {
 
 // list takes keys up to the end of the line or a parenthesis.
 func (p *searchParser) list() searchKey {
-	first := p.key()
-	if !p.moreKeys() {
-		return first
+	keys := []searchKey{p.key()}
+	for p.more() && p.peek() != ')' {
+		keys = append(keys, p.key())
 	}
-	all := searchKey{op: searchAnd, keys: []searchKey{first}}
-	for p.moreKeys() {
-		all.keys = append(all.keys, p.key())
+	if len(keys) == 1 {
+		return keys[0]
 	}
-	return all
+	return searchKey{op: searchAnd, keys: keys}
 }
-
-func (p *searchParser) moreKeys() bool { return p.more() && p.peek() != ')' }
 
 // key takes one key.
 func (p *searchParser) key() searchKey {

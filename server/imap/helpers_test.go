@@ -1,0 +1,180 @@
+package imap
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"maildird/auth"
+	"maildird/maildir"
+	"maildird/maildir/folder"
+)
+
+// testServer is a server on a Maildir of its own, with the user alice whose
+// password is "secret", and bob whose password is "secret" too.
+type testServer struct {
+	*Server
+	t    testing.TB
+	addr string
+	home string // holds one Maildir a user
+	log  *logLines
+}
+
+// testUsers are the users of test servers.
+type testUsers struct{}
+
+var errWrongPassword = errors.New("unknown user or wrong password")
+
+func (testUsers) Authenticate(_ context.Context, name, password string) (auth.User, error) {
+	name, _, _ = strings.Cut(strings.ToLower(name), "@")
+	if name != "alice" && name != "bob" || password != "secret" {
+		return auth.User{}, errWrongPassword
+	}
+	return auth.User{Name: name + "@example.org"}, nil
+}
+
+// serverOption changes how a test server is set up.
+type serverOption func(*Config, *maildir.AccountOptions)
+
+// startServer starts a server that ends with the test.
+func startServer(t testing.TB, options ...serverOption) *testServer {
+	t.Helper()
+	ts := &testServer{t: t, home: t.TempDir(), log: &logLines{}}
+	store := maildir.NewStore(maildir.Options{Host: "test", Log: slog.New(slog.DiscardHandler)})
+	account := maildir.AccountOptions{
+		Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'},
+		Defaults: []folder.Default{
+			{Name: "Drafts", SpecialUse: `\Drafts`}, {Name: "Sent", SpecialUse: `\Sent`}, {Name: "Junk", SpecialUse: `\Junk`},
+			{Name: "Trash", SpecialUse: `\Trash`}, {Name: "Archive", SpecialUse: `\Archive`},
+		},
+	}
+	cfg := Config{
+		Log:           slog.New(slog.NewTextHandler(ts.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Auth:          testUsers{},
+		PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+	}
+	for _, o := range options {
+		o(&cfg, &account)
+	}
+	cfg.OpenAccount = func(_ context.Context, user auth.User) (*maildir.Account, error) {
+		own := account
+		own.Root = ts.root(strings.TrimSuffix(user.Name, "@example.org"))
+		return store.Account(own)
+	}
+	ts.Server = New(cfg)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ts.addr = l.Addr().String()
+	ended := make(chan error, 1)
+	go func() { ended <- ts.Serve(l, false) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := ts.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if err := <-ended; !errors.Is(err, ErrServerClosed) {
+			t.Errorf("serve: %v", err)
+		}
+		if err := store.Close(); err != nil {
+			t.Errorf("store: %v", err)
+		}
+	})
+	return ts
+}
+
+// provision makes the Maildir of a user, as a first login or delivery does.
+func (ts *testServer) provision(user string) error {
+	a, err := ts.cfg.OpenAccount(context.Background(), auth.User{Name: user + "@example.org"})
+	if err == nil {
+		a.Release()
+	}
+	return err
+}
+
+// root is the Maildir of a user.
+func (ts *testServer) root(user string) string { return filepath.Join(ts.home, user) }
+
+// dial opens a connection that is closed with the test.
+func (ts *testServer) dial() *testClient {
+	ts.t.Helper()
+	conn, err := net.Dial("tcp", ts.addr)
+	if err != nil {
+		ts.t.Fatal(err)
+	}
+	ts.t.Cleanup(func() { _ = conn.Close() })
+	return newTestClient(ts.t, conn)
+}
+
+// login opens a connection and logs in as alice.
+func (ts *testServer) login() *testClient {
+	ts.t.Helper()
+	c := ts.dial()
+	c.line()
+	c.ok("LOGIN alice secret")
+	return c
+}
+
+// logLines collects what a server logs.
+type logLines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// certificate makes a certificate for 127.0.0.1 and a pool that trusts it.
+func certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+}
+
+// withTLS gives the server a certificate.
+func withTLS(cert tls.Certificate) serverOption {
+	return func(cfg *Config, _ *maildir.AccountOptions) {
+		cfg.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+	}
+}

@@ -1,0 +1,178 @@
+// Package imaptest plays written IMAP dialogues against a server and checks
+// its answers. The server may be one in the same process, the real binary, or
+// another program that serves the same kind of Maildir.
+//
+// A dialogue is a text file. Its lines:
+//
+//	# text              a comment
+//	@user NAME PASSWORD who dialogues log in as; "$user" and "$password" below
+//	@option KEY VALUE   a setting that the server needs, see Script.Options
+//	@file PATH [DATE]   makes a file below the Maildir, with that time; its
+//	                    content follows, each line after "| ", ended by LF
+//	@rename PATH PATH   renames a file or directory, @remove PATH removes it,
+//	                    @mkdir PATH makes a directory
+//	@login              every connection opened from here on is logged in, and
+//	                    the greeting taken, before its first line is played
+//	C: text             the client sends the line, with CRLF
+//	C+ text             the client sends the text as it is
+//	C" "text"           the client sends the text, written as a Go string
+//	S: pattern          the server sends a line
+//	S. end              the server closes the connection
+//	S| pattern          lines of the server that may come in any order: all
+//	                    such lines in a row are one group
+//
+// "C2:" and "S2:" are for a second connection, and so on. In patterns <name>
+// stands for a text without space, parenthesis, bracket or quote, the same one
+// each time and also in what the client sends later; <*> stands for any text.
+package imaptest
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Script is a dialogue that was read from a file.
+type Script struct {
+	Name           string
+	User, Password string
+	// Options are the settings that the server must have, such as "rev2": "no".
+	Options map[string]string
+	steps   []step
+}
+
+type kind int
+
+const (
+	send    kind = iota // text to a connection
+	expect              // a line from it
+	anyway              // a line of a group
+	closed              // the end of it
+	login               // from now on
+	putFile             // args: path, content
+	rename
+	remove
+	mkdir
+)
+
+type step struct {
+	kind kind
+	line int // in the file
+	conn int
+	text string
+	args []string
+	when time.Time
+}
+
+var clientLine = regexp.MustCompile(`^C(\d*)([:+"])(?: (.*))?$`)
+var serverLine = regexp.MustCompile(`^S(\d*)([:.|])(?: (.*))?$`)
+
+// Parse reads a dialogue. Errors name the line.
+func Parse(path string) (*Script, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	s := &Script{Name: path, User: "alice", Password: "secret", Options: map[string]string{}}
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 16<<20)
+	for n := 1; lines.Scan(); n++ {
+		if err := s.parseLine(n, lines.Text()); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", path, n, err)
+		}
+	}
+	return s, lines.Err()
+}
+
+func (s *Script) parseLine(n int, line string) error {
+	switch {
+	case strings.TrimSpace(line) == "", line[0] == '#':
+		return nil
+	case line[0] == '@':
+		return s.parseSetting(n, line)
+	case line[0] == '|':
+		return s.parseContent(line)
+	}
+	if m := clientLine.FindStringSubmatch(line); m != nil {
+		st := step{kind: send, line: n, conn: number(m[1]), text: m[3]}
+		switch m[2] {
+		case ":":
+			st.text += "\r\n"
+		case `"`:
+			text, err := strconv.Unquote(m[3])
+			if err != nil {
+				return fmt.Errorf("not a Go string: %s", m[3])
+			}
+			st.text = text
+		}
+		s.steps = append(s.steps, st)
+		return nil
+	}
+	if m := serverLine.FindStringSubmatch(line); m != nil {
+		k := map[string]kind{":": expect, ".": closed, "|": anyway}[m[2]]
+		s.steps = append(s.steps, step{kind: k, line: n, conn: number(m[1]), text: m[3]})
+		return nil
+	}
+	return fmt.Errorf("not understood: %s", line)
+}
+
+func number(digits string) int {
+	if digits == "" {
+		return 1
+	}
+	n, _ := strconv.Atoi(digits)
+	return n
+}
+
+func (s *Script) parseSetting(n int, line string) error {
+	words := strings.Fields(line)
+	args := words[1:]
+	want := map[string][2]int{"@user": {2, 2}, "@option": {2, 2}, "@login": {0, 0}, "@file": {1, 2}, "@rename": {2, 2}, "@remove": {1, 1}, "@mkdir": {1, 1}}
+	count, ok := want[words[0]]
+	if !ok || len(args) < count[0] || len(args) > count[1] {
+		return fmt.Errorf("not understood: %s", line)
+	}
+	st := step{line: n, args: args}
+	switch words[0] {
+	case "@user":
+		s.User, s.Password = args[0], args[1]
+		return nil
+	case "@option":
+		s.Options[args[0]] = args[1]
+		return nil
+	case "@login":
+		st.kind = login
+	case "@file":
+		st.kind = putFile
+		st.when = time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC)
+		if len(args) == 2 {
+			when, err := time.Parse(time.RFC3339, args[1])
+			if err != nil {
+				return err
+			}
+			st.when = when
+		}
+	case "@rename":
+		st.kind = rename
+	case "@remove":
+		st.kind = remove
+	case "@mkdir":
+		st.kind = mkdir
+	}
+	s.steps = append(s.steps, st)
+	return nil
+}
+
+func (s *Script) parseContent(line string) error {
+	if len(s.steps) == 0 || s.steps[len(s.steps)-1].kind != putFile {
+		return fmt.Errorf("content without @file: %s", line)
+	}
+	text := strings.TrimPrefix(strings.TrimPrefix(line, "|"), " ")
+	s.steps[len(s.steps)-1].text += text + "\n"
+	return nil
+}

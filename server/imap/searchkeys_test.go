@@ -1,0 +1,178 @@
+package imap
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+func TestSearchKeys(t *testing.T) {
+	tests := []struct {
+		in    string
+		key   string // "" means an error
+		text  string // of the probes
+		retrn string
+	}{
+		{in: "ALL", key: "and[]"},
+		{in: "unseen Deleted", key: "and[notflag:10 flag:20]"},
+		{in: "NEW", key: "and[recent notflag:10]"},
+		{in: "OLD", key: "not[recent]"},
+		{in: "2,4:7,9,12:*", key: "seq[{2 2} {4 7} {9 9} {12 0}]"},
+		{in: "*", key: "seq[{0 0}]"},
+		{in: "uid 1:*", key: "uid[{1 0}]"},
+		{in: "$", key: "seq[]"},
+		{in: "NOT SEEN", key: "not[flag:10]"},
+		{in: "NOT NOT ALL", key: "not[not[and[]]]"},
+		{in: "OR SEEN (DELETED DRAFT)", key: "or[flag:10 and[flag:20 flag:1]]"},
+		{in: "OR OR SEEN DELETED OR DRAFT ALL", key: "or[flag:10 flag:20 flag:1 and[]]"},
+		{in: "((SEEN))", key: "flag:10"},
+		{in: "KEYWORD $Junk UNKEYWORD foo", key: "and[keyword:$Junk not[keyword:foo]]"},
+		{in: "LARGER 10 smaller 20", key: "and[9:10 10:20]"},
+		{in: "SINCE 1-Feb-1994", key: "13:8797"},
+		{in: `BEFORE "2-Jan-1970"`, key: "11:1"},
+		{in: "SENTON 01-Jan-1970", key: "15:0"},
+		{in: "FROM Smith", key: "text:0", text: "from=SMITH"},
+		{in: `SUBJECT "a b" TO x`, key: "and[text:0 text:1]", text: "subject=A B,to=X"},
+		{in: "HEADER X-Foo {3+}\r\nbär", key: "text:0", text: "x-foo=BA\u0308R", retrn: "?"},
+		{in: "CHARSET UTF-8 BODY {4+}\r\nb\xc3\xa4r", key: "text:0", text: "body=BA\u0308R"},
+		{in: "CHARSET us-ascii TEXT x", key: "text:0", text: "text=X"},
+		{in: "CHARSET ISO-8859-1 TEXT {3+}\r\nb\xe4r", key: "text:0", text: "text=BA\u0308R"},
+		{in: "CHARSET KOI8-R TEXT {1+}\r\n\xc1", key: "text:0", text: "text=А"},
+		{in: "HEADER X-Foo \"\"", key: "text:0", text: "x-foo="},
+		{in: "BODY \"\"", key: "and[]"},
+		{in: "RETURN () SEEN", key: "flag:10", retrn: "ALL"},
+		{in: "return (Min MAX count) SEEN", key: "flag:10", retrn: "MIN MAX COUNT"},
+		{in: "RETURN (SAVE ALL) CHARSET UTF-8 SEEN", key: "flag:10", retrn: "ALL SAVE"},
+		{in: ""},
+		{in: "FOO"},
+		{in: "NOT"},
+		{in: "OR SEEN"},
+		{in: "(SEEN"},
+		{in: "()"},
+		{in: "SEEN)"},
+		{in: "SINCE 31-Feb-1994"},
+		{in: "SINCE tomorrow"},
+		{in: "KEYWORD \\Seen"},
+		{in: "LARGER -1"},
+		{in: "UID x"},
+		{in: "0"},
+		{in: "CHARSET nonsense TEXT x"},
+		{in: "CHARSET replacement TEXT x"},
+		{in: "CHARSET UTF-8"},
+		{in: "TEXT {1+}\r\n\xe4"},
+		{in: "CHARSET UTF-16BE TEXT {0+}\r\n", key: "and[]"},
+		{in: "RETURN (FOO) SEEN"},
+		{in: "RETURN SEEN"},
+		{in: strings.Repeat("(", 6) + "SEEN" + strings.Repeat(")", 6)},
+		{in: strings.Repeat("NOT ", 2000) + "SEEN"},
+	}
+	for _, tt := range tests {
+		for how, p := range pieces {
+			lx, _ := lexerOn(" "+tt.in+"\r\n", p)
+			lx.limits.line = 1 << 20
+			q := lx.searchQuery(false)
+			err := lx.end()
+			if tt.key == "" {
+				if err == nil {
+					t.Errorf("%.60q in %s: got %v, want an error", tt.in, how, q.key)
+				}
+				continue
+			}
+			if tt.retrn == "?" { // an octet of the string is beyond its literal
+				if err == nil {
+					t.Errorf("%.60q in %s: got %v, want an error", tt.in, how, q.key)
+				}
+				continue
+			}
+			if err != nil || q.key.String() != tt.key || q.describeProbes() != tt.text || q.describeReturn() != tt.retrn {
+				t.Errorf("%.60q in %s: got %v, %q, %q, %v; want %v, %q, %q", tt.in, how,
+					q.key, q.describeProbes(), q.describeReturn(), err, tt.key, tt.text, tt.retrn)
+			}
+		}
+	}
+}
+
+func (q *searchQuery) describeProbes() string {
+	var out []string
+	for _, p := range q.probes {
+		where := strings.ToLower(p.field)
+		switch p.in {
+		case inBody:
+			where = "body"
+		case inText:
+			where = "text"
+		}
+		out = append(out, fmt.Sprintf("%s=%s", where, p.needle))
+	}
+	return strings.Join(out, ",")
+}
+
+func (q *searchQuery) describeReturn() string {
+	if !q.hasReturn {
+		return ""
+	}
+	var out []string
+	for _, o := range []struct {
+		on   bool
+		name string
+	}{
+		{q.options.ReturnMin, "MIN"}, {q.options.ReturnMax, "MAX"}, {q.options.ReturnAll, "ALL"},
+		{q.options.ReturnCount, "COUNT"}, {q.options.ReturnSave, "SAVE"},
+	} {
+		if o.on {
+			out = append(out, o.name)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func TestSearchCharsetWithUTF8(t *testing.T) {
+	lx, _ := lexerOn(" CHARSET UTF-8 SEEN\r\n", pieces["whole"])
+	lx.searchQuery(true)
+	status, _ := statusOf(lx.end())
+	if status == nil || status.Type != imap.StatusResponseTypeBad {
+		t.Errorf("CHARSET after UTF8=ACCEPT: got %v, want BAD", status)
+	}
+}
+
+func TestSearchBadCharset(t *testing.T) {
+	lx, _ := lexerOn(" CHARSET nonsense SEEN\r\n", pieces["whole"])
+	lx.searchQuery(false)
+	status, _ := statusOf(lx.end())
+	if status == nil || status.Type != imap.StatusResponseTypeNo || status.Code != "BADCHARSET (US-ASCII UTF-8)" {
+		t.Errorf("unknown charset: got %v", status)
+	}
+}
+
+// FuzzSearchKeys checks that a query is taken or refused without harm, and
+// that what is taken is within its bounds.
+func FuzzSearchKeys(f *testing.F) {
+	for _, seed := range []string{
+		"ALL", "RETURN (MIN SAVE) OR (SEEN $) NOT UID 1:*", "CHARSET UTF-8 SUBJECT {1+}\r\nx",
+		"SINCE 1-Feb-1994 SENTBEFORE \"1-Feb-94\" LARGER 9", "HEADER a \"\" KEYWORD b",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		lx, _ := lexerOn(" "+in+"\r\n", pieces["whole"])
+		q := lx.searchQuery(false)
+		if lx.end() != nil {
+			return
+		}
+		var walk func(k searchKey)
+		walk = func(k searchKey) {
+			if k.op == searchText && k.probe >= len(q.probes) {
+				t.Fatalf("%q: probe %d of %d", in, k.probe, len(q.probes))
+			}
+			if k.op == searchNot && len(k.keys) != 1 || k.op == searchOr && len(k.keys) < 2 {
+				t.Fatalf("%q: %v", in, k)
+			}
+			for _, kid := range k.keys {
+				walk(kid)
+			}
+		}
+		walk(q.key)
+	})
+}

@@ -1,0 +1,60 @@
+package imap
+
+import (
+	"net"
+	"path/filepath"
+	"testing"
+
+	"maildird/maildir"
+	"maildird/server/imap/imaptest"
+)
+
+// scriptOptions are the settings of the server that a dialogue asks for.
+func scriptOptions(t *testing.T, s *imaptest.Script) []serverOption {
+	var out []serverOption
+	for key, value := range s.Options {
+		switch key {
+		case "rev2":
+			out = append(out, func(cfg *Config, _ *maildir.AccountOptions) { cfg.NoRev2 = value == "no" })
+		case "plaintext":
+			out = append(out, func(cfg *Config, _ *maildir.AccountOptions) { cfg.PlaintextFrom = nil })
+		case "separator":
+			out = append(out, func(_ *Config, a *maildir.AccountOptions) { a.Folder.Separator = value[0] })
+		case "prefix":
+			out = append(out, func(_ *Config, a *maildir.AccountOptions) { a.Folder.Prefix = value })
+		case "layout":
+			out = append(out, func(_ *Config, a *maildir.AccountOptions) { a.Folder.Layout = value })
+		case "tls":
+			cert, _ := certificate(t)
+			out = append(out, withTLS(cert))
+		default:
+			t.Fatalf("%s: unknown option %s", s.Name, key)
+		}
+	}
+	return out
+}
+
+// TestTranscripts plays the dialogues of testdata/imap.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/imap/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no dialogues", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			script, err := imaptest.Parse(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ts := startServer(t, scriptOptions(t, script)...)
+			if err := ts.provision("alice"); err != nil {
+				t.Fatal(err)
+			}
+			imaptest.Play(t, script, imaptest.Target{
+				Root: ts.root("alice"),
+				Dial: func() (net.Conn, error) { return net.Dial("tcp", ts.addr) },
+			})
+		})
+	}
+}
