@@ -1,0 +1,66 @@
+package main
+
+import "context"
+
+// thunderbirdHeaders is what Thunderbird 153 asks of every new message.
+const thunderbirdHeaders = "(UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date Message-ID " +
+	"Priority X-Priority References Newsgroups In-Reply-To Content-Type Reply-To Received)])"
+
+var fetchFlags = fetch("FLAGS", "(FLAGS)", false, 0.5, 0.5)
+var fetchSizes = fetch("UID FLAGS INTERNALDATE RFC822.SIZE", "(UID FLAGS INTERNALDATE RFC822.SIZE)", false, 0.5, 0.3)
+var fetchHeaders = fetch("Thunderbird's headers", thunderbirdHeaders, false, 0.5, 0.5)
+var fetchEnvelope = fetch("ENVELOPE", "(ENVELOPE)", false, 0.5, 0.25)
+var fetchStructure = fetch("BODYSTRUCTURE", "(BODYSTRUCTURE)", true, 0.5, 0.7)
+
+// fetch is a workload that fetches items of all messages of a folder that is
+// new to the server, twice. fold says that the case of the answer is free.
+func fetch(name, items string, fold bool, first, second float64) *workload {
+	return &workload{
+		name: "fetch " + name,
+		rows: []row{
+			{name: name + ", first", unit: millis, target: first},
+			{name: name + ", second", unit: millis, target: second},
+		},
+		run: func(_ context.Context, b *bench, s *server) ([]float64, *answer, error) {
+			values, a, err := fetchTwice(b, s, items, fold)
+			return values, a, err
+		},
+	}
+}
+
+func fetchTwice(b *bench, s *server, items string, fold bool) (values []float64, a *answer, err error) {
+	c, name, _, err := b.fresh(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer c.close()
+	if _, err := c.do("SELECT %s", name); err != nil {
+		return nil, nil, err
+	}
+	for range 2 {
+		ms, data, err := c.timed("UID FETCH 1:* %s", items)
+		if err != nil {
+			return nil, nil, err
+		}
+		values = append(values, ms)
+		if a, err = fetched(data, fold); err != nil {
+			return nil, nil, err
+		}
+	}
+	return values, a, nil
+}
+
+var fetchBodies = &workload{
+	name: "fetch bodies",
+	rows: []row{
+		{name: "all bodies, first", unit: megabytes, target: 2},
+		{name: "all bodies, second", unit: megabytes, target: 2},
+	},
+	run: func(_ context.Context, b *bench, s *server) ([]float64, *answer, error) {
+		values, a, err := fetchTwice(b, s, "(UID RFC822.SIZE BODY.PEEK[])", false)
+		for i, ms := range values {
+			values[i] = float64(b.octets) / 1e6 / (ms / 1e3)
+		}
+		return values, a, err
+	},
+}

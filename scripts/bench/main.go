@@ -1,0 +1,93 @@
+// Bench measures maildird beside Debian's Dovecot, with equal durability, on
+// copies of the same generated Maildirs: A B, B A, A B, ... and medians, so
+// that what else the machine does falls on both. It compares the answers of
+// the two servers and ends with an error when they differ. Where Dovecot is not
+// installed it says so and measures maildird alone.
+//
+// A workload is a file that adds an entry to the table in workloads.go.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"time"
+
+	"maildird/scripts/rig"
+)
+
+type options struct {
+	n, rounds int
+	only      *regexp.Regexp
+	dir       string
+	against   string
+}
+
+func main() {
+	var opt options
+	var only string
+	flag.IntVar(&opt.n, "n", 10_000, "messages in a mailbox")
+	flag.IntVar(&opt.rounds, "rounds", 3, "measurements of each workload and server")
+	flag.StringVar(&only, "only", "", "regular expression: only these workloads")
+	flag.StringVar(&opt.dir, "dir", "", "directory to work in, on the file system to measure (default: that of temporary files)")
+	flag.StringVar(&opt.against, "servers", "maildird,dovecot", "servers to measure")
+	flag.Parse()
+	var err error
+	if opt.only, err = regexp.Compile("(?i)" + only); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err = run(ctx, opt)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, opt options) (err error) {
+	start := time.Now()
+	if opt.dir != "" {
+		if err := os.Setenv("TMPDIR", opt.dir); err != nil {
+			return err
+		}
+	}
+	dir, err := rig.Dir("bench")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	b := &bench{opt: opt, dir: dir, corpus: filepath.Join(dir, "corpus")}
+	note("generating %d messages", opt.n)
+	if b.octets, err = generate(b.corpus, opt.n); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.stop()) }()
+	if err := b.start(ctx); err != nil {
+		return err
+	}
+	fmt.Printf("%d messages, %.1f MB; %d CPUs, %s, %s; %d rounds\n\n", opt.n, float64(b.octets)/1e6,
+		runtime.NumCPU(), kernel(), filesystem(dir), opt.rounds)
+	for _, w := range workloads {
+		if !opt.only.MatchString(w.name) {
+			continue
+		}
+		if err := b.measure(ctx, w); err != nil {
+			return err
+		}
+	}
+	b.print(os.Stdout)
+	fmt.Printf("\n%s in all\n", time.Since(start).Round(time.Second))
+	return errors.Join(b.wrong...)
+}
+
+// note tells on standard error what is going on.
+func note(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

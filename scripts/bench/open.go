@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+var selectNeverSeen = &workload{
+	name: "select",
+	rows: []row{
+		{name: "SELECT, never seen", unit: millis, target: 0.5},
+		{name: "SELECT, warm", unit: millis, target: 1},
+	},
+	run: func(_ context.Context, b *bench, s *server) ([]float64, *answer, error) {
+		c, name, _, err := b.fresh(s)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer c.close()
+		first, data, err := c.timed("SELECT %s", name)
+		if err != nil {
+			return nil, nil, err
+		}
+		a := selected(data)
+		if _, err := c.do("UNSELECT"); err != nil {
+			return nil, nil, err
+		}
+		second, data, err := c.timed("SELECT %s", name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if d := a.difference(selected(data)); d != "" {
+			err = fmt.Errorf("a second SELECT says otherwise: %s", d)
+		}
+		return []float64{first, second}, a, err
+	},
+}
+
+var selectAfterChange = &workload{
+	name: "select after change",
+	rows: []row{{name: "SELECT after one file changed", unit: millis, target: 0.3}},
+	run: func(_ context.Context, b *bench, s *server) ([]float64, *answer, error) {
+		c, name, path, err := b.fresh(s)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer c.close()
+		var total float64
+		var a *answer
+		const times = 5
+		for i := range times + 1 {
+			if i > 0 { // the first one only makes the folder known
+				if err := flip(path, i); err != nil {
+					return nil, nil, err
+				}
+			}
+			ms, data, err := c.timed("SELECT %s", name)
+			if err != nil {
+				return nil, nil, err
+			}
+			if i > 0 {
+				total += ms
+			}
+			a = selected(data)
+			if _, err := c.do("UNSELECT"); err != nil {
+				return nil, nil, err
+			}
+		}
+		return []float64{total / times}, a, nil
+	},
+}
+
+// flip toggles the flag F of the n-th message as another mail program would.
+func flip(folder string, n int) error {
+	cur := filepath.Join(folder, "cur")
+	names, err := os.ReadDir(cur)
+	if err != nil {
+		return err
+	}
+	old := names[n*len(names)/20].Name()
+	base, flags, _ := strings.Cut(old, ":2,")
+	if rest, on := strings.CutPrefix(flags, "F"); on {
+		flags = rest
+	} else {
+		flags = "F" + flags
+	}
+	return os.Rename(filepath.Join(cur, old), filepath.Join(cur, base+":2,"+flags))
+}
+
+var selectAfterRestart = &workload{
+	name: "select after restart",
+	once: true,
+	rows: []row{{name: "SELECT, warm, after a restart", unit: millis, target: 1}},
+	run: func(ctx context.Context, b *bench, s *server) ([]float64, *answer, error) {
+		c, name, _, err := b.fresh(s)
+		if err != nil {
+			return nil, nil, err
+		}
+		_, err = c.do("SELECT %s", name)
+		c.close()
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := s.restart(ctx); err != nil {
+			return nil, nil, err
+		}
+		if c, err = dialIMAP(s, reader); err != nil {
+			return nil, nil, err
+		}
+		defer c.close()
+		ms, data, err := c.timed("SELECT %s", name)
+		if err != nil {
+			return nil, nil, err
+		}
+		return []float64{ms}, selected(data), nil
+	},
+}
+
+var counts = regexp.MustCompile(`(?m)^\* (?:[0-9]+ EXISTS|OK \[(?:UNSEEN|UIDNEXT) [0-9]+\])`)
+
+// selected is what two servers must say alike about a mailbox: how many
+// messages, which one is the first unseen, and the next UID.
+func selected(data []byte) *answer {
+	lines := counts.FindAllString(string(data), -1)
+	a := new(answer)
+	for _, kind := range []string{"EXISTS", "UIDNEXT"} {
+		for _, l := range lines {
+			if strings.Contains(l, kind) {
+				a.lines = append(a.lines, l)
+			}
+		}
+	}
+	return a
+}

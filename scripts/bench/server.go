@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"maildird/scripts/rig"
+)
+
+const (
+	reader   = "alice@example.org" // whose mailboxes are read
+	receiver = "bob@example.org"   // whose inbox is delivered to
+	password = "bench"
+)
+
+var accounts = []rig.Account{{Address: reader, Password: password}, {Address: receiver, Password: password}}
+
+// bench is one run.
+type bench struct {
+	opt     options
+	dir     string
+	corpus  string // the generated folder, never served itself
+	octets  int64
+	servers []*server // ours first
+	results []*result
+	wrong   []error
+	folders int
+	letters int
+}
+
+// server is one of the programs that are compared.
+type server struct {
+	name       string
+	imap, lmtp string
+	root       string // holds mail/<domain>/<user>
+	restart    func(context.Context) error
+	stop       func() error
+}
+
+// start starts the servers that were asked for and are there.
+func (b *bench) start(ctx context.Context) error {
+	for _, name := range splitList(b.opt.against) {
+		var s *server
+		var err error
+		switch name {
+		case "maildird":
+			s, err = b.startMaildird(ctx)
+		case "dovecot":
+			if _, missing := rig.FindDovecot(); missing != nil {
+				note("%v: there is nothing to compare with", missing)
+				continue
+			}
+			s, err = startDovecot(ctx)
+		default:
+			err = fmt.Errorf("there is no server %q to measure", name)
+		}
+		if err != nil {
+			return err
+		}
+		b.servers = append(b.servers, s)
+	}
+	if len(b.servers) == 0 {
+		return errors.New("no server to measure")
+	}
+	return nil
+}
+
+func (b *bench) stop() error {
+	var err error
+	for _, s := range b.servers {
+		err = errors.Join(err, s.stop())
+	}
+	return err
+}
+
+func (b *bench) startMaildird(ctx context.Context) (*server, error) {
+	note("building maildird")
+	binary, err := rig.Build(b.dir, false)
+	if err != nil {
+		return nil, err
+	}
+	m, err := rig.InitMaildird(binary, accounts)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{name: "maildird", root: m.Dir, stop: m.Close}
+	serve := func() error {
+		if err := m.Start(ctx); err != nil {
+			return err
+		}
+		s.imap, s.lmtp = m.Address("imap"), m.Address("lmtp")
+		return nil
+	}
+	s.restart = func(context.Context) error {
+		if err := m.Stop(stopTime); err != nil {
+			return err
+		}
+		return serve()
+	}
+	if err := serve(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(m.Dir))
+	}
+	return s, nil
+}
+
+func startDovecot(ctx context.Context) (*server, error) {
+	d, err := rig.StartDovecot(ctx, rig.DovecotOptions{Accounts: accounts})
+	if err != nil {
+		return nil, err
+	}
+	return &server{
+		name: "dovecot", imap: d.IMAP, lmtp: d.LMTP, root: d.Dir, stop: d.Close,
+		restart: func(ctx context.Context) error { return d.Restart(ctx) },
+	}, nil
+}
+
+// home is the Maildir of a user.
+func (s *server) home(user string) string {
+	return filepath.Join(s.root, "mail", "example.org", localPart(user))
+}
+
+// fresh gives the reader a folder that no server has seen, with hard links to
+// the corpus, logs in, and returns its name and path.
+func (b *bench) fresh(s *server) (c *imapClient, name, path string, err error) {
+	if c, err = dialIMAP(s, reader); err != nil { // makes the Maildir
+		return nil, "", "", err
+	}
+	b.folders++
+	name = fmt.Sprintf("F%d", b.folders)
+	path = filepath.Join(s.home(reader), "."+name)
+	if err := link(b.corpus, path); err != nil {
+		c.close()
+		return nil, "", "", err
+	}
+	return c, name, path, nil
+}
+
+// link makes a Maildir folder at path whose messages are those of corpus.
+func link(corpus, path string) error {
+	for _, sub := range []string{"", "cur", "new", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(path, sub), 0o700); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(filepath.Join(path, "maildirfolder"), nil, 0o600); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(filepath.Join(corpus, "cur"))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := os.Link(filepath.Join(corpus, "cur", e.Name()), filepath.Join(path, "cur", e.Name())); err != nil {
+			return err
+		}
+	}
+	return rig.OwnDirs(path)
+}

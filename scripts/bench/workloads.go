@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// workloads is the table of what is measured, in the order of the output.
+var workloads = []*workload{
+	bareLoop,
+	lmtpDelivery,
+	selectNeverSeen,
+	selectAfterChange,
+	selectAfterRestart,
+	fetchFlags,
+	fetchSizes,
+	fetchHeaders,
+	fetchEnvelope,
+	fetchStructure,
+	fetchBodies,
+	appendMessages,
+	push,
+}
+
+// workload is one thing to do to a server and the figures that come of it.
+type workload struct {
+	name string
+	rows []row
+	// once says that one measurement is enough, whatever the rounds.
+	once bool
+	// bare says that it measures the machine and no server.
+	bare bool
+	// run gives a value for each row, in their order, and whatever must be
+	// equal between servers ("" if nothing).
+	run func(ctx context.Context, b *bench, s *server) (values []float64, answer *answer, err error)
+}
+
+// row is a line of the result.
+type row struct {
+	name   string
+	unit   unit
+	target float64 // bound of ours divided by the rival's; 0: none
+	limit  float64 // absolute bound of ours; 0: none
+}
+
+// unit says what a value is, and whether more of it is better.
+type unit struct {
+	name string
+	rate bool
+}
+
+var (
+	millis    = unit{name: "ms"}
+	perSecond = unit{name: "/s", rate: true}
+	megabytes = unit{name: "MB/s", rate: true}
+)
+
+// result is what a row came to.
+type result struct {
+	workload *workload
+	row      row
+	values   map[string][]float64 // by server
+}
+
+// measure runs a workload on every server in turn, the other way round in
+// every second round.
+func (b *bench) measure(ctx context.Context, w *workload) error {
+	results := make([]*result, len(w.rows))
+	for i, r := range w.rows {
+		results[i] = &result{workload: w, row: r, values: map[string][]float64{}}
+	}
+	b.results = append(b.results, results...)
+	rounds := b.opt.rounds
+	if w.once {
+		rounds = 1
+	}
+	servers := slices.Clone(b.servers)
+	if w.bare {
+		servers = []*server{{name: bareName}}
+	}
+	for round := range rounds {
+		answers := map[string]*answer{}
+		for _, s := range servers {
+			start := time.Now()
+			values, got, err := w.run(ctx, b, s)
+			if err != nil {
+				return fmt.Errorf("%s on %s: %w", w.name, s.name, err)
+			}
+			note("%-28s %-9s round %d: %s", w.name, s.name, round+1, time.Since(start).Round(time.Millisecond))
+			for i, v := range values {
+				results[i].values[s.name] = append(results[i].values[s.name], v)
+			}
+			answers[s.name] = got
+		}
+		b.compare(w, answers)
+		slices.Reverse(servers)
+	}
+	return nil
+}
+
+// compare notes where the servers' answers differ.
+func (b *bench) compare(w *workload, answers map[string]*answer) {
+	if len(b.servers) < 2 || w.bare {
+		return
+	}
+	first, second := b.servers[0].name, b.servers[1].name
+	if d := answers[first].difference(answers[second]); d != "" {
+		b.wrong = append(b.wrong, fmt.Errorf("%s: the answers of %s and %s differ: %s", w.name, first, second, d))
+	}
+}
+
+// timed returns how long do takes, in milliseconds.
+func timed(do func() error) (float64, error) {
+	start := time.Now()
+	err := do()
+	return float64(time.Since(start)) / float64(time.Millisecond), err
+}
+
+func median(values []float64) float64 { return percentile(values, 50) }
+
+// percentile of values by the nearest rank; the median of an even number is the
+// mean of the two in the middle.
+func percentile(values []float64, p float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	v := slices.Sorted(slices.Values(values))
+	if p == 50 && len(v)%2 == 0 {
+		return (v[len(v)/2-1] + v[len(v)/2]) / 2
+	}
+	return v[min(len(v)-1, int(float64(len(v))*p/100))]
+}
