@@ -1,0 +1,167 @@
+package smtp
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"maildird/auth"
+	"maildird/maildir/delivery"
+)
+
+// Kind is what a server is for.
+type Kind int
+
+// The kinds of servers.
+const (
+	MX         Kind = iota // takes mail from anybody for our users
+	Submission             // takes mail from our users, after AUTH
+	LMTP                   // takes mail from a trusted relay, with a result for each recipient
+)
+
+// String returns the name that logs use.
+func (k Kind) String() string {
+	switch k {
+	case Submission:
+		return "submission"
+	case LMTP:
+		return "lmtp"
+	}
+	return "smtp"
+}
+
+// BareNewline is what is done about a CR or LF by itself (VU#302671).
+type BareNewline int
+
+const (
+	// Normalize takes an LF without CR as the end of a line, but never of
+	// DATA, and leaves a CR without LF as it is. So does Postfix 3.9.
+	Normalize BareNewline = iota
+	// Reject answers 550 5.5.2 to both and closes the connection.
+	Reject
+)
+
+// Directory finds users. Safe for concurrent use.
+type Directory interface {
+	// Lookup finds a user by full address, or by a local part that only one
+	// user has; upper and lower case are the same.
+	Lookup(address string) (auth.User, bool)
+}
+
+// Authenticator checks passwords. An unknown user and a wrong password both
+// give auth.ErrInvalid after the same time; other errors pass by themselves.
+type Authenticator interface {
+	Authenticate(ctx context.Context, name, password string) (auth.User, error)
+}
+
+// Config is the settings of a Server. Zero values of limits and times mean the
+// defaults.
+type Config struct {
+	Log      *slog.Logger // nil: none
+	Hostname string       // of this server, in greetings and Received
+	Domains  []string     // whose mail is ours
+	// Postmaster is the address of the user who gets the mail for postmaster
+	// and abuse.
+	Postmaster string
+
+	Users Directory
+	Auth  Authenticator // for Submission
+
+	// Open opens the folder that a user's new mail goes to. release gives it
+	// back; it is called even if the delivery fails, but not after an error.
+	Open     func(context.Context, auth.User) (dirs delivery.Dirs, release func(), err error)
+	Delivery *delivery.Options
+
+	// Reserve is how many bytes have to stay free on a user's file system
+	// after a delivery.
+	Reserve uint64
+	// FreeSpace, if not nil, tells at MAIL how many bytes are free where most
+	// mail lies, so that nobody sends what cannot be stored.
+	FreeSpace func() (uint64, error)
+
+	// TLS is for STARTTLS, and for listeners whose connections begin with TLS.
+	// nil: there is neither.
+	TLS *tls.Config
+	// PlaintextFrom are the peers that may log in without TLS. Connections
+	// over Unix sockets always may.
+	PlaintextFrom []netip.Prefix
+
+	BareNewline BareNewline
+
+	Limits   Limits
+	Timeouts Timeouts
+
+	Now func() time.Time // for the date of Received; nil: time.Now
+}
+
+// Limits bound what clients can cost. A limit of 0 is the default.
+type Limits struct {
+	Connections int // of all clients; 10,000
+	PerIP       int // of one address, of one /64 for IPv6; 100
+
+	Message     int64 // octets of a message as sent, with CRLF line ends; 50 MiB
+	Line        int   // octets of a line in a message; 1 MiB
+	HeaderLines int   // lines of a message's header; 20,000
+	Header      int   // octets of the header of a submitted message, which is held in memory; 1 MiB
+	Received    int   // Received fields, one for each server that had the message; 100
+	Recipients  int   // of a message; 1,000
+
+	Command       int   // octets of a command line; 4,096
+	AuthLine      int   // octets of an AUTH command or response (RFC 4954 section 4: 12,288); 12,288
+	BadCommands   int   // commands answered by 5xx, other than RCPT, that end a connection; 10
+	BadRecipients int   // refused recipients that end a connection; 100
+	AuthFails     int   // failed logins that end a connection; 3
+	DataRate      int64 // octets a second that a message must come with after Timeouts.Command; 500
+}
+
+// Timeouts end connections that nothing comes from. A time of 0 is the default.
+type Timeouts struct {
+	Command time.Duration // for a command to come (RFC 5321 4.5.3.2.7: at least 5 min); 5 min
+	Write   time.Duration // for a client to take a reply; 2 min
+	TLS     time.Duration // for a TLS handshake; 30 s
+	Session time.Duration // of a connection; 2 h
+	// Greet is how long a client of an MX server is made to wait for the
+	// greeting; one that speaks before is sent away. 0: it is greeted at once.
+	Greet time.Duration
+	// Tarpit is the longest that a client waits for the answer to one of many
+	// bad commands; 5 s.
+	Tarpit time.Duration
+}
+
+func orDefault[T int | int64 | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+func (c *Config) setDefaults() {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	l := &c.Limits
+	orDefault(&l.Connections, 10_000)
+	orDefault(&l.PerIP, 100)
+	orDefault(&l.Message, 50<<20)
+	orDefault(&l.Line, 1<<20)
+	orDefault(&l.HeaderLines, 20_000)
+	orDefault(&l.Header, 1<<20)
+	orDefault(&l.Received, 100)
+	orDefault(&l.Recipients, 1000)
+	orDefault(&l.Command, 4096)
+	orDefault(&l.AuthLine, 12288)
+	orDefault(&l.BadCommands, 10)
+	orDefault(&l.BadRecipients, 100)
+	orDefault(&l.AuthFails, 3)
+	orDefault(&l.DataRate, 500)
+	t := &c.Timeouts
+	orDefault(&t.Command, 5*time.Minute)
+	orDefault(&t.Write, 2*time.Minute)
+	orDefault(&t.TLS, 30*time.Second)
+	orDefault(&t.Session, 2*time.Hour)
+	orDefault(&t.Tarpit, 5*time.Second)
+}

@@ -1,0 +1,84 @@
+package smtp
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/emersion/go-smtp"
+)
+
+// code3 is an enhanced status code (RFC 3463).
+type code3 = smtp.EnhancedCode
+
+// refusal makes the error that a command is answered with. The text reaches
+// the client.
+func refusal(code int, enhanced code3, format string, args ...any) *smtp.SMTPError {
+	return &smtp.SMTPError{Code: code, EnhancedCode: enhanced, Message: fmt.Sprintf(format, args...)}
+}
+
+// tempFailure is what the client learns of an error that only the operator can
+// understand.
+func tempFailure() *smtp.SMTPError {
+	return refusal(451, code3{4, 3, 0}, "Temporary failure, please try again later")
+}
+
+// refusalOf returns what the client is told of err, and whether that is all
+// there is to know; the text of other errors is for the log only, and they may
+// pass.
+func refusalOf(err error) (r *smtp.SMTPError, known bool) {
+	if errors.As(err, &r) {
+		return r, true
+	}
+	return tempFailure(), false
+}
+
+// longestReply keeps a reply line inside 512 octets (RFC 5321 section 4.5.3.1.5).
+const longestReply = 512 - len("550-5.7.1 ") - len("\r\n")
+
+// appendReply adds a reply of one or more lines. Without an enhanced code in
+// the reply (3yz, greetings, EHLO) use smtp.NoEnhancedCode.
+func appendReply(b []byte, code int, enhanced code3, lines ...string) []byte {
+	for i, line := range lines {
+		b = strconv.AppendInt(b, int64(code), 10)
+		if i < len(lines)-1 {
+			b = append(b, '-')
+		} else {
+			b = append(b, ' ')
+		}
+		if enhanced == smtp.EnhancedCodeNotSet {
+			enhanced = code3{code / 100, 0, 0}
+		}
+		if enhanced != smtp.NoEnhancedCode {
+			b = fmt.Appendf(b, "%d.%d.%d ", enhanced[0], enhanced[1], enhanced[2])
+		}
+		b = append(b, replyText(line)...)
+		b = append(b, "\r\n"...)
+	}
+	return b
+}
+
+// replyText makes a text fit for a reply line: whatever a client sent that is
+// quoted in it cannot begin another line.
+func replyText(s string) string {
+	if len(s) > longestReply {
+		s = s[:longestReply]
+	}
+	return printable(s)
+}
+
+// printable replaces everything but printable ASCII by question marks.
+func printable(s string) string {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] >= 0x7f {
+			return strings.Map(func(r rune) rune {
+				if r < ' ' || r >= 0x7f {
+					return '?'
+				}
+				return r
+			}, s)
+		}
+	}
+	return s
+}

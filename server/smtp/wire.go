@@ -1,0 +1,166 @@
+package smtp
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+const (
+	smallBuffer = 4 << 10  // of a connection between messages
+	largeBuffer = 32 << 10 // while a message comes that fills the small one
+	outBuffer   = 4 << 10  // replies gathered before they are sent
+	// skipLimit is how much of a line that is too long is passed over.
+	skipLimit = 1 << 20
+)
+
+// largeBuffers are shared by the connections that receive messages.
+var largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
+
+// wire is the byte stream of a connection: input in a buffer that the parts of
+// the protocol look at in place, and replies gathered until input is waited for.
+type wire struct {
+	conn         net.Conn
+	writeTimeout time.Duration
+
+	in   []byte // buffer; in[r:w] is not used yet
+	r, w int
+	big  *[]byte // in, if it is from largeBuffers
+	full bool    // the last read left no room
+
+	out []byte
+}
+
+var (
+	errLongLine = errors.New("line too long")
+	errEndless  = errors.New("line without end")
+)
+
+// unread returns the input that has come and is not used yet.
+func (x *wire) unread() []byte { return x.in[x.r:x.w] }
+
+// use passes over n octets of unread.
+func (x *wire) use(n int) { x.r += n }
+
+// more waits for input, after sending what the client may wait for. The caller
+// has set the deadline. size, which is more than there is unread, is how much
+// there may be.
+func (x *wire) more(size int) error {
+	if err := x.flush(); err != nil {
+		return err
+	}
+	x.room(size)
+	n, err := x.conn.Read(x.in[x.w:])
+	x.w += n
+	x.full = x.w == len(x.in)
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// room makes place behind the unread input.
+func (x *wire) room(size int) {
+	switch {
+	case x.full && size >= largeBuffer && x.big == nil:
+		x.swap(largeBuffers.Get().(*[]byte))
+	case x.r == x.w:
+		x.r, x.w = 0, 0
+	case x.r > 0 && x.w == len(x.in):
+		x.w = copy(x.in, x.in[x.r:x.w])
+		x.r = 0
+	}
+	if x.w == len(x.in) {
+		bigger := make([]byte, min(max(2*len(x.in), smallBuffer), size))
+		x.w = copy(bigger, x.in[x.r:x.w])
+		x.r, x.in = 0, bigger
+	}
+}
+
+// swap moves the unread input to a large buffer, or with nil to a small one.
+func (x *wire) swap(large *[]byte) {
+	var buf []byte
+	if large != nil {
+		buf = *large
+	} else {
+		buf = make([]byte, max(smallBuffer, x.w-x.r))
+	}
+	n := copy(buf, x.in[x.r:x.w])
+	if x.big != nil {
+		largeBuffers.Put(x.big)
+	}
+	x.in, x.big, x.r, x.w = buf, large, 0, n
+}
+
+// shrink gives a large buffer back when a message is complete.
+func (x *wire) shrink() {
+	if x.big != nil {
+		x.swap(nil)
+	}
+}
+
+// line takes the next line, with its line end, of at most limit(line) octets,
+// where limit is asked with what has come of it. A longer one is passed over and
+// gives errLongLine. The line is valid until the next call of a method.
+func (x *wire) line(limit func([]byte) int) ([]byte, error) {
+	for seen := 0; ; {
+		have := x.unread()
+		if i := bytes.IndexByte(have[seen:], '\n'); i >= 0 {
+			line := have[:seen+i+1]
+			x.use(len(line))
+			if len(line) > limit(line) {
+				return nil, errLongLine
+			}
+			return line, nil
+		}
+		seen = len(have)
+		max := limit(have)
+		if seen > max {
+			return nil, x.skipLine()
+		}
+		if err := x.more(max + 1); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// skipLine passes over the rest of a line.
+func (x *wire) skipLine() error {
+	for skipped := 0; skipped < skipLimit; {
+		have := x.unread()
+		if i := bytes.IndexByte(have, '\n'); i >= 0 {
+			x.use(i + 1)
+			return errLongLine
+		}
+		skipped += len(have)
+		x.use(len(have))
+		if err := x.more(smallBuffer); err != nil {
+			return err
+		}
+	}
+	return errEndless
+}
+
+// write adds to the replies.
+func (x *wire) write(p []byte) error {
+	x.out = append(x.out, p...)
+	if len(x.out) >= outBuffer {
+		return x.flush()
+	}
+	return nil
+}
+
+// flush sends the replies gathered.
+func (x *wire) flush() error {
+	if len(x.out) == 0 {
+		return nil
+	}
+	if err := x.conn.SetWriteDeadline(time.Now().Add(x.writeTimeout)); err != nil {
+		return err
+	}
+	_, err := x.conn.Write(x.out)
+	x.out = x.out[:0]
+	return err
+}
