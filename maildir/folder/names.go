@@ -177,13 +177,16 @@ func encode(text []string) levels {
 	return disk
 }
 
-// show gives the visible levels of a place on disk; none if the place is
-// hidden behind INBOX. Text that is no modified UTF-7 is shown as it stands,
+// show gives the visible levels of a place on disk; none if the place is INBOX
+// or hidden behind it. Text that is no modified UTF-7 is shown as it stands,
 // as Dovecot does. What remains that a client could not name (octets that are
 // no UTF-8, control characters, separators, empty levels) becomes U+FFFD.
 // Two places may look alike: then the one that the visible name encodes to
 // comes first, and the other is not reachable until it is renamed on disk.
 func (t *Tree) show(at levels) []string {
+	if len(at) == 0 {
+		return nil
+	}
 	text := make([]string, len(at))
 	for i, level := range at {
 		text[i] = t.showLevel(level)
