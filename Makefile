@@ -3,6 +3,17 @@ GO ?= go
 FUZZTIME ?= 60s
 N ?= 10000
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.PHONY: build
+build:
+	$(GO) build -trimpath -o bin/maildird ./cmd/maildird
+
+# A server to try, with its mail in ./data. The program takes make's place, so
+# that Ctrl-C and signals are its own.
+.PHONY: run
+run: build
+	@exec bin/maildird demo data
 
 # Everything, with the real clients and Dovecot; installs them when run as root.
 .PHONY: test
@@ -26,3 +37,8 @@ fuzz:
 .PHONY: bench
 bench:
 	$(GO) run ./scripts/bench -n $(N)
+
+# Known holes in what we build on; asks vuln.go.dev.
+.PHONY: vuln
+vuln:
+	$(GO) run $(GOVULNCHECK) ./...

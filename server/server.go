@@ -26,6 +26,7 @@ type Server struct {
 	cert  *certificate
 	store *maildir.Store
 
+	bound    []bound
 	services []service
 	running  sync.WaitGroup
 	failed   chan error
@@ -61,6 +62,7 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.store.Close())
 	}
+	s.bound = plan
 	var ready []any
 	for _, b := range plan {
 		ready = append(ready, b.name, b.l.Addr().String())
@@ -167,6 +169,17 @@ func (s *Server) imapConfig(a *accounts) imap.Config {
 			PerUser: cfg.Limits.ConnectionsPerUser,
 		},
 	}
+}
+
+// Addresses returns the addresses that a service of [listen] is bound to.
+func (s *Server) Addresses(service string) []string {
+	var out []string
+	for _, b := range s.bound {
+		if b.name == service {
+			out = append(out, b.l.Addr().String())
+		}
+	}
+	return out
 }
 
 // Failed gives an error that ends the server: a listener that broke.

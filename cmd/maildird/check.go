@@ -12,7 +12,7 @@ import (
 )
 
 func configCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Work on the configuration"}
+	cmd := group(&cobra.Command{Use: "config", Short: "Work on the configuration"})
 	check := &cobra.Command{
 		Use:   "check --config FILE",
 		Short: "Check the configuration and the files it names",

@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,74 +23,91 @@ import (
 )
 
 func initCommand() *cobra.Command {
-	var domain, hostname string
+	var domain, hostname, postmaster string
 	cmd := &cobra.Command{
-		Use:   "init DIR --domain DOMAIN",
+		Use:   "init DIR --domain DOMAIN [--hostname NAME] [--postmaster ADDRESS]",
 		Short: "Write the settings of a new server",
 		Long: "Write DIR/maildird.toml, an empty users file and a self-signed certificate, which\n" +
 			"is for first use only. Nothing that exists is overwritten.",
-		Args: cobra.ExactArgs(1),
+		Args: one("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !config.HostName(strings.ToLower(domain)) {
+				return fmt.Errorf("--domain: %q is not a domain", domain)
+			}
 			if hostname == "" {
 				hostname = "mail." + domain
 			}
-			if err := initServer(args[0], domain, hostname); err != nil {
+			if !config.HostName(strings.ToLower(hostname)) {
+				return fmt.Errorf("--hostname: %q is not a host name", hostname)
+			}
+			if postmaster == "" {
+				postmaster = "postmaster@" + domain
+			}
+			if err := initServer(args[0], config.Template(hostname, domain, postmaster), hostname); err != nil {
 				return err
 			}
 			file := filepath.Join(args[0], "maildird.toml")
 			fmt.Fprintf(cmd.OutOrStdout(), "Wrote %s.\n"+
 				"The certificate is self-signed and for first use only: clients will ask about it.\n"+
-				"Next: maildird user add --config %s postmaster@%s\n"+
-				"      maildird serve --config %s\n", file, file, domain, file)
+				"Next: maildird user add --config %[1]s %[2]s\n"+
+				"      maildird serve --config %[1]s\n", file, postmaster)
 			return nil
 		},
 	}
 	cmd.Flags().StringVar(&domain, "domain", "", "domain whose mail is taken")
 	cmd.Flags().StringVar(&hostname, "hostname", "", "name of this server (default mail.DOMAIN)")
+	cmd.Flags().StringVar(&postmaster, "postmaster", "", "user who gets mail for postmaster and abuse (default postmaster@DOMAIN)")
 	if err := cmd.MarkFlagRequired("domain"); err != nil {
 		panic(err)
 	}
 	return cmd
 }
 
-func initServer(dir, domain, hostname string) error {
-	text := config.Template(hostname, domain, "postmaster@"+domain)
+// initServer writes the files of a new server to dir. After an error none of
+// them is left behind.
+func initServer(dir, settings, hostname string) (err error) {
 	names := []string{"maildird.toml", "users", "cert.pem", "key.pem"}
 	for _, name := range names {
 		path := filepath.Join(dir, name)
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(path); err == nil {
 			return fmt.Errorf("%s exists already and is left as it is", path)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := config.CheckText(filepath.Join(dir, names[0]), settings); err != nil {
 		return err
 	}
 	cert, key, err := selfSigned(hostname)
 	if err != nil {
 		return err
 	}
-	for i, body := range [][]byte{[]byte(text), nil, cert, key} {
-		if err := writeNew(filepath.Join(dir, names[i]), body); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for i, body := range [][]byte{[]byte(settings), nil, cert, key} {
+		path := filepath.Join(dir, names[i])
+		if err := writeNew(path, body); err != nil {
+			for _, written := range names[:i] {
+				err = errors.Join(err, os.Remove(filepath.Join(dir, written)))
+			}
 			return err
 		}
-	}
-	if _, err := config.Load(filepath.Join(dir, names[0])); err != nil {
-		// The domain or host name was no good: leave nothing behind.
-		for _, name := range names {
-			err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
-		}
-		return err
 	}
 	return nil
 }
 
+// writeNew writes a file that must not exist, whole or not at all.
 func writeNew(path string, body []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(body)
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
 // selfSigned makes a certificate for a year, for the host name and for this

@@ -7,7 +7,6 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 )
 
 func main() {
@@ -20,16 +19,53 @@ func main() {
 // root is the tree of all commands. Completions and the manual page are made
 // from it.
 func root() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := group(&cobra.Command{
 		Use:   "maildird",
 		Short: "A mail server over plain Maildir files",
 		Long: "maildird takes mail by SMTP, submission and LMTP, writes it into Maildir folders,\n" +
 			"and serves them by IMAP, beside mutt, mbsync, rsync and Dovecot on the same files.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-	}
-	cmd.AddCommand(initCommand(), userCommand(), serveCommand(), configCommand(), versionCommand(), manCommand())
+	})
+	cmd.AddCommand(initCommand(), userCommand(), serveCommand(), configCommand(), demoCommand(),
+		versionCommand(), manCommand(), completionCommand())
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	plainUsage(cmd)
 	return cmd
+}
+
+// group makes a command that only holds others: an unknown one is an error and
+// none at all shows the help.
+func group(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("there is no command %q; \"%s --help\" lists them", cmd.CommandPath()+" "+args[0], cmd.CommandPath())
+		}
+		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
+
+// plainUsage keeps "[flags]" out of usage lines, which name their flags.
+func plainUsage(cmd *cobra.Command) {
+	cmd.DisableFlagsInUseLine = true
+	for _, sub := range cmd.Commands() {
+		plainUsage(sub)
+	}
+}
+
+// one asks for exactly one argument and says what it is.
+func one(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0:
+			return fmt.Errorf("%s: %s is missing; usage: %s", cmd.CommandPath(), what, cmd.UseLine())
+		case len(args) > 1:
+			return fmt.Errorf("%s: %q is one argument too many; usage: %s", cmd.CommandPath(), args[1], cmd.UseLine())
+		}
+		return nil
+	}
 }
 
 // configFlag adds --config, which most commands need.
@@ -76,35 +112,4 @@ func version() string {
 		}
 	}
 	return v + " " + info.GoVersion
-}
-
-func manCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "man",
-		Short: "Print the manual page",
-		Long:  "Print the manual page of all commands:\n\n    maildird man > maildird.1",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			head := &doc.GenManHeader{Title: "MAILDIRD", Section: "1", Source: "maildird"}
-			all := cmd.Root()
-			all.DisableAutoGenTag = true
-			// One page for all: the root's, then each command's.
-			var print func(*cobra.Command) error
-			print = func(c *cobra.Command) error {
-				if !c.IsAvailableCommand() && c.HasParent() {
-					return nil
-				}
-				if err := doc.GenMan(c, head, cmd.OutOrStdout()); err != nil {
-					return err
-				}
-				for _, sub := range c.Commands() {
-					if err := print(sub); err != nil {
-						return err
-					}
-				}
-				return nil
-			}
-			return print(all)
-		},
-	}
 }

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
+	"reflect"
 	"syscall"
 	"time"
 
@@ -28,12 +30,14 @@ func serveCommand() *cobra.Command {
 	}
 	path := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return serve(cmd.Context(), *path, cmd.ErrOrStderr())
+		return serve(cmd.Context(), *path, cmd.ErrOrStderr(), nil)
 	}
 	return cmd
 }
 
-func serve(ctx context.Context, path string, logTo io.Writer) error {
+// serve runs the server until a signal. ready, if not nil, is called when every
+// listener accepts; its error stops the server.
+func serve(ctx context.Context, path string, logTo io.Writer, ready func(*config.Config, *server.Server) error) error {
 	cfg, err := config.Load(path)
 	if err != nil {
 		return err
@@ -53,29 +57,40 @@ func serve(ctx context.Context, path string, logTo io.Writer) error {
 	if err != nil {
 		return err
 	}
+	end := func(err error) error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+		defer cancel()
+		return errors.Join(err, srv.Stop(ctx))
+	}
+	if ready != nil {
+		if err := ready(cfg, srv); err != nil {
+			return end(err)
+		}
+	}
 	for {
 		select {
 		case <-hangup:
-			reload(srv, path, level, log)
+			reload(srv, cfg, level, log)
 		case sig := <-stop:
 			log.Info("stopping", "signal", sig.String())
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-			defer cancel()
-			return srv.Stop(ctx)
+			return end(nil)
 		case err := <-srv.Failed():
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-			defer cancel()
-			_ = srv.Stop(ctx)
-			return err
+			return end(err)
 		}
 	}
 }
 
-func reload(srv *server.Server, path string, level *slog.LevelVar, log *slog.Logger) {
-	if now, err := config.Load(path); err != nil {
+// reload does what SIGHUP asks for. Settings that need a restart are named
+// rather than taken for granted.
+func reload(srv *server.Server, cfg *config.Config, level *slog.LevelVar, log *slog.Logger) {
+	if now, err := config.Load(cfg.Path); err != nil {
 		log.Error("the configuration has an error, keeping the old settings", "error", err)
 	} else {
 		level.Set(now.Log.Level)
+		now.Log.Level = cfg.Log.Level
+		if !reflect.DeepEqual(now, cfg) {
+			log.Warn("the configuration has changes that take a restart", "file", cfg.Path)
+		}
 	}
 	if err := srv.Reload(); err != nil {
 		log.Error("reload failed, keeping the old", "error", err)

@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -16,30 +18,37 @@ import (
 	"maildird/server/config"
 )
 
+const passwordLong = "The password is asked for without echo, or read as one line of\n" +
+	"standard input where that is not a terminal."
+
 func userCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := group(&cobra.Command{
 		Use:   "user",
 		Short: "Change and list the users",
-		Long: "Change and list the users in the users file. A running server sees changes within a\n" +
-			"second. Passwords are asked for without echo, or read as one line of standard input\n" +
-			"where that is not a terminal.",
-	}
+		Long:  "Change and list the users. A running server sees changes within a second.",
+	})
 	cmd.AddCommand(
-		changeUser("add", "Add a user", true, auth.Add),
-		changeUser("passwd", "Change a user's password", true, auth.SetPassword),
-		changeUser("remove", "Remove a user; the mail stays", false,
+		changeUser("add", "Add a user", "Added", true, auth.Add),
+		changeUser("passwd", "Change a user's password", "Changed the password of", true, auth.SetPassword),
+		changeUser("remove", "Remove a user; the mail stays", "Removed", false,
 			func(path string, domains []string, name, _ string) error { return auth.Remove(path, domains, name) }),
 		listUsers())
 	return cmd
 }
 
-func changeUser(verb, short string, wantsPassword bool, change func(path string, domains []string, name, password string) error) *cobra.Command {
+func changeUser(verb, short, done string, wantsPassword bool, change func(path string, domains []string, name, password string) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   verb + " --config FILE ADDRESS",
 		Short: short,
-		Args:  cobra.ExactArgs(1),
+		Args:  one("ADDRESS"),
+	}
+	if wantsPassword {
+		cmd.Long = short + ". " + passwordLong
 	}
 	path := configFlag(cmd)
+	if verb != "add" {
+		cmd.ValidArgsFunction = completeUser(path)
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, err := config.Load(*path)
 		if err != nil {
@@ -55,9 +64,26 @@ func changeUser(verb, short string, wantsPassword bool, change func(path string,
 				return err
 			}
 		}
-		return change(cfg.Auth.Users, cfg.Domains, name, password)
+		if err := change(cfg.Auth.Users, cfg.Domains, name, password); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s %s.\n", done, name)
+		notePostmaster(cmd.OutOrStdout(), cfg)
+		return nil
 	}
 	return cmd
+}
+
+// notePostmaster tells that mail to postmaster has nobody to go to.
+func notePostmaster(out io.Writer, cfg *config.Config) {
+	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return
+	}
+	if _, ok := users.Lookup(cfg.Postmaster); !ok {
+		fmt.Fprintf(out, "Mail to postmaster goes to %s, who is no user: add that user too, or set postmaster in %s.\n",
+			cfg.Postmaster, cfg.Path)
+	}
 }
 
 func hasDomain(domains []string, domain string) bool {
@@ -77,9 +103,16 @@ func listUsers() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+		users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return err
+		}
+		problems, err := users.Problems()
+		if err != nil {
+			return err
+		}
+		for _, p := range problems {
+			fmt.Fprintln(cmd.ErrOrStderr(), "left out:", p)
 		}
 		for _, u := range users.All() {
 			fmt.Fprintln(cmd.OutOrStdout(), u.Name)
@@ -87,6 +120,25 @@ func listUsers() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// completeUser completes ADDRESS for the shell.
+func completeUser(path *string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		cfg, err := config.Load(*path)
+		if err != nil || len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var names []cobra.Completion
+		for _, u := range users.All() {
+			names = append(names, u.Name)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
 }
 
 // readPassword asks twice on a terminal and reads one line otherwise.
@@ -112,9 +164,29 @@ func readPassword(in io.Reader, out io.Writer) (string, error) {
 	return strings.TrimRight(line, "\r\n"), nil
 }
 
+// prompt reads a line without echo. An interrupt gives the terminal its echo
+// back before it ends the program.
 func prompt(f *os.File, out io.Writer, text string) (string, error) {
+	fd := int(f.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", err
+	}
+	interrupt, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(interrupt, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(interrupt)
+	defer close(done)
+	go func() {
+		select {
+		case <-interrupt:
+			_ = term.Restore(fd, before)
+			fmt.Fprintln(out)
+			os.Exit(130)
+		case <-done:
+		}
+	}()
 	fmt.Fprint(out, text)
-	b, err := term.ReadPassword(int(f.Fd()))
+	b, err := term.ReadPassword(fd)
 	fmt.Fprintln(out)
 	return string(b), err
 }

@@ -72,7 +72,7 @@ func (c *checker) check(f *file) *Config {
 		IMAP:   IMAP{Rev2: f.IMAP.Rev2 == nil || *f.IMAP.Rev2},
 		Limits: c.limits(f),
 	}
-	if !hostName(cfg.Hostname) {
+	if !HostName(cfg.Hostname) {
 		c.wrong("hostname", "%q is not a host name; it is the name of this server, such as \"mail.example.org\"", f.Hostname)
 	}
 	c.domains(cfg, f)
@@ -97,7 +97,7 @@ func (c *checker) domains(cfg *Config, f *file) {
 	}
 	for _, d := range f.Domains {
 		d = strings.ToLower(d)
-		if !hostName(d) {
+		if !HostName(d) {
 			c.wrong("domains", "%q is not a domain", d)
 		}
 		if slices.Contains(cfg.Domains, d) {
@@ -285,9 +285,9 @@ func (c *checker) prefix(key, s string) netip.Prefix {
 	return netip.Prefix{}
 }
 
-// hostName tells whether s is a name of letters, digits, hyphens and dots, as
+// HostName tells whether s is a name of letters, digits, hyphens and dots, as
 // mail servers and domains have (RFC 5321 section 4.1.2).
-func hostName(s string) bool {
+func HostName(s string) bool {
 	if s == "" || len(s) > 253 {
 		return false
 	}

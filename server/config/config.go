@@ -153,6 +153,17 @@ func Load(path string) (*Config, error) {
 	return parse(path, text)
 }
 
+// CheckText tells what is wrong with text as the file at path, which need not
+// exist.
+func CheckText(path, text string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	_, err = parse(path, []byte(text))
+	return err
+}
+
 func parse(path string, text []byte) (*Config, error) {
 	var f file
 	dec := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()

@@ -50,12 +50,12 @@ func TestErrors(t *testing.T) {
 		{"[tls]", "[ssl]", `there is no setting "ssl`},
 		{`"maildir++"`, `"mbox"`, `:11: mail.layout: "mbox" is none of "maildir++", "fs"`},
 		{`"/"  `, `"|"  `, `:12: mail.separator: "|" is neither "/" nor "."`},
-		{`prefix    = ""`, `prefix = "INBOX."`, `mail.prefix: "INBOX." does not end in the separator "/"`},
+		{`prefix   = ""`, `prefix = "INBOX."`, `mail.prefix: "INBOX." does not end in the separator "/"`},
 		{`"mail/%d/%n" `, `"mail/%d" `, `mail.location: "mail/%d" leads all users to the same Maildir`},
 		{`"mail/%d/%n" `, `"mail/%x" `, `none of %u %n %d %h`},
 		{`"alice@example.org"`, `""`, `postmaster: missing`},
 		{`"alice@example.org"`, `"alice@other.org"`, `postmaster: "alice@other.org" is in none of the domains`},
-		{`hostname   = "mail.example.org"`, `hostname = "-x"`, `hostname: "-x" is not a host name`},
+		{`hostname = "mail.example.org"`, `hostname = "-x"`, `hostname: "-x" is not a host name`},
 		{`["example.org"]`, `[]`, `domains: missing`},
 		{`["127.0.0.1:2143"]`, `["127.0.0.1"]`, `listen.imap: "127.0.0.1" is not an address and a port`},
 		{`["127.0.0.1:2143"]`, `["127.0.0.1:99999"]`, `has no port number`},
@@ -63,11 +63,11 @@ func TestErrors(t *testing.T) {
 		{`["127.0.0.1:2143"]`, `7`, `listen.imap: is neither an address nor a list`},
 		{`"127.0.0.1/32"`, `"everywhere"`, `auth.plaintext_from: "everywhere" is not an address`},
 		{`key  = "key.pem"`, ``, `cert and key go together`},
-		{`users          = "users"`, ``, `auth.users: missing`},
+		{`users = "users"`, ``, `auth.users: missing`},
 		{`# [limits]`, "[limits]\nmessage_size = \"50 apples\"", `limits.message_size: "50 apples" is not a size`},
 		{`# [limits]`, "[limits]\nrecipients = -1", `limits.recipients: -1 is not a number above 0`},
 		{`# [log]`, "[log]\nlevel = \"loud\"", `log.level: "loud" is none of`},
-		{`hostname   =`, `hostname   ==`, `:4:`},
+		{`hostname =`, `hostname ==`, `:4:`},
 	} {
 		text := strings.Replace(good, c.old, c.new, 1)
 		if text == good {

@@ -11,30 +11,30 @@ func Template(hostname, domain, postmaster string) string {
 const template = `# Settings of maildird. Paths are relative to this file. Send SIGHUP after a
 # change of users, certificate or log level; other changes need a restart.
 
-hostname   = %q
-domains    = [%q]
-cache_dir  = "cache"                # disposable: delete it while stopped and nothing a user sees changes
+hostname = %q
+domains  = [%q]
+cache_dir = "cache"                    # disposable: delete it while stopped and nothing a user sees changes
 postmaster = %q   # where postmaster and abuse mail goes; required
 
 [mail]
-location  = "mail/%%d/%%n"            # Maildir root per user; %%u address, %%n local part, %%d domain, %%h home
-layout    = "maildir++"             # or "fs"
-separator = "/"                     # on the wire; "." and prefix "INBOX." for clients set up so for Dovecot or Courier
-prefix    = ""
-# fsync     = "always"              # "never" is for tests: a power failure loses acknowledged mail
-# reserve   = "64MiB"               # less free disk than this: mail is refused for now (452)
-# [mail.special_use]                # instead of the usual names (Sent, Sent Items, Spam, ...)
+location = "mail/%%d/%%n"                # Maildir root per user; %%u address, %%n local part, %%d domain, %%h home
+layout   = "maildir++"                 # or "fs"
+separator = "/"                        # on the wire; "." and prefix "INBOX." for clients set up so for Dovecot or Courier
+prefix   = ""
+# fsync = "always"                     # "never" is for tests: a power failure loses acknowledged mail
+# reserve = "64MiB"                    # less free disk than this: mail is refused for now (452)
+# [mail.special_use]                   # instead of the usual names (Sent, Sent Items, Spam, ...)
 # "Gesendet" = "\\Sent"
 
 [auth]
-users          = "users"            # Dovecot passwd-file: name:{SCHEME}hash:uid:gid::home::extra
+users = "users"                        # Dovecot passwd-file: name:{SCHEME}hash:uid:gid::home::extra
 plaintext_from = ["127.0.0.1/32", "::1/128"]   # peers that may log in without TLS
 
 [tls]
 cert = "cert.pem"
 key  = "key.pem"
 
-[listen]                            # any may be missing or a list; "unix:PATH" is for lmtp
+[listen]                               # any may be missing or a list; "unix:PATH" is for lmtp
 smtp        = ["127.0.0.1:2525"]
 submission  = ["127.0.0.1:2587"]
 submissions = ["127.0.0.1:2465"]

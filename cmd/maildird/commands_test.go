@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// run runs one command line in this process.
+func run(stdin string, args ...string) (stdout, stderr string, err error) {
+	cmd := root()
+	var out, errOut bytes.Buffer
+	cmd.SetArgs(args)
+	cmd.SetIn(strings.NewReader(stdin))
+	cmd.SetOut(&out)
+	cmd.SetErr(&errOut)
+	err = cmd.Execute()
+	return out.String(), errOut.String(), err
+}
+
+// good runs a command that must succeed and returns what it prints.
+func good(t *testing.T, stdin string, args ...string) string {
+	t.Helper()
+	out, errOut, err := run(stdin, args...)
+	if err != nil {
+		t.Fatalf("maildird %s: %v\n%s%s", strings.Join(args, " "), err, out, errOut)
+	}
+	return out
+}
+
+// bad runs a command that must fail with this sentence.
+func bad(t *testing.T, want, stdin string, args ...string) {
+	t.Helper()
+	out, _, err := run(stdin, args...)
+	if err == nil {
+		t.Errorf("maildird %s: no error; it printed %q", strings.Join(args, " "), out)
+	} else if !strings.Contains(err.Error(), want) {
+		t.Errorf("maildird %s:\n got %v\nwant ...%s", strings.Join(args, " "), err, want)
+	}
+}
+
+func newServer(t *testing.T) (dir, config string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "srv")
+	good(t, "", "init", dir, "--domain", "example.org", "--hostname", "mx.example.org", "--postmaster", "alice@example.org")
+	return dir, filepath.Join(dir, "maildird.toml")
+}
+
+func TestInit(t *testing.T) {
+	dir, config := newServer(t)
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"\nhostname = \"mx.example.org\"\n", "\ndomains  = [\"example.org\"]\n", "\npostmaster = \"alice@example.org\" ",
+		"\nlocation = \"mail/%d/%n\" ", "\nsubmissions = [\"127.0.0.1:2465\"]\n", "\nlmtp        = [\"unix:lmtp.sock\"]\n",
+	} {
+		if !strings.Contains(string(text), line) {
+			t.Errorf("maildird.toml lacks %q", line)
+		}
+	}
+	for name, mode := range map[string]os.FileMode{"users": 0o600, "key.pem": 0o600, "cert.pem": 0o600, "maildird.toml": 0o600} {
+		st, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Mode() != mode || (name == "users") != (st.Size() == 0) {
+			t.Errorf("%s has mode %v and %d bytes", name, st.Mode(), st.Size())
+		}
+	}
+	bad(t, "maildird.toml exists already and is left as it is", "", "init", dir, "--domain", "example.net")
+	if again, err := os.ReadFile(config); err != nil || !bytes.Equal(again, text) {
+		t.Errorf("the second init changed maildird.toml: %v", err)
+	}
+}
+
+// TestInitLeavesNothing: an init that fails wrote nothing.
+func TestInitLeavesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "srv")
+	bad(t, `--domain: "foo bar" is not a domain`, "", "init", dir, "--domain", "foo bar")
+	bad(t, `--hostname: "-" is not a host name`, "", "init", dir, "--domain", "example.org", "--hostname", "-")
+	bad(t, `postmaster: "x@other.org" is in none of the domains`, "", "init", dir, "--domain", "example.org", "--postmaster", "x@other.org")
+	bad(t, `required flag(s) "domain" not set`, "", "init", dir)
+	bad(t, "DIR is missing", "", "init", "--domain", "example.org")
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("a directory was made")
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "key.pem"), []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bad(t, "key.pem exists already and is left as it is", "", "init", dir, "--domain", "example.org")
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("the directory holds %v, %v", entries, err)
+	}
+}
+
+func TestUsers(t *testing.T) {
+	_, config := newServer(t)
+	got := good(t, "secret\n", "user", "add", "--config", config, "Bob@Example.org")
+	if !strings.Contains(got, "Added Bob@Example.org.\n") || !strings.Contains(got, "Mail to postmaster goes to alice@example.org, who is no user") {
+		t.Errorf("user add printed %q", got)
+	}
+	if got := good(t, "secret", "user", "add", "-c", config, "alice"); got != "Added alice.\n" {
+		t.Errorf("user add printed %q", got)
+	}
+	if got := good(t, "", "user", "list", "--config", config); got != "bob@example.org\nalice@example.org\n" {
+		t.Errorf("user list printed %q", got)
+	}
+	if got := good(t, "", "config", "check", "--config", config); got != "The configuration is good.\n" {
+		t.Errorf("config check printed %q", got)
+	}
+	good(t, "other\n", "user", "passwd", "--config", config, "bob@example.org")
+	good(t, "", "user", "remove", "--config", config, "bob@example.org")
+	bad(t, "bob@example.org: no such user", "", "user", "remove", "--config", config, "bob@example.org")
+	bad(t, "bob@example.org: no such user", "x\n", "user", "passwd", "--config", config, "bob@example.org")
+	bad(t, "alice@example.org: user exists already", "x\n", "user", "add", "--config", config, "alice@example.org")
+	bad(t, "eve@other.org is in none of the domains of this server (example.org)", "x\n", "user", "add", "--config", config, "eve@other.org")
+	bad(t, "no password on standard input", "", "user", "add", "--config", config, "eve@example.org")
+	bad(t, "the password is empty", "\n", "user", "add", "--config", config, "eve@example.org")
+	bad(t, "ADDRESS is missing; usage: maildird user add --config FILE ADDRESS", "", "user", "add", "--config", config)
+	bad(t, `required flag(s) "config" not set`, "", "user", "list")
+	bad(t, `there is no command "maildird user fly"`, "", "user", "fly")
+	bad(t, `there is no command "maildird fly"`, "", "fly")
+}
+
+func TestConfigCheck(t *testing.T) {
+	dir, config := newServer(t)
+	good(t, "secret", "user", "add", "--config", config, "alice@example.org")
+	path := func(name string) string { return filepath.Join(dir, name) }
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(path(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(name string) string {
+		t.Helper()
+		text, err := os.ReadFile(path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	users, settings := read("users"), read("maildird.toml")
+
+	// What is wrong is printed one a line; the error only says that there is
+	// something.
+	finds := func(want ...string) {
+		t.Helper()
+		out, _, err := run("", "config", "check", "--config", config)
+		if err == nil || strings.Count(out, "\n") != len(want) {
+			t.Errorf("config check: %v, printed %q, want %q", err, out, want)
+		}
+		for _, w := range want {
+			if !strings.Contains(out, w) {
+				t.Errorf("config check printed %q, want ...%s", out, w)
+			}
+		}
+	}
+	write("users", users+"no password\neve:{ROT13}x\n")
+	finds("users:2: ", "users:3: ")
+	write("users", users)
+	write("key.pem", "nonsense")
+	finds("cannot use the certificate " + path("cert.pem"))
+	if err := os.Remove(path("cert.pem")); err != nil {
+		t.Fatal(err)
+	}
+	finds("cert.pem: no such file or directory")
+	if err := os.Remove(path("users")); err != nil {
+		t.Fatal(err)
+	}
+	finds("cannot read the users file", "cert.pem: no such file or directory")
+
+	write("maildird.toml", strings.Replace(settings, "[tls]", "[tls]\nciphers = \"all\"", 1))
+	bad(t, `maildird.toml:24: there is no setting "tls.ciphers"`, "", "config", "check", "--config", config)
+	write("maildird.toml", strings.Replace(settings, "domains  =", "domians  =", 1))
+	bad(t, `maildird.toml:5: there is no setting "domians"`, "", "serve", "--config", config)
+	bad(t, "cannot read the configuration", "", "serve", "--config", path("none.toml"))
+}
+
+func TestMaildirThatIsNone(t *testing.T) {
+	dir, config := newServer(t)
+	good(t, "secret", "user", "add", "--config", config, "alice@example.org")
+	if err := os.MkdirAll(filepath.Join(dir, "mail/example.org"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "mail/example.org/alice"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := run("", "config", "check", "--config", config)
+	if err == nil || !strings.Contains(out, "mail of alice@example.org: ") || !strings.Contains(out, "mail/example.org/alice") {
+		t.Errorf("config check: %v, printed %q", err, out)
+	}
+}
+
+// TestGenerated: completion and the manual page come from the same tree, and
+// the tools that read them are content.
+func TestGenerated(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		if got := good(t, "", "completion", shell); !strings.Contains(got, "maildird") {
+			t.Errorf("completion %s printed %q", shell, got)
+		}
+	}
+	bad(t, `no completion for "tcsh"`, "", "completion", "tcsh")
+	script := exec.Command("bash", "-n")
+	script.Stdin = strings.NewReader(good(t, "", "completion", "bash"))
+	if out, err := script.CombinedOutput(); err != nil {
+		t.Errorf("bash does not take the completion: %v\n%s", err, out)
+	}
+
+	_, config := newServer(t)
+	good(t, "secret", "user", "add", "--config", config, "alice@example.org")
+	if got := good(t, "", "__complete", "user", "passwd", "--config", config, ""); !strings.HasPrefix(got, "alice@example.org\n") {
+		t.Errorf("completion of ADDRESS: %q", got)
+	}
+
+	page := good(t, "", "man")
+	for _, c := range leaves(root()) {
+		if !strings.Contains(page, ".SS "+roff(c.UseLine())+"\n") {
+			t.Errorf("the manual page lacks %q", c.UseLine())
+		}
+	}
+	for i, line := range strings.Split(page, "\n") {
+		if strings.HasPrefix(line, "'") || strings.HasPrefix(line, ".") && !macro(line) {
+			t.Errorf("line %d of the manual page is taken for a request: %q", i+1, line)
+		}
+	}
+	if got := good(t, "", "version"); !strings.HasPrefix(got, "maildird ") || !strings.Contains(got, "go1.") {
+		t.Errorf("version printed %q", got)
+	}
+}
+
+func macro(line string) bool {
+	name, _, _ := strings.Cut(line[1:], " ")
+	switch name {
+	case "TH", "SH", "SS", "TP", "PP", "B", "br", "nf", "fi":
+		return true
+	}
+	return false
+}
