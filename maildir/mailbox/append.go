@@ -25,6 +25,8 @@ type Incoming struct {
 	opt  AppendOptions
 	temp *delivery.Temp
 	body *delivery.CRLFWriter
+
+	finished bool
 }
 
 // NewIncoming begins a message in the mailbox's tmp/.
@@ -48,12 +50,18 @@ func (in *Incoming) Write(p []byte) (int, error) { return in.body.Write(p) }
 // Abort gives the message up. After Append it does nothing.
 func (in *Incoming) Abort() { in.temp.Abort() }
 
-// finish makes the message durable in tmp/ and names it.
-func (in *Incoming) finish() (base string, err error) {
-	if err := in.body.Close(); err != nil {
-		return "", err
+// Finish makes the message durable in tmp/ when all of it was written. Append
+// does it for those that are not finished; until then each holds a file open.
+func (in *Incoming) Finish() error {
+	if in.finished {
+		return nil
 	}
-	return in.temp.Finish(in.opt.Date)
+	in.finished = true
+	if err := in.body.Close(); err != nil {
+		return err
+	}
+	_, err := in.temp.Finish(in.opt.Date)
+	return err
 }
 
 // Append puts the messages into the mailbox in this order, all or none,
@@ -65,11 +73,15 @@ func (m *Mailbox) Append(ctx context.Context, in ...*Incoming) (validity uint32,
 		}
 	}()
 	for _, one := range in {
-		if _, err := one.finish(); err != nil {
+		if err := one.Finish(); err != nil {
 			return 0, nil, err
 		}
 	}
 	err = m.change(ctx, func(lock *dotlock.Lock) error {
+		// All at once, so that a keyword without a place changes nothing.
+		if _, err := m.letters(allKeywords(in), true); err != nil {
+			return err
+		}
 		flags := make([]filename.Flags, len(in))
 		for i, one := range in {
 			letters, err := m.letters(one.opt.Keywords, true)
@@ -90,6 +102,13 @@ func (m *Mailbox) Append(ctx context.Context, in ...*Incoming) (validity uint32,
 		return err
 	})
 	return m.UIDValidity(), uids, err
+}
+
+func allKeywords(in []*Incoming) (words []string) {
+	for _, one := range in {
+		words = append(words, one.opt.Keywords...)
+	}
+	return words
 }
 
 // commit gives a finished temporary file its place: new/ without flags, cur/ with.

@@ -5,20 +5,33 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
-	"maildird/maildir"
 	"maildird/maildir/mailbox"
 )
 
-// runAppend is APPEND (RFC 9051 section 6.3.12) with messages as literal and
-// as literal8 (RFC 3516), and as UTF8 (~{n} ...) (RFC 9755). A message goes
-// from the connection into a file of the mailbox's tmp/ and becomes mail when
-// the command is complete.
+// appendExtension is APPEND, with MULTIAPPEND (RFC 3502) and APPENDLIMIT (RFC
+// 7889). That it takes a literal8 is part of BINARY (RFC 3516).
+func appendExtension(cfg *Config) extension {
+	return extension{
+		caps:     []imap.Cap{imap.CapMultiAppend, imap.Cap("APPENDLIMIT=" + strconv.FormatInt(cfg.AppendLimit, 10))},
+		commands: []command{{name: "APPEND", in: loggedIn, news: allNews, run: runAppend}},
+		statusItems: []statusItem{{name: "APPENDLIMIT", write: func(st *mailboxStatus) {
+			st.s.w.num(uint64(st.s.srv.cfg.AppendLimit))
+		}}},
+	}
+}
+
+// maxAppends is how many messages one APPEND may bring.
+const maxAppends = 1000
+
+// runAppend is APPEND (RFC 9051 section 6.3.12) of one message or more. Each
+// goes from the connection into a file of the mailbox's tmp/; they become mail,
+// all or none, when the command is complete.
 func runAppend(s *session) error {
 	lx := s.lx
 	lx.sp()
 	name := lx.mailbox()
 	lx.sp()
-	opt, err := s.appendOptions()
+	item, err := s.appendItem()
 	if err != nil {
 		return err
 	}
@@ -27,15 +40,38 @@ func runAppend(s *session) error {
 		return err
 	}
 	defer box.Release()
-	in, err := s.receive(box, opt)
-	if err != nil {
-		return err
+	var in []*mailbox.Incoming
+	defer func() {
+		for _, one := range in {
+			one.Abort()
+		}
+	}()
+	for {
+		one, err := box.NewIncoming(item.AppendOptions)
+		if err != nil {
+			return err
+		}
+		in = append(in, one)
+		if err := item.receive(s, one); err != nil {
+			return err
+		}
+		if err := one.Finish(); err != nil {
+			return err
+		}
+		if !lx.more() {
+			break
+		}
+		if len(in) == maxAppends {
+			return no(imap.ResponseCodeLimit, "An APPEND may bring %d messages.", maxAppends)
+		}
+		if item, err = s.appendItem(); err != nil {
+			return err
+		}
 	}
-	defer in.Abort()
 	if err := lx.end(); err != nil {
 		return err
 	}
-	validity, uids, err := box.Append(s.ctx, in)
+	validity, uids, err := box.Append(s.ctx, in...)
 	if err != nil {
 		return err
 	}
@@ -43,71 +79,53 @@ func runAppend(s *session) error {
 	return nil
 }
 
-// appendOptions takes what comes before the octets of one message: flags,
-// date, and what announces the literal. Nothing is asked for yet.
-func (s *session) appendOptions() (opt appendOptions, err error) {
+// appendItem is one message of APPEND up to its octets.
+type appendItem struct {
+	mailbox.AppendOptions
+	// receive takes the octets.
+	receive func(*session, *mailbox.Incoming) error
+}
+
+// appendItem takes what comes before the octets of one message: flags, date,
+// and what announces the literal. Nothing is asked for yet.
+func (s *session) appendItem() (item appendItem, err error) {
 	lx := s.lx
 	if lx.peek() == '(' {
 		set := lx.flagList()
-		opt.Flags, opt.Keywords = set.system, set.words
+		item.Flags, item.Keywords = set.system, set.words
 		lx.sp()
 	}
 	if lx.peek() == '"' {
-		opt.Date = lx.dateTime()
+		item.Date = lx.dateTime()
 		lx.sp()
 	}
-	if upper(lx.peek()) == 'U' {
-		opt.utf8 = s.appendUTF8()
+	if c := lx.peek(); c != '{' && c != '~' && classes[c]&classWord != 0 {
+		lx.grammar.appendData.take(lx, &item, "data item")
+		return item, lx.err
 	}
+	item.receive = (*session).receiveLiteral
+	return item, lx.appendLiteral()
+}
+
+// appendLiteral takes what announces a literal with a message.
+func (lx *lexer) appendLiteral() error {
 	lit, ok := lx.literalHeader()
-	if !ok {
-		lx.fail("Expected a literal with the message.")
-		return opt, lx.err
-	}
 	switch {
-	case lit.size > s.srv.cfg.AppendLimit:
-		err = no(imap.ResponseCodeTooBig, "A message may have %d octets.", s.srv.cfg.AppendLimit)
-	case lit.size == 0:
-		err = no(imap.ResponseCodeCannot, "A message of no octets cannot be saved.")
-	}
-	return opt, err
-}
-
-type appendOptions struct {
-	mailbox.AppendOptions
-	utf8 bool // the literal stands in UTF8 (...)
-}
-
-// appendUTF8 takes "UTF8 (" (RFC 9755 section 4).
-func (s *session) appendUTF8() bool {
-	lx := s.lx
-	if word := lx.word(); string(word) != "UTF8" || !s.utf8 {
+	case !ok:
 		lx.fail("Expected a literal with the message.")
+		return lx.err
+	case lit.size > lx.limits.message:
+		return no(imap.ResponseCodeTooBig, "A message may have %d octets.", lx.limits.message)
+	case lit.size == 0:
+		return no(imap.ResponseCodeCannot, "A message of no octets cannot be saved.")
 	}
-	lx.sp()
-	lx.expect('(')
-	if lx.peek() != '~' {
-		lx.fail("Expected a literal8.")
-	}
-	return true
+	return nil
 }
 
-// receive takes the octets of a message into a new file.
-func (s *session) receive(box *maildir.Mailbox, opt appendOptions) (*mailbox.Incoming, error) {
-	in, err := box.NewIncoming(opt.AppendOptions)
-	if err != nil {
-		return nil, err
-	}
-	_, err = s.lx.streamLiteral().WriteTo(in)
-	if opt.utf8 && err == nil {
-		s.lx.expect(')')
-		err = s.lx.err
-	}
-	if err != nil {
-		in.Abort()
-		return nil, err
-	}
-	return in, nil
+// receiveLiteral takes the octets of the literal that appendLiteral took.
+func (s *session) receiveLiteral(in *mailbox.Incoming) error {
+	_, err := s.lx.streamLiteral().WriteTo(in)
+	return err
 }
 
 // appendUID is the response code APPENDUID (RFC 9051 section 7.1).

@@ -12,6 +12,35 @@ import (
 	"maildird/auth"
 )
 
+// authExtension is LOGIN and AUTHENTICATE.
+func authExtension() extension {
+	return extension{
+		early: []imap.Cap{imap.CapSASLIR},
+		commands: []command{
+			{name: "LOGIN", in: notAuthenticated, run: runLogin},
+			{name: "AUTHENTICATE", in: notAuthenticated, run: runAuthenticate},
+		},
+		capsOf: loginCaps,
+	}
+}
+
+// loginCaps say how a client can log in.
+func loginCaps(s *session) []imap.Cap {
+	if s.state() != notAuthenticated {
+		return nil
+	}
+	var caps []imap.Cap
+	for _, m := range s.srv.grammar.mechanisms {
+		if m.possible(s) {
+			caps = append(caps, imap.Cap("AUTH="+m.name))
+		}
+	}
+	if !s.passwordsAllowed() {
+		caps = append(caps, imap.CapLoginDisabled)
+	}
+	return caps
+}
+
 // passwordsAllowed tells whether the client may send a password as it is: over
 // TLS, a Unix socket, or from where the operator trusts the network.
 func (s *session) passwordsAllowed() bool {
@@ -64,11 +93,15 @@ type mechanism struct {
 	server func(s *session, login func(auth.User)) sasl.Server
 }
 
-// mechanisms are those that are announced, in this order.
-func mechanisms() []mechanism {
-	return []mechanism{
+// possible tells whether the session may use the mechanism as it stands.
+func (m *mechanism) possible(s *session) bool { return !m.plaintext || s.passwordsAllowed() }
+
+// saslExtension is the mechanisms that show the password to the server.
+func saslExtension() extension {
+	return extension{mechanisms: []mechanism{
 		{name: sasl.Plain, plaintext: true, server: plainServer},
-	}
+		{name: sasl.Login, plaintext: true, server: loginServer},
+	}}
 }
 
 func plainServer(s *session, login func(auth.User)) sasl.Server {
@@ -84,6 +117,35 @@ func plainServer(s *session, login func(auth.User)) sasl.Server {
 	})
 }
 
+// loginServer is the mechanism LOGIN (draft-murchison-sasl-login), which has no
+// standard, but clients that know no other.
+func loginServer(s *session, login func(auth.User)) sasl.Server {
+	return &loginExchange{s: s, login: login}
+}
+
+type loginExchange struct {
+	s     *session
+	login func(auth.User)
+	name  *string // nil until the client told it
+}
+
+// Next implements sasl.Server.
+func (x *loginExchange) Next(response []byte) (challenge []byte, done bool, err error) {
+	switch {
+	case response == nil:
+		return []byte("Username:"), false, nil
+	case x.name == nil:
+		name := string(response)
+		x.name = &name
+		return []byte("Password:"), false, nil
+	}
+	user, err := x.s.checkPassword(sasl.Login, *x.name, string(response))
+	if err == nil {
+		x.login(user)
+	}
+	return nil, true, err
+}
+
 // runAuthenticate is AUTHENTICATE (RFC 9051 section 6.2.2).
 func runAuthenticate(s *session) error {
 	lx := s.lx
@@ -96,11 +158,11 @@ func runAuthenticate(s *session) error {
 	if err := lx.end(); err != nil {
 		return err
 	}
-	for _, m := range mechanisms() {
+	for _, m := range s.srv.grammar.mechanisms {
 		if m.name != name {
 			continue
 		}
-		if m.plaintext && !s.passwordsAllowed() {
+		if !m.possible(s) {
 			return errPrivacy()
 		}
 		return s.authenticate(m, response)
@@ -204,22 +266,5 @@ func (s *session) login(user auth.User) error {
 	s.wire.until = time.Time{}
 	s.log.Info("logged in", "tls", s.tls)
 	s.done = done{code: "CAPABILITY" + s.capabilityList(), text: "Logged in."}
-	return nil
-}
-
-// runUnauthenticate is UNAUTHENTICATE (RFC 8437): the session is as it was
-// after the greeting, but for TLS.
-func runUnauthenticate(s *session) error {
-	if err := s.lx.end(); err != nil {
-		return err
-	}
-	s.leave()
-	s.rev2, s.utf8 = false, false
-	s.lx.utf8, s.w.utf8 = false, false
-	s.lx.limits = s.srv.cfg.lexLimits(false)
-	s.user, s.log = auth.User{}, s.anonymous
-	s.began = time.Now()
-	s.wire.until = s.began.Add(s.srv.cfg.Timeouts.Login)
-	s.done.code = "CAPABILITY" + s.capabilityList()
 	return nil
 }

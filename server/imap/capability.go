@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"strconv"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -14,53 +13,33 @@ type capabilities struct {
 	after  string
 }
 
-func newCapabilities(srv *Server) capabilities {
-	var before, after strings.Builder
-	put := func(b *strings.Builder, caps ...imap.Cap) {
-		for _, c := range caps {
-			b.WriteByte(' ')
-			b.WriteString(string(c))
-		}
-	}
-	versions := []imap.Cap{imap.CapIMAP4rev1}
-	if !srv.cfg.NoRev2 {
-		versions = append(versions, imap.CapIMAP4rev2)
-	}
-	put(&before, versions...)
-	put(&after, versions...)
-	put(&before, imap.CapLiteralPlus, imap.CapSASLIR, imap.CapEnable, imap.CapIdle, capID)
-	// What belongs to no single command, then what the commands bring.
-	put(&after, imap.CapLiteralPlus)
-	for _, part := range [][]command{connectionCommands(), mailboxCommands(), messageCommands()} {
-		for _, cmd := range part {
-			put(&after, cmd.caps...)
-		}
-	}
-	put(&after, imap.Cap("APPENDLIMIT="+strconv.FormatInt(srv.cfg.AppendLimit, 10)))
-	return capabilities{before.String(), after.String()}
+func newCapabilities(g *grammar) capabilities {
+	return capabilities{before: spaced(g.early), after: spaced(append(g.early[:len(g.early):len(g.early)], g.caps...))}
 }
 
-const capID = imap.Cap("ID") // RFC 2971
+func spaced(caps []imap.Cap) string {
+	var b strings.Builder
+	for _, c := range caps {
+		b.WriteByte(' ')
+		b.WriteString(string(c))
+	}
+	return b.String()
+}
 
 // capabilityList writes all capabilities of the session as it stands, each
 // with a space before it.
 func (s *session) capabilityList() string {
-	if s.state() != notAuthenticated {
-		return s.srv.caps.after
-	}
 	list := s.srv.caps.before
-	if !s.tls && s.srv.cfg.TLS != nil {
-		list += " " + string(imap.CapStartTLS)
+	if s.state() != notAuthenticated {
+		list = s.srv.caps.after
 	}
-	if !s.passwordsAllowed() {
-		return list + " " + string(imap.CapLoginDisabled)
-	}
-	for _, m := range mechanisms() {
-		list += " AUTH=" + m.name
+	for _, caps := range s.srv.grammar.capsOf {
+		list += spaced(caps(s))
 	}
 	return list
 }
 
+// runCapability is CAPABILITY (RFC 9051 section 6.1.1).
 func runCapability(s *session) error {
 	if err := s.lx.end(); err != nil {
 		return err
@@ -70,3 +49,29 @@ func runCapability(s *session) error {
 	s.w.crlf()
 	return nil
 }
+
+// rev1Extension is IMAP4rev1 (RFC 3501).
+func rev1Extension() extension { return extension{early: []imap.Cap{imap.CapIMAP4rev1}} }
+
+// rev2Extension is IMAP4rev2 (RFC 9051), which clients of IMAP4rev1 do not
+// notice before they enable it.
+func rev2Extension(cfg *Config) extension {
+	if cfg.NoRev2 {
+		return extension{}
+	}
+	return extension{
+		early: []imap.Cap{imap.CapIMAP4rev2},
+		enable: []enabler{{imap.CapIMAP4rev2, func(s *session) bool {
+			was := s.rev2
+			s.rev2 = true
+			s.speakUTF8()
+			return !was
+		}}},
+	}
+}
+
+// speakUTF8 makes quoted strings and mailbox names UTF-8 from now on.
+func (s *session) speakUTF8() { s.lx.utf8, s.w.utf8 = true, true }
+
+// literalExtension is LITERAL+ (RFC 7888). The lexer takes such literals.
+func literalExtension() extension { return extension{early: []imap.Cap{imap.CapLiteralPlus}} }

@@ -37,19 +37,6 @@ type command struct {
 	// run takes the arguments up to lexer.end, then acts. It returns nil for OK;
 	// see errors.go for everything else. It may set session.done before.
 	run func(*session) error
-	// caps are announced because the command exists.
-	caps []imap.Cap
-}
-
-// commandTable is all commands by name.
-func commandTable() map[string]*command {
-	table := map[string]*command{}
-	for _, part := range [][]command{connectionCommands(), mailboxCommands(), messageCommands()} {
-		for i := range part {
-			table[part[i].name] = &part[i]
-		}
-	}
-	return table
 }
 
 // done is the tagged response of the command that runs, if it is OK.
@@ -92,14 +79,14 @@ func (s *session) readCommand() (*command, error) {
 	if lx.err != nil {
 		return nil, lx.err
 	}
-	cmd := s.srv.commands[string(name)]
+	cmd := s.srv.grammar.commands[string(name)]
 	if string(name) == "UID" {
 		lx.sp()
 		sub := lx.word()
 		if lx.err != nil {
 			return nil, lx.err
 		}
-		cmd = s.srv.commands["UID "+string(sub)]
+		cmd = s.srv.grammar.commands["UID "+string(sub)]
 	}
 	if cmd == nil {
 		return nil, bad("Unknown command.")

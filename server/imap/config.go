@@ -107,7 +107,7 @@ func (c *Config) setDefaults() {
 func (c *Config) lexLimits(loggedIn bool) lexLimits {
 	l := lexLimits{
 		line: c.Limits.LoginCommand, literal: c.Limits.LoginLiteral,
-		skip: 4 * c.Limits.LoginLiteral, depth: c.Limits.Depth,
+		message: c.AppendLimit, skip: 4 * c.Limits.LoginLiteral, depth: c.Limits.Depth,
 	}
 	if loggedIn {
 		l.line, l.literal = c.Limits.Command, c.Limits.Literal

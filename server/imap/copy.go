@@ -11,6 +11,25 @@ import (
 	"maildird/maildir/mailbox"
 )
 
+// copyExtension is COPY.
+func copyExtension() extension {
+	return extension{commands: []command{
+		{name: "COPY", in: selected, news: allNews, run: runCopy},
+		{name: "UID COPY", in: selected, news: allNews, run: runUIDCopy},
+	}}
+}
+
+// moveExtension is MOVE (RFC 6851).
+func moveExtension() extension {
+	return extension{
+		caps: []imap.Cap{imap.CapMove},
+		commands: []command{
+			{name: "MOVE", in: selected, news: allNews, run: runMove},
+			{name: "UID MOVE", in: selected, news: allNews, run: runUIDMove},
+		},
+	}
+}
+
 func runCopy(s *session) error    { return s.copy(false) }
 func runUIDCopy(s *session) error { return s.copy(true) }
 func runMove(s *session) error    { return s.move(false) }

@@ -3,16 +3,19 @@
 //
 // How a command runs. Each connection has one goroutine, which is its session
 // (session.go). The session takes a command line from the lexer (lexer.go,
-// tokens.go, literal.go), looks its name up in the table (command.go), and
+// tokens.go, literal.go), looks its name up in the grammar (command.go), and
 // calls the handler. A handler first takes all its arguments from the lexer up
 // to the end of the line, then acts, writes its untagged responses to the
 // writer (writer.go), and returns nil or an error. The dispatcher adds what
 // changed in the selected mailbox (updates.go) and the tagged response, which
 // it makes of the error (errors.go).
 //
-// Adding a command is one file with its grammar and its handler, and one line
-// in the table with its name, the states it is allowed in, and the capabilities
-// it brings.
+// The protocol is made of extensions (extension.go): each is one file that
+// brings commands, capabilities, and words for the places of the grammar that
+// can grow (items of FETCH and STATUS, keys of SEARCH, parameters of SELECT,
+// CREATE, FETCH and STORE, options of LIST and SEARCH, data of APPEND). Adding
+// one is that file, its transcripts in testdata/imap, and its name in the list
+// extensions. within.go is a small one to begin from.
 //
 // What is sent is flushed when the input is drained or the buffer is full,
 // never by the line. A connection that waits for its client holds no buffers.

@@ -1,5 +1,18 @@
 package imap
 
+import "github.com/emersion/go-imap/v2"
+
+// expungeExtension is EXPUNGE, and UID EXPUNGE of UIDPLUS (RFC 4315).
+func expungeExtension() extension {
+	return extension{
+		caps: []imap.Cap{imap.CapUIDPlus},
+		commands: []command{
+			{name: "EXPUNGE", in: selected, news: allNews, run: runExpunge},
+			{name: "UID EXPUNGE", in: selected, news: allNews, run: runUIDExpunge},
+		},
+	}
+}
+
 // runExpunge is EXPUNGE (RFC 9051 section 6.4.3). The dispatcher tells what is
 // gone when it is done.
 func runExpunge(s *session) error {

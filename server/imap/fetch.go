@@ -20,6 +20,9 @@ func (s *session) fetch(uid bool) error {
 	set := lx.seqSet()
 	lx.sp()
 	items := lx.fetchItems()
+	if lx.more() { // RFC 4466
+		lx.list(func() { lx.grammar.fetchParams.take(lx, &items, "FETCH modifier") })
+	}
 	if err := lx.end(); err != nil {
 		return err
 	}
@@ -30,7 +33,13 @@ func (s *session) fetch(uid bool) error {
 	if err != nil {
 		return err
 	}
-	f := &fetcher{s: s, items: &items, file: items.file()}
+	for _, begin := range items.begin {
+		if err := begin(s, set); err != nil {
+			return err
+		}
+	}
+	f := &fetcher{s: s, items: &items, need: items.needs()}
+	msgs = f.filtered(msgs)
 	if items.seen() && !s.sel.view.ReadOnly() {
 		err = f.runSeen(msgs)
 	} else {
@@ -46,7 +55,7 @@ func (s *session) fetch(uid bool) error {
 type fetcher struct {
 	s     *session
 	items *fetchItems
-	file  bool // the items need the file
+	need  fetchNeed
 
 	lacking lacking
 
@@ -58,6 +67,24 @@ type fetcher struct {
 	structure structure
 	head      []byte // kept for its room
 	arena     []byte // header fields of parts, kept for its room
+}
+
+// filtered leaves out the messages that a modifier does not want.
+func (f *fetcher) filtered(msgs iter.Seq[mailbox.Message]) iter.Seq[mailbox.Message] {
+	if len(f.items.filters) == 0 {
+		return msgs
+	}
+	return func(yield func(mailbox.Message) bool) {
+		for m := range msgs {
+			wanted := true
+			for _, passes := range f.items.filters {
+				wanted = wanted && passes(m)
+			}
+			if wanted && !yield(m) {
+				return
+			}
+		}
+	}
 }
 
 // run serves messages as they are.
@@ -75,7 +102,7 @@ func (f *fetcher) run(msgs iter.Seq[mailbox.Message]) error {
 
 // message serves one message.
 func (f *fetcher) message(m mailbox.Message) error {
-	if !f.file {
+	if f.need == needNothing {
 		f.respond(m, nil, false)
 		return nil
 	}
@@ -90,7 +117,7 @@ func (f *fetcher) message(m mailbox.Message) error {
 }
 
 func (f *fetcher) open(m mailbox.Message) (*mailFile, error) {
-	return openMail(f.s.sel.view, m, &f.s.sel.last, f.head, f.items.wantsBody())
+	return openMail(f.s.sel.view, m, &f.s.sel.last, f.head, f.need == needBody)
 }
 
 func (f *fetcher) close(mf *mailFile) {
@@ -137,7 +164,7 @@ func (f *fetcher) serveSeen(batch []mailbox.Message) error {
 		if len(batch) > 1 {
 			known = &knownFile{}
 		}
-		mf, err := openMail(s.sel.view, m, known, nil, f.items.wantsBody())
+		mf, err := openMail(s.sel.view, m, known, nil, f.need == needBody)
 		if err != nil {
 			s.lack(&f.lacking, m, err)
 			continue
@@ -235,6 +262,13 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailFile, flags bool) {
 			p.write(w, mf)
 		}
 	}
+	for _, a := range f.items.attrs {
+		item(a.name())
+		a.write(w)
+	}
+	if flags {
+		s.flagData(f.items, m)
+	}
 	if sep == '(' {
 		w.byte('(')
 	}
@@ -275,9 +309,16 @@ func (f *fetcher) prepare(m mailbox.Message, mf *mailFile) (err error) {
 		}
 	}
 	if set&fetchSize != 0 {
-		f.size, err = f.sizeOf(m, mf)
+		if f.size, err = f.sizeOf(m, mf); err != nil {
+			return err
+		}
 	}
-	return err
+	for _, a := range f.items.attrs {
+		if err := a.prepare(f.s, m, mf); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f *fetcher) dateOf(m mailbox.Message, mf *mailFile) (time.Time, error) {

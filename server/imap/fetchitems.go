@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/mailbox"
 )
 
 // fetchSet is the items of a FETCH that have no argument, as bits.
@@ -29,7 +31,33 @@ const (
 type fetchItems struct {
 	set   fetchSet
 	parts []fetchPart // in the client's order
+	attrs []fetchAttr // in the client's order
+	// filters leave messages out to which one of them says no.
+	filters []func(mailbox.Message) bool
+	// begin are called before the first message is served.
+	begin []func(*session, numSet) error
 }
+
+// fetchAttr is an item that has no place in fetchSet, for one command.
+type fetchAttr interface {
+	name() string // in the response
+	// needs says what of the file prepare reads.
+	needs() fetchNeed
+	// prepare gets ready what write writes; mf is nil if nothing needs the file.
+	// An error leaves the message out of the answer.
+	prepare(s *session, m mailbox.Message, mf *mailFile) error
+	// write writes the value of the message that prepare was called for.
+	write(w *writer)
+}
+
+// fetchNeed is what of a message's file has to be read.
+type fetchNeed uint8
+
+const (
+	needNothing fetchNeed = iota
+	needHeader
+	needBody
+)
 
 // fetchPart asks for octets of the message.
 type fetchPart struct {
@@ -54,62 +82,74 @@ const (
 	maxPartPath   = 100
 )
 
+// fetchExtension is FETCH with the items of IMAP4rev1.
+func fetchExtension() extension {
+	return extension{
+		commands: []command{
+			{name: "FETCH", in: selected, news: noExpunges, run: runFetch},
+			{name: "UID FETCH", in: selected, news: allNews, run: runUIDFetch},
+		},
+		fetchItems: words[fetchItems]{
+			"ALL": fetchBits(fetchAll), "FAST": fetchBits(fetchFast), "FULL": fetchBits(fetchFull),
+			"UID": fetchBits(fetchUID), "FLAGS": fetchBits(fetchFlags), "INTERNALDATE": fetchBits(fetchDate),
+			"RFC822.SIZE": fetchBits(fetchSize), "ENVELOPE": fetchBits(fetchEnvelope),
+			"BODYSTRUCTURE": fetchBits(fetchBodyStructure),
+			"BODY": func(lx *lexer, items *fetchItems) {
+				if lx.peek() != '[' {
+					items.set |= fetchBody
+					return
+				}
+				lx.section(items, fetchPart{})
+			},
+			"BODY.PEEK": func(lx *lexer, items *fetchItems) {
+				lx.section(items, fetchPart{FetchItemBodySection: imap.FetchItemBodySection{Peek: true}})
+			},
+			"RFC822": fetchOld("RFC822", imap.FetchItemBodySection{}),
+			"RFC822.HEADER": fetchOld("RFC822.HEADER",
+				imap.FetchItemBodySection{Specifier: imap.PartSpecifierHeader, Peek: true}),
+			"RFC822.TEXT": fetchOld("RFC822.TEXT", imap.FetchItemBodySection{Specifier: imap.PartSpecifierText}),
+		},
+	}
+}
+
+// binaryExtension is BINARY (RFC 3516): the items here, and literal8 in APPEND.
+func binaryExtension() extension {
+	return extension{
+		caps: []imap.Cap{imap.CapBinary},
+		fetchItems: words[fetchItems]{
+			"BINARY": func(lx *lexer, items *fetchItems) { lx.section(items, fetchPart{kind: fetchBinary}) },
+			"BINARY.PEEK": func(lx *lexer, items *fetchItems) {
+				lx.section(items, fetchPart{kind: fetchBinary, FetchItemBodySection: imap.FetchItemBodySection{Peek: true}})
+			},
+			"BINARY.SIZE": func(lx *lexer, items *fetchItems) {
+				lx.section(items, fetchPart{kind: fetchBinarySize, FetchItemBodySection: imap.FetchItemBodySection{Peek: true}})
+			},
+		},
+	}
+}
+
+// fetchBits is for items that are no more than a word.
+func fetchBits(set fetchSet) func(*lexer, *fetchItems) {
+	return func(_ *lexer, items *fetchItems) { items.set |= set }
+}
+
+// fetchOld is for the items that RFC 9051 left out, whose responses have their names.
+func fetchOld(name string, section imap.FetchItemBodySection) func(*lexer, *fetchItems) {
+	return func(lx *lexer, items *fetchItems) {
+		items.add(lx, fetchPart{name: name, FetchItemBodySection: section})
+	}
+}
+
 // fetchItems takes the items of FETCH (RFC 9051 fetch-att and the macros, with
 // the RFC822 items of RFC 3501). The macros are taken inside a list too.
 func (lx *lexer) fetchItems() (items fetchItems) {
+	one := func() { lx.grammar.fetchItems.take(lx, &items, "FETCH item") }
 	if lx.peek() == '(' {
-		lx.list(func() { lx.fetchItem(&items) })
+		lx.list(one)
 	} else {
-		lx.fetchItem(&items)
+		one()
 	}
 	return items
-}
-
-// fetchWords are the items that are no more than a word.
-var fetchWords = map[string]fetchSet{
-	"ALL": fetchAll, "FAST": fetchFast, "FULL": fetchFull,
-	"UID": fetchUID, "FLAGS": fetchFlags, "INTERNALDATE": fetchDate, "RFC822.SIZE": fetchSize,
-	"ENVELOPE": fetchEnvelope, "BODYSTRUCTURE": fetchBodyStructure,
-}
-
-func (lx *lexer) fetchItem(items *fetchItems) {
-	word := lx.word()
-	if set, ok := fetchWords[string(word)]; ok {
-		items.set |= set
-		return
-	}
-	var p fetchPart
-	switch string(word) {
-	case "BODY":
-		if lx.peek() != '[' {
-			items.set |= fetchBody
-			return
-		}
-	case "BODY.PEEK":
-		p.Peek = true
-	case "BINARY":
-		p.kind = fetchBinary
-	case "BINARY.PEEK":
-		p.kind, p.Peek = fetchBinary, true
-	case "BINARY.SIZE":
-		p.kind, p.Peek = fetchBinarySize, true
-	case "RFC822":
-		items.add(lx, fetchPart{name: "RFC822"})
-		return
-	case "RFC822.HEADER":
-		p.name, p.Peek, p.Specifier = "RFC822.HEADER", true, imap.PartSpecifierHeader
-		items.add(lx, p)
-		return
-	case "RFC822.TEXT":
-		p.name, p.Specifier = "RFC822.TEXT", imap.PartSpecifierText
-		items.add(lx, p)
-		return
-	default:
-		lx.fail("Unknown FETCH item %.40s.", word)
-		return
-	}
-	lx.section(&p)
-	items.add(lx, p)
 }
 
 // add adds a part, unless its response is there already.
@@ -129,6 +169,13 @@ func (items *fetchItems) add(lx *lexer, p fetchPart) {
 	items.parts = append(items.parts, p)
 }
 
+// addAttr adds an item, unless it is there already.
+func (items *fetchItems) addAttr(a fetchAttr) {
+	if !slices.ContainsFunc(items.attrs, func(b fetchAttr) bool { return b.name() == a.name() }) {
+		items.attrs = append(items.attrs, a)
+	}
+}
+
 func samePartial(a, b *imap.SectionPartial) bool {
 	if a == nil || b == nil {
 		return a == b
@@ -136,8 +183,14 @@ func samePartial(a, b *imap.SectionPartial) bool {
 	return *a == *b
 }
 
-// section takes "[section]<partial>" and makes the name of the response.
-func (lx *lexer) section(p *fetchPart) {
+// section takes "[section]<partial>" and adds the part.
+func (lx *lexer) section(items *fetchItems, p fetchPart) {
+	lx.sectionName(&p)
+	items.add(lx, p)
+}
+
+// sectionName takes "[section]<partial>" and makes the name of the response.
+func (lx *lexer) sectionName(p *fetchPart) {
 	name := []byte("BODY[")
 	switch p.kind {
 	case fetchBinary:
@@ -260,7 +313,26 @@ func (items *fetchItems) seen() bool {
 	return slices.ContainsFunc(items.parts, func(p fetchPart) bool { return !p.Peek })
 }
 
-// file tells whether the items need the message's file.
-func (items *fetchItems) file() bool {
-	return len(items.parts) > 0 || items.set&(fetchEnvelope|fetchBody|fetchBodyStructure) != 0
+// needs tells what of a message's file the items need.
+func (items *fetchItems) needs() fetchNeed {
+	need := needNothing
+	if items.set&(fetchBody|fetchBodyStructure) != 0 {
+		need = needBody
+	} else if items.set&fetchEnvelope != 0 {
+		need = needHeader
+	}
+	for i := range items.parts {
+		need = max(need, items.parts[i].needs())
+	}
+	for _, a := range items.attrs {
+		need = max(need, a.needs())
+	}
+	return need
+}
+
+func (p *fetchPart) needs() fetchNeed {
+	if p.kind != fetchSection || len(p.Part) > 0 || p.Specifier != imap.PartSpecifierHeader {
+		return needBody
+	}
+	return needHeader
 }

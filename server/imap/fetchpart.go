@@ -201,19 +201,6 @@ func (sp *servedPart) write(w *writer, mf *mailFile) {
 	w.endLiteral()
 }
 
-// wantsBody tells whether the items need more of the file than its header.
-func (items *fetchItems) wantsBody() bool {
-	if items.set&(fetchBody|fetchBodyStructure) != 0 {
-		return true
-	}
-	for i := range items.parts {
-		if p := &items.parts[i]; p.kind != fetchSection || len(p.Part) > 0 || p.Specifier != imap.PartSpecifierHeader {
-			return true
-		}
-	}
-	return false
-}
-
 // lacking collects why a command did not do all that was asked, while it goes
 // on with the other messages (RFC 2180 section 4.1.2).
 type lacking struct {

@@ -4,7 +4,17 @@ import (
 	"errors"
 	"os"
 	"time"
+
+	"github.com/emersion/go-imap/v2"
 )
+
+// idleExtension is IDLE.
+func idleExtension() extension {
+	return extension{
+		early:    []imap.Cap{imap.CapIdle},
+		commands: []command{{name: "IDLE", in: loggedIn, news: allNews, run: runIdle}},
+	}
+}
 
 // runIdle is IDLE (RFC 9051 section 6.3.13). What changes in the selected
 // mailbox is told at once; what changed before IDLE began, too.

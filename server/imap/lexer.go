@@ -21,8 +21,9 @@ import (
 // and looks at the result of end. Loops over input go on while a question such
 // as accept is answered with true.
 type lexer struct {
-	src  io.Reader
-	cont func() // writes "+ OK" before a synchronising literal is read
+	src     io.Reader
+	grammar *grammar
+	cont    func() // writes "+ OK" before a synchronising literal is read
 
 	buf   []byte // len: what was read
 	pos   int    // what comes next
@@ -45,6 +46,7 @@ type lexer struct {
 type lexLimits struct {
 	line    int   // octets of a command with its literals, but for those of APPEND
 	literal int64 // octets of one literal, but for those of APPEND
+	message int64 // octets of a message of APPEND
 	skip    int64 // octets of a literal that is read over; above it the connection ends
 	depth   int   // of parentheses
 }
@@ -57,8 +59,8 @@ const (
 	fewOctets      = 512 // are moved to the front of the buffer rather than read on behind
 )
 
-func newLexer(src io.Reader, limits lexLimits, cont func()) *lexer {
-	return &lexer{src: src, cont: cont, limits: limits}
+func newLexer(src io.Reader, g *grammar, limits lexLimits, cont func()) *lexer {
+	return &lexer{src: src, grammar: g, cont: cont, limits: limits}
 }
 
 // buffered tells whether there is input that was not taken yet.

@@ -11,13 +11,15 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
+var testGrammar = newGrammar(extensions(&Config{}))
+
 var testLimits = lexLimits{line: 1000, literal: 100, skip: 400, depth: 5}
 
 // lexerOn returns a lexer of input that comes in pieces of any size, and counts
 // how often it asked for a literal.
 func lexerOn(input string, pieces func(io.Reader) io.Reader) (*lexer, *int) {
 	asked := new(int)
-	lx := newLexer(pieces(strings.NewReader(input)), testLimits, func() { *asked++ })
+	lx := newLexer(pieces(strings.NewReader(input)), testGrammar, testLimits, func() { *asked++ })
 	lx.next()
 	return lx, asked
 }
@@ -366,7 +368,7 @@ func TestFlagLists(t *testing.T) {
 func TestNoAllocations(t *testing.T) {
 	in := []byte("a12 UID FETCH 1:5,7,9:* (UID FLAGS RFC822.SIZE)\r\n")
 	src := bytes.NewReader(in)
-	lx := newLexer(src, testLimits, func() {})
+	lx := newLexer(src, testGrammar, testLimits, func() {})
 	n := testing.AllocsPerRun(100, func() {
 		src.Reset(in)
 		lx.next()

@@ -11,12 +11,49 @@ import (
 	"maildird/maildir/folder"
 )
 
+// listExtension is LIST with what RFC 5258 (LIST-EXTENDED) and RFC 5819
+// (LIST-STATUS) add to it.
+func listExtension() extension {
+	return extension{
+		caps:     []imap.Cap{imap.CapChildren, imap.CapListExtended, imap.CapListStatus},
+		commands: []command{{name: "LIST", in: loggedIn, news: allNews, run: runList}},
+		listSelect: words[listCommand]{
+			"SUBSCRIBED":     func(_ *lexer, cmd *listCommand) { cmd.SelectSubscribed = true },
+			"REMOTE":         func(_ *lexer, cmd *listCommand) { cmd.SelectRemote = true }, // there are none
+			"RECURSIVEMATCH": func(_ *lexer, cmd *listCommand) { cmd.SelectRecursiveMatch = true },
+		},
+		listReturn: words[listCommand]{
+			"SUBSCRIBED": func(_ *lexer, cmd *listCommand) { cmd.ReturnSubscribed = true },
+			"CHILDREN":   func(_ *lexer, cmd *listCommand) { cmd.ReturnChildren = true },
+			"STATUS":     (*lexer).listStatus,
+		},
+	}
+}
+
 // listCommand is the arguments of LIST.
 type listCommand struct {
-	imap.ListOptions
-	reference string
-	patterns  []string
-	extended  bool // written with what RFC 5258 added
+	imap.ListOptions // but for ReturnStatus
+	reference        string
+	patterns         []string
+	extended         bool // written with what RFC 5258 added
+	// each are called behind the LIST response of a mailbox, not of what is
+	// only a name, and write responses that belong to it.
+	each []func(*session, *folder.Entry) error
+}
+
+// listStatus takes the items that RETURN (STATUS (...)) asks for (RFC 5819).
+func (lx *lexer) listStatus(cmd *listCommand) {
+	lx.sp()
+	items := lx.statusItems()
+	cmd.each = append(cmd.each, func(s *session, e *folder.Entry) error {
+		err := s.status(e.Name, items)
+		if err == nil || errors.Is(err, folder.ErrNotFound) {
+			return nil
+		}
+		// RFC 5819 section 2: no STATUS response, and LIST goes on.
+		s.log.Warn("mailbox cannot be looked at", "mailbox", e.Name, "error", err)
+		return nil
+	})
 }
 
 // maxPatterns bounds how often each name is looked at.
@@ -76,47 +113,19 @@ func (lx *lexer) patternText(b []byte) string {
 
 // selectOptions takes the selection options (RFC 9051 section 6.3.9.1).
 func (lx *lexer) selectOptions(cmd *listCommand) {
-	lx.optionalList(func() {
-		switch string(lx.word()) {
-		case "SUBSCRIBED":
-			cmd.SelectSubscribed = true
-		case "REMOTE": // there are no mailboxes of other servers
-			cmd.SelectRemote = true
-		case "RECURSIVEMATCH":
-			cmd.SelectRecursiveMatch = true
-		case "SPECIAL-USE":
-			cmd.SelectSpecialUse = true
-		default:
-			lx.fail("Unknown selection option.")
-		}
-	})
+	lx.optionalList(func() { lx.grammar.listSelect.take(lx, cmd, "selection option") })
 	if cmd.SelectRecursiveMatch && !cmd.SelectSubscribed && !cmd.SelectSpecialUse {
 		lx.fail("RECURSIVEMATCH needs another option to match.")
 	}
 }
 
-// returnOptions takes the return options (RFC 9051 section 6.3.9.2, RFC 5819,
-// RFC 6154).
+// returnOptions takes the return options (RFC 9051 section 6.3.9.2).
 func (lx *lexer) returnOptions(cmd *listCommand) {
 	if string(lx.word()) != "RETURN" {
 		lx.fail("Expected RETURN.")
 	}
 	lx.sp()
-	lx.optionalList(func() {
-		switch string(lx.word()) {
-		case "SUBSCRIBED":
-			cmd.ReturnSubscribed = true
-		case "CHILDREN":
-			cmd.ReturnChildren = true
-		case "SPECIAL-USE":
-			cmd.ReturnSpecialUse = true
-		case "STATUS":
-			lx.sp()
-			cmd.ReturnStatus = lx.statusOptions()
-		default:
-			lx.fail("Unknown return option.")
-		}
-	})
+	lx.optionalList(func() { lx.grammar.listReturn.take(lx, cmd, "return option") })
 }
 
 // list answers LIST.
@@ -243,18 +252,16 @@ func (s *session) listEntry(cmd *listCommand, e *folder.Entry, children childInf
 		s.w.raw(` ("CHILDINFO" (` + strings.Join(info, " ") + `))`)
 	}
 	s.w.crlf()
-	if cmd.ReturnStatus == nil || e.NoSelect {
+	if e.NoSelect {
 		return nil
 	}
-	if err := s.interrupted(); err != nil {
-		return err
-	}
-	st, err := s.mailboxStatus(e.Name, cmd.ReturnStatus)
-	if err == nil {
-		s.statusResponse(e.Name, cmd.ReturnStatus, &st)
-	} else if !errors.Is(err, folder.ErrNotFound) {
-		// RFC 5819 section 2: no STATUS response, and LIST goes on.
-		s.log.Warn("mailbox cannot be looked at", "mailbox", e.Name, "error", err)
+	for _, more := range cmd.each {
+		if err := s.interrupted(); err != nil {
+			return err
+		}
+		if err := more(s, e); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -4,6 +4,11 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
+// lsubExtension is LSUB, which IMAP4rev2 has no more.
+func lsubExtension() extension {
+	return extension{commands: []command{{name: "LSUB", in: loggedIn, news: allNews, run: runLsub}}}
+}
+
 // runLsub is LSUB (RFC 3501 section 6.3.9).
 func runLsub(s *session) error {
 	lx := s.lx

@@ -20,7 +20,7 @@ func (s *session) search(uid bool) error {
 	}
 	plan := query.plan(s.sel.view, s.sel.saved)
 	sr := newSearcher(s, plan)
-	found, err := sr.run(&query.options)
+	found, err := sr.run(&query)
 	if err != nil {
 		return err
 	}
@@ -37,9 +37,10 @@ func (s *session) search(uid bool) error {
 
 // run returns the messages that match, ascending, or those of them that the
 // options ask for.
-func (sr *searcher) run(opt *imap.SearchOptions) ([]mailbox.Message, error) {
+func (sr *searcher) run(q *searchQuery) ([]mailbox.Message, error) {
 	msgs := sr.s.sel.view.Messages(sr.plan.ranges, sr.plan.uid)
-	if (opt.ReturnMin || opt.ReturnMax) && !opt.ReturnAll && !opt.ReturnCount {
+	opt := &q.options
+	if (opt.ReturnMin || opt.ReturnMax) && !opt.ReturnAll && !opt.ReturnCount && q.more == nil {
 		return sr.ends(msgs, opt)
 	}
 	var found []mailbox.Message
@@ -119,7 +120,7 @@ func (s *session) esearchResponse(found []mailbox.Message, uid bool, q *searchQu
 	if !q.hasReturn {
 		opt.ReturnAll = true
 	}
-	if opt == (imap.SearchOptions{ReturnSave: true}) {
+	if opt == (imap.SearchOptions{ReturnSave: true}) && q.more == nil {
 		return
 	}
 	w.raw("* ESEARCH (TAG ")
@@ -149,6 +150,9 @@ func (s *session) esearchResponse(found []mailbox.Message, uid bool, q *searchQu
 	if opt.ReturnCount {
 		w.raw(" COUNT ")
 		w.num(uint64(len(found)))
+	}
+	for _, more := range q.more {
+		more(w, found, uid)
 	}
 	w.crlf()
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox"
 )
 
 // searchOp is what a searchKey asks.
@@ -31,6 +32,7 @@ const (
 	searchSentOn
 	searchSentSince
 	searchText
+	searchOwn // of an extension
 )
 
 // searchKey is a node of what SEARCH asks for, as the client wrote it.
@@ -42,7 +44,19 @@ type searchKey struct {
 	set   numSet         // searchSeq, searchUID
 	n     int64          // searchLarger, searchSmaller: octets; date keys: days since 1970
 	probe int            // searchText: index in searchQuery.probes
+	own   *ownKey        // searchOwn
 }
+
+// ownKey is a key of an extension.
+type ownKey struct {
+	name string
+	cost searchCost
+	// matches tests sr.m. With costHeader and above sr.mf is its open file.
+	matches func(sr *searcher) (bool, error)
+}
+
+// searchWords are the keys of SEARCH, each with what takes its arguments.
+type searchWords map[string]func(*searchParser) searchKey
 
 // searchProbe is a string to be found in the text of a message.
 type searchProbe struct {
@@ -65,6 +79,9 @@ type searchQuery struct {
 	hasReturn bool // RETURN was there
 	key       searchKey
 	probes    []searchProbe
+	// more are called to write what else the client asked for to be returned,
+	// each with a space before it. They get all that was found.
+	more []func(w *writer, found []mailbox.Message, uid bool)
 }
 
 // Bounds of what one SEARCH may ask for.
@@ -113,26 +130,11 @@ func (lx *lexer) peekWord() []byte {
 }
 
 func (p *searchParser) returnOptions() {
-	p.query.hasReturn = true
-	opt := &p.query.options
-	p.optionalList(func() {
-		switch word := p.word(); string(word) {
-		case "MIN":
-			opt.ReturnMin = true
-		case "MAX":
-			opt.ReturnMax = true
-		case "ALL":
-			opt.ReturnAll = true
-		case "COUNT":
-			opt.ReturnCount = true
-		case "SAVE":
-			opt.ReturnSave = true
-		default:
-			p.fail("Unknown SEARCH option %.40s.", word)
-		}
-	})
-	if *opt == (imap.SearchOptions{}) {
-		opt.ReturnAll = true
+	q := &p.query
+	q.hasReturn = true
+	p.optionalList(func() { p.grammar.searchReturn.take(p.lexer, q, "SEARCH option") })
+	if q.options == (imap.SearchOptions{}) && q.more == nil {
+		q.options.ReturnAll = true
 	}
 }
 
@@ -178,78 +180,109 @@ func (p *searchParser) key() searchKey {
 		return searchKey{op: searchSeq, set: p.seqSet()}
 	}
 	word := p.word()
-	if key, ok := flagKeys[string(word)]; ok {
-		return key
+	if take, ok := p.grammar.searchKeys[string(word)]; ok {
+		return take(p)
 	}
-	if op, ok := dateKeys[string(word)]; ok {
+	p.fail("Unknown search key %.40s.", word)
+	return searchKey{}
+}
+
+// searchExtension is SEARCH with the keys of IMAP4rev1, and with ESEARCH (RFC
+// 4731) and SEARCHRES (RFC 5182).
+func searchExtension() extension {
+	return extension{
+		caps: []imap.Cap{imap.CapESearch, imap.CapSearchRes},
+		commands: []command{
+			{name: "SEARCH", in: selected, news: noExpunges, run: runSearch},
+			{name: "UID SEARCH", in: selected, news: allNews, run: runUIDSearch},
+		},
+		searchReturn: words[searchQuery]{
+			"MIN":   func(_ *lexer, q *searchQuery) { q.options.ReturnMin = true },
+			"MAX":   func(_ *lexer, q *searchQuery) { q.options.ReturnMax = true },
+			"ALL":   func(_ *lexer, q *searchQuery) { q.options.ReturnAll = true },
+			"COUNT": func(_ *lexer, q *searchQuery) { q.options.ReturnCount = true },
+			"SAVE":  func(_ *lexer, q *searchQuery) { q.options.ReturnSave = true },
+		},
+		searchKeys: searchWords{
+			"ALL":        plainKey(searchKey{}),
+			"ANSWERED":   plainKey(searchKey{op: searchFlag, flags: filename.Answered}),
+			"DELETED":    plainKey(searchKey{op: searchFlag, flags: filename.Deleted}),
+			"DRAFT":      plainKey(searchKey{op: searchFlag, flags: filename.Draft}),
+			"FLAGGED":    plainKey(searchKey{op: searchFlag, flags: filename.Flagged}),
+			"SEEN":       plainKey(searchKey{op: searchFlag, flags: filename.Seen}),
+			"UNANSWERED": plainKey(searchKey{op: searchNotFlag, flags: filename.Answered}),
+			"UNDELETED":  plainKey(searchKey{op: searchNotFlag, flags: filename.Deleted}),
+			"UNDRAFT":    plainKey(searchKey{op: searchNotFlag, flags: filename.Draft}),
+			"UNFLAGGED":  plainKey(searchKey{op: searchNotFlag, flags: filename.Flagged}),
+			"UNSEEN":     plainKey(searchKey{op: searchNotFlag, flags: filename.Seen}),
+			"RECENT":     plainKey(searchKey{op: searchRecent}),
+			"OLD":        plainKey(searchKey{op: searchNot, keys: []searchKey{{op: searchRecent}}}),
+			"NEW": plainKey(searchKey{op: searchAnd,
+				keys: []searchKey{{op: searchRecent}, {op: searchNotFlag, flags: filename.Seen}}}),
+			"KEYWORD":    (*searchParser).keyword,
+			"UNKEYWORD":  func(p *searchParser) searchKey { return searchKey{op: searchNot, keys: []searchKey{p.keyword()}} },
+			"BEFORE":     dateKey(searchBefore),
+			"ON":         dateKey(searchOn),
+			"SINCE":      dateKey(searchSince),
+			"SENTBEFORE": dateKey(searchSentBefore),
+			"SENTON":     dateKey(searchSentOn),
+			"SENTSINCE":  dateKey(searchSentSince),
+			"LARGER":     sizeKey(searchLarger),
+			"SMALLER":    sizeKey(searchSmaller),
+			"BCC":        fieldKey("BCC"),
+			"CC":         fieldKey("CC"),
+			"FROM":       fieldKey("FROM"),
+			"SUBJECT":    fieldKey("SUBJECT"),
+			"TO":         fieldKey("TO"),
+			"HEADER": func(p *searchParser) searchKey {
+				p.sp()
+				return p.probe(inField, string(p.astring()))
+			},
+			"BODY": func(p *searchParser) searchKey { return p.probe(inBody, "") },
+			"TEXT": func(p *searchParser) searchKey { return p.probe(inText, "") },
+			"UID": func(p *searchParser) searchKey {
+				p.sp()
+				return searchKey{op: searchUID, set: p.seqSet()}
+			},
+			"NOT": func(p *searchParser) searchKey { return searchKey{op: searchNot, keys: []searchKey{p.operand()}} },
+			"OR": func(p *searchParser) searchKey {
+				return searchKey{op: searchOr, keys: appendOr(appendOr(nil, p.operand()), p.operand())}
+			},
+		},
+	}
+}
+
+func plainKey(key searchKey) func(*searchParser) searchKey {
+	return func(*searchParser) searchKey { return key }
+}
+
+func dateKey(op searchOp) func(*searchParser) searchKey {
+	return func(p *searchParser) searchKey {
 		p.sp()
 		return searchKey{op: op, n: dayOf(p.date())}
 	}
-	return p.keyWithArgument(word)
 }
 
-// flagKeys are the keys without an argument.
-var flagKeys = map[string]searchKey{
-	"ALL":        {},
-	"ANSWERED":   {op: searchFlag, flags: filename.Answered},
-	"DELETED":    {op: searchFlag, flags: filename.Deleted},
-	"DRAFT":      {op: searchFlag, flags: filename.Draft},
-	"FLAGGED":    {op: searchFlag, flags: filename.Flagged},
-	"SEEN":       {op: searchFlag, flags: filename.Seen},
-	"UNANSWERED": {op: searchNotFlag, flags: filename.Answered},
-	"UNDELETED":  {op: searchNotFlag, flags: filename.Deleted},
-	"UNDRAFT":    {op: searchNotFlag, flags: filename.Draft},
-	"UNFLAGGED":  {op: searchNotFlag, flags: filename.Flagged},
-	"UNSEEN":     {op: searchNotFlag, flags: filename.Seen},
-	"RECENT":     {op: searchRecent},
-	"OLD":        {op: searchNot, keys: []searchKey{{op: searchRecent}}},
-	"NEW":        {op: searchAnd, keys: []searchKey{{op: searchRecent}, {op: searchNotFlag, flags: filename.Seen}}},
+func sizeKey(op searchOp) func(*searchParser) searchKey {
+	return func(p *searchParser) searchKey {
+		p.sp()
+		return searchKey{op: op, n: int64(p.number64())}
+	}
 }
 
-var dateKeys = map[string]searchOp{
-	"BEFORE": searchBefore, "ON": searchOn, "SINCE": searchSince,
-	"SENTBEFORE": searchSentBefore, "SENTON": searchSentOn, "SENTSINCE": searchSentSince,
+func fieldKey(field string) func(*searchParser) searchKey {
+	return func(p *searchParser) searchKey { return p.probe(inField, field) }
+}
+
+func (p *searchParser) keyword() searchKey {
+	p.sp()
+	return searchKey{op: searchKeyword, word: string(p.atom())}
 }
 
 // dayOf numbers the days as the calendar has them in the zone of t.
 func dayOf(t time.Time) int64 {
 	y, m, d := t.Date()
 	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)
-}
-
-func (p *searchParser) keyWithArgument(word []byte) searchKey {
-	switch string(word) {
-	case "NOT":
-		return searchKey{op: searchNot, keys: []searchKey{p.operand()}}
-	case "OR":
-		return searchKey{op: searchOr, keys: appendOr(appendOr(nil, p.operand()), p.operand())}
-	case "UID":
-		p.sp()
-		return searchKey{op: searchUID, set: p.seqSet()}
-	case "LARGER":
-		p.sp()
-		return searchKey{op: searchLarger, n: int64(p.number64())}
-	case "SMALLER":
-		p.sp()
-		return searchKey{op: searchSmaller, n: int64(p.number64())}
-	case "KEYWORD":
-		p.sp()
-		return searchKey{op: searchKeyword, word: string(p.atom())}
-	case "UNKEYWORD":
-		p.sp()
-		return searchKey{op: searchNot, keys: []searchKey{{op: searchKeyword, word: string(p.atom())}}}
-	case "BCC", "CC", "FROM", "SUBJECT", "TO":
-		return p.probe(inField, string(word))
-	case "HEADER":
-		p.sp()
-		return p.probe(inField, string(p.astring()))
-	case "BODY":
-		return p.probe(inBody, "")
-	case "TEXT":
-		return p.probe(inText, "")
-	}
-	p.fail("Unknown search key %.40s.", word)
-	return searchKey{}
 }
 
 // operand takes a key of NOT or OR.
@@ -309,6 +342,8 @@ func (k searchKey) String() string {
 		return fmt.Sprint([...]string{"seq", "uid"}[k.op-searchSeq], k.set.ranges)
 	case searchText:
 		return fmt.Sprintf("text:%d", k.probe)
+	case searchOwn:
+		return k.own.name
 	}
 	return fmt.Sprintf("%d:%d", k.op, k.n)
 }

@@ -60,6 +60,7 @@ func newSearcher(s *session, plan *searchPlan) *searcher {
 // most. What cannot be read does not match.
 func (sr *searcher) matches(m mailbox.Message) bool {
 	sr.m, sr.err = m, nil
+	clear(sr.answers)
 	result := sr.answer(&sr.plan.test, costNothing)
 	for cost := costStat; cost < costs && result == isOpen && sr.err == nil; cost++ {
 		if cost <= sr.plan.test.cost {
@@ -118,6 +119,11 @@ func (sr *searcher) answer(t *searchTest, cost searchCost) answer {
 	if t.cost > cost || sr.err != nil {
 		return isOpen
 	}
+	if t.op == searchOwn {
+		yes, err := t.own.matches(sr)
+		sr.failed(err)
+		return answerOf(yes)
+	}
 	return answerOf(sr.measured(t))
 }
 
@@ -174,7 +180,6 @@ func (sr *searcher) sentDate() (time.Time, bool) {
 func (sr *searcher) load(cost searchCost) {
 	switch cost {
 	case costHeader:
-		clear(sr.answers)
 		sr.scanner.reset()
 		whole := sr.plan.test.cost == costBody
 		sr.mf, sr.err = openMail(sr.s.sel.view, sr.m, &sr.known, sr.head, whole)

@@ -28,6 +28,7 @@ type searchTest struct {
 	ranges []mailbox.Range // sorted, none overlaps another
 	n      int64
 	probe  int
+	own    *ownKey
 }
 
 // searchPlan is a SEARCH made ready for one mailbox.
@@ -64,7 +65,7 @@ type planner struct {
 }
 
 func (b *planner) test(k *searchKey) searchTest {
-	t := searchTest{op: k.op, flags: k.flags, n: k.n, probe: k.probe}
+	t := searchTest{op: k.op, flags: k.flags, n: k.n, probe: k.probe, own: k.own}
 	switch k.op {
 	case searchAnd, searchOr, searchNot:
 		t.tests = make([]searchTest, len(k.keys))
@@ -91,6 +92,8 @@ func (b *planner) test(k *searchKey) searchTest {
 		t.cost = costHeader
 	case searchLarger, searchSmaller, searchBefore, searchOn, searchSince:
 		t.cost = costStat
+	case searchOwn:
+		t.cost = k.own.cost
 	}
 	return t
 }

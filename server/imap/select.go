@@ -4,16 +4,42 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
+// selectExtension is SELECT, EXAMINE, CLOSE and CHECK.
+func selectExtension() extension {
+	return extension{commands: []command{
+		{name: "SELECT", in: loggedIn, run: runSelect},
+		{name: "EXAMINE", in: loggedIn, run: runExamine},
+		{name: "CLOSE", in: selected, run: runClose},
+		{name: "CHECK", in: selected, news: allNews, run: runNoop},
+	}}
+}
+
+// unselectExtension is UNSELECT (RFC 3691).
+func unselectExtension() extension {
+	return extension{
+		caps:     []imap.Cap{imap.CapUnselect},
+		commands: []command{{name: "UNSELECT", in: selected, run: runUnselect}},
+	}
+}
+
 func runSelect(s *session) error  { return s.selectMailbox(false) }
 func runExamine(s *session) error { return s.selectMailbox(true) }
 
-// selectMailbox is SELECT and EXAMINE (RFC 9051 sections 6.3.2 and 6.3.3).
+// selectRequest is the arguments of SELECT and EXAMINE.
+type selectRequest struct {
+	name string
+	// opened are called when the mailbox is selected and described.
+	opened []func(*session) error
+}
+
+// selectMailbox is SELECT and EXAMINE (RFC 9051 sections 6.3.2 and 6.3.3), with
+// parameters (RFC 4466).
 func (s *session) selectMailbox(readOnly bool) error {
 	lx := s.lx
 	lx.sp()
-	name := lx.mailbox()
+	req := selectRequest{name: lx.mailbox()}
 	if lx.more() {
-		lx.fail("Unknown parameter.")
+		lx.list(func() { lx.grammar.selectParams.take(lx, &req, "parameter") })
 	}
 	if err := lx.end(); err != nil {
 		return err
@@ -22,7 +48,7 @@ func (s *session) selectMailbox(readOnly bool) error {
 		s.unselect()
 		s.writeStatus(nil, "OK", "CLOSED", "Previous mailbox is closed now.")
 	}
-	name, err := s.account.Tree().Canonical(name)
+	name, err := s.account.Tree().Canonical(req.name)
 	if err != nil {
 		return err
 	}
@@ -37,6 +63,12 @@ func (s *session) selectMailbox(readOnly bool) error {
 	}
 	s.sel = &selection{name: name, box: box, view: view}
 	s.describeMailbox()
+	for _, more := range req.opened {
+		if err := more(s); err != nil {
+			s.unselect()
+			return err
+		}
+	}
 	s.done = done{code: "READ-WRITE", text: "Mailbox is selected."}
 	if view.ReadOnly() {
 		s.done.code = "READ-ONLY"
@@ -60,6 +92,9 @@ func (s *session) describeMailbox() {
 	if s.rev2 {
 		s.listResponse(nil, s.sel.name)
 		w.crlf()
+	}
+	for _, more := range s.srv.grammar.selected {
+		more(s)
 	}
 }
 

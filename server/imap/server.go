@@ -18,10 +18,10 @@ import (
 
 // Server serves IMAP on any number of listeners. Safe for concurrent use.
 type Server struct {
-	cfg      Config
-	log      *slog.Logger
-	commands map[string]*command
-	caps     capabilities
+	cfg     Config
+	log     *slog.Logger
+	grammar *grammar
+	caps    capabilities
 
 	ctx    context.Context // of all sessions
 	cancel context.CancelFunc
@@ -41,11 +41,12 @@ func New(cfg Config) *Server {
 	cfg.setDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
 	srv := &Server{
-		cfg: cfg, log: cfg.Log, commands: commandTable(), ctx: ctx, cancel: cancel,
+		cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel,
 		listeners: map[net.Listener]struct{}{}, sessions: map[*session]struct{}{},
 		perIP: map[netip.Prefix]int{}, perUser: map[string]int{},
 	}
-	srv.caps = newCapabilities(srv)
+	srv.grammar = newGrammar(extensions(&srv.cfg))
+	srv.caps = newCapabilities(srv.grammar)
 	return srv
 }
 
@@ -170,7 +171,7 @@ func (srv *Server) newSession(conn net.Conn, implicitTLS bool) *session {
 		ap := a.AddrPort()
 		s.remote = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 	}
-	s.lx = newLexer(s, srv.cfg.lexLimits(false), s.continueLiteral)
+	s.lx = newLexer(s, srv.grammar, srv.cfg.lexLimits(false), s.continueLiteral)
 	s.w = &writer{dst: s.wire}
 	var id [6]byte
 	_, _ = rand.Read(id[:]) // never fails

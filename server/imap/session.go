@@ -38,8 +38,7 @@ type session struct {
 	account *maildir.Account // nil before login
 	sel     *selection       // nil without a selected mailbox
 
-	rev2 bool // IMAP4rev2 was enabled
-	utf8 bool // UTF8=ACCEPT was enabled
+	enabled
 
 	logout bool // LOGOUT was done
 }

@@ -1,55 +1,71 @@
 package imap
 
 import (
+	"slices"
+
 	"github.com/emersion/go-imap/v2"
 
+	"maildird/maildir"
 	"maildird/maildir/mailbox"
 )
+
+// statusExtension is STATUS with the items of IMAP4rev1 and IMAP4rev2.
+func statusExtension() extension {
+	return extension{
+		caps:     []imap.Cap{imap.CapStatusSize},
+		commands: []command{{name: "STATUS", in: loggedIn, news: allNews, run: runStatus}},
+		statusItems: []statusItem{
+			statusNumber("MESSAGES", func(st *mailbox.Status) uint64 { return uint64(st.Messages) }),
+			statusNumber("RECENT", func(st *mailbox.Status) uint64 { return uint64(st.Recent) }),
+			statusNumber("UIDNEXT", func(st *mailbox.Status) uint64 { return uint64(st.UIDNext) }),
+			statusNumber("UIDVALIDITY", func(st *mailbox.Status) uint64 { return uint64(st.UIDValidity) }),
+			statusNumber("UNSEEN", func(st *mailbox.Status) uint64 { return uint64(st.Unseen) }),
+			statusNumber("DELETED", func(st *mailbox.Status) uint64 { return uint64(st.Deleted) }),
+			{name: "SIZE", sizes: true, write: func(st *mailboxStatus) { st.s.w.num(uint64(st.Size)) }},
+		},
+	}
+}
 
 // statusItem is one item of STATUS (RFC 9051 section 6.3.11).
 type statusItem struct {
 	name  string
-	on    func(*imap.StatusOptions) *bool
-	value func(s *session, st *mailbox.Status) uint64
+	sizes bool // needs the sizes of all messages
+	// write writes the value.
+	write func(*mailboxStatus)
 }
 
-// statusItems are all items, in the order in which they are answered.
-func statusItems() []statusItem {
-	return []statusItem{
-		{"MESSAGES", func(o *imap.StatusOptions) *bool { return &o.NumMessages },
-			func(_ *session, st *mailbox.Status) uint64 { return uint64(st.Messages) }},
-		{"RECENT", func(o *imap.StatusOptions) *bool { return &o.NumRecent },
-			func(_ *session, st *mailbox.Status) uint64 { return uint64(st.Recent) }},
-		{"UIDNEXT", func(o *imap.StatusOptions) *bool { return &o.UIDNext },
-			func(_ *session, st *mailbox.Status) uint64 { return uint64(st.UIDNext) }},
-		{"UIDVALIDITY", func(o *imap.StatusOptions) *bool { return &o.UIDValidity },
-			func(_ *session, st *mailbox.Status) uint64 { return uint64(st.UIDValidity) }},
-		{"UNSEEN", func(o *imap.StatusOptions) *bool { return &o.NumUnseen },
-			func(_ *session, st *mailbox.Status) uint64 { return uint64(st.Unseen) }},
-		{"DELETED", func(o *imap.StatusOptions) *bool { return &o.NumDeleted },
-			func(_ *session, st *mailbox.Status) uint64 { return uint64(st.Deleted) }},
-		{"SIZE", func(o *imap.StatusOptions) *bool { return &o.Size },
-			func(_ *session, st *mailbox.Status) uint64 { return uint64(st.Size) }},
-		{"APPENDLIMIT", func(o *imap.StatusOptions) *bool { return &o.AppendLimit },
-			func(s *session, _ *mailbox.Status) uint64 { return uint64(s.srv.cfg.AppendLimit) }},
-	}
+// mailboxStatus is what the items of STATUS are made of.
+type mailboxStatus struct {
+	s   *session
+	box *maildir.Mailbox
+	mailbox.Status
 }
 
-// statusOptions takes the items of STATUS in parentheses.
-func (lx *lexer) statusOptions() *imap.StatusOptions {
-	opt := &imap.StatusOptions{}
-	items := statusItems()
+func statusNumber(name string, value func(*mailbox.Status) uint64) statusItem {
+	return statusItem{name: name, write: func(st *mailboxStatus) { st.s.w.num(value(&st.Status)) }}
+}
+
+// statusItems takes the items of STATUS in parentheses. They are answered in
+// the order of the table.
+func (lx *lexer) statusItems() []*statusItem {
+	all := lx.grammar.statusItems
+	asked := make([]bool, len(all))
 	lx.list(func() {
 		name := lx.word()
-		for _, item := range items {
-			if string(name) == item.name {
-				*item.on(opt) = true
-				return
-			}
+		i := slices.IndexFunc(all, func(item statusItem) bool { return item.name == string(name) })
+		if i < 0 {
+			lx.fail("Unknown STATUS item %.40s.", name)
+			return
 		}
-		lx.fail("Unknown STATUS item.")
+		asked[i] = true
 	})
-	return opt
+	var items []*statusItem
+	for i := range all {
+		if asked[i] {
+			items = append(items, &all[i])
+		}
+	}
+	return items
 }
 
 // runStatus is STATUS (RFC 9051 section 6.3.11).
@@ -58,41 +74,36 @@ func runStatus(s *session) error {
 	lx.sp()
 	name := lx.mailbox()
 	lx.sp()
-	opt := lx.statusOptions()
+	items := lx.statusItems()
 	if err := lx.end(); err != nil {
 		return err
 	}
-	st, err := s.mailboxStatus(name, opt)
+	return s.status(name, items)
+}
+
+// status looks at a mailbox and writes the STATUS response.
+func (s *session) status(name string, items []*statusItem) error {
+	box, err := s.account.Open(s.ctx, name)
 	if err != nil {
 		return err
 	}
-	s.statusResponse(name, opt, &st)
-	return nil
-}
-
-func (s *session) mailboxStatus(name string, opt *imap.StatusOptions) (mailbox.Status, error) {
-	box, err := s.account.Open(s.ctx, name)
-	if err != nil {
-		return mailbox.Status{}, err
-	}
 	defer box.Release()
-	return box.Status(s.ctx, opt.Size)
-}
-
-func (s *session) statusResponse(name string, opt *imap.StatusOptions, st *mailbox.Status) {
+	sizes := slices.ContainsFunc(items, func(item *statusItem) bool { return item.sizes })
+	st := &mailboxStatus{s: s, box: box}
+	if st.Status, err = box.Status(s.ctx, sizes); err != nil {
+		return err
+	}
 	w := s.w
 	w.raw("* STATUS ")
 	w.mailbox(name)
 	sep := " ("
-	for _, item := range statusItems() {
-		if !*item.on(opt) {
-			continue
-		}
+	for _, item := range items {
 		w.raw(sep)
 		w.raw(item.name)
 		w.sp()
-		w.num(item.value(s, st))
+		item.write(st)
 		sep = " "
 	}
 	w.raw(")\r\n")
+	return nil
 }

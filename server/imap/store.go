@@ -6,6 +6,14 @@ import (
 	"maildird/maildir/mailbox"
 )
 
+// storeExtension is STORE.
+func storeExtension() extension {
+	return extension{commands: []command{
+		{name: "STORE", in: selected, news: noExpunges, run: runStore},
+		{name: "UID STORE", in: selected, news: allNews, run: runUIDStore},
+	}}
+}
+
 func runStore(s *session) error    { return s.store(false) }
 func runUIDStore(s *session) error { return s.store(true) }
 
@@ -23,7 +31,7 @@ func (lx *lexer) storeArguments() (req storeRequest) {
 	req.set = lx.seqSet()
 	lx.sp()
 	if lx.peek() == '(' {
-		lx.optionalList(func() { lx.fail("Unknown STORE modifier %.40s.", lx.word()) })
+		lx.list(func() { lx.grammar.storeParams.take(lx, &req, "STORE modifier") })
 		lx.sp()
 	}
 	switch {

@@ -54,7 +54,15 @@ func (s *session) flagsResponse(m mailbox.Message) {
 	s.w.num(uint64(m.UID))
 	s.w.raw(" FLAGS ")
 	s.flags(m)
+	s.flagData(nil, m)
 	s.w.raw(")\r\n")
+}
+
+// flagData writes what extensions add to such a response.
+func (s *session) flagData(items *fetchItems, m mailbox.Message) {
+	for _, more := range s.srv.grammar.flagData {
+		more(s, items, m)
+	}
 }
 
 // mailboxFlagsResponse writes FLAGS and PERMANENTFLAGS.

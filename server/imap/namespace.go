@@ -1,0 +1,25 @@
+package imap
+
+import "github.com/emersion/go-imap/v2"
+
+// namespaceExtension is NAMESPACE.
+func namespaceExtension() extension {
+	return extension{
+		caps:     []imap.Cap{imap.CapNamespace},
+		commands: []command{{name: "NAMESPACE", in: loggedIn, news: allNews, run: runNamespace}},
+	}
+}
+
+// runNamespace is NAMESPACE (RFC 9051 section 6.3.10). There is one, the user's own.
+func runNamespace(s *session) error {
+	if err := s.lx.end(); err != nil {
+		return err
+	}
+	tree := s.account.Tree()
+	s.w.raw("* NAMESPACE ((")
+	s.w.mailbox(tree.Prefix())
+	s.w.sp()
+	s.w.str(string(tree.Separator()))
+	s.w.raw(")) NIL NIL\r\n")
+	return nil
+}

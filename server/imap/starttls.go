@@ -1,0 +1,55 @@
+package imap
+
+import (
+	"context"
+	"crypto/tls"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// tlsExtension is STARTTLS.
+func tlsExtension() extension {
+	return extension{
+		commands: []command{{name: "STARTTLS", in: notAuthenticated, run: runStartTLS}},
+		capsOf: func(s *session) []imap.Cap {
+			if s.tls || s.srv.cfg.TLS == nil || s.state() != notAuthenticated {
+				return nil
+			}
+			return []imap.Cap{imap.CapStartTLS}
+		},
+	}
+}
+
+// runStartTLS is STARTTLS (RFC 9051 section 6.2.1).
+func runStartTLS(s *session) error {
+	if err := s.lx.end(); err != nil {
+		return err
+	}
+	switch {
+	case s.tls:
+		return bad("TLS is active already.")
+	case s.srv.cfg.TLS == nil:
+		return bad("TLS is not available.")
+	}
+	s.done = done{text: "Begin TLS negotiation now.", then: s.startTLS}
+	return nil
+}
+
+// startTLS goes on with TLS behind the response to STARTTLS.
+func (s *session) startTLS() error {
+	if err := s.w.flush(); err != nil {
+		return &connError{err}
+	}
+	// What came before the handshake was not protected: somebody on the way
+	// may have put it there (CVE-2011-0411 and its kin).
+	s.lx.discard()
+	conn := tls.Server(s.wire.socket, s.srv.cfg.TLS)
+	ctx, cancel := context.WithDeadline(s.ctx, s.wire.until)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return &connError{err}
+	}
+	s.wire.secure(conn)
+	s.tls = true
+	return nil
+}

@@ -1,0 +1,46 @@
+package imap
+
+import (
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/mailbox"
+)
+
+// utf8Extension is UTF8=ACCEPT (RFC 9755): after ENABLE, strings and mailbox
+// names are UTF-8 in both directions, as in IMAP4rev2, and SEARCH has no charset.
+// Headers are sent as they stand in the file in any case.
+func utf8Extension() extension {
+	return extension{
+		caps: []imap.Cap{imap.CapUTF8Accept},
+		enable: []enabler{{imap.CapUTF8Accept, func(s *session) bool {
+			was := s.utf8
+			s.utf8 = true
+			s.speakUTF8()
+			return !was
+		}}},
+		appendData: words[appendItem]{"UTF8": (*lexer).appendUTF8},
+	}
+}
+
+// appendUTF8 takes "(~{n}" of "UTF8 (~{n} ...)", which RFC 6855 had and RFC 9755
+// has no more: a client may come with either.
+func (lx *lexer) appendUTF8(item *appendItem) {
+	if !lx.utf8 {
+		lx.fail("UTF8 needs ENABLE UTF8=ACCEPT.")
+	}
+	lx.sp()
+	lx.expect('(')
+	if lx.peek() != '~' {
+		lx.fail("Expected a literal8.")
+	}
+	if err := lx.appendLiteral(); err != nil {
+		lx.failWith(err)
+	}
+	item.receive = func(s *session, in *mailbox.Incoming) error {
+		if err := s.receiveLiteral(in); err != nil {
+			return err
+		}
+		s.lx.expect(')')
+		return s.lx.err
+	}
+}
