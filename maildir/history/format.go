@@ -1,0 +1,237 @@
+package history
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"math"
+
+	"maildird/maildir/filename"
+)
+
+// The file begins with a header of 64 bytes (all numbers little-endian):
+//
+//	 0  magic
+//	 8  inode of the file
+//	16  mod-sequence since which removed messages are remembered
+//	24  highest mod-sequence when the file was written anew
+//	32  run of the machine it was written in, 0 if all of it was synced
+//	40  UIDVALIDITY (32 bits)
+//	44  highest UID that was accounted for when the file was written anew (32 bits)
+//	48  zero
+//	60  CRC-32C of what comes before (32 bits)
+//
+// and goes on with frames: the length of the payload and its CRC-32C (32 bits
+// each), and the payload, which is unsigned varints:
+//
+//	mod-sequence, less that of the frame before
+//	number of changed messages, for each: UID less the one before, flags
+//	number of runs of removed UIDs, for each: first UID less the last one
+//	of the run before, number of UIDs less one
+//
+// UIDs ascend in both lists.
+const (
+	magic      = "MDHIST\x00\x01"
+	headerSize = 64
+	frameHead  = 8
+
+	// maxPayload bounds what is read at once; maxList keeps frames below it.
+	maxPayload = 1 << 20
+	maxList    = 40_000
+	// maxFile bounds what a reader accepts: ten times a million messages.
+	maxFile = 256 << 20
+	// maxModSeq is far below the 63 bits of RFC 7162, so that there is always
+	// a next one. The clock gets there in 36,000 years.
+	maxModSeq = 1 << 60
+	maxUID    = 1<<32 - 2
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// errDamaged says that what was read is no journal of ours, or not whole.
+var errDamaged = errors.New("damaged")
+
+type header struct {
+	inode     uint64
+	since     uint64
+	highest   uint64
+	boot      uint64
+	validity  uint32
+	accounted uint32
+}
+
+func (h *header) encode() []byte {
+	b := make([]byte, 0, headerSize)
+	b = append(b, magic...)
+	b = binary.LittleEndian.AppendUint64(b, h.inode)
+	b = binary.LittleEndian.AppendUint64(b, h.since)
+	b = binary.LittleEndian.AppendUint64(b, h.highest)
+	b = binary.LittleEndian.AppendUint64(b, h.boot)
+	b = binary.LittleEndian.AppendUint32(b, h.validity)
+	b = binary.LittleEndian.AppendUint32(b, h.accounted)
+	b = append(b, make([]byte, headerSize-4-len(b))...)
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+func decodeHeader(b []byte) (h header, err error) {
+	if len(b) < headerSize || string(b[:8]) != magic ||
+		binary.LittleEndian.Uint32(b[headerSize-4:]) != crc32.Checksum(b[:headerSize-4], castagnoli) {
+		return h, errDamaged
+	}
+	h.inode = binary.LittleEndian.Uint64(b[8:])
+	h.since = binary.LittleEndian.Uint64(b[16:])
+	h.highest = binary.LittleEndian.Uint64(b[24:])
+	h.boot = binary.LittleEndian.Uint64(b[32:])
+	h.validity = binary.LittleEndian.Uint32(b[40:])
+	h.accounted = binary.LittleEndian.Uint32(b[44:])
+	if h.since == 0 || h.highest < h.since || h.highest > maxModSeq || h.accounted > maxUID {
+		return h, errDamaged
+	}
+	return h, nil
+}
+
+// State is the flags of one message.
+type State struct {
+	UID   uint32
+	Flags filename.Flags
+}
+
+// Run is UIDs from First to Last, First <= Last.
+type Run struct{ First, Last uint32 }
+
+// Frame is what happened with one mod-sequence, or a part of it. UIDs ascend.
+type Frame struct {
+	ModSeq  uint64
+	Changed []State
+	Gone    []Run
+}
+
+// appendFrame appends the frame in the form of the file. Its lists are not
+// longer than maxList.
+func appendFrame(b []byte, before uint64, f *Frame) []byte {
+	at := len(b)
+	b = append(b, make([]byte, frameHead)...)
+	b = binary.AppendUvarint(b, f.ModSeq-before)
+	b = binary.AppendUvarint(b, uint64(len(f.Changed)))
+	uid := uint32(0)
+	for _, s := range f.Changed {
+		b = binary.AppendUvarint(b, uint64(s.UID-uid))
+		b = binary.AppendUvarint(b, uint64(s.Flags))
+		uid = s.UID
+	}
+	b = binary.AppendUvarint(b, uint64(len(f.Gone)))
+	uid = 0
+	for _, r := range f.Gone {
+		b = binary.AppendUvarint(b, uint64(r.First-uid))
+		b = binary.AppendUvarint(b, uint64(r.Last-r.First))
+		uid = r.Last
+	}
+	payload := b[at+frameHead:]
+	binary.LittleEndian.PutUint32(b[at:], uint32(len(payload)))
+	binary.LittleEndian.PutUint32(b[at+4:], crc32.Checksum(payload, castagnoli))
+	return b
+}
+
+// appendSplit is appendFrame for lists of any length: it appends as many
+// frames with the same mod-sequence as it takes.
+func appendSplit(b []byte, before uint64, f Frame) []byte {
+	for {
+		part := Frame{f.ModSeq, f.Changed[:min(len(f.Changed), maxList)], f.Gone[:min(len(f.Gone), maxList)]}
+		b = appendFrame(b, before, &part)
+		f.Changed, f.Gone = f.Changed[len(part.Changed):], f.Gone[len(part.Gone):]
+		if len(f.Changed)+len(f.Gone) == 0 {
+			return b
+		}
+		before = f.ModSeq
+	}
+}
+
+// frameReader reads frames one after the other.
+type frameReader struct {
+	r       io.Reader
+	head    [frameHead]byte
+	payload []byte
+	frame   Frame
+	before  uint64 // mod-sequence of the frame before
+}
+
+// next returns the next frame, which is valid until the next call; io.EOF
+// where the file ends behind a frame, errDamaged or another error elsewhere.
+func (fr *frameReader) next() (*Frame, error) {
+	if _, err := io.ReadFull(fr.r, fr.head[:]); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil, errDamaged
+		}
+		return nil, err
+	}
+	size := binary.LittleEndian.Uint32(fr.head[:])
+	if size > maxPayload {
+		return nil, errDamaged
+	}
+	if cap(fr.payload) < int(size) {
+		fr.payload = make([]byte, size)
+	}
+	fr.payload = fr.payload[:size]
+	if _, err := io.ReadFull(fr.r, fr.payload); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+			return nil, errDamaged
+		}
+		return nil, err
+	}
+	if crc32.Checksum(fr.payload, castagnoli) != binary.LittleEndian.Uint32(fr.head[4:]) {
+		return nil, errDamaged
+	}
+	if !fr.decode() {
+		return nil, errDamaged
+	}
+	return &fr.frame, nil
+}
+
+// decode takes the payload apart into frame.
+func (fr *frameReader) decode() bool {
+	p, f := varints{b: fr.payload}, &fr.frame
+	f.ModSeq = fr.before + p.next(maxModSeq)
+	if f.ModSeq == 0 || f.ModSeq > maxModSeq {
+		return false
+	}
+	f.Changed, f.Gone = f.Changed[:0], f.Gone[:0]
+	uid := uint64(0)
+	for n := p.next(maxPayload); n > 0 && !p.bad; n-- {
+		uid = p.above(uid)
+		f.Changed = append(f.Changed, State{uint32(uid), filename.Flags(p.next(math.MaxUint32))})
+	}
+	uid = 0
+	for n := p.next(maxPayload); n > 0 && !p.bad; n-- {
+		first := p.above(uid)
+		uid = first + p.next(maxUID-first)
+		f.Gone = append(f.Gone, Run{uint32(first), uint32(uid)})
+	}
+	fr.before = f.ModSeq
+	return !p.bad && len(p.b) == 0
+}
+
+// varints takes unsigned varints off b.
+type varints struct {
+	b   []byte
+	bad bool
+}
+
+func (p *varints) next(most uint64) uint64 {
+	n, size := binary.Uvarint(p.b)
+	if size <= 0 || n > most {
+		p.bad = true
+		return 0
+	}
+	p.b = p.b[size:]
+	return n
+}
+
+// above takes a UID that is greater than uid.
+func (p *varints) above(uid uint64) uint64 {
+	n := p.next(maxUID - uid)
+	if n == 0 {
+		p.bad = true
+	}
+	return uid + n
+}

@@ -1,0 +1,449 @@
+package history
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"sort"
+	"time"
+
+	"maildird/maildir/dirfd"
+)
+
+const (
+	// Name is what the journal is called in its folder.
+	Name     = "maildird-history"
+	tempName = Name + ".tmp"
+
+	// maxGone bounds how many runs of removed UIDs are remembered: half a
+	// megabyte.
+	maxGone = 1 << 15
+	// lead is how far after a loss the first mod-sequence is above the clock.
+	lead = uint64(time.Second / time.Microsecond)
+	// retryAfter is how long a journal that could not be written is left alone.
+	retryAfter = 10 * time.Second
+)
+
+// Options of New.
+type Options struct {
+	Fsync bool // sync each change before it counts
+	Log   *slog.Logger
+	Now   func() time.Time
+}
+
+// Change is what Refresh found.
+type Change uint8
+
+// The findings of Refresh.
+const (
+	Unchanged Change = iota // nothing new
+	Appended                // only what is new was given
+	Replaced                // all was given, from the first frame on
+	Missing                 // there is no journal that counts: call Begin
+)
+
+// File is the journal of one folder. All methods but Highest and the queries
+// need dovecot-uidlist.lock. Not safe for concurrent use.
+type File struct {
+	dir  *dirfd.Dir
+	opt  Options
+	boot uint64 // this run of the machine
+
+	begun   bool   // what follows holds
+	inode   uint64 // of the file that was read or written
+	size    int64
+	h       header
+	last    uint64 // mod-sequence of the last frame in the file
+	records int    // messages and runs in the file
+	gone    []gone // ascending by mod-sequence
+
+	rewrite bool // the file cannot be appended to
+	failed  error
+	retry   time.Time // when writing may be tried again after failed
+}
+
+type gone struct {
+	Run
+	modseq uint64
+}
+
+// New returns the journal of the folder dir without reading it.
+func New(dir *dirfd.Dir, opt Options) *File {
+	f := &File{dir: dir, opt: opt}
+	if !opt.Fsync {
+		f.boot = runOfMachine()
+	}
+	return f
+}
+
+// runOfMachine identifies the time since the machine was started, never 0.
+func runOfMachine() uint64 {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		id = []byte(time.Now().String()) // never the same: each run starts anew
+	}
+	sum := fnv.New64a()
+	_, _ = sum.Write(id)
+	return sum.Sum64() | 1
+}
+
+// Highest returns the highest mod-sequence, 0 before Begin or Refresh.
+func (f *File) Highest() uint64 { return f.h.highest }
+
+// Accounted returns the highest UID of which the journal tells what became of it.
+func (f *File) Accounted() uint32 { return f.h.accounted }
+
+// Err returns why the journal could not be written, nil if it is as it should be.
+func (f *File) Err() error { return f.failed }
+
+// Refresh reads what others wrote since the last call and gives it frame by
+// frame, ascending by mod-sequence. A frame is valid during the call of give.
+// A journal that belongs to another UIDVALIDITY, or does not count for one of
+// the reasons in the package comment, is Missing; give may have been called
+// before that was found out.
+func (f *File) Refresh(validity uint32, give func(*Frame)) (Change, error) {
+	st, err := f.dir.Lstat(Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f.missing(validity, "")
+	}
+	if err != nil {
+		return Missing, err
+	}
+	if f.begun && st.Ino == f.inode && st.Size == f.size && f.h.validity == validity {
+		return Unchanged, nil
+	}
+	file, err := f.dir.Open(Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f.missing(validity, "")
+	}
+	if errors.Is(err, dirfd.ErrNotRegular) {
+		return f.missing(validity, "it is no regular file")
+	}
+	if err != nil {
+		return Missing, err
+	}
+	defer file.Close()
+	change := Replaced
+	if f.begun && st.Ino == f.inode && st.Size > f.size && f.h.validity == validity {
+		change = Appended
+	}
+	err = f.read(file, st, validity, change, give)
+	if errors.Is(err, errDamaged) {
+		return f.missing(validity, err.Error())
+	}
+	if err != nil {
+		f.begun = false
+		return Missing, err
+	}
+	return change, nil
+}
+
+// missing notes that there is no journal that counts. One that could not be
+// written so far is not missed.
+func (f *File) missing(validity uint32, why string) (Change, error) {
+	if why == "" && f.begun && f.inode == 0 && f.h.validity == validity {
+		return Unchanged, nil
+	}
+	if why != "" {
+		f.opt.Log.Warn("the mailbox's change history does not count and begins anew: clients that were away learn all flags again",
+			"mailbox", f.dir.Path(), "file", Name, "reason", why)
+	}
+	f.begun = false
+	return Missing, nil
+}
+
+// read takes over the file from where reading ended, or from its beginning.
+func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change, give func(*Frame)) error {
+	at := f.size
+	if change == Replaced {
+		if st.Size > maxFile {
+			return fmt.Errorf("%w: it has %d bytes", errDamaged, st.Size)
+		}
+		h, err := f.readHeader(file, st, validity)
+		if err != nil {
+			return err
+		}
+		f.begun, f.h, f.inode = true, h, st.Ino
+		f.last, f.records, f.gone = 0, 0, nil
+		f.rewrite = h.boot == 0 && f.boot != 0
+		at = headerSize
+	}
+	fr := frameReader{r: bufio.NewReaderSize(io.NewSectionReader(file, at, st.Size-at), 64<<10), before: f.last}
+	for {
+		frame, err := fr.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		f.note(frame)
+		f.last = frame.ModSeq
+		give(frame)
+	}
+	f.size = st.Size
+	return nil
+}
+
+func (f *File) readHeader(file *os.File, st dirfd.Stat, validity uint32) (h header, err error) {
+	var b [headerSize]byte
+	if _, err := file.ReadAt(b[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return h, err
+	}
+	if h, err = decodeHeader(b[:]); err != nil {
+		return h, err
+	}
+	switch {
+	case h.inode != st.Ino:
+		return h, fmt.Errorf("%w: it is a copy", errDamaged)
+	case h.validity != validity:
+		return h, fmt.Errorf("%w: it is of another UIDVALIDITY", errDamaged)
+	case h.boot != 0 && h.boot != f.boot && h.boot != runOfMachine():
+		return h, fmt.Errorf("%w: it was not synced before the machine was restarted", errDamaged)
+	}
+	return h, nil
+}
+
+// note takes a frame into what is remembered.
+func (f *File) note(frame *Frame) {
+	f.h.highest = max(f.h.highest, frame.ModSeq)
+	f.records += len(frame.Changed) + len(frame.Gone)
+	if n := len(frame.Changed); n > 0 {
+		f.h.accounted = max(f.h.accounted, frame.Changed[n-1].UID)
+	}
+	if n := len(frame.Gone); n > 0 {
+		f.h.accounted = max(f.h.accounted, frame.Gone[n-1].Last)
+	}
+	for _, r := range frame.Gone {
+		f.gone = append(f.gone, gone{r, frame.ModSeq})
+	}
+	if n := len(f.gone) - maxGone; n > 0 {
+		n += maxGone / 4
+		f.h.since = max(f.h.since, f.gone[n-1].modseq)
+		f.gone = append(f.gone[:0:0], f.gone[n:]...)
+	}
+}
+
+// Begin starts a history without a past: of messages up to the UID accounted
+// nothing is known. The next Rewrite makes the file.
+func (f *File) Begin(validity, accounted uint32) {
+	start := f.floor()
+	f.begun, f.rewrite = true, true
+	f.h = header{since: start, highest: start, validity: validity, accounted: accounted}
+	f.inode, f.size, f.last, f.records, f.gone = 0, 0, 0, 0, nil
+}
+
+// floor returns a mod-sequence above any that was given by the clock of the
+// folder, whose traces are the times of its directories and files.
+func (f *File) floor() uint64 {
+	last := f.opt.Now()
+	newer := func(st dirfd.Stat, err error) {
+		if err == nil && st.Mtime.After(last) {
+			last = st.Mtime
+		}
+	}
+	newer(f.dir.Stat())
+	for _, name := range []string{"cur", "new", "dovecot-uidlist", Name} {
+		newer(f.dir.Lstat(name))
+	}
+	return max(f.h.highest+1, fromClock(last)+lead)
+}
+
+func fromClock(t time.Time) uint64 {
+	return uint64(min(max(t.UnixMicro(), 1), maxModSeq/2))
+}
+
+// Next returns the mod-sequence of the next change.
+func (f *File) Next() uint64 { return max(f.h.highest+1, fromClock(f.opt.Now())) }
+
+// Add notes a change, which has the mod-sequence of Next, and appends it to
+// the file, durable on return if so configured. UIDs ascend in both lists. The
+// change counts for this process whatever the error; a file that could not be
+// appended to is made anew by Rewrite.
+func (f *File) Add(c Frame) error {
+	f.note(&c)
+	if f.rewrite {
+		return nil
+	}
+	b := appendSplit(nil, f.last, c)
+	err := f.append(b)
+	if errors.Is(err, errNoLock) {
+		f.begun = false // read it again, all of it
+		return f.fail(err)
+	}
+	if err != nil {
+		f.rewrite = true
+		return f.fail(err)
+	}
+	f.size += int64(len(b))
+	f.last = c.ModSeq
+	return nil
+}
+
+var errNoLock = errors.New("changed by somebody without the lock")
+
+func (f *File) append(b []byte) error {
+	file, err := f.dir.OpenAppend(Name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	st, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if st.Size() != f.size {
+		return fmt.Errorf("%s/%s: %w", f.dir.Path(), Name, errNoLock)
+	}
+	if _, err := file.Write(b); err != nil {
+		// What is half written would count as damage.
+		return errors.Join(err, file.Truncate(f.size))
+	}
+	return f.sync(file)
+}
+
+func (f *File) sync(file *os.File) error {
+	if !f.opt.Fsync {
+		return nil
+	}
+	return dataSync(file)
+}
+
+// fail notes why the journal cannot be written.
+func (f *File) fail(err error) error {
+	f.failed, f.retry = err, f.opt.Now().Add(retryAfter)
+	return err
+}
+
+// WantsRewrite tells whether Rewrite is due, with this many messages live.
+func (f *File) WantsRewrite(live int) bool {
+	if f.failed != nil && f.opt.Now().Before(f.retry) {
+		return false
+	}
+	return f.rewrite || f.records > 2*(live+len(f.gone))+1000
+}
+
+// Entry is a message and when it last changed.
+type Entry struct {
+	State
+	ModSeq uint64
+}
+
+// Rewrite replaces the file by one with these messages (in any order; the
+// slice is sorted) and the removed ones that are remembered.
+func (f *File) Rewrite(live []Entry) error {
+	slices.SortFunc(live, func(a, b Entry) int {
+		if c := cmp.Compare(a.ModSeq, b.ModSeq); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.UID, b.UID)
+	})
+	if err := f.writeNew(live); err != nil {
+		return f.fail(err)
+	}
+	f.failed, f.rewrite = nil, false
+	return nil
+}
+
+func (f *File) writeNew(live []Entry) (err error) {
+	rights, err := f.dir.Rights()
+	if err != nil {
+		return err
+	}
+	if err := f.dir.Remove(tempName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := f.dir.CreateAs(tempName, rights)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = file.Close()
+		if err != nil {
+			_ = f.dir.Remove(tempName)
+		}
+	}()
+	st, err := f.dir.Lstat(tempName)
+	if err != nil {
+		return err
+	}
+	h := f.h
+	h.inode, h.boot = st.Ino, f.boot
+	w := bufio.NewWriterSize(file, 256<<10)
+	size, err := w.Write(h.encode())
+	if err != nil {
+		return err
+	}
+	last, n, err := f.writeFrames(w, live)
+	if err != nil {
+		return err
+	}
+	size += n
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := f.sync(file); err != nil {
+		return err
+	}
+	if err := f.dir.Rename(tempName, f.dir, Name); err != nil {
+		return err
+	}
+	if f.opt.Fsync {
+		if err := f.dir.Sync(); err != nil {
+			return err
+		}
+	}
+	f.h, f.inode, f.size, f.last, f.records = h, st.Ino, int64(size), last, len(live)+len(f.gone)
+	return nil
+}
+
+// writeFrames writes one frame for each mod-sequence that occurs.
+func (f *File) writeFrames(w io.Writer, live []Entry) (last uint64, size int, err error) {
+	var b []byte
+	frame := Frame{}
+	removed := f.gone
+	for len(live)+len(removed) > 0 {
+		frame.ModSeq, frame.Changed, frame.Gone = maxModSeq, frame.Changed[:0], frame.Gone[:0]
+		if len(live) > 0 {
+			frame.ModSeq = live[0].ModSeq
+		}
+		if len(removed) > 0 {
+			frame.ModSeq = min(frame.ModSeq, removed[0].modseq)
+		}
+		for len(live) > 0 && live[0].ModSeq == frame.ModSeq {
+			frame.Changed = append(frame.Changed, live[0].State)
+			live = live[1:]
+		}
+		for len(removed) > 0 && removed[0].modseq == frame.ModSeq {
+			frame.Gone = append(frame.Gone, removed[0].Run)
+			removed = removed[1:]
+		}
+		b = appendSplit(b[:0], last, frame)
+		if _, err := w.Write(b); err != nil {
+			return 0, 0, err
+		}
+		last = frame.ModSeq
+		size += len(b)
+	}
+	return last, size, nil
+}
+
+// GoneSince returns what was removed after the mod-sequence since, oldest
+// first. exact is false if that is too long ago to be known.
+func (f *File) GoneSince(since uint64) (runs []Run, exact bool) {
+	if since < f.h.since {
+		return nil, false
+	}
+	from := sort.Search(len(f.gone), func(i int) bool { return f.gone[i].modseq > since })
+	for _, g := range f.gone[from:] {
+		runs = append(runs, g.Run)
+	}
+	return runs, true
+}

@@ -1,0 +1,525 @@
+package history
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/filename"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// clock is a clock that the test turns.
+type clock struct{ t time.Time }
+
+func (c *clock) now() time.Time { return c.t }
+
+func newClock() *clock { return &clock{time.Now()} }
+
+const validity = 77
+
+// model is a journal and what a mailbox that reads it would know.
+type model struct {
+	*File
+	t     testing.TB
+	state map[uint32]Entry
+}
+
+func open(t testing.TB, path string, c *clock) *model {
+	t.Helper()
+	dir, err := dirfd.Open(path)
+	must(t, err)
+	t.Cleanup(func() { _ = dir.Close() })
+	opt := Options{Fsync: true, Log: slog.New(slog.DiscardHandler), Now: c.now}
+	return &model{File: New(dir, opt), t: t, state: map[uint32]Entry{}}
+}
+
+// refresh reads what others wrote and begins anew if there is nothing.
+func (m *model) refresh() Change {
+	m.t.Helper()
+	change, err := m.Refresh(validity, func(f *Frame) {
+		for _, s := range f.Changed {
+			m.state[s.UID] = Entry{s, f.ModSeq}
+		}
+		for _, r := range f.Gone {
+			for uid := r.First; uid <= r.Last; uid++ {
+				delete(m.state, uid)
+			}
+		}
+	})
+	must(m.t, err)
+	if change == Missing {
+		m.Begin(validity, 0)
+		now := m.Next()
+		for uid, e := range m.state {
+			e.ModSeq = now
+			m.state[uid] = e
+		}
+		must(m.t, m.Add(Frame{ModSeq: now}))
+		m.tidy()
+	}
+	return change
+}
+
+func (m *model) tidy() {
+	m.t.Helper()
+	if !m.WantsRewrite(len(m.state)) {
+		return
+	}
+	var live []Entry
+	for _, e := range m.state {
+		live = append(live, e)
+	}
+	must(m.t, m.Rewrite(live))
+}
+
+// change sets flags and removes messages, and returns the mod-sequence.
+func (m *model) change(set map[uint32]filename.Flags, gone ...uint32) uint64 {
+	m.t.Helper()
+	m.refresh()
+	f := Frame{ModSeq: m.Next()}
+	for uid, flags := range set {
+		f.Changed = append(f.Changed, State{uid, flags})
+		m.state[uid] = Entry{State{uid, flags}, f.ModSeq}
+	}
+	slices.SortFunc(f.Changed, func(a, b State) int { return int(a.UID) - int(b.UID) })
+	for _, uid := range gone {
+		f.Gone = append(f.Gone, Run{uid, uid})
+		delete(m.state, uid)
+	}
+	must(m.t, m.Add(f))
+	m.tidy()
+	return f.ModSeq
+}
+
+func (m *model) same(o *model) {
+	m.t.Helper()
+	if len(m.state) != len(o.state) {
+		m.t.Fatalf("one has %d messages, the other %d", len(m.state), len(o.state))
+	}
+	for uid, e := range m.state {
+		if o.state[uid] != e {
+			m.t.Fatalf("UID %d: %+v and %+v", uid, e, o.state[uid])
+		}
+	}
+	if m.Highest() != o.Highest() || m.Accounted() != o.Accounted() {
+		m.t.Fatalf("highest %d and %d, accounted %d and %d", m.Highest(), o.Highest(), m.Accounted(), o.Accounted())
+	}
+}
+
+// TestShared lets two processes change one journal in turn, and others that
+// come later read it.
+func TestShared(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	a, b := open(t, path, c), open(t, path, c)
+	rng := rand.New(rand.NewPCG(1, 2))
+	var last uint64
+	next := uint32(1)
+	for step := range 3000 {
+		m := []*model{a, b}[rng.IntN(2)]
+		m.refresh()
+		set := map[uint32]filename.Flags{}
+		var gone []uint32
+		if rng.IntN(3) == 0 || len(m.state) == 0 {
+			set[next] = filename.Flags(rng.Uint32())
+			next += 1 + uint32(rng.IntN(3))
+		}
+		for uid := range m.state {
+			if rng.IntN(20) == 0 {
+				set[uid] = filename.Flags(rng.Uint32N(64))
+			} else if rng.IntN(40) == 0 {
+				gone = append(gone, uid)
+			}
+		}
+		slices.Sort(gone)
+		c.t = c.t.Add(time.Duration(rng.IntN(3)) * time.Microsecond)
+		if rng.IntN(200) == 0 {
+			c.t = c.t.Add(-time.Minute)
+		}
+		modseq := m.change(set, gone...)
+		if modseq <= last {
+			t.Fatalf("step %d: mod-sequence %d after %d", step, modseq, last)
+		}
+		last = modseq
+		if step%100 == 0 {
+			a.refresh()
+			b.refresh()
+			a.same(b)
+			late := open(t, path, c)
+			if change := late.refresh(); change != Replaced {
+				t.Fatalf("a new reader finds %v", change)
+			}
+			late.same(a)
+			for _, since := range []uint64{0, a.h.since, last - 5, last - 1, last} {
+				x, exact := a.GoneSince(since)
+				y, too := late.GoneSince(since)
+				if exact != too || !slices.Equal(x, y) {
+					t.Fatalf("removed since %d: %v %v and %v %v", since, x, exact, y, too)
+				}
+			}
+		}
+	}
+	st, err := os.Stat(filepath.Join(path, Name))
+	must(t, err)
+	if limit := int64(64 + 30*(3*(len(a.state)+len(a.gone))+1000)); st.Size() > limit {
+		t.Errorf("the journal of %d messages has %d bytes", len(a.state), st.Size())
+	}
+}
+
+// TestOneChange: a change of one message appends a few bytes, whatever the
+// number of messages, and another process reads just these.
+func TestOneChange(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	a, b := open(t, path, c), open(t, path, c)
+	set := map[uint32]filename.Flags{}
+	for uid := range uint32(100_000) {
+		set[uid+1] = filename.Seen
+	}
+	a.change(set)
+	b.refresh()
+	before := a.size
+	a.change(map[uint32]filename.Flags{50_000: filename.Flagged})
+	if n := a.size - before; n > 24 {
+		t.Errorf("one change took %d bytes", n)
+	}
+	if change := b.refresh(); change != Appended {
+		t.Errorf("the other process finds %v, not Appended", change)
+	}
+	a.same(b)
+	if change := b.refresh(); change != Unchanged {
+		t.Errorf("and then %v, not Unchanged", change)
+	}
+}
+
+// sample makes a journal with some past and returns its highest mod-sequence.
+func sample(t testing.TB, path string, c *clock) (m *model, highest uint64) {
+	m = open(t, path, c)
+	m.change(map[uint32]filename.Flags{1: 0, 2: filename.Seen, 3: filename.Keywords, 7: 1})
+	m.change(map[uint32]filename.Flags{2: 0}, 3)
+	return m, m.change(map[uint32]filename.Flags{9: filename.Draft}, 1, 2)
+}
+
+// TestDamage cuts the journal at each byte and flips each byte. What is not a
+// whole journal counts as lost, and what is given after that lies above all
+// that was given before.
+func TestDamage(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	m, highest := sample(t, path, c)
+	file := filepath.Join(path, Name)
+	whole, err := os.ReadFile(file)
+	must(t, err)
+	// The ends of frames: a file cut there is an older state of the journal.
+	var ends []int
+	fr := frameReader{r: bytes.NewReader(whole[headerSize:])}
+	at := headerSize
+	for ends = append(ends, at); ; ends = append(ends, at) {
+		if _, err := fr.next(); errors.Is(err, io.EOF) {
+			break
+		} else {
+			must(t, err)
+		}
+		at += frameHead + len(fr.payload)
+	}
+	if at != len(whole) || len(ends) < 4 {
+		t.Fatalf("frames end at %v of %d", ends, len(whole))
+	}
+	try := func(what string, data []byte, want Change) {
+		t.Helper()
+		f, err := os.OpenFile(file, os.O_WRONLY|os.O_TRUNC, 0)
+		must(t, err)
+		_, err = f.Write(data) // keeps the inode
+		must(t, errors.Join(err, f.Close()))
+		late := open(t, path, c)
+		change, err := late.Refresh(validity, func(*Frame) {})
+		must(t, err)
+		if change != want {
+			t.Fatalf("%s: %v, want %v", what, change, want)
+		}
+		if change == Missing {
+			late.Begin(validity, 9)
+			if late.Next() <= highest || late.Highest() <= highest {
+				t.Fatalf("%s: goes on at %d, %d was given before", what, late.Next(), highest)
+			}
+			if _, exact := late.GoneSince(highest); exact {
+				t.Fatalf("%s: claims to know what was removed", what)
+			}
+		}
+	}
+	for n := range whole {
+		want := Missing
+		if slices.Contains(ends, n) {
+			want = Replaced
+		}
+		try(fmt.Sprintf("cut at %d", n), whole[:n], want)
+		bad := slices.Clone(whole)
+		bad[n] ^= 0x10
+		try(fmt.Sprintf("flipped at %d", n), bad, Missing)
+	}
+	try("with zeros behind", append(slices.Clone(whole), make([]byte, 100)...), Missing)
+	try("whole", whole, Replaced)
+	m.refresh()
+}
+
+// TestLoss: a journal that was deleted, copied, or is of another mailbox starts
+// above what was given, also by a process that has it open.
+func TestLoss(t *testing.T) {
+	for name, lose := range map[string]func(file string, c *clock){
+		"deleted": func(file string, _ *clock) { must(t, os.Remove(file)) },
+		"copied": func(file string, _ *clock) {
+			data, err := os.ReadFile(file)
+			must(t, err)
+			must(t, os.WriteFile(file+".copy", data, 0o600))
+			must(t, os.Rename(file+".copy", file))
+		},
+		"a directory": func(file string, _ *clock) {
+			must(t, os.Remove(file))
+			must(t, os.Symlink("/etc/passwd", file))
+		},
+		"deleted, and the clock is where it began": func(file string, c *clock) {
+			must(t, os.Remove(file))
+			c.t = time.Unix(1000, 0)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, c := t.TempDir(), newClock()
+			m, highest := sample(t, path, c)
+			lose(filepath.Join(path, Name), c)
+			late := open(t, path, c)
+			change, err := late.Refresh(validity, func(*Frame) {})
+			must(t, err)
+			if change != Missing {
+				t.Fatalf("a new process finds %v", change)
+			}
+			late.Begin(validity, 9)
+			if late.Next() <= highest {
+				t.Errorf("a new process goes on at %d, %d was given", late.Next(), highest)
+			}
+			if change := m.refresh(); change != Missing {
+				t.Errorf("the old process finds %v", change)
+			}
+			if next := m.change(map[uint32]filename.Flags{7: 2}); next <= highest {
+				t.Errorf("the old process goes on at %d, %d was given", next, highest)
+			}
+		})
+	}
+}
+
+// TestLostAgainAndAgain: however often and soon it is lost, nothing is given twice.
+func TestLostAgainAndAgain(t *testing.T) {
+	path, c := t.TempDir(), &clock{time.Now().Add(time.Hour)}
+	var last uint64
+	for range 200 {
+		m := open(t, path, c)
+		m.refresh()
+		for range 5 {
+			c.t = c.t.Add(2 * time.Microsecond)
+			next := m.change(map[uint32]filename.Flags{1: filename.Flags(last)})
+			if next <= last {
+				t.Fatalf("%d after %d", next, last)
+			}
+			last = next
+		}
+		must(t, os.Remove(filepath.Join(path, Name)))
+	}
+}
+
+func TestOtherValidity(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	sample(t, path, c)
+	late := open(t, path, c)
+	change, err := late.Refresh(validity+1, func(*Frame) { t.Error("a frame was given") })
+	must(t, err)
+	if change != Missing {
+		t.Errorf("the journal of another UIDVALIDITY is %v", change)
+	}
+}
+
+// TestNotSynced: without syncing, a restart of the machine ends the history.
+func TestNotSynced(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	m := open(t, path, c)
+	m.opt.Fsync, m.boot = false, 4711
+	m.refresh()
+	for name, run := range map[string]struct {
+		fsync bool
+		boot  uint64
+		want  Change
+	}{
+		"same run": {false, 4711, Replaced}, "another run": {false, 4713, Missing}, "another run, synced by now": {true, 0, Missing},
+	} {
+		late := open(t, path, c)
+		late.opt.Fsync, late.boot = run.fsync, run.boot
+		change, err := late.Refresh(validity, func(*Frame) {})
+		must(t, err)
+		if change != run.want {
+			t.Errorf("%s: %v, want %v", name, change, run.want)
+		}
+	}
+	if a := runOfMachine(); a == 0 || a != runOfMachine() {
+		t.Error("the run of the machine has no name")
+	}
+}
+
+// TestBounded: removed messages are forgotten from the oldest on, and it is known
+// since when.
+func TestBounded(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	m := open(t, path, c)
+	m.refresh()
+	first := m.Highest()
+	var runs []Run
+	for i := range uint32(maxGone / 64) {
+		runs = runs[:0]
+		for k := range uint32(65) {
+			runs = append(runs, Run{i*1000 + 2*k + 1, i*1000 + 2*k + 1})
+		}
+		must(t, m.Add(Frame{ModSeq: m.Next(), Gone: runs}))
+		m.tidy()
+	}
+	if len(m.gone) > maxGone {
+		t.Errorf("%d runs are remembered", len(m.gone))
+	}
+	if _, exact := m.GoneSince(first); exact {
+		t.Error("claims to know all from the first on")
+	}
+	if got, exact := m.GoneSince(m.Highest() - 1); !exact || !slices.Equal(got, runs) {
+		t.Errorf("the last change: %d runs, exact %v", len(got), exact)
+	}
+	got, exact := m.GoneSince(m.h.since)
+	if !exact || len(got) < len(m.gone)-len(runs) {
+		t.Errorf("since the bound: %d of %d runs, exact %v", len(got), len(m.gone), exact)
+	}
+	if _, exact := m.GoneSince(m.h.since - 1); exact {
+		t.Error("claims to know more than the bound says")
+	}
+	late := open(t, path, c)
+	late.refresh()
+	if got, exact := late.GoneSince(m.Highest() - 1); !exact || !slices.Equal(got, runs) {
+		t.Errorf("the last change, read again: %d runs, exact %v", len(got), exact)
+	}
+}
+
+// TestUnwritable: what cannot be written counts for this process, is tried
+// again, and is then complete.
+func TestUnwritable(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	m, _ := sample(t, path, c)
+	temp := filepath.Join(path, tempName)
+	must(t, os.Mkdir(temp, 0o700)) // keeps Rewrite from its file
+	must(t, os.Remove(filepath.Join(path, Name)))
+	change, err := m.Refresh(validity, func(*Frame) {})
+	must(t, err)
+	if change != Missing {
+		t.Fatal(change)
+	}
+	m.Begin(validity, 9)
+	next := m.Next()
+	must(t, m.Add(Frame{ModSeq: next, Changed: []State{{7, 1}}}))
+	m.state = map[uint32]Entry{7: {State{7, 1}, next}}
+	if err := m.Rewrite(nil); err == nil || m.Err() == nil {
+		t.Fatal("Rewrite gives no error")
+	}
+	if m.WantsRewrite(1) {
+		t.Error("tried again at once")
+	}
+	if change := m.refresh(); change != Unchanged {
+		t.Errorf("not written is %v", change)
+	}
+	must(t, os.Remove(temp))
+	c.t = c.t.Add(time.Minute)
+	m.change(map[uint32]filename.Flags{11: 3})
+	if m.Err() != nil {
+		t.Errorf("still failing: %v", m.Err())
+	}
+	late := open(t, path, c)
+	late.refresh()
+	late.same(m)
+}
+
+// FuzzRead reads any octets as a journal: it ends, and what it gives can be
+// written and read again.
+func FuzzRead(f *testing.F) {
+	dir := f.TempDir()
+	sample(f, dir, newClock())
+	data, err := os.ReadFile(filepath.Join(dir, Name))
+	must(f, err)
+	f.Add(data[headerSize:])
+	f.Add(appendFrame(nil, 0, &Frame{ModSeq: maxModSeq, Changed: []State{{maxUID, ^filename.Flags(0)}}, Gone: []Run{{1, maxUID}}}))
+	f.Add([]byte{0xff, 0xff, 0x0f, 0, 1, 2, 3, 4, 5})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		fr := frameReader{r: bytes.NewReader(data)}
+		var out []byte
+		var before uint64
+		frames := 0
+		for {
+			frame, err := fr.next()
+			if err != nil {
+				break
+			}
+			last := uint64(0)
+			for _, s := range frame.Changed {
+				if uint64(s.UID) <= last || s.UID > maxUID {
+					t.Fatalf("UID %d after %d", s.UID, last)
+				}
+				last = uint64(s.UID)
+			}
+			last = 0
+			for _, r := range frame.Gone {
+				if uint64(r.First) <= last || r.Last < r.First || r.Last > maxUID {
+					t.Fatalf("run %v after %d", r, last)
+				}
+				last = uint64(r.Last)
+			}
+			if frame.ModSeq < before || frame.ModSeq == 0 {
+				t.Fatalf("mod-sequence %d after %d", frame.ModSeq, before)
+			}
+			out = appendFrame(out, before, frame)
+			before = frame.ModSeq
+			frames++
+		}
+		again := frameReader{r: bytes.NewReader(out)}
+		for range frames {
+			if _, err := again.next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The same payload with a right checksum reaches the decoder more often.
+		fr = frameReader{payload: data}
+		_ = fr.decode()
+		if h, err := decodeHeader(data); err == nil && !bytes.Equal(h.encode(), data[:headerSize]) {
+			t.Fatalf("header %+v is written in another way", h)
+		}
+	})
+}
+
+func BenchmarkRead(b *testing.B) {
+	path, c := b.TempDir(), newClock()
+	m := open(b, path, c)
+	m.opt.Fsync = false
+	m.refresh()
+	var live []Entry
+	for uid := range uint32(100_000) {
+		live = append(live, Entry{State{uid + 1, filename.Seen}, uint64(uid) + 1_000_000})
+	}
+	must(b, m.Rewrite(live))
+	for b.Loop() {
+		late := New(m.dir, m.opt)
+		_, err := late.Refresh(validity, func(*Frame) {})
+		must(b, err)
+	}
+}
