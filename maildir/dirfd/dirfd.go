@@ -207,6 +207,21 @@ func (d *Dir) Stat() (Stat, error) {
 	return fromUnix(&st), err
 }
 
+// FileStat describes an open file.
+func FileStat(f *os.File) (Stat, error) {
+	var st unix.Stat_t
+	for {
+		err := unix.Fstat(int(f.Fd()), &st)
+		switch err {
+		case nil:
+			return fromUnix(&st), nil
+		case unix.EINTR:
+			continue
+		}
+		return Stat{}, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+}
+
 func fromUnix(st *unix.Stat_t) Stat {
 	mode := fs.FileMode(st.Mode & 0o777)
 	switch st.Mode & unix.S_IFMT {

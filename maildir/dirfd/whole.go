@@ -42,7 +42,8 @@ func (d *Dir) createNameless(name string, r Rights, content []byte) (*os.File, e
 		}
 		n, err := unix.Openat(fd, ".", unix.O_RDWR|unix.O_TMPFILE|unix.O_CLOEXEC, 0o600)
 		if err != nil {
-			if err == unix.EOPNOTSUPP || err == unix.EISDIR || err == unix.ENOENT || err == unix.EINVAL {
+			if err == unix.EOPNOTSUPP || err == unix.EISDIR || err == unix.ENOENT || err == unix.EINVAL ||
+				err == unix.EPERM { // which a directory that was removed gives: creating by name tells better
 				return nil
 			}
 			return err
