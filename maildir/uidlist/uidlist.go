@@ -1,26 +1,70 @@
 // Package uidlist reads and writes dovecot-uidlist, the file in which Dovecot
-// keeps the UIDs of a Maildir folder.
+// keeps the UIDs of a Maildir folder, and takes UIDVALIDITY values from
+// dovecot-uidvalidity.
+//
+// The list is one line for the folder and one for each message:
+//
+//	3 V1700000000 N12 G0123456789abcdef0123456789abcdef
+//	7 S120 W124 :1700000001.M1P2.host
+//	11 :1700000005.M1P2.host
+//
+// The first line gives UIDVALIDITY (V), the next UID at the time the file was
+// made (N) and the mailbox's GUID (G); the others a UID, further fields of a
+// letter and a value, and the base of the file's name. Version 1, which is also
+// Courier's, has "1 <UIDVALIDITY> <next UID>" and "<UID> <name>". Source:
+// Dovecot's maildir-uidlist.c.
+//
+// Writers hold dovecot-uidlist.lock. New records are appended, so N falls
+// behind; everything else replaces the file. Readers take no lock. What they
+// may meet, and the answer:
+//
+//   - An unfinished last line, of a writer that is at work or died: it is left
+//     for later, but its UID is not given out again, and the next writer
+//     replaces the file rather than add to that line.
+//   - Lines that make no sense, lines out of order, UIDs given twice, a next UID
+//     below an earlier one: Dovecot deletes such a file and numbers anew. Here
+//     every record that can be read is kept, what was found is logged, and the
+//     next writer puts the file in order.
+//   - A first line without a UIDVALIDITY: nothing can be trusted, and
+//     Header().UIDValidity is 0.
+//   - Anything but a regular file, or a file beyond the limits: an error.
 package uidlist
 
 import (
 	"errors"
-	"iter"
 	"log/slog"
 	"time"
 
 	"maildird/maildir/dirfd"
 )
 
+// Name is the list's file name in the folder.
+const Name = "dovecot-uidlist"
+
+// Limits of what is read. A line that is longer is taken for damage; a larger
+// file is an error.
+const (
+	maxLine    = 8 << 10
+	maxFile    = 512 << 20
+	maxRecords = 8 << 20
+	// MaxUID is the highest UID that Dovecot allows.
+	MaxUID = 1<<32 - 2
+)
+
+// ErrChanged says that another program wrote the list while its lock was held
+// here. Nothing was changed; read it again.
+var ErrChanged = errors.New("another program wrote dovecot-uidlist without regard to its lock")
+
 // Options of New.
 type Options struct {
-	Fsync bool
-	Log   *slog.Logger
+	Fsync bool             // say that a change is done only when it is on disk
+	Log   *slog.Logger     // nil: nothing is logged
 	Now   func() time.Time // nil: time.Now
 }
 
 // Header is the first line of the list.
 type Header struct {
-	UIDValidity uint32
+	UIDValidity uint32 // 0: no list, or one that says nothing to be trusted
 	NextUID     uint32
 	GUID        string   // 32 hex digits, "" if the list has none
 	Extra       []string // unknown fields verbatim, such as "P2"
@@ -41,7 +85,7 @@ const (
 	Unchanged Change = iota // no record was given
 	Appended                // only the new records were given
 	Replaced                // all records were given, from the first one on
-	Missing                 // there is no list any more
+	Missing                 // there is no list (any more)
 )
 
 // File is the dovecot-uidlist of one folder. Not safe for concurrent use.
@@ -49,29 +93,67 @@ type File struct {
 	dir *dirfd.Dir
 	opt Options
 	h   Header
+
+	// What was read or written last.
+	known   bool  // there is a file, and the rest describes it
+	seen    sight // the file
+	version int   // 1 or 3; 0 if the header says nothing
+	end     int64 // offset behind the last complete line
+	first   string
+	last    string // the last complete line, to see that the file still holds it
+	lastUID uint32 // highest UID in a complete line
+	lines   int    // records
+	damaged bool   // something is to be put in order
 }
 
 // New returns the list of the folder dir without reading it.
-func New(dir *dirfd.Dir, opt Options) *File { return &File{dir: dir, opt: opt} }
-
-// Refresh reads what others changed since the last call.
-func (f *File) Refresh(add func(Record)) (Change, error) { return Unchanged, errUnfinished }
-
-// Header returns what the header says, NextUID raised above the last record.
-func (f *File) Header() Header { return f.h }
-
-// Append writes records at the end. The lock must be held.
-func (f *File) Append(recs []Record) error { return errUnfinished }
-
-// Rewrite replaces the list. The lock must be held.
-func (f *File) Rewrite(h Header, live iter.Seq[Record]) error { return errUnfinished }
-
-// WantsRewrite tells whether Dovecot would rewrite the list now.
-func (f *File) WantsRewrite(live int) bool { return false }
-
-// NextValidity takes a UIDVALIDITY by the protocol of dovecot-uidvalidity.
-func NextValidity(root *dirfd.Dir, now time.Time, fsync bool) (uint32, error) {
-	return 0, errUnfinished
+func New(dir *dirfd.Dir, opt Options) *File {
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	return &File{dir: dir, opt: opt}
 }
 
-var errUnfinished = errors.New("uidlist: not written yet")
+// Header returns what the header says, NextUID raised above the last record
+// and above what it was before under the same UIDVALIDITY.
+func (f *File) Header() Header { return f.h }
+
+// WantsRewrite tells whether Dovecot would rewrite a list now of which so many
+// records stand for messages that exist, or could not read it as it is.
+func (f *File) WantsRewrite(live int) bool {
+	if !f.known {
+		return false
+	}
+	return f.damaged || f.version != 3 || f.h.GUID == "" || f.seen.size > f.end || live > f.lines ||
+		f.lines > 0 && f.lines*75/100 >= live
+}
+
+// sight is what a stat told of the file, enough to see whether it is another
+// one or has grown.
+type sight struct {
+	dev, ino uint64
+	size     int64
+	mtime    time.Time
+	// racy: the file was looked at so soon after its last change that another
+	// one may hide behind the same time.
+	racy bool
+}
+
+func (f *File) sightOf(st dirfd.Stat) sight {
+	return sight{st.Dev, st.Ino, st.Size, st.Mtime, within(f.opt.Now(), st.Mtime)}
+}
+
+func (s sight) same(now sight) bool {
+	return s.dev == now.dev && s.ino == now.ino && s.size == now.size && s.mtime.Equal(now.mtime)
+}
+
+// within tells whether the clock may still show the time that a change at t
+// left behind: for a tick of the kernel, or where times are kept in whole or
+// even seconds, for that long.
+func within(now, t time.Time) bool {
+	d := now.Sub(t).Abs()
+	return d < 50*time.Millisecond || t.Nanosecond() == 0 && d < 2500*time.Millisecond
+}

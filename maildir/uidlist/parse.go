@@ -1,0 +1,157 @@
+package uidlist
+
+import (
+	"strconv"
+	"strings"
+)
+
+// maxBase is the longest name of a file.
+const maxBase = 255
+
+// parseHeader reads the first line. version is 0 if it gives no UIDVALIDITY
+// that can be trusted; sound is false if Dovecot would refuse it.
+func parseHeader(line string) (h Header, version int, sound bool) {
+	fields := strings.Fields(strings.TrimLeft(line, "\x00"))
+	if len(fields) == 0 {
+		return Header{}, 0, false
+	}
+	switch fields[0] {
+	case "1":
+		if len(fields) < 3 {
+			fields = append(fields, "", "")
+		}
+		h.UIDValidity = number(fields[1])
+		h.NextUID = number(fields[2])
+		version = 1
+	case "3":
+		for _, field := range fields[1:] {
+			switch value := field[1:]; field[0] {
+			case 'V':
+				h.UIDValidity = number(value)
+			case 'N':
+				h.NextUID = number(value)
+			case 'G':
+				h.GUID = value
+			default:
+				h.Extra = append(h.Extra, field)
+			}
+		}
+		version = 3
+	}
+	if h.UIDValidity == 0 {
+		return Header{}, 0, false
+	}
+	sound = h.NextUID != 0
+	if h.GUID != "" && !isGUID(h.GUID) {
+		h.GUID, sound = "", false
+	}
+	h.NextUID = max(h.NextUID, 1)
+	return h, version, sound
+}
+
+// number reads a number from 1 to 2^32-1; 0 if it is none.
+func number(s string) uint32 {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return 0
+	}
+	return uint32(n)
+}
+
+func isGUID(s string) bool {
+	if len(s) != 32 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') && (c < 'A' || c > 'F') {
+			return false
+		}
+	}
+	return true
+}
+
+// leadingUID reads the UID at the start of a record; 0 if there is none. rest
+// is what follows its space.
+func leadingUID(line string) (uid uint32, rest string) {
+	var n uint64
+	for i := range len(line) {
+		c := line[i]
+		switch {
+		case c >= '0' && c <= '9' && n <= MaxUID:
+			n = n*10 + uint64(c-'0')
+		case c == ' ' && n > 0 && n <= MaxUID:
+			return uint32(n), line[i+1:]
+		default:
+			return 0, ""
+		}
+	}
+	return 0, ""
+}
+
+// parseRecord reads a line after the first.
+func parseRecord(line string, version int) (Record, bool) {
+	uid, rest := leadingUID(line)
+	if uid == 0 {
+		return Record{}, false
+	}
+	r := Record{UID: uid, Base: rest}
+	if version == 3 {
+		if rest = strings.TrimLeft(rest, " "); rest == "" {
+			return Record{}, false
+		}
+		if rest[0] == ':' {
+			r.Base = rest[1:]
+		} else {
+			var found bool
+			if r.Ext, r.Base, found = strings.Cut(rest, " :"); !found {
+				return Record{}, false
+			}
+			r.Ext = strings.TrimRight(r.Ext, " ")
+		}
+	}
+	// The flags of a name do not belong here; others may have left them.
+	if i := strings.IndexByte(r.Base, ':'); i >= 0 {
+		r.Base = r.Base[:i]
+	}
+	return r, validBase(r.Base)
+}
+
+func validBase(base string) bool {
+	if base == "" || len(base) > maxBase {
+		return false
+	}
+	return strings.IndexByte(base, '/') < 0 && strings.IndexByte(base, 0) < 0
+}
+
+func appendHeader(b []byte, h Header) []byte {
+	b = append(b, "3 V"...)
+	b = strconv.AppendUint(b, uint64(h.UIDValidity), 10)
+	b = append(b, " N"...)
+	b = strconv.AppendUint(b, uint64(h.NextUID), 10)
+	b = append(b, " G"...)
+	b = append(b, h.GUID...)
+	for _, field := range h.Extra {
+		b = append(b, ' ')
+		b = append(b, field...)
+	}
+	return append(b, '\n')
+}
+
+func appendRecord(b []byte, r Record) []byte {
+	b = strconv.AppendUint(b, uint64(r.UID), 10)
+	if r.Ext != "" {
+		b = append(b, ' ')
+		b = append(b, r.Ext...)
+	}
+	b = append(b, " :"...)
+	b = append(b, r.Base...)
+	return append(b, '\n')
+}
+
+// writable tells whether a record can stand in the list and is read again as
+// it is.
+func writable(r Record) bool {
+	return r.UID > 0 && r.UID <= MaxUID && validBase(r.Base) && !strings.ContainsAny(r.Base, ":\n") &&
+		len(r.Ext) <= maxLine/2 && !strings.ContainsAny(r.Ext, "\n\x00") && !strings.Contains(r.Ext, " :") &&
+		!strings.HasPrefix(r.Ext, ":") && strings.TrimSpace(r.Ext) == r.Ext
+}

@@ -1,0 +1,159 @@
+package uidlist
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"maildird/maildir/dirfd"
+)
+
+// validityName names Dovecot's counter of UIDVALIDITY in the root of a Maildir:
+// the highest N of the empty files "dovecot-uidvalidity.<8 hex digits N>" is the
+// last value given out, and renaming that file to a higher N is what takes a
+// value. The file of the bare name repeats it as text, for Dovecot to find it
+// faster. Source: Dovecot's mailbox-uidvalidity.c.
+const validityName = "dovecot-uidvalidity"
+
+// validityTries bounds how often others may take a value before we do.
+const validityTries = 100
+
+// NextValidity takes a UIDVALIDITY from the counter in root, durable on return:
+// one above the last, or the time for a new counter. Several programs may do so
+// at once, and each gets a value of its own.
+func NextValidity(root *dirfd.Dir, now time.Time, fsync bool) (uint32, error) {
+	return moveValidity(root, fsync, func(highest uint32, any bool) (uint32, error) {
+		if any {
+			if highest == 1<<32-1 {
+				return 0, fmt.Errorf("%s/%s.%08x: no UIDVALIDITY is left above this one; remove the file", root.Path(), validityName, highest)
+			}
+			return highest + 1, nil
+		}
+		return max(uint32(min(max(now.Unix(), 1), 1<<32-2)), textValidity(root)+1), nil
+	})
+}
+
+// RaiseValidity raises the counter in root to at least a value, so that later
+// ones are greater.
+func RaiseValidity(root *dirfd.Dir, least uint32, fsync bool) error {
+	_, err := moveValidity(root, fsync, func(highest uint32, any bool) (uint32, error) {
+		if any && highest >= least {
+			return 0, nil
+		}
+		return least, nil
+	})
+	return err
+}
+
+// moveValidity moves the counter to what next says; 0: it stays.
+func moveValidity(root *dirfd.Dir, fsync bool, next func(highest uint32, any bool) (uint32, error)) (uint32, error) {
+	name := func(n uint32) string { return fmt.Sprintf("%s.%08x", validityName, n) }
+	for range validityTries {
+		highest, any, err := highestValidity(root)
+		if err != nil {
+			return 0, err
+		}
+		n, err := next(highest, any)
+		if err != nil || n == 0 {
+			return 0, err
+		}
+		if any {
+			err = root.RenameNoReplace(name(highest), root, name(n))
+		} else {
+			err = createEmpty(root, name(n))
+		}
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
+			continue // another program was faster
+		}
+		if err == nil && fsync {
+			err = root.Sync()
+		}
+		if err != nil {
+			return 0, err
+		}
+		// The value is taken. The text only saves Dovecot a search.
+		_ = writeValidity(root, n)
+		return n, nil
+	}
+	return 0, fmt.Errorf("%s/%s: other programs change it all the time", root.Path(), validityName)
+}
+
+func highestValidity(root *dirfd.Dir) (highest uint32, any bool, err error) {
+	err = root.List(func(name []byte, _ dirfd.Kind, _ uint64) bool {
+		if len(name) != len(validityName)+9 || string(name[:len(validityName)+1]) != validityName+"." {
+			return true
+		}
+		if n, err := strconv.ParseUint(string(name[len(validityName)+1:]), 16, 32); err == nil {
+			highest, any = max(highest, uint32(n)), true
+		}
+		return true
+	})
+	return highest, any, err
+}
+
+// textValidity reads the counter's text; 0 if there is none that makes sense.
+func textValidity(root *dirfd.Dir) uint32 {
+	text, err := root.ReadFile(validityName, 64)
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 16, 32)
+	if err != nil || n == 1<<32-1 {
+		return 0
+	}
+	return uint32(n)
+}
+
+func createEmpty(root *dirfd.Dir, name string) error {
+	f, err := root.Create(name, 0o444)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// writeValidity writes the counter's text to a new file that takes the old
+// one's place.
+func writeValidity(root *dirfd.Dir, n uint32) error {
+	rights, err := root.Rights()
+	if err != nil {
+		return err
+	}
+	temp := fmt.Sprintf("%s.tmp.%08x", validityName, n)
+	if err := root.RemoveAll(temp); err != nil {
+		return err
+	}
+	f, err := root.CreateAs(temp, rights)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err = fmt.Fprintf(f, "%08x", n); err == nil {
+		err = root.Rename(temp, root, validityName)
+	}
+	if err != nil {
+		return errors.Join(err, root.RemoveAll(temp))
+	}
+	return nil
+}
+
+// ValidityOf reads the UIDVALIDITY in a folder's list; 0 if there is none that
+// can be read.
+func ValidityOf(folder *dirfd.Dir) uint32 {
+	f, err := folder.Open(Name)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	line, err := bufio.NewReader(io.LimitReader(f, maxLine)).ReadString('\n')
+	if err != nil {
+		return 0
+	}
+	h, _, _ := parseHeader(strings.TrimSuffix(line, "\n"))
+	return h.UIDValidity
+}

@@ -1,0 +1,315 @@
+package uidlist
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// tempName is Dovecot's name for the file that takes the list's place.
+const tempName = Name + ".tmp"
+
+// writeSize is about how much is written at a time, always whole lines.
+const writeSize = 1 << 20
+
+// Append writes records at the end, durable on return. Their UIDs must ascend
+// from Header().NextUID. The lock must be held and the list have been
+// refreshed under it; ErrChanged if it is not as it was then.
+func (f *File) Append(recs []Record) error {
+	if len(recs) == 0 {
+		return nil
+	}
+	if !f.known || f.version == 0 {
+		return fmt.Errorf("%s/%s: no list to append to", f.dir.Path(), Name)
+	}
+	last := f.h.NextUID - 1
+	for _, r := range recs {
+		if r.UID <= last || !writable(r) {
+			return fmt.Errorf("%s/%s: cannot hold the record %d %q :%q", f.dir.Path(), Name, r.UID, r.Ext, r.Base)
+		}
+		last = r.UID
+	}
+	if f.version != 3 || f.h.GUID == "" || f.damaged || f.seen.size > f.end {
+		return f.appendAnew(recs)
+	}
+	file, err := f.dir.OpenAppend(Name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	now, err := f.look(file)
+	if err != nil {
+		return err
+	}
+	if !f.seen.same(now) {
+		return f.changed()
+	}
+	if err := f.write(file, recs); err != nil {
+		return err
+	}
+	if f.opt.Fsync {
+		if err := datasync(file); err != nil {
+			f.known = false // nobody knows what is on disk
+			return err
+		}
+	}
+	if now, err = f.look(file); err != nil || now.size != f.end {
+		f.known = false
+	}
+	f.seen = now
+	return err
+}
+
+func (f *File) changed() error {
+	f.known = false
+	return fmt.Errorf("%s: %w", f.dir.Path(), ErrChanged)
+}
+
+// write appends whole lines, and takes half a line back if the disk is full.
+func (f *File) write(file *os.File, recs []Record) error {
+	var buf []byte
+	for i, r := range recs {
+		before := len(buf)
+		buf = appendRecord(buf, r)
+		if i == len(recs)-1 {
+			f.last = string(buf[before : len(buf)-1])
+		}
+		if len(buf) < writeSize && i < len(recs)-1 {
+			continue
+		}
+		if n, err := file.Write(buf); err != nil {
+			f.known = false
+			whole := f.end + int64(strings.LastIndexByte(string(buf[:n]), '\n')+1)
+			return errors.Join(err, file.Truncate(whole))
+		}
+		f.end += int64(len(buf))
+		buf = buf[:0]
+	}
+	f.lines += len(recs)
+	f.lastUID = recs[len(recs)-1].UID
+	f.h.NextUID = f.lastUID + 1
+	return nil
+}
+
+func datasync(file *os.File) error {
+	for {
+		err := unix.Fdatasync(int(file.Fd()))
+		switch err {
+		case nil:
+			return nil
+		case unix.EINTR:
+			continue
+		}
+		return &fs.PathError{Op: "fdatasync", Path: file.Name(), Err: err}
+	}
+}
+
+// appendAnew replaces the list by one with the records that it has and new
+// ones: where nothing can be appended to what is there.
+func (f *File) appendAnew(recs []Record) error {
+	h := f.h
+	h.NextUID = recs[len(recs)-1].UID + 1
+	return f.replace(h, func(old iter.Seq[Record]) iter.Seq[Record] {
+		return func(yield func(Record) bool) {
+			for r := range old {
+				if !yield(r) {
+					return
+				}
+			}
+			for _, r := range recs {
+				if !yield(r) {
+					return
+				}
+			}
+		}
+	})
+}
+
+// Rewrite replaces the list, durable on return. live gives the records in
+// ascending order of UIDs; one without fields keeps those that it has in the
+// list. A header without a GUID gets one, and NextUID does not go back while
+// UIDVALIDITY stays. The lock must be held and the list have been refreshed
+// under it; ErrChanged if it is not as it was then.
+func (f *File) Rewrite(h Header, live iter.Seq[Record]) error {
+	return f.replace(h, func(old iter.Seq[Record]) iter.Seq[Record] { return withFields(live, old) })
+}
+
+// withFields gives the records of live, with the fields of the same record in
+// old where they have none.
+func withFields(live, old iter.Seq[Record]) iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		next, stop := iter.Pull(old)
+		defer stop()
+		have, ok := next()
+		for r := range live {
+			for ok && have.UID < r.UID {
+				have, ok = next()
+			}
+			if r.Ext == "" && ok && have.UID == r.UID && have.Base == r.Base {
+				r.Ext = have.Ext
+			}
+			if !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// replace writes a new list, made of the old one's records, and puts it in the
+// old one's place.
+func (f *File) replace(h Header, records func(old iter.Seq[Record]) iter.Seq[Record]) error {
+	if h.UIDValidity == 0 {
+		return fmt.Errorf("%s/%s: cannot write a list without UIDVALIDITY", f.dir.Path(), Name)
+	}
+	old, err := f.openOld()
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		defer old.Close()
+	}
+	if h.GUID == "" {
+		var raw [16]byte
+		_, _ = rand.Read(raw[:]) // never fails
+		h.GUID = hex.EncodeToString(raw[:])
+	}
+	h.NextUID = max(h.NextUID, 1)
+	if h.UIDValidity == f.h.UIDValidity {
+		h.NextUID = max(h.NextUID, f.h.NextUID)
+	}
+	file, err := f.createTemp()
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	w := &listWriter{file: file, h: h}
+	var readErr error
+	err = w.write(records(f.oldRecords(old, &readErr)))
+	if err = errors.Join(err, readErr); err == nil {
+		err = f.install(file)
+	}
+	if err != nil {
+		return errors.Join(err, f.dir.RemoveAll(tempName))
+	}
+	return f.take(w)
+}
+
+func (f *File) createTemp() (*os.File, error) {
+	rights, err := f.dir.Rights()
+	if err != nil {
+		return nil, err
+	}
+	if err := f.dir.RemoveAll(tempName); err != nil {
+		return nil, err
+	}
+	return f.dir.CreateAs(tempName, rights)
+}
+
+// install makes the new file durable and gives it the list's name.
+func (f *File) install(file *os.File) error {
+	if f.opt.Fsync {
+		if err := file.Sync(); err != nil {
+			return err
+		}
+	}
+	return f.dir.Rename(tempName, f.dir, Name)
+}
+
+// take notes that the list is what w wrote.
+func (f *File) take(w *listWriter) error {
+	now, err := f.look(w.file)
+	if err == nil && f.opt.Fsync {
+		err = f.dir.Sync()
+	}
+	f.known = err == nil && now.size == w.end
+	f.seen, f.version, f.damaged = now, 3, false
+	f.h, f.first, f.last = w.h, w.first, w.last
+	f.end, f.lines, f.lastUID = w.end, w.lines, w.lastUID
+	return err
+}
+
+// openOld opens the list as it was refreshed; nil if there was none.
+func (f *File) openOld() (*os.File, error) {
+	file, err := f.dir.Open(Name)
+	if errors.Is(err, fs.ErrNotExist) && !f.known {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	now, err := f.look(file)
+	if err == nil && !(f.known && f.seen.same(now)) {
+		err = f.changed()
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// oldRecords gives the records of the list as it was refreshed, and sets err.
+func (f *File) oldRecords(old *os.File, err *error) iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		if old == nil || f.version == 0 {
+			return
+		}
+		reader := New(f.dir, Options{Now: f.opt.Now}) // what is wrong was logged before
+		more := true
+		*err = reader.readAll(old, f.seen, func(r Record) {
+			more = more && yield(r)
+		})
+	}
+}
+
+// listWriter writes a new list.
+type listWriter struct {
+	file    *os.File
+	buf     []byte
+	h       Header
+	first   string
+	last    string
+	end     int64
+	lines   int
+	lastUID uint32
+}
+
+func (w *listWriter) write(records iter.Seq[Record]) error {
+	w.buf = appendHeader(w.buf, w.h)
+	w.first = string(w.buf[:len(w.buf)-1])
+	w.last = w.first
+	line := 0 // where the last line begins in buf
+	for r := range records {
+		if r.UID <= w.lastUID || !writable(r) {
+			return fmt.Errorf("%s: cannot hold the record %d %q :%q", w.file.Name(), r.UID, r.Ext, r.Base)
+		}
+		if len(w.buf) >= writeSize {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+		line = len(w.buf)
+		w.buf = appendRecord(w.buf, r)
+		w.lastUID = r.UID
+		if w.lines++; w.lines > maxRecords {
+			return fmt.Errorf("%s: more than %d records", w.file.Name(), maxRecords)
+		}
+	}
+	w.last = string(w.buf[line : len(w.buf)-1])
+	w.h.NextUID = max(w.h.NextUID, w.lastUID+1)
+	return w.flush()
+}
+
+func (w *listWriter) flush() error {
+	n, err := w.file.Write(w.buf)
+	w.end += int64(n)
+	w.buf = w.buf[:0]
+	return err
+}
