@@ -1,38 +1,280 @@
 // Package keywords reads and writes dovecot-keywords, the names of the keyword
 // letters a to z in the file names of a Maildir folder.
+//
+// The file has a line "<index> <name>" for each letter that has a name, index 0
+// standing for "a". Names are unique whatever their case. An entry is never
+// removed and never renumbered: files carry its letter, in this folder's past
+// and in copies of it. Source: Dovecot's maildir-keywords.c.
+//
+// Who adds a name holds the folder's dovecot-uidlist.lock and replaces the
+// file. Dovecot notices that by the modification time in whole seconds, so each
+// replacement has a time at least one second later than the one before, in the
+// future if need be.
+//
+// The file may be anything: a line that gives no name that a client could be
+// told (see validName), repeats a name or an index, or has an index beyond 25
+// is kept as it is and gives no name; its letter counts as taken. A file that
+// is too long or no regular file is an error.
 package keywords
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"maildird/maildir/dirfd"
+	"maildird/maildir/filename"
 )
 
 // ErrFull says that the names do not all fit in the 26 letters.
 var ErrFull = errors.New("all 26 keyword letters of the folder are in use")
 
+const (
+	fileName = "dovecot-keywords"
+	tempName = fileName + ".lock" // Dovecot's name for the new file
+	maxFile  = 64 << 10
+	maxName  = 255
+)
+
 // Table is the dovecot-keywords of one folder. Not safe for concurrent use.
-type Table struct{ dir *dirfd.Dir }
+type Table struct {
+	dir   *dirfd.Dir
+	fsync bool
+	list  list
+
+	known bool
+	seen  dirfd.Stat
+	racy  bool // looked at so soon after its last change that another may hide behind the same time
+}
 
 // New returns the table of the folder dir without reading it.
-func New(dir *dirfd.Dir, fsync bool) *Table { return &Table{dir: dir} }
+func New(dir *dirfd.Dir, fsync bool) *Table { return &Table{dir: dir, fsync: fsync} }
 
-// Refresh reads the file if it changed since the last call.
-func (t *Table) Refresh() (changed bool, err error) { return false, errUnfinished }
+// Refresh reads the file if it changed since the last call, and tells whether
+// the names may be others now. A missing file has no names. After an error the
+// table is as it was.
+func (t *Table) Refresh() (changed bool, err error) {
+	st, err := t.dir.Lstat(fileName)
+	if errors.Is(err, fs.ErrNotExist) {
+		changed = t.known
+		t.known, t.list = false, list{}
+		return changed, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if t.known && !t.racy && same(t.seen, st) {
+		return false, nil
+	}
+	data, err := t.dir.ReadFile(fileName, maxFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return t.Refresh()
+	}
+	if err != nil {
+		return false, err
+	}
+	was := t.list
+	// The time was read before the content: what changed since shows next time.
+	t.list, t.known, t.seen = parse(string(data)), true, st
+	t.racy = time.Since(st.Ctime).Abs() < 3*time.Second
+	return !was.equal(&t.list), nil
+}
+
+func same(a, b dirfd.Stat) bool {
+	return a.Dev == b.Dev && a.Ino == b.Ino && a.Size == b.Size && a.Mtime.Equal(b.Mtime) && a.Ctime.Equal(b.Ctime)
+}
 
 // Name returns the name of letter 'a'+index.
-func (t *Table) Name(index int) (string, bool) { return "", false }
+func (t *Table) Name(index int) (string, bool) {
+	if index < 0 || index >= filename.MaxKeywords {
+		return "", false
+	}
+	return t.list.names[index], t.list.names[index] != ""
+}
 
-// Index finds a name, case-insensitively.
-func (t *Table) Index(name string) (int, bool) { return 0, false }
+// Index finds a name, whatever its case.
+func (t *Table) Index(name string) (int, bool) { return t.list.index(name) }
 
-// Add gives letters to names that have none yet.
-func (t *Table) Add(names ...string) ([]int, error) { return nil, errUnfinished }
+// Add gives letters to names that have none yet, the lowest free ones, durable
+// on return, and returns the indexes of all names. ErrFull if they do not all
+// fit; after any error no name was added. Letters in avoid, which files carry
+// although they have no name, count as taken. The folder's dovecot-uidlist.lock
+// must be held.
+func (t *Table) Add(avoid filename.Flags, names ...string) ([]int, error) {
+	if _, err := t.Refresh(); err != nil {
+		return nil, err
+	}
+	with := t.list
+	with.odd = slices.Clip(with.odd)
+	indexes := make([]int, len(names))
+	added := false
+	for i, name := range names {
+		if !validName(name) {
+			return nil, fmt.Errorf("%q cannot be a keyword", name)
+		}
+		n, ok := with.index(name)
+		if !ok {
+			if n, ok = with.free(avoid); !ok {
+				return nil, ErrFull
+			}
+			with.names[n] = name
+			added = true
+		}
+		indexes[i] = n
+	}
+	if !added {
+		return indexes, nil
+	}
+	if err := t.write(with); err != nil {
+		return nil, err
+	}
+	return indexes, nil
+}
+
+// write replaces the file.
+func (t *Table) write(l list) (err error) {
+	rights, err := t.dir.Rights()
+	if err != nil {
+		return err
+	}
+	if err := t.dir.RemoveAll(tempName); err != nil {
+		return err
+	}
+	file, err := t.dir.CreateAs(tempName, rights)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	mtime := time.Now()
+	if t.known && mtime.Unix() <= t.seen.Mtime.Unix() {
+		mtime = time.Unix(t.seen.Mtime.Unix()+1, 0)
+	}
+	if _, err = file.Write(l.bytes()); err == nil {
+		err = t.dir.Chtimes(tempName, mtime)
+	}
+	if err == nil && t.fsync {
+		err = file.Sync()
+	}
+	if err == nil {
+		err = t.dir.Rename(tempName, t.dir, fileName)
+	}
+	if err != nil {
+		return errors.Join(err, t.dir.RemoveAll(tempName))
+	}
+	t.list, t.known = l, true
+	if t.seen, err = dirfd.FileStat(file); err != nil {
+		return err
+	}
+	t.racy = true
+	if t.fsync {
+		return t.dir.Sync()
+	}
+	return nil
+}
 
 // Names returns the names in the order of their letters.
-func (t *Table) Names() []string { return nil }
+func (t *Table) Names() []string {
+	var names []string
+	for _, name := range t.list.names {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
-// Full tells whether every letter has a name.
-func (t *Table) Full() bool { return false }
+// Full tells whether no letter is left for another name.
+func (t *Table) Full() bool {
+	_, free := t.list.free(0)
+	return !free
+}
 
-var errUnfinished = errors.New("keywords: not written yet")
+// list is a parsed file.
+type list struct {
+	names [filename.MaxKeywords]string
+	taken [filename.MaxKeywords]bool // by a line in odd
+	odd   []string                   // lines that give no name, verbatim
+}
+
+func parse(text string) list {
+	var l list
+	for _, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+		if line == "" {
+			continue
+		}
+		digits, name, _ := strings.Cut(line, " ")
+		n, err := strconv.ParseUint(digits, 10, 32)
+		if err != nil || n >= filename.MaxKeywords {
+			l.odd = append(l.odd, line)
+			continue
+		}
+		if _, again := l.index(name); again || !validName(name) || l.names[n] != "" || l.taken[n] {
+			l.odd = append(l.odd, line)
+			l.taken[n] = true
+			continue
+		}
+		l.names[n] = name
+	}
+	return l
+}
+
+func (l *list) bytes() []byte {
+	var b []byte
+	for i, name := range l.names {
+		if name != "" {
+			b = strconv.AppendInt(b, int64(i), 10)
+			b = append(b, ' ')
+			b = append(b, name...)
+			b = append(b, '\n')
+		}
+	}
+	for _, line := range l.odd {
+		b = append(b, line...)
+		b = append(b, '\n')
+	}
+	return b
+}
+
+func (l *list) index(name string) (int, bool) {
+	for i, have := range l.names {
+		if have != "" && strings.EqualFold(have, name) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+func (l *list) free(avoid filename.Flags) (int, bool) {
+	for i, name := range l.names {
+		if name == "" && !l.taken[i] && avoid&filename.Keyword(i) == 0 {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+func (l *list) equal(o *list) bool {
+	return l.names == o.names && l.taken == o.taken && slices.Equal(l.odd, o.odd)
+}
+
+// validName tells whether a client can be told a name: it is an atom (RFC 9051
+// section 9, flag-keyword), or has octets beyond ASCII besides, as some clients
+// write them.
+func validName(name string) bool {
+	if name == "" || len(name) > maxName {
+		return false
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c <= ' ' || c == 0x7f:
+			return false
+		case strings.IndexByte(`(){%*"\]`, c) >= 0:
+			return false
+		}
+	}
+	return true
+}

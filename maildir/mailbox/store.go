@@ -91,7 +91,7 @@ func (m *Mailbox) letters(words []string, add bool) (filename.Flags, error) {
 		}
 		return f, nil
 	}
-	indexes, err := m.words.Add(words...)
+	indexes, err := m.words.Add(0, words...)
 	if errors.Is(err, keywords.ErrFull) {
 		return 0, ErrKeywords
 	}
