@@ -61,7 +61,9 @@ func open(d *dirfd.Dir) *reading {
 	return r
 }
 
-func (c Change) String() string { return [...]string{"unchanged", "appended", "replaced", "missing"}[c] }
+func (c Change) String() string {
+	return [...]string{"unchanged", "appended", "replaced", "missing"}[c]
+}
 
 // refresh gives the change and the records as text: "7 S12 :base".
 func (r *reading) refresh(t testing.TB) (Change, []string) {
