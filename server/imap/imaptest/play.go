@@ -2,6 +2,7 @@ package imaptest
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -18,6 +19,11 @@ type Target struct {
 	Root string
 	// Dial opens a connection.
 	Dial func() (net.Conn, error)
+	// TLS is for "@tls".
+	TLS *tls.Config
+	// Bye is what ends a connection that the dialogue leaves open, and what the
+	// answer to it begins with; LOGOUT if there is none.
+	Bye, ByeAnswer string
 	// Made, if not nil, is called with the path of each file and directory that
 	// a dialogue makes, for a server that runs as another user.
 	Made func(path string)
@@ -33,6 +39,7 @@ type player struct {
 	conns   map[int]*conn
 	login   bool
 	values  map[string]string // of <name>
+	mails   map[string]bool   // paths of messages that "@mail" was about
 	played  []string          // what was said, for the report of a failure
 	current step
 }
@@ -50,7 +57,10 @@ func Play(t testing.TB, script *Script, target Target) {
 	if target.Patience == 0 {
 		target.Patience = 10 * time.Second
 	}
-	p := &player{t: t, script: script, target: target, conns: map[int]*conn{}, values: map[string]string{}}
+	if target.Bye == "" {
+		target.Bye, target.ByeAnswer = "fin LOGOUT", "* BYE"
+	}
+	p := &player{t: t, script: script, target: target, conns: map[int]*conn{}, values: map[string]string{}, mails: map[string]bool{}}
 	defer p.closeAll()
 	if err := p.run(); err != nil {
 		said := strings.Join(p.played[max(0, len(p.played)-40):], "\n\t")
@@ -107,6 +117,14 @@ func (p *player) play(st step) error {
 		return p.expect(st)
 	case closed:
 		return p.expectEnd(st)
+	case secure:
+		return p.secure(st)
+	case mail:
+		return p.expectMail(path(0), st)
+	case noMail:
+		if found := p.newMail(path(0)); len(found) > 0 {
+			return fmt.Errorf("there is mail: %s", found[0])
+		}
 	}
 	return nil
 }
@@ -308,14 +326,14 @@ func (p *player) finish() error {
 		if c.ended {
 			continue
 		}
-		if _, err := c.Write([]byte("fin LOGOUT\r\n")); err != nil {
+		if _, err := c.Write([]byte(p.target.Bye + "\r\n")); err != nil {
 			return err
 		}
 		line, err := p.readLine(c)
 		if err != nil {
 			return err
 		}
-		if !strings.HasPrefix(line, "* BYE") && !strings.HasPrefix(line, "fin ") {
+		if !strings.HasPrefix(line, p.target.ByeAnswer) && !strings.HasPrefix(line, "fin ") {
 			return fmt.Errorf("connection %d got a line that the dialogue does not have: %q", n, line)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package imaptest plays written IMAP dialogues against a server and checks
-// its answers. The server may be one in the same process, the real binary, or
+// Package imaptest plays written dialogues of IMAP, or SMTP and its kin, against
+// a server and checks its answers. The server may be one in the same process, the real binary, or
 // another program that serves the same kind of Maildir.
 //
 // A dialogue is a text file. Its lines:
@@ -11,6 +11,11 @@
 //	                    content follows, each line after "| ", ended by LF
 //	@rename PATH PATH   renames a file or directory, @remove PATH removes it,
 //	                    @mkdir PATH makes a directory
+//	@tls [N]            connection N (1 if left out) does a TLS handshake
+//	@mail DIR           a message is in DIR below the Maildir that was not there
+//	                    before; the patterns of its lines follow, each after
+//	                    "| ", or "+ " for a last line that does not end in LF
+//	@nomail DIR         there is none
 //	@login              every connection opened from here on is logged in, and
 //	                    the greeting taken, before its first line is played
 //	C: text             the client sends the line, with CRLF
@@ -57,6 +62,9 @@ const (
 	rename
 	remove
 	mkdir
+	secure // conn: goes on with TLS
+	mail   // args: directory; text: patterns of the lines
+	noMail
 )
 
 type step struct {
@@ -95,7 +103,7 @@ func (s *Script) parseLine(n int, line string) error {
 		return nil
 	case line[0] == '@':
 		return s.parseSetting(n, line)
-	case line[0] == '|':
+	case line[0] == '|', line[0] == '+':
 		return s.parseContent(line)
 	}
 	if m := clientLine.FindStringSubmatch(line); m != nil {
@@ -132,7 +140,8 @@ func number(digits string) int {
 func (s *Script) parseSetting(n int, line string) error {
 	words := strings.Fields(line)
 	args := words[1:]
-	want := map[string][2]int{"@user": {2, 2}, "@option": {2, 2}, "@login": {0, 0}, "@file": {1, 2}, "@rename": {2, 2}, "@remove": {1, 1}, "@mkdir": {1, 1}}
+	want := map[string][2]int{"@user": {2, 2}, "@option": {2, 2}, "@login": {0, 0}, "@file": {1, 2}, "@rename": {2, 2}, "@remove": {1, 1}, "@mkdir": {1, 1},
+		"@tls": {0, 1}, "@mail": {1, 1}, "@nomail": {1, 1}}
 	count, ok := want[words[0]]
 	if !ok || len(args) < count[0] || len(args) > count[1] {
 		return fmt.Errorf("not understood: %s", line)
@@ -163,16 +172,26 @@ func (s *Script) parseSetting(n int, line string) error {
 		st.kind = remove
 	case "@mkdir":
 		st.kind = mkdir
+	case "@tls":
+		st.kind = secure
+		st.conn = number(strings.Join(args, ""))
+	case "@mail":
+		st.kind = mail
+	case "@nomail":
+		st.kind = noMail
 	}
 	s.steps = append(s.steps, st)
 	return nil
 }
 
 func (s *Script) parseContent(line string) error {
-	if len(s.steps) == 0 || s.steps[len(s.steps)-1].kind != putFile {
-		return fmt.Errorf("content without @file: %s", line)
+	if n := len(s.steps); n == 0 || s.steps[n-1].kind != putFile && s.steps[n-1].kind != mail {
+		return fmt.Errorf("content without @file or @mail: %s", line)
 	}
-	text := strings.TrimPrefix(strings.TrimPrefix(line, "|"), " ")
-	s.steps[len(s.steps)-1].text += text + "\n"
+	text := strings.TrimPrefix(line[1:], " ")
+	if line[0] == '|' {
+		text += "\n"
+	}
+	s.steps[len(s.steps)-1].text += text
 	return nil
 }
