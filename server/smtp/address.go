@@ -28,7 +28,7 @@ var (
 	errUTF8      = errors.New("address has characters outside ASCII, which need SMTPUTF8")
 	errNotUTF8   = errors.New("address is not UTF-8")
 	errRoute     = errors.New("source route of the address is malformed")
-	errNoSpace   = errors.New("address must be followed by a space or nothing")
+	errTrailing  = errors.New("address must be followed by a space or nothing")
 	errNoBracket = errors.New("address has no closing >")
 )
 
@@ -75,7 +75,7 @@ func parsePath(s string, utf8Allowed bool) (a address, null bool, rest string, e
 // endPath checks that parameters or nothing follow.
 func endPath(a address, rest string) (address, bool, string, error) {
 	if rest != "" && rest[0] != ' ' {
-		return address{}, false, "", errNoSpace
+		return address{}, false, "", errTrailing
 	}
 	return a, false, rest, nil
 }

@@ -4,21 +4,23 @@
 // The server half of go-smtp is not used: it refuses <Postmaster>, does not
 // see the end of a message in CR CR LF . CR LF, loses the CR after a leading
 // dot, has one limit for commands and for lines of a message, and turns plain
-// errors into permanent failures that show their text. Its interfaces
-// (Session, LMTPSession, AuthSession) and types (SMTPError, MailOptions,
-// RcptOptions) are the border between our two halves, and its client is the
-// independent client of the tests.
+// errors into permanent failures that show their text. Its types (SMTPError,
+// EnhancedCode) are the language between our two halves, and its client is the
+// independent client of the tests. Its Session interface is not the border: a
+// message in BDAT chunks comes in several commands, each with its reply, while
+// Session.Data reads it in one call.
 //
 // The engine half knows the protocol: wire.go reads lines and flushes replies,
-// conn.go has the loop of commands, each verb has its file, data.go and bdat.go
-// turn what follows DATA and BDAT into a stream of text with LF line ends. The
-// session half knows what is wanted: session.go implements go-smtp's
-// interfaces, recipients.go says who is local, submission.go what a user may
-// send, trace.go writes what is put on top of a message, deliver.go stores it.
+// conn.go has the loop of commands, each verb has its file, text.go turns what
+// follows DATA and BDAT into text with LF line ends. The session half knows
+// what is wanted: session.go holds a mail transaction, recipients.go says who
+// is local, submission.go what a user may send, trace.go writes what is put on
+// top of a message, deliver.go stores it.
 //
 // A connection has one goroutine. Replies are flushed when the input is used
-// up, so that a pipelined group gets its answers in one packet. Nothing of an
-// address is ever part of a file name: the users table decides, by equality.
+// up, so that a pipelined group gets its answers in one packet. A message is
+// stored while it comes and never held as a whole. Nothing of an address is
+// ever part of a file name: the users table decides, by equality.
 //
 // Extensions: SIZE (RFC 1870), PIPELINING (2920), 8BITMIME (6152), SMTPUTF8
 // (6531), CHUNKING (3030), ENHANCEDSTATUSCODES (2034), STARTTLS (3207), AUTH

@@ -2,29 +2,237 @@ package smtp
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/emersion/go-smtp"
 )
 
 // ErrServerClosed is what Serve returns after Shutdown.
 var ErrServerClosed = errors.New("smtp: server closed")
 
-// Server is one of the protocols. Safe for concurrent use.
+// Server is one of the protocols, on any number of listeners. Safe for
+// concurrent use.
 type Server struct {
-	kind Kind
-	cfg  Config
+	kind       Kind
+	cfg        Config
+	verbs      map[string]verb
+	recipients recipients
+
+	// stop ends when Shutdown begins, ctx when deliveries are to end too.
+	stop, ctx          context.Context
+	beginStop, endWork context.CancelFunc
+
+	panics atomic.Uint64
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	conns     map[*conn]struct{}
+	perIP     map[netip.Prefix]int
+	running   sync.WaitGroup
 }
 
 // New returns a server that is not serving yet.
 func New(kind Kind, cfg Config) *Server {
 	cfg.setDefaults()
-	return &Server{kind: kind, cfg: cfg}
+	srv := &Server{
+		kind: kind, cfg: cfg, verbs: verbsOf(kind), recipients: newRecipients(&cfg),
+		listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}, perIP: map[netip.Prefix]int{},
+	}
+	srv.stop, srv.beginStop = context.WithCancel(context.Background())
+	srv.ctx, srv.endWork = context.WithCancel(context.Background())
+	return srv
 }
 
-// Serve takes connections from l until Shutdown.
-func (s *Server) Serve(l net.Listener, implicitTLS bool) error { return errUnfinished }
+// Panics returns how many sessions ended by a fault of the program.
+func (srv *Server) Panics() uint64 { return srv.panics.Load() }
 
-// Shutdown stops Serve and waits for the connections until ctx ends.
-func (s *Server) Shutdown(ctx context.Context) error { return nil }
+// greeting names the protocol: "ESMTP" tells a client that it may say EHLO.
+func (srv *Server) greeting() string {
+	if srv.kind == LMTP {
+		return "LMTP maildird"
+	}
+	return "ESMTP maildird"
+}
 
-var errUnfinished = errors.New("smtp: not written yet")
+// Serve takes connections from l until Shutdown, then returns ErrServerClosed.
+// With implicitTLS they begin with a TLS handshake (RFC 8314). The listener is
+// closed when Serve returns.
+func (srv *Server) Serve(l net.Listener, implicitTLS bool) error {
+	defer l.Close()
+	if implicitTLS && srv.cfg.TLS == nil {
+		return errors.New("smtp: listener with TLS, but no certificate")
+	}
+	if !srv.track(l) {
+		return ErrServerClosed
+	}
+	defer srv.untrack(l)
+	pause := time.Duration(0)
+	for {
+		nc, err := l.Accept()
+		if err == nil {
+			pause = 0
+			srv.start(nc, implicitTLS)
+			continue
+		}
+		if srv.stop.Err() != nil {
+			return ErrServerClosed
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		// Such as too many open files: it passes when clients leave.
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		srv.cfg.Log.Error("cannot accept connections, trying again",
+			"protocol", srv.kind.String(), "address", l.Addr().String(), "error", err)
+		select {
+		case <-time.After(pause):
+		case <-srv.stop.Done():
+			return ErrServerClosed
+		}
+	}
+}
+
+func (srv *Server) track(l net.Listener) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.stop.Err() != nil {
+		return false
+	}
+	srv.listeners[l] = struct{}{}
+	return true
+}
+
+func (srv *Server) untrack(l net.Listener) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	delete(srv.listeners, l)
+}
+
+// Shutdown closes the listeners, sends 421 to clients that are between two
+// commands, and lets messages that are coming in be delivered. When ctx ends
+// before all connections did, it cuts them off and returns the context's error.
+func (srv *Server) Shutdown(ctx context.Context) error {
+	srv.mu.Lock()
+	srv.beginStop()
+	for l := range srv.listeners {
+		_ = l.Close()
+	}
+	for c := range srv.conns {
+		c.wake()
+	}
+	srv.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		srv.running.Wait()
+		close(ended)
+	}()
+	defer srv.endWork()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+	}
+	srv.endWork()
+	srv.mu.Lock()
+	for c := range srv.conns {
+		_ = c.socket.Close()
+	}
+	srv.mu.Unlock()
+	<-ended
+	return ctx.Err()
+}
+
+// start serves a connection in a goroutine of its own, or refuses it.
+func (srv *Server) start(nc net.Conn, implicitTLS bool) {
+	c := srv.newConn(nc, implicitTLS)
+	if r := srv.admit(c); r != nil {
+		c.log.Warn("connection refused", "reason", r.Message)
+		if !implicitTLS { // else it is not worth a handshake
+			_ = nc.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			_, _ = nc.Write(appendReply(nil, r.Code, r.EnhancedCode, r.Message))
+		}
+		_ = nc.Close()
+		return
+	}
+	go func() {
+		defer srv.running.Done()
+		defer srv.leave(c)
+		c.serve()
+	}()
+}
+
+func (srv *Server) newConn(nc net.Conn, implicitTLS bool) *conn {
+	c := &conn{srv: srv, socket: nc, began: time.Now()}
+	c.wire = wire{conn: nc, writeTimeout: srv.cfg.Timeouts.Write}
+	if implicitTLS {
+		c.wire.conn = tls.Server(nc, srv.cfg.TLS)
+	}
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		ap := a.AddrPort()
+		c.peer.addr = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+	}
+	var id [6]byte
+	_, _ = rand.Read(id[:]) // never fails
+	c.peer.id = hex.EncodeToString(id[:])
+	c.log = srv.cfg.Log.With("protocol", srv.kind.String(), "session", c.peer.id, "remote", c.peer.text())
+	c.session = &session{srv: srv, peer: &c.peer, log: c.log}
+	return c
+}
+
+// network is what connections of one peer are counted by.
+func (p *peer) network() netip.Prefix {
+	addr := p.addr.Addr()
+	bits := addr.BitLen()
+	if addr.Is6() {
+		bits = 64
+	}
+	n, _ := addr.Prefix(bits)
+	return n
+}
+
+// admit counts a new connection, or returns why it is refused. The relays that
+// LMTP is for have as many connections as there are.
+func (srv *Server) admit(c *conn) *smtp.SMTPError {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	limits := &srv.cfg.Limits
+	switch {
+	case srv.stop.Err() != nil:
+		return refusal(421, code3{4, 3, 2}, "Server is shutting down, try again later")
+	case len(srv.conns) >= limits.Connections:
+		return refusal(421, code3{4, 3, 2}, "Too many connections, try again later")
+	}
+	if srv.perAddress(c) {
+		n := c.peer.network()
+		if srv.perIP[n] >= limits.PerIP {
+			return refusal(421, code3{4, 7, 0}, "Too many connections from your address, try again later")
+		}
+		srv.perIP[n]++
+	}
+	srv.conns[c] = struct{}{}
+	srv.running.Add(1)
+	return nil
+}
+
+func (srv *Server) perAddress(c *conn) bool { return c.peer.addr.IsValid() && srv.kind != LMTP }
+
+// leave takes back what admit counted.
+func (srv *Server) leave(c *conn) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	delete(srv.conns, c)
+	if srv.perAddress(c) {
+		n := c.peer.network()
+		if srv.perIP[n]--; srv.perIP[n] <= 0 {
+			delete(srv.perIP, n)
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package smtp
+
+import (
+	"encoding/base64"
+	"errors"
+	"strings"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+
+	"maildird/auth"
+)
+
+// passwordsAllowed tells whether the client may send a password as it is: over
+// TLS, a Unix socket, or from where the operator trusts the network.
+func (c *conn) passwordsAllowed() bool {
+	if c.peer.tls != nil || !c.peer.addr.IsValid() {
+		return true
+	}
+	for _, p := range c.srv.cfg.PlaintextFrom {
+		if p.Contains(c.peer.addr.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkMaySend: submission is for users who logged in (RFC 6409 section 4.3).
+func (c *conn) checkMaySend() error {
+	switch {
+	case c.srv.kind != Submission, c.session.user != nil:
+		return nil
+	case !c.passwordsAllowed():
+		return refusal(530, code3{5, 7, 0}, "Must issue a STARTTLS command first")
+	}
+	return refusal(530, code3{5, 7, 0}, "Authentication required")
+}
+
+// runAuth is AUTH (RFC 4954).
+func runAuth(c *conn, arg string) error {
+	words := strings.Fields(arg)
+	switch {
+	case c.peer.hello == "":
+		return refusal(503, code3{5, 5, 1}, "Say EHLO first")
+	case c.session.user != nil:
+		return refusal(503, code3{5, 5, 1}, "You are logged in already")
+	case c.session.from != nil:
+		return refusal(503, code3{5, 5, 1}, "Not during a mail transaction")
+	case len(words) == 0 || len(words) > 2:
+		return refusal(501, code3{5, 5, 4}, "Syntax: AUTH mechanism [initial response]")
+	case !c.passwordsAllowed():
+		return refusal(538, code3{5, 7, 11}, "Passwords are taken over TLS only, use STARTTLS")
+	}
+	var user auth.User
+	server := c.mechanism(upper(words[0]), &user)
+	if server == nil {
+		return refusal(504, code3{5, 5, 4}, "Mechanism is not known here")
+	}
+	var response []byte
+	if len(words) == 2 {
+		var err error
+		if response, err = decodeResponse(words[1]); err != nil {
+			return err
+		}
+	}
+	for {
+		challenge, done, err := server.Next(response)
+		if err != nil {
+			return c.authFailed(err)
+		}
+		if done {
+			return c.loggedIn(user)
+		}
+		if response, err = c.challenge(challenge); err != nil {
+			return err
+		}
+	}
+}
+
+// mechanism returns a server of a SASL mechanism that puts who it proved into
+// user, or nil.
+func (c *conn) mechanism(name string, user *auth.User) sasl.Server {
+	check := func(identity, username, password string) error {
+		if identity != "" && identity != username {
+			return refusal(535, code3{5, 7, 8}, "Acting for another user is not possible")
+		}
+		u, err := c.checkPassword(name, username, password)
+		*user = u
+		return err
+	}
+	switch name {
+	case sasl.Plain:
+		return sasl.NewPlainServer(check)
+	case sasl.Login:
+		return &loginServer{check: check}
+	}
+	return nil
+}
+
+// loginServer is LOGIN (draft-murchison-sasl-login), which Outlook still uses.
+type loginServer struct {
+	check func(identity, username, password string) error
+	step  int
+	name  string
+}
+
+func (s *loginServer) Next(response []byte) (challenge []byte, done bool, err error) {
+	if s.step == 0 && response != nil {
+		s.step = 1 // the name came with the command
+	}
+	s.step++
+	switch s.step {
+	case 1:
+		return []byte("Username:"), false, nil
+	case 2:
+		s.name = string(response)
+		return []byte("Password:"), false, nil
+	}
+	return nil, true, s.check("", s.name, string(response))
+}
+
+// decodeResponse decodes base64; "=" is the initial response without octets.
+func decodeResponse(s string) ([]byte, error) {
+	if s == "=" {
+		return []byte{}, nil
+	}
+	b, err := base64.StdEncoding.AppendDecode([]byte{}, []byte(s))
+	if err != nil {
+		return nil, refusal(501, code3{5, 5, 2}, "Response is not valid base64")
+	}
+	return b, nil
+}
+
+// challenge sends a challenge and takes the response to it.
+func (c *conn) challenge(challenge []byte) ([]byte, error) {
+	c.reply(334, smtp.NoEnhancedCode, base64.StdEncoding.EncodeToString(challenge))
+	line, err := c.responseLine()
+	switch {
+	case errors.Is(err, errLongLine):
+		return nil, refusal(500, code3{5, 5, 6}, "Response is too long")
+	case err != nil:
+		return nil, err
+	case line == "*":
+		return nil, refusal(501, code3{5, 7, 0}, "Authentication was cancelled")
+	}
+	return decodeResponse(line)
+}
+
+// authFailed answers an exchange that did not prove anything.
+func (c *conn) authFailed(err error) error {
+	r, known := refusalOf(err)
+	if !known {
+		return refusal(501, code3{5, 5, 2}, "Not a proper response for this mechanism")
+	}
+	if c.authFails < c.srv.cfg.Limits.AuthFails {
+		return r
+	}
+	c.replyTo(r)
+	return lastReply(421, code3{4, 7, 0}, "Too many failed logins")
+}
+
+// checkPassword asks who a name and a password belong to. Failures are logged
+// with the peer's address, for programs that block such addresses.
+func (c *conn) checkPassword(method, name, password string) (auth.User, error) {
+	user, err := c.srv.cfg.Auth.Authenticate(c.srv.ctx, name, password)
+	if err == nil {
+		return user, nil
+	}
+	if !errors.Is(err, auth.ErrInvalid) {
+		c.log.Error("login cannot be checked", "user", shorten(name), "error", err)
+		return auth.User{}, refusal(454, code3{4, 7, 0}, "Temporary authentication failure, try again later")
+	}
+	c.authFails++
+	c.log.Warn("login failed", "method", method, "user", shorten(name), "error", err)
+	return auth.User{}, refusal(535, code3{5, 7, 8}, "Authentication failed")
+}
+
+// loggedIn goes on as a user who proved who he is.
+func (c *conn) loggedIn(user auth.User) error {
+	c.session.user = &user
+	c.bad, c.authFails = 0, 0
+	c.log = c.log.With("user", user.Name)
+	c.session.log = c.log
+	c.log.Info("logged in", "tls", c.peer.tls != nil)
+	c.reply(235, code3{2, 7, 0}, "Authentication succeeded")
+	return nil
+}

@@ -1,0 +1,351 @@
+package smtp
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+)
+
+// conn is one connection. Its goroutine owns all of it but what mu guards.
+type conn struct {
+	srv    *Server
+	socket net.Conn // as accepted
+	wire   wire
+	log    *slog.Logger
+	began  time.Time
+
+	peer    peer
+	session *session
+	message *message
+	chunks  *decoder // of a message that comes in BDAT chunks
+
+	bad           int // commands answered by 5xx, other than RCPT
+	badRecipients int
+	authFails     int
+
+	mu      sync.Mutex
+	waiting bool // for a command: Shutdown ends that
+}
+
+// peer is what is known about the other side.
+type peer struct {
+	id    string         // of the session, in logs and Received
+	addr  netip.AddrPort // not valid for Unix sockets
+	hello string         // what it calls itself
+	esmtp bool           // it said EHLO or LHLO, not HELO
+	tls   *tls.ConnectionState
+}
+
+// text is how logs name a peer.
+func (p *peer) text() string {
+	if p.addr.IsValid() {
+		return p.addr.Addr().String()
+	}
+	return "unix"
+}
+
+// goodbye is a reply after which the connection ends.
+type goodbye struct{ *smtp.SMTPError }
+
+func lastReply(code int, enhanced code3, format string, args ...any) error {
+	return goodbye{refusal(code, enhanced, format, args...)}
+}
+
+func errStopping() error {
+	return lastReply(421, code3{4, 3, 2}, "Server is shutting down, try again later")
+}
+
+// errQuit ends a connection that was answered already.
+var errQuit = errors.New("quit")
+
+// serve runs the connection until its end.
+func (c *conn) serve() {
+	defer c.recovered()
+	c.log.Debug("connected", "tls", c.wire.conn != c.socket)
+	c.end(c.talk())
+}
+
+// recovered ends a connection whose code went wrong; the others go on.
+func (c *conn) recovered() {
+	p := recover()
+	if p != nil {
+		c.srv.panics.Add(1)
+		c.log.Error("panic in a session, which ends", "panic", p, "stack", string(debug.Stack()))
+	}
+	if c.message != nil {
+		c.message.abort()
+	}
+	if p != nil {
+		c.end(lastReply(421, code3{4, 3, 0}, "Internal error, try again later"))
+	}
+}
+
+func (c *conn) talk() error {
+	if conn, ok := c.wire.conn.(*tls.Conn); ok {
+		if err := c.handshake(conn); err != nil {
+			return err
+		}
+	}
+	if err := c.greet(); err != nil {
+		return err
+	}
+	for {
+		if err := c.command(); err != nil {
+			return err
+		}
+	}
+}
+
+// greet sends the greeting. A client of an MX server that speaks before it is
+// sent away: it does not listen.
+func (c *conn) greet() error {
+	if wait := c.srv.cfg.Timeouts.Greet; wait > 0 && c.srv.kind == MX {
+		err := c.await(time.Now().Add(wait), func() error { return c.wire.more(smallBuffer) })
+		switch {
+		case err == nil:
+			c.log.Warn("client spoke before the greeting")
+			return lastReply(554, code3{5, 5, 0}, "Clients wait for the greeting")
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		}
+	}
+	c.reply(220, smtp.NoEnhancedCode, c.srv.cfg.Hostname+" "+c.srv.greeting())
+	return nil
+}
+
+// command takes one command and answers it.
+func (c *conn) command() error {
+	line, err := c.line()
+	if errors.Is(err, errLongLine) {
+		return c.refuse(refusal(500, code3{5, 5, 2}, "Line too long"))
+	}
+	if err != nil {
+		return err
+	}
+	name, arg, _ := strings.Cut(line, " ")
+	name = upper(name)
+	v, ok := c.srv.verbs[name]
+	switch {
+	case strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return c.refuse(refusal(500, code3{5, 5, 2}, "Command holds control characters"))
+	case !ok && foreign[name]:
+		return lastReply(421, code3{4, 7, 0}, "This is not a server for that protocol")
+	case !ok:
+		return c.refuse(refusal(500, code3{5, 5, 2}, "Command not recognized"))
+	case !c.peer.esmtp && c.peer.hello != "" && len(c.wire.unread()) > 0 && name != "QUIT",
+		v.alone && len(c.wire.unread()) > 0:
+		// RFC 2920 section 3.1: these are the last of a group. What follows
+		// may be somebody else's, put there on the way.
+		return c.outOfStep()
+	}
+	err = v.run(c, arg)
+	var r *smtp.SMTPError
+	if errors.As(err, &r) {
+		return c.refuse(r)
+	}
+	return err
+}
+
+func (c *conn) outOfStep() error {
+	c.log.Warn("client sent more before it had the answer")
+	return lastReply(503, code3{5, 5, 0}, "Wait for the answer before you send more")
+}
+
+// refuse answers a command by an error, slowly if there were many.
+func (c *conn) refuse(r *smtp.SMTPError) error {
+	if r.Code >= 500 {
+		c.bad++
+	}
+	return c.refused(r)
+}
+
+// refused sends the reply, after a pause if there were many.
+func (c *conn) refused(r *smtp.SMTPError) error {
+	l := &c.srv.cfg.Limits
+	if c.srv.kind != LMTP {
+		c.tarpit()
+	}
+	c.replyTo(r)
+	if c.bad >= l.BadCommands || c.badRecipients >= l.BadRecipients && c.srv.kind != LMTP {
+		c.log.Warn("too many errors", "commands", c.bad, "recipients", c.badRecipients)
+		return lastReply(421, code3{4, 7, 0}, "Too many errors")
+	}
+	return nil
+}
+
+// tarpit makes a client wait that gets many errors.
+func (c *conn) tarpit() {
+	const patience = 4 // errors that are answered at once
+	n := c.bad + c.badRecipients/4 - patience
+	if n <= 0 {
+		return
+	}
+	pause := time.NewTimer(min(100*time.Millisecond<<min(n, 16), c.srv.cfg.Timeouts.Tarpit))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-c.srv.stop.Done():
+	}
+}
+
+// line waits for a command and returns it without its line end.
+func (c *conn) line() (string, error) { return c.lineWithin(c.lineLimit) }
+
+// responseLine waits for a response of an AUTH exchange.
+func (c *conn) responseLine() (string, error) {
+	return c.lineWithin(func([]byte) int { return c.srv.cfg.Limits.AuthLine })
+}
+
+func (c *conn) lineWithin(limit func([]byte) int) (string, error) {
+	var line []byte
+	take := func() (err error) {
+		line, err = c.wire.line(limit)
+		return err
+	}
+	var err error
+	if bytes.IndexByte(c.wire.unread(), '\n') >= 0 {
+		err = take()
+	} else {
+		now := time.Now()
+		deadline := now.Add(c.srv.cfg.Timeouts.Command)
+		if end := c.began.Add(c.srv.cfg.Timeouts.Session); end.Before(deadline) {
+			deadline = end
+		}
+		err = c.await(deadline, take)
+	}
+	if err != nil {
+		return "", err
+	}
+	line = line[:len(line)-1]
+	text, crlf := bytes.CutSuffix(line, []byte{'\r'})
+	if c.srv.cfg.BareNewline == Reject && (!crlf || bytes.IndexByte(text, '\r') >= 0) {
+		return "", errBare()
+	}
+	return string(text), nil
+}
+
+func errBare() error {
+	return lastReply(550, code3{5, 5, 2}, "Lines end in CR LF, neither is used by itself")
+}
+
+// lineLimit is how long a line may be.
+func (c *conn) lineLimit(line []byte) int {
+	if len(line) >= 5 && strings.EqualFold(string(line[:5]), "AUTH ") {
+		return c.srv.cfg.Limits.AuthLine
+	}
+	return c.srv.cfg.Limits.Command
+}
+
+// await lets take wait for the client until the deadline, or until Shutdown.
+func (c *conn) await(deadline time.Time, take func() error) error {
+	c.mu.Lock()
+	// Under the mutex, so that it cannot undo what wake does.
+	err := c.wire.conn.SetReadDeadline(deadline)
+	c.waiting = true
+	c.mu.Unlock()
+	if c.srv.stop.Err() != nil {
+		err = errStopping()
+	}
+	if err == nil {
+		err = take()
+	}
+	c.mu.Lock()
+	c.waiting = false
+	c.mu.Unlock()
+	if err != nil && c.srv.stop.Err() != nil {
+		return errStopping()
+	}
+	return err
+}
+
+// wake ends the waiting for a command. Any goroutine may call it.
+func (c *conn) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting {
+		_ = c.wire.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (c *conn) reply(code int, enhanced code3, lines ...string) {
+	c.wire.out = appendReply(c.wire.out, code, enhanced, lines...)
+}
+
+func (c *conn) replyTo(r *smtp.SMTPError) { c.reply(r.Code, r.EnhancedCode, r.Message) }
+
+// end says goodbye for the reason err and closes.
+func (c *conn) end(err error) {
+	var last goodbye
+	rude := false // the client may still be sending
+	switch {
+	case errors.As(err, &last):
+		c.replyTo(last.SMTPError)
+		rude = true
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.reply(421, code3{4, 4, 2}, "No command in time")
+	}
+	if c.wire.flush() == nil && rude {
+		c.linger()
+	}
+	_ = c.wire.conn.Close()
+	c.log.Debug("disconnected", "reason", reason(err))
+}
+
+// linger reads what a client has under way, for a moment: closing would reset
+// the connection, and the last reply would be lost.
+func (c *conn) linger() {
+	const (
+		patience = 500 * time.Millisecond
+		most     = 256 << 10
+	)
+	half, ok := c.socket.(interface{ CloseWrite() error })
+	if !ok {
+		return
+	}
+	if t, ok := c.wire.conn.(*tls.Conn); ok {
+		_ = t.CloseWrite()
+	}
+	if half.CloseWrite() != nil || c.socket.SetReadDeadline(time.Now().Add(patience)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, c.socket, most)
+}
+
+func reason(err error) string {
+	switch {
+	case errors.Is(err, errQuit):
+		return "quit"
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		return "connection closed"
+	}
+	return err.Error()
+}
+
+// handshake does a TLS handshake.
+func (c *conn) handshake(conn *tls.Conn) error {
+	ctx, cancel := context.WithTimeout(c.srv.stop, c.srv.cfg.Timeouts.TLS)
+	defer cancel()
+	// The deadline of the last command would end it.
+	if err := c.socket.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	if err := conn.HandshakeContext(ctx); err != nil {
+		c.log.Info("TLS handshake failed", "error", err)
+		return io.EOF
+	}
+	state := conn.ConnectionState()
+	c.peer.tls = &state
+	return nil
+}

@@ -1,0 +1,137 @@
+package smtp
+
+import (
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+)
+
+// textBuffers hold a part of a message between the wire and its file.
+var textBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
+
+// runData is DATA (RFC 5321 section 4.1.1.4).
+func runData(c *conn, arg string) error {
+	if err := noArgument(arg); err != nil {
+		return err
+	}
+	if err := c.readyForMessage(); err != nil {
+		return err
+	}
+	if c.chunks != nil {
+		return refusal(503, code3{5, 5, 1}, "The message is coming in BDAT chunks")
+	}
+	if len(c.wire.unread()) > 0 {
+		// What came is the message or another's commands: there is no telling.
+		return c.outOfStep()
+	}
+	c.message = c.session.begin()
+	c.reply(354, smtp.NoEnhancedCode, "End the message with <CR><LF>.<CR><LF>")
+	if err := c.receive(&decoder{dots: true}, -1); err != nil {
+		return err
+	}
+	return c.answerMessage()
+}
+
+// readyForMessage tells why no message can come now.
+func (c *conn) readyForMessage() error {
+	switch {
+	case c.session.from == nil:
+		return refusal(503, code3{5, 5, 1}, "Say MAIL first")
+	case len(c.session.to) > 0:
+		return nil
+	case c.session.refused > 0 && c.srv.kind != LMTP:
+		return refusal(554, code3{5, 5, 1}, "No valid recipients")
+	}
+	return refusal(503, code3{5, 5, 1}, "Say RCPT first")
+}
+
+// receive takes a message, to its end or for count octets, and hands the text
+// on. An error is one of the connection, or a last reply.
+func (c *conn) receive(d *decoder, count int64) error {
+	buf := textBuffers.Get().(*[]byte)
+	defer textBuffers.Put(buf)
+	defer c.wire.shrink()
+	began, got := time.Now(), int64(0)
+	for d.state != textComplete && count != 0 {
+		if len(c.wire.unread()) == 0 {
+			if err := c.moreOfMessage(began, got); err != nil {
+				return err
+			}
+		}
+		in := c.wire.unread()
+		if count >= 0 && int64(len(in)) > count {
+			in = in[:count]
+		}
+		put, taken := d.decode(*buf, in)
+		c.wire.use(taken)
+		got += int64(taken)
+		if count > 0 {
+			count -= int64(taken)
+		}
+		if err := c.passOn(d, (*buf)[:put]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moreOfMessage waits for a piece of a message. A slow sender may take as long
+// as it likes if it keeps to the rate; one that stalls may not.
+func (c *conn) moreOfMessage(began time.Time, got int64) error {
+	patience := c.srv.cfg.Timeouts.Command
+	deadline := time.Now().Add(patience)
+	byRate := began.Add(patience + time.Duration(got/c.srv.cfg.Limits.DataRate)*time.Second)
+	if byRate.Before(deadline) {
+		deadline = byRate
+	}
+	if err := c.wire.conn.SetReadDeadline(deadline); err != nil {
+		return err
+	}
+	return c.wire.more(largeBuffer)
+}
+
+// passOn gives text to the message, if it is within the limits.
+func (c *conn) passOn(d *decoder, text []byte) error {
+	l := &c.srv.cfg.Limits
+	m := c.message
+	switch {
+	case c.srv.cfg.BareNewline == Reject && (d.bareLF || d.bareCR):
+		c.log.Warn("message refused", "from", c.session.sender(), "reason", "CR or LF by itself")
+		return errBare()
+	case d.octets > 2*l.Message+largeBuffer:
+		c.log.Warn("message refused", "from", c.session.sender(), "reason", "no end of it")
+		return lastReply(552, code3{5, 3, 4}, "Message is larger than %d octets", l.Message)
+	case d.octets > l.Message:
+		m.refuse(errTooBig(l.Message))
+	case d.widest > l.Line:
+		m.refuse(refusal(554, code3{5, 6, 0}, "A line of the message is longer than %d octets", l.Line))
+	}
+	m.write(text)
+	return nil
+}
+
+// answerMessage stores the message and tells the client.
+func (c *conn) answerMessage() error {
+	m := c.message
+	results := m.finish()
+	c.message = nil
+	c.reset()
+	if c.srv.kind != LMTP {
+		if r := results[0].refusal; r != nil {
+			return c.refuse(r)
+		}
+		c.bad = 0 // who brings mail may make some mistakes each time
+		c.reply(250, code3{2, 0, 0}, "Stored as "+m.id)
+		return nil
+	}
+	// RFC 2033 section 4.2: a reply for each RCPT, in their order.
+	for _, r := range results {
+		if r.refusal != nil {
+			c.reply(r.refusal.Code, r.refusal.EnhancedCode, "<"+r.to+"> "+r.refusal.Message)
+		} else {
+			c.reply(250, code3{2, 1, 5}, "<"+r.to+"> Stored as "+m.id)
+		}
+	}
+	return nil
+}

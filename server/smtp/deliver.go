@@ -1,0 +1,185 @@
+package smtp
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+
+	"github.com/emersion/go-smtp"
+
+	"maildird/maildir/delivery"
+)
+
+// message is a message that is coming in, on its way to disk.
+type message struct {
+	s       *session
+	id      string
+	spool   *delivery.Spool // nil when refused
+	refused *smtp.SMTPError // why it is not stored; the rest is dropped
+	head    headerScan
+	edit    *headerEdit // of a submitted message, else nil
+}
+
+// begin starts the message of the transaction.
+func (s *session) begin() *message {
+	m := &message{s: s, id: s.nextID()}
+	received, now := s.received(m.id), date(s.srv.cfg.Now())
+	targets := make([]delivery.Target, len(s.targets))
+	for i, t := range s.targets {
+		targets[i] = delivery.Target{
+			Header: s.trace(received, t, now),
+			Open:   func() (delivery.Dirs, func(), error) { return s.open(t) },
+		}
+	}
+	m.spool = delivery.NewSpool(targets, s.srv.kind == LMTP, s.srv.cfg.Delivery)
+	if s.srv.kind == Submission {
+		m.edit = &headerEdit{s: s, id: m.id}
+	}
+	return m
+}
+
+var errReserve = errors.New("less space is free than has to stay so")
+
+// open opens the folder that a target's message goes to. It is called on other
+// goroutines too.
+func (s *session) open(t target) (dirs delivery.Dirs, release func(), err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.srv.panics.Add(1)
+			s.log.Error("panic while a mailbox was opened", "user", t.user.Name, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	dirs, release, err = s.srv.cfg.Open(s.srv.ctx, t.user)
+	if err != nil || s.srv.cfg.Reserve == 0 {
+		return dirs, release, err
+	}
+	free, _, ferr := dirs.Folder.FreeBytes()
+	if ferr == nil && free < s.srv.cfg.Reserve+uint64(s.from.size) {
+		release()
+		return delivery.Dirs{}, nil, errReserve
+	}
+	return dirs, release, nil
+}
+
+// refuse drops the message, for the first reason that there is.
+func (m *message) refuse(why *smtp.SMTPError) {
+	if m.refused == nil {
+		m.refused = why
+		m.abort()
+	}
+}
+
+// abort gives the message up, without a trace on disk.
+func (m *message) abort() {
+	if m.spool != nil {
+		m.spool.Abort()
+		m.spool = nil
+	}
+}
+
+// write takes a piece of text with LF line ends.
+func (m *message) write(text []byte) {
+	if m.refused != nil {
+		return
+	}
+	if !m.head.done {
+		m.head.scan(text)
+		l := &m.s.srv.cfg.Limits
+		switch {
+		case m.head.received > l.Received:
+			m.refuse(refusal(554, code3{5, 4, 6}, "Message went through more than %d servers, it is in a loop", l.Received))
+			return
+		case m.head.lines > l.HeaderLines:
+			m.refuse(refusal(554, code3{5, 6, 0}, "Header of the message has more than %d lines", l.HeaderLines))
+			return
+		}
+	}
+	if m.edit != nil {
+		m.editHeader(text)
+		return
+	}
+	_, _ = m.spool.Write(text) // finish tells of an error
+}
+
+// result is what became of the message for one recipient.
+type result struct {
+	to      string
+	refusal *smtp.SMTPError // nil: it is stored, and durable
+}
+
+// finish stores the message. There is a result for each recipient, all the same
+// but with LMTP.
+func (m *message) finish() []result {
+	s := m.s
+	if m.edit != nil && m.refused == nil {
+		m.endHeader()
+	}
+	results := make([]result, len(s.to))
+	if m.refused != nil {
+		s.log.Info("message refused", "id", m.id, "from", s.sender(), "to", s.recipientList(), "reply", m.refused.Message)
+		for i, to := range s.to {
+			results[i] = result{to.text, m.refused}
+		}
+		return results
+	}
+	size := m.spool.Size()
+	errs := m.spool.Commit()
+	m.spool = nil
+	refusals := make([]*smtp.SMTPError, len(errs))
+	stored := 0
+	for i, err := range errs {
+		if err == nil {
+			stored++
+			continue
+		}
+		refusals[i] = refusalOfStorage(err)
+		if i == 0 || s.srv.kind == LMTP {
+			s.log.Error("message cannot be stored", "id", m.id, "from", s.sender(), "user", s.targets[i].user.Name, "error", err)
+		}
+	}
+	if stored > 0 {
+		s.log.Info("message stored", "id", m.id, "from", s.sender(), "to", s.recipientList(), "size", size, "stored", stored)
+	}
+	for i, to := range s.to {
+		results[i] = result{to.text, refusals[to.target]}
+	}
+	return results
+}
+
+// refusalOfStorage tells the client of an error of its message's storage. All
+// of them can be mended, so none is permanent, and their text is for the log.
+func refusalOfStorage(err error) *smtp.SMTPError {
+	if errors.Is(err, errReserve) {
+		return errNoSpace()
+	}
+	switch delivery.CauseOf(err) {
+	case delivery.NoSpace:
+		return errNoSpace()
+	case delivery.OverQuota:
+		return refusal(452, code3{4, 2, 2}, "Mailbox is full, try again later")
+	}
+	return tempFailure()
+}
+
+func errNoSpace() *smtp.SMTPError {
+	return refusal(452, code3{4, 3, 1}, "Not enough space is free, try again later")
+}
+
+// recipientList is for logs: some of the recipients, and how many more.
+func (s *session) recipientList() string {
+	const most = 5
+	var b strings.Builder
+	for i, t := range s.targets {
+		if i == most {
+			fmt.Fprintf(&b, " and %d more", len(s.targets)-most)
+			break
+		}
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(t.address)
+	}
+	return b.String()
+}

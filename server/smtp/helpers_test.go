@@ -1,0 +1,199 @@
+package smtp
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"maildird/auth"
+	"maildird/maildir"
+	"maildird/maildir/delivery"
+	"maildird/maildir/folder"
+)
+
+// testServer is a server with users alice, bob and carol of example.org, all
+// with the password "secret", and real Maildirs.
+type testServer struct {
+	*Server
+	t    testing.TB
+	addr string
+	home string // holds one Maildir a user
+	log  *logLines
+}
+
+type serverOption func(*Config)
+
+// startServer starts a server that ends with the test.
+func startServer(t testing.TB, kind Kind, options ...serverOption) *testServer {
+	t.Helper()
+	ts := &testServer{t: t, home: t.TempDir(), log: &logLines{}}
+	logger := slog.New(slog.NewTextHandler(ts.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	users := filepath.Join(t.TempDir(), "users")
+	var lines strings.Builder
+	for _, name := range []string{"alice", "bob", "carol"} {
+		lines.WriteString(name + "@example.org:{PLAIN}secret:::::\n")
+	}
+	if err := os.WriteFile(users, []byte(lines.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	known, err := auth.OpenUsers(users, []string{"example.org"}, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := maildir.NewStore(maildir.Options{Host: "test", Log: logger})
+	cfg := Config{
+		Log: logger, Hostname: "mail.example.org", Domains: []string{"example.org", "müller.example"},
+		Postmaster: "carol@example.org", Users: known, Auth: known, Delivery: store.Delivery(),
+		PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Timeouts:      Timeouts{Tarpit: time.Millisecond},
+		Now:           func() time.Time { return time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC) },
+	}
+	cfg.Open = func(_ context.Context, u auth.User) (delivery.Dirs, func(), error) {
+		account, err := store.Account(maildir.AccountOptions{
+			Root:   filepath.Join(ts.home, strings.TrimSuffix(u.Name, "@example.org")),
+			Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'},
+		})
+		if err != nil {
+			return delivery.Dirs{}, nil, err
+		}
+		dirs, err := account.Inbox()
+		if err != nil {
+			account.Release()
+			return delivery.Dirs{}, nil, err
+		}
+		return dirs, func() { dirs.Close(); account.Release() }, nil
+	}
+	for _, o := range options {
+		o(&cfg)
+	}
+	ts.Server = New(kind, cfg)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ts.addr = l.Addr().String()
+	ended := make(chan error, 1)
+	go func() { ended <- ts.Serve(l, false) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := ts.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if err := <-ended; !errors.Is(err, ErrServerClosed) {
+			t.Errorf("serve: %v", err)
+		}
+		if err := store.Close(); err != nil {
+			t.Errorf("store: %v", err)
+		}
+		if t.Failed() && len(ts.log.String()) < 20000 {
+			t.Log(ts.log.String())
+		}
+	})
+	return ts
+}
+
+// listen serves on another listener, until the test ends.
+func (ts *testServer) listen(l net.Listener, implicitTLS bool) {
+	go func() { _ = ts.Serve(l, implicitTLS) }()
+}
+
+// mail returns the messages in a user's new/, without their trace header when
+// body is set, in the order of their names.
+func (ts *testServer) mail(user string) []string {
+	ts.t.Helper()
+	paths, _ := filepath.Glob(filepath.Join(ts.home, user, "new", "*"))
+	sort.Strings(paths)
+	var out []string
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			ts.t.Fatal(err)
+		}
+		out = append(out, string(text))
+	}
+	return out
+}
+
+// untraced takes the trace header away that a message was given.
+func untraced(t testing.TB, text string) string {
+	t.Helper()
+	_, after, ok := strings.Cut(text, "\n\tfor <")
+	if ok {
+		_, after, ok = strings.Cut(after, "\n")
+	}
+	if !ok {
+		t.Fatalf("no trace header in %q", text)
+	}
+	return after
+}
+
+// noTemp makes sure that nothing was left in tmp/.
+func (ts *testServer) noTemp() {
+	ts.t.Helper()
+	if left, _ := filepath.Glob(filepath.Join(ts.home, "*", "tmp", "*")); len(left) > 0 {
+		ts.t.Errorf("left in tmp/: %q", left)
+	}
+}
+
+// logLines collects what a server logs.
+type logLines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// certificate makes a certificate for 127.0.0.1 and a pool that trusts it.
+func certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+}
+
+// withTLS gives the server a certificate.
+func withTLS(cert tls.Certificate) serverOption {
+	return func(cfg *Config) { cfg.TLS = &tls.Config{Certificates: []tls.Certificate{cert}} }
+}

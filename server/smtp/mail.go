@@ -1,0 +1,104 @@
+package smtp
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/emersion/go-smtp"
+)
+
+// envelope is what MAIL says.
+type envelope struct {
+	sender address
+	null   bool  // the sender is <>
+	size   int64 // octets that the client says the message has; 0: it does not say
+	utf8   bool  // SMTPUTF8
+}
+
+// runMail is MAIL (RFC 5321 section 4.1.1.2).
+func runMail(c *conn, arg string) error {
+	switch {
+	case c.peer.hello == "":
+		return refusal(503, code3{5, 5, 1}, "Say %s first", c.helloName())
+	case c.session.from != nil:
+		return refusal(503, code3{5, 5, 1}, "There is a sender already")
+	}
+	if err := c.checkMaySend(); err != nil {
+		return err
+	}
+	rest, ok := cutPrefixFold(arg, "FROM:")
+	if !ok {
+		return refusal(501, code3{5, 5, 4}, "Syntax: MAIL FROM:<address>")
+	}
+	var e envelope
+	var err error
+	e.sender, e.null, rest, err = parsePath(strings.TrimLeft(rest, " "), true)
+	if err != nil {
+		return refusal(501, code3{5, 1, 7}, "Sender: %v", err)
+	}
+	if err := c.mailParameters(&e, rest); err != nil {
+		return err
+	}
+	if !e.utf8 && checkUTF8(e.sender.local+e.sender.domain, false) != nil {
+		return refusal(553, code3{5, 6, 7}, "Sender: %v", errUTF8)
+	}
+	if err := c.session.mail(e); err != nil {
+		return err
+	}
+	c.reply(250, code3{2, 1, 0}, "Sender OK")
+	return nil
+}
+
+func (c *conn) helloName() string {
+	if c.srv.kind == LMTP {
+		return "LHLO"
+	}
+	return "EHLO"
+}
+
+// mailParameters reads the parameters of MAIL.
+func (c *conn) mailParameters(e *envelope, s string) error {
+	seen := map[string]bool{}
+	for _, p := range strings.Fields(s) {
+		key, value, _ := strings.Cut(p, "=")
+		key = upper(key)
+		if seen[key] {
+			return refusal(501, code3{5, 5, 4}, "Parameter %s is there twice", key)
+		}
+		seen[key] = true
+		switch {
+		case key == "SIZE":
+			if value == "" || len(value) > 20 || strings.Trim(value, "0123456789") != "" {
+				return refusal(501, code3{5, 5, 4}, "SIZE is not a number")
+			}
+			n, err := strconv.ParseInt(value, 10, 64)
+			if err != nil || n > c.srv.cfg.Limits.Message {
+				return errTooBig(c.srv.cfg.Limits.Message)
+			}
+			e.size = n
+		case key == "BODY":
+			if v := upper(value); v != "7BIT" && v != "8BITMIME" {
+				return refusal(501, code3{5, 5, 4}, "BODY is 7BIT or 8BITMIME")
+			}
+		case key == "SMTPUTF8" && len(p) == len(key):
+			e.utf8 = true
+		case key == "AUTH" && c.srv.kind == Submission:
+			// RFC 4954 section 5: it may be passed on, or not.
+		default:
+			return refusal(555, code3{5, 5, 4}, "Parameter %s is not known here", key)
+		}
+	}
+	return nil
+}
+
+func errTooBig(limit int64) *smtp.SMTPError {
+	return refusal(552, code3{5, 3, 4}, "Message is larger than %d octets", limit)
+}
+
+// cutPrefixFold is strings.CutPrefix without regard to upper and lower case.
+func cutPrefixFold(s, prefix string) (string, bool) {
+	if len(s) < len(prefix) || upper(s[:len(prefix)]) != prefix {
+		return s, false
+	}
+	return s[len(prefix):], true
+}

@@ -1,0 +1,54 @@
+package smtp
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/emersion/go-smtp"
+)
+
+// runRcpt is RCPT (RFC 5321 section 4.1.1.3).
+func runRcpt(c *conn, arg string) error {
+	switch {
+	case c.session.from == nil:
+		return refusal(503, code3{5, 5, 1}, "Say MAIL first")
+	case c.chunks != nil:
+		return refusal(503, code3{5, 5, 1}, "The message is coming already")
+	}
+	err := c.recipient(arg)
+	var r *smtp.SMTPError
+	if errors.As(err, &r) && r.Code >= 500 {
+		c.badRecipients++
+		c.log.Info("recipient refused", "from", c.session.sender(), "to", shorten(arg), "reply", r.Message)
+		return c.refused(r)
+	}
+	if err != nil {
+		return err
+	}
+	c.reply(250, code3{2, 1, 5}, "Recipient OK")
+	return nil
+}
+
+func (c *conn) recipient(arg string) error {
+	rest, ok := cutPrefixFold(arg, "TO:")
+	if !ok {
+		return refusal(501, code3{5, 5, 4}, "Syntax: RCPT TO:<address>")
+	}
+	to, null, rest, err := parsePath(strings.TrimLeft(rest, " "), c.session.from.utf8)
+	switch {
+	case errors.Is(err, errUTF8):
+		return refusal(553, code3{5, 6, 7}, "Recipient: %v", err)
+	case err != nil:
+		return refusal(501, code3{5, 1, 3}, "Recipient: %v", err)
+	case null:
+		return refusal(501, code3{5, 1, 3}, "There is no recipient <>")
+	}
+	for _, p := range strings.Fields(rest) {
+		key, _, _ := strings.Cut(p, "=")
+		return refusal(555, code3{5, 5, 4}, "Parameter %s is not known here", upper(key))
+	}
+	return c.session.rcpt(to)
+}
+
+// shorten bounds what a client can put into the log.
+func shorten(s string) string { return s[:min(len(s), 320)] }

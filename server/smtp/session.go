@@ -1,0 +1,111 @@
+package smtp
+
+import (
+	"log/slog"
+	"strconv"
+
+	"maildird/auth"
+)
+
+// session is what a client wants: who it is, and the mail transaction that is
+// under way.
+type session struct {
+	srv  *Server
+	peer *peer
+	log  *slog.Logger
+	user *auth.User // who logged in
+
+	from    *envelope // nil: there is no transaction
+	to      []accepted
+	targets []target // of to, each once
+	refused int      // recipients
+	count   int      // messages of the session
+}
+
+// accepted is one RCPT command that was answered by 250.
+type accepted struct {
+	text   string // the address as the client gave it
+	target int    // index in targets
+}
+
+// target is a copy of the message: whose it is and the address that it is for.
+type target struct {
+	user    auth.User
+	address string
+}
+
+// reset ends the mail transaction.
+func (s *session) reset() {
+	s.from, s.to, s.targets, s.refused = nil, nil, nil, 0
+}
+
+// sender is the reverse-path as it is logged.
+func (s *session) sender() string {
+	if s.from == nil || s.from.null {
+		return "<>"
+	}
+	return s.from.sender.String()
+}
+
+// mail begins a transaction.
+func (s *session) mail(e envelope) error {
+	cfg := &s.srv.cfg
+	if cfg.FreeSpace != nil {
+		free, err := cfg.FreeSpace()
+		if err != nil {
+			s.log.Error("cannot tell how much space is free", "error", err)
+		} else if free < cfg.Reserve+uint64(e.size) {
+			return errNoSpace()
+		}
+	}
+	switch {
+	case e.null:
+	case s.srv.kind == Submission:
+		if !s.srv.recipients.own(s.user, e.sender) {
+			return s.notYours(e.sender.String())
+		}
+	case e.sender.domain == "":
+		// RFC 5321 section 4.1.2: only <Postmaster> in RCPT has no domain.
+		return refusal(553, code3{5, 1, 7}, "Sender has no domain")
+	}
+	s.from = &e
+	return nil
+}
+
+// notYours refuses a sender that is not the user's.
+func (s *session) notYours(sender string) error {
+	s.log.Warn("message refused", "from", shorten(sender), "reason", "sender is not the user")
+	return refusal(553, code3{5, 7, 1}, "Sender is not an address of %s", s.user.Name)
+}
+
+// rcpt adds a recipient.
+func (s *session) rcpt(to address) error {
+	if len(s.to) >= s.srv.cfg.Limits.Recipients {
+		return refusal(452, code3{4, 5, 3}, "Too many recipients, send the rest in another message")
+	}
+	t, err := s.srv.recipients.find(to, s.srv.kind)
+	if err != nil {
+		s.refused++
+		return err
+	}
+	s.to = append(s.to, accepted{to.String(), s.addTarget(t)})
+	return nil
+}
+
+// addTarget returns the index of a target. One who is named twice gets the
+// message once.
+func (s *session) addTarget(t target) int {
+	for i := range s.targets {
+		if s.targets[i].address == t.address {
+			return i
+		}
+	}
+	s.targets = append(s.targets, t)
+	return len(s.targets) - 1
+}
+
+// nextID names a message, in replies, logs and Received.
+func (s *session) nextID() string {
+	s.count++
+	return s.peer.id + "-" + strconv.Itoa(s.count)
+}

@@ -1,0 +1,88 @@
+package smtp
+
+import (
+	"strings"
+
+	"github.com/emersion/go-smtp"
+)
+
+// runRset is RSET (RFC 5321 section 4.1.1.5).
+func runRset(c *conn, arg string) error {
+	if err := noArgument(arg); err != nil {
+		return err
+	}
+	c.reset()
+	c.reply(250, code3{2, 0, 0}, "Reset")
+	return nil
+}
+
+// reset gives up the mail transaction.
+func (c *conn) reset() {
+	if c.message != nil {
+		c.message.abort()
+		c.message = nil
+	}
+	c.chunks = nil
+	c.session.reset()
+}
+
+// runNoop is NOOP (RFC 5321 section 4.1.1.9), which may have an argument.
+func runNoop(c *conn, _ string) error {
+	c.reply(250, code3{2, 0, 0}, "OK")
+	return nil
+}
+
+// runVrfy is VRFY (RFC 5321 section 3.5.3): who is a user is told at RCPT only.
+func runVrfy(c *conn, arg string) error {
+	if strings.TrimSpace(arg) == "" {
+		return refusal(501, code3{5, 5, 4}, "VRFY needs an address")
+	}
+	c.reply(252, code3{2, 5, 0}, "Not told here, but mail may be sent")
+	return nil
+}
+
+// runUnsupported is for commands that are known and not done here.
+func runUnsupported(*conn, string) error {
+	return refusal(502, code3{5, 5, 1}, "Command not implemented")
+}
+
+// runHelp is HELP (RFC 5321 section 4.1.1.8).
+func runHelp(c *conn, _ string) error {
+	c.reply(214, code3{2, 0, 0}, "See RFC 5321")
+	return nil
+}
+
+// runQuit is QUIT (RFC 5321 section 4.1.1.10).
+func runQuit(c *conn, arg string) error {
+	if err := noArgument(arg); err != nil {
+		return err
+	}
+	c.reply(221, code3{2, 0, 0}, c.srv.cfg.Hostname+" closing connection")
+	return errQuit
+}
+
+func noArgument(arg string) error {
+	if strings.TrimSpace(arg) != "" {
+		return refusal(501, code3{5, 5, 4}, "This command has no argument")
+	}
+	return nil
+}
+
+// runHello is HELO or, extended, EHLO and LHLO (RFC 5321 section 4.1.1.1).
+func runHello(extended bool) func(c *conn, arg string) error {
+	return func(c *conn, arg string) error {
+		name := strings.TrimSpace(arg)
+		if name == "" || len(name) > longestDomain || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			return refusal(501, code3{5, 5, 4}, "Say which host you are")
+		}
+		c.reset()
+		c.peer.hello, c.peer.esmtp = name, extended
+		host := c.srv.cfg.Hostname
+		if !extended {
+			c.reply(250, smtp.NoEnhancedCode, host)
+			return nil
+		}
+		c.reply(250, smtp.NoEnhancedCode, append([]string{host}, c.extensions()...)...)
+		return nil
+	}
+}

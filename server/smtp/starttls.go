@@ -1,0 +1,40 @@
+package smtp
+
+import (
+	"crypto/tls"
+)
+
+// runStartTLS is STARTTLS (RFC 3207).
+func runStartTLS(c *conn, arg string) error {
+	switch err := noArgument(arg); {
+	case err != nil:
+		return err
+	case c.peer.tls != nil:
+		return refusal(503, code3{5, 5, 1}, "TLS is active already")
+	case c.srv.cfg.TLS == nil:
+		return refusal(502, code3{5, 5, 1}, "TLS is not available")
+	case c.session.from != nil:
+		return refusal(503, code3{5, 5, 1}, "Not during a mail transaction")
+	}
+	c.reply(220, code3{2, 0, 0}, "Begin TLS negotiation")
+	if err := c.wire.flush(); err != nil {
+		return err
+	}
+	// What came before the handshake was not protected: somebody on the way
+	// may have put it there (CVE-2011-0411 and its kin).
+	if n := len(c.wire.unread()); n > 0 {
+		c.log.Warn("dropped what came after STARTTLS without protection", "octets", n)
+		c.wire.use(n)
+	}
+	conn := tls.Server(c.socket, c.srv.cfg.TLS)
+	if err := c.handshake(conn); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.wire.conn = conn
+	c.mu.Unlock()
+	// RFC 3207 section 4.2: all begins anew.
+	c.reset()
+	c.peer.hello, c.peer.esmtp = "", false
+	return nil
+}

@@ -1,0 +1,155 @@
+package smtp
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"net/mail"
+	"strings"
+
+	"github.com/emersion/go-smtp"
+)
+
+// headerEdit holds back the header of a submitted message until it is complete,
+// to check and mend it (RFC 6409 sections 6 and 8).
+type headerEdit struct {
+	s    *session
+	id   string
+	text []byte // the header so far
+	done bool   // it was passed on
+}
+
+// editHeader takes a piece of text of a submitted message.
+func (m *message) editHeader(text []byte) {
+	e := m.edit
+	if e.done {
+		_, _ = m.spool.Write(text)
+		return
+	}
+	from := max(len(e.text)-2, 0)
+	e.text = append(e.text, text...)
+	end := endOfHeader(e.text, from)
+	limit := m.s.srv.cfg.Limits.Header
+	if end > limit || end < 0 && len(e.text) > limit {
+		m.refuse(refusal(554, code3{5, 6, 0}, "Header of the message is longer than %d octets", limit))
+		return
+	}
+	if end < 0 {
+		return
+	}
+	m.passHeader(end)
+}
+
+// endHeader is called at the end of the message: one without a body has a
+// header that is not ended.
+func (m *message) endHeader() {
+	if !m.edit.done {
+		m.passHeader(len(m.edit.text))
+	}
+}
+
+// endOfHeader returns where the empty line is that ends a header, -1 if it has
+// not come yet. What is before from was looked at.
+func endOfHeader(b []byte, from int) int {
+	if len(b) > 0 && b[0] == '\n' {
+		return 0
+	}
+	if i := bytes.Index(b[from:], []byte("\n\n")); i >= 0 {
+		return from + i + 1
+	}
+	return -1
+}
+
+// passHeader checks the header, which ends at end, and passes on what is there.
+func (m *message) passHeader(end int) {
+	e := m.edit
+	header, err := e.mend(e.text[:end])
+	if err != nil {
+		m.refuse(err)
+		return
+	}
+	e.done = true
+	_, _ = m.spool.Write(header)
+	_, _ = m.spool.Write(e.text[end:])
+	e.text = nil
+}
+
+// mend returns the header as it is stored: without Bcc, with Date and
+// Message-ID.
+func (e *headerEdit) mend(header []byte) ([]byte, *smtp.SMTPError) {
+	out := make([]byte, 0, len(header)+128)
+	var from []string
+	hasDate, hasID := false, false
+	for len(header) > 0 {
+		field := header[:fieldLength(header)]
+		header = header[len(field):]
+		name, value, ok := bytes.Cut(field, []byte{':'})
+		if !ok {
+			return nil, refusal(554, code3{5, 6, 0}, "Header of the message has a line that is no field")
+		}
+		switch lower(string(bytes.TrimRight(name, " \t"))) {
+		case "bcc", "resent-bcc":
+			continue
+		case "from":
+			from = append(from, string(value))
+		case "date":
+			hasDate = true
+		case "message-id":
+			hasID = true
+		}
+		out = append(out, field...)
+	}
+	if err := e.checkFrom(from); err != nil {
+		return nil, err
+	}
+	if n := len(out); n > 0 && out[n-1] != '\n' {
+		out = append(out, '\n')
+	}
+	cfg := &e.s.srv.cfg
+	if !hasDate {
+		out = fmt.Appendf(out, "Date: %s\n", date(cfg.Now()))
+	}
+	if !hasID {
+		out = fmt.Appendf(out, "Message-ID: <%s.%d@%s>\n", e.id, cfg.Now().Unix(), cfg.Hostname)
+	}
+	return out, nil
+}
+
+// fieldLength is the length of the first field of a header, with folded lines.
+func fieldLength(header []byte) int {
+	n := 0
+	for {
+		i := bytes.IndexByte(header[n:], '\n')
+		if i < 0 {
+			return len(header)
+		}
+		n += i + 1
+		if n == len(header) || header[n] != ' ' && header[n] != '\t' {
+			return n
+		}
+	}
+}
+
+// checkFrom makes sure that a message says to be from nobody but its sender.
+func (e *headerEdit) checkFrom(fields []string) *smtp.SMTPError {
+	if len(fields) != 1 {
+		return refusal(553, code3{5, 7, 1}, "Message must have one From field, with an address of %s", e.s.user.Name)
+	}
+	// The name beside an address is not looked at, whatever its charset.
+	parser := mail.AddressParser{WordDecoder: &mime.WordDecoder{
+		CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil },
+	}}
+	list, err := parser.ParseList(strings.TrimSpace(strings.ToValidUTF8(fields[0], "?")))
+	if err != nil || len(list) == 0 {
+		return refusal(553, code3{5, 7, 1}, "From field of the message cannot be understood")
+	}
+	for _, a := range list {
+		at := strings.LastIndexByte(a.Address, '@')
+		if at < 0 || !e.s.srv.recipients.own(e.s.user, address{a.Address[:at], a.Address[at+1:]}) {
+			e.s.log.Warn("message refused", "id", e.id, "header_from", shorten(a.Address), "reason", "From is not the user")
+			return refusal(553, code3{5, 7, 1}, "From of the message is not an address of %s", e.s.user.Name)
+		}
+	}
+	return nil
+}

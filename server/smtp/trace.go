@@ -1,0 +1,106 @@
+package smtp
+
+import (
+	"crypto/tls"
+	"time"
+)
+
+// trace is the header fields that are put on top of a copy of a message, with
+// LF line ends (RFC 5321 section 4.4). They say where it came from, so that its
+// way can be followed.
+func (s *session) trace(received []byte, t target, now string) []byte {
+	b := make([]byte, 0, 96+2*len(t.address)+len(received)+len(now))
+	b = append(b, "Return-Path: <"...)
+	if !s.from.null {
+		b = append(b, s.from.sender.String()...)
+	}
+	b = append(b, ">\nDelivered-To: "...)
+	b = append(b, t.address...)
+	b = append(b, '\n')
+	b = append(b, received...)
+	b = append(b, "\n\tfor <"...)
+	b = append(b, t.address...)
+	b = append(b, ">; "...)
+	b = append(b, now...)
+	return append(b, '\n')
+}
+
+// received is the Received field without its "for" and date:
+//
+//	from client.example ([192.0.2.1])
+//		(using TLSv1.3 with cipher TLS_AES_128_GCM_SHA256)
+//		by mail.example.org (maildird) with ESMTPS id 1a2b3c-1
+func (s *session) received(id string) []byte {
+	p := s.peer
+	b := make([]byte, 0, 320)
+	b = append(b, "Received: from "...)
+	literal := ""
+	if p.addr.IsValid() {
+		literal = "[" + p.addr.Addr().String() + "]"
+		if p.addr.Addr().Is6() {
+			literal = "[IPv6:" + literal[1:]
+		}
+	}
+	switch {
+	case validDomain(p.hello):
+		b = append(b, p.hello...)
+	case literal != "":
+		b = append(b, literal...)
+	default:
+		b = append(b, "localhost"...)
+	}
+	if literal != "" {
+		b = append(append(append(b, " ("...), literal...), ')')
+	} else {
+		b = append(b, " (local socket)"...)
+	}
+	if p.tls != nil {
+		b = append(b, "\n\t(using "...)
+		b = append(b, tlsVersion(p.tls.Version)...)
+		b = append(b, " with cipher "...)
+		b = append(b, tls.CipherSuiteName(p.tls.CipherSuite)...)
+		b = append(b, ')')
+	}
+	b = append(b, "\n\tby "...)
+	b = append(b, s.srv.cfg.Hostname...)
+	b = append(b, " (maildird) with "...)
+	b = append(b, s.with()...)
+	b = append(b, " id "...)
+	return append(b, id...)
+}
+
+// with is the protocol (RFC 3848, and RFC 6531 section 4.3 for UTF8*).
+func (s *session) with() string {
+	name := "ESMTP"
+	switch {
+	case s.srv.kind == LMTP && s.from.utf8:
+		name = "UTF8LMTP"
+	case s.srv.kind == LMTP:
+		name = "LMTP"
+	case s.from.utf8:
+		name = "UTF8SMTP"
+	case !s.peer.esmtp:
+		return "SMTP"
+	}
+	if s.peer.tls != nil {
+		name += "S"
+	}
+	if s.user != nil {
+		name += "A"
+	}
+	return name
+}
+
+// tlsVersion is as IANA's registry of TLS clauses and other servers write it.
+func tlsVersion(v uint16) string {
+	switch v {
+	case tls.VersionTLS12:
+		return "TLSv1.2"
+	case tls.VersionTLS13:
+		return "TLSv1.3"
+	}
+	return tls.VersionName(v)
+}
+
+// date is a date and time as header fields have it (RFC 5322 section 3.3).
+func date(t time.Time) string { return t.Format("Mon, 2 Jan 2006 15:04:05 -0700") }
