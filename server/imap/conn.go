@@ -153,8 +153,8 @@ func (c *wire) readFirst(lend func() []byte, giveBack func()) (int, error) {
 	return max(n, 0), err
 }
 
-// secure goes on with TLS on the socket.
-func (c *wire) secure(conn net.Conn) {
+// stack goes on with TLS or compression on top of what was spoken so far.
+func (c *wire) stack(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conn = conn

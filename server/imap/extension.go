@@ -53,7 +53,7 @@ func extensions(cfg *Config) []extension {
 		specialUseExtension(), selectExtension(), unselectExtension(),
 		fetchExtension(), binaryExtension(), storeExtension(), searchExtension(),
 		copyExtension(), moveExtension(), expungeExtension(), appendExtension(cfg), utf8Extension(),
-		withinExtension(),
+		withinExtension(), compressExtension(),
 	}
 }
 
