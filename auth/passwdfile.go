@@ -73,6 +73,9 @@ func parseLine(line string, domains []string) (*entry, error) {
 	if len(f) > 5 {
 		e.user.Home = f[5]
 	}
+	if e.scram, err = scramOf(f[1], f[min(len(f), 7):]); err != nil {
+		return nil, err
+	}
 	return e, nil
 }
 

@@ -48,6 +48,7 @@ func schemes() []scheme {
 		{"SHA256-CRYPT", matchShacrypt, hashSHA256Crypt},
 		{"SSHA512", matchSalted(sha512Sum, sha512.Size), hashSalted(sha512Sum)},
 		{"SSHA256", matchSalted(sha256Sum, sha256.Size), hashSalted(sha256Sum)},
+		{schemeSCRAM, matchSCRAM, hashSCRAM},
 		{"PLAIN", matchPlain, func(p []byte) (string, error) { return string(p), nil }},
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/xdg-go/scram"
 )
 
 // User is one user, without the password.
@@ -156,6 +158,8 @@ type table struct {
 type entry struct {
 	user User
 	hash string // "{SCHEME}..."
+	// scram is nil if the user has no keys for SCRAM-SHA-256.
+	scram *scram.StoredCredentials
 }
 
 func (t *table) find(address string) *entry {

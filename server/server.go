@@ -161,7 +161,7 @@ func (s *Server) smtpConfig(a *accounts) smtp.Config {
 func (s *Server) imapConfig(a *accounts) imap.Config {
 	cfg := s.cfg
 	return imap.Config{
-		Log: s.log, Auth: s.users, OpenAccount: a.open,
+		Log: s.log, Auth: s.users, SCRAM: s.users, OpenAccount: a.open,
 		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom,
 		NoRev2: !cfg.IMAP.Rev2, AppendLimit: cfg.Limits.MessageSize,
 		Limits: imap.Limits{

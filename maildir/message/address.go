@@ -37,9 +37,15 @@ const maxAddresses = 10_000
 func parseAddresses(list []Address, text string) []Address {
 	s := &scanner{text: text}
 	group := false
-	for s.space(); !s.done() && len(list) < maxAddresses; s.space() {
+	for len(list) < maxAddresses {
+		s.space()
 		switch {
-		case s.accept(','), s.accept(':'):
+		case s.done():
+			if group {
+				list = append(list, Address{Kind: GroupEnd})
+			}
+			return list
+		case s.accept(','):
 		case s.accept(';'):
 			if group {
 				list = append(list, Address{Kind: GroupEnd})
@@ -56,59 +62,40 @@ func parseAddresses(list []Address, text string) []Address {
 			list = append(list, a)
 		}
 	}
-	if group {
-		list = append(list, Address{Kind: GroupEnd})
-	}
 	return list
 }
 
-// address reads one address, or the begin of a group, and passes over what
-// stands behind it and has no place there.
+// address reads one address, or the begin of a group.
 func (s *scanner) address() Address {
 	s.comment = ""
-	phrase, local, several := s.phrase()
+	phrase, local := s.phrase()
 	s.space()
-	var a Address
 	switch s.peek() {
 	case ':':
 		s.pos++
 		return Address{Kind: GroupStart, Mailbox: phrase}
 	case '<':
 		s.pos++
-		a = s.angle()
+		a := s.angle()
 		a.Name = phrase
+		if a.Name == "" {
+			s.space()
+			a.Name = s.comment
+		}
+		return a
 	case '@':
 		s.pos++
-		a = Address{Mailbox: local, Host: s.domain()}
-	default:
-		if several { // words are a name, and not the mailbox of somebody
-			a.Name = phrase
-		} else {
-			a.Mailbox = local
-		}
-	}
-	s.space()
-	if a.Name == "" {
+		a := Address{Mailbox: local, Host: s.domain()}
+		s.space()
 		a.Name = s.comment
+		return a.complete()
 	}
-	s.untilNext()
+	if s.pos == 0 || phrase == "" && local == "" {
+		s.pos++ // something that has no place here: do not stand still
+	}
+	a := Address{Mailbox: local}
+	a.Name = s.comment
 	return a.complete()
-}
-
-// untilNext passes over all that is no separator of addresses.
-func (s *scanner) untilNext() {
-	for !s.done() {
-		switch s.peek() {
-		case ',', ';', ':':
-			return
-		case '(':
-			s.inParentheses()
-		case '"':
-			s.quoted()
-		default:
-			s.pos++
-		}
-	}
 }
 
 func (a Address) complete() Address {
@@ -122,32 +109,29 @@ func (a Address) complete() Address {
 }
 
 // phrase reads words: as a phrase they are separated by a space, as a local
-// part they are not. several tells that they cannot be a local part, because no
-// dot is between two of them (RFC 5322 sections 3.4.1 and 4.4).
-func (s *scanner) phrase() (phrase, local string, several bool) {
+// part they are not.
+func (s *scanner) phrase() (phrase, local string) {
 	var p, l strings.Builder
-	dot := true
+	dot := false
 	for {
 		at := s.pos
 		s.space()
 		var w string
-		isDot := false
 		switch c := s.peek(); {
 		case c == '"':
 			w = s.quoted()
 		case c == '.':
 			s.pos++
-			w, isDot = ".", true
+			w = "."
 		case isAtom(c):
 			w = s.while(isAtom)
 		default:
-			return p.String(), l.String(), several
+			return p.String(), l.String()
 		}
-		if p.Len() > 0 && (!isDot && !dot || s.text[at] == ' ' || s.text[at] == '\t') {
+		if p.Len() > 0 && s.pos > at && (w != "." && !dot || s.text[at] == ' ' || s.text[at] == '\t') {
 			p.WriteByte(' ')
 		}
-		several = several || !isDot && !dot
-		dot = isDot
+		dot = w == "."
 		p.WriteString(w)
 		l.WriteString(w)
 	}
@@ -166,39 +150,31 @@ func (s *scanner) angle() Address {
 		a.Route = strings.Join(strings.Fields(s.until(":>")), "")
 		s.accept(':')
 	}
-	_, a.Mailbox, _ = s.phrase()
+	_, a.Mailbox = s.phrase()
 	s.space()
 	if s.accept('@') {
 		a.Host = s.domain()
 	}
 	s.until(">")
 	s.accept('>')
-	return a
+	return a.complete()
 }
 
-// domain reads a domain or a domain literal. White space and comments may stand
-// around its dots (RFC 5322 section 4.4) and end it elsewhere.
+// domain reads a domain or a domain literal.
 func (s *scanner) domain() string {
 	var b strings.Builder
-	s.space()
-	if s.peek() == '[' {
-		b.WriteString(s.until("]"))
-		if s.accept(']') {
-			b.WriteByte(']')
-		}
-		return b.String()
-	}
 	for {
-		b.WriteString(s.while(isAtom))
-		before := s.pos
 		s.space()
-		if !s.accept('.') {
-			if b.Len() == 0 {
-				s.pos = before
+		switch c := s.peek(); {
+		case c == '[':
+			b.WriteString(s.until("]"))
+			if s.accept(']') {
+				b.WriteByte(']')
 			}
+		case c == '.' || isAtom(c):
+			b.WriteString(s.while(func(c byte) bool { return c == '.' || isAtom(c) }))
+		default:
 			return b.String()
 		}
-		b.WriteByte('.')
-		s.space()
 	}
 }

@@ -12,7 +12,6 @@ type Limits struct {
 	Depth       int // parts inside parts; 100
 	Parts       int // of the whole message; 10,000
 	HeaderBytes int // of one part's MIME fields; 64 KiB
-	FieldBytes  int // of the MIME fields of all parts; 8 MiB
 }
 
 func (l *Limits) setDefaults() {
@@ -24,9 +23,6 @@ func (l *Limits) setDefaults() {
 	}
 	if l.HeaderBytes == 0 {
 		l.HeaderBytes = 64 << 10
-	}
-	if l.FieldBytes == 0 {
-		l.FieldBytes = 8 << 20
 	}
 }
 
@@ -42,7 +38,7 @@ func Parse(src io.ReaderAt, size int64, lim Limits) (*Part, error) {
 	lim.setDefaults()
 	p := &parser{src: src, size: size, lim: lim, bol: true}
 	root := &Part{}
-	_, err := p.part(root, "text", "plain", 0, p.pos)
+	_, err := p.part(root, "text", "plain", 0)
 	return root, err
 }
 
@@ -70,7 +66,6 @@ type parser struct {
 
 	boundaries []string // of the multiparts that are open, innermost last
 	parts      int
-	fields     int // bytes of MIME fields that were kept
 }
 
 // next returns the next line with its end, or a piece of a long one; nil at the
@@ -140,8 +135,8 @@ type ending struct {
 }
 
 // boundary tells whether a line that was just read is one of an open boundary.
-// least is the first place where the part that it ends can end.
-func (p *parser) boundary(line []byte, least mark) (e ending, ok bool) {
+// from is where the body began that it ends.
+func (p *parser) boundary(line []byte, from mark) (e ending, ok bool) {
 	if len(line) < 3 || line[0] != '-' || line[1] != '-' || len(p.boundaries) == 0 {
 		return e, false
 	}
@@ -161,25 +156,24 @@ func (p *parser) boundary(line []byte, least mark) (e ending, ok bool) {
 	if !p.bol {
 		e.at = p.eol // the boundary line itself has no end
 	}
-	if e.at.Phys < least.Phys {
-		e.at = least // the line end in front belongs to the boundary line before
+	if e.at.Phys < from.Phys {
+		e.at = from // the line end in front belongs to the header
 	}
 	return e, true
 }
 
 // part reads one part, its header first. typ and subtype are what it is if it
-// does not say; least is where it may end if there is nothing of it.
-//
-// The line end in front of a boundary belongs to the boundary, even if it is
-// the blank line that ends the header: then there is neither blank line nor
-// body (RFC 2046 section 5.1.1, body-part).
-func (p *parser) part(part *Part, typ, subtype string, depth int, least mark) (ending, error) {
+// does not say.
+func (p *parser) part(part *Part, typ, subtype string, depth int) (ending, error) {
 	p.parts++
 	part.Start = p.pos.Pos
 	part.Type, part.Subtype = typ, subtype
-	e, ended, err := p.header(part, least)
+	e, ended, err := p.header(part)
 	body := p.pos
-	least = p.eol // before the blank line
+	if ended {
+		body = e.at
+	}
+	part.Body = body.Pos
 	b, hasBoundary := part.param("boundary")
 	b = strings.TrimRight(b, " \t")
 	deep := depth >= p.lim.Depth || p.parts >= p.lim.Parts
@@ -188,25 +182,21 @@ func (p *parser) part(part *Part, typ, subtype string, depth int, least mark) (e
 	case part.Message() && !deep:
 		child := &Part{}
 		part.Children = []*Part{child}
-		e, err = p.part(child, "text", "plain", depth+1, least)
+		e, err = p.part(child, "text", "plain", depth+1)
 	case part.Multipart() && hasBoundary && b != "" && !deep:
-		e, err = p.multipart(part, b, least, depth)
+		e, err = p.multipart(part, b, body, depth)
 	default:
-		e, err = p.leaf(least)
+		e, err = p.leaf(body)
 	}
-	if ended || e.at.Phys < body.Phys {
-		body = e.at
-	}
-	part.Body, part.End = body.Pos, e.at.Pos
-	part.Start.Phys = min(part.Start.Phys, part.Body.Phys)
-	part.Start.Virt = min(part.Start.Virt, part.Body.Virt)
+	part.End = e.at.Pos
 	part.Lines = e.at.lines - body.lines
 	return e, err
 }
 
 // header reads a part's header. ended says that the part ended with it, at a
 // boundary or with the message.
-func (p *parser) header(part *Part, least mark) (e ending, ended bool, err error) {
+func (p *parser) header(part *Part) (e ending, ended bool, err error) {
+	start := p.pos
 	var fields []byte // those that tell of the part
 	keep := false
 	defer func() { part.describe(fields) }()
@@ -219,7 +209,7 @@ func (p *parser) header(part *Part, least mark) (e ending, ended bool, err error
 			return ending{level: none, at: p.pos}, true, nil
 		}
 		if first {
-			if e, ok := p.boundary(line, least); ok {
+			if e, ok := p.boundary(line, start); ok {
 				return e, true, nil
 			}
 			if string(line) == "\n" || string(line) == "\r\n" {
@@ -229,15 +219,14 @@ func (p *parser) header(part *Part, least mark) (e ending, ended bool, err error
 				keep = len(line) > 8 && equalFold(line[:8], "content-")
 			}
 		}
-		if keep && len(fields)+len(line) <= p.lim.HeaderBytes && p.fields+len(line) <= p.lim.FieldBytes {
+		if keep && len(fields)+len(line) <= p.lim.HeaderBytes {
 			fields = append(fields, line...)
-			p.fields += len(line)
 		}
 	}
 }
 
-// leaf reads the body of a part without parts, which ends at least or later.
-func (p *parser) leaf(least mark) (ending, error) {
+// leaf reads the body of a part without parts, which begins at body.
+func (p *parser) leaf(body mark) (ending, error) {
 	for {
 		line, first, err := p.next()
 		if err != nil {
@@ -247,7 +236,7 @@ func (p *parser) leaf(least mark) (ending, error) {
 			return ending{level: none, at: p.pos}, nil
 		}
 		if first {
-			if e, ok := p.boundary(line, least); ok {
+			if e, ok := p.boundary(line, body); ok {
 				return e, nil
 			}
 		}
@@ -256,22 +245,22 @@ func (p *parser) leaf(least mark) (ending, error) {
 
 // multipart reads the body of a part that a boundary divides: what is before
 // the first boundary line and after the closing one belongs to no part.
-func (p *parser) multipart(part *Part, boundary string, least mark, depth int) (ending, error) {
+func (p *parser) multipart(part *Part, boundary string, body mark, depth int) (ending, error) {
 	mine := len(p.boundaries)
 	p.boundaries = append(p.boundaries, boundary)
 	typ, subtype := "text", "plain"
 	if strings.EqualFold(part.Subtype, "digest") {
 		typ, subtype = "message", "rfc822" // RFC 2046 section 5.1.5
 	}
-	e, err := p.leaf(least)
+	e, err := p.leaf(body)
 	for err == nil && e.level == mine && !e.closing && p.parts < p.lim.Parts {
 		child := &Part{}
 		part.Children = append(part.Children, child)
-		e, err = p.part(child, typ, subtype, depth+1, p.pos)
+		e, err = p.part(child, typ, subtype, depth+1)
 	}
 	p.boundaries = p.boundaries[:mine]
 	if err == nil && e.level == mine {
-		e, err = p.leaf(least)
+		e, err = p.leaf(body)
 	}
 	return e, err
 }

@@ -51,8 +51,7 @@ func (p *Part) param(name string) (string, bool) {
 }
 
 // Find returns the part with an IMAP part number (RFC 9051 section 6.4.5.1). A
-// message that is no multipart has one part, 1, which is its own body. A
-// multipart without a part counts as one with an empty part.
+// message that is no multipart has one part, 1, which is its own body.
 func (p *Part) Find(path []int) (*Part, bool) {
 	for i, n := range path {
 		if i > 0 {
@@ -60,17 +59,12 @@ func (p *Part) Find(path []int) (*Part, bool) {
 			switch {
 			case p.Message() && len(p.Children) == 1:
 				p = p.Children[0]
-			case !p.Multipart():
+			case !p.Multipart() || len(p.Children) == 0:
 				return nil, false
 			}
 		}
 		switch {
-		case p.Multipart() && len(p.Children) == 0:
-			if n != 1 {
-				return nil, false
-			}
-			p = p.empty()
-		case p.Multipart():
+		case p.Multipart() && len(p.Children) > 0:
 			if n < 1 || n > len(p.Children) {
 				return nil, false
 			}
@@ -80,9 +74,4 @@ func (p *Part) Find(path []int) (*Part, bool) {
 		}
 	}
 	return p, true
-}
-
-// empty is the part that stands in for those that a multipart lacks.
-func (p *Part) empty() *Part {
-	return &Part{Start: p.End, Body: p.End, End: p.End, Type: "text", Subtype: "plain", NoType: true}
 }

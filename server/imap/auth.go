@@ -89,12 +89,16 @@ type mechanism struct {
 	name string
 	// plaintext says that it shows the password to whoever reads along.
 	plaintext bool
+	// ready, if not nil, tells whether the mechanism can work at this time.
+	ready func(s *session) bool
 	// server begins an exchange. It calls login with the user it proved.
 	server func(s *session, login func(auth.User)) sasl.Server
 }
 
 // possible tells whether the session may use the mechanism as it stands.
-func (m *mechanism) possible(s *session) bool { return !m.plaintext || s.passwordsAllowed() }
+func (m *mechanism) possible(s *session) bool {
+	return (!m.plaintext || s.passwordsAllowed()) && (m.ready == nil || m.ready(s))
+}
 
 // saslExtension is the mechanisms that show the password to the server.
 func saslExtension() extension {
@@ -159,13 +163,13 @@ func runAuthenticate(s *session) error {
 		return err
 	}
 	for _, m := range s.srv.grammar.mechanisms {
-		if m.name != name {
-			continue
-		}
-		if !m.possible(s) {
+		switch {
+		case m.name != name:
+		case m.possible(s):
+			return s.authenticate(m, response)
+		case m.plaintext:
 			return errPrivacy()
 		}
-		return s.authenticate(m, response)
 	}
 	return no(imap.ResponseCodeCannot, "Unknown authentication mechanism.")
 }
@@ -242,9 +246,13 @@ func (s *session) checkPassword(method, name, password string) (auth.User, error
 	if s.ctx.Err() != nil {
 		return auth.User{}, &connError{s.ctx.Err()}
 	}
+	return auth.User{}, s.loginFailed(method, name, err)
+}
+
+func (s *session) loginFailed(method, name string, err error) error {
 	s.fails++
 	s.log.Warn("login failed", "protocol", "imap", "method", method, "user", name, "error", err)
-	return auth.User{}, errLogin()
+	return errLogin()
 }
 
 // login makes the session that of a user who proved who he is.

@@ -22,6 +22,8 @@ type Authenticator interface {
 type Config struct {
 	Log  *slog.Logger
 	Auth Authenticator
+	// SCRAM, if not nil, lets clients prove passwords without showing them.
+	SCRAM SCRAMUsers
 	// OpenAccount opens the Maildir of a user who logged in. The session
 	// releases it.
 	OpenAccount func(context.Context, auth.User) (*maildir.Account, error)

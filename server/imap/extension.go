@@ -47,7 +47,7 @@ type extension struct {
 func extensions(cfg *Config) []extension {
 	return []extension{
 		rev1Extension(), rev2Extension(cfg), literalExtension(),
-		connectionExtension(), tlsExtension(), authExtension(), saslExtension(), unauthenticateExtension(),
+		connectionExtension(), tlsExtension(), authExtension(), scramExtension(cfg.SCRAM), saslExtension(), unauthenticateExtension(),
 		idExtension(), enableExtension(), idleExtension(),
 		namespaceExtension(), folderExtension(), listExtension(), lsubExtension(), statusExtension(),
 		specialUseExtension(), selectExtension(), unselectExtension(),

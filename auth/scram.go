@@ -1,0 +1,145 @@
+package auth
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/xdg-go/scram"
+)
+
+// SCRAM-SHA-256 (RFC 5802, RFC 7677) proves a password without showing it, so
+// the server must store what the proof is checked against: as the password
+// scheme {SCRAM-SHA-256}, or beside another scheme in the extra field
+// scram_sha_256. Both hold "iterations,salt,StoredKey,ServerKey", all but the
+// first in base64, as Dovecot has it.
+const (
+	schemeSCRAM = "SCRAM-SHA-256"
+	fieldSCRAM  = "scram_sha_256="
+
+	// scramIterations is for new keys. The client pays for them at each login.
+	scramIterations = 100_000
+	scramLimit      = 10_000_000
+	scramSalt       = 16 // bytes
+)
+
+// hashSCRAM makes the keys of a password.
+func hashSCRAM(password []byte) (string, error) {
+	salt := make([]byte, scramSalt)
+	_, _ = rand.Read(salt) // never fails
+	keys, err := scramKeys(string(password), scram.KeyFactors{Salt: string(salt), Iters: scramIterations})
+	if err != nil {
+		return "", err
+	}
+	b64 := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("%d,%s,%s,%s", keys.Iters, b64(salt), b64(keys.StoredKey), b64(keys.ServerKey)), nil
+}
+
+func scramKeys(password string, factors scram.KeyFactors) (scram.StoredCredentials, error) {
+	client, err := scram.SHA256.NewClient("", password, "")
+	if err != nil {
+		return scram.StoredCredentials{}, fmt.Errorf("the password cannot be used with SCRAM: %w", err)
+	}
+	return client.GetStoredCredentialsWithError(factors)
+}
+
+func parseSCRAM(text string) (keys scram.StoredCredentials, err error) {
+	malformed := errors.New("malformed SCRAM keys")
+	f := strings.Split(text, ",")
+	if len(f) != 4 {
+		return keys, malformed
+	}
+	keys.Iters, err = strconv.Atoi(f[0])
+	if err != nil || keys.Iters < 1 || keys.Iters > scramLimit {
+		return keys, errors.New("the SCRAM keys have an impossible number of iterations")
+	}
+	salt, err := base64.StdEncoding.DecodeString(f[1])
+	if err != nil || len(salt) == 0 {
+		return keys, malformed
+	}
+	keys.Salt = string(salt)
+	for i, to := range []*[]byte{&keys.StoredKey, &keys.ServerKey} {
+		if *to, err = base64.StdEncoding.DecodeString(f[2+i]); err != nil || len(*to) != sha256.Size {
+			return keys, malformed
+		}
+	}
+	return keys, nil
+}
+
+// matchSCRAM checks a password that was shown after all.
+func matchSCRAM(hash string, password []byte) (bool, error) {
+	keys, err := parseSCRAM(hash)
+	if err != nil {
+		return false, err
+	}
+	got, err := scramKeys(string(password), keys.KeyFactors)
+	if err != nil {
+		return false, nil // not the one that the keys were made of
+	}
+	return hmac.Equal(got.StoredKey, keys.StoredKey), nil
+}
+
+// scramOf finds the SCRAM keys of a line: its password, or an extra field.
+func scramOf(password string, extra []string) (*scram.StoredCredentials, error) {
+	text, found := "", false
+	if s, err := schemeOf(password); err == nil && s.name == schemeSCRAM {
+		text, found = password[strings.IndexByte(password, '}')+1:], true
+	}
+	for _, field := range strings.Fields(strings.Join(extra, ":")) {
+		if t, ok := strings.CutPrefix(field, fieldSCRAM); ok {
+			text, found = t, true
+		}
+	}
+	if !found {
+		return nil, nil
+	}
+	keys, err := parseSCRAM(text)
+	if err != nil {
+		return nil, err
+	}
+	return &keys, nil
+}
+
+// SCRAMReady tells whether SCRAM can be offered: a client that may choose
+// takes it, so every user has to have keys for it.
+func (u *Users) SCRAMReady() bool {
+	t := u.current()
+	for _, e := range t.entries {
+		if e.scram == nil {
+			return false
+		}
+	}
+	return len(t.entries) > 0
+}
+
+// SCRAM returns what a proof of SCRAM-SHA-256 for this name is checked against.
+// For a user who does not exist, or has no keys, it is what looks like that of
+// one and matches no password.
+func (u *Users) SCRAM(name string) scram.StoredCredentials {
+	t := u.current()
+	if e := t.find(name); e != nil && e.scram != nil {
+		return *e.scram
+	}
+	derive := func(what string) []byte {
+		mac := hmac.New(sha256.New, u.check.key[:])
+		mac.Write([]byte(what))
+		mac.Write([]byte{0})
+		mac.Write(bytes.ToLower([]byte(name)))
+		return mac.Sum(nil)
+	}
+	keys := scram.StoredCredentials{StoredKey: derive("stored"), ServerKey: derive("server")}
+	keys.Iters, keys.Salt = scramIterations, string(derive("salt")[:scramSalt])
+	for _, e := range t.entries {
+		if e.scram != nil {
+			keys.Iters = e.scram.Iters
+			break
+		}
+	}
+	return keys
+}

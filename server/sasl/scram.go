@@ -1,0 +1,100 @@
+// Package sasl has the SASL mechanisms (RFC 4422) that IMAP and submission
+// share and that go-sasl has no server for.
+package sasl
+
+import (
+	"crypto/tls"
+	"errors"
+	"strings"
+
+	"github.com/xdg-go/scram"
+)
+
+// Names of the mechanisms.
+const (
+	SCRAM     = "SCRAM-SHA-256"
+	SCRAMPlus = SCRAM + "-PLUS"
+)
+
+// ErrProof says that the client did not prove that it knows the password.
+var ErrProof = errors.New("proof is wrong")
+
+// Exchange is the server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677), or of
+// its variant that is bound to the TLS connection by tls-exporter (RFC 9266). It
+// implements go-sasl's Server.
+type Exchange struct {
+	keys func(name string) scram.StoredCredentials
+	tls  *tls.ConnectionState // nil without TLS
+	plus bool
+	conv *scram.ServerConversation
+}
+
+// NewSCRAM begins an exchange. keys gives what proofs are checked against, for
+// every name. state is that of the client's TLS connection, nil if there is none;
+// plus asks for a proof that is bound to it.
+func NewSCRAM(keys func(name string) scram.StoredCredentials, state *tls.ConnectionState, plus bool) *Exchange {
+	return &Exchange{keys: keys, tls: state, plus: plus}
+}
+
+// Next implements go-sasl's Server. The error is ErrProof if the password was
+// not proved; any other one is for a message that is none of SCRAM's.
+func (x *Exchange) Next(response []byte) (challenge []byte, done bool, err error) {
+	if response == nil {
+		return []byte{}, false, nil // the client speaks first
+	}
+	if x.conv == nil {
+		if x.conv, err = x.begin(string(response)); err != nil {
+			return nil, true, err
+		}
+	}
+	answer, err := x.conv.Step(string(response))
+	switch {
+	case x.conv.Done() && x.conv.Valid():
+		return []byte(answer), true, nil
+	case answer == scram.ErrInvalidProof, answer == scram.ErrChannelBindingsDontMatch, answer == scram.ErrServerDoesSupportChannelBinding:
+		return nil, true, ErrProof
+	case err != nil:
+		return nil, true, err
+	}
+	if id := x.conv.AuthzID(); id != "" && !strings.EqualFold(id, x.conv.Username()) {
+		return nil, true, errors.New("acting for another user is not possible")
+	}
+	return []byte(answer), false, nil
+}
+
+// Name is the name that the client gave, "" before it did.
+func (x *Exchange) Name() string {
+	if x.conv == nil {
+		return ""
+	}
+	return x.conv.Username()
+}
+
+// begin takes the kind of channel binding from the client's first message
+// (RFC 5802 section 7, gs2-header).
+func (x *Exchange) begin(first string) (*scram.ServerConversation, error) {
+	server, err := scram.SHA256.NewServer(func(name string) (scram.StoredCredentials, error) { return x.keys(name), nil })
+	if err != nil {
+		return nil, err
+	}
+	kind, bound := strings.CutPrefix(first, "p=")
+	switch {
+	case bound != x.plus:
+		return nil, errors.New("the channel binding does not fit the mechanism")
+	case x.tls == nil:
+		return server.NewConversation(), nil
+	case bound && !strings.HasPrefix(kind, string(scram.ChannelBindingTLSExporter)+","):
+		return nil, errors.New("the only channel binding is tls-exporter (RFC 9266)")
+	}
+	binding, err := scram.NewTLSExporterBinding(x.tls)
+	switch {
+	case err != nil && x.plus:
+		return nil, err
+	case err != nil: // TLS 1.2 without the extended master secret: nothing to bind to
+		return server.NewConversation(), nil
+	case x.plus:
+		return server.NewConversationWithChannelBindingRequired(binding), nil
+	}
+	// A client that knows bindings, but believes that we do not, was deceived.
+	return server.NewConversationWithChannelBinding(binding), nil
+}

@@ -1,0 +1,134 @@
+package sasl
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/xdg-go/scram"
+)
+
+// tlsPair gives both ends' states of one TLS connection.
+func tlsPair(t *testing.T) (client, server *tls.ConnectionState) {
+	t.Helper()
+	web := httptest.NewUnstartedServer(nil)
+	web.StartTLS()
+	defer web.Close()
+	near, far := net.Pipe()
+	s := tls.Server(far, &tls.Config{Certificates: web.TLS.Certificates})
+	c := tls.Client(near, &tls.Config{InsecureSkipVerify: true}) // only the exporter matters here
+	ended := make(chan error, 1)
+	go func() { ended <- s.Handshake() }()
+	if err := c.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	cs, ss := c.ConnectionState(), s.ConnectionState()
+	near.Close()
+	return &cs, &ss
+}
+
+func TestSCRAM(t *testing.T) {
+	clientTLS, serverTLS := tlsPair(t)
+	_, otherTLS := tlsPair(t)
+	maker, err := scram.SHA256.NewClient("", "secret", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := maker.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "0123456789abcdef", Iters: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	binding := func() scram.ChannelBinding {
+		b, err := scram.NewTLSExporterBinding(clientTLS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	type conv = *scram.ClientConversation
+	plain := func(c *scram.Client) conv { return c.NewConversation() }
+	could := func(c *scram.Client) conv { return c.NewConversationAdvertisingChannelBinding() }
+	bound := func(c *scram.Client) conv { return c.NewConversationWithChannelBinding(binding()) }
+	for _, test := range []struct {
+		what     string
+		state    *tls.ConnectionState
+		plus     bool
+		client   func(*scram.Client) conv
+		password string
+		identity string
+		proved   bool
+		proof    bool // the failure is one of the proof
+	}{
+		{what: "without TLS", client: plain, password: "secret", proved: true},
+		{what: "wrong password", client: plain, password: "Secret", proof: true},
+		{what: "client could bind, and there is nothing to bind to", client: could, password: "secret", proved: true},
+		{what: "client believes that we cannot bind, but we can", state: serverTLS, client: could, password: "secret", proof: true},
+		{what: "over TLS without binding", state: serverTLS, client: plain, password: "secret", proved: true},
+		{what: "bound", state: serverTLS, plus: true, client: bound, password: "secret", proved: true},
+		{what: "bound to another connection", state: otherTLS, plus: true, client: bound, password: "secret", proof: true},
+		{what: "PLUS without binding", state: serverTLS, plus: true, client: plain, password: "secret"},
+		{what: "binding without PLUS", state: serverTLS, client: bound, password: "secret"},
+		{what: "for another user", client: plain, password: "secret", identity: "bob"},
+		{what: "for oneself", client: plain, password: "secret", identity: "Alice", proved: true},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			client, err := scram.SHA256.NewClient("alice", test.password, test.identity)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := NewSCRAM(func(string) scram.StoredCredentials { return keys }, test.state, test.plus)
+			if challenge, done, err := x.Next(nil); len(challenge) > 0 || done || err != nil {
+				t.Fatal("the client is to speak first", err)
+			}
+			c := test.client(client)
+			message, err := c.Step("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for {
+				challenge, done, err := x.Next([]byte(message))
+				if err != nil {
+					if test.proved || errors.Is(err, ErrProof) != test.proof {
+						t.Fatal(err)
+					}
+					return
+				}
+				message, err = c.Step(string(challenge))
+				if done {
+					if err != nil || !c.Valid() || !test.proved || x.Name() != "alice" {
+						t.Fatalf("done: %v, client satisfied: %v, name %q", err, c.Valid(), x.Name())
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func FuzzSCRAM(f *testing.F) {
+	f.Add("n,,n=alice,r=fyko+d2lbbFgONRv9qkxdawL", "c=biws,r=x,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=")
+	f.Add("p=tls-exporter,,n=alice,r=1", "")
+	f.Add("y,a=bob,n=a=2Cb,r=1", "c=,r=,p=")
+	f.Fuzz(func(t *testing.T, first, final string) {
+		x := NewSCRAM(func(string) scram.StoredCredentials {
+			return scram.StoredCredentials{KeyFactors: scram.KeyFactors{Salt: "s", Iters: 1}, StoredKey: make([]byte, 32), ServerKey: make([]byte, 32)}
+		}, nil, false)
+		for _, message := range []string{first, final} {
+			_, done, err := x.Next([]byte(message))
+			if done && err == nil {
+				t.Fatal("logged in without the password")
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+}
