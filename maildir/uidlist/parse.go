@@ -88,32 +88,60 @@ func leadingUID(line string) (uid uint32, rest string) {
 	return 0, ""
 }
 
-// parseRecord reads a line after the first.
-func parseRecord(line string, version int) (Record, bool) {
+// parseRecord reads a line after the first. cut tells that more than a base
+// followed the colon.
+func parseRecord(line string, version int) (r Record, cut, ok bool) {
 	uid, rest := leadingUID(line)
 	if uid == 0 {
-		return Record{}, false
+		return r, false, false
 	}
-	r := Record{UID: uid, Base: rest}
+	r = Record{UID: uid, Base: rest}
 	if version == 3 {
 		if rest = strings.TrimLeft(rest, " "); rest == "" {
-			return Record{}, false
+			return Record{}, false, false
 		}
 		if rest[0] == ':' {
 			r.Base = rest[1:]
 		} else {
 			var found bool
 			if r.Ext, r.Base, found = strings.Cut(rest, " :"); !found {
-				return Record{}, false
+				return Record{}, false, false
 			}
-			r.Ext = strings.TrimRight(r.Ext, " ")
+			if r.Ext = strings.TrimRight(r.Ext, " "); strings.IndexByte(r.Ext, 0) >= 0 {
+				return Record{}, false, false
+			}
 		}
 	}
 	// The flags of a name do not belong here; others may have left them.
 	if i := strings.IndexByte(r.Base, ':'); i >= 0 {
-		r.Base = r.Base[:i]
+		r.Base, cut = r.Base[:i], true
 	}
-	return r, validBase(r.Base)
+	return r, cut, writable(r)
+}
+
+// mergedUID finds the UID of a record that was appended to an unfinished line:
+// "12 :1700.M13 :1701.M5.host" is 12, cut off, and 13. Where the first ends and
+// the second begins cannot be seen; the shortest number above the first's is
+// right if the writers counted on. 0 if the line is no such line.
+func mergedUID(line string, uid uint32) uint32 {
+	first, last := strings.Index(line, " :"), strings.LastIndex(line, " :")
+	if first == last {
+		return 0
+	}
+	head := line[:last]
+	for {
+		i := strings.LastIndexByte(head, ' ')
+		if i <= first || i+1 == len(head) || head[i+1] < 'A' || head[i+1] > 'Z' {
+			break
+		}
+		head = head[:i] // a field of the second
+	}
+	for i := len(head) - 1; i >= 0 && head[i] >= '0' && head[i] <= '9'; i-- {
+		if n := number(head[i:]); head[i] != '0' && n > uid && n <= MaxUID {
+			return n
+		}
+	}
+	return 0
 }
 
 func validBase(base string) bool {
@@ -152,6 +180,7 @@ func appendRecord(b []byte, r Record) []byte {
 // it is.
 func writable(r Record) bool {
 	return r.UID > 0 && r.UID <= MaxUID && validBase(r.Base) && !strings.ContainsAny(r.Base, ":\n") &&
-		len(r.Ext) <= maxLine/2 && !strings.ContainsAny(r.Ext, "\n\x00") && !strings.Contains(r.Ext, " :") &&
-		!strings.HasPrefix(r.Ext, ":") && strings.TrimSpace(r.Ext) == r.Ext
+		len("4294967294 ")+len(r.Ext)+len(" :")+len(r.Base) <= maxLine &&
+		!strings.ContainsAny(r.Ext, "\n\x00") && !strings.Contains(r.Ext, " :") &&
+		!strings.HasPrefix(r.Ext, ":") && strings.Trim(r.Ext, " ") == r.Ext
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -99,7 +100,7 @@ func (f *File) holds(file *os.File, now sight) bool {
 }
 
 // inOrder tells whether the UIDs of the lines from an offset on ascend.
-func inOrder(file *os.File, from, size int64, last uint32) (bool, error) {
+func inOrder(file io.ReaderAt, from, size int64, last uint32) (bool, error) {
 	l := newLines(file, from, size)
 	for {
 		line, ok := l.line()
@@ -133,7 +134,7 @@ func (f *File) readRest(file *os.File, now sight, add func(Record)) (Change, err
 }
 
 // readAll reads the list from the first line on.
-func (f *File) readAll(file *os.File, now sight, add func(Record)) error {
+func (f *File) readAll(file io.ReaderAt, now sight, add func(Record)) error {
 	l := newLines(file, 0, now.size)
 	old := f.h
 	f.known, f.seen, f.damaged = true, now, false
@@ -237,9 +238,15 @@ func (f *File) unordered(l *lines, add func(Record)) error {
 // record reads one line.
 func (f *File) record(line string) (Record, bool) {
 	clean := withoutNULs(line)
-	r, ok := parseRecord(clean, f.version)
+	r, cut, ok := parseRecord(clean, f.version)
 	if !ok || len(clean) < len(line) {
 		f.complain("a line makes no sense", line)
+	}
+	if cut {
+		if uid := mergedUID(clean, r.UID); uid != 0 {
+			f.complain("a record was added to an unfinished one", line)
+			f.h.NextUID = max(f.h.NextUID, uid+1)
+		}
 	}
 	return r, ok
 }
