@@ -1,0 +1,166 @@
+// Package walk visits every directory of a Maildir, whatever its layout, for
+// the programs that work on whole trees: backup, restore, check.
+//
+// Package folder maps mailbox names to directories and passes over what no
+// client can be shown. A backup must not: here each directory counts, under the
+// name that it has on disk.
+package walk
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"maildird/maildir/dirfd"
+)
+
+// The limits of one tree.
+const (
+	MaxDirs   = 1 << 17
+	maxLevels = 100
+)
+
+// ID is a directory's identity, whatever it is called.
+type ID struct{ Dev, Ino uint64 }
+
+// IDOf returns the identity in a Stat.
+func IDOf(st dirfd.Stat) ID { return ID{st.Dev, st.Ino} }
+
+// Dir is one directory of a tree.
+type Dir struct {
+	Path string // below the root, levels joined by '/'; "" for the root
+	ID   ID
+	// Folder tells whether it holds cur or new, so that messages can be in it.
+	// Other directories are levels above folders, or something else.
+	Folder bool
+}
+
+// ErrTooLarge says that a tree has more directories or levels than a Maildir
+// can have.
+var ErrTooLarge = errors.New("too many directories for a Maildir")
+
+// skipped are directories of other programs, which hold no mail: where Dovecot
+// moves what is being deleted, and notmuch's database, of which a copy made
+// while it is in use is of no use.
+var skipped = []string{"..DOVECOT-TRASHED", ".notmuch"}
+
+// MailDirs are the parts of a folder.
+var MailDirs = []string{"new", "cur", "tmp"}
+
+// Tree lists root and every directory below it, sorted by path, but not the
+// parts of a folder (new, cur, tmp). Symbolic links are no directories. A
+// directory that cannot be opened is an error: nobody could tell what is in it.
+// One that vanishes meanwhile is left out.
+func Tree(root *dirfd.Dir) ([]Dir, error) {
+	w := walker{left: MaxDirs}
+	st, err := root.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if err := w.visit(root, Dir{ID: IDOf(st)}, 0); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(w.found, func(a, b Dir) int { return strings.Compare(a.Path, b.Path) })
+	return w.found, nil
+}
+
+type walker struct {
+	found []Dir
+	left  int
+}
+
+func (w *walker) visit(d *dirfd.Dir, self Dir, level int) error {
+	if level > maxLevels {
+		return fmt.Errorf("%w: %s has more than %d levels", ErrTooLarge, d.Path(), maxLevels)
+	}
+	var names []string
+	err := d.List(func(raw []byte, kind dirfd.Kind, _ uint64) bool {
+		name := string(raw)
+		switch {
+		case name == "cur" || name == "new":
+			self.Folder = self.Folder || w.isDir(d, name, kind)
+		case name == "tmp" || slices.Contains(skipped, name):
+		case w.isDir(d, name, kind):
+			names = append(names, name)
+		}
+		return len(names) <= w.left
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if w.left -= len(names); w.left < 0 {
+		return fmt.Errorf("%w: %s has more than %d", ErrTooLarge, d.Path(), MaxDirs)
+	}
+	w.found = append(w.found, self)
+	for _, name := range names {
+		if err := w.enter(d, self.Path, name, level+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walker) enter(d *dirfd.Dir, path, name string, level int) error {
+	sub, err := d.OpenDir(name)
+	if Gone(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	st, err := sub.Stat()
+	if err != nil {
+		return err
+	}
+	if path != "" {
+		name = path + "/" + name
+	}
+	return w.visit(sub, Dir{Path: name, ID: IDOf(st)}, level)
+}
+
+func (w *walker) isDir(d *dirfd.Dir, name string, kind dirfd.Kind) bool {
+	if kind != dirfd.KindUnknown {
+		return kind == dirfd.KindDir
+	}
+	st, err := d.Lstat(name)
+	return err == nil && st.Mode.IsDir()
+}
+
+// Gone tells whether an error says that there is no such directory (any more),
+// be it that something else has its name.
+func Gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
+}
+
+// Open opens the directory at a path that Tree gave. The caller closes it.
+func Open(root *dirfd.Dir, path string) (*dirfd.Dir, error) {
+	d, err := root.Dup()
+	if err != nil || path == "" {
+		return d, err
+	}
+	for level := range strings.SplitSeq(path, "/") {
+		sub, err := d.OpenDir(level)
+		_ = d.Close()
+		if err != nil {
+			return nil, err
+		}
+		d = sub
+	}
+	return d, nil
+}
+
+// Title names a directory for people: the path, or INBOX for the root.
+func Title(path string) string {
+	if path == "" {
+		return "INBOX"
+	}
+	return path
+}
