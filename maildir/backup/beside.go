@@ -1,0 +1,76 @@
+package backup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"strings"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/walk"
+)
+
+// beside lists the files of a folder that belong into a copy: all that stand
+// beside new, cur and tmp and that nobody can make anew. others are the names
+// of what is neither file nor directory.
+func beside(d *dirfd.Dir) (files map[string]dirfd.Stat, others []string, err error) {
+	var names []string
+	err = d.List(func(raw []byte, kind dirfd.Kind, _ uint64) bool {
+		if kind != dirfd.KindDir && !walk.Disposable(string(raw)) {
+			names = append(names, string(raw))
+		}
+		return true
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	files = make(map[string]dirfd.Stat, len(names))
+	for _, name := range names {
+		st, err := d.Lstat(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, nil, err
+		case st.Regular():
+			files[name] = st
+		case !st.Mode.IsDir():
+			others = append(others, name)
+		}
+	}
+	return files, others, nil
+}
+
+// beside opens the files beside the messages that are not in the copy as they
+// are now, to be copied after the lock is given back. What a program appends
+// after this moment is in the file and not in the copy: the size is
+// noted here.
+func (s *snapshot) beside(o *opened) error {
+	now, others, err := beside(o.src)
+	if err != nil {
+		return err
+	}
+	for _, name := range others {
+		s.note(fmt.Sprintf("%s: %q is no regular file and is left out", walk.Title(o.f.path), name))
+	}
+	for name := range o.f.files {
+		if _, ok := now[name]; ok {
+			continue
+		}
+		if err := o.dst.RemoveAll(name); err != nil {
+			return err
+		}
+		delete(o.f.files, name)
+	}
+	for name, st := range now {
+		if v, ok := o.f.files[name]; ok && v == versionOf(st) {
+			continue
+		}
+		if _, err := s.later(o, besides, o.src, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func levels(path string) iter.Seq[string] { return strings.SplitSeq(path, "/") }

@@ -1,0 +1,104 @@
+package backup
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"maildird/maildir/dirfd"
+)
+
+// events tells which names came and went in the watched directories. The
+// kernel queues an event before the change that it tells of returns to whoever
+// made it, so a queue that was read empty holds nothing of the past. The
+// package maildir/watch, made for mailboxes that wait, gives no such moment.
+type events struct {
+	fd   int
+	dirs map[int32]*state
+	buf  []byte
+}
+
+// newEvents returns nil where the kernel gives no events, or not for what other
+// machines do on the file system of root.
+func newEvents(root *dirfd.Dir) *events {
+	if remote, err := root.Remote(); remote || err != nil {
+		return nil
+	}
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		return nil
+	}
+	return &events{fd: fd, dirs: map[int32]*state{}, buf: make([]byte, 64<<10)}
+}
+
+func (e *events) close() {
+	if e != nil {
+		_ = unix.Close(e.fd)
+	}
+}
+
+// watch begins to note in st what changes in a directory, and tells whether it could.
+func (e *events) watch(d *dirfd.Dir, st *state) bool {
+	if e == nil {
+		return false
+	}
+	const mask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_ONLYDIR
+	wd, err := unix.InotifyAddWatch(e.fd, fmt.Sprintf("/proc/self/fd/%d", d.Fd()), mask)
+	if err != nil {
+		return false
+	}
+	e.dirs[int32(wd)] = st
+	return true
+}
+
+// drain notes all changes up to now.
+func (e *events) drain() error {
+	if e == nil {
+		return nil
+	}
+	for {
+		n, err := unix.Read(e.fd, e.buf)
+		switch err {
+		case nil:
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return nil
+		default:
+			return fmt.Errorf("read file-system events: %w", err)
+		}
+		for rest := e.buf[:n]; len(rest) >= unix.SizeofInotifyEvent; {
+			wd := int32(binary.NativeEndian.Uint32(rest))
+			mask := binary.NativeEndian.Uint32(rest[unsafe.Offsetof(unix.InotifyEvent{}.Mask):])
+			end := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(rest[unsafe.Offsetof(unix.InotifyEvent{}.Len):]))
+			name, _, _ := bytes.Cut(rest[unix.SizeofInotifyEvent:end], []byte{0})
+			rest = rest[end:]
+			e.note(wd, mask, string(name))
+		}
+	}
+}
+
+func (e *events) note(wd int32, mask uint32, name string) {
+	if mask&unix.IN_Q_OVERFLOW != 0 {
+		for _, st := range e.dirs {
+			st.listed = false
+		}
+		return
+	}
+	st := e.dirs[wd]
+	switch {
+	case st == nil:
+	case mask&unix.IN_IGNORED != 0:
+		delete(e.dirs, wd)
+		st.watched, st.listed = false, false
+	case name == "" || name[0] == '.':
+	default:
+		if st.news == nil {
+			st.news = map[string]bool{}
+		}
+		st.news[name] = mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0
+	}
+}

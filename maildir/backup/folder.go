@@ -1,0 +1,363 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/uidlist"
+	"maildird/maildir/walk"
+)
+
+// folder is what is known of one directory of the Maildir and its copy.
+type folder struct {
+	path string
+	id   walk.ID
+	mail bool // it has or had new or cur
+
+	own    dirfd.Stat
+	rights [3]dirfd.Stat // of new, cur, tmp; zero where there is none
+	dirs   [2]state      // of new and cur
+	files  map[string]version
+
+	list     *uidlist.File
+	unlisted bool                // there is no list
+	recorded map[uint64]struct{} // hashes of the bases with a UID
+	fresh    []string            // names that came since UIDs were last given
+}
+
+// state is what was seen of new or cur. have is the names in the copy. If the
+// directory was listed, they are those that it had: while it is watched, apart
+// from the news since; otherwise while it had this modification time.
+type state struct {
+	ino     uint64
+	listed  bool
+	watched bool
+	time    time.Time
+	have    map[string]struct{}
+	news    map[string]bool // names that came (true) or went since
+	again   bool            // something is to be done once more
+}
+
+// version tells one state of a file from another.
+type version struct {
+	ino   uint64
+	size  int64
+	mtime time.Time
+	ctime time.Time
+}
+
+func versionOf(st dirfd.Stat) version { return version{st.Ino, st.Size, st.Mtime, st.Ctime} }
+
+// opened is a folder with handles of its directories and those of its copy.
+type opened struct {
+	f        *folder
+	src, dst *dirfd.Dir
+	from, to [2]*dirfd.Dir // new and cur; nil where there is none
+}
+
+func (o *opened) close() {
+	for _, d := range []*dirfd.Dir{o.src, o.dst, o.from[0], o.from[1], o.to[0], o.to[1]} {
+		if d != nil {
+			_ = d.Close()
+		}
+	}
+}
+
+// open opens a folder and makes the directories of its copy; nil if the folder
+// is not there any more.
+func (s *snapshot) open(f *folder) (*opened, error) {
+	src, err := walk.Open(s.root, f.path)
+	if walk.Gone(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{f: f, src: src}
+	err = s.openParts(o)
+	if err == nil && o.dst != nil {
+		return o, nil
+	}
+	o.close()
+	return nil, err
+}
+
+func (s *snapshot) openParts(o *opened) error {
+	st, err := o.src.Stat()
+	if err != nil || walk.IDOf(st) != o.f.id {
+		return err
+	}
+	o.f.own = st
+	for i, sub := range walk.MailDirs {
+		part, err := o.src.Lstat(sub)
+		if err == nil && part.Mode.IsDir() {
+			o.f.rights[i] = part
+			o.f.mail = true
+		}
+	}
+	dst, err := makeAll(s.target, o.f.path)
+	if err != nil {
+		return err
+	}
+	o.dst = dst
+	if !o.f.mail {
+		return nil
+	}
+	for i, sub := range walk.MailDirs {
+		if err := dst.Mkdir(sub, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if i == len(o.from) {
+			break // nothing is taken from tmp
+		}
+		if o.to[i], err = dst.OpenDir(sub); err != nil {
+			return err
+		}
+		if o.from[i], err = o.src.OpenDir(sub); walk.Gone(err) {
+			o.from[i], err = nil, nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeAll opens a directory below d and makes what is missing of its path.
+func makeAll(d *dirfd.Dir, path string) (*dirfd.Dir, error) {
+	at, err := d.Dup()
+	if err != nil || path == "" {
+		return at, err
+	}
+	for level := range levels(path) {
+		if err := at.Mkdir(level, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			_ = at.Close()
+			return nil, err
+		}
+		sub, err := at.OpenDir(level)
+		_ = at.Close()
+		if err != nil {
+			return nil, err
+		}
+		at = sub
+	}
+	return at, nil
+}
+
+// inStep tells whether the copy of a folder is as the folder is now.
+func (s *snapshot) inStep(f *folder) (bool, error) {
+	d, err := walk.Open(s.root, f.path)
+	if walk.Gone(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer d.Close()
+	st, err := d.Stat()
+	if err != nil || walk.IDOf(st) != f.id {
+		return false, err
+	}
+	for i := range f.dirs {
+		if same, err := f.dirs[i].inStep(d, walk.MailDirs[i]); !same || err != nil {
+			return false, err
+		}
+	}
+	now, _, err := beside(d)
+	if err != nil || len(now) != len(f.files) {
+		return false, err
+	}
+	for name, st := range now {
+		if v, ok := f.files[name]; !ok || v != versionOf(st) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// inStep tells whether a directory is as it was seen. The events are drained.
+func (st *state) inStep(folder *dirfd.Dir, name string) (bool, error) {
+	part, err := folder.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return len(st.have) == 0, nil
+	case err != nil:
+		return false, err
+	case !part.Mode.IsDir():
+		return true, nil
+	case !st.listed || st.again || part.Ino != st.ino:
+		return false, nil
+	case st.watched:
+		return len(st.news) == 0, nil
+	}
+	return part.Mtime.Equal(st.time), nil
+}
+
+// capture brings the messages of a folder's copy in step. With a hold it gives
+// way in time.
+func (s *snapshot) capture(ctx context.Context, o *opened, h *hold) error {
+	for i := range o.from {
+		if o.from[i] == nil {
+			for name := range o.f.dirs[i].have {
+				s.drop(o.f, i, name)
+			}
+			continue
+		}
+		if err := s.captureDir(ctx, o, i, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// captureDir takes what the copy lacks of new or cur. new comes first, as
+// messages go from there to cur.
+func (s *snapshot) captureDir(ctx context.Context, o *opened, i int, h *hold) error {
+	d := &o.f.dirs[i]
+	now, err := o.from[i].Stat()
+	if err != nil {
+		return err
+	}
+	if d.ino != now.Ino {
+		d.ino, d.listed = now.Ino, false
+		d.watched = s.events.watch(o.from[i], d)
+	}
+	if d.watched && d.listed {
+		return s.captureNews(ctx, o, i, h)
+	}
+	before, sharp, err := settledTime(o.from[i], h != nil && !d.watched)
+	if err != nil {
+		return err
+	}
+	if d.listed && sharp && before.Equal(d.time) && !d.again {
+		return nil
+	}
+	d.listed, d.again, d.news = false, false, nil
+	listed, err := s.list(ctx, o, i, h)
+	if err != nil {
+		return err
+	}
+	after, err := o.from[i].Stat()
+	if err != nil || !d.watched && (!sharp || !after.Mtime.Equal(before)) {
+		return err
+	}
+	for name := range d.have {
+		if _, ok := listed[name]; !ok {
+			s.drop(o.f, i, name)
+		}
+	}
+	d.listed, d.time = true, before
+	return nil
+}
+
+// list takes all that is in new or cur.
+func (s *snapshot) list(ctx context.Context, o *opened, i int, h *hold) (map[string]struct{}, error) {
+	d := &o.f.dirs[i]
+	listed := make(map[string]struct{}, len(d.have))
+	var failed error
+	err := o.from[i].List(func(raw []byte, kind dirfd.Kind, _ uint64) bool {
+		if raw[0] == '.' {
+			return true
+		}
+		name := string(raw)
+		listed[name] = struct{}{}
+		if _, ok := d.have[name]; !ok {
+			_, failed = s.message(o, i, name, kind)
+		} else {
+			delete(s.dropped, derived{o.f, i, name})
+		}
+		if len(listed)%64 == 0 && failed == nil {
+			failed = s.giveWay(ctx, h)
+		}
+		return failed == nil
+	})
+	if h == nil && err == nil && failed == nil {
+		failed = s.drain(ctx)
+	}
+	return listed, errors.Join(err, failed)
+}
+
+// captureNews takes what came to new or cur since, and drops what went.
+func (s *snapshot) captureNews(ctx context.Context, o *opened, i int, h *hold) error {
+	d := &o.f.dirs[i]
+	news := d.news
+	d.news, d.again = nil, false
+	done := 0
+	for name, came := range news {
+		_, have := d.have[name]
+		switch {
+		case came && !have:
+			found, err := s.message(o, i, name, dirfd.KindUnknown)
+			if err != nil {
+				return err
+			}
+			if !found {
+				s.derived = append(s.derived, derived{o.f, i, name})
+				o.f.fresh = append(o.f.fresh, name)
+			}
+		case came:
+			delete(s.dropped, derived{o.f, i, name})
+		case have:
+			s.drop(o.f, i, name)
+		}
+		if done++; done%64 == 0 {
+			if err := s.giveWay(ctx, h); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// giveWay is called now and then in long work.
+func (s *snapshot) giveWay(ctx context.Context, h *hold) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if h == nil {
+		// The queue of events is bounded.
+		if err := s.events.drain(); err != nil {
+			return err
+		}
+		return s.drainIfMany(ctx)
+	}
+	return h.tick(ctx)
+}
+
+// settledTime reads a directory's modification time. It is sharp if every
+// change from now on leaves another one: if the clock that the kernel stamps
+// files with has gone on since. With wait, that moment is waited for; it is at most one
+// tick away (10 ms at worst). File systems that keep whole seconds only are
+// sharp after some seconds.
+func settledTime(d *dirfd.Dir, wait bool) (t time.Time, sharp bool, err error) {
+	const (
+		coarse  = 2500 * time.Millisecond
+		longest = 15 * time.Millisecond
+	)
+	start := time.Now()
+	for {
+		st, err := d.Stat()
+		if err != nil {
+			return time.Time{}, false, err
+		}
+		var ts unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts); err != nil {
+			return time.Time{}, false, fmt.Errorf("read the clock: %w", err)
+		}
+		now := time.Unix(ts.Unix())
+		if st.Mtime.Nanosecond() == 0 {
+			now = now.Add(-coarse)
+		}
+		// A time in the future (the clock went back) will not be left again.
+		if sharp = now.After(st.Mtime) || st.Mtime.Sub(now) > 2*coarse; sharp || !wait || time.Since(start) > longest {
+			return st.Mtime, sharp, nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

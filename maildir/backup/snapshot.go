@@ -1,0 +1,313 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/dotlock"
+	"maildird/maildir/walk"
+)
+
+// ErrBusy says that the Maildir changed faster than it can be listed for so
+// long that no snapshot was made.
+var ErrBusy = errors.New("mail is moved or renamed without a pause")
+
+// ErrNoMaildir says that there is nothing to copy.
+var ErrNoMaildir = errors.New("no such Maildir")
+
+// ErrRunning says that another run writes to the same place.
+var ErrRunning = errors.New("another backup to this place is running")
+
+// Options say what is copied where.
+type Options struct {
+	Root   string // path of the Maildir
+	Dest   string // directory of this Maildir's snapshots; made if it is missing
+	Locker *dotlock.Locker
+	// Progress, if not nil, is told now and then how many of about how many
+	// messages are done.
+	Progress func(done, total int)
+
+	noEvents bool // as on a network file system
+}
+
+// Result describes a snapshot.
+type Result struct {
+	Path                   string
+	Folders, Messages      int
+	Linked, Shared, Copied int // how messages came into it: hard links, shared blocks, copied bytes
+	Earlier                int // hard links to the snapshot before
+	Passes                 int
+	LongestLock            time.Duration // for which a folder of the Maildir was locked
+	// Notes are what an operator should know: files that are not in it, folders
+	// that could not be locked.
+	Notes []string
+}
+
+// nameLayout is the name of a snapshot: its time, in UTC.
+const nameLayout = "20060102T150405Z"
+
+// The names in a directory of snapshots.
+const (
+	latestLink = "latest" // symbolic link to the newest snapshot
+	runLock    = ".lock"
+	incomplete = ".incomplete"
+)
+
+// IsSnapshot tells whether a name in Dest is that of a finished snapshot.
+func IsSnapshot(name string) bool {
+	stamp, _, _ := strings.Cut(name, "-")
+	_, err := time.Parse(nameLayout, stamp)
+	return err == nil
+}
+
+// Take makes a snapshot. ErrNoMaildir, ErrBusy, ErrRunning, ErrInside. After an error there is none.
+func Take(ctx context.Context, opt Options) (Result, error) {
+	root, err := dirfd.Open(opt.Root)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %w", ErrNoMaildir, err)
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	defer root.Close()
+	if err := os.MkdirAll(opt.Dest, 0o700); err != nil {
+		return Result{}, err
+	}
+	dest, err := dirfd.Open(opt.Dest)
+	if err != nil {
+		return Result{}, err
+	}
+	defer dest.Close()
+	lock, err := lockRun(dest)
+	if err != nil {
+		return Result{}, err
+	}
+	defer lock.Close()
+	earlier, err := clean(dest)
+	if err != nil {
+		return Result{}, err
+	}
+	s := &snapshot{opt: opt, root: root, dest: dest, folders: map[string]*folder{}, seed: maphash.MakeSeed()}
+	if err := s.openEarlier(earlier); err != nil {
+		return Result{}, err
+	}
+	defer s.close()
+	if !opt.noEvents {
+		s.events = newEvents(root)
+	}
+	name := freeName(dest, time.Now().UTC().Format(nameLayout))
+	if err := s.take(ctx, name); err != nil {
+		return Result{}, errors.Join(err, dest.RemoveAll("."+name+incomplete))
+	}
+	s.Path = opt.Dest + "/" + name
+	return s.Result, nil
+}
+
+// lockRun keeps two runs apart. The kernel gives the lock back when this
+// process ends, however it ends.
+func lockRun(dest *dirfd.Dir) (*os.File, error) {
+	f, err := dest.Create(runLock, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		f, err = dest.OpenAppend(runLock)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("%w: %s", ErrRunning, dest.Path())
+	}
+	return f, nil
+}
+
+// clean removes what interrupted runs left and returns the name of the newest
+// snapshot, "" if there is none.
+func clean(dest *dirfd.Dir) (earlier string, err error) {
+	var left []string
+	err = dest.List(func(raw []byte, _ dirfd.Kind, _ uint64) bool {
+		name := string(raw)
+		if strings.HasPrefix(name, ".") && strings.HasSuffix(name, incomplete) {
+			left = append(left, name)
+		}
+		if IsSnapshot(name) {
+			earlier = max(earlier, name)
+		}
+		return true
+	})
+	for _, name := range left {
+		err = errors.Join(err, dest.RemoveAll(name))
+	}
+	return earlier, err
+}
+
+func freeName(dest *dirfd.Dir, stamp string) string {
+	name := stamp
+	for n := 2; ; n++ {
+		if _, err := dest.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			return name
+		}
+		name = fmt.Sprintf("%s-%03d", stamp, n)
+	}
+}
+
+// snapshot is one being made.
+type snapshot struct {
+	opt        Options
+	root, dest *dirfd.Dir
+	target     *dirfd.Dir // of the incomplete snapshot
+	earlier    *dirfd.Dir // the snapshot before; nil if there is none
+
+	events  *events            // nil where there are none
+	folders map[string]*folder // by path
+	derived []derived
+	dropped map[derived]bool
+	pending []pending
+	index   *earlierIndex
+	total   int // messages, as first counted
+	seed    maphash.Seed
+	notLink bool
+	noted   map[string]bool
+
+	Result
+}
+
+func (s *snapshot) openEarlier(name string) error {
+	if name == "" {
+		return nil
+	}
+	d, err := s.dest.OpenDir(name)
+	if walk.Gone(err) {
+		return nil
+	}
+	s.earlier = d
+	return err
+}
+
+func (s *snapshot) close() {
+	for _, d := range []*dirfd.Dir{s.target, s.earlier} {
+		if d != nil {
+			_ = d.Close()
+		}
+	}
+	s.dropPending()
+	s.events.close()
+}
+
+// take makes the snapshot and gives it its name.
+func (s *snapshot) take(ctx context.Context, name string) error {
+	temp := "." + name + incomplete
+	if err := s.dest.Mkdir(temp, 0o700); err != nil {
+		return err
+	}
+	var err error
+	if s.target, err = s.dest.OpenDir(temp); err != nil {
+		return err
+	}
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	if err := s.finish(); err != nil {
+		return err
+	}
+	if err := s.target.SyncAll(); err != nil {
+		return err
+	}
+	if err := s.dest.RenameNoReplace(temp, s.dest, name); err != nil {
+		return err
+	}
+	return errors.Join(s.pointLatest(name), s.dest.Sync())
+}
+
+// pointLatest makes the symbolic link "latest" lead to a snapshot.
+func (s *snapshot) pointLatest(name string) error {
+	temp := "." + latestLink + incomplete
+	if err := s.dest.RemoveAll(temp); err != nil {
+		return err
+	}
+	if err := s.dest.Symlink(name, temp); err != nil {
+		return err
+	}
+	return s.dest.Rename(temp, s.dest, latestLink)
+}
+
+// finish gives directories their rights and raises the numbers.
+func (s *snapshot) finish() error {
+	for _, path := range s.paths() {
+		f := s.folders[path]
+		s.Messages += len(f.dirs[0].have) + len(f.dirs[1].have)
+		if f.mail {
+			s.Folders++
+		}
+		if err := s.finishFolder(f); err != nil {
+			return err
+		}
+	}
+	return raiseValidity(s.target, time.Now())
+}
+
+func (s *snapshot) finishFolder(f *folder) error {
+	d, err := walk.Open(s.target, f.path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if f.mail {
+		for i, sub := range walk.MailDirs {
+			if !f.rights[i].Mode.IsDir() {
+				continue
+			}
+			if err := takeRights(d, sub, f.rights[i]); err != nil {
+				return err
+			}
+		}
+	}
+	if err := d.TakeRights(f.own); err != nil || !f.mail {
+		return err
+	}
+	if err := raiseUIDNext(d); err != nil {
+		s.note(fmt.Sprintf("%s: its dovecot-uidlist cannot be read and is copied as it is: %v", walk.Title(f.path), err))
+	}
+	return nil
+}
+
+func takeRights(d *dirfd.Dir, name string, from dirfd.Stat) error {
+	sub, err := d.OpenDir(name)
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	return sub.TakeRights(from)
+}
+
+// paths lists the folders, those below others first: a directory's own rights
+// may forbid to change what is in it.
+func (s *snapshot) paths() []string {
+	var all []string
+	for path := range s.folders {
+		all = append(all, path)
+	}
+	slices.SortFunc(all, func(a, b string) int { return strings.Compare(b, a) })
+	return all
+}
+
+// note keeps one text once.
+func (s *snapshot) note(text string) {
+	if s.noted == nil {
+		s.noted = map[string]bool{}
+	}
+	const most = 100
+	if !s.noted[text] && len(s.noted) < most {
+		s.noted[text] = true
+		s.Notes = append(s.Notes, text)
+	}
+}

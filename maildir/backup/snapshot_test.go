@@ -1,0 +1,196 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"maildird/maildir/dotlock"
+)
+
+// listing gives the paths of all files and directories below a directory.
+func listing(t *testing.T, dir string) []string {
+	t.Helper()
+	var found []string
+	must(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if rel, _ := filepath.Rel(dir, path); rel != "." && err == nil {
+			found = append(found, rel)
+		}
+		return err
+	}))
+	slices.Sort(found)
+	return found
+}
+
+// TestWhatIsCopied: everything that belongs to the mail, nothing that programs
+// make anew, and no symbolic link, FIFO or socket, in either layout.
+func TestWhatIsCopied(t *testing.T) {
+	for _, c := range []struct {
+		layout, folder, level string
+	}{{"maildir++", ".Work.2024", ".Bare"}, {"fs", "Work/2024", "Level"}} {
+		t.Run(c.layout, func(t *testing.T) {
+			root, dest := t.TempDir(), t.TempDir()
+			maildirAt(t, root, c.folder)
+			must(t, os.Mkdir(filepath.Join(root, c.level), 0o700))
+			keep := []string{
+				"cur/1.a:2,S", "new/2.b", "cur/odd\nname", "subscriptions", "maildird-specialuse", "dovecot-keywords", "maildirsize",
+				".uidvalidity", c.folder + "/cur/3.c:2,", c.folder + "/dovecot-keywords", c.folder + "/maildirfolder", c.folder + "/some-history",
+			}
+			leave := []string{
+				"tmp/4.d", "cur/.hidden", "dovecot.index", "dovecot.index.log", "dovecot.list.index", "dovecot.mailbox.log",
+				"dovecot-keywords.lock", "mailboxes.lock", "mailboxes.lock.XYZ", "dovecot-uidlist.tmp", c.folder + "/dovecot.index.cache",
+			}
+			for _, name := range append(slices.Clone(keep), leave...) {
+				write(t, filepath.Join(root, name), name)
+			}
+			outside := filepath.Join(t.TempDir(), "secret")
+			write(t, outside, "secret")
+			must(t, os.Symlink(outside, filepath.Join(root, "cur/5.link:2,")))
+			must(t, os.Symlink(filepath.Dir(outside), filepath.Join(root, ".Linked")))
+			must(t, os.Symlink(outside, filepath.Join(root, "linked")))
+			must(t, syscall.Mkfifo(filepath.Join(root, "cur/6.fifo:2,"), 0o600))
+			must(t, syscall.Mkfifo(filepath.Join(root, "new/7.fifo"), 0o600))
+			must(t, os.Mkdir(filepath.Join(root, "cur/8.dir"), 0o700))
+			must(t, os.MkdirAll(filepath.Join(root, "..DOVECOT-TRASHED/cur"), 0o700))
+			must(t, os.MkdirAll(filepath.Join(root, ".notmuch/xapian"), 0o700))
+
+			r := take(t, root, dest)
+			got := listing(t, r.Path)
+			for _, name := range keep {
+				if !slices.Contains(got, name) {
+					t.Errorf("%q is not in the copy", name)
+				}
+				if text, err := os.ReadFile(filepath.Join(r.Path, name)); err == nil && string(text) != name {
+					t.Errorf("%q holds %q", name, text)
+				}
+			}
+			more := []string{"cur", "new", "tmp", c.level, "dovecot-uidlist", "dovecot-uidvalidity", c.folder + "/dovecot-uidlist"}
+			for _, name := range got {
+				known := slices.Contains(keep, name) || slices.Contains(more, name) || strings.HasPrefix(name, "dovecot-uidvalidity.") ||
+					strings.HasPrefix(c.folder+"/", name+"/") || filepath.Dir(name) == c.folder && slices.Contains(more, filepath.Base(name))
+				if !known {
+					t.Errorf("%q is in the copy", name)
+				}
+			}
+			if r.Messages != 4 || r.Folders != 2 {
+				t.Errorf("%d messages in %d folders, want 4 in 2", r.Messages, r.Folders)
+			}
+			for _, name := range []string{"5.link", "6.fifo", "7.fifo", "8.dir", "linked"} {
+				if !strings.Contains(strings.Join(r.Notes, "\n"), name) {
+					t.Errorf("no note tells that %s was left out: %q", name, r.Notes)
+				}
+			}
+		})
+	}
+}
+
+// TestNumbers: all messages have UIDs in the Maildir and the same in the copy,
+// where UIDNEXT leaves room for what comes after the snapshot.
+func TestNumbers(t *testing.T) {
+	root, dest := t.TempDir(), t.TempDir()
+	maildirAt(t, root, ".A")
+	write(t, filepath.Join(root, "dovecot-uidlist"), "3 V1600000000 N9 G0123456789abcdef0123456789abcdef\n3 Gx :2.b\n8 :1.a\n")
+	for _, name := range []string{"cur/1.a:2,S", "new/2.b", "new/9.M2.c", "new/9.M1.d", ".A/cur/5.e:2,"} {
+		write(t, filepath.Join(root, name), "x")
+	}
+	r := take(t, root, dest)
+	live, h := uids(t, root)
+	copied, c := uids(t, r.Path)
+	want := map[string]uint32{"2.b": 3, "1.a": 8, "9.M1.d": 9, "9.M2.c": 10}
+	if fmt.Sprint(live) != fmt.Sprint(want) || fmt.Sprint(copied) != fmt.Sprint(want) {
+		t.Errorf("UIDs %v, in the copy %v, want %v", live, copied, want)
+	}
+	if c.UIDValidity != 1600000000 || c.GUID != h.GUID || h.NextUID != 11 || c.NextUID != 11+UIDGap {
+		t.Errorf("header %+v, in the copy %+v", h, c)
+	}
+	liveA, hA := uids(t, filepath.Join(root, ".A"))
+	copiedA, cA := uids(t, filepath.Join(r.Path, ".A"))
+	if liveA["5.e"] != 1 || copiedA["5.e"] != 1 || hA.UIDValidity == 0 || cA.UIDValidity != hA.UIDValidity {
+		t.Errorf("the folder without a list: %v %+v, in the copy %v %+v", liveA, hA, copiedA, cA)
+	}
+}
+
+// TestIncremental: on another file system, a second snapshot copies what is new
+// and shares the rest with the first, also a message that has other flags by
+// now.
+func TestIncremental(t *testing.T) {
+	root := t.TempDir()
+	dest, err := os.MkdirTemp("/dev/shm", "backup")
+	if err != nil {
+		t.Fatalf("the test needs a second file system at /dev/shm: %v", err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dest) })
+	maildirAt(t, root)
+	for i := range 200 {
+		write(t, filepath.Join(root, "cur", fmt.Sprintf("%d.x:2,", i)), "message")
+	}
+	if err := os.Link(filepath.Join(root, "cur/0.x:2,"), filepath.Join(dest, "probe")); !errors.Is(err, syscall.EXDEV) {
+		t.Fatalf("/dev/shm is the file system of %s: %v", root, err)
+	}
+	first := take(t, root, dest)
+	if first.Copied != 200 || first.Messages != 200 {
+		t.Errorf("first: %+v", first)
+	}
+	must(t, os.Rename(filepath.Join(root, "cur/7.x:2,"), filepath.Join(root, "cur/7.x:2,S")))
+	must(t, os.Remove(filepath.Join(root, "cur/8.x:2,")))
+	write(t, filepath.Join(root, "new/500.x"), "more")
+	second := take(t, root, dest)
+	if second.Copied != 1 || second.Earlier != 199 || second.Messages != 200 {
+		t.Errorf("second: %+v", second)
+	}
+	a, err := os.Stat(filepath.Join(first.Path, "cur/7.x:2,"))
+	must(t, err)
+	b, err := os.Stat(filepath.Join(second.Path, "cur/7.x:2,S"))
+	must(t, err)
+	live, err := os.Stat(filepath.Join(root, "cur/7.x:2,S"))
+	must(t, err)
+	if !os.SameFile(a, b) || !live.ModTime().Equal(b.ModTime()) {
+		t.Error("a message that only has other flags was copied again, or has another date")
+	}
+	if to, err := os.Readlink(filepath.Join(dest, "latest")); err != nil || to != filepath.Base(second.Path) {
+		t.Errorf("latest leads to %q, %v", to, err)
+	}
+}
+
+// TestInterrupted: an error or an end in the middle leaves no snapshot, and the
+// next run cleans up.
+func TestInterrupted(t *testing.T) {
+	root, dest := t.TempDir(), t.TempDir()
+	maildirAt(t, root, ".A")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Take(ctx, Options{Root: root, Dest: dest, Locker: dotlock.NewLocker("")}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("a cancelled run gave %v", err)
+	}
+	if got := listing(t, dest); len(got) != 1 || got[0] != runLock {
+		t.Errorf("left behind: %q", got)
+	}
+	maildirAt(t, filepath.Join(dest, ".20200101T000000Z"+incomplete))
+	r := take(t, root, dest)
+	entries, err := os.ReadDir(dest)
+	must(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if want := []string{runLock, filepath.Base(r.Path), "latest"}; !slices.Equal(names, want) {
+		t.Errorf("in the directory of snapshots: %q, want %q", names, want)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	root := t.TempDir()
+	maildirAt(t, root)
+	if _, err := Take(t.Context(), Options{Root: root, Dest: filepath.Join(root, "snapshots"), Locker: dotlock.NewLocker("")}); !errors.Is(err, ErrInside) {
+		t.Errorf("snapshots inside the Maildir: %v", err)
+	}
+	if _, err := Take(t.Context(), Options{Root: filepath.Join(root, "none"), Dest: t.TempDir(), Locker: dotlock.NewLocker("")}); !errors.Is(err, ErrNoMaildir) {
+		t.Errorf("no Maildir: %v", err)
+	}
+}

@@ -1,0 +1,129 @@
+package backup
+
+import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/filename"
+	"maildird/maildir/uidlist"
+)
+
+// UIDGap is by how much UIDNEXT is greater in a copy than it was in the folder:
+// more than the new messages that a folder gets between a backup and its
+// restore. There are UIDs enough for 4,000 restores.
+const UIDGap = 1 << 20
+
+// ValidityGap is the same for the mailboxes that are created meanwhile.
+const ValidityGap = 1 << 16
+
+// readList reads what is new in the uidlist of an open folder.
+func (s *snapshot) readList(o *opened) error {
+	f := o.f
+	if f.list == nil {
+		f.list = uidlist.New(o.src, uidlist.Options{Fsync: true})
+	}
+	if f.recorded == nil {
+		f.recorded = map[uint64]struct{}{}
+	}
+	change, err := f.list.Refresh(func(r uidlist.Record) {
+		f.recorded[maphash.String(s.seed, r.Base)] = struct{}{}
+	})
+	f.unlisted = change == uidlist.Missing
+	return err
+}
+
+// number gives UIDs to the messages that have none, as every program does that
+// opens the folder: otherwise one and the same message would get one UID in the
+// folder later and another one in the copy. The folder's lock is held.
+func (s *snapshot) number(o *opened) error {
+	if !o.f.mail {
+		return nil
+	}
+	if err := s.readList(o); err != nil {
+		return err
+	}
+	names := s.withoutUID(o.f)
+	h := o.f.list.Header()
+	if h.UIDValidity == 0 {
+		if !o.f.unlisted {
+			return fmt.Errorf("%s says no UIDVALIDITY", uidlist.Name)
+		}
+		validity, err := uidlist.NextValidity(s.root, time.Now(), true)
+		if err != nil {
+			return err
+		}
+		h.UIDValidity = validity
+		return o.f.list.Rewrite(h, slices.Values(records(names, max(h.NextUID, 1))))
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	if uint64(h.NextUID)+uint64(len(names)) >= uidlist.MaxUID {
+		return fmt.Errorf("its UIDs are used up")
+	}
+	return o.f.list.Append(records(names, max(h.NextUID, 1)))
+}
+
+// withoutUID lists the names that came without a UID, in the order in which
+// Dovecot would give UIDs to them. Two bases with the same hash leave a message
+// for the next reader to number.
+func (s *snapshot) withoutUID(f *folder) []string {
+	var names []string
+	for _, name := range f.fresh {
+		base := filename.Base(name)
+		if _, ok := f.recorded[maphash.String(s.seed, base)]; ok || base == "" || filename.Ignored(name) {
+			continue
+		}
+		f.recorded[maphash.String(s.seed, base)] = struct{}{} // a second file with this base is no message yet
+		names = append(names, name)
+	}
+	f.fresh = nil
+	slices.SortFunc(names, filename.Compare)
+	return names
+}
+
+func records(names []string, next uint32) []uidlist.Record {
+	out := make([]uidlist.Record, len(names))
+	for i, name := range names {
+		out[i] = uidlist.Record{UID: next + uint32(i), Base: filename.Base(name)}
+	}
+	return out
+}
+
+// raiseUIDNext raises UIDNEXT in the uidlist of a copied folder.
+func raiseUIDNext(d *dirfd.Dir) error {
+	list := uidlist.New(d, uidlist.Options{})
+	var all []uidlist.Record
+	change, err := list.Refresh(func(r uidlist.Record) { all = append(all, r) })
+	h := list.Header()
+	if err != nil || change == uidlist.Missing || h.UIDValidity == 0 {
+		return err
+	}
+	h.NextUID = RaisedUIDNext(h.NextUID)
+	return list.Rewrite(h, slices.Values(all))
+}
+
+// RaisedUIDNext is UIDNEXT for a copy of a folder that had this one.
+func RaisedUIDNext(next uint32) uint32 {
+	return uint32(min(uint64(next)+UIDGap, uidlist.MaxUID))
+}
+
+// raiseValidity raises the counter from which new mailboxes of the copy get
+// their UIDVALIDITY.
+func raiseValidity(root *dirfd.Dir, now time.Time) error {
+	next, err := uidlist.NextValidity(root, now, false)
+	if err != nil {
+		return nil // none is left: the operator learns of it at the next new mailbox
+	}
+	for _, least := range []uint64{uint64(next), uint64(max(now.Unix(), 0))} {
+		if least += ValidityGap; least < 1<<32-ValidityGap {
+			if err := uidlist.RaiseValidity(root, uint32(least), false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
