@@ -27,7 +27,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	})
-	cmd.AddCommand(initCommand(), userCommand(), serveCommand(), configCommand(), demoCommand(),
+	cmd.AddCommand(initCommand(), userCommand(), serveCommand(), configCommand(), backupCommand(), demoCommand(),
 		versionCommand(), manCommand(), completionCommand())
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	plainUsage(cmd)

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"maildird/maildir/backup"
+	"maildird/maildir/dotlock"
+)
+
+func backupCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "backup --config FILE DEST [--user ADDRESS]",
+		Short: "Make a snapshot of each user's Maildir",
+		Long: "Make a snapshot of each user's Maildir as it is at one moment: DEST/ADDRESS/TIME, a\n" +
+			"plain Maildir. The server may run or not, and mail programs may go on. On the same\n" +
+			"file system messages are hard links and take no space, elsewhere they are shared with\n" +
+			"the snapshot before. A snapshot has its name only when it is complete and on disk;\n" +
+			"DEST/ADDRESS/latest leads to the newest. To restore, put it where the Maildir was.\n" +
+			"The exit code is 1 if a user has no new snapshot.",
+		Args: one("DEST"),
+	}
+	path := configFlag(cmd)
+	user := cmd.Flags().String("user", "", "only this user")
+	if err := cmd.RegisterFlagCompletionFunc("user", func(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return completeUser(path)(cmd, nil, word)
+	}); err != nil {
+		panic(err)
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		accounts, err := accountsOf(*path, *user, cmd.ErrOrStderr())
+		if err != nil && len(accounts) == 0 {
+			return err
+		}
+		ctx, stop := interruptible(cmd)
+		defer stop()
+		failed := []error{err}
+		locker := dotlock.NewLocker("")
+		for _, a := range accounts {
+			if err := backupOne(ctx, cmd, a, args[0], locker); err != nil {
+				failed = append(failed, fmt.Errorf("no snapshot of %s: %w", a.name, err))
+			}
+			if ctx.Err() != nil {
+				break
+			}
+		}
+		return errors.Join(failed...)
+	}
+	return cmd
+}
+
+func backupOne(ctx context.Context, cmd *cobra.Command, a account, dest string, locker *dotlock.Locker) error {
+	if strings.Contains(a.name, "/") || strings.HasPrefix(a.name, ".") {
+		return errors.New("its name cannot be that of a directory")
+	}
+	bar := newProgress(cmd.ErrOrStderr(), a.name)
+	defer bar.end()
+	r, err := backup.Take(ctx, backup.Options{
+		Root: a.root, Dest: filepath.Join(dest, a.name), Locker: locker, Progress: bar.update,
+	})
+	bar.end()
+	if errors.Is(err, backup.ErrNoMaildir) {
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: no mail yet (there is no %s)\n", a.name, a.root)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", a.name, note)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d messages in %d folders (%d linked, %d copied, %d cloned, %d as in the snapshot before), locks held at most %v\n%s\n",
+		a.name, r.Messages, r.Folders, r.Linked, r.Copied, r.Shared, r.Earlier, r.LongestLock.Round(100*time.Microsecond), r.Path)
+	return nil
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// progress is a bar on a terminal, and nothing elsewhere: a log has no use for
+// it. For one goroutine.
+type progress struct {
+	out   io.Writer // nil: no terminal
+	title string
+	last  time.Time
+	shown bool
+}
+
+const (
+	barWidth    = 30
+	barInterval = 100 * time.Millisecond
+)
+
+func newProgress(out io.Writer, title string) *progress {
+	p := &progress{title: title}
+	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		p.out = out
+	}
+	return p
+}
+
+// update draws the bar, at most ten times a second.
+func (p *progress) update(done, total int) {
+	if p.out == nil || time.Since(p.last) < barInterval {
+		return
+	}
+	p.last, p.shown = time.Now(), true
+	total = max(total, done, 1)
+	full := barWidth * done / total
+	fmt.Fprintf(p.out, "\r%s [%s%s] %d of %d messages\x1b[K", p.title,
+		strings.Repeat("#", full), strings.Repeat(".", barWidth-full), done, total)
+}
+
+// end removes the bar.
+func (p *progress) end() {
+	if p.shown {
+		fmt.Fprint(p.out, "\r\x1b[K")
+	}
+}
