@@ -51,7 +51,7 @@ func extensions(cfg *Config) []extension {
 		idExtension(), enableExtension(), idleExtension(),
 		namespaceExtension(), folderExtension(), listExtension(), lsubExtension(), statusExtension(),
 		specialUseExtension(), selectExtension(), unselectExtension(),
-		fetchExtension(), binaryExtension(), storeExtension(), searchExtension(),
+		fetchExtension(), binaryExtension(), storeExtension(), searchExtension(), sortExtension(), threadExtension(),
 		copyExtension(), moveExtension(), expungeExtension(), appendExtension(cfg), utf8Extension(),
 		withinExtension(), compressExtension(),
 	}

@@ -28,7 +28,7 @@ func (s *session) search(uid bool) error {
 		s.sel.saved = savedRanges(found, &query.options)
 	}
 	if !query.hasReturn && !s.rev2 {
-		s.searchResponse(found, uid)
+		s.numbersResponse("SEARCH", found, uid)
 	} else {
 		s.esearchResponse(found, uid, &query)
 	}
@@ -38,21 +38,11 @@ func (s *session) search(uid bool) error {
 // run returns the messages that match, ascending, or those of them that the
 // options ask for.
 func (sr *searcher) run(q *searchQuery) ([]mailbox.Message, error) {
-	msgs := sr.s.sel.view.Messages(sr.plan.ranges, sr.plan.uid)
 	opt := &q.options
 	if (opt.ReturnMin || opt.ReturnMax) && !opt.ReturnAll && !opt.ReturnCount && q.more == nil {
-		return sr.ends(msgs, opt)
+		return sr.ends(sr.s.sel.view.Messages(sr.plan.ranges, sr.plan.uid), opt)
 	}
-	var found []mailbox.Message
-	for m := range msgs {
-		if err := sr.s.interrupted(); err != nil {
-			return nil, err
-		}
-		if sr.matches(m) {
-			found = append(found, m)
-		}
-	}
-	return found, nil
+	return sr.all()
 }
 
 // ends returns the first match, the last, or both, and looks no further.
@@ -101,16 +91,6 @@ func numberOf(m mailbox.Message, uid bool) uint32 {
 		return m.UID
 	}
 	return m.Seq
-}
-
-// searchResponse writes the response of RFC 3501.
-func (s *session) searchResponse(found []mailbox.Message, uid bool) {
-	s.w.raw("* SEARCH")
-	for _, m := range found {
-		s.w.sp()
-		s.w.num(uint64(numberOf(m, uid)))
-	}
-	s.w.crlf()
 }
 
 // esearchResponse writes the response of RFC 4731 and IMAP4rev2. A search that

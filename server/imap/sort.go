@@ -1,0 +1,135 @@
+package imap
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/mailbox"
+)
+
+// sortExtension is SORT (RFC 5256) with the display names of RFC 5957, the
+// options of ESORT (RFC 5267 section 3), and I18NLEVEL=1 (RFC 5255 section 4.3):
+// SEARCH, SORT and THREAD compare text by i;unicode-casemap.
+func sortExtension() extension {
+	criteria := sortCriteria()
+	run := func(uid bool) func(*session) error {
+		return func(s *session) error { return s.sort(criteria, uid) }
+	}
+	return extension{
+		caps: []imap.Cap{imap.CapSort, imap.CapSortDisplay, imap.CapESort, "I18NLEVEL=1"},
+		commands: []command{
+			{name: "SORT", in: selected, news: noExpunges, run: run(false)},
+			{name: "UID SORT", in: selected, news: allNews, run: run(true)},
+		},
+	}
+}
+
+// sort is SORT and UID SORT.
+func (s *session) sort(criteria map[string]*sortCriterion, uid bool) error {
+	lx := s.lx
+	p := searchParser{lexer: lx, decode: decodeUTF8}
+	lx.sp()
+	if equalFold(lx.peekWord(), "RETURN") {
+		lx.word()
+		lx.sp()
+		p.returnOptions()
+		lx.sp()
+	}
+	keys := lx.sortKeys(criteria)
+	lx.sp()
+	// The charset must be named, so it is allowed after UTF8=ACCEPT too.
+	p.charset(lx.astring(), false)
+	lx.sp()
+	p.query.key = p.list()
+	if err := lx.end(); err != nil {
+		return err
+	}
+	query := &p.query
+	sr := newSearcher(s, query.plan(s.sel.view, s.sel.saved))
+	found, err := sr.all()
+	if err != nil {
+		return err
+	}
+	reader := &headerReader{s: s, lacking: sr.lacking}
+	if found, err = reader.sorted(found, keys); err != nil {
+		return err
+	}
+	if query.options.ReturnSave {
+		s.sel.saved = savedRanges(savedOf(found, &query.options), &query.options)
+	}
+	if query.hasReturn {
+		s.esearchResponse(found, uid, query)
+	} else {
+		s.numbersResponse("SORT", found, uid)
+	}
+	return reader.lacking.result()
+}
+
+// sortKeys takes SORT's list of criteria.
+func (lx *lexer) sortKeys(criteria map[string]*sortCriterion) []sortKey {
+	var keys []sortKey
+	reverse := false
+	lx.list(func() {
+		word := lx.word()
+		if string(word) == "REVERSE" && !reverse {
+			reverse = true
+			return
+		}
+		by := criteria[string(word)]
+		if by == nil {
+			lx.fail("Unknown sort criterion %.40s.", word)
+		}
+		if !slices.ContainsFunc(keys, func(k sortKey) bool { return k.by == by }) {
+			keys = append(keys, sortKey{by, reverse}) // a second time it decides nothing
+		}
+		reverse = false
+	})
+	if reverse {
+		lx.fail("REVERSE has nothing behind it.")
+	}
+	return keys
+}
+
+// all returns the messages that match, ascending.
+func (sr *searcher) all() ([]mailbox.Message, error) {
+	var found []mailbox.Message
+	for m := range sr.s.sel.view.Messages(sr.plan.ranges, sr.plan.uid) {
+		if err := sr.s.interrupted(); err != nil {
+			return nil, err
+		}
+		if sr.matches(m) {
+			found = append(found, m)
+		}
+	}
+	return found, nil
+}
+
+// numbersResponse writes "* NAME n n n".
+func (s *session) numbersResponse(name string, found []mailbox.Message, uid bool) {
+	s.w.raw("* ")
+	s.w.raw(name)
+	for _, m := range found {
+		s.w.sp()
+		s.w.num(uint64(numberOf(m, uid)))
+	}
+	s.w.crlf()
+}
+
+// savedOf is what "$" stands for after an ESORT: the first and the last in the
+// order asked for if only those were (RFC 5182 section 2.4), or all.
+func savedOf(found []mailbox.Message, opt *imap.SearchOptions) []mailbox.Message {
+	saved := slices.Clone(found)
+	if (opt.ReturnMin || opt.ReturnMax) && !opt.ReturnAll && !opt.ReturnCount && len(found) > 0 {
+		saved = saved[:0]
+		if opt.ReturnMin {
+			saved = append(saved, found[0])
+		}
+		if opt.ReturnMax {
+			saved = append(saved, found[len(found)-1])
+		}
+	}
+	slices.SortFunc(saved, func(a, b mailbox.Message) int { return cmp.Compare(a.UID, b.UID) })
+	return slices.CompactFunc(saved, func(a, b mailbox.Message) bool { return a.UID == b.UID })
+}

@@ -1,0 +1,211 @@
+package imap
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"time"
+
+	"maildird/maildir/mailbox"
+	"maildird/maildir/message"
+)
+
+// sortKey is one of the criteria of SORT.
+type sortKey struct {
+	by      *sortCriterion
+	reverse bool
+}
+
+// sortCriterion is a property by which messages are ordered. One of the two
+// functions is set.
+type sortCriterion struct {
+	text   func(*sortee) []byte // compared as i;unicode-casemap does
+	number func(*sortee) int64
+	header bool // the header is needed
+}
+
+// sortCriteria are the words of SORT's list (RFC 5256 section 3, RFC 5957).
+func sortCriteria() map[string]*sortCriterion {
+	first := func(list func(*message.Envelope) []message.Address, text func([]message.Address) string) *sortCriterion {
+		return &sortCriterion{header: true, text: func(m *sortee) []byte {
+			return appendCasemap(nil, []byte(text(list(m.envelope()))))
+		}}
+	}
+	from := func(e *message.Envelope) []message.Address { return e.From }
+	to := func(e *message.Envelope) []message.Address { return e.To }
+	cc := func(e *message.Envelope) []message.Address { return e.Cc }
+	return map[string]*sortCriterion{
+		"ARRIVAL":     {number: func(m *sortee) int64 { return m.arrival().UnixNano() }},
+		"CC":          first(cc, firstMailbox),
+		"DATE":        {header: true, number: func(m *sortee) int64 { return m.sent().UnixNano() }},
+		"FROM":        first(from, firstMailbox),
+		"SIZE":        {number: (*sortee).size},
+		"SUBJECT":     {header: true, text: func(m *sortee) []byte { base, _ := m.subject(); return base }},
+		"TO":          first(to, firstMailbox),
+		"DISPLAYFROM": first(from, displayName),
+		"DISPLAYTO":   first(to, displayName),
+	}
+}
+
+// firstMailbox is the addr-mailbox of the first address.
+func firstMailbox(list []message.Address) string {
+	if len(list) == 0 || list[0].Mailbox == message.MissingMailbox {
+		return ""
+	}
+	return list[0].Mailbox
+}
+
+// displayName is what a client would show of the first address (RFC 5957
+// section 3).
+func displayName(list []message.Address) string {
+	if len(list) == 0 {
+		return ""
+	}
+	a := list[0]
+	switch {
+	case a.Kind == message.GroupStart:
+		return message.DecodeHeader(a.Mailbox)
+	case a.Name != "":
+		return message.DecodeHeader(a.Name)
+	case a.Mailbox == message.MissingMailbox:
+		return ""
+	case a.Host == message.MissingDomain:
+		return a.Mailbox
+	}
+	return a.Mailbox + "@" + a.Host
+}
+
+// sortee is a message that is put in an order. It reads what it is asked for.
+type sortee struct {
+	reader *headerReader
+	m      mailbox.Message
+	head   []byte // of the header; nil until it was read
+	env    *message.Envelope
+}
+
+func (m *sortee) envelope() *message.Envelope {
+	if m.env == nil {
+		m.env = message.ParseEnvelope(m.head)
+	}
+	return m.env
+}
+
+func (m *sortee) arrival() time.Time {
+	t, err := m.reader.s.sel.view.Date(m.m)
+	m.reader.failed(m.m, err)
+	return t
+}
+
+func (m *sortee) size() int64 {
+	n, err := m.reader.s.sel.view.Size(m.m)
+	m.reader.failed(m.m, err)
+	return n
+}
+
+// sent is the Date of the header, or the time of arrival if that tells nothing.
+func (m *sortee) sent() time.Time {
+	if e := m.envelope(); e.HasDate {
+		if t, ok := message.ParseDate(e.Date); ok {
+			return t
+		}
+	}
+	return m.arrival()
+}
+
+// subject is the base subject in the form of appendCasemap.
+func (m *sortee) subject() (base []byte, reply bool) {
+	text, reply := message.BaseSubject(m.envelope().Subject)
+	return appendCasemap(nil, []byte(text)), reply
+}
+
+// headerReader reads the headers of many messages for one command. What cannot
+// be read is as if it were empty, and the command says so in the end.
+type headerReader struct {
+	s       *session
+	lacking lacking
+	known   knownFile
+	head    []byte
+}
+
+// each calls f with each message, with its header if that is asked for. What f
+// keeps of the header is its own copy: the next message overwrites it.
+func (r *headerReader) each(msgs []mailbox.Message, header bool, f func(i int, m *sortee)) error {
+	for i, m := range msgs {
+		if err := r.s.interrupted(); err != nil {
+			return err
+		}
+		one := sortee{reader: r, m: m}
+		if header {
+			one.head = r.read(m)
+		}
+		f(i, &one)
+	}
+	return nil
+}
+
+func (r *headerReader) read(m mailbox.Message) []byte {
+	mf, err := openMail(r.s.sel.view, m, &r.known, r.head, false)
+	if err != nil {
+		r.failed(m, err)
+		return nil
+	}
+	defer mf.close()
+	head, _, err := mf.header()
+	r.failed(m, err)
+	r.head = head
+	return head
+}
+
+func (r *headerReader) failed(m mailbox.Message, err error) {
+	if err != nil {
+		r.s.lack(&r.lacking, m, err)
+	}
+}
+
+// sortedMessage is a message with its values for the criteria, in their order.
+type sortedMessage struct {
+	m       mailbox.Message
+	texts   [][]byte
+	numbers []int64
+}
+
+// sorted puts messages, which come in the order of the mailbox, in that of the
+// criteria. Equal ones stay in the order of the mailbox, also under REVERSE
+// (RFC 5256 section 3).
+func (r *headerReader) sorted(msgs []mailbox.Message, keys []sortKey) ([]mailbox.Message, error) {
+	header := false
+	for _, k := range keys {
+		header = header || k.by.header
+	}
+	rows := make([]sortedMessage, len(msgs))
+	err := r.each(msgs, header, func(i int, m *sortee) {
+		rows[i] = sortedMessage{m: m.m, texts: make([][]byte, len(keys)), numbers: make([]int64, len(keys))}
+		for j, k := range keys {
+			if k.by.text != nil {
+				rows[i].texts[j] = k.by.text(m)
+			} else {
+				rows[i].numbers[j] = k.by.number(m)
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(rows, func(a, b sortedMessage) int {
+		for j, k := range keys {
+			c := cmp.Or(bytes.Compare(a.texts[j], b.texts[j]), cmp.Compare(a.numbers[j], b.numbers[j]))
+			if k.reverse {
+				c = -c
+			}
+			if c != 0 {
+				return c
+			}
+		}
+		return 0
+	})
+	out := make([]mailbox.Message, len(rows))
+	for i := range rows {
+		out[i] = rows[i].m
+	}
+	return out, nil
+}

@@ -1,0 +1,131 @@
+package imap
+
+import (
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/mailbox"
+	"maildird/maildir/message"
+)
+
+// threadExtension is THREAD (RFC 5256) with the algorithms ORDEREDSUBJECT and
+// REFERENCES, and REFS (draft-ietf-morg-inthread), which parts what subjects
+// alone would join and puts the thread with the latest mail last.
+func threadExtension() extension {
+	algorithms := map[string]func([]threadee) []*thread{
+		"ORDEREDSUBJECT": orderedSubject,
+		"REFERENCES":     byReferences,
+		"REFS":           byRefs,
+	}
+	run := func(uid bool) func(*session) error {
+		return func(s *session) error { return s.thread(algorithms, uid) }
+	}
+	return extension{
+		caps: []imap.Cap{"THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS"},
+		commands: []command{
+			{name: "THREAD", in: selected, news: noExpunges, run: run(false)},
+			{name: "UID THREAD", in: selected, news: allNews, run: run(true)},
+		},
+	}
+}
+
+// thread is THREAD and UID THREAD.
+func (s *session) thread(algorithms map[string]func([]threadee) []*thread, uid bool) error {
+	lx := s.lx
+	p := searchParser{lexer: lx, decode: decodeUTF8}
+	lx.sp()
+	algorithm, known := algorithms[string(lx.word())]
+	if !known {
+		lx.fail("Unknown threading algorithm.")
+	}
+	lx.sp()
+	p.charset(lx.astring(), false)
+	lx.sp()
+	p.query.key = p.list()
+	if err := lx.end(); err != nil {
+		return err
+	}
+	sr := newSearcher(s, p.query.plan(s.sel.view, s.sel.saved))
+	found, err := sr.all()
+	if err != nil {
+		return err
+	}
+	reader := &headerReader{s: s, lacking: sr.lacking}
+	mails := make([]threadee, len(found))
+	err = reader.each(found, true, func(i int, m *sortee) { mails[i] = newThreadee(m) })
+	if err != nil {
+		return err
+	}
+	s.threadResponse(algorithm(mails), uid)
+	return reader.lacking.result()
+}
+
+// maxReferences bounds the ancestors that one message can name. The first ones
+// make the root of the thread, the last ones the place in it.
+const maxReferences = 200
+
+func newThreadee(m *sortee) threadee {
+	e := m.envelope()
+	t := threadee{m: m.m, sent: m.sent().Unix()}
+	subject, reply := m.subject()
+	t.subject, t.reply = string(subject), reply
+	if ids := message.MessageIDs(e.MessageID); len(ids) > 0 {
+		t.id = ids[0]
+	}
+	references, _ := message.Field(m.head, "References")
+	if t.references = message.MessageIDs(references); len(t.references) == 0 {
+		if ids := message.MessageIDs(e.InReplyTo); len(ids) > 0 {
+			t.references = ids[:1]
+		}
+	}
+	if n := len(t.references); n > maxReferences {
+		t.references = append(t.references[:maxReferences/2:maxReferences/2], t.references[n-maxReferences/2:]...)
+	}
+	return t
+}
+
+// threadResponse writes "* THREAD (1)(2 3 (4)(5 6))".
+func (s *session) threadResponse(threads []*thread, uid bool) {
+	w := s.w
+	w.raw("* THREAD")
+	if len(threads) > 0 {
+		w.sp()
+	}
+	for _, t := range threads {
+		w.thread(t, uid)
+	}
+	w.crlf()
+}
+
+// thread writes a thread in parentheses. Only where one branches it goes deeper.
+func (w *writer) thread(t *thread, uid bool) {
+	w.byte('(')
+	for first := true; ; first = false {
+		if t.mail != nil {
+			if !first {
+				w.sp()
+			}
+			w.num(uint64(numberOf(t.mail.m, uid)))
+		}
+		if len(t.children) != 1 {
+			break
+		}
+		t = t.children[0]
+	}
+	if len(t.children) > 0 && t.mail != nil {
+		w.sp()
+	}
+	for _, child := range t.children {
+		w.thread(child, uid)
+	}
+	w.byte(')')
+}
+
+// threadee is what threading needs of a message.
+type threadee struct {
+	m          mailbox.Message
+	id         string // "" if it has none
+	references []string
+	sent       int64  // Unix time
+	subject    string // base subject, to be compared as it is
+	reply      bool   // the subject is one of a reply or a forwarded message
+}
