@@ -49,7 +49,7 @@ func parsePath(s string, utf8Allowed bool) (a address, null bool, rest string, e
 	s = s[1:]
 	if rest, ok := strings.CutPrefix(s, ">"); ok {
 		_, _, rest, err = endPath(a, rest)
-		return address{}, true, rest, err
+		return address{}, err == nil, rest, err
 	}
 	if strings.HasPrefix(s, "@") {
 		route, mailbox, ok := strings.Cut(s, ":")
@@ -216,13 +216,4 @@ func (a address) String() string {
 		return local
 	}
 	return local + "@" + a.domain
-}
-
-// parseAddress reads what String wrote.
-func parseAddress(s string) (address, error) {
-	a, rest, err := parseMailbox(s)
-	if err == nil && rest != "" {
-		err = errPath
-	}
-	return a, err
 }
