@@ -13,6 +13,7 @@ type headerScan struct {
 
 	start [len("received:")]byte // of the line that is coming
 	n     int                    // octets of start
+	colon bool                   // in that line
 }
 
 // scan takes the next piece of text with LF line ends.
@@ -24,6 +25,7 @@ func (h *headerScan) scan(p []byte) {
 			piece = p[:i]
 		}
 		h.n += copy(h.start[h.n:], piece)
+		h.colon = h.colon || bytes.IndexByte(piece, ':') >= 0
 		if i < 0 {
 			return
 		}
@@ -33,9 +35,10 @@ func (h *headerScan) scan(p []byte) {
 }
 
 func (h *headerScan) endLine() {
-	start := h.start[:h.n]
-	h.n = 0
-	if len(start) == 0 || len(start) == 1 && start[0] == '\r' {
+	start, field := h.start[:h.n], h.colon
+	h.n, h.colon = 0, false
+	if len(start) == 0 || !field && start[0] != ' ' && start[0] != '\t' {
+		// The empty line, or a line of a body that has none before it.
 		h.done = true
 		return
 	}

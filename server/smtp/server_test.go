@@ -1,0 +1,519 @@
+package smtp
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"maildird/auth"
+	"maildird/maildir/delivery"
+)
+
+// client speaks by hand. What goes wrong ends the test.
+type client struct {
+	t    testing.TB
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func (ts *testServer) dial() *client {
+	ts.t.Helper()
+	conn, err := net.Dial("tcp", ts.addr)
+	if err != nil {
+		ts.t.Fatal(err)
+	}
+	ts.t.Cleanup(func() { _ = conn.Close() })
+	return &client{ts.t, conn, bufio.NewReader(conn)}
+}
+
+// hello opens a connection and says EHLO or LHLO.
+func (ts *testServer) hello() *client {
+	ts.t.Helper()
+	c := ts.dial()
+	c.expect("220")
+	verb := "EHLO"
+	if ts.kind == LMTP {
+		verb = "LHLO"
+	}
+	c.say(verb+" client.example", "250")
+	return c
+}
+
+func (c *client) send(text string) {
+	c.t.Helper()
+	_ = c.conn.SetWriteDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.WriteString(c.conn, text); err != nil {
+		c.t.Fatalf("sending %.100q: %v", text, err)
+	}
+}
+
+// expect takes one reply and returns its last line.
+func (c *client) expect(prefix string) string {
+	c.t.Helper()
+	_ = c.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	for {
+		line, err := c.in.ReadString('\n')
+		if err != nil || !strings.HasPrefix(line, prefix[:3]) {
+			c.t.Fatalf("expected %s, got %q, %v", prefix, line, err)
+		}
+		if line[3] == ' ' {
+			if !strings.HasPrefix(line, prefix) {
+				c.t.Fatalf("expected %s, got %q", prefix, line)
+			}
+			return line
+		}
+	}
+}
+
+func (c *client) say(line, prefix string) string {
+	c.t.Helper()
+	c.send(line + "\r\n")
+	return c.expect(prefix)
+}
+
+func (c *client) expectEnd() {
+	c.t.Helper()
+	_ = c.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if line, err := c.in.ReadString('\n'); line != "" || errors.Is(err, os.ErrDeadlineExceeded) {
+		c.t.Fatalf("expected the end, got %q, %v", line, err)
+	}
+}
+
+// begin sends the envelope, to DATA.
+func (c *client) begin(to ...string) {
+	c.t.Helper()
+	c.say("MAIL FROM:<s@client.example>", "250")
+	for _, r := range to {
+		c.say("RCPT TO:<"+r+">", "250")
+	}
+	c.say("DATA", "354")
+}
+
+// eventually waits for something that other goroutines do.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not in time: " + what)
+		}
+	}
+}
+
+func (ts *testServer) connections() int {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return len(ts.conns)
+}
+
+func TestIdleClientIsSentAway(t *testing.T) {
+	ts := startServer(t, MX, func(c *Config) { c.Timeouts.Command = 100 * time.Millisecond })
+	c := ts.dial()
+	c.expect("220")
+	c.expect("421 4.4.2")
+	c.expectEnd()
+}
+
+func TestSessionTimeEnds(t *testing.T) {
+	ts := startServer(t, MX, func(c *Config) { c.Timeouts.Session = 100 * time.Millisecond })
+	c := ts.dial()
+	c.expect("220")
+	c.expect("421 4.4.2")
+	c.expectEnd()
+}
+
+// TestStalledMessage: one who stops in the middle of a message is sent away,
+// and nothing is left of it.
+func TestStalledMessage(t *testing.T) {
+	ts := startServer(t, MX, func(c *Config) { c.Timeouts.Command = 300 * time.Millisecond })
+	c := ts.hello()
+	c.send("MAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n")
+	c.expect("250")
+	c.expect("250")
+	c.expect("354")
+	c.send(strings.Repeat("a line of the message\r\n", 10_000))
+	c.expect("421 4.4.2")
+	c.expectEnd()
+	if got := ts.mail("alice"); len(got) != 0 {
+		t.Errorf("delivered: %.100q", got)
+	}
+	ts.noTemp()
+}
+
+// deadlines is a connection that notes the deadline of each read.
+type deadlines struct {
+	net.Conn
+	read time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error { d.read = t; return nil }
+func (d *deadlines) Read(p []byte) (int, error)        { p[0] = 'x'; return 1, nil }
+
+// TestSlowSender: what counts is progress. The time that a piece of a message
+// may take grows with what has come, and never beyond that of a command.
+func TestSlowSender(t *testing.T) {
+	ts := startServer(t, MX, func(c *Config) {
+		c.Timeouts.Command = 100 * time.Second
+		c.Limits.DataRate = 1000
+	})
+	for _, step := range []struct {
+		ago  time.Duration // when the message began
+		got  int64
+		left time.Duration
+	}{
+		{0, 0, 100 * time.Second},
+		{50 * time.Second, 0, 50 * time.Second},
+		{50 * time.Second, 10_000, 60 * time.Second},
+		{500 * time.Second, 1_000_000, 100 * time.Second},
+		{2 * time.Hour, 8_000_000, 100 * time.Second},
+		{500 * time.Second, 10_000, -390 * time.Second},
+	} {
+		d := &deadlines{}
+		c := &conn{srv: ts.Server, wire: wire{conn: d}}
+		now := time.Now()
+		if err := c.moreOfMessage(now.Add(-step.ago), step.got); err != nil {
+			t.Fatal(err)
+		}
+		if left := d.read.Sub(now); left < step.left || left > step.left+30*time.Second {
+			t.Errorf("%d octets after %v: %v left, want %v", step.got, step.ago, left, step.left)
+		}
+	}
+}
+
+func TestShutdown(t *testing.T) {
+	ts := startServer(t, MX)
+	idle, sending := ts.hello(), ts.hello()
+	sending.begin("alice@example.org")
+	sending.send("Subject: in flight\r\n")
+	ended := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		ended <- ts.Shutdown(ctx)
+	}()
+	idle.expect("421 4.3.2")
+	idle.expectEnd()
+	if _, err := net.Dial("tcp", ts.addr); err == nil {
+		t.Error("new connections are accepted")
+	}
+	select {
+	case err := <-ended:
+		t.Fatal("ended with a message in flight:", err)
+	default:
+	}
+	sending.send("\r\nthe rest\r\n.\r\n")
+	sending.expect("250 2.0.0")
+	sending.expect("421 4.3.2")
+	sending.expectEnd()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if got := ts.mail("alice"); len(got) != 1 || untraced(t, got[0]) != "Subject: in flight\n\nthe rest\n" {
+		t.Errorf("delivered %q", got)
+	}
+}
+
+func TestShutdownCutsOff(t *testing.T) {
+	ts := startServer(t, MX)
+	c := ts.hello()
+	c.begin("alice@example.org")
+	c.send("Subject: never ends\r\n")
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if err := ts.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if got := ts.mail("alice"); len(got) != 0 {
+		t.Errorf("delivered %q", got)
+	}
+	ts.noTemp()
+}
+
+func TestConnectionLimits(t *testing.T) {
+	for name, limit := range map[string]struct {
+		set   func(*Config)
+		reply string
+	}{
+		"per address": {func(c *Config) { c.Limits.PerIP = 2 }, "421 4.7.0"},
+		"all":         {func(c *Config) { c.Limits.Connections = 2 }, "421 4.3.2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ts := startServer(t, MX, limit.set)
+			first, second := ts.hello(), ts.hello()
+			third := ts.dial()
+			third.expect(limit.reply)
+			third.expectEnd()
+			second.say("NOOP", "250")
+			first.say("QUIT", "221")
+			eventually(t, "the first connection ends", func() bool { return ts.connections() == 1 })
+			ts.hello().say("NOOP", "250")
+		})
+	}
+	t.Run("not for a relay", func(t *testing.T) {
+		ts := startServer(t, LMTP, func(c *Config) { c.Limits.PerIP = 1 })
+		ts.hello()
+		ts.hello().say("NOOP", "250")
+	})
+}
+
+// faulty is a directory that breaks for one name.
+type faulty struct{ Directory }
+
+func (f faulty) Lookup(name string) (auth.User, bool) {
+	if strings.HasPrefix(name, "panic") {
+		panic("a fault of the program")
+	}
+	return f.Directory.Lookup(name)
+}
+
+func TestPanicEndsOneSession(t *testing.T) {
+	ts := startServer(t, MX, func(c *Config) { c.Users = faulty{c.Users} })
+	other, c := ts.hello(), ts.hello()
+	c.say("MAIL FROM:<>", "250")
+	c.say("RCPT TO:<panic@example.org>", "421 4.3.0")
+	c.expectEnd()
+	other.begin("alice@example.org")
+	other.say(".", "250")
+	if log := ts.log.String(); !strings.Contains(log, "a fault of the program") || !strings.Contains(log, "faulty.Lookup") {
+		t.Error("not logged with its stack")
+	}
+	if ts.Panics() != 1 {
+		t.Error("counted:", ts.Panics())
+	}
+}
+
+// TestStorageFailures: whatever goes wrong with the files, the client may try
+// again, and is not told what it was.
+func TestStorageFailures(t *testing.T) {
+	var mu sync.Mutex
+	var fault func() error
+	setFault := func(f func() error) { mu.Lock(); defer mu.Unlock(); fault = f }
+	failing := func(c *Config) {
+		open := c.Open
+		c.Open = func(ctx context.Context, u auth.User) (delivery.Dirs, func(), error) {
+			mu.Lock()
+			f := fault
+			mu.Unlock()
+			if f != nil && u.Name == "alice@example.org" {
+				if err := f(); err != nil {
+					return delivery.Dirs{}, nil, err
+				}
+			}
+			return open(ctx, u)
+		}
+	}
+	path := func(e syscall.Errno) func() error {
+		return func() error { return &os.PathError{Op: "open", Path: "/secret/path", Err: e} }
+	}
+	for name, c := range map[string]struct {
+		fault func() error
+		reply string
+	}{
+		"disk full":  {path(unix.ENOSPC), "452 4.3.1"},
+		"quota":      {path(unix.EDQUOT), "452 4.2.2"},
+		"i/o":        {path(unix.EIO), "451 4.3.0"},
+		"access":     {path(unix.EACCES), "451 4.3.0"},
+		"read-only":  {path(unix.EROFS), "451 4.3.0"},
+		"many files": {path(unix.EMFILE), "451 4.3.0"},
+		"other":      {func() error { return errors.New("surprise at /secret/path") }, "451 4.3.0"},
+		"panic":      {func() error { panic("at /secret/path") }, "451 4.3.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			setFault(c.fault)
+			mx := startServer(t, MX, failing)
+			m := mx.hello()
+			// All or none: bob does not get it either.
+			m.begin("bob@example.org", "alice@example.org")
+			if reply := m.say("x\r\n.", c.reply); strings.Contains(reply, "secret") {
+				t.Error("shows", reply)
+			}
+			lmtp := startServer(t, LMTP, failing)
+			l := lmtp.hello()
+			l.begin("bob@example.org", "alice@example.org", "carol@example.org")
+			l.say("x\r\n.", "250")
+			if reply := l.expect(c.reply); strings.Contains(reply, "secret") {
+				t.Error("shows", reply)
+			}
+			l.expect("250")
+			if n := len(mx.mail("bob")) + 10*len(lmtp.mail("bob")) + 100*len(lmtp.mail("carol")); n != 110 {
+				t.Error("delivered:", n)
+			}
+			if !strings.Contains(mx.log.String(), "message cannot be stored") {
+				t.Error("not in the log")
+			}
+			// It recovers by itself.
+			setFault(nil)
+			m.begin("bob@example.org", "alice@example.org")
+			m.say("x\r\n.", "250")
+			if len(mx.mail("bob")) != 1 || len(mx.mail("alice")) != 1 {
+				t.Error("not delivered afterwards")
+			}
+			mx.noTemp()
+			lmtp.noTemp()
+		})
+	}
+}
+
+// TestLargeMessage: a message that no buffer holds arrives as it was sent, for
+// several.
+func TestLargeMessage(t *testing.T) {
+	ts := startServer(t, MX)
+	var text strings.Builder
+	for i := range 50_000 {
+		fmt.Fprintf(&text, ".line %d of a large message\n\r", i)
+	}
+	body := "Subject: x\n\n" + text.String()[:text.Len()-1]
+	c := ts.hello()
+	c.begin("alice@example.org", "bob@example.org")
+	c.send(string(stuff([]byte(strings.ReplaceAll(body, "\n", "\r\n")))))
+	c.expect("250")
+	for _, user := range []string{"alice", "bob"} {
+		if got := ts.mail(user); len(got) != 1 || untraced(t, got[0]) != body {
+			t.Errorf("%s has something else", user)
+		}
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
+}
+
+// TestParkedConnections: a client that does nothing costs a few KiB, also after
+// it sent a large message.
+func TestParkedConnections(t *testing.T) {
+	const n = 400
+	ts := startServer(t, MX, func(c *Config) {
+		c.Limits.PerIP = n
+		c.Log = nil
+		c.setDefaults()
+	})
+	body := strings.Repeat(strings.Repeat("x", 70)+"\r\n", 3000) + ".\r\n"
+	before := heap()
+	for i := range n {
+		conn, err := net.Dial("tcp", ts.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		// A small reader, for it counts too.
+		c := &client{t, conn, bufio.NewReaderSize(conn, 512)}
+		c.expect("220")
+		c.say("EHLO client.example", "250")
+		if i%20 == 0 {
+			c.begin("alice@example.org")
+			c.send(body)
+			c.expect("250")
+		}
+	}
+	each := (heap() - before) / n
+	t.Logf("%d bytes a connection, with the client's part", each)
+	if each > 32<<10 {
+		t.Errorf("%d bytes a connection", each)
+	}
+}
+
+// TestNothingLeaks: sessions of all kinds leave no goroutine and no descriptor.
+func TestNothingLeaks(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	descriptors := func() int {
+		names, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip("no /proc")
+		}
+		return len(names)
+	}
+	before := descriptors()
+	t.Run("sessions", func(t *testing.T) {
+		ts := startServer(t, MX)
+		for i := range 200 {
+			c := ts.hello()
+			switch i % 5 {
+			case 0:
+				c.say("QUIT", "221")
+			case 1:
+				c.begin("alice@example.org", "bob@example.org")
+				c.send("unfinished\r\n")
+			case 2:
+				c.begin("alice@example.org")
+				c.say("x\r\n.", "250")
+			case 3:
+				c.send("MAIL FROM:<>\r\nRCPT TO:<bob@example.org>\r\nBDAT 100000\r\nabc")
+				c.expect("250")
+			}
+			_ = c.conn.Close()
+		}
+		eventually(t, "all sessions end", func() bool { return ts.connections() == 0 })
+		ts.noTemp()
+	})
+	if after := descriptors(); after > before {
+		t.Errorf("%d descriptors became %d", before, after)
+	}
+}
+
+// TestUnixSocket: LMTP on a Unix socket, and Received without an address.
+func TestUnixSocket(t *testing.T) {
+	ts := startServer(t, LMTP)
+	dir, err := os.MkdirTemp("", "lmtp") // t.TempDir may be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ts.listen(l, false)
+	conn, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	c := &client{t, conn, bufio.NewReader(conn)}
+	c.expect("220")
+	c.say("LHLO relay.example", "250")
+	c.begin("alice@example.org")
+	c.say("x\r\n.", "250 2.1.5 <alice@example.org>")
+	c.say("QUIT", "221")
+	if got := ts.mail("alice"); len(got) != 1 || !strings.Contains(got[0], "\nReceived: from relay.example (local socket)\n\tby mail.example.org (maildird) with LMTP id ") {
+		t.Errorf("delivered %q", got)
+	}
+}
+
+// TestFailedLoginLine: programs that block addresses read this line.
+func TestFailedLoginLine(t *testing.T) {
+	ts := startServer(t, Submission)
+	c := ts.hello()
+	c.say("AUTH PLAIN AGFsaWNlAHRvcHNlY3JldA==", "535") // alice, topsecret
+	c.say("AUTH LOGIN dG9wc2VjcmV0", "334")
+	c.say("*", "501")
+	log := ts.log.String()
+	if !strings.Contains(log, `level=WARN msg="login failed" protocol=submission session=`+ts.session(log)+` remote=127.0.0.1 method=PLAIN user=alice error="user or password is wrong"`) {
+		t.Error(log)
+	}
+	if strings.Contains(log, "topsecret") {
+		t.Error("a password in the log")
+	}
+}
+
+// session takes the id of the last session out of the log.
+func (ts *testServer) session(log string) string {
+	_, after, _ := strings.Cut(log[strings.LastIndex(log, "login failed"):], "session=")
+	id, _, _ := strings.Cut(after, " ")
+	return id
+}
