@@ -7,6 +7,7 @@
 package filename
 
 import (
+	"cmp"
 	"math/bits"
 	"strconv"
 	"strings"
@@ -182,33 +183,33 @@ func Ignored(name string) bool {
 	return name == "" || name[0] == '.' || strings.ContainsAny(name, "\r\n\x00/")
 }
 
-// Compare orders two names as UIDs are assigned to new messages: by the
-// leading decimal seconds, then by the digits after "M" in the second dotted
-// field, then by the rest of the name. A name without leading digits counts
-// as second 0. (Dovecot: maildir_filename_sort_cmp.)
+// Compare orders two names as UIDs are assigned to new messages, the way Dovecot
+// does (maildir_filename_sort_cmp): by the leading decimal seconds, of which a
+// name without digits has 0; if both have microseconds ("M" and digits anywhere
+// in the second dotted field), by those; then by the rest of the name up to
+// ':', octets above 127 first. A ':' counts as a character at the place where
+// only one of both names ends. Names of one base are ordered as text.
+//
+// Dovecot takes differences of seconds modulo 2^32, so that dates more than 68
+// years apart may come in any order. Here they come in theirs.
 func Compare(a, b string) int {
 	as, ar := leadingNumber(a)
 	bs, br := leadingNumber(b)
-	if as != bs {
-		return cmp(as, bs)
+	if c := cmp.Compare(int64(as), int64(bs)); c != 0 {
+		return c
 	}
-	au, ar := microseconds(ar)
-	bu, br := microseconds(br)
-	if au != bu {
-		return cmp(au, bu)
+	au, aok := microseconds(ar)
+	bu, bok := microseconds(br)
+	if aok && bok && au != bu {
+		return cmp.Compare(au, bu)
 	}
-	return strings.Compare(ar, br)
+	if c := compareBases(ar, br); c != 0 {
+		return c
+	}
+	return strings.Compare(a, b)
 }
 
-func cmp(a, b uint64) int {
-	if a < b {
-		return -1
-	}
-	return 1
-}
-
-func leadingNumber(s string) (uint64, string) {
-	var n uint64
+func leadingNumber(s string) (n uint64, rest string) {
 	i := 0
 	for ; i < len(s) && s[i] >= '0' && s[i] <= '9'; i++ {
 		n = n*10 + uint64(s[i]-'0')
@@ -216,9 +217,41 @@ func leadingNumber(s string) (uint64, string) {
 	return n, s[i:]
 }
 
-func microseconds(s string) (uint64, string) {
-	if !strings.HasPrefix(s, ".M") {
-		return 0, s
+// microseconds reads them from a name whose seconds are cut off. A number that
+// does not fit wraps around, as in Dovecot.
+func microseconds(s string) (n int32, ok bool) {
+	if !strings.HasPrefix(s, ".") {
+		return 0, false
 	}
-	return leadingNumber(s[2:])
+	s = s[1:]
+	if i := strings.IndexAny(s, ".:"); i >= 0 {
+		s = s[:i]
+	}
+	_, digits, ok := strings.Cut(s, "M")
+	if !ok {
+		return 0, false
+	}
+	for i := 0; i < len(digits) && digits[i] >= '0' && digits[i] <= '9'; i++ {
+		n = n*10 + int32(digits[i]-'0')
+	}
+	return n, true
+}
+
+func compareBases(a, b string) int {
+	at := func(s string, i int) byte {
+		if i < len(s) {
+			return s[i]
+		}
+		return 0
+	}
+	for i := 0; ; i++ {
+		x, y := at(a, i), at(b, i)
+		xEnds, yEnds := x == 0 || x == ':', y == 0 || y == ':'
+		if xEnds && yEnds {
+			return 0
+		}
+		if x != y {
+			return cmp.Compare(int8(x), int8(y))
+		}
+	}
 }

@@ -79,14 +79,26 @@ func TestSizes(t *testing.T) {
 
 func TestCompare(t *testing.T) {
 	sorted := []string{
-		"abc",                    // no seconds: second 0
-		"9.M5P1.h",               //
-		"10.M5P1.h",              // by number, not by text
-		"10.M40P1.h",             //
-		"10.M40P2.h",             //
-		"1700000000.1_0.host",    // no microseconds: 0
-		"1700000000.M7P1.host",   //
-		"1700000000.M100P1.host", //
+		"abc", // no seconds: second 0
+		"9.M5P1.h",
+		"10.\xc3\xa4.h", // octets above 127 come first
+		"10.1_0.h",      // no microseconds: by the text
+		"10.M5P1.h",     // seconds by number, not by text
+		"10.M40P1.h",
+		"10.M40P2.h",
+		"10.P1M41.h", // anywhere in the second field
+		"10.Z.h",
+		"11.M18446744073709551615P.h", // wraps around, to -1
+		"11.M007P2.h",                 // 7 microseconds: by the text
+		"11.M7P1.h",
+		"1700000000.1_0.host",
+		"1700000000.M7P1.host",
+		"1700000000.M100P1.host",
+		"1700000000.P1.host",
+		"1700000001.a",
+		"1700000001.a.b:2,",
+		"1700000001.a:2,",  // ':' comes after '.'
+		"1700000001.a:2,S", // the same base: by the text
 	}
 	got := slices.Clone(sorted)
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(got), func(i, j int) { got[i], got[j] = got[j], got[i] })
