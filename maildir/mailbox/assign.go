@@ -15,21 +15,63 @@ import (
 // readList takes over what other programs wrote to dovecot-uidlist and
 // dovecot-keywords. m.sync is held.
 func (m *Mailbox) readList() error {
-	var records []uidlist.Record
-	change, err := m.list.Refresh(func(r uidlist.Record) { records = append(records, r) })
+	// Records come in batches, so that sessions wait for none of a long list.
+	var batch []uidlist.Record
+	var failed error
+	seen := listed{}
+	flush := func() {
+		if failed == nil {
+			failed = m.merge(batch, &seen)
+		}
+		batch = batch[:0]
+	}
+	change, err := m.list.Refresh(func(r uidlist.Record) {
+		if batch = append(batch, r); len(batch) == mergeBatch {
+			flush()
+		}
+	})
 	if err != nil {
 		return err
 	}
-	if change != uidlist.Unchanged {
-		if err := m.merge(records); err != nil {
-			return err
-		}
+	flush()
+	if failed != nil {
+		return failed
+	}
+	if change == uidlist.Replaced || change == uidlist.Missing {
+		m.noteUnlisted(&seen)
 	}
 	return m.readKeywords()
 }
 
+const mergeBatch = 1024
+
+// listed is the rows with a file whose records a list has, a bit each.
+type listed []uint64
+
+func (l *listed) add(n uint32) {
+	if k := int(n/64) + 1 - len(*l); k > 0 {
+		*l = append(*l, make([]uint64, k)...)
+	}
+	(*l)[n/64] |= 1 << (n % 64)
+}
+
+func (l listed) has(n uint32) bool { return int(n/64) < len(l) && l[n/64]&(1<<(n%64)) != 0 }
+
+// noteUnlisted notes the messages that a new list has no record of. If their
+// files turn out to be there, the list lost them: see tidyList.
+func (m *Mailbox) noteUnlisted(seen *listed) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	m.unlisted = m.unlisted[:0]
+	for n := range m.t.rows {
+		if m.t.rows[n].state == present && !seen.has(uint32(n)) {
+			m.unlisted = append(m.unlisted, uint32(n))
+		}
+	}
+}
+
 // merge enters records into the table: new ones as messages without a file.
-func (m *Mailbox) merge(records []uidlist.Record) error {
+func (m *Mailbox) merge(records []uidlist.Record, seen *listed) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h := m.list.Header()
@@ -45,7 +87,9 @@ func (m *Mailbox) merge(records []uidlist.Record) error {
 	m.uidNext = max(m.uidNext, h.NextUID)
 	for _, r := range records {
 		if n, ok := m.t.byUID(r.UID); ok {
-			if string(m.t.base(n)) != r.Base {
+			if string(m.t.base(n)) == r.Base {
+				seen.add(n)
+			} else {
 				m.env.Log.Error("dovecot-uidlist gives a UID to another file than before, keeping the first",
 					"mailbox", m.Path(), "uid", r.UID, "first", string(m.t.base(n)), "now", r.Base)
 			}
@@ -54,7 +98,7 @@ func (m *Mailbox) merge(records []uidlist.Record) error {
 		if k := len(m.t.rows); k > 0 && r.UID < m.t.rows[k-1].uid {
 			continue // a message that was gone before we came
 		}
-		m.addRow(r.UID, r.Base)
+		seen.add(m.addRow(r.UID, r.Base))
 	}
 	return nil
 }
@@ -99,16 +143,28 @@ func (m *Mailbox) readKeywords() error {
 	return nil
 }
 
+// takeKeywords tells the views of letters that got a name, or another one, and
+// of the messages that carry them.
 func (m *Mailbox) takeKeywords() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	var changed filename.Flags
 	for i := range m.names {
 		name, _ := m.words.Name(i)
 		if name != m.names[i] {
 			m.names[i] = name
-			for v := range m.views {
-				v.keywords = true
-			}
+			changed |= filename.Keyword(i)
+		}
+	}
+	if changed == 0 || len(m.views) == 0 {
+		return
+	}
+	for v := range m.views {
+		v.keywords = true
+	}
+	for n := range m.t.rows {
+		if r := &m.t.rows[n]; r.state == present && r.flags&changed != 0 {
+			m.tellFlags(uint32(n), nil)
 		}
 	}
 }
@@ -214,7 +270,7 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) ([]uin
 	if len(files) == 0 {
 		return nil, nil
 	}
-	if uint64(next)+uint64(len(files)) >= 1<<32-1 {
+	if uint64(next)+uint64(len(files)) > uidlist.MaxUID+1 {
 		return nil, fmt.Errorf("mailbox %s has used up its UIDs", m.Path())
 	}
 	uids := make([]uint32, len(files))
@@ -238,15 +294,21 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) ([]uin
 	return uids, nil
 }
 
-// newList writes a list with a UIDVALIDITY of its own for a folder that has
-// none that can be read.
+// newList writes a list for a folder that has none that can be read. If it had
+// one while this process looked, nothing is lost: UIDVALIDITY and UIDs are known.
 func (m *Mailbox) newList() error {
-	validity, err := m.nextValidity()
-	if err != nil {
+	h := m.list.Header()
+	m.mu.RLock()
+	h.UIDValidity = m.validity
+	m.mu.RUnlock()
+	if h.UIDValidity != 0 {
+		m.env.Log.Warn("dovecot-uidlist was removed or destroyed, writing it again", "mailbox", m.Path(), "uidvalidity", h.UIDValidity)
+		return m.rewrite(h)
+	}
+	var err error
+	if h.UIDValidity, err = m.nextValidity(); err != nil {
 		return err
 	}
-	h := m.list.Header()
-	h.UIDValidity = validity
 	return m.rewrite(h)
 }
 
@@ -260,13 +322,14 @@ func (m *Mailbox) rewrite(h uidlist.Header) error {
 	}
 	m.mu.Lock()
 	m.validity = h.UIDValidity
-	m.uidNext = h.NextUID
+	m.uidNext = max(h.NextUID, m.list.Header().NextUID)
 	m.mu.Unlock()
+	m.unlisted = nil
 	return nil
 }
 
-// live gives the records of the present messages. m.sync is held, so that the
-// rows stand still.
+// live gives the records of the present messages, without fields: Rewrite keeps
+// those that the list has. m.sync is held, so that the rows stand still.
 func (m *Mailbox) live() iter.Seq[uidlist.Record] {
 	return func(yield func(uidlist.Record) bool) {
 		for n := range m.t.rows {
@@ -282,11 +345,20 @@ func (m *Mailbox) live() iter.Seq[uidlist.Record] {
 func (m *Mailbox) tidyList() error {
 	m.mu.RLock()
 	live := int(m.t.count)
+	lost := 0
+	for _, n := range m.unlisted {
+		if m.t.rows[n].state == present {
+			lost++
+		}
+	}
 	m.mu.RUnlock()
 	if h := m.list.Header(); h.UIDValidity == 0 {
 		return m.newList()
 	}
-	if !m.list.WantsRewrite(live) {
+	if lost > 0 {
+		m.env.Log.Warn("dovecot-uidlist lost messages that are there, writing their UIDs again", "mailbox", m.Path(), "messages", lost)
+	} else if !m.list.WantsRewrite(live) {
+		m.unlisted = nil
 		return nil
 	}
 	return m.rewrite(m.list.Header())

@@ -109,6 +109,9 @@ func (m *Mailbox) follow(ctx context.Context, names map[entry]watch.Op, order []
 			m.env.Log.Warn("something that is no regular file lies among the messages and is passed over",
 				"mailbox", m.Path(), "name", e.name, "type", st.Mode.Type().String())
 		default:
+			if err := m.knowsLetters(e, lock != nil); err != nil {
+				return false, err
+			}
 			if !m.met(e) {
 				fresh = append(fresh, e)
 			}
@@ -134,6 +137,29 @@ func (m *Mailbox) follow(ctx context.Context, names map[entry]watch.Op, order []
 		return scan, errNeedLock
 	}
 	return scan, m.assign(lock, fresh)
+}
+
+// knowsLetters makes sure that the names of the keyword letters of a file are
+// known. Dovecot renames the file first and names the letter after that, both
+// under the uidlist's lock: without it, errNeedLock says to wait for the name.
+// A letter that has no name then means nothing.
+func (m *Mailbox) knowsLetters(e entry, locked bool) error {
+	letters := filename.FlagsOf(e.name) & filename.Keywords
+	unknown := func() bool {
+		m.mu.RLock()
+		defer m.mu.RUnlock()
+		return letters != 0 && m.nameless(letters) != 0
+	}
+	if locked || !unknown() { // under the lock the names were read
+		return nil
+	}
+	if err := m.readKeywords(); err != nil {
+		return err
+	}
+	if unknown() {
+		return errNeedLock
+	}
+	return nil
 }
 
 // errNeedLock says that the work cannot be finished without the uidlist's lock.

@@ -63,6 +63,9 @@ type Mailbox struct {
 	list  *uidlist.File
 	words *keywords.Table
 	alias map[uint32]entry // a second name of a row's file
+	// unlisted are rows with a file that the uidlist, as others replaced it,
+	// has no record of.
+	unlisted []uint32
 	// loaded says that the folder was scanned once.
 	loaded bool
 	// unwritable is set where no lock can be created (read-only file system,

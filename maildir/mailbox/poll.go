@@ -155,7 +155,7 @@ func (m *Mailbox) look(ctx context.Context) error {
 }
 
 func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[entry]watch.Op, order []entry, scan bool, now dirTimes) error {
-	if !scan {
+	if !scan && lock != nil {
 		more, err := m.follow(ctx, names, order, lock)
 		if err != nil {
 			return err
@@ -163,7 +163,7 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[
 		scan = more
 		m.setTimes(now)
 	}
-	if scan {
+	if scan || lock == nil {
 		if err := m.scan(ctx, lock); err != nil {
 			return err
 		}

@@ -61,6 +61,11 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 	}
 	err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error {
 		quiet := m.watched && m.quiet()
+		if len(m.unlisted) > 0 {
+			if err := m.tidyList(); err != nil {
+				return err
+			}
+		}
 		if err := f(lock); err != nil {
 			return err
 		}
@@ -91,7 +96,11 @@ func (m *Mailbox) letters(words []string, add bool) (filename.Flags, error) {
 		}
 		return f, nil
 	}
-	indexes, err := m.words.Add(0, words...)
+	var avoid filename.Flags
+	if slices.ContainsFunc(words, func(w string) bool { _, ok := m.words.Index(w); return !ok }) {
+		avoid = m.namelessInUse()
+	}
+	indexes, err := m.words.Add(avoid, words...)
 	if errors.Is(err, keywords.ErrFull) {
 		return 0, ErrKeywords
 	}
@@ -103,6 +112,31 @@ func (m *Mailbox) letters(words []string, add bool) (filename.Flags, error) {
 	}
 	m.takeKeywords()
 	return f, nil
+}
+
+// namelessInUse gives the keyword letters that stand in file names and have no
+// name. Another program may know what they mean: they are not given away.
+func (m *Mailbox) namelessInUse() filename.Flags {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	nameless := m.nameless(filename.Keywords)
+	var used filename.Flags
+	for n := range m.t.rows {
+		if r := &m.t.rows[n]; r.state == present {
+			used |= r.flags & nameless
+		}
+	}
+	return used
+}
+
+// nameless gives those of the keyword letters that have no name. m.mu is held.
+func (m *Mailbox) nameless(letters filename.Flags) filename.Flags {
+	for i, name := range m.names {
+		if name != "" {
+			letters &^= filename.Keyword(i)
+		}
+	}
+	return letters & filename.Keywords
 }
 
 // forwarded is the keyword that mbsync and others write as the letter P. A
@@ -119,12 +153,7 @@ func (m *Mailbox) combine(old filename.Flags, op Op, f filename.Flags) filename.
 	case Remove:
 		return old &^ f
 	}
-	keep := filename.Keywords | f&filename.Passed
-	for i, name := range m.names {
-		if name != "" {
-			keep &^= filename.Keyword(i)
-		}
-	}
+	keep := m.nameless(filename.Keywords) | f&filename.Passed
 	return old&keep | f&^filename.Passed
 }
 
