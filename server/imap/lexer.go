@@ -169,6 +169,17 @@ func (lx *lexer) ensure(n int) bool {
 	return lx.err == nil
 }
 
+// follows tells whether this text, in upper case, is next, in any case, and
+// takes nothing. It reads no further than to the first difference.
+func (lx *lexer) follows(text string) bool {
+	for i := range len(text) {
+		if !lx.ensure(i+1) || upper(lx.buf[lx.pos+i]) != text[i] {
+			return false
+		}
+	}
+	return true
+}
+
 // accept takes c if it is next, in upper or lower case if c is a letter in
 // upper case.
 func (lx *lexer) accept(c byte) bool {

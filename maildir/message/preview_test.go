@@ -1,0 +1,52 @@
+package message
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func previewOf(t testing.TB, text string) string {
+	t.Helper()
+	src := strings.NewReader(text)
+	root, err := Parse(src, int64(len(text)), Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := Preview(src, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestPreview(t *testing.T) {
+	for _, test := range []struct{ what, mail, want string }{
+		{"plain", "Subject: x\n\nHello,\n\n  how are\tyou?\n", "Hello, how are you?"},
+		{"no body", "Subject: x\n", ""},
+		{"quotes and signature", "Subject: x\n\n> you wrote\nYes.\n-- \nBob\n", "Yes."},
+		{"only quotes", "Subject: x\n\n> you wrote\n", ""},
+		{"base64 in latin-1", "Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: base64\n\nR3L832U=\n", "Grüße"},
+		{"html", "Content-Type: text/html\n\n<html><head><title>no</title><style>p{}</style></head><body><p>One&amp;<b>two</b><br>three</p><script>x</script></body>", "One& two three"},
+		{"alternative", "Content-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/html\n\n<p>html\n--b\nContent-Type: text/plain\n\nplain\n--b--\n", "plain"},
+		{"attached text", "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\nContent-Disposition: attachment\n\nattached\n--b\nContent-Type: text/html\n\nshown\n--b--\n", "shown"},
+		{"picture", "Content-Type: image/png\nContent-Transfer-Encoding: base64\n\nAAAA\n", ""},
+		{"long", "Subject: x\n\n" + strings.Repeat("é", 500), strings.Repeat("é", PreviewLength)},
+		{"not UTF-8", "Subject: x\n\nab\xffcd", "abcd"},
+	} {
+		if got := previewOf(t, test.mail); got != test.want {
+			t.Errorf("%s: %q, want %q", test.what, got, test.want)
+		}
+	}
+}
+
+func FuzzPreview(f *testing.F) {
+	f.Add("Content-Type: text/html\n\n<p>One<blockquote>two</blockquote")
+	f.Add("Content-Type: text/plain; charset=utf-7\n\n+AGE-")
+	f.Fuzz(func(t *testing.T, text string) {
+		out := previewOf(t, text)
+		if n := utf8.RuneCountInString(out); n > PreviewLength || !utf8.ValidString(out) || strings.ContainsAny(out, "\r\n") {
+			t.Errorf("%q", out)
+		}
+	})
+}

@@ -1,0 +1,166 @@
+package imap
+
+import (
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/folder"
+)
+
+// ownRights are the rights that everybody has to his own mailboxes, in the
+// order of RFC 4314 section 2.1, with c and d, which section 2.1.1 keeps for
+// older clients. Those of INBOX lack x: it is not deleted.
+const (
+	ownRights   = "lrswipkxteacd"
+	inboxRights = "lrswipkteacd"
+)
+
+// aclExtension is ACL (RFC 4314) for an account of one's own, where everything
+// is allowed and nothing can be given to others, and LIST-MYRIGHTS (RFC 8440).
+func aclExtension() extension {
+	return extension{
+		caps: []imap.Cap{imap.CapACL, "RIGHTS=kxte", "LIST-MYRIGHTS"},
+		commands: []command{
+			{name: "MYRIGHTS", in: loggedIn, news: allNews, run: runMyRights},
+			{name: "GETACL", in: loggedIn, news: allNews, run: runGetACL},
+			{name: "LISTRIGHTS", in: loggedIn, news: allNews, run: runListRights},
+			{name: "SETACL", in: loggedIn, news: allNews, run: runSetACL},
+			{name: "DELETEACL", in: loggedIn, news: allNews, run: runDeleteACL},
+		},
+		listReturn: words[listCommand]{"MYRIGHTS": func(_ *lexer, cmd *listCommand) {
+			cmd.each = append(cmd.each, func(s *session, e *folder.Entry) error {
+				if !e.NonExistent {
+					s.myRightsResponse(e.Name)
+				}
+				return nil
+			})
+		}},
+	}
+}
+
+func rightsOf(mailbox string) string {
+	if mailbox == "INBOX" {
+		return inboxRights
+	}
+	return ownRights
+}
+
+// existing returns the name of a mailbox as it is shown, or an error if there
+// is none.
+func (s *session) existing(name string) (string, error) {
+	tree := s.account.Tree()
+	name, err := tree.Canonical(name)
+	if err != nil {
+		return "", err
+	}
+	dir, err := tree.OpenDir(name)
+	if err != nil {
+		return "", err
+	}
+	return name, dir.Close()
+}
+
+// runMyRights is MYRIGHTS (RFC 4314 section 3.5).
+func runMyRights(s *session) error {
+	name, err := s.mailboxArgument()
+	if err == nil {
+		name, err = s.existing(name)
+	}
+	if err != nil {
+		return err
+	}
+	s.myRightsResponse(name)
+	return nil
+}
+
+func (s *session) myRightsResponse(name string) {
+	s.w.raw("* MYRIGHTS ")
+	s.w.mailbox(name)
+	s.w.sp()
+	s.w.raw(rightsOf(name))
+	s.w.crlf()
+}
+
+// runGetACL is GETACL (RFC 4314 section 3.3).
+func runGetACL(s *session) error {
+	name, err := s.mailboxArgument()
+	if err == nil {
+		name, err = s.existing(name)
+	}
+	if err != nil {
+		return err
+	}
+	s.w.raw("* ACL ")
+	s.w.mailbox(name)
+	s.w.sp()
+	s.w.str(s.user.Name)
+	s.w.sp()
+	s.w.raw(rightsOf(name))
+	s.w.crlf()
+	return nil
+}
+
+// runListRights is LISTRIGHTS (RFC 4314 section 3.4). The owner always has all
+// rights, and nobody else can get one.
+func runListRights(s *session) error {
+	lx := s.lx
+	lx.sp()
+	name := lx.mailbox()
+	lx.sp()
+	who := string(lx.astring())
+	if err := lx.end(); err != nil {
+		return err
+	}
+	name, err := s.existing(name)
+	if err != nil {
+		return err
+	}
+	s.w.raw("* LISTRIGHTS ")
+	s.w.mailbox(name)
+	s.w.sp()
+	s.w.str(who)
+	s.w.sp()
+	if strings.EqualFold(who, s.user.Name) {
+		s.w.raw(rightsOf(name))
+	} else {
+		s.w.raw(`""`)
+	}
+	s.w.crlf()
+	return nil
+}
+
+func errNoACL() error {
+	return no(imap.ResponseCodeNoPerm, "Mailboxes cannot be shared with other users here.")
+}
+
+// runSetACL is SETACL (RFC 4314 section 3.1).
+func runSetACL(s *session) error {
+	lx := s.lx
+	lx.sp()
+	lx.mailbox()
+	lx.sp()
+	lx.astring()
+	lx.sp()
+	rights := string(lx.astring())
+	if lx.err == nil && strings.Trim(strings.TrimLeft(rights, "+-"), ownRights+"n0123456789") != "" {
+		lx.fail("Unknown right.")
+	}
+	if err := lx.end(); err != nil {
+		return err
+	}
+	return errNoACL()
+}
+
+// runDeleteACL is DELETEACL (RFC 4314 section 3.2).
+func runDeleteACL(s *session) error {
+	lx := s.lx
+	lx.sp()
+	lx.mailbox()
+	lx.sp()
+	lx.astring()
+	if err := lx.end(); err != nil {
+		return err
+	}
+	return errNoACL()
+}

@@ -1,0 +1,40 @@
+package imap
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestCapabilities compares what is announced after login with the list in
+// testdata, which is also there to be read.
+func TestCapabilities(t *testing.T) {
+	text, err := os.ReadFile("../../testdata/imap-capabilities.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for line := range strings.Lines(string(text)) {
+		if name, rfc, _ := strings.Cut(strings.TrimSpace(line), " "); !strings.HasPrefix(line, "#") {
+			if !strings.Contains(rfc, "RFC ") {
+				t.Errorf("%s: which RFC?", name)
+			}
+			want = append(want, name)
+		}
+	}
+	got := strings.Fields(startServer(t).login().ok("CAPABILITY")[0])[2:]
+	for _, name := range got {
+		if !slices.Contains(want, name) {
+			t.Errorf("%s is announced and not in the list", name)
+		}
+	}
+	for _, name := range want {
+		if !slices.Contains(got, name) {
+			t.Errorf("%s is in the list and not announced", name)
+		}
+	}
+	if slices.Sort(got); len(slices.Compact(got)) != len(want) {
+		t.Error("something is announced twice")
+	}
+}

@@ -1,0 +1,43 @@
+package imap
+
+import (
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/mailbox"
+	"maildird/maildir/message"
+)
+
+// previewExtension is PREVIEW (RFC 8970). LAZY asks for no more than is cheap;
+// the beginning of a text always is.
+func previewExtension() extension {
+	return extension{
+		caps: []imap.Cap{"PREVIEW"},
+		fetchItems: words[fetchItems]{"PREVIEW": func(lx *lexer, items *fetchItems) {
+			// A list behind it may also be the modifiers of FETCH itself.
+			if lx.follows(" (LAZY") {
+				lx.sp()
+				lx.list(func() {
+					if string(lx.word()) != "LAZY" {
+						lx.fail("Unknown PREVIEW modifier.")
+					}
+				})
+			}
+			items.addAttr(&previewAttr{})
+		}},
+	}
+}
+
+type previewAttr struct{ text string }
+
+func (*previewAttr) name() string     { return "PREVIEW" }
+func (*previewAttr) needs() fetchNeed { return needBody }
+
+func (a *previewAttr) prepare(_ *session, _ mailbox.Message, mf *mailFile) error {
+	root, err := mf.structure()
+	if err == nil {
+		a.text, err = message.Preview(mf.src, root)
+	}
+	return err
+}
+
+func (a *previewAttr) write(w *writer) { w.str(a.text) }
