@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"maildird/maildir/dirfd"
+	"maildird/maildir/quarantine"
 )
 
 // trashName is where Dovecot moves a folder that is being deleted. It is never
@@ -40,9 +41,9 @@ func (l ppLayout) refuse(at levels) string {
 	return ""
 }
 
-// foreign tells whether a directory that mail programs keep in a Maildir root
-// for themselves has this name: it is no folder unless it holds mail.
-func foreign(name string) bool { return name == ".notmuch" }
+// foreign tells whether a directory that programs keep in a Maildir root for
+// themselves has this name: it is no folder unless it holds mail.
+func foreign(name string) bool { return name == ".notmuch" || name == quarantine.Name }
 
 func (l ppLayout) open(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
 	name := l.dirName(at)

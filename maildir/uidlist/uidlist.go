@@ -131,6 +131,11 @@ func (f *File) WantsRewrite(live int) bool {
 		f.lines > 0 && f.lines*75/100 >= live
 }
 
+// Damaged tells whether the list, as it was read last, had lines that make no
+// sense, UIDs given twice, or no sound first line: it may lack UIDs that were
+// given out. An unfinished last line alone is none: its UID is known.
+func (f *File) Damaged() bool { return f.known && (f.damaged || f.h.UIDValidity == 0) }
+
 // sight is what a stat told of the file, enough to see whether it is another
 // one or has grown.
 type sight struct {

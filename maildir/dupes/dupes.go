@@ -1,0 +1,223 @@
+// Package dupes finds messages that lie in a folder under several names: with
+// the same base and different flags, or in new/ and cur/ at once.
+//
+// A copy made by several passes of rsync is full of them, and two programs that
+// rename one message at the same moment leave one now and then. A server that
+// meets them takes them for different messages.
+package dupes
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"hash/maphash"
+	"io"
+	"io/fs"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/filename"
+	"maildird/maildir/walk"
+)
+
+// File is one name of a message.
+type File struct {
+	Part string // "new" or "cur"
+	Name string
+	dirfd.Stat
+}
+
+func (f File) String() string { return f.Part + "/" + f.Name }
+
+// Group is the names with one base, the one to keep first.
+type Group struct {
+	Base  string
+	Files []File
+}
+
+// Find gives the groups of two files and more in a folder, sorted by base. It
+// remembers eight bytes for each message. Names that others change meanwhile
+// may be missed, and are never given though they are gone.
+func Find(folder *dirfd.Dir) ([]Group, error) {
+	seed := maphash.MakeSeed()
+	var hashes []uint64
+	if err := each(folder, func(_ string, raw []byte) {
+		hashes = append(hashes, maphash.Bytes(seed, base(raw)))
+	}); err != nil {
+		return nil, err
+	}
+	slices.Sort(hashes)
+	twice := map[uint64]bool{}
+	for i := 1; i < len(hashes); i++ {
+		if hashes[i] == hashes[i-1] {
+			twice[hashes[i]] = true
+		}
+	}
+	hashes = nil
+	if len(twice) == 0 {
+		return nil, nil
+	}
+	byBase := map[string][]File{}
+	if err := each(folder, func(part string, raw []byte) {
+		if b := base(raw); twice[maphash.Bytes(seed, b)] {
+			byBase[string(b)] = append(byBase[string(b)], File{Part: part, Name: string(raw)})
+		}
+	}); err != nil {
+		return nil, err
+	}
+	var groups []Group
+	for b, files := range byBase {
+		g, err := present(folder, Group{b, files})
+		if err != nil {
+			return nil, err
+		}
+		if len(g.Files) > 1 {
+			groups = append(groups, g)
+		}
+	}
+	slices.SortFunc(groups, func(a, b Group) int { return strings.Compare(a.Base, b.Base) })
+	return groups, nil
+}
+
+func base(raw []byte) []byte {
+	b, _, _ := bytes.Cut(raw, []byte{':'})
+	return b
+}
+
+// each calls f for each name that can be a message's.
+func each(folder *dirfd.Dir, f func(part string, raw []byte)) error {
+	for _, part := range walk.MailDirs[:2] {
+		d, err := folder.OpenDir(part)
+		if walk.Gone(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		err = d.List(func(raw []byte, kind dirfd.Kind, _ uint64) bool {
+			if (kind == dirfd.KindRegular || kind == dirfd.KindUnknown) && raw[0] != '.' && raw[0] != ':' {
+				f(part, raw)
+			}
+			return true
+		})
+		_ = d.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// present looks the files of a group up, drops those that are not there and
+// sorts the rest.
+func present(folder *dirfd.Dir, g Group) (Group, error) {
+	var kept []File
+	for _, f := range g.Files {
+		st, err := lstat(folder, f)
+		f.Stat = st
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !f.Regular() {
+			continue
+		}
+		if err != nil {
+			return g, err
+		}
+		kept = append(kept, f)
+	}
+	slices.SortFunc(kept, compare)
+	// A directory that changes while it is listed can give a name twice.
+	g.Files = slices.CompactFunc(kept, func(a, b File) bool { return a.String() == b.String() })
+	return g, nil
+}
+
+func lstat(folder *dirfd.Dir, f File) (dirfd.Stat, error) {
+	d, err := folder.OpenDir(f.Part)
+	if err != nil {
+		return dirfd.Stat{}, err
+	}
+	defer d.Close()
+	return d.Lstat(f.Name)
+}
+
+// compare puts the name to keep first.
+//
+// In a copy, the time of the last status change (ctime) is when the copying
+// program gave the file its name, which then was the message's name at the
+// source: the youngest is what the message was called last. Nothing else in the
+// copy tells that; the modification time is the same for all. Where the copy
+// was copied again and the times are equal: cur before new, where messages do
+// not go back to; a name without T before one with it, since a message that is
+// not deleted can be deleted again, but not the reverse; and more flags before
+// fewer.
+func compare(a, b File) int {
+	flags := func(f File) filename.Flags { return filename.FlagsOf(f.Name) }
+	return cmp.Or(
+		b.Ctime.Compare(a.Ctime),
+		b.Mtime.Compare(a.Mtime),
+		strings.Compare(a.Part, b.Part),
+		cmp.Compare(flags(a)&filename.Deleted, flags(b)&filename.Deleted),
+		cmp.Compare(bits.OnesCount32(uint32(flags(b))), bits.OnesCount32(uint32(flags(a)))),
+		strings.Compare(a.Name, b.Name),
+	)
+}
+
+// Same tells whether two files hold the same bytes.
+func Same(folder *dirfd.Dir, a, b File) (bool, error) {
+	if a.Dev == b.Dev && a.Ino == b.Ino {
+		return true, nil
+	}
+	if a.Size != b.Size {
+		return false, nil
+	}
+	x, err := Open(folder, a)
+	if err != nil {
+		return false, err
+	}
+	defer x.Close()
+	y, err := Open(folder, b)
+	if err != nil {
+		return false, err
+	}
+	defer y.Close()
+	return sameBytes(x, y)
+}
+
+// Open opens a file of a group.
+func Open(folder *dirfd.Dir, f File) (io.ReadCloser, error) {
+	d, err := folder.OpenDir(f.Part)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Open(f.Name)
+}
+
+func sameBytes(x, y io.Reader) (bool, error) {
+	const chunk = 64 << 10
+	p, q := make([]byte, chunk), make([]byte, chunk)
+	for {
+		n, errX := io.ReadFull(x, p)
+		m, errY := io.ReadFull(y, q)
+		if !bytes.Equal(p[:n], q[:m]) {
+			return false, nil
+		}
+		ended := func(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
+		switch {
+		case ended(errX) && ended(errY):
+			return true, nil
+		case ended(errX) != ended(errY):
+			return false, nil
+		case errX != nil:
+			return false, errX
+		case errY != nil:
+			return false, errY
+		}
+	}
+}
+
+// Whole tells whether the size in the name, if there is one, is the file's.
+func (f File) Whole() bool {
+	size, _ := filename.Sizes(filename.Base(f.Name))
+	return size < 0 || size == f.Size
+}

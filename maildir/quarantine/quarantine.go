@@ -1,0 +1,66 @@
+// Package quarantine keeps what a repair takes out of a Maildir's folders: files
+// that may be mail or not, which mail programs must not see and nobody may
+// delete unseen.
+package quarantine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"maildird/maildir/dirfd"
+)
+
+// Name is the quarantine's directory in the root of a Maildir. It is no mail
+// folder in any layout, and has one directory for each folder.
+const Name = "maildird-quarantine"
+
+// Place is the directory for what comes from a folder, below the root.
+func Place(folder string) string { return Name + "/" + dirName(folder) }
+
+func dirName(folder string) string {
+	if folder == "" {
+		return "INBOX"
+	}
+	return strings.TrimLeft(strings.ReplaceAll(folder, "/", "."), ".")
+}
+
+// Move moves a file of a folder into the quarantine of its Maildir and returns
+// its path there below the root. Nothing is replaced.
+func Move(root *dirfd.Dir, folder string, from *dirfd.Dir, name string) (string, error) {
+	at, err := open(root, folder)
+	if err != nil {
+		return "", err
+	}
+	defer at.Close()
+	to := name
+	for n := 2; ; n++ {
+		err := from.RenameNoReplace(name, at, to)
+		if !errors.Is(err, fs.ErrExist) {
+			return Place(folder) + "/" + to, err
+		}
+		to = fmt.Sprintf("%s.%d", name, n)
+	}
+}
+
+func open(root *dirfd.Dir, folder string) (*dirfd.Dir, error) {
+	rights, err := root.Rights()
+	if err != nil {
+		return nil, err
+	}
+	at, err := root.Dup()
+	for _, name := range []string{Name, dirName(folder)} {
+		if err != nil {
+			return nil, err
+		}
+		var sub *dirfd.Dir
+		sub, err = at.MkdirAs(name, rights)
+		if errors.Is(err, fs.ErrExist) {
+			sub, err = at.OpenDir(name)
+		}
+		_ = at.Close()
+		at = sub
+	}
+	return at, err
+}
