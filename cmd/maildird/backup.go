@@ -59,7 +59,7 @@ func backupOne(ctx context.Context, cmd *cobra.Command, a account, dest string, 
 	if strings.Contains(a.name, "/") || strings.HasPrefix(a.name, ".") {
 		return errors.New("its name cannot be that of a directory")
 	}
-	bar := newProgress(cmd.ErrOrStderr(), a.name)
+	bar := newProgress(cmd.ErrOrStderr(), a.name, "messages")
 	defer bar.end()
 	r, err := backup.Take(ctx, backup.Options{
 		Root: a.root, Dest: filepath.Join(dest, a.name), Locker: locker, Progress: bar.update,

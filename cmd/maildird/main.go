@@ -27,7 +27,8 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	})
-	cmd.AddCommand(initCommand(), userCommand(), serveCommand(), configCommand(), backupCommand(), demoCommand(),
+	cmd.AddCommand(initCommand(), userCommand(), serveCommand(), configCommand(), backupCommand(), restoreCommand(),
+		demoCommand(),
 		versionCommand(), manCommand(), completionCommand())
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	plainUsage(cmd)

@@ -15,6 +15,7 @@ import (
 type progress struct {
 	out   io.Writer // nil: no terminal
 	title string
+	what  string // is counted
 	last  time.Time
 	shown bool
 }
@@ -24,8 +25,8 @@ const (
 	barInterval = 100 * time.Millisecond
 )
 
-func newProgress(out io.Writer, title string) *progress {
-	p := &progress{title: title}
+func newProgress(out io.Writer, title, what string) *progress {
+	p := &progress{title: title, what: what}
 	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.out = out
 	}
@@ -40,8 +41,8 @@ func (p *progress) update(done, total int) {
 	p.last, p.shown = time.Now(), true
 	total = max(total, done, 1)
 	full := barWidth * done / total
-	fmt.Fprintf(p.out, "\r%s [%s%s] %d of %d messages\x1b[K", p.title,
-		strings.Repeat("#", full), strings.Repeat(".", barWidth-full), done, total)
+	fmt.Fprintf(p.out, "\r%s [%s%s] %d of %d %s\x1b[K", p.title,
+		strings.Repeat("#", full), strings.Repeat(".", barWidth-full), done, total, p.what)
 }
 
 // end removes the bar.

@@ -252,7 +252,7 @@ func (s *snapshot) finish() error {
 			return err
 		}
 	}
-	return raiseValidity(s.target, time.Now())
+	return RaiseValidity(s.target, time.Now())
 }
 
 func (s *snapshot) finishFolder(f *folder) error {

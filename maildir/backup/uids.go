@@ -102,18 +102,20 @@ func raiseUIDNext(d *dirfd.Dir) error {
 	if err != nil || change == uidlist.Missing || h.UIDValidity == 0 {
 		return err
 	}
-	h.NextUID = RaisedUIDNext(h.NextUID)
+	h.NextUID = RaisedUIDNext(h.NextUID, 0)
 	return list.Rewrite(h, slices.Values(all))
 }
 
-// RaisedUIDNext is UIDNEXT for a copy of a folder that had this one.
-func RaisedUIDNext(next uint32) uint32 {
-	return uint32(min(uint64(next)+UIDGap, uidlist.MaxUID))
+// RaisedUIDNext is UIDNEXT for a copy of a folder that had this one and so many
+// messages without a UID.
+func RaisedUIDNext(next uint32, without int) uint32 {
+	return uint32(min(uint64(next)+uint64(without)+UIDGap, uidlist.MaxUID))
 }
 
-// raiseValidity raises the counter from which new mailboxes of the copy get
-// their UIDVALIDITY.
-func raiseValidity(root *dirfd.Dir, now time.Time) error {
+// RaiseValidity raises the counter from which new mailboxes of a copy get their
+// UIDVALIDITY beyond what mailboxes that were created at the source meanwhile
+// can have.
+func RaiseValidity(root *dirfd.Dir, now time.Time) error {
 	next, err := uidlist.NextValidity(root, now, false)
 	if err != nil {
 		return nil // none is left: the operator learns of it at the next new mailbox

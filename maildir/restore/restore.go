@@ -1,0 +1,309 @@
+// Package restore makes a Maildir fit to be served that plain rsync has copied
+// while it was in use, in one or several passes without --delete.
+//
+// Such a copy has two faults, which a snapshot by package backup has not:
+//
+//   - A message whose flags changed between two passes, or during one, lies in
+//     it under several names. A server would take them for different messages
+//     and give all but one a new UID. Here the names become one (see package
+//     dupes for which one), if their bytes are the same. If not, the shorter
+//     ones, whose size is not the one in their name, are set aside as parts of
+//     an interrupted copy; what is whole and different keeps its place under a
+//     name of its own.
+//   - Its uidlist may be older than its messages, and older than what clients
+//     know: they have seen UIDs for mail that came after it was copied. A server
+//     would give those UIDs to other mail, and clients would show old text under
+//     new mail. Either UIDVALIDITY or UIDNEXT has to grow. A new UIDVALIDITY
+//     makes every client download everything again. A UIDNEXT far beyond what
+//     can have been given out since is as safe, and all that the list vouches for
+//     keeps its UID: that is what is done, by backup.UIDGap and the number of
+//     messages that the list does not know. Only a list that is damaged, or
+//     one that is missing, gives no bound for what was given out: there
+//     UIDVALIDITY grows, beyond what the counter can have reached meanwhile.
+//
+// Messages that the list does not know get UIDs from the next reader.
+package restore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"maildird/maildir/backup"
+	"maildird/maildir/delivery"
+	"maildird/maildir/dirfd"
+	"maildird/maildir/dotlock"
+	"maildird/maildir/dupes"
+	"maildird/maildir/filename"
+	"maildird/maildir/quarantine"
+	"maildird/maildir/uidlist"
+	"maildird/maildir/walk"
+)
+
+// Options of Run.
+type Options struct {
+	Root     string // path of the copied Maildir
+	DryRun   bool   // change nothing, only tell
+	Locker   *dotlock.Locker
+	Delivery *delivery.Options // for new names
+	// Tell is called for each change that is made, or would be.
+	Tell func(Change)
+	// Progress, if not nil, is told now and then how many of all folders are done.
+	Progress func(done, total int)
+}
+
+// Change is one thing that was done.
+type Change struct {
+	Folder string // path below the root, INBOX for the root
+	Text   string // what, and why, in one line
+}
+
+// Result counts what was done.
+type Result struct {
+	Folders, Merged, SetAside, Renamed, Raised, NewValidity int
+}
+
+// Run works on one Maildir. Files are made durable before it returns.
+func Run(ctx context.Context, opt Options) (Result, error) {
+	root, err := dirfd.Open(opt.Root)
+	if err != nil {
+		return Result{}, err
+	}
+	defer root.Close()
+	tree, err := walk.Tree(root)
+	if err != nil {
+		return Result{}, err
+	}
+	if !slices.ContainsFunc(tree, func(d walk.Dir) bool { return d.Folder }) {
+		return Result{}, fmt.Errorf("%s is no Maildir: neither it nor a directory in it has cur or new", opt.Root)
+	}
+	r := &run{opt: opt, root: root}
+	if err := r.raiseCounter(); err != nil {
+		return r.Result, err
+	}
+	for i, d := range tree {
+		if err := context.Cause(ctx); err != nil {
+			return r.Result, err
+		}
+		if opt.Progress != nil {
+			opt.Progress(i, len(tree))
+		}
+		if !d.Folder {
+			continue
+		}
+		if err := r.folder(ctx, d.Path); err != nil {
+			return r.Result, fmt.Errorf("%s: %w", walk.Title(d.Path), err)
+		}
+	}
+	if opt.DryRun {
+		return r.Result, nil
+	}
+	return r.Result, root.SyncAll()
+}
+
+type run struct {
+	opt  Options
+	root *dirfd.Dir
+	Result
+}
+
+func (r *run) tell(folder, format string, args ...any) {
+	if r.opt.Tell != nil {
+		r.opt.Tell(Change{walk.Title(folder), fmt.Sprintf(format, args...)})
+	}
+}
+
+// raiseCounter makes new mailboxes get a UIDVALIDITY that none had at the
+// source.
+func (r *run) raiseCounter() error {
+	if r.opt.DryRun {
+		return nil
+	}
+	return backup.RaiseValidity(r.root, time.Now())
+}
+
+// lockWait and lockStale are for the lock of a folder, which may be one that
+// was copied with the mail: nobody keeps it fresh.
+const lockWait, lockStale = time.Minute, 15 * time.Second
+
+func (r *run) folder(ctx context.Context, path string) error {
+	d, err := walk.Open(r.root, path)
+	if walk.Gone(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	r.Folders++
+	var lock *dotlock.Lock
+	if !r.opt.DryRun {
+		lock, err = r.opt.Locker.Acquire(ctx, d, uidlist.Name+".lock", dotlock.Options{Timeout: lockWait, Stale: lockStale, Watch: []string{uidlist.Name}})
+		if err != nil {
+			return err
+		}
+		defer lock.Release()
+	}
+	groups, err := dupes.Find(d)
+	if err != nil {
+		return err
+	}
+	for i, g := range groups {
+		if lock != nil && i%16 == 0 {
+			if err := lock.Touch(); err != nil {
+				return err
+			}
+		}
+		if err := r.merge(d, path, g); err != nil {
+			return err
+		}
+	}
+	return r.vouch(d, path)
+}
+
+// merge makes one name of the several that a message has.
+func (r *run) merge(d *dirfd.Dir, path string, g dupes.Group) error {
+	// A part of an interrupted copy is never what to keep.
+	slices.SortStableFunc(g.Files, func(a, b dupes.File) int {
+		if a.Whole() == b.Whole() {
+			return 0
+		}
+		if a.Whole() {
+			return -1
+		}
+		return 1
+	})
+	keep, different := g.Files[0], false
+	for _, f := range g.Files[1:] {
+		same, err := dupes.Same(d, keep, f)
+		switch {
+		case err != nil:
+			return err
+		case same:
+			r.Merged++
+			r.tell(path, "kept %s; removed %s, an older name of the same message", keep, f)
+			err = r.remove(d, f)
+		case keep.Whole() && !f.Whole():
+			r.SetAside++
+			r.tell(path, "kept %s; moved %s, a part of it (%d bytes), to %s", keep, f, f.Size, quarantine.Place(path))
+			err = r.setAside(d, path, f)
+		default:
+			different = true
+			err = r.rename(d, path, f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if different {
+		// Nobody can tell whose UID the list has.
+		return r.rename(d, path, keep)
+	}
+	return nil
+}
+
+func (r *run) remove(d *dirfd.Dir, f dupes.File) error {
+	if r.opt.DryRun {
+		return nil
+	}
+	return inPart(d, f, func(part *dirfd.Dir) error { return part.Remove(f.Name) })
+}
+
+func (r *run) setAside(d *dirfd.Dir, path string, f dupes.File) error {
+	if r.opt.DryRun {
+		return nil
+	}
+	return inPart(d, f, func(part *dirfd.Dir) error {
+		_, err := quarantine.Move(r.root, path, part, f.Name)
+		return err
+	})
+}
+
+func (r *run) rename(d *dirfd.Dir, path string, f dupes.File) error {
+	r.Renamed++
+	r.tell(path, "gave %s a new name and UID: there is another message with the same name up to the flags", f)
+	if r.opt.DryRun {
+		return nil
+	}
+	name := r.opt.Delivery.UniqueName() + fmt.Sprintf(",S=%d", f.Size)
+	if flags := filename.FlagsOf(f.Name); flags != 0 || f.Part == "cur" {
+		name = filename.WithFlags(name, flags)
+	}
+	return inPart(d, f, func(part *dirfd.Dir) error { return part.RenameNoReplace(f.Name, part, name) })
+}
+
+func inPart(d *dirfd.Dir, f dupes.File, do func(part *dirfd.Dir) error) error {
+	part, err := d.OpenDir(f.Part)
+	if err != nil {
+		return err
+	}
+	defer part.Close()
+	return do(part)
+}
+
+// vouch makes sure that no UID is given out that a client knows already.
+func (r *run) vouch(d *dirfd.Dir, path string) error {
+	list := uidlist.New(d, uidlist.Options{Fsync: true})
+	var all []uidlist.Record
+	change, err := list.Refresh(func(rec uidlist.Record) { all = append(all, rec) })
+	if err != nil {
+		return err
+	}
+	h := list.Header()
+	if change == uidlist.Missing {
+		return nil // its next reader takes a UIDVALIDITY from the counter
+	}
+	unknown, err := countUnknown(d, all)
+	if err != nil {
+		return err
+	}
+	if list.Damaged() {
+		r.NewValidity++
+		r.tell(path, "gave the folder a new UIDVALIDITY: its dovecot-uidlist is damaged, and clients have to load the folder anew")
+		if r.opt.DryRun {
+			return nil
+		}
+		if h.UIDValidity, err = uidlist.NextValidity(r.root, time.Now(), true); err != nil {
+			return err
+		}
+		return list.Rewrite(h, slices.Values(all))
+	}
+	r.Raised++
+	next := backup.RaisedUIDNext(h.NextUID, unknown)
+	r.tell(path, "raised UIDNEXT from %d to %d: clients may know UIDs that were given out after the copy; %d messages without a UID", h.NextUID, next, unknown)
+	if r.opt.DryRun {
+		return nil
+	}
+	h.NextUID = next
+	return list.Rewrite(h, slices.Values(all))
+}
+
+// countUnknown counts the messages that the list has no UID for.
+func countUnknown(d *dirfd.Dir, known []uidlist.Record) (int, error) {
+	bases := make(map[string]struct{}, len(known))
+	for _, r := range known {
+		bases[r.Base] = struct{}{}
+	}
+	n := 0
+	for _, part := range walk.MailDirs[:2] {
+		sub, err := d.OpenDir(part)
+		if walk.Gone(err) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		err = sub.List(func(raw []byte, _ dirfd.Kind, _ uint64) bool {
+			if _, ok := bases[filename.Base(string(raw))]; !ok && !filename.Ignored(string(raw)) {
+				n++
+			}
+			return true
+		})
+		_ = sub.Close()
+		if err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
