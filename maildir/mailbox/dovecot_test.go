@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"maildird/maildir/filename"
 	"maildird/scripts/rig"
@@ -187,6 +188,58 @@ func dovecotAndWe(t *testing.T, b *box, m *Mailbox, c *client) {
 		t.Errorf("UIDVALIDITY was %d, is %d", validity, m.UIDValidity())
 	}
 	quiet(t, s, "the long session")
+	s.Close()
+}
+
+// TestPushWithDovecot: idle sessions of both learn of what the other does,
+// without a poll on our side.
+func TestPushWithDovecot(t *testing.T) {
+	b := dovecotBox(t)
+	b.drop("cur/100.M1P1.h:2,")
+	m := b.open(newEnv(t))
+	defer m.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	b.own()
+	s := doveimap.Start(t, b.path)
+	s.Do("SELECT INBOX")
+	hear := func(what, want string) {
+		t.Helper()
+		deadline := time.After(60 * time.Second)
+		var told []string
+		for !slices.Contains(told, want) {
+			select {
+			case <-c.woke:
+				told = append(told, c.poll(true)...)
+			case <-deadline:
+				t.Fatalf("%s: told %q within a minute, want %q", what, told, want)
+			}
+		}
+	}
+	c.poll(true)
+	s.Append("INBOX", "", "theirs")
+	hear("Dovecot's APPEND", "exists 2")
+	s.Do(`STORE 1 +FLAGS (\Seen $Label3)`)
+	hear("Dovecot's STORE", "flags 1 Sa")
+	if _, ok := c.v.KeywordIndex("$Label3"); !ok {
+		t.Errorf("keywords %q", c.v.KeywordNames())
+	}
+	s.Do(`STORE 2 +FLAGS (\Deleted)`)
+	hear("Dovecot's STORE", "flags 2 T")
+	s.Do("EXPUNGE")
+	hear("Dovecot's EXPUNGE", "expunge 2")
+	s.Idle(func() {
+		in, err := m.NewIncoming(AppendOptions{})
+		must(t, err)
+		_, _, err = m.Append(ctx, in)
+		must(t, err)
+		b.own()
+	}, "2 EXISTS")
+	s.Idle(func() {
+		_, err := c.v.Store(ctx, []uint32{1}, Add, filename.Flagged, []string{"Ours"})
+		must(t, err)
+	}, "Ours")
+	quiet(t, s, "push")
 	s.Close()
 }
 

@@ -95,8 +95,9 @@ func (m *Mailbox) quiet() bool {
 	}
 	m.last.mu.Lock()
 	defer m.last.mu.Unlock()
-	// Where events come, they also tell what hides within the times' grain.
-	return m.last.times.same(now) && (m.watched || !m.last.times.racy)
+	// Where events come, they also tell what hides within the times' grain; but
+	// one may be on its way, and look waits for it.
+	return m.last.times.same(now) && !m.last.times.racy
 }
 
 func (m *Mailbox) setTimes(t dirTimes) {

@@ -195,6 +195,26 @@ func (s *Session) Wait(tag string) (untagged []string, status string) {
 	}
 }
 
+// Idle has Dovecot idle while change runs and until it sends a line that holds
+// want. It returns the lines sent meanwhile.
+func (s *Session) Idle(change func(), want string) []string {
+	s.t.Helper()
+	tag := s.Send("IDLE")
+	if line := s.next(answerLimit); !strings.HasPrefix(line, "+") {
+		s.t.Fatalf("Dovecot answers %q to IDLE%s", line, s.tail())
+	}
+	change()
+	var told []string
+	for told == nil || !strings.Contains(told[len(told)-1], want) {
+		told = append(told, s.next(answerLimit))
+	}
+	if _, err := io.WriteString(s.in, "DONE\r\n"); err != nil {
+		s.t.Fatalf("sending to Dovecot: %v%s", err, s.tail())
+	}
+	rest, _ := s.Wait(tag)
+	return append(told, rest...)
+}
+
 // Quiet tells whether Dovecot sends nothing for so long.
 func (s *Session) Quiet(d time.Duration) bool {
 	s.t.Helper()

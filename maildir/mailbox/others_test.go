@@ -1,0 +1,181 @@
+package mailbox
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/filename"
+	"maildird/maildir/uidlist"
+)
+
+// TestMovedBetweenFolders: mutt and mv take a file from one folder to another;
+// it is gone there and new here, whatever UIDs its name had.
+func TestMovedBetweenFolders(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		a, b := newBox(t), newBox(t)
+		for _, n := range []string{"cur/100.M1P1.h:2,S", "cur/200.M1P1.h:2,"} {
+			a.drop(n)
+			b.drop("cur/9" + n[4:])
+		}
+		from, to := a.open(env), b.open(env)
+		defer from.Close()
+		defer to.Close()
+		c, d := connect(t, from, false), connect(t, to, false)
+		defer c.v.Close()
+		defer d.v.Close()
+		text := read(t, c, 1)
+		must(t, os.Rename(a.file("cur/100.M1P1.h:2,S"), b.file("cur/100.M1P1.h:2,S")))
+		wantUpdates(t, c.poll(true), "expunge 1")
+		wantUpdates(t, d.poll(true), "exists 3", "recent 0")
+		if got := read(t, d, 3); got != text || d.all()[2].Flags != filename.Seen {
+			t.Errorf("moved as %q with flags %b", got, d.all()[2].Flags)
+		}
+		// And back: a client saw it vanish, so its old UID does not return.
+		must(t, os.Rename(b.file("cur/100.M1P1.h:2,S"), a.file("cur/100.M1P1.h:2,S")))
+		wantUpdates(t, d.poll(true), "expunge 3")
+		c.poll(true)
+		if want := []uint32{2, 3}; !slices.Equal(c.uids, want) {
+			t.Errorf("UIDs %v, want %v", c.uids, want)
+		}
+	})
+}
+
+// TestRestored: rsync puts back an older list and older names while the mailbox
+// is open. UIDs that clients have seen stay with their files or are never used
+// again.
+func TestRestored(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		b := newBox(t)
+		for range 3 {
+			b.drop("cur/")
+		}
+		m := b.open(env)
+		defer m.Close()
+		c := connect(t, m, false)
+		defer c.v.Close()
+		old := b.read(uidlistName)
+		for range 3 {
+			b.drop("new/")
+		}
+		c.poll(true)
+		_, err := c.v.Store(ctx, []uint32{6}, Add, filename.Deleted, nil)
+		must(t, err)
+		_, err = c.v.Expunge(ctx, nil)
+		must(t, err)
+		c.poll(true)
+		validity := m.UIDValidity()
+		b.write(uidlistName, old)
+		b.drop("cur/")
+		wantUpdates(t, c.poll(true), "exists 6", "recent 2") // without the one that went
+		if want := []uint32{1, 2, 3, 4, 5, 7}; !slices.Equal(c.uids, want) || m.UIDValidity() != validity {
+			t.Errorf("UIDs %v, want %v", c.uids, want)
+		}
+		other := b.open(newEnv(t))
+		defer other.Close()
+		d := connect(t, other, true)
+		defer d.v.Close()
+		if !slices.Equal(c.uids, d.uids) || other.UIDNext() != 8 {
+			t.Errorf("another process has %v, next %d", d.uids, other.UIDNext())
+		}
+	})
+}
+
+// TestNewUIDValidity: a list with another UIDVALIDITY ends the sessions, and
+// the mailbox opens anew as the list says.
+func TestNewUIDValidity(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		b := newBox(t)
+		b.drop("cur/100.M1P1.h:2,")
+		m := b.open(env)
+		c := connect(t, m, false)
+		b.write(uidlistName, "3 V4000000000 N10 G"+someGUID+"\n7 :100.M1P1.h\n")
+		b.drop("new/")
+		if err := c.v.Poll(ctx); !errors.Is(err, ErrReplaced) {
+			t.Errorf("Poll: %v", err)
+		}
+		if _, err := c.v.Store(ctx, []uint32{1}, Add, filename.Seen, nil); !errors.Is(err, ErrReplaced) {
+			t.Errorf("Store: %v", err)
+		}
+		c.v.Close()
+		m.Close()
+		m = b.open(env)
+		defer m.Close()
+		c = connect(t, m, true)
+		defer c.v.Close()
+		if want := []uint32{7, 10}; !slices.Equal(c.uids, want) || m.UIDValidity() != 4000000000 {
+			t.Errorf("UIDs %v, UIDVALIDITY %d", c.uids, m.UIDValidity())
+		}
+	})
+}
+
+// TestReplacedFolder: the mailbox's name leads to another directory by now, as
+// after a restore under a selected session.
+func TestReplacedFolder(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		b := newBox(t)
+		b.drop("cur/")
+		dir, err := dirfd.Open(b.path)
+		must(t, err)
+		here := true
+		m, err := New(ctx, env, dir, func() (uint32, error) { return uidlist.NextValidity(dir, time.Now(), false) },
+			func() bool { return here })
+		must(t, err)
+		defer m.Close()
+		c := connect(t, m, false)
+		defer c.v.Close()
+		must(t, os.Rename(b.path, b.path+".old"))
+		here = false
+		m.NameChanged()
+		select {
+		case <-c.woke:
+		case <-time.After(time.Minute):
+			t.Fatal("nobody woke the session")
+		}
+		if err := c.v.Poll(ctx); !errors.Is(err, ErrReplaced) {
+			t.Errorf("Poll: %v", err)
+		}
+	})
+}
+
+// TestTimesOfDirectories: changes are found whatever the directories' times and
+// the clock say: in the same tick as the last look, in the past, in the future.
+func TestTimesOfDirectories(t *testing.T) {
+	for name, at := range map[string]func(i int) time.Time{
+		"the same tick":   func(int) time.Time { return time.Now() },
+		"clock goes back": func(i int) time.Time { return time.Now().Add(-time.Duration(i) * time.Hour) },
+		"in the future":   func(i int) time.Time { return time.Now().Add(time.Duration(i) * time.Hour) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, env *Env) {
+				i := 0
+				env.Now = func() time.Time { return at(i) }
+				b := newBox(t)
+				m := b.open(env)
+				defer m.Close()
+				c := connect(t, m, true)
+				defer c.v.Close()
+				var last time.Time
+				for i = range 12 {
+					b.drop([]string{"new/", "cur/"}[i%2])
+					if name != "the same tick" || last.IsZero() {
+						last = at(i)
+					} else if time.Since(last) > fineGrain/2 {
+						last = time.Now() // the tick is over
+					}
+					for _, d := range []string{"new", "cur"} {
+						must(t, os.Chtimes(filepath.Join(b.path, d), last, last))
+					}
+					c.poll(true)
+					if len(c.uids) != i+1 {
+						t.Fatalf("after %d changes: %d messages", i+1, len(c.uids))
+					}
+				}
+			})
+		})
+	}
+}
