@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 
@@ -25,7 +26,7 @@ func (s *session) search(uid bool) error {
 		return err
 	}
 	if query.options.ReturnSave {
-		s.sel.saved = savedRanges(found, &query.options)
+		s.sel.saved = query.saved(found)
 	}
 	if !query.hasReturn && !s.rev2 {
 		s.numbersResponse("SEARCH", found, uid)
@@ -72,12 +73,26 @@ func (sr *searcher) ends(msgs iter.Seq[mailbox.Message], opt *imap.SearchOptions
 	return slices.CompactFunc(found, func(a, b mailbox.Message) bool { return a.UID == b.UID }), err
 }
 
-// savedRanges is what "$" stands for after a search (RFC 5182 section 2.4).
-// run has left out already what is not saved.
-func savedRanges(found []mailbox.Message, opt *imap.SearchOptions) []mailbox.Range {
+// saved is what "$" stands for after a search (RFC 5182 section 2.4): all that
+// was found, or the ends or the part of it if only those were asked for.
+func (q *searchQuery) saved(found []mailbox.Message) []mailbox.Range {
+	opt := &q.options
+	switch {
+	case opt.ReturnAll || opt.ReturnCount || len(found) == 0:
+	case q.partial != nil:
+		found = q.partial.of(found)
+	case opt.ReturnMin && opt.ReturnMax:
+		found = []mailbox.Message{found[0], found[len(found)-1]}
+	case opt.ReturnMin:
+		found = found[:1]
+	case opt.ReturnMax:
+		found = found[len(found)-1:]
+	}
+	// SORT finds them in another order.
+	found = slices.SortedFunc(slices.Values(found), func(a, b mailbox.Message) int { return cmp.Compare(a.UID, b.UID) })
 	var ranges []mailbox.Range
 	for _, m := range found {
-		if n := len(ranges); n > 0 && ranges[n-1].Last+1 == m.UID {
+		if n := len(ranges); n > 0 && ranges[n-1].Last+1 >= m.UID {
 			ranges[n-1].Last = m.UID
 		} else {
 			ranges = append(ranges, mailbox.Range{First: m.UID, Last: m.UID})

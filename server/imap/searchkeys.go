@@ -79,6 +79,7 @@ type searchQuery struct {
 	hasReturn bool // RETURN was there
 	key       searchKey
 	probes    []searchProbe
+	partial   *partialRange // nil for none
 	// more are called to write what else the client asked for to be returned,
 	// each with a space before it. They get all that was found.
 	more []func(w *writer, found []mailbox.Message, uid bool)
@@ -135,6 +136,9 @@ func (p *searchParser) returnOptions() {
 	p.optionalList(func() { p.grammar.searchReturn.take(p.lexer, q, "SEARCH option") })
 	if q.options == (imap.SearchOptions{}) && q.more == nil {
 		q.options.ReturnAll = true
+	}
+	if q.options.ReturnAll && q.partial != nil {
+		p.fail("ALL and PARTIAL exclude each other.") // RFC 9394 section 3.1
 	}
 }
 

@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/emersion/go-imap/v2"
@@ -57,7 +56,7 @@ func (s *session) sort(criteria map[string]*sortCriterion, uid bool) error {
 		return err
 	}
 	if query.options.ReturnSave {
-		s.sel.saved = savedRanges(savedOf(found, &query.options), &query.options)
+		s.sel.saved = query.saved(found)
 	}
 	if query.hasReturn {
 		s.esearchResponse(found, uid, query)
@@ -115,21 +114,4 @@ func (s *session) numbersResponse(name string, found []mailbox.Message, uid bool
 		s.w.num(uint64(numberOf(m, uid)))
 	}
 	s.w.crlf()
-}
-
-// savedOf is what "$" stands for after an ESORT: the first and the last in the
-// order asked for if only those were (RFC 5182 section 2.4), or all.
-func savedOf(found []mailbox.Message, opt *imap.SearchOptions) []mailbox.Message {
-	saved := slices.Clone(found)
-	if (opt.ReturnMin || opt.ReturnMax) && !opt.ReturnAll && !opt.ReturnCount && len(found) > 0 {
-		saved = saved[:0]
-		if opt.ReturnMin {
-			saved = append(saved, found[0])
-		}
-		if opt.ReturnMax {
-			saved = append(saved, found[len(found)-1])
-		}
-	}
-	slices.SortFunc(saved, func(a, b mailbox.Message) int { return cmp.Compare(a.UID, b.UID) })
-	return slices.CompactFunc(saved, func(a, b mailbox.Message) bool { return a.UID == b.UID })
 }

@@ -1,0 +1,106 @@
+package imap
+
+import (
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/mailbox"
+)
+
+// partialExtension is PARTIAL (RFC 9394): a part of a result, counted from its
+// beginning or from its end. Nothing is remembered between two requests.
+func partialExtension() extension {
+	return extension{
+		caps: []imap.Cap{"PARTIAL"},
+		searchReturn: words[searchQuery]{"PARTIAL": func(lx *lexer, q *searchQuery) {
+			lx.sp()
+			r := lx.partialRange()
+			if q.partial != nil {
+				lx.fail("PARTIAL is there twice.")
+			}
+			q.partial = &r
+			q.more = append(q.more, func(w *writer, found []mailbox.Message, uid bool) { w.partialResult(r, found, uid) })
+		}},
+		fetchParams: words[fetchItems]{"PARTIAL": func(lx *lexer, items *fetchItems) {
+			lx.sp()
+			r := lx.partialRange()
+			var of mailbox.Range // UIDs
+			items.begin = append(items.begin, func(s *session, set numSet) error {
+				msgs, err := s.messages(set, items.set&fetchUID != 0)
+				if err != nil {
+					return err
+				}
+				var found []mailbox.Message
+				for m := range msgs {
+					found = append(found, m)
+				}
+				of = mailbox.Range{First: 1}
+				if found = r.of(found); len(found) > 0 {
+					of = mailbox.Range{First: found[0].UID, Last: found[len(found)-1].UID}
+				}
+				return nil
+			})
+			items.filters = append(items.filters, func(m mailbox.Message) bool { return of.First <= m.UID && m.UID <= of.Last })
+		}},
+	}
+}
+
+// partialRange is "first:last", the lower number first, from 1; or counted from
+// the end.
+type partialRange struct {
+	first, last uint32
+	fromEnd     bool
+}
+
+// partialRange takes "1:500" or "-1:-500", in either order.
+func (lx *lexer) partialRange() partialRange {
+	r := partialRange{fromEnd: lx.accept('-')}
+	r.first = lx.nzNumber()
+	lx.expect(':')
+	if lx.accept('-') != r.fromEnd {
+		lx.fail("Both ends of a PARTIAL range count from the same side.")
+	}
+	r.last = lx.nzNumber()
+	if r.first > r.last {
+		r.first, r.last = r.last, r.first
+	}
+	return r
+}
+
+// of returns the part of a result.
+func (r partialRange) of(found []mailbox.Message) []mailbox.Message {
+	n := uint32(len(found))
+	if r.first > n {
+		return nil
+	}
+	last := min(r.last, n)
+	if r.fromEnd {
+		return found[n-last : n-r.first+1]
+	}
+	return found[r.first-1 : last]
+}
+
+// partialResult writes "PARTIAL (range set)", with a space before it.
+func (w *writer) partialResult(r partialRange, found []mailbox.Message, uid bool) {
+	number := func(n uint32) {
+		if r.fromEnd {
+			w.byte('-')
+		}
+		w.num(uint64(n))
+	}
+	w.raw(" PARTIAL (")
+	number(r.first)
+	w.byte(':')
+	number(r.last)
+	w.sp()
+	found = r.of(found)
+	if len(found) == 0 {
+		w.raw("NIL)")
+		return
+	}
+	nums := make([]uint32, len(found))
+	for i, m := range found {
+		nums[i] = numberOf(m, uid)
+	}
+	w.rawBytes(appendSet(nil, nums))
+	w.byte(')')
+}
