@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"maildird/maildir/compress"
 	"maildird/maildir/delivery"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
@@ -29,6 +30,8 @@ type Options struct {
 	Fsync bool   // say that a change is done only when it is on disk
 	Log   *slog.Logger
 	Now   func() time.Time // nil: time.Now
+
+	Compress compress.Format // of the files that are written: None, Gzip or Zstd
 }
 
 // Store is all Maildirs that this process serves. Safe for concurrent use.
@@ -49,7 +52,7 @@ func NewStore(opt Options) *Store {
 			Log: opt.Log, Now: opt.Now, Fsync: opt.Fsync,
 			Watcher:  watch.New(opt.Log),
 			Locker:   dotlock.NewLocker(opt.Host),
-			Delivery: &delivery.Options{Host: opt.Host, PID: os.Getpid(), Fsync: opt.Fsync, Now: opt.Now},
+			Delivery: &delivery.Options{Host: opt.Host, PID: os.Getpid(), Fsync: opt.Fsync, Now: opt.Now, Compress: opt.Compress},
 		},
 		accounts: map[string]*Account{},
 	}

@@ -179,7 +179,7 @@ func TestConfigCheck(t *testing.T) {
 	finds("cannot read the users file", "cert.pem: no such file or directory")
 
 	write("maildird.toml", strings.Replace(settings, "[tls]", "[tls]\nciphers = \"all\"", 1))
-	bad(t, `maildird.toml:24: there is no setting "tls.ciphers"`, "", "config", "check", "--config", config)
+	bad(t, `maildird.toml:25: there is no setting "tls.ciphers"`, "", "config", "check", "--config", config)
 	write("maildird.toml", strings.Replace(settings, "domains  =", "domians  =", 1))
 	bad(t, `maildird.toml:5: there is no setting "domians"`, "", "serve", "--config", config)
 	bad(t, "cannot read the configuration", "", "serve", "--config", path("none.toml"))

@@ -15,11 +15,12 @@ import (
 var mayImport = map[string][]string{
 	"maildird/maildir/dirfd":    {},
 	"maildird/maildir/filename": {},
+	"maildird/maildir/compress": {},
 	"maildird/maildir":          {"maildird/maildir"},
 	"maildird/auth":             {},
 	"maildird/server/smtp":      {"maildird/maildir", "maildird/auth"},
 	"maildird/server/imap":      {"maildird/maildir", "maildird/auth"},
-	"maildird/server/config":    {"maildird/maildir/folder"},
+	"maildird/server/config":    {"maildird/maildir/folder", "maildird/maildir/compress"},
 	"maildird/server":           {"maildird/maildir", "maildird/auth", "maildird/server"},
 	"maildird/cmd":              {"maildird"},
 	"maildird/scripts":          {"maildird"},

@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"maildird/maildir/compress"
 	"maildird/maildir/dirfd"
 )
 
@@ -32,6 +33,8 @@ type Options struct {
 	PID   int              // process id in unique names
 	Fsync bool             // false: trust the kernel to write in time; a power cut may lose mail
 	Now   func() time.Time // nil: time.Now
+
+	Compress compress.Format // of the files: None, Gzip or Zstd
 
 	hostOnce sync.Once
 	host     string

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"sync"
 	"time"
+
+	"maildird/maildir/compress"
 )
 
 // Target is one recipient of a Spool: a folder, and what stands before the
@@ -41,6 +43,7 @@ type Spool struct {
 	buf    []byte // header of targets[0] and body, or the part of the body that is not in the file yet
 	inFile bool   // a file has been begun and buf holds no header
 	first  *target
+	held   *Temp // the file, since Commit
 	body   counter
 	led    byte             // first byte of the body, if body.size > 0
 	full   map[uint64]error // by device: disks without space
@@ -52,6 +55,7 @@ type target struct {
 	dirs    Dirs
 	release func()
 	temp    *Temp
+	plain   *Temp  // what temp was while it held the text for others, if files are compressed
 	name    string // in new/, while undo may have to remove it
 	err     error
 }
@@ -138,7 +142,7 @@ func (s *Spool) flush() error {
 	if !s.inFile {
 		return s.begin(s.buf[len(s.targets[0].Header):])
 	}
-	_, err := s.first.temp.file.Write(s.buf)
+	_, err := s.first.temp.put(s.buf)
 	if err == nil {
 		s.buf = s.buf[:0]
 		return nil
@@ -163,12 +167,12 @@ func (s *Spool) begin(rest []byte) error {
 		if t.err != nil || s.onFullDisk(t) {
 			continue
 		}
-		err := t.open(s.opt)
+		err := t.open(s.opt, newPlainTemp)
 		if err == nil && from != nil {
 			err = copyRange(t.temp, from.temp, int64(len(from.Header)), held)
 		}
 		if err == nil {
-			_, err = t.temp.file.Write(rest)
+			_, err = t.temp.put(rest)
 		}
 		if err == nil {
 			s.first, s.inFile, s.buf = t, true, s.buf[:0]
@@ -222,14 +226,14 @@ func (s *Spool) onFullDisk(t *target) bool {
 }
 
 // open opens the target's folder and begins its file with the header.
-func (t *target) open(o *Options) error {
+func (t *target) open(o *Options, begin func(Dirs, *Options) (*Temp, error)) error {
 	if t.dirs.Tmp == nil {
 		if err := t.openDirs(); err != nil {
 			return err
 		}
 	}
 	var err error
-	if t.temp, err = NewTemp(t.dirs, o); err != nil {
+	if t.temp, err = begin(t.dirs, o); err != nil {
 		return err
 	}
 	_, err = t.temp.Write(t.Header)
@@ -256,6 +260,9 @@ func (t *target) abort() {
 	if t.temp != nil {
 		t.temp.Abort()
 	}
+	if t.plain != nil {
+		t.plain.Abort()
+	}
 	t.close()
 }
 
@@ -272,8 +279,18 @@ func copyRange(t, old *Temp, offset, n int64) error {
 	if n <= 0 {
 		return nil
 	}
+	section := io.NewSectionReader(old.file, offset, n)
+	if t.pack != nil {
+		got, err := io.Copy(t.pack, section)
+		return t.copied(old, got, n, err)
+	}
 	// The kernel copies between two files (copy_file_range) where it can.
-	got, err := io.Copy(t.file, io.NewSectionReader(old.file, offset, n))
+	got, err := io.Copy(t.file, section)
+	t.written += got
+	return t.copied(old, got, n, err)
+}
+
+func (t *Temp) copied(old *Temp, got, n int64, err error) error {
 	if err == nil && got != n {
 		err = fmt.Errorf("%s has %d bytes less than were written: another program changed it", old.file.Name(), n-got)
 	}
@@ -285,6 +302,12 @@ func copyRange(t, old *Temp, offset, n int64) error {
 // the same and nothing is left in any folder.
 func (s *Spool) Commit() []error {
 	defer s.Abort()
+	if s.inFile {
+		s.held = s.first.temp
+		if s.opt.Compress != compress.None {
+			s.first.plain, s.first.temp = s.held, nil
+		}
+	}
 	switch {
 	case s.err != nil:
 	case len(s.targets) == 1:
@@ -390,19 +413,19 @@ func (t *target) write(s *Spool) {
 
 func (t *target) tryWrite(s *Spool) error {
 	switch {
-	case t == s.first:
-		if _, err := t.temp.file.Write(s.buf); err != nil {
+	case t == s.first && s.opt.Compress == compress.None:
+		if _, err := t.temp.put(s.buf); err != nil {
 			return err
 		}
 	case s.inFile:
-		if err := t.open(s.opt); err != nil {
+		if err := t.open(s.opt, NewTemp); err != nil {
 			return err
 		}
 		held := s.body.size - int64(len(s.buf))
-		if err := copyRange(t.temp, s.first.temp, int64(len(s.first.Header)), held); err != nil {
+		if err := copyRange(t.temp, s.held, int64(len(s.first.Header)), held); err != nil {
 			return err
 		}
-		if _, err := t.temp.file.Write(s.buf); err != nil {
+		if _, err := t.temp.put(s.buf); err != nil {
 			return err
 		}
 	default:
@@ -431,7 +454,7 @@ func (t *target) writeSmall(s *Spool) error {
 		body := s.buf[len(s.targets[0].Header):]
 		all = append(append(make([]byte, 0, len(t.Header)+len(body)), t.Header...), body...)
 	}
-	if _, err = t.temp.file.Write(all); err != nil {
+	if _, err = t.temp.put(all); err != nil {
 		return err
 	}
 	t.temp.count(t.Header)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"maildird/maildir/compress"
 	"maildird/maildir/dirfd"
 )
 
@@ -24,8 +25,16 @@ type Temp struct {
 	base string // set by Finish
 	err  error  // of the first write that failed
 
-	counter
+	pack    *compress.Writer // nil: the file is not compressed
+	written int64            // bytes of the file
+	begin   []byte           // the first bytes of the text
+
+	counter // of the text
 }
+
+// ErrCompressed says that a message begins like a compressed file: stored as it
+// is, it would be read as what it decompresses to.
+var ErrCompressed = errors.New("the message is compressed data, not mail")
 
 // counter measures text for the "S=" and "W=" fields of a name.
 type counter struct {
@@ -66,6 +75,19 @@ var lf, crlf = []byte("\n"), []byte("\r\n")
 // NewTemp creates an empty file in the folder's tmp/ with the folder's rights.
 // A tmp/ that somebody removed is not made again: OpenDirs does that.
 func NewTemp(d Dirs, o *Options) (*Temp, error) {
+	t, err := newPlainTemp(d, o)
+	if err != nil || o.Compress == compress.None {
+		return t, err
+	}
+	if t.pack, err = compress.NewWriter(fileWriter{t}, o.Compress); err != nil {
+		t.Abort()
+		return nil, err
+	}
+	return t, nil
+}
+
+// newPlainTemp is NewTemp for a file that is not compressed.
+func newPlainTemp(d Dirs, o *Options) (*Temp, error) {
 	rights, err := d.Folder.Rights()
 	if err != nil {
 		return nil, err
@@ -87,12 +109,42 @@ func (t *Temp) Write(p []byte) (int, error) {
 	if t.err != nil {
 		return 0, t.err
 	}
-	n, err := t.file.Write(p)
+	n, err := t.put(p)
 	t.count(p[:n])
 	if err != nil {
 		t.err = err
 	}
 	return n, err
+}
+
+// put is Write for text that is counted otherwise.
+func (t *Temp) put(p []byte) (int, error) {
+	if room := compress.MagicLen - len(t.begin); room > 0 {
+		t.begin = append(t.begin, p[:min(room, len(p))]...)
+	}
+	if t.pack != nil {
+		return t.pack.Write(p)
+	}
+	return fileWriter{t}.Write(p)
+}
+
+// fileWriter writes to the file of a Temp.
+type fileWriter struct{ *Temp }
+
+func (w fileWriter) Write(p []byte) (int, error) {
+	n, err := w.file.Write(p)
+	w.written += int64(n)
+	return n, err
+}
+
+// unpack ends compression.
+func (t *Temp) unpack() error {
+	if t.pack == nil {
+		return nil
+	}
+	pack := t.pack
+	t.pack = nil
+	return pack.Close()
 }
 
 // Size returns the bytes written so far, and how many octets they are with
@@ -115,6 +167,12 @@ func (t *Temp) finish(mtime time.Time, keep bool) (base string, err error) {
 		t.err = err
 		return "", err
 	}
+	if compress.Detect(t.begin) != compress.None {
+		return fail(ErrCompressed)
+	}
+	if err := t.unpack(); err != nil {
+		return fail(err)
+	}
 	if !mtime.IsZero() {
 		if err := t.dirs.Tmp.Chtimes(t.name, mtime); err != nil {
 			return fail(err)
@@ -129,8 +187,8 @@ func (t *Temp) finish(mtime time.Time, keep bool) (base string, err error) {
 	if err := unix.Fstat(int(t.file.Fd()), &st); err != nil {
 		return fail(&fs.PathError{Op: "stat", Path: t.file.Name(), Err: err})
 	}
-	if st.Size != t.size {
-		return fail(fmt.Errorf("%s has %d bytes after %d were written: another program changed it", t.file.Name(), st.Size, t.size))
+	if st.Size != t.written {
+		return fail(fmt.Errorf("%s has %d bytes after %d were written: another program changed it", t.file.Name(), st.Size, t.written))
 	}
 	if !keep {
 		err := t.file.Close()
@@ -187,6 +245,10 @@ func (t *Temp) Commit(to *dirfd.Dir, info string) (name string, err error) {
 
 // Abort removes the file from tmp/. After Commit it does nothing.
 func (t *Temp) Abort() {
+	if t.pack != nil {
+		t.pack.Discard()
+		t.pack = nil
+	}
 	if t.file != nil {
 		_ = t.file.Close()
 		t.file = nil

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"syscall"
 
+	"maildird/maildir/compress"
 	"maildird/maildir/delivery"
+	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
 )
@@ -158,21 +160,23 @@ func (dst *Mailbox) copyFile(src *Mailbox, o original, flags filename.Flags, tak
 	if flags != 0 {
 		e.where = inCur
 	}
-	named := func(base string) string {
-		if flags == 0 {
-			return base
+	base := o.base
+	if ok, err := dst.keepsBase(src, from, st, base); err != nil {
+		return entry{}, err
+	} else if !ok || taken[base] {
+		if base, err = dst.freshBase(src, from, st); err != nil {
+			return entry{}, err
 		}
-		return filename.WithFlags(base, flags)
 	}
-	e.name = named(o.base)
-	if taken[o.base] || !dst.keepsBase(o.base, st.Size) {
-		e.name = named(fmt.Sprintf("%s,S=%d", dst.env.Delivery.UniqueName(), st.Size))
-	}
+	e.name = named(base, flags)
 	err = src.in(from.where).Link(from.name, dst.in(e.where), e.name)
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		// A file that nobody has looked at yet holds the name.
-		e.name = named(fmt.Sprintf("%s,S=%d", dst.env.Delivery.UniqueName(), st.Size))
+		if base, err = dst.freshBase(src, from, st); err != nil {
+			return entry{}, err
+		}
+		e.name = named(base, flags)
 		err = src.in(from.where).Link(from.name, dst.in(e.where), e.name)
 	case errors.Is(err, syscall.EXDEV), errors.Is(err, syscall.EMLINK), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EOPNOTSUPP):
 		return dst.copyBytes(src, from, flags)
@@ -180,15 +184,53 @@ func (dst *Mailbox) copyFile(src *Mailbox, o original, flags filename.Flags, tak
 	return e, err
 }
 
+// plainSize returns the bytes of a message as "S=" has them: those of its text,
+// if the file is compressed.
+func (m *Mailbox) plainSize(at entry, st dirfd.Stat) (int64, error) {
+	file, err := m.in(at.where).Open(at.name)
+	if err != nil {
+		return 0, err
+	}
+	f, err := newFile(file)
+	if errors.Is(err, compress.ErrDamaged) || errors.Is(err, compress.ErrTooBig) {
+		return st.Size, nil // it can be copied all the same
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.Size, nil
+}
+
+func named(base string, flags filename.Flags) string {
+	if flags == 0 {
+		return base
+	}
+	return filename.WithFlags(base, flags)
+}
+
+// freshBase is a new base for a copy.
+func (dst *Mailbox) freshBase(src *Mailbox, from entry, st dirfd.Stat) (string, error) {
+	size, err := src.plainSize(from, st)
+	return fmt.Sprintf("%s,S=%d", dst.env.Delivery.UniqueName(), size), err
+}
+
 // keepsBase tells whether a copy can have the base of its original: nobody in
 // dst has or had it, its "S=" is right, and it carries no UID of mbsync's,
 // which would stand for another message here.
-func (dst *Mailbox) keepsBase(base string, size int64) bool {
+func (dst *Mailbox) keepsBase(src *Mailbox, from entry, st dirfd.Stat, base string) (bool, error) {
 	dst.mu.RLock()
 	_, used := dst.t.lookup(base)
 	dst.mu.RUnlock()
+	if used || filename.HasField(base, 'U') {
+		return false, nil
+	}
 	s, _ := filename.Sizes(base)
-	return !used && (s < 0 || s == size) && !filename.HasField(base, 'U')
+	if s < 0 || s == st.Size {
+		return true, nil
+	}
+	size, err := src.plainSize(from, st)
+	return s == size, err
 }
 
 // copyBytes is for destinations to which no hard link can be made.
@@ -197,20 +239,20 @@ func (dst *Mailbox) copyBytes(src *Mailbox, from entry, flags filename.Flags) (e
 	if err != nil {
 		return entry{}, err
 	}
-	defer file.Close()
-	st, err := file.Stat()
+	f, err := newFile(file)
 	if err != nil {
 		return entry{}, err
 	}
+	defer f.Close()
 	temp, err := delivery.NewTemp(dst.dirs, dst.env.Delivery)
 	if err != nil {
 		return entry{}, err
 	}
 	defer temp.Abort()
-	if _, err := io.Copy(temp, file); err != nil {
+	if _, err := io.Copy(temp, io.NewSectionReader(f, 0, f.Size)); err != nil {
 		return entry{}, err
 	}
-	if _, err := temp.Finish(st.ModTime()); err != nil {
+	if _, err := temp.Finish(f.Mtime); err != nil {
 		return entry{}, err
 	}
 	return dst.commit(temp, flags)

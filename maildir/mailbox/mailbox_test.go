@@ -231,7 +231,7 @@ func read(t *testing.T, c *client, uid uint32) string {
 		f, err := c.v.Open(msg)
 		must(t, err)
 		defer f.Close()
-		text, err := io.ReadAll(f)
+		text, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size))
 		must(t, err)
 		return string(text)
 	}

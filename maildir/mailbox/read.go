@@ -3,19 +3,52 @@ package mailbox
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"time"
 
+	"maildird/maildir/compress"
 	"maildird/maildir/filename"
 	"maildird/maildir/message"
 )
 
-// File is an open message.
+// File is the plain text of an open message, which its file may have
+// compressed.
 type File struct {
-	*os.File
-	Size  int64     // bytes of the file
+	io.ReaderAt
+	Size  int64     // bytes of the text
 	Mtime time.Time // INTERNALDATE
+
+	file  *os.File
+	plain *compress.Plain // nil: the file is not compressed
+}
+
+// Close closes the file.
+func (f *File) Close() error {
+	if f.plain != nil {
+		_ = f.plain.Close()
+	}
+	return f.file.Close()
+}
+
+// newFile returns the text of a file, which then belongs to it.
+func newFile(file *os.File) (*File, error) {
+	st, err := file.Stat()
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	f := &File{ReaderAt: file, Size: st.Size(), Mtime: st.ModTime(), file: file}
+	if f.plain, err = compress.Open(file, f.Size, compress.Limit); err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("%s: %w", file.Name(), err)
+	}
+	if f.plain != nil {
+		f.ReaderAt, f.Size = f.plain, f.plain.Size
+	}
+	return f, nil
 }
 
 // Open opens a message. A file that is not where it was last seen is looked
@@ -119,13 +152,12 @@ func (m *Mailbox) open(msg Message) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := file.Stat()
+	f, err := newFile(file)
 	if err != nil {
-		_ = file.Close()
 		return nil, err
 	}
-	m.setDate(msg, st.ModTime())
-	return &File{File: file, Size: st.Size(), Mtime: st.ModTime()}, nil
+	m.setDate(msg, f.Mtime)
+	return f, nil
 }
 
 func (m *Mailbox) size(msg Message) (int64, error) {

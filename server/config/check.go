@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"maildird/maildir/compress"
 	"maildird/maildir/folder"
 )
 
@@ -125,6 +126,12 @@ func (c *checker) mail(cfg *Config, f *file) {
 	}
 	m.Location = loc
 	m.Fsync = c.choice("mail.fsync", f.Mail.Fsync, "always", "never") == "always"
+	if m.Compress, err = compress.ParseFormat(f.Mail.Compress); err != nil {
+		c.wrong("mail.compress", "%v", err)
+	}
+	if m.Compress != compress.None && cfg.Limits.MessageSize > compress.Limit {
+		c.wrong("limits.message_size", "is more than %d, which compressed files can hold", compress.Limit)
+	}
 	m.Reserve = c.size("mail.reserve", f.Mail.Reserve, defaultReserve)
 	sep := f.Mail.Separator
 	if sep == "" {

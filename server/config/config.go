@@ -13,6 +13,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"maildird/maildir/compress"
 	"maildird/maildir/folder"
 )
 
@@ -41,7 +42,8 @@ type Mail struct {
 	Folder   folder.Options
 	Defaults []folder.Default
 	Fsync    bool
-	Reserve  int64 // bytes that stay free on the disk: below, mail is refused for now
+	Compress compress.Format // of the files that are written
+	Reserve  int64           // bytes that stay free on the disk: below, mail is refused for now
 }
 
 // Auth says who the users are.
@@ -101,6 +103,7 @@ type file struct {
 		Separator  string            `toml:"separator"`
 		Prefix     string            `toml:"prefix"`
 		Fsync      string            `toml:"fsync"`
+		Compress   string            `toml:"compress"`
 		Reserve    string            `toml:"reserve"`
 		SpecialUse map[string]string `toml:"special_use"`
 	} `toml:"mail"`

@@ -28,7 +28,7 @@ func TestTemplate(t *testing.T) {
 		t.Errorf("alice's Maildir is %q, %v", root, err)
 	}
 	// All that is commented out is true as well.
-	all := strings.NewReplacer("# [", "[", "\n# fsync", "\nfsync", "\n# reserve", "\nreserve", "\n# \"Ges", "\n\"Ges",
+	all := strings.NewReplacer("# [", "[", "\n# fsync", "\nfsync", "\n# compress", "\ncompress", "\n# reserve", "\nreserve", "\n# \"Ges", "\n\"Ges",
 		"\n# bare", "\nbare", "\n# rev2", "\nrev2", "\n# conn", "\nconn", "\n# mess", "\nmess", "\n# rec", "\nrec",
 		"\n# level", "\nlevel", "\n# format", "\nformat").Replace(Template("h.example", "example.org", "a@example.org"))
 	full, err := load(t, all)
@@ -50,6 +50,8 @@ func TestErrors(t *testing.T) {
 		{"[tls]", "[ssl]", `there is no setting "ssl`},
 		{`"maildir++"`, `"mbox"`, `:11: mail.layout: "mbox" is none of "maildir++", "fs"`},
 		{`"/"  `, `"|"  `, `:12: mail.separator: "|" is neither "/" nor "."`},
+		{`# compress = ""`, `compress = "lz4"`, `:15: mail.compress: "lz4" is not "", "gzip" or "zstd"`},
+		{`# compress = ""  `, "compress = \"gzip\"\n[limits]\nmessage_size = \"2GiB\" #", `limits.message_size: is more than 1073741824`},
 		{`prefix   = ""`, `prefix = "INBOX."`, `mail.prefix: "INBOX." does not end in the separator "/"`},
 		{`"mail/%d/%n" `, `"mail/%d" `, `mail.location: "mail/%d" leads all users to the same Maildir`},
 		{`"mail/%d/%n" `, `"mail/%x" `, `none of %u %n %d %h`},

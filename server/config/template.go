@@ -22,6 +22,7 @@ layout   = "maildir++"                 # or "fs"
 separator = "/"                        # on the wire; "." and prefix "INBOX." for clients set up so for Dovecot or Courier
 prefix   = ""
 # fsync = "always"                     # "never" is for tests: a power failure loses acknowledged mail
+# compress = ""                        # or "gzip" or "zstd": how new files are stored; all are always read
 # reserve = "64MiB"                    # less free disk than this: mail is refused for now (452)
 # [mail.special_use]                   # instead of the usual names (Sent, Sent Items, Spam, ...)
 # "Gesendet" = "\\Sent"

@@ -9,6 +9,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"maildird/maildir/delivery"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/folder"
 	"maildird/maildir/mailbox"
@@ -60,6 +61,8 @@ func statusOf(err error) (status *imap.Error, known bool) {
 		return reply(codeExpungeIssued, "Some of the messages are not there any more.")
 	case errors.Is(err, mailbox.ErrKeywords):
 		return reply(imap.ResponseCodeLimit, "No room for another keyword in this mailbox.")
+	case errors.Is(err, delivery.ErrCompressed):
+		return reply(imap.ResponseCodeCannot, "Compressed data cannot be saved as a message.")
 	case errors.Is(err, mailbox.ErrReadOnly):
 		return reply(imap.ResponseCodeNoPerm, "Mailbox is read-only.")
 	case errors.Is(err, folder.ErrNotFound):

@@ -27,10 +27,11 @@ import (
 // password is "secret", and bob whose password is "secret" too.
 type testServer struct {
 	*Server
-	t    testing.TB
-	addr string
-	home string // holds one Maildir a user
-	log  *logLines
+	t     testing.TB
+	addr  string
+	home  string // holds one Maildir a user
+	store *maildir.Store
+	log   *logLines
 }
 
 // testUsers are the users of test servers.
@@ -54,6 +55,7 @@ func startServer(t testing.TB, options ...serverOption) *testServer {
 	t.Helper()
 	ts := &testServer{t: t, home: t.TempDir(), log: &logLines{}}
 	store := maildir.NewStore(maildir.Options{Host: "test", Log: slog.New(slog.DiscardHandler)})
+	ts.store = store
 	account := maildir.AccountOptions{
 		Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'},
 		Defaults: []folder.Default{

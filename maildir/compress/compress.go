@@ -1,0 +1,148 @@
+// Package compress reads and writes message files that are compressed as a
+// whole, as Dovecot's mail-compression plugin ("zlib") leaves them. Nothing in
+// the name of such a file tells: its first bytes do. "S=" and "W=" in the name
+// are sizes of the plain message.
+package compress
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// Format is how a file is compressed.
+type Format uint8
+
+// The formats. Gzip and Zstd are read and written, LZ4 (in Dovecot's own
+// framing) and Bzip2 are read only.
+const (
+	None Format = iota
+	Gzip
+	Zstd
+	LZ4
+	Bzip2
+)
+
+var names = []string{"", "gzip", "zstd", "lz4", "bzip2"}
+
+func (f Format) String() string { return names[f] }
+
+// ParseFormat reads the name of a format that can be written; "" is None.
+func ParseFormat(name string) (Format, error) {
+	if i := slices.Index(names[:LZ4], name); i >= 0 {
+		return Format(i), nil
+	}
+	return None, fmt.Errorf(`%q is not "", "gzip" or "zstd"`, name)
+}
+
+// magics are the beginnings by which Dovecot (lib-compression) tells formats.
+var magics = []struct {
+	Format
+	begin []byte
+}{
+	{Gzip, []byte{0x1f, 0x8b}},
+	{Zstd, []byte{0x28, 0xb5, 0x2f, 0xfd}},
+	{LZ4, []byte(lz4Magic)},
+	{Bzip2, []byte("BZh")},
+}
+
+// MagicLen is how many of the first bytes of a file Detect wants to see.
+const MagicLen = 16
+
+// bzip2Block stands behind the digit that follows "BZh".
+const bzip2Block = "1AY&SY"
+
+// Detect tells the format of a file by its first bytes. No mail begins so:
+// none of them can begin a header field.
+func Detect(begin []byte) Format {
+	for _, m := range magics {
+		if !bytes.HasPrefix(begin, m.begin) {
+			continue
+		}
+		if m.Format == Bzip2 && (len(begin) < 10 || string(begin[4:10]) != bzip2Block) {
+			continue
+		}
+		return m.Format
+	}
+	return None
+}
+
+// Limit is the longest text that a compressed file may have, in bytes: a few
+// kilobytes can claim to hold any amount.
+const Limit = 1 << 30
+
+// Errors of reading.
+var (
+	ErrDamaged = errors.New("compressed file is damaged")
+	ErrTooBig  = errors.New("compressed file is too big when decompressed")
+)
+
+// Plain is the decompressed text of a file. Close it. Safe for concurrent use.
+type Plain struct {
+	io.ReaderAt
+	Size  int64
+	close func() error
+}
+
+// Close gives back what holds the text.
+func (p *Plain) Close() error {
+	if p.close == nil {
+		return nil
+	}
+	return p.close()
+}
+
+// Open decompresses the file of size bytes. The text is held in memory, or, if
+// it is long, in a nameless temporary file. nil: it is not compressed. Errors
+// are ErrDamaged, ErrTooBig for a text of more than limit bytes, and those of
+// reading and of the temporary file.
+func Open(file io.ReaderAt, size, limit int64) (*Plain, error) {
+	var begin [MagicLen]byte
+	n, err := file.ReadAt(begin[:min(size, MagicLen)], 0)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	f := Detect(begin[:n])
+	if f == None {
+		return nil, nil
+	}
+	src := &source{Reader: io.NewSectionReader(file, 0, size)}
+	r, err := newReader(src, f)
+	if err != nil {
+		return nil, src.explain(err)
+	}
+	defer r.Close()
+	p, err := hold(io.LimitReader(r, limit+1), src)
+	if err != nil {
+		return nil, err
+	}
+	if p.Size > limit {
+		_ = p.Close()
+		return nil, ErrTooBig
+	}
+	return p, nil
+}
+
+// source keeps an error of reading the file apart from those of its contents.
+type source struct {
+	io.Reader
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+// explain tells what an error of decompression means.
+func (s *source) explain(err error) error {
+	if s.err != nil {
+		return s.err
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
+}

@@ -1,0 +1,68 @@
+package compress
+
+import (
+	"bytes"
+	"io"
+	"os"
+)
+
+// inMemory is the longest text that is held in memory.
+const inMemory = 256 << 10
+
+// hold reads r, which decompresses src, to its end.
+func hold(r io.Reader, src *source) (*Plain, error) {
+	var buf bytes.Buffer
+	n, err := io.CopyN(&buf, r, inMemory+1)
+	if err == io.EOF {
+		return &Plain{ReaderAt: bytes.NewReader(buf.Bytes()), Size: n}, nil
+	}
+	if err != nil {
+		return nil, src.explain(err)
+	}
+	file, err := nameless()
+	if err != nil {
+		return nil, err
+	}
+	if _, err = file.Write(buf.Bytes()); err == nil {
+		n, err = copyPlain(file, r, src)
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return &Plain{ReaderAt: file, Size: int64(buf.Len()) + n, close: file.Close}, nil
+}
+
+// copyPlain is io.Copy that tells errors of the file from those of the text.
+func copyPlain(file *os.File, r io.Reader, src *source) (n int64, err error) {
+	buf := make([]byte, 64<<10)
+	for {
+		got, rerr := r.Read(buf)
+		if got > 0 {
+			if _, err := file.Write(buf[:got]); err != nil {
+				return n, err
+			}
+			n += int64(got)
+		}
+		if rerr == io.EOF {
+			return n, nil
+		}
+		if rerr != nil {
+			return n, src.explain(rerr)
+		}
+	}
+}
+
+// nameless makes a temporary file that nobody else can open and that is gone
+// when it is closed, also by a crash.
+func nameless() (*os.File, error) {
+	file, err := os.CreateTemp("", "maildird-*")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(file.Name()); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}

@@ -1,0 +1,82 @@
+package compress
+
+import (
+	"bufio"
+	"compress/bzip2"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// newReader returns what decompresses r.
+func newReader(r io.Reader, f Format) (io.ReadCloser, error) {
+	switch f {
+	case Gzip:
+		return pooledGzip(r)
+	case Zstd:
+		return pooledZstd(r)
+	case LZ4:
+		return newLZ4Reader(r)
+	default:
+		return io.NopCloser(bzip2.NewReader(bufio.NewReader(r))), nil
+	}
+}
+
+// Readers keep their tables; what a file needs is small beside them.
+var (
+	gzipReaders sync.Pool
+	zstdReaders sync.Pool
+)
+
+type gzipReader struct{ *gzip.Reader }
+
+func pooledGzip(r io.Reader) (io.ReadCloser, error) {
+	if z, ok := gzipReaders.Get().(gzipReader); ok {
+		if err := z.Reset(r); err != nil {
+			gzipReaders.Put(z)
+			return nil, err
+		}
+		return z, nil
+	}
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	return gzipReader{z}, nil
+}
+
+func (z gzipReader) Close() error {
+	err := z.Reader.Close()
+	gzipReaders.Put(z)
+	return err
+}
+
+// maxWindow is the most memory that a zstd file can ask for: the levels up to
+// 19 need 8 MiB.
+const maxWindow = 16 << 20
+
+type zstdReader struct{ *zstd.Decoder }
+
+func pooledZstd(r io.Reader) (io.ReadCloser, error) {
+	if z, ok := zstdReaders.Get().(zstdReader); ok {
+		if err := z.Reset(r); err != nil {
+			zstdReaders.Put(z)
+			return nil, err
+		}
+		return z, nil
+	}
+	// Without concurrency there are no goroutines that would have to be ended.
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+	if err != nil {
+		return nil, err
+	}
+	return zstdReader{z}, nil
+}
+
+func (z zstdReader) Close() error {
+	err := z.Reset(nil)
+	zstdReaders.Put(z)
+	return err
+}
