@@ -37,15 +37,9 @@ const maxAddresses = 10_000
 func parseAddresses(list []Address, text string) []Address {
 	s := &scanner{text: text}
 	group := false
-	for len(list) < maxAddresses {
-		s.space()
+	for s.space(); !s.done() && len(list) < maxAddresses; s.space() {
 		switch {
-		case s.done():
-			if group {
-				list = append(list, Address{Kind: GroupEnd})
-			}
-			return list
-		case s.accept(','):
+		case s.accept(','), s.accept(':'):
 		case s.accept(';'):
 			if group {
 				list = append(list, Address{Kind: GroupEnd})
@@ -62,40 +56,59 @@ func parseAddresses(list []Address, text string) []Address {
 			list = append(list, a)
 		}
 	}
+	if group {
+		list = append(list, Address{Kind: GroupEnd})
+	}
 	return list
 }
 
-// address reads one address, or the begin of a group.
+// address reads one address, or the begin of a group, and passes over what
+// stands behind it and has no place there.
 func (s *scanner) address() Address {
 	s.comment = ""
-	phrase, local := s.phrase()
+	phrase, local, several := s.phrase()
 	s.space()
+	var a Address
 	switch s.peek() {
 	case ':':
 		s.pos++
 		return Address{Kind: GroupStart, Mailbox: phrase}
 	case '<':
 		s.pos++
-		a := s.angle()
+		a = s.angle()
 		a.Name = phrase
-		if a.Name == "" {
-			s.space()
-			a.Name = s.comment
-		}
-		return a
 	case '@':
 		s.pos++
-		a := Address{Mailbox: local, Host: s.domain()}
-		s.space()
+		a = Address{Mailbox: local, Host: s.domain()}
+	default:
+		if several { // words are a name, and not the mailbox of somebody
+			a.Name = phrase
+		} else {
+			a.Mailbox = local
+		}
+	}
+	s.space()
+	if a.Name == "" {
 		a.Name = s.comment
-		return a.complete()
 	}
-	if s.pos == 0 || phrase == "" && local == "" {
-		s.pos++ // something that has no place here: do not stand still
-	}
-	a := Address{Mailbox: local}
-	a.Name = s.comment
+	s.untilNext()
 	return a.complete()
+}
+
+// untilNext passes over all that is no separator of addresses.
+func (s *scanner) untilNext() {
+	for !s.done() {
+		switch s.peek() {
+		case ',', ';', ':':
+			return
+		case '(':
+			s.inParentheses()
+		case '"':
+			s.quoted()
+		default:
+			s.pos++
+		}
+	}
 }
 
 func (a Address) complete() Address {
@@ -109,29 +122,32 @@ func (a Address) complete() Address {
 }
 
 // phrase reads words: as a phrase they are separated by a space, as a local
-// part they are not.
-func (s *scanner) phrase() (phrase, local string) {
+// part they are not. several tells that they cannot be a local part, because no
+// dot is between two of them (RFC 5322 sections 3.4.1 and 4.4).
+func (s *scanner) phrase() (phrase, local string, several bool) {
 	var p, l strings.Builder
-	dot := false
+	dot := true
 	for {
 		at := s.pos
 		s.space()
 		var w string
+		isDot := false
 		switch c := s.peek(); {
 		case c == '"':
 			w = s.quoted()
 		case c == '.':
 			s.pos++
-			w = "."
+			w, isDot = ".", true
 		case isAtom(c):
 			w = s.while(isAtom)
 		default:
-			return p.String(), l.String()
+			return p.String(), l.String(), several
 		}
-		if p.Len() > 0 && s.pos > at && (w != "." && !dot || s.text[at] == ' ' || s.text[at] == '\t') {
+		if p.Len() > 0 && (!isDot && !dot || s.text[at] == ' ' || s.text[at] == '\t') {
 			p.WriteByte(' ')
 		}
-		dot = w == "."
+		several = several || !isDot && !dot
+		dot = isDot
 		p.WriteString(w)
 		l.WriteString(w)
 	}
@@ -150,31 +166,39 @@ func (s *scanner) angle() Address {
 		a.Route = strings.Join(strings.Fields(s.until(":>")), "")
 		s.accept(':')
 	}
-	_, a.Mailbox = s.phrase()
+	_, a.Mailbox, _ = s.phrase()
 	s.space()
 	if s.accept('@') {
 		a.Host = s.domain()
 	}
 	s.until(">")
 	s.accept('>')
-	return a.complete()
+	return a
 }
 
-// domain reads a domain or a domain literal.
+// domain reads a domain or a domain literal. White space and comments may stand
+// around its dots (RFC 5322 section 4.4) and end it elsewhere.
 func (s *scanner) domain() string {
 	var b strings.Builder
+	s.space()
+	if s.peek() == '[' {
+		b.WriteString(s.until("]"))
+		if s.accept(']') {
+			b.WriteByte(']')
+		}
+		return b.String()
+	}
 	for {
+		b.WriteString(s.while(isAtom))
+		before := s.pos
 		s.space()
-		switch c := s.peek(); {
-		case c == '[':
-			b.WriteString(s.until("]"))
-			if s.accept(']') {
-				b.WriteByte(']')
+		if !s.accept('.') {
+			if b.Len() == 0 {
+				s.pos = before
 			}
-		case c == '.' || isAtom(c):
-			b.WriteString(s.while(func(c byte) bool { return c == '.' || isAtom(c) }))
-		default:
 			return b.String()
 		}
+		b.WriteByte('.')
+		s.space()
 	}
 }

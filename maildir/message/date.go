@@ -42,11 +42,10 @@ func ParseDate(text string) (time.Time, bool) {
 	}
 	s.space()
 	zone := zoneSeconds(s.while(func(c byte) bool { return c > ' ' && c != '(' }))
-	t := time.Date(y, month, d, h, m, sec, 0, time.FixedZone("", zone))
-	if t.Day() != d {
+	if time.Date(y, month, d, 0, 0, 0, 0, time.UTC).Day() != d {
 		return time.Time{}, false // such as 31 June
 	}
-	return t, true
+	return time.Date(y, month, d, h, m, sec, 0, time.FixedZone("", zone)), true
 }
 
 // decimal reads a number of at most digits digits.

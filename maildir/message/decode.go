@@ -28,6 +28,9 @@ func Decoded(src io.ReaderAt, p *Part) io.Reader {
 
 func decoded(src io.ReaderAt, p *Part) (io.Reader, error) {
 	r := newVirtualReader(src, p.Body, p.End)
+	if p.Multipart() {
+		return r, nil // whatever it says: its parts are not encoded once more (RFC 2045 section 6.4)
+	}
 	switch strings.ToLower(p.Encoding) {
 	case "", "7bit", "8bit", "binary":
 		return r, nil
@@ -114,7 +117,7 @@ func DecodeHeader(raw string) string {
 	if !strings.Contains(raw, "=?") {
 		return raw
 	}
-	d := mime.WordDecoder{CharsetReader: CharsetReader}
+	d := mime.WordDecoder{CharsetReader: wordReader}
 	out, err := d.DecodeHeader(raw)
 	if err == nil {
 		return out
@@ -127,6 +130,13 @@ func DecodeHeader(raw string) string {
 		}
 	}
 	return strings.Join(words, " ")
+}
+
+// wordReader is CharsetReader for encoded words, which may name a language too
+// (RFC 2231 section 5).
+func wordReader(charset string, r io.Reader) (io.Reader, error) {
+	charset, _, _ = strings.Cut(charset, "*")
+	return CharsetReader(charset, r)
 }
 
 // base64Reader decodes base64 and passes over all that is none of it.

@@ -10,15 +10,15 @@ type Envelope struct {
 	From, Sender, ReplyTo, To, Cc, Bcc              []Address
 }
 
-// ParseEnvelope reads a header. Of Date, Subject, In-Reply-To and Message-ID the
-// first counts; address fields add up. Sender and Reply-To are From if they are
+// ParseEnvelope reads a header. Of Date, Subject, In-Reply-To and Message-ID,
+// which should be there once, the last counts, as Dovecot has it: it is the one
+// that a DKIM signature covers first (RFC 6376 section 5.4.2). Address fields
+// add up. Sender and Reply-To are From if they are
 // missing or empty (RFC 9051 section 7.5.2).
 func ParseEnvelope(header []byte) *Envelope {
 	e := &Envelope{}
 	text := func(v *string, has *bool, value []byte) {
-		if !*has {
-			*v, *has = unfold(value), true
-		}
+		*v, *has = unfold(value), true
 	}
 	EachField(header, func(name, value []byte) bool {
 		switch strings.ToLower(string(name)) {

@@ -115,8 +115,8 @@ func trimEnd(b []byte) []byte {
 }
 
 // SelectFields returns the fields of a header with one of the names (with not,
-// those with none of them) as they stand there, and a blank line. Names are
-// compared without regard to case.
+// those with none of them) as they stand there, and the blank line if there is
+// one (RFC 9051 section 6.4.5.1). Names are compared without regard to case.
 func SelectFields(header []byte, names []string, not bool) []byte {
 	return AppendFields(nil, header, names, not)
 }
@@ -127,7 +127,7 @@ func AppendFields(dst, header []byte, names []string, not bool) []byte {
 		field := header[:fieldLen(header)]
 		header = header[len(field):]
 		if len(trimEnd(field)) == 0 {
-			break // the blank line
+			return append(dst, field...)
 		}
 		name, _, ok := splitField(field)
 		if ok && oneOf(name, names) != not || !ok && not {
@@ -137,7 +137,7 @@ func AppendFields(dst, header []byte, names []string, not bool) []byte {
 			}
 		}
 	}
-	return append(dst, crlf...)
+	return dst
 }
 
 func oneOf(name []byte, names []string) bool {

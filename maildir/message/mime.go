@@ -67,7 +67,9 @@ const maxParams = 200
 // params reads the rest of a field: ";name=value" as often as it comes. What
 // cannot be understood is passed over up to the next semicolon (RFC 2045
 // section 5.1).
-func (s *scanner) params() []Param {
+func (s *scanner) params() []Param { return joinPieces(s.eachParam()) }
+
+func (s *scanner) eachParam() []Param {
 	var out []Param
 	for len(out) < maxParams {
 		s.space()

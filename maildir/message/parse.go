@@ -12,6 +12,7 @@ type Limits struct {
 	Depth       int // parts inside parts; 100
 	Parts       int // of the whole message; 10,000
 	HeaderBytes int // of one part's MIME fields; 64 KiB
+	FieldBytes  int // of the MIME fields of all parts; 8 MiB
 }
 
 func (l *Limits) setDefaults() {
@@ -23,6 +24,9 @@ func (l *Limits) setDefaults() {
 	}
 	if l.HeaderBytes == 0 {
 		l.HeaderBytes = 64 << 10
+	}
+	if l.FieldBytes == 0 {
+		l.FieldBytes = 8 << 20
 	}
 }
 
@@ -38,7 +42,7 @@ func Parse(src io.ReaderAt, size int64, lim Limits) (*Part, error) {
 	lim.setDefaults()
 	p := &parser{src: src, size: size, lim: lim, bol: true}
 	root := &Part{}
-	_, err := p.part(root, "text", "plain", 0)
+	_, err := p.part(root, "text", "plain", 0, p.pos)
 	return root, err
 }
 
@@ -66,6 +70,7 @@ type parser struct {
 
 	boundaries []string // of the multiparts that are open, innermost last
 	parts      int
+	fields     int // bytes of MIME fields that were kept
 }
 
 // next returns the next line with its end, or a piece of a long one; nil at the
@@ -135,8 +140,8 @@ type ending struct {
 }
 
 // boundary tells whether a line that was just read is one of an open boundary.
-// from is where the body began that it ends.
-func (p *parser) boundary(line []byte, from mark) (e ending, ok bool) {
+// least is the first place where the part that it ends can end.
+func (p *parser) boundary(line []byte, least mark) (e ending, ok bool) {
 	if len(line) < 3 || line[0] != '-' || line[1] != '-' || len(p.boundaries) == 0 {
 		return e, false
 	}
@@ -156,24 +161,25 @@ func (p *parser) boundary(line []byte, from mark) (e ending, ok bool) {
 	if !p.bol {
 		e.at = p.eol // the boundary line itself has no end
 	}
-	if e.at.Phys < from.Phys {
-		e.at = from // the line end in front belongs to the header
+	if e.at.Phys < least.Phys {
+		e.at = least // the line end in front belongs to the boundary line before
 	}
 	return e, true
 }
 
 // part reads one part, its header first. typ and subtype are what it is if it
-// does not say.
-func (p *parser) part(part *Part, typ, subtype string, depth int) (ending, error) {
+// does not say; least is where it may end if there is nothing of it.
+//
+// The line end in front of a boundary belongs to the boundary, even if it is
+// the blank line that ends the header: then there is neither blank line nor
+// body (RFC 2046 section 5.1.1, body-part).
+func (p *parser) part(part *Part, typ, subtype string, depth int, least mark) (ending, error) {
 	p.parts++
 	part.Start = p.pos.Pos
 	part.Type, part.Subtype = typ, subtype
-	e, ended, err := p.header(part)
+	e, ended, err := p.header(part, least)
 	body := p.pos
-	if ended {
-		body = e.at
-	}
-	part.Body = body.Pos
+	least = p.eol // before the blank line
 	b, hasBoundary := part.param("boundary")
 	b = strings.TrimRight(b, " \t")
 	deep := depth >= p.lim.Depth || p.parts >= p.lim.Parts
@@ -182,21 +188,25 @@ func (p *parser) part(part *Part, typ, subtype string, depth int) (ending, error
 	case part.Message() && !deep:
 		child := &Part{}
 		part.Children = []*Part{child}
-		e, err = p.part(child, "text", "plain", depth+1)
+		e, err = p.part(child, "text", "plain", depth+1, least)
 	case part.Multipart() && hasBoundary && b != "" && !deep:
-		e, err = p.multipart(part, b, body, depth)
+		e, err = p.multipart(part, b, least, depth)
 	default:
-		e, err = p.leaf(body)
+		e, err = p.leaf(least)
 	}
-	part.End = e.at.Pos
+	if ended || e.at.Phys < body.Phys {
+		body = e.at
+	}
+	part.Body, part.End = body.Pos, e.at.Pos
+	part.Start.Phys = min(part.Start.Phys, part.Body.Phys)
+	part.Start.Virt = min(part.Start.Virt, part.Body.Virt)
 	part.Lines = e.at.lines - body.lines
 	return e, err
 }
 
 // header reads a part's header. ended says that the part ended with it, at a
 // boundary or with the message.
-func (p *parser) header(part *Part) (e ending, ended bool, err error) {
-	start := p.pos
+func (p *parser) header(part *Part, least mark) (e ending, ended bool, err error) {
 	var fields []byte // those that tell of the part
 	keep := false
 	defer func() { part.describe(fields) }()
@@ -209,7 +219,7 @@ func (p *parser) header(part *Part) (e ending, ended bool, err error) {
 			return ending{level: none, at: p.pos}, true, nil
 		}
 		if first {
-			if e, ok := p.boundary(line, start); ok {
+			if e, ok := p.boundary(line, least); ok {
 				return e, true, nil
 			}
 			if string(line) == "\n" || string(line) == "\r\n" {
@@ -219,14 +229,15 @@ func (p *parser) header(part *Part) (e ending, ended bool, err error) {
 				keep = len(line) > 8 && equalFold(line[:8], "content-")
 			}
 		}
-		if keep && len(fields)+len(line) <= p.lim.HeaderBytes {
+		if keep && len(fields)+len(line) <= p.lim.HeaderBytes && p.fields+len(line) <= p.lim.FieldBytes {
 			fields = append(fields, line...)
+			p.fields += len(line)
 		}
 	}
 }
 
-// leaf reads the body of a part without parts, which begins at body.
-func (p *parser) leaf(body mark) (ending, error) {
+// leaf reads the body of a part without parts, which ends at least or later.
+func (p *parser) leaf(least mark) (ending, error) {
 	for {
 		line, first, err := p.next()
 		if err != nil {
@@ -236,7 +247,7 @@ func (p *parser) leaf(body mark) (ending, error) {
 			return ending{level: none, at: p.pos}, nil
 		}
 		if first {
-			if e, ok := p.boundary(line, body); ok {
+			if e, ok := p.boundary(line, least); ok {
 				return e, nil
 			}
 		}
@@ -245,22 +256,22 @@ func (p *parser) leaf(body mark) (ending, error) {
 
 // multipart reads the body of a part that a boundary divides: what is before
 // the first boundary line and after the closing one belongs to no part.
-func (p *parser) multipart(part *Part, boundary string, body mark, depth int) (ending, error) {
+func (p *parser) multipart(part *Part, boundary string, least mark, depth int) (ending, error) {
 	mine := len(p.boundaries)
 	p.boundaries = append(p.boundaries, boundary)
 	typ, subtype := "text", "plain"
 	if strings.EqualFold(part.Subtype, "digest") {
 		typ, subtype = "message", "rfc822" // RFC 2046 section 5.1.5
 	}
-	e, err := p.leaf(body)
+	e, err := p.leaf(least)
 	for err == nil && e.level == mine && !e.closing && p.parts < p.lim.Parts {
 		child := &Part{}
 		part.Children = append(part.Children, child)
-		e, err = p.part(child, typ, subtype, depth+1)
+		e, err = p.part(child, typ, subtype, depth+1, p.pos)
 	}
 	p.boundaries = p.boundaries[:mine]
 	if err == nil && e.level == mine {
-		e, err = p.leaf(body)
+		e, err = p.leaf(least)
 	}
 	return e, err
 }

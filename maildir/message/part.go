@@ -51,7 +51,8 @@ func (p *Part) param(name string) (string, bool) {
 }
 
 // Find returns the part with an IMAP part number (RFC 9051 section 6.4.5.1). A
-// message that is no multipart has one part, 1, which is its own body.
+// message that is no multipart has one part, 1, which is its own body. A
+// multipart without a part counts as one with an empty part.
 func (p *Part) Find(path []int) (*Part, bool) {
 	for i, n := range path {
 		if i > 0 {
@@ -59,12 +60,17 @@ func (p *Part) Find(path []int) (*Part, bool) {
 			switch {
 			case p.Message() && len(p.Children) == 1:
 				p = p.Children[0]
-			case !p.Multipart() || len(p.Children) == 0:
+			case !p.Multipart():
 				return nil, false
 			}
 		}
 		switch {
-		case p.Multipart() && len(p.Children) > 0:
+		case p.Multipart() && len(p.Children) == 0:
+			if n != 1 {
+				return nil, false
+			}
+			p = p.empty()
+		case p.Multipart():
 			if n < 1 || n > len(p.Children) {
 				return nil, false
 			}
@@ -74,4 +80,9 @@ func (p *Part) Find(path []int) (*Part, bool) {
 		}
 	}
 	return p, true
+}
+
+// empty is the part that stands in for those that a multipart lacks.
+func (p *Part) empty() *Part {
+	return &Part{Start: p.End, Body: p.End, End: p.End, Type: "text", Subtype: "plain", NoType: true}
 }

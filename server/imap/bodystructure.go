@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"slices"
 	"strings"
 
 	"maildird/maildir/message"
@@ -86,12 +87,7 @@ func (st *structure) single(w *writer, p *message.Part, extended bool) {
 	w.sp()
 	w.str(p.Subtype)
 	w.sp()
-	if p.NoType {
-		// What a part without a Content-Type is (RFC 2045 section 5.2).
-		w.raw(`("charset" "us-ascii")`)
-	} else {
-		w.params(p.Params)
-	}
+	w.params(typeParams(p))
 	w.sp()
 	w.nstr(p.ID, p.ID != "")
 	w.sp()
@@ -107,7 +103,7 @@ func (st *structure) single(w *writer, p *message.Part, extended bool) {
 	if p.Message() {
 		st.embedded(w, p, extended)
 	}
-	if p.Message() || strings.EqualFold(p.Type, "text") {
+	if p.Message() || isTextType(p) {
 		w.sp()
 		w.num(uint64(p.Lines))
 	}
@@ -116,6 +112,18 @@ func (st *structure) single(w *writer, p *message.Part, extended bool) {
 		w.nstr(p.MD5, p.MD5 != "")
 		w.bodyExtension(p)
 	}
+}
+
+func isTextType(p *message.Part) bool { return strings.EqualFold(p.Type, "text") }
+
+// typeParams returns the parameters of a part's type, for text with the charset
+// that it has if it does not say (RFC 2046 section 4.1.2), as Dovecot does.
+func typeParams(p *message.Part) []message.Param {
+	isCharset := func(q message.Param) bool { return strings.EqualFold(q.Name, "charset") }
+	if !isTextType(p) || slices.ContainsFunc(p.Params, isCharset) {
+		return p.Params
+	}
+	return append(slices.Clip(p.Params), message.Param{Name: "charset", Value: "us-ascii"})
 }
 
 // embedded writes the envelope and the structure of the message in a part. If

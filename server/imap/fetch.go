@@ -3,6 +3,7 @@ package imap
 import (
 	"errors"
 	"iter"
+	"slices"
 	"time"
 
 	"maildird/maildir/filename"
@@ -220,6 +221,9 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailFile, flags bool) {
 		return
 	}
 	s, w, set := f.s, f.s.w, f.items.set
+	if !flags && set == 0 && len(f.items.attrs) == 0 && !slices.ContainsFunc(f.parts, servedPart.present) {
+		return
+	}
 	s.count(m.Seq, " FETCH ")
 	sep := byte('(')
 	item := func(name string) {
@@ -268,9 +272,6 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailFile, flags bool) {
 	}
 	if flags {
 		s.flagData(f.items, m)
-	}
-	if sep == '(' {
-		w.byte('(')
 	}
 	w.raw(")\r\n")
 }

@@ -24,6 +24,8 @@ type servedPart struct {
 	n    int64         // how many octets; for BINARY.SIZE the number
 }
 
+func (sp servedPart) present() bool { return !sp.absent }
+
 // resolve finds what a part is in this message.
 func (f *fetcher) resolve(p *fetchPart, mf *mailFile) (sp servedPart, err error) {
 	sp.fetchPart = p

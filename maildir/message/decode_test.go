@@ -1,0 +1,157 @@
+package message
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"mime/quotedprintable"
+	"strings"
+	"testing"
+)
+
+// partOf makes a message of one part with this encoding and body.
+func partOf(t testing.TB, header, body string) ([]byte, *Part) {
+	data := []byte(header + "\n\n" + body)
+	return data, parse(t, data)
+}
+
+func TestDecoded(t *testing.T) {
+	for _, c := range []struct{ encoding, in, want string }{
+		{"7bit", "a\nb", "a\r\nb"},
+		{"8BIT", "\xff\n", "\xff\r\n"},
+		{"binary", "\x00\r", "\x00\r"},
+		{"base64", "SGVsbG8=", "Hello"},
+		{"Base64", "SGVs\nbG8=\n", "Hello"},
+		{"base64", "SGVsbG8", "Hello"},
+		{"base64", "S-G!V s*b\tG8=", "K\xe1\x95\xb1\xb1\xbc"},
+		{"base64", "SGVs=SGVs", "HelHel"},
+		{"base64", "SA==SGVs", "HHel"},
+		{"base64", "S", ""},
+		{"base64", "====", ""},
+		{"base64", "", ""},
+		{"quoted-printable", "a=3Db", "a=b"},
+		{"quoted-printable", "a=3db", "a=b"},
+		{"quoted-printable", "a=\nb", "ab"},
+		{"quoted-printable", "a= \t\nb", "ab"},
+		{"quoted-printable", "a \t\nb", "a\r\nb"},
+		{"quoted-printable", "a  b", "a  b"},
+		{"quoted-printable", "a=4", "a=4"},
+		{"quoted-printable", "a=4z", "a=4z"},
+		{"quoted-printable", "a=zz", "a=zz"},
+		{"quoted-printable", "a==41", "a=A"},
+		{"quoted-printable", "a=", "a"},
+		{"quoted-printable", "a= b", "a= b"},
+		{"quoted-printable", "a \t", "a"},
+		{"quoted-printable", "=C3=BC\n", "\u00fc\r\n"},
+		{"quoted-printable", "=00", "\x00"},
+	} {
+		src, p := partOf(t, "Content-Transfer-Encoding: "+c.encoding, c.in)
+		got, err := io.ReadAll(Decoded(bytes.NewReader(src), p))
+		if err != nil || string(got) != c.want {
+			t.Errorf("%s %q: %q, %v, want %q", c.encoding, c.in, got, err, c.want)
+		}
+		size, nul, err := BinarySize(bytes.NewReader(src), p)
+		if err != nil || size != int64(len(c.want)) || nul != strings.Contains(c.want, "\x00") {
+			t.Errorf("%s %q: size %d, NUL %v, %v", c.encoding, c.in, size, nul, err)
+		}
+		for skip := range len(c.want) + 2 {
+			for limit := range 4 {
+				var out bytes.Buffer
+				_, err := CopyBinary(&out, bytes.NewReader(src), p, int64(skip), int64(limit))
+				want := c.want[min(skip, len(c.want)):]
+				want = want[:min(limit, len(want))]
+				if err != nil || out.String() != want {
+					t.Errorf("%s %q <%d.%d>: %q, %v, want %q", c.encoding, c.in, skip, limit, out.String(), err, want)
+				}
+			}
+		}
+	}
+	src, p := partOf(t, "Content-Transfer-Encoding: x-uuencode", "a\n")
+	if _, _, err := BinarySize(bytes.NewReader(src), p); !errors.Is(err, ErrEncoding) {
+		t.Errorf("unknown encoding: %v", err)
+	}
+	if got, err := io.ReadAll(Decoded(bytes.NewReader(src), p)); err != nil || string(got) != "a\r\n" {
+		t.Errorf("unknown encoding: %q, %v", got, err)
+	}
+	src, p = partOf(t, "Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: base64", "--b\n\nx\n--b--\n")
+	if got, err := io.ReadAll(Decoded(bytes.NewReader(src), p)); err != nil || string(got) != "--b\r\n\r\nx\r\n--b--\r\n" {
+		t.Errorf("multipart: %q, %v", got, err)
+	}
+}
+
+// TestDecodingIsTheInverse decodes what the standard library encoded.
+func TestDecodingIsTheInverse(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	for _, n := range []int{0, 1, 2, 3, 4, 57, 4095, 4096, 4097, 100_000} {
+		raw := make([]byte, n)
+		for i := range raw {
+			raw[i] = byte(rng.Uint32())
+		}
+		text := base64.StdEncoding.EncodeToString(raw)
+		var lines strings.Builder
+		for len(text) > 76 {
+			lines.WriteString(text[:76] + "\n")
+			text = text[76:]
+		}
+		lines.WriteString(text + "\n")
+		src, p := partOf(t, "Content-Transfer-Encoding: base64", lines.String())
+		if got, err := io.ReadAll(Decoded(bytes.NewReader(src), p)); err != nil || !bytes.Equal(got, raw) {
+			t.Fatalf("base64 of %d bytes: %d, %v", n, len(got), err)
+		}
+		var qp bytes.Buffer
+		w := quotedprintable.NewWriter(&qp)
+		w.Binary = true
+		_, _ = w.Write(raw)
+		_ = w.Close()
+		src, p = partOf(t, "Content-Transfer-Encoding: quoted-printable", qp.String())
+		if got, err := io.ReadAll(Decoded(bytes.NewReader(src), p)); err != nil || !bytes.Equal(got, raw) {
+			t.Fatalf("quoted-printable of %d bytes: %d, %v", n, len(got), err)
+		}
+	}
+}
+
+func TestDecodeText(t *testing.T) {
+	for _, c := range []struct{ header, in, want string }{
+		{"Content-Type: text/plain; charset=iso-8859-1", "Gr\xfc\xdfe", "Grüße"},
+		{"Content-Type: text/plain; charset=\"ISO-8859-1\"\nContent-Transfer-Encoding: quoted-printable", "Gr=FC=DFe", "Grüße"},
+		{"Content-Type: text/plain; charset=windows-1252", "\x80", "€"},
+		{"Content-Type: text/plain; charset=koi8-r", "\xf7", "В"},
+		{"Content-Type: text/plain; charset=iso-2022-jp", "\x1b$BF|K\\\x1b(B", "日本"},
+		{"Content-Type: text/plain; charset=gb2312", "\xc4\xe3", "你"},
+		{"Content-Type: text/plain; charset=utf-16le\nContent-Transfer-Encoding: base64", "ZAAAIA==", "d\u2000"},
+		{"Content-Type: text/plain; charset=utf-8", "Grüße", "Grüße"},
+		{"Content-Type: text/plain; charset=x-none", "Grüße", "Grüße"},
+		{"Content-Type: text/plain", "Grüße", "Grüße"},
+	} {
+		src, p := partOf(t, c.header, c.in)
+		got, err := io.ReadAll(DecodeText(bytes.NewReader(src), p))
+		if err != nil || string(got) != c.want {
+			t.Errorf("%s %q: %q, %v, want %q", c.header, c.in, got, err, c.want)
+		}
+	}
+}
+
+func TestDecodeHeader(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"plain", "plain"},
+		{"=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "Grüße"},
+		{"=?UTF-8?B?R3LDvMOfZQ==?=", "Grüße"},
+		{"=?iso-8859-1?Q?Gr=FC=DFe_an?= alle", "Grüße an alle"},
+		{"=?utf-8?q?a?= =?utf-8?q?b?=", "ab"},
+		{"=?utf-8?q?a?=\t =?utf-8?q?b?= c", "ab c"},
+		{"=?utf-8*de?q?a=C3=BC?= =?iso-8859-1*en-GB?q?=FC?=", "aüü"},
+		{"=?x-none?q?a?= =?utf-8?q?b?=", "=?x-none?q?a?= b"},
+		{"=?utf-8?x?a?=", "=?utf-8?x?a?="},
+		{"=?utf-8?q?unfinished", "=?utf-8?q?unfinished"},
+		{"=?ISO-2022-JP?B?GyRCRnxLXBsoQg==?=", "日本"},
+		// A character in the middle of two words, as some programs write it.
+		{"=?utf-8?B?4oI=?= =?utf-8?B?rA==?=", "€"},
+		{"=?utf-8?Q?=E2=82?= =?utf-8?Q?=AC?=", "€"},
+	} {
+		if got := DecodeHeader(c.in); got != c.want {
+			t.Errorf("%q: %q, want %q", c.in, got, c.want)
+		}
+	}
+}

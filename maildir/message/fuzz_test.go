@@ -1,0 +1,195 @@
+package message
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+)
+
+// addSamples gives a target the mails of testdata/mail to begin with.
+func addSamples(f *testing.F) {
+	for _, data := range samples(f) {
+		f.Add(data)
+	}
+}
+
+// fuzzBytes bounds an input: what takes longer is covered by TestLimits.
+const fuzzBytes = 64 << 10
+
+// FuzzParse holds that any bytes are a message, that its parts lie inside the
+// file, inside each other and in order, and that their offsets in both forms
+// agree.
+func FuzzParse(f *testing.F) {
+	addSamples(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > fuzzBytes {
+			return
+		}
+		lim := Limits{Depth: 10, Parts: 50, HeaderBytes: 2000, FieldBytes: 10_000}
+		root, err := Parse(bytes.NewReader(data), int64(len(data)), lim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkParts(data, root); err != nil {
+			t.Fatal(err)
+		}
+		all := parts(root)
+		if len(all) > lim.Parts+1 || depth(root) > lim.Depth+1 {
+			t.Fatalf("%d parts, %d levels", len(all), depth(root))
+		}
+		// The numbers of all parts lead to them.
+		var check func(p *Part, path []int)
+		check = func(p *Part, path []int) {
+			if len(path) > 0 {
+				if got, ok := root.Find(path); !ok || got != p {
+					t.Fatalf("part %v is not found", path)
+				}
+			}
+			in := p
+			if p.Message() && len(p.Children) == 1 && len(path) > 0 {
+				in = p.Children[0]
+			}
+			if in.Multipart() {
+				for i, child := range in.Children {
+					check(child, append(path[:len(path):len(path)], i+1))
+				}
+			}
+		}
+		check(root, nil)
+	})
+}
+
+// FuzzHeader holds that both ways to find the end of the header agree, and that
+// what is selected of it and what is left out are all of it.
+func FuzzHeader(f *testing.F) {
+	addSamples(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > fuzzBytes {
+			return
+		}
+		src := bytes.NewReader(data)
+		header, body, err := ReadHeader(nil, src, int64(len(data)), 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if root := parse(t, data); root.Body != body {
+			t.Fatalf("the body is at %v, parsed at %v", body, root.Body)
+		}
+		if want := withoutNUL(inCRLF(data[:body.Phys])); !bytes.Equal(header, want) {
+			t.Fatalf("%q, want %q", header, want)
+		}
+		names := []string{"Subject", "from"}
+		some, rest := AppendFields(nil, header, names, false), AppendFields(nil, header, names, true)
+		blank := 0
+		if bytes.HasSuffix(some, []byte("\r\n\r\n")) || string(some) == "\r\n" {
+			blank = 2
+		}
+		if n := len(some) + len(rest) - blank; n < len(header) || n > len(header)+2 {
+			t.Fatalf("%q and %q are not all of %q", some, rest, header)
+		}
+		cut, at, err := ReadHeader(nil, src, int64(len(data)), 50)
+		if err != nil || at != body || len(cut) > 50 || !bytes.HasPrefix(header, cut) {
+			t.Fatalf("cut to 50 octets: %q at %v, %v", cut, at, err)
+		}
+		e := ParseEnvelope(header)
+		for _, s := range []string{e.Date, e.Subject, e.InReplyTo, e.MessageID} {
+			if strings.Contains(s, "\n") {
+				t.Fatalf("not unfolded: %q", s)
+			}
+		}
+	})
+}
+
+// FuzzAddresses holds that groups end as they begin and that no address lacks a
+// mailbox or a host.
+func FuzzAddresses(f *testing.F) {
+	for _, s := range []string{
+		"A B <a@b>, c@d (E)", "G: a@b, \"c d\"@[1.2.3.4];", "<@x,@y:a@b>", "a . b @ c . d", "(((", "\"\\", "two words, <>,@,::;;",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > fuzzBytes {
+			return
+		}
+		open := false
+		for _, a := range parseAddresses(nil, text) {
+			switch {
+			case a.Kind != Addr:
+				if open == (a.Kind == GroupStart) {
+					t.Fatal("groups do not end as they begin")
+				}
+				open = a.Kind == GroupStart
+			case a.Mailbox == "" || a.Host == "":
+				t.Fatalf("%+v", a)
+			}
+		}
+		if open {
+			t.Fatal("a group stays open")
+		}
+	})
+}
+
+// FuzzDecode holds that the size of a decoded part is what is read of it, that
+// a piece is a slice of the whole, and that a body does not grow but for what
+// a charset asks for.
+func FuzzDecode(f *testing.F) {
+	for i, s := range []string{"SGVs\nbG8=", "a=3Db=\nc = d \n=", "a\nb", "Gr\xfc\xdfe", "\x1b$BF|K\\\x1b(B"} {
+		f.Add(uint8(i), "utf-8", []byte(s), int64(1), int64(2))
+		f.Add(uint8(i), "iso-2022-jp", []byte(s), int64(0), int64(100))
+	}
+	f.Fuzz(func(t *testing.T, encoding uint8, charset string, body []byte, skip, limit int64) {
+		if len(body) > fuzzBytes || skip < 0 {
+			return
+		}
+		names := []string{"7bit", "base64", "quoted-printable", "8bit", ""}
+		p := &Part{
+			End: Pos{int64(len(body)), int64(len(inCRLF(body)))}, Encoding: names[int(encoding)%len(names)],
+			Type: "text", Subtype: "plain", Params: []Param{{"charset", charset}},
+		}
+		src := bytes.NewReader(body)
+		whole, err := io.ReadAll(Decoded(src, p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, nul, err := BinarySize(src, p)
+		if err != nil || size != int64(len(whole)) || nul != (bytes.IndexByte(whole, 0) >= 0) || size > p.End.Virt {
+			t.Fatalf("size %d, NUL %v, %v; %d octets of %d", size, nul, err, len(whole), p.End.Virt)
+		}
+		want := whole[min(skip, size):]
+		if limit >= 0 {
+			want = want[:min(limit, int64(len(want)))]
+		}
+		var out bytes.Buffer
+		if _, err := CopyBinary(&out, src, p, skip, limit); err != nil || !bytes.Equal(out.Bytes(), want) {
+			t.Fatalf("<%d.%d>: %d octets, want %d, %v", skip, limit, out.Len(), len(want), err)
+		}
+		if text, err := io.ReadAll(DecodeText(src, p)); err == nil && len(text) > 8*len(whole)+64 {
+			t.Fatalf("%d octets became %d", len(whole), len(text))
+		}
+	})
+}
+
+// FuzzWords holds that decoding encoded words changes nothing where none is, and
+// does not make more of a field than there is.
+func FuzzWords(f *testing.F) {
+	for _, s := range []string{
+		"=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "=?iso-2022-jp?B?GyRCRnxLXBsoQg==?= x =?utf-8?B?4oI=?= =?utf-8?B?rA==?=", "=?x?q?a?= =?utf-8*de?q?b?=", "=?=?=?",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		if len(raw) > fuzzBytes {
+			return
+		}
+		text := DecodeHeader(raw)
+		if len(text) > 8*len(raw)+64 {
+			t.Fatalf("%d octets became %d", len(raw), len(text))
+		}
+		if !strings.Contains(raw, "=?") && text != raw {
+			t.Fatalf("%q became %q", raw, text)
+		}
+		ParseDate(raw)
+	})
+}

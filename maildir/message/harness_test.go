@@ -1,0 +1,64 @@
+package message
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// samples are the mails of testdata/mail by their names.
+func samples(t testing.TB) map[string][]byte {
+	t.Helper()
+	files, err := filepath.Glob("../../testdata/mail/*.eml")
+	if err != nil || len(files) < 30 {
+		t.Fatalf("%d sample mails: %v", len(files), err)
+	}
+	out := map[string][]byte{}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[filepath.Base(file)] = data
+	}
+	return out
+}
+
+// inCRLF is the CRLF form of data, made one octet after the other.
+func inCRLF(data []byte) []byte {
+	var out []byte
+	for i, c := range data {
+		if c == '\n' && (i == 0 || data[i-1] != '\r') {
+			out = append(out, '\r')
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// withoutNUL is data as IMAP may have it in a literal.
+func withoutNUL(data []byte) []byte { return bytes.ReplaceAll(data, []byte{0}, []byte{0x80}) }
+
+// lineEndText is random text of line ends, NULs and a letter, with more text
+// between them if long is set, so that it has several chunks.
+func lineEndText(rng *rand.Rand, n int, long bool) []byte {
+	out := make([]byte, n)
+	for i := range out {
+		out[i] = "\r\n\r\nx\x00"[rng.IntN(6)]
+		if long && rng.IntN(50) > 0 {
+			out[i] = 'y'
+		}
+	}
+	return out
+}
+
+// parts gives all parts of a message, the message itself first.
+func parts(root *Part) []*Part {
+	out := []*Part{root}
+	for _, child := range root.Children {
+		out = append(out, parts(child)...)
+	}
+	return out
+}

@@ -1,0 +1,131 @@
+package message
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// piece is a parameter of RFC 2231: "name*", "name*0" or "name*0*".
+type piece struct {
+	base     string
+	number   int // -1 if it is the only one
+	extended bool
+	value    string
+}
+
+// pieceOf takes the name of such a parameter apart.
+func pieceOf(p Param) (piece, bool) {
+	base, rest, ok := strings.Cut(p.Name, "*")
+	out := piece{base: base, number: -1, value: p.Value}
+	if !ok || base == "" {
+		return out, false
+	}
+	if rest == "" {
+		out.extended = true
+		return out, true
+	}
+	rest, out.extended = strings.CutSuffix(rest, "*")
+	n, ok := decimal(rest, 3)
+	out.number = n
+	return out, ok
+}
+
+// joinPieces puts values together that come in pieces, as RFC 2231 section 6
+// wants it for BODYSTRUCTURE. They stand behind the other parameters, as Dovecot
+// has them. A value in another charset stays encoded, under the name "name*".
+func joinPieces(params []Param) []Param {
+	star := func(p Param) bool { return strings.Contains(p.Name, "*") }
+	if !slices.ContainsFunc(params, star) {
+		return params
+	}
+	var out []Param
+	var pieces []piece
+	for _, p := range params {
+		if pc, ok := pieceOf(p); ok {
+			pieces = append(pieces, pc)
+		} else {
+			out = append(out, p)
+		}
+	}
+	for len(pieces) > 0 {
+		base := pieces[0].base
+		var same, others []piece
+		for _, pc := range pieces {
+			if strings.EqualFold(pc.base, base) {
+				same = append(same, pc)
+			} else {
+				others = append(others, pc)
+			}
+		}
+		out = append(out, joined(same)...)
+		pieces = others
+	}
+	return out
+}
+
+// joined puts the pieces of one value together. If one is missing they are left
+// as they are.
+func joined(pieces []piece) (out []Param) {
+	slices.SortStableFunc(pieces, func(a, b piece) int { return a.number - b.number })
+	for len(pieces) > 0 && pieces[0].number < 0 {
+		out = append(out, pieces[0].param())
+		pieces = pieces[1:]
+	}
+	if len(pieces) == 0 {
+		return out
+	}
+	extended := false
+	for i, p := range pieces {
+		extended = extended || p.extended
+		if p.number != i {
+			for _, p := range pieces {
+				out = append(out, p.param())
+			}
+			return out
+		}
+	}
+	name := pieces[0].base
+	var value strings.Builder
+	if extended {
+		name += "*"
+		if !pieces[0].extended {
+			value.WriteString("''")
+		}
+	}
+	for _, p := range pieces {
+		if extended && !p.extended {
+			percentEncode(&value, p.value)
+		} else {
+			value.WriteString(p.value)
+		}
+	}
+	return append(out, Param{name, value.String()})
+}
+
+// param is the piece as it stood in the field.
+func (p piece) param() Param {
+	name := p.base + "*"
+	if p.number >= 0 {
+		name += strconv.Itoa(p.number)
+		if p.extended {
+			name += "*"
+		}
+	}
+	return Param{name, p.value}
+}
+
+// percentEncode writes text as it stands in an extended value.
+func percentEncode(b *strings.Builder, text string) {
+	const digits = "0123456789ABCDEF"
+	for i := range len(text) {
+		c := text[i]
+		if c < 0x80 && isToken(c) && strings.IndexByte("*'%", c) < 0 {
+			b.WriteByte(c)
+		} else {
+			b.WriteByte('%')
+			b.WriteByte(digits[c>>4])
+			b.WriteByte(digits[c&15])
+		}
+	}
+}
