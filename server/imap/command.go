@@ -3,6 +3,7 @@ package imap
 import (
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -51,7 +52,7 @@ type done struct {
 func (s *session) serveCommand() error {
 	lx := s.lx
 	lx.next()
-	s.tag, s.done = s.tag[:0], done{}
+	s.tag, s.done, s.told = s.tag[:0], done{}, time.Time{}
 	cmd, err := s.readCommand()
 	if err == nil {
 		err = s.call(cmd)

@@ -70,6 +70,8 @@ type Timeouts struct {
 	Write time.Duration // without the client taking any octet; 2 min
 	// StillHere is how often a quiet IDLE is told that the connection lives; 2 min
 	StillHere time.Duration
+	// Progress is how often the client of a long command is told how far it is; 10 s
+	Progress time.Duration
 }
 
 func orDefault[T int | int64 | time.Duration](v *T, d T) {
@@ -103,6 +105,7 @@ func (c *Config) setDefaults() {
 	orDefault(&t.Read, 5*time.Minute)
 	orDefault(&t.Write, 2*time.Minute)
 	orDefault(&t.StillHere, 2*time.Minute)
+	orDefault(&t.Progress, 10*time.Second)
 }
 
 // lexLimits are the limits of a command before or after login.

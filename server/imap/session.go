@@ -29,10 +29,11 @@ type session struct {
 	tls    bool
 	began  time.Time
 
-	tag    []byte // of the command that runs
-	done   done   // its response
-	badRow int    // bad commands since the last good one
-	fails  int    // failed logins
+	tag    []byte    // of the command that runs
+	done   done      // its response
+	told   time.Time // when its client heard last how far it is; zero until it works
+	badRow int       // bad commands since the last good one
+	fails  int       // failed logins
 
 	user    auth.User
 	account *maildir.Account // nil before login

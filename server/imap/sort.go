@@ -94,8 +94,9 @@ func (lx *lexer) sortKeys(criteria map[string]*sortCriterion) []sortKey {
 // all returns the messages that match, ascending.
 func (sr *searcher) all() ([]mailbox.Message, error) {
 	var found []mailbox.Message
+	goal := int(sr.s.sel.view.Exists())
 	for m := range sr.s.sel.view.Messages(sr.plan.ranges, sr.plan.uid) {
-		if err := sr.s.interrupted(); err != nil {
+		if err := sr.s.working(int(m.Seq)-1, goal); err != nil {
 			return nil, err
 		}
 		if sr.matches(m) {

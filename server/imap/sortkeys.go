@@ -131,7 +131,7 @@ type headerReader struct {
 // keeps of the header is its own copy: the next message overwrites it.
 func (r *headerReader) each(msgs []mailbox.Message, header bool, f func(i int, m *sortee)) error {
 	for i, m := range msgs {
-		if err := r.s.interrupted(); err != nil {
+		if err := r.s.working(i, len(msgs)); err != nil {
 			return err
 		}
 		one := sortee{reader: r, m: m}

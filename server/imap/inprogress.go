@@ -1,0 +1,39 @@
+package imap
+
+import (
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// inProgressExtension is INPROGRESS (RFC 9585): who waits for a long command
+// is told now and then how far it is.
+func inProgressExtension() extension { return extension{caps: []imap.Cap{"INPROGRESS"}} }
+
+// working is for loops that may take long, between two responses: it returns
+// an error if there is no use in going on, and tells the client at times that
+// n of goal are done.
+func (s *session) working(n, goal int) error {
+	if err := s.interrupted(); err != nil {
+		return err
+	}
+	now := time.Now()
+	switch {
+	case s.told.IsZero():
+		s.told = now
+	case now.Sub(s.told) >= s.srv.cfg.Timeouts.Progress && n < goal:
+		s.told = now
+		w := s.w
+		w.raw(`* OK [INPROGRESS (`)
+		w.str(string(s.tag))
+		w.sp()
+		w.num(uint64(n))
+		w.sp()
+		w.num(uint64(goal))
+		w.raw(")] Still working.\r\n")
+		if err := w.flush(); err != nil {
+			return &connError{err}
+		}
+	}
+	return nil
+}
