@@ -105,58 +105,51 @@ func (f *File) Err() error { return f.failed }
 
 // Refresh reads what others wrote since the last call and gives it frame by
 // frame, ascending by mod-sequence. A frame is valid during the call of give.
-// A journal that belongs to another UIDVALIDITY, or does not count for one of
-// the reasons in the package comment, is Missing; give may have been called
-// before that was found out.
-func (f *File) Refresh(validity uint32, give func(*Frame)) (Change, error) {
+// A journal that belongs to another UIDVALIDITY, cannot be read, or does not
+// count for one of the reasons in the package comment, is Missing; give may
+// have been called before that was found out.
+func (f *File) Refresh(validity uint32, give func(*Frame)) Change {
+	begun := f.begun && f.h.validity == validity
 	st, err := f.dir.Lstat(Name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return f.missing(validity, "")
+	if err == nil && begun && st.Ino == f.inode && st.Size == f.size {
+		return Unchanged
 	}
-	if err != nil {
-		return Missing, err
-	}
-	if f.begun && st.Ino == f.inode && st.Size == f.size && f.h.validity == validity {
-		return Unchanged, nil
-	}
-	file, err := f.dir.Open(Name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return f.missing(validity, "")
-	}
-	if errors.Is(err, dirfd.ErrNotRegular) {
-		return f.missing(validity, "it is no regular file")
-	}
-	if err != nil {
-		return Missing, err
-	}
-	defer file.Close()
 	change := Replaced
-	if f.begun && st.Ino == f.inode && st.Size > f.size && f.h.validity == validity {
+	if err == nil && begun && st.Ino == f.inode && st.Size > f.size {
 		change = Appended
 	}
-	err = f.read(file, st, validity, change, give)
-	if errors.Is(err, errDamaged) {
-		return f.missing(validity, err.Error())
+	if err == nil {
+		err = f.open(st, validity, change, give)
 	}
-	if err != nil {
-		f.begun = false
-		return Missing, err
-	}
-	return change, nil
-}
-
-// missing notes that there is no journal that counts. One that could not be
-// written so far is not missed.
-func (f *File) missing(validity uint32, why string) (Change, error) {
-	if why == "" && f.begun && f.inode == 0 && f.h.validity == validity {
-		return Unchanged, nil
-	}
-	if why != "" {
+	switch {
+	case err == nil:
+		return change
+	case !errors.Is(err, fs.ErrNotExist):
 		f.opt.Log.Warn("the mailbox's change history does not count and begins anew: clients that were away learn all flags again",
-			"mailbox", f.dir.Path(), "file", Name, "reason", why)
+			"mailbox", f.dir.Path(), "file", Name, "reason", err)
+	case begun && f.inode == 0:
+		return Unchanged // it could not be written so far
 	}
 	f.begun = false
-	return Missing, nil
+	return Missing
+}
+
+// Stale tells whether another process wrote since the last Refresh.
+func (f *File) Stale() bool {
+	st, err := f.dir.Lstat(Name)
+	if err != nil {
+		return f.inode != 0
+	}
+	return !f.begun || st.Ino != f.inode || st.Size != f.size
+}
+
+func (f *File) open(st dirfd.Stat, validity uint32, change Change, give func(*Frame)) error {
+	file, err := f.dir.Open(Name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return f.read(file, st, validity, change, give)
 }
 
 // read takes over the file from where reading ended, or from its beginning.
