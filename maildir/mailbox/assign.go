@@ -113,17 +113,26 @@ func (m *Mailbox) addRow(uid uint32, base string) uint32 {
 		m.expungeRows([]uint32{old})
 		m.setName(n, e)
 		m.t.setState(n, present)
+		m.unsettle(n)
 	}
 	return n
 }
 
-// expungeRows takes rows out of the table and tells the views. m.mu is held.
+// expungeRows takes rows out of the table, also such that were only expected to
+// have a file, and tells the views. m.mu is held.
 func (m *Mailbox) expungeRows(rows []uint32) {
-	rows = slices.DeleteFunc(rows, func(n uint32) bool { return m.t.rows[n].state != present })
+	rows = slices.DeleteFunc(rows, func(n uint32) bool {
+		if m.expected(n) {
+			m.t.setState(n, expunged)
+			m.unsettle(n)
+		}
+		return m.t.rows[n].state != present
+	})
 	slices.Sort(rows)
 	rows = slices.Compact(rows)
 	for _, n := range rows {
 		m.t.setState(n, expunged)
+		m.unsettle(n)
 		delete(m.inNew, n)
 		delete(m.sizes, n)
 		delete(m.dates, n)
@@ -156,7 +165,7 @@ func (m *Mailbox) takeKeywords() {
 			changed |= filename.Keyword(i)
 		}
 	}
-	if changed == 0 || len(m.views) == 0 {
+	if changed == 0 {
 		return
 	}
 	for v := range m.views {
@@ -164,6 +173,7 @@ func (m *Mailbox) takeKeywords() {
 	}
 	for n := range m.t.rows {
 		if r := &m.t.rows[n]; r.state == present && r.flags&changed != 0 {
+			m.keywordsChanged(uint32(n), changed)
 			m.tellFlags(uint32(n), nil)
 		}
 	}
@@ -223,7 +233,9 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 
 // enter notes that a row has a file. m.mu is held.
 func (m *Mailbox) enter(n uint32, e entry) {
+	before := m.t.rows[n].flags
 	m.setName(n, e)
+	m.flagsChanged(n, before)
 	m.t.setState(n, present)
 	m.t.rows[n].recent = e.where == inNew
 }

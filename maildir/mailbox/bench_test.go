@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"maildird/maildir/filename"
+	"maildird/maildir/history"
 )
 
 func bigBox(b *testing.B, n int) *box {
@@ -26,6 +27,52 @@ func BenchmarkOpen(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				x.open(env).Close()
+			}
+		})
+	}
+}
+
+// BenchmarkOpenHistory is BenchmarkOpen of a large folder, with its history and
+// without: the first writes it, as after the file was lost.
+func BenchmarkOpenHistory(b *testing.B) {
+	x, env := bigBox(b, 100_000), newEnv(b)
+	open := func(m *Mailbox) {
+		v, err := m.NewView(ctx, false, nil)
+		must(b, err)
+		v.Close()
+		m.Close()
+	}
+	open(x.open(env))
+	b.Run("kept", func(b *testing.B) {
+		for b.Loop() {
+			open(x.open(env))
+		}
+	})
+	b.Run("lost", func(b *testing.B) {
+		for b.Loop() {
+			x.remove(history.Name)
+			open(x.open(env))
+		}
+	})
+}
+
+// BenchmarkStore is STORE of one message of many, with all that makes it
+// durable, and without.
+func BenchmarkStore(b *testing.B) {
+	for _, fsync := range []bool{false, true} {
+		b.Run(fmt.Sprintf("fsync=%v", fsync), func(b *testing.B) {
+			x, env := bigBox(b, 10_000), newEnv(b)
+			env.Fsync = fsync
+			m := x.open(env)
+			defer m.Close()
+			v, err := m.NewView(ctx, false, nil)
+			must(b, err)
+			defer v.Close()
+			i := 0
+			for b.Loop() {
+				_, err := v.Store(ctx, []uint32{5000}, []Op{Add, Remove}[i%2], filename.Flagged, nil)
+				must(b, err)
+				i++
 			}
 		})
 	}

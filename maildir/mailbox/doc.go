@@ -21,6 +21,8 @@
 //     a UID of its own (assign.go).
 //   - A UID that a client may have seen vanish is never given back to a file
 //     that reappears: it gets a new one.
+//   - Flags that others changed while nobody looked get a mod-sequence when
+//     somebody does: the history knows what they were (modseq.go).
 //
 // Locks are taken in this order: Mailbox.sync, which serialises everything that
 // looks at or changes the files; dovecot-uidlist.lock; Mailbox.mu, held for

@@ -228,6 +228,7 @@ func (m *Mailbox) renamed(n uint32, e entry) {
 	before := m.t.rows[n].flags
 	m.setName(n, e)
 	if m.t.rows[n].flags != before {
+		m.flagsChanged(n, before)
 		m.tellFlags(n, nil)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
+	"maildird/maildir/history"
 	"maildird/maildir/keywords"
 	"maildird/maildir/uidlist"
 	"maildird/maildir/watch"
@@ -62,6 +63,7 @@ type Mailbox struct {
 	dirs  delivery.Dirs
 	list  *uidlist.File
 	words *keywords.Table
+	hist  *history.File
 	alias map[uint32]entry // a second name of a row's file
 	// unlisted are rows with a file that the uidlist, as others replaced it,
 	// has no record of.
@@ -84,6 +86,7 @@ type Mailbox struct {
 	mu       sync.RWMutex
 	t        *table
 	names    letterNames
+	modseqs  modseqs
 	validity uint32
 	uidNext  uint32
 	inNew    map[uint32]struct{} // rows whose file is in new/
@@ -127,8 +130,9 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (uin
 		sync:  make(chan struct{}, 1),
 		list:  uidlist.New(dir, uidlist.Options{Fsync: env.Fsync, Log: env.Log, Now: env.Now}),
 		words: keywords.New(dir, env.Fsync),
+		hist:  history.New(dir, history.Options{Fsync: env.Fsync, Log: env.Log, Now: env.Now}),
 		t:     newTable(), inNew: map[uint32]struct{}{}, views: map[*View]struct{}{},
-		alias: map[uint32]entry{},
+		alias: map[uint32]entry{}, modseqs: modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}},
 		sizes: map[uint32]int64{}, dates: map[uint32]time.Time{},
 	}
 	m.watch()
@@ -208,7 +212,8 @@ func (m *Mailbox) MarkReplaced() {
 // not block. A view that is not read-only moves new mail to cur/ and claims
 // it as \Recent.
 func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*View, error) {
-	if err := m.Poll(ctx); err != nil {
+	err := m.Poll(ctx)
+	if err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
@@ -216,16 +221,20 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 	m.views[v] = struct{}{}
 	v.grow()
 	m.mu.Unlock()
-	if v.readOnly {
-		return v, nil
+	if !v.readOnly {
+		// Now that somebody reads the mail, it goes to cur/.
+		err = m.Poll(ctx)
 	}
-	// Now that somebody reads the mail, it goes to cur/.
-	if err := m.Poll(ctx); err != nil {
+	if err == nil {
+		err = m.settled(ctx)
+	}
+	if err != nil {
 		v.Close()
 		return nil, err
 	}
 	m.mu.Lock()
 	v.grow()
+	v.told = m.modseqs.highest
 	m.mu.Unlock()
 	return v, nil
 }

@@ -86,7 +86,7 @@ func (m *Mailbox) NameChanged() {
 
 // quiet tells that nothing can have changed since the last look.
 func (m *Mailbox) quiet() bool {
-	if !m.events.empty() || m.newMailToMove() {
+	if !m.events.empty() || m.newMailToMove() || m.mustSettle() {
 		return false
 	}
 	now, err := m.readTimes()
@@ -137,7 +137,7 @@ func (m *Mailbox) look(ctx context.Context) error {
 	scan := all || !m.loaded || !m.watched
 	if !scan {
 		scan, err = m.follow(ctx, names, order, nil)
-		if err == nil && !scan && !m.newMailToMove() {
+		if err == nil && !scan && !m.newMailToMove() && !m.mustSettle() {
 			m.setTimes(now)
 			return nil
 		}
@@ -165,6 +165,9 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[
 		m.setTimes(now)
 	}
 	if scan || lock == nil {
+		if !m.loaded && lock != nil {
+			m.readHistory()
+		}
 		if err := m.scan(ctx, lock); err != nil {
 			return err
 		}
@@ -176,7 +179,10 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[
 	if err := m.moveNew(lock); err != nil {
 		return err
 	}
-	return m.tidyList()
+	if err := m.tidyList(); err != nil {
+		return err
+	}
+	return m.settle(ctx, lock)
 }
 
 // resolve finds the files of records that another program just added, before

@@ -107,7 +107,7 @@ func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
 // pass is the outcome of listing both directories once.
 type pass struct {
 	fresh   []entry  // files that no row with a file accounts for; may repeat
-	missing []uint32 // present rows without a file
+	missing []uint32 // rows without a file that are present or expected
 }
 
 // list1 lists new/ and then cur/, the way messages move.
@@ -126,10 +126,13 @@ func (m *Mailbox) list1() (pass, error) {
 			if kind != dirfd.KindRegular && !m.regular(e, kind) {
 				return true
 			}
-			n, ok := m.presentRow(e.name)
+			n, state := m.rowOf(e.name)
 			switch {
-			case !ok:
+			case state != present:
 				p.fresh = append(p.fresh, e)
+				if state == absent {
+					seen[n/64] |= 1 << (n % 64)
+				}
 			case seen[n/64]&(1<<(n%64)) != 0 || !m.here(n, e):
 				doubtful = append(doubtful, e)
 				seen[n/64] |= 1 << (n % 64)
@@ -158,7 +161,7 @@ func (m *Mailbox) list1() (pass, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	for n := range m.t.rows {
-		if m.t.rows[n].state == present && (n/64 >= len(seen) || seen[n/64]&(1<<(n%64)) == 0) {
+		if (m.t.rows[n].state == present || m.expected(uint32(n))) && (n/64 >= len(seen) || seen[n/64]&(1<<(n%64)) == 0) {
 			p.missing = append(p.missing, uint32(n))
 		}
 	}
@@ -177,10 +180,20 @@ func (m *Mailbox) regular(e entry, kind dirfd.Kind) bool {
 }
 
 func (m *Mailbox) presentRow(name string) (uint32, bool) {
+	n, state := m.rowOf(name)
+	return n, state == present
+}
+
+// rowOf returns the row that a file's name belongs to and its state, expunged
+// if there is none.
+func (m *Mailbox) rowOf(name string) (uint32, rowState) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	n, ok := m.t.lookup(filename.Base(name))
-	return n, ok && m.t.rows[n].state == present
+	if !ok {
+		return 0, expunged
+	}
+	return n, m.t.rows[n].state
 }
 
 func (m *Mailbox) here(n uint32, e entry) bool {
@@ -192,10 +205,16 @@ func (m *Mailbox) here(n uint32, e entry) bool {
 // stillThere tells whether a row that passes missed has its file all the same.
 func (m *Mailbox) stillThere(n uint32) bool {
 	m.mu.RLock()
-	e := entry{m.t.rows[n].where, m.t.fileName(n)}
+	names := []entry{{m.t.rows[n].where, m.t.fileName(n)}}
+	if m.t.rows[n].state == absent {
+		base := string(m.t.base(n))
+		names = []entry{{inNew, base}, {inCur, filename.WithFlags(base, m.t.rows[n].flags)}}
+	}
 	m.mu.RUnlock()
-	_, err := m.in(e.where).Lstat(e.name)
-	return !errors.Is(err, fs.ErrNotExist)
+	return slices.ContainsFunc(names, func(e entry) bool {
+		_, err := m.in(e.where).Lstat(e.name)
+		return !errors.Is(err, fs.ErrNotExist)
+	})
 }
 
 func (m *Mailbox) in(where place) *dirfd.Dir {

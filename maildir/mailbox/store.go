@@ -28,12 +28,32 @@ const (
 // that has no letter yet gets one; ErrKeywords if they do not all fit, and
 // nothing is changed then.
 func (v *View) Store(ctx context.Context, uids []uint32, op Op, flags filename.Flags, words []string) ([]Message, error) {
+	done, _, err := v.StoreUnchangedSince(ctx, always, uids, op, flags, words)
+	return done, err
+}
+
+// always is a mod-sequence since which nothing can have changed.
+const always = ^uint64(0)
+
+// StoreUnchangedSince is Store for those of the messages that did not change
+// after the mod-sequence since (RFC 7162 section 3.1.3), whoever changed them.
+// The others are returned in modified, as they are, and left alone.
+func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uint32, op Op, flags filename.Flags, words []string) (done, modified []Message, err error) {
 	if v.readOnly {
-		return nil, ErrReadOnly
+		return nil, nil, ErrReadOnly
 	}
 	m := v.m
-	var done []Message
-	err := m.change(ctx, func(lock *dotlock.Lock) error {
+	var did storing
+	err = m.change(ctx, func(lock *dotlock.Lock) error {
+		if since != always {
+			// What other programs did up to now counts.
+			if err := m.lookUnderLock(ctx, lock); err != nil {
+				return err
+			}
+			if err := m.settle(ctx, lock); err != nil {
+				return err
+			}
+		}
 		letters, err := m.letters(words, op != Remove)
 		if err != nil {
 			return err
@@ -41,10 +61,49 @@ func (v *View) Store(ctx context.Context, uids []uint32, op Op, flags filename.F
 		if slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, forwarded) }) {
 			letters |= filename.Passed
 		}
-		done, err = m.store(lock, v, uids, op, flags|letters)
+		did, err = m.store(lock, v, since, uids, op, flags|letters)
 		return err
 	})
-	return done, err
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return v.shown(did.done), v.shown(did.modified), err
+}
+
+// storing is what Store did: rows, ascending if the UIDs were.
+type storing struct{ done, modified []uint32 }
+
+// shown gives rows as the view has them. m.mu is held.
+func (v *View) shown(rows []uint32) []Message {
+	out := make([]Message, 0, len(rows))
+	for _, n := range rows {
+		if v.has(n) {
+			out = append(out, v.message(n, v.seq(n)))
+		}
+	}
+	return out
+}
+
+// lookUnderLock takes over what other programs did up to now.
+func (m *Mailbox) lookUnderLock(ctx context.Context, lock *dotlock.Lock) error {
+	scan := !m.watched
+	if m.watched {
+		m.env.Watcher.Barrier(ctx)
+		names, order, all := m.events.take()
+		more, err := m.follow(ctx, names, order, lock)
+		scan = all || more
+		if err != nil {
+			m.events.putBack()
+			return err
+		}
+	}
+	if !scan {
+		return nil
+	}
+	if err := m.scan(ctx, lock); err != nil {
+		m.events.putBack()
+		return err
+	}
+	return nil
 }
 
 // change runs f under the uidlist's lock and wakes the other sessions.
@@ -67,7 +126,7 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 			}
 		}
 		if err := f(lock); err != nil {
-			return err
+			return errors.Join(err, m.settle(ctx, lock))
 		}
 		// If nothing was new before our own change, nothing is after it. What
 		// others without a lock do meanwhile is told by events; where none
@@ -75,7 +134,7 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 		if now, err := m.readTimes(); quiet && err == nil {
 			m.setTimes(now)
 		}
-		return nil
+		return m.settle(ctx, lock)
 	})
 	m.wake()
 	return err
@@ -158,8 +217,8 @@ func (m *Mailbox) combine(old filename.Flags, op Op, f filename.Flags) filename.
 }
 
 // store renames the files. The uidlist's lock is held.
-func (m *Mailbox) store(lock *dotlock.Lock, v *View, uids []uint32, op Op, f filename.Flags) ([]Message, error) {
-	done := make([]Message, 0, len(uids))
+func (m *Mailbox) store(lock *dotlock.Lock, v *View, since uint64, uids []uint32, op Op, f filename.Flags) (did storing, err error) {
+	did.done = make([]uint32, 0, len(uids))
 	renamed := false
 	for i, uid := range uids {
 		if i%1024 == 1023 {
@@ -172,22 +231,24 @@ func (m *Mailbox) store(lock *dotlock.Lock, v *View, uids []uint32, op Op, f fil
 		if !ok {
 			continue
 		}
-		changed, err := m.setFlags(n, v, op, f)
-		if errors.Is(err, ErrGone) {
+		changed, err := m.setFlags(n, v, since, op, f)
+		switch {
+		case errors.Is(err, ErrGone):
 			continue
-		}
-		if err != nil {
-			return done, m.synced(renamed, err)
+		case errors.Is(err, errModified):
+			did.modified = append(did.modified, n)
+			continue
+		case err != nil:
+			return did, m.synced(renamed, err)
 		}
 		renamed = renamed || changed
-		m.mu.RLock()
-		if v.has(n) {
-			done = append(done, v.message(n, v.seq(n)))
-		}
-		m.mu.RUnlock()
+		did.done = append(did.done, n)
 	}
-	return done, m.synced(renamed, nil)
+	return did, m.synced(renamed, nil)
 }
+
+// errModified says that a message changed after the mod-sequence.
+var errModified = errors.New("message was modified")
 
 // synced makes renames in cur/ durable, and returns err if there is one.
 func (m *Mailbox) synced(renamed bool, err error) error {
@@ -198,17 +259,19 @@ func (m *Mailbox) synced(renamed bool, err error) error {
 }
 
 // setFlags renames one file, wherever others moved it meanwhile.
-func (m *Mailbox) setFlags(n uint32, v *View, op Op, f filename.Flags) (changed bool, err error) {
+func (m *Mailbox) setFlags(n uint32, v *View, since uint64, op Op, f filename.Flags) (changed bool, err error) {
 	for i := 0; i <= retries; i++ {
 		m.mu.RLock()
 		r := m.t.rows[n]
 		name := m.t.fileName(n)
 		flags := m.combine(r.flags, op, f)
 		m.mu.RUnlock()
-		if r.state != present {
+		switch {
+		case r.state != present:
 			return false, ErrGone
-		}
-		if flags == r.flags {
+		case since != always && (r.modseq > since || r.unsettled):
+			return false, errModified
+		case flags == r.flags:
 			return false, nil
 		}
 		to := entry{inCur, filename.WithFlags(name, flags)}
@@ -216,6 +279,7 @@ func (m *Mailbox) setFlags(n uint32, v *View, op Op, f filename.Flags) (changed 
 		if err == nil {
 			m.mu.Lock()
 			m.setName(n, to)
+			m.flagsChanged(n, r.flags)
 			m.tellFlags(n, v)
 			m.mu.Unlock()
 			return true, nil

@@ -10,7 +10,7 @@ import (
 // table is the messages of a folder in UID order: one row for each record of
 // the uidlist, also for those whose file is not there. Rows are only added at
 // the end, as UIDs only grow, so a row's number is good for as long as the
-// table lives. All of it is flat memory without pointers, about 28 bytes and
+// table lives. All of it is flat memory without pointers, about 40 bytes and
 // the file name for a message.
 type table struct {
 	rows  []row
@@ -38,6 +38,12 @@ type row struct {
 	form  form
 	// recent says that no session has claimed the message as \Recent yet.
 	recent bool
+	// unsettled says that the row is in modseqs.unsettled.
+	unsettled bool
+	// modseq is when the message last changed, as far as that is in the history;
+	// 0 for one that is not there. Of an absent row with a modseq, flags are
+	// those that the history has.
+	modseq uint64
 }
 
 // rowState says whether a row's message exists.

@@ -23,6 +23,8 @@ type View struct {
 	recent   []uint32 // rows that are \Recent in this view, ascending
 	keywords bool     // a keyword letter got a name since
 	closed   bool
+	modseqs  bool   // the client is told mod-sequences
+	told     uint64 // all changes up to this mod-sequence were told
 }
 
 // Range is an inclusive range of sequence numbers or UIDs, First <= Last.
@@ -34,6 +36,8 @@ type Message struct {
 	UID    uint32
 	Flags  filename.Flags
 	Recent bool
+	// ModSeq says when it last changed (RFC 7162); 0 in a mailbox without history.
+	ModSeq uint64
 	row    uint32
 }
 
@@ -176,7 +180,7 @@ func (v *View) has(n uint32) bool {
 
 func (v *View) message(n, seq uint32) Message {
 	r := &v.m.t.rows[n]
-	m := Message{Seq: seq, UID: r.uid, Flags: r.flags, row: n}
+	m := Message{Seq: seq, UID: r.uid, Flags: r.flags, ModSeq: r.modseq, row: n}
 	if len(v.recent) > 0 {
 		_, m.Recent = slices.BinarySearch(v.recent, n)
 	}
@@ -305,13 +309,21 @@ func (v *View) collect(expunges bool) []Update {
 		out = append(out, Update{Kind: Recent, Count: uint32(len(v.recent))})
 	}
 	slices.Sort(v.flagged)
+	var later []uint32
 	for _, n := range slices.Compact(v.flagged) {
-		if m.t.rows[n].state == present {
+		switch r := &m.t.rows[n]; {
+		case r.state != present:
+		case v.modseqs && r.unsettled:
+			later = append(later, n) // its mod-sequence is not known yet
+		default:
 			msg := v.message(n, v.seq(n))
 			out = append(out, Update{Kind: Flags, Seq: msg.Seq, UID: msg.UID, Message: msg})
 		}
 	}
-	v.flagged = nil
+	v.flagged = later
+	if len(v.gone) == 0 && m.t.count == m.t.before(v.known) {
+		v.told = m.modseqs.highest // what is not settled yet will be above
+	}
 	return out
 }
 
@@ -319,7 +331,7 @@ func (v *View) collect(expunges bool) []Update {
 // are any. A view that may change the mailbox claims the recent ones.
 func (v *View) grow() bool {
 	t := v.m.t
-	if t.count == t.before(v.known) {
+	if t.count == t.before(v.known) || v.modseqs && len(v.m.modseqs.unsettled) > 0 {
 		return false
 	}
 	last, _ := t.nth(t.count - 1)
@@ -341,6 +353,9 @@ func (v *View) grow() bool {
 func (v *View) Close() {
 	v.m.mu.Lock()
 	v.closed = true
+	if v.modseqs {
+		v.m.modseqs.views--
+	}
 	delete(v.m.views, v)
 	v.m.mu.Unlock()
 }
@@ -350,13 +365,18 @@ func (v *View) Close() {
 func (m *Mailbox) tellFlags(n uint32, knows *View) {
 	for v := range m.views {
 		if v != knows && n < v.known {
-			v.flagged = append(v.flagged, n)
-			// A view that is not read for long must not grow without bound.
-			if len(v.flagged) > 1024 && len(v.flagged) > 2*int(v.known) {
-				slices.Sort(v.flagged)
-				v.flagged = slices.Clip(slices.Compact(v.flagged))
-			}
+			v.flag(n)
 		}
+	}
+}
+
+// flag notes that the client is to be told of a row's flags. m.mu is held.
+func (v *View) flag(n uint32) {
+	v.flagged = append(v.flagged, n)
+	// A view that is not read for long must not grow without bound.
+	if len(v.flagged) > 1024 && len(v.flagged) > 2*int(v.known) {
+		slices.Sort(v.flagged)
+		v.flagged = slices.Clip(slices.Compact(v.flagged))
 	}
 }
 

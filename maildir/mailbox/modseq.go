@@ -1,0 +1,487 @@
+package mailbox
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"maildird/maildir/dotlock"
+	"maildird/maildir/filename"
+	"maildird/maildir/history"
+)
+
+// modseqs is what the mailbox knows of its history (package history). A change
+// is settled when it has a mod-sequence and stands in the journal. What happens
+// under the uidlist's lock is settled before the lock is given back; what other
+// programs did is settled as soon as a client is to be told of mod-sequences,
+// so that clients that want none cost none.
+//
+// Guarded by Mailbox.mu.
+type modseqs struct {
+	// unsettled are the rows that may differ from the history: new ones, those
+	// that are gone, and those whose flags changed. Each is there once.
+	unsettled []uint32
+	// was is what the history says of the flags of present rows that have
+	// others by now.
+	was map[uint32]filename.Flags
+	// strays are UIDs that the history has and the table has not.
+	strays map[uint32]struct{}
+	// highest is the highest mod-sequence of the history. The table has all
+	// changes up to it.
+	highest uint64
+	// begun says that the history was read, or begun anew.
+	begun bool
+	// accounted is the highest UID that the history knows of.
+	accounted uint32
+	// lasting says that the history is on disk.
+	lasting bool
+	views   int // that are told mod-sequences
+}
+
+// unsettle notes that a row may differ from the history. m.mu is held.
+func (m *Mailbox) unsettle(n uint32) {
+	if r := &m.t.rows[n]; !r.unsettled {
+		r.unsettled = true
+		m.modseqs.unsettled = append(m.modseqs.unsettled, n)
+	}
+}
+
+// flagsChanged notes that a row got its flags now; before are those that it had,
+// or of a row without a file those that the history has. m.mu is held.
+func (m *Mailbox) flagsChanged(n uint32, before filename.Flags) {
+	r := &m.t.rows[n]
+	if r.modseq != 0 {
+		if r.flags == before {
+			return
+		}
+		if was, ok := m.modseqs.was[n]; !ok {
+			m.modseqs.was[n] = before
+		} else if was == r.flags {
+			delete(m.modseqs.was, n)
+		}
+	}
+	m.unsettle(n)
+}
+
+// keywordsChanged notes that a row's letters stand for other keywords than the
+// history says. m.mu is held.
+func (m *Mailbox) keywordsChanged(n uint32, letters filename.Flags) {
+	r := &m.t.rows[n]
+	if _, ok := m.modseqs.was[n]; !ok && r.modseq != 0 {
+		m.modseqs.was[n] = r.flags &^ letters
+	}
+	m.unsettle(n)
+}
+
+// expected tells whether a row has no file although clients may have been told
+// of one: the history has it, or is older than it. m.mu is held.
+func (m *Mailbox) expected(n uint32) bool {
+	r := &m.t.rows[n]
+	return r.state == absent && (r.modseq != 0 || m.modseqs.begun && r.uid > m.modseqs.accounted)
+}
+
+// mustSettle tells whether a client waits for the mod-sequence of a change.
+func (m *Mailbox) mustSettle() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.modseqs.views > 0 && len(m.modseqs.unsettled) > 0
+}
+
+// settled makes sure that the history has all that the table has.
+func (m *Mailbox) settled(ctx context.Context) error {
+	if err := m.acquire(ctx); err != nil {
+		return err
+	}
+	defer m.release()
+	if m.unwritable {
+		return nil
+	}
+	m.mu.RLock()
+	s := &m.modseqs
+	done := len(s.unsettled) == 0 && len(s.strays) == 0 && s.highest > 0 && s.accounted+1 >= m.uidNext
+	m.mu.RUnlock()
+	if done && !m.hist.Stale() {
+		return nil
+	}
+	defer m.wake()
+	return m.locked(ctx, changePatience, func(lock *dotlock.Lock) error { return m.settle(ctx, lock) })
+}
+
+// settle brings history and table in step. The uidlist's lock is held, and the
+// uidlist read up to its end.
+func (m *Mailbox) settle(ctx context.Context, lock *dotlock.Lock) error {
+	doubts := m.readHistory()
+	if err := m.lookAt(ctx, doubts); err != nil {
+		return err
+	}
+	m.touch(lock)
+	m.mu.RLock()
+	begun := m.modseqs.begun
+	m.mu.RUnlock()
+	if !begun {
+		return nil
+	}
+	frame, rows := m.unsettledFrame()
+	if len(frame.Changed)+len(frame.Gone) > 0 {
+		frame.ModSeq = m.hist.Next()
+		m.historyError(m.hist.Add(frame))
+	}
+	m.mu.Lock()
+	for _, n := range rows {
+		m.t.rows[n].modseq = frame.ModSeq
+	}
+	live := int(m.t.count)
+	m.mu.Unlock()
+	if m.hist.WantsRewrite(live) {
+		m.touch(lock)
+		m.historyError(m.hist.Rewrite(m.entries()))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := &m.modseqs
+	for _, n := range s.unsettled {
+		m.t.rows[n].unsettled = false
+	}
+	s.unsettled = s.unsettled[:0]
+	if cap(s.unsettled) > 1<<12 {
+		s.unsettled = nil
+	}
+	clear(s.was)
+	clear(s.strays)
+	s.highest, s.accounted, s.lasting = m.hist.Highest(), m.hist.Accounted(), m.hist.Err() == nil
+	return nil
+}
+
+// historyError logs why the history cannot be written. It goes on in memory.
+func (m *Mailbox) historyError(err error) {
+	if err != nil {
+		m.env.Log.Warn("the mailbox's change history cannot be written: clients that go away learn all flags again",
+			"mailbox", m.Path(), "file", history.Name, "error", err)
+	}
+}
+
+// readHistory takes over what other processes wrote. It returns the rows whose
+// files have other flags than these processes saw, as far as is known here. The
+// uidlist's lock is held.
+func (m *Mailbox) readHistory() (doubts []uint32) {
+	m.mu.RLock()
+	validity := m.validity
+	m.mu.RUnlock()
+	if validity == 0 {
+		return nil // there is no uidlist yet
+	}
+	change := m.hist.Refresh(validity, func(f *history.Frame) { doubts = m.takeFrame(f, doubts) })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := &m.modseqs
+	if change == history.Missing {
+		doubts = nil
+		m.hist.Begin(validity, max(m.uidNext, 1)-1)
+		clear(s.was)
+		clear(s.strays)
+		for n := range m.t.rows {
+			switch r := &m.t.rows[n]; {
+			case r.state == absent:
+				r.modseq = 0
+			case r.state == present && r.modseq != 0:
+				s.was[uint32(n)] = ^r.flags // differs, whatever it was
+				fallthrough
+			case r.state == present:
+				m.unsettle(uint32(n))
+			}
+		}
+	}
+	s.begun = true
+	s.accounted = m.hist.Accounted()
+	m.uidNext = max(m.uidNext, s.accounted+1)
+	return doubts
+}
+
+// takeFrame takes over one frame of the history.
+func (m *Mailbox) takeFrame(f *history.Frame, doubts []uint32) []uint32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, state := range f.Changed {
+		n, ok := m.t.byUID(state.UID)
+		if !ok {
+			m.modseqs.strays[state.UID] = struct{}{}
+			continue
+		}
+		r := &m.t.rows[n]
+		switch r.state {
+		case absent:
+			r.flags, r.modseq = state.Flags, f.ModSeq
+		case expunged:
+			m.unsettle(n)
+		case present:
+			r.modseq = max(r.modseq, f.ModSeq)
+			if r.flags == state.Flags {
+				delete(m.modseqs.was, n)
+				m.tellModSeq(n)
+				continue
+			}
+			m.modseqs.was[n] = state.Flags
+			m.unsettle(n)
+			doubts = append(doubts, n)
+		}
+	}
+	for _, run := range f.Gone {
+		m.takeGone(run)
+	}
+	return doubts
+}
+
+// takeGone takes over that UIDs were removed. A file that is there all the same
+// gets a new UID, as clients were told that this one is gone. m.mu is held.
+func (m *Mailbox) takeGone(run history.Run) {
+	for n := m.t.firstFrom(run.First); int(n) < len(m.t.rows) && m.t.rows[n].uid <= run.Last; n++ {
+		r := &m.t.rows[n]
+		if r.state == present {
+			m.expungeRows([]uint32{n})
+			m.events.putBack()
+		}
+		m.t.setState(n, expunged)
+		r.unsettled = false
+	}
+	for uid := range m.modseqs.strays {
+		if uid >= run.First && uid <= run.Last {
+			delete(m.modseqs.strays, uid)
+		}
+	}
+}
+
+// tellModSeq notes for the views that are told mod-sequences that a row has a
+// new one. m.mu is held.
+func (m *Mailbox) tellModSeq(n uint32) {
+	for v := range m.views {
+		if v.modseqs && n < v.known {
+			v.flag(n)
+		}
+	}
+}
+
+// lookAt looks at the files of rows that have other flags than another process
+// saw: most often that process renamed them a moment ago.
+func (m *Mailbox) lookAt(ctx context.Context, doubts []uint32) error {
+	rescan := false
+	for _, n := range doubts {
+		m.mu.RLock()
+		r := m.t.rows[n]
+		flags, ok := m.modseqs.was[n]
+		e := entry{inCur, filename.WithFlags(m.t.fileName(n), flags)}
+		m.mu.RUnlock()
+		if !ok || r.state != present {
+			continue
+		}
+		if _, err := m.in(e.where).Lstat(e.name); err == nil {
+			m.met(e)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		} else if _, err := m.in(r.where).Lstat(m.nameOf(n)); err != nil {
+			rescan = true // neither there nor where it was
+		}
+	}
+	if !rescan {
+		return ctx.Err()
+	}
+	p, err := m.list1()
+	m.events.putBack()
+	if err != nil {
+		return err
+	}
+	m.expunged(slices.DeleteFunc(p.missing, m.stillThere))
+	return nil
+}
+
+func (m *Mailbox) nameOf(n uint32) string {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.t.fileName(n)
+}
+
+// unsettledFrame collects what differs from the history, and the rows that it
+// is about.
+func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	s := &m.modseqs
+	list := slices.Clone(s.unsettled)
+	slices.Sort(list)
+	gone := m.unaccounted()
+	for _, n := range slices.Compact(list) {
+		r := &m.t.rows[n]
+		_, differs := s.was[n]
+		switch {
+		case !r.unsettled: // another process told of it
+		case r.state == present && (differs || r.modseq == 0):
+			f.Changed = append(f.Changed, history.State{UID: r.uid, Flags: r.flags})
+			rows = append(rows, n)
+		case r.state == expunged:
+			gone = append(gone, history.Run{First: r.uid, Last: r.uid})
+			rows = append(rows, n)
+		}
+	}
+	for uid := range s.strays {
+		gone = append(gone, history.Run{First: uid, Last: uid})
+	}
+	f.Gone = joined(gone)
+	return f, rows
+}
+
+// unaccounted returns the UIDs above those that the history knows of that were
+// given to messages which are gone already. m.mu is held.
+func (m *Mailbox) unaccounted() (gone []history.Run) {
+	next := m.modseqs.accounted + 1
+	for n := int(m.t.firstFrom(next)); n < len(m.t.rows); n++ {
+		r := &m.t.rows[n]
+		if r.state == expunged {
+			continue
+		}
+		if r.uid > next {
+			gone = append(gone, history.Run{First: next, Last: r.uid - 1})
+		}
+		next = r.uid + 1
+	}
+	if next < m.uidNext {
+		gone = append(gone, history.Run{First: next, Last: m.uidNext - 1})
+	}
+	return gone
+}
+
+// joined sorts runs and joins those that overlap or touch.
+func joined(runs []history.Run) []history.Run {
+	slices.SortFunc(runs, func(a, b history.Run) int { return cmp.Compare(a.First, b.First) })
+	out := runs[:0]
+	for _, r := range runs {
+		if n := len(out); n > 0 && r.First <= out[n-1].Last+1 {
+			out[n-1].Last = max(out[n-1].Last, r.Last)
+		} else {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// entries gives all messages as the history has them.
+func (m *Mailbox) entries() []history.Entry {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	out := make([]history.Entry, 0, m.t.count)
+	for n := range m.t.rows {
+		if r := &m.t.rows[n]; r.state == present {
+			out = append(out, history.Entry{State: history.State{UID: r.uid, Flags: r.flags}, ModSeq: r.modseq})
+		}
+	}
+	return out
+}
+
+// EnableModSeq says that the client is told mod-sequences from now on. ok is
+// false if the mailbox cannot keep them (RFC 7162 section 3.1.2.2).
+func (v *View) EnableModSeq(ctx context.Context) (ok bool, err error) {
+	m := v.m
+	m.mu.Lock()
+	if ok = m.modseqs.lasting; ok && !v.modseqs {
+		v.modseqs = true
+		m.modseqs.views++
+	}
+	m.mu.Unlock()
+	if !ok {
+		return false, nil
+	}
+	return true, m.settled(ctx)
+}
+
+// ModSeqs tells whether the mailbox keeps mod-sequences.
+func (v *View) ModSeqs() bool {
+	v.m.mu.RLock()
+	defer v.m.mu.RUnlock()
+	return v.m.modseqs.lasting
+}
+
+// HighestModSeq returns the mod-sequence up to which the client was told of all
+// changes.
+func (v *View) HighestModSeq() uint64 {
+	v.m.mu.RLock()
+	defer v.m.mu.RUnlock()
+	return v.told
+}
+
+// HighestModSeq returns the mailbox's highest mod-sequence, 0 if it keeps none.
+func (m *Mailbox) HighestModSeq(ctx context.Context) (uint64, error) {
+	if err := m.Poll(ctx); err != nil {
+		return 0, err
+	}
+	if err := m.settled(ctx); err != nil {
+		return 0, err
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if !m.modseqs.lasting {
+		return 0, nil
+	}
+	return m.modseqs.highest, nil
+}
+
+// RaiseModSeq gives the mailbox a new highest mod-sequence, for a change of
+// something that is not among its messages (RFC 7162 section 3.2: METADATA).
+func (m *Mailbox) RaiseModSeq(ctx context.Context) error {
+	return m.change(ctx, func(*dotlock.Lock) error {
+		m.readHistory()
+		if err := m.hist.Add(history.Frame{ModSeq: m.hist.Next()}); err != nil {
+			return fmt.Errorf("change history of %s: %w", m.Path(), err)
+		}
+		return nil
+	})
+}
+
+// Vanished returns the UIDs in the ranges that the view does not have, ascending:
+// those whose messages were removed after the mod-sequence since, or all if that
+// is too long ago to be known (RFC 7162 section 3.2.6).
+func (v *View) Vanished(ctx context.Context, ranges []Range, since uint64) ([]Range, error) {
+	m := v.m
+	if err := m.acquire(ctx); err != nil {
+		return nil, err
+	}
+	runs, exact := m.hist.GoneSince(since)
+	m.release()
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if !exact || since > m.modseqs.highest {
+		runs = nil
+		if m.uidNext > 1 {
+			runs = []history.Run{{First: 1, Last: m.uidNext - 1}}
+		}
+	}
+	var out []Range
+	put := func(first, last uint32) {
+		if first > last {
+			return
+		}
+		if n := len(out); n > 0 && out[n-1].Last+1 == first {
+			out[n-1].Last = last
+		} else {
+			out = append(out, Range{first, last})
+		}
+	}
+	ranges = merged(ranges)
+	i := 0
+	for _, run := range joined(runs) {
+		for ; i < len(ranges) && ranges[i].First <= run.Last; i++ {
+			first, last := max(run.First, ranges[i].First), min(run.Last, ranges[i].Last)
+			for n := m.t.firstFrom(first); first <= last && int(n) < len(m.t.rows) && m.t.rows[n].uid <= last; n++ {
+				if v.has(n) {
+					put(first, m.t.rows[n].uid-1)
+					first = m.t.rows[n].uid + 1
+				}
+			}
+			put(first, last)
+			if ranges[i].Last > run.Last {
+				break // it may go on in the next run
+			}
+		}
+	}
+	return out, nil
+}
