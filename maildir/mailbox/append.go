@@ -136,7 +136,7 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i, e := range files {
-		m.enter(m.addRow(uids[i], filename.Base(e.name)), e)
+		m.enterNew(uids[i], e)
 	}
 	return uids, nil
 }

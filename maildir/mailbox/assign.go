@@ -226,7 +226,7 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 		m.enter(n, e)
 	}
 	for i, e := range fresh {
-		m.enter(m.addRow(uids[i], filename.Base(e.name)), e)
+		m.enterNew(uids[i], e)
 	}
 	return nil
 }
@@ -238,6 +238,14 @@ func (m *Mailbox) enter(n uint32, e entry) {
 	m.flagsChanged(n, before)
 	m.t.setState(n, present)
 	m.t.rows[n].recent = e.where == inNew
+}
+
+// enterNew makes a file a message that had no UID so far. Whichever session is
+// told of it first has it as \Recent (RFC 3501 section 2.3.2), wherever it is.
+func (m *Mailbox) enterNew(uid uint32, e entry) {
+	n := m.addRow(uid, filename.Base(e.name))
+	m.enter(n, e)
+	m.t.rows[n].recent = true
 }
 
 // hasFile tells whether a present row has this base.

@@ -60,7 +60,7 @@ func TestListDamagedWhileOpen(t *testing.T) {
 			validity := m.UIDValidity()
 			damage(b)
 			b.drop("new/")
-			wantUpdates(t, c.poll(true), "exists 5", "recent 1")
+			wantUpdates(t, c.poll(true), "exists 5", "recent 5")
 			if want := []uint32{1, 2, 3, 4, 5}; !slices.Equal(c.uids, want) || m.UIDValidity() != validity {
 				t.Errorf("UIDs %v under UIDVALIDITY %d, it was %d", c.uids, m.UIDValidity(), validity)
 			}

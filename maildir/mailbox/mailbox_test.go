@@ -46,15 +46,15 @@ func TestChangesByOthers(t *testing.T) {
 		wantUpdates(t, c.poll(true), "flags 1 FS")
 		b.remove("cur/200.M1P1.h:2,")
 		wantUpdates(t, c.poll(false)) // not now: the client may count
-		wantUpdates(t, c.poll(true), "expunge 2")
+		wantUpdates(t, c.poll(true), "expunge 2", "recent 2")
 		b.drop("new/400.M1P1.h")
-		wantUpdates(t, c.poll(true), "exists 3", "recent 2")
+		wantUpdates(t, c.poll(true), "exists 3", "recent 3")
 		// All at once, in one tick of the clock.
 		b.remove("cur/100.M1P1.h:2,FS")
 		b.drop("cur/500.M1P1.h:2,R")
 		b.drop("cur/450.M1P1.h:2,T")
 		b.rename("cur/300.M1P1.h:2,", "cur/300.M1P1.h:2,S")
-		wantUpdates(t, c.poll(true), "expunge 1", "exists 4", "recent 2", "flags 1 S")
+		wantUpdates(t, c.poll(true), "expunge 1", "exists 4", "recent 4", "flags 1 S")
 		if want := []uint32{3, 4, 5, 6}; !slices.Equal(c.uids, want) {
 			t.Errorf("UIDs %v, want %v", c.uids, want)
 		}
@@ -200,7 +200,7 @@ func TestExpunge(t *testing.T) {
 		if want := []uint32{1, 4}; !slices.Equal(gone, want) {
 			t.Errorf("removed %v, want %v", gone, want)
 		}
-		wantUpdates(t, one.poll(true), "expunge 1", "expunge 3")
+		wantUpdates(t, one.poll(true), "expunge 1", "expunge 3", "recent 2")
 		// The other session still counts four, and can ask for those left.
 		if n := two.v.Exists(); n != 4 {
 			t.Errorf("the other session has %d messages before it is told", n)
@@ -260,7 +260,7 @@ func TestAppend(t *testing.T) {
 	if validity != m.UIDValidity() || !slices.Equal(uids, []uint32{2, 3}) {
 		t.Errorf("appended as %d/%v", validity, uids)
 	}
-	wantUpdates(t, c.poll(true), "keywords", "exists 3", "recent 1")
+	wantUpdates(t, c.poll(true), "keywords", "exists 3", "recent 3")
 	if got := read(t, c, 2); got != "A: b\n\nbody\n" {
 		t.Errorf("stored %q", got)
 	}
@@ -327,7 +327,7 @@ func TestCopyAndMove(t *testing.T) {
 		if !slices.Equal(moved.Dest, []uint32{5, 6}) {
 			t.Errorf("moved %+v", moved)
 		}
-		wantUpdates(t, c.poll(true), "keywords", "expunge 2", "expunge 2")
+		wantUpdates(t, c.poll(true), "keywords", "expunge 2", "expunge 2", "recent 1")
 		if len(a.files()) != 1 || len(b.files()) != 6 {
 			t.Errorf("after MOVE: %v and %v", a.files(), b.files())
 		}
@@ -385,7 +385,7 @@ func TestSameBaseTwice(t *testing.T) {
 		c := connect(t, m, false)
 		defer c.v.Close()
 		b.drop("cur/100.M1P1.h:2,S")
-		wantUpdates(t, c.poll(true), "exists 2", "recent 1")
+		wantUpdates(t, c.poll(true), "exists 2", "recent 2")
 		if want := []uint32{1, 2}; !slices.Equal(c.uids, want) {
 			t.Errorf("UIDs %v", c.uids)
 		}
@@ -425,9 +425,9 @@ func TestReappears(t *testing.T) {
 		c := connect(t, m, false)
 		defer c.v.Close()
 		must(t, os.Rename(b.file("cur/100.M1P1.h:2,"), b.file("tmp/away")))
-		wantUpdates(t, c.poll(true), "expunge 1")
+		wantUpdates(t, c.poll(true), "expunge 1", "recent 1")
 		must(t, os.Rename(b.file("tmp/away"), b.file("cur/100.M1P1.h:2,")))
-		wantUpdates(t, c.poll(true), "exists 2", "recent 0")
+		wantUpdates(t, c.poll(true), "exists 2", "recent 2")
 		if want := []uint32{2, 3}; !slices.Equal(c.uids, want) {
 			t.Errorf("UIDs %v, want %v", c.uids, want)
 		}

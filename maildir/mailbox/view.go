@@ -145,6 +145,16 @@ func (v *View) KeywordsFull() bool {
 	return v.m.names.full()
 }
 
+// NewKeywords tells, once, that a keyword letter got a name since the last
+// Updates.
+func (v *View) NewKeywords() bool {
+	v.m.mu.Lock()
+	defer v.m.mu.Unlock()
+	was := v.keywords
+	v.keywords = false
+	return was
+}
+
 // seq returns the sequence number of a row that is in the view.
 func (v *View) seq(n uint32) uint32 {
 	i, _ := slices.BinarySearch(v.gone, n)
