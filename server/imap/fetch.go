@@ -34,6 +34,7 @@ func (s *session) fetch(uid bool) error {
 	if err != nil {
 		return err
 	}
+	s.tellKeywords()
 	for _, begin := range items.begin {
 		if err := begin(s, set); err != nil {
 			return err
@@ -236,7 +237,7 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailFile, flags bool) {
 		item("UID")
 		w.num(uint64(m.UID))
 	}
-	if flags || set&fetchFlags != 0 {
+	if set&fetchFlags != 0 {
 		item("FLAGS")
 		s.flags(m)
 	}
@@ -269,6 +270,10 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailFile, flags bool) {
 	for _, a := range f.items.attrs {
 		item(a.name())
 		a.write(w)
+	}
+	if flags && set&fetchFlags == 0 {
+		item("FLAGS")
+		s.flags(m)
 	}
 	if flags {
 		s.flagData(f.items, m)

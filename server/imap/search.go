@@ -2,6 +2,7 @@ package imap
 
 import (
 	"cmp"
+	"errors"
 	"iter"
 	"slices"
 
@@ -16,12 +17,21 @@ func runUIDSearch(s *session) error { return s.search(true) }
 // search is SEARCH and UID SEARCH (RFC 9051 section 6.4.4).
 func (s *session) search(uid bool) error {
 	query := s.lx.searchQuery(s.utf8)
-	if err := s.lx.end(); err != nil {
-		return err
+	err := s.lx.end()
+	if err == nil {
+		err = s.answerSearch(&query, uid)
 	}
+	var status *imap.Error
+	if query.options.ReturnSave && errors.As(err, &status) && status.Type == imap.StatusResponseTypeNo {
+		s.sel.saved = nil // RFC 5182 section 2.1
+	}
+	return err
+}
+
+func (s *session) answerSearch(query *searchQuery, uid bool) error {
 	plan := query.plan(s.sel.view, s.sel.saved)
 	sr := newSearcher(s, plan)
-	found, err := sr.run(&query)
+	found, err := sr.run(query)
 	if err != nil {
 		return err
 	}
@@ -31,9 +41,13 @@ func (s *session) search(uid bool) error {
 	if !query.hasReturn && !s.rev2 {
 		s.numbersResponse("SEARCH", found, uid)
 	} else {
-		s.esearchResponse(found, uid, &query)
+		s.esearchResponse(found, uid, query)
 	}
-	return sr.lacking.result()
+	if sr.lacking.unread {
+		// One file that cannot be read must not hide what was found.
+		s.done.text = "Some messages cannot be read and were not searched, the log has the details."
+	}
+	return nil
 }
 
 // run returns the messages that match, ascending, or those of them that the

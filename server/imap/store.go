@@ -69,6 +69,7 @@ func (s *session) store(uid bool) error {
 		return err
 	}
 	done, err := s.sel.view.Store(s.ctx, uids, req.op, req.flags.system, req.flags.words)
+	s.tellKeywords()
 	if !req.silent {
 		for _, m := range done {
 			s.flagsResponse(m)

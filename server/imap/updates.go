@@ -39,6 +39,13 @@ func (s *session) writeUpdate(u mailbox.Update) {
 	}
 }
 
+// tellKeywords tells of new keywords before a response that may have them.
+func (s *session) tellKeywords() {
+	if s.sel.view.NewKeywords() {
+		s.mailboxFlagsResponse()
+	}
+}
+
 // count writes "* n what".
 func (s *session) count(n uint32, what string) {
 	s.w.raw("* ")

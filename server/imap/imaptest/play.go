@@ -271,7 +271,8 @@ func (p *player) expectGroup(group []step) error {
 
 // match compares a line with a pattern and notes what new placeholders are.
 func (p *player) match(pattern, line string) bool {
-	pattern = p.substitute(pattern)
+	// Octets as characters: what is no UTF-8 is compared too.
+	pattern, line = characters(p.substitute(pattern)), characters(line)
 	var re strings.Builder
 	var names []string
 	re.WriteString(`(?s)^`)
@@ -298,9 +299,27 @@ func (p *player) match(pattern, line string) bool {
 		return false
 	}
 	for i, name := range names {
-		p.values[name] = m[i+1]
+		p.values[name] = octets(m[i+1])
 	}
 	return true
+}
+
+// characters makes each octet a character.
+func characters(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		b.WriteRune(rune(s[i]))
+	}
+	return b.String()
+}
+
+// octets undoes characters.
+func octets(s string) string {
+	b := make([]byte, 0, len(s))
+	for _, r := range s {
+		b = append(b, byte(r))
+	}
+	return string(b)
 }
 
 func (p *player) expectEnd(st step) error {

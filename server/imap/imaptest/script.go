@@ -7,6 +7,7 @@
 //	# text              a comment
 //	@user NAME PASSWORD who dialogues log in as; "$user" and "$password" below
 //	@option KEY VALUE   a setting that the server needs, see Script.Options
+//	@ours REASON        no other server is compared with this dialogue
 //	@file PATH [DATE]   makes a file below the Maildir, with that time; its
 //	                    content follows, each line after "| ", ended by LF
 //	@rename PATH PATH   renames a file or directory, @remove PATH removes it,
@@ -22,6 +23,7 @@
 //	C+ text             the client sends the text as it is
 //	C" "text"           the client sends the text, written as a Go string
 //	S: pattern          the server sends a line
+//	S" "pattern"        the same, written as a Go string, of one line or more
 //	S. end              the server closes the connection
 //	S| pattern          lines of the server that may come in any order: all
 //	                    such lines in a row are one group
@@ -47,7 +49,9 @@ type Script struct {
 	User, Password string
 	// Options are the settings that the server must have, such as "rev2": "no".
 	Options map[string]string
-	steps   []step
+	// Ours says why no other server is compared with this dialogue; "" if one is.
+	Ours  string
+	steps []step
 }
 
 type kind int
@@ -77,7 +81,7 @@ type step struct {
 }
 
 var clientLine = regexp.MustCompile(`^C(\d*)([:+"])(?: (.*))?$`)
-var serverLine = regexp.MustCompile(`^S(\d*)([:.|])(?: (.*))?$`)
+var serverLine = regexp.MustCompile(`^S(\d*)([:.|"])(?: (.*))?$`)
 
 // Parse reads a dialogue. Errors name the line.
 func Parse(path string) (*Script, error) {
@@ -122,6 +126,16 @@ func (s *Script) parseLine(n int, line string) error {
 		return nil
 	}
 	if m := serverLine.FindStringSubmatch(line); m != nil {
+		if m[2] == `"` {
+			text, err := strconv.Unquote(m[3])
+			if err != nil {
+				return fmt.Errorf("not a Go string: %s", m[3])
+			}
+			for line := range strings.SplitSeq(text, "\r\n") {
+				s.steps = append(s.steps, step{kind: expect, line: n, conn: number(m[1]), text: line})
+			}
+			return nil
+		}
 		k := map[string]kind{":": expect, ".": closed, "|": anyway}[m[2]]
 		s.steps = append(s.steps, step{kind: k, line: n, conn: number(m[1]), text: m[3]})
 		return nil
@@ -138,6 +152,10 @@ func number(digits string) int {
 }
 
 func (s *Script) parseSetting(n int, line string) error {
+	if reason, ok := strings.CutPrefix(line, "@ours "); ok {
+		s.Ours = reason
+		return nil
+	}
 	words := strings.Fields(line)
 	args := words[1:]
 	want := map[string][2]int{"@user": {2, 2}, "@option": {2, 2}, "@login": {0, 0}, "@file": {1, 2}, "@rename": {2, 2}, "@remove": {1, 1}, "@mkdir": {1, 1},

@@ -1,0 +1,453 @@
+package imaptest
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Difference is a command of a dialogue that another server answers otherwise.
+type Difference struct {
+	Tag       string // of the command
+	Line      int    // of the dialogue, where the answer begins
+	Want, Got []string
+}
+
+func (d Difference) String() string {
+	return fmt.Sprintf("line %d, %s:\n\texpected %s\n\tgot      %s", d.Line, d.Tag,
+		strings.Join(d.Want, "\n\t         "), strings.Join(d.Got, "\n\t         "))
+}
+
+// Compare plays a dialogue with another server and tells where its answers
+// differ. What the protocol leaves open does not count: texts for people, the
+// order of untagged responses, of flags and of the items of FETCH and STATUS,
+// whether a string is quoted, and news that belong to extensions.
+func Compare(t testing.TB, script *Script, target Target) []Difference {
+	t.Helper()
+	if target.Patience == 0 {
+		target.Patience = 3 * time.Second
+	}
+	c := &comparer{player: player{t: t, script: script, target: target, conns: map[int]*conn{}, values: map[string]string{}}, sent: map[int]string{}}
+	defer c.closeAll()
+	if err := c.run(); err != nil {
+		c.found = append(c.found, Difference{Tag: c.tag(c.current, nil), Line: c.current.line, Got: []string{err.Error()}})
+	}
+	return c.found
+}
+
+type comparer struct {
+	player
+	sent  map[int]string // the last line of each connection
+	found []Difference
+}
+
+func (c *comparer) run() error {
+	steps := c.script.steps
+	for i := 0; i < len(steps); i++ {
+		st := steps[i]
+		c.current = st
+		if st.kind == send {
+			c.sent[st.conn] = st.text
+		}
+		if !st.answer() {
+			if err := c.play(st); err != nil {
+				return err
+			}
+			continue
+		}
+		n := i
+		for n < len(steps) && steps[n].answer() && steps[n].conn == st.conn {
+			n++
+		}
+		if err := c.block(steps[i:n]); err != nil {
+			return err
+		}
+		i = n - 1
+	}
+	return nil
+}
+
+// answer tells whether the step is something that the server says.
+func (st step) answer() bool { return st.kind == expect || st.kind == anyway || st.kind == closed }
+
+// tag names the command that is answered.
+func (c *comparer) tag(st step, want []string) string {
+	for _, w := range want {
+		if word, _, _ := strings.Cut(w, " "); word != "*" && word != "+" {
+			return word
+		}
+	}
+	word, _, _ := strings.Cut(strings.TrimSpace(c.sent[st.conn]), " ")
+	if word == "" {
+		return "greeting"
+	}
+	return word
+}
+
+// block compares what the server says until the dialogue goes on.
+func (c *comparer) block(steps []step) error {
+	nc, err := c.conn(steps[0].conn)
+	if err != nil {
+		return err
+	}
+	var want []string
+	end := false
+	for _, st := range steps {
+		if st.kind == closed {
+			end = true
+		} else {
+			want = append(want, c.substitute(st.text))
+		}
+	}
+	want = joinLiterals(want)
+	got, err := c.collect(nc, want, end)
+	lackWant, lackGot := c.compare(want, got)
+	if len(lackWant)+len(lackGot) > 0 || err != nil {
+		if err != nil {
+			lackGot = append(lackGot, err.Error())
+		}
+		c.found = append(c.found, Difference{c.tag(steps[0], want), steps[0].line, lackWant, lackGot})
+	}
+	if err != nil {
+		return fmt.Errorf("the dialogue could not go on: %w", err)
+	}
+	return nil
+}
+
+// joinLiterals puts lines together that a literal goes over.
+func joinLiterals(lines []string) (out []string) {
+	for i := 0; i < len(lines); i++ {
+		line := lines[i]
+		for n := literalAt(line); n >= 0 && i+1 < len(lines); n = literalAt(line) {
+			from := len(line) + 2
+			for len(line) < from+n && i+1 < len(lines) {
+				i++
+				line += "\r\n" + lines[i]
+			}
+			if len(line) == from+n { // the rest is on the next line
+				break
+			}
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+var literalEnd = regexp.MustCompile(`~?\{(\d+)\}$`)
+
+func literalAt(line string) int {
+	m := literalEnd.FindStringSubmatch(line)
+	if m == nil {
+		return -1
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// collect reads what the server says: up to the tagged responses that the
+// dialogue has, or as many lines as it has if it has none.
+func (c *comparer) collect(nc *conn, want []string, end bool) (got []string, err error) {
+	open := map[string]bool{}
+	for _, w := range want {
+		if word, _, _ := strings.Cut(w, " "); word != "*" {
+			open[word] = true
+		}
+	}
+	// News may follow what is tagged, in IDLE.
+	count := 0
+	if n := len(want); n > 0 && strings.HasPrefix(want[n-1], "* ") {
+		count = n
+	}
+	for len(open) > 0 || countKnown(got) < count {
+		line, err := c.readResponse(nc)
+		if err != nil {
+			return got, err
+		}
+		got = append(got, line)
+		word, _, _ := strings.Cut(line, " ")
+		if word == "+" && !open["+"] {
+			return got, fmt.Errorf("the server waits for more")
+		}
+		delete(open, word)
+	}
+	if !end {
+		return got, nil
+	}
+	for {
+		line, err := c.readResponse(nc)
+		if err != nil {
+			nc.ended = true
+			if strings.Contains(err.Error(), "timeout") {
+				return got, fmt.Errorf("the connection is still open")
+			}
+			return got, nil
+		}
+		got = append(got, line)
+	}
+}
+
+func countKnown(lines []string) (n int) {
+	for _, line := range lines {
+		if !extra(line) {
+			n++
+		}
+	}
+	return n
+}
+
+// readResponse reads a line, and on if it ends in a literal.
+func (c *comparer) readResponse(nc *conn) (string, error) {
+	whole := ""
+	for {
+		line, err := c.readLine(nc)
+		whole += line
+		n := literalAt(line)
+		if err != nil || n < 0 {
+			return whole, err
+		}
+		octets := make([]byte, n)
+		if _, err := io.ReadFull(nc.lines, octets); err != nil {
+			return whole, err
+		}
+		whole += "\r\n" + string(octets)
+	}
+}
+
+// extra tells whether a response is of an extension that a dialogue need not
+// know.
+func extra(line string) bool {
+	return strings.HasPrefix(line, "* OK [HIGHESTMODSEQ ") || strings.HasPrefix(line, "* OK [NOMODSEQ]")
+}
+
+// compare pairs the lines and returns those that have no partner.
+func (c *comparer) compare(want, got []string) (lackWant, lackGot []string) {
+	left := slices.DeleteFunc(slices.Clone(got), extra)
+	for _, w := range want {
+		i := slices.IndexFunc(left, func(g string) bool { return c.same(w, g) })
+		if i < 0 {
+			lackWant = append(lackWant, w)
+			continue
+		}
+		left = slices.Delete(left, i, i+1)
+	}
+	return lackWant, left
+}
+
+// same tells whether two responses mean the same.
+func (c *comparer) same(want, got string) bool {
+	want, got = c.substitute(withoutText(want)), withoutText(got)
+	if code := statusCode(want); code == "" || optionalCode[code] && statusCode(got) == "" {
+		want, got = withoutCode(want), withoutCode(got)
+	}
+	return c.match(want, got) || c.sameNodes(parseNodes(want), parseNodes(got))
+}
+
+var statusLine = regexp.MustCompile(`^(\S+) (OK|NO|BAD|BYE|PREAUTH)( \[[^\]]*\])?`)
+
+// withoutText leaves out what people read.
+func withoutText(line string) string {
+	if strings.HasPrefix(line, "+") {
+		return "+"
+	}
+	if m := statusLine.FindString(line); m != "" {
+		return m
+	}
+	return line
+}
+
+// statusCode gives the name of the response code of a status response.
+func statusCode(line string) string {
+	m := statusLine.FindStringSubmatch(line)
+	if m == nil || m[3] == "" {
+		return ""
+	}
+	code, _, _ := strings.Cut(strings.Trim(m[3], " []"), " ")
+	return code
+}
+
+// withoutCode leaves out the response code. A dialogue that has none takes any.
+func withoutCode(line string) string {
+	if m := statusLine.FindStringSubmatch(line); m != nil {
+		return m[1] + " " + m[2]
+	}
+	return line
+}
+
+// optionalCode are the codes of RFC 5530, which a server may leave out.
+var optionalCode = map[string]bool{
+	"UNAVAILABLE": true, "AUTHENTICATIONFAILED": true, "AUTHORIZATIONFAILED": true, "EXPIRED": true,
+	"PRIVACYREQUIRED": true, "CONTACTADMIN": true, "NOPERM": true, "INUSE": true, "EXPUNGEISSUED": true,
+	"CORRUPTION": true, "SERVERBUG": true, "CLIENTBUG": true, "CANNOT": true, "LIMIT": true, "OVERQUOTA": true,
+	"ALREADYEXISTS": true, "NONEXISTENT": true,
+}
+
+// node is a list, or a string or atom, of a response.
+type node struct {
+	text string
+	list []node
+	is   bool // a list
+}
+
+// parseNodes takes a response apart.
+func parseNodes(s string) []node {
+	p := &nodeParser{s}
+	return p.list()
+}
+
+type nodeParser struct{ rest string }
+
+func (p *nodeParser) list() (out []node) {
+	for p.rest != "" {
+		switch p.rest[0] {
+		case ' ':
+			p.rest = p.rest[1:]
+		case '(':
+			p.rest = p.rest[1:]
+			out = append(out, node{is: true, list: p.list()})
+		case ')':
+			p.rest = p.rest[1:]
+			return out
+		case '"':
+			out = append(out, node{text: p.quoted()})
+		default:
+			out = append(out, node{text: p.atom()})
+		}
+	}
+	return out
+}
+
+func (p *nodeParser) quoted() string {
+	var b strings.Builder
+	for i := 1; i < len(p.rest); i++ {
+		switch p.rest[i] {
+		case '"':
+			p.rest = p.rest[i+1:]
+			return b.String()
+		case '\\':
+			i++
+		}
+		if i < len(p.rest) {
+			b.WriteByte(p.rest[i])
+		}
+	}
+	p.rest = ""
+	return b.String()
+}
+
+var literalStart = regexp.MustCompile(`^~?\{(\d+)\}\r\n`)
+
+// atom takes an atom, in which brackets may hold anything, or a literal.
+func (p *nodeParser) atom() string {
+	if m := literalStart.FindStringSubmatch(p.rest); m != nil {
+		n, _ := strconv.Atoi(m[1])
+		from := len(m[0])
+		to := min(from+n, len(p.rest))
+		text := p.rest[from:to]
+		p.rest = p.rest[to:]
+		return text
+	}
+	depth := 0
+	for i := 0; i < len(p.rest); i++ {
+		switch c := p.rest[i]; {
+		case c == '[':
+			depth++
+		case c == ']':
+			depth--
+		case depth <= 0 && (c == ' ' || c == '(' || c == ')'):
+			text := p.rest[:i]
+			p.rest = p.rest[i:]
+			return text
+		}
+	}
+	text := p.rest
+	p.rest = ""
+	return text
+}
+
+// sameNodes compares responses, in which a list of flags and the pairs in a
+// FETCH or STATUS may stand in any order.
+func (c *comparer) sameNodes(want, got []node) bool {
+	if len(want) == 1 && want[0].text == "<*>" {
+		return true
+	}
+	pairs := len(want) > 2 && (want[1].text == "STATUS" || want[2].text == "FETCH")
+	if len(want) != len(got) {
+		return false
+	}
+	for i := range want {
+		if !c.sameNode(want[i], got[i], pairs && i == len(want)-1) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *comparer) sameNode(want, got node, pairs bool) bool {
+	switch {
+	case want.text == "<*>":
+		return true
+	case want.is != got.is:
+		return false
+	case !want.is:
+		return c.match(want.text, got.text) || c.match(strings.ToUpper(want.text), strings.ToUpper(got.text))
+	case pairs:
+		return c.samePairs(want.list, got.list)
+	}
+	isFlag := func(n node) bool { return strings.HasPrefix(n.text, `\`) || strings.HasPrefix(n.text, "$") }
+	if !slices.ContainsFunc(want.list, isFlag) && !slices.ContainsFunc(got.list, isFlag) {
+		return c.sameNodes(want.list, got.list)
+	}
+	return c.sameFlags(want.list, got.list)
+}
+
+// sameFlags compares flags or attributes in any order.
+func (c *comparer) sameFlags(want, got []node) bool {
+	left := slices.Clone(got)
+	wild := false
+	for _, w := range want {
+		if w.text == "<*>" {
+			wild = true
+			continue
+		}
+		i := slices.IndexFunc(left, func(g node) bool { return c.sameNode(w, g, false) })
+		if i >= 0 {
+			left = slices.Delete(left, i, i+1)
+		} else if !unasked[w.text] {
+			return false
+		}
+	}
+	return wild || !slices.ContainsFunc(left, func(g node) bool { return !unasked[g.text] })
+}
+
+// unasked are the attributes that a server may tell whether a LIST asks for
+// them or not (RFC 9051 section 6.3.9.4, RFC 6154 section 2).
+var unasked = map[string]bool{
+	`\HasChildren`: true, `\HasNoChildren`: true, `\Archive`: true, `\Drafts`: true, `\Junk`: true, `\Sent`: true, `\Trash`: true,
+}
+
+func (c *comparer) samePairs(want, got []node) bool {
+	if len(want) == len(got)+2 && want[0].text == "UID" { // which may be told unasked (RFC 9051 section 6.4.9)
+		want = want[2:]
+	}
+	if len(want) != len(got) || len(want)%2 != 0 {
+		return len(want) == 1 && want[0].text == "<*>"
+	}
+	for i := 0; i < len(want); i += 2 {
+		found := false
+		for j := 0; j < len(got) && !found; j += 2 {
+			found = strings.EqualFold(want[i].text, got[j].text) && c.sameNode(want[i+1], got[j+1], false)
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
