@@ -1,13 +1,16 @@
 package mailbox
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
 )
@@ -239,4 +242,29 @@ func TestLetterBeforeName(t *testing.T) {
 		must(t, lock.Release())
 		wantUpdates(t, c.poll(true), "keywords", "flags 1 a")
 	})
+}
+
+// TestListNoFile: what stands in the place of the list or of the keywords is
+// neither waited on nor followed.
+func TestListNoFile(t *testing.T) {
+	for _, name := range []string{uidlistName, "dovecot-keywords"} {
+		for kind, put := range map[string]func(path string) error{
+			"FIFO":   func(p string) error { return syscall.Mkfifo(p, 0o600) },
+			"device": func(p string) error { return os.Symlink("/dev/zero", p) },
+		} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				b := newBox(t)
+				b.drop("cur/")
+				must(t, put(b.file(name)))
+				dir, err := dirfd.Open(b.path)
+				must(t, err)
+				defer dir.Close()
+				m, err := New(ctx, newEnv(t), dir, func() (uint32, error) { return 1, nil }, nil)
+				if !errors.Is(err, dirfd.ErrNotRegular) {
+					t.Errorf("opened with %v", err)
+					m.Close()
+				}
+			})
+		}
+	}
 }

@@ -36,7 +36,7 @@ var (
 
 const (
 	uidlistLock = "dovecot-uidlist.lock"
-	uidlistName = "dovecot-uidlist"
+	uidlistName = uidlist.Name
 )
 
 // Env is what all mailboxes of a process share.

@@ -245,6 +245,14 @@ func TestConcurrent(t *testing.T) {
 		}
 	})
 	wg.Wait()
+	last := 0
+	for i, line := range strings.Split(strings.TrimSuffix(w.b.read(uidlistName), "\n"), "\n")[1:] {
+		var uid int
+		if _, err := fmt.Sscan(line, &uid); err != nil || uid <= last {
+			t.Fatalf("record %d of the list is %q after UID %d", i, line, last)
+		}
+		last = uid
+	}
 	for _, c := range w.clients {
 		c.v.Updates(true, func(Update) {})
 		c.uids = c.list()

@@ -45,8 +45,8 @@ const Name = "dovecot-uidlist"
 // file is an error.
 const (
 	maxLine    = 8 << 10
-	maxFile    = 512 << 20
-	maxRecords = 8 << 20
+	maxFile    = 256 << 20
+	maxRecords = 4 << 20
 	// MaxUID is the highest UID that Dovecot allows.
 	MaxUID = 1<<32 - 2
 )

@@ -1,0 +1,170 @@
+package uidlist
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"maildird/maildir/dirfd"
+)
+
+// work writes all that this package writes, for TestOrderOfWrites.
+func work(path string) error {
+	d, err := dirfd.Open(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	validity, err := NextValidity(d, time.Now(), true)
+	if err != nil {
+		return err
+	}
+	f := New(d, Options{Fsync: true})
+	if _, err := f.Refresh(func(Record) {}); err != nil {
+		return err
+	}
+	mark := func(what string) { _, _ = os.Lstat("mark-" + what) }
+	mark("rewrite")
+	if err := f.Rewrite(Header{UIDValidity: validity}, seq(Record{1, "", "a"})); err != nil {
+		return err
+	}
+	mark("append")
+	if err := f.Append([]Record{{2, "", "b"}, {3, "", "c"}}); err != nil {
+		return err
+	}
+	mark("done")
+	return nil
+}
+
+// TestOrderOfWrites looks at the system calls: a value of the counter and a new
+// list are on disk before the call returns, a list under its name only after its
+// content, and an append is one write of whole lines.
+func TestOrderOfWrites(t *testing.T) {
+	if path := os.Getenv("UIDLIST_WORK"); path != "" {
+		must(t, work(path))
+		return
+	}
+	strace, err := exec.LookPath("strace")
+	must(t, err)
+	dir := t.TempDir()
+	trace := filepath.Join(t.TempDir(), "trace")
+	cmd := exec.Command(strace, "-f", "-qq", "-y", "-s", "200", "-o", trace,
+		"-e", "trace=write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,newfstatat,linkat,openat", os.Args[0], "-test.run=^TestOrderOfWrites$")
+	cmd.Env = append(os.Environ(), "UIDLIST_WORK="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	text, err := os.ReadFile(trace)
+	must(t, err)
+	var got []string
+	for line := range strings.Lines(string(text)) {
+		if call := brief(line, dir); call != "" {
+			got = append(got, call)
+		}
+	}
+	got = slices.Compact(got)
+	want := []string{
+		"create dovecot-uidvalidity.N", "fsync directory",
+		"create dovecot-uidvalidity.tmp.N", `write dovecot-uidvalidity.tmp.N`, "rename to dovecot-uidvalidity",
+		"mark-rewrite",
+		"create dovecot-uidlist.tmp", "write dovecot-uidlist.tmp", "fsync dovecot-uidlist.tmp", "rename to dovecot-uidlist", "fsync directory",
+		"mark-append",
+		"write dovecot-uidlist", "fdatasync dovecot-uidlist",
+		"mark-done",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("system calls\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+	}
+}
+
+var (
+	call    = regexp.MustCompile(`^\d+ +(\w+)\((.*)\) = `)
+	digits  = regexp.MustCompile(`[0-9a-f]{8}`)
+	quoted  = regexp.MustCompile(`"([^"]*)"`)
+	ofFd    = regexp.MustCompile(`^\d+<([^>]*)>`)
+	creates = regexp.MustCompile(`O_CREAT`)
+)
+
+// brief says in a few words what a traced call does in dir, "" for nothing.
+func brief(line, dir string) string {
+	m := call.FindStringSubmatch(line)
+	if m == nil {
+		return ""
+	}
+	name, args := m[1], m[2]
+	if name == "newfstatat" {
+		if i := strings.Index(args, `"mark-`); i >= 0 {
+			return quoted.FindStringSubmatch(args[i:])[1]
+		}
+		return ""
+	}
+	fd := ofFd.FindStringSubmatch(args)
+	if fd == nil || !strings.HasPrefix(fd[1], dir) {
+		return ""
+	}
+	file := digits.ReplaceAllString(strings.TrimPrefix(strings.TrimPrefix(fd[1], dir), "/"), "N")
+	if file == "" {
+		file = "directory"
+	}
+	names := quoted.FindAllStringSubmatch(args, -1)
+	switch {
+	case name == "openat" && creates.MatchString(args):
+		return "create " + digits.ReplaceAllString(names[0][1], "N")
+	case strings.HasPrefix(name, "rename"):
+		return "rename to " + digits.ReplaceAllString(names[1][1], "N")
+	case strings.HasSuffix(name, "sync"), name == "write":
+		return name + " " + file
+	}
+	return ""
+}
+
+// TestNoRoom: an append that does not fit leaves whole lines only, and the list
+// goes on when there is room again.
+func TestNoRoom(t *testing.T) {
+	d := openDir(t)
+	f := open(d)
+	f.refresh(t)
+	must(t, f.Rewrite(Header{UIDValidity: 17}, seq()))
+	var old unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_FSIZE, &old))
+	recs := make([]Record, 100)
+	for i := range recs {
+		recs[i] = Record{UID: uint32(i + 1), Base: fmt.Sprintf("17%08d.M%dP1.host", i, i)}
+	}
+	must(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 1500, Max: old.Max}))
+	failed := f.Append(recs)
+	must(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &old))
+	if !errors.Is(failed, unix.EFBIG) {
+		t.Fatal(failed)
+	}
+	text := content(t, d)
+	if !strings.HasSuffix(text, "\n") || len(text) < 1400 || len(text) > 1500 {
+		t.Errorf("%d bytes, ending in %q", len(text), text[max(0, len(text)-80):])
+	}
+	change, got := f.refresh(t)
+	if change != Replaced || len(got) < 20 || f.damaged {
+		t.Errorf("%v with %d records, damaged %v: %s", change, len(got), f.damaged, &f.log)
+	}
+	must(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 1000, Max: old.Max}))
+	failed = f.Rewrite(f.Header(), seq(recs...))
+	must(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &old))
+	if !errors.Is(failed, unix.EFBIG) || content(t, d) != text {
+		t.Errorf("a rewrite that failed (%v) left\n%s", failed, content(t, d))
+	}
+	if names := entries(t, d.Path()); !slices.Equal(names, []string{Name}) {
+		t.Errorf("left behind: %q", names)
+	}
+	must(t, f.Append([]Record{{UID: f.Header().NextUID, Base: "last"}}))
+	if now := content(t, d); !strings.HasPrefix(now, text) || !strings.HasSuffix(now, " :last\n") {
+		t.Error("cannot append where there is room again")
+	}
+}
