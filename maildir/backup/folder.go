@@ -27,6 +27,7 @@ type folder struct {
 
 	list     *uidlist.File
 	unlisted bool                // there is no list
+	validity uint32              // a UIDVALIDITY for that case
 	recorded map[uint64]struct{} // hashes of the bases with a UID
 	fresh    []string            // names that came since UIDs were last given
 }

@@ -227,8 +227,8 @@ func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, err
 		}
 		if o != nil {
 			all = append(all, o)
-			if o.f.mail {
-				_ = s.readList(o) // most of it, before the lock
+			if err := s.prepare(o); err != nil {
+				s.noteUnnumbered(o, err)
 			}
 		}
 	}
@@ -315,10 +315,14 @@ func (s *snapshot) update(ctx context.Context, o *opened, h *hold) error {
 	}
 	if h.locked() {
 		if err := s.number(o); err != nil {
-			s.note(fmt.Sprintf("%s: new messages could not be given UIDs before the copy: %v", walk.Title(o.f.path), err))
+			s.noteUnnumbered(o, err)
 		}
 	}
 	return s.beside(o)
+}
+
+func (s *snapshot) noteUnnumbered(o *opened, err error) {
+	s.note(fmt.Sprintf("%s: new messages could not be given UIDs before the copy: %v", walk.Title(o.f.path), err))
 }
 
 // count estimates the work for the progress bar.

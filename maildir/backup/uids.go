@@ -35,6 +35,19 @@ func (s *snapshot) readList(o *opened) error {
 	return err
 }
 
+// prepare does before the lock is taken what needs no lock: most of the reading,
+// and a UIDVALIDITY for a folder without a list.
+func (s *snapshot) prepare(o *opened) error {
+	if !o.f.mail {
+		return nil
+	}
+	err := s.readList(o)
+	if err == nil && o.f.unlisted && o.f.validity == 0 {
+		o.f.validity, err = uidlist.NextValidity(s.root, time.Now(), true)
+	}
+	return err
+}
+
 // number gives UIDs to the messages that have none, as every program does that
 // opens the folder: otherwise one and the same message would get one UID in the
 // folder later and another one in the copy. The folder's lock is held.
@@ -51,11 +64,11 @@ func (s *snapshot) number(o *opened) error {
 		if !o.f.unlisted {
 			return fmt.Errorf("%s says no UIDVALIDITY", uidlist.Name)
 		}
-		validity, err := uidlist.NextValidity(s.root, time.Now(), true)
-		if err != nil {
-			return err
+		if o.f.validity == 0 {
+			o.f.fresh = append(o.f.fresh, names...)
+			return nil // somebody removed the list just now: with the next pass
 		}
-		h.UIDValidity = validity
+		h.UIDValidity = o.f.validity
 		return o.f.list.Rewrite(h, slices.Values(records(names, max(h.NextUID, 1))))
 	}
 	if len(names) == 0 {
