@@ -1,0 +1,178 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"maildird/scripts/rig"
+)
+
+// rounds is how many copies are made while the load goes on, in each way.
+const rounds = 20
+
+// TestBackupUnderLoad: a real server under deliveries, STORE, MOVE and EXPUNGE,
+// while a program renames and moves files without a lock, is copied by "maildird
+// backup" and by several passes of plain rsync with "maildird restore". Nothing
+// that was acknowledged before a copy began is missing from it, no UID has
+// changed, flags are some that the message had meanwhile, and a server that
+// serves the copy says the same.
+func TestBackupUnderLoad(t *testing.T) {
+	copies, err := rig.Dir("copies")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(copies)
+	binary, err := rig.Build(copies, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := startLoad(t, binary)
+	defer func() { l.end(); l.note("at the end") }()
+
+	var last string
+	t.Run("backup", func(t *testing.T) {
+		for n := range rounds {
+			l.note("meanwhile")
+			begun := l.ledger.mark()
+			out, err := l.server.Run("", "backup", "--config", l.server.Config, filepath.Join(copies, "snapshots"))
+			if err != nil {
+				t.Fatalf("maildird backup: %v\n%s", err, out)
+			}
+			lines := strings.Split(strings.TrimSpace(out), "\n")
+			last = lines[len(lines)-1]
+			if n%5 == 0 {
+				t.Log(lines[0])
+			}
+			l.ledger.check(t, fmt.Sprintf("round %d", n+1), last, begun, true)
+		}
+		l.serves(t, binary, last)
+	})
+	t.Run("rsync and restore", func(t *testing.T) {
+		merged := 0
+		for n := range rounds {
+			l.note("meanwhile")
+			begun := l.ledger.mark()
+			last = filepath.Join(copies, fmt.Sprintf("rsync%d", n))
+			l.rsync(t, last)
+			out, err := l.server.Run("", "restore", last)
+			if err != nil {
+				t.Fatalf("maildird restore: %v\n%s", err, out)
+			}
+			merged += strings.Count(out, "an older name of the same message")
+			l.ledger.check(t, fmt.Sprintf("round %d", n+1), last, begun, false)
+			if n%5 == 4 {
+				l.serves(t, binary, last)
+			}
+		}
+		if merged == 0 {
+			t.Error("no round had a message under two names: there was no load")
+		}
+		t.Logf("%d second names in %d rounds", merged, rounds)
+	})
+}
+
+// passes of rsync are made while the load takes so many turns in each.
+const passes, turns = 5, 30
+
+// rsync copies the Maildir as README says: several passes, and the lists once
+// more.
+func (l *load) rsync(t *testing.T, dest string) {
+	t.Helper()
+	pass := func(args ...string) {
+		cmd := exec.Command("rsync", append(args, l.home+"/", dest+"/")...)
+		rig.Prepare(cmd, l.server.Dir)
+		out, err := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); err != nil && code != 24 { // 24: files vanished
+			t.Fatalf("rsync: %v\n%s", err, out)
+		}
+	}
+	for range passes {
+		l.meter(turns)
+		pass("-a", "--exclude=tmp/*", "--exclude=*.lock", "--exclude=dovecot.index*")
+	}
+	pass("-a", "--include=*/", "--include=dovecot-uidlist", "--include=dovecot-keywords", "--exclude=*")
+}
+
+// serves puts a copy where another server looks for it and compares what that
+// says with the files.
+func (l *load) serves(t *testing.T, binary, copied string) {
+	t.Helper()
+	other, err := rig.InitMaildird(binary, []rig.Account{loadUser})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	home := other.Home(loadUser.Address)
+	cp := exec.Command("sh", "-c", `mkdir -p "$2" && cp -a "$1/." "$2"`, "sh", copied, home)
+	rig.Prepare(cp, other.Dir)
+	if out, err := cp.CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v\n%s", err, out)
+	}
+	if err := other.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c, err := imapclient.DialInsecure(other.Address("imap"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Login(loadUser.Address, loadUser.Password).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for i, folder := range loadFolders {
+		want, err := l.ledger.read(filepath.Join(copied, folder))
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareServed(t, c, loadNames[i], want)
+	}
+}
+
+func compareServed(t *testing.T, c *imapclient.Client, name string, want []stored) {
+	t.Helper()
+	if _, err := c.Select(name, nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	var all imap.UIDSet
+	all.AddRange(1, 0)
+	served := map[string]string{}
+	if len(want) > 0 {
+		found, err := c.Fetch(all, &imap.FetchOptions{UID: true, Flags: true, Envelope: true}).Collect()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range found {
+			var flags []string
+			for _, f := range m.Flags {
+				if f != `\Recent` {
+					flags = append(flags, string(f))
+				}
+			}
+			slices.Sort(flags)
+			served[m.Envelope.MessageID] = fmt.Sprintf("UID %d (%s)", m.UID, strings.Join(flags, " "))
+		}
+	}
+	if len(served) != len(want) {
+		t.Errorf("%s: %d messages are served, %d are there", name, len(served), len(want))
+	}
+	for _, m := range want {
+		if m.uid == 0 {
+			continue // it gets one now
+		}
+		if text := fmt.Sprintf("UID %d (%s)", m.uid, m.flags); served[m.id] != text {
+			t.Errorf("%s: %s is served as %s, and is %s", name, m.id, served[m.id], text)
+		}
+	}
+}
