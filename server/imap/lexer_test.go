@@ -42,6 +42,8 @@ func TestStrings(t *testing.T) {
 		{"abc]\r\n", func(lx *lexer) string { return string(lx.astring()) }, "abc]"},
 		{"abc]\r\n", func(lx *lexer) string { return string(lx.atom()) }, ""},
 		{"\xe4\r\n", func(lx *lexer) string { return string(lx.astring()) }, ""},
+		{"a*b%c\\d\r\n", (*lexer).mailbox, `a*b%c\d`},
+		{"a\"b\r\n", (*lexer).mailbox, ""},
 		{"body.Peek[]\r\n", func(lx *lexer) string { w := string(lx.word()); lx.expect('['); lx.expect(']'); return w }, "BODY.PEEK"},
 		{"+flags.Silent\r\n", func(lx *lexer) string { return string(lx.word()) }, "+FLAGS.SILENT"},
 		{`"a b"` + "\r\n", func(lx *lexer) string { return string(lx.astring()) }, "a b"},

@@ -15,14 +15,17 @@ const (
 	classList                // list-char
 	classWord                // of the names of commands and their items
 	classTag
+	classMailbox // of mailbox names without quotes, see mailbox
 )
 
 var classes = func() (t [256]uint8) {
 	for c := byte(0x21); c < 0x7f; c++ {
 		switch c {
-		case '(', ')', '{', '"', '\\':
+		case '(', ')', '{', '"':
+		case '\\':
+			t[c] = classMailbox
 		case '%', '*':
-			t[c] = classList
+			t[c] = classList | classMailbox
 		case ']':
 			t[c] = classAString | classList | classTag
 		case '[', '<', '>', ',', ':':
@@ -31,6 +34,9 @@ var classes = func() (t [256]uint8) {
 			t[c] = classAtom | classAString | classList | classWord
 		default:
 			t[c] = classAtom | classAString | classList | classWord | classTag
+		}
+		if t[c]&classAString != 0 {
+			t[c] |= classMailbox
 		}
 	}
 	return t
@@ -189,9 +195,14 @@ func (lx *lexer) nstring() (b []byte, isNil bool) {
 }
 
 // mailbox takes the name of a mailbox and gives it in UTF-8. INBOX in any case
-// gives "INBOX".
+// gives "INBOX". Names without quotes may hold the characters '%', '*' and '\',
+// against the grammar: offlineimap 8.0.0 quotes nothing but spaces, and Dovecot
+// takes it.
 func (lx *lexer) mailbox() string {
-	return lx.mailboxName(lx.astring())
+	if c := lx.peek(); c == '"' || c == '{' {
+		return lx.mailboxName(lx.str())
+	}
+	return lx.mailboxName(lx.nonEmpty(classMailbox, "a string"))
 }
 
 // mailboxName decodes what the client calls a mailbox.
