@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -129,7 +130,7 @@ func (u *Users) SCRAM(name string) scram.StoredCredentials {
 		mac := hmac.New(sha256.New, u.check.key[:])
 		mac.Write([]byte(what))
 		mac.Write([]byte{0})
-		mac.Write([]byte(fold(name)))
+		mac.Write(bytes.ToLower([]byte(name)))
 		return mac.Sum(nil)
 	}
 	keys := scram.StoredCredentials{StoredKey: derive("stored"), ServerKey: derive("server")}

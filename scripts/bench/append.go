@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-
-	"maildird/scripts/mailgen"
 )
 
 var appendMessages = &workload{
@@ -32,7 +30,7 @@ var appendMessages = &workload{
 					return nil, nil, err
 				}
 				return func(i int) error {
-					data := mailgen.Letter(i, letterSize)
+					data := letter(i, letterSize)
 					_, err := c.do("APPEND %s (\\Seen) {%d+}\r\n%s", name, len(data), data)
 					return err
 				}, c.close, nil

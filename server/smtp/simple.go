@@ -18,7 +18,10 @@ func runRset(c *conn, arg string) error {
 
 // reset gives up the mail transaction.
 func (c *conn) reset() {
-	c.abort()
+	if c.message != nil {
+		c.message.abort()
+		c.message = nil
+	}
 	c.chunks = nil
 	c.session.reset()
 }

@@ -1,0 +1,353 @@
+package coexist
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"maildird/maildir/filename"
+)
+
+// imapActor is one IMAP session that does everything that clients do.
+type imapActor struct {
+	name    string
+	server  *Server
+	ledger  *Ledger
+	tree    *Tree
+	folders []string
+
+	c *Client
+	v *View
+}
+
+// NewIMAPActor connects to a server when it makes its first step.
+func NewIMAPActor(name string, s *Server, l *Ledger, tree *Tree, folders []string) Actor {
+	return &imapActor{name: name, server: s, ledger: l, tree: tree, folders: folders}
+}
+
+func (a *imapActor) Name() string { return a.name }
+
+func (a *imapActor) Close() {
+	if a.c != nil {
+		a.c.Close()
+	}
+}
+
+var imapSteps = []weight{
+	{"select", 6}, {"noop", 12}, {"append", 10}, {"store", 26}, {"move", 10}, {"copy", 6},
+	{"delete", 9}, {"expunge", 3}, {"read", 10}, {"idle", 4}, {"status", 4},
+}
+
+// Step implements Actor.
+func (a *imapActor) Step(rng *rand.Rand) (string, error) {
+	if a.c == nil {
+		c, err := a.server.Dial()
+		if err != nil {
+			return "connect", err
+		}
+		a.c, a.v = c, NewView(c, a.ledger)
+		return "connect", a.v.Select(a.folders[rng.IntN(len(a.folders))])
+	}
+	what := pick(rng, imapSteps)
+	err := a.step(rng, what)
+	var refused *RefusedError
+	if errors.As(err, &refused) && !strings.HasPrefix(refused.Answer, "BAD") {
+		// Messages that others removed meanwhile (RFC 2180).
+		a.ledger.Count(a.name + ": " + what + " refused: " + strings.TrimSpace(strings.SplitN(refused.Answer, " (", 2)[0]))
+		err = a.v.Refresh()
+		if errors.As(err, &refused) {
+			err = nil
+		}
+	}
+	return what, err
+}
+
+func (a *imapActor) step(rng *rand.Rand, what string) error {
+	switch what {
+	case "select":
+		return a.v.Select(a.folders[rng.IntN(len(a.folders))])
+	case "noop":
+		return a.v.Refresh()
+	case "append":
+		return a.append(rng)
+	case "store":
+		return a.store(rng)
+	case "move", "copy":
+		return a.transfer(rng, what)
+	case "delete":
+		return a.delete(rng)
+	case "expunge":
+		_, err := a.c.Do("EXPUNGE")
+		return err
+	case "read":
+		return a.read(rng)
+	case "idle":
+		if err := a.c.Idle(time.Duration(100+rng.IntN(900))*time.Millisecond, nil); err != nil {
+			return err
+		}
+		return a.v.learn()
+	}
+	_, err := a.c.Do("STATUS %s (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)", quote(other(rng, a.folders, a.v.folder)))
+	return err
+}
+
+// keywordPool has fewer than 26 names, with the letters that any folder begins with.
+var keywordPool = []string{"$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "NonJunk", "$label1", "$label2", "$label3", "work", "later"}
+
+func flagList(rng *rand.Rand) string {
+	flags := []string{`\Seen`, `\Flagged`, `\Answered`, `\Draft`}
+	var some []string
+	for _, f := range flags {
+		if rng.IntN(3) == 0 {
+			some = append(some, f)
+		}
+	}
+	if rng.IntN(2) == 0 {
+		some = append(some, keywordPool[rng.IntN(len(keywordPool))])
+	}
+	return "(" + strings.Join(some, " ") + ")"
+}
+
+func (a *imapActor) append(rng *rand.Rand) error {
+	id, text := a.ledger.NewMail(rng, a.name)
+	folder := a.folders[rng.IntN(len(a.folders))]
+	text = strings.ReplaceAll(text, "\n", "\r\n")
+	tagged, _, err := a.c.Tagged("APPEND %s %s {%d+}\r\n%s", quote(folder), flagList(rng), len(text), text)
+	var refused *RefusedError
+	if err != nil {
+		if !errors.As(err, &refused) {
+			a.ledger.Unsure(id, "APPEND without an answer")
+		}
+		return err
+	}
+	a.ledger.Arrived(id, folder, 1)
+	_, dest, err := uidCode(tagged, "APPENDUID")
+	if err != nil || len(dest) != 1 {
+		return fmt.Errorf("answer %q: %w", tagged, err)
+	}
+	a.ledger.Saw(a.server.Name+" (APPENDUID)", folder, dest[0], id)
+	return nil
+}
+
+// some chooses up to n messages of the view.
+func (a *imapActor) some(rng *rand.Rand, n int) []uint32 {
+	known := a.v.Known()
+	rng.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
+	return known[:min(len(known), 1+rng.IntN(n))]
+}
+
+func (a *imapActor) store(rng *rand.Rand) error {
+	uids := a.some(rng, 12)
+	if len(uids) == 0 {
+		return nil
+	}
+	// Not FLAGS alone: it would take away the \Deleted with which another
+	// session is about to remove a message.
+	_, err := a.c.Do("UID STORE %s %sFLAGS %s", set(uids), []string{"+", "-"}[rng.IntN(2)], flagList(rng))
+	return err
+}
+
+// claim reserves some messages of the view.
+func (a *imapActor) claim(rng *rand.Rand, n int) (uids []uint32, ids map[uint32]string, release func()) {
+	ids = map[uint32]string{}
+	var claimed []string
+	for _, uid := range a.some(rng, n) {
+		if id := a.v.ids[uid]; a.ledger.Claim(id) {
+			uids, claimed = append(uids, uid), append(claimed, id)
+			ids[uid] = id
+		}
+	}
+	return uids, ids, func() { a.ledger.Release(claimed...) }
+}
+
+// transfer copies or moves some messages to another folder.
+func (a *imapActor) transfer(rng *rand.Rand, what string) error {
+	uids, ids, release := a.claim(rng, 3)
+	defer release()
+	if len(uids) == 0 {
+		return nil
+	}
+	to := other(rng, a.folders, a.v.folder)
+	from := a.v.folder
+	tagged, untagged, err := a.c.Tagged("UID %s %s %s", strings.ToUpper(what), set(uids), quote(to))
+	texts := []string{tagged}
+	for _, r := range untagged {
+		texts = append(texts, r.Text)
+	}
+	pairs := 0
+	for _, text := range texts {
+		if !strings.Contains(text, "[COPYUID ") {
+			continue
+		}
+		source, dest, cerr := uidCode(text, "COPYUID")
+		if cerr != nil || len(source) != len(dest) {
+			return fmt.Errorf("answer %q: %w", text, errors.Join(errSyntax, cerr))
+		}
+		for i, uid := range source {
+			id := ids[uid]
+			if id == "" {
+				return fmt.Errorf("answer %q names UID %d of %s, which was not asked for", text, uid, from)
+			}
+			pairs++
+			a.ledger.Arrived(id, to, 1)
+			a.ledger.Saw(a.server.Name+" (COPYUID)", to, dest[i], id)
+			if what == "move" {
+				a.ledger.Left(id, 1)
+				if a.v.Has(uid) {
+					a.ledger.Fault("%s: UID %d of %s was moved and no EXPUNGE told", a.server.Name, uid, from)
+				}
+			}
+		}
+	}
+	var refused *RefusedError
+	if err != nil && !errors.As(err, &refused) {
+		for _, id := range ids {
+			a.ledger.Unsure(id, what+" without an answer")
+		}
+	}
+	return err
+}
+
+// uidCode reads the sets of APPENDUID or COPYUID (RFC 4315).
+func uidCode(text, name string) (source, dest []uint32, err error) {
+	_, rest, ok := strings.Cut(text, "["+name+" ")
+	words := strings.Fields(strings.SplitN(rest, "]", 2)[0])
+	if !ok || len(words) < 2 {
+		return nil, nil, fmt.Errorf("no %s: %w", name, errSyntax)
+	}
+	if dest, err = expand(words[len(words)-1]); err != nil || len(words) == 2 {
+		return nil, dest, err
+	}
+	source, err = expand(words[1])
+	return source, dest, err
+}
+
+func expand(set string) ([]uint32, error) {
+	var uids []uint32
+	for part := range strings.SplitSeq(set, ",") {
+		from, to, isRange := strings.Cut(part, ":")
+		first, err := strconv.ParseUint(from, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		last := first
+		if isRange {
+			if last, err = strconv.ParseUint(to, 10, 32); err != nil {
+				return nil, err
+			}
+		}
+		for n := min(first, last); n <= max(first, last); n++ {
+			uids = append(uids, uint32(n))
+		}
+	}
+	return uids, nil
+}
+
+// delete removes one message for good.
+func (a *imapActor) delete(rng *rand.Rand) error {
+	uids, ids, release := a.claim(rng, 1)
+	defer release()
+	if len(uids) == 0 {
+		return nil
+	}
+	uid, id := uids[0], ids[uids[0]]
+	// Nobody else removes it now; that it is there at all the server has to
+	// show by its text.
+	there := false
+	fetched, err := a.c.Do("UID FETCH %d (UID BODY.PEEK[])", uid)
+	for _, r := range fetched {
+		if m, whole, err := message(r); err == nil && whole && m.UID == uid && m.ID == id {
+			there = true
+		}
+	}
+	if err != nil || !there {
+		return err
+	}
+	before, err := a.tree.instances(a.v.folder, id)
+	if err != nil {
+		return err
+	}
+	if err := a.expunge(uid, id); err != nil {
+		return err
+	}
+	after, err := a.tree.instances(a.v.folder, id)
+	if err != nil {
+		return err
+	}
+	a.ledger.Left(id, len(before)-len(after))
+	if len(after) == len(before) {
+		return a.reappeared(id)
+	}
+	return nil
+}
+
+// expunge sets \Deleted and removes, until the message is gone for the session.
+func (a *imapActor) expunge(uid uint32, id string) error {
+	for try := 0; a.v.Has(uid); try++ {
+		if try == 5 {
+			a.ledger.Fault("%s: UID %d of %s (%s) is still there after %d EXPUNGEs", a.server.Name, uid, a.v.folder, id, try)
+			return nil
+		}
+		_, err := a.c.Do("UID STORE %d +FLAGS.SILENT (\\Deleted)", uid)
+		if err == nil {
+			_, err = a.c.Do("UID EXPUNGE %d", uid)
+		}
+		var refused *RefusedError
+		if errors.As(err, &refused) {
+			_, err = a.c.Do("NOOP")
+		}
+		if err != nil {
+			a.ledger.Unsure(id, "EXPUNGE without an answer")
+			return err
+		}
+	}
+	return nil
+}
+
+// reappeared takes \Deleted from the files of a message that the session was
+// told is gone and that is not: the server took it for gone because a listing
+// missed it, and will show it again under a new UID.
+func (a *imapActor) reappeared(id string) error {
+	a.ledger.Count(a.name + ": was told that a message is gone that is not")
+	files, err := a.tree.list(a.v.folder)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		flags := filename.FlagsOf(f.Name)
+		if got, err := a.tree.id(f); err != nil || got != id || flags&filename.Deleted == 0 {
+			continue
+		}
+		to := File{f.Folder, f.Sub, filename.WithFlags(f.Name, flags&^filename.Deleted)}
+		if err := os.Rename(a.tree.path(f), a.tree.path(to)); err != nil {
+			a.ledger.Unsure(id, "reappeared and could not be undeleted")
+		}
+	}
+	return nil
+}
+
+// read fetches whole messages and compares them with what was stored.
+func (a *imapActor) read(rng *rand.Rand) error {
+	uids := a.some(rng, 3)
+	if len(uids) == 0 {
+		return nil
+	}
+	fetched, err := a.c.Do("UID FETCH %s (UID BODY.PEEK[])", set(uids))
+	for _, r := range fetched {
+		if r.Name != "FETCH" || len(r.Args) != 1 {
+			continue
+		}
+		items := r.Args[0].List
+		for i := 0; i+1 < len(items); i += 2 {
+			if strings.EqualFold(items[i].Text, "BODY[]") && items[i+1].Kind == Quoted {
+				text := items[i+1].Text
+				a.ledger.CheckBody(a.server.Name, messageID(text), text)
+			}
+		}
+	}
+	return err
+}

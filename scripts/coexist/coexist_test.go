@@ -1,0 +1,123 @@
+package coexist
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"maildird/scripts/rig"
+)
+
+var (
+	flagFor  = flag.Duration("for", 0, "how long the random operations go on (default 2m, with two maildirds 45s)")
+	flagSeed = flag.Uint64("seed", 0, "seed of the random operations (default: from the clock)")
+	flagKeep = flag.Bool("keep", false, "leave the Maildirs of failed tests in place")
+)
+
+var binaryDir string
+
+// binary builds maildird once for all tests.
+var binary = sync.OnceValues(func() (string, error) {
+	var err error
+	if binaryDir, err = rig.Dir("coexist"); err != nil {
+		return "", err
+	}
+	return rig.Build(binaryDir, true)
+})
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	if binaryDir != "" {
+		os.RemoveAll(binaryDir)
+	}
+	os.Exit(code)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newSite prepares a site that ends with the test.
+func newSite(t *testing.T, opt Options) *Site {
+	t.Helper()
+	var err error
+	opt.Binary, err = binary()
+	must(t, err)
+	s, err := NewSite(opt)
+	must(t, err)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("maildird's log:\n%s", tailOf(s.MaildirdLog(), 6000))
+			t.Logf("Dovecot's log:\n%s", tailOf(s.DovecotLog(), 6000))
+			if *flagKeep {
+				t.Logf("the site is left in %s", s.Dir())
+				return
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func start(t *testing.T, f func(context.Context) (*Server, error)) *Server {
+	t.Helper()
+	s, err := f(context.Background())
+	must(t, err)
+	return s
+}
+
+func startMaildird(t *testing.T, s *Site, n int) *Server {
+	t.Helper()
+	return start(t, func(ctx context.Context) (*Server, error) { return s.StartMaildird(ctx, n) })
+}
+
+func startDovecot(t *testing.T, s *Site) *Server {
+	t.Helper()
+	return start(t, s.StartDovecot)
+}
+
+func dial(t *testing.T, s *Server) *Client {
+	t.Helper()
+	c, err := s.Dial()
+	must(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// agree waits until new connections to all servers tell the same of everything.
+// Dovecot looks once more at a folder that changed within its last second.
+func agree(t *testing.T, what What, examine bool, servers ...*Server) State {
+	t.Helper()
+	end := time.Now().Add(2 * time.Minute)
+	for {
+		states := make([]State, len(servers))
+		var diff error
+		for i, s := range servers {
+			var err error
+			states[i], err = s.ReadFrom(examine, "notmuch")
+			must(t, err)
+			if i > 0 && diff == nil {
+				diff = Differences(servers[0].Name, states[0], s.Name, states[i], what)
+			}
+		}
+		if diff == nil {
+			return states[0]
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the servers do not agree:\n%v", diff)
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+func sprintf(format string, args ...any) string { return fmt.Sprintf(format, args...) }

@@ -1,0 +1,13 @@
+// Package coexist lets maildird, Dovecot and the mail programs of a shell user
+// work on the same Maildirs at the same time, and compares what each of them
+// says afterwards. Everything runs for real: the maildird program built with
+// the race detector, Dovecot with its IMAP and LMTP servers, mutt, procmail,
+// maildrop, mbsync, offlineimap, notmuch, cp, mv and rm.
+//
+// The proofs are the package's tests. To run one for longer, or again:
+//
+//	go test ./scripts/coexist -run TestRandom -v -args -for 20m -seed 17
+//
+// The seed decides what each program does in which order, and is printed; how
+// the programs' steps interleave is up to the machine.
+package coexist

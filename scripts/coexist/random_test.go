@@ -1,0 +1,150 @@
+package coexist
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"maildird/maildir/folder"
+)
+
+// mailboxes are those that the random operations go on in.
+func mailboxes() []string {
+	return []string{
+		"INBOX", "Archive", "Archive/2024", "With Space", "[Gmail]/All Mail",
+		folder.EncodeUTF7("R&D"), folder.EncodeUTF7("Grüße"),
+	}
+}
+
+// TestRandom lets everybody work on one Maildir at once: sessions of our IMAP
+// and Dovecot's, our LMTP and Dovecot's, mutt, procmail, maildrop, and somebody
+// with cp, mv and rm.
+func TestRandom(t *testing.T) {
+	site := newSite(t, Options{})
+	must(t, site.MakeMaildir())
+	ours, dovecot := startMaildird(t, site, 0), startDovecot(t, site)
+	random(t, site, duration(2*time.Minute), ours, dovecot)
+}
+
+// TestTwoMaildirds is TestRandom with two maildird processes that know nothing
+// of each other, as two nodes on a shared file system.
+func TestTwoMaildirds(t *testing.T) {
+	site := newSite(t, Options{Maildirds: 2})
+	must(t, site.MakeMaildir())
+	one, two, dovecot := startMaildird(t, site, 0), startMaildird(t, site, 1), startDovecot(t, site)
+	random(t, site, duration(45*time.Second), one, two, dovecot)
+}
+
+func duration(usual time.Duration) time.Duration {
+	if *flagFor > 0 {
+		return *flagFor
+	}
+	return usual
+}
+
+func random(t *testing.T, site *Site, d time.Duration, servers ...*Server) {
+	seed := *flagSeed
+	if seed == 0 {
+		seed = uint64(time.Now().Unix())
+	}
+	t.Logf("seed %d, for %s", seed, d)
+	folders := mailboxes()
+	c := dial(t, servers[0])
+	for _, name := range folders[1:] {
+		_, err := c.Do("CREATE %s", quote(name))
+		must(t, err)
+	}
+	l := NewLedger()
+	actors := cast(t, site, l, folders, servers)
+	err := Run(context.Background(), l, seed, d, actors)
+	report(t, l)
+	must(t, err)
+	must(t, l.Faults())
+
+	// The sessions that took part have to know the end as well as new ones.
+	state := agree(t, What{}, false, servers...)
+	for _, a := range actors {
+		if a, ok := a.(*imapActor); ok {
+			a.knows(t, state)
+		}
+		a.Close()
+	}
+	state = agree(t, What{Dates: true, Subscribe: true}, false, servers...)
+	for _, s := range servers {
+		got, err := s.ReadFrom(true)
+		must(t, err)
+		acknowledged, present, err := l.Check(s.Name, got)
+		if err != nil {
+			t.Errorf("%s: %v", s.Name, err)
+		}
+		t.Logf("%s: %d messages acknowledged, %d there", s.Name, acknowledged, present)
+	}
+	if err := NewTree(site, folders).Check(l); err != nil {
+		t.Error(err)
+	}
+	if list := l.Renumbered(); len(list) > 0 {
+		t.Logf("%d messages were taken for gone and came back under another UID:\n%s", len(list), strings.Join(list, "\n"))
+	}
+	for line := range strings.Lines(site.DovecotLog()) {
+		if !strings.Contains(line, "Info: ") {
+			t.Logf("Dovecot's log: %s", strings.TrimSpace(line))
+		}
+	}
+	if complaints := site.Complaints(); len(complaints) > 0 {
+		t.Errorf("maildird complains:\n%s", strings.Join(complaints, "\n"))
+	}
+	_ = state
+}
+
+// cast engages everybody.
+func cast(t *testing.T, site *Site, l *Ledger, folders []string, servers []*Server) []Actor {
+	var actors []Actor
+	tree := NewTree(site, folders)
+	for i, s := range servers {
+		tag := strings.ToLower(strings.ReplaceAll(s.Name, " ", ""))
+		sessions := 2
+		if i > 0 && len(servers) > 2 {
+			sessions = 1
+		}
+		for n := range sessions {
+			actors = append(actors, NewIMAPActor(tag+"-imap-"+string(rune('a'+n)), s, l, tree, folders))
+		}
+		if s.LMTP != "" {
+			actors = append(actors, NewLMTPActor(tag+"-lmtp", s, l))
+		}
+	}
+	mutt, err := NewMuttActor("mutt", site, l, folders)
+	must(t, err)
+	return append(actors, mutt, NewAgentActor("agent", site, l, folders), NewFileActor("files", site, l, folders))
+}
+
+func report(t *testing.T, l *Ledger) {
+	t.Logf("what was done:\n%s", strings.Join(l.Counts(), "\n"))
+}
+
+// knows checks that a session that was there all the time ends up with the
+// same messages as a new one.
+func (a *imapActor) knows(t *testing.T, s State) {
+	t.Helper()
+	if a.c == nil {
+		return
+	}
+	f := s.Folders[a.v.folder]
+	var want []uint32
+	for _, m := range f.Messages {
+		want = append(want, m.UID)
+	}
+	end := time.Now().Add(time.Minute)
+	for {
+		must(t, a.v.Refresh())
+		if set(a.v.uids) == set(want) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Errorf("%s has in %s the messages\n%s\nthere are\n%s", a.name, a.v.folder, set(a.v.uids), set(want))
+			return
+		}
+		time.Sleep(time.Second)
+	}
+}

@@ -1,0 +1,215 @@
+package coexist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"maildird/scripts/rig"
+)
+
+// Options say how a Site is set up.
+type Options struct {
+	Binary    string // maildird
+	Layout    string // "maildir++" (also for "") or "fs"
+	Separator string // "/" (also for "") or "."
+	Prefix    string
+	// Maildirds is how many maildird processes serve the tree; 0: one.
+	Maildirds int
+}
+
+// Site is one tree of Maildirs that maildird and Dovecot serve at the same
+// time, to the user alice.
+type Site struct {
+	Account rig.Account
+	Root    string // alice's Maildir, which may not exist yet
+
+	opt     Options
+	ours    []*rig.Maildird
+	dovecot *rig.Dovecot
+}
+
+// Server is one program that serves the site.
+type Server struct {
+	Name       string
+	IMAP, LMTP string // addresses; "" if it does not speak it
+	Account    rig.Account
+	Prefix     string
+}
+
+// NewSite prepares a site; nothing runs yet.
+func NewSite(opt Options) (*Site, error) {
+	if opt.Layout == "" {
+		opt.Layout = "maildir++"
+	}
+	if opt.Separator == "" {
+		opt.Separator = "/"
+	}
+	s := &Site{opt: opt, Account: rig.Account{Address: "alice@example.org", Password: "secret"}}
+	for range max(1, opt.Maildirds) {
+		m, err := rig.InitMaildird(opt.Binary, []rig.Account{s.Account})
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		s.ours = append(s.ours, m)
+		settings := map[string]string{
+			"layout": strconv.Quote(opt.Layout), "separator": strconv.Quote(opt.Separator), "prefix": strconv.Quote(opt.Prefix),
+			"location": strconv.Quote(filepath.Join(s.ours[0].Dir, "mail/%d/%n")),
+			"smtp":     "[]", "submission": "[]", "submissions": "[]", // not needed here
+			"lmtp": "[]", // not spoken yet
+		}
+		if err := configure(m.Config, settings); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	s.Root = s.ours[0].Home(s.Account.Address)
+	return s, nil
+}
+
+// configure gives settings of a maildird.toml other values, as TOML writes them.
+func configure(file string, settings map[string]string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	for key, value := range settings {
+		line := regexp.MustCompile(`(?m)^` + key + ` *=[^#\n]*`)
+		if !line.Match(text) {
+			return fmt.Errorf("%s has no setting %q", file, key)
+		}
+		text = line.ReplaceAllLiteral(text, fmt.Appendf(nil, "%s = %s ", key, value))
+	}
+	return os.WriteFile(file, text, 0o600)
+}
+
+// Dir is a directory of the site for whatever a caller likes to keep there.
+func (s *Site) Dir() string { return s.ours[0].Dir }
+
+// MakeMaildir makes alice's Maildir with nothing in it.
+func (s *Site) MakeMaildir() error {
+	if err := os.MkdirAll(s.Root, 0o700); err != nil {
+		return err
+	}
+	for _, sub := range []string{"cur", "new", "tmp"} {
+		if err := os.Mkdir(filepath.Join(s.Root, sub), 0o700); err != nil {
+			return err
+		}
+	}
+	return s.Own()
+}
+
+// Own gives the files of the Maildir to the servers' user.
+func (s *Site) Own() error { return rig.Own(filepath.Join(s.ours[0].Dir, "mail")) }
+
+// StartMaildird starts the maildird with this number, from 0.
+func (s *Site) StartMaildird(ctx context.Context, n int) (*Server, error) {
+	m := s.ours[n]
+	if err := m.Start(ctx); err != nil {
+		return nil, err
+	}
+	name := "maildird"
+	if len(s.ours) > 1 {
+		name = fmt.Sprintf("maildird %d", n+1)
+	}
+	return &Server{Name: name, IMAP: m.Address("imap"), LMTP: m.Address("lmtp"), Account: s.Account, Prefix: s.opt.Prefix}, nil
+}
+
+// StartDovecot starts Dovecot on the same tree. It makes no mailboxes by itself.
+func (s *Site) StartDovecot(ctx context.Context) (*Server, error) {
+	var extra strings.Builder
+	fmt.Fprintf(&extra, "namespace inbox {\n  separator = %s\n  prefix = %s\n", s.opt.Separator, s.opt.Prefix)
+	for _, name := range []string{"Drafts", "Sent", "Junk", "Trash", "Archive"} {
+		fmt.Fprintf(&extra, "  mailbox %s {\n    auto = no\n  }\n", name)
+	}
+	extra.WriteString("}\n")
+	location := ""
+	if s.opt.Layout == "fs" {
+		location = ":LAYOUT=fs"
+	}
+	d, err := rig.StartDovecot(ctx, rig.DovecotOptions{
+		Root: s.ours[0].Dir, Location: location, Accounts: []rig.Account{s.Account}, Extra: extra.String(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.dovecot = d
+	return &Server{Name: "Dovecot", IMAP: d.IMAP, LMTP: d.LMTP, Account: s.Account, Prefix: s.opt.Prefix}, nil
+}
+
+// Dial connects and logs in.
+func (s *Server) Dial() (*Client, error) {
+	return Dial(s.Name, s.IMAP, s.Account.Address, s.Account.Password)
+}
+
+// DovecotLog returns what Dovecot logged so far.
+func (s *Site) DovecotLog() string {
+	if s.dovecot == nil {
+		return ""
+	}
+	text, _ := os.ReadFile(s.dovecot.Log)
+	return string(text)
+}
+
+// StopDovecot ends Dovecot.
+func (s *Site) StopDovecot() error {
+	if s.dovecot == nil {
+		return nil
+	}
+	err := s.dovecot.Close()
+	s.dovecot = nil
+	return err
+}
+
+// StopMaildird ends a maildird as an operator does.
+func (s *Site) StopMaildird(n int) error {
+	m := s.ours[n]
+	if m.Process == nil {
+		return nil
+	}
+	err := m.Stop(stopLimit)
+	m.Process = nil
+	if err != nil {
+		return fmt.Errorf("maildird did not stop cleanly: %w\n%s", err, m.Log())
+	}
+	return nil
+}
+
+// MaildirdLog returns what all maildird processes logged so far.
+func (s *Site) MaildirdLog() string {
+	var text strings.Builder
+	for _, m := range s.ours {
+		text.WriteString(m.Log())
+	}
+	return text.String()
+}
+
+// Complaints returns the lines of maildird's log that tell of an error or of
+// a race that the detector saw.
+func (s *Site) Complaints() []string {
+	var lines []string
+	for line := range strings.Lines(s.MaildirdLog()) {
+		if strings.Contains(line, "level=ERROR") || strings.Contains(line, "DATA RACE") || strings.Contains(line, "panic") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+// Close stops everything and removes the files.
+func (s *Site) Close() error {
+	err := s.StopDovecot()
+	for n, m := range s.ours {
+		err = errors.Join(err, s.StopMaildird(n), os.RemoveAll(m.Dir))
+	}
+	return err
+}
+
+// stopLimit is generous: the program may run under the race detector on a
+// machine that does much else.
+const stopLimit = time.Minute

@@ -1,0 +1,327 @@
+package coexist
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// State is what a server says of an account: everything that a client keeps.
+type State struct {
+	Folders    map[string]Folder // by name as sent, in modified UTF-7
+	NoSelect   []string          // levels without a folder of their own
+	Subscribed []string
+}
+
+// Folder is one mailbox.
+type Folder struct {
+	UIDValidity, UIDNext uint32
+	Messages             []Message // by UID
+}
+
+// Message is one message of a mailbox.
+type Message struct {
+	UID   uint32
+	Flags []string // sorted, without \Recent
+	Size  string   // RFC822.SIZE
+	Date  string   // INTERNALDATE, the same instant in the same spelling
+	ID    string   // Message-ID
+}
+
+func (m Message) String() string {
+	return fmt.Sprintf("UID %d %s, %s octets, %s, flags %v", m.UID, m.ID, m.Size, m.Date, m.Flags)
+}
+
+// Read asks a server for everything, on one connection, looking at mailboxes
+// with EXAMINE or, to have new mail moved to cur/, with SELECT. skip names
+// mailboxes that are not looked at.
+func Read(c *Client, examine bool, skip ...string) (State, error) {
+	s := State{Folders: map[string]Folder{}}
+	list, err := c.Do(`LIST "" *`)
+	if err != nil {
+		return s, err
+	}
+	for _, r := range list {
+		if r.Name != "LIST" || len(r.Args) < 3 || slices.Contains(skip, r.Args[2].Text) {
+			continue
+		}
+		name := r.Args[2].Text
+		attributes := strings.ToLower(strings.Join(r.Args[0].Words(), " "))
+		if strings.Contains(attributes, `\noselect`) || strings.Contains(attributes, `\nonexistent`) {
+			s.NoSelect = append(s.NoSelect, name)
+			continue
+		}
+		s.Folders[name] = Folder{}
+	}
+	subscribed, err := c.Do(`LSUB "" *`)
+	if err != nil {
+		return s, err
+	}
+	for _, r := range subscribed {
+		if r.Name == "LSUB" && len(r.Args) >= 3 && !strings.Contains(strings.ToLower(strings.Join(r.Args[0].Words(), " ")), `\noselect`) {
+			s.Subscribed = append(s.Subscribed, r.Args[2].Text)
+		}
+	}
+	slices.Sort(s.Subscribed)
+	slices.Sort(s.NoSelect)
+	for name := range s.Folders {
+		f, err := readFolder(c, name, examine)
+		if err != nil {
+			return s, err
+		}
+		s.Folders[name] = f
+	}
+	return s, nil
+}
+
+// ReadFrom is Read on a connection of its own.
+func (s *Server) ReadFrom(examine bool, skip ...string) (State, error) {
+	c, err := s.Dial()
+	if err != nil {
+		return State{}, err
+	}
+	defer c.Close()
+	return Read(c, examine, skip...)
+}
+
+func readFolder(c *Client, name string, examine bool) (Folder, error) {
+	var f Folder
+	command := "SELECT"
+	if examine {
+		command = "EXAMINE"
+	}
+	opened, err := c.Do("%s %s", command, quote(name))
+	if err != nil {
+		return f, err
+	}
+	exists := uint32(0)
+	for _, r := range opened {
+		switch {
+		case r.Name == "EXISTS":
+			exists = r.Number
+		case r.Name == "OK":
+			if n, ok := code(r.Text, "UIDVALIDITY"); ok {
+				f.UIDValidity = n
+			}
+			if n, ok := code(r.Text, "UIDNEXT"); ok {
+				f.UIDNext = n
+			}
+		}
+	}
+	if exists == 0 {
+		return f, nil
+	}
+	fetched, err := c.Do("UID FETCH 1:* (UID FLAGS RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])")
+	if err != nil {
+		return f, err
+	}
+	seen := map[uint32]int{} // a server may tell of flags once more
+	for _, r := range fetched {
+		m, whole, err := message(r)
+		if err != nil {
+			return f, fmt.Errorf("%s sent %q: %w", c.Server, r.Text, err)
+		}
+		if r.Name != "FETCH" || m.UID == 0 {
+			continue
+		}
+		if at, ok := seen[m.UID]; ok {
+			f.Messages[at].Flags = m.Flags
+			continue
+		}
+		if whole {
+			seen[m.UID] = len(f.Messages)
+			f.Messages = append(f.Messages, m)
+		}
+	}
+	slices.SortFunc(f.Messages, func(a, b Message) int { return int(a.UID) - int(b.UID) })
+	return f, nil
+}
+
+// code reads the number of a response code such as [UIDNEXT 5].
+func code(text, name string) (uint32, bool) {
+	_, rest, ok := strings.Cut(text, "["+name+" ")
+	if !ok {
+		return 0, false
+	}
+	digits, _, _ := strings.Cut(rest, "]")
+	n, err := strconv.ParseUint(digits, 10, 32)
+	return uint32(n), err == nil
+}
+
+// message reads a FETCH response; whole says that it has the header.
+func message(r Response) (m Message, whole bool, err error) {
+	if r.Name != "FETCH" {
+		return m, false, nil
+	}
+	if len(r.Args) != 1 || r.Args[0].Kind != List || len(r.Args[0].List)%2 != 0 {
+		return m, false, errSyntax
+	}
+	items := r.Args[0].List
+	for i := 0; i < len(items); i += 2 {
+		value := items[i+1]
+		switch key := strings.ToUpper(items[i].Text); {
+		case key == "UID":
+			n, err := strconv.ParseUint(value.Text, 10, 32)
+			if err != nil {
+				return m, false, err
+			}
+			m.UID = uint32(n)
+		case key == "FLAGS":
+			for _, f := range value.Words() {
+				if f != `\Recent` {
+					m.Flags = append(m.Flags, f)
+				}
+			}
+			slices.Sort(m.Flags)
+		case key == "RFC822.SIZE":
+			m.Size = value.Text
+		case key == "INTERNALDATE":
+			if m.Date, err = instant(value.Text); err != nil {
+				return m, false, err
+			}
+		case strings.HasPrefix(key, "BODY["):
+			m.ID, whole = messageID(value.Text), true
+		}
+	}
+	return m, whole, nil
+}
+
+// messageID finds the Message-ID in a header.
+func messageID(header string) string {
+	for line := range strings.Lines(header) {
+		if line == "\n" || line == "\r\n" {
+			break
+		}
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(name, "Message-ID") {
+			return strings.Trim(strings.TrimSpace(value), "<>")
+		}
+	}
+	return ""
+}
+
+// What says which parts of two states are compared.
+type What struct {
+	Dates     bool
+	Subscribe bool
+	// ButForwarded leaves $Forwarded out, which mbsync writes as the letter P.
+	// Dovecot does not show that letter.
+	ButForwarded bool
+}
+
+// maxDifferences bounds the text of Differences.
+const maxDifferences = 20
+
+// Differences compares two states; an empty result means that they are equal.
+func Differences(nameA string, a State, nameB string, b State, what What) error {
+	d := &differences{a: nameA, b: nameB}
+	if !slices.Equal(a.NoSelect, b.NoSelect) {
+		d.add("levels without a folder", a.NoSelect, b.NoSelect)
+	}
+	if what.Subscribe && !slices.Equal(a.Subscribed, b.Subscribed) {
+		d.add("subscriptions", a.Subscribed, b.Subscribed)
+	}
+	for _, name := range names(a, b) {
+		fa, inA := a.Folders[name]
+		fb, inB := b.Folders[name]
+		if inA != inB {
+			d.add("mailbox "+name, inA, inB)
+			continue
+		}
+		if fa.UIDValidity != fb.UIDValidity {
+			d.add("UIDVALIDITY of "+name, fa.UIDValidity, fb.UIDValidity)
+		}
+		if fa.UIDNext != fb.UIDNext {
+			d.add("UIDNEXT of "+name, fa.UIDNext, fb.UIDNext)
+		}
+		d.messages(name, fa.Messages, fb.Messages, what)
+	}
+	if len(d.text) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(d.text, "\n"))
+}
+
+func names(a, b State) []string {
+	var all []string
+	for name := range a.Folders {
+		all = append(all, name)
+	}
+	for name := range b.Folders {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+type differences struct {
+	a, b string
+	text []string
+}
+
+func (d *differences) add(what string, a, b any) {
+	if len(d.text) == maxDifferences {
+		d.text = append(d.text, "and more")
+	}
+	if len(d.text) < maxDifferences {
+		d.text = append(d.text, fmt.Sprintf("%s: %s says %v, %s says %v", what, d.a, a, d.b, b))
+	}
+}
+
+func (d *differences) messages(name string, a, b []Message, what What) {
+	byUID := func(list []Message) map[uint32]Message {
+		m := map[uint32]Message{}
+		for _, one := range list {
+			if !what.Dates {
+				one.Date = ""
+			}
+			if what.ButForwarded {
+				one.Flags = slices.DeleteFunc(slices.Clone(one.Flags), func(f string) bool { return f == "$Forwarded" })
+			}
+			m[one.UID] = one
+		}
+		return m
+	}
+	ma, mb := byUID(a), byUID(b)
+	var uids []uint32
+	for uid := range ma {
+		uids = append(uids, uid)
+	}
+	for uid := range mb {
+		if _, ok := ma[uid]; !ok {
+			uids = append(uids, uid)
+		}
+	}
+	slices.Sort(uids)
+	for _, uid := range uids {
+		one, inA := ma[uid]
+		two, inB := mb[uid]
+		switch {
+		case !inA:
+			d.add("in "+name, "nothing", two)
+		case !inB:
+			d.add("in "+name, one, "nothing")
+		case one.String() != two.String():
+			d.add("in "+name, one, two)
+		}
+	}
+}
+
+// Count returns how many mailboxes and messages a state has.
+func (s State) Count() (folders, messages int) {
+	for _, f := range s.Folders {
+		messages += len(f.Messages)
+	}
+	return len(s.Folders), messages
+}
+
+// instant gives an INTERNALDATE in one spelling, whatever its zone.
+func instant(date string) (string, error) {
+	t, err := time.Parse("_2-Jan-2006 15:04:05 -0700", date)
+	if err != nil {
+		return "", err
+	}
+	return t.UTC().Format(time.RFC3339), nil
+}

@@ -1,0 +1,169 @@
+package coexist
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"maildird/maildir/filename"
+)
+
+// Tree is the folders of a site as a program sees them that knows nothing but
+// files.
+type Tree struct {
+	dirs map[string]string // by mailbox name
+}
+
+// NewTree says where the mailboxes with these names are kept.
+func NewTree(s *Site, folders []string) *Tree {
+	t := &Tree{dirs: map[string]string{}}
+	for _, name := range folders {
+		rest := strings.TrimPrefix(name, s.opt.Prefix)
+		switch {
+		case name == "INBOX":
+			t.dirs[name] = s.Root
+		case s.opt.Layout == "fs":
+			t.dirs[name] = filepath.Join(s.Root, strings.ReplaceAll(rest, s.opt.Separator, "/"))
+		default:
+			t.dirs[name] = filepath.Join(s.Root, "."+strings.ReplaceAll(rest, s.opt.Separator, "."))
+		}
+	}
+	return t
+}
+
+// File is one message file.
+type File struct {
+	Folder, Sub, Name string
+}
+
+// Base identifies the message in its folder.
+func (f File) Base() string { return filename.Base(f.Name) }
+
+func (t *Tree) path(f File) string { return filepath.Join(t.dirs[f.Folder], f.Sub, f.Name) }
+
+// list gives the files of a folder. Others rename meanwhile: one may be missed
+// or come twice.
+func (t *Tree) list(folder string) ([]File, error) {
+	var files []File
+	for _, sub := range []string{"new", "cur"} {
+		entries, err := os.ReadDir(filepath.Join(t.dirs[folder], sub))
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if !strings.HasPrefix(e.Name(), ".") {
+				files = append(files, File{folder, sub, e.Name()})
+			}
+		}
+	}
+	return files, nil
+}
+
+// id reads the Message-ID of a file, fs.ErrNotExist if it is not there any more.
+func (t *Tree) id(f File) (string, error) {
+	file, err := os.Open(t.path(f))
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	header, err := bufio.NewReader(io.LimitReader(file, 4096)).Peek(4096)
+	if err != nil && err != io.EOF {
+		return "", err
+	}
+	return messageID(string(header)), nil
+}
+
+// find looks for a file by its base; ok is false if it is really gone, which
+// only who has claimed the message can be sure of.
+func (t *Tree) find(folder, base string) (f File, ok bool, err error) {
+	for range 20 {
+		files, err := t.list(folder)
+		if err != nil {
+			return f, false, err
+		}
+		for _, f := range files {
+			if f.Base() == base {
+				return f, true, nil
+			}
+		}
+	}
+	return f, false, nil
+}
+
+// instances gives the bases of all files of a folder that hold a message. The
+// caller has claimed it, so that they do not come or go.
+func (t *Tree) instances(folder, id string) (map[string]bool, error) {
+	found := map[string]bool{}
+	for range 4 {
+		files, err := t.list(folder)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			got, err := t.id(f)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // renamed; another pass meets it
+			}
+			if err != nil {
+				return nil, err
+			}
+			if got == id {
+				found[f.Base()] = true
+			}
+		}
+	}
+	// Passes see files at different times: what is gone for all of them is
+	// weeded out by looking for it once more.
+	for base := range found {
+		if _, ok, err := t.find(folder, base); err != nil {
+			return nil, err
+		} else if !ok {
+			delete(found, base)
+		}
+	}
+	return found, nil
+}
+
+// Check compares the files with the ledger: each message is in as many files
+// as it has to be in places.
+func (t *Tree) Check(l *Ledger) error {
+	s := State{Folders: map[string]Folder{}}
+	for folder := range t.dirs {
+		files, err := t.list(folder)
+		if err != nil {
+			return err
+		}
+		var f Folder
+		for _, one := range files {
+			id, err := t.id(one)
+			if err != nil {
+				return err
+			}
+			f.Messages = append(f.Messages, Message{ID: id})
+		}
+		s.Folders[folder] = f
+	}
+	found := map[string]int{}
+	for _, f := range s.Folders {
+		for _, m := range f.Messages {
+			found[m.ID]++
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var wrong []string
+	for id, m := range l.mail {
+		if n := found[id]; n != m.count && !m.unsure {
+			wrong = append(wrong, fmt.Sprintf("%q has %d files, it has to have %d", id, n, m.count))
+		}
+	}
+	if len(wrong) > 0 {
+		return errors.New(strings.Join(wrong[:min(len(wrong), maxDifferences)], "\n"))
+	}
+	return nil
+}
