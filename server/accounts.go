@@ -2,11 +2,15 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 
 	"maildird/auth"
 	"maildird/maildir"
 	"maildird/maildir/delivery"
+	"maildird/maildir/dirfd"
 	"maildird/server/config"
 )
 
@@ -41,4 +45,21 @@ func (a *accounts) inbox(ctx context.Context, u auth.User) (delivery.Dirs, func(
 		dirs.Close()
 		account.Release()
 	}, nil
+}
+
+// freeSpace tells how much space is free where mail lies.
+func (a *accounts) freeSpace() (uint64, error) {
+	path := a.mail.Location.Fixed()
+	for {
+		dir, err := dirfd.Open(path)
+		if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
+			path = filepath.Dir(path) // made with the first Maildir
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		bytes, _, err := dir.FreeBytes()
+		return bytes, errors.Join(err, dir.Close())
+	}
 }

@@ -146,14 +146,20 @@ func (s *Server) smtpConfig(a *accounts) smtp.Config {
 	if cfg.SMTP.BareNewline == "reject" {
 		bare = smtp.Reject
 	}
+	var freeSpace func() (uint64, error)
+	if cfg.Mail.Location.Fixed() != "" {
+		freeSpace = a.freeSpace
+	}
 	return smtp.Config{
 		Log: s.log, Hostname: cfg.Hostname, Domains: cfg.Domains, Postmaster: cfg.Postmaster,
 		Users: s.users, Auth: s.users,
-		Open: a.inbox, Delivery: s.store.Delivery(), Reserve: uint64(cfg.Mail.Reserve),
+		Open: a.inbox, Delivery: s.store.Delivery(), Reserve: uint64(cfg.Mail.Reserve), FreeSpace: freeSpace,
 		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom, BareNewline: bare,
+		Timeouts: smtp.Timeouts{Greet: cfg.SMTP.GreetDelay},
 		Limits: smtp.Limits{
 			Connections: cfg.Limits.Connections, PerIP: cfg.Limits.ConnectionsPerIP,
-			Message: cfg.Limits.MessageSize, Recipients: cfg.Limits.Recipients,
+			PerMinute: cfg.Limits.ConnectionsPerMinute,
+			Message:   cfg.Limits.MessageSize, Recipients: cfg.Limits.Recipients,
 		},
 	}
 }

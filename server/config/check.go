@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"maildird/maildir/compress"
 	"maildird/maildir/folder"
@@ -67,9 +68,12 @@ func (c *checker) abs(p string) string {
 func (c *checker) check(f *file) *Config {
 	cfg := &Config{
 		Path: c.path, Hostname: strings.ToLower(f.Hostname), CacheDir: c.abs(f.CacheDir),
-		TLS:    TLS{Cert: c.abs(f.TLS.Cert), Key: c.abs(f.TLS.Key)},
-		Auth:   Auth{Users: c.abs(f.Auth.Users)},
-		SMTP:   SMTP{BareNewline: c.choice("smtp.bare_newline", f.SMTP.BareNewline, "normalize", "reject")},
+		TLS:  TLS{Cert: c.abs(f.TLS.Cert), Key: c.abs(f.TLS.Key)},
+		Auth: Auth{Users: c.abs(f.Auth.Users)},
+		SMTP: SMTP{
+			BareNewline: c.choice("smtp.bare_newline", f.SMTP.BareNewline, "normalize", "reject"),
+			GreetDelay:  c.duration("smtp.greet_delay", f.SMTP.GreetDelay, maxGreetDelay),
+		},
 		IMAP:   IMAP{Rev2: f.IMAP.Rev2 == nil || *f.IMAP.Rev2},
 		Limits: c.limits(f),
 	}
@@ -162,11 +166,12 @@ func (c *checker) mail(cfg *Config, f *file) {
 
 func (c *checker) limits(f *file) Limits {
 	return Limits{
-		Connections:        c.positive("limits.connections", f.Limits.Connections, 10_000),
-		ConnectionsPerIP:   c.positive("limits.connections_per_ip", f.Limits.ConnectionsPerIP, 100),
-		ConnectionsPerUser: c.positive("limits.connections_per_user", f.Limits.ConnectionsPerUser, 50),
-		MessageSize:        c.size("limits.message_size", f.Limits.MessageSize, defaultMessageSize),
-		Recipients:         c.positive("limits.recipients", f.Limits.Recipients, 1000),
+		Connections:          c.positive("limits.connections", f.Limits.Connections, 10_000),
+		ConnectionsPerIP:     c.positive("limits.connections_per_ip", f.Limits.ConnectionsPerIP, 100),
+		ConnectionsPerUser:   c.positive("limits.connections_per_user", f.Limits.ConnectionsPerUser, 50),
+		ConnectionsPerMinute: c.positive("limits.connections_per_minute", f.Limits.PerMinute, 600),
+		MessageSize:          c.size("limits.message_size", f.Limits.MessageSize, defaultMessageSize),
+		Recipients:           c.positive("limits.recipients", f.Limits.Recipients, 1000),
 	}
 }
 
@@ -279,6 +284,22 @@ func (c *checker) size(key, v string, otherwise int64) int64 {
 		return otherwise
 	}
 	return n << shift
+}
+
+// maxGreetDelay: clients wait 5 minutes for the greeting (RFC 5321 section
+// 4.5.3.2.1), but people wait for clients.
+const maxGreetDelay = time.Minute
+
+// duration reads a time such as "3s"; none is 0.
+func (c *checker) duration(key, v string, most time.Duration) time.Duration {
+	if v == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d < 0 || d > most {
+		c.wrong(key, "%q is not a time from 0s to %s", v, most)
+	}
+	return d
 }
 
 func (c *checker) prefix(key, s string) netip.Prefix {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -68,7 +69,8 @@ type Address struct {
 
 // SMTP is what concerns SMTP, submission and LMTP.
 type SMTP struct {
-	BareNewline string // "normalize" or "reject"
+	BareNewline string        // "normalize" or "reject"
+	GreetDelay  time.Duration // that strangers wait for the greeting
 }
 
 // IMAP is what concerns IMAP.
@@ -81,8 +83,11 @@ type Limits struct {
 	Connections        int
 	ConnectionsPerIP   int
 	ConnectionsPerUser int
-	MessageSize        int64
-	Recipients         int
+	// ConnectionsPerMinute is how many SMTP and submission connections one
+	// address may open in a minute.
+	ConnectionsPerMinute int
+	MessageSize          int64
+	Recipients           int
 }
 
 // Log says what is logged, and how.
@@ -125,6 +130,7 @@ type file struct {
 	} `toml:"listen"`
 	SMTP struct {
 		BareNewline string `toml:"bare_newline"`
+		GreetDelay  string `toml:"greet_delay"`
 	} `toml:"smtp"`
 	IMAP struct {
 		Rev2 *bool `toml:"rev2"`
@@ -133,6 +139,7 @@ type file struct {
 		Connections        int    `toml:"connections"`
 		ConnectionsPerIP   int    `toml:"connections_per_ip"`
 		ConnectionsPerUser int    `toml:"connections_per_user"`
+		PerMinute          int    `toml:"connections_per_minute"`
 		MessageSize        string `toml:"message_size"`
 		Recipients         int    `toml:"recipients"`
 	} `toml:"limits"`

@@ -29,7 +29,7 @@ func TestTemplate(t *testing.T) {
 	}
 	// All that is commented out is true as well.
 	all := strings.NewReplacer("# [", "[", "\n# fsync", "\nfsync", "\n# compress", "\ncompress", "\n# reserve", "\nreserve", "\n# \"Ges", "\n\"Ges",
-		"\n# bare", "\nbare", "\n# rev2", "\nrev2", "\n# conn", "\nconn", "\n# mess", "\nmess", "\n# rec", "\nrec",
+		"\n# bare", "\nbare", "\n# greet", "\ngreet", "\n# rev2", "\nrev2", "\n# conn", "\nconn", "\n# mess", "\nmess", "\n# rec", "\nrec",
 		"\n# level", "\nlevel", "\n# format", "\nformat").Replace(Template("h.example", "example.org", "a@example.org"))
 	full, err := load(t, all)
 	if err != nil {
@@ -68,6 +68,7 @@ func TestErrors(t *testing.T) {
 		{`users = "users"`, ``, `auth.users: missing`},
 		{`# [limits]`, "[limits]\nmessage_size = \"50 apples\"", `limits.message_size: "50 apples" is not a size`},
 		{`# [limits]`, "[limits]\nrecipients = -1", `limits.recipients: -1 is not a number above 0`},
+		{`# [smtp]`, "[smtp]\ngreet_delay = \"1h\"", `smtp.greet_delay: "1h" is not a time from 0s to 1m0s`},
 		{`# [log]`, "[log]\nlevel = \"loud\"", `log.level: "loud" is none of`},
 		{`hostname =`, `hostname ==`, `:4:`},
 	} {
@@ -78,6 +79,17 @@ func TestErrors(t *testing.T) {
 		_, err := load(t, text)
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "/etc/m/maildird.toml") {
 			t.Errorf("%s -> %s:\n got %v\nwant ...%s", c.old, c.new, err, c.want)
+		}
+	}
+}
+
+func TestFixedPart(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"/var/mail/%d/%n": "/var/mail", "/var/mail/%u/Maildir": "/var/mail", "/%u": "/", "/v/m-%u": "/v", "%h/Maildir": "",
+	} {
+		l, err := ParseLocation(pattern, "/etc/m")
+		if got := l.Fixed(); err != nil || got != want {
+			t.Errorf("%s: %q, %v, want %q", pattern, got, err, want)
 		}
 	}
 }

@@ -67,3 +67,13 @@ func (l Location) Expand(address, home string) (string, error) {
 	}
 	return filepath.Clean(b.String()), nil
 }
+
+// Fixed is the directory that all users' Maildirs are below, "" if home
+// directories decide.
+func (l Location) Fixed() string {
+	i := strings.IndexByte(l.pattern, '%')
+	if i <= 0 {
+		return ""
+	}
+	return filepath.Clean(l.pattern[:strings.LastIndexByte(l.pattern[:i], '/')+1])
+}

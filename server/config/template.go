@@ -45,6 +45,7 @@ imaps       = ["127.0.0.1:2993"]
 
 # [smtp]
 # bare_newline = "normalize"        # or "reject": what a bare LF in a message is
+# greet_delay  = "0s"               # strangers who speak before the greeting comes are sent away
 
 # [imap]
 # rev2 = true                       # announce IMAP4rev2
@@ -53,6 +54,7 @@ imaps       = ["127.0.0.1:2993"]
 # connections          = 10000      # of each protocol
 # connections_per_ip   = 100
 # connections_per_user = 50
+# connections_per_minute = 600      # of one address, SMTP and submission
 # message_size         = "50MiB"
 # recipients           = 1000       # of one message
 

@@ -100,6 +100,7 @@ type Config struct {
 type Limits struct {
 	Connections int // of all clients; 10,000
 	PerIP       int // of one address, of one /64 for IPv6; 100
+	PerMinute   int // new ones of one address in a minute, but not of this machine; 600
 
 	Message     int64 // octets of a message as sent, with CRLF line ends; 50 MiB
 	Line        int   // octets of a line in a message; 1 MiB
@@ -146,6 +147,7 @@ func (c *Config) setDefaults() {
 	l := &c.Limits
 	orDefault(&l.Connections, 10_000)
 	orDefault(&l.PerIP, 100)
+	orDefault(&l.PerMinute, 600)
 	orDefault(&l.Message, 50<<20)
 	orDefault(&l.Line, 1<<20)
 	orDefault(&l.HeaderLines, 20_000)

@@ -49,8 +49,6 @@ func (c *conn) readyForMessage() error {
 // receive takes a message, to its end or for count octets, and hands the text
 // on. An error is one of the connection, or a last reply.
 func (c *conn) receive(d *decoder, count int64) error {
-	buf := textBuffers.Get().(*[]byte)
-	defer textBuffers.Put(buf)
 	defer c.wire.shrink()
 	began, got := time.Now(), int64(0)
 	for d.state != textComplete && count != 0 {
@@ -63,17 +61,31 @@ func (c *conn) receive(d *decoder, count int64) error {
 		if count >= 0 && int64(len(in)) > count {
 			in = in[:count]
 		}
-		put, taken := d.decode(*buf, in)
+		taken, err := c.decode(d, in)
+		if err != nil {
+			return err
+		}
 		c.wire.use(taken)
 		got += int64(taken)
 		if count > 0 {
 			count -= int64(taken)
 		}
-		if err := c.passOn(d, (*buf)[:put]); err != nil {
-			return err
-		}
 	}
 	return nil
+}
+
+// decode takes octets of a message as far as they go.
+func (c *conn) decode(d *decoder, in []byte) (taken int, err error) {
+	buf := textBuffers.Get().(*[]byte) // not while the client is waited for
+	defer textBuffers.Put(buf)
+	for taken < len(in) && d.state != textComplete {
+		put, n := d.decode(*buf, in[taken:])
+		taken += n
+		if err := c.passOn(d, (*buf)[:put]); err != nil {
+			return taken, err
+		}
+	}
+	return taken, nil
 }
 
 // moreOfMessage waits for a piece of a message. A slow sender may take as long

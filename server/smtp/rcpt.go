@@ -15,11 +15,12 @@ func runRcpt(c *conn, arg string) error {
 	case c.chunks != nil:
 		return refusal(503, code3{5, 5, 1}, "The message is coming already")
 	}
+	address, _ := cutPrefixFold(arg, "TO:")
 	err := c.recipient(arg)
 	var r *smtp.SMTPError
 	if errors.As(err, &r) && r.Code >= 500 {
 		c.badRecipients++
-		c.log.Info("recipient refused", "from", c.session.sender(), "to", shorten(arg), "reply", r.Message)
+		c.log.Info("recipient refused", "from", c.session.sender(), "to", shorten(strings.TrimSpace(address)), "reply", r.Message)
 		return c.refused(r)
 	}
 	if err != nil {

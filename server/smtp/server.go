@@ -36,6 +36,7 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
 	perIP     map[netip.Prefix]int
+	rates     rates
 	running   sync.WaitGroup
 }
 
@@ -212,7 +213,8 @@ func (srv *Server) admit(c *conn) *smtp.SMTPError {
 	}
 	if srv.perAddress(c) {
 		n := c.peer.network()
-		if srv.perIP[n] >= limits.PerIP {
+		tooFast := !n.Addr().IsLoopback() && srv.rates.over(n, limits.PerMinute, c.began)
+		if tooFast || srv.perIP[n] >= limits.PerIP {
 			return refusal(421, code3{4, 7, 0}, "Too many connections from your address, try again later")
 		}
 		srv.perIP[n]++

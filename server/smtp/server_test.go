@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -516,4 +517,32 @@ func (ts *testServer) session(log string) string {
 	_, after, _ := strings.Cut(log[strings.LastIndex(log, "login failed"):], "session=")
 	id, _, _ := strings.Cut(after, " ")
 	return id
+}
+
+func TestRates(t *testing.T) {
+	var r rates
+	a, b := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")
+	now := time.Now()
+	for i := range 5 {
+		if got := r.over(a, 3, now.Add(time.Duration(i)*time.Second)); got != (i >= 3) {
+			t.Errorf("connection %d: %v", i, got)
+		}
+	}
+	if r.over(b, 3, now) {
+		t.Error("another network is refused")
+	}
+	if r.over(a, 3, now.Add(time.Minute)) {
+		t.Error("refused a minute later")
+	}
+}
+
+// TestNoSpaceAtMail: who says how large a message is need not send it in vain.
+func TestNoSpaceAtMail(t *testing.T) {
+	ts := startServer(t, MX, func(c *Config) {
+		c.Reserve = 1000
+		c.FreeSpace = func() (uint64, error) { return 1500, nil }
+	})
+	c := ts.hello()
+	c.say("MAIL FROM:<> SIZE=501", "452 4.3.1")
+	c.say("MAIL FROM:<> SIZE=500", "250")
 }
