@@ -13,25 +13,37 @@ import (
 // Expunge removes those of the messages (nil: of all in the view) that are
 // \Deleted, durable on return. The view is told by Updates.
 func (v *View) Expunge(ctx context.Context, uids []uint32) (removed []uint32, err error) {
+	return v.take(ctx, uids, filename.Deleted)
+}
+
+// Remove removes messages whatever their flags, durable on return. The view is
+// told by Updates.
+func (v *View) Remove(ctx context.Context, uids ...uint32) (removed []uint32, err error) {
+	return v.take(ctx, uids, 0)
+}
+
+// take removes messages that have the flags.
+func (v *View) take(ctx context.Context, uids []uint32, flags filename.Flags) (removed []uint32, err error) {
 	if v.readOnly {
 		return nil, ErrReadOnly
 	}
 	m := v.m
 	err = m.change(ctx, func(lock *dotlock.Lock) error {
-		rows := m.deleted(v, uids)
+		rows := m.having(v, uids, flags)
 		removed, err = m.remove(lock, rows)
 		return err
 	})
 	return removed, err
 }
 
-// deleted returns the rows of the view, among uids if not nil, with \Deleted.
-func (m *Mailbox) deleted(v *View, uids []uint32) []uint32 {
+// having returns the rows of the view, among uids if not nil, that have all the
+// flags.
+func (m *Mailbox) having(v *View, uids []uint32, flags filename.Flags) []uint32 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	var rows []uint32
 	want := func(n uint32) {
-		if r := &m.t.rows[n]; r.state == present && r.flags&filename.Deleted != 0 {
+		if r := &m.t.rows[n]; r.state == present && r.flags&flags == flags {
 			rows = append(rows, n)
 		}
 	}

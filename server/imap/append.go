@@ -5,6 +5,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"maildird/maildir"
 	"maildird/maildir/mailbox"
 )
 
@@ -47,17 +48,11 @@ func runAppend(s *session) error {
 		}
 	}()
 	for {
-		one, err := box.NewIncoming(item.AppendOptions)
+		one, err := item.take(s, box)
 		if err != nil {
 			return err
 		}
 		in = append(in, one)
-		if err := item.receive(s, one); err != nil {
-			return err
-		}
-		if err := one.Finish(); err != nil {
-			return err
-		}
 		if !lx.more() {
 			break
 		}
@@ -84,6 +79,23 @@ type appendItem struct {
 	mailbox.AppendOptions
 	// receive takes the octets.
 	receive func(*session, *mailbox.Incoming) error
+}
+
+// take takes the octets into a file of the mailbox's tmp/. Without an error the
+// caller hands it to Append, or aborts it.
+func (item *appendItem) take(s *session, box *maildir.Mailbox) (*mailbox.Incoming, error) {
+	in, err := box.NewIncoming(item.AppendOptions)
+	if err != nil {
+		return nil, err
+	}
+	if err = item.receive(s, in); err == nil {
+		err = in.Finish()
+	}
+	if err != nil {
+		in.Abort()
+		return nil, err
+	}
+	return in, nil
 }
 
 // appendItem takes what comes before the octets of one message: flags, date,

@@ -53,7 +53,7 @@ func extensions(cfg *Config) []extension {
 		specialUseExtension(), selectExtension(), unselectExtension(),
 		fetchExtension(), binaryExtension(), storeExtension(), searchExtension(), sortExtension(), threadExtension(),
 		copyExtension(), moveExtension(), expungeExtension(), appendExtension(cfg), utf8Extension(),
-		withinExtension(), compressExtension(), partialExtension(), inProgressExtension(), previewExtension(), aclExtension(),
+		withinExtension(), compressExtension(), replaceExtension(), partialExtension(), inProgressExtension(), previewExtension(), aclExtension(),
 	}
 }
 

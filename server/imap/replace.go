@@ -1,0 +1,77 @@
+package imap
+
+import (
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/mailbox"
+)
+
+// replaceExtension is REPLACE (RFC 8508).
+func replaceExtension() extension {
+	return extension{
+		caps: []imap.Cap{"REPLACE"},
+		commands: []command{
+			{name: "REPLACE", in: selected, news: allNews, run: func(s *session) error { return s.replace(false) }},
+			{name: "UID REPLACE", in: selected, news: allNews, run: func(s *session) error { return s.replace(true) }},
+		},
+	}
+}
+
+// replace is REPLACE and UID REPLACE: the new message is saved, then the old
+// one is removed. If the first fails nothing has changed; if only the second
+// does, both are there, which loses nothing.
+func (s *session) replace(uid bool) error {
+	lx := s.lx
+	lx.sp()
+	set := lx.seqSet()
+	lx.sp()
+	name := lx.mailbox()
+	lx.sp()
+	item, err := s.appendItem()
+	if err != nil {
+		return err
+	}
+	old, err := s.oneMessage(set, uid)
+	if err != nil {
+		return err
+	}
+	if err := s.writable(); err != nil {
+		return err
+	}
+	box, err := s.openDestination(name)
+	if err != nil {
+		return err
+	}
+	defer box.Release()
+	in, err := item.take(s, box)
+	if err != nil {
+		return err
+	}
+	defer in.Abort()
+	if err := lx.end(); err != nil {
+		return err
+	}
+	validity, uids, err := box.Append(s.ctx, in)
+	if err != nil {
+		return err
+	}
+	// Before the removal is told (RFC 8508 section 3.4).
+	s.writeStatus(nil, "OK", appendUID(validity, uids), "The new message is saved.")
+	_, err = s.sel.view.Remove(s.ctx, old.UID)
+	return err
+}
+
+// oneMessage returns the message of a set that has to be a single number.
+func (s *session) oneMessage(set numSet, uid bool) (mailbox.Message, error) {
+	if set.saved || len(set.ranges) != 1 || set.ranges[0].First != set.ranges[0].Last {
+		return mailbox.Message{}, bad("Expected one message.")
+	}
+	msgs, err := s.messages(set, uid)
+	if err != nil {
+		return mailbox.Message{}, err
+	}
+	for m := range msgs {
+		return m, nil
+	}
+	return mailbox.Message{}, no(imap.ResponseCodeNonExistent, "There is no such message.")
+}
