@@ -104,7 +104,7 @@ func (lx *lexer) listCommand() (*listCommand, error) {
 // mailbox matches it.
 func (lx *lexer) patternText(b []byte) string {
 	if !lx.utf8 {
-		if text, err := folder.DecodeUTF7(string(b)); err == nil {
+		if text, err := decodeName(b); err == nil {
 			return text
 		}
 	}

@@ -1,6 +1,8 @@
 package imap
 
 import (
+	"errors"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/emersion/go-imap/v2"
@@ -217,7 +219,7 @@ func (lx *lexer) mailboxName(b []byte) string {
 			return ""
 		}
 	} else {
-		text, err := folder.DecodeUTF7(name)
+		text, err := decodeName(b)
 		if err != nil {
 			lx.failWith(no(imap.ResponseCodeCannot, "Mailbox name is %s.", err))
 			return ""
@@ -228,6 +230,30 @@ func (lx *lexer) mailboxName(b []byte) string {
 		return "INBOX"
 	}
 	return name
+}
+
+// decodeName decodes a name in modified UTF-7. Characters beyond US-ASCII, which
+// it cannot have, are taken as they are: go-imap's client sends UTF-8 as soon as
+// IMAP4rev2 is announced.
+func decodeName(b []byte) (string, error) {
+	var name strings.Builder
+	for len(b) > 0 {
+		n := asciiRun(b)
+		text, err := folder.DecodeUTF7(string(b[:n]))
+		if err != nil {
+			return "", err
+		}
+		name.WriteString(text)
+		for b = b[n:]; len(b) > 0 && b[0] >= utf8.RuneSelf; {
+			r, size := utf8.DecodeRune(b)
+			if r == utf8.RuneError {
+				return "", errors.New("not valid UTF-8")
+			}
+			name.WriteRune(r)
+			b = b[size:]
+		}
+	}
+	return name.String(), nil
 }
 
 // listMailbox takes a pattern of LIST as it is written.
