@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 	"time"
 
 	"maildird/maildir/delivery"
@@ -31,13 +32,10 @@ type Incoming struct {
 
 // NewIncoming begins a message in the mailbox's tmp/.
 func (m *Mailbox) NewIncoming(opt AppendOptions) (*Incoming, error) {
-	m.mu.RLock()
-	readOnly := m.unwritable
-	m.mu.RUnlock()
-	if readOnly {
-		return nil, ErrReadOnly
-	}
 	temp, err := delivery.NewTemp(m.dirs, m.env.Delivery)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return nil, fmt.Errorf("%w: %w", ErrReadOnly, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -212,6 +212,12 @@ func (m *Mailbox) MarkReplaced() {
 // not block. A view that is not read-only moves new mail to cur/ and claims
 // it as \Recent.
 func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*View, error) {
+	m.mu.RLock()
+	again := m.unwritable && !readOnly
+	m.mu.RUnlock()
+	if again { // is it so still?
+		m.events.putBack()
+	}
 	err := m.Poll(ctx)
 	if err != nil {
 		return nil, err
@@ -314,6 +320,9 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 		}
 		return err
 	}
+	m.mu.Lock()
+	m.unwritable = false // if it was so for a time
+	m.mu.Unlock()
 	known := len(m.t.rows)
 	err = m.readList()
 	if err == nil && m.loaded && len(m.t.rows) > known {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"maildird/maildir/dirfd"
 	"maildird/maildir/filename"
 	"maildird/maildir/uidlist"
@@ -177,5 +179,78 @@ func TestTimesOfDirectories(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestReadOnlyFolder: where nothing can be written the mailbox is served as it
+// is, new mail included, and taken up again when it can be written.
+func TestReadOnlyFolder(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		b := newBox(t)
+		b.drop("cur/")
+		b.open(env).Close() // which makes the list
+		writable := readOnlyBox(b)
+		writable(false)
+		m := b.open(env)
+		defer m.Close()
+		c := connect(t, m, false)
+		if !c.v.ReadOnly() || len(c.uids) != 1 {
+			t.Errorf("read-only %v, UIDs %v", c.v.ReadOnly(), c.uids)
+		}
+		list := b.read(uidlistName)
+		writable(true)
+		b.drop("new/")
+		writable(false)
+		wantUpdates(t, c.poll(true), "exists 2", "recent 1")
+		if _, err := c.v.Store(ctx, c.uids, Add, filename.Seen, nil); !errors.Is(err, ErrReadOnly) {
+			t.Errorf("Store: %v", err)
+		}
+		if _, err := m.NewIncoming(AppendOptions{}); !errors.Is(err, ErrReadOnly) {
+			t.Errorf("NewIncoming: %v", err)
+		}
+		c.v.Close()
+		if now := b.read(uidlistName); now != list {
+			t.Errorf("the list became\n%s", now)
+		}
+		writable(true)
+		in, err := m.NewIncoming(AppendOptions{})
+		must(t, err)
+		_, uids, err := m.Append(ctx, in)
+		must(t, err)
+		if want := []uint32{3}; !slices.Equal(uids, want) {
+			t.Errorf("appended as %v", uids)
+		}
+		c = connect(t, m, false)
+		defer c.v.Close()
+		_, err = c.v.Store(ctx, c.uids, Add, filename.Seen, nil)
+		must(t, err)
+		if want := []uint32{1, 2, 3}; !slices.Equal(c.uids, want) || len(records(b)) != 3 {
+			t.Errorf("UIDs %v in\n%s", c.uids, b.read(uidlistName))
+		}
+	})
+}
+
+// readOnlyBox returns a function that makes a folder unwritable and writable:
+// by its rights, or for root, who is above them, by mounting it again.
+func readOnlyBox(b *box) func(writable bool) {
+	if os.Geteuid() != 0 {
+		return func(writable bool) {
+			mode := os.FileMode(0o500)
+			if writable {
+				mode = 0o700
+			}
+			for _, d := range []string{"", "new", "cur", "tmp"} {
+				must(b.t, os.Chmod(b.file(d), mode))
+			}
+		}
+	}
+	must(b.t, unix.Mount(b.path, b.path, "", unix.MS_BIND, ""))
+	b.t.Cleanup(func() { must(b.t, unix.Unmount(b.path, unix.MNT_DETACH)) })
+	return func(writable bool) {
+		flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND)
+		if !writable {
+			flags |= unix.MS_RDONLY
+		}
+		must(b.t, unix.Mount(b.path, b.path, "", flags, ""))
 	}
 }

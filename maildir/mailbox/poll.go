@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"syscall"
 	"time"
 
 	"maildird/maildir/dotlock"
@@ -220,6 +221,10 @@ func (m *Mailbox) underLock(ctx context.Context, f func(*dotlock.Lock) error) er
 	err := m.locked(ctx, patience, f)
 	switch {
 	case err == nil:
+		return nil
+	case (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && m.loaded:
+		m.env.Log.Warn("no room to lock the mailbox, new mail is shown when there is", "mailbox", m.Path(), "error", err)
+		m.events.putBack()
 		return nil
 	case errors.Is(err, dotlock.ErrLocked) && m.loaded:
 		m.env.Log.Info("mailbox is locked by another program, looking again later", "mailbox", m.Path(), "error", err)

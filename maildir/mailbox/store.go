@@ -3,6 +3,7 @@ package mailbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -115,9 +116,6 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 	if err := m.check(); err != nil {
 		return err
 	}
-	if m.unwritable {
-		return ErrReadOnly
-	}
 	err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error {
 		quiet := m.watched && m.quiet()
 		if len(m.unlisted) > 0 {
@@ -137,6 +135,9 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 		return m.settle(ctx, lock)
 	})
 	m.wake()
+	if errors.Is(err, errNoLock) {
+		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	}
 	return err
 }
 
