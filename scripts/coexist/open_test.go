@@ -18,7 +18,7 @@ func TestOpen(t *testing.T) {
 			for _, first := range []string{"maildird", "Dovecot"} {
 				name := strings.NewReplacer("/", "slash", ".", "dot", "++", "pp").Replace(layout + " " + separator + " " + first + " first")
 				// Each pair of two conditions meets once at full size.
-				messages := 800
+				messages := 1500
 				if (layout == "fs") != (separator == ".") != (first == "maildird") {
 					messages = 5000
 				}
