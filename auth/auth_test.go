@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,12 +86,12 @@ func TestAuthenticate(t *testing.T) {
 	u, _, _ := open(t, file)
 	ctx := context.Background()
 	for range 2 { // the second time from memory
-		if got, err := u.Authenticate(ctx, "Alice", "a"); err != nil || got.Name != "alice@example.org" {
+		if got, err := u.Authenticate(ctx, netip.Addr{}, "Alice", "a"); err != nil || got.Name != "alice@example.org" {
 			t.Errorf("alice: %+v, %v", got, err)
 		}
 	}
 	for _, c := range [][2]string{{"alice", "b"}, {"alice", ""}, {"nobody", "a"}, {"", ""}, {"alice", strings.Repeat("x", 2000)}, {"alice", "a\x00"}} {
-		if _, err := u.Authenticate(ctx, c[0], c[1]); !errors.Is(err, ErrInvalid) {
+		if _, err := u.Authenticate(ctx, netip.Addr{}, c[0], c[1]); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%q with %q: %v, want ErrInvalid", c[0], c[1], err)
 		}
 	}
@@ -168,7 +169,7 @@ func TestFileChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	now()
-	if _, err := u.Authenticate(context.Background(), "hugo", "h-pass"); err != nil {
+	if _, err := u.Authenticate(context.Background(), netip.Addr{}, "hugo", "h-pass"); err != nil {
 		t.Errorf("hugo cannot log in: %v", err)
 	}
 	if err := Add(path, domains, "hugo", "x"); !errors.Is(err, ErrExists) {
@@ -178,10 +179,10 @@ func TestFileChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	now()
-	if _, err := u.Authenticate(context.Background(), "alice", "a"); !errors.Is(err, ErrInvalid) {
+	if _, err := u.Authenticate(context.Background(), netip.Addr{}, "alice", "a"); !errors.Is(err, ErrInvalid) {
 		t.Errorf("alice's old password: %v", err)
 	}
-	alice, err := u.Authenticate(context.Background(), "alice", "new")
+	alice, err := u.Authenticate(context.Background(), netip.Addr{}, "alice", "new")
 	if err != nil || alice.Home != "/home/alice" || alice.UID != 1000 {
 		t.Errorf("alice lost fields: %+v, %v", alice, err)
 	}
@@ -241,7 +242,7 @@ func TestCancelled(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := u.Authenticate(ctx, "alice", "a"); !errors.Is(err, context.Canceled) {
+	if _, err := u.Authenticate(ctx, netip.Addr{}, "alice", "a"); !errors.Is(err, context.Canceled) {
 		t.Errorf("want the context's error, got %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"net/netip"
 	"runtime"
 	"sync"
 	"time"
@@ -27,6 +28,8 @@ type checker struct {
 	slots chan struct{}
 	key   [32]byte // of this process
 	now   func() time.Time
+
+	throttle *throttle
 	// dummy is checked for unknown users, so that they take as long as others.
 	dummy func() string
 
@@ -37,7 +40,7 @@ type checker struct {
 func newChecker() *checker {
 	c := &checker{
 		slots: make(chan struct{}, runtime.NumCPU()),
-		now:   time.Now, known: map[[32]byte]time.Time{},
+		now:   time.Now, known: map[[32]byte]time.Time{}, throttle: newThrottle(),
 		dummy: sync.OnceValue(func() string {
 			h, err := HashPassword(DefaultScheme, rand.Text())
 			if err != nil {
@@ -50,31 +53,77 @@ func newChecker() *checker {
 	return c
 }
 
-// Authenticate checks a password. The error is ErrInvalid if user or password
-// is wrong, after the same time in both cases, or the context's error.
-func (u *Users) Authenticate(ctx context.Context, name, password string) (User, error) {
+// Authenticate checks a password that comes from an address (the zero one for
+// Unix sockets). The error is ErrInvalid if user or password is wrong, after
+// the same time in both cases, which grows with the number of failures;
+// ErrThrottled after too many of them, whether the password is right or not;
+// or the context's error.
+func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, password string) (User, error) {
 	t := u.current()
 	e := t.find(name)
+	key := countedName(e, name)
+	var ok bool
+	var err error
 	if checkPassword(password) != nil {
-		e, password = nil, "x"
+		// It cannot be anybody's.
+		_, err = u.check.check(ctx, key, from, t.typicalHash(u.check.dummy), "x", false)
+	} else if e == nil {
+		_, err = u.check.check(ctx, key, from, t.typicalHash(u.check.dummy), password, false)
+	} else {
+		ok, err = u.check.check(ctx, key, from, e.hash, password, true)
 	}
-	stored := t.typicalHash(u.check.dummy)
-	if e != nil {
-		stored = e.hash
-	}
-	ok, err := u.check.check(ctx, stored, password)
 	switch {
 	case ctx.Err() != nil:
 		return User{}, ctx.Err()
-	case e == nil:
-		return User{}, ErrInvalid
-	case err != nil:
+	case errors.Is(err, ErrThrottled):
+		return User{}, err
+	case err != nil && e != nil:
 		u.log.Error("a password in the users file cannot be checked", "user", e.user.Name, "error", err)
-		return User{}, ErrInvalid
-	case !ok:
+	}
+	if !ok || err != nil {
+		u.failed(ctx, from, key)
 		return User{}, ErrInvalid
 	}
+	u.check.throttle.succeeded(from, key)
 	return e.user, nil
+}
+
+// Admit is for logins that are proved without Authenticate, as by SCRAM: it
+// returns ErrThrottled if this one is not to be checked now. Failed or
+// Succeeded follows.
+func (u *Users) Admit(from netip.Addr, name string) error {
+	if u.check.throttle.refused(from, u.countedName(name)) {
+		return ErrThrottled
+	}
+	return nil
+}
+
+// Failed counts a login that failed and returns when it may be answered, or
+// ctx has ended.
+func (u *Users) Failed(ctx context.Context, from netip.Addr, name string) {
+	u.failed(ctx, from, u.countedName(name))
+}
+
+// Succeeded notes a login that was proved.
+func (u *Users) Succeeded(from netip.Addr, name string) {
+	u.check.throttle.succeeded(from, u.countedName(name))
+}
+
+func (u *Users) failed(ctx context.Context, from netip.Addr, key string) {
+	if d := u.check.throttle.failed(from, key); d > 0 {
+		u.check.throttle.pause(ctx, d)
+	}
+}
+
+func (u *Users) countedName(name string) string { return countedName(u.current().find(name), name) }
+
+// countedName is what failures of a name are counted by: the user, whichever
+// way the name is written, or the name where there is none.
+func countedName(e *entry, name string) string {
+	if e != nil {
+		return e.user.Name
+	}
+	return fold(name[:min(len(name), longestName)])
 }
 
 // typicalHash is a hash that costs what those of most users cost: the first
@@ -86,9 +135,14 @@ func (t *table) typicalHash(dummy func() string) string {
 	return dummy()
 }
 
-func (c *checker) check(ctx context.Context, stored, password string) (bool, error) {
+// check tells whether a password is the stored one. With known, one that was
+// right a moment ago is not hashed again.
+func (c *checker) check(ctx context.Context, key string, from netip.Addr, stored, password string, known bool) (bool, error) {
+	if c.throttle.refused(from, key) {
+		return false, ErrThrottled
+	}
 	id := c.identity(stored, password)
-	if c.remembered(id) {
+	if known && c.remembered(id) {
 		return true, nil
 	}
 	select {
@@ -97,8 +151,12 @@ func (c *checker) check(ctx context.Context, stored, password string) (bool, err
 		return false, ctx.Err()
 	}
 	defer func() { <-c.slots }()
+	// Others may have failed while this one waited, many at once.
+	if c.throttle.refused(from, key) {
+		return false, ErrThrottled
+	}
 	ok, err := matches(stored, []byte(password))
-	if ok && err == nil {
+	if known && ok && err == nil {
 		c.remember(id)
 	}
 	return ok, err

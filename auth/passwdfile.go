@@ -9,8 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxLine bounds a line of the users file.
-const maxLine = 4096
+const (
+	maxLine     = 4096 // bytes of a line of the users file
+	longestName = 254  // bytes of a user's name
+)
 
 // problem is a line that cannot be used.
 type problem struct {
@@ -81,7 +83,7 @@ func parseLine(line string, domains []string) (*entry, error) {
 
 // userName checks a name and gives it a domain if it has none.
 func userName(name string, domains []string) (string, error) {
-	name = strings.ToLower(name)
+	name = fold(name)
 	if !strings.Contains(name, "@") && len(domains) > 0 {
 		name += "@" + domains[0]
 	}
@@ -94,7 +96,7 @@ func userName(name string, domains []string) (string, error) {
 			return "", fmt.Errorf("user name %q has a character %q that it cannot have", name, r)
 		}
 	}
-	if local[0] == '.' || domain[0] == '.' || len(name) > 254 {
+	if local[0] == '.' || domain[0] == '.' || len(name) > longestName {
 		return "", fmt.Errorf("%q cannot be a user name", name)
 	}
 	return name, nil

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -130,7 +129,7 @@ func (u *Users) SCRAM(name string) scram.StoredCredentials {
 		mac := hmac.New(sha256.New, u.check.key[:])
 		mac.Write([]byte(what))
 		mac.Write([]byte{0})
-		mac.Write(bytes.ToLower([]byte(name)))
+		mac.Write([]byte(fold(name)))
 		return mac.Sum(nil)
 	}
 	keys := scram.StoredCredentials{StoredKey: derive("stored"), ServerKey: derive("server")}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/xdg-go/scram"
 )
@@ -163,7 +165,7 @@ type entry struct {
 }
 
 func (t *table) find(address string) *entry {
-	address = strings.ToLower(address)
+	address = fold(address)
 	if strings.Contains(address, "@") {
 		return t.byName[address]
 	}
@@ -183,4 +185,15 @@ func (t *table) add(e *entry) error {
 		t.byLocal[local] = e
 	}
 	return nil
+}
+
+// fold is lower case for comparing names. A letter outside ASCII never becomes
+// one in it, as the Kelvin sign would, which looks like a K.
+func fold(name string) string {
+	return strings.Map(func(r rune) rune {
+		if l := unicode.ToLower(r); r < utf8.RuneSelf || l >= utf8.RuneSelf {
+			return l
+		}
+		return r
+	}, name)
 }

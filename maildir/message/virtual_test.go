@@ -13,7 +13,7 @@ var lengths = []int{0, 1, 2, 3, 7, 100, chunk - 1, chunk, chunk + 1, 2*chunk - 1
 func TestVirtualSizeIsThatOfTheCRLFForm(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for _, n := range lengths {
-		for round := range 6 {
+		for round := range 2 {
 			data := lineEndText(rng, n, round%2 == 0)
 			want := int64(len(inCRLF(data)))
 			got, nul, err := RawSize(bytes.NewReader(data), int64(n))
@@ -32,7 +32,11 @@ func TestVirtualSizeIsThatOfTheCRLFForm(t *testing.T) {
 func TestAnyPieceIsASliceOfTheWhole(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	for round := range 300 {
-		data := lineEndText(rng, lengths[rng.IntN(len(lengths))], round%2 == 0)
+		length := rng.IntN(100)
+		if round%10 == 0 {
+			length = lengths[rng.IntN(len(lengths))]
+		}
+		data := lineEndText(rng, length, round%2 == 0)
 		raw := inCRLF(data)
 		whole := withoutNUL(raw)
 		src := bytes.NewReader(data)

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+
+	"maildird/scripts/mailgen"
 )
 
 var appendMessages = &workload{
@@ -30,7 +32,7 @@ var appendMessages = &workload{
 					return nil, nil, err
 				}
 				return func(i int) error {
-					data := letter(i, letterSize)
+					data := mailgen.Letter(i, letterSize)
 					_, err := c.do("APPEND %s (\\Seen) {%d+}\r\n%s", name, len(data), data)
 					return err
 				}, c.close, nil

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"maildird/scripts/mailgen"
 )
 
 // bareLoop is the bound that the machine sets for durable delivery: write a
@@ -25,7 +27,7 @@ var bareLoop = &workload{
 				return nil, nil, err
 			}
 		}
-		data := letter(0, letterSize)
+		data := mailgen.Letter(0, letterSize)
 		var rates []float64
 		for _, threads := range []int{1, 8} {
 			rate, err := parallel(threads, 300/threads, func() (func(int) error, func(), error) {

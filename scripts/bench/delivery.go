@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"maildird/scripts/mailgen"
 )
 
 // letterSize is the octets of a delivered or appended message.
@@ -36,7 +38,7 @@ var lmtpDelivery = &workload{
 				if err != nil {
 					return nil, nil, err
 				}
-				return func(i int) error { return c.deliver(receiver, letter(i, letterSize)) }, c.close, nil
+				return func(i int) error { return c.deliver(receiver, mailgen.Letter(i, letterSize)) }, c.close, nil
 			})
 			if err != nil {
 				return nil, nil, err

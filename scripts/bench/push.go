@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"maildird/scripts/mailgen"
 	"maildird/scripts/rig"
 )
 
@@ -37,7 +38,7 @@ var push = &workload{
 			// Let what the last change set off come to rest, as in real life.
 			time.Sleep(100 * time.Millisecond)
 			wait, err := timed(func() error {
-				if err := drop(path, fmt.Sprintf("%d.M%dP1.drop", time.Now().Unix(), i), letter(i, letterSize)); err != nil {
+				if err := drop(path, fmt.Sprintf("%d.M%dP1.drop", time.Now().Unix(), i), mailgen.Letter(i, letterSize)); err != nil {
 					return err
 				}
 				return c.awaitExists(b.opt.n + i + 1)

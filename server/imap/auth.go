@@ -239,7 +239,7 @@ func decodeResponse(lx *lexer, b []byte) []byte {
 // checkPassword asks who a name and a password belong to. Failures are counted
 // and logged with the peer's address, for programs that block such addresses.
 func (s *session) checkPassword(method, name, password string) (auth.User, error) {
-	user, err := s.srv.cfg.Auth.Authenticate(s.ctx, name, password)
+	user, err := s.srv.cfg.Auth.Authenticate(s.ctx, s.remote.Addr(), name, password)
 	if err == nil {
 		return user, nil
 	}
@@ -251,6 +251,10 @@ func (s *session) checkPassword(method, name, password string) (auth.User, error
 
 func (s *session) loginFailed(method, name string, err error) error {
 	s.fails++
+	if errors.Is(err, auth.ErrThrottled) {
+		s.log.Warn("login refused", "protocol", "imap", "method", method, "user", name, "error", err)
+		return no(imap.ResponseCodeUnavailable, "Too many failed logins, try again later.")
+	}
 	s.log.Warn("login failed", "protocol", "imap", "method", method, "user", name, "error", err)
 	return errLogin()
 }

@@ -11,10 +11,11 @@ import (
 	"maildird/maildir"
 )
 
-// Authenticator checks passwords. An unknown user and a wrong password give
-// the same error after the same time.
+// Authenticator checks passwords that come from an address, the zero one for
+// Unix sockets. An unknown user and a wrong password give the same error after
+// the same time; auth.ErrThrottled is for those that are not checked now.
 type Authenticator interface {
-	Authenticate(ctx context.Context, name, password string) (auth.User, error)
+	Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.User, error)
 }
 
 // Config is the settings of a Server. Zero values of limits and times mean the

@@ -39,7 +39,7 @@ type testUsers struct{}
 
 var errWrongPassword = errors.New("unknown user or wrong password")
 
-func (testUsers) Authenticate(_ context.Context, name, password string) (auth.User, error) {
+func (testUsers) Authenticate(_ context.Context, _ netip.Addr, name, password string) (auth.User, error) {
 	name, _, _ = strings.Cut(strings.ToLower(name), "@")
 	if name != "alice" && name != "bob" || password != "secret" {
 		return auth.User{}, errWrongPassword

@@ -1,8 +1,10 @@
 package imap
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"net/netip"
 
 	"github.com/emersion/go-imap/v2"
 	gosasl "github.com/emersion/go-sasl"
@@ -19,6 +21,10 @@ type SCRAMUsers interface {
 	// SCRAM returns what a proof is checked against, for any name.
 	SCRAM(name string) scram.StoredCredentials
 	Lookup(name string) (auth.User, bool)
+	// Admit tells whether a login may be tried now. Failed or Succeeded follows.
+	Admit(from netip.Addr, name string) error
+	Failed(ctx context.Context, from netip.Addr, name string)
+	Succeeded(from netip.Addr, name string)
 }
 
 // scramExtension is SCRAM-SHA-256 (RFC 7677) and, over TLS, its variant with
@@ -64,16 +70,24 @@ type scramLogin struct {
 // Next implements go-sasl's Server.
 func (x *scramLogin) Next(response []byte) (challenge []byte, done bool, err error) {
 	challenge, done, err = x.exchange.Next(response)
+	name, from := x.exchange.Name(), x.s.remote.Addr()
+	if name != "" && (done || errors.Is(err, sasl.ErrProof)) {
+		if err := x.users.Admit(from, name); err != nil {
+			return nil, true, x.s.loginFailed(x.mechanism, name, err)
+		}
+	}
 	if errors.Is(err, sasl.ErrProof) {
-		return nil, true, x.s.loginFailed(x.mechanism, x.exchange.Name(), err)
+		x.users.Failed(x.s.ctx, from, name)
+		return nil, true, x.s.loginFailed(x.mechanism, name, err)
 	}
 	if err != nil || !done {
 		return challenge, done, err
 	}
-	user, ok := x.users.Lookup(x.exchange.Name())
+	user, ok := x.users.Lookup(name)
 	if !ok {
 		return nil, true, no(imap.ResponseCodeAuthenticationFailed, "The user was removed just now.")
 	}
+	x.users.Succeeded(from, name)
 	x.login(user)
 	return challenge, true, nil
 }

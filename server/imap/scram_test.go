@@ -2,8 +2,10 @@ package imap
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -25,6 +27,10 @@ func (u *scramUsers) SCRAM(string) scram.StoredCredentials { return u.keys }
 func (u *scramUsers) Lookup(name string) (auth.User, bool) {
 	return auth.User{Name: name + "@example.org"}, name == "alice"
 }
+
+func (u *scramUsers) Admit(netip.Addr, string) error             { return nil }
+func (u *scramUsers) Failed(context.Context, netip.Addr, string) {}
+func (u *scramUsers) Succeeded(netip.Addr, string)               {}
 
 func newSCRAMUsers(t *testing.T) *scramUsers {
 	t.Helper()

@@ -162,17 +162,23 @@ func (c *conn) authFailed(err error) error {
 // checkPassword asks who a name and a password belong to. Failures are logged
 // with the peer's address, for programs that block such addresses.
 func (c *conn) checkPassword(method, name, password string) (auth.User, error) {
-	user, err := c.srv.cfg.Auth.Authenticate(c.srv.ctx, name, password)
-	if err == nil {
+	user, err := c.srv.cfg.Auth.Authenticate(c.srv.stop, c.peer.addr.Addr(), name, password)
+	switch {
+	case err == nil:
 		return user, nil
+	case errors.Is(err, auth.ErrInvalid):
+		c.authFails++
+		c.log.Warn("login failed", "method", method, "user", shorten(name), "error", err)
+		return auth.User{}, refusal(535, code3{5, 7, 8}, "Authentication failed")
+	case errors.Is(err, auth.ErrThrottled):
+		c.authFails++
+		c.log.Warn("login refused", "method", method, "user", shorten(name), "error", err)
+		return auth.User{}, refusal(454, code3{4, 7, 0}, "Too many failed logins, try again later")
+	case c.srv.stop.Err() != nil:
+		return auth.User{}, refusal(454, code3{4, 3, 2}, "Server is shutting down")
 	}
-	if !errors.Is(err, auth.ErrInvalid) {
-		c.log.Error("login cannot be checked", "user", shorten(name), "error", err)
-		return auth.User{}, refusal(454, code3{4, 7, 0}, "Temporary authentication failure, try again later")
-	}
-	c.authFails++
-	c.log.Warn("login failed", "method", method, "user", shorten(name), "error", err)
-	return auth.User{}, refusal(535, code3{5, 7, 8}, "Authentication failed")
+	c.log.Error("login cannot be checked", "user", shorten(name), "error", err)
+	return auth.User{}, refusal(454, code3{4, 7, 0}, "Temporary authentication failure, try again later")
 }
 
 // loggedIn goes on as a user who proved who he is.

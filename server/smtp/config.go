@@ -50,10 +50,12 @@ type Directory interface {
 	Lookup(address string) (auth.User, bool)
 }
 
-// Authenticator checks passwords. An unknown user and a wrong password both
-// give auth.ErrInvalid after the same time; other errors pass by themselves.
+// Authenticator checks passwords that come from an address, the zero one for
+// Unix sockets. An unknown user and a wrong password both give auth.ErrInvalid
+// after the same time; auth.ErrThrottled is for those that are not checked now;
+// other errors pass by themselves.
 type Authenticator interface {
-	Authenticate(ctx context.Context, name, password string) (auth.User, error)
+	Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.User, error)
 }
 
 // Config is the settings of a Server. Zero values of limits and times mean the

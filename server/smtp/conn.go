@@ -74,22 +74,36 @@ var errQuit = errors.New("quit")
 func (c *conn) serve() {
 	defer c.recovered()
 	c.log.Debug("connected", "tls", c.wire.conn != c.socket)
-	c.end(c.talk())
+	err := c.talk()
+	c.abort()
+	c.end(err)
+}
+
+// abort gives up a message that is coming in.
+func (c *conn) abort() {
+	if c.message != nil {
+		c.message.abort()
+		c.message = nil
+	}
 }
 
 // recovered ends a connection whose code went wrong; the others go on.
 func (c *conn) recovered() {
 	p := recover()
-	if p != nil {
-		c.srv.panics.Add(1)
-		c.log.Error("panic in a session, which ends", "panic", p, "stack", string(debug.Stack()))
+	if p == nil {
+		return
 	}
-	if c.message != nil {
-		c.message.abort()
-	}
-	if p != nil {
-		c.end(lastReply(421, code3{4, 3, 0}, "Internal error, try again later"))
-	}
+	c.srv.panics.Add(1)
+	c.log.Error("panic in a session, which ends", "panic", p, "stack", string(debug.Stack()))
+	defer func() {
+		// What is left of the session may be broken too.
+		if p := recover(); p != nil {
+			c.log.Error("panic at the end of a session", "panic", p, "stack", string(debug.Stack()))
+			_ = c.socket.Close()
+		}
+	}()
+	c.abort()
+	c.end(lastReply(421, code3{4, 3, 0}, "Internal error, try again later"))
 }
 
 func (c *conn) talk() error {

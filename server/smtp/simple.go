@@ -18,10 +18,7 @@ func runRset(c *conn, arg string) error {
 
 // reset gives up the mail transaction.
 func (c *conn) reset() {
-	if c.message != nil {
-		c.message.abort()
-		c.message = nil
-	}
+	c.abort()
 	c.chunks = nil
 	c.session.reset()
 }

@@ -213,3 +213,15 @@ func (s *Script) parseContent(line string) error {
 	s.steps[len(s.steps)-1].text += text
 	return nil
 }
+
+// Sent returns all that the client sends over its first connection, for a
+// fuzzer to begin with.
+func (s *Script) Sent() string {
+	var all strings.Builder
+	for _, st := range s.steps {
+		if st.kind == send && st.conn == 1 {
+			all.WriteString(strings.NewReplacer("$user", s.User, "$password", s.Password).Replace(st.text))
+		}
+	}
+	return all.String()
+}

@@ -1,0 +1,259 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// clocked is a users file whose throttle lives in a time of its own: pauses
+// are added up and not made.
+type clocked struct {
+	*Users
+	t      *testing.T
+	now    time.Time
+	paused time.Duration // by the last failure
+}
+
+func newClocked(t *testing.T) *clocked {
+	u, _, _ := open(t, "alice@example.org:{PLAIN}a\nbob@example.org:{PLAIN}b\n")
+	c := &clocked{Users: u, t: t, now: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)}
+	u.check.throttle.now = func() time.Time { return c.now }
+	u.check.throttle.pause = func(_ context.Context, d time.Duration) { c.paused = d }
+	return c
+}
+
+func (c *clocked) login(from, name, password string) error {
+	c.paused = 0
+	_, err := c.Authenticate(context.Background(), netip.MustParseAddr(from), name, password)
+	return err
+}
+
+// failures makes n logins fail, and tells how many of them were checked.
+func (c *clocked) failures(n int, from, name string) (checked int) {
+	c.t.Helper()
+	for range n {
+		switch err := c.login(from, name, "wrong"); {
+		case errors.Is(err, ErrInvalid):
+			checked++
+		case !errors.Is(err, ErrThrottled):
+			c.t.Fatal(err)
+		}
+	}
+	return checked
+}
+
+func (c *clocked) ok(what, from, name, password string) {
+	c.t.Helper()
+	if err := c.login(from, name, password); err != nil {
+		c.t.Errorf("%s: %v", what, err)
+	}
+}
+
+func (c *clocked) throttled(what, from, name, password string) {
+	c.t.Helper()
+	if err := c.login(from, name, password); !errors.Is(err, ErrThrottled) {
+		c.t.Errorf("%s: want ErrThrottled, got %v", what, err)
+	}
+}
+
+func TestPausesGrow(t *testing.T) {
+	for _, name := range []string{"alice", "nobody"} { // who exists is not told
+		c := newClocked(t)
+		for i, want := range []time.Duration{0, 250, 500, 1000, 2000, 4000, 5000, 5000} {
+			c.failures(1, "192.0.2.1", name)
+			if c.paused != want*time.Millisecond {
+				t.Errorf("%s: failure %d waits %v, want %v", name, i+1, c.paused, want*time.Millisecond)
+			}
+		}
+	}
+	c := newClocked(t)
+	c.failures(3, "192.0.2.1", "alice")
+	c.ok("after some mistakes", "192.0.2.1", "alice", "a")
+	c.failures(1, "192.0.2.1", "alice")
+	if c.paused != 0 {
+		t.Errorf("a success did not end the count: %v", c.paused)
+	}
+}
+
+// TestGuessingIsLockedOut: of one user from one network, however the name and
+// the address are written; and nobody else is.
+func TestGuessingIsLockedOut(t *testing.T) {
+	c := newClocked(t)
+	if n := c.failures(6, "2001:db8::1", "alice") + c.failures(6, "2001:db8::2", "ALICE@example.org"); n != pairLimit {
+		t.Errorf("%d guesses were checked", n)
+	}
+	c.throttled("the right password", "2001:db8::3", "alice", "a")
+	c.ok("another user from there", "2001:db8::1", "bob", "b")
+	c.ok("from elsewhere", "2001:db8:0:1::1", "alice", "a")
+
+	// What is tried in the meantime does not make it longer.
+	c.now = c.now.Add(lockFirst - time.Second)
+	if n := c.failures(100, "2001:db8::1", "alice"); n != 0 {
+		t.Errorf("%d guesses were checked during the lock", n)
+	}
+	c.now = c.now.Add(2 * time.Second)
+	// The next lock comes earlier and is twice as long.
+	if n := c.failures(100, "2001:db8::1", "alice"); n != pairLimit/2 {
+		t.Errorf("%d guesses were checked after the lock", n)
+	}
+	c.now = c.now.Add(lockFirst + time.Second)
+	c.throttled("in the second lock", "2001:db8::1", "alice", "a")
+	c.now = c.now.Add(lockFirst)
+	c.ok("after the second lock", "2001:db8::1", "alice", "a")
+}
+
+// TestGuessRate: a day of guessing from one place gets few guesses.
+func TestGuessRate(t *testing.T) {
+	c := newClocked(t)
+	checked := 0
+	for end := c.now.Add(24 * time.Hour); c.now.Before(end); c.now = c.now.Add(time.Second) {
+		checked += c.failures(1, "192.0.2.1", "alice")
+	}
+	if checked > 700 {
+		t.Errorf("%d guesses a day", checked)
+	}
+}
+
+// TestSprayingIsLockedOut: one network tries many users.
+func TestSprayingIsLockedOut(t *testing.T) {
+	c := newClocked(t)
+	c.ok("before", "192.0.2.1", "bob", "b")
+	for i := range networkLimit {
+		c.failures(1, "192.0.2.1", fmt.Sprint("user", i))
+	}
+	c.throttled("from the sprayer's network", "192.0.2.1", "alice", "a")
+	c.ok("who logged in from there before", "192.0.2.1", "bob", "b")
+	c.ok("from elsewhere", "192.0.2.2", "alice", "a")
+}
+
+// TestNobodyLocksAUserOut: many computers guess alice's password without end.
+// She gets in where she did before at any time, and from new places now and
+// then.
+func TestNobodyLocksAUserOut(t *testing.T) {
+	c := newClocked(t)
+	c.ok("before", "198.51.100.1", "alice", "a")
+	inNewPlace, hours := 0, 6
+	for minute := range 60 * hours {
+		for i := range 20 {
+			c.failures(1, fmt.Sprintf("203.0.%d.%d", minute%256, i), "alice")
+		}
+		c.ok("where she is known", "198.51.100.1", "alice", "a")
+		// Each time from another place.
+		if c.login(fmt.Sprintf("192.%d.2.%d", minute/250, minute%250), "alice", "a") == nil {
+			inNewPlace++
+		}
+		c.now = c.now.Add(time.Minute)
+	}
+	if inNewPlace < hours {
+		t.Errorf("in new places she got in %d times in %d hours", inNewPlace, hours)
+	}
+	if inNewPlace > 60*hours/2 {
+		t.Errorf("the many were hardly slowed down: %d", inNewPlace)
+	}
+}
+
+func TestCountsAreForgotten(t *testing.T) {
+	c := newClocked(t)
+	c.failures(pairLimit-1, "192.0.2.1", "alice")
+	c.now = c.now.Add(forgetAfter + time.Second)
+	c.failures(1, "192.0.2.1", "alice")
+	if c.paused != 0 {
+		t.Errorf("waits %v", c.paused)
+	}
+	c.ok("afterwards", "192.0.2.1", "alice", "a")
+}
+
+// TestCountsAreBounded: names and addresses without end cost no memory without
+// end, and do not make a lock forgotten.
+func TestCountsAreBounded(t *testing.T) {
+	c := newClocked(t)
+	c.failures(pairLimit, "192.0.2.1", "alice")
+	th := c.check.throttle
+	for i := range mostCounts {
+		a := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		th.failed(a, fmt.Sprint("name", i))
+		if i%1000 == 0 && len(th.counts) > mostCounts {
+			t.Fatalf("%d counts", len(th.counts))
+		}
+	}
+	c.throttled("still", "192.0.2.1", "alice", "a")
+	for i := range mostCounts + 10 {
+		th.succeeded(netip.Addr{}, fmt.Sprint("name", i))
+	}
+	if len(th.trusted) > mostCounts {
+		t.Errorf("%d trusted", len(th.trusted))
+	}
+}
+
+// TestParallelGuesses: many at once are not checked before the first is
+// counted.
+func TestParallelGuesses(t *testing.T) {
+	u, _, _ := open(t, "alice@example.org:{PLAIN}a\n")
+	u.check.throttle.pause = func(context.Context, time.Duration) {}
+	var checked atomic.Int32
+	var wg sync.WaitGroup
+	for range 200 {
+		wg.Go(func() {
+			if _, err := u.Authenticate(context.Background(), netip.MustParseAddr("192.0.2.1"), "alice", "x"); errors.Is(err, ErrInvalid) {
+				checked.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if n := int(checked.Load()); n > pairLimit+cap(u.check.slots)+8 {
+		t.Errorf("%d guesses were checked", n)
+	}
+}
+
+// TestSCRAMIsCounted: what is proved elsewhere counts as well.
+func TestSCRAMIsCounted(t *testing.T) {
+	c := newClocked(t)
+	from := netip.MustParseAddr("192.0.2.1")
+	for range pairLimit {
+		if err := c.Admit(from, "alice"); err != nil {
+			t.Fatal(err)
+		}
+		c.Failed(context.Background(), from, "Alice")
+	}
+	if err := c.Admit(from, "alice"); !errors.Is(err, ErrThrottled) {
+		t.Error(err)
+	}
+	c.throttled("with a password", "192.0.2.1", "alice", "a")
+	c.Succeeded(from, "bob")
+	if err := c.Admit(from, "bob"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUnknownUserIsNoOracle: a guess for a user who does not exist never tells
+// of another's password, and is never remembered.
+func TestUnknownUserIsNoOracle(t *testing.T) {
+	c := newClocked(t)
+	for range 3 {
+		if err := c.login("192.0.2.1", "nobody", "a"); !errors.Is(err, ErrInvalid) {
+			t.Error(err)
+		}
+	}
+	if n := len(c.check.known); n != 0 {
+		t.Errorf("%d remembered", n)
+	}
+}
+
+// TestLookAlikes: a letter that becomes one of ASCII in lower case is not it.
+func TestLookAlikes(t *testing.T) {
+	u, _, _ := open(t, "mike@example.org:{PLAIN}m\nÄrger@example.org:{PLAIN}x\n")
+	for name, want := range map[string]bool{
+		"MIKE@example.org": true, "mi\u212ae@example.org": false, "m\u0130ke@example.org": false,
+		"ÄRGER@example.org": true, "ärger@EXAMPLE.org": true,
+	} {
+		if _, ok := u.Lookup(name); ok != want {
+			t.Errorf("%q: %v", name, ok)
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package smtp
+
+import (
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"maildird/server/imap/imaptest"
+)
+
+// pipes is a listener whose connections are made in memory.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	select {
+	case <-p.done:
+	default:
+		close(p.done)
+	}
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
+
+var replyLine = regexp.MustCompile(`^[2345][0-9][0-9][ -][ -~]*$`)
+
+// FuzzSession throws octets at servers of all kinds, in pieces. What they
+// answer are replies, nobody falls over, what is acknowledged is in the
+// Maildir, and nothing else is left on disk.
+func FuzzSession(f *testing.F) {
+	files, err := filepath.Glob("../../testdata/smtp/*.txt")
+	if err != nil || len(files) == 0 {
+		f.Fatal("no dialogues", err)
+	}
+	for _, file := range files {
+		script, err := imaptest.Parse(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		kind := map[string]Kind{"": MX, "mx": MX, "lmtp": LMTP, "submission": Submission}[script.Options["kind"]]
+		f.Add([]byte(script.Sent()), uint8(kind), uint16(0))
+		f.Add([]byte(script.Sent()), uint8(kind), uint16(7))
+	}
+	cert, _ := certificate(f)
+	var servers []*testServer
+	var listeners []*pipes
+	for _, kind := range []Kind{MX, Submission, LMTP} {
+		ts := startServer(f, kind, withTLS(cert), func(c *Config) {
+			c.Log = nil
+			c.setDefaults()
+			c.Limits.Message = 20_000
+			c.Limits.Line = 2_000
+			// The end of what is sent may be inside a command.
+			c.Timeouts = Timeouts{Command: 50 * time.Millisecond, TLS: 50 * time.Millisecond, Tarpit: time.Nanosecond}
+			c.setDefaults()
+		})
+		l := &pipes{make(chan net.Conn), make(chan struct{})}
+		ts.listen(l, false)
+		f.Cleanup(func() { _ = l.Close() })
+		servers, listeners = append(servers, ts), append(listeners, l)
+	}
+	f.Fuzz(func(t *testing.T, sent []byte, kind uint8, piece uint16) {
+		ts := servers[int(kind)%len(servers)]
+		client, server := net.Pipe()
+		listeners[int(kind)%len(servers)].conns <- server
+		go func() {
+			for size := max(int(piece), 1); len(sent) > 0; {
+				n := min(size, len(sent))
+				if piece == 0 {
+					n = len(sent)
+				}
+				if _, err := client.Write(sent[:n]); err != nil {
+					return
+				}
+				sent = sent[n:]
+			}
+			_, _ = io.WriteString(client, "\r\n.\r\nRSET\r\nQUIT\r\n")
+		}()
+		_ = client.SetReadDeadline(time.Now().Add(30 * time.Second))
+		got, err := io.ReadAll(client)
+		if err != nil {
+			t.Fatalf("no end: %v after %.2000q", err, got)
+		}
+		_ = client.Close()
+		acknowledged := checkReplies(t, string(got))
+		eventually(t, "the session ends", func() bool { return ts.connections() == 0 })
+		if n := ts.Panics(); n != 0 {
+			t.Fatal("a fault of the program")
+		}
+		ts.checkFiles(t, acknowledged)
+	})
+}
+
+// checkReplies returns how many messages were acknowledged.
+func checkReplies(t *testing.T, got string) int {
+	stored := 0
+	for line := range strings.Lines(got) {
+		text, ok := strings.CutSuffix(line, "\r\n")
+		if !ok && strings.Contains(got, "Begin TLS") {
+			continue // TLS has begun
+		}
+		if !ok || !replyLine.MatchString(text) && text != "" {
+			if strings.Contains(got, "Begin TLS") {
+				continue
+			}
+			t.Fatalf("not a reply: %q", line)
+		}
+		if strings.HasPrefix(text, "250 ") && strings.Contains(text, "Stored as ") {
+			stored++
+		}
+	}
+	return stored
+}
+
+// checkFiles looks at the Maildirs and empties them.
+func (ts *testServer) checkFiles(t *testing.T, acknowledged int) {
+	paths, err := filepath.Glob(filepath.Join(ts.home, "*", "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages := 0
+	for _, path := range paths {
+		if strings.HasPrefix(filepath.Base(path), "dovecot") {
+			continue
+		}
+		if filepath.Base(filepath.Dir(path)) != "new" {
+			t.Fatal("left over:", path)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil || !strings.HasPrefix(string(text), "Return-Path: <") {
+			t.Fatalf("%s: %v %.100q", path, err, text)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		messages++
+	}
+	switch {
+	case ts.kind != LMTP && messages < acknowledged, messages > 0 && acknowledged == 0:
+		t.Fatalf("%d messages acknowledged, %d there", acknowledged, messages)
+	}
+	for _, user := range []string{"alice", "bob", "carol"} {
+		entries, _ := os.ReadDir(filepath.Join(ts.home, user, "tmp"))
+		if len(entries) > 0 {
+			t.Fatal("left over in tmp/")
+		}
+	}
+	names, _ := os.ReadDir(ts.home)
+	for _, n := range names {
+		if !strings.Contains(" alice bob carol ", " "+n.Name()+" ") {
+			t.Fatalf("made by the server: %q", n.Name())
+		}
+	}
+}
