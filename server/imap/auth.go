@@ -252,10 +252,10 @@ func (s *session) checkPassword(method, name, password string) (auth.User, error
 func (s *session) loginFailed(method, name string, err error) error {
 	s.fails++
 	if errors.Is(err, auth.ErrThrottled) {
-		s.log.Warn("login refused", "protocol", "imap", "method", method, "user", name, "error", err)
+		s.log.Warn("login refused", "method", method, "user", name, "error", err)
 		return no(imap.ResponseCodeUnavailable, "Too many failed logins, try again later.")
 	}
-	s.log.Warn("login failed", "protocol", "imap", "method", method, "user", name, "error", err)
+	s.log.Warn("login failed", "method", method, "user", name, "error", err)
 	return errLogin()
 }
 

@@ -175,7 +175,7 @@ func (srv *Server) newSession(conn net.Conn, implicitTLS bool) *session {
 	s.w = &writer{dst: s.wire}
 	var id [6]byte
 	_, _ = rand.Read(id[:]) // never fails
-	s.anonymous = srv.log.With("session", hex.EncodeToString(id[:]), "remote", s.remoteText())
+	s.anonymous = srv.log.With("protocol", "imap", "session", hex.EncodeToString(id[:]), "remote", s.remoteText())
 	s.log = s.anonymous
 	return s
 }
