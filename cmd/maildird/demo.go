@@ -156,22 +156,22 @@ func demoPrint(out io.Writer, dir string, cfg *config.Config, srv *server.Server
 
 // demoText has the settings first and the ways to see them work after them.
 const demoText = `
-maildird serves example.org on this machine only. Ctrl-C stops it; %[13]s keeps the mail.
+maildird serves example.org on this machine only. Ctrl-C stops it; the mail stays in %[13]s.
 
-Thunderbird (Account Setup, "Configure manually"; confirm the self-signed certificate when asked):
+Thunderbird: set up an account, "Configure manually", and confirm the self-signed certificate when asked.
 
-  Email address   %[1]s    or    %[2]s
-  Password        %[3]s             or    %[4]s
-  Incoming        IMAP   host 127.0.0.1   port %[5]s   STARTTLS   Normal password   username: the email address
-  Outgoing        SMTP   host 127.0.0.1   port %[7]s   STARTTLS   Normal password   username: the email address
-  (with "SSL/TLS" instead of STARTTLS the ports are %[6]s and %[8]s)
+  Email     %-20[1]s  or  %[2]s
+  Password  %-20[3]s  or  %[4]s
+  Incoming  IMAP  host 127.0.0.1  port %[5]s  STARTTLS  normal password  username: the email address
+  Outgoing  SMTP  host 127.0.0.1  port %[7]s  STARTTLS  normal password  username: the email address
+  (with SSL/TLS instead of STARTTLS: IMAP port %[6]s, SMTP port %[8]s)
 
-A message to alice from outside, then one from alice to bob as a mail program sends it:
+A message to alice from outside, and one from alice to bob as a mail program sends it:
 
   swaks --server %[9]s --from carol@example.net --to %[1]s --header 'Subject: Hello'
-  swaks --server %[10]s --tls --auth-user %[1]s --auth-password %[11]s --from %[1]s --to %[2]s
+  swaks --server %[10]s --tls-optional --auth-user %[1]s --auth-password %[11]s --from %[1]s --to %[2]s
 
-Alice's mail on the files themselves, while the server runs:
+Alice's mail as files, while the server runs:
 
   mutt -f %[12]s
 

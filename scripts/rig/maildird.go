@@ -110,13 +110,17 @@ func (m *Maildird) Start(ctx context.Context) error {
 		r.Close()
 		return err
 	}
-	ready := make(chan string, 1)
-	go m.log.follow(r, ready)
+	ready, read := make(chan string, 1), make(chan struct{})
+	go func() {
+		defer close(read)
+		m.log.follow(r, ready)
+	}()
 	select {
 	case line := <-ready:
 		m.bound = addresses(line)
 		return nil
 	case <-m.Done():
+		<-read
 		return fmt.Errorf("maildird ended before it was ready: %s", m.Log())
 	case <-time.After(30 * time.Second):
 		_ = m.Kill()

@@ -1,0 +1,393 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"maildird/scripts/rig"
+)
+
+// TestReady: one line tells all addresses, and each of them accepts.
+func TestReady(t *testing.T) {
+	m := start(t)
+	log := m.Log()
+	if strings.Count(log, "msg=ready") != 1 {
+		t.Fatalf("log:\n%s", log)
+	}
+	for _, service := range []string{"smtp", "submission", "lmtp", "imap"} {
+		greeting, err := bufio.NewReader(dial(t, m.Address(service))).ReadString('\n')
+		if err != nil || !strings.HasPrefix(greeting, "220 mail.example.org ") && !strings.HasPrefix(greeting, "* OK [CAPABILITY IMAP4rev1 ") {
+			t.Errorf("%s greets with %q, %v", service, greeting, err)
+		}
+	}
+	for _, service := range []string{"submissions", "imaps"} {
+		conn := tls.Client(dial(t, m.Address(service)), trusting(t, m))
+		if greeting, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(greeting, "220 ") && !strings.HasPrefix(greeting, "* OK ") {
+			t.Errorf("%s greets with %q, %v", service, greeting, err)
+		}
+	}
+	socket := filepath.Join(m.Dir, "lmtp.sock")
+	if !strings.Contains(log, "lmtp="+socket) {
+		t.Errorf("the ready line lacks %s:\n%s", socket, log)
+	}
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if greeting, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(greeting, "220 ") {
+		t.Errorf("lmtp on a socket greets with %q, %v", greeting, err)
+	}
+}
+
+// TestStop: both signals end the server with status 0 in time, with BYE to
+// IMAP clients, and the delivery in flight is finished.
+func TestStop(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel()
+			m := start(t)
+			idle := dial(t, m.Address("imap"))
+			lines := bufio.NewReader(idle)
+			say(t, idle, lines, "", "* OK")
+			say(t, idle, lines, fmt.Sprintf("a LOGIN %s %q\r\n", alice, password), "a OK")
+			say(t, idle, lines, "b SELECT INBOX\r\n", "b OK")
+			say(t, idle, lines, "c IDLE\r\n", "+")
+
+			out := dial(t, m.Address("smtp"))
+			replies := bufio.NewReader(out)
+			say(t, out, replies, "", "220 ")
+			say(t, out, replies, "HELO client.example\r\n", "250 ")
+			say(t, out, replies, "MAIL FROM:<carol@example.net>\r\n", "250 ")
+			say(t, out, replies, "RCPT TO:<"+bob+">\r\n", "250 ")
+			say(t, out, replies, "DATA\r\n", "354 ")
+			if _, err := fmt.Fprint(out, "Subject: in flight\r\n\r\nfirst half\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			if err := m.Process.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			say(t, idle, lines, "", "* BYE ")
+			eventually(t, func() error {
+				conn, err := net.Dial("tcp", m.Address("smtp"))
+				if err == nil {
+					_ = conn.Close()
+					return fmt.Errorf("the server still accepts after %s", sig)
+				}
+				return nil
+			})
+			say(t, out, replies, "second half\r\n.\r\n", "250 ")
+			select {
+			case <-m.Done():
+			case <-time.After(patience):
+				t.Fatalf("maildird still runs:\n%s", m.Log())
+			}
+			if took := time.Since(began); took > 12*time.Second {
+				t.Errorf("the stop took %s", took)
+			}
+			if code := m.ProcessState.ExitCode(); code != 0 {
+				t.Errorf("exit status %d:\n%s", code, m.Log())
+			}
+			if _, text := find(t, m, bob, "in flight"); !strings.HasSuffix(string(text), "first half\nsecond half\n") {
+				t.Errorf("delivered:\n%s", text)
+			}
+		})
+	}
+}
+
+// say sends text and reads lines up to one with that beginning.
+func say(t testing.TB, conn net.Conn, lines *bufio.Reader, text, want string) string {
+	t.Helper()
+	if _, err := fmt.Fprint(conn, text); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatalf("after %q, waiting for %q: %q, %v", text, want, line, err)
+		}
+		if strings.HasPrefix(line, want) {
+			return line
+		}
+		if !strings.HasPrefix(line, "* ") && !regexp.MustCompile(`^\d\d\d-`).MatchString(line) {
+			t.Fatalf("after %q: %q, want %q", text, line, want)
+		}
+	}
+}
+
+// TestStopWithHangingClients: a client that hangs in the middle of things does not
+// keep the server from ending.
+func TestStopWithHangingClients(t *testing.T) {
+	t.Parallel()
+	m := start(t)
+	for service, text := range map[string]string{
+		"imap": "a LOGIN {5}\r\nali", "submission": "EHLO x\r\nSTARTTLS\r\n", "submissions": "\x16\x03", "imaps": "", "lmtp": "LHLO x\r\nMAIL FR",
+	} {
+		if _, err := fmt.Fprint(dial(t, m.Address(service)), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	if err := m.Stop(patience); err != nil {
+		t.Errorf("%v\n%s", err, m.Log())
+	}
+	if took := time.Since(began); took > 12*time.Second {
+		t.Errorf("the stop took %s", took)
+	}
+}
+
+// TestHangup: SIGHUP takes up users, certificate and log level, and the
+// connections go on.
+func TestHangup(t *testing.T) {
+	m := start(t)
+	conn := dial(t, m.Address("imap"))
+	lines := bufio.NewReader(conn)
+	say(t, conn, lines, "", "* OK")
+	say(t, conn, lines, fmt.Sprintf("a LOGIN %s %q\r\n", alice, password), "a OK")
+	before := serial(t, m)
+
+	hangup := func(want string) {
+		t.Helper()
+		n := strings.Count(m.Log(), want)
+		if err := m.Process.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() error {
+			if strings.Count(m.Log(), want) == n {
+				return fmt.Errorf("the log lacks %q:\n%s", want, m.Log())
+			}
+			return nil
+		})
+	}
+	// A new certificate, as another server's init makes it.
+	other, err := rig.InitMaildird(binary, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(other.Dir)
+	for _, name := range []string{"cert.pem", "key.pem"} {
+		text, err := os.ReadFile(filepath.Join(other.Dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(m.Dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(t, filepath.Join(m.Dir, "users"), "bob@", "robert@")
+	hangup("msg=reloaded")
+	if after := serial(t, m); after == before {
+		t.Error("the certificate is the old one")
+	}
+	second := dial(t, m.Address("imap"))
+	reader := bufio.NewReader(second)
+	say(t, second, reader, "", "* OK")
+	say(t, second, reader, fmt.Sprintf("a LOGIN robert@example.org %q\r\n", password), "a OK")
+	say(t, conn, lines, "b NOOP\r\n", "b OK")
+
+	// What needs a restart is said to need one.
+	edit(t, m.Config, `hostname = "mail.example.org"`, `hostname = "other.example.org"`)
+	hangup("has changes that take a restart")
+	// A bad file changes nothing.
+	edit(t, m.Config, "[auth]", "[auth]\nusres = 1")
+	hangup("usres")
+	say(t, conn, lines, "c NOOP\r\n", "c OK")
+	edit(t, m.Config, "\nusres = 1", "")
+	edit(t, m.Config, `# [log]`, "[log]\nlevel = \"error\"")
+	n := strings.Count(m.Log(), "\n")
+	if err := m.Process.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	// At level error a login is no news; at which moment the level changes
+	// cannot be seen but by that.
+	eventually(t, func() error {
+		n = strings.Count(m.Log(), "\n")
+		c := dial(t, m.Address("imap"))
+		r := bufio.NewReader(c)
+		say(t, c, r, "", "* OK")
+		say(t, c, r, fmt.Sprintf("a LOGIN %s %q\r\n", alice, password), "a OK")
+		if got := strings.Count(m.Log(), "\n"); got != n {
+			return fmt.Errorf("the log still grows:\n%s", m.Log())
+		}
+		return nil
+	})
+	say(t, conn, lines, "d NOOP\r\n", "d OK")
+}
+
+// serial is the serial number of the certificate that imaps shows.
+func serial(t *testing.T, m *rig.Maildird) string {
+	t.Helper()
+	conn := tls.Client(dial(t, m.Address("imaps")), &tls.Config{InsecureSkipVerify: true})
+	if err := conn.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+}
+
+// edit replaces a text in a file.
+func edit(t testing.TB, path, old, new string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), old) {
+		t.Fatalf("%s lacks %q:\n%s", path, old, text)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), old, new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRefusesToStart: what cannot be served with is one clear sentence and
+// status 1, and nothing is left running or written.
+func TestRefusesToStart(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() }) // the cases run after this function
+	const imapLine = `imap        = ["127.0.0.1:0"]`
+	for _, c := range []struct {
+		name, want string
+		edits      []string
+		prepare    func(dir string) error
+	}{
+		{"port in use", "imap: cannot listen on " + taken.Addr().String() + ": another program does already",
+			[]string{imapLine, `imap = ["` + taken.Addr().String() + `"]`}, nil},
+		{"unknown key", `maildird.toml:24: there is no setting "tls.ciphers"`, []string{"[tls]", "[tls]\nciphers = 1"}, nil},
+		{"wrong value", `maildird.toml:11: mail.layout: "mbox" is none of "maildir++", "fs"`, []string{`"maildir++"`, `"mbox"`}, nil},
+		{"no certificate", "cert.pem: no such file or directory", nil,
+			func(dir string) error { return os.Remove(filepath.Join(dir, "cert.pem")) }},
+		{"unreadable key", "key.pem: permission denied", nil, unreadable("key.pem")},
+		{"certificate of another key", "cannot use the certificate ", nil,
+			func(dir string) error { return os.Truncate(filepath.Join(dir, "cert.pem"), 100) }},
+		{"no users file", "cannot read the users file: ", nil,
+			func(dir string) error { return os.Remove(filepath.Join(dir, "users")) }},
+		{"something else in the socket's place", "lmtp.sock: there is something else of that name", nil,
+			func(dir string) error { return os.Mkdir(filepath.Join(dir, "lmtp.sock"), 0o700) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m, err := prepare(c.edits...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(m.Dir)
+			if c.prepare != nil {
+				if err := c.prepare(m.Dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := m.Start(context.Background()); err == nil {
+				_ = m.Kill()
+				t.Fatal("it started")
+			}
+			log := m.Log()
+			last := strings.TrimSpace(log[strings.LastIndex("\n"+strings.TrimSpace(log), "\n"):])
+			if !strings.HasPrefix(last, "maildird: ") || !strings.Contains(last, c.want) || m.ProcessState.ExitCode() != 1 {
+				t.Errorf("exit status %d:\n%s\nwant ...%s", m.ProcessState.ExitCode(), log, c.want)
+			}
+			if _, err := os.Stat(filepath.Join(m.Dir, "mail")); err == nil {
+				t.Error("mail/ was made")
+			}
+		})
+	}
+}
+
+// unreadable takes a file away from the servers' user.
+func unreadable(name string) func(string) error {
+	return func(dir string) error {
+		path := filepath.Join(dir, name)
+		if os.Geteuid() == 0 {
+			if err := os.Chown(path, 0, 0); err != nil {
+				return err
+			}
+			return os.Chmod(path, 0o600)
+		}
+		return os.Chmod(path, 0)
+	}
+}
+
+// TestStaleSocket: the socket of a server that was killed is in nobody's way,
+// that of a running one is not taken over.
+func TestStaleSocket(t *testing.T) {
+	m := start(t)
+	second := &rig.Maildird{Binary: binary, Dir: m.Dir, Config: m.Config}
+	if err := second.Start(context.Background()); err == nil {
+		_ = second.Kill()
+		t.Fatal("two servers on one socket")
+	} else if !strings.Contains(err.Error(), "lmtp.sock: another program does already") {
+		t.Error(err)
+	}
+	if err := m.Kill(); err == nil {
+		t.Error("SIGKILL left status 0")
+	}
+	run(t, m)
+}
+
+// TestBadUsersLine: a bad line is named, and the other users are served.
+func TestBadUsersLine(t *testing.T) {
+	m := setUp(t)
+	edit(t, filepath.Join(m.Dir, "users"), alice, "no password here\n"+alice)
+	run(t, m)
+	if log := m.Log(); !regexp.MustCompile(`level=WARN .*users line=1 `).MatchString(log) {
+		t.Errorf("the log does not name line 1:\n%s", log)
+	}
+	login(t, m, alice, nil)
+	login(t, m, bob, nil)
+}
+
+// TestMaildirThatIsNone: the user gets a clear answer, the log tells why, and
+// what is there stays.
+func TestMaildirThatIsNone(t *testing.T) {
+	m, err := prepare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	path := m.Home(bob)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("a file of mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := rig.Own(filepath.Join(m.Dir, "mail")); err != nil {
+		t.Fatal(err)
+	}
+	run(t, m)
+	conn := dial(t, m.Address("imap"))
+	lines := bufio.NewReader(conn)
+	say(t, conn, lines, "", "* OK")
+	say(t, conn, lines, fmt.Sprintf("a LOGIN %s %q\r\n", bob, password), "a NO [UNAVAILABLE] ")
+	say(t, conn, lines, fmt.Sprintf("b LOGIN %s %q\r\n", alice, password), "b OK")
+	out := dial(t, m.Address("smtp"))
+	replies := bufio.NewReader(out)
+	say(t, out, replies, "", "220 ")
+	say(t, out, replies, "HELO client.example\r\n", "250 ")
+	say(t, out, replies, "MAIL FROM:<carol@example.net>\r\n", "250 ")
+	if reply := say(t, out, replies, "RCPT TO:<"+bob+">\r\n", ""); strings.HasPrefix(reply, "250 ") {
+		say(t, out, replies, "DATA\r\n", "354 ")
+		say(t, out, replies, "Subject: x\r\n\r\nx\r\n.\r\n", "4")
+	} else if !strings.HasPrefix(reply, "4") {
+		t.Errorf("RCPT: %q", reply)
+	}
+	if log := m.Log(); !strings.Contains(log, path) {
+		t.Errorf("the log does not name %s:\n%s", path, log)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "a file of mine" {
+		t.Errorf("the file is %q, %v", text, err)
+	}
+}
