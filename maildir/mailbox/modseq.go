@@ -449,7 +449,7 @@ func (v *View) Vanished(ctx context.Context, ranges []Range, since uint64) ([]Ra
 	m.release()
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if !exact || since > m.modseqs.highest {
+	if !exact {
 		runs = nil
 		if m.uidNext > 1 {
 			runs = []history.Run{{First: 1, Last: m.uidNext - 1}}

@@ -65,9 +65,16 @@ func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uin
 		did, err = m.store(lock, v, since, uids, op, flags|letters)
 		return err
 	})
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return v.shown(did.done), v.shown(did.modified), err
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	done, modified = v.shown(did.done), v.shown(did.modified)
+	if len(did.modified) > 0 { // they are told herewith
+		v.flagged = slices.DeleteFunc(v.flagged, func(n uint32) bool {
+			_, found := slices.BinarySearch(did.modified, n)
+			return found && !m.t.rows[n].unsettled
+		})
+	}
+	return done, modified, err
 }
 
 // storing is what Store did: rows, ascending if the UIDs were.

@@ -91,6 +91,14 @@ func (v *View) LastUID() uint32 {
 	return 0
 }
 
+// UID returns the UID of the message with sequence number seq, which the view
+// must have.
+func (v *View) UID(seq uint32) uint32 {
+	v.m.mu.RLock()
+	defer v.m.mu.RUnlock()
+	return v.m.t.rows[v.rowAt(seq)].uid
+}
+
 // FirstUnseen returns the sequence number of the first message without \Seen,
 // 0 if there is none.
 func (v *View) FirstUnseen() uint32 {

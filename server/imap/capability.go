@@ -61,7 +61,7 @@ func rev2Extension(cfg *Config) extension {
 	}
 	return extension{
 		early: []imap.Cap{imap.CapIMAP4rev2},
-		enable: []enabler{{imap.CapIMAP4rev2, func(s *session) bool {
+		enable: []enabler{{name: imap.CapIMAP4rev2, on: func(s *session) bool {
 			was := s.rev2
 			s.rev2 = true
 			s.speakUTF8()

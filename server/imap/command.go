@@ -44,6 +44,8 @@ type command struct {
 type done struct {
 	code string // without brackets, "" for none
 	text string // "" for the usual one
+	// holdExpunges says that the command used sequence numbers after all.
+	holdExpunges bool
 	// then, if not nil, goes on when the response was written.
 	then func() error
 }
@@ -127,7 +129,8 @@ func (s *session) answer(cmd *command, err error) error {
 	}
 	if err == nil {
 		s.badRow = 0
-		ended := s.tellNews(cmd.news)
+		ended := s.tellNews(s.newsOf(cmd))
+		s.highestAfter(true)
 		s.writeStatus(s.tag, "OK", s.done.code, s.okText(cmd))
 		if s.done.then != nil {
 			return s.done.then()
@@ -153,9 +156,10 @@ func (s *session) answer(cmd *command, err error) error {
 	} else {
 		s.badRow = 0
 		if cmd != nil {
-			ended = s.tellNews(cmd.news)
+			ended = s.tellNews(s.newsOf(cmd))
 		}
 	}
+	s.highestAfter(false)
 	s.writeStatus(s.tag, string(status.Type), string(status.Code), status.Text)
 	if s.badRow >= s.srv.cfg.Limits.BadRow {
 		return bye("", "Too many bad commands.")
@@ -164,6 +168,26 @@ func (s *session) answer(cmd *command, err error) error {
 		return bye("", "Too many failed logins.")
 	}
 	return ended
+}
+
+// newsOf says what may be told after a command.
+func (s *session) newsOf(cmd *command) news {
+	if s.done.holdExpunges {
+		return min(cmd.news, noExpunges)
+	}
+	return cmd.news
+}
+
+// highestAfter corrects the client's HIGHESTMODSEQ before the tagged response,
+// or in it.
+func (s *session) highestAfter(tagged bool) {
+	switch code := s.correctModSeq(); {
+	case code == "":
+	case tagged && s.done.code == "":
+		s.done.code = code
+	default:
+		s.writeStatus(nil, "OK", code, "Highest mod-sequence.")
+	}
 }
 
 func (s *session) okText(cmd *command) string {

@@ -18,6 +18,10 @@ func enableExtension() extension {
 type enabled struct {
 	rev2 bool // IMAP4rev2
 	utf8 bool // UTF8=ACCEPT
+
+	condstore      bool // the client is told mod-sequences
+	condstoreNamed bool // it asked for CONDSTORE by name
+	qresync        bool // QRESYNC
 }
 
 // runEnable is ENABLE (RFC 9051 section 6.3.1). What is not known is passed over.
@@ -44,6 +48,14 @@ func runEnable(s *session) error {
 		}
 	}
 	s.w.crlf()
+	for _, e := range asked {
+		if e.then == nil {
+			continue
+		}
+		if err := e.then(s); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -53,7 +53,7 @@ func extensions(cfg *Config) []extension {
 		specialUseExtension(), selectExtension(), unselectExtension(),
 		fetchExtension(), binaryExtension(), storeExtension(), searchExtension(), sortExtension(), threadExtension(),
 		copyExtension(), moveExtension(), expungeExtension(), appendExtension(cfg), utf8Extension(),
-		withinExtension(), compressExtension(), replaceExtension(), partialExtension(), inProgressExtension(), previewExtension(), aclExtension(),
+		withinExtension(), condstoreExtension(), qresyncExtension(), compressExtension(), replaceExtension(), partialExtension(), inProgressExtension(), previewExtension(), aclExtension(),
 	}
 }
 
@@ -76,6 +76,8 @@ type enabler struct {
 	name imap.Cap
 	// on turns it on, and tells whether it was off.
 	on func(*session) bool
+	// then, if not nil, goes on when the ENABLED response was written.
+	then func(*session) error
 }
 
 // grammar is all extensions put together.

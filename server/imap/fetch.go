@@ -29,6 +29,7 @@ func (s *session) fetch(uid bool) error {
 	}
 	if uid {
 		items.set |= fetchUID
+		items.byUID = true
 	}
 	msgs, err := s.messages(set, uid)
 	if err != nil {

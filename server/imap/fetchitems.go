@@ -36,6 +36,10 @@ type fetchItems struct {
 	filters []func(mailbox.Message) bool
 	// begin are called before the first message is served.
 	begin []func(*session, numSet) error
+
+	byUID        bool    // UID FETCH
+	modseq       bool    // MODSEQ is among attrs
+	changedSince *uint64 // CHANGEDSINCE
 }
 
 // fetchAttr is an item that has no place in fetchSet, for one command.

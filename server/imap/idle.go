@@ -31,6 +31,9 @@ func runIdle(s *session) error {
 		if err := s.tellNews(allNews); err != nil {
 			return err
 		}
+		if code := s.correctModSeq(); code != "" {
+			s.writeStatus(nil, "OK", code, "Highest mod-sequence.")
+		}
 		if err := s.w.flush(); err != nil {
 			return &connError{err}
 		}

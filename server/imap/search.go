@@ -29,8 +29,11 @@ func (s *session) search(uid bool) error {
 }
 
 func (s *session) answerSearch(query *searchQuery, uid bool) error {
-	plan := query.plan(s.sel.view, s.sel.saved)
-	sr := newSearcher(s, plan)
+	s.done.holdExpunges = query.numbers
+	sr, err := query.searcher(s)
+	if err != nil {
+		return err
+	}
 	found, err := sr.run(query)
 	if err != nil {
 		return err
@@ -39,7 +42,7 @@ func (s *session) answerSearch(query *searchQuery, uid bool) error {
 		s.sel.saved = query.saved(found)
 	}
 	if !query.hasReturn && !s.rev2 {
-		s.numbersResponse("SEARCH", found, uid)
+		s.numbersResponse("SEARCH", found, uid, query)
 	} else {
 		s.esearchResponse(found, uid, query)
 	}
@@ -162,6 +165,10 @@ func (s *session) esearchResponse(found []mailbox.Message, uid bool, q *searchQu
 	}
 	for _, more := range q.more {
 		more(w, found, uid)
+	}
+	if q.modseq && len(found) > 0 {
+		w.raw(" MODSEQ ")
+		w.num(q.highestOf(found))
 	}
 	w.crlf()
 }

@@ -80,6 +80,10 @@ type searchQuery struct {
 	key       searchKey
 	probes    []searchProbe
 	partial   *partialRange // nil for none
+	modseq    bool          // MODSEQ is among the keys
+	numbers   bool          // sequence numbers are
+	// begin are called before the search.
+	begin []func(*session) error
 	// more are called to write what else the client asked for to be returned,
 	// each with a space before it. They get all that was found.
 	more []func(w *writer, found []mailbox.Message, uid bool)
@@ -181,6 +185,7 @@ func (p *searchParser) key() searchKey {
 		p.leave()
 		return key
 	case c >= '0' && c <= '9' || c == '*' || c == '$':
+		p.query.numbers = p.query.numbers || c != '$'
 		return searchKey{op: searchSeq, set: p.seqSet()}
 	}
 	word := p.word()

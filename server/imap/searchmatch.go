@@ -32,6 +32,16 @@ type searcher struct {
 	answers []answer // of the probes
 }
 
+// searcher makes a query ready for the selected mailbox.
+func (q *searchQuery) searcher(s *session) (*searcher, error) {
+	for _, begin := range q.begin {
+		if err := begin(s); err != nil {
+			return nil, err
+		}
+	}
+	return newSearcher(s, q.plan(s.sel.view, s.sel.saved)), nil
+}
+
 func newSearcher(s *session, plan *searchPlan) *searcher {
 	sr := &searcher{s: s, plan: plan, answers: make([]answer, len(plan.probes)), fields: map[string][]int{}}
 	var needles [][]byte

@@ -28,6 +28,8 @@ func runExamine(s *session) error { return s.selectMailbox(true) }
 // selectRequest is the arguments of SELECT and EXAMINE.
 type selectRequest struct {
 	name string
+	// checks are called before anything is done.
+	checks []func(*session) error
 	// opened are called when the mailbox is selected and described.
 	opened []func(*session) error
 }
@@ -43,6 +45,11 @@ func (s *session) selectMailbox(readOnly bool) error {
 	}
 	if err := lx.end(); err != nil {
 		return err
+	}
+	for _, check := range req.checks {
+		if err := check(s); err != nil {
+			return err
+		}
 	}
 	if s.sel != nil {
 		s.unselect()

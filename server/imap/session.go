@@ -53,7 +53,8 @@ type selection struct {
 	// are gone by now.
 	saved []mailbox.Range
 	// last is what FETCH knows of the message that it served last.
-	last knownFile
+	last   knownFile
+	modseq clientModSeq
 }
 
 // state is the state of the session as one bit.

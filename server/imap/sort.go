@@ -46,7 +46,10 @@ func (s *session) sort(criteria map[string]*sortCriterion, uid bool) error {
 		return err
 	}
 	query := &p.query
-	sr := newSearcher(s, query.plan(s.sel.view, s.sel.saved))
+	sr, err := query.searcher(s)
+	if err != nil {
+		return err
+	}
 	found, err := sr.all()
 	if err != nil {
 		return err
@@ -61,7 +64,7 @@ func (s *session) sort(criteria map[string]*sortCriterion, uid bool) error {
 	if query.hasReturn {
 		s.esearchResponse(found, uid, query)
 	} else {
-		s.numbersResponse("SORT", found, uid)
+		s.numbersResponse("SORT", found, uid, query)
 	}
 	return reader.lacking.result()
 }
@@ -106,13 +109,19 @@ func (sr *searcher) all() ([]mailbox.Message, error) {
 	return found, nil
 }
 
-// numbersResponse writes "* NAME n n n".
-func (s *session) numbersResponse(name string, found []mailbox.Message, uid bool) {
+// numbersResponse writes "* NAME n n n", with the highest mod-sequence if the
+// client looked for one (RFC 7162 section 3.1.6).
+func (s *session) numbersResponse(name string, found []mailbox.Message, uid bool, q *searchQuery) {
 	s.w.raw("* ")
 	s.w.raw(name)
 	for _, m := range found {
 		s.w.sp()
 		s.w.num(uint64(numberOf(m, uid)))
+	}
+	if q.modseq && len(found) > 0 {
+		s.w.raw(" (MODSEQ ")
+		s.w.num(q.highestOf(found))
+		s.w.byte(')')
 	}
 	s.w.crlf()
 }

@@ -30,6 +30,8 @@ func statusExtension() extension {
 type statusItem struct {
 	name  string
 	sizes bool // needs the sizes of all messages
+	// begin, if not nil, is called before the mailbox is looked at.
+	begin func(*mailboxStatus) error
 	// write writes the value.
 	write func(*mailboxStatus)
 }
@@ -39,6 +41,7 @@ type mailboxStatus struct {
 	s   *session
 	box *maildir.Mailbox
 	mailbox.Status
+	modseq uint64 // HIGHESTMODSEQ
 }
 
 func statusNumber(name string, value func(*mailbox.Status) uint64) statusItem {
@@ -90,6 +93,14 @@ func (s *session) status(name string, items []*statusItem) error {
 	defer box.Release()
 	sizes := slices.ContainsFunc(items, func(item *statusItem) bool { return item.sizes })
 	st := &mailboxStatus{s: s, box: box}
+	for _, item := range items {
+		if item.begin == nil {
+			continue
+		}
+		if err := item.begin(st); err != nil {
+			return err
+		}
+	}
 	if st.Status, err = box.Status(s.ctx, sizes); err != nil {
 		return err
 	}

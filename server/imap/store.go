@@ -3,6 +3,8 @@ package imap
 import (
 	"slices"
 
+	"github.com/emersion/go-imap/v2"
+
 	"maildird/maildir/mailbox"
 )
 
@@ -23,6 +25,8 @@ type storeRequest struct {
 	op     mailbox.Op
 	silent bool
 	flags  flagSet
+
+	unchangedSince *uint64 // UNCHANGEDSINCE (RFC 7162)
 }
 
 // storeArguments takes the arguments of STORE.
@@ -64,27 +68,57 @@ func (s *session) store(uid bool) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
+	if req.unchangedSince != nil {
+		if err := s.needModSeqs(); err != nil {
+			return err
+		}
+	}
 	uids, err := s.uids(req.set, uid)
 	if err != nil || len(uids) == 0 {
 		return err
 	}
-	done, err := s.sel.view.Store(s.ctx, uids, req.op, req.flags.system, req.flags.words)
+	done, others, err := s.storeFlags(&req, uids)
 	s.tellKeywords()
-	if !req.silent {
-		for _, m := range done {
+	for _, m := range done {
+		if !req.silent {
 			s.flagsResponse(m)
+		} else if s.tellsModSeqs() {
+			s.modSeqResponse(m)
 		}
+	}
+	for _, m := range others {
+		s.flagsResponse(m) // so that the client sees why
 	}
 	if err != nil {
 		return err
 	}
-	return s.storeLacks(&req, uid, uids, done)
+	err = s.storeLacks(&req, uid, uids, len(done)+len(others))
+	if len(others) == 0 {
+		return err
+	}
+	if code := modified(others, uid); err == nil {
+		s.done.code, s.done.text = code, "Some messages changed and were left alone."
+	} else {
+		err = no(imap.ResponseCode(code), "Some of the messages are not there any more.")
+	}
+	return err
+}
+
+// storeFlags changes the flags. others are messages that were left alone
+// because they changed since the client knew them.
+func (s *session) storeFlags(req *storeRequest, uids []uint32) (done, others []mailbox.Message, err error) {
+	view := s.sel.view
+	if req.unchangedSince == nil {
+		done, err = view.Store(s.ctx, uids, req.op, req.flags.system, req.flags.words)
+		return done, nil, err
+	}
+	return view.StoreUnchangedSince(s.ctx, *req.unchangedSince, uids, req.op, req.flags.system, req.flags.words)
 }
 
 // storeLacks tells whether messages that are gone make the command fail (RFC
 // 2180 section 4.2). A UID that is not there is no error.
-func (s *session) storeLacks(req *storeRequest, uid bool, uids []uint32, done []mailbox.Message) error {
-	if uid || len(done) == len(uids) || req.silent && len(done) > 0 {
+func (s *session) storeLacks(req *storeRequest, uid bool, uids []uint32, found int) error {
+	if uid || found == len(uids) || req.silent && found > 0 {
 		return nil
 	}
 	return mailbox.ErrGone

@@ -44,7 +44,10 @@ func (s *session) thread(algorithms map[string]func([]threadee) []*thread, uid b
 	if err := lx.end(); err != nil {
 		return err
 	}
-	sr := newSearcher(s, p.query.plan(s.sel.view, s.sel.saved))
+	sr, err := p.query.searcher(s)
+	if err != nil {
+		return err
+	}
 	found, err := sr.all()
 	if err != nil {
 		return err

@@ -19,10 +19,14 @@ func (s *session) tellNews(n news) error {
 		s.log.Warn("mailbox cannot be looked at", "mailbox", s.sel.name, "error", err)
 	}
 	s.sel.view.Updates(n == allNews, s.writeUpdate)
+	s.flushVanished()
 	return ended
 }
 
 func (s *session) writeUpdate(u mailbox.Update) {
+	if u.Kind != mailbox.Expunge {
+		s.flushVanished()
+	}
 	switch u.Kind {
 	case mailbox.Exists:
 		s.count(u.Count, " EXISTS\r\n")
@@ -31,7 +35,7 @@ func (s *session) writeUpdate(u mailbox.Update) {
 			s.count(u.Count, " RECENT\r\n")
 		}
 	case mailbox.Expunge:
-		s.count(u.Seq, " EXPUNGE\r\n")
+		s.expunged(u)
 	case mailbox.Flags:
 		s.flagsResponse(u.Message)
 	case mailbox.KeywordsChanged:

@@ -12,7 +12,7 @@ import (
 func utf8Extension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapUTF8Accept},
-		enable: []enabler{{imap.CapUTF8Accept, func(s *session) bool {
+		enable: []enabler{{name: imap.CapUTF8Accept, on: func(s *session) bool {
 			was := s.utf8
 			s.utf8 = true
 			s.speakUTF8()

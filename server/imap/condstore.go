@@ -1,0 +1,231 @@
+package imap
+
+import (
+	"strconv"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/mailbox"
+)
+
+// condstoreExtension is CONDSTORE (RFC 7162 section 3.1).
+func condstoreExtension() extension {
+	return extension{
+		caps: []imap.Cap{imap.CapCondStore},
+		enable: []enabler{{name: imap.CapCondStore, on: func(s *session) bool {
+			was := s.condstoreNamed
+			s.condstoreNamed = true
+			return !was
+		}, then: (*session).enableModSeqs}},
+		selectParams: words[selectRequest]{"CONDSTORE": func(_ *lexer, req *selectRequest) {
+			req.opened = append(req.opened, (*session).enableModSeqs)
+		}},
+		statusItems: []statusItem{{
+			name: "HIGHESTMODSEQ",
+			begin: func(st *mailboxStatus) (err error) {
+				if err := st.s.enableModSeqs(); err != nil {
+					return err
+				}
+				st.modseq, err = st.box.HighestModSeq(st.s.ctx)
+				return err
+			},
+			write: func(st *mailboxStatus) { st.s.w.num(st.modseq) },
+		}},
+		fetchItems: words[fetchItems]{"MODSEQ": func(_ *lexer, items *fetchItems) { items.addModSeq() }},
+		fetchParams: words[fetchItems]{"CHANGEDSINCE": func(lx *lexer, items *fetchItems) {
+			lx.sp()
+			since := lx.number64()
+			items.changedSince = &since
+			items.addModSeq()
+			items.filters = append(items.filters, func(m mailbox.Message) bool { return m.ModSeq > since })
+		}},
+		storeParams: words[storeRequest]{"UNCHANGEDSINCE": func(lx *lexer, req *storeRequest) {
+			lx.sp()
+			since := lx.number64()
+			if req.unchangedSince != nil {
+				lx.fail("UNCHANGEDSINCE twice.")
+			}
+			req.unchangedSince = &since
+		}},
+		searchKeys: searchWords{"MODSEQ": modSeqKey},
+		selected: func(s *session) {
+			if s.condstore {
+				s.tellHighestModSeq()
+			}
+		},
+		flagData: (*session).modSeqData,
+	}
+}
+
+// clientModSeq is what a session knows of its client's copy of the selected
+// mailbox's HIGHESTMODSEQ, which the client keeps as RFC 7162 section 6 says.
+type clientModSeq struct {
+	none  bool   // the mailbox keeps no mod-sequences
+	known uint64 // the client's copy at the last tagged response
+	// Since then:
+	code     uint64   // the last HIGHESTMODSEQ that was sent, 0 for none
+	seen     uint64   // the highest MODSEQ of a FETCH response
+	vanished bool     // VANISHED was sent
+	gone     []uint32 // UIDs that VANISHED is still to be sent for
+}
+
+// enableModSeqs makes the client one that is told mod-sequences. The first time
+// that happens in a mailbox it is told the highest one (RFC 7162 section 3.1).
+func (s *session) enableModSeqs() error {
+	if s.condstore {
+		return nil
+	}
+	s.condstore = true
+	if s.sel != nil {
+		s.tellHighestModSeq()
+	}
+	return nil
+}
+
+// tellHighestModSeq says up to which mod-sequence the client knows the mailbox
+// that was just selected, or that there are none (RFC 7162 section 3.1.2).
+func (s *session) tellHighestModSeq() {
+	ok, err := s.sel.view.EnableModSeq(s.ctx)
+	if err != nil {
+		s.log.Warn("mailbox is served without mod-sequences", "mailbox", s.sel.name, "error", err)
+	}
+	if s.sel.modseq.none = !ok || err != nil; s.sel.modseq.none {
+		s.writeStatus(nil, "OK", "NOMODSEQ", "This mailbox cannot keep mod-sequences.")
+		return
+	}
+	s.writeStatus(nil, "OK", s.highestModSeq(s.sel.view.HighestModSeq()), "Highest mod-sequence.")
+}
+
+// highestModSeq is the response code that tells the client its copy.
+func (s *session) highestModSeq(n uint64) string {
+	s.sel.modseq.code = n
+	return "HIGHESTMODSEQ " + strconv.FormatUint(n, 10)
+}
+
+// needModSeqs is for commands that work with mod-sequences only.
+func (s *session) needModSeqs() error {
+	if err := s.enableModSeqs(); err != nil {
+		return err
+	}
+	if s.sel.modseq.none {
+		return bad("This mailbox keeps no mod-sequences.")
+	}
+	return nil
+}
+
+// tellsModSeqs tells whether FETCH responses that nobody asked for have MODSEQ.
+func (s *session) tellsModSeqs() bool { return s.condstore && !s.sel.modseq.none }
+
+// modSeqData adds MODSEQ and UID to a FETCH response that tells flags (RFC
+// 7162 section 3.2.4).
+func (s *session) modSeqData(items *fetchItems, m mailbox.Message) {
+	if !s.tellsModSeqs() {
+		return
+	}
+	if items != nil && items.set&fetchUID == 0 {
+		s.w.raw(" UID ")
+		s.w.num(uint64(m.UID))
+	}
+	if items == nil || !items.modseq {
+		s.w.raw(" MODSEQ (")
+		s.modSeq(m)
+		s.w.byte(')')
+	}
+}
+
+// modSeq writes a message's mod-sequence.
+func (s *session) modSeq(m mailbox.Message) {
+	s.sel.modseq.seen = max(s.sel.modseq.seen, m.ModSeq)
+	s.w.num(m.ModSeq)
+}
+
+// addModSeq adds the item MODSEQ.
+func (items *fetchItems) addModSeq() {
+	if items.modseq {
+		return
+	}
+	items.modseq = true
+	items.addAttr(&modSeqAttr{})
+	items.begin = append(items.begin, func(s *session, _ numSet) error { return s.needModSeqs() })
+}
+
+// modSeqAttr is the FETCH item MODSEQ.
+type modSeqAttr struct {
+	s *session
+	m mailbox.Message
+}
+
+func (a *modSeqAttr) name() string     { return "MODSEQ" }
+func (a *modSeqAttr) needs() fetchNeed { return needNothing }
+
+func (a *modSeqAttr) prepare(s *session, m mailbox.Message, _ *mailFile) error {
+	a.s, a.m = s, m
+	return nil
+}
+
+func (a *modSeqAttr) write(w *writer) {
+	w.byte('(')
+	a.s.modSeq(a.m)
+	w.byte(')')
+}
+
+// modSeqResponse is the FETCH response to STORE that tells no flags.
+func (s *session) modSeqResponse(m mailbox.Message) {
+	s.count(m.Seq, " FETCH (UID ")
+	s.w.num(uint64(m.UID))
+	s.w.raw(" MODSEQ (")
+	s.modSeq(m)
+	s.w.raw("))\r\n")
+}
+
+// modified makes the response code MODIFIED.
+func modified(msgs []mailbox.Message, uid bool) string {
+	nums := make([]uint32, len(msgs))
+	for i, m := range msgs {
+		nums[i] = numberOf(m, uid)
+	}
+	return string(appendSet([]byte("MODIFIED "), nums))
+}
+
+// modSeqKey is the search key MODSEQ (RFC 7162 section 3.1.5). Mod-sequences are
+// those of messages, so for which flag it is asked does not matter.
+func modSeqKey(p *searchParser) searchKey {
+	p.sp()
+	if p.peek() == '"' {
+		const flags = "/flags/"
+		if name := p.quoted(); len(name) <= len(flags) || !equalFold(name[:len(flags)], flags) {
+			p.fail("Expected \"/flags/...\".")
+		}
+		p.sp()
+		switch word := p.word(); string(word) {
+		case "PRIV", "SHARED", "ALL":
+		default:
+			p.fail("Expected priv, shared or all.")
+		}
+		p.sp()
+	}
+	since := p.number64()
+	if !p.query.modseq {
+		p.query.modseq = true
+		p.query.begin = append(p.query.begin, (*session).needModSeqs)
+	}
+	return searchKey{op: searchOwn, own: &ownKey{name: "MODSEQ", matches: func(sr *searcher) (bool, error) {
+		return sr.m.ModSeq >= since, nil
+	}}}
+}
+
+// highestOf is the highest mod-sequence of the messages that a search returns;
+// options that ask for some of them only narrow it down (RFC 4731 section 3.2).
+func (q *searchQuery) highestOf(found []mailbox.Message) (highest uint64) {
+	opt := &q.options
+	ends := (opt.ReturnMin || opt.ReturnMax) && !opt.ReturnAll && !opt.ReturnCount
+	if q.partial != nil {
+		ends, found = false, q.partial.of(found)
+	}
+	for i, m := range found {
+		if !ends || opt.ReturnMin && i == 0 || opt.ReturnMax && i == len(found)-1 {
+			highest = max(highest, m.ModSeq)
+		}
+	}
+	return highest
+}

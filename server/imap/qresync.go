@@ -1,0 +1,260 @@
+package imap
+
+import (
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/mailbox"
+)
+
+// qresyncExtension is QRESYNC (RFC 7162 section 3.2).
+func qresyncExtension() extension {
+	return extension{
+		caps: []imap.Cap{imap.CapQResync},
+		enable: []enabler{{name: imap.CapQResync, on: func(s *session) bool {
+			was := s.qresync
+			s.qresync = true
+			return !was
+		}, then: (*session).enableModSeqs}},
+		selectParams: words[selectRequest]{"QRESYNC": func(lx *lexer, req *selectRequest) {
+			q := lx.resyncArguments()
+			req.checks = append(req.checks, (*session).needQResync)
+			req.opened = append(req.opened, func(s *session) error { return s.resync(&q) })
+		}},
+		fetchParams: words[fetchItems]{"VANISHED": func(_ *lexer, items *fetchItems) {
+			items.begin = append(items.begin, func(s *session, set numSet) error {
+				return s.fetchVanished(items, set)
+			})
+		}},
+	}
+}
+
+// needQResync is for what RFC 7162 allows after ENABLE QRESYNC only.
+func (s *session) needQResync() error {
+	if !s.qresync {
+		return bad("Please ENABLE QRESYNC first.")
+	}
+	return nil
+}
+
+// resyncRequest is the arguments of the SELECT parameter QRESYNC.
+type resyncRequest struct {
+	validity uint32
+	since    uint64
+	known    numSet // no ranges: all
+	// Messages whose number and UID the client knows, in step.
+	seqs, uids numSet
+}
+
+// resyncArguments takes " (uidvalidity modseq known-uids (seqs uids))".
+func (lx *lexer) resyncArguments() (q resyncRequest) {
+	lx.sp()
+	lx.enter()
+	q.validity = lx.nzNumber()
+	lx.sp()
+	if q.since = lx.number64(); q.since == 0 {
+		lx.fail("There is no mod-sequence 0.")
+	}
+	if lx.more() && lx.peek() != ')' && lx.peek() != '(' {
+		q.known = lx.plainSet()
+		lx.more()
+	}
+	if lx.peek() == '(' {
+		lx.enter()
+		q.seqs = lx.plainSet()
+		lx.sp()
+		q.uids = lx.plainSet()
+		lx.leave()
+	}
+	lx.leave()
+	return q
+}
+
+// plainSet takes a set without "*" and "$".
+func (lx *lexer) plainSet() numSet {
+	set := lx.seqSet()
+	if set.saved {
+		lx.fail("$ is not possible here.")
+	}
+	for _, r := range set.ranges {
+		if r.First == 0 || r.Last == 0 {
+			lx.fail("* is not possible here.")
+		}
+	}
+	return set
+}
+
+// resync tells what happened in the mailbox since the client last knew it (RFC
+// 7162 section 3.2.5): what vanished, then what changed.
+func (s *session) resync(q *resyncRequest) error {
+	view := s.sel.view
+	if s.sel.modseq.none || q.validity != view.UIDValidity() {
+		return nil
+	}
+	since := q.since
+	if since > view.HighestModSeq() {
+		// The client knows more than the history, which must have been lost.
+		since = 0
+	}
+	known := []mailbox.Range{{First: 1, Last: ^uint32(0)}}
+	if q.known.ranges != nil {
+		known = q.known.resolve(0)
+	}
+	if err := s.vanishedEarlier(above(known, s.lastMatch(q)), since); err != nil {
+		return err
+	}
+	for m := range view.Messages(known, true) {
+		if m.ModSeq <= since {
+			continue
+		}
+		if err := s.interrupted(); err != nil {
+			return err
+		}
+		s.flagsResponse(m)
+	}
+	return nil
+}
+
+// lastMatch returns the highest UID of those that the client gave as a sample
+// whose message has the number that the client knows; all that is missing below
+// it the client knows to be missing (RFC 7162 section 3.2.5.2). 0 if there is
+// none.
+func (s *session) lastMatch(q *resyncRequest) (last uint32) {
+	exists := s.sel.view.Exists()
+	uids := numbers{ranges: q.uids.resolve(0)}
+	for seqs := (numbers{ranges: q.seqs.resolve(0)}); ; {
+		seq, uid := seqs.next(), uids.next()
+		if seq == 0 || uid == 0 || seq > exists || uid <= last {
+			return last
+		}
+		if s.sel.view.UID(seq) == uid {
+			last = uid
+		}
+	}
+}
+
+// numbers gives the numbers of ranges one after the other, as long as they
+// ascend.
+type numbers struct {
+	ranges []mailbox.Range
+	last   uint32
+}
+
+// next returns 0 after the last one.
+func (n *numbers) next() uint32 {
+	for len(n.ranges) > 0 {
+		r := n.ranges[0]
+		switch {
+		case n.last < r.First:
+			n.last = r.First
+			return n.last
+		case n.last < r.Last && n.last >= r.First:
+			n.last++
+			return n.last
+		case n.last > r.Last:
+			n.ranges = nil
+			return 0
+		}
+		n.ranges = n.ranges[1:]
+	}
+	return 0
+}
+
+// above gives what of the ranges lies above a UID.
+func above(ranges []mailbox.Range, uid uint32) []mailbox.Range {
+	out := make([]mailbox.Range, 0, len(ranges))
+	for _, r := range ranges {
+		if r.Last > uid {
+			out = append(out, mailbox.Range{First: max(r.First, uid+1), Last: r.Last})
+		}
+	}
+	return out
+}
+
+// fetchVanished serves the modifier VANISHED of UID FETCH (RFC 7162 section
+// 3.2.6).
+func (s *session) fetchVanished(items *fetchItems, set numSet) error {
+	switch {
+	case !items.byUID:
+		return bad("VANISHED is for UID FETCH only.")
+	case items.changedSince == nil:
+		return bad("VANISHED needs CHANGEDSINCE.")
+	}
+	if err := s.needQResync(); err != nil {
+		return err
+	}
+	if err := s.needModSeqs(); err != nil {
+		return err
+	}
+	ranges := s.sel.saved
+	if !set.saved {
+		// "*" is the last message that the client may know of.
+		ranges = set.resolve(max(s.sel.view.UIDNext(), 2) - 1)
+	}
+	return s.vanishedEarlier(ranges, *items.changedSince)
+}
+
+// vanishedEarlier writes VANISHED (EARLIER).
+func (s *session) vanishedEarlier(ranges []mailbox.Range, since uint64) error {
+	gone, err := s.sel.view.Vanished(s.ctx, ranges, since)
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	w, sep := s.w, byte(' ')
+	w.raw("* VANISHED (EARLIER)")
+	for _, r := range gone {
+		w.byte(sep)
+		w.num(uint64(r.First))
+		if r.Last > r.First {
+			w.byte(':')
+			w.num(uint64(r.Last))
+		}
+		sep = ','
+	}
+	w.crlf()
+	return nil
+}
+
+// expunged tells that a message is gone.
+func (s *session) expunged(u mailbox.Update) {
+	if !s.qresync || s.sel.modseq.none {
+		s.count(u.Seq, " EXPUNGE\r\n")
+		return
+	}
+	s.sel.modseq.gone = append(s.sel.modseq.gone, u.UID)
+}
+
+// flushVanished writes VANISHED for what expunged collected.
+func (s *session) flushVanished() {
+	c := &s.sel.modseq
+	if len(c.gone) == 0 {
+		return
+	}
+	s.w.raw("* VANISHED ")
+	s.w.rawBytes(appendSet(nil, c.gone))
+	s.w.crlf()
+	c.gone, c.vanished = nil, true
+}
+
+// correctModSeq returns the response code with which the client gets a copy of
+// HIGHESTMODSEQ from which it misses nothing, "" if it computes such a one
+// itself. Called at the end of what is told (RFC 7162 sections 3.2 and 6).
+func (s *session) correctModSeq() string {
+	if s.sel == nil || !s.tellsModSeqs() {
+		return ""
+	}
+	c := &s.sel.modseq
+	known := max(c.known, c.seen)
+	if c.code != 0 {
+		known = c.code
+	}
+	told := s.sel.view.HighestModSeq()
+	wrong := s.qresync && (known > told || c.vanished && known < told)
+	*c = clientModSeq{known: known}
+	if !wrong {
+		return ""
+	}
+	c.known = told
+	code := s.highestModSeq(told)
+	c.code = 0
+	return code
+}
