@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,6 +62,28 @@ func takeRights(fd int, from Stat, dir bool) error {
 	return unix.Fchmod(fd, bits)
 }
 
+// Chmod sets the permission bits of a regular file or directory. A symbolic
+// link, or anything else, gives ErrNotRegular.
+func (d *Dir) Chmod(name string, mode fs.FileMode) error {
+	return d.do("set rights of", name, func(fd int) error {
+		n, err := unix.Openat(fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(n)
+		var st unix.Stat_t
+		if err := unix.Fstat(n, &st); err != nil {
+			return err
+		}
+		if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFREG && kind != unix.S_IFDIR {
+			return ErrNotRegular
+		}
+		// A handle that needs no right to the file takes no fchmod; its name
+		// in /proc does.
+		return unix.Chmod("/proc/self/fd/"+strconv.Itoa(n), uint32(mode.Perm())|st.Mode&unix.S_ISGID)
+	})
+}
+
 // CopyContent makes dst, which is empty, hold what src holds: by sharing the
 // blocks where the file system can (FICLONE), else by copying the bytes without
 // the holes. It tells whether blocks are shared.
@@ -74,7 +97,7 @@ func CopyContent(dst, src *os.File) (shared bool, err error) {
 	}
 	size := st.Size()
 	for at := int64(0); at < size; {
-		begin, end, ok := dataAt(src, at, size)
+		begin, end, ok := DataAt(src, at, size)
 		if !ok {
 			break
 		}
@@ -94,9 +117,9 @@ func CopyContent(dst, src *os.File) (shared bool, err error) {
 	return false, dst.Truncate(size)
 }
 
-// dataAt finds the first stretch of data at or after an offset; ok is false if
-// there is none.
-func dataAt(f *os.File, at, size int64) (begin, end int64, ok bool) {
+// DataAt finds the first stretch of data at or after an offset in a file of this
+// size, passing over holes; ok is false if there is none.
+func DataAt(f *os.File, at, size int64) (begin, end int64, ok bool) {
 	begin, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
 	if err == unix.ENXIO {
 		return 0, 0, false

@@ -2,6 +2,7 @@ package dirfd
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -74,5 +75,19 @@ func TestTakeRights(t *testing.T) {
 	must(t, d.Symlink("b", "link"))
 	if _, err := d.OpenDir("link"); err == nil {
 		t.Error("the link was followed")
+	}
+}
+
+func TestChmod(t *testing.T) {
+	d, path := openTemp(t)
+	must(t, os.WriteFile(filepath.Join(path, "f"), nil, 0o600))
+	must(t, os.Chmod(filepath.Join(path, "f"), 0))
+	must(t, os.Symlink("f", filepath.Join(path, "link")))
+	must(t, d.Chmod("f", 0o640))
+	if st, err := d.Lstat("f"); err != nil || st.Mode != 0o640 {
+		t.Errorf("mode %v, %v", st.Mode, err)
+	}
+	if err := d.Chmod("link", 0o777); !errors.Is(err, ErrNotRegular) {
+		t.Errorf("Chmod of a symbolic link: %v", err)
 	}
 }

@@ -226,7 +226,7 @@ func (r *run) rename(d *dirfd.Dir, path string, f dupes.File) error {
 	if r.opt.DryRun {
 		return nil
 	}
-	name := r.opt.Delivery.UniqueName() + fmt.Sprintf(",S=%d", f.Size)
+	name := r.opt.Delivery.UniqueName()
 	if flags := filename.FlagsOf(f.Name); flags != 0 || f.Part == "cur" {
 		name = filename.WithFlags(name, flags)
 	}

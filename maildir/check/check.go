@@ -1,0 +1,263 @@
+// Package check looks through a Maildir for what mail programs stumble over, and
+// repairs what can be repaired without losing mail.
+//
+// Each finding is one sentence on its cause. A repair gives a file a new name,
+// changes rights, or moves what may or may not be mail into the quarantine;
+// nothing is ever deleted. The Maildir may be in use: repairs hold the folder's
+// lock, and a file that has another name by the time it is looked at is passed
+// over.
+//
+// Whatever lies in the folders, the work is bounded: nothing but regular files
+// is opened, holes of sparse files are not read, and memory is some bytes a
+// message.
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"maildird/maildir/delivery"
+	"maildird/maildir/dirfd"
+	"maildird/maildir/dotlock"
+	"maildird/maildir/folder"
+	"maildird/maildir/quarantine"
+	"maildird/maildir/walk"
+)
+
+// Options of Run.
+type Options struct {
+	Root     string // path of the Maildir
+	Folder   folder.Options
+	Repair   bool
+	Locker   *dotlock.Locker
+	Delivery *delivery.Options // for new names
+	Now      func() time.Time  // nil: time.Now
+	// Tell is called for each finding.
+	Tell func(Finding)
+	// Progress, if not nil, is told now and then how many of about how many
+	// messages are done.
+	Progress func(done, total int)
+}
+
+// Finding is something wrong.
+type Finding struct {
+	Folder string // path below the root, INBOX for the root
+	Name   string // of the file or directory in the folder, quoted if it has odd characters
+	Cause  string // one sentence
+	// Done says what the repair did, "" if nothing was repaired; Failed, why it
+	// could not be.
+	Done   string
+	Failed error
+}
+
+func (f Finding) String() string {
+	text := f.Folder + ": " + f.Name + ": " + f.Cause
+	switch {
+	case f.Failed != nil:
+		text += fmt.Sprintf("; not repaired: %v", f.Failed)
+	case f.Done != "":
+		text += "; repaired: " + f.Done
+	}
+	return text
+}
+
+// Result counts.
+type Result struct{ Folders, Messages, Findings, Repaired int }
+
+// ErrNoMaildir says that there is nothing to check.
+var ErrNoMaildir = errors.New("no such Maildir")
+
+// Run checks one Maildir. ErrNoMaildir if there is none.
+func Run(ctx context.Context, opt Options) (Result, error) {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	root, err := dirfd.Open(opt.Root)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %w", ErrNoMaildir, err)
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	defer root.Close()
+	st, err := root.Stat()
+	if err != nil {
+		return Result{}, err
+	}
+	tree, err := walk.Tree(root)
+	if err != nil {
+		return Result{}, err
+	}
+	tree = slices.DeleteFunc(tree, func(d walk.Dir) bool {
+		return d.Path == quarantine.Name || strings.HasPrefix(d.Path, quarantine.Name+"/")
+	})
+	c := &checker{opt: opt, root: root, owner: st}
+	c.count(tree)
+	c.wholeTree(tree)
+	for _, d := range tree {
+		if err := c.folder(ctx, d); err != nil {
+			return c.Result, fmt.Errorf("%s: %w", walk.Title(d.Path), err)
+		}
+	}
+	return c.Result, nil
+}
+
+type checker struct {
+	opt   Options
+	root  *dirfd.Dir
+	owner dirfd.Stat // of the root
+	total int
+
+	Result
+}
+
+// problem is a finding that may be repaired.
+type problem struct {
+	name, cause string
+	repair      func() (done string, err error) // nil: nobody can
+}
+
+// at is the folder that is being checked.
+type at struct {
+	path     string
+	dir      *dirfd.Dir
+	problems []problem
+	letters  [26]int // messages with each keyword letter
+}
+
+func (a *at) add(name, cause string, repair func() (string, error)) {
+	a.problems = append(a.problems, problem{name, cause, repair})
+}
+
+// most is how many problems are kept before they are told and repaired.
+const most = 1000
+
+// wholeTree checks what belongs to no folder alone.
+func (c *checker) wholeTree(tree []walk.Dir) {
+	a := &at{dir: c.root}
+	if !slices.ContainsFunc(tree, func(d walk.Dir) bool { return d.Path == "" && d.Folder }) {
+		a.add(".", "it has neither cur nor new, so it is no Maildir yet", nil)
+	}
+	if _, err := folder.NewTree(c.root, c.opt.Folder).Subscriptions(); err != nil {
+		a.add("subscriptions", fmt.Sprintf("it cannot be read, so no folder counts as subscribed: %v", err), nil)
+	}
+	c.tell(a)
+}
+
+func (c *checker) folder(ctx context.Context, d walk.Dir) error {
+	dir, err := walk.Open(c.root, d.Path)
+	if walk.Gone(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	a := &at{path: d.Path, dir: dir}
+	if err := c.leftLocks(a); err != nil {
+		return err
+	}
+	if !d.Folder {
+		return c.settle(ctx, a)
+	}
+	c.Folders++
+	for _, part := range walk.MailDirs {
+		if err := c.part(ctx, a, part); err != nil {
+			return err
+		}
+	}
+	for _, step := range []func(context.Context, *at) error{c.duplicates, c.list, c.keywords} {
+		if err := step(ctx, a); err != nil {
+			return err
+		}
+	}
+	return c.settle(ctx, a)
+}
+
+// settle repairs the problems of a folder if that is wanted, and tells them.
+func (c *checker) settle(ctx context.Context, a *at) error {
+	if len(a.problems) == 0 {
+		return nil
+	}
+	if !c.opt.Repair {
+		c.tell(a)
+		return nil
+	}
+	lock, err := c.opt.Locker.Acquire(ctx, a.dir, "dovecot-uidlist.lock", dotlock.Options{Timeout: time.Minute, Watch: []string{"dovecot-uidlist"}})
+	if errors.Is(err, dotlock.ErrLocked) {
+		for i := range a.problems {
+			a.problems[i].repair = func() (string, error) { return "", err }
+			c.repair(a, a.problems[i])
+		}
+		a.problems = a.problems[:0]
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	for i, p := range a.problems {
+		if i%64 == 0 {
+			if err := lock.Touch(); err != nil {
+				return err
+			}
+		}
+		c.repair(a, p)
+	}
+	a.problems = a.problems[:0]
+	return a.dir.Sync()
+}
+
+func (c *checker) repair(a *at, p problem) {
+	f := Finding{Folder: walk.Title(a.path), Name: p.name, Cause: p.cause}
+	if p.repair != nil {
+		f.Done, f.Failed = p.repair()
+		if errors.Is(f.Failed, fs.ErrNotExist) {
+			return // it was renamed or removed meanwhile
+		}
+		if f.Failed == nil && f.Done != "" {
+			c.Repaired++
+		}
+	}
+	c.Findings++
+	c.opt.Tell(f)
+}
+
+// tell passes the problems on without repairing them.
+func (c *checker) tell(a *at) {
+	for _, p := range a.problems {
+		c.Findings++
+		c.opt.Tell(Finding{Folder: walk.Title(a.path), Name: p.name, Cause: p.cause})
+	}
+	a.problems = a.problems[:0]
+}
+
+// count estimates the work for the progress bar.
+func (c *checker) count(tree []walk.Dir) {
+	if c.opt.Progress == nil {
+		return
+	}
+	for _, d := range tree {
+		for _, part := range walk.MailDirs[:2] {
+			dir, err := walk.Open(c.root, joined(d.Path, part))
+			if err != nil {
+				continue
+			}
+			_ = dir.List(func([]byte, dirfd.Kind, uint64) bool { c.total++; return true })
+			_ = dir.Close()
+		}
+	}
+	c.opt.Progress(0, c.total)
+}
+
+func joined(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "/" + name
+}

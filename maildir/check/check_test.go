@@ -1,0 +1,211 @@
+package check
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"maildird/maildir/delivery"
+	"maildird/maildir/dotlock"
+	"maildird/maildir/walk"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func maildir(t *testing.T, folders ...string) string {
+	t.Helper()
+	root := t.TempDir()
+	for _, f := range append(folders, "") {
+		for _, sub := range walk.MailDirs {
+			must(t, os.MkdirAll(filepath.Join(root, f, sub), 0o700))
+		}
+	}
+	must(t, os.Chmod(root, 0o700))
+	return root
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	must(t, os.WriteFile(path, []byte(text), 0o600))
+}
+
+// run checks a Maildir two days from now, so that what a test has made is old.
+func run(t *testing.T, root string, repair bool) (Result, []Finding) {
+	t.Helper()
+	var found []Finding
+	r, err := Run(t.Context(), Options{
+		Root: root, Repair: repair, Locker: dotlock.NewLocker(""), Delivery: &delivery.Options{Host: "host", PID: 1},
+		Now:  func() time.Time { return time.Now().Add(48 * time.Hour) },
+		Tell: func(f Finding) { found = append(found, f) },
+	})
+	must(t, err)
+	return r, found
+}
+
+// texts gathers what all regular files of a Maildir hold, but for the files
+// beside the messages.
+func texts(t *testing.T, root string) []string {
+	t.Helper()
+	var all []string
+	must(t, filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || strings.HasPrefix(d.Name(), "dovecot-") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		all = append(all, string(text))
+		return err
+	}))
+	slices.Sort(all)
+	return all
+}
+
+// TestFindings: each fault gives one finding with its cause; without a wish to
+// repair nothing changes; a repair mends it, loses no byte of mail, and leaves
+// nothing to find.
+func TestFindings(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		make func(t *testing.T, root string)
+		want string // in the finding; "": none
+		done string // in what the repair did; "": it cannot be repaired
+	}{
+		{"a sound message", func(t *testing.T, root string) { write(t, root+"/cur/1.a,S=4,W=5:2,FS", "x\nyz") }, "", ""},
+		{"foreign fields", func(t *testing.T, root string) { write(t, root+"/cur/1.a,U=7:2,PS", "x") }, "", ""},
+		{"compressed", func(t *testing.T, root string) { write(t, root+"/cur/1.a,S=3,W=4:2,", gzipped) }, "", ""},
+		{"wrong S", func(t *testing.T, root string) { write(t, root+"/cur/1.a,S=9:2,S", "x\nyz") },
+			"its name says 9 bytes and it has 4: it was cut off or changed", "renamed it to cur/1.a,S=4,W=5:2,S"},
+		{"wrong W", func(t *testing.T, root string) { write(t, root+"/new/1.a,S=4,W=4,U=3", "x\r\nz") }, "", ""},
+		{"wrong W, other fields", func(t *testing.T, root string) { write(t, root+"/new/1.a,S=4,W=6,U=3", "x\r\nz") },
+			"says 6 octets with CRLF and it has 4", "renamed it to new/1.a,U=3,S=4,W=4"},
+		{"compressed, wrong S", func(t *testing.T, root string) { write(t, root+"/cur/1.a,S=99:2,", gzipped) },
+			"says 99 bytes and it has 3", "renamed it to cur/1.a,S=3,W=4:2,"},
+		{"compressed, cut off", func(t *testing.T, root string) { write(t, root+"/cur/1.a,S=3:2,", gzipped[:20]) }, "cannot be read to the end", ""},
+		{"no base", func(t *testing.T, root string) { write(t, root+"/cur/:2,S", "x") }, "no identity", ":2,S"},
+		{"line break", func(t *testing.T, root string) { write(t, root+"/cur/1\n.a:2,", "x") }, "line break", "renamed it to cur/"},
+		{"long name", func(t *testing.T, root string) { write(t, root+"/cur/"+strings.Repeat("1", 240)+":2,", "x") }, "so long", "renamed it"},
+		{"flags out of order", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,SF", "x") }, "ASCII order", "renamed it to cur/1.a:2,FS"},
+		{"hidden", func(t *testing.T, root string) { write(t, root+"/cur/.1.a:2,.Xy12", "x") }, "begins with a dot", "moved it to"},
+		{"tmp", func(t *testing.T, root string) { write(t, root+"/tmp/1.a", "x") }, "never finished", "moved it to \"maildird-quarantine/INBOX/1.a\""},
+		{"tmp of a folder", func(t *testing.T, root string) { write(t, root+"/.A/tmp/1.a", "x") }, "never finished", "moved it to \"maildird-quarantine/A/1.a\""},
+		{"no tmp", func(t *testing.T, root string) { must(t, os.Remove(root+"/tmp")) }, "is missing", "made it"},
+		{"symbolic link", func(t *testing.T, root string) { must(t, os.Symlink("/etc/passwd", root+"/cur/1.a:2,")) }, "a symbolic link", "moved it"},
+		{"dangling link", func(t *testing.T, root string) { must(t, os.Symlink("nowhere", root+"/cur/1.a:2,")) }, "a symbolic link", "moved it"},
+		{"endless link", func(t *testing.T, root string) { must(t, os.Symlink("/dev/zero", root+"/new/1.a")) }, "a symbolic link", "moved it"},
+		{"FIFO", func(t *testing.T, root string) { must(t, syscall.Mkfifo(root+"/cur/1.a,S=3,W=3:2,", 0o600)) }, "a FIFO", "moved it"},
+		{"directory", func(t *testing.T, root string) { must(t, os.MkdirAll(root+"/cur/1.a:2,/x", 0o700)) }, "a directory", "moved it"},
+		{"two names", func(t *testing.T, root string) {
+			write(t, root+"/cur/1.a:2,S", "x")
+			write(t, root+"/new/1.a", "x")
+		}, "the same message is there", "moved it"},
+		{"two messages", func(t *testing.T, root string) {
+			write(t, root+"/cur/1.a:2,S", "xx")
+			write(t, root+"/cur/1.a:2,", "yy")
+		}, "another message has the same name", "renamed it"},
+		{"not readable", func(t *testing.T, root string) {
+			write(t, root+"/cur/1.a:2,", "x")
+			must(t, os.Chmod(root+"/cur/1.a:2,", 0o200))
+		}, "may not read and write it (mode 0200)", "set its rights to 0600"},
+		{"open to all", func(t *testing.T, root string) {
+			write(t, root+"/cur/1.a:2,", "x")
+			must(t, os.Chmod(root+"/cur/1.a:2,", 0o666))
+		}, "every user of this machine may change it", "set its rights to 0664"},
+		{"damaged uidlist", func(t *testing.T, root string) {
+			write(t, root+"/dovecot-uidlist", "3 V1 N9 G0123456789abcdef0123456789abcdef\n1 :1.a\nnonsense\n5 :2.b\n")
+		}, "it is damaged: ", "with the 2 UIDs that can be read"},
+		{"uidlist without a first line", func(t *testing.T, root string) { write(t, root+"/dovecot-uidlist", "1 :1.a\n") },
+			"it is damaged: ", "has a new one"},
+		{"uidlist is a link", func(t *testing.T, root string) { must(t, os.Symlink("/dev/zero", root+"/dovecot-uidlist")) },
+			"no regular file", "moved it to maildird-quarantine/INBOX/dovecot-uidlist"},
+		{"keyword without a name", func(t *testing.T, root string) {
+			write(t, root+"/dovecot-keywords", "0 $label1\n")
+			write(t, root+"/cur/1.a:2,ab", "x")
+			write(t, root+"/cur/2.a:2,b", "y")
+		}, "the letter b in the names of 2 messages stands for no keyword", ""},
+		{"subscriptions", func(t *testing.T, root string) { write(t, root+"/subscriptions", "V\t7\n\nA\n") }, "no folder counts as subscribed", ""},
+		{"lock", func(t *testing.T, root string) { write(t, root+"/subscriptions.lock", "") }, "left this lock", "moved it"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			root := maildir(t, ".A")
+			c.make(t, root)
+			before := texts(t, root)
+			r, found := run(t, root, false)
+			if c.want == "" {
+				if r.Findings > 0 {
+					t.Errorf("found %v", found)
+				}
+				return
+			}
+			if len(found) != 1 || !strings.Contains(found[0].String(), c.want) || strings.Contains(found[0].String(), "\n") {
+				t.Errorf("found %v, want ...%s", found, c.want)
+			}
+			if again, _ := run(t, root, false); again.Findings != r.Findings {
+				t.Errorf("looking changed something: %+v, then %+v", r, again)
+			}
+			repaired, found := run(t, root, true)
+			if len(found) != 1 || !strings.Contains(found[0].Done, c.done) || (c.done != "") != (repaired.Repaired == 1) {
+				t.Errorf("repaired %+v: %v, want ...%s", repaired, found, c.done)
+			}
+			if after := texts(t, root); !slices.Equal(after, before) {
+				t.Errorf("the repair changed mail: %q, before %q", after, before)
+			}
+			if left, found := run(t, root, true); c.done != "" && left.Findings > 0 {
+				t.Errorf("after the repair: %v", found)
+			}
+		})
+	}
+}
+
+// TestTakenName: a file whose repair would need another one's name is not put in
+// its place.
+func TestTakenName(t *testing.T) {
+	root := maildir(t)
+	write(t, root+"/cur/1.a:2,FS", "x")
+	write(t, root+"/cur/1.a:2,SF", "x")
+	r, found := run(t, root, true)
+	again, left := run(t, root, true)
+	if r.Findings != 2 || again.Findings > 0 || len(texts(t, root)) != 2 {
+		t.Errorf("found %v, then %v, left %q", found, left, texts(t, root))
+	}
+}
+
+// gzipped is "a\nb" as gzip -n writes it.
+const gzipped = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x4b\xe4\x4a\x02\x00\xfb\x90\x07\xef\x03\x00\x00\x00"
+
+// TestBounded: what a hostile owner leaves neither stops the check nor costs
+// it much: gigabytes that are holes, FIFOs, devices.
+func TestBounded(t *testing.T) {
+	root := maildir(t)
+	const huge = 5 << 30
+	for i := range 3 {
+		path := fmt.Sprintf("%s/cur/%d.sparse,S=%d,W=%d:2,", root, i, int64(huge), int64(huge)+1)
+		write(t, path, "a\n")
+		must(t, os.Truncate(path, huge))
+	}
+	write(t, root+"/cur/9.sparse,S=5,W=5:2,", "a\r\n")
+	must(t, os.Truncate(root+"/cur/9.sparse,S=5,W=5:2,", huge))
+	for i := range 100 {
+		must(t, syscall.Mkfifo(fmt.Sprintf("%s/new/%d.fifo", root, i), 0o600))
+	}
+	devices := 0
+	if os.Geteuid() == 0 {
+		if err := syscall.Mknod(root+"/cur/8.zero:2,", syscall.S_IFCHR|0o600, 1<<8|5); err == nil {
+			devices = 1
+		}
+	}
+	start := time.Now()
+	r, found := run(t, root, false)
+	if r.Messages != 4 || r.Findings != 101+devices {
+		t.Errorf("%+v; the first is %v", r, found[0])
+	}
+	t.Logf("20 GiB of holes in %v", time.Since(start))
+}

@@ -1,0 +1,261 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/filename"
+	"maildird/maildir/quarantine"
+	"maildird/maildir/walk"
+)
+
+// leftAge is how old a file has to be to count as left behind: 36 hours, as the
+// Maildir specification has it for tmp.
+const leftAge = 36 * time.Hour
+
+// longestName is how long a name may be so that all its flags still fit.
+const longestName = 255 - len(":2,DFPRSTabcdefghijklmnopqrstuvwxyz")
+
+// part checks new, cur or tmp of a folder and what is in it.
+func (c *checker) part(ctx context.Context, a *at, part string) error {
+	st, err := a.dir.Lstat(part)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		a.add(part, "the directory is missing; mail programs that deliver here fail", func() (string, error) { return c.make(a, part) })
+		return nil
+	case err != nil:
+		return err
+	case !st.Mode.IsDir():
+		a.add(part, fmt.Sprintf("it is %s where a directory has to be", kindOf(st)), nil)
+		return nil
+	}
+	c.rights(a, a.dir, "", part, st, 0o700)
+	dir, err := a.dir.OpenDir(part)
+	if walk.Gone(err) {
+		return nil
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		a.add(part, "this process may not list it, so what is in it was not checked", nil)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	var failed error
+	err = dir.List(func(raw []byte, kind dirfd.Kind, _ uint64) bool {
+		if failed = context.Cause(ctx); failed != nil {
+			return false
+		}
+		f := file{a: a, dir: dir, part: part, name: string(raw)}
+		if f.st, failed = dir.Lstat(f.name); errors.Is(failed, fs.ErrNotExist) {
+			failed = nil
+			return true
+		}
+		if failed == nil {
+			failed = c.entry(ctx, f)
+		}
+		if failed == nil && len(a.problems) >= most {
+			failed = c.settle(ctx, a)
+		}
+		return failed == nil
+	})
+	return errors.Join(err, failed)
+}
+
+func (c *checker) make(a *at, part string) (string, error) {
+	rights, err := a.dir.Rights()
+	if err != nil {
+		return "", err
+	}
+	made, err := a.dir.MkdirAs(part, rights)
+	if err != nil {
+		return "", err
+	}
+	return "made it", made.Close()
+}
+
+// file is one entry of new, cur or tmp.
+type file struct {
+	a    *at
+	dir  *dirfd.Dir
+	part string
+	name string
+	st   dirfd.Stat
+}
+
+// label is the name for people: quoted if it has characters that would spoil
+// the line.
+func (f file) label() string {
+	if q := strconv.Quote(f.name); q != `"`+f.name+`"` {
+		return f.part + "/" + q
+	}
+	return f.part + "/" + f.name
+}
+
+func (c *checker) entry(ctx context.Context, f file) error {
+	if f.part == "tmp" {
+		if f.st.Regular() && f.name[0] != '.' && c.opt.Now().Sub(f.st.Ctime) > leftAge {
+			f.a.add(f.label(), fmt.Sprintf("a delivery that was never finished left it %s ago", days(c.opt.Now().Sub(f.st.Ctime))), c.setAside(f))
+		}
+		return nil
+	}
+	if !f.st.Regular() {
+		f.a.add(f.label(), "it is "+kindOf(f.st)+" and no message; mail programs may follow it, wait for it or fail", c.setAside(f))
+		return nil
+	}
+	if f.name[0] == '.' {
+		if c.opt.Now().Sub(f.st.Ctime) > leftAge && !strings.HasPrefix(f.name, ".nfs") {
+			f.a.add(f.label(), "its name begins with a dot, so no mail program shows it; an interrupted copy leaves such files", c.setAside(f))
+		}
+		return nil
+	}
+	if c.Messages++; c.opt.Progress != nil && c.Messages%64 == 0 {
+		c.opt.Progress(c.Messages, max(c.total, c.Messages))
+	}
+	filename.FlagsOf(f.name).EachKeyword(func(i int) { f.a.letters[i]++ })
+	c.rights(f.a, f.dir, f.part, f.name, f.st, 0o600)
+	if c.oddName(f) {
+		return nil
+	}
+	return c.sizes(ctx, f)
+}
+
+// oddName checks the name but for the sizes in it.
+func (c *checker) oddName(f file) bool {
+	cause := ""
+	switch base := filename.Base(f.name); {
+	case base == "":
+		cause = "its name has nothing before the colon, so it has no identity"
+	case strings.ContainsAny(f.name, "\r\n"):
+		cause = "its name has a line break, which no uidlist can hold, so mail programs pass it over"
+	case len(base) > longestName:
+		cause = "its name is so long that not all flags can be added"
+	}
+	if cause != "" {
+		f.a.add(f.label(), cause, c.rename(f, func() string { return c.freshName(f) }))
+		return true
+	}
+	if strings.Contains(f.name, ":2,") && !filename.Regular(f.name) {
+		f.a.add(f.label(), "its flags are not in ASCII order or stand there twice; notmuch passes such a file over",
+			c.rename(f, func() string { return filename.WithFlags(f.name, filename.FlagsOf(f.name)) }))
+		return true
+	}
+	return false
+}
+
+// freshName is a name with a new base and the old flags.
+func (c *checker) freshName(f file) string {
+	name := c.opt.Delivery.UniqueName()
+	if flags := filename.FlagsOf(f.name); f.part == "cur" || flags != 0 {
+		name = filename.WithFlags(name, flags)
+	}
+	return name
+}
+
+// rename gives a file the name that to returns, never that of another file.
+func (c *checker) rename(f file, to func() string) func() (string, error) {
+	return func() (string, error) {
+		dir, err := f.a.dir.OpenDir(f.part)
+		if err != nil {
+			return "", err
+		}
+		defer dir.Close()
+		name := to()
+		if err := dir.RenameNoReplace(f.name, dir, name); err != nil {
+			return "", err
+		}
+		return "renamed it to " + f.part + "/" + name, dir.Sync()
+	}
+}
+
+// setAside moves a file into the quarantine.
+func (c *checker) setAside(f file) func() (string, error) {
+	return func() (string, error) {
+		dir, err := f.a.dir.OpenDir(f.part)
+		if err != nil {
+			return "", err
+		}
+		defer dir.Close()
+		to, err := quarantine.Move(c.root, f.a.path, dir, f.name)
+		return "moved it to " + strconv.Quote(to), err
+	}
+}
+
+// rights checks who owns a file or directory and what its owner may do.
+func (c *checker) rights(a *at, dir *dirfd.Dir, part, name string, st dirfd.Stat, wanted fs.FileMode) {
+	label := file{part: part, name: name}.label()
+	if part == "" {
+		label = name
+	}
+	chmod := func(mode fs.FileMode) func() (string, error) {
+		return func() (string, error) {
+			in := a.dir
+			if part != "" {
+				var err error
+				if in, err = a.dir.OpenDir(part); err != nil {
+					return "", err
+				}
+				defer in.Close()
+			}
+			return fmt.Sprintf("set its rights to %04o", mode), in.Chmod(name, mode)
+		}
+	}
+	mode := st.Mode.Perm()
+	if mode&wanted != wanted {
+		a.add(label, fmt.Sprintf("its owner may not read and write it (mode %04o)", mode), chmod(mode|wanted))
+	}
+	if mode&0o002 != 0 && c.owner.Mode&0o002 == 0 {
+		a.add(label, fmt.Sprintf("every user of this machine may change it (mode %04o)", mode), chmod(mode&^0o002|wanted))
+	}
+	if st.UID != c.owner.UID {
+		a.add(label, fmt.Sprintf("it belongs to user %d, the Maildir to user %d, who may be unable to read or flag it", st.UID, c.owner.UID), c.chown(a, part, name))
+	}
+}
+
+func (c *checker) chown(a *at, part, name string) func() (string, error) {
+	return func() (string, error) {
+		if os.Geteuid() != 0 {
+			return "", errors.New("only root can give files to another user")
+		}
+		in := a.dir
+		if part != "" {
+			var err error
+			if in, err = a.dir.OpenDir(part); err != nil {
+				return "", err
+			}
+			defer in.Close()
+		}
+		return fmt.Sprintf("gave it to user %d", c.owner.UID), in.Chown(name, int(c.owner.UID), -1)
+	}
+}
+
+func kindOf(st dirfd.Stat) string {
+	switch {
+	case st.Regular():
+		return "a file"
+	case st.Mode.IsDir():
+		return "a directory"
+	case st.Mode&fs.ModeSymlink != 0:
+		return "a symbolic link"
+	case st.Mode&fs.ModeNamedPipe != 0:
+		return "a FIFO"
+	case st.Mode&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
+}
+
+func days(d time.Duration) string {
+	if n := int(d.Hours() / 24); n != 1 {
+		return fmt.Sprintf("%d days", n)
+	}
+	return "a day"
+}
