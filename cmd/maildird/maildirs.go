@@ -56,3 +56,11 @@ func accountsOf(path, user string, errOut io.Writer) ([]account, error) {
 func interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 }
+
+// many writes a count: "1 message", "2 messages".
+func many(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -103,7 +103,7 @@ func restoreOne(cmd *cobra.Command, a account, dry bool) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s%s: %d folders; second names removed: %d, parts set aside: %d, messages renamed: %d, new UIDVALIDITY: %d\n",
-		prefix, a.name, r.Folders, r.Merged, r.SetAside, r.Renamed, r.NewValidity)
+	fmt.Fprintf(out, "%s%s: %s; second names removed: %d, parts set aside: %d, messages renamed: %d, new UIDVALIDITY: %d\n",
+		prefix, a.name, many(r.Folders, "folder"), r.Merged, r.SetAside, r.Renamed, r.NewValidity)
 	return nil
 }

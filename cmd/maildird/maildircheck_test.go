@@ -1,0 +1,83 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestCheckCommand: the exit code and the lines tell what is wrong, what was
+// repaired, and what could not be checked.
+func TestCheckCommand(t *testing.T) {
+	dir, config := newServer(t)
+	good(t, "secret\n", "user", "add", "--config", config, "alice@example.org")
+	if out := good(t, "", "check", "--config", config); !strings.Contains(out, "alice@example.org: no mail yet") {
+		t.Errorf("without a Maildir: %q", out)
+	}
+	home := filepath.Join(dir, "mail", "example.org", "alice")
+	for _, sub := range []string{"cur", "new", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(home, sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out := good(t, "", "check", "--config", config, "alice"); out != "alice@example.org: 0 messages in 1 folder: 0 findings, 0 repaired\n" {
+		t.Errorf("an empty Maildir: %q", out)
+	}
+	if err := os.WriteFile(filepath.Join(home, "cur", "1.a,S=7:2,"), []byte("x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := run("", "check", "--config", config)
+	if err == nil || exitCode(err) != 1 || !strings.Contains(out, "alice@example.org: INBOX: cur/1.a,S=7:2,: its name says 7 bytes and it has 2") {
+		t.Errorf("a finding: exit code %d, %v, %q", exitCode(err), err, out)
+	}
+	if out := good(t, "", "check", "--repair", "--config", config); !strings.Contains(out, "; repaired: renamed it to cur/1.a,S=2,W=3:2,\n") {
+		t.Errorf("the repair: %q", out)
+	}
+	for _, args := range [][]string{{"check", "--config", config, "nobody@example.org"}, {"check", "--config", config + ".missing"}} {
+		if _, _, err := run("", args...); err == nil || exitCode(err) != 2 {
+			t.Errorf("%q: exit code %d, %v", args, exitCode(err), err)
+		}
+	}
+}
+
+// TestBackupCommand: what a user sees of backup and restore.
+func TestBackupCommand(t *testing.T) {
+	dir, config := newServer(t)
+	good(t, "secret\n", "user", "add", "--config", config, "alice@example.org")
+	good(t, "secret\n", "user", "add", "--config", config, "bob@example.org")
+	home := filepath.Join(dir, "mail", "example.org", "alice")
+	for _, sub := range []string{"cur", "new", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(home, sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(home, "cur", "1.a:2,S"), []byte("x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dest := filepath.Join(t.TempDir(), "snapshots")
+	out := good(t, "", "backup", "--config", config, dest)
+	if !strings.Contains(out, "alice@example.org: 1 message in 1 folder (1 linked") || !strings.Contains(out, "bob@example.org: no mail yet") {
+		t.Errorf("backup: %q", out)
+	}
+	if _, err := os.Stat(filepath.Join(dest, "alice@example.org", "latest", "cur", "1.a:2,S")); err != nil {
+		t.Error(err)
+	}
+	bad(t, "there is no user carol", "", "backup", "--config", config, dest, "--user", "carol")
+	bad(t, "the snapshots would lie inside the Maildir", "", "backup", "--config", config, home, "--user", "alice")
+	bad(t, "DEST is missing", "", "backup", "--config", config)
+
+	copied := filepath.Join(dest, "alice@example.org", "latest") + "/"
+	if err := os.WriteFile(filepath.Join(copied, "cur", "1.a:2,"), []byte("x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := good(t, "", "restore", "--dry-run", copied); !strings.Contains(out, "dry run: ") || !strings.Contains(out, "removed cur/1.a:2,S, an older name of the same message") {
+		t.Errorf("dry run: %q", out)
+	}
+	if out := good(t, "", "restore", copied); !strings.Contains(out, "second names removed: 1") {
+		t.Errorf("restore: %q", out)
+	}
+	bad(t, "say which Maildir", "", "restore")
+	bad(t, "is no Maildir", "", "restore", t.TempDir())
+	good(t, "", "restore", "--dry-run", "--config", config)
+}
