@@ -81,7 +81,7 @@ func runAuth(c *conn, arg string) error {
 // user, or nil.
 func (c *conn) mechanism(name string, user *auth.User) sasl.Server {
 	check := func(identity, username, password string) error {
-		if identity != "" && identity != username {
+		if identity != "" && !strings.EqualFold(identity, username) {
 			return refusal(535, code3{5, 7, 8}, "Acting for another user is not possible")
 		}
 		u, err := c.checkPassword(name, username, password)

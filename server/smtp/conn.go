@@ -294,7 +294,7 @@ func (c *conn) wake() {
 }
 
 func (c *conn) reply(code int, enhanced code3, lines ...string) {
-	c.wire.out = appendReply(c.wire.out, code, enhanced, lines...)
+	c.wire.write(appendReply(c.wire.out, code, enhanced, lines...))
 }
 
 func (c *conn) replyTo(r *smtp.SMTPError) { c.reply(r.Code, r.EnhancedCode, r.Message) }

@@ -64,8 +64,9 @@ func (s *session) mail(e envelope) error {
 		if !s.srv.recipients.own(s.user, e.sender) {
 			return s.notYours(e.sender.String())
 		}
-	case e.sender.domain == "":
-		// RFC 5321 section 4.1.2: only <Postmaster> in RCPT has no domain.
+	case e.sender.domain == "" && s.srv.kind == MX:
+		// RFC 5321 section 4.1.2: only <Postmaster> in RCPT has no domain. The
+		// relay that LMTP is for may know its own users by less.
 		return refusal(553, code3{5, 1, 7}, "Sender has no domain")
 	}
 	s.from = &e

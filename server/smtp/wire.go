@@ -30,7 +30,8 @@ type wire struct {
 	big  *[]byte // in, if it is from largeBuffers
 	full bool    // the last read left no room
 
-	out []byte
+	out    []byte
+	failed error // of a flush
 }
 
 var (
@@ -143,24 +144,24 @@ func (x *wire) skipLine() error {
 	return errEndless
 }
 
-// write adds to the replies.
-func (x *wire) write(p []byte) error {
-	x.out = append(x.out, p...)
+// write takes what was added to the replies, and sends them when there are many.
+func (x *wire) write(replies []byte) {
+	x.out = replies
 	if len(x.out) >= outBuffer {
-		return x.flush()
+		_ = x.flush() // the next one tells
 	}
-	return nil
 }
 
-// flush sends the replies gathered.
+// flush sends the replies gathered. After an error nothing is sent any more.
 func (x *wire) flush() error {
-	if len(x.out) == 0 {
-		return nil
+	if len(x.out) == 0 || x.failed != nil {
+		x.out = x.out[:0]
+		return x.failed
 	}
-	if err := x.conn.SetWriteDeadline(time.Now().Add(x.writeTimeout)); err != nil {
-		return err
+	x.failed = x.conn.SetWriteDeadline(time.Now().Add(x.writeTimeout))
+	if x.failed == nil {
+		_, x.failed = x.conn.Write(x.out)
 	}
-	_, err := x.conn.Write(x.out)
 	x.out = x.out[:0]
-	return err
+	return x.failed
 }
