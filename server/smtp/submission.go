@@ -140,7 +140,8 @@ func (e *headerEdit) checkFrom(fields []string) *smtp.SMTPError {
 	parser := mail.AddressParser{WordDecoder: &mime.WordDecoder{
 		CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil },
 	}}
-	list, err := parser.ParseList(strings.TrimSpace(strings.ToValidUTF8(fields[0], "?")))
+	unfolded := strings.NewReplacer("\r", "", "\n", "").Replace(fields[0])
+	list, err := parser.ParseList(strings.TrimSpace(strings.ToValidUTF8(unfolded, "?")))
 	if err != nil || len(list) == 0 {
 		return refusal(553, code3{5, 7, 1}, "From field of the message cannot be understood")
 	}

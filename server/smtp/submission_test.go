@@ -1,0 +1,101 @@
+package smtp
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"maildird/auth"
+)
+
+// onlyAlice is a directory of one.
+type onlyAlice struct{}
+
+func (onlyAlice) Lookup(name string) (auth.User, bool) {
+	name = strings.ToLower(name)
+	return auth.User{Name: "alice@example.org"}, name == "alice" || name == "alice@example.org"
+}
+
+func aliceEdit() *headerEdit {
+	srv := New(Submission, Config{
+		Hostname: "mail.example.org", Domains: []string{"example.org"}, Users: onlyAlice{}, Postmaster: "alice@example.org",
+		Now: func() time.Time { return time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC) },
+	})
+	user := auth.User{Name: "alice@example.org"}
+	return &headerEdit{s: &session{srv: srv, peer: &peer{}, log: slog.New(slog.DiscardHandler), user: &user}, id: "id-1"}
+}
+
+func TestMendHeader(t *testing.T) {
+	const rest = "Date: d\nMessage-ID: m\n"
+	for _, c := range []struct{ name, in, want string }{
+		{"complete", "From: alice@example.org\n" + rest, "From: alice@example.org\n" + rest},
+		{"no date", "From: alice@example.org\nMessage-ID: m\n", "From: alice@example.org\nMessage-ID: m\nDate: Sat, 3 Feb 2024 04:05:06 +0000\n"},
+		{"no id", "From: alice@example.org\ndate: d\n", "From: alice@example.org\ndate: d\nMessage-ID: <id-1.1706933106@mail.example.org>\n"},
+		{"bcc", "Bcc: x\n y\n\tz\nFrom: alice@example.org\nBCC :\n" + rest + "Resent-Bcc: q", "From: alice@example.org\n" + rest},
+		{"folded from", "From:\n =?utf-8?q?A?=\n <alice@example.org>\n" + rest, "From:\n =?utf-8?q?A?=\n <alice@example.org>\n" + rest},
+		{"detail and postmaster", "From: alice+x@example.org, postmaster@EXAMPLE.org\n" + rest, "From: alice+x@example.org, postmaster@EXAMPLE.org\n" + rest},
+		{"8-bit name", "From: \xe4lice <alice@example.org>\n" + rest, "From: \xe4lice <alice@example.org>\n" + rest},
+		{"no line end", "From: alice@example.org\nDate: d\nMessage-ID: m", "From: alice@example.org\nDate: d\nMessage-ID: m"},
+
+		{"another", "From: bob@example.org\n" + rest, ""},
+		{"one of two", "From: alice@example.org, bob@example.org\n" + rest, ""},
+		{"in a comment", "From: bob@example.org (alice@example.org)\n" + rest, ""},
+		{"as a name", "From: \"alice@example.org\" <bob@example.org>\n" + rest, ""},
+		{"in a group", "From: alice@example.org: bob@example.org;\n" + rest, ""},
+		{"other domain", "From: alice@example.org.evil.example\n" + rest, ""},
+		{"none", rest, ""},
+		{"empty", "From:\n" + rest, ""},
+		{"two fields", "From: alice@example.org\nFROM : bob@example.org\n" + rest, ""},
+		{"garbage", "From: alice@example.org, <<>>\n" + rest, ""},
+		{"no field", "From: alice@example.org\nno field here\n", ""},
+		{"nothing", "", ""},
+	} {
+		got, err := aliceEdit().mend([]byte(c.in))
+		if string(got) != c.want || (err == nil) != (c.want != "") {
+			// A header that ends without a line end is ended.
+			if string(got) == c.want+"\n" && err == nil {
+				continue
+			}
+			t.Errorf("%s: got %q, %v, want %q", c.name, got, err, c.want)
+		}
+	}
+}
+
+// FuzzMendHeader: what is accepted has no Bcc and one From, and the other
+// fields are as they were.
+func FuzzMendHeader(f *testing.F) {
+	for _, s := range []string{
+		"From: alice@example.org\nBcc: b\n c\nDate: d\n", "From: a:b;, <alice@example.org>\n", "bcc:\n\nfrom:",
+		"From: =?utf-8?b?YQ==?= <alice@example.org>\nMessage-ID: x\n", ":\n", " x:y\nFrom: alice\n",
+	} {
+		f.Add([]byte(s))
+	}
+	edit := aliceEdit()
+	f.Fuzz(func(t *testing.T, in []byte) {
+		got, err := edit.mend(bytes.Clone(in))
+		if err != nil {
+			if got != nil || err.Code < 500 {
+				t.Fatalf("%q beside %v", got, err)
+			}
+			return
+		}
+		names := map[string]int{}
+		for rest := got; len(rest) > 0; {
+			n := fieldLength(rest)
+			name, _, ok := bytes.Cut(rest[:n], []byte(":"))
+			if !ok {
+				t.Fatalf("%q became %q", in, got)
+			}
+			names[lower(string(bytes.TrimRight(name, " \t")))]++
+			if !bytes.Contains(in, rest[:n-1]) && !bytes.HasPrefix(rest, []byte("Date: Sat, 3 Feb")) && !bytes.HasPrefix(rest, []byte("Message-ID: <id-1.")) {
+				t.Fatalf("%q was not in %q", rest[:n], in)
+			}
+			rest = rest[n:]
+		}
+		if names["from"] != 1 || names["bcc"] != 0 || names["date"] == 0 || names["message-id"] == 0 {
+			t.Fatalf("%q became %q", in, got)
+		}
+	})
+}
