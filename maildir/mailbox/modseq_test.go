@@ -386,6 +386,7 @@ func (r *resync) storeUnchanged(c *offline, uids []uint32) {
 		}
 	}
 	c.stored(done)
+	c.stored(modified) // they are not told again
 }
 
 // vanished asks what was removed of all that ever was.

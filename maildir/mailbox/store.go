@@ -38,7 +38,8 @@ const always = ^uint64(0)
 
 // StoreUnchangedSince is Store for those of the messages that did not change
 // after the mod-sequence since (RFC 7162 section 3.1.3), whoever changed them.
-// The others are returned in modified, as they are, and left alone.
+// The others are returned in modified, as they are, and left alone; Updates does
+// not tell this view again how they changed.
 func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uint32, op Op, flags filename.Flags, words []string) (done, modified []Message, err error) {
 	if v.readOnly {
 		return nil, nil, ErrReadOnly
