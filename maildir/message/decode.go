@@ -28,11 +28,8 @@ func Decoded(src io.ReaderAt, p *Part) io.Reader {
 
 func decoded(src io.ReaderAt, p *Part) (io.Reader, error) {
 	r := newVirtualReader(src, p.Body, p.End)
-	if p.Multipart() {
-		return r, nil // whatever it says: its parts are not encoded once more (RFC 2045 section 6.4)
-	}
-	switch strings.ToLower(p.Encoding) {
-	case "", "7bit", "8bit", "binary":
+	switch p.encoding() {
+	case "":
 		return r, nil
 	case "base64":
 		return &base64Reader{in: r}, nil
@@ -40,6 +37,19 @@ func decoded(src io.ReaderAt, p *Part) (io.Reader, error) {
 		return &qpReader{in: r}, nil
 	}
 	return nil, ErrEncoding
+}
+
+// encoding is the transfer encoding of a part in lower case, "" for none.
+func (p *Part) encoding() string {
+	if p.Multipart() {
+		return "" // whatever it says: its parts are not encoded once more (RFC 2045 section 6.4)
+	}
+	switch e := strings.ToLower(p.Encoding); e {
+	case "7bit", "8bit", "binary":
+		return ""
+	default:
+		return e
+	}
 }
 
 // BinarySize counts the octets of a part's body without its transfer encoding
@@ -80,16 +90,47 @@ func CopyBinary(w io.Writer, src io.ReaderAt, p *Part, skip, limit int64) (int64
 	return io.Copy(w, r)
 }
 
-// DecodeText reads the body of a part as UTF-8: without transfer encoding, and
-// from its charset. A charset that is not known is taken for UTF-8.
-func DecodeText(src io.ReaderAt, p *Part) io.Reader {
-	r := Decoded(src, p)
+// TextReader reads the text of parts, one after the other, and keeps its room
+// for the next. Zero is ready for use. For one goroutine.
+type TextReader struct {
+	in     virtualReader
+	base64 base64Reader
+	qp     qpReader
+}
+
+const textChunk = 32 << 10
+
+// Text returns what reads the body of a part as UTF-8: without transfer
+// encoding, and from its charset. A charset that is not known is taken for
+// UTF-8. With crlf a body that is not encoded comes in CRLF form, without it
+// its line ends are those of the file. It ends what an earlier call returned.
+func (t *TextReader) Text(src io.ReaderAt, p *Part, crlf bool) io.Reader {
+	if t.in.raw == nil {
+		t.in.raw, t.in.buf = make([]byte, textChunk), make([]byte, 2*textChunk)
+	}
+	t.in.reset(src, p.Body, p.End)
+	t.in.asIs = !crlf
+	var r io.Reader = &t.in
+	switch p.encoding() {
+	case "base64":
+		t.base64.reset(&t.in)
+		r = &t.base64
+	case "quoted-printable":
+		t.qp.reset(&t.in)
+		r = &t.qp
+	}
 	if charset, ok := p.param("charset"); ok {
 		if c, err := CharsetReader(charset, r); err == nil {
 			return c
 		}
 	}
 	return r
+}
+
+// DecodeText is TextReader.Text for one part, in CRLF form.
+func DecodeText(src io.ReaderAt, p *Part) io.Reader {
+	t := TextReader{in: *newVirtualReader(src, p.Body, p.End)}
+	return t.Text(src, p, true)
 }
 
 // CharsetReader reads text of a charset as UTF-8. It fails for one that is not
@@ -148,6 +189,10 @@ type base64Reader struct {
 	out  []byte
 	buf  [3 * 4096 / 4]byte
 	err  error
+}
+
+func (r *base64Reader) reset(in *virtualReader) {
+	r.in, r.bits, r.n, r.out, r.err = in, 0, 0, nil, nil
 }
 
 func (r *base64Reader) Read(p []byte) (int, error) {
@@ -214,7 +259,11 @@ type qpReader struct {
 	held  []byte // the beginning of what may become an escape, or white space that may end a line
 	out   []byte
 	err   error
-	space [2048 + 8]byte
+	space [2048 + maxHeld + 8]byte
+}
+
+func (r *qpReader) reset(in *virtualReader) {
+	r.in, r.held, r.out, r.err = in, r.held[:0], nil, nil
 }
 
 func (r *qpReader) Read(p []byte) (int, error) {
@@ -235,13 +284,36 @@ func (r *qpReader) Read(p []byte) (int, error) {
 			r.held = nil
 			continue
 		}
-		for _, c := range r.raw[:n] {
-			r.byte(c)
+		for b := r.raw[:n]; len(b) > 0; {
+			if n := r.plain(b); n > 0 {
+				b = b[n:]
+				continue
+			}
+			r.byte(b[0])
+			b = b[1:]
 		}
 	}
 	n := copy(p, r.out)
 	r.out = r.out[n:]
 	return n, nil
+}
+
+// plain takes what stands for itself at the beginning of b, if nothing is held,
+// and returns how many octets these are. White space at its end may be that of
+// a line: it is left for byte.
+func (r *qpReader) plain(b []byte) int {
+	if len(r.held) > 0 {
+		return 0
+	}
+	n := 0
+	for n < len(b) && b[n] != '=' && b[n] != '\r' && b[n] != '\n' {
+		n++
+	}
+	for n > 0 && (b[n-1] == ' ' || b[n-1] == '\t') {
+		n--
+	}
+	r.out = append(r.out, b[:n]...)
+	return n
 }
 
 // maxHeld bounds white space that is kept back: more is no end of a line.

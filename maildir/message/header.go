@@ -71,11 +71,22 @@ func Header(src io.ReaderAt, p *Part, limit int64) ([]byte, error) {
 // name, and the value with its folding but without the line end that ends it.
 // Lines that are no field are passed over.
 func EachField(header []byte, f func(name, value []byte) bool) {
+	EachEntry(header, func(name, value []byte) bool { return name == nil || f(name, value) })
+}
+
+// EachEntry is EachField that does not pass over lines that are no field: their
+// name is nil, and the value is the line with those that continue it.
+func EachEntry(header []byte, f func(name, value []byte) bool) {
 	for len(header) > 0 {
 		field := header[:fieldLen(header)]
 		header = header[len(field):]
 		name, value, ok := splitField(field)
-		if ok && !f(name, value) {
+		if !ok {
+			if name, value = nil, trimEnd(field); len(value) == 0 {
+				continue // the blank line
+			}
+		}
+		if !f(name, value) {
 			return
 		}
 	}

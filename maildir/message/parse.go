@@ -40,7 +40,9 @@ func (l *Limits) setDefaults() {
 // last boundary is the end of the message.
 func Parse(src io.ReaderAt, size int64, lim Limits) (*Part, error) {
 	lim.setDefaults()
-	p := &parser{src: src, size: size, lim: lim, bol: true}
+	room := convertBuffers.Get().(*convertBuffer)
+	defer convertBuffers.Put(room)
+	p := &parser{src: src, size: size, lim: lim, bol: true, buf: room.raw[:chunk]}
 	root := &Part{}
 	_, err := p.part(root, "text", "plain", 0, p.pos)
 	return root, err
@@ -58,7 +60,7 @@ type parser struct {
 	size int64
 	lim  Limits
 
-	buf  [chunk]byte
+	buf  []byte
 	rest []byte // of buf, not looked at yet
 	off  int64  // in the file, of what is read into buf next
 
@@ -113,7 +115,7 @@ func (p *parser) next() (piece []byte, first bool, err error) {
 
 // fill moves what is left to the front of the buffer and reads more.
 func (p *parser) fill() error {
-	n := copy(p.buf[:], p.rest)
+	n := copy(p.buf, p.rest)
 	want := min(int64(len(p.buf)-n), p.size-p.off)
 	got, err := readFull(p.src, p.buf[n:n+int(want)], p.off)
 	if err != nil {

@@ -183,28 +183,42 @@ func appendVirtual(out, b []byte, before byte, nuls bool) []byte {
 	return out
 }
 
-// virtualReader reads the CRLF form between two places, with NULs as they are.
+// virtualReader reads the CRLF form between two places, or what the file has,
+// with NULs as they are.
 type virtualReader struct {
 	src      io.ReaderAt
 	off, end int64
 	before   byte
-	raw      [4096]byte
+	asIs     bool // line ends as the file has them
 	out      []byte
-	buf      [8192]byte
+	raw, buf []byte // room; buf has twice the octets of raw
 }
 
+// readerChunk is the room of a reader that is made for one part.
+const readerChunk = 8 << 10
+
 func newVirtualReader(src io.ReaderAt, from, to Pos) *virtualReader {
-	r := &virtualReader{src: src, off: from.Phys, end: to.Phys}
+	r := &virtualReader{raw: make([]byte, readerChunk), buf: make([]byte, 2*readerChunk)}
+	r.reset(src, from, to)
+	return r
+}
+
+// reset begins anew elsewhere.
+func (r *virtualReader) reset(src io.ReaderAt, from, to Pos) {
+	r.src, r.off, r.end, r.before, r.out = src, from.Phys, to.Phys, 0, nil
 	if from.Phys > 0 {
 		_, _ = readFull(src, r.raw[:1], from.Phys-1) // an error comes again below
 		r.before = r.raw[0]
 	}
-	return r
 }
 
 func (r *virtualReader) Read(p []byte) (int, error) {
 	if len(r.out) == 0 {
 		b := r.raw[:min(int64(len(r.raw)), r.end-r.off)]
+		direct := r.asIs && len(p) >= len(b)
+		if direct {
+			b = p[:min(int64(len(p)), r.end-r.off)]
+		}
 		if len(b) == 0 {
 			return 0, io.EOF
 		}
@@ -215,9 +229,15 @@ func (r *virtualReader) Read(p []byte) (int, error) {
 		if n == 0 {
 			return 0, io.EOF
 		}
-		r.out = appendVirtual(r.buf[:0], b[:n], r.before, true)
-		r.before = b[n-1]
 		r.off += int64(n)
+		if direct {
+			return n, nil
+		}
+		r.out = b[:n]
+		if !r.asIs {
+			r.out = appendVirtual(r.buf[:0], b[:n], r.before, true)
+			r.before = b[n-1]
+		}
 	}
 	n := copy(p, r.out)
 	r.out = r.out[n:]

@@ -2,8 +2,11 @@ package imap
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"io"
 	"slices"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -14,44 +17,47 @@ import (
 // it (RFC 5051 section 2): each character in title case, then decomposed.
 // Octets that are no UTF-8 stay as they are.
 func appendCasemap(dst, text []byte) []byte {
-	for i := 0; i < len(text); {
-		if text[i] < utf8.RuneSelf {
-			n := asciiRun(text[i:])
-			dst = slices.Grow(dst, n)
-			to := dst[len(dst) : len(dst)+n]
-			for j, c := range text[i : i+n] {
-				to[j] = upperCase[c]
+	for {
+		dst = slices.Grow(dst, len(text))
+		n := upperRun(dst[len(dst):len(dst)+len(text)], text)
+		dst = dst[:len(dst)+n]
+		text = text[n:]
+		for len(text) > 0 && text[0] >= utf8.RuneSelf {
+			r, n := utf8.DecodeRune(text)
+			if r == utf8.RuneError && n == 1 {
+				dst = append(dst, text[0])
+			} else {
+				dst = appendCasemapRune(dst, r)
 			}
-			dst = dst[:len(dst)+n]
-			i += n
-			continue
+			text = text[n:]
 		}
-		r, n := utf8.DecodeRune(text[i:])
-		if r == utf8.RuneError && n == 1 {
-			dst = append(dst, text[i])
-		} else {
-			dst = appendCasemapRune(dst, r)
+		if len(text) == 0 {
+			return dst
 		}
-		i += n
 	}
-	return dst
 }
 
-var upperCase = func() (t [256]byte) {
-	for c := range t {
-		t[c] = upper(byte(c))
-	}
-	return t
-}()
-
-// asciiRun returns how many octets at the beginning of b are US-ASCII.
-func asciiRun(b []byte) int {
-	for i, c := range b {
-		if c >= utf8.RuneSelf {
-			return i
+// upperRun copies the US-ASCII at the beginning of src to dst in upper case and
+// returns how many octets these are: eight at a time.
+func upperRun(dst, src []byte) int {
+	const (
+		tops = 0x8080808080808080
+		ones = 0x0101010101010101
+	)
+	n := 0
+	for ; len(src)-n >= 8; n += 8 {
+		w := binary.LittleEndian.Uint64(src[n:])
+		if w&tops != 0 {
+			break
 		}
+		// The top bit of each octet that is not below 'a' and not above 'z'.
+		lower := (w + (0x80-'a')*ones) &^ (w + (0x7f-'z')*ones) & tops
+		binary.LittleEndian.PutUint64(dst[n:], w-lower>>2)
 	}
-	return len(b)
+	for ; n < len(src) && src[n] < utf8.RuneSelf; n++ {
+		dst[n] = upper(src[n])
+	}
+	return n
 }
 
 func appendCasemapRune(dst []byte, r rune) []byte {
@@ -75,11 +81,16 @@ type textScanner struct {
 	left    int      // needles that were not found yet
 	longest int      // of the needles
 
+	stop *atomic.Bool // nil, or set when scanning is of no use any more
+
 	raw  []byte // text that was read
 	text []byte // its other form, behind the end of what came before
 }
 
 const scanChunk = 32 << 10
+
+// errStopped says that a search does not go on.
+var errStopped = errors.New("search stopped")
 
 func newTextScanner(needles [][]byte) *textScanner {
 	t := &textScanner{needles: needles, found: make([]bool, len(needles))}
@@ -104,6 +115,9 @@ func (t *textScanner) scan(r io.Reader) error {
 	}
 	t.raw, t.text = t.raw[:0], t.text[:0]
 	for t.left > 0 {
+		if t.stop != nil && t.stop.Load() {
+			return errStopped
+		}
 		n, err := r.Read(t.raw[len(t.raw):cap(t.raw)])
 		t.raw = t.raw[:len(t.raw)+n]
 		if err == nil && len(t.raw) < cap(t.raw) && n > 0 {

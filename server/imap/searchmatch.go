@@ -3,6 +3,7 @@ package imap
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,8 +21,12 @@ type searcher struct {
 	scanner *textScanner     // for the other probes
 	scanned []int            // which these are; those inText are the first
 	inText  int              // how many of them
-	field   []byte           // room for a header field
-	folded  []byte           // room for its other form
+	crlf    bool             // one of them has a line end in it
+	reader  message.TextReader
+
+	field  []byte // room for header fields
+	value  []byte // room for one of them
+	folded []byte // room for its other form
 
 	// Of the message that is tested:
 	m       mailbox.Message
@@ -63,6 +68,7 @@ func newSearcher(s *session, plan *searchPlan) *searcher {
 		}
 	}
 	sr.scanner = newTextScanner(needles)
+	sr.crlf = slices.ContainsFunc(needles, func(n []byte) bool { return bytes.ContainsAny(n, "\r\n") })
 	return sr
 }
 
@@ -84,7 +90,7 @@ func (sr *searcher) matches(m mailbox.Message) bool {
 		sr.mf = nil
 	}
 	if sr.err != nil {
-		if !errors.Is(sr.err, mailbox.ErrGone) {
+		if !errors.Is(sr.err, mailbox.ErrGone) && !errors.Is(sr.err, errStopped) {
 			sr.s.lack(&sr.lacking, m, sr.err)
 		}
 		return false
@@ -231,47 +237,55 @@ func (sr *searcher) scanHeader() error {
 // scanFields looks at the fields of a header, which is in CRLF form: for
 // probes inText, and for those inField if it is the message's own.
 func (sr *searcher) scanFields(head []byte, own bool) {
-	message.EachField(head, func(name, value []byte) bool {
-		var probes []int
-		if own && len(sr.fields) > 0 {
+	own = own && len(sr.fields) > 0
+	sr.field = sr.field[:0]
+	message.EachEntry(head, func(name, value []byte) bool {
+		if own && name != nil {
 			var lower [64]byte
 			if len(name) <= len(lower) {
-				probes = sr.fields[string(appendLower(lower[:0], name))]
-			}
-		}
-		if len(probes) == 0 && sr.inText == 0 {
-			return true
-		}
-		text := sr.fieldText(value)
-		if len(probes) > 0 {
-			sr.folded = appendCasemap(sr.folded[:0], text)
-			for _, i := range probes {
-				if bytes.Contains(sr.folded, sr.plan.probes[i].needle) {
-					sr.answers[i] = isTrue
+				if probes := sr.fields[string(appendLower(lower[:0], name))]; len(probes) > 0 {
+					sr.scanField(value, probes)
 				}
 			}
 		}
 		if sr.inText > 0 {
-			sr.field = append(append(append(sr.field[:0], name...), ": "...), text...)
-			sr.scanner.line(sr.field, sr.inText)
+			// All fields at once, with what no search string can hold between them.
+			if name != nil {
+				sr.field = append(append(sr.field, name...), ": "...)
+			}
+			sr.field = append(appendFieldText(sr.field, value), 0)
 		}
 		return true
 	})
+	if sr.inText > 0 {
+		sr.scanner.line(sr.field, sr.inText)
+	}
 }
 
-// fieldText gives the value of a field on one line, without encoded words.
-func (sr *searcher) fieldText(value []byte) []byte {
-	line := make([]byte, 0, len(value))
-	for _, c := range value {
-		if c != '\r' && c != '\n' {
-			line = append(line, c)
+// scanField looks for probes in one field.
+func (sr *searcher) scanField(value []byte, probes []int) {
+	sr.value = appendFieldText(sr.value[:0], value)
+	sr.folded = appendCasemap(sr.folded[:0], sr.value)
+	for _, i := range probes {
+		if bytes.Contains(sr.folded, sr.plan.probes[i].needle) {
+			sr.answers[i] = isTrue
 		}
 	}
-	line = bytes.TrimSpace(line)
-	if bytes.Contains(line, []byte("=?")) {
-		return []byte(message.DecodeHeader(string(line)))
+}
+
+// appendFieldText appends the value of a field on one line, without encoded
+// words.
+func appendFieldText(dst, value []byte) []byte {
+	from := len(dst)
+	for _, c := range bytes.TrimSpace(value) {
+		if c != '\r' && c != '\n' {
+			dst = append(dst, c)
+		}
 	}
-	return line
+	if line := dst[from:]; bytes.Contains(line, []byte("=?")) {
+		return append(dst[:from], message.DecodeHeader(string(line))...)
+	}
+	return dst
 }
 
 func appendLower(dst, b []byte) []byte {
@@ -317,7 +331,7 @@ func (sr *searcher) scanPart(p *message.Part, root bool) error {
 	if len(p.Children) > 0 || !isText(p) {
 		return nil
 	}
-	return sr.scanner.scan(message.DecodeText(sr.mf.src, p))
+	return sr.scanner.scan(sr.reader.Text(sr.mf.src, p, sr.crlf))
 }
 
 // isText tells whether people read a part. Attachments of other types are not

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,8 @@ type Server struct {
 
 	stopping atomic.Bool // set under mu
 
+	helpers chan struct{} // holds one a helper of a search that runs
+
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
@@ -45,6 +48,7 @@ func New(cfg Config) *Server {
 		listeners: map[net.Listener]struct{}{}, sessions: map[*session]struct{}{},
 		perIP: map[netip.Prefix]int{}, perUser: map[string]int{},
 	}
+	srv.helpers = make(chan struct{}, runtime.GOMAXPROCS(0)-1)
 	srv.grammar = newGrammar(extensions(&srv.cfg))
 	srv.caps = newCapabilities(srv.grammar)
 	return srv

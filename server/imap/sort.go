@@ -94,21 +94,6 @@ func (lx *lexer) sortKeys(criteria map[string]*sortCriterion) []sortKey {
 	return keys
 }
 
-// all returns the messages that match, ascending.
-func (sr *searcher) all() ([]mailbox.Message, error) {
-	var found []mailbox.Message
-	goal := int(sr.s.sel.view.Exists())
-	for m := range sr.s.sel.view.Messages(sr.plan.ranges, sr.plan.uid) {
-		if err := sr.s.working(int(m.Seq)-1, goal); err != nil {
-			return nil, err
-		}
-		if sr.matches(m) {
-			found = append(found, m)
-		}
-	}
-	return found, nil
-}
-
 // numbersResponse writes "* NAME n n n", with the highest mod-sequence if the
 // client looked for one (RFC 7162 section 3.1.6).
 func (s *session) numbersResponse(name string, found []mailbox.Message, uid bool, q *searchQuery) {

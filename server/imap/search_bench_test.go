@@ -1,0 +1,46 @@
+package imap
+
+import (
+	"syscall"
+	"testing"
+
+	"maildird/scripts/mailgen"
+)
+
+// BenchmarkSearch looks through mail of all shapes for what is nowhere. The
+// files are in the page cache: what remains is our own cost.
+func BenchmarkSearch(b *testing.B) {
+	ts := startServer(b)
+	if err := ts.provision("alice"); err != nil {
+		b.Fatal(err)
+	}
+	octets, err := mailgen.Fill(ts.root("alice"), 3000)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := ts.login()
+	c.ok("SELECT INBOX")
+	for _, q := range []struct{ name, search string }{
+		{"ascii", `TEXT "no such word"`}, {"body", `BODY "no such word"`}, {"unicode", "CHARSET UTF-8 TEXT {15+}\r\nÜbersichtlich "},
+		{"header", `SUBJECT "no such word"`},
+	} {
+		b.Run(q.name, func(b *testing.B) {
+			b.SetBytes(octets)
+			b.ReportAllocs()
+			before := cpuTime(b)
+			for b.Loop() {
+				c.ok("SEARCH " + q.search)
+			}
+			b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N)/1e6, "cpu-ms/op")
+		})
+	}
+}
+
+// cpuTime is what this process has used of all processors, in nanoseconds.
+func cpuTime(b *testing.B) int64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
+}

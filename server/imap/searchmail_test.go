@@ -1,0 +1,162 @@
+package imap
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"maildird/scripts/mailgen"
+)
+
+// searched gives the numbers that a SEARCH finds.
+func (c *testClient) searched(query string) (found []int) {
+	c.t.Helper()
+	for _, line := range c.ok("SEARCH " + query) {
+		if numbers, ok := strings.CutPrefix(line, "* SEARCH"); ok {
+			for _, n := range strings.Fields(numbers) {
+				i, err := strconv.Atoi(n)
+				if err != nil {
+					c.t.Fatal(line)
+				}
+				found = append(found, i)
+			}
+		}
+	}
+	return found
+}
+
+// TestSearchMail looks for text in the mail of testdata/mail: decoded from
+// transfer encodings, charsets and encoded words, compared by i;unicode-casemap.
+func TestSearchMail(t *testing.T) {
+	files := corpus(t)
+	ts := startServer(t)
+	if err := ts.provision("alice"); err != nil {
+		t.Fatal(err)
+	}
+	fillInbox(t, ts.root("alice"), files)
+	c := ts.login()
+	c.ok("SELECT INBOX")
+	literal := func(s string) string { return fmt.Sprintf("{%d+}\r\n%s", len(s), s) }
+	utf8 := func(key, s string) string { return "CHARSET UTF-8 " + key + " " + literal(s) }
+	for _, q := range []struct {
+		query string
+		want  string // names
+	}{
+		{utf8("BODY", "grüße"), "nested no-mime-version plain"},
+		{utf8("BODY", "GRÜSSE"), ""}, // ß is no SS by i;unicode-casemap
+		{utf8("TEXT", "GRÜße"), "8bit-header nested no-mime-version plain"},
+		{"BODY caf", "nested"},
+		{"BODY CAFE", "nested"}, // é is E and an accent
+		{utf8("BODY", "\u00c9"), "nested"},
+		{"BODY \"broken softly\"", "nested"}, // a soft line break is none
+		{"BODY PHA+R3", ""},                  // the base64 itself
+		{"BODY \"no first line\"", ""},
+		{"BODY \"its first line has no colon\"", ""},                 // it is all header
+		{"TEXT \"its first line has no colon\"", "no-header-at-all"}, // of no field
+		{"BODY \"second, in parts\"", "digest"},
+		{"BODY inside", ""},       // a header in a message inside
+		{"TEXT inside", "nested"}, // is text
+		{"TEXT \"image/png\"", "nested"},
+		{"BODY iVBORw0KGgo", ""}, // attachments are not searched
+		{"SUBJECT zeilen", "encoded-words"},
+		{utf8("SUBJECT", "mitte eines zeichens geteilt"), "encoded-words"},
+		{utf8("SUBJECT", "geteilt ist: €."), "encoded-words"},
+		{utf8("FROM", "JÜRGEN MÜLLER"), "encoded-words"},
+		{utf8("TO", "日本"), "encoded-words"},
+		{utf8("TO", "иван"), "8bit-header encoded-words"},
+		{"HEADER X-Long \"2    3\"", ""},
+		{"HEADER X-Long \"1 2\"", "bad-header-lines"},
+		{"HEADER X-Long \"\"", "bad-header-lines"},
+		{"CC second", "addresses"},
+		{"TEXT \"subject: inside\"", "nested"},
+		{"BODY " + literal("one\r\n--inner"), ""}, // boundaries are no text
+		{"BODY " + literal("vcalendar\r\nmethod"), "calendar"},
+		{"SENTON 4-Jun-2024", ""},
+		{"SENTON 3-Jun-2024 SUBJECT parts", "empty-parts nested"},
+		{"LARGER 5000", "long-lines"},
+	} {
+		var want []int
+		for _, name := range strings.Fields(q.want) {
+			want = append(want, slices.IndexFunc(files, func(f string) bool { return mailName(f) == name })+1)
+		}
+		if got := c.searched(q.query); !slices.Equal(got, want) {
+			var names []string
+			for _, n := range got {
+				names = append(names, mailName(files[n-1]))
+			}
+			t.Errorf("%q finds %v, want %s", q.query, names, q.want)
+		}
+	}
+}
+
+// TestSearchWithHelpers: who helps does not change what is found.
+func TestSearchWithHelpers(t *testing.T) {
+	ts := startServer(t)
+	if err := ts.provision("alice"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mailgen.Fill(ts.root("alice"), 500); err != nil {
+		t.Fatal(err)
+	}
+	c := ts.login()
+	c.ok("SELECT INBOX")
+	helpers := ts.helpers
+	for _, query := range []string{
+		"TEXT hotel", "BODY meeting SUBJECT plan", "OR BODY \"travel team\" FROM lena", "NOT TEXT invoice", "SUBJECT version SENTSINCE 2-Jan-2024",
+	} {
+		ts.helpers = make(chan struct{}, 5)
+		many := c.searched(query)
+		ts.helpers = make(chan struct{})
+		alone := c.searched(query)
+		if !slices.Equal(many, alone) || len(alone) == 0 || len(alone) == 500 {
+			t.Errorf("%s: with helpers %d messages, alone %d", query, len(many), len(alone))
+		}
+	}
+	ts.helpers = helpers
+}
+
+// TestUpperRun compares eight octets at a time with one at a time.
+func TestUpperRun(t *testing.T) {
+	var all []byte
+	for c := range 128 {
+		all = append(all, byte(c))
+	}
+	for shift := range 9 {
+		src := append(all[shift:len(all):len(all)], 0xc3, 'x')
+		dst := make([]byte, len(src))
+		n := upperRun(dst, src)
+		if n != len(src)-2 || !bytes.Equal(dst[:n], bytes.ToUpper(src[:n])) {
+			t.Errorf("from %d on: %d octets, %q", shift, n, dst[:n])
+		}
+	}
+}
+
+// FuzzTextScanner holds that what is found in a stream, however it comes, is
+// what is in the whole.
+func FuzzTextScanner(f *testing.F) {
+	f.Add([]byte("some text with a Grüße"), []byte("GRÜSS"), []byte("ith A"), uint8(3))
+	f.Add([]byte("\xff\xc3\xc3\xbc\xe4\xb8"), []byte("\xc3"), []byte("ü"), uint8(1))
+	f.Fuzz(func(t *testing.T, text, a, b []byte, pieces uint8) {
+		needles := [][]byte{appendCasemap(nil, a), appendCasemap(nil, b)}
+		whole := appendCasemap(nil, text)
+		s := newTextScanner(needles)
+		s.raw = make([]byte, 0, 4+int(pieces)) // a chunk that ends everywhere
+		var r io.Reader = bytes.NewReader(text)
+		if pieces%2 == 0 {
+			r = iotest.OneByteReader(r)
+		}
+		if err := s.scan(r); err != nil {
+			t.Fatal(err)
+		}
+		for i, n := range needles {
+			if got, want := s.found[i], bytes.Contains(whole, n); got != want {
+				t.Fatalf("%q in %q: %v, want %v", n, whole, got, want)
+			}
+		}
+	})
+}

@@ -1,0 +1,157 @@
+package imap
+
+import (
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"maildird/maildir/mailbox"
+)
+
+const (
+	// searchSlice is how many messages a helper takes at once.
+	searchSlice = 16
+	// searchAlone is how many messages are not worth a helper.
+	searchAlone = 4 * searchSlice
+	// maxHelpers bounds the helpers of one search. Those of all searches are
+	// bounded by the processors.
+	maxHelpers = 7
+)
+
+// all returns the messages that match, ascending. If files have to be read,
+// other processors help as far as they are not busy with other searches.
+func (sr *searcher) all() ([]mailbox.Message, error) {
+	view := sr.s.sel.view
+	if sr.plan.test.cost < costHeader || view.Exists() < searchAlone {
+		return sr.alone()
+	}
+	work := &searchWork{msgs: slices.Collect(view.Messages(sr.plan.ranges, sr.plan.uid))}
+	work.found = make([]bool, len(work.msgs))
+	helpers := sr.help(work)
+	err := sr.shareAndWait(work)
+	for _, h := range helpers {
+		sr.lacking.add(h.lacking)
+	}
+	if work.panicked != nil {
+		panic(work.panicked)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var found []mailbox.Message
+	for i, m := range work.msgs {
+		if work.found[i] {
+			found = append(found, m)
+		}
+	}
+	return found, nil
+}
+
+// shareAndWait takes part in the work and returns when nobody is at it any more,
+// whatever happens.
+func (sr *searcher) shareAndWait(w *searchWork) error {
+	done := false
+	defer func() {
+		if !done {
+			w.stop.Store(true)
+		}
+		w.running.Wait()
+	}()
+	err := sr.share(w)
+	done = err == nil
+	return err
+}
+
+// alone is all without helpers.
+func (sr *searcher) alone() (found []mailbox.Message, err error) {
+	goal := int(sr.s.sel.view.Exists())
+	for m := range sr.s.sel.view.Messages(sr.plan.ranges, sr.plan.uid) {
+		if err := sr.s.working(int(m.Seq)-1, goal); err != nil {
+			return nil, err
+		}
+		if sr.matches(m) {
+			found = append(found, m)
+		}
+	}
+	return found, nil
+}
+
+// searchWork is a search that several searchers share.
+type searchWork struct {
+	msgs  []mailbox.Message
+	next  atomic.Int64 // index of the first message that nobody has taken
+	stop  atomic.Bool  // there is no use in going on
+	found []bool       // by index; each is written by who took it
+
+	running  sync.WaitGroup // the helpers
+	once     sync.Once
+	panicked error // a fault of the program in one of them
+}
+
+// take gives the next messages to test; from == to at the end.
+func (w *searchWork) take() (from, to int) {
+	if w.stop.Load() {
+		return 0, 0
+	}
+	n := int64(len(w.msgs))
+	end := w.next.Add(searchSlice)
+	return int(min(end-searchSlice, n)), int(min(end, n))
+}
+
+// share is the part that the session's own goroutine takes. Only it speaks to
+// the client and hears that it is gone.
+func (sr *searcher) share(w *searchWork) error {
+	sr.scanner.stop = &w.stop
+	for {
+		from, to := w.take()
+		if from == to {
+			return nil
+		}
+		for i := from; i < to; i++ {
+			if err := sr.s.working(i, len(w.msgs)); err != nil {
+				return err
+			}
+			w.found[i] = sr.matches(w.msgs[i])
+		}
+	}
+}
+
+// help starts helpers: as many as there is work for and processors are free.
+func (sr *searcher) help(w *searchWork) (helpers []*searcher) {
+	for len(helpers) < min(maxHelpers, len(w.msgs)/searchSlice-1) {
+		select {
+		case sr.s.srv.helpers <- struct{}{}:
+		default:
+			return helpers
+		}
+		h := newSearcher(sr.s, sr.plan)
+		helpers = append(helpers, h)
+		w.running.Go(func() {
+			defer func() { <-sr.s.srv.helpers }()
+			h.shareAsHelper(w)
+		})
+	}
+	return helpers
+}
+
+func (sr *searcher) shareAsHelper(w *searchWork) {
+	defer func() {
+		if r := recover(); r != nil {
+			// The session ends by it, as by a panic of its own.
+			w.stop.Store(true)
+			w.once.Do(func() { w.panicked = fmt.Errorf("%v\n%s", r, debug.Stack()) })
+		}
+	}()
+	sr.scanner.stop = &w.stop
+	for {
+		from, to := w.take()
+		if from == to {
+			return
+		}
+		for i := from; i < to && !w.stop.Load(); i++ {
+			w.found[i] = sr.matches(w.msgs[i])
+		}
+	}
+}
