@@ -60,6 +60,16 @@ func upperRun(dst, src []byte) int {
 	return n
 }
 
+// asciiRun returns how many octets at the beginning of b are US-ASCII.
+func asciiRun(b []byte) int {
+	for i, c := range b {
+		if c >= utf8.RuneSelf {
+			return i
+		}
+	}
+	return len(b)
+}
+
 func appendCasemapRune(dst []byte, r rune) []byte {
 	r = unicode.ToTitle(r)
 	if r < utf8.RuneSelf {

@@ -52,6 +52,7 @@ type ownKey struct {
 	name string
 	cost searchCost
 	// matches tests sr.m. With costHeader and above sr.mf is its open file.
+	// Several searchers may call it at the same time.
 	matches func(sr *searcher) (bool, error)
 }
 
