@@ -216,6 +216,45 @@ func TestFileChanges(t *testing.T) {
 	}
 }
 
+// TestHalfWrittenFile: a file that changed in place a moment ago is not read,
+// for an editor may still be writing it.
+func TestHalfWrittenFile(t *testing.T) {
+	u, path, _ := open(t, "alice:{PLAIN}a\n")
+	mtime := time.Unix(u.version.mtime.Unix())
+	replaced := u.version
+	replaced.ino++
+	for _, c := range []struct {
+		name    string
+		version fileVersion
+		age     time.Duration
+		want    bool
+	}{
+		{"just now", u.version, 0, true},
+		{"a moment ago", u.version, rereadInterval - 1, true},
+		{"settled", u.version, rereadInterval, false},
+		{"from the future", u.version, -time.Millisecond, false}, // the clock was set back
+		{"renamed into place", replaced, 0, false},
+	} {
+		if got := u.beingWritten(c.version, mtime.Add(c.age)); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	// What was written long enough ago is read.
+	if err := os.WriteFile(path, []byte("bob:{PLAIN}b\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Minute)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	u.mu.Lock()
+	u.looked = time.Time{}
+	u.mu.Unlock()
+	if _, ok := u.Lookup("bob"); !ok {
+		t.Error("the new file is not read")
+	}
+}
+
 func TestConcurrentEdits(t *testing.T) {
 	u, path, _ := open(t, "")
 	var wg sync.WaitGroup

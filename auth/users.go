@@ -118,7 +118,7 @@ func (u *Users) current() *table {
 	}
 	u.looked = now
 	v, err := versionOf(u.path)
-	if err == nil && v == u.version {
+	if err == nil && (v == u.version || u.beingWritten(v, now)) {
 		return u.table
 	}
 	if err == nil {
@@ -128,6 +128,14 @@ func (u *Users) current() *table {
 		u.log.Error("users file cannot be read, keeping the users known so far", "error", err)
 	}
 	return u.table
+}
+
+// beingWritten tells whether the file was changed in place a moment ago: half
+// of it may be all that is there, and the mail of users who are missing would
+// be refused for good. A file that was renamed into place is complete.
+func (u *Users) beingWritten(v fileVersion, now time.Time) bool {
+	age := now.Sub(time.Unix(v.mtime.Unix()))
+	return v.ino == u.version.ino && age >= 0 && age < rereadInterval
 }
 
 // Lookup finds a user by the full address, or by a local part that only one
