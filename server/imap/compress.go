@@ -3,7 +3,6 @@ package imap
 import (
 	"bytes"
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -87,11 +86,7 @@ func newDeflateConn(conn net.Conn) *deflateConn {
 	plain, feed := net.Pipe()
 	go func() {
 		_ = conn.SetReadDeadline(time.Time{})
-		// Clients end what they send by a sync flush or by a partial one (mutt
-		// 2.2 and isync 1.4): what a block holds is given out at its end.
-		inflater := flate.NewReaderOpts(conn, flate.WithPartialBlock())
-		_, _ = io.CopyBuffer(feed, struct{ io.Reader }{inflater}, make([]byte, inflateBuffer))
-		_ = inflater.Close()
+		_ = inflate(feed, conn)
 		_ = feed.Close()
 	}()
 	return &deflateConn{Conn: conn, plain: plain}
