@@ -62,7 +62,7 @@ func NewSite(opt Options) (*Site, error) {
 			"layout": strconv.Quote(opt.Layout), "separator": strconv.Quote(opt.Separator), "prefix": strconv.Quote(opt.Prefix),
 			"location": strconv.Quote(filepath.Join(s.ours[0].Dir, "mail/%d/%n")),
 			"smtp":     "[]", "submission": "[]", "submissions": "[]", // not needed here
-			"lmtp": "[]", // not spoken yet
+			"lmtp": `["127.0.0.1:0"]`,
 		}
 		if err := configure(m.Config, settings); err != nil {
 			return nil, errors.Join(err, s.Close())

@@ -35,7 +35,6 @@ func runTool(home, program string, args ...string) (string, error) {
 	return out, nil
 }
 
-
 // Mbsync is one mbsync user, who keeps an IMAP account and a Maildir in step.
 type Mbsync struct{ Home, Config string }
 
