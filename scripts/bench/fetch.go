@@ -64,3 +64,49 @@ var fetchBodies = &workload{
 		return values, a, err
 	},
 }
+
+// fetchAfterRestart shows what is kept when the server goes: nothing but the
+// files of the Maildir and what a server puts beside them.
+var fetchAfterRestart = &workload{
+	name: "fetch after restart",
+	once: true,
+	rows: []row{
+		{name: "Thunderbird's headers, after a restart", unit: millis, target: 0.5},
+		{name: "SEARCH SUBJECT, after a restart", unit: millis, target: 0.7},
+	},
+	run: func(ctx context.Context, b *bench, s *server) ([]float64, *answer, error) {
+		c, name, _, err := b.fresh(s)
+		if err != nil {
+			return nil, nil, err
+		}
+		_, err = c.do("SELECT %s", name)
+		if err == nil {
+			_, err = c.do("UID FETCH 1:* %s", thunderbirdHeaders)
+		}
+		c.close()
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := s.restart(ctx); err != nil {
+			return nil, nil, err
+		}
+		if c, err = dialIMAP(s, reader); err != nil {
+			return nil, nil, err
+		}
+		defer c.close()
+		if _, err := c.do("SELECT %s", name); err != nil {
+			return nil, nil, err
+		}
+		headers, data, err := c.timed("UID FETCH 1:* %s", thunderbirdHeaders)
+		if err != nil {
+			return nil, nil, err
+		}
+		a, err := fetched(data, false)
+		if err != nil {
+			return nil, nil, err
+		}
+		subject, data, err := c.timed(`UID SEARCH SUBJECT "team release"`)
+		a.lines = append(a.lines, found(data).lines...)
+		return []float64{headers, subject}, a, err
+	},
+}

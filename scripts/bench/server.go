@@ -130,6 +130,11 @@ func (b *bench) fresh(s *server) (c *imapClient, name, path string, err error) {
 	}
 	b.folders++
 	name = fmt.Sprintf("F%d", b.folders)
+	// A server may make the Maildir at the first SELECT only.
+	if _, err := c.do("STATUS INBOX (MESSAGES)"); err != nil {
+		c.close()
+		return nil, "", "", err
+	}
 	path = filepath.Join(s.home(reader), "."+name)
 	if err := link(b.corpus, path); err != nil {
 		c.close()

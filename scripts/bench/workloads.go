@@ -20,6 +20,11 @@ var workloads = []*workload{
 	fetchEnvelope,
 	fetchStructure,
 	fetchBodies,
+	searchFlags,
+	searchSince,
+	searchSubject,
+	searchText,
+	fetchAfterRestart,
 	appendMessages,
 	push,
 }
