@@ -188,3 +188,11 @@ func withTLS(cert tls.Certificate) serverOption {
 		cfg.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	}
 }
+
+func withLimits(l Limits) serverOption {
+	return func(cfg *Config, _ *maildir.AccountOptions) { cfg.Limits = l }
+}
+
+func withTimeouts(t Timeouts) serverOption {
+	return func(cfg *Config, _ *maildir.AccountOptions) { cfg.Timeouts = t }
+}

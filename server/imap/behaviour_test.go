@@ -1,0 +1,206 @@
+package imap
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// Sessions, their servers and what they open leave nothing running.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestPipelined sends many commands without waiting: they are answered in
+// order, and each sees what the one before did.
+func TestPipelined(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t)
+	c := ts.dial()
+	const n = 400
+	var all strings.Builder
+	all.WriteString("l LOGIN alice secret\r\ns SELECT INBOX\r\n")
+	for i := range n {
+		switch i % 4 {
+		case 0:
+			fmt.Fprintf(&all, "t%d APPEND INBOX {3+}\r\nabc\r\n", i)
+		case 1:
+			fmt.Fprintf(&all, "t%d STORE %d +FLAGS.SILENT (\\Deleted)\r\n", i, 1)
+		case 2:
+			fmt.Fprintf(&all, "t%d EXPUNGE\r\n", i)
+		case 3:
+			fmt.Fprintf(&all, "t%d FETCH 1:* UID\r\n", i) // there is none
+		}
+	}
+	go func() { _, _ = io.WriteString(c.conn, all.String()) }()
+	next, exists := 0, 0
+	for next < n {
+		line := c.line()
+		switch {
+		case strings.HasSuffix(line, " EXISTS"):
+			exists++
+		case line[0] == 't':
+			if want := fmt.Sprintf("t%d OK ", next); !strings.HasPrefix(line, want) {
+				t.Fatalf("%s, want %s", line, want)
+			}
+			next++
+		case strings.Contains(line, " FETCH "):
+			t.Fatalf("%s: the message was expunged", line)
+		}
+	}
+	if exists != n/4+1 {
+		t.Errorf("told %d times of messages, want %d", exists, n/4+1)
+	}
+}
+
+// big puts a message of some size into alice's INBOX.
+func (ts *testServer) big(t *testing.T, size int) {
+	t.Helper()
+	if err := ts.provision("alice"); err != nil {
+		t.Fatal(err)
+	}
+	ts.deliver(t, "1706933101.M1P1.test:2,S", "Subject: big\n\n"+strings.Repeat(strings.Repeat("x", 70)+"\n", size/71))
+}
+
+// TestSlowReader has a client that asks for much and reads nothing: others work
+// on the same mailbox meanwhile.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t)
+	ts.big(t, 12<<20) // more than sockets buffer
+	slow := ts.login()
+	slow.ok("SELECT INBOX")
+	slow.send("a FETCH 1 BODY[]\r\nb FETCH 1 BODY[]\r\nc STORE 1 +FLAGS (\\Answered)\r\n")
+	slow.line() // it has begun
+	for range 2 {
+		c := ts.login()
+		c.ok("SELECT INBOX")
+		c.ok("STORE 1 +FLAGS (\\Flagged)")
+		c.ok("APPEND INBOX {3+}\r\nabc")
+		c.ok("SEARCH SUBJECT nothing")
+		c.ok("STORE 2 +FLAGS (\\Deleted)")
+		c.ok("EXPUNGE")
+		c.ok("LOGOUT")
+	}
+}
+
+// TestDisconnectInterrupts has clients that go away in the middle of long
+// commands: their sessions end soon.
+func TestDisconnectInterrupts(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t)
+	ts.big(t, 4<<20)
+	for _, command := range []string{"FETCH 1 BODY[]", "SEARCH TEXT nothing", "IDLE", "APPEND INBOX {100}", "NOOP"} {
+		c := ts.login()
+		c.ok("SELECT INBOX")
+		c.send(strings.Repeat("a "+command+"\r\n", 50))
+		_ = c.conn.Close()
+	}
+	deadline := time.Now().Add(time.Minute)
+	for ts.count() > 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d sessions are still there", ts.count())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	left, err := os.ReadDir(filepath.Join(ts.root("alice"), "tmp"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("tmp/ has %v, %v", left, err)
+	}
+}
+
+func (ts *testServer) count() int {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return len(ts.sessions)
+}
+
+// TestShutdown says BYE to all who wait, lets a command that runs finish, and
+// takes no new connections.
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t)
+	stranger := ts.dial()
+	stranger.line()
+	quiet := ts.login()
+	quiet.ok("SELECT INBOX")
+	idle := ts.login()
+	idle.ok("SELECT INBOX")
+	idle.send("i IDLE\r\n")
+	idle.line()
+	busy := ts.login()
+	busy.send("a APPEND INBOX {6}\r\n")
+	busy.line()
+	ended := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		ended <- ts.Shutdown(ctx)
+	}()
+	for _, c := range []*testClient{stranger, quiet, idle} {
+		c.ends("shutting down")
+	}
+	// The message that was on its way is stored.
+	busy.send("abc\r\nd\r\n")
+	if line := busy.line(); !strings.HasPrefix(line, "a OK [APPENDUID ") {
+		t.Errorf("APPEND during shutdown: %s", line)
+	}
+	busy.ends("shutting down")
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if conn, err := net.Dial("tcp", ts.addr); err == nil {
+		conn.Close()
+		t.Error("a stopped server takes connections")
+	}
+}
+
+// TestConnectionLimits refuses politely who comes too often.
+func TestConnectionLimits(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t, withLimits(Limits{PerIP: 4, PerUser: 2}))
+	one, two := ts.login(), ts.login()
+	three := ts.dial()
+	three.line()
+	three.fails("LOGIN alice secret", "NO [LIMIT]")
+	three.ok("LOGIN bob secret")
+	ts.dial()
+	ts.dial().ends("Too many connections")
+	one.ok("LOGOUT")
+	two.ok("NOOP")
+}
+
+// TestTimeouts ends connections that nothing comes from.
+func TestTimeouts(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t, withTimeouts(Timeouts{Login: 50 * time.Millisecond}))
+	ts.dial().ends("inactivity")
+	ts = startServer(t, withTimeouts(Timeouts{Idle: 50 * time.Millisecond, Read: 50 * time.Millisecond, StillHere: 10 * time.Millisecond}))
+	ts.login().ends("inactivity")
+	c := ts.login()
+	c.send("a IDLE\r\n")
+	c.line()
+	for {
+		line := c.line()
+		if line == "* OK Still here" {
+			continue
+		}
+		if !strings.HasPrefix(line, "* BYE ") {
+			t.Errorf("after IDLE was too long: %s", line)
+		}
+		break
+	}
+	c = ts.login()
+	c.send("a LOGIN {5}\r\n") // and nothing more
+	for {
+		if _, err := c.tryLine(); err != nil {
+			break
+		}
+	}
+}
