@@ -1,0 +1,53 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"maildird/server/config"
+)
+
+// TestReadme: what the README shows is what the program has.
+func TestReadme(t *testing.T) {
+	file, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme := string(file)
+	if settings := config.Template("mail.example.org", "example.org", "alice@example.org"); !strings.Contains(readme, "```toml\n"+settings+"```\n") {
+		t.Errorf("the README shows another configuration than init writes; this belongs between its ```toml lines:\n%s", settings)
+	}
+	if strings.Contains(readme, "@@") {
+		t.Error("the README has a place that was to be filled in")
+	}
+	commands := map[string]bool{}
+	for _, c := range leaves(root()) {
+		words := strings.Fields(c.CommandPath())
+		commands[strings.Join(words[1:], " ")] = true
+	}
+	shown := 0
+	for _, m := range regexp.MustCompile("(?m)(?:bin/|`)maildird +([a-z]+)(?: ([a-z]+))?").FindAllStringSubmatch(readme, -1) {
+		shown++
+		if !commands[m[1]] && !commands[m[1]+" "+m[2]] {
+			t.Errorf("the README shows %q, which is no command", m[0])
+		}
+	}
+	if shown < 8 {
+		t.Errorf("the README shows %d commands only", shown)
+	}
+	list, err := os.ReadFile("../../testdata/imap-capabilities.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(list)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, _, _ := strings.Cut(strings.Fields(line)[0], "=")
+		if !strings.Contains(readme, name) {
+			t.Errorf("the README does not name the IMAP capability %s", name)
+		}
+	}
+}
