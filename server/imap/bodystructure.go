@@ -12,7 +12,12 @@ type structure struct {
 	root *message.Part
 	// envelopes are those of the embedded messages.
 	envelopes map[*message.Part]*message.Envelope
+	room      int64 // octets of headers that may still be read for them
 }
+
+// maxEmbedded bounds the headers of embedded messages that are read for their
+// envelopes; those beyond have empty ones.
+const maxEmbedded = 4 << 20
 
 // readStructure reads what is needed of a message and of those embedded in it.
 func readStructure(mf *mailFile) (structure, error) {
@@ -20,16 +25,17 @@ func readStructure(mf *mailFile) (structure, error) {
 	if err != nil {
 		return structure{}, err
 	}
-	st := structure{root: root}
+	st := structure{root: root, room: maxEmbedded}
 	return st, st.readEnvelopes(mf, root)
 }
 
 func (st *structure) readEnvelopes(mf *mailFile, p *message.Part) error {
 	if inner := embedded(p); inner != nil {
-		head, err := message.Header(mf.src, inner, maxHeader)
+		head, err := message.Header(mf.src, inner, min(maxHeader, st.room))
 		if err != nil {
 			return err
 		}
+		st.room -= int64(len(head))
 		if st.envelopes == nil {
 			st.envelopes = map[*message.Part]*message.Envelope{}
 		}
