@@ -181,6 +181,26 @@ func (m *Mailbox) Close() {
 	_ = m.dir.Close()
 }
 
+// Retire ends the mailbox for all who have it, and gives its watches back, so
+// that the folder can be opened anew. Close it all the same.
+func (m *Mailbox) Retire() {
+	m.MarkReplaced()
+	m.sync <- struct{}{}
+	defer m.release()
+	m.unwatch()
+}
+
+// Replaced tells whether the mailbox ended: Poll gives ErrReplaced.
+func (m *Mailbox) Replaced() bool { return m.checkName() != nil }
+
+// WorthKeeping tells whether the mailbox is worth being kept open without a
+// view: events keep it in step, and most of its table is messages that are there.
+func (m *Mailbox) WorthKeeping() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.watched && !m.replaced && len(m.t.rows) <= 2*int(m.t.count)+1000
+}
+
 // Path returns where the folder is, for messages to people.
 func (m *Mailbox) Path() string { return m.dir.Path() }
 

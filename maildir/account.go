@@ -1,0 +1,216 @@
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"maildird/maildir/delivery"
+	"maildird/maildir/dirfd"
+	"maildird/maildir/folder"
+	"maildird/maildir/uidlist"
+	"maildird/maildir/watch"
+)
+
+// AccountOptions say how one account's Maildir is laid out.
+type AccountOptions struct {
+	Root   string // absolute path of the Maildir
+	Folder folder.Options
+	// Defaults are folders to create and subscribe to when the Maildir itself
+	// is created. In an existing one nothing is created.
+	Defaults []folder.Default
+}
+
+// Account is one user's Maildir. Safe for concurrent use.
+type Account struct {
+	store *Store
+	path  string
+
+	done chan struct{} // closed when err or what follows is set
+	err  error
+	root *dirfd.Dir
+	tree *folder.Tree
+
+	watching sync.Once
+	watch    *watch.Watch // of the root, nil without events or before a mailbox was open
+
+	// Guarded by store.mu.
+	refs  int
+	boxes map[fileID]*openBox
+}
+
+// Account opens the Maildir at opt.Root and creates it if it is missing. The
+// same root gives the same Account while one is open. Release it when done.
+func (s *Store) Account(opt AccountOptions) (*Account, error) {
+	for {
+		s.mu.Lock()
+		a := s.accounts[opt.Root]
+		if a == nil {
+			a = &Account{store: s, path: opt.Root, refs: 1, boxes: map[fileID]*openBox{}, done: make(chan struct{})}
+			s.accounts[opt.Root] = a
+			s.mu.Unlock()
+			if a.err = a.open(opt); a.err != nil {
+				s.forget(a)
+			}
+			close(a.done)
+			return a, a.err
+		}
+		a.refs++
+		s.mu.Unlock()
+		<-a.done
+		if a.err != nil {
+			return nil, a.err
+		}
+		if a.current() {
+			return a, nil
+		}
+		s.forget(a)
+		a.Release()
+	}
+}
+
+// forget makes the next one who asks for the account open it anew.
+func (s *Store) forget(a *Account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.accounts[a.path] == a {
+		delete(s.accounts, a.path)
+	}
+}
+
+func (a *Account) open(opt AccountOptions) error {
+	root, err := openRoot(opt)
+	if err != nil {
+		return fmt.Errorf("open Maildir %s: %w", opt.Root, err)
+	}
+	a.root, a.tree = root, folder.NewTree(root, opt.Folder)
+	return nil
+}
+
+// watchRoot lets open mailboxes hear at once of folders that others rename.
+func (a *Account) watchRoot() {
+	if w, err := a.store.env.Watcher.Add(a.root, func(watch.Event) { a.namesChanged() }); err == nil {
+		a.watch = w
+	}
+}
+
+// current tells whether the root's path still leads to this directory: it may
+// have been removed, or restored from a backup.
+func (a *Account) current() bool {
+	now, err := os.Stat(a.path)
+	if err != nil {
+		return false
+	}
+	d, err := dirfd.Open(a.path)
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	is, err := d.Stat()
+	was, werr := a.root.Stat()
+	return err == nil && werr == nil && now.IsDir() && is.Dev == was.Dev && is.Ino == was.Ino
+}
+
+// openRoot opens the Maildir and makes it, with its standard folders, if
+// there is none.
+func openRoot(opt AccountOptions) (*dirfd.Dir, error) {
+	root, err := dirfd.Open(opt.Root)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return root, err
+	}
+	if err := os.MkdirAll(filepath.Dir(opt.Root), 0o700); err != nil {
+		return nil, err
+	}
+	// Whoever makes the directory fills it; a second process finds it there.
+	err = os.Mkdir(opt.Root, 0o700)
+	made := err == nil
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	root, err = dirfd.Open(opt.Root)
+	if err != nil || !made {
+		return root, err
+	}
+	if err := folder.Provision(root, opt.Folder, opt.Defaults); err != nil {
+		_ = root.Close()
+		return nil, err
+	}
+	if parent, err := dirfd.Open(filepath.Dir(opt.Root)); err == nil {
+		err = parent.Sync()
+		_ = parent.Close()
+		if err != nil {
+			_ = root.Close()
+			return nil, err
+		}
+	}
+	return root, nil
+}
+
+// Release gives the account back. Its mailboxes must have been released.
+func (a *Account) Release() {
+	s := a.store
+	s.mu.Lock()
+	a.refs--
+	last := a.unused()
+	stale := s.accounts[a.path] != a
+	s.mu.Unlock()
+	switch {
+	case last:
+		a.close()
+	case stale:
+		s.shrink(s.most, s.env.Now().Add(-idleTime)) // nobody comes back to its mailboxes
+	}
+}
+
+// unused tells whether nobody has the account or one of its mailboxes, and if
+// so forgets it. store.mu is held.
+func (a *Account) unused() bool {
+	if a.refs > 0 || len(a.boxes) > 0 {
+		return false
+	}
+	if a.store.accounts[a.path] == a {
+		delete(a.store.accounts, a.path)
+	}
+	return true
+}
+
+func (a *Account) close() {
+	if a.watch != nil {
+		a.watch.Close()
+	}
+	_ = a.root.Close()
+}
+
+// Tree returns the account's folders. Delete and rename through the Account.
+func (a *Account) Tree() *folder.Tree { return a.tree }
+
+func (a *Account) nextValidity() (uint32, error) {
+	return uidlist.NextValidity(a.root, a.store.env.Now(), a.store.env.Fsync)
+}
+
+// leadsTo tells whether a name leads to the folder with this identity.
+func (a *Account) leadsTo(name string, id fileID) bool {
+	dir, err := a.tree.OpenDir(name)
+	if err != nil {
+		return !errors.Is(err, folder.ErrNotFound)
+	}
+	defer dir.Close()
+	st, err := dir.Stat()
+	return err != nil || fileID{st.Dev, st.Ino} == id
+}
+
+// Inbox opens the directories that a delivery writes to. Close them when done.
+func (a *Account) Inbox() (delivery.Dirs, error) {
+	dir, err := a.tree.OpenDir("INBOX")
+	if err != nil {
+		return delivery.Dirs{}, err
+	}
+	dirs, err := delivery.OpenDirs(dir)
+	if err != nil {
+		_ = dir.Close()
+	}
+	return dirs, err
+}

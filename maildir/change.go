@@ -1,0 +1,69 @@
+package maildir
+
+import (
+	"context"
+
+	"maildird/maildir/mailbox"
+)
+
+// namesChanged lets the open mailboxes check that they still are what their
+// names lead to.
+func (a *Account) namesChanged() {
+	a.store.mu.Lock()
+	var open []*mailbox.Mailbox
+	for _, b := range a.boxes {
+		if b.ready() && b.err == nil {
+			open = append(open, b.box)
+		}
+	}
+	a.store.mu.Unlock()
+	for _, box := range open {
+		box.NameChanged()
+	}
+}
+
+// Delete removes a mailbox. The next Poll of sessions that have it open gives
+// mailbox.ErrReplaced.
+func (a *Account) Delete(name string) error {
+	err := a.tree.Delete(name)
+	a.namesChanged()
+	return err
+}
+
+// Rename renames a mailbox and its children. Renaming INBOX moves its messages
+// to a new mailbox (RFC 9051 section 6.3.6).
+func (a *Account) Rename(ctx context.Context, from, to string) error {
+	if from == "INBOX" {
+		return a.renameInbox(ctx, to)
+	}
+	err := a.tree.Rename(from, to)
+	a.namesChanged()
+	return err
+}
+
+func (a *Account) renameInbox(ctx context.Context, to string) error {
+	if err := a.tree.Create(to, nil); err != nil {
+		return err
+	}
+	src, err := a.Open(ctx, "INBOX")
+	if err != nil {
+		return err
+	}
+	defer src.Release()
+	dst, err := a.Open(ctx, to)
+	if err != nil {
+		return err
+	}
+	defer dst.Release()
+	v, err := src.NewView(ctx, false, nil)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	var uids []uint32
+	for m := range v.Messages([]mailbox.Range{{First: 1, Last: ^uint32(0)}}, true) {
+		uids = append(uids, m.UID)
+	}
+	_, err = v.Move(ctx, uids, dst.Mailbox)
+	return err
+}

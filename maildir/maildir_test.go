@@ -1,0 +1,213 @@
+package maildir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"maildird/maildir/folder"
+	"maildird/maildir/mailbox"
+)
+
+// newStore starts a store that must leave no goroutine and no open file behind.
+func newStore(t *testing.T, idle int) *Store {
+	t.Helper()
+	before := openFiles(t)
+	s := NewStore(Options{Host: "host.test", Log: slog.New(slog.DiscardHandler), Idle: idle})
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		goleak.VerifyNone(t)
+		if after := openFiles(t); after > before {
+			t.Errorf("%d files were open before, %d are after", before, after)
+		}
+	})
+	return s
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	names, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(names)
+}
+
+func openAccount(t *testing.T, s *Store, root string) *Account {
+	t.Helper()
+	a, err := s.Account(AccountOptions{Root: root, Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func open(t *testing.T, a *Account, name string) *Mailbox {
+	t.Helper()
+	m, err := a.Open(context.Background(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func drop(t *testing.T, root, name string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(root, "new", name), []byte("Subject: x\n\ntext\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func messages(t *testing.T, m *Mailbox) uint32 {
+	t.Helper()
+	st, err := m.Status(context.Background(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st.Messages
+}
+
+// A mailbox that nobody has open is kept ready, and what happens to it
+// meanwhile is found.
+func TestIdleMailbox(t *testing.T) {
+	s := newStore(t, 1)
+	root := filepath.Join(t.TempDir(), "alice")
+	a := openAccount(t, s, root)
+	first := open(t, a, "INBOX")
+	first.Release()
+	a.Release()
+	drop(t, root, "1.M1P1.test")
+	a = openAccount(t, s, root)
+	defer a.Release()
+	again := open(t, a, "inbox")
+	if again.Mailbox != first.Mailbox {
+		t.Error("the mailbox was not kept")
+	}
+	if n := messages(t, again); n != 1 {
+		t.Errorf("%d messages, want 1", n)
+	}
+	again.Release()
+	// Another one takes its place.
+	if err := a.Tree().Create("Other", nil); err != nil {
+		t.Fatal(err)
+	}
+	open(t, a, "Other").Release()
+	third := open(t, a, "INBOX")
+	defer third.Release()
+	if third.Mailbox == first.Mailbox {
+		t.Error("more mailboxes are kept than were asked for")
+	}
+}
+
+// Who opens a mailbox by its new name does not get what ended with the old one.
+func TestOpenRenamed(t *testing.T) {
+	for _, held := range []bool{true, false} {
+		t.Run(fmt.Sprintf("held=%v", held), func(t *testing.T) {
+			s := newStore(t, 0)
+			ctx := context.Background()
+			a := openAccount(t, s, filepath.Join(t.TempDir(), "alice"))
+			defer a.Release()
+			if err := a.Tree().Create("Old", nil); err != nil {
+				t.Fatal(err)
+			}
+			old := open(t, a, "Old")
+			v, err := old.NewView(ctx, false, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer old.Release()
+			defer v.Close()
+			if !held {
+				v.Close()
+				old.Release()
+			}
+			if err := a.Rename(ctx, "Old", "New"); err != nil {
+				t.Fatal(err)
+			}
+			m := open(t, a, "New")
+			defer m.Release()
+			w, err := m.NewView(ctx, false, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			if held {
+				if err := v.Poll(ctx); !errors.Is(err, mailbox.ErrReplaced) {
+					t.Errorf("the old name: %v, want ErrReplaced", err)
+				}
+			}
+			if err := w.Poll(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A Maildir that was put in the place of another is opened anew.
+func TestAccountReplaced(t *testing.T) {
+	s := newStore(t, 0)
+	root := filepath.Join(t.TempDir(), "alice")
+	a := openAccount(t, s, root)
+	open(t, a, "INBOX").Release()
+	if err := os.Rename(root, root+".old"); err != nil {
+		t.Fatal(err)
+	}
+	b := openAccount(t, s, root)
+	drop(t, root, "1.M1P1.test")
+	m := open(t, b, "INBOX")
+	if n := messages(t, m); n != 1 || a == b {
+		t.Errorf("%d messages", n)
+	}
+	m.Release()
+	a.Release()
+	b.Release()
+	if _, err := s.Account(AccountOptions{Root: filepath.Join(root, "new", "1.M1P1.test")}); err == nil {
+		t.Error("a file was opened as a Maildir")
+	}
+}
+
+// TestOpenTogether opens, changes and renames the same mailboxes from many
+// goroutines. The race detector and the counts of newStore are the test.
+func TestOpenTogether(t *testing.T) {
+	s := newStore(t, 3)
+	ctx := context.Background()
+	home := t.TempDir()
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(7, uint64(g)))
+			for range 60 {
+				a := openAccount(t, s, filepath.Join(home, fmt.Sprint(r.IntN(2))))
+				name := fmt.Sprintf("Box%d", r.IntN(3))
+				switch r.IntN(5) {
+				case 0:
+					_ = a.Tree().Create(name, nil)
+				case 1:
+					_ = a.Rename(ctx, name, fmt.Sprintf("Box%d", r.IntN(3)))
+				case 2:
+					_ = a.Delete(name)
+				default:
+					if m, err := a.Open(ctx, name); err == nil {
+						if v, err := m.NewView(ctx, r.IntN(2) == 0, func() {}); err == nil {
+							_ = v.Poll(ctx)
+							v.Close()
+						}
+						m.Release()
+					}
+				}
+				a.Release()
+			}
+		})
+	}
+	wg.Wait()
+}

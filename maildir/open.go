@@ -1,0 +1,246 @@
+package maildir
+
+import (
+	"container/list"
+	"context"
+	"sync"
+	"time"
+
+	"maildird/maildir/mailbox"
+)
+
+// fileID is a directory's identity, whatever it is called.
+type fileID struct{ dev, ino uint64 }
+
+// openBox is a mailbox that is open, shared by all who have it. When the last
+// one gives it back it stays ready for a while, watched, so that the next one
+// need not read the folder again.
+type openBox struct {
+	a    *Account
+	id   fileID
+	name string // under which it was opened
+
+	done chan struct{} // closed when box or err is set
+	box  *mailbox.Mailbox
+	err  error
+
+	// Guarded by store.mu.
+	refs    int
+	since   time.Time     // idle since
+	place   *list.Element // in store.idle, nil while somebody has it
+	closing bool
+	gone    chan struct{} // closed when the folder can be opened again
+}
+
+func (b *openBox) ready() bool {
+	select {
+	case <-b.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Mailbox is an open mailbox. Release it when done.
+type Mailbox struct {
+	*mailbox.Mailbox
+	b    *openBox
+	once sync.Once
+}
+
+// Open opens the mailbox with this name (UTF-8, with the separator and prefix
+// that clients see); folder.ErrNotFound if there is none. Sessions that open
+// the same folder share it.
+func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
+	name, err := a.tree.Canonical(name)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := a.tree.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	st, err := dir.Stat()
+	if err != nil {
+		_ = dir.Close()
+		return nil, err
+	}
+	id := fileID{st.Dev, st.Ino}
+	for {
+		b, how := a.take(id, name)
+		switch how {
+		case opening:
+			a.watching.Do(a.watchRoot)
+			b.box, b.err = mailbox.New(ctx, &a.store.env, dir, a.nextValidity, func() bool { return a.leadsTo(name, id) })
+			if b.err != nil {
+				_ = dir.Close()
+			}
+			close(b.done)
+			if b.err != nil {
+				b.release()
+				return nil, b.err
+			}
+			return &Mailbox{Mailbox: b.box, b: b}, nil
+		case closing:
+			<-b.gone
+			continue
+		}
+		<-b.done
+		if b.err != nil {
+			b.release()
+			_ = dir.Close()
+			return nil, b.err
+		}
+		if b.fits(name) {
+			_ = dir.Close()
+			return &Mailbox{Mailbox: b.box, b: b}, nil
+		}
+		b.retire()
+		b.release()
+	}
+}
+
+// taken says what take found.
+type taken uint8
+
+const (
+	sharing taken = iota // the box is open, or another one opens it; the caller has a reference
+	opening              // the box is new, and for the caller to open
+	closing              // the box is given up; the caller waits
+)
+
+func (a *Account) take(id fileID, name string) (b *openBox, how taken) {
+	s := a.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b = a.boxes[id]
+	switch {
+	case b == nil:
+		b = &openBox{a: a, id: id, name: name, refs: 1, done: make(chan struct{}), gone: make(chan struct{})}
+		a.boxes[id] = b
+		return b, opening
+	case b.closing:
+		return b, closing
+	}
+	b.refs++
+	if b.place != nil {
+		s.idle.Remove(b.place)
+		b.place = nil
+	}
+	return b, sharing
+}
+
+// fits tells whether who opens the folder under a name can share the box: it
+// ended if its name leads elsewhere by now, or its UIDs are others.
+func (b *openBox) fits(name string) bool {
+	return !b.box.Replaced() && (b.name == name || b.a.leadsTo(b.name, b.id))
+}
+
+// retire ends the box for those who have it, so that the folder can be opened
+// anew.
+func (b *openBox) retire() {
+	s := b.a.store
+	s.mu.Lock()
+	first := !b.closing
+	b.closing = true
+	s.mu.Unlock()
+	if !first {
+		<-b.gone
+		return
+	}
+	b.box.Retire()
+	s.mu.Lock()
+	b.leave()
+	s.mu.Unlock()
+}
+
+// leave lets the folder be opened again. store.mu is held.
+func (b *openBox) leave() {
+	if b.a.boxes[b.id] == b {
+		delete(b.a.boxes, b.id)
+	}
+	close(b.gone)
+}
+
+// Release gives the mailbox back. Its views must be closed.
+func (m *Mailbox) Release() { m.once.Do(m.b.release) }
+
+func (b *openBox) release() {
+	s := b.a.store
+	s.mu.Lock()
+	b.refs--
+	if b.refs > 0 {
+		s.mu.Unlock()
+		return
+	}
+	if b.err == nil && !b.closing && !s.closed && s.most > 0 && b.box.WorthKeeping() {
+		b.since = s.env.Now()
+		b.place = s.idle.PushFront(b)
+		s.schedule()
+		s.mu.Unlock()
+		s.shrink(s.most, time.Time{})
+		return
+	}
+	retired := b.closing
+	b.closing = true
+	s.mu.Unlock()
+	b.close(retired)
+}
+
+// close gives up a box that nobody has, and that is marked as closing. One that
+// was retired has left already.
+func (b *openBox) close(retired bool) {
+	s := b.a.store
+	if b.err == nil {
+		b.box.Close()
+	}
+	s.mu.Lock()
+	if !retired {
+		b.leave()
+	}
+	last := b.a.unused()
+	s.mu.Unlock()
+	if last {
+		b.a.close()
+	}
+}
+
+// idleTime is how long a mailbox that nobody has open is kept ready.
+const idleTime = 10 * time.Minute
+
+// schedule makes sure that idle mailboxes are closed in time. store.mu is held.
+func (s *Store) schedule() {
+	if s.sweeper == nil {
+		s.sweeper = time.AfterFunc(idleTime, s.sweep)
+	}
+}
+
+func (s *Store) sweep() {
+	s.shrink(s.most, s.env.Now().Add(-idleTime))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sweeper = nil
+	if s.idle.Len() > 0 && !s.closed {
+		s.schedule()
+	}
+}
+
+// shrink closes the mailboxes that were idle longest until at most most are
+// left, none of them idle since before then.
+func (s *Store) shrink(most int, then time.Time) {
+	for {
+		s.mu.Lock()
+		last := s.idle.Back()
+		if last == nil || s.idle.Len() <= most && !last.Value.(*openBox).since.Before(then) {
+			if s.closed && s.sweeper != nil {
+				s.sweeper.Stop()
+			}
+			s.mu.Unlock()
+			return
+		}
+		b := s.idle.Remove(last).(*openBox)
+		b.place, b.closing = nil, true
+		s.mu.Unlock()
+		b.close(false)
+	}
+}
