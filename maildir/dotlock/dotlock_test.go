@@ -566,20 +566,23 @@ func TestContendedTakeover(t *testing.T) {
 func TestTakeAwayLive(t *testing.T) {
 	d, path := openDir(t)
 	file := plant(t, path, "1:host.test", 0)
-	gone, err := takeAway(d, name, fileID{1, 2})
+	gone, err := takeAway(d, name, nil, dirfd.Stat{Dev: 1, Ino: 2})
 	if !gone || err != nil {
 		t.Errorf("%v, %v", gone, err)
 	}
 	if _, err := os.Stat(file); err != nil {
 		t.Error(err)
 	}
-	st, err := d.Lstat(name)
+	mine, err := d.Open(name)
+	must(t, err)
+	defer mine.Close()
+	st, err := statOf(mine)
 	must(t, err)
 	other, err := d.Open(name)
 	must(t, err)
 	defer other.Close()
 	must(t, syscall.Flock(int(other.Fd()), syscall.LOCK_EX))
-	if gone, err := takeAway(d, name, idOf(st)); gone || err != nil {
+	if gone, err := takeAway(d, name, mine, st); gone || err != nil {
 		t.Errorf("while another does it: %v, %v", gone, err)
 	}
 	if _, err := os.Stat(file); err != nil {

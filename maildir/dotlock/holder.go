@@ -3,6 +3,7 @@ package dotlock
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -45,13 +46,17 @@ func (h holder) String() string {
 // maxContent bounds what is read of a lock file, in bytes; Dovecot reads as much.
 const maxContent = 512
 
-// holder reads the lock file that st describes.
-func (l *Locker) holder(dir *dirfd.Dir, name string, st dirfd.Stat) holder {
-	content, err := dir.ReadFile(name, maxContent)
-	if err != nil {
+// holder reads the lock file f, which st describes; nil if it cannot be read.
+func (l *Locker) holder(f *os.File, st dirfd.Stat) holder {
+	if f == nil || st.Size > maxContent {
 		return holder{}
 	}
-	h, ok := parseHolder(content)
+	content := make([]byte, maxContent)
+	n, err := f.ReadAt(content, 0)
+	if err != nil && err != io.EOF {
+		return holder{}
+	}
+	h, ok := parseHolder(content[:n])
 	if !ok || h.host != l.host {
 		return h
 	}

@@ -80,6 +80,20 @@ func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 	if !st.Regular() {
 		return false, fmt.Errorf("%s/%s is in the way of the lock, remove it: %w", dir.Path(), name, dirfd.ErrNotRegular)
 	}
+	// Open from the first look to the last: while it is, no other file can
+	// have its inode number.
+	f, err := dir.Open(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return true, nil
+	case err == nil:
+		defer f.Close()
+		if st, err = statOf(f); err != nil {
+			return false, err
+		}
+	default:
+		f = nil // it belongs to another user: its state has to tell
+	}
 	s := state{id: idOf(st), size: st.Size, latest: latest(st).UnixNano()}
 	for _, other := range opt.Watch {
 		if w, err := dir.Lstat(other); err == nil {
@@ -90,7 +104,7 @@ func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 	if since < l.rules.look {
 		return false, nil
 	}
-	h := l.holder(dir, name, st)
+	h := l.holder(f, st)
 	age := l.now().Sub(time.Unix(0, max(s.latest, s.other)))
 	stale := opt.Stale
 	if stale <= 0 {
@@ -109,7 +123,7 @@ func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 	if !left {
 		return false, nil
 	}
-	took, err := takeAway(dir, name, s.id)
+	took, err := takeAway(dir, name, f, st)
 	if took {
 		l.forget(s.id)
 		l.mu.Lock()
@@ -123,27 +137,23 @@ func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 	return took, err
 }
 
-// takeAway removes the lock file name if it is still the one with this id.
-// Unlinking it by name would remove another's lock that took its place between
-// the last look and the unlink; so it is moved aside first and looked at there.
-// Among processes that do the same, the kernel's lock on the old file keeps
-// even the move from happening to a new one.
-func takeAway(dir *dirfd.Dir, name string, id fileID) (bool, error) {
-	if f, err := dir.Open(name); err == nil {
-		defer f.Close()
-		st, err := f.Stat()
-		if err != nil {
-			return false, err
-		}
-		if infoID(st) != id {
-			return true, nil // already gone
-		}
+// takeAway removes the lock file name if it is still the one that st describes,
+// and that f, if not nil, holds open. Unlinking it by name would remove
+// another's lock that took its place between the last look and the unlink; so
+// it is moved aside first and looked at there. Among processes that do the
+// same, the kernel's lock on the old file keeps even the move from happening to
+// a new one.
+func takeAway(dir *dirfd.Dir, name string, f *os.File, st dirfd.Stat) (bool, error) {
+	same := func(now dirfd.Stat) bool {
+		return idOf(now) == idOf(st) && (f != nil || now.Mtime.Equal(st.Mtime) && now.Size == st.Size)
+	}
+	if f != nil {
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
 			return false, nil // somebody else is doing it
 		}
 	}
-	st, err := dir.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && idOf(st) != id {
+	now, err := dir.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !same(now) {
 		return true, nil
 	}
 	if err != nil {
@@ -156,11 +166,10 @@ func takeAway(dir *dirfd.Dir, name string, id fileID) (bool, error) {
 		}
 		return false, err
 	}
-	st, err = dir.Lstat(aside)
-	if err != nil {
+	if now, err = dir.Lstat(aside); err != nil {
 		return false, err
 	}
-	if idOf(st) == id {
+	if same(now) {
 		return true, dir.Remove(aside)
 	}
 	// A live lock, created in these microseconds by a program that removed the
@@ -178,7 +187,13 @@ func (l *Locker) held(dir *dirfd.Dir, name string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %s", ErrLocked, path)
 	}
-	h := l.holder(dir, name, st)
+	f, err := dir.Open(name)
+	if err == nil {
+		defer f.Close()
+	} else {
+		f = nil
+	}
+	h := l.holder(f, st)
 	return fmt.Errorf("%w: %s is held by %s, last changed %s ago", ErrLocked, path, h,
 		max(0, l.now().Sub(latest(st))).Round(time.Second))
 }
@@ -193,4 +208,16 @@ func latest(st dirfd.Stat) time.Time {
 func infoID(st os.FileInfo) fileID {
 	sys := st.Sys().(*syscall.Stat_t)
 	return fileID{uint64(sys.Dev), sys.Ino}
+}
+
+func statOf(f *os.File) (dirfd.Stat, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return dirfd.Stat{}, err
+	}
+	sys, id := st.Sys().(*syscall.Stat_t), infoID(st)
+	return dirfd.Stat{
+		Dev: id.dev, Ino: id.ino, Mode: st.Mode(), Size: st.Size(),
+		Mtime: st.ModTime(), Ctime: time.Unix(sys.Ctim.Unix()),
+	}, nil
 }
