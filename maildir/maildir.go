@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"maildird/maildir/compress"
 	"maildird/maildir/delivery"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/mailbox"
@@ -25,6 +26,8 @@ type Options struct {
 	Fsync bool   // say that a change is done only when it is on disk
 	Log   *slog.Logger
 	Now   func() time.Time // nil: time.Now
+	// Compress is how the files that are written are compressed.
+	Compress compress.Format
 	// Idle is how many mailboxes that nobody has open are kept ready all the
 	// same, with their tables and watches; 0: 256, less than 0: none.
 	Idle int
@@ -55,7 +58,7 @@ func NewStore(opt Options) *Store {
 			Log: opt.Log, Now: opt.Now, Fsync: opt.Fsync,
 			Watcher:  watch.New(opt.Log),
 			Locker:   dotlock.NewLocker(opt.Host),
-			Delivery: &delivery.Options{Host: opt.Host, PID: os.Getpid(), Fsync: opt.Fsync, Now: opt.Now},
+			Delivery: &delivery.Options{Host: opt.Host, PID: os.Getpid(), Fsync: opt.Fsync, Now: opt.Now, Compress: opt.Compress},
 		},
 		most:     opt.Idle,
 		accounts: map[string]*Account{},
