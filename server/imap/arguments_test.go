@@ -1,0 +1,70 @@
+package imap
+
+import (
+	"fmt"
+	"testing"
+	"unicode/utf8"
+)
+
+// takers take the arguments of commands, and say what they took.
+var takers = []func(*lexer) any{
+	func(lx *lexer) any { return lx.mailbox() },
+	func(lx *lexer) any { return lx.flagsArgument() },
+	func(lx *lexer) any { return lx.dateTime().Unix() },
+	func(lx *lexer) any { return lx.date().Unix() },
+	func(lx *lexer) any { return lx.seqSet() },
+	func(lx *lexer) any { lx.sp(); return lx.storeArguments() },
+	func(lx *lexer) any {
+		set, dest := lx.copyArguments()
+		return fmt.Sprint(set, dest)
+	},
+	func(lx *lexer) any {
+		cmd, _ := lx.listCommand()
+		return fmt.Sprint(cmd.reference, cmd.patterns, cmd.ListOptions)
+	},
+	func(lx *lexer) any {
+		var names []string
+		for _, item := range lx.statusItems() {
+			names = append(names, item.name)
+		}
+		return names
+	},
+	func(lx *lexer) any {
+		b, isNil := lx.nstring()
+		return fmt.Sprint(string(b), isNil)
+	},
+}
+
+// FuzzArguments takes arguments of all kinds from the same input. What is taken
+// does not depend on how the input arrives, and names are UTF-8.
+func FuzzArguments(f *testing.F) {
+	for _, seed := range []string{
+		`"INBOX"`, "inbox", "Entw&APw-rfe", "{5+}\r\nA&-B!", `(\Seen $Label1)`, `\Seen \Flagged`, `"17-Jul-1996 02:44:25 -0700"`,
+		`" 1-Feb-94 1:02:03 EST"`, "1-Feb-1994", "1:*,3,$", ` 1:4 (UNCHANGEDSINCE 5) +FLAGS.SILENT (\Deleted)`, " 2:4 Trash",
+		` (SUBSCRIBED RECURSIVEMATCH) "" ("%" "a*") RETURN (CHILDREN STATUS (MESSAGES))`, "(MESSAGES UIDNEXT SIZE)", "NIL", `"a\"b\\c"`,
+	} {
+		f.Add(seed, false)
+		f.Add(seed, true)
+	}
+	f.Fuzz(func(t *testing.T, in string, utf8Names bool) {
+		for i, take := range takers {
+			var first string
+			for _, how := range []string{"whole", "octets"} {
+				lx, _ := lexerOn(in+"\r\n", pieces[how])
+				lx.utf8 = utf8Names
+				took := fmt.Sprintf("%v", take(lx))
+				if err := lx.end(); err != nil {
+					took = "error " + err.Error()
+				} else if i == 0 && !utf8.ValidString(took) {
+					t.Fatalf("%q gives the name %q", in, took)
+				}
+				if first == "" {
+					first = took
+				}
+				if took != first {
+					t.Fatalf("taker %d of %q gives %q in %s, and %q at once", i, in, took, how, first)
+				}
+			}
+		}
+	})
+}
