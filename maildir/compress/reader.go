@@ -33,12 +33,12 @@ var (
 type gzipReader struct{ *gzip.Reader }
 
 func pooledGzip(r io.Reader) (io.ReadCloser, error) {
-	if z, ok := gzipReaders.Get().(gzipReader); ok {
+	if z, ok := gzipReaders.Get().(*gzip.Reader); ok {
 		if err := z.Reset(r); err != nil {
 			gzipReaders.Put(z)
 			return nil, err
 		}
-		return z, nil
+		return gzipReader{z}, nil
 	}
 	z, err := gzip.NewReader(r)
 	if err != nil {
@@ -49,7 +49,7 @@ func pooledGzip(r io.Reader) (io.ReadCloser, error) {
 
 func (z gzipReader) Close() error {
 	err := z.Reader.Close()
-	gzipReaders.Put(z)
+	gzipReaders.Put(z.Reader)
 	return err
 }
 
@@ -60,12 +60,12 @@ const maxWindow = 16 << 20
 type zstdReader struct{ *zstd.Decoder }
 
 func pooledZstd(r io.Reader) (io.ReadCloser, error) {
-	if z, ok := zstdReaders.Get().(zstdReader); ok {
+	if z, ok := zstdReaders.Get().(*zstd.Decoder); ok {
 		if err := z.Reset(r); err != nil {
 			zstdReaders.Put(z)
 			return nil, err
 		}
-		return z, nil
+		return zstdReader{z}, nil
 	}
 	// Without concurrency there are no goroutines that would have to be ended.
 	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
@@ -77,6 +77,6 @@ func pooledZstd(r io.Reader) (io.ReadCloser, error) {
 
 func (z zstdReader) Close() error {
 	err := z.Reset(nil)
-	zstdReaders.Put(z)
+	zstdReaders.Put(z.Decoder)
 	return err
 }

@@ -15,11 +15,6 @@ import (
 // one line a message, in their order.
 type answer struct{ lines []string }
 
-// facts is an answer of a few values.
-func facts(format string, args ...any) *answer {
-	return &answer{lines: []string{fmt.Sprintf(format, args...)}}
-}
-
 // difference says where two answers differ first, or nothing.
 func (a *answer) difference(b *answer) string {
 	if a == nil || b == nil {

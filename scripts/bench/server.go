@@ -28,7 +28,6 @@ type bench struct {
 	results []*result
 	wrong   []error
 	folders int
-	letters int
 }
 
 // server is one of the programs that are compared.
