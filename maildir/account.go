@@ -3,9 +3,7 @@ package maildir
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"maildird/maildir/delivery"
@@ -112,41 +110,6 @@ func (a *Account) current() bool {
 	is, err := d.Stat()
 	was, werr := a.root.Stat()
 	return err == nil && werr == nil && now.IsDir() && is.Dev == was.Dev && is.Ino == was.Ino
-}
-
-// openRoot opens the Maildir and makes it, with its standard folders, if
-// there is none.
-func openRoot(opt AccountOptions) (*dirfd.Dir, error) {
-	root, err := dirfd.Open(opt.Root)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return root, err
-	}
-	if err := os.MkdirAll(filepath.Dir(opt.Root), 0o700); err != nil {
-		return nil, err
-	}
-	// Whoever makes the directory fills it; a second process finds it there.
-	err = os.Mkdir(opt.Root, 0o700)
-	made := err == nil
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err
-	}
-	root, err = dirfd.Open(opt.Root)
-	if err != nil || !made {
-		return root, err
-	}
-	if err := folder.Provision(root, opt.Folder, opt.Defaults); err != nil {
-		_ = root.Close()
-		return nil, err
-	}
-	if parent, err := dirfd.Open(filepath.Dir(opt.Root)); err == nil {
-		err = parent.Sync()
-		_ = parent.Close()
-		if err != nil {
-			_ = root.Close()
-			return nil, err
-		}
-	}
-	return root, nil
 }
 
 // Release gives the account back. Its mailboxes must have been released.

@@ -1,0 +1,73 @@
+package maildir
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/folder"
+)
+
+// openRoot opens the Maildir and makes it, with its standard folders, if
+// there is none. Several programs may do so at once: all wait until one has
+// made it.
+func openRoot(opt AccountOptions) (*dirfd.Dir, error) {
+	root, err := openOrMake(opt.Root)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = root.Lstat("cur"); errors.Is(err, fs.ErrNotExist) {
+		// Durable before it is a Maildir, so that whoever finds one can tell
+		// of mail in it at once.
+		if err = syncAbove(opt.Root); err == nil {
+			err = folder.Provision(root, opt.Folder, opt.Defaults)
+		}
+	}
+	if err != nil {
+		_ = root.Close()
+		return nil, err
+	}
+	return root, nil
+}
+
+func openOrMake(path string) (*dirfd.Dir, error) {
+	root, err := dirfd.Open(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return root, err
+	}
+	if err := makeParents(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return dirfd.Open(path)
+}
+
+// makeParents creates a directory and those above it that are missing, each
+// one durable before another is made in it. One that is there may have been
+// made by another program just now, so it is synced as well.
+func makeParents(path string) error {
+	err := os.Mkdir(path, 0o700)
+	if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
+		if err := makeParents(filepath.Dir(path)); err != nil {
+			return err
+		}
+		err = os.Mkdir(path, 0o700)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncAbove(path)
+}
+
+// syncAbove makes the name of a directory durable.
+func syncAbove(path string) error {
+	above, err := dirfd.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(above.Sync(), above.Close())
+}
