@@ -248,9 +248,11 @@ func (s *snapshot) captureDir(ctx context.Context, o *opened, i int, h *hold) er
 	if err != nil || !d.watched && (!sharp || !after.Mtime.Equal(before)) {
 		return err
 	}
-	for name := range d.have {
-		if _, ok := listed[name]; !ok {
-			s.drop(o.f, i, name)
+	if listed != nil {
+		for name := range d.have {
+			if _, ok := listed[name]; !ok {
+				s.drop(o.f, i, name)
+			}
 		}
 	}
 	d.listed, d.time = true, before
@@ -260,20 +262,26 @@ func (s *snapshot) captureDir(ctx context.Context, o *opened, i int, h *hold) er
 // list takes all that is in new or cur.
 func (s *snapshot) list(ctx context.Context, o *opened, i int, h *hold) (map[string]struct{}, error) {
 	d := &o.f.dirs[i]
-	listed := make(map[string]struct{}, len(d.have))
+	var listed map[string]struct{} // only where some may be gone
+	if len(d.have) > 0 {
+		listed = make(map[string]struct{}, len(d.have))
+	}
+	seen := 0
 	var failed error
 	err := o.from[i].List(func(raw []byte, kind dirfd.Kind, _ uint64) bool {
 		if raw[0] == '.' {
 			return true
 		}
 		name := string(raw)
-		listed[name] = struct{}{}
+		if listed != nil {
+			listed[name] = struct{}{}
+		}
 		if _, ok := d.have[name]; !ok {
 			_, failed = s.message(o, i, name, kind)
 		} else {
 			delete(s.dropped, derived{o.f, i, name})
 		}
-		if len(listed)%64 == 0 && failed == nil {
+		if seen++; seen%64 == 0 && failed == nil {
 			failed = s.giveWay(ctx, h)
 		}
 		return failed == nil

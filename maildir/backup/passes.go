@@ -314,7 +314,7 @@ func (s *snapshot) update(ctx context.Context, o *opened, h *hold) error {
 		return err
 	}
 	if h.locked() {
-		if err := s.number(o); err != nil {
+		if err := s.number(ctx, o, h); err != nil {
 			s.noteUnnumbered(o, err)
 		}
 	}

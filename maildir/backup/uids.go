@@ -1,6 +1,8 @@
 package backup
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"slices"
@@ -35,65 +37,95 @@ func (s *snapshot) readList(o *opened) error {
 	return err
 }
 
-// prepare does before the lock is taken what needs no lock: most of the reading,
-// and a UIDVALIDITY for a folder without a list.
+// prepare does before the lock is taken what needs no lock: most of the reading
+// and sorting, and a UIDVALIDITY for a folder without a list.
 func (s *snapshot) prepare(o *opened) error {
-	if !o.f.mail {
-		return nil
-	}
-	err := s.readList(o)
-	if err == nil && o.f.unlisted && o.f.validity == 0 {
-		o.f.validity, err = uidlist.NextValidity(s.root, time.Now(), true)
-	}
-	return err
-}
-
-// number gives UIDs to the messages that have none, as every program does that
-// opens the folder: otherwise one and the same message would get one UID in the
-// folder later and another one in the copy. The folder's lock is held.
-func (s *snapshot) number(o *opened) error {
-	if !o.f.mail {
+	f := o.f
+	if !f.mail {
 		return nil
 	}
 	if err := s.readList(o); err != nil {
 		return err
 	}
-	names := s.withoutUID(o.f)
-	h := o.f.list.Header()
+	f.fresh = s.withoutUID(f, f.fresh)
+	var err error
+	if f.unlisted && f.validity == 0 {
+		f.validity, err = uidlist.NextValidity(s.root, time.Now(), true)
+	}
+	return err
+}
+
+// batch is how many messages get UIDs before others have a turn.
+const batch = 2048
+
+// number gives UIDs to the messages that have none, as every program does that
+// opens the folder: otherwise one and the same message would get one UID in the
+// folder later and another one in the copy. The folder's lock is held.
+func (s *snapshot) number(ctx context.Context, o *opened, h *hold) error {
+	f := o.f
+	for f.mail && h.locked() {
+		if err := s.readList(o); err != nil {
+			return err
+		}
+		if len(f.fresh) == 0 && !f.unlisted {
+			return nil
+		}
+		some := f.fresh[:min(batch, len(f.fresh))]
+		if err := s.numberSome(f, s.withoutUID(f, some)); err != nil {
+			return err
+		}
+		if f.fresh = f.fresh[len(some):]; len(f.fresh) == 0 {
+			return nil
+		}
+		if err := h.tick(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *snapshot) numberSome(f *folder, names []string) error {
+	for _, name := range names {
+		f.recorded[maphash.String(s.seed, filename.Base(name))] = struct{}{}
+	}
+	h := f.list.Header()
+	next := max(h.NextUID, 1)
+	if uint64(next)+uint64(len(names)) >= uidlist.MaxUID {
+		return errors.New("its UIDs are used up")
+	}
 	if h.UIDValidity == 0 {
-		if !o.f.unlisted {
+		if !f.unlisted {
 			return fmt.Errorf("%s says no UIDVALIDITY", uidlist.Name)
 		}
-		if o.f.validity == 0 {
-			o.f.fresh = append(o.f.fresh, names...)
-			return nil // somebody removed the list just now: with the next pass
+		if f.validity == 0 {
+			return fmt.Errorf("%s was removed just now", uidlist.Name)
 		}
-		h.UIDValidity = o.f.validity
-		return o.f.list.Rewrite(h, slices.Values(records(names, max(h.NextUID, 1))))
+		h.UIDValidity = f.validity
+		return f.list.Rewrite(h, slices.Values(records(names, next)))
 	}
 	if len(names) == 0 {
 		return nil
 	}
-	if uint64(h.NextUID)+uint64(len(names)) >= uidlist.MaxUID {
-		return fmt.Errorf("its UIDs are used up")
-	}
-	return o.f.list.Append(records(names, max(h.NextUID, 1)))
+	return f.list.Append(records(names, next))
 }
 
-// withoutUID lists the names that came without a UID, in the order in which
-// Dovecot would give UIDs to them. Two bases with the same hash leave a message
-// for the next reader to number.
-func (s *snapshot) withoutUID(f *folder) []string {
+// withoutUID gives those of some names that have no UID, in the order in which
+// Dovecot would give UIDs to them, one for each base. Two bases with the same
+// hash leave a message for the next reader to number.
+func (s *snapshot) withoutUID(f *folder, some []string) []string {
 	var names []string
-	for _, name := range f.fresh {
+	twice := map[uint64]struct{}{}
+	for _, name := range some {
 		base := filename.Base(name)
-		if _, ok := f.recorded[maphash.String(s.seed, base)]; ok || base == "" || filename.Ignored(name) {
+		hash := maphash.String(s.seed, base)
+		_, recorded := f.recorded[hash]
+		_, again := twice[hash]
+		if recorded || again || base == "" || filename.Ignored(name) {
 			continue
 		}
-		f.recorded[maphash.String(s.seed, base)] = struct{}{} // a second file with this base is no message yet
+		twice[hash] = struct{}{}
 		names = append(names, name)
 	}
-	f.fresh = nil
 	slices.SortFunc(names, filename.Compare)
 	return names
 }
