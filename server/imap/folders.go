@@ -1,5 +1,7 @@
 package imap
 
+import "github.com/emersion/go-imap/v2"
+
 // folderExtension is the commands that make, change and subscribe to mailboxes.
 func folderExtension() extension {
 	return extension{commands: []command{
@@ -35,7 +37,22 @@ func runCreate(s *session) error {
 	if err := lx.end(); err != nil {
 		return err
 	}
+	if err := newName(req.name); err != nil {
+		return err
+	}
 	return s.account.Tree().Create(req.name, req.uses)
+}
+
+// newName refuses the characters that a mailbox must not get in its name (RFC
+// 9755 section 3): controls, and the separators of lines and paragraphs. Those
+// of US-ASCII are refused for all names.
+func newName(name string) error {
+	for _, r := range name {
+		if r >= 0x80 && r <= 0x9f || r == '\u2028' || r == '\u2029' {
+			return no(imap.ResponseCodeCannot, "Mailbox name has a control character.")
+		}
+	}
+	return nil
 }
 
 // runDelete is DELETE (RFC 9051 section 6.3.5). Sessions that have the mailbox
@@ -59,6 +76,9 @@ func runRename(s *session) error {
 	lx.sp()
 	to := lx.mailbox()
 	if err := lx.end(); err != nil {
+		return err
+	}
+	if err := newName(to); err != nil {
 		return err
 	}
 	from, err := s.account.Tree().Canonical(from)
