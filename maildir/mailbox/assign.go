@@ -215,6 +215,9 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 			fresh = append(fresh, e)
 		}
 	}
+	if err := m.dropRecords(lock, fresh); err != nil {
+		return err
+	}
 	uids, err := m.record(lock, fresh, nil)
 	if err != nil {
 		return err
@@ -332,12 +335,45 @@ func (m *Mailbox) newList() error {
 	return m.rewrite(h)
 }
 
+// dropRecords takes the records out of the list that have a base under which
+// another message is about to be recorded: a file that was moved away and back.
+// Of two records with one base Dovecot takes the later, and complains each time
+// that it reads the list.
+func (m *Mailbox) dropRecords(lock *dotlock.Lock, files []entry) error {
+	again := map[uint32]bool{}
+	m.mu.RLock()
+	for _, e := range files {
+		if n, ok := m.t.lookup(filename.Base(e.name)); ok {
+			again[n] = true
+		}
+	}
+	m.mu.RUnlock()
+	if len(again) == 0 || lock == nil {
+		return nil
+	}
+	m.touch(lock)
+	return m.replaceList(m.list.Header(), func(yield func(uidlist.Record) bool) {
+		for n := range m.t.rows {
+			base := string(m.t.base(uint32(n)))
+			last, _ := m.t.lookup(base)
+			if m.t.rows[n].state == expunged || again[uint32(n)] || last != uint32(n) {
+				continue
+			}
+			if !yield(uidlist.Record{UID: m.t.rows[n].uid, Base: base}) {
+				return
+			}
+		}
+	})
+}
+
 // rewrite replaces the list by one with the present messages only.
-func (m *Mailbox) rewrite(h uidlist.Header) error {
+func (m *Mailbox) rewrite(h uidlist.Header) error { return m.replaceList(h, m.live()) }
+
+func (m *Mailbox) replaceList(h uidlist.Header, records iter.Seq[uidlist.Record]) error {
 	m.mu.RLock()
 	h.NextUID = max(h.NextUID, m.uidNext, 1)
 	m.mu.RUnlock()
-	if err := m.list.Rewrite(h, m.live()); err != nil {
+	if err := m.list.Rewrite(h, records); err != nil {
 		return err
 	}
 	m.mu.Lock()

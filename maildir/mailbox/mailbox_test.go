@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -432,6 +433,35 @@ func TestReappears(t *testing.T) {
 			t.Errorf("UIDs %v, want %v", c.uids, want)
 		}
 	})
+}
+
+// TestMovedAwayAndBack lets a file return after its UID was seen to vanish: the
+// list names the new UID alone.
+func TestMovedAwayAndBack(t *testing.T) {
+	b := newBox(t)
+	for range 3 {
+		b.drop("cur/")
+	}
+	f := b.drop("cur/")
+	base := filename.Base(filepath.Base(f))
+	m := b.open(newEnv(t))
+	defer m.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	for round := range uint32(3) {
+		b.rename(f, "tmp/away")
+		c.poll(true)
+		b.rename("tmp/away", f)
+		c.poll(true)
+		list, err := os.ReadFile(b.file("dovecot-uidlist"))
+		must(t, err)
+		if n := strings.Count(string(list), ":"+base+"\n"); n != 1 {
+			t.Fatalf("%d records of %s in\n%s", n, base, list)
+		}
+		if want := []uint32{1, 2, 3, 5 + round}; !slices.Equal(c.uids, want) {
+			t.Fatalf("UIDs %v, want %v", c.uids, want)
+		}
+	}
 }
 
 func TestNoBase(t *testing.T) {
