@@ -54,13 +54,33 @@ func (l ppLayout) open(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
 		}
 		return nil, err
 	}
-	if foreign(name) {
-		if _, err := d.Lstat("cur"); err != nil {
-			_ = d.Close()
-			return nil, fs.ErrNotExist
-		}
+	if foreign(name) && !holdsMail(d) {
+		_ = d.Close()
+		return nil, fs.ErrNotExist
 	}
 	return d, nil
+}
+
+// holdsMail tells whether anything lies in the cur/ or new/ of a directory.
+// That they are there says nothing: Dovecot takes any directory for a folder,
+// and makes them when a client asks for the state of all folders.
+func holdsMail(d *dirfd.Dir) bool {
+	for _, sub := range []string{"cur", "new"} {
+		in, err := d.OpenDir(sub)
+		if err != nil {
+			continue
+		}
+		found := false
+		err = in.List(func(name []byte, _ dirfd.Kind, _ uint64) bool {
+			found = found || name[0] != '.'
+			return !found
+		})
+		_ = in.Close()
+		if err == nil && found {
+			return true
+		}
+	}
+	return false
 }
 
 func (ppLayout) selectable(*dirfd.Dir) (bool, error) { return true, nil }
