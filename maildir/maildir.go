@@ -22,7 +22,7 @@ import (
 
 // Options are the settings of a Store.
 type Options struct {
-	Host  string // host part of file names and of lock files
+	Host  string // host part of file names; lock files have the system's own, as Dovecot's
 	Fsync bool   // say that a change is done only when it is on disk
 	Log   *slog.Logger
 	Now   func() time.Time // nil: time.Now
@@ -57,7 +57,7 @@ func NewStore(opt Options) *Store {
 		env: mailbox.Env{
 			Log: opt.Log, Now: opt.Now, Fsync: opt.Fsync,
 			Watcher:  watch.New(opt.Log),
-			Locker:   dotlock.NewLocker(opt.Host),
+			Locker:   dotlock.NewLocker(""),
 			Delivery: &delivery.Options{Host: opt.Host, PID: os.Getpid(), Fsync: opt.Fsync, Now: opt.Now, Compress: opt.Compress},
 		},
 		most:     opt.Idle,
