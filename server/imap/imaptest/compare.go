@@ -229,7 +229,7 @@ func extra(line string) bool {
 
 // compare pairs the lines and returns those that have no partner.
 func (c *comparer) compare(want, got []string) (lackWant, lackGot []string) {
-	left := slices.DeleteFunc(slices.Clone(got), extra)
+	left := slices.Clone(got)
 	for _, w := range want {
 		i := slices.IndexFunc(left, func(g string) bool { return c.same(w, g) })
 		if i < 0 {
@@ -238,7 +238,7 @@ func (c *comparer) compare(want, got []string) (lackWant, lackGot []string) {
 		}
 		left = slices.Delete(left, i, i+1)
 	}
-	return lackWant, left
+	return lackWant, slices.DeleteFunc(left, extra)
 }
 
 // same tells whether two responses mean the same.
