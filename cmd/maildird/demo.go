@@ -42,15 +42,20 @@ func demoCommand() *cobra.Command {
 		dir := args[0]
 		file := filepath.Join(dir, "maildird.toml")
 		_, err := os.Stat(file)
-		first := errors.Is(err, fs.ErrNotExist)
-		if first {
+		if errors.Is(err, fs.ErrNotExist) {
 			err = demoInit(dir, freePorts)
 		}
 		if err != nil {
 			return err
 		}
 		return serve(cmd.Context(), file, cmd.ErrOrStderr(), func(cfg *config.Config, srv *server.Server) error {
-			if first {
+			// Without a Maildir nothing was ever delivered: the first start may
+			// have failed, for want of a free port.
+			home, err := cfg.Mail.Location.Expand(demoUsers()[0], "")
+			if err != nil {
+				return err
+			}
+			if _, err := os.Lstat(home); errors.Is(err, fs.ErrNotExist) {
 				if err := welcome(srv); err != nil {
 					return fmt.Errorf("the welcome message could not be delivered: %w", err)
 				}
