@@ -266,7 +266,7 @@ func TestRefusesToStart(t *testing.T) {
 	}{
 		{"port in use", "imap: cannot listen on " + taken.Addr().String() + ": another program does already",
 			[]string{imapLine, `imap = ["` + taken.Addr().String() + `"]`}, nil},
-		{"unknown key", `maildird.toml:24: there is no setting "tls.ciphers"`, []string{"[tls]", "[tls]\nciphers = 1"}, nil},
+		{"unknown key", `maildird.toml:4: there is no setting "hostnam"`, []string{"hostname =", "hostnam ="}, nil},
 		{"wrong value", `maildird.toml:11: mail.layout: "mbox" is none of "maildir++", "fs"`, []string{`"maildir++"`, `"mbox"`}, nil},
 		{"no certificate", "cert.pem: no such file or directory", nil,
 			func(dir string) error { return os.Remove(filepath.Join(dir, "cert.pem")) }},
