@@ -2,8 +2,11 @@ package maildir
 
 import (
 	"context"
+	"errors"
 
+	"maildird/maildir/folder"
 	"maildird/maildir/mailbox"
+	"maildird/maildir/maildirsize"
 )
 
 // namesChanged lets the open mailboxes check that they still are what their
@@ -25,8 +28,21 @@ func (a *Account) namesChanged() {
 // Delete removes a mailbox. The next Poll of sessions that have it open gives
 // mailbox.ErrReplaced.
 func (a *Account) Delete(name string) error {
+	var bytes int64
+	messages := 0
+	if maildirsize.Kept(a.root) {
+		// What comes after this and before the folder is gone is not counted:
+		// the programs that sum up count anew now and then.
+		if dir, err := a.tree.OpenDir(name); err == nil {
+			bytes, messages = maildirsize.Folder(dir)
+			_ = dir.Close()
+		}
+	}
 	err := a.tree.Delete(name)
 	a.namesChanged()
+	if err == nil || errors.Is(err, folder.ErrLeftover) {
+		err = errors.Join(err, maildirsize.Add(a.root, -bytes, -messages))
+	}
 	return err
 }
 

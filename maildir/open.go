@@ -74,6 +74,8 @@ func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
 			b.box, b.err = mailbox.New(ctx, &a.store.env, dir, a.nextValidity, func() bool { return a.leadsTo(name, id) })
 			if b.err != nil {
 				_ = dir.Close()
+			} else {
+				b.box.CountIn(a.root)
 			}
 			close(b.done)
 			if b.err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"maildird/maildir/compress"
+	"maildird/maildir/maildirsize"
 )
 
 // Target is one recipient of a Spool: a folder, and what stands before the
@@ -355,6 +356,10 @@ func (s *Spool) commitMany() {
 	}
 	if s.failed() {
 		s.parallel(func(t *target) { t.unlink(s.opt) })
+		return
+	}
+	for _, t := range s.targets {
+		t.count()
 	}
 }
 
@@ -403,7 +408,9 @@ func (t *target) deliver(s *Spool) {
 	}
 	if t.sync(s.opt); t.err != nil {
 		t.unlink(s.opt)
+		return
 	}
+	t.count()
 }
 
 // write makes the target's file complete and durable in tmp/.
@@ -478,6 +485,15 @@ func (t *target) sync(o *Options) {
 	}
 	if err := t.dirs.New.Sync(); err != nil {
 		t.fail(err)
+	}
+}
+
+// count adds the message to the Maildir's maildirsize, if the folder is the
+// root and has one. The message is stored whatever becomes of that: programs
+// that want the sum count anew now and then.
+func (t *target) count() {
+	if maildirsize.Kept(t.dirs.Folder) {
+		_ = maildirsize.Add(t.dirs.Folder, maildirsize.Size(t.dirs.New, t.name), 1)
 	}
 }
 

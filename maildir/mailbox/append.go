@@ -11,6 +11,7 @@ import (
 	"maildird/maildir/delivery"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
+	"maildird/maildir/maildirsize"
 )
 
 // AppendOptions are the attributes of an appended message.
@@ -130,6 +131,13 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 	uids, err := m.record(lock, files, ext)
 	if err != nil {
 		return nil, m.undo(files, err)
+	}
+	if m.counts() {
+		bytes := int64(0)
+		for _, e := range files {
+			bytes += maildirsize.Size(m.in(e.where), e.name)
+		}
+		m.count(bytes, len(files))
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

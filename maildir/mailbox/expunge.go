@@ -8,6 +8,7 @@ import (
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
+	"maildird/maildir/maildirsize"
 )
 
 // Expunge removes those of the messages (nil: of all in the view) that are
@@ -68,16 +69,24 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32) ([]uint32, error) {
 	var gone, uids []uint32
 	var failed error
 	touched := [2]bool{}
+	counts, bytes, messages := m.counts(), int64(0), 0
 	for i, n := range rows {
 		if i%1024 == 1023 {
 			m.touch(lock)
+		}
+		size := int64(0)
+		if counts {
+			size = m.fileSize(n)
 		}
 		where, err := m.unlink(n)
 		if err != nil && !errors.Is(err, ErrGone) {
 			failed = err
 			break
 		}
-		touched[where] = touched[where] || err == nil
+		if err == nil {
+			touched[where] = true
+			bytes, messages = bytes+size, messages+1
+		}
 		gone = append(gone, n)
 		uids = append(uids, m.t.rows[n].uid)
 	}
@@ -88,11 +97,22 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32) ([]uint32, error) {
 			}
 		}
 	}
+	if counts {
+		m.count(-bytes, -messages)
+	}
 	m.expunged(gone)
 	if failed != nil {
 		return uids, failed
 	}
 	return uids, m.tidyList()
+}
+
+// fileSize is what the file of a row counts.
+func (m *Mailbox) fileSize(n uint32) int64 {
+	m.mu.RLock()
+	e := entry{m.t.rows[n].where, m.t.fileName(n)}
+	m.mu.RUnlock()
+	return maildirsize.Size(m.in(e.where), e.name)
 }
 
 // unlink removes the file of a row, wherever others moved it meanwhile.

@@ -17,6 +17,7 @@ import (
 	"maildird/maildir/filename"
 	"maildird/maildir/history"
 	"maildird/maildir/keywords"
+	"maildird/maildir/maildirsize"
 	"maildird/maildir/uidlist"
 	"maildird/maildir/watch"
 )
@@ -56,6 +57,8 @@ type Mailbox struct {
 	dir *dirfd.Dir
 	// nextValidity takes a UIDVALIDITY for a folder that has no usable one.
 	nextValidity func() (uint32, error)
+
+	root *dirfd.Dir // of the Maildir, where what comes and goes is counted; nil: it is not
 
 	// sync (capacity 1) is held by whoever looks at or changes the files; it
 	// guards what follows.
@@ -199,6 +202,21 @@ func (m *Mailbox) WorthKeeping() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.watched && !m.replaced && len(m.t.rows) <= 2*int(m.t.count)+1000
+}
+
+// CountIn has what comes and goes counted in the Maildir with this root (see
+// package maildirsize), which stays the caller's. Call it before anything else.
+func (m *Mailbox) CountIn(root *dirfd.Dir) { m.root = root }
+
+// counts tells whether what comes and goes is counted.
+func (m *Mailbox) counts() bool { return m.root != nil && maildirsize.Kept(m.root) }
+
+// count says that messages came or went. What the files themselves say does
+// not change by an error, so it is only logged.
+func (m *Mailbox) count(bytes int64, messages int) {
+	if err := maildirsize.Add(m.root, bytes, messages); err != nil {
+		m.env.Log.Warn("cannot count mail in maildirsize", "mailbox", m.Path(), "error", err)
+	}
 }
 
 // Path returns where the folder is, for messages to people.

@@ -2,10 +2,15 @@ package coexist
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/maildirsize"
 )
 
 // TestRecreated has both servers delete and create one mailbox in turn: its
@@ -61,4 +66,69 @@ func TestLeftLock(t *testing.T) {
 		}
 	}
 	agree(t, What{}, false, ours, dovecot)
+}
+
+// TestMaildirsize delivers, appends, copies, moves, expunges and deletes a
+// mailbox where other programs count the mail: the lines add up to what is there.
+func TestMaildirsize(t *testing.T) {
+	site := newSite(t, Options{})
+	must(t, site.MakeMaildir())
+	path := filepath.Join(site.Root, "maildirsize")
+	const quota = "1000000000S\n"
+	must(t, os.WriteFile(path, []byte(quota+"0 0\n"), 0o600))
+	must(t, site.Own())
+	ours := startMaildird(t, site, 0)
+	c := dial(t, ours)
+	do := func(format string, args ...any) {
+		t.Helper()
+		_, err := c.Do(format, args...)
+		must(t, err)
+	}
+	do("CREATE Kept")
+	do("CREATE Dropped")
+	rng := rand.New(rand.NewPCG(1, 1))
+	lmtp := NewLMTPActor("lmtp", ours, NewLedger())
+	defer lmtp.Close()
+	for range 4 {
+		_, err := lmtp.Step(rng)
+		must(t, err)
+	}
+	for i := range 5 {
+		text := sprintf("Message-ID: <%d@x.test>\r\n\r\n%s\r\n", i, strings.Repeat("x", 100*i))
+		do("APPEND INBOX (\\Seen) {%d+}\r\n%s", len(text), text)
+	}
+	do("SELECT INBOX")
+	do("COPY 1:4 Dropped")
+	do("COPY 2:3 Kept")
+	do("MOVE 4:5 Kept")
+	do("STORE 1 +FLAGS (\\Deleted)")
+	do("EXPUNGE")
+	do("DELETE Dropped")
+
+	var wantBytes, bytes int64
+	var wantMessages, messages int
+	for _, dir := range []string{site.Root, filepath.Join(site.Root, ".Kept")} {
+		d, err := dirfd.Open(dir)
+		must(t, err)
+		b, n := maildirsize.Folder(d)
+		must(t, d.Close())
+		wantBytes, wantMessages = wantBytes+b, wantMessages+n
+	}
+	text, err := os.ReadFile(path)
+	must(t, err)
+	lines, ok := strings.CutPrefix(string(text), quota)
+	if !ok {
+		t.Fatalf("the quota is gone: %q", text)
+	}
+	for line := range strings.Lines(lines) {
+		var b int64
+		var n int
+		if _, err := fmt.Sscanf(line, "%d %d\n", &b, &n); err != nil {
+			t.Fatalf("line %q: %v", line, err)
+		}
+		bytes, messages = bytes+b, messages+n
+	}
+	if wantMessages < 8 || bytes != wantBytes || messages != wantMessages {
+		t.Errorf("maildirsize adds up to %d bytes in %d messages, there are %d in %d:\n%s", bytes, messages, wantBytes, wantMessages, text)
+	}
 }

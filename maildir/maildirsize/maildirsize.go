@@ -1,0 +1,77 @@
+// Package maildirsize adds to the file "maildirsize" in the root of a Maildir,
+// in which Courier, Dovecot, maildrop and Exim count what the Maildir holds
+// (http://www.courier-mta.org/imap/README.maildirquota.html): the first line
+// is the quota, and each line after it has bytes and messages that came or, with
+// a minus sign, went. Who wants the sum adds the lines up, and counts anew when
+// the file is long or old; that is left to the programs that enforce quotas. A
+// Maildir without the file is not counted, and never gets one from here.
+//
+// As Dovecot does, mail is counted in every folder, also with \Deleted.
+package maildirsize
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/filename"
+)
+
+const name = "maildirsize"
+
+// Kept tells whether the Maildir with this root is counted.
+func Kept(root *dirfd.Dir) bool {
+	st, err := root.Lstat(name)
+	return err == nil && st.Regular()
+}
+
+// Add appends what came or went, in one write, so that lines of several
+// programs do not mix. It does nothing without the file. The file is a hint for
+// others and is not synced.
+func Add(root *dirfd.Dir, bytes int64, messages int) error {
+	if messages == 0 {
+		return nil
+	}
+	f, err := root.OpenAppend(name)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, dirfd.ErrNotRegular) {
+			return nil
+		}
+		return err
+	}
+	_, err = fmt.Fprintf(f, "%d %d\n", bytes, messages)
+	return errors.Join(err, f.Close())
+}
+
+// Size gives the bytes that a message file counts: what its name says (S=), or
+// the length of the file; 0 if it is not there.
+func Size(dir *dirfd.Dir, file string) int64 {
+	if size, _ := filename.Sizes(filename.Base(file)); size >= 0 {
+		return size
+	}
+	st, err := dir.Lstat(file)
+	if err != nil {
+		return 0
+	}
+	return st.Size
+}
+
+// Folder gives what the messages of a folder count.
+func Folder(folder *dirfd.Dir) (bytes int64, messages int) {
+	for _, sub := range []string{"new", "cur"} {
+		in, err := folder.OpenDir(sub)
+		if err != nil {
+			continue
+		}
+		_ = in.List(func(file []byte, _ dirfd.Kind, _ uint64) bool {
+			if !filename.Ignored(string(file)) {
+				bytes += Size(in, string(file))
+				messages++
+			}
+			return true
+		})
+		_ = in.Close()
+	}
+	return bytes, messages
+}
