@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"maildird/maildir/dirfd"
@@ -131,4 +132,65 @@ func TestMaildirsize(t *testing.T) {
 	if wantMessages < 8 || bytes != wantBytes || messages != wantMessages {
 		t.Errorf("maildirsize adds up to %d bytes in %d messages, there are %d in %d:\n%s", bytes, messages, wantBytes, wantMessages, text)
 	}
+}
+
+// TestCopy has both servers copy the same messages, each to a mailbox of its
+// own: a copy is a hard link with the time of the original, and keeps its name
+// unless that would be wrong there.
+func TestCopy(t *testing.T) {
+	site := newSite(t, Options{})
+	must(t, site.MakeMaildir())
+	const text = "Message-ID: <copy@x.test>\n\nhello\n"
+	names := []string{ // in the order of their UIDs
+		"1500000001.M1P1.mx,S=" + fmt.Sprint(len(text)) + ":2,S",
+		"1500000002.plain.mx:2,",
+		"1500000003.M1P1.mx,U=7:2,F", // mbsync would take it for its message 7
+		"1500000004.taken.mx:2,S",
+	}
+	for _, name := range names {
+		path := filepath.Join(site.Root, "cur", name)
+		must(t, os.WriteFile(path, []byte(text), 0o600))
+		must(t, os.Chtimes(path, corpusEpoch, corpusEpoch))
+	}
+	must(t, site.Own())
+	ours, dovecot := startMaildird(t, site, 0), startDovecot(t, site)
+	for _, s := range []*Server{ours, dovecot} {
+		c := dial(t, s)
+		folder := "By " + s.Name
+		dir := filepath.Join(site.Root, "."+folder)
+		for _, command := range []string{"CREATE " + quote(folder), "SELECT INBOX", "COPY 4 " + quote(folder), "COPY 1:4 " + quote(folder)} {
+			_, err := c.Do("%s", command)
+			must(t, err)
+		}
+		list, err := os.ReadFile(filepath.Join(dir, "dovecot-uidlist"))
+		must(t, err)
+		for i, name := range names {
+			base, _, _ := strings.Cut(name, ":")
+			kept := strings.Contains(string(list), ":"+base+"\n")
+			// Dovecot keeps a foreign U= as well.
+			if want := i != 2 || s == dovecot; kept != want {
+				t.Errorf("%s: the base %s is in the list: %v, want %v\n%s", s.Name, base, kept, want, list)
+			}
+			if s == ours && i >= 2 && !strings.Contains(string(list), " G"+base+" ") {
+				t.Errorf("no record says that its message is that of %s:\n%s", base, list)
+			}
+		}
+		files := 0
+		for _, sub := range []string{"new", "cur"} {
+			entries, err := os.ReadDir(filepath.Join(dir, sub))
+			must(t, err)
+			for _, e := range entries {
+				st, err := e.Info()
+				must(t, err)
+				files++
+				if st.Sys().(*syscall.Stat_t).Nlink < 2 || !st.ModTime().Equal(corpusEpoch) {
+					t.Errorf("%s: %s has %d links and the time %s", s.Name, e.Name(), st.Sys().(*syscall.Stat_t).Nlink, st.ModTime())
+				}
+			}
+		}
+		if files != 5 {
+			t.Errorf("%s made %d files, want 5", s.Name, files)
+		}
+	}
+	agree(t, What{Dates: true}, false, ours, dovecot)
 }
