@@ -98,7 +98,18 @@ func letterFlag(c byte) Flags {
 // Regular tells whether name is exactly what WithFlags(Base(name), flags)
 // gives, so that it need not be remembered beside base and flags.
 func Regular(name string) bool {
-	return WithFlags(Base(name), FlagsOf(name)) == name
+	i := strings.IndexByte(name, ':')
+	if i < 0 || !strings.HasPrefix(name[i+1:], "2,") {
+		return false
+	}
+	last := byte(0)
+	for _, c := range []byte(name[i+len(":2,"):]) {
+		if c <= last || letterFlag(c) == 0 {
+			return false
+		}
+		last = c
+	}
+	return true
 }
 
 // WithFlags returns name with its flags replaced by f. Known letters are

@@ -184,6 +184,9 @@ func (m *Mailbox) takeKeywords() {
 // under its lock; with lock nil (nothing can be written here) the UIDs are
 // those that would be recorded, and are not.
 func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
+	if files = m.enterRecorded(files); len(files) == 0 && m.list.Header().UIDValidity != 0 {
+		return nil
+	}
 	slices.SortFunc(files, func(a, b entry) int {
 		if c := filename.Compare(a.name, b.name); c != 0 {
 			return c
@@ -234,6 +237,38 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	return nil
 }
 
+// enterRecorded gives the files a row that have a record which nobody was told
+// of yet, as all have when a folder is opened, and returns the others. The order
+// does not matter for these, unless two files claim one record: then all are
+// returned.
+func (m *Mailbox) enterRecorded(files []entry) (others []entry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.views) > 0 {
+		return files
+	}
+	rows := make([]uint32, len(files)) // row+1, 0 for none
+	taken := make([]uint64, len(m.t.rows)/64+1)
+	for i, e := range files {
+		n, ok := m.t.lookup(filename.Base(e.name))
+		if !ok || m.t.rows[n].state != absent {
+			others = append(others, e)
+			continue
+		}
+		if taken[n/64]&(1<<(n%64)) != 0 {
+			return files
+		}
+		taken[n/64] |= 1 << (n % 64)
+		rows[i] = n + 1
+	}
+	for i, e := range files {
+		if rows[i] > 0 {
+			m.enter(rows[i]-1, e)
+		}
+	}
+	return others
+}
+
 // enter notes that a row has a file. m.mu is held.
 func (m *Mailbox) enter(n uint32, e entry) {
 	before := m.t.rows[n].flags
@@ -278,14 +313,18 @@ func (m *Mailbox) recorded(base string) bool {
 // on return. ext, if not nil, gives the extension fields of each record.
 func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) ([]uint32, error) {
 	h := m.list.Header()
-	if h.UIDValidity == 0 {
+	fresh := h.UIDValidity == 0 // there is no list
+	if fresh {
 		if lock == nil {
 			return nil, fmt.Errorf("%w: it has no dovecot-uidlist and none can be created", ErrReadOnly)
 		}
-		if err := m.newList(); err != nil {
+		if len(files) == 0 {
+			return nil, m.newList()
+		}
+		var err error
+		if h, err = m.newHeader(); err != nil {
 			return nil, err
 		}
-		h = m.list.Header()
 	}
 	m.mu.RLock()
 	next := max(h.NextUID, m.uidNext, 1)
@@ -307,7 +346,25 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) ([]uin
 	}
 	if lock != nil {
 		m.touch(lock)
-		if err := m.list.Append(records); err != nil {
+		var err error
+		if fresh {
+			h.NextUID = next + uint32(len(files))
+			err = m.replaceList(h, func(yield func(uidlist.Record) bool) {
+				for r := range m.live() { // if the list was lost; their UIDs are lower
+					if !yield(r) {
+						return
+					}
+				}
+				for _, r := range records {
+					if !yield(r) {
+						return
+					}
+				}
+			})
+		} else {
+			err = m.list.Append(records)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -320,19 +377,26 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) ([]uin
 // newList writes a list for a folder that has none that can be read. If it had
 // one while this process looked, nothing is lost: UIDVALIDITY and UIDs are known.
 func (m *Mailbox) newList() error {
+	h, err := m.newHeader()
+	if err != nil {
+		return err
+	}
+	return m.rewrite(h)
+}
+
+// newHeader makes the header of a new list.
+func (m *Mailbox) newHeader() (uidlist.Header, error) {
 	h := m.list.Header()
 	m.mu.RLock()
 	h.UIDValidity = m.validity
 	m.mu.RUnlock()
 	if h.UIDValidity != 0 {
 		m.env.Log.Warn("dovecot-uidlist was removed or destroyed, writing it again", "mailbox", m.Path(), "uidvalidity", h.UIDValidity)
-		return m.rewrite(h)
+		return h, nil
 	}
 	var err error
-	if h.UIDValidity, err = m.nextValidity(); err != nil {
-		return err
-	}
-	return m.rewrite(h)
+	h.UIDValidity, err = m.nextValidity()
+	return h, err
 }
 
 // dropRecords takes the records out of the list that have a base under which
