@@ -44,16 +44,18 @@ var imapSteps = []weight{
 
 // Step implements Actor.
 func (a *imapActor) Step(rng *rand.Rand) (string, error) {
+	what := "connect"
+	var err error
 	if a.c == nil {
-		c, err := a.server.Dial()
-		if err != nil {
-			return "connect", err
+		if a.c, err = a.server.Dial(); err != nil {
+			return what, err
 		}
-		a.c, a.v = c, NewView(c, a.ledger)
-		return "connect", a.v.Select(a.folders[rng.IntN(len(a.folders))])
+		a.v = NewView(a.c, a.ledger)
+		err = a.v.Select(a.folders[rng.IntN(len(a.folders))])
+	} else {
+		what = pick(rng, imapSteps)
+		err = a.step(rng, what)
 	}
-	what := pick(rng, imapSteps)
-	err := a.step(rng, what)
 	var refused *RefusedError
 	if errors.As(err, &refused) && !strings.HasPrefix(refused.Answer, "BAD") {
 		// Messages that others removed meanwhile (RFC 2180).
