@@ -19,6 +19,9 @@ var ErrInside = errors.New("the snapshots would lie inside the Maildir")
 const (
 	maxPasses = 400
 	patience  = 5 * time.Minute // for a quiet moment
+	// lockedPasses is after how many passes folders of which one stays locked
+	// are copied without their locks.
+	lockedPasses = 20
 	// together is how many folders are locked at once at most.
 	together = 64
 	// firstPause and longestPause are between passes that found no quiet moment.
@@ -235,11 +238,11 @@ func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, err
 	h := &hold{locker: s.opt.Locker, longest: &s.LongestLock, folders: all}
 	defer h.release()
 	if err := h.acquire(ctx); err != nil {
-		if !errors.Is(err, dotlock.ErrLocked) || len(folders) > 1 {
+		if !errors.Is(err, dotlock.ErrLocked) || len(folders) > 1 && s.Passes < lockedPasses {
 			return nil, ignoreLocked(err)
 		}
 		// Held by a program that does not give it back: go on without.
-		s.note(fmt.Sprintf("%s was copied without its lock: %v", walk.Title(folders[0].path), err))
+		s.note(fmt.Sprintf("%s: copied without the lock: %v", titles(folders), err))
 	}
 	// This is the moment of the snapshot, if nothing comes between.
 	if err := s.events.drain(); err != nil {

@@ -194,3 +194,19 @@ func TestRefused(t *testing.T) {
 		t.Errorf("no Maildir: %v", err)
 	}
 }
+
+// TestStuckLock: a lock that is not given back does not keep a snapshot from
+// being made; a note tells.
+func TestStuckLock(t *testing.T) {
+	root, dest := t.TempDir(), t.TempDir()
+	maildirAt(t, root)
+	write(t, filepath.Join(root, "new/1.a"), "x")
+	write(t, filepath.Join(root, lockName), "1:another.host")
+	r := take(t, root, dest)
+	if r.Messages != 1 || !strings.Contains(strings.Join(r.Notes, "\n"), "copied without the lock") {
+		t.Errorf("%+v", r)
+	}
+	if _, err := os.Stat(filepath.Join(root, lockName)); err != nil {
+		t.Errorf("the lock of another program is gone: %v", err)
+	}
+}
