@@ -15,6 +15,7 @@ import (
 	"maildird/maildir"
 	"maildird/server/config"
 	"maildird/server/imap"
+	"maildird/server/limit"
 	"maildird/server/smtp"
 )
 
@@ -91,7 +92,11 @@ type bound struct {
 // bind makes the services that have an address, and their listeners.
 func (s *Server) bind() ([]bound, error) {
 	a := &accounts{mail: s.cfg.Mail, store: s.store}
-	in, out := s.smtpConfig(a), s.imapConfig(a)
+	l := &s.cfg.Limits
+	connections := limit.New(limit.Limits{
+		Total: l.Connections, PerIP: l.ConnectionsPerIP, PerUser: l.ConnectionsPerUser, PerMinute: l.ConnectionsPerMinute,
+	})
+	in, out := s.smtpConfig(a, connections), s.imapConfig(a, connections)
 	listen := &s.cfg.Listen
 	var mx, submission, lmtp, mail service
 	if len(listen.SMTP) > 0 {
@@ -140,7 +145,7 @@ func (s *Server) add(v service) service {
 	return v
 }
 
-func (s *Server) smtpConfig(a *accounts) smtp.Config {
+func (s *Server) smtpConfig(a *accounts, connections *limit.Connections) smtp.Config {
 	cfg := s.cfg
 	bare := smtp.Normalize
 	if cfg.SMTP.BareNewline == "reject" {
@@ -155,25 +160,20 @@ func (s *Server) smtpConfig(a *accounts) smtp.Config {
 		Users: s.users, Auth: s.users,
 		Open: a.inbox, Delivery: s.store.Delivery(), Reserve: uint64(cfg.Mail.Reserve), FreeSpace: freeSpace,
 		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom, BareNewline: bare,
-		Timeouts: smtp.Timeouts{Greet: cfg.SMTP.GreetDelay},
-		Limits: smtp.Limits{
-			Connections: cfg.Limits.Connections, PerIP: cfg.Limits.ConnectionsPerIP,
-			PerMinute: cfg.Limits.ConnectionsPerMinute,
-			Message:   cfg.Limits.MessageSize, Recipients: cfg.Limits.Recipients,
-		},
+		Timeouts:    smtp.Timeouts{Greet: cfg.SMTP.GreetDelay},
+		Connections: connections,
+		Mail:        limit.NewMail(cfg.Limits.MessagesPerHour, cfg.Limits.RecipientsPerHour),
+		Limits:      smtp.Limits{Message: cfg.Limits.MessageSize, Recipients: cfg.Limits.Recipients},
 	}
 }
 
-func (s *Server) imapConfig(a *accounts) imap.Config {
+func (s *Server) imapConfig(a *accounts, connections *limit.Connections) imap.Config {
 	cfg := s.cfg
 	return imap.Config{
 		Log: s.log, Auth: s.users, SCRAM: s.users, OpenAccount: a.open,
 		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom,
 		NoRev2: !cfg.IMAP.Rev2, AppendLimit: cfg.Limits.MessageSize,
-		Limits: imap.Limits{
-			Connections: cfg.Limits.Connections, PerIP: cfg.Limits.ConnectionsPerIP,
-			PerUser: cfg.Limits.ConnectionsPerUser,
-		},
+		Connections: connections,
 	}
 }
 

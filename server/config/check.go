@@ -172,6 +172,8 @@ func (c *checker) limits(f *file) Limits {
 		ConnectionsPerMinute: c.positive("limits.connections_per_minute", f.Limits.PerMinute, 600),
 		MessageSize:          c.size("limits.message_size", f.Limits.MessageSize, defaultMessageSize),
 		Recipients:           c.positive("limits.recipients", f.Limits.Recipients, 1000),
+		MessagesPerHour:      c.positive("limits.messages_per_hour", f.Limits.MessagesPerHour, 1000),
+		RecipientsPerHour:    c.positive("limits.recipients_per_hour", f.Limits.RecipientsPerHour, 10_000),
 	}
 }
 

@@ -83,11 +83,15 @@ type Limits struct {
 	Connections        int
 	ConnectionsPerIP   int
 	ConnectionsPerUser int
-	// ConnectionsPerMinute is how many SMTP and submission connections one
-	// address may open in a minute.
+	// ConnectionsPerMinute is how many connections one address may open in a
+	// minute.
 	ConnectionsPerMinute int
 	MessageSize          int64
-	Recipients           int
+	Recipients           int // of one message
+	// MessagesPerHour and RecipientsPerHour are what one user may send by
+	// submission.
+	MessagesPerHour   int
+	RecipientsPerHour int
 }
 
 // Log says what is logged, and how.
@@ -142,6 +146,8 @@ type file struct {
 		PerMinute          int    `toml:"connections_per_minute"`
 		MessageSize        string `toml:"message_size"`
 		Recipients         int    `toml:"recipients"`
+		MessagesPerHour    int    `toml:"messages_per_hour"`
+		RecipientsPerHour  int    `toml:"recipients_per_hour"`
 	} `toml:"limits"`
 	Log struct {
 		Level  string `toml:"level"`

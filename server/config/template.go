@@ -51,12 +51,14 @@ imaps       = ["127.0.0.1:2993"]
 # rev2 = true                       # announce IMAP4rev2
 
 # [limits]
-# connections          = 10000      # of each protocol
-# connections_per_ip   = 100
-# connections_per_user = 50
-# connections_per_minute = 600      # of one address, SMTP and submission
-# message_size         = "50MiB"
-# recipients           = 1000       # of one message
+# connections            = 10000    # of all services
+# connections_per_ip     = 100
+# connections_per_user   = 50       # logged in, by IMAP and submission
+# connections_per_minute = 600      # new ones of one address
+# message_size           = "50MiB"
+# recipients             = 1000     # of one message
+# messages_per_hour      = 1000     # that one user may send by submission
+# recipients_per_hour    = 10000
 
 # [log]
 # level  = "info"                   # debug, info, warn, error

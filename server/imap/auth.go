@@ -261,13 +261,13 @@ func (s *session) loginFailed(method, name string, err error) error {
 
 // login makes the session that of a user who proved who he is.
 func (s *session) login(user auth.User) error {
-	if !s.srv.admitUser(user.Name) {
-		s.log.Warn("login refused: too many connections of this user", "user", user.Name)
+	if err := s.srv.cfg.Connections.AdmitUser(user.Name); err != nil {
+		s.log.Warn("login refused", "user", user.Name, "error", err)
 		return no(imap.ResponseCodeLimit, "Too many connections of this user.")
 	}
 	account, err := s.srv.cfg.OpenAccount(s.ctx, user)
 	if err != nil {
-		s.srv.leaveUser(user.Name)
+		s.srv.cfg.Connections.LeaveUser(user.Name)
 		s.log.Error("mail of user cannot be opened", "user", user.Name, "error", err)
 		return no(imap.ResponseCodeUnavailable, "Mail is not available at this time.")
 	}

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"maildird/maildir"
+	"maildird/server/limit"
 )
 
 // Sessions, their servers and what they open leave nothing running.
@@ -164,7 +167,9 @@ func TestShutdown(t *testing.T) {
 // TestConnectionLimits refuses politely who comes too often.
 func TestConnectionLimits(t *testing.T) {
 	t.Parallel()
-	ts := startServer(t, withLimits(Limits{PerIP: 4, PerUser: 2}))
+	ts := startServer(t, func(c *Config, _ *maildir.AccountOptions) {
+		c.Connections = limit.New(limit.Limits{PerIP: 4, PerUser: 2})
+	})
 	one, two := ts.login(), ts.login()
 	three := ts.dial()
 	three.line()

@@ -9,6 +9,7 @@ import (
 
 	"maildird/auth"
 	"maildird/maildir"
+	"maildird/server/limit"
 )
 
 // Authenticator checks passwords that come from an address, the zero one for
@@ -43,16 +44,15 @@ type Config struct {
 	// ID is what the server tells of itself (RFC 2971), keys and values in turn.
 	ID []string
 
-	Limits   Limits
-	Timeouts Timeouts
+	// Connections counts those of all services; nil: of this one, by the
+	// default limits.
+	Connections *limit.Connections
+	Limits      Limits
+	Timeouts    Timeouts
 }
 
 // Limits bound what clients can cost. A limit of 0 is the default.
 type Limits struct {
-	Connections int // of all clients; 10,000
-	PerIP       int // of one address, of one /64 for IPv6; 100
-	PerUser     int // logged in as one user; 50
-
 	Command int   // octets of one command with its literals, but for APPEND's messages; 256 KiB
 	Literal int64 // octets of one literal in a command other than APPEND; 128 KiB
 	Depth   int   // nested parentheses in one command; 50
@@ -89,10 +89,10 @@ func (c *Config) setDefaults() {
 	if c.ID == nil {
 		c.ID = []string{"name", "maildird"}
 	}
+	if c.Connections == nil {
+		c.Connections = limit.New(limit.Limits{})
+	}
 	l := &c.Limits
-	orDefault(&l.Connections, 10_000)
-	orDefault(&l.PerIP, 100)
-	orDefault(&l.PerUser, 50)
 	orDefault(&l.Command, 256<<10)
 	orDefault(&l.Literal, 128<<10)
 	orDefault(&l.Depth, 50)

@@ -189,10 +189,6 @@ func withTLS(cert tls.Certificate) serverOption {
 	}
 }
 
-func withLimits(l Limits) serverOption {
-	return func(cfg *Config, _ *maildir.AccountOptions) { cfg.Limits = l }
-}
-
 func withTimeouts(t Timeouts) serverOption {
 	return func(cfg *Config, _ *maildir.AccountOptions) { cfg.Timeouts = t }
 }

@@ -113,7 +113,7 @@ func (s *session) leave() {
 	}
 	s.account.Release()
 	s.account = nil
-	s.srv.leaveUser(s.user.Name)
+	s.srv.cfg.Connections.LeaveUser(s.user.Name)
 }
 
 func reason(err error) string {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"maildird/server/limit"
 )
 
 // Server serves IMAP on any number of listeners. Safe for concurrent use.
@@ -34,8 +36,6 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
-	perIP     map[netip.Prefix]int
-	perUser   map[string]int
 	running   sync.WaitGroup
 }
 
@@ -46,7 +46,6 @@ func New(cfg Config) *Server {
 	srv := &Server{
 		cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel,
 		listeners: map[net.Listener]struct{}{}, sessions: map[*session]struct{}{},
-		perIP: map[netip.Prefix]int{}, perUser: map[string]int{},
 	}
 	srv.helpers = make(chan struct{}, runtime.GOMAXPROCS(0)-1)
 	srv.grammar = newGrammar(extensions(&srv.cfg))
@@ -191,33 +190,21 @@ func (s *session) remoteText() string {
 	return "unix"
 }
 
-// network is what connections of one peer are counted by.
-func (s *session) network() netip.Prefix {
-	addr := s.remote.Addr()
-	bits := addr.BitLen()
-	if addr.Is6() {
-		bits = 64
-	}
-	p, _ := addr.Prefix(bits)
-	return p
-}
+// service is what connections are counted as.
+const service = "imap"
 
 // admit counts a new connection, or returns why it is refused.
 func (srv *Server) admit(s *session) error {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	limits := &srv.cfg.Limits
-	switch {
-	case srv.stopping.Load():
+	if srv.stopping.Load() {
 		return bye(imap.ResponseCodeUnavailable, "Server is shutting down.")
-	case len(srv.sessions) >= limits.Connections:
-		return bye(imap.ResponseCodeUnavailable, "Too many connections, try again later.")
 	}
-	if s.remote.IsValid() {
-		if srv.perIP[s.network()] >= limits.PerIP {
-			return bye(imap.ResponseCodeUnavailable, "Too many connections from your address.")
-		}
-		srv.perIP[s.network()]++
+	switch err := srv.cfg.Connections.Admit(service, s.remote.Addr(), s.began); {
+	case errors.Is(err, limit.ErrFull):
+		return bye(imap.ResponseCodeUnavailable, "Too many connections, try again later.")
+	case err != nil:
+		return bye(imap.ResponseCodeUnavailable, "Too many connections from your address.")
 	}
 	srv.sessions[s] = struct{}{}
 	srv.running.Add(1)
@@ -229,30 +216,5 @@ func (srv *Server) leave(s *session) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	delete(srv.sessions, s)
-	if s.remote.IsValid() {
-		countDown(srv.perIP, s.network())
-	}
-}
-
-// admitUser counts a login, and tells whether there may be another one.
-func (srv *Server) admitUser(name string) bool {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	if srv.perUser[name] >= srv.cfg.Limits.PerUser {
-		return false
-	}
-	srv.perUser[name]++
-	return true
-}
-
-func (srv *Server) leaveUser(name string) {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	countDown(srv.perUser, name)
-}
-
-func countDown[K comparable](m map[K]int, key K) {
-	if m[key]--; m[key] <= 0 {
-		delete(m, key)
-	}
+	srv.cfg.Connections.Leave(service, s.remote.Addr())
 }

@@ -183,6 +183,10 @@ func (c *conn) checkPassword(method, name, password string) (auth.User, error) {
 
 // loggedIn goes on as a user who proved who he is.
 func (c *conn) loggedIn(user auth.User) error {
+	if err := c.srv.cfg.Connections.AdmitUser(user.Name); err != nil {
+		c.log.Warn("login refused", "user", user.Name, "error", err)
+		return refusal(454, code3{4, 7, 0}, "Too many connections of this user, try again later")
+	}
 	c.session.user = &user
 	c.bad, c.authFails = 0, 0
 	c.log = c.log.With("user", user.Name)
@@ -190,4 +194,12 @@ func (c *conn) loggedIn(user auth.User) error {
 	c.log.Info("logged in", "tls", c.peer.tls != nil)
 	c.reply(235, code3{2, 7, 0}, "Authentication succeeded")
 	return nil
+}
+
+// leaveUser takes back what a login took.
+func (c *conn) leaveUser() {
+	if u := c.session.user; u != nil {
+		c.session.user = nil
+		c.srv.cfg.Connections.LeaveUser(u.Name)
+	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"maildird/auth"
 	"maildird/maildir/delivery"
+	"maildird/server/limit"
 )
 
 // Kind is what a server is for.
@@ -92,6 +93,11 @@ type Config struct {
 
 	BareNewline BareNewline
 
+	// Connections counts those of all services; nil: of this one, by the
+	// default limits.
+	Connections *limit.Connections
+	// Mail bounds what users send by Submission; nil: by the default limits.
+	Mail     *limit.Mail
 	Limits   Limits
 	Timeouts Timeouts
 
@@ -100,10 +106,6 @@ type Config struct {
 
 // Limits bound what clients can cost. A limit of 0 is the default.
 type Limits struct {
-	Connections int // of all clients; 10,000
-	PerIP       int // of one address, of one /64 for IPv6; 100
-	PerMinute   int // new ones of one address in a minute, but not of this machine; 600
-
 	Message     int64 // octets of a message as sent, with CRLF line ends; 50 MiB
 	Line        int   // octets of a line in a message; 1 MiB
 	HeaderLines int   // lines of a message's header; 20,000
@@ -146,10 +148,13 @@ func (c *Config) setDefaults() {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Connections == nil {
+		c.Connections = limit.New(limit.Limits{})
+	}
+	if c.Mail == nil {
+		c.Mail = limit.NewMail(0, 0)
+	}
 	l := &c.Limits
-	orDefault(&l.Connections, 10_000)
-	orDefault(&l.PerIP, 100)
-	orDefault(&l.PerMinute, 600)
 	orDefault(&l.Message, 50<<20)
 	orDefault(&l.Line, 1<<20)
 	orDefault(&l.HeaderLines, 20_000)

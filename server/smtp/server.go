@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
+
+	"maildird/server/limit"
 )
 
 // ErrServerClosed is what Serve returns after Shutdown.
@@ -35,8 +37,6 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
-	perIP     map[netip.Prefix]int
-	rates     rates
 	running   sync.WaitGroup
 }
 
@@ -45,7 +45,7 @@ func New(kind Kind, cfg Config) *Server {
 	cfg.setDefaults()
 	srv := &Server{
 		kind: kind, cfg: cfg, verbs: verbsOf(kind), recipients: newRecipients(&cfg),
-		listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}, perIP: map[netip.Prefix]int{},
+		listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{},
 	}
 	srv.stop, srv.beginStop = context.WithCancel(context.Background())
 	srv.ctx, srv.endWork = context.WithCancel(context.Background())
@@ -188,53 +188,38 @@ func (srv *Server) newConn(nc net.Conn, implicitTLS bool) *conn {
 	return c
 }
 
-// network is what connections of one peer are counted by.
-func (p *peer) network() netip.Prefix {
-	addr := p.addr.Addr()
-	bits := addr.BitLen()
-	if addr.Is6() {
-		bits = 64
-	}
-	n, _ := addr.Prefix(bits)
-	return n
-}
-
-// admit counts a new connection, or returns why it is refused. The relays that
-// LMTP is for have as many connections as there are.
+// admit counts a new connection, or returns why it is refused.
 func (srv *Server) admit(c *conn) *smtp.SMTPError {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	limits := &srv.cfg.Limits
-	switch {
-	case srv.stop.Err() != nil:
+	if srv.stop.Err() != nil {
 		return refusal(421, code3{4, 3, 2}, "Server is shutting down, try again later")
-	case len(srv.conns) >= limits.Connections:
-		return refusal(421, code3{4, 3, 2}, "Too many connections, try again later")
 	}
-	if srv.perAddress(c) {
-		n := c.peer.network()
-		tooFast := !n.Addr().IsLoopback() && srv.rates.over(n, limits.PerMinute, c.began)
-		if tooFast || srv.perIP[n] >= limits.PerIP {
-			return refusal(421, code3{4, 7, 0}, "Too many connections from your address, try again later")
-		}
-		srv.perIP[n]++
+	switch err := srv.cfg.Connections.Admit(srv.kind.String(), c.countedAddr(), c.began); {
+	case errors.Is(err, limit.ErrFull):
+		return refusal(421, code3{4, 3, 2}, "Too many connections, try again later")
+	case err != nil:
+		return refusal(421, code3{4, 7, 0}, "Too many connections from your address, try again later")
 	}
 	srv.conns[c] = struct{}{}
 	srv.running.Add(1)
 	return nil
 }
 
-func (srv *Server) perAddress(c *conn) bool { return c.peer.addr.IsValid() && srv.kind != LMTP }
+// countedAddr is the address that the connection counts for: none for LMTP,
+// whose relays have as many connections as there are.
+func (c *conn) countedAddr() netip.Addr {
+	if c.srv.kind == LMTP {
+		return netip.Addr{}
+	}
+	return c.peer.addr.Addr()
+}
 
 // leave takes back what admit counted.
 func (srv *Server) leave(c *conn) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	delete(srv.conns, c)
-	if srv.perAddress(c) {
-		n := c.peer.network()
-		if srv.perIP[n]--; srv.perIP[n] <= 0 {
-			delete(srv.perIP, n)
-		}
-	}
+	srv.cfg.Connections.Leave(srv.kind.String(), c.countedAddr())
+	c.leaveUser()
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -17,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"maildird/auth"
+	"maildird/server/limit"
 )
 
 // client speaks by hand. What goes wrong ends the test.
@@ -239,18 +239,18 @@ func TestShutdownCutsOff(t *testing.T) {
 }
 
 func TestConnectionLimits(t *testing.T) {
-	for name, limit := range map[string]struct {
+	for name, tt := range map[string]struct {
 		set   func(*Config)
 		reply string
 	}{
-		"per address": {func(c *Config) { c.Limits.PerIP = 2 }, "421 4.7.0"},
-		"all":         {func(c *Config) { c.Limits.Connections = 2 }, "421 4.3.2"},
+		"per address": {func(c *Config) { c.Connections = limit.New(limit.Limits{PerIP: 2}) }, "421 4.7.0"},
+		"all":         {func(c *Config) { c.Connections = limit.New(limit.Limits{Total: 2}) }, "421 4.3.2"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ts := startServer(t, MX, limit.set)
+			ts := startServer(t, MX, tt.set)
 			first, second := ts.hello(), ts.hello()
 			third := ts.dial()
-			third.expect(limit.reply)
+			third.expect(tt.reply)
 			third.expectEnd()
 			second.say("NOOP", "250")
 			first.say("QUIT", "221")
@@ -259,7 +259,7 @@ func TestConnectionLimits(t *testing.T) {
 		})
 	}
 	t.Run("not for a relay", func(t *testing.T) {
-		ts := startServer(t, LMTP, func(c *Config) { c.Limits.PerIP = 1 })
+		ts := startServer(t, LMTP, func(c *Config) { c.Connections = limit.New(limit.Limits{PerIP: 1}) })
 		ts.hello()
 		ts.hello().say("NOOP", "250")
 	})
@@ -303,7 +303,7 @@ func heap() int64 {
 func TestParkedConnections(t *testing.T) {
 	const n = 400
 	ts := startServer(t, MX, func(c *Config) {
-		c.Limits.PerIP = n
+		c.Connections = limit.New(limit.Limits{PerIP: n})
 		c.Log = nil
 		c.setDefaults()
 	})
@@ -420,21 +420,4 @@ func (ts *testServer) session(log string) string {
 	_, after, _ := strings.Cut(log[strings.LastIndex(log, "login failed"):], "session=")
 	id, _, _ := strings.Cut(after, " ")
 	return id
-}
-
-func TestRates(t *testing.T) {
-	var r rates
-	a, b := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")
-	now := time.Now()
-	for i := range 5 {
-		if got := r.over(a, 3, now.Add(time.Duration(i)*time.Second)); got != (i >= 3) {
-			t.Errorf("connection %d: %v", i, got)
-		}
-	}
-	if r.over(b, 3, now) {
-		t.Error("another network is refused")
-	}
-	if r.over(a, 3, now.Add(time.Minute)) {
-		t.Error("refused a minute later")
-	}
 }

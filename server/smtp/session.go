@@ -69,6 +69,10 @@ func (s *session) mail(e envelope) error {
 		// relay that LMTP is for may know its own users by less.
 		return refusal(553, code3{5, 1, 7}, "Sender has no domain")
 	}
+	if s.srv.kind == Submission && !cfg.Mail.Message(s.user.Name, cfg.Now()) {
+		s.log.Warn("message refused", "reason", "too many messages of the user in an hour")
+		return refusal(450, code3{4, 7, 1}, "Too many messages of yours in an hour, try again later")
+	}
 	s.from = &e
 	return nil
 }
@@ -88,6 +92,10 @@ func (s *session) rcpt(to address) error {
 	if err != nil {
 		s.refused++
 		return err
+	}
+	if cfg := &s.srv.cfg; s.srv.kind == Submission && !cfg.Mail.Recipient(s.user.Name, cfg.Now()) {
+		s.log.Warn("recipient refused", "to", shorten(to.String()), "reason", "too many recipients of the user in an hour")
+		return refusal(450, code3{4, 7, 1}, "Too many recipients of yours in an hour, try again later")
 	}
 	s.to = append(s.to, accepted{to.String(), s.addTarget(t)})
 	return nil

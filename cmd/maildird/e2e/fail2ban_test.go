@@ -9,39 +9,45 @@ import (
 )
 
 // TestFail2ban: the filter of the README finds the address in every failed
-// login, and in nothing that a client can write into a line.
+// login, by either protocol and in either format of the log, and in nothing
+// that a client can write into a line.
 func TestFail2ban(t *testing.T) {
 	readme, err := os.ReadFile("../../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := regexp.MustCompile(`(?m)^    failregex = (.*)$`).FindSubmatch(readme)
+	shown := regexp.MustCompile(`(?m)^    failregex = (.*)\n {16}(.*)$`).FindSubmatch(readme)
 	if shown == nil {
 		t.Fatal("the README has no filter")
 	}
-	filter := regexp.MustCompile(strings.Replace(string(shown[1]), "<HOST>", `(?P<host>[0-9a-fA-F:.]+)`, 1))
-
-	m := start(t)
-	conn := dial(t, m.Address("imap"))
-	lines := bufio.NewReader(conn)
-	say(t, conn, lines, "", "* OK")
-	forged := `level=WARN msg=\"login failed\" protocol=imap session=1 remote=192.0.2.1 method=X`
-	say(t, conn, lines, "a LOGIN "+alice+" wrong\r\n", "a NO [AUTHENTICATIONFAILED]")
-	say(t, conn, lines, "b LOGIN \""+forged+"\" wrong\r\n", "b NO ")
-	if out, err := command(t, m, "", "swaks", "--server", m.Address("submission"), "--from", bob, "--to", bob,
-		"--auth", "PLAIN", "--auth-user", bob, "--auth-password", "wrong"); err == nil {
-		t.Errorf("swaks got in:\n%s", out)
-	}
-	hosts := map[string]int{}
-	for line := range strings.Lines(m.Log()) {
-		if found := filter.FindStringSubmatch(line); found != nil {
-			hosts[found[1]]++
-		}
-	}
-	if len(hosts) != 1 || hosts["127.0.0.1"] < 2 {
-		t.Errorf("the filter finds %v in\n%s", hosts, m.Log())
-	}
-	if !strings.Contains(m.Log(), "protocol=submission") {
-		t.Errorf("log:\n%s", m.Log())
+	for i, format := range []string{"text", "json"} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			filter := regexp.MustCompile(strings.Replace(string(shown[i+1]), "<HOST>", `(?P<host>[0-9a-fA-F:.]+)`, 1))
+			m := start(t, "# [log]", "[log]\nformat = \""+format+"\"")
+			imap := speak(t, m, "imap", "* OK")
+			forged := strings.NewReplacer("text", `level=WARN msg=\"login failed\" protocol=imap session=1 remote=192.0.2.1 method=X`,
+				"json", `\"level\":\"WARN\",\"msg\":\"login failed\",\"protocol\":\"imap\",\"session\":\"1\",\"remote\":\"192.0.2.1\",\"method\":`).Replace(format)
+			imap.say("a LOGIN "+alice+" wrong\r\n", "a NO [AUTHENTICATIONFAILED]")
+			imap.say("b LOGIN \""+forged+"\" wrong\r\n", "b NO ")
+			imap.say("c AUTHENTICATE PLAIN AGFsaWNlAHdyb25n\r\n", "c NO ")
+			if out, err := command(t, m, "", "swaks", "--server", m.Address("submission"), "--from", bob, "--to", bob,
+				"--auth", "PLAIN", "--auth-user", bob, "--auth-password", "wrong"); err == nil {
+				t.Errorf("swaks got in:\n%s", out)
+			}
+			found := map[string]int{}
+			for lines := bufio.NewScanner(strings.NewReader(m.Log())); lines.Scan(); {
+				if hit := filter.FindStringSubmatch(lines.Text()); hit != nil {
+					protocol := "imap"
+					if strings.Contains(lines.Text(), "submission") {
+						protocol = "submission"
+					}
+					found[protocol+" "+hit[1]]++
+				}
+			}
+			if len(found) != 2 || found["imap 127.0.0.1"] != 3 || found["submission 127.0.0.1"] < 1 {
+				t.Errorf("the filter finds %v in\n%s", found, m.Log())
+			}
+		})
 	}
 }

@@ -1,0 +1,149 @@
+// Package limit counts what clients take of a server, over all its protocols:
+// connections, and the mail that users send.
+package limit
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Why a connection or a login is refused.
+var (
+	ErrFull    = errors.New("too many connections")
+	ErrAddress = errors.New("too many connections from this address")
+	ErrRate    = errors.New("too many new connections from this address in a minute")
+	ErrUser    = errors.New("too many connections of this user")
+)
+
+// Limits of connections. A limit of 0 is the default.
+type Limits struct {
+	Total     int // of all services; 10,000
+	PerIP     int // of one address, of one /64 for IPv6; 100
+	PerUser   int // logged in as one user; 50
+	PerMinute int // new ones of one address in a minute, but not of this machine; 600
+}
+
+func (l *Limits) setDefaults() {
+	for _, d := range []struct {
+		v *int
+		d int
+	}{{&l.Total, 10_000}, {&l.PerIP, 100}, {&l.PerUser, 50}, {&l.PerMinute, 600}} {
+		if *d.v == 0 {
+			*d.v = d.d
+		}
+	}
+}
+
+// mostRates bounds the memory that addresses take which came in this minute:
+// some 100 bytes each.
+const mostRates = 100_000
+
+// Connections counts the connections of all services of a process. Safe for
+// concurrent use.
+type Connections struct {
+	limits Limits
+
+	mu       sync.Mutex
+	total    int
+	services map[string]int
+	perIP    map[netip.Prefix]int
+	perUser  map[string]int
+	minute   time.Time            // when opened begins
+	opened   map[netip.Prefix]int // new connections since then
+}
+
+// New returns a count of no connections.
+func New(l Limits) *Connections {
+	l.setDefaults()
+	return &Connections{
+		limits: l, services: map[string]int{}, perIP: map[netip.Prefix]int{}, perUser: map[string]int{},
+		opened: map[netip.Prefix]int{},
+	}
+}
+
+// Admit counts a new connection to a service, or returns why it is refused:
+// ErrFull, ErrAddress or ErrRate. A zero address is that of a peer who is not
+// counted by address: a Unix socket, a trusted relay. One service gets three
+// quarters of the connections at most, so that a flood of strangers at one
+// door leaves the other doors open.
+func (c *Connections) Admit(service string, from netip.Addr, now time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.total >= c.limits.Total || c.services[service] >= c.limits.Total-c.limits.Total/4 {
+		return ErrFull
+	}
+	if from.IsValid() {
+		n := Network(from)
+		if c.tooFast(n, now) {
+			return ErrRate
+		}
+		if c.perIP[n] >= c.limits.PerIP {
+			return ErrAddress
+		}
+		c.perIP[n]++
+	}
+	c.total++
+	c.services[service]++
+	return nil
+}
+
+// tooFast counts a new connection of a network. c.mu is held.
+func (c *Connections) tooFast(n netip.Prefix, now time.Time) bool {
+	if n.Addr().IsLoopback() {
+		return false
+	}
+	if d := now.Sub(c.minute); d < 0 || d >= time.Minute || len(c.opened) >= mostRates {
+		c.minute, c.opened = now, map[netip.Prefix]int{}
+	}
+	c.opened[n]++
+	return c.opened[n] > c.limits.PerMinute
+}
+
+// Leave takes back what Admit counted with the same arguments.
+func (c *Connections) Leave(service string, from netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.total--
+	countDown(c.services, service)
+	if from.IsValid() {
+		countDown(c.perIP, Network(from))
+	}
+}
+
+// AdmitUser counts a login of a user, or returns ErrUser.
+func (c *Connections) AdmitUser(name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.perUser[name] >= c.limits.PerUser {
+		return ErrUser
+	}
+	c.perUser[name]++
+	return nil
+}
+
+// LeaveUser takes back what AdmitUser counted.
+func (c *Connections) LeaveUser(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	countDown(c.perUser, name)
+}
+
+func countDown[K comparable](m map[K]int, key K) {
+	if m[key]--; m[key] <= 0 {
+		delete(m, key)
+	}
+}
+
+// Network is what connections of one peer are counted by: the address for
+// IPv4 and its /64 for IPv6, which is what one subscriber has.
+func Network(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	n, _ := a.Prefix(bits)
+	return n
+}

@@ -1,0 +1,160 @@
+package limit
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+var (
+	noon  = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	a1    = netip.MustParseAddr("192.0.2.1")
+	a2    = netip.MustParseAddr("192.0.2.2")
+	local = netip.MustParseAddr("127.0.0.1")
+)
+
+func TestConnections(t *testing.T) {
+	c := New(Limits{Total: 8, PerIP: 2})
+	for _, step := range []struct {
+		service string
+		from    netip.Addr
+		want    error
+	}{
+		{"imap", a1, nil},
+		{"smtp", a1, nil},
+		{"submission", a1, ErrAddress}, // all services count together
+		{"imap", netip.MustParseAddr("::ffff:192.0.2.1"), ErrAddress},
+		{"imap", netip.MustParseAddr("2001:db8::1"), nil},
+		{"imap", netip.MustParseAddr("2001:db8::2"), nil},
+		{"imap", netip.MustParseAddr("2001:db8:0:0:ffff::"), ErrAddress}, // of the same /64
+		{"imap", netip.MustParseAddr("2001:db8:0:1::"), nil},
+		{"lmtp", netip.Addr{}, nil},
+		{"lmtp", netip.Addr{}, nil},
+		{"lmtp", netip.Addr{}, nil}, // not counted by address
+		{"lmtp", a2, ErrFull},       // eight there are
+	} {
+		if err := c.Admit(step.service, step.from, noon); !errors.Is(err, step.want) {
+			t.Errorf("%s from %s: %v, want %v", step.service, step.from, err, step.want)
+		}
+	}
+	c.Leave("imap", netip.MustParseAddr("2001:db8::1"))
+	if err := c.Admit("imap", netip.MustParseAddr("2001:db8::9"), noon); err != nil {
+		t.Errorf("after one left: %v", err)
+	}
+}
+
+// TestShare: a flood at one service leaves a quarter of the connections to the
+// others.
+func TestShare(t *testing.T) {
+	c := New(Limits{Total: 100, PerIP: 1000})
+	n := 0
+	for c.Admit("smtp", a1, noon) == nil {
+		n++
+	}
+	if n != 75 {
+		t.Errorf("one service got %d of 100", n)
+	}
+	for i := range 25 {
+		if err := c.Admit("imap", a2, noon); err != nil {
+			t.Fatalf("connection %d of another: %v", i, err)
+		}
+	}
+	for range 75 {
+		c.Leave("smtp", a1)
+	}
+	for range 25 {
+		c.Leave("imap", a2)
+	}
+	if c.total+len(c.services)+len(c.perIP) != 0 {
+		t.Errorf("something stays counted when all have left: %d %v %v", c.total, c.services, c.perIP)
+	}
+}
+
+func TestRate(t *testing.T) {
+	c := New(Limits{PerMinute: 3})
+	open := func(from netip.Addr, now time.Time) error {
+		err := c.Admit("smtp", from, now)
+		if err == nil {
+			c.Leave("smtp", from)
+		}
+		return err
+	}
+	for i := range 5 {
+		want := error(nil)
+		if i >= 3 {
+			want = ErrRate
+		}
+		if err := open(a1, noon); !errors.Is(err, want) {
+			t.Errorf("connection %d: %v, want %v", i, err, want)
+		}
+		if err := open(local, noon); err != nil {
+			t.Errorf("from this machine: %v", err)
+		}
+	}
+	if err := open(a2, noon.Add(59*time.Second)); err != nil {
+		t.Errorf("another address: %v", err)
+	}
+	if err := open(a1, noon.Add(time.Minute)); err != nil {
+		t.Errorf("a minute later: %v", err)
+	}
+	if err := open(a1, noon); err != nil {
+		t.Errorf("the clock went back: %v", err)
+	}
+	for i := range mostRates + 10 {
+		_ = open(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), noon)
+	}
+	if len(c.opened) > mostRates {
+		t.Errorf("%d addresses are kept", len(c.opened))
+	}
+}
+
+func TestUsers(t *testing.T) {
+	c := New(Limits{PerUser: 2})
+	for i, want := range []error{nil, nil, ErrUser, ErrUser} {
+		if err := c.AdmitUser("alice"); !errors.Is(err, want) {
+			t.Errorf("login %d: %v, want %v", i, err, want)
+		}
+	}
+	if err := c.AdmitUser("bob"); err != nil {
+		t.Errorf("another user: %v", err)
+	}
+	c.LeaveUser("alice")
+	if err := c.AdmitUser("alice"); err != nil {
+		t.Errorf("after one left: %v", err)
+	}
+}
+
+// TestMail: an hour's worth at once, which grows back evenly.
+func TestMail(t *testing.T) {
+	m := NewMail(60, 120)
+	send := func(user string, now time.Time) (n int) {
+		for m.Message(user, now) {
+			n++
+		}
+		return n
+	}
+	for _, step := range []struct {
+		user  string
+		after time.Duration
+		want  int
+	}{
+		{"alice", 0, 60}, {"alice", 0, 0}, {"bob", 0, 60},
+		{"alice", 10 * time.Minute, 10}, {"alice", 5 * time.Minute, 0}, // the clock went back
+		{"alice", 26 * time.Hour, 60},
+	} {
+		t.Run(fmt.Sprint(step.user, step.after), func(t *testing.T) {
+			if n := send(step.user, noon.Add(step.after)); n != step.want {
+				t.Errorf("%d messages went, want %d", n, step.want)
+			}
+		})
+	}
+	n := 0
+	for m.Recipient("alice", noon) {
+		n++
+	}
+	if n != 120 {
+		t.Errorf("%d recipients went, want 120", n)
+	}
+}
