@@ -142,7 +142,10 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i, e := range files {
-		m.enterNew(uids[i], e)
+		n := m.enterNew(uids[i], e)
+		if ext != nil {
+			m.t.setExt(n, ext[i])
+		}
 	}
 	return uids, nil
 }

@@ -85,10 +85,12 @@ func (m *Mailbox) merge(records []uidlist.Record, seen *listed) error {
 		m.validity = h.UIDValidity
 	}
 	m.uidNext = max(m.uidNext, h.NextUID)
+	m.guid = h.GUID
 	for _, r := range records {
 		if n, ok := m.t.byUID(r.UID); ok {
 			if string(m.t.base(n)) == r.Base {
 				seen.add(n)
+				m.t.setExt(n, r.Ext)
 			} else {
 				m.env.Log.Error("dovecot-uidlist gives a UID to another file than before, keeping the first",
 					"mailbox", m.Path(), "uid", r.UID, "first", string(m.t.base(n)), "now", r.Base)
@@ -98,7 +100,9 @@ func (m *Mailbox) merge(records []uidlist.Record, seen *listed) error {
 		if k := len(m.t.rows); k > 0 && r.UID < m.t.rows[k-1].uid {
 			continue // a message that was gone before we came
 		}
-		seen.add(m.addRow(r.UID, r.Base))
+		n := m.addRow(r.UID, r.Base)
+		m.t.setExt(n, r.Ext)
+		seen.add(n)
 	}
 	return nil
 }
@@ -280,10 +284,11 @@ func (m *Mailbox) enter(n uint32, e entry) {
 
 // enterNew makes a file a message that had no UID so far. Whichever session is
 // told of it first has it as \Recent (RFC 3501 section 2.3.2), wherever it is.
-func (m *Mailbox) enterNew(uid uint32, e entry) {
+func (m *Mailbox) enterNew(uid uint32, e entry) uint32 {
 	n := m.addRow(uid, filename.Base(e.name))
 	m.enter(n, e)
 	m.t.rows[n].recent = true
+	return n
 }
 
 // hasFile tells whether a present row has this base.
@@ -442,19 +447,20 @@ func (m *Mailbox) replaceList(h uidlist.Header, records iter.Seq[uidlist.Record]
 	}
 	m.mu.Lock()
 	m.validity = h.UIDValidity
+	m.guid = m.list.Header().GUID
 	m.uidNext = max(h.NextUID, m.list.Header().NextUID)
 	m.mu.Unlock()
 	m.unlisted = nil
 	return nil
 }
 
-// live gives the records of the present messages, without fields: Rewrite keeps
-// those that the list has. m.sync is held, so that the rows stand still.
+// live gives the records of the present messages, most without fields: Rewrite
+// keeps those that the list has. m.sync is held, so that the rows stand still.
 func (m *Mailbox) live() iter.Seq[uidlist.Record] {
 	return func(yield func(uidlist.Record) bool) {
 		for n := range m.t.rows {
 			r := &m.t.rows[n]
-			if r.state == present && !yield(uidlist.Record{UID: r.uid, Base: string(m.t.base(uint32(n)))}) {
+			if r.state == present && !yield(uidlist.Record{UID: r.uid, Ext: m.t.exts[uint32(n)], Base: string(m.t.base(uint32(n)))}) {
 				return
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strings"
 	"syscall"
 
 	"maildird/maildir/compress"
@@ -26,6 +25,7 @@ type Copied struct {
 type original struct {
 	msg   Message
 	base  string
+	guid  string
 	words []string
 }
 
@@ -99,7 +99,7 @@ func (v *View) originals(uids []uint32) []original {
 		if !ok || !v.has(n) {
 			continue
 		}
-		o := original{msg: v.message(n, 0), base: string(m.t.base(n))}
+		o := original{msg: v.message(n, 0), base: string(m.t.base(n)), guid: m.t.guid(n)}
 		o.msg.Flags.EachKeyword(func(i int) {
 			if m.names[i] != "" {
 				o.words = append(o.words, m.names[i])
@@ -134,8 +134,8 @@ func (dst *Mailbox) copyIn(lock *dotlock.Lock, src *Mailbox, originals []origina
 		}
 		base := filename.Base(e.name)
 		bases[base] = true
-		if base != o.base && !strings.ContainsAny(o.base, " \t") {
-			ext[i] = "G" + o.base
+		if o.guid != baseGUID(base) {
+			ext[i] = "G" + o.guid
 		}
 		files = append(files, e)
 	}

@@ -91,6 +91,7 @@ type Mailbox struct {
 	names    letterNames
 	modseqs  modseqs
 	validity uint32
+	guid     string // "" if the list has none
 	uidNext  uint32
 	inNew    map[uint32]struct{} // rows whose file is in new/
 	views    map[*View]struct{}

@@ -16,6 +16,7 @@ type table struct {
 	rows  []row
 	names []byte            // bases, one after the other
 	odd   map[uint32]string // full names that base and flags do not give
+	exts  map[uint32]string // fields of the records that have a GUID, few
 
 	// index finds a row by its base: open addressing, row+1, 0 is free.
 	index []uint32
@@ -73,7 +74,7 @@ const (
 )
 
 func newTable() *table {
-	return &table{seed: maphash.MakeSeed(), odd: map[uint32]string{}}
+	return &table{seed: maphash.MakeSeed(), odd: map[uint32]string{}, exts: map[uint32]string{}}
 }
 
 // add appends a row that is absent so far. An older row with the same base

@@ -36,6 +36,8 @@ type extension struct {
 
 	// selected writes what more a client is told of a mailbox that it selects.
 	selected func(*session)
+	// created is called when CREATE made a mailbox. It may set the response code.
+	created func(s *session, name string) error
 	// flagData writes, with a space before it, what more a FETCH response has
 	// that tells flags without being asked; items is what the response has
 	// besides, nil for nothing.
@@ -53,7 +55,7 @@ func extensions(cfg *Config) []extension {
 		specialUseExtension(), selectExtension(), unselectExtension(),
 		fetchExtension(), binaryExtension(), storeExtension(), searchExtension(), sortExtension(), threadExtension(),
 		copyExtension(), moveExtension(), expungeExtension(), appendExtension(cfg), utf8Extension(),
-		withinExtension(), condstoreExtension(), qresyncExtension(), compressExtension(), replaceExtension(), partialExtension(), inProgressExtension(), previewExtension(), aclExtension(),
+		withinExtension(), condstoreExtension(), qresyncExtension(), compressExtension(), replaceExtension(), partialExtension(), inProgressExtension(), previewExtension(), aclExtension(), objectIDExtension(),
 	}
 }
 
@@ -85,6 +87,7 @@ type grammar struct {
 	extension
 	commands map[string]*command
 	selected []func(*session)
+	created  []func(*session, string) error
 	flagData []func(*session, *fetchItems, mailbox.Message)
 	capsOf   []func(*session) []imap.Cap
 }
@@ -124,6 +127,9 @@ func (g *grammar) add(e *extension) {
 	merge(g.appendData, e.appendData)
 	if e.selected != nil {
 		g.selected = append(g.selected, e.selected)
+	}
+	if e.created != nil {
+		g.created = append(g.created, e.created)
 	}
 	if e.flagData != nil {
 		g.flagData = append(g.flagData, e.flagData)

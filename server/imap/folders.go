@@ -40,7 +40,16 @@ func runCreate(s *session) error {
 	if err := newName(req.name); err != nil {
 		return err
 	}
-	return s.account.Tree().Create(req.name, req.uses)
+	if err := s.account.Tree().Create(req.name, req.uses); err != nil {
+		return err
+	}
+	for _, more := range s.srv.grammar.created {
+		if err := more(s, req.name); err != nil {
+			// The mailbox is there, so the answer is OK.
+			s.log.Warn("new mailbox cannot be looked at", "mailbox", req.name, "error", err)
+		}
+	}
+	return nil
 }
 
 // newName refuses the characters that a mailbox must not get in its name (RFC

@@ -42,6 +42,7 @@ type mailboxStatus struct {
 	box *maildir.Mailbox
 	mailbox.Status
 	modseq uint64 // HIGHESTMODSEQ
+	id     string // MAILBOXID
 }
 
 func statusNumber(name string, value func(*mailbox.Status) uint64) statusItem {

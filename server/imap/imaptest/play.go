@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -221,12 +222,27 @@ func (p *player) readLine(c *conn) (string, error) {
 	return text, nil
 }
 
+// mailboxID begins the line that every SELECT has because of OBJECTID (RFC
+// 8474). A dialogue need not have it.
+const mailboxID = "* OK [MAILBOXID ("
+
+// readAnswer reads a line, and passes over one that none of the patterns is for
+// and a dialogue need not have.
+func (p *player) readAnswer(c *conn, patterns ...string) (string, error) {
+	line, err := p.readLine(c)
+	for err == nil && strings.HasPrefix(line, mailboxID) &&
+		!slices.ContainsFunc(patterns, func(s string) bool { return strings.HasPrefix(s, mailboxID) }) {
+		line, err = p.readLine(c)
+	}
+	return line, err
+}
+
 func (p *player) expect(st step) error {
 	c, err := p.conn(st.conn)
 	if err != nil {
 		return err
 	}
-	line, err := p.readLine(c)
+	line, err := p.readAnswer(c, st.text)
 	if err != nil {
 		return fmt.Errorf("expected %q, but %w", st.text, err)
 	}
@@ -249,7 +265,7 @@ func (p *player) expectGroup(group []step) error {
 		left = append(left, st.text)
 	}
 	for range group {
-		line, err := p.readLine(c)
+		line, err := p.readAnswer(c, left...)
 		if err != nil {
 			return fmt.Errorf("expected one of %q, but %w", left, err)
 		}

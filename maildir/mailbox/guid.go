@@ -1,0 +1,93 @@
+package mailbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"maildird/maildir/dotlock"
+)
+
+// A message's GUID stays the same when the message is copied or moved: it is
+// the field G of its record in dovecot-uidlist, or, as in Dovecot, the base of
+// its file name if the record has no such field.
+
+// guid returns a row's GUID.
+func (t *table) guid(n uint32) string {
+	if guid := guidOf(t.exts[n]); guid != "" {
+		return guid
+	}
+	return baseGUID(string(t.base(n)))
+}
+
+// setExt takes the fields of a row's record, if a GUID is among them.
+func (t *table) setExt(n uint32, ext string) {
+	if guidOf(ext) != "" {
+		t.exts[n] = strings.Clone(ext)
+	} else {
+		delete(t.exts, n) // of no row, most often: it costs nothing then
+	}
+}
+
+// guidOf finds the field G.
+func guidOf(ext string) string {
+	for ext != "" {
+		var field string
+		field, ext, _ = strings.Cut(ext, " ")
+		if len(field) > 1 && field[0] == 'G' {
+			return field[1:]
+		}
+	}
+	return ""
+}
+
+// baseGUID is the GUID of a message whose record has none. One that could not
+// stand in a record of a copy is replaced by its hash.
+func baseGUID(base string) string {
+	if strings.IndexFunc(base, func(r rune) bool { return r <= ' ' || r == ':' || r == 0x7f }) < 0 {
+		return base
+	}
+	sum := sha256.Sum256([]byte(base))
+	return hex.EncodeToString(sum[:16])
+}
+
+// GUID returns what a message has in common with its copies in any mailbox, and
+// with no other message.
+func (v *View) GUID(msg Message) string {
+	v.m.mu.RLock()
+	defer v.m.mu.RUnlock()
+	return v.m.t.guid(msg.row)
+}
+
+// ID returns what tells the mailbox from all others, letters, digits and "-":
+// it stays when the mailbox is renamed, and as long as UIDVALIDITY does. A
+// folder of another program's, which has no GUID yet, gets one.
+func (m *Mailbox) ID(ctx context.Context) (string, error) {
+	if err := m.Poll(ctx); err != nil {
+		return "", err
+	}
+	m.mu.RLock()
+	guid, unwritable := m.guid, m.unwritable
+	m.mu.RUnlock()
+	if guid == "" && !unwritable {
+		err := m.change(ctx, func(*dotlock.Lock) error {
+			h := m.list.Header()
+			if h.UIDValidity == 0 || h.GUID != "" {
+				return nil
+			}
+			return m.rewrite(h)
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.guid == "" {
+		// It cannot be renamed by us, and UIDVALIDITY is not given twice.
+		return fmt.Sprintf("none-%d", m.validity), nil
+	}
+	return fmt.Sprintf("%s-%d", strings.ToLower(m.guid), m.validity), nil
+}

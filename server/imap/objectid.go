@@ -1,0 +1,138 @@
+package imap
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/mailbox"
+	"maildird/maildir/message"
+)
+
+// objectIDExtension is OBJECTID (RFC 8474). MAILBOXID is made of the GUID that
+// the mailbox has in dovecot-uidlist, EMAILID of the one that the message has
+// there, THREADID of the message that began the conversation.
+func objectIDExtension() extension {
+	return extension{
+		caps: []imap.Cap{imap.CapObjectID},
+		statusItems: []statusItem{{
+			name: "MAILBOXID",
+			begin: func(st *mailboxStatus) (err error) {
+				st.id, err = st.box.ID(st.s.ctx)
+				return err
+			},
+			write: func(st *mailboxStatus) { st.s.w.raw("(F" + st.id + ")") },
+		}},
+		fetchItems: words[fetchItems]{
+			"EMAILID":  func(_ *lexer, items *fetchItems) { items.addAttr(&emailIDAttr{}) },
+			"THREADID": func(_ *lexer, items *fetchItems) { items.addAttr(&threadIDAttr{}) },
+		},
+		searchKeys: searchWords{
+			"EMAILID": objectIDKey("EMAILID", costNothing, func(sr *searcher) (string, error) {
+				return emailID(sr.s.sel.view.GUID(sr.m)), nil
+			}),
+			"THREADID": objectIDKey("THREADID", costHeader, func(sr *searcher) (string, error) {
+				return threadID(sr.mf, sr.s.sel.view.GUID(sr.m))
+			}),
+		},
+		selected: func(s *session) {
+			id, err := s.sel.box.ID(s.ctx)
+			if err != nil {
+				s.log.Warn("mailbox has no MAILBOXID", "mailbox", s.sel.name, "error", err)
+				return
+			}
+			s.writeStatus(nil, "OK", mailboxID(id), "The mailbox whatever its name.")
+		},
+		created: func(s *session, name string) error {
+			box, err := s.account.Open(s.ctx, name)
+			if err != nil {
+				return err
+			}
+			defer box.Release()
+			id, err := box.ID(s.ctx)
+			if err == nil {
+				s.done.code = mailboxID(id)
+			}
+			return err
+		},
+	}
+}
+
+func mailboxID(id string) string { return "MAILBOXID (F" + id + ")" }
+
+// emailID hides what a GUID tells of the server, such as its name.
+func emailID(guid string) string { return "M" + objectHash(guid) }
+
+// threadID is made of the oldest message that the header refers to. A message
+// that has no name, and none that it refers to, is a thread of its own.
+func threadID(mf *mailFile, guid string) (string, error) {
+	head, _, err := mf.header()
+	if err != nil {
+		return "", err
+	}
+	for _, field := range []string{"References", "In-Reply-To", "Message-ID"} {
+		value, _ := message.Field(head, field)
+		if ids := message.MessageIDs(value); len(ids) > 0 {
+			return "T" + objectHash(ids[0]), nil
+		}
+	}
+	return "T" + objectHash("\x00"+guid), nil
+}
+
+func objectHash(of string) string {
+	sum := sha256.Sum256([]byte(of))
+	return hex.EncodeToString(sum[:16])
+}
+
+// emailIDAttr is the FETCH item EMAILID.
+type emailIDAttr struct{ id string }
+
+func (*emailIDAttr) name() string     { return "EMAILID" }
+func (*emailIDAttr) needs() fetchNeed { return needNothing }
+
+func (a *emailIDAttr) prepare(s *session, m mailbox.Message, _ *mailFile) error {
+	a.id = emailID(s.sel.view.GUID(m))
+	return nil
+}
+
+func (a *emailIDAttr) write(w *writer) { w.raw("(" + a.id + ")") }
+
+// threadIDAttr is the FETCH item THREADID.
+type threadIDAttr struct{ id string }
+
+func (*threadIDAttr) name() string     { return "THREADID" }
+func (*threadIDAttr) needs() fetchNeed { return needHeader }
+
+func (a *threadIDAttr) prepare(s *session, m mailbox.Message, mf *mailFile) (err error) {
+	a.id, err = threadID(mf, s.sel.view.GUID(m))
+	return err
+}
+
+func (a *threadIDAttr) write(w *writer) { w.raw("(" + a.id + ")") }
+
+// objectIDKey is a search key of one identifier, whose case counts.
+func objectIDKey(name string, cost searchCost, of func(*searcher) (string, error)) func(*searchParser) searchKey {
+	return func(p *searchParser) searchKey {
+		p.sp()
+		want := string(p.atom())
+		if !isObjectID(want) {
+			p.fail("Expected an object identifier.")
+		}
+		return searchKey{op: searchOwn, own: &ownKey{name: name, cost: cost, matches: func(sr *searcher) (bool, error) {
+			id, err := of(sr)
+			return id == want, err
+		}}}
+	}
+}
+
+// isObjectID tells whether a text is an objectid (RFC 8474 section 7).
+func isObjectID(text string) bool {
+	for i := range len(text) {
+		c := text[i]
+		if (c < '0' || c > '9') && (upper(c) < 'A' || upper(c) > 'Z') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return len(text) <= 255
+}
