@@ -114,11 +114,17 @@ func (s *session) wrongState(cmd *command) error {
 func (s *session) call(cmd *command) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("command panicked", "command", cmd.name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			s.panicked(p)
 			err = bye(imap.ResponseCodeServerBug, "Internal error, the log has the details.")
 		}
 	}()
 	return cmd.run(s)
+}
+
+// panicked counts and logs a panic. A deferred function calls it.
+func (s *session) panicked(p any) {
+	s.srv.panics.Add(1)
+	s.log.Error("panic in a session, which ends", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
 // answer skips what is left of a command that failed, tells what is new in the

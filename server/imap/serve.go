@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -14,6 +16,7 @@ import (
 
 // serve runs the session until its end.
 func (s *session) serve() {
+	defer s.recovered()
 	s.log.Debug("connected", "tls", s.tls)
 	err := s.handshake()
 	if err == nil {
@@ -21,6 +24,27 @@ func (s *session) serve() {
 		err = s.commands()
 	}
 	s.end(err)
+}
+
+// recovered ends a session whose code went wrong outside of a command; the
+// others go on.
+func (s *session) recovered() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	s.panicked(p)
+	defer func() {
+		// What is left of the session may be broken too.
+		if p := recover(); p != nil {
+			s.log.Error("panic at the end of a session", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			s.wire.cut()
+		}
+	}()
+	if conn, ok := s.wire.conn.(*tls.Conn); ok && !conn.ConnectionState().HandshakeComplete {
+		s.wire.cut() // to say goodbye would begin another handshake
+	}
+	s.end(bye(imap.ResponseCodeServerBug, "Internal error, the log has the details."))
 }
 
 // handshake does the TLS handshake that an implicit-TLS connection begins with.

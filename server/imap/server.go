@@ -30,6 +30,7 @@ type Server struct {
 	cancel context.CancelFunc
 
 	stopping atomic.Bool // set under mu
+	panics   atomic.Uint64
 
 	helpers chan struct{} // holds one a helper of a search that runs
 
@@ -52,6 +53,9 @@ func New(cfg Config) *Server {
 	srv.caps = newCapabilities(srv.grammar)
 	return srv
 }
+
+// Panics returns how many sessions ended by a fault of the program.
+func (srv *Server) Panics() uint64 { return srv.panics.Load() }
 
 // ErrServerClosed is what Serve returns after Shutdown.
 var ErrServerClosed = errors.New("imap: server closed")
