@@ -125,7 +125,10 @@ func (m *Mailbox) commit(temp *delivery.Temp, flags filename.Flags) (entry, erro
 // admit makes files that were just put into new/ and cur/ messages with UIDs
 // in the order given. If that fails, they are removed again.
 func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint32, error) {
-	if err := m.syncDirs(files); err != nil {
+	for _, e := range files {
+		m.touched(e.where)
+	}
+	if err := m.syncTouched(); err != nil {
 		return nil, m.undo(files, err)
 	}
 	uids, err := m.record(lock, files, ext)
@@ -150,24 +153,6 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 	return uids, nil
 }
 
-func (m *Mailbox) syncDirs(files []entry) error {
-	if !m.env.Fsync {
-		return nil
-	}
-	var touched [2]bool
-	for _, e := range files {
-		touched[e.where] = true
-	}
-	for where, t := range touched {
-		if t {
-			if err := m.in(place(where)).Sync(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // undo removes files that were put into the mailbox and returns err. A file
 // that somebody moved already is left alone: then it is mail like any other.
 func (m *Mailbox) undo(files []entry, err error) error {
@@ -175,8 +160,9 @@ func (m *Mailbox) undo(files []entry, err error) error {
 		if rerr := m.in(e.where).Remove(e.name); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 			err = fmt.Errorf("%w (and removing %s failed: %w)", err, e.name, rerr)
 		}
+		m.touched(e.where)
 	}
-	if serr := m.syncDirs(files); serr != nil {
+	if serr := m.syncTouched(); serr != nil {
 		err = errors.Join(err, serr)
 	}
 	return err

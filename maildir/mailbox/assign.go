@@ -211,6 +211,10 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 			if e, err = m.rename(e); err != nil {
 				return err
 			}
+			// Its UID depends on the name.
+			if err := m.syncTouched(); err != nil {
+				return err
+			}
 			base = e.name
 		} else if m.hasFile(base) {
 			continue // met
@@ -500,6 +504,8 @@ func (m *Mailbox) rename(e entry) (entry, error) {
 	if err := m.in(e.where).RenameNoReplace(e.name, m.dirs.New, to.name); err != nil {
 		return e, err
 	}
+	m.touched(e.where)
+	m.touched(inNew)
 	m.env.Log.Warn("two files had one name up to the flags, or a file had none: it got a new name",
 		"mailbox", m.Path(), "old", e.name, "new", to.name)
 	return to, nil
@@ -536,6 +542,8 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 		if err != nil {
 			return err
 		}
+		m.touched(inNew)
+		m.touched(inCur)
 		m.renamed(n, to)
 	}
 	return nil

@@ -68,7 +68,6 @@ func (m *Mailbox) having(v *View, uids []uint32, flags filename.Flags) []uint32 
 func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32) ([]uint32, error) {
 	var gone, uids []uint32
 	var failed error
-	touched := [2]bool{}
 	counts, bytes, messages := m.counts(), int64(0), 0
 	for i, n := range rows {
 		if i%1024 == 1023 {
@@ -84,19 +83,13 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32) ([]uint32, error) {
 			break
 		}
 		if err == nil {
-			touched[where] = true
+			m.touched(where)
 			bytes, messages = bytes+size, messages+1
 		}
 		gone = append(gone, n)
 		uids = append(uids, m.t.rows[n].uid)
 	}
-	if m.env.Fsync {
-		for where, t := range touched {
-			if t {
-				failed = errors.Join(failed, m.in(place(where)).Sync())
-			}
-		}
-	}
+	failed = errors.Join(failed, m.syncTouched())
 	if counts {
 		m.count(-bytes, -messages)
 	}

@@ -71,6 +71,9 @@ type Mailbox struct {
 	// unlisted are rows with a file that the uidlist, as others replaced it,
 	// has no record of.
 	unlisted []uint32
+	// unsynced are the directories with names that came or went and are not
+	// durable yet, by place.
+	unsynced [2]bool
 	// loaded says that the folder was scanned once.
 	loaded bool
 	// unwritable is set where no lock can be created (read-only file system,
@@ -98,6 +101,7 @@ type Mailbox struct {
 	replaced bool
 	sizes    map[uint32]int64     // measured RFC822.SIZE where the name has none or a wrong one
 	dates    map[uint32]time.Time // modification times read so far
+	cleaned  time.Time            // when tmp/ was cleaned last
 }
 
 // letterNames are the names of the keyword letters, "" for none.
@@ -267,6 +271,7 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 	v.grow()
 	m.mu.Unlock()
 	if !v.readOnly {
+		m.cleanTemp()
 		// Now that somebody reads the mail, it goes to cur/.
 		err = m.Poll(ctx)
 	}
@@ -351,7 +356,7 @@ var errNoLock = errors.New("mailbox cannot be locked")
 
 // locked runs f under dovecot-uidlist.lock with the uidlist read up to its
 // end, waiting for the lock no longer than patience. m.sync is held.
-func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*dotlock.Lock) error) error {
+func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*dotlock.Lock) error) (err error) {
 	lock, err := m.env.Locker.Acquire(ctx, m.dir, uidlistLock, dotlock.Options{Timeout: patience, Watch: []string{uidlistName}})
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
@@ -359,6 +364,12 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 		}
 		return err
 	}
+	// Also after a panic, which ends one session and not the mailbox.
+	defer func() {
+		if rerr := lock.Release(); err == nil {
+			err = rerr
+		}
+	}()
 	m.mu.Lock()
 	m.unwritable = false // if it was so for a time
 	m.mu.Unlock()
@@ -369,9 +380,6 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 	}
 	if err == nil {
 		err = f(lock)
-	}
-	if rerr := lock.Release(); err == nil {
-		err = rerr
 	}
 	return err
 }

@@ -228,7 +228,6 @@ func (m *Mailbox) combine(old filename.Flags, op Op, f filename.Flags) filename.
 // store renames the files. The uidlist's lock is held.
 func (m *Mailbox) store(lock *dotlock.Lock, v *View, since uint64, uids []uint32, op Op, f filename.Flags) (did storing, err error) {
 	did.done = make([]uint32, 0, len(uids))
-	renamed := false
 	for i, uid := range uids {
 		if i%1024 == 1023 {
 			m.touch(lock)
@@ -240,7 +239,7 @@ func (m *Mailbox) store(lock *dotlock.Lock, v *View, since uint64, uids []uint32
 		if !ok {
 			continue
 		}
-		changed, err := m.setFlags(n, v, since, op, f)
+		err := m.setFlags(n, v, since, op, f)
 		switch {
 		case errors.Is(err, ErrGone):
 			continue
@@ -248,27 +247,18 @@ func (m *Mailbox) store(lock *dotlock.Lock, v *View, since uint64, uids []uint32
 			did.modified = append(did.modified, n)
 			continue
 		case err != nil:
-			return did, m.synced(renamed, err)
+			return did, errors.Join(err, m.syncTouched())
 		}
-		renamed = renamed || changed
 		did.done = append(did.done, n)
 	}
-	return did, m.synced(renamed, nil)
+	return did, m.syncTouched()
 }
 
 // errModified says that a message changed after the mod-sequence.
 var errModified = errors.New("message was modified")
 
-// synced makes renames in cur/ durable, and returns err if there is one.
-func (m *Mailbox) synced(renamed bool, err error) error {
-	if !renamed || !m.env.Fsync {
-		return err
-	}
-	return errors.Join(err, m.dirs.Cur.Sync())
-}
-
 // setFlags renames one file, wherever others moved it meanwhile.
-func (m *Mailbox) setFlags(n uint32, v *View, since uint64, op Op, f filename.Flags) (changed bool, err error) {
+func (m *Mailbox) setFlags(n uint32, v *View, since uint64, op Op, f filename.Flags) error {
 	for i := 0; i <= retries; i++ {
 		m.mu.RLock()
 		r := m.t.rows[n]
@@ -277,11 +267,11 @@ func (m *Mailbox) setFlags(n uint32, v *View, since uint64, op Op, f filename.Fl
 		m.mu.RUnlock()
 		switch {
 		case r.state != present:
-			return false, ErrGone
+			return ErrGone
 		case since != always && (r.modseq > since || r.unsettled):
-			return false, errModified
+			return errModified
 		case flags == r.flags:
-			return false, nil
+			return nil
 		}
 		to := entry{inCur, filename.WithFlags(name, flags)}
 		err := m.in(r.where).RenameNoReplace(name, m.dirs.Cur, to.name)
@@ -291,17 +281,19 @@ func (m *Mailbox) setFlags(n uint32, v *View, since uint64, op Op, f filename.Fl
 			m.flagsChanged(n, r.flags)
 			m.tellFlags(n, v)
 			m.mu.Unlock()
-			return true, nil
+			m.touched(r.where)
+			m.touched(inCur)
+			return nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
-			return false, err
+			return err
 		}
 		// Somebody else renamed it: find it. The lock is held already.
 		if err := m.rescan(n); err != nil {
-			return false, err
+			return err
 		}
 	}
-	return false, ErrGone
+	return ErrGone
 }
 
 // rescan looks for the file of row n in both directories. The uidlist's lock

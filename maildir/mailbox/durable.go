@@ -1,0 +1,54 @@
+package mailbox
+
+import (
+	"time"
+
+	"maildird/maildir/delivery"
+)
+
+// touched notes that names came or went in new/ or cur/, by whichever
+// operation. m.sync is held.
+func (m *Mailbox) touched(where place) { m.unsynced[where] = true }
+
+// syncTouched makes durable what touched noted, whoever did it: a flag that is
+// stored in cur/ is lost with the earlier move from new/ to cur/ if only cur/
+// is synced. cur/ comes first, so that a name is durable where it went before
+// it is gone where it was. m.sync is held.
+func (m *Mailbox) syncTouched() error {
+	if !m.env.Fsync {
+		return nil
+	}
+	for _, where := range []place{inCur, inNew} {
+		if !m.unsynced[where] {
+			continue
+		}
+		if err := m.in(where).Sync(); err != nil {
+			return err
+		}
+		m.unsynced[where] = false
+	}
+	return nil
+}
+
+// cleanEvery is how often tmp/ of a mailbox in use is looked through.
+const cleanEvery = time.Hour
+
+// cleanTemp removes what crashed programs left in tmp/ long ago.
+func (m *Mailbox) cleanTemp() {
+	now := m.env.Now()
+	m.mu.Lock()
+	due := now.Sub(m.cleaned).Abs() >= cleanEvery
+	if due {
+		m.cleaned = now
+	}
+	m.mu.Unlock()
+	if !due {
+		return
+	}
+	switch n, err := delivery.CleanTemp(m.dirs.Tmp, now); {
+	case err != nil:
+		m.env.Log.Warn("cannot remove what lies in tmp/ since long ago", "mailbox", m.Path(), "error", err)
+	case n > 0:
+		m.env.Log.Info("removed what crashed programs left in tmp/ more than 36 hours ago", "mailbox", m.Path(), "files", n)
+	}
+}

@@ -1,0 +1,68 @@
+package mailbox
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"maildird/maildir/dotlock"
+)
+
+// TestPanicGivesLocksBack: a fault in one session's change leaves the mailbox
+// to the others.
+func TestPanicGivesLocksBack(t *testing.T) {
+	b := newBox(t)
+	b.drop("new/")
+	m := b.open(newEnv(t))
+	defer m.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		_ = m.change(ctx, func(*dotlock.Lock) error { panic("a fault") })
+	}()
+	if _, err := os.Lstat(b.file(uidlistLock)); err == nil {
+		t.Error("the lock is still there")
+	}
+	if done, err := c.v.Store(ctx, c.uids, Add, 0, []string{"after"}); err != nil || len(done) != 1 {
+		t.Error(done, err)
+	}
+}
+
+// TestOldTempFilesGo: what is left in tmp/ goes after 36 hours, when the
+// mailbox is opened to read mail, and not before.
+func TestOldTempFilesGo(t *testing.T) {
+	b := newBox(t)
+	left := b.file("tmp/left")
+	must(t, os.WriteFile(left, []byte("half a mess"), 0o600))
+	// The age is that of the last status change, whatever the file says.
+	must(t, os.Chtimes(left, time.Unix(1, 0), time.Unix(1, 0)))
+	env := newEnv(t)
+	late := time.Duration(0)
+	env.Now = func() time.Time { return time.Now().Add(late) }
+	m := b.open(env)
+	defer m.Close()
+	there := func() bool {
+		names, err := filepath.Glob(left)
+		must(t, err)
+		return len(names) == 1
+	}
+	for _, step := range []struct {
+		late     time.Duration
+		readOnly bool
+		left     bool
+	}{
+		{0, false, true}, {35 * time.Hour, false, true}, {37 * time.Hour, true, true}, {37 * time.Hour, false, false},
+	} {
+		late = step.late
+		connect(t, m, step.readOnly).v.Close()
+		if there() != step.left {
+			t.Errorf("%s later, read-only %v: there %v", step.late, step.readOnly, !step.left)
+		}
+	}
+}
