@@ -97,13 +97,17 @@ func (a *fileActor) again(f File, do func(path string) error) error {
 // flags renames a file, as mutt does for a change of flags.
 func (a *fileActor) flags(rng *rand.Rand, f File) error {
 	flags := filename.FlagsOf(f.Name)
-	for _, one := range []filename.Flags{filename.Seen, filename.Flagged, filename.Answered, filename.Keyword(0), filename.Keyword(1)} {
+	letters, err := a.tree.letters(f.Folder)
+	if err != nil {
+		return err
+	}
+	for _, one := range append(letters, filename.Seen, filename.Flagged, filename.Answered) {
 		if rng.IntN(4) == 0 {
 			flags ^= one
 		}
 	}
 	to := File{f.Folder, "cur", filename.WithFlags(f.Name, flags)}
-	err := os.Rename(a.tree.path(f), a.tree.path(to))
+	err = os.Rename(a.tree.path(f), a.tree.path(to))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // somebody was faster
 	}
@@ -124,7 +128,9 @@ func (a *fileActor) target(rng *rand.Rand, f File, base string) (File, error) {
 	}
 	to.Name = base
 	if to.Sub == "cur" {
-		to.Name = filename.WithFlags(base, filename.FlagsOf(f.Name)&^filename.Deleted)
+		// The letters of keywords stand for other names there, or for none: then
+		// Dovecot makes one up and tells nobody else.
+		to.Name = filename.WithFlags(base, filename.FlagsOf(f.Name)&^(filename.Deleted|filename.Keywords))
 	}
 	return to, nil
 }

@@ -64,6 +64,22 @@ func (t *Tree) list(folder string) ([]File, error) {
 	return files, nil
 }
 
+// letters gives the keyword letters that have a name in a folder.
+func (t *Tree) letters(folder string) ([]filename.Flags, error) {
+	text, err := os.ReadFile(filepath.Join(t.dirs[folder], "dovecot-keywords"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var letters []filename.Flags
+	for line := range strings.Lines(string(text)) {
+		var index int
+		if _, err := fmt.Sscanf(line, "%d ", &index); err == nil && index < filename.MaxKeywords {
+			letters = append(letters, filename.Keyword(index))
+		}
+	}
+	return letters, nil
+}
+
 // id reads the Message-ID of a file, fs.ErrNotExist if it is not there any more.
 func (t *Tree) id(f File) (string, error) {
 	file, err := os.Open(t.path(f))
