@@ -35,6 +35,8 @@ type command struct {
 	name string // in upper case; "UID X" for the variants with UIDs
 	in   states
 	news news
+	// numbers says that messages are given, or returned, by sequence numbers.
+	numbers bool
 	// run takes the arguments up to lexer.end, then acts. It returns nil for OK;
 	// see errors.go for everything else. It may set session.done before.
 	run func(*session) error
@@ -96,6 +98,9 @@ func (s *session) readCommand() (*command, error) {
 	}
 	if cmd.in&s.state() == 0 {
 		return nil, s.wrongState(cmd)
+	}
+	if cmd.numbers && s.uidOnly {
+		return cmd, errUIDRequired()
 	}
 	return cmd, nil
 }

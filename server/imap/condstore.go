@@ -122,7 +122,7 @@ func (s *session) modSeqData(items *fetchItems, m mailbox.Message) {
 	if !s.tellsModSeqs() {
 		return
 	}
-	if items != nil && items.set&fetchUID == 0 {
+	if items != nil && items.set&fetchUID == 0 && !s.uidOnly {
 		s.w.raw(" UID ")
 		s.w.num(uint64(m.UID))
 	}
@@ -171,9 +171,8 @@ func (a *modSeqAttr) write(w *writer) {
 
 // modSeqResponse is the FETCH response to STORE that tells no flags.
 func (s *session) modSeqResponse(m mailbox.Message) {
-	s.count(m.Seq, " FETCH (UID ")
-	s.w.num(uint64(m.UID))
-	s.w.raw(" MODSEQ (")
+	s.w.byte(s.fetchUIDResponse(m))
+	s.w.raw("MODSEQ (")
 	s.modSeq(m)
 	s.w.raw("))\r\n")
 }

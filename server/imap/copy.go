@@ -14,7 +14,7 @@ import (
 // copyExtension is COPY.
 func copyExtension() extension {
 	return extension{commands: []command{
-		{name: "COPY", in: selected, news: allNews, run: runCopy},
+		{name: "COPY", in: selected, news: allNews, numbers: true, run: runCopy},
 		{name: "UID COPY", in: selected, news: allNews, run: runUIDCopy},
 	}}
 }
@@ -24,7 +24,7 @@ func moveExtension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapMove},
 		commands: []command{
-			{name: "MOVE", in: selected, news: allNews, run: runMove},
+			{name: "MOVE", in: selected, news: allNews, numbers: true, run: runMove},
 			{name: "UID MOVE", in: selected, news: allNews, run: runUIDMove},
 		},
 	}

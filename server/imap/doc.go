@@ -20,6 +20,10 @@
 // What is sent is flushed when the input is drained or the buffer is full,
 // never by the line. A connection that waits for its client holds no buffers.
 //
+// MESSAGELIMIT (RFC 9738) is not announced: its capability has to name the
+// number of messages beyond which a command is answered in part, and commands
+// here are answered whole, however many messages they are for.
+//
 // imapserver of go-imap/v2 is not used: its set of commands is closed and it
 // re-encodes header text. Its data types are the vocabulary here.
 package imap

@@ -22,6 +22,8 @@ type enabled struct {
 	condstore      bool // the client is told mod-sequences
 	condstoreNamed bool // it asked for CONDSTORE by name
 	qresync        bool // QRESYNC
+
+	uidOnly bool // UIDONLY
 }
 
 // runEnable is ENABLE (RFC 9051 section 6.3.1). What is not known is passed over.

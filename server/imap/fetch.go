@@ -28,7 +28,9 @@ func (s *session) fetch(uid bool) error {
 		return err
 	}
 	if uid {
-		items.set |= fetchUID
+		if !s.uidOnly { // the response begins with it
+			items.set |= fetchUID
+		}
 		items.byUID = true
 	}
 	msgs, err := s.messages(set, uid)
@@ -226,7 +228,7 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailFile, flags bool) {
 	if !flags && set == 0 && len(f.items.attrs) == 0 && !slices.ContainsFunc(f.parts, servedPart.present) {
 		return
 	}
-	s.count(m.Seq, " FETCH ")
+	s.fetchResponse(m)
 	sep := byte('(')
 	item := func(name string) {
 		w.byte(sep)

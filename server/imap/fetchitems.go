@@ -90,7 +90,7 @@ const (
 func fetchExtension() extension {
 	return extension{
 		commands: []command{
-			{name: "FETCH", in: selected, news: noExpunges, run: runFetch},
+			{name: "FETCH", in: selected, news: noExpunges, numbers: true, run: runFetch},
 			{name: "UID FETCH", in: selected, news: allNews, run: runUIDFetch},
 		},
 		fetchItems: words[fetchItems]{

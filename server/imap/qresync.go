@@ -17,7 +17,12 @@ func qresyncExtension() extension {
 		}, then: (*session).enableModSeqs}},
 		selectParams: words[selectRequest]{"QRESYNC": func(lx *lexer, req *selectRequest) {
 			q := lx.resyncArguments()
-			req.checks = append(req.checks, (*session).needQResync)
+			req.checks = append(req.checks, (*session).needQResync, func(s *session) error {
+				if s.uidOnly && q.seqs.ranges != nil {
+					return errUIDRequired()
+				}
+				return nil
+			})
 			req.opened = append(req.opened, func(s *session) error { return s.resync(&q) })
 		}},
 		fetchParams: words[fetchItems]{"VANISHED": func(_ *lexer, items *fetchItems) {
@@ -216,7 +221,7 @@ func (s *session) vanishedEarlier(ranges []mailbox.Range, since uint64) error {
 
 // expunged tells that a message is gone.
 func (s *session) expunged(u mailbox.Update) {
-	if !s.qresync || s.sel.modseq.none {
+	if (!s.qresync || s.sel.modseq.none) && !s.uidOnly {
 		s.count(u.Seq, " EXPUNGE\r\n")
 		return
 	}

@@ -11,7 +11,7 @@ func replaceExtension() extension {
 	return extension{
 		caps: []imap.Cap{"REPLACE"},
 		commands: []command{
-			{name: "REPLACE", in: selected, news: allNews, run: func(s *session) error { return s.replace(false) }},
+			{name: "REPLACE", in: selected, news: allNews, numbers: true, run: func(s *session) error { return s.replace(false) }},
 			{name: "UID REPLACE", in: selected, news: allNews, run: func(s *session) error { return s.replace(true) }},
 		},
 	}

@@ -203,7 +203,7 @@ func searchExtension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapESearch, imap.CapSearchRes},
 		commands: []command{
-			{name: "SEARCH", in: selected, news: noExpunges, run: runSearch},
+			{name: "SEARCH", in: selected, news: noExpunges, numbers: true, run: runSearch},
 			{name: "UID SEARCH", in: selected, news: allNews, run: runUIDSearch},
 		},
 		searchReturn: words[searchQuery]{

@@ -39,6 +39,9 @@ type searcher struct {
 
 // searcher makes a query ready for the selected mailbox.
 func (q *searchQuery) searcher(s *session) (*searcher, error) {
+	if q.numbers && s.uidOnly {
+		return nil, errUIDRequired()
+	}
 	for _, begin := range q.begin {
 		if err := begin(s); err != nil {
 			return nil, err

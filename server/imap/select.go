@@ -90,7 +90,7 @@ func (s *session) describeMailbox() {
 	s.count(view.Exists(), " EXISTS\r\n")
 	if !s.rev2 {
 		s.count(view.Recent(), " RECENT\r\n")
-		if n := view.FirstUnseen(); n > 0 {
+		if n := view.FirstUnseen(); n > 0 && !s.uidOnly {
 			s.okNumber("UNSEEN", n, "First unseen.")
 		}
 	}

@@ -19,7 +19,7 @@ func sortExtension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapSort, imap.CapSortDisplay, imap.CapESort, "I18NLEVEL=1"},
 		commands: []command{
-			{name: "SORT", in: selected, news: noExpunges, run: run(false)},
+			{name: "SORT", in: selected, news: noExpunges, numbers: true, run: run(false)},
 			{name: "UID SORT", in: selected, news: allNews, run: run(true)},
 		},
 	}

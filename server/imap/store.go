@@ -11,7 +11,7 @@ import (
 // storeExtension is STORE.
 func storeExtension() extension {
 	return extension{commands: []command{
-		{name: "STORE", in: selected, news: noExpunges, run: runStore},
+		{name: "STORE", in: selected, news: noExpunges, numbers: true, run: runStore},
 		{name: "UID STORE", in: selected, news: allNews, run: runUIDStore},
 	}}
 }

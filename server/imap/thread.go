@@ -22,7 +22,7 @@ func threadExtension() extension {
 	return extension{
 		caps: []imap.Cap{"THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS"},
 		commands: []command{
-			{name: "THREAD", in: selected, news: noExpunges, run: run(false)},
+			{name: "THREAD", in: selected, news: noExpunges, numbers: true, run: run(false)},
 			{name: "UID THREAD", in: selected, news: allNews, run: run(true)},
 		},
 	}

@@ -61,9 +61,8 @@ func (s *session) count(n uint32, what string) {
 // the UID, which a response to a UID command must have and any other may have
 // (RFC 9051 section 6.4.9).
 func (s *session) flagsResponse(m mailbox.Message) {
-	s.count(m.Seq, " FETCH (UID ")
-	s.w.num(uint64(m.UID))
-	s.w.raw(" FLAGS ")
+	s.w.byte(s.fetchUIDResponse(m))
+	s.w.raw("FLAGS ")
 	s.flags(m)
 	s.flagData(nil, m)
 	s.w.raw(")\r\n")
