@@ -25,6 +25,8 @@ var workloads = []*workload{
 	searchSubject,
 	searchText,
 	fetchAfterRestart,
+	changeMessages,
+	statusOfMany,
 	appendMessages,
 	push,
 }
