@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
+	"sync/atomic"
 
 	"maildird/maildir/delivery"
 	"maildird/maildir/dirfd"
@@ -31,13 +33,22 @@ type Account struct {
 	err  error
 	root *dirfd.Dir
 	tree *folder.Tree
+	// flat says that all folders lie in the root itself.
+	flat bool
 
 	watching sync.Once
 	watch    *watch.Watch // of the root, nil without events or before a mailbox was open
 
+	// changes counts what may have given a name to another folder, as far as
+	// events tell.
+	changes atomic.Uint64
+
 	// Guarded by store.mu.
 	refs  int
 	boxes map[fileID]*openBox
+	// names are boxes by the name that leads to them, as long as changes stands
+	// still. Empty without events, and if folders lie in folders.
+	names map[string]*openBox
 }
 
 // Account opens the Maildir at opt.Root and creates it if it is missing. The
@@ -47,7 +58,7 @@ func (s *Store) Account(opt AccountOptions) (*Account, error) {
 		s.mu.Lock()
 		a := s.accounts[opt.Root]
 		if a == nil {
-			a = &Account{store: s, path: opt.Root, refs: 1, boxes: map[fileID]*openBox{}, done: make(chan struct{})}
+			a = &Account{store: s, path: opt.Root, refs: 1, boxes: map[fileID]*openBox{}, names: map[string]*openBox{}, done: make(chan struct{})}
 			s.accounts[opt.Root] = a
 			s.mu.Unlock()
 			if a.err = a.open(opt); a.err != nil {
@@ -85,12 +96,20 @@ func (a *Account) open(opt AccountOptions) error {
 		return fmt.Errorf("open Maildir %s: %w", opt.Root, err)
 	}
 	a.root, a.tree = root, folder.NewTree(root, opt.Folder)
+	a.flat = opt.Folder.Layout == folder.LayoutMaildirPP
+	a.changes.Store(1) // no box was checked yet
 	return nil
 }
 
 // watchRoot lets open mailboxes hear at once of folders that others rename.
 func (a *Account) watchRoot() {
-	if w, err := a.store.env.Watcher.Add(a.root, func(watch.Event) { a.namesChanged() }); err == nil {
+	w, err := a.store.env.Watcher.Add(a.root, func(ev watch.Event) {
+		// Of what comes and goes in the root, which is INBOX too, most are locks.
+		if !a.flat || ev.Op == watch.Lost || strings.HasPrefix(ev.Name, ".") || ev.Name == "cur" || ev.Name == "new" {
+			a.namesChanged()
+		}
+	})
+	if err == nil {
 		a.watch = w
 	}
 }

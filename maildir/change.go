@@ -12,7 +12,9 @@ import (
 // namesChanged lets the open mailboxes check that they still are what their
 // names lead to.
 func (a *Account) namesChanged() {
+	a.changes.Add(1)
 	a.store.mu.Lock()
+	clear(a.names)
 	var open []*mailbox.Mailbox
 	for _, b := range a.boxes {
 		if b.ready() && b.err == nil {

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"maildird/maildir/mailbox"
@@ -23,6 +24,8 @@ type openBox struct {
 	done chan struct{} // closed when box or err is set
 	box  *mailbox.Mailbox
 	err  error
+
+	checked atomic.Uint64 // Account.changes when name was seen to lead here
 
 	// Guarded by store.mu.
 	refs    int
@@ -56,6 +59,11 @@ func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.watching.Do(a.watchRoot)
+	if b := a.named(name); b != nil {
+		return &Mailbox{Mailbox: b.box, b: b}, nil
+	}
+	changes := a.changes.Load()
 	dir, err := a.tree.OpenDir(name)
 	if err != nil {
 		return nil, err
@@ -70,8 +78,7 @@ func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
 		b, how := a.take(id, name)
 		switch how {
 		case opening:
-			a.watching.Do(a.watchRoot)
-			b.box, b.err = mailbox.New(ctx, &a.store.env, dir, a.nextValidity, func() bool { return a.leadsTo(name, id) })
+			b.box, b.err = mailbox.New(ctx, &a.store.env, dir, a.nextValidity, b.leadsHere)
 			if b.err != nil {
 				_ = dir.Close()
 			} else {
@@ -82,6 +89,7 @@ func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
 				b.release()
 				return nil, b.err
 			}
+			b.remember(changes)
 			return &Mailbox{Mailbox: b.box, b: b}, nil
 		case closing:
 			<-b.gone
@@ -95,10 +103,67 @@ func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
 		}
 		if b.fits(name) {
 			_ = dir.Close()
+			b.remember(changes)
 			return &Mailbox{Mailbox: b.box, b: b}, nil
 		}
 		b.retire()
 		b.release()
+	}
+}
+
+// named returns the box that a name is known to lead to, with a reference; nil
+// if that has to be looked up.
+func (a *Account) named(name string) *openBox {
+	s := a.store
+	s.mu.Lock()
+	b := a.names[name]
+	if b != nil && b.closing {
+		b = nil
+	}
+	if b != nil {
+		b.hold()
+	}
+	s.mu.Unlock()
+	if b != nil && b.box.Replaced() {
+		b.release()
+		return nil
+	}
+	return b
+}
+
+// remember notes that the box's name leads to it, if nothing happened since
+// changes was read that could have changed that.
+func (b *openBox) remember(changes uint64) {
+	a := b.a
+	a.store.mu.Lock()
+	defer a.store.mu.Unlock()
+	if a.flat && a.watch != nil && !b.closing && a.changes.Load() == changes {
+		a.names[b.name] = b
+		b.checked.Store(changes)
+	}
+}
+
+// leadsHere tells whether the box's name still leads to its folder. Where
+// events tell of all that could change that, it is looked up after one only.
+func (b *openBox) leadsHere() bool {
+	a := b.a
+	changes := a.changes.Load()
+	if a.flat && a.watch != nil && b.checked.Load() == changes {
+		return true
+	}
+	leads := a.leadsTo(b.name, b.id)
+	if leads {
+		b.checked.Store(changes)
+	}
+	return leads
+}
+
+// hold adds a reference. store.mu is held.
+func (b *openBox) hold() {
+	b.refs++
+	if b.place != nil {
+		b.a.store.idle.Remove(b.place)
+		b.place = nil
 	}
 }
 
@@ -124,11 +189,7 @@ func (a *Account) take(id fileID, name string) (b *openBox, how taken) {
 	case b.closing:
 		return b, closing
 	}
-	b.refs++
-	if b.place != nil {
-		s.idle.Remove(b.place)
-		b.place = nil
-	}
+	b.hold()
 	return b, sharing
 }
 
@@ -160,6 +221,9 @@ func (b *openBox) retire() {
 func (b *openBox) leave() {
 	if b.a.boxes[b.id] == b {
 		delete(b.a.boxes, b.id)
+	}
+	if b.a.names[b.name] == b {
+		delete(b.a.names, b.name)
 	}
 	close(b.gone)
 }
