@@ -23,8 +23,9 @@
 //     that is found by comparing files and journal, thus has one above M.
 //   - What could be missed is a change that the journal does not know of
 //     because it lost its end: it says A, clients were told B at M, and now the
-//     file is at A again. So a frame is on disk (fdatasync) before anybody is
-//     told of its mod-sequence.
+//     file is at A again. So a frame is on disk, whoever wrote it, before
+//     anybody is told of its mod-sequence (Sync). Where no client wants
+//     mod-sequences, nothing is synced.
 //   - Where the operator gave up syncing, the journal notes in which run of the
 //     machine it was written. After a restart of the machine it counts as lost.
 //   - A journal that is damaged anywhere, be it at its end only, counts as

@@ -33,7 +33,7 @@ const (
 
 // Options of New.
 type Options struct {
-	Fsync bool // sync each change before it counts
+	Fsync bool // let Sync sync
 	Log   *slog.Logger
 	Now   func() time.Time
 }
@@ -49,7 +49,7 @@ const (
 	Missing                 // there is no journal that counts: call Begin
 )
 
-// File is the journal of one folder. All methods but Highest and the queries
+// File is the journal of one folder. All methods but Highest, Sync and the queries
 // need dovecot-uidlist.lock. Not safe for concurrent use.
 type File struct {
 	dir  *dirfd.Dir
@@ -65,8 +65,11 @@ type File struct {
 	gone    []gone // ascending by mod-sequence
 
 	rewrite bool // the file cannot be appended to
-	failed  error
-	retry   time.Time // when writing may be tried again after failed
+	// unsynced says that something was written or read that may not be on disk
+	// yet, renamed that the file's name may not be.
+	unsynced, renamed bool
+	failed            error
+	retry             time.Time // when writing may be tried again after failed
 }
 
 type gone struct {
@@ -166,8 +169,10 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 		f.begun, f.h, f.inode = true, h, st.Ino
 		f.last, f.records, f.gone = 0, 0, nil
 		f.rewrite = h.boot == 0 && f.boot != 0
+		f.renamed = true
 		at = headerSize
 	}
+	f.unsynced = true // maybe its writer told nobody, and did not sync it
 	fr := frameReader{r: bufio.NewReaderSize(io.NewSectionReader(file, at, st.Size-at), 64<<10), before: f.last}
 	for {
 		frame, err := fr.next()
@@ -257,9 +262,9 @@ func fromClock(t time.Time) uint64 {
 func (f *File) Next() uint64 { return max(f.h.highest+1, fromClock(f.opt.Now())) }
 
 // Add notes a change, which has the mod-sequence of Next, and appends it to
-// the file, durable on return if so configured. UIDs ascend in both lists. The
-// change counts for this process whatever the error; a file that could not be
-// appended to is made anew by Rewrite.
+// the file; Sync makes it durable. UIDs ascend in both lists. The change counts
+// for this process whatever the error; a file that could not be appended to is
+// made anew by Rewrite.
 func (f *File) Add(c Frame) error {
 	f.note(&c)
 	if f.rewrite {
@@ -299,14 +304,30 @@ func (f *File) append(b []byte) error {
 		// What is half written would count as damage.
 		return errors.Join(err, file.Truncate(f.size))
 	}
-	return f.sync(file)
+	f.unsynced = true
+	return nil
 }
 
-func (f *File) sync(file *os.File) error {
-	if !f.opt.Fsync {
+// Sync makes all that was written or read so far durable, if so configured. It
+// comes before a client is told of a mod-sequence; as long as none is, nothing
+// need be. It does not need the lock.
+func (f *File) Sync() error {
+	if !f.opt.Fsync || f.inode == 0 || !f.unsynced && !f.renamed {
 		return nil
 	}
-	return dataSync(file)
+	file, err := f.dir.Open(Name)
+	if err == nil {
+		err = dataSync(file)
+		_ = file.Close()
+	}
+	if err == nil && f.renamed {
+		err = f.dir.Sync()
+	}
+	if err != nil {
+		return f.fail(err)
+	}
+	f.unsynced, f.renamed = false, false
+	return nil
 }
 
 // fail notes why the journal cannot be written.
@@ -382,17 +403,11 @@ func (f *File) writeNew(live []Entry) (err error) {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if err := f.sync(file); err != nil {
-		return err
-	}
+	// Half of it on disk after a power failure counts as damage, and as lost.
 	if err := f.dir.Rename(tempName, f.dir, Name); err != nil {
 		return err
 	}
-	if f.opt.Fsync {
-		if err := f.dir.Sync(); err != nil {
-			return err
-		}
-	}
+	f.unsynced, f.renamed = true, true
 	f.h, f.inode, f.size, f.last, f.records = h, st.Ino, int64(size), last, len(live)+len(f.gone)
 	return nil
 }

@@ -32,6 +32,23 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
+// BenchmarkNeverSeen is a SELECT of a folder without a uidlist, durable.
+func BenchmarkNeverSeen(b *testing.B) {
+	x, env := bigBox(b, 10_000), newEnv(b)
+	env.Fsync = true
+	for b.Loop() {
+		m := x.open(env)
+		v, err := m.NewView(ctx, false, nil)
+		must(b, err)
+		v.Close()
+		m.Close()
+		b.StopTimer()
+		_ = os.Remove(x.file("dovecot-uidlist"))
+		_ = os.Remove(x.file("maildird-history"))
+		b.StartTimer()
+	}
+}
+
 // BenchmarkOpenHistory is BenchmarkOpen of a large folder, with its history and
 // without: the first writes it, as after the file was lost.
 func BenchmarkOpenHistory(b *testing.B) {

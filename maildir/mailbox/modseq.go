@@ -90,8 +90,9 @@ func (m *Mailbox) mustSettle() bool {
 	return m.modseqs.views > 0 && len(m.modseqs.unsettled) > 0
 }
 
-// settled makes sure that the history has all that the table has.
-func (m *Mailbox) settled(ctx context.Context) error {
+// settled makes sure that the history has all that the table has, on disk if
+// somebody is to be told of it.
+func (m *Mailbox) settled(ctx context.Context, tell bool) error {
 	if err := m.acquire(ctx); err != nil {
 		return err
 	}
@@ -103,11 +104,26 @@ func (m *Mailbox) settled(ctx context.Context) error {
 	s := &m.modseqs
 	done := len(s.unsettled) == 0 && len(s.strays) == 0 && s.highest > 0 && s.accounted+1 >= m.uidNext
 	m.mu.RUnlock()
-	if done && !m.hist.Stale() {
-		return nil
+	if !done || m.hist.Stale() {
+		defer m.wake()
+		err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error { return m.settle(ctx, lock) })
+		if err != nil {
+			return err
+		}
 	}
-	defer m.wake()
-	return m.locked(ctx, changePatience, func(lock *dotlock.Lock) error { return m.settle(ctx, lock) })
+	if tell {
+		m.syncHistory()
+	}
+	return nil
+}
+
+// syncHistory makes the history durable, before a client is told of it. m.sync
+// is held.
+func (m *Mailbox) syncHistory() {
+	m.historyError(m.hist.Sync())
+	m.mu.Lock()
+	m.modseqs.lasting = m.modseqs.begun && m.hist.Err() == nil
+	m.mu.Unlock()
 }
 
 // settle brings history and table in step. The uidlist's lock is held, and the
@@ -138,6 +154,12 @@ func (m *Mailbox) settle(ctx context.Context, lock *dotlock.Lock) error {
 	if m.hist.WantsRewrite(live) {
 		m.touch(lock)
 		m.historyError(m.hist.Rewrite(m.entries()))
+	}
+	m.mu.RLock()
+	tell := m.modseqs.views > 0
+	m.mu.RUnlock()
+	if tell {
+		m.historyError(m.hist.Sync())
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -391,7 +413,7 @@ func (v *View) EnableModSeq(ctx context.Context) (ok bool, err error) {
 	if !ok {
 		return false, nil
 	}
-	return true, m.settled(ctx)
+	return true, m.settled(ctx, true)
 }
 
 // ModSeqs tells whether the mailbox keeps mod-sequences.
@@ -414,7 +436,7 @@ func (m *Mailbox) HighestModSeq(ctx context.Context) (uint64, error) {
 	if err := m.Poll(ctx); err != nil {
 		return 0, err
 	}
-	if err := m.settled(ctx); err != nil {
+	if err := m.settled(ctx, true); err != nil {
 		return 0, err
 	}
 	m.mu.RLock()
