@@ -1,0 +1,179 @@
+package mailbox
+
+import (
+	"slices"
+
+	"maildird/maildir/filename"
+	"maildird/maildir/uidlist"
+)
+
+// readList takes over what other programs wrote to dovecot-uidlist and
+// dovecot-keywords. m.sync is held.
+func (m *Mailbox) readList() error {
+	// Records come in batches, so that sessions wait for none of a long list.
+	var batch []uidlist.Record
+	var failed error
+	seen := listed{}
+	flush := func() {
+		if failed == nil {
+			failed = m.merge(batch, &seen)
+		}
+		batch = batch[:0]
+	}
+	change, err := m.list.Refresh(func(r uidlist.Record) {
+		if batch = append(batch, r); len(batch) == mergeBatch {
+			flush()
+		}
+	})
+	if err != nil {
+		return err
+	}
+	flush()
+	if failed != nil {
+		return failed
+	}
+	if change == uidlist.Replaced || change == uidlist.Missing {
+		m.noteUnlisted(&seen)
+	}
+	return m.readKeywords()
+}
+
+const mergeBatch = 1024
+
+// listed is the rows with a file whose records a list has, a bit each.
+type listed []uint64
+
+func (l *listed) add(n uint32) {
+	if k := int(n/64) + 1 - len(*l); k > 0 {
+		*l = append(*l, make([]uint64, k)...)
+	}
+	(*l)[n/64] |= 1 << (n % 64)
+}
+
+func (l listed) has(n uint32) bool { return int(n/64) < len(l) && l[n/64]&(1<<(n%64)) != 0 }
+
+// noteUnlisted notes the messages that a new list has no record of. If their
+// files turn out to be there, the list lost them: see tidyList.
+func (m *Mailbox) noteUnlisted(seen *listed) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	m.unlisted = m.unlisted[:0]
+	for n := range m.t.rows {
+		if m.t.rows[n].state == present && !seen.has(uint32(n)) {
+			m.unlisted = append(m.unlisted, uint32(n))
+		}
+	}
+}
+
+// merge enters records into the table: new ones as messages without a file.
+func (m *Mailbox) merge(records []uidlist.Record, seen *listed) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.list.Header()
+	if m.validity != 0 && h.UIDValidity != 0 && h.UIDValidity != m.validity {
+		m.env.Log.Warn("another program gave the mailbox a new UIDVALIDITY", "mailbox", m.Path(),
+			"old", m.validity, "new", h.UIDValidity)
+		m.replaced = true
+		return ErrReplaced
+	}
+	if h.UIDValidity != 0 {
+		m.validity = h.UIDValidity
+	}
+	m.uidNext = max(m.uidNext, h.NextUID)
+	m.guid = h.GUID
+	for _, r := range records {
+		if n, ok := m.t.byUID(r.UID); ok {
+			if string(m.t.base(n)) == r.Base {
+				seen.add(n)
+				m.t.setExt(n, r.Ext)
+			} else {
+				m.env.Log.Error("dovecot-uidlist gives a UID to another file than before, keeping the first",
+					"mailbox", m.Path(), "uid", r.UID, "first", string(m.t.base(n)), "now", r.Base)
+			}
+			continue
+		}
+		if k := len(m.t.rows); k > 0 && r.UID < m.t.rows[k-1].uid {
+			continue // a message that was gone before we came
+		}
+		n := m.addRow(r.UID, r.Base)
+		m.t.setExt(n, r.Ext)
+		seen.add(n)
+	}
+	return nil
+}
+
+// addRow appends a row. If the base had a UID before, the file goes over to
+// the new one. m.mu is held.
+func (m *Mailbox) addRow(uid uint32, base string) uint32 {
+	old, again := m.t.lookup(base)
+	n := m.t.add(uid, base)
+	if again && m.t.rows[old].state == present {
+		e := entry{m.t.rows[old].where, m.t.fileName(old)}
+		m.expungeRows([]uint32{old})
+		m.setName(n, e)
+		m.t.setState(n, present)
+		m.unsettle(n)
+	}
+	return n
+}
+
+// expungeRows takes rows out of the table, also such that were only expected to
+// have a file, and tells the views. m.mu is held.
+func (m *Mailbox) expungeRows(rows []uint32) {
+	rows = slices.DeleteFunc(rows, func(n uint32) bool {
+		if m.expected(n) {
+			m.t.setState(n, expunged)
+			m.unsettle(n)
+		}
+		return m.t.rows[n].state != present
+	})
+	slices.Sort(rows)
+	rows = slices.Compact(rows)
+	for _, n := range rows {
+		m.t.setState(n, expunged)
+		m.unsettle(n)
+		delete(m.inNew, n)
+		delete(m.sizes, n)
+		delete(m.dates, n)
+	}
+	m.tellGone(rows)
+}
+
+// readKeywords takes over the names of the keyword letters. m.sync is held.
+func (m *Mailbox) readKeywords() error {
+	changed, err := m.words.Refresh()
+	if err != nil {
+		return err
+	}
+	if changed {
+		m.takeKeywords()
+	}
+	return nil
+}
+
+// takeKeywords tells the views of letters that got a name, or another one, and
+// of the messages that carry them.
+func (m *Mailbox) takeKeywords() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var changed filename.Flags
+	for i := range m.names {
+		name, _ := m.words.Name(i)
+		if name != m.names[i] {
+			m.names[i] = name
+			changed |= filename.Keyword(i)
+		}
+	}
+	if changed == 0 {
+		return
+	}
+	for v := range m.views {
+		v.keywords = true
+	}
+	for n := range m.t.rows {
+		if r := &m.t.rows[n]; r.state == present && r.flags&changed != 0 {
+			m.keywordsChanged(uint32(n), changed)
+			m.tellFlags(uint32(n), nil)
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package mailbox
+
+import (
+	"fmt"
+	"iter"
+
+	"maildird/maildir/dotlock"
+	"maildird/maildir/filename"
+	"maildird/maildir/uidlist"
+)
+
+// record takes UIDs for the files and writes them to dovecot-uidlist, durable
+// on return. ext, if not nil, gives the extension fields of each record.
+func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) ([]uint32, error) {
+	h := m.list.Header()
+	fresh := h.UIDValidity == 0 // there is no list
+	if fresh {
+		if lock == nil {
+			return nil, fmt.Errorf("%w: it has no dovecot-uidlist and none can be created", ErrReadOnly)
+		}
+		if len(files) == 0 {
+			return nil, m.newList()
+		}
+		var err error
+		if h, err = m.newHeader(); err != nil {
+			return nil, err
+		}
+	}
+	m.mu.RLock()
+	next := max(h.NextUID, m.uidNext, 1)
+	m.mu.RUnlock()
+	if len(files) == 0 {
+		return nil, nil
+	}
+	if uint64(next)+uint64(len(files)) > uidlist.MaxUID+1 {
+		return nil, fmt.Errorf("mailbox %s has used up its UIDs", m.Path())
+	}
+	uids := make([]uint32, len(files))
+	records := make([]uidlist.Record, len(files))
+	for i, e := range files {
+		uids[i] = next + uint32(i)
+		records[i] = uidlist.Record{UID: uids[i], Base: filename.Base(e.name)}
+		if ext != nil {
+			records[i].Ext = ext[i]
+		}
+	}
+	if lock != nil {
+		m.touch(lock)
+		var err error
+		if fresh {
+			h.NextUID = next + uint32(len(files))
+			err = m.replaceList(h, func(yield func(uidlist.Record) bool) {
+				for r := range m.live() { // if the list was lost; their UIDs are lower
+					if !yield(r) {
+						return
+					}
+				}
+				for _, r := range records {
+					if !yield(r) {
+						return
+					}
+				}
+			})
+		} else {
+			err = m.list.Append(records)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	m.mu.Lock()
+	m.uidNext = next + uint32(len(files))
+	m.mu.Unlock()
+	return uids, nil
+}
+
+// newList writes a list for a folder that has none that can be read. If it had
+// one while this process looked, nothing is lost: UIDVALIDITY and UIDs are known.
+func (m *Mailbox) newList() error {
+	h, err := m.newHeader()
+	if err != nil {
+		return err
+	}
+	return m.rewrite(h)
+}
+
+// newHeader makes the header of a new list.
+func (m *Mailbox) newHeader() (uidlist.Header, error) {
+	h := m.list.Header()
+	m.mu.RLock()
+	h.UIDValidity = m.validity
+	m.mu.RUnlock()
+	if h.UIDValidity != 0 {
+		m.env.Log.Warn("dovecot-uidlist was removed or destroyed, writing it again", "mailbox", m.Path(), "uidvalidity", h.UIDValidity)
+		return h, nil
+	}
+	var err error
+	h.UIDValidity, err = m.nextValidity()
+	return h, err
+}
+
+// dropRecords takes the records out of the list that have a base under which
+// another message is about to be recorded: a file that was moved away and back.
+// Of two records with one base Dovecot takes the later, and complains each time
+// that it reads the list.
+func (m *Mailbox) dropRecords(lock *dotlock.Lock, files []entry) error {
+	again := map[uint32]bool{}
+	m.mu.RLock()
+	for _, e := range files {
+		if n, ok := m.t.lookup(filename.Base(e.name)); ok {
+			again[n] = true
+		}
+	}
+	m.mu.RUnlock()
+	if len(again) == 0 || lock == nil {
+		return nil
+	}
+	m.touch(lock)
+	return m.replaceList(m.list.Header(), func(yield func(uidlist.Record) bool) {
+		for n := range m.t.rows {
+			base := string(m.t.base(uint32(n)))
+			last, _ := m.t.lookup(base)
+			if m.t.rows[n].state == expunged || again[uint32(n)] || last != uint32(n) {
+				continue
+			}
+			if !yield(uidlist.Record{UID: m.t.rows[n].uid, Base: base}) {
+				return
+			}
+		}
+	})
+}
+
+// rewrite replaces the list by one with the present messages only.
+func (m *Mailbox) rewrite(h uidlist.Header) error { return m.replaceList(h, m.live()) }
+
+func (m *Mailbox) replaceList(h uidlist.Header, records iter.Seq[uidlist.Record]) error {
+	m.mu.RLock()
+	h.NextUID = max(h.NextUID, m.uidNext, 1)
+	m.mu.RUnlock()
+	if err := m.list.Rewrite(h, records); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.validity = h.UIDValidity
+	m.guid = m.list.Header().GUID
+	m.uidNext = max(h.NextUID, m.list.Header().NextUID)
+	m.mu.Unlock()
+	m.unlisted = nil
+	return nil
+}
+
+// live gives the records of the present messages, most without fields: Rewrite
+// keeps those that the list has. m.sync is held, so that the rows stand still.
+func (m *Mailbox) live() iter.Seq[uidlist.Record] {
+	return func(yield func(uidlist.Record) bool) {
+		for n := range m.t.rows {
+			r := &m.t.rows[n]
+			if r.state == present && !yield(uidlist.Record{UID: r.uid, Ext: m.t.exts[uint32(n)], Base: string(m.t.base(uint32(n)))}) {
+				return
+			}
+		}
+	}
+}
+
+// tidyList rewrites a list that Dovecot would rewrite. The uidlist's lock is held.
+func (m *Mailbox) tidyList() error {
+	m.mu.RLock()
+	live := int(m.t.count)
+	lost := 0
+	for _, n := range m.unlisted {
+		if m.t.rows[n].state == present {
+			lost++
+		}
+	}
+	m.mu.RUnlock()
+	if h := m.list.Header(); h.UIDValidity == 0 {
+		return m.newList()
+	}
+	if lost > 0 {
+		m.env.Log.Warn("dovecot-uidlist lost messages that are there, writing their UIDs again", "mailbox", m.Path(), "messages", lost)
+	} else if !m.list.WantsRewrite(live) {
+		m.unlisted = nil
+		return nil
+	}
+	return m.rewrite(m.list.Header())
+}
