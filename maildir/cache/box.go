@@ -1,0 +1,324 @@
+package cache
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+// Box is what is kept of one open mailbox. Its messages are numbered by rows,
+// which the mailbox hands out and which do not change while it is open. Sizes
+// and dates are in memory, about 32 bytes a message once one of them is known;
+// the rest is read from the files. Safe for concurrent use.
+type Box struct {
+	s *Store
+
+	mu      sync.RWMutex
+	facts   []fact // by row
+	id      ID
+	resolve Resolve
+	files   *pair // nil: none yet
+	retry   time.Time
+	closed  bool
+
+	// What is to be written.
+	data []byte
+	adds []addition
+}
+
+// Resolve finds the row of a UID and the sum of its base; ok is false if the
+// mailbox does not have it.
+type Resolve func(uid uint32) (row uint32, base uint64, ok bool)
+
+// fact is what is known of a row. Zero: nothing.
+type fact struct {
+	virtual int64 // plus one
+	mtime   int64
+	off     int64 // of the record, and its length, 0 if there is none
+	len     uint32
+	has     Kinds
+	dated   bool // mtime is known
+}
+
+// addition is an entry that is to be written, with the place of its record in
+// Box.data.
+type addition struct {
+	row uint32
+	entry
+}
+
+// flushBytes is how much is put together before it is written.
+const (
+	flushBytes   = 512 << 10
+	flushEntries = 4096
+)
+
+// retryAfter is how long nothing is tried after files could not be opened or
+// written.
+const retryAfter = time.Minute
+
+// NewBox returns a Box without files: see Open.
+func (s *Store) NewBox() *Box { return &Box{s: s} }
+
+// Open reads what the files have of the mailbox, and later what other processes
+// added since. It is cheap when there is nothing new.
+func (b *Box) Open(id ID, resolve Resolve) {
+	if b.s.dir == "" {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.id, b.resolve = id, resolve
+	if b.files == nil {
+		p, err := b.s.openPair(id)
+		if err != nil {
+			if !missing(err) && !errors.Is(err, errUnusable) {
+				b.fail(err)
+			}
+			return
+		}
+		b.files = p
+	}
+	b.load()
+}
+
+// load takes over the entries that were not read yet. b.mu is held.
+func (b *Box) load() {
+	err := b.files.each(func(e entry) {
+		row, base, ok := b.resolve(e.key.UID)
+		if ok && base == e.key.Base {
+			b.take(row, &e)
+		}
+	})
+	if err != nil {
+		b.fail(err)
+	}
+}
+
+// take makes an entry what is known of a row. b.mu is held.
+func (b *Box) take(row uint32, e *entry) {
+	f := b.row(row)
+	if e.mtime != noTime {
+		f.mtime, f.dated = e.mtime, true
+	}
+	if e.virtual >= 0 {
+		f.virtual = e.virtual + 1
+	}
+	if e.len > 0 {
+		f.off, f.len, f.has = e.off, e.len, e.has
+	}
+}
+
+// row returns a row's fact. b.mu is held.
+func (b *Box) row(row uint32) *fact {
+	if n := int(row) + 1; n > len(b.facts) {
+		b.facts = append(b.facts, make([]fact, n-len(b.facts))...)
+	}
+	return &b.facts[row]
+}
+
+// fact returns what is known of a row. b.mu is held for reading.
+func (b *Box) fact(row uint32) fact {
+	if int(row) < len(b.facts) {
+		return b.facts[row]
+	}
+	return fact{}
+}
+
+// Size returns the octets of a message in CRLF form, if they are known.
+func (b *Box) Size(row uint32) (int64, bool) {
+	b.mu.RLock()
+	f := b.fact(row)
+	b.mu.RUnlock()
+	return f.virtual - 1, f.virtual > 0
+}
+
+// Date returns the modification time of a message's file, if it is known.
+func (b *Box) Date(row uint32) (time.Time, bool) {
+	b.mu.RLock()
+	f := b.fact(row)
+	b.mu.RUnlock()
+	if !f.dated {
+		return time.Time{}, false
+	}
+	return time.Unix(0, f.mtime), true
+}
+
+// Kinds tells what can be read of a message.
+func (b *Box) Kinds(row uint32) Kinds {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.fact(row).has
+}
+
+// Keeps tells whether Add is of any use, beyond sizes and dates.
+func (b *Box) Keeps() bool { return b.s.dir != "" }
+
+// SetSize notes the octets of a message in CRLF form, for the life of the Box.
+func (b *Box) SetSize(row uint32, n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.row(row).virtual = n + 1
+}
+
+// Forget drops what is known of a row: its message is gone, or is another one.
+func (b *Box) Forget(row uint32) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if int(row) < len(b.facts) {
+		b.facts[row] = fact{}
+	}
+}
+
+// Add keeps what r has, unless all of it is kept already. It is written with
+// much else, see Flush.
+func (b *Box) Add(row uint32, key Key, r *Record) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f := b.row(row)
+	e := entry{key: key, has: r.has, mtime: nanoseconds(r.Mtime), virtual: r.Virtual}
+	known := (f.dated || e.mtime == noTime) && (f.virtual > 0 || e.virtual < 0) && r.has&^f.has == 0
+	b.take(row, &entry{mtime: e.mtime, virtual: e.virtual})
+	if known || !b.writable() {
+		return
+	}
+	if r.has != 0 {
+		e.off = int64(len(b.data))
+		b.data = appendRecord(b.data, b.files.number, key, r)
+		e.len = uint32(len(b.data) - int(e.off))
+	}
+	b.adds = append(b.adds, addition{row, e})
+	if len(b.data) >= flushBytes || len(b.adds) >= flushEntries {
+		b.flush()
+	}
+}
+
+// writable makes files if there are none, and tells whether there are some.
+// b.mu is held.
+func (b *Box) writable() bool {
+	if b.closed || b.resolve == nil || b.files == nil && time.Now().Before(b.retry) {
+		return false
+	}
+	if b.files != nil {
+		return !b.files.large
+	}
+	p, err := b.s.openPair(b.id)
+	if missing(err) || errors.Is(err, errUnusable) {
+		if p, err = b.s.createPair(b.id); err == nil {
+			if err = b.s.place(p); err != nil {
+				p.abandon()
+			} else {
+				unlock(p.index)
+			}
+		}
+	}
+	if err != nil {
+		b.fail(err)
+		return false
+	}
+	b.files = p
+	b.load()
+	return b.files != nil
+}
+
+// fail gives the files up for a while. b.mu is held.
+func (b *Box) fail(err error) {
+	b.s.failed(err)
+	b.drop()
+	b.retry = time.Now().Add(retryAfter)
+}
+
+// drop closes the files and forgets what is in them. b.mu is held.
+func (b *Box) drop() {
+	if b.files != nil {
+		b.files.close()
+	}
+	b.files, b.data, b.adds = nil, b.data[:0], b.adds[:0]
+	for i := range b.facts {
+		f := &b.facts[i]
+		f.off, f.len, f.has = 0, 0, 0
+	}
+}
+
+// Flush writes what was added. Call it at the end of a command.
+func (b *Box) Flush() {
+	b.mu.RLock()
+	idle := len(b.adds) == 0
+	b.mu.RUnlock()
+	if idle {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.flush()
+}
+
+// flush writes what was added, or drops it: if somebody else writes just now,
+// or has put other files in the place of these. b.mu is held.
+func (b *Box) flush() {
+	if b.files == nil || len(b.adds) == 0 {
+		return
+	}
+	defer func() {
+		b.data, b.adds = b.data[:0], b.adds[:0]
+		if cap(b.data) > 2*flushBytes || b.files == nil {
+			b.data = nil
+		}
+	}()
+	ok, err := lock(b.files.index)
+	if err != nil {
+		b.fail(err)
+		return
+	}
+	if !ok {
+		return
+	}
+	if !b.s.current(b.files) {
+		b.drop()
+		return
+	}
+	defer unlock(b.files.index)
+	b.load()
+	if b.files == nil || !b.allowed() {
+		return
+	}
+	entries := make([]entry, len(b.adds))
+	for i := range b.adds {
+		entries[i] = b.adds[i].entry
+	}
+	if err := b.files.add(b.data, entries); err != nil {
+		b.fail(err)
+		return
+	}
+	for i := range entries {
+		b.take(b.adds[i].row, &entries[i])
+	}
+	b.s.wrote(int64(len(b.data) + len(entries)*entrySize))
+}
+
+// allowed tells whether the files may grow. b.mu is held.
+func (b *Box) allowed() bool {
+	n, err := size(b.files.data)
+	b.files.large = err != nil || n+int64(len(b.data)) > b.s.max/2
+	return !b.files.large && roomy(b.files.data)
+}
+
+// Close writes what was added and closes the files. If most of what they hold
+// is of messages that are gone, they are made small again later.
+func (b *Box) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	b.flush()
+	b.closed = true
+	if b.files == nil {
+		return
+	}
+	if job := b.compaction(); job != nil {
+		b.s.background(job.run)
+	}
+	b.files.close()
+	b.files, b.facts, b.data, b.adds = nil, nil, nil, nil
+}

@@ -1,0 +1,28 @@
+// Package cache keeps what was read of messages, so that they need not be
+// opened again: sizes, dates, headers, the structure, and what a protocol makes
+// of them, as octets that mean nothing here. It is disposable. A mailbox whose
+// cache is gone, damaged or of another version is served as if it never had one.
+//
+// A mailbox has two files in the directory of the cache, named by a hash of the
+// account and the GUID of its dovecot-uidlist:
+//
+//   - NAME.data holds records, one after the other, as they were added;
+//   - NAME.index holds an entry of 64 bytes for each record, with what FETCH
+//     asks most often (size, date), and is read in one go.
+//
+// Both begin with a header that has a random number in common. Every entry and
+// every record has a checksum over itself and that number, so that what a crash
+// left unwritten, what belongs to files before these, and what anyone changed is
+// passed over. Nothing is ever synced.
+//
+// An entry counts only for a message that has its UID and the base of its file
+// name: a base is unique, and a message's text never changes under it. Whoever
+// opens the file all the same compares size and time, see Record.
+//
+// Several processes may use the same files. Whoever adds holds an flock on the
+// index for the moment of two writes, and reads first what others added; whoever
+// does not get the lock at once adds nothing. So records are never mixed, and
+// no writer needs a file of its own, which nobody would clean up after it. The
+// lock ends with its holder. Who replaces the files renames new ones into their
+// place under the same lock; the others find that out when they add.
+package cache

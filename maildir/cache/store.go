@@ -1,0 +1,232 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options of New.
+type Options struct {
+	// Dir is the directory of the files, which is made when it is needed. "":
+	// nothing is kept beyond the life of a Box, and then sizes and dates only.
+	Dir string
+	// MaxBytes bounds all files together; 0: DefaultMaxBytes.
+	MaxBytes int64
+	Log      *slog.Logger
+}
+
+// DefaultMaxBytes is enough for the headers of a million messages.
+const DefaultMaxBytes = 4 << 30
+
+const (
+	indexSuffix = ".index"
+	dataSuffix  = ".data"
+)
+
+// Store is the cache of one process. Safe for concurrent use.
+type Store struct {
+	dir string
+	max int64
+	log *slog.Logger
+
+	mu      sync.Mutex
+	told    bool          // that nothing can be kept
+	written int64         // bytes since the last look at all files
+	busy    chan struct{} // capacity 1: one job at a time in the background
+	closed  chan struct{}
+	jobs    sync.WaitGroup
+}
+
+// New returns a Store. It touches no file.
+func New(opt Options) *Store {
+	if opt.MaxBytes == 0 {
+		opt.MaxBytes = DefaultMaxBytes
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{max: opt.MaxBytes, log: opt.Log, busy: make(chan struct{}, 1), closed: make(chan struct{})}
+	if opt.Dir != "" {
+		s.dir = filepath.Join(opt.Dir, "messages") // others may keep other things there
+	}
+	s.written = s.max // so that the first writing looks at what is there
+	return s
+}
+
+// Close ends what is under way in the background.
+func (s *Store) Close() error {
+	close(s.closed)
+	s.jobs.Wait()
+	return nil
+}
+
+// failed tells, once, that nothing can be kept. Mail is served all the same.
+func (s *Store) failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.told {
+		s.told = true
+		s.log.Warn("the message cache cannot be written, reading mail is slower without it", "dir", s.dir, "error", err)
+	}
+}
+
+// background runs a job unless the Store is closed; one at a time, so that
+// housekeeping does not get in the way of mail.
+func (s *Store) background(job func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.closed:
+		return
+	default:
+	}
+	s.jobs.Go(func() {
+		select {
+		case s.busy <- struct{}{}:
+			job()
+			<-s.busy
+		case <-s.closed:
+		}
+	})
+}
+
+// stopped tells a job to end.
+func (s *Store) stopped() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// wrote counts what was added, and now and then has all files looked at.
+func (s *Store) wrote(n int64) {
+	s.mu.Lock()
+	s.written += n
+	look := s.written > s.max/64
+	if look {
+		s.written = 0
+	}
+	s.mu.Unlock()
+	if look {
+		s.background(s.evict)
+	}
+}
+
+// evict removes the files that were not used for the longest time, if all
+// together are too large.
+func (s *Store) evict() {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return
+	}
+	type pair struct {
+		name  string
+		bytes int64
+		used  time.Time
+	}
+	pairs := map[string]*pair{}
+	var total int64
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		name, _, _ := strings.Cut(e.Name(), ".")
+		p := pairs[name]
+		if p == nil {
+			p = &pair{name: name}
+			pairs[name] = p
+		}
+		p.bytes += info.Size()
+		total += info.Size()
+		if info.ModTime().After(p.used) {
+			p.used = info.ModTime()
+		}
+		if strings.HasSuffix(e.Name(), tempSuffix) && time.Since(info.ModTime()) > time.Hour {
+			_ = os.Remove(filepath.Join(s.dir, e.Name())) // of a process that died
+		}
+	}
+	if total <= s.max {
+		return
+	}
+	oldest := make([]*pair, 0, len(pairs))
+	for _, p := range pairs {
+		oldest = append(oldest, p)
+	}
+	slices.SortFunc(oldest, func(a, b *pair) int { return a.used.Compare(b.used) })
+	for _, p := range oldest {
+		if total <= s.max/4*3 || s.stopped() {
+			return
+		}
+		total -= p.bytes
+		_ = os.Remove(filepath.Join(s.dir, p.name+indexSuffix))
+		_ = os.Remove(filepath.Join(s.dir, p.name+dataSuffix))
+	}
+}
+
+// openFile opens one file of the cache: a regular one, whatever stands there.
+func (s *Store) openFile(name string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(s.dir, name), flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", f.Name())
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// lock takes the lock that those hold who write, without waiting; false if
+// somebody else has it.
+func lock(f *os.File) (bool, error) {
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return true, nil
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return false, nil
+		case !errors.Is(err, syscall.EINTR):
+			return false, err
+		}
+	}
+}
+
+func unlock(f *os.File) { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) }
+
+// roomy tells whether the file system has so much room that a cache may take
+// some of it: mail comes first.
+func roomy(f *os.File) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(int(f.Fd()), &st) != nil || st.Bavail > st.Blocks/20
+}
+
+// same tells whether name still leads to the open file.
+func (s *Store) same(f *os.File, name string) bool {
+	a, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	b, err := os.Lstat(filepath.Join(s.dir, name))
+	return err == nil && os.SameFile(a, b)
+}
+
+func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

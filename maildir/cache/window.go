@@ -1,0 +1,74 @@
+package cache
+
+import "sync"
+
+// Window reads records, one after the other. What it read last is good until
+// it reads again. For one goroutine; Close it when done.
+type Window struct {
+	of   *pair
+	off  int64
+	buf  []byte  // what the data file has at off
+	next int64   // where the record behind the last one begins
+	room *[]byte // from windowRooms
+}
+
+// windowBytes is what is read at once of records that follow each other.
+const windowBytes = 256 << 10
+
+var windowRooms = sync.Pool{New: func() any { b := make([]byte, windowBytes); return &b }}
+
+// Close gives the room back.
+func (w *Window) Close() {
+	if w.room != nil {
+		windowRooms.Put(w.room)
+	}
+	*w = Window{}
+}
+
+// Read returns the record of a message. Its octets belong to the Window.
+func (b *Box) Read(w *Window, row uint32, key Key) (Record, bool) {
+	b.mu.RLock()
+	f, p := b.fact(row), b.files
+	if f.len == 0 || p == nil {
+		b.mu.RUnlock()
+		return Record{}, false
+	}
+	raw := w.at(p, f.off, int(f.len))
+	b.mu.RUnlock()
+	if raw != nil {
+		if r, ok := parseRecord(raw, p.number, key); ok {
+			return r, true
+		}
+	}
+	// What cannot be read once is not tried again.
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now := b.row(row); now.off == f.off && b.files == p {
+		now.off, now.len, now.has = 0, 0, 0
+	}
+	return Record{}, false
+}
+
+// at returns n bytes of the data file at off, nil if they cannot be read.
+func (w *Window) at(p *pair, off int64, n int) []byte {
+	if n > maxRecord {
+		return nil
+	}
+	if w.of != p || off < w.off || off+int64(n) > w.off+int64(len(w.buf)) {
+		if w.room == nil {
+			w.room = windowRooms.Get().(*[]byte)
+		}
+		want := n
+		if w.of == p && off >= w.next && off < w.next+windowBytes {
+			want = windowBytes // they follow each other
+		}
+		got, _ := p.data.ReadAt((*w.room)[:want], off)
+		w.of, w.off, w.buf = p, off, (*w.room)[:got]
+		if got < n {
+			return nil
+		}
+	}
+	w.next = off + int64(n)
+	from := int(off - w.off)
+	return w.buf[from : from+n]
+}
