@@ -155,6 +155,10 @@ func convert(w io.Writer, src io.ReaderAt, from, to Pos, skip, limit int64, nuls
 	return n, at, nil
 }
 
+// AppendVirtual appends the CRLF form of b, which has no NUL, to out. before is
+// the byte before b.
+func AppendVirtual(out, b []byte, before byte) []byte { return appendVirtual(out, b, before, true) }
+
 // appendVirtual appends the CRLF form of b to out. before is the byte before b.
 func appendVirtual(out, b []byte, before byte, nuls bool) []byte {
 	if !nuls && bytes.IndexByte(b, 0) >= 0 {
