@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"maildird/maildir/cache"
 	"maildird/maildir/compress"
 	"maildird/maildir/delivery"
 	"maildird/maildir/dotlock"
@@ -31,6 +32,9 @@ type Options struct {
 	// Idle is how many mailboxes that nobody has open are kept ready all the
 	// same, with their tables and watches; 0: 256, less than 0: none.
 	Idle int
+	// CacheDir is the path of the directory where what was read of messages is
+	// kept. It may be deleted while nobody uses it. "": nothing is kept.
+	CacheDir string
 }
 
 // Store is all Maildirs that this process serves. Safe for concurrent use.
@@ -56,6 +60,7 @@ func NewStore(opt Options) *Store {
 	return &Store{
 		env: mailbox.Env{
 			Log: opt.Log, Now: opt.Now, Fsync: opt.Fsync,
+			Cache:    cache.New(cache.Options{Dir: opt.CacheDir, Log: opt.Log}),
 			Watcher:  watch.New(opt.Log),
 			Locker:   dotlock.NewLocker(""),
 			Delivery: &delivery.Options{Host: opt.Host, PID: os.Getpid(), Fsync: opt.Fsync, Now: opt.Now, Compress: opt.Compress},
@@ -72,7 +77,7 @@ func (s *Store) Close() error {
 	s.closed = true
 	s.mu.Unlock()
 	s.shrink(0, time.Time{})
-	return s.env.Watcher.Close()
+	return errors.Join(s.env.Watcher.Close(), s.env.Cache.Close())
 }
 
 // Delivery returns the settings with which files are written.

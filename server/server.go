@@ -56,7 +56,9 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: log, users: users, cert: cert,
-		store:  maildir.NewStore(maildir.Options{Host: cfg.Hostname, Fsync: cfg.Mail.Fsync, Compress: cfg.Mail.Compress, Log: log}),
+		store: maildir.NewStore(maildir.Options{
+			Host: cfg.Hostname, Fsync: cfg.Mail.Fsync, Compress: cfg.Mail.Compress, CacheDir: cfg.CacheDir, Log: log,
+		}),
 		failed: make(chan error, 1),
 	}
 	plan, err := s.bind()

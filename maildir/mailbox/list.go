@@ -133,8 +133,6 @@ func (m *Mailbox) expungeRows(rows []uint32) {
 		m.t.setState(n, expunged)
 		m.unsettle(n)
 		delete(m.inNew, n)
-		delete(m.sizes, n)
-		delete(m.dates, n)
 	}
 	m.tellGone(rows)
 }

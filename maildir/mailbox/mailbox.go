@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"maildird/maildir/cache"
 	"maildird/maildir/delivery"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
@@ -48,6 +49,9 @@ type Env struct {
 	Delivery *delivery.Options
 	Now      func() time.Time
 	Fsync    bool
+
+	Cache   *cache.Store // nil: what was read of messages is not kept
+	Account string       // path of the Maildir that the mailboxes belong to
 }
 
 // Mailbox is one open folder, shared by all sessions that have it selected.
@@ -99,9 +103,10 @@ type Mailbox struct {
 	inNew    map[uint32]struct{} // rows whose file is in new/
 	views    map[*View]struct{}
 	replaced bool
-	sizes    map[uint32]int64     // measured RFC822.SIZE where the name has none or a wrong one
-	dates    map[uint32]time.Time // modification times read so far
-	cleaned  time.Time            // when tmp/ was cleaned last
+	cleaned  time.Time // when tmp/ was cleaned last
+	// cached is what is known of the messages' text. Its own lock is never taken
+	// with m.mu held: the other way round it is.
+	cached *cache.Box
 }
 
 // letterNames are the names of the keyword letters, "" for none.
@@ -141,7 +146,7 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (uin
 		hist:  history.New(dir, history.Options{Fsync: env.Fsync, Log: env.Log, Now: env.Now}),
 		t:     newTable(), inNew: map[uint32]struct{}{}, views: map[*View]struct{}{},
 		alias: map[uint32]entry{}, modseqs: modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}},
-		sizes: map[uint32]int64{}, dates: map[uint32]time.Time{},
+		cached: env.box(),
 	}
 	m.watch()
 	if err := m.Poll(ctx); err != nil {
@@ -185,6 +190,7 @@ func (m *Mailbox) Close() {
 	if m.poll != nil {
 		m.poll.stop()
 	}
+	m.closeCache()
 	m.dirs.Close()
 	_ = m.dir.Close()
 }

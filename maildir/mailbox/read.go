@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"maildird/maildir/cache"
 	"maildird/maildir/compress"
 	"maildird/maildir/filename"
 	"maildird/maildir/message"
@@ -54,6 +55,9 @@ func newFile(file *os.File) (*File, error) {
 // Open opens a message. A file that is not where it was last seen is looked
 // for before ErrGone is returned. The caller closes the file.
 func (v *View) Open(m Message) (*File, error) { return v.m.open(m) }
+
+// KnownSize is Size if that needs no file.
+func (v *View) KnownSize(m Message) (int64, bool) { return v.m.knownSize(m) }
 
 // Size returns the octets of the message in CRLF form (RFC822.SIZE).
 func (v *View) Size(m Message) (int64, error) { return v.m.size(m) }
@@ -156,19 +160,12 @@ func (m *Mailbox) open(msg Message) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.setDate(msg, f.Mtime)
+	m.keep(msg, &cache.Record{Size: f.Size, Mtime: f.Mtime, Virtual: -1})
 	return f, nil
 }
 
 func (m *Mailbox) size(msg Message) (int64, error) {
-	m.mu.RLock()
-	n, ok := m.sizes[msg.row]
-	if !ok {
-		_, n = filename.Sizes(string(m.t.base(msg.row)))
-		ok = n >= 0
-	}
-	m.mu.RUnlock()
-	if ok {
+	if n, ok := m.knownSize(msg); ok {
 		return n, nil
 	}
 	f, err := m.open(msg)
@@ -176,43 +173,41 @@ func (m *Mailbox) size(msg Message) (int64, error) {
 		return 0, err
 	}
 	defer f.Close()
-	n, err = message.VirtualSize(f, f.Size)
+	n, err := message.VirtualSize(f, f.Size)
 	if err == nil {
 		m.setSize(msg, n)
 	}
 	return n, err
 }
 
+func (m *Mailbox) knownSize(msg Message) (int64, bool) {
+	if n, ok := m.cached.Size(msg.row); ok {
+		return n, true
+	}
+	m.mu.RLock()
+	_, n := filename.Sizes(string(m.t.base(msg.row)))
+	m.mu.RUnlock()
+	return n, n >= 0
+}
+
 func (m *Mailbox) setSize(msg Message, size int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.t.rows[msg.row].state == present {
-		m.sizes[msg.row] = size
+	if _, err := m.location(msg); err == nil {
+		m.cached.SetSize(msg.row, size)
 	}
 }
 
 func (m *Mailbox) date(msg Message) (time.Time, error) {
-	m.mu.RLock()
-	t, ok := m.dates[msg.row]
-	m.mu.RUnlock()
-	if ok {
+	if t, ok := m.cached.Date(msg.row); ok {
 		return t, nil
 	}
+	var t time.Time
 	err := m.withFile(msg, func(e entry) error {
 		st, err := m.in(e.where).Lstat(e.name)
 		t = st.Mtime
 		return err
 	})
 	if err == nil {
-		m.setDate(msg, t)
+		m.keep(msg, &cache.Record{Size: -1, Mtime: t, Virtual: -1})
 	}
 	return t, err
-}
-
-func (m *Mailbox) setDate(msg Message, t time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.t.rows[msg.row].state == present {
-		m.dates[msg.row] = t
-	}
 }

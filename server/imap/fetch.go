@@ -43,13 +43,9 @@ func (s *session) fetch(uid bool) error {
 			return err
 		}
 	}
-	f := &fetcher{s: s, items: &items, need: items.needs()}
-	msgs = f.filtered(msgs)
-	if items.seen() && !s.sel.view.ReadOnly() {
-		err = f.runSeen(msgs)
-	} else {
-		err = f.run(msgs)
-	}
+	f := &fetcher{s: s, items: &items, need: items.needs(), cached: s.sel.view.Cached()}
+	defer f.cached.Close()
+	err = f.run(f.filtered(msgs), items.seen() && !s.sel.view.ReadOnly())
 	if err != nil {
 		return err
 	}
@@ -58,9 +54,10 @@ func (s *session) fetch(uid bool) error {
 
 // fetcher serves one FETCH.
 type fetcher struct {
-	s     *session
-	items *fetchItems
-	need  fetchNeed
+	s      *session
+	items  *fetchItems
+	need   fetchNeed
+	cached *mailbox.Cached
 
 	lacking lacking
 
@@ -68,10 +65,10 @@ type fetcher struct {
 	parts     []servedPart
 	date      time.Time
 	size      int64
-	envelope  *message.Envelope
-	structure structure
-	head      []byte // kept for its room
-	arena     []byte // header fields of parts, kept for its room
+	envelope  func(*writer)
+	structure func(*writer) // BODYSTRUCTURE
+	body      func(*writer) // BODY
+	arena     []byte        // header fields of parts, kept for its room
 }
 
 // filtered leaves out the messages that a modifier does not want.
@@ -90,110 +87,6 @@ func (f *fetcher) filtered(msgs iter.Seq[mailbox.Message]) iter.Seq[mailbox.Mess
 			}
 		}
 	}
-}
-
-// run serves messages as they are.
-func (f *fetcher) run(msgs iter.Seq[mailbox.Message]) error {
-	for m := range msgs {
-		if err := f.s.interrupted(); err != nil {
-			return err
-		}
-		if err := f.message(m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// message serves one message.
-func (f *fetcher) message(m mailbox.Message) error {
-	if f.need == needNothing {
-		f.respond(m, nil, false)
-		return nil
-	}
-	mf, err := f.open(m)
-	if err != nil {
-		f.s.lack(&f.lacking, m, err)
-		return nil
-	}
-	defer f.close(mf)
-	f.respond(m, mf, false)
-	return f.s.interrupted()
-}
-
-func (f *fetcher) open(m mailbox.Message) (*mailFile, error) {
-	return openMail(f.s.sel.view, m, &f.s.sel.last, f.head, f.need == needBody)
-}
-
-func (f *fetcher) close(mf *mailFile) {
-	f.head = mf.head
-	mf.close()
-}
-
-// seenBatch is how many messages are opened before \Seen is set on those that
-// could be, all at once.
-const seenBatch = 16
-
-// runSeen serves messages and sets \Seen on them. The flag is set first, so
-// that the response that has the text has the flags too.
-func (f *fetcher) runSeen(msgs iter.Seq[mailbox.Message]) error {
-	batch := make([]mailbox.Message, 0, seenBatch)
-	for m := range msgs {
-		if batch = append(batch, m); len(batch) < seenBatch {
-			continue
-		}
-		if err := f.serveSeen(batch); err != nil {
-			return err
-		}
-		batch = batch[:0]
-	}
-	return f.serveSeen(batch)
-}
-
-func (f *fetcher) serveSeen(batch []mailbox.Message) error {
-	s := f.s
-	if err := s.interrupted(); err != nil {
-		return err
-	}
-	files := make([]*mailFile, len(batch))
-	defer func() {
-		for _, mf := range files {
-			if mf != nil {
-				mf.close()
-			}
-		}
-	}()
-	var unseen []uint32
-	for i, m := range batch {
-		known := &s.sel.last
-		if len(batch) > 1 {
-			known = &knownFile{}
-		}
-		mf, err := openMail(s.sel.view, m, known, nil, f.need == needBody)
-		if err != nil {
-			s.lack(&f.lacking, m, err)
-			continue
-		}
-		files[i] = mf
-		if m.Flags&filename.Seen == 0 {
-			unseen = append(unseen, m.UID)
-		}
-	}
-	changed := f.setSeen(unseen)
-	for i, m := range batch {
-		if files[i] == nil {
-			continue
-		}
-		now, seen := changed[m.UID]
-		if seen {
-			m = now
-		}
-		f.respond(m, files[i], seen)
-		if err := s.interrupted(); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // setSeen sets \Seen and returns the messages that have it now. Where it
@@ -254,15 +147,15 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailFile, flags bool) {
 	}
 	if set&fetchEnvelope != 0 {
 		item("ENVELOPE")
-		w.envelope(f.envelope)
+		f.envelope(w)
 	}
 	if set&fetchBodyStructure != 0 {
 		item("BODYSTRUCTURE")
-		f.structure.write(w, true)
+		f.structure(w)
 	}
 	if set&fetchBody != 0 {
 		item("BODY")
-		f.structure.write(w, false)
+		f.body(w)
 	}
 	for i := range f.parts {
 		if p := &f.parts[i]; !p.absent {
@@ -290,14 +183,17 @@ func (f *fetcher) prepare(m mailbox.Message, mf *mailFile) (err error) {
 	set := f.items.set
 	f.parts, f.arena = f.parts[:0], f.arena[:0]
 	if set&fetchEnvelope != 0 {
-		head, _, err := mf.header()
-		if err != nil {
+		if f.envelope, err = mf.envelope(); err != nil {
 			return err
 		}
-		f.envelope = message.ParseEnvelope(head)
 	}
-	if set&(fetchBody|fetchBodyStructure) != 0 {
-		if f.structure, err = readStructure(mf); err != nil {
+	if set&fetchBodyStructure != 0 {
+		if f.structure, err = mf.bodyStructure(true); err != nil {
+			return err
+		}
+	}
+	if set&fetchBody != 0 {
+		if f.body, err = mf.bodyStructure(false); err != nil {
 			return err
 		}
 	}
@@ -331,7 +227,7 @@ func (f *fetcher) prepare(m mailbox.Message, mf *mailFile) (err error) {
 }
 
 func (f *fetcher) dateOf(m mailbox.Message, mf *mailFile) (time.Time, error) {
-	if mf != nil {
+	if mf != nil && mf.File != nil {
 		return mf.Mtime, nil
 	}
 	return f.s.sel.view.Date(m)
@@ -341,7 +237,7 @@ func (f *fetcher) dateOf(m mailbox.Message, mf *mailFile) (time.Time, error) {
 // name says unless that cannot be.
 func (f *fetcher) sizeOf(m mailbox.Message, mf *mailFile) (int64, error) {
 	view := f.s.sel.view
-	if mf == nil {
+	if mf == nil || mf.File == nil {
 		return view.Size(m)
 	}
 	if mf.known.virtual == 0 {

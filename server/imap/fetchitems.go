@@ -7,6 +7,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
 )
 
@@ -53,6 +54,9 @@ type fetchAttr interface {
 	// write writes the value of the message that prepare was called for.
 	write(w *writer)
 }
+
+// cachedAttr is a fetchAttr that the cache may have, so that prepare needs no file.
+type cachedAttr interface{ cachedAs() cache.Kind }
 
 // fetchNeed is what of a message's file has to be read.
 type fetchNeed uint8
@@ -332,6 +336,37 @@ func (items *fetchItems) needs() fetchNeed {
 		need = max(need, a.needs())
 	}
 	return need
+}
+
+// cached tells whether kinds that the cache has of a message are all that the
+// items need of its text.
+func (items *fetchItems) cached(has cache.Kinds) bool {
+	need := cache.Kinds(0)
+	if items.set&fetchBodyStructure != 0 {
+		need |= cache.BodyStructure.Set()
+	}
+	if items.set&fetchBody != 0 {
+		need |= cache.Body.Set()
+	}
+	if items.set&fetchEnvelope != 0 && has&cache.Envelope.Set() == 0 {
+		need |= cache.Header.Set()
+	}
+	for i := range items.parts {
+		if items.parts[i].needs() == needBody {
+			return false
+		}
+		need |= cache.Header.Set()
+	}
+	for _, a := range items.attrs {
+		if c, ok := a.(cachedAttr); ok {
+			need |= c.cachedAs().Set()
+		} else if a.needs() == needHeader {
+			need |= cache.Header.Set()
+		} else if a.needs() == needBody {
+			return false
+		}
+	}
+	return need&^has == 0
 }
 
 func (p *fetchPart) needs() fetchNeed {

@@ -1,10 +1,12 @@
 package imap
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/emersion/go-imap/v2"
 
+	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
 	"maildird/maildir/message"
 )
@@ -56,6 +58,12 @@ func (sp *servedPart) inFile(from, to message.Pos) {
 
 // resolveWhole is for BODY[], BODY[HEADER] and BODY[TEXT]: no parse is needed.
 func (sp *servedPart) resolveWhole(mf *mailFile) error {
+	if sp.Specifier == imap.PartSpecifierHeader {
+		if b, ok := mf.rec.Get(cache.Header); ok {
+			sp.mem, sp.n = b, int64(len(b))
+			return nil
+		}
+	}
 	var from, to message.Pos
 	var err error
 	if sp.Specifier != imap.PartSpecifierNone {
@@ -138,8 +146,7 @@ func (f *fetcher) resolveFields(sp *servedPart, mf *mailFile) error {
 
 func (sp *servedPart) header(mf *mailFile) ([]byte, error) {
 	if len(sp.Part) == 0 {
-		head, _, err := mf.header()
-		return head, err
+		return mf.header()
 	}
 	p, err := findPart(mf, sp.Part)
 	if err != nil {
@@ -190,6 +197,9 @@ func (sp *servedPart) write(w *writer, mf *mailFile) {
 		_, err = w.Write(sp.mem)
 	case sp.n == 0:
 	case sp.kind == fetchSection:
+		if mf.writeText(w, sp) {
+			break
+		}
 		at := sp.from.Virt + sp.skip
 		err = mf.copyTo(w, sp.from, sp.to, at, at+sp.n)
 	case sp.in == nil:
@@ -201,6 +211,24 @@ func (sp *servedPart) write(w *writer, mf *mailFile) {
 		w.fail(err)
 	}
 	w.endLiteral()
+}
+
+// writeText writes a section of a text that is in memory, all of it, straight
+// into the response.
+func (mf *mailFile) writeText(w *writer, sp *servedPart) bool {
+	if sp.skip > 0 || sp.n < sp.to.Virt-sp.from.Virt || sp.to.Phys > int64(len(mf.text)) || sp.from.Phys > sp.to.Phys {
+		return false
+	}
+	b := mf.text[sp.from.Phys:sp.to.Phys]
+	if bytes.IndexByte(b, 0) >= 0 {
+		return false
+	}
+	before := byte(0)
+	if sp.from.Phys > 0 {
+		before = mf.text[sp.from.Phys-1]
+	}
+	w.convert(b, before)
+	return true
 }
 
 // lacking collects why a command did not do all that was asked, while it goes

@@ -32,6 +32,8 @@ type testServer struct {
 	home  string // holds one Maildir a user
 	store *maildir.Store
 	log   *logLines
+	ended chan error
+	once  sync.Once
 }
 
 // testUsers are the users of test servers.
@@ -53,8 +55,14 @@ type serverOption func(*Config, *maildir.AccountOptions)
 // startServer starts a server that ends with the test.
 func startServer(t testing.TB, options ...serverOption) *testServer {
 	t.Helper()
-	ts := &testServer{t: t, home: t.TempDir(), log: &logLines{}}
-	store := maildir.NewStore(maildir.Options{Host: "test", Log: slog.New(slog.DiscardHandler)})
+	return startServerOn(t, t.TempDir(), "", options...)
+}
+
+// startServerOn is startServer with the Maildirs in home and a cache.
+func startServerOn(t testing.TB, home, cacheDir string, options ...serverOption) *testServer {
+	t.Helper()
+	ts := &testServer{t: t, home: home, log: &logLines{}}
+	store := maildir.NewStore(maildir.Options{Host: "test", CacheDir: cacheDir, Log: slog.New(slog.DiscardHandler)})
 	ts.store = store
 	account := maildir.AccountOptions{
 		Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'},
@@ -84,20 +92,26 @@ func startServer(t testing.TB, options ...serverOption) *testServer {
 	ts.addr = l.Addr().String()
 	ended := make(chan error, 1)
 	go func() { ended <- ts.Serve(l, false) }()
-	t.Cleanup(func() {
+	t.Cleanup(ts.stop)
+	ts.ended = ended
+	return ts
+}
+
+// stop ends the server, before the test's end if it is called.
+func (ts *testServer) stop() {
+	ts.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		if err := ts.Shutdown(ctx); err != nil {
-			t.Errorf("shutdown: %v", err)
+			ts.t.Errorf("shutdown: %v", err)
 		}
-		if err := <-ended; !errors.Is(err, ErrServerClosed) {
-			t.Errorf("serve: %v", err)
+		if err := <-ts.ended; !errors.Is(err, ErrServerClosed) {
+			ts.t.Errorf("serve: %v", err)
 		}
-		if err := store.Close(); err != nil {
-			t.Errorf("store: %v", err)
+		if err := ts.store.Close(); err != nil {
+			ts.t.Errorf("store: %v", err)
 		}
 	})
-	return ts
 }
 
 // provision makes the Maildir of a user, as a first login or delivery does.

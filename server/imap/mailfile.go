@@ -7,18 +7,30 @@ import (
 	"sync"
 	"time"
 
+	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
 	"maildird/maildir/message"
 )
 
-// mailFile is the open file of one message, for a command that reads it. What
-// it is asked for it reads once.
+// mailFile is one message for a command that reads it: what the cache has of it
+// and, when that is not enough, its file, which is opened then. What it is asked
+// for it reads once. For one goroutine at a time.
 type mailFile struct {
-	*mailbox.File
-	src   io.ReaderAt // the file behind what was read ahead
+	view  *mailbox.View
+	m     mailbox.Message
 	known *knownFile
-	ahead *[readAhead]byte
+	room  *mailRoom
 	head  []byte // the header, in CRLF form
+
+	// rec is what the cache has; of an open file what remember gave to it.
+	rec  cache.Record
+	keep bool // what is read is of use for the cache
+
+	*mailbox.File             // nil if it is not open
+	src           io.ReaderAt // the file behind what was read ahead
+	text          []byte      // all of it, if it was read ahead
+	preview       string
+	hasPreview    bool
 }
 
 // knownFile is what is known of the parts of one file. A session keeps it of
@@ -52,42 +64,93 @@ const (
 	maxHeader = 1 << 20
 )
 
-var aheadBuffers = sync.Pool{New: func() any { return new([readAhead]byte) }}
+// mailRoom is the room of one mailFile.
+type mailRoom struct {
+	ahead  [readAhead]byte
+	head   []byte
+	known  knownFile
+	render renderer
+}
 
-// openMail opens the file of a message and reads its beginning: all of a small
-// message if whole is set. known is used and changed; it may be of another
-// message. The header goes to head[:0], which may be nil. Close the file.
-func openMail(view *mailbox.View, m mailbox.Message, known *knownFile, head []byte, whole bool) (*mailFile, error) {
-	f, err := view.Open(m)
+var mailRooms = sync.Pool{New: func() any { return new(mailRoom) }}
+
+// mail returns a message for reading. known is used and changed; it may be of
+// another message, and nil. rec is what the cache has, zero for nothing. Close
+// it.
+func newMail(view *mailbox.View, m mailbox.Message, known *knownFile, rec cache.Record) *mailFile {
+	room := mailRooms.Get().(*mailRoom)
+	if known == nil {
+		room.known = knownFile{}
+		known = &room.known
+	}
+	return &mailFile{view: view, m: m, known: known, room: room, rec: rec, keep: view.Keeps()}
+}
+
+func (mf *mailFile) close() {
+	if cap(mf.head) <= readAhead {
+		mf.room.head = mf.head[:0]
+	}
+	mailRooms.Put(mf.room)
+	mf.room, mf.src, mf.text, mf.head = nil, nil, nil, nil
+	if mf.File != nil {
+		_ = mf.File.Close()
+	}
+}
+
+// open opens the file, if it is not open, and reads its beginning: all of a
+// small message if whole is set.
+func (mf *mailFile) open(whole bool) error {
+	if mf.File != nil {
+		return nil
+	}
+	f, err := mf.view.Open(mf.m)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if known.uid != m.UID || known.size != f.Size || !known.mtime.Equal(f.Mtime) {
-		*known = knownFile{uid: m.UID, size: f.Size, mtime: f.Mtime}
+	if k := mf.known; k.uid != mf.m.UID || k.size != f.Size || !k.mtime.Equal(f.Mtime) {
+		*k = knownFile{uid: mf.m.UID, size: f.Size, mtime: f.Mtime}
 	}
-	mf := &mailFile{File: f, src: f, known: known, head: head[:0]}
+	mf.adopt(f)
 	n := min(f.Size, readAhead)
 	if !whole {
 		n = min(n, readHeader)
 	}
-	mf.ahead = aheadBuffers.Get().(*[readAhead]byte)
-	got, err := f.ReadAt(mf.ahead[:n], 0)
+	got, err := f.ReadAt(mf.room.ahead[:n], 0)
 	if err != nil && err != io.EOF {
-		mf.close()
-		return nil, err
+		_ = f.Close()
+		return err
 	}
+	mf.File = f
 	if int64(got) == f.Size {
-		mf.src = bytes.NewReader(mf.ahead[:got])
+		mf.text = mf.room.ahead[:got]
+		mf.src = bytes.NewReader(mf.text)
 	} else {
-		mf.src = &aheadReader{mf.ahead[:got], f}
+		mf.src = &aheadReader{mf.room.ahead[:got], f}
 	}
-	return mf, nil
+	return nil
 }
 
-func (mf *mailFile) close() {
-	aheadBuffers.Put(mf.ahead)
-	mf.ahead, mf.src = nil, nil
-	_ = mf.File.Close()
+// adopt takes over what the cache has of the file that was opened, if it is
+// still the one that the cache knows.
+func (mf *mailFile) adopt(f *mailbox.File) {
+	rec := mf.rec
+	mf.rec = cache.Record{}
+	if rec.Has() == 0 {
+		return
+	}
+	if rec.Size != f.Size || !rec.Mtime.Equal(f.Mtime) {
+		mf.view.Forget(mf.m)
+		return
+	}
+	k := mf.known
+	if rec.Virtual > 0 {
+		k.virtual = rec.Virtual
+	}
+	if b, ok := rec.Get(cache.Parts); ok && k.root == nil {
+		if root, err := message.DecodePart(b); err == nil {
+			k.root, k.virtual, k.body = root, root.End.Virt, root.Body
+		}
+	}
 }
 
 // aheadReader has the beginning of a file in memory.
@@ -110,6 +173,9 @@ func (r *aheadReader) ReadAt(p []byte, off int64) (int, error) {
 
 // virtual returns the octets of the message in CRLF form, as counted.
 func (mf *mailFile) virtual() (int64, error) {
+	if err := mf.open(true); err != nil {
+		return 0, err
+	}
 	k := mf.known
 	if k.virtual == 0 && mf.Size > 0 {
 		n, err := message.VirtualSize(mf.src, mf.Size)
@@ -122,26 +188,36 @@ func (mf *mailFile) virtual() (int64, error) {
 }
 
 // header returns the header of the message in CRLF form, no more than
-// maxHeader octets of it, and where it ends.
-func (mf *mailFile) header() ([]byte, message.Pos, error) {
-	if len(mf.head) > 0 {
-		return mf.head, mf.known.body, nil
+// maxHeader octets of it.
+func (mf *mailFile) header() ([]byte, error) {
+	if b, ok := mf.rec.Get(cache.Header); ok {
+		return b, nil
 	}
-	head, body, err := message.ReadHeader(mf.head, mf.src, mf.Size, maxHeader)
+	if len(mf.head) > 0 {
+		return mf.head, nil
+	}
+	if err := mf.open(false); err != nil {
+		return nil, err
+	}
+	head, body, err := message.ReadHeader(mf.room.head, mf.src, mf.Size, maxHeader)
 	if err != nil {
-		return nil, message.Pos{}, err
+		return nil, err
 	}
 	mf.head, mf.known.body = head, body
-	return head, body, nil
+	return head, nil
 }
 
 // bodyBegin returns where the header ends.
 func (mf *mailFile) bodyBegin() (message.Pos, error) {
-	if mf.known.body != (message.Pos{}) {
-		return mf.known.body, nil
+	if err := mf.open(false); err != nil {
+		return message.Pos{}, err
 	}
-	_, body, err := mf.header()
-	return body, err
+	if mf.known.body == (message.Pos{}) {
+		if _, err := mf.header(); err != nil {
+			return message.Pos{}, err
+		}
+	}
+	return mf.known.body, nil
 }
 
 // end returns where the message ends.
@@ -152,6 +228,9 @@ func (mf *mailFile) end() (message.Pos, error) {
 
 // structure returns the message's parts.
 func (mf *mailFile) structure() (*message.Part, error) {
+	if err := mf.open(true); err != nil {
+		return nil, err
+	}
 	k := mf.known
 	if k.root == nil {
 		root, err := message.Parse(mf.src, mf.Size, message.Limits{})
@@ -180,6 +259,9 @@ func (mf *mailFile) copyTo(w io.Writer, start, end message.Pos, from, to int64) 
 // decodedSize counts the octets of a part without its transfer encoding. The
 // part is the one with the given path; nil is the whole message.
 func (mf *mailFile) decodedSize(path []int, p *message.Part) (size int64, nul bool, err error) {
+	if err := mf.open(true); err != nil {
+		return 0, false, err
+	}
 	k := mf.known
 	for _, b := range k.binary {
 		if slices.Equal(b.path, path) {

@@ -67,7 +67,7 @@ func emailID(guid string) string { return "M" + objectHash(guid) }
 // threadID is made of the oldest message that the header refers to. A message
 // that has no name, and none that it refers to, is a thread of its own.
 func threadID(mf *mailFile, guid string) (string, error) {
-	head, _, err := mf.header()
+	head, err := mf.header()
 	if err != nil {
 		return "", err
 	}

@@ -3,8 +3,8 @@ package imap
 import (
 	"github.com/emersion/go-imap/v2"
 
+	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
-	"maildird/maildir/message"
 )
 
 // previewExtension is PREVIEW (RFC 8970). LAZY asks for no more than is cheap;
@@ -32,11 +32,10 @@ type previewAttr struct{ text string }
 func (*previewAttr) name() string     { return "PREVIEW" }
 func (*previewAttr) needs() fetchNeed { return needBody }
 
-func (a *previewAttr) prepare(_ *session, _ mailbox.Message, mf *mailFile) error {
-	root, err := mf.structure()
-	if err == nil {
-		a.text, err = message.Preview(mf.src, root)
-	}
+func (*previewAttr) cachedAs() cache.Kind { return cache.Preview }
+
+func (a *previewAttr) prepare(_ *session, _ mailbox.Message, mf *mailFile) (err error) {
+	a.text, err = mf.previewText()
 	return err
 }
 

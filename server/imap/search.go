@@ -34,6 +34,7 @@ func (s *session) answerSearch(query *searchQuery, uid bool) error {
 	if err != nil {
 		return err
 	}
+	defer sr.close()
 	found, err := sr.run(query)
 	if err != nil {
 		return err

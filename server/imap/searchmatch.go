@@ -28,11 +28,11 @@ type searcher struct {
 	value  []byte // room for one of them
 	folded []byte // room for its other form
 
+	cached *mailbox.Cached // nil for what needs no more than the view
+
 	// Of the message that is tested:
 	m       mailbox.Message
 	mf      *mailFile // nil until it is needed
-	known   knownFile
-	head    []byte
 	err     error
 	answers []answer // of the probes
 }
@@ -71,8 +71,17 @@ func newSearcher(s *session, plan *searchPlan) *searcher {
 		}
 	}
 	sr.scanner = newTextScanner(needles)
+	if plan.test.cost > costNothing {
+		sr.cached = s.sel.view.Cached()
+	}
 	sr.crlf = slices.ContainsFunc(needles, func(n []byte) bool { return bytes.ContainsAny(n, "\r\n") })
 	return sr
+}
+
+func (sr *searcher) close() {
+	if sr.cached != nil {
+		sr.cached.Close()
+	}
 }
 
 // matches tests a message, by what is cheap first. The file is opened once at
@@ -88,7 +97,7 @@ func (sr *searcher) matches(m mailbox.Message) bool {
 		}
 	}
 	if sr.mf != nil {
-		sr.head = sr.mf.head
+		sr.mf.remember()
 		sr.mf.close()
 		sr.mf = nil
 	}
@@ -186,7 +195,7 @@ func isDay(key searchOp, day, want int64) bool {
 // sentDate returns the Date of the header, as it stands there: the zone does
 // not count.
 func (sr *searcher) sentDate() (time.Time, bool) {
-	head, _, err := sr.mf.header()
+	head, err := sr.mf.header()
 	sr.failed(err)
 	text, ok := message.Field(head, "Date")
 	if !ok {
@@ -200,8 +209,11 @@ func (sr *searcher) load(cost searchCost) {
 	switch cost {
 	case costHeader:
 		sr.scanner.reset()
-		whole := sr.plan.test.cost == costBody
-		sr.mf, sr.err = openMail(sr.s.sel.view, sr.m, &sr.known, sr.head, whole)
+		rec, _ := sr.cached.Read(sr.m)
+		sr.mf = newMail(sr.s.sel.view, sr.m, nil, rec)
+		if rec.Has() == 0 && sr.plan.test.cost == costBody {
+			sr.failed(sr.mf.open(true)) // all at once
+		}
 		if sr.err == nil {
 			sr.failed(sr.scanHeader())
 		}
@@ -223,7 +235,7 @@ func (sr *searcher) noteFound(otherwise answer) {
 
 // scanHeader answers the probes that are inField, and looks for those inText.
 func (sr *searcher) scanHeader() error {
-	head, _, err := sr.mf.header()
+	head, err := sr.mf.header()
 	if err != nil {
 		return err
 	}

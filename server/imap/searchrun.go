@@ -130,6 +130,7 @@ func (sr *searcher) help(w *searchWork) (helpers []*searcher) {
 		helpers = append(helpers, h)
 		w.running.Go(func() {
 			defer func() { <-sr.s.srv.helpers }()
+			defer h.close()
 			h.shareAsHelper(w)
 		})
 	}

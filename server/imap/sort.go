@@ -50,11 +50,13 @@ func (s *session) sort(criteria map[string]*sortCriterion, uid bool) error {
 	if err != nil {
 		return err
 	}
+	defer sr.close()
 	found, err := sr.all()
 	if err != nil {
 		return err
 	}
-	reader := &headerReader{s: s, lacking: sr.lacking}
+	reader := newHeaderReader(s, sr.lacking)
+	defer reader.close()
 	if found, err = reader.sorted(found, keys); err != nil {
 		return err
 	}

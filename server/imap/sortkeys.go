@@ -122,9 +122,25 @@ func (m *sortee) subject() (base []byte, reply bool) {
 // be read is as if it were empty, and the command says so in the end.
 type headerReader struct {
 	s       *session
+	cached  *mailbox.Cached
 	lacking lacking
-	known   knownFile
-	head    []byte
+	mf      *mailFile // of the message whose header is in use
+}
+
+func newHeaderReader(s *session, l lacking) *headerReader {
+	return &headerReader{s: s, cached: s.sel.view.Cached(), lacking: l}
+}
+
+func (r *headerReader) close() {
+	r.closeMail()
+	r.cached.Close()
+}
+
+func (r *headerReader) closeMail() {
+	if r.mf != nil {
+		r.mf.close()
+		r.mf = nil
+	}
 }
 
 // each calls f with each message, with its header if that is asked for. What f
@@ -143,16 +159,14 @@ func (r *headerReader) each(msgs []mailbox.Message, header bool, f func(i int, m
 	return nil
 }
 
+// read returns the header of a message, good until the next call.
 func (r *headerReader) read(m mailbox.Message) []byte {
-	mf, err := openMail(r.s.sel.view, m, &r.known, r.head, false)
-	if err != nil {
-		r.failed(m, err)
-		return nil
-	}
-	defer mf.close()
-	head, _, err := mf.header()
+	r.closeMail()
+	rec, _ := r.cached.Read(m)
+	r.mf = newMail(r.s.sel.view, m, nil, rec)
+	head, err := r.mf.header()
 	r.failed(m, err)
-	r.head = head
+	r.mf.remember()
 	return head
 }
 

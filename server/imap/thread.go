@@ -48,11 +48,13 @@ func (s *session) thread(algorithms map[string]func([]threadee) []*thread, uid b
 	if err != nil {
 		return err
 	}
+	defer sr.close()
 	found, err := sr.all()
 	if err != nil {
 		return err
 	}
-	reader := &headerReader{s: s, lacking: sr.lacking}
+	reader := newHeaderReader(s, sr.lacking)
+	defer reader.close()
 	mails := make([]threadee, len(found))
 	err = reader.each(found, true, func(i int, m *sortee) { mails[i] = newThreadee(m) })
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"maildird/maildir/folder"
+	"maildird/maildir/message"
 )
 
 // writer puts responses together in one buffer, which is sent when it is full
@@ -185,6 +186,24 @@ func (w *writer) Write(p []byte) (int, error) {
 		return n, io.ErrShortWrite
 	}
 	return n, nil
+}
+
+// convert writes the CRLF form of b, which has no NUL, into the open literal.
+// before is the byte before b.
+func (w *writer) convert(b []byte, before byte) {
+	for len(b) > 0 {
+		w.room()
+		n := min(len(b), (cap(w.buf)-len(w.buf))/2)
+		from := len(w.buf)
+		w.buf = message.AppendVirtual(w.buf, b[:n], before)
+		if w.lit -= int64(len(w.buf) - from); w.lit < 0 {
+			w.buf = w.buf[:from]
+			w.fail(errShortLiteral)
+			return
+		}
+		before = b[n-1]
+		b = b[n:]
+	}
 }
 
 // endLiteral ends a literal. If octets are missing, the connection cannot go

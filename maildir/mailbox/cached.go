@@ -1,0 +1,102 @@
+package mailbox
+
+import "maildird/maildir/cache"
+
+// Of returns the Env for the mailboxes of one account.
+func (env *Env) Of(account string) *Env {
+	own := *env
+	own.Account = account
+	return &own
+}
+
+// box makes what keeps the text of one mailbox's messages.
+func (env *Env) box() *cache.Box {
+	if env.Cache == nil {
+		return cache.New(cache.Options{}).NewBox()
+	}
+	return env.Cache.NewBox()
+}
+
+// Cached reads what the cache has of messages, for one command or one helper of
+// it. For one goroutine; Close it when done.
+type Cached struct {
+	m      *Mailbox
+	window cache.Window
+}
+
+// Cached brings the cache in step with what others added. It may be called by
+// several goroutines.
+func (v *View) Cached() *Cached {
+	m := v.m
+	m.mu.RLock()
+	id := cache.ID{Account: m.env.Account, GUID: m.guid, UIDValidity: m.validity}
+	m.mu.RUnlock()
+	if id.GUID == "" {
+		id.GUID = m.Path()
+	}
+	m.cached.Open(id, m.cachedRow)
+	return &Cached{m: m}
+}
+
+// cachedRow finds the row of a message in the cache.
+func (m *Mailbox) cachedRow(uid uint32) (row uint32, base uint64, ok bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	n, ok := m.t.byUID(uid)
+	if !ok || m.t.rows[n].state == expunged {
+		return 0, 0, false
+	}
+	return n, cache.BaseSum(m.t.base(n)), true
+}
+
+// Close writes what was added and gives back what reading took.
+func (c *Cached) Close() {
+	c.window.Close()
+	c.m.cached.Flush()
+}
+
+// Has tells which kinds the cache has of a message.
+func (c *Cached) Has(msg Message) cache.Kinds { return c.m.cached.Kinds(msg.row) }
+
+// Read returns what the cache has of a message; it is good until the next call.
+func (c *Cached) Read(msg Message) (cache.Record, bool) {
+	key, ok := c.m.key(msg)
+	if !ok {
+		return cache.Record{}, false
+	}
+	return c.m.cached.Read(&c.window, msg.row, key)
+}
+
+// Keeps tells whether there is a cache at all.
+func (v *View) Keeps() bool { return v.m.cached.Keeps() }
+
+// Keep adds what was read of a message.
+func (v *View) Keep(msg Message, r *cache.Record) { v.m.keep(msg, r) }
+
+// Forget drops what the cache has of a message whose file turned out to be
+// another one.
+func (v *View) Forget(msg Message) { v.m.cached.Forget(msg.row) }
+
+func (m *Mailbox) key(msg Message) (key cache.Key, ok bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return cache.Key{UID: msg.UID, Base: cache.BaseSum(m.t.base(msg.row))}, m.t.rows[msg.row].state == present
+}
+
+// keep adds to the cache. The date and the size of a message that is gone
+// would be of no use.
+func (m *Mailbox) keep(msg Message, r *cache.Record) {
+	if key, ok := m.key(msg); ok {
+		m.cached.Add(msg.row, key, r)
+	}
+}
+
+// closeCache ends the cache, and tells it first which messages are gone.
+func (m *Mailbox) closeCache() {
+	for n := range m.t.rows {
+		if m.t.rows[n].state == expunged {
+			m.cached.Forget(uint32(n))
+		}
+	}
+	m.cached.Close()
+}

@@ -1,0 +1,350 @@
+package imap
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"maildird/auth"
+	"maildird/maildir/cache"
+	"maildird/maildir/mailbox"
+	"maildird/scripts/mailgen"
+	"maildird/server/imap/imaptest"
+)
+
+// cacheQuestions are commands whose answers may come from the cache.
+var cacheQuestions = []string{
+	"UID FETCH 1:* ENVELOPE", "UID FETCH 1:* (BODYSTRUCTURE BODY)", "UID FETCH 1:* (UID RFC822.SIZE INTERNALDATE)",
+	"UID FETCH 1:* (PREVIEW)", "UID FETCH 1:* BODY.PEEK[HEADER]", "UID FETCH 1:* (RFC822.HEADER BODY.PEEK[])",
+	"UID FETCH 1:* BODY.PEEK[HEADER]<20.100>", "UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (Subject From Content-Type)] ENVELOPE)",
+	"UID FETCH 1:* BODY.PEEK[HEADER.FIELDS.NOT (Received DKIM-Signature)]", "UID FETCH 1:* (BODY.PEEK[1] BODY.PEEK[1.MIME])",
+	"UID FETCH 1:* BINARY.SIZE[1]", "UID FETCH 1:* (BODY.PEEK[TEXT]<10.50> PREVIEW)", "UID FETCH 1:* BODY.PEEK[2.HEADER]",
+	`UID SEARCH SUBJECT "team"`, `UID SEARCH HEADER X-Long ""`, `UID SEARCH TEXT "customer"`, `UID SEARCH BODY "hotel team"`,
+	"UID SEARCH SENTSINCE 5-Jan-2024", "UID SEARCH SINCE 4-Jan-2024", "UID SEARCH LARGER 6000",
+	"UID SORT (SUBJECT FROM SIZE) UTF-8 ALL", "UID SORT (DATE ARRIVAL CC) UTF-8 ALL", "UID THREAD REFERENCES UTF-8 ALL",
+}
+
+// askAll asks the questions in an order of its own and returns the answers.
+func askAll(ts *testServer, rnd *rand.Rand, rev2 bool) map[string]string {
+	ts.t.Helper()
+	c := ts.login()
+	if rev2 {
+		c.ok("ENABLE IMAP4rev2")
+	}
+	c.ok("EXAMINE INBOX")
+	questions := slices.Clone(cacheQuestions)
+	rnd.Shuffle(len(questions), func(i, j int) { questions[i], questions[j] = questions[j], questions[i] })
+	answers := map[string]string{}
+	for _, q := range questions {
+		answers[q] = c.octets(q)
+	}
+	c.ok("LOGOUT")
+	return answers
+}
+
+// octets sends a command and gives the answer, whatever its line ends.
+func (c *testClient) octets(text string) string {
+	c.t.Helper()
+	c.send("same " + text + "\r\n")
+	var all strings.Builder
+	for {
+		_ = c.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		line, err := c.in.ReadString('\n')
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if status, ok := strings.CutPrefix(line, "same "); ok {
+			if !strings.HasPrefix(status, "OK") && !strings.HasPrefix(status, "NO [UNKNOWN-CTE]") {
+				c.t.Fatalf("%s: %s", text, status)
+			}
+			return all.String() + status
+		}
+		all.WriteString(line)
+	}
+}
+
+// randomMail fills an inbox with samples, generated mail, and both damaged.
+func randomMail(t *testing.T, root string, rnd *rand.Rand) {
+	t.Helper()
+	files := corpus(t)
+	fillInbox(t, root, files)
+	for i := range 60 {
+		var text []byte
+		switch i % 3 {
+		case 0:
+			text = mailgen.Message(i)
+		case 1:
+			text = mailgen.WithAttachment(i, 1+rnd.IntN(90_000))
+		default:
+			text, _ = os.ReadFile(files[rnd.IntN(len(files))])
+			for n := 1 + rnd.IntN(20); n > 0 && len(text) > 0; n-- {
+				at := rnd.IntN(len(text))
+				switch rnd.IntN(4) {
+				case 0:
+					text[at] = byte(rnd.Uint32())
+				case 1:
+					text = append(text[:at], text[at+rnd.IntN(len(text)-at):]...)
+				case 2:
+					text = slices.Insert(text, at, []byte("\nContent-Type: multipart/mixed; boundary=b\n\n--b\n")...)
+				case 3:
+					text = slices.Insert(text, at, slices.Repeat([]byte("\xc3\xa4x"), rnd.IntN(3000))...)
+				}
+			}
+		}
+		path := filepath.Join(root, "cur", fmt.Sprintf("%d.M%dP1.random:2,S", 1_800_000_000+i, i))
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		date := mailgen.Date(i * 250).Add(time.Duration(rnd.IntN(1e9)))
+		if err := os.Chtimes(path, date, date); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestCacheChangesNoAnswer asks servers with an empty cache, a full one, and
+// one that was full before, what a server without a cache answers.
+func TestCacheChangesNoAnswer(t *testing.T) {
+	home, dir := t.TempDir(), t.TempDir()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 3))
+	root := filepath.Join(home, "alice")
+	randomMail(t, root, rnd)
+	want := map[bool]map[string]string{}
+	bare := startServerOn(t, home, "")
+	for _, rev2 := range []bool{false, true} {
+		want[rev2] = askAll(bare, rnd, rev2)
+	}
+	bare.stop()
+	compare := func(ts *testServer, rev2 bool, what string) {
+		t.Helper()
+		got := askAll(ts, rnd, rev2)
+		for _, q := range cacheQuestions {
+			if got[q] != want[rev2][q] {
+				t.Errorf("%s: %s:\n%s", what, q, firstOther(got[q], want[rev2][q]))
+			}
+		}
+	}
+	for i, what := range []string{"empty cache", "full cache", "cache with damage"} {
+		if what == "cache with damage" {
+			damage(t, dir, rnd)
+		}
+		ts := startServerOn(t, home, dir)
+		compare(ts, i == 1, what)
+		if i == 0 {
+			compare(ts, true, what+", second time")
+		}
+		ts.stop()
+	}
+	if n := cacheBytes(t, dir); n < 100_000 {
+		t.Errorf("the cache has %d bytes", n)
+	}
+}
+
+func firstOther(a, b string) string {
+	as, bs := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := range min(len(as), len(bs)) {
+		if as[i] != bs[i] {
+			return fmt.Sprintf("line %d:\n %.300q\n %.300q", i+1, as[i], bs[i])
+		}
+	}
+	return fmt.Sprintf("%d lines, %d lines", len(as), len(bs))
+}
+
+// damage flips bits all over the files of a cache.
+func damage(t *testing.T, dir string, rnd *rand.Rand) {
+	t.Helper()
+	each(t, dir, func(path string, data []byte) {
+		for range len(data) / 4000 {
+			data[64+rnd.IntN(len(data)-64)] ^= 1 << rnd.IntN(8)
+		}
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func cacheBytes(t *testing.T, dir string) (n int) {
+	t.Helper()
+	each(t, dir, func(_ string, data []byte) { n += len(data) })
+	return n
+}
+
+func each(t *testing.T, dir string, f func(path string, data []byte)) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err == nil {
+			f(path, data)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCorpusWithCache asks for all items of the sample mails one by one.
+func TestCorpusWithCache(t *testing.T) {
+	files := corpus(t)
+	home, dir := t.TempDir(), t.TempDir()
+	fillInbox(t, filepath.Join(home, "alice"), files)
+	var want map[string]map[string]string
+	for _, cacheDir := range []string{"", dir, dir} {
+		ts := startServerOn(t, home, cacheDir)
+		got := answersOf(t, func() *testClient {
+			c := ts.login()
+			c.ok("EXAMINE INBOX")
+			return c
+		}, files)
+		ts.stop()
+		if want == nil {
+			want = got
+			continue
+		}
+		for mail, answers := range want {
+			for item, answer := range answers {
+				if got[mail][item] != answer {
+					t.Errorf("%s %s: %.300q, without cache %.300q", mail, item, got[mail][item], answer)
+				}
+			}
+		}
+	}
+}
+
+// TestChangedFileIsServedAnew changes a message in its place, which nobody
+// should do: what the cache had of it is not used once its file was opened.
+func TestChangedFileIsServedAnew(t *testing.T) {
+	ts := startServerOn(t, t.TempDir(), t.TempDir())
+	if err := ts.provision("alice"); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(ts.root("alice"), "cur", "1.M1P1.h:2,S")
+	put := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("Subject: one\n\ntext\n")
+	c := ts.login()
+	c.ok("SELECT INBOX")
+	for range 2 {
+		if got := c.ok("FETCH 1 ENVELOPE")[0]; !strings.Contains(got, `"one"`) {
+			t.Fatal(got)
+		}
+	}
+	put("Subject: another\n\nlonger text\n")
+	c.ok("FETCH 1 BODY.PEEK[]")
+	for range 2 {
+		if got := c.ok("FETCH 1 (RFC822.SIZE ENVELOPE)")[0]; !strings.Contains(got, `"another"`) || !strings.Contains(got, "SIZE 33") {
+			t.Error(got)
+		}
+	}
+}
+
+// TestTranscriptsWithCache plays the dialogues with an empty cache, and with
+// one that another process filled just before.
+func TestTranscriptsWithCache(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/imap/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no dialogues", err)
+	}
+	for _, file := range files {
+		for _, warm := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/warm=%v", filepath.Base(file), warm), func(t *testing.T) {
+				t.Parallel()
+				script, err := imaptest.Parse(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				home, dir := t.TempDir(), t.TempDir()
+				ts := startServerOn(t, home, dir, scriptOptions(t, script)...)
+				if err := ts.provision("alice"); err != nil {
+					t.Fatal(err)
+				}
+				imaptest.Play(t, script, imaptest.Target{
+					Root: ts.root("alice"),
+					Dial: func() (net.Conn, error) {
+						if warm {
+							warmUp(t, home, dir)
+						}
+						return net.Dial("tcp", ts.addr)
+					},
+				})
+			})
+		}
+	}
+}
+
+// warmUp lets a server of its own read all of the inbox.
+func warmUp(t *testing.T, home, dir string) {
+	if _, err := os.Stat(filepath.Join(home, "alice", "dovecot-uidlist")); err != nil {
+		return // the dialogue may be about the first UIDs
+	}
+	ts := startServerOn(t, home, dir)
+	defer ts.stop()
+	c := ts.login()
+	c.ok("EXAMINE INBOX")
+	if len(c.ok("UID SEARCH ALL")[0]) > len("* SEARCH") {
+		c.ok("FETCH 1:* (ENVELOPE BODYSTRUCTURE PREVIEW RFC822.SIZE)")
+	}
+}
+
+// TestRenderingHasItsFormat holds that what the cache keeps is what the code
+// writes today. If the rendering of anything in it changed: raise cache.Format,
+// and put the new digest here. If only the generated mail did, the digest.
+func TestRenderingHasItsFormat(t *testing.T) {
+	const format, digest = 1, "c0f94a02cca0772d"
+	home := t.TempDir()
+	root := filepath.Join(home, "alice")
+	if _, err := mailgen.Fill(root, 100); err != nil {
+		t.Fatal(err)
+	}
+	ts := startServerOn(t, home, t.TempDir())
+	c := ts.login()
+	c.ok("SELECT INBOX")
+	c.ok("FETCH 1:* (PREVIEW ENVELOPE)")
+	account, err := ts.cfg.OpenAccount(t.Context(), auth.User{Name: "alice@example.org"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer account.Release()
+	box, err := account.Open(t.Context(), "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer box.Release()
+	view, err := box.NewView(t.Context(), true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer view.Close()
+	cached := view.Cached()
+	defer cached.Close()
+	h := sha256.New()
+	for m := range view.Messages([]mailbox.Range{{First: 1, Last: 100}}, false) {
+		rec, ok := cached.Read(m)
+		if !ok {
+			t.Fatalf("message %d is not in the cache", m.UID)
+		}
+		for k := cache.Envelope; k <= cache.Header; k++ {
+			b, _ := rec.Get(k)
+			fmt.Fprintf(h, "%d %d %q\n", k, len(b), b)
+		}
+	}
+	if got := fmt.Sprintf("%x", h.Sum(nil)[:8]); got != digest || cache.Format != format {
+		t.Errorf("format %d is rendered as %s, not format %d as %s", cache.Format, got, format, digest)
+	}
+}
