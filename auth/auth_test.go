@@ -65,11 +65,11 @@ func TestLookup(t *testing.T) {
 		}
 	}
 	alice, _ := u.Lookup("alice")
-	if want := (User{"alice@example.org", "/home/alice", 1000, 1001}); alice != want {
+	if want := (User{Name: "alice@example.org", Home: "/home/alice", UID: 1000, GID: 1001}); alice != want {
 		t.Errorf("alice is %+v, want %+v", alice, want)
 	}
 	bob, _ := u.Lookup("bob")
-	if want := (User{"bob@example.org", "", -1, -1}); bob != want {
+	if want := (User{Name: "bob@example.org", UID: -1, GID: -1}); bob != want {
 		t.Errorf("bob is %+v, want %+v", bob, want)
 	}
 	for _, line := range []int{5, 6, 7, 8, 9, 10} {

@@ -78,6 +78,9 @@ func parseLine(line string, domains []string) (*entry, error) {
 	if e.scram, err = scramOf(f[1], f[min(len(f), 7):]); err != nil {
 		return nil, err
 	}
+	if e.user.Quota, err = quotaOf(f[min(len(f), 7):]); err != nil {
+		return nil, err
+	}
 	return e, nil
 }
 

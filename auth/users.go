@@ -23,6 +23,7 @@ type User struct {
 	Name     string // full address, in lower case
 	Home     string // "" if the file gives none
 	UID, GID int    // system user and group that own the mail, -1 if the file gives none
+	Quota    *Quota // nil if the file gives none
 }
 
 // Users is the users file. It is read again when it changes. Safe for

@@ -11,6 +11,7 @@ import (
 	"maildird/maildir/delivery"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/folder"
+	"maildird/maildir/quota"
 	"maildird/maildir/uidlist"
 	"maildird/maildir/watch"
 )
@@ -22,6 +23,9 @@ type AccountOptions struct {
 	// Defaults are folders to create and subscribe to when the Maildir itself
 	// is created. In an existing one nothing is created.
 	Defaults []folder.Default
+	// Quota is the limit that is configured for the account; the zero one leaves
+	// it to the Maildir's maildirsize.
+	Quota quota.Limit
 }
 
 // Account is one user's Maildir. Safe for concurrent use.
@@ -29,10 +33,11 @@ type Account struct {
 	store *Store
 	path  string
 
-	done chan struct{} // closed when err or what follows is set
-	err  error
-	root *dirfd.Dir
-	tree *folder.Tree
+	done  chan struct{} // closed when err or what follows is set
+	err   error
+	root  *dirfd.Dir
+	tree  *folder.Tree
+	quota *quota.Quota
 	// flat says that all folders lie in the root itself.
 	flat bool
 
@@ -74,6 +79,7 @@ func (s *Store) Account(opt AccountOptions) (*Account, error) {
 			return nil, a.err
 		}
 		if a.current() {
+			a.quota.Configure(opt.Quota)
 			return a, nil
 		}
 		s.forget(a)
@@ -98,6 +104,8 @@ func (a *Account) open(opt AccountOptions) error {
 	a.root, a.tree = root, folder.NewTree(root, opt.Folder)
 	a.flat = opt.Folder.Layout == folder.LayoutMaildirPP
 	a.changes.Store(1) // no box was checked yet
+	a.quota = quota.New(root, a.store.env.Log, a.store.env.Now)
+	a.quota.Configure(opt.Quota)
 	return nil
 }
 
@@ -168,6 +176,9 @@ func (a *Account) close() {
 
 // Tree returns the account's folders. Delete and rename through the Account.
 func (a *Account) Tree() *folder.Tree { return a.tree }
+
+// Quota returns what the account may hold.
+func (a *Account) Quota() *quota.Quota { return a.quota }
 
 func (a *Account) nextValidity() (uint32, error) {
 	return uidlist.NextValidity(a.root, a.store.env.Now(), a.store.env.Fsync)

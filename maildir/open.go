@@ -82,7 +82,7 @@ func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
 			if b.err != nil {
 				_ = dir.Close()
 			} else {
-				b.box.CountIn(a.root)
+				b.box.CountIn(a.quota)
 			}
 			close(b.done)
 			if b.err != nil {

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"maildird/auth"
 	"maildird/maildir"
 	"maildird/maildir/delivery"
 	"maildird/maildir/dirfd"
+	"maildird/maildir/quota"
 	"maildird/server/config"
 )
 
@@ -27,7 +29,36 @@ func (a *accounts) open(_ context.Context, u auth.User) (*maildir.Account, error
 	if err != nil {
 		return nil, err
 	}
-	return a.store.Account(maildir.AccountOptions{Root: root, Folder: a.mail.Folder, Defaults: a.mail.Defaults})
+	return a.store.Account(maildir.AccountOptions{Root: root, Folder: a.mail.Folder, Defaults: a.mail.Defaults, Quota: a.quota(u)})
+}
+
+// quota is the limit that is configured for a user: his own, or that of all.
+func (a *accounts) quota(u auth.User) quota.Limit {
+	if u.Quota != nil {
+		return quota.Limit{Bytes: u.Quota.Bytes, Messages: u.Quota.Messages}
+	}
+	return quota.Limit{Bytes: a.mail.Quota, Messages: a.mail.QuotaMessages}
+}
+
+// room returns quota.ErrOver if a user has no room for one more message of so
+// many bytes. A user without a Maildir gets none for the question.
+func (a *accounts) room(ctx context.Context, u auth.User, size int64) error {
+	root, err := a.mail.Location.Expand(u.Name, u.Home)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(root); errors.Is(err, fs.ErrNotExist) {
+		if l := a.quota(u).Bytes; l > 0 && size > l {
+			return quota.ErrOver
+		}
+		return nil
+	}
+	account, err := a.open(ctx, u)
+	if err != nil {
+		return err
+	}
+	defer account.Release()
+	return account.Quota().Room(size, 1)
 }
 
 // inbox opens the folder that a user's new mail goes to.

@@ -160,7 +160,7 @@ func (s *Server) smtpConfig(a *accounts, connections *limit.Connections) smtp.Co
 	return smtp.Config{
 		Log: s.log, Hostname: cfg.Hostname, Domains: cfg.Domains, Postmaster: cfg.Postmaster,
 		Users: s.users, Auth: s.users,
-		Open: a.inbox, Delivery: s.store.Delivery(), Reserve: uint64(cfg.Mail.Reserve), FreeSpace: freeSpace,
+		Open: a.inbox, Room: a.room, Delivery: s.store.Delivery(), Reserve: uint64(cfg.Mail.Reserve), FreeSpace: freeSpace,
 		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom, BareNewline: bare,
 		Timeouts:    smtp.Timeouts{Greet: cfg.SMTP.GreetDelay},
 		Connections: connections,

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"maildird/maildir/maildirsize"
 )
 
 // Cause is why a message could not be stored, as far as a protocol tells it
@@ -21,7 +23,7 @@ const (
 // CauseOf tells the cause of an error of this package.
 func CauseOf(err error) Cause {
 	switch {
-	case errors.Is(err, unix.EDQUOT):
+	case errors.Is(err, unix.EDQUOT), errors.Is(err, maildirsize.ErrOver):
 		return OverQuota
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EFBIG):
 		return NoSpace

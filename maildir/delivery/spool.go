@@ -19,6 +19,9 @@ type Target struct {
 	// release gives the directories back.
 	Open   func() (dirs Dirs, release func(), err error)
 	Header []byte // lines ended by LF
+	// Room, if not nil, says whether the user's quota has room for a message of
+	// so many bytes. It is asked only if the answer is this target's alone.
+	Room func(size int64) error
 }
 
 const (
@@ -401,6 +404,12 @@ func (s *Spool) parallel(f func(*target)) {
 // deliver does all steps for one target.
 func (t *target) deliver(s *Spool) {
 	if t.write(s); t.err != nil {
+		return
+	}
+	if t.Room != nil {
+		t.fail(t.Room(s.body.size + int64(len(t.Header))))
+	}
+	if t.err != nil {
 		return
 	}
 	if t.link(); t.err != nil {

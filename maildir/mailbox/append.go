@@ -76,6 +76,9 @@ func (m *Mailbox) Append(ctx context.Context, in ...*Incoming) (validity uint32,
 			return 0, nil, err
 		}
 	}
+	if err := m.roomFor(in); err != nil {
+		return 0, nil, err
+	}
 	err = m.change(ctx, func(lock *dotlock.Lock) error {
 		// All at once, so that a keyword without a place changes nothing.
 		if _, err := m.letters(allKeywords(in), true); err != nil {
@@ -101,6 +104,15 @@ func (m *Mailbox) Append(ctx context.Context, in ...*Incoming) (validity uint32,
 		return err
 	})
 	return m.UIDValidity(), uids, err
+}
+
+func (m *Mailbox) roomFor(in []*Incoming) error {
+	bytes := int64(0)
+	for _, one := range in {
+		size, _ := one.temp.Size()
+		bytes += size
+	}
+	return m.Room(bytes, int64(len(in)))
 }
 
 func allKeywords(in []*Incoming) (words []string) {

@@ -31,9 +31,32 @@ type original struct {
 
 // Copy copies messages to dst, which may be this mailbox: all or none, durable
 // on return, with flags, keywords and dates. A copy is a hard link where the
-// file system can make one. ErrGone if one of them is not there any more.
+// file system can make one. ErrGone if one of them is not there any more,
+// quota.ErrOver if dst's quota has no room for them.
 func (v *View) Copy(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, error) {
 	originals := v.originals(uids)
+	if err := v.roomFor(originals, dst); err != nil {
+		return Copied{}, err
+	}
+	return v.copy(ctx, originals, dst)
+}
+
+// roomFor asks the quota of a destination. A copy counts like its original.
+func (v *View) roomFor(originals []original, dst *Mailbox) error {
+	if dst.quota == nil || len(originals) == 0 {
+		return nil
+	}
+	if limited, err := dst.quota.Limited(); err == nil && !limited {
+		return nil
+	}
+	bytes := int64(0)
+	for _, o := range originals {
+		bytes += v.m.fileSize(o.msg.row)
+	}
+	return dst.Room(bytes, int64(len(originals)))
+}
+
+func (v *View) copy(ctx context.Context, originals []original, dst *Mailbox) (Copied, error) {
 	if len(originals) == 0 {
 		return Copied{UIDValidity: dst.UIDValidity()}, nil
 	}
@@ -65,12 +88,19 @@ func (v *View) Copy(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 }
 
 // Move moves messages to dst. At any moment each is in one of both mailboxes
-// at least. After an error, those in the result have been moved.
+// at least. After an error, those in the result have been moved. In one account
+// it needs no room in the quota.
 func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, error) {
 	if v.readOnly {
 		return Copied{}, ErrReadOnly
 	}
-	c, err := v.Copy(ctx, uids, dst)
+	originals := v.originals(uids)
+	if dst.quota != v.m.quota {
+		if err := v.roomFor(originals, dst); err != nil {
+			return Copied{}, err
+		}
+	}
+	c, err := v.copy(ctx, originals, dst)
 	if err != nil || len(c.Source) == 0 {
 		return c, err
 	}

@@ -18,7 +18,7 @@ import (
 	"maildird/maildir/filename"
 	"maildird/maildir/history"
 	"maildird/maildir/keywords"
-	"maildird/maildir/maildirsize"
+	"maildird/maildir/quota"
 	"maildird/maildir/uidlist"
 	"maildird/maildir/watch"
 )
@@ -62,7 +62,7 @@ type Mailbox struct {
 	// nextValidity takes a UIDVALIDITY for a folder that has no usable one.
 	nextValidity func() (uint32, error)
 
-	root *dirfd.Dir // of the Maildir, where what comes and goes is counted; nil: it is not
+	quota *quota.Quota // in which what comes and goes is counted; nil: it is not
 
 	// sync (capacity 1) is held by whoever looks at or changes the files; it
 	// guards what follows.
@@ -215,17 +215,26 @@ func (m *Mailbox) WorthKeeping() bool {
 	return m.watched && !m.replaced && len(m.t.rows) <= 2*int(m.t.count)+1000
 }
 
-// CountIn has what comes and goes counted in the Maildir with this root (see
-// package maildirsize), which stays the caller's. Call it before anything else.
-func (m *Mailbox) CountIn(root *dirfd.Dir) { m.root = root }
+// CountIn has what comes and goes counted in a quota, which several mailboxes
+// share. Call it before anything else.
+func (m *Mailbox) CountIn(q *quota.Quota) { m.quota = q }
+
+// Room returns quota.ErrOver if the quota has no room for so many bytes and
+// messages more.
+func (m *Mailbox) Room(bytes, messages int64) error {
+	if m.quota == nil {
+		return nil
+	}
+	return m.quota.Room(bytes, messages)
+}
 
 // counts tells whether what comes and goes is counted.
-func (m *Mailbox) counts() bool { return m.root != nil && maildirsize.Kept(m.root) }
+func (m *Mailbox) counts() bool { return m.quota != nil && m.quota.Kept() }
 
 // count says that messages came or went. What the files themselves say does
 // not change by an error, so it is only logged.
 func (m *Mailbox) count(bytes int64, messages int) {
-	if err := maildirsize.Add(m.root, bytes, messages); err != nil {
+	if err := m.quota.Add(bytes, messages); err != nil {
 		m.env.Log.Warn("cannot count mail in maildirsize", "mailbox", m.Path(), "error", err)
 	}
 }
@@ -343,6 +352,30 @@ func (m *Mailbox) Status(ctx context.Context, size bool) (Status, error) {
 		st.Size += n
 	}
 	return st, nil
+}
+
+// DeletedSize returns the octets in CRLF form of the messages that are
+// \Deleted.
+func (m *Mailbox) DeletedSize(ctx context.Context) (total int64, err error) {
+	if err := m.Poll(ctx); err != nil {
+		return 0, err
+	}
+	m.mu.RLock()
+	var deleted []Message
+	for n := range m.t.rows {
+		if r := &m.t.rows[n]; r.state == present && r.flags&filename.Deleted != 0 {
+			deleted = append(deleted, Message{UID: r.uid, row: uint32(n)})
+		}
+	}
+	m.mu.RUnlock()
+	for _, msg := range deleted {
+		n, err := m.size(msg)
+		if err != nil && !errors.Is(err, ErrGone) {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
 }
 
 // acquire takes the right to look at the files.

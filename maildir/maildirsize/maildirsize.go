@@ -3,8 +3,8 @@
 // (http://www.courier-mta.org/imap/README.maildirquota.html): the first line
 // is the quota, and each line after it has bytes and messages that came or, with
 // a minus sign, went. Who wants the sum adds the lines up, and counts anew when
-// the file is long or old; that is left to the programs that enforce quotas. A
-// Maildir without the file is not counted, and never gets one from here.
+// the file is long or old (package quota). A Maildir without the file is not
+// counted.
 //
 // As Dovecot does, mail is counted in every folder, also with \Deleted.
 package maildirsize
@@ -19,6 +19,9 @@ import (
 )
 
 const name = "maildirsize"
+
+// ErrOver says that a Maildir may not hold what is to be added.
+var ErrOver = errors.New("mailbox quota is used up")
 
 // Kept tells whether the Maildir with this root is counted.
 func Kept(root *dirfd.Dir) bool {

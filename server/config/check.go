@@ -137,6 +137,10 @@ func (c *checker) mail(cfg *Config, f *file) {
 		c.wrong("limits.message_size", "is more than %d, which compressed files can hold", compress.Limit)
 	}
 	m.Reserve = c.size("mail.reserve", f.Mail.Reserve, defaultReserve)
+	m.Quota, m.QuotaMessages = c.size("mail.quota", f.Mail.Quota, 0), f.Mail.Messages
+	if m.QuotaMessages < 0 {
+		c.wrong("mail.quota_messages", "%d is less than 0, which is no limit", m.QuotaMessages)
+	}
 	sep := f.Mail.Separator
 	if sep == "" {
 		sep = "/"

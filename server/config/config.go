@@ -45,6 +45,10 @@ type Mail struct {
 	Fsync    bool
 	Compress compress.Format // of the files that are written
 	Reserve  int64           // bytes that stay free on the disk: below, mail is refused for now
+	// Quota is the bytes, and QuotaMessages the messages, that each user without
+	// a quota of his own may have; 0: no limit.
+	Quota         int64
+	QuotaMessages int64
 }
 
 // Auth says who the users are.
@@ -114,6 +118,8 @@ type file struct {
 		Fsync      string            `toml:"fsync"`
 		Compress   string            `toml:"compress"`
 		Reserve    string            `toml:"reserve"`
+		Quota      string            `toml:"quota"`
+		Messages   int64             `toml:"quota_messages"`
 		SpecialUse map[string]string `toml:"special_use"`
 	} `toml:"mail"`
 	Auth struct {

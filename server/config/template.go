@@ -24,6 +24,8 @@ prefix   = ""
 # fsync = "always"                     # "never" is for tests: a power failure loses acknowledged mail
 # compress = ""                        # or "gzip" or "zstd": how new files are stored; all are always read
 # reserve = "64MiB"                    # less free disk than this: mail is refused for now (452)
+# quota = ""                           # such as "1GiB": what each user may have; a user's own: userdb_quota_rule=*:storage=2G:messages=5000
+# quota_messages = 0                   # and how many messages
 # [mail.special_use]                   # instead of the usual names (Sent, Sent Items, Spam, ...)
 # "Gesendet" = "\\Sent"
 

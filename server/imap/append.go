@@ -77,6 +77,7 @@ func runAppend(s *session) error {
 // appendItem is one message of APPEND up to its octets.
 type appendItem struct {
 	mailbox.AppendOptions
+	size int64 // of the literal that comes next, 0 if none does
 	// receive takes the octets.
 	receive func(*session, *mailbox.Incoming) error
 }
@@ -84,6 +85,10 @@ type appendItem struct {
 // take takes the octets into a file of the mailbox's tmp/. Without an error the
 // caller hands it to Append, or aborts it.
 func (item *appendItem) take(s *session, box *maildir.Mailbox) (*mailbox.Incoming, error) {
+	// Before the client sends it.
+	if err := box.Room(item.size, 1); err != nil {
+		return nil, err
+	}
 	in, err := box.NewIncoming(item.AppendOptions)
 	if err != nil {
 		return nil, err
@@ -116,7 +121,9 @@ func (s *session) appendItem() (item appendItem, err error) {
 		return item, lx.err
 	}
 	item.receive = (*session).receiveLiteral
-	return item, lx.appendLiteral()
+	err = lx.appendLiteral()
+	item.size = lx.lit.size
+	return item, err
 }
 
 // appendLiteral takes what announces a literal with a message.

@@ -13,6 +13,7 @@ import (
 	"maildird/maildir/dotlock"
 	"maildird/maildir/folder"
 	"maildird/maildir/mailbox"
+	"maildird/maildir/quota"
 )
 
 // Response codes that go-imap has no name for.
@@ -63,6 +64,8 @@ func statusOf(err error) (status *imap.Error, known bool) {
 		return reply(imap.ResponseCodeLimit, "No room for another keyword in this mailbox.")
 	case errors.Is(err, delivery.ErrCompressed):
 		return reply(imap.ResponseCodeCannot, "Compressed data cannot be saved as a message.")
+	case errors.Is(err, quota.ErrOver):
+		return reply(imap.ResponseCodeOverQuota, "Your mailboxes are full: delete messages, or ask for more room.")
 	case errors.Is(err, mailbox.ErrReadOnly):
 		return reply(imap.ResponseCodeNoPerm, "Mailbox is read-only.")
 	case errors.Is(err, folder.ErrNotFound):

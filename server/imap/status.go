@@ -43,6 +43,8 @@ type mailboxStatus struct {
 	mailbox.Status
 	modseq uint64 // HIGHESTMODSEQ
 	id     string // MAILBOXID
+
+	deletedSize int64 // DELETED-STORAGE
 }
 
 func statusNumber(name string, value func(*mailbox.Status) uint64) statusItem {

@@ -76,6 +76,9 @@ type Config struct {
 	// back; it is called even if the delivery fails, but not after an error.
 	Open     func(context.Context, auth.User) (dirs delivery.Dirs, release func(), err error)
 	Delivery *delivery.Options
+	// Room, if not nil, returns an error whose delivery.CauseOf is OverQuota if
+	// the user's quota has no room for one more message of so many bytes.
+	Room func(ctx context.Context, u auth.User, size int64) error
 
 	// Reserve is how many bytes have to stay free on a user's file system
 	// after a delivery.

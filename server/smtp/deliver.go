@@ -30,6 +30,7 @@ func (s *session) begin() *message {
 		targets[i] = delivery.Target{
 			Header: s.trace(received, t, now),
 			Open:   func() (delivery.Dirs, func(), error) { return s.open(t) },
+			Room:   func(size int64) error { return s.room(t, size) },
 		}
 	}
 	m.spool = delivery.NewSpool(targets, s.srv.kind == LMTP, s.srv.cfg.Delivery)
@@ -158,9 +159,13 @@ func refusalOfStorage(err error) *smtp.SMTPError {
 	case delivery.NoSpace:
 		return errNoSpace()
 	case delivery.OverQuota:
-		return refusal(452, code3{4, 2, 2}, "Mailbox is full, try again later")
+		return errMailboxFull()
 	}
 	return tempFailure()
+}
+
+func errMailboxFull() *smtp.SMTPError {
+	return refusal(452, code3{4, 2, 2}, "Mailbox is full, try again later")
 }
 
 func errNoSpace() *smtp.SMTPError {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"maildird/auth"
+	"maildird/maildir/delivery"
 )
 
 // session is what a client wants: who it is, and the mail transaction that is
@@ -93,12 +94,29 @@ func (s *session) rcpt(to address) error {
 		s.refused++
 		return err
 	}
+	if err := s.room(t, s.from.size); err != nil {
+		if delivery.CauseOf(err) != delivery.OverQuota {
+			s.log.Error("mailbox cannot be looked at", "user", t.user.Name, "error", err)
+			return tempFailure()
+		}
+		s.log.Info("recipient refused for now", "user", t.user.Name, "reason", err)
+		return errMailboxFull()
+	}
 	if cfg := &s.srv.cfg; s.srv.kind == Submission && !cfg.Mail.Recipient(s.user.Name, cfg.Now()) {
 		s.log.Warn("recipient refused", "to", shorten(to.String()), "reason", "too many recipients of the user in an hour")
 		return refusal(450, code3{4, 7, 1}, "Too many recipients of yours in an hour, try again later")
 	}
 	s.to = append(s.to, accepted{to.String(), s.addTarget(t)})
 	return nil
+}
+
+// room returns an error if a user's quota has no room for a message of so many
+// bytes, or it cannot be known.
+func (s *session) room(t target, size int64) error {
+	if s.srv.cfg.Room == nil {
+		return nil
+	}
+	return s.srv.cfg.Room(s.srv.ctx, t.user, size)
 }
 
 // addTarget returns the index of a target. One who is named twice gets the

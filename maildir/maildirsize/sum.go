@@ -1,0 +1,131 @@
+package maildirsize
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"maildird/maildir/dirfd"
+)
+
+// LongFile is the size in bytes from which on the file is to be written anew,
+// as all programs that keep it have it.
+const LongFile = 5120
+
+// maxFile bounds what is read of a file that nobody wrote anew for long.
+const maxFile = 1 << 20
+
+// ErrDamaged says that the lines of the file make no sense: count anew.
+var ErrDamaged = errors.New("maildirsize is damaged")
+
+// Limit is what a Maildir may hold; 0 is no limit.
+type Limit struct{ Bytes, Messages int64 }
+
+// ParseLimit reads the first line of the file, such as "1048576S,1000C": bytes
+// and messages. What it does not know is passed over, as the format has it.
+func ParseLimit(line string) (l Limit) {
+	for field := range strings.SplitSeq(strings.TrimSpace(line), ",") {
+		if field == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(field[:len(field)-1], 10, 64)
+		if err != nil || n < 0 {
+			continue
+		}
+		switch field[len(field)-1] {
+		case 'S':
+			l.Bytes = n
+		case 'C':
+			l.Messages = n
+		}
+	}
+	return l
+}
+
+// String is the limit as the first line of the file.
+func (l Limit) String() string {
+	var fields []string
+	if l.Bytes > 0 {
+		fields = append(fields, strconv.FormatInt(l.Bytes, 10)+"S")
+	}
+	if l.Messages > 0 {
+		fields = append(fields, strconv.FormatInt(l.Messages, 10)+"C")
+	}
+	return strings.Join(fields, ",")
+}
+
+// Sum is what the file says.
+type Sum struct {
+	Limit           Limit
+	Bytes, Messages int64
+	Lines           int   // after the first
+	Size            int64 // of the file
+	Mtime           time.Time
+}
+
+// Read adds the lines up. fs.ErrNotExist if there is no file, ErrDamaged with
+// the limit alone if it cannot be added up.
+func Read(root *dirfd.Dir) (Sum, error) {
+	st, err := root.Lstat(name)
+	if err != nil {
+		return Sum{}, err
+	}
+	s := Sum{Size: st.Size, Mtime: st.Mtime}
+	text, err := root.ReadFile(name, maxFile)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		return s, err
+	}
+	first, rest, complete := bytes.Cut(text, []byte("\n"))
+	s.Limit = ParseLimit(string(first))
+	for line := range bytes.Lines(rest) {
+		f := strings.Fields(string(line))
+		if len(f) != 2 || line[len(line)-1] != '\n' {
+			return s, ErrDamaged
+		}
+		size, err := strconv.ParseInt(f[0], 10, 64)
+		n, nerr := strconv.ParseInt(f[1], 10, 64)
+		if err != nil || nerr != nil {
+			return s, ErrDamaged
+		}
+		s.Bytes += size
+		s.Messages += n
+		s.Lines++
+	}
+	if !complete || s.Lines == 0 || s.Bytes < 0 || s.Messages < 0 {
+		return s, ErrDamaged
+	}
+	return s, nil
+}
+
+// Write replaces the file by one with a limit and a sum. What other programs
+// add between the counting and this is lost to the sum, and found when it is
+// counted again.
+func Write(root *dirfd.Dir, l Limit, size, messages int64) error {
+	rights, err := root.Rights()
+	if err != nil {
+		return err
+	}
+	const temp = name + ".maildird"
+	if err := root.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := root.CreateAs(temp, rights)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "%s\n%d %d\n", l, size, messages)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = root.Rename(temp, root, name)
+	}
+	if err != nil {
+		return errors.Join(err, root.RemoveAll(temp))
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package imap
+
+import (
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/quota"
+)
+
+// quotaRoot is the name of the one quota root, which is for all mailboxes of an
+// account; Dovecot's is called so too.
+const quotaRoot = "User quota"
+
+// quotaExtension is QUOTA (RFC 9208). That APPEND, COPY and REPLACE fail with
+// OVERQUOTA follows from the error that the mailbox gives.
+func quotaExtension() extension {
+	return extension{
+		caps: []imap.Cap{imap.CapQuota, "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE"},
+		commands: []command{
+			{name: "GETQUOTA", in: loggedIn, news: allNews, run: runGetQuota},
+			{name: "GETQUOTAROOT", in: loggedIn, news: allNews, run: runGetQuotaRoot},
+			{name: "SETQUOTA", in: loggedIn, news: allNews, run: runSetQuota},
+		},
+		statusItems: []statusItem{{
+			name: "DELETED-STORAGE",
+			begin: func(st *mailboxStatus) (err error) {
+				st.deletedSize, err = st.box.DeletedSize(st.s.ctx)
+				return err
+			},
+			write: func(st *mailboxStatus) { st.s.w.num(uint64(st.deletedSize)) },
+		}},
+	}
+}
+
+// runGetQuota is GETQUOTA (RFC 9208 section 4.1.1).
+func runGetQuota(s *session) error {
+	s.lx.sp()
+	root := string(s.lx.astring())
+	if err := s.lx.end(); err != nil {
+		return err
+	}
+	if root != quotaRoot {
+		return no(imap.ResponseCodeNonExistent, "There is no such quota root.")
+	}
+	return s.quotaResponse()
+}
+
+// runGetQuotaRoot is GETQUOTAROOT (RFC 9208 section 4.1.2). The mailbox need
+// not exist.
+func runGetQuotaRoot(s *session) error {
+	name, err := s.mailboxArgument()
+	if err == nil {
+		name, err = s.account.Tree().Canonical(name)
+	}
+	if err != nil {
+		return err
+	}
+	usage, err := s.account.Quota().Usage()
+	if err != nil {
+		return err
+	}
+	s.w.raw("* QUOTAROOT ")
+	s.w.mailbox(name)
+	s.w.sp()
+	s.w.str(quotaRoot)
+	s.w.crlf()
+	s.writeQuota(usage)
+	return nil
+}
+
+func (s *session) quotaResponse() error {
+	usage, err := s.account.Quota().Usage()
+	if err == nil {
+		s.writeQuota(usage)
+	}
+	return err
+}
+
+// writeQuota writes the QUOTA response (RFC 9208 section 4.2.1), which has the
+// resources that are limited. STORAGE is in units of 1024 octets.
+func (s *session) writeQuota(u quota.Usage) {
+	w := s.w
+	w.raw("* QUOTA ")
+	w.str(quotaRoot)
+	sep := " ("
+	resource := func(name string, used, limit int64) {
+		w.raw(sep)
+		w.raw(name)
+		w.sp()
+		w.num(uint64(used))
+		w.sp()
+		w.num(uint64(limit))
+		sep = " "
+	}
+	if u.Limit.Bytes > 0 {
+		resource("STORAGE", (u.Bytes+1023)/1024, max(u.Limit.Bytes/1024, 1))
+	}
+	if u.Limit.Messages > 0 {
+		resource("MESSAGE", u.Messages, u.Limit.Messages)
+	}
+	if sep != " " {
+		w.raw(sep)
+	}
+	w.raw(")\r\n")
+}
+
+// runSetQuota refuses SETQUOTA (RFC 9208 section 4.1.3): limits are set in the
+// configuration, and QUOTASET is not announced.
+func runSetQuota(s *session) error {
+	lx := s.lx
+	lx.sp()
+	lx.astring()
+	lx.sp()
+	lx.optionalList(func() {
+		lx.atom()
+		lx.sp()
+		lx.number64()
+	})
+	if err := lx.end(); err != nil {
+		return err
+	}
+	return no(imap.ResponseCodeNoPerm, "Limits are set by the administrator.")
+}

@@ -1,0 +1,60 @@
+package smtp
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"maildird/auth"
+	"maildird/maildir/quota"
+)
+
+// TestQuota: a full mailbox refuses its own mail for now, and nobody else's: at
+// RCPT if that can be known, else, with a result of its own, after the message.
+func TestQuota(t *testing.T) {
+	var room atomic.Int64
+	limited := func(c *Config) {
+		c.Room = func(_ context.Context, u auth.User, size int64) error {
+			if u.Name == "alice@example.org" && size > room.Load() {
+				return quota.ErrOver
+			}
+			return nil
+		}
+	}
+	text := strings.Repeat("x", 100)
+	for _, kind := range []Kind{MX, LMTP} {
+		t.Run(kind.String(), func(t *testing.T) {
+			ts := startServer(t, kind, limited)
+			c := ts.hello()
+			room.Store(-1) // less than nothing is left
+			c.say("MAIL FROM:<>", "250")
+			c.say("RCPT TO:<alice@example.org>", "452 4.2.2")
+			c.say("RCPT TO:<bob@example.org>", "250")
+			c.say("DATA", "354")
+			c.say("x\r\n.", "250")
+			room.Store(50)
+			c.say("MAIL FROM:<> SIZE=51", "250")
+			c.say("RCPT TO:<alice@example.org>", "452 4.2.2")
+			c.say("RSET", "250")
+			// The client said nothing of the size.
+			c.begin("alice@example.org")
+			c.say(text+"\r\n.", "452 4.2.2")
+			c.begin("bob@example.org", "alice@example.org")
+			if kind == LMTP {
+				c.say(text+"\r\n.", "250")
+				c.expect("452 4.2.2")
+			} else {
+				// One reply for both: bob's mail must not wait for alice.
+				c.say(text+"\r\n.", "250")
+			}
+			if b, a := len(ts.mail("bob")), len(ts.mail("alice")); b != 2 || a != map[Kind]int{MX: 1, LMTP: 0}[kind] {
+				t.Errorf("%d messages for bob, %d for alice", b, a)
+			}
+			room.Store(1000)
+			c.begin("alice@example.org")
+			c.say(text+"\r\n.", "250")
+			ts.noTemp()
+		})
+	}
+}
