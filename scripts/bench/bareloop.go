@@ -18,28 +18,36 @@ var bareLoop = &workload{
 	rows: []row{
 		{name: "bare loop, 4 KiB, 1 thread", unit: perSecond},
 		{name: "bare loop, 4 KiB, 8 threads", unit: perSecond},
+		{name: "bare loop, 4 KiB, 32 threads", unit: perSecond},
 	},
 	run: func(_ context.Context, b *bench, _ *server) ([]float64, *answer, error) {
-		b.folders++
-		dir := filepath.Join(b.dir, fmt.Sprintf("bare%d", b.folders))
-		for _, sub := range []string{"tmp", "new"} {
-			if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
-				return nil, nil, err
-			}
-		}
-		data := mailgen.Letter(0, letterSize)
 		var rates []float64
-		for _, threads := range []int{1, 8} {
-			rate, err := parallel(threads, 300/threads, func() (func(int) error, func(), error) {
-				return func(i int) error { return place(dir, fmt.Sprintf("%d.%d", threads, i), data) }, func() {}, nil
-			})
+		for _, threads := range deliveries {
+			rate, err := b.bareRate(threads)
 			if err != nil {
 				return nil, nil, err
 			}
 			rates = append(rates, rate)
 		}
-		return rates, nil, os.RemoveAll(dir)
+		return rates, nil, nil
 	},
+}
+
+// bareRate runs the bare loop on some threads in a directory that is new, and
+// returns messages a second.
+func (b *bench) bareRate(threads int) (rate float64, err error) {
+	b.folders++
+	dir := filepath.Join(b.dir, fmt.Sprintf("bare%d", b.folders))
+	for _, sub := range []string{"tmp", "new"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return 0, err
+		}
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	data := mailgen.Letter(0, letterSize)
+	return parallel(threads, letters/threads, func() (func(int) error, func(), error) {
+		return func(i int) error { return place(dir, fmt.Sprintf("%d.%d", threads, i), data) }, func() {}, nil
+	})
 }
 
 // place puts a message into dir/new so that a power failure cannot lose it.

@@ -8,28 +8,36 @@ import (
 	"time"
 )
 
-// lmtpClient is a bare LMTP connection.
-type lmtpClient struct {
+// mailClient is a bare LMTP or SMTP connection.
+type mailClient struct {
 	conn net.Conn
 	r    *bufio.Reader
 }
 
-func dialLMTP(s *server) (*lmtpClient, error) {
-	conn, err := net.DialTimeout("tcp", s.lmtp, limit)
+func dialLMTP(s *server) (*mailClient, error) { return dialMail(s.lmtp, "LHLO") }
+func dialSMTP(s *server) (*mailClient, error) { return dialMail(s.smtp, "EHLO") }
+
+func dialMail(address, hello string) (*mailClient, error) {
+	conn, err := net.DialTimeout("tcp", address, limit)
 	if err != nil {
 		return nil, err
 	}
-	c := &lmtpClient{conn: conn, r: bufio.NewReader(conn)}
-	if err := c.expect("220"); err != nil {
+	c := &mailClient{conn: conn, r: bufio.NewReader(conn)}
+	err = c.expect("220")
+	if err == nil {
+		err = c.command(hello+" bench.example.net", "250")
+	}
+	if err != nil {
+		conn.Close()
 		return nil, err
 	}
-	return c, c.command("LHLO bench.example.net", "250")
+	return c, nil
 }
 
-func (c *lmtpClient) close() { c.conn.Close() }
+func (c *mailClient) close() { c.conn.Close() }
 
 // deliver hands over one message in CRLF form without leading dots.
-func (c *lmtpClient) deliver(to string, message []byte) error {
+func (c *mailClient) deliver(to string, message []byte) error {
 	if err := c.command("MAIL FROM:<bench@example.net>", "250"); err != nil {
 		return err
 	}
@@ -45,7 +53,7 @@ func (c *lmtpClient) deliver(to string, message []byte) error {
 	return c.command(".", "250")
 }
 
-func (c *lmtpClient) command(line, code string) error {
+func (c *mailClient) command(line, code string) error {
 	if _, err := c.conn.Write([]byte(line + "\r\n")); err != nil {
 		return err
 	}
@@ -53,7 +61,7 @@ func (c *lmtpClient) command(line, code string) error {
 }
 
 // expect reads one reply, which may have several lines.
-func (c *lmtpClient) expect(code string) error {
+func (c *mailClient) expect(code string) error {
 	if err := c.conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		return err
 	}

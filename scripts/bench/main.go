@@ -36,7 +36,7 @@ func main() {
 	flag.IntVar(&opt.rounds, "rounds", 3, "measurements of each workload and server")
 	flag.StringVar(&only, "only", "", "regular expression: only these workloads")
 	flag.StringVar(&opt.dir, "dir", "", "directory to work in, on the file system to measure (default: that of temporary files)")
-	flag.StringVar(&opt.against, "servers", "maildird,dovecot", "servers to measure")
+	flag.StringVar(&opt.against, "servers", "maildird,dovecot,postfix", "servers to measure")
 	flag.Parse()
 	var err error
 	if opt.only, err = regexp.Compile("(?i)" + only); err != nil {

@@ -16,6 +16,11 @@ const (
 	password = "bench"
 )
 
+const (
+	oursName    = "maildird"
+	dovecotName = "dovecot"
+)
+
 var accounts = []rig.Account{{Address: reader, Password: password}, {Address: receiver, Password: password}}
 
 // bench is one run.
@@ -25,6 +30,7 @@ type bench struct {
 	corpus  string // the generated folder, never served itself
 	octets  int64
 	servers []*server // ours first
+	relays  []*server // those that measure SMTP only
 	results []*result
 	wrong   []error
 	folders int
@@ -32,11 +38,13 @@ type bench struct {
 
 // server is one of the programs that are compared.
 type server struct {
-	name       string
-	imap, lmtp string
-	root       string // holds mail/<domain>/<user>
-	restart    func(context.Context) error
-	stop       func() error
+	name             string
+	imap, lmtp, smtp string
+	root             string       // holds mail/<domain>/<user>
+	relay            bool         // takes messages before they are in new/
+	processes        func() []int // the first one of each tree of processes
+	restart          func(context.Context) error
+	stop             func() error
 }
 
 // start starts the servers that were asked for and are there.
@@ -45,14 +53,23 @@ func (b *bench) start(ctx context.Context) error {
 		var s *server
 		var err error
 		switch name {
-		case "maildird":
+		case oursName:
 			s, err = b.startMaildird(ctx)
-		case "dovecot":
+		case dovecotName:
 			if _, missing := rig.FindDovecot(); missing != nil {
 				note("%v: there is nothing to compare with", missing)
 				continue
 			}
 			s, err = startDovecot(ctx)
+		case "postfix":
+			if missing := rig.FindPostfix(); missing != nil {
+				note("%v: SMTP is measured without a rival", missing)
+				continue
+			}
+			if err := b.startPostfixes(ctx); err != nil {
+				return err
+			}
+			continue
 		default:
 			err = fmt.Errorf("there is no server %q to measure", name)
 		}
@@ -68,7 +85,7 @@ func (b *bench) start(ctx context.Context) error {
 }
 
 func (b *bench) stop() error {
-	var err error
+	err := b.stopRelays()
 	for _, s := range b.servers {
 		err = errors.Join(err, s.stop())
 	}
@@ -81,16 +98,16 @@ func (b *bench) startMaildird(ctx context.Context) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := rig.InitMaildird(binary, accounts)
+	m, err := rig.InitMaildird(binary, accounts, manyConnections...)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{name: "maildird", root: m.Dir, stop: m.Close}
+	s := &server{name: oursName, root: m.Dir, stop: m.Close, processes: func() []int { return []int{m.Process.Process.Pid} }}
 	serve := func() error {
 		if err := m.Start(ctx); err != nil {
 			return err
 		}
-		s.imap, s.lmtp = m.Address("imap"), m.Address("lmtp")
+		s.imap, s.lmtp, s.smtp = m.Address("imap"), m.Address("lmtp"), m.Address("smtp")
 		return nil
 	}
 	s.restart = func(context.Context) error {
@@ -106,13 +123,14 @@ func (b *bench) startMaildird(ctx context.Context) (*server, error) {
 }
 
 func startDovecot(ctx context.Context) (*server, error) {
-	d, err := rig.StartDovecot(ctx, rig.DovecotOptions{Accounts: accounts})
+	d, err := rig.StartDovecot(ctx, rig.DovecotOptions{Accounts: accounts, Extra: dovecotLimits})
 	if err != nil {
 		return nil, err
 	}
 	return &server{
-		name: "dovecot", imap: d.IMAP, lmtp: d.LMTP, root: d.Dir, stop: d.Close,
-		restart: func(ctx context.Context) error { return d.Restart(ctx) },
+		name: dovecotName, imap: d.IMAP, lmtp: d.LMTP, root: d.Dir, stop: d.Close,
+		processes: func() []int { return []int{d.Process.Process.Pid} },
+		restart:   func(ctx context.Context) error { return d.Restart(ctx) },
 	}, nil
 }
 

@@ -14,20 +14,14 @@ const bareName = "machine"
 
 // print writes the table: medians and, with a rival, what ours is of its.
 func (b *bench) print(w io.Writer) {
-	name := func(i int) string {
-		if i < len(b.servers) {
-			return b.servers[i].name
-		}
-		return ""
-	}
-	fmt.Fprintf(w, "%-42s %14s %14s %9s  %s\n", "", name(0), name(1), "ratio", "target")
+	fmt.Fprintf(w, "%-70s %14s %14s %9s  %s\n", "", b.servers[0].name, "rival", "ratio", "target")
 	for _, r := range b.results {
 		if r.workload.bare {
-			fmt.Fprintf(w, "%-42s %14s\n", r.row.name, figure(r.values[bareName], r.row.unit))
+			fmt.Fprintf(w, "%-70s %14s\n", r.row.name, figure(r.values[bareName], r.row.unit))
 			continue
 		}
-		ours, theirs := r.values[name(0)], r.values[name(1)]
-		line := fmt.Sprintf("%-42s %14s %14s", r.row.name, figure(ours, r.row.unit), figure(theirs, r.row.unit))
+		ours, theirs := b.pair(r)
+		line := fmt.Sprintf("%-70s %14s %14s", r.row.name, figure(ours, r.row.unit), figure(theirs, r.row.unit))
 		if len(ours) > 0 && len(theirs) > 0 && median(theirs) > 0 {
 			line += fmt.Sprintf(" %8.2fx", median(ours)/median(theirs))
 		} else {

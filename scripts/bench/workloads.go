@@ -11,6 +11,8 @@ import (
 var workloads = []*workload{
 	bareLoop,
 	lmtpDelivery,
+	smtpVirtual,
+	smtpDovecot,
 	selectNeverSeen,
 	selectAfterChange,
 	selectAfterRestart,
@@ -37,6 +39,8 @@ type workload struct {
 	rows []row
 	// once says that one measurement is enough, whatever the rounds.
 	once bool
+	// rival is the server that ours is compared with, "" for Dovecot.
+	rival string
 	// bare says that it measures the machine and no server.
 	bare bool
 	// run gives a value for each row, in their order, and whatever must be
@@ -50,6 +54,8 @@ type row struct {
 	unit   unit
 	target float64 // bound of ours divided by the rival's; 0: none
 	limit  float64 // absolute bound of ours; 0: none
+	// operation names what syncs.go counts for this row, if it does.
+	operation string
 }
 
 // unit says what a value is, and whether more of it is better.
@@ -61,6 +67,8 @@ type unit struct {
 var (
 	millis    = unit{name: "ms"}
 	perSecond = unit{name: "/s", rate: true}
+	percent   = unit{name: "%", rate: true}
+	kibibytes = unit{name: "KiB"}
 	megabytes = unit{name: "MB/s", rate: true}
 )
 
@@ -83,7 +91,7 @@ func (b *bench) measure(ctx context.Context, w *workload) error {
 	if w.once {
 		rounds = 1
 	}
-	servers := slices.Clone(b.servers)
+	servers := slices.Clone(b.compared(w))
 	if w.bare {
 		servers = []*server{{name: bareName}}
 	}
@@ -109,10 +117,11 @@ func (b *bench) measure(ctx context.Context, w *workload) error {
 
 // compare notes where the servers' answers differ.
 func (b *bench) compare(w *workload, answers map[string]*answer) {
-	if len(b.servers) < 2 || w.bare {
+	servers := b.compared(w)
+	if len(servers) < 2 || w.bare {
 		return
 	}
-	first, second := b.servers[0].name, b.servers[1].name
+	first, second := servers[0].name, servers[1].name
 	if d := answers[first].difference(answers[second]); d != "" {
 		b.wrong = append(b.wrong, fmt.Errorf("%s: the answers of %s and %s differ: %s", w.name, first, second, d))
 	}

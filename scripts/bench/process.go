@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ticksPerSecond is the unit of times in /proc/PID/stat, USER_HZ, which is 100
+// on every architecture that Go knows.
+const ticksPerSecond = 100
+
+// procStat is what /proc/PID/stat says of a process.
+type procStat struct {
+	pid, parent int
+	// ticks of the processor, user and system, by the process and by those of
+	// its children that have ended.
+	ticks int64
+}
+
+// parseStat reads a line of /proc/PID/stat; the name in parentheses may hold
+// anything.
+func parseStat(line string) (procStat, error) {
+	head, _, _ := strings.Cut(line, " ")
+	pid, err := strconv.Atoi(head)
+	end := strings.LastIndexByte(line, ')')
+	if err != nil || end < 0 {
+		return procStat{}, fmt.Errorf("a /proc/PID/stat that cannot be read: %.80q", line)
+	}
+	fields := strings.Fields(line[end+1:]) // from field 3 on, see proc(5)
+	if len(fields) < 15 {
+		return procStat{}, fmt.Errorf("a /proc/PID/stat that is too short: %.80q", line)
+	}
+	st := procStat{pid: pid}
+	if st.parent, err = strconv.Atoi(fields[1]); err != nil {
+		return procStat{}, err
+	}
+	for _, f := range fields[11:15] { // utime, stime, cutime, cstime
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return procStat{}, err
+		}
+		st.ticks += n
+	}
+	return st, nil
+}
+
+// processTree is the process root and all that descend from it.
+func processTree(root int) ([]procStat, error) {
+	paths, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
+	}
+	byPID, children := map[int]procStat{}, map[int][]int{}
+	for _, path := range paths {
+		line, err := os.ReadFile(path)
+		if gone(err) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		st, err := parseStat(string(line))
+		if err != nil {
+			return nil, err
+		}
+		byPID[st.pid] = st
+		children[st.parent] = append(children[st.parent], st.pid)
+	}
+	if _, ok := byPID[root]; !ok {
+		return nil, fmt.Errorf("process %d has ended", root)
+	}
+	var tree []procStat
+	for todo := []int{root}; len(todo) > 0; todo = todo[1:] {
+		tree = append(tree, byPID[todo[0]])
+		todo = append(todo, children[todo[0]]...)
+	}
+	return tree, nil
+}
+
+// gone says that an error of a file in /proc means that the process has ended.
+func gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
+}
+
+// processorTime is what the processes of a server, those that have ended
+// included, have used of the processor.
+func (s *server) processorTime() (time.Duration, error) {
+	var ticks int64
+	for _, root := range s.processes() {
+		tree, err := processTree(root)
+		if err != nil {
+			return 0, err
+		}
+		for _, p := range tree {
+			ticks += p.ticks
+		}
+	}
+	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
+}
+
+// proportionalSize is the memory of a server's processes in bytes, shared pages
+// divided among those that share them (PSS).
+func (s *server) proportionalSize() (int64, error) {
+	var total int64
+	for _, root := range s.processes() {
+		tree, err := processTree(root)
+		if err != nil {
+			return 0, err
+		}
+		for _, p := range tree {
+			data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.pid))
+			if gone(err) {
+				continue
+			} else if err != nil {
+				return 0, err
+			}
+			n, err := parsePSS(data)
+			if err != nil {
+				return 0, fmt.Errorf("process %d: %w", p.pid, err)
+			}
+			total += n
+		}
+	}
+	return total, nil
+}
+
+func parsePSS(rollup []byte) (int64, error) {
+	for lines := bufio.NewScanner(bytes.NewReader(rollup)); lines.Scan(); {
+		if rest, ok := strings.CutPrefix(lines.Text(), "Pss:"); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(rest, "kB")), 10, 64)
+			return n << 10, err
+		}
+	}
+	return 0, errors.New("no Pss in smaps_rollup")
+}
