@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 
@@ -100,7 +101,7 @@ func (s *Server) bind() ([]bound, error) {
 	})
 	in, out := s.smtpConfig(a, connections), s.imapConfig(a, connections)
 	listen := &s.cfg.Listen
-	var mx, submission, lmtp, mail service
+	var mx, submission, lmtp, mail, debug service
 	if len(listen.SMTP) > 0 {
 		mx = s.add(smtp.New(smtp.MX, in))
 	}
@@ -112,6 +113,9 @@ func (s *Server) bind() ([]bound, error) {
 	}
 	if len(listen.IMAP)+len(listen.IMAPS) > 0 {
 		mail = s.add(imap.New(out))
+	}
+	if len(s.cfg.Debug.Pprof) > 0 {
+		debug = s.add(newProfiles())
 	}
 	var plan []bound
 	for _, p := range []struct {
@@ -127,6 +131,7 @@ func (s *Server) bind() ([]bound, error) {
 		{"lmtp", listen.LMTP, false, lmtp, smtp.ErrServerClosed},
 		{"imap", listen.IMAP, false, mail, imap.ErrServerClosed},
 		{"imaps", listen.IMAPS, true, mail, imap.ErrServerClosed},
+		{"pprof", s.cfg.Debug.Pprof, false, debug, http.ErrServerClosed},
 	} {
 		for _, address := range p.addresses {
 			l, err := listenOn(address)

@@ -186,7 +186,7 @@ func (o *output) String() string {
 }
 
 // service finds one service=address in the line "ready".
-var service = regexp.MustCompile(`\b(smtp|submission|submissions|lmtp|imap|imaps)"?[=:]"?\[?(127\.0\.0\.1:[0-9]+)`)
+var service = regexp.MustCompile(`\b(smtp|submission|submissions|lmtp|imap|imaps|pprof)"?[=:]"?\[?(127\.0\.0\.1:[0-9]+)`)
 
 func addresses(line string) map[string]string {
 	found := map[string]string{}

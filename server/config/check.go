@@ -93,6 +93,13 @@ func (c *checker) check(f *file) *Config {
 	}
 	c.listen(cfg, f)
 	c.log(cfg, f)
+	cfg.Debug.Pprof = c.addresses("debug.pprof", f.Debug.Pprof)
+	for _, a := range cfg.Debug.Pprof {
+		host, _, _ := net.SplitHostPort(a.Address)
+		if ip, err := netip.ParseAddr(host); a.Network == "tcp" && (err != nil || !ip.IsLoopback()) {
+			c.wrong("debug.pprof", "%q is not an address of this machine only, such as \"127.0.0.1:6060\"", a.Address)
+		}
+	}
 	return cfg
 }
 

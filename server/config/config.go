@@ -35,6 +35,7 @@ type Config struct {
 	IMAP   IMAP
 	Limits Limits
 	Log    Log
+	Debug  Debug
 }
 
 // Mail says where users' mail is.
@@ -104,6 +105,11 @@ type Log struct {
 	Format string // "text" or "json"
 }
 
+// Debug is for people who look into the running program.
+type Debug struct {
+	Pprof []Address // of this machine only; empty: nowhere
+}
+
 // file is maildird.toml as it is written.
 type file struct {
 	Hostname   string   `toml:"hostname"`
@@ -159,6 +165,9 @@ type file struct {
 		Level  string `toml:"level"`
 		Format string `toml:"format"`
 	} `toml:"log"`
+	Debug struct {
+		Pprof any `toml:"pprof"`
+	} `toml:"debug"`
 }
 
 // Load reads the file at path. The error holds one line for each thing that is

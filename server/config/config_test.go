@@ -30,7 +30,7 @@ func TestTemplate(t *testing.T) {
 	// All that is commented out is true as well.
 	all := strings.NewReplacer("# [", "[", "\n# fsync", "\nfsync", "\n# compress", "\ncompress", "\n# reserve", "\nreserve", "\n# \"Ges", "\n\"Ges",
 		"\n# bare", "\nbare", "\n# greet", "\ngreet", "\n# rev2", "\nrev2", "\n# conn", "\nconn", "\n# mess", "\nmess", "\n# rec", "\nrec",
-		"\n# level", "\nlevel", "\n# format", "\nformat").Replace(Template("h.example", "example.org", "a@example.org"))
+		"\n# pprof", "\npprof", "\n# level", "\nlevel", "\n# format", "\nformat").Replace(Template("h.example", "example.org", "a@example.org"))
 	full, err := load(t, all)
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +48,7 @@ func TestErrors(t *testing.T) {
 	for _, c := range []struct{ old, new, want string }{
 		{"separator", "seperator", `:12: there is no setting "mail.seperator"`},
 		{"[tls]", "[ssl]", `there is no setting "ssl`},
+		{`# [debug]`, "[debug]\npprof = \":6060\"", `debug.pprof: ":6060" is not an address of this machine only`},
 		{`"maildir++"`, `"mbox"`, `:11: mail.layout: "mbox" is none of "maildir++", "fs"`},
 		{`"/"  `, `"|"  `, `:12: mail.separator: "|" is neither "/" nor "."`},
 		{`# compress = ""`, `compress = "lz4"`, `:15: mail.compress: "lz4" is not "", "gzip" or "zstd"`},

@@ -65,4 +65,7 @@ imaps       = ["127.0.0.1:2993"]
 # [log]
 # level  = "info"                   # debug, info, warn, error
 # format = "text"                   # or "json"
+
+# [debug]
+# pprof = "127.0.0.1:6060"          # Go's profiles of the running program, for this machine only
 `

@@ -14,13 +14,19 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
-// serve runs the session until its end.
-func (s *session) serve() {
+// serve runs the session until its end. It calls begun before it waits for its
+// client.
+func (s *session) serve(begun func()) {
 	defer s.recovered()
 	s.log.Debug("connected", "tls", s.tls)
+	if s.tls {
+		begun()
+	}
 	err := s.handshake()
 	if err == nil {
 		s.writeStatus(nil, "OK", "CAPABILITY"+s.capabilityList(), "maildird ready.")
+		_ = s.w.flush() // the error sticks
+		begun()
 		err = s.commands()
 	}
 	s.end(err)

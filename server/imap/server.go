@@ -149,20 +149,26 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 
 // start serves a connection in a goroutine of its own, or refuses it.
 func (srv *Server) start(conn net.Conn, implicitTLS bool) {
+	begun := srv.cfg.Connections.Begin(srv.ctx)
 	s := srv.newSession(conn, implicitTLS)
 	if refusal := srv.admit(s); refusal != nil {
 		s.log.Warn("connection refused", "reason", refusal)
 		if implicitTLS { // not worth a handshake
 			s.wire.close()
+			begun()
 			return
 		}
-		go s.refuse(refusal)
+		go func() {
+			defer begun()
+			s.refuse(refusal)
+		}()
 		return
 	}
 	go func() {
+		defer begun()
 		defer srv.running.Done()
 		defer srv.leave(s)
-		s.serve()
+		s.serve(begun)
 	}()
 }
 

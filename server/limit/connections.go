@@ -44,6 +44,7 @@ const mostRates = 100_000
 // concurrent use.
 type Connections struct {
 	limits Limits
+	pace   pace
 
 	mu       sync.Mutex
 	total    int
@@ -58,7 +59,7 @@ type Connections struct {
 func New(l Limits) *Connections {
 	l.setDefaults()
 	return &Connections{
-		limits: l, services: map[string]int{}, perIP: map[netip.Prefix]int{}, perUser: map[string]int{},
+		limits: l, pace: newPace(), services: map[string]int{}, perIP: map[netip.Prefix]int{}, perUser: map[string]int{},
 		opened: map[netip.Prefix]int{},
 	}
 }

@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -156,5 +157,34 @@ func TestMail(t *testing.T) {
 	}
 	if n != 120 {
 		t.Errorf("%d recipients went, want 120", n)
+	}
+}
+
+// TestPace: few connections begin at a time, and each gives its place back
+// once.
+func TestPace(t *testing.T) {
+	c := New(Limits{})
+	var begun []func()
+	for range cap(c.pace) {
+		begun = append(begun, c.Begin(t.Context()))
+	}
+	waiting := make(chan func())
+	go func() { waiting <- c.Begin(t.Context()) }()
+	select {
+	case <-waiting:
+		t.Fatal("one more began")
+	case <-time.After(20 * time.Millisecond):
+	}
+	begun[0]()
+	begun[0]()
+	next := <-waiting
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	c.Begin(ended)() // does not wait
+	for _, f := range append(begun[1:], next) {
+		f()
+	}
+	if len(c.pace) != 0 {
+		t.Errorf("%d places are taken when all have begun", len(c.pace))
 	}
 }

@@ -25,6 +25,7 @@ type conn struct {
 	wire   wire
 	log    *slog.Logger
 	began  time.Time
+	begun  func() // to be called before it waits for its client first
 
 	peer    peer
 	session *session
@@ -108,6 +109,7 @@ func (c *conn) recovered() {
 
 func (c *conn) talk() error {
 	if conn, ok := c.wire.conn.(*tls.Conn); ok {
+		c.begun()
 		if err := c.handshake(conn); err != nil {
 			return err
 		}
@@ -126,6 +128,7 @@ func (c *conn) talk() error {
 // sent away: it does not listen.
 func (c *conn) greet() error {
 	if wait := c.srv.cfg.Timeouts.Greet; wait > 0 && c.srv.kind == MX {
+		c.begun()
 		err := c.await(time.Now().Add(wait), func() error { return c.wire.more(smallBuffer) })
 		switch {
 		case err == nil:
@@ -136,7 +139,9 @@ func (c *conn) greet() error {
 		}
 	}
 	c.reply(220, smtp.NoEnhancedCode, c.srv.cfg.Hostname+" "+c.srv.greeting())
-	return nil
+	err := c.wire.flush()
+	c.begun()
+	return err
 }
 
 // command takes one command and answers it.

@@ -153,6 +153,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 
 // start serves a connection in a goroutine of its own, or refuses it.
 func (srv *Server) start(nc net.Conn, implicitTLS bool) {
+	begun := srv.cfg.Connections.Begin(srv.stop)
 	c := srv.newConn(nc, implicitTLS)
 	if r := srv.admit(c); r != nil {
 		c.log.Warn("connection refused", "reason", r.Message)
@@ -161,9 +162,12 @@ func (srv *Server) start(nc net.Conn, implicitTLS bool) {
 			_, _ = nc.Write(appendReply(nil, r.Code, r.EnhancedCode, r.Message))
 		}
 		_ = nc.Close()
+		begun()
 		return
 	}
+	c.begun = begun
 	go func() {
+		defer begun()
 		defer srv.running.Done()
 		defer srv.leave(c)
 		c.serve()

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -35,6 +36,12 @@ func TestFail2ban(t *testing.T) {
 				"--auth", "PLAIN", "--auth-user", bob, "--auth-password", "wrong"); err == nil {
 				t.Errorf("swaks got in:\n%s", out)
 			}
+			eventually(t, func() error {
+				if !strings.Contains(m.Log(), bob) {
+					return fmt.Errorf("not logged:\n%s", m.Log())
+				}
+				return nil
+			})
 			found := map[string]int{}
 			for lines := bufio.NewScanner(strings.NewReader(m.Log())); lines.Scan(); {
 				if hit := filter.FindStringSubmatch(lines.Text()); hit != nil {

@@ -123,9 +123,12 @@ func TestTotalLimit(t *testing.T) {
 	speak(t, m, "lmtp", "220 ")
 	speak(t, m, "imap", "* OK")
 	speak(t, m, "imap", "* BYE [UNAVAILABLE] ")
-	if !strings.Contains(m.Log(), `msg="connection refused" protocol=imap`) {
-		t.Errorf("not logged:\n%s", m.Log())
-	}
+	eventually(t, func() error {
+		if !strings.Contains(m.Log(), `msg="connection refused" protocol=imap`) {
+			return fmt.Errorf("not logged:\n%s", m.Log())
+		}
+		return nil
+	})
 }
 
 // TestLimitsInReadme: the table shows the defaults, and every limit of
