@@ -99,6 +99,9 @@ func (b *Box) load() {
 func (b *Box) take(row uint32, e *entry) {
 	f := b.row(row)
 	if e.mtime != noTime {
+		if f.dated && f.mtime != e.mtime {
+			*f = fact{} // of another text
+		}
 		f.mtime, f.dated = e.mtime, true
 	}
 	if e.virtual >= 0 {
@@ -177,7 +180,7 @@ func (b *Box) Add(row uint32, key Key, r *Record) {
 	defer b.mu.Unlock()
 	f := b.row(row)
 	e := entry{key: key, has: r.has, mtime: nanoseconds(r.Mtime), virtual: r.Virtual}
-	known := (f.dated || e.mtime == noTime) && (f.virtual > 0 || e.virtual < 0) && r.has&^f.has == 0
+	known := (f.dated && f.mtime == e.mtime || e.mtime == noTime) && (f.virtual > 0 || e.virtual < 0) && r.has&^f.has == 0
 	b.take(row, &entry{mtime: e.mtime, virtual: e.virtual})
 	if known || !b.writable() {
 		return
@@ -251,6 +254,7 @@ func (b *Box) Flush() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.flush()
+	b.data, b.adds = nil, nil // the next time may be far
 }
 
 // flush writes what was added, or drops it: if somebody else writes just now,
@@ -259,12 +263,7 @@ func (b *Box) flush() {
 	if b.files == nil || len(b.adds) == 0 {
 		return
 	}
-	defer func() {
-		b.data, b.adds = b.data[:0], b.adds[:0]
-		if cap(b.data) > 2*flushBytes || b.files == nil {
-			b.data = nil
-		}
-	}()
+	defer func() { b.data, b.adds = b.data[:0], b.adds[:0] }()
 	ok, err := lock(b.files.index)
 	if err != nil {
 		b.fail(err)

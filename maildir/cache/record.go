@@ -21,6 +21,7 @@ const (
 	Preview                   // PREVIEW of RFC 8970, the text itself
 	Parts                     // message.Part, encoded
 	Header                    // all of the header in CRLF form
+	Complete                  // nothing: says that kinds which are not there cannot be kept, but for Preview
 	kinds
 )
 

@@ -55,9 +55,6 @@ func (c *Cached) Close() {
 	c.m.cached.Flush()
 }
 
-// Has tells which kinds the cache has of a message.
-func (c *Cached) Has(msg Message) cache.Kinds { return c.m.cached.Kinds(msg.row) }
-
 // Read returns what the cache has of a message; it is good until the next call.
 func (c *Cached) Read(msg Message) (cache.Record, bool) {
 	key, ok := c.m.key(msg)
@@ -69,6 +66,9 @@ func (c *Cached) Read(msg Message) (cache.Record, bool) {
 
 // Keeps tells whether there is a cache at all.
 func (v *View) Keeps() bool { return v.m.cached.Keeps() }
+
+// Kept tells which kinds the cache has of a message.
+func (v *View) Kept(msg Message) cache.Kinds { return v.m.cached.Kinds(msg.row) }
 
 // Keep adds what was read of a message.
 func (v *View) Keep(msg Message, r *cache.Record) { v.m.keep(msg, r) }

@@ -1,7 +1,5 @@
 package message
 
-import "strings"
-
 // Envelope is what IMAP's ENVELOPE tells of a header: text as it stands there,
 // unfolded.
 type Envelope struct {
@@ -21,7 +19,14 @@ func ParseEnvelope(header []byte) *Envelope {
 		*v, *has = unfold(value), true
 	}
 	EachField(header, func(name, value []byte) bool {
-		switch strings.ToLower(string(name)) {
+		var lowered [len("in-reply-to")]byte
+		if len(name) > len(lowered) {
+			return true
+		}
+		for i, c := range name {
+			lowered[i] = lower(c)
+		}
+		switch string(lowered[:len(name)]) {
 		case "date":
 			text(&e.Date, &e.HasDate, value)
 		case "subject":

@@ -182,7 +182,7 @@ func (q *fetchQueue) serve(n int, seen bool) error {
 // needsFile tells whether the response for a message can be made only from its
 // file.
 func (f *fetcher) needsFile(m mailbox.Message) bool {
-	if f.need != needNothing && !f.items.cached(f.cached.Has(m)) {
+	if f.need != needNothing && !f.items.cached(f.s.sel.view.Kept(m)) {
 		return true
 	}
 	return f.needsSize(m)

@@ -86,6 +86,9 @@ func (mf *mailFile) remember() {
 		return
 	}
 	mf.keep = false
+	if mf.view.Kept(mf.m)&cache.Complete.Set() != 0 && !mf.hasPreview {
+		return
+	}
 	rec := cache.Record{Size: mf.Size, Mtime: mf.Mtime, Virtual: -1}
 	var b []byte // all renderings, one after the other
 	add := func(kind cache.Kind, f func(*writer)) {
@@ -105,6 +108,7 @@ func (mf *mailFile) remember() {
 			add(cache.BodyStructure, func(w *writer) { st.write(w, true) })
 			add(cache.Body, func(w *writer) { st.write(w, false) })
 			rec.Set(cache.Parts, message.AppendPart(nil, st.root))
+			rec.Set(cache.Complete, nil)
 		}
 	}
 	if mf.known.virtual > 0 || mf.Size == 0 {
