@@ -25,11 +25,15 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	})
 	files = slices.Compact(files)
 	var known, fresh []entry
-	taken := map[string]bool{}
+	taken := map[string]entry{}
 	for _, e := range files {
 		var err error
 		base := filename.Base(e.name)
-		if base == "" || taken[base] || m.hasFile(base) && !m.met(e) {
+		first, again := taken[base]
+		if again && m.sameFile(first, e) {
+			continue // a second name, see met
+		}
+		if base == "" || again || m.hasFile(base) && !m.met(e) {
 			// Its base is another message's (or nothing): it gets one of its own.
 			if lock == nil {
 				continue
@@ -45,7 +49,7 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 		} else if m.hasFile(base) {
 			continue // met
 		}
-		taken[base] = true
+		taken[base] = e
 		if m.recorded(base) {
 			known = append(known, e)
 		} else {
@@ -185,6 +189,11 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 			to.name = filename.WithFlags(name, flags)
 		}
 		err := m.dirs.New.RenameNoReplace(name, m.dirs.Cur, to.name)
+		if errors.Is(err, fs.ErrExist) && m.sameFile(entry{inNew, name}, to) {
+			// A crash in the middle of an earlier move left both names.
+			err = m.dirs.New.Remove(name)
+			delete(m.alias, n)
+		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
 			m.events.putBack() // somebody else moved it, or put another file there: look
 			continue

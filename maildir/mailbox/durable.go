@@ -30,6 +30,17 @@ func (m *Mailbox) syncTouched() error {
 	return nil
 }
 
+// sameFile tells whether two names are those of one file, as a crash or a
+// rename by link and unlink leaves them.
+func (m *Mailbox) sameFile(a, b entry) bool {
+	one, err := m.in(a.where).Lstat(a.name)
+	if err != nil {
+		return false
+	}
+	two, err := m.in(b.where).Lstat(b.name)
+	return err == nil && one.Ino == two.Ino && one.Dev == two.Dev && a != b
+}
+
 // cleanEvery is how often tmp/ of a mailbox in use is looked through.
 const cleanEvery = time.Hour
 

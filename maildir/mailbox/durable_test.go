@@ -66,3 +66,24 @@ func TestOldTempFilesGo(t *testing.T) {
 		}
 	}
 }
+
+// TestBothNames: a crash in the middle of a move may leave a message under both
+// names. It is one message, and gets rid of the old name.
+func TestBothNames(t *testing.T) {
+	b := newBox(t)
+	name := b.drop("new/")
+	must(t, os.Link(b.file(name), b.file("cur/"+filepath.Base(name)+":2,")))
+	m := b.open(newEnv(t))
+	defer m.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	c.poll(true)
+	if files := b.files(); len(c.uids) != 1 || len(files) != 1 || !files["cur/"+filepath.Base(name)+":2,"] {
+		t.Errorf("UIDs %d, files %v", c.uids, files)
+	}
+	if file, err := c.v.Open(c.all()[0]); err != nil {
+		t.Error(err)
+	} else {
+		_ = file.Close()
+	}
+}

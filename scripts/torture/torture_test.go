@@ -1,0 +1,98 @@
+package torture
+
+import (
+	"flag"
+	"io/fs"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"maildird/scripts/rig"
+)
+
+var flagSeed = flag.Uint64("seed", 0, "what all chance follows from (default: from the clock)")
+
+var binaryDir string
+
+// program builds maildird once for all tests.
+var program = sync.OnceValues(func() (string, error) {
+	var err error
+	if binaryDir, err = rig.Dir("torture"); err != nil {
+		return "", err
+	}
+	return rig.Build(binaryDir, false)
+})
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	if binaryDir != "" {
+		os.RemoveAll(binaryDir)
+	}
+	os.Exit(code)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// seedOf gives the seed of a test and prints it.
+func seedOf(t *testing.T) uint64 {
+	seed := *flagSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("-seed %d", seed)
+	return seed
+}
+
+// newMaildird prepares a program that ends with the test.
+func newMaildird(t *testing.T, edits ...string) *rig.Maildird {
+	t.Helper()
+	built, err := program()
+	must(t, err)
+	m, err := rig.InitMaildird(built, accounts, edits...)
+	must(t, err)
+	t.Cleanup(func() {
+		if t.Failed() {
+			log := m.Log()
+			t.Logf("the program's log ends with:\n%s", log[max(0, len(log)-4000):])
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// scratch is a directory in memory, if there is such.
+func scratch(t *testing.T) string {
+	base := "/dev/shm"
+	if st, err := os.Stat(base); err != nil || !st.IsDir() {
+		base = ""
+	}
+	dir, err := os.MkdirTemp(base, "torture")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// noSockets is a directory without what cannot be copied.
+func noSockets(dir string) fs.FS { return onlyFiles{os.DirFS(dir)} }
+
+type onlyFiles struct{ fs.FS }
+
+func (o onlyFiles) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(o.FS, name)
+	var out []fs.DirEntry
+	for _, e := range entries {
+		if e.IsDir() || e.Type().IsRegular() {
+			out = append(out, e)
+		}
+	}
+	return out, err
+}
