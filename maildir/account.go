@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -53,7 +52,8 @@ type Account struct {
 	boxes map[fileID]*openBox
 	// names are boxes by the name that leads to them, as long as changes stands
 	// still. Empty without events, and if folders lie in folders.
-	names map[string]*openBox
+	names     map[string]*openBox
+	treeWatch treeWatch
 }
 
 // Account opens the Maildir at opt.Root and creates it if it is missing. The
@@ -109,14 +109,10 @@ func (a *Account) open(opt AccountOptions) error {
 	return nil
 }
 
-// watchRoot lets open mailboxes hear at once of folders that others rename.
+// watchRoot lets open mailboxes, and who asked by OnTreeChange, hear at once of
+// folders that others make, rename or remove.
 func (a *Account) watchRoot() {
-	w, err := a.store.env.Watcher.Add(a.root, func(ev watch.Event) {
-		// Of what comes and goes in the root, which is INBOX too, most are locks.
-		if !a.flat || ev.Op == watch.Lost || strings.HasPrefix(ev.Name, ".") || ev.Name == "cur" || ev.Name == "new" {
-			a.namesChanged()
-		}
-	})
+	w, err := a.store.env.Watcher.Add(a.root, a.rootEvent)
 	if err == nil {
 		a.watch = w
 	}
@@ -174,7 +170,7 @@ func (a *Account) close() {
 	_ = a.root.Close()
 }
 
-// Tree returns the account's folders. Delete and rename through the Account.
+// Tree returns the account's folders. Change them through the Account.
 func (a *Account) Tree() *folder.Tree { return a.tree }
 
 // Quota returns what the account may hold.

@@ -42,6 +42,7 @@ func (a *Account) Delete(name string) error {
 	}
 	err := a.tree.Delete(name)
 	a.namesChanged()
+	a.treeChanged()
 	if err == nil || errors.Is(err, folder.ErrLeftover) {
 		err = errors.Join(err, maildirsize.Add(a.root, -bytes, -messages))
 	}
@@ -56,11 +57,12 @@ func (a *Account) Rename(ctx context.Context, from, to string) error {
 	}
 	err := a.tree.Rename(from, to)
 	a.namesChanged()
+	a.treeChanged()
 	return err
 }
 
 func (a *Account) renameInbox(ctx context.Context, to string) error {
-	if err := a.tree.Create(to, nil); err != nil {
+	if err := a.Create(to, nil); err != nil {
 		return err
 	}
 	src, err := a.Open(ctx, "INBOX")

@@ -176,7 +176,7 @@ func (c *client) poll(expunges bool) []string {
 	c.t.Helper()
 	must(c.t, c.v.Poll(ctx))
 	var out []string
-	c.v.Updates(expunges, func(u Update) {
+	c.v.Updates(holdUnless(expunges), func(u Update) {
 		switch u.Kind {
 		case Expunge:
 			if u.Seq == 0 || int(u.Seq) > len(c.uids) || c.uids[u.Seq-1] != u.UID {
@@ -205,4 +205,12 @@ func (c *client) poll(expunges bool) []string {
 		}
 	})
 	return out
+}
+
+// holdUnless is what is held back unless expunges may be told.
+func holdUnless(expunges bool) Hold {
+	if expunges {
+		return 0
+	}
+	return HoldExpunges
 }

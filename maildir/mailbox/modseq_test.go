@@ -78,7 +78,7 @@ func (c *offline) listen(expunges bool) {
 	c.t.Helper()
 	must(c.t, c.v.Poll(ctx))
 	before := c.since
-	c.v.Updates(expunges, func(u Update) {
+	c.v.Updates(holdUnless(expunges), func(u Update) {
 		switch u.Kind {
 		case Expunge:
 			delete(c.cache, u.UID)
@@ -281,7 +281,7 @@ func (r *resync) unaware() {
 	c.fetchNew()
 	r.stranger()
 	must(r.t, v.Poll(ctx))
-	v.Updates(true, func(u Update) {
+	v.Updates(0, func(u Update) {
 		switch u.Kind {
 		case Expunge:
 			delete(c.cache, u.UID)

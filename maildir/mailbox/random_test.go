@@ -207,7 +207,7 @@ func TestConcurrent(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(i), 5))
 			for range 60 {
 				must(t, c.v.Poll(ctx))
-				c.v.Updates(true, func(Update) {})
+				c.v.Updates(0, func(Update) {})
 				var uids []uint32
 				for msg := range c.v.Messages([]Range{{1, ^uint32(0)}}, true) {
 					if rng.IntN(4) == 0 {
@@ -254,7 +254,7 @@ func TestConcurrent(t *testing.T) {
 		last = uid
 	}
 	for _, c := range w.clients {
-		c.v.Updates(true, func(Update) {})
+		c.v.Updates(0, func(Update) {})
 		c.uids = c.list()
 	}
 	w.compare()

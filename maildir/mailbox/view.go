@@ -291,26 +291,45 @@ func merged(ranges []Range) []Range {
 	return out[:n+1]
 }
 
+// Hold is what Updates is not to tell now.
+type Hold uint8
+
+// What can be held back.
+const (
+	HoldExpunges Hold = 1 << iota // while the client may use sequence numbers that it sent already
+	HoldArrivals                  // the view does not grow
+	HoldFlags
+
+	HoldAll = HoldExpunges | HoldArrivals | HoldFlags
+)
+
 // Updates tells what the client does not know yet, in the order in which it is
-// to hear of it, and moves the view. Without expunges (while the client may
-// use sequence numbers that it sent already) removals are kept for later.
-func (v *View) Updates(expunges bool, emit func(Update)) {
-	for _, u := range v.collect(expunges) {
+// to hear of it, and moves the view. What is held back is kept for later.
+func (v *View) Updates(hold Hold, emit func(Update)) {
+	for _, u := range v.collect(hold) {
 		emit(u)
 	}
 }
 
-func (v *View) collect(expunges bool) []Update {
+// Held tells whether messages of the view are gone, or got other flags, and the
+// client was not told.
+func (v *View) Held() bool {
+	v.m.mu.RLock()
+	defer v.m.mu.RUnlock()
+	return len(v.gone) > 0 || len(v.flagged) > 0
+}
+
+func (v *View) collect(hold Hold) []Update {
 	m := v.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []Update
-	if v.keywords {
+	if v.keywords && hold&HoldFlags == 0 {
 		v.keywords = false
 		out = append(out, Update{Kind: KeywordsChanged})
 	}
 	recent := len(v.recent)
-	if expunges {
+	if hold&HoldExpunges == 0 {
 		for _, n := range v.gone {
 			out = append(out, Update{Kind: Expunge, Seq: m.t.before(n) + 1, UID: m.t.rows[n].uid})
 			if i, ok := slices.BinarySearch(v.recent, n); ok {
@@ -319,7 +338,7 @@ func (v *View) collect(expunges bool) []Update {
 		}
 		v.gone = nil
 	}
-	if v.grow() {
+	if hold&HoldArrivals == 0 && v.grow() {
 		out = append(out, Update{Kind: Exists, Count: v.exists()})
 		recent = -1
 	}
@@ -328,9 +347,12 @@ func (v *View) collect(expunges bool) []Update {
 	}
 	slices.Sort(v.flagged)
 	var later []uint32
+	current := true
 	for _, n := range slices.Compact(v.flagged) {
 		switch r := &m.t.rows[n]; {
 		case r.state != present:
+		case hold&HoldFlags != 0:
+			later, current = append(later, n), false
 		case v.modseqs && r.unsettled:
 			later = append(later, n) // its mod-sequence is not known yet
 		default:
@@ -339,7 +361,7 @@ func (v *View) collect(expunges bool) []Update {
 		}
 	}
 	v.flagged = later
-	if len(v.gone) == 0 && m.t.count == m.t.before(v.known) {
+	if current && len(v.gone) == 0 && m.t.count == m.t.before(v.known) {
 		v.told = m.modseqs.highest // what is not settled yet will be above
 	}
 	return out
