@@ -70,6 +70,7 @@ func runAppend(s *session) error {
 	if err != nil {
 		return err
 	}
+	s.ownMessages(box, uids)
 	s.done.code = appendUID(validity, uids)
 	return nil
 }

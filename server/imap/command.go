@@ -48,6 +48,9 @@ type done struct {
 	text string // "" for the usual one
 	// holdExpunges says that the command used sequence numbers after all.
 	holdExpunges bool
+	// tellAll says that all news of the selected mailbox are part of the answer,
+	// whatever NOTIFY asked for.
+	tellAll bool
 	// then, if not nil, goes on when the response was written.
 	then func() error
 }

@@ -61,6 +61,8 @@ type Limits struct {
 	LoginCommand int
 	LoginLiteral int64
 	LoginFails   int // failed logins that end a connection; 4
+
+	Watched int // mailboxes that one session watches by NOTIFY; 500
 }
 
 // Timeouts end connections that nothing comes from. A time of 0 is the default.
@@ -100,6 +102,7 @@ func (c *Config) setDefaults() {
 	orDefault(&l.LoginCommand, 16<<10)
 	orDefault(&l.LoginLiteral, 4<<10)
 	orDefault(&l.LoginFails, 4)
+	orDefault(&l.Watched, 500)
 	t := &c.Timeouts
 	orDefault(&t.Login, 2*time.Minute)
 	orDefault(&t.Idle, 31*time.Minute)

@@ -31,6 +31,7 @@ type reasons uint8
 
 const (
 	newsMailbox  reasons = 1 << iota // the selected mailbox changed
+	newsOthers                       // something that NOTIFY asked for happened elsewhere
 	newsShutdown                     // the server ends
 )
 

@@ -58,6 +58,7 @@ func (s *session) copy(uid bool) error {
 	if err != nil {
 		return err
 	}
+	s.ownMessages(box, copied.Dest)
 	if len(copied.Source) > 0 {
 		s.done.code = copyUID(copied)
 	}
@@ -79,7 +80,9 @@ func (s *session) move(uid bool) error {
 		return err
 	}
 	defer box.Release()
+	s.done.tellAll = true
 	moved, err := s.sel.view.Move(s.ctx, uids, box.Mailbox)
+	s.ownMessages(box, moved.Dest)
 	if len(moved.Source) > 0 {
 		s.writeStatus(nil, "OK", copyUID(moved), "Moved UIDs.")
 	}

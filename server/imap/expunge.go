@@ -22,6 +22,7 @@ func runExpunge(s *session) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
+	s.done.tellAll = true
 	_, err := s.sel.view.Expunge(s.ctx, nil)
 	return err
 }
@@ -40,6 +41,7 @@ func runUIDExpunge(s *session) error {
 	if err != nil || len(uids) == 0 {
 		return err
 	}
+	s.done.tellAll = true
 	_, err = s.sel.view.Expunge(s.ctx, uids)
 	return err
 }

@@ -40,7 +40,8 @@ func runCreate(s *session) error {
 	if err := newName(req.name); err != nil {
 		return err
 	}
-	if err := s.account.Tree().Create(req.name, req.uses); err != nil {
+	s.ownTreeChange(req.name)
+	if err := s.account.Create(req.name, req.uses); err != nil {
 		return err
 	}
 	for _, more := range s.srv.grammar.created {
@@ -74,6 +75,7 @@ func runDelete(s *session) error {
 	if name, err = s.account.Tree().Canonical(name); err != nil {
 		return err
 	}
+	s.ownTreeChange(name)
 	return s.account.Delete(name)
 }
 
@@ -94,6 +96,7 @@ func runRename(s *session) error {
 	if err != nil {
 		return err
 	}
+	s.ownTreeChange(from, to)
 	return s.account.Rename(s.ctx, from, to)
 }
 
@@ -110,7 +113,8 @@ func runSubscribe(s *session) error {
 		return err
 	}
 	_ = dir.Close()
-	return tree.SetSubscribed(name, true)
+	s.ownTreeChange(name)
+	return s.account.SetSubscribed(name, true)
 }
 
 // runUnsubscribe is UNSUBSCRIBE (RFC 9051 section 6.3.8).
@@ -119,5 +123,6 @@ func runUnsubscribe(s *session) error {
 	if err != nil {
 		return err
 	}
-	return s.account.Tree().SetSubscribed(name, false)
+	s.ownTreeChange(name)
+	return s.account.SetSubscribed(name, false)
 }

@@ -26,16 +26,8 @@ func runIdle(s *session) error {
 	s.w.raw("+ idling\r\n")
 	logout := time.Now().Add(s.srv.cfg.Timeouts.Idle)
 	for !lx.buffered() {
-		// Before the look at the mailbox: what comes after it wakes us again.
-		s.wire.forget(newsMailbox)
-		if err := s.tellNews(allNews); err != nil {
+		if err := s.tellNow(allNews); err != nil {
 			return err
-		}
-		if code := s.correctModSeq(); code != "" {
-			s.writeStatus(nil, "OK", code, "Highest mod-sequence.")
-		}
-		if err := s.w.flush(); err != nil {
-			return &connError{err}
 		}
 		if err := s.idle(logout); err != nil {
 			return err
@@ -52,7 +44,7 @@ func (s *session) idle(logout time.Time) error {
 		if next.After(logout) {
 			next = logout
 		}
-		err := s.await(next, newsMailbox)
+		err := s.await(next, newsMailbox|newsOthers)
 		switch {
 		case err == nil, errors.Is(err, errWoken):
 			return nil

@@ -55,6 +55,8 @@ func (s *session) replace(uid bool) error {
 	if err != nil {
 		return err
 	}
+	s.ownMessages(box, uids)
+	s.done.tellAll = true
 	// Before the removal is told (RFC 8508 section 3.4).
 	s.writeStatus(nil, "OK", appendUID(validity, uids), "The new message is saved.")
 	_, err = s.sel.view.Remove(s.ctx, old.UID)

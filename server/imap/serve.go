@@ -95,7 +95,44 @@ func (s *session) awaitCommand() error {
 	if s.state() == notAuthenticated {
 		deadline = s.wire.until
 	}
-	return s.await(deadline, newsShutdown)
+	for {
+		wakeOn := reasons(0)
+		if s.notify != nil {
+			if err := s.tellUnasked(); err != nil {
+				return err
+			}
+			wakeOn = newsMailbox | newsOthers
+		}
+		if err := s.await(deadline, wakeOn); s.notify == nil || !errors.Is(err, errWoken) {
+			return err
+		}
+	}
+}
+
+// tellUnasked tells, between two commands, what NOTIFY asked for.
+func (s *session) tellUnasked() error {
+	s.done = done{}
+	n := noExpunges
+	if s.notify.selected.kind == filterSelected {
+		n = allNews
+	}
+	return s.tellNow(n)
+}
+
+// tellNow tells what is new at once. What comes meanwhile wakes the session
+// again.
+func (s *session) tellNow(n news) error {
+	s.wire.forget(newsMailbox | newsOthers)
+	if err := s.tellNews(n); err != nil {
+		return err
+	}
+	if code := s.correctModSeq(); code != "" {
+		s.writeStatus(nil, "OK", code, "Highest mod-sequence.")
+	}
+	if err := s.w.flush(); err != nil {
+		return &connError{err}
+	}
+	return nil
 }
 
 // await waits for input. When one of the reasons comes first, or the server
@@ -138,6 +175,7 @@ func (s *session) end(err error) {
 // leave gives back all that a login took.
 func (s *session) leave() {
 	s.unselect()
+	s.setNotifier(nil)
 	if s.account == nil {
 		return
 	}

@@ -40,6 +40,7 @@ type session struct {
 	sel     *selection       // nil without a selected mailbox
 
 	enabled
+	notify *notifier // nil before NOTIFY was used
 
 	logout bool // LOGOUT was done
 }
@@ -55,6 +56,9 @@ type selection struct {
 	// last is what FETCH knows of the message that it served last.
 	last   knownFile
 	modseq clientModSeq
+	// own are messages that came by commands of the client, which need not be
+	// told what NOTIFY would have told of them.
+	own []uint32
 }
 
 // state is the state of the session as one bit.

@@ -6,10 +6,22 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// tellNews looks at the selected mailbox and writes what the client does not
-// know yet. The error, if any, ends the session.
+// tellNews looks at the selected mailbox, and at what NOTIFY asked for, and
+// writes what the client does not know yet. The error, if any, ends the session.
 func (s *session) tellNews(n news) error {
-	if s.sel == nil || n == noNews {
+	if n == noNews {
+		return nil
+	}
+	err := s.tellSelected(n)
+	if err == nil && s.notify != nil {
+		err = s.notify.tell()
+	}
+	return err
+}
+
+// tellSelected is tellNews for the selected mailbox.
+func (s *session) tellSelected(n news) error {
+	if s.sel == nil {
 		return nil
 	}
 	var ended error
@@ -18,8 +30,15 @@ func (s *session) tellNews(n news) error {
 	} else if err != nil {
 		s.log.Warn("mailbox cannot be looked at", "mailbox", s.sel.name, "error", err)
 	}
-	s.sel.view.Updates(n == allNews, s.writeUpdate)
+	last, grew := s.sel.view.LastUID(), false
+	s.sel.view.Updates(s.holds(n), func(u mailbox.Update) {
+		grew = grew || u.Kind == mailbox.Exists
+		s.writeUpdate(u)
+	})
 	s.flushVanished()
+	if grew && ended == nil {
+		return s.newMessages(last)
+	}
 	return ended
 }
 

@@ -1,0 +1,346 @@
+package imap
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"maildird/maildir"
+	"maildird/maildir/folder"
+	"maildird/maildir/mailbox"
+)
+
+// notifier is what a client asked to be told of by NOTIFY, and what is needed to
+// see it happen: the mailboxes are held open, so that their events come, and the
+// account tells of changes to its folders. Either wakes the session, which then
+// looks; what happens meanwhile is one change. One goroutine uses it, the
+// session's, but for mark and markTree.
+type notifier struct {
+	s        *session
+	selected eventGroup   // of the selected mailbox
+	groups   []eventGroup // of the others
+	wants    events       // of any of groups
+
+	known   map[string]treeEntry // the folders, as they were told of last
+	own     map[string]bool      // names that commands of the client changed since
+	watched map[string]*watchedBox
+	stop    func() // ends hearing of the folders
+
+	mu    sync.Mutex
+	dirty map[*watchedBox]struct{} // that something happened to
+	tree  bool                     // something happened to the folders
+}
+
+// watchedBox is a mailbox that is held open for its events.
+type watchedBox struct {
+	name string
+	box  *maildir.Mailbox
+	view *mailbox.View // wakes the session
+	told boxState
+}
+
+// boxState is what a client knows of a mailbox.
+type boxState struct {
+	messages, uidNext, validity, unseen uint32
+	modseq                              uint64
+}
+
+func newNotifier(s *session, groups []eventGroup) *notifier {
+	n := &notifier{s: s, watched: map[string]*watchedBox{}}
+	for _, g := range groups {
+		if g.selected() {
+			n.selected = g
+		} else if g.events != 0 {
+			n.groups = append(n.groups, g)
+			n.wants |= g.events
+		}
+	}
+	return n
+}
+
+// begin opens what is to be watched. With status the client is told how each
+// mailbox is.
+func (n *notifier) begin(status bool) (err error) {
+	if n.wants == 0 {
+		return nil
+	}
+	n.stop = n.s.account.OnTreeChange(n.markTree)
+	if n.known, err = n.look(); err != nil {
+		return err
+	}
+	if err := n.watch(func(w *watchedBox, now boxState) {
+		w.told = now
+		if status && !n.isSelected(w) {
+			show := showCount | showValidity | showUnseen
+			if n.eventsOf(w.name)&eventFlags != 0 && now.modseq > 0 {
+				show |= showModSeq
+			}
+			n.s.boxStateResponse(w.name, now, show)
+		}
+	}); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (n *notifier) close() {
+	if n.stop != nil {
+		n.stop()
+	}
+	for _, w := range n.watched {
+		w.close()
+	}
+}
+
+func (w *watchedBox) close() {
+	w.view.Close()
+	w.box.Release()
+}
+
+// setNotifier ends what NOTIFY asked for before.
+func (s *session) setNotifier(n *notifier) {
+	if s.notify != nil {
+		s.notify.close()
+	}
+	s.notify = n
+}
+
+// mark notes that something happened to a mailbox. Called from other goroutines.
+func (n *notifier) mark(w *watchedBox) {
+	n.mu.Lock()
+	if n.dirty == nil {
+		n.dirty = map[*watchedBox]struct{}{}
+	}
+	n.dirty[w] = struct{}{}
+	n.mu.Unlock()
+	n.s.wire.wake(newsOthers)
+}
+
+// markTree notes that something happened to the folders. Called from other
+// goroutines.
+func (n *notifier) markTree() {
+	n.mu.Lock()
+	n.tree = true
+	n.mu.Unlock()
+	n.s.wire.wake(newsOthers)
+}
+
+// tell looks at what happened and tells what the client asked for.
+func (n *notifier) tell() error {
+	n.mu.Lock()
+	tree, dirty := n.tree, n.dirty
+	n.tree, n.dirty = false, nil
+	n.mu.Unlock()
+	if tree {
+		if err := n.tellTree(); err != nil {
+			return err
+		}
+	}
+	if n.s.notify != n { // it was too much
+		return nil
+	}
+	byName := func(a, b *watchedBox) int { return cmp.Compare(a.name, b.name) }
+	for _, w := range slices.SortedFunc(maps.Keys(dirty), byName) {
+		if n.watched[w.name] != w {
+			continue
+		}
+		if err := n.s.interrupted(); err != nil {
+			return err
+		}
+		n.tellBox(w)
+	}
+	return nil
+}
+
+// tellBox tells how a mailbox is if that changed.
+func (n *notifier) tellBox(w *watchedBox) {
+	now, err := n.state(w)
+	switch {
+	case errors.Is(err, mailbox.ErrReplaced):
+		n.reopen(w)
+	case err != nil:
+		n.s.log.Warn("mailbox cannot be looked at", "mailbox", w.name, "error", err)
+	default:
+		n.tellState(w, now)
+	}
+}
+
+// state looks at a mailbox, and makes its view forget what happened.
+func (n *notifier) state(w *watchedBox) (now boxState, err error) {
+	st, err := w.box.Status(n.s.ctx, false)
+	if err != nil {
+		return now, err
+	}
+	now = boxState{messages: st.Messages, uidNext: st.UIDNext, validity: st.UIDValidity, unseen: st.Unseen}
+	if n.s.condstore || n.eventsOf(w.name)&eventFlags != 0 {
+		now.modseq, err = w.box.HighestModSeq(n.s.ctx)
+	}
+	w.view.Updates(0, func(mailbox.Update) {})
+	return now, err
+}
+
+// reopen goes on with the mailbox that has the name now.
+func (n *notifier) reopen(w *watchedBox) {
+	w.close()
+	delete(n.watched, w.name)
+	again, err := n.open(w.name)
+	if errors.Is(err, folder.ErrNotFound) {
+		return
+	}
+	if err == nil {
+		again.told = w.told
+		n.watched[w.name] = again
+		var now boxState
+		if now, err = n.state(again); err == nil {
+			n.tellState(again, now)
+		}
+	}
+	if err != nil {
+		n.s.log.Warn("mailbox cannot be looked at", "mailbox", w.name, "error", err)
+	}
+}
+
+// What a STATUS response has, as bits.
+type showBits uint8
+
+const (
+	showCount showBits = 1 << iota // MESSAGES and UIDNEXT
+	showValidity
+	showUnseen
+	showModSeq
+)
+
+// tellState tells what of a mailbox changed that the client wants to know (RFC
+// 5465 sections 5.1 to 5.3).
+func (n *notifier) tellState(w *watchedBox, now boxState) {
+	was, e := w.told, n.eventsOf(w.name)
+	w.told = now
+	if n.isSelected(w) || e&eventNew == 0 {
+		return
+	}
+	var show showBits
+	if now.messages != was.messages || now.uidNext != was.uidNext || now.validity != was.validity {
+		show |= showCount
+	}
+	if now.validity != was.validity {
+		show |= showValidity
+	}
+	if e&eventFlags != 0 && now.unseen != was.unseen {
+		show |= showUnseen
+	}
+	if n.s.condstore && now.modseq > 0 {
+		if e&eventFlags != 0 && now.modseq != was.modseq {
+			show |= showValidity
+		}
+		if show != 0 {
+			show |= showModSeq
+		}
+	}
+	if show != 0 {
+		n.s.boxStateResponse(w.name, now, show)
+	}
+}
+
+// isSelected tells whether a mailbox is the selected one, of which STATUS
+// responses are not sent.
+func (n *notifier) isSelected(w *watchedBox) bool { return n.s.sel != nil && n.s.sel.name == w.name }
+
+// boxStateResponse writes a STATUS response.
+func (s *session) boxStateResponse(name string, st boxState, show showBits) {
+	w := s.w
+	w.raw("* STATUS ")
+	w.mailbox(name)
+	sep := " ("
+	item := func(bit showBits, name string, n uint64) {
+		if show&bit == 0 {
+			return
+		}
+		w.raw(sep)
+		w.raw(name)
+		w.sp()
+		w.num(n)
+		sep = " "
+	}
+	item(showCount, "MESSAGES", uint64(st.messages))
+	item(showCount, "UIDNEXT", uint64(st.uidNext))
+	item(showValidity, "UIDVALIDITY", uint64(st.validity))
+	item(showUnseen, "UNSEEN", uint64(st.unseen))
+	item(showModSeq, "HIGHESTMODSEQ", st.modseq)
+	w.raw(")\r\n")
+}
+
+// eventsOf is what the client wants to know of a mailbox that is not the
+// selected one: what any of the groups says.
+func (n *notifier) eventsOf(name string) (e events) {
+	return n.eventsIf(name, n.known[name].Subscribed)
+}
+
+func (n *notifier) eventsIf(name string, subscribed bool) (e events) {
+	separator := n.s.account.Tree().Separator()
+	for i := range n.groups {
+		if g := &n.groups[i]; g.matches(name, subscribed, separator) {
+			e |= g.events
+		}
+	}
+	return e
+}
+
+// watch opens the mailboxes whose messages the client wants to know of and
+// closes others. opened is called with each that is new.
+func (n *notifier) watch(opened func(*watchedBox, boxState)) error {
+	want := map[string]bool{}
+	for name, e := range n.known {
+		if !e.NoSelect && n.eventsOf(name)&eventsOfMessages != 0 {
+			want[name] = true
+		}
+	}
+	if len(want) > n.s.srv.cfg.Limits.Watched {
+		return errOverflow
+	}
+	for name, w := range n.watched {
+		if !want[name] {
+			w.close()
+			delete(n.watched, name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if n.watched[name] != nil {
+			continue
+		}
+		if err := n.s.interrupted(); err != nil {
+			return err
+		}
+		var now boxState
+		w, err := n.open(name)
+		if err == nil {
+			n.watched[name] = w
+			now, err = n.state(w)
+		}
+		switch {
+		case err == nil:
+			opened(w, now)
+		case !errors.Is(err, folder.ErrNotFound):
+			n.s.log.Warn("mailbox cannot be watched", "mailbox", name, "error", err)
+		}
+	}
+	return nil
+}
+
+func (n *notifier) open(name string) (*watchedBox, error) {
+	box, err := n.s.account.Open(n.s.ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	w := &watchedBox{name: name, box: box}
+	if w.view, err = box.NewView(n.s.ctx, true, func() { n.mark(w) }); err != nil {
+		box.Release()
+		return nil, err
+	}
+	return w, nil
+}
+
+// errOverflow refuses to watch more mailboxes than one session may (RFC 5465
+// section 5.8).
+var errOverflow = no("NOTIFICATIONOVERFLOW", "These are more mailboxes than a session may watch.")

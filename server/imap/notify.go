@@ -1,0 +1,229 @@
+package imap
+
+import (
+	"slices"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir"
+	"maildird/maildir/mailbox"
+)
+
+// notifyExtension is NOTIFY (RFC 5465). This file has the command; notifier.go
+// what a session does to keep its word.
+func notifyExtension() extension {
+	return extension{
+		caps:     []imap.Cap{imap.CapNotify},
+		commands: []command{{name: "NOTIFY", in: loggedIn, news: allNews, run: runNotify}},
+	}
+}
+
+// events are what a client can ask to be told of, as bits.
+type events uint8
+
+const (
+	eventNew     events = 1 << iota // MessageNew
+	eventExpunge                    // MessageExpunge
+	eventFlags                      // FlagChange
+	eventName                       // MailboxName
+	eventSubscription
+	eventUnknown // what is not told here
+
+	eventsOfMessages = eventNew | eventExpunge | eventFlags
+	eventsOfTree     = eventName | eventSubscription
+)
+
+var eventWords = map[string]events{
+	"MESSAGENEW": eventNew, "MESSAGEEXPUNGE": eventExpunge, "FLAGCHANGE": eventFlags,
+	"MAILBOXNAME": eventName, "SUBSCRIPTIONCHANGE": eventSubscription,
+}
+
+// knownEvents is told to who asks for others.
+const knownEvents = "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)"
+
+// eventGroup is what is to be told of some mailboxes.
+type eventGroup struct {
+	mailboxFilter
+	events events
+	items  *fetchItems // of MessageNew; nil for none
+}
+
+// selected tells whether the group is for the selected mailbox.
+func (g *eventGroup) selected() bool {
+	return g.kind == filterSelected || g.kind == filterSelectedDelayed
+}
+
+// runNotify is NOTIFY (RFC 5465 section 3.1).
+func runNotify(s *session) error {
+	lx := s.lx
+	lx.sp()
+	switch word := lx.word(); string(word) {
+	case "NONE":
+		if err := lx.end(); err != nil {
+			return err
+		}
+		s.setNotifier(&notifier{s: s})
+		return nil
+	case "SET":
+	default:
+		lx.fail("Expected SET or NONE.")
+	}
+	lx.sp()
+	status := false
+	if lx.peek() != '(' {
+		if status = string(lx.word()) == "STATUS"; !status {
+			lx.fail("Expected STATUS or a group of events.")
+		}
+		lx.sp()
+	}
+	groups := []eventGroup{s.eventGroup()}
+	for lx.more() {
+		groups = append(groups, s.eventGroup())
+	}
+	if err := lx.end(); err != nil {
+		return err
+	}
+	if err := checkGroups(groups); err != nil {
+		return err
+	}
+	n := newNotifier(s, groups)
+	if err := n.begin(status); err != nil {
+		n.close()
+		return err
+	}
+	s.setNotifier(n)
+	// What has gathered in the selected mailbox is told, whatever is to be told
+	// from now on.
+	s.done.tellAll = true
+	return nil
+}
+
+// eventGroup takes one group.
+func (s *session) eventGroup() (g eventGroup) {
+	lx := s.lx
+	lx.enter()
+	g.mailboxFilter = lx.mailboxFilter(s.account.Tree())
+	if g.kind == filterSubtreeOne {
+		lx.fail("SUBTREE-ONE is for ESEARCH.")
+	}
+	lx.sp()
+	if lx.peek() != '(' {
+		if string(lx.word()) != "NONE" {
+			lx.fail("Expected a list of events or NONE.")
+		}
+	} else {
+		lx.enter()
+		for more := true; more && lx.err == nil; {
+			more = lx.event(&g) && lx.peek() != ')'
+		}
+		lx.leave()
+	}
+	lx.leave()
+	return g
+}
+
+// event takes an event, with the items that MessageNew may have, and the space
+// behind it; more tells whether there was one.
+func (lx *lexer) event(g *eventGroup) (more bool) {
+	word := lx.word()
+	e, ok := eventWords[string(word)]
+	if !ok {
+		e = eventUnknown
+	}
+	g.events |= e
+	if more = lx.more(); e != eventNew || !more || lx.peek() != '(' {
+		return more
+	}
+	if !g.selected() {
+		lx.fail("What to FETCH is for the selected mailbox only.")
+	}
+	items := lx.fetchItems()
+	for i := range items.parts {
+		items.parts[i].Peek = true // nobody read the message
+	}
+	g.items = &items
+	return lx.more()
+}
+
+// checkGroups refuses what RFC 5465 sections 5 and 6.1 rule out.
+func checkGroups(groups []eventGroup) error {
+	found := false
+	for i := range groups {
+		g := &groups[i]
+		switch e := g.events; {
+		case g.selected() && found:
+			return bad("There is one group for the selected mailbox.")
+		case g.selected() && e&eventsOfTree != 0:
+			return bad("The selected mailbox has events of messages only.")
+		case e&eventUnknown != 0:
+			return no(knownEvents, "Not all of these events can be told.")
+		case (e&eventNew == 0) != (e&eventExpunge == 0):
+			return bad("MessageNew and MessageExpunge go together.")
+		case e&eventFlags != 0 && e&eventNew == 0:
+			return bad("FlagChange needs MessageNew and MessageExpunge.")
+		}
+		found = found || g.selected()
+	}
+	return nil
+}
+
+// holds says what of the news of the selected mailbox a command, or the time
+// between commands, is not to tell.
+func (s *session) holds(n news) mailbox.Hold {
+	hold := mailbox.Hold(0)
+	if n == noExpunges {
+		hold = mailbox.HoldExpunges
+	}
+	if s.notify == nil || s.done.tellAll {
+		return hold
+	}
+	e := s.notify.selected.events
+	if e&eventNew == 0 {
+		return mailbox.HoldAll
+	}
+	if e&eventFlags == 0 {
+		hold |= mailbox.HoldFlags
+	}
+	return hold
+}
+
+// newMessages tells of messages that came into the selected mailbox what the
+// client asked for (RFC 5465 section 5.2). last is the highest UID before.
+func (s *session) newMessages(last uint32) error {
+	if s.notify == nil || s.notify.selected.items == nil || last == ^uint32(0) {
+		return nil
+	}
+	err := s.fetchNew(s.notify.selected.items, last)
+	if err != nil && !isConnError(err) {
+		s.log.Warn("new messages cannot be told of", "mailbox", s.sel.name, "error", err)
+		return nil
+	}
+	return err
+}
+
+func (s *session) fetchNew(items *fetchItems, last uint32) error {
+	after := []mailbox.Range{{First: last + 1, Last: ^uint32(0)}}
+	for _, begin := range items.begin {
+		if err := begin(s, numSet{ranges: after}); err != nil {
+			return err
+		}
+	}
+	own := s.sel.own
+	s.sel.own = nil
+	f := &fetcher{s: s, items: items, need: items.needs(), cached: s.sel.view.Cached()}
+	defer f.cached.Close()
+	return f.run(func(yield func(mailbox.Message) bool) {
+		for m := range s.sel.view.Messages(after, true) {
+			if !slices.Contains(own, m.UID) && !yield(m) {
+				return
+			}
+		}
+	}, false)
+}
+
+// ownMessages notes messages that a command of the client put into a mailbox.
+func (s *session) ownMessages(box *maildir.Mailbox, uids []uint32) {
+	if s.notify != nil && s.notify.selected.items != nil && s.sel != nil && s.sel.box.Mailbox == box.Mailbox {
+		s.sel.own = append(s.sel.own, uids...)
+	}
+}

@@ -1,0 +1,117 @@
+package imap
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"maildird/maildir"
+	"maildird/maildir/folder"
+)
+
+// drop puts a message into a folder of alice's, "" for INBOX, as a delivery
+// agent does.
+func (ts *testServer) drop(folder string, n int) {
+	ts.t.Helper()
+	dir := filepath.Join(ts.root("alice"), folder)
+	name := fmt.Sprintf("17069331%02d.M1P1.test", n)
+	if err := os.WriteFile(filepath.Join(dir, "tmp", name), []byte("Subject: x\n\ntext\n"), 0o600); err != nil {
+		ts.t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "tmp", name), filepath.Join(dir, "new", name)); err != nil {
+		ts.t.Fatal(err)
+	}
+}
+
+// want reads a line and compares how it begins.
+func (c *testClient) want(prefix string) {
+	c.t.Helper()
+	if got := c.line(); !strings.HasPrefix(got, prefix) {
+		c.t.Fatalf("expected %s, got %s", prefix, got)
+	}
+}
+
+// TestNotifyOverflow: more mailboxes than a session may watch are refused, and
+// end NOTIFY when they come up later (RFC 5465 sections 3.1 and 5.8).
+func TestNotifyOverflow(t *testing.T) {
+	ts := startServer(t, func(cfg *Config, _ *maildir.AccountOptions) { cfg.Limits.Watched = 6 })
+	c := ts.login()
+	const everything = "NOTIFY SET (personal (MessageNew MessageExpunge))"
+	c.ok(everything) // INBOX and 5 others
+	if told := c.ok("CREATE a"); len(told) != 1 || !strings.HasPrefix(told[0], "* OK [NOTIFICATIONOVERFLOW]") {
+		t.Errorf("told %q", told)
+	}
+	ts.drop(".Drafts", 1)
+	c.ok("NOOP")
+	c.send("x " + everything + "\r\n")
+	c.want("x NO [NOTIFICATIONOVERFLOW]")
+	c.ok("NOTIFY SET (mailboxes (a Drafts) (MessageNew MessageExpunge))")
+	ts.drop(".Drafts", 2)
+	c.want(`* STATUS "Drafts" (MESSAGES 2 UIDNEXT 3)`)
+}
+
+// TestNotifyReplaced: another folder gets the name of a watched one.
+func TestNotifyReplaced(t *testing.T) {
+	ts := startServer(t)
+	c := ts.login()
+	root := ts.root("alice")
+	for _, name := range []string{"a", "b"} {
+		c.ok("CREATE " + name)
+		c.ok("SELECT " + name) // so that it has a UIDVALIDITY
+	}
+	c.ok("UNSELECT")
+	ts.drop(".b", 1)
+	c.ok("NOTIFY SET (mailboxes a (MessageNew MessageExpunge FlagChange))")
+	if err := os.Rename(filepath.Join(root, ".a"), filepath.Join(root, ".c")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(root, ".b"), filepath.Join(root, ".a")); err != nil {
+		t.Fatal(err)
+	}
+	c.want(`* STATUS "a" (MESSAGES 1 UIDNEXT 2 UIDVALIDITY `)
+	ts.drop(".a", 2)
+	c.want(`* STATUS "a" (MESSAGES 2 UIDNEXT 3 UNSEEN 2)`)
+	// What is selected is told as such, what was is not.
+	c.ok("SELECT a")
+	ts.drop(".a", 3)
+	c.ok("NOOP")
+	c.ok("UNSELECT")
+	ts.drop(".a", 4)
+	c.want(`* STATUS "a" (MESSAGES 4 UIDNEXT 5 UNSEEN 4)`)
+}
+
+// TestNotifyLayouts: in the layout "fs" folders below folders are seen, and
+// over TLS with COMPRESS a session is woken as well.
+func TestNotifyLayouts(t *testing.T) {
+	cert, pool := certificate(t)
+	ts := startServer(t, withTLS(cert), withLayoutFS)
+	conn, err := net.Dial("tcp", ts.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	c := newTestClient(t, conn)
+	c.line()
+	c.ok("STARTTLS")
+	secure := tls.Client(conn, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"})
+	_ = secure.SetDeadline(time.Now().Add(time.Minute))
+	c = newTestClient(t, secure)
+	c.ok("LOGIN alice secret")
+	c.ok("CREATE a")
+	c.ok("NOTIFY SET (subtree a (MailboxName MessageNew MessageExpunge))")
+	if err := os.MkdirAll(filepath.Join(ts.root("alice"), "a", "b", "cur"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c.want(`* LIST (\HasNoChildren) "/" "a/b"`)
+	c.want(`* LIST (\HasChildren) "/" "a"`)
+	c.want(`* STATUS "a/b" (MESSAGES 0 UIDNEXT 1 UIDVALIDITY `)
+	ts.drop("a/b", 1)
+	c.want(`* STATUS "a/b" (MESSAGES 1 UIDNEXT 2)`)
+}
+
+func withLayoutFS(_ *Config, a *maildir.AccountOptions) { a.Folder.Layout = folder.LayoutFS }

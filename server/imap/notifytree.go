@@ -1,0 +1,221 @@
+package imap
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"maildird/maildir"
+	"maildird/maildir/folder"
+)
+
+// treeEntry is a mailbox, or a name that is subscribed to or above others.
+type treeEntry struct {
+	folder.Entry
+	id maildir.FolderID
+}
+
+// look lists the account's folders.
+func (n *notifier) look() (map[string]treeEntry, error) {
+	account := n.s.account
+	entries, err := account.Tree().List()
+	if err != nil {
+		return nil, err
+	}
+	if entries, err = withSubscribed(account.Tree(), entries); err != nil {
+		return nil, err
+	}
+	now := make(map[string]treeEntry, len(entries))
+	for i := range entries {
+		e := treeEntry{Entry: entries[i]}
+		if n.wants&eventName != 0 && !e.NoSelect {
+			if was, known := n.known[e.Name]; known && !was.NoSelect && was.id != (maildir.FolderID{}) {
+				e.id = was.id
+			} else if e.id, err = account.FolderID(e.Name); err != nil && !errors.Is(err, folder.ErrNotFound) {
+				n.s.log.Warn("mailbox cannot be looked at", "mailbox", e.Name, "error", err)
+			}
+		}
+		now[e.Name] = e
+	}
+	return now, nil
+}
+
+// ownTreeChange notes that a command of the client changed names, of which it
+// need not be told (RFC 5465 section 5).
+func (s *session) ownTreeChange(names ...string) {
+	n := s.notify
+	if n == nil || n.wants == 0 {
+		return
+	}
+	if n.own == nil {
+		n.own = map[string]bool{}
+	}
+	tree := s.account.Tree()
+	for _, name := range names {
+		if name, err := tree.Canonical(name); err == nil {
+			n.own[name] = true
+			for above := range parents(name, tree.Separator()) {
+				n.own[above] = true
+			}
+		}
+	}
+	n.markTree()
+}
+
+// tellTree tells what happened to the folders, and watches what is to be watched
+// by now.
+func (n *notifier) tellTree() error {
+	now, err := n.look()
+	if err != nil {
+		n.s.log.Warn("folders cannot be looked at", "error", err)
+		return nil
+	}
+	was := n.known
+	n.known = now
+	if n.wants&eventsOfTree != 0 {
+		d := treeDiff{n: n, was: was, now: now, told: map[string]bool{}}
+		d.tell()
+	}
+	err = n.watch(func(w *watchedBox, state boxState) {
+		if n.own[w.name] {
+			w.told = state
+		}
+		n.tellState(w, state)
+	})
+	n.own = nil
+	if errors.Is(err, errOverflow) {
+		n.s.writeStatus(nil, "OK", "NOTIFICATIONOVERFLOW", "There are more mailboxes by now than a session may watch; nothing is told any more.")
+		n.s.setNotifier(&notifier{s: n.s})
+		return nil
+	}
+	return err
+}
+
+// treeDiff tells the difference of two looks at the folders.
+type treeDiff struct {
+	n        *notifier
+	was, now map[string]treeEntry
+	told     map[string]bool
+	renames  []renamed
+}
+
+type renamed struct{ from, to string }
+
+func (d *treeDiff) tell() {
+	var made, gone []string
+	for name, e := range d.now {
+		if was, known := d.was[name]; !e.NonExistent && (!known || was.NonExistent) {
+			made = append(made, name)
+		}
+	}
+	for name, e := range d.was {
+		if now, known := d.now[name]; !e.NonExistent && (!known || now.NonExistent) {
+			gone = append(gone, name)
+		}
+	}
+	slices.Sort(made) // so that names come before those below them
+	slices.Sort(gone)
+	for _, to := range made {
+		i := slices.IndexFunc(gone, func(from string) bool { return d.now[to].id.Same(d.was[from].id) })
+		if i < 0 {
+			d.name(to, "")
+			continue
+		}
+		d.rename(renamed{gone[i], to})
+		gone = slices.Delete(gone, i, i+1)
+	}
+	for _, name := range gone {
+		d.name(name, "")
+	}
+	for _, name := range append(made, gone...) {
+		d.parent(name)
+	}
+	d.subscriptions()
+}
+
+// rename tells that a mailbox has another name. Those below it are renamed with
+// it and not told of.
+func (d *treeDiff) rename(r renamed) {
+	separator := string(d.n.s.account.Tree().Separator())
+	for _, above := range d.renames {
+		from, ok := strings.CutPrefix(r.from, above.from+separator)
+		to, also := strings.CutPrefix(r.to, above.to+separator)
+		if ok && also && from == to {
+			d.told[r.to] = true
+			return
+		}
+	}
+	d.renames = append(d.renames, r)
+	d.name(r.to, r.from)
+}
+
+// name tells that a name is one of a mailbox now, or is no more.
+func (d *treeDiff) name(name, from string) {
+	e := d.events(name)
+	if from != "" {
+		e |= d.events(from)
+	}
+	if e&eventName != 0 {
+		d.list(name, from)
+	}
+	d.told[name] = true
+}
+
+// parent tells of the name above one that was made or removed: it may have
+// children now, or none any more.
+func (d *treeDiff) parent(name string) {
+	i := strings.LastIndexByte(name, d.n.s.account.Tree().Separator())
+	if i <= 0 || slices.ContainsFunc(d.renames, func(r renamed) bool { return r.to == name }) || d.n.own[name] {
+		return
+	}
+	if above := name[:i]; !d.told[above] && d.events(above)&eventName != 0 {
+		d.list(above, "")
+		d.told[above] = true
+	}
+}
+
+func (d *treeDiff) subscriptions() {
+	var changed []string
+	for name, e := range d.now {
+		if e.Subscribed != d.was[name].Subscribed {
+			changed = append(changed, name)
+		}
+	}
+	for name, e := range d.was {
+		if _, there := d.now[name]; !there && e.Subscribed {
+			changed = append(changed, name)
+		}
+	}
+	slices.Sort(changed)
+	for _, name := range changed {
+		if !d.told[name] && d.events(name)&eventSubscription != 0 {
+			d.list(name, "")
+		}
+	}
+}
+
+// events is what the client wants to know of a name, whether it was subscribed
+// to or is now.
+func (d *treeDiff) events(name string) events {
+	return d.n.eventsIf(name, d.was[name].Subscribed || d.now[name].Subscribed)
+}
+
+// list writes the LIST response.
+func (d *treeDiff) list(name, from string) {
+	if d.n.own[name] {
+		return
+	}
+	e, there := d.now[name]
+	if !there {
+		e.Entry = folder.Entry{Name: name, NoSelect: true, NonExistent: true}
+	}
+	s, cmd := d.n.s, listCommand{extended: true}
+	cmd.ReturnSubscribed = true
+	s.listResponse(cmd.attributes(&e.Entry), name)
+	if from != "" {
+		s.w.raw(` ("OLDNAME" (`)
+		s.w.mailbox(from)
+		s.w.raw("))")
+	}
+	s.w.crlf()
+}
