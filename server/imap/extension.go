@@ -50,7 +50,7 @@ func extensions(cfg *Config) []extension {
 	return []extension{
 		rev1Extension(), rev2Extension(cfg), literalExtension(),
 		connectionExtension(), tlsExtension(), authExtension(), scramExtension(cfg.SCRAM), saslExtension(), unauthenticateExtension(),
-		idExtension(), enableExtension(), idleExtension(), notifyExtension(),
+		idExtension(), enableExtension(), idleExtension(), notifyExtension(), multiSearchExtension(),
 		namespaceExtension(), folderExtension(), listExtension(), lsubExtension(), statusExtension(),
 		specialUseExtension(), selectExtension(), unselectExtension(),
 		fetchExtension(), binaryExtension(), storeExtension(), searchExtension(), sortExtension(), threadExtension(),

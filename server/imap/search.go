@@ -17,10 +17,16 @@ func runUIDSearch(s *session) error { return s.search(true) }
 // search is SEARCH and UID SEARCH (RFC 9051 section 6.4.4).
 func (s *session) search(uid bool) error {
 	query := s.lx.searchQuery(s.utf8)
-	err := s.lx.end()
-	if err == nil {
-		err = s.answerSearch(&query, uid)
+	if err := s.lx.end(); err != nil {
+		return err
 	}
+	return s.searchAndSave(&query, uid)
+}
+
+// searchAndSave answers a search of the selected mailbox. One that fails leaves
+// nothing saved, if it was to save something.
+func (s *session) searchAndSave(query *searchQuery, uid bool) error {
+	err := s.answerSearch(query, uid)
 	var status *imap.Error
 	if query.options.ReturnSave && errors.As(err, &status) && status.Type == imap.StatusResponseTypeNo {
 		s.sel.saved = nil // RFC 5182 section 2.1
@@ -42,7 +48,9 @@ func (s *session) answerSearch(query *searchQuery, uid bool) error {
 	if query.options.ReturnSave {
 		s.sel.saved = query.saved(found)
 	}
-	if !query.hasReturn && !s.rev2 {
+	if query.named && len(found) == 0 {
+		// RFC 7377 section 2.1: no response.
+	} else if !query.hasReturn && !query.named && !s.rev2 {
 		s.numbersResponse("SEARCH", found, uid, query)
 	} else {
 		s.esearchResponse(found, uid, query)
@@ -138,6 +146,12 @@ func (s *session) esearchResponse(found []mailbox.Message, uid bool, q *searchQu
 	}
 	w.raw("* ESEARCH (TAG ")
 	w.str(string(s.tag))
+	if q.named {
+		w.raw(" MAILBOX ")
+		w.mailbox(s.sel.name)
+		w.raw(" UIDVALIDITY ")
+		w.num(uint64(s.sel.view.UIDValidity()))
+	}
 	w.byte(')')
 	if uid {
 		w.raw(" UID")

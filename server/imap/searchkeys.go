@@ -83,6 +83,7 @@ type searchQuery struct {
 	partial   *partialRange // nil for none
 	modseq    bool          // MODSEQ is among the keys
 	numbers   bool          // sequence numbers are
+	named     bool          // the answer has the mailbox (RFC 7377); there is none without a match
 	// begin are called before the search.
 	begin []func(*session) error
 	// more are called to write what else the client asked for to be returned,
@@ -108,8 +109,13 @@ type searchParser struct {
 // searchQuery takes the arguments of SEARCH (RFC 9051 section 6.4.4). If utf8
 // is set, a charset is not allowed (RFC 9755 section 3).
 func (lx *lexer) searchQuery(utf8 bool) searchQuery {
-	p := searchParser{lexer: lx, decode: decodeUTF8}
 	lx.sp()
+	return lx.searchProgram(utf8)
+}
+
+// searchProgram is searchQuery without the space before it.
+func (lx *lexer) searchProgram(utf8 bool) searchQuery {
+	p := searchParser{lexer: lx, decode: decodeUTF8}
 	word := lx.peekWord()
 	if equalFold(word, "RETURN") {
 		lx.word()

@@ -1,0 +1,177 @@
+package imap
+
+import (
+	"errors"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/folder"
+)
+
+// multiSearchExtension is MULTISEARCH (RFC 7377): ESEARCH, a search of several
+// mailboxes, none of which it selects.
+func multiSearchExtension() extension {
+	return extension{
+		caps:     []imap.Cap{"MULTISEARCH"},
+		commands: []command{{name: "ESEARCH", in: loggedIn, news: allNews, run: runESearch}},
+	}
+}
+
+// runESearch is ESEARCH (RFC 7377 section 2). Its answers have UIDs only.
+func runESearch(s *session) error {
+	lx := s.lx
+	lx.sp()
+	sources := []mailboxFilter{{kind: filterSelected}}
+	if equalFold(lx.peekWord(), "IN") {
+		lx.word()
+		lx.sp()
+		sources = sources[:0]
+		lx.list(func() { sources = append(sources, s.searchSource()) })
+		lx.sp()
+	}
+	query := lx.searchProgram(s.utf8)
+	query.named = true
+	if err := lx.end(); err != nil {
+		return err
+	}
+	others, err := s.checkSources(sources, &query)
+	if err != nil {
+		return err
+	}
+	if !others {
+		return s.searchAndSave(&query, true)
+	}
+	return s.searchAll(sources, &query)
+}
+
+// searchSource takes one specifier of mailboxes.
+func (s *session) searchSource() mailboxFilter {
+	f := s.lx.mailboxFilter(s.account.Tree())
+	if f.kind == filterSelectedDelayed {
+		s.lx.fail("SELECTED-DELAYED is for NOTIFY.")
+	}
+	return f
+}
+
+// checkSources tells whether mailboxes other than the selected one are to be
+// searched, and refuses what goes with that one only (RFC 7377 section 2.2).
+func (s *session) checkSources(sources []mailboxFilter, query *searchQuery) (others bool, err error) {
+	for i := range sources {
+		if sources[i].kind != filterSelected {
+			others = true
+		} else if s.sel == nil {
+			return false, bad("No mailbox is selected.")
+		}
+	}
+	switch {
+	case others && query.options.ReturnSave:
+		return others, bad("Only what is found in the selected mailbox can be saved.")
+	case others && query.key.usesSaved():
+		return others, bad("$ is of the selected mailbox.")
+	case query.numbers && s.uidOnly:
+		return others, errUIDRequired()
+	}
+	return others, nil
+}
+
+// usesSaved tells whether "$" is in a search.
+func (k *searchKey) usesSaved() bool {
+	if k.set.saved {
+		return true
+	}
+	for i := range k.keys {
+		if k.keys[i].usesSaved() {
+			return true
+		}
+	}
+	return false
+}
+
+// searchAll searches each mailbox once. One that is gone meanwhile is passed
+// over; one that cannot be opened does not hide what is found in others.
+func (s *session) searchAll(sources []mailboxFilter, query *searchQuery) error {
+	tree := s.account.Tree()
+	entries, err := tree.List()
+	if err != nil {
+		return err
+	}
+	if query.modseq {
+		if err := s.enableModSeqs(); err != nil {
+			return err
+		}
+	}
+	s.done.holdExpunges = query.numbers
+	for i := range entries {
+		e := &entries[i]
+		if e.NoSelect || !s.isSource(sources, e, tree.Separator()) {
+			continue
+		}
+		err := s.searchIn(e.Name, query)
+		switch {
+		case err == nil, errors.Is(err, folder.ErrNotFound):
+		case isConnError(err):
+			return err
+		default:
+			s.log.Warn("mailbox cannot be searched", "mailbox", e.Name, "error", err)
+			s.done.text = "Not all of the mailboxes could be searched, the log has the details."
+		}
+	}
+	return nil
+}
+
+func (s *session) isSource(sources []mailboxFilter, e *folder.Entry, separator byte) bool {
+	for i := range sources {
+		f := &sources[i]
+		if f.matches(e.Name, e.Subscribed, separator) || f.kind == filterSelected && s.sel != nil && s.sel.name == e.Name {
+			return true
+		}
+	}
+	return false
+}
+
+// searchIn searches one mailbox: the selected one as the client knows it,
+// others as they are.
+func (s *session) searchIn(name string, query *searchQuery) error {
+	if s.sel != nil && s.sel.name == name {
+		return s.searchSelection(query)
+	}
+	if err := s.interrupted(); err != nil {
+		return err
+	}
+	box, err := s.account.Open(s.ctx, name)
+	if err != nil {
+		return err
+	}
+	defer box.Release()
+	view, err := box.NewView(s.ctx, true, nil)
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	if query.modseq {
+		if ok, err := view.EnableModSeq(s.ctx); err != nil || !ok {
+			return err // one without mod-sequences has none that match
+		}
+	}
+	selected := s.sel
+	s.sel = &selection{name: name, box: box, view: view}
+	defer func() { s.sel = selected }()
+	return s.searchSelection(query)
+}
+
+// searchSelection searches s.sel and answers if there is something to tell.
+func (s *session) searchSelection(query *searchQuery) error {
+	sr := newSearcher(s, query.plan(s.sel.view, s.sel.saved))
+	defer sr.close()
+	found, err := sr.run(query)
+	if err != nil {
+		return err
+	}
+	if len(found) > 0 {
+		s.esearchResponse(found, true, query)
+	}
+	if sr.lacking.unread {
+		s.done.text = "Some messages cannot be read and were not searched, the log has the details."
+	}
+	return nil
+}
