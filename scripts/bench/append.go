@@ -10,8 +10,8 @@ import (
 var appendMessages = &workload{
 	name: "append",
 	rows: []row{
-		{name: "APPEND, durable, 4 KiB, 1 connection", unit: perSecond, target: 2},
-		{name: "APPEND, durable, 4 KiB, 8 connections", unit: perSecond, target: 2},
+		{name: "APPEND, durable, 4 KiB, 1 connection", unit: perSecond, target: 2, operation: appending},
+		{name: "APPEND, durable, 4 KiB, 8 connections", unit: perSecond, target: 2, operation: appending},
 	},
 	run: func(_ context.Context, b *bench, s *server) ([]float64, *answer, error) {
 		b.folders++

@@ -24,12 +24,19 @@ type imapClient struct {
 }
 
 // dialIMAP connects and logs in.
-func dialIMAP(s *server, user string) (*imapClient, error) {
+func dialIMAP(s *server, user string) (*imapClient, error) { return dialIMAPBuffered(s, user, 256<<10) }
+
+// dialIMAPSmall is dialIMAP for a client that there are thousands of.
+func dialIMAPSmall(s *server, user string) (*imapClient, error) {
+	return dialIMAPBuffered(s, user, 4<<10)
+}
+
+func dialIMAPBuffered(s *server, user string, buffer int) (*imapClient, error) {
 	conn, err := net.DialTimeout("tcp", s.imap, limit)
 	if err != nil {
 		return nil, err
 	}
-	c := &imapClient{conn: conn, r: bufio.NewReaderSize(conn, 256<<10)}
+	c := &imapClient{conn: conn, r: bufio.NewReaderSize(conn, buffer)}
 	if err := c.conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-// Bench measures maildird beside Debian's Dovecot, with equal durability, on
+// Bench measures maildird beside Debian's Dovecot and Postfix, with equal durability, on
 // copies of the same generated Maildirs: A B, B A, A B, ... and medians, so
 // that what else the machine does falls on both. It compares the answers of
 // the two servers and ends with an error when they differ. Where Dovecot is not
@@ -16,7 +16,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"time"
 
 	"maildird/scripts/rig"
@@ -27,6 +26,9 @@ type options struct {
 	only      *regexp.Regexp
 	dir       string
 	against   string
+	markdown  bool
+	curves    string
+	million   bool
 }
 
 func main() {
@@ -37,6 +39,9 @@ func main() {
 	flag.StringVar(&only, "only", "", "regular expression: only these workloads")
 	flag.StringVar(&opt.dir, "dir", "", "directory to work in, on the file system to measure (default: that of temporary files)")
 	flag.StringVar(&opt.against, "servers", "maildird,dovecot,postfix", "servers to measure")
+	flag.BoolVar(&opt.markdown, "markdown", false, "print the table as README has it")
+	flag.StringVar(&opt.curves, "curves", "", "measure over the size of the mailbox instead, and draw it into this PNG")
+	flag.BoolVar(&opt.million, "million", false, "let the curves go to 1,000,000 messages")
 	flag.Parse()
 	var err error
 	if opt.only, err = regexp.Compile("(?i)" + only); err != nil {
@@ -44,7 +49,11 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err = run(ctx, opt)
+	if opt.curves != "" {
+		err = runCurves(ctx, opt)
+	} else {
+		err = run(ctx, opt)
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -52,8 +61,32 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, opt options) (err error) {
+// run measures all workloads at one size and prints the table.
+func run(ctx context.Context, opt options) error {
 	start := time.Now()
+	return withBench(ctx, opt, func(b *bench) error {
+		for _, w := range workloads {
+			if !opt.only.MatchString(w.name) {
+				continue
+			}
+			if err := b.measure(ctx, w); err != nil {
+				return err
+			}
+		}
+		fmt.Printf("\n")
+		if opt.markdown {
+			b.printMarkdown(os.Stdout)
+		} else {
+			b.print(os.Stdout)
+		}
+		fmt.Printf("\n%s\n%s\n\nRepeat it: %s (%s)\n", b.size(), surroundings(b.dir), invocation(), time.Since(start).Round(time.Second))
+		return errors.Join(b.wrong...)
+	})
+}
+
+// withBench makes the corpus, starts the servers, and stops and removes all
+// that after do.
+func withBench(ctx context.Context, opt options, do func(*bench) error) (err error) {
 	if opt.dir != "" {
 		if err := os.Setenv("TMPDIR", opt.dir); err != nil {
 			return err
@@ -74,19 +107,7 @@ func run(ctx context.Context, opt options) (err error) {
 	if err := b.start(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("%d messages, %.1f MB; %d CPUs, %s, %s; %d rounds\n\n", opt.n, float64(b.octets)/1e6,
-		runtime.NumCPU(), kernel(), filesystem(dir), opt.rounds)
-	for _, w := range workloads {
-		if !opt.only.MatchString(w.name) {
-			continue
-		}
-		if err := b.measure(ctx, w); err != nil {
-			return err
-		}
-	}
-	b.print(os.Stdout)
-	fmt.Printf("\n%s in all\n", time.Since(start).Round(time.Second))
-	return errors.Join(b.wrong...)
+	return do(b)
 }
 
 // note tells on standard error what is going on.

@@ -161,7 +161,10 @@ func (b *bench) fresh(s *server) (c *imapClient, name, path string, err error) {
 }
 
 // link makes a Maildir folder at path whose messages are those of corpus.
-func link(corpus, path string) error {
+func link(corpus, path string) error { return linkSome(corpus, path, -1) }
+
+// linkSome is link for the first n messages; all if n is less than 0.
+func linkSome(corpus, path string, n int) error {
 	for _, sub := range []string{"", "cur", "new", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(path, sub), 0o700); err != nil {
 			return err
@@ -173,6 +176,9 @@ func link(corpus, path string) error {
 	entries, err := os.ReadDir(filepath.Join(corpus, "cur"))
 	if err != nil {
 		return err
+	}
+	if n >= 0 {
+		entries = entries[:min(n, len(entries))]
 	}
 	for _, e := range entries {
 		if err := os.Link(filepath.Join(corpus, "cur", e.Name()), filepath.Join(path, "cur", e.Name())); err != nil {

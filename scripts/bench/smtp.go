@@ -25,7 +25,7 @@ var smtpDovecot = smtpDelivery("smtp delivery, lmtp", "SMTP to new/ (Postfix, Do
 func smtpDelivery(name, title, rival string, target, cpu float64) *workload {
 	return &workload{
 		name: name, rival: rival,
-		rows: deliveryRows(title, target, cpu),
+		rows: deliveryRows(title, "", target, cpu),
 		run: func(ctx context.Context, b *bench, s *server) ([]float64, *answer, error) {
 			return measureDelivery(ctx, b, s, dialSMTP)
 		},
@@ -34,7 +34,7 @@ func smtpDelivery(name, title, rival string, target, cpu float64) *workload {
 
 var lmtpDelivery = &workload{
 	name: "lmtp delivery",
-	rows: deliveryRows("LMTP", 2, 1.5),
+	rows: deliveryRows("LMTP", delivering, 2, 1.5),
 	run: func(ctx context.Context, b *bench, s *server) ([]float64, *answer, error) {
 		return measureDelivery(ctx, b, s, dialLMTP)
 	},
@@ -48,7 +48,7 @@ const letters = 640
 
 // deliveryRows are the rows of measureDelivery: target is that of the rate, cpu
 // the bound of the milliseconds of the processor that a message takes of ours.
-func deliveryRows(title string, target, cpu float64) []row {
+func deliveryRows(title, operation string, target, cpu float64) []row {
 	var rows []row
 	for _, n := range deliveries {
 		what := fmt.Sprintf("%s, %s", title, connections(n))
@@ -57,7 +57,7 @@ func deliveryRows(title string, target, cpu float64) []row {
 			share.limit = 80
 		}
 		rows = append(rows,
-			row{name: what, unit: perSecond, target: target},
+			row{name: what, unit: perSecond, target: target, operation: operation},
 			row{name: what + ", CPU a message", unit: millis, limit: cpu},
 			share)
 	}

@@ -3,31 +3,58 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // bareName stands for the machine itself in the results.
 const bareName = "machine"
 
-// print writes the table: medians and, with a rival, what ours is of its.
+// heads are the columns of the table.
+var heads = [...]string{"", oursName, "rival", "ratio", "target", "fsyncs"}
+
+// line is what the table says of a result: medians and, with a rival, what ours
+// is of its; how many fsyncs an operation takes, ours and the rival's.
+func (b *bench) line(r *result) [len(heads)]string {
+	cells := [len(heads)]string{r.row.name}
+	if r.workload.bare {
+		cells[1] = figure(r.values[bareName], r.row.unit)
+		return cells
+	}
+	ours, theirs := b.pair(r)
+	cells[1], cells[2] = figure(ours, r.row.unit), figure(theirs, r.row.unit)
+	if r.late && len(theirs) == 0 {
+		cells[2] = fmt.Sprintf("> %g s", limit.Seconds())
+	}
+	if len(ours) > 0 && len(theirs) > 0 && median(theirs) > 0 {
+		cells[3] = fmt.Sprintf("%.2fx", median(ours)/median(theirs))
+	}
+	cells[4], cells[5] = r.row.goal(), b.syncs(r.row.operation)
+	return cells
+}
+
+// print writes the table for a terminal.
 func (b *bench) print(w io.Writer) {
-	fmt.Fprintf(w, "%-70s %14s %14s %9s  %s\n", "", b.servers[0].name, "rival", "ratio", "target")
+	show := func(c [len(heads)]string) {
+		text := fmt.Sprintf("%-66s %12s %12s %9s  %-15s %s", c[0], c[1], c[2], c[3], c[4], c[5])
+		fmt.Fprintln(w, strings.TrimRight(text, " "))
+	}
+	show(heads)
 	for _, r := range b.results {
-		if r.workload.bare {
-			fmt.Fprintf(w, "%-70s %14s\n", r.row.name, figure(r.values[bareName], r.row.unit))
-			continue
-		}
-		ours, theirs := b.pair(r)
-		line := fmt.Sprintf("%-70s %14s %14s", r.row.name, figure(ours, r.row.unit), figure(theirs, r.row.unit))
-		if len(ours) > 0 && len(theirs) > 0 && median(theirs) > 0 {
-			line += fmt.Sprintf(" %8.2fx", median(ours)/median(theirs))
-		} else {
-			line += strings.Repeat(" ", 10)
-		}
-		fmt.Fprintln(w, strings.TrimRight(line+"  "+r.row.goal(), " "))
+		show(b.line(r))
+	}
+}
+
+// printMarkdown writes the table as README has it.
+func (b *bench) printMarkdown(w io.Writer) {
+	show := func(c [len(heads)]string) {
+		fmt.Fprintf(w, "| %s |\n", strings.Join(c[:], " | "))
+	}
+	show(heads)
+	fmt.Fprintln(w, "|---|---:|---:|---:|---|---|")
+	for _, r := range b.results {
+		cells := b.line(r)
+		cells[4] = strings.NewReplacer("<=", "≤", ">=", "≥").Replace(cells[4])
+		show(cells)
 	}
 }
 
@@ -59,35 +86,4 @@ func (r row) goal() string {
 		parts = append(parts, fmt.Sprintf("%s %g %s", sign, r.limit, r.unit.name))
 	}
 	return strings.Join(parts, ", ")
-}
-
-// kernel names the running kernel.
-func kernel() string {
-	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return "unknown kernel"
-	}
-	return "Linux " + unix.ByteSliceToString(u.Release[:])
-}
-
-// filesystem names the type of the file system that holds path.
-func filesystem(path string) string {
-	var st unix.Stat_t
-	if unix.Stat(path, &st) != nil {
-		return "unknown file system"
-	}
-	device := fmt.Sprintf("%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev))
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return "unknown file system"
-	}
-	for line := range strings.Lines(string(mounts)) {
-		fields := strings.Fields(line)
-		if len(fields) > 2 && fields[2] == device {
-			if _, after, ok := strings.Cut(line, " - "); ok {
-				return strings.Fields(after)[0]
-			}
-		}
-	}
-	return "unknown file system"
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 )
@@ -15,6 +17,7 @@ var workloads = []*workload{
 	smtpDovecot,
 	selectNeverSeen,
 	selectAfterChange,
+	selectWatched,
 	selectAfterRestart,
 	fetchFlags,
 	fetchSizes,
@@ -31,6 +34,8 @@ var workloads = []*workload{
 	statusOfMany,
 	appendMessages,
 	push,
+	idleMemory,
+	countSyncs,
 }
 
 // workload is one thing to do to a server and the figures that come of it.
@@ -65,11 +70,12 @@ type unit struct {
 }
 
 var (
-	millis    = unit{name: "ms"}
-	perSecond = unit{name: "/s", rate: true}
-	percent   = unit{name: "%", rate: true}
-	kibibytes = unit{name: "KiB"}
-	megabytes = unit{name: "MB/s", rate: true}
+	millis      = unit{name: "ms"}
+	perSecond   = unit{name: "/s", rate: true}
+	percent     = unit{name: "%", rate: true}
+	kibibytes   = unit{name: "KiB"}
+	calledTimes = unit{name: "calls"}
+	megabytes   = unit{name: "MB/s", rate: true}
 )
 
 // result is what a row came to.
@@ -77,6 +83,7 @@ type result struct {
 	workload *workload
 	row      row
 	values   map[string][]float64 // by server
+	late     bool                 // the rival took longer than limit
 }
 
 // measure runs a workload on every server in turn, the other way round in
@@ -87,6 +94,7 @@ func (b *bench) measure(ctx context.Context, w *workload) error {
 		results[i] = &result{workload: w, row: r, values: map[string][]float64{}}
 	}
 	b.results = append(b.results, results...)
+	late := map[string]bool{}
 	rounds := b.opt.rounds
 	if w.once {
 		rounds = 1
@@ -98,8 +106,23 @@ func (b *bench) measure(ctx context.Context, w *workload) error {
 	for round := range rounds {
 		answers := map[string]*answer{}
 		for _, s := range servers {
+			if late[s.name] {
+				continue
+			}
 			start := time.Now()
 			values, got, err := w.run(ctx, b, s)
+			if tooLate(err) && s.name != oursName {
+				note("%-28s %-9s round %d: no answer in %s", w.name, s.name, round+1, limit)
+				late[s.name] = true
+				for _, r := range results {
+					r.late = true
+				}
+				// It may still be at work, at the expense of the others.
+				if err := s.restart(ctx); err != nil {
+					return fmt.Errorf("restart of %s: %w", s.name, err)
+				}
+				continue
+			}
 			if err != nil {
 				return fmt.Errorf("%s on %s: %w", w.name, s.name, err)
 			}
@@ -114,6 +137,9 @@ func (b *bench) measure(ctx context.Context, w *workload) error {
 	}
 	return nil
 }
+
+// tooLate says that a server did not answer within limit.
+func tooLate(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
 // compare notes where the servers' answers differ.
 func (b *bench) compare(w *workload, answers map[string]*answer) {

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+)
+
+const (
+	idlers     = 2000 // connections in IDLE at the same time
+	idleBoxes  = 20   // mailboxes that they have selected
+	idleMail   = 1000 // messages in each of them, or as many as there are
+	idleSettle = 15 * time.Second
+)
+
+var idleMemory = &workload{
+	name: "memory",
+	once: true,
+	rows: []row{{name: "PSS of the server per connection, 2,000 in IDLE, mailbox selected", unit: kibibytes, limit: 40}},
+	run: func(ctx context.Context, b *bench, s *server) ([]float64, *answer, error) {
+		// A server that has not done anything yet, so that nothing of what went
+		// before is counted or used again.
+		if err := s.restart(ctx); err != nil {
+			return nil, nil, err
+		}
+		c, err := dialIMAP(s, reader) // makes the Maildir
+		if err != nil {
+			return nil, nil, err
+		}
+		_, err = c.do("STATUS INBOX (MESSAGES)")
+		c.close()
+		if err != nil {
+			return nil, nil, err
+		}
+		var boxes []string
+		for range idleBoxes {
+			name, err := b.smallFolder(s)
+			if err != nil {
+				return nil, nil, err
+			}
+			boxes = append(boxes, name)
+		}
+		for i := range idlers {
+			c, err := dialIMAPSmall(s, reader)
+			if err != nil {
+				return nil, nil, fmt.Errorf("connection %d: %w", i+1, err)
+			}
+			defer c.close()
+			if _, err := c.do("SELECT %s", boxes[i%idleBoxes]); err != nil {
+				return nil, nil, fmt.Errorf("connection %d: %w", i+1, err)
+			}
+			if err := c.idle(); err != nil {
+				return nil, nil, fmt.Errorf("connection %d: %w", i+1, err)
+			}
+			if ctx.Err() != nil {
+				return nil, nil, ctx.Err()
+			}
+		}
+		select { // a server may give back what it needed for the start of IDLE
+		case <-time.After(idleSettle):
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+		// All of it, also what the server takes without a connection: what went
+		// before, such as the hashing of a password, cannot hide a part then.
+		size, err := s.proportionalSize()
+		return []float64{float64(size) / 1024 / idlers}, nil, err
+	},
+}
+
+// smallFolder gives the reader a new folder with the first messages of the corpus.
+func (b *bench) smallFolder(s *server) (string, error) {
+	b.folders++
+	name := fmt.Sprintf("F%d", b.folders)
+	path := filepath.Join(s.home(reader), "."+name)
+	return name, linkSome(b.corpus, path, idleMail)
+}
