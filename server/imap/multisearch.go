@@ -39,7 +39,7 @@ func runESearch(s *session) error {
 		return err
 	}
 	if !others {
-		return s.searchAndSave(&query, true)
+		return s.unsave(&query, s.answerSearch(&query, true))
 	}
 	return s.searchAll(sources, &query)
 }

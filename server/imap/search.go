@@ -17,16 +17,16 @@ func runUIDSearch(s *session) error { return s.search(true) }
 // search is SEARCH and UID SEARCH (RFC 9051 section 6.4.4).
 func (s *session) search(uid bool) error {
 	query := s.lx.searchQuery(s.utf8)
-	if err := s.lx.end(); err != nil {
-		return err
+	err := s.lx.end()
+	if err == nil {
+		err = s.answerSearch(&query, uid)
 	}
-	return s.searchAndSave(&query, uid)
+	return s.unsave(&query, err)
 }
 
-// searchAndSave answers a search of the selected mailbox. One that fails leaves
-// nothing saved, if it was to save something.
-func (s *session) searchAndSave(query *searchQuery, uid bool) error {
-	err := s.answerSearch(query, uid)
+// unsave takes the result of a search of the selected mailbox. One that was to
+// save what it found, and failed, leaves nothing saved.
+func (s *session) unsave(query *searchQuery, err error) error {
 	var status *imap.Error
 	if query.options.ReturnSave && errors.As(err, &status) && status.Type == imap.StatusResponseTypeNo {
 		s.sel.saved = nil // RFC 5182 section 2.1
