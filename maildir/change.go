@@ -75,6 +75,9 @@ func (a *Account) renameInbox(ctx context.Context, to string) error {
 		return err
 	}
 	defer dst.Release()
+	if err := src.CopyMetadata(ctx, dst.Mailbox); err != nil { // RFC 5464 section 4.1
+		return err
+	}
 	v, err := src.NewView(ctx, false, nil)
 	if err != nil {
 		return err

@@ -179,7 +179,7 @@ func (s *Server) imapConfig(a *accounts, connections *limit.Connections) imap.Co
 	return imap.Config{
 		Log: s.log, Auth: s.users, SCRAM: s.users, OpenAccount: a.open,
 		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom,
-		NoRev2: !cfg.IMAP.Rev2, AppendLimit: cfg.Limits.MessageSize,
+		NoRev2: !cfg.IMAP.Rev2, Postmaster: cfg.Postmaster, AppendLimit: cfg.Limits.MessageSize,
 		Connections: connections,
 	}
 }

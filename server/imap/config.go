@@ -41,6 +41,9 @@ type Config struct {
 	NoRev2 bool
 	// AppendLimit is the octets of the biggest message that APPEND takes; 0: 50 MiB.
 	AppendLimit int64
+	// Postmaster is the address that users may write to, for /shared/admin of
+	// METADATA (RFC 5464); "": it is not told.
+	Postmaster string
 	// ID is what the server tells of itself (RFC 2971), keys and values in turn.
 	ID []string
 

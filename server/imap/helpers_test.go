@@ -75,6 +75,7 @@ func startServerOn(t testing.TB, home, cacheDir string, options ...serverOption)
 		Log:           slog.New(slog.NewTextHandler(ts.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Auth:          testUsers{},
 		PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Postmaster:    "alice@example.org",
 	}
 	for _, o := range options {
 		o(&cfg, &account)

@@ -1,0 +1,296 @@
+package imap
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/folder"
+	"maildird/maildir/mailbox"
+	"maildird/maildir/metadata"
+)
+
+// metadataExtension is METADATA (RFC 5464) and LIST-METADATA (RFC 9590). The
+// mailbox "" stands for the account. What all users would share there only the
+// operator sets, and that is /shared/admin.
+func metadataExtension() extension {
+	return extension{
+		caps: []imap.Cap{imap.CapMetadata, "LIST-METADATA"},
+		commands: []command{
+			{name: "GETMETADATA", in: loggedIn, news: allNews, run: runGetMetadata},
+			{name: "SETMETADATA", in: loggedIn, news: allNews, run: runSetMetadata},
+		},
+		listReturn: words[listCommand]{"METADATA": func(lx *lexer, cmd *listCommand) {
+			q := metadataQuery{maxSize: -1}
+			lx.sp()
+			lx.list(func() { q.names = append(q.names, lx.entryName()) })
+			cmd.each = append(cmd.each, func(s *session, e *folder.Entry) error {
+				_, err := s.metadataResponse(e.Name, &q)
+				if errors.Is(err, folder.ErrNotFound) {
+					return nil
+				}
+				return err
+			})
+		}},
+	}
+}
+
+// Entries that clients may ask for are bounded as those that there can be.
+const maxEntriesAsked = 4 * metadata.MaxEntries
+
+// metadataQuery is what GETMETADATA asks for.
+type metadataQuery struct {
+	names   []string
+	depth   int   // levels below each name
+	maxSize int64 // of a value, -1: any
+}
+
+// wants tells whether an entry is asked for.
+func (q *metadataQuery) wants(entry string) bool {
+	for _, name := range q.names {
+		rest, ok := strings.CutPrefix(entry, strings.ToLower(name))
+		if ok && (rest == "" || rest[0] == '/' && strings.Count(rest, "/") <= q.depth) {
+			return true
+		}
+	}
+	return false
+}
+
+// entryName takes the name of an entry (RFC 5464 section 3.2).
+func (lx *lexer) entryName() string {
+	name := string(lx.astring())
+	scope, _, _ := strings.Cut(strings.TrimPrefix(name, "/"), "/")
+	if lx.err == nil && (!metadata.ValidName(name) || !strings.EqualFold(scope, "private") && !strings.EqualFold(scope, "shared")) {
+		lx.fail("Not the name of an entry.")
+	}
+	return name
+}
+
+// runGetMetadata is GETMETADATA (RFC 5464 section 4.2). Its grammar has the
+// options before the mailbox, its examples behind it: both are taken.
+func runGetMetadata(s *session) error {
+	lx := s.lx
+	q := metadataQuery{maxSize: -1}
+	lx.sp()
+	if lx.peek() == '(' {
+		lx.list(func() { lx.metadataOption(&q) })
+		lx.sp()
+	}
+	name := lx.mailbox()
+	lx.sp()
+	for again := true; again; again = lx.more() {
+		if lx.peek() != '(' {
+			q.names = append(q.names, lx.entryName())
+			continue
+		}
+		lx.list(func() {
+			if c := lx.peek(); len(q.names) == 0 && c != '/' && c != '"' && c != '{' {
+				lx.metadataOption(&q)
+			} else {
+				q.names = append(q.names, lx.entryName())
+			}
+		})
+	}
+	if lx.err == nil && len(q.names) == 0 {
+		lx.fail("Expected the name of an entry.")
+	}
+	if lx.err == nil && len(q.names) > maxEntriesAsked {
+		lx.failWith(no(imap.ResponseCodeLimit, "Too many entries at once."))
+	}
+	if err := lx.end(); err != nil {
+		return err
+	}
+	longest, err := s.metadataResponse(name, &q)
+	if longest > 0 {
+		s.done.code = fmt.Sprintf("METADATA LONGENTRIES %d", longest)
+	}
+	return err
+}
+
+func (lx *lexer) metadataOption(q *metadataQuery) {
+	switch word := lx.word(); string(word) {
+	case "MAXSIZE":
+		lx.sp()
+		q.maxSize = int64(lx.number())
+	case "DEPTH":
+		lx.sp()
+		switch depth := lx.word(); string(depth) {
+		case "0":
+			q.depth = 0
+		case "1":
+			q.depth = 1
+		case "INFINITY":
+			q.depth = metadata.MaxName
+		default:
+			lx.fail("DEPTH is 0, 1 or infinity.")
+		}
+	default:
+		lx.fail("Unknown GETMETADATA option %.40s.", word)
+	}
+}
+
+// metadataResponse writes the entries that were asked for, and returns the
+// octets of the longest value that was left out. An entry that is asked for by
+// its name alone, and is not there, is NIL.
+func (s *session) metadataResponse(name string, q *metadataQuery) (longest int64, err error) {
+	set, err := s.metadata(name)
+	if err != nil {
+		return 0, err
+	}
+	w, sep := s.w, ""
+	entry := func(entry, value string, ok bool) {
+		if sep == "" {
+			w.raw("* METADATA ")
+			w.mailbox(name)
+			sep = " ("
+		}
+		w.raw(sep)
+		w.raw(entry)
+		w.sp()
+		w.binary(value, ok)
+		sep = " "
+	}
+	if q.depth == 0 {
+		for _, name := range q.names {
+			if _, ok := set.Get(name); !ok {
+				entry(strings.ToLower(name), "", false)
+			}
+		}
+	}
+	for _, have := range set.Names() {
+		value, _ := set.Get(have)
+		switch size := int64(len(value)); {
+		case !q.wants(have):
+		case q.maxSize >= 0 && size > q.maxSize:
+			longest = max(longest, size)
+		default:
+			entry(have, value, true)
+		}
+	}
+	if sep != "" {
+		w.raw(")\r\n")
+	}
+	return longest, nil
+}
+
+// binary writes a value, which may have any octets; NIL if ok is false.
+func (w *writer) binary(value string, ok bool) {
+	if !ok || strings.IndexByte(value, 0) < 0 {
+		w.nstr(value, ok)
+		return
+	}
+	w.literal8(int64(len(value)))
+	_, _ = w.Write([]byte(value))
+	w.endLiteral()
+}
+
+// metadata returns the annotations of a mailbox, or of the account.
+func (s *session) metadata(name string) (*metadata.Set, error) {
+	file := metadata.Name
+	if name == "" {
+		name, file = "INBOX", metadata.AccountName
+	}
+	box, err := s.account.Open(s.ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer box.Release()
+	set, err := box.Metadata(file)
+	if err == nil && file == metadata.AccountName && s.srv.cfg.Postmaster != "" {
+		err = set.Apply([]metadata.Change{{Name: sharedAdmin, Value: "mailto:" + s.srv.cfg.Postmaster}})
+	}
+	return set, err
+}
+
+// sharedAdmin says how to reach the operator (RFC 5464 section 6.2.2).
+const sharedAdmin = "/shared/admin"
+
+// runSetMetadata is SETMETADATA (RFC 5464 section 4.3).
+func runSetMetadata(s *session) error {
+	lx := s.lx
+	lx.sp()
+	name := lx.mailbox()
+	lx.sp()
+	var changes []metadata.Change
+	lx.list(func() {
+		c := metadata.Change{Name: lx.entryName()}
+		if lx.err == nil && !settable(c.Name) {
+			lx.fail("The name of the entry has too few levels.")
+		}
+		lx.sp()
+		c.Value, c.Remove = lx.metadataValue()
+		changes = append(changes, c)
+	})
+	if err := lx.end(); err != nil {
+		return err
+	}
+	if name == "" {
+		for _, c := range changes {
+			if strings.HasPrefix(strings.ToLower(c.Name), "/shared/") {
+				return no(imap.ResponseCodeNoPerm, "What all users share is set by the administrator.")
+			}
+		}
+		return s.setMetadata("INBOX", metadata.AccountName, changes)
+	}
+	return s.setMetadata(name, metadata.Name, changes)
+}
+
+// settable tells whether the name is that of an entry, not of a level above
+// entries (RFC 5464 section 3.2).
+func settable(name string) bool {
+	levels := strings.Split(strings.ToLower(name[1:]), "/")
+	if len(levels) > 1 && levels[1] == "vendor" {
+		return len(levels) >= 4
+	}
+	return len(levels) >= 2
+}
+
+// metadataValue takes a value: NIL, a string, or a literal8.
+func (lx *lexer) metadataValue() (value string, remove bool) {
+	var b []byte
+	switch c := lx.peek(); c {
+	case '{', '~':
+		lit, ok := lx.literalHeader()
+		if ok && lit.size > metadata.MaxValue {
+			lx.failWith(errMetadataSize())
+			return "", false
+		}
+		if b = lx.readLiteral(); !lit.binary && bytes.IndexByte(b, 0) >= 0 {
+			lx.fail("NUL in a literal.")
+		}
+	default:
+		b, remove = lx.nstring()
+	}
+	return string(b), remove
+}
+
+func errMetadataSize() error {
+	return no(imap.ResponseCode(fmt.Sprintf("METADATA MAXSIZE %d", metadata.MaxValue)), "A value may have %d octets.", metadata.MaxValue)
+}
+
+// setMetadata changes annotations. What changed about a mailbox has a new
+// mod-sequence (RFC 7162 section 3.1.2).
+func (s *session) setMetadata(name, file string, changes []metadata.Change) error {
+	box, err := s.account.Open(s.ctx, name)
+	if err != nil {
+		return err
+	}
+	defer box.Release()
+	switch err := box.SetMetadata(s.ctx, file, changes); {
+	case errors.Is(err, metadata.ErrTooBig):
+		return errMetadataSize()
+	case errors.Is(err, metadata.ErrTooMany):
+		return no("METADATA TOOMANY", "There may be %d entries.", metadata.MaxEntries)
+	case err != nil:
+		return err
+	}
+	if file == metadata.Name {
+		if err := box.RaiseModSeq(s.ctx); err != nil && !errors.Is(err, mailbox.ErrReplaced) {
+			s.log.Warn("mod-sequence of changed metadata cannot be kept", "mailbox", name, "error", err)
+		}
+	}
+	return nil
+}
