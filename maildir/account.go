@@ -54,6 +54,8 @@ type Account struct {
 	// still. Empty without events, and if folders lie in folders.
 	names     map[string]*openBox
 	treeWatch treeWatch
+
+	onMetadata map[*func(MetadataChange)]struct{} // guarded by store.mu
 }
 
 // Account opens the Maildir at opt.Root and creates it if it is missing. The

@@ -9,7 +9,6 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/folder"
-	"maildird/maildir/mailbox"
 	"maildird/maildir/metadata"
 )
 
@@ -189,17 +188,8 @@ func (w *writer) binary(value string, ok bool) {
 
 // metadata returns the annotations of a mailbox, or of the account.
 func (s *session) metadata(name string) (*metadata.Set, error) {
-	file := metadata.Name
-	if name == "" {
-		name, file = "INBOX", metadata.AccountName
-	}
-	box, err := s.account.Open(s.ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	defer box.Release()
-	set, err := box.Metadata(file)
-	if err == nil && file == metadata.AccountName && s.srv.cfg.Postmaster != "" {
+	set, err := s.account.Metadata(s.ctx, name)
+	if err == nil && name == "" && s.srv.cfg.Postmaster != "" {
 		err = set.Apply([]metadata.Change{{Name: sharedAdmin, Value: "mailto:" + s.srv.cfg.Postmaster}})
 	}
 	return set, err
@@ -233,9 +223,15 @@ func runSetMetadata(s *session) error {
 				return no(imap.ResponseCodeNoPerm, "What all users share is set by the administrator.")
 			}
 		}
-		return s.setMetadata("INBOX", metadata.AccountName, changes)
 	}
-	return s.setMetadata(name, metadata.Name, changes)
+	switch err := s.account.SetMetadata(s.ctx, s, name, changes); {
+	case errors.Is(err, metadata.ErrTooBig):
+		return errMetadataSize()
+	case errors.Is(err, metadata.ErrTooMany):
+		return no("METADATA TOOMANY", "There may be %d entries.", metadata.MaxEntries)
+	default:
+		return err
+	}
 }
 
 // settable tells whether the name is that of an entry, not of a level above
@@ -269,28 +265,4 @@ func (lx *lexer) metadataValue() (value string, remove bool) {
 
 func errMetadataSize() error {
 	return no(imap.ResponseCode(fmt.Sprintf("METADATA MAXSIZE %d", metadata.MaxValue)), "A value may have %d octets.", metadata.MaxValue)
-}
-
-// setMetadata changes annotations. What changed about a mailbox has a new
-// mod-sequence (RFC 7162 section 3.1.2).
-func (s *session) setMetadata(name, file string, changes []metadata.Change) error {
-	box, err := s.account.Open(s.ctx, name)
-	if err != nil {
-		return err
-	}
-	defer box.Release()
-	switch err := box.SetMetadata(s.ctx, file, changes); {
-	case errors.Is(err, metadata.ErrTooBig):
-		return errMetadataSize()
-	case errors.Is(err, metadata.ErrTooMany):
-		return no("METADATA TOOMANY", "There may be %d entries.", metadata.MaxEntries)
-	case err != nil:
-		return err
-	}
-	if file == metadata.Name {
-		if err := box.RaiseModSeq(s.ctx); err != nil && !errors.Is(err, mailbox.ErrReplaced) {
-			s.log.Warn("mod-sequence of changed metadata cannot be kept", "mailbox", name, "error", err)
-		}
-	}
-	return nil
 }

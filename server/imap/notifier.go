@@ -26,11 +26,13 @@ type notifier struct {
 	known   map[string]treeEntry // the folders, as they were told of last
 	own     map[string]bool      // names that commands of the client changed since
 	watched map[string]*watchedBox
-	stop    func() // ends hearing of the folders
+	stop    []func() // end hearing of folders and annotations
 
 	mu    sync.Mutex
 	dirty map[*watchedBox]struct{} // that something happened to
 	tree  bool                     // something happened to the folders
+	// metadata is the annotations that were changed, by mailbox; "" is the account.
+	metadata map[string]map[string]bool
 }
 
 // watchedBox is a mailbox that is held open for its events.
@@ -66,7 +68,10 @@ func (n *notifier) begin(status bool) (err error) {
 	if n.wants == 0 {
 		return nil
 	}
-	n.stop = n.s.account.OnTreeChange(n.markTree)
+	n.stop = append(n.stop, n.s.account.OnTreeChange(n.markTree))
+	if n.wants&eventsOfMetadata != 0 {
+		n.stop = append(n.stop, n.s.account.OnMetadata(n.metadataChanged))
+	}
 	if n.known, err = n.look(); err != nil {
 		return err
 	}
@@ -86,8 +91,8 @@ func (n *notifier) begin(status bool) (err error) {
 }
 
 func (n *notifier) close() {
-	if n.stop != nil {
-		n.stop()
+	for _, stop := range n.stop {
+		stop()
 	}
 	for _, w := range n.watched {
 		w.close()
@@ -130,8 +135,8 @@ func (n *notifier) markTree() {
 // tell looks at what happened and tells what the client asked for.
 func (n *notifier) tell() error {
 	n.mu.Lock()
-	tree, dirty := n.tree, n.dirty
-	n.tree, n.dirty = false, nil
+	tree, dirty, changed := n.tree, n.dirty, n.metadata
+	n.tree, n.dirty, n.metadata = false, nil, nil
 	n.mu.Unlock()
 	if tree {
 		if err := n.tellTree(); err != nil {
@@ -151,6 +156,7 @@ func (n *notifier) tell() error {
 		}
 		n.tellBox(w)
 	}
+	n.tellMetadata(changed)
 	return nil
 }
 

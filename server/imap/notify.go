@@ -27,19 +27,23 @@ const (
 	eventFlags                      // FlagChange
 	eventName                       // MailboxName
 	eventSubscription
-	eventUnknown // what is not told here
+	eventMetadata       // MailboxMetadataChange
+	eventServerMetadata // ServerMetadataChange
+	eventUnknown        // what is not told here
 
 	eventsOfMessages = eventNew | eventExpunge | eventFlags
 	eventsOfTree     = eventName | eventSubscription
+	eventsOfMetadata = eventMetadata | eventServerMetadata
 )
 
 var eventWords = map[string]events{
 	"MESSAGENEW": eventNew, "MESSAGEEXPUNGE": eventExpunge, "FLAGCHANGE": eventFlags,
 	"MAILBOXNAME": eventName, "SUBSCRIPTIONCHANGE": eventSubscription,
+	"MAILBOXMETADATACHANGE": eventMetadata, "SERVERMETADATACHANGE": eventServerMetadata,
 }
 
 // knownEvents is told to who asks for others.
-const knownEvents = "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)"
+const knownEvents = "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange)"
 
 // eventGroup is what is to be told of some mailboxes.
 type eventGroup struct {
@@ -153,7 +157,7 @@ func checkGroups(groups []eventGroup) error {
 		switch e := g.events; {
 		case g.selected() && found:
 			return bad("There is one group for the selected mailbox.")
-		case g.selected() && e&eventsOfTree != 0:
+		case g.selected() && e&(eventsOfTree|eventsOfMetadata) != 0:
 			return bad("The selected mailbox has events of messages only.")
 		case e&eventUnknown != 0:
 			return no(knownEvents, "Not all of these events can be told.")

@@ -1,0 +1,87 @@
+package maildir
+
+import (
+	"context"
+
+	"maildird/maildir/metadata"
+)
+
+// MetadataChange says which annotations of a mailbox, or with Mailbox "" of the
+// account, were changed or removed.
+type MetadataChange struct {
+	By      any // who did it, as given to SetMetadata
+	Mailbox string
+	Entries []string
+}
+
+// Metadata returns the annotations of a mailbox, or with name "" those of the
+// account; folder.ErrNotFound if there is no such mailbox.
+func (a *Account) Metadata(ctx context.Context, name string) (*metadata.Set, error) {
+	name, file := metadataFile(name)
+	box, err := a.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer box.Release()
+	return box.Metadata(file)
+}
+
+// SetMetadata changes the annotations of a mailbox, or with name "" of the
+// account, all or none, durable on return. What changed about a mailbox gets a
+// mod-sequence (RFC 7162 section 3.1.2).
+func (a *Account) SetMetadata(ctx context.Context, by any, name string, changes []metadata.Change) error {
+	in, file := metadataFile(name)
+	box, err := a.Open(ctx, in)
+	if err != nil {
+		return err
+	}
+	defer box.Release()
+	if err := box.SetMetadata(ctx, file, changes); err != nil {
+		return err
+	}
+	if file == metadata.Name {
+		if err := box.RaiseModSeq(ctx); err != nil { // the annotations are changed all the same
+			a.store.env.Log.Warn("changed annotations have no mod-sequence", "mailbox", box.Path(), "error", err)
+		}
+		name, _ = a.tree.Canonical(name) // it was opened by it
+	}
+	c := MetadataChange{By: by, Mailbox: name}
+	for _, one := range changes {
+		c.Entries = append(c.Entries, one.Name)
+	}
+	a.store.mu.Lock()
+	calls := make([]func(MetadataChange), 0, len(a.onMetadata))
+	for f := range a.onMetadata {
+		calls = append(calls, *f)
+	}
+	a.store.mu.Unlock()
+	for _, call := range calls {
+		call(c)
+	}
+	return nil
+}
+
+// metadataFile returns where annotations are: those of the account lie in
+// INBOX, which is the Maildir's root.
+func metadataFile(name string) (mailbox, file string) {
+	if name == "" {
+		return "INBOX", metadata.AccountName
+	}
+	return name, metadata.Name
+}
+
+// OnMetadata has f called when SetMetadata changed annotations. f must not
+// block, nor call stop. After stop returned, a call may still be on its way.
+func (a *Account) OnMetadata(f func(MetadataChange)) (stop func()) {
+	a.store.mu.Lock()
+	defer a.store.mu.Unlock()
+	if a.onMetadata == nil {
+		a.onMetadata = map[*func(MetadataChange)]struct{}{}
+	}
+	a.onMetadata[&f] = struct{}{}
+	return func() {
+		a.store.mu.Lock()
+		defer a.store.mu.Unlock()
+		delete(a.onMetadata, &f)
+	}
+}

@@ -1,0 +1,49 @@
+package imap
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"maildird/maildir"
+)
+
+// metadataChanged notes that annotations were changed, unless the client did it
+// itself. Called from other goroutines.
+func (n *notifier) metadataChanged(c maildir.MetadataChange) {
+	if c.By == n.s {
+		return
+	}
+	n.mu.Lock()
+	if n.metadata == nil {
+		n.metadata = map[string]map[string]bool{}
+	}
+	entries := n.metadata[c.Mailbox]
+	if entries == nil {
+		entries = map[string]bool{}
+		n.metadata[c.Mailbox] = entries
+	}
+	for _, name := range c.Entries {
+		entries[strings.ToLower(name)] = true
+	}
+	n.mu.Unlock()
+	n.s.wire.wake(newsOthers)
+}
+
+// tellMetadata tells which annotations were changed, without their values (RFC
+// 5465 sections 5.6 and 5.7, RFC 5464 section 4.4.2).
+func (n *notifier) tellMetadata(changed map[string]map[string]bool) {
+	w := n.s.w
+	for _, name := range slices.Sorted(maps.Keys(changed)) {
+		if name == "" && n.wants&eventServerMetadata == 0 || name != "" && n.eventsOf(name)&eventMetadata == 0 {
+			continue
+		}
+		w.raw("* METADATA ")
+		w.mailbox(name)
+		for _, entry := range slices.Sorted(maps.Keys(changed[name])) {
+			w.sp()
+			w.raw(entry)
+		}
+		w.crlf()
+	}
+}
