@@ -85,6 +85,7 @@ type Mailbox struct {
 	unwritable bool
 	watches    []*watch.Watch
 	poll       *poller
+	again      *time.Timer // wakes the sessions to look again after a look that failed
 
 	watched bool // set once, by New
 
@@ -148,6 +149,8 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (uin
 		alias: map[uint32]entry{}, modseqs: modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}},
 		cached: env.box(),
 	}
+	m.again = time.AfterFunc(pollInterval, m.wake)
+	m.again.Stop()
 	m.watch()
 	if err := m.Poll(ctx); err != nil {
 		m.Close()
@@ -190,6 +193,7 @@ func (m *Mailbox) Close() {
 	if m.poll != nil {
 		m.poll.stop()
 	}
+	m.again.Stop()
 	m.closeCache()
 	m.dirs.Close()
 	_ = m.dir.Close()

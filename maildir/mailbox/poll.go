@@ -19,7 +19,7 @@ const (
 	// changePatience bounds the wait for a change that a user asked for.
 	changePatience = time.Minute
 	// pollInterval is how often an unwatched mailbox is looked at for idle
-	// sessions.
+	// sessions, and any mailbox that could not be looked at.
 	pollInterval = 2 * time.Second
 	// nameInterval is how often it is checked that the mailbox's name still
 	// leads to this folder.
@@ -50,10 +50,15 @@ func (m *Mailbox) Poll(ctx context.Context) error {
 	if m.quiet() {
 		return nil
 	}
-	if err := m.look(ctx); err != nil {
+	err := m.look(ctx)
+	// Also after an error: the others' clients are to hear of what was found.
+	m.wakeThoseWithNews()
+	if err != nil && !errors.Is(err, errPutOff) {
 		return err
 	}
-	m.wake()
+	if err == nil && !m.events.empty() {
+		m.wake() // others changed what was looked at
+	}
 	return m.check()
 }
 
@@ -69,9 +74,7 @@ func (m *Mailbox) checkName() error {
 	}
 	l.mu.Unlock()
 	if due && m.leadsHere != nil && !m.leadsHere() {
-		m.mu.Lock()
-		m.replaced = true
-		m.mu.Unlock()
+		m.MarkReplaced()
 	}
 	return m.check()
 }
@@ -124,8 +127,19 @@ func (m *Mailbox) claimed() bool {
 	return false
 }
 
-// look brings the table in step with the files. m.sync is held.
+// look brings the table in step with the files. m.sync is held. After an error
+// the sessions are woken in a while to look again: no event will do it.
+// errPutOff says that nothing is wrong but that it is not the time.
 func (m *Mailbox) look(ctx context.Context) error {
+	err := m.lookNow(ctx)
+	if err != nil {
+		m.events.putBack()
+		m.again.Reset(pollInterval)
+	}
+	return err
+}
+
+func (m *Mailbox) lookNow(ctx context.Context) error {
 	now, err := m.readTimes()
 	if err != nil {
 		return err
@@ -143,18 +157,16 @@ func (m *Mailbox) look(ctx context.Context) error {
 			return nil
 		}
 		if err != nil && !errors.Is(err, errNeedLock) {
-			m.events.putBack()
 			return err
 		}
 	}
-	err = m.underLock(ctx, func(lock *dotlock.Lock) error {
+	return m.underLock(ctx, func(lock *dotlock.Lock) error {
 		return m.lookLocked(ctx, lock, names, order, scan, now)
 	})
-	if err != nil {
-		m.events.putBack()
-	}
-	return err
 }
+
+// errPutOff says that a look could not be finished, and is to be repeated later.
+var errPutOff = errors.New("the look is put off")
 
 func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[entry]watch.Op, order []entry, scan bool, now dirTimes) error {
 	if !scan && lock != nil {
@@ -211,8 +223,8 @@ func (m *Mailbox) resolve(ctx context.Context, lock *dotlock.Lock, known int) er
 }
 
 // underLock runs f under the uidlist's lock; with a nil lock where none can be
-// created. If another program holds it for too long, the look is put off, but
-// for the first one, which cannot do without.
+// created. If another program holds it for too long, the look is put off
+// (errPutOff), but for the first one, which cannot do without.
 func (m *Mailbox) underLock(ctx context.Context, f func(*dotlock.Lock) error) error {
 	patience := lockPatience
 	if !m.loaded {
@@ -224,12 +236,10 @@ func (m *Mailbox) underLock(ctx context.Context, f func(*dotlock.Lock) error) er
 		return nil
 	case (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && m.loaded:
 		m.env.Log.Warn("no room to lock the mailbox, new mail is shown when there is", "mailbox", m.Path(), "error", err)
-		m.events.putBack()
-		return nil
+		return errPutOff
 	case errors.Is(err, dotlock.ErrLocked) && m.loaded:
 		m.env.Log.Info("mailbox is locked by another program, looking again later", "mailbox", m.Path(), "error", err)
-		m.events.putBack()
-		return nil
+		return errPutOff
 	case errors.Is(err, errNoLock):
 		if !m.unwritable {
 			m.env.Log.Warn("mailbox cannot be written and is served read-only", "mailbox", m.Path(), "error", err)

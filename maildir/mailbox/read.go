@@ -128,7 +128,7 @@ func (m *Mailbox) lookAgain(msg Message, e entry) error {
 		return err // somebody else looked meanwhile
 	}
 	m.events.putBack()
-	if err := m.look(ctx); err != nil {
+	if err := m.look(ctx); err != nil && !errors.Is(err, errPutOff) {
 		return err
 	}
 	m.wake()

@@ -371,7 +371,7 @@ func (v *View) collect(hold Hold) []Update {
 // are any. A view that may change the mailbox claims the recent ones.
 func (v *View) grow() bool {
 	t := v.m.t
-	if t.count == t.before(v.known) || v.modseqs && len(v.m.modseqs.unsettled) > 0 {
+	if !v.grows() {
 		return false
 	}
 	last, _ := t.nth(t.count - 1)
@@ -387,6 +387,11 @@ func (v *View) grow() bool {
 	}
 	v.known = last + 1
 	return true
+}
+
+func (v *View) grows() bool {
+	t := v.m.t
+	return t.count != t.before(v.known) && !(v.modseqs && len(v.m.modseqs.unsettled) > 0)
 }
 
 // Close ends the view.
@@ -432,12 +437,27 @@ func (m *Mailbox) tellGone(rows []uint32) {
 	}
 }
 
-// wake calls the views' notify functions. No lock is held.
-func (m *Mailbox) wake() {
+// news tells whether Updates has something to tell. m.mu is held.
+func (v *View) news() bool {
+	rows := v.m.t.rows
+	return v.keywords || len(v.gone) > 0 || v.grows() ||
+		slices.ContainsFunc(v.flagged, func(n uint32) bool { return rows[n].state == present && !(v.modseqs && rows[n].unsettled) })
+}
+
+// wake calls the views' notify functions. m.mu is not held.
+func (m *Mailbox) wake() { m.wakeIf(func(*View) bool { return true }) }
+
+// wakeThoseWithNews wakes the sessions that have something to tell. One that
+// told all, and looks whenever it is woken, comes to rest.
+func (m *Mailbox) wakeThoseWithNews() {
+	m.wakeIf(func(v *View) bool { return m.replaced || v.news() })
+}
+
+func (m *Mailbox) wakeIf(some func(*View) bool) {
 	m.mu.RLock()
 	calls := make([]func(), 0, len(m.views))
 	for v := range m.views {
-		if v.notify != nil {
+		if v.notify != nil && some(v) {
 			calls = append(calls, v.notify)
 		}
 	}

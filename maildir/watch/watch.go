@@ -54,6 +54,8 @@ type Watcher struct {
 	mu      sync.Mutex
 	watches map[string]*Watch // by path as fsnotify knows it
 	warned  bool
+
+	renewing sync.WaitGroup
 }
 
 // Watch is one watched directory.
@@ -61,6 +63,9 @@ type Watch struct {
 	w    *Watcher
 	path string
 	f    func(Event)
+
+	mu     sync.Mutex // held while fsnotify is told of this watch
+	closed bool
 }
 
 // New starts a watcher. Without file-system events it works all the same:
@@ -86,6 +91,7 @@ func (w *Watcher) Close() error {
 	}
 	err := w.fs.Close()
 	<-w.done
+	w.renewing.Wait()
 	if w.barrier != nil {
 		_ = w.barrier.file.Close()
 	}
@@ -93,7 +99,7 @@ func (w *Watcher) Close() error {
 }
 
 // Add watches dir, which must stay open until the watch is closed. f is called
-// from the watcher's one goroutine and must neither block nor call Close. A
+// from the watcher's goroutines and must neither block nor call Close. A
 // directory can have one watch only.
 func (w *Watcher) Add(dir *dirfd.Dir, f func(Event)) (*Watch, error) {
 	if w.fs == nil {
@@ -118,9 +124,28 @@ func (wa *Watch) Close() {
 	wa.w.mu.Lock()
 	delete(wa.w.watches, wa.path)
 	wa.w.mu.Unlock()
+	wa.mu.Lock()
+	defer wa.mu.Unlock()
+	wa.closed = true
 	// An error says that the kernel dropped the watch already, as it does
 	// when the directory is removed.
 	_ = wa.w.fs.Remove(wa.path)
+}
+
+// renew watches a directory again that was renamed, which ends a watch of
+// fsnotify's. It does not run on the watcher's goroutine, for which fsnotify may
+// wait with its lock held.
+func (wa *Watch) renew() {
+	defer wa.w.renewing.Done()
+	wa.mu.Lock()
+	defer wa.mu.Unlock()
+	if wa.closed {
+		return
+	}
+	if err := wa.w.fs.Add(wa.path); err != nil && !errors.Is(err, fsnotify.ErrClosed) {
+		wa.w.log.Warn("a directory that was renamed cannot be watched any more", "error", err)
+	}
+	wa.f(Event{Op: Lost}) // what happened in between
 }
 
 // unavailable says once that mailboxes will be polled.
@@ -187,6 +212,10 @@ func (w *Watcher) event(ev fsnotify.Event) {
 	case wa == nil:
 	case name == "": // the directory itself went away
 		wa.f(Event{Op: Lost})
+		if op == MovedAway {
+			w.renewing.Add(1)
+			go wa.renew()
+		}
 	default:
 		wa.f(Event{Name: name, Op: op})
 	}

@@ -1,0 +1,129 @@
+package mailbox
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+// hears waits until the idle client is told what it wants to hear.
+func (c *client) hears(t *testing.T, want ...string) {
+	t.Helper()
+	var got []string
+	for late := time.After(30 * time.Second); len(got) < len(want); {
+		select {
+		case <-c.woke:
+		case <-late:
+			t.Fatalf("the idle session was told %q, want %q", got, want)
+		}
+		got = append(got, c.poll(true)...)
+	}
+	wantUpdates(t, got, want...)
+}
+
+// rest is an idle session that looks whenever it is woken, until it is not; it
+// returns how often.
+func (c *client) rest() (looks int) {
+	for {
+		select {
+		case <-c.woke:
+			looks++
+			c.poll(true)
+		case <-time.After(200 * time.Millisecond):
+			return looks
+		}
+	}
+}
+
+// TestPushAfterFailedLook: a look that fails leaves its work to be done, and an
+// idle session is told as soon as it can be, also if nothing happens any more.
+func TestPushAfterFailedLook(t *testing.T) {
+	for name, more := range map[string]bool{"other mail comes": true, "nothing else comes": false} {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t)
+			m := b.open(newEnv(t))
+			defer m.Close()
+			c := connect(t, m, false)
+			defer c.v.Close()
+			c.rest()
+			b.rename(uidlistName, "away")
+			must(t, os.Mkdir(b.file(uidlistName), 0o700))
+			b.drop("new/")
+			<-c.woke
+			if err := c.v.Poll(ctx); err == nil {
+				t.Fatal("the look did not fail")
+			}
+			select {
+			case <-c.woke: // before the look that failed
+			default:
+			}
+			must(t, os.Remove(b.file(uidlistName)))
+			b.rename("away", uidlistName)
+			if more {
+				b.drop("new/")
+				c.hears(t, "exists 2", "recent 2")
+			} else {
+				c.hears(t, "exists 1", "recent 1")
+			}
+		})
+	}
+}
+
+// TestPushAfterLock: while another program holds the lock an idle session does
+// not look all the time, and is told when the lock is gone.
+func TestPushAfterLock(t *testing.T) {
+	b := newBox(t)
+	m := b.open(newEnv(t))
+	defer m.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	c.rest()
+	must(t, os.WriteFile(b.file(uidlistLock), []byte("1:elsewhere"), 0o600))
+	b.drop("new/")
+	<-c.woke
+	wantUpdates(t, c.poll(true))
+	select {
+	case <-c.woke:
+		t.Error("woken at once to wait for the lock again")
+	default:
+	}
+	b.remove(uidlistLock)
+	c.hears(t, "exists 1", "recent 1")
+}
+
+// TestIdleRests: an idle session looks a few times after a change, and not again
+// and again while the folder's times are fresh.
+func TestIdleRests(t *testing.T) {
+	b := newBox(t)
+	m := b.open(newEnv(t))
+	defer m.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	c.rest()
+	b.drop("new/")
+	looks := c.rest()
+	if looks > 10 {
+		t.Errorf("the session looked %d times after one new message", looks)
+	}
+}
+
+// TestDirectoryMovedAndBack: new/ or cur/ that was elsewhere for a moment is
+// still watched, and looked at.
+func TestDirectoryMovedAndBack(t *testing.T) {
+	for _, dir := range []string{"new", "cur"} {
+		t.Run(dir, func(t *testing.T) {
+			b := newBox(t)
+			m := b.open(newEnv(t))
+			defer m.Close()
+			c := connect(t, m, true)
+			defer c.v.Close()
+			b.rename(dir, "away")
+			b.rename("away", dir)
+			<-c.woke
+			wantUpdates(t, c.poll(true))
+			c.rest()
+			b.drop(dir + "/")
+			c.hears(t, "exists 1", "recent 1")
+		})
+	}
+}
