@@ -164,6 +164,36 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// TestShutdownInHandshake does not wait for clients that never go on with TLS.
+func TestShutdownInHandshake(t *testing.T) {
+	t.Parallel()
+	cert, _ := certificate(t)
+	ts := startServer(t, withTLS(cert))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = ts.Serve(l, true) }()
+	implicit, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer implicit.Close()
+	c := ts.dial()
+	c.line()
+	c.ok("STARTTLS")
+	for deadline := time.Now().Add(time.Minute); ts.count() < 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the server has not taken both connections")
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := ts.Shutdown(ctx); err != nil {
+		t.Errorf("a client that says nothing held the server: %v", err)
+	}
+}
+
 // TestConnectionLimits refuses politely who comes too often.
 func TestConnectionLimits(t *testing.T) {
 	t.Parallel()

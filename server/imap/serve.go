@@ -59,7 +59,7 @@ func (s *session) handshake() error {
 	if !ok {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, s.srv.cfg.Timeouts.Login)
+	ctx, cancel := context.WithTimeout(s.srv.stop, s.srv.cfg.Timeouts.Login)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return &connError{err}

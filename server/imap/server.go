@@ -28,6 +28,9 @@ type Server struct {
 
 	ctx    context.Context // of all sessions
 	cancel context.CancelFunc
+	// stop ends when Shutdown begins.
+	stop      context.Context
+	beginStop context.CancelFunc
 
 	stopping atomic.Bool // set under mu
 	panics   atomic.Uint64
@@ -48,6 +51,7 @@ func New(cfg Config) *Server {
 		cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel,
 		listeners: map[net.Listener]struct{}{}, sessions: map[*session]struct{}{},
 	}
+	srv.stop, srv.beginStop = context.WithCancel(ctx)
 	srv.helpers = make(chan struct{}, runtime.GOMAXPROCS(0)-1)
 	srv.grammar = newGrammar(extensions(&srv.cfg))
 	srv.caps = newCapabilities(srv.grammar)
@@ -114,11 +118,12 @@ func (srv *Server) untrack(l net.Listener) {
 }
 
 // Shutdown closes the listeners, says BYE to sessions that wait for their
-// client, and lets commands that run finish. When ctx ends before all sessions
+// client, ends those in a TLS handshake, and lets commands that run finish. When ctx ends before all sessions
 // did, it cuts them off and returns the context's error.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.mu.Lock()
 	srv.stopping.Store(true)
+	srv.beginStop()
 	for l := range srv.listeners {
 		_ = l.Close()
 	}
