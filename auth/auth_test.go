@@ -310,3 +310,42 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestSetPasswordSCRAM: after a change of the password the old one proves
+// nothing, also where its SCRAM keys stand beside its hash.
+func TestSetPasswordSCRAM(t *testing.T) {
+	keys, err := hashSCRAM([]byte("old"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "users")
+	line := "alice@example.org:{PLAIN}old::::::userdb_quota_rule=*:storage=1G " + fieldSCRAM + keys + " x=y\n"
+	if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	domains := []string{"example.org"}
+	if err := SetPassword(path, domains, "alice@example.org", "new"); err != nil {
+		t.Fatal(err)
+	}
+	users, err := OpenUsers(path, domains, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), "::::::userdb_quota_rule=*:storage=1G "+fieldSCRAM) || !strings.HasSuffix(string(text), " x=y\n") {
+		t.Errorf("the rest of the line was changed: %s", text)
+	}
+	for password, want := range map[string]bool{"old": false, "new": true} {
+		stored := users.SCRAM("alice@example.org")
+		got, err := scramKeys(password, stored.KeyFactors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Equal(got.StoredKey, stored.StoredKey) != want {
+			t.Errorf("SCRAM with the %s password proves it: %v", password, !want)
+		}
+	}
+}

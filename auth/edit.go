@@ -30,7 +30,8 @@ func Add(path string, domains []string, name, password string) error {
 	})
 }
 
-// SetPassword changes a user's password and leaves the rest of the line alone.
+// SetPassword changes a user's password, also in the extra field with keys for
+// SCRAM if there is one, and leaves the rest of the line alone.
 func SetPassword(path string, domains []string, name, password string) error {
 	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
 		if at < 0 {
@@ -45,6 +46,11 @@ func SetPassword(path string, domains []string, name, password string) error {
 			f = append(f, "")
 		}
 		f[1] = hash
+		for i := min(len(f), 7); i < len(f); i++ {
+			if f[i], err = replaceSCRAM(f[i], password); err != nil {
+				return nil, err
+			}
+		}
 		lines[at] = strings.Join(f, ":")
 		return lines, nil
 	})

@@ -105,6 +105,26 @@ func scramOf(password string, extra []string) (*scram.StoredCredentials, error) 
 	return &keys, nil
 }
 
+// replaceSCRAM gives extra fields with the keys of another password, if there
+// are keys among them.
+func replaceSCRAM(extra, password string) (string, error) {
+	fields, found := strings.Fields(extra), false
+	for i := range fields {
+		if !strings.HasPrefix(fields[i], fieldSCRAM) {
+			continue
+		}
+		keys, err := hashSCRAM([]byte(password))
+		if err != nil {
+			return "", err
+		}
+		fields[i], found = fieldSCRAM+keys, true
+	}
+	if !found {
+		return extra, nil
+	}
+	return strings.Join(fields, " "), nil
+}
+
 // SCRAMReady tells whether SCRAM can be offered: a client that may choose
 // takes it, so every user has to have keys for it.
 func (u *Users) SCRAMReady() bool {
