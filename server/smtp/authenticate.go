@@ -196,6 +196,13 @@ func (c *conn) loggedIn(user auth.User) error {
 	return nil
 }
 
+// logOut ends the login, if there was one, and what the log says of it.
+func (c *conn) logOut() {
+	c.leaveUser()
+	c.log = c.anonymous
+	c.session.log = c.log
+}
+
 // leaveUser takes back what a login took.
 func (c *conn) leaveUser() {
 	if u := c.session.user; u != nil {

@@ -24,8 +24,10 @@ type conn struct {
 	socket net.Conn // as accepted
 	wire   wire
 	log    *slog.Logger
-	began  time.Time
-	begun  func() // to be called before it waits for its client first
+	// anonymous is log without the user's name.
+	anonymous *slog.Logger
+	began     time.Time
+	begun     func() // to be called before it waits for its client first
 
 	peer    peer
 	session *session

@@ -188,6 +188,7 @@ func (srv *Server) newConn(nc net.Conn, implicitTLS bool) *conn {
 	_, _ = rand.Read(id[:]) // never fails
 	c.peer.id = hex.EncodeToString(id[:])
 	c.log = srv.cfg.Log.With("protocol", srv.kind.String(), "session", c.peer.id, "remote", c.peer.text())
+	c.anonymous = c.log
 	c.session = &session{srv: srv, peer: &c.peer, log: c.log}
 	return c
 }

@@ -35,6 +35,7 @@ func runStartTLS(c *conn, arg string) error {
 	c.mu.Unlock()
 	// RFC 3207 section 4.2: all begins anew.
 	c.reset()
+	c.logOut()
 	c.peer.hello, c.peer.esmtp = "", false
 	return nil
 }
