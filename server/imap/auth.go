@@ -249,8 +249,13 @@ func (s *session) checkPassword(method, name, password string) (auth.User, error
 	return auth.User{}, s.loginFailed(method, name, err)
 }
 
+// longestLogged bounds what a stranger can put into the log: the octets of the
+// longest address.
+const longestLogged = 320
+
 func (s *session) loginFailed(method, name string, err error) error {
 	s.fails++
+	name = name[:min(len(name), longestLogged)]
 	if errors.Is(err, auth.ErrThrottled) {
 		s.log.Warn("login refused", "method", method, "user", name, "error", err)
 		return no(imap.ResponseCodeUnavailable, "Too many failed logins, try again later.")

@@ -194,6 +194,21 @@ func TestShutdownInHandshake(t *testing.T) {
 	}
 }
 
+// TestLoginLogLine: a stranger does not choose how long a line of the log is.
+func TestLoginLogLine(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t)
+	c := ts.dial()
+	c.line()
+	name := strings.Repeat("x", 10_000)
+	c.fails("LOGIN "+name+" wrong", "NO [AUTHENTICATIONFAILED]")
+	for line := range strings.Lines(ts.log.take()) {
+		if len(line) > 1000 {
+			t.Errorf("a line of %d octets: %.200s", len(line), line)
+		}
+	}
+}
+
 // TestConnectionLimits refuses politely who comes too often.
 func TestConnectionLimits(t *testing.T) {
 	t.Parallel()
