@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -36,6 +37,20 @@ func TestReadme(t *testing.T) {
 	}
 	if shown < 8 {
 		t.Errorf("the README shows %d commands only", shown)
+	}
+	missing := map[string]bool{}
+	for _, pattern := range []string{"server/*/*.go", "maildir/*/*.go"} {
+		files, err := filepath.Glob("../../" + pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			dir := strings.TrimPrefix(filepath.ToSlash(filepath.Dir(f)), "../../")
+			if !strings.Contains(readme, "\n    "+dir+" ") && !missing[dir] {
+				missing[dir] = true
+				t.Errorf("the README's map of the tree lacks %s", dir)
+			}
+		}
 	}
 	list, err := os.ReadFile("../../testdata/imap-capabilities.txt")
 	if err != nil {
