@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"maildird/scripts/mailgen"
 	"maildird/scripts/rig"
 )
 
@@ -185,5 +186,19 @@ func linkSome(corpus, path string, n int) error {
 			return err
 		}
 	}
-	return rig.OwnDirs(path)
+	if err := rig.OwnDirs(path); err != nil {
+		return err
+	}
+	// A mailbox that has had its messages for a while. A server that reads a
+	// directory again until its time is some seconds past, as Dovecot does,
+	// would be measured at that and not at what it does every day.
+	for _, sub := range []string{"cur", "new"} {
+		if err := os.Chtimes(filepath.Join(path, sub), settled, settled); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// settled is when the directories of the mailboxes were last changed.
+var settled = mailgen.Epoch
