@@ -3,6 +3,7 @@ package smtp
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"strings"
 
@@ -137,7 +138,11 @@ func (m *message) finish() []result {
 		}
 		refusals[i] = refusalOfStorage(err)
 		if i == 0 || s.srv.kind == LMTP {
-			s.log.Error("message cannot be stored", "id", m.id, "from", s.sender(), "user", s.targets[i].user.Name, "error", err)
+			level := slog.LevelError
+			if delivery.CauseOf(err) == delivery.OverQuota { // nothing that an operator has to mend
+				level = slog.LevelInfo
+			}
+			s.log.Log(s.srv.ctx, level, "message cannot be stored", "id", m.id, "from", s.sender(), "user", s.targets[i].user.Name, "error", err)
 		}
 	}
 	if stored > 0 {
