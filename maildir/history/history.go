@@ -34,8 +34,10 @@ const (
 // Options of New.
 type Options struct {
 	Fsync bool // let Sync sync
-	Log   *slog.Logger
-	Now   func() time.Time
+	// DataSync makes a file's content durable, nil: as the system does. Tests set it.
+	DataSync func(*os.File) error
+	Log      *slog.Logger
+	Now      func() time.Time
 }
 
 // Change is what Refresh found.
@@ -68,8 +70,10 @@ type File struct {
 	// unsynced says that something was written or read that may not be on disk
 	// yet, renamed that the file's name may not be.
 	unsynced, renamed bool
-	failed            error
-	retry             time.Time // when writing may be tried again after failed
+	// told says that clients may be told of what is read at any moment.
+	told   bool
+	failed error
+	retry  time.Time // when writing may be tried again after failed
 }
 
 type gone struct {
@@ -80,6 +84,9 @@ type gone struct {
 // New returns the journal of the folder dir without reading it.
 func New(dir *dirfd.Dir, opt Options) *File {
 	f := &File{dir: dir, opt: opt}
+	if opt.DataSync == nil {
+		f.opt.DataSync = dataSync
+	}
 	if !opt.Fsync {
 		f.boot = runOfMachine()
 	}
@@ -173,6 +180,12 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 		at = headerSize
 	}
 	f.unsynced = true // maybe its writer told nobody, and did not sync it
+	if f.told && f.opt.Fsync {
+		if err := f.sync(file); err != nil {
+			f.rewrite = true
+			_ = f.fail(err)
+		}
+	}
 	fr := frameReader{r: bufio.NewReaderSize(io.NewSectionReader(file, at, st.Size-at), 64<<10), before: f.last}
 	for {
 		frame, err := fr.next()
@@ -312,19 +325,32 @@ func (f *File) append(b []byte) error {
 // comes before a client is told of a mod-sequence; as long as none is, nothing
 // need be. It does not need the lock.
 func (f *File) Sync() error {
+	f.told = true
 	if !f.opt.Fsync || f.inode == 0 || !f.unsynced && !f.renamed {
 		return nil
 	}
 	file, err := f.dir.Open(Name)
 	if err == nil {
-		err = dataSync(file)
+		err = f.sync(file)
 		_ = file.Close()
 	}
-	if err == nil && f.renamed {
-		err = f.dir.Sync()
-	}
 	if err != nil {
+		// Another sync would say that all is well: the system forgets what it
+		// could not write.
+		f.rewrite = true
 		return f.fail(err)
+	}
+	return nil
+}
+
+func (f *File) sync(file *os.File) error {
+	if err := f.opt.DataSync(file); err != nil {
+		return err
+	}
+	if f.renamed {
+		if err := f.dir.Sync(); err != nil {
+			return err
+		}
 	}
 	f.unsynced, f.renamed = false, false
 	return nil

@@ -295,7 +295,7 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 		err = m.Poll(ctx)
 	}
 	if err == nil {
-		err = m.settled(ctx, false)
+		_, err = m.settled(ctx, false)
 	}
 	if err != nil {
 		v.Close()

@@ -87,18 +87,27 @@ func (m *Mailbox) expected(n uint32) bool {
 func (m *Mailbox) mustSettle() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.modseqs.views > 0 && len(m.modseqs.unsettled) > 0
+	return m.modseqs.views > 0 && len(m.modseqs.unsettled) > 0 && !m.unwritable
 }
 
 // settled makes sure that the history has all that the table has, on disk if
-// somebody is to be told of it.
-func (m *Mailbox) settled(ctx context.Context, tell bool) error {
+// somebody is to be told of it. It returns the highest mod-sequence that may be
+// told, 0 if there is none.
+func (m *Mailbox) settled(ctx context.Context, tell bool) (highest uint64, err error) {
 	if err := m.acquire(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	defer m.release()
+	// Others settle more as soon as m.sync is free.
+	defer func() {
+		m.mu.RLock()
+		defer m.mu.RUnlock()
+		if err == nil && m.modseqs.lasting {
+			highest = m.modseqs.highest
+		}
+	}()
 	if m.unwritable {
-		return nil
+		return 0, nil
 	}
 	m.mu.RLock()
 	s := &m.modseqs
@@ -108,13 +117,13 @@ func (m *Mailbox) settled(ctx context.Context, tell bool) error {
 		defer m.wake()
 		err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error { return m.settle(ctx, lock) })
 		if err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if tell {
 		m.syncHistory()
 	}
-	return nil
+	return 0, nil
 }
 
 // syncHistory makes the history durable, before a client is told of it. m.sync
@@ -145,24 +154,23 @@ func (m *Mailbox) settle(ctx context.Context, lock *dotlock.Lock) error {
 		frame.ModSeq = m.hist.Next()
 		m.historyError(m.hist.Add(frame))
 	}
-	m.mu.Lock()
-	for _, n := range rows {
-		m.t.rows[n].modseq = frame.ModSeq
-	}
-	live := int(m.t.count)
-	m.mu.Unlock()
-	if m.hist.WantsRewrite(live) {
-		m.touch(lock)
-		m.historyError(m.hist.Rewrite(m.entries()))
-	}
 	m.mu.RLock()
+	live := int(m.t.count)
 	tell := m.modseqs.views > 0
 	m.mu.RUnlock()
+	if m.hist.WantsRewrite(live) {
+		m.touch(lock)
+		m.historyError(m.hist.Rewrite(m.entries(rows, frame.ModSeq)))
+	}
 	if tell {
 		m.historyError(m.hist.Sync())
 	}
+	// From here on clients are told: another session may read it at any moment.
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for _, n := range rows {
+		m.t.rows[n].modseq = frame.ModSeq
+	}
 	s := &m.modseqs
 	for _, n := range s.unsettled {
 		m.t.rows[n].unsettled = false
@@ -387,14 +395,19 @@ func joined(runs []history.Run) []history.Run {
 	return out
 }
 
-// entries gives all messages as the history has them.
-func (m *Mailbox) entries() []history.Entry {
+// entries gives all messages as the history has them, when those in rows, which
+// ascend, changed now.
+func (m *Mailbox) entries(rows []uint32, now uint64) []history.Entry {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	out := make([]history.Entry, 0, m.t.count)
 	for n := range m.t.rows {
 		if r := &m.t.rows[n]; r.state == present {
-			out = append(out, history.Entry{State: history.State{UID: r.uid, Flags: r.flags}, ModSeq: r.modseq})
+			e := history.Entry{State: history.State{UID: r.uid, Flags: r.flags}, ModSeq: r.modseq}
+			if _, changed := slices.BinarySearch(rows, uint32(n)); changed {
+				e.ModSeq = now
+			}
+			out = append(out, e)
 		}
 	}
 	return out
@@ -413,7 +426,8 @@ func (v *View) EnableModSeq(ctx context.Context) (ok bool, err error) {
 	if !ok {
 		return false, nil
 	}
-	return true, m.settled(ctx, true)
+	_, err = m.settled(ctx, true)
+	return true, err
 }
 
 // ModSeqs tells whether the mailbox keeps mod-sequences.
@@ -436,15 +450,7 @@ func (m *Mailbox) HighestModSeq(ctx context.Context) (uint64, error) {
 	if err := m.Poll(ctx); err != nil {
 		return 0, err
 	}
-	if err := m.settled(ctx, true); err != nil {
-		return 0, err
-	}
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if !m.modseqs.lasting {
-		return 0, nil
-	}
-	return m.modseqs.highest, nil
+	return m.settled(ctx, true)
 }
 
 // RaiseModSeq gives the mailbox a new highest mod-sequence, for a change of
