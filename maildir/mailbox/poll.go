@@ -50,13 +50,14 @@ func (m *Mailbox) Poll(ctx context.Context) error {
 	if m.quiet() {
 		return nil
 	}
-	err := m.look(ctx)
-	// Also after an error: the others' clients are to hear of what was found.
-	m.wakeThoseWithNews()
-	if err != nil && !errors.Is(err, errPutOff) {
+	switch err := m.look(ctx); {
+	case errors.Is(err, errPutOff): // all are woken in a while
+		return m.check()
+	case err != nil:
 		return err
 	}
-	if err == nil && !m.events.empty() {
+	m.wakeThoseWithNews()
+	if !m.events.empty() {
 		m.wake() // others changed what was looked at
 	}
 	return m.check()
