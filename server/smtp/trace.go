@@ -42,7 +42,7 @@ func (s *session) received(id string) []byte {
 		}
 	}
 	switch {
-	case validDomain(p.hello):
+	case validDomain(p.hello) && checkUTF8(p.hello, s.from.utf8) == nil:
 		b = append(b, p.hello...)
 	case literal != "":
 		b = append(b, literal...)
