@@ -26,6 +26,7 @@ func metadataExtension() extension {
 			q := metadataQuery{maxSize: -1}
 			lx.sp()
 			lx.list(func() { q.names = append(q.names, lx.entryName()) })
+			lx.boundEntries(&q)
 			cmd.each = append(cmd.each, func(s *session, e *folder.Entry) error {
 				_, err := s.metadataResponse(e.Name, &q)
 				if errors.Is(err, folder.ErrNotFound) {
@@ -39,6 +40,13 @@ func metadataExtension() extension {
 
 // Entries that clients may ask for are bounded as those that there can be.
 const maxEntriesAsked = 4 * metadata.MaxEntries
+
+// boundEntries refuses a command that asks for more.
+func (lx *lexer) boundEntries(q *metadataQuery) {
+	if len(q.names) > maxEntriesAsked {
+		lx.failWith(no(imap.ResponseCodeLimit, "Too many entries at once."))
+	}
+}
 
 // metadataQuery is what GETMETADATA asks for.
 type metadataQuery struct {
@@ -96,9 +104,7 @@ func runGetMetadata(s *session) error {
 	if lx.err == nil && len(q.names) == 0 {
 		lx.fail("Expected the name of an entry.")
 	}
-	if lx.err == nil && len(q.names) > maxEntriesAsked {
-		lx.failWith(no(imap.ResponseCodeLimit, "Too many entries at once."))
-	}
+	lx.boundEntries(&q)
 	if err := lx.end(); err != nil {
 		return err
 	}
@@ -147,7 +153,7 @@ func (s *session) metadataResponse(name string, q *metadataQuery) (longest int64
 			sep = " ("
 		}
 		w.raw(sep)
-		w.raw(entry)
+		w.entryName(entry)
 		w.sp()
 		w.binary(value, ok)
 		sep = " "
@@ -173,6 +179,18 @@ func (s *session) metadataResponse(name string, q *metadataQuery) (longest int64
 		w.raw(")\r\n")
 	}
 	return longest, nil
+}
+
+// entryName writes the name of an entry, quoted unless it is an atom: users may
+// choose names with parentheses, quotes and braces.
+func (w *writer) entryName(name string) {
+	for i := range len(name) {
+		if classes[name[i]]&classAtom == 0 {
+			w.str(name)
+			return
+		}
+	}
+	w.raw(name)
 }
 
 // binary writes a value, which may have any octets; NIL if ok is false.

@@ -49,3 +49,33 @@ func TestMetadataTooMany(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestMetadataNames: an entry's name that is no atom is quoted in responses,
+// also in those that other sessions get.
+func TestMetadataNames(t *testing.T) {
+	ts := startServer(t)
+	c := ts.login()
+	other := ts.login()
+	other.ok("NOTIFY SET (PERSONAL (MailboxMetadataChange))")
+	const name = `"/private/a) \"{9}\\"`
+	c.fails(`SETMETADATA INBOX (`+name+` "x")`, "BAD") // has a blank
+	const quoted = `"/private/a)\"{9}\\"`
+	c.ok(`SETMETADATA INBOX (` + quoted + ` "x")`)
+	for _, command := range []string{"GETMETADATA INBOX " + quoted, "GETMETADATA INBOX (DEPTH infinity) /private"} {
+		if got := c.ok(command); got[0] != `* METADATA "INBOX" (`+quoted+` "x")` {
+			t.Errorf("%s: %s", command, got)
+		}
+	}
+	if got := other.line(); got != `* METADATA "INBOX" `+quoted {
+		t.Errorf("NOTIFY tells %s", got)
+	}
+}
+
+// TestListMetadataBound: LIST takes no more names of entries than GETMETADATA.
+func TestListMetadataBound(t *testing.T) {
+	ts := startServer(t)
+	c := ts.login()
+	names := strings.Repeat(" /private/x", maxEntriesAsked+1)[1:]
+	c.fails("GETMETADATA INBOX ("+names+")", "NO [LIMIT]")
+	c.fails(`LIST "" "*" RETURN (METADATA (`+names+`))`, "NO [LIMIT]")
+}

@@ -42,7 +42,7 @@ func (n *notifier) tellMetadata(changed map[string]map[string]bool) {
 		w.mailbox(name)
 		for _, entry := range slices.Sorted(maps.Keys(changed[name])) {
 			w.sp()
-			w.raw(entry)
+			w.entryName(entry)
 		}
 		w.crlf()
 	}
