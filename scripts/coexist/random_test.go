@@ -63,14 +63,23 @@ func random(t *testing.T, site *Site, d time.Duration, servers ...*Server) {
 	must(t, l.Faults())
 
 	// The sessions that took part have to know the end as well as new ones.
-	state := agree(t, What{}, false, servers...)
+	state := agree(t, What{ButSizes: true}, false, servers...)
 	for _, a := range actors {
 		if a, ok := a.(*imapActor); ok {
 			a.knows(t, state)
 		}
 		a.Close()
 	}
-	state = agree(t, What{Dates: true, Subscribe: true}, false, servers...)
+	state = agree(t, What{Dates: true, Subscribe: true, ButSizes: true}, false, servers...)
+	for _, s := range servers {
+		if strings.HasPrefix(s.Name, "maildird") {
+			wrong, err := s.WrongSizes()
+			must(t, err)
+			if len(wrong) > 0 {
+				t.Errorf("%s: %s", s.Name, strings.Join(wrong, "\n"))
+			}
+		}
+	}
 	for _, s := range servers {
 		got, err := s.ReadFrom(true)
 		must(t, err)

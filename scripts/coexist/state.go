@@ -209,6 +209,9 @@ type What struct {
 	// ButForwarded leaves $Forwarded out, which mbsync writes as the letter P.
 	// Dovecot does not show that letter.
 	ButForwarded bool
+	// ButSizes leaves RFC822.SIZE out. Dovecot 2.3 at times gives a copy that it
+	// makes a W= without the CRs, and believes it.
+	ButSizes bool
 }
 
 // maxDifferences bounds the text of Differences.
@@ -277,6 +280,9 @@ func (d *differences) messages(name string, a, b []Message, what What) {
 			if !what.Dates {
 				one.Date = ""
 			}
+			if what.ButSizes {
+				one.Size = ""
+			}
 			if what.ButForwarded {
 				one.Flags = slices.DeleteFunc(slices.Clone(one.Flags), func(f string) bool { return f == "$Forwarded" })
 			}
@@ -307,6 +313,51 @@ func (d *differences) messages(name string, a, b []Message, what What) {
 			d.add("in "+name, one, two)
 		}
 	}
+}
+
+// WrongSizes asks for every message with its text, and gives those whose
+// RFC822.SIZE is not the octets of the text.
+func (s *Server) WrongSizes() ([]string, error) {
+	c, err := s.Dial()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	state, err := Read(c, true)
+	if err != nil {
+		return nil, err
+	}
+	var wrong []string
+	for name, f := range state.Folders {
+		if len(f.Messages) == 0 {
+			continue
+		}
+		if _, err := c.Do("EXAMINE %s", quote(name)); err != nil {
+			return nil, err
+		}
+		fetched, err := c.Do("UID FETCH 1:* (RFC822.SIZE BODY.PEEK[])")
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range fetched {
+			if r.Name != "FETCH" || len(r.Args) != 1 {
+				continue
+			}
+			size, octets := "", ""
+			for i := 0; i+1 < len(r.Args[0].List); i += 2 {
+				switch value := r.Args[0].List[i+1]; strings.ToUpper(r.Args[0].List[i].Text) {
+				case "RFC822.SIZE":
+					size = value.Text
+				case "BODY[]":
+					octets = strconv.Itoa(len(value.Text))
+				}
+			}
+			if octets != "" && size != octets {
+				wrong = append(wrong, fmt.Sprintf("%s, message %d: %s octets, RFC822.SIZE %s", name, r.Number, octets, size))
+			}
+		}
+	}
+	return wrong, nil
 }
 
 // Count returns how many mailboxes and messages a state has.
