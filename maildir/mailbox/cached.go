@@ -1,6 +1,10 @@
 package mailbox
 
-import "maildird/maildir/cache"
+import (
+	"time"
+
+	"maildird/maildir/cache"
+)
 
 // Of returns the Env for the mailboxes of one account.
 func (env *Env) Of(account string) *Env {
@@ -83,9 +87,16 @@ func (m *Mailbox) key(msg Message) (key cache.Key, ok bool) {
 	return cache.Key{UID: msg.UID, Base: cache.BaseSum(m.t.base(msg.row))}, m.t.rows[msg.row].state == present
 }
 
+// settling is how long the modification time of a file may yet be changed by who
+// made it: mutt and cp -p set it when the file has its name already.
+const settling = 30 * time.Second
+
 // keep adds to the cache. The date and the size of a message that is gone
-// would be of no use.
+// would be of no use, and the date of a new one may not be the last.
 func (m *Mailbox) keep(msg Message, r *cache.Record) {
+	if !r.Mtime.IsZero() && m.env.Now().Sub(r.Mtime) < settling {
+		r = &cache.Record{Size: -1, Virtual: r.Virtual}
+	}
 	if key, ok := m.key(msg); ok {
 		m.cached.Add(msg.row, key, r)
 	}
