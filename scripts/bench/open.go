@@ -29,14 +29,24 @@ var selectNeverSeen = &workload{
 		if _, err := c.do("UNSELECT"); err != nil {
 			return nil, nil, err
 		}
-		second, data, err := c.timed("SELECT %s", name)
+		// In the session that saw it first, Dovecot reads the directory again at
+		// each SELECT; it is warm for others, from their second SELECT on.
+		other, err := dialIMAP(s, reader)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer other.close()
+		if err := steps(other, "SELECT %s", "UNSELECT")(name); err != nil {
+			return nil, nil, err
+		}
+		warm, data, err := other.timed("SELECT %s", name)
 		if err != nil {
 			return nil, nil, err
 		}
 		if d := a.difference(selected(data)); d != "" {
-			err = fmt.Errorf("a second SELECT says otherwise: %s", d)
+			err = fmt.Errorf("a warm SELECT says otherwise: %s", d)
 		}
-		return []float64{first, second}, a, err
+		return []float64{first, warm}, a, err
 	},
 }
 

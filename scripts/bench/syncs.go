@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -66,11 +67,15 @@ var countSyncs = &workload{
 	},
 }
 
-// steps returns a function that runs commands on a mailbox.
+// steps returns a function that runs commands on a mailbox, whose name takes the
+// place of %s.
 func steps(c *imapClient, commands ...string) func(name string) error {
 	return func(name string) error {
 		for _, command := range commands {
-			if _, err := c.do(command, name); err != nil {
+			if strings.Contains(command, "%s") {
+				command = fmt.Sprintf(command, name)
+			}
+			if _, err := c.do("%s", command); err != nil {
 				return err
 			}
 		}
