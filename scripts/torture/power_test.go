@@ -65,7 +65,7 @@ func record(t *testing.T) *recording {
 		m.Binary, rec.trace, straceCalls)
 	m.Binary = filepath.Join(m.Dir, "traced")
 	must(t, os.WriteFile(m.Binary, []byte(script), 0o755))
-	must(t, m.Start(t.Context()))
+	must(t, m.Start(context.Background()))
 	d := &driver{t: t, m: m, rec: rec, world: &world{mail: map[place]map[string]letter{}, validity: map[place]uint32{}}}
 	rec.worlds = append(rec.worlds, d.world.clone())
 	d.run()
