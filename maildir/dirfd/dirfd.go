@@ -26,6 +26,11 @@ import (
 // program neither reads nor waits on.
 var ErrNotRegular = errors.New("not a regular file")
 
+// errForeignLink says that a file has several names and belongs to another user
+// than the directory: whoever owns the directory may have linked it there to
+// have it read or changed by a program that may do more.
+var errForeignLink = fmt.Errorf("%w of this directory's owner but a hard link to one of somebody else", ErrNotRegular)
+
 // ErrBadName says that a name is empty, ".", "..", or holds a slash or a NUL.
 var ErrBadName = errors.New("not a single file name")
 
@@ -84,7 +89,8 @@ func (d *Dir) OpenDir(name string) (*Dir, error) {
 }
 
 // Open opens the regular file name for reading. A symbolic link or anything
-// else that is no regular file gives ErrNotRegular, at once.
+// else that is no regular file gives ErrNotRegular, at once; and so does a file
+// with several names that belongs to another user than the directory.
 func (d *Dir) Open(name string) (*os.File, error) {
 	return d.openRegular(name, unix.O_RDONLY)
 }
@@ -112,6 +118,17 @@ func (d *Dir) openRegular(name string, flags int) (*os.File, error) {
 		if st.Mode&unix.S_IFMT != unix.S_IFREG {
 			_ = unix.Close(n)
 			return ErrNotRegular
+		}
+		if st.Nlink > 1 {
+			var in unix.Stat_t
+			err := unix.Fstat(fd, &in)
+			if err == nil && in.Uid != st.Uid {
+				err = errForeignLink
+			}
+			if err != nil {
+				_ = unix.Close(n)
+				return err
+			}
 		}
 		// O_NONBLOCK has no meaning for a regular file, but os.NewFile would
 		// hand a non-blocking descriptor to the network poller.

@@ -184,7 +184,10 @@ func (dst *Mailbox) copyFile(src *Mailbox, o original, flags filename.Flags, tak
 		return entry{}, err
 	}
 	if !st.Regular() {
-		return entry{}, fmt.Errorf("%s in %s is not a regular file", from.name, src.Path())
+		return entry{}, fmt.Errorf("%s in %s: %w", from.name, src.Path(), dirfd.ErrNotRegular)
+	}
+	if err := src.ownFile(from, st); err != nil {
+		return entry{}, err
 	}
 	e := entry{where: inNew}
 	if flags != 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/delivery"
+	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/folder"
 	"maildird/maildir/mailbox"
@@ -94,6 +95,8 @@ func hidden(err error) *imap.Error {
 		status.Code, status.Text = imap.ResponseCodeOverQuota, "No space left."
 	case errors.Is(err, dotlock.ErrLocked):
 		status.Code, status.Text = imap.ResponseCodeInUse, "Mailbox is locked by another program, try again."
+	case errors.Is(err, dirfd.ErrNotRegular):
+		status.Code, status.Text = imap.ResponseCodeContactAdmin, "A file of the mailbox is not what it has to be, the log has the details."
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		status.Code, status.Text = imap.ResponseCodeNoPerm, "The server may not do that with its files."
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &errno):

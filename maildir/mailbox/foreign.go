@@ -1,0 +1,23 @@
+package mailbox
+
+import (
+	"fmt"
+
+	"maildird/maildir/dirfd"
+)
+
+// ownFile fails for a file with several names that belongs to another user than
+// the mailbox: dirfd does not open such a one, and it is not copied either.
+func (m *Mailbox) ownFile(e entry, st dirfd.Stat) error {
+	if st.Nlink <= 1 {
+		return nil
+	}
+	in, err := m.in(e.where).Stat()
+	if err != nil {
+		return err
+	}
+	if in.UID != st.UID {
+		return fmt.Errorf("%s in %s is a hard link to a file of somebody else: %w", e.name, m.Path(), dirfd.ErrNotRegular)
+	}
+	return nil
+}
