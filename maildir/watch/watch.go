@@ -53,15 +53,20 @@ type Watcher struct {
 
 	mu      sync.Mutex
 	watches map[string]*Watch // by path as fsnotify knows it
+	watched map[fileID]bool   // the directories of watches
 	warned  bool
 
 	renewing sync.WaitGroup
 }
 
+// fileID is a directory's identity, whatever its path.
+type fileID struct{ dev, ino uint64 }
+
 // Watch is one watched directory.
 type Watch struct {
 	w    *Watcher
 	path string
+	id   fileID
 	f    func(Event)
 
 	mu     sync.Mutex // held while fsnotify is told of this watch
@@ -71,7 +76,7 @@ type Watch struct {
 // New starts a watcher. Without file-system events it works all the same:
 // every Add then gives ErrUnavailable.
 func New(log *slog.Logger) *Watcher {
-	w := &Watcher{log: log, watches: map[string]*Watch{}, done: make(chan struct{})}
+	w := &Watcher{log: log, watches: map[string]*Watch{}, watched: map[fileID]bool{}, done: make(chan struct{})}
 	fs, err := fsnotify.NewWatcher()
 	if err != nil {
 		w.unavailable("", err)
@@ -100,18 +105,30 @@ func (w *Watcher) Close() error {
 
 // Add watches dir, which must stay open until the watch is closed. f is called
 // from the watcher's goroutines and must neither block nor call Close. A
-// directory can have one watch only.
+// directory can have one watch only, as the kernel has it: another one, as of a
+// Maildir that is reached by two paths, is ErrUnavailable.
 func (w *Watcher) Add(dir *dirfd.Dir, f func(Event)) (*Watch, error) {
 	if w.fs == nil {
 		return nil, ErrUnavailable
 	}
-	wa := &Watch{w: w, path: "/proc/self/fd/" + strconv.Itoa(dir.Fd()), f: f}
+	st, err := dir.Stat()
+	if err != nil {
+		return nil, err
+	}
+	wa := &Watch{w: w, path: "/proc/self/fd/" + strconv.Itoa(dir.Fd()), id: fileID{st.Dev, st.Ino}, f: f}
 	w.mu.Lock()
-	w.watches[wa.path] = wa
+	taken := w.watched[wa.id]
+	if !taken {
+		w.watches[wa.path], w.watched[wa.id] = wa, true
+	}
 	w.mu.Unlock()
+	if taken {
+		return nil, fmt.Errorf("%w: %s is watched already", ErrUnavailable, dir.Path())
+	}
 	if err := w.fs.Add(wa.path); err != nil {
 		w.mu.Lock()
 		delete(w.watches, wa.path)
+		delete(w.watched, wa.id)
 		w.mu.Unlock()
 		w.unavailable(dir.Path(), err)
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -130,6 +147,9 @@ func (wa *Watch) Close() {
 	// An error says that the kernel dropped the watch already, as it does
 	// when the directory is removed.
 	_ = wa.w.fs.Remove(wa.path)
+	wa.w.mu.Lock()
+	delete(wa.w.watched, wa.id) // only now can another watch be had
+	wa.w.mu.Unlock()
 }
 
 // renew watches a directory again that was renamed, which ends a watch of
