@@ -93,9 +93,6 @@ func (s *sender) deliver(text string, to ...string) []error {
 	return replies
 }
 
-// reset ends a transaction that failed.
-func (s *sender) reset() error { return s.command(250, "RSET") }
-
 // mailText invents a message with an identity, in LF form.
 func mailText(id string, size int) string {
 	text := fmt.Sprintf("Message-ID: <%s>\nFrom: sender@example.net\nSubject: mail %s\n\nThis is %s.\n", id, id, id)
