@@ -17,16 +17,18 @@ import (
 	"maildird/server/config"
 	"maildird/server/imap"
 	"maildird/server/limit"
+	"maildird/server/sasl"
 	"maildird/server/smtp"
 )
 
 // Server is a running server.
 type Server struct {
-	cfg   *config.Config
-	log   *slog.Logger
-	users *auth.Users
-	cert  *certificate
-	store *maildir.Store
+	cfg    *config.Config
+	log    *slog.Logger
+	users  *auth.Users
+	cert   *certificate
+	tokens sasl.Tokens // nil: none are taken
+	store  *maildir.Store
 
 	bound    []bound
 	services []service
@@ -55,8 +57,12 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	tokens, err := newTokens(cfg.Auth.OAuth, log)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		cfg: cfg, log: log, users: users, cert: cert,
+		cfg: cfg, log: log, users: users, cert: cert, tokens: tokens,
 		store: maildir.NewStore(maildir.Options{
 			Host: cfg.Hostname, Fsync: cfg.Mail.Fsync, Compress: cfg.Mail.Compress, CacheDir: cfg.CacheDir, Log: log,
 		}),
@@ -164,7 +170,7 @@ func (s *Server) smtpConfig(a *accounts, connections *limit.Connections) smtp.Co
 	}
 	return smtp.Config{
 		Log: s.log, Hostname: cfg.Hostname, Domains: cfg.Domains, Postmaster: cfg.Postmaster,
-		Users: s.users, Auth: s.users,
+		Users: s.users, Auth: s.users, SCRAM: s.users, Tokens: s.tokens,
 		Open: a.inbox, Room: a.room, Delivery: s.store.Delivery(), Reserve: uint64(cfg.Mail.Reserve), FreeSpace: freeSpace,
 		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom, BareNewline: bare,
 		Timeouts:    smtp.Timeouts{Greet: cfg.SMTP.GreetDelay},
@@ -177,7 +183,7 @@ func (s *Server) smtpConfig(a *accounts, connections *limit.Connections) smtp.Co
 func (s *Server) imapConfig(a *accounts, connections *limit.Connections) imap.Config {
 	cfg := s.cfg
 	return imap.Config{
-		Log: s.log, Auth: s.users, SCRAM: s.users, OpenAccount: a.open,
+		Log: s.log, Auth: s.users, SCRAM: s.users, Tokens: s.tokens, OpenAccount: a.open,
 		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom,
 		NoRev2: !cfg.IMAP.Rev2, Postmaster: cfg.Postmaster, AppendLimit: cfg.Limits.MessageSize,
 		Connections: connections,
@@ -253,6 +259,9 @@ func Check(cfg *config.Config, log *slog.Logger) []string {
 		}
 	}
 	if _, err := loadCertificate(cfg.TLS); err != nil {
+		out = append(out, err.Error())
+	}
+	if _, err := newTokens(cfg.Auth.OAuth, log); err != nil {
 		out = append(out, err.Error())
 	}
 	for i := range out {

@@ -88,6 +88,7 @@ func (c *checker) check(f *file) *Config {
 	for _, s := range f.Auth.PlaintextFrom {
 		cfg.Auth.PlaintextFrom = append(cfg.Auth.PlaintextFrom, c.prefix("auth.plaintext_from", s))
 	}
+	c.oauth(cfg, f.Auth.OAuth)
 	if (f.TLS.Cert == "") != (f.TLS.Key == "") {
 		c.wrong("tls", "cert and key go together: set both, or neither for a server without TLS")
 	}

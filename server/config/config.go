@@ -56,6 +56,19 @@ type Mail struct {
 type Auth struct {
 	Users         string // the users file
 	PlaintextFrom []netip.Prefix
+	OAuth         *OAuth // nil: no tokens are taken
+}
+
+// OAuth says whose OAuth 2.0 access tokens prove who a user is. JWKS or
+// Introspection is set, not both.
+type OAuth struct {
+	Issuer, Audience       string
+	JWKS                   string // an https URL, or the absolute path of a file
+	Introspection          string // an https URL
+	ClientID, ClientSecret string // for Introspection
+	UsernameClaim          string
+	Scope                  string // that tokens must have; "": any
+	Configuration          string // URL of the issuer's OpenID configuration, for clients
 }
 
 // TLS is the certificate. Both empty: there is no TLS.
@@ -131,6 +144,7 @@ type file struct {
 	Auth struct {
 		Users         string   `toml:"users"`
 		PlaintextFrom []string `toml:"plaintext_from"`
+		OAuth         *oauth   `toml:"oauth"`
 	} `toml:"auth"`
 	TLS struct {
 		Cert string `toml:"cert"`

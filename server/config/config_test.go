@@ -30,13 +30,17 @@ func TestTemplate(t *testing.T) {
 	// All that is commented out is true as well.
 	all := strings.NewReplacer("# [", "[", "\n# fsync", "\nfsync", "\n# compress", "\ncompress", "\n# reserve", "\nreserve", "\n# \"Ges", "\n\"Ges",
 		"\n# bare", "\nbare", "\n# greet", "\ngreet", "\n# rev2", "\nrev2", "\n# conn", "\nconn", "\n# mess", "\nmess", "\n# rec", "\nrec",
-		"\n# pprof", "\npprof", "\n# level", "\nlevel", "\n# format", "\nformat").Replace(Template("h.example", "example.org", "a@example.org"))
+		"\n# issuer", "\nissuer", "\n# audience", "\naudience", "\n# jwks", "\njwks", "\n# username", "\nusername", "\n# scope", "\nscope",
+		"\n# openid", "\nopenid", "\n# pprof", "\npprof", "\n# level", "\nlevel", "\n# format", "\nformat").Replace(Template("h.example", "example.org", "a@example.org"))
 	full, err := load(t, all)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if full.Limits != cfg.Limits || full.Log != cfg.Log || full.Mail.Reserve != cfg.Mail.Reserve || full.SMTP != cfg.SMTP {
 		t.Errorf("the comments show %+v, the defaults are %+v", full.Limits, cfg.Limits)
+	}
+	if o := full.Auth.OAuth; o == nil || o.Audience != "mail" || o.UsernameClaim != "email" {
+		t.Errorf("OAuth %+v", o)
 	}
 	if full.Mail.Folder.SpecialUse["Gesendet"] != `\Sent` {
 		t.Errorf("special use %v", full.Mail.Folder.SpecialUse)
@@ -67,6 +71,11 @@ func TestErrors(t *testing.T) {
 		{`"127.0.0.1/32"`, `"everywhere"`, `auth.plaintext_from: "everywhere" is not an address`},
 		{`key  = "key.pem"`, ``, `cert and key go together`},
 		{`users = "users"`, ``, `auth.users: missing`},
+		{`# [auth.oauth]`, "[auth.oauth]\nissuer = \"x\"", `auth.oauth: set either jwks`},
+		{`# [auth.oauth]`, "[auth.oauth]\nissuer = \"x\"\njwks = \"k\"\nintrospection = \"i\"", `auth.oauth: set either jwks`},
+		{`# [auth.oauth]`, "[auth.oauth]\njwks = \"k\"\naudience = \"mail\"", `auth.oauth.issuer: missing`},
+		{`# [auth.oauth]`, "[auth.oauth]\nissuer = \"x\"\njwks = \"k\"", `auth.oauth.audience: missing`},
+		{`# [auth.oauth]`, "[auth.oauth]\nissuer = \"x\"\nintrospection = \"k\"", `auth.oauth.client_id: missing`},
 		{`# [limits]`, "[limits]\nmessage_size = \"50 apples\"", `limits.message_size: "50 apples" is not a size`},
 		{`# [limits]`, "[limits]\nrecipients = -1", `limits.recipients: -1 is not a number above 0`},
 		{`# [smtp]`, "[smtp]\ngreet_delay = \"1h\"", `smtp.greet_delay: "1h" is not a time from 0s to 1m0s`},

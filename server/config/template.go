@@ -33,6 +33,17 @@ prefix   = ""
 users = "users"                        # Dovecot passwd-file: name:{SCHEME}hash:uid:gid::home::extra
 plaintext_from = ["127.0.0.1/32", "::1/128"]   # peers that may log in without TLS
 
+# [auth.oauth]                         # users may log in with access tokens (OAUTHBEARER, XOAUTH2)
+# issuer   = "https://id.example.org"
+# audience = "mail"
+# jwks     = "https://id.example.org/jwks.json"   # or a file; for signed tokens (JWT)
+# introspection = "https://id.example.org/introspect"   # instead of jwks: the issuer is asked (RFC 7662)
+# client_id     = "maildird"           # with these credentials
+# client_secret = ""
+# username_claim = "email"             # names the user in the users file
+# scope = ""                           # that a token must have
+# openid_configuration = ""            # URL that clients are told
+
 [tls]
 cert = "cert.pem"
 key  = "key.pem"

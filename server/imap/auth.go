@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"maildird/auth"
+	own "maildird/server/sasl"
 )
 
 // authExtension is LOGIN and AUTHENTICATE.
@@ -64,6 +65,10 @@ func errLogin() error {
 	return no(imap.ResponseCodeAuthenticationFailed, "Authentication failed.")
 }
 
+func errOtherUser() error {
+	return no(imap.ResponseCodeAuthorizationFailed, "Acting for another user is not possible.")
+}
+
 // runLogin is LOGIN (RFC 9051 section 6.2.3).
 func runLogin(s *session) error {
 	lx := s.lx
@@ -111,7 +116,7 @@ func saslExtension() extension {
 func plainServer(s *session, login func(auth.User)) sasl.Server {
 	return sasl.NewPlainServer(func(identity, name, password string) error {
 		if identity != "" && !strings.EqualFold(identity, name) {
-			return no(imap.ResponseCodeAuthorizationFailed, "Acting for another user is not possible.")
+			return errOtherUser()
 		}
 		user, err := s.checkPassword(sasl.Plain, name, password)
 		if err == nil {
@@ -121,33 +126,14 @@ func plainServer(s *session, login func(auth.User)) sasl.Server {
 	})
 }
 
-// loginServer is the mechanism LOGIN (draft-murchison-sasl-login), which has no
-// standard, but clients that know no other.
 func loginServer(s *session, login func(auth.User)) sasl.Server {
-	return &loginExchange{s: s, login: login}
-}
-
-type loginExchange struct {
-	s     *session
-	login func(auth.User)
-	name  *string // nil until the client told it
-}
-
-// Next implements sasl.Server.
-func (x *loginExchange) Next(response []byte) (challenge []byte, done bool, err error) {
-	switch {
-	case response == nil:
-		return []byte("Username:"), false, nil
-	case x.name == nil:
-		name := string(response)
-		x.name = &name
-		return []byte("Password:"), false, nil
-	}
-	user, err := x.s.checkPassword(sasl.Login, *x.name, string(response))
-	if err == nil {
-		x.login(user)
-	}
-	return nil, true, err
+	return own.NewLogin(func(name, password string) error {
+		user, err := s.checkPassword(sasl.Login, name, password)
+		if err == nil {
+			login(user)
+		}
+		return err
+	})
 }
 
 // runAuthenticate is AUTHENTICATE (RFC 9051 section 6.2.2).

@@ -10,6 +10,7 @@ import (
 	"maildird/auth"
 	"maildird/maildir"
 	"maildird/server/limit"
+	"maildird/server/sasl"
 )
 
 // Authenticator checks passwords that come from an address, the zero one for
@@ -25,7 +26,9 @@ type Config struct {
 	Log  *slog.Logger
 	Auth Authenticator
 	// SCRAM, if not nil, lets clients prove passwords without showing them.
-	SCRAM SCRAMUsers
+	SCRAM sasl.Users
+	// Tokens, if not nil, lets the users of SCRAM log in with OAuth tokens too.
+	Tokens sasl.Tokens
 	// OpenAccount opens the Maildir of a user who logged in. The session
 	// releases it.
 	OpenAccount func(context.Context, auth.User) (*maildir.Account, error)

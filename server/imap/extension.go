@@ -49,7 +49,7 @@ type extension struct {
 func extensions(cfg *Config) []extension {
 	return []extension{
 		rev1Extension(), rev2Extension(cfg), literalExtension(),
-		connectionExtension(), tlsExtension(), authExtension(), scramExtension(cfg.SCRAM), saslExtension(), unauthenticateExtension(),
+		connectionExtension(), tlsExtension(), authExtension(), scramExtension(cfg.SCRAM), tokenExtension(cfg.SCRAM, cfg.Tokens), saslExtension(), unauthenticateExtension(),
 		idExtension(), enableExtension(), idleExtension(), notifyExtension(), multiSearchExtension(),
 		namespaceExtension(), folderExtension(), listExtension(), lsubExtension(), statusExtension(),
 		specialUseExtension(), selectExtension(), unselectExtension(),

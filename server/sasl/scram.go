@@ -16,9 +16,6 @@ const (
 	SCRAMPlus = SCRAM + "-PLUS"
 )
 
-// ErrProof says that the client did not prove that it knows the password.
-var ErrProof = errors.New("proof is wrong")
-
 // Exchange is the server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677), or of
 // its variant that is bound to the TLS connection by tls-exporter (RFC 9266). It
 // implements go-sasl's Server.
@@ -57,7 +54,7 @@ func (x *Exchange) Next(response []byte) (challenge []byte, done bool, err error
 		return nil, true, err
 	}
 	if id := x.conv.AuthzID(); id != "" && !strings.EqualFold(id, x.conv.Username()) {
-		return nil, true, errors.New("acting for another user is not possible")
+		return nil, true, ErrOther
 	}
 	return []byte(answer), false, nil
 }

@@ -3,12 +3,15 @@ package smtp
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
 	"maildird/auth"
+	own "maildird/server/sasl"
 )
 
 // passwordsAllowed tells whether the client may send a password as it is: over
@@ -68,11 +71,14 @@ func runAuth(c *conn, arg string) error {
 		if err != nil {
 			return c.authFailed(err)
 		}
-		if done {
+		if done && len(challenge) == 0 {
 			return c.loggedIn(user)
 		}
 		if response, err = c.challenge(challenge); err != nil {
 			return err
+		}
+		if done { // the response to a last message is empty
+			return c.loggedIn(user)
 		}
 	}
 }
@@ -88,35 +94,48 @@ func (c *conn) mechanism(name string, user *auth.User) sasl.Server {
 		*user = u
 		return err
 	}
+	if !slices.Contains(c.mechanisms(), name) {
+		return nil
+	}
+	peer := own.Peer{Ctx: c.srv.stop, From: c.peer.addr.Addr(), TLS: c.peer.tls, Login: func(u auth.User) { *user = u }, Refused: c.loginRefused}
 	switch name {
-	case sasl.Plain:
-		return sasl.NewPlainServer(check)
+	case own.SCRAM, own.SCRAMPlus:
+		return own.NewSCRAMLogin(c.srv.cfg.SCRAM, peer, name == own.SCRAMPlus)
+	case own.OAuthBearer, own.XOAuth2:
+		return own.NewTokenLogin(name, c.srv.cfg.SCRAM, c.srv.cfg.Tokens, peer)
 	case sasl.Login:
-		return &loginServer{check: check}
+		return own.NewLogin(func(username, password string) error { return check("", username, password) })
 	}
-	return nil
+	return sasl.NewPlainServer(check)
 }
 
-// loginServer is LOGIN (draft-murchison-sasl-login), which Outlook still uses.
-type loginServer struct {
-	check func(identity, username, password string) error
-	step  int
-	name  string
+// mechanisms are those that the client can use as the connection stands, the
+// strongest first.
+func (c *conn) mechanisms() (names []string) {
+	users := c.srv.cfg.SCRAM
+	if users != nil && users.SCRAMReady() {
+		if c.peer.tls != nil {
+			names = append(names, own.SCRAMPlus)
+		}
+		names = append(names, own.SCRAM)
+	}
+	if users != nil && c.srv.cfg.Tokens != nil {
+		names = append(names, own.OAuthBearer, own.XOAuth2)
+	}
+	return append(names, sasl.Plain, sasl.Login)
 }
 
-func (s *loginServer) Next(response []byte) (challenge []byte, done bool, err error) {
-	if s.step == 0 && response != nil {
-		s.step = 1 // the name came with the command
+// loginRefused logs that a login failed without a password being shown, and answers.
+func (c *conn) loginRefused(method, name string, err error) error {
+	if errors.Is(err, own.ErrOther) {
+		c.authFails++
+		c.log.Warn("login failed", "method", method, "user", shorten(name), "error", err)
+		return refusal(535, code3{5, 7, 8}, "Acting for another user is not possible")
 	}
-	s.step++
-	switch s.step {
-	case 1:
-		return []byte("Username:"), false, nil
-	case 2:
-		s.name = string(response)
-		return []byte("Password:"), false, nil
+	if errors.Is(err, own.ErrProof) || errors.Is(err, own.ErrToken) {
+		err = fmt.Errorf("%w: %w", auth.ErrInvalid, err)
 	}
-	return nil, true, s.check("", s.name, string(response))
+	return c.loginFailed(method, name, err)
 }
 
 // decodeResponse decodes base64; "=" is the initial response without octets.
@@ -163,22 +182,28 @@ func (c *conn) authFailed(err error) error {
 // with the peer's address, for programs that block such addresses.
 func (c *conn) checkPassword(method, name, password string) (auth.User, error) {
 	user, err := c.srv.cfg.Auth.Authenticate(c.srv.stop, c.peer.addr.Addr(), name, password)
-	switch {
-	case err == nil:
+	if err == nil {
 		return user, nil
+	}
+	return auth.User{}, c.loginFailed(method, name, err)
+}
+
+// loginFailed counts and logs a failed login and returns the answer to it.
+func (c *conn) loginFailed(method, name string, err error) error {
+	switch {
 	case errors.Is(err, auth.ErrInvalid):
 		c.authFails++
 		c.log.Warn("login failed", "method", method, "user", shorten(name), "error", err)
-		return auth.User{}, refusal(535, code3{5, 7, 8}, "Authentication failed")
+		return refusal(535, code3{5, 7, 8}, "Authentication failed")
 	case errors.Is(err, auth.ErrThrottled):
 		c.authFails++
 		c.log.Warn("login refused", "method", method, "user", shorten(name), "error", err)
-		return auth.User{}, refusal(454, code3{4, 7, 0}, "Too many failed logins, try again later")
+		return refusal(454, code3{4, 7, 0}, "Too many failed logins, try again later")
 	case c.srv.stop.Err() != nil:
-		return auth.User{}, refusal(454, code3{4, 3, 2}, "Server is shutting down")
+		return refusal(454, code3{4, 3, 2}, "Server is shutting down")
 	}
 	c.log.Error("login cannot be checked", "user", shorten(name), "error", err)
-	return auth.User{}, refusal(454, code3{4, 7, 0}, "Temporary authentication failure, try again later")
+	return refusal(454, code3{4, 7, 0}, "Temporary authentication failure, try again later")
 }
 
 // loggedIn goes on as a user who proved who he is.

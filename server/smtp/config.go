@@ -10,6 +10,7 @@ import (
 	"maildird/auth"
 	"maildird/maildir/delivery"
 	"maildird/server/limit"
+	"maildird/server/sasl"
 )
 
 // Kind is what a server is for.
@@ -71,6 +72,11 @@ type Config struct {
 
 	Users Directory
 	Auth  Authenticator // for Submission
+	// SCRAM, if not nil, lets clients of Submission prove passwords without
+	// showing them.
+	SCRAM sasl.Users
+	// Tokens, if not nil, lets the users of SCRAM log in with OAuth tokens too.
+	Tokens sasl.Tokens
 
 	// Open opens the folder that a user's new mail goes to. release gives it
 	// back; it is called even if the delivery fails, but not after an error.

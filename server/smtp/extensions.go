@@ -1,6 +1,9 @@
 package smtp
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // extensions are what EHLO announces now.
 func (c *conn) extensions() []string {
@@ -16,7 +19,7 @@ func (c *conn) extensions() []string {
 		list = append(list, "STARTTLS")
 	}
 	if c.srv.kind == Submission && c.passwordsAllowed() {
-		list = append(list, "AUTH PLAIN LOGIN")
+		list = append(list, "AUTH "+strings.Join(c.mechanisms(), " "))
 	}
 	return list
 }

@@ -1,0 +1,48 @@
+package config
+
+import "strings"
+
+// oauth is the table [auth.oauth].
+type oauth struct {
+	Issuer        string `toml:"issuer"`
+	Audience      string `toml:"audience"`
+	JWKS          string `toml:"jwks"`
+	Introspection string `toml:"introspection"`
+	ClientID      string `toml:"client_id"`
+	ClientSecret  string `toml:"client_secret"`
+	UsernameClaim string `toml:"username_claim"`
+	Scope         string `toml:"scope"`
+	Configuration string `toml:"openid_configuration"`
+}
+
+func (c *checker) oauth(cfg *Config, o *oauth) {
+	if o == nil {
+		return
+	}
+	out := &OAuth{
+		Issuer: o.Issuer, Audience: o.Audience, JWKS: o.JWKS, Introspection: o.Introspection,
+		ClientID: o.ClientID, ClientSecret: o.ClientSecret,
+		UsernameClaim: o.UsernameClaim, Scope: o.Scope, Configuration: o.Configuration,
+	}
+	cfg.Auth.OAuth = out
+	if !strings.Contains(out.JWKS, "://") {
+		out.JWKS = c.abs(out.JWKS)
+	}
+	if out.UsernameClaim == "" {
+		out.UsernameClaim = "email"
+	}
+	if o.Issuer == "" {
+		c.wrong("auth.oauth.issuer", "missing: who the tokens are from, as their claim \"iss\" says")
+	}
+	switch {
+	case (o.JWKS == "") == (o.Introspection == ""):
+		c.wrong("auth.oauth", "set either jwks, where the issuer's keys are, or introspection, where he is asked about tokens")
+	case o.JWKS != "" && o.Audience == "":
+		c.wrong("auth.oauth.audience", "missing: who the tokens are for, as their claim \"aud\" says; without it, tokens for others would be taken")
+	case o.Introspection != "" && o.ClientID == "":
+		c.wrong("auth.oauth.client_id", "missing: introspection needs client_id and client_secret")
+	}
+	if strings.ContainsAny(o.Scope, " \t") {
+		c.wrong("auth.oauth.scope", "%q is more than one scope", o.Scope)
+	}
+}

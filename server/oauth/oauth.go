@@ -1,0 +1,269 @@
+// Package oauth checks OAuth 2.0 access tokens: those that are signed (JWT, RFC
+// 9068) by the keys of their issuer, others by asking him (RFC 7662).
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"maildird/server/sasl"
+)
+
+// Config says whose tokens are taken. Either JWKS or Introspection is set.
+type Config struct {
+	Issuer   string // what "iss" must be
+	Audience string // what must be in "aud"; "": whatever the issuer lets us ask about
+	// JWKS is where the issuer's keys are (RFC 7517): an https URL, or the path
+	// of a file.
+	JWKS string
+	// Introspection is the https URL that is asked about tokens, as a client
+	// with these credentials.
+	Introspection          string
+	ClientID, ClientSecret string
+	// UsernameClaim names the claim with the user's name here.
+	UsernameClaim string
+	Hint          sasl.Hint // Hint.Scope must be in the token's scope, if it is set
+
+	Log    *slog.Logger
+	Client *http.Client     // nil: one that follows no redirects
+	Now    func() time.Time // nil: time.Now
+}
+
+const (
+	// timeout bounds each question to the issuer.
+	timeout = 10 * time.Second
+	// maxAnswer bounds what he answers, in octets.
+	maxAnswer = 1 << 20
+	// leeway is how far the issuer's clock may be from ours.
+	leeway = time.Minute
+	// maxToken bounds a token, in octets.
+	maxToken = 16 << 10
+)
+
+// Verifier checks tokens. Safe for concurrent use. It implements sasl.Tokens.
+type Verifier struct {
+	cfg  Config
+	keys *keySet // nil: the issuer is asked
+}
+
+// New returns a Verifier. It asks nobody before the first token comes.
+func New(cfg Config) (*Verifier, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Client == nil {
+		cfg.Client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	}
+	v := &Verifier{cfg: cfg}
+	if cfg.Introspection != "" {
+		return v, CheckURL(cfg.Introspection)
+	}
+	v.keys = &keySet{v: v, busy: make(chan struct{}, 1)}
+	if isURL(cfg.JWKS) {
+		return v, CheckURL(cfg.JWKS)
+	}
+	return v, nil
+}
+
+func isURL(where string) bool { return strings.Contains(where, "://") }
+
+// CheckURL refuses URLs by which tokens or keys would go through the network
+// unprotected: all but https, and http on this host.
+func CheckURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil {
+		return err
+	}
+	ip := net.ParseIP(u.Hostname())
+	local := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+	if u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !local) {
+		return fmt.Errorf("%q is no https URL", text)
+	}
+	return nil
+}
+
+// Hint implements sasl.Tokens.
+func (v *Verifier) Hint() sasl.Hint { return v.cfg.Hint }
+
+// Holder implements sasl.Tokens.
+func (v *Verifier) Holder(ctx context.Context, token string) (string, error) {
+	if len(token) > maxToken {
+		return "", fmt.Errorf("%w: it is too long", sasl.ErrToken)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	read := v.introspect
+	if v.keys != nil {
+		read = v.signed
+	}
+	text, err := read(ctx, token)
+	if err != nil {
+		return "", err
+	}
+	var c claims
+	if err := json.Unmarshal(text, &c); err != nil {
+		return "", fmt.Errorf("%w: %w", sasl.ErrToken, err)
+	}
+	if err := v.check(&c); err != nil {
+		return "", fmt.Errorf("%w: %w", sasl.ErrToken, err)
+	}
+	name, err := v.username(text)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", sasl.ErrToken, err)
+	}
+	return name, nil
+}
+
+// claims are those of RFC 7519 section 4.1 that decide whether a token is valid,
+// in a JWT or in the answer to an introspection.
+type claims struct {
+	Issuer    string   `json:"iss"`
+	Audience  audience `json:"aud"`
+	Expires   *numDate `json:"exp"`
+	NotBefore *numDate `json:"nbf"`
+	Scope     scope    `json:"scope"`
+}
+
+// check compares the claims with what they must be. One that is missing fails,
+// but for the issuer and the end in the answer to an introspection, where they
+// are optional and the issuer checked them.
+func (v *Verifier) check(c *claims) error {
+	now, asked := v.cfg.Now(), v.keys == nil
+	switch {
+	case c.Issuer != v.cfg.Issuer && (c.Issuer != "" || !asked):
+		return fmt.Errorf("its issuer is %.100q", c.Issuer)
+	case !slices.Contains(c.Audience, v.cfg.Audience) && (v.cfg.Audience != "" || !asked):
+		return fmt.Errorf("its audience is %.100q", []string(c.Audience))
+	case c.Expires == nil && !asked:
+		return errors.New("it never expires")
+	case c.Expires != nil && !now.Before(c.Expires.Add(leeway)):
+		return errors.New("it has expired")
+	case c.NotBefore != nil && now.Before(c.NotBefore.Add(-leeway)):
+		return errors.New("it is not valid yet")
+	case v.cfg.Hint.Scope != "" && !slices.Contains(c.Scope, v.cfg.Hint.Scope):
+		return fmt.Errorf("it lacks the scope %q", v.cfg.Hint.Scope)
+	}
+	return nil
+}
+
+// username returns the claim that names the user. An e-mail address that the
+// issuer has not verified names nobody.
+func (v *Verifier) username(text []byte) (string, error) {
+	var all map[string]any
+	if err := json.Unmarshal(text, &all); err != nil {
+		return "", err
+	}
+	name, ok := all[v.cfg.UsernameClaim].(string)
+	if !ok || name == "" {
+		return "", fmt.Errorf("it has no claim %q with a name", v.cfg.UsernameClaim)
+	}
+	if verified, told := all["email_verified"].(bool); v.cfg.UsernameClaim == "email" && told && !verified {
+		return "", errors.New("its e-mail address is not verified")
+	}
+	return name, nil
+}
+
+// audience is one text or a list of them.
+type audience []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (a *audience) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*a = audience{one}
+		return nil
+	}
+	var list []string
+	err := json.Unmarshal(b, &list)
+	*a = list
+	return err
+}
+
+// scope is a list of words in one text (RFC 9068 section 2.2.3), or, as some
+// issuers have it, a list.
+type scope []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *scope) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*s = strings.Fields(one)
+		return nil
+	}
+	var list []string
+	err := json.Unmarshal(b, &list)
+	*s = list
+	return err
+}
+
+// numDate is a NumericDate (RFC 7519 section 2).
+type numDate struct{ time.Time }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *numDate) UnmarshalJSON(b []byte) error {
+	var seconds float64
+	if err := json.Unmarshal(b, &seconds); err != nil {
+		return err
+	}
+	if seconds < 0 || seconds > 1<<40 {
+		return errors.New("a time is out of range")
+	}
+	d.Time = time.Unix(int64(seconds), 0)
+	return nil
+}
+
+// ask sends a request and returns the answer's body.
+func (v *Verifier) ask(req *http.Request) ([]byte, error) {
+	req.Header.Set("Accept", "application/json")
+	resp, err := v.cfg.Client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s %s: %s", req.Method, req.URL.Redacted(), resp.Status)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err == nil && len(body) > maxAnswer {
+		err = fmt.Errorf("%s: answer is longer than %d octets", req.URL.Redacted(), maxAnswer)
+	}
+	return body, err
+}
+
+// introspect asks the issuer about a token (RFC 7662 section 2).
+func (v *Verifier) introspect(ctx context.Context, token string) ([]byte, error) {
+	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, v.cfg.Introspection, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth(url.QueryEscape(v.cfg.ClientID), url.QueryEscape(v.cfg.ClientSecret))
+	text, err := v.ask(req)
+	if err != nil {
+		return nil, fmt.Errorf("introspection: %w", err)
+	}
+	var answer struct {
+		Active bool `json:"active"`
+	}
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return nil, fmt.Errorf("introspection: %w", err)
+	}
+	if !answer.Active {
+		return nil, fmt.Errorf("%w: its issuer says so", sasl.ErrToken)
+	}
+	return text, nil
+}
