@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -179,7 +180,9 @@ func TestConfigCheck(t *testing.T) {
 	finds("cannot read the users file", "cert.pem: no such file or directory")
 
 	write("maildird.toml", strings.Replace(settings, "[tls]", "[tls]\nciphers = \"all\"", 1))
-	bad(t, `maildird.toml:25: there is no setting "tls.ciphers"`, "", "config", "check", "--config", config)
+	before, _, _ := strings.Cut(settings, "[tls]")
+	line := strings.Count(before, "\n") + 2 // the one behind [tls]
+	bad(t, fmt.Sprintf(`maildird.toml:%d: there is no setting "tls.ciphers"`, line), "", "config", "check", "--config", config)
 	write("maildird.toml", strings.Replace(settings, "domains  =", "domians  =", 1))
 	bad(t, `maildird.toml:5: there is no setting "domians"`, "", "serve", "--config", config)
 	bad(t, "cannot read the configuration", "", "serve", "--config", path("none.toml"))
