@@ -22,6 +22,10 @@ type AccountOptions struct {
 	// Defaults are folders to create and subscribe to when the Maildir itself
 	// is created. In an existing one nothing is created.
 	Defaults []folder.Default
+	// Owner is the system user whose Maildir this is, for a process that runs
+	// as root: what is made belongs to him, and a Maildir of somebody else is
+	// not opened. nil: whoever has it.
+	Owner *Owner
 	// Quota is the limit that is configured for the account; the zero one leaves
 	// it to the Maildir's maildirsize.
 	Quota quota.Limit

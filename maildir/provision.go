@@ -14,7 +14,11 @@ import (
 // there is none. Several programs may do so at once: all wait until one has
 // made it.
 func openRoot(opt AccountOptions) (*dirfd.Dir, error) {
-	root, err := openOrMake(opt.Root)
+	open := openOrMake
+	if opt.Owner != nil {
+		open = opt.Owner.openOrMake
+	}
+	root, err := open(opt.Root)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +41,7 @@ func openOrMake(path string) (*dirfd.Dir, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return root, err
 	}
-	if err := makeParents(filepath.Dir(path)); err != nil {
+	if err := makeParents(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -49,13 +53,13 @@ func openOrMake(path string) (*dirfd.Dir, error) {
 // makeParents creates a directory and those above it that are missing, each
 // one durable before another is made in it. One that is there may have been
 // made by another program just now, so it is synced as well.
-func makeParents(path string) error {
-	err := os.Mkdir(path, 0o700)
+func makeParents(path string, mode fs.FileMode) error {
+	err := os.Mkdir(path, mode)
 	if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
-		if err := makeParents(filepath.Dir(path)); err != nil {
+		if err := makeParents(filepath.Dir(path), mode); err != nil {
 			return err
 		}
-		err = os.Mkdir(path, 0o700)
+		err = os.Mkdir(path, mode)
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err

@@ -29,7 +29,16 @@ func (a *accounts) open(_ context.Context, u auth.User) (*maildir.Account, error
 	if err != nil {
 		return nil, err
 	}
-	return a.store.Account(maildir.AccountOptions{Root: root, Folder: a.mail.Folder, Defaults: a.mail.Defaults, Quota: a.quota(u)})
+	return a.store.Account(maildir.AccountOptions{Root: root, Folder: a.mail.Folder, Defaults: a.mail.Defaults, Quota: a.quota(u), Owner: owner(u)})
+}
+
+// owner is the system user of a user, who owns the mail if this process acts
+// for several of them. Any other process has what it makes for itself.
+func owner(u auth.User) *maildir.Owner {
+	if os.Geteuid() != 0 || u.UID < 0 {
+		return nil
+	}
+	return &maildir.Owner{UID: u.UID, GID: u.GID, Home: u.Home}
 }
 
 // quota is the limit that is configured for a user: his own, or that of all.

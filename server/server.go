@@ -43,7 +43,8 @@ type service interface {
 }
 
 // Start binds all addresses and serves on them. It logs "ready" when every
-// listener accepts. After an error nothing is left running.
+// listener accepts. After an error nothing is left running. The process is
+// confined to what it needs by then, for ever: to be called once.
 func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, log)
 	if err != nil {
@@ -73,6 +74,12 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 		return nil, errors.Join(err, s.store.Close())
 	}
 	s.bound = plan
+	if err := confineProcess(cfg, users.All(), log); err != nil {
+		for _, b := range plan {
+			_ = b.l.Close()
+		}
+		return nil, errors.Join(err, s.store.Close())
+	}
 	var ready []any
 	for _, b := range plan {
 		ready = append(ready, b.name, b.l.Addr().String())

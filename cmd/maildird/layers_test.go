@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"maildird/server/smtp":      {"maildird/maildir", "maildird/auth", "maildird/server/sasl", "maildird/server/limit"},
 	"maildird/server/sasl":      {"maildird/auth"},
 	"maildird/server/oauth":     {"maildird/server/sasl"},
+	"maildird/server/confine":   {},
 	"maildird/server/imap":      {"maildird/maildir", "maildird/auth", "maildird/server/sasl", "maildird/server/limit"},
 	"maildird/server/config":    {"maildird/maildir/folder", "maildird/maildir/compress"},
 	"maildird/server":           {"maildird/maildir", "maildird/auth", "maildird/server"},

@@ -4,9 +4,11 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"net/smtp"
+	"net"
 	"strings"
 	"time"
+
+	"github.com/emersion/go-smtp"
 
 	"maildird/server"
 )
@@ -14,23 +16,24 @@ import (
 //go:embed welcome.txt
 var welcomeText string
 
-// welcome sends the first message to the users of the demo, through the door
-// that all mail from outside comes by.
+// welcome sends the first message to the users of the demo, by LMTP: a server
+// that runs opens no TCP connections any more, not even to itself.
 func welcome(srv *server.Server) error {
-	addresses := srv.Addresses("smtp")
+	addresses := srv.Addresses("lmtp")
 	if len(addresses) == 0 {
-		return errors.New("there is no listener for smtp")
+		return errors.New("there is no listener for lmtp")
 	}
-	c, err := smtp.Dial(addresses[0])
+	conn, err := net.Dial("unix", addresses[0])
 	if err != nil {
 		return err
 	}
+	c := smtp.NewClientLMTP(conn)
 	defer c.Close()
-	if err := c.Mail("postmaster@" + demoDomain); err != nil {
+	if err := c.Mail("postmaster@"+demoDomain, nil); err != nil {
 		return err
 	}
 	for _, name := range demoUsers() {
-		if err := c.Rcpt(name); err != nil {
+		if err := c.Rcpt(name, nil); err != nil {
 			return err
 		}
 	}

@@ -202,6 +202,10 @@ func (dst *Mailbox) copyFile(src *Mailbox, o original, flags filename.Flags, tak
 		}
 	}
 	e.name = named(base, flags)
+	if into, err := dst.in(e.where).Stat(); err != nil || into.UID != st.UID {
+		// A link to another's file is not read by dirfd.
+		return dst.copyBytes(src, from, flags)
+	}
 	err = src.in(from.where).Link(from.name, dst.in(e.where), e.name)
 	switch {
 	case errors.Is(err, fs.ErrExist):

@@ -110,11 +110,15 @@ func textValidity(root *dirfd.Dir) uint32 {
 }
 
 func createEmpty(root *dirfd.Dir, name string) error {
-	f, err := root.Create(name, 0o444)
+	rights, err := root.Rights()
 	if err != nil {
 		return err
 	}
-	return f.Close()
+	f, err := root.CreateAs(name, rights)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Chmod(0o444), f.Close())
 }
 
 // writeValidity writes the counter's text to a new file that takes the old

@@ -38,6 +38,9 @@ type Maildird struct {
 	Binary string
 	Dir    string // of maildird.toml; the caller removes it
 	Config string // path of maildird.toml
+	// AsRoot runs "maildird serve" as root, if that is who the caller is, for
+	// system users.
+	AsRoot bool
 
 	log   output
 	bound map[string]string
@@ -95,6 +98,9 @@ func (m *Maildird) Run(stdin string, args ...string) (string, error) {
 func (m *Maildird) Start(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, m.Binary, "serve", "--config", m.Config)
 	Prepare(cmd, m.Dir)
+	if m.AsRoot {
+		cmd.SysProcAttr.Credential = nil
+	}
 	cmd.Dir = m.Dir
 	// An end of ctx is a stop as an operator does it.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }

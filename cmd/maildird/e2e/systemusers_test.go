@@ -1,0 +1,122 @@
+package e2e
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestSystemUsers: as root, maildird makes for each user what is his alone,
+// keeps nobody's secrets within reach of another, and has given up what root
+// can do beyond that.
+func TestSystemUsers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can serve system users")
+	}
+	m := setUp(t, "mail/%d/%n", "%h/Maildir")
+	m.AsRoot = true
+	const aliceID, bobID = 54321, 54322
+	home := func(name string) string { return filepath.Join(m.Dir, "home", name) }
+	if err := os.Mkdir(filepath.Join(m.Dir, "home"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, uid := range map[string]int{"alice": aliceID, "bob": bobID} {
+		if err := os.Mkdir(home(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(home(name), uid, uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	users := fmt.Sprintf("%s:{PLAIN}%s:%d:%d::%s::\n%s:{PLAIN}%s:%d:%d::%s::\n",
+		alice, password, aliceID, aliceID, home("alice"), bob, password, bobID, bobID, home("bob"))
+	if err := os.WriteFile(filepath.Join(m.Dir, "users"), []byte(users), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	secret := filepath.Join(m.Dir, "home", "secret")
+	if err := os.WriteFile(secret, []byte("Subject: secret\n\nsecret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Bob wants to read what is Alice's.
+	if err := os.Symlink(filepath.Join(home("alice"), "Maildir"), filepath.Join(home("bob"), "Maildir")); err != nil {
+		t.Fatal(err)
+	}
+	run(t, m)
+
+	in := speak(t, m, "lmtp", "220 ")
+	in.say("LHLO x\r\n", "250 ")
+	in.say("MAIL FROM:<>\r\n", "250 ")
+	in.say(fmt.Sprintf("RCPT TO:<%s>\r\n", alice), "250 ")
+	in.say("DATA\r\n", "354 ")
+	in.say("Subject: x\r\n\r\nx\r\n.\r\n", "250 ")
+	mail := speak(t, m, "imap", "* OK")
+	mail.say(fmt.Sprintf("a LOGIN %s %q\r\n", alice, password), "a OK")
+	for _, command := range []string{
+		"SELECT INBOX", "STORE 1 +FLAGS (word)", "CREATE New/Deeper", "SUBSCRIBE New/Deeper", "COPY 1 New/Deeper", "MOVE 1 Trash", "RENAME New/Deeper Newer", "DELETE Archive",
+	} {
+		mail.say("b "+command+"\r\n", "b OK")
+	}
+	mail.say("c APPEND Sent {3+}\r\nx\r\n\r\n", "c OK")
+	for _, name := range []string{"", ".Sent"} {
+		if err := os.Link(secret, filepath.Join(home("alice"), "Maildir", name, "cur", "1700000000.secret:2,")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mail.say("d SELECT Sent\r\n", "d OK")
+	if _, err := fmt.Fprint(mail.conn, "e FETCH 1:* BODY.PEEK[]\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	for line := ""; !strings.HasPrefix(line, "e "); {
+		var err error
+		if line, err = mail.lines.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(line, "secret") {
+			t.Errorf("FETCH gives %q", line)
+		}
+	}
+
+	other := speak(t, m, "imap", "* OK")
+	other.say(fmt.Sprintf("a LOGIN %s %q\r\n", bob, password), "a NO [UNAVAILABLE] ")
+	eventually(t, func() error {
+		if !strings.Contains(m.Log(), fmt.Sprintf("belongs to the system user %d and not to %d", aliceID, bobID)) {
+			return fmt.Errorf("the log does not say why bob's mail is not served:\n%s", m.Log())
+		}
+		return nil
+	})
+
+	files := 0
+	err := filepath.WalkDir(home("alice"), func(path string, e fs.DirEntry, err error) error {
+		if err != nil || strings.Contains(path, ".secret") {
+			return err
+		}
+		st, err := e.Info()
+		if err != nil {
+			return err
+		}
+		files++
+		if sys := st.Sys().(*syscall.Stat_t); sys.Uid != aliceID || sys.Gid != aliceID || st.Mode().Perm()&0o007 != 0 && e.Name() != "dovecot-uidvalidity" && st.Mode().Perm() != 0o444 {
+			t.Errorf("%s belongs to %d:%d, %s", path, sys.Uid, sys.Gid, st.Mode())
+		}
+		return nil
+	})
+	if err != nil || files < 30 {
+		t.Errorf("%d files in the Maildir, %v", files, err)
+	}
+
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.Process.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// CHOWN, DAC_OVERRIDE, FOWNER, FSETID are bits 0, 1, 3 and 4.
+	for _, want := range []string{"CapPrm:\t000000000000001b", "CapEff:\t000000000000001b", "CapInh:\t0000000000000000", "NoNewPrivs:\t1"} {
+		if !strings.Contains(string(status), want) {
+			t.Errorf("the process has not %q but %s", want, regexp.MustCompile("(?m)^(Cap|NoNew).*$").FindAllString(string(status), -1))
+		}
+	}
+}

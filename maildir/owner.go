@@ -1,0 +1,91 @@
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"maildird/maildir/dirfd"
+)
+
+// Owner is a system user.
+type Owner struct {
+	UID, GID int
+	Home     string // "" if there is none
+}
+
+// openOrMake opens the owner's Maildir, and makes it if it is missing. The
+// owner may be hostile, and have put symbolic links to others' directories
+// where root is to read and write: what is opened has to be his, and nothing is
+// made behind a link of his.
+func (o *Owner) openOrMake(path string) (*dirfd.Dir, error) {
+	if o.UID <= 0 {
+		return nil, fmt.Errorf("%s: mail of the system user %d is not served", path, o.UID)
+	}
+	root, err := dirfd.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		root, err = o.make(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := o.check(root); err != nil {
+		_ = root.Close()
+		return nil, err
+	}
+	return root, nil
+}
+
+func (o *Owner) check(d *dirfd.Dir) error {
+	st, err := d.Stat()
+	if err == nil && int(st.UID) != o.UID {
+		err = fmt.Errorf("%s belongs to the system user %d and not to %d, who is in the users file", d.Path(), st.UID, o.UID)
+	}
+	return err
+}
+
+// make makes the Maildir, and the directories above it that are missing: in the
+// home directory as the owner's, elsewhere as ones that others may pass.
+func (o *Owner) make(path string) (*dirfd.Dir, error) {
+	above, missing := filepath.Dir(path), []string{filepath.Base(path)}
+	if rest, ok := strings.CutPrefix(path, filepath.Clean(o.Home)+"/"); ok && filepath.IsAbs(o.Home) {
+		above, missing = filepath.Clean(o.Home), strings.Split(rest, "/")
+	} else if err := makeParents(above, 0o711); err != nil {
+		return nil, err
+	}
+	d, err := dirfd.Open(above)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range missing {
+		sub, err := o.enter(d, name)
+		_ = d.Close()
+		if err != nil {
+			return nil, err
+		}
+		d = sub
+	}
+	return d, nil
+}
+
+// enter opens a directory, and makes it, durably, if it is missing.
+func (o *Owner) enter(d *dirfd.Dir, name string) (*dirfd.Dir, error) {
+	sub, err := d.OpenDir(name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return sub, err
+	}
+	sub, err = d.MkdirAs(name, dirfd.Rights{Mode: 0o700, UID: o.UID, GID: o.GID})
+	if errors.Is(err, fs.ErrExist) {
+		return d.OpenDir(name) // another process was faster
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Sync(); err != nil {
+		_ = sub.Close()
+		return nil, err
+	}
+	return sub, nil
+}
