@@ -28,7 +28,7 @@ func confineProcess(cfg *config.Config, users []auth.User, log *slog.Logger) err
 	}
 	access := confine.Access{
 		Read:  append(confine.System(), filesOf(cfg)...),
-		Write: append(mail, os.TempDir()),
+		Write: append(append(mail, elsewhere(cfg, users)...), os.TempDir()),
 	}
 	if asksIssuer(cfg.Auth.OAuth) {
 		access.Connect = true
@@ -76,6 +76,24 @@ func filesOf(cfg *config.Config) []string {
 		if real, err := filepath.EvalSymlinks(path); err == nil { // as certbot's are
 			dirs = append(dirs, filepath.Dir(real))
 		}
+	}
+	return dirs
+}
+
+// elsewhere are the Maildirs that their paths lead to by symbolic links of the
+// operator, such as one to another disk.
+func elsewhere(cfg *config.Config, users []auth.User) []string {
+	var dirs []string
+	for _, u := range users {
+		root, err := cfg.Mail.Location.Expand(u.Name, u.Home)
+		if err != nil {
+			continue
+		}
+		real, err := filepath.EvalSymlinks(root)
+		if err != nil || real == root || owner(u) != nil {
+			continue // a system user's own links lead to nothing that is another's
+		}
+		dirs = append(dirs, real)
 	}
 	return dirs
 }
