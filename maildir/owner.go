@@ -52,7 +52,7 @@ func (o *Owner) make(path string) (*dirfd.Dir, error) {
 	above, missing := filepath.Dir(path), []string{filepath.Base(path)}
 	if rest, ok := strings.CutPrefix(path, filepath.Clean(o.Home)+"/"); ok && filepath.IsAbs(o.Home) {
 		above, missing = filepath.Clean(o.Home), strings.Split(rest, "/")
-	} else if err := makeParents(above, 0o711); err != nil {
+	} else if err := MakeDirs(above, 0o711); err != nil {
 		return nil, err
 	}
 	d, err := dirfd.Open(above)

@@ -41,7 +41,7 @@ func openOrMake(path string) (*dirfd.Dir, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return root, err
 	}
-	if err := makeParents(filepath.Dir(path), 0o700); err != nil {
+	if err := MakeDirs(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -50,13 +50,13 @@ func openOrMake(path string) (*dirfd.Dir, error) {
 	return dirfd.Open(path)
 }
 
-// makeParents creates a directory and those above it that are missing, each
+// MakeDirs creates a directory and those above it that are missing, each
 // one durable before another is made in it. One that is there may have been
 // made by another program just now, so it is synced as well.
-func makeParents(path string, mode fs.FileMode) error {
+func MakeDirs(path string, mode fs.FileMode) error {
 	err := os.Mkdir(path, mode)
 	if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
-		if err := makeParents(filepath.Dir(path), mode); err != nil {
+		if err := MakeDirs(filepath.Dir(path), mode); err != nil {
 			return err
 		}
 		err = os.Mkdir(path, mode)

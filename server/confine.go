@@ -1,12 +1,14 @@
 package server
 
 import (
-	"fmt"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 
 	"maildird/auth"
+	"maildird/maildir"
 	"maildird/server/config"
 	"maildird/server/confine"
 )
@@ -14,17 +16,18 @@ import (
 // confineProcess takes from this process what it does not need once its
 // listeners are bound. Where the kernel or a container does not let it, the log
 // says so and the server goes on.
-func confineProcess(cfg *config.Config, users []auth.User, log *slog.Logger) error {
+func confineProcess(cfg *config.Config, users []auth.User, log *slog.Logger) {
 	if err := confine.Privileges(); err != nil {
 		log.Warn("privileges cannot be given up", "error", err)
 	}
-	mail, err := mailDirs(cfg, users)
-	if err != nil {
-		return err
+	// What does not exist cannot be let through.
+	if err := makeDirs(cfg); err != nil {
+		log.Warn("a directory cannot be made, and will not be by this process", "error", err)
 	}
+	mail := mailDirs(cfg, users)
 	if mail == nil {
 		log.Warn("files are not confined: home directories lie side by side in the root directory")
-		return nil
+		return
 	}
 	access := confine.Access{
 		Read:  append(confine.System(), filesOf(cfg)...),
@@ -51,7 +54,25 @@ func confineProcess(cfg *config.Config, users []auth.User, log *slog.Logger) err
 	default:
 		log.Debug("files are confined", "landlock", version, "write", access.Write, "read", access.Read)
 	}
-	return nil
+}
+
+// makeDirs makes the directory of the mail, and that of the cache.
+func makeDirs(cfg *config.Config) error {
+	mode := os.FileMode(0o700)
+	if os.Geteuid() == 0 {
+		mode = 0o711 // users may come to what is theirs
+	}
+	return errors.Join(makeDir(cfg.CacheDir, 0o700), makeDir(cfg.Mail.Location.Fixed(), mode))
+}
+
+func makeDir(path string, mode os.FileMode) error {
+	if path == "" {
+		return nil
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return maildir.MakeDirs(path, mode)
 }
 
 // asksIssuer tells whether tokens or the keys for them are asked for at another
@@ -99,26 +120,12 @@ func elsewhere(cfg *config.Config, users []auth.User) []string {
 }
 
 // mailDirs are the directories that users' mail is in, now and when there are
-// more users. They and the cache are made, for what does not exist cannot be
-// let through. None: they could be anywhere.
-func mailDirs(cfg *config.Config, users []auth.User) ([]string, error) {
-	if cfg.CacheDir != "" {
-		if err := os.MkdirAll(cfg.CacheDir, 0o700); err != nil {
-			return nil, fmt.Errorf("cannot make cache_dir: %w", err)
-		}
-	}
-	if fixed := cfg.Mail.Location.Fixed(); fixed != "" {
-		if fixed == "/" {
-			return nil, nil
-		}
-		mode := os.FileMode(0o700)
-		if os.Geteuid() == 0 {
-			mode = 0o711 // users may come to what is theirs
-		}
-		if err := os.MkdirAll(fixed, mode); err != nil {
-			return nil, fmt.Errorf("cannot make the directory of the mail: %w", err)
-		}
-		return []string{fixed}, nil
+// more users. None: they could be anywhere.
+func mailDirs(cfg *config.Config, users []auth.User) []string {
+	if fixed := cfg.Mail.Location.Fixed(); fixed == "/" {
+		return nil
+	} else if fixed != "" {
+		return []string{fixed}
 	}
 	seen := map[string]bool{}
 	var dirs []string
@@ -131,12 +138,12 @@ func mailDirs(cfg *config.Config, users []auth.User) ([]string, error) {
 			above = filepath.Clean(u.Home) // a container's /mail, or /root
 		}
 		if above == "/" {
-			return nil, nil
+			return nil
 		}
 		if !seen[above] {
 			seen[above] = true
 			dirs = append(dirs, above)
 		}
 	}
-	return dirs, nil
+	return dirs
 }
