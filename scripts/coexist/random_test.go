@@ -63,14 +63,14 @@ func random(t *testing.T, site *Site, d time.Duration, servers ...*Server) {
 	must(t, l.Faults())
 
 	// The sessions that took part have to know the end as well as new ones.
-	state := agree(t, What{ButSizes: true}, false, servers...)
+	state := agree(t, What{ButSizes: true, ButUnnamed: true}, false, servers...)
 	for _, a := range actors {
 		if a, ok := a.(*imapActor); ok {
 			a.knows(t, state)
 		}
 		a.Close()
 	}
-	state = agree(t, What{Dates: true, Subscribe: true, ButSizes: true}, false, servers...)
+	state = agree(t, What{Dates: true, Subscribe: true, ButSizes: true, ButUnnamed: true}, false, servers...)
 	for _, s := range servers {
 		if strings.HasPrefix(s.Name, "maildird") {
 			wrong, err := s.WrongSizes()
