@@ -1,6 +1,7 @@
 # One target a check. The tests need what scripts/test-tools lists.
 GO ?= go
 FUZZTIME ?= 60s
+SOAK ?= 10m
 N ?= 10000
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
@@ -53,4 +54,14 @@ torture:
 # Known holes in what we build on; asks vuln.go.dev.
 .PHONY: vuln
 vuln:
-	$(GO) run $(GOVULNCHECK) ./...
+	@GO=$(GO) scripts/vuln $(GOVULNCHECK)
+
+# Steady work for SOAK: memory, descriptors and goroutines have to stay flat.
+.PHONY: soak
+soak:
+	MAILDIRD_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 2h -run TestSoak ./cmd/maildird/load
+
+# Thousands of clients, good and bad, and what each costs.
+.PHONY: load
+load:
+	MAILDIRD_LOAD=full $(GO) test -count=1 -v -timeout 30m -run 'TestLoad|TestMemory' ./cmd/maildird/load

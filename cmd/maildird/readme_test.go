@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -50,6 +51,15 @@ func TestReadme(t *testing.T) {
 				missing[dir] = true
 				t.Errorf("the README's map of the tree lacks %s", dir)
 			}
+		}
+	}
+	tests, err := exec.Command("git", "-C", "../..", "grep", "-hE", "^func (Test|Fuzz)", "--", "*_test.go").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(readme, -1) {
+		if !strings.Contains(string(tests), "func "+m[1]+"(") {
+			t.Errorf("the README names %s, which is no test", m[1])
 		}
 	}
 	list, err := os.ReadFile("../../testdata/imap-capabilities.txt")

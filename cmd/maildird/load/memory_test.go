@@ -12,7 +12,7 @@ import (
 // TestMemoryOfIdleConnections tells what a client costs that is connected and
 // says nothing: in memory of the process (PSS) after a garbage collection.
 func TestMemoryOfIdleConnections(t *testing.T) {
-	n := several(300, 2000)
+	n := several(150, 2000)
 	for _, c := range []struct {
 		service, how string
 		messages     int // in each user's INBOX
