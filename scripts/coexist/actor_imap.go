@@ -312,9 +312,11 @@ func (a *imapActor) expunge(uid uint32, id string) error {
 
 // reappeared takes \Deleted from the files of a message that the session was
 // told is gone and that is not: the server took it for gone because a listing
-// missed it, and will show it again under a new UID.
+// missed it, and will show it again under a new UID. Another session's EXPUNGE
+// that saw the flag before may yet remove the file: the user wanted it gone.
 func (a *imapActor) reappeared(id string) error {
 	a.ledger.Count(a.name + ": was told that a message is gone that is not")
+	a.ledger.Either(id, 1)
 	files, err := a.tree.list(a.v.folder)
 	if err != nil {
 		return err

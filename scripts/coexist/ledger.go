@@ -27,6 +27,7 @@ type Ledger struct {
 type mail struct {
 	body    string
 	count   int  // places in which it has to be
+	either  int  // of these, so many may be gone, now or later
 	unsure  bool // an operation on it ended without an answer
 	claimed bool
 	folders map[string]int // arrivals that were acknowledged, by folder
@@ -71,6 +72,16 @@ func (l *Ledger) Left(id string, n int) {
 	defer l.mu.Unlock()
 	if m := l.mail[id]; m != nil {
 		m.count -= n
+	}
+}
+
+// Either says that so many copies may be gone or not, and both are right: a
+// server said that they are, and their files were there afterwards.
+func (l *Ledger) Either(id string, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if m := l.mail[id]; m != nil {
+		m.either += n
 	}
 }
 
@@ -213,6 +224,11 @@ func (l *Ledger) Counts() []string {
 	return lines
 }
 
+// right says whether so many copies are as they have to be.
+func (m *mail) right(n int) bool {
+	return m.unsure || n <= m.count && n >= m.count-m.either
+}
+
 // Check compares a state with the ledger: every message is in as many places
 // as it has to be, and no UID stands for another message than before.
 func (l *Ledger) Check(who string, s State) (acknowledged, present int, err error) {
@@ -229,7 +245,7 @@ func (l *Ledger) Check(who string, s State) (acknowledged, present int, err erro
 	l.mu.Lock()
 	for id, m := range l.mail {
 		acknowledged += m.count
-		if n := found[id]; n != m.count && !m.unsure {
+		if n := found[id]; !m.right(n) {
 			wrong = append(wrong, fmt.Sprintf("%s has %q %d times, it has to be there %d times", who, id, n, m.count))
 		}
 	}

@@ -174,7 +174,7 @@ func (t *Tree) Check(l *Ledger) error {
 	defer l.mu.Unlock()
 	var wrong []string
 	for id, m := range l.mail {
-		if n := found[id]; n != m.count && !m.unsure {
+		if n := found[id]; !m.right(n) {
 			wrong = append(wrong, fmt.Sprintf("%q has %d files, it has to have %d", id, n, m.count))
 		}
 	}
