@@ -168,6 +168,13 @@ func (q *fetchQueue) serve(n int, seen bool) error {
 		if isNew {
 			t.m = now
 		}
+		if f.getCached(t); t.err != nil {
+			f.s.lack(&f.lacking, t.m, t.err)
+			if isNew {
+				f.s.flagsResponse(t.m)
+			}
+			continue
+		}
 		f.respond(t.m, t.mf, isNew)
 		if t.mf != nil {
 			t.mf.remember()
@@ -197,28 +204,37 @@ func (f *fetcher) needsSize(m mailbox.Message) bool {
 	return !known
 }
 
-// get makes a message ready for its response, or waits for the helper that does.
+// get makes a message whose file is needed ready for its response, or waits for
+// the helper that does.
 func (f *fetcher) get(t *fetchTask) {
-	view := f.s.sel.view
 	switch {
 	case t.done != nil && t.only:
 		rec, _ := f.cached.Read(t.m)
-		t.mf = newMail(view, t.m, &f.s.sel.last, rec)
+		t.mf = newMail(f.s.sel.view, t.m, &f.s.sel.last, rec)
 		t.err = f.load(t.mf)
 	case t.done != nil:
 		if !f.read(t) {
 			<-t.done
 		}
-	case f.need != needNothing:
-		rec, _ := f.cached.Read(t.m)
-		t.mf = newMail(view, t.m, nil, rec)
-		if !f.items.cached(rec.Has()) { // it could not be read
-			t.mf.rec = cache.Record{}
-			t.err = f.load(t.mf)
-		}
 	}
 	if t.err != nil {
 		t.close()
+	}
+}
+
+// getCached is get for other messages, of which the cache has the text. What it
+// gives is good until it is called for the next message.
+func (f *fetcher) getCached(t *fetchTask) {
+	if t.done != nil || f.need == needNothing {
+		return
+	}
+	rec, _ := f.cached.Read(t.m)
+	t.mf = newMail(f.s.sel.view, t.m, nil, rec)
+	if !f.items.cached(rec.Has()) { // it could not be read
+		t.mf.rec = cache.Record{}
+		if t.err = f.load(t.mf); t.err != nil {
+			t.close()
+		}
 	}
 }
 
