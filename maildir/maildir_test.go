@@ -70,7 +70,7 @@ func drop(t *testing.T, root, name string) {
 
 func messages(t *testing.T, m *Mailbox) uint32 {
 	t.Helper()
-	st, err := m.Status(context.Background(), false)
+	st, err := m.Status(context.Background(), false, context.Background().Err)
 	if err != nil {
 		t.Fatal(err)
 	}

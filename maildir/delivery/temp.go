@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strconv"
@@ -115,6 +116,32 @@ func (t *Temp) Write(p []byte) (int, error) {
 		t.err = err
 	}
 	return n, err
+}
+
+// Hole appends n NULs, as a hole if the file is not compressed.
+func (t *Temp) Hole(n int64) error {
+	if t.pack != nil {
+		_, err := io.CopyN(t, zeros{}, n)
+		return err
+	}
+	if t.err == nil {
+		if room := compress.MagicLen - len(t.begin); room > 0 {
+			t.begin = append(t.begin, make([]byte, min(int64(room), n))...)
+		}
+		t.written += n
+		if t.err = t.file.Truncate(t.written); t.err == nil {
+			_, t.err = t.file.Seek(t.written, io.SeekStart)
+		}
+		t.add(counter{size: n}, false)
+	}
+	return t.err
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }
 
 // put is Write for text that is counted otherwise.

@@ -65,7 +65,7 @@ func (v *View) copy(ctx context.Context, originals []original, dst *Mailbox) (Co
 		c := Copied{}
 		err := dst.change(ctx, func(lock *dotlock.Lock) error {
 			var err error
-			c.Dest, lost, err = dst.copyIn(lock, v.m, originals)
+			c.Dest, lost, err = dst.copyIn(ctx, lock, v.m, originals)
 			return err
 		})
 		if lost != nil {
@@ -142,7 +142,7 @@ func (v *View) originals(uids []uint32) []original {
 
 // copyIn makes the copies under dst's lock. lost is the message whose file was
 // not in its place; the copies made so far are undone then.
-func (dst *Mailbox) copyIn(lock *dotlock.Lock, src *Mailbox, originals []original) (uids []uint32, lost *Message, err error) {
+func (dst *Mailbox) copyIn(ctx context.Context, lock *dotlock.Lock, src *Mailbox, originals []original) (uids []uint32, lost *Message, err error) {
 	files := make([]entry, 0, len(originals))
 	ext := make([]string, len(originals))
 	bases := make(map[string]bool, len(originals))
@@ -155,7 +155,7 @@ func (dst *Mailbox) copyIn(lock *dotlock.Lock, src *Mailbox, originals []origina
 			return nil, nil, dst.undo(files, err)
 		}
 		flags := o.msg.Flags&^filename.Keywords | letters
-		e, err := dst.copyFile(src, o, flags, bases)
+		e, err := dst.copyFile(ctx, src, o, flags, bases)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, &originals[i].msg, dst.undo(files, err)
 		}
@@ -174,7 +174,7 @@ func (dst *Mailbox) copyIn(lock *dotlock.Lock, src *Mailbox, originals []origina
 }
 
 // copyFile puts one copy into dst's new/ or cur/.
-func (dst *Mailbox) copyFile(src *Mailbox, o original, flags filename.Flags, taken map[string]bool) (entry, error) {
+func (dst *Mailbox) copyFile(ctx context.Context, src *Mailbox, o original, flags filename.Flags, taken map[string]bool) (entry, error) {
 	from, err := src.location(o.msg)
 	if err != nil {
 		return entry{}, err
@@ -204,7 +204,7 @@ func (dst *Mailbox) copyFile(src *Mailbox, o original, flags filename.Flags, tak
 	e.name = named(base, flags)
 	if into, err := dst.in(e.where).Stat(); err != nil || into.UID != st.UID {
 		// A link to another's file is not read by dirfd.
-		return dst.copyBytes(src, from, flags)
+		return dst.copyBytes(ctx, src, from, flags)
 	}
 	err = src.in(from.where).Link(from.name, dst.in(e.where), e.name)
 	switch {
@@ -216,7 +216,7 @@ func (dst *Mailbox) copyFile(src *Mailbox, o original, flags filename.Flags, tak
 		e.name = named(base, flags)
 		err = src.in(from.where).Link(from.name, dst.in(e.where), e.name)
 	case errors.Is(err, syscall.EXDEV), errors.Is(err, syscall.EMLINK), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EOPNOTSUPP):
-		return dst.copyBytes(src, from, flags)
+		return dst.copyBytes(ctx, src, from, flags)
 	}
 	return e, err
 }
@@ -271,7 +271,7 @@ func (dst *Mailbox) keepsBase(src *Mailbox, from entry, st dirfd.Stat, base stri
 }
 
 // copyBytes is for destinations to which no hard link can be made.
-func (dst *Mailbox) copyBytes(src *Mailbox, from entry, flags filename.Flags) (entry, error) {
+func (dst *Mailbox) copyBytes(ctx context.Context, src *Mailbox, from entry, flags filename.Flags) (entry, error) {
 	file, err := src.in(from.where).Open(from.name)
 	if err != nil {
 		return entry{}, err
@@ -286,11 +286,40 @@ func (dst *Mailbox) copyBytes(src *Mailbox, from entry, flags filename.Flags) (e
 		return entry{}, err
 	}
 	defer temp.Abort()
-	if _, err := io.Copy(temp, io.NewSectionReader(f, 0, f.Size)); err != nil {
+	if err := copyText(ctx, temp, f); err != nil {
 		return entry{}, err
 	}
 	if _, err := temp.Finish(f.Mtime); err != nil {
 		return entry{}, err
 	}
 	return dst.commit(temp, flags)
+}
+
+// copyPiece is how much is copied between two looks whether to go on.
+const copyPiece = 1 << 20
+
+// copyText copies the text of a file, and its holes as such: a copy takes no
+// more room than what it is one of.
+func copyText(ctx context.Context, to *delivery.Temp, f *File) error {
+	for at := int64(0); at < f.Size; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if hole := min(f.Hole(at), f.Size) - at; hole > 0 {
+			if err := to.Hole(hole); err != nil {
+				return err
+			}
+			at += hole
+			continue
+		}
+		n, err := io.Copy(to, io.NewSectionReader(f, at, min(copyPiece, f.Size-at)))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return nil // the file got shorter
+		}
+		at += n
+	}
+	return nil
 }

@@ -298,7 +298,7 @@ func TestOrderOfDovecot(t *testing.T) {
 			t.Errorf("%s: our UIDs are\n  %s\nDovecot's\n  %s", what, strings.Join(l, "\n  "), strings.Join(r, "\n  "))
 		}
 	}
-	_, err := m.Status(ctx, false)
+	_, err := m.Status(ctx, false, ctx.Err)
 	must(t, err)
 	s.Do("STATUS INBOX (MESSAGES)")
 	same("STATUS")

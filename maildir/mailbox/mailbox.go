@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"maildird/maildir/cache"
+	"maildird/maildir/compress"
 	"maildird/maildir/delivery"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
@@ -318,8 +319,9 @@ type Status struct {
 	Size                              int64 // octets in CRLF form, if asked for
 }
 
-// Status looks at the files and counts. New mail stays in new/.
-func (m *Mailbox) Status(ctx context.Context, size bool) (Status, error) {
+// Status looks at the files and counts. New mail stays in new/. An error of
+// check ends the summing of sizes, which may take long.
+func (m *Mailbox) Status(ctx context.Context, size bool, check func() error) (Status, error) {
 	if err := m.Poll(ctx); err != nil {
 		return Status{}, err
 	}
@@ -345,22 +347,34 @@ func (m *Mailbox) Status(ctx context.Context, size bool) (Status, error) {
 		}
 	}
 	m.mu.RUnlock()
-	for _, msg := range all {
-		n, err := m.size(msg)
-		if errors.Is(err, ErrGone) {
-			continue
+	var err error
+	st.Size, err = m.sum(all, check)
+	return st, err
+}
+
+// sum adds up the sizes of messages. Those that cannot be read have none, as
+// FETCH does not show them either.
+func (m *Mailbox) sum(msgs []Message, check func() error) (total int64, err error) {
+	for _, msg := range msgs {
+		if err := check(); err != nil {
+			return 0, err
 		}
-		if err != nil {
-			return st, err
+		n, err := m.size(msg, check)
+		switch {
+		case errors.Is(err, ErrGone), errors.Is(err, dirfd.ErrNotRegular), errors.Is(err, fs.ErrPermission),
+			errors.Is(err, compress.ErrDamaged), errors.Is(err, compress.ErrTooBig):
+		case err != nil:
+			return 0, err
+		default:
+			total += n
 		}
-		st.Size += n
 	}
-	return st, nil
+	return total, nil
 }
 
 // DeletedSize returns the octets in CRLF form of the messages that are
-// \Deleted.
-func (m *Mailbox) DeletedSize(ctx context.Context) (total int64, err error) {
+// \Deleted. An error of check ends it.
+func (m *Mailbox) DeletedSize(ctx context.Context, check func() error) (total int64, err error) {
 	if err := m.Poll(ctx); err != nil {
 		return 0, err
 	}
@@ -372,14 +386,7 @@ func (m *Mailbox) DeletedSize(ctx context.Context) (total int64, err error) {
 		}
 	}
 	m.mu.RUnlock()
-	for _, msg := range deleted {
-		n, err := m.size(msg)
-		if err != nil && !errors.Is(err, ErrGone) {
-			return 0, err
-		}
-		total += n
-	}
-	return total, nil
+	return m.sum(deleted, check)
 }
 
 // acquire takes the right to look at the files.

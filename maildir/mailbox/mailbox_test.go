@@ -269,7 +269,7 @@ func TestAppend(t *testing.T) {
 	if got, err := c.v.Date(msgs[1]); err != nil || !got.Equal(date) {
 		t.Errorf("INTERNALDATE %v, %v", got, err)
 	}
-	if n, err := c.v.Size(msgs[1]); err != nil || n != 14 {
+	if n, err := c.v.Size(msgs[1], ctx.Err); err != nil || n != 14 {
 		t.Errorf("size %d, %v, want 14", n, err)
 	}
 	if msgs[1].Flags != filename.Seen|filename.Keyword(0) || msgs[2].Flags != 0 || !msgs[2].Recent {
@@ -483,7 +483,7 @@ func TestRecent(t *testing.T) {
 	b.drop("new/100.M1P1.h")
 	m := b.open(newEnv(t))
 	defer m.Close()
-	st, err := m.Status(ctx, true)
+	st, err := m.Status(ctx, true, ctx.Err)
 	must(t, err)
 	if st.Messages != 1 || st.Recent != 1 || st.Unseen != 1 || st.UIDNext != 2 || st.Size == 0 {
 		t.Errorf("STATUS %+v", st)

@@ -7,10 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"maildird/maildir/cache"
 	"maildird/maildir/compress"
+	"maildird/maildir/dirfd"
 	"maildird/maildir/filename"
 	"maildird/maildir/message"
 )
@@ -22,8 +24,20 @@ type File struct {
 	Size  int64     // bytes of the text
 	Mtime time.Time // INTERNALDATE
 
-	file  *os.File
-	plain *compress.Plain // nil: the file is not compressed
+	file   *os.File
+	sparse bool            // the file has fewer blocks than bytes
+	plain  *compress.Plain // nil: the file is not compressed
+}
+
+// Hole implements message.Sparse.
+func (f *File) Hole(off int64) int64 {
+	if !f.sparse || f.plain != nil {
+		return off
+	}
+	if begin, _, ok := dirfd.DataAt(f.file, off, f.Size); ok {
+		return begin
+	}
+	return f.Size
 }
 
 // Close closes the file.
@@ -42,6 +56,9 @@ func newFile(file *os.File) (*File, error) {
 		return nil, err
 	}
 	f := &File{ReaderAt: file, Size: st.Size(), Mtime: st.ModTime(), file: file}
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		f.sparse = sys.Blocks*512 < f.Size
+	}
 	if f.plain, err = compress.Open(file, f.Size, compress.Limit); err != nil {
 		_ = file.Close()
 		return nil, fmt.Errorf("%s: %w", file.Name(), err)
@@ -59,8 +76,9 @@ func (v *View) Open(m Message) (*File, error) { return v.m.open(m) }
 // KnownSize is Size if that needs no file.
 func (v *View) KnownSize(m Message) (int64, bool) { return v.m.knownSize(m) }
 
-// Size returns the octets of the message in CRLF form (RFC822.SIZE).
-func (v *View) Size(m Message) (int64, error) { return v.m.size(m) }
+// Size returns the octets of the message in CRLF form (RFC822.SIZE). An error of
+// check ends the counting, which may take long; it is asked often.
+func (v *View) Size(m Message, check func() error) (int64, error) { return v.m.size(m, check) }
 
 // Date returns the message's INTERNALDATE, the modification time of its file.
 func (v *View) Date(m Message) (time.Time, error) { return v.m.date(m) }
@@ -164,7 +182,7 @@ func (m *Mailbox) open(msg Message) (*File, error) {
 	return f, nil
 }
 
-func (m *Mailbox) size(msg Message) (int64, error) {
+func (m *Mailbox) size(msg Message, check func() error) (int64, error) {
 	if n, ok := m.knownSize(msg); ok {
 		return n, nil
 	}
@@ -173,7 +191,7 @@ func (m *Mailbox) size(msg Message) (int64, error) {
 		return 0, err
 	}
 	defer f.Close()
-	n, err := message.VirtualSize(f, f.Size)
+	n, err := message.VirtualSize(message.Checked(f, check), f.Size)
 	if err == nil {
 		m.setSize(msg, n)
 	}

@@ -32,6 +32,7 @@ func decoded(src io.ReaderAt, p *Part) (io.Reader, error) {
 	case "":
 		return r, nil
 	case "base64":
+		r.squeeze = true // what is no base64 does not count
 		return &base64Reader{in: r}, nil
 	case "quoted-printable":
 		return &qpReader{in: r}, nil
@@ -55,6 +56,9 @@ func (p *Part) encoding() string {
 // BinarySize counts the octets of a part's body without its transfer encoding
 // (RFC 3516) and tells whether a NUL is among them. ErrEncoding.
 func BinarySize(src io.ReaderAt, p *Part) (size int64, nul bool, err error) {
+	if p.encoding() == "" {
+		return rawSize(src, p.Body.Phys, p.End.Phys)
+	}
 	r, err := decoded(src, p)
 	if err != nil {
 		return 0, false, err
@@ -103,13 +107,14 @@ const textChunk = 32 << 10
 // Text returns what reads the body of a part as UTF-8: without transfer
 // encoding, and from its charset. A charset that is not known is taken for
 // UTF-8. With crlf a body that is not encoded comes in CRLF form, without it
-// its line ends are those of the file. It ends what an earlier call returned.
+// its line ends are those of the file. Of a hole it gives some NULs. It ends what
+// an earlier call returned.
 func (t *TextReader) Text(src io.ReaderAt, p *Part, crlf bool) io.Reader {
 	if t.in.raw == nil {
 		t.in.raw, t.in.buf = make([]byte, textChunk), make([]byte, 2*textChunk)
 	}
 	t.in.reset(src, p.Body, p.End)
-	t.in.asIs = !crlf
+	t.in.asIs, t.in.squeeze = !crlf, true
 	var r io.Reader = &t.in
 	switch p.encoding() {
 	case "base64":

@@ -8,7 +8,7 @@ import (
 // ReadHeader reads the header of a message, in CRLF form with the blank line
 // that ends it, if there is one, into buf[:0]. A header longer than limit
 // octets is cut after the last line that fits. body is where the body begins,
-// in any case. Little more is read than the header.
+// in any case. Little more is read than the header. It is cut at a hole, too.
 func ReadHeader(buf []byte, src io.ReaderAt, size int64, limit int) (header []byte, body Pos, err error) {
 	cb := convertBuffers.Get().(*convertBuffer)
 	defer convertBuffers.Put(cb)
@@ -18,7 +18,14 @@ func ReadHeader(buf []byte, src io.ReaderAt, size int64, limit int) (header []by
 	full := false
 	before := byte(0)
 	next := int64(16 << 10)
+	holes := holesOf(src, size)
 	for body.Phys < size {
+		if n := holes.at(body.Phys); n > 0 {
+			body.Phys += n
+			body.Virt += n
+			line, onlyCR, full, before = 1, false, true, 0
+			continue
+		}
 		b := cb.raw[:min(next, size-body.Phys)]
 		next = chunk
 		n, err := readFull(src, b, body.Phys)

@@ -42,7 +42,7 @@ func Parse(src io.ReaderAt, size int64, lim Limits) (*Part, error) {
 	lim.setDefaults()
 	room := convertBuffers.Get().(*convertBuffer)
 	defer convertBuffers.Put(room)
-	p := &parser{src: src, size: size, lim: lim, bol: true, buf: room.raw[:chunk]}
+	p := &parser{src: src, size: size, lim: lim, bol: true, buf: room.raw[:chunk], holes: holesOf(src, size)}
 	root := &Part{}
 	_, err := p.part(root, "text", "plain", 0, p.pos)
 	return root, err
@@ -60,9 +60,10 @@ type parser struct {
 	size int64
 	lim  Limits
 
-	buf  []byte
-	rest []byte // of buf, not looked at yet
-	off  int64  // in the file, of what is read into buf next
+	buf   []byte
+	rest  []byte // of buf, not looked at yet
+	off   int64  // in the file, of what is read into buf next
+	holes holes
 
 	pos    mark // of the next piece
 	eol    mark // before the line end of the last line
@@ -86,7 +87,8 @@ func (p *parser) next() (piece []byte, first bool, err error) {
 		i = bytes.IndexByte(p.rest, '\n')
 	}
 	if len(p.rest) == 0 {
-		return nil, false, nil
+		piece, first = p.hole()
+		return piece, first, nil
 	}
 	piece = p.rest
 	if i >= 0 {
@@ -117,16 +119,34 @@ func (p *parser) next() (piece []byte, first bool, err error) {
 func (p *parser) fill() error {
 	n := copy(p.buf, p.rest)
 	want := min(int64(len(p.buf)-n), p.size-p.off)
+	if p.holes.at(p.off) > 0 {
+		want = 0
+	}
 	got, err := readFull(p.src, p.buf[n:n+int(want)], p.off)
 	if err != nil {
 		return err
 	}
-	if got == 0 {
+	if got == 0 && want > 0 {
 		p.size = p.off // the file got shorter
 	}
 	p.off += int64(got)
 	p.rest = p.buf[:n+got]
 	return nil
+}
+
+// hole passes over a hole, of which some octets stand for all; nil if there is
+// none.
+func (p *parser) hole() (piece []byte, first bool) {
+	n := p.holes.at(p.off)
+	if n == 0 || p.off >= p.size {
+		return nil, false
+	}
+	first = p.bol
+	p.off += n
+	p.pos.Phys += n
+	p.pos.Virt += n
+	p.bol, p.before = false, 0
+	return nuls[:], first
 }
 
 // none says that a part ended with the message and not at a boundary.

@@ -65,11 +65,29 @@ func VirtualSize(src io.ReaderAt, size int64) (int64, error) {
 
 // RawSize is VirtualSize and also tells whether there is a NUL among them.
 func RawSize(src io.ReaderAt, size int64) (virtual int64, nul bool, err error) {
+	return rawSize(src, 0, size)
+}
+
+// rawSize is RawSize for what stands between two offsets.
+func rawSize(src io.ReaderAt, off, end int64) (virtual int64, nul bool, err error) {
 	cb := convertBuffers.Get().(*convertBuffer)
 	defer convertBuffers.Put(cb)
 	before := byte(0)
-	for off := int64(0); off < size; {
-		b := cb.out[:min(int64(len(cb.out)), size-off)]
+	if off > 0 {
+		if _, err := readFull(src, cb.raw[:1], off-1); err != nil {
+			return 0, false, err
+		}
+		before = cb.raw[0]
+	}
+	holes := holesOf(src, end)
+	for off < end {
+		if n := holes.at(off); n > 0 {
+			virtual += n
+			off += n
+			nul, before = true, 0
+			continue
+		}
+		b := cb.out[:min(int64(len(cb.out)), end-off)]
 		n, err := readFull(src, b, off)
 		if err != nil {
 			return 0, false, err
@@ -117,7 +135,15 @@ func convert(w io.Writer, src io.ReaderAt, from, to Pos, skip, limit int64, nuls
 	} else {
 		cb.raw[0] = 0
 	}
+	holes := holesOf(src, to.Phys)
 	for at.Phys < to.Phys && limit > 0 {
+		if hole := min(skip, holes.at(at.Phys)); hole > 0 {
+			skip -= hole
+			at.Phys += hole
+			at.Virt += hole
+			cb.raw[0] = 0
+			continue
+		}
 		b := cb.raw[1 : 1+min(chunk, to.Phys-at.Phys)]
 		got, err := readFull(src, b, at.Phys)
 		if err != nil {
@@ -194,6 +220,8 @@ type virtualReader struct {
 	off, end int64
 	before   byte
 	asIs     bool // line ends as the file has them
+	squeeze  bool // of a hole some NULs are enough
+	holes    holes
 	out      []byte
 	raw, buf []byte // room; buf has twice the octets of raw
 }
@@ -210,6 +238,7 @@ func newVirtualReader(src io.ReaderAt, from, to Pos) *virtualReader {
 // reset begins anew elsewhere.
 func (r *virtualReader) reset(src io.ReaderAt, from, to Pos) {
 	r.src, r.off, r.end, r.before, r.out = src, from.Phys, to.Phys, 0, nil
+	r.holes = holesOf(src, r.end)
 	if from.Phys > 0 {
 		_, _ = readFull(src, r.raw[:1], from.Phys-1) // an error comes again below
 		r.before = r.raw[0]
@@ -217,6 +246,11 @@ func (r *virtualReader) reset(src io.ReaderAt, from, to Pos) {
 }
 
 func (r *virtualReader) Read(p []byte) (int, error) {
+	if n := r.hole(); n > 0 {
+		r.off += n
+		r.before = 0
+		r.out = append(r.buf[:0], nuls[:int64(len(nuls))/2+n%(int64(len(nuls))/2)]...)
+	}
 	if len(r.out) == 0 {
 		b := r.raw[:min(int64(len(r.raw)), r.end-r.off)]
 		direct := r.asIs && len(p) >= len(b)
@@ -246,4 +280,12 @@ func (r *virtualReader) Read(p []byte) (int, error) {
 	n := copy(p, r.out)
 	r.out = r.out[n:]
 	return n, nil
+}
+
+// hole returns how many NULs come next that need not be read.
+func (r *virtualReader) hole() int64 {
+	if !r.squeeze || len(r.out) > 0 {
+		return 0
+	}
+	return r.holes.at(r.off)
 }

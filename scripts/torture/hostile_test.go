@@ -36,17 +36,18 @@ var hostile = map[string]func(h *hostileMaildir){
 		h.file("cur/17.deny.x:2,", "Subject: x\n\nx\n")
 		h.must(os.Chmod(h.in("cur/17.deny.x:2,"), 0))
 	},
-	"message is sparse, 100 MB": func(h *hostileMaildir) { h.sparse("cur/17.sparse.x,S=10:2,") },
-	"names are odd":             (*hostileMaildir).oddNames,
-	"many files":                (*hostileMaildir).many,
-	"cur is a link":             func(h *hostileMaildir) { h.instead("cur", "cur") },
-	"new is a link":             func(h *hostileMaildir) { h.instead("new", "new") },
-	"tmp is a link":             func(h *hostileMaildir) { h.instead("tmp", "tmp") },
-	"tmp is a file":             func(h *hostileMaildir) { h.must(os.RemoveAll(h.in("tmp"))); h.file("tmp", "x") },
-	"folder is a link":          func(h *hostileMaildir) { h.instead(".Box", "") },
-	"another folder is a link":  func(h *hostileMaildir) { h.link("", ".Other") },
-	"unreadable cur":            func(h *hostileMaildir) { h.must(os.Chmod(h.in("cur"), 0)) },
-	"folder's cur is a link":    func(h *hostileMaildir) { h.instead(".Box/cur", "cur") },
+	"message is sparse":                func(h *hostileMaildir) { h.sparse("cur/17.sparse.x:2,") },
+	"message is sparse, its name lies": func(h *hostileMaildir) { h.sparse("cur/17.sparse.x,S=10,W=10:2,") },
+	"names are odd":                    (*hostileMaildir).oddNames,
+	"many files":                       (*hostileMaildir).many,
+	"cur is a link":                    func(h *hostileMaildir) { h.instead("cur", "cur") },
+	"new is a link":                    func(h *hostileMaildir) { h.instead("new", "new") },
+	"tmp is a link":                    func(h *hostileMaildir) { h.instead("tmp", "tmp") },
+	"tmp is a file":                    func(h *hostileMaildir) { h.must(os.RemoveAll(h.in("tmp"))); h.file("tmp", "x") },
+	"folder is a link":                 func(h *hostileMaildir) { h.instead(".Box", "") },
+	"another folder is a link":         func(h *hostileMaildir) { h.link("", ".Other") },
+	"unreadable cur":                   func(h *hostileMaildir) { h.must(os.Chmod(h.in("cur"), 0)) },
+	"folder's cur is a link":           func(h *hostileMaildir) { h.instead(".Box/cur", "cur") },
 }
 
 func init() {
@@ -119,7 +120,11 @@ func (h *hostileMaildir) socket(name string) {
 
 func (h *hostileMaildir) sparse(name string) {
 	h.file(name, "Subject: sparse\n\n")
-	h.must(os.Truncate(h.in(name), 100<<20))
+	err := os.Truncate(h.in(name), 1<<40)
+	if errors.Is(err, unix.EFBIG) {
+		err = os.Truncate(h.in(name), 5<<30)
+	}
+	h.must(err)
 }
 
 func (h *hostileMaildir) oddNames() {

@@ -12,7 +12,7 @@ import (
 // it is waiting. It looks at most every 100 ms.
 func (c *wire) peerGone(now time.Time) error {
 	if now.Sub(c.looked) < 100*time.Millisecond {
-		return nil
+		return c.gone
 	}
 	c.looked = now
 	sc, ok := c.socket.(syscall.Conn)
@@ -30,7 +30,7 @@ func (c *wire) peerGone(now time.Time) error {
 		gone = perr == nil && n > 0 && fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
 	})
 	if err != nil || gone {
-		return io.ErrUnexpectedEOF
+		c.gone = io.ErrUnexpectedEOF
 	}
-	return nil
+	return c.gone
 }

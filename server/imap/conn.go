@@ -20,6 +20,7 @@ type wire struct {
 
 	one    [1]byte
 	looked time.Time // when peerGone did
+	gone   error     // what it found; nil: the client is there
 
 	mu     sync.Mutex
 	news   reasons // that the session was not woken for yet

@@ -238,12 +238,11 @@ func (f *fetcher) dateOf(m mailbox.Message, mf *mailFile) (time.Time, error) {
 func (f *fetcher) sizeOf(m mailbox.Message, mf *mailFile) (int64, error) {
 	view := f.s.sel.view
 	if mf == nil || mf.File == nil {
-		return view.Size(m)
+		return view.Size(m, f.s.interrupted)
 	}
 	if mf.known.virtual == 0 {
-		n, err := view.Size(m)
-		if err != nil || n >= mf.Size && n <= 2*mf.Size {
-			return n, err
+		if n, ok := view.KnownSize(m); ok && n >= mf.Size && n <= 2*mf.Size {
+			return n, nil
 		}
 	}
 	n, err := mf.virtual()

@@ -48,8 +48,16 @@ func (f *fetcher) resolve(p *fetchPart, mf *mailFile) (sp servedPart, err error)
 			sp.mem = sp.mem[sp.skip : sp.skip+sp.n]
 		}
 	}
+	if err == nil && !sp.none && sp.n > maxLiteral && !f.s.rev2 && p.kind != fetchBinarySize {
+		sp.absent, f.lacking.big = true, true
+	}
 	return sp, err
 }
+
+// maxLiteral is the longest literal of IMAP4rev1: its numbers have 32 bits, in
+// IMAP4rev2 63 (RFC 9051 appendix E). A client that takes the length for
+// another one would read mail as responses.
+const maxLiteral = 1<<32 - 1
 
 // inFile makes the section the octets between two places of the file.
 func (sp *servedPart) inFile(from, to message.Pos) {
@@ -236,6 +244,7 @@ func (mf *mailFile) writeText(w *writer, sp *servedPart) bool {
 type lacking struct {
 	gone    bool // messages whose files are gone
 	unread  bool // messages whose files cannot be read
+	big     bool // texts that IMAP4rev1 has no length for
 	decoded bool // parts whose transfer encoding is not known
 }
 
@@ -243,15 +252,19 @@ type lacking struct {
 func (l *lacking) add(other lacking) {
 	l.gone = l.gone || other.gone
 	l.unread = l.unread || other.unread
+	l.big = l.big || other.big
 	l.decoded = l.decoded || other.decoded
 }
 
 // lack notes that a message could not be served, and logs why unless that is
 // what happens in a mailbox that others change.
 func (s *session) lack(l *lacking, m mailbox.Message, err error) {
-	if errors.Is(err, mailbox.ErrGone) {
+	switch {
+	case errors.Is(err, mailbox.ErrGone):
 		l.gone = true
 		return
+	case isConnError(err), errors.Is(err, errStopped):
+		return // the command ends by it
 	}
 	l.unread = true
 	s.log.Warn("message cannot be read", "mailbox", s.sel.name, "uid", m.UID, "error", err)
@@ -262,6 +275,8 @@ func (l lacking) result() error {
 	switch {
 	case l.decoded:
 		return no(imap.ResponseCodeUnknownCTE, "Some parts are encoded in a way that is not known.")
+	case l.big:
+		return no(imap.ResponseCodeLimit, "Some texts are of 4 GiB or more, which only IMAP4rev2 can transfer at once: ask for pieces, or ENABLE IMAP4rev2.")
 	case l.unread:
 		return no(imap.ResponseCodeUnavailable, "Some of the messages cannot be read, the log has the details.")
 	case l.gone:

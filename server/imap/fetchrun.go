@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"maildird/maildir/cache"
 	"maildird/maildir/filename"
@@ -77,6 +78,7 @@ type fetchQueue struct {
 
 	jobs   chan *fetchTask // nil without a helper
 	helper sync.WaitGroup
+	stop   atomic.Bool // the helper's work is in vain
 }
 
 // push adds a message, and has its file read if that is needed.
@@ -112,9 +114,42 @@ func (q *fetchQueue) help() {
 	q.helper.Go(func() {
 		defer func() { <-helpers }()
 		for t := range jobs {
-			q.f.read(t)
+			q.f.read(t, q.check)
 		}
 	})
+}
+
+// check is the helper's answer to whether it shall go on.
+func (q *fetchQueue) check() error {
+	if q.stop.Load() {
+		return errStopped
+	}
+	return nil
+}
+
+// lookUp is how often the session looks whether its client is gone while a
+// helper reads a long message.
+const lookUp = time.Second
+
+// await waits for a message that the helper reads.
+func (q *fetchQueue) await(t *fetchTask) error {
+	select { // at once, most of the time
+	case <-t.done:
+		return nil
+	default:
+	}
+	ticks := time.NewTicker(lookUp)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-t.done:
+			return nil
+		case <-ticks.C:
+			if err := q.f.s.interrupted(); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // close ends the helper and closes what was read in vain.
@@ -122,6 +157,7 @@ func (q *fetchQueue) close() {
 	for _, t := range q.tasks {
 		t.taken.Store(true) // nobody begins with it any more
 	}
+	q.stop.Store(true)
 	if q.jobs != nil {
 		close(q.jobs)
 		q.helper.Wait()
@@ -150,7 +186,9 @@ func (q *fetchQueue) serve(n int, seen bool) error {
 	}()
 	var unseen []uint32
 	for _, t := range batch {
-		f.get(t)
+		if err := q.get(t); err != nil {
+			return err
+		}
 		if t.fault != nil {
 			panic(t.fault)
 		}
@@ -205,21 +243,28 @@ func (f *fetcher) needsSize(m mailbox.Message) bool {
 }
 
 // get makes a message whose file is needed ready for its response, or waits for
-// the helper that does.
-func (f *fetcher) get(t *fetchTask) {
+// the helper that does. An error is the end of the command.
+func (q *fetchQueue) get(t *fetchTask) error {
+	f := q.f
 	switch {
 	case t.done != nil && t.only:
 		rec, _ := f.cached.Read(t.m)
-		t.mf = newMail(f.s.sel.view, t.m, &f.s.sel.last, rec)
+		t.mf = newMail(f.s.sel.view, t.m, &f.s.sel.last, rec, f.s.interrupted)
 		t.err = f.load(t.mf)
 	case t.done != nil:
-		if !f.read(t) {
-			<-t.done
+		if !f.read(t, f.s.interrupted) {
+			if err := q.await(t); err != nil {
+				return err
+			}
+			if t.mf != nil {
+				t.mf.check = f.s.interrupted // it is the session's from here on
+			}
 		}
 	}
 	if t.err != nil {
 		t.close()
 	}
+	return nil
 }
 
 // getCached is get for other messages, of which the cache has the text. What it
@@ -229,7 +274,7 @@ func (f *fetcher) getCached(t *fetchTask) {
 		return
 	}
 	rec, _ := f.cached.Read(t.m)
-	t.mf = newMail(f.s.sel.view, t.m, nil, rec)
+	t.mf = newMail(f.s.sel.view, t.m, nil, rec, f.s.interrupted)
 	if !f.items.cached(rec.Has()) { // it could not be read
 		t.mf.rec = cache.Record{}
 		if t.err = f.load(t.mf); t.err != nil {
@@ -239,7 +284,7 @@ func (f *fetcher) getCached(t *fetchTask) {
 }
 
 // read reads the file of a message unless somebody does it already.
-func (f *fetcher) read(t *fetchTask) bool {
+func (f *fetcher) read(t *fetchTask, check func() error) bool {
 	if !t.taken.CompareAndSwap(false, true) {
 		return false
 	}
@@ -249,7 +294,7 @@ func (f *fetcher) read(t *fetchTask) bool {
 			t.fault = fmt.Errorf("%v\n%s", r, debug.Stack())
 		}
 	}()
-	t.mf = newMail(f.s.sel.view, t.m, nil, cache.Record{})
+	t.mf = newMail(f.s.sel.view, t.m, nil, cache.Record{}, check)
 	t.err = f.load(t.mf)
 	return true
 }

@@ -26,6 +26,8 @@ type mailFile struct {
 	rec  cache.Record
 	keep bool // what is read is of use for the cache
 
+	check func() error // an error of it ends the reading of a long text
+
 	*mailbox.File             // nil if it is not open
 	src           io.ReaderAt // the file behind what was read ahead
 	text          []byte      // all of it, if it was read ahead
@@ -74,16 +76,16 @@ type mailRoom struct {
 
 var mailRooms = sync.Pool{New: func() any { return new(mailRoom) }}
 
-// mail returns a message for reading. known is used and changed; it may be of
-// another message, and nil. rec is what the cache has, zero for nothing. Close
-// it.
-func newMail(view *mailbox.View, m mailbox.Message, known *knownFile, rec cache.Record) *mailFile {
+// newMail returns a message for reading. known is used and changed; it may be of
+// another message, and nil. rec is what the cache has, zero for nothing. check
+// is asked by whoever reads whether there is use in going on. Close it.
+func newMail(view *mailbox.View, m mailbox.Message, known *knownFile, rec cache.Record, check func() error) *mailFile {
 	room := mailRooms.Get().(*mailRoom)
 	if known == nil {
 		room.known = knownFile{}
 		known = &room.known
 	}
-	return &mailFile{view: view, m: m, known: known, room: room, rec: rec, keep: view.Keeps()}
+	return &mailFile{view: view, m: m, known: known, room: room, rec: rec, keep: view.Keeps(), check: check}
 }
 
 func (mf *mailFile) close() {
@@ -125,7 +127,7 @@ func (mf *mailFile) open(whole bool) error {
 		mf.text = mf.room.ahead[:got]
 		mf.src = bytes.NewReader(mf.text)
 	} else {
-		mf.src = &aheadReader{mf.room.ahead[:got], f}
+		mf.src = &aheadReader{mf.room.ahead[:got], message.Checked(f, func() error { return mf.check() })}
 	}
 	return nil
 }
@@ -169,6 +171,14 @@ func (r *aheadReader) ReadAt(p []byte, off int64) (int, error) {
 		return n + m, err
 	}
 	return r.file.ReadAt(p, off)
+}
+
+// Hole implements message.Sparse.
+func (r *aheadReader) Hole(off int64) int64 {
+	if s, ok := r.file.(message.Sparse); ok && off >= int64(len(r.ahead)) {
+		return s.Hole(off)
+	}
+	return off
 }
 
 // virtual returns the octets of the message in CRLF form, as counted.

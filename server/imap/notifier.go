@@ -175,7 +175,7 @@ func (n *notifier) tellBox(w *watchedBox) {
 
 // state looks at a mailbox, and makes its view forget what happened.
 func (n *notifier) state(w *watchedBox) (now boxState, err error) {
-	st, err := w.box.Status(n.s.ctx, false)
+	st, err := w.box.Status(n.s.ctx, false, n.s.interrupted)
 	if err != nil {
 		return now, err
 	}

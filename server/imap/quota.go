@@ -23,7 +23,7 @@ func quotaExtension() extension {
 		statusItems: []statusItem{{
 			name: "DELETED-STORAGE",
 			begin: func(st *mailboxStatus) (err error) {
-				st.deletedSize, err = st.box.DeletedSize(st.s.ctx)
+				st.deletedSize, err = st.box.DeletedSize(st.s.ctx, st.s.interrupted)
 				return err
 			},
 			write: func(st *mailboxStatus) { st.s.w.num(uint64(st.deletedSize)) },

@@ -29,6 +29,9 @@ type searcher struct {
 	folded []byte // room for its other form
 
 	cached *mailbox.Cached // nil for what needs no more than the view
+	// check ends the reading of a long message: the session's interrupted, or for
+	// a helper what tells that nobody waits for it.
+	check func() error
 
 	// Of the message that is tested:
 	m       mailbox.Message
@@ -51,7 +54,7 @@ func (q *searchQuery) searcher(s *session) (*searcher, error) {
 }
 
 func newSearcher(s *session, plan *searchPlan) *searcher {
-	sr := &searcher{s: s, plan: plan, answers: make([]answer, len(plan.probes)), fields: map[string][]int{}}
+	sr := &searcher{s: s, plan: plan, check: s.interrupted, answers: make([]answer, len(plan.probes)), fields: map[string][]int{}}
 	var needles [][]byte
 	for _, in := range []probePlace{inText, inBody} {
 		for i, p := range plan.probes {
@@ -159,7 +162,7 @@ func (sr *searcher) answer(t *searchTest, cost searchCost) answer {
 func (sr *searcher) measured(t *searchTest) bool {
 	switch t.op {
 	case searchLarger, searchSmaller:
-		n, err := sr.s.sel.view.Size(sr.m)
+		n, err := sr.s.sel.view.Size(sr.m, sr.check)
 		sr.failed(err)
 		if t.op == searchLarger {
 			return n > t.n
@@ -210,7 +213,7 @@ func (sr *searcher) load(cost searchCost) {
 	case costHeader:
 		sr.scanner.reset()
 		rec, _ := sr.cached.Read(sr.m)
-		sr.mf = newMail(sr.s.sel.view, sr.m, nil, rec)
+		sr.mf = newMail(sr.s.sel.view, sr.m, nil, rec, sr.check)
 		if rec.Has() == 0 && sr.plan.test.cost == costBody {
 			sr.failed(sr.mf.open(true)) // all at once
 		}

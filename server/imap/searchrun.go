@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"maildird/maildir/mailbox"
 )
@@ -60,8 +61,33 @@ func (sr *searcher) shareAndWait(w *searchWork) error {
 		w.running.Wait()
 	}()
 	err := sr.share(w)
+	if err == nil {
+		err = sr.await(w)
+	}
 	done = err == nil
 	return err
+}
+
+// await waits for the helpers, one of which may read a long message, as long as
+// the client does.
+func (sr *searcher) await(w *searchWork) error {
+	ended := make(chan struct{})
+	go func() {
+		w.running.Wait()
+		close(ended)
+	}()
+	ticks := time.NewTicker(lookUp)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ended:
+			return nil
+		case <-ticks.C:
+			if err := sr.s.working(len(w.msgs)-1, len(w.msgs)); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // alone is all without helpers.
@@ -98,6 +124,14 @@ func (w *searchWork) take() (from, to int) {
 	n := int64(len(w.msgs))
 	end := w.next.Add(searchSlice)
 	return int(min(end-searchSlice, n)), int(min(end, n))
+}
+
+// check is a helper's answer to whether it shall go on.
+func (w *searchWork) check() error {
+	if w.stop.Load() {
+		return errStopped
+	}
+	return nil
 }
 
 // share is the part that the session's own goroutine takes. Only it speaks to
@@ -146,6 +180,7 @@ func (sr *searcher) shareAsHelper(w *searchWork) {
 		}
 	}()
 	sr.scanner.stop = &w.stop
+	sr.check = w.check
 	for {
 		from, to := w.take()
 		if from == to {

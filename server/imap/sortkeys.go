@@ -97,7 +97,7 @@ func (m *sortee) arrival() time.Time {
 }
 
 func (m *sortee) size() int64 {
-	n, err := m.reader.s.sel.view.Size(m.m)
+	n, err := m.reader.s.sel.view.Size(m.m, m.reader.s.interrupted)
 	m.reader.failed(m.m, err)
 	return n
 }
@@ -163,7 +163,7 @@ func (r *headerReader) each(msgs []mailbox.Message, header bool, f func(i int, m
 func (r *headerReader) read(m mailbox.Message) []byte {
 	r.closeMail()
 	rec, _ := r.cached.Read(m)
-	r.mf = newMail(r.s.sel.view, m, nil, rec)
+	r.mf = newMail(r.s.sel.view, m, nil, rec, r.s.interrupted)
 	head, err := r.mf.header()
 	r.failed(m, err)
 	r.mf.remember()

@@ -104,7 +104,7 @@ func (s *session) status(name string, items []*statusItem) error {
 			return err
 		}
 	}
-	if st.Status, err = box.Status(s.ctx, sizes); err != nil {
+	if st.Status, err = box.Status(s.ctx, sizes, s.interrupted); err != nil {
 		return err
 	}
 	w := s.w

@@ -1,0 +1,132 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// plantHuge puts a message into alice's INBOX that is a hole but for its header:
+// as long as the file system can have it, and 8 GiB at least.
+func plantHuge(t *testing.T, ts *testServer, header string) (size int64) {
+	t.Helper()
+	if err := ts.provision("alice"); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(ts.root("alice"), "cur", "17.M1P1.huge:2,")
+	if err := os.WriteFile(name, []byte(header), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for size = 1 << 40; ; size >>= 1 {
+		err := os.Truncate(name, size)
+		if err == nil {
+			return size
+		}
+		if size == 1<<33 {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestHugeSparseFile: a message of a terabyte without content costs no time, in
+// which a terabyte could not be read, and what cannot be said of it is refused.
+func TestHugeSparseFile(t *testing.T) {
+	ts := startServer(t)
+	const header = "Subject: huge\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nneedle\n--b\n\n"
+	size := plantHuge(t, ts, header)
+	virtual := size + int64(strings.Count(header, "\n"))
+	randomThreads(t, ts.root("alice"), 1, 12)
+	c := ts.login()
+	c.ok("SELECT INBOX")
+	uid := strings.Fields(c.ok("SEARCH SUBJECT huge")[0])[2]
+	fetch := func(items, want string) {
+		t.Helper()
+		if got := strings.Join(c.ok("FETCH "+uid+" "+items), "\n"); !strings.Contains(got, want) {
+			t.Errorf("FETCH %s: %.300q, want %q", items, got, want)
+		}
+	}
+	fetch("RFC822.SIZE", strconv.FormatInt(virtual, 10))
+	fetch("BODY.PEEK[HEADER.FIELDS (SUBJECT)]", "Subject: huge")
+	fetch("ENVELOPE", `"huge"`)
+	fetch("BODYSTRUCTURE", `("text" "plain"`)
+	fetch("BODY.PEEK[1]", "needle")
+	fetch("BODY.PEEK[TEXT]<7.6>", "needle")
+	fetch("BINARY.SIZE[2]", " "+strconv.FormatInt(size-int64(len(header)), 10))
+	fetch("BODY.PEEK[]<"+strconv.FormatInt(virtual-3, 10)+".10>", "{3}")
+	fetch("PREVIEW", "needle")
+	c.fails("FETCH 1:* BODY.PEEK[]", "NO [LIMIT]")
+	c.fails("FETCH 1:* (UID BODY.PEEK[2])", "NO [LIMIT]")
+	for search, found := range map[string]bool{"TEXT needle": true, "TEXT nowhere": false, "BODY nowhere": false, "LARGER 4294967295": true} {
+		if got := c.ok("SEARCH " + search)[0]; strings.Contains(got, " "+uid) != found {
+			t.Errorf("SEARCH %s: %s", search, got)
+		}
+	}
+	c.ok("SORT (SIZE) UTF-8 ALL")
+	c.ok("STATUS INBOX (SIZE)")
+	c.ok("COPY " + uid + " Archive")
+	if st, err := os.Stat(ts.root("alice")); err != nil || st.Sys().(*syscall.Stat_t).Nlink < 2 {
+		t.Fatal(st, err)
+	}
+	c.ok("MOVE " + uid + " Trash")
+}
+
+// TestLongReadEnds: what has to read all of a message that never ends stops when
+// the client goes, and when the server stops. Others are served meanwhile.
+func TestLongReadEnds(t *testing.T) {
+	const header = "Content-Transfer-Encoding: quoted-printable\n\n"
+	for name, command := range map[string]string{
+		"fetch": "FETCH 1:* BINARY.SIZE[1]", "piece": "FETCH 1:* BINARY.PEEK[1]<5000000000.10>",
+	} {
+		t.Run(name, func(t *testing.T) {
+			ts := startServer(t)
+			plantHuge(t, ts, header)
+			c, other := ts.login(), ts.login()
+			c.ok("SELECT INBOX")
+			c.send("long " + command + "\r\n")
+			awaitOpen(t, "huge")
+			for range 3 {
+				other.ok("SELECT INBOX")
+				other.ok("FETCH 1 (FLAGS BODY.PEEK[HEADER])")
+			}
+			_ = c.conn.Close()
+			for began := time.Now(); ts.sessionCount() > 1; time.Sleep(10 * time.Millisecond) {
+				if time.Since(began) > time.Minute {
+					t.Fatal("the session of a client that is gone goes on")
+				}
+			}
+			other.send("long " + command + "\r\n")
+			awaitOpen(t, "huge")
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if err := ts.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the server stopped with %v: nothing was read", err)
+			}
+		})
+	}
+}
+
+func (ts *testServer) sessionCount() int {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return len(ts.sessions)
+}
+
+// awaitOpen waits until this process has a file open with that in its name.
+func awaitOpen(t *testing.T, part string) {
+	t.Helper()
+	for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(5 * time.Millisecond) {
+		links, _ := filepath.Glob("/proc/self/fd/*")
+		for _, link := range links {
+			if name, err := os.Readlink(link); err == nil && strings.Contains(name, part) {
+				return
+			}
+		}
+	}
+	t.Fatalf("nobody opened %s", part)
+}
