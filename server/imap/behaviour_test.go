@@ -119,9 +119,7 @@ func TestDisconnectInterrupts(t *testing.T) {
 }
 
 func (ts *testServer) count() int {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	return len(ts.sessions)
+	return ts.sessions.Len()
 }
 
 // TestShutdown says BYE to all who wait, lets a command that runs finish, and

@@ -95,7 +95,7 @@ func TestLongReadEnds(t *testing.T) {
 				other.ok("FETCH 1 (FLAGS BODY.PEEK[HEADER])")
 			}
 			_ = c.conn.Close()
-			for began := time.Now(); ts.sessionCount() > 1; time.Sleep(10 * time.Millisecond) {
+			for began := time.Now(); ts.sessions.Len() > 1; time.Sleep(10 * time.Millisecond) {
 				if time.Since(began) > time.Minute {
 					t.Fatal("the session of a client that is gone goes on")
 				}
@@ -109,12 +109,6 @@ func TestLongReadEnds(t *testing.T) {
 			}
 		})
 	}
-}
-
-func (ts *testServer) sessionCount() int {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	return len(ts.sessions)
 }
 
 // awaitOpen waits until this process has a file open with that in its name.

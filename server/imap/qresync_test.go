@@ -351,9 +351,7 @@ func (w *qresyncWorld) quiet() {
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 		sessions := 0
 		for _, ts := range w.servers {
-			ts.mu.Lock()
-			sessions += len(ts.sessions)
-			ts.mu.Unlock()
+			sessions += ts.sessions.Len()
 		}
 		if sessions == here {
 			return

@@ -59,7 +59,7 @@ func (s *session) handshake() error {
 	if !ok {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(s.srv.stop, s.srv.cfg.Timeouts.Login)
+	ctx, cancel := context.WithTimeout(s.srv.sessions.Stop(), s.srv.cfg.Timeouts.Login)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return &connError{err}
@@ -81,7 +81,7 @@ func (s *session) commands() error {
 		if err := s.serveCommand(); err != nil || s.logout {
 			return err
 		}
-		if s.srv.stopping.Load() {
+		if s.srv.sessions.Stopping() {
 			return errStopping()
 		}
 	}
@@ -144,7 +144,7 @@ func (s *session) await(deadline time.Time, wakeOn reasons) error {
 	switch {
 	case err == nil:
 		return nil
-	case s.srv.stopping.Load():
+	case s.srv.sessions.Stopping():
 		return errStopping()
 	case errors.Is(err, errWoken), errors.Is(err, os.ErrDeadlineExceeded):
 		return err

@@ -46,7 +46,7 @@ func (s *session) startTLS() error {
 	// may have put it there (CVE-2011-0411 and its kin).
 	s.lx.discard()
 	conn := tls.Server(s.wire.socket, s.srv.cfg.TLS)
-	ctx, cancel := context.WithDeadline(s.srv.stop, s.wire.until)
+	ctx, cancel := context.WithDeadline(s.srv.sessions.Stop(), s.wire.until)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return &connError{err}

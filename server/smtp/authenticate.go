@@ -97,7 +97,7 @@ func (c *conn) mechanism(name string, user *auth.User) sasl.Server {
 	if !slices.Contains(c.mechanisms(), name) {
 		return nil
 	}
-	peer := own.Peer{Ctx: c.srv.stop, From: c.peer.addr.Addr(), TLS: c.peer.tls, Login: func(u auth.User) { *user = u }, Refused: c.loginRefused}
+	peer := own.Peer{Ctx: c.srv.conns.Stop(), From: c.peer.addr.Addr(), TLS: c.peer.tls, Login: func(u auth.User) { *user = u }, Refused: c.loginRefused}
 	switch name {
 	case own.SCRAM, own.SCRAMPlus:
 		return own.NewSCRAMLogin(c.srv.cfg.SCRAM, peer, name == own.SCRAMPlus)
@@ -181,7 +181,7 @@ func (c *conn) authFailed(err error) error {
 // checkPassword asks who a name and a password belong to. Failures are logged
 // with the peer's address, for programs that block such addresses.
 func (c *conn) checkPassword(method, name, password string) (auth.User, error) {
-	user, err := c.srv.cfg.Auth.Authenticate(c.srv.stop, c.peer.addr.Addr(), name, password)
+	user, err := c.srv.cfg.Auth.Authenticate(c.srv.conns.Stop(), c.peer.addr.Addr(), name, password)
 	if err == nil {
 		return user, nil
 	}
@@ -199,7 +199,7 @@ func (c *conn) loginFailed(method, name string, err error) error {
 		c.authFails++
 		c.log.Warn("login refused", "method", method, "user", shorten(name), "error", err)
 		return refusal(454, code3{4, 7, 0}, "Too many failed logins, try again later")
-	case c.srv.stop.Err() != nil:
+	case c.srv.conns.Stopping():
 		return refusal(454, code3{4, 3, 2}, "Server is shutting down")
 	}
 	c.log.Error("login cannot be checked", "user", shorten(name), "error", err)

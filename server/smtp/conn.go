@@ -217,7 +217,7 @@ func (c *conn) tarpit() {
 	defer pause.Stop()
 	select {
 	case <-pause.C:
-	case <-c.srv.stop.Done():
+	case <-c.srv.conns.Stop().Done():
 	}
 }
 
@@ -276,7 +276,7 @@ func (c *conn) await(deadline time.Time, take func() error) error {
 	err := c.wire.conn.SetReadDeadline(deadline)
 	c.waiting = true
 	c.mu.Unlock()
-	if c.srv.stop.Err() != nil {
+	if c.srv.conns.Stopping() {
 		err = errStopping()
 	}
 	if err == nil {
@@ -285,14 +285,15 @@ func (c *conn) await(deadline time.Time, take func() error) error {
 	c.mu.Lock()
 	c.waiting = false
 	c.mu.Unlock()
-	if err != nil && c.srv.stop.Err() != nil {
+	if err != nil && c.srv.conns.Stopping() {
 		return errStopping()
 	}
 	return err
 }
 
-// wake ends the waiting for a command. Any goroutine may call it.
-func (c *conn) wake() {
+// Wake implements accept.Conn: it ends the waiting for a command. Any goroutine
+// may call it.
+func (c *conn) Wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.waiting {
@@ -356,7 +357,7 @@ func reason(err error) string {
 
 // handshake does a TLS handshake.
 func (c *conn) handshake(conn *tls.Conn) error {
-	ctx, cancel := context.WithTimeout(c.srv.stop, c.srv.cfg.Timeouts.TLS)
+	ctx, cancel := context.WithTimeout(c.srv.conns.Stop(), c.srv.cfg.Timeouts.TLS)
 	defer cancel()
 	// The deadline of the last command would end it.
 	if err := c.socket.SetDeadline(time.Time{}); err != nil {

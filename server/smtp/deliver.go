@@ -53,7 +53,7 @@ func (s *session) open(t target) (dirs delivery.Dirs, release func(), err error)
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	dirs, release, err = s.srv.cfg.Open(s.srv.ctx, t.user)
+	dirs, release, err = s.srv.cfg.Open(s.srv.conns.Work(), t.user)
 	if err != nil || s.srv.cfg.Reserve == 0 {
 		return dirs, release, err
 	}
@@ -142,7 +142,7 @@ func (m *message) finish() []result {
 			if delivery.CauseOf(err) == delivery.OverQuota { // nothing that an operator has to mend
 				level = slog.LevelInfo
 			}
-			s.log.Log(s.srv.ctx, level, "message cannot be stored", "id", m.id, "from", s.sender(), "user", s.targets[i].user.Name, "error", err)
+			s.log.Log(s.srv.conns.Work(), level, "message cannot be stored", "id", m.id, "from", s.sender(), "user", s.targets[i].user.Name, "error", err)
 		}
 	}
 	if stored > 0 {

@@ -8,17 +8,17 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-smtp"
 
+	"maildird/server/accept"
 	"maildird/server/limit"
 )
 
 // ErrServerClosed is what Serve returns after Shutdown.
-var ErrServerClosed = errors.New("smtp: server closed")
+var ErrServerClosed = accept.ErrClosed
 
 // Server is one of the protocols, on any number of listeners. Safe for
 // concurrent use.
@@ -28,16 +28,8 @@ type Server struct {
 	verbs      map[string]verb
 	recipients recipients
 
-	// stop ends when Shutdown begins, ctx when deliveries are to end too.
-	stop, ctx          context.Context
-	beginStop, endWork context.CancelFunc
-
+	conns  *accept.Group[*conn]
 	panics atomic.Uint64
-
-	mu        sync.Mutex
-	listeners map[net.Listener]struct{}
-	conns     map[*conn]struct{}
-	running   sync.WaitGroup
 }
 
 // New returns a server that is not serving yet.
@@ -45,10 +37,8 @@ func New(kind Kind, cfg Config) *Server {
 	cfg.setDefaults()
 	srv := &Server{
 		kind: kind, cfg: cfg, verbs: verbsOf(kind), recipients: newRecipients(&cfg),
-		listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{},
+		conns: accept.New[*conn](),
 	}
-	srv.stop, srv.beginStop = context.WithCancel(context.Background())
-	srv.ctx, srv.endWork = context.WithCancel(context.Background())
 	return srv
 }
 
@@ -67,93 +57,27 @@ func (srv *Server) greeting() string {
 // With implicitTLS they begin with a TLS handshake (RFC 8314). The listener is
 // closed when Serve returns.
 func (srv *Server) Serve(l net.Listener, implicitTLS bool) error {
-	defer l.Close()
 	if implicitTLS && srv.cfg.TLS == nil {
+		_ = l.Close()
 		return errors.New("smtp: listener with TLS, but no certificate")
 	}
-	if !srv.track(l) {
-		return ErrServerClosed
-	}
-	defer srv.untrack(l)
-	pause := time.Duration(0)
-	for {
-		nc, err := l.Accept()
-		if err == nil {
-			pause = 0
-			srv.start(nc, implicitTLS)
-			continue
-		}
-		if srv.stop.Err() != nil {
-			return ErrServerClosed
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return err
-		}
-		// Such as too many open files: it passes when clients leave.
-		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		srv.cfg.Log.Error("cannot accept connections, trying again",
-			"protocol", srv.kind.String(), "address", l.Addr().String(), "error", err)
-		select {
-		case <-time.After(pause):
-		case <-srv.stop.Done():
-			return ErrServerClosed
-		}
-	}
-}
-
-func (srv *Server) track(l net.Listener) bool {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	if srv.stop.Err() != nil {
-		return false
-	}
-	srv.listeners[l] = struct{}{}
-	return true
-}
-
-func (srv *Server) untrack(l net.Listener) {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	delete(srv.listeners, l)
+	log := srv.cfg.Log.With("protocol", srv.kind.String())
+	return srv.conns.Serve(l, log, func(nc net.Conn) { srv.start(nc, implicitTLS) })
 }
 
 // Shutdown closes the listeners, sends 421 to clients that are between two
 // commands, and lets messages that are coming in be delivered. When ctx ends
 // before all connections did, it cuts them off and returns the context's error.
 func (srv *Server) Shutdown(ctx context.Context) error {
-	srv.mu.Lock()
-	srv.beginStop()
-	for l := range srv.listeners {
-		_ = l.Close()
-	}
-	for c := range srv.conns {
-		c.wake()
-	}
-	srv.mu.Unlock()
-	ended := make(chan struct{})
-	go func() {
-		srv.running.Wait()
-		close(ended)
-	}()
-	defer srv.endWork()
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-	}
-	srv.endWork()
-	srv.mu.Lock()
-	for c := range srv.conns {
-		_ = c.socket.Close()
-	}
-	srv.mu.Unlock()
-	<-ended
-	return ctx.Err()
+	return srv.conns.Shutdown(ctx)
 }
+
+// Cut implements accept.Conn.
+func (c *conn) Cut() { _ = c.socket.Close() }
 
 // start serves a connection in a goroutine of its own, or refuses it.
 func (srv *Server) start(nc net.Conn, implicitTLS bool) {
-	begun := srv.cfg.Connections.Begin(srv.stop)
+	begun := srv.cfg.Connections.Begin(srv.conns.Stop())
 	c := srv.newConn(nc, implicitTLS)
 	if r := srv.admit(c); r != nil {
 		c.log.Warn("connection refused", "reason", r.Message)
@@ -168,7 +92,6 @@ func (srv *Server) start(nc net.Conn, implicitTLS bool) {
 	c.begun = begun
 	go func() {
 		defer begun()
-		defer srv.running.Done()
 		defer srv.leave(c)
 		c.serve()
 	}()
@@ -195,20 +118,18 @@ func (srv *Server) newConn(nc net.Conn, implicitTLS bool) *conn {
 
 // admit counts a new connection, or returns why it is refused.
 func (srv *Server) admit(c *conn) *smtp.SMTPError {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	if srv.stop.Err() != nil {
+	err := srv.conns.Enter(c, func() error {
+		return srv.cfg.Connections.Admit(srv.kind.String(), c.countedAddr(), c.began)
+	})
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, accept.ErrClosed):
 		return refusal(421, code3{4, 3, 2}, "Server is shutting down, try again later")
-	}
-	switch err := srv.cfg.Connections.Admit(srv.kind.String(), c.countedAddr(), c.began); {
 	case errors.Is(err, limit.ErrFull):
 		return refusal(421, code3{4, 3, 2}, "Too many connections, try again later")
-	case err != nil:
-		return refusal(421, code3{4, 7, 0}, "Too many connections from your address, try again later")
 	}
-	srv.conns[c] = struct{}{}
-	srv.running.Add(1)
-	return nil
+	return refusal(421, code3{4, 7, 0}, "Too many connections from your address, try again later")
 }
 
 // countedAddr is the address that the connection counts for: none for LMTP,
@@ -222,9 +143,7 @@ func (c *conn) countedAddr() netip.Addr {
 
 // leave takes back what admit counted.
 func (srv *Server) leave(c *conn) {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	delete(srv.conns, c)
 	srv.cfg.Connections.Leave(srv.kind.String(), c.countedAddr())
 	c.leaveUser()
+	srv.conns.Leave(c)
 }

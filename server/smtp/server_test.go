@@ -110,9 +110,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 }
 
 func (ts *testServer) connections() int {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	return len(ts.conns)
+	return ts.conns.Len()
 }
 
 func TestIdleClientIsSentAway(t *testing.T) {

@@ -116,7 +116,7 @@ func (s *session) room(t target, size int64) error {
 	if s.srv.cfg.Room == nil {
 		return nil
 	}
-	return s.srv.cfg.Room(s.srv.ctx, t.user, size)
+	return s.srv.cfg.Room(s.srv.conns.Work(), t.user, size)
 }
 
 // addTarget returns the index of a target. One who is named twice gets the
