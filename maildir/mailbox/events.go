@@ -81,7 +81,7 @@ func (in *inbox) empty() bool {
 	return len(in.names) == 0 && !in.all
 }
 
-// putBack makes sure that what was taken but not worked off is looked at again.
+// putBack orders a scan, as what was taken was not worked off, or did not come.
 func (in *inbox) putBack() {
 	in.mu.Lock()
 	in.all, in.names, in.order = true, nil, nil

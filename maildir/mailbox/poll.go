@@ -146,8 +146,7 @@ func (m *Mailbox) lookNow(ctx context.Context) error {
 		return err
 	}
 	if m.watched && m.loaded {
-		// What happened before the times were read is in the inbox after this.
-		m.env.Watcher.Barrier(ctx)
+		m.awaitEvents(ctx) // of what happened before the times were read
 	}
 	names, order, all := m.events.take()
 	scan := all || !m.loaded || !m.watched
@@ -164,6 +163,14 @@ func (m *Mailbox) lookNow(ctx context.Context) error {
 	return m.underLock(ctx, func(lock *dotlock.Lock) error {
 		return m.lookLocked(ctx, lock, names, order, scan, now)
 	})
+}
+
+// awaitEvents sees to it that what happened before the call is in the inbox. If
+// the events lag, that is an order to scan.
+func (m *Mailbox) awaitEvents(ctx context.Context) {
+	if !m.env.Watcher.Barrier(ctx) {
+		m.events.putBack()
+	}
 }
 
 // errPutOff says that a look could not be finished, and is to be repeated later.
@@ -205,7 +212,7 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[
 // uidlist's lock is held.
 func (m *Mailbox) resolve(ctx context.Context, lock *dotlock.Lock, known int) error {
 	if m.watched {
-		m.env.Watcher.Barrier(ctx)
+		m.awaitEvents(ctx)
 		names, order, all := m.events.take()
 		scan, err := m.follow(ctx, names, order, lock)
 		if err != nil || all || scan {

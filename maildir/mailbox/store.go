@@ -96,7 +96,7 @@ func (v *View) shown(rows []uint32) []Message {
 func (m *Mailbox) lookUnderLock(ctx context.Context, lock *dotlock.Lock) error {
 	scan := !m.watched
 	if m.watched {
-		m.env.Watcher.Barrier(ctx)
+		m.awaitEvents(ctx)
 		names, order, all := m.events.take()
 		more, err := m.follow(ctx, names, order, lock)
 		scan = all || more

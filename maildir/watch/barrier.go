@@ -11,67 +11,169 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// barrierPatience bounds the wait for the barrier's own event: a watcher that
-// lags by more is as good as one that lost events, and the caller goes on.
-const barrierPatience = 50 * time.Millisecond
+const (
+	// barrierPatience bounds the wait for a mark's event: a watcher that lags by
+	// more is as good as one that lost events.
+	barrierPatience = 100 * time.Millisecond
+	// maxOwed bounds the marks whose events did not come yet.
+	maxOwed = 16
+)
 
-// barrier is a nameless file that is watched like a directory. The kernel
-// queues events in the order of the changes, so when the event of a write to
-// it has come, all earlier ones have.
+// barrier finds out that all events so far have come. It writes to a mark, a
+// nameless file that is watched like a directory: the kernel queues events in
+// the order of the changes.
 type barrier struct {
-	mu   sync.Mutex // one wait at a time
+	fs   *fsnotify.Watcher
+	turn sync.Mutex // of the round under way
+
+	mu   sync.Mutex
+	next *round           // that callers may still join, as its write is yet to come
+	idle []*mark          // that no event is owed for
+	owed map[string]*mark // by path: written to, and the event did not come yet
+	lost int              // how many of owed may wait for an event that was dropped
+}
+
+// mark is one such file. It is not written to again before its event has come,
+// and not closed, or a late event might be taken for another one's.
+type mark struct {
 	file *os.File
 	path string
 	came chan struct{} // capacity 1
 }
 
+// round is one write, on which any number of callers wait.
+type round struct {
+	done chan struct{}
+	ok   bool // set before done is closed
+}
+
 func newBarrier(fs *fsnotify.Watcher) *barrier {
+	return &barrier{fs: fs, owed: map[string]*mark{}}
+}
+
+// newMark returns nil where there can be none. Memory (memfd) would not do: new
+// kernels tell of no change there.
+func (b *barrier) newMark() *mark {
 	fd, err := unix.Open(os.TempDir(), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil
 	}
-	b := &barrier{file: os.NewFile(uintptr(fd), "barrier"), path: "/proc/self/fd/" + strconv.Itoa(fd), came: make(chan struct{}, 1)}
-	if err := fs.Add(b.path); err != nil {
-		_ = b.file.Close()
+	m := &mark{os.NewFile(uintptr(fd), "mark"), "/proc/self/fd/" + strconv.Itoa(fd), make(chan struct{}, 1)}
+	_, err = m.file.WriteAt([]byte{0}, 0) // later writes need no more room
+	if err == nil {
+		err = b.fs.Add(m.path)
+	}
+	if err != nil {
+		_ = m.file.Close()
 		return nil
 	}
-	return b
+	return m
 }
 
-// Barrier waits until the callbacks of all events that happened before the
-// call have returned, as far as that takes no longer than 50 ms.
-func (w *Watcher) Barrier(ctx context.Context) {
-	if w.fs == nil || w.barrier == nil {
-		return
+// take gives a mark and notes that its event is owed; nil if there is none.
+func (b *barrier) take() *mark {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.next = nil // who comes from now on may come after the write
+	var m *mark
+	if n := len(b.idle); n > 0 {
+		m, b.idle = b.idle[n-1], b.idle[:n-1]
+	} else if len(b.owed)-b.lost < maxOwed {
+		m = b.newMark()
+	}
+	if m == nil {
+		return nil
+	}
+	select {
+	case <-m.came: // late, from a round that was given up
+	default:
+	}
+	b.owed[m.path] = m
+	return m
+}
+
+// arrived notes the event of a mark; false if the event is another one.
+func (b *barrier) arrived(ev fsnotify.Event) bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m := b.owed[ev.Name]
+	if m == nil {
+		return false
+	}
+	delete(b.owed, m.path)
+	b.lost = min(b.lost, len(b.owed))
+	b.idle = append(b.idle, m)
+	m.came <- struct{}{}
+	return true
+}
+
+// dropped notes that events were lost, among them perhaps those of marks.
+func (b *barrier) dropped() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lost = len(b.owed)
+}
+
+// close closes the marks. The watcher is closed.
+func (b *barrier) close() {
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.owed {
+		b.idle = append(b.idle, m)
+	}
+	for _, m := range b.idle {
+		_ = m.file.Close()
+	}
+	b.idle, b.owed = nil, map[string]*mark{}
+}
+
+// Barrier waits until the callbacks of all events that happened before the call
+// have returned. It gives up after 0.1 s, or when ctx ends: false says that
+// events may be on their way, and only a look at the directory tells.
+func (w *Watcher) Barrier(ctx context.Context) bool {
+	if w.fs == nil {
+		return false
 	}
 	b := w.barrier
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	select {
-	case <-b.came: // late, from a wait that was given up
-	default:
+	r := b.next
+	if r == nil {
+		r = &round{done: make(chan struct{})}
+		b.next = r
+		go b.run(r, w.done)
 	}
-	if _, err := b.file.WriteAt([]byte{0}, 0); err != nil {
+	b.mu.Unlock()
+	select {
+	case <-r.done:
+		return r.ok
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// run waits for the end of the round before and goes through with r.
+func (b *barrier) run(r *round, closed <-chan struct{}) {
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	defer close(r.done)
+	m := b.take()
+	if m == nil {
+		return
+	}
+	if _, err := m.file.WriteAt([]byte{0}, 0); err != nil {
 		return
 	}
 	t := time.NewTimer(barrierPatience)
 	defer t.Stop()
 	select {
-	case <-b.came:
+	case <-m.came:
+		r.ok = true
 	case <-t.C:
-	case <-ctx.Done():
-	case <-w.done:
+	case <-closed:
 	}
-}
-
-// arrived notes the barrier's event; false if the event is not its.
-func (b *barrier) arrived(ev fsnotify.Event) bool {
-	if b == nil || ev.Name != b.path {
-		return false
-	}
-	select {
-	case b.came <- struct{}{}:
-	default:
-	}
-	return true
 }

@@ -97,9 +97,7 @@ func (w *Watcher) Close() error {
 	err := w.fs.Close()
 	<-w.done
 	w.renewing.Wait()
-	if w.barrier != nil {
-		_ = w.barrier.file.Close()
-	}
+	w.barrier.close()
 	return err
 }
 
@@ -245,6 +243,7 @@ func (w *Watcher) event(ev fsnotify.Event) {
 // queue does not say whose events were dropped.
 func (w *Watcher) lost(err error) {
 	w.log.Warn("file-system events were lost, rescanning open folders", "error", err)
+	w.barrier.dropped()
 	w.mu.Lock()
 	all := make([]*Watch, 0, len(w.watches))
 	for _, wa := range w.watches {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -72,14 +73,14 @@ func TestEvents(t *testing.T) {
 	must(t, os.Link(b, a))
 	must(t, os.Remove(b))
 	must(t, os.Chmod(a, 0o644))
-	w.Barrier(context.Background())
+	arrive(t, w)
 	want := []Event{{"a", Appeared}, {"a", MovedAway}, {"b", Appeared}, {"a", Appeared}, {"b", Removed}}
 	if got := r.take(); !slices.Equal(got, want) {
 		t.Errorf("events %v, want %v", got, want)
 	}
 	wa.Close()
 	must(t, os.Remove(a))
-	w.Barrier(context.Background())
+	arrive(t, w)
 	if got := r.take(); len(got) != 0 {
 		t.Errorf("events after Close: %v", got)
 	}
@@ -101,10 +102,10 @@ func TestRenamedFolder(t *testing.T) {
 	wb, err := w.Add(open(t, old), second.add)
 	must(t, err)
 	defer wb.Close()
-	w.Barrier(context.Background())
+	arrive(t, w)
 	first.take()
 	must(t, os.WriteFile(filepath.Join(old, "x"), nil, 0o600))
-	w.Barrier(context.Background())
+	arrive(t, w)
 	if got, want := second.take(), []Event{{"x", Appeared}}; !slices.Equal(got, want) {
 		t.Errorf("new directory of the old name: %v, want %v", got, want)
 	}
@@ -122,11 +123,11 @@ func TestRemovedFolder(t *testing.T) {
 	wa, err := w.Add(open(t, path), r.add)
 	must(t, err)
 	must(t, os.Remove(path))
-	w.Barrier(context.Background())
+	arrive(t, w)
 	wa.Close()
 	// Closing the handle is what ends the directory's inode; until then the
 	// kernel keeps the watch. Neither may upset the watcher.
-	w.Barrier(context.Background())
+	arrive(t, w)
 }
 
 // TestOverflow: with more events than the kernel queues, everybody is told to
@@ -152,10 +153,53 @@ func TestOverflow(t *testing.T) {
 		must(t, os.Rename(b, a))
 	}
 	close(hold)
-	for range 100 { // the backlog takes longer than one barrier waits
-		w.Barrier(context.Background())
-	}
+	arrive(t, w) // the backlog takes longer than one barrier waits
 	if got := r.take(); len(got) == 0 {
 		t.Error("events were dropped and nobody was told to look")
+	}
+}
+
+// arrive waits until all events so far have come, however slow the machine is.
+func arrive(t *testing.T, w *Watcher) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !w.Barrier(context.Background()); {
+		if time.Now().After(end) {
+			t.Fatal("the barrier's event does not come")
+		}
+	}
+}
+
+// TestBarrierGivesUp: who waits for a watcher that lags is told so, and a late
+// event is not taken for that of a later wait. Any number can wait at once.
+func TestBarrierGivesUp(t *testing.T) {
+	w := start(t)
+	path := t.TempDir()
+	hold := make(chan struct{})
+	var r recorder
+	wa, err := w.Add(open(t, path), func(e Event) {
+		<-hold
+		r.add(e)
+	})
+	must(t, err)
+	defer wa.Close()
+	must(t, os.WriteFile(filepath.Join(path, "a"), nil, 0o600))
+	var waiting sync.WaitGroup
+	for range 8 {
+		waiting.Go(func() {
+			if w.Barrier(context.Background()) {
+				t.Error("the barrier passed an event that is being worked on")
+			}
+		})
+	}
+	waiting.Wait()
+	close(hold)
+	for range 20 {
+		must(t, os.WriteFile(filepath.Join(path, "b"), nil, 0o600))
+		must(t, os.Remove(filepath.Join(path, "b")))
+		if w.Barrier(context.Background()) {
+			if got, want := r.take(), (Event{"b", Removed}); got[len(got)-1] != want {
+				t.Fatalf("the barrier passed events: %v came", got)
+			}
+		}
 	}
 }

@@ -51,7 +51,7 @@ func (a *fileActor) Step(rng *rand.Rand) (string, error) {
 	if errors.Is(err, fs.ErrNotExist) || id == "" {
 		return "was renamed", nil
 	}
-	if err != nil || !a.ledger.Claim(id) {
+	if err != nil || !a.ledger.Claim(id, a.name+": "+what) {
 		return "taken", err
 	}
 	defer a.ledger.Release(id)

@@ -154,11 +154,11 @@ func (a *imapActor) store(rng *rand.Rand) error {
 }
 
 // claim reserves some messages of the view.
-func (a *imapActor) claim(rng *rand.Rand, n int) (uids []uint32, ids map[uint32]string, release func()) {
+func (a *imapActor) claim(rng *rand.Rand, what string, n int) (uids []uint32, ids map[uint32]string, release func()) {
 	ids = map[uint32]string{}
 	var claimed []string
 	for _, uid := range a.some(rng, n) {
-		if id := a.v.ids[uid]; a.ledger.Claim(id) {
+		if id := a.v.ids[uid]; a.ledger.Claim(id, fmt.Sprintf("%s: %s UID %d of %s", a.name, what, uid, a.v.folder)) {
 			uids, claimed = append(uids, uid), append(claimed, id)
 			ids[uid] = id
 		}
@@ -168,7 +168,7 @@ func (a *imapActor) claim(rng *rand.Rand, n int) (uids []uint32, ids map[uint32]
 
 // transfer copies or moves some messages to another folder.
 func (a *imapActor) transfer(rng *rand.Rand, what string) error {
-	uids, ids, release := a.claim(rng, 3)
+	uids, ids, release := a.claim(rng, what, 3)
 	defer release()
 	if len(uids) == 0 {
 		return nil
@@ -251,7 +251,7 @@ func expand(set string) ([]uint32, error) {
 
 // delete removes one message for good.
 func (a *imapActor) delete(rng *rand.Rand) error {
-	uids, ids, release := a.claim(rng, 1)
+	uids, ids, release := a.claim(rng, "delete", 1)
 	defer release()
 	if len(uids) == 0 {
 		return nil

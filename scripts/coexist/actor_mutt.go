@@ -126,7 +126,7 @@ func (a *muttActor) Step(rng *rand.Rand) (string, error) {
 		key := []string{"<flag-message>", "<toggle-new>", "<set-flag>r"}[rng.IntN(3)]
 		return what, a.mutt.Run(folder, tagged(id, key)+"<sync-mailbox><exit>", markOld)
 	}
-	if !a.ledger.Claim(id) {
+	if !a.ledger.Claim(id, a.name+": "+what+" in "+folder) {
 		return "taken", nil
 	}
 	defer a.ledger.Release(id)

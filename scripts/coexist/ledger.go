@@ -31,7 +31,16 @@ type mail struct {
 	unsure  bool // an operation on it ended without an answer
 	claimed bool
 	folders map[string]int // arrivals that were acknowledged, by folder
+	history []string       // what was done with it
 }
+
+// note adds a line to the history of a message. l.mu of its ledger is held.
+func (m *mail) note(format string, args ...any) {
+	m.history = append(m.history, time.Now().Format(clock)+" "+fmt.Sprintf(format, args...))
+}
+
+// clock is how times are written in histories.
+const clock = "15:04:05.000000"
 
 type place struct {
 	folder string
@@ -63,6 +72,7 @@ func (l *Ledger) Arrived(id, folder string, n int) {
 	if m := l.mail[id]; m != nil {
 		m.count += n
 		m.folders[folder] += n
+		m.note("%d more, in %s", n, folder)
 	}
 }
 
@@ -72,6 +82,7 @@ func (l *Ledger) Left(id string, n int) {
 	defer l.mu.Unlock()
 	if m := l.mail[id]; m != nil {
 		m.count -= n
+		m.note("%d less", n)
 	}
 }
 
@@ -82,6 +93,7 @@ func (l *Ledger) Either(id string, n int) {
 	defer l.mu.Unlock()
 	if m := l.mail[id]; m != nil {
 		m.either += n
+		m.note("%d may be gone or not", n)
 	}
 }
 
@@ -91,13 +103,14 @@ func (l *Ledger) Unsure(id, why string) {
 	defer l.mu.Unlock()
 	if m := l.mail[id]; m != nil {
 		m.unsure = true
+		m.note("unsure: %s", why)
 		l.counts["unsure: "+why]++
 	}
 }
 
-// Claim reserves a message for one actor: only it may copy, move or remove it
-// until Release. Anyone may change its flags meanwhile.
-func (l *Ledger) Claim(id string) bool {
+// Claim reserves a message for one actor, which says what for: only it may copy,
+// move or remove it until Release. Anyone may change its flags meanwhile.
+func (l *Ledger) Claim(id, what string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	m := l.mail[id]
@@ -105,6 +118,7 @@ func (l *Ledger) Claim(id string) bool {
 		return false
 	}
 	m.claimed = true
+	m.note("%s", what)
 	return true
 }
 
@@ -114,6 +128,7 @@ func (l *Ledger) Release(ids ...string) {
 	defer l.mu.Unlock()
 	for _, id := range ids {
 		l.mail[id].claimed = false
+		l.mail[id].note("done")
 	}
 }
 
@@ -126,6 +141,9 @@ func (l *Ledger) Saw(who, folder string, uid uint32, id string) {
 	switch {
 	case !ok:
 		l.uids[p] = id
+		if m := l.mail[id]; m != nil {
+			m.note("%s shows it as UID %d of %s", who, uid, folder)
+		}
 	case old != id:
 		l.fault("%s shows UID %d of %s for %q, it stood for %q", who, uid, folder, id, old)
 	}
@@ -200,6 +218,13 @@ func (l *Ledger) Renumbered() (list []string) {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// History tells what was done with a message.
+func (l *Ledger) History(id string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.mail[id].history)
 }
 
 // Faults returns everything that was noted as wrong so far.

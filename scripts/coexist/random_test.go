@@ -55,9 +55,12 @@ func random(t *testing.T, site *Site, d time.Duration, servers ...*Server) {
 		_, err := c.Do("CREATE %s", quote(name))
 		must(t, err)
 	}
+	trace, err := NewTrace(NewTree(site, folders))
+	must(t, err)
+	defer trace.Close()
 	l := NewLedger()
 	actors := cast(t, site, l, folders, servers)
-	err := Run(context.Background(), l, seed, d, actors)
+	err = Run(context.Background(), l, seed, d, actors)
 	report(t, l)
 	must(t, err)
 	must(t, l.Faults())
@@ -89,8 +92,12 @@ func random(t *testing.T, site *Site, d time.Duration, servers ...*Server) {
 		}
 		t.Logf("%s: %d messages acknowledged, %d there", s.Name, acknowledged, present)
 	}
-	if err := NewTree(site, folders).Check(l); err != nil {
+	wrong, err := NewTree(site, folders).Check(l)
+	if err != nil {
 		t.Error(err)
+	}
+	for _, id := range wrong[:min(len(wrong), 3)] {
+		t.Logf("what was done with %s:\n%s\nand with its files:\n%s", id, strings.Join(l.History(id), "\n"), strings.Join(trace.Of(id), "\n"))
 	}
 	if list := l.Renumbered(); len(list) > 0 {
 		t.Logf("%d messages were taken for gone and came back under another UID:\n%s", len(list), strings.Join(list, "\n"))

@@ -81,8 +81,10 @@ func (t *Tree) letters(folder string) ([]filename.Flags, error) {
 }
 
 // id reads the Message-ID of a file, fs.ErrNotExist if it is not there any more.
-func (t *Tree) id(f File) (string, error) {
-	file, err := os.Open(t.path(f))
+func (t *Tree) id(f File) (string, error) { return readID(t.path(f)) }
+
+func readID(path string) (string, error) {
+	file, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
@@ -146,28 +148,20 @@ func (t *Tree) instances(folder, id string) (map[string]bool, error) {
 }
 
 // Check compares the files with the ledger: each message is in as many files
-// as it has to be in places.
-func (t *Tree) Check(l *Ledger) error {
-	s := State{Folders: map[string]Folder{}}
+// as it has to be in places. It returns the Message-IDs for which that is wrong.
+func (t *Tree) Check(l *Ledger) (ids []string, err error) {
+	found := map[string]int{}
 	for folder := range t.dirs {
 		files, err := t.list(folder)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		var f Folder
 		for _, one := range files {
 			id, err := t.id(one)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			f.Messages = append(f.Messages, Message{ID: id})
-		}
-		s.Folders[folder] = f
-	}
-	found := map[string]int{}
-	for _, f := range s.Folders {
-		for _, m := range f.Messages {
-			found[m.ID]++
+			found[id]++
 		}
 	}
 	l.mu.Lock()
@@ -175,11 +169,12 @@ func (t *Tree) Check(l *Ledger) error {
 	var wrong []string
 	for id, m := range l.mail {
 		if n := found[id]; !m.right(n) {
+			ids = append(ids, id)
 			wrong = append(wrong, fmt.Sprintf("%q has %d files, it has to have %d", id, n, m.count))
 		}
 	}
 	if len(wrong) > 0 {
-		return errors.New(strings.Join(wrong[:min(len(wrong), maxDifferences)], "\n"))
+		return ids, errors.New(strings.Join(wrong[:min(len(wrong), maxDifferences)], "\n"))
 	}
-	return nil
+	return nil, nil
 }
