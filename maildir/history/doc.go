@@ -14,6 +14,10 @@
 // nobody of us looks: whoever opens the folder compares, and what differs gets
 // a new mod-sequence.
 //
+// It also keeps when each message was saved in the folder (RFC 8514), as no file
+// system does: a change of flags is a rename, and changes all times of a file
+// that tell of it.
+//
 // The file is disposable. What must hold is that a client which was told a
 // mod-sequence M, and asks later for what changed after M, gets every message
 // whose state is not the one it had at M. Why it holds:
@@ -42,6 +46,9 @@
 // What is left to chance: the clock is put back and the journal is lost before
 // the old time is reached again; or the disk of the machine is put back to an
 // older state as a whole (delete the file then).
+//
+// Of when messages were saved nothing is known after a loss, and the change times
+// of their files are all that there is.
 //
 // The memory of removed messages is bounded; what is older than it reaches is
 // answered as after a loss.

@@ -3,6 +3,7 @@ package history
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"math"
@@ -29,16 +30,18 @@ import (
 //	number of changed messages, for each: UID less the one before, flags
 //	number of runs of removed UIDs, for each: first UID less the last one
 //	of the run before, number of UIDs less one
+//	number of save dates, for each: UID less the one before, seconds less
+//	those of the one before (zigzag), or less the mod-sequence's for the first
 //
-// UIDs ascend in both lists.
+// UIDs ascend in all lists.
 const (
-	magic      = "MDHIST\x00\x01"
+	magic      = "MDHIST\x00\x02" // the last octet is the version; others count as lost
 	headerSize = 64
 	frameHead  = 8
 
 	// maxPayload bounds what is read at once; maxList keeps frames below it.
 	maxPayload = 1 << 20
-	maxList    = 40_000
+	maxList    = 30_000
 	// maxFile bounds what a reader accepts: ten times a million messages.
 	maxFile = 256 << 20
 	// maxModSeq is far below the 63 bits of RFC 7162, so that there is always
@@ -75,6 +78,9 @@ func (h *header) encode() []byte {
 }
 
 func decodeHeader(b []byte) (h header, err error) {
+	if len(b) >= headerSize && string(b[:7]) == magic[:7] && b[7] != magic[7] {
+		return h, fmt.Errorf("%w: it is in version %d of its form, not %d", errDamaged, b[7], magic[7])
+	}
 	if len(b) < headerSize || string(b[:8]) != magic ||
 		binary.LittleEndian.Uint32(b[headerSize-4:]) != crc32.Checksum(b[:headerSize-4], castagnoli) {
 		return h, errDamaged
@@ -100,19 +106,29 @@ type State struct {
 // Run is UIDs from First to Last, First <= Last.
 type Run struct{ First, Last uint32 }
 
-// Frame is what happened with one mod-sequence, or a part of it. UIDs ascend.
+// Saved is when a message was saved in the folder: At is in seconds since 1970,
+// never 0.
+type Saved struct{ UID, At uint32 }
+
+// Frame is what happened with one mod-sequence, or a part of it. UIDs ascend. A
+// frame with save dates alone may have the mod-sequence of the one before, as
+// they are no change.
 type Frame struct {
 	ModSeq  uint64
 	Changed []State
 	Gone    []Run
+	Saved   []Saved
 }
+
+// seconds is what the first save date of a frame is compared with.
+func (f *Frame) seconds() int64 { return int64(f.ModSeq / 1_000_000) }
 
 // appendFrame appends the frame in the form of the file. Its lists are not
 // longer than maxList.
-func appendFrame(b []byte, before uint64, f *Frame) []byte {
+func appendFrame(b []byte, last uint64, f *Frame) []byte {
 	at := len(b)
 	b = append(b, make([]byte, frameHead)...)
-	b = binary.AppendUvarint(b, f.ModSeq-before)
+	b = binary.AppendUvarint(b, f.ModSeq-last)
 	b = binary.AppendUvarint(b, uint64(len(f.Changed)))
 	uid := uint32(0)
 	for _, s := range f.Changed {
@@ -127,6 +143,14 @@ func appendFrame(b []byte, before uint64, f *Frame) []byte {
 		b = binary.AppendUvarint(b, uint64(r.Last-r.First))
 		uid = r.Last
 	}
+	b = binary.AppendUvarint(b, uint64(len(f.Saved)))
+	uid = 0
+	before := f.seconds()
+	for _, s := range f.Saved {
+		b = binary.AppendUvarint(b, uint64(s.UID-uid))
+		b = binary.AppendVarint(b, int64(s.At)-before)
+		uid, before = s.UID, int64(s.At)
+	}
 	payload := b[at+frameHead:]
 	binary.LittleEndian.PutUint32(b[at:], uint32(len(payload)))
 	binary.LittleEndian.PutUint32(b[at+4:], crc32.Checksum(payload, castagnoli))
@@ -135,15 +159,15 @@ func appendFrame(b []byte, before uint64, f *Frame) []byte {
 
 // appendSplit is appendFrame for lists of any length: it appends as many
 // frames with the same mod-sequence as it takes.
-func appendSplit(b []byte, before uint64, f Frame) []byte {
+func appendSplit(b []byte, last uint64, f Frame) []byte {
 	for {
-		part := Frame{f.ModSeq, f.Changed[:min(len(f.Changed), maxList)], f.Gone[:min(len(f.Gone), maxList)]}
-		b = appendFrame(b, before, &part)
-		f.Changed, f.Gone = f.Changed[len(part.Changed):], f.Gone[len(part.Gone):]
-		if len(f.Changed)+len(f.Gone) == 0 {
+		part := Frame{f.ModSeq, f.Changed[:min(len(f.Changed), maxList)], f.Gone[:min(len(f.Gone), maxList)], f.Saved[:min(len(f.Saved), maxList)]}
+		b = appendFrame(b, last, &part)
+		f.Changed, f.Gone, f.Saved = f.Changed[len(part.Changed):], f.Gone[len(part.Gone):], f.Saved[len(part.Saved):]
+		if len(f.Changed)+len(f.Gone)+len(f.Saved) == 0 {
 			return b
 		}
-		before = f.ModSeq
+		last = f.ModSeq
 	}
 }
 
@@ -195,7 +219,7 @@ func (fr *frameReader) decode() bool {
 	if f.ModSeq == 0 || f.ModSeq > maxModSeq {
 		return false
 	}
-	f.Changed, f.Gone = f.Changed[:0], f.Gone[:0]
+	f.Changed, f.Gone, f.Saved = f.Changed[:0], f.Gone[:0], f.Saved[:0]
 	uid := uint64(0)
 	for n := p.next(maxPayload); n > 0 && !p.bad; n-- {
 		uid = p.above(uid)
@@ -206,6 +230,13 @@ func (fr *frameReader) decode() bool {
 		first := p.above(uid)
 		uid = first + p.next(maxUID-first)
 		f.Gone = append(f.Gone, Run{uint32(first), uint32(uid)})
+	}
+	uid = 0
+	at := f.seconds()
+	for n := p.next(maxPayload); n > 0 && !p.bad; n-- {
+		uid = p.above(uid)
+		at = p.time(at)
+		f.Saved = append(f.Saved, Saved{uint32(uid), uint32(at)})
 	}
 	fr.before = f.ModSeq
 	return !p.bad && len(p.b) == 0
@@ -234,4 +265,16 @@ func (p *varints) above(uid uint64) uint64 {
 		p.bad = true
 	}
 	return uid + n
+}
+
+// time takes a difference to the time before.
+func (p *varints) time(before int64) int64 {
+	n, size := binary.Varint(p.b)
+	at := before + n
+	if size <= 0 || at <= 0 || at > math.MaxUint32 {
+		p.bad = true
+		return before
+	}
+	p.b = p.b[size:]
+	return at
 }

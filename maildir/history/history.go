@@ -63,7 +63,7 @@ type File struct {
 	size    int64
 	h       header
 	last    uint64 // mod-sequence of the last frame in the file
-	records int    // messages and runs in the file
+	records int    // messages and runs in the file, but not save dates: each is added once
 	gone    []gone // ascending by mod-sequence
 
 	rewrite bool // the file cannot be appended to
@@ -274,10 +274,10 @@ func fromClock(t time.Time) uint64 {
 // Next returns the mod-sequence of the next change.
 func (f *File) Next() uint64 { return max(f.h.highest+1, fromClock(f.opt.Now())) }
 
-// Add notes a change, which has the mod-sequence of Next, and appends it to
-// the file; Sync makes it durable. UIDs ascend in both lists. The change counts
-// for this process whatever the error; a file that could not be appended to is
-// made anew by Rewrite.
+// Add notes a change, which has the mod-sequence of Next (of Highest if it is of
+// save dates only), and appends it to the file; Sync makes it durable. UIDs
+// ascend in all lists. The change counts for this process whatever the error; a
+// file that could not be appended to is made anew by Rewrite.
 func (f *File) Add(c Frame) error {
 	f.note(&c)
 	if f.rewrite {
@@ -370,10 +370,12 @@ func (f *File) WantsRewrite(live int) bool {
 	return f.rewrite || f.records > 2*(live+len(f.gone))+1000
 }
 
-// Entry is a message and when it last changed.
+// Entry is a message, when it last changed, and when it was saved (as Saved.At, 0
+// if that is not known).
 type Entry struct {
 	State
 	ModSeq uint64
+	Saved  uint32
 }
 
 // Rewrite replaces the file by one with these messages (in any order; the
@@ -444,7 +446,7 @@ func (f *File) writeFrames(w io.Writer, live []Entry) (last uint64, size int, er
 	frame := Frame{}
 	removed := f.gone
 	for len(live)+len(removed) > 0 {
-		frame.ModSeq, frame.Changed, frame.Gone = maxModSeq, frame.Changed[:0], frame.Gone[:0]
+		frame.ModSeq, frame.Changed, frame.Gone, frame.Saved = maxModSeq, frame.Changed[:0], frame.Gone[:0], frame.Saved[:0]
 		if len(live) > 0 {
 			frame.ModSeq = live[0].ModSeq
 		}
@@ -453,6 +455,9 @@ func (f *File) writeFrames(w io.Writer, live []Entry) (last uint64, size int, er
 		}
 		for len(live) > 0 && live[0].ModSeq == frame.ModSeq {
 			frame.Changed = append(frame.Changed, live[0].State)
+			if e := &live[0]; e.Saved != 0 {
+				frame.Saved = append(frame.Saved, Saved{e.UID, e.Saved})
+			}
 			live = live[1:]
 		}
 		for len(removed) > 0 && removed[0].modseq == frame.ModSeq {

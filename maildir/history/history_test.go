@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,7 +55,12 @@ func (m *model) refresh() Change {
 	m.t.Helper()
 	change := m.Refresh(validity, func(f *Frame) {
 		for _, s := range f.Changed {
-			m.state[s.UID] = Entry{s, f.ModSeq}
+			m.state[s.UID] = Entry{s, f.ModSeq, m.state[s.UID].Saved}
+		}
+		for _, s := range f.Saved {
+			e := m.state[s.UID]
+			e.Saved = s.At
+			m.state[s.UID] = e
 		}
 		for _, r := range f.Gone {
 			for uid := r.First; uid <= r.Last; uid++ {
@@ -94,8 +100,14 @@ func (m *model) change(set map[uint32]filename.Flags, gone ...uint32) uint64 {
 	f := Frame{ModSeq: m.Next()}
 	for uid, flags := range set {
 		f.Changed = append(f.Changed, State{uid, flags})
-		m.state[uid] = Entry{State{uid, flags}, f.ModSeq}
+		e, known := m.state[uid]
+		if !known && uid%4 != 0 {
+			e.Saved = uint32(m.opt.Now().Unix() - int64(uid%3)*40_000)
+			f.Saved = append(f.Saved, Saved{uid, e.Saved})
+		}
+		m.state[uid] = Entry{State{uid, flags}, f.ModSeq, e.Saved}
 	}
+	slices.SortFunc(f.Saved, func(a, b Saved) int { return int(a.UID) - int(b.UID) })
 	slices.SortFunc(f.Changed, func(a, b State) int { return int(a.UID) - int(b.UID) })
 	for _, uid := range gone {
 		f.Gone = append(f.Gone, Run{uid, uid})
@@ -104,6 +116,25 @@ func (m *model) change(set map[uint32]filename.Flags, gone ...uint32) uint64 {
 	must(m.t, m.Add(f))
 	m.tidy()
 	return f.ModSeq
+}
+
+// date gives the messages a save date that have none, which is no change.
+func (m *model) date() {
+	m.t.Helper()
+	m.refresh()
+	f := Frame{ModSeq: m.Highest()}
+	for uid, e := range m.state {
+		if e.Saved == 0 {
+			e.Saved = 1_700_000_000 + uid
+			f.Saved = append(f.Saved, Saved{uid, e.Saved})
+			m.state[uid] = e
+		}
+	}
+	slices.SortFunc(f.Saved, func(a, b Saved) int { return int(a.UID) - int(b.UID) })
+	must(m.t, m.Add(f))
+	if m.Highest() != f.ModSeq {
+		m.t.Fatalf("save dates changed the highest mod-sequence from %d to %d", f.ModSeq, m.Highest())
+	}
 }
 
 func (m *model) same(o *model) {
@@ -155,6 +186,9 @@ func TestShared(t *testing.T) {
 			t.Fatalf("step %d: mod-sequence %d after %d", step, modseq, last)
 		}
 		last = modseq
+		if rng.IntN(30) == 0 {
+			[]*model{a, b}[rng.IntN(2)].date()
+		}
 		if step%100 == 0 {
 			a.refresh()
 			b.refresh()
@@ -345,6 +379,31 @@ func TestOtherValidity(t *testing.T) {
 	}
 }
 
+// TestOtherVersion: a journal in an older form counts as lost.
+func TestOtherVersion(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	_, highest := sample(t, path, c)
+	file := filepath.Join(path, Name)
+	data, err := os.ReadFile(file)
+	must(t, err)
+	data[7] = 1
+	f, err := os.OpenFile(file, os.O_WRONLY, 0) // keeps the inode
+	must(t, err)
+	_, err = f.Write(data)
+	must(t, errors.Join(err, f.Close()))
+	late := open(t, path, c)
+	if change := late.Refresh(validity, func(*Frame) { t.Error("a frame was given") }); change != Missing {
+		t.Errorf("is %v", change)
+	}
+	late.Begin(validity, 9)
+	if late.Next() <= highest {
+		t.Errorf("goes on at %d, %d was given", late.Next(), highest)
+	}
+	if _, err := decodeHeader(data); err == nil || !strings.Contains(err.Error(), "version 1") {
+		t.Errorf("the reason is %v", err)
+	}
+}
+
 // TestNotSynced: without syncing, a restart of the machine ends the history.
 func TestNotSynced(t *testing.T) {
 	path, c := t.TempDir(), newClock()
@@ -424,7 +483,7 @@ func TestUnwritable(t *testing.T) {
 	m.Begin(validity, 9)
 	next := m.Next()
 	must(t, m.Add(Frame{ModSeq: next, Changed: []State{{7, 1}}}))
-	m.state = map[uint32]Entry{7: {State{7, 1}, next}}
+	m.state = map[uint32]Entry{7: {State{7, 1}, next, 0}}
 	if err := m.Rewrite(nil); err == nil || m.Err() == nil {
 		t.Fatal("Rewrite gives no error")
 	}
@@ -453,7 +512,7 @@ func FuzzRead(f *testing.F) {
 	data, err := os.ReadFile(filepath.Join(dir, Name))
 	must(f, err)
 	f.Add(data[headerSize:])
-	f.Add(appendFrame(nil, 0, &Frame{ModSeq: maxModSeq, Changed: []State{{maxUID, ^filename.Flags(0)}}, Gone: []Run{{1, maxUID}}}))
+	f.Add(appendFrame(nil, 0, &Frame{ModSeq: maxModSeq, Changed: []State{{maxUID, ^filename.Flags(0)}}, Gone: []Run{{1, maxUID}}, Saved: []Saved{{1, 1}, {maxUID, 1<<32 - 1}}}))
 	f.Add([]byte{0xff, 0xff, 0x0f, 0, 1, 2, 3, 4, 5})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		fr := frameReader{r: bytes.NewReader(data)}
@@ -478,6 +537,13 @@ func FuzzRead(f *testing.F) {
 					t.Fatalf("run %v after %d", r, last)
 				}
 				last = uint64(r.Last)
+			}
+			last = 0
+			for _, s := range frame.Saved {
+				if uint64(s.UID) <= last || s.UID > maxUID || s.At == 0 {
+					t.Fatalf("save date %v after %d", s, last)
+				}
+				last = uint64(s.UID)
 			}
 			if frame.ModSeq < before || frame.ModSeq == 0 {
 				t.Fatalf("mod-sequence %d after %d", frame.ModSeq, before)
@@ -508,7 +574,7 @@ func BenchmarkRead(b *testing.B) {
 	m.refresh()
 	var live []Entry
 	for uid := range uint32(100_000) {
-		live = append(live, Entry{State{uid + 1, filename.Seen}, uint64(uid) + 1_000_000})
+		live = append(live, Entry{State{uid + 1, filename.Seen}, uint64(uid) + 1_000_000, uint32(uid) + 1_700_000_000})
 	}
 	must(b, m.Rewrite(live))
 	for b.Loop() {

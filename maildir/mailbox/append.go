@@ -156,8 +156,10 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	now := seconds(m.env.Now())
 	for i, e := range files {
 		n := m.enterNew(uids[i], e)
+		m.setSaved(n, now)
 		if ext != nil {
 			m.t.setExt(n, ext[i])
 		}

@@ -14,7 +14,9 @@ import (
 // under its lock; with lock nil (nothing can be written here) the UIDs are
 // those that would be recorded, and are not.
 func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
-	if files = m.enterRecorded(files); len(files) == 0 && m.list.Header().UIDValidity != 0 {
+	var came []uint32
+	defer func() { m.dateRows(came) }()
+	if files = m.enterRecorded(files, &came); len(files) == 0 && m.list.Header().UIDValidity != 0 {
 		return nil
 	}
 	slices.SortFunc(files, func(a, b entry) int {
@@ -68,9 +70,10 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	for _, e := range known {
 		n, _ := m.t.lookup(filename.Base(e.name))
 		m.enter(n, e)
+		m.cameNow(n, &came)
 	}
 	for i, e := range fresh {
-		m.enterNew(uids[i], e)
+		m.cameNow(m.enterNew(uids[i], e), &came)
 	}
 	return nil
 }
@@ -79,7 +82,7 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 // of yet, as all have when a folder is opened, and returns the others. The order
 // does not matter for these, unless two files claim one record: then all are
 // returned.
-func (m *Mailbox) enterRecorded(files []entry) (others []entry) {
+func (m *Mailbox) enterRecorded(files []entry, came *[]uint32) (others []entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.views) > 0 {
@@ -102,6 +105,7 @@ func (m *Mailbox) enterRecorded(files []entry) (others []entry) {
 	for i, e := range files {
 		if rows[i] > 0 {
 			m.enter(rows[i]-1, e)
+			m.cameNow(rows[i]-1, came)
 		}
 	}
 	return others
@@ -184,6 +188,7 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 		m.mu.RLock()
 		name, flags := m.t.fileName(n), m.t.rows[n].flags
 		m.mu.RUnlock()
+		m.dateRow(n)
 		to := entry{inCur, name}
 		if filename.Base(name) == name {
 			to.name = filename.WithFlags(name, flags)

@@ -38,7 +38,11 @@ func (v *View) Copy(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 	if err := v.roomFor(originals, dst); err != nil {
 		return Copied{}, err
 	}
-	return v.copy(ctx, originals, dst)
+	c, err := v.copy(ctx, originals, dst)
+	if err == nil {
+		v.m.settleSaved(ctx)
+	}
+	return c, err
 }
 
 // roomFor asks the quota of a destination. A copy counts like its original.
@@ -189,6 +193,7 @@ func (dst *Mailbox) copyFile(ctx context.Context, src *Mailbox, o original, flag
 	if err := src.ownFile(from, st); err != nil {
 		return entry{}, err
 	}
+	src.foundSaved(o.msg.row, st.Ctime) // which a link will change
 	e := entry{where: inNew}
 	if flags != 0 {
 		e.where = inCur

@@ -113,6 +113,7 @@ func (m *Mailbox) addRow(uid uint32, base string) uint32 {
 		m.setName(n, e)
 		m.t.setState(n, present)
 		m.unsettle(n)
+		m.setSaved(n, m.t.rows[old].saved)
 	}
 	return n
 }

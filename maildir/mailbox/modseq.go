@@ -29,6 +29,9 @@ type modseqs struct {
 	was map[uint32]filename.Flags
 	// strays are UIDs that the history has and the table has not.
 	strays map[uint32]struct{}
+	// dated are rows whose save date may not be in the history yet, in any
+	// order; they may repeat.
+	dated []uint32
 	// highest is the highest mod-sequence of the history. The table has all
 	// changes up to it.
 	highest uint64
@@ -39,6 +42,10 @@ type modseqs struct {
 	// lasting says that the history is on disk.
 	lasting bool
 	views   int // that are told mod-sequences
+	// past says that the history reaches back to before this process.
+	past bool
+	// datesTold says that clients may be told of save dates at any moment.
+	datesTold bool
 }
 
 // unsettle notes that a row may differ from the history. m.mu is held.
@@ -111,7 +118,7 @@ func (m *Mailbox) settled(ctx context.Context, tell bool) (highest uint64, err e
 	}
 	m.mu.RLock()
 	s := &m.modseqs
-	done := len(s.unsettled) == 0 && len(s.strays) == 0 && s.highest > 0 && s.accounted+1 >= m.uidNext
+	done := len(s.unsettled) == 0 && len(s.strays) == 0 && len(s.dated) == 0 && s.highest > 0 && s.accounted+1 >= m.uidNext
 	m.mu.RUnlock()
 	if !done || m.hist.Stale() {
 		defer m.wake()
@@ -149,14 +156,18 @@ func (m *Mailbox) settle(ctx context.Context, lock *dotlock.Lock) error {
 	if !begun {
 		return nil
 	}
-	frame, rows := m.unsettledFrame()
-	if len(frame.Changed)+len(frame.Gone) > 0 {
+	frame, rows, dated := m.unsettledFrame()
+	switch {
+	case len(frame.Changed)+len(frame.Gone) > 0:
 		frame.ModSeq = m.hist.Next()
+		m.historyError(m.hist.Add(frame))
+	case len(frame.Saved) > 0:
+		frame.ModSeq = m.hist.Highest()
 		m.historyError(m.hist.Add(frame))
 	}
 	m.mu.RLock()
 	live := int(m.t.count)
-	tell := m.modseqs.views > 0
+	tell := m.modseqs.views > 0 || m.modseqs.datesTold
 	m.mu.RUnlock()
 	if m.hist.WantsRewrite(live) {
 		m.touch(lock)
@@ -178,6 +189,10 @@ func (m *Mailbox) settle(ctx context.Context, lock *dotlock.Lock) error {
 	s.unsettled = s.unsettled[:0]
 	if cap(s.unsettled) > 1<<12 {
 		s.unsettled = nil
+	}
+	s.dated = slices.Clip(s.dated[dated:]) // a copy elsewhere may have added some
+	if len(s.dated) == 0 {
+		s.dated = nil
 	}
 	clear(s.was)
 	clear(s.strays)
@@ -203,11 +218,19 @@ func (m *Mailbox) readHistory() (doubts []uint32) {
 	if validity == 0 {
 		return nil // there is no uidlist yet
 	}
-	change := m.hist.Refresh(validity, func(f *history.Frame) { doubts = m.takeFrame(f, doubts) })
+	var dated listed
+	change := m.hist.Refresh(validity, func(f *history.Frame) {
+		doubts = m.takeFrame(f, doubts)
+		m.takeSaved(f.Saved, &dated)
+	})
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := &m.modseqs
-	if change == history.Missing {
+	switch change {
+	case history.Replaced:
+		s.past = true
+		m.keepSaved(dated)
+	case history.Missing:
 		doubts = nil
 		m.hist.Begin(validity, max(m.uidNext, 1)-1)
 		clear(s.was)
@@ -332,9 +355,9 @@ func (m *Mailbox) nameOf(n uint32) string {
 	return m.t.fileName(n)
 }
 
-// unsettledFrame collects what differs from the history, and the rows that it
-// is about.
-func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32) {
+// unsettledFrame collects what differs from the history, and the rows that
+// changed; dated is how many of modseqs.dated are in it.
+func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32, dated int) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	s := &m.modseqs
@@ -358,7 +381,8 @@ func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32) {
 		gone = append(gone, history.Run{First: uid, Last: uid})
 	}
 	f.Gone = joined(gone)
-	return f, rows
+	f.Saved = m.savedOf(s.dated)
+	return f, rows, len(s.dated)
 }
 
 // unaccounted returns the UIDs above those that the history knows of that were
@@ -403,7 +427,7 @@ func (m *Mailbox) entries(rows []uint32, now uint64) []history.Entry {
 	out := make([]history.Entry, 0, m.t.count)
 	for n := range m.t.rows {
 		if r := &m.t.rows[n]; r.state == present {
-			e := history.Entry{State: history.State{UID: r.uid, Flags: r.flags}, ModSeq: r.modseq}
+			e := history.Entry{State: history.State{UID: r.uid, Flags: r.flags}, ModSeq: r.modseq, Saved: r.saved}
 			if _, changed := slices.BinarySearch(rows, uint32(n)); changed {
 				e.ModSeq = now
 			}

@@ -83,17 +83,6 @@ func (v *View) Size(m Message, check func() error) (int64, error) { return v.m.s
 // Date returns the message's INTERNALDATE, the modification time of its file.
 func (v *View) Date(m Message) (time.Time, error) { return v.m.date(m) }
 
-// SaveDate returns when the message came into this folder, as far as the
-// file's change time tells.
-func (v *View) SaveDate(m Message) (time.Time, error) {
-	e, err := v.m.find(m)
-	if err != nil {
-		return time.Time{}, err
-	}
-	st, err := v.m.in(e.where).Lstat(e.name)
-	return st.Ctime, err
-}
-
 // SetSize corrects what the file name claims, or adds what it lacks: the
 // octets of the message in CRLF form as they were counted.
 func (v *View) SetSize(m Message, size int64) { v.m.setSize(m, size) }

@@ -273,6 +273,7 @@ func (m *Mailbox) setFlags(n uint32, v *View, since uint64, op Op, f filename.Fl
 		case flags == r.flags:
 			return nil
 		}
+		m.dateRow(n)
 		to := entry{inCur, filename.WithFlags(name, flags)}
 		err := m.in(r.where).RenameNoReplace(name, m.dirs.Cur, to.name)
 		if err == nil {

@@ -33,6 +33,7 @@ type row struct {
 	uid   uint32
 	flags filename.Flags
 	name  uint32 // offset of the base in names
+	saved uint32 // when it came into the folder, see savedate.go; 0 if that is not known
 	len   uint8
 	state rowState
 	where place

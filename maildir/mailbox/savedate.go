@@ -1,0 +1,223 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"maildird/maildir/dotlock"
+	"maildird/maildir/history"
+)
+
+// The save date of a message is when it came into this folder (RFC 8514). The
+// history keeps it, as it must not change once a client was told of it. What a
+// row gets it from:
+//
+//   - Of what this process puts into the folder, the clock.
+//   - Of a file that turns up while the history goes on, its change time: it is
+//     that of the rename, link or creation that put it there.
+//   - Of one that was there before, of which nothing is known, its change time
+//     too, the best there is. It is asked for when a client wants to know, as
+//     the first look at a folder is not to look at each file, or when this
+//     process is about to change it by a rename or a link.
+//
+// The first date that the history has is the one that counts, whichever process
+// found it.
+
+// dateBatch is how many messages get a save date when one is asked for. They
+// cost one write of the history.
+const dateBatch = 8192
+
+// SaveDate returns when the message was saved in this mailbox, to the second.
+// ErrGone if that is not known of a message whose file is gone.
+func (v *View) SaveDate(ctx context.Context, msg Message) (time.Time, error) {
+	m := v.m
+	if at := m.savedAt(msg.row); at != 0 {
+		return time.Unix(int64(at), 0), nil
+	}
+	if err := m.findSaved(msg); err != nil {
+		return time.Time{}, err
+	}
+	if err := m.acquire(ctx); err != nil {
+		return time.Time{}, err
+	}
+	defer m.release()
+	at := m.savedAt(msg.row)
+	if at == 0 {
+		m.dateFrom(msg.row)
+		if err := m.keepDates(ctx); err != nil {
+			return time.Time{}, err
+		}
+		m.mu.RLock()
+		at = m.t.rows[msg.row].saved
+		m.mu.RUnlock()
+	}
+	return time.Unix(int64(at), 0), nil
+}
+
+// savedAt returns a row's save date if clients can be told of it: it stands in
+// the history and will not change any more. Otherwise 0.
+func (m *Mailbox) savedAt(n uint32) uint32 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	s := &m.modseqs
+	if m.unwritable || s.datesTold && len(s.dated) == 0 {
+		return m.t.rows[n].saved
+	}
+	return 0
+}
+
+// findSaved takes the save date of a message from its file unless it has one.
+func (m *Mailbox) findSaved(msg Message) error {
+	return m.withFile(msg, func(e entry) error {
+		m.mu.RLock()
+		known := m.t.rows[msg.row].saved != 0
+		m.mu.RUnlock()
+		if known {
+			return nil
+		}
+		st, err := m.in(e.where).Lstat(e.name)
+		if err == nil {
+			m.foundSaved(msg.row, st.Ctime)
+		}
+		return err
+	})
+}
+
+// dateFrom takes the save dates of messages from the row n on from their files.
+// m.sync is held.
+func (m *Mailbox) dateFrom(n uint32) {
+	m.mu.RLock()
+	rows := make([]uint32, 0, dateBatch)
+	for ; int(n) < len(m.t.rows) && len(rows) < dateBatch; n++ {
+		if r := &m.t.rows[n]; r.state == present && r.saved == 0 {
+			rows = append(rows, n)
+		}
+	}
+	m.mu.RUnlock()
+	m.dateRows(rows)
+}
+
+// keepDates writes the save dates to the history, durable on return, if that
+// can be. m.sync is held.
+func (m *Mailbox) keepDates(ctx context.Context) error {
+	if m.unwritable {
+		return nil
+	}
+	defer m.wake()
+	err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error { return m.settle(ctx, lock) })
+	if errors.Is(err, errNoLock) {
+		return nil // they hold as long as the mailbox is open
+	}
+	if err != nil {
+		return err
+	}
+	m.syncHistory()
+	m.mu.Lock()
+	m.modseqs.datesTold = true
+	m.mu.Unlock()
+	return nil
+}
+
+// settleSaved writes the save dates that were found on the way to the history.
+// Without it they would be found again, and could be others then.
+func (m *Mailbox) settleSaved(ctx context.Context) {
+	m.mu.RLock()
+	none := len(m.modseqs.dated) == 0
+	m.mu.RUnlock()
+	if none {
+		return
+	}
+	if _, err := m.settled(ctx, false); err != nil {
+		m.env.Log.Warn("cannot write when messages were saved", "mailbox", m.Path(), "file", history.Name, "error", err)
+	}
+}
+
+// cameNow notes in came that a row is of a message that came while the history
+// goes on, and that it does not know of. m.mu is held.
+func (m *Mailbox) cameNow(n uint32, came *[]uint32) {
+	if (m.loaded || m.modseqs.past) && m.t.rows[n].modseq == 0 {
+		*came = append(*came, n)
+	}
+}
+
+// dateRows takes the save dates of the rows that have none from their files.
+func (m *Mailbox) dateRows(rows []uint32) {
+	for _, n := range rows {
+		m.dateRow(n)
+	}
+}
+
+// dateRow takes the save date of a row that has none from its file.
+func (m *Mailbox) dateRow(n uint32) {
+	m.mu.RLock()
+	r := &m.t.rows[n]
+	if r.saved != 0 || r.state != present {
+		m.mu.RUnlock()
+		return
+	}
+	e := entry{r.where, m.t.fileName(n)}
+	m.mu.RUnlock()
+	if st, err := m.in(e.where).Lstat(e.name); err == nil {
+		m.foundSaved(n, st.Ctime)
+	}
+}
+
+// foundSaved notes a row's save date unless it has one.
+func (m *Mailbox) foundSaved(n uint32, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.t.rows[n].saved == 0 {
+		m.setSaved(n, seconds(at))
+	}
+}
+
+// setSaved notes a row's save date. m.mu is held.
+func (m *Mailbox) setSaved(n uint32, at uint32) {
+	if at == 0 {
+		return
+	}
+	m.t.rows[n].saved = at
+	m.modseqs.dated = append(m.modseqs.dated, n)
+}
+
+// seconds gives a time as a row has it.
+func seconds(t time.Time) uint32 { return uint32(min(max(t.Unix(), 1), math.MaxUint32)) }
+
+// takeSaved takes over save dates of the history, and notes in dated of which
+// rows.
+func (m *Mailbox) takeSaved(dates []history.Saved, dated *listed) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range dates {
+		if n, ok := m.t.byUID(d.UID); ok {
+			m.t.rows[n].saved = d.At
+			dated.add(n)
+		}
+	}
+}
+
+// keepSaved sees to it that a history which was read from its beginning, and has
+// the save dates of the rows in dated, gets the others too. m.mu is held.
+func (m *Mailbox) keepSaved(dated listed) {
+	for n := range m.t.rows {
+		if r := &m.t.rows[n]; r.saved != 0 && r.state == present && !dated.has(uint32(n)) {
+			m.modseqs.dated = append(m.modseqs.dated, uint32(n))
+		}
+	}
+}
+
+// savedOf gives the save dates of rows as the history has them. m.mu is held.
+func (m *Mailbox) savedOf(rows []uint32) []history.Saved {
+	rows = slices.Clone(rows)
+	slices.Sort(rows)
+	var out []history.Saved
+	for _, n := range slices.Compact(rows) {
+		if r := &m.t.rows[n]; r.state == present {
+			out = append(out, history.Saved{UID: r.uid, At: r.saved})
+		}
+	}
+	return out
+}

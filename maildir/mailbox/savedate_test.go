@@ -1,0 +1,321 @@
+package mailbox
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"maildird/maildir/filename"
+	"maildird/maildir/history"
+)
+
+// nextSecond waits until save dates of now differ from those of before.
+func nextSecond() {
+	now := time.Now()
+	time.Sleep(now.Truncate(time.Second).Add(time.Second + 20*time.Millisecond).Sub(now))
+}
+
+// dates gives the save dates of all messages of a view by UID.
+func dates(t *testing.T, v *View) map[uint32]int64 {
+	t.Helper()
+	out := map[uint32]int64{}
+	for msg := range v.Messages([]Range{{1, ^uint32(0)}}, true) {
+		at, err := v.SaveDate(ctx, msg)
+		must(t, err)
+		out[msg.UID] = at.Unix()
+	}
+	return out
+}
+
+// ctime is the change time of a message's file, whatever its flags.
+func (b *box) ctime(base string) int64 {
+	b.t.Helper()
+	for f := range b.files() {
+		if filename.Base(path.Base(f)) == base {
+			var st syscall.Stat_t
+			must(b.t, syscall.Stat(b.file(f), &st))
+			return st.Ctim.Sec
+		}
+	}
+	b.t.Fatalf("there is no %s", base)
+	return 0
+}
+
+// view opens a view that the test closes.
+func view(t *testing.T, m *Mailbox) *View {
+	t.Helper()
+	v, err := m.NewView(ctx, false, nil)
+	must(t, err)
+	return v
+}
+
+// TestSaveDateOfOldMail: of mail that was there before, the change time of its
+// file counts, from the first time on that it is asked for, for all processes
+// and whatever happens to the file; and again if the history is lost.
+func TestSaveDateOfOldMail(t *testing.T) {
+	t.Parallel()
+	b, env := newBox(t), newEnv(t)
+	name := b.drop("cur/")
+	base := filename.Base(path.Base(name))
+	m, other := b.open(env), b.open(newEnv(t))
+	v, w := view(t, m), view(t, other)
+	for _, m := range []*Mailbox{m, other} {
+		if len(m.modseqs.dated) > 0 || m.t.rows[0].saved != 0 {
+			t.Error("the first look at a folder looks at each file")
+		}
+	}
+	want := b.ctime(base)
+	if got := dates(t, v)[1]; got != want {
+		t.Errorf("saved at %d, the file's change time is %d", got, want)
+	}
+	nextSecond()
+	b.rename(name, "cur/"+base+":2,S") // changes the change time
+	must(t, v.Poll(ctx))
+	if b.ctime(base) == want {
+		t.Fatal("the change time is the same: this test shows nothing")
+	}
+	late := b.open(newEnv(t))
+	x := view(t, late)
+	for who, v := range map[string]*View{"who asked before": v, "another process": w, "a new process": x} {
+		if got := dates(t, v)[1]; got != want {
+			t.Errorf("%s: saved at %d, was %d before", who, got, want)
+		}
+	}
+	for _, end := range []func(){v.Close, w.Close, x.Close, m.Close, other.Close, late.Close} {
+		end()
+	}
+	b.remove(history.Name)
+	m = b.open(env)
+	defer m.Close()
+	v = view(t, m)
+	defer v.Close()
+	if got := dates(t, v)[1]; got != b.ctime(base) {
+		t.Errorf("saved at %d after the history was lost, the change time is %d", got, b.ctime(base))
+	}
+}
+
+// TestSaveDateBeforeOwnChange: what this process does to a file does not hide
+// when it came, although nobody asked before.
+func TestSaveDateBeforeOwnChange(t *testing.T) {
+	t.Parallel()
+	b, env := newBox(t), newEnv(t)
+	want := map[uint32]int64{}
+	for i, where := range []string{"cur/", "cur/", "new/"} { // stored to, copied, moved to cur/
+		name := b.drop(where)
+		want[uint32(i+1)] = b.ctime(filename.Base(path.Base(name)))
+	}
+	nextSecond()
+	m := b.open(env)
+	v := view(t, m)
+	_, err := v.Store(ctx, []uint32{1}, Add, filename.Flagged, nil)
+	must(t, err)
+	before := time.Now().Unix()
+	copies, err := v.Copy(ctx, []uint32{2}, m)
+	must(t, err)
+	v.Close()
+	m.Close()
+	m = b.open(env) // what was found is in the history
+	defer m.Close()
+	v = view(t, m)
+	defer v.Close()
+	got := dates(t, v)
+	for uid, at := range want {
+		if got[uid] != at {
+			t.Errorf("UID %d: saved at %d, not %d", uid, got[uid], at)
+		}
+	}
+	if at := got[copies.Dest[0]]; at < before || at > time.Now().Unix() {
+		t.Errorf("the copy was saved at %d, not at %d or a moment later", at, before)
+	}
+}
+
+// TestSaveDateOfNewMail: mail that comes has the time at which it came, however
+// it comes and however late somebody looks.
+func TestSaveDateOfNewMail(t *testing.T) {
+	for _, watched := range []bool{true, false} {
+		t.Run(fmt.Sprintf("watched=%v", watched), func(t *testing.T) {
+			t.Parallel()
+			env := newEnv
+			if !watched {
+				env = unwatched
+			}
+			b := newBox(t)
+			m := b.open(env(t))
+			v := view(t, m)
+			from := time.Now().Unix() - 1 // the clock of files is behind by a tick
+			in, err := m.NewIncoming(AppendOptions{Date: time.Unix(1_000_000_000, 0)})
+			must(t, err)
+			_, _ = io.WriteString(in, "Subject: appended\r\n\r\n")
+			_, uids, err := m.Append(ctx, in)
+			must(t, err)
+			v.Updates(0, func(Update) {})
+			moved, err := v.Move(ctx, uids, m)
+			must(t, err)
+			b.drop("cur/")
+			b.drop("new/")
+			must(t, v.Poll(ctx))
+			to := time.Now().Unix()
+			// One that comes while no process of ours is there.
+			v.Close()
+			m.Close()
+			name := b.drop("new/")
+			away := b.ctime(filename.Base(path.Base(name)))
+			nextSecond()
+			m = b.open(env(t))
+			defer m.Close()
+			v = view(t, m)
+			defer v.Close()
+			nextSecond()
+			got := dates(t, v)
+			for uid, at := range got {
+				if uid == 5 && at != away {
+					t.Errorf("what came meanwhile was saved at %d, not %d", at, away)
+				} else if uid != 5 && (at < from || at > to) {
+					t.Errorf("UID %d was saved at %d, not in %d to %d", uid, at, from, to)
+				}
+			}
+			if len(got) != 4 || got[moved.Dest[0]] == 0 {
+				t.Errorf("the dates are %v", got)
+			}
+		})
+	}
+}
+
+// TestSaveDateReadOnly: where nothing can be written there are dates all the
+// same; they stay, and are written when that is possible again.
+func TestSaveDateReadOnly(t *testing.T) {
+	b := newBox(t)
+	name := b.drop("cur/")
+	b.open(newEnv(t)).Close() // which makes the list
+	writable := readOnlyBox(b)
+	writable(false)
+	m := b.open(newEnv(t))
+	v := view(t, m)
+	want := b.ctime(filename.Base(path.Base(name)))
+	if got := dates(t, v)[1]; got != want {
+		t.Errorf("saved at %d, not %d", got, want)
+	}
+	nextSecond()
+	writable(true)
+	b.rename(name, name+"S")
+	b.drop("new/")
+	v.Close()
+	v = view(t, m)
+	if got := dates(t, v)[1]; got != want {
+		t.Errorf("writable again: saved at %d, not %d", got, want)
+	}
+	v.Close()
+	m.Close()
+	m = b.open(newEnv(t))
+	defer m.Close()
+	v = view(t, m)
+	defer v.Close()
+	if got := dates(t, v)[1]; got != want {
+		t.Errorf("another process: saved at %d, not %d", got, want)
+	}
+}
+
+// TestSaveDatesStay lets two processes, which end and begin again, and a program
+// without locks change a folder, while clients ask for save dates: whoever is
+// asked, whenever, says what was said before.
+func TestSaveDatesStay(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			t.Parallel()
+			env := newEnv
+			if seed%2 == 0 {
+				env = unwatched
+			}
+			r := newResync(t, seed, env(t), env(t))
+			told := map[uint32]int64{}
+			again := 0
+			for range 200 {
+				switch r.rng.IntN(6) {
+				case 0:
+					r.end(r.rng.IntN(len(r.boxes)))
+				case 1:
+					r.act()
+				case 2:
+					r.comeAndGo()
+				case 3:
+					again += r.askDates(told)
+				default:
+					r.stranger()
+				}
+				time.Sleep(15 * time.Millisecond) // the dates are of whole seconds
+			}
+			for i := range r.boxes {
+				r.end(i)
+			}
+			if again == 0 {
+				t.Error("nobody was asked twice")
+			}
+		})
+	}
+}
+
+// askDates asks for some of the save dates, and returns how many were told before.
+func (r *resync) askDates(told map[uint32]int64) (again int) {
+	m := r.open(r.rng.IntN(len(r.boxes)))
+	v := view(r.t, m)
+	defer v.Close()
+	for msg := range v.Messages([]Range{{1, ^uint32(0)}}, true) {
+		if r.rng.IntN(2) == 0 {
+			continue
+		}
+		at, err := v.SaveDate(ctx, msg)
+		must(r.t, err)
+		was, known := told[msg.UID]
+		if known {
+			again++
+		}
+		if known && was != at.Unix() {
+			r.t.Fatalf("UID %d was saved at %d, and now at %d", msg.UID, was, at.Unix())
+		}
+		told[msg.UID] = at.Unix()
+	}
+	return again
+}
+
+// TestSaveDatesLostElsewhere: a process that told dates keeps them when the
+// history is lost and another process begins it anew.
+func TestSaveDatesLostElsewhere(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	name := b.drop("cur/")
+	m := b.open(newEnv(t))
+	v := view(t, m)
+	want := dates(t, v)
+	b.remove(history.Name)
+	other := b.open(newEnv(t))
+	view(t, other).Close()
+	other.Close()
+	if _, err := os.Stat(b.file(history.Name)); err != nil {
+		t.Fatal("nobody began the history anew")
+	}
+	nextSecond()
+	b.rename(name, name+"S")
+	_, err := v.Store(ctx, []uint32{1}, Add, filename.Flagged, nil)
+	must(t, err)
+	v.Close()
+	m.Close()
+	late := b.open(newEnv(t))
+	defer late.Close()
+	v = view(t, late)
+	defer v.Close()
+	if got := dates(t, v); got[1] != want[1] || len(got) != 1 {
+		t.Errorf("saved at %v, was %v before", got, want)
+	}
+}
+
+// TestRowSize: a save date takes no room that was not there without.
+func TestRowSize(t *testing.T) {
+	if n := unsafe.Sizeof(row{}); n > 32 {
+		t.Errorf("a row takes %d bytes", n)
+	}
+}
