@@ -55,7 +55,7 @@ func extensions(cfg *Config) []extension {
 		specialUseExtension(), selectExtension(), unselectExtension(),
 		fetchExtension(), binaryExtension(), storeExtension(), searchExtension(), sortExtension(), threadExtension(),
 		copyExtension(), moveExtension(), expungeExtension(), appendExtension(cfg), utf8Extension(),
-		withinExtension(), condstoreExtension(), qresyncExtension(), compressExtension(), replaceExtension(), partialExtension(), inProgressExtension(), previewExtension(), aclExtension(), objectIDExtension(), uidOnlyExtension(), quotaExtension(), metadataExtension(),
+		withinExtension(), saveDateExtension(), condstoreExtension(), qresyncExtension(), compressExtension(), replaceExtension(), partialExtension(), inProgressExtension(), previewExtension(), aclExtension(), objectIDExtension(), uidOnlyExtension(), quotaExtension(), metadataExtension(),
 	}
 }
 
