@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -94,8 +95,13 @@ func (s *Store) background(job func()) {
 	s.jobs.Go(func() {
 		select {
 		case s.busy <- struct{}{}:
+			defer func() { <-s.busy }()
+			defer func() {
+				if p := recover(); p != nil {
+					s.log.Error("panic in the message cache, which goes on without what was to be done", "panic", p, "stack", string(debug.Stack()))
+				}
+			}()
 			job()
-			<-s.busy
 		case <-s.closed:
 		}
 	})

@@ -3,6 +3,7 @@ package delivery
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -315,6 +316,36 @@ func TestEachMovesOn(t *testing.T) {
 	a.checkEmpty("tmp", "new")
 	b.checkOne("B: x\n" + text)
 	c.checkOne(text)
+}
+
+// TestPanic: a fault with one folder is a panic of who delivers, so that it
+// ends one session; the others have their mail, and nothing partial is left.
+func TestPanic(t *testing.T) {
+	var targets []Target
+	var good []*testFolder
+	for range 5 {
+		f := newFolder(t)
+		targets, good = append(targets, f.target("A: b\n")), append(good, f)
+	}
+	bad := newFolder(t)
+	faulty := bad.target("A: b\n")
+	faulty.Room = func(int64) error { panic("a fault of the quota") }
+	s := NewSpool(append(targets, faulty), true, newOptions())
+	if _, err := s.ReadFrom(strings.NewReader("text\n")); err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() {
+			if p := fmt.Sprint(recover()); !strings.Contains(p, "a fault of the quota") || !strings.Contains(p, "TestPanic") {
+				t.Errorf("panic %s", p)
+			}
+		}()
+		s.Commit()
+	}()
+	for _, f := range good {
+		f.checkOne("A: b\ntext\n")
+	}
+	bad.checkEmpty("tmp", "new")
 }
 
 // TestFileTooLarge: the system refuses to let a file grow. Nothing is left, and

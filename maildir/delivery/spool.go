@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"maildird/maildir/compress"
@@ -381,14 +383,25 @@ func (s *Spool) failed() bool {
 }
 
 // parallel runs f for all targets without an error or a file to undo, on a
-// bounded number of goroutines.
+// bounded number of goroutines. A panic in one of them becomes one of the caller,
+// who ends his session by it and not the program.
 func (s *Spool) parallel(f func(*target)) {
 	work := make(chan *target)
 	var wg sync.WaitGroup
+	var fault atomic.Pointer[string]
+	guarded := func(t *target) {
+		defer func() {
+			if p := recover(); p != nil {
+				text := fmt.Sprintf("%v\n%s", p, debug.Stack())
+				fault.Store(&text)
+			}
+		}()
+		f(t)
+	}
 	for range min(spoolWorkers, len(s.targets)) {
 		wg.Go(func() {
 			for t := range work {
-				f(t)
+				guarded(t)
 			}
 		})
 	}
@@ -399,6 +412,9 @@ func (s *Spool) parallel(f func(*target)) {
 	}
 	close(work)
 	wg.Wait()
+	if text := fault.Load(); text != nil {
+		panic(*text)
+	}
 }
 
 // deliver does all steps for one target.

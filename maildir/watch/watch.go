@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -163,7 +164,21 @@ func (wa *Watch) renew() {
 	if err := wa.w.fs.Add(wa.path); err != nil && !errors.Is(err, fsnotify.ErrClosed) {
 		wa.w.log.Warn("a directory that was renamed cannot be watched any more", "error", err)
 	}
-	wa.f(Event{Op: Lost}) // what happened in between
+	wa.tell(Event{Op: Lost}) // what happened in between
+}
+
+// tell calls who watches. A panic there does not end the program, for one name
+// that a local user has chosen: the folder is looked at anew.
+func (wa *Watch) tell(ev Event) {
+	defer func() {
+		if p := recover(); p != nil {
+			wa.w.log.Error("panic at a file-system event", "panic", p, "stack", string(debug.Stack()))
+			if ev.Op != Lost {
+				wa.tell(Event{Op: Lost})
+			}
+		}
+	}()
+	wa.f(ev)
 }
 
 // unavailable says once that mailboxes will be polled.
@@ -229,13 +244,13 @@ func (w *Watcher) event(ev fsnotify.Event) {
 	switch {
 	case wa == nil:
 	case name == "": // the directory itself went away
-		wa.f(Event{Op: Lost})
+		wa.tell(Event{Op: Lost})
 		if op == MovedAway {
 			w.renewing.Add(1)
 			go wa.renew()
 		}
 	default:
-		wa.f(Event{Name: name, Op: op})
+		wa.tell(Event{Name: name, Op: op})
 	}
 }
 
@@ -251,6 +266,6 @@ func (w *Watcher) lost(err error) {
 	}
 	w.mu.Unlock()
 	for _, wa := range all {
-		wa.f(Event{Op: Lost})
+		wa.tell(Event{Op: Lost})
 	}
 }

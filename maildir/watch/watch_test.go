@@ -86,6 +86,29 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// TestPanic: a fault with one event makes the folder be looked at anew, and
+// events go on.
+func TestPanic(t *testing.T) {
+	w := start(t)
+	path := t.TempDir()
+	var r recorder
+	wa, err := w.Add(open(t, path), func(e Event) {
+		if e.Name == "bad" {
+			panic("a fault with a name")
+		}
+		r.add(e)
+	})
+	must(t, err)
+	defer wa.Close()
+	for _, name := range []string{"bad", "good"} {
+		must(t, os.WriteFile(filepath.Join(path, name), nil, 0o600))
+	}
+	w.Barrier(context.Background())
+	if got, want := r.take(), []Event{{"", Lost}, {"good", Appeared}}; !slices.Equal(got, want) {
+		t.Errorf("events %v, want %v", got, want)
+	}
+}
+
 // TestRenamedFolder: the watch follows the directory, and a new one of the old
 // name is another directory.
 func TestRenamedFolder(t *testing.T) {

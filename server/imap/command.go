@@ -2,6 +2,7 @@ package imap
 
 import (
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -130,9 +131,11 @@ func (s *session) call(cmd *command) (err error) {
 }
 
 // panicked counts and logs a panic. A deferred function calls it.
-func (s *session) panicked(p any) {
-	s.srv.panics.Add(1)
-	s.log.Error("panic in a session, which ends", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+func (s *session) panicked(p any) { s.srv.panicked(s.log, p) }
+
+func (srv *Server) panicked(log *slog.Logger, p any) {
+	srv.panics.Add(1)
+	log.Error("panic in a session, which ends", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
 // answer skips what is left of a command that failed, tells what is new in the

@@ -48,7 +48,8 @@ func runCompress(s *session) error {
 		if err := s.w.flush(); err != nil {
 			return &connError{err}
 		}
-		s.wire.stack(newDeflateConn(s.wire.conn))
+		log := s.log
+		s.wire.stack(newDeflateConn(s.wire.conn, func(p any) { s.srv.panicked(log, p) }))
 		return nil
 	}}
 	return nil
@@ -82,12 +83,19 @@ const (
 // deflated are buffers for what is about to be written.
 var deflated = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-func newDeflateConn(conn net.Conn) *deflateConn {
+// newDeflateConn puts compression on a connection. panicked is told of a panic
+// of the decompressor, for which the connection has ended.
+func newDeflateConn(conn net.Conn, panicked func(any)) *deflateConn {
 	plain, feed := net.Pipe()
 	go func() {
+		defer feed.Close()
+		defer func() {
+			if p := recover(); p != nil {
+				panicked(p)
+			}
+		}()
 		_ = conn.SetReadDeadline(time.Time{})
 		_ = inflate(feed, conn)
-		_ = feed.Close()
 	}()
 	return &deflateConn{Conn: conn, plain: plain}
 }

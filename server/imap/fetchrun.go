@@ -178,12 +178,6 @@ func (t *fetchTask) close() {
 func (q *fetchQueue) serve(n int, seen bool) error {
 	batch := q.tasks[:min(n, len(q.tasks))]
 	f := q.f
-	defer func() {
-		for _, t := range batch {
-			t.close()
-		}
-		q.tasks = q.tasks[len(batch):]
-	}()
 	var unseen []uint32
 	for _, t := range batch {
 		if err := q.get(t); err != nil {
@@ -196,6 +190,12 @@ func (q *fetchQueue) serve(n int, seen bool) error {
 			unseen = append(unseen, t.m.UID)
 		}
 	}
+	defer func() { // from here on no helper has a hand in them
+		for _, t := range batch {
+			t.close()
+		}
+		q.tasks = q.tasks[len(batch):]
+	}()
 	changed := f.setSeen(unseen)
 	for _, t := range batch {
 		if t.err != nil {

@@ -86,6 +86,7 @@ func (srv *Server) start(conn net.Conn, implicitTLS bool) {
 		}
 		go func() {
 			defer begun()
+			defer s.recovered()
 			s.refuse(refusal)
 		}()
 		return
