@@ -5,9 +5,11 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 )
@@ -30,7 +32,7 @@ type checker struct {
 	now   func() time.Time
 
 	throttle *throttle
-	// dummy is checked for unknown users, so that they take as long as others.
+	// dummy is checked for unknown users where there are no others.
 	dummy func() string
 
 	mu    sync.Mutex
@@ -62,15 +64,17 @@ func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, passwor
 	t := u.current()
 	e := t.find(name)
 	key := countedName(e, name)
+	proper := checkPassword(password) == nil
+	if !proper {
+		password = "x" // it cannot be anybody's, and costs what others do
+	}
 	var ok bool
 	var err error
-	if checkPassword(password) != nil {
-		// It cannot be anybody's.
-		_, err = u.check.check(ctx, key, from, t.typicalHash(u.check.dummy), "x", false)
-	} else if e == nil {
-		_, err = u.check.check(ctx, key, from, t.typicalHash(u.check.dummy), password, false)
+	if e == nil {
+		_, err = u.check.check(ctx, key, from, u.check.standIn(t, key), password, false)
 	} else {
-		ok, err = u.check.check(ctx, key, from, e.hash, password, true)
+		ok, err = u.check.check(ctx, key, from, e.hash, password, proper)
+		ok = ok && proper
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -126,13 +130,21 @@ func countedName(e *entry, name string) string {
 	return fold(name[:min(len(name), longestName)])
 }
 
-// typicalHash is a hash that costs what those of most users cost: the first
-// user's scheme stands for all.
-func (t *table) typicalHash(dummy func() string) string {
-	if len(t.entries) > 0 {
-		return t.entries[0].hash
+// standIn is the hash that is checked for a name that no user has. It is that
+// of some user, always the same one for a name: where schemes are mixed, an
+// unknown name costs now this and now that, with the shares that the users'
+// schemes have. Any single scheme, the dearest or the most common, would tell
+// that those who cost otherwise exist. With and without its domain a name is the
+// same.
+func (c *checker) standIn(t *table, name string) string {
+	if len(t.hashes) == 0 {
+		return c.dummy()
 	}
-	return dummy()
+	mac := hmac.New(sha256.New, c.key[:])
+	local, _, _ := strings.Cut(name, "@")
+	mac.Write([]byte(local))
+	share := binary.BigEndian.Uint32(mac.Sum(nil))
+	return t.hashes[uint64(share)*uint64(len(t.hashes))>>32]
 }
 
 // check tells whether a password is the stored one. With known, one that was

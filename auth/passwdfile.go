@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -41,6 +42,10 @@ func parse(text []byte, domains []string) (*table, []problem) {
 			problems = append(problems, problem{n, err.Error()})
 		}
 	}
+	for _, e := range t.entries {
+		t.hashes = append(t.hashes, e.hash)
+	}
+	slices.Sort(t.hashes)
 	return t, problems
 }
 

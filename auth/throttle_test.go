@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -242,6 +243,59 @@ func TestUnknownUserIsNoOracle(t *testing.T) {
 	}
 	if n := len(c.check.known); n != 0 {
 		t.Errorf("%d remembered", n)
+	}
+}
+
+// TestUnknownUsersCostWhatUsersCost: where schemes are mixed, no cost tells that
+// a user exists.
+func TestUnknownUsersCostWhatUsersCost(t *testing.T) {
+	u, _, _ := open(t, "a@example.org:{PLAIN}a\nb@example.org:{SSHA256}b\nc@example.org:{SSHA256}c\nd@example.org:{ARGON2ID}d\n")
+	now := u.current()
+	const names = 4000
+	shares := map[string]int{}
+	for i := range names {
+		name := fmt.Sprintf("nobody%d", i)
+		h := u.check.standIn(now, name)
+		shares[h[:strings.IndexByte(h, '}')+1]]++
+		if with := u.check.standIn(now, name+"@example.org"); with != h {
+			t.Fatalf("%s costs as %s, and with a domain as %s", name, h, with)
+		}
+	}
+	for scheme, want := range map[string]int{"{PLAIN}": names / 4, "{SSHA256}": names / 2, "{ARGON2ID}": names / 4} {
+		if got := shares[scheme]; got < want*3/4 || got > want*5/4 {
+			t.Errorf("%d of %d unknown names cost what %s costs, want about %d", got, names, scheme, want)
+		}
+	}
+	// One more user leaves nearly all as they were.
+	more, _ := parse([]byte("a@example.org:{PLAIN}a\nb@example.org:{SSHA256}b\nc@example.org:{SSHA256}c\nd@example.org:{ARGON2ID}d\n"+
+		"x@example.org:{SSHA256}b\n"), []string{"example.org"})
+	moved := 0
+	for i := range names {
+		name := fmt.Sprintf("nobody%d", i)
+		a, b := u.check.standIn(now, name), u.check.standIn(more, name)
+		if a[:4] != b[:4] {
+			moved++
+		}
+	}
+	if moved > names/3 {
+		t.Errorf("a new user moved %d of %d", moved, names)
+	}
+	if got := u.check.standIn(&table{}, "x"); !strings.HasPrefix(got, "{"+DefaultScheme+"}") {
+		t.Errorf("without users an unknown one costs %s", got)
+	}
+}
+
+// TestImproperPasswords: one that nobody can have is refused as others are.
+func TestImproperPasswords(t *testing.T) {
+	u, _, _ := open(t, "a@example.org:{PLAIN}x\n")
+	for _, password := range []string{"", "x\x00", "x\n", strings.Repeat("x", MaxPassword+1)} {
+		if _, err := u.Authenticate(t.Context(), netip.Addr{}, "a", password); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%.10q: %v", password, err)
+		}
+		u.check.throttle = newThrottle()
+	}
+	if _, err := u.Authenticate(t.Context(), netip.Addr{}, "a", "x"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -164,6 +164,9 @@ type table struct {
 	entries []*entry
 	byName  map[string]*entry
 	byLocal map[string]*entry // nil where several users share a local part
+	// hashes are those of all, sorted: the same scheme and cost side by side, so
+	// that a change of one user moves few of those who stand in for unknown ones.
+	hashes []string
 }
 
 type entry struct {
