@@ -79,8 +79,8 @@ func runAppend(s *session) error {
 type appendItem struct {
 	mailbox.AppendOptions
 	size int64 // of the literal that comes next, 0 if none does
-	// receive takes the octets.
-	receive func(*session, *mailbox.Incoming) error
+	// receive takes the octets of the message for a mailbox.
+	receive func(*session, *maildir.Mailbox, *mailbox.Incoming) error
 }
 
 // take takes the octets into a file of the mailbox's tmp/. Without an error the
@@ -94,7 +94,7 @@ func (item *appendItem) take(s *session, box *maildir.Mailbox) (*mailbox.Incomin
 	if err != nil {
 		return nil, err
 	}
-	if err = item.receive(s, in); err == nil {
+	if err = item.receive(s, box, in); err == nil {
 		err = in.Finish()
 	}
 	if err != nil {
@@ -135,15 +135,23 @@ func (lx *lexer) appendLiteral() error {
 		lx.fail("Expected a literal with the message.")
 		return lx.err
 	case lit.size > lx.limits.message:
-		return no(imap.ResponseCodeTooBig, "A message may have %d octets.", lx.limits.message)
+		return errMessageTooBig(lx.limits.message)
 	case lit.size == 0:
-		return no(imap.ResponseCodeCannot, "A message of no octets cannot be saved.")
+		return errEmptyMessage()
 	}
 	return nil
 }
 
+func errMessageTooBig(limit int64) error {
+	return no(imap.ResponseCodeTooBig, "A message may have %d octets.", limit)
+}
+
+func errEmptyMessage() error {
+	return no(imap.ResponseCodeCannot, "A message of no octets cannot be saved.")
+}
+
 // receiveLiteral takes the octets of the literal that appendLiteral took.
-func (s *session) receiveLiteral(in *mailbox.Incoming) error {
+func (s *session) receiveLiteral(_ *maildir.Mailbox, in *mailbox.Incoming) error {
 	_, err := s.lx.streamLiteral().WriteTo(in)
 	return err
 }

@@ -3,6 +3,7 @@ package imap
 import (
 	"bytes"
 	"errors"
+	"io"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -199,15 +200,21 @@ func (sp *servedPart) write(w *writer, mf *mailFile) {
 	default:
 		w.literal(sp.n)
 	}
-	var err error
+	if !mf.writeText(w, sp) {
+		if err := sp.copyTo(w, mf); err != nil {
+			w.fail(err)
+		}
+	}
+	w.endLiteral()
+}
+
+// copyTo writes the octets.
+func (sp *servedPart) copyTo(w io.Writer, mf *mailFile) (err error) {
 	switch {
 	case sp.mem != nil:
 		_, err = w.Write(sp.mem)
 	case sp.n == 0:
 	case sp.kind == fetchSection:
-		if mf.writeText(w, sp) {
-			break
-		}
 		at := sp.from.Virt + sp.skip
 		err = mf.copyTo(w, sp.from, sp.to, at, at+sp.n)
 	case sp.in == nil:
@@ -215,15 +222,15 @@ func (sp *servedPart) write(w *writer, mf *mailFile) {
 	default:
 		_, err = message.CopyBinary(w, mf.src, sp.in, sp.skip, sp.n)
 	}
-	if err != nil {
-		w.fail(err)
-	}
-	w.endLiteral()
+	return err
 }
 
 // writeText writes a section of a text that is in memory, all of it, straight
 // into the response.
 func (mf *mailFile) writeText(w *writer, sp *servedPart) bool {
+	if sp.kind != fetchSection || sp.mem != nil || sp.n == 0 {
+		return false
+	}
 	if sp.skip > 0 || sp.n < sp.to.Virt-sp.from.Virt || sp.to.Phys > int64(len(mf.text)) || sp.from.Phys > sp.to.Phys {
 		return false
 	}

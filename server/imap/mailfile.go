@@ -233,7 +233,10 @@ func (mf *mailFile) bodyBegin() (message.Pos, error) {
 // end returns where the message ends.
 func (mf *mailFile) end() (message.Pos, error) {
 	n, err := mf.virtual()
-	return message.Pos{Phys: mf.Size, Virt: n}, err
+	if err != nil {
+		return message.Pos{}, err
+	}
+	return message.Pos{Phys: mf.Size, Virt: n}, nil
 }
 
 // structure returns the message's parts.

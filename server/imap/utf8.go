@@ -3,6 +3,7 @@ package imap
 import (
 	"github.com/emersion/go-imap/v2"
 
+	"maildird/maildir"
 	"maildird/maildir/mailbox"
 )
 
@@ -25,6 +26,21 @@ func utf8Extension() extension {
 // appendUTF8 takes "(~{n}" of "UTF8 (~{n} ...)", which RFC 6855 had and RFC 9755
 // has no more: a client may come with either.
 func (lx *lexer) appendUTF8(item *appendItem) {
+	lx.startUTF8()
+	if err := lx.appendLiteral(); err != nil {
+		lx.failWith(err)
+	}
+	item.receive = func(s *session, box *maildir.Mailbox, in *mailbox.Incoming) error {
+		if err := s.receiveLiteral(box, in); err != nil {
+			return err
+		}
+		s.lx.expect(')')
+		return s.lx.err
+	}
+}
+
+// startUTF8 takes " (" before a literal8, which has to come.
+func (lx *lexer) startUTF8() {
 	if !lx.utf8 {
 		lx.fail("UTF8 needs ENABLE UTF8=ACCEPT.")
 	}
@@ -32,15 +48,5 @@ func (lx *lexer) appendUTF8(item *appendItem) {
 	lx.expect('(')
 	if lx.peek() != '~' {
 		lx.fail("Expected a literal8.")
-	}
-	if err := lx.appendLiteral(); err != nil {
-		lx.failWith(err)
-	}
-	item.receive = func(s *session, in *mailbox.Incoming) error {
-		if err := s.receiveLiteral(in); err != nil {
-			return err
-		}
-		s.lx.expect(')')
-		return s.lx.err
 	}
 }

@@ -1,0 +1,278 @@
+package imap
+
+import (
+	"errors"
+	"io"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir"
+	"maildird/maildir/cache"
+	"maildird/maildir/folder"
+	"maildird/maildir/mailbox"
+)
+
+// catenateExtension is CATENATE (RFC 4469): a message of APPEND, or REPLACE, is
+// put together of texts that the client sends and of parts of messages that the
+// account has.
+func catenateExtension() extension {
+	return extension{
+		caps: []imap.Cap{imap.CapCatenate},
+		appendData: words[appendItem]{"CATENATE": func(lx *lexer, item *appendItem) {
+			lx.sp()
+			lx.enter()
+			item.receive = func(s *session, box *maildir.Mailbox, in *mailbox.Incoming) error {
+				c := &catenation{s: s, box: box, in: in, source: urlSource{s: s, account: s.account}}
+				defer c.source.close()
+				return c.parts()
+			}
+		}},
+	}
+}
+
+// maxCatenated is how many parts one message may be put together of.
+const maxCatenated = 1000
+
+// catenation is a message that is being put together. Each part goes into its
+// file as soon as it is named, so that no more than a buffer is in memory.
+type catenation struct {
+	s      *session
+	box    *maildir.Mailbox // which the message goes to
+	in     *mailbox.Incoming
+	size   int64 // octets so far
+	source urlSource
+}
+
+// parts takes the list of parts up to and with the parenthesis at its end.
+func (c *catenation) parts() error {
+	lx := c.s.lx
+	for n := 1; ; n++ {
+		if err := c.s.interrupted(); err != nil {
+			return err
+		}
+		var err error
+		switch word := lx.word(); string(word) {
+		case "TEXT":
+			lx.sp()
+			err = c.text()
+		case "URL":
+			lx.sp()
+			err = c.url()
+		case "UTF8": // RFC 6855 section 4, as in APPEND itself
+			if lx.startUTF8(); lx.err != nil {
+				return lx.err
+			}
+			if err = c.text(); err == nil {
+				lx.expect(')')
+			}
+		default:
+			lx.fail("Unknown part %.40s.", word)
+		}
+		if err != nil {
+			return err
+		}
+		if !lx.more() || lx.peek() == ')' {
+			break
+		}
+		if n == maxCatenated {
+			return no(imap.ResponseCodeLimit, "A message may be put together of %d parts.", maxCatenated)
+		}
+	}
+	lx.leave()
+	if lx.err == nil && c.size == 0 {
+		return errEmptyMessage()
+	}
+	return lx.err
+}
+
+// more makes sure that so many octets more can be taken.
+func (c *catenation) more(n int64) error {
+	if limit := c.s.lx.limits.message; n > limit-c.size {
+		return errMessageTooBig(limit)
+	}
+	c.size += n
+	return c.box.Room(c.size, 1)
+}
+
+// text takes a literal.
+func (c *catenation) text() error {
+	lx := c.s.lx
+	lit, ok := lx.literalHeader()
+	if !ok {
+		lx.fail("Expected a literal with the text.")
+		return lx.err
+	}
+	if err := c.more(lit.size); err != nil {
+		return err
+	}
+	_, err := lx.streamLiteral().WriteTo(c.in)
+	return err
+}
+
+// url takes a URL, and what it refers to.
+func (c *catenation) url() error {
+	lx := c.s.lx
+	text := string(lx.astring())
+	if lx.err != nil {
+		return lx.err
+	}
+	u, err := parseMessageURL(text)
+	if err == nil && u.absolute { // with URLAUTH or without
+		err = errors.New("only URLs of the own account, without a server, can be used")
+	}
+	if err != nil {
+		return badURL(text, err)
+	}
+	sp, mf, err := c.source.find(&u)
+	if err != nil {
+		return c.failed(text, err)
+	}
+	if err := c.more(sp.n); err != nil {
+		return err
+	}
+	to := &keptError{w: c.in}
+	if err := sp.copyTo(to, mf); err != nil {
+		if to.err != nil {
+			return to.err
+		}
+		return c.failed(text, err)
+	}
+	return nil
+}
+
+// failed is how the command ends if what a URL refers to cannot be had.
+func (c *catenation) failed(text string, err error) error {
+	if isConnError(err) {
+		return err
+	}
+	switch {
+	case errors.Is(err, errNotFound):
+	case errors.Is(err, folder.ErrNotFound), errors.Is(err, folder.ErrName):
+		err = errors.New("there is no such mailbox")
+	case errors.Is(err, mailbox.ErrGone), errors.Is(err, mailbox.ErrReplaced):
+		err = errors.New("the message was removed")
+	case c.s.ctx.Err() != nil:
+		return err
+	default:
+		c.s.log.Warn("message of a URL cannot be read", "mailbox", c.source.name, "url", text, "error", err)
+		err = errors.New("the message cannot be read, the log has the details")
+	}
+	return badURL(text, err)
+}
+
+// badURL is how a command ends because of a URL (RFC 4469 section 4.1).
+func badURL(text string, why error) error {
+	code := codeBadURL
+	if len(text) <= maxURL {
+		code += imap.ResponseCode(" " + urlText(text))
+	} else {
+		code = imap.ResponseCodeLimit // the code would have to have the URL
+	}
+	return no(code, "The URL cannot be used: %s.", why)
+}
+
+// keptError keeps the error of a writer, to tell it from that of a reader.
+type keptError struct {
+	w   io.Writer
+	err error
+}
+
+func (k *keptError) Write(p []byte) (int, error) {
+	n, err := k.w.Write(p)
+	if err != nil {
+		k.err = err
+	}
+	return n, err
+}
+
+// urlSource finds what URLs refer to. It keeps the last mailbox and the last
+// message open, as URLs in a row are mostly of one. Close it.
+type urlSource struct {
+	s       *session
+	account *maildir.Account
+	name    string
+	box     *maildir.Mailbox // nil if none is open
+	view    *mailbox.View
+	mf      *mailFile // nil if none is open
+	known   knownFile
+	f       fetcher
+}
+
+var errNotFound = errors.New("there is no such message")
+
+// find returns what a URL refers to in the account, until the next call. Nothing of a message is
+// marked as seen.
+func (src *urlSource) find(u *messageURL) (servedPart, *mailFile, error) {
+	fail := func(err error) (servedPart, *mailFile, error) { return servedPart{}, nil, err }
+	name := u.mailbox
+	if name == "" {
+		if src.s.sel == nil {
+			return fail(folder.ErrNotFound)
+		}
+		name = src.s.sel.name
+	}
+	if err := src.open(name); err != nil {
+		return fail(err)
+	}
+	if u.validity != 0 && u.validity != src.view.UIDValidity() {
+		return fail(folder.ErrNotFound) // RFC 5092 section 5
+	}
+	if err := src.message(u.uid); err != nil {
+		return fail(err)
+	}
+	src.f.arena = src.f.arena[:0]
+	sp, err := src.f.resolve(&u.part, src.mf)
+	if err == nil && sp.none {
+		err = errNotFound
+	}
+	return sp, src.mf, err
+}
+
+// open opens a mailbox, unless it is open.
+func (src *urlSource) open(name string) error {
+	name, err := src.account.Tree().Canonical(name)
+	if err != nil || src.box != nil && src.name == name {
+		return err
+	}
+	src.close()
+	box, err := src.account.Open(src.s.ctx, name)
+	if err != nil {
+		return err
+	}
+	view, err := box.NewView(src.s.ctx, true, nil)
+	if err != nil {
+		box.Release()
+		return err
+	}
+	src.name, src.box, src.view = name, box, view
+	return nil
+}
+
+// message makes mf the message with a UID.
+func (src *urlSource) message(uid uint32) error {
+	if src.mf != nil && src.mf.m.UID == uid {
+		return nil
+	}
+	src.closeMessage()
+	for m := range src.view.Messages([]mailbox.Range{{First: uid, Last: uid}}, true) {
+		src.mf = newMail(src.view, m, &src.known, cache.Record{}, src.s.interrupted)
+		return nil
+	}
+	return errNotFound
+}
+
+func (src *urlSource) closeMessage() {
+	if src.mf != nil {
+		src.mf.close()
+		src.mf = nil
+	}
+}
+
+func (src *urlSource) close() {
+	src.closeMessage()
+	if src.box != nil {
+		src.view.Close()
+		src.box.Release()
+		src.box, src.known = nil, knownFile{}
+	}
+}

@@ -1,0 +1,294 @@
+package imap
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// messageURL is an IMAP URL (RFC 5092) that refers to a message or to a part of
+// one.
+type messageURL struct {
+	// absolute URLs begin with "imap://"; user and host are theirs.
+	absolute   bool
+	user, host string
+
+	mailbox  string // in UTF-8; "" for the one that the URL is relative to
+	validity uint32 // 0 if the URL does not say it
+	uid      uint32
+	part     fetchPart // SECTION and PARTIAL
+}
+
+const (
+	// maxURL is the octets that a URL may have.
+	maxURL = 4096
+	// toTheEnd is the size of a part whose length PARTIAL does not say.
+	toTheEnd = math.MaxInt64
+)
+
+// parseMessageURL takes a URL apart. Only those of a message or its parts are
+// taken, in the forms of RFC 5092 section 11 that do not depend on where in a
+// hierarchy they stand: absolute ones, those that begin with a slash, and those
+// that begin with ";UID=". The error says what is wrong in words for people.
+func parseMessageURL(text string) (u messageURL, err error) {
+	if len(text) > maxURL {
+		return u, fmt.Errorf("a URL may have %d octets", maxURL)
+	}
+	p := urlParser{rest: text}
+	u.part.Peek = true
+	path := true
+	switch {
+	case p.accept("imap://"):
+		if err := p.server(&u); err != nil {
+			return u, err
+		}
+	case strings.HasPrefix(text, "//"):
+		return u, errors.New("it names another server")
+	case p.accept("/"):
+	default:
+		path = false
+	}
+	if !path {
+		if !p.accept(";UID=") {
+			return u, errors.New("it begins with neither a slash nor ;UID=")
+		}
+	} else {
+		p.rest = withoutDots(p.rest)
+		if err := p.mailbox(&u); err != nil {
+			return u, err
+		}
+	}
+	if u.uid, err = p.number32("UID"); err != nil {
+		return u, err
+	}
+	if p.accept("/;SECTION=") {
+		if err := p.section(&u.part); err != nil {
+			return u, err
+		}
+	}
+	if p.accept("/;PARTIAL=") {
+		if err := p.partial(&u.part); err != nil {
+			return u, err
+		}
+	}
+	if p.rest != "" {
+		return u, fmt.Errorf("what begins with %.20q is not understood", p.rest)
+	}
+	return u, nil
+}
+
+// withoutDots resolves "." and ".." in a path without its first slash (RFC 3986
+// section 5.2.4). Those that are percent-encoded are part of a name.
+func withoutDots(path string) string {
+	var kept []string
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		if segment == ".." && len(kept) > 0 {
+			kept = kept[:len(kept)-1]
+		}
+		if segment != "." && segment != ".." {
+			kept = append(kept, segment)
+		} else if i == len(segments)-1 {
+			kept = append(kept, "") // it is a directory
+		}
+	}
+	return strings.Join(kept, "/")
+}
+
+// urlParser takes a URL from its beginning.
+type urlParser struct{ rest string }
+
+// accept takes a text, in any case, if it is next.
+func (p *urlParser) accept(text string) bool {
+	if len(p.rest) < len(text) || !strings.EqualFold(p.rest[:len(text)], text) {
+		return false
+	}
+	p.rest = p.rest[len(text):]
+	return true
+}
+
+// until takes what stands before the first of some characters, and leaves that.
+func (p *urlParser) until(chars string) string {
+	i := strings.IndexAny(p.rest, chars)
+	if i < 0 {
+		i = len(p.rest)
+	}
+	text := p.rest[:i]
+	p.rest = p.rest[i:]
+	return text
+}
+
+// server takes "user;AUTH=mechanism@host:port/".
+func (p *urlParser) server(u *messageURL) (err error) {
+	u.absolute = true
+	server := urlParser{rest: p.until("/")}
+	if !p.accept("/") {
+		return errors.New("it names a server, not a message")
+	}
+	if strings.Contains(server.rest, "@") {
+		if u.user, err = decodeURL(server.until(";@"), "&="); err != nil {
+			return err
+		}
+		// How to log in is for others.
+		if server.accept(";AUTH=") {
+			if _, err := decodeURL(server.until("@"), "&=*"); err != nil {
+				return err
+			}
+		}
+		if !server.accept("@") {
+			return errors.New("its user is not understood")
+		}
+	}
+	// "[", "]" and ":" are for IPv6 addresses, and a port.
+	if u.host, err = decodeURL(server.rest, "&=:[]"); err == nil && u.host == "" {
+		err = errors.New("it names no server")
+	}
+	return err
+}
+
+// mailbox takes "mailbox;UIDVALIDITY=number/;UID=".
+func (p *urlParser) mailbox(u *messageURL) (err error) {
+	name := p.until(";")
+	if p.accept(";UIDVALIDITY=") {
+		if u.validity, err = p.number32("UIDVALIDITY"); err != nil {
+			return err
+		}
+		if !p.accept("/;UID=") {
+			return errNoMessage
+		}
+	} else {
+		var slash bool
+		name, slash = strings.CutSuffix(name, "/")
+		if !slash || !p.accept(";UID=") {
+			return errNoMessage
+		}
+	}
+	if name == "" {
+		return errors.New("it names no mailbox")
+	}
+	u.mailbox, err = decodeURL(name, "&=:@/")
+	return err
+}
+
+var errNoMessage = errors.New("it refers to no message")
+
+// number32 takes a number of 32 bits that is not 0.
+func (p *urlParser) number32(what string) (uint32, error) {
+	n, ok := p.digits(math.MaxUint32)
+	if !ok || n == 0 {
+		return 0, fmt.Errorf("%s is no number of 32 bits above 0", what)
+	}
+	return uint32(n), nil
+}
+
+// digits takes a number; ok is false if there is none, or one above limit.
+func (p *urlParser) digits(limit int64) (n int64, ok bool) {
+	for p.rest != "" && p.rest[0] >= '0' && p.rest[0] <= '9' {
+		digit := int64(p.rest[0] - '0')
+		if n > (limit-digit)/10 {
+			return 0, false
+		}
+		n, ok = 10*n+digit, true
+		p.rest = p.rest[1:]
+	}
+	return n, ok
+}
+
+// section takes a section as FETCH has it between brackets, percent-encoded.
+func (p *urlParser) section(to *fetchPart) error {
+	text := p.until(";")
+	if cut, slash := strings.CutSuffix(text, "/"); slash {
+		text, p.rest = cut, "/"+p.rest // of what comes behind it
+	}
+	text, err := decodeURL(text, "&=:@/")
+	if err != nil {
+		return err
+	}
+	if text == "" || strings.ContainsAny(text, "[]<>") || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r >= 0x7f }) {
+		return errBadSection
+	}
+	lx := newLexer(strings.NewReader("["+text+"]\r\n"), nil, lexLimits{line: 2 * maxURL, depth: 2}, func() {})
+	lx.sectionName(to)
+	if lx.end() != nil {
+		err = errBadSection
+	}
+	lx.discard()
+	return err
+}
+
+var errBadSection = errors.New("its section is not understood")
+
+// partial takes "offset.length", or an offset alone.
+func (p *urlParser) partial(to *fetchPart) error {
+	offset, ok := p.digits(math.MaxInt64)
+	size := int64(toTheEnd)
+	if ok && p.accept(".") {
+		size, ok = p.digits(math.MaxInt64)
+	}
+	if !ok || size == 0 {
+		return errors.New("its PARTIAL is not understood")
+	}
+	to.Partial = &imap.SectionPartial{Offset: offset, Size: size}
+	return nil
+}
+
+// decodeURL undoes percent-encoding. Besides what stands for itself everywhere
+// (RFC 5092 section 11, uchar) the text may have the characters of more.
+func decodeURL(text, more string) (string, error) {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case c == '%':
+			if i+2 >= len(text) {
+				return "", errPercent
+			}
+			high, low := hexDigit(text[i+1]), hexDigit(text[i+2])
+			if high < 0 || low < 0 {
+				return "", errPercent
+			}
+			c = byte(high<<4 | low)
+			if c == 0 {
+				return "", errors.New("it has a NUL")
+			}
+			i += 2
+		case urlPlain(c), strings.IndexByte(more, c) >= 0:
+		default:
+			return "", fmt.Errorf("it has %q where that has to be percent-encoded", c)
+		}
+		b.WriteByte(c)
+	}
+	return b.String(), nil
+}
+
+var errPercent = errors.New("a percent sign is not followed by two hexadecimal digits")
+
+// urlPlain tells whether a character stands for itself everywhere in a URL.
+func urlPlain(c byte) bool {
+	switch u := upper(c); {
+	case u >= 'A' && u <= 'Z', c >= '0' && c <= '9':
+		return true
+	}
+	return c != 0 && strings.IndexByte("-._~!$'()*+,", c) >= 0
+}
+
+func hexDigit(c byte) int {
+	return strings.IndexByte("0123456789ABCDEF", upper(c))
+}
+
+// urlText makes a URL fit for a response code, which cannot have all octets:
+// what has no place in a URL is percent-encoded.
+func urlText(text string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		if c := text[i]; urlPlain(c) || strings.IndexByte("%&=:@/;?", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}

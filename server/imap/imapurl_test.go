@@ -1,0 +1,143 @@
+package imap
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// shown writes what was understood of a URL.
+func (u messageURL) shown() string {
+	var b strings.Builder
+	if u.absolute {
+		fmt.Fprintf(&b, "%s at %s: ", u.user, u.host)
+	}
+	fmt.Fprintf(&b, "%s %d %d", u.mailbox, u.validity, u.uid)
+	if u.part.name != "" {
+		b.WriteString(" " + u.part.name)
+	}
+	if p := u.part.Partial; p != nil {
+		fmt.Fprintf(&b, " from %d", p.Offset)
+		if p.Size != toTheEnd {
+			fmt.Fprintf(&b, " size %d", p.Size)
+		}
+	}
+	return b.String()
+}
+
+func TestMessageURL(t *testing.T) {
+	tests := []struct{ in, want string }{
+		// RFC 4469, RFC 5092 section 9, RFC 4467.
+		{"/Drafts;UIDVALIDITY=385759045/;UID=20/;section=HEADER", "Drafts 385759045 20 BODY[HEADER]"},
+		{"/Drafts;UIDVALIDITY=385759045/;UID=20/;Section=2.MIME", "Drafts 385759045 20 BODY[2.MIME]"},
+		{"/INBOX;UIDVALIDITY=785799047/;UID=113330/;section=1.5.9", "INBOX 785799047 113330 BODY[1.5.9]"},
+		{"imap://minbari.example.org/gray-council;UIDVALIDITY=385759045/;UID=20/;PARTIAL=0.1024", " at minbari.example.org: gray-council 385759045 20 from 0 size 1024"},
+		{"imap://;AUTH=GSSAPI@minbari.example.org/gray-council/;uid=20/;section=1.2", " at minbari.example.org: gray-council 0 20 BODY[1.2]"},
+		{"imap://joe@example.com/INBOX/;uid=20/;section=1.2", "joe at example.com: INBOX 0 20 BODY[1.2]"},
+		{"IMAP://joe%40x;auth=*@[::1]:143/INBOX/;uid=20", "joe@x at [::1]:143: INBOX 0 20"},
+
+		{"/INBOX/;UID=1", "INBOX 0 1"},
+		{";UID=7", " 0 7"},
+		{";uid=7/;Section=TEXT/;partial=3.4", " 0 7 BODY[TEXT] from 3 size 4"},
+		{"/a/b/;UID=4294967295", "a/b 0 4294967295"},
+		{"/a%2fb%20%C3%A4%3B/;UID=1", "a/b ä; 0 1"},
+		{"/a&b=c:@d/;UID=1", "a&b=c:@d 0 1"},
+		{"/a/;UID=1/;PARTIAL=9223372036854775807", "a 0 1 from 9223372036854775807"},
+		{"/a/;UID=1/;SECTION=1.HEADER.FIELDS%20(To%20%22Cc%22)", "a 0 1 BODY[1.HEADER.FIELDS (To Cc)]"},
+		{"/a/;UID=1/;SECTION=HEADER.FIELDS.NOT%20(x/y)/;PARTIAL=0", "a 0 1 BODY[HEADER.FIELDS.NOT (x/y)] from 0"},
+
+		// Dots (RFC 3986 section 5.2.4, RFC 5092 section 9.1).
+		{"/foo/../bar/;UID=1", "bar 0 1"},
+		{"/../../bar/./;UID=1", "bar 0 1"},
+		{"/foo/;UID=20/../;UID=30", "foo 0 30"},
+		{"/..;UIDVALIDITY=385759045/;UID=20", ".. 385759045 20"},
+		{"/%2e%2e/bob/;UID=1", "../bob 0 1"},
+	}
+	for _, tt := range tests {
+		u, err := parseMessageURL(tt.in)
+		if err != nil {
+			t.Errorf("%s: %v", tt.in, err)
+		} else if got := u.shown(); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestNoMessageURL(t *testing.T) {
+	for _, in := range []string{
+		"", "/", "//", "imap://", "imap://x", "imap://x/", "imap:///a/;UID=1", "imap://a@/b/;UID=1", "imap://a;b@c/d/;UID=1", "imap://a b@c/d/;UID=1",
+		"//x/INBOX/;UID=1", "http://x/INBOX/;UID=1", "INBOX/;UID=1", "/INBOX", "/INBOX/", "/INBOX;UIDVALIDITY=1", "/INBOX?ALL", "/;UID=1", "//;UID=1",
+		"/INBOX;UID=1", "/INBOX/;UID=", "/INBOX/;UID=0", "/INBOX/;UID=x", "/INBOX/;UID=-1", "/INBOX/;UID=4294967296", "/INBOX/;UID=" + strings.Repeat("9", 500),
+		"/INBOX/;UID=1/", "/INBOX/;UID=1x", "/INBOX/;UID=1?ALL", "/INBOX/;UID=1#x", "/INBOX/;UID=1;SECTION=1", "/INBOX/;UID=1,2", "/INBOX/;UID=*",
+		"/INBOX;UIDVALIDITY=0/;UID=1", "/INBOX;UIDVALIDITY=4294967296/;UID=1", "/INBOX;UIDVALIDITY=1;UID=1", "/INBOX/;UIDVALIDITY=1",
+		"/INBOX/;UID=20/..", "/INBOX/;UID=20/.", ";UID=20/..",
+		"/a%/;UID=1", "/a%2/;UID=1", "/a%xx/;UID=1", "/a%00/;UID=1", "/a\x00/;UID=1", "/a b/;UID=1", "/a\"b/;UID=1", "/\xc3\xa4/;UID=1", "/a\r\n/;UID=1", "/a[b]/;UID=1",
+		"/a/;UID=1/;SECTION=", "/a/;UID=1/;SECTION=0", "/a/;UID=1/;SECTION=1.", "/a/;UID=1/;SECTION=MIME", "/a/;UID=1/;SECTION=x", "/a/;UID=1/;SECTION=1/",
+		"/a/;UID=1/;SECTION=1%5D", "/a/;UID=1/;SECTION=1%5D%3C0.1%3E", "/a/;UID=1/;SECTION=HEADER.FIELDS", "/a/;UID=1/;SECTION=HEADER.FIELDS%20(%7B3+%7D%0D%0Aabc)",
+		"/a/;UID=1/;SECTION=%00", "/a/;UID=1/;SECTION=" + strings.Repeat("1.", 500) + "1", "/a/;UID=1/;SECTION=HEADER.FIELDS%20" + strings.Repeat("(", 500),
+		"/a/;UID=1/;PARTIAL=", "/a/;UID=1/;PARTIAL=.1", "/a/;UID=1/;PARTIAL=1.", "/a/;UID=1/;PARTIAL=1.0", "/a/;UID=1/;PARTIAL=-1", "/a/;UID=1/;PARTIAL=9223372036854775808",
+		"/a/;UID=1/;PARTIAL=1.9223372036854775808", "/a/;UID=1/;PARTIAL=1/;SECTION=1", "/a/;UID=1/;SECTION=1;PARTIAL=1", "/a/;UID=1/;PARTIAL=1/;PARTIAL=1",
+		"/" + strings.Repeat("a", maxURL) + "/;UID=1",
+	} {
+		if u, err := parseMessageURL(in); err == nil {
+			t.Errorf("%q was understood as %s", in, u.shown())
+		}
+	}
+}
+
+// FuzzMessageURL takes any URL. What is understood is whole, and the same when
+// it was shown to a client and comes back.
+func FuzzMessageURL(f *testing.F) {
+	for _, seed := range []string{
+		"/Drafts;UIDVALIDITY=385759045/;UID=20/;section=HEADER", ";UID=7/;Section=1.2.TEXT/;partial=3.4", "imap://joe%40x;AUTH=*@[::1]:143/a%2Fb/../c/;uid=1",
+		"/a/;UID=1/;SECTION=1.HEADER.FIELDS%20(To%20%22Cc%22)/;PARTIAL=0", "/%2e%2e/;UID=4294967295/..", "imap://x/", "/INBOX?ALL", "%", "/a%00/;UID=1",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		shown := urlText(text)
+		for _, c := range []byte(shown) {
+			if c <= ' ' || c >= 0x7f || c == ']' || c == '"' || c == '\\' {
+				t.Fatalf("%q has no place in a response code", shown)
+			}
+		}
+		u, err := parseMessageURL(text)
+		if err != nil {
+			return
+		}
+		if u.uid == 0 || strings.ContainsRune(u.mailbox+u.user+u.host, 0) || len(u.part.Part) > maxPartPath || !u.part.Peek {
+			t.Fatalf("%q: %+v", text, u)
+		}
+		if p := u.part.Partial; p != nil && (p.Offset < 0 || p.Size <= 0) {
+			t.Fatalf("%q: %+v", text, *p)
+		}
+		if len(shown) > maxURL {
+			return
+		}
+		again, err := parseMessageURL(shown)
+		if err != nil || !reflect.DeepEqual(again, u) {
+			t.Fatalf("%q was shown as %q, and is %+v and not %+v (%v)", text, shown, again, u, err)
+		}
+	})
+}
+
+// TestSectionsOfURLs gives a URL the same section that FETCH has.
+func TestSectionsOfURLs(t *testing.T) {
+	for _, section := range []string{"1", "1.2", "HEADER", "TEXT", "3.TEXT", "2.HEADER", "2.1.MIME", "HEADER.FIELDS (From To)", "1.HEADER.FIELDS.NOT (X)"} {
+		u, err := parseMessageURL("/a/;UID=1/;SECTION=" + urlText(section))
+		if err != nil {
+			t.Errorf("%s: %v", section, err)
+			continue
+		}
+		lx, _ := lexerOn("BODY.PEEK["+section+"]\r\n", pieces["whole"])
+		items := lx.fetchItems()
+		if err := lx.end(); err != nil {
+			t.Fatal(err)
+		}
+		want := items.parts[0].FetchItemBodySection
+		if !reflect.DeepEqual(u.part.FetchItemBodySection, want) {
+			t.Errorf("%s: %+v, want %+v", section, u.part.FetchItemBodySection, want)
+		}
+	}
+}
