@@ -76,8 +76,14 @@ func (m *message) passHeader(end int) {
 }
 
 // mend returns the header as it is stored: without Bcc, with Date and
-// Message-ID.
+// Message-ID. A CR in the middle of a line is a line end for some readers, who
+// would find another From or a Bcc behind it, and a NUL the end of all: neither
+// has a place in a header (RFC 5322 section 2.2).
 func (e *headerEdit) mend(header []byte) ([]byte, *smtp.SMTPError) {
+	if bytes.ContainsAny(header, "\r\x00") {
+		e.s.log.Warn("message refused", "id", e.id, "reason", "CR or NUL in the header")
+		return nil, refusal(554, code3{5, 6, 0}, "Header of the message has a CR or NUL inside a line")
+	}
 	out := make([]byte, 0, len(header)+128)
 	var from []string
 	hasDate, hasID := false, false

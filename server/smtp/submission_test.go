@@ -51,6 +51,10 @@ func TestMendHeader(t *testing.T) {
 		{"garbage", "From: alice@example.org, <<>>\n" + rest, ""},
 		{"no field", "From: alice@example.org\nno field here\n", ""},
 		{"nothing", "", ""},
+		{"another from behind a CR", "From: alice@example.org\rFrom: bob@example.org\n" + rest, ""},
+		{"bcc behind a CR", "From: alice@example.org\nSubject: x\rBcc: bob@example.org\n" + rest, ""},
+		{"CR before a line end", "From: alice@example.org\nSubject: x\r\n" + rest, ""},
+		{"NUL", "From: alice@example.org\x00, bob@example.org\n" + rest, ""},
 	} {
 		got, err := aliceEdit().mend([]byte(c.in))
 		if string(got) != c.want || (err == nil) != (c.want != "") {
@@ -85,7 +89,7 @@ func FuzzMendHeader(f *testing.F) {
 		for rest := got; len(rest) > 0; {
 			n := fieldLength(rest)
 			name, _, ok := bytes.Cut(rest[:n], []byte(":"))
-			if !ok {
+			if !ok || bytes.ContainsAny(rest[:n], "\r\x00") {
 				t.Fatalf("%q became %q", in, got)
 			}
 			names[lower(string(bytes.TrimRight(name, " \t")))]++
