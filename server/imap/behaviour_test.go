@@ -127,8 +127,13 @@ func (ts *testServer) count() int {
 func TestShutdown(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)
-	stranger := ts.dial()
-	stranger.line()
+	stranger, half, proving := ts.dial(), ts.dial(), ts.dial()
+	for _, c := range []*testClient{stranger, half, proving} {
+		c.line()
+	}
+	half.send("a LOGIN al")
+	proving.send("a AUTHENTICATE PLAIN\r\n")
+	proving.line()
 	quiet := ts.login()
 	quiet.ok("SELECT INBOX")
 	idle := ts.login()
@@ -144,7 +149,7 @@ func TestShutdown(t *testing.T) {
 		defer cancel()
 		ended <- ts.Shutdown(ctx)
 	}()
-	for _, c := range []*testClient{stranger, quiet, idle} {
+	for _, c := range []*testClient{stranger, half, proving, quiet, idle} {
 		c.ends("shutting down")
 	}
 	// The message that was on its way is stored.

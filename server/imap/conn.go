@@ -59,16 +59,35 @@ func (c *wire) forget(why reasons) {
 	c.mu.Unlock()
 }
 
-// Read reads inside a command.
+// Read reads inside a command. A stranger who began one does not hold the end of
+// the server; a user's command may come to its end, as a message that he saves.
 func (c *wire) Read(p []byte) (int, error) {
 	deadline := time.Now().Add(c.read)
-	if !c.until.IsZero() && deadline.After(c.until) {
+	if c.until.IsZero() {
+		if err := c.conn.SetReadDeadline(deadline); err != nil {
+			return 0, err
+		}
+		return c.conn.Read(p)
+	}
+	if deadline.After(c.until) {
 		deadline = c.until
 	}
-	if err := c.conn.SetReadDeadline(deadline); err != nil {
-		return 0, err
+	c.mu.Lock()
+	if c.news&newsShutdown != 0 {
+		deadline = longAgo
 	}
-	return c.conn.Read(p)
+	// Under the mutex, so that it cannot undo what wake does.
+	err := c.conn.SetReadDeadline(deadline)
+	c.wakeOn = newsShutdown
+	c.mu.Unlock()
+	n := 0
+	if err == nil {
+		n, err = c.conn.Read(p)
+	}
+	c.mu.Lock()
+	c.wakeOn = 0
+	c.mu.Unlock()
+	return n, err
 }
 
 // maxWrite is what a client must take within the time-out.

@@ -79,6 +79,9 @@ func (s *session) commands() error {
 			}
 		}
 		if err := s.serveCommand(); err != nil || s.logout {
+			if errors.Is(err, os.ErrDeadlineExceeded) && s.srv.sessions.Stopping() {
+				return errStopping()
+			}
 			return err
 		}
 		if s.srv.sessions.Stopping() {
