@@ -165,7 +165,9 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-func hostileCase(t *testing.T, m *rig.Maildird, plant func(*hostileMaildir)) {
+// newHostileMaildir gives the user a Maildir with some mail, beside which there
+// is what belongs to somebody else.
+func newHostileMaildir(t *testing.T, m *rig.Maildird) *hostileMaildir {
 	h := &hostileMaildir{t: t, home: m.Home("user@example.org"), outside: filepath.Join(m.Dir, "outside")}
 	must(t, os.RemoveAll(h.home))
 	must(t, os.RemoveAll(h.outside))
@@ -183,6 +185,11 @@ func hostileCase(t *testing.T, m *rig.Maildird, plant func(*hostileMaildir)) {
 	must(t, rig.Own(filepath.Join(m.Dir, "mail")))
 	h.file("cur/16.good.x:2,", "Subject: good\n\na good message\n")
 	h.file(".Box/cur/16.good.x:2,", "Subject: good\n\na good message\n")
+	return h
+}
+
+func hostileCase(t *testing.T, m *rig.Maildird, plant func(*hostileMaildir)) {
+	h := newHostileMaildir(t, m)
 	plant(h)
 	watch := watchCanary(t, h)
 	useHostile(t, m)

@@ -1,0 +1,241 @@
+package torture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"maildird/scripts/coexist"
+	"maildird/scripts/rig"
+)
+
+// swapRounds is how often each client goes through its commands.
+const swapRounds = 10
+
+// TestSwappedDirectories: while mail comes in by LMTP and APPEND and clients
+// read, flag and copy, the owner of the Maildir moves its directories away and
+// back all the time, and puts links to a directory of somebody else, empty
+// directories, files and FIFOs in their place. Nothing outside is read or
+// changed, what was acknowledged is in a directory that he had there, and the
+// program works when he is done.
+func TestSwappedDirectories(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("files of somebody else can be made by root only")
+	}
+	built, err := program()
+	must(t, err)
+	m, err := rig.InitMaildird(built, []rig.Account{{Address: "user@example.org", Password: "secret"}})
+	must(t, err)
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	must(t, m.Start(context.Background()))
+	h := newHostileMaildir(t, m)
+	watch := watchCanary(t, h)
+	s := &swapper{hostileMaildir: h, rng: rand.New(rand.NewPCG(1, 2)), decoys: filepath.Join(m.Dir, "decoys")}
+	must(t, os.Mkdir(s.decoys, 0o777))
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var swapping, clients sync.WaitGroup
+	swapping.Go(func() { s.run(ctx) })
+	acknowledged := &acks{}
+	for i := range 2 {
+		clients.Go(func() { deliverSwapped(t, m, i, acknowledged) })
+		clients.Go(func() { useSwapped(t, m, i, acknowledged) })
+	}
+	clients.Wait()
+	cancel()
+	swapping.Wait()
+	watch()
+
+	there := acknowledged.missing(t, h.home, s.decoys)
+	t.Logf("%d swaps, %d messages acknowledged, %d refused", s.swaps, acknowledged.n, acknowledged.refused)
+	for _, id := range there {
+		t.Errorf("%s was acknowledged and is nowhere", id)
+	}
+	if acknowledged.n == 0 || s.swaps < 10 {
+		t.Error("nothing was tried")
+	}
+	if log := m.Log(); strings.Contains(log, "panic") {
+		t.Errorf("a panic:\n%s", log)
+	}
+	useHostile(t, m)
+}
+
+// swapper is the owner of a Maildir at his work.
+type swapper struct {
+	*hostileMaildir
+	rng    *rand.Rand
+	decoys string // where what stood in the place of a directory goes
+	swaps  int
+}
+
+func (s *swapper) run(ctx context.Context) {
+	names := []string{"cur", "new", "tmp", ".Box", ".Box/cur", ".Box/new", ".Box/tmp"}
+	for ctx.Err() == nil {
+		s.swap(names[s.rng.IntN(len(names))])
+		time.Sleep(time.Duration(s.rng.IntN(10)) * time.Millisecond)
+	}
+}
+
+// swap puts something in the place of a directory for a moment.
+func (s *swapper) swap(name string) {
+	s.swaps++
+	place, away := s.in(name), filepath.Join(s.decoys, "away")
+	s.must(os.Rename(place, away))
+	// What others made in the meantime stays in the way: then this fails, which
+	// is as good.
+	switch s.rng.IntN(5) {
+	case 0, 1:
+		_ = os.Symlink(s.out(strings.TrimPrefix(filepath.Base(name), ".Box")), place)
+	case 2:
+		for _, dir := range []string{"", "cur", "new", "tmp"} {
+			if dir == "" || strings.HasPrefix(filepath.Base(name), ".") {
+				path := filepath.Join(place, dir)
+				if os.Mkdir(path, 0o700) == nil {
+					id := rig.Self()
+					_ = os.Lchown(path, id.UID, id.GID)
+				}
+			}
+		}
+	case 3:
+		_ = os.WriteFile(place, []byte("x"), 0o600)
+	case 4:
+		_ = unix.Mkfifo(place, 0o666)
+	}
+	time.Sleep(time.Duration(s.rng.IntN(4)) * time.Millisecond)
+	for try := 0; ; try++ {
+		err := os.Rename(place, filepath.Join(s.decoys, fmt.Sprintf("%d.%d.%s", s.swaps, try, filepath.Base(name))))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.t.Error(err)
+			return
+		}
+		if err = unix.Renameat2(unix.AT_FDCWD, away, unix.AT_FDCWD, place, unix.RENAME_NOREPLACE); err == nil {
+			return
+		}
+		if try == 1000 {
+			s.t.Errorf("cannot put %s back: %v", name, err)
+			return
+		}
+	}
+}
+
+// acks is what clients were told.
+type acks struct {
+	mu      sync.Mutex
+	ids     []string
+	n       int
+	refused int
+}
+
+func (a *acks) add(id string, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil {
+		a.refused++
+		return
+	}
+	a.n++
+	a.ids = append(a.ids, id)
+}
+
+// missing looks for all messages in the directories that hold mail below roots,
+// and returns those that are in none.
+func (a *acks) missing(t *testing.T, roots ...string) (out []string) {
+	found := map[string]bool{}
+	for _, root := range roots {
+		must(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() || strings.HasSuffix(filepath.Dir(path), "tmp") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			if strings.Contains(string(text), "The end of ") {
+				found[idOf(string(text))] = true
+			}
+			return err
+		}))
+	}
+	for _, id := range a.ids {
+		if !found[id] {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// deliverSwapped brings mail by LMTP.
+func deliverSwapped(t *testing.T, m *rig.Maildird, who int, a *acks) {
+	s, err := dialSender(m.Address("lmtp"), true)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer s.close()
+	for i := range 4 * swapRounds {
+		id := fmt.Sprintf("lmtp.%d.%d@swap", who, i)
+		err := s.deliver(mailText(id, 500), "user@example.org")[0]
+		if err != nil && !strings.HasPrefix(err.Error(), "4") {
+			t.Errorf("delivery: %v", err)
+			return
+		}
+		a.add(id, err)
+		_ = s.command(250, "RSET")
+	}
+}
+
+// useSwapped does what a client does. Mailboxes may be gone for it at any
+// moment, and the connection with them.
+func useSwapped(t *testing.T, m *rig.Maildird, who int, a *acks) {
+	var c *coexist.Client
+	defer func() {
+		if c != nil {
+			c.Close()
+		}
+	}()
+	for i := range swapRounds {
+		id := fmt.Sprintf("append.%d.%d@swap", who, i)
+		text := strings.ReplaceAll(mailText(id, 500), "\n", "\r\n")
+		for _, command := range []string{
+			"SELECT INBOX", fmt.Sprintf("APPEND INBOX {%d+}\r\n%s", len(text), text), "FETCH 1:* (FLAGS RFC822.SIZE BODY.PEEK[])", "STORE 1:* +FLAGS (\\Flagged key)",
+			"COPY 1 Box", "STATUS Box (MESSAGES SIZE)", "SELECT Box", "FETCH 1:* BODY[]", "SEARCH TEXT secret", `LIST "" *`,
+		} {
+			if c == nil {
+				var err error
+				if c, err = coexist.Dial("maildird", m.Address("imap"), "user@example.org", "secret"); err != nil {
+					c = nil
+					continue // refused while the Maildir is not one
+				}
+			}
+			_, responses, err := c.Tagged("%s", command)
+			for _, r := range responses {
+				if strings.Contains(r.Text, "the secret") {
+					t.Errorf("%.20s shows %q", command, r.Text)
+				}
+			}
+			var refused *coexist.RefusedError
+			if errors.As(err, &refused) && strings.Contains(refused.Answer, "SERVERBUG") {
+				t.Errorf("%.20s: %s", command, refused.Answer)
+			}
+			if strings.HasPrefix(command, "APPEND") {
+				a.add(id, err)
+			}
+			if err != nil && refused == nil {
+				c.Close()
+				c = nil
+			}
+		}
+	}
+}
