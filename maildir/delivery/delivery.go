@@ -6,8 +6,9 @@
 // made durable (fsync) before anybody is told that it was stored. Between the
 // last two steps a crash may lose the name: the sender was not answered yet
 // and sends again. The name is unique by construction and the rename refuses
-// to replace, so no message can take another's place. No lock is taken and no
-// UID assigned: that is the reader's work.
+// to replace, so no message can take another's place. Deliveries into one folder
+// at the same time share an fsync of the directory if all their names were there
+// when it began. No lock is taken and no UID assigned: that is the reader's work.
 //
 // Sources: http://cr.yp.to/proto/maildir.html for the order of steps and the
 // fields of a unique name; Courier's Maildir++ for "S="; Dovecot for "W=".
@@ -42,7 +43,8 @@ type Options struct {
 	last  atomic.Int64  // microseconds of the last name given
 	count atomic.Uint64 // names in tmp/ given
 
-	wide sync.Mutex // held by a Spool that has many folders open at once
+	wide  sync.Mutex // held by a Spool that has many folders open at once
+	syncs groupSync
 }
 
 // longestHost keeps a whole name, with sizes, flags and other programs'

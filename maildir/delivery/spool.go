@@ -508,7 +508,7 @@ func (t *target) sync(o *Options) {
 	if !o.Fsync {
 		return
 	}
-	if err := t.dirs.New.Sync(); err != nil {
+	if err := o.syncs.sync(t.dirs.New); err != nil {
 		t.fail(err)
 	}
 }

@@ -1,0 +1,114 @@
+package delivery
+
+import (
+	"sync"
+
+	"maildird/maildir/dirfd"
+)
+
+// groupSync lets one fsync of a directory make the names of several deliveries
+// durable. An fsync promises nothing of a name that appeared after it began: so
+// who comes while enough of them run waits for the next one, which serves all
+// who came before it begins. For any number of goroutines.
+type groupSync struct {
+	fsync func(*dirfd.Dir) error // nil: (*dirfd.Dir).Sync
+
+	mu   sync.Mutex
+	dirs map[dirID]*syncing // those of which some run
+}
+
+// syncsAtOnce is how many fsyncs of a directory run at the same time before
+// deliveries share one. With one alone, the file system's journal would rest
+// between two of them; four measured best.
+const syncsAtOnce = 4
+
+// dirID is a directory's identity, whatever handle it is open by.
+type dirID struct{ dev, ino uint64 }
+
+// syncing is the fsyncs of a directory: how many run, and the next one.
+type syncing struct {
+	running int
+	next    *syncRound
+}
+
+// syncRound is an fsync for all who wait for it.
+type syncRound struct {
+	begin, done chan struct{}
+	// before is the error of the fsync that ended last. The kernel tells of an
+	// error once: it may have been about a name that was to be synced next.
+	before error
+	err    error
+}
+
+// sync makes what was put into d before the call durable on return.
+func (g *groupSync) sync(d *dirfd.Dir) error {
+	st, err := d.Stat()
+	if err != nil {
+		return err
+	}
+	id := dirID{st.Dev, st.Ino}
+	s, r, leads := g.enter(id)
+	if r != nil && !leads {
+		<-r.done
+		return r.err
+	}
+	if r != nil {
+		<-r.begin
+		if err = r.before; err != nil {
+			g.leave(id, s, nil)
+		}
+	}
+	if err == nil {
+		err = g.run(d)
+		g.leave(id, s, err)
+	}
+	if r != nil {
+		r.err = err
+		close(r.done)
+	}
+	return err
+}
+
+// enter tells which fsync a caller takes part in: one of his own if r is nil,
+// and who has to do it.
+func (g *groupSync) enter(id dirID) (s *syncing, r *syncRound, leads bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s = g.dirs[id]; s == nil {
+		if g.dirs == nil {
+			g.dirs = map[dirID]*syncing{}
+		}
+		s = new(syncing)
+		g.dirs[id] = s
+	}
+	if s.running < syncsAtOnce {
+		s.running++
+		return s, nil, true
+	}
+	if s.next == nil {
+		leads = true
+		s.next = &syncRound{begin: make(chan struct{}), done: make(chan struct{})}
+	}
+	return s, s.next, leads
+}
+
+// leave lets those who wait begin, if there are any; nobody joins them any more.
+func (g *groupSync) leave(id dirID, s *syncing, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r := s.next; r != nil {
+		s.next, r.before = nil, err
+		close(r.begin)
+		return
+	}
+	if s.running--; s.running == 0 {
+		delete(g.dirs, id)
+	}
+}
+
+func (g *groupSync) run(d *dirfd.Dir) error {
+	if g.fsync != nil {
+		return g.fsync(d)
+	}
+	return d.Sync()
+}
