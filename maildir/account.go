@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"maildird/maildir/delivery"
 	"maildird/maildir/dirfd"
@@ -39,6 +40,7 @@ type Account struct {
 	done  chan struct{} // closed when err or what follows is set
 	err   error
 	root  *dirfd.Dir
+	id    fileID // of root, which nothing else can have while root is open
 	tree  *folder.Tree
 	quota *quota.Quota
 	// flat says that all folders lie in the root itself.
@@ -107,7 +109,12 @@ func (a *Account) open(opt AccountOptions) error {
 	if err != nil {
 		return fmt.Errorf("open Maildir %s: %w", opt.Root, err)
 	}
-	a.root, a.tree = root, folder.NewTree(root, opt.Folder)
+	st, err := root.Stat()
+	if err != nil {
+		_ = root.Close()
+		return err
+	}
+	a.root, a.id, a.tree = root, fileID{st.Dev, st.Ino}, folder.NewTree(root, opt.Folder)
 	a.flat = opt.Folder.Layout == folder.LayoutMaildirPP
 	a.changes.Store(1) // no box was checked yet
 	a.quota = quota.New(root, a.store.env.Log, a.store.env.Now)
@@ -131,14 +138,8 @@ func (a *Account) current() bool {
 	if err != nil {
 		return false
 	}
-	d, err := dirfd.Open(a.path)
-	if err != nil {
-		return false
-	}
-	defer d.Close()
-	is, err := d.Stat()
-	was, werr := a.root.Stat()
-	return err == nil && werr == nil && now.IsDir() && is.Dev == was.Dev && is.Ino == was.Ino
+	st, ok := now.Sys().(*syscall.Stat_t)
+	return ok && fileID{uint64(st.Dev), st.Ino} == a.id
 }
 
 // Release gives the account back. Its mailboxes must have been released.
