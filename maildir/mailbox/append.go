@@ -140,10 +140,16 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 	for _, e := range files {
 		m.touched(e.where)
 	}
-	if err := m.syncTouched(); err != nil {
-		return nil, m.undo(files, err)
-	}
+	// Files and records become durable at the same time, so that the file
+	// system's journal takes them together. If only the records are there after
+	// a crash, their UIDs are those of messages that were removed.
+	synced := make(chan error, 1)
+	go func() { synced <- m.syncTouched() }()
 	uids, err := m.record(lock, files, ext)
+	if serr := <-synced; serr != nil {
+		m.expectNone(uids, files)
+		err = errors.Join(serr, err)
+	}
 	if err != nil {
 		return nil, m.undo(files, err)
 	}
@@ -165,6 +171,16 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 		}
 	}
 	return uids, nil
+}
+
+// expectNone notes records for which there are no files, as if they had been
+// read from the list.
+func (m *Mailbox) expectNone(uids []uint32, files []entry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, uid := range uids {
+		m.addRow(uid, filename.Base(files[i].name))
+	}
 }
 
 // undo removes files that were put into the mailbox and returns err. A file

@@ -251,10 +251,19 @@ func named(base string, flags filename.Flags) string {
 	return filename.WithFlags(base, flags)
 }
 
-// freshBase is a new base for a copy.
+// freshBase is a new base for a copy. It says of the size what the original's
+// does, unless that is wrong.
 func (dst *Mailbox) freshBase(src *Mailbox, from entry, st dirfd.Stat) (string, error) {
-	size, err := src.plainSize(from, st)
-	return fmt.Sprintf("%s,S=%d", dst.env.Delivery.UniqueName(), size), err
+	base := dst.env.Delivery.UniqueName()
+	s, _ := filename.Sizes(filename.Base(from.name))
+	if s < 0 {
+		return base, nil
+	}
+	var err error
+	if s != st.Size {
+		s, err = src.plainSize(from, st)
+	}
+	return fmt.Sprintf("%s,S=%d", base, s), err
 }
 
 // keepsBase tells whether a copy can have the base of its original: nobody in
