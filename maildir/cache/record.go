@@ -8,7 +8,7 @@ import (
 
 // Format is the version of the files and of what the kinds hold. Change it when
 // any octet of a rendering changes, and old files are not read any more.
-const Format = 1
+const Format = 2
 
 // Kind names a piece of what is kept of a message.
 type Kind uint8
@@ -21,7 +21,6 @@ const (
 	Preview                   // PREVIEW of RFC 8970, the text itself
 	Parts                     // message.Part, encoded
 	Header                    // all of the header in CRLF form
-	Complete                  // nothing: says that kinds which are not there cannot be kept, but for Preview
 	kinds
 )
 
@@ -63,6 +62,16 @@ func (r *Record) Set(k Kind, b []byte) {
 	if len(b) <= MaxPiece {
 		r.pieces[k], r.has = b, r.has|k.Set()
 	}
+}
+
+// MoveTo makes the octets of the record stand behind b, which it returns.
+func (r *Record) MoveTo(b []byte) []byte {
+	for k, piece := range r.pieces {
+		from := len(b)
+		b = append(b, piece...)
+		r.pieces[k] = b[from:len(b):len(b)]
+	}
+	return b
 }
 
 // A record in the data file, little-endian: checksum (4), UID (4), base (8),

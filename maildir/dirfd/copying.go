@@ -120,14 +120,18 @@ func CopyContent(dst, src *os.File) (shared bool, err error) {
 // DataAt finds the first stretch of data at or after an offset in a file of this
 // size, passing over holes; ok is false if there is none.
 func DataAt(f *os.File, at, size int64) (begin, end int64, ok bool) {
-	begin, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
+	return dataAt(int(f.Fd()), at, size)
+}
+
+func dataAt(fd int, at, size int64) (begin, end int64, ok bool) {
+	begin, err := unix.Seek(fd, at, unix.SEEK_DATA)
 	if err == unix.ENXIO {
 		return 0, 0, false
 	}
 	if err != nil {
 		return at, size, true // this file system knows no holes
 	}
-	end, err = unix.Seek(int(f.Fd()), begin, unix.SEEK_HOLE)
+	end, err = unix.Seek(fd, begin, unix.SEEK_HOLE)
 	if err != nil {
 		end = size
 	}

@@ -103,32 +103,10 @@ func (d *Dir) OpenAppend(name string) (*os.File, error) {
 func (d *Dir) openRegular(name string, flags int) (*os.File, error) {
 	var f *os.File
 	err := d.do("open", name, func(fd int) error {
-		n, err := unix.Openat(fd, name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			if err == unix.ELOOP || err == unix.ENXIO {
-				return ErrNotRegular
-			}
-			return err
-		}
 		var st unix.Stat_t
-		if err := unix.Fstat(n, &st); err != nil {
-			_ = unix.Close(n)
+		n, err := openChecked(fd, name, flags, &st)
+		if err != nil {
 			return err
-		}
-		if st.Mode&unix.S_IFMT != unix.S_IFREG {
-			_ = unix.Close(n)
-			return ErrNotRegular
-		}
-		if st.Nlink > 1 {
-			var in unix.Stat_t
-			err := unix.Fstat(fd, &in)
-			if err == nil && in.Uid != st.Uid {
-				err = errForeignLink
-			}
-			if err != nil {
-				_ = unix.Close(n)
-				return err
-			}
 		}
 		// O_NONBLOCK has no meaning for a regular file, but os.NewFile would
 		// hand a non-blocking descriptor to the network poller.
@@ -140,6 +118,44 @@ func (d *Dir) openRegular(name string, flags int) (*os.File, error) {
 		return nil
 	})
 	return f, err
+}
+
+// openChecked opens the regular file name in the directory fd, as Open says,
+// and describes it.
+func openChecked(fd int, name string, flags int, st *unix.Stat_t) (int, error) {
+	n, err := unix.Openat(fd, name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		if err == unix.ELOOP || err == unix.ENXIO {
+			err = ErrNotRegular
+		}
+		return 0, err
+	}
+	if err = unix.Fstat(n, st); err == nil {
+		err = checkRegular(fd, st)
+	}
+	if err != nil {
+		_ = unix.Close(n)
+		return 0, err
+	}
+	return n, nil
+}
+
+// checkRegular tells what is wrong with a file that was opened in the directory
+// fd.
+func checkRegular(fd int, st *unix.Stat_t) error {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return ErrNotRegular
+	}
+	if st.Nlink > 1 {
+		var in unix.Stat_t
+		if err := unix.Fstat(fd, &in); err != nil {
+			return err
+		}
+		if in.Uid != st.Uid {
+			return errForeignLink
+		}
+	}
+	return nil
 }
 
 // Create creates the file name for writing and fails with fs.ErrExist if

@@ -34,13 +34,7 @@ func must(t *testing.T, err error) {
 // refused at once; above all, a FIFO does not make us wait for a writer.
 func TestNotRegular(t *testing.T) {
 	d, path := openTemp(t)
-	must(t, os.WriteFile(filepath.Join(path, "file"), []byte("secret"), 0o600))
-	must(t, os.Symlink("file", filepath.Join(path, "link")))
-	must(t, os.Symlink("nowhere", filepath.Join(path, "dangling")))
-	must(t, os.Symlink("/dev/zero", filepath.Join(path, "zero")))
-	must(t, os.Mkdir(filepath.Join(path, "dir"), 0o700))
-	must(t, syscall.Mkfifo(filepath.Join(path, "fifo"), 0o600))
-	for _, name := range []string{"link", "dangling", "zero", "dir", "fifo"} {
+	for _, name := range hostileNames(t, path) {
 		if f, err := d.Open(name); !errors.Is(err, ErrNotRegular) {
 			t.Errorf("Open(%q) = %v, %v, want ErrNotRegular", name, f, err)
 		}
@@ -58,6 +52,18 @@ func TestNotRegular(t *testing.T) {
 	if _, err := d.OpenDir("dirlink"); err == nil {
 		t.Error("OpenDir followed a symbolic link")
 	}
+}
+
+// hostileNames puts into a directory what is no regular file.
+func hostileNames(t *testing.T, path string) []string {
+	t.Helper()
+	must(t, os.WriteFile(filepath.Join(path, "file"), []byte("secret"), 0o600))
+	must(t, os.Symlink("file", filepath.Join(path, "link")))
+	must(t, os.Symlink("nowhere", filepath.Join(path, "dangling")))
+	must(t, os.Symlink("/dev/zero", filepath.Join(path, "zero")))
+	must(t, os.Mkdir(filepath.Join(path, "dir"), 0o700))
+	must(t, syscall.Mkfifo(filepath.Join(path, "fifo"), 0o600))
+	return []string{"link", "dangling", "zero", "dir", "fifo"}
 }
 
 func TestBadNames(t *testing.T) {

@@ -27,6 +27,9 @@ func TestForeignLink(t *testing.T) {
 		if _, err := d.ReadFile(name, 10); !errors.Is(err, ErrNotRegular) {
 			t.Errorf("%s: %v", name, err)
 		}
+		if err := d.OpenReader(new(Reader), name); !errors.Is(err, ErrNotRegular) {
+			t.Errorf("%s by OpenReader: %v", name, err)
+		}
 		if _, err := d.OpenAppend(name); !errors.Is(err, ErrNotRegular) {
 			t.Errorf("%s to append: %v", name, err)
 		}

@@ -229,11 +229,8 @@ func (dst *Mailbox) copyFile(ctx context.Context, src *Mailbox, o original, flag
 // plainSize returns the bytes of a message as "S=" has them: those of its text,
 // if the file is compressed.
 func (m *Mailbox) plainSize(at entry, st dirfd.Stat) (int64, error) {
-	file, err := m.in(at.where).Open(at.name)
-	if err != nil {
-		return 0, err
-	}
-	f, err := newFile(file)
+	var f File
+	err := f.open(m.in(at.where), at.name, noRoom)
 	if errors.Is(err, compress.ErrDamaged) || errors.Is(err, compress.ErrTooBig) {
 		return st.Size, nil // it can be copied all the same
 	}
@@ -286,12 +283,8 @@ func (dst *Mailbox) keepsBase(src *Mailbox, from entry, st dirfd.Stat, base stri
 
 // copyBytes is for destinations to which no hard link can be made.
 func (dst *Mailbox) copyBytes(ctx context.Context, src *Mailbox, from entry, flags filename.Flags) (entry, error) {
-	file, err := src.in(from.where).Open(from.name)
-	if err != nil {
-		return entry{}, err
-	}
-	f, err := newFile(file)
-	if err != nil {
+	var f File
+	if err := f.open(src.in(from.where), from.name, noRoom); err != nil {
 		return entry{}, err
 	}
 	defer f.Close()
@@ -300,7 +293,7 @@ func (dst *Mailbox) copyBytes(ctx context.Context, src *Mailbox, from entry, fla
 		return entry{}, err
 	}
 	defer temp.Abort()
-	if err := copyText(ctx, temp, f); err != nil {
+	if err := copyText(ctx, temp, &f); err != nil {
 		return entry{}, err
 	}
 	if _, err := temp.Finish(f.Mtime); err != nil {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"syscall"
 	"time"
 
 	"maildird/maildir/cache"
@@ -18,60 +16,99 @@ import (
 )
 
 // File is the plain text of an open message, which its file may have
-// compressed.
+// compressed. Zero: not open.
 type File struct {
-	io.ReaderAt
 	Size  int64     // bytes of the text
 	Mtime time.Time // INTERNALDATE
+	Begin []byte    // what was read of the text when it was opened
 
-	file   *os.File
-	sparse bool            // the file has fewer blocks than bytes
-	plain  *compress.Plain // nil: the file is not compressed
+	file  dirfd.Reader
+	plain *compress.Plain // nil: the file is not compressed
 }
+
+// Room gives the room for what is read of a text when it is opened, beginning
+// with the first byte. size is that of its file.
+type Room func(size int64) []byte
 
 // Hole implements message.Sparse.
 func (f *File) Hole(off int64) int64 {
-	if !f.sparse || f.plain != nil {
+	if f.plain != nil {
 		return off
 	}
-	if begin, _, ok := dirfd.DataAt(f.file, off, f.Size); ok {
-		return begin
+	return f.file.Hole(off)
+}
+
+// ReadAt reads the text.
+func (f *File) ReadAt(p []byte, off int64) (int, error) {
+	if f.plain != nil {
+		return f.plain.ReadAt(p, off)
 	}
-	return f.Size
+	return f.file.ReadAt(p, off)
 }
 
 // Close closes the file.
 func (f *File) Close() error {
 	if f.plain != nil {
 		_ = f.plain.Close()
+		f.plain = nil
 	}
 	return f.file.Close()
 }
 
-// newFile returns the text of a file, which then belongs to it.
-func newFile(file *os.File) (*File, error) {
-	st, err := file.Stat()
+// open opens the file of that name. Whether it is compressed shows in the bytes
+// that are read anyway.
+func (f *File) open(in *dirfd.Dir, name string, room Room) error {
+	*f = File{}
+	if err := in.OpenReader(&f.file, name); err != nil {
+		return err
+	}
+	f.Size, f.Mtime = f.file.Size(), f.file.Mtime()
+	err := f.begin(room)
 	if err != nil {
-		_ = file.Close()
+		_ = f.Close()
+	}
+	return err
+}
+
+func (f *File) begin(room Room) error {
+	buf := room(f.Size)
+	ahead := buf[:min(f.Size, int64(len(buf)))]
+	n, err := f.file.ReadAt(ahead, 0)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	f.Begin = ahead[:n]
+	if n < compress.MagicLen && int64(n) < f.Size || compress.Detect(f.Begin) != compress.None {
+		if f.plain, err = compress.Open(&f.file, f.Size, compress.Limit); err != nil {
+			return fmt.Errorf("%s: %w", f.file.Path(), err)
+		}
+	}
+	if f.plain == nil {
+		return nil
+	}
+	f.Size = f.plain.Size
+	if n, err = f.plain.ReadAt(buf[:min(f.Size, int64(len(buf)))], 0); err != nil && err != io.EOF {
+		return err
+	}
+	f.Begin = buf[:n]
+	return nil
+}
+
+// noRoom is for those who read the text later.
+func noRoom(int64) []byte { return nil }
+
+// Open opens a message. A file that is not where it was last seen is looked
+// for before ErrGone is returned. The caller closes the file.
+func (v *View) Open(m Message) (*File, error) {
+	f := new(File)
+	if err := v.m.open(f, m, noRoom); err != nil {
 		return nil, err
-	}
-	f := &File{ReaderAt: file, Size: st.Size(), Mtime: st.ModTime(), file: file}
-	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
-		f.sparse = sys.Blocks*512 < f.Size
-	}
-	if f.plain, err = compress.Open(file, f.Size, compress.Limit); err != nil {
-		_ = file.Close()
-		return nil, fmt.Errorf("%s: %w", file.Name(), err)
-	}
-	if f.plain != nil {
-		f.ReaderAt, f.Size = f.plain, f.plain.Size
 	}
 	return f, nil
 }
 
-// Open opens a message. A file that is not where it was last seen is looked
-// for before ErrGone is returned. The caller closes the file.
-func (v *View) Open(m Message) (*File, error) { return v.m.open(m) }
+// OpenInto is Open into a File that is not open, and reads its beginning.
+func (v *View) OpenInto(f *File, m Message, room Room) error { return v.m.open(f, m, room) }
 
 // KnownSize is Size if that needs no file.
 func (v *View) KnownSize(m Message) (int64, bool) { return v.m.knownSize(m) }
@@ -153,36 +190,23 @@ func (m *Mailbox) find(msg Message) (entry, error) {
 	return found, err
 }
 
-func (m *Mailbox) open(msg Message) (*File, error) {
-	var file *os.File
-	err := m.withFile(msg, func(e entry) error {
-		var err error
-		file, err = m.in(e.where).Open(e.name)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	f, err := newFile(file)
-	if err != nil {
-		return nil, err
-	}
-	m.keep(msg, &cache.Record{Size: f.Size, Mtime: f.Mtime, Virtual: -1})
-	return f, nil
+func (m *Mailbox) open(f *File, msg Message, room Room) error {
+	return m.withFile(msg, func(e entry) error { return f.open(m.in(e.where), e.name, room) })
 }
 
 func (m *Mailbox) size(msg Message, check func() error) (int64, error) {
 	if n, ok := m.knownSize(msg); ok {
 		return n, nil
 	}
-	f, err := m.open(msg)
-	if err != nil {
+	var f File
+	if err := m.open(&f, msg, noRoom); err != nil {
 		return 0, err
 	}
 	defer f.Close()
-	n, err := message.VirtualSize(message.Checked(f, check), f.Size)
+	n, err := message.VirtualSize(message.Checked(&f, check), f.Size)
 	if err == nil {
 		m.setSize(msg, n)
+		m.keep(msg, &cache.Record{Size: f.Size, Mtime: f.Mtime, Virtual: n})
 	}
 	return n, err
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"maildird/maildir/cache"
 	"maildird/maildir/filename"
 	"maildird/maildir/mailbox"
 	"maildird/maildir/message"
@@ -44,6 +45,7 @@ func (s *session) fetch(uid bool) error {
 		}
 	}
 	f := &fetcher{s: s, items: &items, need: items.needs(), cached: s.sel.view.Cached()}
+	f.kinds, f.file = items.kinds()
 	defer f.cached.Close()
 	err = f.run(f.filtered(msgs), items.seen() && !s.sel.view.ReadOnly())
 	if err != nil {
@@ -57,7 +59,10 @@ type fetcher struct {
 	s      *session
 	items  *fetchItems
 	need   fetchNeed
+	kinds  cache.Kinds // what the cache may have of it
+	file   bool        // there is more, for which the file is needed
 	cached *mailbox.Cached
+	last   *knownFile // of the only message, nil if there are several
 
 	lacking lacking
 
@@ -183,17 +188,17 @@ func (f *fetcher) prepare(m mailbox.Message, mf *mailFile) (err error) {
 	set := f.items.set
 	f.parts, f.arena = f.parts[:0], f.arena[:0]
 	if set&fetchEnvelope != 0 {
-		if f.envelope, err = mf.envelope(); err != nil {
+		if f.envelope, err = mf.write(cache.Envelope); err != nil {
 			return err
 		}
 	}
 	if set&fetchBodyStructure != 0 {
-		if f.structure, err = mf.bodyStructure(true); err != nil {
+		if f.structure, err = mf.write(cache.BodyStructure); err != nil {
 			return err
 		}
 	}
 	if set&fetchBody != 0 {
-		if f.body, err = mf.bodyStructure(false); err != nil {
+		if f.body, err = mf.write(cache.Body); err != nil {
 			return err
 		}
 	}
@@ -227,8 +232,8 @@ func (f *fetcher) prepare(m mailbox.Message, mf *mailFile) (err error) {
 }
 
 func (f *fetcher) dateOf(m mailbox.Message, mf *mailFile) (time.Time, error) {
-	if mf != nil && mf.File != nil {
-		return mf.Mtime, nil
+	if mf != nil && mf.opened {
+		return mf.file.Mtime, nil
 	}
 	return f.s.sel.view.Date(m)
 }
@@ -237,11 +242,11 @@ func (f *fetcher) dateOf(m mailbox.Message, mf *mailFile) (time.Time, error) {
 // name says unless that cannot be.
 func (f *fetcher) sizeOf(m mailbox.Message, mf *mailFile) (int64, error) {
 	view := f.s.sel.view
-	if mf == nil || mf.File == nil {
+	if mf == nil || !mf.opened {
 		return view.Size(m, f.s.interrupted)
 	}
 	if mf.known.virtual == 0 {
-		if n, ok := view.KnownSize(m); ok && n >= mf.Size && n <= 2*mf.Size {
+		if n, ok := view.KnownSize(m); ok && n >= mf.file.Size && n <= 2*mf.file.Size {
 			return n, nil
 		}
 	}

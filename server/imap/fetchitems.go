@@ -338,35 +338,45 @@ func (items *fetchItems) needs() fetchNeed {
 	return need
 }
 
-// cached tells whether kinds that the cache has of a message are all that the
-// items need of its text.
-func (items *fetchItems) cached(has cache.Kinds) bool {
-	need := cache.Kinds(0)
+// kinds tells what the cache may have of what the items need, and whether the
+// file is needed in any case.
+func (items *fetchItems) kinds() (kinds cache.Kinds, file bool) {
 	if items.set&fetchBodyStructure != 0 {
-		need |= cache.BodyStructure.Set()
+		kinds |= cache.BodyStructure.Set()
 	}
 	if items.set&fetchBody != 0 {
-		need |= cache.Body.Set()
+		kinds |= cache.Body.Set()
 	}
-	if items.set&fetchEnvelope != 0 && has&cache.Envelope.Set() == 0 {
-		need |= cache.Header.Set()
+	if items.set&fetchEnvelope != 0 {
+		kinds |= cache.Envelope.Set()
+	}
+	need := func(n fetchNeed) {
+		switch n {
+		case needHeader:
+			kinds |= cache.Header.Set()
+		case needBody:
+			file = true
+		}
 	}
 	for i := range items.parts {
-		if items.parts[i].needs() == needBody {
-			return false
-		}
-		need |= cache.Header.Set()
+		need(items.parts[i].needs())
 	}
 	for _, a := range items.attrs {
 		if c, ok := a.(cachedAttr); ok {
-			need |= c.cachedAs().Set()
-		} else if a.needs() == needHeader {
-			need |= cache.Header.Set()
-		} else if a.needs() == needBody {
-			return false
+			kinds |= c.cachedAs().Set()
+		} else {
+			need(a.needs())
 		}
 	}
-	return need&^has == 0
+	return kinds, file
+}
+
+// covers tells whether all kinds can be had from those that the cache has.
+func covers(has, kinds cache.Kinds) bool {
+	if has&cache.Header.Set() != 0 {
+		has |= cache.Envelope.Set() // it is made of it
+	}
+	return kinds&^has == 0
 }
 
 func (p *fetchPart) needs() fetchNeed {

@@ -218,7 +218,7 @@ func (sp *servedPart) copyTo(w io.Writer, mf *mailFile) (err error) {
 		at := sp.from.Virt + sp.skip
 		err = mf.copyTo(w, sp.from, sp.to, at, at+sp.n)
 	case sp.in == nil:
-		_, err = message.CopyRaw(w, mf.src, mf.Size, sp.skip, sp.n)
+		_, err = message.CopyRaw(w, mf.src, mf.file.Size, sp.skip, sp.n)
 	default:
 		_, err = message.CopyBinary(w, mf.src, sp.in, sp.skip, sp.n)
 	}

@@ -14,56 +14,73 @@ import (
 )
 
 const (
-	// fetchAhead is how many messages may be read before their turn comes. Each
-	// takes the room of its beginning.
-	fetchAhead = 16
-	// fetchAlone is how many files in a row are not worth a helper.
+	// fetchBatch is how many messages a helper takes at once, and on how many
+	// \Seen is set at once.
+	fetchBatch = 8
+	// fetchAhead is how many batches may be under way: two of the session, two
+	// of the helper. Each message takes the room of its beginning.
+	fetchAhead = 4
+	// fetchAlone is how many files of a batch are not worth a helper.
 	fetchAlone = 4
-	// seenBatch is how many messages are opened before \Seen is set on those
-	// that could be, all at once.
-	seenBatch = 16
 )
 
 // fetchTask is one message on its way to its response.
 type fetchTask struct {
 	m    mailbox.Message
-	only bool // no other message was asked for
+	read bool // its file is needed
+	mf   *mailFile
+	err  error
+}
 
-	// For a message whose file has to be read:
-	taken atomic.Bool   // somebody does it
-	done  chan struct{} // closed when it is done; nil for other messages
-	mf    *mailFile     // nil if no item needs the text
-	err   error
-	fault error // a fault of the program
+func (t *fetchTask) close() {
+	if t.mf != nil {
+		t.mf.close()
+		t.mf = nil
+	}
+}
+
+// fail drops a message that cannot be served.
+func (t *fetchTask) fail(err error) {
+	t.close()
+	t.err = err
+}
+
+// fetchJob is messages that follow each other.
+type fetchJob struct {
+	tasks []fetchTask
+	files int         // how many have to be read
+	taken atomic.Bool // somebody reads them
+	done  chan struct{}
+	fault error // of the program
 }
 
 // run serves messages in their order. Files are read ahead by a helper, if a
 // processor is free and there are several of them. With seen it sets \Seen.
 func (f *fetcher) run(msgs iter.Seq[mailbox.Message], seen bool) error {
-	q := &fetchQueue{f: f}
+	q := &fetchQueue{f: f, seen: seen}
 	defer q.close()
-	batch := 1
-	if seen {
-		batch = seenBatch
-	}
+	job := newFetchJob()
 	n := 0
 	for m := range msgs {
-		if err := f.s.interrupted(); err != nil {
-			return err
-		}
-		n++
-		q.push(m)
-		if len(q.tasks) >= fetchAhead {
-			if err := q.serve(batch, seen); err != nil {
+		if len(job.tasks) == fetchBatch {
+			if err := q.push(job); err != nil {
 				return err
 			}
+			job = newFetchJob()
 		}
+		t := fetchTask{m: m, read: f.needsFile(m)}
+		if t.read {
+			job.files++
+		}
+		job.tasks = append(job.tasks, t)
+		n++
 	}
 	if n == 1 {
-		q.tasks[0].only = true
+		f.last = &f.s.sel.last
 	}
-	for len(q.tasks) > 0 {
-		if err := q.serve(batch, seen); err != nil {
+	q.jobs = append(q.jobs, job)
+	for len(q.jobs) > 0 {
+		if err := q.serve(); err != nil {
 			return err
 		}
 	}
@@ -72,33 +89,36 @@ func (f *fetcher) run(msgs iter.Seq[mailbox.Message], seen bool) error {
 
 // fetchQueue is the messages whose turn comes next.
 type fetchQueue struct {
-	f     *fetcher
-	tasks []*fetchTask
-	files int // in a row, at the end
+	f    *fetcher
+	seen bool
+	jobs []*fetchJob
 
-	jobs   chan *fetchTask // nil without a helper
+	ahead  chan *fetchJob  // nil without a helper
+	cached *mailbox.Cached // the helper's
 	helper sync.WaitGroup
 	stop   atomic.Bool // the helper's work is in vain
 }
 
-// push adds a message, and has its file read if that is needed.
-func (q *fetchQueue) push(m mailbox.Message) {
-	t := &fetchTask{m: m}
-	q.tasks = append(q.tasks, t)
-	if !q.f.needsFile(m) {
-		q.files = 0
-		return
-	}
-	t.done = make(chan struct{})
-	if q.files++; q.files > fetchAlone && q.jobs == nil {
+func newFetchJob() *fetchJob { return &fetchJob{tasks: make([]fetchTask, 0, fetchBatch)} }
+
+// push adds a job that others follow, and serves the first one if there are
+// enough of them.
+func (q *fetchQueue) push(job *fetchJob) error {
+	if job.files > fetchAlone && q.ahead == nil {
 		q.help()
 	}
-	if q.jobs != nil {
+	if job.files > 0 && q.ahead != nil {
+		job.done = make(chan struct{})
 		select {
-		case q.jobs <- t:
+		case q.ahead <- job:
 		default:
 		}
 	}
+	q.jobs = append(q.jobs, job)
+	if q.ahead != nil && len(q.jobs) < fetchAhead {
+		return nil
+	}
+	return q.serve()
 }
 
 // help starts a helper if a processor is free.
@@ -109,12 +129,14 @@ func (q *fetchQueue) help() {
 	default:
 		return
 	}
-	jobs := make(chan *fetchTask, fetchAhead)
-	q.jobs = jobs
+	ahead := make(chan *fetchJob, fetchAhead)
+	q.ahead, q.cached = ahead, q.f.s.sel.view.Cached()
 	q.helper.Go(func() {
 		defer func() { <-helpers }()
-		for t := range jobs {
-			q.f.read(t, q.check)
+		for job := range ahead {
+			if job.taken.CompareAndSwap(false, true) {
+				q.f.readAhead(job, q.cached, q.check)
+			}
 		}
 	})
 }
@@ -127,96 +149,64 @@ func (q *fetchQueue) check() error {
 	return nil
 }
 
-// lookUp is how often the session looks whether its client is gone while a
-// helper reads a long message.
-const lookUp = time.Second
-
-// await waits for a message that the helper reads.
-func (q *fetchQueue) await(t *fetchTask) error {
-	select { // at once, most of the time
-	case <-t.done:
-		return nil
-	default:
-	}
-	ticks := time.NewTicker(lookUp)
-	defer ticks.Stop()
-	for {
-		select {
-		case <-t.done:
-			return nil
-		case <-ticks.C:
-			if err := q.f.s.interrupted(); err != nil {
-				return err
-			}
-		}
-	}
-}
-
 // close ends the helper and closes what was read in vain.
 func (q *fetchQueue) close() {
-	for _, t := range q.tasks {
-		t.taken.Store(true) // nobody begins with it any more
+	for _, job := range q.jobs {
+		job.taken.Store(true) // nobody begins with it any more
 	}
 	q.stop.Store(true)
-	if q.jobs != nil {
-		close(q.jobs)
+	if q.ahead != nil {
+		close(q.ahead)
 		q.helper.Wait()
+		q.cached.Close()
 	}
-	for _, t := range q.tasks {
-		t.close()
-	}
-}
-
-func (t *fetchTask) close() {
-	if t.mf != nil {
-		t.mf.close()
-		t.mf = nil
+	for _, job := range q.jobs {
+		job.close()
 	}
 }
 
-// serve writes the responses of the next messages, at most n.
-func (q *fetchQueue) serve(n int, seen bool) error {
-	batch := q.tasks[:min(n, len(q.tasks))]
-	f := q.f
-	var unseen []uint32
-	for _, t := range batch {
-		if err := q.get(t); err != nil {
-			return err
-		}
-		if t.fault != nil {
-			panic(t.fault)
-		}
-		if t.err == nil && seen && t.m.Flags&filename.Seen == 0 {
-			unseen = append(unseen, t.m.UID)
-		}
+func (job *fetchJob) close() {
+	for i := range job.tasks {
+		job.tasks[i].close()
 	}
-	defer func() { // from here on no helper has a hand in them
-		for _, t := range batch {
-			t.close()
+}
+
+// readAhead reads the files of a job that was taken. A fault ends the session,
+// as if it had happened there.
+func (f *fetcher) readAhead(job *fetchJob, cached *mailbox.Cached, check func() error) {
+	defer close(job.done)
+	defer func() {
+		if r := recover(); r != nil {
+			job.fault = fmt.Errorf("%v\n%s", r, debug.Stack())
 		}
-		q.tasks = q.tasks[len(batch):]
 	}()
-	changed := f.setSeen(unseen)
-	for _, t := range batch {
-		if t.err != nil {
-			f.s.lack(&f.lacking, t.m, t.err)
-			continue
+	for i := range job.tasks {
+		if t := &job.tasks[i]; t.read {
+			f.read(t, cached, check)
 		}
+	}
+}
+
+// serve writes the responses of the first job.
+func (q *fetchQueue) serve() error {
+	job, f := q.jobs[0], q.f
+	if err := q.await(job); err != nil {
+		return err
+	}
+	q.jobs = q.jobs[1:] // from here on no helper has a hand in it
+	defer job.close()
+	var changed map[uint32]mailbox.Message
+	if q.seen {
+		changed = f.setSeen(f.unseen(job))
+	}
+	for i := range job.tasks {
+		t := &job.tasks[i]
 		now, isNew := changed[t.m.UID]
 		if isNew {
 			t.m = now
 		}
-		if f.getCached(t); t.err != nil {
-			f.s.lack(&f.lacking, t.m, t.err)
-			if isNew {
-				f.s.flagsResponse(t.m)
-			}
-			continue
-		}
-		f.respond(t.m, t.mf, isNew)
-		if t.mf != nil {
-			t.mf.remember()
-		}
+		f.serve(t, isNew)
+		t.close()
 		if err := f.s.interrupted(); err != nil {
 			return err
 		}
@@ -224,13 +214,102 @@ func (q *fetchQueue) serve(n int, seen bool) error {
 	return nil
 }
 
+// await makes sure that nobody else has a hand in a job: it takes the job, or
+// waits for the helper that did, and does others meanwhile. An error is the end
+// of the command.
+func (q *fetchQueue) await(job *fetchJob) error {
+	if job.done == nil || job.taken.CompareAndSwap(false, true) {
+		return nil // each message is read when its turn comes
+	}
+	for _, next := range q.jobs {
+		select {
+		case <-job.done:
+		default:
+			if next.done != nil && next.taken.CompareAndSwap(false, true) {
+				q.f.readAhead(next, q.f.cached, q.f.s.interrupted)
+			}
+		}
+	}
+	if err := q.f.wait(job.done); err != nil {
+		return err
+	}
+	if job.fault != nil {
+		panic(job.fault)
+	}
+	for i := range job.tasks {
+		if mf := job.tasks[i].mf; mf != nil {
+			mf.check = q.f.s.interrupted // it is the session's from here on
+		}
+	}
+	return nil
+}
+
+// lookUp is how often the session looks whether its client is gone while a
+// helper reads a long message.
+const lookUp = time.Second
+
+// wait waits for the helper.
+func (f *fetcher) wait(done chan struct{}) error {
+	select { // at once, most of the time
+	case <-done:
+		return nil
+	default:
+	}
+	ticks := time.NewTicker(lookUp)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-ticks.C:
+			if err := f.s.interrupted(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// unseen gives the UIDs of the messages of a job that lack \Seen and can be
+// served, as far as a look at the files tells.
+func (f *fetcher) unseen(job *fetchJob) (uids []uint32) {
+	for i := range job.tasks {
+		t := &job.tasks[i]
+		if t.read && t.mf == nil && t.err == nil {
+			f.read(t, f.cached, f.s.interrupted)
+		}
+		if t.err == nil && t.m.Flags&filename.Seen == 0 {
+			uids = append(uids, t.m.UID)
+		}
+	}
+	return uids
+}
+
+// serve writes the response of a message.
+func (f *fetcher) serve(t *fetchTask, isNew bool) {
+	if t.mf == nil && t.err == nil && (t.read || f.need != needNothing) {
+		if t.read {
+			f.read(t, f.cached, f.s.interrupted)
+		} else {
+			f.recall(t)
+		}
+	}
+	if t.err != nil {
+		f.s.lack(&f.lacking, t.m, t.err)
+		if isNew {
+			f.s.flagsResponse(t.m)
+		}
+		return
+	}
+	f.respond(t.m, t.mf, isNew)
+	if t.mf != nil {
+		t.mf.remember()
+	}
+}
+
 // needsFile tells whether the response for a message can be made only from its
 // file.
 func (f *fetcher) needsFile(m mailbox.Message) bool {
-	if f.need != needNothing && !f.items.cached(f.s.sel.view.Kept(m)) {
-		return true
-	}
-	return f.needsSize(m)
+	return f.file || f.kinds != 0 && !covers(f.s.sel.view.Kept(m), f.kinds) || f.needsSize(m)
 }
 
 // needsSize tells whether the octets of a message have to be counted.
@@ -242,79 +321,42 @@ func (f *fetcher) needsSize(m mailbox.Message) bool {
 	return !known
 }
 
-// get makes a message whose file is needed ready for its response, or waits for
-// the helper that does. An error is the end of the command.
-func (q *fetchQueue) get(t *fetchTask) error {
-	f := q.f
-	switch {
-	case t.done != nil && t.only:
-		rec, _ := f.cached.Read(t.m)
-		t.mf = newMail(f.s.sel.view, t.m, &f.s.sel.last, rec, f.s.interrupted)
-		t.err = f.load(t.mf)
-	case t.done != nil:
-		if !f.read(t, f.s.interrupted) {
-			if err := q.await(t); err != nil {
-				return err
-			}
-			if t.mf != nil {
-				t.mf.check = f.s.interrupted // it is the session's from here on
-			}
-		}
-	}
-	if t.err != nil {
-		t.close()
-	}
-	return nil
-}
-
-// getCached is get for other messages, of which the cache has the text. What it
-// gives is good until it is called for the next message.
-func (f *fetcher) getCached(t *fetchTask) {
-	if t.done != nil || f.need == needNothing {
-		return
-	}
+// recall takes what the cache has of a message whose file is not needed. That
+// is good until it is called for the next message.
+func (f *fetcher) recall(t *fetchTask) {
 	rec, _ := f.cached.Read(t.m)
 	t.mf = newMail(f.s.sel.view, t.m, nil, rec, f.s.interrupted)
-	if !f.items.cached(rec.Has()) { // it could not be read
-		t.mf.rec = cache.Record{}
-		if t.err = f.load(t.mf); t.err != nil {
-			t.close()
-		}
+	if !covers(rec.Has(), f.kinds) { // it could not be read
+		f.load(t)
+		return
+	}
+	if err := t.mf.provide(f.kinds); err != nil {
+		t.fail(err)
 	}
 }
 
-// read reads the file of a message unless somebody does it already.
-func (f *fetcher) read(t *fetchTask, check func() error) bool {
-	if !t.taken.CompareAndSwap(false, true) {
-		return false
+// read reads a message from its file, with what the cache has of it already.
+// check is that of newMail.
+func (f *fetcher) read(t *fetchTask, cached *mailbox.Cached, check func() error) {
+	var rec cache.Record
+	if f.s.sel.view.Kept(t.m) != 0 {
+		rec, _ = cached.Read(t.m)
 	}
-	defer close(t.done)
-	defer func() {
-		if r := recover(); r != nil {
-			t.fault = fmt.Errorf("%v\n%s", r, debug.Stack())
-		}
-	}()
-	t.mf = newMail(f.s.sel.view, t.m, nil, cache.Record{}, check)
-	t.err = f.load(t.mf)
-	return true
+	t.mf = newMail(f.s.sel.view, t.m, f.last, rec, check)
+	t.mf.own() // more records are read before the response is written
+	f.load(t)
 }
 
-// load opens a message's file and reads what is read ahead of it. A small one
-// is given to the cache now, before its response is made of the same.
-func (f *fetcher) load(mf *mailFile) error {
-	if err := mf.open(f.need == needBody || f.needsSize(mf.m)); err != nil {
-		return err
-	}
-	if mf.text == nil {
-		return nil
-	}
-	for _, a := range f.items.attrs {
-		if c, ok := a.(cachedAttr); ok && c.cachedAs() == cache.Preview {
-			if _, err := mf.previewText(); err != nil {
-				return err
-			}
+// load opens a message's file, reads what is read ahead of it, and renders what
+// is the same for all sessions. A small one is given to the cache now.
+func (f *fetcher) load(t *fetchTask) {
+	err := t.mf.open(f.need == needBody || f.needsSize(t.m))
+	if err == nil && t.mf.text != nil {
+		if err = t.mf.provide(f.kinds); err == nil {
+			t.mf.remember()
 		}
 	}
-	mf.remember()
-	return nil
+	if err != nil {
+		t.fail(err)
+	}
 }

@@ -31,92 +31,108 @@ func (r *renderer) render(f func(w *writer)) []byte {
 
 func isASCII(b []byte) bool { return asciiRun(b) == len(b) }
 
-// envelope writes the message's ENVELOPE.
-func (mf *mailFile) envelope() (func(*writer), error) {
-	if b, ok := mf.rec.Get(cache.Envelope); ok {
-		return func(w *writer) { w.rawBytes(b) }, nil
+// rendered are the kinds that provide makes by rendering, in this order.
+var rendered = [...]cache.Kind{cache.Envelope, cache.BodyStructure, cache.Body}
+
+// provide reads what is needed for the kinds of the message, and renders those
+// that are the same for all sessions, so that write needs no file.
+func (mf *mailFile) provide(kinds cache.Kinds) error {
+	missing := kinds &^ mf.rec.Has()
+	if missing&cache.Header.Set() != 0 {
+		if _, err := mf.header(); err != nil {
+			return err
+		}
 	}
-	head, err := mf.header()
-	if err != nil {
-		return nil, err
+	if missing&cache.Preview.Set() != 0 {
+		if err := mf.readPreview(); err != nil {
+			return err
+		}
 	}
-	e := message.ParseEnvelope(head)
-	return func(w *writer) { w.envelope(e) }, nil
+	for _, kind := range rendered {
+		if missing&kind.Set() == 0 {
+			continue
+		}
+		render, err := mf.renderer(kind)
+		if err != nil {
+			return err
+		}
+		if b := mf.room.render.render(render); b != nil {
+			from := len(mf.room.pieces)
+			mf.room.pieces = append(mf.room.pieces, b...)
+			mf.rec.Set(kind, mf.room.pieces[from:])
+		}
+	}
+	return nil
 }
 
-// bodyStructure writes the message's BODYSTRUCTURE, or its BODY.
-func (mf *mailFile) bodyStructure(extended bool) (func(*writer), error) {
-	kind := cache.Body
-	if extended {
-		kind = cache.BodyStructure
-	}
+// write gives what writes a kind that provide was called for.
+func (mf *mailFile) write(kind cache.Kind) (func(*writer), error) {
 	if b, ok := mf.rec.Get(kind); ok {
 		return func(w *writer) { w.rawBytes(b) }, nil
+	}
+	return mf.renderer(kind)
+}
+
+// renderer gives what renders a kind for any session.
+func (mf *mailFile) renderer(kind cache.Kind) (func(*writer), error) {
+	if kind == cache.Envelope {
+		head, err := mf.header()
+		if err != nil {
+			return nil, err
+		}
+		e := message.ParseEnvelope(head)
+		return func(w *writer) { w.envelope(e) }, nil
 	}
 	st, err := readStructure(mf)
 	if err != nil {
 		return nil, err
 	}
-	return func(w *writer) { st.write(w, extended) }, nil
+	return func(w *writer) { st.write(w, kind == cache.BodyStructure) }, nil
+}
+
+func (mf *mailFile) readPreview() error {
+	root, err := mf.structure()
+	if err != nil {
+		return err
+	}
+	text, err := message.Preview(mf.src, root)
+	if err == nil {
+		mf.rec.Set(cache.Preview, []byte(text))
+	}
+	return err
 }
 
 // previewText returns the message's PREVIEW.
 func (mf *mailFile) previewText() (string, error) {
-	if b, ok := mf.rec.Get(cache.Preview); ok {
-		return string(b), nil
-	}
-	if !mf.hasPreview {
-		root, err := mf.structure()
-		if err != nil {
-			return "", err
-		}
-		if mf.preview, err = message.Preview(mf.src, root); err != nil {
-			return "", err
-		}
-		mf.hasPreview = true
-	}
-	return mf.preview, nil
+	err := mf.provide(cache.Preview.Set())
+	b, _ := mf.rec.Get(cache.Preview)
+	return string(b), err
 }
 
-// remember gives the cache what it lacks of an open file and what costs little
-// now: of a small one everything, of others what was read. Errors are those of
-// reading, and come up where somebody needs what cannot be read.
+// remember gives the cache what it lacks of what was read, and the header and
+// the size of a text that is in memory, which cost little now. Errors are those
+// of reading, and come up where somebody needs what cannot be read.
 func (mf *mailFile) remember() {
-	if !mf.keep || mf.File == nil {
+	rec, k := &mf.rec, mf.known
+	if !mf.opened && rec.Has() == mf.cached {
 		return
 	}
-	mf.keep = false
-	if mf.view.Kept(mf.m)&cache.Complete.Set() != 0 && !mf.hasPreview {
-		return
-	}
-	rec := cache.Record{Size: mf.Size, Mtime: mf.Mtime, Virtual: -1}
-	var b []byte // all renderings, one after the other
-	add := func(kind cache.Kind, f func(*writer)) {
-		from := len(b)
-		if b = append(b, mf.room.render.render(f)...); len(b) > from {
-			rec.Set(kind, b[from:len(b):len(b)])
+	keeps := mf.view.Keeps()
+	if mf.opened {
+		if keeps && mf.text != nil {
+			_, _ = mf.header()
+			_, _ = mf.virtual()
+		}
+		rec.Size, rec.Mtime, rec.Virtual = mf.file.Size, mf.file.Mtime, -1
+		if k.virtual > 0 || rec.Size == 0 {
+			rec.Virtual = k.virtual
+		}
+		if keeps && k.root != nil && rec.Has()&cache.Parts.Set() == 0 {
+			from := len(mf.room.pieces)
+			mf.room.pieces = message.AppendPart(mf.room.pieces, k.root)
+			rec.Set(cache.Parts, mf.room.pieces[from:])
 		}
 	}
-	if head, err := mf.header(); err == nil {
-		if int64(len(head)) == mf.known.body.Virt {
-			rec.Set(cache.Header, head)
-		}
-		add(cache.Envelope, func(w *writer) { w.envelope(message.ParseEnvelope(head)) })
-	}
-	if mf.text != nil || mf.known.root != nil {
-		if st, err := readStructure(mf); err == nil {
-			add(cache.BodyStructure, func(w *writer) { st.write(w, true) })
-			add(cache.Body, func(w *writer) { st.write(w, false) })
-			rec.Set(cache.Parts, message.AppendPart(nil, st.root))
-			rec.Set(cache.Complete, nil)
-		}
-	}
-	if mf.known.virtual > 0 || mf.Size == 0 {
-		rec.Virtual = mf.known.virtual
-	}
-	if mf.hasPreview {
-		rec.Set(cache.Preview, []byte(mf.preview))
-	}
-	mf.view.Keep(mf.m, &rec)
-	mf.rec = rec
+	mf.view.Keep(mf.m, rec)
+	mf.cached = rec.Has()
 }

@@ -306,7 +306,7 @@ func warmUp(t *testing.T, home, dir string) {
 // writes today. If the rendering of anything in it changed: raise cache.Format,
 // and put the new digest here. If only the generated mail did, the digest.
 func TestRenderingHasItsFormat(t *testing.T) {
-	const format, digest = 1, "c0f94a02cca0772d"
+	const format, digest = 2, "c0f94a02cca0772d"
 	home := t.TempDir()
 	root := filepath.Join(home, "alice")
 	if _, err := mailgen.Fill(root, 100); err != nil {
@@ -315,7 +315,7 @@ func TestRenderingHasItsFormat(t *testing.T) {
 	ts := startServerOn(t, home, t.TempDir())
 	c := ts.login()
 	c.ok("SELECT INBOX")
-	c.ok("FETCH 1:* (PREVIEW ENVELOPE)")
+	c.ok("FETCH 1:* (PREVIEW ENVELOPE BODYSTRUCTURE BODY)")
 	account, err := ts.cfg.OpenAccount(t.Context(), auth.User{Name: "alice@example.org"})
 	if err != nil {
 		t.Fatal(err)

@@ -20,19 +20,19 @@ type mailFile struct {
 	m     mailbox.Message
 	known *knownFile
 	room  *mailRoom
-	head  []byte // the header, in CRLF form
 
-	// rec is what the cache has; of an open file what remember gave to it.
-	rec  cache.Record
-	keep bool // what is read is of use for the cache
+	// rec is what the cache has, and what was made since; that of the cache is
+	// good until the next record is read.
+	rec    cache.Record
+	cached cache.Kinds // the kinds of rec that are the cache's
 
 	check func() error // an error of it ends the reading of a long text
 
-	*mailbox.File             // nil if it is not open
-	src           io.ReaderAt // the file behind what was read ahead
-	text          []byte      // all of it, if it was read ahead
-	preview       string
-	hasPreview    bool
+	opened bool
+	file   mailbox.File
+	src    io.ReaderAt // the file behind what was read ahead
+	text   []byte      // all of it, if it was read ahead
+	head   []byte      // the header, in CRLF form, if rec does not have it
 }
 
 // knownFile is what is known of the parts of one file. A session keeps it of
@@ -59,7 +59,8 @@ type knownBinary struct {
 const (
 	// readAhead is what is read of a file at once, if all of it is wanted.
 	readAhead = 64 << 10
-	// readHeader is what is read at once if only the header is wanted.
+	// readHeader is what is read at once if only the header is wanted, and the
+	// room that every message has.
 	readHeader = 16 << 10
 	// maxHeader bounds the header that is held in memory. What is beyond is not
 	// found by HEADER.FIELDS, ENVELOPE and SEARCH; BODY[HEADER] has it.
@@ -68,13 +69,20 @@ const (
 
 // mailRoom is the room of one mailFile.
 type mailRoom struct {
-	ahead  [readAhead]byte
+	mail   mailFile
+	ahead  [readHeader]byte
+	more   *[readAhead]byte // from aheadRooms, nil if ahead is enough
+	memory bytes.Reader     // of ahead or more
 	head   []byte
+	pieces []byte // renderings, one after the other
 	known  knownFile
 	render renderer
 }
 
-var mailRooms = sync.Pool{New: func() any { return new(mailRoom) }}
+var (
+	mailRooms  = sync.Pool{New: func() any { return new(mailRoom) }}
+	aheadRooms = sync.Pool{New: func() any { return new([readAhead]byte) }}
+)
 
 // newMail returns a message for reading. known is used and changed; it may be of
 // another message, and nil. rec is what the cache has, zero for nothing. check
@@ -82,76 +90,83 @@ var mailRooms = sync.Pool{New: func() any { return new(mailRoom) }}
 func newMail(view *mailbox.View, m mailbox.Message, known *knownFile, rec cache.Record, check func() error) *mailFile {
 	room := mailRooms.Get().(*mailRoom)
 	if known == nil {
-		room.known = knownFile{}
 		known = &room.known
 	}
-	return &mailFile{view: view, m: m, known: known, room: room, rec: rec, keep: view.Keeps(), check: check}
+	room.mail = mailFile{view: view, m: m, known: known, room: room, rec: rec, cached: rec.Has(), check: check}
+	return &room.mail
 }
 
+// own makes the record of the cache good for longer than until the next one is
+// read.
+func (mf *mailFile) own() { mf.room.pieces = mf.rec.MoveTo(mf.room.pieces) }
+
 func (mf *mailFile) close() {
-	if cap(mf.head) <= readAhead {
-		mf.room.head = mf.head[:0]
+	room := mf.room
+	if mf.opened {
+		_ = mf.file.Close()
 	}
-	mailRooms.Put(mf.room)
-	mf.room, mf.src, mf.text, mf.head = nil, nil, nil, nil
-	if mf.File != nil {
-		_ = mf.File.Close()
+	if n := cap(mf.head); n > 0 && n <= readAhead {
+		room.head = mf.head[:0]
 	}
+	if cap(room.pieces) > readAhead {
+		room.pieces = nil
+	}
+	if room.more != nil {
+		aheadRooms.Put(room.more)
+		room.more = nil
+	}
+	room.pieces = room.pieces[:0]
+	room.mail, room.known = mailFile{}, knownFile{}
+	mailRooms.Put(room)
 }
 
 // open opens the file, if it is not open, and reads its beginning: all of a
 // small message if whole is set.
 func (mf *mailFile) open(whole bool) error {
-	if mf.File != nil {
+	if mf.opened {
 		return nil
 	}
-	f, err := mf.view.Open(mf.m)
+	room := mf.room
+	err := mf.view.OpenInto(&mf.file, mf.m, func(size int64) []byte {
+		if !whole || size <= readHeader {
+			return room.ahead[:]
+		}
+		room.more = aheadRooms.Get().(*[readAhead]byte)
+		return room.more[:]
+	})
 	if err != nil {
 		return err
 	}
+	mf.opened = true
+	f := &mf.file
 	if k := mf.known; k.uid != mf.m.UID || k.size != f.Size || !k.mtime.Equal(f.Mtime) {
 		*k = knownFile{uid: mf.m.UID, size: f.Size, mtime: f.Mtime}
 	}
-	mf.adopt(f)
-	n := min(f.Size, readAhead)
-	if !whole {
-		n = min(n, readHeader)
-	}
-	got, err := f.ReadAt(mf.room.ahead[:n], 0)
-	if err != nil && err != io.EOF {
-		_ = f.Close()
-		return err
-	}
-	mf.File = f
-	if int64(got) == f.Size {
-		mf.text = mf.room.ahead[:got]
-		mf.src = bytes.NewReader(mf.text)
+	mf.adopt()
+	if int64(len(f.Begin)) == f.Size {
+		mf.text = f.Begin
+		room.memory.Reset(mf.text)
+		mf.src = &room.memory
 	} else {
-		mf.src = &aheadReader{mf.room.ahead[:got], message.Checked(f, func() error { return mf.check() })}
+		mf.src = &aheadReader{f.Begin, message.Checked(f, func() error { return mf.check() })}
 	}
 	return nil
 }
 
-// adopt takes over what the cache has of the file that was opened, if it is
+// adopt goes on with what the cache has of the file that was opened, if it is
 // still the one that the cache knows.
-func (mf *mailFile) adopt(f *mailbox.File) {
-	rec := mf.rec
-	mf.rec = cache.Record{}
+func (mf *mailFile) adopt() {
+	f, rec := &mf.file, &mf.rec
 	if rec.Has() == 0 {
 		return
 	}
 	if rec.Size != f.Size || !rec.Mtime.Equal(f.Mtime) {
 		mf.view.Forget(mf.m)
+		*rec, mf.cached = cache.Record{}, 0
 		return
 	}
-	k := mf.known
 	if rec.Virtual > 0 {
-		k.virtual = rec.Virtual
-	}
-	if b, ok := rec.Get(cache.Parts); ok && k.root == nil {
-		if root, err := message.DecodePart(b); err == nil {
-			k.root, k.virtual, k.body = root, root.End.Virt, root.Body
-		}
+		mf.known.virtual = rec.Virtual
 	}
 }
 
@@ -159,6 +174,14 @@ func (mf *mailFile) adopt(f *mailbox.File) {
 type aheadReader struct {
 	ahead []byte
 	file  io.ReaderAt
+}
+
+// Hole implements message.Sparse.
+func (r *aheadReader) Hole(off int64) int64 {
+	if s, ok := r.file.(message.Sparse); ok && off >= int64(len(r.ahead)) {
+		return s.Hole(off)
+	}
+	return off
 }
 
 func (r *aheadReader) ReadAt(p []byte, off int64) (int, error) {
@@ -173,22 +196,14 @@ func (r *aheadReader) ReadAt(p []byte, off int64) (int, error) {
 	return r.file.ReadAt(p, off)
 }
 
-// Hole implements message.Sparse.
-func (r *aheadReader) Hole(off int64) int64 {
-	if s, ok := r.file.(message.Sparse); ok && off >= int64(len(r.ahead)) {
-		return s.Hole(off)
-	}
-	return off
-}
-
 // virtual returns the octets of the message in CRLF form, as counted.
 func (mf *mailFile) virtual() (int64, error) {
 	if err := mf.open(true); err != nil {
 		return 0, err
 	}
 	k := mf.known
-	if k.virtual == 0 && mf.Size > 0 {
-		n, err := message.VirtualSize(mf.src, mf.Size)
+	if k.virtual == 0 && mf.file.Size > 0 {
+		n, err := message.VirtualSize(mf.src, mf.file.Size)
 		if err != nil {
 			return 0, err
 		}
@@ -209,11 +224,14 @@ func (mf *mailFile) header() ([]byte, error) {
 	if err := mf.open(false); err != nil {
 		return nil, err
 	}
-	head, body, err := message.ReadHeader(mf.room.head, mf.src, mf.Size, maxHeader)
+	head, body, err := message.ReadHeader(mf.room.head, mf.src, mf.file.Size, maxHeader)
 	if err != nil {
 		return nil, err
 	}
 	mf.head, mf.known.body = head, body
+	if int64(len(head)) == body.Virt {
+		mf.rec.Set(cache.Header, head)
+	}
 	return head, nil
 }
 
@@ -222,10 +240,12 @@ func (mf *mailFile) bodyBegin() (message.Pos, error) {
 	if err := mf.open(false); err != nil {
 		return message.Pos{}, err
 	}
-	if mf.known.body == (message.Pos{}) {
-		if _, err := mf.header(); err != nil {
+	if k := mf.known; k.body == (message.Pos{}) {
+		_, body, err := message.ReadHeader(nil, mf.src, mf.file.Size, 0)
+		if err != nil {
 			return message.Pos{}, err
 		}
+		k.body = body
 	}
 	return mf.known.body, nil
 }
@@ -236,7 +256,7 @@ func (mf *mailFile) end() (message.Pos, error) {
 	if err != nil {
 		return message.Pos{}, err
 	}
-	return message.Pos{Phys: mf.Size, Virt: n}, nil
+	return message.Pos{Phys: mf.file.Size, Virt: n}, nil
 }
 
 // structure returns the message's parts.
@@ -245,8 +265,13 @@ func (mf *mailFile) structure() (*message.Part, error) {
 		return nil, err
 	}
 	k := mf.known
+	if b, ok := mf.rec.Get(cache.Parts); ok && k.root == nil {
+		if root, err := message.DecodePart(b); err == nil {
+			k.root, k.virtual, k.body = root, root.End.Virt, root.Body
+		}
+	}
 	if k.root == nil {
-		root, err := message.Parse(mf.src, mf.Size, message.Limits{})
+		root, err := message.Parse(mf.src, mf.file.Size, message.Limits{})
 		if err != nil {
 			return nil, err
 		}
@@ -282,7 +307,7 @@ func (mf *mailFile) decodedSize(path []int, p *message.Part) (size int64, nul bo
 		}
 	}
 	if len(path) == 0 {
-		size, nul, err = message.RawSize(mf.src, mf.Size)
+		size, nul, err = message.RawSize(mf.src, mf.file.Size)
 	} else {
 		size, nul, err = message.BinarySize(mf.src, p)
 	}
