@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"syscall"
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
@@ -35,8 +36,9 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 		if again && m.sameFile(first, e) {
 			continue // a second name, see met
 		}
-		if base == "" || again || m.hasFile(base) && !m.met(e) {
-			// Its base is another message's (or nothing): it gets one of its own.
+		if base == "" || again || m.hasFile(base) && !m.met(e) || len(base) > longestBase && !m.recorded(base) {
+			// Its base is another message's (or nothing), or leaves no room for
+			// flags: it gets one of its own.
 			if lock == nil {
 				continue
 			}
@@ -152,7 +154,12 @@ func (m *Mailbox) recorded(base string) bool {
 	return true
 }
 
-// rename gives a file whose base is taken or empty a fresh name in new/.
+// longestBase is the longest base, in bytes, that a name can have with all flags
+// of the system behind it: names have 255 bytes at most.
+const longestBase = 255 - len(":2,DFPRST")
+
+// rename gives a file whose base is taken, empty or too long a fresh name in
+// new/.
 func (m *Mailbox) rename(e entry) (entry, error) {
 	flags := filename.FlagsOf(e.name)
 	to := entry{inNew, m.env.Delivery.UniqueName()}
@@ -164,7 +171,7 @@ func (m *Mailbox) rename(e entry) (entry, error) {
 	}
 	m.touched(e.where)
 	m.touched(inNew)
-	m.env.Log.Warn("two files had one name up to the flags, or a file had none: it got a new name",
+	m.env.Log.Warn("two files had one name up to the flags, or a file had none or one too long for flags: it got a new name",
 		"mailbox", m.Path(), "old", e.name, "new", to.name)
 	return to, nil
 }
@@ -202,6 +209,9 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
 			m.events.putBack() // somebody else moved it, or put another file there: look
 			continue
+		}
+		if errors.Is(err, syscall.ENAMETOOLONG) {
+			continue // it is served from where it is
 		}
 		if err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,16 +39,30 @@ var hostile = map[string]func(h *hostileMaildir){
 	},
 	"message is sparse":                func(h *hostileMaildir) { h.sparse("cur/17.sparse.x:2,") },
 	"message is sparse, its name lies": func(h *hostileMaildir) { h.sparse("cur/17.sparse.x,S=10,W=10:2,") },
-	"names are odd":                    (*hostileMaildir).oddNames,
-	"many files":                       (*hostileMaildir).many,
-	"cur is a link":                    func(h *hostileMaildir) { h.instead("cur", "cur") },
-	"new is a link":                    func(h *hostileMaildir) { h.instead("new", "new") },
-	"tmp is a link":                    func(h *hostileMaildir) { h.instead("tmp", "tmp") },
-	"tmp is a file":                    func(h *hostileMaildir) { h.must(os.RemoveAll(h.in("tmp"))); h.file("tmp", "x") },
-	"folder is a link":                 func(h *hostileMaildir) { h.instead(".Box", "") },
-	"another folder is a link":         func(h *hostileMaildir) { h.link("", ".Other") },
-	"unreadable cur":                   func(h *hostileMaildir) { h.must(os.Chmod(h.in("cur"), 0)) },
-	"folder's cur is a link":           func(h *hostileMaildir) { h.instead(".Box/cur", "cur") },
+	"message has the longest name": func(h *hostileMaildir) {
+		h.file("cur/17.M1P1."+strings.Repeat("x", 243)+":2,", "Subject: long\n\nx\n")
+	},
+	"new message has the longest name": func(h *hostileMaildir) {
+		h.file("new/17.M1P1."+strings.Repeat("x", 246), "Subject: long\n\nx\n")
+	},
+	"new message is a device":    func(h *hostileMaildir) { h.device("new/17.zero.x") },
+	"new message is a socket":    func(h *hostileMaildir) { h.socket("new/17.sock.x") },
+	"new message is a directory": func(h *hostileMaildir) { h.mkdir("new/17.dir.x") },
+	"new message is unreadable": func(h *hostileMaildir) {
+		h.file("new/17.deny.x", "Subject: x\n\nx\n")
+		h.must(os.Chmod(h.in("new/17.deny.x"), 0))
+	},
+	"folder names are odd":     (*hostileMaildir).oddFolders,
+	"names are odd":            (*hostileMaildir).oddNames,
+	"many files":               (*hostileMaildir).many,
+	"cur is a link":            func(h *hostileMaildir) { h.instead("cur", "cur") },
+	"new is a link":            func(h *hostileMaildir) { h.instead("new", "new") },
+	"tmp is a link":            func(h *hostileMaildir) { h.instead("tmp", "tmp") },
+	"tmp is a file":            func(h *hostileMaildir) { h.must(os.RemoveAll(h.in("tmp"))); h.file("tmp", "x") },
+	"folder is a link":         func(h *hostileMaildir) { h.instead(".Box", "") },
+	"another folder is a link": func(h *hostileMaildir) { h.link("", ".Other") },
+	"unreadable cur":           func(h *hostileMaildir) { h.must(os.Chmod(h.in("cur"), 0)) },
+	"folder's cur is a link":   func(h *hostileMaildir) { h.instead(".Box/cur", "cur") },
 }
 
 func init() {
@@ -136,6 +151,18 @@ func (h *hostileMaildir) oddNames() {
 	h.mkdir(".new\nline")
 }
 
+func (h *hostileMaildir) oddFolders() {
+	for _, name := range []string{
+		".\x01", ".&bad-", ".&AOk", ".a..b", ".end.", "..x", ". ", ".*", ".%", `."q"\`, ".~", ".\r\n", ".{5}", ".INBOX", ".inbox", "." + strings.Repeat("x", 254),
+	} {
+		h.mkdir(name)
+		for _, dir := range []string{"cur", "new", "tmp"} {
+			h.mkdir(name + "/" + dir)
+		}
+		h.file(name+"/cur/17.x:2,", "Subject: odd\n\nx\n")
+	}
+}
+
 func (h *hostileMaildir) many() {
 	for i := range 5000 {
 		h.file(fmt.Sprintf("cur/17.%d.many:2,", i), "Subject: many\n\nx\n")
@@ -143,6 +170,9 @@ func (h *hostileMaildir) many() {
 }
 
 const canaryText = "Subject: canary\n\nthis is the secret of somebody else\n"
+
+// refuses finds what makes a folder none, or one that the program does not touch.
+var refuses = regexp.MustCompile(`^(cur|new|tmp|unreadable cur|dovecot-uidlist|dovecot-keywords)( |$)`)
 
 // TestHostile plants each of these in a Maildir of its own and uses it: nothing
 // outside is read or changed, nothing hangs, and what is good is served.
@@ -161,7 +191,9 @@ func TestHostile(t *testing.T) {
 	})
 	must(t, m.Start(context.Background()))
 	for name, plant := range hostile {
-		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) { hostileCase(t, m, plant) })
+		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+			hostileCase(t, m, plant, !refuses.MatchString(name))
+		})
 	}
 }
 
@@ -188,12 +220,28 @@ func newHostileMaildir(t *testing.T, m *rig.Maildird) *hostileMaildir {
 	return h
 }
 
-func hostileCase(t *testing.T, m *rig.Maildird, plant func(*hostileMaildir)) {
+func hostileCase(t *testing.T, m *rig.Maildird, plant func(*hostileMaildir), good bool) {
 	h := newHostileMaildir(t, m)
 	plant(h)
 	watch := watchCanary(t, h)
+	if good {
+		findGood(t, m)
+	}
 	useHostile(t, m)
 	watch()
+}
+
+// findGood looks for the good message of INBOX.
+func findGood(t *testing.T, m *rig.Maildird) {
+	c, err := coexist.Dial("maildird", m.Address("imap"), "user@example.org", "secret")
+	must(t, err)
+	defer c.Close()
+	_, err = c.Do("SELECT INBOX")
+	must(t, err)
+	found, err := c.Do("SEARCH SUBJECT good TEXT %q", "a good message")
+	if len(found) == 0 || len(strings.Fields(found[0].Text)) < 2 {
+		t.Errorf("the good message is not found: %+v, %v", found, err)
+	}
 }
 
 // watchCanary returns what complains if anything outside was read or changed.
