@@ -64,4 +64,4 @@ soak:
 # Thousands of clients, good and bad, and what each costs.
 .PHONY: load
 load:
-	MAILDIRD_LOAD=full $(GO) test -count=1 -v -timeout 30m -run 'TestLoad|TestMemory' ./cmd/maildird/load
+	MAILDIRD_LOAD=full $(GO) test -count=1 -v -timeout 30m -run 'TestLoad|TestMemory|TestManyFiles' ./cmd/maildird/load

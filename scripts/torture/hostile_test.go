@@ -172,7 +172,7 @@ func (h *hostileMaildir) many() {
 const canaryText = "Subject: canary\n\nthis is the secret of somebody else\n"
 
 // refuses finds what makes a folder none, or one that the program does not touch.
-var refuses = regexp.MustCompile(`^(cur|new|tmp|unreadable cur|dovecot-uidlist|dovecot-keywords)( |$)`)
+var refuses = regexp.MustCompile(`^(cur|new|tmp|unreadable cur|dovecot-uidlist(\.lock)?|dovecot-keywords)( |$)`)
 
 // TestHostile plants each of these in a Maildir of its own and uses it: nothing
 // outside is read or changed, nothing hangs, and what is good is served.
