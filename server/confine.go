@@ -50,7 +50,7 @@ func confineProcess(cfg *config.Config, users []auth.User, log *slog.Logger) {
 	case err != nil:
 		log.Warn("files are not confined", "error", err)
 	case version == 0:
-		log.Info("files are not confined: this kernel has no Landlock")
+		log.Info("files are not confined: this kernel has no Landlock of version 2 (Linux 5.19)")
 	default:
 		log.Debug("files are confined", "landlock", version, "write", access.Write, "read", access.Read)
 	}
