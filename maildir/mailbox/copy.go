@@ -69,6 +69,11 @@ func (v *View) copy(ctx context.Context, originals []original, dst *Mailbox) (Co
 		c := Copied{}
 		err := dst.change(ctx, func(lock *dotlock.Lock) error {
 			var err error
+			if !dst.quiet() { // a copy must not get the base of a file that nobody has looked at yet
+				if err := dst.lookUnderLock(ctx, lock); err != nil {
+					return err
+				}
+			}
 			c.Dest, lost, err = dst.copyIn(ctx, lock, v.m, originals)
 			return err
 		})
@@ -116,7 +121,7 @@ func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 				rows = append(rows, n)
 			}
 		}
-		_, err := m.remove(lock, rows)
+		_, err := m.remove(lock, rows, 0)
 		return err
 	})
 	return c, err

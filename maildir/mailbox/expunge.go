@@ -31,7 +31,7 @@ func (v *View) take(ctx context.Context, uids []uint32, flags filename.Flags) (r
 	m := v.m
 	err = m.change(ctx, func(lock *dotlock.Lock) error {
 		rows := m.having(v, uids, flags)
-		removed, err = m.remove(lock, rows)
+		removed, err = m.remove(lock, rows, flags)
 		return err
 	})
 	return removed, err
@@ -63,9 +63,10 @@ func (m *Mailbox) having(v *View, uids []uint32, flags filename.Flags) []uint32 
 	return slices.Compact(rows)
 }
 
-// remove unlinks the rows' files, notes them as gone and returns their UIDs.
-// The uidlist's lock is held. What was removed before an error stays removed.
-func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32) ([]uint32, error) {
+// remove unlinks the rows' files, notes them as gone and returns their UIDs. A
+// file that others took one of the flags from meanwhile stays. The uidlist's
+// lock is held. What was removed before an error stays removed.
+func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags) ([]uint32, error) {
 	var gone, uids []uint32
 	var failed error
 	counts, bytes, messages := m.counts(), int64(0), 0
@@ -77,7 +78,10 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32) ([]uint32, error) {
 		if counts {
 			size = m.fileSize(n)
 		}
-		where, err := m.unlink(n)
+		where, err := m.unlink(n, flags)
+		if errors.Is(err, errUnflagged) {
+			continue
+		}
 		if err != nil && !errors.Is(err, ErrGone) {
 			failed = err
 			break
@@ -108,8 +112,12 @@ func (m *Mailbox) fileSize(n uint32) int64 {
 	return maildirsize.Size(m.in(e.where), e.name)
 }
 
-// unlink removes the file of a row, wherever others moved it meanwhile.
-func (m *Mailbox) unlink(n uint32) (place, error) {
+// errUnflagged says that a message lost the flag for which it was to be removed.
+var errUnflagged = errors.New("not flagged any more")
+
+// unlink removes the file of a row, wherever others moved it meanwhile, unless
+// they took one of the flags from it.
+func (m *Mailbox) unlink(n uint32, flags filename.Flags) (place, error) {
 	for i := 0; i <= retries; i++ {
 		m.mu.RLock()
 		r := m.t.rows[n]
@@ -117,6 +125,9 @@ func (m *Mailbox) unlink(n uint32) (place, error) {
 		m.mu.RUnlock()
 		if r.state != present {
 			return r.where, ErrGone
+		}
+		if r.flags&flags != flags {
+			return r.where, errUnflagged
 		}
 		err := m.in(e.where).Remove(e.name)
 		if !errors.Is(err, fs.ErrNotExist) {

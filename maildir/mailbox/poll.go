@@ -102,10 +102,14 @@ func (m *Mailbox) quiet() bool {
 	defer m.last.mu.Unlock()
 	// Where events come, they also tell what hides within the times' grain; but
 	// one may be on its way, and look waits for it.
-	return m.last.times.same(now) && !m.last.times.racy
+	return m.last.times.same(now) && m.last.times.list == now.list && !m.last.times.racy
 }
 
+// setTimes notes that a look saw what was there at t. m.sync is held.
 func (m *Mailbox) setTimes(t dirTimes) {
+	if known, ok := m.list.Stamp(); ok {
+		t.list = known // perhaps written by ourselves since
+	}
 	m.last.mu.Lock()
 	m.last.times = t
 	m.last.mu.Unlock()
@@ -152,7 +156,8 @@ func (m *Mailbox) lookNow(ctx context.Context) error {
 	scan := all || !m.loaded || !m.watched
 	if !scan {
 		scan, err = m.follow(ctx, names, order, nil)
-		if err == nil && !scan && !m.newMailToMove() && !m.mustSettle() {
+		known, _ := m.list.Stamp()
+		if err == nil && !scan && known == now.list && !m.newMailToMove() && !m.mustSettle() {
 			m.setTimes(now)
 			return nil
 		}

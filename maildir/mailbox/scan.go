@@ -10,6 +10,7 @@ import (
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
+	"maildird/maildir/uidlist"
 )
 
 // The grain of a directory's times: how long after a change another one may
@@ -20,9 +21,11 @@ const (
 	coarseGrain = 2500 * time.Millisecond
 )
 
-// dirTimes are the modification times of new/ and cur/ at the last look.
+// dirTimes are the modification times of new/ and cur/ at the last look, and
+// which list there was.
 type dirTimes struct {
 	new, cur time.Time
+	list     uidlist.Stamp
 	// racy: the look fell within the grain of one of the times, so another
 	// change may hide behind the same time. The look is repeated once, after
 	// the grain has passed.
@@ -42,7 +45,11 @@ func (m *Mailbox) readTimes() (dirTimes, error) {
 	if n.Nlink == 0 || c.Nlink == 0 {
 		return dirTimes{}, ErrReplaced // removed while we hold it open
 	}
-	t := dirTimes{new: n.Mtime, cur: c.Mtime, at: m.env.Now()}
+	list, err := m.list.StampNow()
+	if err != nil {
+		return dirTimes{}, err
+	}
+	t := dirTimes{new: n.Mtime, cur: c.Mtime, list: list, at: m.env.Now()}
 	t.racy = within(t.at, t.new) || within(t.at, t.cur)
 	return t, nil
 }
@@ -55,7 +62,8 @@ func within(now, t time.Time) bool {
 	return d < fineGrain || t.Nanosecond() == 0 && d < coarseGrain
 }
 
-// same tells whether a look now would see what the look at t saw.
+// same tells whether a look at the directories now would see what the look at t
+// saw.
 func (t dirTimes) same(now dirTimes) bool {
 	return t.new.Equal(now.new) && t.cur.Equal(now.cur)
 }

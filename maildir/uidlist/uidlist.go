@@ -32,6 +32,7 @@ package uidlist
 
 import (
 	"errors"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -88,7 +89,8 @@ const (
 	Missing                 // there is no list (any more)
 )
 
-// File is the dovecot-uidlist of one folder. Not safe for concurrent use.
+// File is the dovecot-uidlist of one folder. Not safe for concurrent use but for
+// StampNow.
 type File struct {
 	dir *dirfd.Dir
 	opt Options
@@ -149,6 +151,35 @@ type sight struct {
 
 func (f *File) sightOf(st dirfd.Stat) sight {
 	return sight{st.Dev, st.Ino, st.Size, st.Mtime, within(f.opt.Now(), st.Mtime)}
+}
+
+// Stamp identifies one state of a list, but for a change that leaves its size
+// and, within the clock's tick, its time. The zero Stamp stands for no list.
+type Stamp struct {
+	dev, ino uint64
+	size     int64
+	mtime    int64 // Unix time in ns
+}
+
+func (s sight) stamp() Stamp { return Stamp{s.dev, s.ino, s.size, s.mtime.UnixNano()} }
+
+// Stamp is that of the state which was read or written last; ok is false if
+// nothing is known of the list.
+func (f *File) Stamp() (s Stamp, ok bool) {
+	if !f.known {
+		return Stamp{}, false
+	}
+	return f.seen.stamp(), true
+}
+
+// StampNow is that of the list as it is. It is safe for concurrent use, and
+// costs one system call.
+func (f *File) StampNow() (Stamp, error) {
+	st, err := f.dir.Lstat(Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Stamp{}, nil
+	}
+	return Stamp{st.Dev, st.Ino, st.Size, st.Mtime.UnixNano()}, err
 }
 
 func (s sight) same(now sight) bool {

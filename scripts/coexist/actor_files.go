@@ -11,12 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"maildird/maildir/filename"
 	"maildird/scripts/rig"
 )
 
-// fileActor changes files as a shell user does with cp, mv and rm. It takes no
-// locks and knows of no UIDs.
+// fileActor changes files as a careful shell user does with cp, "mv -n" and rm.
+// It takes no locks and knows of no UIDs.
 type fileActor struct {
 	name    string
 	home    string
@@ -94,6 +96,17 @@ func (a *fileActor) again(f File, do func(path string) error) error {
 	}
 }
 
+// moveNoReplace is "mv -n". A copy of a message may have its base for a moment
+// in the same folder, until a server finds that out: mutt does not rename one
+// over the other either.
+func moveNoReplace(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
+
 // flags renames a file, as mutt does for a change of flags.
 func (a *fileActor) flags(rng *rand.Rand, f File) error {
 	flags := filename.FlagsOf(f.Name)
@@ -107,8 +120,8 @@ func (a *fileActor) flags(rng *rand.Rand, f File) error {
 		}
 	}
 	to := File{f.Folder, "cur", filename.WithFlags(f.Name, flags)}
-	err = os.Rename(a.tree.path(f), a.tree.path(to))
-	if errors.Is(err, fs.ErrNotExist) {
+	err = moveNoReplace(a.tree.path(f), a.tree.path(to))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
 		return nil // somebody was faster
 	}
 	return err
@@ -145,7 +158,10 @@ func (a *fileActor) move(rng *rand.Rand, f File, id string) error {
 	if err != nil {
 		return err
 	}
-	err = a.again(f, func(path string) error { return os.Rename(path, a.tree.path(to)) })
+	err = a.again(f, func(path string) error { return moveNoReplace(path, a.tree.path(to)) })
+	if errors.Is(err, fs.ErrExist) {
+		return nil // it stays where it is
+	}
 	if err == nil {
 		a.ledger.Arrived(id, to.Folder, 1)
 		a.ledger.Left(id, 1)

@@ -1,0 +1,90 @@
+package mailbox
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"maildird/maildir/filename"
+)
+
+// TestRenumbered: another program gives a message a new UID in the list, as
+// Dovecot does with one that it took for gone; no file changes its name.
+func TestRenumbered(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		b := newBox(t)
+		for range 3 {
+			b.drop("cur/")
+		}
+		m := b.open(env)
+		defer m.Close()
+		c := connect(t, m, false)
+		defer c.v.Close()
+		c.poll(true)
+		list := b.read(uidlistName)
+		first := strings.Split(list, "\n")[1]
+		base := first[strings.IndexByte(first, ':'):]
+		f, err := os.OpenFile(b.file(uidlistName), os.O_APPEND|os.O_WRONLY, 0)
+		must(t, err)
+		_, err = f.WriteString("4 " + base + "\n")
+		must(t, err)
+		must(t, f.Close())
+		c.poll(true)
+		if want := []uint32{2, 3, 4}; !slices.Equal(c.uids, want) {
+			t.Errorf("UIDs %v, want %v", c.uids, want)
+		}
+	})
+}
+
+// TestUndeletedMeanwhile: another program takes \Deleted from a message before
+// EXPUNGE gets to its file.
+func TestUndeletedMeanwhile(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		b := newBox(t)
+		one, two := b.drop("cur/"), b.drop("cur/")
+		m := b.open(env)
+		defer m.Close()
+		c := connect(t, m, false)
+		defer c.v.Close()
+		b.rename(one, one+"T")
+		b.rename(two, two+"T")
+		c.poll(true)
+		b.rename(one+"T", one+"S")
+		removed, err := c.v.Expunge(ctx, nil)
+		must(t, err)
+		if !slices.Equal(removed, []uint32{2}) {
+			t.Errorf("removed %v", removed)
+		}
+		c.poll(true)
+		if !slices.Equal(c.uids, []uint32{1}) || c.all()[0].Flags != filename.Seen || !b.files()[one+"S"] {
+			t.Errorf("left are %v: %+v in %v", c.uids, c.all(), b.files())
+		}
+	})
+}
+
+// TestCopyOntoUnseen: a copy does not get the base of a file that came into the
+// destination a moment ago, under other flags.
+func TestCopyOntoUnseen(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		b, d := newBox(t), newBox(t)
+		one := b.drop("cur/")
+		m, dst := b.open(env), d.open(env)
+		defer m.Close()
+		defer dst.Close()
+		c := connect(t, m, false)
+		defer c.v.Close()
+		other := connect(t, dst, false)
+		defer other.v.Close()
+		d.drop(one + "F")
+		_, err := c.v.Copy(ctx, c.uids, dst)
+		must(t, err)
+		bases := map[string]bool{}
+		for f := range d.files() {
+			bases[filename.Base(f[strings.IndexByte(f, '/')+1:])] = true
+		}
+		if len(bases) != 2 || len(d.files()) != 2 {
+			t.Errorf("the files are %v", d.files())
+		}
+	})
+}
