@@ -25,8 +25,8 @@ var appendMessages = &workload{
 			return nil, nil, err
 		}
 		var rates []float64
-		for _, connections := range []int{1, 8} {
-			rate, err := parallel(connections, 300/connections, func() (func(int) error, func(), error) {
+		for _, load := range []struct{ connections, each int }{{1, 80}, {8, 24}} {
+			rate, err := parallel(load.connections, load.each, func() (func(int) error, func(), error) {
 				c, err := dialIMAP(s, reader)
 				if err != nil {
 					return nil, nil, err

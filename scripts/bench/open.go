@@ -130,6 +130,44 @@ var selectAfterRestart = &workload{
 	},
 }
 
+// selectMillion is SELECT of a mailbox that has more messages than a server may
+// have been made for. Its files are few, under many names: SELECT opens none.
+var selectMillion = &workload{
+	name:    "select million",
+	once:    true,
+	million: true,
+	rows: []row{
+		{name: "SELECT of 1,000,000 files, never seen", unit: millis, limit: 10_000},
+		{name: "PSS of the server after that", unit: mebibytes},
+	},
+	run: func(_ context.Context, b *bench, s *server) ([]float64, *answer, error) {
+		c, name, path, err := b.fresh(s)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer c.close()
+		names, err := os.ReadDir(filepath.Join(b.corpus, "cur"))
+		if err != nil {
+			return nil, nil, err
+		}
+		for i := range million - len(names) {
+			from := filepath.Join(b.corpus, "cur", names[i%len(names)].Name())
+			if err := os.Link(from, filepath.Join(path, "cur", fmt.Sprintf("%d.M%dP2.mailgen:2,S", settled.Unix(), i))); err != nil {
+				return nil, nil, err
+			}
+		}
+		if err := os.Chtimes(filepath.Join(path, "cur"), settled, settled); err != nil {
+			return nil, nil, err
+		}
+		ms, data, err := c.timed("SELECT %s", name)
+		if err != nil {
+			return nil, nil, err
+		}
+		size, err := s.proportionalSize()
+		return []float64{ms, float64(size) / (1 << 20)}, selected(data), err
+	},
+}
+
 var counts = regexp.MustCompile(`(?m)^\* (?:[0-9]+ EXISTS|OK \[(?:UNSEEN|UIDNEXT) [0-9]+\])`)
 
 // selected is what two servers must say alike about a mailbox: how many

@@ -40,11 +40,17 @@ var lmtpDelivery = &workload{
 	},
 }
 
-// deliveries are the numbers of connections that deliver at the same time, and
-// letters how many messages they deliver in all.
+// deliveries are the numbers of connections that deliver at the same time.
 var deliveries = []int{1, 8, 32}
 
-const letters = 640
+// lettersOver is how many messages they deliver in all: one connection takes
+// its time for each.
+func lettersOver(connections int) int {
+	if connections == 1 {
+		return 128
+	}
+	return 640
+}
 
 // deliveryRows are the rows of measureDelivery: target is that of the rate, cpu
 // the bound of the milliseconds of the processor that a message takes of ours.
@@ -74,50 +80,68 @@ func connections(n int) string {
 // measureDelivery delivers over 1, 8 and 32 connections and returns for each:
 // messages a second from the first command to the last file in new/, the
 // processor's time that the server takes for one in ms, and the rate in percent
-// of the bare loop just before.
+// of the bare loop, half of which runs before and half after.
 func measureDelivery(ctx context.Context, b *bench, s *server, dial func(*server) (*mailClient, error)) ([]float64, *answer, error) {
 	var values []float64
 	for _, n := range deliveries {
-		bare, err := b.bareRate(n)
+		total := lettersOver(n)
+		before, err := b.bareTime(n, total/2)
 		if err != nil {
 			return nil, nil, err
 		}
-		before, err := messagesIn(s.home(receiver))
+		spent, cpu, err := deliver(ctx, s, n, total, dial)
 		if err != nil {
 			return nil, nil, err
 		}
-		cpu, err := s.processorTime()
+		after, err := b.bareTime(n, total/2)
 		if err != nil {
 			return nil, nil, err
 		}
-		each := letters / n
-		start := time.Now()
-		accepted, err := parallel(n, each, func() (func(int) error, func(), error) {
-			c, err := dial(s)
-			if err != nil {
-				return nil, nil, err
-			}
-			return func(i int) error { return c.deliver(receiver, mailgen.Letter(i, letterSize)) }, c.close, nil
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		rate := accepted
-		if s.relay {
-			if err := awaitMessages(ctx, s.home(receiver), before+n*each); err != nil {
-				return nil, nil, err
-			}
-			rate = float64(n*each) / time.Since(start).Seconds()
-		} else if after, err := messagesIn(s.home(receiver)); err != nil || after-before != n*each {
-			return nil, nil, fmt.Errorf("%d messages acknowledged, %d in the Maildir (%v)", n*each, after-before, err)
-		}
-		used, err := s.processorTime()
-		if err != nil {
-			return nil, nil, err
-		}
-		values = append(values, rate, float64((used-cpu).Microseconds())/1e3/float64(n*each), 100*rate/bare)
+		values = append(values, float64(total)/spent.Seconds(), float64(cpu.Microseconds())/1e3/float64(total),
+			100*float64(before+after)/float64(spent))
 	}
 	return values, nil, nil
+}
+
+// deliver hands over total messages and waits until they are in new/. It
+// returns the time from the first command on, and that of the server's processes.
+func deliver(ctx context.Context, s *server, connections, total int, dial func(*server) (*mailClient, error)) (spent, cpu time.Duration, err error) {
+	messages := make([][]byte, total)
+	for i := range messages {
+		messages[i] = mailgen.Letter(i, letterSize)
+	}
+	had, err := messagesIn(s.home(receiver))
+	if err != nil {
+		return 0, 0, err
+	}
+	cpuBefore, err := s.processorTime()
+	if err != nil {
+		return 0, 0, err
+	}
+	start := time.Now()
+	accepted, err := parallel(connections, total/connections, func() (func(int) error, func(), error) {
+		c, err := dial(s)
+		if err != nil {
+			return nil, nil, err
+		}
+		return func(i int) error { return c.deliver(receiver, messages[i]) }, c.close, nil
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	if s.relay {
+		if err := awaitMessages(ctx, s.home(receiver), had+total); err != nil {
+			return 0, 0, err
+		}
+		spent = time.Since(start)
+	} else {
+		if have, err := messagesIn(s.home(receiver)); err != nil || have-had != total {
+			return 0, 0, fmt.Errorf("%d messages acknowledged, %d in the Maildir (%v)", total, have-had, err)
+		}
+		spent = time.Duration(float64(total) / accepted * float64(time.Second))
+	}
+	cpuAfter, err := s.processorTime()
+	return spent, cpuAfter - cpuBefore, err
 }
 
 // awaitMessages waits until a Maildir folder has n messages.

@@ -22,10 +22,10 @@ func (b *bench) line(r *result) [len(heads)]string {
 	}
 	ours, theirs := b.pair(r)
 	cells[1], cells[2] = figure(ours, r.row.unit), figure(theirs, r.row.unit)
-	if r.late && len(theirs) == 0 {
+	if r.late && len(theirs) == 0 && r.row.unit == millis {
 		cells[2] = fmt.Sprintf("> %g s", limit.Seconds())
 	}
-	if len(ours) > 0 && len(theirs) > 0 && median(theirs) > 0 {
+	if len(ours) > 0 && len(theirs) > 0 && median(theirs) > 0 && r.row.unit != percent {
 		cells[3] = fmt.Sprintf("%.2fx", median(ours)/median(theirs))
 	}
 	cells[4], cells[5] = r.row.goal(), b.syncs(r.row.operation)

@@ -19,6 +19,7 @@ var workloads = []*workload{
 	selectAfterChange,
 	selectWatched,
 	selectAfterRestart,
+	selectMillion,
 	fetchFlags,
 	fetchSizes,
 	fetchHeaders,
@@ -31,6 +32,7 @@ var workloads = []*workload{
 	searchText,
 	fetchAfterRestart,
 	changeMessages,
+	bareChange,
 	statusOfMany,
 	appendMessages,
 	push,
@@ -44,6 +46,8 @@ type workload struct {
 	rows []row
 	// once says that one measurement is enough, whatever the rounds.
 	once bool
+	// million says that it is only for those who ask for mailboxes of that size.
+	million bool
 	// rival is the server that ours is compared with, "" for Dovecot.
 	rival string
 	// bare says that it measures the machine and no server.
@@ -75,6 +79,7 @@ var (
 	percent     = unit{name: "%", rate: true}
 	kibibytes   = unit{name: "KiB"}
 	calledTimes = unit{name: "calls"}
+	mebibytes   = unit{name: "MiB"}
 	megabytes   = unit{name: "MB/s", rate: true}
 )
 
