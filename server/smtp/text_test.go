@@ -89,6 +89,39 @@ func TestDecoder(t *testing.T) {
 	}
 }
 
+// TestNothingElseEnds tries all short sequences of the octets that ends are made
+// of, in one piece and octet by octet: a message ends at the first CR LF . CR LF,
+// of which the first CR LF may be that of DATA, and nowhere else.
+func TestNothingElseEnds(t *testing.T) {
+	const octets, longest = "\r\n.x", 8
+	total := 1
+	for range longest {
+		total *= len(octets)
+	}
+	in := make([]byte, longest)
+	for n := range total {
+		for i := range in {
+			in[i] = octets[n%len(octets)]
+			n /= len(octets)
+		}
+		want := -1 // octets up to the end
+		if i := strings.Index("\r\n"+string(in), "\r\n.\r\n"); i >= 0 {
+			want = i + len(".\r\n")
+		}
+		for _, cut := range []func() int{whole, func() int { return 1 }} {
+			d := &decoder{dots: true}
+			_, rest := decodeAll(d, in, 64, cut)
+			got := -1
+			if d.state == textComplete {
+				got = len(in) - len(rest)
+			}
+			if got != want {
+				t.Fatalf("%q ends after %d octets, want %d", in, got, want)
+			}
+		}
+	}
+}
+
 // TestDecoderNoEnd: without CRLF . CRLF there is no end.
 func TestDecoderNoEnd(t *testing.T) {
 	for _, in := range []string{"", "a", "a\r\n", ".", ".\r", "a\r\n.", "a\r\n.\r", "a\n.\n", "a\r.\r", "\n.\r\n", "\r.\r\n", "x.\r\n"} {
