@@ -69,6 +69,10 @@ type Limits struct {
 	LoginFails   int // failed logins that end a connection; 4
 
 	Watched int // mailboxes that one session watches by NOTIFY; 500
+	// Contexts is how many results of SEARCH and SORT are kept up to date for one
+	// session (RFC 5267), at least 1: each change of a message is compared with all
+	// of them. 10, as in Dovecot.
+	Contexts int
 }
 
 // Timeouts end connections that nothing comes from. A time of 0 is the default.
@@ -109,6 +113,7 @@ func (c *Config) setDefaults() {
 	orDefault(&l.LoginLiteral, 4<<10)
 	orDefault(&l.LoginFails, 4)
 	orDefault(&l.Watched, 500)
+	orDefault(&l.Contexts, 10)
 	t := &c.Timeouts
 	orDefault(&t.Login, 2*time.Minute)
 	orDefault(&t.Idle, 31*time.Minute)

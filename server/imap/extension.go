@@ -53,7 +53,7 @@ func extensions(cfg *Config) []extension {
 		idExtension(), enableExtension(), idleExtension(), notifyExtension(), multiSearchExtension(),
 		namespaceExtension(), folderExtension(), listExtension(), lsubExtension(), statusExtension(),
 		specialUseExtension(), selectExtension(), unselectExtension(),
-		fetchExtension(), binaryExtension(), storeExtension(), searchExtension(), sortExtension(), threadExtension(),
+		fetchExtension(), binaryExtension(), storeExtension(), searchExtension(), sortExtension(), contextExtension(), threadExtension(),
 		copyExtension(), moveExtension(), expungeExtension(), appendExtension(cfg), catenateExtension(), utf8Extension(),
 		withinExtension(), saveDateExtension(), condstoreExtension(), qresyncExtension(), compressExtension(), replaceExtension(), partialExtension(), inProgressExtension(), previewExtension(), aclExtension(), objectIDExtension(), uidOnlyExtension(), quotaExtension(), metadataExtension(),
 	}

@@ -105,6 +105,7 @@ func (f *fetcher) setSeen(uids []uint32) map[uint32]mailbox.Message {
 	if err != nil {
 		s.log.Warn("cannot set \\Seen", "mailbox", s.sel.name, "error", err)
 	}
+	s.noteChanged(msgs)
 	changed := make(map[uint32]mailbox.Message, len(msgs))
 	for _, m := range msgs {
 		changed[m.UID] = m

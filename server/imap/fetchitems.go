@@ -165,8 +165,7 @@ func (items *fetchItems) add(lx *lexer, p fetchPart) {
 	if lx.err != nil {
 		return
 	}
-	same := func(q fetchPart) bool { return q.name == p.name && samePartial(q.Partial, p.Partial) }
-	if i := slices.IndexFunc(items.parts, same); i >= 0 {
+	if i := slices.IndexFunc(items.parts, p.same); i >= 0 {
 		items.parts[i].Peek = items.parts[i].Peek && p.Peek
 		return
 	}
@@ -182,6 +181,34 @@ func (items *fetchItems) addAttr(a fetchAttr) {
 	if !slices.ContainsFunc(items.attrs, func(b fetchAttr) bool { return b.name() == a.name() }) {
 		items.attrs = append(items.attrs, a)
 	}
+}
+
+// joined is the items of several lists, each once.
+func joined(lists []*fetchItems) *fetchItems {
+	if len(lists) == 1 {
+		return lists[0]
+	}
+	out := *lists[0]
+	out.parts, out.attrs, out.begin = slices.Clone(out.parts), slices.Clone(out.attrs), slices.Clone(out.begin)
+	for _, more := range lists[1:] {
+		out.set |= more.set
+		for _, p := range more.parts {
+			if !slices.ContainsFunc(out.parts, p.same) {
+				out.parts = append(out.parts, p)
+			}
+		}
+		for _, a := range more.attrs {
+			out.addAttr(a)
+		}
+		out.begin = append(out.begin, more.begin...)
+		out.modseq = out.modseq || more.modseq
+	}
+	return &out
+}
+
+// same tells whether the responses for two parts are the same.
+func (p fetchPart) same(q fetchPart) bool {
+	return q.name == p.name && samePartial(q.Partial, p.Partial)
 }
 
 func samePartial(a, b *imap.SectionPartial) bool {

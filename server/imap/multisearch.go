@@ -95,6 +95,9 @@ func (s *session) searchAll(sources []mailboxFilter, query *searchQuery) error {
 	if err != nil {
 		return err
 	}
+	if query.update != nil {
+		s.noUpdate(string(s.tag), "Only the result in the selected mailbox can be kept up to date.")
+	}
 	if query.modseq {
 		if err := s.enableModSeqs(); err != nil {
 			return err

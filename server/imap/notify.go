@@ -192,37 +192,73 @@ func (s *session) holds(n news) mailbox.Hold {
 }
 
 // newMessages tells of messages that came into the selected mailbox what the
-// client asked for (RFC 5465 section 5.2). last is the highest UID before.
-func (s *session) newMessages(last uint32) error {
-	if s.notify == nil || s.notify.selected.items == nil || last == ^uint32(0) {
-		return nil
-	}
-	err := s.fetchNew(s.notify.selected.items, last)
-	if err != nil && !isConnError(err) {
-		s.log.Warn("new messages cannot be told of", "mailbox", s.sel.name, "error", err)
-		return nil
-	}
-	return err
-}
-
-func (s *session) fetchNew(items *fetchItems, last uint32) error {
-	after := []mailbox.Range{{First: last + 1, Last: ^uint32(0)}}
-	for _, begin := range items.begin {
-		if err := begin(s, numSet{ranges: after}); err != nil {
-			return err
-		}
+// client asked for, of all (RFC 5465 section 5.2) and of those that are in the
+// result of a search (section 7), in one response a message. last is the highest
+// UID before.
+func (s *session) newMessages(last uint32, changes []contextChange) error {
+	var all *fetchItems
+	if s.notify != nil {
+		all = s.notify.selected.items
 	}
 	own := s.sel.own
 	s.sel.own = nil
-	f := &fetcher{s: s, items: items, need: items.needs(), cached: s.sel.view.Cached()}
-	defer f.cached.Close()
-	return f.run(func(yield func(mailbox.Message) bool) {
-		for m := range s.sel.view.Messages(after, true) {
-			if !slices.Contains(own, m.UID) && !yield(m) {
-				return
+	asked := all != nil
+	for i := range changes {
+		asked = asked || changes[i].c.items != nil && len(changes[i].came) > 0
+	}
+	if !asked || last == ^uint32(0) {
+		return nil
+	}
+	var run []mailbox.Message
+	var items *fetchItems // of all of run
+	serve := func() error {
+		if len(run) == 0 {
+			return nil
+		}
+		err := s.fetchNew(items, run)
+		if err != nil && !isConnError(err) {
+			s.log.Warn("new messages cannot be told of", "mailbox", s.sel.name, "error", err)
+			return nil
+		}
+		return err
+	}
+	before := uint64(0)
+	for m := range s.sel.view.Messages([]mailbox.Range{{First: last + 1, Last: ^uint32(0)}}, true) {
+		var wanted []*fetchItems
+		which := uint64(0) // as bits
+		if all != nil && !slices.Contains(own, m.UID) {
+			wanted, which = append(wanted, all), 1
+		}
+		for i := range changes {
+			if change := &changes[i]; change.c.items != nil && change.has(m.UID) {
+				wanted, which = append(wanted, change.c.items), which|2<<i
 			}
 		}
-	}, false)
+		if which != before {
+			if err := serve(); err != nil {
+				return err
+			}
+			run, before = nil, which
+			if which != 0 {
+				items = joined(wanted)
+			}
+		}
+		if which != 0 {
+			run = append(run, m)
+		}
+	}
+	return serve()
+}
+
+func (s *session) fetchNew(items *fetchItems, msgs []mailbox.Message) error {
+	for _, begin := range items.begin {
+		if err := begin(s, numSet{ranges: []mailbox.Range{{First: msgs[0].UID, Last: msgs[len(msgs)-1].UID}}}); err != nil {
+			return err
+		}
+	}
+	f := &fetcher{s: s, items: items, need: items.needs(), cached: s.sel.view.Cached()}
+	defer f.cached.Close()
+	return f.run(slices.Values(msgs), false)
 }
 
 // ownMessages notes messages that a command of the client put into a mailbox.

@@ -45,6 +45,7 @@ func (s *session) answerSearch(query *searchQuery, uid bool) error {
 	if err != nil {
 		return err
 	}
+	s.keepUpdated(query, found, uid, nil)
 	if query.options.ReturnSave {
 		s.sel.saved = query.saved(found)
 	}
@@ -66,7 +67,7 @@ func (s *session) answerSearch(query *searchQuery, uid bool) error {
 // options ask for.
 func (sr *searcher) run(q *searchQuery) ([]mailbox.Message, error) {
 	opt := &q.options
-	if (opt.ReturnMin || opt.ReturnMax) && !opt.ReturnAll && !opt.ReturnCount && q.more == nil {
+	if (opt.ReturnMin || opt.ReturnMax) && !opt.ReturnAll && !opt.ReturnCount && q.more == nil && q.update == nil {
 		return sr.ends(sr.s.sel.view.Messages(sr.plan.ranges, sr.plan.uid), opt)
 	}
 	return sr.all()
@@ -141,21 +142,10 @@ func (s *session) esearchResponse(found []mailbox.Message, uid bool, q *searchQu
 	if !q.hasReturn {
 		opt.ReturnAll = true
 	}
-	if opt == (imap.SearchOptions{ReturnSave: true}) && q.more == nil {
+	if opt == (imap.SearchOptions{ReturnSave: true}) && q.more == nil && q.update == nil {
 		return
 	}
-	w.raw("* ESEARCH (TAG ")
-	w.str(string(s.tag))
-	if q.named {
-		w.raw(" MAILBOX ")
-		w.mailbox(s.sel.name)
-		w.raw(" UIDVALIDITY ")
-		w.num(uint64(s.sel.view.UIDValidity()))
-	}
-	w.byte(')')
-	if uid {
-		w.raw(" UID")
-	}
+	s.esearchHead(string(s.tag), q.named, uid)
 	if len(found) > 0 {
 		if opt.ReturnMin {
 			w.raw(" MIN ")
@@ -186,4 +176,23 @@ func (s *session) esearchResponse(found []mailbox.Message, uid bool, q *searchQu
 		w.num(q.highestOf(found))
 	}
 	w.crlf()
+}
+
+// esearchHead writes the beginning of an ESEARCH response: which command it is
+// for, in which mailbox if that is named (RFC 7377 section 2.1), and in what it
+// counts.
+func (s *session) esearchHead(tag string, named, uid bool) {
+	w := s.w
+	w.raw("* ESEARCH (TAG ")
+	w.str(tag)
+	if named {
+		w.raw(" MAILBOX ")
+		w.mailbox(s.sel.name)
+		w.raw(" UIDVALIDITY ")
+		w.num(uint64(s.sel.view.UIDValidity()))
+	}
+	w.byte(')')
+	if uid {
+		w.raw(" UID")
+	}
 }

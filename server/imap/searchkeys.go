@@ -54,6 +54,8 @@ type ownKey struct {
 	// matches tests sr.m. With costHeader and above sr.mf is its open file.
 	// Several searchers may call it at the same time.
 	matches func(sr *searcher) (bool, error)
+	// fleeting says that the answer changes while nothing happens.
+	fleeting bool
 }
 
 // searchWords are the keys of SEARCH, each with what takes its arguments.
@@ -81,6 +83,7 @@ type searchQuery struct {
 	key       searchKey
 	probes    []searchProbe
 	partial   *partialRange // nil for none
+	update    *searchUpdate // nil for none
 	modseq    bool          // MODSEQ is among the keys
 	numbers   bool          // sequence numbers are
 	named     bool          // the answer has the mailbox (RFC 7377); there is none without a match
@@ -145,7 +148,7 @@ func (p *searchParser) returnOptions() {
 	q := &p.query
 	q.hasReturn = true
 	p.optionalList(func() { p.grammar.searchReturn.take(p.lexer, q, "SEARCH option") })
-	if q.options == (imap.SearchOptions{}) && q.more == nil {
+	if q.options == (imap.SearchOptions{}) && q.more == nil && q.update == nil {
 		q.options.ReturnAll = true
 	}
 	if q.options.ReturnAll && q.partial != nil {

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 	"testing"
 
@@ -45,7 +46,16 @@ func TestSearchKeys(t *testing.T) {
 		{in: "RETURN () SEEN", key: "flag:10", retrn: "ALL"},
 		{in: "return (Min MAX count) SEEN", key: "flag:10", retrn: "MIN MAX COUNT"},
 		{in: "RETURN (SAVE ALL) CHARSET UTF-8 SEEN", key: "flag:10", retrn: "ALL SAVE"},
+		{in: "RETURN (CONTEXT) SEEN", key: "flag:10", retrn: "ALL"},
+		{in: "RETURN (UPDATE) SEEN", key: "flag:10", retrn: "UPDATE"},
+		{in: "return ( update count ) SEEN", key: "flag:10", retrn: "COUNT UPDATE"},
+		{in: "RETURN (UPDATE(UID FLAGS) MIN) SEEN", key: "flag:10", retrn: "MIN UPDATE:2"},
+		{in: "RETURN (UPDATE (BODY[HEADER.FIELDS ({1+}\r\nA)]) CONTEXT) SEEN", key: "flag:10", retrn: "UPDATE:1"},
 		{in: ""},
+		{in: "RETURN (UPDATE ()) SEEN"},
+		{in: "RETURN (UPDATE (NONSENSE)) SEEN"},
+		{in: "RETURN (UPDATE UPDATE) SEEN"},
+		{in: "RETURN (UPDATE (UID) UPDATE) SEEN"},
 		{in: "FOO"},
 		{in: "NOT"},
 		{in: "OR SEEN"},
@@ -125,6 +135,12 @@ func (q *searchQuery) describeReturn() string {
 			out = append(out, o.name)
 		}
 	}
+	if q.update != nil {
+		out = append(out, "UPDATE")
+		if items := q.update.items; items != nil {
+			out[len(out)-1] += fmt.Sprint(":", bits.OnesCount8(uint8(items.set))+len(items.parts)+len(items.attrs))
+		}
+	}
 	return strings.Join(out, " ")
 }
 
@@ -152,6 +168,7 @@ func FuzzSearchKeys(f *testing.F) {
 	for _, seed := range []string{
 		"ALL", "RETURN (MIN SAVE) OR (SEEN $) NOT UID 1:*", "CHARSET UTF-8 SUBJECT {1+}\r\nx",
 		"SINCE 1-Feb-1994 SENTBEFORE \"1-Feb-94\" LARGER 9", "HEADER a \"\" KEYWORD b",
+		"RETURN (UPDATE (UID BODY.PEEK[HEADER.FIELDS (A \"b\")]<0.9>) CONTEXT PARTIAL -1:-9) SEEN",
 	} {
 		f.Add(seed)
 	}

@@ -59,6 +59,9 @@ type selection struct {
 	// own are messages that came by commands of the client, which need not be
 	// told what NOTIFY would have told of them.
 	own []uint32
+	// contexts are the searches whose results are kept up to date.
+	contexts []*searchContext
+	changed  []mailbox.Message // that the client changed since they were told
 }
 
 // state is the state of the session as one bit.

@@ -63,12 +63,16 @@ func (s *session) sort(criteria map[string]*sortCriterion, uid bool) error {
 	if query.options.ReturnSave {
 		s.sel.saved = query.saved(found)
 	}
+	failed := reader.lacking.result()
+	if failed == nil {
+		s.keepUpdated(query, found, uid, keys)
+	}
 	if query.hasReturn {
 		s.esearchResponse(found, uid, query)
 	} else {
 		s.numbersResponse("SORT", found, uid, query)
 	}
-	return reader.lacking.result()
+	return failed
 }
 
 // sortKeys takes SORT's list of criteria.

@@ -187,39 +187,56 @@ type sortedMessage struct {
 // criteria. Equal ones stay in the order of the mailbox, also under REVERSE
 // (RFC 5256 section 3).
 func (r *headerReader) sorted(msgs []mailbox.Message, keys []sortKey) ([]mailbox.Message, error) {
-	header := false
-	for _, k := range keys {
-		header = header || k.by.header
-	}
 	rows := make([]sortedMessage, len(msgs))
-	err := r.each(msgs, header, func(i int, m *sortee) {
-		rows[i] = sortedMessage{m: m.m, texts: make([][]byte, len(keys)), numbers: make([]int64, len(keys))}
-		for j, k := range keys {
-			if k.by.text != nil {
-				rows[i].texts[j] = k.by.text(m)
-			} else {
-				rows[i].numbers[j] = k.by.number(m)
-			}
-		}
-	})
+	err := r.each(msgs, needHeaders(keys), func(i int, m *sortee) { rows[i] = m.row(keys) })
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(rows, func(a, b sortedMessage) int {
-		for j, k := range keys {
-			c := cmp.Or(bytes.Compare(a.texts[j], b.texts[j]), cmp.Compare(a.numbers[j], b.numbers[j]))
-			if k.reverse {
-				c = -c
-			}
-			if c != 0 {
-				return c
-			}
-		}
-		return 0
-	})
+	slices.SortStableFunc(rows, func(a, b sortedMessage) int { return a.compare(&b, keys) })
 	out := make([]mailbox.Message, len(rows))
 	for i := range rows {
 		out[i] = rows[i].m
 	}
 	return out, nil
+}
+
+func needHeaders(keys []sortKey) bool {
+	return slices.ContainsFunc(keys, func(k sortKey) bool { return k.by.header })
+}
+
+// row gives the values of a message for the criteria.
+func (m *sortee) row(keys []sortKey) sortedMessage {
+	row := sortedMessage{m: m.m, texts: make([][]byte, len(keys)), numbers: make([]int64, len(keys))}
+	for j, k := range keys {
+		if k.by.text != nil {
+			row.texts[j] = k.by.text(m)
+		} else {
+			row.numbers[j] = k.by.number(m)
+		}
+	}
+	return row
+}
+
+// row reads the values of one message, and tells whether it turned out to be gone.
+func (r *headerReader) row(m mailbox.Message, keys []sortKey) (row sortedMessage, gone bool) {
+	one := sortee{reader: r, m: m}
+	r.lacking.gone = false
+	if needHeaders(keys) {
+		one.head = r.read(m)
+	}
+	return one.row(keys), r.lacking.gone
+}
+
+// compare is the order of two messages by the criteria, 0 if they are equal.
+func (a *sortedMessage) compare(b *sortedMessage, keys []sortKey) int {
+	for j, k := range keys {
+		c := cmp.Or(bytes.Compare(a.texts[j], b.texts[j]), cmp.Compare(a.numbers[j], b.numbers[j]))
+		if k.reverse {
+			c = -c
+		}
+		if c != 0 {
+			return c
+		}
+	}
+	return 0
 }

@@ -78,6 +78,8 @@ func (s *session) store(uid bool) error {
 		return err
 	}
 	done, others, err := s.storeFlags(&req, uids)
+	s.noteChanged(done)
+	s.noteChanged(others)
 	s.tellKeywords()
 	for _, m := range done {
 		if !req.silent {

@@ -16,7 +16,7 @@ func uidOnlyExtension() extension {
 			was := s.uidOnly
 			s.uidOnly = true
 			return !was
-		}}},
+		}, then: (*session).endNumbered}},
 	}
 }
 

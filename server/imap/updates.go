@@ -31,15 +31,18 @@ func (s *session) tellSelected(n news) error {
 		s.log.Warn("mailbox cannot be looked at", "mailbox", s.sel.name, "error", err)
 	}
 	last, grew := s.sel.view.LastUID(), false
-	s.sel.view.Updates(s.holds(n), func(u mailbox.Update) {
+	var news []mailbox.Update
+	s.sel.view.Updates(s.holds(n), func(u mailbox.Update) { news = append(news, u) })
+	s.tellLeaving(news)
+	for _, u := range news {
 		grew = grew || u.Kind == mailbox.Exists
 		s.writeUpdate(u)
-	})
-	s.flushVanished()
-	if grew && ended == nil {
-		return s.newMessages(last)
 	}
-	return ended
+	s.flushVanished()
+	if ended != nil {
+		return ended
+	}
+	return s.follow(news, last, grew)
 }
 
 func (s *session) writeUpdate(u mailbox.Update) {

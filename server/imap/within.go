@@ -21,7 +21,7 @@ func withinKey(name string) func(*searchParser) searchKey {
 		p.sp()
 		ago := time.Duration(p.nzNumber()) * time.Second
 		limit := time.Now().Add(-ago)
-		return searchKey{op: searchOwn, own: &ownKey{name: name, cost: costStat, matches: func(sr *searcher) (bool, error) {
+		return searchKey{op: searchOwn, own: &ownKey{name: name, cost: costStat, fleeting: true, matches: func(sr *searcher) (bool, error) {
 			date, err := sr.s.sel.view.Date(sr.m)
 			if name == "OLDER" {
 				return !date.After(limit), err

@@ -1,0 +1,300 @@
+package imap
+
+import (
+	"slices"
+
+	"maildird/maildir/mailbox"
+)
+
+// edit is one pair of ADDTO or REMOVEFROM: messages that go in or out as
+// neighbours, the first of them at a position, which is 0 for SEARCH.
+type edit struct {
+	at   int
+	uids []uint32
+}
+
+// contextChange is what a client is to be told of a context.
+type contextChange struct {
+	c       *searchContext
+	removed []edit // first
+	added   []edit
+	came    []uint32          // UIDs of messages that came and match, ascending
+	numbers map[uint32]uint32 // of the messages in the edits, by UID
+}
+
+// has tells whether a message came that matches.
+func (change *contextChange) has(uid uint32) bool {
+	_, found := slices.BinarySearch(change.came, uid)
+	return found
+}
+
+// noteChanged notes that messages were changed by the client itself, of which
+// the view has no news.
+func (s *session) noteChanged(msgs []mailbox.Message) {
+	if len(s.sel.contexts) == 0 {
+		return
+	}
+	s.sel.changed = append(s.sel.changed, msgs...)
+}
+
+// tellLeaving tells of contexts whose messages are expunged, before that is
+// told: their sequence numbers are those of before (RFC 5267 section 4.3.4).
+func (s *session) tellLeaving(news []mailbox.Update) {
+	if len(s.sel.contexts) == 0 {
+		return
+	}
+	var uids []uint32
+	numbers := map[uint32]uint32{}
+	for _, u := range news {
+		if u.Kind == mailbox.Expunge {
+			numbers[u.UID] = u.Seq + uint32(len(uids)) // each one before it took one away
+			uids = append(uids, u.UID)
+		}
+	}
+	if len(uids) == 0 {
+		return
+	}
+	for _, c := range s.sel.contexts {
+		s.contextResponse(&contextChange{c: c, removed: c.remove(uids), numbers: numbers})
+	}
+}
+
+// follow finds out what changed in the contexts, and tells it: first what is to
+// be told of the messages that came, if any, which are those above the UID last.
+func (s *session) follow(news []mailbox.Update, last uint32, grew bool) error {
+	var changes []contextChange
+	if len(s.sel.contexts) > 0 {
+		touched := map[uint32]mailbox.Message{}
+		for _, m := range s.sel.changed {
+			touched[m.UID] = m
+		}
+		s.sel.changed = nil
+		for _, u := range news {
+			if u.Kind == mailbox.Flags {
+				touched[u.UID] = u.Message
+			}
+		}
+		after := last
+		if !grew {
+			after = ^uint32(0)
+		}
+		for _, c := range s.sel.contexts {
+			change, err := s.contextChange(c, touched, after)
+			if err != nil {
+				return err
+			}
+			changes = append(changes, change)
+		}
+	}
+	if grew {
+		if err := s.newMessages(last, changes); err != nil {
+			return err
+		}
+	}
+	for i := range changes {
+		s.contextResponse(&changes[i])
+	}
+	return nil
+}
+
+// contextChange tests the messages that may have come into a context or left
+// it: those that were touched, as the client was told of them, those above the
+// UID last, and no others unless something that the search depends on changed.
+func (s *session) contextChange(c *searchContext, touched map[uint32]mailbox.Message, last uint32) (contextChange, error) {
+	view := s.sel.view
+	change := contextChange{c: c, numbers: map[uint32]uint32{}}
+	ranges := c.unsettled(view)
+	for uid := range touched {
+		ranges = append(ranges, mailbox.Range{First: uid, Last: uid})
+	}
+	if last < ^uint32(0) {
+		ranges = append(ranges, mailbox.Range{First: last + 1, Last: ^uint32(0)})
+	}
+	if len(ranges) == 0 {
+		return change, nil
+	}
+	sr := newSearcher(s, c.query.plan(view, nil))
+	defer sr.close()
+	var in []mailbox.Message
+	var out []uint32
+	for m := range view.Messages(ranges, true) {
+		if err := s.interrupted(); err != nil {
+			return change, err
+		}
+		if !c.uid {
+			change.numbers[m.UID] = m.Seq
+		}
+		if told, ok := touched[m.UID]; ok {
+			m.Flags, m.ModSeq = told.Flags, told.ModSeq
+		}
+		if !sr.matches(m) {
+			out = append(out, m.UID)
+			continue
+		}
+		in = append(in, m)
+		if m.UID > last {
+			change.came = append(change.came, m.UID)
+		}
+	}
+	change.removed = c.remove(out)
+	if in = c.strangers(in); len(in) == 0 {
+		return change, nil
+	}
+	if c.order == nil {
+		change.added = c.insert(in, make([]int, len(in)))
+		return change, nil
+	}
+	p := newPlacer(s, c)
+	defer p.close()
+	in, places, err := p.places(in)
+	if err == nil {
+		change.added = c.insert(in, places)
+	}
+	return change, err
+}
+
+// unsettled gives the messages whose answer may be another one although nothing
+// happened to them: those at the end, if "*" is in a set of UIDs. Between the last
+// one of then and the one of now there are only messages that came or are gone.
+// When a keyword gets a name, the view tells of the messages that have it.
+func (c *searchContext) unsettled(view *mailbox.View) []mailbox.Range {
+	was := c.last
+	if c.last = view.LastUID(); c.last == was || !c.query.key.usesLast() {
+		return nil
+	}
+	return []mailbox.Range{{First: was, Last: was}, {First: c.last, Last: c.last}}
+}
+
+// remove takes messages, ascending, out of the result and tells from where.
+func (c *searchContext) remove(uids []uint32) (edits []edit) {
+	if len(uids) == 0 {
+		return nil
+	}
+	gone := func(uid uint32) bool {
+		_, found := slices.BinarySearch(uids, uid)
+		return found
+	}
+	from := -1
+	if c.order != nil {
+		from = slices.IndexFunc(c.members, gone)
+	} else if i := slices.IndexFunc(uids, c.has); i >= 0 {
+		from, _ = slices.BinarySearch(c.members, uids[i])
+	}
+	if from < 0 {
+		return nil
+	}
+	kept := c.members[:from]
+	next := -1 // the position that continues the last edit
+	for _, uid := range c.members[from:] {
+		if !gone(uid) {
+			kept, next = append(kept, uid), -1
+			continue
+		}
+		if at := len(kept) + 1; len(edits) > 0 && (c.order == nil || at == next) {
+			edits[len(edits)-1].uids = append(edits[len(edits)-1].uids, uid)
+		} else {
+			edits, next = append(edits, c.edit(at, uid)), at
+		}
+	}
+	c.members = kept
+	return edits
+}
+
+// strangers gives those of the messages, ascending, that are not in the result.
+func (c *searchContext) strangers(msgs []mailbox.Message) []mailbox.Message {
+	if len(msgs) == 0 {
+		return nil
+	}
+	if c.order == nil {
+		return slices.DeleteFunc(msgs, func(m mailbox.Message) bool { return c.has(m.UID) })
+	}
+	known := make([]bool, len(msgs))
+	byUID := func(m mailbox.Message, uid uint32) int { return int(int64(m.UID) - int64(uid)) }
+	for _, uid := range c.members {
+		if i, found := slices.BinarySearchFunc(msgs, uid, byUID); found {
+			known[i] = true
+		}
+	}
+	var out []mailbox.Message
+	for i, m := range msgs {
+		if !known[i] {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// has tells whether a message is in the result of a SEARCH.
+func (c *searchContext) has(uid uint32) bool {
+	_, found := slices.BinarySearch(c.members, uid)
+	return found
+}
+
+// insert puts messages into the result, each before the member that is at its
+// place now, and tells where to. Without an order the places are not heeded.
+func (c *searchContext) insert(msgs []mailbox.Message, places []int) (edits []edit) {
+	if c.order == nil {
+		e := edit{}
+		for i, m := range msgs {
+			places[i], _ = slices.BinarySearch(c.members, m.UID)
+			e.uids = append(e.uids, m.UID)
+		}
+		edits = []edit{e}
+	}
+	members := make([]uint32, 0, len(c.members)+len(msgs))
+	from := 0
+	for i, m := range msgs {
+		if members = append(members, c.members[from:places[i]]...); c.order != nil {
+			if i > 0 && places[i] == from {
+				edits[len(edits)-1].uids = append(edits[len(edits)-1].uids, m.UID)
+			} else {
+				edits = append(edits, c.edit(len(members)+1, m.UID))
+			}
+		}
+		members, from = append(members, m.UID), places[i]
+	}
+	c.members = append(members, c.members[from:]...)
+	return edits
+}
+
+func (c *searchContext) edit(at int, uid uint32) edit {
+	if c.order == nil {
+		at = 0
+	}
+	return edit{at, []uint32{uid}}
+}
+
+// contextResponse writes the response for a change, if it is one.
+func (s *session) contextResponse(change *contextChange) {
+	if len(change.removed) == 0 && len(change.added) == 0 {
+		return
+	}
+	w, c := s.w, change.c
+	s.esearchHead(c.tag, c.query.named, c.uid)
+	for _, part := range []struct {
+		name  string
+		edits []edit
+	}{{" REMOVEFROM (", change.removed}, {" ADDTO (", change.added}} {
+		if len(part.edits) == 0 {
+			continue
+		}
+		w.raw(part.name)
+		for i, e := range part.edits {
+			if i > 0 {
+				w.sp()
+			}
+			w.num(uint64(e.at))
+			w.sp()
+			nums := e.uids
+			if !c.uid {
+				nums = make([]uint32, len(e.uids))
+				for j, uid := range e.uids {
+					nums[j] = change.numbers[uid]
+				}
+			}
+			w.rawBytes(appendSet(nil, nums))
+		}
+		w.byte(')')
+	}
+	w.crlf()
+}

@@ -1,0 +1,100 @@
+package imap
+
+import (
+	"cmp"
+	"slices"
+
+	"maildird/maildir/mailbox"
+)
+
+// placer finds the places of messages in the result of a SORT. Of the members
+// only those are read that a binary search meets.
+type placer struct {
+	c      *searchContext
+	reader *headerReader
+	rows   map[int]*sortedMessage // of members, by index; nil for one that is gone
+}
+
+func newPlacer(s *session, c *searchContext) *placer {
+	return &placer{c: c, reader: newHeaderReader(s, lacking{}), rows: map[int]*sortedMessage{}}
+}
+
+func (p *placer) close() { p.reader.close() }
+
+// places puts messages in the order of the result, and tells for each before
+// which index it belongs.
+func (p *placer) places(msgs []mailbox.Message) ([]mailbox.Message, []int, error) {
+	rows := make([]sortedMessage, len(msgs))
+	for i, m := range msgs {
+		if err := p.reader.s.interrupted(); err != nil {
+			return nil, nil, err
+		}
+		rows[i], _ = p.reader.row(m, p.c.order)
+	}
+	slices.SortFunc(rows, func(a, b sortedMessage) int { return p.compare(&a, &b) })
+	places := make([]int, len(rows))
+	ordered := make([]mailbox.Message, len(rows))
+	from := 0
+	for i := range rows {
+		if err := p.reader.s.interrupted(); err != nil {
+			return nil, nil, err
+		}
+		from = p.place(&rows[i], from)
+		places[i], ordered[i] = from, rows[i].m
+	}
+	return ordered, places, nil
+}
+
+// compare is the order of a result: equal messages are in that of the mailbox.
+func (p *placer) compare(a, b *sortedMessage) int {
+	return cmp.Or(a.compare(b, p.c.order), cmp.Compare(a.m.UID, b.m.UID))
+}
+
+// place finds the place of a message among the members from an index on.
+func (p *placer) place(row *sortedMessage, from int) int {
+	to := len(p.c.members)
+	for from < to {
+		i := p.readable(from, to)
+		switch {
+		case i < 0:
+			return from
+		case p.compare(row, p.rows[i]) < 0:
+			to = i
+		default:
+			from = i + 1
+		}
+	}
+	return from
+}
+
+// readable gives the index of a member about in the middle of from and to that
+// can be compared, -1 for none: a file may be gone while the client does not
+// know that yet. The others are in order without it.
+func (p *placer) readable(from, to int) int {
+	middle := from + (to-from)/2
+	for i := middle; i >= from; i-- {
+		if p.member(i) != nil {
+			return i
+		}
+	}
+	for i := middle + 1; i < to; i++ {
+		if p.member(i) != nil {
+			return i
+		}
+	}
+	return -1
+}
+
+func (p *placer) member(i int) *sortedMessage {
+	if row, known := p.rows[i]; known {
+		return row
+	}
+	p.rows[i] = nil
+	uid := p.c.members[i]
+	for m := range p.reader.s.sel.view.Messages([]mailbox.Range{{First: uid, Last: uid}}, true) {
+		if row, gone := p.reader.row(m, p.c.order); !gone {
+			p.rows[i] = &row
+		}
+	}
+	return p.rows[i]
+}
