@@ -213,18 +213,10 @@ func modSeqKey(p *searchParser) searchKey {
 	}}}
 }
 
-// highestOf is the highest mod-sequence of the messages that a search returns;
-// options that ask for some of them only narrow it down (RFC 4731 section 3.2).
+// highestOf is the highest mod-sequence of the messages that a search returns.
 func (q *searchQuery) highestOf(found []mailbox.Message) (highest uint64) {
-	opt := &q.options
-	ends := (opt.ReturnMin || opt.ReturnMax) && !opt.ReturnAll && !opt.ReturnCount
-	if q.partial != nil {
-		ends, found = false, q.partial.of(found)
-	}
-	for i, m := range found {
-		if !ends || opt.ReturnMin && i == 0 || opt.ReturnMax && i == len(found)-1 {
-			highest = max(highest, m.ModSeq)
-		}
+	for _, m := range q.returned(found) {
+		highest = max(highest, m.ModSeq)
 	}
 	return highest
 }

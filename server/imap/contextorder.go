@@ -21,15 +21,17 @@ func newPlacer(s *session, c *searchContext) *placer {
 
 func (p *placer) close() { p.reader.close() }
 
-// places puts messages in the order of the result, and tells for each before
-// which index it belongs.
+// places puts messages in the order of the result, without those that are gone,
+// and tells for each before which index it belongs.
 func (p *placer) places(msgs []mailbox.Message) ([]mailbox.Message, []int, error) {
-	rows := make([]sortedMessage, len(msgs))
-	for i, m := range msgs {
+	rows := make([]sortedMessage, 0, len(msgs))
+	for _, m := range msgs {
 		if err := p.reader.s.interrupted(); err != nil {
 			return nil, nil, err
 		}
-		rows[i], _ = p.reader.row(m, p.c.order)
+		if row := p.read(m); row != nil {
+			rows = append(rows, *row)
+		}
 	}
 	slices.SortFunc(rows, func(a, b sortedMessage) int { return p.compare(&a, &b) })
 	places := make([]int, len(rows))
@@ -92,9 +94,16 @@ func (p *placer) member(i int) *sortedMessage {
 	p.rows[i] = nil
 	uid := p.c.members[i]
 	for m := range p.reader.s.sel.view.Messages([]mailbox.Range{{First: uid, Last: uid}}, true) {
-		if row, gone := p.reader.row(m, p.c.order); !gone {
-			p.rows[i] = &row
-		}
+		p.rows[i] = p.read(m)
 	}
 	return p.rows[i]
+}
+
+// read gives what a message is compared by, nil if it is gone.
+func (p *placer) read(m mailbox.Message) *sortedMessage {
+	row := &sortedMessage{}
+	if !p.reader.one(m, needHeaders(p.c.order), func(one *sortee) { *row = one.row(p.c.order) }) {
+		return nil
+	}
+	return row
 }

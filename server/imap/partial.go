@@ -25,7 +25,7 @@ func partialExtension() extension {
 			r := lx.partialRange()
 			var of mailbox.Range // UIDs
 			items.begin = append(items.begin, func(s *session, set numSet) error {
-				msgs, err := s.messages(set, items.set&fetchUID != 0)
+				msgs, err := s.messages(set, items.byUID)
 				if err != nil {
 					return err
 				}

@@ -100,23 +100,31 @@ func (sr *searcher) ends(msgs iter.Seq[mailbox.Message], opt *imap.SearchOptions
 	return slices.CompactFunc(found, func(a, b mailbox.Message) bool { return a.UID == b.UID }), err
 }
 
-// saved is what "$" stands for after a search (RFC 5182 section 2.4): all that
-// was found, or the ends or the part of it if only those were asked for.
-func (q *searchQuery) saved(found []mailbox.Message) []mailbox.Range {
+// returned is those of the messages found that the options stand for: all, unless
+// only the ends or a part of them were asked for (RFC 4731 section 3.2, RFC 5182
+// section 2.4, RFC 9394 section 3.2).
+func (q *searchQuery) returned(found []mailbox.Message) []mailbox.Message {
 	opt := &q.options
-	switch {
-	case opt.ReturnAll || opt.ReturnCount || len(found) == 0:
-	case q.partial != nil:
-		found = q.partial.of(found)
-	case opt.ReturnMin && opt.ReturnMax:
-		found = []mailbox.Message{found[0], found[len(found)-1]}
-	case opt.ReturnMin:
-		found = found[:1]
-	case opt.ReturnMax:
-		found = found[len(found)-1:]
+	if opt.ReturnAll || opt.ReturnCount || q.partial == nil && !opt.ReturnMin && !opt.ReturnMax || len(found) == 0 {
+		return found
 	}
+	var out []mailbox.Message
+	if q.partial != nil {
+		out = append(out, q.partial.of(found)...)
+	}
+	if opt.ReturnMin {
+		out = append(out, found[0])
+	}
+	if opt.ReturnMax {
+		out = append(out, found[len(found)-1])
+	}
+	return out
+}
+
+// saved is what "$" stands for after a search.
+func (q *searchQuery) saved(found []mailbox.Message) []mailbox.Range {
 	// SORT finds them in another order.
-	found = slices.SortedFunc(slices.Values(found), func(a, b mailbox.Message) int { return cmp.Compare(a.UID, b.UID) })
+	found = slices.SortedFunc(slices.Values(q.returned(found)), func(a, b mailbox.Message) int { return cmp.Compare(a.UID, b.UID) })
 	var ranges []mailbox.Range
 	for _, m := range found {
 		if n := len(ranges); n > 0 && ranges[n-1].Last+1 >= m.UID {

@@ -14,7 +14,10 @@ import (
 func sortExtension() extension {
 	criteria := sortCriteria()
 	run := func(uid bool) func(*session) error {
-		return func(s *session) error { return s.sort(criteria, uid) }
+		return func(s *session) error {
+			var query searchQuery
+			return s.unsave(&query, s.sort(criteria, &query, uid))
+		}
 	}
 	return extension{
 		caps: []imap.Cap{imap.CapSort, imap.CapSortDisplay, imap.CapESort, "I18NLEVEL=1"},
@@ -25,27 +28,12 @@ func sortExtension() extension {
 	}
 }
 
-// sort is SORT and UID SORT.
-func (s *session) sort(criteria map[string]*sortCriterion, uid bool) error {
-	lx := s.lx
-	p := searchParser{lexer: lx, decode: decodeUTF8}
-	lx.sp()
-	if equalFold(lx.peekWord(), "RETURN") {
-		lx.word()
-		lx.sp()
-		p.returnOptions()
-		lx.sp()
-	}
-	keys := lx.sortKeys(criteria)
-	lx.sp()
-	// The charset must be named, so it is allowed after UTF8=ACCEPT too.
-	p.charset(lx.astring(), false)
-	lx.sp()
-	p.query.key = p.list()
-	if err := lx.end(); err != nil {
+// sort is SORT and UID SORT. It leaves in query what the client asked for.
+func (s *session) sort(criteria map[string]*sortCriterion, query *searchQuery, uid bool) error {
+	keys, err := s.lx.sortArguments(criteria, query)
+	if err != nil {
 		return err
 	}
-	query := &p.query
 	sr, err := query.searcher(s)
 	if err != nil {
 		return err
@@ -60,12 +48,12 @@ func (s *session) sort(criteria map[string]*sortCriterion, uid bool) error {
 	if found, err = reader.sorted(found, keys); err != nil {
 		return err
 	}
-	if query.options.ReturnSave {
-		s.sel.saved = query.saved(found)
-	}
 	failed := reader.lacking.result()
 	if failed == nil {
 		s.keepUpdated(query, found, uid, keys)
+	}
+	if query.options.ReturnSave {
+		s.sel.saved = query.saved(found)
 	}
 	if query.hasReturn {
 		s.esearchResponse(found, uid, query)
@@ -73,6 +61,26 @@ func (s *session) sort(criteria map[string]*sortCriterion, uid bool) error {
 		s.numbersResponse("SORT", found, uid, query)
 	}
 	return failed
+}
+
+// sortArguments takes the arguments of SORT.
+func (lx *lexer) sortArguments(criteria map[string]*sortCriterion, query *searchQuery) ([]sortKey, error) {
+	p := searchParser{lexer: lx, decode: decodeUTF8}
+	lx.sp()
+	if equalFold(lx.peekWord(), "RETURN") {
+		lx.word()
+		lx.sp()
+		p.returnOptions()
+		lx.sp()
+	}
+	keys := lx.sortKeys(criteria)
+	lx.sp()
+	// The charset must be named, so it is allowed after UTF8=ACCEPT too.
+	p.charset(lx.astring(), false)
+	lx.sp()
+	p.query.key = p.list()
+	*query = p.query
+	return keys, lx.end()
 }
 
 // sortKeys takes SORT's list of criteria.

@@ -119,7 +119,8 @@ func (m *sortee) subject() (base []byte, reply bool) {
 }
 
 // headerReader reads the headers of many messages for one command. What cannot
-// be read is as if it were empty, and the command says so in the end.
+// be read is as if it were empty, and the command says so in the end; a message
+// that is gone is left out, as by SEARCH.
 type headerReader struct {
 	s       *session
 	cached  *mailbox.Cached
@@ -143,20 +144,31 @@ func (r *headerReader) closeMail() {
 	}
 }
 
-// each calls f with each message, with its header if that is asked for. What f
-// keeps of the header is its own copy: the next message overwrites it.
-func (r *headerReader) each(msgs []mailbox.Message, header bool, f func(i int, m *sortee)) error {
+// each calls read with each message, with its header if that is asked for, and
+// then keep unless the message turned out to be gone. What they keep of the header
+// is their own copy: the next message overwrites it.
+func (r *headerReader) each(msgs []mailbox.Message, header bool, read func(*sortee), keep func()) error {
 	for i, m := range msgs {
 		if err := r.s.working(i, len(msgs)); err != nil {
 			return err
 		}
-		one := sortee{reader: r, m: m}
-		if header {
-			one.head = r.read(m)
+		if r.one(m, header, read) {
+			keep()
 		}
-		f(i, &one)
 	}
 	return nil
+}
+
+// one is each for one message. It tells whether the message is there.
+func (r *headerReader) one(m mailbox.Message, header bool, read func(*sortee)) bool {
+	one := sortee{reader: r, m: m}
+	if header {
+		one.head = r.read(m)
+	}
+	read(&one)
+	gone := r.lacking.gone
+	r.lacking.gone = false
+	return !gone
 }
 
 // read returns the header of a message, good until the next call.
@@ -187,8 +199,9 @@ type sortedMessage struct {
 // criteria. Equal ones stay in the order of the mailbox, also under REVERSE
 // (RFC 5256 section 3).
 func (r *headerReader) sorted(msgs []mailbox.Message, keys []sortKey) ([]mailbox.Message, error) {
-	rows := make([]sortedMessage, len(msgs))
-	err := r.each(msgs, needHeaders(keys), func(i int, m *sortee) { rows[i] = m.row(keys) })
+	rows := make([]sortedMessage, 0, len(msgs))
+	var row sortedMessage
+	err := r.each(msgs, needHeaders(keys), func(m *sortee) { row = m.row(keys) }, func() { rows = append(rows, row) })
 	if err != nil {
 		return nil, err
 	}
@@ -215,16 +228,6 @@ func (m *sortee) row(keys []sortKey) sortedMessage {
 		}
 	}
 	return row
-}
-
-// row reads the values of one message, and tells whether it turned out to be gone.
-func (r *headerReader) row(m mailbox.Message, keys []sortKey) (row sortedMessage, gone bool) {
-	one := sortee{reader: r, m: m}
-	r.lacking.gone = false
-	if needHeaders(keys) {
-		one.head = r.read(m)
-	}
-	return one.row(keys), r.lacking.gone
 }
 
 // compare is the order of two messages by the criteria, 0 if they are equal.

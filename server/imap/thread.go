@@ -55,8 +55,9 @@ func (s *session) thread(algorithms map[string]func([]threadee) []*thread, uid b
 	}
 	reader := newHeaderReader(s, sr.lacking)
 	defer reader.close()
-	mails := make([]threadee, len(found))
-	err = reader.each(found, true, func(i int, m *sortee) { mails[i] = newThreadee(m) })
+	mails := make([]threadee, 0, len(found))
+	var one threadee
+	err = reader.each(found, true, func(m *sortee) { one = newThreadee(m) }, func() { mails = append(mails, one) })
 	if err != nil {
 		return err
 	}
