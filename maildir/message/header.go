@@ -99,6 +99,40 @@ func EachEntry(header []byte, f func(name, value []byte) bool) {
 	}
 }
 
+// EachNamed is EachField for the fields whose name is one of names, which have
+// to be ordinary (see IsFieldName): it passes over others without a look at
+// them. f gets the index of the name.
+func EachNamed(header []byte, names []string, f func(i int, value []byte)) {
+	for len(header) > 0 {
+		for i, name := range names {
+			if len(header) <= len(name) || !equalFold(header[:len(name)], name) {
+				continue
+			}
+			rest := bytes.TrimLeft(header[len(name):], " \t") // obsolete, but seen
+			if len(rest) == 0 || rest[0] != ':' {
+				continue
+			}
+			field := header[:fieldLen(header)]
+			f(i, trimEnd(field[bytes.IndexByte(field, ':')+1:]))
+		}
+		n := bytes.IndexByte(header, '\n')
+		if n < 0 {
+			return
+		}
+		header = header[n+1:]
+	}
+}
+
+// IsFieldName tells whether a text is a name as RFC 5322 section 3.6.8 has it.
+func IsFieldName(name string) bool {
+	for i := range len(name) {
+		if name[i] <= ' ' || name[i] > '~' || name[i] == ':' {
+			return false
+		}
+	}
+	return name != ""
+}
+
 // fieldLen is the length of the first field in header, with the lines that
 // continue it and their line ends.
 func fieldLen(header []byte) int {

@@ -3,7 +3,9 @@ package message
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -231,6 +233,30 @@ func TestParseDate(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%q: %s, want %s", c.in, got, c.want)
+		}
+	}
+}
+
+// TestEachNamed holds that EachNamed finds what EachField finds, in any header.
+func TestEachNamed(t *testing.T) {
+	names := []string{"subject", "to", "x-a"}
+	tokens := []string{"Subject", "subject", "To", "TO", "X-A", "X-Ab", ":", ": ", " ", "\t", "\r\n", "\n", "\n", "\r", "text", "\x00", ": a\n", " :b\r\n\tc\r\n"}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		var header []byte
+		for range rnd.IntN(20) {
+			header = append(header, tokens[rnd.IntN(len(tokens))]...)
+		}
+		var want, got []string
+		EachField(header, func(name, value []byte) bool {
+			if lower := strings.ToLower(string(name)); slices.Contains(names, lower) {
+				want = append(want, lower+"="+string(value))
+			}
+			return true
+		})
+		EachNamed(header, names, func(i int, value []byte) { got = append(got, names[i]+"="+string(value)) })
+		if !slices.Equal(got, want) {
+			t.Fatalf("%q: %q, want %q", header, got, want)
 		}
 	}
 }

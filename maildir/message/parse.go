@@ -261,6 +261,7 @@ func (p *parser) header(part *Part, least mark) (e ending, ended bool, err error
 // leaf reads the body of a part without parts, which ends at least or later.
 func (p *parser) leaf(least mark) (ending, error) {
 	for {
+		p.skip()
 		line, first, err := p.next()
 		if err != nil {
 			return ending{}, err
@@ -275,6 +276,37 @@ func (p *parser) leaf(least mark) (ending, error) {
 		}
 	}
 }
+
+// skip passes over lines that can be no boundary, but for the last two, whose
+// ends next notes.
+func (p *parser) skip() {
+	if !p.bol {
+		return
+	}
+	b := p.rest
+	if len(p.boundaries) > 0 {
+		if bytes.HasPrefix(b, dashes[1:]) {
+			return
+		}
+		if i := bytes.Index(b, dashes); i >= 0 {
+			b = b[:i+1]
+		}
+	}
+	for range 3 { // what is behind the last line end, and two lines
+		b = b[:max(0, bytes.LastIndexByte(b, '\n'))]
+	}
+	if len(b) == 0 {
+		return
+	}
+	b = p.rest[:len(b)+1]
+	p.rest = p.rest[len(b):]
+	p.pos.Phys += int64(len(b))
+	p.pos.Virt += int64(len(b)) + lineEnds(b, p.before)
+	p.pos.lines += int64(bytes.Count(b, newline))
+	p.before = '\n'
+}
+
+var dashes = []byte("\n--")
 
 // multipart reads the body of a part that a boundary divides: what is before
 // the first boundary line and after the closing one belongs to no part.

@@ -3,6 +3,7 @@ package imap
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ type searcher struct {
 	lacking lacking
 
 	fields  map[string][]int // probes that are inField, by lower-case field name
+	names   []string         // of these fields, if all are ordinary and no probe is inText
 	scanner *textScanner     // for the other probes
 	scanned []int            // which these are; those inText are the first
 	inText  int              // how many of them
@@ -73,6 +75,7 @@ func newSearcher(s *session, plan *searchPlan) *searcher {
 			sr.fields[name] = append(sr.fields[name], i)
 		}
 	}
+	sr.names = sr.ordinary()
 	sr.scanner = newTextScanner(needles)
 	if plan.test.cost > costNothing {
 		sr.cached = s.sel.view.Cached()
@@ -80,6 +83,24 @@ func newSearcher(s *session, plan *searchPlan) *searcher {
 	sr.crlf = slices.ContainsFunc(needles, func(n []byte) bool { return bytes.ContainsAny(n, "\r\n") })
 	return sr
 }
+
+// ordinary gives the names of the fields if they are all that counts in a header
+// and can be looked for by message.EachNamed.
+func (sr *searcher) ordinary() []string {
+	names := slices.Collect(maps.Keys(sr.fields))
+	if sr.inText > 0 || len(names) > 4 {
+		return nil
+	}
+	for _, n := range names {
+		if !message.IsFieldName(n) || len(n) > maxFieldName {
+			return nil
+		}
+	}
+	return names
+}
+
+// maxFieldName is the longest name of a header field that SEARCH finds.
+const maxFieldName = 64
 
 func (sr *searcher) close() {
 	if sr.cached != nil {
@@ -256,10 +277,17 @@ func (sr *searcher) scanHeader() error {
 // probes inText, and for those inField if it is the message's own.
 func (sr *searcher) scanFields(head []byte, own bool) {
 	own = own && len(sr.fields) > 0
+	if !own && sr.inText == 0 {
+		return
+	}
+	if sr.names != nil { // and nothing is inText
+		message.EachNamed(head, sr.names, func(i int, value []byte) { sr.scanField(value, sr.fields[sr.names[i]]) })
+		return
+	}
 	sr.field = sr.field[:0]
 	message.EachEntry(head, func(name, value []byte) bool {
 		if own && name != nil {
-			var lower [64]byte
+			var lower [maxFieldName]byte
 			if len(name) <= len(lower) {
 				if probes := sr.fields[string(appendLower(lower[:0], name))]; len(probes) > 0 {
 					sr.scanField(value, probes)

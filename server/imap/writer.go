@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -111,11 +112,15 @@ func (w *writer) str(s string) {
 		return
 	}
 	w.byte('"')
-	for i := 0; i < len(s); i++ {
-		if s[i] == '"' || s[i] == '\\' {
-			w.byte('\\')
+	if strings.IndexByte(s, '"') < 0 && strings.IndexByte(s, '\\') < 0 {
+		w.raw(s)
+	} else {
+		for i := range len(s) {
+			if s[i] == '"' || s[i] == '\\' {
+				w.byte('\\')
+			}
+			w.byte(s[i])
 		}
-		w.byte(s[i])
 	}
 	w.byte('"')
 }
