@@ -46,6 +46,8 @@ type Account struct {
 	// flat says that all folders lie in the root itself.
 	flat bool
 
+	keys sync.Mutex // held while access keys are made or removed
+
 	watching sync.Once
 	watch    *watch.Watch // of the root, nil without events or before a mailbox was open
 

@@ -22,6 +22,7 @@ type View struct {
 	flagged  []uint32 // rows below known whose flags changed since, any order, may repeat
 	recent   []uint32 // rows that are \Recent in this view, ascending
 	keywords bool     // a keyword letter got a name since
+	key      bool     // the mailbox got another access key since
 	closed   bool
 	modseqs  bool   // the client is told mod-sequences
 	told     uint64 // all changes up to this mod-sequence were told
@@ -51,6 +52,7 @@ const (
 	Exists                                // the mailbox has Count messages now
 	Recent                                // Count of them are \Recent
 	KeywordsChanged                       // a keyword letter got a name: tell FLAGS anew
+	KeyChanged                            // the mailbox got another access key (RFC 4467)
 )
 
 // Update is one thing that the client was not told yet.
@@ -328,6 +330,10 @@ func (v *View) collect(hold Hold) []Update {
 		v.keywords = false
 		out = append(out, Update{Kind: KeywordsChanged})
 	}
+	if v.key {
+		v.key = false
+		out = append(out, Update{Kind: KeyChanged})
+	}
 	recent := len(v.recent)
 	if hold&HoldExpunges == 0 {
 		for _, n := range v.gone {
@@ -437,10 +443,20 @@ func (m *Mailbox) tellGone(rows []uint32) {
 	}
 }
 
+// TellAccessKey tells all views that the mailbox got another access key.
+func (m *Mailbox) TellAccessKey() {
+	m.mu.Lock()
+	for v := range m.views {
+		v.key = true
+	}
+	m.mu.Unlock()
+	m.wakeThoseWithNews()
+}
+
 // news tells whether Updates has something to tell. m.mu is held.
 func (v *View) news() bool {
 	rows := v.m.t.rows
-	return v.keywords || len(v.gone) > 0 || v.grows() ||
+	return v.keywords || v.key || len(v.gone) > 0 || v.grows() ||
 		slices.ContainsFunc(v.flagged, func(n uint32) bool { return rows[n].state == present && !(v.modseqs && rows[n].unsettled) })
 }
 
