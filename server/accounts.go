@@ -32,6 +32,18 @@ func (a *accounts) open(_ context.Context, u auth.User) (*maildir.Account, error
 	return a.store.Account(maildir.AccountOptions{Root: root, Folder: a.mail.Folder, Defaults: a.mail.Defaults, Quota: a.quota(u), Owner: owner(u)})
 }
 
+// existing is open for a Maildir that is there: none is made.
+func (a *accounts) existing(ctx context.Context, u auth.User) (*maildir.Account, error) {
+	root, err := a.mail.Location.Expand(u.Name, u.Home)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Lstat(root); err != nil {
+		return nil, err
+	}
+	return a.open(ctx, u)
+}
+
 // owner is the system user of a user, who owns the mail if this process acts
 // for several of them. Any other process has what it makes for itself.
 func owner(u auth.User) *maildir.Owner {

@@ -189,6 +189,7 @@ func (s *Server) imapConfig(a *accounts, connections *limit.Connections) imap.Co
 		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom,
 		NoRev2: !cfg.IMAP.Rev2, Postmaster: cfg.Postmaster, AppendLimit: cfg.Limits.MessageSize,
 		Connections: connections,
+		Hostname:    cfg.Hostname, Lookup: s.users.Lookup, OpenExisting: a.existing, Submitters: cfg.IMAP.SubmitUsers,
 	}
 }
 

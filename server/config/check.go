@@ -74,7 +74,7 @@ func (c *checker) check(f *file) *Config {
 			BareNewline: c.choice("smtp.bare_newline", f.SMTP.BareNewline, "normalize", "reject"),
 			GreetDelay:  c.duration("smtp.greet_delay", f.SMTP.GreetDelay, maxGreetDelay),
 		},
-		IMAP:   IMAP{Rev2: f.IMAP.Rev2 == nil || *f.IMAP.Rev2},
+		IMAP:   IMAP{Rev2: f.IMAP.Rev2 == nil || *f.IMAP.Rev2, SubmitUsers: f.IMAP.SubmitUsers},
 		Limits: c.limits(f),
 	}
 	if !HostName(cfg.Hostname) {

@@ -93,7 +93,8 @@ type SMTP struct {
 
 // IMAP is what concerns IMAP.
 type IMAP struct {
-	Rev2 bool // announce IMAP4rev2
+	Rev2        bool     // announce IMAP4rev2
+	SubmitUsers []string // who submit for others, and may use their URLs for that
 }
 
 // Limits bound what clients can cost.
@@ -163,7 +164,8 @@ type file struct {
 		GreetDelay  string `toml:"greet_delay"`
 	} `toml:"smtp"`
 	IMAP struct {
-		Rev2 *bool `toml:"rev2"`
+		Rev2        *bool    `toml:"rev2"`
+		SubmitUsers []string `toml:"submit_users"`
 	} `toml:"imap"`
 	Limits struct {
 		Connections        int    `toml:"connections"`

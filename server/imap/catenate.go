@@ -146,7 +146,7 @@ func (c *catenation) failed(text string, err error) error {
 		return err
 	}
 	switch {
-	case errors.Is(err, errNotFound):
+	case errors.Is(err, errNotFound), errors.Is(err, errNoPart):
 	case errors.Is(err, folder.ErrNotFound), errors.Is(err, folder.ErrName):
 		err = errors.New("there is no such mailbox")
 	case errors.Is(err, mailbox.ErrGone), errors.Is(err, mailbox.ErrReplaced):
@@ -198,7 +198,10 @@ type urlSource struct {
 	f       fetcher
 }
 
-var errNotFound = errors.New("there is no such message")
+var (
+	errNotFound = errors.New("there is no such message")
+	errNoPart   = errors.New("the message has no such part")
+)
 
 // find returns what a URL refers to in the account, until the next call. Nothing of a message is
 // marked as seen.
@@ -223,7 +226,7 @@ func (src *urlSource) find(u *messageURL) (servedPart, *mailFile, error) {
 	src.f.arena = src.f.arena[:0]
 	sp, err := src.f.resolve(&u.part, src.mf)
 	if err == nil && sp.none {
-		err = errNotFound
+		err = errNoPart
 	}
 	return sp, src.mf, err
 }

@@ -33,6 +33,17 @@ type Config struct {
 	// releases it.
 	OpenAccount func(context.Context, auth.User) (*maildir.Account, error)
 
+	// Hostname is the server's name, by which URLs refer to it.
+	Hostname string
+	// Lookup finds a user by name, and OpenExisting opens his Maildir for a URL
+	// of his that another one uses: none is made. Without them there is no
+	// URLAUTH (RFC 4467).
+	Lookup       func(name string) (auth.User, bool)
+	OpenExisting func(context.Context, auth.User) (*maildir.Account, error)
+	// Submitters are the users who submit messages for others, and may use URLs
+	// that are for submission.
+	Submitters []string
+
 	// TLS is for STARTTLS, and for listeners whose connections begin with TLS.
 	// nil: there is neither.
 	TLS *tls.Config

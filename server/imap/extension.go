@@ -54,7 +54,7 @@ func extensions(cfg *Config) []extension {
 		namespaceExtension(), folderExtension(), listExtension(), lsubExtension(), statusExtension(),
 		specialUseExtension(), selectExtension(), unselectExtension(),
 		fetchExtension(), binaryExtension(), storeExtension(), searchExtension(), sortExtension(), contextExtension(), threadExtension(),
-		copyExtension(), moveExtension(), expungeExtension(), appendExtension(cfg), catenateExtension(), utf8Extension(),
+		copyExtension(), moveExtension(), expungeExtension(), appendExtension(cfg), catenateExtension(), urlAuthExtension(cfg), utf8Extension(),
 		withinExtension(), saveDateExtension(), condstoreExtension(), qresyncExtension(), compressExtension(), replaceExtension(), partialExtension(), inProgressExtension(), previewExtension(), aclExtension(), objectIDExtension(), uidOnlyExtension(), quotaExtension(), metadataExtension(),
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -42,11 +43,15 @@ type testUsers struct{}
 var errWrongPassword = errors.New("unknown user or wrong password")
 
 func (testUsers) Authenticate(_ context.Context, _ netip.Addr, name, password string) (auth.User, error) {
-	name, _, _ = strings.Cut(strings.ToLower(name), "@")
-	if name != "alice" && name != "bob" || password != "secret" {
-		return auth.User{}, errWrongPassword
+	if user, ok := lookupTestUser(name); ok && password == "secret" {
+		return user, nil
 	}
-	return auth.User{Name: name + "@example.org"}, nil
+	return auth.User{}, errWrongPassword
+}
+
+func lookupTestUser(name string) (auth.User, bool) {
+	name, _, _ = strings.Cut(strings.ToLower(name), "@")
+	return auth.User{Name: name + "@example.org"}, name == "alice" || name == "bob"
 }
 
 // serverOption changes how a test server is set up.
@@ -84,6 +89,14 @@ func startServerOn(t testing.TB, home, cacheDir string, options ...serverOption)
 		own := account
 		own.Root = ts.root(strings.TrimSuffix(user.Name, "@example.org"))
 		return store.Account(own)
+	}
+	cfg.Hostname = "mail.example.org"
+	cfg.Lookup = lookupTestUser
+	cfg.OpenExisting = func(ctx context.Context, user auth.User) (*maildir.Account, error) {
+		if _, err := os.Stat(ts.root(strings.TrimSuffix(user.Name, "@example.org"))); err != nil {
+			return nil, err
+		}
+		return cfg.OpenAccount(ctx, user)
 	}
 	ts.Server = New(cfg)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

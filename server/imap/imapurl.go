@@ -1,10 +1,12 @@
 package imap
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -14,13 +16,40 @@ import (
 type messageURL struct {
 	// absolute URLs begin with "imap://"; user and host are theirs.
 	absolute   bool
+	dots       bool // the path had "." or ".." in it
 	user, host string
 
 	mailbox  string // in UTF-8; "" for the one that the URL is relative to
 	validity uint32 // 0 if the URL does not say it
 	uid      uint32
 	part     fetchPart // SECTION and PARTIAL
+
+	auth urlAuth // zero if the URL carries no authorisation
 }
+
+// urlAuth is what a URL says of who may use it (RFC 4467 section 3).
+type urlAuth struct {
+	expires time.Time // zero: never
+	access  urlAccess
+	user    string // of userAccess and submitAccess
+
+	// rump is the URL up to mechanism and token, as it is written; these are
+	// empty in a URL that is not authorised yet.
+	rump      string
+	mechanism string // in upper case
+	token     []byte
+}
+
+// urlAccess is an access identifier.
+type urlAccess uint8
+
+const (
+	noAccess urlAccess = iota
+	submitAccess
+	userAccess
+	authUserAccess
+	anonymousAccess
+)
 
 const (
 	// maxURL is the octets that a URL may have.
@@ -56,7 +85,9 @@ func parseMessageURL(text string) (u messageURL, err error) {
 			return u, errors.New("it begins with neither a slash nor ;UID=")
 		}
 	} else {
-		p.rest = withoutDots(p.rest)
+		plain := p.rest
+		p.rest = withoutDots(plain)
+		u.dots = p.rest != plain
 		if err := p.mailbox(&u); err != nil {
 			return u, err
 		}
@@ -73,6 +104,9 @@ func parseMessageURL(text string) (u messageURL, err error) {
 		if err := p.partial(&u.part); err != nil {
 			return u, err
 		}
+	}
+	if err := p.authorisation(&u, text); err != nil {
+		return u, err
 	}
 	if p.rest != "" {
 		return u, fmt.Errorf("what begins with %.20q is not understood", p.rest)
@@ -232,6 +266,62 @@ func (p *urlParser) partial(to *fetchPart) error {
 		return errors.New("its PARTIAL is not understood")
 	}
 	to.Partial = &imap.SectionPartial{Offset: offset, Size: size}
+	return nil
+}
+
+// authorisation takes ";EXPIRE=date-time;URLAUTH=access:mechanism:token", or
+// what is there of it, from the end of a URL.
+func (p *urlParser) authorisation(u *messageURL, text string) (err error) {
+	a := &u.auth
+	if p.accept(";EXPIRE=") {
+		date, err := decodeURL(p.until(";"), ":")
+		if err == nil {
+			a.expires, err = time.Parse(time.RFC3339, strings.ToUpper(date))
+		}
+		if err != nil {
+			return errors.New("its EXPIRE is not understood")
+		}
+	}
+	if !p.accept(";URLAUTH=") {
+		if !a.expires.IsZero() {
+			return errors.New("EXPIRE is for URLs with URLAUTH only")
+		}
+		return nil
+	}
+	if !u.absolute || u.dots {
+		return errors.New("only an absolute URL, without dots in its path, can have URLAUTH")
+	}
+	switch {
+	case p.accept("submit+"):
+		a.access = submitAccess
+	case p.accept("user+"):
+		a.access = userAccess
+	case p.accept("authuser"):
+		a.access = authUserAccess
+	case p.accept("anonymous"):
+		a.access = anonymousAccess
+	default:
+		return errors.New("its access identifier is not known")
+	}
+	if a.access == submitAccess || a.access == userAccess {
+		if a.user, err = decodeURL(p.until(":"), "&="); err != nil {
+			return err
+		}
+		if a.user == "" {
+			return errors.New("its access identifier names no user")
+		}
+	}
+	a.rump = text[:len(text)-len(p.rest)]
+	if !p.accept(":") {
+		return nil
+	}
+	a.mechanism = strings.ToUpper(p.until(":"))
+	p.accept(":")
+	a.token, err = hex.DecodeString(p.rest)
+	p.rest = ""
+	if err != nil || len(a.token) == 0 {
+		return errors.New("its token is not understood")
+	}
 	return nil
 }
 

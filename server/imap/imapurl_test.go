@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // shown writes what was understood of a URL.
@@ -22,6 +23,9 @@ func (u messageURL) shown() string {
 		if p.Size != toTheEnd {
 			fmt.Fprintf(&b, " size %d", p.Size)
 		}
+	}
+	if a := u.auth; a.access != noAccess {
+		fmt.Fprintf(&b, " for %d %s until %s by %s %x of %s", a.access, a.user, a.expires.Format(time.RFC3339), a.mechanism, a.token, a.rump)
 	}
 	return b.String()
 }
@@ -46,6 +50,17 @@ func TestMessageURL(t *testing.T) {
 		{"/a/;UID=1/;PARTIAL=9223372036854775807", "a 0 1 from 9223372036854775807"},
 		{"/a/;UID=1/;SECTION=1.HEADER.FIELDS%20(To%20%22Cc%22)", "a 0 1 BODY[1.HEADER.FIELDS (To Cc)]"},
 		{"/a/;UID=1/;SECTION=HEADER.FIELDS.NOT%20(x/y)/;PARTIAL=0", "a 0 1 BODY[HEADER.FIELDS.NOT (x/y)] from 0"},
+
+		// RFC 4467.
+		{
+			"imap://joe@example.com/INBOX/;uid=20/;section=1.2;urlauth=submit+fred:internal:91354a473744909de610943775f92038",
+			"joe at example.com: INBOX 0 20 BODY[1.2] for 1 fred until 0001-01-01T00:00:00Z by INTERNAL 91354a473744909de610943775f92038 of imap://joe@example.com/INBOX/;uid=20/;section=1.2;urlauth=submit+fred",
+		},
+		{
+			"imap://joe@x/a/;UID=1;expire=2026-11-25t20:00:00.5-01:00;URLAUTH=User+j%40x",
+			"joe at x: a 0 1 for 2 j@x until 2026-11-25T20:00:00-01:00 by   of imap://joe@x/a/;UID=1;expire=2026-11-25t20:00:00.5-01:00;URLAUTH=User+j%40x",
+		},
+		{"imap://joe@x/a/;UID=1;URLAUTH=authuser:X-Y.2:AB", "joe at x: a 0 1 for 3  until 0001-01-01T00:00:00Z by X-Y.2 ab of imap://joe@x/a/;UID=1;URLAUTH=authuser"},
 
 		// Dots (RFC 3986 section 5.2.4, RFC 5092 section 9.1).
 		{"/foo/../bar/;UID=1", "bar 0 1"},
@@ -79,6 +94,11 @@ func TestNoMessageURL(t *testing.T) {
 		"/a/;UID=1/;PARTIAL=", "/a/;UID=1/;PARTIAL=.1", "/a/;UID=1/;PARTIAL=1.", "/a/;UID=1/;PARTIAL=1.0", "/a/;UID=1/;PARTIAL=-1", "/a/;UID=1/;PARTIAL=9223372036854775808",
 		"/a/;UID=1/;PARTIAL=1.9223372036854775808", "/a/;UID=1/;PARTIAL=1/;SECTION=1", "/a/;UID=1/;SECTION=1;PARTIAL=1", "/a/;UID=1/;PARTIAL=1/;PARTIAL=1",
 		"/" + strings.Repeat("a", maxURL) + "/;UID=1",
+		"/a/;UID=1;URLAUTH=anonymous", "imap://x@y/a;URLAUTH=anonymous", "imap://x@y/../a/;UID=1;URLAUTH=anonymous", "imap://x@y/a/;UID=1;URLAUTH=", "imap://x@y/a/;UID=1;URLAUTH=user+",
+		"imap://x@y/a/;UID=1;URLAUTH=nobody", "imap://x@y/a/;UID=1;URLAUTH=anonymous:", "imap://x@y/a/;UID=1;URLAUTH=anonymous:INTERNAL", "imap://x@y/a/;UID=1;URLAUTH=anonymous:INTERNAL:",
+		"imap://x@y/a/;UID=1;URLAUTH=anonymous:INTERNAL:0", "imap://x@y/a/;UID=1;URLAUTH=anonymous:INTERNAL:0g", "imap://x@y/a/;UID=1;URLAUTH=anonymousx", "imap://x@y/a/;UID=1/;URLAUTH=anonymous",
+		"imap://x@y/a/;UID=1;EXPIRE=2026-11-25T20:00:00Z", "imap://x@y/a/;UID=1;EXPIRE=2026-11-25;URLAUTH=anonymous", "imap://x@y/a/;UID=1;EXPIRE=;URLAUTH=anonymous",
+		"imap://x@y/a/;UID=1;EXPIRE=2026-13-25T20:00:00Z;URLAUTH=anonymous", "imap://x@y/a/;UID=1;URLAUTH=anonymous;EXPIRE=2026-11-25T20:00:00Z",
 	} {
 		if u, err := parseMessageURL(in); err == nil {
 			t.Errorf("%q was understood as %s", in, u.shown())
@@ -91,7 +111,9 @@ func TestNoMessageURL(t *testing.T) {
 func FuzzMessageURL(f *testing.F) {
 	for _, seed := range []string{
 		"/Drafts;UIDVALIDITY=385759045/;UID=20/;section=HEADER", ";UID=7/;Section=1.2.TEXT/;partial=3.4", "imap://joe%40x;AUTH=*@[::1]:143/a%2Fb/../c/;uid=1",
-		"/a/;UID=1/;SECTION=1.HEADER.FIELDS%20(To%20%22Cc%22)/;PARTIAL=0", "/%2e%2e/;UID=4294967295/..", "imap://x/", "/INBOX?ALL", "%", "/a%00/;UID=1",
+		"/a/;UID=1/;SECTION=1.HEADER.FIELDS%20(To%20%22Cc%22)/;PARTIAL=0", "/%2e%2e/;UID=4294967295/..",
+		"imap://joe@example.com/INBOX/;uid=20/;section=1.2;urlauth=submit+fred:internal:91354a473744909de610943775f92038",
+		"imap://joe@x/a/;UID=1;expire=2026-11-25t20:00:00.5-01:00;URLAUTH=User+j%40x", "imap://x/", "/INBOX?ALL", "%", "/a%00/;UID=1",
 	} {
 		f.Add(seed)
 	}
@@ -115,7 +137,11 @@ func FuzzMessageURL(f *testing.F) {
 		if len(shown) > maxURL {
 			return
 		}
+		if a := u.auth; a.access != noAccess && (!u.absolute || !strings.HasPrefix(text, a.rump)) || a.access == noAccess && a.token != nil {
+			t.Fatalf("%q: %+v", text, a)
+		}
 		again, err := parseMessageURL(shown)
+		again.auth.rump = u.auth.rump // as it is written
 		if err != nil || !reflect.DeepEqual(again, u) {
 			t.Fatalf("%q was shown as %q, and is %+v and not %+v (%v)", text, shown, again, u, err)
 		}

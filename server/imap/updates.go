@@ -60,6 +60,8 @@ func (s *session) writeUpdate(u mailbox.Update) {
 		s.expunged(u)
 	case mailbox.Flags:
 		s.flagsResponse(u.Message)
+	case mailbox.KeyChanged:
+		s.tellURLMechanisms()
 	case mailbox.KeywordsChanged:
 		s.mailboxFlagsResponse()
 	}

@@ -222,16 +222,17 @@ func (p *player) readLine(c *conn) (string, error) {
 	return text, nil
 }
 
-// mailboxID begins the line that every SELECT has because of OBJECTID (RFC
-// 8474). A dialogue need not have it.
-const mailboxID = "* OK [MAILBOXID ("
+// ofSelect begin the lines that every SELECT has because of OBJECTID (RFC 8474)
+// and URLAUTH (RFC 4467). A dialogue need not have them.
+var ofSelect = []string{"* OK [MAILBOXID (", "* OK [URLMECH "}
 
 // readAnswer reads a line, and passes over one that none of the patterns is for
 // and a dialogue need not have.
 func (p *player) readAnswer(c *conn, patterns ...string) (string, error) {
 	line, err := p.readLine(c)
-	for err == nil && strings.HasPrefix(line, mailboxID) &&
-		!slices.ContainsFunc(patterns, func(s string) bool { return strings.HasPrefix(s, mailboxID) }) {
+	for err == nil && slices.ContainsFunc(ofSelect, func(begin string) bool {
+		return strings.HasPrefix(line, begin) && !slices.ContainsFunc(patterns, func(s string) bool { return strings.HasPrefix(s, begin) })
+	}) {
 		line, err = p.readLine(c)
 	}
 	return line, err

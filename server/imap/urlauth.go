@@ -1,0 +1,303 @@
+package imap
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir"
+	"maildird/maildir/folder"
+)
+
+// urlAuthExtension is URLAUTH (RFC 4467): a user lets others, or himself later,
+// read a part of a message by a URL that carries the authorisation. A URL works
+// with what its owner may read at the time, and only that is read: the owner is
+// the user in the URL, who alone can have it authorised. Its text is not told of
+// before the token was found to be right.
+//
+// What mechanisms there are is told (URLMECH) to every session, because a
+// session is as protected from others as the settings want it to be: with an
+// empty auth.plaintext_from there is no login without TLS.
+func urlAuthExtension(cfg *Config) extension {
+	if cfg.Lookup == nil || cfg.OpenExisting == nil {
+		return extension{}
+	}
+	return extension{
+		caps: []imap.Cap{imap.CapURLAuth},
+		commands: []command{
+			{name: "RESETKEY", in: loggedIn, news: allNews, run: runResetKey},
+			{name: "GENURLAUTH", in: loggedIn, news: allNews, run: runGenURLAuth},
+			{name: "URLFETCH", in: loggedIn, news: allNews, run: runURLFetch},
+		},
+		selected: (*session).tellURLMechanisms,
+	}
+}
+
+const (
+	internalMechanism = "INTERNAL"
+	urlMechanisms     = "URLMECH " + internalMechanism
+
+	// tokenVersion begins a token, and says how the rest is made, so that there
+	// may be another way one day (RFC 4467 section 2.4.1): HMAC-SHA-256 of the
+	// URL up to the mechanism, with the mailbox access key.
+	tokenVersion = 1
+)
+
+func urlToken(key []byte, rump string) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(rump))
+	return mac.Sum([]byte{tokenVersion})
+}
+
+func (s *session) tellURLMechanisms() {
+	s.writeStatus(nil, "OK", urlMechanisms, "URLs can be authorised.")
+}
+
+// runResetKey is RESETKEY: a mailbox gets another key, or all mailboxes lose
+// theirs, which takes back all URLs that were authorised with them.
+func runResetKey(s *session) error {
+	lx := s.lx
+	if !lx.more() {
+		if err := lx.end(); err != nil {
+			return err
+		}
+		s.done.text = "All keys are removed."
+		return s.account.RemoveAccessKeys()
+	}
+	name, known := lx.mailbox(), true
+	for lx.more() {
+		known = string(lx.word()) == internalMechanism && known
+	}
+	if err := lx.end(); err != nil {
+		return err
+	}
+	if !known {
+		return no(imap.ResponseCodeCannot, "The only mechanism is INTERNAL.")
+	}
+	s.done = done{code: urlMechanisms, text: "The mailbox has another key."}
+	return s.account.NewAccessKey(s.ctx, name)
+}
+
+// runGenURLAuth is GENURLAUTH: the URLs of a user are authorised. What is wrong
+// with one is told by BAD, as RFC 4467 wants it.
+func runGenURLAuth(s *session) error {
+	lx := s.lx
+	var urls []string
+	known := true
+	lx.sp()
+	for {
+		urls = append(urls, string(lx.astring()))
+		lx.sp()
+		known = string(lx.word()) == internalMechanism && known
+		if !lx.more() {
+			break
+		}
+	}
+	if err := lx.end(); err != nil {
+		return err
+	}
+	if !known {
+		return bad("The only mechanism is INTERNAL.")
+	}
+	for i, text := range urls {
+		token, err := s.authorise(text)
+		if err != nil {
+			return err
+		}
+		urls[i] += ":" + internalMechanism + ":" + hex.EncodeToString(token)
+	}
+	w := s.w
+	w.raw("* GENURLAUTH")
+	for _, text := range urls {
+		w.sp()
+		w.str(text)
+	}
+	w.crlf()
+	return nil
+}
+
+// authorise makes the token of a URL.
+func (s *session) authorise(text string) ([]byte, error) {
+	u, err := parseMessageURL(text)
+	switch {
+	case err != nil:
+		return nil, bad("The URL cannot be authorised: %s.", err)
+	case u.auth.access == noAccess:
+		return nil, bad("The URL has no access identifier.")
+	case u.auth.token != nil:
+		return nil, bad("The URL has a token already.")
+	case u.user == "":
+		return nil, bad("The URL does not say whose it is.")
+	case !s.isUser(u.user):
+		return nil, bad("The URL is not of the user who is logged in.")
+	case !s.isHere(u.host):
+		return nil, bad("The URL is of another server than %s.", s.srv.cfg.Hostname)
+	}
+	key, err := s.account.MakeAccessKey(u.mailbox)
+	if errors.Is(err, folder.ErrNotFound) || errors.Is(err, folder.ErrName) {
+		return nil, bad("The URL is of no mailbox.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return urlToken(key, u.auth.rump), nil
+}
+
+// isUser tells whether a name is one of the user who is logged in.
+func (s *session) isUser(name string) bool {
+	user, ok := s.srv.cfg.Lookup(name)
+	return ok && user.Name == s.user.Name
+}
+
+// isHere tells whether a host, maybe with a port, is this server: by its name,
+// or by the address that the client has reached.
+func (s *session) isHere(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.Trim(host, "[]")
+	if s.srv.cfg.Hostname != "" && strings.EqualFold(host, s.srv.cfg.Hostname) {
+		return true
+	}
+	local, ok := s.wire.socket.LocalAddr().(*net.TCPAddr)
+	if !ok {
+		return false
+	}
+	return local.IP.Equal(net.ParseIP(host)) || local.IP.IsLoopback() && strings.EqualFold(host, "localhost")
+}
+
+// runURLFetch is URLFETCH: it tells the text of URLs that are authorised, NIL
+// for all others.
+func runURLFetch(s *session) error {
+	lx := s.lx
+	var urls []string
+	lx.sp()
+	for {
+		urls = append(urls, string(lx.astring()))
+		if !lx.more() {
+			break
+		}
+	}
+	if err := lx.end(); err != nil {
+		return err
+	}
+	f := &urlFetcher{s: s}
+	defer f.close()
+	w := s.w
+	w.raw("* URLFETCH")
+	for _, text := range urls {
+		if err := s.interrupted(); err != nil {
+			return err
+		}
+		w.sp()
+		w.str(text)
+		w.sp()
+		f.tell(text)
+	}
+	w.crlf()
+	return nil
+}
+
+// urlFetcher finds what authorised URLs refer to, of whichever user.
+type urlFetcher struct {
+	s      *session
+	owner  string // of what is open
+	source urlSource
+	other  *maildir.Account // that of owner, if he is not the session's user
+}
+
+func (f *urlFetcher) close() {
+	f.source.close()
+	if f.other != nil {
+		f.other.Release()
+	}
+	f.other, f.owner, f.source = nil, "", urlSource{}
+}
+
+// tell writes the text of a URL.
+func (f *urlFetcher) tell(text string) {
+	w := f.s.w
+	u, err := parseMessageURL(text)
+	if err != nil || !f.usable(&u) || !f.open(u.user) || !f.valid(&u) {
+		w.raw("NIL")
+		return
+	}
+	sp, mf, err := f.source.find(&u)
+	switch {
+	case errors.Is(err, errNoPart): // RFC 4467 section 8, URLFETCH response
+		w.str("")
+	case err != nil:
+		f.s.log.Info("text of an authorised URL cannot be told", "owner", f.owner, "mailbox", u.mailbox, "uid", u.uid, "error", err)
+		w.raw("NIL")
+	default:
+		if f.other != nil {
+			f.s.log.Info("text of another user is told by his URL", "owner", f.owner, "mailbox", u.mailbox, "uid", u.uid)
+		}
+		sp.write(w, mf)
+	}
+}
+
+// usable tells whether the session may use a URL that says so, if it is valid.
+func (f *urlFetcher) usable(u *messageURL) bool {
+	a, s := &u.auth, f.s
+	if u.user == "" || a.mechanism != internalMechanism || !a.expires.IsZero() && time.Now().After(a.expires) {
+		return false
+	}
+	switch a.access {
+	case submitAccess:
+		return slices.ContainsFunc(s.srv.cfg.Submitters, func(name string) bool { return s.isUser(name) })
+	case userAccess:
+		return s.isUser(a.user)
+	case authUserAccess, anonymousAccess:
+		return true // nobody logs in as anonymous
+	}
+	return false
+}
+
+// open opens the Maildir of the user whose URL it is.
+func (f *urlFetcher) open(name string) bool {
+	s := f.s
+	user, ok := s.srv.cfg.Lookup(name)
+	switch {
+	case !ok:
+		return false
+	case f.owner == user.Name:
+		return true
+	}
+	f.close()
+	account := s.account
+	if user.Name != s.user.Name {
+		var err error
+		if account, err = s.srv.cfg.OpenExisting(s.ctx, user); err != nil {
+			s.log.Warn("mail of the owner of a URL cannot be opened", "owner", user.Name, "error", err)
+			return false
+		}
+		f.other = account
+	}
+	f.owner, f.source = user.Name, urlSource{s: s, account: account}
+	return true
+}
+
+// valid tells whether the token of a URL is right. Without a key one is made
+// up, so that the time says nothing of which mailboxes there are (RFC 4467
+// section 6).
+func (f *urlFetcher) valid(u *messageURL) bool {
+	key, err := f.source.account.AccessKey(u.mailbox)
+	if err != nil && !errors.Is(err, folder.ErrNotFound) && !errors.Is(err, folder.ErrName) {
+		f.s.log.Warn("access key cannot be read", "owner", f.owner, "mailbox", u.mailbox, "error", err)
+	}
+	known := err == nil && key != nil
+	if !known {
+		key = make([]byte, sha256.Size)
+		_, _ = rand.Read(key) // never fails
+	}
+	return hmac.Equal(urlToken(key, u.auth.rump), u.auth.token) && known
+}
