@@ -172,16 +172,18 @@ func (a *fileActor) move(rng *rand.Rand, f File, id string) error {
 // copy runs cp, which writes the file in its place: for a moment it is there
 // and not whole.
 func (a *fileActor) copy(rng *rand.Rand, f File, id string) error {
-	base := f.Base()
+	// Under its own name a copy is the same message, with its date: it may come
+	// in the place of one that was removed before anybody noticed.
+	base, args := f.Base(), []string{"-p"}
 	if rng.IntN(2) == 0 || strings.Contains(base, ",U=") {
-		base = a.fresh()
+		base, args = a.fresh(), nil
 	}
 	to, err := a.target(rng, f, base)
 	if err != nil {
 		return err
 	}
 	err = a.again(f, func(path string) error {
-		cmd := exec.Command("cp", path, a.tree.path(to))
+		cmd := exec.Command("cp", append(args, path, a.tree.path(to))...)
 		rig.Prepare(cmd, a.home)
 		out, err := cmd.CombinedOutput()
 		if _, gone := os.Stat(path); err != nil && errors.Is(gone, fs.ErrNotExist) {
