@@ -13,11 +13,20 @@
 //   - The holder is unknown: the file is empty, or names another host. It is
 //     taken over when neither the lock nor the file that it protects has
 //     changed for 120 s (TestUnknownHolder), as Dovecot does.
+//   - The power was cut before the holder's name was on disk: an empty lock that
+//     was there before this machine was started is taken over when it has not
+//     changed for 2 s, but not on a file system that other hosts may use
+//     (TestEmptyAfterRestart). The wait is for a clock that was set forward
+//     since, after which a lock that is held seems that old.
+//   - The disk has no room for the holder's name: the lock is created empty, which
+//     takes an inode and no block (TestFaults in scripts/faults). It excludes as any other does;
+//     only if its holder dies, it stays for 120 s.
 //   - Several take over at once. The lock is moved aside, by one at a time,
 //     and looked at again before it is removed, so that nobody removes the
 //     lock that another one has just created (TestContendedTakeover).
 //   - This process dies in the middle of creating: the name appears together
-//     with the content (dirfd.CreateWhole), so no lock of ours is ever empty.
+//     with the content (dirfd.CreateWhole), so no lock of ours is empty while
+//     there is room for that.
 //   - Another program takes our lock over, or somebody removes it: Touch and
 //     Release tell (TestStolen), and remove nothing of anybody else.
 //   - The folder's owner puts something else there: what is no regular file is
@@ -39,6 +48,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"maildird/maildir/dirfd"
 )
@@ -77,6 +88,7 @@ type Locker struct {
 	start time.Time // of this process
 	rules rules
 	find  func(pid int) process
+	boot  func() time.Time // when this machine was started, as its clock now tells
 
 	mu   sync.Mutex
 	own  map[fileID]bool // our lock files; false for one that could not be removed at Release
@@ -96,7 +108,7 @@ func NewLocker(host string) *Locker {
 		host, _ = os.Hostname()
 	}
 	l := &Locker{
-		host: host, pid: os.Getpid(), now: time.Now, rules: defaultRules, find: findProcess,
+		host: host, pid: os.Getpid(), now: time.Now, rules: defaultRules, find: findProcess, boot: bootTime,
 		own: map[fileID]bool{}, seen: map[fileID]sighting{},
 	}
 	if l.start = l.find(l.pid).started; l.start.IsZero() {
@@ -189,6 +201,10 @@ func (l *Locker) create(dir *dirfd.Dir, name string) (*Lock, error) {
 		return nil, err
 	}
 	f, err := dir.CreateWhole(name, rights, []byte(strconv.Itoa(l.pid)+":"+l.host))
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		// What frees space needs the lock too.
+		f, err = dir.CreateWhole(name, rights, nil)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -294,6 +294,54 @@ func TestUnknownHolder(t *testing.T) {
 	}
 }
 
+// TestEmptyAfterRestart: a lock without a name that is older than this run of the
+// machine is nobody's, if only this machine has the file system.
+func TestEmptyAfterRestart(t *testing.T) {
+	for _, c := range []struct {
+		name, content string
+		boot          time.Duration // after the lock was made
+		taken         bool
+	}{
+		{"made before the start", "", time.Minute, true},
+		{"made after the start", "", -time.Minute, false},
+		{"made as the machine started", "", time.Second, false},
+		{"another host's", "77:elsewhere", time.Minute, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			d, path := openDir(t)
+			plant(t, path, c.content, 0)
+			boot := time.Now().Add(c.boot)
+			l := at(c.boot + time.Second)
+			l.boot = func() time.Time { return boot }
+			if taken(t, l, d, 200*time.Millisecond, Options{}) {
+				t.Error("taken over at once: the clock may have been set forward while it is held")
+			}
+			if c.taken != taken(t, l, d, 4*time.Second, Options{}) {
+				t.Errorf("taken over: %v, has to be %v", !c.taken, c.taken)
+			}
+		})
+	}
+	if up := time.Since(bootTime()); up <= 0 || up < time.Since(findProcess(os.Getpid()).started)-startSlack {
+		t.Errorf("the machine was started %s ago, this process earlier", up)
+	}
+}
+
+// TestOwnEmptyLock: a lock that had no room for our name is ours all the same.
+func TestOwnEmptyLock(t *testing.T) {
+	d, path := openDir(t)
+	l := at(0)
+	held, err := l.Acquire(context.Background(), d, name, Options{})
+	must(t, err)
+	must(t, os.Truncate(filepath.Join(path, name), 0))
+	l.now = func() time.Time { return time.Now().Add(time.Hour) }
+	if taken(t, l, d, 3*time.Second, Options{}) {
+		t.Error("taken over while it is held")
+	}
+	must(t, held.Touch())
+	must(t, held.Release())
+}
+
 // TestOwnNumber: a lock with our own number that we do not hold was left by a
 // process before us if it is older than we are.
 func TestOwnNumber(t *testing.T) {

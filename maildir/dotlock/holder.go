@@ -48,6 +48,12 @@ const maxContent = 512
 
 // holder reads the lock file f, which st describes; nil if it cannot be read.
 func (l *Locker) holder(f *os.File, st dirfd.Stat) holder {
+	l.mu.Lock()
+	held := l.own[idOf(st)]
+	l.mu.Unlock()
+	if held { // it may be empty
+		return holder{life: alive, pid: l.pid, host: l.host}
+	}
 	if f == nil || st.Size > maxContent {
 		return holder{}
 	}
@@ -133,6 +139,15 @@ func findProcess(pid int) process {
 	age := time.Duration(up.Nano()) - time.Duration(ticks)*(time.Second/userHZ)
 	p.started = time.Now().Add(-age)
 	return p
+}
+
+// bootTime is when the machine was started, by the clock as it is now.
+func bootTime() time.Time {
+	var up unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {
+		return time.Time{}
+	}
+	return time.Now().Add(-time.Duration(up.Nano()))
 }
 
 // userHZ is the unit of times in /proc, the same on every architecture that Go

@@ -118,7 +118,7 @@ func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 	case replaced:
 		left = since >= l.rules.fresh
 	case unknown:
-		left = since >= stale || age >= stale && since >= l.rules.fresh
+		left = since >= stale || since >= l.rules.fresh && (age >= stale || st.Size == 0 && l.outlived(dir, s))
 	}
 	if !left {
 		return false, nil
@@ -135,6 +135,12 @@ func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 		}
 	}
 	return took, err
+}
+
+// outlived tells whether nothing has changed since before this machine was
+// started, and no other machine can hold the lock.
+func (l *Locker) outlived(dir *dirfd.Dir, s state) bool {
+	return time.Unix(0, max(s.latest, s.other)).Add(startSlack).Before(l.boot()) && !dir.Shared()
 }
 
 // takeAway removes the lock file name if it is still the one that st describes,
