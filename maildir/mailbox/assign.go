@@ -63,8 +63,14 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	if err := m.dropRecords(lock, fresh); err != nil {
 		return err
 	}
+	if lock == nil && !m.unwritable && len(fresh) > 0 { // no room for a lock, nor for records
+		fresh, m.late = nil, true
+	}
 	uids, err := m.record(lock, fresh, nil)
-	if err != nil {
+	if isFull(err) && m.list.Header().UIDValidity != 0 {
+		m.short(err) // the mail that has UIDs is served
+		fresh, m.late = nil, true
+	} else if err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -212,6 +218,10 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 		}
 		if errors.Is(err, syscall.ENAMETOOLONG) {
 			continue // it is served from where it is
+		}
+		if isFull(err) {
+			m.short(err) // a directory needs another block
+			return nil
 		}
 		if err != nil {
 			return err

@@ -124,7 +124,45 @@ func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 		_, err := m.remove(lock, rows, 0)
 		return err
 	})
+	if err != nil {
+		c = v.takeBack(ctx, c, dst)
+	}
 	return c, err
+}
+
+// takeBack removes the copies of messages that could not be removed from the
+// view's mailbox, and returns the others.
+func (v *View) takeBack(ctx context.Context, c Copied, dst *Mailbox) Copied {
+	m := v.m
+	moved := Copied{UIDValidity: c.UIDValidity}
+	var back []uint32
+	m.mu.RLock()
+	for i, uid := range c.Source {
+		if n, ok := m.t.byUID(uid); ok && m.t.rows[n].state == present {
+			back = append(back, c.Dest[i])
+			continue
+		}
+		moved.Source, moved.Dest = append(moved.Source, uid), append(moved.Dest, c.Dest[i])
+	}
+	m.mu.RUnlock()
+	if len(back) == 0 {
+		return moved
+	}
+	err := dst.changeAnyway(ctx, func(lock *dotlock.Lock) error {
+		var rows []uint32
+		for _, uid := range back {
+			if n, ok := dst.t.byUID(uid); ok {
+				rows = append(rows, n)
+			}
+		}
+		_, err := dst.remove(lock, rows, 0)
+		return err
+	})
+	if err != nil {
+		m.env.Log.Error("messages that could not be moved are in both mailboxes", "mailbox", m.Path(), "other", dst.Path(),
+			"messages", len(back), "error", err)
+	}
+	return moved
 }
 
 // originals collects what is to be copied, in the order of the UIDs given.

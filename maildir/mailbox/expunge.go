@@ -29,7 +29,7 @@ func (v *View) take(ctx context.Context, uids []uint32, flags filename.Flags) (r
 		return nil, ErrReadOnly
 	}
 	m := v.m
-	err = m.change(ctx, func(lock *dotlock.Lock) error {
+	err = m.changeAnyway(ctx, func(lock *dotlock.Lock) error {
 		rows := m.having(v, uids, flags)
 		removed, err = m.remove(lock, rows, flags)
 		return err
@@ -65,7 +65,8 @@ func (m *Mailbox) having(v *View, uids []uint32, flags filename.Flags) []uint32 
 
 // remove unlinks the rows' files, notes them as gone and returns their UIDs. A
 // file that others took one of the flags from meanwhile stays. The uidlist's
-// lock is held. What was removed before an error stays removed.
+// lock is held, or there is no room for one (lock nil). What was removed before
+// an error stays removed.
 func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags) ([]uint32, error) {
 	var gone, uids []uint32
 	var failed error
@@ -98,10 +99,10 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags
 		m.count(-bytes, -messages)
 	}
 	m.expunged(gone)
-	if failed != nil {
+	if failed != nil || lock == nil {
 		return uids, failed
 	}
-	return uids, m.tidyList()
+	return uids, m.tidy()
 }
 
 // fileSize is what the file of a row counts.

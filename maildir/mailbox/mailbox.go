@@ -84,9 +84,14 @@ type Mailbox struct {
 	// unwritable is set where no lock can be created (read-only file system,
 	// no permission): the mailbox is served as it is, and not changed.
 	unwritable bool
-	watches    []*watch.Watch
-	poll       *poller
-	again      *time.Timer // wakes the sessions to look again after a look that failed
+	// full is set while something is put off for want of room.
+	full   bool
+	shorts int // how often something was put off for that
+	// late says that new mail without a UID was left aside by this look.
+	late    bool
+	watches []*watch.Watch
+	poll    *poller
+	again   *time.Timer // wakes the sessions to look again after a look that failed
 
 	watched bool // set once, by New
 
@@ -278,6 +283,9 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 	m.mu.RLock()
 	again := m.unwritable && !readOnly
 	m.mu.RUnlock()
+	if !again && !readOnly && m.dir.ReadOnly() {
+		m.cannotWrite(syscall.EROFS)
+	}
 	if again { // is it so still?
 		m.events.putBack()
 	}
@@ -409,15 +417,22 @@ var errNoLock = errors.New("mailbox cannot be locked")
 func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*dotlock.Lock) error) (err error) {
 	lock, err := m.env.Locker.Acquire(ctx, m.dir, uidlistLock, dotlock.Options{Timeout: patience, Watch: []string{uidlistName}})
 	if err != nil {
-		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		switch {
+		case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 			return fmt.Errorf("%w: %w", errNoLock, err)
+		case isFull(err):
+			return fmt.Errorf("%w: %w", errNoRoom, err)
 		}
 		return err
 	}
 	// Also after a panic, which ends one session and not the mailbox.
 	defer func() {
-		if rerr := lock.Release(); err == nil {
+		rerr := lock.Release()
+		switch {
+		case err == nil && errors.Is(rerr, dotlock.ErrStolen):
 			err = rerr
+		case rerr != nil: // the next one who wants it removes it
+			m.env.Log.Error("the mailbox's lock cannot be removed", "mailbox", m.Path(), "error", rerr)
 		}
 	}()
 	m.mu.Lock()

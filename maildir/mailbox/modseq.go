@@ -123,7 +123,14 @@ func (m *Mailbox) settled(ctx context.Context, tell bool) (highest uint64, err e
 	if !done || m.hist.Stale() {
 		defer m.wake()
 		err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error { return m.settle(ctx, lock) })
-		if err != nil {
+		switch {
+		case errors.Is(err, errNoRoom):
+			m.short(err)
+			return 0, nil
+		case errors.Is(err, errNoLock):
+			m.cannotWrite(err)
+			return 0, nil
+		case err != nil:
 			return 0, err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"syscall"
 	"time"
 
 	"maildird/maildir/dotlock"
@@ -190,6 +189,7 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[
 		scan = more
 		m.setTimes(now)
 	}
+	shorts := m.shorts
 	if scan || lock == nil {
 		if !m.loaded && lock != nil {
 			m.readHistory()
@@ -199,16 +199,26 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[
 		}
 		m.loaded = true
 	}
-	if lock == nil {
-		return nil
+	late := m.late
+	m.late = false
+	if lock != nil {
+		if err := m.moveNew(lock); err != nil {
+			return err
+		}
+		if err := m.tidy(); err != nil {
+			return err
+		}
+		if err := m.settle(ctx, lock); err != nil {
+			return err
+		}
 	}
-	if err := m.moveNew(lock); err != nil {
-		return err
+	if late {
+		return errPutOff
 	}
-	if err := m.tidyList(); err != nil {
-		return err
+	if lock != nil {
+		m.roomAgain(shorts)
 	}
-	return m.settle(ctx, lock)
+	return nil
 }
 
 // resolve finds the files of records that another program just added, before
@@ -247,25 +257,41 @@ func (m *Mailbox) underLock(ctx context.Context, f func(*dotlock.Lock) error) er
 	switch {
 	case err == nil:
 		return nil
-	case (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) && m.loaded:
-		m.env.Log.Warn("no room to lock the mailbox, new mail is shown when there is", "mailbox", m.Path(), "error", err)
-		return errPutOff
+	case errors.Is(err, errNoRoom):
+		m.short(err)
+		if m.loaded {
+			return errPutOff
+		}
+		if rerr := m.readList(); rerr != nil {
+			return rerr
+		}
+		if m.list.Header().UIDValidity == 0 {
+			return err
+		}
+		m.late = true
+		return f(nil)
 	case errors.Is(err, dotlock.ErrLocked) && m.loaded:
 		m.env.Log.Info("mailbox is locked by another program, looking again later", "mailbox", m.Path(), "error", err)
 		return errPutOff
 	case errors.Is(err, errNoLock):
-		if !m.unwritable {
-			m.env.Log.Warn("mailbox cannot be written and is served read-only", "mailbox", m.Path(), "error", err)
-		}
-		m.mu.Lock()
-		m.unwritable = true
-		m.mu.Unlock()
+		m.cannotWrite(err)
 		if err := m.readList(); err != nil {
 			return err
 		}
 		return f(nil)
 	}
 	return err
+}
+
+// cannotWrite notes that the mailbox is served read-only.
+func (m *Mailbox) cannotWrite(err error) {
+	m.mu.Lock()
+	was := m.unwritable
+	m.unwritable = true
+	m.mu.Unlock()
+	if !was {
+		m.env.Log.Warn("mailbox cannot be written and is served read-only", "mailbox", m.Path(), "error", err)
+	}
 }
 
 // poller wakes the sessions of a mailbox for which no events are to be had.

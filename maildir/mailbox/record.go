@@ -162,6 +162,15 @@ func (m *Mailbox) live() iter.Seq[uidlist.Record] {
 	}
 }
 
+// tidy is tidyList, put off where there is no room for it.
+func (m *Mailbox) tidy() error {
+	err := m.tidyList()
+	if m.list.Header().UIDValidity == 0 {
+		return err // nothing goes without a list
+	}
+	return m.shortOrNot(err)
+}
+
 // tidyList rewrites a list that Dovecot would rewrite. The uidlist's lock is held.
 func (m *Mailbox) tidyList() error {
 	m.mu.RLock()

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
@@ -46,8 +47,11 @@ func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uin
 	}
 	m := v.m
 	var did storing
-	err = m.change(ctx, func(lock *dotlock.Lock) error {
+	err = m.changeAnyway(ctx, func(lock *dotlock.Lock) error {
 		if since != always {
+			if lock == nil {
+				return fmt.Errorf("%w: %w", errNoRoom, syscall.ENOSPC)
+			}
 			// What other programs did up to now counts.
 			if err := m.lookUnderLock(ctx, lock); err != nil {
 				return err
@@ -55,6 +59,9 @@ func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uin
 			if err := m.settle(ctx, lock); err != nil {
 				return err
 			}
+		}
+		if lock == nil && op != Remove && m.lacks(words) {
+			return fmt.Errorf("%w, nor for a keyword: %w", errNoRoom, syscall.ENOSPC)
 		}
 		letters, err := m.letters(words, op != Remove)
 		if err != nil {
@@ -127,7 +134,7 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 	err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error {
 		quiet := m.watched && m.quiet()
 		if len(m.unlisted) > 0 {
-			if err := m.tidyList(); err != nil {
+			if err := m.tidy(); err != nil {
 				return err
 			}
 		}
@@ -144,9 +151,15 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 	})
 	m.wake()
 	if errors.Is(err, errNoLock) {
+		m.cannotWrite(err)
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
 	return err
+}
+
+// lacks tells whether one of the keywords has no letter yet.
+func (m *Mailbox) lacks(words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { _, ok := m.words.Index(w); return !ok })
 }
 
 // letters turns keyword names into flags. With add, names without a letter get
@@ -165,7 +178,7 @@ func (m *Mailbox) letters(words []string, add bool) (filename.Flags, error) {
 		return f, nil
 	}
 	var avoid filename.Flags
-	if slices.ContainsFunc(words, func(w string) bool { _, ok := m.words.Index(w); return !ok }) {
+	if m.lacks(words) {
 		avoid = m.namelessInUse()
 	}
 	indexes, err := m.words.Add(avoid, words...)

@@ -51,13 +51,16 @@ func (f *File) Append(recs []Record) error {
 	if !f.seen.same(now) {
 		return f.changed()
 	}
+	before := f.end
 	if err := f.write(file, recs); err != nil {
 		return err
 	}
 	if f.opt.Fsync {
 		if err := datasync(file); err != nil {
-			f.known = false // nobody knows what is on disk
-			return err
+			// The kernel says so once, and takes what it could not write for
+			// written: what was appended must not be found by the next reader.
+			f.known = false
+			return errors.Join(err, file.Truncate(before))
 		}
 	}
 	if now, err = f.look(file); err != nil || now.size != f.end {
