@@ -185,11 +185,15 @@ func (l fsLayout) create(root *dirfd.Dir, at levels) error {
 			return fmt.Errorf("%w: %s", ErrExists, d.Path())
 		}
 		if err != nil && !errors.Is(err, fs.ErrExist) {
+			unfill(d)
 			return err
 		}
 	}
 	if l.fsync {
-		return d.Sync()
+		if err := d.Sync(); err != nil {
+			unfill(d)
+			return err
+		}
 	}
 	return nil
 }

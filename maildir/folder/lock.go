@@ -25,8 +25,9 @@ type patience struct {
 // not been touched for half a minute.
 var defaultPatience = patience{lock: 30 * time.Second, file: 60 * time.Second, stale: 30 * time.Second, pause: 10 * time.Millisecond}
 
-// errLocked is wrapped by the error of a wait that was too long.
-var errLocked = errors.New("another program holds the lock")
+// ErrLocked is wrapped by the error of a wait for another program that was too
+// long.
+var ErrLocked = errors.New("another program holds the lock")
 
 // treeLock is the name of the file whose lock Dovecot holds while it creates,
 // deletes or renames a mailbox.
@@ -51,13 +52,12 @@ func (t *Tree) withLock(change func() error) error {
 			t.changing.Lock()
 			err := change()
 			t.changing.Unlock()
-			if removeErr := t.root.Remove(treeLock); !errors.Is(removeErr, fs.ErrNotExist) {
-				err = errors.Join(err, removeErr)
-			}
+			// Whoever locks a file that stays behind has the lock all the same.
+			_ = t.root.Remove(treeLock)
 			return err
 		}
 		if t.now().After(deadline) {
-			return fmt.Errorf("%w: %s/%s", errLocked, t.root.Path(), treeLock)
+			return fmt.Errorf("%w: %s/%s", ErrLocked, t.root.Path(), treeLock)
 		}
 		time.Sleep(t.pause)
 	}
@@ -151,7 +151,7 @@ func (t *Tree) rewrite(name string, edit func(old []byte) ([]byte, error)) error
 			err = f.Sync()
 		}
 		if err == nil && !t.isNamed(f, lock) {
-			return fmt.Errorf("%w: %s/%s was taken away while in use", errLocked, t.root.Path(), lock)
+			return fmt.Errorf("%w: %s/%s was taken away while in use", ErrLocked, t.root.Path(), lock)
 		}
 		if err == nil {
 			err = t.root.Rename(lock, t.root, name)
@@ -181,7 +181,7 @@ func (t *Tree) createLock(lock string) (*os.File, error) {
 			continue
 		}
 		if t.now().After(deadline) {
-			return nil, fmt.Errorf("%w: %s/%s", errLocked, t.root.Path(), lock)
+			return nil, fmt.Errorf("%w: %s/%s", ErrLocked, t.root.Path(), lock)
 		}
 		time.Sleep(t.pause)
 	}

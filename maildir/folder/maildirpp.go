@@ -159,6 +159,22 @@ func (l ppLayout) create(root *dirfd.Dir, at levels) error {
 		return err
 	}
 	defer d.Close()
+	if err := l.fill(d, rights); err != nil {
+		unfill(d)
+		return errors.Join(err, root.RemoveDir(name))
+	}
+	if !l.fsync {
+		return nil
+	}
+	if err := root.Sync(); err != nil {
+		unfill(d)
+		return errors.Join(err, root.RemoveDir(name))
+	}
+	return nil
+}
+
+// fill makes what is in a new folder.
+func (l ppLayout) fill(d *dirfd.Dir, rights dirfd.Rights) error {
 	for _, sub := range []string{"new", "tmp", "cur"} {
 		if err := makeDir(d, sub, rights); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
@@ -174,7 +190,16 @@ func (l ppLayout) create(root *dirfd.Dir, at levels) error {
 	if err != nil || !l.fsync {
 		return err
 	}
-	return errors.Join(d.Sync(), root.Sync())
+	return d.Sync()
+}
+
+// unfill takes back what was made in a new folder. Mail that came meanwhile
+// stays, and the folder with it.
+func unfill(d *dirfd.Dir) {
+	for _, sub := range []string{"cur", "tmp", "new"} {
+		_ = d.RemoveDir(sub)
+	}
+	_ = d.Remove("maildirfolder")
 }
 
 // rights are those of the nearest folder above, else of the root.

@@ -158,7 +158,7 @@ func (s *session) answer(cmd *command, err error) error {
 		return err
 	}
 	status, known := statusOf(err)
-	if !known {
+	if !known || fromSystem(err) {
 		s.log.Error("command failed", "command", cmd.name, "error", err)
 	}
 	if status.Type == imap.StatusResponseTypeBye {

@@ -85,15 +85,22 @@ func statusOf(err error) (status *imap.Error, known bool) {
 	return hidden(err), false
 }
 
+// fromSystem tells whether the operator has to know of an error although the
+// client was told: the file system does not let the mailbox be changed.
+func fromSystem(err error) bool {
+	var errno syscall.Errno
+	return errors.Is(err, mailbox.ErrReadOnly) && errors.As(err, &errno)
+}
+
 // hidden is what the client learns of an error that only the operator can
 // understand.
 func hidden(err error) *imap.Error {
 	status := &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeServerBug, Text: "Internal error, the log has the details."}
 	var errno syscall.Errno
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, delivery.ErrReserve):
 		status.Code, status.Text = imap.ResponseCodeOverQuota, "No space left."
-	case errors.Is(err, dotlock.ErrLocked):
+	case errors.Is(err, dotlock.ErrLocked), errors.Is(err, folder.ErrLocked):
 		status.Code, status.Text = imap.ResponseCodeInUse, "Mailbox is locked by another program, try again."
 	case errors.Is(err, dirfd.ErrNotRegular):
 		status.Code, status.Text = imap.ResponseCodeContactAdmin, "A file of the mailbox is not what it has to be, the log has the details."
