@@ -29,6 +29,9 @@ type Options struct {
 	Now   func() time.Time // nil: time.Now
 	// Compress is how the files that are written are compressed.
 	Compress compress.Format
+	// Reserve is how many bytes of a file system have to stay free when a message
+	// is appended.
+	Reserve uint64
 	// Idle is how many mailboxes that nobody has open are kept ready all the
 	// same, with their tables and watches; 0: 256, less than 0: none.
 	Idle int
@@ -63,7 +66,7 @@ func NewStore(opt Options) *Store {
 			Cache:    cache.New(cache.Options{Dir: opt.CacheDir, Log: opt.Log}),
 			Watcher:  watch.New(opt.Log),
 			Locker:   dotlock.NewLocker(""),
-			Delivery: &delivery.Options{Host: opt.Host, PID: os.Getpid(), Fsync: opt.Fsync, Now: opt.Now, Compress: opt.Compress},
+			Delivery: &delivery.Options{Host: opt.Host, PID: os.Getpid(), Fsync: opt.Fsync, Now: opt.Now, Compress: opt.Compress, Reserve: opt.Reserve},
 		},
 		most:     opt.Idle,
 		accounts: map[string]*Account{},

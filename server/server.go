@@ -65,7 +65,8 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: log, users: users, cert: cert, tokens: tokens,
 		store: maildir.NewStore(maildir.Options{
-			Host: cfg.Hostname, Fsync: cfg.Mail.Fsync, Compress: cfg.Mail.Compress, CacheDir: cfg.CacheDir, Log: log,
+			Host: cfg.Hostname, Fsync: cfg.Mail.Fsync, Compress: cfg.Mail.Compress, Reserve: uint64(cfg.Mail.Reserve),
+			CacheDir: cfg.CacheDir, Log: log,
 		}),
 		failed: make(chan error, 1),
 	}

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"errors"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 
@@ -20,12 +21,29 @@ const (
 	OverQuota              // the user's quota is used up
 )
 
+// ErrReserve says that less space is free than has to stay so.
+var ErrReserve = errors.New("less space is free than has to stay so")
+
+// Reserved returns ErrReserve if a file of size bytes in the folder would leave
+// less than reserve bytes of its file system free. With a reserve of 0 nothing
+// is asked.
+func (d Dirs) Reserved(reserve uint64, size int64) error {
+	if reserve == 0 {
+		return nil
+	}
+	free, _, err := d.Folder.FreeBytes()
+	if err != nil || free >= reserve+uint64(max(size, 0)) {
+		return nil // where it cannot be told, the attempt will
+	}
+	return fmt.Errorf("%w: %s has %d bytes free, %d have to stay so, and the message has %d", ErrReserve, d.Folder.Path(), free, reserve, size)
+}
+
 // CauseOf tells the cause of an error of this package.
 func CauseOf(err error) Cause {
 	switch {
 	case errors.Is(err, unix.EDQUOT), errors.Is(err, maildirsize.ErrOver):
 		return OverQuota
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EFBIG):
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EFBIG), errors.Is(err, ErrReserve):
 		return NoSpace
 	}
 	return Trouble

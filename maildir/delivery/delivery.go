@@ -37,6 +37,8 @@ type Options struct {
 
 	Compress compress.Format // of the files: None, Gzip or Zstd
 
+	Reserve uint64 // bytes of the file system that a message has to leave free; 0: none
+
 	hostOnce sync.Once
 	host     string
 

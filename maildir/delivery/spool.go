@@ -466,8 +466,10 @@ func (t *target) tryWrite(s *Spool) error {
 		}
 	}
 	t.temp.add(s.body, s.led == '\n')
-	_, err := t.temp.finish(time.Time{}, t == s.first)
-	return err
+	if _, err := t.temp.finish(time.Time{}, t == s.first); err != nil {
+		return err
+	}
+	return t.dirs.Reserved(s.opt.Reserve, 0) // with its true size
 }
 
 // writeSmall writes header and body, which are in memory, at once.

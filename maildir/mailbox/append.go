@@ -31,6 +31,10 @@ type Incoming struct {
 	finished bool
 }
 
+// Reserved returns delivery.ErrReserve if a message of size bytes would leave
+// less of the file system free than has to stay so.
+func (m *Mailbox) Reserved(size int64) error { return m.dirs.Reserved(m.env.Delivery.Reserve, size) }
+
 // NewIncoming begins a message in the mailbox's tmp/.
 func (m *Mailbox) NewIncoming(opt AppendOptions) (*Incoming, error) {
 	temp, err := delivery.NewTemp(m.dirs, m.env.Delivery)

@@ -90,6 +90,9 @@ func (item *appendItem) take(s *session, box *maildir.Mailbox) (*mailbox.Incomin
 	if err := box.Room(item.size, 1); err != nil {
 		return nil, err
 	}
+	if err := box.Reserved(item.size); err != nil {
+		return nil, err
+	}
 	in, err := box.NewIncoming(item.AppendOptions)
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package smtp
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -41,8 +40,6 @@ func (s *session) begin() *message {
 	return m
 }
 
-var errReserve = errors.New("less space is free than has to stay so")
-
 // open opens the folder that a target's message goes to. It is called on other
 // goroutines too.
 func (s *session) open(t target) (dirs delivery.Dirs, release func(), err error) {
@@ -54,13 +51,12 @@ func (s *session) open(t target) (dirs delivery.Dirs, release func(), err error)
 		}
 	}()
 	dirs, release, err = s.srv.cfg.Open(s.srv.conns.Work(), t.user)
-	if err != nil || s.srv.cfg.Reserve == 0 {
+	if err != nil {
 		return dirs, release, err
 	}
-	free, _, ferr := dirs.Folder.FreeBytes()
-	if ferr == nil && free < s.srv.cfg.Reserve+uint64(s.from.size) {
+	if err := dirs.Reserved(s.srv.cfg.Reserve, s.from.size); err != nil {
 		release()
-		return delivery.Dirs{}, nil, errReserve
+		return delivery.Dirs{}, nil, err
 	}
 	return dirs, release, nil
 }
@@ -157,9 +153,6 @@ func (m *message) finish() []result {
 // refusalOfStorage tells the client of an error of its message's storage. All
 // of them can be mended, so none is permanent, and their text is for the log.
 func refusalOfStorage(err error) *smtp.SMTPError {
-	if errors.Is(err, errReserve) {
-		return errNoSpace()
-	}
 	switch delivery.CauseOf(err) {
 	case delivery.NoSpace:
 		return errNoSpace()
