@@ -20,6 +20,7 @@ var mayImport = map[string][]string{
 	"maildird/auth":             {},
 	"maildird/server/limit":     {},
 	"maildird/server/accept":    {},
+	"maildird/server/advice":    {"maildird/maildir"},
 	"maildird/server/smtp":      {"maildird/maildir", "maildird/auth", "maildird/server/sasl", "maildird/server/limit", "maildird/server/accept"},
 	"maildird/server/sasl":      {"maildird/auth"},
 	"maildird/server/oauth":     {"maildird/server/sasl"},

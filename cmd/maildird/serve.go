@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"maildird/server"
+	"maildird/server/advice"
 	"maildird/server/config"
 )
 
@@ -102,7 +103,7 @@ func reload(srv *server.Server, cfg *config.Config, level *slog.LevelVar, log *s
 func logger(cfg *config.Config, level slog.Leveler, to io.Writer) *slog.Logger {
 	opt := &slog.HandlerOptions{Level: level}
 	if cfg.Log.Format == "json" {
-		return slog.New(slog.NewJSONHandler(to, opt))
+		return slog.New(advice.Handler(slog.NewJSONHandler(to, opt)))
 	}
-	return slog.New(slog.NewTextHandler(to, opt))
+	return slog.New(advice.Handler(slog.NewTextHandler(to, opt)))
 }

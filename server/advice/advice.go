@@ -1,0 +1,71 @@
+// Package advice says in the log what an operator can do about an error of the
+// operating system.
+package advice
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+
+	"golang.org/x/sys/unix"
+
+	"maildird/maildir/delivery"
+	"maildird/maildir/dirfd"
+	"maildird/maildir/dotlock"
+)
+
+// Handler adds the attribute "advice" to lines that have an "error" about which
+// something can be done, and hands all on to next.
+func Handler(next slog.Handler) slog.Handler { return handler{next} }
+
+type handler struct{ slog.Handler }
+
+func (h handler) Handle(ctx context.Context, r slog.Record) error {
+	text := ""
+	r.Attrs(func(a slog.Attr) bool {
+		if err, ok := a.Value.Any().(error); ok && a.Key == "error" {
+			text = For(err)
+		}
+		return text == ""
+	})
+	if text != "" {
+		r = r.Clone()
+		r.AddAttrs(slog.String("advice", text))
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return handler{h.Handler.WithAttrs(attrs)}
+}
+func (h handler) WithGroup(name string) slog.Handler { return handler{h.Handler.WithGroup(name)} }
+
+// For returns what can be done about err, "" if that is not known.
+func For(err error) string {
+	switch {
+	case errors.Is(err, delivery.ErrReserve):
+		return "free space on this file system, or lower mail.reserve; no restart is needed for the former"
+	case errors.Is(err, unix.ENOSPC):
+		return "free space on this file system, or inodes (df, df -i); what was refused comes again, and no restart is needed"
+	case errors.Is(err, unix.EDQUOT):
+		return "raise the disk quota of the files' owner (repquota), or remove mail; no restart is needed"
+	case errors.Is(err, unix.EROFS):
+		return "find out why it is read-only (dmesg: after an I/O error?) and remount it read-write; no restart is needed"
+	case errors.Is(err, unix.EIO), errors.Is(err, unix.EUCLEAN), errors.Is(err, unix.ESTALE), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
+		return "the disk, or what leads to it, is failing: look at dmesg, and check the disk and the file system"
+	case errors.Is(err, unix.EMFILE):
+		return "the program has too many files and connections open: raise LimitNOFILE (ulimit -n), or lower [limits] connections"
+	case errors.Is(err, unix.ENFILE):
+		return "the system has too many files open: raise fs.file-max (sysctl)"
+	case errors.Is(err, unix.ENOMEM):
+		return "the system has no memory left: give it more, or lower [limits] connections"
+	case errors.Is(err, dirfd.ErrNotRegular):
+		return "remove what lies there: it is not what belongs into a Maildir"
+	case errors.Is(err, fs.ErrPermission):
+		return "correct owner and mode of the file and of the directory that it is in: the program has to be able to write there"
+	case errors.Is(err, dotlock.ErrLocked):
+		return "if the program that holds the lock is gone for good, remove the file"
+	}
+	return ""
+}
