@@ -1,0 +1,260 @@
+package faults
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"maildird/scripts/rig"
+)
+
+// fault is one thing that goes wrong.
+type fault struct {
+	name string
+	// begin makes it go wrong for a cell; end makes it well again.
+	begin func(c *cell) (end func() error, err error)
+	// everybody says that all users are affected, not that of the cell alone.
+	everybody bool
+	// errors are what the log may call it.
+	errors []string
+	// advice is in the log too: what the operator can do.
+	advice string
+	// long makes messages longer than one block.
+	long bool
+}
+
+var full = []string{"no space left on device", "less space is free than has to stay so"}
+
+// faults are all, by the names in the table.
+var faults = []fault{
+	{name: "disk full", begin: fillBlocks(0), errors: full, advice: "free space"},
+	{name: "disk full in the middle of a message", begin: fillBlocks(4 << 12), long: true, errors: full, advice: "free space"},
+	{name: "inode table full", begin: fillInodes, errors: full, advice: "free space"},
+	{name: "read-only remount", begin: remountReadOnly, errors: []string{"read-only file system"}, advice: "remount"},
+	{name: "no write permission", begin: denyWrites, errors: []string{"permission denied"}, advice: "owner"},
+	{name: "EDQUOT from fsync", begin: inject("fsync,fdatasync", "EDQUOT"), everybody: true, errors: []string{"disk quota exceeded"}, advice: "quota"},
+	{name: "EIO from fsync", begin: inject("fsync", "EIO"), everybody: true, errors: []string{"input/output error"}, advice: "dmesg"},
+	{name: "EIO from fdatasync", begin: inject("fdatasync", "EIO"), everybody: true, errors: []string{"input/output error"}, advice: "dmesg"},
+	{name: "EIO from rename", begin: inject("renameat,renameat2", "EIO"), everybody: true, errors: []string{"input/output error"}, advice: "dmesg"},
+	{name: "EIO from link", begin: inject("linkat", "EIO"), everybody: true, errors: []string{"input/output error"}, advice: "dmesg"},
+	{name: "EIO from unlink", begin: inject("unlinkat", "EIO"), everybody: true, errors: []string{"input/output error"}, advice: "dmesg"},
+	{name: "EIO from read", begin: inject("pread64", "EIO"), everybody: true, errors: []string{"input/output error"}, advice: "dmesg"},
+	{name: "cache full", begin: fillCache},
+	{name: "no descriptors", begin: takeDescriptors, everybody: true, errors: []string{"too many open files"}, advice: "LimitNOFILE"},
+}
+
+func faultNamed(name string) *fault {
+	for i := range faults {
+		if faults[i].name == name {
+			return &faults[i]
+		}
+	}
+	return nil
+}
+
+// fillBlocks leaves so many bytes free.
+func fillBlocks(free int64) func(c *cell) (func() error, error) {
+	return func(c *cell) (func() error, error) { return fill(c.home, free) }
+}
+
+func fillCache(c *cell) (func() error, error) { return fill(filepath.Join(c.m.Dir, "cache"), 0) }
+
+func fill(dir string, free int64) (func() error, error) {
+	name := filepath.Join(dir, "filler")
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	for page := make([]byte, 4096); err == nil; {
+		_, err = f.Write(page)
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		return nil, err
+	}
+	if free > 0 {
+		st, err := f.Stat()
+		if err == nil {
+			err = f.Truncate(st.Size() - free)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return func() error { return os.Remove(name) }, nil
+}
+
+func fillInodes(c *cell) (func() error, error) {
+	dir := filepath.Join(c.home, "filler")
+	err := os.Mkdir(dir, 0o700)
+	for n := 0; err == nil; n++ {
+		var f *os.File
+		if f, err = os.Create(filepath.Join(dir, strconv.Itoa(n))); err == nil {
+			f.Close()
+		}
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		return nil, err
+	}
+	return func() error { return os.RemoveAll(dir) }, nil
+}
+
+func remountReadOnly(c *cell) (func() error, error) {
+	err := until(func() error { return unix.Mount("", c.home, "", unix.MS_REMOUNT|unix.MS_RDONLY, "") }) // EBUSY while a file is open for writing
+	return func() error { return unix.Mount("", c.home, "", unix.MS_REMOUNT, "") }, err
+}
+
+// denyWrites takes the right to write from all directories of the Maildir.
+func denyWrites(c *cell) (func() error, error) {
+	mode := func(mode fs.FileMode) error {
+		return filepath.WalkDir(c.home, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || !e.IsDir() {
+				return err
+			}
+			return os.Chmod(path, mode)
+		})
+	}
+	return func() error { return mode(0o700) }, mode(0o500)
+}
+
+// inject makes system calls of the program fail.
+func inject(calls, errno string) func(c *cell) (func() error, error) {
+	return func(c *cell) (func() error, error) {
+		cmd := exec.Command("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace="+calls, "-e", "inject="+calls+":error="+errno,
+			"-p", strconv.Itoa(c.m.Process.Process.Pid))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		var said strings.Builder
+		cmd.Stderr = &said
+		tracer, err := rig.Start(cmd)
+		if err != nil {
+			return nil, err
+		}
+		end := func() error {
+			_ = tracer.Process.Signal(unix.SIGINT) // strace lets go of all threads and ends
+			select {
+			case <-tracer.Done():
+				return nil
+			case <-time.After(patience):
+				return errors.Join(errors.New("strace does not let go of the program"), tracer.Kill())
+			}
+		}
+		err = until(func() error {
+			select {
+			case <-tracer.Done():
+				return fmt.Errorf("strace cannot trace the program: %s", said.String())
+			default:
+			}
+			return allTraced(c.m.Process.Process.Pid)
+		})
+		if err != nil {
+			return nil, errors.Join(err, end())
+		}
+		return end, nil
+	}
+}
+
+// allTraced tells whether a tracer has all threads of a process.
+func allTraced(pid int) error {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil || len(threads) == 0 {
+		return fmt.Errorf("threads of process %d: %d, %w", pid, len(threads), err)
+	}
+	for _, name := range threads {
+		text, err := os.ReadFile(name)
+		if err == nil && strings.Contains(string(text), "\nTracerPid:\t0\n") {
+			return fmt.Errorf("%s: not traced", name)
+		}
+	}
+	return nil
+}
+
+// takeDescriptors leaves the program those that it has.
+func takeDescriptors(c *cell) (func() error, error) {
+	pid := c.m.Process.Process.Pid
+	// By a program of the same user: root may not everywhere (CAP_SYS_RESOURCE).
+	limit := func(args ...string) (string, error) {
+		cmd := exec.Command("prlimit", append(args, "--pid", strconv.Itoa(pid))...)
+		rig.Prepare(cmd, c.m.Dir)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("prlimit: %w: %s", err, out)
+		}
+		return strings.TrimSpace(string(out)), nil
+	}
+	before, err := limit("--raw", "--noheadings", "--output", "SOFT", "--nofile")
+	if err != nil {
+		return nil, err
+	}
+	end := func() error {
+		select {
+		case <-c.m.Done():
+			return nil
+		default:
+		}
+		_, err := limit("--nofile=" + before + ":")
+		return err
+	}
+	// Numbers up to 2 are always in use, and those above the limit stay open.
+	_, err = limit("--nofile=3:")
+	return end, err
+}
+
+// until repeats f, for as long as one answer may take, until it gives no error.
+func until(f func() error) error {
+	deadline := time.Now().Add(patience)
+	for {
+		err := f()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// line is a line of the table.
+type line struct{ operation, answer string }
+
+// section is the part of the table about one fault.
+type section struct {
+	fault string
+	lines []line
+}
+
+// readTable reads the table: "fault NAME:" begins a section, an indented line
+// is "OPERATION: ANSWER", and others are for people.
+func readTable(path string) ([]section, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var table []section
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		text := lines.Text()
+		if name, ok := strings.CutPrefix(text, "fault "); ok {
+			table = append(table, section{fault: strings.TrimSuffix(name, ":")})
+			continue
+		}
+		if !strings.HasPrefix(text, "  ") {
+			continue
+		}
+		operation, answer, ok := strings.Cut(strings.TrimSpace(text), ": ")
+		if !ok || len(table) == 0 {
+			return nil, fmt.Errorf("%s: %q is not \"OPERATION: ANSWER\" below a fault", path, text)
+		}
+		last := &table[len(table)-1]
+		last.lines = append(last.lines, line{strings.TrimSpace(operation), strings.TrimSpace(answer)})
+	}
+	return table, lines.Err()
+}
