@@ -176,7 +176,8 @@ func takeAway(dir *dirfd.Dir, name string, f *os.File, st dirfd.Stat) (bool, err
 		return false, err
 	}
 	if same(now) {
-		return true, dir.Remove(aside)
+		_ = dir.Remove(aside) // the lock is free if only its name is
+		return true, nil
 	}
 	// A live lock, created in these microseconds by a program that removed the
 	// old one: back with it.
