@@ -30,6 +30,7 @@ type folder struct {
 	validity uint32              // a UIDVALIDITY for that case
 	recorded map[uint64]struct{} // hashes of the bases with a UID
 	fresh    []string            // names that came since UIDs were last given
+	robbed   bool                // somebody else got the lock before they had UIDs
 }
 
 // state is what was seen of new or cur. have is the names in the copy. If the

@@ -22,6 +22,8 @@ const (
 	// lockedPasses is after how many passes folders of which one stays locked
 	// are copied without their locks.
 	lockedPasses = 20
+	// alonePasses is the same where all the others are as in the copy already.
+	alonePasses = 4
 	// together is how many folders are locked at once at most.
 	together = 64
 	// firstPause and longestPause are between passes that found no quiet moment.
@@ -120,7 +122,7 @@ func (s *snapshot) changed() ([]*folder, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !same {
+		if !same || s.unnumbered(f) {
 			changed = append(changed, f)
 		}
 	}
@@ -238,7 +240,7 @@ func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, err
 	h := &hold{locker: s.opt.Locker, longest: &s.LongestLock, folders: all}
 	defer h.release()
 	if err := h.acquire(ctx); err != nil {
-		if !errors.Is(err, dotlock.ErrLocked) || len(folders) > 1 && s.Passes < lockedPasses {
+		if !errors.Is(err, dotlock.ErrLocked) || len(folders) > 1 && s.Passes < lockedPasses || s.Passes < alonePasses {
 			return nil, ignoreLocked(err)
 		}
 		// Held by a program that does not give it back: go on without.
@@ -262,7 +264,7 @@ func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, err
 		if err != nil {
 			return nil, err
 		}
-		settled = settled && same
+		settled = settled && same && !s.unnumbered(o.f)
 	}
 	h.release()
 	if err := s.drain(ctx); err != nil {
@@ -274,6 +276,10 @@ func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, err
 	}
 	return folders, nil
 }
+
+// unnumbered tells whether a folder is worth another pass, as somebody else got
+// its lock before all its messages had UIDs.
+func (s *snapshot) unnumbered(f *folder) bool { return f.robbed && s.Passes < lockedPasses }
 
 // newsOutside tells whether anything changed in a watched folder that is not
 // among these. The events are drained.

@@ -8,8 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"maildird/scripts/rig"
 	"maildird/server/imap/imaptest"
@@ -143,10 +145,45 @@ func playLive(t *testing.T, binary, edits string, group []*imaptest.Script) {
 					}
 				},
 			})
+			awaitNoClients(t, addr) // a session that is ending would see the next dialogue's files
 			if err := os.RemoveAll(root); err != nil {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// awaitNoClients waits until the server has closed all connections to an address,
+// which is the last thing that its sessions do.
+func awaitNoClients(t *testing.T, addr string) {
+	t.Helper()
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const listening, timeWait = "0A", "06"
+	for end := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
+		table, err := os.ReadFile("/proc/net/tcp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		open := 0
+		for line := range strings.Lines(string(table)) {
+			f := strings.Fields(line)
+			if strings.HasSuffix(f[1], fmt.Sprintf(":%04X", number)) && f[3] != listening && f[3] != timeWait {
+				open++
+			}
+		}
+		if open == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d connections to %s do not end", open, addr)
+		}
 	}
 }
 
