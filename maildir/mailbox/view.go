@@ -336,13 +336,14 @@ func (v *View) collect(hold Hold) []Update {
 	}
 	recent := len(v.recent)
 	if hold&HoldExpunges == 0 {
+		var lost []int
 		for _, n := range v.gone {
 			out = append(out, Update{Kind: Expunge, Seq: m.t.before(n) + 1, UID: m.t.rows[n].uid})
 			if i, ok := slices.BinarySearch(v.recent, n); ok {
-				v.recent = slices.Delete(v.recent, i, i+1)
+				lost = append(lost, i)
 			}
 		}
-		v.gone = nil
+		v.gone, v.recent = nil, deleteAt(v.recent, lost)
 	}
 	if hold&HoldArrivals == 0 && v.grow() {
 		out = append(out, Update{Kind: Exists, Count: v.exists()})
@@ -371,6 +372,20 @@ func (v *View) collect(hold Hold) []Update {
 		v.told = m.modseqs.highest // what is not settled yet will be above
 	}
 	return out
+}
+
+// deleteAt takes what is at the indexes out of s, each part of which moves once.
+func deleteAt(s []uint32, indexes []int) []uint32 {
+	if len(indexes) == 0 {
+		return s
+	}
+	slices.Sort(indexes)
+	indexes = append(slices.Compact(indexes), len(s))
+	kept := s[:indexes[0]]
+	for k, i := range indexes[:len(indexes)-1] {
+		kept = append(kept, s[i+1:indexes[k+1]]...)
+	}
+	return kept
 }
 
 // grow takes the rows into the view that came since, and says whether there

@@ -1,0 +1,32 @@
+package mailbox
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// deleteAt leaves what slices.Delete of one index after the other leaves.
+func TestDeleteAt(t *testing.T) {
+	for range 500 {
+		s := make([]uint32, rand.IntN(20))
+		for i := range s {
+			s[i] = uint32(i)
+		}
+		var indexes []int
+		want := slices.Clone(s)
+		for i := len(s) - 1; i >= 0; i-- {
+			if rand.IntN(3) == 0 {
+				want = slices.Delete(want, i, i+1)
+				indexes = append(indexes, i)
+				if rand.IntN(4) == 0 {
+					indexes = append(indexes, i)
+				}
+			}
+		}
+		rand.Shuffle(len(indexes), func(i, j int) { indexes[i], indexes[j] = indexes[j], indexes[i] })
+		if got := deleteAt(slices.Clone(s), slices.Clone(indexes)); !slices.Equal(got, want) {
+			t.Fatalf("%d numbers without %v: %v, want %v", len(s), indexes, got, want)
+		}
+	}
+}
