@@ -88,13 +88,13 @@ func New(dir *dirfd.Dir, opt Options) *File {
 		f.opt.DataSync = dataSync
 	}
 	if !opt.Fsync {
-		f.boot = runOfMachine()
+		f.boot = RunOfMachine()
 	}
 	return f
 }
 
-// runOfMachine identifies the time since the machine was started, never 0.
-func runOfMachine() uint64 {
+// RunOfMachine identifies the time since the machine was started, never 0.
+func RunOfMachine() uint64 {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		id = []byte(time.Now().String()) // never the same: each run starts anew
@@ -216,7 +216,7 @@ func (f *File) readHeader(file *os.File, st dirfd.Stat, validity uint32) (h head
 		return h, fmt.Errorf("%w: it is a copy", errDamaged)
 	case h.validity != validity:
 		return h, fmt.Errorf("%w: it is of another UIDVALIDITY", errDamaged)
-	case h.boot != 0 && h.boot != f.boot && h.boot != runOfMachine():
+	case h.boot != 0 && h.boot != f.boot && h.boot != RunOfMachine():
 		return h, fmt.Errorf("%w: it was not synced before the machine was restarted", errDamaged)
 	}
 	return h, nil

@@ -424,7 +424,7 @@ func TestNotSynced(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, change, run.want)
 		}
 	}
-	if a := runOfMachine(); a == 0 || a != runOfMachine() {
+	if a := RunOfMachine(); a == 0 || a != RunOfMachine() {
 		t.Error("the run of the machine has no name")
 	}
 }

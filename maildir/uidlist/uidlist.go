@@ -144,13 +144,14 @@ type sight struct {
 	dev, ino uint64
 	size     int64
 	mtime    time.Time
+	ctime    time.Time // counts for Recall only
 	// racy: the file was looked at so soon after its last change that another
 	// one may hide behind the same time.
 	racy bool
 }
 
 func (f *File) sightOf(st dirfd.Stat) sight {
-	return sight{st.Dev, st.Ino, st.Size, st.Mtime, within(f.opt.Now(), st.Mtime)}
+	return sight{st.Dev, st.Ino, st.Size, st.Mtime, st.Ctime, within(f.opt.Now(), st.Mtime)}
 }
 
 // Stamp identifies one state of a list, but for a change that leaves its size

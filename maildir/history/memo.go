@@ -1,0 +1,104 @@
+package history
+
+import (
+	"encoding/binary"
+	"time"
+
+	"maildird/maildir/dirfd"
+)
+
+// The memo is a header as in the file (its size tells how long it is), then
+// numbers of 64 bits: inode, size, modification and change time of the file,
+// last mod-sequence, messages and runs in the file, 1 if something may not be
+// on disk yet, number of removed runs, and for each its first and last UID in
+// one number, and its mod-sequence.
+const memoNumbers = 8
+
+// Memo returns what the File knows, for Recall of another one. ok is false if
+// the journal could not be read or written.
+func (f *File) Memo() (memo []byte, ok bool) {
+	if !f.begun || f.rewrite || f.failed != nil || f.inode == 0 {
+		return nil, false
+	}
+	st, err := f.dir.Lstat(Name)
+	if err != nil {
+		return nil, false
+	}
+	if st.Ino != f.inode || st.Size != f.size { // another process wrote
+		st.Mtime, st.Ctime = time.Unix(0, 0), time.Unix(0, 0)
+	}
+	le := binary.LittleEndian
+	b := f.h.encode()
+	unsynced := uint64(0)
+	if f.unsynced || f.renamed {
+		unsynced = 1
+	}
+	for _, n := range []uint64{f.inode, uint64(f.size), uint64(st.Mtime.UnixNano()), uint64(st.Ctime.UnixNano()),
+		f.last, uint64(f.records), unsynced, uint64(len(f.gone))} {
+		b = le.AppendUint64(b, n)
+	}
+	for _, g := range f.gone {
+		b = le.AppendUint64(b, uint64(g.First)|uint64(g.Last)<<32)
+		b = le.AppendUint64(b, g.modseq)
+	}
+	return b, true
+}
+
+// Recall takes over a memo instead of reading the journal: ok says that it
+// counts, same that nobody wrote since. sameRun says that the machine was not
+// started anew since. What others appended is read by Refresh. The lock is not
+// needed.
+func (f *File) Recall(memo []byte, validity uint32, sameRun bool) (ok, same bool) {
+	le := binary.LittleEndian
+	if len(memo) < headerSize+8*memoNumbers {
+		return false, false
+	}
+	h, err := decodeHeader(memo)
+	if err != nil || h.validity != validity {
+		return false, false
+	}
+	var n [memoNumbers]uint64
+	for i := range n {
+		n[i] = le.Uint64(memo[headerSize+8*i:])
+	}
+	removed := memo[headerSize+8*memoNumbers:]
+	unsynced := n[6] != 0
+	if n[7] > maxGone || uint64(len(removed)) != 16*n[7] || n[5] > maxFile || !sameRun && unsynced {
+		return false, false
+	}
+	st, err := f.dir.Lstat(Name)
+	if err != nil || st.Ino != n[0] || st.Size < int64(n[1]) || int64(n[1]) < headerSize {
+		return false, false
+	}
+	same = st.Size == int64(n[1]) && st.Mtime.UnixNano() == int64(n[2]) && st.Ctime.UnixNano() == int64(n[3])
+	if !same && (!sameRun || !f.continues(h)) {
+		return false, false
+	}
+	f.begun, f.h, f.inode, f.size, f.last, f.records = true, h, n[0], int64(n[1]), n[4], int(n[5])
+	f.unsynced, f.renamed = unsynced, unsynced
+	f.rewrite = h.boot == 0 && f.boot != 0
+	f.gone = make([]gone, n[7])
+	for i := range f.gone {
+		run := le.Uint64(removed[16*i:])
+		f.gone[i] = gone{Run{uint32(run), uint32(run >> 32)}, le.Uint64(removed[16*i+8:])}
+	}
+	return true, same
+}
+
+// continues tells whether the file begins with the header that was read or
+// written last, so that what follows was appended. The highest mod-sequence and
+// UID in it are those of when the file was written anew.
+func (f *File) continues(h header) bool {
+	file, err := f.dir.Open(Name)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	st, err := dirfd.FileStat(file)
+	if err != nil {
+		return false
+	}
+	now, err := f.readHeader(file, st, h.validity)
+	return err == nil && now.inode == h.inode && now.boot == h.boot && now.since <= h.since &&
+		now.highest <= h.highest && now.accounted <= h.accounted
+}

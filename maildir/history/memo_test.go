@@ -1,0 +1,85 @@
+package history
+
+import (
+	"slices"
+	"testing"
+)
+
+// TestRecall: who takes over a memo goes on as if it had read the journal, also
+// if others wrote since; who cannot be sure is told so.
+func TestRecall(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	a := open(t, path, c)
+	a.refresh()
+	change := func(m *model, f Frame) {
+		t.Helper()
+		f.ModSeq = m.Next()
+		must(t, m.Add(f))
+	}
+	change(a, Frame{Changed: []State{{1, 2}, {2, 4}}, Gone: []Run{{3, 9}}})
+	memo, ok := a.Memo()
+	if !ok {
+		t.Fatal("a journal in order has no memo")
+	}
+	recall := func(sameRun bool) (*model, bool, bool) {
+		m := open(t, path, c)
+		ok, same := m.Recall(memo, validity, sameRun)
+		return m, ok, same
+	}
+	equal := func(b *model) {
+		t.Helper()
+		if b.h != a.h || b.inode != a.inode || b.size != a.size || b.last != a.last || b.records != a.records || !slices.Equal(b.gone, a.gone) {
+			t.Errorf("knows %+v, want %+v", b.File, a.File)
+		}
+	}
+	if _, ok, _ := recall(false); ok {
+		t.Error("a journal that was not synced counts after the machine was started anew")
+	}
+	must(t, a.Sync())
+	memo, _ = a.Memo()
+	for _, sameRun := range []bool{true, false} {
+		b, ok, same := recall(sameRun)
+		if !ok || !same {
+			t.Errorf("recall gives %v, %v, want that nothing changed", ok, same)
+		}
+		equal(b)
+		if got := b.refresh(); got != Unchanged {
+			t.Errorf("refresh gives %d, want that nothing changed", got)
+		}
+	}
+	change(a, Frame{Changed: []State{{10, 1}}})
+	if _, ok, _ := recall(false); ok {
+		t.Error("a journal that others appended to counts after the machine was started anew")
+	}
+	b, ok, same := recall(true)
+	if !ok || same {
+		t.Errorf("recall gives %v, %v, want that others appended", ok, same)
+	}
+	if got := b.refresh(); got != Appended {
+		t.Errorf("refresh gives %d, want what was appended", got)
+	}
+	equal(b)
+	if ok, _ := open(t, path, c).Recall(memo, validity+1, true); ok {
+		t.Error("a journal of another UIDVALIDITY counts")
+	}
+	must(t, a.Rewrite([]Entry{{State{1, 2}, 5}}))
+	if _, ok, _ := recall(true); ok {
+		t.Error("a journal that was written anew counts")
+	}
+}
+
+func FuzzRecall(f *testing.F) {
+	path, c := f.TempDir(), newClock()
+	a := open(f, path, c)
+	a.refresh()
+	must(f, a.Add(Frame{ModSeq: a.Next(), Gone: []Run{{3, 9}}}))
+	memo, _ := a.Memo()
+	f.Add(memo)
+	f.Fuzz(func(t *testing.T, memo []byte) {
+		b := open(t, path, c)
+		if ok, _ := b.Recall(memo, validity, true); ok {
+			b.refresh()
+			b.GoneSince(1)
+		}
+	})
+}

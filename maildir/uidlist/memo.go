@@ -1,0 +1,102 @@
+package uidlist
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// Memo returns what the File knows, for Recall of another one. ok is false if
+// there was no list in order at the last Refresh.
+func (f *File) Memo() (memo []byte, ok bool) {
+	if !f.known || f.version == 0 || f.damaged || f.h.UIDValidity == 0 {
+		return nil, false
+	}
+	if f.seen.racy {
+		f.lookAgain()
+	}
+	st, racy := f.seen, uint64(0)
+	if st.racy {
+		racy = 1
+	}
+	le := binary.LittleEndian
+	var b []byte
+	for _, n := range []uint64{
+		st.dev, st.ino, uint64(st.size), uint64(st.mtime.UnixNano()), uint64(st.ctime.UnixNano()), racy,
+		uint64(f.version), uint64(f.end), uint64(f.lastUID), uint64(f.lines), uint64(f.h.UIDValidity), uint64(f.h.NextUID),
+	} {
+		b = le.AppendUint64(b, n)
+	}
+	for _, s := range append([]string{f.first, f.last, f.h.GUID}, f.h.Extra...) {
+		b = le.AppendUint32(b, uint32(len(s)))
+		b = append(b, s...)
+	}
+	return b, true
+}
+
+// lookAgain finds out, as Refresh would, that nothing changed since the list
+// was looked at within the grain of its time.
+func (f *File) lookAgain() {
+	file, err := f.dir.Open(Name)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	if now, err := f.look(file); err == nil && f.holds(file, now) && f.seen.same(now) {
+		f.seen = now
+	}
+}
+
+// Recall takes over a memo instead of reading the list: ok says that it could,
+// same that nobody wrote the list since. What others appended is read by Refresh.
+// After any other change the memo does not count: the records that were read
+// with it may have become others.
+func (f *File) Recall(memo []byte) (ok, same bool) {
+	var n [12]uint64
+	if len(memo) < 8*len(n) {
+		return false, false
+	}
+	for i := range n {
+		n[i] = binary.LittleEndian.Uint64(memo[8*i:])
+	}
+	var texts []string
+	for rest := memo[8*len(n):]; len(rest) > 0; {
+		if len(rest) < 4 || uint64(len(rest)-4) < uint64(binary.LittleEndian.Uint32(rest)) {
+			return false, false
+		}
+		size := 4 + int(binary.LittleEndian.Uint32(rest))
+		texts, rest = append(texts, string(rest[4:size])), rest[size:]
+	}
+	if len(texts) < 3 || n[7] > n[2] || n[2] > maxFile || n[9] > maxRecords || n[8] > MaxUID || n[11] > MaxUID+1 ||
+		n[10] == 0 || n[10] > 1<<32-1 || n[6] != 1 && n[6] != 3 {
+		return false, false
+	}
+	was := sight{dev: n[0], ino: n[1], size: int64(n[2]), mtime: time.Unix(0, int64(n[3])), ctime: time.Unix(0, int64(n[4])), racy: n[5] != 0}
+	f.h = Header{UIDValidity: uint32(n[10]), NextUID: uint32(n[11]), GUID: texts[2], Extra: texts[3:]}
+	f.version, f.end, f.lastUID, f.lines = int(n[6]), int64(n[7]), uint32(n[8]), int(n[9])
+	f.first, f.last = texts[0], texts[1]
+	f.known, f.seen, f.damaged = true, was, false
+	now, known := f.standsFor(was)
+	f.known = known
+	return known, known && now.same(was) && !was.racy
+}
+
+// standsFor tells whether the list is the one that was seen, or has grown since.
+func (f *File) standsFor(was sight) (now sight, ok bool) {
+	st, err := f.dir.Lstat(Name)
+	if err != nil {
+		return now, false
+	}
+	if now = f.sightOf(st); now.same(was) {
+		return now, now.ctime.Equal(was.ctime) // else somebody put the old time back
+	}
+	if now.size <= was.size {
+		return now, false
+	}
+	file, err := f.dir.Open(Name)
+	if err != nil {
+		return now, false
+	}
+	defer file.Close()
+	now, err = f.look(file)
+	return now, err == nil && f.holds(file, now)
+}
