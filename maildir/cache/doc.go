@@ -3,7 +3,7 @@
 // of them, as octets that mean nothing here. It is disposable. A mailbox whose
 // cache is gone, damaged or of another version is served as if it never had one.
 //
-// A mailbox has two files in the directory of the cache, named by a hash of the
+// Of a mailbox's messages there are two files in the directory of the cache, named by a hash of the
 // account and the GUID of its dovecot-uidlist:
 //
 //   - NAME.data holds records, one after the other, as they were added;
@@ -25,4 +25,7 @@
 // no writer needs a file of its own, which nobody would clean up after it. The
 // lock ends with its holder. Who replaces the files renames new ones into their
 // place under the same lock; the others find that out when they add.
+//
+// Files of a third kind are replaced as a whole, for what others want to keep
+// beside it (whole.go).
 package cache

@@ -178,8 +178,9 @@ func (s *Store) evict() {
 			return
 		}
 		total -= p.bytes
-		_ = os.Remove(filepath.Join(s.dir, p.name+indexSuffix))
-		_ = os.Remove(filepath.Join(s.dir, p.name+dataSuffix))
+		for _, suffix := range []string{indexSuffix, dataSuffix, wholeSuffix} {
+			_ = os.Remove(filepath.Join(s.dir, p.name+suffix))
+		}
 	}
 }
 

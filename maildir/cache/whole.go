@@ -1,0 +1,75 @@
+package cache
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Besides the pairs of files there are files that are replaced as a whole, under
+// names that their owner gives. Nobody writes to one in place.
+
+const wholeSuffix = ".whole"
+
+// ErrNoRoom says that the cache is to take no room now.
+var ErrNoRoom = errors.New("no room for the cache")
+
+// Keeps tells whether the Store keeps files.
+func (s *Store) Keeps() bool { return s.dir != "" }
+
+// OpenWhole opens the file of this name, letters and digits, for reading.
+func (s *Store) OpenWhole(name string) (*os.File, error) {
+	return s.openFile(name+wholeSuffix, os.O_RDONLY)
+}
+
+// ReplaceWhole gives the name to what write writes; the file has the
+// modification time mtime then. Nothing is synced: after a power failure the
+// file may be half of what it was. A failure is told once, in the log, and
+// returned.
+func (s *Store) ReplaceWhole(name string, mtime time.Time, write func(*os.File) error) error {
+	n, err := s.replaceWhole(name, mtime, write)
+	switch {
+	case err == nil:
+		s.wrote(n)
+	case !errors.Is(err, ErrNoRoom):
+		s.failed(err)
+	}
+	return err
+}
+
+func (s *Store) replaceWhole(name string, mtime time.Time, write func(*os.File) error) (n int64, err error) {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return 0, err
+	}
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails
+	f, err := s.openFile(name+"."+hex.EncodeToString(random[:])+wholeSuffix+tempSuffix, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		_ = f.Close()
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if !roomy(f) {
+		return 0, ErrNoRoom
+	}
+	if err = write(f); err == nil {
+		n, err = size(f)
+	}
+	if err == nil {
+		err = os.Chtimes(f.Name(), mtime, mtime)
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), filepath.Join(s.dir, name+wholeSuffix))
+	}
+	return n, err
+}
+
+// RemoveWhole takes the name away, if anything has it.
+func (s *Store) RemoveWhole(name string) { _ = os.Remove(filepath.Join(s.dir, name+wholeSuffix)) }

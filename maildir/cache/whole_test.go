@@ -1,0 +1,71 @@
+package cache
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func TestWhole(t *testing.T) {
+	s := New(Options{Dir: t.TempDir()})
+	defer s.Close()
+	read := func() string {
+		t.Helper()
+		f, err := s.OpenWhole("name")
+		if missing(err) {
+			return "missing"
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		b, err := io.ReadAll(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	write := func(text string, fail error) error {
+		return s.ReplaceWhole("name", time.Unix(1e9, 5), func(f *os.File) error {
+			_, err := f.WriteString(text)
+			return errors.Join(err, fail)
+		})
+	}
+	if got := read(); got != "missing" {
+		t.Errorf("an empty cache has %q", got)
+	}
+	if err := write("one", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := write("two", nil); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	if err := write("three", broken); !errors.Is(err, broken) {
+		t.Errorf("error %v, want that of who writes", err)
+	}
+	if got := read(); got != "two" {
+		t.Errorf("the file has %q, want what was written as a whole last", got)
+	}
+	names, err := os.ReadDir(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) != 1 {
+		t.Errorf("%d files are left, want one", len(names))
+	}
+	st, err := os.Stat(filepath.Join(s.dir, names[0].Name()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !st.ModTime().Equal(time.Unix(1e9, 5)) || st.Mode().Perm() != 0o600 {
+		t.Errorf("time %v, mode %v", st.ModTime(), st.Mode())
+	}
+	s.RemoveWhole("name")
+	if got := read(); got != "missing" {
+		t.Errorf("a file that was removed has %q", got)
+	}
+}
