@@ -359,6 +359,13 @@ func (d *Dir) Sync() error {
 	return d.self("sync", func(fd int) error { return unix.Fsync(fd) })
 }
 
+// Writable tells whether names can be made in the directory.
+func (d *Dir) Writable() bool {
+	return d.self("access", func(fd int) error {
+		return unix.Faccessat(fd, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	}) == nil
+}
+
 // FreeBytes returns how much space of the file system an unprivileged program may still
 // fill, and how many files it may still create (a file system that does not
 // count files gives a huge number).

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"sort"
+	"sync"
 	"time"
 
 	"maildird/maildir/dirfd"
@@ -94,15 +95,15 @@ func New(dir *dirfd.Dir, opt Options) *File {
 }
 
 // RunOfMachine identifies the time since the machine was started, never 0.
-func RunOfMachine() uint64 {
+var RunOfMachine = sync.OnceValue(func() uint64 {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		id = []byte(time.Now().String()) // never the same: each run starts anew
+		id = []byte(time.Now().String()) // never the same: each process starts anew
 	}
 	sum := fnv.New64a()
 	_, _ = sum.Write(id)
 	return sum.Sum64() | 1
-}
+})
 
 // Highest returns the highest mod-sequence, 0 before Begin or Refresh.
 func (f *File) Highest() uint64 { return f.h.highest }

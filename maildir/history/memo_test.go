@@ -62,7 +62,7 @@ func TestRecall(t *testing.T) {
 	if ok, _ := open(t, path, c).Recall(memo, validity+1, true); ok {
 		t.Error("a journal of another UIDVALIDITY counts")
 	}
-	must(t, a.Rewrite([]Entry{{State{1, 2}, 5}}))
+	must(t, a.Rewrite([]Entry{{State: State{1, 2}, ModSeq: 5}}))
 	if _, ok, _ := recall(true); ok {
 		t.Error("a journal that was written anew counts")
 	}

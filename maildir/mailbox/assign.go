@@ -97,10 +97,10 @@ func (m *Mailbox) enterRecorded(files []entry, came *[]uint32) (others []entry) 
 		return files
 	}
 	rows := make([]uint32, len(files)) // row+1, 0 for none
-	taken := make([]uint64, len(m.t.rows)/64+1)
+	taken := make([]uint64, m.t.n/64+1)
 	for i, e := range files {
 		n, ok := m.t.lookup(filename.Base(e.name))
-		if !ok || m.t.rows[n].state != absent {
+		if !ok || m.t.row(n).state != absent {
 			others = append(others, e)
 			continue
 		}
@@ -121,11 +121,11 @@ func (m *Mailbox) enterRecorded(files []entry, came *[]uint32) (others []entry) 
 
 // enter notes that a row has a file. m.mu is held.
 func (m *Mailbox) enter(n uint32, e entry) {
-	before := m.t.rows[n].flags
+	before := m.t.row(n).flags
 	m.setName(n, e)
 	m.flagsChanged(n, before)
 	m.t.setState(n, present)
-	m.t.rows[n].recent = e.where == inNew
+	m.t.setRecent(n, e.where == inNew)
 }
 
 // enterNew makes a file a message that had no UID so far. Whichever session is
@@ -133,7 +133,7 @@ func (m *Mailbox) enter(n uint32, e entry) {
 func (m *Mailbox) enterNew(uid uint32, e entry) uint32 {
 	n := m.addRow(uid, filename.Base(e.name))
 	m.enter(n, e)
-	m.t.rows[n].recent = true
+	m.t.setRecent(n, true)
 	return n
 }
 
@@ -149,7 +149,7 @@ func (m *Mailbox) recorded(base string) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	n, ok := m.t.lookup(base)
-	if !ok || m.t.rows[n].state != absent {
+	if !ok || m.t.row(n).state != absent {
 		return false
 	}
 	for v := range m.views {
@@ -199,7 +199,7 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 			m.touch(lock)
 		}
 		m.mu.RLock()
-		name, flags := m.t.fileName(n), m.t.rows[n].flags
+		name, flags := m.t.fileName(n), m.t.row(n).flags
 		m.mu.RUnlock()
 		m.dateRow(n)
 		to := entry{inCur, name}

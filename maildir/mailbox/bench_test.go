@@ -25,6 +25,7 @@ func BenchmarkOpen(b *testing.B) {
 			x, env := bigBox(b, n), newEnv(b)
 			x.open(env).Close() // writes the uidlist
 			b.ReportAllocs()
+			defer reportCPU(b)()
 			for b.Loop() {
 				x.open(env).Close()
 			}

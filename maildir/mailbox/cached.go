@@ -47,7 +47,7 @@ func (m *Mailbox) cachedRow(uid uint32) (row uint32, base uint64, ok bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	n, ok := m.t.byUID(uid)
-	if !ok || m.t.rows[n].state == expunged {
+	if !ok || m.t.row(n).state == expunged {
 		return 0, 0, false
 	}
 	return n, cache.BaseSum(m.t.base(n)), true
@@ -84,7 +84,7 @@ func (v *View) Forget(msg Message) { v.m.cached.Forget(msg.row) }
 func (m *Mailbox) key(msg Message) (key cache.Key, ok bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return cache.Key{UID: msg.UID, Base: cache.BaseSum(m.t.base(msg.row))}, m.t.rows[msg.row].state == present
+	return cache.Key{UID: msg.UID, Base: cache.BaseSum(m.t.base(msg.row))}, m.t.row(msg.row).state == present
 }
 
 // settling is how long the modification time of a file may yet be changed by who
@@ -104,9 +104,14 @@ func (m *Mailbox) keep(msg Message, r *cache.Record) {
 
 // closeCache ends the cache, and tells it first which messages are gone.
 func (m *Mailbox) closeCache() {
-	for n := range m.t.rows {
-		if m.t.rows[n].state == expunged {
-			m.cached.Forget(uint32(n))
+	for i, p := range m.t.pages {
+		if !p.here.Load() {
+			continue // nobody asked for its rows
+		}
+		for k := range p.rows {
+			if p.rows[k].state == expunged {
+				m.cached.Forget(uint32(i)*pageRows + uint32(k))
+			}
 		}
 	}
 	m.cached.Close()

@@ -117,7 +117,7 @@ func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 	err = m.change(ctx, func(lock *dotlock.Lock) error {
 		rows := make([]uint32, 0, len(c.Source))
 		for _, uid := range c.Source {
-			if n, ok := m.t.byUID(uid); ok && m.t.rows[n].state == present {
+			if n, ok := m.t.byUID(uid); ok && m.t.row(n).state == present {
 				rows = append(rows, n)
 			}
 		}
@@ -138,7 +138,7 @@ func (v *View) takeBack(ctx context.Context, c Copied, dst *Mailbox) Copied {
 	var back []uint32
 	m.mu.RLock()
 	for i, uid := range c.Source {
-		if n, ok := m.t.byUID(uid); ok && m.t.rows[n].state == present {
+		if n, ok := m.t.byUID(uid); ok && m.t.row(n).state == present {
 			back = append(back, c.Dest[i])
 			continue
 		}

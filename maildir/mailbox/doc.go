@@ -24,6 +24,10 @@
 //   - Flags that others changed while nobody looked get a mod-sequence when
 //     somebody does: the history knows what they were (modseq.go).
 //
+// A folder that was open before is not read again: a snapshot of its table lies
+// in the cache and is read in pieces, as they are asked for (snapshot.go). It is
+// disposable, and never knows better than the files.
+//
 // Locks are taken in this order: Mailbox.sync, which serialises everything that
 // looks at or changes the files; dovecot-uidlist.lock; Mailbox.mu, held for
 // moments only, which guards table and views. Two mailboxes are never locked

@@ -62,7 +62,7 @@ func (m *Mailbox) agrees(e entry, op watch.Op) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	n, ok := m.t.lookup(filename.Base(e.name))
-	here := ok && m.t.rows[n].state == present && m.t.hasName(n, e.where, e.name)
+	here := ok && m.t.row(n).state == present && m.t.hasName(n, e.where, e.name)
 	return here == (op == watch.Appeared)
 }
 
@@ -170,7 +170,7 @@ func (m *Mailbox) at(e entry) (uint32, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	n, ok := m.t.lookup(filename.Base(e.name))
-	if !ok || m.t.rows[n].state != present || !m.t.hasName(n, e.where, e.name) {
+	if !ok || m.t.row(n).state != present || !m.t.hasName(n, e.where, e.name) {
 		return 0, false
 	}
 	return n, true
@@ -183,7 +183,7 @@ func (m *Mailbox) at(e entry) (uint32, bool) {
 func (m *Mailbox) met(e entry) bool {
 	m.mu.RLock()
 	n, ok := m.t.lookup(filename.Base(e.name))
-	if !ok || m.t.rows[n].state != present {
+	if !ok || m.t.row(n).state != present {
 		m.mu.RUnlock()
 		return false
 	}
@@ -191,7 +191,7 @@ func (m *Mailbox) met(e entry) bool {
 		m.mu.RUnlock()
 		return true
 	}
-	old := entry{m.t.rows[n].where, m.t.fileName(n)}
+	old := entry{m.t.row(n).where, m.t.fileName(n)}
 	m.mu.RUnlock()
 	if was, err := m.in(old.where).Lstat(old.name); err == nil {
 		is, err := m.in(e.where).Lstat(e.name)
@@ -225,9 +225,12 @@ func (m *Mailbox) aliased(n uint32) bool {
 func (m *Mailbox) renamed(n uint32, e entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before := m.t.rows[n].flags
+	before := m.t.row(n).flags
 	m.setName(n, e)
-	if m.t.rows[n].flags != before {
+	if !m.loaded { // what was moved before anybody looked was claimed by others
+		m.t.setRecent(n, e.where == inNew)
+	}
+	if m.t.row(n).flags != before {
 		m.flagsChanged(n, before)
 		m.tellFlags(n, nil)
 	}

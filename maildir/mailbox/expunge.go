@@ -44,7 +44,7 @@ func (m *Mailbox) having(v *View, uids []uint32, flags filename.Flags) []uint32 
 	defer m.mu.RUnlock()
 	var rows []uint32
 	want := func(n uint32) {
-		if r := &m.t.rows[n]; r.state == present && r.flags&flags == flags {
+		if r := m.t.row(n); r.state == present && r.flags&flags == flags {
 			rows = append(rows, n)
 		}
 	}
@@ -92,7 +92,7 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags
 			bytes, messages = bytes+size, messages+1
 		}
 		gone = append(gone, n)
-		uids = append(uids, m.t.rows[n].uid)
+		uids = append(uids, m.t.row(n).uid)
 	}
 	failed = errors.Join(failed, m.syncTouched())
 	if counts {
@@ -108,7 +108,7 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags
 // fileSize is what the file of a row counts.
 func (m *Mailbox) fileSize(n uint32) int64 {
 	m.mu.RLock()
-	e := entry{m.t.rows[n].where, m.t.fileName(n)}
+	e := entry{m.t.row(n).where, m.t.fileName(n)}
 	m.mu.RUnlock()
 	return maildirsize.Size(m.in(e.where), e.name)
 }
@@ -121,7 +121,7 @@ var errUnflagged = errors.New("not flagged any more")
 func (m *Mailbox) unlink(n uint32, flags filename.Flags) (place, error) {
 	for i := 0; i <= retries; i++ {
 		m.mu.RLock()
-		r := m.t.rows[n]
+		r := *m.t.row(n)
 		e := entry{r.where, m.t.fileName(n)}
 		m.mu.RUnlock()
 		if r.state != present {

@@ -16,19 +16,10 @@ import (
 
 // guid returns a row's GUID.
 func (t *table) guid(n uint32) string {
-	if guid := guidOf(t.exts[n]); guid != "" {
+	if guid := guidOf(t.ext(n)); guid != "" {
 		return guid
 	}
 	return baseGUID(string(t.base(n)))
-}
-
-// setExt takes the fields of a row's record, if a GUID is among them.
-func (t *table) setExt(n uint32, ext string) {
-	if guidOf(ext) != "" {
-		t.exts[n] = strings.Clone(ext)
-	} else {
-		delete(t.exts, n) // of no row, most often: it costs nothing then
-	}
 }
 
 // guidOf finds the field G.

@@ -58,9 +58,9 @@ func (m *Mailbox) noteUnlisted(seen *listed) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	m.unlisted = m.unlisted[:0]
-	for n := range m.t.rows {
-		if m.t.rows[n].state == present && !seen.has(uint32(n)) {
-			m.unlisted = append(m.unlisted, uint32(n))
+	for n := range m.t.n {
+		if m.t.row(n).state == present && !seen.has(n) {
+			m.unlisted = append(m.unlisted, n)
 		}
 	}
 }
@@ -92,7 +92,7 @@ func (m *Mailbox) merge(records []uidlist.Record, seen *listed) error {
 			}
 			continue
 		}
-		if k := len(m.t.rows); k > 0 && r.UID < m.t.rows[k-1].uid {
+		if r.UID < m.t.lastUID() {
 			continue // a message that was gone before we came
 		}
 		n := m.addRow(r.UID, r.Base)
@@ -107,13 +107,13 @@ func (m *Mailbox) merge(records []uidlist.Record, seen *listed) error {
 func (m *Mailbox) addRow(uid uint32, base string) uint32 {
 	old, again := m.t.lookup(base)
 	n := m.t.add(uid, base)
-	if again && m.t.rows[old].state == present {
-		e := entry{m.t.rows[old].where, m.t.fileName(old)}
+	if again && m.t.row(old).state == present {
+		e := entry{m.t.row(old).where, m.t.fileName(old)}
 		m.expungeRows([]uint32{old})
 		m.setName(n, e)
 		m.t.setState(n, present)
 		m.unsettle(n)
-		m.setSaved(n, m.t.rows[old].saved)
+		m.setSaved(n, m.t.row(old).saved)
 	}
 	return n
 }
@@ -126,7 +126,7 @@ func (m *Mailbox) expungeRows(rows []uint32) {
 			m.t.setState(n, expunged)
 			m.unsettle(n)
 		}
-		return m.t.rows[n].state != present
+		return m.t.row(n).state != present
 	})
 	slices.Sort(rows)
 	rows = slices.Compact(rows)
@@ -169,10 +169,10 @@ func (m *Mailbox) takeKeywords() {
 	for v := range m.views {
 		v.keywords = true
 	}
-	for n := range m.t.rows {
-		if r := &m.t.rows[n]; r.state == present && r.flags&changed != 0 {
-			m.keywordsChanged(uint32(n), changed)
-			m.tellFlags(uint32(n), nil)
+	for n := range m.t.n {
+		if r := m.t.row(n); r.state == present && r.flags&changed != 0 {
+			m.keywordsChanged(n, changed)
+			m.tellFlags(n, nil)
 		}
 	}
 }

@@ -88,15 +88,14 @@ type Mailbox struct {
 	full   bool
 	shorts int // how often something was put off for that
 	// late says that new mail without a UID was left aside by this look.
-	late    bool
-	watches []*watch.Watch
-	poll    *poller
-	again   *time.Timer // wakes the sessions to look again after a look that failed
+	late  bool
+	again *time.Timer // wakes the sessions to look again after a look that failed
 
-	watched bool // set once, by New
+	watch watching
 
 	events inbox
 	last   lastLook
+	snap   snapshots
 	// leadsHere tells whether the mailbox's name still leads to this folder.
 	leadsHere func() bool
 
@@ -157,50 +156,33 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (uin
 	}
 	m.again = time.AfterFunc(pollInterval, m.wake)
 	m.again.Stop()
-	m.watch()
-	if err := m.Poll(ctx); err != nil {
+	resumed := m.openSnapshot()
+	if m.loaded {
+		m.watchSoon()
+	} else { // before the first scan, so that nothing falls between them
+		m.watchNow()
+	}
+	err = m.Poll(ctx)
+	if err != nil && resumed {
+		m.sync <- struct{}{} // the watch may begin just now
+		m.startOver()
+		m.release()
+		err = m.Poll(ctx)
+	}
+	if err != nil {
 		m.Close()
 		return nil, err
 	}
 	return m, nil
 }
 
-// watch asks for events on new/ and cur/, before the first scan, so that
-// nothing falls between them.
-func (m *Mailbox) watch() {
-	m.watched = true
-	for _, d := range []struct {
-		dir   *dirfd.Dir
-		where place
-	}{{m.dirs.New, inNew}, {m.dirs.Cur, inCur}} {
-		w, err := m.env.Watcher.Add(d.dir, func(ev watch.Event) { m.event(d.where, ev) })
-		if err != nil {
-			m.watched = false
-			break
-		}
-		m.watches = append(m.watches, w)
-	}
-	if !m.watched {
-		m.unwatch()
-		m.poll = startPoller(m)
-	}
-}
-
-func (m *Mailbox) unwatch() {
-	for _, w := range m.watches {
-		w.Close()
-	}
-	m.watches = nil
-}
-
 // Close gives everything back. No view may be open.
 func (m *Mailbox) Close() {
-	m.unwatch()
-	if m.poll != nil {
-		m.poll.stop()
-	}
+	m.closeSnapshot()
+	m.endWatch()
 	m.again.Stop()
 	m.closeCache()
+	m.t.close()
 	m.dirs.Close()
 	_ = m.dir.Close()
 }
@@ -209,9 +191,11 @@ func (m *Mailbox) Close() {
 // that the folder can be opened anew. Close it all the same.
 func (m *Mailbox) Retire() {
 	m.MarkReplaced()
+	m.watch.starts.Wait()
 	m.sync <- struct{}{}
 	defer m.release()
-	m.unwatch()
+	m.watch.retired = true
+	m.watch.drop()
 }
 
 // Replaced tells whether the mailbox ended: Poll gives ErrReplaced.
@@ -222,7 +206,7 @@ func (m *Mailbox) Replaced() bool { return m.checkName() != nil }
 func (m *Mailbox) WorthKeeping() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.watched && !m.replaced && len(m.t.rows) <= 2*int(m.t.count)+1000
+	return (m.watch.on || m.watch.soon) && !m.replaced && m.t.n <= 2*m.t.count+1000
 }
 
 // CountIn has what comes and goes counted in a quota, which several mailboxes
@@ -335,23 +319,17 @@ func (m *Mailbox) Status(ctx context.Context, size bool, check func() error) (St
 	}
 	m.mu.RLock()
 	st := Status{Messages: m.t.count, UIDNext: m.uidNext, UIDValidity: m.validity}
+	for _, p := range m.t.pages {
+		st.Unseen += uint32(p.unseen)
+		st.Deleted += uint32(p.deleted)
+		st.Recent += uint32(p.recent)
+	}
 	var all []Message
-	for n := range m.t.rows {
-		r := &m.t.rows[n]
-		if r.state != present {
-			continue
-		}
-		if r.flags&filename.Seen == 0 {
-			st.Unseen++
-		}
-		if r.flags&filename.Deleted != 0 {
-			st.Deleted++
-		}
-		if r.recent {
-			st.Recent++
-		}
-		if size {
-			all = append(all, Message{UID: r.uid, row: uint32(n)})
+	if size {
+		for n := range m.t.n {
+			if r := m.t.row(n); r.state == present {
+				all = append(all, Message{UID: r.uid, row: n})
+			}
 		}
 	}
 	m.mu.RUnlock()
@@ -388,9 +366,9 @@ func (m *Mailbox) DeletedSize(ctx context.Context, check func() error) (total in
 	}
 	m.mu.RLock()
 	var deleted []Message
-	for n := range m.t.rows {
-		if r := &m.t.rows[n]; r.state == present && r.flags&filename.Deleted != 0 {
-			deleted = append(deleted, Message{UID: r.uid, row: uint32(n)})
+	for n := range m.t.n {
+		if r := m.t.row(n); r.state == present && r.flags&filename.Deleted != 0 {
+			deleted = append(deleted, Message{UID: r.uid, row: n})
 		}
 	}
 	m.mu.RUnlock()
@@ -438,9 +416,9 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 	m.mu.Lock()
 	m.unwritable = false // if it was so for a time
 	m.mu.Unlock()
-	known := len(m.t.rows)
+	known := m.t.n
 	err = m.readList()
-	if err == nil && m.loaded && len(m.t.rows) > known {
+	if err == nil && m.loaded && m.t.n > known {
 		err = m.resolve(ctx, lock, known)
 	}
 	if err == nil {
@@ -453,7 +431,7 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 func (m *Mailbox) check() error {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if m.replaced {
+	if m.replaced || m.t.broken.Load() {
 		return ErrReplaced
 	}
 	return nil

@@ -50,7 +50,7 @@ type modseqs struct {
 
 // unsettle notes that a row may differ from the history. m.mu is held.
 func (m *Mailbox) unsettle(n uint32) {
-	if r := &m.t.rows[n]; !r.unsettled {
+	if r := m.t.row(n); !r.unsettled {
 		r.unsettled = true
 		m.modseqs.unsettled = append(m.modseqs.unsettled, n)
 	}
@@ -59,7 +59,7 @@ func (m *Mailbox) unsettle(n uint32) {
 // flagsChanged notes that a row got its flags now; before are those that it had,
 // or of a row without a file those that the history has. m.mu is held.
 func (m *Mailbox) flagsChanged(n uint32, before filename.Flags) {
-	r := &m.t.rows[n]
+	r := m.t.row(n)
 	if r.modseq != 0 {
 		if r.flags == before {
 			return
@@ -76,7 +76,7 @@ func (m *Mailbox) flagsChanged(n uint32, before filename.Flags) {
 // keywordsChanged notes that a row's letters stand for other keywords than the
 // history says. m.mu is held.
 func (m *Mailbox) keywordsChanged(n uint32, letters filename.Flags) {
-	r := &m.t.rows[n]
+	r := m.t.row(n)
 	if _, ok := m.modseqs.was[n]; !ok && r.modseq != 0 {
 		m.modseqs.was[n] = r.flags &^ letters
 	}
@@ -86,7 +86,7 @@ func (m *Mailbox) keywordsChanged(n uint32, letters filename.Flags) {
 // expected tells whether a row has no file although clients may have been told
 // of one: the history has it, or is older than it. m.mu is held.
 func (m *Mailbox) expected(n uint32) bool {
-	r := &m.t.rows[n]
+	r := m.t.row(n)
 	return r.state == absent && (r.modseq != 0 || m.modseqs.begun && r.uid > m.modseqs.accounted)
 }
 
@@ -164,6 +164,9 @@ func (m *Mailbox) settle(ctx context.Context, lock *dotlock.Lock) error {
 		return nil
 	}
 	frame, rows, dated := m.unsettledFrame()
+	if m.t.broken.Load() {
+		return ErrReplaced
+	}
 	switch {
 	case len(frame.Changed)+len(frame.Gone) > 0:
 		frame.ModSeq = m.hist.Next()
@@ -177,6 +180,9 @@ func (m *Mailbox) settle(ctx context.Context, lock *dotlock.Lock) error {
 	tell := m.modseqs.views > 0 || m.modseqs.datesTold
 	m.mu.RUnlock()
 	if m.hist.WantsRewrite(live) {
+		if !m.loadTable() {
+			return ErrReplaced
+		}
 		m.touch(lock)
 		m.historyError(m.hist.Rewrite(m.entries(rows, frame.ModSeq)))
 	}
@@ -187,11 +193,11 @@ func (m *Mailbox) settle(ctx context.Context, lock *dotlock.Lock) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, n := range rows {
-		m.t.rows[n].modseq = frame.ModSeq
+		m.t.setHistory(n, 0, frame.ModSeq)
 	}
 	s := &m.modseqs
 	for _, n := range s.unsettled {
-		m.t.rows[n].unsettled = false
+		m.t.row(n).unsettled = false
 	}
 	s.unsettled = s.unsettled[:0]
 	if cap(s.unsettled) > 1<<12 {
@@ -242,15 +248,15 @@ func (m *Mailbox) readHistory() (doubts []uint32) {
 		m.hist.Begin(validity, max(m.uidNext, 1)-1)
 		clear(s.was)
 		clear(s.strays)
-		for n := range m.t.rows {
-			switch r := &m.t.rows[n]; {
+		for n := range m.t.n {
+			switch r := m.t.row(n); {
 			case r.state == absent:
 				r.modseq = 0
 			case r.state == present && r.modseq != 0:
-				s.was[uint32(n)] = ^r.flags // differs, whatever it was
+				s.was[n] = ^r.flags // differs, whatever it was
 				fallthrough
 			case r.state == present:
-				m.unsettle(uint32(n))
+				m.unsettle(n)
 			}
 		}
 	}
@@ -270,14 +276,14 @@ func (m *Mailbox) takeFrame(f *history.Frame, doubts []uint32) []uint32 {
 			m.modseqs.strays[state.UID] = struct{}{}
 			continue
 		}
-		r := &m.t.rows[n]
+		r := m.t.row(n)
 		switch r.state {
 		case absent:
-			r.flags, r.modseq = state.Flags, f.ModSeq
+			m.t.setHistory(n, state.Flags, f.ModSeq)
 		case expunged:
 			m.unsettle(n)
 		case present:
-			r.modseq = max(r.modseq, f.ModSeq)
+			m.t.setHistory(n, 0, max(r.modseq, f.ModSeq))
 			if r.flags == state.Flags {
 				delete(m.modseqs.was, n)
 				m.tellModSeq(n)
@@ -297,8 +303,8 @@ func (m *Mailbox) takeFrame(f *history.Frame, doubts []uint32) []uint32 {
 // takeGone takes over that UIDs were removed. A file that is there all the same
 // gets a new UID, as clients were told that this one is gone. m.mu is held.
 func (m *Mailbox) takeGone(run history.Run) {
-	for n := m.t.firstFrom(run.First); int(n) < len(m.t.rows) && m.t.rows[n].uid <= run.Last; n++ {
-		r := &m.t.rows[n]
+	for n := m.t.firstFrom(run.First); n < m.t.n && m.t.row(n).uid <= run.Last; n++ {
+		r := m.t.row(n)
 		if r.state == present {
 			m.expungeRows([]uint32{n})
 			m.events.putBack()
@@ -329,7 +335,7 @@ func (m *Mailbox) lookAt(ctx context.Context, doubts []uint32) error {
 	rescan := false
 	for _, n := range doubts {
 		m.mu.RLock()
-		r := m.t.rows[n]
+		r := *m.t.row(n)
 		flags, ok := m.modseqs.was[n]
 		e := entry{inCur, filename.WithFlags(m.t.fileName(n), flags)}
 		m.mu.RUnlock()
@@ -372,7 +378,7 @@ func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32, dated int) {
 	slices.Sort(list)
 	gone := m.unaccounted()
 	for _, n := range slices.Compact(list) {
-		r := &m.t.rows[n]
+		r := m.t.row(n)
 		_, differs := s.was[n]
 		switch {
 		case !r.unsettled: // another process told of it
@@ -396,8 +402,8 @@ func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32, dated int) {
 // given to messages which are gone already. m.mu is held.
 func (m *Mailbox) unaccounted() (gone []history.Run) {
 	next := m.modseqs.accounted + 1
-	for n := int(m.t.firstFrom(next)); n < len(m.t.rows); n++ {
-		r := &m.t.rows[n]
+	for n := m.t.firstFrom(next); n < m.t.n; n++ {
+		r := m.t.row(n)
 		if r.state == expunged {
 			continue
 		}
@@ -432,10 +438,10 @@ func (m *Mailbox) entries(rows []uint32, now uint64) []history.Entry {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	out := make([]history.Entry, 0, m.t.count)
-	for n := range m.t.rows {
-		if r := &m.t.rows[n]; r.state == present {
+	for n := range m.t.n {
+		if r := m.t.row(n); r.state == present {
 			e := history.Entry{State: history.State{UID: r.uid, Flags: r.flags}, ModSeq: r.modseq, Saved: r.saved}
-			if _, changed := slices.BinarySearch(rows, uint32(n)); changed {
+			if _, changed := slices.BinarySearch(rows, n); changed {
 				e.ModSeq = now
 			}
 			out = append(out, e)
@@ -530,10 +536,10 @@ func (v *View) Vanished(ctx context.Context, ranges []Range, since uint64) ([]Ra
 	for _, run := range joined(runs) {
 		for ; i < len(ranges) && ranges[i].First <= run.Last; i++ {
 			first, last := max(run.First, ranges[i].First), min(run.Last, ranges[i].Last)
-			for n := m.t.firstFrom(first); first <= last && int(n) < len(m.t.rows) && m.t.rows[n].uid <= last; n++ {
+			for n := m.t.firstFrom(first); first <= last && n < m.t.n && m.t.row(n).uid <= last; n++ {
 				if v.has(n) {
-					put(first, m.t.rows[n].uid-1)
-					first = m.t.rows[n].uid + 1
+					put(first, m.t.row(n).uid-1)
+					first = m.t.row(n).uid + 1
 				}
 			}
 			put(first, last)

@@ -139,8 +139,10 @@ func (m *Mailbox) look(ctx context.Context) error {
 	if err != nil {
 		m.events.putBack()
 		m.again.Reset(pollInterval)
+		return err
 	}
-	return err
+	m.snapshotLater()
+	return nil
 }
 
 func (m *Mailbox) lookNow(ctx context.Context) error {
@@ -148,11 +150,11 @@ func (m *Mailbox) lookNow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if m.watched && m.loaded {
+	if m.watch.on && m.loaded {
 		m.awaitEvents(ctx) // of what happened before the times were read
 	}
 	names, order, all := m.events.take()
-	scan := all || !m.loaded || !m.watched
+	scan := all || !m.loaded || !m.watch.on
 	if !scan {
 		scan, err = m.follow(ctx, names, order, nil)
 		known, _ := m.list.Stamp()
@@ -225,8 +227,8 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[
 // anything is added after them: a message that turns up late, below one that a
 // client knows, would need another UID than the other program gave it. The
 // uidlist's lock is held.
-func (m *Mailbox) resolve(ctx context.Context, lock *dotlock.Lock, known int) error {
-	if m.watched {
+func (m *Mailbox) resolve(ctx context.Context, lock *dotlock.Lock, known uint32) error {
+	if m.watch.on {
 		m.awaitEvents(ctx)
 		names, order, all := m.events.take()
 		scan, err := m.follow(ctx, names, order, lock)
@@ -237,8 +239,8 @@ func (m *Mailbox) resolve(ctx context.Context, lock *dotlock.Lock, known int) er
 			return err
 		}
 	}
-	for n := known; n < len(m.t.rows); n++ {
-		if m.t.rows[n].state == absent {
+	for n := known; n < m.t.n; n++ {
+		if m.t.row(n).state == absent {
 			return m.scan(ctx, lock)
 		}
 	}

@@ -128,7 +128,7 @@ func (v *View) SetSize(m Message, size int64) { v.m.setSize(m, size) }
 func (m *Mailbox) location(msg Message) (entry, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	r := &m.t.rows[msg.row]
+	r := m.t.row(msg.row)
 	if r.state != present {
 		return entry{}, ErrGone
 	}

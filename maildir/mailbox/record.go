@@ -12,6 +12,9 @@ import (
 // record takes UIDs for the files and writes them to dovecot-uidlist, durable
 // on return. ext, if not nil, gives the extension fields of each record.
 func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) ([]uint32, error) {
+	if m.t.broken.Load() {
+		return nil, ErrReplaced // who has a UID is not known
+	}
 	h := m.list.Header()
 	fresh := h.UIDValidity == 0 // there is no list
 	if fresh {
@@ -117,13 +120,13 @@ func (m *Mailbox) dropRecords(lock *dotlock.Lock, files []entry) error {
 	}
 	m.touch(lock)
 	return m.replaceList(m.list.Header(), func(yield func(uidlist.Record) bool) {
-		for n := range m.t.rows {
-			base := string(m.t.base(uint32(n)))
+		for n := range m.t.n {
+			base := string(m.t.base(n))
 			last, _ := m.t.lookup(base)
-			if m.t.rows[n].state == expunged || again[uint32(n)] || last != uint32(n) {
+			if m.t.row(n).state == expunged || again[n] || last != n {
 				continue
 			}
-			if !yield(uidlist.Record{UID: m.t.rows[n].uid, Base: base}) {
+			if !yield(uidlist.Record{UID: m.t.row(n).uid, Base: base}) {
 				return
 			}
 		}
@@ -137,6 +140,9 @@ func (m *Mailbox) replaceList(h uidlist.Header, records iter.Seq[uidlist.Record]
 	m.mu.RLock()
 	h.NextUID = max(h.NextUID, m.uidNext, 1)
 	m.mu.RUnlock()
+	if !m.loadTable() {
+		return ErrReplaced
+	}
 	if err := m.list.Rewrite(h, records); err != nil {
 		return err
 	}
@@ -153,9 +159,9 @@ func (m *Mailbox) replaceList(h uidlist.Header, records iter.Seq[uidlist.Record]
 // keeps those that the list has. m.sync is held, so that the rows stand still.
 func (m *Mailbox) live() iter.Seq[uidlist.Record] {
 	return func(yield func(uidlist.Record) bool) {
-		for n := range m.t.rows {
-			r := &m.t.rows[n]
-			if r.state == present && !yield(uidlist.Record{UID: r.uid, Ext: m.t.exts[uint32(n)], Base: string(m.t.base(uint32(n)))}) {
+		for n := range m.t.n {
+			r := m.t.row(n)
+			if r.state == present && !yield(uidlist.Record{UID: r.uid, Ext: m.t.ext(n), Base: string(m.t.base(n))}) {
 				return
 			}
 		}
@@ -177,7 +183,7 @@ func (m *Mailbox) tidyList() error {
 	live := int(m.t.count)
 	lost := 0
 	for _, n := range m.unlisted {
-		if m.t.rows[n].state == present {
+		if m.t.row(n).state == present {
 			lost++
 		}
 	}

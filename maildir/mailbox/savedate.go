@@ -51,7 +51,7 @@ func (v *View) SaveDate(ctx context.Context, msg Message) (time.Time, error) {
 			return time.Time{}, err
 		}
 		m.mu.RLock()
-		at = m.t.rows[msg.row].saved
+		at = m.t.row(msg.row).saved
 		m.mu.RUnlock()
 	}
 	return time.Unix(int64(at), 0), nil
@@ -64,7 +64,7 @@ func (m *Mailbox) savedAt(n uint32) uint32 {
 	defer m.mu.RUnlock()
 	s := &m.modseqs
 	if m.unwritable || s.datesTold && len(s.dated) == 0 {
-		return m.t.rows[n].saved
+		return m.t.row(n).saved
 	}
 	return 0
 }
@@ -73,7 +73,7 @@ func (m *Mailbox) savedAt(n uint32) uint32 {
 func (m *Mailbox) findSaved(msg Message) error {
 	return m.withFile(msg, func(e entry) error {
 		m.mu.RLock()
-		known := m.t.rows[msg.row].saved != 0
+		known := m.t.row(msg.row).saved != 0
 		m.mu.RUnlock()
 		if known {
 			return nil
@@ -91,8 +91,8 @@ func (m *Mailbox) findSaved(msg Message) error {
 func (m *Mailbox) dateFrom(n uint32) {
 	m.mu.RLock()
 	rows := make([]uint32, 0, dateBatch)
-	for ; int(n) < len(m.t.rows) && len(rows) < dateBatch; n++ {
-		if r := &m.t.rows[n]; r.state == present && r.saved == 0 {
+	for ; n < m.t.n && len(rows) < dateBatch; n++ {
+		if r := m.t.row(n); r.state == present && r.saved == 0 {
 			rows = append(rows, n)
 		}
 	}
@@ -138,7 +138,7 @@ func (m *Mailbox) settleSaved(ctx context.Context) {
 // cameNow notes in came that a row is of a message that came while the history
 // goes on, and that it does not know of. m.mu is held.
 func (m *Mailbox) cameNow(n uint32, came *[]uint32) {
-	if (m.loaded || m.modseqs.past) && m.t.rows[n].modseq == 0 {
+	if (m.loaded || m.modseqs.past) && m.t.row(n).modseq == 0 {
 		*came = append(*came, n)
 	}
 }
@@ -153,7 +153,7 @@ func (m *Mailbox) dateRows(rows []uint32) {
 // dateRow takes the save date of a row that has none from its file.
 func (m *Mailbox) dateRow(n uint32) {
 	m.mu.RLock()
-	r := &m.t.rows[n]
+	r := m.t.row(n)
 	if r.saved != 0 || r.state != present {
 		m.mu.RUnlock()
 		return
@@ -169,7 +169,7 @@ func (m *Mailbox) dateRow(n uint32) {
 func (m *Mailbox) foundSaved(n uint32, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.t.rows[n].saved == 0 {
+	if m.t.row(n).saved == 0 {
 		m.setSaved(n, seconds(at))
 	}
 }
@@ -179,7 +179,7 @@ func (m *Mailbox) setSaved(n uint32, at uint32) {
 	if at == 0 {
 		return
 	}
-	m.t.rows[n].saved = at
+	m.t.setSaved(n, at)
 	m.modseqs.dated = append(m.modseqs.dated, n)
 }
 
@@ -193,7 +193,7 @@ func (m *Mailbox) takeSaved(dates []history.Saved, dated *listed) {
 	defer m.mu.Unlock()
 	for _, d := range dates {
 		if n, ok := m.t.byUID(d.UID); ok {
-			m.t.rows[n].saved = d.At
+			m.t.setSaved(n, d.At)
 			dated.add(n)
 		}
 	}
@@ -202,9 +202,9 @@ func (m *Mailbox) takeSaved(dates []history.Saved, dated *listed) {
 // keepSaved sees to it that a history which was read from its beginning, and has
 // the save dates of the rows in dated, gets the others too. m.mu is held.
 func (m *Mailbox) keepSaved(dated listed) {
-	for n := range m.t.rows {
-		if r := &m.t.rows[n]; r.saved != 0 && r.state == present && !dated.has(uint32(n)) {
-			m.modseqs.dated = append(m.modseqs.dated, uint32(n))
+	for n := range m.t.n {
+		if r := m.t.row(n); r.saved != 0 && r.state == present && !dated.has(n) {
+			m.modseqs.dated = append(m.modseqs.dated, n)
 		}
 	}
 }
@@ -215,7 +215,7 @@ func (m *Mailbox) savedOf(rows []uint32) []history.Saved {
 	slices.Sort(rows)
 	var out []history.Saved
 	for _, n := range slices.Compact(rows) {
-		if r := &m.t.rows[n]; r.state == present {
+		if r := m.t.row(n); r.state == present {
 			out = append(out, history.Saved{UID: r.uid, At: r.saved})
 		}
 	}

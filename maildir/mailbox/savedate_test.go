@@ -65,7 +65,7 @@ func TestSaveDateOfOldMail(t *testing.T) {
 	m, other := b.open(env), b.open(newEnv(t))
 	v, w := view(t, m), view(t, other)
 	for _, m := range []*Mailbox{m, other} {
-		if len(m.modseqs.dated) > 0 || m.t.rows[0].saved != 0 {
+		if len(m.modseqs.dated) > 0 || m.t.row(0).saved != 0 {
 			t.Error("the first look at a folder looks at each file")
 		}
 	}

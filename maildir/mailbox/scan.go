@@ -34,24 +34,8 @@ type dirTimes struct {
 }
 
 func (m *Mailbox) readTimes() (dirTimes, error) {
-	n, err := m.dirs.New.Stat()
-	if err != nil {
-		return dirTimes{}, err
-	}
-	c, err := m.dirs.Cur.Stat()
-	if err != nil {
-		return dirTimes{}, err
-	}
-	if n.Nlink == 0 || c.Nlink == 0 {
-		return dirTimes{}, ErrReplaced // removed while we hold it open
-	}
-	list, err := m.list.StampNow()
-	if err != nil {
-		return dirTimes{}, err
-	}
-	t := dirTimes{new: n.Mtime, cur: c.Mtime, list: list, at: m.env.Now()}
-	t.racy = within(t.at, t.new) || within(t.at, t.cur)
-	return t, nil
+	_, _, t, err := m.statDirs()
+	return t, err
 }
 
 // within tells whether the clock may still show the time that a change at t
@@ -121,7 +105,7 @@ type pass struct {
 // list1 lists new/ and then cur/, the way messages move.
 func (m *Mailbox) list1() (pass, error) {
 	m.mu.RLock()
-	seen := make([]uint64, len(m.t.rows)/64+1)
+	seen := make([]uint64, m.t.n/64+1)
 	m.mu.RUnlock()
 	var p pass
 	var doubtful []entry
@@ -168,9 +152,9 @@ func (m *Mailbox) list1() (pass, error) {
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	for n := range m.t.rows {
-		if (m.t.rows[n].state == present || m.expected(uint32(n))) && (n/64 >= len(seen) || seen[n/64]&(1<<(n%64)) == 0) {
-			p.missing = append(p.missing, uint32(n))
+	for n := range m.t.n {
+		if (m.t.row(n).state == present || m.expected(n)) && (n/64 >= uint32(len(seen)) || seen[n/64]&(1<<(n%64)) == 0) {
+			p.missing = append(p.missing, n)
 		}
 	}
 	return p, nil
@@ -201,7 +185,7 @@ func (m *Mailbox) rowOf(name string) (uint32, rowState) {
 	if !ok {
 		return 0, expunged
 	}
-	return n, m.t.rows[n].state
+	return n, m.t.row(n).state
 }
 
 func (m *Mailbox) here(n uint32, e entry) bool {
@@ -213,10 +197,10 @@ func (m *Mailbox) here(n uint32, e entry) bool {
 // stillThere tells whether a row that passes missed has its file all the same.
 func (m *Mailbox) stillThere(n uint32) bool {
 	m.mu.RLock()
-	names := []entry{{m.t.rows[n].where, m.t.fileName(n)}}
-	if m.t.rows[n].state == absent {
+	names := []entry{{m.t.row(n).where, m.t.fileName(n)}}
+	if m.t.row(n).state == absent {
 		base := string(m.t.base(n))
-		names = []entry{{inNew, base}, {inCur, filename.WithFlags(base, m.t.rows[n].flags)}}
+		names = []entry{{inNew, base}, {inCur, filename.WithFlags(base, m.t.row(n).flags)}}
 	}
 	m.mu.RUnlock()
 	return slices.ContainsFunc(names, func(e entry) bool {

@@ -79,7 +79,7 @@ func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uin
 	if len(did.modified) > 0 { // they are told herewith
 		v.flagged = slices.DeleteFunc(v.flagged, func(n uint32) bool {
 			_, found := slices.BinarySearch(did.modified, n)
-			return found && !m.t.rows[n].unsettled
+			return found && !m.t.row(n).unsettled
 		})
 	}
 	return done, modified, err
@@ -101,8 +101,8 @@ func (v *View) shown(rows []uint32) []Message {
 
 // lookUnderLock takes over what other programs did up to now.
 func (m *Mailbox) lookUnderLock(ctx context.Context, lock *dotlock.Lock) error {
-	scan := !m.watched
-	if m.watched {
+	scan := !m.watch.on
+	if m.watch.on {
 		m.awaitEvents(ctx)
 		names, order, all := m.events.take()
 		more, err := m.follow(ctx, names, order, lock)
@@ -132,7 +132,7 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 		return err
 	}
 	err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error {
-		quiet := m.watched && m.quiet()
+		quiet := m.watch.on && m.quiet()
 		if len(m.unlisted) > 0 {
 			if err := m.tidy(); err != nil {
 				return err
@@ -202,8 +202,8 @@ func (m *Mailbox) namelessInUse() filename.Flags {
 	defer m.mu.RUnlock()
 	nameless := m.nameless(filename.Keywords)
 	var used filename.Flags
-	for n := range m.t.rows {
-		if r := &m.t.rows[n]; r.state == present {
+	for n := range m.t.n {
+		if r := m.t.row(n); r.state == present {
 			used |= r.flags & nameless
 		}
 	}
@@ -274,7 +274,7 @@ var errModified = errors.New("message was modified")
 func (m *Mailbox) setFlags(n uint32, v *View, since uint64, op Op, f filename.Flags) error {
 	for i := 0; i <= retries; i++ {
 		m.mu.RLock()
-		r := m.t.rows[n]
+		r := *m.t.row(n)
 		name := m.t.fileName(n)
 		flags := m.combine(r.flags, op, f)
 		m.mu.RUnlock()

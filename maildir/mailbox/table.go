@@ -1,8 +1,8 @@
 package mailbox
 
 import (
-	"hash/maphash"
 	"math/bits"
+	"sync/atomic"
 
 	"maildird/maildir/filename"
 )
@@ -10,42 +10,43 @@ import (
 // table is the messages of a folder in UID order: one row for each record of
 // the uidlist, also for those whose file is not there. Rows are only added at
 // the end, as UIDs only grow, so a row's number is good for as long as the
-// table lives. All of it is flat memory without pointers, about 40 bytes and
-// the file name for a message.
+// table lives.
+//
+// Rows are in pages, about 35 bytes and the file name for a message. Of a table
+// that comes from a snapshot a page is read when one of its rows is asked for,
+// which may happen in several goroutines that only read the table. If it cannot
+// be read, its rows are those of messages that are gone, and broken is set:
+// nothing may be written that follows from such a table, and the mailbox ends.
 type table struct {
-	rows  []row
-	names []byte            // bases, one after the other
-	odd   map[uint32]string // full names that base and flags do not give
-	exts  map[uint32]string // fields of the records that have a GUID, few
-
-	// index finds a row by its base: open addressing, row+1, 0 is free.
-	index []uint32
-	used  int
-	seed  maphash.Seed
-
-	// alive is a Fenwick tree over the rows that are present: it turns row
-	// numbers into sequence numbers and back in O(log n), whatever was expunged.
-	alive []uint32
+	pages []*page
+	n     uint32 // rows
 	count uint32 // rows present
+	// alive is a Fenwick tree over the pages' counts of present rows.
+	alive []uint32
+	index index
+
+	saved   *saved // what pages are read from; nil: all are there
+	broken  atomic.Bool
+	changed uint32 // times, since the last snapshot
 }
 
 type row struct {
 	uid   uint32
 	flags filename.Flags
-	name  uint32 // offset of the base in names
-	saved uint32 // when it came into the folder, see savedate.go; 0 if that is not known
-	len   uint8
-	state rowState
-	where place
-	form  form
-	// recent says that no session has claimed the message as \Recent yet.
-	recent bool
-	// unsettled says that the row is in modseqs.unsettled.
-	unsettled bool
 	// modseq is when the message last changed, as far as that is in the history;
 	// 0 for one that is not there. Of an absent row with a modseq, flags are
 	// those that the history has.
 	modseq uint64
+	saved  uint32 // when it came into the folder, see savedate.go; 0 if that is not known
+	name   uint16 // offset of the base in the page's names
+	len    uint8
+	state  rowState
+	where  place
+	form   form
+	// recent says that no session has claimed the message as \Recent yet.
+	recent bool
+	// unsettled says that the row is in modseqs.unsettled.
+	unsettled bool
 }
 
 // rowState says whether a row's message exists.
@@ -71,56 +72,81 @@ type form uint8
 const (
 	formBase  form = iota // the base alone
 	formFlags             // base, ":2,", flags in order
-	formOdd               // as in table.odd
+	formOdd               // as in page.odd
 )
 
-func newTable() *table {
-	return &table{seed: maphash.MakeSeed(), odd: map[uint32]string{}, exts: map[uint32]string{}}
+func newTable() *table { return &table{index: newIndex()} }
+
+// row returns row n. It is good until the next add.
+func (t *table) row(n uint32) *row { return &t.page(n).rows[n%pageRows] }
+
+func (t *table) page(n uint32) *page {
+	p := t.pages[n/pageRows]
+	if !p.here.Load() {
+		t.load(n / pageRows)
+	}
+	return p
 }
 
 // add appends a row that is absent so far. An older row with the same base
 // loses its name to it: the later record is right, as in Dovecot.
 func (t *table) add(uid uint32, base string) uint32 {
-	n := uint32(len(t.rows))
-	t.rows = append(t.rows, row{uid: uid, name: uint32(len(t.names)), len: uint8(len(base))})
-	t.names = append(t.names, base...)
-	i := uint32(len(t.rows)) // Fenwick nodes count from 1
+	n := t.n
+	if n%pageRows == 0 {
+		t.addPage(uid)
+	}
+	t.page(n).add(uid, base)
+	t.n++
+	t.changed++
+	t.link(n)
+	return n
+}
+
+func (t *table) addPage(first uint32) {
+	p := &page{first: first}
+	p.here.Store(true)
+	t.pages = append(t.pages, p)
+	i := uint32(len(t.pages)) // Fenwick nodes count from 1
 	var below uint32
 	for j := i - 1; j > i-lowbit(i); j -= lowbit(j) {
 		below += t.alive[j-1]
 	}
 	t.alive = append(t.alive, below)
-	t.link(n)
-	return n
 }
 
-func (t *table) base(n uint32) []byte {
-	r := &t.rows[n]
-	return t.names[r.name : r.name+uint32(r.len)]
-}
+func (t *table) base(n uint32) []byte { return t.page(n).base(uint8(n % pageRows)) }
 
 // fileName returns the name under which the row's file is in its directory.
 func (t *table) fileName(n uint32) string {
-	r := &t.rows[n]
-	switch r.form {
+	p, i := t.page(n), uint8(n%pageRows)
+	switch r := &p.rows[i]; r.form {
 	case formBase:
-		return string(t.base(n))
+		return string(p.base(i))
 	case formFlags:
-		return filename.WithFlags(string(t.base(n)), r.flags)
+		return filename.WithFlags(string(p.base(i)), r.flags)
 	}
-	return t.odd[n]
+	return p.odd[i]
 }
 
 // hasName tells whether the row's file is at this place under this name.
 func (t *table) hasName(n uint32, where place, name string) bool {
-	return t.rows[n].where == where && t.fileName(n) == name
+	r := t.row(n)
+	if r.where != where {
+		return false
+	}
+	if r.form == formFlags { // what WithFlags would give, without making it
+		return filename.FlagsOf(name) == r.flags && filename.Base(name) == string(t.base(n)) && filename.Regular(name)
+	}
+	return t.fileName(n) == name
 }
 
 // setName notes where the row's file is and reads the flags from its name.
 func (t *table) setName(n uint32, where place, name string) {
-	r := &t.rows[n]
+	p, i := t.page(n), uint8(n%pageRows)
+	r := &p.rows[i]
+	p.tally(r, -1)
 	if r.form == formOdd {
-		delete(t.odd, n)
+		delete(p.odd, i)
 	}
 	r.where = where
 	r.flags = filename.FlagsOf(name)
@@ -131,34 +157,80 @@ func (t *table) setName(n uint32, where place, name string) {
 		r.form = formFlags
 	default:
 		r.form = formOdd
-		t.odd[n] = name
+		if p.odd == nil {
+			p.odd = map[uint8]string{}
+		}
+		p.odd[i] = name
 	}
+	p.tally(r, 1)
+	t.changed++
 }
 
 // setState changes whether the row is there, and with it the numbering.
 func (t *table) setState(n uint32, s rowState) {
-	r := &t.rows[n]
+	p, i := t.page(n), n%pageRows
+	r := &p.rows[i]
 	was, is := r.state == present, s == present
+	p.tally(r, -1)
 	r.state = s
+	p.tally(r, 1)
+	t.changed++
 	switch {
 	case is && !was:
 		t.count++
-		for i := n + 1; i <= uint32(len(t.alive)); i += lowbit(i) {
-			t.alive[i-1]++
+		p.alive[i/64] |= 1 << (i % 64)
+		for j := n/pageRows + 1; j <= uint32(len(t.alive)); j += lowbit(j) {
+			t.alive[j-1]++
 		}
 	case was && !is:
 		t.count--
-		for i := n + 1; i <= uint32(len(t.alive)); i += lowbit(i) {
-			t.alive[i-1]--
+		p.alive[i/64] &^= 1 << (i % 64)
+		for j := n/pageRows + 1; j <= uint32(len(t.alive)); j += lowbit(j) {
+			t.alive[j-1]--
 		}
 	}
 }
 
+// setRecent notes whether a session has yet to claim the row's message.
+func (t *table) setRecent(n uint32, recent bool) {
+	p, r := t.page(n), t.row(n)
+	p.tally(r, -1)
+	r.recent = recent
+	p.tally(r, 1)
+	t.changed++
+}
+
+// setHistory notes what the history has of a row; flags of an absent one only.
+func (t *table) setHistory(n uint32, flags filename.Flags, modseq uint64) {
+	r := t.row(n)
+	if r.state == absent {
+		r.flags = flags
+	}
+	r.modseq = modseq
+	t.changed++
+}
+
+// setSaved notes when the row's message came into the folder.
+func (t *table) setSaved(n, at uint32) {
+	t.row(n).saved = at
+	t.changed++
+}
+
 // before counts the present rows with a number below n.
 func (t *table) before(n uint32) uint32 {
+	if n >= t.n {
+		return t.count
+	}
 	var sum uint32
-	for i := n; i > 0; i -= lowbit(i) {
+	for i := n / pageRows; i > 0; i -= lowbit(i) {
 		sum += t.alive[i-1]
+	}
+	if i := n % pageRows; i > 0 {
+		alive := &t.page(n).alive
+		for w := range i / 64 {
+			sum += uint32(bits.OnesCount64(alive[w]))
+		}
+		sum += uint32(bits.OnesCount64(alive[i/64] & (1<<(i%64) - 1)))
 	}
 	return sum
 }
@@ -168,81 +240,80 @@ func (t *table) nth(k uint32) (n uint32, ok bool) {
 	if k >= t.count {
 		return 0, false
 	}
-	size := uint32(len(t.alive))
+	at, size := uint32(0), uint32(len(t.alive))
 	for step := uint32(1) << (31 - bits.LeadingZeros32(size)); step > 0; step >>= 1 {
-		if next := n + step; next <= size && t.alive[next-1] <= k {
-			n = next
+		if next := at + step; next <= size && t.alive[next-1] <= k {
+			at = next
 			k -= t.alive[next-1]
 		}
 	}
-	return n, true
+	n = at * pageRows
+	for _, word := range t.page(n).alive {
+		if c := uint32(bits.OnesCount64(word)); c <= k {
+			k -= c
+			n += 64
+			continue
+		}
+		for ; k > 0; k-- {
+			word &= word - 1
+		}
+		return n + uint32(bits.TrailingZeros64(word)), true
+	}
+	return at * pageRows, true // the page could not be read: it is one of these, and gone
 }
 
-// firstFrom returns the first row with at least this UID, len(rows) if none.
-func (t *table) firstFrom(uid uint32) uint32 {
-	lo, hi := 0, len(t.rows)
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		if t.rows[mid].uid < uid {
-			lo = mid + 1
-		} else {
-			hi = mid
+// firstUnseen returns the first row that is present and has no \Seen, ok false
+// if there is none.
+func (t *table) firstUnseen() (n uint32, ok bool) {
+	for i, p := range t.pages {
+		if p.unseen == 0 {
+			continue
+		}
+		for n := uint32(i) * pageRows; n < min(t.n, uint32(i+1)*pageRows); n++ {
+			if r := t.row(n); r.state == present && r.flags&filename.Seen == 0 {
+				return n, true
+			}
 		}
 	}
-	return uint32(lo)
+	return 0, false
+}
+
+// firstFrom returns the first row with at least this UID, t.n if there is none.
+func (t *table) firstFrom(uid uint32) uint32 {
+	at := search(uint32(len(t.pages)), func(i uint32) bool { return t.pages[i].first > uid })
+	if at == 0 {
+		return 0
+	}
+	from := (at - 1) * pageRows
+	rows := t.page(from).rows
+	return from + search(uint32(len(rows)), func(i uint32) bool { return rows[i].uid >= uid })
+}
+
+// search returns the first of n numbers for which f is true, n if for none.
+func search(n uint32, f func(uint32) bool) uint32 {
+	lo := uint32(0)
+	for lo < n {
+		if mid := (lo + n) / 2; f(mid) {
+			n = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	return lo
 }
 
 // byUID returns the row of a UID, whatever its state.
 func (t *table) byUID(uid uint32) (uint32, bool) {
 	n := t.firstFrom(uid)
-	return n, int(n) < len(t.rows) && t.rows[n].uid == uid
+	return n, n < t.n && t.row(n).uid == uid
 }
 
-// lookup finds the row of a base.
-func (t *table) lookup(base string) (uint32, bool) {
-	if len(t.index) == 0 {
-		return 0, false
+// lastUID returns the UID of the last row, 0 if there is none.
+func (t *table) lastUID() uint32 {
+	if t.n == 0 {
+		return 0
 	}
-	mask := uint64(len(t.index) - 1)
-	for h := maphash.String(t.seed, base) & mask; ; h = (h + 1) & mask {
-		e := t.index[h]
-		if e == 0 {
-			return 0, false
-		}
-		if string(t.base(e-1)) == base {
-			return e - 1, true
-		}
-	}
-}
-
-// link enters row n in the index, in the place of a row with the same base.
-func (t *table) link(n uint32) {
-	if t.used*2 >= len(t.index) {
-		t.grow()
-	}
-	base := t.base(n)
-	mask := uint64(len(t.index) - 1)
-	for h := maphash.Bytes(t.seed, base) & mask; ; h = (h + 1) & mask {
-		e := t.index[h]
-		if e == 0 {
-			t.used++
-		} else if string(t.base(e-1)) != string(base) {
-			continue
-		}
-		t.index[h] = n + 1
-		return
-	}
-}
-
-func (t *table) grow() {
-	old := t.index
-	t.index = make([]uint32, max(64, 2*len(old)))
-	t.used = 0
-	for _, e := range old {
-		if e != 0 {
-			t.link(e - 1)
-		}
-	}
+	return t.row(t.n - 1).uid
 }
 
 func lowbit(i uint32) uint32 { return i & -i }

@@ -48,8 +48,8 @@ func TestTableAgainstModel(t *testing.T) {
 			if got, ok := tab.lookup(base); !ok || got != uint32(n) {
 				t.Fatalf("lookup(%q) = %d, %v, want %d", base, got, ok, n)
 			}
-			if got, ok := tab.byUID(tab.rows[n].uid); !ok || got != uint32(n) {
-				t.Fatalf("byUID(%d) = %d, %v, want %d", tab.rows[n].uid, got, ok, n)
+			if got, ok := tab.byUID(tab.row(uint32(n)).uid); !ok || got != uint32(n) {
+				t.Fatalf("byUID(%d) = %d, %v, want %d", tab.row(uint32(n)).uid, got, ok, n)
 			}
 		}
 		for k, want := range alive {
@@ -75,8 +75,8 @@ func TestTableNames(t *testing.T) {
 			t.Errorf("file name %q became %q", name, got)
 		}
 	}
-	if len(tab.odd) != 1 {
-		t.Errorf("%d odd names kept, want the last one only", len(tab.odd))
+	if odd := tab.pages[0].odd; len(odd) != 1 {
+		t.Errorf("%d odd names kept, want the last one only", len(odd))
 	}
 }
 

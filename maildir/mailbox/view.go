@@ -88,7 +88,7 @@ func (v *View) LastUID() uint32 {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
 	if n := v.exists(); n > 0 {
-		return v.m.t.rows[v.rowAt(n)].uid
+		return v.m.t.row(v.rowAt(n)).uid
 	}
 	return 0
 }
@@ -98,7 +98,7 @@ func (v *View) LastUID() uint32 {
 func (v *View) UID(seq uint32) uint32 {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
-	return v.m.t.rows[v.rowAt(seq)].uid
+	return v.m.t.row(v.rowAt(seq)).uid
 }
 
 // FirstUnseen returns the sequence number of the first message without \Seen,
@@ -106,10 +106,8 @@ func (v *View) UID(seq uint32) uint32 {
 func (v *View) FirstUnseen() uint32 {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
-	for n := range v.known {
-		if r := &v.m.t.rows[n]; r.state == present && r.flags&filename.Seen == 0 {
-			return v.seq(n)
-		}
+	if n, ok := v.m.t.firstUnseen(); ok && n < v.known {
+		return v.seq(n)
 	}
 	return 0
 }
@@ -191,7 +189,7 @@ func (v *View) has(n uint32) bool {
 	if n >= v.known {
 		return false
 	}
-	if v.m.t.rows[n].state == present {
+	if v.m.t.row(n).state == present {
 		return true
 	}
 	_, ok := slices.BinarySearch(v.gone, n)
@@ -199,7 +197,7 @@ func (v *View) has(n uint32) bool {
 }
 
 func (v *View) message(n, seq uint32) Message {
-	r := &v.m.t.rows[n]
+	r := v.m.t.row(n)
 	m := Message{Seq: seq, UID: r.uid, Flags: r.flags, ModSeq: r.modseq, row: n}
 	if len(v.recent) > 0 {
 		_, m.Recent = slices.BinarySearch(v.recent, n)
@@ -338,7 +336,7 @@ func (v *View) collect(hold Hold) []Update {
 	if hold&HoldExpunges == 0 {
 		var lost []int
 		for _, n := range v.gone {
-			out = append(out, Update{Kind: Expunge, Seq: m.t.before(n) + 1, UID: m.t.rows[n].uid})
+			out = append(out, Update{Kind: Expunge, Seq: m.t.before(n) + 1, UID: m.t.row(n).uid})
 			if i, ok := slices.BinarySearch(v.recent, n); ok {
 				lost = append(lost, i)
 			}
@@ -356,7 +354,7 @@ func (v *View) collect(hold Hold) []Update {
 	var later []uint32
 	current := true
 	for _, n := range slices.Compact(v.flagged) {
-		switch r := &m.t.rows[n]; {
+		switch r := m.t.row(n); {
 		case r.state != present:
 		case hold&HoldFlags != 0:
 			later, current = append(later, n), false
@@ -397,13 +395,16 @@ func (v *View) grow() bool {
 	}
 	last, _ := t.nth(t.count - 1)
 	for n := v.known; n <= last; n++ {
-		r := &t.rows[n]
-		if r.state != present || !r.recent {
+		if t.pages[n/pageRows].recent == 0 {
+			n |= pageRows - 1
+			continue
+		}
+		if r := t.row(n); r.state != present || !r.recent {
 			continue
 		}
 		v.recent = append(v.recent, n)
 		if !v.readOnly {
-			r.recent = false
+			t.setRecent(n, false)
 		}
 	}
 	v.known = last + 1
@@ -470,9 +471,8 @@ func (m *Mailbox) TellAccessKey() {
 
 // news tells whether Updates has something to tell. m.mu is held.
 func (v *View) news() bool {
-	rows := v.m.t.rows
 	return v.keywords || v.key || len(v.gone) > 0 || v.grows() ||
-		slices.ContainsFunc(v.flagged, func(n uint32) bool { return rows[n].state == present && !(v.modseqs && rows[n].unsettled) })
+		slices.ContainsFunc(v.flagged, func(n uint32) bool { return v.m.t.row(n).state == present && !(v.modseqs && v.m.t.row(n).unsettled) })
 }
 
 // wake calls the views' notify functions. m.mu is not held.

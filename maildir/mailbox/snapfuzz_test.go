@@ -1,0 +1,119 @@
+package mailbox
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// use asks a table for everything, as sessions do: whatever was in its file, it
+// must not panic, and what it says must hang together.
+func (t *table) use(tb testing.TB) {
+	for n := range t.n {
+		_, _ = t.fileName(n), t.guid(n)
+		t.lookup(string(t.base(n)))
+		if got, ok := t.byUID(t.row(n).uid); !ok || got != n && !t.broken.Load() {
+			tb.Errorf("row %d has the UID of row %d", n, got)
+		}
+		t.before(n)
+	}
+	for k := range t.count {
+		if n, ok := t.nth(k); !ok || n >= t.n {
+			tb.Fatalf("nth(%d) is %d, %v, in a table of %d", k, n, ok, t.n)
+		}
+	}
+	t.firstUnseen()
+	t.lookup("nothing")
+	n := t.add(t.lastUID()+1, "new")
+	t.setName(n, inCur, "new:2,S")
+	t.setState(n, present)
+	if got, ok := t.lookup("new"); !ok || got != n {
+		tb.Error("a row that was added is not found")
+	}
+}
+
+// FuzzSnapshot reads files with what anyone may have written behind the front.
+func FuzzSnapshot(f *testing.F) {
+	m := &Mailbox{t: newTable()}
+	for i := range uint32(300) {
+		n := m.t.add(i+1, fmt.Sprintf("%d.M1P1.host", i))
+		m.t.setName(n, inCur, fmt.Sprintf("%d.M1P1.host:2,S", i))
+		m.t.setState(n, present)
+	}
+	m.t.setName(7, inCur, "7.M1P1.host:2,SX")
+	m.t.setExt(8, "Gabc")
+	m.t.setState(9, expunged)
+	name := filepath.Join(f.TempDir(), "snapshot")
+	file, err := os.Create(name)
+	must(f, err)
+	must(f, m.writeSnapshot(file, (&state{run: 7, unsettled: []uint32{3}, guid: "guid"}).encode(), 0, 7))
+	must(f, file.Close())
+	data, err := os.ReadFile(name)
+	must(f, err)
+	at := binary.LittleEndian.Uint64(data[8:])
+	f.Add(data[snapFront:at], data[at:], true)
+	f.Add(data[snapFront:at], data[at:], false)
+	f.Add([]byte{}, []byte{}, true)
+	f.Fuzz(func(t *testing.T, body, head []byte, trusted bool) {
+		const run = 7
+		le := binary.LittleEndian
+		if head = bytes.Clone(head); len(head) > 8 {
+			le.PutUint64(head, run)
+		}
+		name := filepath.Join(t.TempDir(), "snapshot")
+		must(t, os.WriteFile(name, nil, 0o600))
+		file, err := os.OpenFile(name, os.O_RDWR, 0)
+		must(t, err)
+		defer file.Close()
+		front := append([]byte{}, snapMagic...)
+		front = le.AppendUint64(front, uint64(snapFront+len(body)))
+		front = le.AppendUint32(front, uint32(len(head)))
+		front = le.AppendUint32(front, crc32.Checksum(head, castagnoli))
+		front = le.AppendUint64(front, run)
+		front = le.AppendUint64(front, uint64(1e18))
+		front = le.AppendUint32(front, crc32.Checksum(front, castagnoli))
+		front = append(front, make([]byte, snapFront-len(front))...)
+		_, err = file.Write(append(append(front, body...), head...))
+		must(t, err)
+		if trusted {
+			must(t, os.Chtimes(name, unixNano(1e18), unixNano(1e18)))
+		}
+		_, tab, _, err := readSnapshot(file, run)
+		if err == nil {
+			tab.use(t)
+			tab.close()
+		}
+	})
+}
+
+// FuzzPage decodes a page with whatever counts it is said to have.
+func FuzzPage(f *testing.F) {
+	p := &page{first: 5}
+	p.add(5, "one")
+	p.add(9, "two")
+	p.exts = map[uint8]string{1: "Gabc"}
+	f.Add(p.encode(nil), uint8(2), uint32(5), uint16(0))
+	f.Fuzz(func(t *testing.T, b []byte, rows uint8, first uint32, present uint16) {
+		if rows == 0 {
+			return
+		}
+		p := &page{first: first, counts: counts{present: present, unseen: present}}
+		if p.decode(b, int(rows)) != nil {
+			return
+		}
+		for i := range p.rows {
+			p.base(uint8(i))
+		}
+		again := &page{first: first, counts: p.counts}
+		if err := again.decode(p.encode(nil), int(rows)); err != nil {
+			t.Errorf("a page that was read cannot be read again: %v", err)
+		}
+	})
+}
+
+func unixNano(n int64) time.Time { return time.Unix(0, n) }

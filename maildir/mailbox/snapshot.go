@@ -1,0 +1,351 @@
+package mailbox
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"time"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/filename"
+	"maildird/maildir/history"
+	"maildird/maildir/keywords"
+	"maildird/maildir/uidlist"
+)
+
+// A snapshot is what an open mailbox knew when it was closed, in a file of the
+// cache. Who opens the folder with it goes on where the other left off, as if it
+// had been open, without events, all the time: what changed since is found by
+// the times of new/ and cur/, which then are listed once, and in what was
+// appended to dovecot-uidlist and the history. If these are others by now, the
+// snapshot does not count.
+//
+// It counts only for these very directories, with their numbers in the file
+// system and, to go without listing them, with the times that they had: also
+// the change time, which nobody can put back. Of a file that was not synced a
+// crash of the machine leaves any part, so all of it is checked by whoever
+// finds that the machine was started since, or that the file does not have the
+// modification time that it was given; otherwise each part when it is read. Any
+// doubt ends in opening the folder without it.
+
+// state is what a snapshot has beside the table.
+type state struct {
+	run      uint64 // of the machine
+	folder   identity
+	new, cur dirState
+	// settled says that the table has all that the directories had at these
+	// times, and will have without being listed again as long as they stand still.
+	settled bool
+
+	list, hist []byte // memos
+	names      letterNames
+	validity   uint32
+	guid       string
+	uidNext    uint32
+	inNew      []uint32
+
+	highest   uint64
+	accounted uint32
+	lasting   bool
+	unsettled []uint32
+	dated     []uint32
+	was       []pastFlags
+	strays    []uint32
+}
+
+type pastFlags struct {
+	row   uint32
+	flags filename.Flags
+}
+
+// identity is which directory it is.
+type identity struct{ dev, ino uint64 }
+
+type dirState struct {
+	identity
+	mtime, ctime int64 // nanoseconds
+}
+
+func dirStateOf(st dirfd.Stat) dirState {
+	return dirState{identity{st.Dev, st.Ino}, st.Mtime.UnixNano(), st.Ctime.UnixNano()}
+}
+
+// snapshots is what a mailbox knows of its snapshot. m.sync is held.
+type snapshots struct {
+	name    string // in the cache; "": there is none
+	run     uint64 // of the machine
+	state   []byte // the state in it, nil if there is no snapshot that counts
+	written time.Time
+	timer   *time.Timer
+	closed  bool
+}
+
+const (
+	// snapshotAge is when a snapshot is written again, so that the cache does
+	// not take it for one that nobody uses.
+	snapshotAge = 24 * time.Hour
+	// snapshotDelay is how long after a large change a snapshot is written.
+	snapshotDelay = 20 * time.Second
+	largeChange   = 2000
+)
+
+// openSnapshot finds the name of the folder's snapshot and takes over what is in
+// it, if that counts.
+func (m *Mailbox) openSnapshot() (ok bool) {
+	if m.env.Cache == nil || !m.env.Cache.Keeps() {
+		return false
+	}
+	st, err := m.dir.Stat()
+	if err != nil {
+		return false
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "table\x00%s\x00%d\x00%d", m.env.Account, st.Dev, st.Ino))
+	m.snap.run = history.RunOfMachine()
+	m.snap.name = hex.EncodeToString(sum[:16])
+	file, err := m.env.Cache.OpenWhole(m.snap.name)
+	if err != nil {
+		return false
+	}
+	s, t, raw, err := readSnapshot(file, m.snap.run)
+	if err != nil {
+		_ = file.Close()
+		m.env.Log.Info("the mailbox's snapshot does not count, the folder is read", "mailbox", m.Path(), "error", err)
+		return false
+	}
+	t.saved.lost = func() { m.env.Cache.RemoveWhole(m.snap.name) }
+	if !m.resume(s, t) {
+		t.close()
+		m.startOver()
+		return false
+	}
+	m.snap.state = raw
+	if st, err := file.Stat(); err == nil {
+		m.snap.written = st.ModTime()
+	}
+	return true
+}
+
+// resume takes over a snapshot, if it is of this folder.
+func (m *Mailbox) resume(s *state, t *table) bool {
+	sameRun := s.run == m.snap.run
+	if !sameRun && !m.env.Fsync {
+		return false
+	}
+	root, err := m.dir.Stat()
+	if err != nil || s.folder != (identity{root.Dev, root.Ino}) {
+		return false
+	}
+	n, c, times, err := m.statDirs()
+	if err != nil || n.identity != s.new.identity || c.identity != s.cur.identity {
+		return false
+	}
+	ok, sameList := m.list.Recall(s.list)
+	if !ok || m.list.Header().UIDValidity != s.validity {
+		return false
+	}
+	ok, sameHistory := m.hist.Recall(s.hist, s.validity, sameRun)
+	if !ok {
+		return false
+	}
+	if _, err := m.words.Refresh(); err != nil {
+		return false
+	}
+	m.mu.Lock()
+	m.t, m.names = t, s.names
+	m.validity, m.guid, m.uidNext = s.validity, s.guid, s.uidNext
+	for _, n := range s.inNew {
+		m.inNew[n] = struct{}{}
+	}
+	q := &m.modseqs
+	q.highest, q.accounted, q.lasting, q.begun = s.highest, s.accounted, s.lasting, true
+	q.unsettled, q.dated, q.past = s.unsettled, s.dated, true
+	for _, p := range s.was {
+		q.was[p.row] = p.flags
+	}
+	for _, uid := range s.strays {
+		q.strays[uid] = struct{}{}
+	}
+	m.mu.Unlock()
+	m.takeKeywords()
+	// Where nothing can be written, whoever looks is to find out.
+	if s.settled && sameList && sameHistory && n == s.new && c == s.cur && m.dir.Writable() {
+		m.loaded = true
+		times.racy = false // it was not when the snapshot was made
+		m.setTimes(times)
+	}
+	return true
+}
+
+// startOver forgets all that a snapshot said.
+func (m *Mailbox) startOver() {
+	m.t.close()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.t, m.names, m.validity, m.guid, m.uidNext = newTable(), letterNames{}, 0, "", 0
+	clear(m.inNew)
+	clear(m.alias)
+	m.modseqs = modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}}
+	m.unlisted, m.loaded, m.replaced = nil, false, false
+	m.list = uidlist.New(m.dir, uidlist.Options{Fsync: m.env.Fsync, Log: m.env.Log, Now: m.env.Now})
+	m.words = keywords.New(m.dir, m.env.Fsync)
+	m.hist = history.New(m.dir, history.Options{Fsync: m.env.Fsync, Log: m.env.Log, Now: m.env.Now})
+	m.snap.state = nil
+	m.last.times, m.last.named = dirTimes{}, time.Time{}
+	m.events.putBack()
+}
+
+// statDirs describes new/ and cur/, and tells which list there is.
+func (m *Mailbox) statDirs() (n, c dirState, t dirTimes, err error) {
+	new, err := m.dirs.New.Stat()
+	if err != nil {
+		return n, c, t, err
+	}
+	cur, err := m.dirs.Cur.Stat()
+	if err != nil {
+		return n, c, t, err
+	}
+	if new.Nlink == 0 || cur.Nlink == 0 {
+		return n, c, t, ErrReplaced // removed while we hold it open
+	}
+	list, err := m.list.StampNow()
+	if err != nil {
+		return n, c, t, err
+	}
+	t = dirTimes{new: new.Mtime, cur: cur.Mtime, list: list, at: m.env.Now()}
+	t.racy = within(t.at, t.new) || within(t.at, t.cur)
+	return dirStateOf(new), dirStateOf(cur), t, nil
+}
+
+// keepSnapshot writes a snapshot, or removes it, unless what is there is as it
+// should be. m.sync is held.
+func (m *Mailbox) keepSnapshot() {
+	s := &m.snap
+	if s.name == "" {
+		return
+	}
+	now := m.env.Now()
+	st, ok := m.snapshot()
+	if !ok {
+		if s.state != nil {
+			s.state = nil
+			m.env.Cache.RemoveWhole(s.name)
+		}
+		return
+	}
+	raw := st.encode()
+	m.mu.Lock() // a view that opens meanwhile claims messages
+	changed := m.t.changed
+	m.t.changed = 0
+	m.mu.Unlock()
+	if changed == 0 && bytes.Equal(raw, s.state) && now.Sub(s.written).Abs() < snapshotAge {
+		return
+	}
+	err := m.env.Cache.ReplaceWhole(s.name, now, func(f *os.File) error { return m.writeSnapshot(f, raw, now.UnixNano(), st.run) })
+	if err != nil {
+		s.state = nil
+		m.env.Cache.RemoveWhole(s.name) // it is out of date
+		m.env.Log.Debug("no snapshot of the mailbox was written", "mailbox", m.Path(), "error", err)
+		return
+	}
+	s.state, s.written = raw, now
+}
+
+// snapshot gives the state of the mailbox; ok is false if it cannot be taken up
+// again: what is not in the files would be lost. m.sync is held.
+func (m *Mailbox) snapshot() (s *state, ok bool) {
+	if !m.loaded || m.unwritable || m.full || m.late || m.check() != nil || len(m.unlisted) > 0 || !m.modseqs.begun || m.t.broken.Load() {
+		return nil, false
+	}
+	root, err := m.dir.Stat()
+	if err != nil {
+		return nil, false
+	}
+	s = &state{run: m.snap.run, folder: identity{root.Dev, root.Ino}}
+	var times dirTimes
+	if s.new, s.cur, times, err = m.statDirs(); err != nil {
+		return nil, false
+	}
+	if m.watch.on {
+		// What happened before the times were read is in the inbox after this.
+		s.settled = m.env.Watcher.Barrier(context.Background()) && m.events.empty()
+	} else {
+		m.last.mu.Lock()
+		s.settled = m.last.times.same(times) && !m.last.times.racy
+		m.last.mu.Unlock()
+	}
+	s.settled = s.settled && !times.racy && len(m.alias) == 0
+	if s.list, ok = m.list.Memo(); !ok {
+		return nil, false
+	}
+	if s.hist, ok = m.hist.Memo(); !ok {
+		return nil, false
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.t.count == 0 || m.t.n > 2*m.t.count+1000 || m.t.n > maxSaved || m.validity != m.list.Header().UIDValidity {
+		return nil, false
+	}
+	s.names, s.validity, s.guid, s.uidNext = m.names, m.validity, m.guid, m.uidNext
+	s.inNew = sortedKeys(m.inNew)
+	q := &m.modseqs
+	s.highest, s.accounted, s.lasting = q.highest, q.accounted, q.lasting
+	s.unsettled, s.dated = q.unsettled, q.dated
+	for _, n := range sortedKeys(q.was) {
+		s.was = append(s.was, pastFlags{n, q.was[n]})
+	}
+	s.strays = sortedKeys(q.strays)
+	return s, true
+}
+
+// snapshotLater has a snapshot written in a while if much changed since the last:
+// then the folder is read quickly also after a crash.
+func (m *Mailbox) snapshotLater() {
+	if m.snap.name == "" {
+		return
+	}
+	m.mu.RLock()
+	large := m.t.changed >= largeChange && m.t.changed >= m.t.n/2
+	m.mu.RUnlock()
+	if !large || m.snap.timer != nil {
+		return
+	}
+	m.snap.timer = time.AfterFunc(snapshotDelay, func() {
+		m.sync <- struct{}{}
+		defer m.release()
+		m.snap.timer = nil
+		if !m.snap.closed {
+			m.keepSnapshot()
+		}
+	})
+}
+
+// closeSnapshot writes the last snapshot.
+func (m *Mailbox) closeSnapshot() {
+	m.sync <- struct{}{}
+	defer m.release()
+	m.snap.closed = true
+	if m.snap.timer != nil {
+		m.snap.timer.Stop()
+	}
+	if m.snap.name != "" {
+		m.outwaitGrain()
+	}
+	m.keepSnapshot()
+}
+
+// outwaitGrain waits until what changes from now on shows in the times, if that
+// is soon: most who stop the server just used it.
+func (m *Mailbox) outwaitGrain() {
+	_, _, t, err := m.statDirs()
+	if err != nil || !t.racy {
+		return
+	}
+	for _, last := range []time.Time{t.new, t.cur} {
+		if age := m.env.Now().Sub(last); age >= 0 && age < fineGrain {
+			time.Sleep(fineGrain - age)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package mailbox
+
+import (
+	"sync"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/watch"
+)
+
+// watching is where the mailbox's events come from. It changes with m.sync and
+// m.mu held; either is enough to read it.
+type watching struct {
+	watches []*watch.Watch
+	on      bool    // events come
+	soon    bool    // they will, or poll is set
+	poll    *poller // where none are to be had
+	retired bool
+	starts  sync.WaitGroup
+}
+
+// watchNow asks for events on new/ and cur/, or has the folder polled. m.sync is
+// held, or nobody else has the mailbox yet.
+func (m *Mailbox) watchNow() { m.setWatch(m.addWatches()) }
+
+// watchSoon is watchNow in a goroutine, for a folder that need not be listed: to
+// watch a directory, the kernel goes through all the names in it that it knows.
+func (m *Mailbox) watchSoon() {
+	m.watch.soon = true
+	m.watch.starts.Go(func() {
+		watches := m.addWatches()
+		m.sync <- struct{}{}
+		defer m.release()
+		if m.watch.retired {
+			closeWatches(watches)
+			return
+		}
+		m.setWatch(watches)
+		// What happened before the watch began shows in the times.
+		m.last.mu.Lock()
+		was := m.last.times
+		m.last.mu.Unlock()
+		if now, err := m.readTimes(); err != nil || was.racy || !was.same(now) {
+			m.events.putBack()
+			m.wake()
+		}
+	})
+}
+
+func (m *Mailbox) addWatches() (watches []*watch.Watch) {
+	for _, d := range []struct {
+		dir   *dirfd.Dir
+		where place
+	}{{m.dirs.New, inNew}, {m.dirs.Cur, inCur}} {
+		w, err := m.env.Watcher.Add(d.dir, func(ev watch.Event) { m.event(d.where, ev) })
+		if err != nil {
+			closeWatches(watches)
+			return nil
+		}
+		watches = append(watches, w)
+	}
+	return watches
+}
+
+func closeWatches(watches []*watch.Watch) {
+	for _, w := range watches {
+		w.Close()
+	}
+}
+
+func (m *Mailbox) setWatch(watches []*watch.Watch) {
+	m.mu.Lock()
+	m.watch.watches, m.watch.on, m.watch.soon = watches, watches != nil, false
+	m.mu.Unlock()
+	if watches == nil {
+		m.watch.poll = startPoller(m)
+	}
+}
+
+// drop gives the watches back, so that another mailbox can have them.
+func (w *watching) drop() {
+	closeWatches(w.watches)
+	w.watches = nil
+}
+
+// endWatch ends all events. m.sync is not held.
+func (m *Mailbox) endWatch() {
+	m.watch.starts.Wait()
+	m.watch.drop()
+	if m.watch.poll != nil {
+		m.watch.poll.stop()
+	}
+}
