@@ -112,6 +112,9 @@ func (m *Mailbox) follow(ctx context.Context, names map[entry]watch.Op, order []
 			if err := m.knowsLetters(e, lock != nil); err != nil {
 				return false, err
 			}
+			if names[e] != watch.Appeared {
+				m.forgetFile(e)
+			}
 			if !m.met(e) {
 				fresh = append(fresh, e)
 			}
@@ -137,6 +140,14 @@ func (m *Mailbox) follow(ctx context.Context, names map[entry]watch.Op, order []
 		return scan, errNeedLock
 	}
 	return scan, m.assign(lock, fresh)
+}
+
+// forgetFile drops what is cached of a file that went away and is there again:
+// it may be another one.
+func (m *Mailbox) forgetFile(e entry) {
+	if n, ok := m.at(e); ok {
+		m.cached.Forget(n)
+	}
 }
 
 // knowsLetters makes sure that the names of the keyword letters of a file are

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"maildird/maildir/filename"
 )
@@ -87,4 +88,29 @@ func TestCopyOntoUnseen(t *testing.T) {
 			t.Errorf("the files are %v", d.files())
 		}
 	})
+}
+
+// TestReplacedFile: a file takes the place of another one with its name between
+// two looks; its date is not the one of the other.
+func TestReplacedFile(t *testing.T) {
+	b := newBox(t)
+	one := b.drop("cur/")
+	old, date := time.Unix(1_700_000_000, 0), time.Unix(1_710_000_000, 0)
+	must(t, os.Chtimes(b.file(one), old, old))
+	m := b.open(newEnv(t))
+	defer m.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	if got, err := c.v.Date(c.all()[0]); err != nil || !got.Equal(old) {
+		t.Fatal(got, err)
+	}
+	text := b.read(one)
+	b.remove(one)
+	must(t, os.WriteFile(b.file("tmp/x"), []byte(text), 0o600))
+	must(t, os.Chtimes(b.file("tmp/x"), date, date))
+	b.rename("tmp/x", one)
+	c.poll(true)
+	if got, err := c.v.Date(c.all()[0]); err != nil || !got.Equal(date) {
+		t.Errorf("the date is %v (%v), that of the file is %v", got, err, date)
+	}
 }
