@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"sync"
+	"time"
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/watch"
@@ -16,7 +17,12 @@ type watching struct {
 	poll    *poller // where none are to be had
 	retired bool
 	starts  sync.WaitGroup
+	quit    chan struct{} // closed when the mailbox ends; made by watchSoon
 }
+
+// afterAnswer is how long a watch waits that would slow down the answer to the
+// command for which the folder was opened: the kernel's walk holds the directory.
+const afterAnswer = 20 * time.Millisecond
 
 // watchNow asks for events on new/ and cur/, or has the folder polled. m.sync is
 // held, or nobody else has the mailbox yet.
@@ -26,7 +32,13 @@ func (m *Mailbox) watchNow() { m.setWatch(m.addWatches()) }
 // watch a directory, the kernel goes through all the names in it that it knows.
 func (m *Mailbox) watchSoon() {
 	m.watch.soon = true
+	m.watch.quit = make(chan struct{})
 	m.watch.starts.Go(func() {
+		select {
+		case <-time.After(afterAnswer):
+		case <-m.watch.quit:
+			return
+		}
 		watches := m.addWatches()
 		m.sync <- struct{}{}
 		defer m.release()
@@ -84,6 +96,9 @@ func (w *watching) drop() {
 
 // endWatch ends all events. m.sync is not held.
 func (m *Mailbox) endWatch() {
+	if m.watch.quit != nil {
+		close(m.watch.quit)
+	}
 	m.watch.starts.Wait()
 	m.watch.drop()
 	if m.watch.poll != nil {
