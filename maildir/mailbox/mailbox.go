@@ -280,6 +280,7 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 	m.mu.Lock()
 	v := &View{m: m, readOnly: readOnly || m.unwritable, notify: notify}
 	m.views[v] = struct{}{}
+	m.showUnsettled()
 	v.grow()
 	m.mu.Unlock()
 	if !v.readOnly {

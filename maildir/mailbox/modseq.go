@@ -64,13 +64,35 @@ func (m *Mailbox) flagsChanged(n uint32, before filename.Flags) {
 		if r.flags == before {
 			return
 		}
-		if was, ok := m.modseqs.was[n]; !ok {
+		switch was, ok := m.modseqs.was[n]; {
+		case m.unaware():
+			m.modseqs.was[n] = ^r.flags // a client may learn it, so it counts, even if it is undone
+		case !ok:
 			m.modseqs.was[n] = before
-		} else if was == r.flags {
+		case was == r.flags:
 			delete(m.modseqs.was, n)
 		}
 	}
 	m.unsettle(n)
+}
+
+// unaware tells whether there is a view that is shown flags before they have a
+// mod-sequence. m.mu is held.
+func (m *Mailbox) unaware() bool {
+	for v := range m.views {
+		if !v.modseqs {
+			return true
+		}
+	}
+	return false
+}
+
+// showUnsettled makes all changes count that have no mod-sequence yet, as a view
+// is about to show them. m.mu is held.
+func (m *Mailbox) showUnsettled() {
+	for n := range m.modseqs.was {
+		m.modseqs.was[n] = ^m.t.row(n).flags
+	}
 }
 
 // keywordsChanged notes that a row's letters stand for other keywords than the

@@ -577,3 +577,36 @@ func TestStoreAppends(t *testing.T) {
 		t.Errorf("the journal has %d bytes after 3000 changes of one message", n)
 	}
 }
+
+// TestUndoneBehindUnaware: a client that wants no mod-sequences is told of a
+// change, which is undone when it is gone; back with the mod-sequence that it was
+// told first, it hears of the message.
+func TestUndoneBehindUnaware(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		b := newBox(t)
+		one := b.drop("cur/")
+		m := b.open(env)
+		defer m.Close()
+		c := &offline{t: t}
+		c.come(m)
+		c.leave()
+		v, err := m.NewView(ctx, false, nil)
+		must(t, err)
+		b.rename(one, one+"S")
+		must(t, v.Poll(ctx))
+		told := false
+		v.Updates(0, func(u Update) {
+			if u.Kind == Flags {
+				c.cache[u.UID], told = u.Message.Flags, true
+			}
+		})
+		v.Close()
+		if !told {
+			t.Fatal("the change was not told")
+		}
+		b.rename(one+"S", one)
+		c.come(m)
+		c.check(b)
+		c.leave()
+	})
+}
