@@ -489,6 +489,18 @@ func (v *View) EnableModSeq(ctx context.Context) (ok bool, err error) {
 	return true, err
 }
 
+// TellModSeq returns HighestModSeq for a client that is told no others, but may
+// remember this one; 0 if the mailbox cannot keep mod-sequences.
+func (v *View) TellModSeq(ctx context.Context) (uint64, error) {
+	if _, err := v.m.settled(ctx, true); err != nil {
+		return 0, err
+	}
+	if !v.ModSeqs() {
+		return 0, nil
+	}
+	return v.HighestModSeq(), nil
+}
+
 // ModSeqs tells whether the mailbox keeps mod-sequences.
 func (v *View) ModSeqs() bool {
 	v.m.mu.RLock()

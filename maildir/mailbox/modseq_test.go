@@ -277,7 +277,9 @@ func (r *resync) unaware() {
 	old.leave()
 	v, err := m.NewView(ctx, false, nil)
 	must(r.t, err)
-	c := &offline{t: r.t, v: v, cache: map[uint32]filename.Flags{}, next: 1, since: v.HighestModSeq()}
+	since, err := v.TellModSeq(ctx)
+	must(r.t, err)
+	c := &offline{t: r.t, v: v, cache: map[uint32]filename.Flags{}, next: 1, since: since}
 	c.fetchNew()
 	r.stranger()
 	must(r.t, v.Poll(ctx))

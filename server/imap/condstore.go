@@ -51,6 +51,8 @@ func condstoreExtension() extension {
 		selected: func(s *session) {
 			if s.condstore {
 				s.tellHighestModSeq()
+			} else {
+				s.announceModSeq()
 			}
 		},
 		flagData: (*session).modSeqData,
@@ -94,6 +96,21 @@ func (s *session) tellHighestModSeq() {
 		return
 	}
 	s.writeStatus(nil, "OK", s.highestModSeq(s.sel.view.HighestModSeq()), "Highest mod-sequence.")
+}
+
+// announceModSeq tells a client that wants no mod-sequences so far which one the
+// mailbox has (RFC 7162 sections 3.1.2.1 and 3.1.2.2: with every SELECT). Some,
+// such as Thunderbird, begin to use them only then.
+func (s *session) announceModSeq() {
+	n, err := s.sel.view.TellModSeq(s.ctx)
+	if err != nil {
+		s.log.Warn("mailbox is served without mod-sequences", "mailbox", s.sel.name, "error", err)
+	}
+	if n == 0 {
+		s.writeStatus(nil, "OK", "NOMODSEQ", "This mailbox cannot keep mod-sequences.")
+		return
+	}
+	s.writeStatus(nil, "OK", s.highestModSeq(n), "Highest mod-sequence.")
 }
 
 // highestModSeq is the response code that tells the client its copy.

@@ -91,6 +91,7 @@ func TestNoModSeq(t *testing.T) {
 		}
 		t.Errorf("%s: no %q", command, want)
 	}
+	has("SELECT INBOX", "* OK [NOMODSEQ] ")
 	has("SELECT INBOX (CONDSTORE)", "* OK [NOMODSEQ] ")
 	has("STATUS INBOX (HIGHESTMODSEQ)", "HIGHESTMODSEQ 0")
 	c.fails("FETCH 1 MODSEQ", "BAD")
@@ -148,5 +149,36 @@ func TestConditionalStoreIsAtomic(t *testing.T) {
 			t.Fatalf("round %d: %d of %d clients changed the message since %s", round, winners, len(clients), modseq)
 		}
 		clients[0].ok("NOOP")
+	}
+}
+
+// TestEverySelectTellsModSeq: also a client that did not ask for mod-sequences
+// is told the highest one (RFC 7162 section 3.1.2.1), and can begin from it.
+func TestEverySelectTellsModSeq(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t)
+	c := ts.login()
+	c.ok("APPEND INBOX {15+}\r\nSubject: x\r\n\r\ny")
+	told := func(command string) (n uint64) {
+		t.Helper()
+		for _, line := range c.ok(command) {
+			if _, err := fmt.Sscanf(line, "* OK [HIGHESTMODSEQ %d]", &n); err == nil {
+				return n
+			}
+		}
+		t.Fatalf("%s: no HIGHESTMODSEQ", command)
+		return 0
+	}
+	first := told("SELECT INBOX")
+	for _, line := range c.ok("STORE 1 +FLAGS (\\Flagged)") {
+		if strings.Contains(line, "MODSEQ") {
+			t.Errorf("%s: nobody asked for it", line)
+		}
+	}
+	if second := told("EXAMINE INBOX"); second <= first {
+		t.Errorf("HIGHESTMODSEQ %d after a change, %d before", second, first)
+	}
+	if lines := c.ok(fmt.Sprintf("FETCH 1:* FLAGS (CHANGEDSINCE %d)", first)); !strings.Contains(strings.Join(lines, "\n"), "* 1 FETCH (FLAGS (\\Flagged") {
+		t.Errorf("changed since: %s", lines)
 	}
 }

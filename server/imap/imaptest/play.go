@@ -222,12 +222,12 @@ func (p *player) readLine(c *conn) (string, error) {
 	return text, nil
 }
 
-// ofSelect begin the lines that every SELECT has because of OBJECTID (RFC 8474)
-// and URLAUTH (RFC 4467). A dialogue need not have them.
-var ofSelect = []string{"* OK [MAILBOXID (", "* OK [URLMECH "}
+// ofSelect begin the lines that every SELECT has because of OBJECTID (RFC 8474),
+// URLAUTH (RFC 4467) and CONDSTORE (RFC 7162). A dialogue need not have them.
+var ofSelect = []string{"* OK [MAILBOXID (", "* OK [URLMECH ", "* OK [HIGHESTMODSEQ ", "* OK [NOMODSEQ]"}
 
-// readAnswer reads a line, and passes over one that none of the patterns is for
-// and a dialogue need not have.
+// readAnswer reads a line, and passes over those that none of the patterns is
+// for and a dialogue need not have.
 func (p *player) readAnswer(c *conn, patterns ...string) (string, error) {
 	line, err := p.readLine(c)
 	for err == nil && slices.ContainsFunc(ofSelect, func(begin string) bool {
