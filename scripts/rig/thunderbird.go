@@ -6,7 +6,9 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -47,6 +49,7 @@ var steps string
 type Thunderbird struct {
 	*marionette.Client
 	Dir     string // home directory; the profile is below it
+	screen  string // name of the display
 	display *Process
 	process *Process
 }
@@ -68,43 +71,23 @@ func StartThunderbird(ctx context.Context, boxes []Mailbox, prefs map[string]any
 			t.Close()
 		}
 	}()
-	profile := filepath.Join(t.Dir, "profile")
-	if err := os.Mkdir(profile, 0o700); err != nil {
+	if err := os.Mkdir(t.profile(), 0o700); err != nil {
 		return nil, err
 	}
 	data, err := preferences(boxes, prefs)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(profile, "user.js"), data, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(t.profile(), "user.js"), data, 0o600); err != nil {
 		return nil, err
 	}
 	if err := Own(t.Dir); err != nil {
 		return nil, err
 	}
-	display, err := t.startDisplay(ctx)
-	if err != nil {
+	if t.screen, err = t.startDisplay(ctx); err != nil {
 		return nil, err
 	}
-	out, err := os.Create(filepath.Join(t.Dir, "output"))
-	if err != nil {
-		return nil, err
-	}
-	defer out.Close()
-	cmd := exec.CommandContext(ctx, path, "--no-remote", "--profile", profile, "--marionette", "--remote-allow-system-access")
-	Prepare(cmd, t.Dir)
-	cmd.Dir = t.Dir
-	cmd.Env = append(cmd.Env, "DISPLAY="+display, "GDK_BACKEND=x11", "MOZ_CRASHREPORTER_DISABLE=1",
-		"NO_AT_BRIDGE=1", "XDG_RUNTIME_DIR="+t.Dir, "DBUS_SESSION_BUS_ADDRESS=disabled:", "MOZ_DISABLE_CONTENT_SANDBOX=1")
-	cmd.Stdout, cmd.Stderr = out, out
-	if t.process, err = Start(cmd); err != nil {
-		return nil, err
-	}
-	address, err := t.await(ctx, filepath.Join(profile, "MarionetteActivePort"))
-	if err != nil {
-		return nil, err
-	}
-	if t.Client, err = marionette.Dial(address, time.Minute); err != nil {
+	if err := t.launch(ctx, path); err != nil {
 		return nil, err
 	}
 	for _, b := range boxes {
@@ -116,6 +99,58 @@ func StartThunderbird(ctx context.Context, boxes []Mailbox, prefs map[string]any
 		}
 	}
 	return t, nil
+}
+
+func (t *Thunderbird) profile() string { return filepath.Join(t.Dir, "profile") }
+
+// launch starts the program with the profile as it is.
+func (t *Thunderbird) launch(ctx context.Context, path string) error {
+	port := filepath.Join(t.profile(), "MarionetteActivePort")
+	if err := os.Remove(port); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	out, err := os.Create(filepath.Join(t.Dir, "output"))
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	cmd := exec.CommandContext(ctx, path, "--no-remote", "--profile", t.profile(), "--marionette", "--remote-allow-system-access")
+	Prepare(cmd, t.Dir)
+	cmd.Dir = t.Dir
+	cmd.Env = append(cmd.Env, "DISPLAY="+t.screen, "GDK_BACKEND=x11", "MOZ_CRASHREPORTER_DISABLE=1",
+		"NO_AT_BRIDGE=1", "XDG_RUNTIME_DIR="+t.Dir, "DBUS_SESSION_BUS_ADDRESS=disabled:", "MOZ_DISABLE_CONTENT_SANDBOX=1")
+	cmd.Stdout, cmd.Stderr = out, out
+	if t.process, err = Start(cmd); err != nil {
+		return err
+	}
+	address, err := t.await(ctx, port)
+	if err != nil {
+		return err
+	}
+	t.Client, err = marionette.Dial(address, time.Minute)
+	return err
+}
+
+// Quit ends Thunderbird as a person does, and keeps its profile for Again.
+func (t *Thunderbird) Quit(limit time.Duration) error {
+	err := t.Client.Quit()
+	t.Client.Close()
+	t.Client = nil
+	select {
+	case <-t.process.Done():
+	case <-time.After(limit):
+		return errors.Join(err, fmt.Errorf("thunderbird has not ended in %v", limit))
+	}
+	return nil
+}
+
+// Again starts Thunderbird with what it knew when it was ended by Quit.
+func (t *Thunderbird) Again(ctx context.Context) error {
+	path, err := exec.LookPath("thunderbird")
+	if err != nil {
+		return err
+	}
+	return t.launch(ctx, path)
 }
 
 // Do runs one of the steps in thunderbird.js and stores what it returns in

@@ -102,6 +102,18 @@ async function arrives(address, name, subject, ms) {
   await until(`${subject} in ${name} of ${address}`, ms, () => message(folder, subject));
 }
 
+// Waits until a folder has that many messages, as Thunderbird knows them.
+async function holds(address, name, count, ms) {
+  const folder = await until(`folder ${name}`, ms, () => find(address, name));
+  await until(`${count} messages in ${name} of ${address}`, ms, () => folder.getTotalMessages(false) == count && [...folder.messages].length == count);
+}
+
+// Waits until that many messages of a folder are starred.
+async function starred(address, name, count, ms) {
+  const folder = find(address, name);
+  await until(`${count} stars in ${name} of ${address}`, ms, () => [...folder.messages].filter(h => h.isFlagged).length == count);
+}
+
 // Waits until no message with that subject is in the folder.
 async function leaves(address, name, subject, ms) {
   const folder = find(address, name);

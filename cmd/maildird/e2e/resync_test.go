@@ -1,0 +1,273 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"maildird/scripts/mailgen"
+	"maildird/scripts/rig"
+)
+
+// TestThunderbirdResync counts the octets between Thunderbird and the server for
+// mailboxes of 5,000 messages: at the first start, which takes the headers of
+// all, and at later ones, which are to take no more than what changed. Three
+// accounts differ in what Thunderbird may use: nothing, CONDSTORE, and COMPRESS
+// besides.
+func TestThunderbirdResync(t *testing.T) {
+	tool(t, "thunderbird")
+	tool(t, "Xvfb")
+	const messages, changes = 5000, 5
+	m := setUp(t)
+	accounts := []*resyncAccount{
+		{address: "plain@example.org"},
+		{address: "condstore@example.org", condstore: true},
+		{address: "compress@example.org", condstore: true, compress: true},
+	}
+	var users strings.Builder
+	for _, a := range accounts {
+		fmt.Fprintf(&users, "%s:{PLAIN}%s\n", a.address, password)
+		_, err := mailgen.Fill(m.Home(a.address), messages)
+		must(t, err)
+		for _, dir := range []string{"new", "tmp"} {
+			must(t, os.Mkdir(filepath.Join(m.Home(a.address), dir), 0o700))
+		}
+	}
+	must(t, os.WriteFile(filepath.Join(m.Dir, "users"), []byte(users.String()), 0o600))
+	must(t, rig.Own(m.Dir))
+	run(t, m)
+	tb := startMetered(t, m, accounts)
+	defer tb.Close()
+	do := func(step string, args ...any) {
+		t.Helper()
+		if err := tb.Do(step, nil, 4*time.Minute+10*time.Second, append(args, (4*time.Minute).Milliseconds())...); err != nil {
+			t.Fatalf("%v\n%s\n%s", err, picture(t, tb), m.Log())
+		}
+	}
+	for _, a := range accounts {
+		do("connect", a.address)
+		do("holds", a.address, "INBOX", messages)
+		a.first = a.meter.rest(t)
+	}
+	// Thunderbird keeps mod-sequences from its second start on.
+	for start := range 2 {
+		must(t, tb.Quit(time.Minute))
+		for _, a := range accounts {
+			a.change(t, m, changes, fmt.Sprintf("while away, start %d", start+2))
+		}
+		must(t, tb.Again(t.Context()))
+		for _, a := range accounts {
+			do("connect", a.address)
+			do("holds", a.address, "INBOX", messages+(start+1)*changes)
+			do("starred", a.address, "INBOX", a.flagged(t, m))
+			a.later[start] = a.meter.rest(t)
+		}
+	}
+	t.Log("octets from and to the server at the first start, the second, and the third:")
+	for _, a := range accounts {
+		t.Logf("%-22s %8d %5d   %8d %5d   %8d %5d", a.address, a.first.down, a.first.up,
+			a.later[0].down, a.later[0].up, a.later[1].down, a.later[1].up)
+		a.check(t, messages, changes)
+	}
+}
+
+// headersOf finds the first UID of each fetch of headers.
+var headersOf = regexp.MustCompile(`UID fetch (\d+)[0-9:,]* \(UID RFC822\.SIZE FLAGS BODY\.PEEK\[HEADER`)
+
+// check looks at what the later starts took. UIDs up to known were known before
+// the second, and each came after as many more.
+func (a *resyncAccount) check(t *testing.T, known, more int) {
+	t.Helper()
+	for i, later := range a.later {
+		// Without a mod-sequence it asks for the flags of all messages.
+		fraction := 10
+		if a.condstore && i > 0 {
+			fraction = 100
+		}
+		if later.down > a.first.down/fraction {
+			t.Errorf("%s: start %d took more than a part in %d of the first", a.address, i+2, fraction)
+		}
+		if a.compress { // nothing can be read
+			continue
+		}
+		fetched := headersOf.FindAllSubmatch(later.sent, -1)
+		if len(fetched) == 0 {
+			t.Errorf("%s: start %d fetched no headers:\n%s", a.address, i+2, later.sent)
+		}
+		for _, f := range fetched {
+			if uid, _ := strconv.Atoi(string(f[1])); uid <= known+i*more {
+				t.Errorf("%s: %s: it had that already", a.address, f[0])
+			}
+		}
+		if a.condstore != bytes.Contains(later.sent, []byte("CHANGEDSINCE")) {
+			t.Errorf("%s: CONDSTORE was to be used: %v, and the commands were\n%s", a.address, a.condstore, later.sent)
+		}
+	}
+}
+
+// resyncAccount is an account that Thunderbird reaches through a meter.
+type resyncAccount struct {
+	address             string
+	condstore, compress bool
+	meter               *meter
+	first               traffic
+	later               [2]traffic // at the second start and the third
+}
+
+// startMetered starts Thunderbird with accounts.
+func startMetered(t *testing.T, m *rig.Maildird, accounts []*resyncAccount) *rig.Thunderbird {
+	t.Helper()
+	var boxes []rig.Mailbox
+	prefs := map[string]any{}
+	for i, a := range accounts {
+		a.meter = startMeter(t, m.Address("imap"))
+		boxes = append(boxes, rig.Mailbox{
+			Account: rig.Account{Address: a.address, Password: password}, Name: a.address,
+			IMAP: a.meter.listener.Addr().String(), Security: rig.Plain,
+			SMTP: m.Address("submission"), SMTPSecure: rig.Plain,
+		})
+		server := fmt.Sprintf("mail.server.server%d.", i+1)
+		prefs[server+"use_condstore"], prefs[server+"use_compress_deflate"] = a.condstore, a.compress
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	t.Cleanup(cancel)
+	tb, err := rig.StartThunderbird(ctx, boxes, prefs)
+	must(t, err)
+	return tb
+}
+
+// change does what other programs do while Thunderbird is away: some messages
+// get a flag, and some come.
+func (a *resyncAccount) change(t *testing.T, m *rig.Maildird, n int, subject string) {
+	t.Helper()
+	cur := filepath.Join(m.Home(a.address), "cur")
+	names, err := filepath.Glob(filepath.Join(cur, "*:2,S"))
+	must(t, err)
+	for i := range n {
+		name := names[(i+1)*len(names)/(n+2)]
+		must(t, os.Rename(name, strings.TrimSuffix(name, "S")+"FS"))
+		deliver(t, m, a.address, fmt.Sprintf("%s, %d", subject, i), "text\r\n")
+	}
+}
+
+// flagged counts the messages with the flag \Flagged.
+func (a *resyncAccount) flagged(t *testing.T, m *rig.Maildird) int {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(m.Home(a.address), "cur", "*:2,*F*"))
+	must(t, err)
+	return len(names)
+}
+
+// traffic is what went over a meter.
+type traffic struct {
+	down, up int    // octets from the server, to it
+	sent     []byte // what the client sent
+}
+
+// meter is a TCP proxy that counts.
+type meter struct {
+	listener net.Listener
+	to       string
+	conns    sync.WaitGroup
+
+	mu   sync.Mutex
+	seen traffic
+	last time.Time // when something went over it
+	open map[net.Conn]struct{}
+}
+
+// startMeter starts a meter before a server; it ends with the test.
+func startMeter(t *testing.T, to string) *meter {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	p := &meter{listener: l, to: to, open: map[net.Conn]struct{}{}}
+	p.conns.Go(p.accept)
+	t.Cleanup(func() {
+		_ = l.Close()
+		p.mu.Lock()
+		for c := range p.open {
+			_ = c.Close()
+		}
+		p.mu.Unlock()
+		p.conns.Wait()
+	})
+	return p
+}
+
+func (p *meter) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", p.to)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		p.mu.Lock()
+		p.open[client], p.open[server] = struct{}{}, struct{}{}
+		p.mu.Unlock()
+		p.conns.Go(func() {
+			p.pass(server, client, func(b []byte) { p.seen.up += len(b); p.seen.sent = append(p.seen.sent, b...) })
+		})
+		p.conns.Go(func() { p.pass(client, server, func(b []byte) { p.seen.down += len(b) }) })
+	}
+}
+
+// pass copies what comes from one side to the other.
+func (p *meter) pass(to, from net.Conn, count func([]byte)) {
+	defer to.Close()
+	defer from.Close()
+	var b [16 << 10]byte
+	for {
+		n, err := from.Read(b[:])
+		if n > 0 {
+			p.mu.Lock()
+			count(b[:n])
+			p.last = time.Now()
+			p.mu.Unlock()
+			if _, err := to.Write(b[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// rest waits until nothing went over the meter for a while, and returns what did
+// since the last time.
+func (p *meter) rest(t *testing.T) traffic {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		p.mu.Lock()
+		if time.Since(p.last) > 3*time.Second {
+			defer p.mu.Unlock()
+			seen := p.seen
+			p.seen = traffic{}
+			return seen
+		}
+		p.mu.Unlock()
+	}
+	t.Fatal("Thunderbird comes to no rest")
+	return traffic{}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
