@@ -108,7 +108,7 @@ func (m *Mailbox) keepDates(ctx context.Context) error {
 	}
 	defer m.wake()
 	err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error { return m.settle(ctx, lock) })
-	if errors.Is(err, errNoLock) {
+	if errors.Is(err, errNoLock) || errors.Is(err, errNoRoom) {
 		return nil // they hold as long as the mailbox is open
 	}
 	if err != nil {
