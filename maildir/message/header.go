@@ -166,14 +166,9 @@ func trimEnd(b []byte) []byte {
 	return bytes.TrimSuffix(b, []byte("\r"))
 }
 
-// SelectFields returns the fields of a header with one of the names (with not,
-// those with none of them) as they stand there, and the blank line if there is
-// one (RFC 9051 section 6.4.5.1). Names are compared without regard to case.
-func SelectFields(header []byte, names []string, not bool) []byte {
-	return AppendFields(nil, header, names, not)
-}
-
-// AppendFields appends to dst what SelectFields returns.
+// AppendFields appends to dst the fields of a header with one of the names (with
+// not, those with none of them) as they stand there, and the blank line if there
+// is one (RFC 9051 section 6.4.5.1). Names are compared without regard to case.
 func AppendFields(dst, header []byte, names []string, not bool) []byte {
 	for len(header) > 0 {
 		field := header[:fieldLen(header)]

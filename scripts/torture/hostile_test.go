@@ -177,6 +177,17 @@ var refuses = regexp.MustCompile(`^(cur|new|tmp|unreadable cur|dovecot-uidlist(\
 // TestHostile plants each of these in a Maildir of its own and uses it: nothing
 // outside is read or changed, nothing hangs, and what is good is served.
 func TestHostile(t *testing.T) {
+	m := startHostile(t)
+	for name, plant := range hostile {
+		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+			hostileCase(t, m, plant, !refuses.MatchString(name))
+		})
+	}
+}
+
+// startHostile starts the program for the user whose Maildir is made hostile.
+func startHostile(t *testing.T) *rig.Maildird {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("files of somebody else can be made by root only")
 	}
@@ -190,11 +201,7 @@ func TestHostile(t *testing.T) {
 		}
 	})
 	must(t, m.Start(context.Background()))
-	for name, plant := range hostile {
-		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
-			hostileCase(t, m, plant, !refuses.MatchString(name))
-		})
-	}
+	return m
 }
 
 // newHostileMaildir gives the user a Maildir with some mail, beside which there

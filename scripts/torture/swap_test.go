@@ -29,19 +29,7 @@ const swapRounds = 10
 // changed, what was acknowledged is in a directory that he had there, and the
 // program works when he is done.
 func TestSwappedDirectories(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("files of somebody else can be made by root only")
-	}
-	built, err := program()
-	must(t, err)
-	m, err := rig.InitMaildird(built, []rig.Account{{Address: "user@example.org", Password: "secret"}})
-	must(t, err)
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	must(t, m.Start(context.Background()))
+	m := startHostile(t)
 	h := newHostileMaildir(t, m)
 	watch := watchCanary(t, h)
 	s := &swapper{hostileMaildir: h, rng: rand.New(rand.NewPCG(1, 2)), decoys: filepath.Join(m.Dir, "decoys")}

@@ -125,9 +125,6 @@ namespace inbox {
 	return s
 }
 
-// PID is the number of Dovecot's process.
-func (s *Session) PID() int { return s.cmd.Process.Pid }
-
 // Kill ends the process at once.
 func (s *Session) Kill() {
 	if s.done {
@@ -213,18 +210,6 @@ func (s *Session) Idle(change func(), want string) []string {
 	}
 	rest, _ := s.Wait(tag)
 	return append(told, rest...)
-}
-
-// Quiet tells whether Dovecot sends nothing for so long.
-func (s *Session) Quiet(d time.Duration) bool {
-	s.t.Helper()
-	select {
-	case line := <-s.lines:
-		s.t.Logf("Dovecot sent %q", line)
-		return false
-	case <-time.After(d):
-		return true
-	}
 }
 
 func (s *Session) next(limit time.Duration) string {
