@@ -11,6 +11,7 @@ import (
 	"maildird/maildir/delivery"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/folder"
+	"maildird/maildir/mailbox"
 	"maildird/maildir/quota"
 	"maildird/maildir/uidlist"
 	"maildird/maildir/watch"
@@ -36,6 +37,7 @@ type AccountOptions struct {
 type Account struct {
 	store *Store
 	path  string
+	env   *mailbox.Env
 
 	done  chan struct{} // closed when err or what follows is set
 	err   error
@@ -73,7 +75,7 @@ func (s *Store) Account(opt AccountOptions) (*Account, error) {
 		s.mu.Lock()
 		a := s.accounts[opt.Root]
 		if a == nil {
-			a = &Account{store: s, path: opt.Root, refs: 1, boxes: map[fileID]*openBox{}, names: map[string]*openBox{}, done: make(chan struct{})}
+			a = &Account{store: s, path: opt.Root, env: s.env.Of(opt.Root), refs: 1, boxes: map[fileID]*openBox{}, names: map[string]*openBox{}, done: make(chan struct{})}
 			s.accounts[opt.Root] = a
 			s.mu.Unlock()
 			if a.err = a.open(opt); a.err != nil {

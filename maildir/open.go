@@ -78,7 +78,7 @@ func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
 		b, how := a.take(id, name)
 		switch how {
 		case opening:
-			b.box, b.err = mailbox.New(ctx, a.store.env.Of(a.path), dir, a.nextValidity, b.leadsHere)
+			b.box, b.err = mailbox.New(ctx, a.env, dir, a.nextValidity, b.leadsHere)
 			if b.err != nil {
 				_ = dir.Close()
 			} else {

@@ -61,7 +61,7 @@ func (c *checker) sizes(ctx context.Context, f file) error {
 
 // measure gives the size of a message's text, and with every line end as CRLF.
 func measure(ctx context.Context, in *os.File, size int64) (plain, virtual int64, err error) {
-	text, err := compress.Open(in, size, longestText)
+	text, err := compress.Open(in, size, longestText, nil)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -95,10 +95,10 @@ func (p *Plain) Close() error {
 }
 
 // Open decompresses the file of size bytes. The text is held in memory, or, if
-// it is long, in a nameless temporary file. nil: it is not compressed. Errors
-// are ErrDamaged, ErrTooBig for a text of more than limit bytes, and those of
-// reading and of the temporary file.
-func Open(file io.ReaderAt, size, limit int64) (*Plain, error) {
+// it is long, in a nameless temporary file that takes its size of scratch. nil:
+// it is not compressed. Errors are ErrDamaged, ErrTooBig for a text of more than
+// limit bytes, ErrScratch, and those of reading and of the temporary file.
+func Open(file io.ReaderAt, size, limit int64, scratch *Scratch) (*Plain, error) {
 	var begin [MagicLen]byte
 	n, err := file.ReadAt(begin[:min(size, MagicLen)], 0)
 	if err != nil && err != io.EOF {
@@ -114,7 +114,7 @@ func Open(file io.ReaderAt, size, limit int64) (*Plain, error) {
 		return nil, src.explain(err)
 	}
 	defer r.Close()
-	p, err := hold(io.LimitReader(r, limit+1), src)
+	p, err := hold(io.LimitReader(r, limit+1), src, scratch)
 	if err != nil {
 		return nil, err
 	}

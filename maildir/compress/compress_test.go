@@ -53,7 +53,7 @@ func packed(t testing.TB, f Format, text []byte) []byte {
 }
 
 func open(data []byte, limit int64) (*Plain, error) {
-	return Open(bytes.NewReader(data), int64(len(data)), limit)
+	return Open(bytes.NewReader(data), int64(len(data)), limit, nil)
 }
 
 func mail(size int) []byte {
@@ -221,7 +221,7 @@ func (f failing) ReadAt(p []byte, off int64) (int, error) {
 // TestReadErrors: a disk that cannot be read is no damaged file.
 func TestReadErrors(t *testing.T) {
 	bad := errors.New("input/output error")
-	if _, err := Open(failing{bad}, 1000, 1000); !errors.Is(err, bad) || errors.Is(err, ErrDamaged) {
+	if _, err := Open(failing{bad}, 1000, 1000, nil); !errors.Is(err, bad) || errors.Is(err, ErrDamaged) {
 		t.Error(err)
 	}
 }

@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"sync"
 )
 
 // inMemory is the longest text that is held in memory.
 const inMemory = 256 << 10
 
 // hold reads r, which decompresses src, to its end.
-func hold(r io.Reader, src *source) (*Plain, error) {
+func hold(r io.Reader, src *source, scratch *Scratch) (*Plain, error) {
 	var buf bytes.Buffer
 	n, err := io.CopyN(&buf, r, inMemory+1)
 	if err == io.EOF {
@@ -23,26 +24,32 @@ func hold(r io.Reader, src *source) (*Plain, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err = file.Write(buf.Bytes()); err == nil {
-		n, err = copyPlain(file, r, src)
-	}
+	n, err = copyPlain(file, io.MultiReader(&buf, r), src, scratch)
+	release := sync.OnceValue(func() error {
+		scratch.give(n)
+		return file.Close()
+	})
 	if err != nil {
-		_ = file.Close()
+		_ = release()
 		return nil, err
 	}
-	return &Plain{ReaderAt: file, Size: int64(buf.Len()) + n, close: file.Close}, nil
+	return &Plain{ReaderAt: file, Size: n, close: release}, nil
 }
 
-// copyPlain is io.Copy that tells errors of the file from those of the text.
-func copyPlain(file *os.File, r io.Reader, src *source) (n int64, err error) {
+// copyPlain is io.Copy that tells errors of the file from those of the text. It
+// takes n bytes of scratch.
+func copyPlain(file *os.File, r io.Reader, src *source, scratch *Scratch) (n int64, err error) {
 	buf := make([]byte, 64<<10)
 	for {
 		got, rerr := r.Read(buf)
 		if got > 0 {
-			if _, err := file.Write(buf[:got]); err != nil {
+			if err := scratch.take(int64(got)); err != nil {
 				return n, err
 			}
 			n += int64(got)
+			if _, err := file.Write(buf[:got]); err != nil {
+				return n, err
+			}
 		}
 		if rerr == io.EOF {
 			return n, nil

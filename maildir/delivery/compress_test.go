@@ -25,7 +25,7 @@ func (f *testFolder) plainContents(sub string, want compress.Format) []string {
 		}
 		file, err := os.Open(filepath.Join(f.path, sub, name))
 		must(f.t, err)
-		p, err := compress.Open(file, int64(len(data)), 1<<30)
+		p, err := compress.Open(file, int64(len(data)), 1<<30, nil)
 		must(f.t, err)
 		text, err := io.ReadAll(io.NewSectionReader(p, 0, p.Size))
 		must(f.t, err)

@@ -4,12 +4,14 @@ import (
 	"time"
 
 	"maildird/maildir/cache"
+	"maildird/maildir/compress"
 )
 
-// Of returns the Env for the mailboxes of one account.
+// Of returns the Env that all mailboxes of one account share.
 func (env *Env) Of(account string) *Env {
 	own := *env
 	own.Account = account
+	own.Scratch = compress.NewScratch(compress.ScratchLimit)
 	return &own
 }
 

@@ -273,7 +273,7 @@ func (dst *Mailbox) copyFile(ctx context.Context, src *Mailbox, o original, flag
 // if the file is compressed.
 func (m *Mailbox) plainSize(at entry, st dirfd.Stat) (int64, error) {
 	var f File
-	err := f.open(m.in(at.where), at.name, noRoom)
+	err := f.open(m.in(at.where), at.name, noRoom, m.env.Scratch)
 	if errors.Is(err, compress.ErrDamaged) || errors.Is(err, compress.ErrTooBig) {
 		return st.Size, nil // it can be copied all the same
 	}
@@ -327,7 +327,7 @@ func (dst *Mailbox) keepsBase(src *Mailbox, from entry, st dirfd.Stat, base stri
 // copyBytes is for destinations to which no hard link can be made.
 func (dst *Mailbox) copyBytes(ctx context.Context, src *Mailbox, from entry, flags filename.Flags) (entry, error) {
 	var f File
-	if err := f.open(src.in(from.where), from.name, noRoom); err != nil {
+	if err := f.open(src.in(from.where), from.name, noRoom, src.env.Scratch); err != nil {
 		return entry{}, err
 	}
 	defer f.Close()

@@ -53,6 +53,8 @@ type Env struct {
 
 	Cache   *cache.Store // nil: what was read of messages is not kept
 	Account string       // path of the Maildir that the mailboxes belong to
+	// Scratch bounds what the account's open messages take of temporary disk.
+	Scratch *compress.Scratch
 }
 
 // Mailbox is one open folder, shared by all sessions that have it selected.

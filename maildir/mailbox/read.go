@@ -57,20 +57,20 @@ func (f *File) Close() error {
 
 // open opens the file of that name. Whether it is compressed shows in the bytes
 // that are read anyway.
-func (f *File) open(in *dirfd.Dir, name string, room Room) error {
+func (f *File) open(in *dirfd.Dir, name string, room Room, scratch *compress.Scratch) error {
 	*f = File{}
 	if err := in.OpenReader(&f.file, name); err != nil {
 		return err
 	}
 	f.Size, f.Mtime = f.file.Size(), f.file.Mtime()
-	err := f.begin(room)
+	err := f.begin(room, scratch)
 	if err != nil {
 		_ = f.Close()
 	}
 	return err
 }
 
-func (f *File) begin(room Room) error {
+func (f *File) begin(room Room, scratch *compress.Scratch) error {
 	buf := room(f.Size)
 	ahead := buf[:min(f.Size, int64(len(buf)))]
 	n, err := f.file.ReadAt(ahead, 0)
@@ -79,7 +79,7 @@ func (f *File) begin(room Room) error {
 	}
 	f.Begin = ahead[:n]
 	if n < compress.MagicLen && int64(n) < f.Size || compress.Detect(f.Begin) != compress.None {
-		if f.plain, err = compress.Open(&f.file, f.Size, compress.Limit); err != nil {
+		if f.plain, err = compress.Open(&f.file, f.Size, compress.Limit, scratch); err != nil {
 			return fmt.Errorf("%s: %w", f.file.Path(), err)
 		}
 	}
@@ -191,7 +191,7 @@ func (m *Mailbox) find(msg Message) (entry, error) {
 }
 
 func (m *Mailbox) open(f *File, msg Message, room Room) error {
-	return m.withFile(msg, func(e entry) error { return f.open(m.in(e.where), e.name, room) })
+	return m.withFile(msg, func(e entry) error { return f.open(m.in(e.where), e.name, room, m.env.Scratch) })
 }
 
 func (m *Mailbox) size(msg Message, check func() error) (int64, error) {

@@ -49,7 +49,7 @@ func TestCopyOfSparseFile(t *testing.T) {
 			}
 			must(t, file.Close())
 			var copied File
-			must(t, copied.open(into.in(e.where), e.name, noRoom))
+			must(t, copied.open(into.in(e.where), e.name, noRoom, nil))
 			defer copied.Close()
 			for at, want := range map[int64]string{0: "Subject: x\n\n\x00", 2<<20 - 1: "\x00tail\n\x00", size - 6: "\x00tail\n"} {
 				got := make([]byte, len(want))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"maildird/maildir/compress"
 	"maildird/maildir/delivery"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
@@ -65,6 +66,8 @@ func statusOf(err error) (status *imap.Error, known bool) {
 		return reply(imap.ResponseCodeLimit, "No room for another keyword in this mailbox.")
 	case errors.Is(err, delivery.ErrCompressed):
 		return reply(imap.ResponseCodeCannot, "Compressed data cannot be saved as a message.")
+	case errors.Is(err, compress.ErrScratch):
+		return reply(imap.ResponseCodeLimit, "Too many long compressed messages are open at once, try again.")
 	case errors.Is(err, quota.ErrOver):
 		return reply(imap.ResponseCodeOverQuota, "Your mailboxes are full: delete messages, or ask for more room.")
 	case errors.Is(err, mailbox.ErrReadOnly):
