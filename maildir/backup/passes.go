@@ -322,6 +322,7 @@ func (s *snapshot) update(ctx context.Context, o *opened, h *hold) error {
 	if err := s.capture(ctx, o, h); err != nil {
 		return err
 	}
+	o.f.robbed = o.f.mail && h.robbed
 	if h.locked() {
 		if err := s.number(ctx, o, h); err != nil {
 			s.noteUnnumbered(o, err)

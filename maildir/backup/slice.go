@@ -25,6 +25,8 @@ type hold struct {
 	locks []*dotlock.Lock
 	none  bool // no lock can be had here: the folders are read-only or abandoned
 	since time.Time
+	// robbed: they were held, and somebody else got one when it was his turn.
+	robbed bool
 }
 
 const (
@@ -79,10 +81,9 @@ func (h *hold) tick(ctx context.Context) error {
 	}
 	h.release()
 	time.Sleep(time.Millisecond) // waiters look again within some milliseconds
-	if err := h.acquire(ctx); err != nil {
-		return ignoreLocked(err)
-	}
-	return nil
+	err := h.acquire(ctx)
+	h.robbed = errors.Is(err, dotlock.ErrLocked)
+	return ignoreLocked(err)
 }
 
 func (h *hold) release() {

@@ -63,7 +63,6 @@ const batch = 2048
 // folder later and another one in the copy. The folder's lock is held.
 func (s *snapshot) number(ctx context.Context, o *opened, h *hold) error {
 	f := o.f
-	f.robbed = false
 	for f.mail && h.locked() {
 		if err := s.readList(o); err != nil {
 			return err
@@ -82,7 +81,7 @@ func (s *snapshot) number(ctx context.Context, o *opened, h *hold) error {
 			return err
 		}
 	}
-	f.robbed = f.mail && h.none
+	f.robbed = f.mail && h.robbed
 	return nil
 }
 
