@@ -194,7 +194,7 @@ func (d *Dovecot) serve(ctx context.Context) error {
 		return err
 	}
 	for _, address := range []string{d.IMAP, d.LMTP} {
-		if err := d.WaitTCP(address, 20*time.Second); err != nil {
+		if err := d.WaitTCP(address, startLimit); err != nil {
 			log, _ := os.ReadFile(d.Log)
 			_ = d.Kill()
 			return fmt.Errorf("%w\n%s", err, log)

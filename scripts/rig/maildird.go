@@ -128,9 +128,9 @@ func (m *Maildird) Start(ctx context.Context) error {
 	case <-m.Done():
 		<-read
 		return fmt.Errorf("maildird ended before it was ready: %s", m.Log())
-	case <-time.After(30 * time.Second):
+	case <-time.After(startLimit):
 		_ = m.Kill()
-		return fmt.Errorf("maildird was not ready after 30 s: %s", m.Log())
+		return fmt.Errorf("maildird was not ready after %s: %s", startLimit, m.Log())
 	}
 }
 
@@ -152,7 +152,7 @@ func (m *Maildird) Log() string { return m.log.String() }
 func (m *Maildird) Close() error {
 	var err error
 	if m.Process != nil {
-		if err = m.Stop(10 * time.Second); err != nil {
+		if err = m.Stop(startLimit); err != nil {
 			err = fmt.Errorf("maildird did not stop cleanly: %w\n%s", err, m.Log())
 		}
 	}

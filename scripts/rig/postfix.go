@@ -234,7 +234,7 @@ func (p *Postfix) serve(ctx context.Context) error {
 	if p.Process, err = Start(cmd); err != nil {
 		return err
 	}
-	if err := p.WaitTCP(p.SMTP, 20*time.Second); err != nil {
+	if err := p.WaitTCP(p.SMTP, startLimit); err != nil {
 		_ = p.Kill()
 		said, _ := os.ReadFile(out.Name())
 		return fmt.Errorf("%w\n%s", err, said)

@@ -105,16 +105,9 @@ func Dir(prefix string) (string, error) {
 	return dir, Own(dir)
 }
 
-// FreePort returns a TCP port on 127.0.0.1 that was free a moment ago, for
-// programs that cannot be told to take any.
-func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
+// startLimit is how long a server may take to start, and ours to stop, on a slow
+// and busy machine.
+const startLimit = 2 * time.Minute
 
 // Prepare makes cmd run as the rig's user, with home as its home directory,
 // in a process group of its own that dies with this process.
