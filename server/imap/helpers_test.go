@@ -114,7 +114,7 @@ func startServerOn(t testing.TB, home, cacheDir string, options ...serverOption)
 // stop ends the server, before the test's end if it is called.
 func (ts *testServer) stop() {
 	ts.once.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		if err := ts.Shutdown(ctx); err != nil {
 			ts.t.Errorf("shutdown: %v", err)

@@ -166,7 +166,7 @@ func awaitNoClients(t *testing.T, addr string) {
 		t.Fatal(err)
 	}
 	const listening, timeWait = "0A", "06"
-	for end := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		table, err := os.ReadFile("/proc/net/tcp")
 		if err != nil {
 			t.Fatal(err)
@@ -259,6 +259,7 @@ service anvil {
 				}
 			},
 		})
+		awaitNoClients(t, d.IMAP)
 		for _, diff := range differences {
 			key := name + " " + diff.Tag
 			if met[key] = true; known[key] == "" {

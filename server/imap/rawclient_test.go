@@ -25,7 +25,7 @@ func newTestClient(t testing.TB, conn net.Conn) *testClient {
 // send sends text as it is.
 func (c *testClient) send(text string) {
 	c.t.Helper()
-	_ = c.conn.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	_ = c.conn.SetWriteDeadline(time.Now().Add(2 * time.Minute))
 	if _, err := io.WriteString(c.conn, text); err != nil {
 		c.t.Fatalf("sending %.100q: %v", text, err)
 	}
@@ -42,7 +42,7 @@ func (c *testClient) line() string {
 }
 
 func (c *testClient) tryLine() (string, error) {
-	_ = c.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = c.conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
 	line, err := c.in.ReadString('\n')
 	if err != nil {
 		return line, fmt.Errorf("got %q, then: %w", line, err)

@@ -51,7 +51,7 @@ func (ts *testServer) hello() *client {
 
 func (c *client) send(text string) {
 	c.t.Helper()
-	_ = c.conn.SetWriteDeadline(time.Now().Add(30 * time.Second))
+	_ = c.conn.SetWriteDeadline(time.Now().Add(2 * time.Minute))
 	if _, err := io.WriteString(c.conn, text); err != nil {
 		c.t.Fatalf("sending %.100q: %v", text, err)
 	}
@@ -60,7 +60,7 @@ func (c *client) send(text string) {
 // expect takes one reply and returns its last line.
 func (c *client) expect(prefix string) string {
 	c.t.Helper()
-	_ = c.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_ = c.conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
 	for {
 		line, err := c.in.ReadString('\n')
 		if err != nil || !strings.HasPrefix(line, prefix[:3]) {
@@ -83,7 +83,7 @@ func (c *client) say(line, prefix string) string {
 
 func (c *client) expectEnd() {
 	c.t.Helper()
-	_ = c.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_ = c.conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
 	if line, err := c.in.ReadString('\n'); line != "" || errors.Is(err, os.ErrDeadlineExceeded) {
 		c.t.Fatalf("expected the end, got %q, %v", line, err)
 	}
@@ -102,7 +102,7 @@ func (c *client) begin(to ...string) {
 // eventually waits for something that other goroutines do.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("not in time: " + what)
 		}
@@ -132,7 +132,9 @@ func TestSessionTimeEnds(t *testing.T) {
 // TestStalledMessage: one who stops in the middle of a message is sent away,
 // and nothing is left of it.
 func TestStalledMessage(t *testing.T) {
-	ts := startServer(t, MX, func(c *Config) { c.Timeouts.Command = 300 * time.Millisecond })
+	t.Parallel()
+	// The commands before have to come in this time, too.
+	ts := startServer(t, MX, func(c *Config) { c.Timeouts.Command = 4 * time.Second })
 	c := ts.hello()
 	c.send("MAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n")
 	c.expect("250")
@@ -194,7 +196,7 @@ func TestShutdown(t *testing.T) {
 	sending.send("Subject: in flight\r\n")
 	ended := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		ended <- ts.Shutdown(ctx)
 	}()

@@ -70,7 +70,6 @@ func scriptServer(t *testing.T, s *imaptest.Script) (*testServer, imaptest.Targe
 	ts := startServer(t, kind, options...)
 	target.Root = ts.home
 	target.Dial = func() (net.Conn, error) { return net.Dial("tcp", ts.addr) }
-	target.Patience = 30 * time.Second
 	return ts, target
 }
 

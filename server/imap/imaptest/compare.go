@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Difference is a command of a dialogue that another server answers otherwise.
@@ -30,7 +29,7 @@ func (d Difference) String() string {
 func Compare(t testing.TB, script *Script, target Target) []Difference {
 	t.Helper()
 	if target.Patience == 0 {
-		target.Patience = 3 * time.Second
+		target.Patience = patience
 	}
 	c := &comparer{player: player{t: t, script: script, target: target, conns: map[int]*conn{}, values: map[string]string{}}, sent: map[int]string{}}
 	defer c.closeAll()

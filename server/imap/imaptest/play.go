@@ -28,9 +28,13 @@ type Target struct {
 	// Made, if not nil, is called with the path of each file and directory that
 	// a dialogue makes, for a server that runs as another user.
 	Made func(path string)
-	// Patience is how long an answer may take; 10 s if zero.
+	// Patience is how long an answer may take; patience if zero.
 	Patience time.Duration
 }
+
+// patience is longer than an answer takes on a slow and busy machine. Dovecot
+// looks every 30 s for what no event told it in IDLE.
+const patience = 90 * time.Second
 
 // player is a dialogue that is being played.
 type player struct {
@@ -56,7 +60,7 @@ type conn struct {
 func Play(t testing.TB, script *Script, target Target) {
 	t.Helper()
 	if target.Patience == 0 {
-		target.Patience = 10 * time.Second
+		target.Patience = patience
 	}
 	if target.Bye == "" {
 		target.Bye, target.ByeAnswer = "fin LOGOUT", "* BYE"
