@@ -37,6 +37,7 @@ func fetchTwice(b *bench, s *server, items string, fold bool) (values []float64,
 	if _, err := c.do("SELECT %s", name); err != nil {
 		return nil, nil, err
 	}
+	c.reserve(b.octets * 3 / 2)
 	for range 2 {
 		ms, data, err := c.timed("UID FETCH 1:* %s", items)
 		if err != nil {

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -14,29 +14,22 @@ import (
 // limit bounds an operation of either server.
 const limit = 60 * time.Second
 
-// imapClient is a bare IMAP connection that costs as little as can be: it
-// finds the end of an answer and keeps the octets for later.
+// imapClient is a bare IMAP connection that costs as little as can be: what
+// comes is read to where it stays, and only the end of the answer is looked for.
 type imapClient struct {
 	conn net.Conn
-	r    *bufio.Reader
 	tag  int
-	buf  []byte
+	buf  []byte // what came
+	used int    // of it was taken by line
 }
 
 // dialIMAP connects and logs in.
-func dialIMAP(s *server, user string) (*imapClient, error) { return dialIMAPBuffered(s, user, 256<<10) }
-
-// dialIMAPSmall is dialIMAP for a client that there are thousands of.
-func dialIMAPSmall(s *server, user string) (*imapClient, error) {
-	return dialIMAPBuffered(s, user, 4<<10)
-}
-
-func dialIMAPBuffered(s *server, user string, buffer int) (*imapClient, error) {
+func dialIMAP(s *server, user string) (*imapClient, error) {
 	conn, err := net.DialTimeout("tcp", s.imap, limit)
 	if err != nil {
 		return nil, err
 	}
-	c := &imapClient{conn: conn, r: bufio.NewReaderSize(conn, buffer)}
+	c := &imapClient{conn: conn}
 	if err := c.conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		return nil, err
 	}
@@ -52,28 +45,63 @@ func dialIMAPBuffered(s *server, user string, buffer int) (*imapClient, error) {
 
 func (c *imapClient) close() { c.conn.Close() }
 
-// line reads one line with the literals in it into buf and returns where it
-// begins there.
-func (c *imapClient) line() (start int, err error) {
-	start = len(c.buf)
+// forget drops the lines that were taken.
+func (c *imapClient) forget() {
+	c.buf = append(c.buf[:0], c.buf[c.used:]...)
+	c.used = 0
+}
+
+// reserve makes room for an answer of n octets that is in memory already, so
+// that the first answer does not wait for what the second one finds.
+func (c *imapClient) reserve(n int64) {
+	if int64(cap(c.buf)) >= n {
+		return
+	}
+	room := make([]byte, n)
+	for i := 0; i < len(room); i += os.Getpagesize() {
+		room[i] = 1
+	}
+	c.buf = room[:copy(room, c.buf)]
+}
+
+// line reads one line with the literals in it; it is good until forget.
+func (c *imapClient) line() ([]byte, error) {
+	start, at := c.used, c.used // where the line begins, and where to look for its end
 	for {
-		part, err := c.r.ReadSlice('\n')
-		c.buf = append(c.buf, part...)
-		if errors.Is(err, bufio.ErrBufferFull) {
+		end := bytes.IndexByte(c.buf[at:], '\n')
+		if end < 0 {
+			at = len(c.buf)
+			if err := c.fill(at + 1); err != nil {
+				return nil, err
+			}
 			continue
 		}
-		if err != nil {
-			return start, err
-		}
-		n, ok := literalSize(c.buf[start:])
+		at += end + 1
+		n, ok := literalSize(c.buf[start:at])
 		if !ok {
-			return start, nil
+			c.used = at
+			return c.buf[start:at], nil
 		}
-		c.buf = append(c.buf, make([]byte, n)...)
-		if _, err := io.ReadFull(c.r, c.buf[len(c.buf)-n:]); err != nil {
-			return start, err
+		at += n
+		if err := c.fill(at); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// fill reads until buf has n octets or more.
+func (c *imapClient) fill(n int) error {
+	if n > cap(c.buf) {
+		c.buf = slices.Grow(c.buf, max(n-len(c.buf), len(c.buf), 512))
+	}
+	for len(c.buf) < n {
+		got, err := c.conn.Read(c.buf[len(c.buf):cap(c.buf)])
+		c.buf = c.buf[:len(c.buf)+got]
+		if got == 0 && err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // literalSize looks for {n} at the end of a line.
@@ -106,14 +134,15 @@ func (c *imapClient) answer() ([]byte, error) {
 		return nil, err
 	}
 	tag := fmt.Appendf(nil, "t%d ", c.tag)
-	c.buf = c.buf[:0]
+	c.forget()
 	for {
-		start, err := c.line()
+		start := c.used
+		line, err := c.line()
 		if err != nil {
 			return nil, err
 		}
-		if line := c.buf[start:]; bytes.HasPrefix(line, tag) {
-			if !bytes.HasPrefix(line[len(tag):], []byte("OK")) {
+		if rest, ok := bytes.CutPrefix(line, tag); ok {
+			if !bytes.HasPrefix(rest, []byte("OK")) {
 				return nil, fmt.Errorf("answer %q", bytes.TrimSpace(line))
 			}
 			return c.buf[:start], nil

@@ -42,7 +42,7 @@ var idleMemory = &workload{
 			boxes = append(boxes, name)
 		}
 		for i := range idlers {
-			c, err := dialIMAPSmall(s, reader)
+			c, err := dialIMAP(s, reader)
 			if err != nil {
 				return nil, nil, fmt.Errorf("connection %d: %w", i+1, err)
 			}

@@ -74,11 +74,12 @@ func (c *imapClient) idle() error {
 		return err
 	}
 	for {
-		c.buf = c.buf[:0]
-		if _, err := c.line(); err != nil {
+		c.forget()
+		line, err := c.line()
+		if err != nil {
 			return err
 		}
-		if c.buf[0] == '+' {
+		if line[0] == '+' {
 			return nil
 		}
 	}
@@ -91,11 +92,12 @@ func (c *imapClient) awaitExists(n int) error {
 	}
 	want := fmt.Appendf(nil, "* %d EXISTS\r\n", n)
 	for {
-		c.buf = c.buf[:0]
-		if _, err := c.line(); err != nil {
+		c.forget()
+		line, err := c.line()
+		if err != nil {
 			return err
 		}
-		if bytes.Equal(c.buf, want) {
+		if bytes.Equal(line, want) {
 			return nil
 		}
 	}
