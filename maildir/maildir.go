@@ -60,11 +60,15 @@ func NewStore(opt Options) *Store {
 	if opt.Idle == 0 {
 		opt.Idle = 256
 	}
+	var scratch []string
+	if opt.CacheDir != "" {
+		scratch = append(scratch, opt.CacheDir)
+	}
 	return &Store{
 		env: mailbox.Env{
 			Log: opt.Log, Now: opt.Now, Fsync: opt.Fsync,
 			Cache:    cache.New(cache.Options{Dir: opt.CacheDir, Log: opt.Log}),
-			Watcher:  watch.New(opt.Log),
+			Watcher:  watch.New(opt.Log, scratch...),
 			Locker:   dotlock.NewLocker(""),
 			Delivery: &delivery.Options{Host: opt.Host, PID: os.Getpid(), Fsync: opt.Fsync, Now: opt.Now, Compress: opt.Compress, Reserve: opt.Reserve},
 		},

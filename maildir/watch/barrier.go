@@ -2,6 +2,9 @@ package watch
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"sync"
@@ -24,6 +27,8 @@ const (
 // the order of the changes.
 type barrier struct {
 	fs   *fsnotify.Watcher
+	log  *slog.Logger
+	dirs []string   // where marks may lie, the first ones first
 	turn sync.Mutex // of the round under way
 
 	mu   sync.Mutex
@@ -31,6 +36,7 @@ type barrier struct {
 	idle []*mark          // that no event is owed for
 	owed map[string]*mark // by path: written to, and the event did not come yet
 	lost int              // how many of owed may wait for an event that was dropped
+	told bool             // the log has it that no mark can be made
 }
 
 // mark is one such file. It is not written to again before its event has come,
@@ -47,27 +53,69 @@ type round struct {
 	ok   bool // set before done is closed
 }
 
-func newBarrier(fs *fsnotify.Watcher) *barrier {
-	return &barrier{fs: fs, owed: map[string]*mark{}}
+func newBarrier(fs *fsnotify.Watcher, log *slog.Logger, dirs []string) *barrier {
+	return &barrier{fs: fs, log: log, dirs: dirs, owed: map[string]*mark{}}
 }
 
-// newMark returns nil where there can be none. Memory (memfd) would not do: new
-// kernels tell of no change there.
+// newMark returns nil where there can be none: the log then says once what that
+// costs. Memory (memfd) would not do: new kernels tell of no change there.
 func (b *barrier) newMark() *mark {
-	fd, err := unix.Open(os.TempDir(), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil
+	var failed error
+	for _, dir := range b.dirs {
+		m, err := b.markIn(dir)
+		if err == nil {
+			return m
+		}
+		failed = errors.Join(failed, fmt.Errorf("%s: %w", dir, err))
 	}
-	m := &mark{os.NewFile(uintptr(fd), "mark"), "/proc/self/fd/" + strconv.Itoa(fd), make(chan struct{}, 1)}
+	if !b.told {
+		b.told = true
+		b.log.Warn("no file can be made to tell by when events have come, so that each command reads the whole folder; let the server write to one of these directories", "error", failed)
+	}
+	return nil
+}
+
+func (b *barrier) markIn(dir string) (*mark, error) {
+	file, err := nameless(dir)
+	if err != nil {
+		return nil, err
+	}
+	m := &mark{file, "/proc/self/fd/" + strconv.Itoa(int(file.Fd())), make(chan struct{}, 1)}
 	_, err = m.file.WriteAt([]byte{0}, 0) // later writes need no more room
 	if err == nil {
 		err = b.fs.Add(m.path)
 	}
 	if err != nil {
 		_ = m.file.Close()
-		return nil
+		return nil, err
 	}
-	return m
+	return m, nil
+}
+
+// nameless makes a file in dir that has no name.
+func nameless(dir string) (*os.File, error) {
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err == nil {
+		return os.NewFile(uintptr(fd), "mark"), nil
+	}
+	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) {
+		return nil, err
+	}
+	return unlinked(dir)
+}
+
+// unlinked is nameless for file systems that have to give a name first, such as
+// overlayfs in old kernels and NFS.
+func unlinked(dir string) (*os.File, error) {
+	file, err := os.CreateTemp(dir, "maildird-*")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(file.Name()); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
 }
 
 // take gives a mark and notes that its event is owed; nil if there is none.

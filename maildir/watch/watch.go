@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -75,8 +76,9 @@ type Watch struct {
 }
 
 // New starts a watcher. Without file-system events it works all the same:
-// every Add then gives ErrUnavailable.
-func New(log *slog.Logger) *Watcher {
+// every Add then gives ErrUnavailable. It needs a directory where it can make a
+// file, without a name: that of temporary files, or else one of dirs.
+func New(log *slog.Logger, dirs ...string) *Watcher {
 	w := &Watcher{log: log, watches: map[string]*Watch{}, watched: map[fileID]bool{}, done: make(chan struct{})}
 	fs, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -85,7 +87,7 @@ func New(log *slog.Logger) *Watcher {
 		return w
 	}
 	w.fs = fs
-	w.barrier = newBarrier(fs)
+	w.barrier = newBarrier(fs, log, append([]string{os.TempDir()}, dirs...))
 	go w.run()
 	return w
 }

@@ -1,15 +1,19 @@
 package watch
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"go.uber.org/goleak"
 
 	"maildird/maildir/dirfd"
@@ -103,7 +107,7 @@ func TestPanic(t *testing.T) {
 	for _, name := range []string{"bad", "good"} {
 		must(t, os.WriteFile(filepath.Join(path, name), nil, 0o600))
 	}
-	w.Barrier(context.Background())
+	arrive(t, w)
 	if got, want := r.take(), []Event{{"", Lost}, {"good", Appeared}}; !slices.Equal(got, want) {
 		t.Errorf("events %v, want %v", got, want)
 	}
@@ -224,5 +228,56 @@ func TestBarrierGivesUp(t *testing.T) {
 				t.Fatalf("the barrier passed events: %v came", got)
 			}
 		}
+	}
+}
+
+// TestBarrierElsewhere: the watcher makes do with another directory than that of
+// temporary files; without any it says so once, and that it knows nothing.
+func TestBarrierElsewhere(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	t.Setenv("TMPDIR", missing)
+	w := New(slog.New(slog.DiscardHandler), missing, t.TempDir())
+	defer func() { must(t, w.Close()) }()
+	arrive(t, w)
+
+	var log bytes.Buffer
+	without := New(slog.New(slog.NewTextHandler(&log, nil)), missing)
+	defer func() { must(t, without.Close()) }()
+	for range 3 {
+		if without.Barrier(context.Background()) {
+			t.Fatal("it is sure of events without a mark")
+		}
+	}
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, missing) {
+		t.Errorf("the log says\n%s", got)
+	}
+}
+
+// TestNameless: what is made for marks has no name, and tells of writes.
+func TestNameless(t *testing.T) {
+	events, err := fsnotify.NewWatcher()
+	must(t, err)
+	defer func() { must(t, events.Close()) }()
+	for name, make := range map[string]func(string) (*os.File, error){"nameless": nameless, "unlinked": unlinked} {
+		dir := t.TempDir()
+		file, err := make(dir)
+		must(t, err)
+		if in, err := os.ReadDir(dir); err != nil || len(in) > 0 {
+			t.Errorf("%s: the directory has %v, %v", name, in, err)
+		}
+		path := fmt.Sprintf("/proc/self/fd/%d", file.Fd())
+		must(t, events.Add(path))
+		_, err = file.Write([]byte{0})
+		must(t, err)
+		select {
+		case ev := <-events.Events:
+			if ev.Name != path || !ev.Has(fsnotify.Write) {
+				t.Errorf("%s: %v", name, ev)
+			}
+		case <-time.After(time.Minute):
+			t.Errorf("%s: no event", name)
+		}
+		must(t, events.Remove(path))
+		must(t, file.Close())
 	}
 }
