@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,6 +44,8 @@ type Dir struct {
 	mu   sync.RWMutex // held for reading during system calls, so that Close cannot reuse the number under them
 	fd   int
 	open bool
+
+	owner atomic.Uint64 // user ID plus one, as seen last; 0: not seen yet
 }
 
 // Open opens the directory at path, following symbolic links: the path comes
@@ -105,7 +108,7 @@ func (d *Dir) openRegular(name string, flags int) (*os.File, error) {
 	var f *os.File
 	err := d.do("open", name, func(fd int) error {
 		var st unix.Stat_t
-		n, err := openChecked(fd, name, flags, &st)
+		n, err := d.openChecked(fd, name, flags, &st)
 		if err != nil {
 			return err
 		}
@@ -121,9 +124,9 @@ func (d *Dir) openRegular(name string, flags int) (*os.File, error) {
 	return f, err
 }
 
-// openChecked opens the regular file name in the directory fd, as Open says,
-// and describes it.
-func openChecked(fd int, name string, flags int, st *unix.Stat_t) (int, error) {
+// openChecked opens the regular file name in the directory, whose descriptor is
+// fd, as Open says, and describes it.
+func (d *Dir) openChecked(fd int, name string, flags int, st *unix.Stat_t) (int, error) {
 	n, err := unix.Openat(fd, name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		if err == unix.ELOOP || err == unix.ENXIO {
@@ -132,7 +135,7 @@ func openChecked(fd int, name string, flags int, st *unix.Stat_t) (int, error) {
 		return 0, err
 	}
 	if err = unix.Fstat(n, st); err == nil {
-		err = checkRegular(fd, st)
+		err = d.checkRegular(fd, st)
 	}
 	if err != nil {
 		_ = unix.Close(n)
@@ -141,20 +144,22 @@ func openChecked(fd int, name string, flags int, st *unix.Stat_t) (int, error) {
 	return n, nil
 }
 
-// checkRegular tells what is wrong with a file that was opened in the directory
-// fd.
-func checkRegular(fd int, st *unix.Stat_t) error {
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+// checkRegular tells what is wrong with a file that was opened in the directory,
+// whose descriptor is fd.
+func (d *Dir) checkRegular(fd int, st *unix.Stat_t) error {
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return ErrNotRegular
+	case st.Nlink <= 1 || d.owner.Load() == uint64(st.Uid)+1:
+		return nil // only root gives directories away, so what was seen may count
 	}
-	if st.Nlink > 1 {
-		var in unix.Stat_t
-		if err := unix.Fstat(fd, &in); err != nil {
-			return err
-		}
-		if in.Uid != st.Uid {
-			return errForeignLink
-		}
+	var in unix.Stat_t
+	if err := unix.Fstat(fd, &in); err != nil {
+		return err
+	}
+	d.owner.Store(uint64(in.Uid) + 1)
+	if in.Uid != st.Uid {
+		return errForeignLink
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ type Reader struct {
 func (d *Dir) OpenReader(r *Reader, name string) error {
 	return d.do("open", name, func(fd int) error {
 		var st unix.Stat_t
-		n, err := openChecked(fd, name, unix.O_RDONLY, &st)
+		n, err := d.openChecked(fd, name, unix.O_RDONLY, &st)
 		if err != nil {
 			return err
 		}
