@@ -109,9 +109,9 @@ func (mf *mailFile) previewText() (string, error) {
 	return string(b), err
 }
 
-// remember gives the cache what it lacks of what was read, and the header and
-// the size of a text that is in memory, which cost little now. Errors are those
-// of reading, and come up where somebody needs what cannot be read.
+// remember gives the cache what it lacks of what was read, and the size of a text
+// that is in memory, which costs little now. An error is one of reading, and
+// comes up where somebody needs what cannot be read.
 func (mf *mailFile) remember() {
 	rec, k := &mf.rec, mf.known
 	if !mf.opened && rec.Has() == mf.cached {
@@ -120,7 +120,6 @@ func (mf *mailFile) remember() {
 	keeps := mf.view.Keeps()
 	if mf.opened {
 		if keeps && mf.text != nil {
-			_, _ = mf.header()
 			_, _ = mf.virtual()
 		}
 		rec.Size, rec.Mtime, rec.Virtual = mf.file.Size, mf.file.Mtime, -1
