@@ -11,7 +11,7 @@ import (
 // follower applies the calls of a trace to a disk.
 type follower struct {
 	*disk
-	syncs map[string]int // by call that has begun: how many changes it covers
+	syncs map[string]int // by thread whose call has begun: how many changes it covers
 	// said is called with what is written to something that is no file of the
 	// disk, such as a connection, before anybody can have read it.
 	said func(fd int, text string)
@@ -54,19 +54,20 @@ func (f *follower) take(c call) (changed bool, err error) {
 func (f *follower) takeSync(c call) (bool, error) {
 	fd, _ := c.number(0)
 	file := f.fds[fd]
-	key := c.name + strconv.Itoa(fd)
 	switch {
 	case file == nil:
+		delete(f.syncs, c.thread)
 		return false, nil
 	case c.begun:
-		f.syncs[key] = len(f.ops)
+		f.syncs[c.thread] = len(f.ops)
 		return false, nil
 	case c.result != 0:
+		delete(f.syncs, c.thread)
 		return false, nil
 	}
 	// Nothing is folded between beginning and end: see states.
-	f.sync(file.ino, f.syncs[key])
-	delete(f.syncs, key)
+	f.sync(file.ino, f.syncs[c.thread])
+	delete(f.syncs, c.thread)
 	return true, nil
 }
 

@@ -21,9 +21,10 @@ const straceCalls = "open,openat,creat,close,dup,dup2,dup3,fcntl,write,pwrite64,
 // when it has ended, for what happens in between may be seen by others at any
 // moment.
 type call struct {
-	name  string
-	args  []string
-	begun bool // false: it has ended, with result
+	thread string
+	name   string
+	args   []string
+	begun  bool // false: it has ended, with result
 	// result of a call that has ended, -1 for an error.
 	result int
 }
@@ -70,6 +71,7 @@ func readTraceLine(thread, text string, begun map[string]string, f func(call) er
 		if err != nil {
 			return err
 		}
+		c.thread = thread
 		return f(c)
 	}
 	both := true
@@ -85,6 +87,7 @@ func readTraceLine(thread, text string, begun map[string]string, f func(call) er
 	if err != nil {
 		return err
 	}
+	c.thread = thread
 	if both {
 		if err := f(c); err != nil {
 			return err
