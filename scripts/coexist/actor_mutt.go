@@ -65,7 +65,7 @@ func (m *Mutt) Run(folder, keys string, markOld bool) error {
 	if markOld {
 		rc = "rc-yes"
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "mutt", "-n", "-F", filepath.Join(m.home, rc), "-f", m.links[folder], "-e", `push "`+keys+`"`)
 	rig.Prepare(cmd, m.home)

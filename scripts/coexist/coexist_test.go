@@ -99,7 +99,7 @@ func dial(t *testing.T, s *Server) *Client {
 func agree(t *testing.T, what What, examine bool, servers ...*Server) State {
 	t.Helper()
 	end := time.Now().Add(2 * time.Minute)
-	for {
+	for try := 1; ; try++ {
 		states := make([]State, len(servers))
 		var diff error
 		for i, s := range servers {
@@ -113,7 +113,7 @@ func agree(t *testing.T, what What, examine bool, servers ...*Server) State {
 		if diff == nil {
 			return states[0]
 		}
-		if time.Now().After(end) {
+		if try >= 5 && time.Now().After(end) {
 			t.Fatalf("the servers do not agree:\n%v", diff)
 		}
 		time.Sleep(time.Second)

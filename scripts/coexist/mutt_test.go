@@ -29,7 +29,7 @@ func watch(t *testing.T, s *Server, folder string) *watcher {
 func (w *watcher) until(t *testing.T, what string, as func(v *View) bool) {
 	t.Helper()
 	began := time.Now()
-	end := began.Add(2 * time.Minute)
+	end := began.Add(4 * time.Minute)
 	defer func() {
 		t.Logf("%s told of %s in %s after %s", w.server, what, w.v.folder, time.Since(began).Round(10*time.Millisecond))
 	}()

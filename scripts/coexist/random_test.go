@@ -151,7 +151,7 @@ func (a *imapActor) knows(t *testing.T, s State) {
 	for _, m := range f.Messages {
 		want = append(want, m.UID)
 	}
-	end := time.Now().Add(time.Minute)
+	end := time.Now().Add(2 * time.Minute)
 	for {
 		must(t, a.v.Refresh())
 		if set(a.v.uids) == set(want) {

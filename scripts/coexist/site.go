@@ -212,4 +212,4 @@ func (s *Site) Close() error {
 
 // stopLimit is generous: the program may run under the race detector on a
 // machine that does much else.
-const stopLimit = time.Minute
+const stopLimit = 2 * time.Minute

@@ -10,7 +10,7 @@ import (
 )
 
 // patience is after how long a program on a terminal is told to leave.
-const patience = 5 * time.Second
+const patience = 20 * time.Second
 
 // onTerminal runs a program, which rig.Prepare has prepared, on a terminal and
 // returns what it painted. Some do not start without one, and some say what
