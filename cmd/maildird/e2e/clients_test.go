@@ -72,8 +72,14 @@ func TestSwaks(t *testing.T) {
 			}
 		})
 	}
-	if !strings.Contains(m.Log(), "login failed") || strings.Contains(m.Log(), password) {
-		t.Errorf("the log lacks the failed login, or holds a password:\n%s", m.Log())
+	eventually(t, func() error {
+		if !strings.Contains(m.Log(), "login failed") {
+			return fmt.Errorf("the log lacks the failed login:\n%s", m.Log())
+		}
+		return nil
+	})
+	if strings.Contains(m.Log(), password) {
+		t.Errorf("the log holds a password:\n%s", m.Log())
 	}
 }
 

@@ -26,7 +26,7 @@ const (
 	bob      = "bob@example.org"
 	password = "correct horse"
 	// patience is how long anything may take on a slow, busy machine.
-	patience = time.Minute
+	patience = 4 * time.Minute
 )
 
 // binary is the path of maildird.
@@ -165,36 +165,41 @@ func eventually(t testing.TB, check func() error) {
 }
 
 // mailIn returns the files of a folder, new/ before cur/, by name.
-func mailIn(t testing.TB, m *rig.Maildird, user, folder string) map[string][]byte {
+func mailIn(t testing.TB, m *rig.Maildird, user, folder string) (files map[string][]byte) {
 	t.Helper()
-	files := map[string][]byte{}
-	for _, sub := range []string{"new", "cur"} {
-		dir := filepath.Join(m.Home(user), folder, sub)
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range entries {
-			text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+	eventually(t, func() error { // names may change meanwhile
+		files = map[string][]byte{}
+		for _, sub := range []string{"new", "cur"} {
+			dir := filepath.Join(m.Home(user), folder, sub)
+			entries, err := os.ReadDir(dir)
 			if err != nil {
-				t.Fatal(err)
+				return err
 			}
-			files[e.Name()] = text
+			for _, e := range entries {
+				text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+				if err != nil {
+					return err
+				}
+				files[e.Name()] = text
+			}
 		}
-	}
+		return nil
+	})
 	return files
 }
 
 // find returns the file of a message with that subject.
 func find(t testing.TB, m *rig.Maildird, user, subject string) (name string, text []byte) {
 	t.Helper()
-	for name, text := range mailIn(t, m, user, "") {
-		if bytes.Contains(text, []byte("\nSubject: "+subject+"\n")) {
-			return name, text
+	eventually(t, func() error { // a directory that changes may be listed without a name
+		for name, text = range mailIn(t, m, user, "") {
+			if bytes.Contains(text, []byte("\nSubject: "+subject+"\n")) {
+				return nil
+			}
 		}
-	}
-	t.Fatalf("%s has no message %q", user, subject)
-	return "", nil
+		return fmt.Errorf("%s has no message %q", user, subject)
+	})
+	return name, text
 }
 
 // dial opens a raw connection that ends with the test.

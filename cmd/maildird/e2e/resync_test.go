@@ -60,7 +60,7 @@ func TestThunderbirdResync(t *testing.T) {
 	}
 	// Thunderbird keeps mod-sequences from its second start on.
 	for start := range 2 {
-		must(t, tb.Quit(time.Minute))
+		must(t, tb.Quit(patience))
 		for _, a := range accounts {
 			a.change(t, m, changes, fmt.Sprintf("while away, start %d", start+2))
 		}
@@ -251,7 +251,7 @@ func (p *meter) pass(to, from net.Conn, count func([]byte)) {
 // since the last time.
 func (p *meter) rest(t *testing.T) traffic {
 	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		p.mu.Lock()
 		if time.Since(p.last) > 3*time.Second {
 			defer p.mu.Unlock()
