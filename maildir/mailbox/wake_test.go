@@ -10,7 +10,7 @@ import (
 func (c *client) hears(t *testing.T, want ...string) {
 	t.Helper()
 	var got []string
-	for late := time.After(30 * time.Second); len(got) < len(want); {
+	for late := time.After(2 * time.Minute); len(got) < len(want); {
 		select {
 		case <-c.woke:
 		case <-late:

@@ -56,7 +56,7 @@ func (c *testClient) octets(text string) string {
 	c.send("same " + text + "\r\n")
 	var all strings.Builder
 	for {
-		_ = c.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_ = c.conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
 		line, err := c.in.ReadString('\n')
 		if err != nil {
 			c.t.Fatal(err)

@@ -348,7 +348,7 @@ func (w *qresyncWorld) quiet() {
 			here++
 		}
 	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
 		sessions := 0
 		for _, ts := range w.servers {
 			sessions += ts.sessions.Len()
