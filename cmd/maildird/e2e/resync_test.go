@@ -26,7 +26,7 @@ import (
 func TestThunderbirdResync(t *testing.T) {
 	tool(t, "thunderbird")
 	tool(t, "Xvfb")
-	const messages, changes = 5000, 5
+	const messages, changes, limit = 5000, 5, 8 * time.Minute
 	m := setUp(t)
 	accounts := []*resyncAccount{
 		{address: "plain@example.org"},
@@ -49,7 +49,7 @@ func TestThunderbirdResync(t *testing.T) {
 	defer tb.Close()
 	do := func(step string, args ...any) {
 		t.Helper()
-		if err := tb.Do(step, nil, 4*time.Minute+10*time.Second, append(args, (4*time.Minute).Milliseconds())...); err != nil {
+		if err := tb.Do(step, nil, limit+time.Minute, append(args, limit.Milliseconds())...); err != nil {
 			t.Fatalf("%v\n%s\n%s", err, picture(t, tb), m.Log())
 		}
 	}
@@ -138,7 +138,7 @@ func startMetered(t *testing.T, m *rig.Maildird, accounts []*resyncAccount) *rig
 		server := fmt.Sprintf("mail.server.server%d.", i+1)
 		prefs[server+"use_condstore"], prefs[server+"use_compress_deflate"] = a.condstore, a.compress
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 18*time.Minute)
 	t.Cleanup(cancel)
 	tb, err := rig.StartThunderbird(ctx, boxes, prefs)
 	must(t, err)

@@ -3,6 +3,7 @@ package load
 import (
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -129,7 +130,7 @@ func TestNothingStays(t *testing.T) {
 	after := rest(t, m, before)
 	t.Logf("before: %s; after: %s", before, after)
 	if after.goroutines > before.goroutines || after.descriptors > before.descriptors {
-		t.Errorf("before: %s; after: %s\n%s", before, after, pprof(t, m, "goroutine?debug=1"))
+		t.Errorf("before: %s; after: %s\n%s\n%s", before, after, strings.Join(files(t, m), "\n"), pprof(t, m, "goroutine?debug=1"))
 	}
 }
 
