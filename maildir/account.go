@@ -1,14 +1,15 @@
 package maildir
 
 import (
+	"container/list"
 	"errors"
 	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
-	"maildird/maildir/delivery"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/folder"
 	"maildird/maildir/mailbox"
@@ -28,6 +29,8 @@ type AccountOptions struct {
 	// as root: what is made belongs to him, and a Maildir of somebody else is
 	// not opened. nil: whoever has it.
 	Owner *Owner
+	// Existing says that a Maildir that is missing is not made: fs.ErrNotExist.
+	Existing bool
 	// Quota is the limit that is configured for the account; the zero one leaves
 	// it to the Maildir's maildirsize.
 	Quota quota.Limit
@@ -48,6 +51,8 @@ type Account struct {
 	// flat says that all folders lie in the root itself.
 	flat bool
 
+	inbox inbox
+
 	keys sync.Mutex // held while access keys are made or removed
 
 	watching sync.Once
@@ -59,6 +64,8 @@ type Account struct {
 
 	// Guarded by store.mu.
 	refs  int
+	since time.Time     // unused since
+	rest  *list.Element // in store.resting, nil while somebody has it
 	boxes map[fileID]*openBox
 	// names are boxes by the name that leads to them, as long as changes stands
 	// still. Empty without events, and if folders lie in folders.
@@ -71,9 +78,17 @@ type Account struct {
 // Account opens the Maildir at opt.Root and creates it if it is missing. The
 // same root gives the same Account while one is open. Release it when done.
 func (s *Store) Account(opt AccountOptions) (*Account, error) {
-	for {
+	for looked := false; ; {
 		s.mu.Lock()
 		a := s.accounts[opt.Root]
+		if a == nil && opt.Existing && !looked {
+			s.mu.Unlock()
+			if _, err := os.Lstat(opt.Root); err != nil {
+				return nil, err
+			}
+			looked = true
+			continue
+		}
 		if a == nil {
 			a = &Account{store: s, path: opt.Root, env: s.env.Of(opt.Root), refs: 1, boxes: map[fileID]*openBox{}, names: map[string]*openBox{}, done: make(chan struct{})}
 			s.accounts[opt.Root] = a
@@ -84,13 +99,13 @@ func (s *Store) Account(opt AccountOptions) (*Account, error) {
 			close(a.done)
 			return a, a.err
 		}
-		a.refs++
+		a.hold()
 		s.mu.Unlock()
 		<-a.done
 		if a.err != nil {
 			return nil, a.err
 		}
-		if a.current() {
+		if a.current(opt.Owner) {
 			a.quota.Configure(opt.Quota)
 			return a, nil
 		}
@@ -135,15 +150,14 @@ func (a *Account) watchRoot() {
 	}
 }
 
-// current tells whether the root's path still leads to this directory: it may
-// have been removed, or restored from a backup.
-func (a *Account) current() bool {
-	now, err := os.Stat(a.path)
-	if err != nil {
+// current tells whether the root's path still leads to this directory, and it
+// is still its owner's: it may have been removed, or restored from a backup.
+func (a *Account) current(o *Owner) bool {
+	var st syscall.Stat_t
+	if err := syscall.Stat(a.path, &st); err != nil {
 		return false
 	}
-	st, ok := now.Sys().(*syscall.Stat_t)
-	return ok && fileID{uint64(st.Dev), st.Ino} == a.id
+	return fileID{uint64(st.Dev), st.Ino} == a.id && (o == nil || int(st.Uid) == o.UID)
 }
 
 // Release gives the account back. Its mailboxes must have been released.
@@ -151,10 +165,13 @@ func (a *Account) Release() {
 	s := a.store
 	s.mu.Lock()
 	a.refs--
-	last := a.unused()
+	resting := a.putToRest()
+	last := !resting && a.unused()
 	stale := s.accounts[a.path] != a
 	s.mu.Unlock()
 	switch {
+	case resting:
+		s.endRest(mostResting, time.Time{})
 	case last:
 		a.close()
 	case stale:
@@ -178,6 +195,7 @@ func (a *Account) close() {
 	if a.watch != nil {
 		a.watch.Close()
 	}
+	a.inbox.drop()
 	_ = a.root.Close()
 }
 
@@ -200,17 +218,4 @@ func (a *Account) leadsTo(name string, id fileID) bool {
 	defer dir.Close()
 	st, err := dir.Stat()
 	return err != nil || fileID{st.Dev, st.Ino} == id
-}
-
-// Inbox opens the directories that a delivery writes to. Close them when done.
-func (a *Account) Inbox() (delivery.Dirs, error) {
-	dir, err := a.tree.OpenDir("INBOX")
-	if err != nil {
-		return delivery.Dirs{}, err
-	}
-	dirs, err := delivery.OpenDirs(dir)
-	if err != nil {
-		_ = dir.Close()
-	}
-	return dirs, err
 }

@@ -48,6 +48,7 @@ type Store struct {
 	mu       sync.Mutex
 	accounts map[string]*Account // by root
 	idle     *list.List          // of *openBox, the longest idle ones last
+	resting  *list.List          // of *Account, those that are unused longest last
 	sweeper  *time.Timer         // nil: nothing is idle
 	closed   bool
 }
@@ -75,6 +76,7 @@ func NewStore(opt Options) *Store {
 		most:     opt.Idle,
 		accounts: map[string]*Account{},
 		idle:     list.New(),
+		resting:  list.New(),
 	}
 }
 
@@ -84,6 +86,7 @@ func (s *Store) Close() error {
 	s.closed = true
 	s.mu.Unlock()
 	s.shrink(0, time.Time{})
+	s.endRest(0, time.Time{})
 	return errors.Join(s.env.Watcher.Close(), s.env.Cache.Close())
 }
 

@@ -283,10 +283,11 @@ func (s *Store) schedule() {
 
 func (s *Store) sweep() {
 	s.shrink(s.most, s.env.Now().Add(-idleTime))
+	s.endRest(mostResting, s.env.Now().Add(-idleTime))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sweeper = nil
-	if s.idle.Len() > 0 && !s.closed {
+	if s.idle.Len()+s.resting.Len() > 0 && !s.closed {
 		s.schedule()
 	}
 }

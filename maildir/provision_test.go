@@ -31,10 +31,7 @@ func TestFirstDeliveries(t *testing.T) {
 				return
 			}
 			defer account.Release()
-			s := delivery.NewSpool([]delivery.Target{{Open: func() (delivery.Dirs, func(), error) {
-				dirs, err := account.Inbox()
-				return dirs, dirs.Close, err
-			}}}, false, store.Delivery())
+			s := delivery.NewSpool([]delivery.Target{{Open: account.Inbox}}, false, store.Delivery())
 			if _, err := s.Write([]byte("Subject: x\n")); err != nil {
 				t.Error(err)
 			}

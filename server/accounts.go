@@ -25,23 +25,22 @@ type accounts struct {
 // open opens a user's Maildir and makes it if it is missing. The caller
 // releases it.
 func (a *accounts) open(_ context.Context, u auth.User) (*maildir.Account, error) {
-	root, err := a.mail.Location.Expand(u.Name, u.Home)
-	if err != nil {
-		return nil, err
-	}
-	return a.store.Account(maildir.AccountOptions{Root: root, Folder: a.mail.Folder, Defaults: a.mail.Defaults, Quota: a.quota(u), Owner: owner(u)})
+	return a.account(u, false)
 }
 
 // existing is open for a Maildir that is there: none is made.
-func (a *accounts) existing(ctx context.Context, u auth.User) (*maildir.Account, error) {
+func (a *accounts) existing(_ context.Context, u auth.User) (*maildir.Account, error) {
+	return a.account(u, true)
+}
+
+func (a *accounts) account(u auth.User, existing bool) (*maildir.Account, error) {
 	root, err := a.mail.Location.Expand(u.Name, u.Home)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Lstat(root); err != nil {
-		return nil, err
-	}
-	return a.open(ctx, u)
+	return a.store.Account(maildir.AccountOptions{
+		Root: root, Folder: a.mail.Folder, Defaults: a.mail.Defaults, Existing: existing, Quota: a.quota(u), Owner: owner(u),
+	})
 }
 
 // owner is the system user of a user, who owns the mail if this process acts
@@ -64,17 +63,13 @@ func (a *accounts) quota(u auth.User) quota.Limit {
 // room returns quota.ErrOver if a user has no room for one more message of so
 // many bytes. A user without a Maildir gets none for the question.
 func (a *accounts) room(ctx context.Context, u auth.User, size int64) error {
-	root, err := a.mail.Location.Expand(u.Name, u.Home)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Lstat(root); errors.Is(err, fs.ErrNotExist) {
+	account, err := a.existing(ctx, u)
+	if errors.Is(err, fs.ErrNotExist) {
 		if l := a.quota(u).Bytes; l > 0 && size > l {
 			return quota.ErrOver
 		}
 		return nil
 	}
-	account, err := a.open(ctx, u)
 	if err != nil {
 		return err
 	}
@@ -88,13 +83,13 @@ func (a *accounts) inbox(ctx context.Context, u auth.User) (delivery.Dirs, func(
 	if err != nil {
 		return delivery.Dirs{}, nil, err
 	}
-	dirs, err := account.Inbox()
+	dirs, release, err := account.Inbox()
 	if err != nil {
 		account.Release()
 		return delivery.Dirs{}, nil, fmt.Errorf("open INBOX of %s: %w", u.Name, err)
 	}
 	return dirs, func() {
-		dirs.Close()
+		release()
 		account.Release()
 	}, nil
 }
@@ -103,15 +98,11 @@ func (a *accounts) inbox(ctx context.Context, u auth.User) (delivery.Dirs, func(
 func (a *accounts) freeSpace() (uint64, error) {
 	path := a.mail.Location.Fixed()
 	for {
-		dir, err := dirfd.Open(path)
+		bytes, err := dirfd.FreeBytesAt(path)
 		if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
 			path = filepath.Dir(path) // made with the first Maildir
 			continue
 		}
-		if err != nil {
-			return 0, err
-		}
-		bytes, _, err := dir.FreeBytes()
-		return bytes, errors.Join(err, dir.Close())
+		return bytes, err
 	}
 }

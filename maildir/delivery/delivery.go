@@ -119,7 +119,20 @@ func (o *Options) name(field byte, value string) string {
 }
 
 // Dirs are the open directories of one folder.
-type Dirs struct{ Folder, Tmp, New, Cur *dirfd.Dir }
+type Dirs struct {
+	Folder, Tmp, New, Cur *dirfd.Dir
+	// Rights of new files, if it is known that the folder's are still the same;
+	// nil: they are looked up for each file.
+	Rights *dirfd.Rights
+}
+
+// rights returns what new files take over from the folder.
+func (d Dirs) rights() (dirfd.Rights, error) {
+	if d.Rights != nil {
+		return *d.Rights, nil
+	}
+	return d.Folder.Rights()
+}
 
 // OpenDirs opens the directories of a folder and creates those that are
 // missing, with the rights of the folder. The folder's handle belongs to the

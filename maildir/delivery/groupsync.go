@@ -14,16 +14,13 @@ type groupSync struct {
 	fsync func(*dirfd.Dir) error // nil: (*dirfd.Dir).Sync
 
 	mu   sync.Mutex
-	dirs map[dirID]*syncing // those of which some run
+	dirs map[dirfd.ID]*syncing // those of which some run
 }
 
 // syncsAtOnce is how many fsyncs of a directory run at the same time before
 // deliveries share one. With one alone, the file system's journal would rest
 // between two of them; four measured best.
 const syncsAtOnce = 4
-
-// dirID is a directory's identity, whatever handle it is open by.
-type dirID struct{ dev, ino uint64 }
 
 // syncing is the fsyncs of a directory: how many run, and the next one.
 type syncing struct {
@@ -42,11 +39,10 @@ type syncRound struct {
 
 // sync makes what was put into d before the call durable on return.
 func (g *groupSync) sync(d *dirfd.Dir) error {
-	st, err := d.Stat()
+	id, err := d.ID()
 	if err != nil {
 		return err
 	}
-	id := dirID{st.Dev, st.Ino}
 	s, r, leads := g.enter(id)
 	if r != nil && !leads {
 		<-r.done
@@ -71,12 +67,12 @@ func (g *groupSync) sync(d *dirfd.Dir) error {
 
 // enter tells which fsync a caller takes part in: one of his own if r is nil,
 // and who has to do it.
-func (g *groupSync) enter(id dirID) (s *syncing, r *syncRound, leads bool) {
+func (g *groupSync) enter(id dirfd.ID) (s *syncing, r *syncRound, leads bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if s = g.dirs[id]; s == nil {
 		if g.dirs == nil {
-			g.dirs = map[dirID]*syncing{}
+			g.dirs = map[dirfd.ID]*syncing{}
 		}
 		s = new(syncing)
 		g.dirs[id] = s
@@ -93,7 +89,7 @@ func (g *groupSync) enter(id dirID) (s *syncing, r *syncRound, leads bool) {
 }
 
 // leave lets those who wait begin, if there are any; nobody joins them any more.
-func (g *groupSync) leave(id dirID, s *syncing, err error) {
+func (g *groupSync) leave(id dirfd.ID, s *syncing, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if r := s.next; r != nil {

@@ -89,7 +89,7 @@ func NewTemp(d Dirs, o *Options) (*Temp, error) {
 
 // newPlainTemp is NewTemp for a file that is not compressed.
 func newPlainTemp(d Dirs, o *Options) (*Temp, error) {
-	rights, err := d.Folder.Rights()
+	rights, err := d.rights()
 	if err != nil {
 		return nil, err
 	}

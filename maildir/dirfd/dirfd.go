@@ -45,8 +45,12 @@ type Dir struct {
 	fd   int
 	open bool
 
-	owner atomic.Uint64 // user ID plus one, as seen last; 0: not seen yet
+	owner atomic.Uint64      // user ID plus one, as seen last; 0: not seen yet
+	id    atomic.Pointer[ID] // nil: not asked yet
 }
+
+// ID is what a directory or file is, whatever its names and handles.
+type ID struct{ Dev, Ino uint64 }
 
 // Open opens the directory at path, following symbolic links: the path comes
 // from the operator's configuration and is trusted.
@@ -230,6 +234,9 @@ func (s Stat) Regular() bool { return s.Mode.IsRegular() }
 // for a sparse file.
 func (s Stat) Allocated() int64 { return s.blocks512n * 512 }
 
+// ID is what the name stands for.
+func (s Stat) ID() ID { return ID{s.Dev, s.Ino} }
+
 // Lstat describes name without following a symbolic link.
 func (d *Dir) Lstat(name string) (Stat, error) {
 	var st unix.Stat_t
@@ -244,6 +251,21 @@ func (d *Dir) Stat() (Stat, error) {
 	var st unix.Stat_t
 	err := d.self("stat", func(fd int) error { return unix.Fstat(fd, &st) })
 	return fromUnix(&st), err
+}
+
+// ID tells which directory this is. It does not change while d is open, so the
+// system is asked once.
+func (d *Dir) ID() (ID, error) {
+	if id := d.id.Load(); id != nil {
+		return *id, nil
+	}
+	st, err := d.Stat()
+	if err != nil {
+		return ID{}, err
+	}
+	id := st.ID()
+	d.id.Store(&id)
+	return id, nil
 }
 
 // FileStat describes an open file.
@@ -381,6 +403,22 @@ func (d *Dir) FreeBytes() (bytes, files uint64, err error) {
 		files = 1 << 62
 	}
 	return st.Bavail * uint64(st.Bsize), files, err
+}
+
+// FreeBytesAt is FreeBytes for the file system of a path that the operator
+// chose.
+func FreeBytesAt(path string) (uint64, error) {
+	var st unix.Statfs_t
+	for {
+		switch err := unix.Statfs(path, &st); err {
+		case nil:
+			return st.Bavail * uint64(st.Bsize), nil
+		case unix.EINTR:
+			continue
+		default:
+			return 0, &fs.PathError{Op: "statfs", Path: path, Err: err}
+		}
+	}
 }
 
 func (d *Dir) statfs() (st unix.Statfs_t, err error) {

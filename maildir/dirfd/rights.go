@@ -24,6 +24,11 @@ func (d *Dir) Rights() (Rights, error) {
 	if err != nil {
 		return Rights{}, err
 	}
+	return st.Rights(), nil
+}
+
+// Rights returns what Dir.Rights does, for a directory that was described.
+func (st Stat) Rights() Rights {
 	r := Rights{Mode: st.Mode.Perm(), UID: -1, GID: -1}
 	if os.Geteuid() == 0 && st.UID != 0 {
 		r.UID = int(st.UID)
@@ -33,7 +38,7 @@ func (d *Dir) Rights() (Rights, error) {
 	if !setgid && matters && int(st.GID) != os.Getegid() {
 		r.GID = int(st.GID)
 	}
-	return r, nil
+	return r
 }
 
 func (r Rights) file() uint32 { return uint32(r.Mode&0o666 | 0o600) }

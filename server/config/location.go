@@ -52,8 +52,17 @@ func (l Location) Expand(address, home string) (string, error) {
 			continue
 		}
 		i++
-		v := map[byte]string{'u': address, 'n': local, 'd': domain, '%': "%"}[l.pattern[i]]
-		if l.pattern[i] == 'h' {
+		v := ""
+		switch l.pattern[i] {
+		case 'u':
+			v = address
+		case 'n':
+			v = local
+		case 'd':
+			v = domain
+		case '%':
+			v = "%"
+		case 'h':
 			if !filepath.IsAbs(home) {
 				return "", fmt.Errorf("user %q has no home directory in the users file, and mail.location wants one", address)
 			}

@@ -71,12 +71,12 @@ func startServer(t testing.TB, kind Kind, options ...serverOption) *testServer {
 		if err != nil {
 			return delivery.Dirs{}, nil, err
 		}
-		dirs, err := account.Inbox()
+		dirs, release, err := account.Inbox()
 		if err != nil {
 			account.Release()
 			return delivery.Dirs{}, nil, err
 		}
-		return dirs, func() { dirs.Close(); account.Release() }, nil
+		return dirs, func() { release(); account.Release() }, nil
 	}
 	for _, o := range options {
 		o(&cfg)

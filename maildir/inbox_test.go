@@ -1,0 +1,185 @@
+package maildir
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"maildird/maildir/delivery"
+	"maildird/maildir/folder"
+)
+
+// deliverTo puts a message into the account's INBOX and tells its file.
+func deliverTo(t *testing.T, s *Store, root string) (name string, mode fs.FileMode) {
+	t.Helper()
+	a := openAccount(t, s, root)
+	defer a.Release()
+	sp := delivery.NewSpool([]delivery.Target{{Open: a.Inbox}}, false, s.Delivery())
+	if _, err := sp.Write([]byte("Subject: x\n\ntext\n")); err != nil {
+		t.Fatal(err)
+	}
+	before := mailIn(t, root)
+	if err := sp.Commit()[0]; err != nil {
+		t.Fatal(err)
+	}
+	for name := range mailIn(t, root) {
+		if _, old := before[name]; !old {
+			st, err := os.Lstat(filepath.Join(root, "new", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return name, st.Mode().Perm()
+		}
+	}
+	t.Fatal("the message is not where the path leads to")
+	return "", 0
+}
+
+func mailIn(t *testing.T, root string) map[string]struct{} {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(root, "new"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	names := map[string]struct{}{}
+	for _, e := range entries {
+		names[e.Name()] = struct{}{}
+	}
+	return names
+}
+
+// TestInboxFollowsItsPath delivers into directories that stay open between
+// deliveries, while others change what the paths lead to: always to what is
+// there now.
+func TestInboxFollowsItsPath(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "alice")
+	s := newStore(t, 0)
+	deliverTo(t, s, root)
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	swap := func(sub string) func() {
+		return func() {
+			dir := filepath.Join(root, sub)
+			do(os.Rename(dir, filepath.Join(t.TempDir(), "away")))
+			do(os.Mkdir(dir, 0o700))
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		change func()
+	}{
+		{"nothing", func() {}},
+		{"another new/", swap("new")},
+		{"another tmp/", swap("tmp")},
+		{"another cur/", swap("cur")},
+		{"no new/", func() { do(os.RemoveAll(filepath.Join(root, "new"))) }},
+		{"no tmp/", func() { do(os.Remove(filepath.Join(root, "tmp"))) }},
+		{"no cur/", func() { do(os.Remove(filepath.Join(root, "cur"))) }},
+		{"another Maildir", func() {
+			do(os.Rename(root, filepath.Join(t.TempDir(), "away")))
+			for _, sub := range []string{"cur", "new", "tmp"} {
+				do(os.MkdirAll(filepath.Join(root, sub), 0o700))
+			}
+		}},
+		{"no Maildir", func() { do(os.Rename(root, filepath.Join(t.TempDir(), "away"))) }},
+	} {
+		for _, rest := range []time.Duration{0, settled + 50*time.Millisecond} {
+			t.Run(c.name, func(t *testing.T) {
+				// At once the change time tells nothing; later the directories are
+				// believed in by it.
+				time.Sleep(rest)
+				deliverTo(t, s, root)
+				deliverTo(t, s, root)
+				c.change()
+				deliverTo(t, s, root)
+				for _, sub := range []string{"cur", "new", "tmp"} {
+					if st, err := os.Lstat(filepath.Join(root, sub)); err != nil || !st.IsDir() {
+						t.Errorf("%s: %v", sub, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestInboxRights changes the rights of a folder, which its new files take over.
+func TestInboxRights(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "alice")
+	s := newStore(t, 0)
+	deliverTo(t, s, root)
+	for _, mode := range []fs.FileMode{0o700, 0o770, 0o755, 0o700} {
+		for _, rest := range []time.Duration{0, settled + 50*time.Millisecond} {
+			time.Sleep(rest)
+			deliverTo(t, s, root)
+			if err := os.Chmod(root, mode); err != nil {
+				t.Fatal(err)
+			}
+			if _, got := deliverTo(t, s, root); got != mode&0o666 {
+				t.Errorf("a file in a folder with the rights %o has %o", mode, got)
+			}
+		}
+	}
+}
+
+// TestAccountsRest opens more accounts than rest, and finds the latest one as it
+// was left, and no Maildir made for a question.
+func TestAccountsRest(t *testing.T) {
+	dir := t.TempDir()
+	s := newStore(t, 0)
+	for i := range mostResting + 10 {
+		deliverTo(t, s, filepath.Join(dir, string(rune('A'+i))))
+	}
+	s.mu.Lock()
+	if s.resting.Len() != mostResting || len(s.accounts) != mostResting {
+		t.Errorf("%d accounts rest, %d are open, want %d", s.resting.Len(), len(s.accounts), mostResting)
+	}
+	s.mu.Unlock()
+	latest := filepath.Join(dir, "latest")
+	deliverTo(t, s, latest)
+	opt := AccountOptions{Root: latest, Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}, Existing: true}
+	a, err := s.Account(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.rest != nil || a.refs != 1 || a.inbox.dirs == nil {
+		t.Error("an account that rested was opened anew")
+	}
+	a.Release()
+	if err := os.RemoveAll(latest); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Account(opt); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a Maildir that was removed is still there: %v", err)
+	}
+	if _, err := os.Lstat(latest); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a Maildir was made for a question: %v", err)
+	}
+}
+
+// BenchmarkInbox gets an account's INBOX for a delivery and gives it back.
+func BenchmarkInbox(b *testing.B) {
+	root := filepath.Join(b.TempDir(), "alice")
+	s := NewStore(Options{Host: "host.test", Log: slog.New(slog.DiscardHandler)})
+	defer s.Close()
+	opt := AccountOptions{Root: root, Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}}
+	for b.Loop() {
+		a, err := s.Account(opt)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, release, err := a.Inbox()
+		if err != nil {
+			b.Fatal(err)
+		}
+		release()
+		a.Release()
+	}
+}
