@@ -103,7 +103,6 @@ func flip(folder string, n int) error {
 
 var selectAfterRestart = &workload{
 	name: "select after restart",
-	once: true,
 	rows: []row{{name: "SELECT, warm, after a restart", unit: millis, target: 1}},
 	run: func(ctx context.Context, b *bench, s *server) ([]float64, *answer, error) {
 		c, name, _, err := b.fresh(s)
