@@ -191,7 +191,16 @@ func HasField(base string, letter byte) bool {
 // could not hold. A name that begins with ':' has no base and is not ignored
 // but given a new name when it is met.
 func Ignored(name string) bool {
-	return name == "" || name[0] == '.' || strings.ContainsAny(name, "\r\n\x00/")
+	if name == "" || name[0] == '.' {
+		return true
+	}
+	for i := range len(name) {
+		switch name[i] {
+		case '\r', '\n', 0, '/':
+			return true
+		}
+	}
+	return false
 }
 
 // Compare orders two names as UIDs are assigned to new messages, the way Dovecot
@@ -234,16 +243,17 @@ func microseconds(s string) (n int32, ok bool) {
 	if !strings.HasPrefix(s, ".") {
 		return 0, false
 	}
-	s = s[1:]
-	if i := strings.IndexAny(s, ".:"); i >= 0 {
-		s = s[:i]
+	i := 1
+	for ; i < len(s) && s[i] != 'M'; i++ {
+		if s[i] == '.' || s[i] == ':' {
+			return 0, false
+		}
 	}
-	_, digits, ok := strings.Cut(s, "M")
-	if !ok {
+	if i == len(s) {
 		return 0, false
 	}
-	for i := 0; i < len(digits) && digits[i] >= '0' && digits[i] <= '9'; i++ {
-		n = n*10 + int32(digits[i]-'0')
+	for i++; i < len(s) && s[i] >= '0' && s[i] <= '9'; i++ {
+		n = n*10 + int32(s[i]-'0')
 	}
 	return n, true
 }

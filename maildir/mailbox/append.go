@@ -149,9 +149,11 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 	// a crash, their UIDs are those of messages that were removed.
 	synced := make(chan error, 1)
 	go func() { synced <- m.syncTouched() }()
-	uids, err := m.record(lock, files, ext)
+	first, err := m.record(lock, files, ext)
 	if serr := <-synced; serr != nil {
-		m.expectNone(uids, files)
+		if err == nil {
+			m.expectNone(first, files)
+		}
 		err = errors.Join(serr, err)
 	}
 	if err != nil {
@@ -167,7 +169,9 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := seconds(m.env.Now())
+	uids := make([]uint32, len(files))
 	for i, e := range files {
+		uids[i] = first + uint32(i)
 		n := m.enterNew(uids[i], e)
 		m.setSaved(n, now)
 		if ext != nil {
@@ -179,11 +183,11 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 
 // expectNone notes records for which there are no files, as if they had been
 // read from the list.
-func (m *Mailbox) expectNone(uids []uint32, files []entry) {
+func (m *Mailbox) expectNone(first uint32, files []entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i, uid := range uids {
-		m.addRow(uid, filename.Base(files[i].name))
+	for i, e := range files {
+		m.addRow(first+uint32(i), filename.Base(e.name))
 	}
 }
 

@@ -20,19 +20,15 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	if files = m.enterRecorded(files, &came); len(files) == 0 && m.list.Header().UIDValidity != 0 {
 		return nil
 	}
-	slices.SortFunc(files, func(a, b entry) int {
-		if c := filename.Compare(a.name, b.name); c != 0 {
-			return c
-		}
-		return int(a.where) - int(b.where)
-	})
+	filename.SortBy(files, func(e entry) string { return e.name }, func(a, b entry) int { return int(a.where) - int(b.where) })
 	files = slices.Compact(files)
-	var known, fresh []entry
-	taken := map[string]entry{}
-	for _, e := range files {
+	var known []entry
+	fresh := make([]entry, 0, len(files))
+	taken := newTaken(m.t.index.key, files)
+	for i, e := range files {
 		var err error
 		base := filename.Base(e.name)
-		first, again := taken[base]
+		first, again := taken.find(base)
 		if again && m.sameFile(first, e) {
 			continue // a second name, see met
 		}
@@ -53,7 +49,8 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 		} else if m.hasFile(base) {
 			continue // met
 		}
-		taken[base] = e
+		files[i] = e
+		taken.put(base, i)
 		if m.recorded(base) {
 			known = append(known, e)
 		} else {
@@ -66,7 +63,7 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	if lock == nil && !m.unwritable && len(fresh) > 0 { // no room for a lock, nor for records
 		fresh, m.late = nil, true
 	}
-	uids, err := m.record(lock, fresh, nil)
+	first, err := m.record(lock, fresh, nil)
 	if isFull(err) && m.list.Header().UIDValidity != 0 {
 		m.short(err) // the mail that has UIDs is served
 		fresh, m.late = nil, true
@@ -80,11 +77,59 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 		m.enter(n, e)
 		m.cameNow(n, &came)
 	}
+	m.reserve(fresh)
 	for i, e := range fresh {
-		m.cameNow(m.enterNew(uids[i], e), &came)
+		m.cameNow(m.enterNew(first+uint32(i), e), &came)
 	}
 	return nil
 }
+
+// reserve makes room for new messages. m.mu is held.
+func (m *Mailbox) reserve(files []entry) {
+	octets := 0
+	for _, e := range files {
+		octets += len(filename.Base(e.name))
+	}
+	m.t.reserve(len(files), octets)
+	m.modseqs.unsettled = slices.Grow(m.modseqs.unsettled, len(files))
+}
+
+// taken is which of some files has a base: open addressing as in index, the
+// number of the file+1.
+type taken struct {
+	key   hashKey
+	files []entry
+	slots []uint32
+}
+
+// newTaken makes room for all the files.
+func newTaken(key hashKey, files []entry) *taken {
+	size := 4
+	for size < 2*len(files) {
+		size *= 2
+	}
+	return &taken{key, files, make([]uint32, size)}
+}
+
+// slot returns where the file with a base is, or would be.
+func (t *taken) slot(base string) *uint32 {
+	mask := uint64(len(t.slots) - 1)
+	h := t.key.sum(bytesOf(base)) & mask
+	for t.slots[h] != 0 && filename.Base(t.files[t.slots[h]-1].name) != base {
+		h = (h + 1) & mask
+	}
+	return &t.slots[h]
+}
+
+func (t *taken) find(base string) (e entry, ok bool) {
+	if i := *t.slot(base); i != 0 {
+		return t.files[i-1], true
+	}
+	return entry{}, false
+}
+
+// put says that file i has the base; of two the later one counts.
+func (t *taken) put(base string, i int) { *t.slot(base) = uint32(i) + 1 }
 
 // enterRecorded gives the files a row that have a record which nobody was told
 // of yet, as all have when a folder is opened, and returns the others. The order

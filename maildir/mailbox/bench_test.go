@@ -35,18 +35,26 @@ func BenchmarkOpen(b *testing.B) {
 
 // BenchmarkNeverSeen is a SELECT of a folder without a uidlist, durable.
 func BenchmarkNeverSeen(b *testing.B) {
-	x, env := bigBox(b, 10_000), newEnv(b)
-	env.Fsync = true
-	for b.Loop() {
-		m := x.open(env)
-		v, err := m.NewView(ctx, false, nil)
-		must(b, err)
-		v.Close()
-		m.Close()
-		b.StopTimer()
-		_ = os.Remove(x.file("dovecot-uidlist"))
-		_ = os.Remove(x.file("maildird-history"))
-		b.StartTimer()
+	for _, n := range []int{1000, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			x, env := bigBox(b, n), newEnv(b)
+			env.Fsync = true
+			b.ReportAllocs()
+			defer reportCPU(b)()
+			for b.Loop() {
+				m := x.open(env)
+				v, err := m.NewView(ctx, false, nil)
+				must(b, err)
+				_, err = v.TellModSeq(ctx)
+				must(b, err)
+				v.Close()
+				m.Close()
+				b.StopTimer()
+				_ = os.Remove(x.file("dovecot-uidlist"))
+				_ = os.Remove(x.file("maildird-history"))
+				b.StartTimer()
+			}
+		})
 	}
 }
 

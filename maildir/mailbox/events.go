@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"strings"
 	"sync"
 
 	"maildird/maildir/dotlock"
@@ -211,7 +212,7 @@ func (m *Mailbox) met(e entry) bool {
 		}
 		// Two names of one file: a rename by link and unlink is under way, or
 		// somebody made a hard link. The old name serves while it is there.
-		m.alias[n] = e
+		m.alias[n] = entry{e.where, strings.Clone(e.name)}
 		return true
 	}
 	m.renamed(n, e)

@@ -35,6 +35,9 @@ func (k hashKey) sum(base []byte) uint64 { return siphash.Hash(k[0], k[1], base)
 // bytesOf is the octets of a string, not to be changed.
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
+// stringOf is the octets as a string, which is good as long as they do not change.
+func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
 // lookup finds the row of a base.
 func (t *table) lookup(base string) (uint32, bool) {
 	if t.n == 0 {
@@ -52,29 +55,38 @@ func (t *table) lookup(base string) (uint32, bool) {
 	return t.lookupOld(sum, base)
 }
 
-// link enters row n in the index, in the place of a row with the same base.
-func (t *table) link(n uint32) {
+// link enters row n in the index, in the place of a row with the same base: old,
+// if again is true.
+func (t *table) link(n uint32) (old uint32, again bool) {
 	x := &t.index
-	if x.used*2 >= len(x.slots) {
-		t.growIndex()
-	}
+	t.growIndex(x.used + 1)
 	base := t.base(n)
 	mask := uint64(len(x.slots) - 1)
-	h := x.key.sum(base) & mask
+	sum := x.key.sum(base)
+	h := sum & mask
 	for ; x.slots[h] != 0; h = (h + 1) & mask {
-		if string(t.base(x.slots[h]-1)) == string(base) {
+		if old = x.slots[h] - 1; string(t.base(old)) == string(base) {
 			x.slots[h] = n + 1
-			return
+			return old, true
 		}
 	}
 	x.used++
 	x.slots[h] = n + 1
+	return t.lookupOld(sum, stringOf(base))
 }
 
-func (t *table) growIndex() {
+// growIndex makes room for so many slots that are in use.
+func (t *table) growIndex(used int) {
 	x := &t.index
+	size := max(64, len(x.slots))
+	for size < 2*used {
+		size *= 2
+	}
+	if size == len(x.slots) {
+		return
+	}
 	old := x.slots
-	x.slots = make([]uint32, max(64, 2*len(old)))
+	x.slots = make([]uint32, size)
 	mask := uint64(len(x.slots) - 1)
 	for _, e := range old {
 		if e == 0 {

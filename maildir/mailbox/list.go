@@ -105,8 +105,7 @@ func (m *Mailbox) merge(records []uidlist.Record, seen *listed) error {
 // addRow appends a row. If the base had a UID before, the file goes over to
 // the new one. m.mu is held.
 func (m *Mailbox) addRow(uid uint32, base string) uint32 {
-	old, again := m.t.lookup(base)
-	n := m.t.add(uid, base)
+	n, old, again := m.t.add(uid, base)
 	if again && m.t.row(old).state == present {
 		e := entry{m.t.row(old).where, m.t.fileName(old)}
 		m.expungeRows([]uint32{old})

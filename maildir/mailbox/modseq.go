@@ -399,6 +399,7 @@ func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32, dated int) {
 	list := slices.Clone(s.unsettled)
 	slices.Sort(list)
 	gone := m.unaccounted()
+	f.Changed, rows = make([]history.State, 0, len(list)), make([]uint32, 0, len(list))
 	for _, n := range slices.Compact(list) {
 		r := m.t.row(n)
 		_, differs := s.was[n]
@@ -461,9 +462,12 @@ func (m *Mailbox) entries(rows []uint32, now uint64) []history.Entry {
 	defer m.mu.RUnlock()
 	out := make([]history.Entry, 0, m.t.count)
 	for n := range m.t.n {
+		for len(rows) > 0 && rows[0] < n {
+			rows = rows[1:]
+		}
 		if r := m.t.row(n); r.state == present {
 			e := history.Entry{State: history.State{UID: r.uid, Flags: r.flags}, ModSeq: r.modseq, Saved: r.saved}
-			if _, changed := slices.BinarySearch(rows, n); changed {
+			if len(rows) > 0 && rows[0] == n {
 				e.ModSeq = now
 			}
 			out = append(out, e)

@@ -3,78 +3,82 @@ package mailbox
 import (
 	"fmt"
 	"iter"
+	"slices"
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
 	"maildird/maildir/uidlist"
 )
 
-// record takes UIDs for the files and writes them to dovecot-uidlist, durable
-// on return. ext, if not nil, gives the extension fields of each record.
-func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) ([]uint32, error) {
+// record takes UIDs for the files, of which it returns the first, the others
+// following it, and writes them to dovecot-uidlist, durable on return. ext, if
+// not nil, gives the extension fields of each record.
+func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) (first uint32, err error) {
 	if m.t.broken.Load() {
-		return nil, ErrReplaced // who has a UID is not known
+		return 0, ErrReplaced // who has a UID is not known
 	}
 	h := m.list.Header()
 	fresh := h.UIDValidity == 0 // there is no list
 	if fresh {
 		if lock == nil {
-			return nil, fmt.Errorf("%w: it has no dovecot-uidlist and none can be created", ErrReadOnly)
+			return 0, fmt.Errorf("%w: it has no dovecot-uidlist and none can be created", ErrReadOnly)
 		}
 		if len(files) == 0 {
-			return nil, m.newList()
+			return 0, m.newList()
 		}
-		var err error
 		if h, err = m.newHeader(); err != nil {
-			return nil, err
+			return 0, err
 		}
 	}
 	m.mu.RLock()
-	next := max(h.NextUID, m.uidNext, 1)
+	first = max(h.NextUID, m.uidNext, 1)
 	m.mu.RUnlock()
 	if len(files) == 0 {
-		return nil, nil
+		return 0, nil
 	}
-	if uint64(next)+uint64(len(files)) > uidlist.MaxUID+1 {
-		return nil, fmt.Errorf("mailbox %s has used up its UIDs", m.Path())
+	if uint64(first)+uint64(len(files)) > uidlist.MaxUID+1 {
+		return 0, fmt.Errorf("mailbox %s has used up its UIDs", m.Path())
 	}
-	uids := make([]uint32, len(files))
-	records := make([]uidlist.Record, len(files))
-	for i, e := range files {
-		uids[i] = next + uint32(i)
-		records[i] = uidlist.Record{UID: uids[i], Base: filename.Base(e.name)}
-		if ext != nil {
-			records[i].Ext = ext[i]
-		}
-	}
+	next := first + uint32(len(files))
 	if lock != nil {
 		m.touch(lock)
-		var err error
+		records := recordsOf(first, files, ext)
 		if fresh {
-			h.NextUID = next + uint32(len(files))
+			h.NextUID = next
 			err = m.replaceList(h, func(yield func(uidlist.Record) bool) {
 				for r := range m.live() { // if the list was lost; their UIDs are lower
 					if !yield(r) {
 						return
 					}
 				}
-				for _, r := range records {
-					if !yield(r) {
-						return
-					}
-				}
+				records(yield)
 			})
 		} else {
-			err = m.list.Append(records)
+			err = m.list.Append(slices.AppendSeq(make([]uidlist.Record, 0, len(files)), records))
 		}
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 	}
 	m.mu.Lock()
-	m.uidNext = next + uint32(len(files))
+	m.uidNext = next
 	m.mu.Unlock()
-	return uids, nil
+	return first, nil
+}
+
+// recordsOf gives the records of files that get the UIDs from first on.
+func recordsOf(first uint32, files []entry, ext []string) iter.Seq[uidlist.Record] {
+	return func(yield func(uidlist.Record) bool) {
+		for i, e := range files {
+			r := uidlist.Record{UID: first + uint32(i), Base: filename.Base(e.name)}
+			if ext != nil {
+				r.Ext = ext[i]
+			}
+			if !yield(r) {
+				return
+			}
+		}
+	}
 }
 
 // newList writes a list for a folder that has none that can be read. If it had

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"maildird/maildir/dirfd"
@@ -109,9 +110,10 @@ func (m *Mailbox) list1() (pass, error) {
 	m.mu.RUnlock()
 	var p pass
 	var doubtful []entry
+	var kept names
 	for _, where := range []place{inNew, inCur} {
 		err := m.in(where).List(func(raw []byte, kind dirfd.Kind, _ uint64) bool {
-			e := entry{where, string(raw)}
+			e := entry{where, stringOf(raw)} // good until it returns
 			if filename.Ignored(e.name) {
 				return true
 			}
@@ -121,12 +123,12 @@ func (m *Mailbox) list1() (pass, error) {
 			n, state := m.rowOf(e.name)
 			switch {
 			case state != present:
-				p.fresh = append(p.fresh, e)
+				p.fresh = append(p.fresh, kept.keep(e))
 				if state == absent {
 					seen[n/64] |= 1 << (n % 64)
 				}
 			case seen[n/64]&(1<<(n%64)) != 0 || !m.here(n, e):
-				doubtful = append(doubtful, e)
+				doubtful = append(doubtful, kept.keep(e))
 				seen[n/64] |= 1 << (n % 64)
 			default:
 				seen[n/64] |= 1 << (n % 64)
@@ -160,6 +162,19 @@ func (m *Mailbox) list1() (pass, error) {
 	return p, nil
 }
 
+// names keeps names of a listing, many in one piece of memory.
+type names struct{ piece strings.Builder }
+
+func (k *names) keep(e entry) entry {
+	if at := k.piece.Len(); k.piece.Cap()-at < len(e.name) {
+		k.piece = strings.Builder{}
+		k.piece.Grow(min(max(2*at, 1<<10), 64<<10) + len(e.name))
+	}
+	at := k.piece.Len()
+	k.piece.WriteString(e.name)
+	return entry{e.where, k.piece.String()[at:]}
+}
+
 // regular tells whether an entry of unknown or other kind is a regular file.
 func (m *Mailbox) regular(e entry, kind dirfd.Kind) bool {
 	if kind == dirfd.KindUnknown {
@@ -167,7 +182,7 @@ func (m *Mailbox) regular(e entry, kind dirfd.Kind) bool {
 		return err == nil && st.Regular()
 	}
 	m.env.Log.Warn("something that is no regular file lies among the messages and is passed over",
-		"mailbox", m.Path(), "name", e.name)
+		"mailbox", m.Path(), "name", strings.Clone(e.name))
 	return false
 }
 

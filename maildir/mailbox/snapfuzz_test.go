@@ -29,7 +29,7 @@ func (t *table) use(tb testing.TB) {
 	}
 	t.firstUnseen()
 	t.lookup("nothing")
-	n := t.add(t.lastUID()+1, "new")
+	n, _, _ := t.add(t.lastUID()+1, "new")
 	t.setName(n, inCur, "new:2,S")
 	t.setState(n, present)
 	if got, ok := t.lookup("new"); !ok || got != n {
@@ -41,7 +41,7 @@ func (t *table) use(tb testing.TB) {
 func FuzzSnapshot(f *testing.F) {
 	m := &Mailbox{t: newTable()}
 	for i := range uint32(300) {
-		n := m.t.add(i+1, fmt.Sprintf("%d.M1P1.host", i))
+		n, _, _ := m.t.add(i+1, fmt.Sprintf("%d.M1P1.host", i))
 		m.t.setName(n, inCur, fmt.Sprintf("%d.M1P1.host:2,S", i))
 		m.t.setState(n, present)
 	}

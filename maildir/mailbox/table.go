@@ -2,6 +2,8 @@ package mailbox
 
 import (
 	"math/bits"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"maildird/maildir/filename"
@@ -28,6 +30,10 @@ type table struct {
 	saved   *saved // what pages are read from; nil: all are there
 	broken  atomic.Bool
 	changed uint32 // times, since the last snapshot
+
+	// coming is how many rows reserve made room for, and baseLen about how long
+	// their bases are.
+	coming, baseLen int
 }
 
 type row struct {
@@ -88,22 +94,40 @@ func (t *table) page(n uint32) *page {
 	return p
 }
 
-// add appends a row that is absent so far. An older row with the same base
-// loses its name to it: the later record is right, as in Dovecot.
-func (t *table) add(uid uint32, base string) uint32 {
-	n := t.n
+// add appends a row that is absent so far. An older row with the same base, old
+// if again is true, loses its name to it: the later record is right, as in
+// Dovecot.
+func (t *table) add(uid uint32, base string) (n, old uint32, again bool) {
+	n = t.n
 	if n%pageRows == 0 {
 		t.addPage(uid)
 	}
 	t.page(n).add(uid, base)
 	t.n++
 	t.changed++
-	t.link(n)
-	return n
+	t.coming--
+	old, again = t.link(n)
+	return n, old, again
+}
+
+// reserve makes room for rows whose bases have so many octets together, so that
+// adding them moves nothing.
+func (t *table) reserve(rows, octets int) {
+	if rows == 0 {
+		return
+	}
+	t.coming, t.baseLen = rows, (octets+rows-1)/rows
+	t.pages = slices.Grow(t.pages, rows/pageRows+1)
+	t.alive = slices.Grow(t.alive, rows/pageRows+1)
+	t.growIndex(t.index.used + rows)
 }
 
 func (t *table) addPage(first uint32) {
 	p := &page{first: first}
+	if t.coming > 0 {
+		rows := min(t.coming, pageRows)
+		p.rows, p.names = make([]row, 0, rows), make([]byte, 0, rows*t.baseLen)
+	}
 	p.here.Store(true)
 	t.pages = append(t.pages, p)
 	i := uint32(len(t.pages)) // Fenwick nodes count from 1
@@ -160,7 +184,7 @@ func (t *table) setName(n uint32, where place, name string) {
 		if p.odd == nil {
 			p.odd = map[uint8]string{}
 		}
-		p.odd[i] = name
+		p.odd[i] = strings.Clone(name) // it may be a part of a long listing
 	}
 	p.tally(r, 1)
 	t.changed++

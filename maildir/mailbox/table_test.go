@@ -18,7 +18,7 @@ func TestTableAgainstModel(t *testing.T) {
 		switch k := rng.IntN(4); {
 		case k < 2 || len(state) == 0:
 			uid += 1 + uint32(rng.IntN(3))
-			n := tab.add(uid, fmt.Sprintf("%d.M%dP1.host", step, uid))
+			n, _, _ := tab.add(uid, fmt.Sprintf("%d.M%dP1.host", step, uid))
 			if int(n) != len(state) {
 				t.Fatalf("row %d added, want %d", n, len(state))
 			}
@@ -68,7 +68,7 @@ func TestTableAgainstModel(t *testing.T) {
 
 func TestTableNames(t *testing.T) {
 	tab := newTable()
-	n := tab.add(1, "b,S=3")
+	n, _, _ := tab.add(1, "b,S=3")
 	for _, name := range []string{"b,S=3", "b,S=3:2,", "b,S=3:2,FSa", "b,S=3:2,SF", "b,S=3:2,SX", "b,S=3:1,S", "b,S=3:2,S,u=1"} {
 		tab.setName(n, inCur, name)
 		if got := tab.fileName(n); got != name {
@@ -83,8 +83,14 @@ func TestTableNames(t *testing.T) {
 // TestLaterRecordWins: a base that is recorded twice belongs to the later UID.
 func TestLaterRecordWins(t *testing.T) {
 	tab := newTable()
-	tab.add(1, "same")
-	second := tab.add(2, "same")
+	first, _, again := tab.add(1, "same")
+	if again {
+		t.Error("the first one is there again")
+	}
+	second, old, again := tab.add(2, "same")
+	if !again || old != first {
+		t.Errorf("of the same name was row %d (%v), want %d", old, again, first)
+	}
 	if n, _ := tab.lookup("same"); n != second {
 		t.Errorf("lookup gives row %d, want %d", n, second)
 	}
@@ -110,7 +116,8 @@ func BenchmarkLookup(b *testing.B) {
 	names := make([]string, 100_000)
 	for i := range names {
 		names[i] = fmt.Sprintf("17000%05d.M%dP99V1I2.host.example,S=4321,W=4400", i, i)
-		tab.setState(tab.add(uint32(i+1), names[i]), present)
+		n, _, _ := tab.add(uint32(i+1), names[i])
+		tab.setState(n, present)
 	}
 	i := 0
 	for b.Loop() {

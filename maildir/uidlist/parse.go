@@ -148,7 +148,13 @@ func validBase(base string) bool {
 	if base == "" || len(base) > maxBase {
 		return false
 	}
-	return strings.IndexByte(base, '/') < 0 && strings.IndexByte(base, 0) < 0
+	for i := range len(base) {
+		switch base[i] {
+		case '/', 0, ':', '\n':
+			return false
+		}
+	}
+	return true
 }
 
 func appendHeader(b []byte, h Header) []byte {
@@ -179,8 +185,11 @@ func appendRecord(b []byte, r Record) []byte {
 // writable tells whether a record can stand in the list and is read again as
 // it is.
 func writable(r Record) bool {
-	return r.UID > 0 && r.UID <= MaxUID && validBase(r.Base) && !strings.ContainsAny(r.Base, ":\n") &&
-		len("4294967294 ")+len(r.Ext)+len(" :")+len(r.Base) <= maxLine &&
+	return r.UID > 0 && r.UID <= MaxUID && validBase(r.Base) && (r.Ext == "" || writableExt(r))
+}
+
+func writableExt(r Record) bool {
+	return len("4294967294 ")+len(r.Ext)+len(" :")+len(r.Base) <= maxLine &&
 		!strings.ContainsAny(r.Ext, "\n\x00") && !strings.Contains(r.Ext, " :") &&
 		!strings.HasPrefix(r.Ext, ":") && strings.Trim(r.Ext, " ") == r.Ext
 }

@@ -17,7 +17,7 @@ import (
 const tempName = Name + ".tmp"
 
 // writeSize is about how much is written at a time, always whole lines.
-const writeSize = 1 << 20
+const writeSize = 256 << 10
 
 // Append writes records at the end, durable on return. Their UIDs must ascend
 // from Header().NextUID. The lock must be held and the list have been
@@ -147,6 +147,9 @@ func (f *File) Rewrite(h Header, live iter.Seq[Record]) error {
 // withFields gives the records of live, with the fields of the same record in
 // old where they have none.
 func withFields(live, old iter.Seq[Record]) iter.Seq[Record] {
+	if old == nil {
+		return live
+	}
 	return func(yield func(Record) bool) {
 		next, stop := iter.Pull(old)
 		defer stop()
@@ -165,8 +168,8 @@ func withFields(live, old iter.Seq[Record]) iter.Seq[Record] {
 	}
 }
 
-// replace writes a new list, made of the old one's records, and puts it in the
-// old one's place.
+// replace writes a new list, made of the old one's records (nil: there are
+// none), and puts it in the old one's place.
 func (f *File) replace(h Header, records func(old iter.Seq[Record]) iter.Seq[Record]) error {
 	if h.UIDValidity == 0 {
 		return fmt.Errorf("%s/%s: cannot write a list without UIDVALIDITY", f.dir.Path(), Name)
@@ -258,12 +261,13 @@ func (f *File) openOld() (*os.File, error) {
 	return file, nil
 }
 
-// oldRecords gives the records of the list as it was refreshed, and sets err.
+// oldRecords gives the records of the list as it was refreshed, and sets err;
+// nil if there are none.
 func (f *File) oldRecords(old *os.File, err *error) iter.Seq[Record] {
+	if old == nil || f.version == 0 {
+		return nil
+	}
 	return func(yield func(Record) bool) {
-		if old == nil || f.version == 0 {
-			return
-		}
 		reader := New(f.dir, Options{Now: f.opt.Now}) // what is wrong was logged before
 		more := true
 		*err = reader.readAll(old, f.seen, func(r Record) {
