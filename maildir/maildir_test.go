@@ -11,10 +11,9 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"maildird/maildir/folder"
 	"maildird/maildir/mailbox"
+	"maildird/scripts/rig/leaks"
 )
 
 // newStore starts a store that must leave no goroutine and no open file behind.
@@ -26,7 +25,7 @@ func newStore(t *testing.T, idle int) *Store {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		goleak.VerifyNone(t)
+		leaks.None(t)
 		if after := openFiles(t); after > before {
 			t.Errorf("%d files were open before, %d are after", before, after)
 		}

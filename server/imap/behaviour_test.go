@@ -11,14 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"maildird/maildir"
+	"maildird/scripts/rig/leaks"
 	"maildird/server/limit"
 )
 
 // Sessions, their servers and what they open leave nothing running.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // TestPipelined sends many commands without waiting: they are answered in
 // order, and each sees what the one before did.

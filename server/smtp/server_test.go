@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"maildird/auth"
+	"maildird/scripts/rig/leaks"
 	"maildird/server/limit"
 )
 
@@ -334,7 +335,7 @@ func TestParkedConnections(t *testing.T) {
 
 // TestNothingLeaks: sessions of all kinds leave no goroutine and no descriptor.
 func TestNothingLeaks(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaks.None(t, goleak.IgnoreCurrent())
 	descriptors := func() int {
 		names, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
