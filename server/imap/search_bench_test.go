@@ -36,6 +36,31 @@ func BenchmarkSearch(b *testing.B) {
 	}
 }
 
+// BenchmarkSearchKnown asks for what the view of the mailbox knows without a file.
+func BenchmarkSearchKnown(b *testing.B) {
+	ts := startServer(b)
+	if err := ts.provision("alice"); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := mailgen.Fill(ts.root("alice"), 10_000); err != nil {
+		b.Fatal(err)
+	}
+	c := ts.login()
+	c.ok("SELECT INBOX")
+	for _, q := range []struct{ name, search string }{
+		{"unseen", "UNSEEN"}, {"all", "ALL"}, {"set", "UID 1:5000,7000:* NOT DELETED OR FLAGGED ANSWERED"}, {"since", "SINCE 1-Feb-2024"},
+	} {
+		b.Run(q.name, func(b *testing.B) {
+			b.ReportAllocs()
+			before := cpuTime(b)
+			for b.Loop() {
+				c.drain("UID SEARCH " + q.search)
+			}
+			b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N)/1e6, "cpu-ms/op")
+		})
+	}
+}
+
 // cpuTime is what this process has used of all processors, in nanoseconds.
 func cpuTime(b *testing.B) int64 {
 	var u syscall.Rusage
