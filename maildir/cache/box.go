@@ -154,6 +154,25 @@ func (b *Box) Kinds(row uint32) Kinds {
 	return b.fact(row).has
 }
 
+// Fact is what is known of a row without a look at the files.
+type Fact struct {
+	Has     Kinds
+	Virtual int64 // octets in CRLF form, negative if not known
+	Mtime   int64 // of the text, in nanoseconds since 1970, if Dated
+	Dated   bool
+}
+
+// Facts gives the facts of n rows: row tells which is the i-th, and emit gets
+// what is known of it. Neither may use the Box.
+func (b *Box) Facts(n int, row func(i int) uint32, emit func(i int, f Fact)) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for i := range n {
+		f := b.fact(row(i))
+		emit(i, Fact{Has: f.has, Virtual: f.virtual - 1, Mtime: f.mtime, Dated: f.dated})
+	}
+}
+
 // Keeps tells whether Add is of any use, beyond sizes and dates.
 func (b *Box) Keeps() bool { return b.s.dir != "" }
 

@@ -5,6 +5,7 @@ import (
 
 	"maildird/maildir/cache"
 	"maildird/maildir/compress"
+	"maildird/maildir/filename"
 )
 
 // Of returns the Env that all mailboxes of one account share.
@@ -75,6 +76,31 @@ func (v *View) Keeps() bool { return v.m.cached.Keeps() }
 
 // Kept tells which kinds the cache has of a message.
 func (v *View) Kept(msg Message) cache.Kinds { return v.m.cached.Kinds(msg.row) }
+
+// Facts is what is known of a message without its file.
+type Facts struct {
+	cache.Fact
+	// Size is the octets in CRLF form, by count or by the file name, negative if
+	// neither is known.
+	Size int64
+}
+
+// Facts tells what is known of messages, as Kept, KnownSize and Date do for one.
+// The size is looked for in file names only if it is wanted.
+func (v *View) Facts(msgs []Message, sizes bool, facts []Facts) {
+	v.m.cached.Facts(len(msgs), func(i int) uint32 { return msgs[i].row }, func(i int, f cache.Fact) { facts[i] = Facts{f, f.Virtual} })
+	if !sizes {
+		return
+	}
+	m := v.m
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for i := range msgs {
+		if facts[i].Size < 0 {
+			_, facts[i].Size = filename.Sizes(string(m.t.base(msgs[i].row)))
+		}
+	}
+}
 
 // Keep adds what was read of a message.
 func (v *View) Keep(msg Message, r *cache.Record) { v.m.keep(msg, r) }

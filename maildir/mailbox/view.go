@@ -189,15 +189,18 @@ func (v *View) has(n uint32) bool {
 	if n >= v.known {
 		return false
 	}
-	if v.m.t.row(n).state == present {
-		return true
-	}
+	return v.m.t.row(n).state == present || v.lost(n)
+}
+
+// lost tells whether the message of a row is gone and the client was not told.
+func (v *View) lost(n uint32) bool {
 	_, ok := slices.BinarySearch(v.gone, n)
 	return ok
 }
 
-func (v *View) message(n, seq uint32) Message {
-	r := v.m.t.row(n)
+func (v *View) message(n, seq uint32) Message { return v.messageOf(v.m.t.row(n), n, seq) }
+
+func (v *View) messageOf(r *row, n, seq uint32) Message {
 	m := Message{Seq: seq, UID: r.uid, Flags: r.flags, ModSeq: r.modseq, row: n}
 	if len(v.recent) > 0 {
 		_, m.Recent = slices.BinarySearch(v.recent, n)
@@ -205,28 +208,50 @@ func (v *View) message(n, seq uint32) Message {
 	return m
 }
 
+// chunkMessages is how many messages Chunks gives at most at once.
+const chunkMessages = 128
+
 // Messages gives the messages of the ranges, ascending and each once. uid says
 // whether the ranges are of UIDs or of sequence numbers; numbers that the view
 // does not have are passed over. No lock is held while the caller works on a
 // message.
 func (v *View) Messages(ranges []Range, uid bool) iter.Seq[Message] {
 	return func(yield func(Message) bool) {
-		var buf [128]Message
-		for _, r := range merged(ranges) {
-			v.m.mu.RLock()
-			row, end := v.rowRange(r, uid)
-			v.m.mu.RUnlock()
-			for row < end {
-				n := 0
-				v.m.mu.RLock()
-				n, row = v.fill(buf[:], row, end)
-				v.m.mu.RUnlock()
-				for _, m := range buf[:n] {
-					if !yield(m) {
-						return
-					}
+		for chunk := range v.Chunks(ranges, uid) {
+			for _, m := range chunk {
+				if !yield(m) {
+					return
 				}
 			}
+		}
+	}
+}
+
+// Chunks is Messages for who takes some of them at once, from one up to a few
+// hundred. A chunk is the caller's until it asks for the next one.
+func (v *View) Chunks(ranges []Range, uid bool) iter.Seq[[]Message] {
+	return func(yield func([]Message) bool) {
+		var buf [chunkMessages]Message
+		n := 0
+		for _, r := range merged(ranges) {
+			v.m.mu.RLock()
+			for row, end := v.rowRange(r, uid); row < end; {
+				k := 0
+				k, row = v.fill(buf[n:], row, end)
+				if n += k; n < len(buf) {
+					continue
+				}
+				v.m.mu.RUnlock()
+				if !yield(buf[:]) {
+					return
+				}
+				n = 0
+				v.m.mu.RLock()
+			}
+			v.m.mu.RUnlock()
+		}
+		if n > 0 {
+			yield(buf[:n])
 		}
 	}
 }
@@ -252,13 +277,14 @@ func (v *View) rowRange(r Range, uid bool) (from, to uint32) {
 func (v *View) fill(buf []Message, row, end uint32) (n int, next uint32) {
 	seq := uint32(0)
 	for ; row < end && n < len(buf); row++ {
-		if !v.has(row) {
+		r := v.m.t.row(row)
+		if row >= v.known || r.state != present && !v.lost(row) {
 			continue
 		}
 		if n == 0 {
 			seq = v.seq(row)
 		}
-		buf[n] = v.message(row, seq)
+		buf[n] = v.messageOf(r, row, seq)
 		n++
 		seq++
 	}

@@ -14,10 +14,10 @@ func inProgressExtension() extension { return extension{caps: []imap.Cap{"INPROG
 // an error if there is no use in going on, and tells the client at times that
 // n of goal are done.
 func (s *session) working(n, goal int) error {
-	if err := s.interrupted(); err != nil {
+	now := time.Now()
+	if err := s.interruptedAt(now); err != nil {
 		return err
 	}
-	now := time.Now()
 	switch {
 	case s.told.IsZero():
 		s.told = now

@@ -63,11 +63,11 @@ func (s *session) answerSearch(query *searchQuery, uid bool) error {
 	return nil
 }
 
-// run returns the messages that match, ascending, or those of them that the
-// options ask for.
+// run returns the messages that match, ascending, or at least those of them
+// that the options ask for.
 func (sr *searcher) run(q *searchQuery) ([]mailbox.Message, error) {
 	opt := &q.options
-	if (opt.ReturnMin || opt.ReturnMax) && !opt.ReturnAll && !opt.ReturnCount && q.more == nil && q.update == nil {
+	if sr.plan.known == nil && (opt.ReturnMin || opt.ReturnMax) && !opt.ReturnAll && !opt.ReturnCount && q.more == nil && q.update == nil {
 		return sr.ends(sr.s.sel.view.Messages(sr.plan.ranges, sr.plan.uid), opt)
 	}
 	return sr.all()

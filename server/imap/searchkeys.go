@@ -300,8 +300,10 @@ func (p *searchParser) keyword() searchKey {
 
 // dayOf numbers the days as the calendar has them in the zone of t.
 func dayOf(t time.Time) int64 {
-	y, m, d := t.Date()
-	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)
+	const day = 24 * 60 * 60
+	_, zone := t.Zone()
+	here := t.Unix() + int64(zone)
+	return (here - (here%day+day)%day) / day
 }
 
 // operand takes a key of NOT or OR.

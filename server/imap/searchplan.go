@@ -34,6 +34,7 @@ type searchTest struct {
 // searchPlan is a SEARCH made ready for one mailbox.
 type searchPlan struct {
 	test   searchTest
+	known  *mailbox.Test // the same, if the view can answer it; else nil
 	probes []searchProbe
 	// Every match is among these messages.
 	ranges []mailbox.Range
@@ -44,6 +45,9 @@ type searchPlan struct {
 func (q *searchQuery) plan(view *mailbox.View, saved []mailbox.Range) *searchPlan {
 	b := planner{view: view, saved: saved, probes: q.probes}
 	p := &searchPlan{test: b.test(&q.key), probes: q.probes}
+	if known, ok := p.test.known(); ok {
+		p.known = &known
+	}
 	p.ranges, p.uid = []mailbox.Range{{First: 1, Last: ^uint32(0)}}, true
 	tests := []searchTest{p.test}
 	if p.test.op == searchAnd {
@@ -56,6 +60,39 @@ func (q *searchQuery) plan(view *mailbox.View, saved []mailbox.Range) *searchPla
 		}
 	}
 	return p
+}
+
+// known gives the test in the view's terms, ok false if it asks for more than
+// the view knows.
+func (t *searchTest) known() (k mailbox.Test, ok bool) {
+	k = mailbox.Test{Flags: t.flags, Ranges: t.ranges}
+	switch t.op {
+	case searchAnd:
+		k.Op = mailbox.AllOf
+	case searchOr:
+		k.Op = mailbox.AnyOf
+	case searchNot:
+		k.Op = mailbox.Not
+	case searchFlag:
+		k.Op = mailbox.AnyFlag
+	case searchNotFlag:
+		k.Op = mailbox.NoFlag
+	case searchRecent:
+		k.Op = mailbox.IsRecent
+	case searchUID:
+		k.Op = mailbox.InUIDs
+	case searchSeq:
+		k.Op = mailbox.InSeqs
+	default:
+		return k, false
+	}
+	k.Tests = make([]mailbox.Test, len(t.tests))
+	for i := range t.tests {
+		if k.Tests[i], ok = t.tests[i].known(); !ok {
+			return k, false
+		}
+	}
+	return k, true
 }
 
 type planner struct {

@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// searchSlice is how many messages a helper takes at once.
+	// searchSlice is how many messages a helper takes at once, and after how many
+	// whose text is not read the client is thought of.
 	searchSlice = 16
 	// searchAlone is how many messages are not worth a helper.
 	searchAlone = 4 * searchSlice
@@ -25,6 +26,10 @@ const (
 // other processors help as far as they are not busy with other searches.
 func (sr *searcher) all() ([]mailbox.Message, error) {
 	view := sr.s.sel.view
+	if sr.plan.known != nil {
+		goal := int(view.Exists())
+		return view.Find(sr.plan.known, func(tested int) error { return sr.s.working(tested, goal) })
+	}
 	if sr.plan.test.cost < costHeader || view.Exists() < searchAlone {
 		return sr.alone()
 	}
@@ -93,12 +98,16 @@ func (sr *searcher) await(w *searchWork) error {
 // alone is all without helpers.
 func (sr *searcher) alone() (found []mailbox.Message, err error) {
 	goal := int(sr.s.sel.view.Exists())
-	for m := range sr.s.sel.view.Messages(sr.plan.ranges, sr.plan.uid) {
-		if err := sr.s.working(int(m.Seq)-1, goal); err != nil {
-			return nil, err
-		}
-		if sr.matches(m) {
-			found = append(found, m)
+	for chunk := range sr.s.sel.view.Chunks(sr.plan.ranges, sr.plan.uid) {
+		for i, m := range chunk {
+			if i%searchSlice == 0 || sr.plan.test.cost >= costHeader {
+				if err := sr.s.working(int(m.Seq)-1, goal); err != nil {
+					return nil, err
+				}
+			}
+			if sr.matches(m) {
+				found = append(found, m)
+			}
 		}
 	}
 	return found, nil

@@ -118,13 +118,18 @@ func (s *session) messages(set numSet, uid bool) (iter.Seq[mailbox.Message], err
 // interrupted returns an error when a long command need not go on: the client
 // is gone, or the server ends. It is cheap enough to be asked for each message.
 func (s *session) interrupted() error {
+	return s.interruptedAt(time.Now())
+}
+
+// interruptedAt is interrupted for who knows the time.
+func (s *session) interruptedAt(now time.Time) error {
 	if s.w.err != nil {
 		return &connError{s.w.err}
 	}
 	if err := s.ctx.Err(); err != nil {
 		return &connError{err}
 	}
-	if err := s.wire.peerGone(time.Now()); err != nil {
+	if err := s.wire.peerGone(now); err != nil {
 		return &connError{err}
 	}
 	return nil

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -114,8 +115,8 @@ func (s *session) numbersResponse(name string, found []mailbox.Message, uid bool
 	s.w.raw("* ")
 	s.w.raw(name)
 	for _, m := range found {
-		s.w.sp()
-		s.w.num(uint64(numberOf(m, uid)))
+		s.w.room()
+		s.w.buf = strconv.AppendUint(append(s.w.buf, ' '), uint64(numberOf(m, uid)), 10)
 	}
 	if q.modseq && len(found) > 0 {
 		s.w.raw(" (MODSEQ ")

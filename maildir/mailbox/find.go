@@ -1,0 +1,279 @@
+package mailbox
+
+import (
+	"math/bits"
+	"slices"
+
+	"maildird/maildir/filename"
+)
+
+// Test is a condition on what a view knows of a message without its file.
+type Test struct {
+	Op     TestOp
+	Flags  filename.Flags // AnyFlag, NoFlag
+	Ranges []Range        // InUIDs, InSeqs; any order
+	Tests  []Test         // AllOf, AnyOf; Not: one
+}
+
+// TestOp says what a Test asks.
+type TestOp uint8
+
+// What a Test may ask.
+const (
+	AllOf TestOp = iota // true if there are no Tests
+	AnyOf
+	Not
+	AnyFlag // one of the flags or more
+	NoFlag
+	IsRecent
+	InUIDs
+	InSeqs
+)
+
+// Find returns the messages that pass a test, ascending. check is asked for each
+// few hundred messages, with the number of those that were tested; an error of
+// it ends the search.
+func (v *View) Find(test *Test, check func(tested int) error) (found []Message, err error) {
+	t := v.rowTest(test)
+	within := t.within()
+	for at := uint32(0); ; at += pageRows {
+		if within != nil {
+			for len(within) > 0 && within[0].to <= at {
+				within = within[1:]
+			}
+			if len(within) == 0 {
+				return found, nil
+			}
+			at = max(at, within[0].from/pageRows*pageRows)
+		}
+		var tested uint32
+		var more bool
+		found, tested, more = v.findIn(found, &t, at)
+		if !more {
+			return found, nil
+		}
+		if err := check(int(tested)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// findIn appends the messages of one page that pass the test. tested is how many
+// messages come before the page; more is false if it is beyond the last one.
+func (v *View) findIn(found []Message, t *rowTest, at uint32) (_ []Message, tested uint32, more bool) {
+	v.m.mu.RLock()
+	defer v.m.mu.RUnlock()
+	table := v.m.t
+	if at >= v.known {
+		return found, 0, false
+	}
+	i, _ := slices.BinarySearch(v.gone, at)
+	tested = table.before(at) + uint32(i)
+	if (i == len(v.gone) || v.gone[i] >= at+pageRows) && t.fails(&table.pages[at/pageRows].counts) {
+		return found, tested, true // without a look at its rows
+	}
+	p := table.page(at)
+	shown := v.rowsIn(p, at)
+	passed := t.passed(v, p, at)
+	passed.and(&shown)
+	recent := rowsOf(v.recent, at)
+	if n := passed.count(); n > cap(found)-len(found) {
+		found = slices.Grow(found, max(n, len(found)))
+	}
+	seq := tested + 1
+	for w, word := range passed {
+		for ; word != 0; word &= word - 1 {
+			k := bits.TrailingZeros64(word)
+			r := &p.rows[64*w+k]
+			found = append(found, Message{
+				Seq: seq + uint32(bits.OnesCount64(shown[w]&(1<<k-1))), UID: r.uid, Flags: r.flags,
+				Recent: recent[w]>>k&1 != 0, ModSeq: r.modseq, row: at + uint32(64*w+k),
+			})
+		}
+		seq += uint32(bits.OnesCount64(shown[w]))
+	}
+	return found, tested, true
+}
+
+// rowsIn is the rows of a page that the view has.
+func (v *View) rowsIn(p *page, at uint32) rowSet {
+	s := rowSet(p.alive)
+	if v.known < at+pageRows {
+		below := rowsBetween(0, v.known-at)
+		s.and(&below)
+	}
+	gone := rowsOf(v.gone, at)
+	s.or(&gone)
+	return s
+}
+
+// rowTest is a Test for one view: numbers of messages are spans of rows, which
+// stay the same until Updates.
+type rowTest struct {
+	op    TestOp
+	flags filename.Flags
+	spans []rowSpan // ascending; they do not overlap
+	tests []rowTest
+}
+
+// rowSpan is rows from, up to but not including, to.
+type rowSpan struct{ from, to uint32 }
+
+func (v *View) rowTest(test *Test) rowTest {
+	t := rowTest{op: test.Op, flags: test.Flags}
+	switch test.Op {
+	case AllOf, AnyOf, Not:
+		t.tests = make([]rowTest, len(test.Tests))
+		for i := range test.Tests {
+			t.tests[i] = v.rowTest(&test.Tests[i])
+		}
+	case InUIDs, InSeqs:
+		t.spans = []rowSpan{}
+		for _, r := range merged(test.Ranges) {
+			v.m.mu.RLock()
+			from, to := v.rowRange(r, test.Op == InUIDs)
+			v.m.mu.RUnlock()
+			if from < to {
+				t.spans = append(t.spans, rowSpan{from, to})
+			}
+		}
+	}
+	return t
+}
+
+// within gives spans outside of which no row passes, nil for no bound.
+func (t *rowTest) within() []rowSpan {
+	if t.op == AllOf {
+		for i := range t.tests {
+			if spans := t.tests[i].within(); spans != nil {
+				return spans
+			}
+		}
+	}
+	return t.spans
+}
+
+// fails tells that no present row of a page passes, as far as the page's counts
+// show.
+func (t *rowTest) fails(c *counts) bool {
+	switch t.op {
+	case NoFlag:
+		return t.flags&filename.Seen != 0 && c.unseen == 0
+	case AnyFlag:
+		return t.flags == filename.Deleted && c.deleted == 0
+	case AllOf, AnyOf:
+		for i := range t.tests {
+			if fails := t.tests[i].fails(c); fails == (t.op == AllOf) {
+				return fails
+			}
+		}
+		return t.op == AnyOf
+	}
+	return c.present == 0
+}
+
+// passed is the rows of a page that pass the test, and maybe others that the
+// view does not have.
+func (t *rowTest) passed(v *View, p *page, at uint32) (s rowSet) {
+	switch t.op {
+	case AllOf:
+		s = rowsBetween(0, pageRows)
+		for i := range t.tests {
+			one := t.tests[i].passed(v, p, at)
+			if s.and(&one); s == (rowSet{}) {
+				break
+			}
+		}
+	case AnyOf:
+		for i := range t.tests {
+			one := t.tests[i].passed(v, p, at)
+			s.or(&one)
+		}
+	case Not:
+		s = t.tests[0].passed(v, p, at)
+		s.invert()
+	case AnyFlag:
+		s = p.flagged(t.flags)
+	case NoFlag:
+		s = p.flagged(t.flags)
+		s.invert()
+	case IsRecent:
+		s = rowsOf(v.recent, at)
+	case InUIDs, InSeqs:
+		i, _ := slices.BinarySearchFunc(t.spans, at, func(span rowSpan, at uint32) int { return int(int64(span.to) - int64(at) - 1) })
+		for ; i < len(t.spans) && t.spans[i].from < at+pageRows; i++ {
+			one := rowsBetween(max(t.spans[i].from, at)-at, min(t.spans[i].to, at+pageRows)-at)
+			s.or(&one)
+		}
+	}
+	return s
+}
+
+// flagged is the rows of a page that have one of the flags.
+func (p *page) flagged(flags filename.Flags) (s rowSet) {
+	for w := range s {
+		rows := p.rows[min(64*w, len(p.rows)):min(64*(w+1), len(p.rows))]
+		var word uint64
+		for k := range rows {
+			var has uint64
+			if rows[k].flags&flags != 0 {
+				has = 1
+			}
+			word |= has << k
+		}
+		s[w] = word
+	}
+	return s
+}
+
+// rowSet is rows of one page, as bits.
+type rowSet [pageRows / 64]uint64
+
+// rowsOf is those of ascending rows that are in the page that begins at a row.
+func rowsOf(rows []uint32, at uint32) (s rowSet) {
+	if len(rows) == 0 {
+		return s
+	}
+	i, _ := slices.BinarySearch(rows, at)
+	for ; i < len(rows) && rows[i] < at+pageRows; i++ {
+		k := rows[i] - at
+		s[k/64] |= 1 << (k % 64)
+	}
+	return s
+}
+
+// rowsBetween is the rows from, up to but not including, to, counted in the page.
+func rowsBetween(from, to uint32) (s rowSet) {
+	for w := range s {
+		first := uint32(64 * w)
+		if lo, hi := max(from, first), min(to, first+64); lo < hi {
+			s[w] = ^uint64(0) >> (64 - (hi - lo)) << (lo - first)
+		}
+	}
+	return s
+}
+
+func (s *rowSet) and(t *rowSet) {
+	for w := range s {
+		s[w] &= t[w]
+	}
+}
+
+func (s *rowSet) or(t *rowSet) {
+	for w := range s {
+		s[w] |= t[w]
+	}
+}
+
+func (s *rowSet) invert() {
+	for w := range s {
+		s[w] = ^s[w]
+	}
+}
+
+func (s *rowSet) count() (n int) {
+	for _, word := range s {
+		n += bits.OnesCount64(word)
+	}
+	return n
+}
