@@ -85,6 +85,9 @@ type Facts struct {
 	Size int64
 }
 
+// Date is the INTERNALDATE, if Dated.
+func (f *Facts) Date() time.Time { return time.Unix(0, f.Mtime) }
+
 // Facts tells what is known of messages, as Kept, KnownSize and Date do for one.
 // The size is looked for in file names only if it is wanted.
 func (v *View) Facts(msgs []Message, sizes bool, facts []Facts) {

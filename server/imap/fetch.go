@@ -2,8 +2,8 @@ package imap
 
 import (
 	"errors"
-	"iter"
 	"slices"
+	"strconv"
 	"time"
 
 	"maildird/maildir/cache"
@@ -34,7 +34,7 @@ func (s *session) fetch(uid bool) error {
 		}
 		items.byUID = true
 	}
-	msgs, err := s.messages(set, uid)
+	ranges, uids, err := s.ranges(set, uid)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (s *session) fetch(uid bool) error {
 	f := &fetcher{s: s, items: &items, need: items.needs(), cached: s.sel.view.Cached()}
 	f.kinds, f.file = items.kinds()
 	defer f.cached.Close()
-	err = f.run(f.filtered(msgs), items.seen() && !s.sel.view.ReadOnly())
+	err = f.run(s.sel.view.Chunks(ranges, uids), items.seen() && !s.sel.view.ReadOnly())
 	if err != nil {
 		return err
 	}
@@ -66,6 +66,11 @@ type fetcher struct {
 
 	lacking lacking
 
+	facts []mailbox.Facts // of the messages that come next
+	fact  *mailbox.Facts  // of the message that is served; nil: not looked for
+	flags flagTexts
+	known fetchTask // room for a message whose file is not needed
+
 	// What is made ready of one message before its response begins.
 	parts     []servedPart
 	date      time.Time
@@ -77,21 +82,11 @@ type fetcher struct {
 }
 
 // filtered leaves out the messages that a modifier does not want.
-func (f *fetcher) filtered(msgs iter.Seq[mailbox.Message]) iter.Seq[mailbox.Message] {
-	if len(f.items.filters) == 0 {
-		return msgs
+func (f *fetcher) filtered(msgs []mailbox.Message) []mailbox.Message {
+	for _, passes := range f.items.filters {
+		msgs = slices.DeleteFunc(msgs, func(m mailbox.Message) bool { return !passes(m) })
 	}
-	return func(yield func(mailbox.Message) bool) {
-		for m := range msgs {
-			wanted := true
-			for _, passes := range f.items.filters {
-				wanted = wanted && passes(m)
-			}
-			if wanted && !yield(m) {
-				return
-			}
-		}
-	}
+	return msgs
 }
 
 // setSeen sets \Seen and returns the messages that have it now. Where it
@@ -127,29 +122,12 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailFile, flags bool) {
 	if !flags && set == 0 && len(f.items.attrs) == 0 && !slices.ContainsFunc(f.parts, servedPart.present) {
 		return
 	}
-	s.fetchResponse(m)
-	sep := byte('(')
+	sep := f.begin(m)
 	item := func(name string) {
 		w.byte(sep)
 		w.raw(name)
 		w.sp()
 		sep = ' '
-	}
-	if set&fetchUID != 0 {
-		item("UID")
-		w.num(uint64(m.UID))
-	}
-	if set&fetchFlags != 0 {
-		item("FLAGS")
-		s.flags(m)
-	}
-	if set&fetchDate != 0 {
-		item("INTERNALDATE")
-		w.dateTime(f.date)
-	}
-	if set&fetchSize != 0 {
-		item("RFC822.SIZE")
-		w.num(uint64(f.size))
 	}
 	if set&fetchEnvelope != 0 {
 		item("ENVELOPE")
@@ -181,6 +159,43 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailFile, flags bool) {
 		s.flagData(f.items, m)
 	}
 	w.raw(")\r\n")
+}
+
+// begin writes the response up to the items that are more than a few octets. sep
+// is what the next item is to have before it.
+func (f *fetcher) begin(m mailbox.Message) (sep byte) {
+	const most = 160 // octets, but for the flags
+	w, set := f.s.w, f.items.set
+	b := append(w.reserve(most), "* "...)
+	if f.s.uidOnly {
+		b = append(strconv.AppendUint(b, uint64(m.UID), 10), " UIDFETCH "...)
+	} else {
+		b = append(strconv.AppendUint(b, uint64(m.Seq), 10), " FETCH "...)
+	}
+	sep = '('
+	if set&fetchUID != 0 {
+		b = append(append(b, sep), "UID "...)
+		b = strconv.AppendUint(b, uint64(m.UID), 10)
+		sep = ' '
+	}
+	if set&fetchFlags != 0 {
+		w.buf = append(append(b, sep), "FLAGS "...)
+		w.rawBytes(f.flags.of(f.s, m))
+		b = w.reserve(most)
+		sep = ' '
+	}
+	if set&fetchDate != 0 {
+		b = append(append(b, sep), "INTERNALDATE "...)
+		b = appendDateTime(b, f.date)
+		sep = ' '
+	}
+	if set&fetchSize != 0 {
+		b = append(append(b, sep), "RFC822.SIZE "...)
+		b = strconv.AppendInt(b, f.size, 10)
+		sep = ' '
+	}
+	w.buf = b
+	return sep
 }
 
 // prepare gets all that the response for a message needs, so that nothing can
@@ -236,6 +251,9 @@ func (f *fetcher) dateOf(m mailbox.Message, mf *mailFile) (time.Time, error) {
 	if mf != nil && mf.opened {
 		return mf.file.Mtime, nil
 	}
+	if f.fact != nil {
+		return f.fact.Date(), nil
+	}
 	return f.s.sel.view.Date(m)
 }
 
@@ -244,6 +262,9 @@ func (f *fetcher) dateOf(m mailbox.Message, mf *mailFile) (time.Time, error) {
 func (f *fetcher) sizeOf(m mailbox.Message, mf *mailFile) (int64, error) {
 	view := f.s.sel.view
 	if mf == nil || !mf.opened {
+		if f.fact != nil {
+			return f.fact.Size, nil
+		}
 		return view.Size(m, f.s.interrupted)
 	}
 	if mf.known.virtual == 0 {
@@ -256,13 +277,4 @@ func (f *fetcher) sizeOf(m mailbox.Message, mf *mailFile) (int64, error) {
 		view.SetSize(m, n)
 	}
 	return n, err
-}
-
-// dateTime writes a date as INTERNALDATE has it.
-func (w *writer) dateTime(t time.Time) {
-	if y := t.Year(); y < 0 || y > 9999 {
-		t = time.Unix(0, 0) // the grammar has four digits
-	}
-	var b [32]byte
-	w.rawBytes(t.AppendFormat(b[:0], `"_2-Jan-2006 15:04:05 -0700"`))
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,8 @@ const (
 	// fetchAhead is how many batches may be under way: two of the session, two
 	// of the helper. Each message takes the room of its beginning.
 	fetchAhead = 4
+	// fetchChunk is how many messages are looked at together.
+	fetchChunk = 128
 	// fetchAlone is how many files of a batch are not worth a helper.
 	fetchAlone = 4
 )
@@ -56,35 +59,69 @@ type fetchJob struct {
 
 // run serves messages in their order. Files are read ahead by a helper, if a
 // processor is free and there are several of them. With seen it sets \Seen.
-func (f *fetcher) run(msgs iter.Seq[mailbox.Message], seen bool) error {
+func (f *fetcher) run(chunks iter.Seq[[]mailbox.Message], seen bool) error {
 	q := &fetchQueue{f: f, seen: seen}
 	defer q.close()
-	job := newFetchJob()
 	n := 0
-	for m := range msgs {
-		if len(job.tasks) == fetchBatch {
-			if err := q.push(job); err != nil {
+	for chunk := range chunks {
+		chunk = f.filtered(chunk)
+		n += len(chunk)
+		f.look(chunk)
+		serve := q.add
+		if !seen && f.knows(chunk) {
+			if err := q.drain(); err != nil {
 				return err
 			}
-			job = newFetchJob()
+			serve = f.serveKnown
 		}
-		t := fetchTask{m: m, read: f.needsFile(m)}
-		if t.read {
-			job.files++
+		if err := serve(chunk); err != nil {
+			return err
 		}
-		job.tasks = append(job.tasks, t)
-		n++
 	}
 	if n == 1 {
 		f.last = &f.s.sel.last
 	}
-	q.jobs = append(q.jobs, job)
-	for len(q.jobs) > 0 {
-		if err := q.serve(); err != nil {
-			return err
+	return q.drain()
+}
+
+// look looks up what is known of the messages of a chunk.
+func (f *fetcher) look(chunk []mailbox.Message) {
+	f.facts = slices.Grow(f.facts[:0], len(chunk))[:len(chunk)]
+	if f.kinds != 0 || f.items.set&(fetchDate|fetchSize) != 0 {
+		f.s.sel.view.Facts(chunk, f.items.set&fetchSize != 0, f.facts)
+	}
+}
+
+// knows tells whether no message of a chunk needs a look at its file.
+func (f *fetcher) knows(chunk []mailbox.Message) bool {
+	for i := range chunk {
+		if f.needsFile(&f.facts[i]) || f.items.set&fetchDate != 0 && !f.facts[i].Dated {
+			return false
 		}
 	}
-	return nil
+	return true
+}
+
+// serveKnown serves messages whose files are not needed.
+func (f *fetcher) serveKnown(chunk []mailbox.Message) error {
+	defer func() { f.fact = nil }()
+	f.flags.forget()
+	for i, m := range chunk {
+		f.fact = &f.facts[i]
+		if f.need == needNothing {
+			f.respond(m, nil, false)
+			continue
+		}
+		if i%fetchBatch == 0 {
+			if err := f.s.interrupted(); err != nil {
+				return err
+			}
+		}
+		f.known = fetchTask{m: m}
+		f.serve(&f.known, false)
+		f.known.close()
+	}
+	return f.s.interrupted()
 }
 
 // fetchQueue is the messages whose turn comes next.
@@ -92,6 +129,7 @@ type fetchQueue struct {
 	f    *fetcher
 	seen bool
 	jobs []*fetchJob
+	job  *fetchJob // that is being put together; nil for none
 
 	ahead  chan *fetchJob  // nil without a helper
 	cached *mailbox.Cached // the helper's
@@ -100,6 +138,41 @@ type fetchQueue struct {
 }
 
 func newFetchJob() *fetchJob { return &fetchJob{tasks: make([]fetchTask, 0, fetchBatch)} }
+
+// add adds messages behind the others, and serves some if there are enough.
+func (q *fetchQueue) add(chunk []mailbox.Message) error {
+	for i, m := range chunk {
+		if q.job != nil && len(q.job.tasks) == fetchBatch {
+			job := q.job
+			q.job = nil
+			if err := q.push(job); err != nil {
+				return err
+			}
+		}
+		if q.job == nil {
+			q.job = newFetchJob()
+		}
+		t := fetchTask{m: m, read: q.f.needsFile(&q.f.facts[i])}
+		if t.read {
+			q.job.files++
+		}
+		q.job.tasks = append(q.job.tasks, t)
+	}
+	return nil
+}
+
+// drain serves all that is left.
+func (q *fetchQueue) drain() error {
+	if q.job != nil {
+		q.jobs, q.job = append(q.jobs, q.job), nil
+	}
+	for len(q.jobs) > 0 {
+		if err := q.serve(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // push adds a job that others follow, and serves the first one if there are
 // enough of them.
@@ -195,6 +268,7 @@ func (q *fetchQueue) serve() error {
 	}
 	q.jobs = q.jobs[1:] // from here on no helper has a hand in it
 	defer job.close()
+	f.flags.forget()
 	var changed map[uint32]mailbox.Message
 	if q.seen {
 		changed = f.setSeen(f.unseen(job))
@@ -207,6 +281,9 @@ func (q *fetchQueue) serve() error {
 		}
 		f.serve(t, isNew)
 		t.close()
+		if i > 0 && !t.read {
+			continue
+		}
 		if err := f.s.interrupted(); err != nil {
 			return err
 		}
@@ -308,8 +385,8 @@ func (f *fetcher) serve(t *fetchTask, isNew bool) {
 
 // needsFile tells whether the response for a message can be made only from its
 // file.
-func (f *fetcher) needsFile(m mailbox.Message) bool {
-	return f.file || f.kinds != 0 && !covers(f.s.sel.view.Kept(m), f.kinds) || f.needsSize(m)
+func (f *fetcher) needsFile(known *mailbox.Facts) bool {
+	return f.file || f.kinds != 0 && !covers(known.Has, f.kinds) || f.items.set&fetchSize != 0 && known.Size < 0
 }
 
 // needsSize tells whether the octets of a message have to be counted.

@@ -78,10 +78,14 @@ func (lx *lexer) flagsArgument() (set flagSet) {
 
 // flags writes the flags of a message in parentheses.
 func (s *session) flags(m mailbox.Message) {
-	w, sep := s.w, byte('(')
+	var b [256]byte
+	s.w.rawBytes(s.appendFlags(b[:0], m))
+}
+
+func (s *session) appendFlags(b []byte, m mailbox.Message) []byte {
+	sep := byte('(')
 	put := func(name string) {
-		w.byte(sep)
-		w.raw(name)
+		b = append(append(b, sep), name...)
 		sep = ' '
 	}
 	for _, f := range systemFlags {
@@ -104,9 +108,45 @@ func (s *session) flags(m mailbox.Message) {
 		put(string(imap.FlagForwarded))
 	}
 	if sep == '(' {
-		w.byte('(')
+		b = append(b, '(')
 	}
-	w.byte(')')
+	return append(b, ')')
+}
+
+// flagTexts keeps what appendFlags gave for a few sets of flags, of which a
+// mailbox has not many.
+type flagTexts struct {
+	texts [8]flagText
+	n     int // how many of them are there
+	next  int // the one that goes when another comes
+}
+
+type flagText struct {
+	flags  filename.Flags
+	recent bool
+	text   []byte
+}
+
+// forget is for when keywords may have got other names.
+func (t *flagTexts) forget() { t.n = 0 }
+
+// of gives the flags of a message as appendFlags does, good until the next call.
+func (t *flagTexts) of(s *session, m mailbox.Message) []byte {
+	for i := range t.texts[:t.n] {
+		if e := &t.texts[i]; e.flags == m.Flags && e.recent == m.Recent {
+			return e.text
+		}
+	}
+	i := t.n
+	if i < len(t.texts) {
+		t.n++
+	} else {
+		i = t.next
+		t.next = (i + 1) % len(t.texts)
+	}
+	e := &t.texts[i]
+	e.flags, e.recent, e.text = m.Flags, m.Recent, s.appendFlags(e.text[:0], m)
+	return e.text
 }
 
 // mailboxFlags writes the flags of the selected mailbox in parentheses; with

@@ -258,7 +258,7 @@ func (s *session) fetchNew(items *fetchItems, msgs []mailbox.Message) error {
 	}
 	f := &fetcher{s: s, items: items, need: items.needs(), cached: s.sel.view.Cached()}
 	defer f.cached.Close()
-	return f.run(slices.Values(msgs), false)
+	return f.run(slices.Chunk(msgs, fetchChunk), false)
 }
 
 // ownMessages notes messages that a command of the client put into a mailbox.

@@ -144,6 +144,37 @@ func (lx *lexer) dateTime() time.Time {
 	return t
 }
 
+// dateTime writes a date as INTERNALDATE has it.
+func (w *writer) dateTime(t time.Time) { w.buf = appendDateTime(w.reserve(64), t) }
+
+func appendDateTime(b []byte, t time.Time) []byte {
+	if y := t.Year(); y < 0 || y > 9999 {
+		t = time.Unix(0, 0) // the grammar has four digits
+	}
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	_, zone := t.Zone()
+	sign := byte('+')
+	if zone < 0 {
+		sign, zone = '-', -zone
+	}
+	zone /= 60
+	b = append(b, '"')
+	if day < 10 {
+		b = append(b, ' ', byte('0'+day))
+	} else {
+		b = appendTwoDigits(b, day)
+	}
+	b = append(append(append(b, '-'), month.String()[:3]...), '-')
+	b = append(appendTwoDigits(appendTwoDigits(b, year/100), year%100), ' ')
+	b = append(appendTwoDigits(b, hour), ':')
+	b = append(appendTwoDigits(b, minute), ':')
+	b = append(appendTwoDigits(b, second), ' ', sign)
+	return append(appendTwoDigits(appendTwoDigits(b, zone/60), zone%60), '"')
+}
+
+func appendTwoDigits(b []byte, n int) []byte { return append(b, byte('0'+n/10), byte('0'+n%10)) }
+
 func parseDateTime(b []byte) (time.Time, bool) {
 	p := dateParser{rest: bytes.TrimSpace(b)}
 	y, m, d := p.date()

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -106,6 +107,24 @@ func TestDateTimes(t *testing.T) {
 		err := lx.end()
 		if (err == nil) != (tt.want != "") || err == nil && got.Format(time.RFC3339) != tt.want {
 			t.Errorf("%s: %v, %v; want %s", tt.in, got.Format(time.RFC3339), err, tt.want)
+		}
+	}
+}
+
+// TestAppendDateTime compares dates with how package time writes them.
+func TestAppendDateTime(t *testing.T) {
+	for range 5000 {
+		at := time.Unix(rand.Int64N(1<<37)-1<<35, 0).In(time.FixedZone("", 60*(rand.IntN(2*14*60)-14*60)))
+		want := at.Format(`"_2-Jan-2006 15:04:05 -0700"`)
+		if y := at.Year(); y < 0 || y > 9999 {
+			want = time.Unix(0, 0).Format(`"_2-Jan-2006 15:04:05 -0700"`)
+		}
+		if got := string(appendDateTime(nil, at)); got != want {
+			t.Fatalf("%s, want %s", got, want)
+		}
+		y, m, d := at.Date()
+		if want := time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60); dayOf(at) != want {
+			t.Fatalf("%s is day %d, want %d", at, dayOf(at), want)
 		}
 	}
 }

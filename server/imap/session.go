@@ -98,21 +98,30 @@ func (s *session) writable() error {
 // numbers beyond the last message are an error (RFC 9051 section 9, seq-number),
 // but for those of an empty mailbox; UIDs that are not there are passed over.
 func (s *session) messages(set numSet, uid bool) (iter.Seq[mailbox.Message], error) {
+	ranges, uid, err := s.ranges(set, uid)
+	if err != nil {
+		return nil, err
+	}
+	return s.sel.view.Messages(ranges, uid), nil
+}
+
+// ranges gives the ranges of a set for the view; uids says whether they are UIDs.
+func (s *session) ranges(set numSet, uid bool) (ranges []mailbox.Range, uids bool, err error) {
 	view := s.sel.view
 	if set.saved {
-		return view.Messages(s.sel.saved, true), nil
+		return s.sel.saved, true, nil
 	}
 	if uid {
-		return view.Messages(set.resolve(max(view.LastUID(), 1)), true), nil
+		return set.resolve(max(view.LastUID(), 1)), true, nil
 	}
 	exists := view.Exists()
-	ranges := set.resolve(exists)
+	ranges = set.resolve(exists)
 	for _, r := range ranges {
 		if r.Last > exists && exists > 0 {
-			return nil, bad("There is no message %d.", r.Last)
+			return nil, false, bad("There is no message %d.", r.Last)
 		}
 	}
-	return view.Messages(ranges, false), nil
+	return ranges, false, nil
 }
 
 // interrupted returns an error when a long command need not go on: the client

@@ -59,6 +59,16 @@ func (w *writer) room() {
 	}
 }
 
+// reserve returns the buffer with room for at least n octets more, no more than
+// half of it: append to it and put it back into buf.
+func (w *writer) reserve(n int) []byte {
+	w.room()
+	if cap(w.buf)-len(w.buf) < n {
+		w.send()
+	}
+	return w.buf
+}
+
 // byte writes one octet.
 func (w *writer) byte(c byte) {
 	w.room()
