@@ -54,9 +54,15 @@ func (b *bench) bareTime(threads, n int) (time.Duration, error) {
 	defer into.Close()
 	data := mailgen.Letter(0, letterSize)
 	rate, err := parallel(threads, n/threads, func() (func(int) error, func(), error) {
-		return func(i int) error { return place(dir, into, fmt.Sprintf("%d.%d", threads, i), data) }, func() {}, nil
+		return func(i int) error { return place(dir, into, uniqueName(i), data) }, func() {}, nil
 	})
 	return time.Duration(float64(n/threads*threads) / rate * float64(time.Second)), err
+}
+
+// uniqueName is as long as the names that a mail server gives its files: what an
+// fsync of the directory writes goes by that.
+func uniqueName(i int) string {
+	return fmt.Sprintf("%d.M%06dP%dVfe00Idc2388.mail.example.org,S=%d,W=%d", time.Now().Unix(), i, os.Getpid(), letterSize, letterSize)
 }
 
 // place puts a message into dir/new so that a power failure cannot lose it.

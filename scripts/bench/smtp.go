@@ -106,9 +106,9 @@ func measureDelivery(ctx context.Context, b *bench, s *server, dial func(*server
 // deliver hands over total messages and waits until they are in new/. It
 // returns the time from the first command on, and that of the server's processes.
 func deliver(ctx context.Context, s *server, connections, total int, dial func(*server) (*mailClient, error)) (spent, cpu time.Duration, err error) {
-	messages := make([][]byte, total)
-	for i := range messages {
-		messages[i] = mailgen.Letter(i, letterSize)
+	letters := make([]letter, total)
+	for i := range letters {
+		letters[i] = newLetter(receiver, mailgen.Letter(i, letterSize))
 	}
 	had, err := messagesIn(s.home(receiver))
 	if err != nil {
@@ -124,7 +124,7 @@ func deliver(ctx context.Context, s *server, connections, total int, dial func(*
 		if err != nil {
 			return nil, nil, err
 		}
-		return func(i int) error { return c.deliver(receiver, messages[i]) }, c.close, nil
+		return func(i int) error { return c.deliver(letters[i]) }, c.close, nil
 	})
 	if err != nil {
 		return 0, 0, err

@@ -90,8 +90,8 @@ func (b *bench) traced(ctx context.Context, s *server, c *imapClient, name strin
 		return nil, nil, err
 	}
 	defer lmtp.close()
-	letter := func(i int) []byte { return mailgen.Letter(i, letterSize) }
-	if err := lmtp.deliver(receiver, letter(0)); err != nil { // makes the Maildir
+	text := func(i int) []byte { return mailgen.Letter(i, letterSize) }
+	if err := lmtp.deliver(newLetter(receiver, text(0))); err != nil { // makes the Maildir
 		return nil, nil, err
 	}
 	t, err := startTrace(ctx, s, filepath.Join(b.dir, "strace"))
@@ -121,9 +121,9 @@ func (b *bench) traced(ctx context.Context, s *server, c *imapClient, name strin
 		values = append(values, float64(calls)/float64(n))
 		return err
 	}
-	err = count(times(tracedTimes, func(i int) error { return lmtp.deliver(receiver, letter(i)) }))
+	err = count(times(tracedTimes, func(i int) error { return lmtp.deliver(newLetter(receiver, text(i))) }))
 	err = errors.Join(err, count(times(tracedTimes, func(i int) error {
-		data := letter(i)
+		data := text(i)
 		_, err := c.do("APPEND %s-to (\\Seen) {%d+}\r\n%s", name, len(data), data)
 		return err
 	})))
