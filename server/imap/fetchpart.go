@@ -84,12 +84,26 @@ func (sp *servedPart) resolveWhole(mf *mailFile) error {
 		if sp.Specifier == imap.PartSpecifierText {
 			from = to
 		}
-		if to, err = mf.end(); err != nil {
+		if sp.wellWithin(from, mf) {
+			to = message.Pos{Phys: mf.file.Size, Virt: from.Virt + mf.file.Size - from.Phys}
+		} else if to, err = mf.end(); err != nil {
 			return err
 		}
 	}
 	sp.inFile(from, to)
 	return nil
+}
+
+// wellWithin tells whether a piece of what begins at from ends before the file
+// does, whatever its line ends: in CRLF form no text is shorter. So nothing has
+// to be counted for it.
+func (sp *servedPart) wellWithin(from message.Pos, mf *mailFile) bool {
+	p := sp.Partial
+	if p == nil || mf.open(true) != nil || mf.text != nil { // the error comes again
+		return false
+	}
+	rest := mf.file.Size - from.Phys
+	return p.Offset <= rest && p.Size <= rest-p.Offset
 }
 
 // resolvePart is for sections with a part number.

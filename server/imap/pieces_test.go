@@ -1,0 +1,68 @@
+package imap
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestPiecesOfLongMessage: a piece of a message that is too long to be held in
+// memory is the piece of the whole one, where it ends inside of the file's
+// length, between that and the length in CRLF form, at the end, and beyond.
+func TestPiecesOfLongMessage(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 1))
+	for name, ends := range map[string][]string{"LF": {"\n"}, "CRLF": {"\r\n"}, "both": {"\n", "\r\n", "\r", "\x00\n"}} {
+		t.Run(name, func(t *testing.T) {
+			ts := startServer(t)
+			if err := ts.provision("alice"); err != nil {
+				t.Fatal(err)
+			}
+			var text strings.Builder
+			text.WriteString("Subject: long" + ends[0] + ends[0])
+			for text.Len() < 2*readAhead {
+				text.WriteString(strings.Repeat("x", rng.IntN(60)) + ends[rng.IntN(len(ends))])
+			}
+			file := filepath.Join(ts.root("alice"), "cur", "17.M1P1.long:2,")
+			if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c := ts.login()
+			c.ok("SELECT INBOX")
+			content := func(item string) string {
+				t.Helper()
+				c.send("p FETCH 1 " + item + "\r\n")
+				head := c.line()
+				_, size, _ := strings.Cut(head, "{")
+				n, err := strconv.Atoi(strings.TrimSuffix(size, "}"))
+				if err != nil {
+					t.Fatalf("FETCH %s: %.200q instead of a literal", item, head)
+				}
+				octets := make([]byte, n)
+				if _, err := io.ReadFull(c.in, octets); err != nil {
+					t.Fatal(err)
+				}
+				if rest, end := c.line(), c.line(); rest != ")" || !strings.HasPrefix(end, "p OK ") {
+					t.Fatalf("FETCH %s: %q and %q behind the literal", item, rest, end)
+				}
+				return string(octets)
+			}
+			for _, section := range []string{"", "TEXT"} {
+				whole := content("BODY.PEEK[" + section + "]")
+				phys, virt := text.Len(), len(whole)
+				for i := range 40 {
+					from := []int{0, 1, rng.IntN(virt), phys - 3, virt - 3, virt, virt + 5}[i%7]
+					n := []int{1, readHeader, readAhead, max(phys-from, 1), phys, max(virt-from, 1), 2 * virt}[rng.IntN(7)]
+					piece := content(fmt.Sprintf("BODY.PEEK[%s]<%d.%d>", section, from, n))
+					if want := whole[min(from, virt):min(from+n, virt)]; piece != want {
+						t.Fatalf("BODY[%s]<%d.%d> of %d octets (%d in the file) has %d octets, want %d of the whole", section, from, n, virt, phys, len(piece), len(want))
+					}
+				}
+			}
+		})
+	}
+}
