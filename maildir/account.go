@@ -205,8 +205,13 @@ func (a *Account) Tree() *folder.Tree { return a.tree }
 // Quota returns what the account may hold.
 func (a *Account) Quota() *quota.Quota { return a.quota }
 
-func (a *Account) nextValidity() (uint32, error) {
-	return uidlist.NextValidity(a.root, a.store.env.Now(), a.store.env.Fsync)
+// nextValidity takes a UIDVALIDITY, which is not given again once sync was called.
+func (a *Account) nextValidity() (validity uint32, sync func() error, err error) {
+	validity, err = uidlist.NextValidity(a.root, a.store.env.Now(), false)
+	if a.store.env.Fsync {
+		sync = a.root.Sync
+	}
+	return validity, sync, err
 }
 
 // leadsTo tells whether a name leads to the folder with this identity.

@@ -1,11 +1,14 @@
 package mailbox
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 )
 
@@ -31,6 +34,43 @@ func TestPanicGivesLocksBack(t *testing.T) {
 	}
 	if done, err := c.v.Store(ctx, c.uids, Add, 0, []string{"after"}); err != nil || len(done) != 1 {
 		t.Error(done, err)
+	}
+}
+
+// TestFirstLookIsDurable: a UIDVALIDITY is taken for good before it stands in a
+// list, and the list and the history are on disk when the folder is open.
+func TestFirstLookIsDurable(t *testing.T) {
+	for _, fails := range []error{nil, errors.New("the counter cannot be synced")} {
+		b := newBox(t)
+		b.drop("cur/")
+		env := newEnv(t)
+		env.Fsync = true
+		dir, err := dirfd.Open(b.path)
+		must(t, err)
+		asked := 0
+		m, err := New(ctx, env, dir, func() (uint32, func() error, error) {
+			return 7, func() error {
+				asked++
+				if _, err := os.Lstat(b.file(uidlistName)); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("the list is there before its UIDVALIDITY is taken for good (%v)", err)
+				}
+				return fails
+			}, nil
+		}, nil)
+		if asked != 1 || !errors.Is(err, fails) {
+			t.Errorf("asked %d times to sync the counter, opened with %v, want %v", asked, err, fails)
+		}
+		if err != nil {
+			names, err := filepath.Glob(b.file("dovecot-uidlist*"))
+			if must(t, err); len(names) > 0 {
+				t.Errorf("left behind: %q", names)
+			}
+			continue
+		}
+		if m.list.Unsettled() || !m.modseqs.lasting || m.UIDValidity() != 7 {
+			t.Errorf("list unsettled %v, history on disk %v, UIDVALIDITY %d", m.list.Unsettled(), m.modseqs.lasting, m.UIDValidity())
+		}
+		m.Close()
 	}
 }
 

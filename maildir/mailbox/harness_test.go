@@ -76,8 +76,9 @@ func (b *box) open(env *Env) *Mailbox {
 	b.t.Helper()
 	dir, err := dirfd.Open(b.path)
 	must(b.t, err)
-	m, err := New(ctx, env, dir, func() (uint32, error) {
-		return uidlist.NextValidity(dir, env.Now(), false)
+	m, err := New(ctx, env, dir, func() (uint32, func() error, error) {
+		v, err := uidlist.NextValidity(dir, env.Now(), false)
+		return v, nil, err
 	}, nil)
 	must(b.t, err)
 	return m

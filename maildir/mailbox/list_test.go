@@ -259,7 +259,7 @@ func TestListNoFile(t *testing.T) {
 				dir, err := dirfd.Open(b.path)
 				must(t, err)
 				defer dir.Close()
-				m, err := New(ctx, newEnv(t), dir, func() (uint32, error) { return 1, nil }, nil)
+				m, err := New(ctx, newEnv(t), dir, func() (uint32, func() error, error) { return 1, nil, nil }, nil)
 				if !errors.Is(err, dirfd.ErrNotRegular) {
 					t.Errorf("opened with %v", err)
 					m.Close()

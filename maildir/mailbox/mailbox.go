@@ -62,8 +62,9 @@ type Env struct {
 type Mailbox struct {
 	env *Env
 	dir *dirfd.Dir
-	// nextValidity takes a UIDVALIDITY for a folder that has no usable one.
-	nextValidity func() (uint32, error)
+	// nextValidity takes a UIDVALIDITY for a folder that has no usable one. It is
+	// taken for good when sync (nil: nothing) has ended.
+	nextValidity func() (validity uint32, sync func() error, err error)
 
 	quota *quota.Quota // in which what comes and goes is counted; nil: it is not
 
@@ -139,9 +140,10 @@ func (l *letterNames) full() bool {
 }
 
 // New opens the folder dir, which the Mailbox then owns, and reads it.
-// nextValidity is asked for a UIDVALIDITY if the folder has none; leadsHere is
+// nextValidity is asked for a UIDVALIDITY if the folder has none, and sync, unless
+// it is nil, is called to make it durable; leadsHere is
 // asked now and then whether the mailbox's name still leads to dir.
-func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (uint32, error), leadsHere func() bool) (*Mailbox, error) {
+func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (validity uint32, sync func() error, err error), leadsHere func() bool) (*Mailbox, error) {
 	dirs, err := delivery.OpenDirs(dir)
 	if err != nil {
 		return nil, err

@@ -124,7 +124,10 @@ func TestReplacedFolder(t *testing.T) {
 		dir, err := dirfd.Open(b.path)
 		must(t, err)
 		here := true
-		m, err := New(ctx, env, dir, func() (uint32, error) { return uidlist.NextValidity(dir, time.Now(), false) },
+		m, err := New(ctx, env, dir, func() (uint32, func() error, error) {
+			v, err := uidlist.NextValidity(dir, time.Now(), false)
+			return v, nil, err
+		},
 			func() bool { return here })
 		must(t, err)
 		defer m.Close()

@@ -182,7 +182,14 @@ func (m *Mailbox) awaitEvents(ctx context.Context) {
 // errPutOff says that a look could not be finished, and is to be repeated later.
 var errPutOff = errors.New("the look is put off")
 
-func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[entry]watch.Op, order []entry, scan bool, now dirTimes) error {
+func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[entry]watch.Op, order []entry, scan bool, now dirTimes) (err error) {
+	if !m.loaded {
+		defer func() {
+			if serr := m.settleFirst(); serr != nil {
+				err = errors.Join(err, serr)
+			}
+		}()
+	}
 	if !scan && lock != nil {
 		more, err := m.follow(ctx, names, order, lock)
 		if err != nil {
@@ -221,6 +228,17 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[
 		m.roomAgain(shorts)
 	}
 	return nil
+}
+
+// settleFirst makes durable what the first look wrote, before anybody is told of
+// it. The history goes first: with its content a journal has on disk that it and
+// the uidlist got their names, so that all of this waits for the disk once.
+func (m *Mailbox) settleFirst() error {
+	if !m.list.Unsettled() {
+		return nil
+	}
+	m.syncHistory()
+	return m.list.Settle()
 }
 
 // resolve finds the files of records that another program just added, before

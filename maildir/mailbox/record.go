@@ -11,13 +11,15 @@ import (
 )
 
 // record takes UIDs for the files, of which it returns the first, the others
-// following it, and writes them to dovecot-uidlist, durable on return. ext, if
-// not nil, gives the extension fields of each record.
+// following it, and writes them to dovecot-uidlist, durable on return, or in the
+// first look after settleFirst. ext, if not nil, gives the extension fields of
+// each record.
 func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) (first uint32, err error) {
 	if m.t.broken.Load() {
 		return 0, ErrReplaced // who has a UID is not known
 	}
 	h := m.list.Header()
+	var ready func() error
 	fresh := h.UIDValidity == 0 // there is no list
 	if fresh {
 		if lock == nil {
@@ -26,7 +28,7 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) (first
 		if len(files) == 0 {
 			return 0, m.newList()
 		}
-		if h, err = m.newHeader(); err != nil {
+		if h, ready, err = m.newHeader(); err != nil {
 			return 0, err
 		}
 	}
@@ -45,7 +47,7 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) (first
 		records := recordsOf(first, files, ext)
 		if fresh {
 			h.NextUID = next
-			err = m.replaceList(h, func(yield func(uidlist.Record) bool) {
+			err = m.prepareList(h, ready, func(yield func(uidlist.Record) bool) {
 				for r := range m.live() { // if the list was lost; their UIDs are lower
 					if !yield(r) {
 						return
@@ -53,6 +55,9 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) (first
 				}
 				records(yield)
 			})
+			if err == nil && m.loaded { // else see settleFirst: nobody can be told yet
+				err = m.list.Settle()
+			}
 		} else {
 			err = m.list.Append(slices.AppendSeq(make([]uidlist.Record, 0, len(files)), records))
 		}
@@ -84,26 +89,29 @@ func recordsOf(first uint32, files []entry, ext []string) iter.Seq[uidlist.Recor
 // newList writes a list for a folder that has none that can be read. If it had
 // one while this process looked, nothing is lost: UIDVALIDITY and UIDs are known.
 func (m *Mailbox) newList() error {
-	h, err := m.newHeader()
+	h, ready, err := m.newHeader()
 	if err != nil {
 		return err
 	}
-	return m.rewrite(h)
+	if err := m.prepareList(h, ready, m.live()); err != nil {
+		return err
+	}
+	return m.list.Settle()
 }
 
-// newHeader makes the header of a new list.
-func (m *Mailbox) newHeader() (uidlist.Header, error) {
-	h := m.list.Header()
+// newHeader makes the header of a new list, which may get its name when ready
+// (nil: nothing) has ended.
+func (m *Mailbox) newHeader() (h uidlist.Header, ready func() error, err error) {
+	h = m.list.Header()
 	m.mu.RLock()
 	h.UIDValidity = m.validity
 	m.mu.RUnlock()
 	if h.UIDValidity != 0 {
 		m.env.Log.Warn("dovecot-uidlist was removed or destroyed, writing it again", "mailbox", m.Path(), "uidvalidity", h.UIDValidity)
-		return h, nil
+		return h, nil, nil
 	}
-	var err error
-	h.UIDValidity, err = m.nextValidity()
-	return h, err
+	h.UIDValidity, ready, err = m.nextValidity()
+	return h, ready, err
 }
 
 // dropRecords takes the records out of the list that have a base under which
@@ -141,13 +149,22 @@ func (m *Mailbox) dropRecords(lock *dotlock.Lock, files []entry) error {
 func (m *Mailbox) rewrite(h uidlist.Header) error { return m.replaceList(h, m.live()) }
 
 func (m *Mailbox) replaceList(h uidlist.Header, records iter.Seq[uidlist.Record]) error {
+	if err := m.prepareList(h, nil, records); err != nil {
+		return err
+	}
+	return m.list.Settle()
+}
+
+// prepareList replaces the list, which becomes durable with Settle, and has its
+// name not before ready (nil: nothing) has ended.
+func (m *Mailbox) prepareList(h uidlist.Header, ready func() error, records iter.Seq[uidlist.Record]) error {
 	m.mu.RLock()
 	h.NextUID = max(h.NextUID, m.uidNext, 1)
 	m.mu.RUnlock()
 	if !m.loadTable() {
 		return ErrReplaced
 	}
-	if err := m.list.Rewrite(h, records); err != nil {
+	if err := m.list.Prepare(h, records, ready); err != nil {
 		return err
 	}
 	m.mu.Lock()

@@ -41,13 +41,25 @@ func work(path string) error {
 	if err := f.Append([]Record{{2, "", "b"}, {3, "", "c"}}); err != nil {
 		return err
 	}
+	mark("prepare")
+	err = f.Prepare(f.Header(), seq(Record{3, "", "c"}), func() error {
+		mark("ready")
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	mark("settle")
+	if err := f.Settle(); err != nil {
+		return err
+	}
 	mark("done")
 	return nil
 }
 
 // TestOrderOfWrites looks at the system calls: a value of the counter and a new
 // list are on disk before the call returns, a list under its name only after its
-// content, and an append is one write of whole lines.
+// content and what has to come before, and an append is one write of whole lines.
 func TestOrderOfWrites(t *testing.T) {
 	if path := os.Getenv("UIDLIST_WORK"); path != "" {
 		must(t, work(path))
@@ -88,6 +100,10 @@ func TestOrderOfWrites(t *testing.T) {
 		"create dovecot-uidlist.tmp", "write dovecot-uidlist.tmp", "fsync dovecot-uidlist.tmp", "rename to dovecot-uidlist", "fsync directory",
 		"mark-append",
 		"write dovecot-uidlist", "fdatasync dovecot-uidlist",
+		"mark-prepare",
+		"create dovecot-uidlist.tmp", "write dovecot-uidlist.tmp", "fsync dovecot-uidlist.tmp", "mark-ready", "rename to dovecot-uidlist",
+		"mark-settle",
+		"fsync directory",
 		"mark-done",
 	}
 	if !slices.Equal(got, want) {

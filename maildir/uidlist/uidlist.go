@@ -106,6 +106,8 @@ type File struct {
 	lastUID uint32 // highest UID in a complete line
 	lines   int    // records
 	damaged bool   // something is to be put in order
+	// unsettled says that the file's name may not be durable yet.
+	unsettled bool
 }
 
 // New returns the list of the folder dir without reading it.

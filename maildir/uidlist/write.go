@@ -119,7 +119,7 @@ func datasync(file *os.File) error {
 func (f *File) appendAnew(recs []Record) error {
 	h := f.h
 	h.NextUID = recs[len(recs)-1].UID + 1
-	return f.replace(h, func(old iter.Seq[Record]) iter.Seq[Record] {
+	err := f.replace(h, func(old iter.Seq[Record]) iter.Seq[Record] {
 		return func(yield func(Record) bool) {
 			for r := range old {
 				if !yield(r) {
@@ -132,7 +132,11 @@ func (f *File) appendAnew(recs []Record) error {
 				}
 			}
 		}
-	})
+	}, nil)
+	if err != nil {
+		return err
+	}
+	return f.Settle()
 }
 
 // Rewrite replaces the list, durable on return. live gives the records in
@@ -141,7 +145,35 @@ func (f *File) appendAnew(recs []Record) error {
 // UIDVALIDITY stays. The lock must be held and the list have been refreshed
 // under it; ErrChanged if it is not as it was then.
 func (f *File) Rewrite(h Header, live iter.Seq[Record]) error {
-	return f.replace(h, func(old iter.Seq[Record]) iter.Seq[Record] { return withFields(live, old) })
+	if err := f.Prepare(h, live, nil); err != nil {
+		return err
+	}
+	return f.Settle()
+}
+
+// Prepare is Rewrite, except that the list is durable only after Settle, which
+// may then become so together with other files. Until then nobody may be told
+// what is in it. The list gets its name when ready (nil: nothing) was called and
+// gave no error, which is after the content became durable: a journal that has
+// that on disk has what ready is to make durable, too, if it was done before.
+func (f *File) Prepare(h Header, live iter.Seq[Record], ready func() error) error {
+	return f.replace(h, func(old iter.Seq[Record]) iter.Seq[Record] { return withFields(live, old) }, ready)
+}
+
+// Unsettled tells whether Settle has something to do.
+func (f *File) Unsettled() bool { return f.unsettled }
+
+// Settle makes the name of the list durable that was written last.
+func (f *File) Settle() error {
+	if !f.unsettled {
+		return nil
+	}
+	if err := f.dir.Sync(); err != nil {
+		f.known = false
+		return err
+	}
+	f.unsettled = false
+	return nil
 }
 
 // withFields gives the records of live, with the fields of the same record in
@@ -170,7 +202,7 @@ func withFields(live, old iter.Seq[Record]) iter.Seq[Record] {
 
 // replace writes a new list, made of the old one's records (nil: there are
 // none), and puts it in the old one's place.
-func (f *File) replace(h Header, records func(old iter.Seq[Record]) iter.Seq[Record]) error {
+func (f *File) replace(h Header, records func(old iter.Seq[Record]) iter.Seq[Record], ready func() error) error {
 	if h.UIDValidity == 0 {
 		return fmt.Errorf("%s/%s: cannot write a list without UIDVALIDITY", f.dir.Path(), Name)
 	}
@@ -199,7 +231,7 @@ func (f *File) replace(h Header, records func(old iter.Seq[Record]) iter.Seq[Rec
 	var readErr error
 	err = w.write(records(f.oldRecords(old, &readErr)))
 	if err = errors.Join(err, readErr); err == nil {
-		err = f.install(file)
+		err = f.install(file, ready)
 	}
 	if err != nil {
 		return errors.Join(err, f.dir.RemoveAll(tempName))
@@ -218,10 +250,16 @@ func (f *File) createTemp() (*os.File, error) {
 	return f.dir.CreateAs(tempName, rights)
 }
 
-// install makes the new file durable and gives it the list's name.
-func (f *File) install(file *os.File) error {
+// install makes the content of the new file durable, and gives it the list's
+// name when ready is done.
+func (f *File) install(file *os.File, ready func() error) error {
 	if f.opt.Fsync {
 		if err := file.Sync(); err != nil {
+			return err
+		}
+	}
+	if ready != nil {
+		if err := ready(); err != nil {
 			return err
 		}
 	}
@@ -230,10 +268,8 @@ func (f *File) install(file *os.File) error {
 
 // take notes that the list is what w wrote.
 func (f *File) take(w *listWriter) error {
+	f.unsettled = f.opt.Fsync
 	now, err := f.look(w.file)
-	if err == nil && f.opt.Fsync {
-		err = f.dir.Sync()
-	}
 	f.known = err == nil && now.size == w.end
 	f.seen, f.version, f.damaged = now, 3, false
 	f.h, f.first, f.last = w.h, w.first, w.last
