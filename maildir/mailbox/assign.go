@@ -138,7 +138,7 @@ func (t *taken) put(base string, i int) { *t.slot(base) = uint32(i) + 1 }
 func (m *Mailbox) enterRecorded(files []entry, came *[]uint32) (others []entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.views) > 0 {
+	if len(m.views) > 0 || m.t.n == 0 {
 		return files
 	}
 	rows := make([]uint32, len(files)) // row+1, 0 for none
