@@ -205,7 +205,7 @@ func (s *Site) Complaints() []string {
 func (s *Site) Close() error {
 	err := s.StopDovecot()
 	for n, m := range s.ours {
-		err = errors.Join(err, s.StopMaildird(n), os.RemoveAll(m.Dir))
+		err = errors.Join(err, s.StopMaildird(n), rig.RemoveAll(m.Dir))
 	}
 	return err
 }

@@ -124,7 +124,7 @@ func newMaildird(t *testing.T, users int, edits ...string) *rig.Maildird {
 			}
 		}
 		_ = unix.Unmount(cache, unix.MNT_DETACH)
-		if err := os.RemoveAll(m.Dir); err != nil {
+		if err := rig.RemoveAll(m.Dir); err != nil {
 			t.Error(err)
 		}
 	})

@@ -212,5 +212,5 @@ func (d *Dovecot) Restart(ctx context.Context) error {
 // Close stops Dovecot and removes its directory.
 func (d *Dovecot) Close() error {
 	_ = d.Stop(5 * time.Second) // Dovecot ends by the signal: its status says nothing
-	return os.RemoveAll(d.Dir)
+	return RemoveAll(d.Dir)
 }

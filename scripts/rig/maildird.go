@@ -156,7 +156,7 @@ func (m *Maildird) Close() error {
 			err = fmt.Errorf("maildird did not stop cleanly: %w\n%s", err, m.Log())
 		}
 	}
-	return errors.Join(err, os.RemoveAll(m.Dir))
+	return errors.Join(err, RemoveAll(m.Dir))
 }
 
 // output collects what a program writes.

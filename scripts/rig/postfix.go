@@ -251,7 +251,7 @@ func (p *Postfix) Restart(ctx context.Context) error {
 // Close stops Postfix and removes its directory.
 func (p *Postfix) Close() error {
 	_ = p.Stop(5 * time.Second) // master(8) ends by the signal: its status says nothing
-	return os.RemoveAll(p.Dir)
+	return RemoveAll(p.Dir)
 }
 
 // postfixOwner is the user that Postfix's daemons run as.

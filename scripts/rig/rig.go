@@ -105,6 +105,17 @@ func Dir(prefix string) (string, error) {
 	return dir, Own(dir)
 }
 
+// RemoveAll is os.RemoveAll for a directory in which programs that were told to
+// end may be making files a moment longer.
+func RemoveAll(path string) error {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := os.RemoveAll(path)
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
 // startLimit is how long a server may take to start, and ours to stop, on a slow
 // and busy machine.
 const startLimit = 2 * time.Minute

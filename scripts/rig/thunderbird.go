@@ -214,7 +214,7 @@ func (t *Thunderbird) Close() error {
 			_ = p.Stop(5 * time.Second)
 		}
 	}
-	return os.RemoveAll(t.Dir)
+	return RemoveAll(t.Dir)
 }
 
 // quiet are the preferences that keep Thunderbird from first-run pages, from

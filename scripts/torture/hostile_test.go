@@ -208,7 +208,7 @@ func startHostile(t *testing.T) *rig.Maildird {
 // is what belongs to somebody else.
 func newHostileMaildir(t *testing.T, m *rig.Maildird) *hostileMaildir {
 	h := &hostileMaildir{t: t, home: m.Home("user@example.org"), outside: filepath.Join(m.Dir, "outside")}
-	must(t, os.RemoveAll(h.home))
+	must(t, rig.RemoveAll(h.home))
 	must(t, os.RemoveAll(h.outside))
 	for _, dir := range []string{"", "new", "cur", "tmp"} {
 		must(t, os.MkdirAll(h.out(dir), 0o777))

@@ -146,7 +146,7 @@ func playLive(t *testing.T, binary, edits string, group []*imaptest.Script) {
 				},
 			})
 			awaitNoClients(t, addr) // a session that is ending would see the next dialogue's files
-			if err := os.RemoveAll(root); err != nil {
+			if err := rig.RemoveAll(root); err != nil {
 				t.Error(err)
 			}
 		})
@@ -266,7 +266,7 @@ service anvil {
 				t.Errorf("Dovecot differs in %s, %s\n\tand %s has no reason", name, diff, knownDifferences)
 			}
 		}
-		if err := os.RemoveAll(root); err != nil {
+		if err := rig.RemoveAll(root); err != nil {
 			t.Error(err)
 		}
 	}
