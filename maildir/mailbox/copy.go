@@ -193,6 +193,7 @@ func (dst *Mailbox) copyIn(ctx context.Context, lock *dotlock.Lock, src *Mailbox
 	files := make([]entry, 0, len(originals))
 	ext := make([]string, len(originals))
 	bases := make(map[string]bool, len(originals))
+	defer dst.mute(flagged(originals))()
 	for i, o := range originals {
 		if i%256 == 255 {
 			dst.touch(lock)
@@ -218,6 +219,16 @@ func (dst *Mailbox) copyIn(ctx context.Context, lock *dotlock.Lock, src *Mailbox
 	}
 	uids, err = dst.admit(lock, files, ext)
 	return uids, nil, err
+}
+
+// flagged counts the messages whose copies go to cur/.
+func flagged(originals []original) (count int) {
+	for _, o := range originals {
+		if o.msg.Flags != 0 {
+			count++
+		}
+	}
+	return count
 }
 
 // copyFile puts one copy into dst's new/ or cur/.

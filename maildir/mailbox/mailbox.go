@@ -158,6 +158,7 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 		alias: map[uint32]entry{}, modseqs: modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}},
 		cached: env.box(),
 	}
+	m.watch.muteFrom = muteFrom
 	m.again = time.AfterFunc(pollInterval, m.wake)
 	m.again.Stop()
 	resumed := m.openSnapshot()

@@ -238,73 +238,165 @@ func (m *Mailbox) combine(old filename.Flags, op Op, f filename.Flags) filename.
 	return old&keep | f&^filename.Passed
 }
 
+// storeBatch is how many files are renamed before the table is told, so that
+// others wait for a part of a long command only.
+const storeBatch = 64
+
 // store renames the files. The uidlist's lock is held.
 func (m *Mailbox) store(lock *dotlock.Lock, v *View, since uint64, uids []uint32, op Op, f filename.Flags) (did storing, err error) {
 	did.done = make([]uint32, 0, len(uids))
-	for i, uid := range uids {
-		if i%1024 == 1023 {
+	if 2*len(uids) >= m.watch.muteFrom {
+		defer m.mute(2 * m.differing(uids, op, f))()
+	}
+	batch := make([]renaming, 0, min(storeBatch, len(uids)))
+	for i := 0; i < len(uids); i += storeBatch {
+		if i%1024 == 1024-storeBatch {
 			m.touch(lock)
 		}
-		m.mu.RLock()
-		n, ok := m.t.byUID(uid)
-		ok = ok && v.has(n)
-		m.mu.RUnlock()
-		if !ok {
-			continue
+		batch = m.renamings(batch[:0], v, since, uids[i:min(i+storeBatch, len(uids))], op, f)
+		for k := range batch {
+			if !m.rename1(&batch[k]) {
+				batch = batch[:k+1]
+				break
+			}
 		}
-		err := m.setFlags(n, v, since, op, f)
-		switch {
-		case errors.Is(err, ErrGone):
-			continue
-		case errors.Is(err, errModified):
-			did.modified = append(did.modified, n)
-			continue
-		case err != nil:
-			return did, errors.Join(err, m.syncTouched())
+		m.takeRenamings(batch, v)
+		for _, r := range batch {
+			if r.elsewhere() {
+				r.err = m.setFlags(r.n, v, since, op, f)
+			}
+			switch {
+			case errors.Is(r.err, ErrGone):
+			case errors.Is(r.err, errModified):
+				did.modified = append(did.modified, r.n)
+			case r.err != nil:
+				return did, errors.Join(r.err, m.syncTouched())
+			default:
+				did.done = append(did.done, r.n)
+			}
 		}
-		did.done = append(did.done, n)
 	}
 	return did, m.syncTouched()
+}
+
+// differing counts the messages that the change would give other flags.
+func (m *Mailbox) differing(uids []uint32, op Op, f filename.Flags) (count int) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, uid := range uids {
+		if n, ok := m.t.byUID(uid); ok {
+			if r := m.t.row(n); r.state == present && m.combine(r.flags, op, f) != r.flags {
+				count++
+			}
+		}
+	}
+	return count
 }
 
 // errModified says that a message changed after the mod-sequence.
 var errModified = errors.New("message was modified")
 
-// setFlags renames one file, wherever others moved it meanwhile.
+// renaming is a message that is to get other flags.
+type renaming struct {
+	n     uint32
+	from  entry
+	to    string // in cur/; "" if it has the flags
+	saved uint32 // when it was saved, if the row does not say it
+	dated bool   // the row says it
+	err   error  // ErrGone, errModified, or that of the rename
+}
+
+// elsewhere tells whether the file had another name than the table knows, or the
+// new name was taken: somebody else renamed it.
+func (r *renaming) elsewhere() bool {
+	return errors.Is(r.err, fs.ErrNotExist) || errors.Is(r.err, fs.ErrExist)
+}
+
+// renamings adds what has to be done for the messages of the view to batch.
+func (m *Mailbox) renamings(batch []renaming, v *View, since uint64, uids []uint32, op Op, f filename.Flags) []renaming {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, uid := range uids {
+		n, ok := m.t.byUID(uid)
+		if ok && v.has(n) {
+			batch = append(batch, m.renamingOf(n, since, op, f))
+		}
+	}
+	return batch
+}
+
+// renamingOf tells what has to be done for one message. m.mu is held.
+func (m *Mailbox) renamingOf(n uint32, since uint64, op Op, f filename.Flags) renaming {
+	r := m.t.row(n)
+	to := renaming{n: n}
+	flags := m.combine(r.flags, op, f)
+	switch {
+	case r.state != present:
+		to.err = ErrGone
+	case since != always && (r.modseq > since || r.unsettled):
+		to.err = errModified
+	case flags != r.flags:
+		to.from = entry{r.where, m.t.fileName(n)}
+		to.to = filename.WithFlags(to.from.name, flags)
+		to.dated = r.saved != 0
+	}
+	return to
+}
+
+// rename1 renames one file, if that is to be done. It returns false if no other
+// rename can be expected to work.
+func (m *Mailbox) rename1(r *renaming) bool {
+	if r.to == "" {
+		return true
+	}
+	from := m.in(r.from.where)
+	if !r.dated {
+		if st, err := from.Lstat(r.from.name); err == nil {
+			r.saved = seconds(st.Ctime) // which the rename will change
+		}
+	}
+	if r.err = from.RenameNoReplace(r.from.name, m.dirs.Cur, r.to); r.err != nil {
+		return r.elsewhere()
+	}
+	m.touched(r.from.where)
+	m.touched(inCur)
+	return true
+}
+
+// takeRenamings enters in the table what rename1 did.
+func (m *Mailbox) takeRenamings(batch []renaming, v *View) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range batch {
+		r := &batch[i]
+		if r.to == "" || r.err != nil {
+			continue
+		}
+		row := m.t.row(r.n)
+		before := row.flags
+		if row.saved == 0 {
+			m.setSaved(r.n, r.saved)
+		}
+		m.setName(r.n, entry{inCur, r.to})
+		m.flagsChanged(r.n, before)
+		m.tellFlags(r.n, v)
+	}
+}
+
+// setFlags renames one file that others moved meanwhile.
 func (m *Mailbox) setFlags(n uint32, v *View, since uint64, op Op, f filename.Flags) error {
-	for i := 0; i <= retries; i++ {
-		m.mu.RLock()
-		r := *m.t.row(n)
-		name := m.t.fileName(n)
-		flags := m.combine(r.flags, op, f)
-		m.mu.RUnlock()
-		switch {
-		case r.state != present:
-			return ErrGone
-		case since != always && (r.modseq > since || r.unsettled):
-			return errModified
-		case flags == r.flags:
-			return nil
-		}
-		m.dateRow(n)
-		to := entry{inCur, filename.WithFlags(name, flags)}
-		err := m.in(r.where).RenameNoReplace(name, m.dirs.Cur, to.name)
-		if err == nil {
-			m.mu.Lock()
-			m.setName(n, to)
-			m.flagsChanged(n, r.flags)
-			m.tellFlags(n, v)
-			m.mu.Unlock()
-			m.touched(r.where)
-			m.touched(inCur)
-			return nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		// Somebody else renamed it: find it. The lock is held already.
+	for range retries {
+		// The lock is held already.
 		if err := m.rescan(n); err != nil {
 			return err
+		}
+		m.mu.RLock()
+		one := []renaming{m.renamingOf(n, since, op, f)}
+		m.mu.RUnlock()
+		m.rename1(&one[0])
+		m.takeRenamings(one, v)
+		if !one[0].elsewhere() {
+			return one[0].err
 		}
 	}
 	return ErrGone

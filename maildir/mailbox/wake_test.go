@@ -4,6 +4,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"maildird/maildir/filename"
 )
 
 // hears waits until the idle client is told what it wants to hear.
@@ -126,4 +128,44 @@ func TestDirectoryMovedAndBack(t *testing.T) {
 			c.hears(t, "exists 1", "recent 1")
 		})
 	}
+}
+
+// TestMuted: what others do while a command changes so many files that cur/ is not
+// watched meanwhile is told after it, and so is what they do later.
+func TestMuted(t *testing.T) {
+	b := newBox(t)
+	for range 3 {
+		b.drop("cur/")
+	}
+	m := b.open(newEnv(t))
+	defer m.Close()
+	m.watch.muteFrom = 1
+	a, c := connect(t, m, false), connect(t, m, false)
+	defer a.v.Close()
+	defer c.v.Close()
+	c.rest()
+
+	must(t, m.acquire(ctx))
+	unmute := m.mute(2 * len(a.uids))
+	b.drop("cur/")
+	b.remove("cur/1700000001.M1P1.other:2,")
+	for end := time.Now().Add(time.Minute); !m.env.Watcher.Barrier(ctx); {
+		if time.Now().After(end) {
+			t.Fatal("events do not come")
+		}
+	}
+	if !m.events.empty() {
+		t.Error("events came of a directory that is muted")
+	}
+	unmute()
+	m.release()
+	c.hears(t, "expunge 1", "exists 3", "recent 1")
+
+	a.poll(true)
+	_, err := a.v.Store(ctx, a.uids, Add, filename.Flagged, nil)
+	must(t, err)
+	c.hears(t, "flags 1 F", "flags 2 F", "flags 3 F")
+	c.rest()
+	b.rename("cur/1700000002.M2P1.other:2,F", "cur/1700000002.M2P1.other:2,FS")
+	c.hears(t, "flags 1 FS")
 }

@@ -18,6 +18,8 @@ type watching struct {
 	retired bool
 	starts  sync.WaitGroup
 	quit    chan struct{} // closed when the mailbox ends; made by watchSoon
+	// muteFrom is how many events make it worth while to do without them.
+	muteFrom int
 }
 
 // afterAnswer is how long a watch waits that would slow down the answer to the
@@ -92,6 +94,31 @@ func (m *Mailbox) setWatch(watches []*watch.Watch) {
 func (w *watching) drop() {
 	closeWatches(w.watches)
 	w.watches = nil
+}
+
+// muteFrom is watching.muteFrom, but for tests.
+const muteFrom = 512
+
+// mute ends the events of cur/ before this process makes so many there that to
+// list the directory afterwards costs less: the kernel makes each of them while
+// the change waits, and drops those of all folders when too many are not read yet.
+// Call the function that it returns after the change. m.sync is held.
+func (m *Mailbox) mute(events int) (unmute func()) {
+	m.mu.RLock()
+	few := events < m.watch.muteFrom || events*4 < int(m.t.count)
+	m.mu.RUnlock()
+	if few || !m.watch.on || m.watch.retired {
+		return func() {}
+	}
+	cur := m.watch.watches[inCur]
+	cur.Pause()
+	return func() {
+		if err := cur.Resume(); err != nil {
+			m.env.Log.Warn("cur/ cannot be watched any more, the folder is polled instead", "mailbox", m.Path(), "error", err)
+			closeWatches(m.watch.watches)
+			m.setWatch(nil)
+		}
+	}
 }
 
 // endWatch ends all events. m.sync is not held.

@@ -153,6 +153,32 @@ func (wa *Watch) Close() {
 	wa.w.mu.Unlock()
 }
 
+// Pause has the kernel queue no more events, for one who is about to change very
+// many names in the directory himself: each would be told. An event that is on its
+// way may still be delivered, or may not. It must not be called by a callback.
+func (wa *Watch) Pause() {
+	wa.mu.Lock()
+	defer wa.mu.Unlock()
+	// An error says that the kernel dropped the watch already.
+	_ = wa.w.fs.Remove(wa.path)
+}
+
+// Resume undoes Pause, and tells Lost for what was not told. After an error no
+// more events come; Close the watch all the same.
+func (wa *Watch) Resume() error {
+	wa.mu.Lock()
+	defer wa.mu.Unlock()
+	if wa.closed {
+		return fmt.Errorf("%w: the watch is closed", ErrUnavailable)
+	}
+	err := wa.w.fs.Add(wa.path)
+	wa.tell(Event{Op: Lost})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
 // renew watches a directory again that was renamed, which ends a watch of
 // fsnotify's. It does not run on the watcher's goroutine, for which fsnotify may
 // wait with its lock held.

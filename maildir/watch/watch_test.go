@@ -3,6 +3,7 @@ package watch
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -85,6 +86,36 @@ func TestEvents(t *testing.T) {
 	wa.Close()
 	must(t, os.Remove(a))
 	arrive(t, w)
+	if got := r.take(); len(got) != 0 {
+		t.Errorf("events after Close: %v", got)
+	}
+}
+
+// TestPause: nothing is told of a directory that is paused, then that something
+// may have been missed, and then everything again.
+func TestPause(t *testing.T) {
+	w := start(t)
+	path := t.TempDir()
+	var r recorder
+	wa, err := w.Add(open(t, path), r.add)
+	must(t, err)
+	wa.Pause()
+	must(t, os.WriteFile(filepath.Join(path, "missed"), nil, 0o600))
+	arrive(t, w)
+	if got := r.take(); len(got) != 0 {
+		t.Errorf("events of a paused directory: %v", got)
+	}
+	must(t, wa.Resume())
+	must(t, os.WriteFile(filepath.Join(path, "told"), nil, 0o600))
+	arrive(t, w)
+	if got, want := r.take(), []Event{{"", Lost}, {"told", Appeared}}; !slices.Equal(got, want) {
+		t.Errorf("events after the pause: %v, want %v", got, want)
+	}
+	wa.Pause()
+	wa.Close()
+	if err := wa.Resume(); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("a watch that is closed was resumed: %v", err)
+	}
 	if got := r.take(); len(got) != 0 {
 		t.Errorf("events after Close: %v", got)
 	}
