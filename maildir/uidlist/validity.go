@@ -54,7 +54,7 @@ func RaiseValidity(root *dirfd.Dir, least uint32, fsync bool) error {
 func moveValidity(root *dirfd.Dir, fsync bool, next func(highest uint32, any bool) (uint32, error)) (uint32, error) {
 	name := func(n uint32) string { return fmt.Sprintf("%s.%08x", validityName, n) }
 	for range validityTries {
-		highest, any, err := highestValidity(root)
+		highest, any, err := highestValidity(root, 0)
 		if err != nil {
 			return 0, err
 		}
@@ -65,7 +65,7 @@ func moveValidity(root *dirfd.Dir, fsync bool, next func(highest uint32, any boo
 		if any {
 			err = root.RenameNoReplace(name(highest), root, name(n))
 		} else {
-			err = createEmpty(root, name(n))
+			err = newCounter(root, name(n), n)
 		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
 			continue // another program was faster
@@ -83,12 +83,47 @@ func moveValidity(root *dirfd.Dir, fsync bool, next func(highest uint32, any boo
 	return 0, fmt.Errorf("%s/%s: other programs change it all the time", root.Path(), validityName)
 }
 
-func highestValidity(root *dirfd.Dir) (highest uint32, any bool, err error) {
+// newCounter makes the first file of a counter; fs.ErrExist if there is one by
+// now. Another program may have made it, and moved it on, since the directory
+// was listed: the name is free again then, and its value is taken.
+func newCounter(root *dirfd.Dir, name string, n uint32) error {
+	if err := createEmpty(root, name); err != nil {
+		return err
+	}
+	_, another, err := highestValidity(root, n)
+	if err == nil && another {
+		err = fs.ErrExist
+	}
+	if err == nil {
+		return nil
+	}
+	if gone := root.Remove(name); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+		err = gone
+	}
+	return err
+}
+
+// emptyLooks is how often a directory is listed before it counts as without a
+// counter: a file that is renamed during a listing may be in it under neither
+// name.
+const emptyLooks = 6
+
+// highestValidity finds the counter, but for the file with one value.
+func highestValidity(root *dirfd.Dir, but uint32) (highest uint32, any bool, err error) {
+	for range emptyLooks {
+		if highest, any, err = listValidity(root, but); any || err != nil {
+			break
+		}
+	}
+	return highest, any, err
+}
+
+func listValidity(root *dirfd.Dir, but uint32) (highest uint32, any bool, err error) {
 	err = root.List(func(name []byte, _ dirfd.Kind, _ uint64) bool {
 		if len(name) != len(validityName)+9 || string(name[:len(validityName)+1]) != validityName+"." {
 			return true
 		}
-		if n, err := strconv.ParseUint(string(name[len(validityName)+1:]), 16, 32); err == nil {
+		if n, err := strconv.ParseUint(string(name[len(validityName)+1:]), 16, 32); err == nil && uint32(n) != but {
 			highest, any = max(highest, uint32(n)), true
 		}
 		return true
