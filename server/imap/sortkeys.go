@@ -81,6 +81,7 @@ type sortee struct {
 	m      mailbox.Message
 	head   []byte // of the header; nil until it was read
 	env    *message.Envelope
+	text   *message.Envelope // without addresses
 }
 
 func (m *sortee) envelope() *message.Envelope {
@@ -88,6 +89,14 @@ func (m *sortee) envelope() *message.Envelope {
 		m.env = message.ParseEnvelope(m.head)
 	}
 	return m.env
+}
+
+// texts is envelope for who needs no address.
+func (m *sortee) texts() *message.Envelope {
+	if m.text == nil {
+		m.text = message.ParseEnvelopeTexts(m.head)
+	}
+	return m.text
 }
 
 func (m *sortee) arrival() time.Time {
@@ -104,7 +113,7 @@ func (m *sortee) size() int64 {
 
 // sent is the Date of the header, or the time of arrival if that tells nothing.
 func (m *sortee) sent() time.Time {
-	if e := m.envelope(); e.HasDate {
+	if e := m.texts(); e.HasDate {
 		if t, ok := message.ParseDate(e.Date); ok {
 			return t
 		}
@@ -114,7 +123,7 @@ func (m *sortee) sent() time.Time {
 
 // subject is the base subject in the form of appendCasemap.
 func (m *sortee) subject() (base []byte, reply bool) {
-	text, reply := message.BaseSubject(m.envelope().Subject)
+	text, reply := message.BaseSubject(m.texts().Subject)
 	return appendCasemap(nil, []byte(text)), reply
 }
 

@@ -70,7 +70,7 @@ func (s *session) thread(algorithms map[string]func([]threadee) []*thread, uid b
 const maxReferences = 200
 
 func newThreadee(m *sortee) threadee {
-	e := m.envelope()
+	e := m.texts()
 	t := threadee{m: m.m, sent: m.sent().Unix()}
 	subject, reply := m.subject()
 	t.subject, t.reply = string(subject), reply
