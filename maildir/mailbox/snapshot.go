@@ -336,14 +336,15 @@ func (m *Mailbox) closeSnapshot() {
 	m.keepSnapshot()
 }
 
-// outwaitGrain waits until what changes from now on shows in the times, if that
-// is soon: most who stop the server just used it.
+// outwaitGrain waits until what changes from now on shows in the times of the
+// directories and of the uidlist, if that is soon: most who stop the server just
+// used it.
 func (m *Mailbox) outwaitGrain() {
 	_, _, t, err := m.statDirs()
-	if err != nil || !t.racy {
+	if err != nil {
 		return
 	}
-	for _, last := range []time.Time{t.new, t.cur} {
+	for _, last := range []time.Time{t.new, t.cur, t.list.Time()} {
 		if age := m.env.Now().Sub(last); age >= 0 && age < fineGrain {
 			time.Sleep(fineGrain - age)
 		}

@@ -349,3 +349,18 @@ func TestSnapshotReadOnly(t *testing.T) {
 		t.Error("the view may be changed")
 	}
 }
+
+// TestSnapshotAtOnce: a folder whose uidlist was written a moment before the end
+// is not listed again either.
+func TestSnapshotAtOnce(t *testing.T) {
+	b, env := newBox(t), keeping(t, t.TempDir())
+	must(t, env.Watcher.Close()) // events could be late
+	b.drop("cur/")
+	b.settle()
+	b.open(env).Close()
+	m := b.open(env)
+	defer m.Close()
+	if m.watch.quit == nil { // a folder that is listed is watched before
+		t.Error("the folder was listed although nothing changed")
+	}
+}

@@ -164,6 +164,14 @@ type Stamp struct {
 	mtime    int64 // Unix time in ns
 }
 
+// Time is when the list was changed last, the zero time if there is none.
+func (s Stamp) Time() time.Time {
+	if s == (Stamp{}) {
+		return time.Time{}
+	}
+	return time.Unix(0, s.mtime)
+}
+
 func (s sight) stamp() Stamp { return Stamp{s.dev, s.ino, s.size, s.mtime.UnixNano()} }
 
 // Stamp is that of the state which was read or written last; ok is false if
