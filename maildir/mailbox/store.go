@@ -255,7 +255,7 @@ func (m *Mailbox) store(lock *dotlock.Lock, v *View, since uint64, uids []uint32
 		}
 		batch = m.renamings(batch[:0], v, since, uids[i:min(i+storeBatch, len(uids))], op, f)
 		for k := range batch {
-			if !m.rename1(&batch[k]) {
+			if !m.renameOne(&batch[k]) {
 				batch = batch[:k+1]
 				break
 			}
@@ -343,9 +343,9 @@ func (m *Mailbox) renamingOf(n uint32, since uint64, op Op, f filename.Flags) re
 	return to
 }
 
-// rename1 renames one file, if that is to be done. It returns false if no other
+// renameOne renames one file, if that is to be done. It returns false if no other
 // rename can be expected to work.
-func (m *Mailbox) rename1(r *renaming) bool {
+func (m *Mailbox) renameOne(r *renaming) bool {
 	if r.to == "" {
 		return true
 	}
@@ -363,7 +363,7 @@ func (m *Mailbox) rename1(r *renaming) bool {
 	return true
 }
 
-// takeRenamings enters in the table what rename1 did.
+// takeRenamings enters in the table what renameOne did.
 func (m *Mailbox) takeRenamings(batch []renaming, v *View) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -393,7 +393,7 @@ func (m *Mailbox) setFlags(n uint32, v *View, since uint64, op Op, f filename.Fl
 		m.mu.RLock()
 		one := []renaming{m.renamingOf(n, since, op, f)}
 		m.mu.RUnlock()
-		m.rename1(&one[0])
+		m.renameOne(&one[0])
 		m.takeRenamings(one, v)
 		if !one[0].elsewhere() {
 			return one[0].err
