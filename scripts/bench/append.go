@@ -25,7 +25,7 @@ var appendMessages = &workload{
 			return nil, nil, err
 		}
 		var rates []float64
-		for _, load := range []struct{ connections, each int }{{1, 80}, {8, 24}} {
+		for _, load := range []struct{ connections, each int }{{1, 240}, {8, 60}} {
 			rate, err := parallel(load.connections, load.each, func() (func(int) error, func(), error) {
 				c, err := dialIMAP(s, reader)
 				if err != nil {
