@@ -89,7 +89,7 @@ type curve struct {
 	row    string
 	sizes  map[string][]int
 	values map[string][]float64
-	late   map[string]int // the size at which a rival took longer than limit
+	late   map[string]int // the size at which a rival gave no answer
 }
 
 // runCurves measures some workloads over the size of the mailbox, prints the

@@ -71,7 +71,7 @@ func (c *curve) plot() (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = c.row
 	if n := c.late[dovecotName]; n > 0 {
-		p.Title.Text += fmt.Sprintf("\n(%s: more than %g s at %d)", dovecotName, limit.Seconds(), n)
+		p.Title.Text += fmt.Sprintf("\n(%s: no answer at %d)", dovecotName, n)
 	}
 	p.X.Label.Text, p.Y.Label.Text = "messages in the mailbox", "ms"
 	p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}

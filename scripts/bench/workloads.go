@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -88,7 +90,7 @@ type result struct {
 	workload *workload
 	row      row
 	values   map[string][]float64 // by server
-	late     bool                 // the rival took longer than limit
+	late     bool                 // the rival took longer than limit, or gave up
 }
 
 // measure runs a workload on every server in turn, the other way round in
@@ -101,7 +103,7 @@ func (b *bench) measure(ctx context.Context, w *workload) error {
 	b.results = append(b.results, results...)
 	late := map[string]bool{}
 	rounds := b.opt.rounds
-	if w.once {
+	if w.once || b.opt.n >= million {
 		rounds = 1
 	}
 	servers := slices.Clone(b.compared(w))
@@ -117,7 +119,7 @@ func (b *bench) measure(ctx context.Context, w *workload) error {
 			start := time.Now()
 			values, got, err := w.run(ctx, b, s)
 			if tooLate(err) && s.name != oursName {
-				note("%-28s %-9s round %d: no answer in %s", w.name, s.name, round+1, limit)
+				note("%-28s %-9s round %d: no answer within %s: %v", w.name, s.name, round+1, limit, err)
 				late[s.name] = true
 				for _, r := range results {
 					r.late = true
@@ -143,8 +145,11 @@ func (b *bench) measure(ctx context.Context, w *workload) error {
 	return nil
 }
 
-// tooLate says that a server did not answer within limit.
-func tooLate(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+// tooLate says that a server did not answer within limit, or ended the connection
+// instead.
+func tooLate(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+}
 
 // compare notes where the servers' answers differ.
 func (b *bench) compare(w *workload, answers map[string]*answer) {
