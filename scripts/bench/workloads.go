@@ -103,7 +103,7 @@ func (b *bench) measure(ctx context.Context, w *workload) error {
 	b.results = append(b.results, results...)
 	late := map[string]bool{}
 	rounds := b.opt.rounds
-	if w.once || b.opt.n >= million {
+	if w.once {
 		rounds = 1
 	}
 	servers := slices.Clone(b.compared(w))
