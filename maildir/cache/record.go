@@ -165,10 +165,11 @@ func nanoseconds(t time.Time) int64 {
 }
 
 func fromNanoseconds(n int64) (time.Time, bool) {
-	if n == noTime {
+	t := time.Unix(0, n)
+	if n == noTime || nanoseconds(t) != n {
 		return time.Time{}, false
 	}
-	return time.Unix(0, n), true
+	return t, true
 }
 
 // Key is a message: its UID, and the base of its file name by BaseSum.
