@@ -45,7 +45,7 @@ type Account struct {
 	done  chan struct{} // closed when err or what follows is set
 	err   error
 	root  *dirfd.Dir
-	id    fileID // of root, which nothing else can have while root is open
+	id    dirfd.ID // of root, which nothing else can have while root is open
 	tree  *folder.Tree
 	quota *quota.Quota
 	// flat says that all folders lie in the root itself.
@@ -66,7 +66,7 @@ type Account struct {
 	refs  int
 	since time.Time     // unused since
 	rest  *list.Element // in store.resting, nil while somebody has it
-	boxes map[fileID]*openBox
+	boxes map[dirfd.ID]*openBox
 	// names are boxes by the name that leads to them, as long as changes stands
 	// still. Empty without events, and if folders lie in folders.
 	names     map[string]*openBox
@@ -90,7 +90,7 @@ func (s *Store) Account(opt AccountOptions) (*Account, error) {
 			continue
 		}
 		if a == nil {
-			a = &Account{store: s, path: opt.Root, env: s.env.Of(opt.Root), refs: 1, boxes: map[fileID]*openBox{}, names: map[string]*openBox{}, done: make(chan struct{})}
+			a = &Account{store: s, path: opt.Root, env: s.env.Of(opt.Root), refs: 1, boxes: map[dirfd.ID]*openBox{}, names: map[string]*openBox{}, done: make(chan struct{})}
 			s.accounts[opt.Root] = a
 			s.mu.Unlock()
 			if a.err = a.open(opt); a.err != nil {
@@ -133,7 +133,7 @@ func (a *Account) open(opt AccountOptions) error {
 		_ = root.Close()
 		return err
 	}
-	a.root, a.id, a.tree = root, fileID{st.Dev, st.Ino}, folder.NewTree(root, opt.Folder)
+	a.root, a.id, a.tree = root, st.ID(), folder.NewTree(root, opt.Folder)
 	a.flat = opt.Folder.Layout == folder.LayoutMaildirPP
 	a.changes.Store(1) // no box was checked yet
 	a.quota = quota.New(root, a.store.env.Log, a.store.env.Now)
@@ -157,7 +157,7 @@ func (a *Account) current(o *Owner) bool {
 	if err := syscall.Stat(a.path, &st); err != nil {
 		return false
 	}
-	return fileID{uint64(st.Dev), st.Ino} == a.id && (o == nil || int(st.Uid) == o.UID)
+	return (dirfd.ID{Dev: uint64(st.Dev), Ino: st.Ino}) == a.id && (o == nil || int(st.Uid) == o.UID)
 }
 
 // Release gives the account back. Its mailboxes must have been released.
@@ -215,12 +215,12 @@ func (a *Account) nextValidity() (validity uint32, sync func() error, err error)
 }
 
 // leadsTo tells whether a name leads to the folder with this identity.
-func (a *Account) leadsTo(name string, id fileID) bool {
+func (a *Account) leadsTo(name string, id dirfd.ID) bool {
 	dir, err := a.tree.OpenDir(name)
 	if err != nil {
 		return !errors.Is(err, folder.ErrNotFound)
 	}
 	defer dir.Close()
 	st, err := dir.Stat()
-	return err != nil || fileID{st.Dev, st.Ino} == id
+	return err != nil || st.ID() == id
 }

@@ -7,18 +7,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"maildird/maildir/dirfd"
 	"maildird/maildir/mailbox"
 )
-
-// fileID is a directory's identity, whatever it is called.
-type fileID struct{ dev, ino uint64 }
 
 // openBox is a mailbox that is open, shared by all who have it. When the last
 // one gives it back it stays ready for a while, watched, so that the next one
 // need not read the folder again.
 type openBox struct {
 	a    *Account
-	id   fileID
+	id   dirfd.ID
 	name string // under which it was opened
 
 	done chan struct{} // closed when box or err is set
@@ -73,7 +71,7 @@ func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
 		_ = dir.Close()
 		return nil, err
 	}
-	id := fileID{st.Dev, st.Ino}
+	id := st.ID()
 	for {
 		b, how := a.take(id, name)
 		switch how {
@@ -176,7 +174,7 @@ const (
 	closing              // the box is given up; the caller waits
 )
 
-func (a *Account) take(id fileID, name string) (b *openBox, how taken) {
+func (a *Account) take(id dirfd.ID, name string) (b *openBox, how taken) {
 	s := a.store
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"maildird/maildir/dirfd"
 	"maildird/maildir/uidlist"
 	"maildird/maildir/watch"
 )
@@ -119,14 +120,14 @@ func (a *Account) tellTree() {
 
 // FolderID tells one folder from another, whatever it is called.
 type FolderID struct {
-	id       fileID
+	id       dirfd.ID
 	validity uint32 // 0: it had none yet
 }
 
 // Same tells whether both are of one folder: that a directory's number is given
 // to another one when it is removed does not count.
 func (f FolderID) Same(other FolderID) bool {
-	return f.id == other.id && f.id != fileID{} && (f.validity == other.validity || f.validity == 0 || other.validity == 0)
+	return f.id == other.id && f.id != dirfd.ID{} && (f.validity == other.validity || f.validity == 0 || other.validity == 0)
 }
 
 // FolderID returns the identity of the mailbox with this name;
@@ -137,7 +138,7 @@ func (a *Account) FolderID(name string) (FolderID, error) {
 		return FolderID{}, err
 	}
 	st, err := dir.Stat()
-	f := FolderID{fileID{st.Dev, st.Ino}, uidlist.ValidityOf(dir)}
+	f := FolderID{st.ID(), uidlist.ValidityOf(dir)}
 	return f, errors.Join(err, dir.Close())
 }
 

@@ -55,20 +55,17 @@ type Watcher struct {
 
 	mu      sync.Mutex
 	watches map[string]*Watch // by path as fsnotify knows it
-	watched map[fileID]bool   // the directories of watches
+	watched map[dirfd.ID]bool // the directories of watches
 	warned  bool
 
 	renewing sync.WaitGroup
 }
 
-// fileID is a directory's identity, whatever its path.
-type fileID struct{ dev, ino uint64 }
-
 // Watch is one watched directory.
 type Watch struct {
 	w    *Watcher
 	path string
-	id   fileID
+	id   dirfd.ID
 	f    func(Event)
 
 	mu     sync.Mutex // held while fsnotify is told of this watch
@@ -79,7 +76,7 @@ type Watch struct {
 // every Add then gives ErrUnavailable. It needs a directory where it can make a
 // file, without a name: that of temporary files, or else one of dirs.
 func New(log *slog.Logger, dirs ...string) *Watcher {
-	w := &Watcher{log: log, watches: map[string]*Watch{}, watched: map[fileID]bool{}, done: make(chan struct{})}
+	w := &Watcher{log: log, watches: map[string]*Watch{}, watched: map[dirfd.ID]bool{}, done: make(chan struct{})}
 	fs, err := fsnotify.NewWatcher()
 	if err != nil {
 		w.unavailable("", err)
@@ -116,7 +113,7 @@ func (w *Watcher) Add(dir *dirfd.Dir, f func(Event)) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	wa := &Watch{w: w, path: "/proc/self/fd/" + strconv.Itoa(dir.Fd()), id: fileID{st.Dev, st.Ino}, f: f}
+	wa := &Watch{w: w, path: "/proc/self/fd/" + strconv.Itoa(dir.Fd()), id: st.ID(), f: f}
 	w.mu.Lock()
 	taken := w.watched[wa.id]
 	if !taken {
