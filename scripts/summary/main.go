@@ -1,6 +1,7 @@
 // Summary reads the events of `go test -json` from standard input and prints a
 // line a package as it ends, the full output of what failed, the reason of
-// every skip, and totals. Its exit status is that of the tests.
+// every skip, totals, and what each failed test said once more, in short. Its
+// exit status is that of the tests.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -31,6 +33,7 @@ type report struct {
 	output                  map[key][]string
 	passed, failed, skipped int
 	packages, bad           int
+	digests                 []string
 }
 
 func main() {
@@ -42,6 +45,9 @@ func main() {
 	}
 	fmt.Printf("\n%d packages, %d tests passed, %d failed, %d skipped, %s\n",
 		r.packages, r.passed, r.failed, r.skipped, time.Since(start).Round(time.Second))
+	for _, d := range r.digests {
+		fmt.Print(d)
+	}
 	if r.bad > 0 || r.failed > 0 || r.packages == 0 {
 		fmt.Println("FAIL")
 		os.Exit(1)
@@ -96,6 +102,7 @@ func (r *report) endTest(e event, k key) {
 	case "fail":
 		r.failed++
 		fmt.Fprint(r.w, strings.Join(r.output[k], ""))
+		r.digests = append(r.digests, digest(k, r.output[k]))
 	case "skip":
 		r.skipped++
 		fmt.Fprintf(r.w, "skip  %s %s%s", e.Package, e.Test, reason(r.output[k]))
@@ -122,6 +129,7 @@ func (r *report) unfinished(pkg string) {
 	for k, lines := range r.output {
 		if k.pkg == pkg && k.test != "" {
 			fmt.Fprint(r.w, strings.Join(lines, ""))
+			r.digests = append(r.digests, digest(k, lines))
 			delete(r.output, k)
 		}
 	}
@@ -135,4 +143,38 @@ func reason(lines []string) string {
 		}
 	}
 	return "\n"
+}
+
+// What digest keeps of a failed test: a log of a server that a test shows may
+// have thousands of lines, and who sees only the end of the output wants the reason.
+const (
+	digestMessages = 12
+	digestLines    = 3   // of a message
+	digestWidth    = 300 // octets of a line
+)
+
+// says is how the testing package begins a message of a test, and the runtime
+// its own.
+var says = regexp.MustCompile(`^( {4,}\S+\.go:\d+: |panic: |WARNING: DATA RACE)`)
+
+// digest gives the beginnings of what a failed test said.
+func digest(k key, output []string) string {
+	var messages [][]string
+	for _, line := range output {
+		line = strings.TrimRight(line, "\n")
+		switch {
+		case says.MatchString(line):
+			messages = append(messages, nil)
+		case len(messages) == 0 || !strings.HasPrefix(line, "        ") || len(messages[len(messages)-1]) == digestLines:
+			continue
+		}
+		last := &messages[len(messages)-1]
+		*last = append(*last, line[:min(len(line), digestWidth)])
+	}
+	var d strings.Builder
+	fmt.Fprintf(&d, "failed  %s %s\n", k.pkg, k.test)
+	for _, m := range messages[:min(len(messages), digestMessages)] {
+		fmt.Fprintln(&d, strings.Join(m, "\n"))
+	}
+	return d.String()
 }
