@@ -22,6 +22,8 @@ type imapActor struct {
 
 	c *Client
 	v *View
+	// hangUps is how many there were when the session began.
+	hangUps int
 }
 
 // NewIMAPActor connects to a server when it makes its first step.
@@ -47,6 +49,7 @@ func (a *imapActor) Step(rng *rand.Rand) (string, error) {
 	what := "connect"
 	var err error
 	if a.c == nil {
+		a.hangUps = a.server.HangUps()
 		if a.c, err = a.server.Dial(); err != nil {
 			return what, err
 		}
@@ -64,6 +67,11 @@ func (a *imapActor) Step(rng *rand.Rand) (string, error) {
 		if errors.As(err, &refused) {
 			err = nil
 		}
+	}
+	if a.server.HungUp(err, a.hangUps) {
+		a.Close()
+		a.c = nil
+		return what + " ended by a file of another size", nil
 	}
 	return what, err
 }

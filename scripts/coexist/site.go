@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"maildird/scripts/rig"
@@ -41,6 +43,39 @@ type Server struct {
 	IMAP, LMTP string // addresses; "" if it does not speak it
 	Account    rig.Account
 	Prefix     string
+
+	log string // Dovecot's, its path
+}
+
+// hangUp is what Dovecot 2.3 logs when it ends a session because a file has
+// not the size that it remembers or that S= tells: it met one that cp had not
+// written to the end.
+const hangUp = "Cached message size"
+
+// HangUps counts the sessions that the server ended for a file that changed its
+// size. Only Dovecot does so.
+func (s *Server) HangUps() int {
+	if s.log == "" {
+		return 0
+	}
+	text, _ := os.ReadFile(s.log)
+	return strings.Count(string(text), hangUp)
+}
+
+// HungUp tells whether err is the end of such a session, when there were
+// before so many. The log may come later than the end.
+func (s *Server) HungUp(err error, before int) bool {
+	ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	if !ended || s.log == "" {
+		return false
+	}
+	for range 100 {
+		if s.HangUps() > before {
+			return true
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return false
 }
 
 // NewSite prepares a site; nothing runs yet.
@@ -139,7 +174,7 @@ func (s *Site) StartDovecot(ctx context.Context) (*Server, error) {
 		return nil, err
 	}
 	s.dovecot = d
-	return &Server{Name: "Dovecot", IMAP: d.IMAP, LMTP: d.LMTP, Account: s.Account, Prefix: s.opt.Prefix}, nil
+	return &Server{Name: "Dovecot", IMAP: d.IMAP, LMTP: d.LMTP, Account: s.Account, Prefix: s.opt.Prefix, log: d.Log}, nil
 }
 
 // Dial connects and logs in.
