@@ -71,7 +71,7 @@ func (a *imapActor) Step(rng *rand.Rand) (string, error) {
 	if a.server.HungUp(err, a.hangUps) {
 		a.Close()
 		a.c = nil
-		return what + " ended by a file of another size", nil
+		return what + " ended by a file of another size, or a crash", nil
 	}
 	return what, err
 }

@@ -18,6 +18,8 @@ type lmtpActor struct {
 
 	conn net.Conn
 	text *textproto.Conn
+	// hangUps is how many there were when the session began.
+	hangUps int
 }
 
 // NewLMTPActor connects to a server when it makes its first step.
@@ -45,7 +47,12 @@ func (a *lmtpActor) Step(rng *rand.Rand) (string, error) {
 	}
 	for range 1 + rng.IntN(3) {
 		if err := a.deliver(rng); err != nil {
-			return "deliver", err
+			if !a.server.HungUp(err, a.hangUps) {
+				return "deliver", err
+			}
+			a.conn.Close()
+			a.conn = nil
+			return "deliver ended by a crash", nil
 		}
 	}
 	time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
@@ -53,6 +60,7 @@ func (a *lmtpActor) Step(rng *rand.Rand) (string, error) {
 }
 
 func (a *lmtpActor) connect() (err error) {
+	a.hangUps = a.server.HangUps()
 	if a.conn, err = net.DialTimeout("tcp", a.server.LMTP, answerLimit); err != nil {
 		return err
 	}

@@ -47,19 +47,23 @@ type Server struct {
 	log string // Dovecot's, its path
 }
 
-// hangUp is what Dovecot 2.3 logs when it ends a session because a file has
-// not the size that it remembers or that S= tells: it met one that cp had not
-// written to the end.
-const hangUp = "Cached message size"
+// hangUps are what Dovecot 2.3 logs when it ends a session because a file has
+// not the size that it remembers or that S= tells (it met one that cp had not
+// written to the end), and when a process of it crashed, as its LMTP does at times.
+var hangUps = []string{"Cached message size", "killed with signal"}
 
-// HangUps counts the sessions that the server ended for a file that changed its
-// size. Only Dovecot does so.
+// HangUps counts what may have ended sessions of the server before their time.
+// Only Dovecot is allowed to do so.
 func (s *Server) HangUps() int {
 	if s.log == "" {
 		return 0
 	}
 	text, _ := os.ReadFile(s.log)
-	return strings.Count(string(text), hangUp)
+	n := 0
+	for _, why := range hangUps {
+		n += strings.Count(string(text), why)
+	}
+	return n
 }
 
 // HungUp tells whether err is the end of such a session, when there were
