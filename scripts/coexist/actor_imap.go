@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -178,11 +179,11 @@ func (a *imapActor) claim(rng *rand.Rand, what string, n int) (uids []uint32, id
 func (a *imapActor) transfer(rng *rand.Rand, what string) error {
 	uids, ids, release := a.claim(rng, what, 3)
 	defer release()
-	if len(uids) == 0 {
-		return nil
+	from, to := a.v.folder, other(rng, a.folders, a.v.folder)
+	uids, err := a.safe(uids, ids, from, to)
+	if err != nil || len(uids) == 0 {
+		return err
 	}
-	to := other(rng, a.folders, a.v.folder)
-	from := a.v.folder
 	tagged, untagged, err := a.c.Tagged("UID %s %s %s", strings.ToUpper(what), set(uids), quote(to))
 	texts := []string{tagged}
 	for _, r := range untagged {
@@ -220,6 +221,19 @@ func (a *imapActor) transfer(rng *rand.Rand, what string) error {
 		}
 	}
 	return err
+}
+
+// safe leaves out what Dovecot is not to be asked for. Its COPY and MOVE keep the
+// base. Where a file with that base, a copy that somebody made by hand, lies in
+// the destination and Dovecot has not seen it yet, it renames over it, or takes
+// two links of one file for a duplicate and removes one: a copy less than there
+// were. Ours looks, and is asked for those too.
+func (a *imapActor) safe(uids []uint32, ids map[uint32]string, from, to string) ([]uint32, error) {
+	if a.server.log == "" || len(uids) == 0 {
+		return uids, nil
+	}
+	shared, err := a.tree.shared(from, to)
+	return slices.DeleteFunc(uids, func(uid uint32) bool { return shared[ids[uid]] }), err
 }
 
 // uidCode reads the sets of APPENDUID or COPYUID (RFC 4315).

@@ -147,6 +147,48 @@ func (t *Tree) instances(folder, id string) (map[string]bool, error) {
 	return found, nil
 }
 
+// shared gives the messages that have a file of one base in both folders. The
+// caller asks about messages that it has claimed.
+func (t *Tree) shared(one, two string) (ids map[string]bool, err error) {
+	bases := map[string]map[string]bool{} // folder and base
+	for _, folder := range []string{one, two} {
+		bases[folder] = map[string]bool{}
+		for range 4 { // each listing may miss what is renamed meanwhile
+			files, err := t.list(folder)
+			if err != nil {
+				return nil, err
+			}
+			for _, f := range files {
+				bases[folder][f.Base()] = true
+			}
+		}
+	}
+	ids = map[string]bool{}
+	for base := range bases[one] {
+		if !bases[two][base] {
+			continue
+		}
+		for range 20 { // somebody may change its flags before it is opened
+			f, ok, err := t.find(one, base)
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				break // nobody has claimed that message, it is another
+			}
+			id, err := t.id(f)
+			if err == nil {
+				ids[id] = true
+				break
+			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+		}
+	}
+	return ids, nil
+}
+
 // Check compares the files with the ledger: each message is in as many files
 // as it has to be in places. It returns the Message-IDs for which that is wrong.
 func (t *Tree) Check(l *Ledger) (ids []string, err error) {
