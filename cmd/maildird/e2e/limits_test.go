@@ -106,7 +106,11 @@ recipients_per_hour = 5
 		if line, err := lines.ReadString('\n'); err != nil || !strings.HasPrefix(line, "* OK") {
 			return fmt.Errorf("greeting %q, %v", line, err)
 		}
-		say(t, conn, lines, loginAs(alice), "a OK") // its submission has ended
+		// The server counts her submission until its session has ended, a moment
+		// after it said so.
+		if answer := say(t, conn, lines, loginAs(alice), "a "); !strings.HasPrefix(answer, "a OK") {
+			return fmt.Errorf("LOGIN after QUIT of another session: %s", answer)
+		}
 		return nil
 	})
 }
