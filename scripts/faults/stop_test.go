@@ -89,12 +89,13 @@ func (c *cell) storeOn() {
 	}
 	for {
 		for _, how := range []string{"+", "-"} {
-			if answer, _ := other.command(`UID STORE %d %sFLAGS (\Answered)`, c.uids["INBOX"]["flagged"], how); answer == "no answer" {
-				return
-			}
+			// Also when the answer to the first one is lost.
 			c.mu.Lock()
 			c.unsureFlags = "flagged"
 			c.mu.Unlock()
+			if answer, _ := other.command(`UID STORE %d %sFLAGS (\Answered)`, c.uids["INBOX"]["flagged"], how); answer == "no answer" {
+				return
+			}
 		}
 	}
 }
