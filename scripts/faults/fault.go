@@ -127,39 +127,64 @@ func denyWrites(c *cell) (func() error, error) {
 	return func() error { return mode(0o700) }, mode(0o500)
 }
 
-// inject makes system calls of the program fail.
+// inject makes system calls of the program fail. strace takes the threads that
+// there are when it looks, and those that they make from then on; one that is
+// made meanwhile by one that it has not taken yet escapes it. Then another
+// strace looks again.
 func inject(calls, errno string) func(c *cell) (func() error, error) {
 	return func(c *cell) (func() error, error) {
-		cmd := exec.Command("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace="+calls, "-e", "inject="+calls+":error="+errno,
-			"-p", strconv.Itoa(c.m.Process.Process.Pid))
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		var said strings.Builder
-		cmd.Stderr = &said
-		tracer, err := rig.Start(cmd)
-		if err != nil {
-			return nil, err
-		}
-		end := func() error {
-			_ = tracer.Process.Signal(unix.SIGINT) // strace lets go of all threads and ends
-			select {
-			case <-tracer.Done():
-				return nil
-			case <-time.After(patience):
-				return errors.Join(errors.New("strace does not let go of the program"), tracer.Kill())
+		deadline := time.Now().Add(patience)
+		for limit := time.Second; ; limit *= 2 {
+			end, err := trace(c.m.Process.Process.Pid, limit, "trace="+calls, "inject="+calls+":error="+errno)
+			if err == nil || !errors.Is(err, errEscaped) || time.Now().After(deadline) {
+				return end, err
 			}
 		}
-		err = until(func() error {
-			select {
-			case <-tracer.Done():
-				return fmt.Errorf("strace cannot trace the program: %s", said.String())
-			default:
-			}
-			return allTraced(c.m.Process.Process.Pid)
-		})
-		if err != nil {
+	}
+}
+
+// errEscaped says that a thread is not traced.
+var errEscaped = errors.New("a thread is not traced")
+
+// trace lets strace take all threads of a process within a time limit, and
+// returns what lets them go.
+func trace(pid int, limit time.Duration, expressions ...string) (end func() error, err error) {
+	args := []string{"-f", "-qq", "-o", "/dev/null", "-p", strconv.Itoa(pid)}
+	for _, e := range expressions {
+		args = append(args, "-e", e)
+	}
+	cmd := exec.Command("strace", args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var said strings.Builder
+	cmd.Stderr = &said
+	tracer, err := rig.Start(cmd)
+	if err != nil {
+		return nil, err
+	}
+	end = func() error {
+		_ = tracer.Process.Signal(unix.SIGINT) // strace lets go of all threads and ends
+		select {
+		case <-tracer.Done():
+			return nil
+		case <-time.After(patience):
+			return errors.Join(errors.New("strace does not let go of the program"), tracer.Kill())
+		}
+	}
+	for deadline := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
+		select {
+		case <-tracer.Done():
+			return nil, fmt.Errorf("strace cannot trace the program: %s", said.String())
+		default:
+		}
+		if err = allTraced(pid); err == nil {
+			err = allTraced(pid) // one that is not may have made another during the first look
+		}
+		if err == nil {
+			return end, nil
+		}
+		if time.Now().After(deadline) {
 			return nil, errors.Join(err, end())
 		}
-		return end, nil
 	}
 }
 
@@ -172,7 +197,7 @@ func allTraced(pid int) error {
 	for _, name := range threads {
 		text, err := os.ReadFile(name)
 		if err == nil && strings.Contains(string(text), "\nTracerPid:\t0\n") {
-			return fmt.Errorf("%s: not traced", name)
+			return fmt.Errorf("%w: %s", errEscaped, name)
 		}
 	}
 	return nil
