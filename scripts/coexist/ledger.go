@@ -227,6 +227,19 @@ func (l *Ledger) History(id string) []string {
 	return slices.Clone(l.mail[id].history)
 }
 
+// Named gives up to three messages that a text names.
+func (l *Ledger) Named(text string) (ids []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id := range l.mail {
+		if strings.Contains(text, id) && len(ids) < 3 {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
 // Faults returns everything that was noted as wrong so far.
 func (l *Ledger) Faults() error {
 	l.mu.Lock()

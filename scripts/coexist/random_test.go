@@ -62,8 +62,16 @@ func random(t *testing.T, site *Site, d time.Duration, servers ...*Server) {
 	actors := cast(t, site, l, folders, servers)
 	err = Run(context.Background(), l, seed, d, actors)
 	report(t, l)
+	if faults := l.Faults(); faults != nil {
+		t.Error(faults)
+		for _, id := range l.Named(faults.Error()) {
+			tell(t, l, trace, id)
+		}
+	}
 	must(t, err)
-	must(t, l.Faults())
+	if t.Failed() {
+		return
+	}
 
 	// The sessions that took part have to know the end as well as new ones.
 	state := agree(t, What{ButSizes: true, ButUnnamed: true}, false, servers...)
@@ -97,7 +105,7 @@ func random(t *testing.T, site *Site, d time.Duration, servers ...*Server) {
 		t.Error(err)
 	}
 	for _, id := range wrong[:min(len(wrong), 3)] {
-		t.Logf("what was done with %s:\n%s\nand with its files:\n%s", id, strings.Join(l.History(id), "\n"), strings.Join(trace.Of(id), "\n"))
+		tell(t, l, trace, id)
 	}
 	if list := l.Renumbered(); len(list) > 0 {
 		t.Logf("%d messages were taken for gone and came back under another UID:\n%s", len(list), strings.Join(list, "\n"))
@@ -111,6 +119,12 @@ func random(t *testing.T, site *Site, d time.Duration, servers ...*Server) {
 		t.Errorf("maildird complains:\n%s", strings.Join(complaints, "\n"))
 	}
 	_ = state
+}
+
+// tell shows what was done with a message.
+func tell(t *testing.T, l *Ledger, trace *Trace, id string) {
+	t.Helper()
+	t.Logf("what was done with %s:\n%s\nand with its files:\n%s", id, strings.Join(l.History(id), "\n"), strings.Join(trace.Of(id), "\n"))
 }
 
 // cast engages everybody.
