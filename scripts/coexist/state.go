@@ -137,7 +137,33 @@ func readFolder(c *Client, name string, examine bool) (Folder, error) {
 		}
 	}
 	slices.SortFunc(f.Messages, func(a, b Message) int { return int(a.UID) - int(b.UID) })
-	return f, nil
+	return f, identify(c, f.Messages)
+}
+
+// identify reads the whole of those messages that had no Message-ID. Dovecot
+// keeps in its cache for good what it saw of the header of a file that cp had
+// not written to the end.
+func identify(c *Client, list []Message) error {
+	for i := range list {
+		m := &list[i]
+		if m.ID != "" {
+			continue
+		}
+		fetched, err := c.Do("UID FETCH %d (UID BODY.PEEK[])", m.UID)
+		if err != nil {
+			return err
+		}
+		for _, r := range fetched {
+			got, whole, err := message(r)
+			if err != nil {
+				return fmt.Errorf("%s sent %q: %w", c.Server, r.Text, err)
+			}
+			if whole && got.UID == m.UID {
+				m.ID = got.ID
+			}
+		}
+	}
+	return nil
 }
 
 // code reads the number of a response code such as [UIDNEXT 5].
