@@ -17,7 +17,7 @@ import (
 // folder is what is known of one directory of the Maildir and its copy.
 type folder struct {
 	path string
-	id   walk.ID
+	id   dirfd.ID
 	mail bool // it has or had new or cur
 
 	own    dirfd.Stat
@@ -92,7 +92,7 @@ func (s *snapshot) open(f *folder) (*opened, error) {
 
 func (s *snapshot) openParts(o *opened) error {
 	st, err := o.src.Stat()
-	if err != nil || walk.IDOf(st) != o.f.id {
+	if err != nil || st.ID() != o.f.id {
 		return err
 	}
 	o.f.own = st
@@ -163,7 +163,7 @@ func (s *snapshot) inStep(f *folder) (bool, error) {
 	}
 	defer d.Close()
 	st, err := d.Stat()
-	if err != nil || walk.IDOf(st) != f.id {
+	if err != nil || st.ID() != f.id {
 		return false, err
 	}
 	for i := range f.dirs {

@@ -170,7 +170,7 @@ func (s *snapshot) tree() ([]walk.Dir, error) {
 		return nil, err
 	}
 	for _, d := range tree {
-		if d.ID == walk.IDOf(st) {
+		if d.ID == st.ID() {
 			return nil, fmt.Errorf("%w %s: %s", ErrInside, s.root.Path(), s.dest.Path())
 		}
 	}

@@ -25,8 +25,11 @@
 package restore
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -75,8 +78,8 @@ func Run(ctx context.Context, opt Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if !slices.ContainsFunc(tree, func(d walk.Dir) bool { return d.Folder }) {
-		return Result{}, fmt.Errorf("%s is no Maildir: neither it nor a directory in it has cur or new", opt.Root)
+	if ok, err := isRoot(root, tree); err != nil || !ok {
+		return Result{}, cmp.Or(err, fmt.Errorf("%s is no Maildir: it has neither cur nor new; name each Maildir by itself", opt.Root))
 	}
 	r := &run{opt: opt, root: root}
 	if err := r.raiseCounter(); err != nil {
@@ -100,6 +103,26 @@ func Run(ctx context.Context, opt Options) (Result, error) {
 		return r.Result, nil
 	}
 	return r.Result, root.SyncAll()
+}
+
+// rootFiles lie in the root of a user's Maildir, also where INBOX is elsewhere.
+var rootFiles = []string{"subscriptions", "dovecot-uidvalidity", "dovecot-uidlist"}
+
+// isRoot tells whether root is a user's Maildir, and not a directory with the
+// Maildirs of many users, or of other programs, somewhere below it: those may
+// be in use, and restore is for copies.
+func isRoot(root *dirfd.Dir, tree []walk.Dir) (bool, error) {
+	if slices.ContainsFunc(tree, func(d walk.Dir) bool { return d.Folder && d.Path == "" }) {
+		return true, nil
+	}
+	for _, name := range rootFiles {
+		if _, err := root.Lstat(name); err == nil {
+			return true, nil
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 type run struct {

@@ -161,3 +161,32 @@ func TestVouch(t *testing.T) {
 		})
 	}
 }
+
+// TestNotARoot: a directory with Maildirs of users in it is not taken for one.
+func TestNotARoot(t *testing.T) {
+	users := t.TempDir()
+	root := filepath.Join(users, "example.org", "alice")
+	must(t, os.MkdirAll(filepath.Dir(root), 0o700))
+	must(t, os.Rename(maildirWith(t, "cur/1.a:2,|one", "dovecot-uidlist|3 V1600000000 N2\n1 :1.a\n"), root))
+	for _, dir := range []string{users, filepath.Dir(root)} {
+		_, err := Run(t.Context(), Options{Root: dir, Locker: dotlock.NewLocker(""), Delivery: &delivery.Options{Host: "host", PID: os.Getpid()}})
+		if err == nil || !strings.Contains(err.Error(), "is no Maildir") {
+			t.Errorf("%s: %v", dir, err)
+		}
+		entries, err := os.ReadDir(dir)
+		must(t, err)
+		if len(entries) != 1 {
+			t.Errorf("%s has %v", dir, entries)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(root, "dovecot-uidlist"))
+	must(t, err)
+	if !strings.HasPrefix(string(text), "3 V1600000000 N2\n") {
+		t.Errorf("the list of a Maildir further down was changed: %q", text)
+	}
+	// Dovecot's layout fs can have INBOX elsewhere.
+	must(t, os.WriteFile(filepath.Join(users, "subscriptions"), nil, 0o600))
+	if r, _ := restore(t, users, false); r.Raised != 1 {
+		t.Errorf("a root without INBOX: %+v", r)
+	}
+}

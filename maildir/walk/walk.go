@@ -24,16 +24,10 @@ const (
 	maxLevels = 100
 )
 
-// ID is a directory's identity, whatever it is called.
-type ID struct{ Dev, Ino uint64 }
-
-// IDOf returns the identity in a Stat.
-func IDOf(st dirfd.Stat) ID { return ID{st.Dev, st.Ino} }
-
 // Dir is one directory of a tree.
 type Dir struct {
 	Path string // below the root, levels joined by '/'; "" for the root
-	ID   ID
+	ID   dirfd.ID
 	// Folder tells whether it holds cur or new, so that messages can be in it.
 	// Other directories are levels above folders, or something else.
 	Folder bool
@@ -61,7 +55,7 @@ func Tree(root *dirfd.Dir) ([]Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.visit(root, Dir{ID: IDOf(st)}, 0); err != nil {
+	if err := w.visit(root, Dir{ID: st.ID()}, 0); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(w.found, func(a, b Dir) int { return strings.Compare(a.Path, b.Path) })
@@ -123,7 +117,7 @@ func (w *walker) enter(d *dirfd.Dir, path, name string, level int) error {
 	if path != "" {
 		name = path + "/" + name
 	}
-	return w.visit(sub, Dir{Path: name, ID: IDOf(st)}, level)
+	return w.visit(sub, Dir{Path: name, ID: st.ID()}, level)
 }
 
 func (w *walker) isDir(d *dirfd.Dir, name string, kind dirfd.Kind) bool {
