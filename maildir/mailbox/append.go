@@ -80,7 +80,7 @@ func (m *Mailbox) Append(ctx context.Context, in ...*Incoming) (validity uint32,
 			return 0, nil, err
 		}
 	}
-	if err := m.roomFor(in); err != nil {
+	if err := m.Room(sizeOf(in), int64(len(in))); err != nil {
 		return 0, nil, err
 	}
 	err = m.change(ctx, func(lock *dotlock.Lock) error {
@@ -110,13 +110,18 @@ func (m *Mailbox) Append(ctx context.Context, in ...*Incoming) (validity uint32,
 	return m.UIDValidity(), uids, err
 }
 
-func (m *Mailbox) roomFor(in []*Incoming) error {
-	bytes := int64(0)
+// RoomBeside is Room for one message of that many bytes beside others that are on
+// their way.
+func (m *Mailbox) RoomBeside(in []*Incoming, bytes int64) error {
+	return m.Room(sizeOf(in)+bytes, int64(len(in))+1)
+}
+
+func sizeOf(in []*Incoming) (bytes int64) {
 	for _, one := range in {
 		size, _ := one.temp.Size()
 		bytes += size
 	}
-	return m.Room(bytes, int64(len(in)))
+	return bytes
 }
 
 func allKeywords(in []*Incoming) (words []string) {

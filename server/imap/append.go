@@ -2,6 +2,7 @@ package imap
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -41,22 +42,16 @@ func runAppend(s *session) error {
 		return err
 	}
 	defer box.Release()
-	var in []*mailbox.Incoming
-	defer func() {
-		for _, one := range in {
-			one.Abort()
-		}
-	}()
+	to := destination{Mailbox: box}
+	defer to.abort()
 	for {
-		one, err := item.take(s, box)
-		if err != nil {
+		if err := item.take(s, &to); err != nil {
 			return err
 		}
-		in = append(in, one)
 		if !lx.more() {
 			break
 		}
-		if len(in) == maxAppends {
+		if len(to.taken) == maxAppends {
 			return no(imap.ResponseCodeLimit, "An APPEND may bring %d messages.", maxAppends)
 		}
 		if item, err = s.appendItem(); err != nil {
@@ -66,7 +61,7 @@ func runAppend(s *session) error {
 	if err := lx.end(); err != nil {
 		return err
 	}
-	validity, uids, err := box.Append(s.ctx, in...)
+	validity, uids, err := box.Append(s.ctx, to.taken...)
 	if err != nil {
 		return err
 	}
@@ -75,36 +70,53 @@ func runAppend(s *session) error {
 	return nil
 }
 
+// destination is the mailbox that the messages of a command go to.
+type destination struct {
+	*maildir.Mailbox
+	taken []*mailbox.Incoming // in its tmp/
+}
+
+// room returns an error if there is no room for one more message of so many
+// octets beside those that were taken. It is asked before the client sends them.
+func (to *destination) room(size int64) error {
+	if err := to.RoomBeside(to.taken, size); err != nil {
+		return err
+	}
+	return to.Reserved(size)
+}
+
+func (to *destination) abort() {
+	for _, one := range to.taken {
+		one.Abort()
+	}
+}
+
 // appendItem is one message of APPEND up to its octets.
 type appendItem struct {
 	mailbox.AppendOptions
 	size int64 // of the literal that comes next, 0 if none does
-	// receive takes the octets of the message for a mailbox.
-	receive func(*session, *maildir.Mailbox, *mailbox.Incoming) error
+	// receive takes the octets of the message.
+	receive func(*session, *destination, *mailbox.Incoming) error
 }
 
-// take takes the octets into a file of the mailbox's tmp/. Without an error the
-// caller hands it to Append, or aborts it.
-func (item *appendItem) take(s *session, box *maildir.Mailbox) (*mailbox.Incoming, error) {
-	// Before the client sends it.
-	if err := box.Room(item.size, 1); err != nil {
-		return nil, err
+// take takes the octets into a file of the mailbox's tmp/.
+func (item *appendItem) take(s *session, to *destination) error {
+	if err := to.room(item.size); err != nil {
+		return err
 	}
-	if err := box.Reserved(item.size); err != nil {
-		return nil, err
-	}
-	in, err := box.NewIncoming(item.AppendOptions)
+	in, err := to.NewIncoming(item.AppendOptions)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err = item.receive(s, box, in); err == nil {
+	if err = item.receive(s, to, in); err == nil {
 		err = in.Finish()
 	}
 	if err != nil {
 		in.Abort()
-		return nil, err
+		return err
 	}
-	return in, nil
+	to.taken = append(to.taken, in)
+	return nil
 }
 
 // appendItem takes what comes before the octets of one message: flags, date,
@@ -117,7 +129,9 @@ func (s *session) appendItem() (item appendItem, err error) {
 		lx.sp()
 	}
 	if lx.peek() == '"' {
-		item.Date = lx.dateTime()
+		if item.Date = lx.dateTime(); item.Date.IsZero() {
+			item.Date = item.Date.Add(time.Second) // zero is for no date
+		}
 		lx.sp()
 	}
 	if c := lx.peek(); c != '{' && c != '~' && classes[c]&classWord != 0 {
@@ -125,13 +139,12 @@ func (s *session) appendItem() (item appendItem, err error) {
 		return item, lx.err
 	}
 	item.receive = (*session).receiveLiteral
-	err = lx.appendLiteral()
-	item.size = lx.lit.size
+	err = lx.appendLiteral(&item)
 	return item, err
 }
 
 // appendLiteral takes what announces a literal with a message.
-func (lx *lexer) appendLiteral() error {
+func (lx *lexer) appendLiteral(item *appendItem) error {
 	lit, ok := lx.literalHeader()
 	switch {
 	case !ok:
@@ -142,6 +155,7 @@ func (lx *lexer) appendLiteral() error {
 	case lit.size == 0:
 		return errEmptyMessage()
 	}
+	item.size = lit.size
 	return nil
 }
 
@@ -154,7 +168,7 @@ func errEmptyMessage() error {
 }
 
 // receiveLiteral takes the octets of the literal that appendLiteral took.
-func (s *session) receiveLiteral(_ *maildir.Mailbox, in *mailbox.Incoming) error {
+func (s *session) receiveLiteral(_ *destination, in *mailbox.Incoming) error {
 	_, err := s.lx.streamLiteral().WriteTo(in)
 	return err
 }

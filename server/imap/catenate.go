@@ -21,8 +21,8 @@ func catenateExtension() extension {
 		appendData: words[appendItem]{"CATENATE": func(lx *lexer, item *appendItem) {
 			lx.sp()
 			lx.enter()
-			item.receive = func(s *session, box *maildir.Mailbox, in *mailbox.Incoming) error {
-				c := &catenation{s: s, box: box, in: in, source: urlSource{s: s, account: s.account}}
+			item.receive = func(s *session, to *destination, in *mailbox.Incoming) error {
+				c := &catenation{s: s, to: to, in: in, source: urlSource{s: s, account: s.account}}
 				defer c.source.close()
 				return c.parts()
 			}
@@ -37,7 +37,7 @@ const maxCatenated = 1000
 // file as soon as it is named, so that no more than a buffer is in memory.
 type catenation struct {
 	s      *session
-	box    *maildir.Mailbox // which the message goes to
+	to     *destination
 	in     *mailbox.Incoming
 	size   int64 // octets so far
 	source urlSource
@@ -91,7 +91,7 @@ func (c *catenation) more(n int64) error {
 		return errMessageTooBig(limit)
 	}
 	c.size += n
-	return c.box.Room(c.size, 1)
+	return c.to.room(c.size)
 }
 
 // text takes a literal.

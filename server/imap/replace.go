@@ -43,15 +43,15 @@ func (s *session) replace(uid bool) error {
 		return err
 	}
 	defer box.Release()
-	in, err := item.take(s, box)
-	if err != nil {
+	to := destination{Mailbox: box}
+	defer to.abort()
+	if err := item.take(s, &to); err != nil {
 		return err
 	}
-	defer in.Abort()
 	if err := lx.end(); err != nil {
 		return err
 	}
-	validity, uids, err := box.Append(s.ctx, in)
+	validity, uids, err := box.Append(s.ctx, to.taken...)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package imap
 import (
 	"github.com/emersion/go-imap/v2"
 
-	"maildird/maildir"
 	"maildird/maildir/mailbox"
 )
 
@@ -27,11 +26,11 @@ func utf8Extension() extension {
 // has no more: a client may come with either.
 func (lx *lexer) appendUTF8(item *appendItem) {
 	lx.startUTF8()
-	if err := lx.appendLiteral(); err != nil {
+	if err := lx.appendLiteral(item); err != nil {
 		lx.failWith(err)
 	}
-	item.receive = func(s *session, box *maildir.Mailbox, in *mailbox.Incoming) error {
-		if err := s.receiveLiteral(box, in); err != nil {
+	item.receive = func(s *session, to *destination, in *mailbox.Incoming) error {
+		if err := s.receiveLiteral(to, in); err != nil {
 			return err
 		}
 		s.lx.expect(')')
