@@ -366,9 +366,14 @@ func (d *Dir) Mkdir(name string, mode fs.FileMode) error {
 	})
 }
 
-// Chtimes sets the modification time of name; the access time is left alone.
+// Chtimes sets the modification time of name; the access time is left alone. Of a
+// time that the file system cannot keep it keeps the nearest.
 func (d *Dir) Chtimes(name string, mtime time.Time) error {
-	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(mtime.UnixNano())}
+	t, err := unix.TimeToTimespec(mtime)
+	if err != nil {
+		return fmt.Errorf("set time of %s: %w", name, err)
+	}
+	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, t}
 	return d.do("set time of", name, func(fd int) error {
 		return unix.UtimesNanoAt(fd, name, ts, unix.AT_SYMLINK_NOFOLLOW)
 	})

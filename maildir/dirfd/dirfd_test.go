@@ -201,6 +201,14 @@ func TestTimesAndStat(t *testing.T) {
 	if !st.Mtime.Equal(when) || st.Size != 3 || st.Mode != 0o640 || !st.Regular() || st.Nlink != 1 {
 		t.Errorf("stat gives %+v", st)
 	}
+	for _, year := range []int{1, 1600, 2300, 9999} { // which have no nanoseconds in 64 bits
+		must(t, d.Chtimes("f", time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)))
+		st, err := d.Lstat("f")
+		must(t, err)
+		if kept := st.Mtime.Year(); year > 2037 && kept < 2037 || year < 1970 && kept > 1970 {
+			t.Errorf("of the year %d the file keeps %d", year, kept)
+		}
+	}
 	if free, files, err := d.FreeBytes(); err != nil || free == 0 || files == 0 {
 		t.Errorf("FreeBytes: %d, %d, %v", free, files, err)
 	}
