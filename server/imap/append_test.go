@@ -1,0 +1,91 @@
+package imap
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestAppendDates appends with dates that a file may not be able to have. What
+// comes back is the nearest that it can.
+func TestAppendDates(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t)
+	c := ts.login()
+	c.ok("SELECT INBOX")
+	tests := []struct {
+		date        string
+		first, last int // the years that are right
+	}{
+		{"17-Jul-1996 02:44:25 -0700", 1996, 1996},
+		{"31-Dec-1999 23:59:60 +0000", 2000, 2000},
+		{"01-Jan-2037 00:00:00 +0000", 2037, 2037},
+		{"01-Jan-2300 00:00:00 +0000", 2037, 2300},
+		{"01-Jan-9999 00:00:00 +0000", 2037, 9999},
+		{"01-Jan-1600 00:00:00 +0000", 1600, 1970},
+		{"01-Jan-0001 00:00:00 +0000", 1, 1970},
+	}
+	for i, tt := range tests {
+		c.ok(`APPEND INBOX "` + tt.date + "\" {3+}\r\nabc")
+		line := c.ok(fmt.Sprintf("FETCH %d INTERNALDATE", i+1))[0]
+		_, quoted, _ := strings.Cut(line, `INTERNALDATE "`)
+		date, _, _ := strings.Cut(quoted, `"`)
+		got, err := time.Parse("_2-Jan-2006 15:04:05 -0700", date)
+		if err != nil {
+			t.Fatal(line, err)
+		}
+		if got.UTC().Year() < tt.first || got.UTC().Year() > tt.last {
+			t.Errorf("%s came back as %s", tt.date, date)
+		}
+	}
+}
+
+// TestAppendCut ends the connection in the middle of messages. Nothing of them is
+// left, not even in tmp/, and what REPLACE was to replace is still there.
+func TestAppendCut(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t)
+	if err := ts.provision("alice"); err != nil {
+		t.Fatal(err)
+	}
+	ts.deliver(t, "1706933101.M1P1.test:2,S", "Subject: x\n\nx\n")
+	long := strings.Repeat("x", 100_000)
+	sent := []string{
+		"APPEND INBOX {200000+}\r\n" + long,
+		"APPEND INBOX (\\Seen) {3+}\r\nabc {200000+}\r\n" + long,
+		"APPEND INBOX {3+}\r\nabc (\\Se",
+		"APPEND INBOX {3+}\r\nabc",
+		"APPEND INBOX CATENATE (URL /INBOX/;UID=1 TEXT {200000+}\r\n" + long,
+		"APPEND INBOX CATENATE (TEXT {3+}\r\nabc URL \"/INBOX/;UI",
+		"APPEND INBOX ~{200000+}\r\n" + long,
+		"REPLACE 1 INBOX {200000+}\r\n" + long,
+		"UID REPLACE 1 INBOX {3+}\r\nabc",
+	}
+	for _, text := range sent {
+		c := ts.login()
+		c.ok("SELECT INBOX")
+		c.send("a " + text)
+		_ = c.conn.Close()
+	}
+	tmp := filepath.Join(ts.root("alice"), "tmp")
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		left, err := os.ReadDir(tmp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(left) == 0 && ts.sessions.Len() == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("tmp/ has %v", left)
+		}
+	}
+	c := ts.login()
+	c.ok("SELECT INBOX")
+	if lines := c.ok("UID FETCH 1:* UID"); len(lines) != 1 || lines[0] != "* 1 FETCH (UID 1)" {
+		t.Errorf("INBOX has %v", lines)
+	}
+}
