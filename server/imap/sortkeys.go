@@ -35,9 +35,9 @@ func sortCriteria() map[string]*sortCriterion {
 	to := func(e *message.Envelope) []message.Address { return e.To }
 	cc := func(e *message.Envelope) []message.Address { return e.Cc }
 	return map[string]*sortCriterion{
-		"ARRIVAL":     {number: func(m *sortee) int64 { return m.arrival().UnixNano() }},
+		"ARRIVAL":     {number: func(m *sortee) int64 { return m.arrival().Unix() }},
 		"CC":          first(cc, firstMailbox),
-		"DATE":        {header: true, number: func(m *sortee) int64 { return m.sent().UnixNano() }},
+		"DATE":        {header: true, number: func(m *sortee) int64 { return m.sent().Unix() }},
 		"FROM":        first(from, firstMailbox),
 		"SIZE":        {number: (*sortee).size},
 		"SUBJECT":     {header: true, text: func(m *sortee) []byte { base, _ := m.subject(); return base }},
