@@ -44,6 +44,7 @@ func runCreate(s *session) error {
 	if err := s.account.Create(req.name, req.uses); err != nil {
 		return err
 	}
+	s.tellName(req.name, req.name)
 	for _, more := range s.srv.grammar.created {
 		if err := more(s, req.name); err != nil {
 			// The mailbox is there, so the answer is OK.
@@ -68,15 +69,20 @@ func newName(name string) error {
 // runDelete is DELETE (RFC 9051 section 6.3.5). Sessions that have the mailbox
 // selected learn by BYE that it is gone.
 func runDelete(s *session) error {
-	name, err := s.mailboxArgument()
+	given, err := s.mailboxArgument()
 	if err != nil {
 		return err
 	}
-	if name, err = s.account.Tree().Canonical(name); err != nil {
+	name, err := s.account.Tree().Canonical(given)
+	if err != nil {
 		return err
 	}
 	s.ownTreeChange(name)
-	return s.account.Delete(name)
+	if err := s.account.Delete(name); err != nil {
+		return err
+	}
+	s.tellName(given, name, imap.MailboxAttrNonExistent)
+	return nil
 }
 
 // runRename is RENAME (RFC 9051 section 6.3.6).
@@ -97,7 +103,33 @@ func runRename(s *session) error {
 		return err
 	}
 	s.ownTreeChange(from, to)
-	return s.account.Rename(s.ctx, from, to)
+	if err := s.account.Rename(s.ctx, from, to); err != nil {
+		return err
+	}
+	if from != "INBOX" { // which is still there
+		s.tellName(from, to)
+	}
+	s.tellName(to, to)
+	return nil
+}
+
+// tellName tells a client of IMAP4rev2 what a mailbox is called that it called
+// otherwise, or that was called otherwise (RFC 9051 section 6.3.9.7).
+func (s *session) tellName(given, name string, attrs ...imap.MailboxAttr) {
+	name, err := s.account.Tree().Canonical(name)
+	if err != nil || !s.rev2 || given == name {
+		return
+	}
+	s.listResponse(attrs, name)
+	s.oldName(given)
+	s.w.crlf()
+}
+
+// oldName writes the extended data item OLDNAME of a LIST response.
+func (s *session) oldName(name string) {
+	s.w.raw(` ("OLDNAME" (`)
+	s.w.mailbox(name)
+	s.w.raw("))")
 }
 
 // runSubscribe is SUBSCRIBE (RFC 9051 section 6.3.7). As in Dovecot there must

@@ -213,9 +213,7 @@ func (d *treeDiff) list(name, from string) {
 	cmd.ReturnSubscribed = true
 	s.listResponse(cmd.attributes(&e.Entry), name)
 	if from != "" {
-		s.w.raw(` ("OLDNAME" (`)
-		s.w.mailbox(from)
-		s.w.raw("))")
+		s.oldName(from)
 	}
 	s.w.crlf()
 }

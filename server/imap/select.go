@@ -39,7 +39,7 @@ type selectRequest struct {
 func (s *session) selectMailbox(readOnly bool) error {
 	lx := s.lx
 	lx.sp()
-	req := selectRequest{name: lx.mailbox()}
+	req := selectRequest{name: lx.mailboxAsGiven()}
 	if lx.more() {
 		lx.list(func() { lx.grammar.selectParams.take(lx, &req, "parameter") })
 	}
@@ -69,7 +69,7 @@ func (s *session) selectMailbox(readOnly bool) error {
 		return err
 	}
 	s.sel = &selection{name: name, box: box, view: view}
-	s.describeMailbox()
+	s.describeMailbox(req.name)
 	for _, more := range req.opened {
 		if err := more(s); err != nil {
 			s.unselect()
@@ -83,8 +83,9 @@ func (s *session) selectMailbox(readOnly bool) error {
 	return nil
 }
 
-// describeMailbox writes what a client is told of a mailbox that it selects.
-func (s *session) describeMailbox() {
+// describeMailbox writes what a client is told of a mailbox that it selects by a
+// name.
+func (s *session) describeMailbox(given string) {
 	view, w := s.sel.view, s.w
 	s.mailboxFlagsResponse()
 	s.count(view.Exists(), " EXISTS\r\n")
@@ -98,6 +99,9 @@ func (s *session) describeMailbox() {
 	s.okNumber("UIDNEXT", view.UIDNext(), "Predicted next UID.")
 	if s.rev2 {
 		s.listResponse(nil, s.sel.name)
+		if given != s.sel.name {
+			s.oldName(given)
+		}
 		w.crlf()
 	}
 	for _, more := range s.srv.grammar.selected {

@@ -201,6 +201,15 @@ func (lx *lexer) nstring() (b []byte, isNil bool) {
 // against the grammar: offlineimap 8.0.0 quotes nothing but spaces, and Dovecot
 // takes it.
 func (lx *lexer) mailbox() string {
+	name := lx.mailboxAsGiven()
+	if len(name) == len("INBOX") && equalFold([]byte(name), "INBOX") {
+		return "INBOX"
+	}
+	return name
+}
+
+// mailboxAsGiven is mailbox with INBOX as the client wrote it.
+func (lx *lexer) mailboxAsGiven() string {
 	if c := lx.peek(); c == '"' || c == '{' {
 		return lx.mailboxName(lx.str())
 	}
@@ -225,9 +234,6 @@ func (lx *lexer) mailboxName(b []byte) string {
 			return ""
 		}
 		name = text
-	}
-	if len(name) == len("INBOX") && equalFold(b, "INBOX") {
-		return "INBOX"
 	}
 	return name
 }
