@@ -141,27 +141,41 @@ func (a *acks) add(id string, err error) {
 }
 
 // missing looks for all messages in the directories that hold mail below roots,
-// and returns those that are in none.
+// and returns those that are in none. Sessions of clients that have gone may
+// still be moving files: what is missing is looked for again.
 func (a *acks) missing(t *testing.T, roots ...string) (out []string) {
-	found := map[string]bool{}
-	for _, root := range roots {
-		must(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() || strings.HasSuffix(filepath.Dir(path), "tmp") {
-				return err
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		found := map[string]bool{}
+		for _, root := range roots {
+			must(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+				if err != nil || !d.Type().IsRegular() || strings.HasSuffix(filepath.Dir(path), "tmp") {
+					return passOver(err)
+				}
+				text, err := os.ReadFile(path)
+				if strings.Contains(string(text), "The end of ") {
+					found[idOf(string(text))] = true
+				}
+				return passOver(err)
+			}))
+		}
+		out = out[:0]
+		for _, id := range a.ids {
+			if !found[id] {
+				out = append(out, id)
 			}
-			text, err := os.ReadFile(path)
-			if strings.Contains(string(text), "The end of ") {
-				found[idOf(string(text))] = true
-			}
-			return err
-		}))
-	}
-	for _, id := range a.ids {
-		if !found[id] {
-			out = append(out, id)
+		}
+		if len(out) == 0 || time.Now().After(deadline) {
+			return out
 		}
 	}
-	return out
+}
+
+// passOver takes what is gone for nothing wrong.
+func passOver(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // deliverSwapped brings mail by LMTP.
