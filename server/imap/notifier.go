@@ -175,16 +175,40 @@ func (n *notifier) tellBox(w *watchedBox) {
 
 // state looks at a mailbox, and makes its view forget what happened.
 func (n *notifier) state(w *watchedBox) (now boxState, err error) {
-	st, err := w.box.Status(n.s.ctx, false, n.s.interrupted)
-	if err != nil {
-		return now, err
-	}
-	now = boxState{messages: st.Messages, uidNext: st.UIDNext, validity: st.UIDValidity, unseen: st.Unseen}
 	if n.s.condstore || n.eventsOf(w.name)&eventFlags != 0 {
-		now.modseq, err = w.box.HighestModSeq(n.s.ctx)
+		now, err = n.stateAndModSeq(w)
+	} else {
+		now, err = n.numbers(w)
 	}
-	w.view.Updates(0, func(mailbox.Update) {})
+	if err == nil {
+		w.view.Updates(0, func(mailbox.Update) {})
+	}
 	return now, err
+}
+
+// stateAndModSeq looks until the numbers and the mod-sequence are of one moment.
+// If there is none, the mod-sequence is the older one: with that of a message that
+// the numbers do not count yet, a client would think that it knows the message.
+func (n *notifier) stateAndModSeq(w *watchedBox) (now boxState, err error) {
+	modseq, err := w.box.HighestModSeq(n.s.ctx)
+	for range 4 {
+		if err != nil {
+			return now, err
+		}
+		if now, err = n.numbers(w); err != nil {
+			return now, err
+		}
+		now.modseq = modseq
+		if modseq, err = w.box.HighestModSeq(n.s.ctx); modseq == now.modseq {
+			break
+		}
+	}
+	return now, err
+}
+
+func (n *notifier) numbers(w *watchedBox) (boxState, error) {
+	st, err := w.box.Status(n.s.ctx, false, n.s.interrupted)
+	return boxState{messages: st.Messages, uidNext: st.UIDNext, validity: st.UIDValidity, unseen: st.Unseen}, err
 }
 
 // reopen goes on with the mailbox that has the name now.

@@ -3,9 +3,12 @@ package imap
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +115,45 @@ func TestNotifyLayouts(t *testing.T) {
 	c.want(`* STATUS "a/b" (MESSAGES 0 UIDNEXT 1 UIDVALIDITY `)
 	ts.drop("a/b", 1)
 	c.want(`* STATUS "a/b" (MESSAGES 1 UIDNEXT 2)`)
+}
+
+// TestNotifyModSeq: a mod-sequence that is told is not that of a message which the
+// numbers beside it do not count, however the looks of one session fall between
+// the appends of another.
+func TestNotifyModSeq(t *testing.T) {
+	ts := startServer(t)
+	c, other := ts.login(), ts.login()
+	c.ok("CREATE box")
+	c.ok("ENABLE CONDSTORE")
+	c.ok("NOTIFY SET (mailboxes box (MessageNew MessageExpunge FlagChange))")
+	const n = 200
+	go func() { _, _ = io.WriteString(other.conn, strings.Repeat("a APPEND box {3+}\r\nabc\r\n", n)) }()
+	numbers := regexp.MustCompile(`(UIDNEXT|HIGHESTMODSEQ|UID|MODSEQ) \(?(\d+)`)
+	read := func(line string) map[string]uint64 {
+		found := map[string]uint64{}
+		for _, m := range numbers.FindAllStringSubmatch(line, -1) {
+			found[m[1]], _ = strconv.ParseUint(m[2], 10, 64)
+		}
+		return found
+	}
+	highest := map[uint64]uint64{} // by the UIDNEXT of which the client knows
+	for next := uint64(1); next <= n; {
+		told := read(c.line())
+		next = max(next, told["UIDNEXT"])
+		highest[next] = max(highest[next], told["HIGHESTMODSEQ"])
+	}
+	for range n {
+		other.want("a OK ")
+	}
+	other.ok("SELECT box")
+	for _, line := range other.ok("UID FETCH 1:* (MODSEQ)") {
+		message := read(line)
+		for next, modseq := range highest {
+			if uid := message["UID"]; uid >= next && modseq >= message["MODSEQ"] {
+				t.Errorf("with UIDNEXT %d, HIGHESTMODSEQ %d was told, and UID %d has %d", next, modseq, uid, message["MODSEQ"])
+			}
+		}
+	}
 }
 
 func withLayoutFS(_ *Config, a *maildir.AccountOptions) { a.Folder.Layout = folder.LayoutFS }
