@@ -28,6 +28,28 @@ type inbox struct {
 	names map[entry]watch.Op // the last thing that happened to each name
 	order []entry            // in the order in which they came up first
 	all   bool               // events were lost: scan
+	// away is which names went away, of those that were dropped for a scan: it
+	// does not see that a name is another file's by now.
+	away map[entry]struct{}
+}
+
+// drop orders a scan instead of what is to be worked off. in.mu is held.
+func (in *inbox) drop() {
+	for e, op := range in.names {
+		in.leave(e, op)
+	}
+	in.all, in.names, in.order = true, nil, nil
+}
+
+// leave notes what happened to a name that is dropped. in.mu is held.
+func (in *inbox) leave(e entry, op watch.Op) {
+	if op != watch.Removed && op != watch.MovedAway || len(in.away) >= maxEvents {
+		return
+	}
+	if in.away == nil {
+		in.away = map[entry]struct{}{}
+	}
+	in.away[e] = struct{}{}
 }
 
 // event takes one event from the watcher's goroutine.
@@ -40,8 +62,10 @@ func (m *Mailbox) event(where place, ev watch.Event) {
 	first := len(in.names) == 0 && !in.all
 	switch e := (entry{where, ev.Name}); {
 	case in.all:
+		in.leave(e, ev.Op)
 	case ev.Op == watch.Lost || len(in.names) >= maxEvents:
-		in.all, in.names, in.order = true, nil, nil
+		in.drop()
+		in.leave(e, ev.Op)
 	default:
 		if in.names == nil {
 			in.names = map[entry]watch.Op{}
@@ -85,7 +109,7 @@ func (in *inbox) empty() bool {
 // putBack orders a scan, as what was taken was not worked off, or did not come.
 func (in *inbox) putBack() {
 	in.mu.Lock()
-	in.all, in.names, in.order = true, nil, nil
+	in.drop()
 	in.mu.Unlock()
 }
 
@@ -148,6 +172,19 @@ func (m *Mailbox) follow(ctx context.Context, names map[entry]watch.Op, order []
 func (m *Mailbox) forgetFile(e entry) {
 	if n, ok := m.at(e); ok {
 		m.cached.Forget(n)
+	}
+}
+
+// forgetAway does that for the names that were dropped.
+func (m *Mailbox) forgetAway() {
+	m.events.mu.Lock()
+	away := m.events.away
+	m.events.away = nil
+	m.events.mu.Unlock()
+	for e := range away {
+		if _, err := m.in(e.where).Lstat(e.name); err == nil {
+			m.forgetFile(e)
+		}
 	}
 }
 

@@ -56,6 +56,7 @@ func (t dirTimes) same(now dirTimes) bool {
 // scan lists new/ and cur/ and brings the table in step with them. m.sync is
 // held, and the uidlist's lock unless it cannot be had (lock nil).
 func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
+	m.forgetAway()
 	var fresh []entry
 	var missing []uint32
 	var before dirTimes

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"maildird/maildir/filename"
+	"maildird/maildir/watch"
 )
 
 // TestRenumbered: another program gives a message a new UID in the list, as
@@ -91,26 +92,41 @@ func TestCopyOntoUnseen(t *testing.T) {
 }
 
 // TestReplacedFile: a file takes the place of another one with its name between
-// two looks; its date is not the one of the other.
+// two looks; its date is not the one of the other. Also if events lag, which has
+// the folder scanned, once they came.
 func TestReplacedFile(t *testing.T) {
-	b := newBox(t)
-	one := b.drop("cur/")
-	old, date := time.Unix(1_700_000_000, 0), time.Unix(1_710_000_000, 0)
-	must(t, os.Chtimes(b.file(one), old, old))
-	m := b.open(newEnv(t))
-	defer m.Close()
-	c := connect(t, m, false)
-	defer c.v.Close()
-	if got, err := c.v.Date(c.all()[0]); err != nil || !got.Equal(old) {
-		t.Fatal(got, err)
-	}
-	text := b.read(one)
-	b.remove(one)
-	must(t, os.WriteFile(b.file("tmp/x"), []byte(text), 0o600))
-	must(t, os.Chtimes(b.file("tmp/x"), date, date))
-	b.rename("tmp/x", one)
-	c.poll(true)
-	if got, err := c.v.Date(c.all()[0]); err != nil || !got.Equal(date) {
-		t.Errorf("the date is %v (%v), that of the file is %v", got, err, date)
+	for name, lag := range map[string]func(*Mailbox){
+		"events":           func(*Mailbox) {},
+		"dropped":          func(m *Mailbox) { m.events.putBack() },
+		"events were lost": func(m *Mailbox) { m.event(inCur, watch.Event{Op: watch.Lost}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t)
+			one := b.drop("cur/")
+			old, date := time.Unix(1_700_000_000, 0), time.Unix(1_710_000_000, 0)
+			must(t, os.Chtimes(b.file(one), old, old))
+			m := b.open(newEnv(t))
+			defer m.Close()
+			c := connect(t, m, false)
+			defer c.v.Close()
+			if got, err := c.v.Date(c.all()[0]); err != nil || !got.Equal(old) {
+				t.Fatal(got, err)
+			}
+			text := b.read(one)
+			b.remove(one)
+			must(t, os.WriteFile(b.file("tmp/x"), []byte(text), 0o600))
+			must(t, os.Chtimes(b.file("tmp/x"), date, date))
+			b.rename("tmp/x", one)
+			for end := time.Now().Add(time.Minute); !m.env.Watcher.Barrier(ctx); {
+				if time.Now().After(end) {
+					t.Fatal("events do not come")
+				}
+			}
+			lag(m)
+			c.poll(true)
+			if got, err := c.v.Date(c.all()[0]); err != nil || !got.Equal(date) {
+				t.Errorf("the date is %v (%v), that of the file is %v", got, err, date)
+			}
+		})
 	}
 }
