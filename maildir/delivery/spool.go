@@ -30,7 +30,7 @@ const (
 	// spoolMemory is how much of a message is held in memory. A message that
 	// is no longer is written at once, when it is complete.
 	spoolMemory = 64 << 10
-	spoolFirst  = 8 << 10 // first allocation
+	spoolFirst  = 8 << 10 // of them at first, which most messages fit into
 	// spoolWorkers is how many files of one message are written and synced at
 	// the same time, so that the file system's journal can take them together.
 	spoolWorkers = 8
@@ -39,6 +39,14 @@ const (
 	spoolWide = 64
 )
 
+// The memory of messages goes from one to the next: left to the garbage
+// collector it would be most of what a delivery leaves.
+var firstMemory, wholeMemory = memoryOf(spoolFirst), memoryOf(spoolMemory)
+
+func memoryOf(size int) *sync.Pool {
+	return &sync.Pool{New: func() any { b := make([]byte, size); return &b }}
+}
+
 // Spool takes one message for one or more folders. Each folder gets a file of
 // its own. For one goroutine.
 type Spool struct {
@@ -46,8 +54,10 @@ type Spool struct {
 	each    bool
 	targets []*target
 
-	buf    []byte // header of targets[0] and body, or the part of the body that is not in the file yet
-	inFile bool   // a file has been begun and buf holds no header
+	buf    []byte     // header of targets[0] and body, or the part of the body that is not in the file yet
+	mem    *[]byte    // what buf lies in; nil after Abort
+	pool   *sync.Pool // that mem goes back to
+	inFile bool       // a file has been begun and buf holds no header
 	first  *target
 	held   *Temp // the file, since Commit
 	body   counter
@@ -74,8 +84,7 @@ func NewSpool(targets []Target, each bool, o *Options) *Spool {
 	for i, t := range targets {
 		s.targets[i] = &target{Target: t}
 	}
-	head := targets[0].Header
-	s.buf = append(make([]byte, 0, spoolFirst+len(head)), head...)
+	s.move(firstMemory, targets[0].Header)
 	return s
 }
 
@@ -123,12 +132,27 @@ func (s *Spool) ReadFrom(r io.Reader) (int64, error) {
 func (s *Spool) space() []byte {
 	if s.err == nil && len(s.buf) == cap(s.buf) {
 		if cap(s.buf) < spoolMemory {
-			s.buf = append(make([]byte, 0, spoolMemory), s.buf...)
+			s.move(wholeMemory, s.buf)
 		} else {
 			s.err = s.flush()
 		}
 	}
 	return s.buf[len(s.buf):cap(s.buf)]
+}
+
+// move takes memory from the pool for what buf holds, and gives back what buf had.
+func (s *Spool) move(pool *sync.Pool, buf []byte) {
+	mem := pool.Get().(*[]byte)
+	buf = append((*mem)[:0], buf...)
+	s.giveBack()
+	s.buf, s.mem, s.pool = buf, mem, pool
+}
+
+func (s *Spool) giveBack() {
+	if s.mem != nil {
+		s.pool.Put(s.mem)
+	}
+	s.buf, s.mem = nil, nil
 }
 
 func (s *Spool) took(n int) {
@@ -544,7 +568,8 @@ func (t *target) unlink(o *Options) {
 // does nothing.
 func (s *Spool) Abort() {
 	s.release()
-	s.buf, s.body = nil, counter{}
+	s.giveBack()
+	s.body = counter{}
 	if s.err == nil {
 		s.err = fs.ErrClosed
 	}

@@ -25,10 +25,11 @@ type wire struct {
 	conn         net.Conn
 	writeTimeout time.Duration
 
-	in   []byte // buffer; in[r:w] is not used yet
-	r, w int
-	big  *[]byte // in, if it is from largeBuffers
-	full bool    // the last read left no room
+	in    []byte // buffer; in[r:w] is not used yet
+	r, w  int
+	big   *[]byte // in, if it is from largeBuffers
+	small []byte  // what in was before
+	full  bool    // the last read left no room
 
 	out    []byte
 	failed error // of a flush
@@ -83,10 +84,13 @@ func (x *wire) room(size int) {
 // swap moves the unread input to a large buffer, or with nil to a small one.
 func (x *wire) swap(large *[]byte) {
 	var buf []byte
-	if large != nil {
-		buf = *large
-	} else {
-		buf = make([]byte, max(smallBuffer, x.w-x.r))
+	switch {
+	case large != nil:
+		buf, x.small = *large, x.in
+	case len(x.small) >= x.w-x.r:
+		buf, x.small = x.small, nil
+	default:
+		buf, x.small = make([]byte, x.w-x.r), nil
 	}
 	n := copy(buf, x.in[x.r:x.w])
 	if x.big != nil {
