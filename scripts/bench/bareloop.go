@@ -26,7 +26,7 @@ var bareLoop = &workload{
 	run: func(_ context.Context, b *bench, _ *server) ([]float64, *answer, error) {
 		var rates []float64
 		for _, threads := range deliveries {
-			spent, err := b.bareTime(threads, lettersOver(threads))
+			spent, err := b.bareTime(b.dir, "", threads, lettersOver(threads))
 			if err != nil {
 				return nil, nil, err
 			}
@@ -36,14 +36,18 @@ var bareLoop = &workload{
 	},
 }
 
-// bareTime is what the bare loop takes for n messages on some threads, in a
-// directory that is new. It stays until the run ends: a file system may look
+// bareTime is what the bare loop takes for n messages on some threads. They end
+// in a directory that is new, below the directory beside, and begin in tmp; "" is
+// a new one too. What they leave stays until the run ends: a file system may look
 // twice at what was removed a moment ago, at the expense of what is measured next.
-func (b *bench) bareTime(threads, n int) (time.Duration, error) {
+func (b *bench) bareTime(beside, tmp string, threads, n int) (time.Duration, error) {
 	b.folders++
-	dir := filepath.Join(b.dir, fmt.Sprintf("bare%d", b.folders))
-	for _, sub := range []string{"tmp", "new"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+	dir := filepath.Join(beside, fmt.Sprintf("bare%d", b.folders))
+	if tmp == "" {
+		tmp = filepath.Join(dir, "tmp")
+	}
+	for _, dir := range []string{tmp, filepath.Join(dir, "new")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return 0, err
 		}
 	}
@@ -54,7 +58,7 @@ func (b *bench) bareTime(threads, n int) (time.Duration, error) {
 	defer into.Close()
 	data := mailgen.Letter(0, letterSize)
 	rate, err := parallel(threads, n/threads, func() (func(int) error, func(), error) {
-		return func(i int) error { return place(dir, into, uniqueName(i), data) }, func() {}, nil
+		return func(i int) error { return place(tmp, into, uniqueName(i), data) }, func() {}, nil
 	})
 	return time.Duration(float64(n/threads*threads) / rate * float64(time.Second)), err
 }
@@ -65,10 +69,10 @@ func uniqueName(i int) string {
 	return fmt.Sprintf("%d.M%06dP%dVfe00Idc2388.mail.example.org,S=%d,W=%d", time.Now().Unix(), i, os.Getpid(), letterSize, letterSize)
 }
 
-// place puts a message into dir/new so that a power failure cannot lose it.
-func place(dir string, into *os.File, name string, data []byte) error {
-	tmp := filepath.Join(dir, "tmp", name)
-	f, err := os.Create(tmp)
+// place puts a message into a directory so that a power failure cannot lose it.
+func place(tmp string, into *os.File, name string, data []byte) error {
+	path := filepath.Join(tmp, name)
+	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
@@ -77,7 +81,7 @@ func place(dir string, into *os.File, name string, data []byte) error {
 		return err
 	}
 	// Not os.Rename, which looks at the new name first.
-	if err := unix.Rename(tmp, filepath.Join(dir, "new", name)); err != nil {
+	if err := unix.Rename(path, filepath.Join(into.Name(), name)); err != nil {
 		return err
 	}
 	return into.Sync()

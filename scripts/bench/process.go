@@ -107,6 +107,15 @@ func (s *server) processorTime() (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
 }
 
+// ownTime is what this process has used of the processor.
+func ownTime() time.Duration {
+	var used unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &used) != nil {
+		return 0
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
 // proportionalSize is the memory of a server's processes in bytes, shared pages
 // divided among those that share them (PSS).
 func (s *server) proportionalSize() (int64, error) {

@@ -65,6 +65,7 @@ func deliveryRows(title, operation string, target, cpu float64) []row {
 		rows = append(rows,
 			row{name: what, unit: perSecond, target: target, operation: operation},
 			row{name: what + ", CPU a message", unit: millis, limit: cpu},
+			row{name: what + ", CPU of the client a message", unit: millis},
 			share)
 	}
 	return rows
@@ -79,46 +80,58 @@ func connections(n int) string {
 
 // measureDelivery delivers over 1, 8 and 32 connections and returns for each:
 // messages a second from the first command to the last file in new/, the
-// processor's time that the server takes for one in ms, and the rate in percent
-// of the bare loop, half of which runs before and half after.
+// processor's time that the server and that the client takes for one in ms, and
+// the rate in percent of the bare loop, half of which runs before and half after.
+// The bare loop has no client: it has for itself what that takes.
 func measureDelivery(ctx context.Context, b *bench, s *server, dial func(*server) (*mailClient, error)) ([]float64, *answer, error) {
+	if _, err := deliver(ctx, s, 1, 1, dial); err != nil { // makes the Maildir
+		return nil, nil, err
+	}
+	// Where in the file system a directory lies makes a great difference: finding
+	// an inode for a new file takes long where many were removed. So the bare loop
+	// makes its files where the server does.
+	home := s.home(receiver)
+	beside, tmp := filepath.Dir(home), filepath.Join(home, "tmp")
 	var values []float64
 	for _, n := range deliveries {
 		total := lettersOver(n)
-		before, err := b.bareTime(n, total/2)
+		before, err := b.bareTime(beside, tmp, n, total/2)
 		if err != nil {
 			return nil, nil, err
 		}
-		spent, cpu, err := deliver(ctx, s, n, total, dial)
+		took, err := deliver(ctx, s, n, total, dial)
 		if err != nil {
 			return nil, nil, err
 		}
-		after, err := b.bareTime(n, total/2)
+		after, err := b.bareTime(beside, tmp, n, total/2)
 		if err != nil {
 			return nil, nil, err
 		}
-		values = append(values, float64(total)/spent.Seconds(), float64(cpu.Microseconds())/1e3/float64(total),
-			100*float64(before+after)/float64(spent))
+		each := func(cpu time.Duration) float64 { return float64(cpu.Microseconds()) / 1e3 / float64(total) }
+		values = append(values, float64(total)/took.all.Seconds(), each(took.server), each(took.client), 100*float64(before+after)/float64(took.all))
 	}
 	return values, nil, nil
 }
 
-// deliver hands over total messages and waits until they are in new/. It
-// returns the time from the first command on, and that of the server's processes.
-func deliver(ctx context.Context, s *server, connections, total int, dial func(*server) (*mailClient, error)) (spent, cpu time.Duration, err error) {
+// times is what a delivery takes: from the first command on, and of the
+// processor for the server's processes and for the client.
+type times struct{ all, server, client time.Duration }
+
+// deliver hands over total messages and waits until they are in new/.
+func deliver(ctx context.Context, s *server, connections, total int, dial func(*server) (*mailClient, error)) (took times, err error) {
 	letters := make([]letter, total)
 	for i := range letters {
 		letters[i] = newLetter(receiver, mailgen.Letter(i, letterSize))
 	}
 	had, err := messagesIn(s.home(receiver))
 	if err != nil {
-		return 0, 0, err
+		return took, err
 	}
 	cpuBefore, err := s.processorTime()
 	if err != nil {
-		return 0, 0, err
+		return took, err
 	}
-	start := time.Now()
+	clientBefore, start := ownTime(), time.Now()
 	accepted, err := parallel(connections, total/connections, func() (func(int) error, func(), error) {
 		c, err := dial(s)
 		if err != nil {
@@ -127,21 +140,23 @@ func deliver(ctx context.Context, s *server, connections, total int, dial func(*
 		return func(i int) error { return c.deliver(letters[i]) }, c.close, nil
 	})
 	if err != nil {
-		return 0, 0, err
+		return took, err
 	}
+	took.client = ownTime() - clientBefore
 	if s.relay {
 		if err := awaitMessages(ctx, s.home(receiver), had+total); err != nil {
-			return 0, 0, err
+			return took, err
 		}
-		spent = time.Since(start)
+		took.all = time.Since(start)
 	} else {
 		if have, err := messagesIn(s.home(receiver)); err != nil || have-had != total {
-			return 0, 0, fmt.Errorf("%d messages acknowledged, %d in the Maildir (%v)", total, have-had, err)
+			return took, fmt.Errorf("%d messages acknowledged, %d in the Maildir (%v)", total, have-had, err)
 		}
-		spent = time.Duration(float64(total) / accepted * float64(time.Second))
+		took.all = time.Duration(float64(total) / accepted * float64(time.Second))
 	}
 	cpuAfter, err := s.processorTime()
-	return spent, cpuAfter - cpuBefore, err
+	took.server = cpuAfter - cpuBefore
+	return took, err
 }
 
 // awaitMessages waits until a Maildir folder has n messages.
