@@ -191,6 +191,7 @@ func (c *checker) limits(f *file) Limits {
 
 func (c *checker) listen(cfg *Config, f *file) {
 	l := &cfg.Listen
+	taken := map[Address]string{}
 	for _, s := range []struct {
 		key string
 		in  any
@@ -206,6 +207,12 @@ func (c *checker) listen(cfg *Config, f *file) {
 		*s.out = c.addresses(s.key, s.in)
 		if (s.key == "listen.submissions" || s.key == "listen.imaps") && len(*s.out) > 0 && cfg.TLS.Cert == "" {
 			c.wrong(s.key, "needs a certificate: set tls.cert and tls.key")
+		}
+		for _, a := range *s.out {
+			if by := taken[a]; by != "" && !strings.HasSuffix(a.Address, ":0") {
+				c.wrong(s.key, "%q is an address of %s already", a.Address, by)
+			}
+			taken[a] = s.key
 		}
 	}
 	if len(l.SMTP)+len(l.Submission)+len(l.Submissions)+len(l.LMTP)+len(l.IMAP)+len(l.IMAPS) == 0 {

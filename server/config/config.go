@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -239,13 +241,55 @@ func syntax(path string, err error) error {
 	var bad *toml.DecodeError
 	if errors.As(err, &bad) {
 		line, column := bad.Position()
-		key := strings.Join(bad.Key(), ".")
+		key, text := strings.Join(bad.Key(), "."), strings.TrimPrefix(bad.Error(), "toml: ")
+		if wanted := kindOf(bad.Key()); wanted != "" && strings.HasPrefix(text, "cannot ") {
+			text = "is not " + wanted
+		}
 		if key != "" {
 			key = key + ": "
 		}
-		return fmt.Errorf("%s:%d:%d: %s%s", path, line, column, key, strings.TrimPrefix(bad.Error(), "toml: "))
+		return fmt.Errorf("%s:%d:%d: %s%s", path, line, column, key, text)
 	}
 	return fmt.Errorf("%s: %w", path, err)
+}
+
+// kindOf says what the value of a setting has to be. The library says it with
+// names of this program. It is empty for keys that are no settings.
+func kindOf(key []string) string {
+	t := reflect.TypeFor[file]()
+	for _, name := range key {
+		for t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		switch t.Kind() {
+		case reflect.Map:
+			t = t.Elem()
+		case reflect.Struct:
+			i := slices.IndexFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return f.Tag.Get("toml") == name })
+			if i < 0 {
+				return ""
+			}
+			t = t.Field(i).Type
+		default:
+			return ""
+		}
+	}
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return `a text in quotes, such as "a"`
+	case reflect.Slice:
+		return `a list of texts, such as ["a", "b"]`
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Struct, reflect.Map:
+		return "a table, such as [" + strings.Join(key, ".") + "]"
+	}
+	return ""
 }
 
 // defaults of settings that may be left out.

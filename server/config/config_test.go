@@ -81,6 +81,19 @@ func TestErrors(t *testing.T) {
 		{`# [smtp]`, "[smtp]\ngreet_delay = \"1h\"", `smtp.greet_delay: "1h" is not a time from 0s to 1m0s`},
 		{`# [log]`, "[log]\nlevel = \"loud\"", `log.level: "loud" is none of`},
 		{`hostname =`, `hostname ==`, `:4:`},
+		{`hostname = "mail.example.org"`, `hostname = 5`, `:4:12: hostname: is not a text in quotes, such as "a"`},
+		{`["example.org"]`, `"example.org"`, `:5:12: domains: is not a list of texts, such as ["a", "b"]`},
+		{`["example.org"]`, `["example.org", 5]`, `: domains: is not a list of texts`},
+		{`hostname = "mail.example.org"`, "[hostname]\na = 1\n", `hostname: is not a text in quotes`},
+		{`cache_dir =`, "mail = 7\ncache_dir =", `mail: is not a table, such as [mail]`},
+		{`# [limits]`, "[limits]\nmessage_size = 50", `limits.message_size: is not a text in quotes`},
+		{`# [limits]`, "[limits]\nrecipients = \"many\"", `limits.recipients: is not a whole number`},
+		{`# [limits]`, "[limits]\nrecipients = 1.5", `limits.recipients: is not a whole number`},
+		{`# [imap]`, "[imap]\nrev2 = \"no\"", `imap.rev2: is not true or false`},
+		{`# [mail.special_use]`, "[mail.special_use]\nA = 1", `mail.special_use.A: is not a text in quotes`},
+		{`# [auth.oauth]`, "[auth.oauth]\nissuer = 5", `auth.oauth.issuer: is not a text in quotes`},
+		{`["127.0.0.1:2587"]`, `["127.0.0.1:2525"]`, `listen.submission: "127.0.0.1:2525" is an address of listen.smtp already`},
+		{`["127.0.0.1:2587"]`, `["127.0.0.1:2587", "127.0.0.1:2587"]`, `listen.submission: "127.0.0.1:2587" is an address of listen.submission already`},
 	} {
 		text := strings.Replace(good, c.old, c.new, 1)
 		if text == good {
