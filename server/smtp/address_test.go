@@ -116,3 +116,15 @@ func FuzzParsePath(f *testing.F) {
 		}
 	})
 }
+
+// TestBare: refused recipients are logged as accepted ones are.
+func TestBare(t *testing.T) {
+	for in, want := range map[string]string{
+		"<eve@example.org>": "eve@example.org", " <eve@example.org> NOTIFY=NEVER": "eve@example.org", "<>": "",
+		"eve@example.org": "eve@example.org", "<eve@example.org": "<eve@example.org", ">": ">", "": "",
+	} {
+		if got := bare(in); got != want {
+			t.Errorf("bare(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

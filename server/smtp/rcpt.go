@@ -20,7 +20,7 @@ func runRcpt(c *conn, arg string) error {
 	var r *smtp.SMTPError
 	if errors.As(err, &r) && r.Code >= 500 {
 		c.badRecipients++
-		c.log.Info("recipient refused", "from", c.session.sender(), "to", shorten(strings.TrimSpace(address)), "reply", r.Message)
+		c.log.Info("recipient refused", "from", c.session.sender(), "to", shorten(bare(address)), "reply", r.Message)
 		return c.refused(r)
 	}
 	if err != nil {
@@ -53,3 +53,13 @@ func (c *conn) recipient(arg string) error {
 
 // shorten bounds what a client can put into the log.
 func shorten(s string) string { return s[:min(len(s), 320)] }
+
+// bare is an address that may be none without its angle brackets and what
+// comes behind them, as accepted ones are logged.
+func bare(address string) string {
+	address = strings.TrimSpace(address)
+	if end := strings.LastIndexByte(address, '>'); end > 0 && address[0] == '<' {
+		return address[1:end]
+	}
+	return address
+}
