@@ -79,5 +79,13 @@ func TestBackupCommand(t *testing.T) {
 	}
 	bad(t, "say which Maildir", "", "restore")
 	bad(t, "is no Maildir", "", "restore", t.TempDir())
+	// A directory above Maildirs is not what was meant.
+	if err := os.WriteFile(filepath.Join(copied, "cur", "1.a:2,F"), []byte("x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bad(t, "name each Maildir by itself", "", "restore", dest)
+	if names, err := os.ReadDir(filepath.Join(copied, "cur")); err != nil || len(names) != 2 {
+		t.Errorf("restore of what is no Maildir changed one in it: %v, %v", names, err)
+	}
 	good(t, "", "restore", "--dry-run", "--config", config)
 }
