@@ -16,6 +16,12 @@ func TestCheckCommand(t *testing.T) {
 		t.Errorf("without a Maildir: %q", out)
 	}
 	home := filepath.Join(dir, "mail", "example.org", "alice")
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if out := good(t, "", "check", "--config", config); !strings.Contains(out, "alice@example.org: no mail yet") {
+		t.Errorf("an empty directory: %q", out)
+	}
 	for _, sub := range []string{"cur", "new", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(home, sub), 0o700); err != nil {
 			t.Fatal(err)

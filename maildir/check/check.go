@@ -72,7 +72,7 @@ type Result struct{ Folders, Messages, Findings, Repaired int }
 // ErrNoMaildir says that there is nothing to check.
 var ErrNoMaildir = errors.New("no such Maildir")
 
-// Run checks one Maildir. ErrNoMaildir if there is none.
+// Run checks one Maildir. ErrNoMaildir if there is none, or an empty directory.
 func Run(ctx context.Context, opt Options) (Result, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
@@ -85,6 +85,11 @@ func Run(ctx context.Context, opt Options) (Result, error) {
 		return Result{}, err
 	}
 	defer root.Close()
+	if empty, err := isEmpty(root); err != nil {
+		return Result{}, err
+	} else if empty {
+		return Result{}, fmt.Errorf("%w: %s is empty", ErrNoMaildir, opt.Root)
+	}
 	st, err := root.Stat()
 	if err != nil {
 		return Result{}, err
@@ -105,6 +110,16 @@ func Run(ctx context.Context, opt Options) (Result, error) {
 		}
 	}
 	return c.Result, nil
+}
+
+// isEmpty tells whether a directory is one that no mail has come to.
+func isEmpty(d *dirfd.Dir) (bool, error) {
+	empty := true
+	err := d.List(func([]byte, dirfd.Kind, uint64) bool {
+		empty = false
+		return false
+	})
+	return empty, err
 }
 
 type checker struct {
