@@ -18,7 +18,7 @@ func configCommand() *cobra.Command {
 		Short: "Check the configuration and the files it names",
 		Long: "Read maildird.toml, the users file and the certificate as \"serve\" would, and print one\n" +
 			"line for each thing that is wrong. The exit code is 1 then.",
-		Args: cobra.NoArgs,
+		Args: atMost(0),
 	}
 	path := configFlag(check)
 	check.RunE = func(cmd *cobra.Command, _ []string) error {

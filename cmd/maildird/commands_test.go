@@ -85,7 +85,7 @@ func TestInitLeavesNothing(t *testing.T) {
 	bad(t, `--domain: "foo bar" is not a domain`, "", "init", dir, "--domain", "foo bar")
 	bad(t, `--hostname: "-" is not a host name`, "", "init", dir, "--domain", "example.org", "--hostname", "-")
 	bad(t, `postmaster: "x@other.org" is in none of the domains`, "", "init", dir, "--domain", "example.org", "--postmaster", "x@other.org")
-	bad(t, `required flag(s) "domain" not set`, "", "init", dir)
+	bad(t, "maildird init: --domain is missing; usage: maildird init DIR --domain DOMAIN", "", "init", dir)
 	bad(t, "DIR is missing", "", "init", "--domain", "example.org")
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("a directory was made")
@@ -126,7 +126,10 @@ func TestUsers(t *testing.T) {
 	bad(t, "no password on standard input", "", "user", "add", "--config", config, "eve@example.org")
 	bad(t, "the password is empty", "\n", "user", "add", "--config", config, "eve@example.org")
 	bad(t, "ADDRESS is missing; usage: maildird user add --config FILE ADDRESS", "", "user", "add", "--config", config)
-	bad(t, `required flag(s) "config" not set`, "", "user", "list")
+	bad(t, "maildird user list: --config is missing; usage: maildird user list --config FILE", "", "user", "list")
+	bad(t, `maildird user list: "alice" is one argument too many; usage: maildird user list --config FILE`, "", "user", "list", "--config", config, "alice")
+	bad(t, `maildird check: "bob" is one argument too many`, "", "check", "--config", config, "alice", "bob")
+	bad(t, "maildird serve: unknown flag: --confg; usage: maildird serve --config FILE", "", "serve", "--confg", config)
 	bad(t, `there is no command "maildird user fly"`, "", "user", "fly")
 	bad(t, `there is no command "maildird fly"`, "", "fly")
 }
@@ -237,6 +240,8 @@ func TestGenerated(t *testing.T) {
 	}
 	if got := good(t, "", "version"); !strings.HasPrefix(got, "maildird ") || !strings.Contains(got, "go1.") {
 		t.Errorf("version printed %q", got)
+	} else if flag := good(t, "", "--version"); flag != got {
+		t.Errorf("version printed %q, --version %q", got, flag)
 	}
 }
 

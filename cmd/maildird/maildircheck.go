@@ -40,7 +40,7 @@ func maildirCheckCommand() *cobra.Command {
 			"directory maildird-quarantine in the Maildir, and the line says so.\n" +
 			"The exit code is 0 if all is well or was repaired, 1 if something is left to do, 2 if a\n" +
 			"Maildir could not be checked.",
-		Args: cobra.MaximumNArgs(1),
+		Args: atMost(1),
 	}
 	path := configFlag(cmd)
 	repair := cmd.Flags().Bool("repair", false, "repair what can be repaired")
@@ -94,7 +94,7 @@ func checkOne(ctx context.Context, cmd *cobra.Command, cfg *config.Config, a acc
 	})
 	bar.end()
 	if errors.Is(err, check.ErrNoMaildir) {
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: no mail yet (there is no %s)\n", a.name, a.root)
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: no mail yet (%s is missing or empty)\n", a.name, a.root)
 		return 0, nil
 	}
 	if err != nil {

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func main() {
@@ -34,8 +36,14 @@ func root() *cobra.Command {
 		Short: "A mail server over plain Maildir files",
 		Long: "maildird takes mail by SMTP, submission and LMTP, writes it into Maildir folders,\n" +
 			"and serves them by IMAP, beside mutt, mbsync, rsync and Dovecot on the same files.",
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Version:           version(),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		PersistentPreRunE: required,
+	})
+	cmd.SetVersionTemplate("maildird {{.Version}}\n")
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%s: %w; usage: %s", cmd.CommandPath(), err, cmd.UseLine())
 	})
 	cmd.AddCommand(initCommand(), userCommand(), serveCommand(), configCommand(), backupCommand(), restoreCommand(), maildirCheckCommand(),
 		demoCommand(),
@@ -66,16 +74,37 @@ func plainUsage(cmd *cobra.Command) {
 	}
 }
 
+// required asks for the flags that a command cannot do without.
+func required(cmd *cobra.Command, _ []string) error {
+	var missing []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Annotations[cobra.BashCompOneRequiredFlag] != nil && !f.Changed {
+			missing = append(missing, "--"+f.Name)
+		}
+	})
+	if len(missing) > 0 {
+		return fmt.Errorf("%s: %s is missing; usage: %s", cmd.CommandPath(), strings.Join(missing, ", "), cmd.UseLine())
+	}
+	return nil
+}
+
+// atMost takes so many arguments and no more.
+func atMost(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > n {
+			return fmt.Errorf("%s: %q is one argument too many; usage: %s", cmd.CommandPath(), args[n], cmd.UseLine())
+		}
+		return nil
+	}
+}
+
 // one asks for exactly one argument and says what it is.
 func one(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		switch {
-		case len(args) == 0:
+		if len(args) == 0 {
 			return fmt.Errorf("%s: %s is missing; usage: %s", cmd.CommandPath(), what, cmd.UseLine())
-		case len(args) > 1:
-			return fmt.Errorf("%s: %q is one argument too many; usage: %s", cmd.CommandPath(), args[1], cmd.UseLine())
 		}
-		return nil
+		return atMost(1)(cmd, args)
 	}
 }
 
@@ -95,7 +124,7 @@ func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  atMost(0),
 		Run: func(cmd *cobra.Command, _ []string) {
 			fmt.Fprintln(cmd.OutOrStdout(), "maildird", version())
 		},

@@ -16,7 +16,7 @@ func manCommand() *cobra.Command {
 		Use:   "man",
 		Short: "Print the manual page",
 		Long:  "Print the manual page, made from the help texts of all commands:\n\n    maildird man > maildird.1",
-		Args:  cobra.NoArgs,
+		Args:  atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return manual(cmd.OutOrStdout(), cmd.Root())
 		},

@@ -27,7 +27,7 @@ func serveCommand() *cobra.Command {
 		Short: "Run the server in the foreground",
 		Long: "Run the server until SIGTERM or SIGINT, logging to standard error; \"ready\" says that\n" +
 			"every listener accepts. SIGHUP rereads the users, the certificate and the log level.",
-		Args: cobra.NoArgs,
+		Args: atMost(0),
 	}
 	path := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -96,7 +96,7 @@ func hasDomain(domains []string, domain string) bool {
 }
 
 func listUsers() *cobra.Command {
-	cmd := &cobra.Command{Use: "list --config FILE", Short: "List the users", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "list --config FILE", Short: "List the users", Args: atMost(0)}
 	path := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := config.Load(*path)
