@@ -142,7 +142,8 @@ func (m *message) finish() []result {
 		}
 	}
 	if stored > 0 {
-		s.log.Info("message stored", "id", m.id, "from", s.sender(), "to", s.recipientList(), "size", size, "stored", stored)
+		s.log.Info("message stored", "id", m.id, "from", s.sender(), "to", s.recipientList(),
+			"message_id", m.head.messageID, "size", size, "stored", stored)
 	}
 	for i, to := range s.to {
 		results[i] = result{to.text, refusals[to.target]}
