@@ -8,8 +8,8 @@ func Template(hostname, domain, postmaster string) string {
 	return fmt.Sprintf(template, hostname, domain, postmaster)
 }
 
-const template = `# Settings of maildird. Paths are relative to this file. Send SIGHUP after a
-# change of users, certificate or log level; other changes need a restart.
+const template = `# Settings of maildird. Paths are relative to this file. A change of users is seen
+# within a second, one of certificate or log level after SIGHUP, others after a restart.
 
 hostname = %q
 domains  = [%q]
