@@ -214,11 +214,11 @@ func (f *File) readHeader(file *os.File, st dirfd.Stat, validity uint32) (h head
 	}
 	switch {
 	case h.inode != st.Ino:
-		return h, fmt.Errorf("%w: it is a copy", errDamaged)
+		return h, errors.New("it is a copy, as after a restore")
 	case h.validity != validity:
-		return h, fmt.Errorf("%w: it is of another UIDVALIDITY", errDamaged)
+		return h, errors.New("it is of another UIDVALIDITY")
 	case h.boot != 0 && h.boot != f.boot && h.boot != RunOfMachine():
-		return h, fmt.Errorf("%w: it was not synced before the machine was restarted", errDamaged)
+		return h, errors.New("it was not synced before the machine was restarted")
 	}
 	return h, nil
 }
