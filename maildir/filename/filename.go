@@ -194,9 +194,8 @@ func Ignored(name string) bool {
 	if name == "" || name[0] == '.' {
 		return true
 	}
-	for i := range len(name) {
-		switch name[i] {
-		case '\r', '\n', 0, '/':
+	for _, c := range []byte("\r\n\x00/") {
+		if strings.IndexByte(name, c) >= 0 {
 			return true
 		}
 	}
