@@ -154,7 +154,7 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 	// a crash, their UIDs are those of messages that were removed.
 	synced := make(chan error, 1)
 	go func() { synced <- m.syncTouched() }()
-	first, err := m.record(lock, files, ext)
+	first, err := m.record(lock, files, ext, nil)
 	if serr := <-synced; serr != nil {
 		if err == nil {
 			m.expectNone(first, files)

@@ -25,14 +25,17 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	var known []entry
 	fresh := make([]entry, 0, len(files))
 	taken := newTaken(m.t.index.key, files)
+	empty := m.t.n == 0 // then nothing is known of any base
+	octets := 0         // of the bases
 	for i, e := range files {
 		var err error
 		base := filename.Base(e.name)
-		first, again := taken.find(base)
-		if again && m.sameFile(first, e) {
+		slot := taken.slot(base)
+		again := *slot != 0
+		if again && m.sameFile(files[*slot-1], e) {
 			continue // a second name, see met
 		}
-		if base == "" || again || m.hasFile(base) && !m.met(e) || len(base) > longestBase && !m.recorded(base) {
+		if base == "" || again || !empty && m.hasFile(base) && !m.met(e) || len(base) > longestBase && (empty || !m.recorded(base)) {
 			// Its base is another message's (or nothing), or leaves no room for
 			// flags: it gets one of its own.
 			if lock == nil {
@@ -45,43 +48,78 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 			if err := m.syncTouched(); err != nil {
 				return err
 			}
-			base = e.name
-		} else if m.hasFile(base) {
+			base = filename.Base(e.name)
+			slot = taken.slot(base)
+		} else if !empty && m.hasFile(base) {
 			continue // met
 		}
 		files[i] = e
-		taken.put(base, i)
-		if m.recorded(base) {
+		*slot = uint32(i) + 1
+		octets += len(base)
+		if !empty && m.recorded(base) {
 			known = append(known, e)
 		} else {
 			fresh = append(fresh, e)
 		}
 	}
-	if err := m.dropRecords(lock, fresh); err != nil {
-		return err
+	if !empty {
+		if err := m.dropRecords(lock, fresh); err != nil {
+			return err
+		}
 	}
 	if lock == nil && !m.unwritable && len(fresh) > 0 { // no room for a lock, nor for records
 		fresh, m.late = nil, true
 	}
-	first, err := m.record(lock, fresh, nil)
+	entered := false
+	enter := func(first uint32) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, e := range known {
+			n, _ := m.t.lookup(filename.Base(e.name))
+			m.enter(n, e)
+			m.cameNow(n, &came)
+		}
+		if empty && len(fresh) == len(files) {
+			m.enterAll(first, fresh, octets, taken.slots)
+		} else {
+			m.reserve(fresh)
+			for i, e := range fresh {
+				m.enterNew(first+uint32(i), e)
+			}
+		}
+		for n := m.t.n - uint32(len(fresh)); n < m.t.n; n++ {
+			m.cameNow(n, &came)
+		}
+		entered = true
+	}
+	var meanwhile func(uint32)
+	if !m.loaded { // if it fails, the folder is not opened
+		meanwhile = enter
+	}
+	first, err := m.record(lock, fresh, nil, meanwhile)
 	if isFull(err) && m.list.Header().UIDValidity != 0 {
 		m.short(err) // the mail that has UIDs is served
 		fresh, m.late = nil, true
 	} else if err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, e := range known {
-		n, _ := m.t.lookup(filename.Base(e.name))
-		m.enter(n, e)
-		m.cameNow(n, &came)
-	}
-	m.reserve(fresh)
-	for i, e := range fresh {
-		m.cameNow(m.enterNew(first+uint32(i), e), &came)
+	if !entered {
+		enter(first)
 	}
 	return nil
+}
+
+// enterAll makes files the messages of a table that has none, as enterNew would
+// one by one; octets and slots are as for fill. m.mu is held.
+func (m *Mailbox) enterAll(first uint32, files []entry, octets int, slots []uint32) {
+	m.t.fill(first, files, octets, slots)
+	m.modseqs.unsettled = slices.Grow(m.modseqs.unsettled, len(files))
+	for n := range m.t.n {
+		m.unsettle(n)
+		if files[n].where == inNew {
+			m.inNew[n] = struct{}{}
+		}
+	}
 }
 
 // reserve makes room for new messages. m.mu is held.
@@ -104,14 +142,14 @@ type taken struct {
 
 // newTaken makes room for all the files.
 func newTaken(key hashKey, files []entry) *taken {
-	size := 4
+	size := 64 // the least that an index has
 	for size < 2*len(files) {
 		size *= 2
 	}
 	return &taken{key, files, make([]uint32, size)}
 }
 
-// slot returns where the file with a base is, or would be.
+// slot returns where the number of the file with a base is, or would be.
 func (t *taken) slot(base string) *uint32 {
 	mask := uint64(len(t.slots) - 1)
 	h := t.key.sum(bytesOf(base)) & mask
@@ -120,16 +158,6 @@ func (t *taken) slot(base string) *uint32 {
 	}
 	return &t.slots[h]
 }
-
-func (t *taken) find(base string) (e entry, ok bool) {
-	if i := *t.slot(base); i != 0 {
-		return t.files[i-1], true
-	}
-	return entry{}, false
-}
-
-// put says that file i has the base; of two the later one counts.
-func (t *taken) put(base string, i int) { *t.slot(base) = uint32(i) + 1 }
 
 // enterRecorded gives the files a row that have a record which nobody was told
 // of yet, as all have when a folder is opened, and returns the others. The order

@@ -33,6 +33,40 @@ func (p *page) add(uid uint32, base string) {
 	p.names = append(p.names, base...)
 }
 
+// addFile appends the row of a file that is there, \Recent for whom it is told
+// to first.
+func (p *page) addFile(uid uint32, e entry) {
+	p.add(uid, filename.Base(e.name))
+	i := len(p.rows) - 1
+	r := &p.rows[i]
+	r.state, r.recent = present, true
+	p.alive[i/64] |= 1 << (i % 64)
+	p.setName(uint8(i), e.where, e.name)
+	p.tally(r, 1)
+}
+
+// setName notes in a row where its file is and what the name says.
+func (p *page) setName(i uint8, where place, name string) {
+	r := &p.rows[i]
+	if r.form == formOdd {
+		delete(p.odd, i)
+	}
+	r.where = where
+	r.flags = filename.FlagsOf(name)
+	switch {
+	case len(name) == int(r.len):
+		r.form = formBase
+	case filename.Regular(name):
+		r.form = formFlags
+	default:
+		r.form = formOdd
+		if p.odd == nil {
+			p.odd = map[uint8]string{}
+		}
+		p.odd[i] = strings.Clone(name) // it may be a part of a long listing
+	}
+}
+
 func (p *page) base(i uint8) []byte {
 	r := &p.rows[i]
 	return p.names[r.name : int(r.name)+int(r.len)]

@@ -13,13 +13,14 @@ import (
 // record takes UIDs for the files, of which it returns the first, the others
 // following it, and writes them to dovecot-uidlist, durable on return, or in the
 // first look after settleFirst. ext, if not nil, gives the extension fields of
-// each record.
-func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) (first uint32, err error) {
+// each record. meanwhile, if not nil, may be called with the first UID while
+// the disk works on a new list.
+func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwhile func(first uint32)) (first uint32, err error) {
 	if m.t.broken.Load() {
 		return 0, ErrReplaced // who has a UID is not known
 	}
 	h := m.list.Header()
-	var ready func() error
+	var steps uidlist.Steps
 	fresh := h.UIDValidity == 0 // there is no list
 	if fresh {
 		if lock == nil {
@@ -28,7 +29,7 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) (first
 		if len(files) == 0 {
 			return 0, m.newList()
 		}
-		if h, ready, err = m.newHeader(); err != nil {
+		if h, steps.Before, err = m.newHeader(); err != nil {
 			return 0, err
 		}
 	}
@@ -47,7 +48,10 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string) (first
 		records := recordsOf(first, files, ext)
 		if fresh {
 			h.NextUID = next
-			err = m.prepareList(h, ready, func(yield func(uidlist.Record) bool) {
+			if meanwhile != nil {
+				steps.Meanwhile = func() { meanwhile(first) }
+			}
+			err = m.prepareList(h, steps, func(yield func(uidlist.Record) bool) {
 				for r := range m.live() { // if the list was lost; their UIDs are lower
 					if !yield(r) {
 						return
@@ -93,7 +97,7 @@ func (m *Mailbox) newList() error {
 	if err != nil {
 		return err
 	}
-	if err := m.prepareList(h, ready, m.live()); err != nil {
+	if err := m.prepareList(h, uidlist.Steps{Before: ready}, m.live()); err != nil {
 		return err
 	}
 	return m.list.Settle()
@@ -149,22 +153,22 @@ func (m *Mailbox) dropRecords(lock *dotlock.Lock, files []entry) error {
 func (m *Mailbox) rewrite(h uidlist.Header) error { return m.replaceList(h, m.live()) }
 
 func (m *Mailbox) replaceList(h uidlist.Header, records iter.Seq[uidlist.Record]) error {
-	if err := m.prepareList(h, nil, records); err != nil {
+	if err := m.prepareList(h, uidlist.Steps{}, records); err != nil {
 		return err
 	}
 	return m.list.Settle()
 }
 
 // prepareList replaces the list, which becomes durable with Settle, and has its
-// name not before ready (nil: nothing) has ended.
-func (m *Mailbox) prepareList(h uidlist.Header, ready func() error, records iter.Seq[uidlist.Record]) error {
+// name not before the steps.
+func (m *Mailbox) prepareList(h uidlist.Header, steps uidlist.Steps, records iter.Seq[uidlist.Record]) error {
 	m.mu.RLock()
 	h.NextUID = max(h.NextUID, m.uidNext, 1)
 	m.mu.RUnlock()
 	if !m.loadTable() {
 		return ErrReplaced
 	}
-	if err := m.list.Prepare(h, records, ready); err != nil {
+	if err := m.list.Prepare(h, records, steps); err != nil {
 		return err
 	}
 	m.mu.Lock()

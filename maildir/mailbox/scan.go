@@ -108,6 +108,7 @@ type pass struct {
 func (m *Mailbox) list1() (pass, error) {
 	m.mu.RLock()
 	seen := make([]uint64, m.t.n/64+1)
+	empty := m.t.n == 0
 	m.mu.RUnlock()
 	var p pass
 	var doubtful []entry
@@ -119,6 +120,13 @@ func (m *Mailbox) list1() (pass, error) {
 				return true
 			}
 			if kind != dirfd.KindRegular && !m.regular(e, kind) {
+				return true
+			}
+			if empty {
+				if len(p.fresh) == cap(p.fresh) {
+					p.fresh = slices.Grow(p.fresh, max(64, len(p.fresh)))
+				}
+				p.fresh = append(p.fresh, kept.keep(e))
 				return true
 			}
 			n, state := m.rowOf(e.name)

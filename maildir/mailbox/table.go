@@ -3,7 +3,6 @@ package mailbox
 import (
 	"math/bits"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"maildird/maildir/filename"
@@ -110,6 +109,27 @@ func (t *table) add(uid uint32, base string) (n, old uint32, again bool) {
 	return n, old, again
 }
 
+// fill gives a table that has no rows those of files, all present and \Recent,
+// with UIDs from first on. Their bases have so many octets together. slots is
+// their index, which the table keeps: the number of a file+1 for each base.
+func (t *table) fill(first uint32, files []entry, octets int, slots []uint32) {
+	t.index.slots = slots
+	t.reserve(len(files), octets)
+	t.index.used = len(files)
+	for part := range slices.Chunk(files, pageRows) {
+		t.addPage(first + t.n)
+		p := t.pages[len(t.pages)-1]
+		for i, e := range part {
+			p.addFile(first+t.n+uint32(i), e)
+		}
+		t.alive[len(t.alive)-1] += uint32(len(part))
+		t.n += uint32(len(part))
+		t.coming -= len(part)
+	}
+	t.count = t.n
+	t.changed += t.n
+}
+
 // reserve makes room for rows whose bases have so many octets together, so that
 // adding them moves nothing.
 func (t *table) reserve(rows, octets int) {
@@ -169,23 +189,7 @@ func (t *table) setName(n uint32, where place, name string) {
 	p, i := t.page(n), uint8(n%pageRows)
 	r := &p.rows[i]
 	p.tally(r, -1)
-	if r.form == formOdd {
-		delete(p.odd, i)
-	}
-	r.where = where
-	r.flags = filename.FlagsOf(name)
-	switch {
-	case len(name) == int(r.len):
-		r.form = formBase
-	case filename.Regular(name):
-		r.form = formFlags
-	default:
-		r.form = formOdd
-		if p.odd == nil {
-			p.odd = map[uint8]string{}
-		}
-		p.odd[i] = strings.Clone(name) // it may be a part of a long listing
-	}
+	p.setName(i, where, name)
 	p.tally(r, 1)
 	t.changed++
 }

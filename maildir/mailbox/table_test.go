@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"maildird/maildir/filename"
 )
 
 // TestTableAgainstModel adds, reveals and expunges rows at random and compares
@@ -63,6 +65,57 @@ func TestTableAgainstModel(t *testing.T) {
 	}
 	if _, ok := tab.lookup("nothing"); ok {
 		t.Fatal("found a base that was never added")
+	}
+}
+
+// TestFilledTable compares a table that is filled at once with one that gets the
+// same files one by one, also in what comes after.
+func TestFilledTable(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	infos := []string{"", ":2,", ":2,S", ":2,FS", ":2,T", ":2,SF", ":2,Sa", ":1,x"}
+	for _, size := range []int{0, 1, pageRows - 1, pageRows, pageRows + 1, 5*pageRows + 3, 1000} {
+		whole, single := newTable(), newTable()
+		files := make([]entry, size)
+		taken := newTaken(whole.index.key, files)
+		octets := 0
+		for i := range files {
+			files[i] = entry{place(rng.IntN(2)), fmt.Sprintf("%d.M%dP1.host", rng.Uint32(), i) + infos[rng.IntN(len(infos))]}
+			base := filename.Base(files[i].name)
+			*taken.slot(base) = uint32(i) + 1
+			octets += len(base)
+			n, _, _ := single.add(17+uint32(i), base)
+			single.setName(n, files[i].where, files[i].name)
+			single.setState(n, present)
+			single.setRecent(n, true)
+		}
+		whole.fill(17, files, octets, taken.slots)
+		for i := range pageRows + 2 { // and goes on alike
+			for _, tab := range []*table{whole, single} {
+				n, _, _ := tab.add(uint32(5000+i), fmt.Sprint("later", i))
+				tab.setState(n, present)
+				if n > 3 && i%3 == 0 {
+					tab.setState(n/2, expunged)
+				}
+			}
+		}
+		if whole.n != single.n || whole.count != single.count || !slices.Equal(whole.alive, single.alive) || whole.index.used != single.index.used {
+			t.Fatalf("%d files: %d rows, %d present, alive %d, %d in the index; one by one %d, %d, %d, %d", size,
+				whole.n, whole.count, whole.alive, whole.index.used, single.n, single.count, single.alive, single.index.used)
+		}
+		for n := range whole.n {
+			base := string(single.base(n))
+			if *whole.row(n) != *single.row(n) || string(whole.base(n)) != base || whole.fileName(n) != single.fileName(n) {
+				t.Fatalf("%d files: row %d is %+v %q, one by one %+v %q", size, n, *whole.row(n), whole.fileName(n), *single.row(n), single.fileName(n))
+			}
+			if got, ok := whole.lookup(base); !ok || got != n {
+				t.Fatalf("%d files: lookup(%q) = %d, %v, want %d", size, base, got, ok, n)
+			}
+		}
+		for i, p := range whole.pages {
+			if q := single.pages[i]; p.first != q.first || p.counts != q.counts || p.alive != q.alive || len(p.odd) != len(q.odd) {
+				t.Errorf("%d files: page %d is %+v, one by one %+v", size, i, p.counts, q.counts)
+			}
+		}
 	}
 }
 

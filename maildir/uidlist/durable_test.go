@@ -42,10 +42,10 @@ func work(path string) error {
 		return err
 	}
 	mark("prepare")
-	err = f.Prepare(f.Header(), seq(Record{3, "", "c"}), func() error {
+	err = f.Prepare(f.Header(), seq(Record{3, "", "c"}), Steps{Before: func() error {
 		mark("ready")
 		return nil
-	})
+	}})
 	if err != nil {
 		return err
 	}

@@ -148,9 +148,8 @@ func validBase(base string) bool {
 	if base == "" || len(base) > maxBase {
 		return false
 	}
-	for i := range len(base) {
-		switch base[i] {
-		case '/', 0, ':', '\n':
+	for _, c := range []byte("/\x00:\n") {
+		if strings.IndexByte(base, c) >= 0 {
 			return false
 		}
 	}

@@ -16,8 +16,12 @@ import (
 // tempName is Dovecot's name for the file that takes the list's place.
 const tempName = Name + ".tmp"
 
-// writeSize is about how much is written at a time, always whole lines.
-const writeSize = 256 << 10
+// About how much is written at a time, always whole lines: to a list that is
+// read while it is written, and to a new one.
+const (
+	writeSize    = 256 << 10
+	newWriteSize = 32 << 10
+)
 
 // Append writes records at the end, durable on return. Their UIDs must ascend
 // from Header().NextUID. The lock must be held and the list have been
@@ -132,7 +136,7 @@ func (f *File) appendAnew(recs []Record) error {
 				}
 			}
 		}
-	}, nil)
+	}, Steps{})
 	if err != nil {
 		return err
 	}
@@ -145,19 +149,27 @@ func (f *File) appendAnew(recs []Record) error {
 // UIDVALIDITY stays. The lock must be held and the list have been refreshed
 // under it; ErrChanged if it is not as it was then.
 func (f *File) Rewrite(h Header, live iter.Seq[Record]) error {
-	if err := f.Prepare(h, live, nil); err != nil {
+	if err := f.Prepare(h, live, Steps{}); err != nil {
 		return err
 	}
 	return f.Settle()
 }
 
+// Steps are what Prepare calls before the list gets its name; nil: nothing.
+type Steps struct {
+	// Meanwhile is called while the disk works on the content.
+	Meanwhile func()
+	// Before is called when the content is durable, and must end without an
+	// error: a journal that has the content on disk has what Before is to make
+	// durable, too, if it was done before Prepare.
+	Before func() error
+}
+
 // Prepare is Rewrite, except that the list is durable only after Settle, which
 // may then become so together with other files. Until then nobody may be told
-// what is in it. The list gets its name when ready (nil: nothing) was called and
-// gave no error, which is after the content became durable: a journal that has
-// that on disk has what ready is to make durable, too, if it was done before.
-func (f *File) Prepare(h Header, live iter.Seq[Record], ready func() error) error {
-	return f.replace(h, func(old iter.Seq[Record]) iter.Seq[Record] { return withFields(live, old) }, ready)
+// what is in it.
+func (f *File) Prepare(h Header, live iter.Seq[Record], steps Steps) error {
+	return f.replace(h, func(old iter.Seq[Record]) iter.Seq[Record] { return withFields(live, old) }, steps)
 }
 
 // Unsettled tells whether Settle has something to do.
@@ -202,7 +214,7 @@ func withFields(live, old iter.Seq[Record]) iter.Seq[Record] {
 
 // replace writes a new list, made of the old one's records (nil: there are
 // none), and puts it in the old one's place.
-func (f *File) replace(h Header, records func(old iter.Seq[Record]) iter.Seq[Record], ready func() error) error {
+func (f *File) replace(h Header, records func(old iter.Seq[Record]) iter.Seq[Record], steps Steps) error {
 	if h.UIDValidity == 0 {
 		return fmt.Errorf("%s/%s: cannot write a list without UIDVALIDITY", f.dir.Path(), Name)
 	}
@@ -231,7 +243,7 @@ func (f *File) replace(h Header, records func(old iter.Seq[Record]) iter.Seq[Rec
 	var readErr error
 	err = w.write(records(f.oldRecords(old, &readErr)))
 	if err = errors.Join(err, readErr); err == nil {
-		err = f.install(file, ready)
+		err = f.install(file, steps)
 	}
 	if err != nil {
 		return errors.Join(err, f.dir.RemoveAll(tempName))
@@ -251,15 +263,22 @@ func (f *File) createTemp() (*os.File, error) {
 }
 
 // install makes the content of the new file durable, and gives it the list's
-// name when ready is done.
-func (f *File) install(file *os.File, ready func() error) error {
+// name after the steps.
+func (f *File) install(file *os.File, steps Steps) error {
+	durable := make(chan error, 1)
 	if f.opt.Fsync {
-		if err := file.Sync(); err != nil {
-			return err
-		}
+		go func() { durable <- file.Sync() }()
+	} else {
+		durable <- nil
 	}
-	if ready != nil {
-		if err := ready(); err != nil {
+	if steps.Meanwhile != nil {
+		steps.Meanwhile()
+	}
+	if err := <-durable; err != nil {
+		return err
+	}
+	if steps.Before != nil {
+		if err := steps.Before(); err != nil {
 			return err
 		}
 	}
@@ -325,7 +344,7 @@ type listWriter struct {
 }
 
 func (w *listWriter) write(records iter.Seq[Record]) error {
-	w.buf = appendHeader(w.buf, w.h)
+	w.buf = appendHeader(make([]byte, 0, newWriteSize+maxLine), w.h)
 	w.first = string(w.buf[:len(w.buf)-1])
 	w.last = w.first
 	line := 0 // where the last line begins in buf
@@ -333,7 +352,7 @@ func (w *listWriter) write(records iter.Seq[Record]) error {
 		if r.UID <= w.lastUID || !writable(r) {
 			return fmt.Errorf("%s: cannot hold the record %d %q :%q", w.file.Name(), r.UID, r.Ext, r.Base)
 		}
-		if len(w.buf) >= writeSize {
+		if len(w.buf) >= newWriteSize {
 			if err := w.flush(); err != nil {
 				return err
 			}
