@@ -315,7 +315,9 @@ func (p *urlParser) authorisation(u *messageURL, text string) (err error) {
 	if !p.accept(":") {
 		return nil
 	}
-	a.mechanism = strings.ToUpper(p.until(":"))
+	if a.mechanism = strings.ToUpper(p.until(":")); !isMechanism(a.mechanism) {
+		return errors.New("its mechanism is not understood")
+	}
 	p.accept(":")
 	a.token, err = hex.DecodeString(p.rest)
 	p.rest = ""
@@ -323,6 +325,12 @@ func (p *urlParser) authorisation(u *messageURL, text string) (err error) {
 		return errors.New("its token is not understood")
 	}
 	return nil
+}
+
+// isMechanism tells whether a name in upper case can be one of a mechanism
+// (RFC 4467 section 9).
+func isMechanism(name string) bool {
+	return name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") == ""
 }
 
 // decodeURL undoes percent-encoding. Besides what stands for itself everywhere

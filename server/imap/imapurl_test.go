@@ -96,7 +96,7 @@ func TestNoMessageURL(t *testing.T) {
 		"/" + strings.Repeat("a", maxURL) + "/;UID=1",
 		"/a/;UID=1;URLAUTH=anonymous", "imap://x@y/a;URLAUTH=anonymous", "imap://x@y/../a/;UID=1;URLAUTH=anonymous", "imap://x@y/a/;UID=1;URLAUTH=", "imap://x@y/a/;UID=1;URLAUTH=user+",
 		"imap://x@y/a/;UID=1;URLAUTH=nobody", "imap://x@y/a/;UID=1;URLAUTH=anonymous:", "imap://x@y/a/;UID=1;URLAUTH=anonymous:INTERNAL", "imap://x@y/a/;UID=1;URLAUTH=anonymous:INTERNAL:",
-		"imap://x@y/a/;UID=1;URLAUTH=anonymous:INTERNAL:0", "imap://x@y/a/;UID=1;URLAUTH=anonymous:INTERNAL:0g", "imap://x@y/a/;UID=1;URLAUTH=anonymousx", "imap://x@y/a/;UID=1/;URLAUTH=anonymous",
+		"imap://x@y/a/;UID=1;URLAUTH=anonymous: :00", "imap://x@y/a/;UID=1;URLAUTH=anonymous::00", "imap://x@y/a/;UID=1;URLAUTH=anonymous:INTERNAL:0", "imap://x@y/a/;UID=1;URLAUTH=anonymous:INTERNAL:0g", "imap://x@y/a/;UID=1;URLAUTH=anonymousx", "imap://x@y/a/;UID=1/;URLAUTH=anonymous",
 		"imap://x@y/a/;UID=1;EXPIRE=2026-11-25T20:00:00Z", "imap://x@y/a/;UID=1;EXPIRE=2026-11-25;URLAUTH=anonymous", "imap://x@y/a/;UID=1;EXPIRE=;URLAUTH=anonymous",
 		"imap://x@y/a/;UID=1;EXPIRE=2026-13-25T20:00:00Z;URLAUTH=anonymous", "imap://x@y/a/;UID=1;URLAUTH=anonymous;EXPIRE=2026-11-25T20:00:00Z",
 	} {
@@ -113,7 +113,7 @@ func FuzzMessageURL(f *testing.F) {
 		"/Drafts;UIDVALIDITY=385759045/;UID=20/;section=HEADER", ";UID=7/;Section=1.2.TEXT/;partial=3.4", "imap://joe%40x;AUTH=*@[::1]:143/a%2Fb/../c/;uid=1",
 		"/a/;UID=1/;SECTION=1.HEADER.FIELDS%20(To%20%22Cc%22)/;PARTIAL=0", "/%2e%2e/;UID=4294967295/..",
 		"imap://joe@example.com/INBOX/;uid=20/;section=1.2;urlauth=submit+fred:internal:91354a473744909de610943775f92038",
-		"imap://joe@x/a/;UID=1;expire=2026-11-25t20:00:00.5-01:00;URLAUTH=User+j%40x", "imap://x/", "/INBOX?ALL", "%", "/a%00/;UID=1",
+		"imap://joe@x/a/;UID=1;expire=2026-11-25t20:00:00.5-01:00;URLAUTH=User+j%40x", "imap://x/", "/INBOX?ALL", "%", "/a%00/;UID=1", "imap://x/a/;uid=1;urlauth=submit+a: :00",
 	} {
 		f.Add(seed)
 	}
