@@ -184,12 +184,16 @@ func (a *imapActor) transfer(rng *rand.Rand, what string) error {
 	if err != nil || len(uids) == 0 {
 		return err
 	}
+	before, err := a.lying(what, ids, from)
+	if err != nil {
+		return err
+	}
 	tagged, untagged, err := a.c.Tagged("UID %s %s %s", strings.ToUpper(what), set(uids), quote(to))
 	texts := []string{tagged}
 	for _, r := range untagged {
 		texts = append(texts, r.Text)
 	}
-	pairs := 0
+	moved := map[string]int{}
 	for _, text := range texts {
 		if !strings.Contains(text, "[COPYUID ") {
 			continue
@@ -203,11 +207,10 @@ func (a *imapActor) transfer(rng *rand.Rand, what string) error {
 			if id == "" {
 				return fmt.Errorf("answer %q names UID %d of %s, which was not asked for", text, uid, from)
 			}
-			pairs++
 			a.ledger.Arrived(id, to, 1)
 			a.ledger.Saw(a.server.Name+" (COPYUID)", to, dest[i], id)
 			if what == "move" {
-				a.ledger.Left(id, 1)
+				moved[id]++
 				if a.v.Has(uid) {
 					a.ledger.Fault("%s: UID %d of %s was moved and no EXPUNGE told", a.server.Name, uid, from)
 				}
@@ -219,8 +222,42 @@ func (a *imapActor) transfer(rng *rand.Rand, what string) error {
 		for _, id := range ids {
 			a.ledger.Unsure(id, what+" without an answer")
 		}
+		return err
+	}
+	after, lerr := a.lying(what, ids, from)
+	if lerr != nil {
+		return lerr
+	}
+	for id, n := range moved {
+		if before != nil {
+			left := min(n, before[id]-after[id])
+			if left < n {
+				a.ledger.Either(id, n-left)
+			}
+			n = left
+		}
+		a.ledger.Left(id, n)
 	}
 	return err
+}
+
+// lying counts in how many files the messages that Dovecot is to move lie in the
+// source; nil for other servers and commands. Where a file was removed and one
+// with its base came back before a session of Dovecot looked, which gives the
+// file a new UID, it moves the old UID: it copies the file and removes none.
+func (a *imapActor) lying(what string, ids map[uint32]string, from string) (map[string]int, error) {
+	if what != "move" || a.server.log == "" {
+		return nil, nil
+	}
+	files := map[string]int{}
+	for _, id := range ids {
+		found, err := a.tree.instances(from, id)
+		if err != nil {
+			return nil, err
+		}
+		files[id] = len(found)
+	}
+	return files, nil
 }
 
 // safe leaves out what Dovecot is not to be asked for. Its COPY and MOVE keep the
