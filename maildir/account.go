@@ -221,6 +221,6 @@ func (a *Account) leadsTo(name string, id dirfd.ID) bool {
 		return !errors.Is(err, folder.ErrNotFound)
 	}
 	defer dir.Close()
-	st, err := dir.Stat()
-	return err != nil || st.ID() == id
+	now, err := dir.ID()
+	return err != nil || now == id
 }

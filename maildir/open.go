@@ -66,12 +66,11 @@ func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := dir.Stat()
+	id, err := dir.ID()
 	if err != nil {
 		_ = dir.Close()
 		return nil, err
 	}
-	id := st.ID()
 	for {
 		b, how := a.take(id, name)
 		switch how {

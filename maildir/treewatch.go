@@ -137,8 +137,8 @@ func (a *Account) FolderID(name string) (FolderID, error) {
 	if err != nil {
 		return FolderID{}, err
 	}
-	st, err := dir.Stat()
-	f := FolderID{st.ID(), uidlist.ValidityOf(dir)}
+	id, err := dir.ID()
+	f := FolderID{id, uidlist.ValidityOf(dir)}
 	return f, errors.Join(err, dir.Close())
 }
 

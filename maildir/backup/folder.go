@@ -162,8 +162,8 @@ func (s *snapshot) inStep(f *folder) (bool, error) {
 		return false, err
 	}
 	defer d.Close()
-	st, err := d.Stat()
-	if err != nil || st.ID() != f.id {
+	id, err := d.ID()
+	if err != nil || id != f.id {
 		return false, err
 	}
 	for i := range f.dirs {

@@ -165,12 +165,12 @@ func (s *snapshot) tree() ([]walk.Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := s.dest.Stat()
+	id, err := s.dest.ID()
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range tree {
-		if d.ID == st.ID() {
+		if d.ID == id {
 			return nil, fmt.Errorf("%w %s: %s", ErrInside, s.root.Path(), s.dest.Path())
 		}
 	}

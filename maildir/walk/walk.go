@@ -51,11 +51,11 @@ var MailDirs = []string{"new", "cur", "tmp"}
 // One that vanishes meanwhile is left out.
 func Tree(root *dirfd.Dir) ([]Dir, error) {
 	w := walker{left: MaxDirs}
-	st, err := root.Stat()
+	id, err := root.ID()
 	if err != nil {
 		return nil, err
 	}
-	if err := w.visit(root, Dir{ID: st.ID()}, 0); err != nil {
+	if err := w.visit(root, Dir{ID: id}, 0); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(w.found, func(a, b Dir) int { return strings.Compare(a.Path, b.Path) })
@@ -110,14 +110,14 @@ func (w *walker) enter(d *dirfd.Dir, path, name string, level int) error {
 		return err
 	}
 	defer sub.Close()
-	st, err := sub.Stat()
+	id, err := sub.ID()
 	if err != nil {
 		return err
 	}
 	if path != "" {
 		name = path + "/" + name
 	}
-	return w.visit(sub, Dir{Path: name, ID: st.ID()}, level)
+	return w.visit(sub, Dir{Path: name, ID: id}, level)
 }
 
 func (w *walker) isDir(d *dirfd.Dir, name string, kind dirfd.Kind) bool {

@@ -109,11 +109,11 @@ func (w *Watcher) Add(dir *dirfd.Dir, f func(Event)) (*Watch, error) {
 	if w.fs == nil {
 		return nil, ErrUnavailable
 	}
-	st, err := dir.Stat()
+	id, err := dir.ID()
 	if err != nil {
 		return nil, err
 	}
-	wa := &Watch{w: w, path: "/proc/self/fd/" + strconv.Itoa(dir.Fd()), id: st.ID(), f: f}
+	wa := &Watch{w: w, path: "/proc/self/fd/" + strconv.Itoa(dir.Fd()), id: id, f: f}
 	w.mu.Lock()
 	taken := w.watched[wa.id]
 	if !taken {
