@@ -132,22 +132,23 @@ func findProcess(pid int) process {
 		return p
 	}
 	ticks, ok := startTicks(stat)
-	var up unix.Timespec
-	if !ok || unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {
-		return p
+	if boot := bootTime(); ok && !boot.IsZero() {
+		p.started = boot.Add(time.Duration(ticks) * (time.Second / userHZ))
 	}
-	age := time.Duration(up.Nano()) - time.Duration(ticks)*(time.Second/userHZ)
-	p.started = time.Now().Add(-age)
 	return p
 }
 
-// bootTime is when the machine was started, by the clock as it is now.
+// bootTime is when the machine was started, by the clock as it is now, or before
+// that, never after it: the clock is read first, so that who is held up between
+// the two readings does not find a process younger than a lock, nor a lock older
+// than the machine's start, that are not.
 func bootTime() time.Time {
+	now := time.Now()
 	var up unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {
 		return time.Time{}
 	}
-	return time.Now().Add(-time.Duration(up.Nano()))
+	return now.Add(-time.Duration(up.Nano()))
 }
 
 // userHZ is the unit of times in /proc, the same on every architecture that Go
