@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,18 +131,93 @@ func TestSessionTimeEnds(t *testing.T) {
 	c.expectEnd()
 }
 
+// hurried is a listener of whose connections the deadlines for reading come when
+// the test says.
+type hurried struct {
+	net.Listener
+	conns chan *hurriedConn
+}
+
+func (l hurried) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &hurriedConn{TCPConn: conn.(*net.TCPConn)}
+	l.conns <- c
+	return c, nil
+}
+
+type hurriedConn struct {
+	*net.TCPConn
+	mu       sync.Mutex
+	read     int       // octets that the server took
+	deadline time.Time // of reading, as the server asked for it
+	late     bool      // all deadlines have come
+}
+
+func (c *hurriedConn) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.read += n
+	return n, err
+}
+
+func (c *hurriedConn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline = t
+	if c.late {
+		t = time.Now()
+	}
+	return c.TCPConn.SetReadDeadline(t)
+}
+
+// has tells how much the server took, and until when it waits for more.
+func (c *hurriedConn) has() (octets int, until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.read, c.deadline
+}
+
+// hurry lets the deadlines come.
+func (c *hurriedConn) hurry() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late = true
+	return c.TCPConn.SetReadDeadline(time.Now())
+}
+
 // TestStalledMessage: one who stops in the middle of a message is sent away,
 // and nothing is left of it.
 func TestStalledMessage(t *testing.T) {
 	t.Parallel()
-	// The commands before have to come in this time, too.
-	ts := startServer(t, MX, func(c *Config) { c.Timeouts.Command = 4 * time.Second })
+	ts := startServer(t, MX, func(c *Config) { c.Timeouts.Command = time.Hour })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := hurried{l, make(chan *hurriedConn, 1)}
+	ts.listen(h, false)
+	ts.addr = l.Addr().String()
 	c := ts.hello()
-	c.send("MAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n")
-	c.expect("250")
-	c.expect("250")
-	c.expect("354")
-	c.send(strings.Repeat("a line of the message\r\n", 10_000))
+	server := <-h.conns
+	c.begin("alice@example.org")
+	before, _ := server.has()
+	text := strings.Repeat("a line of the message\r\n", 10_000)
+	began := time.Now()
+	c.send(text)
+	eventually(t, "the server has all so far", func() bool {
+		octets, _ := server.has()
+		return octets == before+len(text)
+	})
+	if _, until := server.has(); until.Before(began) || until.After(time.Now().Add(time.Hour)) {
+		t.Errorf("it waits for the rest until %s", until)
+	}
+	if err := server.hurry(); err != nil { // the hour is over
+		t.Fatal(err)
+	}
 	c.expect("421 4.4.2")
 	c.expectEnd()
 	if got := ts.mail("alice"); len(got) != 0 {
