@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 
 	"maildird/auth"
 	"maildird/maildir"
@@ -101,8 +103,9 @@ func filesOf(cfg *config.Config) []string {
 	return dirs
 }
 
-// elsewhere are the Maildirs that their paths lead to by symbolic links of the
-// operator, such as one to another disk.
+// elsewhere are the Maildirs, and the home directories of system users, that
+// their paths lead to by symbolic links of the operator, such as one to another
+// disk.
 func elsewhere(cfg *config.Config, users []auth.User) []string {
 	var dirs []string
 	for _, u := range users {
@@ -110,13 +113,55 @@ func elsewhere(cfg *config.Config, users []auth.User) []string {
 		if err != nil {
 			continue
 		}
-		real, err := filepath.EvalSymlinks(root)
-		if err != nil || real == root || owner(u) != nil {
-			continue // a system user's own links lead to nothing that is another's
+		if owner(u) == nil {
+			if real, err := filepath.EvalSymlinks(root); err == nil && real != root {
+				dirs = append(dirs, real)
+			}
+			continue
 		}
-		dirs = append(dirs, real)
+		// The Maildir may not be there yet: then it is made in the home directory.
+		for _, path := range []string{root, u.Home} {
+			if real, ok := byOperator(path); ok {
+				dirs = append(dirs, real)
+			}
+		}
 	}
 	return dirs
+}
+
+// mostLinks is how many symbolic links a path may lead through, as in Linux.
+const mostLinks = 40
+
+// byOperator tells where a path leads by symbolic links that are all root's; ok
+// is false if there are none. Those of a system user may lead to what is another's.
+func byOperator(path string) (real string, ok bool) {
+	if !filepath.IsAbs(path) {
+		return "", false
+	}
+	done, rest, links := "/", path, 0
+	for {
+		name, after, _ := strings.Cut(strings.TrimLeft(rest, "/"), "/")
+		if name == "" {
+			return done, links > 0
+		}
+		next := filepath.Join(done, name)
+		st, err := os.Lstat(next)
+		if err != nil {
+			return "", false
+		}
+		if st.Mode()&fs.ModeSymlink == 0 {
+			done, rest = next, after
+			continue
+		}
+		target, err := os.Readlink(next)
+		if sys, known := st.Sys().(*syscall.Stat_t); err != nil || !known || sys.Uid != 0 || links == mostLinks {
+			return "", false
+		}
+		if links++; filepath.IsAbs(target) {
+			done = "/"
+		}
+		rest = target + "/" + after
+	}
 }
 
 // mailDirs are the directories that users' mail is in, now and when there are

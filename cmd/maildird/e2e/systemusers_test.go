@@ -9,6 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	llsys "github.com/landlock-lsm/go-landlock/landlock/syscall"
+
+	"maildird/scripts/rig"
 )
 
 // TestSystemUsers: as root, maildird makes for each user what is his alone,
@@ -119,4 +123,63 @@ func TestSystemUsers(t *testing.T) {
 			t.Errorf("the process has not %q but %s", want, regexp.MustCompile("(?m)^(Cap|NoNew).*$").FindAllString(string(status), -1))
 		}
 	}
+}
+
+// TestSystemUserElsewhere: a home directory may be a symbolic link that root
+// made to another disk, also when there is no Maildir in it yet. One that the
+// user made leads out of what the program reaches.
+func TestSystemUserElsewhere(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can serve system users")
+	}
+	m := setUp(t, "mail/%d/%n", "%h/Maildir")
+	m.AsRoot = true
+	disk, err := rig.Dir("disk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(disk) })
+	// Outside the directory for temporary files, which is within reach anyway.
+	t.Setenv("TMPDIR", m.Dir)
+	if err := os.Mkdir(filepath.Join(m.Dir, "home"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	users := ""
+	for i, name := range []string{alice, bob} {
+		id, real, home := 54321+i, filepath.Join(disk, name), filepath.Join(m.Dir, "home", name)
+		if err := os.Mkdir(real, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(real, id, id); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(real, home); err != nil {
+			t.Fatal(err)
+		}
+		users += fmt.Sprintf("%s:{PLAIN}%s:%d:%d::%s::\n", name, password, id, id, home)
+	}
+	if err := os.Lchown(filepath.Join(m.Dir, "home", bob), 54322, 54322); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(m.Dir, "users"), []byte(users), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, m)
+
+	in := speak(t, m, "lmtp", "220 ")
+	in.say("LHLO x\r\n", "250 ")
+	in.say("MAIL FROM:<>\r\n", "250 ")
+	in.say(fmt.Sprintf("RCPT TO:<%s>\r\n", alice), "250 ")
+	in.say("DATA\r\n", "354 ")
+	in.say("Subject: x\r\n\r\nx\r\n.\r\n", "250 ")
+	mail := speak(t, m, "imap", "* OK")
+	mail.say(fmt.Sprintf("a LOGIN %s %q\r\n", alice, password), "a OK")
+	mail.say("b SELECT INBOX\r\n", "b OK")
+	mail.say("c COPY 1 Sent\r\n", "c OK")
+	if version, err := llsys.LandlockGetABIVersion(); err != nil || version < 2 {
+		t.Logf("this kernel confines nothing (Landlock %d, %v)", version, err)
+		return
+	}
+	other := speak(t, m, "imap", "* OK")
+	other.say(fmt.Sprintf("a LOGIN %s %q\r\n", bob, password), "a NO [UNAVAILABLE] ")
 }
