@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/bcrypt"
 )
 
 var domains = []string{"example.org", "example.net"}
@@ -79,6 +81,63 @@ func TestLookup(t *testing.T) {
 	}
 	if strings.Contains(log.String(), "again") {
 		t.Error("the log shows a password")
+	}
+}
+
+// TestLeftOut: who stands on a line that cannot be used is known, and no user.
+func TestLeftOut(t *testing.T) {
+	u, _, _ := open(t, file+`
+kim@example.org:{PLAIN}x::::::allow_nets=192.0.2.0/24
+lea@example.org:{PLAIN}x::::::userdb_quota_rule=*:storage=1G userdb_mail=maildir:/elsewhere
+mia@example.org:{PLAIN}x::::::userdb_name=Mia
+gina:nothing
+`)
+	for _, c := range []struct {
+		address       string
+		leftOut, user bool
+	}{
+		{"carol@example.org", true, false}, {"Carol", true, false}, {"dave@example.org", true, false}, {"eve@Example.org", true, false},
+		{"kim@example.org", true, false}, {"lea", true, false}, {"mia", false, true},
+		{"alice@example.org", false, true}, // a line that is there twice
+		{"gina@example.net", false, true}, {"gina@example.org", false, true},
+		{"nobody@example.org", false, false}, {"carol@example.net", false, false}, {"broken line", false, false}, {"", false, false},
+	} {
+		if got := u.LeftOut(c.address); got != c.leftOut {
+			t.Errorf("LeftOut(%q) = %v", c.address, got)
+		}
+		if _, ok := u.Lookup(c.address); ok != c.user {
+			t.Errorf("Lookup(%q) finds a user: %v", c.address, ok)
+		}
+	}
+}
+
+// TestCrypt: what crypt(3) made needs no scheme, as in Dovecot's passwd-file.
+func TestCrypt(t *testing.T) {
+	blowfish, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bare := range []string{ // the others by openssl passwd
+		"$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1",
+		"$5$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA",
+		string(blowfish), strings.Replace(string(blowfish), "$2a$", "$2y$", 1),
+	} {
+		for _, stored := range []string{bare, "{CRYPT}" + bare, "{crypt}" + bare} {
+			if ok, err := matches(stored, []byte("secret")); !ok || err != nil {
+				t.Errorf("%s does not match: %v", stored, err)
+			}
+			if ok, err := matches(stored, []byte("other")); ok || err != nil {
+				t.Errorf("%s with another password: %v, %v", stored, ok, err)
+			}
+		}
+	}
+	for _, stored := range []string{"", "secret", "$1$salt$hash", "$y$j9T$salt$hash", "{CRYPT}", "{CRYPT}$y$j9T$salt$hash", "{CRYPT", "{}", "}$6$x"} {
+		if s, err := schemeOf(stored); err == nil {
+			t.Errorf("%q is taken for %s", stored, s.name)
+		}
+		if ok, err := matches(stored, nil); ok || err == nil {
+			t.Errorf("%q matches: %v, %v", stored, ok, err)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ type problem struct {
 // fields may be missing from the end; "#" begins a comment. (Dovecot:
 // passdb passwd-file.)
 func parse(text []byte, domains []string) (*table, []problem) {
-	t := &table{byName: map[string]*entry{}, byLocal: map[string]*entry{}}
+	t := &table{byName: map[string]*entry{}, byLocal: map[string]*entry{}, leftOut: map[string]bool{}}
 	var problems []problem
 	n := 0
 	for line := range strings.Lines(string(text)) {
@@ -40,6 +40,11 @@ func parse(text []byte, domains []string) (*table, []problem) {
 		}
 		if err != nil {
 			problems = append(problems, problem{n, err.Error()})
+			field, _, _ := strings.Cut(line, ":")
+			if name, err := userName(field, domains); err == nil {
+				local, _, _ := strings.Cut(name, "@")
+				t.leftOut[name], t.leftOut[local] = true, true
+			}
 		}
 	}
 	for _, e := range t.entries {
@@ -67,6 +72,9 @@ func parseLine(line string, domains []string) (*entry, error) {
 	if _, err := schemeOf(f[1]); err != nil {
 		return nil, err
 	}
+	if err := checkExtra(f[min(len(f), 7):]); err != nil {
+		return nil, err
+	}
 	e := &entry{user: User{Name: name, UID: -1, GID: -1}, hash: f[1]}
 	for i, id := range []*int{&e.user.UID, &e.user.GID} {
 		if len(f) > 2+i && f[2+i] != "" {
@@ -87,6 +95,23 @@ func parseLine(line string, domains []string) (*entry, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// mustHeed are extra fields of Dovecot's that say who may log in, or where the
+// mail is. Nobody is served as if they were not there.
+var mustHeed = [...]string{
+	"allow_nets", "allow_real_nets", "nologin", "proxy", "proxy_maybe", "user",
+	"userdb_gid", "userdb_home", "userdb_mail", "userdb_uid", "userdb_user",
+}
+
+func checkExtra(extra []string) error {
+	for _, field := range strings.Fields(strings.Join(extra, ":")) {
+		name, _, _ := strings.Cut(field, "=")
+		if slices.Contains(mustHeed[:], name) {
+			return fmt.Errorf("the extra field %s is not supported, and without it the user would be served otherwise than it says", name)
+		}
+	}
+	return nil
 }
 
 // userName checks a name and gives it a domain if it has none.

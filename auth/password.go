@@ -53,13 +53,24 @@ func schemes() []scheme {
 	}
 }
 
-// schemeOf splits "{SCHEME}hash".
+// schemeCrypt is crypt(3)'s form, whose beginning says what it is. Without a
+// scheme that is what Dovecot takes a password in a passwd-file for.
+const schemeCrypt = "CRYPT"
+
+// schemeOf is that of "{SCHEME}hash".
 func schemeOf(stored string) (scheme, error) {
-	name, ok := strings.CutPrefix(stored, "{")
-	if !ok {
-		return scheme{}, errors.New("the password does not begin with its scheme, as in {ARGON2ID}")
+	name, hash, ok := strings.Cut(strings.TrimPrefix(stored, "{"), "}")
+	if !strings.HasPrefix(stored, "{") {
+		name, hash, ok = schemeCrypt, stored, true
 	}
-	name, _, ok = strings.Cut(name, "}")
+	if ok && strings.EqualFold(name, schemeCrypt) {
+		switch name = cryptScheme(hash); {
+		case name == "" && hash == stored:
+			return scheme{}, errors.New("the password does not begin with its scheme, as in {ARGON2ID}, or with $5$, $6$ or $2y$")
+		case name == "":
+			return scheme{}, errors.New("of hashes of crypt(3) those that begin with $5$, $6$ or $2y$ can be checked")
+		}
+	}
 	if ok {
 		for _, s := range schemes() {
 			if strings.EqualFold(s.name, name) {
@@ -70,11 +81,25 @@ func schemeOf(stored string) (scheme, error) {
 	return scheme{}, fmt.Errorf("the password scheme %q is none of %s", name, schemeNames())
 }
 
+// cryptScheme is the scheme of a hash as crypt(3) has it, "" for others.
+func cryptScheme(hash string) string {
+	switch {
+	case strings.HasPrefix(hash, "$6$"):
+		return "SHA512-CRYPT"
+	case strings.HasPrefix(hash, "$5$"):
+		return "SHA256-CRYPT"
+	case strings.HasPrefix(hash, "$2a$"), strings.HasPrefix(hash, "$2b$"), strings.HasPrefix(hash, "$2y$"):
+		return "BLF-CRYPT"
+	}
+	return ""
+}
+
 func schemeNames() string {
 	var names []string
 	for _, s := range schemes() {
 		names = append(names, s.name)
 	}
+	names = append(names, schemeCrypt)
 	return strings.Join(names, " ")
 }
 
@@ -84,7 +109,10 @@ func matches(stored string, password []byte) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return s.match(stored[strings.IndexByte(stored, '}')+1:], password)
+	if stored[0] == '{' {
+		_, stored, _ = strings.Cut(stored, "}")
+	}
+	return s.match(stored, password)
 }
 
 // HashPassword stores a password as "{SCHEME}hash".

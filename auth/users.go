@@ -150,6 +150,14 @@ func (u *Users) Lookup(address string) (User, bool) {
 	return e.user, true
 }
 
+// LeftOut tells whether an address, in the forms that Lookup takes, stands in
+// the users file on a line that cannot be used only: there is such a user, but
+// nothing can be done for him now.
+func (u *Users) LeftOut(address string) bool {
+	t := u.current()
+	return t.leftOut[fold(address)] && t.find(address) == nil
+}
+
 // All returns the users in the order of the file.
 func (u *Users) All() []User {
 	var out []User
@@ -164,6 +172,7 @@ type table struct {
 	entries []*entry
 	byName  map[string]*entry
 	byLocal map[string]*entry // nil where several users share a local part
+	leftOut map[string]bool   // names and local parts on lines that cannot be used
 	// hashes are those of all, sorted: the same scheme and cost side by side, so
 	// that a change of one user moves few of those who stand in for unknown ones.
 	hashes []string

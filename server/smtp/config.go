@@ -50,6 +50,9 @@ type Directory interface {
 	// Lookup finds a user by full address, or by a local part that only one
 	// user has; upper and lower case are the same.
 	Lookup(address string) (auth.User, bool)
+	// LeftOut tells whether an address that Lookup does not find is one of a user
+	// who cannot be served now.
+	LeftOut(address string) bool
 }
 
 // Authenticator checks passwords that come from an address, the zero one for

@@ -48,6 +48,7 @@ func startServer(t testing.TB, kind Kind, options ...serverOption) *testServer {
 	for _, name := range []string{"alice", "bob", "carol"} {
 		lines.WriteString(name + "@example.org:{PLAIN}secret:::::\n")
 	}
+	lines.WriteString("dave@example.org:{ROT13}secret:::::\n") // is left out
 	if err := os.WriteFile(users, []byte(lines.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -74,6 +74,9 @@ func (r *recipients) find(a address, k Kind) (target, error) {
 	if postmaster {
 		return r.findPostmaster()
 	}
+	if name, _, _ := strings.Cut(local, "+"); r.leftOut(local, domain) || r.leftOut(name, domain) {
+		return target{}, refusal(451, code3{4, 3, 5}, "What is set up for this user cannot be used now, try again later")
+	}
 	return target{}, refusal(550, code3{5, 1, 1}, "There is no such user here")
 }
 
@@ -112,6 +115,15 @@ func (r *recipients) user(local, domain string) (auth.User, bool) {
 		local += "@" + domain
 	}
 	return r.users.Lookup(local)
+}
+
+// leftOut tells whether there is a user of that address whom the users file
+// describes wrongly: his mail is not to be sent back.
+func (r *recipients) leftOut(local, domain string) bool {
+	if domain != "" {
+		local += "@" + domain
+	}
+	return r.users.LeftOut(local)
 }
 
 // findPostmaster: the mail of the postmaster is never refused for good.

@@ -492,6 +492,29 @@ func TestFailedLoginLine(t *testing.T) {
 	}
 }
 
+// TestLoggedMessageID: the log names a submitted message as its readers see it,
+// also if it came without a name.
+func TestLoggedMessageID(t *testing.T) {
+	for _, field := range []string{"", "Message-ID: <own@client.example>\r\n"} {
+		ts := startServer(t, Submission)
+		c := ts.hello()
+		c.say("AUTH PLAIN AGFsaWNlAHNlY3JldA==", "235") // alice, secret
+		c.say("MAIL FROM:<alice@example.org>", "250")
+		c.say("RCPT TO:<bob@example.org>", "250")
+		c.say("DATA", "354")
+		c.say("From: alice@example.org\r\n"+field+"\r\nx\r\n.", "250")
+		stored := ""
+		for _, line := range strings.Split(ts.mail("bob")[0], "\n") {
+			if id, ok := strings.CutPrefix(line, "Message-ID: "); ok {
+				stored = strings.TrimSpace(id)
+			}
+		}
+		if log := ts.log.String(); stored == "" || !strings.Contains(log, "message_id="+stored+" ") {
+			t.Errorf("stored as %q, and logged as\n%s", stored, log)
+		}
+	}
+}
+
 // session takes the id of the last session out of the log.
 func (ts *testServer) session(log string) string {
 	_, after, _ := strings.Cut(log[strings.LastIndex(log, "login failed"):], "session=")

@@ -18,6 +18,8 @@ type headerEdit struct {
 	id   string
 	text []byte // the header so far
 	done bool   // it was passed on
+	// messageID is what the message got, "" if it had one.
+	messageID string
 }
 
 // editHeader takes a piece of text of a submitted message.
@@ -70,6 +72,9 @@ func (m *message) passHeader(end int) {
 		return
 	}
 	e.done = true
+	if e.messageID != "" {
+		m.head.messageID = e.messageID
+	}
 	_, _ = m.spool.Write(header)
 	_, _ = m.spool.Write(e.text[end:])
 	e.text = nil
@@ -117,7 +122,8 @@ func (e *headerEdit) mend(header []byte) ([]byte, *smtp.SMTPError) {
 		out = fmt.Appendf(out, "Date: %s\n", date(cfg.Now()))
 	}
 	if !hasID {
-		out = fmt.Appendf(out, "Message-ID: <%s.%d@%s>\n", e.id, cfg.Now().Unix(), cfg.Hostname)
+		e.messageID = fmt.Sprintf("<%s.%d@%s>", e.id, cfg.Now().Unix(), cfg.Hostname)
+		out = fmt.Appendf(out, "Message-ID: %s\n", e.messageID)
 	}
 	return out, nil
 }

@@ -18,6 +18,8 @@ func (onlyAlice) Lookup(name string) (auth.User, bool) {
 	return auth.User{Name: "alice@example.org"}, name == "alice" || name == "alice@example.org"
 }
 
+func (onlyAlice) LeftOut(string) bool { return false }
+
 func aliceEdit() *headerEdit {
 	srv := New(Submission, Config{
 		Hostname: "mail.example.org", Domains: []string{"example.org"}, Users: onlyAlice{}, Postmaster: "alice@example.org",
