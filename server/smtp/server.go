@@ -82,7 +82,8 @@ func (srv *Server) start(nc net.Conn, implicitTLS bool) {
 	if r := srv.admit(c); r != nil {
 		c.log.Warn("connection refused", "reason", r.Message)
 		if !implicitTLS { // else it is not worth a handshake
-			_ = nc.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			// A new connection has room for it: the time is for a machine that stands still.
+			_ = nc.SetWriteDeadline(time.Now().Add(10 * time.Second))
 			_, _ = nc.Write(appendReply(nil, r.Code, r.EnhancedCode, r.Message))
 		}
 		_ = nc.Close()

@@ -342,6 +342,43 @@ func TestConnectionLimits(t *testing.T) {
 	})
 }
 
+// held is a listener on whose connections the server is held up after it set a
+// deadline for writing.
+type held struct{ net.Listener }
+
+func (l held) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return heldConn{conn}, nil
+}
+
+type heldConn struct{ net.Conn }
+
+func (c heldConn) SetWriteDeadline(t time.Time) error {
+	err := c.Conn.SetWriteDeadline(t)
+	time.Sleep(200 * time.Millisecond)
+	return err
+}
+
+// TestRefusalOnBusyMachine: who is one too many hears so, also from a server that
+// is held up for a moment.
+func TestRefusalOnBusyMachine(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t, MX, func(c *Config) { c.Connections = limit.New(limit.Limits{PerIP: 1}) })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ts.listen(held{l}, false)
+	ts.hello()
+	ts.addr = l.Addr().String()
+	c := ts.dial()
+	c.expect("421 4.7.0")
+	c.expectEnd()
+}
+
 // faulty is a directory that breaks for one name.
 type faulty struct{ Directory }
 
