@@ -81,6 +81,8 @@ func startServerOn(t testing.TB, home, cacheDir string, options ...serverOption)
 		Auth:          testUsers{},
 		PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Postmaster:    "alice@example.org",
+		// Who compares all that is answered is not told that a slow machine is at work.
+		Timeouts: Timeouts{Progress: time.Hour},
 	}
 	for _, o := range options {
 		o(&cfg, &account)

@@ -226,15 +226,16 @@ func (p *player) readLine(c *conn) (string, error) {
 	return text, nil
 }
 
-// ofSelect begin the lines that every SELECT has because of OBJECTID (RFC 8474),
-// URLAUTH (RFC 4467) and CONDSTORE (RFC 7162). A dialogue need not have them.
-var ofSelect = []string{"* OK [MAILBOXID (", "* OK [URLMECH ", "* OK [HIGHESTMODSEQ ", "* OK [NOMODSEQ]"}
+// passedOver begin the lines that every SELECT has because of OBJECTID (RFC 8474),
+// URLAUTH (RFC 4467) and CONDSTORE (RFC 7162), and those that any command has on a
+// slow machine (RFC 9585). A dialogue need not have them.
+var passedOver = []string{"* OK [MAILBOXID (", "* OK [URLMECH ", "* OK [HIGHESTMODSEQ ", "* OK [NOMODSEQ]", "* OK [INPROGRESS ("}
 
 // readAnswer reads a line, and passes over those that none of the patterns is
 // for and a dialogue need not have.
 func (p *player) readAnswer(c *conn, patterns ...string) (string, error) {
 	line, err := p.readLine(c)
-	for err == nil && slices.ContainsFunc(ofSelect, func(begin string) bool {
+	for err == nil && slices.ContainsFunc(passedOver, func(begin string) bool {
 		return strings.HasPrefix(line, begin) && !slices.ContainsFunc(patterns, func(s string) bool { return strings.HasPrefix(s, begin) })
 	}) {
 		line, err = p.readLine(c)
