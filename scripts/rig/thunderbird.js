@@ -68,12 +68,27 @@ function trust(host, port, base64) {
     .rememberValidityOverride(host, port, {}, cert, false);
 }
 
-// "Get Messages": logs in, lists the folders, opens the inbox.
+// Logs in, lists the folders, then opens the inbox. One after the other: left to
+// itself, "Get Messages" does both at once on two connections, and if the list
+// ends while the first headers come, Thunderbird may begin a second summary file
+// for the inbox (INBOX-1.msf), and count messages twice or forget them.
 async function connect(address, ms) {
-  const s = server(address);
-  const inbox = s.rootFolder.getFolderWithFlags(Ci.nsMsgFolderFlags.Inbox);
-  s.getNewMessages(inbox, mainWindow().msgWindow, null);
-  await until(`folders of ${address}`, ms, () => s.rootFolder.descendants.length > 1);
+  const { rootFolder } = server(address);
+  const inbox = rootFolder.getFolderWithFlags(Ci.nsMsgFolderFlags.Inbox);
+  const done = listener => new Promise((resolve, reject) => {
+    const late = mainWindow().setTimeout(() => reject(new Error(`timed out connecting ${address}`)), ms);
+    listener({
+      QueryInterface: ChromeUtils.generateQI(["nsIUrlListener"]),
+      OnStartRunningUrl() {},
+      OnStopRunningUrl(url, status) {
+        mainWindow().clearTimeout(late);
+        Components.isSuccessCode(status) ? resolve() : reject(new Error(`${url?.spec}: ${status}`));
+      },
+    });
+  });
+  await done(l => MailServices.imap.discoverAllFolders(rootFolder, l, mainWindow().msgWindow));
+  await until(`folders of ${address}`, ms, () => rootFolder.descendants.length > 1);
+  await done(l => inbox.getNewMessages(mainWindow().msgWindow, l));
 }
 
 // The folders of an account: path to the names of its special uses.
