@@ -24,7 +24,7 @@ var mailDirs = []string{"cur", "new", "tmp"}
 // folder with such a name would stand in their way.
 var treeFiles = []string{
 	trashName, "maildirfolder", "maildirsize", "subscriptions", "subscriptions.lock", "mailboxes.lock",
-	specialUseFile, specialUseFile + ".lock", "maildird-history", "maildird-metadata", "maildird-metadata-account", "maildird-urlauth",
+	specialUseFile, specialUseFile + ".lock", "maildird-history", "maildird-quarantine", "maildird-metadata", "maildird-metadata-account", "maildird-urlauth",
 	"dovecot-uidlist", "dovecot-uidlist.lock", "dovecot-uidlist.tmp", "dovecot-uidvalidity",
 	"dovecot-keywords", "dovecot-keywords.lock", "dovecot-acl", "dovecot-acl-list", "dovecot-shared",
 	"dovecot.index", "dovecot.index.log", "dovecot.index.log.2", "dovecot.index.cache",

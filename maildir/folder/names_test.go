@@ -144,6 +144,7 @@ func TestImpossibleNames(t *testing.T) {
 		{fsSlash, "tmp/a", "part of every mailbox", true},
 		{fsSlash, "a/dovecot-uidlist", "name of a file", true},
 		{fsSlash, "subscriptions", "name of a file", true},
+		{fsSlash, "maildird-quarantine", "name of a file", true},
 		{fsSlash, "..DOVECOT-TRASHED", "name of a file", true},
 		{fsSlash, long + "x", "256 octets", true},
 		{fsDot, "a/b", "no hierarchy separator here", false},
