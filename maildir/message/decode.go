@@ -32,7 +32,7 @@ func decoded(src io.ReaderAt, p *Part) (io.Reader, error) {
 	case "":
 		return r, nil
 	case "base64":
-		r.squeeze = true // what is no base64 does not count
+		r.asIs, r.squeeze = true, true // what is no base64 does not count
 		return &base64Reader{in: r}, nil
 	case "quoted-printable":
 		return &qpReader{in: r}, nil
@@ -207,9 +207,7 @@ func (r *base64Reader) Read(p []byte) (int, error) {
 		}
 		n, err := r.in.Read(r.raw[:])
 		r.out = r.buf[:0]
-		for _, c := range r.raw[:n] {
-			r.digit(c)
-		}
+		r.digits(r.raw[:n])
 		if err != nil {
 			r.flush() // padding may be missing
 			r.err = err
@@ -220,31 +218,55 @@ func (r *base64Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// digits takes four digits at once where they stand side by side, as in all but
+// one of a line's quanta.
+func (r *base64Reader) digits(text []byte) {
+	for i := 0; i < len(text); i++ {
+		for r.n == 0 && i+4 <= len(text) {
+			a, b, c, d := base64Values[text[i]], base64Values[text[i+1]], base64Values[text[i+2]], base64Values[text[i+3]]
+			if (a|b|c|d)&noDigit != 0 {
+				break
+			}
+			r.out = append(r.out, a<<2|b>>4, b<<4|c>>2, c<<6|d)
+			i += 4
+		}
+		if i < len(text) {
+			r.digit(text[i])
+		}
+	}
+}
+
 func (r *base64Reader) digit(c byte) {
-	var v uint32
+	v := base64Values[c]
 	switch {
-	case c >= 'A' && c <= 'Z':
-		v = uint32(c - 'A')
-	case c >= 'a' && c <= 'z':
-		v = uint32(c-'a') + 26
-	case c >= '0' && c <= '9':
-		v = uint32(c-'0') + 52
-	case c == '+' || c == '-':
-		v = 62
-	case c == '/' || c == '_':
-		v = 63
 	case c == '=':
 		r.flush()
 		return
-	default:
+	case v == noDigit:
 		return
 	}
-	r.bits = r.bits<<6 | v
+	r.bits = r.bits<<6 | uint32(v)
 	if r.n++; r.n == 4 {
 		r.out = append(r.out, byte(r.bits>>16), byte(r.bits>>8), byte(r.bits))
 		r.bits, r.n = 0, 0
 	}
 }
+
+// noDigit is set in the value of what is no digit of base64.
+const noDigit = 0x80
+
+// base64Values are the values of digits, of both alphabets (RFC 4648 sections 4
+// and 5).
+var base64Values = func() (v [256]byte) {
+	for c := range v {
+		v[c] = noDigit
+	}
+	for i, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/" {
+		v[c] = byte(i)
+	}
+	v['-'], v['_'] = 62, 63
+	return v
+}()
 
 // flush ends a quantum: two digits hold one octet, three hold two.
 func (r *base64Reader) flush() {

@@ -81,6 +81,49 @@ func TestDecoded(t *testing.T) {
 	}
 }
 
+// TestBase64Quanta: four digits at once are what they are one by one, however
+// the text is cut, and whatever stands between them.
+func TestBase64Quanta(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 5))
+	const letters = "ABZabz019+/-_ABZabz019+/-_ABZabz019+/-_= \r\n!\xff"
+	for range 2000 {
+		text := make([]byte, rng.IntN(200))
+		for i := range text {
+			text[i] = letters[rng.IntN(len(letters))]
+		}
+		var one, four base64Reader
+		for _, c := range text {
+			one.digit(c)
+		}
+		one.flush()
+		for rest := text; len(rest) > 0; {
+			n := 1 + rng.IntN(len(rest))
+			four.digits(rest[:n])
+			rest = rest[n:]
+		}
+		four.flush()
+		if !bytes.Equal(one.out, four.out) {
+			t.Fatalf("%q: %x, want %x", text, four.out, one.out)
+		}
+	}
+}
+
+// BenchmarkBase64 decodes an attachment.
+func BenchmarkBase64(b *testing.B) {
+	text := base64.StdEncoding.EncodeToString(make([]byte, 57<<14))
+	var lines strings.Builder
+	for ; len(text) > 76; text = text[76:] {
+		lines.WriteString(text[:76] + "\n")
+	}
+	src, p := partOf(b, "Content-Transfer-Encoding: base64", lines.String())
+	b.SetBytes(int64(len(src)))
+	for b.Loop() {
+		if _, err := io.Copy(io.Discard, Decoded(bytes.NewReader(src), p)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // TestDecodingIsTheInverse decodes what the standard library encoded.
 func TestDecodingIsTheInverse(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
