@@ -59,6 +59,8 @@ func TestErrors(t *testing.T) {
 		{`# compress = ""  `, "compress = \"gzip\"\n[limits]\nmessage_size = \"2GiB\" #", `limits.message_size: is more than 1073741824`},
 		{`prefix   = ""`, `prefix = "INBOX."`, `mail.prefix: "INBOX." does not end in the separator "/"`},
 		{`"mail/%d/%n" `, `"mail/%d" `, `mail.location: "mail/%d" leads all users to the same Maildir`},
+		{`"mail/%d/%n" `, `"maildir:/var/mail/%n" `, `is not a directory alone: write it without "maildir:"`},
+		{`"mail/%d/%n" `, `"%h/Maildir:LAYOUT=fs" `, `LAYOUT=fs as mail.layout`},
 		{`"mail/%d/%n" `, `"mail/%x" `, `none of %u %n %d %h`},
 		{`"alice@example.org"`, `""`, `postmaster: missing`},
 		{`"alice@example.org"`, `"alice@other.org"`, `postmaster: "alice@other.org" is in none of the domains`},

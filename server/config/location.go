@@ -17,6 +17,9 @@ func ParseLocation(pattern, dir string) (Location, error) {
 	if pattern == "" {
 		return Location{}, errors.New("missing: where the users' mail is, such as \"mail/%d/%n\"")
 	}
+	if strings.Contains(pattern, ":") { // as in Dovecot's maildir:~/Maildir:LAYOUT=fs
+		return Location{}, fmt.Errorf("%q is not a directory alone: write it without \"maildir:\", LAYOUT=fs as mail.layout, and see README for CONTROL=", pattern)
+	}
 	user := false
 	for i := 0; i < len(pattern); i++ {
 		if pattern[i] != '%' {
