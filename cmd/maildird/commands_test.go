@@ -45,6 +45,15 @@ func bad(t *testing.T, want, stdin string, args ...string) {
 	}
 }
 
+// misused is bad for a command line that is wrong, which the exit code tells.
+func misused(t *testing.T, want string, args ...string) {
+	t.Helper()
+	bad(t, want, "", args...)
+	if _, _, err := run("", args...); exitCode(err) != 2 {
+		t.Errorf("maildird %s: exit code %d", strings.Join(args, " "), exitCode(err))
+	}
+}
+
 func newServer(t *testing.T) (dir, config string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "srv")
@@ -84,11 +93,11 @@ func TestInit(t *testing.T) {
 // TestInitLeavesNothing: an init that fails wrote nothing.
 func TestInitLeavesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "srv")
-	bad(t, `--domain: "foo bar" is not a domain`, "", "init", dir, "--domain", "foo bar")
-	bad(t, `--hostname: "-" is not a host name`, "", "init", dir, "--domain", "example.org", "--hostname", "-")
+	misused(t, `--domain: "foo bar" is not a domain`, "init", dir, "--domain", "foo bar")
+	misused(t, `--hostname: "-" is not a host name`, "init", dir, "--domain", "example.org", "--hostname", "-")
 	bad(t, `postmaster: "x@other.org" is in none of the domains`, "", "init", dir, "--domain", "example.org", "--postmaster", "x@other.org")
-	bad(t, "maildird init: --domain is missing; usage: maildird init DIR --domain DOMAIN", "", "init", dir)
-	bad(t, "DIR is missing", "", "init", "--domain", "example.org")
+	misused(t, "maildird init: --domain is missing; usage: maildird init DIR --domain DOMAIN", "init", dir)
+	misused(t, "DIR is missing", "init", "--domain", "example.org")
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("a directory was made")
 	}
@@ -127,13 +136,13 @@ func TestUsers(t *testing.T) {
 	bad(t, "eve@other.org is in none of the domains of this server (example.org)", "x\n", "user", "add", "--config", config, "eve@other.org")
 	bad(t, "no password on standard input", "", "user", "add", "--config", config, "eve@example.org")
 	bad(t, "the password is empty", "\n", "user", "add", "--config", config, "eve@example.org")
-	bad(t, "ADDRESS is missing; usage: maildird user add --config FILE ADDRESS", "", "user", "add", "--config", config)
-	bad(t, "maildird user list: --config is missing; usage: maildird user list --config FILE", "", "user", "list")
-	bad(t, `maildird user list: "alice" is one argument too many; usage: maildird user list --config FILE`, "", "user", "list", "--config", config, "alice")
-	bad(t, `maildird check: "bob" is one argument too many`, "", "check", "--config", config, "alice", "bob")
-	bad(t, "maildird serve: unknown flag: --confg; usage: maildird serve --config FILE", "", "serve", "--confg", config)
-	bad(t, `there is no command "maildird user fly"`, "", "user", "fly")
-	bad(t, `there is no command "maildird fly"`, "", "fly")
+	misused(t, "ADDRESS is missing; usage: maildird user add --config FILE ADDRESS", "user", "add", "--config", config)
+	misused(t, "maildird user list: --config is missing; usage: maildird user list --config FILE", "user", "list")
+	misused(t, `maildird user list: "alice" is one argument too many; usage: maildird user list --config FILE`, "user", "list", "--config", config, "alice")
+	misused(t, `maildird check: "bob" is one argument too many`, "check", "--config", config, "alice", "bob")
+	misused(t, "maildird serve: unknown flag: --confg; usage: maildird serve --config FILE", "serve", "--confg", config)
+	misused(t, `there is no command "maildird user fly"`, "user", "fly")
+	misused(t, `there is no command "maildird fly"`, "fly")
 }
 
 func TestConfigCheck(t *testing.T) {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 )
 
@@ -27,7 +25,7 @@ func completionCommand() *cobra.Command {
 			case "fish":
 				return root.GenFishCompletion(out, true)
 			}
-			return fmt.Errorf("there is no completion for %q; there is for bash, zsh and fish", args[0])
+			return misuse(cmd, "there is no completion for %q; there is for bash, zsh and fish", args[0])
 		},
 	}
 }

@@ -32,13 +32,13 @@ func initCommand() *cobra.Command {
 		Args: one("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !config.HostName(strings.ToLower(domain)) {
-				return fmt.Errorf("--domain: %q is not a domain", domain)
+				return misuse(cmd, "--domain: %q is not a domain", domain)
 			}
 			if hostname == "" {
 				hostname = "mail." + domain
 			}
 			if !config.HostName(strings.ToLower(hostname)) {
-				return fmt.Errorf("--hostname: %q is not a host name", hostname)
+				return misuse(cmd, "--hostname: %q is not a host name", hostname)
 			}
 			if postmaster == "" {
 				postmaster = "postmaster@" + domain

@@ -14,19 +14,11 @@ import (
 	"maildird/server/config"
 )
 
-// checkFailed is the error of a check that came to no end, or found something.
-type checkFailed struct {
-	error
-	code int
-}
-
-func (c checkFailed) ExitCode() int { return c.code }
-func (c checkFailed) Unwrap() error { return c.error }
-
-// The exit codes of check. 0: all is well, or was repaired.
+// The exit codes of check, besides 0: all is well, or was repaired. Whatever
+// kept it from looking, a wrong command line too, is no finding.
 const (
-	exitFindings = 1
-	exitNoCheck  = 2
+	exitFindings = exitFailed
+	exitNoCheck  = exitMisuse
 )
 
 func maildirCheckCommand() *cobra.Command {
@@ -39,7 +31,7 @@ func maildirCheckCommand() *cobra.Command {
 			"server may run. No mail is ever deleted: what may or may not be mail is moved to the\n" +
 			"directory maildird-quarantine in the Maildir, and the line says so.\n" +
 			"The exit code is 0 if all is well or was repaired, 1 if something is left to do, 2 if a\n" +
-			"Maildir could not be checked.",
+			"Maildir could not be checked or the command line is wrong.",
 		Args: atMost(1),
 	}
 	path := configFlag(cmd)
@@ -52,7 +44,7 @@ func maildirCheckCommand() *cobra.Command {
 		}
 		cfg, err := config.Load(*path)
 		if err != nil {
-			return checkFailed{err, exitNoCheck}
+			return exitError{err, exitNoCheck}
 		}
 		accounts, err := accountsOf(*path, user, cmd.ErrOrStderr())
 		ctx, stop := interruptible(cmd)
@@ -67,10 +59,10 @@ func maildirCheckCommand() *cobra.Command {
 			left += n
 		}
 		if err := errors.Join(failed...); err != nil {
-			return checkFailed{err, exitNoCheck}
+			return exitError{err, exitNoCheck}
 		}
 		if left > 0 {
-			return checkFailed{fmt.Errorf("left to do: %s", many(left, "finding")), exitFindings}
+			return exitError{fmt.Errorf("left to do: %s", many(left, "finding")), exitFindings}
 		}
 		return nil
 	}

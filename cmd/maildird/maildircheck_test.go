@@ -40,7 +40,7 @@ func TestCheckCommand(t *testing.T) {
 	if out := good(t, "", "check", "--repair", "--config", config); !strings.Contains(out, "; repaired: renamed it to cur/1.a,S=2,W=3:2,\n") {
 		t.Errorf("the repair: %q", out)
 	}
-	for _, args := range [][]string{{"check", "--config", config, "nobody@example.org"}, {"check", "--config", config + ".missing"}} {
+	for _, args := range [][]string{{"check", "--config", config, "nobody@example.org"}, {"check", "--config", config + ".missing"}, {"check", "--confg", config}} {
 		if _, _, err := run("", args...); err == nil || exitCode(err) != 2 {
 			t.Errorf("%q: exit code %d, %v", args, exitCode(err), err)
 		}
@@ -83,7 +83,7 @@ func TestBackupCommand(t *testing.T) {
 	if out := good(t, "", "restore", copied); !strings.Contains(out, "second names removed: 1") {
 		t.Errorf("restore: %q", out)
 	}
-	bad(t, "say which Maildir", "", "restore")
+	misused(t, "say which Maildir", "restore")
 	bad(t, "is no Maildir", "", "restore", t.TempDir())
 	// A directory above Maildirs is not what was meant.
 	if err := os.WriteFile(filepath.Join(copied, "cur", "1.a:2,F"), []byte("x\n"), 0o600); err != nil {

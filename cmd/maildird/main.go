@@ -19,13 +19,32 @@ func main() {
 	}
 }
 
-// exitCode is 1, unless a command has something else to tell by it.
+// The exit codes, besides 0: what was asked for did not go well, or was not
+// begun, as the command line is wrong.
+const (
+	exitFailed = 1
+	exitMisuse = 2
+)
+
+// exitError is an error with another exit code than exitFailed.
+type exitError struct {
+	error
+	code int
+}
+
+func (e exitError) Unwrap() error { return e.error }
+
 func exitCode(err error) int {
-	var coded interface{ ExitCode() int }
-	if errors.As(err, &coded) {
-		return coded.ExitCode()
+	var e exitError
+	if errors.As(err, &e) {
+		return e.code
 	}
-	return 1
+	return exitFailed
+}
+
+// misuse is the error of a wrong command line. It says how the command is used.
+func misuse(cmd *cobra.Command, format string, args ...any) error {
+	return exitError{fmt.Errorf("%s: %w; usage: %s", cmd.CommandPath(), fmt.Errorf(format, args...), cmd.UseLine()), exitMisuse}
 }
 
 // root is the tree of all commands. Completions and the manual page are made
@@ -42,9 +61,7 @@ func root() *cobra.Command {
 		PersistentPreRunE: required,
 	})
 	cmd.SetVersionTemplate("maildird {{.Version}}\n")
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%s: %w; usage: %s", cmd.CommandPath(), err, cmd.UseLine())
-	})
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, "%w", err) })
 	cmd.AddCommand(initCommand(), userCommand(), serveCommand(), configCommand(), backupCommand(), restoreCommand(), maildirCheckCommand(),
 		demoCommand(),
 		versionCommand(), manCommand(), completionCommand())
@@ -58,7 +75,7 @@ func root() *cobra.Command {
 func group(cmd *cobra.Command) *cobra.Command {
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return fmt.Errorf("there is no command %q; \"%s --help\" lists them", cmd.CommandPath()+" "+args[0], cmd.CommandPath())
+			return exitError{fmt.Errorf("there is no command %q; \"%s --help\" lists them", cmd.CommandPath()+" "+args[0], cmd.CommandPath()), exitMisuse}
 		}
 		return nil
 	}
@@ -83,7 +100,7 @@ func required(cmd *cobra.Command, _ []string) error {
 		}
 	})
 	if len(missing) > 0 {
-		return fmt.Errorf("%s: %s is missing; usage: %s", cmd.CommandPath(), strings.Join(missing, ", "), cmd.UseLine())
+		return misuse(cmd, "%s is missing", strings.Join(missing, ", "))
 	}
 	return nil
 }
@@ -92,7 +109,7 @@ func required(cmd *cobra.Command, _ []string) error {
 func atMost(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) > n {
-			return fmt.Errorf("%s: %q is one argument too many; usage: %s", cmd.CommandPath(), args[n], cmd.UseLine())
+			return misuse(cmd, "%q is one argument too many", args[n])
 		}
 		return nil
 	}
@@ -102,7 +119,7 @@ func atMost(n int) cobra.PositionalArgs {
 func one(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return fmt.Errorf("%s: %s is missing; usage: %s", cmd.CommandPath(), what, cmd.UseLine())
+			return misuse(cmd, "%s is missing", what)
 		}
 		return atMost(1)(cmd, args)
 	}

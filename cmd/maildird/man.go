@@ -67,7 +67,7 @@ func manual(out io.Writer, root *cobra.Command) error {
 	p("Read the users, the certificate and the log level again. Connections go on.")
 	p(".SH CONFIGURATION\nWhat \"maildird init\" writes:\n.PP\n.nf")
 	p("%s", roff(strings.TrimSpace(config.Template("mail.example.org", "example.org", "alice@example.org"))))
-	p(".fi\n.SH EXIT STATUS\n0 when all went well, 1 otherwise, with a sentence on standard error; \"maildird check\" has 2 for a Maildir that could not be checked.")
+	p(".fi\n.SH EXIT STATUS\n0 when all went well, 1 when it did not, 2 when the command line is wrong, with a sentence on standard error; \"maildird check\" has 2 for a Maildir that could not be checked, too.")
 	_, err := io.WriteString(out, b.String())
 	return err
 }

@@ -51,11 +51,11 @@ func restoreCommand() *cobra.Command {
 func restoreWhat(cmd *cobra.Command, path, user string, args []string) ([]account, error) {
 	switch {
 	case path == "" && len(args) == 0:
-		return nil, fmt.Errorf("say which Maildir: a path, or --config FILE; usage: maildird %s", cmd.Use)
+		return nil, misuse(cmd, "say which Maildir: a path, or --config FILE")
 	case path != "" && len(args) > 0:
-		return nil, errors.New("name Maildirs or give --config, not both")
+		return nil, misuse(cmd, "name Maildirs or give --config, not both")
 	case path == "" && user != "":
-		return nil, errors.New("--user needs --config")
+		return nil, misuse(cmd, "--user needs --config")
 	case path != "":
 		all, err := accountsOf(path, user, cmd.ErrOrStderr())
 		if err != nil {
