@@ -1,41 +1,98 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"os"
 
 	"github.com/spf13/cobra"
 
-	"maildird/server"
+	"maildird/maildir/check"
+	"maildird/maildir/delivery"
+	"maildird/maildir/dotlock"
 	"maildird/server/config"
 )
 
-func configCommand() *cobra.Command {
-	cmd := group(&cobra.Command{Use: "config", Short: "Work on the configuration"})
-	check := &cobra.Command{
-		Use:   "check --config FILE",
-		Short: "Check the configuration and the files it names",
-		Long: "Read maildird.toml, the users file and the certificate as \"serve\" would, and print one\n" +
-			"line for each thing that is wrong. The exit code is 1 then.",
-		Args: atMost(0),
+// The exit codes of check, besides 0: all is well, or was repaired. Whatever
+// kept it from looking, a wrong command line too, is no finding.
+const (
+	exitFindings = exitFailed
+	exitNoCheck  = exitMisuse
+)
+
+func checkCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check --config FILE [--repair] [ADDRESS]",
+		Short: "Check the users' Maildirs, and repair them if asked",
+		Long: "Look through the Maildirs of all users, or of one, for what mail programs stumble over:\n" +
+			"names, sizes in names, duplicates, uidlists, keywords, rights, what crashed programs left.\n" +
+			"Each finding is one line. --repair mends what it can under the folders' locks, while the\n" +
+			"server may run. No mail is ever deleted: what may or may not be mail is moved to the\n" +
+			"directory maildird-quarantine in the Maildir, and the line says so.\n" +
+			"The exit code is 0 if all is well or was repaired, 1 if something is left to do, 2 if a\n" +
+			"Maildir could not be checked or the command line is wrong.",
+		Args: atMost(1),
 	}
-	path := configFlag(check)
-	check.RunE = func(cmd *cobra.Command, _ []string) error {
+	path := configFlag(cmd)
+	repair := cmd.Flags().Bool("repair", false, "repair what can be repaired")
+	cmd.ValidArgsFunction = completeUser(path)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		user := ""
+		if len(args) > 0 {
+			user = args[0]
+		}
 		cfg, err := config.Load(*path)
 		if err != nil {
-			return err
+			return exitError{err, exitNoCheck}
 		}
-		findings := server.Check(cfg, slog.New(slog.DiscardHandler))
-		for _, f := range findings {
-			fmt.Fprintln(cmd.OutOrStdout(), f)
+		accounts, err := accountsOf(*path, user, cmd.ErrOrStderr())
+		ctx, stop := interruptible(cmd)
+		defer stop()
+		failed := []error{err}
+		left := 0
+		for _, a := range accounts {
+			n, err := checkOne(ctx, cmd, cfg, a, *repair)
+			if err != nil {
+				failed = append(failed, fmt.Errorf("the Maildir of %s could not be checked: %w", a.name, err))
+			}
+			left += n
 		}
-		if len(findings) > 0 {
-			return errors.New("the configuration needs work")
+		if err := errors.Join(failed...); err != nil {
+			return exitError{err, exitNoCheck}
 		}
-		fmt.Fprintln(cmd.OutOrStdout(), "The configuration is good.")
+		if left > 0 {
+			return exitError{fmt.Errorf("left to do: %s", many(left, "finding")), exitFindings}
+		}
 		return nil
 	}
-	cmd.AddCommand(check)
 	return cmd
+}
+
+// checkOne checks one Maildir and tells how many findings are left.
+func checkOne(ctx context.Context, cmd *cobra.Command, cfg *config.Config, a account, repair bool) (int, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return 0, err
+	}
+	bar := newProgress(cmd.ErrOrStderr(), a.name, "messages")
+	r, err := check.Run(ctx, check.Options{
+		Root: a.root, Folder: cfg.Mail.Folder, Repair: repair, Locker: dotlock.NewLocker(host), Progress: bar.update,
+		Delivery: &delivery.Options{Host: host, PID: os.Getpid(), Fsync: true},
+		Tell: func(f check.Finding) {
+			bar.end()
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", a.name, f)
+		},
+	})
+	bar.end()
+	if errors.Is(err, check.ErrNoMaildir) {
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: no mail yet (%s is missing or empty)\n", a.name, a.root)
+		return 0, nil
+	}
+	if err != nil {
+		return r.Findings - r.Repaired, err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s in %s: %s, %d repaired\n",
+		a.name, many(r.Messages, "message"), many(r.Folders, "folder"), many(r.Findings, "finding"), r.Repaired)
+	return r.Findings - r.Repaired, nil
 }

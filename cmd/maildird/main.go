@@ -62,7 +62,7 @@ func root() *cobra.Command {
 	})
 	cmd.SetVersionTemplate("maildird {{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, "%w", err) })
-	cmd.AddCommand(initCommand(), userCommand(), serveCommand(), configCommand(), backupCommand(), restoreCommand(), maildirCheckCommand(),
+	cmd.AddCommand(initCommand(), userCommand(), serveCommand(), configCommand(), backupCommand(), restoreCommand(), checkCommand(),
 		demoCommand(),
 		versionCommand(), manCommand(), completionCommand())
 	cmd.CompletionOptions.DisableDefaultCmd = true

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"maildird/server"
+	"maildird/server/config"
+)
+
+func configCommand() *cobra.Command {
+	cmd := group(&cobra.Command{Use: "config", Short: "Work on the configuration"})
+	check := &cobra.Command{
+		Use:   "check --config FILE",
+		Short: "Check the configuration and the files it names",
+		Long: "Read maildird.toml, the users file and the certificate as \"serve\" would, and print one\n" +
+			"line for each thing that is wrong. The exit code is 1 then.",
+		Args: atMost(0),
+	}
+	path := configFlag(check)
+	check.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := config.Load(*path)
+		if err != nil {
+			return err
+		}
+		findings := server.Check(cfg, slog.New(slog.DiscardHandler))
+		for _, f := range findings {
+			fmt.Fprintln(cmd.OutOrStdout(), f)
+		}
+		if len(findings) > 0 {
+			return errors.New("the configuration needs work")
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), "The configuration is good.")
+		return nil
+	}
+	cmd.AddCommand(check)
+	return cmd
+}
