@@ -33,6 +33,7 @@ type conn struct {
 	session *session
 	message *message
 	chunks  *decoder // of a message that comes in BDAT chunks
+	hasty   bool     // the input at hand came before an answer it should have waited for
 
 	bad           int // commands answered by 5xx, other than RCPT
 	badRecipients int
@@ -148,6 +149,7 @@ func (c *conn) greet() error {
 
 // command takes one command and answers it.
 func (c *conn) command() error {
+	c.hasty = c.hasty && len(c.wire.unread()) > 0
 	line, err := c.line()
 	if errors.Is(err, errLongLine) {
 		return c.refuse(refusal(500, code3{5, 5, 2}, "Line too long"))
@@ -165,11 +167,13 @@ func (c *conn) command() error {
 		return lastReply(421, code3{4, 7, 0}, "This is not a server for that protocol")
 	case !ok:
 		return c.refuse(refusal(500, code3{5, 5, 2}, "Command not recognized"))
-	case !c.peer.esmtp && c.peer.hello != "" && len(c.wire.unread()) > 0 && name != "QUIT",
-		v.alone && len(c.wire.unread()) > 0:
-		// RFC 2920 section 3.1: these are the last of a group. What follows
-		// may be somebody else's, put there on the way.
+	case c.hasty && !v.idle:
 		return c.outOfStep()
+	}
+	if v.alone || c.peer.hello != "" && !c.peer.esmtp {
+		// RFC 2920 section 3.1: this is the last of a group. What follows may be
+		// somebody else's, put there on the way, and must not begin anything.
+		c.hasty = c.hasty || len(c.wire.unread()) > 0
 	}
 	err = v.run(c, arg)
 	var r *smtp.SMTPError

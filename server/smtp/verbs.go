@@ -7,6 +7,8 @@ type verb struct {
 	run func(c *conn, arg string) error
 	// alone says that a client has to wait for the answer before it sends more.
 	alone bool
+	// idle says that it begins nothing, and may come before that answer.
+	idle bool
 }
 
 func verbsOf(k Kind) map[string]verb {
@@ -15,14 +17,14 @@ func verbsOf(k Kind) map[string]verb {
 		"RCPT":     {run: runRcpt},
 		"DATA":     {run: runData}, // which looks at what follows itself
 		"BDAT":     {run: runBdat},
-		"RSET":     {run: runRset},
-		"NOOP":     {run: runNoop},
+		"RSET":     {run: runRset, idle: true},
+		"NOOP":     {run: runNoop, idle: true},
 		"VRFY":     {run: runVrfy},
 		"EXPN":     {run: runUnsupported},
 		"ETRN":     {run: runUnsupported},
 		"TURN":     {run: runUnsupported},
 		"HELP":     {run: runHelp},
-		"QUIT":     {run: runQuit},
+		"QUIT":     {run: runQuit, idle: true},
 		"STARTTLS": {run: runStartTLS}, // which drops what follows
 		"AUTH":     {run: runUnsupported},
 	}
