@@ -15,7 +15,8 @@ import (
 var mayImport = map[string][]string{
 	"maildird/maildir/dirfd":    {},
 	"maildird/maildir/filename": {},
-	"maildird/maildir/compress": {},
+	"maildird/maildir/nameless": {},
+	"maildird/maildir/compress": {"maildird/maildir/nameless"},
 	"maildird/maildir":          {"maildird/maildir"},
 	"maildird/auth":             {},
 	"maildird/server/limit":     {},

@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"sync"
+
+	"maildird/maildir/nameless"
 )
 
 // inMemory is the longest text that is held in memory.
@@ -20,7 +22,7 @@ func hold(r io.Reader, src *source, scratch *Scratch) (*Plain, error) {
 	if err != nil {
 		return nil, src.explain(err)
 	}
-	file, err := nameless()
+	file, err := nameless.Create(os.TempDir())
 	if err != nil {
 		return nil, err
 	}
@@ -58,18 +60,4 @@ func copyPlain(file *os.File, r io.Reader, src *source, scratch *Scratch) (n int
 			return n, src.explain(rerr)
 		}
 	}
-}
-
-// nameless makes a temporary file that nobody else can open and that is gone
-// when it is closed, also by a crash.
-func nameless() (*os.File, error) {
-	file, err := os.CreateTemp("", "maildird-*")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(file.Name()); err != nil {
-		_ = file.Close()
-		return nil, err
-	}
-	return file, nil
 }

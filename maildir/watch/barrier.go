@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
-	"golang.org/x/sys/unix"
+
+	"maildird/maildir/nameless"
 )
 
 const (
@@ -66,7 +67,7 @@ func (b *barrier) newMark() *mark {
 		if err == nil {
 			return m
 		}
-		failed = errors.Join(failed, fmt.Errorf("%s: %w", dir, err))
+		failed = errors.Join(failed, err)
 	}
 	if !b.told {
 		b.told = true
@@ -76,7 +77,7 @@ func (b *barrier) newMark() *mark {
 }
 
 func (b *barrier) markIn(dir string) (*mark, error) {
-	file, err := nameless(dir)
+	file, err := nameless.Create(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -87,35 +88,9 @@ func (b *barrier) markIn(dir string) (*mark, error) {
 	}
 	if err != nil {
 		_ = m.file.Close()
-		return nil, err
+		return nil, fmt.Errorf("a file in %s: %w", dir, err)
 	}
 	return m, nil
-}
-
-// nameless makes a file in dir that has no name.
-func nameless(dir string) (*os.File, error) {
-	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err == nil {
-		return os.NewFile(uintptr(fd), "mark"), nil
-	}
-	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) {
-		return nil, err
-	}
-	return unlinked(dir)
-}
-
-// unlinked is nameless for file systems that have to give a name first, such as
-// overlayfs in old kernels and NFS.
-func unlinked(dir string) (*os.File, error) {
-	file, err := os.CreateTemp(dir, "maildird-*")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(file.Name()); err != nil {
-		_ = file.Close()
-		return nil, err
-	}
-	return file, nil
 }
 
 // take gives a mark and notes that its event is owed; nil if there is none.

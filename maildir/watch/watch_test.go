@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,8 +12,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/fsnotify/fsnotify"
 
 	"maildird/maildir/dirfd"
 	"maildird/scripts/rig/leaks"
@@ -281,34 +278,5 @@ func TestBarrierElsewhere(t *testing.T) {
 	}
 	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, missing) {
 		t.Errorf("the log says\n%s", got)
-	}
-}
-
-// TestNameless: what is made for marks has no name, and tells of writes.
-func TestNameless(t *testing.T) {
-	events, err := fsnotify.NewWatcher()
-	must(t, err)
-	defer func() { must(t, events.Close()) }()
-	for name, make := range map[string]func(string) (*os.File, error){"nameless": nameless, "unlinked": unlinked} {
-		dir := t.TempDir()
-		file, err := make(dir)
-		must(t, err)
-		if in, err := os.ReadDir(dir); err != nil || len(in) > 0 {
-			t.Errorf("%s: the directory has %v, %v", name, in, err)
-		}
-		path := fmt.Sprintf("/proc/self/fd/%d", file.Fd())
-		must(t, events.Add(path))
-		_, err = file.Write([]byte{0})
-		must(t, err)
-		select {
-		case ev := <-events.Events:
-			if ev.Name != path || !ev.Has(fsnotify.Write) {
-				t.Errorf("%s: %v", name, ev)
-			}
-		case <-time.After(time.Minute):
-			t.Errorf("%s: no event", name)
-		}
-		must(t, events.Remove(path))
-		must(t, file.Close())
 	}
 }
