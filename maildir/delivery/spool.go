@@ -40,7 +40,9 @@ const (
 )
 
 // The memory of messages goes from one to the next: left to the garbage
-// collector it would be most of what a delivery leaves.
+// collector it would be most of what a delivery leaves. The pools belong to no
+// Options, as nothing that counts is kept in them: what a message is comes from
+// buf's length, and the runtime drops a pool's memory whenever it wants.
 var firstMemory, wholeMemory = memoryOf(spoolFirst), memoryOf(spoolMemory)
 
 func memoryOf(size int) *sync.Pool {
