@@ -91,14 +91,9 @@ type Locker struct {
 	boot  func() time.Time // when this machine was started, as its clock now tells
 
 	mu   sync.Mutex
-	own  map[fileID]bool // our lock files; false for one that could not be removed at Release
-	seen map[fileID]sighting
+	own  map[dirfd.ID]bool // our lock files; false for one that could not be removed at Release
+	seen map[dirfd.ID]sighting
 }
-
-// fileID tells files apart while they exist.
-type fileID struct{ dev, ino uint64 }
-
-func idOf(st dirfd.Stat) fileID { return fileID{st.Dev, st.Ino} }
 
 // NewLocker returns the Locker of this process. host is written into lock
 // files, and is what Dovecot compares with its own: it should be the name that
@@ -109,7 +104,7 @@ func NewLocker(host string) *Locker {
 	}
 	l := &Locker{
 		host: host, pid: os.Getpid(), now: time.Now, rules: defaultRules, find: findProcess, boot: bootTime,
-		own: map[fileID]bool{}, seen: map[fileID]sighting{},
+		own: map[dirfd.ID]bool{}, seen: map[dirfd.ID]sighting{},
 	}
 	if l.start = l.find(l.pid).started; l.start.IsZero() {
 		l.start = l.now()
@@ -123,7 +118,7 @@ type Lock struct {
 	dir     *dirfd.Dir
 	name    string
 	file    *os.File // open as long as the lock is held, so that its inode number stays ours
-	id      fileID
+	id      dirfd.ID
 	stamped time.Time
 }
 
@@ -208,12 +203,12 @@ func (l *Locker) create(dir *dirfd.Dir, name string) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := f.Stat()
+	st, err := dirfd.FileStat(f)
 	if err != nil {
 		_ = f.Close()
 		return nil, errors.Join(err, dir.Remove(name))
 	}
-	lock := &Lock{locker: l, dir: dir, name: name, file: f, id: infoID(st), stamped: l.now()}
+	lock := &Lock{locker: l, dir: dir, name: name, file: f, id: st.ID(), stamped: l.now()}
 	l.mu.Lock()
 	l.own[lock.id] = true
 	l.mu.Unlock()
@@ -263,7 +258,7 @@ func (l *Lock) Release() error {
 // verify tells whether the name still stands for our lock file.
 func (l *Lock) verify() error {
 	st, err := l.dir.Lstat(l.name)
-	if err == nil && idOf(st) == l.id {
+	if err == nil && st.ID() == l.id {
 		return nil
 	}
 	if err == nil || errors.Is(err, fs.ErrNotExist) {

@@ -664,7 +664,7 @@ func TestTakeAwayLive(t *testing.T) {
 	mine, err := d.Open(name)
 	must(t, err)
 	defer mine.Close()
-	st, err := statOf(mine)
+	st, err := dirfd.FileStat(mine)
 	must(t, err)
 	other, err := d.Open(name)
 	must(t, err)
@@ -681,7 +681,7 @@ func TestTakeAwayLive(t *testing.T) {
 func TestSightingsAreBounded(t *testing.T) {
 	l := NewLocker("host.test")
 	for i := range 5 * maxSightings {
-		l.sight(state{id: fileID{1, uint64(i)}})
+		l.sight(state{id: dirfd.ID{Dev: 1, Ino: uint64(i)}})
 	}
 	if len(l.seen) > 2*maxSightings {
 		t.Errorf("%d sightings are remembered", len(l.seen))

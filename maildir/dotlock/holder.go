@@ -49,7 +49,7 @@ const maxContent = 512
 // holder reads the lock file f, which st describes; nil if it cannot be read.
 func (l *Locker) holder(f *os.File, st dirfd.Stat) holder {
 	l.mu.Lock()
-	held := l.own[idOf(st)]
+	held := l.own[st.ID()]
 	l.mu.Unlock()
 	if held { // it may be empty
 		return holder{life: alive, pid: l.pid, host: l.host}
@@ -68,7 +68,7 @@ func (l *Locker) holder(f *os.File, st dirfd.Stat) holder {
 	}
 	changed := latest(st)
 	if h.pid == l.pid {
-		h.life = l.ownLife(idOf(st), changed)
+		h.life = l.ownLife(st.ID(), changed)
 		return h
 	}
 	p := l.find(h.pid)
@@ -86,7 +86,7 @@ func (l *Locker) holder(f *os.File, st dirfd.Stat) holder {
 // ownLife judges a lock with the number of this process. One that is not in
 // the books and younger than the process may be held by a process with the
 // same number and host name in another container: it stays unknown.
-func (l *Locker) ownLife(id fileID, changed time.Time) life {
+func (l *Locker) ownLife(id dirfd.ID, changed time.Time) life {
 	l.mu.Lock()
 	held, ours := l.own[id]
 	l.mu.Unlock()

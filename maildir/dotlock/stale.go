@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +25,7 @@ var defaultRules = rules{fresh: 2 * time.Second, look: 40 * time.Millisecond}
 
 // state is everything by which a holder shows that it is alive.
 type state struct {
-	id            fileID
+	id            dirfd.ID
 	size          int64
 	latest, other int64 // last change of the lock and of the watched files, ns
 }
@@ -61,7 +60,7 @@ func (l *Locker) sight(s state) time.Duration {
 	return 0
 }
 
-func (l *Locker) forget(id fileID) {
+func (l *Locker) forget(id dirfd.ID) {
 	l.mu.Lock()
 	delete(l.seen, id)
 	l.mu.Unlock()
@@ -88,13 +87,13 @@ func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 		return true, nil
 	case err == nil:
 		defer f.Close()
-		if st, err = statOf(f); err != nil {
+		if st, err = dirfd.FileStat(f); err != nil {
 			return false, err
 		}
 	default:
 		f = nil // it belongs to another user: its state has to tell
 	}
-	s := state{id: idOf(st), size: st.Size, latest: latest(st).UnixNano()}
+	s := state{id: st.ID(), size: st.Size, latest: latest(st).UnixNano()}
 	for _, other := range opt.Watch {
 		if w, err := dir.Lstat(other); err == nil {
 			s.other = max(s.other, latest(w).UnixNano())
@@ -151,7 +150,7 @@ func (l *Locker) outlived(dir *dirfd.Dir, s state) bool {
 // a new one.
 func takeAway(dir *dirfd.Dir, name string, f *os.File, st dirfd.Stat) (bool, error) {
 	same := func(now dirfd.Stat) bool {
-		return idOf(now) == idOf(st) && (f != nil || now.Mtime.Equal(st.Mtime) && now.Size == st.Size)
+		return now.ID() == st.ID() && (f != nil || now.Mtime.Equal(st.Mtime) && now.Size == st.Size)
 	}
 	if f != nil {
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
@@ -210,21 +209,4 @@ func latest(st dirfd.Stat) time.Time {
 		return st.Ctime
 	}
 	return st.Mtime
-}
-
-func infoID(st os.FileInfo) fileID {
-	sys := st.Sys().(*syscall.Stat_t)
-	return fileID{uint64(sys.Dev), sys.Ino}
-}
-
-func statOf(f *os.File) (dirfd.Stat, error) {
-	st, err := f.Stat()
-	if err != nil {
-		return dirfd.Stat{}, err
-	}
-	sys, id := st.Sys().(*syscall.Stat_t), infoID(st)
-	return dirfd.Stat{
-		Dev: id.dev, Ino: id.ino, Mode: st.Mode(), Size: st.Size(),
-		Mtime: st.ModTime(), Ctime: time.Unix(sys.Ctim.Unix()),
-	}, nil
 }
