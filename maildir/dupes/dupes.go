@@ -164,7 +164,7 @@ func compare(a, b File) int {
 
 // Same tells whether two files hold the same bytes.
 func Same(folder *dirfd.Dir, a, b File) (bool, error) {
-	if a.Dev == b.Dev && a.Ino == b.Ino {
+	if a.ID() == b.ID() {
 		return true, nil
 	}
 	if a.Size != b.Size {

@@ -117,8 +117,8 @@ func (t *Tree) isNamed(f *os.File, name string) bool {
 	if err != nil {
 		return false
 	}
-	var own unix.Stat_t
-	return unix.Fstat(int(f.Fd()), &own) == nil && own.Ino == st.Ino && uint64(own.Dev) == st.Dev
+	own, err := dirfd.FileStat(f)
+	return err == nil && own.ID() == st.ID()
 }
 
 // maxTreeFile bounds the files that are read whole, in bytes.
@@ -203,7 +203,7 @@ func (t *Tree) removeStale(lock string) bool {
 	if err != nil {
 		return false
 	}
-	if moved.Ino != seen.Ino || moved.Dev != seen.Dev {
+	if moved.ID() != seen.ID() {
 		_ = t.root.RenameNoReplace(aside, t.root, lock)
 		return false
 	}

@@ -85,7 +85,7 @@ func (t *Table) Refresh() (changed bool, err error) {
 }
 
 func same(a, b dirfd.Stat) bool {
-	return a.Dev == b.Dev && a.Ino == b.Ino && a.Size == b.Size && a.Mtime.Equal(b.Mtime) && a.Ctime.Equal(b.Ctime)
+	return a.ID() == b.ID() && a.Size == b.Size && a.Mtime.Equal(b.Mtime) && a.Ctime.Equal(b.Ctime)
 }
 
 // Name returns the name of letter 'a'+index.

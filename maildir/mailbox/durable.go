@@ -38,7 +38,7 @@ func (m *Mailbox) sameFile(a, b entry) bool {
 		return false
 	}
 	two, err := m.in(b.where).Lstat(b.name)
-	return err == nil && one.Ino == two.Ino && one.Dev == two.Dev && a != b
+	return err == nil && one.ID() == two.ID() && a != b
 }
 
 // cleanEvery is how often tmp/ of a mailbox in use is looked through.

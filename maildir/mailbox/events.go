@@ -244,7 +244,7 @@ func (m *Mailbox) met(e entry) bool {
 	m.mu.RUnlock()
 	if was, err := m.in(old.where).Lstat(old.name); err == nil {
 		is, err := m.in(e.where).Lstat(e.name)
-		if err == nil && (was.Ino != is.Ino || was.Dev != is.Dev) {
+		if err == nil && was.ID() != is.ID() {
 			return false
 		}
 		// Two names of one file: a rename by link and unlink is under way, or

@@ -58,9 +58,9 @@ func (s *state) encode() []byte {
 			b = le.AppendUint32(b, n)
 		}
 	}
-	for _, n := range []uint64{s.run, s.folder.dev, s.folder.ino,
-		s.new.dev, s.new.ino, uint64(s.new.mtime), uint64(s.new.ctime),
-		s.cur.dev, s.cur.ino, uint64(s.cur.mtime), uint64(s.cur.ctime), s.highest} {
+	for _, n := range []uint64{s.run, s.folder.Dev, s.folder.Ino,
+		s.new.Dev, s.new.Ino, uint64(s.new.mtime), uint64(s.new.ctime),
+		s.cur.Dev, s.cur.Ino, uint64(s.cur.mtime), uint64(s.cur.ctime), s.highest} {
 		b = le.AppendUint64(b, n)
 	}
 	flag(s.settled)
@@ -88,11 +88,11 @@ func (s *state) encode() []byte {
 
 func (d *decoder) state() *state {
 	s := &state{}
-	for _, n := range []*uint64{&s.run, &s.folder.dev, &s.folder.ino} {
+	for _, n := range []*uint64{&s.run, &s.folder.Dev, &s.folder.Ino} {
 		*n = d.u64()
 	}
 	for _, p := range []*dirState{&s.new, &s.cur} {
-		p.dev, p.ino, p.mtime, p.ctime = d.u64(), d.u64(), int64(d.u64()), int64(d.u64())
+		p.Dev, p.Ino, p.mtime, p.ctime = d.u64(), d.u64(), int64(d.u64()), int64(d.u64())
 	}
 	s.highest = d.u64()
 	s.settled, s.lasting = d.u8() == 1, d.u8() == 1

@@ -34,7 +34,7 @@ import (
 // state is what a snapshot has beside the table.
 type state struct {
 	run      uint64 // of the machine
-	folder   identity
+	folder   dirfd.ID
 	new, cur dirState
 	// settled says that the table has all that the directories had at these
 	// times, and will have without being listed again as long as they stand still.
@@ -61,16 +61,13 @@ type pastFlags struct {
 	flags filename.Flags
 }
 
-// identity is which directory it is.
-type identity struct{ dev, ino uint64 }
-
 type dirState struct {
-	identity
+	dirfd.ID
 	mtime, ctime int64 // nanoseconds
 }
 
 func dirStateOf(st dirfd.Stat) dirState {
-	return dirState{identity{st.Dev, st.Ino}, st.Mtime.UnixNano(), st.Ctime.UnixNano()}
+	return dirState{st.ID(), st.Mtime.UnixNano(), st.Ctime.UnixNano()}
 }
 
 // snapshots is what a mailbox knows of its snapshot. m.sync is held.
@@ -135,11 +132,11 @@ func (m *Mailbox) resume(s *state, t *table) bool {
 		return false
 	}
 	root, err := m.dir.Stat()
-	if err != nil || s.folder != (identity{root.Dev, root.Ino}) {
+	if err != nil || s.folder != root.ID() {
 		return false
 	}
 	n, c, times, err := m.statDirs()
-	if err != nil || n.identity != s.new.identity || c.identity != s.cur.identity {
+	if err != nil || n.ID != s.new.ID || c.ID != s.cur.ID {
 		return false
 	}
 	ok, sameList := m.list.Recall(s.list)
@@ -263,7 +260,7 @@ func (m *Mailbox) snapshot() (s *state, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	s = &state{run: m.snap.run, folder: identity{root.Dev, root.Ino}}
+	s = &state{run: m.snap.run, folder: root.ID()}
 	var times dirTimes
 	if s.new, s.cur, times, err = m.statDirs(); err != nil {
 		return nil, false

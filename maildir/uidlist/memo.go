@@ -3,6 +3,8 @@ package uidlist
 import (
 	"encoding/binary"
 	"time"
+
+	"maildird/maildir/dirfd"
 )
 
 // Memo returns what the File knows, for Recall of another one. ok is false if
@@ -21,7 +23,7 @@ func (f *File) Memo() (memo []byte, ok bool) {
 	le := binary.LittleEndian
 	var b []byte
 	for _, n := range []uint64{
-		st.dev, st.ino, uint64(st.size), uint64(st.mtime.UnixNano()), uint64(st.ctime.UnixNano()), racy,
+		st.id.Dev, st.id.Ino, uint64(st.size), uint64(st.mtime.UnixNano()), uint64(st.ctime.UnixNano()), racy,
 		uint64(f.version), uint64(f.end), uint64(f.lastUID), uint64(f.lines), uint64(f.h.UIDValidity), uint64(f.h.NextUID),
 	} {
 		b = le.AppendUint64(b, n)
@@ -70,7 +72,7 @@ func (f *File) Recall(memo []byte) (ok, same bool) {
 		n[10] == 0 || n[10] > 1<<32-1 || n[6] != 1 && n[6] != 3 {
 		return false, false
 	}
-	was := sight{dev: n[0], ino: n[1], size: int64(n[2]), mtime: time.Unix(0, int64(n[3])), ctime: time.Unix(0, int64(n[4])), racy: n[5] != 0}
+	was := sight{id: dirfd.ID{Dev: n[0], Ino: n[1]}, size: int64(n[2]), mtime: time.Unix(0, int64(n[3])), ctime: time.Unix(0, int64(n[4])), racy: n[5] != 0}
 	f.h = Header{UIDValidity: uint32(n[10]), NextUID: uint32(n[11]), GUID: texts[2], Extra: texts[3:]}
 	f.version, f.end, f.lastUID, f.lines = int(n[6]), int64(n[7]), uint32(n[8]), int(n[9])
 	f.first, f.last = texts[0], texts[1]

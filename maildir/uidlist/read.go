@@ -88,7 +88,7 @@ func (f *File) look(file *os.File) (sight, error) {
 // holds tells whether the file is the one that was read last and still has, at
 // their places, the first and the last line that were read.
 func (f *File) holds(file *os.File, now sight) bool {
-	if now.dev != f.seen.dev || now.ino != f.seen.ino || now.size < f.end || f.version == 0 {
+	if now.id != f.seen.id || now.size < f.end || f.version == 0 {
 		return false
 	}
 	at := func(off int64, line string) bool {

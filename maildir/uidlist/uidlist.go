@@ -143,25 +143,25 @@ func (f *File) Damaged() bool { return f.known && (f.damaged || f.h.UIDValidity 
 // sight is what a stat told of the file, enough to see whether it is another
 // one or has grown.
 type sight struct {
-	dev, ino uint64
-	size     int64
-	mtime    time.Time
-	ctime    time.Time // counts for Recall only
+	id    dirfd.ID
+	size  int64
+	mtime time.Time
+	ctime time.Time // counts for Recall only
 	// racy: the file was looked at so soon after its last change that another
 	// one may hide behind the same time.
 	racy bool
 }
 
 func (f *File) sightOf(st dirfd.Stat) sight {
-	return sight{st.Dev, st.Ino, st.Size, st.Mtime, st.Ctime, within(f.opt.Now(), st.Mtime)}
+	return sight{st.ID(), st.Size, st.Mtime, st.Ctime, within(f.opt.Now(), st.Mtime)}
 }
 
 // Stamp identifies one state of a list, but for a change that leaves its size
 // and, within the clock's tick, its time. The zero Stamp stands for no list.
 type Stamp struct {
-	dev, ino uint64
-	size     int64
-	mtime    int64 // Unix time in ns
+	id    dirfd.ID
+	size  int64
+	mtime int64 // Unix time in ns
 }
 
 // Time is when the list was changed last, the zero time if there is none.
@@ -172,7 +172,7 @@ func (s Stamp) Time() time.Time {
 	return time.Unix(0, s.mtime)
 }
 
-func (s sight) stamp() Stamp { return Stamp{s.dev, s.ino, s.size, s.mtime.UnixNano()} }
+func (s sight) stamp() Stamp { return Stamp{s.id, s.size, s.mtime.UnixNano()} }
 
 // Stamp is that of the state which was read or written last; ok is false if
 // nothing is known of the list.
@@ -190,11 +190,11 @@ func (f *File) StampNow() (Stamp, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return Stamp{}, nil
 	}
-	return Stamp{st.Dev, st.Ino, st.Size, st.Mtime.UnixNano()}, err
+	return Stamp{st.ID(), st.Size, st.Mtime.UnixNano()}, err
 }
 
 func (s sight) same(now sight) bool {
-	return s.dev == now.dev && s.ino == now.ino && s.size == now.size && s.mtime.Equal(now.mtime)
+	return s.id == now.id && s.size == now.size && s.mtime.Equal(now.mtime)
 }
 
 // within tells whether the clock may still show the time that a change at t
