@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 	"time"
@@ -38,6 +39,9 @@ func backupCommand() *cobra.Command {
 		if err != nil && len(accounts) == 0 {
 			return err
 		}
+		if err := outsideMaildirs(args[0], *path); err != nil {
+			return err
+		}
 		ctx, stop := interruptible(cmd)
 		defer stop()
 		failed := []error{err}
@@ -53,6 +57,19 @@ func backupCommand() *cobra.Command {
 		return errors.Join(failed...)
 	}
 	return cmd
+}
+
+// outsideMaildirs refuses a place for snapshots that lies in a Maildir, be it
+// that of a user of whom none is made.
+func outsideMaildirs(dest, config string) error {
+	everybody, _ := accountsOf(config, "", io.Discard) // who has no place for mail has none to lie in
+	for _, a := range everybody {
+		// What cannot be looked at is told of when its user's turn comes.
+		if inside, err := backup.Inside(dest, a.root); err == nil && inside {
+			return fmt.Errorf("%s lies in the Maildir of %s (%s): give a directory outside of all Maildirs", dest, a.name, a.root)
+		}
+	}
+	return nil
 }
 
 func backupOne(ctx context.Context, cmd *cobra.Command, a account, dest string, locker *dotlock.Locker) error {

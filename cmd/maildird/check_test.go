@@ -70,7 +70,17 @@ func TestBackupCommand(t *testing.T) {
 		t.Error(err)
 	}
 	bad(t, "there is no user carol", "", "backup", "--config", config, dest, "--user", "carol")
-	bad(t, "the snapshots would lie inside the Maildir", "", "backup", "--config", config, home, "--user", "alice")
+	before, err := os.ReadDir(home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, in := range []string{home, filepath.Join(home, "snapshots")} {
+		bad(t, "lies in the Maildir of alice@example.org", "", "backup", "--config", config, in)
+		bad(t, "lies in the Maildir of alice@example.org", "", "backup", "--config", config, in, "--user", "bob")
+	}
+	if names, err := os.ReadDir(home); err != nil || len(names) != len(before) {
+		t.Errorf("a refused backup left something in the Maildir: %v, %v", names, err)
+	}
 	bad(t, "DEST is missing", "", "backup", "--config", config)
 
 	copied := filepath.Join(dest, "alice@example.org", "latest") + "/"
