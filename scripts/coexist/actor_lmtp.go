@@ -2,12 +2,10 @@ package coexist
 
 import (
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
-	"net/textproto"
-	"strings"
 	"time"
+
+	"maildird/scripts/rig"
 )
 
 // lmtpActor delivers to a user's INBOX by LMTP (RFC 2033).
@@ -16,8 +14,7 @@ type lmtpActor struct {
 	server *Server
 	ledger *Ledger
 
-	conn net.Conn
-	text *textproto.Conn
+	sender *rig.Sender // nil: not connected
 	// hangUps is how many there were when the session began.
 	hangUps int
 }
@@ -30,19 +27,19 @@ func NewLMTPActor(name string, s *Server, l *Ledger) Actor {
 func (a *lmtpActor) Name() string { return a.name }
 
 func (a *lmtpActor) Close() {
-	if a.conn != nil {
-		a.conn.Close()
+	if a.sender != nil {
+		a.sender.Close()
+		a.sender = nil
 	}
 }
 
 // Step implements Actor.
 func (a *lmtpActor) Step(rng *rand.Rand) (string, error) {
-	if a.conn == nil {
+	if a.sender == nil {
 		return "connect", a.connect()
 	}
 	if rng.IntN(20) == 0 {
-		a.conn.Close()
-		a.conn = nil
+		a.Close()
 		return "disconnect", nil
 	}
 	for range 1 + rng.IntN(3) {
@@ -50,8 +47,7 @@ func (a *lmtpActor) Step(rng *rand.Rand) (string, error) {
 			if !a.server.HungUp(err, a.hangUps) {
 				return "deliver", err
 			}
-			a.conn.Close()
-			a.conn = nil
+			a.Close()
 			return "deliver ended by a crash", nil
 		}
 	}
@@ -61,53 +57,20 @@ func (a *lmtpActor) Step(rng *rand.Rand) (string, error) {
 
 func (a *lmtpActor) connect() (err error) {
 	a.hangUps = a.server.HangUps()
-	if a.conn, err = net.DialTimeout("tcp", a.server.LMTP, answerLimit); err != nil {
-		return err
-	}
-	a.text = textproto.NewConn(a.conn)
-	if err := a.expect(220); err != nil {
-		return err
-	}
-	return a.command(250, "LHLO client.test")
-}
-
-func (a *lmtpActor) expect(code int) error {
-	if err := a.conn.SetDeadline(time.Now().Add(answerLimit)); err != nil {
-		return err
-	}
-	if _, _, err := a.text.ReadResponse(code); err != nil {
+	if a.sender, err = rig.DialSender(a.server.LMTP, true, answerLimit); err != nil {
 		return fmt.Errorf("%s: %w", a.server.Name, err)
 	}
 	return nil
 }
 
-func (a *lmtpActor) command(code int, format string, args ...any) error {
-	if err := a.text.PrintfLine(format, args...); err != nil {
-		return err
-	}
-	if err := a.expect(code); err != nil {
-		return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), err)
-	}
-	return nil
-}
-
 func (a *lmtpActor) deliver(rng *rand.Rand) error {
-	if err := a.command(250, "MAIL FROM:<sender@coexist.test>"); err != nil {
-		return err
-	}
-	if err := a.command(250, "RCPT TO:<%s>", a.server.Account.Address); err != nil {
-		return err
-	}
-	if err := a.command(354, "DATA"); err != nil {
-		return err
+	if err := a.sender.Begin("sender@coexist.test", a.server.Account.Address); err != nil {
+		return fmt.Errorf("%s: %w", a.server.Name, err)
 	}
 	id, text := a.ledger.NewMail(rng, a.name)
-	if _, err := io.WriteString(a.conn, strings.ReplaceAll(text, "\n", "\r\n")+".\r\n"); err != nil {
-		return err
-	}
-	if err := a.expect(250); err != nil {
+	if err := a.sender.Text(text, 1)[0]; err != nil {
 		a.ledger.Unsure(id, "LMTP without an answer")
-		return err
+		return fmt.Errorf("%s: %w", a.server.Name, err)
 	}
 	a.ledger.Arrived(id, "INBOX", 1)
 	return nil

@@ -145,7 +145,7 @@ func (c *cell) connect() (err error) {
 		return err
 	}
 	for _, service := range []string{"lmtp", "smtp", "submission"} {
-		if c.senders[service], err = dialSender(c.m.Address(service), service, c.user); err != nil {
+		if c.senders[service], err = dialSender(c.m, service, c.user); err != nil {
 			return err
 		}
 	}
@@ -215,7 +215,7 @@ func (c *cell) close() {
 	}
 	for _, s := range c.senders {
 		if s != nil {
-			s.close()
+			s.Close()
 		}
 	}
 }

@@ -18,18 +18,18 @@ type neighbourhood struct {
 func newNeighbour(m *rig.Maildird) (*neighbourhood, error) {
 	n := &neighbourhood{user: "bob@example.org"}
 	var err error
-	if n.sender, err = dialSender(m.Address("lmtp"), "lmtp", ""); err != nil {
+	if n.sender, err = dialSender(m, "lmtp", ""); err != nil {
 		return nil, err
 	}
 	if n.client, err = coexist.Dial("maildird", m.Address("imap"), n.user, "secret"); err != nil {
-		n.sender.close()
+		n.sender.Close()
 		return nil, err
 	}
 	return n, nil
 }
 
 func (n *neighbourhood) close() {
-	n.sender.close()
+	n.sender.Close()
 	n.client.Close()
 }
 

@@ -304,10 +304,10 @@ func useHostile(t *testing.T, m *rig.Maildird) {
 		}
 		_ = tagged
 	}
-	s, err := dialSender(m.Address("lmtp"), true)
+	s, err := dialSender(m, "lmtp")
 	must(t, err)
-	defer s.close()
-	if err := s.deliver("Subject: x\n\nx\n", "user@example.org")[0]; err != nil && !strings.HasPrefix(err.Error(), "4") {
+	defer s.Close()
+	if err := s.Deliver(from, "Subject: x\n\nx\n", "user@example.org")[0]; err != nil && !strings.HasPrefix(err.Error(), "4") {
 		t.Errorf("delivery: %v", err)
 	}
 	if d := time.Since(began); d > 5*patience {

@@ -226,21 +226,21 @@ func (k *killer) leftovers() {
 
 // send delivers to INBOX.
 func (k *killer) send(rng *rand.Rand, service string) error {
-	s, err := dialSender(k.m.Address(service), service == "lmtp")
+	s, err := dialSender(k.m, service)
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	for {
 		if k.l.crowded(100) {
-			if err := s.command(250, "NOOP"); err != nil {
+			if err := s.Command(250, "NOOP"); err != nil {
 				return err
 			}
 			time.Sleep(time.Millisecond)
 			continue
 		}
 		it, text := k.l.invent(rng, "INBOX")
-		if err := errors.Join(s.deliver(text, "alice@example.org")...); err != nil {
+		if err := errors.Join(s.Deliver(from, text, "alice@example.org")...); err != nil {
 			k.l.unanswered(service)
 			return err
 		}

@@ -322,9 +322,9 @@ func (d *driver) deliver(size int, lmtp bool, users ...string) string {
 	if lmtp {
 		service = "lmtp"
 	}
-	s, err := dialSender(d.m.Address(service), lmtp)
+	s, err := dialSender(d.m, service)
 	must(d.t, err)
-	defer s.close()
+	defer s.Close()
 	id, text := d.text(size)
 	var to []string
 	for _, u := range users {
@@ -334,7 +334,7 @@ func (d *driver) deliver(size int, lmtp bool, users ...string) string {
 	if d.world.subscribed == "" {
 		d.world.subscribed = "Archive Drafts INBOX Junk Sent Trash"
 	}
-	must(d.t, errors.Join(s.deliver(text, to...)...))
+	must(d.t, errors.Join(s.Deliver(from, text, to...)...))
 	d.ack(service + " of " + id)
 	return id
 }

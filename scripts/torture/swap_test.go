@@ -180,21 +180,21 @@ func passOver(err error) error {
 
 // deliverSwapped brings mail by LMTP.
 func deliverSwapped(t *testing.T, m *rig.Maildird, who int, a *acks) {
-	s, err := dialSender(m.Address("lmtp"), true)
+	s, err := dialSender(m, "lmtp")
 	if err != nil {
 		t.Error(err)
 		return
 	}
-	defer s.close()
+	defer s.Close()
 	for i := range 4 * swapRounds {
 		id := fmt.Sprintf("lmtp.%d.%d@swap", who, i)
-		err := s.deliver(mailText(id, 500), "user@example.org")[0]
+		err := s.Deliver(from, mailText(id, 500), "user@example.org")[0]
 		if err != nil && !strings.HasPrefix(err.Error(), "4") {
 			t.Errorf("delivery: %v", err)
 			return
 		}
 		a.add(id, err)
-		_ = s.command(250, "RSET")
+		_ = s.Command(250, "RSET")
 	}
 }
 
