@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,25 +17,10 @@ var (
 	flagKeep = flag.Bool("keep", false, "leave the Maildirs of failed tests in place")
 )
 
-var binaryDir string
+// binary is the path of maildird.
+var binary string
 
-// binary builds maildird once for all tests.
-var binary = sync.OnceValues(func() (string, error) {
-	var err error
-	if binaryDir, err = rig.Dir("coexist"); err != nil {
-		return "", err
-	}
-	return rig.Build(binaryDir, true)
-})
-
-func TestMain(m *testing.M) {
-	flag.Parse()
-	code := m.Run()
-	if binaryDir != "" {
-		os.RemoveAll(binaryDir)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(rig.Main(m, &binary, true)) }
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -48,9 +32,7 @@ func must(t testing.TB, err error) {
 // newSite prepares a site that ends with the test.
 func newSite(t *testing.T, opt Options) *Site {
 	t.Helper()
-	var err error
-	opt.Binary, err = binary()
-	must(t, err)
+	opt.Binary = binary
 	s, err := NewSite(opt)
 	must(t, err)
 	t.Cleanup(func() {

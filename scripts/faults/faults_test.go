@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +21,9 @@ import (
 
 var flagPatience = flag.Duration("patience", patience, "how long to wait for what has to come")
 
+// binary is the path of maildird.
+var binary string
+
 // apart says that this process has mounts of its own.
 const apart = "FAULTS_TEST_APART"
 
@@ -31,7 +33,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	patience = *flagPatience
 	if os.Getuid() != 0 || os.Getenv(apart) != "" {
-		os.Exit(inside(m))
+		os.Exit(rig.Main(m, &binary, false))
 	}
 	cmd := exec.Command(os.Args[0], os.Args[1:]...)
 	cmd.Env = append(os.Environ(), apart+"=1")
@@ -48,26 +50,6 @@ func TestMain(m *testing.M) {
 	fmt.Fprintln(os.Stderr, "these tests mount file systems and need a mount namespace, which cannot be had:", err)
 	os.Exit(1)
 }
-
-var binaryDir string
-
-func inside(m *testing.M) int {
-	defer func() {
-		if binaryDir != "" {
-			os.RemoveAll(binaryDir)
-		}
-	}()
-	return m.Run()
-}
-
-// program builds maildird once for all tests.
-var program = sync.OnceValues(func() (string, error) {
-	var err error
-	if binaryDir, err = rig.Dir("faults"); err != nil {
-		return "", err
-	}
-	return rig.Build(binaryDir, false)
-})
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -97,10 +79,8 @@ const neighbour = "bob@example.org"
 // newMaildird prepares a program with users u00, u01, ... and the neighbour.
 func newMaildird(t *testing.T, users int, edits ...string) *rig.Maildird {
 	t.Helper()
-	built, err := program()
-	must(t, err)
 	edits = append([]string{`# reserve = "64MiB"`, `reserve = "1B" #`}, edits...)
-	m, err := rig.InitMaildird(built, nil, edits...)
+	m, err := rig.InitMaildird(binary, nil, edits...)
 	must(t, err)
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s:{PLAIN}secret\npostmaster@example.org:{PLAIN}secret\n", neighbour)

@@ -31,6 +31,21 @@ func Build(dir string, race bool) (string, error) {
 	return binary, nil
 }
 
+// Main runs the tests of a package and returns the exit code. They find maildird,
+// built for them, at *binary. m is a *testing.M.
+func Main(m interface{ Run() int }, binary *string, race bool) int {
+	dir, err := Dir("binary")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		*binary, err = Build(dir, race)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
 // Maildird is a real maildird process with its own directory. Set it up with
 // InitMaildird, then Start it.
 type Maildird struct {

@@ -191,9 +191,7 @@ func startHostile(t *testing.T) *rig.Maildird {
 	if os.Getuid() != 0 {
 		t.Skip("files of somebody else can be made by root only")
 	}
-	built, err := program()
-	must(t, err)
-	m, err := rig.InitMaildird(built, []rig.Account{{Address: "user@example.org", Password: "secret"}})
+	m, err := rig.InitMaildird(binary, []rig.Account{{Address: "user@example.org", Password: "secret"}})
 	must(t, err)
 	t.Cleanup(func() {
 		if err := m.Close(); err != nil {

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"io/fs"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
@@ -13,25 +12,10 @@ import (
 
 var flagSeed = flag.Uint64("seed", 0, "what all chance follows from (default: from the clock)")
 
-var binaryDir string
+// binary is the path of maildird.
+var binary string
 
-// program builds maildird once for all tests.
-var program = sync.OnceValues(func() (string, error) {
-	var err error
-	if binaryDir, err = rig.Dir("torture"); err != nil {
-		return "", err
-	}
-	return rig.Build(binaryDir, false)
-})
-
-func TestMain(m *testing.M) {
-	flag.Parse()
-	code := m.Run()
-	if binaryDir != "" {
-		os.RemoveAll(binaryDir)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(rig.Main(m, &binary, false)) }
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -53,9 +37,7 @@ func seedOf(t *testing.T) uint64 {
 // newMaildird prepares a program that ends with the test.
 func newMaildird(t *testing.T, edits ...string) *rig.Maildird {
 	t.Helper()
-	built, err := program()
-	must(t, err)
-	m, err := rig.InitMaildird(built, accounts, edits...)
+	m, err := rig.InitMaildird(binary, accounts, edits...)
 	must(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {

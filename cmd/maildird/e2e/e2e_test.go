@@ -33,18 +33,7 @@ const (
 var binary string
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := rig.Dir("e2e")
-		if err == nil {
-			defer os.RemoveAll(dir)
-			binary, err = rig.Build(dir, true)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return m.Run()
-	}())
+	os.Exit(rig.Main(m, &binary, true))
 }
 
 // tool returns the path of a program that the test cannot do without.

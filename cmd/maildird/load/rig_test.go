@@ -54,18 +54,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(func() int {
-		dir, err := rig.Dir("load")
-		if err == nil {
-			defer os.RemoveAll(dir)
-			binary, err = rig.Build(dir, false)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return m.Run()
-	}())
+	os.Exit(rig.Main(m, &binary, false))
 }
 
 func user(i int) string { return fmt.Sprintf("u%d@example.org", i/perUser) }
