@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 )
 
 // FreePort returns a TCP port on 127.0.0.1 for a program that cannot be told to
@@ -33,6 +34,13 @@ func FreePort() (int, error) {
 		}
 	}
 	return 0, errors.New("1,000 ports were tried, and none is free")
+}
+
+// Closed tells whether nobody can connect to a listener of this process any more.
+// To dial it tells less: its port may be somebody else's by then.
+func Closed(l net.Listener) bool {
+	d, ok := l.(interface{ SetDeadline(time.Time) error })
+	return ok && errors.Is(d.SetDeadline(time.Time{}), net.ErrClosed)
 }
 
 // unasked are the first and the last port of those that the kernel chooses from.

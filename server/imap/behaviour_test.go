@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"maildird/maildir"
+	"maildird/scripts/rig"
 	"maildird/scripts/rig/leaks"
 	"maildird/server/limit"
 )
@@ -160,8 +161,7 @@ func TestShutdown(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if conn, err := net.Dial("tcp", ts.addr); err == nil {
-		conn.Close()
+	if !rig.Closed(ts.listener) {
 		t.Error("a stopped server takes connections")
 	}
 }

@@ -28,13 +28,14 @@ import (
 // password is "secret", and bob whose password is "secret" too.
 type testServer struct {
 	*Server
-	t     testing.TB
-	addr  string
-	home  string // holds one Maildir a user
-	store *maildir.Store
-	log   *logLines
-	ended chan error
-	once  sync.Once
+	t        testing.TB
+	listener net.Listener
+	addr     string // of it
+	home     string // holds one Maildir a user
+	store    *maildir.Store
+	log      *logLines
+	ended    chan error
+	once     sync.Once
 }
 
 // testUsers are the users of test servers.
@@ -105,7 +106,7 @@ func startServerOn(t testing.TB, home, cacheDir string, options ...serverOption)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ts.addr = l.Addr().String()
+	ts.listener, ts.addr = l, l.Addr().String()
 	ended := make(chan error, 1)
 	go func() { ended <- ts.Serve(l, false) }()
 	t.Cleanup(ts.stop)

@@ -30,10 +30,11 @@ import (
 // with the password "secret", and real Maildirs.
 type testServer struct {
 	*Server
-	t    testing.TB
-	addr string
-	home string // holds one Maildir a user
-	log  *logLines
+	t        testing.TB
+	listener net.Listener
+	addr     string // of it
+	home     string // holds one Maildir a user
+	log      *logLines
 }
 
 type serverOption func(*Config)
@@ -87,7 +88,7 @@ func startServer(t testing.TB, kind Kind, options ...serverOption) *testServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ts.addr = l.Addr().String()
+	ts.listener, ts.addr = l, l.Addr().String()
 	ended := make(chan error, 1)
 	go func() { ended <- ts.Serve(l, false) }()
 	t.Cleanup(func() {

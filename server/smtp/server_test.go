@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"maildird/auth"
+	"maildird/scripts/rig"
 	"maildird/scripts/rig/leaks"
 	"maildird/server/limit"
 )
@@ -279,7 +280,7 @@ func TestShutdown(t *testing.T) {
 	}()
 	idle.expect("421 4.3.2")
 	idle.expectEnd()
-	if _, err := net.Dial("tcp", ts.addr); err == nil {
+	if !rig.Closed(ts.listener) {
 		t.Error("new connections are accepted")
 	}
 	select {
