@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -259,6 +260,9 @@ func Check(cfg *config.Config, log *slog.Logger) []string {
 			}
 			if err != nil {
 				out = append(out, fmt.Sprintf("mail of %s: %v", u.Name, err))
+			}
+			if _, domain, _ := strings.Cut(u.Name, "@"); !slices.Contains(cfg.Domains, domain) {
+				out = append(out, fmt.Sprintf("mail of %s: %s is none of domains, and mail for it is refused", u.Name, domain))
 			}
 		}
 	}

@@ -181,6 +181,8 @@ func TestConfigCheck(t *testing.T) {
 	}
 	write("users", users+"no password\neve:{ROT13}x\n")
 	finds("users:2: ", "users:3: ")
+	write("users", users+"eve@elsewhere.example:{PLAIN}x\n")
+	finds("mail of eve@elsewhere.example: elsewhere.example is none of domains")
 	write("users", users)
 	write("key.pem", "nonsense")
 	finds("cannot use the certificate " + path("cert.pem"))
