@@ -44,6 +44,7 @@ type state struct {
 	have    map[string]struct{}
 	news    map[string]bool // names that came (true) or went since
 	again   bool            // something is to be done once more
+	late    bool            // it was listed after the moment of the pass, when it may have held something else
 }
 
 // version tells one state of a file from another.
@@ -230,9 +231,10 @@ func (s *snapshot) captureDir(ctx context.Context, o *opened, i int, h *hold) er
 		d.ino, d.listed = now.Ino, false
 		d.watched = s.events.watch(o.from[i], d)
 	}
-	if d.watched && d.listed {
+	if d.late = false; d.watched && d.listed {
 		return s.captureNews(ctx, o, i, h)
 	}
+	d.late = h != nil
 	before, sharp, err := settledTime(o.from[i], h != nil && !d.watched)
 	if err != nil {
 		return err

@@ -295,10 +295,15 @@ func (s *snapshot) newsOutside(these []*folder) bool {
 }
 
 // seen tells whether the directories of a folder were seen as they were at
-// the last drain of the events, or as they are now.
+// the last drain of the events, or as they are now. One that was listed after
+// that drain was not: a message may have left it in between, for a folder that
+// is as it was at the drain.
 func (s *snapshot) seen(o *opened) (bool, error) {
 	for i := range o.f.dirs {
 		st := &o.f.dirs[i]
+		if st.watched && st.late {
+			return false, nil
+		}
 		if st.watched && st.listed && !st.again {
 			continue
 		}

@@ -69,3 +69,58 @@ func TestRobbed(t *testing.T) {
 		}
 	}
 }
+
+// TestListedLate: a directory that has to be listed once more is listed after the
+// moment of the pass. What left it in between for a folder that is as it was at
+// that moment would be in neither.
+func TestListedLate(t *testing.T) {
+	ctx := t.Context()
+	path := t.TempDir()
+	maildirAt(t, path, ".A")
+	write(t, filepath.Join(path, ".A/cur/1.a:2,"), "x")
+	root, err := dirfd.Open(path)
+	must(t, err)
+	defer root.Close()
+	dest, err := dirfd.Open(t.TempDir())
+	must(t, err)
+	defer dest.Close()
+	target, err := dirfd.Open(t.TempDir())
+	must(t, err)
+	s := &snapshot{opt: Options{Locker: dotlock.NewLocker("")}, root: root, dest: dest, target: target, folders: map[string]*folder{},
+		seed: maphash.MakeSeed(), events: newEvents(root)}
+	defer s.close()
+	if s.events == nil {
+		t.Fatal("the kernel gives no events here")
+	}
+	s.Passes = 1
+	changed, err := s.changed()
+	must(t, err)
+	_, err = s.pass(ctx, changed)
+	must(t, err)
+	// As after a name that was not found.
+	s.folders[".A"].dirs[1].listed = false
+	must(t, s.events.drain()) // the moment
+	must(t, os.Rename(filepath.Join(path, ".A/cur/1.a:2,"), filepath.Join(path, "cur/1.a:2,")))
+	settled := true
+	for _, f := range []string{"", ".A"} {
+		o, err := s.open(s.folders[f])
+		must(t, err)
+		must(t, s.capture(ctx, o, &hold{locker: s.opt.Locker, longest: &s.LongestLock}))
+		same, err := s.seen(o)
+		must(t, err)
+		settled = settled && same
+		o.close()
+	}
+	if settled {
+		t.Error("the pass counts as the last one")
+	}
+	_, err = s.rearrange()
+	must(t, err)
+	must(t, s.settle(ctx))
+	if got := messages(t, target.Path())["1.a"]; len(got) != 1 {
+		t.Errorf("INBOX of the copy has the message as %q", got)
+	}
+	if got := messages(t, filepath.Join(target.Path(), ".A")); len(got) != 0 {
+		t.Errorf("the folder that it left has %v", got)
+	}
+}
