@@ -274,6 +274,9 @@ func (s *snapshot) finishFolder(f *folder) error {
 	if err := d.TakeRights(f.own); err != nil || !f.mail {
 		return err
 	}
+	if f.robbed {
+		s.note(fmt.Sprintf("%s: new messages could not be given UIDs before the copy: other programs got the lock each time", walk.Title(f.path)))
+	}
 	if err := raiseUIDNext(d); err != nil {
 		s.note(fmt.Sprintf("%s: its dovecot-uidlist cannot be read and is copied as it is: %v", walk.Title(f.path), err))
 	}
