@@ -81,6 +81,10 @@ func TestFindings(t *testing.T) {
 	}{
 		{"a sound message", func(t *testing.T, root string) { write(t, root+"/cur/1.a,S=4,W=5:2,FS", "x\nyz") }, "", ""},
 		{"foreign fields", func(t *testing.T, root string) { write(t, root+"/cur/1.a,U=7:2,PS", "x") }, "", ""},
+		{"foreign flag", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,SZX", "x") }, "", ""},
+		{"foreign flag alone", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,Z", "x") }, "", ""},
+		{"foreign fields behind the flags", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,FS,x=y", "x") }, "", ""},
+		{"flag before a foreign one", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,ZSF", "x") }, "ASCII order", "renamed it to cur/1.a:2,FSZ"},
 		{"compressed", func(t *testing.T, root string) { write(t, root+"/cur/1.a,S=3,W=4:2,", gzipped) }, "", ""},
 		{"wrong S", func(t *testing.T, root string) { write(t, root+"/cur/1.a,S=9:2,S", "x\nyz") },
 			"its name says 9 bytes and it has 4: it was cut off or changed", "renamed it to cur/1.a,S=4,W=5:2,S"},
