@@ -47,6 +47,8 @@ type Dir struct {
 
 	owner atomic.Uint64      // user ID plus one, as seen last; 0: not seen yet
 	id    atomic.Pointer[ID] // nil: not asked yet
+
+	foreign atomic.Bool // there was a file of somebody else
 }
 
 // ID is what a directory or file is, whatever its names and handles.
@@ -131,7 +133,18 @@ func (d *Dir) openRegular(name string, flags int) (*os.File, error) {
 // openChecked opens the regular file name in the directory, whose descriptor is
 // fd, as Open says, and describes it.
 func (d *Dir) openChecked(fd int, name string, flags int, st *unix.Stat_t) (int, error) {
-	n, err := unix.Openat(fd, name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	flags |= unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	n, err := 0, error(unix.EPERM)
+	if !d.foreign.Load() {
+		// To note that a message was read costs a write of its inode, and nobody
+		// asks for it. Only a file's owner may leave it.
+		n, err = unix.Openat(fd, name, flags|unix.O_NOATIME, 0)
+	}
+	if err == unix.EPERM {
+		if n, err = unix.Openat(fd, name, flags, 0); err == nil {
+			d.foreign.Store(true)
+		}
+	}
 	if err != nil {
 		if err == unix.ELOOP || err == unix.ENXIO {
 			err = ErrNotRegular
