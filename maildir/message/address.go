@@ -125,38 +125,88 @@ func (a Address) complete() Address {
 // part they are not. several tells that they cannot be a local part, because no
 // dot is between two of them (RFC 5322 sections 3.4.1 and 4.4).
 func (s *scanner) phrase() (phrase, local string, several bool) {
-	var p, l strings.Builder
+	p, l := words{in: s.text}, words{in: s.text}
 	dot := true
 	for {
 		at := s.pos
 		s.space()
+		from := s.pos
 		var w string
 		isDot := false
 		switch c := s.peek(); {
 		case c == '"':
 			w = s.quoted()
+			from++
 		case c == '.':
 			s.pos++
 			w, isDot = ".", true
-		case isAtom(c):
-			w = s.while(isAtom)
+		case atoms[c]:
+			w = s.run(&atoms)
 		default:
-			return p.String(), l.String(), several
+			return p.text(), l.text(), several
 		}
-		if p.Len() > 0 && (!isDot && !dot || s.text[at] == ' ' || s.text[at] == '\t') {
-			p.WriteByte(' ')
+		space := ""
+		if !p.empty() && (!isDot && !dot || s.text[at] == ' ' || s.text[at] == '\t') {
+			space = " "
 		}
 		several = several || !isDot && !dot
 		dot = isDot
-		p.WriteString(w)
-		l.WriteString(w)
+		p.add(space, w, from)
+		l.add("", w, from)
 	}
 }
 
-// isAtom is true for what words are made of, with all octets beyond ASCII.
-func isAtom(c byte) bool {
-	return c > ' ' && c != 0x7f && strings.IndexByte(`()<>[]:;@\,."`, c) < 0
+// words is text that is put together of words. As long as that is a piece of the
+// text that they stand in, it is not copied.
+type words struct {
+	in       string
+	from, to int // the piece
+	copied   []byte
 }
+
+func (w *words) empty() bool { return w.from == w.to && len(w.copied) == 0 }
+
+// add adds a word that stands in the text at from, if it does.
+func (w *words) add(space, word string, from int) {
+	if word == "" && space == "" {
+		return
+	}
+	if w.copied == nil && strings.HasPrefix(w.in[from:], word) {
+		if w.from == w.to {
+			w.from, w.to = from, from+len(word)
+			return
+		}
+		if w.in[w.to:from] == space {
+			w.to = from + len(word)
+			return
+		}
+	}
+	if w.copied == nil {
+		w.copied = append(make([]byte, 0, 64), w.in[w.from:w.to]...)
+	}
+	w.copied = append(append(w.copied, space...), word...)
+}
+
+func (w *words) text() string {
+	if w.copied != nil {
+		return string(w.copied)
+	}
+	return w.in[w.from:w.to]
+}
+
+// octets is a set of octets.
+type octets [256]bool
+
+// allBut is all octets but those, white space and control characters.
+func allBut(specials string) (set octets) {
+	for c := range set {
+		set[c] = c > ' ' && c != 0x7f && strings.IndexByte(specials, byte(c)) < 0
+	}
+	return set
+}
+
+// atoms is what words are made of, with all octets beyond ASCII.
+var atoms = allBut(`()<>[]:;@\,."`)
 
 // angle reads "<route:local@domain>" after its "<".
 func (s *scanner) angle() Address {
@@ -179,26 +229,27 @@ func (s *scanner) angle() Address {
 // domain reads a domain or a domain literal. White space and comments may stand
 // around its dots (RFC 5322 section 4.4) and end it elsewhere.
 func (s *scanner) domain() string {
-	var b strings.Builder
 	s.space()
+	from := s.pos
 	if s.peek() == '[' {
-		b.WriteString(s.until("]"))
-		if s.accept(']') {
-			b.WriteByte(']')
-		}
-		return b.String()
+		s.until("]")
+		s.accept(']')
+		return s.text[from:s.pos]
 	}
+	d := words{in: s.text}
 	for {
-		b.WriteString(s.while(isAtom))
+		from = s.pos
+		d.add("", s.run(&atoms), from)
 		before := s.pos
 		s.space()
+		from = s.pos
 		if !s.accept('.') {
-			if b.Len() == 0 {
+			if d.empty() {
 				s.pos = before
 			}
-			return b.String()
+			return d.text()
 		}
-		b.WriteByte('.')
+		d.add("", ".", from)
 		s.space()
 	}
 }

@@ -154,7 +154,7 @@ func splitField(field []byte) (name, value []byte, ok bool) {
 	if i <= 0 {
 		return nil, nil, false
 	}
-	if j := bytes.IndexByte(field, '\n'); j >= 0 && j < i {
+	if bytes.IndexByte(field[:i], '\n') >= 0 {
 		return nil, nil, false
 	}
 	name = bytes.TrimRight(field[:i], " \t") // obsolete, but seen
@@ -229,7 +229,12 @@ func Field(header []byte, name string) (value string, ok bool) {
 // unfold takes the line ends out of a value, and white space around it
 // (RFC 5322 section 2.2.3).
 func unfold(v []byte) string {
-	v = bytes.Trim(v, " \t\r\n")
+	for len(v) > 0 && isSpace(v[0]) {
+		v = v[1:]
+	}
+	for len(v) > 0 && isSpace(v[len(v)-1]) {
+		v = v[:len(v)-1]
+	}
 	if bytes.IndexByte(v, '\n') < 0 {
 		return string(v)
 	}
@@ -242,3 +247,5 @@ func unfold(v []byte) string {
 	}
 	return string(out)
 }
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }

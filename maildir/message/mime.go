@@ -179,11 +179,9 @@ func (s *scanner) inParentheses() string {
 }
 
 // token reads a token of RFC 2045, "" if there is none.
-func (s *scanner) token() string { return s.while(isToken) }
+func (s *scanner) token() string { return s.run(&tokens) }
 
-func isToken(c byte) bool {
-	return c > ' ' && c != 0x7f && strings.IndexByte(`()<>@,;:\"/[]?=`, c) < 0
-}
+var tokens = allBut(`()<>@,;:\"/[]?=`)
 
 func (s *scanner) while(f func(byte) bool) string {
 	from := s.pos
@@ -193,15 +191,45 @@ func (s *scanner) while(f func(byte) bool) string {
 	return s.text[from:s.pos]
 }
 
-// until reads up to one of the stops or the end.
+// run is while for a set of octets.
+func (s *scanner) run(set *octets) string {
+	from := s.pos
+	for !s.done() && set[s.text[s.pos]] {
+		s.pos++
+	}
+	return s.text[from:s.pos]
+}
+
+// until reads up to one of the stops, which are ASCII, or the end.
 func (s *scanner) until(stops string) string {
-	return s.while(func(c byte) bool { return strings.IndexByte(stops, c) < 0 })
+	text := s.text[min(s.pos, len(s.text)):]
+	if i := strings.IndexAny(text, stops); i >= 0 {
+		text = text[:i]
+	}
+	s.pos += len(text)
+	return text
 }
 
 // quoted reads a quoted string and returns what it says.
 func (s *scanner) quoted() string {
 	s.pos++
+	from := s.pos
+	for ; !s.done(); s.pos++ {
+		switch s.text[s.pos] {
+		case '"':
+			s.pos++
+			return s.text[from : s.pos-1]
+		case '\\':
+			return s.escaped(from)
+		}
+	}
+	return s.text[from:]
+}
+
+// escaped is the rest of quoted, from the first backslash on.
+func (s *scanner) escaped(from int) string {
 	var b strings.Builder
+	b.WriteString(s.text[from:s.pos])
 	for !s.done() {
 		c := s.text[s.pos]
 		s.pos++

@@ -120,7 +120,7 @@ func percentEncode(b *strings.Builder, text string) {
 	const digits = "0123456789ABCDEF"
 	for i := range len(text) {
 		c := text[i]
-		if c < 0x80 && isToken(c) && strings.IndexByte("*'%", c) < 0 {
+		if c < 0x80 && tokens[c] && strings.IndexByte("*'%", c) < 0 {
 			b.WriteByte(c)
 		} else {
 			b.WriteByte('%')

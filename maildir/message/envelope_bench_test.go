@@ -1,0 +1,21 @@
+package message
+
+import (
+	"bytes"
+	"testing"
+
+	"maildird/scripts/mailgen"
+)
+
+// BenchmarkEnvelope reads the headers of generated mail, one a round.
+func BenchmarkEnvelope(b *testing.B) {
+	headers := make([][]byte, 256)
+	for i := range headers {
+		text := inCRLF(mailgen.Message(i))
+		headers[i] = text[:bytes.Index(text, []byte("\r\n\r\n"))+4]
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		ParseEnvelope(headers[i%len(headers)])
+	}
+}
