@@ -1,0 +1,122 @@
+package mailbox
+
+import (
+	"context"
+	"fmt"
+
+	"maildird/maildir/dotlock"
+	"maildird/maildir/history"
+)
+
+// EnableModSeq says that the client is told mod-sequences from now on. ok is
+// false if the mailbox cannot keep them (RFC 7162 section 3.1.2.2).
+func (v *View) EnableModSeq(ctx context.Context) (ok bool, err error) {
+	m := v.m
+	m.mu.Lock()
+	if ok = m.modseqs.lasting; ok && !v.modseqs {
+		v.modseqs = true
+		m.modseqs.views++
+	}
+	m.mu.Unlock()
+	if !ok {
+		return false, nil
+	}
+	_, err = m.settled(ctx, true)
+	return true, err
+}
+
+// TellModSeq returns HighestModSeq for a client that is told no others, but may
+// remember this one; 0 if the mailbox cannot keep mod-sequences.
+func (v *View) TellModSeq(ctx context.Context) (uint64, error) {
+	if _, err := v.m.settled(ctx, true); err != nil {
+		return 0, err
+	}
+	if !v.ModSeqs() {
+		return 0, nil
+	}
+	return v.HighestModSeq(), nil
+}
+
+// ModSeqs tells whether the mailbox keeps mod-sequences.
+func (v *View) ModSeqs() bool {
+	v.m.mu.RLock()
+	defer v.m.mu.RUnlock()
+	return v.m.modseqs.lasting
+}
+
+// HighestModSeq returns the mod-sequence up to which the client was told of all
+// changes.
+func (v *View) HighestModSeq() uint64 {
+	v.m.mu.RLock()
+	defer v.m.mu.RUnlock()
+	return v.told
+}
+
+// HighestModSeq returns the mailbox's highest mod-sequence, 0 if it keeps none.
+func (m *Mailbox) HighestModSeq(ctx context.Context) (uint64, error) {
+	if err := m.Poll(ctx); err != nil {
+		return 0, err
+	}
+	return m.settled(ctx, true)
+}
+
+// RaiseModSeq gives the mailbox a new highest mod-sequence, for a change of
+// something that is not among its messages (RFC 7162 section 3.2: METADATA).
+func (m *Mailbox) RaiseModSeq(ctx context.Context) error {
+	return m.change(ctx, func(*dotlock.Lock) error {
+		m.readHistory()
+		if err := m.hist.Add(history.Frame{ModSeq: m.hist.Next()}); err != nil {
+			return fmt.Errorf("change history of %s: %w", m.Path(), err)
+		}
+		return nil
+	})
+}
+
+// Vanished returns the UIDs in the ranges that the view does not have, ascending:
+// those whose messages were removed after the mod-sequence since, or all if that
+// is too long ago to be known (RFC 7162 section 3.2.6).
+func (v *View) Vanished(ctx context.Context, ranges []Range, since uint64) ([]Range, error) {
+	m := v.m
+	if err := m.acquire(ctx); err != nil {
+		return nil, err
+	}
+	runs, exact := m.hist.GoneSince(since)
+	m.release()
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if !exact {
+		runs = nil
+		if m.uidNext > 1 {
+			runs = []history.Run{{First: 1, Last: m.uidNext - 1}}
+		}
+	}
+	var out []Range
+	put := func(first, last uint32) {
+		if first > last {
+			return
+		}
+		if n := len(out); n > 0 && out[n-1].Last+1 == first {
+			out[n-1].Last = last
+		} else {
+			out = append(out, Range{first, last})
+		}
+	}
+	ranges = merged(ranges)
+	i := 0
+	for _, run := range joined(runs) {
+		for ; i < len(ranges) && ranges[i].First <= run.Last; i++ {
+			first, last := max(run.First, ranges[i].First), min(run.Last, ranges[i].Last)
+			for n := m.t.firstFrom(first); first <= last && n < m.t.n && m.t.row(n).uid <= last; n++ {
+				if v.has(n) {
+					put(first, m.t.row(n).uid-1)
+					first = m.t.row(n).uid + 1
+				}
+			}
+			put(first, last)
+			if ranges[i].Last > run.Last {
+				break // it may go on in the next run
+			}
+		}
+	}
+	return out, nil
+}

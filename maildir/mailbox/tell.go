@@ -1,0 +1,74 @@
+package mailbox
+
+import "slices"
+
+// tellFlags notes for all views but the one that knows that a row's flags
+// changed. m.mu is held.
+func (m *Mailbox) tellFlags(n uint32, knows *View) {
+	for v := range m.views {
+		if v != knows && n < v.known {
+			v.flag(n)
+		}
+	}
+}
+
+// flag notes that the client is to be told of a row's flags. m.mu is held.
+func (v *View) flag(n uint32) {
+	v.flagged = append(v.flagged, n)
+	// A view that is not read for long must not grow without bound.
+	if len(v.flagged) > 1024 && len(v.flagged) > 2*int(v.known) {
+		slices.Sort(v.flagged)
+		v.flagged = slices.Clip(slices.Compact(v.flagged))
+	}
+}
+
+// tellGone notes for all views that rows were expunged. m.mu is held; rows
+// ascend.
+func (m *Mailbox) tellGone(rows []uint32) {
+	for v := range m.views {
+		i, _ := slices.BinarySearch(rows, v.known)
+		if i > 0 {
+			v.gone = append(v.gone, rows[:i]...)
+			slices.Sort(v.gone)
+		}
+	}
+}
+
+// TellAccessKey tells all views that the mailbox got another access key.
+func (m *Mailbox) TellAccessKey() {
+	m.mu.Lock()
+	for v := range m.views {
+		v.key = true
+	}
+	m.mu.Unlock()
+	m.wakeThoseWithNews()
+}
+
+// news tells whether Updates has something to tell. m.mu is held.
+func (v *View) news() bool {
+	return v.keywords || v.key || len(v.gone) > 0 || v.grows() ||
+		slices.ContainsFunc(v.flagged, func(n uint32) bool { return v.m.t.row(n).state == present && !(v.modseqs && v.m.t.row(n).unsettled) })
+}
+
+// wake calls the views' notify functions. m.mu is not held.
+func (m *Mailbox) wake() { m.wakeIf(func(*View) bool { return true }) }
+
+// wakeThoseWithNews wakes the sessions that have something to tell. One that
+// told all, and looks whenever it is woken, comes to rest.
+func (m *Mailbox) wakeThoseWithNews() {
+	m.wakeIf(func(v *View) bool { return m.replaced || v.news() })
+}
+
+func (m *Mailbox) wakeIf(some func(*View) bool) {
+	m.mu.RLock()
+	calls := make([]func(), 0, len(m.views))
+	for v := range m.views {
+		if v.notify != nil && some(v) {
+			calls = append(calls, v.notify)
+		}
+	}
+	m.mu.RUnlock()
+	for _, call := range calls {
+		call()
+	}
+}
