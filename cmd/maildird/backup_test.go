@@ -51,7 +51,9 @@ func TestBackupUnderLoad(t *testing.T) {
 			if n%5 == 0 {
 				t.Log(lines[0])
 			}
-			l.ledger.check(t, fmt.Sprintf("round %d", n+1), last, begun, true)
+			// A machine may be too slow to get a folder's lock in time, which is told.
+			numbered := !strings.Contains(out, "copied without the lock") && !strings.Contains(out, "could not be given UIDs")
+			l.ledger.check(t, fmt.Sprintf("round %d", n+1), last, begun, numbered)
 		}
 		l.serves(t, binary, last)
 	})
