@@ -62,6 +62,17 @@ func parseAddresses(list []Address, text string) []Address {
 	return list
 }
 
+// firstAddress reads what parseAddresses has first; ok is false for an empty list.
+func firstAddress(text string) (a Address, ok bool) {
+	s := &scanner{text: text}
+	for s.space(); !s.done(); s.space() {
+		if !s.accept(',') && !s.accept(':') && !s.accept(';') {
+			return s.address(), true
+		}
+	}
+	return Address{}, false
+}
+
 // address reads one address, or the begin of a group, and passes over what
 // stands behind it and has no place there.
 func (s *scanner) address() Address {

@@ -104,8 +104,9 @@ func EachEntry(header []byte, f func(name, value []byte) bool) {
 // them. f gets the index of the name.
 func EachNamed(header []byte, names []string, f func(i int, value []byte)) {
 	for len(header) > 0 {
+		first := lower(header[0])
 		for i, name := range names {
-			if len(header) <= len(name) || !equalFold(header[:len(name)], name) {
+			if lower(name[0]) != first || len(header) <= len(name) || !equalFold(header[:len(name)], name) {
 				continue
 			}
 			rest := bytes.TrimLeft(header[len(name):], " \t") // obsolete, but seen
