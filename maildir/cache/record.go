@@ -13,7 +13,7 @@ const Format = 2
 // Kind names a piece of what is kept of a message.
 type Kind uint8
 
-// The kinds. All but Header and Parts are as a protocol writes them.
+// The kinds. All but Header, Parts and Order are as a protocol writes them.
 const (
 	Envelope      Kind = iota // ENVELOPE of IMAP
 	BodyStructure             // BODYSTRUCTURE of IMAP
@@ -21,6 +21,7 @@ const (
 	Preview                   // PREVIEW of RFC 8970, the text itself
 	Parts                     // message.Part, encoded
 	Header                    // all of the header in CRLF form
+	Order                     // what SORT and THREAD of IMAP look at
 	kinds
 )
 

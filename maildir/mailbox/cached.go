@@ -28,21 +28,37 @@ func (env *Env) box() *cache.Box {
 // it. For one goroutine; Close it when done.
 type Cached struct {
 	m      *Mailbox
+	box    *cache.Box
 	window cache.Window
 }
 
 // Cached brings the cache in step with what others added. It may be called by
 // several goroutines.
-func (v *View) Cached() *Cached {
-	m := v.m
+func (v *View) Cached() *Cached { return v.m.openBox(v.m.cached, "") }
+
+// Orders is Cached for cache.Order alone. That is little of each message, and has
+// files of its own: who puts a mailbox in an order reads nothing else of it.
+func (v *View) Orders() *Cached {
+	v.m.openBox(v.m.cached, "") // which knows the dates
+	return v.m.openBox(v.m.orders, ordersSuffix)
+}
+
+// ordersSuffix is behind the GUID, or the path, of a mailbox for the files of its
+// orders. No path has a NUL.
+const ordersSuffix = "\x00order"
+
+// openBox opens a box whose files are those of the mailbox with that behind its
+// GUID.
+func (m *Mailbox) openBox(box *cache.Box, suffix string) *Cached {
 	m.mu.RLock()
 	id := cache.ID{Account: m.env.Account, GUID: m.guid, UIDValidity: m.validity}
 	m.mu.RUnlock()
 	if id.GUID == "" {
 		id.GUID = m.Path()
 	}
-	m.cached.Open(id, m.cachedRow)
-	return &Cached{m: m}
+	id.GUID += suffix
+	box.Open(id, m.cachedRow)
+	return &Cached{m: m, box: box}
 }
 
 // cachedRow finds the row of a message in the cache.
@@ -60,6 +76,7 @@ func (m *Mailbox) cachedRow(uid uint32) (row uint32, base uint64, ok bool) {
 func (c *Cached) Close() {
 	c.window.Close()
 	c.m.cached.Flush()
+	c.m.orders.Flush()
 }
 
 // Read returns what the cache has of a message; it is good until the next call.
@@ -68,8 +85,17 @@ func (c *Cached) Read(msg Message) (cache.Record, bool) {
 	if !ok {
 		return cache.Record{}, false
 	}
-	return c.m.cached.Read(&c.window, msg.row, key)
+	r, ok := c.box.Read(&c.window, msg.row, key)
+	if ok && c.box == c.m.orders {
+		// It is m.cached that hears of another text.
+		t, err := c.m.date(msg)
+		ok = err == nil && t.Equal(r.Mtime)
+	}
+	return r, ok
 }
+
+// Keep adds what was read of a message.
+func (c *Cached) Keep(msg Message, r *cache.Record) { c.m.keep(c.box, msg, r) }
 
 // Keeps tells whether there is a cache at all.
 func (v *View) Keeps() bool { return v.m.cached.Keeps() }
@@ -106,11 +132,16 @@ func (v *View) Facts(msgs []Message, sizes bool, facts []Facts) {
 }
 
 // Keep adds what was read of a message.
-func (v *View) Keep(msg Message, r *cache.Record) { v.m.keep(msg, r) }
+func (v *View) Keep(msg Message, r *cache.Record) { v.m.keep(v.m.cached, msg, r) }
 
 // Forget drops what the cache has of a message whose file turned out to be
 // another one.
-func (v *View) Forget(msg Message) { v.m.cached.Forget(msg.row) }
+func (v *View) Forget(msg Message) { v.m.forget(msg.row) }
+
+func (m *Mailbox) forget(row uint32) {
+	m.cached.Forget(row)
+	m.orders.Forget(row)
+}
 
 func (m *Mailbox) key(msg Message) (key cache.Key, ok bool) {
 	m.mu.RLock()
@@ -124,12 +155,12 @@ const settling = 30 * time.Second
 
 // keep adds to the cache. The date and the size of a message that is gone
 // would be of no use, and the date of a new one may not be the last.
-func (m *Mailbox) keep(msg Message, r *cache.Record) {
+func (m *Mailbox) keep(box *cache.Box, msg Message, r *cache.Record) {
 	if !r.Mtime.IsZero() && m.env.Now().Sub(r.Mtime) < settling {
 		r = &cache.Record{Size: -1, Virtual: r.Virtual}
 	}
 	if key, ok := m.key(msg); ok {
-		m.cached.Add(msg.row, key, r)
+		box.Add(msg.row, key, r)
 	}
 }
 
@@ -141,9 +172,10 @@ func (m *Mailbox) closeCache() {
 		}
 		for k := range p.rows {
 			if p.rows[k].state == expunged {
-				m.cached.Forget(uint32(i)*pageRows + uint32(k))
+				m.forget(uint32(i)*pageRows + uint32(k))
 			}
 		}
 	}
 	m.cached.Close()
+	m.orders.Close()
 }

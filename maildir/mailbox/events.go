@@ -171,7 +171,7 @@ func (m *Mailbox) follow(ctx context.Context, names map[entry]watch.Op, order []
 // it may be another one.
 func (m *Mailbox) forgetFile(e entry) {
 	if n, ok := m.at(e); ok {
-		m.cached.Forget(n)
+		m.forget(n)
 	}
 }
 

@@ -116,6 +116,8 @@ type Mailbox struct {
 	// cached is what is known of the messages' text. Its own lock is never taken
 	// with m.mu held: the other way round it is.
 	cached *cache.Box
+	// orders is what messages are put in an order by, in files of its own.
+	orders *cache.Box
 }
 
 // letterNames are the names of the keyword letters, "" for none.
@@ -156,7 +158,7 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 		hist:  history.New(dir, history.Options{Fsync: env.Fsync, Log: env.Log, Now: env.Now}),
 		t:     newTable(), inNew: map[uint32]struct{}{}, views: map[*View]struct{}{},
 		alias: map[uint32]entry{}, modseqs: modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}},
-		cached: env.box(),
+		cached: env.box(), orders: env.box(),
 	}
 	m.watch.muteFrom = muteFrom
 	m.again = time.AfterFunc(pollInterval, m.wake)

@@ -206,7 +206,7 @@ func (m *Mailbox) size(msg Message, check func() error) (int64, error) {
 	n, err := message.VirtualSize(message.Checked(&f, check), f.Size)
 	if err == nil {
 		m.setSize(msg, n)
-		m.keep(msg, &cache.Record{Size: f.Size, Mtime: f.Mtime, Virtual: n})
+		m.keep(m.cached, msg, &cache.Record{Size: f.Size, Mtime: f.Mtime, Virtual: n})
 	}
 	return n, err
 }
@@ -238,7 +238,7 @@ func (m *Mailbox) date(msg Message) (time.Time, error) {
 		return err
 	})
 	if err == nil {
-		m.keep(msg, &cache.Record{Size: -1, Mtime: t, Virtual: -1})
+		m.keep(m.cached, msg, &cache.Record{Size: -1, Mtime: t, Virtual: -1})
 	}
 	return t, err
 }

@@ -14,7 +14,7 @@ type Envelope struct {
 // add up. Sender and Reply-To are From if they are
 // missing or empty (RFC 9051 section 7.5.2).
 func ParseEnvelope(header []byte) *Envelope {
-	e := parseEnvelope(header, true)
+	e := parseEnvelope(header)
 	if len(e.Sender) == 0 {
 		e.Sender = e.From
 	}
@@ -24,10 +24,7 @@ func ParseEnvelope(header []byte) *Envelope {
 	return e
 }
 
-// ParseEnvelopeTexts is ParseEnvelope without the addresses, which cost the most.
-func ParseEnvelopeTexts(header []byte) *Envelope { return parseEnvelope(header, false) }
-
-func parseEnvelope(header []byte, addresses bool) *Envelope {
+func parseEnvelope(header []byte) *Envelope {
 	e := &Envelope{}
 	text := func(v *string, has *bool, value []byte) {
 		*v, *has = unfold(value), true
@@ -49,11 +46,6 @@ func parseEnvelope(header []byte, addresses bool) *Envelope {
 			text(&e.InReplyTo, &e.HasInReplyTo, value)
 		case "message-id":
 			text(&e.MessageID, &e.HasMessageID, value)
-		}
-		if !addresses {
-			return true
-		}
-		switch string(lowered[:len(name)]) {
 		case "from":
 			e.From = parseAddresses(e.From, unfold(value))
 		case "sender":

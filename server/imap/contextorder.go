@@ -12,11 +12,18 @@ import (
 type placer struct {
 	c      *searchContext
 	reader *headerReader
-	rows   map[int]*sortedMessage // of members, by index; nil for one that is gone
+	maker  placeMaker
+	rows   map[int]*placedMessage // of members, by index; nil for one that is gone
+}
+
+// placedMessage is a message with its place.
+type placedMessage struct {
+	place
+	m mailbox.Message
 }
 
 func newPlacer(s *session, c *searchContext) *placer {
-	return &placer{c: c, reader: newHeaderReader(s, lacking{}), rows: map[int]*sortedMessage{}}
+	return &placer{c: c, reader: newHeaderReader(s, lacking{}), rows: map[int]*placedMessage{}}
 }
 
 func (p *placer) close() { p.reader.close() }
@@ -24,7 +31,7 @@ func (p *placer) close() { p.reader.close() }
 // places puts messages in the order of the result, without those that are gone,
 // and tells for each before which index it belongs.
 func (p *placer) places(msgs []mailbox.Message) ([]mailbox.Message, []int, error) {
-	rows := make([]sortedMessage, 0, len(msgs))
+	rows := make([]placedMessage, 0, len(msgs))
 	for _, m := range msgs {
 		if err := p.reader.s.interrupted(); err != nil {
 			return nil, nil, err
@@ -33,7 +40,7 @@ func (p *placer) places(msgs []mailbox.Message) ([]mailbox.Message, []int, error
 			rows = append(rows, *row)
 		}
 	}
-	slices.SortFunc(rows, func(a, b sortedMessage) int { return p.compare(&a, &b) })
+	slices.SortFunc(rows, func(a, b placedMessage) int { return p.compare(&a, &b) })
 	places := make([]int, len(rows))
 	ordered := make([]mailbox.Message, len(rows))
 	from := 0
@@ -48,12 +55,12 @@ func (p *placer) places(msgs []mailbox.Message) ([]mailbox.Message, []int, error
 }
 
 // compare is the order of a result: equal messages are in that of the mailbox.
-func (p *placer) compare(a, b *sortedMessage) int {
-	return cmp.Or(a.compare(b, p.c.order), cmp.Compare(a.m.UID, b.m.UID))
+func (p *placer) compare(a, b *placedMessage) int {
+	return cmp.Or(a.place.compare(&b.place), cmp.Compare(a.m.UID, b.m.UID))
 }
 
 // place finds the place of a message among the members from an index on.
-func (p *placer) place(row *sortedMessage, from int) int {
+func (p *placer) place(row *placedMessage, from int) int {
 	to := len(p.c.members)
 	for from < to {
 		i := p.readable(from, to)
@@ -87,7 +94,7 @@ func (p *placer) readable(from, to int) int {
 	return -1
 }
 
-func (p *placer) member(i int) *sortedMessage {
+func (p *placer) member(i int) *placedMessage {
 	if row, known := p.rows[i]; known {
 		return row
 	}
@@ -100,9 +107,9 @@ func (p *placer) member(i int) *sortedMessage {
 }
 
 // read gives what a message is compared by, nil if it is gone.
-func (p *placer) read(m mailbox.Message) *sortedMessage {
-	row := &sortedMessage{}
-	if !p.reader.one(m, needHeaders(p.c.order), func(one *sortee) { *row = one.row(p.c.order) }) {
+func (p *placer) read(m mailbox.Message) *placedMessage {
+	row := &placedMessage{m: m}
+	if !p.reader.reads(m, needHeaders(p.c.order), func(one *sortee) { row.place = p.maker.place(one, p.c.order) }) {
 		return nil
 	}
 	return row

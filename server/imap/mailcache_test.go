@@ -306,7 +306,7 @@ func warmUp(t *testing.T, home, dir string) {
 // writes today. If the rendering of anything in it changed: raise cache.Format,
 // and put the new digest here. If only the generated mail did, the digest.
 func TestRenderingHasItsFormat(t *testing.T) {
-	const format, digest = 2, "c0f94a02cca0772d"
+	const format, digest, orders = 2, "c0f94a02cca0772d", "2b8ae74bda6a2e6f"
 	home := t.TempDir()
 	root := filepath.Join(home, "alice")
 	if _, err := mailgen.Fill(root, 100); err != nil {
@@ -316,6 +316,7 @@ func TestRenderingHasItsFormat(t *testing.T) {
 	c := ts.login()
 	c.ok("SELECT INBOX")
 	c.ok("FETCH 1:* (PREVIEW ENVELOPE BODYSTRUCTURE BODY)")
+	c.ok("SORT (DATE) UTF-8 ALL")
 	account, err := ts.cfg.OpenAccount(t.Context(), auth.User{Name: "alice@example.org"})
 	if err != nil {
 		t.Fatal(err)
@@ -331,20 +332,25 @@ func TestRenderingHasItsFormat(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer view.Close()
-	cached := view.Cached()
-	defer cached.Close()
-	h := sha256.New()
-	for m := range view.Messages([]mailbox.Range{{First: 1, Last: 100}}, false) {
-		rec, ok := cached.Read(m)
-		if !ok {
-			t.Fatalf("message %d is not in the cache", m.UID)
+	digestOf := func(cached *mailbox.Cached, first, last cache.Kind) string {
+		defer cached.Close()
+		h := sha256.New()
+		for m := range view.Messages([]mailbox.Range{{First: 1, Last: 100}}, false) {
+			rec, ok := cached.Read(m)
+			if !ok {
+				t.Fatalf("message %d is not in the cache", m.UID)
+			}
+			for k := first; k <= last; k++ {
+				b, _ := rec.Get(k)
+				fmt.Fprintf(h, "%d %d %q\n", k, len(b), b)
+			}
 		}
-		for k := cache.Envelope; k <= cache.Header; k++ {
-			b, _ := rec.Get(k)
-			fmt.Fprintf(h, "%d %d %q\n", k, len(b), b)
-		}
+		return fmt.Sprintf("%x", h.Sum(nil)[:8])
 	}
-	if got := fmt.Sprintf("%x", h.Sum(nil)[:8]); got != digest || cache.Format != format {
+	if got := digestOf(view.Cached(), cache.Envelope, cache.Header); got != digest || cache.Format != format {
 		t.Errorf("format %d is rendered as %s, not format %d as %s", cache.Format, got, format, digest)
+	}
+	if got := digestOf(view.Orders(), cache.Order, cache.Order); got != orders {
+		t.Errorf("format %d has orders of %s, not of %s", cache.Format, got, orders)
 	}
 }

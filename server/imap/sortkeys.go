@@ -3,11 +3,12 @@ package imap
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"slices"
 	"time"
 
+	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
-	"maildird/maildir/message"
 )
 
 // sortKey is one of the criteria of SORT.
@@ -16,87 +17,36 @@ type sortKey struct {
 	reverse bool
 }
 
-// sortCriterion is a property by which messages are ordered. One of the two
-// functions is set.
+// sortCriterion is a property by which messages are ordered: a number, or
+// without one a text.
 type sortCriterion struct {
-	text   func(*sortee) []byte // compared as i;unicode-casemap does
 	number func(*sortee) int64
+	text   orderText
 	header bool // the header is needed
 }
 
 // sortCriteria are the words of SORT's list (RFC 5256 section 3, RFC 5957).
 func sortCriteria() map[string]*sortCriterion {
-	first := func(list func(*message.Envelope) []message.Address, text func([]message.Address) string) *sortCriterion {
-		return &sortCriterion{header: true, text: func(m *sortee) []byte {
-			return appendCasemap(nil, []byte(text(list(m.envelope()))))
-		}}
-	}
-	from := func(e *message.Envelope) []message.Address { return e.From }
-	to := func(e *message.Envelope) []message.Address { return e.To }
-	cc := func(e *message.Envelope) []message.Address { return e.Cc }
+	text := func(text orderText) *sortCriterion { return &sortCriterion{text: text, header: true} }
 	return map[string]*sortCriterion{
 		"ARRIVAL":     {number: func(m *sortee) int64 { return m.arrival().Unix() }},
-		"CC":          first(cc, firstMailbox),
-		"DATE":        {header: true, number: func(m *sortee) int64 { return m.sent().Unix() }},
-		"FROM":        first(from, firstMailbox),
+		"CC":          text(ccMailbox),
+		"DATE":        {number: (*sortee).sent, header: true},
+		"FROM":        text(fromMailbox),
 		"SIZE":        {number: (*sortee).size},
-		"SUBJECT":     {header: true, text: func(m *sortee) []byte { base, _ := m.subject(); return base }},
-		"TO":          first(to, firstMailbox),
-		"DISPLAYFROM": first(from, displayName),
-		"DISPLAYTO":   first(to, displayName),
+		"SUBJECT":     text(baseSubject),
+		"TO":          text(toMailbox),
+		"DISPLAYFROM": text(fromDisplayed),
+		"DISPLAYTO":   text(toDisplayed),
 	}
 }
 
-// firstMailbox is the addr-mailbox of the first address.
-func firstMailbox(list []message.Address) string {
-	if len(list) == 0 || list[0].Mailbox == message.MissingMailbox {
-		return ""
-	}
-	return list[0].Mailbox
-}
-
-// displayName is what a client would show of the first address (RFC 5957
-// section 3).
-func displayName(list []message.Address) string {
-	if len(list) == 0 {
-		return ""
-	}
-	a := list[0]
-	switch {
-	case a.Kind == message.GroupStart:
-		return message.DecodeHeader(a.Mailbox)
-	case a.Name != "":
-		return message.DecodeHeader(a.Name)
-	case a.Mailbox == message.MissingMailbox:
-		return ""
-	case a.Host == message.MissingDomain:
-		return a.Mailbox
-	}
-	return a.Mailbox + "@" + a.Host
-}
-
-// sortee is a message that is put in an order. It reads what it is asked for.
+// sortee is a message that is put in an order. What of it is not in the ordering
+// it looks up when it is asked.
 type sortee struct {
 	reader *headerReader
 	m      mailbox.Message
-	head   []byte // of the header; nil until it was read
-	env    *message.Envelope
-	text   *message.Envelope // without addresses
-}
-
-func (m *sortee) envelope() *message.Envelope {
-	if m.env == nil {
-		m.env = message.ParseEnvelope(m.head)
-	}
-	return m.env
-}
-
-// texts is envelope for who needs no address.
-func (m *sortee) texts() *message.Envelope {
-	if m.text == nil {
-		m.text = message.ParseEnvelopeTexts(m.head)
-	}
-	return m.text
+	*ordering
 }
 
 func (m *sortee) arrival() time.Time {
@@ -112,83 +62,92 @@ func (m *sortee) size() int64 {
 }
 
 // sent is the Date of the header, or the time of arrival if that tells nothing.
-func (m *sortee) sent() time.Time {
-	if e := m.texts(); e.HasDate {
-		if t, ok := message.ParseDate(e.Date); ok {
-			return t
-		}
+func (m *sortee) sent() int64 {
+	if m.dated {
+		return m.ordering.sent
 	}
-	return m.arrival()
+	return m.arrival().Unix()
 }
 
-// subject is the base subject in the form of appendCasemap.
-func (m *sortee) subject() (base []byte, reply bool) {
-	text, reply := message.BaseSubject(m.texts().Subject)
-	return appendCasemap(nil, []byte(text)), reply
-}
-
-// headerReader reads the headers of many messages for one command. What cannot
+// headerReader reads the orderings of many messages for one command. What cannot
 // be read is as if it were empty, and the command says so in the end; a message
 // that is gone is left out, as by SEARCH.
 type headerReader struct {
 	s       *session
-	cached  *mailbox.Cached
+	orders  *mailbox.Cached
+	cached  *mailbox.Cached // nil until a header is read
 	lacking lacking
-	mf      *mailFile // of the message whose header is in use
+	one     sortee // the message in use
+	order   ordering
+	room    []byte // of order, if the cache does not have it
 }
 
 func newHeaderReader(s *session, l lacking) *headerReader {
-	return &headerReader{s: s, cached: s.sel.view.Cached(), lacking: l}
+	r := &headerReader{s: s, orders: s.sel.view.Orders(), lacking: l}
+	r.one = sortee{reader: r, ordering: &r.order}
+	return r
 }
 
 func (r *headerReader) close() {
-	r.closeMail()
-	r.cached.Close()
-}
-
-func (r *headerReader) closeMail() {
-	if r.mf != nil {
-		r.mf.close()
-		r.mf = nil
+	r.orders.Close()
+	if r.cached != nil {
+		r.cached.Close()
 	}
 }
 
-// each calls read with each message, with its header if that is asked for, and
-// then keep unless the message turned out to be gone. What they keep of the header
-// is their own copy: the next message overwrites it.
-func (r *headerReader) each(msgs []mailbox.Message, header bool, read func(*sortee), keep func()) error {
-	for i, m := range msgs {
-		if err := r.s.working(i, len(msgs)); err != nil {
-			return err
+// each calls read with each message, with its ordering if the header is asked for,
+// and then keep with its index unless the message turned out to be gone. What they
+// keep of the ordering is their own copy: the next message overwrites it.
+func (r *headerReader) each(msgs []mailbox.Message, header bool, read func(*sortee), keep func(i int)) error {
+	for i := range msgs {
+		if i%searchSlice == 0 {
+			if err := r.s.working(i, len(msgs)); err != nil {
+				return err
+			}
 		}
-		if r.one(m, header, read) {
-			keep()
+		if r.reads(msgs[i], header, read) {
+			keep(i)
 		}
 	}
 	return nil
 }
 
-// one is each for one message. It tells whether the message is there.
-func (r *headerReader) one(m mailbox.Message, header bool, read func(*sortee)) bool {
-	one := sortee{reader: r, m: m}
+// reads is each for one message. It tells whether the message is there.
+func (r *headerReader) reads(m mailbox.Message, header bool, read func(*sortee)) bool {
+	r.one.m = m
 	if header {
-		one.head = r.read(m)
+		r.read(m)
 	}
-	read(&one)
+	read(&r.one)
 	gone := r.lacking.gone
 	r.lacking.gone = false
 	return !gone
 }
 
-// read returns the header of a message, good until the next call.
-func (r *headerReader) read(m mailbox.Message) []byte {
-	r.closeMail()
+// read makes the ordering that of a message: by what the cache has, or by its
+// header.
+func (r *headerReader) read(m mailbox.Message) {
+	if rec, ok := r.orders.Read(m); ok {
+		if b, ok := rec.Get(cache.Order); ok && r.order.parse(b) {
+			return
+		}
+	}
+	if r.cached == nil {
+		r.cached = r.s.sel.view.Cached()
+	}
 	rec, _ := r.cached.Read(m)
-	r.mf = newMail(r.s.sel.view, m, nil, rec, r.s.interrupted)
-	head, err := r.mf.header()
+	mf := newMail(r.s.sel.view, m, nil, rec, r.s.interrupted)
+	defer mf.close()
+	head, err := mf.header()
 	r.failed(m, err)
-	r.mf.remember()
-	return head
+	mf.remember()
+	r.room = appendOrdering(r.room[:0], head)
+	r.order.parse(r.room)
+	if err == nil && r.s.sel.view.Keeps() {
+		own := cache.Record{Size: mf.rec.Size, Mtime: mf.rec.Mtime, Virtual: -1}
+		own.Set(cache.Order, r.room)
+		r.orders.Keep(m, &own)
+	}
 }
 
 func (r *headerReader) failed(m mailbox.Message, err error) {
@@ -197,58 +156,96 @@ func (r *headerReader) failed(m mailbox.Message, err error) {
 	}
 }
 
-// sortedMessage is a message with its values for the criteria, in their order.
-type sortedMessage struct {
-	m       mailbox.Message
-	texts   [][]byte
-	numbers []int64
+// place is where the criteria put a message, as octets that are compared one by
+// one. No two places begin with each other.
+type place struct {
+	head uint64 // the first eight, or all and zeros: most of the time that is enough
+	rest []byte
+}
+
+func (a *place) compare(b *place) int {
+	if a.head != b.head {
+		return cmp.Compare(a.head, b.head)
+	}
+	return bytes.Compare(a.rest, b.rest)
+}
+
+// placeMaker makes the places of many messages. Zero is ready for use.
+type placeMaker struct {
+	room  []byte
+	rests []byte // of many places, one after the other
+}
+
+// restsBytes is what is taken for rests at once.
+const restsBytes = 64 << 10
+
+// place gives a message its place.
+func (p *placeMaker) place(m *sortee, keys []sortKey) (at place) {
+	b := p.room[:0]
+	for _, k := range keys {
+		from := len(b)
+		if k.by.number != nil {
+			b = binary.BigEndian.AppendUint64(b, uint64(k.by.number(m))^1<<63)
+		} else {
+			b = appendPlaceText(b, m.texts[k.by.text])
+		}
+		if k.reverse {
+			for i, c := range b[from:] {
+				b[from+i] = ^c
+			}
+		}
+	}
+	p.room = b
+	var head [8]byte
+	b = b[copy(head[:], b):]
+	at.head = binary.BigEndian.Uint64(head[:])
+	if len(b) > 0 {
+		if len(b) > cap(p.rests)-len(p.rests) {
+			p.rests = make([]byte, 0, max(restsBytes, len(b)))
+		}
+		from := len(p.rests)
+		p.rests = append(p.rests, b...)
+		at.rest = p.rests[from:len(p.rests):len(p.rests)]
+	}
+	return at
+}
+
+// appendPlaceText appends a text and its end, two NULs: those that are in the text
+// have something greater behind them.
+func appendPlaceText(b, text []byte) []byte {
+	for {
+		i := bytes.IndexByte(text, 0)
+		if i < 0 {
+			return append(append(b, text...), 0, 0)
+		}
+		b = append(append(b, text[:i]...), 0, 0xff)
+		text = text[i+1:]
+	}
 }
 
 // sorted puts messages, which come in the order of the mailbox, in that of the
 // criteria. Equal ones stay in the order of the mailbox, also under REVERSE
 // (RFC 5256 section 3).
 func (r *headerReader) sorted(msgs []mailbox.Message, keys []sortKey) ([]mailbox.Message, error) {
-	rows := make([]sortedMessage, 0, len(msgs))
-	var row sortedMessage
-	err := r.each(msgs, needHeaders(keys), func(m *sortee) { row = m.row(keys) }, func() { rows = append(rows, row) })
+	type row struct {
+		place
+		i uint32
+	}
+	rows := make([]row, 0, len(msgs))
+	var maker placeMaker
+	var at place
+	err := r.each(msgs, needHeaders(keys), func(m *sortee) { at = maker.place(m, keys) }, func(i int) { rows = append(rows, row{at, uint32(i)}) })
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(rows, func(a, b sortedMessage) int { return a.compare(&b, keys) })
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Or(a.compare(&b.place), cmp.Compare(a.i, b.i)) })
 	out := make([]mailbox.Message, len(rows))
 	for i := range rows {
-		out[i] = rows[i].m
+		out[i] = msgs[rows[i].i]
 	}
 	return out, nil
 }
 
 func needHeaders(keys []sortKey) bool {
 	return slices.ContainsFunc(keys, func(k sortKey) bool { return k.by.header })
-}
-
-// row gives the values of a message for the criteria.
-func (m *sortee) row(keys []sortKey) sortedMessage {
-	row := sortedMessage{m: m.m, texts: make([][]byte, len(keys)), numbers: make([]int64, len(keys))}
-	for j, k := range keys {
-		if k.by.text != nil {
-			row.texts[j] = k.by.text(m)
-		} else {
-			row.numbers[j] = k.by.number(m)
-		}
-	}
-	return row
-}
-
-// compare is the order of two messages by the criteria, 0 if they are equal.
-func (a *sortedMessage) compare(b *sortedMessage, keys []sortKey) int {
-	for j, k := range keys {
-		c := cmp.Or(bytes.Compare(a.texts[j], b.texts[j]), cmp.Compare(a.numbers[j], b.numbers[j]))
-		if k.reverse {
-			c = -c
-		}
-		if c != 0 {
-			return c
-		}
-	}
-	return 0
 }

@@ -4,7 +4,6 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/mailbox"
-	"maildird/maildir/message"
 )
 
 // threadExtension is THREAD (RFC 5256) with the algorithms ORDEREDSUBJECT and
@@ -57,7 +56,7 @@ func (s *session) thread(algorithms map[string]func([]threadee) []*thread, uid b
 	defer reader.close()
 	mails := make([]threadee, 0, len(found))
 	var one threadee
-	err = reader.each(found, true, func(m *sortee) { one = newThreadee(m) }, func() { mails = append(mails, one) })
+	err = reader.each(found, true, func(m *sortee) { one = newThreadee(m) }, func(int) { mails = append(mails, one) })
 	if err != nil {
 		return err
 	}
@@ -65,26 +64,14 @@ func (s *session) thread(algorithms map[string]func([]threadee) []*thread, uid b
 	return reader.lacking.result()
 }
 
-// maxReferences bounds the ancestors that one message can name. The first ones
-// make the root of the thread, the last ones the place in it.
-const maxReferences = 200
-
 func newThreadee(m *sortee) threadee {
-	e := m.texts()
-	t := threadee{m: m.m, sent: m.sent().Unix()}
-	subject, reply := m.subject()
-	t.subject, t.reply = string(subject), reply
-	if ids := message.MessageIDs(e.MessageID); len(ids) > 0 {
-		t.id = ids[0]
-	}
-	references, _ := message.Field(m.head, "References")
-	if t.references = message.MessageIDs(references); len(t.references) == 0 {
-		if ids := message.MessageIDs(e.InReplyTo); len(ids) > 0 {
-			t.references = ids[:1]
-		}
-	}
-	if n := len(t.references); n > maxReferences {
-		t.references = append(t.references[:maxReferences/2:maxReferences/2], t.references[n-maxReferences/2:]...)
+	t := threadee{m: m.m, sent: m.sent(), subject: string(m.texts[baseSubject]), reply: m.reply}
+	ids := string(m.ids) // the only copy
+	t.id, ids, _ = cutPiece(ids)
+	for len(ids) > 0 {
+		var id string
+		id, ids, _ = cutPiece(ids)
+		t.references = append(t.references, id)
 	}
 	return t
 }

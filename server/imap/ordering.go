@@ -1,0 +1,162 @@
+package imap
+
+import (
+	"encoding/binary"
+
+	"maildird/maildir/message"
+)
+
+// ordering is what SORT and THREAD look at in the header of a message, made ready
+// to be compared: what the cache has as cache.Order. Its octets are those that it
+// was read from.
+type ordering struct {
+	sent  int64 // of the Date field, Unix time; good if dated
+	dated bool
+	reply bool // the subject is one of a reply or a forwarded message
+	texts [orderTexts][]byte
+	// The identifiers of the message itself, which may be empty, and of those it
+	// refers to, as appendPiece has them.
+	ids []byte
+}
+
+// orderText is one of the texts of an ordering, which are in the form of
+// appendCasemap.
+type orderText uint8
+
+const (
+	baseSubject orderText = iota
+	fromMailbox
+	toMailbox
+	ccMailbox
+	fromDisplayed
+	toDisplayed
+	orderTexts
+)
+
+const (
+	// maxOrderText bounds a text: those that are equal so far are equal.
+	maxOrderText = 2 << 10
+	// maxReferences bounds the ancestors that one message can name. The first ones
+	// make the root of the thread, the last ones the place in it.
+	maxReferences = 200
+)
+
+// When what appendOrdering writes changes, cache.Format has to.
+
+// In that form: dated (1) and reply (2), sent (8, little-endian), the texts, and
+// the identifiers up to the end.
+const orderingHead = 9
+
+// appendOrdering appends the ordering of a message with this header.
+func appendOrdering(b, head []byte) []byte {
+	o := message.ParseOrder(head)
+	base, reply := message.BaseSubject(o.Subject)
+	sent, dated := message.ParseDate(o.Date)
+	marks := byte(0)
+	if dated {
+		marks |= 1
+	}
+	if reply {
+		marks |= 2
+	}
+	b = binary.LittleEndian.AppendUint64(append(b, marks), uint64(sent.Unix()))
+	for _, text := range [orderTexts]string{
+		baseSubject: base,
+		fromMailbox: addrMailbox(o.From), toMailbox: addrMailbox(o.To), ccMailbox: addrMailbox(o.Cc),
+		fromDisplayed: displayName(o.From), toDisplayed: displayName(o.To),
+	} {
+		folded := appendCasemap(nil, []byte(text))
+		b = appendPiece(b, folded[:min(len(folded), maxOrderText)])
+	}
+	id := ""
+	if ids := message.MessageIDs(o.MessageID); len(ids) > 0 {
+		id = ids[0]
+	}
+	b = appendPiece(b, []byte(id))
+	for _, id := range references(o) {
+		b = appendPiece(b, []byte(id))
+	}
+	return b
+}
+
+// references gives the identifiers of the messages that a message answers, the
+// oldest first (RFC 5256 section 3, REFERENCES).
+func references(o *message.Order) []string {
+	ids := message.MessageIDs(o.References)
+	if len(ids) == 0 {
+		ids = message.MessageIDs(o.InReplyTo)
+		ids = ids[:min(len(ids), 1)]
+	}
+	if n := len(ids); n > maxReferences {
+		ids = append(ids[:maxReferences/2:maxReferences/2], ids[n-maxReferences/2:]...)
+	}
+	return ids
+}
+
+// addrMailbox is the addr-mailbox of an address.
+func addrMailbox(a *message.Address) string {
+	if a == nil || a.Mailbox == message.MissingMailbox {
+		return ""
+	}
+	return a.Mailbox
+}
+
+// displayName is what a client would show of an address (RFC 5957 section 3).
+func displayName(a *message.Address) string {
+	switch {
+	case a == nil:
+		return ""
+	case a.Kind == message.GroupStart:
+		return message.DecodeHeader(a.Mailbox)
+	case a.Name != "":
+		return message.DecodeHeader(a.Name)
+	case a.Mailbox == message.MissingMailbox:
+		return ""
+	case a.Host == message.MissingDomain:
+		return a.Mailbox
+	}
+	return a.Mailbox + "@" + a.Host
+}
+
+// parse reads what appendOrdering wrote; ok is false for anything else.
+func (o *ordering) parse(b []byte) (ok bool) {
+	if len(b) < orderingHead {
+		return false
+	}
+	o.dated, o.reply = b[0]&1 != 0, b[0]&2 != 0
+	o.sent = int64(binary.LittleEndian.Uint64(b[1:]))
+	b = b[orderingHead:]
+	for i := range o.texts {
+		if o.texts[i], b, ok = cutPiece(b); !ok {
+			return false
+		}
+	}
+	o.ids = b
+	for len(b) > 0 {
+		if _, b, ok = cutPiece(b); !ok {
+			return false
+		}
+	}
+	return len(o.ids) > 0
+}
+
+// appendPiece appends a piece with its length before it.
+func appendPiece(b, piece []byte) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(piece))), piece...)
+}
+
+// cutPiece takes a piece from the front; ok is false if it is not whole.
+func cutPiece[T string | []byte](b T) (piece, rest T, ok bool) {
+	n := uint64(0)
+	for i := 0; i < len(b) && i < 4; i++ {
+		n |= uint64(b[i]&0x7f) << (7 * i)
+		if b[i] < 0x80 {
+			b = b[i+1:]
+			if n > uint64(len(b)) {
+				break
+			}
+			return b[:n], b[n:], true
+		}
+	}
+	return piece, b, false
+}
