@@ -124,3 +124,35 @@ func TestListedLate(t *testing.T) {
 		t.Errorf("the folder that it left has %v", got)
 	}
 }
+
+// TestNoUIDForWhatLeft: a message that left before the folder was locked gets no
+// UID there any more, whatever its listing gave.
+func TestNoUIDForWhatLeft(t *testing.T) {
+	ctx := t.Context()
+	path := t.TempDir()
+	maildirAt(t, path, ".A")
+	write(t, filepath.Join(path, ".A/cur/1.a:2,"), "x")
+	write(t, filepath.Join(path, ".A/cur/2.b:2,"), "x")
+	root, err := dirfd.Open(path)
+	must(t, err)
+	defer root.Close()
+	target, err := dirfd.Open(t.TempDir())
+	must(t, err)
+	s := &snapshot{opt: Options{Locker: dotlock.NewLocker("")}, root: root, dest: target, target: target, folders: map[string]*folder{},
+		seed: maphash.MakeSeed(), events: newEvents(root)}
+	defer s.close()
+	s.Passes = 1
+	changed, err := s.changed()
+	must(t, err)
+	for _, f := range changed {
+		must(t, s.bulk(ctx, f))
+	}
+	must(t, os.Rename(filepath.Join(path, ".A/cur/1.a:2,"), filepath.Join(path, "cur/1.a:2,")))
+	for _, f := range changed {
+		_, err := s.visit(ctx, []*folder{f})
+		must(t, err)
+	}
+	if list, _ := uids(t, filepath.Join(path, ".A")); len(list) != 1 || list["2.b"] == 0 {
+		t.Errorf("the folder's list has %v", list)
+	}
+}

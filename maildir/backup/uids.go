@@ -121,7 +121,7 @@ func (s *snapshot) withoutUID(f *folder, some []string) []string {
 		hash := maphash.String(s.seed, base)
 		_, recorded := f.recorded[hash]
 		_, again := twice[hash]
-		if recorded || again || base == "" || filename.Ignored(name) {
+		if recorded || again || base == "" || filename.Ignored(name) || s.left(f, name) {
 			continue
 		}
 		twice[hash] = struct{}{}
@@ -129,6 +129,20 @@ func (s *snapshot) withoutUID(f *folder, some []string) []string {
 	}
 	slices.SortFunc(names, filename.Compare)
 	return names
+}
+
+// left tells whether a name that a folder had is known to be gone: who took it
+// away may have taken its UID from the list, too.
+func (s *snapshot) left(f *folder, name string) bool {
+	gone := false
+	for i := range f.dirs {
+		if s.dropped[derived{f, i, name}] {
+			gone = true
+		} else if _, ok := f.dirs[i].have[name]; ok {
+			return false
+		}
+	}
+	return gone
 }
 
 func records(names []string, next uint32) []uidlist.Record {
