@@ -21,17 +21,7 @@ func TestRobbed(t *testing.T) {
 	maildirAt(t, path, ".A")
 	write(t, filepath.Join(path, "cur/1.a:2,"), "x")
 	write(t, filepath.Join(path, ".A/cur/2.b:2,"), "x")
-	root, err := dirfd.Open(path)
-	must(t, err)
-	defer root.Close()
-	dest, err := dirfd.Open(t.TempDir())
-	must(t, err)
-	defer dest.Close()
-	target, err := dirfd.Open(t.TempDir())
-	must(t, err)
-	s := &snapshot{opt: Options{Locker: dotlock.NewLocker("")}, root: root, dest: dest, target: target, folders: map[string]*folder{},
-		seed: maphash.MakeSeed(), events: newEvents(root)}
-	defer s.close()
+	s := begun(t, path)
 	s.Passes = 2
 	changed, err := s.changed()
 	must(t, err)
@@ -62,7 +52,7 @@ func TestRobbed(t *testing.T) {
 	must(t, os.Remove(other))
 	must(t, s.settle(ctx))
 	for _, f := range []string{"", ".A"} {
-		for _, dir := range []string{path, target.Path()} {
+		for _, dir := range []string{path, s.target.Path()} {
 			if found, _ := uids(t, filepath.Join(dir, f)); len(found) != 1 {
 				t.Errorf("%s of %s has the UIDs %v", walk.Title(f), dir, found)
 			}
@@ -78,17 +68,7 @@ func TestListedLate(t *testing.T) {
 	path := t.TempDir()
 	maildirAt(t, path, ".A")
 	write(t, filepath.Join(path, ".A/cur/1.a:2,"), "x")
-	root, err := dirfd.Open(path)
-	must(t, err)
-	defer root.Close()
-	dest, err := dirfd.Open(t.TempDir())
-	must(t, err)
-	defer dest.Close()
-	target, err := dirfd.Open(t.TempDir())
-	must(t, err)
-	s := &snapshot{opt: Options{Locker: dotlock.NewLocker("")}, root: root, dest: dest, target: target, folders: map[string]*folder{},
-		seed: maphash.MakeSeed(), events: newEvents(root)}
-	defer s.close()
+	s := begun(t, path)
 	if s.events == nil {
 		t.Fatal("the kernel gives no events here")
 	}
@@ -117,10 +97,10 @@ func TestListedLate(t *testing.T) {
 	_, err = s.rearrange()
 	must(t, err)
 	must(t, s.settle(ctx))
-	if got := messages(t, target.Path())["1.a"]; len(got) != 1 {
+	if got := messages(t, s.target.Path())["1.a"]; len(got) != 1 {
 		t.Errorf("INBOX of the copy has the message as %q", got)
 	}
-	if got := messages(t, filepath.Join(target.Path(), ".A")); len(got) != 0 {
+	if got := messages(t, filepath.Join(s.target.Path(), ".A")); len(got) != 0 {
 		t.Errorf("the folder that it left has %v", got)
 	}
 }
@@ -133,14 +113,7 @@ func TestNoUIDForWhatLeft(t *testing.T) {
 	maildirAt(t, path, ".A")
 	write(t, filepath.Join(path, ".A/cur/1.a:2,"), "x")
 	write(t, filepath.Join(path, ".A/cur/2.b:2,"), "x")
-	root, err := dirfd.Open(path)
-	must(t, err)
-	defer root.Close()
-	target, err := dirfd.Open(t.TempDir())
-	must(t, err)
-	s := &snapshot{opt: Options{Locker: dotlock.NewLocker("")}, root: root, dest: target, target: target, folders: map[string]*folder{},
-		seed: maphash.MakeSeed(), events: newEvents(root)}
-	defer s.close()
+	s := begun(t, path)
 	s.Passes = 1
 	changed, err := s.changed()
 	must(t, err)
@@ -155,4 +128,19 @@ func TestNoUIDForWhatLeft(t *testing.T) {
 	if list, _ := uids(t, filepath.Join(path, ".A")); len(list) != 1 || list["2.b"] == 0 {
 		t.Errorf("the folder's list has %v", list)
 	}
+}
+
+// begun is a snapshot of the Maildir at path before its first pass.
+func begun(t *testing.T, path string) *snapshot {
+	t.Helper()
+	open := func(path string) *dirfd.Dir {
+		d, err := dirfd.Open(path)
+		must(t, err)
+		return d
+	}
+	root, dest := open(path), open(t.TempDir())
+	s := &snapshot{opt: Options{Locker: dotlock.NewLocker("")}, root: root, dest: dest, target: open(t.TempDir()),
+		folders: map[string]*folder{}, seed: maphash.MakeSeed(), events: newEvents(root)}
+	t.Cleanup(func() { s.close(); root.Close(); dest.Close() })
+	return s
 }

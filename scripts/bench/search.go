@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"maildird/scripts/mailgen"
 )
@@ -16,13 +17,19 @@ var searchSince = search("SINCE", 0.7, func(b *bench) string {
 var searchSubject = search("SUBJECT", 0.7, func(*bench) string { return `SUBJECT "team release"` })
 var searchText = search("TEXT", 0.3, func(*bench) string { return `TEXT "hotel team release version"` })
 
-// search is a workload that searches a folder that is new to the server, twice.
+// search is a workload that searches for key.
 func search(name string, target float64, key func(*bench) string) *workload {
+	return askedTwice("SEARCH "+name, target, func(b *bench) string { return "SEARCH " + key(b) }, found)
+}
+
+// askedTwice is a workload that gives a UID command twice, in a folder that is new
+// to the server. read takes from the responses what servers have to agree on.
+func askedTwice(name string, target float64, command func(*bench) string, read func([]byte) *answer) *workload {
 	return &workload{
-		name: "search " + name,
+		name: strings.ToLower(name),
 		rows: []row{
-			{name: "SEARCH " + name + ", first", unit: millis, target: target},
-			{name: "SEARCH " + name + ", second", unit: millis, target: target},
+			{name: name + ", first", unit: millis, target: target},
+			{name: name + ", second", unit: millis, target: target},
 		},
 		run: func(_ context.Context, b *bench, s *server) ([]float64, *answer, error) {
 			c, folder, _, err := b.fresh(s)
@@ -34,18 +41,18 @@ func search(name string, target float64, key func(*bench) string) *workload {
 				return nil, nil, err
 			}
 			var values []float64
-			a := new(answer)
+			var a *answer
 			for range 2 {
-				ms, data, err := c.timed("UID SEARCH %s", key(b))
+				ms, data, err := c.timed("UID %s", command(b))
 				if err != nil {
 					return nil, nil, err
 				}
 				values = append(values, ms)
-				if again := found(data); len(a.lines) == 0 {
-					a = again
-				} else if d := a.difference(again); d != "" {
-					return nil, nil, fmt.Errorf("a second SEARCH says otherwise: %s", d)
+				again := read(data)
+				if d := a.difference(again); d != "" {
+					return nil, nil, fmt.Errorf("a second %s says otherwise: %s", name, d)
 				}
+				a = again
 			}
 			return values, a, nil
 		},

@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"fmt"
 )
 
 var sortDate = order("SORT (DATE)")
@@ -11,41 +9,9 @@ var sortSubject = order("SORT (SUBJECT)")
 var sortFrom = order("SORT (FROM)")
 var threadReferences = order("THREAD REFERENCES")
 
-// order is a workload that asks for all messages of a folder that is new to the
-// server in an order of the server's, twice.
+// order is a workload that asks for all messages in an order of the server's.
 func order(command string) *workload {
-	return &workload{
-		name: "order " + command,
-		rows: []row{
-			{name: command + ", first", unit: millis, target: 1},
-			{name: command + ", second", unit: millis, target: 1},
-		},
-		run: func(_ context.Context, b *bench, s *server) ([]float64, *answer, error) {
-			c, folder, _, err := b.fresh(s)
-			if err != nil {
-				return nil, nil, err
-			}
-			defer c.close()
-			if _, err := c.do("SELECT %s", folder); err != nil {
-				return nil, nil, err
-			}
-			var values []float64
-			var a *answer
-			for range 2 {
-				ms, data, err := c.timed("UID %s UTF-8 ALL", command)
-				if err != nil {
-					return nil, nil, err
-				}
-				values = append(values, ms)
-				again := ordered(data)
-				if d := a.difference(again); d != "" {
-					return nil, nil, fmt.Errorf("a second %s says otherwise: %s", command, d)
-				}
-				a = again
-			}
-			return values, a, nil
-		},
-	}
+	return askedTwice(command, 1, func(*bench) string { return command + " UTF-8 ALL" }, ordered)
 }
 
 // ordered is what a SORT or THREAD response has, in its order: a message or a

@@ -166,12 +166,7 @@ func TestSystemUserElsewhere(t *testing.T) {
 	}
 	run(t, m)
 
-	in := speak(t, m, "lmtp", "220 ")
-	in.say("LHLO x\r\n", "250 ")
-	in.say("MAIL FROM:<>\r\n", "250 ")
-	in.say(fmt.Sprintf("RCPT TO:<%s>\r\n", alice), "250 ")
-	in.say("DATA\r\n", "354 ")
-	in.say("Subject: x\r\n\r\nx\r\n.\r\n", "250 ")
+	deliver(t, m, alice, "x", "x\r\n")
 	mail := speak(t, m, "imap", "* OK")
 	mail.say(fmt.Sprintf("a LOGIN %s %q\r\n", alice, password), "a OK")
 	mail.say("b SELECT INBOX\r\n", "b OK")
