@@ -370,6 +370,12 @@ func (f *fetcher) serve(t *fetchTask, isNew bool) {
 			f.recall(t)
 		}
 	}
+	if t.mf != nil && t.mf.opened && t.mf.text == nil {
+		// The rest of what the cache is given, of one long message at a time.
+		if err := t.mf.provide(f.kinds); err != nil {
+			t.fail(err)
+		}
+	}
 	if t.err != nil {
 		f.s.lack(&f.lacking, t.m, t.err)
 		if isNew {

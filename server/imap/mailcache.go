@@ -114,7 +114,8 @@ func (mf *mailFile) previewText() (string, error) {
 // comes up where somebody needs what cannot be read.
 func (mf *mailFile) remember() {
 	rec, k := &mf.rec, mf.known
-	if !mf.opened && rec.Has() == mf.cached {
+	told := !mf.opened || mf.told && (rec.Virtual >= 0 || k.virtual == 0)
+	if told && rec.Has() == mf.cached {
 		return
 	}
 	keeps := mf.view.Keeps()
@@ -133,5 +134,5 @@ func (mf *mailFile) remember() {
 		}
 	}
 	mf.view.Keep(mf.m, rec)
-	mf.cached = rec.Has()
+	mf.cached, mf.told = rec.Has(), true
 }

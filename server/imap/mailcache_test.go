@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -250,6 +251,55 @@ func TestChangedFileIsServedAnew(t *testing.T) {
 	for range 2 {
 		if got := c.ok("FETCH 1 (RFC822.SIZE ENVELOPE)")[0]; !strings.Contains(got, `"another"`) || !strings.Contains(got, "SIZE 33") {
 			t.Error(got)
+		}
+	}
+}
+
+// TestCacheIsGivenEachMessageOnce: a command gives the cache all that it needed
+// of a message, short or long, and gives it once.
+func TestCacheIsGivenEachMessageOnce(t *testing.T) {
+	for _, items := range []string{"ENVELOPE", "BODYSTRUCTURE", "(ENVELOPE BODY RFC822.SIZE)", "BODY.PEEK[HEADER.FIELDS (From)]"} {
+		home, dir := t.TempDir(), t.TempDir()
+		root := filepath.Join(home, "alice")
+		if _, err := mailgen.Fill(root, 40); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 4 {
+			path := filepath.Join(root, "cur", fmt.Sprintf("%d.M%dP1.long:2,S", 1_800_000_000+i, i))
+			if err := os.WriteFile(path, mailgen.WithAttachment(i, 60_000), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(path, mailgen.Date(i), mailgen.Date(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fetch := func() (size int, headers map[string]int) {
+			ts := startServerOn(t, home, dir)
+			c := ts.login()
+			c.ok("EXAMINE INBOX")
+			c.octets("FETCH 1:* " + items)
+			c.ok("LOGOUT")
+			ts.stop()
+			headers = map[string]int{}
+			each(t, dir, func(_ string, data []byte) {
+				size += len(data)
+				for _, id := range regexp.MustCompile("(?i)\\r\\nMessage-ID: *<[^>]*>").FindAllString(string(data), -1) {
+					headers[id]++
+				}
+			})
+			return size, headers
+		}
+		first, headers := fetch()
+		for id, n := range headers {
+			if n != 1 {
+				t.Errorf("%s: the cache has the header with %q %d times", items, id, n)
+			}
+		}
+		if want := 44; items != "BODYSTRUCTURE" && len(headers) != want {
+			t.Errorf("%s: the cache has %d headers, not %d", items, len(headers), want)
+		}
+		if again, _ := fetch(); first == 0 || again != first {
+			t.Errorf("%s: the cache had %d octets, and %d after the same command", items, first, again)
 		}
 	}
 }

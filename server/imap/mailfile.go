@@ -29,6 +29,7 @@ type mailFile struct {
 	check func() error // an error of it ends the reading of a long text
 
 	opened bool
+	told   bool // the cache knows the size and the date of the file
 	file   mailbox.File
 	src    io.ReaderAt // the file behind what was read ahead
 	text   []byte      // all of it, if it was read ahead
@@ -110,6 +111,9 @@ func (mf *mailFile) close() {
 	}
 	if cap(room.pieces) > readAhead {
 		room.pieces = nil
+	}
+	if room.render.out.Cap() > readAhead {
+		room.render.out = bytes.Buffer{}
 	}
 	if room.more != nil {
 		aheadRooms.Put(room.more)
