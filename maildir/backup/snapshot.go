@@ -105,7 +105,7 @@ func Take(ctx context.Context, opt Options) (Result, error) {
 	if !opt.noEvents {
 		s.events = newEvents(root)
 	}
-	name := freeName(dest, time.Now().UTC().Format(nameLayout))
+	name := freeName(dest, time.Now().UTC().Format(nameLayout), earlier)
 	if err := s.take(ctx, name); err != nil {
 		return Result{}, errors.Join(err, dest.RemoveAll("."+name+incomplete))
 	}
@@ -150,10 +150,12 @@ func clean(dest *dirfd.Dir) (earlier string, err error) {
 	return earlier, err
 }
 
-func freeName(dest *dirfd.Dir, stamp string) string {
+// freeName is stamp, or with a number behind it that comes after those of the
+// same second: also after one that was removed since, for names tell the order.
+func freeName(dest *dirfd.Dir, stamp, earlier string) string {
 	name := stamp
 	for n := 2; ; n++ {
-		if _, err := dest.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+		if _, err := dest.Lstat(name); errors.Is(err, fs.ErrNotExist) && (name > earlier || !strings.HasPrefix(earlier, stamp)) {
 			return name
 		}
 		name = fmt.Sprintf("%s-%03d", stamp, n)

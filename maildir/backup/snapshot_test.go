@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 )
 
@@ -208,5 +209,26 @@ func TestStuckLock(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(root, lockName)); err != nil {
 		t.Errorf("the lock of another program is gone: %v", err)
+	}
+}
+
+// TestNamesTellTheOrder: a snapshot has a later name than the one before, also
+// if others of the same second were removed since, and if the clock went back.
+func TestNamesTellTheOrder(t *testing.T) {
+	const second = "20260102T030405Z"
+	for _, c := range []struct{ there, earlier, want string }{
+		{"", "", second}, {second, second, second + "-002"}, {second + "-003", second + "-003", second + "-004"},
+		{"20260102T030404Z-002", "20260102T030404Z-002", second}, {"20260102T030406Z", "20260102T030406Z", second},
+	} {
+		dir := t.TempDir()
+		if c.there != "" {
+			must(t, os.Mkdir(filepath.Join(dir, c.there), 0o700))
+		}
+		d, err := dirfd.Open(dir)
+		must(t, err)
+		if got := freeName(d, second, c.earlier); got != c.want {
+			t.Errorf("after %q: %s, want %s", c.earlier, got, c.want)
+		}
+		must(t, d.Close())
 	}
 }
