@@ -325,7 +325,7 @@ func (k *killer) store(rng *rand.Rand, c *coexist.Client, it *item) error {
 	}
 	k.l.change(func() {
 		it.other, it.busy = "-", false
-		if has(told, "FETCH") {
+		if toldOf(told, it.uid) {
 			it.flags = flags
 			k.l.done["store"]++
 		}
@@ -333,9 +333,10 @@ func (k *killer) store(rng *rand.Rand, c *coexist.Client, it *item) error {
 	return nil
 }
 
-// has tells whether a response of this kind came.
-func has(responses []coexist.Response, name string) bool {
-	return slices.ContainsFunc(responses, func(r coexist.Response) bool { return r.Name == name })
+// toldOf tells whether a FETCH response came for a message: one that the session
+// did not know of yet has none, beside those of what others changed.
+func toldOf(responses []coexist.Response, uid uint32) bool {
+	return slices.ContainsFunc(messages(responses), func(s seen) bool { return s.uid == uid })
 }
 
 func (k *killer) copy(rng *rand.Rand, c *coexist.Client, it *item) error {
@@ -396,7 +397,7 @@ func (k *killer) expunge(_ *rand.Rand, c *coexist.Client, it *item) error {
 		return err
 	}
 	k.l.change(func() { it.other = "-" })
-	if !has(told, "FETCH") {
+	if !toldOf(told, it.uid) {
 		k.l.release(it)
 		return nil
 	}
