@@ -186,13 +186,14 @@ func (a *fileActor) copy(rng *rand.Rand, f File, id string) error {
 		cmd := exec.Command("cp", append(args, path, a.tree.path(to))...)
 		rig.Prepare(cmd, a.home)
 		out, err := cmd.CombinedOutput()
-		if _, gone := os.Stat(path); err != nil && errors.Is(gone, fs.ErrNotExist) {
-			return gone
+		if err == nil {
+			return nil
 		}
-		if err != nil {
-			return fmt.Errorf("cp: %w: %s", err, out)
+		// Looked for now, it may have its old flags again.
+		if text := string(out); strings.Contains(text, "No such file or directory") && !strings.Contains(text, "cannot create") {
+			err = fs.ErrNotExist
 		}
-		return nil
+		return fmt.Errorf("cp: %w: %s", err, out)
 	})
 	if err == nil {
 		a.ledger.Arrived(id, to.Folder, 1)
