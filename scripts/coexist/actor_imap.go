@@ -51,11 +51,12 @@ func (a *imapActor) Step(rng *rand.Rand) (string, error) {
 	var err error
 	if a.c == nil {
 		a.hangUps = a.server.HangUps()
-		if a.c, err = a.server.Dial(); err != nil {
+		if a.c, err = a.server.Dial(); err == nil {
+			a.v = NewView(a.c, a.ledger)
+			err = a.v.Select(a.folders[rng.IntN(len(a.folders))])
+		} else if !a.server.HungUp(err, a.hangUps) {
 			return what, err
 		}
-		a.v = NewView(a.c, a.ledger)
-		err = a.v.Select(a.folders[rng.IntN(len(a.folders))])
 	} else {
 		what = pick(rng, imapSteps)
 		err = a.step(rng, what)

@@ -36,7 +36,11 @@ func (a *lmtpActor) Close() {
 // Step implements Actor.
 func (a *lmtpActor) Step(rng *rand.Rand) (string, error) {
 	if a.sender == nil {
-		return "connect", a.connect()
+		err := a.connect()
+		if a.server.HungUp(err, a.hangUps) {
+			return "connect ended by a crash", nil
+		}
+		return "connect", err
 	}
 	if rng.IntN(20) == 0 {
 		a.Close()
