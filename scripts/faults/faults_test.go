@@ -188,12 +188,12 @@ func (c *cell) try(t *testing.T, f *fault, op *operation, want string, next *nei
 		c.lines = 3000
 	}
 	log := len(c.m.Log())
-	began := time.Now()
 	end, err := f.begin(c)
 	if end != nil {
 		defer func() { _ = end() }() // again, if the test ends early
 	}
 	must(t, err)
+	began := time.Now()
 	answer, words := op.do(c)
 	took := time.Since(began)
 	want, effect, _ := strings.Cut(want, ", ")
