@@ -5,16 +5,22 @@ const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailSer
 const mainWindow = () => Services.wm.getMostRecentWindow("mail:3pane");
 const sleep = ms => new Promise(resolve => mainWindow().setTimeout(resolve, ms));
 
-// until waits for check to give something true, and returns that.
+// until waits for check to give something true, and returns that. What throws is
+// not ready: a folder's summary, which is opened or made anew, or a window's part.
 async function until(what, ms, check) {
   const end = Date.now() + ms;
   for (;;) {
-    const value = await check();
-    if (value) {
-      return value;
+    let why = "";
+    try {
+      const value = await check();
+      if (value) {
+        return value;
+      }
+    } catch (error) {
+      why = `: ${error}`;
     }
     if (Date.now() > end) {
-      throw new Error(`timed out waiting for ${what}`);
+      throw new Error(`timed out waiting for ${what}${why}`);
     }
     await sleep(100);
   }
@@ -102,12 +108,15 @@ function folders(address) {
   return result;
 }
 
-// Shows a folder in the main window.
+// Shows a folder in the main window, which passes over what its list of folders has
+// not yet, and at first shows one of its own choice.
 async function open(address, name, ms) {
   const folder = await until(`folder ${name}`, ms, () => find(address, name));
-  const pane = mainWindow().document.getElementById("tabmail").currentAbout3Pane;
-  pane.displayFolder(folder.URI);
-  await until(`display of ${name}`, ms, () => pane.gFolder == folder && pane.gDBView);
+  await until(`display of ${name}`, ms, () => {
+    const pane = mainWindow().document.getElementById("tabmail").currentAbout3Pane;
+    pane.displayFolder(folder.URI);
+    return pane.gFolder == folder && pane.gDBView;
+  });
 }
 
 // Waits until a message with that subject is in the folder without asking the
@@ -141,12 +150,14 @@ async function read(address, name, subject, ms) {
   await arrives(address, name, subject, ms);
   const folder = find(address, name);
   const pane = mainWindow().document.getElementById("tabmail").currentAbout3Pane;
-  const index = await until(`row of ${subject}`, ms, () => {
-    const i = pane.gDBView.findIndexOfMsgHdr(message(folder, subject), true);
-    return i == 0xffffffff ? null : { i };
-  });
-  pane.threadTree.selectedIndex = index.i;
   return until(`text of ${subject}`, ms, () => {
+    const row = pane.gDBView.findIndexOfMsgHdr(message(folder, subject), true);
+    if (row == 0xffffffff) {
+      return null;
+    }
+    if (pane.threadTree.selectedIndex != row) {
+      pane.threadTree.selectedIndex = row; // it moves when others come
+    }
     const about = pane.messageBrowser && pane.messageBrowser.contentWindow;
     const content = about && about.getMessagePaneBrowser && about.getMessagePaneBrowser();
     if (!content || !about.gMessage || about.gMessage.mime2DecodedSubject != subject || !about.msgLoaded) {
