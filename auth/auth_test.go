@@ -87,7 +87,7 @@ func TestLookup(t *testing.T) {
 // TestLeftOut: who stands on a line that cannot be used is known, and no user.
 func TestLeftOut(t *testing.T) {
 	u, _, _ := open(t, file+`
-kim@example.org:{PLAIN}x::::::allow_nets=192.0.2.0/24
+kim@example.org:{PLAIN}x::::::allow_nets=192.0.2.0/33
 lea@example.org:{PLAIN}x::::::userdb_quota_rule=*:storage=1G userdb_mail=maildir:/elsewhere
 mia@example.org:{PLAIN}x::::::userdb_name=Mia
 gina:nothing

@@ -56,8 +56,9 @@ func newChecker() *checker {
 }
 
 // Authenticate checks a password that comes from an address (the zero one for
-// Unix sockets). The error is ErrInvalid if user or password is wrong, after
-// the same time in both cases, which grows with the number of failures;
+// Unix sockets). The error is ErrInvalid if user or password is wrong, or
+// ErrNotAllowed, after the same time in all cases, which grows with the number
+// of failures;
 // ErrThrottled after too many of them, whether the password is right or not;
 // or the context's error.
 func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, password string) (User, error) {
@@ -87,6 +88,10 @@ func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, passwor
 	if !ok || err != nil {
 		u.failed(ctx, from, key)
 		return User{}, ErrInvalid
+	}
+	if !e.allows(from) {
+		u.failed(ctx, from, key)
+		return User{}, ErrNotAllowed
 	}
 	u.check.throttle.succeeded(from, key)
 	return e.user, nil

@@ -88,6 +88,9 @@ func parseLine(line string, domains []string) (*entry, error) {
 	if len(f) > 5 {
 		e.user.Home = f[5]
 	}
+	if e.access, err = accessOf(f[min(len(f), 7):]); err != nil {
+		return nil, err
+	}
 	if e.scram, err = scramOf(f[1], f[min(len(f), 7):]); err != nil {
 		return nil, err
 	}
@@ -97,11 +100,11 @@ func parseLine(line string, domains []string) (*entry, error) {
 	return e, nil
 }
 
-// mustHeed are extra fields of Dovecot's that say who may log in, or where the
-// mail is. Nobody is served as if they were not there.
+// mustHeed are extra fields of Dovecot's that say who somebody is, or where the
+// mail is, and that are not supported. Nobody is served as if they were not
+// there.
 var mustHeed = [...]string{
-	"allow_nets", "allow_real_nets", "nologin", "proxy", "proxy_maybe", "user",
-	"userdb_gid", "userdb_home", "userdb_mail", "userdb_uid", "userdb_user",
+	"proxy", "proxy_maybe", "user", "userdb_gid", "userdb_home", "userdb_mail", "userdb_uid", "userdb_user",
 }
 
 func checkExtra(extra []string) error {

@@ -181,6 +181,7 @@ type table struct {
 type entry struct {
 	user User
 	hash string // "{SCHEME}..."
+	access
 	// scram is nil if the user has no keys for SCRAM-SHA-256.
 	scram *scram.StoredCredentials
 }

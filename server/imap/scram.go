@@ -61,7 +61,7 @@ func (s *session) saslPeer(login func(auth.User)) sasl.Peer {
 				s.fails++
 				s.log.Warn("login failed", "method", method, "user", name, "error", err)
 				return errOtherUser()
-			case errors.Is(err, sasl.ErrProof), errors.Is(err, sasl.ErrToken), errors.Is(err, auth.ErrThrottled):
+			case errors.Is(err, sasl.ErrProof), errors.Is(err, sasl.ErrToken), errors.Is(err, auth.ErrInvalid), errors.Is(err, auth.ErrThrottled):
 				return s.loginFailed(method, name, err)
 			}
 			s.log.Error("login cannot be checked", "method", method, "user", name, "error", err)

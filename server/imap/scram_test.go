@@ -20,12 +20,21 @@ import (
 type scramUsers struct {
 	keys  scram.StoredCredentials
 	ready atomic.Bool
+	// away is whether the users file keeps all of them from logging in.
+	away atomic.Bool
 }
 
 func (u *scramUsers) SCRAMReady() bool                     { return u.ready.Load() }
 func (u *scramUsers) SCRAM(string) scram.StoredCredentials { return u.keys }
 func (u *scramUsers) Lookup(name string) (auth.User, bool) {
 	return auth.User{Name: name + "@example.org"}, name == "alice"
+}
+
+func (u *scramUsers) Allowed(netip.Addr, string) error {
+	if u.away.Load() {
+		return auth.ErrNotAllowed
+	}
+	return nil
 }
 
 func (u *scramUsers) Admit(netip.Addr, string) error             { return nil }
@@ -124,6 +133,16 @@ func TestAuthenticateSCRAM(t *testing.T) {
 		t.Error(got)
 	}
 	if lines := ts.log.String(); strings.Count(lines, "login failed") != 2 || !strings.Contains(lines, "method=SCRAM-SHA-256 user=alice") {
+		t.Error(lines)
+	}
+
+	users.away.Store(true)
+	c = ts.dial()
+	c.line()
+	if got := c.scramLogin("SCRAM-SHA-256", client("secret").NewConversation()); !strings.HasPrefix(got, "NO [AUTHENTICATIONFAILED]") {
+		t.Error(got)
+	}
+	if lines := ts.log.String(); strings.Count(lines, "login failed") != 3 || !strings.Contains(lines, "allow_nets") {
 		t.Error(lines)
 	}
 

@@ -19,6 +19,8 @@ type Users interface {
 	// SCRAM returns what a proof is checked against, for any name.
 	SCRAM(name string) scram.StoredCredentials
 	Lookup(name string) (auth.User, bool)
+	// Allowed returns auth.ErrNotAllowed if a user may not log in from an address.
+	Allowed(from netip.Addr, name string) error
 	// Admit tells whether a login may be tried now. Failed or Succeeded follows.
 	Admit(from netip.Addr, name string) error
 	Failed(ctx context.Context, from netip.Addr, name string)
@@ -33,8 +35,8 @@ type Peer struct {
 	// Login takes the user that the peer proved to be.
 	Login func(auth.User)
 	// Refused logs that a login failed, and returns the answer of the protocol.
-	// The error is ErrProof, ErrToken, ErrOther, auth.ErrThrottled, or one that
-	// passes by itself.
+	// The error is ErrProof, ErrToken, ErrOther, auth.ErrNotAllowed,
+	// auth.ErrThrottled, or one that passes by itself.
 	Refused func(mechanism, name string, err error) error
 }
 
@@ -84,6 +86,10 @@ func (x *scramLogin) Next(response []byte) (challenge []byte, done bool, err err
 	user, ok := x.users.Lookup(name)
 	if !ok { // removed just now
 		return nil, true, p.Refused(x.mechanism, name, ErrProof)
+	}
+	if err := x.users.Allowed(p.From, name); err != nil {
+		x.users.Failed(p.Ctx, p.From, name)
+		return nil, true, p.Refused(x.mechanism, name, err)
 	}
 	x.users.Succeeded(p.From, name)
 	p.Login(user)

@@ -102,6 +102,10 @@ func (x *tokenLogin) login(name, token string) error {
 			return ErrOther
 		}
 	}
+	if err := x.users.Allowed(p.From, user.Name); err != nil {
+		x.users.Failed(p.Ctx, p.From, counted)
+		return err
+	}
 	x.users.Succeeded(p.From, counted)
 	p.Login(user)
 	return nil

@@ -150,4 +150,18 @@ func TestAuthWithoutPassword(t *testing.T) {
 	c.say("AUTH XOAUTH2", "")
 	c.say(encode("user=alice@example.org\x01auth=Bearer "+good+"\x01\x01"), "2.7.0")
 	c.say("MAIL FROM:<alice@example.org>", "2.1.0")
+
+	// The users file says from where: not from here.
+	if err := os.WriteFile(path, []byte("alice@example.org:"+hash+"::::::allow_nets=192.0.2.0/24\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := users.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if got := byPassword("secret", false); !strings.Contains(got, "5.7.8 Authentication failed") {
+		t.Error(got)
+	}
+	c, _ = dial()
+	c.say("AUTH OAUTHBEARER "+encode("n,,\x01auth=Bearer "+good+"\x01\x01"), "5.7.8 Authentication failed")
+	c.say("AUTH PLAIN "+encode("\x00alice@example.org\x00secret"), "5.7.8 Authentication failed")
 }
