@@ -283,7 +283,7 @@ func TestCacheIsGivenEachMessageOnce(t *testing.T) {
 			headers = map[string]int{}
 			each(t, dir, func(_ string, data []byte) {
 				size += len(data)
-				for _, id := range regexp.MustCompile("(?i)\\r\\nMessage-ID: *<[^>]*>").FindAllString(string(data), -1) {
+				for _, id := range regexp.MustCompile(`(?i)\r\nMessage-ID: *<[^>]*>`).FindAllString(string(data), -1) {
 					headers[id]++
 				}
 			})
