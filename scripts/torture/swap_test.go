@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,8 +20,9 @@ import (
 	"maildird/scripts/rig"
 )
 
-// swapRounds is how often each client goes through its commands.
-const swapRounds = 10
+// swapRounds is how often each client goes through its commands, and swaps how many
+// there are to be meanwhile, at least: on a fast machine more rounds are made.
+const swapRounds, swaps = 10, 10
 
 // TestSwappedDirectories: while mail comes in by LMTP and APPEND and clients
 // read, flag and copy, the owner of the Maildir moves its directories away and
@@ -41,7 +43,7 @@ func TestSwappedDirectories(t *testing.T) {
 	swapping.Go(func() { s.run(ctx) })
 	acknowledged := &acks{}
 	for i := range 2 {
-		clients.Go(func() { deliverSwapped(t, m, i, acknowledged) })
+		clients.Go(func() { deliverSwapped(t, m, i, acknowledged, s) })
 		clients.Go(func() { useSwapped(t, m, i, acknowledged) })
 	}
 	clients.Wait()
@@ -50,11 +52,11 @@ func TestSwappedDirectories(t *testing.T) {
 	watch()
 
 	there := acknowledged.missing(t, h.home, s.decoys)
-	t.Logf("%d swaps, %d messages acknowledged, %d refused", s.swaps, acknowledged.n, acknowledged.refused)
+	t.Logf("%d swaps, %d messages acknowledged, %d refused", s.swaps.Load(), acknowledged.n, acknowledged.refused)
 	for _, id := range there {
 		t.Errorf("%s was acknowledged and is nowhere", id)
 	}
-	if acknowledged.n == 0 || s.swaps < 10 {
+	if acknowledged.n == 0 || s.swaps.Load() < swaps {
 		t.Error("nothing was tried")
 	}
 	if log := m.Log(); strings.Contains(log, "panic") {
@@ -68,7 +70,7 @@ type swapper struct {
 	*hostileMaildir
 	rng    *rand.Rand
 	decoys string // where what stood in the place of a directory goes
-	swaps  int
+	swaps  atomic.Int64
 }
 
 func (s *swapper) run(ctx context.Context) {
@@ -81,7 +83,7 @@ func (s *swapper) run(ctx context.Context) {
 
 // swap puts something in the place of a directory for a moment.
 func (s *swapper) swap(name string) {
-	s.swaps++
+	n := s.swaps.Add(1)
 	place, away := s.in(name), filepath.Join(s.decoys, "away")
 	s.must(os.Rename(place, away))
 	// What others made in the meantime stays in the way: then this fails, which
@@ -106,7 +108,7 @@ func (s *swapper) swap(name string) {
 	}
 	time.Sleep(time.Duration(s.rng.IntN(4)) * time.Millisecond)
 	for try := 0; ; try++ {
-		err := os.Rename(place, filepath.Join(s.decoys, fmt.Sprintf("%d.%d.%s", s.swaps, try, filepath.Base(name))))
+		err := os.Rename(place, filepath.Join(s.decoys, fmt.Sprintf("%d.%d.%s", n, try, filepath.Base(name))))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.t.Error(err)
 			return
@@ -178,15 +180,18 @@ func passOver(err error) error {
 	return err
 }
 
-// deliverSwapped brings mail by LMTP.
-func deliverSwapped(t *testing.T, m *rig.Maildird, who int, a *acks) {
+// deliverSwapped brings mail by LMTP, for as long as the swapper has done little.
+func deliverSwapped(t *testing.T, m *rig.Maildird, who int, a *acks, by *swapper) {
 	s, err := dialSender(m, "lmtp")
 	if err != nil {
 		t.Error(err)
 		return
 	}
 	defer s.Close()
-	for i := range 4 * swapRounds {
+	for i := 0; i < 4*swapRounds || by.swaps.Load() < swaps; i++ {
+		if t.Failed() {
+			return
+		}
 		id := fmt.Sprintf("lmtp.%d.%d@swap", who, i)
 		err := s.Deliver(from, mailText(id, 500), "user@example.org")[0]
 		if err != nil && !strings.HasPrefix(err.Error(), "4") {
