@@ -54,6 +54,10 @@ type Thunderbird struct {
 	process *Process
 }
 
+// patience is how long Thunderbird may take to start: some seconds, or very much
+// longer on a machine that does much else.
+const patience = 5 * time.Minute
+
 // StartThunderbird starts Thunderbird with the given accounts, whose passwords
 // it is told as if a person had saved them. It does not connect until the step
 // "connect". prefs are further preferences.
@@ -93,7 +97,7 @@ func StartThunderbird(ctx context.Context, boxes []Mailbox, prefs map[string]any
 	for _, b := range boxes {
 		for origin, address := range map[string]string{"imap://": b.IMAP, "smtp://": b.SMTP} {
 			host, _, _ := net.SplitHostPort(address)
-			if err := t.Do("savePassword", nil, time.Minute, origin+host, b.Address, b.Password); err != nil {
+			if err := t.Do("savePassword", nil, patience, origin+host, b.Address, b.Password); err != nil {
 				return nil, err
 			}
 		}
@@ -127,7 +131,7 @@ func (t *Thunderbird) launch(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	t.Client, err = marionette.Dial(address, time.Minute)
+	t.Client, err = marionette.Dial(address, patience) // it answers when its window is there
 	return err
 }
 
