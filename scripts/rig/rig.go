@@ -108,7 +108,7 @@ func Dir(prefix string) (string, error) {
 // RemoveAll is os.RemoveAll for a directory in which programs that were told to
 // end may be making files a moment longer.
 func RemoveAll(path string) error {
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(startLimit); ; time.Sleep(20 * time.Millisecond) {
 		err := os.RemoveAll(path)
 		if err == nil || time.Now().After(end) {
 			return err
