@@ -266,7 +266,8 @@ func (z *inflater) codes() (literals, distances *code) {
 			lengths = append(lengths, last)
 		}
 	}
-	if z.err != nil || len(lengths) != nLiterals+nDistances || nLiterals > 286 || lengths[endOfBlock] == 0 {
+	// RFC 1951 has room for more symbols, which mean nothing; zlib refuses them too.
+	if z.err != nil || len(lengths) != nLiterals+nDistances || nLiterals > 286 || nDistances > len(distancesOf) || lengths[endOfBlock] == 0 {
 		z.fail(errInflate)
 		return fixed.literals, fixed.distances
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -98,12 +99,38 @@ func TestInflate(t *testing.T) {
 	}
 }
 
+// distances are streams of the text "a" in a block with codes of its own, that
+// for distances with so many symbols, of which 30 have a meaning.
+var distances = []struct {
+	symbols int
+	octets  string
+}{{30, "05dd8100000000009056ff134e04"}, {31, "05de8100000000009056ff135204"}, {32, "05df8100000000009056ff135604"}}
+
+// TestInflateDistances refuses more distances than there are, as zlib does.
+func TestInflateDistances(t *testing.T) {
+	for _, d := range distances {
+		stream, err := hex.DecodeString(d.octets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got bytes.Buffer
+		err = inflate(&got, bytes.NewReader(stream))
+		if d.symbols <= 30 && (err != nil || got.String() != "a") || d.symbols > 30 && !errors.Is(err, errInflate) {
+			t.Errorf("%d distances: %q, %v", d.symbols, got.String(), err)
+		}
+	}
+}
+
 // FuzzInflate compares with the standard library: what it takes gives the same
 // text, and what it refuses is refused.
 func FuzzInflate(f *testing.F) {
 	for _, step := range isync {
 		octets, _ := hex.DecodeString(step.octets)
 		f.Add(octets)
+	}
+	for _, d := range distances {
+		stream, _ := hex.DecodeString(d.octets)
+		f.Add(stream)
 	}
 	for _, text := range []string{"", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", isyncFetches()} {
 		for _, level := range []int{0, 1, 9, flate.HuffmanOnly} {
