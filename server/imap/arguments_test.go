@@ -13,7 +13,14 @@ var takers = []func(*lexer) any{
 	func(lx *lexer) any { return lx.dateTime().Unix() },
 	func(lx *lexer) any { return lx.date().Unix() },
 	func(lx *lexer) any { return lx.seqSet() },
-	func(lx *lexer) any { lx.sp(); return lx.storeArguments() },
+	func(lx *lexer) any {
+		req := lx.storeArguments()
+		if since := req.unchangedSince; since != nil {
+			req.unchangedSince = nil
+			return fmt.Sprint(req, *since)
+		}
+		return req
+	},
 	func(lx *lexer) any {
 		set, dest := lx.copyArguments()
 		return fmt.Sprint(set, dest)
