@@ -91,7 +91,7 @@ func TestTranscriptsLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Where the program's user, who may be another one, can run it.
-	for dir := filepath.Dir(binary); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+	for dir := filepath.Dir(binary); dir != filepath.Clean(os.TempDir()) && dir != "/"; dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
