@@ -20,17 +20,55 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	if files = m.enterRecorded(files, &came); len(files) == 0 && m.list.Header().UIDValidity != 0 {
 		return nil
 	}
+	a, err := m.arrive(lock, files)
+	if err != nil {
+		return err
+	}
+	if lock == nil && !m.unwritable && len(a.fresh) > 0 { // no room for a lock, nor for records
+		a.fresh, m.late = nil, true
+	}
+	entered := false
+	enter := func(first uint32) {
+		m.enterArrivals(first, a, &came)
+		entered = true
+	}
+	var meanwhile func(uint32)
+	if !m.loaded { // if it fails, the folder is not opened
+		meanwhile = enter
+	}
+	first, err := m.record(lock, a.fresh, nil, meanwhile)
+	if isFull(err) && m.list.Header().UIDValidity != 0 {
+		m.short(err) // the mail that has UIDs is served
+		a.fresh, m.late = nil, true
+	} else if err != nil {
+		return err
+	}
+	if !entered {
+		enter(first)
+	}
+	return nil
+}
+
+// arrivals are files that become messages, one for each base, in the order of
+// their UIDs.
+type arrivals struct {
+	known  []entry // that have a record
+	fresh  []entry // that get one
+	taken  *taken  // all files that were looked at
+	octets int     // of the bases of known and fresh
+}
+
+// arrive finds out which of some files without a row become messages. One whose
+// base cannot be a message's own is renamed, under the lock; without it, it has
+// to wait.
+func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 	filename.SortBy(files, func(e entry) string { return e.name }, func(a, b entry) int { return int(a.where) - int(b.where) })
 	files = slices.Compact(files)
-	var known []entry
-	fresh := make([]entry, 0, len(files))
-	taken := newTaken(m.t.index.key, files)
+	a := &arrivals{fresh: make([]entry, 0, len(files)), taken: newTaken(m.t.index.key, files)}
 	empty := m.t.n == 0 // then nothing is known of any base
-	octets := 0         // of the bases
 	for i, e := range files {
-		var err error
 		base := filename.Base(e.name)
-		slot := taken.slot(base)
+		slot := a.taken.slot(base)
 		again := *slot != 0
 		if again && m.sameFile(files[*slot-1], e) {
 			continue // a second name, see met
@@ -41,72 +79,55 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 			if lock == nil {
 				continue
 			}
+			var err error
 			if e, err = m.rename(e); err != nil {
-				return err
+				return nil, err
 			}
 			// Its UID depends on the name.
 			if err := m.syncTouched(); err != nil {
-				return err
+				return nil, err
 			}
 			base = filename.Base(e.name)
-			slot = taken.slot(base)
+			slot = a.taken.slot(base)
 		} else if !empty && m.hasFile(base) {
 			continue // met
 		}
 		files[i] = e
 		*slot = uint32(i) + 1
-		octets += len(base)
+		a.octets += len(base)
 		if !empty && m.recorded(base) {
-			known = append(known, e)
+			a.known = append(a.known, e)
 		} else {
-			fresh = append(fresh, e)
+			a.fresh = append(a.fresh, e)
 		}
 	}
-	if !empty {
-		if err := m.dropRecords(lock, fresh); err != nil {
-			return err
+	if empty {
+		return a, nil
+	}
+	return a, m.dropRecords(lock, a.fresh)
+}
+
+// enterArrivals makes arrivals messages, the fresh ones with the UIDs from first
+// on.
+func (m *Mailbox) enterArrivals(first uint32, a *arrivals, came *[]uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range a.known {
+		n, _ := m.t.lookup(filename.Base(e.name))
+		m.enter(n, e)
+		m.cameNow(n, came)
+	}
+	if m.t.n == 0 && len(a.fresh) == len(a.taken.files) {
+		m.enterAll(first, a.fresh, a.octets, a.taken.slots)
+	} else {
+		m.reserve(a.fresh)
+		for i, e := range a.fresh {
+			m.enterNew(first+uint32(i), e)
 		}
 	}
-	if lock == nil && !m.unwritable && len(fresh) > 0 { // no room for a lock, nor for records
-		fresh, m.late = nil, true
+	for n := m.t.n - uint32(len(a.fresh)); n < m.t.n; n++ {
+		m.cameNow(n, came)
 	}
-	entered := false
-	enter := func(first uint32) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		for _, e := range known {
-			n, _ := m.t.lookup(filename.Base(e.name))
-			m.enter(n, e)
-			m.cameNow(n, &came)
-		}
-		if empty && len(fresh) == len(files) {
-			m.enterAll(first, fresh, octets, taken.slots)
-		} else {
-			m.reserve(fresh)
-			for i, e := range fresh {
-				m.enterNew(first+uint32(i), e)
-			}
-		}
-		for n := m.t.n - uint32(len(fresh)); n < m.t.n; n++ {
-			m.cameNow(n, &came)
-		}
-		entered = true
-	}
-	var meanwhile func(uint32)
-	if !m.loaded { // if it fails, the folder is not opened
-		meanwhile = enter
-	}
-	first, err := m.record(lock, fresh, nil, meanwhile)
-	if isFull(err) && m.list.Header().UIDValidity != 0 {
-		m.short(err) // the mail that has UIDs is served
-		fresh, m.late = nil, true
-	} else if err != nil {
-		return err
-	}
-	if !entered {
-		enter(first)
-	}
-	return nil
 }
 
 // enterAll makes files the messages of a table that has none, as enterNew would
