@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,9 +49,6 @@ type Dir struct {
 
 	foreign atomic.Bool // there was a file of somebody else
 }
-
-// ID is what a directory or file is, whatever its names and handles.
-type ID struct{ Dev, Ino uint64 }
 
 // Open opens the directory at path, following symbolic links: the path comes
 // from the operator's configuration and is trusted.
@@ -227,101 +223,6 @@ func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
 	return buf, nil
 }
 
-// Stat is what the kernel says of one name.
-type Stat struct {
-	Size       int64
-	Mode       fs.FileMode // type and permission bits
-	Dev, Ino   uint64
-	Nlink      uint64
-	UID, GID   uint32
-	Mtime      time.Time
-	Ctime      time.Time
-	Atime      time.Time
-	blocks512n int64
-}
-
-// Regular tells whether the name is a regular file.
-func (s Stat) Regular() bool { return s.Mode.IsRegular() }
-
-// Allocated returns how many bytes of disk the file takes; far less than Size
-// for a sparse file.
-func (s Stat) Allocated() int64 { return s.blocks512n * 512 }
-
-// ID is what the name stands for.
-func (s Stat) ID() ID { return ID{s.Dev, s.Ino} }
-
-// Lstat describes name without following a symbolic link.
-func (d *Dir) Lstat(name string) (Stat, error) {
-	var st unix.Stat_t
-	err := d.do("stat", name, func(fd int) error {
-		return unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
-	})
-	return fromUnix(&st), err
-}
-
-// Stat describes the directory itself.
-func (d *Dir) Stat() (Stat, error) {
-	var st unix.Stat_t
-	err := d.self("stat", func(fd int) error { return unix.Fstat(fd, &st) })
-	return fromUnix(&st), err
-}
-
-// ID tells which directory this is. It does not change while d is open, so the
-// system is asked once.
-func (d *Dir) ID() (ID, error) {
-	if id := d.id.Load(); id != nil {
-		return *id, nil
-	}
-	st, err := d.Stat()
-	if err != nil {
-		return ID{}, err
-	}
-	id := st.ID()
-	d.id.Store(&id)
-	return id, nil
-}
-
-// FileStat describes an open file.
-func FileStat(f *os.File) (Stat, error) {
-	var st unix.Stat_t
-	for {
-		err := unix.Fstat(int(f.Fd()), &st)
-		switch err {
-		case nil:
-			return fromUnix(&st), nil
-		case unix.EINTR:
-			continue
-		}
-		return Stat{}, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
-	}
-}
-
-func fromUnix(st *unix.Stat_t) Stat {
-	mode := fs.FileMode(st.Mode & 0o777)
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFDIR:
-		mode |= fs.ModeDir
-	case unix.S_IFLNK:
-		mode |= fs.ModeSymlink
-	case unix.S_IFIFO:
-		mode |= fs.ModeNamedPipe
-	case unix.S_IFSOCK:
-		mode |= fs.ModeSocket
-	case unix.S_IFCHR:
-		mode |= fs.ModeDevice | fs.ModeCharDevice
-	case unix.S_IFBLK:
-		mode |= fs.ModeDevice
-	}
-	if st.Mode&unix.S_ISGID != 0 {
-		mode |= fs.ModeSetgid
-	}
-	return Stat{
-		Size: st.Size, Mode: mode, Dev: uint64(st.Dev), Ino: st.Ino, Nlink: uint64(st.Nlink),
-		UID: st.Uid, GID: st.Gid, blocks512n: st.Blocks,
-		Mtime: time.Unix(st.Mtim.Unix()), Ctime: time.Unix(st.Ctim.Unix()), Atime: time.Unix(st.Atim.Unix()),
-	}
-}
-
 // Rename moves name to newName in the directory to, replacing what is there.
 func (d *Dir) Rename(name string, to *Dir, newName string) error {
 	return d.two("rename", name, to, newName, func(a, b int) error {
@@ -409,60 +310,6 @@ func (d *Dir) Writable() bool {
 	return d.self("access", func(fd int) error {
 		return unix.Faccessat(fd, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
 	}) == nil
-}
-
-// FreeBytes returns how much space of the file system an unprivileged program may still
-// fill, and how many files it may still create (a file system that does not
-// count files gives a huge number).
-func (d *Dir) FreeBytes() (bytes, files uint64, err error) {
-	st, err := d.statfs()
-	files = st.Ffree
-	if st.Files == 0 {
-		files = 1 << 62
-	}
-	return st.Bavail * uint64(st.Bsize), files, err
-}
-
-// FreeBytesAt is FreeBytes for the file system of a path that the operator
-// chose.
-func FreeBytesAt(path string) (uint64, error) {
-	var st unix.Statfs_t
-	for {
-		switch err := unix.Statfs(path, &st); err {
-		case nil:
-			return st.Bavail * uint64(st.Bsize), nil
-		case unix.EINTR:
-			continue
-		default:
-			return 0, &fs.PathError{Op: "statfs", Path: path, Err: err}
-		}
-	}
-}
-
-func (d *Dir) statfs() (st unix.Statfs_t, err error) {
-	err = d.self("statfs", func(fd int) error { return unix.Fstatfs(fd, &st) })
-	return st, err
-}
-
-// ReadOnly tells whether the file system is mounted read-only.
-func (d *Dir) ReadOnly() bool {
-	st, err := d.statfs()
-	return err == nil && st.Flags&unix.ST_RDONLY != 0
-}
-
-// shared are the types of file systems that other hosts may have mounted too.
-// FUSE may be anything.
-var shared = []int64{
-	unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.CEPH_SUPER_MAGIC, unix.FUSE_SUPER_MAGIC,
-	unix.V9FS_MAGIC, unix.AFS_SUPER_MAGIC, unix.AFS_FS_MAGIC, unix.CODA_SUPER_MAGIC, unix.OCFS2_SUPER_MAGIC,
-	0x01161970 /* GFS2 */, 0x0bd00bd0 /* Lustre */, 0x47504653 /* GPFS */, 0x19830326, /* BeeGFS */
-}
-
-// Shared tells whether other hosts may have this directory mounted; true also
-// if it cannot be told.
-func (d *Dir) Shared() bool {
-	st, err := d.statfs()
-	return err != nil || slices.Contains(shared, int64(st.Type))
 }
 
 // do runs one system call on a single component of d.

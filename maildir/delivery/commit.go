@@ -1,0 +1,251 @@
+package delivery
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"maildird/maildir/compress"
+	"maildird/maildir/maildirsize"
+)
+
+// Commit puts the message into new/ of all targets, durable on return. The
+// errors are in step with the targets. Without each they are all nil, or all
+// the same and nothing is left in any folder.
+func (s *Spool) Commit() []error {
+	defer s.Abort()
+	if s.inFile {
+		s.held = s.first.temp
+		if s.opt.Compress != compress.None {
+			s.first.plain, s.first.temp = s.held, nil
+		}
+	}
+	switch {
+	case s.err != nil:
+	case len(s.targets) == 1:
+		s.targets[0].deliver(s)
+	default:
+		s.commitMany()
+	}
+	errs := make([]error, len(s.targets))
+	for i, t := range s.targets {
+		errs[i] = t.err
+		if t.err == nil {
+			errs[i] = s.err
+		}
+	}
+	return errs
+}
+
+func (s *Spool) commitMany() {
+	if len(s.targets) > spoolWide {
+		s.opt.wide.Lock()
+		defer s.opt.wide.Unlock()
+		// Descriptors go back before the next wide delivery begins.
+		defer s.release()
+	}
+	if s.each {
+		s.parallel(func(t *target) {
+			t.deliver(s)
+			if t != s.first { // whose file the others read
+				t.abort()
+			}
+		})
+		return
+	}
+	s.parallel(func(t *target) { t.write(s) })
+	if s.failed() {
+		return
+	}
+	for _, t := range s.targets {
+		if t.link(); t.err != nil {
+			break
+		}
+	}
+	if !s.failed() {
+		s.parallel(func(t *target) { t.sync(s.opt) })
+	}
+	if s.failed() {
+		s.parallel(func(t *target) { t.unlink(s.opt) })
+		return
+	}
+	for _, t := range s.targets {
+		t.count()
+	}
+}
+
+// failed tells whether a target has an error, which then is everybody's.
+func (s *Spool) failed() bool {
+	for _, t := range s.targets {
+		if t.err != nil {
+			s.err = t.err
+			for _, other := range s.targets {
+				other.err = s.err
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// parallel runs f for all targets without an error or a file to undo, on a
+// bounded number of goroutines. A panic in one of them becomes one of the caller,
+// who ends his session by it and not the program.
+func (s *Spool) parallel(f func(*target)) {
+	work := make(chan *target)
+	var wg sync.WaitGroup
+	var fault atomic.Pointer[string]
+	guarded := func(t *target) {
+		defer func() {
+			if p := recover(); p != nil {
+				text := fmt.Sprintf("%v\n%s", p, debug.Stack())
+				fault.Store(&text)
+			}
+		}()
+		f(t)
+	}
+	for range min(spoolWorkers, len(s.targets)) {
+		wg.Go(func() {
+			for t := range work {
+				guarded(t)
+			}
+		})
+	}
+	for _, t := range s.targets {
+		if t.err == nil || t.name != "" {
+			work <- t
+		}
+	}
+	close(work)
+	wg.Wait()
+	if text := fault.Load(); text != nil {
+		panic(*text)
+	}
+}
+
+// deliver does all steps for one target.
+func (t *target) deliver(s *Spool) {
+	if t.write(s); t.err != nil {
+		return
+	}
+	if t.Room != nil {
+		t.fail(t.Room(s.body.size + int64(len(t.Header))))
+	}
+	if t.err != nil {
+		return
+	}
+	if t.link(); t.err != nil {
+		return
+	}
+	if t.sync(s.opt); t.err != nil {
+		t.unlink(s.opt)
+		return
+	}
+	t.count()
+}
+
+// write makes the target's file complete and durable in tmp/.
+func (t *target) write(s *Spool) {
+	t.fail(t.tryWrite(s))
+}
+
+func (t *target) tryWrite(s *Spool) error {
+	switch {
+	case t == s.first && s.opt.Compress == compress.None:
+		if _, err := t.temp.put(s.buf); err != nil {
+			return err
+		}
+	case s.inFile:
+		if err := t.open(s.opt, NewTemp); err != nil {
+			return err
+		}
+		held := s.body.size - int64(len(s.buf))
+		if err := copyRange(t.temp, s.held, int64(len(s.first.Header)), held); err != nil {
+			return err
+		}
+		if _, err := t.temp.put(s.buf); err != nil {
+			return err
+		}
+	default:
+		if err := t.writeSmall(s); err != nil {
+			return err
+		}
+	}
+	t.temp.add(s.body, s.led == '\n')
+	if _, err := t.temp.finish(time.Time{}, t == s.first); err != nil {
+		return err
+	}
+	return t.dirs.Reserved(s.opt.Reserve, 0) // with its true size
+}
+
+// writeSmall writes header and body, which are in memory, at once.
+func (t *target) writeSmall(s *Spool) error {
+	if t.dirs.Tmp == nil {
+		if err := t.openDirs(); err != nil {
+			return err
+		}
+	}
+	var err error
+	if t.temp, err = NewTemp(t.dirs, s.opt); err != nil {
+		return err
+	}
+	all := s.buf
+	if t != s.targets[0] {
+		body := s.buf[len(s.targets[0].Header):]
+		all = append(append(make([]byte, 0, len(t.Header)+len(body)), t.Header...), body...)
+	}
+	if _, err = t.temp.put(all); err != nil {
+		return err
+	}
+	t.temp.count(t.Header)
+	return nil
+}
+
+// link gives the file its name in new/.
+func (t *target) link() {
+	name, err := t.temp.Commit(t.dirs.New, "")
+	if err != nil {
+		t.fail(err)
+		return
+	}
+	t.name = name
+}
+
+// sync makes the name durable.
+func (t *target) sync(o *Options) {
+	if !o.Fsync {
+		return
+	}
+	if err := o.syncs.sync(t.dirs.New); err != nil {
+		t.fail(err)
+	}
+}
+
+// count adds the message to the Maildir's maildirsize, if the folder is the
+// root and has one. The message is stored whatever becomes of that: programs
+// that want the sum count anew now and then.
+func (t *target) count() {
+	if maildirsize.Kept(t.dirs.Folder) {
+		_ = maildirsize.Add(t.dirs.Folder, maildirsize.Size(t.dirs.New, t.name), 1)
+	}
+}
+
+// unlink takes the file out of new/ again. One that somebody moved already is
+// left alone: then it is mail like any other, and comes twice.
+func (t *target) unlink(o *Options) {
+	if t.name == "" {
+		return
+	}
+	if err := t.dirs.New.Remove(t.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.err = fmt.Errorf("%w (and taking the message back failed: %w)", t.err, err)
+		return
+	}
+	t.name = ""
+	if o.Fsync {
+		_ = t.dirs.New.Sync()
+	}
+}

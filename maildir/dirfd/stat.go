@@ -1,0 +1,107 @@
+package dirfd
+
+import (
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ID is what a directory or file is, whatever its names and handles.
+type ID struct{ Dev, Ino uint64 }
+
+// Stat is what the kernel says of one name.
+type Stat struct {
+	Size       int64
+	Mode       fs.FileMode // type and permission bits
+	Dev, Ino   uint64
+	Nlink      uint64
+	UID, GID   uint32
+	Mtime      time.Time
+	Ctime      time.Time
+	Atime      time.Time
+	blocks512n int64
+}
+
+// Regular tells whether the name is a regular file.
+func (s Stat) Regular() bool { return s.Mode.IsRegular() }
+
+// Allocated returns how many bytes of disk the file takes; far less than Size
+// for a sparse file.
+func (s Stat) Allocated() int64 { return s.blocks512n * 512 }
+
+// ID is what the name stands for.
+func (s Stat) ID() ID { return ID{s.Dev, s.Ino} }
+
+// Lstat describes name without following a symbolic link.
+func (d *Dir) Lstat(name string) (Stat, error) {
+	var st unix.Stat_t
+	err := d.do("stat", name, func(fd int) error {
+		return unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	return fromUnix(&st), err
+}
+
+// Stat describes the directory itself.
+func (d *Dir) Stat() (Stat, error) {
+	var st unix.Stat_t
+	err := d.self("stat", func(fd int) error { return unix.Fstat(fd, &st) })
+	return fromUnix(&st), err
+}
+
+// ID tells which directory this is. It does not change while d is open, so the
+// system is asked once.
+func (d *Dir) ID() (ID, error) {
+	if id := d.id.Load(); id != nil {
+		return *id, nil
+	}
+	st, err := d.Stat()
+	if err != nil {
+		return ID{}, err
+	}
+	id := st.ID()
+	d.id.Store(&id)
+	return id, nil
+}
+
+// FileStat describes an open file.
+func FileStat(f *os.File) (Stat, error) {
+	var st unix.Stat_t
+	for {
+		err := unix.Fstat(int(f.Fd()), &st)
+		switch err {
+		case nil:
+			return fromUnix(&st), nil
+		case unix.EINTR:
+			continue
+		}
+		return Stat{}, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+}
+
+func fromUnix(st *unix.Stat_t) Stat {
+	mode := fs.FileMode(st.Mode & 0o777)
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		mode |= fs.ModeDir
+	case unix.S_IFLNK:
+		mode |= fs.ModeSymlink
+	case unix.S_IFIFO:
+		mode |= fs.ModeNamedPipe
+	case unix.S_IFSOCK:
+		mode |= fs.ModeSocket
+	case unix.S_IFCHR:
+		mode |= fs.ModeDevice | fs.ModeCharDevice
+	case unix.S_IFBLK:
+		mode |= fs.ModeDevice
+	}
+	if st.Mode&unix.S_ISGID != 0 {
+		mode |= fs.ModeSetgid
+	}
+	return Stat{
+		Size: st.Size, Mode: mode, Dev: uint64(st.Dev), Ino: st.Ino, Nlink: uint64(st.Nlink),
+		UID: st.Uid, GID: st.Gid, blocks512n: st.Blocks,
+		Mtime: time.Unix(st.Mtim.Unix()), Ctime: time.Unix(st.Ctim.Unix()), Atime: time.Unix(st.Atim.Unix()),
+	}
+}
