@@ -374,7 +374,7 @@ func (m *Mailbox) lookAt(ctx context.Context, doubts []uint32) error {
 	if !rescan {
 		return ctx.Err()
 	}
-	p, err := m.list1()
+	p, err := m.listOnce()
 	m.events.putBack()
 	if err != nil {
 		return err

@@ -69,7 +69,7 @@ func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
 		if before, err = m.readTimes(); err != nil {
 			return err
 		}
-		p, err := m.list1()
+		p, err := m.listOnce()
 		if err != nil {
 			return err
 		}
@@ -104,8 +104,8 @@ type pass struct {
 	missing []uint32 // rows without a file that are present or expected
 }
 
-// list1 lists new/ and then cur/, the way messages move.
-func (m *Mailbox) list1() (pass, error) {
+// listOnce lists new/ and then cur/, the way messages move.
+func (m *Mailbox) listOnce() (pass, error) {
 	m.mu.RLock()
 	seen := make([]uint64, m.t.n/64+1)
 	empty := m.t.n == 0

@@ -405,7 +405,7 @@ func (m *Mailbox) setFlags(n uint32, v *View, since uint64, op Op, f filename.Fl
 // rescan looks for the file of row n in both directories. The uidlist's lock
 // is held, so Dovecot stands still; other programs may not.
 func (m *Mailbox) rescan(n uint32) error {
-	p, err := m.list1()
+	p, err := m.listOnce()
 	if err != nil {
 		return err
 	}
