@@ -206,10 +206,11 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 
 func (f *File) readHeader(file *os.File, st dirfd.Stat, validity uint32) (h header, err error) {
 	var b [headerSize]byte
-	if _, err := file.ReadAt(b[:], 0); err != nil && !errors.Is(err, io.EOF) {
+	n, err := file.ReadAt(b[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return h, err
 	}
-	if h, err = decodeHeader(b[:]); err != nil {
+	if h, err = decodeHeader(b[:n]); err != nil {
 		return h, err
 	}
 	switch {

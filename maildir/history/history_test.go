@@ -307,6 +307,26 @@ func TestDamage(t *testing.T) {
 	m.refresh()
 }
 
+// TestCutHeader cuts off the last octet of a header that ends in a zero, as one of
+// 256 checksums does.
+func TestCutHeader(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	file, err := os.Create(filepath.Join(path, Name))
+	must(t, err)
+	defer file.Close()
+	st, err := dirfd.FileStat(file)
+	must(t, err)
+	h := header{inode: st.Ino, since: 1, highest: 1, validity: validity}
+	for h.encode()[headerSize-1] != 0 {
+		h.highest++
+	}
+	_, err = file.Write(h.encode()[:headerSize-1])
+	must(t, err)
+	if change := open(t, path, c).Refresh(validity, func(*Frame) {}); change != Missing {
+		t.Errorf("%v, want %v", change, Missing)
+	}
+}
+
 // TestLoss: a journal that was deleted, copied, or is of another mailbox starts
 // above what was given, also by a process that has it open.
 func TestLoss(t *testing.T) {
