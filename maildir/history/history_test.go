@@ -239,12 +239,15 @@ func TestOneChange(t *testing.T) {
 	}
 }
 
-// sample makes a journal with some past and returns its highest mod-sequence.
+// sample makes a journal with some past and returns its highest mod-sequence. The
+// clock has gone on then: those of files may still show the time before.
 func sample(t testing.TB, path string, c *clock) (m *model, highest uint64) {
 	m = open(t, path, c)
 	m.change(map[uint32]filename.Flags{1: 0, 2: filename.Seen, 3: filename.Keywords, 7: 1})
 	m.change(map[uint32]filename.Flags{2: 0}, 3)
-	return m, m.change(map[uint32]filename.Flags{9: filename.Draft}, 1, 2)
+	highest = m.change(map[uint32]filename.Flags{9: filename.Draft}, 1, 2)
+	c.t = c.t.Add(time.Millisecond)
+	return m, highest
 }
 
 // TestDamage cuts the journal at each byte and flips each byte. What is not a
@@ -344,6 +347,7 @@ func TestLoss(t *testing.T) {
 		},
 		"deleted, and the clock is where it began": func(file string, c *clock) {
 			must(t, os.Remove(file))
+			must(t, os.Chtimes(filepath.Dir(file), c.t, c.t)) // when that was
 			c.t = time.Unix(1000, 0)
 		},
 	} {
