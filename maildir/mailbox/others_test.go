@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,18 +124,19 @@ func TestReplacedFolder(t *testing.T) {
 		b.drop("cur/")
 		dir, err := dirfd.Open(b.path)
 		must(t, err)
-		here := true
+		var here atomic.Bool // asked by who polls, too
+		here.Store(true)
 		m, err := New(ctx, env, dir, func() (uint32, func() error, error) {
 			v, err := uidlist.NextValidity(dir, time.Now(), false)
 			return v, nil, err
 		},
-			func() bool { return here })
+			here.Load)
 		must(t, err)
 		defer m.Close()
 		c := connect(t, m, false)
 		defer c.v.Close()
 		must(t, os.Rename(b.path, b.path+".old"))
-		here = false
+		here.Store(false)
 		m.NameChanged()
 		select {
 		case <-c.woke:
@@ -157,15 +159,16 @@ func TestTimesOfDirectories(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, env *Env) {
-				i := 0
-				env.Now = func() time.Time { return at(i) }
+				var hours atomic.Int64 // read by who polls, too
+				env.Now = func() time.Time { return at(int(hours.Load())) }
 				b := newBox(t)
 				m := b.open(env)
 				defer m.Close()
 				c := connect(t, m, true)
 				defer c.v.Close()
 				var last time.Time
-				for i = range 12 {
+				for i := range 12 {
+					hours.Store(int64(i))
 					b.drop([]string{"new/", "cur/"}[i%2])
 					if name != "the same tick" || last.IsZero() {
 						last = at(i)
