@@ -482,6 +482,25 @@ func TestTemp(t *testing.T) {
 	f.checkEmpty("tmp", "new")
 }
 
+// TestSameNames: two servers with the same number and host, as in containers, give
+// the same name in one microsecond; both files are written.
+func TestSameNames(t *testing.T) {
+	f := newFolder(t)
+	d := f.open()
+	defer d.Close()
+	now := time.Now()
+	for range 2 {
+		o := newOptions()
+		o.Now = func() time.Time { return now }
+		temp, err := NewTemp(d, o)
+		must(t, err)
+		defer temp.Abort()
+	}
+	if names := f.names("tmp"); len(names) != 2 {
+		t.Errorf("tmp/ holds %q", names)
+	}
+}
+
 // TestTempChanged: a file that another program touched in tmp/ is not mail.
 func TestTempChanged(t *testing.T) {
 	f := newFolder(t)

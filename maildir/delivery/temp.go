@@ -93,16 +93,22 @@ func newPlainTemp(d Dirs, o *Options) (*Temp, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Temp{dirs: d, opt: o, name: o.UniqueName()}
-	if rights.UID < 0 && rights.GID < 0 {
-		t.file, err = d.Tmp.Create(t.name, rights.Mode&0o666|0o600)
-	} else {
-		t.file, err = d.Tmp.CreateAs(t.name, rights)
+	t := &Temp{dirs: d, opt: o}
+	for range nameTries {
+		t.name = o.UniqueName()
+		if rights.UID < 0 && rights.GID < 0 {
+			t.file, err = d.Tmp.Create(t.name, rights.Mode&0o666|0o600)
+		} else {
+			t.file, err = d.Tmp.CreateAs(t.name, rights)
+		}
+		if err == nil {
+			return t, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			break
+		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return t, nil
+	return nil, err
 }
 
 // Write appends bytes as they shall stand on disk.
@@ -243,9 +249,9 @@ func (t *Temp) finalName(dev, ino uint64) string {
 	return string(b)
 }
 
-// commitTries bounds how often a taken name is met with a new one. Not even
-// one is expected.
-const commitTries = 5
+// nameTries bounds how often a taken name is met with a new one. Not even one is
+// expected, but where servers in containers have the same number and host.
+const nameTries = 5
 
 // Commit renames the finished file to base+info in the directory to (new/ with
 // info "", cur/ with info ":2,..."), never in the place of another file. The
@@ -255,7 +261,7 @@ func (t *Temp) Commit(to *dirfd.Dir, info string) (name string, err error) {
 	if t.base == "" {
 		return "", errors.New("commit of a message that is not finished")
 	}
-	for range commitTries {
+	for range nameTries {
 		name = t.base + info
 		err = t.dirs.Tmp.RenameNoReplace(t.name, to, name)
 		if err == nil {
