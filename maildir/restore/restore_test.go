@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,13 +30,22 @@ func maildirWith(t *testing.T, files ...string) string {
 	for _, sub := range walk.MailDirs {
 		must(t, os.MkdirAll(filepath.Join(root, sub), 0o700))
 	}
+	var last time.Time
 	for _, f := range files {
 		name, text, _ := strings.Cut(f, "|")
 		path := filepath.Join(root, name)
 		must(t, os.MkdirAll(filepath.Dir(path), 0o700))
 		must(t, os.WriteFile(path, []byte(text), 0o600))
-		time.Sleep(12 * time.Millisecond)
-		must(t, os.Chtimes(path, time.Time{}, time.Unix(1700000000, 0)))
+		for { // the clock of files stands still for a tick, on a busy machine for longer
+			must(t, os.Chtimes(path, time.Time{}, time.Unix(1700000000, 0)))
+			var st syscall.Stat_t
+			must(t, syscall.Stat(path, &st))
+			if at := time.Unix(st.Ctim.Unix()); at.After(last) {
+				last = at
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
 	}
 	return root
 }
