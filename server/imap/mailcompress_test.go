@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -9,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"maildird/maildir/compress"
 	"maildird/maildir/filename"
@@ -103,9 +101,7 @@ func TestCompressedFilesOfBoth(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = os.RemoveAll(home) })
 			root := filepath.Join(home, "mail/example.org/alice")
-			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-			t.Cleanup(cancel)
-			d, err := rig.StartDovecot(ctx, rig.DovecotOptions{
+			d, err := rig.StartDovecot(t.Context(), rig.DovecotOptions{
 				Root: home, Accounts: []rig.Account{{Address: "alice@example.org", Password: "secret"}},
 				Extra: "mail_plugins = zlib\nplugin {\n  zlib_save = " + c.dovecot + "\n}\n",
 			})

@@ -2,7 +2,6 @@ package imap
 
 import (
 	"bytes"
-	"context"
 	"flag"
 	"fmt"
 	"net"
@@ -197,9 +196,7 @@ func TestMailCorpusBesideDovecot(t *testing.T) {
 	if err := rig.Own(home); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
-	d, err := rig.StartDovecot(ctx, rig.DovecotOptions{Root: home, Accounts: []rig.Account{{Address: "alice@example.org", Password: "secret"}}})
+	d, err := rig.StartDovecot(t.Context(), rig.DovecotOptions{Root: home, Accounts: []rig.Account{{Address: "alice@example.org", Password: "secret"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
