@@ -624,10 +624,10 @@ func TestTwoProcesses(t *testing.T) {
 // and never two get in.
 func TestContendedTakeover(t *testing.T) {
 	d, path := openDir(t)
-	pid := deadPID(t)
 	const rounds, waiters = 60, 6
 	for range rounds {
-		plant(t, path, fmt.Sprintf("%d:host.test", pid), 0)
+		// One of now each time: the number may soon be that of another process.
+		plant(t, path, fmt.Sprintf("%d:host.test", deadPID(t)), 0)
 		var all sync.WaitGroup
 		for range waiters {
 			l := NewLocker("host.test")

@@ -10,14 +10,24 @@ import (
 	"time"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"maildird/maildir/filename"
 	"maildird/maildir/history"
 )
 
-// nextSecond waits until save dates of now differ from those of before.
+// nextSecond waits until save dates of now differ from those of before, also those
+// that files get from the kernel's coarse clock.
 func nextSecond() {
 	now := time.Now()
-	time.Sleep(now.Truncate(time.Second).Add(time.Second + 20*time.Millisecond).Sub(now))
+	time.Sleep(now.Truncate(time.Second).Add(time.Second).Sub(now))
+	for {
+		var ts unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts); err != nil || ts.Sec > now.Unix() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // dates gives the save dates of all messages of a view by UID.
