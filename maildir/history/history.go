@@ -130,7 +130,7 @@ func (f *File) Refresh(validity uint32, give func(*Frame)) Change {
 		change = Appended
 	}
 	if err == nil {
-		err = f.open(st, validity, change, give)
+		change, err = f.open(st, validity, change, give)
 	}
 	switch {
 	case err == nil:
@@ -154,13 +154,16 @@ func (f *File) Stale() bool {
 	return !f.begun || st.Ino != f.inode || st.Size != f.size
 }
 
-func (f *File) open(st dirfd.Stat, validity uint32, change Change, give func(*Frame)) error {
+func (f *File) open(st dirfd.Stat, validity uint32, change Change, give func(*Frame)) (Change, error) {
 	file, err := f.dir.Open(Name)
 	if err != nil {
-		return err
+		return change, err
 	}
 	defer file.Close()
-	return f.read(file, st, validity, change, give)
+	if change == Appended && !f.continues(file, st, f.h) {
+		change = Replaced // twice, and the second file got the inode of the first
+	}
+	return change, f.read(file, st, validity, change, give)
 }
 
 // read takes over the file from where reading ended, or from its beginning.

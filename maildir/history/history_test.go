@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -237,6 +238,39 @@ func TestOneChange(t *testing.T) {
 	if change := b.refresh(); change != Unchanged {
 		t.Errorf("and then %v, not Unchanged", change)
 	}
+}
+
+// TestSameInode: a journal that another process wrote anew twice may have the
+// inode of the one that was read, and is read from its beginning.
+func TestSameInode(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	name, old := filepath.Join(path, Name), filepath.Join(path, "old")
+	a, _ := sample(t, path, c)
+	must(t, os.Link(name, old))
+	inode := a.inode
+
+	b := open(t, path, c)
+	b.refresh()
+	for uid := range uint32(10) {
+		b.change(map[uint32]filename.Flags{20 + uid: filename.Seen})
+	}
+	live := slices.SortedFunc(maps.Values(b.state), func(x, y Entry) int { return int(x.ModSeq) - int(y.ModSeq) })
+	must(t, b.Rewrite(live))
+	text, err := os.ReadFile(name)
+	must(t, err)
+	h, err := decodeHeader(text)
+	must(t, err)
+	if len(text) <= int(a.size) || h.inode == inode {
+		t.Fatalf("the new journal has %d bytes and inode %d, the old one %d and %d", len(text), h.inode, a.size, inode)
+	}
+	h.inode = inode
+	must(t, os.WriteFile(old, append(h.encode(), text[headerSize:]...), 0o600))
+	must(t, os.Rename(old, name))
+
+	if change := a.refresh(); change != Replaced {
+		t.Errorf("the journal counts as %v, not Replaced", change)
+	}
+	a.same(b)
 }
 
 // sample makes a journal with some past and returns its highest mod-sequence. The

@@ -2,6 +2,7 @@ package history
 
 import (
 	"encoding/binary"
+	"os"
 	"time"
 
 	"maildird/maildir/dirfd"
@@ -71,7 +72,7 @@ func (f *File) Recall(memo []byte, validity uint32, sameRun bool) (ok, same bool
 		return false, false
 	}
 	same = st.Size == int64(n[1]) && st.Mtime.UnixNano() == int64(n[2]) && st.Ctime.UnixNano() == int64(n[3])
-	if !same && (!sameRun || !f.continues(h)) {
+	if !same && (!sameRun || !f.appendedTo(h)) {
 		return false, false
 	}
 	f.begun, f.h, f.inode, f.size, f.last, f.records = true, h, n[0], int64(n[1]), n[4], int(n[5])
@@ -85,10 +86,8 @@ func (f *File) Recall(memo []byte, validity uint32, sameRun bool) (ok, same bool
 	return true, same
 }
 
-// continues tells whether the file begins with the header that was read or
-// written last, so that what follows was appended. The highest mod-sequence and
-// UID in it are those of when the file was written anew.
-func (f *File) continues(h header) bool {
+// appendedTo is continues for the file that is there now.
+func (f *File) appendedTo(h header) bool {
 	file, err := f.dir.Open(Name)
 	if err != nil {
 		return false
@@ -98,6 +97,13 @@ func (f *File) continues(h header) bool {
 	if err != nil {
 		return false
 	}
+	return f.continues(file, st, h)
+}
+
+// continues tells whether a file begins with the header that was read or written
+// last, so that what follows was appended. The highest mod-sequence and UID in
+// it are those of when the file was written anew.
+func (f *File) continues(file *os.File, st dirfd.Stat, h header) bool {
 	now, err := f.readHeader(file, st, h.validity)
 	return err == nil && now.inode == h.inode && now.boot == h.boot && now.since <= h.since &&
 		now.highest <= h.highest && now.accounted <= h.accounted
