@@ -18,7 +18,14 @@ import (
 )
 
 // Sessions, their servers and what they open leave nothing running.
-func TestMain(m *testing.M) { leaks.Main(m) }
+func TestMain(m *testing.M) {
+	// The dialogues have local dates, as Dovecot gives them too.
+	if err := os.Setenv("TZ", "UTC"); err != nil {
+		panic(err)
+	}
+	time.Local = time.UTC
+	leaks.Main(m)
+}
 
 // TestPipelined sends many commands without waiting: they are answered in
 // order, and each sees what the one before did.
