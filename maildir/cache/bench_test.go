@@ -2,34 +2,26 @@ package cache
 
 import "testing"
 
-// BenchmarkRead reads all records of a mailbox in their order: where they stand
-// in it, and where two wrote batches of them at the same time.
+// BenchmarkRead reads all records of a mailbox in their order.
 func BenchmarkRead(b *testing.B) {
 	const rows = 10_000
-	for _, q := range []struct {
-		name  string
-		order []uint32
-	}{{"ordered", upTo(rows)}, {"mixed", mixed(upTo(rows), 100)}} {
-		b.Run(q.name, func(b *testing.B) {
-			sh := openShelf(b, newStore(b, Options{Dir: b.TempDir()}), rows)
-			sh.fill(q.order...)
-			keys := make([]Key, rows)
-			for row := range keys {
-				keys[row] = sh.key(uint32(row))
-			}
-			b.ReportAllocs()
-			for b.Loop() {
-				var w Window
-				for row, key := range keys {
-					if _, ok := sh.b.Read(&w, uint32(row), key); !ok {
-						b.Fatal("a record is missing")
-					}
-				}
-				w.Close()
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rows, "ns/record")
-		})
+	sh := openShelf(b, newStore(b, Options{Dir: b.TempDir()}), rows)
+	sh.fill(upTo(rows)...)
+	keys := make([]Key, rows)
+	for row := range keys {
+		keys[row] = sh.key(uint32(row))
 	}
+	b.ReportAllocs()
+	for b.Loop() {
+		var w Window
+		for row, key := range keys {
+			if _, ok := sh.b.Read(&w, uint32(row), key); !ok {
+				b.Fatal("a record is missing")
+			}
+		}
+		w.Close()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rows, "ns/record")
 }
 
 // BenchmarkOpen reads the index of a mailbox.

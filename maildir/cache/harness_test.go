@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 )
@@ -138,20 +137,4 @@ func newStore(t testing.TB, opt Options) *Store {
 func logBuffer() (*slog.Logger, *bytes.Buffer) {
 	b := new(bytes.Buffer)
 	return slog.New(slog.NewTextHandler(b, nil)), b
-}
-
-// mixed returns rows in the order in which two leave them who add batches of
-// them at the same time, one row each.
-func mixed(rows []uint32, batch int) []uint32 {
-	out := make([]uint32, 0, len(rows))
-	for both := range slices.Chunk(rows, 2*batch) {
-		a, b := both[:min(batch, len(both))], both[min(batch, len(both)):]
-		for i, row := range a {
-			out = append(out, row)
-			if i < len(b) {
-				out = append(out, b[i])
-			}
-		}
-	}
-	return out
 }

@@ -12,14 +12,8 @@ type Window struct {
 	room *[]byte // from windowRooms
 }
 
-// windowBytes is what is read at once of records that stand near each other.
-// Two sessions, or the two halves of one, that add records at the same time
-// leave them mixed, so that the record of the next message may stand a little
-// before that of the last: windowBack is read from before it then.
-const (
-	windowBytes = 256 << 10
-	windowBack  = windowBytes / 4
-)
+// windowBytes is what is read at once of records that follow each other.
+const windowBytes = 256 << 10
 
 var windowRooms = sync.Pool{New: func() any { b := make([]byte, windowBytes); return &b }}
 
@@ -64,20 +58,17 @@ func (w *Window) at(p *pair, off int64, n int) []byte {
 		if w.room == nil {
 			w.room = windowRooms.Get().(*[]byte)
 		}
-		begin, want := off, n
-		if w.of == p && off > w.next-windowBytes && off < w.next+windowBytes {
-			want = windowBytes
-			if off < w.next {
-				begin = max(0, off-int64(min(windowBack, windowBytes-n)))
-			}
+		want := n
+		if w.of == p && off >= w.next && off < w.next+windowBytes {
+			want = windowBytes // they follow each other
 		}
-		got, _ := p.data.ReadAt((*w.room)[:want], begin)
-		w.of, w.off, w.buf = p, begin, (*w.room)[:got]
+		got, _ := p.data.ReadAt((*w.room)[:want], off)
+		w.of, w.off, w.buf = p, off, (*w.room)[:got]
+		if got < n {
+			return nil
+		}
 	}
 	w.next = off + int64(n)
 	from := int(off - w.off)
-	if from+n > len(w.buf) {
-		return nil
-	}
 	return w.buf[from : from+n]
 }
