@@ -49,7 +49,7 @@ func (a *access) allows(from netip.Addr) bool {
 }
 
 func accessOf(extra []string) (a access, err error) {
-	for _, field := range strings.Fields(strings.Join(extra, ":")) {
+	for _, field := range extra {
 		name, value, _ := strings.Cut(field, "=")
 		switch name {
 		case "nologin":
@@ -90,7 +90,7 @@ func parseNets(list string) (nets allowedNets, err error) {
 // from an address (the zero one for Unix sockets), nil for unknown users.
 // Authenticate asks by itself.
 func (u *Users) Allowed(from netip.Addr, name string) error {
-	if e := u.current().find(name); e != nil && !e.access.allows(from) {
+	if e := u.current().find(name); e != nil && !e.allows(from) {
 		return ErrNotAllowed
 	}
 	return nil

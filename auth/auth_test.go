@@ -90,6 +90,8 @@ func TestLeftOut(t *testing.T) {
 kim@example.org:{PLAIN}x::::::allow_nets=192.0.2.0/33
 lea@example.org:{PLAIN}x::::::userdb_quota_rule=*:storage=1G userdb_mail=maildir:/elsewhere
 mia@example.org:{PLAIN}x::::::userdb_name=Mia
+nina@example.org:{PLAIN}x::::: allow_nets=192.0.2.0/24
+otto@example.org:{PLAIN}x:::::/sbin/nologin
 gina:nothing
 `)
 	for _, c := range []struct {
@@ -97,7 +99,7 @@ gina:nothing
 		leftOut, user bool
 	}{
 		{"carol@example.org", true, false}, {"Carol", true, false}, {"dave@example.org", true, false}, {"eve@Example.org", true, false},
-		{"kim@example.org", true, false}, {"lea", true, false}, {"mia", false, true},
+		{"kim@example.org", true, false}, {"lea", true, false}, {"mia", false, true}, {"nina", true, false}, {"otto", false, true},
 		{"alice@example.org", false, true}, // a line that is there twice
 		{"gina@example.net", false, true}, {"gina@example.org", false, true},
 		{"nobody@example.org", false, false}, {"carol@example.net", false, false}, {"broken line", false, false}, {"", false, false},

@@ -58,9 +58,8 @@ func newChecker() *checker {
 // Authenticate checks a password that comes from an address (the zero one for
 // Unix sockets). The error is ErrInvalid if user or password is wrong, or
 // ErrNotAllowed, after the same time in all cases, which grows with the number
-// of failures;
-// ErrThrottled after too many of them, whether the password is right or not;
-// or the context's error.
+// of failures; ErrThrottled after too many of them, whether the password is
+// right or not; or the context's error.
 func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, password string) (User, error) {
 	t := u.current()
 	e := t.find(name)

@@ -72,7 +72,11 @@ func parseLine(line string, domains []string) (*entry, error) {
 	if _, err := schemeOf(f[1]); err != nil {
 		return nil, err
 	}
-	if err := checkExtra(f[min(len(f), 7):]); err != nil {
+	if len(f) > 6 && strings.ContainsRune(f[6], '=') {
+		return nil, fmt.Errorf("%q stands where the shell does, and extra fields come after another colon", f[6])
+	}
+	extra := strings.Fields(strings.Join(f[min(len(f), 7):], ":"))
+	if err := checkExtra(extra); err != nil {
 		return nil, err
 	}
 	e := &entry{user: User{Name: name, UID: -1, GID: -1}, hash: f[1]}
@@ -88,13 +92,13 @@ func parseLine(line string, domains []string) (*entry, error) {
 	if len(f) > 5 {
 		e.user.Home = f[5]
 	}
-	if e.access, err = accessOf(f[min(len(f), 7):]); err != nil {
+	if e.access, err = accessOf(extra); err != nil {
 		return nil, err
 	}
-	if e.scram, err = scramOf(f[1], f[min(len(f), 7):]); err != nil {
+	if e.scram, err = scramOf(f[1], extra); err != nil {
 		return nil, err
 	}
-	if e.user.Quota, err = quotaOf(f[min(len(f), 7):]); err != nil {
+	if e.user.Quota, err = quotaOf(extra); err != nil {
 		return nil, err
 	}
 	return e, nil
@@ -108,7 +112,7 @@ var mustHeed = [...]string{
 }
 
 func checkExtra(extra []string) error {
-	for _, field := range strings.Fields(strings.Join(extra, ":")) {
+	for _, field := range extra {
 		name, _, _ := strings.Cut(field, "=")
 		if slices.Contains(mustHeed[:], name) {
 			return fmt.Errorf("the extra field %s is not supported, and without it the user would be served otherwise than it says", name)

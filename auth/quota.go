@@ -20,7 +20,7 @@ const fieldQuota = "userdb_quota_rule="
 // quotaOf finds the quota of a line; nil if it has none, so that the
 // configured one counts.
 func quotaOf(extra []string) (*Quota, error) {
-	for _, field := range strings.Fields(strings.Join(extra, ":")) {
+	for _, field := range extra {
 		rule, ok := strings.CutPrefix(field, fieldQuota)
 		if !ok {
 			continue

@@ -90,7 +90,7 @@ func scramOf(password string, extra []string) (*scram.StoredCredentials, error) 
 	if s, err := schemeOf(password); err == nil && s.name == schemeSCRAM {
 		text, found = password[strings.IndexByte(password, '}')+1:], true
 	}
-	for _, field := range strings.Fields(strings.Join(extra, ":")) {
+	for _, field := range extra {
 		if t, ok := strings.CutPrefix(field, fieldSCRAM); ok {
 			text, found = t, true
 		}
