@@ -13,6 +13,7 @@ import (
 
 	"maildird/maildir/backup"
 	"maildird/maildir/dotlock"
+	"maildird/server/config"
 )
 
 func backupCommand() *cobra.Command {
@@ -28,41 +29,36 @@ func backupCommand() *cobra.Command {
 		Args: one("DEST"),
 	}
 	path := configFlag(cmd)
-	user := cmd.Flags().String("user", "", "only this user")
-	if err := cmd.RegisterFlagCompletionFunc("user", func(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return completeUser(path)(cmd, nil, word)
-	}); err != nil {
-		panic(err)
-	}
+	user := userFlag(cmd, path)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		accounts, err := accountsOf(*path, *user, cmd.ErrOrStderr())
-		if err != nil && len(accounts) == 0 {
+		cfg, err := config.Load(*path)
+		if err != nil {
 			return err
 		}
-		if err := outsideMaildirs(args[0], *path); err != nil {
+		accounts, placeless := accountsOf(cfg, *user, cmd.ErrOrStderr())
+		if placeless != nil && len(accounts) == 0 {
+			return placeless
+		}
+		if err := outsideMaildirs(args[0], cfg); err != nil {
 			return err
 		}
 		ctx, stop := interruptible(cmd)
 		defer stop()
-		failed := []error{err}
 		locker := dotlock.NewLocker("")
-		for _, a := range accounts {
+		return errors.Join(placeless, eachAccount(ctx, accounts, func(a account) error {
 			if err := backupOne(ctx, cmd, a, args[0], locker); err != nil {
-				failed = append(failed, fmt.Errorf("no snapshot of %s: %w", a.name, err))
+				return fmt.Errorf("no snapshot of %s: %w", a.name, err)
 			}
-			if ctx.Err() != nil {
-				break
-			}
-		}
-		return errors.Join(failed...)
+			return nil
+		}))
 	}
 	return cmd
 }
 
 // outsideMaildirs refuses a place for snapshots that lies in a Maildir, be it
 // that of a user of whom none is made.
-func outsideMaildirs(dest, config string) error {
-	everybody, _ := accountsOf(config, "", io.Discard) // who has no place for mail has none to lie in
+func outsideMaildirs(dest string, cfg *config.Config) error {
+	everybody, _ := accountsOf(cfg, "", io.Discard) // who has no place for mail has none to lie in
 	for _, a := range everybody {
 		// What cannot be looked at is told of when its user's turn comes.
 		if inside, err := backup.Inside(dest, a.root); err == nil && inside {

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"maildird/maildir/check"
-	"maildird/maildir/delivery"
 	"maildird/maildir/dotlock"
 	"maildird/server/config"
 )
@@ -46,19 +44,19 @@ func checkCommand() *cobra.Command {
 		if err != nil {
 			return exitError{err, exitNoCheck}
 		}
-		accounts, err := accountsOf(*path, user, cmd.ErrOrStderr())
+		accounts, placeless := accountsOf(cfg, user, cmd.ErrOrStderr())
 		ctx, stop := interruptible(cmd)
 		defer stop()
-		failed := []error{err}
 		left := 0
-		for _, a := range accounts {
+		err = eachAccount(ctx, accounts, func(a account) error {
 			n, err := checkOne(ctx, cmd, cfg, a, *repair)
-			if err != nil {
-				failed = append(failed, fmt.Errorf("the Maildir of %s could not be checked: %w", a.name, err))
-			}
 			left += n
-		}
-		if err := errors.Join(failed...); err != nil {
+			if err != nil {
+				return fmt.Errorf("the Maildir of %s could not be checked: %w", a.name, err)
+			}
+			return nil
+		})
+		if err := errors.Join(placeless, err); err != nil {
 			return exitError{err, exitNoCheck}
 		}
 		if left > 0 {
@@ -71,14 +69,14 @@ func checkCommand() *cobra.Command {
 
 // checkOne checks one Maildir and tells how many findings are left.
 func checkOne(ctx context.Context, cmd *cobra.Command, cfg *config.Config, a account, repair bool) (int, error) {
-	host, err := os.Hostname()
+	deliver, err := deliverer()
 	if err != nil {
 		return 0, err
 	}
 	bar := newProgress(cmd.ErrOrStderr(), a.name, "messages")
 	r, err := check.Run(ctx, check.Options{
-		Root: a.root, Folder: cfg.Mail.Folder, Repair: repair, Locker: dotlock.NewLocker(host), Progress: bar.update,
-		Delivery: &delivery.Options{Host: host, PID: os.Getpid(), Fsync: true},
+		Root: a.root, Folder: cfg.Mail.Folder, Repair: repair, Locker: dotlock.NewLocker(deliver.Host), Progress: bar.update,
+		Delivery: deliver,
 		Tell: func(f check.Finding) {
 			bar.end()
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", a.name, f)

@@ -6,26 +6,24 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"maildird/auth"
+	"maildird/maildir/delivery"
 	"maildird/server/config"
 )
 
 // account is a user and the place of the Maildir.
 type account struct{ name, root string }
 
-// accountsOf lists the users of a configuration whose Maildir a command works
-// on: one if it is named, else all. A user whose Maildir has no place is an
-// error only if asked for by name; otherwise it is told.
-func accountsOf(path, user string, errOut io.Writer) ([]account, error) {
-	cfg, err := config.Load(path)
-	if err != nil {
-		return nil, err
-	}
+// accountsOf lists the users whose Maildir a command works on: one if it is
+// named, else all. What is wrong with the users file goes to errOut. The error
+// names those whose Maildir has no place; the others are returned beside it.
+func accountsOf(cfg *config.Config, user string, errOut io.Writer) ([]account, error) {
 	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, slog.New(slog.NewTextHandler(errOut, nil)))
 	if err != nil {
 		return nil, err
@@ -49,6 +47,40 @@ func accountsOf(path, user string, errOut io.Writer) ([]account, error) {
 		found = append(found, account{u.Name, root})
 	}
 	return found, errors.Join(failed...)
+}
+
+// eachAccount works on one account after the other. One that fails keeps no
+// other from its turn; the end of ctx does.
+func eachAccount(ctx context.Context, accounts []account, work func(account) error) error {
+	var failed []error
+	for _, a := range accounts {
+		failed = append(failed, work(a))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// deliverer is what writes messages for a command that runs beside the server.
+func deliverer() (*delivery.Options, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	return &delivery.Options{Host: host, PID: os.Getpid(), Fsync: true}, nil
+}
+
+// userFlag adds --user, which the shell completes from the configuration at
+// path.
+func userFlag(cmd *cobra.Command, path *string) *string {
+	user := cmd.Flags().String("user", "", "only this user")
+	if err := cmd.RegisterFlagCompletionFunc("user", func(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return completeUser(path)(cmd, nil, word)
+	}); err != nil {
+		panic(err) // the flag is there
+	}
+	return user
 }
 
 // interruptible gives a context that ends at Ctrl-C or SIGTERM, so that what is

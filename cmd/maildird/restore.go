@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"os"
 
@@ -10,6 +10,7 @@ import (
 	"maildird/maildir/delivery"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/restore"
+	"maildird/server/config"
 )
 
 func restoreCommand() *cobra.Command {
@@ -23,12 +24,9 @@ func restoreCommand() *cobra.Command {
 			"for each change. Snapshots of \"maildird backup\" need none of this.",
 	}
 	path := cmd.Flags().StringP("config", "c", "", "path of maildird.toml: work on the users' Maildirs")
-	user := cmd.Flags().String("user", "", "only this user")
+	user := userFlag(cmd, path)
 	dry := cmd.Flags().Bool("dry-run", false, "only print what would be done")
-	if err := errors.Join(cmd.MarkFlagFilename("config", "toml"),
-		cmd.RegisterFlagCompletionFunc("user", func(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			return completeUser(path)(cmd, nil, word)
-		})); err != nil {
+	if err := cmd.MarkFlagFilename("config", "toml"); err != nil {
 		panic(err)
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -36,13 +34,18 @@ func restoreCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		var failed []error
-		for _, a := range accounts {
-			if err := restoreOne(cmd, a, *dry); err != nil {
-				failed = append(failed, fmt.Errorf("%s: %w", a.name, err))
-			}
+		deliver, err := deliverer()
+		if err != nil {
+			return err
 		}
-		return errors.Join(failed...)
+		ctx, stop := interruptible(cmd)
+		defer stop()
+		return eachAccount(ctx, accounts, func(a account) error {
+			if err := restoreOne(ctx, cmd, a, *dry, deliver); err != nil {
+				return fmt.Errorf("%s: %w", a.name, err)
+			}
+			return nil
+		})
 	}
 	return cmd
 }
@@ -57,7 +60,11 @@ func restoreWhat(cmd *cobra.Command, path, user string, args []string) ([]accoun
 	case path == "" && user != "":
 		return nil, misuse(cmd, "--user needs --config")
 	case path != "":
-		all, err := accountsOf(path, user, cmd.ErrOrStderr())
+		cfg, err := config.Load(path)
+		if err != nil {
+			return nil, err
+		}
+		all, err := accountsOf(cfg, user, cmd.ErrOrStderr())
 		if err != nil {
 			return nil, err
 		}
@@ -78,13 +85,7 @@ func restoreWhat(cmd *cobra.Command, path, user string, args []string) ([]accoun
 	return all, nil
 }
 
-func restoreOne(cmd *cobra.Command, a account, dry bool) error {
-	ctx, stop := interruptible(cmd)
-	defer stop()
-	host, err := os.Hostname()
-	if err != nil {
-		return err
-	}
+func restoreOne(ctx context.Context, cmd *cobra.Command, a account, dry bool, deliver *delivery.Options) error {
 	out := cmd.OutOrStdout()
 	prefix := ""
 	if dry {
@@ -92,8 +93,8 @@ func restoreOne(cmd *cobra.Command, a account, dry bool) error {
 	}
 	bar := newProgress(cmd.ErrOrStderr(), a.name, "folders")
 	r, err := restore.Run(ctx, restore.Options{
-		Root: a.root, DryRun: dry, Locker: dotlock.NewLocker(host), Progress: bar.update,
-		Delivery: &delivery.Options{Host: host, PID: os.Getpid(), Fsync: true},
+		Root: a.root, DryRun: dry, Locker: dotlock.NewLocker(deliver.Host), Progress: bar.update,
+		Delivery: deliver,
 		Tell: func(c restore.Change) {
 			bar.end()
 			fmt.Fprintf(out, "%s%s: %s: %s\n", prefix, a.name, c.Folder, c.Text)
