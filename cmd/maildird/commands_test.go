@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"maildird/server/config"
 )
 
 // run runs one command line in this process.
@@ -202,23 +200,6 @@ func TestConfigCheck(t *testing.T) {
 	write("maildird.toml", strings.Replace(settings, "domains  =", "domians  =", 1))
 	bad(t, `maildird.toml:5: there is no setting "domians"`, "", "serve", "--config", config)
 	bad(t, "cannot read the configuration", "", "serve", "--config", path("none.toml"))
-}
-
-// TestChanges: what takes a restart is named as in the file.
-func TestChanges(t *testing.T) {
-	_, path := newServer(t)
-	before, err := config.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := changes(before, before); len(got) > 0 {
-		t.Errorf("nothing changed, but %q", got)
-	}
-	now := *before
-	now.CacheDir, now.TLS.Key, now.Limits.Recipients = "/elsewhere", "/elsewhere", 3
-	if got := strings.Join(changes(before, &now), " "); got != "cache_dir tls limits" {
-		t.Errorf("changes %q", got)
-	}
 }
 
 func TestMaildirThatIsNone(t *testing.T) {

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"reflect"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -91,7 +89,7 @@ func reload(srv *server.Server, cfg *config.Config, level *slog.LevelVar, log *s
 	} else {
 		level.Set(now.Log.Level)
 		now.Log.Level = cfg.Log.Level
-		if changed := changes(cfg, now); len(changed) > 0 {
+		if changed := config.Changes(cfg, now); len(changed) > 0 {
 			log.Warn("the configuration has changes that take a restart", "file", cfg.Path, "settings", strings.Join(changed, " "))
 		}
 	}
@@ -101,22 +99,6 @@ func reload(srv *server.Server, cfg *config.Config, level *slog.LevelVar, log *s
 	}
 	log.Info("reloaded")
 }
-
-// changes lists the tables, and the settings outside of them, that differ, as
-// the file names them.
-func changes(before, now *config.Config) []string {
-	var out []string
-	a, b := reflect.ValueOf(*before), reflect.ValueOf(*now)
-	for i, f := range reflect.VisibleFields(a.Type()) {
-		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
-			out = append(out, strings.ToLower(wordStart.ReplaceAllString(f.Name, "${1}_${2}")))
-		}
-	}
-	return out
-}
-
-// wordStart is where a word begins in a name such as CacheDir.
-var wordStart = regexp.MustCompile(`([a-z])([A-Z])`)
 
 func logger(cfg *config.Config, level slog.Leveler, to io.Writer) *slog.Logger {
 	opt := &slog.HandlerOptions{Level: level}

@@ -4,15 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
-	"math"
 	"net"
 	"net/mail"
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"maildird/maildir/compress"
 	"maildird/maildir/folder"
@@ -220,44 +217,6 @@ func (c *checker) listen(cfg *Config, f *file) {
 	}
 }
 
-// addresses takes a string or a list of strings.
-func (c *checker) addresses(key string, in any) []Address {
-	var list []string
-	switch v := in.(type) {
-	case nil:
-	case string:
-		list = []string{v}
-	case []any:
-		for _, one := range v {
-			s, ok := one.(string)
-			if !ok {
-				c.wrong(key, "%v is not a text with an address", one)
-			}
-			list = append(list, s)
-		}
-	default:
-		c.wrong(key, "is neither an address nor a list of addresses")
-	}
-	var out []Address
-	for _, s := range list {
-		if path, ok := strings.CutPrefix(s, "unix:"); ok {
-			if key != "listen.lmtp" {
-				c.wrong(key, "%q: only lmtp can listen on a Unix socket", s)
-			}
-			out = append(out, Address{"unix", c.abs(path)})
-			continue
-		}
-		_, port, err := net.SplitHostPort(s)
-		if err != nil {
-			c.wrong(key, "%q is not an address and a port, such as \"127.0.0.1:2143\" or \":143\"", s)
-		} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-			c.wrong(key, "%q has no port number from 0 to 65535", s)
-		}
-		out = append(out, Address{"tcp", s})
-	}
-	return out
-}
-
 func (c *checker) log(cfg *Config, f *file) {
 	cfg.Log.Format = c.choice("log.format", f.Log.Format, "text", "json")
 	switch c.choice("log.level", f.Log.Level, "info", "debug", "warn", "error") {
@@ -268,87 +227,4 @@ func (c *checker) log(cfg *Config, f *file) {
 	case "error":
 		cfg.Log.Level = slog.LevelError
 	}
-}
-
-// choice checks a word; the first of the possible ones is the default.
-func (c *checker) choice(key, v string, possible ...string) string {
-	if v == "" {
-		return possible[0]
-	}
-	if !slices.Contains(possible, v) {
-		c.wrong(key, "%q is none of \"%s\"", v, strings.Join(possible, "\", \""))
-	}
-	return v
-}
-
-func (c *checker) positive(key string, v, otherwise int) int {
-	if v < 0 || v == 0 && c.line(key) > 0 {
-		c.wrong(key, "%d is not a number above 0", v)
-	}
-	if v == 0 {
-		return otherwise
-	}
-	return v
-}
-
-// size reads "50MiB", "1GiB", "4096".
-func (c *checker) size(key, v string, otherwise int64) int64 {
-	if v == "" {
-		return otherwise
-	}
-	digits := strings.TrimRight(v, "BKMGTikmgtb ")
-	unit := strings.TrimSpace(v[len(digits):])
-	shift, ok := map[string]uint{"": 0, "B": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}[unit]
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if !ok || err != nil || n <= 0 || n > math.MaxInt64>>shift {
-		c.wrong(key, "%q is not a size, such as \"50MiB\" (units B, KiB, MiB, GiB, TiB)", v)
-		return otherwise
-	}
-	return n << shift
-}
-
-// maxGreetDelay: clients wait 5 minutes for the greeting (RFC 5321 section
-// 4.5.3.2.1), but people wait for clients.
-const maxGreetDelay = time.Minute
-
-// duration reads a time such as "3s"; none is 0.
-func (c *checker) duration(key, v string, most time.Duration) time.Duration {
-	if v == "" {
-		return 0
-	}
-	d, err := time.ParseDuration(v)
-	if err != nil || d < 0 || d > most {
-		c.wrong(key, "%q is not a time from 0s to %s", v, most)
-	}
-	return d
-}
-
-func (c *checker) prefix(key, s string) netip.Prefix {
-	if p, err := netip.ParsePrefix(s); err == nil {
-		return p.Masked()
-	}
-	if a, err := netip.ParseAddr(s); err == nil {
-		return netip.PrefixFrom(a, a.BitLen())
-	}
-	c.wrong(key, "%q is not an address or a network, such as \"127.0.0.1/32\"", s)
-	return netip.Prefix{}
-}
-
-// HostName tells whether s is a name of letters, digits, hyphens and dots, as
-// mail servers and domains have (RFC 5321 section 4.1.2).
-func HostName(s string) bool {
-	if s == "" || len(s) > 253 {
-		return false
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		for _, r := range label {
-			if r < 0x80 && r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') {
-				return false
-			}
-		}
-	}
-	return true
 }

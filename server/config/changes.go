@@ -1,0 +1,24 @@
+package config
+
+import (
+	"reflect"
+	"regexp"
+	"strings"
+)
+
+// Changes lists the settings outside of tables, and the tables, that differ
+// between two configurations, in the order of Config and as the file names them:
+// "cache_dir", "tls".
+func Changes(before, now *Config) []string {
+	var out []string
+	a, b := reflect.ValueOf(*before), reflect.ValueOf(*now)
+	for i, f := range reflect.VisibleFields(a.Type()) {
+		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			out = append(out, strings.ToLower(wordStart.ReplaceAllString(f.Name, "${1}_${2}")))
+		}
+	}
+	return out
+}
+
+// wordStart is where a word begins in a name such as CacheDir.
+var wordStart = regexp.MustCompile(`([a-z])([A-Z])`)

@@ -1,0 +1,180 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// file is maildird.toml as it is written.
+type file struct {
+	Hostname   string   `toml:"hostname"`
+	Domains    []string `toml:"domains"`
+	CacheDir   string   `toml:"cache_dir"`
+	Postmaster string   `toml:"postmaster"`
+	Mail       struct {
+		Location   string            `toml:"location"`
+		Layout     string            `toml:"layout"`
+		Separator  string            `toml:"separator"`
+		Prefix     string            `toml:"prefix"`
+		Fsync      string            `toml:"fsync"`
+		Compress   string            `toml:"compress"`
+		Reserve    string            `toml:"reserve"`
+		Quota      string            `toml:"quota"`
+		Messages   int64             `toml:"quota_messages"`
+		SpecialUse map[string]string `toml:"special_use"`
+	} `toml:"mail"`
+	Auth struct {
+		Users         string   `toml:"users"`
+		PlaintextFrom []string `toml:"plaintext_from"`
+		OAuth         *oauth   `toml:"oauth"`
+	} `toml:"auth"`
+	TLS struct {
+		Cert string `toml:"cert"`
+		Key  string `toml:"key"`
+	} `toml:"tls"`
+	Listen struct {
+		SMTP        any `toml:"smtp"`
+		Submission  any `toml:"submission"`
+		Submissions any `toml:"submissions"`
+		LMTP        any `toml:"lmtp"`
+		IMAP        any `toml:"imap"`
+		IMAPS       any `toml:"imaps"`
+	} `toml:"listen"`
+	SMTP struct {
+		BareNewline string `toml:"bare_newline"`
+		GreetDelay  string `toml:"greet_delay"`
+	} `toml:"smtp"`
+	IMAP struct {
+		Rev2        *bool    `toml:"rev2"`
+		SubmitUsers []string `toml:"submit_users"`
+	} `toml:"imap"`
+	Limits struct {
+		Connections        int    `toml:"connections"`
+		ConnectionsPerIP   int    `toml:"connections_per_ip"`
+		ConnectionsPerUser int    `toml:"connections_per_user"`
+		PerMinute          int    `toml:"connections_per_minute"`
+		MessageSize        string `toml:"message_size"`
+		Recipients         int    `toml:"recipients"`
+		MessagesPerHour    int    `toml:"messages_per_hour"`
+		RecipientsPerHour  int    `toml:"recipients_per_hour"`
+	} `toml:"limits"`
+	Log struct {
+		Level  string `toml:"level"`
+		Format string `toml:"format"`
+	} `toml:"log"`
+	Debug struct {
+		Pprof any `toml:"pprof"`
+	} `toml:"debug"`
+}
+
+// Load reads the file at path. The error holds one line for each thing that is
+// wrong, each naming the key and, where the file has one, the line.
+func Load(path string) (*Config, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	return parse(path, text)
+}
+
+// CheckText tells what is wrong with text as the file at path, which need not
+// exist.
+func CheckText(path, text string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	_, err = parse(path, []byte(text))
+	return err
+}
+
+func parse(path string, text []byte) (*Config, error) {
+	var f file
+	dec := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
+	if err := dec.Decode(&f); err != nil {
+		return nil, syntax(path, err)
+	}
+	c := &checker{path: path, dir: filepath.Dir(path), text: text}
+	cfg := c.check(&f)
+	if len(c.problems) > 0 {
+		return nil, errors.Join(c.problems...)
+	}
+	return cfg, nil
+}
+
+// syntax words the TOML library's errors as one line each.
+func syntax(path string, err error) error {
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) {
+		var all []error
+		for _, e := range unknown.Errors {
+			line, _ := e.Position()
+			all = append(all, fmt.Errorf("%s:%d: there is no setting %q", path, line, strings.Join(e.Key(), ".")))
+		}
+		return errors.Join(all...)
+	}
+	var bad *toml.DecodeError
+	if errors.As(err, &bad) {
+		line, column := bad.Position()
+		key, text := strings.Join(bad.Key(), "."), strings.TrimPrefix(bad.Error(), "toml: ")
+		if wanted := kindOf(bad.Key()); wanted != "" && strings.HasPrefix(text, "cannot ") {
+			text = "is not " + wanted
+		}
+		if key != "" {
+			key = key + ": "
+		}
+		return fmt.Errorf("%s:%d:%d: %s%s", path, line, column, key, text)
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+// kindOf says what the value of a setting has to be. The library says it with
+// names of this program. It is empty for keys that are no settings.
+func kindOf(key []string) string {
+	t := reflect.TypeFor[file]()
+	for _, name := range key {
+		for t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		switch t.Kind() {
+		case reflect.Map:
+			t = t.Elem()
+		case reflect.Struct:
+			i := slices.IndexFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return f.Tag.Get("toml") == name })
+			if i < 0 {
+				return ""
+			}
+			t = t.Field(i).Type
+		default:
+			return ""
+		}
+	}
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return `a text in quotes, such as "a"`
+	case reflect.Slice:
+		return `a list of texts, such as ["a", "b"]`
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Struct, reflect.Map:
+		return "a table, such as [" + strings.Join(key, ".") + "]"
+	}
+	return ""
+}
