@@ -105,21 +105,7 @@ func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 	}
 	h := l.holder(f, st)
 	age := l.now().Sub(time.Unix(0, max(s.latest, s.other)))
-	stale := opt.Stale
-	if stale <= 0 {
-		stale = defaultStale
-	}
-	left := false
-	switch h.life {
-	case dead:
-		// The clock may have gone back since the file was made.
-		left = age >= l.rules.fresh || since >= l.rules.fresh
-	case replaced:
-		left = since >= l.rules.fresh
-	case unknown:
-		left = since >= stale || since >= l.rules.fresh && (age >= stale || st.Size == 0 && l.outlived(dir, s))
-	}
-	if !left {
+	if !l.leftBehind(dir, s, h, age, since, opt) {
 		return false, nil
 	}
 	took, err := takeAway(dir, name, f, st)
@@ -134,6 +120,26 @@ func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 		}
 	}
 	return took, err
+}
+
+// leftBehind tells whether the lock in state s is nobody's any more. Its last
+// change was age ago by the clock, and this process has seen it like this for
+// so long.
+func (l *Locker) leftBehind(dir *dirfd.Dir, s state, h holder, age, since time.Duration, opt Options) bool {
+	stale := opt.Stale
+	if stale <= 0 {
+		stale = defaultStale
+	}
+	switch h.life {
+	case dead:
+		// The clock may have gone back since the file was made.
+		return age >= l.rules.fresh || since >= l.rules.fresh
+	case replaced:
+		return since >= l.rules.fresh
+	case unknown:
+		return since >= stale || since >= l.rules.fresh && (age >= stale || s.size == 0 && l.outlived(dir, s))
+	}
+	return false
 }
 
 // outlived tells whether nothing has changed since before this machine was

@@ -1,0 +1,205 @@
+package mailbox
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"slices"
+)
+
+// snapWriter writes a snapshot from its front to its end, and gathers the head
+// meanwhile. The mailbox is in use: what is read of it is read under m.mu, a
+// page at a time, and m.sync is held all the while.
+type snapWriter struct {
+	m    *Mailbox
+	t    *table
+	w    *bufio.Writer
+	head []byte
+	off  int64 // in the file, of what comes next
+	buf  []byte
+}
+
+// writeSnapshot writes a file with this state, which belongs to the run of the
+// machine and gets the modification time that are given. m.sync is held.
+func (m *Mailbox) writeSnapshot(f *os.File, state []byte, mtime int64, run uint64) error {
+	if _, err := f.Seek(snapFront, io.SeekStart); err != nil {
+		return err
+	}
+	m.mu.RLock()
+	t := m.t
+	m.mu.RUnlock()
+	w := &snapWriter{m: m, t: t, w: bufio.NewWriterSize(f, 256<<10), head: slices.Clone(state), off: snapFront}
+	if err := w.pages(); err != nil {
+		return err
+	}
+	if err := w.slots(); err != nil {
+		return err
+	}
+	if len(w.head) > maxHead || t.broken.Load() {
+		return fmt.Errorf("%w, or too large", errSnapshot)
+	}
+	if _, err := w.w.Write(w.head); err != nil {
+		return err
+	}
+	if err := w.w.Flush(); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(w.front(mtime, run), 0)
+	return err
+}
+
+// pages writes the pages.
+func (w *snapWriter) pages() error {
+	le := binary.LittleEndian
+	w.head = le.AppendUint64(w.head, w.t.index.key[0])
+	w.head = le.AppendUint64(w.head, w.t.index.key[1])
+	w.head = le.AppendUint32(w.head, w.t.n)
+	w.head = le.AppendUint32(w.head, uint32(len(w.t.pages)))
+	for i, p := range w.t.pages {
+		var c counts
+		var err error
+		w.m.mu.RLock()
+		w.buf, c, err = w.t.pageBytes(w.buf[:0], uint32(i))
+		w.m.mu.RUnlock()
+		if err != nil {
+			return err
+		}
+		w.head = le.AppendUint32(w.head, uint32(len(w.buf)))
+		if err := w.chunk(); err != nil {
+			return err
+		}
+		w.head = le.AppendUint32(w.head, p.first)
+		for _, n := range []uint16{c.present, c.unseen, c.deleted, c.recent} {
+			w.head = le.AppendUint16(w.head, n)
+		}
+	}
+	return nil
+}
+
+// slots writes the slots of the index.
+func (w *snapWriter) slots() error {
+	le := binary.LittleEndian
+	w.m.mu.RLock()
+	slots, err := w.t.allSlots()
+	w.m.mu.RUnlock()
+	if err != nil {
+		return err
+	}
+	w.head = le.AppendUint32(w.head, uint32(len(slots)/blockSlots))
+	for block := range slices.Chunk(slots, blockSlots) {
+		w.buf = w.buf[:0]
+		for _, e := range block {
+			w.buf = le.AppendUint32(w.buf, e)
+		}
+		if err := w.chunk(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chunk writes what is in buf, and its checksum into the head.
+func (w *snapWriter) chunk() error {
+	w.head = binary.LittleEndian.AppendUint32(w.head, crc32.Checksum(w.buf, castagnoli))
+	w.off += int64(len(w.buf))
+	_, err := w.w.Write(w.buf)
+	return err
+}
+
+// front is what the file begins with. It comes last: without it the rest is no
+// snapshot.
+func (w *snapWriter) front(mtime int64, run uint64) []byte {
+	le := binary.LittleEndian
+	b := append(make([]byte, 0, snapFront), snapMagic...)
+	b = le.AppendUint64(b, uint64(w.off))
+	b = le.AppendUint32(b, uint32(len(w.head)))
+	b = le.AppendUint32(b, crc32.Checksum(w.head, castagnoli))
+	b = le.AppendUint64(b, run)
+	b = le.AppendUint64(b, uint64(mtime))
+	b = le.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return b[:snapFront]
+}
+
+// pageBytes appends a page in the form of the file. One that was not read yet
+// is copied. m.mu is held for reading.
+func (t *table) pageBytes(b []byte, i uint32) ([]byte, counts, error) {
+	p := t.pages[i]
+	if s := t.saved; !p.here.Load() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !p.here.Load() {
+			raw, err := s.read(s.pages[i])
+			return append(b, raw...), p.counts, err
+		}
+	}
+	// What is in new/ is recent for whoever opens the folder.
+	c := p.counts
+	c.recent = 0
+	for k := range p.rows {
+		if p.rows[k].state == present && p.rows[k].where == inNew {
+			c.recent++
+		}
+	}
+	return p.encode(b), c, nil
+}
+
+// allSlots makes an index of all rows.
+func (t *table) allSlots() ([]uint32, error) {
+	size := uint64(blockSlots)
+	for size*3 < uint64(t.n)*4 {
+		size *= 2
+	}
+	x := &t.index
+	if len(x.old) == 0 || uint64(len(x.old))*blockSlots < size {
+		slots, sums := make([]uint32, size), make([]uint64, size)
+		for n := range t.n {
+			put(slots, sums, n, x.key.sum(t.base(n)))
+		}
+		return slots, nil
+	}
+	size = uint64(len(x.old)) * blockSlots
+	slots := make([]uint32, 0, size)
+	for i := range x.old {
+		b := x.old[i].Load()
+		if b != nil {
+			slots = append(slots, b[:]...)
+			continue
+		}
+		t.saved.mu.Lock()
+		raw, err := t.saved.read(t.saved.slots[i])
+		t.saved.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		for k := range blockSlots {
+			slots = append(slots, binary.LittleEndian.Uint32(raw[4*k:]))
+		}
+	}
+	mask := size - 1
+	for _, e := range x.slots {
+		if e == 0 {
+			continue
+		}
+		base := t.base(e - 1)
+		h := x.key.sum(base) & mask
+		for slots[h] != 0 && string(t.base(slots[h]-1)) != string(base) {
+			h = (h + 1) & mask
+		}
+		slots[h] = e
+	}
+	return slots, nil
+}
+
+// put enters a row in slots, in the place of one with the same hash: these are
+// 64 random bits, so it has the same base.
+func put(slots []uint32, sums []uint64, n uint32, sum uint64) {
+	mask := uint64(len(slots) - 1)
+	h := sum & mask
+	for slots[h] != 0 && sums[h] != sum {
+		h = (h + 1) & mask
+	}
+	slots[h], sums[h] = n+1, sum
+}
