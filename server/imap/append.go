@@ -37,15 +37,13 @@ func runAppend(s *session) error {
 	if err != nil {
 		return err
 	}
-	box, err := s.openDestination(name)
+	to, err := s.openIncoming(name)
 	if err != nil {
 		return err
 	}
-	defer box.Release()
-	to := destination{Mailbox: box}
-	defer to.abort()
+	defer to.close()
 	for {
-		if err := item.take(s, &to); err != nil {
+		if err := item.take(s, to); err != nil {
 			return err
 		}
 		if !lx.more() {
@@ -61,19 +59,35 @@ func runAppend(s *session) error {
 	if err := lx.end(); err != nil {
 		return err
 	}
-	validity, uids, err := box.Append(s.ctx, to.taken...)
-	if err != nil {
-		return err
-	}
-	s.ownMessages(box, uids)
-	s.done.code = appendUID(validity, uids)
-	return nil
+	s.done.code, err = to.save(s)
+	return err
 }
 
 // destination is the mailbox that the messages of a command go to.
 type destination struct {
 	*maildir.Mailbox
 	taken []*mailbox.Incoming // in its tmp/
+}
+
+// openIncoming opens the mailbox that new messages are to go to. The caller
+// closes it, whether they were saved or not.
+func (s *session) openIncoming(name string) (*destination, error) {
+	box, err := s.openDestination(name)
+	if err != nil {
+		return nil, err
+	}
+	return &destination{Mailbox: box}, nil
+}
+
+// save makes mail of all that was taken, or of none, and gives the response code
+// for it.
+func (to *destination) save(s *session) (code string, err error) {
+	validity, uids, err := to.Append(s.ctx, to.taken...)
+	if err != nil {
+		return "", err
+	}
+	s.ownMessages(to.Mailbox, uids)
+	return appendUID(validity, uids), nil
 }
 
 // room returns an error if there is no room for one more message of so many
@@ -85,10 +99,12 @@ func (to *destination) room(size int64) error {
 	return to.Reserved(size)
 }
 
-func (to *destination) abort() {
+// close removes what was taken and not saved.
+func (to *destination) close() {
 	for _, one := range to.taken {
 		one.Abort()
 	}
+	to.Release()
 }
 
 // appendItem is one message of APPEND up to its octets.

@@ -38,27 +38,24 @@ func (s *session) replace(uid bool) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
-	box, err := s.openDestination(name)
+	to, err := s.openIncoming(name)
 	if err != nil {
 		return err
 	}
-	defer box.Release()
-	to := destination{Mailbox: box}
-	defer to.abort()
-	if err := item.take(s, &to); err != nil {
+	defer to.close()
+	if err := item.take(s, to); err != nil {
 		return err
 	}
 	if err := lx.end(); err != nil {
 		return err
 	}
-	validity, uids, err := box.Append(s.ctx, to.taken...)
+	code, err := to.save(s)
 	if err != nil {
 		return err
 	}
-	s.ownMessages(box, uids)
 	s.done.tellAll = true
 	// Before the removal is told (RFC 8508 section 3.4).
-	s.writeStatus(nil, "OK", appendUID(validity, uids), "The new message is saved.")
+	s.writeStatus(nil, "OK", code, "The new message is saved.")
 	_, err = s.sel.view.Remove(s.ctx, old.UID)
 	return err
 }
