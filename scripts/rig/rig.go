@@ -108,7 +108,7 @@ func Dir(prefix string) (string, error) {
 // RemoveAll is os.RemoveAll for a directory in which programs that were told to
 // end may be making files a moment longer.
 func RemoveAll(path string) error {
-	for end := time.Now().Add(startLimit); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(settleLimit); ; time.Sleep(20 * time.Millisecond) {
 		err := os.RemoveAll(path)
 		if err == nil || time.Now().After(end) {
 			return err
@@ -116,9 +116,11 @@ func RemoveAll(path string) error {
 	}
 }
 
-// startLimit is how long a server may take to start, and ours to stop, on a slow
-// and busy machine.
-const startLimit = 2 * time.Minute
+// How long programs may take on a slow and busy machine.
+const (
+	startLimit  = 2 * time.Minute // for a server to start, and for ours to stop
+	settleLimit = 2 * time.Minute // for what ended to leave its directory alone
+)
 
 // Prepare makes cmd run as the rig's user, with home as its home directory,
 // in a process group of its own that dies with this process.

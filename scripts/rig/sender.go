@@ -73,15 +73,22 @@ func (s *Sender) Begin(from string, to ...string) error {
 	return s.Command(354, "DATA")
 }
 
-// Text sends the text, in LF form, of a message that was begun for so many
-// recipients. There is an error for each answer: one, or with LMTP one for each
-// recipient.
+// Text is Octets with a text in LF form.
 func (s *Sender) Text(text string, recipients int) []error {
+	return s.Octets(strings.ReplaceAll(text, "\n", "\r\n"), recipients)
+}
+
+// Octets sends a message that was begun for so many recipients as it stands but
+// for the dots that DATA asks for (RFC 5321 section 4.5.2). It has to end in
+// CRLF. There is an error for each answer: one, or with LMTP one for each
+// recipient.
+func (s *Sender) Octets(message string, recipients int) []error {
 	answers := make([]error, 1)
 	if s.lmtp {
 		answers = make([]error, recipients)
 	}
-	_, err := io.WriteString(s.conn, strings.ReplaceAll(text, "\n", "\r\n")+".\r\n")
+	message = strings.ReplaceAll("\r\n"+message, "\r\n.", "\r\n..")[len("\r\n"):]
+	_, err := io.WriteString(s.conn, message+".\r\n")
 	for i := range answers {
 		if err != nil {
 			answers[i] = err

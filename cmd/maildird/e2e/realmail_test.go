@@ -3,9 +3,9 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"io/fs"
-	"net"
 	"net/textproto"
 	"os"
 	"os/exec"
@@ -15,6 +15,8 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	_ "github.com/jhillyerd/enmime/v2" // its samples are used, and have to be there
+
+	"maildird/scripts/rig"
 )
 
 // TestRealMail: every message of testdata/mail, and every sample that ships
@@ -24,13 +26,25 @@ import (
 func TestRealMail(t *testing.T) {
 	samples := append(ownMail(t), libraryMail(t)...)
 	m := start(t)
-	out := newSender(t, m.Address("smtp"))
+	out, err := rig.DialSender(m.Address("smtp"), false, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
 	for _, path := range samples {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out.send(path, onWire(text))
+		if err := errors.Join(
+			out.Command(250, "MAIL FROM:<carol@example.net> BODY=8BITMIME"),
+			out.Command(250, "RCPT TO:<%s>", bob),
+			out.Command(354, "DATA")); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if err := out.Octets(string(onWire(text)), 1)[0]; err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 	stored := mailIn(t, m, bob, "")
 	if len(stored) != len(samples) {
@@ -160,33 +174,4 @@ func onlyTrace(top []byte) bool {
 	}
 	h, err := textproto.NewReader(bufio.NewReader(io.MultiReader(bytes.NewReader(top), strings.NewReader("\n")))).ReadMIMEHeader()
 	return err == nil && len(h) == 3 && len(h["Return-Path"]) == 1 && len(h["Delivered-To"]) == 1 && len(h["Received"]) == 1
-}
-
-// sender speaks SMTP with nothing in between that touches the message.
-type sender struct {
-	t     *testing.T
-	conn  net.Conn
-	lines *bufio.Reader
-}
-
-func newSender(t *testing.T, address string) *sender {
-	s := &sender{t: t, conn: dial(t, address)}
-	s.lines = bufio.NewReader(s.conn)
-	say(t, s.conn, s.lines, "", "220 ")
-	say(t, s.conn, s.lines, "EHLO client.example\r\n", "250 ")
-	return s
-}
-
-func (s *sender) send(path string, wire []byte) {
-	s.t.Helper()
-	say(s.t, s.conn, s.lines, "MAIL FROM:<carol@example.net> BODY=8BITMIME\r\n", "250 ")
-	say(s.t, s.conn, s.lines, "RCPT TO:<"+bob+">\r\n", "250 ")
-	say(s.t, s.conn, s.lines, "DATA\r\n", "354 ")
-	stuffed := bytes.ReplaceAll(wire, []byte("\r\n."), []byte("\r\n.."))
-	if bytes.HasPrefix(wire, []byte(".")) {
-		stuffed = append([]byte("."), stuffed...)
-	}
-	if reply := say(s.t, s.conn, s.lines, string(stuffed)+".\r\n", ""); !strings.HasPrefix(reply, "250 ") {
-		s.t.Errorf("%s: %s", path, reply)
-	}
 }
