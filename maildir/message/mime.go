@@ -87,14 +87,25 @@ func (s *scanner) eachParam() []Param {
 			continue
 		}
 		s.space()
-		if s.peek() == '"' {
-			out = append(out, Param{name, s.quoted()})
-		} else {
-			// Not only a token: file names with spaces are seen without quotes.
-			out = append(out, Param{name, strings.TrimRight(s.until(";"), " \t")})
-		}
+		out = append(out, Param{name, s.value()})
 	}
 	return out
+}
+
+// value reads the value of a parameter: a quoted string, or a token that
+// comments may follow (RFC 2045 section 5.1: "charset=us-ascii (Plain text)").
+// Not only a token: file names with spaces are seen without quotes.
+func (s *scanner) value() string {
+	if s.peek() == '"' {
+		return s.quoted()
+	}
+	from := s.pos
+	v := s.token()
+	if s.space(); v != "" && (s.done() || s.peek() == ';') {
+		return v
+	}
+	s.pos = from
+	return strings.TrimRight(s.until(";"), " \t")
 }
 
 // list reads words that commas separate.
