@@ -205,13 +205,16 @@ func (p *parser) part(part *Part, typ, subtype string, depth int, least mark) (e
 	b, hasBoundary := part.param("boundary")
 	b = strings.TrimRight(b, " \t")
 	deep := depth >= p.lim.Depth || p.parts >= p.lim.Parts
+	if deep && (part.Message() || part.Multipart()) {
+		part.Type, part.Subtype = "application", "octet-stream" // so that its octets can be fetched
+	}
 	switch {
 	case err != nil || ended:
-	case part.Message() && !deep:
+	case part.Message():
 		child := &Part{}
 		part.Children = []*Part{child}
 		e, err = p.part(child, "text", "plain", depth+1, least)
-	case part.Multipart() && hasBoundary && b != "" && !deep:
+	case part.Multipart() && hasBoundary && b != "":
 		e, err = p.multipart(part, b, least, depth)
 	default:
 		e, err = p.leaf(least)

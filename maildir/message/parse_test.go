@@ -95,6 +95,32 @@ func TestChunkEnds(t *testing.T) {
 	}
 }
 
+// TestTooDeep: what is nested deeper than the limit is one part of octets,
+// which clients can fetch.
+func TestTooDeep(t *testing.T) {
+	for name, level := range map[string]string{
+		"multipart": "Content-Type: multipart/mixed; boundary=b%03d\n\n--b%03[1]d\n",
+		"message":   "Subject: %d\nContent-Type: message/rfc822\n\n",
+	} {
+		var text strings.Builder
+		for i := range 120 {
+			fmt.Fprintf(&text, level, i)
+		}
+		text.WriteString("\nthe end\n")
+		data := []byte(text.String())
+		p := parse(t, data)
+		for len(p.Children) > 0 {
+			p = p.Children[0]
+		}
+		if p.Type != "application" || p.Subtype != "octet-stream" {
+			t.Errorf("%s: the deepest part is %s/%s", name, p.Type, p.Subtype)
+		}
+		if got := string(data[p.Body.Phys:p.End.Phys]); !strings.Contains(got, "the end") {
+			t.Errorf("%s: the deepest part has %q", name, got)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	deep := strings.Builder{}
 	for i := range 2000 {
