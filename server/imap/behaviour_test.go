@@ -15,6 +15,7 @@ import (
 	"maildird/scripts/rig"
 	"maildird/scripts/rig/leaks"
 	"maildird/server/limit"
+	"maildird/server/servertest"
 )
 
 // Sessions, their servers and what they open leave nothing running.
@@ -176,7 +177,7 @@ func TestShutdown(t *testing.T) {
 // TestShutdownInHandshake does not wait for clients that never go on with TLS.
 func TestShutdownInHandshake(t *testing.T) {
 	t.Parallel()
-	cert, _ := certificate(t)
+	cert, _ := servertest.Certificate(t)
 	ts := startServer(t, withTLS(cert))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -211,7 +212,7 @@ func TestLoginLogLine(t *testing.T) {
 	c.line()
 	name := strings.Repeat("x", 10_000)
 	c.fails("LOGIN "+name+" wrong", "NO [AUTHENTICATIONFAILED]")
-	for line := range strings.Lines(ts.log.take()) {
+	for line := range strings.Lines(ts.log.Take()) {
 		if len(line) > 1000 {
 			t.Errorf("a line of %d octets: %.200s", len(line), line)
 		}

@@ -81,7 +81,7 @@ func (v *victim) attack(t testing.TB, sent string, piece int) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if said := v.log.take(); strings.Contains(said, "panic in a session") {
+	if said := v.log.Take(); strings.Contains(said, "panic in a session") {
 		t.Fatal(said)
 	}
 	v.other.t = t

@@ -2,14 +2,9 @@ package imap
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/netip"
 	"os"
@@ -22,6 +17,7 @@ import (
 	"maildird/auth"
 	"maildird/maildir"
 	"maildird/maildir/folder"
+	"maildird/server/servertest"
 )
 
 // testServer is a server on a Maildir of its own, with the user alice whose
@@ -33,7 +29,7 @@ type testServer struct {
 	addr     string // of it
 	home     string // holds one Maildir a user
 	store    *maildir.Store
-	log      *logLines
+	log      *servertest.Log
 	ended    chan error
 	once     sync.Once
 }
@@ -67,7 +63,7 @@ func startServer(t testing.TB, options ...serverOption) *testServer {
 // startServerOn is startServer with the Maildirs in home and a cache.
 func startServerOn(t testing.TB, home, cacheDir string, options ...serverOption) *testServer {
 	t.Helper()
-	ts := &testServer{t: t, home: home, log: &logLines{}}
+	ts := &testServer{t: t, home: home, log: &servertest.Log{}}
 	store := maildir.NewStore(maildir.Options{Host: "test", CacheDir: cacheDir, Log: slog.New(slog.DiscardHandler)})
 	ts.store = store
 	account := maildir.AccountOptions{
@@ -161,56 +157,6 @@ func (ts *testServer) login() *testClient {
 	c.line()
 	c.ok("LOGIN alice secret")
 	return c
-}
-
-// logLines collects what a server logs.
-type logLines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-// take returns what was logged since the last call.
-func (l *logLines) take() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer l.text.Reset()
-	return l.text.String()
-}
-
-func (l *logLines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// certificate makes a certificate for 127.0.0.1 and a pool that trusts it.
-func certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
 // withTLS gives the server a certificate.

@@ -14,6 +14,7 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"maildird/maildir"
+	"maildird/server/servertest"
 )
 
 // independent is a test with go-imap's client, which judges what we send: it
@@ -337,7 +338,7 @@ func wait(t *testing.T, news <-chan uint32, want uint32) {
 // TestIndependentClientTLS goes on with TLS, and logs in then.
 func TestIndependentClientTLS(t *testing.T) {
 	t.Parallel()
-	cert, pool := certificate(t)
+	cert, pool := servertest.Certificate(t)
 	ts := startServer(t, withTLS(cert), func(cfg *Config, _ *maildir.AccountOptions) { cfg.PlaintextFrom = nil })
 	c, err := imapclient.DialStartTLS(ts.addr, &imapclient.Options{TLSConfig: &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}})
 	if err != nil {

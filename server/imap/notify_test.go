@@ -15,6 +15,7 @@ import (
 
 	"maildird/maildir"
 	"maildird/maildir/folder"
+	"maildird/server/servertest"
 )
 
 // drop puts a message into a folder of alice's, "" for INBOX, as a delivery
@@ -91,7 +92,7 @@ func TestNotifyReplaced(t *testing.T) {
 // TestNotifyLayouts: in the layout "fs" folders below folders are seen, and
 // over TLS with COMPRESS a session is woken as well.
 func TestNotifyLayouts(t *testing.T) {
-	cert, pool := certificate(t)
+	cert, pool := servertest.Certificate(t)
 	ts := startServer(t, withTLS(cert), withLayoutFS)
 	conn, err := net.Dial("tcp", ts.addr)
 	if err != nil {

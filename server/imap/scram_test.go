@@ -14,6 +14,7 @@ import (
 
 	"maildird/auth"
 	"maildird/maildir"
+	"maildird/server/servertest"
 )
 
 // scramUsers are the users of test servers with keys for SCRAM.
@@ -83,7 +84,7 @@ func (c *testClient) scramLogin(mechanism string, conv *scram.ClientConversation
 }
 
 func TestAuthenticateSCRAM(t *testing.T) {
-	cert, pool := certificate(t)
+	cert, pool := servertest.Certificate(t)
 	users := newSCRAMUsers(t)
 	ts := startServer(t, withTLS(cert), func(cfg *Config, _ *maildir.AccountOptions) {
 		cfg.SCRAM, cfg.PlaintextFrom = users, nil

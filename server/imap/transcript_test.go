@@ -7,6 +7,7 @@ import (
 
 	"maildird/maildir"
 	"maildird/server/imap/imaptest"
+	"maildird/server/servertest"
 )
 
 // scriptOptions are the settings of the server that a dialogue asks for.
@@ -25,7 +26,7 @@ func scriptOptions(t *testing.T, s *imaptest.Script) []serverOption {
 		case "layout":
 			out = append(out, func(_ *Config, a *maildir.AccountOptions) { a.Folder.Layout = value })
 		case "tls":
-			cert, _ := certificate(t)
+			cert, _ := servertest.Certificate(t)
 			out = append(out, withTLS(cert))
 		default:
 			t.Fatalf("%s: unknown option %s", s.Name, key)

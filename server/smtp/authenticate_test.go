@@ -17,6 +17,7 @@ import (
 	"maildird/auth"
 	"maildird/server/oauth"
 	"maildird/server/oauth/oauthtest"
+	"maildird/server/servertest"
 )
 
 // authClient speaks SMTP by hand.
@@ -59,7 +60,7 @@ func TestAuthWithoutPassword(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, pool := certificate(t)
+	cert, pool := servertest.Certificate(t)
 	ts := startServer(t, Submission, withTLS(cert), func(cfg *Config) {
 		cfg.Users, cfg.Auth, cfg.SCRAM, cfg.Tokens, cfg.PlaintextFrom = users, users, users, tokens, nil
 	})

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"crypto/tls"
+	"maildird/server/servertest"
 	"net"
 	netsmtp "net/smtp"
 	"strings"
@@ -18,7 +19,7 @@ var stored = strings.ReplaceAll(letter, "\r\n", "\n")
 // TestNetSMTP sends by the client of the standard library, which does STARTTLS
 // and AUTH by itself.
 func TestNetSMTP(t *testing.T) {
-	cert, pool := certificate(t)
+	cert, pool := servertest.Certificate(t)
 	ts := startServer(t, Submission, withTLS(cert), func(c *Config) { c.PlaintextFrom = nil })
 	c, err := netsmtp.Dial(ts.addr)
 	if err != nil {
@@ -56,7 +57,7 @@ func TestNetSMTP(t *testing.T) {
 // TestGoSMTPClient sends by go-smtp's client: implicit TLS, AUTH LOGIN, SIZE,
 // 8BITMIME and SMTPUTF8.
 func TestGoSMTPClient(t *testing.T) {
-	cert, pool := certificate(t)
+	cert, pool := servertest.Certificate(t)
 	ts := startServer(t, Submission, withTLS(cert), func(c *Config) { c.PlaintextFrom = nil })
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

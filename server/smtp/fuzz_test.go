@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"maildird/server/imap/imaptest"
+	"maildird/server/servertest"
 )
 
 // pipes is a listener whose connections are made in memory.
@@ -58,7 +59,7 @@ func FuzzSession(f *testing.F) {
 		f.Add([]byte(script.Sent()), uint8(kind), uint16(0))
 		f.Add([]byte(script.Sent()), uint8(kind), uint16(7))
 	}
-	cert, _ := certificate(f)
+	cert, _ := servertest.Certificate(f)
 	var servers []*testServer
 	var listeners []*pipes
 	for _, kind := range []Kind{MX, Submission, LMTP} {

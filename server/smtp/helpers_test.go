@@ -2,21 +2,15 @@ package smtp
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +18,7 @@ import (
 	"maildird/maildir"
 	"maildird/maildir/delivery"
 	"maildird/maildir/folder"
+	"maildird/server/servertest"
 )
 
 // testServer is a server with users alice, bob and carol of example.org, all
@@ -34,7 +29,7 @@ type testServer struct {
 	listener net.Listener
 	addr     string // of it
 	home     string // holds one Maildir a user
-	log      *logLines
+	log      *servertest.Log
 }
 
 type serverOption func(*Config)
@@ -42,21 +37,9 @@ type serverOption func(*Config)
 // startServer starts a server that ends with the test.
 func startServer(t testing.TB, kind Kind, options ...serverOption) *testServer {
 	t.Helper()
-	ts := &testServer{t: t, home: t.TempDir(), log: &logLines{}}
+	ts := &testServer{t: t, home: t.TempDir(), log: &servertest.Log{}}
 	logger := slog.New(slog.NewTextHandler(ts.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	users := filepath.Join(t.TempDir(), "users")
-	var lines strings.Builder
-	for _, name := range []string{"alice", "bob", "carol"} {
-		lines.WriteString(name + "@example.org:{PLAIN}secret:::::\n")
-	}
-	lines.WriteString("dave@example.org:{ROT13}secret:::::\n") // is left out
-	if err := os.WriteFile(users, []byte(lines.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	known, err := auth.OpenUsers(users, []string{"example.org"}, logger)
-	if err != nil {
-		t.Fatal(err)
-	}
+	known := openTestUsers(t, logger)
 	store := maildir.NewStore(maildir.Options{Host: "test", Log: logger})
 	cfg := Config{
 		Log: logger, Hostname: "mail.example.org", Domains: []string{"example.org", "müller.example"},
@@ -110,6 +93,25 @@ func startServer(t testing.TB, kind Kind, options ...serverOption) *testServer {
 	return ts
 }
 
+// openTestUsers makes a file of users and opens it.
+func openTestUsers(t testing.TB, log *slog.Logger) *auth.Users {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "users")
+	var lines strings.Builder
+	for _, name := range []string{"alice", "bob", "carol"} {
+		lines.WriteString(name + "@example.org:{PLAIN}secret:::::\n")
+	}
+	lines.WriteString("dave@example.org:{ROT13}secret:::::\n") // is left out
+	if err := os.WriteFile(file, []byte(lines.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	users, err := auth.OpenUsers(file, []string{"example.org"}, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return users
+}
+
 // listen serves on another listener, until the test ends.
 func (ts *testServer) listen(l net.Listener, implicitTLS bool) {
 	go func() { _ = ts.Serve(l, implicitTLS) }()
@@ -152,48 +154,6 @@ func (ts *testServer) noTemp() {
 		left, _ := filepath.Glob(filepath.Join(ts.home, "*", "tmp", "*"))
 		return len(left) == 0
 	})
-}
-
-// logLines collects what a server logs.
-type logLines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logLines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// certificate makes a certificate for 127.0.0.1 and a pool that trusts it.
-func certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
 // withTLS gives the server a certificate.

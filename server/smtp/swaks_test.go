@@ -3,6 +3,7 @@ package smtp
 import (
 	"context"
 	"encoding/pem"
+	"maildird/server/servertest"
 	"net"
 	"os"
 	"os/exec"
@@ -17,7 +18,7 @@ func TestSwaks(t *testing.T) {
 	if _, err := exec.LookPath("swaks"); err != nil {
 		t.Fatal("swaks is missing, run scripts/test-tools: ", err)
 	}
-	cert, _ := certificate(t)
+	cert, _ := servertest.Certificate(t)
 	dir, err := os.MkdirTemp("", "swaks") // t.TempDir may be too long for a socket
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"maildird/server/imap/imaptest"
+	"maildird/server/servertest"
 )
 
 // scriptServer starts the server that a dialogue asks for.
@@ -34,7 +35,7 @@ func scriptServer(t *testing.T, s *imaptest.Script) (*testServer, imaptest.Targe
 		case "kind":
 			kind = map[string]Kind{"mx": MX, "submission": Submission, "lmtp": LMTP}[value]
 		case "tls":
-			cert, pool := certificate(t)
+			cert, pool := servertest.Certificate(t)
 			options = append(options, withTLS(cert))
 			target.TLS = &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}
 		case "plaintext":
