@@ -25,7 +25,7 @@ type writer struct {
 	utf8 bool
 }
 
-const writeBufferSize = 16 << 10
+const writeBufferSize = 32 << 10
 
 var writeBuffers = sync.Pool{New: func() any { return new([writeBufferSize]byte) }}
 
