@@ -28,6 +28,20 @@
 // in the cache and is read in pieces, as they are asked for (snapshot.go). It is
 // disposable, and never knows better than the files.
 //
+// Where what is, from the client down to the files:
+//
+//   - A session's side: view.go, messages.go, updates.go, modseqview.go, find.go
+//     (SEARCH by what the table knows), read.go (the text of a message).
+//   - Changes: append.go, store.go, copy.go, expunge.go, metadata.go; full.go
+//     says what a full disk still lets them do, durable.go what they sync.
+//   - What others did: watching.go and events.go hear of it, poll.go looks when
+//     somebody asks, scan.go lists the directories, tell.go tells the views.
+//   - The files beside the mail: list.go reads dovecot-uidlist, assign.go gives
+//     UIDs, record.go writes; modseq.go and savedate.go keep the history.
+//   - The table: table.go, of pages (page.go) with an index of bases (index.go).
+//     saved.go reads the pieces of a snapshot, whose form is in snapfile.go and
+//     snapwrite.go.
+//
 // Locks are taken in this order: Mailbox.sync, which serialises everything that
 // looks at or changes the files; dovecot-uidlist.lock; Mailbox.mu, held for
 // moments only, which guards table and views. Two mailboxes are never locked

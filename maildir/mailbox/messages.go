@@ -1,0 +1,141 @@
+package mailbox
+
+import (
+	"iter"
+	"slices"
+
+	"maildird/maildir/filename"
+)
+
+// Range is an inclusive range of sequence numbers or UIDs, First <= Last.
+type Range struct{ First, Last uint32 }
+
+// Message is what a view says of one message at the time of asking.
+type Message struct {
+	Seq    uint32
+	UID    uint32
+	Flags  filename.Flags
+	Recent bool
+	// ModSeq says when it last changed (RFC 7162); 0 in a mailbox without history.
+	ModSeq uint64
+	row    uint32
+}
+
+func (v *View) message(n, seq uint32) Message { return v.messageOf(v.m.t.row(n), n, seq) }
+
+func (v *View) messageOf(r *row, n, seq uint32) Message {
+	m := Message{Seq: seq, UID: r.uid, Flags: r.flags, ModSeq: r.modseq, row: n}
+	if len(v.recent) > 0 {
+		_, m.Recent = slices.BinarySearch(v.recent, n)
+	}
+	return m
+}
+
+// chunkMessages is how many messages Chunks gives at most at once.
+const chunkMessages = 128
+
+// Messages gives the messages of the ranges, ascending and each once. uid says
+// whether the ranges are of UIDs or of sequence numbers; numbers that the view
+// does not have are passed over. No lock is held while the caller works on a
+// message.
+func (v *View) Messages(ranges []Range, uid bool) iter.Seq[Message] {
+	return func(yield func(Message) bool) {
+		for chunk := range v.Chunks(ranges, uid) {
+			for _, m := range chunk {
+				if !yield(m) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Chunks is Messages for who takes some of them at once, from one up to a few
+// hundred. A chunk is the caller's until it asks for the next one.
+func (v *View) Chunks(ranges []Range, uid bool) iter.Seq[[]Message] {
+	return func(yield func([]Message) bool) {
+		var buf [chunkMessages]Message
+		n := 0
+		for _, r := range merged(ranges) {
+			v.m.mu.RLock()
+			for row, end := v.rowRange(r, uid); row < end; {
+				k := 0
+				k, row = v.fill(buf[n:], row, end)
+				if n += k; n < len(buf) {
+					continue
+				}
+				v.m.mu.RUnlock()
+				if !yield(buf[:]) {
+					return
+				}
+				n = 0
+				v.m.mu.RLock()
+			}
+			v.m.mu.RUnlock()
+		}
+		if n > 0 {
+			yield(buf[:n])
+		}
+	}
+}
+
+// rowRange turns a range into rows from, up to but not including, to.
+func (v *View) rowRange(r Range, uid bool) (from, to uint32) {
+	if uid {
+		to = v.known
+		if r.Last < ^uint32(0) {
+			to = min(to, v.m.t.firstFrom(r.Last+1))
+		}
+		return v.m.t.firstFrom(r.First), to
+	}
+	last := min(r.Last, v.exists())
+	if r.First == 0 || r.First > last {
+		return 0, 0
+	}
+	return v.rowAt(r.First), v.rowAt(last) + 1
+}
+
+// fill puts messages from row on into buf and returns how many, and the row to
+// go on with.
+func (v *View) fill(buf []Message, row, end uint32) (n int, next uint32) {
+	seq := uint32(0)
+	for ; row < end && n < len(buf); row++ {
+		r := v.m.t.row(row)
+		if row >= v.known || r.state != present && !v.lost(row) {
+			continue
+		}
+		if n == 0 {
+			seq = v.seq(row)
+		}
+		buf[n] = v.messageOf(r, row, seq)
+		n++
+		seq++
+	}
+	return n, row
+}
+
+// merged sorts ranges and joins those that overlap or touch.
+func merged(ranges []Range) []Range {
+	if len(ranges) < 2 {
+		return ranges
+	}
+	out := slices.Clone(ranges)
+	slices.SortFunc(out, func(a, b Range) int {
+		if a.First < b.First {
+			return -1
+		} else if a.First > b.First {
+			return 1
+		}
+		return 0
+	})
+	n := 0
+	for _, r := range out[1:] {
+		if last := &out[n]; r.First <= last.Last || r.First == last.Last+1 {
+			last.Last = max(last.Last, r.Last)
+		} else {
+			n++
+			out[n] = r
+		}
+	}
+	return out[:n+1]
+}

@@ -1,0 +1,160 @@
+package mailbox
+
+import "slices"
+
+// UpdateKind says what changed.
+type UpdateKind uint8
+
+// The kinds of updates.
+const (
+	Expunge         UpdateKind = iota + 1 // Seq is gone, later ones count one less
+	Flags                                 // Message has new flags
+	Exists                                // the mailbox has Count messages now
+	Recent                                // Count of them are \Recent
+	KeywordsChanged                       // a keyword letter got a name: tell FLAGS anew
+	KeyChanged                            // the mailbox got another access key (RFC 4467)
+)
+
+// Update is one thing that the client was not told yet.
+type Update struct {
+	Kind    UpdateKind
+	Seq     uint32  // Expunge, Flags
+	UID     uint32  // Expunge, Flags
+	Count   uint32  // Exists, Recent
+	Message Message // Flags
+}
+
+// Hold is what Updates is not to tell now.
+type Hold uint8
+
+// What can be held back.
+const (
+	HoldExpunges Hold = 1 << iota // while the client may use sequence numbers that it sent already
+	HoldArrivals                  // the view does not grow
+	HoldFlags
+
+	HoldAll = HoldExpunges | HoldArrivals | HoldFlags
+)
+
+// Updates tells what the client does not know yet, in the order in which it is
+// to hear of it, and moves the view. What is held back is kept for later.
+func (v *View) Updates(hold Hold, emit func(Update)) {
+	for _, u := range v.collect(hold) {
+		emit(u)
+	}
+}
+
+// Held tells whether messages of the view are gone, or got other flags, and the
+// client was not told.
+func (v *View) Held() bool {
+	v.m.mu.RLock()
+	defer v.m.mu.RUnlock()
+	return len(v.gone) > 0 || len(v.flagged) > 0
+}
+
+func (v *View) collect(hold Hold) []Update {
+	m := v.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []Update
+	if v.keywords && hold&HoldFlags == 0 {
+		v.keywords = false
+		out = append(out, Update{Kind: KeywordsChanged})
+	}
+	if v.key {
+		v.key = false
+		out = append(out, Update{Kind: KeyChanged})
+	}
+	recent := len(v.recent)
+	if hold&HoldExpunges == 0 {
+		var lost []int
+		for _, n := range v.gone {
+			out = append(out, Update{Kind: Expunge, Seq: m.t.before(n) + 1, UID: m.t.row(n).uid})
+			if i, ok := slices.BinarySearch(v.recent, n); ok {
+				lost = append(lost, i)
+			}
+		}
+		v.gone, v.recent = nil, deleteAt(v.recent, lost)
+	}
+	if hold&HoldArrivals == 0 && v.grow() {
+		out = append(out, Update{Kind: Exists, Count: v.exists()})
+		recent = -1
+	}
+	if len(v.recent) != recent {
+		out = append(out, Update{Kind: Recent, Count: uint32(len(v.recent))})
+	}
+	slices.Sort(v.flagged)
+	var later []uint32
+	current := true
+	for _, n := range slices.Compact(v.flagged) {
+		switch r := m.t.row(n); {
+		case r.state != present:
+		case hold&HoldFlags != 0:
+			later, current = append(later, n), false
+		case v.modseqs && r.unsettled:
+			later = append(later, n) // its mod-sequence is not known yet
+		default:
+			msg := v.message(n, v.seq(n))
+			out = append(out, Update{Kind: Flags, Seq: msg.Seq, UID: msg.UID, Message: msg})
+		}
+	}
+	v.flagged = later
+	if current && len(v.gone) == 0 && m.t.count == m.t.before(v.known) {
+		v.told = m.modseqs.highest // what is not settled yet will be above
+	}
+	return out
+}
+
+// deleteAt takes what is at the indexes out of s, each part of which moves once.
+func deleteAt(s []uint32, indexes []int) []uint32 {
+	if len(indexes) == 0 {
+		return s
+	}
+	slices.Sort(indexes)
+	indexes = append(slices.Compact(indexes), len(s))
+	kept := s[:indexes[0]]
+	for k, i := range indexes[:len(indexes)-1] {
+		kept = append(kept, s[i+1:indexes[k+1]]...)
+	}
+	return kept
+}
+
+// grow takes the rows into the view that came since, and says whether there
+// are any. A view that may change the mailbox claims the recent ones.
+func (v *View) grow() bool {
+	t := v.m.t
+	if !v.grows() {
+		return false
+	}
+	last, _ := t.nth(t.count - 1)
+	for n := v.known; n <= last; n++ {
+		if t.pages[n/pageRows].recent == 0 {
+			n |= pageRows - 1
+			continue
+		}
+		if r := t.row(n); r.state != present || !r.recent {
+			continue
+		}
+		v.recent = append(v.recent, n)
+		if !v.readOnly {
+			t.setRecent(n, false)
+		}
+	}
+	v.known = last + 1
+	return true
+}
+
+func (v *View) grows() bool {
+	t := v.m.t
+	return t.count != t.before(v.known) && !(v.modseqs && len(v.m.modseqs.unsettled) > 0)
+}
+
+// NewKeywords tells, once, that a keyword letter got a name since the last
+// Updates.
+func (v *View) NewKeywords() bool {
+	v.m.mu.Lock()
+	defer v.m.mu.Unlock()
+	was := v.keywords
+	v.keywords = false
+	return was
+}
