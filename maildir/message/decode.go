@@ -15,17 +15,8 @@ import (
 // ErrEncoding says that a part has a Content-Transfer-Encoding that is not known.
 var ErrEncoding = errors.New("unknown Content-Transfer-Encoding")
 
-// Decoded reads the body of a part without its transfer encoding, in CRLF form
-// where it had none. What is no proper encoding is passed over. An encoding
-// that is not known gives the body as it is.
-func Decoded(src io.ReaderAt, p *Part) io.Reader {
-	r, err := decoded(src, p)
-	if err != nil {
-		return newVirtualReader(src, p.Body, p.End)
-	}
-	return r
-}
-
+// decoded reads the body of a part without its transfer encoding, in CRLF form
+// where it had none. What is no proper encoding is passed over. ErrEncoding.
 func decoded(src io.ReaderAt, p *Part) (io.Reader, error) {
 	r := newVirtualReader(src, p.Body, p.End)
 	switch p.encoding() {

@@ -48,7 +48,7 @@ func TestDecoded(t *testing.T) {
 		{"quoted-printable", "=00", "\x00"},
 	} {
 		src, p := partOf(t, "Content-Transfer-Encoding: "+c.encoding, c.in)
-		got, err := io.ReadAll(Decoded(bytes.NewReader(src), p))
+		got, err := readDecoded(bytes.NewReader(src), p)
 		if err != nil || string(got) != c.want {
 			t.Errorf("%s %q: %q, %v, want %q", c.encoding, c.in, got, err, c.want)
 		}
@@ -72,11 +72,11 @@ func TestDecoded(t *testing.T) {
 	if _, _, err := BinarySize(bytes.NewReader(src), p); !errors.Is(err, ErrEncoding) {
 		t.Errorf("unknown encoding: %v", err)
 	}
-	if got, err := io.ReadAll(Decoded(bytes.NewReader(src), p)); err != nil || string(got) != "a\r\n" {
+	if got, err := io.ReadAll(DecodeText(bytes.NewReader(src), p)); err != nil || string(got) != "a\r\n" {
 		t.Errorf("unknown encoding: %q, %v", got, err)
 	}
 	src, p = partOf(t, "Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: base64", "--b\n\nx\n--b--\n")
-	if got, err := io.ReadAll(Decoded(bytes.NewReader(src), p)); err != nil || string(got) != "--b\r\n\r\nx\r\n--b--\r\n" {
+	if got, err := readDecoded(bytes.NewReader(src), p); err != nil || string(got) != "--b\r\n\r\nx\r\n--b--\r\n" {
 		t.Errorf("multipart: %q, %v", got, err)
 	}
 }
@@ -118,7 +118,7 @@ func BenchmarkBase64(b *testing.B) {
 	src, p := partOf(b, "Content-Transfer-Encoding: base64", lines.String())
 	b.SetBytes(int64(len(src)))
 	for b.Loop() {
-		if _, err := io.Copy(io.Discard, Decoded(bytes.NewReader(src), p)); err != nil {
+		if _, err := CopyBinary(io.Discard, bytes.NewReader(src), p, 0, -1); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -140,7 +140,7 @@ func TestDecodingIsTheInverse(t *testing.T) {
 		}
 		lines.WriteString(text + "\n")
 		src, p := partOf(t, "Content-Transfer-Encoding: base64", lines.String())
-		if got, err := io.ReadAll(Decoded(bytes.NewReader(src), p)); err != nil || !bytes.Equal(got, raw) {
+		if got, err := readDecoded(bytes.NewReader(src), p); err != nil || !bytes.Equal(got, raw) {
 			t.Fatalf("base64 of %d bytes: %d, %v", n, len(got), err)
 		}
 		var qp bytes.Buffer
@@ -149,7 +149,7 @@ func TestDecodingIsTheInverse(t *testing.T) {
 		_, _ = w.Write(raw)
 		_ = w.Close()
 		src, p = partOf(t, "Content-Transfer-Encoding: quoted-printable", qp.String())
-		if got, err := io.ReadAll(Decoded(bytes.NewReader(src), p)); err != nil || !bytes.Equal(got, raw) {
+		if got, err := readDecoded(bytes.NewReader(src), p); err != nil || !bytes.Equal(got, raw) {
 			t.Fatalf("quoted-printable of %d bytes: %d, %v", n, len(got), err)
 		}
 	}

@@ -149,7 +149,7 @@ func FuzzDecode(f *testing.F) {
 			Type: "text", Subtype: "plain", Params: []Param{{"charset", charset}},
 		}
 		src := bytes.NewReader(body)
-		whole, err := io.ReadAll(Decoded(src, p))
+		whole, err := readDecoded(src, p)
 		if err != nil {
 			t.Fatal(err)
 		}

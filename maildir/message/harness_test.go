@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -24,6 +25,16 @@ func samples(t testing.TB) map[string][]byte {
 		out[filepath.Base(file)] = data
 	}
 	return out
+}
+
+// readDecoded reads the body of a part without its transfer encoding, or as it
+// is where that is not known.
+func readDecoded(src io.ReaderAt, p *Part) ([]byte, error) {
+	r, err := decoded(src, p)
+	if err != nil {
+		r = newVirtualReader(src, p.Body, p.End)
+	}
+	return io.ReadAll(r)
 }
 
 // inCRLF is the CRLF form of data, made one octet after the other.

@@ -71,7 +71,7 @@ func checkMail(t *testing.T, name string, data []byte) {
 		if _, _, err := CopyVirtual(&out, src, p.Body, p.End, 0, -1); err != nil || !bytes.Equal(out.Bytes(), whole[p.Body.Virt:p.End.Virt]) {
 			t.Errorf("%s: a part of %d octets, want %d, %v", name, out.Len(), p.End.Virt-p.Body.Virt, err)
 		}
-		decoded, err := io.ReadAll(Decoded(src, p))
+		decoded, err := readDecoded(src, p)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
