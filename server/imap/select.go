@@ -44,6 +44,9 @@ func (s *session) selectMailbox(readOnly bool) error {
 		lx.list(func() { lx.grammar.selectParams.take(lx, &req, "parameter") })
 	}
 	if err := lx.end(); err != nil {
+		if status, _ := statusOf(err); status.Type == imap.StatusResponseTypeNo {
+			s.closePrevious() // the name is none, which is a SELECT that fails
+		}
 		return err
 	}
 	for _, check := range req.checks {
@@ -51,10 +54,7 @@ func (s *session) selectMailbox(readOnly bool) error {
 			return err
 		}
 	}
-	if s.sel != nil {
-		s.unselect()
-		s.writeStatus(nil, "OK", "CLOSED", "Previous mailbox is closed now.")
-	}
+	s.closePrevious()
 	name, err := s.account.Tree().Canonical(req.name)
 	if err != nil {
 		return err
@@ -81,6 +81,15 @@ func (s *session) selectMailbox(readOnly bool) error {
 		s.done.code = "READ-ONLY"
 	}
 	return nil
+}
+
+// closePrevious deselects the mailbox that is selected, which every SELECT does
+// that is a proper command, also one that fails (RFC 9051 section 6.3.2).
+func (s *session) closePrevious() {
+	if s.sel != nil {
+		s.unselect()
+		s.writeStatus(nil, "OK", "CLOSED", "Previous mailbox is closed now.")
+	}
 }
 
 // describeMailbox writes what a client is told of a mailbox that it selects by a
