@@ -181,15 +181,7 @@ type audience []string
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (a *audience) UnmarshalJSON(b []byte) error {
-	var one string
-	if json.Unmarshal(b, &one) == nil {
-		*a = audience{one}
-		return nil
-	}
-	var list []string
-	err := json.Unmarshal(b, &list)
-	*a = list
-	return err
+	return textOrList(b, (*[]string)(a), func(one string) []string { return []string{one} })
 }
 
 // scope is a list of words in one text (RFC 9068 section 2.2.3), or, as some
@@ -198,15 +190,17 @@ type scope []string
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (s *scope) UnmarshalJSON(b []byte) error {
+	return textOrList(b, (*[]string)(s), strings.Fields)
+}
+
+// textOrList reads a list, or the one text that stands for what split makes of it.
+func textOrList(b []byte, list *[]string, split func(string) []string) error {
 	var one string
 	if json.Unmarshal(b, &one) == nil {
-		*s = strings.Fields(one)
+		*list = split(one)
 		return nil
 	}
-	var list []string
-	err := json.Unmarshal(b, &list)
-	*s = list
-	return err
+	return json.Unmarshal(b, list)
 }
 
 // numDate is a NumericDate (RFC 7519 section 2).

@@ -1,14 +1,10 @@
 package smtp
 
 import (
-	"sync"
 	"time"
 
 	"github.com/emersion/go-smtp"
 )
-
-// textBuffers hold a part of a message between the wire and its file.
-var textBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
 
 // runData is DATA (RFC 5321 section 4.1.1.4).
 func runData(c *conn, arg string) error {
@@ -76,8 +72,8 @@ func (c *conn) receive(d *decoder, count int64) error {
 
 // decode takes octets of a message as far as they go.
 func (c *conn) decode(d *decoder, in []byte) (taken int, err error) {
-	buf := textBuffers.Get().(*[]byte) // not while the client is waited for
-	defer textBuffers.Put(buf)
+	buf := largeBuffers.Get().(*[]byte) // not while the client is waited for
+	defer largeBuffers.Put(buf)
 	for taken < len(in) && d.state != textComplete {
 		put, n := d.decode(*buf, in[taken:])
 		taken += n

@@ -16,7 +16,8 @@ const (
 	skipLimit = 1 << 20
 )
 
-// largeBuffers are shared by the connections that receive messages.
+// largeBuffers are shared by the connections that receive messages: for what
+// comes from the client, and for its text on the way to the file.
 var largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
 
 // wire is the byte stream of a connection: input in a buffer that the parts of
