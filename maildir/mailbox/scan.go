@@ -161,14 +161,20 @@ func (m *Mailbox) listOnce() (pass, error) {
 			p.fresh = append(p.fresh, e)
 		}
 	}
+	p.missing = m.unmet(seen)
+	return p, nil
+}
+
+// unmet returns the rows that should have a file and are not in the set.
+func (m *Mailbox) unmet(seen []uint64) (rows []uint32) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	for n := range m.t.n {
 		if (m.t.row(n).state == present || m.expected(n)) && (n/64 >= uint32(len(seen)) || seen[n/64]&(1<<(n%64)) == 0) {
-			p.missing = append(p.missing, n)
+			rows = append(rows, n)
 		}
 	}
-	return p, nil
+	return rows
 }
 
 // names keeps names of a listing, many in one piece of memory.
