@@ -8,25 +8,18 @@ import (
 
 // groupSync lets one fsync of a directory make the names of several deliveries
 // durable. An fsync promises nothing of a name that appeared after it began: so
-// who comes while enough of them run waits for the next one, which serves all
-// who came before it begins. For any number of goroutines.
+// who comes while one runs waits for the next one, which serves all who came
+// before it begins. One at a time is enough: two at once write the same blocks of
+// the directory twice. For any number of goroutines.
 type groupSync struct {
 	fsync func(*dirfd.Dir) error // nil: (*dirfd.Dir).Sync
 
 	mu   sync.Mutex
-	dirs map[dirfd.ID]*syncing // those of which some run
+	dirs map[dirfd.ID]*syncing // those of which one runs
 }
 
-// syncsAtOnce is how many fsyncs of a directory run at the same time before
-// deliveries share one. With one alone, the file system's journal would rest
-// between two of them; four measured best.
-const syncsAtOnce = 4
-
-// syncing is the fsyncs of a directory: how many run, and the next one.
-type syncing struct {
-	running int
-	next    *syncRound
-}
+// syncing is a directory of which an fsync runs: the next one, or nil.
+type syncing struct{ next *syncRound }
 
 // syncRound is an fsync for all who wait for it.
 type syncRound struct {
@@ -50,13 +43,13 @@ func (g *groupSync) sync(d *dirfd.Dir) error {
 	}
 	if r != nil {
 		<-r.begin
-		if err = r.before; err != nil {
-			g.leave(id, s, nil)
-		}
+		err = r.before
 	}
 	if err == nil {
 		err = g.run(d)
 		g.leave(id, s, err)
+	} else {
+		g.leave(id, s, nil) // those who come now know nothing of that error
 	}
 	if r != nil {
 		r.err = err
@@ -76,9 +69,6 @@ func (g *groupSync) enter(id dirfd.ID) (s *syncing, r *syncRound, leads bool) {
 		}
 		s = new(syncing)
 		g.dirs[id] = s
-	}
-	if s.running < syncsAtOnce {
-		s.running++
 		return s, nil, true
 	}
 	if s.next == nil {
@@ -97,9 +87,7 @@ func (g *groupSync) leave(id dirfd.ID, s *syncing, err error) {
 		close(r.begin)
 		return
 	}
-	if s.running--; s.running == 0 {
-		delete(g.dirs, id)
-	}
+	delete(g.dirs, id)
 }
 
 func (g *groupSync) run(d *dirfd.Dir) error {
