@@ -10,13 +10,17 @@ import (
 	"syscall"
 )
 
-// Errors of changes to the users file.
+// Errors of changes to the users file. Changes may be made by several processes
+// at the same time: each waits for the one before.
 var (
 	ErrExists   = errors.New("user exists already")
 	ErrNotFound = errors.New("no such user")
 )
 
-// Add appends a user with this password to the users file at path.
+// Add appends a user with this password, of 1 to MaxPassword bytes, to the users
+// file at path. A name without a domain is one of the first of the domains. The
+// change is durable on return. ErrExists; other errors name what is wrong with
+// the name, the password or the file.
 func Add(path string, domains []string, name, password string) error {
 	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
 		if at >= 0 {
@@ -31,7 +35,8 @@ func Add(path string, domains []string, name, password string) error {
 }
 
 // SetPassword changes a user's password, also in the extra field with keys for
-// SCRAM if there is one, and leaves the rest of the line alone.
+// SCRAM if there is one, and leaves the rest of the line alone. ErrNotFound;
+// otherwise as Add.
 func SetPassword(path string, domains []string, name, password string) error {
 	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
 		if at < 0 {
@@ -56,7 +61,8 @@ func SetPassword(path string, domains []string, name, password string) error {
 	})
 }
 
-// Remove takes a user out of the file. The mail stays where it is.
+// Remove takes a user out of the file. The mail stays where it is. ErrNotFound;
+// otherwise as Add.
 func Remove(path string, domains []string, name string) error {
 	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
 		if at < 0 {

@@ -115,7 +115,9 @@ func matches(stored string, password []byte) (bool, error) {
 	return s.match(stored, password)
 }
 
-// HashPassword stores a password as "{SCHEME}hash".
+// HashPassword stores a password, of 1 to MaxPassword bytes, as "{SCHEME}hash". It
+// fails for a scheme that cannot be written, and for a hash that would not fit in
+// a line of the users file.
 func HashPassword(schemeName, password string) (string, error) {
 	if err := checkPassword(password); err != nil {
 		return "", err

@@ -27,8 +27,8 @@ func (a *Account) namesChanged() {
 	}
 }
 
-// Delete removes a mailbox. The next Poll of sessions that have it open gives
-// mailbox.ErrReplaced.
+// Delete removes a mailbox and its mail, with the errors of folder.Tree.Delete.
+// The next Poll of sessions that have it open gives mailbox.ErrReplaced.
 func (a *Account) Delete(name string) error {
 	var bytes int64
 	messages := 0
@@ -49,8 +49,9 @@ func (a *Account) Delete(name string) error {
 	return err
 }
 
-// Rename renames a mailbox and its children. Renaming INBOX moves its messages
-// to a new mailbox (RFC 9051 section 6.3.6).
+// Rename renames a mailbox and its children, with the errors of
+// folder.Tree.Rename. Renaming INBOX moves its messages to a new mailbox (RFC
+// 9051 section 6.3.6); if that fails, the new mailbox stays.
 func (a *Account) Rename(ctx context.Context, from, to string) error {
 	if from == "INBOX" {
 		return a.renameInbox(ctx, to)

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"maildird/maildir/check"
-	"maildird/maildir/dotlock"
 	"maildird/server/config"
 )
 
@@ -45,11 +44,15 @@ func checkCommand() *cobra.Command {
 			return exitError{err, exitNoCheck}
 		}
 		accounts, placeless := accountsOf(cfg, user, cmd.ErrOrStderr())
+		with, err := newTools()
+		if err != nil {
+			return exitError{err, exitNoCheck}
+		}
 		ctx, stop := interruptible(cmd)
 		defer stop()
 		left := 0
 		err = eachAccount(ctx, accounts, func(a account) error {
-			n, err := checkOne(ctx, cmd, cfg, a, *repair)
+			n, err := checkOne(ctx, cmd, cfg, a, *repair, with)
 			left += n
 			if err != nil {
 				return fmt.Errorf("the Maildir of %s could not be checked: %w", a.name, err)
@@ -68,15 +71,10 @@ func checkCommand() *cobra.Command {
 }
 
 // checkOne checks one Maildir and tells how many findings are left.
-func checkOne(ctx context.Context, cmd *cobra.Command, cfg *config.Config, a account, repair bool) (int, error) {
-	deliver, err := deliverer()
-	if err != nil {
-		return 0, err
-	}
+func checkOne(ctx context.Context, cmd *cobra.Command, cfg *config.Config, a account, repair bool, with tools) (int, error) {
 	bar := newProgress(cmd.ErrOrStderr(), a.name, "messages")
 	r, err := check.Run(ctx, check.Options{
-		Root: a.root, Folder: cfg.Mail.Folder, Repair: repair, Locker: dotlock.NewLocker(deliver.Host), Progress: bar.update,
-		Delivery: deliver,
+		Root: a.root, Folder: cfg.Mail.Folder, Repair: repair, Locker: with.locker, Delivery: with.delivery, Progress: bar.update,
 		Tell: func(f check.Finding) {
 			bar.end()
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", a.name, f)

@@ -14,6 +14,7 @@ import (
 
 	"maildird/auth"
 	"maildird/maildir/delivery"
+	"maildird/maildir/dotlock"
 	"maildird/server/config"
 )
 
@@ -62,13 +63,19 @@ func eachAccount(ctx context.Context, accounts []account, work func(account) err
 	return errors.Join(failed...)
 }
 
-// deliverer is what writes messages for a command that runs beside the server.
-func deliverer() (*delivery.Options, error) {
+// tools is what a command locks folders and writes messages with: one for all
+// accounts, as its parts are to be one for the process.
+type tools struct {
+	locker   *dotlock.Locker
+	delivery *delivery.Options
+}
+
+func newTools() (tools, error) {
 	host, err := os.Hostname()
 	if err != nil {
-		return nil, err
+		return tools{}, err
 	}
-	return &delivery.Options{Host: host, PID: os.Getpid(), Fsync: true}, nil
+	return tools{dotlock.NewLocker(host), &delivery.Options{Host: host, PID: os.Getpid(), Fsync: true}}, nil
 }
 
 // userFlag adds --user, which the shell completes from the configuration at

@@ -7,8 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"maildird/maildir/delivery"
-	"maildird/maildir/dotlock"
 	"maildird/maildir/restore"
 	"maildird/server/config"
 )
@@ -34,14 +32,14 @@ func restoreCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		deliver, err := deliverer()
+		with, err := newTools()
 		if err != nil {
 			return err
 		}
 		ctx, stop := interruptible(cmd)
 		defer stop()
 		return eachAccount(ctx, accounts, func(a account) error {
-			if err := restoreOne(ctx, cmd, a, *dry, deliver); err != nil {
+			if err := restoreOne(ctx, cmd, a, *dry, with); err != nil {
 				return fmt.Errorf("%s: %w", a.name, err)
 			}
 			return nil
@@ -85,7 +83,7 @@ func restoreWhat(cmd *cobra.Command, path, user string, args []string) ([]accoun
 	return all, nil
 }
 
-func restoreOne(ctx context.Context, cmd *cobra.Command, a account, dry bool, deliver *delivery.Options) error {
+func restoreOne(ctx context.Context, cmd *cobra.Command, a account, dry bool, with tools) error {
 	out := cmd.OutOrStdout()
 	prefix := ""
 	if dry {
@@ -93,8 +91,7 @@ func restoreOne(ctx context.Context, cmd *cobra.Command, a account, dry bool, de
 	}
 	bar := newProgress(cmd.ErrOrStderr(), a.name, "folders")
 	r, err := restore.Run(ctx, restore.Options{
-		Root: a.root, DryRun: dry, Locker: dotlock.NewLocker(deliver.Host), Progress: bar.update,
-		Delivery: deliver,
+		Root: a.root, DryRun: dry, Locker: with.locker, Delivery: with.delivery, Progress: bar.update,
 		Tell: func(c restore.Change) {
 			bar.end()
 			fmt.Fprintf(out, "%s%s: %s: %s\n", prefix, a.name, c.Folder, c.Text)

@@ -18,12 +18,18 @@ type Users interface {
 	SCRAMReady() bool
 	// SCRAM returns what a proof is checked against, for any name.
 	SCRAM(name string) scram.StoredCredentials
+	// Lookup finds a user by the full address or by a local part that one user
+	// has, in any case of letters.
 	Lookup(name string) (auth.User, bool)
 	// Allowed returns auth.ErrNotAllowed if a user may not log in from an address.
 	Allowed(from netip.Addr, name string) error
-	// Admit tells whether a login may be tried now. Failed or Succeeded follows.
+	// Admit returns auth.ErrThrottled if no login may be tried now. Otherwise
+	// Failed or Succeeded follows.
 	Admit(from netip.Addr, name string) error
+	// Failed counts a login that failed, and returns when it may be answered or
+	// ctx has ended.
 	Failed(ctx context.Context, from netip.Addr, name string)
+	// Succeeded notes a login that was proved.
 	Succeeded(from netip.Addr, name string)
 }
 
