@@ -205,13 +205,9 @@ func (a *Account) Tree() *folder.Tree { return a.tree }
 // Quota returns what the account may hold.
 func (a *Account) Quota() *quota.Quota { return a.quota }
 
-// nextValidity takes a UIDVALIDITY, which is not given again once sync was called.
-func (a *Account) nextValidity() (validity uint32, sync func() error, err error) {
-	validity, err = uidlist.NextValidity(a.root, a.store.env.Now(), false)
-	if a.store.env.Fsync {
-		sync = a.root.Sync
-	}
-	return validity, sync, err
+// nextValidity takes a UIDVALIDITY, which is not given again once settle was called.
+func (a *Account) nextValidity() (validity uint32, settle func() error, err error) {
+	return uidlist.TakeValidity(a.root, a.store.env.Now(), a.store.env.Fsync)
 }
 
 // leadsTo tells whether a name leads to the folder with this identity.

@@ -185,7 +185,7 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 	}
 	f.unsynced = true // maybe its writer told nobody, and did not sync it
 	if f.told && f.opt.Fsync {
-		if err := f.sync(file); err != nil {
+		if err := f.sync(file, f.dir.Sync); err != nil {
 			f.rewrite = true
 			_ = f.fail(err)
 		}
@@ -329,14 +329,19 @@ func (f *File) append(b []byte) error {
 // Sync makes all that was written or read so far durable, if so configured. It
 // comes before a client is told of a mod-sequence; as long as none is, nothing
 // need be. It does not need the lock.
-func (f *File) Sync() error {
+func (f *File) Sync() error { return f.SyncWith(f.dir.Sync) }
+
+// SyncWith is Sync for one who has names in the folder of his own to make
+// durable: he is called for that, once at most, instead of the folder being
+// synced, in another goroutine.
+func (f *File) SyncWith(folder func() error) error {
 	f.told = true
 	if !f.opt.Fsync || f.inode == 0 || !f.unsynced && !f.renamed {
 		return nil
 	}
 	file, err := f.dir.Open(Name)
 	if err == nil {
-		err = f.sync(file)
+		err = f.sync(file, folder)
 		_ = file.Close()
 	}
 	if err != nil {
@@ -348,14 +353,18 @@ func (f *File) Sync() error {
 	return nil
 }
 
-func (f *File) sync(file *os.File) error {
-	if err := f.opt.DataSync(file); err != nil {
-		return err
-	}
+// sync makes the content and, at the same time, the name durable: one without the
+// other counts as lost, see the package comment.
+func (f *File) sync(file *os.File, folder func() error) error {
+	named := make(chan error, 1)
 	if f.renamed {
-		if err := f.dir.Sync(); err != nil {
-			return err
-		}
+		go func() { named <- folder() }()
+	} else {
+		named <- nil
+	}
+	err := f.opt.DataSync(file)
+	if err = errors.Join(err, <-named); err != nil {
+		return err
 	}
 	f.unsynced, f.renamed = false, false
 	return nil

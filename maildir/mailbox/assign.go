@@ -34,7 +34,11 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	}
 	var meanwhile func(uint32)
 	if !m.loaded { // if it fails, the folder is not opened
-		meanwhile = enter
+		meanwhile = func(first uint32) {
+			enter(first)
+			m.readHistory()
+			_ = m.settleRows(lock) // or else settle does
+		}
 	}
 	first, err := m.record(lock, a.fresh, nil, meanwhile)
 	if isFull(err) && m.list.Header().UIDValidity != 0 {

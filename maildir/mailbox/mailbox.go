@@ -63,8 +63,8 @@ type Mailbox struct {
 	env *Env
 	dir *dirfd.Dir
 	// nextValidity takes a UIDVALIDITY for a folder that has no usable one. It is
-	// taken for good when sync (nil: nothing) has ended.
-	nextValidity func() (validity uint32, sync func() error, err error)
+	// taken for good when settle (nil: nothing) has ended.
+	nextValidity func() (validity uint32, settle func() error, err error)
 
 	quota *quota.Quota // in which what comes and goes is counted; nil: it is not
 
@@ -142,10 +142,10 @@ func (l *letterNames) full() bool {
 }
 
 // New opens the folder dir, which the Mailbox then owns, and reads it.
-// nextValidity is asked for a UIDVALIDITY if the folder has none, and sync, unless
-// it is nil, is called to make it durable; leadsHere is
+// nextValidity is asked for a UIDVALIDITY if the folder has none, and settle, unless
+// it is nil, is called, in any goroutine, to make it durable; leadsHere is
 // asked now and then whether the mailbox's name still leads to dir.
-func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (validity uint32, sync func() error, err error), leadsHere func() bool) (*Mailbox, error) {
+func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (validity uint32, settle func() error, err error), leadsHere func() bool) (*Mailbox, error) {
 	dirs, err := delivery.OpenDirs(dir)
 	if err != nil {
 		return nil, err

@@ -156,15 +156,15 @@ func (m *Mailbox) settled(ctx context.Context, tell bool) (highest uint64, err e
 		}
 	}
 	if tell {
-		m.syncHistory()
+		m.syncHistory(m.dir.Sync)
 	}
 	return 0, nil
 }
 
-// syncHistory makes the history durable, before a client is told of it. m.sync
-// is held.
-func (m *Mailbox) syncHistory() {
-	m.historyError(m.hist.Sync())
+// syncHistory makes the history durable, before a client is told of it, with
+// folder for the names in it. m.sync is held.
+func (m *Mailbox) syncHistory(folder func() error) {
+	m.historyError(m.hist.SyncWith(folder))
 	m.mu.Lock()
 	m.modseqs.lasting = m.modseqs.begun && m.hist.Err() == nil
 	m.mu.Unlock()
@@ -177,6 +177,12 @@ func (m *Mailbox) settle(ctx context.Context, lock *dotlock.Lock) error {
 	if err := m.lookAt(ctx, doubts); err != nil {
 		return err
 	}
+	return m.settleRows(lock)
+}
+
+// settleRows is settle for one who has read the history and whom it left no
+// doubts.
+func (m *Mailbox) settleRows(lock *dotlock.Lock) error {
 	m.touch(lock)
 	m.mu.RLock()
 	begun := m.modseqs.begun

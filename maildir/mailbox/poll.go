@@ -231,13 +231,19 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[
 }
 
 // settleFirst makes durable what the first look wrote, before anybody is told of
-// it. The history goes first: with its content a journal has on disk that it and
-// the uidlist got their names, so that all of this waits for the disk once.
+// it: the names of the uidlist and the history, and the history's content.
 func (m *Mailbox) settleFirst() error {
 	if !m.list.Unsettled() {
 		return nil
 	}
-	m.syncHistory()
+	var failed error
+	m.syncHistory(func() error {
+		failed = m.list.Settle()
+		return failed
+	})
+	if failed != nil { // another sync would say that all is well
+		return failed
+	}
 	return m.list.Settle()
 }
 

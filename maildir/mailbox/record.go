@@ -13,8 +13,8 @@ import (
 // record takes UIDs for the files, of which it returns the first, the others
 // following it, and writes them to dovecot-uidlist, durable on return, or in the
 // first look after settleFirst. ext, if not nil, gives the extension fields of
-// each record. meanwhile, if not nil, may be called with the first UID while
-// the disk works on a new list.
+// each record. meanwhile, if not nil, may be called with the first UID while a
+// new list is written, which then has these files alone.
 func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwhile func(first uint32)) (first uint32, err error) {
 	if m.t.broken.Load() {
 		return 0, ErrReplaced // who has a UID is not known
@@ -48,13 +48,20 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwh
 		records := recordsOf(first, files, ext)
 		if fresh {
 			h.NextUID = next
-			if meanwhile != nil {
-				steps.Meanwhile = func() { meanwhile(first) }
+			if meanwhile != nil && m.t.n == 0 {
+				steps.Meanwhile = func() {
+					m.mu.Lock()
+					m.validity, m.uidNext = h.UIDValidity, next
+					m.mu.Unlock()
+					meanwhile(first)
+				}
 			}
 			err = m.prepareList(h, steps, func(yield func(uidlist.Record) bool) {
-				for r := range m.live() { // if the list was lost; their UIDs are lower
-					if !yield(r) {
-						return
+				if steps.Meanwhile == nil {
+					for r := range m.live() { // if the list was lost; their UIDs are lower
+						if !yield(r) {
+							return
+						}
 					}
 				}
 				records(yield)

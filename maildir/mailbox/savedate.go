@@ -114,7 +114,7 @@ func (m *Mailbox) keepDates(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.syncHistory()
+	m.syncHistory(m.dir.Sync)
 	m.mu.Lock()
 	m.modseqs.datesTold = true
 	m.mu.Unlock()

@@ -27,7 +27,21 @@ const validityTries = 100
 // one above the last, or the time for a new counter. Several programs may do so
 // at once, and each gets a value of its own.
 func NextValidity(root *dirfd.Dir, now time.Time, fsync bool) (uint32, error) {
-	return moveValidity(root, fsync, func(highest uint32, any bool) (uint32, error) {
+	n, settle, err := TakeValidity(root, now, fsync)
+	if err == nil {
+		err = settle()
+	}
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// TakeValidity is NextValidity, except that the value is durable only when
+// settle, which may be called in another goroutine, has ended without an error.
+// Until then no list may have it under its name.
+func TakeValidity(root *dirfd.Dir, now time.Time, fsync bool) (n uint32, settle func() error, err error) {
+	n, err = moveValidity(root, func(highest uint32, any bool) (uint32, error) {
 		if any {
 			if highest == 1<<32-1 {
 				return 0, fmt.Errorf("%s/%s.%08x: no UIDVALIDITY is left above this one; remove the file", root.Path(), validityName, highest)
@@ -36,22 +50,38 @@ func NextValidity(root *dirfd.Dir, now time.Time, fsync bool) (uint32, error) {
 		}
 		return max(uint32(min(max(now.Unix(), 1), 1<<32-2)), textValidity(root)+1), nil
 	})
+	return n, func() error { return settleValidity(root, n, fsync) }, err
 }
 
 // RaiseValidity raises the counter in root to at least a value, so that later
 // ones are greater.
 func RaiseValidity(root *dirfd.Dir, least uint32, fsync bool) error {
-	_, err := moveValidity(root, fsync, func(highest uint32, any bool) (uint32, error) {
+	n, err := moveValidity(root, func(highest uint32, any bool) (uint32, error) {
 		if any && highest >= least {
 			return 0, nil
 		}
 		return least, nil
 	})
-	return err
+	if err != nil || n == 0 {
+		return err
+	}
+	return settleValidity(root, n, fsync)
+}
+
+// settleValidity makes durable that the counter was moved to n, and notes n in
+// the text, which only saves Dovecot a search.
+func settleValidity(root *dirfd.Dir, n uint32, fsync bool) error {
+	if fsync {
+		if err := root.Sync(); err != nil {
+			return err
+		}
+	}
+	_ = writeValidity(root, n)
+	return nil
 }
 
 // moveValidity moves the counter to what next says; 0: it stays.
-func moveValidity(root *dirfd.Dir, fsync bool, next func(highest uint32, any bool) (uint32, error)) (uint32, error) {
+func moveValidity(root *dirfd.Dir, next func(highest uint32, any bool) (uint32, error)) (uint32, error) {
 	name := func(n uint32) string { return fmt.Sprintf("%s.%08x", validityName, n) }
 	for range validityTries {
 		highest, any, err := highestValidity(root, 0)
@@ -70,14 +100,9 @@ func moveValidity(root *dirfd.Dir, fsync bool, next func(highest uint32, any boo
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
 			continue // another program was faster
 		}
-		if err == nil && fsync {
-			err = root.Sync()
-		}
 		if err != nil {
 			return 0, err
 		}
-		// The value is taken. The text only saves Dovecot a search.
-		_ = writeValidity(root, n)
 		return n, nil
 	}
 	return 0, fmt.Errorf("%s/%s: other programs change it all the time", root.Path(), validityName)

@@ -157,11 +157,10 @@ func (f *File) Rewrite(h Header, live iter.Seq[Record]) error {
 
 // Steps are what Prepare calls before the list gets its name; nil: nothing.
 type Steps struct {
-	// Meanwhile is called while the disk works on the content.
+	// Meanwhile is called while the list is written and synced in another
+	// goroutine: it must not change what the records are taken from.
 	Meanwhile func()
-	// Before is called when the content is durable, and must end without an
-	// error: a journal that has the content on disk has what Before is to make
-	// durable, too, if it was done before Prepare.
+	// Before is called in a goroutine of its own, and must end without an error.
 	Before func() error
 }
 
@@ -240,10 +239,16 @@ func (f *File) replace(h Header, records func(old iter.Seq[Record]) iter.Seq[Rec
 	}
 	defer file.Close()
 	w := &listWriter{file: file, h: h}
-	var readErr error
-	err = w.write(records(f.oldRecords(old, &readErr)))
-	if err = errors.Join(err, readErr); err == nil {
-		err = f.install(file, steps)
+	err = steps.around(func() error {
+		var readErr error
+		err := w.write(records(f.oldRecords(old, &readErr)))
+		if err = errors.Join(err, readErr); err == nil && f.opt.Fsync {
+			err = file.Sync()
+		}
+		return err
+	})
+	if err == nil {
+		err = f.dir.Rename(tempName, f.dir, Name)
 	}
 	if err != nil {
 		return errors.Join(err, f.dir.RemoveAll(tempName))
@@ -262,27 +267,23 @@ func (f *File) createTemp() (*os.File, error) {
 	return f.dir.CreateAs(tempName, rights)
 }
 
-// install makes the content of the new file durable, and gives it the list's
-// name after the steps.
-func (f *File) install(file *os.File, steps Steps) error {
-	durable := make(chan error, 1)
-	if f.opt.Fsync {
-		go func() { durable <- file.Sync() }()
+// around makes the steps while write is called, and waits for all of it. A disk
+// that is to make several things durable at once does so sooner than one by one.
+func (s *Steps) around(write func() error) error {
+	if s.Meanwhile == nil && s.Before == nil {
+		return write()
+	}
+	ended := make(chan error, 2)
+	go func() { ended <- write() }()
+	if s.Before == nil {
+		ended <- nil
 	} else {
-		durable <- nil
+		go func() { ended <- s.Before() }()
 	}
-	if steps.Meanwhile != nil {
-		steps.Meanwhile()
+	if s.Meanwhile != nil {
+		s.Meanwhile()
 	}
-	if err := <-durable; err != nil {
-		return err
-	}
-	if steps.Before != nil {
-		if err := steps.Before(); err != nil {
-			return err
-		}
-	}
-	return f.dir.Rename(tempName, f.dir, Name)
+	return errors.Join(<-ended, <-ended)
 }
 
 // take notes that the list is what w wrote.
