@@ -193,7 +193,7 @@ func (dst *Mailbox) copyIn(ctx context.Context, lock *dotlock.Lock, src *Mailbox
 	files := make([]entry, 0, len(originals))
 	ext := make([]string, len(originals))
 	bases := make(map[string]bool, len(originals))
-	defer dst.mute(flagged(originals))()
+	defer dst.mute(flagged(originals), len(originals))()
 	for i, o := range originals {
 		if i%256 == 255 {
 			dst.touch(lock)

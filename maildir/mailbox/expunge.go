@@ -71,7 +71,7 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags
 	var gone, uids []uint32
 	var failed error
 	counts, bytes, messages := m.counts(), int64(0), 0
-	defer m.mute(len(rows))()
+	defer m.mute(len(rows), len(rows))()
 	for i, n := range rows {
 		if i%1024 == 1023 {
 			m.touch(lock)

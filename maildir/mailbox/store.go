@@ -245,8 +245,9 @@ const storeBatch = 64
 // store renames the files. The uidlist's lock is held.
 func (m *Mailbox) store(lock *dotlock.Lock, v *View, since uint64, uids []uint32, op Op, f filename.Flags) (did storing, err error) {
 	did.done = make([]uint32, 0, len(uids))
-	if 2*len(uids) >= m.watch.muteFrom {
-		defer m.mute(2 * m.differing(uids, op, f))()
+	if 2*len(uids) >= min(holdFrom, m.watch.muteFrom) {
+		events := 2 * m.differing(uids, op, f)
+		defer m.mute(events, events)()
 	}
 	batch := make([]renaming, 0, min(storeBatch, len(uids)))
 	for i := 0; i < len(uids); i += storeBatch {

@@ -153,7 +153,7 @@ func TestMuted(t *testing.T) {
 	c.rest()
 
 	must(t, m.acquire(ctx))
-	unmute := m.mute(2 * len(a.uids))
+	unmute := m.mute(2*len(a.uids), 2*len(a.uids))
 	b.drop("cur/")
 	b.remove("cur/1700000001.M1P1.other:2,")
 	for end := time.Now().Add(time.Minute); !m.env.Watcher.Barrier(ctx); {

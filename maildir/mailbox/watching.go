@@ -96,24 +96,35 @@ func (w *watching) drop() {
 	w.watches = nil
 }
 
-// muteFrom is watching.muteFrom, but for tests.
-const muteFrom = 512
+const (
+	// muteFrom is watching.muteFrom, but for tests.
+	muteFrom = 512
+	// holdFrom is how many events are better had together.
+	holdFrom = 16
+)
 
-// mute ends the events of cur/ before this process makes so many there that to
-// list the directory afterwards costs less: the kernel makes each of them while
-// the change waits, and drops those of all folders when too many are not read yet.
-// Call the function that it returns after the change. m.sync is held.
-func (m *Mailbox) mute(events int) (unmute func()) {
-	m.mu.RLock()
-	few := events < m.watch.muteFrom || events*4 < int(m.t.count)
-	m.mu.RUnlock()
-	if few || !m.watch.on || m.watch.retired {
+// mute spares this process the events of many changes that it is about to make
+// itself, some of them in cur/: the kernel makes each while the change waits, and
+// drops those of all folders when too many are not read yet. They come together
+// after the changes; or if to list the directory costs less than events of cur/,
+// none of these come. Call the function that it returns after the changes, when the
+// table knows of them. m.sync is held.
+func (m *Mailbox) mute(cur, events int) (unmute func()) {
+	if !m.watch.on || m.watch.retired || events < min(holdFrom, m.watch.muteFrom) {
 		return func() {}
 	}
-	cur := m.watch.watches[inCur]
-	cur.Pause()
+	release := m.env.Watcher.Hold()
+	m.mu.RLock()
+	few := cur < m.watch.muteFrom || cur*4 < int(m.t.count)
+	m.mu.RUnlock()
+	if few {
+		return release
+	}
+	dir := m.watch.watches[inCur]
+	dir.Pause()
 	return func() {
-		if err := cur.Resume(); err != nil {
+		defer release()
+		if err := dir.Resume(); err != nil {
 			m.env.Log.Warn("cur/ cannot be watched any more, the folder is polled instead", "mailbox", m.Path(), "error", err)
 			closeWatches(m.watch.watches)
 			m.setWatch(nil)

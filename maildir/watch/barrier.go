@@ -28,6 +28,7 @@ const (
 // the order of the changes.
 type barrier struct {
 	fs   *fsnotify.Watcher
+	hold *holding
 	log  *slog.Logger
 	dirs []string   // where marks may lie, the first ones first
 	turn sync.Mutex // of the round under way
@@ -54,8 +55,8 @@ type round struct {
 	ok   bool // set before done is closed
 }
 
-func newBarrier(fs *fsnotify.Watcher, log *slog.Logger, dirs []string) *barrier {
-	return &barrier{fs: fs, log: log, dirs: dirs, owed: map[string]*mark{}}
+func newBarrier(fs *fsnotify.Watcher, hold *holding, log *slog.Logger, dirs []string) *barrier {
+	return &barrier{fs: fs, hold: hold, log: log, dirs: dirs, owed: map[string]*mark{}}
 }
 
 // newMark returns nil where there can be none: the log then says once what that
@@ -191,6 +192,8 @@ func (b *barrier) run(r *round, closed <-chan struct{}) {
 	if _, err := m.file.WriteAt([]byte{0}, 0); err != nil {
 		return
 	}
+	b.hold.hurry()
+	defer b.hold.unhurry()
 	t := time.NewTimer(barrierPatience)
 	defer t.Stop()
 	select {

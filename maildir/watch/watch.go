@@ -51,6 +51,7 @@ type Watcher struct {
 	log     *slog.Logger
 	fs      *fsnotify.Watcher // nil when the system has none for us
 	barrier *barrier
+	hold    holding
 	done    chan struct{}
 
 	mu      sync.Mutex
@@ -84,7 +85,7 @@ func New(log *slog.Logger, dirs ...string) *Watcher {
 		return w
 	}
 	w.fs = fs
-	w.barrier = newBarrier(fs, log, append([]string{os.TempDir()}, dirs...))
+	w.barrier = newBarrier(fs, &w.hold, log, append([]string{os.TempDir()}, dirs...))
 	go w.run()
 	return w
 }
@@ -230,6 +231,7 @@ func (w *Watcher) run() {
 				events = nil
 				break
 			}
+			w.hold.wait()
 			w.event(ev)
 		case err, ok := <-errs:
 			if !ok {
