@@ -163,18 +163,36 @@ func (d *Dir) checkRegular(fd int, st *unix.Stat_t) error {
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return ErrNotRegular
-	case st.Nlink <= 1 || d.owner.Load() == uint64(st.Uid)+1:
-		return nil // only root gives directories away, so what was seen may count
+	case st.Nlink <= 1:
+		return nil
+	}
+	owns, err := d.owns(fd, st.Uid)
+	if err == nil && !owns {
+		err = errForeignLink
+	}
+	return err
+}
+
+// Owns tells whether the directory belongs to a user.
+func (d *Dir) Owns(uid uint32) (owns bool, err error) {
+	err = d.self("stat", func(fd int) error {
+		owns, err = d.owns(fd, uid)
+		return err
+	})
+	return owns, err
+}
+
+// owns is Owns for one who has the descriptor.
+func (d *Dir) owns(fd int, uid uint32) (bool, error) {
+	if d.owner.Load() == uint64(uid)+1 {
+		return true, nil // only root gives directories away, so what was seen may count
 	}
 	var in unix.Stat_t
 	if err := unix.Fstat(fd, &in); err != nil {
-		return err
+		return false, err
 	}
 	d.owner.Store(uint64(in.Uid) + 1)
-	if in.Uid != st.Uid {
-		return errForeignLink
-	}
-	return nil
+	return in.Uid == uid, nil
 }
 
 // Create creates the file name for writing and fails with fs.ErrExist if

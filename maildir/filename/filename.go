@@ -7,6 +7,7 @@
 package filename
 
 import (
+	"bytes"
 	"cmp"
 	"math/bits"
 	"strconv"
@@ -117,31 +118,34 @@ func Regular(name string) bool {
 // whatever further comma-separated fields the name had. A name without ":2,"
 // gets it, in place of another info part such as ":1,".
 func WithFlags(name string, f Flags) string {
-	var unknown, tail string
+	var room [256]byte
 	start, end, ok := info(name)
-	if ok {
-		tail = name[end:]
-		for i := start; i < end; i++ {
-			if letterFlag(name[i]) == 0 && strings.IndexByte(unknown, name[i]) < 0 {
-				unknown += name[i : i+1]
-			}
-		}
-		name = name[:start]
-	} else {
-		name = Base(name) + ":2,"
+	if !ok {
+		return string(AppendInfo(append(room[:0], Base(name)...), f))
 	}
-	var b strings.Builder
-	b.Grow(len(name) + bits.OnesCount32(uint32(f)) + len(unknown) + len(tail))
-	b.WriteString(name)
+	b := appendLetters(append(room[:0], name[:start]...), f)
+	for known, i := len(b), start; i < end; i++ {
+		if letterFlag(name[i]) == 0 && bytes.IndexByte(b[known:], name[i]) < 0 {
+			b = append(b, name[i])
+		}
+	}
+	return string(append(b, name[end:]...))
+}
+
+// AppendInfo appends to a base, which has no ':', what follows it in the name of a
+// file with the flags f.
+func AppendInfo(base []byte, f Flags) []byte {
+	return appendLetters(append(base, ":2,"...), f)
+}
+
+func appendLetters(b []byte, f Flags) []byte {
 	for i := range systemLetters {
 		if f&(1<<i) != 0 {
-			b.WriteByte(systemLetters[i])
+			b = append(b, systemLetters[i])
 		}
 	}
-	f.EachKeyword(func(i int) { b.WriteByte('a' + byte(i)) })
-	b.WriteString(unknown)
-	b.WriteString(tail)
-	return b.String()
+	f.EachKeyword(func(i int) { b = append(b, 'a'+byte(i)) })
+	return b
 }
 
 // Sizes reads "S=" (bytes of the file) and "W=" (octets with every line end as

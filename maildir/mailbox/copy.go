@@ -170,13 +170,14 @@ func (v *View) originals(uids []uint32) []original {
 	m := v.m
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	var out []original
+	out := make([]original, 0, len(uids))
 	for _, uid := range uids {
 		n, ok := m.t.byUID(uid)
 		if !ok || !v.has(n) {
 			continue
 		}
-		o := original{msg: v.message(n, 0), base: string(m.t.base(n)), guid: m.t.guid(n)}
+		o := original{msg: v.message(n, 0), base: string(m.t.base(n))}
+		o.guid = m.t.guidWith(n, o.base)
 		o.msg.Flags.EachKeyword(func(i int) {
 			if m.names[i] != "" {
 				o.words = append(o.words, m.names[i])
@@ -261,7 +262,7 @@ func (dst *Mailbox) copyFile(ctx context.Context, src *Mailbox, o original, flag
 		}
 	}
 	e.name = named(base, flags)
-	if into, err := dst.in(e.where).Stat(); err != nil || into.UID != st.UID {
+	if owns, err := dst.in(e.where).Owns(st.UID); err != nil || !owns {
 		// A link to another's file is not read by dirfd.
 		return dst.copyBytes(ctx, src, from, flags)
 	}

@@ -12,11 +12,11 @@ func (m *Mailbox) ownFile(e entry, st dirfd.Stat) error {
 	if st.Nlink <= 1 {
 		return nil
 	}
-	in, err := m.in(e.where).Stat()
+	owns, err := m.in(e.where).Owns(st.UID)
 	if err != nil {
 		return err
 	}
-	if in.UID != st.UID {
+	if !owns {
 		return fmt.Errorf("%s in %s is a hard link to a file of somebody else: %w", e.name, m.Path(), dirfd.ErrNotRegular)
 	}
 	return nil

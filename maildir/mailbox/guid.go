@@ -15,11 +15,14 @@ import (
 // its file name if the record has no such field.
 
 // guid returns a row's GUID.
-func (t *table) guid(n uint32) string {
+func (t *table) guid(n uint32) string { return t.guidWith(n, string(t.base(n))) }
+
+// guidWith is guid for one who has the row's base as a string.
+func (t *table) guidWith(n uint32, base string) string {
 	if guid := guidOf(t.ext(n)); guid != "" {
 		return guid
 	}
-	return baseGUID(string(t.base(n)))
+	return baseGUID(base)
 }
 
 // guidOf finds the field G.

@@ -167,7 +167,8 @@ func (t *table) fileName(n uint32) string {
 	case formBase:
 		return string(p.base(i))
 	case formFlags:
-		return filename.WithFlags(string(p.base(i)), r.flags)
+		var room [256]byte
+		return string(filename.AppendInfo(append(room[:0], p.base(i)...), r.flags))
 	}
 	return p.odd[i]
 }
