@@ -80,6 +80,7 @@ func (a *Account) openInbox() (*inboxDirs, error) {
 	}
 	rights := st.Rights()
 	d.Rights = &rights
+	d.Room = func(size int64) error { return a.quota.Room(size, 1) }
 	return d, nil
 }
 

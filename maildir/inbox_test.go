@@ -11,6 +11,7 @@ import (
 
 	"maildird/maildir/delivery"
 	"maildird/maildir/folder"
+	"maildird/maildir/quota"
 )
 
 // deliverTo puts a message into the account's INBOX and tells its file.
@@ -161,6 +162,38 @@ func TestAccountsRest(t *testing.T) {
 	}
 	if _, err := os.Lstat(latest); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a Maildir was made for a question: %v", err)
+	}
+}
+
+// TestInboxHasRoom: a message that its client said nothing of beforehand is
+// refused when it is there, by the Maildir that it would be in, and the limit of
+// the moment.
+func TestInboxHasRoom(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "alice")
+	s := newStore(t, 0)
+	a := openAccount(t, s, root)
+	defer a.Release()
+	text := []byte("Subject: x\n\ntext\n")
+	for _, limit := range []struct {
+		bytes int64
+		over  bool
+	}{{0, false}, {int64(2*len(text)) - 1, true}, {int64(2 * len(text)), false}, {1, true}} {
+		a.Quota().Configure(quota.Limit{Bytes: limit.bytes})
+		before := len(mailIn(t, root))
+		sp := delivery.NewSpool([]delivery.Target{{Open: a.Inbox}}, true, s.Delivery())
+		if _, err := sp.Write(text); err != nil {
+			t.Fatal(err)
+		}
+		err := sp.Commit()[0]
+		if errors.Is(err, quota.ErrOver) != limit.over || err == nil == limit.over {
+			t.Errorf("limit %d: %v", limit.bytes, err)
+		}
+		if stored := len(mailIn(t, root)) > before; stored == limit.over {
+			t.Errorf("limit %d: stored is %t", limit.bytes, stored)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Join(root, "tmp")); err != nil || len(left) > 0 {
+		t.Errorf("%d files are left in tmp/ (%v)", len(left), err)
 	}
 }
 

@@ -132,8 +132,8 @@ func (t *target) deliver(s *Spool) {
 	if t.write(s); t.err != nil {
 		return
 	}
-	if t.Room != nil {
-		t.fail(t.Room(s.body.size + int64(len(t.Header))))
+	if t.dirs.Room != nil {
+		t.fail(t.dirs.Room(s.body.size + int64(len(t.Header))))
 	}
 	if t.err != nil {
 		return

@@ -124,6 +124,10 @@ type Dirs struct {
 	// Rights of new files, if it is known that the folder's are still the same;
 	// nil: they are looked up for each file.
 	Rights *dirfd.Rights
+	// Room, if not nil, says whether the quota of the Maildir has room for a
+	// message of so many bytes. It is asked before a message gets its name, if the
+	// answer is one recipient's alone.
+	Room func(size int64) error
 }
 
 // rights returns what new files take over from the folder.

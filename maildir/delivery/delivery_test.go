@@ -329,7 +329,12 @@ func TestPanic(t *testing.T) {
 	}
 	bad := newFolder(t)
 	faulty := bad.target("A: b\n")
-	faulty.Room = func(int64) error { panic("a fault of the quota") }
+	open := faulty.Open
+	faulty.Open = func() (Dirs, func(), error) {
+		dirs, release, err := open()
+		dirs.Room = func(int64) error { panic("a fault of the quota") }
+		return dirs, release, err
+	}
 	s := NewSpool(append(targets, faulty), true, newOptions())
 	if _, err := s.ReadFrom(strings.NewReader("text\n")); err != nil {
 		t.Fatal(err)

@@ -15,9 +15,6 @@ type Target struct {
 	// release gives the directories back.
 	Open   func() (dirs Dirs, release func(), err error)
 	Header []byte // lines ended by LF
-	// Room, if not nil, says whether the user's quota has room for a message of
-	// so many bytes. It is asked only if the answer is this target's alone.
-	Room func(size int64) error
 }
 
 const (

@@ -86,7 +86,8 @@ type Config struct {
 	Open     func(context.Context, auth.User) (dirs delivery.Dirs, release func(), err error)
 	Delivery *delivery.Options
 	// Room, if not nil, returns an error whose delivery.CauseOf is OverQuota if
-	// the user's quota has no room for one more message of so many bytes.
+	// the user's quota has no room for one more message of so many bytes. It is
+	// asked at RCPT; when the message is there, its folder is (delivery.Dirs).
 	Room func(ctx context.Context, u auth.User, size int64) error
 
 	// Reserve is how many bytes have to stay free on a user's file system

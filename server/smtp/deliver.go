@@ -30,7 +30,6 @@ func (s *session) begin() *message {
 		targets[i] = delivery.Target{
 			Header: s.trace(received, t, now),
 			Open:   func() (delivery.Dirs, func(), error) { return s.open(t) },
-			Room:   func(size int64) error { return s.room(t, size) },
 		}
 	}
 	m.spool = delivery.NewSpool(targets, s.srv.kind == LMTP, s.srv.cfg.Delivery)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"maildird/auth"
+	"maildird/maildir/delivery"
 	"maildird/maildir/quota"
 )
 
@@ -20,6 +21,12 @@ func TestQuota(t *testing.T) {
 				return quota.ErrOver
 			}
 			return nil
+		}
+		open := c.Open
+		c.Open = func(ctx context.Context, u auth.User) (delivery.Dirs, func(), error) {
+			dirs, release, err := open(ctx, u)
+			dirs.Room = func(size int64) error { return c.Room(ctx, u, size) }
+			return dirs, release, err
 		}
 	}
 	text := strings.Repeat("x", 100)
