@@ -24,8 +24,10 @@ type handler struct{ slog.Handler }
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	text := ""
 	r.Attrs(func(a slog.Attr) bool {
-		if err, ok := a.Value.Any().(error); ok && a.Key == "error" {
-			text = For(err)
+		if a.Key == "error" { // not for all: what is no error has to be allocated for Any
+			if err, ok := a.Value.Any().(error); ok {
+				text = For(err)
+			}
 		}
 		return text == ""
 	})

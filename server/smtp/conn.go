@@ -175,7 +175,9 @@ func (c *conn) command() error {
 		// somebody else's, put there on the way, and must not begin anything.
 		c.hasty = c.hasty || len(c.wire.unread()) > 0
 	}
-	err = v.run(c, arg)
+	if err = v.run(c, arg); err == nil {
+		return nil
+	}
 	var r *smtp.SMTPError
 	if errors.As(err, &r) {
 		return c.refuse(r)

@@ -141,8 +141,9 @@ func (m *message) finish() []result {
 		}
 	}
 	if stored > 0 {
-		s.log.Info("message stored", "id", m.id, "from", s.sender(), "to", s.recipientList(),
-			"message_id", m.head.messageID, "size", size, "stored", stored)
+		s.log.LogAttrs(s.srv.conns.Work(), slog.LevelInfo, "message stored", slog.String("id", m.id),
+			slog.String("from", s.sender()), slog.String("to", s.recipientList()),
+			slog.String("message_id", m.head.messageID), slog.Int64("size", size), slog.Int("stored", stored))
 	}
 	for i, to := range s.to {
 		results[i] = result{to.text, refusals[to.target]}
@@ -173,6 +174,9 @@ func errNoSpace() *smtp.SMTPError {
 // recipientList is for logs: some of the recipients, and how many more.
 func (s *session) recipientList() string {
 	const most = 5
+	if len(s.targets) == 1 {
+		return s.targets[0].address
+	}
 	var b strings.Builder
 	for i, t := range s.targets {
 		if i == most {

@@ -17,17 +17,17 @@ func runRcpt(c *conn, arg string) error {
 	}
 	address, _ := cutPrefixFold(arg, "TO:")
 	err := c.recipient(arg)
+	if err == nil {
+		c.reply(250, code3{2, 1, 5}, "Recipient OK")
+		return nil
+	}
 	var r *smtp.SMTPError
 	if errors.As(err, &r) && r.Code >= 500 {
 		c.badRecipients++
 		c.log.Info("recipient refused", "from", c.session.sender(), "to", shorten(bare(address)), "reply", r.Message)
 		return c.refused(r)
 	}
-	if err != nil {
-		return err
-	}
-	c.reply(250, code3{2, 1, 5}, "Recipient OK")
-	return nil
+	return err
 }
 
 func (c *conn) recipient(arg string) error {

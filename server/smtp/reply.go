@@ -51,7 +51,9 @@ func appendReply(b []byte, code int, enhanced code3, lines ...string) []byte {
 			enhanced = code3{code / 100, 0, 0}
 		}
 		if enhanced != smtp.NoEnhancedCode {
-			b = fmt.Appendf(b, "%d.%d.%d ", enhanced[0], enhanced[1], enhanced[2])
+			for i, n := range enhanced {
+				b = append(strconv.AppendInt(b, int64(n), 10), ".. "[i])
+			}
 		}
 		b = append(b, replyText(line)...)
 		b = append(b, "\r\n"...)
