@@ -22,7 +22,7 @@
 //   - A UID that a client may have seen vanish is never given back to a file
 //     that reappears: it gets a new one.
 //   - Flags that others changed while nobody looked get a mod-sequence when
-//     somebody does: the history knows what they were (modseq.go).
+//     somebody does: the history knows what they were (settle.go).
 //
 // A folder that was open before is not read again: a snapshot of its table lies
 // in the cache and is read in pieces, as they are asked for (snapshot.go). It is
@@ -37,7 +37,9 @@
 //   - What others did: watching.go and events.go hear of it, poll.go looks when
 //     somebody asks, scan.go lists the directories, tell.go tells the views.
 //   - The files beside the mail: list.go reads dovecot-uidlist, assign.go gives
-//     UIDs, record.go writes; modseq.go and savedate.go keep the history.
+//     UIDs, record.go writes; modseq.go notes what differs from the history,
+//     takehistory.go reads what other processes added, settle.go writes, and
+//     savedate.go does so for save dates.
 //   - The table: table.go, of pages (page.go) with an index of bases (index.go).
 //     saved.go reads the pieces of a snapshot, whose form is in snapfile.go and
 //     snapwrite.go.

@@ -1,0 +1,122 @@
+package history
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"io"
+	"io/fs"
+	"slices"
+)
+
+// WantsRewrite tells whether Rewrite is due, with this many messages live.
+func (f *File) WantsRewrite(live int) bool {
+	if f.failed != nil && f.opt.Now().Before(f.retry) {
+		return false
+	}
+	return f.rewrite || f.records > 2*(live+len(f.gone))+1000
+}
+
+// Entry is a message, when it last changed, and when it was saved (as Saved.At, 0
+// if that is not known).
+type Entry struct {
+	State
+	ModSeq uint64
+	Saved  uint32
+}
+
+// Rewrite replaces the file by one with these messages (in any order; the
+// slice is sorted) and the removed ones that are remembered.
+func (f *File) Rewrite(live []Entry) error {
+	slices.SortFunc(live, func(a, b Entry) int {
+		if c := cmp.Compare(a.ModSeq, b.ModSeq); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.UID, b.UID)
+	})
+	if err := f.writeNew(live); err != nil {
+		return f.fail(err)
+	}
+	f.failed, f.rewrite = nil, false
+	return nil
+}
+
+func (f *File) writeNew(live []Entry) (err error) {
+	rights, err := f.dir.Rights()
+	if err != nil {
+		return err
+	}
+	if err := f.dir.Remove(tempName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := f.dir.CreateAs(tempName, rights)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = file.Close()
+		if err != nil {
+			_ = f.dir.Remove(tempName)
+		}
+	}()
+	st, err := f.dir.Lstat(tempName)
+	if err != nil {
+		return err
+	}
+	h := f.h
+	h.inode, h.boot = st.Ino, f.boot
+	w := bufio.NewWriterSize(file, 256<<10)
+	size, err := w.Write(h.encode())
+	if err != nil {
+		return err
+	}
+	last, n, err := f.writeFrames(w, live)
+	if err != nil {
+		return err
+	}
+	size += n
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	// Half of it on disk after a power failure counts as damage, and as lost.
+	if err := f.dir.Rename(tempName, f.dir, Name); err != nil {
+		return err
+	}
+	f.unsynced, f.renamed = true, true
+	f.h, f.inode, f.size, f.last, f.records = h, st.Ino, int64(size), last, len(live)+len(f.gone)
+	return nil
+}
+
+// writeFrames writes one frame for each mod-sequence that occurs.
+func (f *File) writeFrames(w io.Writer, live []Entry) (last uint64, size int, err error) {
+	var b []byte
+	frame := Frame{}
+	removed := f.gone
+	for len(live)+len(removed) > 0 {
+		frame.ModSeq, frame.Changed, frame.Gone, frame.Saved = maxModSeq, frame.Changed[:0], frame.Gone[:0], frame.Saved[:0]
+		if len(live) > 0 {
+			frame.ModSeq = live[0].ModSeq
+		}
+		if len(removed) > 0 {
+			frame.ModSeq = min(frame.ModSeq, removed[0].modseq)
+		}
+		for len(live) > 0 && live[0].ModSeq == frame.ModSeq {
+			frame.Changed = append(frame.Changed, live[0].State)
+			if e := &live[0]; e.Saved != 0 {
+				frame.Saved = append(frame.Saved, Saved{e.UID, e.Saved})
+			}
+			live = live[1:]
+		}
+		for len(removed) > 0 && removed[0].modseq == frame.ModSeq {
+			frame.Gone = append(frame.Gone, removed[0].Run)
+			removed = removed[1:]
+		}
+		b = appendSplit(b[:0], last, frame)
+		if _, err := w.Write(b); err != nil {
+			return 0, 0, err
+		}
+		last = frame.ModSeq
+		size += len(b)
+	}
+	return last, size, nil
+}

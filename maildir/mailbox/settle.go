@@ -1,0 +1,240 @@
+package mailbox
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"maildird/maildir/dotlock"
+	"maildird/maildir/history"
+)
+
+// mustSettle tells whether a client waits for the mod-sequence of a change.
+func (m *Mailbox) mustSettle() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.modseqs.views > 0 && len(m.modseqs.unsettled) > 0 && !m.unwritable
+}
+
+// settled makes sure that the history has all that the table has, on disk if
+// somebody is to be told of it. It returns the highest mod-sequence that may be
+// told, 0 if there is none.
+func (m *Mailbox) settled(ctx context.Context, tell bool) (highest uint64, err error) {
+	if err := m.acquire(ctx); err != nil {
+		return 0, err
+	}
+	defer m.release()
+	// Others settle more as soon as m.sync is free.
+	defer func() {
+		m.mu.RLock()
+		defer m.mu.RUnlock()
+		if err == nil && m.modseqs.lasting {
+			highest = m.modseqs.highest
+		}
+	}()
+	if m.unwritable {
+		return 0, nil
+	}
+	m.mu.RLock()
+	s := &m.modseqs
+	done := len(s.unsettled) == 0 && len(s.strays) == 0 && len(s.dated) == 0 && s.highest > 0 && s.accounted+1 >= m.uidNext
+	m.mu.RUnlock()
+	if !done || m.hist.Stale() {
+		defer m.wake()
+		err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error { return m.settle(ctx, lock) })
+		switch {
+		case errors.Is(err, errNoRoom):
+			m.short(err)
+			return 0, nil
+		case errors.Is(err, errNoLock):
+			m.cannotWrite(err)
+			return 0, nil
+		case err != nil:
+			return 0, err
+		}
+	}
+	if tell {
+		m.syncHistory(m.dir.Sync)
+	}
+	return 0, nil
+}
+
+// syncHistory makes the history durable, before a client is told of it, with
+// folder for the names in it. m.sync is held.
+func (m *Mailbox) syncHistory(folder func() error) {
+	m.historyError(m.hist.SyncWith(folder))
+	m.mu.Lock()
+	m.modseqs.lasting = m.modseqs.begun && m.hist.Err() == nil
+	m.mu.Unlock()
+}
+
+// settle brings history and table in step. The uidlist's lock is held, and the
+// uidlist read up to its end.
+func (m *Mailbox) settle(ctx context.Context, lock *dotlock.Lock) error {
+	doubts := m.readHistory()
+	if err := m.lookAt(ctx, doubts); err != nil {
+		return err
+	}
+	return m.settleRows(lock)
+}
+
+// settleRows is settle for one who has read the history and whom it left no
+// doubts.
+func (m *Mailbox) settleRows(lock *dotlock.Lock) error {
+	m.touch(lock)
+	m.mu.RLock()
+	begun := m.modseqs.begun
+	m.mu.RUnlock()
+	if !begun {
+		return nil
+	}
+	frame, rows, dated := m.unsettledFrame()
+	if m.t.broken.Load() {
+		return ErrReplaced
+	}
+	switch {
+	case len(frame.Changed)+len(frame.Gone) > 0:
+		frame.ModSeq = m.hist.Next()
+		m.historyError(m.hist.Add(frame))
+	case len(frame.Saved) > 0:
+		frame.ModSeq = m.hist.Highest()
+		m.historyError(m.hist.Add(frame))
+	}
+	m.mu.RLock()
+	live := int(m.t.count)
+	tell := m.modseqs.views > 0 || m.modseqs.datesTold
+	m.mu.RUnlock()
+	if m.hist.WantsRewrite(live) {
+		if !m.loadTable() {
+			return ErrReplaced
+		}
+		m.touch(lock)
+		m.historyError(m.hist.Rewrite(m.entries(rows, frame.ModSeq)))
+	}
+	if tell {
+		m.historyError(m.hist.Sync())
+	}
+	m.nowSettled(rows, frame.ModSeq, dated)
+	return nil
+}
+
+// nowSettled notes that the history has all that the table has: these rows
+// changed with that mod-sequence, and so many of the save dates are noted. From
+// here on clients are told: another session may read it at any moment.
+func (m *Mailbox) nowSettled(rows []uint32, modseq uint64, dated int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range rows {
+		m.t.setHistory(n, 0, modseq)
+	}
+	s := &m.modseqs
+	for _, n := range s.unsettled {
+		m.t.row(n).unsettled = false
+	}
+	s.unsettled = s.unsettled[:0]
+	if cap(s.unsettled) > 1<<12 {
+		s.unsettled = nil
+	}
+	s.dated = slices.Clip(s.dated[dated:]) // a copy elsewhere may have added some
+	if len(s.dated) == 0 {
+		s.dated = nil
+	}
+	clear(s.was)
+	clear(s.strays)
+	s.highest, s.accounted, s.lasting = m.hist.Highest(), m.hist.Accounted(), m.hist.Err() == nil
+}
+
+// historyError logs why the history cannot be written. It goes on in memory.
+func (m *Mailbox) historyError(err error) {
+	if err != nil {
+		m.env.Log.Warn("the mailbox's change history cannot be written: clients that go away learn all flags again",
+			"mailbox", m.Path(), "file", history.Name, "error", err)
+	}
+}
+
+// unsettledFrame collects what differs from the history, and the rows that
+// changed; dated is how many of modseqs.dated are in it.
+func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32, dated int) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	s := &m.modseqs
+	list := slices.Clone(s.unsettled)
+	slices.Sort(list)
+	gone := m.unaccounted()
+	f.Changed, rows = make([]history.State, 0, len(list)), make([]uint32, 0, len(list))
+	for _, n := range slices.Compact(list) {
+		r := m.t.row(n)
+		_, differs := s.was[n]
+		switch {
+		case !r.unsettled: // another process told of it
+		case r.state == present && (differs || r.modseq == 0):
+			f.Changed = append(f.Changed, history.State{UID: r.uid, Flags: r.flags})
+			rows = append(rows, n)
+		case r.state == expunged:
+			gone = append(gone, history.Run{First: r.uid, Last: r.uid})
+			rows = append(rows, n)
+		}
+	}
+	for uid := range s.strays {
+		gone = append(gone, history.Run{First: uid, Last: uid})
+	}
+	f.Gone = joined(gone)
+	f.Saved = m.savedOf(s.dated)
+	return f, rows, len(s.dated)
+}
+
+// unaccounted returns the UIDs above those that the history knows of that were
+// given to messages which are gone already. m.mu is held.
+func (m *Mailbox) unaccounted() (gone []history.Run) {
+	next := m.modseqs.accounted + 1
+	for n := m.t.firstFrom(next); n < m.t.n; n++ {
+		r := m.t.row(n)
+		if r.state == expunged {
+			continue
+		}
+		if r.uid > next {
+			gone = append(gone, history.Run{First: next, Last: r.uid - 1})
+		}
+		next = r.uid + 1
+	}
+	if next < m.uidNext {
+		gone = append(gone, history.Run{First: next, Last: m.uidNext - 1})
+	}
+	return gone
+}
+
+// joined sorts runs and joins those that overlap or touch.
+func joined(runs []history.Run) []history.Run {
+	slices.SortFunc(runs, func(a, b history.Run) int { return cmp.Compare(a.First, b.First) })
+	out := runs[:0]
+	for _, r := range runs {
+		if n := len(out); n > 0 && r.First <= out[n-1].Last+1 {
+			out[n-1].Last = max(out[n-1].Last, r.Last)
+		} else {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// entries gives all messages as the history has them, when those in rows, which
+// ascend, changed now.
+func (m *Mailbox) entries(rows []uint32, now uint64) []history.Entry {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	out := make([]history.Entry, 0, m.t.count)
+	for n := range m.t.n {
+		for len(rows) > 0 && rows[0] < n {
+			rows = rows[1:]
+		}
+		if r := m.t.row(n); r.state == present {
+			e := history.Entry{State: history.State{UID: r.uid, Flags: r.flags}, ModSeq: r.modseq, Saved: r.saved}
+			if len(rows) > 0 && rows[0] == n {
+				e.ModSeq = now
+			}
+			out = append(out, e)
+		}
+	}
+	return out
+}
