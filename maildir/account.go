@@ -62,6 +62,9 @@ type Account struct {
 	// events tell.
 	changes atomic.Uint64
 
+	looked atomic.Int64 // when Moved looked, in nanoseconds of the clock
+	moved  atomic.Bool  // what it saw
+
 	// Guarded by store.mu.
 	refs  int
 	since time.Time     // unused since
@@ -212,6 +215,9 @@ func (a *Account) nextValidity() (validity uint32, settle func() error, err erro
 
 // leadsTo tells whether a name leads to the folder with this identity.
 func (a *Account) leadsTo(name string, id dirfd.ID) bool {
+	if !a.inPlace() {
+		return false
+	}
 	dir, err := a.tree.OpenDir(name)
 	if err != nil {
 		return !errors.Is(err, folder.ErrNotFound)

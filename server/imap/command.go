@@ -127,7 +127,15 @@ func (s *session) call(cmd *command) (err error) {
 			err = bye(imap.ResponseCodeServerBug, "Internal error, the log has the details.")
 		}
 	}()
+	if s.account != nil && s.account.Moved() {
+		return errMoved()
+	}
 	return cmd.run(s)
+}
+
+// errMoved ends the session of a user whose Maildir is another one by now.
+func errMoved() error {
+	return bye("", "Your mailboxes were moved or replaced, please reconnect.")
 }
 
 // panicked counts and logs a panic. A deferred function calls it.

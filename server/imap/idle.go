@@ -53,6 +53,9 @@ func (s *session) idle(logout time.Time) error {
 		case !time.Now().Before(logout):
 			return &connError{err}
 		}
+		if s.account.Moved() {
+			return errMoved()
+		}
 		s.writeStatus(nil, "OK", "", "Still here")
 		if err := s.w.flush(); err != nil {
 			return &connError{err}
