@@ -194,27 +194,16 @@ func (a *imapActor) transfer(rng *rand.Rand, what string) error {
 	for _, r := range untagged {
 		texts = append(texts, r.Text)
 	}
+	arrived, cerr := a.arrivals(texts, ids, from, to)
+	if cerr != nil {
+		return cerr
+	}
 	moved := map[string]int{}
-	for _, text := range texts {
-		if !strings.Contains(text, "[COPYUID ") {
-			continue
-		}
-		source, dest, cerr := uidCode(text, "COPYUID")
-		if cerr != nil || len(source) != len(dest) {
-			return fmt.Errorf("answer %q: %w", text, errors.Join(errSyntax, cerr))
-		}
-		for i, uid := range source {
-			id := ids[uid]
-			if id == "" {
-				return fmt.Errorf("answer %q names UID %d of %s, which was not asked for", text, uid, from)
-			}
-			a.ledger.Arrived(id, to, 1)
-			a.ledger.Saw(a.server.Name+" (COPYUID)", to, dest[i], id)
-			if what == "move" {
-				moved[id]++
-				if a.v.Has(uid) {
-					a.ledger.Fault("%s: UID %d of %s was moved and no EXPUNGE told", a.server.Name, uid, from)
-				}
+	if what == "move" {
+		for _, uid := range arrived {
+			moved[ids[uid]]++
+			if a.v.Has(uid) {
+				a.ledger.Fault("%s: UID %d of %s was moved and no EXPUNGE told", a.server.Name, uid, from)
 			}
 		}
 	}
@@ -240,6 +229,30 @@ func (a *imapActor) transfer(rng *rand.Rand, what string) error {
 		a.ledger.Left(id, n)
 	}
 	return err
+}
+
+// arrivals notes what the codes COPYUID in an answer say that came to a folder,
+// and returns the UIDs that it had where it came from.
+func (a *imapActor) arrivals(texts []string, ids map[uint32]string, from, to string) (arrived []uint32, err error) {
+	for _, text := range texts {
+		if !strings.Contains(text, "[COPYUID ") {
+			continue
+		}
+		source, dest, err := uidCode(text, "COPYUID")
+		if err != nil || len(source) != len(dest) {
+			return nil, fmt.Errorf("answer %q: %w", text, errors.Join(errSyntax, err))
+		}
+		for i, uid := range source {
+			id := ids[uid]
+			if id == "" {
+				return nil, fmt.Errorf("answer %q names UID %d of %s, which was not asked for", text, uid, from)
+			}
+			a.ledger.Arrived(id, to, 1)
+			a.ledger.Saw(a.server.Name+" (COPYUID)", to, dest[i], id)
+			arrived = append(arrived, uid)
+		}
+	}
+	return arrived, nil
 }
 
 // lying counts in how many files the messages that Dovecot is to move lie in the
