@@ -378,7 +378,7 @@ func (d *Dir) two(op, name string, to *Dir, newName string, call func(a, b int) 
 func (d *Dir) join(name string) string { return d.path + "/" + name }
 
 func singleName(name string) bool {
-	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
+	return name != "" && name != "." && name != ".." && strings.IndexByte(name, '/') < 0 && strings.IndexByte(name, 0) < 0
 }
 
 func retry(call func() (int, error)) (int, error) {

@@ -69,14 +69,7 @@ func (m *Mailbox) flagsChanged(n uint32, before filename.Flags) {
 
 // unaware tells whether there is a view that is shown flags before they have a
 // mod-sequence. m.mu is held.
-func (m *Mailbox) unaware() bool {
-	for v := range m.views {
-		if !v.modseqs {
-			return true
-		}
-	}
-	return false
-}
+func (m *Mailbox) unaware() bool { return m.modseqs.views < len(m.views) }
 
 // showUnsettled makes all changes count that have no mod-sequence yet, as a view
 // is about to show them. m.mu is held.

@@ -5,6 +5,9 @@ import "slices"
 // tellFlags notes for all views but the one that knows that a row's flags
 // changed. m.mu is held.
 func (m *Mailbox) tellFlags(n uint32, knows *View) {
+	if _, open := m.views[knows]; open && len(m.views) == 1 {
+		return
+	}
 	for v := range m.views {
 		if v != knows && n < v.known {
 			v.flag(n)
