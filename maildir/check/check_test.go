@@ -81,7 +81,8 @@ func TestFindings(t *testing.T) {
 	}{
 		{"a sound message", func(t *testing.T, root string) { write(t, root+"/cur/1.a,S=4,W=5:2,FS", "x\nyz") }, "", ""},
 		{"foreign fields", func(t *testing.T, root string) { write(t, root+"/cur/1.a,U=7:2,PS", "x") }, "", ""},
-		{"foreign flag", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,SZX", "x") }, "", ""},
+		{"foreign flag", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,SXZ", "x") }, "", ""},
+		{"foreign flags in disorder", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,SZX", "x") }, "ASCII order", "renamed it to cur/1.a:2,SXZ"},
 		{"foreign flag alone", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,Z", "x") }, "", ""},
 		{"foreign fields behind the flags", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,FS,x=y", "x") }, "", ""},
 		{"flag before a foreign one", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,ZSF", "x") }, "ASCII order", "renamed it to cur/1.a:2,FSZ"},

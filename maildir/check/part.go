@@ -143,7 +143,7 @@ func (c *checker) oddName(f file) bool {
 		f.a.add(f.label(), cause, c.rename(f, func() string { return c.freshName(f) }))
 		return true
 	}
-	// Letters and fields that are not known are somebody's, and stay behind the flags.
+	// Letters and fields that are not known are somebody's, and stay.
 	if proper := filename.WithFlags(f.name, filename.FlagsOf(f.name)); strings.Contains(f.name, ":2,") && proper != f.name {
 		f.a.add(f.label(), "its flags are not in ASCII order or stand there twice; notmuch passes such a file over",
 			c.rename(f, func() string { return proper }))

@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"cmp"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -113,10 +114,10 @@ func Regular(name string) bool {
 	return true
 }
 
-// WithFlags returns name with its flags replaced by f. Known letters are
-// written in ASCII order, then unknown letters in their old order, then
-// whatever further comma-separated fields the name had. A name without ":2,"
-// gets it, in place of another info part such as ":1,".
+// WithFlags returns name with its flags replaced by f. Unknown letters are kept,
+// and all are written in ASCII order, as Maildir has it: notmuch reads no flags
+// in another one. Further comma-separated fields of the name follow. A name
+// without ":2," gets it, in place of another info part such as ":1,".
 func WithFlags(name string, f Flags) string {
 	var room [256]byte
 	start, end, ok := info(name)
@@ -124,10 +125,14 @@ func WithFlags(name string, f Flags) string {
 		return string(AppendInfo(append(room[:0], Base(name)...), f))
 	}
 	b := appendLetters(append(room[:0], name[:start]...), f)
-	for known, i := len(b), start; i < end; i++ {
+	known := len(b)
+	for i := start; i < end; i++ {
 		if letterFlag(name[i]) == 0 && bytes.IndexByte(b[known:], name[i]) < 0 {
 			b = append(b, name[i])
 		}
+	}
+	if len(b) > known {
+		slices.Sort(b[start:])
 	}
 	return string(append(b, name[end:]...))
 }

@@ -39,10 +39,12 @@ func TestWithFlags(t *testing.T) {
 		{"b", 0, "b:2,"},
 		{"b", Seen, "b:2,S"},
 		{"b:2,", Seen | Answered, "b:2,RS"},
-		{"b:2,XS", Flagged, "b:2,FX"}, // an unknown letter stays, after the known
+		{"b:2,XS", Flagged, "b:2,FX"}, // an unknown letter stays
 		{"b:2,S,keep=me", Keyword(1) | Seen, "b:2,Sb,keep=me"},
 		{"b:1,RS", Seen, "b:2,S"}, // replaced, as Dovecot does
 		{"b:x:2,S", 0, "b:x:2,"},
+		{"1.M2P3.h:2,SXab", Seen | Answered | Keyword(0) | Keyword(1), "1.M2P3.h:2,RSXab"}, // ASCII order, as Dovecot has it
+		{"1.M2P3.h:2,xX1S,more", Seen | Flagged, "1.M2P3.h:2,1FSX,more"},
 	} {
 		if got := WithFlags(c.name, c.f); got != c.want {
 			t.Errorf("WithFlags(%q, %b) = %q, want %q", c.name, c.f, got, c.want)
