@@ -68,6 +68,7 @@ type arrivals struct {
 func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 	filename.SortBy(files, func(e entry) string { return e.name }, func(a, b entry) int { return int(a.where) - int(b.where) })
 	files = slices.Compact(files)
+	lineUp(files)
 	a := &arrivals{fresh: make([]entry, 0, len(files)), taken: newTaken(m.t.index.key, files)}
 	empty := m.t.n == 0 // then nothing is known of any base
 	for i, e := range files {

@@ -2,7 +2,9 @@ package mailbox
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 
 	"maildird/maildir/filename"
@@ -53,6 +55,37 @@ func BenchmarkNeverSeen(b *testing.B) {
 				_ = os.Remove(x.file("dovecot-uidlist"))
 				_ = os.Remove(x.file("maildird-history"))
 				b.StartTimer()
+			}
+		})
+	}
+}
+
+// BenchmarkArrivals is what the first SELECT does with the names of a folder once
+// they are listed, in the order of no list: they are sorted, looked through,
+// written as records, and become rows.
+func BenchmarkArrivals(b *testing.B) {
+	for _, n := range []int{10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			m := newBox(b).open(newEnv(b))
+			defer m.Close()
+			var kept names
+			listed := make([]entry, n)
+			for i, k := range rand.New(rand.NewPCG(1, 2)).Perm(n) {
+				listed[i] = kept.keep(entry{inCur, fmt.Sprintf("17%08d.M%dP99V1I2.host.example,S=4321,W=4400:2,S", k, k)})
+			}
+			b.ReportAllocs()
+			defer reportCPU(b)()
+			for b.Loop() {
+				a, err := m.arrive(nil, slices.Clone(listed))
+				must(b, err)
+				octets := 0
+				for r := range recordsOf(1, a.fresh, nil) {
+					octets += len(r.Base)
+				}
+				newTable().fill(1, a.fresh, a.octets, a.taken.slots)
+				if octets != a.octets || len(a.fresh) != n {
+					b.Fatal(octets, len(a.fresh))
+				}
 			}
 		})
 	}

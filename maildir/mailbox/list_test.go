@@ -268,3 +268,16 @@ func TestListNoFile(t *testing.T) {
 		}
 	}
 }
+
+// TestLineUp: the names of very many files stay what they were, in their order.
+func TestLineUp(t *testing.T) {
+	files := make([]entry, 40_000)
+	for i := range files {
+		files[i] = entry{place(i % 2), fmt.Sprintf("%d.M%dP1.host%s:2,S", i, i, strings.Repeat("x", i%200))}
+	}
+	want := slices.Clone(files)
+	lineUp(files)
+	if !slices.Equal(files, want) {
+		t.Error("other names than before")
+	}
+}
