@@ -29,7 +29,8 @@
 // or it came later, and an event told. Either way its name is in the copy, or
 // the pass was not the last. It does not matter how often the message was moved before, by
 // whom, in which order folders were visited, or whether the mover takes locks.
-// A move is a link at the destination and then an unlink at the source, so there
+// A move is a link at the destination and then an unlink at the source, or a
+// rename, whose two events s does not part (TestHalfMove), so there
 // is no moment at which a message is in no directory; it may be in two at s, and
 // is then in two in the copy. The locks serve the other files: what the uidlist
 // and keywords say belongs to the names of that moment.

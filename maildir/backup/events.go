@@ -17,8 +17,12 @@ import (
 // package maildir/watch, made for mailboxes that wait, gives no such moment.
 type events struct {
 	fd   int
+	read func(fd int, buf []byte) (int, error) // unix.Read, but for tests
 	dirs map[int32]*state
 	buf  []byte
+	// halves are the directories that a name was moved out of, by the number that
+	// the kernel gave the move, as long as no event said where the name went.
+	halves map[uint32]*state
 }
 
 // newEvents returns nil where the kernel gives no events, or not for what other
@@ -31,7 +35,7 @@ func newEvents(root *dirfd.Dir) *events {
 	if err != nil {
 		return nil
 	}
-	return &events{fd: fd, dirs: map[int32]*state{}, buf: make([]byte, 64<<10)}
+	return &events{fd: fd, read: unix.Read, dirs: map[int32]*state{}, buf: make([]byte, 64<<10), halves: map[uint32]*state{}}
 }
 
 func (e *events) close() {
@@ -60,7 +64,7 @@ func (e *events) drain() error {
 		return nil
 	}
 	for {
-		n, err := unix.Read(e.fd, e.buf)
+		n, err := e.read(e.fd, e.buf)
 		switch err {
 		case nil:
 		case unix.EINTR:
@@ -73,22 +77,30 @@ func (e *events) drain() error {
 		for rest := e.buf[:n]; len(rest) >= unix.SizeofInotifyEvent; {
 			wd := int32(binary.NativeEndian.Uint32(rest))
 			mask := binary.NativeEndian.Uint32(rest[unsafe.Offsetof(unix.InotifyEvent{}.Mask):])
+			cookie := binary.NativeEndian.Uint32(rest[unsafe.Offsetof(unix.InotifyEvent{}.Cookie):])
 			end := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(rest[unsafe.Offsetof(unix.InotifyEvent{}.Len):]))
 			name, _, _ := bytes.Cut(rest[unix.SizeofInotifyEvent:end], []byte{0})
 			rest = rest[end:]
-			e.note(wd, mask, string(name))
+			e.note(wd, mask, cookie, string(name))
 		}
 	}
 }
 
-func (e *events) note(wd int32, mask uint32, name string) {
+func (e *events) note(wd int32, mask, cookie uint32, name string) {
 	if mask&unix.IN_Q_OVERFLOW != 0 {
 		for _, st := range e.dirs {
 			st.listed = false
 		}
+		clear(e.halves)
 		return
 	}
 	st := e.dirs[wd]
+	switch {
+	case mask&unix.IN_MOVED_TO != 0:
+		delete(e.halves, cookie)
+	case mask&unix.IN_MOVED_FROM != 0 && st != nil:
+		e.halves[cookie] = st
+	}
 	switch {
 	case st == nil:
 	case mask&unix.IN_IGNORED != 0:
@@ -101,4 +113,18 @@ func (e *events) note(wd int32, mask uint32, name string) {
 		}
 		st.news[name] = mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0
 	}
+}
+
+// takeHalves gives the directories of the moves of which only half is known, and
+// forgets the moves.
+func (e *events) takeHalves() map[*state]bool {
+	if e == nil || len(e.halves) == 0 {
+		return nil
+	}
+	dirs := map[*state]bool{}
+	for _, st := range e.halves {
+		dirs[st] = true
+	}
+	clear(e.halves)
+	return dirs
 }

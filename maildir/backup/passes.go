@@ -247,10 +247,11 @@ func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, err
 		s.note(fmt.Sprintf("%s: copied without the lock: %v", titles(folders), err))
 	}
 	// This is the moment of the snapshot, if nothing comes between.
-	if err := s.events.drain(); err != nil {
+	whole, err := s.moment()
+	if err != nil {
 		return nil, err
 	}
-	settled := len(all) == len(folders) && !s.newsOutside(folders)
+	settled := whole && len(all) == len(folders) && !s.newsOutside(folders)
 	for _, o := range all {
 		if err := s.update(ctx, o, h); err != nil {
 			return nil, err
@@ -275,6 +276,56 @@ func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, err
 		return nil, err
 	}
 	return folders, nil
+}
+
+// momentTries bounds how often a moment is looked for at which all moves are known.
+const momentTries = 20
+
+// moment drains the events, and tells whether they have each move as a whole. A
+// rename is two events, one after the other, and between them a message would be
+// nowhere. The kernel queues both while it holds the locks of both directories:
+// when one of these could be listed, the second event is there, or else it was a
+// move to where nobody watches.
+func (s *snapshot) moment() (bool, error) {
+	for range momentTries {
+		if err := s.events.drain(); err != nil {
+			return false, err
+		}
+		halves := s.events.takeHalves()
+		if len(halves) == 0 {
+			return true, nil
+		}
+		for _, f := range s.folders {
+			for i := range f.dirs {
+				if !halves[&f.dirs[i]] {
+					continue
+				}
+				if err := s.touchLock(f, i); err != nil {
+					return false, err
+				}
+			}
+		}
+	}
+	return false, nil
+}
+
+// touchLock returns when everybody who was changing new or cur of a folder has
+// ended that. One that is not there any more was not removed before; one that was
+// moved is listed anew, before any pass is the last one.
+func (s *snapshot) touchLock(f *folder, i int) error {
+	d, err := walk.Open(s.root, f.path)
+	if err == nil {
+		defer d.Close()
+		d, err = d.OpenDir(walk.MailDirs[i])
+	}
+	if walk.Gone(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.List(func([]byte, dirfd.Kind, uint64) bool { return false })
 }
 
 // unnumbered tells whether a folder is worth another pass, as somebody else got

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/walk"
@@ -102,6 +104,50 @@ func TestListedLate(t *testing.T) {
 	}
 	if got := messages(t, filepath.Join(s.target.Path(), ".A")); len(got) != 0 {
 		t.Errorf("the folder that it left has %v", got)
+	}
+}
+
+// TestHalfMove: a message that is renamed is told of by two events. A moment
+// between them, at which it came from somewhere and went nowhere, is none.
+func TestHalfMove(t *testing.T) {
+	ctx := t.Context()
+	for _, to := range []string{"cur/1.a:2,", ".A/cur/1.a:2,S", "elsewhere"} {
+		path := t.TempDir()
+		maildirAt(t, path, ".A")
+		write(t, filepath.Join(path, ".A/cur/1.a:2,"), "x")
+		s := begun(t, path)
+		if s.events == nil {
+			t.Fatal("the kernel gives no events here")
+		}
+		s.Passes = 1
+		changed, err := s.changed()
+		must(t, err)
+		_, err = s.pass(ctx, changed)
+		must(t, err)
+
+		// As if the second event came late.
+		calls := 0
+		s.events.read = func(fd int, buf []byte) (int, error) {
+			if calls++; calls == 2 {
+				return 0, unix.EAGAIN
+			}
+			return unix.Read(fd, buf[:min(len(buf), unix.SizeofInotifyEvent+32)])
+		}
+		must(t, os.Rename(filepath.Join(path, ".A/cur/1.a:2,"), filepath.Join(path, to)))
+		s.Passes = 2
+		done, err := s.visit(ctx, []*folder{s.folders[".A"]})
+		must(t, err)
+		if settled := len(done) > 0; settled != (to != "cur/1.a:2,") {
+			t.Errorf("moved to %s: the pass counts as the last one: %t", to, settled)
+		}
+		if calls < 3 {
+			t.Errorf("moved to %s: the events were read %d times", to, calls)
+		}
+		must(t, s.settle(ctx))
+		got := len(messages(t, s.target.Path())["1.a"]) + len(messages(t, filepath.Join(s.target.Path(), ".A"))["1.a"])
+		if want := len(messages(t, path)["1.a"]) + len(messages(t, filepath.Join(path, ".A"))["1.a"]); got != want {
+			t.Errorf("moved to %s: the copy has it %d times, the Maildir %d", to, got, want)
+		}
 	}
 }
 
