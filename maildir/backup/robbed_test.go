@@ -70,15 +70,7 @@ func TestListedLate(t *testing.T) {
 	path := t.TempDir()
 	maildirAt(t, path, ".A")
 	write(t, filepath.Join(path, ".A/cur/1.a:2,"), "x")
-	s := begun(t, path)
-	if s.events == nil {
-		t.Fatal("the kernel gives no events here")
-	}
-	s.Passes = 1
-	changed, err := s.changed()
-	must(t, err)
-	_, err = s.pass(ctx, changed)
-	must(t, err)
+	s := watched(t, path)
 	// As after a name that was not found.
 	s.folders[".A"].dirs[1].listed = false
 	must(t, s.events.drain()) // the moment
@@ -96,7 +88,7 @@ func TestListedLate(t *testing.T) {
 	if settled {
 		t.Error("the pass counts as the last one")
 	}
-	_, err = s.rearrange()
+	_, err := s.rearrange()
 	must(t, err)
 	must(t, s.settle(ctx))
 	if got := messages(t, s.target.Path())["1.a"]; len(got) != 1 {
@@ -115,15 +107,7 @@ func TestHalfMove(t *testing.T) {
 		path := t.TempDir()
 		maildirAt(t, path, ".A")
 		write(t, filepath.Join(path, ".A/cur/1.a:2,"), "x")
-		s := begun(t, path)
-		if s.events == nil {
-			t.Fatal("the kernel gives no events here")
-		}
-		s.Passes = 1
-		changed, err := s.changed()
-		must(t, err)
-		_, err = s.pass(ctx, changed)
-		must(t, err)
+		s := watched(t, path)
 
 		// As if the second event came late.
 		calls := 0
@@ -174,6 +158,22 @@ func TestNoUIDForWhatLeft(t *testing.T) {
 	if list, _ := uids(t, filepath.Join(path, ".A")); len(list) != 1 || list["2.b"] == 0 {
 		t.Errorf("the folder's list has %v", list)
 	}
+}
+
+// watched is a snapshot of the Maildir at path after its first pass: events tell
+// what changes from now on.
+func watched(t *testing.T, path string) *snapshot {
+	t.Helper()
+	s := begun(t, path)
+	if s.events == nil {
+		t.Fatal("the kernel gives no events here")
+	}
+	s.Passes = 1
+	changed, err := s.changed()
+	must(t, err)
+	_, err = s.pass(t.Context(), changed)
+	must(t, err)
+	return s
 }
 
 // begun is a snapshot of the Maildir at path before its first pass.
