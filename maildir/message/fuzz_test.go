@@ -80,7 +80,7 @@ func FuzzHeader(f *testing.F) {
 			t.Fatalf("%q, want %q", header, want)
 		}
 		names := []string{"Subject", "from"}
-		some, rest := AppendFields(nil, header, names, false), AppendFields(nil, header, names, true)
+		some, rest := NewFieldSet(names, false).Append(nil, header), NewFieldSet(names, true).Append(nil, header)
 		blank := 0
 		if bytes.HasSuffix(some, []byte("\r\n\r\n")) || string(some) == "\r\n" {
 			blank = 2

@@ -158,43 +158,21 @@ func splitField(field []byte) (name, value []byte, ok bool) {
 	if bytes.IndexByte(field[:i], '\n') >= 0 {
 		return nil, nil, false
 	}
-	name = bytes.TrimRight(field[:i], " \t") // obsolete, but seen
+	name = trimBlanks(field[:i])
 	return name, trimEnd(field[i+1:]), len(name) > 0
+}
+
+// trimBlanks takes away what stands between a name and its colon: obsolete, but seen.
+func trimBlanks(name []byte) []byte {
+	for len(name) > 0 && (name[len(name)-1] == ' ' || name[len(name)-1] == '\t') {
+		name = name[:len(name)-1]
+	}
+	return name
 }
 
 func trimEnd(b []byte) []byte {
 	b = bytes.TrimSuffix(b, newline)
 	return bytes.TrimSuffix(b, []byte("\r"))
-}
-
-// AppendFields appends to dst the fields of a header with one of the names (with
-// not, those with none of them) as they stand there, and the blank line if there
-// is one (RFC 9051 section 6.4.5.1). Names are compared without regard to case.
-func AppendFields(dst, header []byte, names []string, not bool) []byte {
-	for len(header) > 0 {
-		field := header[:fieldLen(header)]
-		header = header[len(field):]
-		if len(trimEnd(field)) == 0 {
-			return append(dst, field...)
-		}
-		name, _, ok := splitField(field)
-		if ok && oneOf(name, names) != not || !ok && not {
-			dst = append(dst, field...)
-			if field[len(field)-1] != '\n' {
-				dst = append(dst, crlf...)
-			}
-		}
-	}
-	return dst
-}
-
-func oneOf(name []byte, names []string) bool {
-	for _, n := range names {
-		if len(n) == len(name) && equalFold(name, n) {
-			return true
-		}
-	}
-	return false
 }
 
 // equalFold compares ASCII text of equal length.

@@ -79,11 +79,11 @@ func TestFields(t *testing.T) {
 		{[]string{"x"}, false, "\r\n"},
 		{[]string{"A", "b"}, true, "no colon\r\n\tcontinued: not a field\r\n: none\r\n C: 3\r\nD:\r\n\r\n"},
 	} {
-		if got := string(AppendFields(nil, []byte(header), c.names, c.not)); got != c.want {
+		if got := string(NewFieldSet(c.names, c.not).Append(nil, []byte(header))); got != c.want {
 			t.Errorf("%v: %q, want %q", c.names, got, c.want)
 		}
 	}
-	if got := string(AppendFields([]byte("x"), []byte("A: 1\r\nB: 2"), []string{"b"}, false)); got != "xB: 2\r\n" {
+	if got := string(NewFieldSet([]string{"b"}, false).Append([]byte("x"), []byte("A: 1\r\nB: 2"))); got != "xB: 2\r\n" {
 		t.Errorf("without a blank line: %q", got)
 	}
 	if v, ok := Field([]byte(header), "B"); v != "2 folded" || !ok {

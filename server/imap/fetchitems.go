@@ -9,6 +9,7 @@ import (
 
 	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
+	"maildird/maildir/message"
 )
 
 // fetchSet is the items of a FETCH that have no argument, as bits.
@@ -74,6 +75,8 @@ type fetchPart struct {
 	// client wrote them.
 	name string
 	imap.FetchItemBodySection
+	// fields are those of HEADER.FIELDS and HEADER.FIELDS.NOT; nil for other sections.
+	fields *message.FieldSet
 }
 
 type fetchKind uint8
@@ -280,19 +283,19 @@ func (lx *lexer) sectionText(p *fetchPart, name []byte) []byte {
 		p.Specifier = imap.PartSpecifierMIME
 	case "HEADER.FIELDS":
 		p.Specifier = imap.PartSpecifierHeader
-		p.HeaderFields, name = lx.headerList(name)
+		p.fields, name = lx.headerList(name, false)
 	case "HEADER.FIELDS.NOT":
 		p.Specifier = imap.PartSpecifierHeader
-		p.HeaderFieldsNot, name = lx.headerList(name)
+		p.fields, name = lx.headerList(name, true)
 	default:
 		lx.fail("Unknown section %.40s.", word)
 	}
 	return name
 }
 
-// headerList takes a list of header fields and appends it to name as it was
-// written.
-func (lx *lexer) headerList(name []byte) ([]string, []byte) {
+// headerList takes a list of header fields, those that are wanted or with not the
+// others, and appends it to name as it was written.
+func (lx *lexer) headerList(name []byte, not bool) (*message.FieldSet, []byte) {
 	var fields []string
 	lx.sp()
 	sep := byte('(')
@@ -304,7 +307,7 @@ func (lx *lexer) headerList(name []byte) ([]string, []byte) {
 		sep = ' '
 		fields = append(fields, string(field))
 	})
-	return fields, append(name, ')')
+	return message.NewFieldSet(fields, not), append(name, ')')
 }
 
 // appendFieldName appends the name of a header field as an astring.

@@ -35,7 +35,7 @@ func (f *fetcher) resolve(p *fetchPart, mf *mailFile) (sp servedPart, err error)
 	switch {
 	case p.kind != fetchSection:
 		err = sp.resolveBinary(mf)
-	case len(p.HeaderFields) > 0 || len(p.HeaderFieldsNot) > 0:
+	case p.fields != nil:
 		err = f.resolveFields(&sp, mf)
 	case len(p.Part) == 0:
 		err = sp.resolveWhole(mf)
@@ -156,12 +156,8 @@ func (f *fetcher) resolveFields(sp *servedPart, mf *mailFile) error {
 	if err != nil || sp.none {
 		return err
 	}
-	names, not := sp.HeaderFields, false
-	if len(names) == 0 {
-		names, not = sp.HeaderFieldsNot, true
-	}
 	from := len(f.arena)
-	f.arena = message.AppendFields(f.arena, head, names, not)
+	f.arena = sp.fields.Append(f.arena, head)
 	sp.mem = f.arena[from:len(f.arena):len(f.arena)]
 	sp.n = int64(len(sp.mem))
 	return nil

@@ -1,0 +1,84 @@
+package message
+
+// FieldSet is the fields of a header that somebody wants, by name and without
+// regard to case. Safe for concurrent use.
+type FieldSet struct {
+	not   bool
+	names [fieldBuckets][]string // in lower case
+}
+
+// fieldBuckets is a power of 2: a client asks for some ten fields, and most of
+// a header's have other names.
+const fieldBuckets = 64
+
+// NewFieldSet makes the set of the fields with one of the names, or with not of
+// those with none of them.
+func NewFieldSet(names []string, not bool) *FieldSet {
+	s := &FieldSet{not: not}
+	for _, name := range names {
+		if name != "" {
+			bucket := fieldBucket(len(name), name[0])
+			s.names[bucket] = append(s.names[bucket], lowerASCII(name))
+		}
+	}
+	return s
+}
+
+func lowerASCII(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		b[i] = lower(c)
+	}
+	return string(b)
+}
+
+// fieldBucket is where a name is, by its length and its first letter.
+func fieldBucket(n int, first byte) int { return (n ^ int(first|0x20)<<1) % fieldBuckets }
+
+// has tells whether the set has the field with a name.
+func (s *FieldSet) has(name []byte) bool {
+	if len(name) > 0 {
+		for _, n := range s.names[fieldBucket(len(name), name[0])] {
+			if len(n) == len(name) && equalFold(name, n) {
+				return !s.not
+			}
+		}
+	}
+	return s.not
+}
+
+// Append appends to dst the fields of the set as they stand in a header, and the
+// blank line if there is one (RFC 9051 section 6.4.5.1).
+func (s *FieldSet) Append(dst, header []byte) []byte {
+	from := 0 // of the fields that are wanted up to here
+	for pos := 0; pos < len(header); {
+		rest := header[pos:]
+		name, line := fieldName(rest)
+		end := pos + line + fieldLen(rest[line:])
+		if name == nil && len(trimEnd(header[pos:end])) == 0 {
+			return append(dst, header[from:end]...)
+		}
+		if !s.has(name) {
+			dst = append(dst, header[from:pos]...)
+			from = end
+		}
+		pos = end
+	}
+	dst = append(dst, header[from:]...)
+	if from < len(header) && header[len(header)-1] != '\n' {
+		dst = append(dst, crlf...)
+	}
+	return dst
+}
+
+// fieldName gives the name of the field that a header begins with, nil if it is
+// a line without one, and how much of the first line was looked at.
+func fieldName(header []byte) (name []byte, n int) {
+	for n < len(header) && header[n] != ':' && header[n] != '\n' {
+		n++
+	}
+	if n == len(header) || header[n] == '\n' {
+		return nil, n
+	}
+	return trimBlanks(header[:n]), n
+}
