@@ -13,9 +13,11 @@ type address struct {
 	domain string // as given, or "[...]"; "" for a local part alone
 }
 
-// Sizes of the parts of an address (RFC 5321 section 4.5.3.1).
+// Sizes of the parts of an address. RFC 5321 section 4.5.3.1 asks for at least 64
+// octets of a local part, and for no limit where that is possible: senders that
+// name the recipient or a way back in themselves (VERP, SRS) are longer.
 const (
-	longestLocal  = 64
+	longestLocal  = 512
 	longestDomain = 255
 	longestRoute  = 1024
 )
@@ -97,7 +99,8 @@ func checkUTF8(s string, allowed bool) error {
 
 // parseMailbox takes a local part and, if there is an "@", a domain.
 func parseMailbox(s string) (a address, rest string, err error) {
-	if strings.HasPrefix(s, `"`) {
+	quoted := strings.HasPrefix(s, `"`)
+	if quoted {
 		a.local, s, err = parseQuoted(s)
 	} else {
 		n := 0
@@ -109,7 +112,7 @@ func parseMailbox(s string) (a address, rest string, err error) {
 	switch {
 	case err != nil:
 		return address{}, "", err
-	case a.local == "":
+	case a.local == "" && !(quoted && strings.HasPrefix(s, "@")): // ""@example.org is an address
 		return address{}, "", errPath
 	case len(a.local) > longestLocal:
 		return address{}, "", errLong
