@@ -39,7 +39,7 @@ func runMail(c *conn, arg string) error {
 	if err := c.mailParameters(&e, rest); err != nil {
 		return err
 	}
-	if !e.utf8 && checkUTF8(e.sender.local+e.sender.domain, false) != nil {
+	if !e.utf8 && !c.relayed() && checkUTF8(e.sender.local+e.sender.domain, false) != nil {
 		return refusal(553, code3{5, 6, 7}, "Sender: %v", errUTF8)
 	}
 	if err := c.session.mail(e); err != nil {
@@ -48,6 +48,11 @@ func runMail(c *conn, arg string) error {
 	c.reply(250, code3{2, 1, 0}, "Sender OK")
 	return nil
 }
+
+// relayed tells that a relay answered for the message already. Postfix takes an
+// address in UTF-8 without SMTPUTF8 and hands it on so: to refuse it now would be
+// too late for its client.
+func (c *conn) relayed() bool { return c.srv.kind == LMTP }
 
 func (c *conn) helloName() string {
 	if c.srv.kind == LMTP {

@@ -35,7 +35,7 @@ func (c *conn) recipient(arg string) error {
 	if !ok {
 		return refusal(501, code3{5, 5, 4}, "Syntax: RCPT TO:<address>")
 	}
-	to, null, rest, err := parsePath(strings.TrimLeft(rest, " "), c.session.from.utf8)
+	to, null, rest, err := parsePath(strings.TrimLeft(rest, " "), c.session.from.utf8 || c.relayed())
 	switch {
 	case errors.Is(err, errUTF8):
 		return refusal(553, code3{5, 6, 7}, "Recipient: %v", err)
