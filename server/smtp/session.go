@@ -3,6 +3,7 @@ package smtp
 import (
 	"log/slog"
 	"strconv"
+	"strings"
 
 	"maildird/auth"
 	"maildird/maildir/delivery"
@@ -64,6 +65,9 @@ func (s *session) mail(e envelope) error {
 	case s.srv.kind == Submission:
 		if !s.srv.recipients.own(s.user, e.sender) {
 			return s.notYours(e.sender.String())
+		}
+		if e.sender.domain == "" { // RFC 6409 section 4.2: there has to be one
+			_, e.sender.domain, _ = strings.Cut(s.user.Name, "@")
 		}
 	case e.sender.domain == "" && s.srv.kind == MX:
 		// RFC 5321 section 4.1.2: only <Postmaster> in RCPT has no domain. The
