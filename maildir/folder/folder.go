@@ -86,6 +86,7 @@ type Tree struct {
 	opt    Options
 	layout layout
 	now    func() time.Time
+	sleep  func(time.Duration)
 	patience
 
 	one      sync.Mutex   // held by who wants or has the lock of the tree
@@ -98,7 +99,7 @@ func NewTree(root *dirfd.Dir, opt Options) *Tree {
 	if opt.Separator == 0 {
 		opt.Separator = '/'
 	}
-	t := &Tree{root: root, opt: opt, now: time.Now, patience: defaultPatience}
+	t := &Tree{root: root, opt: opt, now: time.Now, sleep: time.Sleep, patience: defaultPatience}
 	if opt.Layout == LayoutFS {
 		t.layout = fsLayout{fsync: opt.Fsync}
 	} else {
@@ -155,39 +156,11 @@ func (t *Tree) OpenDir(name string) (*dirfd.Dir, error) {
 			return nil, err
 		}
 	}
-	if err := completeMaildir(d, t.opt.Fsync); err != nil {
+	if err := t.complete(d); err != nil {
 		_ = d.Close()
 		return nil, err
 	}
 	return d, nil
-}
-
-// completeMaildir makes the directories that an open mailbox needs.
-func completeMaildir(d *dirfd.Dir, fsync bool) error {
-	made := false
-	for _, sub := range []string{"cur", "new", "tmp"} {
-		st, err := d.Lstat(sub)
-		switch {
-		case err == nil && st.Mode.IsDir():
-			continue
-		case err == nil:
-			return fmt.Errorf("%w: %s/%s is no directory; move it away", ErrNotFound, d.Path(), sub)
-		case !errors.Is(err, fs.ErrNotExist):
-			return err
-		}
-		rights, err := d.Rights()
-		if err != nil {
-			return err
-		}
-		if err := makeDir(d, sub, rights); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		made = true
-	}
-	if made && fsync {
-		return d.Sync()
-	}
-	return nil
 }
 
 func makeDir(d *dirfd.Dir, name string, rights dirfd.Rights) error {

@@ -19,11 +19,12 @@ type patience struct {
 	file  time.Duration // for the lock of a file
 	stale time.Duration // age at which the lock of a file counts as left behind
 	pause time.Duration // between two attempts
+	young time.Duration // age of a folder's directory up to which its maker may still be at work in it
 }
 
 // Dovecot waits two minutes for subscriptions.lock and takes one over that has
 // not been touched for half a minute.
-var defaultPatience = patience{lock: 30 * time.Second, file: 60 * time.Second, stale: 30 * time.Second, pause: 10 * time.Millisecond}
+var defaultPatience = patience{lock: 30 * time.Second, file: 60 * time.Second, stale: 30 * time.Second, pause: 10 * time.Millisecond, young: 250 * time.Millisecond}
 
 // ErrLocked is wrapped by the error of a wait for another program that was too
 // long.
