@@ -75,11 +75,11 @@ func runMyRights(s *session) error {
 }
 
 func (s *session) myRightsResponse(name string) {
-	s.w.raw("* MYRIGHTS ")
-	s.w.mailbox(name)
-	s.w.sp()
-	s.w.raw(rightsOf(name))
-	s.w.crlf()
+	s.w.Raw("* MYRIGHTS ")
+	s.w.Mailbox(name)
+	s.w.SP()
+	s.w.Raw(rightsOf(name))
+	s.w.CRLF()
 }
 
 // runGetACL is GETACL (RFC 4314 section 3.3).
@@ -91,13 +91,13 @@ func runGetACL(s *session) error {
 	if err != nil {
 		return err
 	}
-	s.w.raw("* ACL ")
-	s.w.mailbox(name)
-	s.w.sp()
-	s.w.str(s.user.Name)
-	s.w.sp()
-	s.w.raw(rightsOf(name))
-	s.w.crlf()
+	s.w.Raw("* ACL ")
+	s.w.Mailbox(name)
+	s.w.SP()
+	s.w.Str(s.user.Name)
+	s.w.SP()
+	s.w.Raw(rightsOf(name))
+	s.w.CRLF()
 	return nil
 }
 
@@ -105,28 +105,28 @@ func runGetACL(s *session) error {
 // rights, and nobody else can get one.
 func runListRights(s *session) error {
 	lx := s.lx
-	lx.sp()
-	name := lx.mailbox()
-	lx.sp()
-	who := string(lx.astring())
-	if err := lx.end(); err != nil {
+	lx.SP()
+	name := lx.Mailbox()
+	lx.SP()
+	who := string(lx.AString())
+	if err := lx.End(); err != nil {
 		return err
 	}
 	name, err := s.existing(name)
 	if err != nil {
 		return err
 	}
-	s.w.raw("* LISTRIGHTS ")
-	s.w.mailbox(name)
-	s.w.sp()
-	s.w.str(who)
-	s.w.sp()
+	s.w.Raw("* LISTRIGHTS ")
+	s.w.Mailbox(name)
+	s.w.SP()
+	s.w.Str(who)
+	s.w.SP()
 	if strings.EqualFold(who, s.user.Name) {
-		s.w.raw(rightsOf(name))
+		s.w.Raw(rightsOf(name))
 	} else {
-		s.w.raw(`""`)
+		s.w.Raw(`""`)
 	}
-	s.w.crlf()
+	s.w.CRLF()
 	return nil
 }
 
@@ -137,16 +137,16 @@ func errNoACL() error {
 // runSetACL is SETACL (RFC 4314 section 3.1).
 func runSetACL(s *session) error {
 	lx := s.lx
-	lx.sp()
-	lx.mailbox()
-	lx.sp()
-	lx.astring()
-	lx.sp()
-	rights := string(lx.astring())
-	if lx.err == nil && strings.Trim(strings.TrimLeft(rights, "+-"), ownRights+"n0123456789") != "" {
-		lx.fail("Unknown right.")
+	lx.SP()
+	lx.Mailbox()
+	lx.SP()
+	lx.AString()
+	lx.SP()
+	rights := string(lx.AString())
+	if lx.Err() == nil && strings.Trim(strings.TrimLeft(rights, "+-"), ownRights+"n0123456789") != "" {
+		lx.Fail("Unknown right.")
 	}
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	return errNoACL()
@@ -155,11 +155,11 @@ func runSetACL(s *session) error {
 // runDeleteACL is DELETEACL (RFC 4314 section 3.2).
 func runDeleteACL(s *session) error {
 	lx := s.lx
-	lx.sp()
-	lx.mailbox()
-	lx.sp()
-	lx.astring()
-	if err := lx.end(); err != nil {
+	lx.SP()
+	lx.Mailbox()
+	lx.SP()
+	lx.AString()
+	if err := lx.End(); err != nil {
 		return err
 	}
 	return errNoACL()

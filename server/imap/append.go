@@ -8,6 +8,7 @@ import (
 
 	"maildird/maildir"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 // appendExtension is APPEND, with MULTIAPPEND (RFC 3502) and APPENDLIMIT (RFC
@@ -17,7 +18,7 @@ func appendExtension(cfg *Config) extension {
 		caps:     []imap.Cap{imap.CapMultiAppend, imap.Cap("APPENDLIMIT=" + strconv.FormatInt(cfg.AppendLimit, 10))},
 		commands: []command{{name: "APPEND", in: loggedIn, news: allNews, run: runAppend}},
 		statusItems: []statusItem{{name: "APPENDLIMIT", write: func(st *mailboxStatus) {
-			st.s.w.num(uint64(st.s.srv.cfg.AppendLimit))
+			st.s.w.Number(uint64(st.s.srv.cfg.AppendLimit))
 		}}},
 	}
 }
@@ -30,9 +31,9 @@ const maxAppends = 1000
 // all or none, when the command is complete.
 func runAppend(s *session) error {
 	lx := s.lx
-	lx.sp()
-	name := lx.mailbox()
-	lx.sp()
+	lx.SP()
+	name := lx.Mailbox()
+	lx.SP()
 	item, err := s.appendItem()
 	if err != nil {
 		return err
@@ -46,7 +47,7 @@ func runAppend(s *session) error {
 		if err := item.take(s, to); err != nil {
 			return err
 		}
-		if !lx.more() {
+		if !lx.More() {
 			break
 		}
 		if len(to.taken) == maxAppends {
@@ -56,7 +57,7 @@ func runAppend(s *session) error {
 			return err
 		}
 	}
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	s.done.code, err = to.save(s)
@@ -139,20 +140,20 @@ func (item *appendItem) take(s *session, to *destination) error {
 // and what announces the literal. Nothing is asked for yet.
 func (s *session) appendItem() (item appendItem, err error) {
 	lx := s.lx
-	if lx.peek() == '(' {
+	if lx.Peek() == '(' {
 		set := lx.flagList()
 		item.Flags, item.Keywords = set.system, set.words
-		lx.sp()
+		lx.SP()
 	}
-	if lx.peek() == '"' {
-		if item.Date = lx.dateTime(); item.Date.IsZero() {
+	if lx.Peek() == '"' {
+		if item.Date = lx.DateTime(); item.Date.IsZero() {
 			item.Date = item.Date.Add(time.Second) // zero is for no date
 		}
-		lx.sp()
+		lx.SP()
 	}
-	if c := lx.peek(); c != '{' && c != '~' && classes[c]&classWord != 0 {
+	if c := lx.Peek(); c != '{' && c != '~' && syntax.IsWordChar(c) {
 		lx.grammar.appendData.take(lx, &item, "data item")
-		return item, lx.err
+		return item, lx.Err()
 	}
 	item.receive = (*session).receiveLiteral
 	err = lx.appendLiteral(&item)
@@ -161,17 +162,17 @@ func (s *session) appendItem() (item appendItem, err error) {
 
 // appendLiteral takes what announces a literal with a message.
 func (lx *lexer) appendLiteral(item *appendItem) error {
-	lit, ok := lx.literalHeader()
+	lit, ok := lx.LiteralHeader()
 	switch {
 	case !ok:
-		lx.fail("Expected a literal with the message.")
-		return lx.err
-	case lit.size > lx.limits.message:
-		return errMessageTooBig(lx.limits.message)
-	case lit.size == 0:
+		lx.Fail("Expected a literal with the message.")
+		return lx.Err()
+	case lit.Size > lx.message:
+		return errMessageTooBig(lx.message)
+	case lit.Size == 0:
 		return errEmptyMessage()
 	}
-	item.size = lit.size
+	item.size = lit.Size
 	return nil
 }
 
@@ -185,7 +186,7 @@ func errEmptyMessage() error {
 
 // receiveLiteral takes the octets of the literal that appendLiteral took.
 func (s *session) receiveLiteral(_ *destination, in *mailbox.Incoming) error {
-	_, err := s.lx.streamLiteral().WriteTo(in)
+	_, err := s.lx.StreamLiteral().WriteTo(in)
 	return err
 }
 
@@ -194,5 +195,5 @@ func appendUID(validity uint32, uids []uint32) string {
 	b := append(make([]byte, 0, 32), "APPENDUID "...)
 	b = strconv.AppendUint(b, uint64(validity), 10)
 	b = append(b, ' ')
-	return string(appendSet(b, uids))
+	return string(syntax.AppendSet(b, uids))
 }

@@ -2,17 +2,37 @@ package imap
 
 import (
 	"fmt"
+	"io"
+	"strings"
 	"testing"
-	"unicode/utf8"
+	"testing/iotest"
+
+	"maildird/server/imap/syntax"
 )
+
+var testGrammar = newGrammar(extensions(&Config{}))
+
+var testLimits = syntax.Limits{Line: 1000, Literal: 100, Skip: 400, Depth: 5}
+
+// lexerOn returns a lexer of input that comes in pieces of any size, and counts
+// how often it asked for a literal.
+func lexerOn(input string, pieces func(io.Reader) io.Reader) (*lexer, *int) {
+	asked := new(int)
+	lx := &lexer{Lexer: syntax.Lexer{Source: pieces(strings.NewReader(input)), Limits: testLimits, Continue: func() { *asked++ }}, grammar: testGrammar}
+	lx.Next()
+	return lx, asked
+}
+
+// pieces are ways in which input arrives.
+var pieces = map[string]func(io.Reader) io.Reader{
+	"whole":    func(r io.Reader) io.Reader { return r },
+	"octets":   iotest.OneByteReader,
+	"with EOF": iotest.DataErrReader,
+}
 
 // takers take the arguments of commands, and say what they took.
 var takers = []func(*lexer) any{
-	func(lx *lexer) any { return lx.mailbox() },
 	func(lx *lexer) any { return lx.flagsArgument() },
-	func(lx *lexer) any { return lx.dateTime().Unix() },
-	func(lx *lexer) any { return lx.date().Unix() },
-	func(lx *lexer) any { return lx.seqSet() },
 	func(lx *lexer) any {
 		req := lx.storeArguments()
 		if since := req.unchangedSince; since != nil {
@@ -36,10 +56,6 @@ var takers = []func(*lexer) any{
 		}
 		return names
 	},
-	func(lx *lexer) any {
-		b, isNil := lx.nstring()
-		return fmt.Sprint(string(b), isNil)
-	},
 }
 
 // FuzzArguments takes arguments of all kinds from the same input. What is taken
@@ -58,12 +74,10 @@ func FuzzArguments(f *testing.F) {
 			var first string
 			for _, how := range []string{"whole", "octets"} {
 				lx, _ := lexerOn(in+"\r\n", pieces[how])
-				lx.utf8 = utf8Names
+				lx.UTF8 = utf8Names
 				took := fmt.Sprintf("%v", take(lx))
-				if err := lx.end(); err != nil {
+				if err := lx.End(); err != nil {
 					took = "error " + err.Error()
-				} else if i == 0 && !utf8.ValidString(took) {
-					t.Fatalf("%q gives the name %q", in, took)
 				}
 				if first == "" {
 					first = took

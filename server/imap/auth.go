@@ -72,11 +72,11 @@ func errOtherUser() error {
 // runLogin is LOGIN (RFC 9051 section 6.2.3).
 func runLogin(s *session) error {
 	lx := s.lx
-	lx.sp()
-	name := string(lx.astring())
-	lx.sp()
-	password := string(lx.astring())
-	if err := lx.end(); err != nil {
+	lx.SP()
+	name := string(lx.AString())
+	lx.SP()
+	password := string(lx.AString())
+	if err := lx.End(); err != nil {
 		return err
 	}
 	if !s.passwordsAllowed() {
@@ -139,13 +139,13 @@ func loginServer(s *session, login func(auth.User)) sasl.Server {
 // runAuthenticate is AUTHENTICATE (RFC 9051 section 6.2.2).
 func runAuthenticate(s *session) error {
 	lx := s.lx
-	lx.sp()
-	name := string(lx.word())
+	lx.SP()
+	name := string(lx.Word())
 	var response []byte
-	if lx.more() {
-		response = decodeResponse(lx, lx.atom())
+	if lx.More() {
+		response = decodeResponse(lx, lx.Atom())
 	}
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	for _, m := range s.srv.grammar.mechanisms {
@@ -190,25 +190,25 @@ func (s *session) authenticate(m mechanism, response []byte) error {
 
 // challenge sends a challenge and takes the response to it.
 func (s *session) challenge(challenge []byte) ([]byte, error) {
-	s.w.raw("+ ")
-	s.w.raw(base64.StdEncoding.EncodeToString(challenge))
-	s.w.crlf()
+	s.w.Raw("+ ")
+	s.w.Raw(base64.StdEncoding.EncodeToString(challenge))
+	s.w.CRLF()
 	lx := s.lx
-	lx.next()
-	if lx.accept('*') {
-		if err := lx.end(); err != nil {
+	lx.Next()
+	if lx.Accept('*') {
+		if err := lx.End(); err != nil {
 			return nil, err
 		}
 		return nil, bad("Authentication was cancelled.")
 	}
-	response := decodeResponse(lx, lx.run(classAtom))
-	return response, lx.end()
+	response := decodeResponse(lx, lx.OptionalAtom())
+	return response, lx.End()
 }
 
 // decodeResponse decodes base64; "=" is the initial response without octets.
 // It is never nil but after an error.
 func decodeResponse(lx *lexer, b []byte) []byte {
-	if lx.err != nil {
+	if lx.Err() != nil {
 		return nil
 	}
 	if string(b) == "=" {
@@ -216,7 +216,7 @@ func decodeResponse(lx *lexer, b []byte) []byte {
 	}
 	response, err := base64.StdEncoding.AppendDecode([]byte{}, b)
 	if err != nil {
-		lx.fail("Response is not valid base64.")
+		lx.Fail("Response is not valid base64.")
 		return nil
 	}
 	return response
@@ -265,7 +265,7 @@ func (s *session) login(user auth.User) error {
 	s.user, s.account = user, account
 	s.fails = 0
 	s.log = s.anonymous.With("user", user.Name)
-	s.lx.limits = s.srv.cfg.lexLimits(true)
+	s.lx.Limits = s.srv.cfg.lexLimits(true)
 	s.wire.until = time.Time{}
 	s.log.Info("logged in", "tls", s.tls)
 	s.done = done{code: "CAPABILITY" + s.capabilityList(), text: "Logged in."}

@@ -54,13 +54,13 @@ func (st *structure) readEnvelopes(mf *mailFile, p *message.Part) error {
 func (st *structure) write(w *writer, extended bool) { st.part(w, st.root, extended) }
 
 func (st *structure) part(w *writer, p *message.Part, extended bool) {
-	w.byte('(')
+	w.Byte('(')
 	if p.Multipart() {
 		st.multipart(w, p, extended)
 	} else {
 		st.single(w, p, extended)
 	}
-	w.byte(')')
+	w.Byte(')')
 }
 
 func (st *structure) multipart(w *writer, p *message.Part, extended bool) {
@@ -70,10 +70,10 @@ func (st *structure) multipart(w *writer, p *message.Part, extended bool) {
 	if len(p.Children) == 0 {
 		w.emptyPart(extended)
 	}
-	w.sp()
-	w.str(p.Subtype)
+	w.SP()
+	w.Str(p.Subtype)
 	if extended {
-		w.sp()
+		w.SP()
 		w.params(p.Params)
 		w.bodyExtension(p)
 	}
@@ -81,41 +81,41 @@ func (st *structure) multipart(w *writer, p *message.Part, extended bool) {
 
 // emptyPart stands in where the grammar wants a part and the message has none.
 func (w *writer) emptyPart(extended bool) {
-	w.raw(`("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0`)
+	w.Raw(`("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0`)
 	if extended {
-		w.raw(" NIL NIL NIL NIL")
+		w.Raw(" NIL NIL NIL NIL")
 	}
-	w.byte(')')
+	w.Byte(')')
 }
 
 func (st *structure) single(w *writer, p *message.Part, extended bool) {
-	w.str(p.Type)
-	w.sp()
-	w.str(p.Subtype)
-	w.sp()
+	w.Str(p.Type)
+	w.SP()
+	w.Str(p.Subtype)
+	w.SP()
 	w.params(typeParams(p))
-	w.sp()
-	w.nstr(p.ID, p.ID != "")
-	w.sp()
-	w.nstr(p.Description, p.Description != "")
-	w.sp()
+	w.SP()
+	w.NString(p.ID, p.ID != "")
+	w.SP()
+	w.NString(p.Description, p.Description != "")
+	w.SP()
 	if p.Encoding == "" {
-		w.raw(`"7bit"`)
+		w.Raw(`"7bit"`)
 	} else {
-		w.str(p.Encoding)
+		w.Str(p.Encoding)
 	}
-	w.sp()
-	w.num(uint64(p.End.Virt - p.Body.Virt))
+	w.SP()
+	w.Number(uint64(p.End.Virt - p.Body.Virt))
 	if p.Message() {
 		st.embedded(w, p, extended)
 	}
 	if p.Message() || isTextType(p) {
-		w.sp()
-		w.num(uint64(p.Lines))
+		w.SP()
+		w.Number(uint64(p.Lines))
 	}
 	if extended {
-		w.sp()
-		w.nstr(p.MD5, p.MD5 != "")
+		w.SP()
+		w.NString(p.MD5, p.MD5 != "")
 		w.bodyExtension(p)
 	}
 }
@@ -135,60 +135,60 @@ func typeParams(p *message.Part) []message.Param {
 // embedded writes the envelope and the structure of the message in a part. If
 // it has none, because it ends with its header or lies too deep, an empty one.
 func (st *structure) embedded(w *writer, p *message.Part, extended bool) {
-	w.sp()
+	w.SP()
 	inner := embedded(p)
 	if inner == nil {
 		w.envelope(&message.Envelope{})
-		w.sp()
+		w.SP()
 		w.emptyPart(extended)
 		return
 	}
 	w.envelope(st.envelopes[p])
-	w.sp()
+	w.SP()
 	st.part(w, inner, extended)
 }
 
 // bodyExtension writes the extension data that all kinds of parts have.
 func (w *writer) bodyExtension(p *message.Part) {
-	w.sp()
+	w.SP()
 	if p.Disposition == "" {
-		w.raw("NIL")
+		w.Raw("NIL")
 	} else {
-		w.byte('(')
-		w.str(p.Disposition)
-		w.sp()
+		w.Byte('(')
+		w.Str(p.Disposition)
+		w.SP()
 		w.params(p.DispositionParams)
-		w.byte(')')
+		w.Byte(')')
 	}
-	w.sp()
+	w.SP()
 	if len(p.Language) == 0 {
-		w.raw("NIL")
+		w.Raw("NIL")
 	} else {
 		sep := byte('(')
 		for _, lang := range p.Language {
-			w.byte(sep)
-			w.str(lang)
+			w.Byte(sep)
+			w.Str(lang)
 			sep = ' '
 		}
-		w.byte(')')
+		w.Byte(')')
 	}
-	w.sp()
-	w.nstr(p.Location, p.Location != "")
+	w.SP()
+	w.NString(p.Location, p.Location != "")
 }
 
 // params writes a list of parameters, NIL if it is empty.
 func (w *writer) params(params []message.Param) {
 	if len(params) == 0 {
-		w.raw("NIL")
+		w.Raw("NIL")
 		return
 	}
 	sep := byte('(')
 	for _, p := range params {
-		w.byte(sep)
-		w.str(p.Name)
-		w.sp()
-		w.str(p.Value)
+		w.Byte(sep)
+		w.Str(p.Name)
+		w.SP()
+		w.Str(p.Value)
 		sep = ' '
 	}
-	w.byte(')')
+	w.Byte(')')
 }

@@ -41,12 +41,12 @@ func (s *session) capabilityList() string {
 
 // runCapability is CAPABILITY (RFC 9051 section 6.1.1).
 func runCapability(s *session) error {
-	if err := s.lx.end(); err != nil {
+	if err := s.lx.End(); err != nil {
 		return err
 	}
-	s.w.raw("* CAPABILITY")
-	s.w.raw(s.capabilityList())
-	s.w.crlf()
+	s.w.Raw("* CAPABILITY")
+	s.w.Raw(s.capabilityList())
+	s.w.CRLF()
 	return nil
 }
 
@@ -71,7 +71,7 @@ func rev2Extension(cfg *Config) extension {
 }
 
 // speakUTF8 makes quoted strings and mailbox names UTF-8 from now on.
-func (s *session) speakUTF8() { s.lx.utf8, s.w.utf8 = true, true }
+func (s *session) speakUTF8() { s.lx.UTF8, s.w.UTF8 = true, true }
 
 // literalExtension is LITERAL+ (RFC 7888). The lexer takes such literals.
 func literalExtension() extension { return extension{early: []imap.Cap{imap.CapLiteralPlus}} }

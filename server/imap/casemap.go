@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"maildird/server/imap/syntax"
 )
 
 // appendCasemap appends text in the form in which i;unicode-casemap compares
@@ -55,7 +57,7 @@ func upperRun(dst, src []byte) int {
 		binary.LittleEndian.PutUint64(dst[n:], w-lower>>2)
 	}
 	for ; n < len(src) && src[n] < utf8.RuneSelf; n++ {
-		dst[n] = upper(src[n])
+		dst[n] = syntax.Upper(src[n])
 	}
 	return n
 }

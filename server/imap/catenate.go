@@ -19,8 +19,8 @@ func catenateExtension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapCatenate},
 		appendData: words[appendItem]{"CATENATE": func(lx *lexer, item *appendItem) {
-			lx.sp()
-			lx.enter()
+			lx.SP()
+			lx.Enter()
 			item.receive = func(s *session, to *destination, in *mailbox.Incoming) error {
 				c := &catenation{s: s, to: to, in: in, source: urlSource{s: s, account: s.account}}
 				defer c.source.close()
@@ -51,43 +51,43 @@ func (c *catenation) parts() error {
 			return err
 		}
 		var err error
-		switch word := lx.word(); string(word) {
+		switch word := lx.Word(); string(word) {
 		case "TEXT":
-			lx.sp()
+			lx.SP()
 			err = c.text()
 		case "URL":
-			lx.sp()
+			lx.SP()
 			err = c.url()
 		case "UTF8": // RFC 6855 section 4, as in APPEND itself
-			if lx.startUTF8(); lx.err != nil {
-				return lx.err
+			if lx.startUTF8(); lx.Err() != nil {
+				return lx.Err()
 			}
 			if err = c.text(); err == nil {
-				lx.expect(')')
+				lx.Expect(')')
 			}
 		default:
-			lx.fail("Unknown part %.40s.", word)
+			lx.Fail("Unknown part %.40s.", word)
 		}
 		if err != nil {
 			return err
 		}
-		if !lx.more() || lx.peek() == ')' {
+		if !lx.More() || lx.Peek() == ')' {
 			break
 		}
 		if n == maxCatenated {
 			return no(imap.ResponseCodeLimit, "A message may be put together of %d parts.", maxCatenated)
 		}
 	}
-	lx.leave()
-	if lx.err == nil && c.size == 0 {
+	lx.Leave()
+	if lx.Err() == nil && c.size == 0 {
 		return errEmptyMessage()
 	}
-	return lx.err
+	return lx.Err()
 }
 
 // more makes sure that so many octets more can be taken.
 func (c *catenation) more(n int64) error {
-	if limit := c.s.lx.limits.message; n > limit-c.size {
+	if limit := c.s.lx.message; n > limit-c.size {
 		return errMessageTooBig(limit)
 	}
 	c.size += n
@@ -97,24 +97,24 @@ func (c *catenation) more(n int64) error {
 // text takes a literal.
 func (c *catenation) text() error {
 	lx := c.s.lx
-	lit, ok := lx.literalHeader()
+	lit, ok := lx.LiteralHeader()
 	if !ok {
-		lx.fail("Expected a literal with the text.")
-		return lx.err
+		lx.Fail("Expected a literal with the text.")
+		return lx.Err()
 	}
-	if err := c.more(lit.size); err != nil {
+	if err := c.more(lit.Size); err != nil {
 		return err
 	}
-	_, err := lx.streamLiteral().WriteTo(c.in)
+	_, err := lx.StreamLiteral().WriteTo(c.in)
 	return err
 }
 
 // url takes a URL, and what it refers to.
 func (c *catenation) url() error {
 	lx := c.s.lx
-	text := string(lx.astring())
-	if lx.err != nil {
-		return lx.err
+	text := string(lx.AString())
+	if lx.Err() != nil {
+		return lx.Err()
 	}
 	u, err := parseMessageURL(text)
 	if err == nil && u.absolute { // with URLAUTH or without

@@ -59,7 +59,7 @@ type done struct {
 // serveCommand takes one command and answers it. An error ends the session.
 func (s *session) serveCommand() error {
 	lx := s.lx
-	lx.next()
+	lx.Next()
 	s.tag, s.done, s.told = s.tag[:0], done{}, time.Time{}
 	cmd, err := s.readCommand()
 	if err == nil {
@@ -74,26 +74,26 @@ const maxTag = 256
 // readCommand takes the tag and the name of a command.
 func (s *session) readCommand() (*command, error) {
 	lx := s.lx
-	tag := lx.tag()
+	tag := lx.Tag()
 	if len(tag) > maxTag {
 		return nil, bad("Tag is too long.")
 	}
-	if lx.peek() != ' ' {
-		lx.fail("Expected a tag and a command.")
-		return nil, lx.err
+	if lx.Peek() != ' ' {
+		lx.Fail("Expected a tag and a command.")
+		return nil, lx.Err()
 	}
 	s.tag = append(s.tag, tag...)
-	lx.sp()
-	name := lx.word()
-	if lx.err != nil {
-		return nil, lx.err
+	lx.SP()
+	name := lx.Word()
+	if lx.Err() != nil {
+		return nil, lx.Err()
 	}
 	cmd := s.srv.grammar.commands[string(name)]
 	if string(name) == "UID" {
-		lx.sp()
-		sub := lx.word()
-		if lx.err != nil {
-			return nil, lx.err
+		lx.SP()
+		sub := lx.Word()
+		if lx.Err() != nil {
+			return nil, lx.Err()
 		}
 		cmd = s.srv.grammar.commands["UID "+string(sub)]
 	}
@@ -149,8 +149,8 @@ func (srv *Server) panicked(log *slog.Logger, p any) {
 // answer skips what is left of a command that failed, tells what is new in the
 // mailbox, and writes the tagged response. An error ends the session.
 func (s *session) answer(cmd *command, err error) error {
-	if s.w.err != nil {
-		return &connError{s.w.err}
+	if s.w.Err() != nil {
+		return &connError{s.w.Err()}
 	}
 	if err == nil {
 		s.badRow = 0
@@ -172,7 +172,7 @@ func (s *session) answer(cmd *command, err error) error {
 	if status.Type == imap.StatusResponseTypeBye {
 		return status
 	}
-	if err := s.lx.skip(); err != nil {
+	if err := s.lx.Skip(); err != nil {
 		return err
 	}
 	var ended error
@@ -226,20 +226,20 @@ func (s *session) okText(cmd *command) string {
 func (s *session) writeStatus(tag []byte, status, code, text string) {
 	w := s.w
 	if len(tag) == 0 {
-		w.byte('*')
+		w.Byte('*')
 	} else {
-		w.rawBytes(tag)
+		w.RawBytes(tag)
 	}
-	w.sp()
-	w.raw(status)
-	w.sp()
+	w.SP()
+	w.Raw(status)
+	w.SP()
 	if code != "" {
-		w.byte('[')
-		w.raw(code)
-		w.raw("] ")
+		w.Byte('[')
+		w.Raw(code)
+		w.Raw("] ")
 	}
-	w.raw(printable(text))
-	w.crlf()
+	w.Raw(printable(text))
+	w.CRLF()
 }
 
 // printable makes sure that a text for people fits on a line. Errors of lower

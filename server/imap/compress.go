@@ -25,9 +25,9 @@ func compressExtension() extension {
 // runCompress is COMPRESS (RFC 4978 section 3).
 func runCompress(s *session) error {
 	lx := s.lx
-	lx.sp()
-	algorithm := string(lx.word())
-	if err := lx.end(); err != nil {
+	lx.SP()
+	algorithm := string(lx.Word())
+	if err := lx.End(); err != nil {
 		return err
 	}
 	switch {
@@ -35,12 +35,12 @@ func runCompress(s *session) error {
 		return no("", "Unknown compression algorithm.")
 	case s.wire.compressed():
 		return no(codeCompressionActive, "DEFLATE is active already.")
-	case lx.buffered():
+	case lx.Buffered():
 		// It came before the client could know whether to compress it.
 		return bad("Nothing may follow COMPRESS before its response.")
 	}
 	s.done = done{text: "DEFLATE active.", then: func() error {
-		if err := s.w.flush(); err != nil {
+		if err := s.w.Flush(); err != nil {
 			return &connError{err}
 		}
 		log := s.log

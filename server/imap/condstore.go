@@ -6,6 +6,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 // condstoreExtension is CONDSTORE (RFC 7162 section 3.1).
@@ -29,21 +30,21 @@ func condstoreExtension() extension {
 				st.modseq, err = st.box.HighestModSeq(st.s.ctx)
 				return err
 			},
-			write: func(st *mailboxStatus) { st.s.w.num(st.modseq) },
+			write: func(st *mailboxStatus) { st.s.w.Number(st.modseq) },
 		}},
 		fetchItems: words[fetchItems]{"MODSEQ": func(_ *lexer, items *fetchItems) { items.addModSeq() }},
 		fetchParams: words[fetchItems]{"CHANGEDSINCE": func(lx *lexer, items *fetchItems) {
-			lx.sp()
-			since := lx.number64()
+			lx.SP()
+			since := lx.Number64()
 			items.changedSince = &since
 			items.addModSeq()
 			items.filters = append(items.filters, func(m mailbox.Message) bool { return m.ModSeq > since })
 		}},
 		storeParams: words[storeRequest]{"UNCHANGEDSINCE": func(lx *lexer, req *storeRequest) {
-			lx.sp()
-			since := lx.number64()
+			lx.SP()
+			since := lx.Number64()
 			if req.unchangedSince != nil {
-				lx.fail("UNCHANGEDSINCE twice.")
+				lx.Fail("UNCHANGEDSINCE twice.")
 			}
 			req.unchangedSince = &since
 		}},
@@ -140,20 +141,20 @@ func (s *session) modSeqData(items *fetchItems, m mailbox.Message) {
 		return
 	}
 	if items != nil && items.set&fetchUID == 0 && !s.uidOnly {
-		s.w.raw(" UID ")
-		s.w.num(uint64(m.UID))
+		s.w.Raw(" UID ")
+		s.w.Number(uint64(m.UID))
 	}
 	if items == nil || !items.modseq {
-		s.w.raw(" MODSEQ (")
+		s.w.Raw(" MODSEQ (")
 		s.modSeq(m)
-		s.w.byte(')')
+		s.w.Byte(')')
 	}
 }
 
 // modSeq writes a message's mod-sequence.
 func (s *session) modSeq(m mailbox.Message) {
 	s.sel.modseq.seen = max(s.sel.modseq.seen, m.ModSeq)
-	s.w.num(m.ModSeq)
+	s.w.Number(m.ModSeq)
 }
 
 // addModSeq adds the item MODSEQ.
@@ -163,7 +164,7 @@ func (items *fetchItems) addModSeq() {
 	}
 	items.modseq = true
 	items.addAttr(&modSeqAttr{})
-	items.begin = append(items.begin, func(s *session, _ numSet) error { return s.needModSeqs() })
+	items.begin = append(items.begin, func(s *session, _ syntax.NumSet) error { return s.needModSeqs() })
 }
 
 // modSeqAttr is the FETCH item MODSEQ.
@@ -181,17 +182,17 @@ func (a *modSeqAttr) prepare(s *session, m mailbox.Message, _ *mailFile) error {
 }
 
 func (a *modSeqAttr) write(w *writer) {
-	w.byte('(')
+	w.Byte('(')
 	a.s.modSeq(a.m)
-	w.byte(')')
+	w.Byte(')')
 }
 
 // modSeqResponse is the FETCH response to STORE that tells no flags.
 func (s *session) modSeqResponse(m mailbox.Message) {
-	s.w.byte(s.fetchUIDResponse(m))
-	s.w.raw("MODSEQ (")
+	s.w.Byte(s.fetchUIDResponse(m))
+	s.w.Raw("MODSEQ (")
 	s.modSeq(m)
-	s.w.raw("))\r\n")
+	s.w.Raw("))\r\n")
 }
 
 // modified makes the response code MODIFIED.
@@ -200,27 +201,27 @@ func modified(msgs []mailbox.Message, uid bool) string {
 	for i, m := range msgs {
 		nums[i] = numberOf(m, uid)
 	}
-	return string(appendSet([]byte("MODIFIED "), nums))
+	return string(syntax.AppendSet([]byte("MODIFIED "), nums))
 }
 
 // modSeqKey is the search key MODSEQ (RFC 7162 section 3.1.5). Mod-sequences are
 // those of messages, so for which flag it is asked does not matter.
 func modSeqKey(p *searchParser) searchKey {
-	p.sp()
-	if p.peek() == '"' {
+	p.SP()
+	if p.Peek() == '"' {
 		const flags = "/flags/"
-		if name := p.quoted(); len(name) <= len(flags) || !equalFold(name[:len(flags)], flags) {
-			p.fail("Expected \"/flags/...\".")
+		if name := p.Quoted(); len(name) <= len(flags) || !syntax.EqualFold(name[:len(flags)], flags) {
+			p.Fail("Expected \"/flags/...\".")
 		}
-		p.sp()
-		switch word := p.word(); string(word) {
+		p.SP()
+		switch word := p.Word(); string(word) {
 		case "PRIV", "SHARED", "ALL":
 		default:
-			p.fail("Expected priv, shared or all.")
+			p.Fail("Expected priv, shared or all.")
 		}
-		p.sp()
+		p.SP()
 	}
-	since := p.number64()
+	since := p.Number64()
 	if !p.query.modseq {
 		p.query.modseq = true
 		p.query.begin = append(p.query.begin, (*session).needModSeqs)

@@ -9,6 +9,7 @@ import (
 
 	"maildird/auth"
 	"maildird/maildir"
+	"maildird/server/imap/syntax"
 	"maildird/server/limit"
 	"maildird/server/sasl"
 )
@@ -135,14 +136,14 @@ func (c *Config) setDefaults() {
 }
 
 // lexLimits are the limits of a command before or after login.
-func (c *Config) lexLimits(loggedIn bool) lexLimits {
-	l := lexLimits{
-		line: c.Limits.LoginCommand, literal: c.Limits.LoginLiteral,
-		message: c.AppendLimit, skip: 4 * c.Limits.LoginLiteral, depth: c.Limits.Depth,
+func (c *Config) lexLimits(loggedIn bool) syntax.Limits {
+	l := syntax.Limits{
+		Line: c.Limits.LoginCommand, Literal: c.Limits.LoginLiteral,
+		Skip: 4 * c.Limits.LoginLiteral, Depth: c.Limits.Depth,
 	}
 	if loggedIn {
-		l.line, l.literal = c.Limits.Command, c.Limits.Literal
-		l.skip = 4 * c.AppendLimit
+		l.Line, l.Literal = c.Limits.Command, c.Limits.Literal
+		l.Skip = 4 * c.AppendLimit
 	}
 	return l
 }

@@ -10,11 +10,11 @@ func connectionExtension() extension {
 }
 
 // runNoop is NOOP (RFC 9051 section 6.1.2).
-func runNoop(s *session) error { return s.lx.end() }
+func runNoop(s *session) error { return s.lx.End() }
 
 // runLogout is LOGOUT (RFC 9051 section 6.1.3).
 func runLogout(s *session) error {
-	if err := s.lx.end(); err != nil {
+	if err := s.lx.End(); err != nil {
 		return err
 	}
 	s.writeStatus(nil, "BYE", "", "Logging out.")

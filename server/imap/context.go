@@ -6,6 +6,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 // contextExtension is CONTEXT=SEARCH and CONTEXT=SORT (RFC 5267 section 4), with
@@ -61,13 +62,13 @@ type searchUpdate struct {
 // the example of RFC 5465 section 7, and none in its grammar.
 func (lx *lexer) updateOption(q *searchQuery) {
 	if q.update != nil {
-		lx.fail("UPDATE is there twice.")
+		lx.Fail("UPDATE is there twice.")
 	}
 	q.update = &searchUpdate{}
-	if lx.follows(" (") {
-		lx.sp()
+	if lx.Follows(" (") {
+		lx.SP()
 	}
-	if lx.peek() == '(' {
+	if lx.Peek() == '(' {
 		items := lx.fetchItems()
 		for i := range items.parts {
 			items.parts[i].Peek = true // nobody read the message
@@ -141,12 +142,12 @@ func (s *session) noUpdate(tag, why string) {
 // runCancelUpdate is CANCELUPDATE (RFC 5267 section 4.3.5).
 func runCancelUpdate(s *session) error {
 	lx := s.lx
-	lx.sp()
-	tags := []string{string(lx.astring())}
-	for lx.more() {
-		tags = append(tags, string(lx.astring()))
+	lx.SP()
+	tags := []string{string(lx.AString())}
+	for lx.More() {
+		tags = append(tags, string(lx.AString()))
 	}
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	for _, tag := range tags {
@@ -194,22 +195,22 @@ func (k searchKey) frozen(sel *selection) searchKey {
 		k.keys[i] = k.keys[i].frozen(sel)
 	}
 	switch {
-	case k.set.saved:
-		k.op, k.set = searchUID, numSet{ranges: slices.Clone(sel.saved)}
+	case k.set.Saved:
+		k.op, k.set = searchUID, syntax.NumSet{Ranges: slices.Clone(sel.saved)}
 	case k.op == searchSeq:
-		k.op, k.set = searchUID, numSet{ranges: uidRanges(sel.view, k.set)}
+		k.op, k.set = searchUID, syntax.NumSet{Ranges: uidRanges(sel.view, k.set)}
 	case k.op == searchUID:
-		k.set.ranges = slices.Clone(k.set.ranges)
+		k.set.Ranges = slices.Clone(k.set.Ranges)
 	}
 	return k
 }
 
 // uidRanges turns sequence numbers into UIDs. UIDs between those of two
 // neighbours belong to no message and never will.
-func uidRanges(view *mailbox.View, set numSet) []mailbox.Range {
+func uidRanges(view *mailbox.View, set syntax.NumSet) []mailbox.Range {
 	exists := view.Exists()
 	var out []mailbox.Range
-	for _, r := range set.resolve(exists) {
+	for _, r := range set.Resolve(exists) {
 		if r.First = max(r.First, 1); r.First <= exists {
 			out = append(out, mailbox.Range{First: view.UID(r.First), Last: view.UID(min(r.Last, exists))})
 		}
@@ -219,7 +220,7 @@ func uidRanges(view *mailbox.View, set numSet) []mailbox.Range {
 
 // usesLast tells whether "*" is in a set of UIDs.
 func (k *searchKey) usesLast() bool {
-	for _, r := range k.set.ranges {
+	for _, r := range k.set.Ranges {
 		if r.First == 0 || r.Last == 0 {
 			return true
 		}

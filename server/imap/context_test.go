@@ -15,6 +15,7 @@ import (
 
 	"maildird/maildir"
 	"maildird/maildir/filename"
+	"maildird/server/imap/syntax"
 )
 
 // keptResult is a client's copy of a result that it keeps up to date by what it
@@ -353,7 +354,7 @@ func (w *contextWorld) keepAny() {
 	if w.rng.IntN(4) == 0 && w.exists > 0 { // numbers stand for the messages that have them now
 		uids := w.do("UID SEARCH RETURN (ALL) 2:*")
 		if len(uids) > 0 {
-			set := string(appendSet(nil, uids))
+			set := string(syntax.AppendSet(nil, uids))
 			query, anew = "2:* UNSEEN", "UID "+set+" UNSEEN"
 		}
 	}

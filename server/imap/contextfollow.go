@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 // edit is one pair of ADDTO or REMOVEFROM: messages that go in or out as
@@ -278,13 +279,13 @@ func (s *session) contextResponse(change *contextChange) {
 		if len(part.edits) == 0 {
 			continue
 		}
-		w.raw(part.name)
+		w.Raw(part.name)
 		for i, e := range part.edits {
 			if i > 0 {
-				w.sp()
+				w.SP()
 			}
-			w.num(uint64(e.at))
-			w.sp()
+			w.Number(uint64(e.at))
+			w.SP()
 			nums := e.uids
 			if !c.uid {
 				nums = make([]uint32, len(e.uids))
@@ -292,9 +293,9 @@ func (s *session) contextResponse(change *contextChange) {
 					nums[j] = change.numbers[uid]
 				}
 			}
-			w.rawBytes(appendSet(nil, nums))
+			w.RawBytes(syntax.AppendSet(nil, nums))
 		}
-		w.byte(')')
+		w.Byte(')')
 	}
-	w.crlf()
+	w.CRLF()
 }

@@ -9,6 +9,7 @@ import (
 	"maildird/maildir"
 	"maildird/maildir/folder"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 // copyExtension is COPY.
@@ -36,17 +37,17 @@ func runMove(s *session) error    { return s.move(false) }
 func runUIDMove(s *session) error { return s.move(true) }
 
 // copyArguments takes the arguments of COPY and MOVE.
-func (lx *lexer) copyArguments() (set numSet, dest string) {
-	lx.sp()
-	set = lx.seqSet()
-	lx.sp()
-	return set, lx.mailbox()
+func (lx *lexer) copyArguments() (set syntax.NumSet, dest string) {
+	lx.SP()
+	set = lx.NumSet()
+	lx.SP()
+	return set, lx.Mailbox()
 }
 
 // copy is COPY and UID COPY (RFC 9051 section 6.4.7).
 func (s *session) copy(uid bool) error {
 	set, dest := s.lx.copyArguments()
-	if err := s.lx.end(); err != nil {
+	if err := s.lx.End(); err != nil {
 		return err
 	}
 	uids, box, err := s.copyOperands(set, uid, dest)
@@ -69,7 +70,7 @@ func (s *session) copy(uid bool) error {
 // EXPUNGE responses, which the dispatcher writes.
 func (s *session) move(uid bool) error {
 	set, dest := s.lx.copyArguments()
-	if err := s.lx.end(); err != nil {
+	if err := s.lx.End(); err != nil {
 		return err
 	}
 	if err := s.writable(); err != nil {
@@ -91,7 +92,7 @@ func (s *session) move(uid bool) error {
 
 // copyOperands finds the messages and opens the mailbox that a copy needs. The
 // caller releases it.
-func (s *session) copyOperands(set numSet, uid bool, dest string) ([]uint32, *maildir.Mailbox, error) {
+func (s *session) copyOperands(set syntax.NumSet, uid bool, dest string) ([]uint32, *maildir.Mailbox, error) {
 	uids, err := s.uids(set, uid)
 	if err != nil {
 		return nil, nil, err
@@ -117,28 +118,7 @@ func copyUID(c mailbox.Copied) string {
 	b = append(b, "COPYUID "...)
 	b = strconv.AppendUint(b, uint64(c.UIDValidity), 10)
 	b = append(b, ' ')
-	b = appendSet(b, c.Source)
+	b = syntax.AppendSet(b, c.Source)
 	b = append(b, ' ')
-	return string(appendSet(b, c.Dest))
-}
-
-// appendSet appends numbers as a set, with neighbours that ascend by one as
-// ranges. The order stays.
-func appendSet(b []byte, nums []uint32) []byte {
-	for i := 0; i < len(nums); {
-		j := i
-		for j+1 < len(nums) && nums[j+1] == nums[j]+1 {
-			j++
-		}
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = strconv.AppendUint(b, uint64(nums[i]), 10)
-		if j > i {
-			b = append(b, ':')
-			b = strconv.AppendUint(b, uint64(nums[j]), 10)
-		}
-		i = j + 1
-	}
-	return b
+	return string(syntax.AppendSet(b, c.Dest))
 }

@@ -2,11 +2,11 @@
 // and serves them the mailboxes of package maildir. It owns no file format.
 //
 // How a command runs. Each connection has one goroutine, which is its session
-// (session.go). The session takes a command line from the lexer (lexer.go,
-// tokens.go, literal.go), looks its name up in the grammar (command.go), and
+// (session.go). The session takes a command line from the lexer (package
+// syntax), looks its name up in the grammar (command.go, grammar.go), and
 // calls the handler. A handler first takes all its arguments from the lexer up
 // to the end of the line, then acts, writes its untagged responses to the
-// writer (writer.go), and returns nil or an error. The dispatcher adds what
+// writer (package syntax), and returns nil or an error. The dispatcher adds what
 // changed in the selected mailbox (updates.go) and the tagged response, which
 // it makes of the error (errors.go).
 //

@@ -30,26 +30,26 @@ type enabled struct {
 func runEnable(s *session) error {
 	lx := s.lx
 	var asked []*enabler
-	lx.sp()
+	lx.SP()
 	for {
-		if e := s.srv.grammar.enabler(lx.word()); e != nil {
+		if e := s.srv.grammar.enabler(lx.Word()); e != nil {
 			asked = append(asked, e)
 		}
-		if !lx.more() {
+		if !lx.More() {
 			break
 		}
 	}
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
-	s.w.raw("* ENABLED")
+	s.w.Raw("* ENABLED")
 	for _, e := range asked {
 		if e.on(s) {
-			s.w.sp()
-			s.w.raw(string(e.name))
+			s.w.SP()
+			s.w.Raw(string(e.name))
 		}
 	}
-	s.w.crlf()
+	s.w.CRLF()
 	for _, e := range asked {
 		if e.then == nil {
 			continue

@@ -5,32 +5,32 @@ import "maildird/maildir/message"
 // envelope writes an ENVELOPE (RFC 9051 section 7.5.2). The strings are the
 // text of the header as it stands there, encoded words and all.
 func (w *writer) envelope(e *message.Envelope) {
-	w.byte('(')
-	w.nstr(e.Date, e.HasDate)
-	w.sp()
-	w.nstr(e.Subject, e.HasSubject)
+	w.Byte('(')
+	w.NString(e.Date, e.HasDate)
+	w.SP()
+	w.NString(e.Subject, e.HasSubject)
 	for _, list := range [...][]message.Address{e.From, e.Sender, e.ReplyTo, e.To, e.Cc, e.Bcc} {
-		w.sp()
+		w.SP()
 		w.addresses(list)
 	}
-	w.sp()
-	w.nstr(e.InReplyTo, e.HasInReplyTo)
-	w.sp()
-	w.nstr(e.MessageID, e.HasMessageID)
-	w.byte(')')
+	w.SP()
+	w.NString(e.InReplyTo, e.HasInReplyTo)
+	w.SP()
+	w.NString(e.MessageID, e.HasMessageID)
+	w.Byte(')')
 }
 
 // addresses writes a list of addresses, NIL if it is empty.
 func (w *writer) addresses(list []message.Address) {
 	if len(list) == 0 {
-		w.raw("NIL")
+		w.Raw("NIL")
 		return
 	}
-	w.byte('(')
+	w.Byte('(')
 	for i := range list {
 		w.address(&list[i])
 	}
-	w.byte(')')
+	w.Byte(')')
 }
 
 // address writes one address. The begin of a group has its name as the mailbox
@@ -38,21 +38,21 @@ func (w *writer) addresses(list []message.Address) {
 func (w *writer) address(a *message.Address) {
 	switch a.Kind {
 	case message.GroupStart:
-		w.raw("(NIL NIL ")
-		w.str(a.Mailbox)
-		w.raw(" NIL)")
+		w.Raw("(NIL NIL ")
+		w.Str(a.Mailbox)
+		w.Raw(" NIL)")
 	case message.GroupEnd:
-		w.raw("(NIL NIL NIL NIL)")
+		w.Raw("(NIL NIL NIL NIL)")
 	default:
-		w.byte('(')
-		w.nstr(a.Name, a.Name != "")
-		w.sp()
-		w.nstr(a.Route, a.Route != "")
-		w.sp()
+		w.Byte('(')
+		w.NString(a.Name, a.Name != "")
+		w.SP()
+		w.NString(a.Route, a.Route != "")
+		w.SP()
 		// NIL would make it a group.
-		w.str(a.Mailbox)
-		w.sp()
-		w.str(a.Host)
-		w.byte(')')
+		w.Str(a.Mailbox)
+		w.SP()
+		w.Str(a.Host)
+		w.Byte(')')
 	}
 }

@@ -16,7 +16,7 @@ func expungeExtension() extension {
 // runExpunge is EXPUNGE (RFC 9051 section 6.4.3). The dispatcher tells what is
 // gone when it is done.
 func runExpunge(s *session) error {
-	if err := s.lx.end(); err != nil {
+	if err := s.lx.End(); err != nil {
 		return err
 	}
 	if err := s.writable(); err != nil {
@@ -29,9 +29,9 @@ func runExpunge(s *session) error {
 
 // runUIDExpunge is UID EXPUNGE (RFC 9051 section 6.4.9, from RFC 4315).
 func runUIDExpunge(s *session) error {
-	s.lx.sp()
-	set := s.lx.seqSet()
-	if err := s.lx.end(); err != nil {
+	s.lx.SP()
+	set := s.lx.NumSet()
+	if err := s.lx.End(); err != nil {
 		return err
 	}
 	if err := s.writable(); err != nil {

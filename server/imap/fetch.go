@@ -10,6 +10,7 @@ import (
 	"maildird/maildir/filename"
 	"maildird/maildir/mailbox"
 	"maildird/maildir/message"
+	"maildird/server/imap/syntax"
 )
 
 func runFetch(s *session) error    { return s.fetch(false) }
@@ -18,14 +19,14 @@ func runUIDFetch(s *session) error { return s.fetch(true) }
 // fetch is FETCH and UID FETCH (RFC 9051 section 6.4.5).
 func (s *session) fetch(uid bool) error {
 	lx := s.lx
-	lx.sp()
-	set := lx.seqSet()
-	lx.sp()
+	lx.SP()
+	set := lx.NumSet()
+	lx.SP()
 	items := lx.fetchItems()
-	if lx.more() { // RFC 4466
-		lx.list(func() { lx.grammar.fetchParams.take(lx, &items, "FETCH modifier") })
+	if lx.More() { // RFC 4466
+		lx.List(func() { lx.grammar.fetchParams.take(lx, &items, "FETCH modifier") })
 	}
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	if uid {
@@ -124,9 +125,9 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailFile, flags bool) {
 	}
 	sep := f.begin(m)
 	item := func(name string) {
-		w.byte(sep)
-		w.raw(name)
-		w.sp()
+		w.Byte(sep)
+		w.Raw(name)
+		w.SP()
 		sep = ' '
 	}
 	if set&fetchEnvelope != 0 {
@@ -143,7 +144,7 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailFile, flags bool) {
 	}
 	for i := range f.parts {
 		if p := &f.parts[i]; !p.absent {
-			item(p.name)
+			item(p.Name)
 			p.write(w, mf)
 		}
 	}
@@ -158,7 +159,7 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailFile, flags bool) {
 	if flags {
 		s.flagData(f.items, m)
 	}
-	w.raw(")\r\n")
+	w.Raw(")\r\n")
 }
 
 // begin writes the response up to the items that are more than a few octets. sep
@@ -166,7 +167,7 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailFile, flags bool) {
 func (f *fetcher) begin(m mailbox.Message) (sep byte) {
 	const most = 160 // octets, but for the flags
 	w, set := f.s.w, f.items.set
-	b := append(w.reserve(most), "* "...)
+	b := append(w.Reserve(most), "* "...)
 	if f.s.uidOnly {
 		b = append(strconv.AppendUint(b, uint64(m.UID), 10), " UIDFETCH "...)
 	} else {
@@ -179,14 +180,14 @@ func (f *fetcher) begin(m mailbox.Message) (sep byte) {
 		sep = ' '
 	}
 	if set&fetchFlags != 0 {
-		w.buf = append(append(b, sep), "FLAGS "...)
-		w.rawBytes(f.flags.of(f.s, m))
-		b = w.reserve(most)
+		w.Put(append(append(b, sep), "FLAGS "...))
+		w.RawBytes(f.flags.of(f.s, m))
+		b = w.Reserve(most)
 		sep = ' '
 	}
 	if set&fetchDate != 0 {
 		b = append(append(b, sep), "INTERNALDATE "...)
-		b = appendDateTime(b, f.date)
+		b = syntax.AppendDateTime(b, f.date)
 		sep = ' '
 	}
 	if set&fetchSize != 0 {
@@ -194,7 +195,7 @@ func (f *fetcher) begin(m mailbox.Message) (sep byte) {
 		b = strconv.AppendInt(b, f.size, 10)
 		sep = ' '
 	}
-	w.buf = b
+	w.Put(b)
 	return sep
 }
 

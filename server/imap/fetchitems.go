@@ -1,15 +1,13 @@
 package imap
 
 import (
-	"math"
 	"slices"
-	"strconv"
 
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
-	"maildird/maildir/message"
+	"maildird/server/imap/syntax"
 )
 
 // fetchSet is the items of a FETCH that have no argument, as bits.
@@ -32,12 +30,12 @@ const (
 // fetchItems is what a FETCH asks of each message.
 type fetchItems struct {
 	set   fetchSet
-	parts []fetchPart // in the client's order
-	attrs []fetchAttr // in the client's order
+	parts []syntax.Section // in the client's order
+	attrs []fetchAttr      // in the client's order
 	// filters leave messages out to which one of them says no.
 	filters []func(mailbox.Message) bool
 	// begin are called before the first message is served.
-	begin []func(*session, numSet) error
+	begin []func(*session, syntax.NumSet) error
 
 	byUID        bool    // UID FETCH
 	modseq       bool    // MODSEQ is among attrs
@@ -68,30 +66,8 @@ const (
 	needBody
 )
 
-// fetchPart asks for octets of the message.
-type fetchPart struct {
-	kind fetchKind
-	// name is how the response calls the item: with the header fields as the
-	// client wrote them.
-	name string
-	imap.FetchItemBodySection
-	// fields are those of HEADER.FIELDS and HEADER.FIELDS.NOT; nil for other sections.
-	fields *message.FieldSet
-}
-
-type fetchKind uint8
-
-const (
-	fetchSection    fetchKind = iota // BODY[...] and RFC822...
-	fetchBinary                      // BINARY[...]
-	fetchBinarySize                  // BINARY.SIZE[...]
-)
-
-// Bounds of what one FETCH may ask for. No client comes near.
-const (
-	maxFetchParts = 500
-	maxPartPath   = 100
-)
+// maxFetchParts bounds what one FETCH may ask for. No client comes near.
+const maxFetchParts = 500
 
 // fetchExtension is FETCH with the items of IMAP4rev1.
 func fetchExtension() extension {
@@ -106,14 +82,14 @@ func fetchExtension() extension {
 			"RFC822.SIZE": fetchBits(fetchSize), "ENVELOPE": fetchBits(fetchEnvelope),
 			"BODYSTRUCTURE": fetchBits(fetchBodyStructure),
 			"BODY": func(lx *lexer, items *fetchItems) {
-				if lx.peek() != '[' {
+				if lx.Peek() != '[' {
 					items.set |= fetchBody
 					return
 				}
-				lx.section(items, fetchPart{})
+				lx.section(items, syntax.Section{})
 			},
 			"BODY.PEEK": func(lx *lexer, items *fetchItems) {
-				lx.section(items, fetchPart{FetchItemBodySection: imap.FetchItemBodySection{Peek: true}})
+				lx.section(items, syntax.Section{FetchItemBodySection: imap.FetchItemBodySection{Peek: true}})
 			},
 			"RFC822": fetchOld("RFC822", imap.FetchItemBodySection{}),
 			"RFC822.HEADER": fetchOld("RFC822.HEADER",
@@ -128,12 +104,12 @@ func binaryExtension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapBinary},
 		fetchItems: words[fetchItems]{
-			"BINARY": func(lx *lexer, items *fetchItems) { lx.section(items, fetchPart{kind: fetchBinary}) },
+			"BINARY": func(lx *lexer, items *fetchItems) { lx.section(items, syntax.Section{Kind: syntax.BinarySection}) },
 			"BINARY.PEEK": func(lx *lexer, items *fetchItems) {
-				lx.section(items, fetchPart{kind: fetchBinary, FetchItemBodySection: imap.FetchItemBodySection{Peek: true}})
+				lx.section(items, syntax.Section{Kind: syntax.BinarySection, FetchItemBodySection: imap.FetchItemBodySection{Peek: true}})
 			},
 			"BINARY.SIZE": func(lx *lexer, items *fetchItems) {
-				lx.section(items, fetchPart{kind: fetchBinarySize, FetchItemBodySection: imap.FetchItemBodySection{Peek: true}})
+				lx.section(items, syntax.Section{Kind: syntax.BinarySizeSection, FetchItemBodySection: imap.FetchItemBodySection{Peek: true}})
 			},
 		},
 	}
@@ -147,7 +123,7 @@ func fetchBits(set fetchSet) func(*lexer, *fetchItems) {
 // fetchOld is for the items that RFC 9051 left out, whose responses have their names.
 func fetchOld(name string, section imap.FetchItemBodySection) func(*lexer, *fetchItems) {
 	return func(lx *lexer, items *fetchItems) {
-		items.add(lx, fetchPart{name: name, FetchItemBodySection: section})
+		items.add(lx, syntax.Section{Name: name, FetchItemBodySection: section})
 	}
 }
 
@@ -155,8 +131,8 @@ func fetchOld(name string, section imap.FetchItemBodySection) func(*lexer, *fetc
 // the RFC822 items of RFC 3501). The macros are taken inside a list too.
 func (lx *lexer) fetchItems() (items fetchItems) {
 	one := func() { lx.grammar.fetchItems.take(lx, &items, "FETCH item") }
-	if lx.peek() == '(' {
-		lx.list(one)
+	if lx.Peek() == '(' {
+		lx.List(one)
 	} else {
 		one()
 	}
@@ -164,16 +140,16 @@ func (lx *lexer) fetchItems() (items fetchItems) {
 }
 
 // add adds a part, unless its response is there already.
-func (items *fetchItems) add(lx *lexer, p fetchPart) {
-	if lx.err != nil {
+func (items *fetchItems) add(lx *lexer, p syntax.Section) {
+	if lx.Err() != nil {
 		return
 	}
-	if i := slices.IndexFunc(items.parts, p.same); i >= 0 {
+	if i := slices.IndexFunc(items.parts, p.Same); i >= 0 {
 		items.parts[i].Peek = items.parts[i].Peek && p.Peek
 		return
 	}
 	if len(items.parts) == maxFetchParts {
-		lx.fail("Too many FETCH items.")
+		lx.Fail("Too many FETCH items.")
 		return
 	}
 	items.parts = append(items.parts, p)
@@ -196,7 +172,7 @@ func joined(lists []*fetchItems) *fetchItems {
 	for _, more := range lists[1:] {
 		out.set |= more.set
 		for _, p := range more.parts {
-			if !slices.ContainsFunc(out.parts, p.same) {
+			if !slices.ContainsFunc(out.parts, p.Same) {
 				out.parts = append(out.parts, p)
 			}
 		}
@@ -209,146 +185,15 @@ func joined(lists []*fetchItems) *fetchItems {
 	return &out
 }
 
-// same tells whether the responses for two parts are the same.
-func (p fetchPart) same(q fetchPart) bool {
-	return q.name == p.name && samePartial(q.Partial, p.Partial)
-}
-
-func samePartial(a, b *imap.SectionPartial) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return *a == *b
-}
-
 // section takes "[section]<partial>" and adds the part.
-func (lx *lexer) section(items *fetchItems, p fetchPart) {
-	lx.sectionName(&p)
+func (lx *lexer) section(items *fetchItems, p syntax.Section) {
+	lx.Section(&p)
 	items.add(lx, p)
-}
-
-// sectionName takes "[section]<partial>" and makes the name of the response.
-func (lx *lexer) sectionName(p *fetchPart) {
-	name := []byte("BODY[")
-	switch p.kind {
-	case fetchBinary:
-		name = []byte("BINARY[")
-	case fetchBinarySize:
-		name = []byte("BINARY.SIZE[")
-	}
-	lx.expect('[')
-	needText := false
-	for c := lx.peek(); c >= '0' && c <= '9'; c = lx.peek() {
-		if len(p.Part) == maxPartPath {
-			lx.fail("Part number is too long.")
-			return
-		}
-		n := min(lx.nzNumber(), math.MaxInt32)
-		p.Part = append(p.Part, int(n))
-		name = strconv.AppendUint(name, uint64(n), 10)
-		if needText = lx.accept('.'); !needText {
-			break
-		}
-		name = append(name, '.')
-	}
-	if p.kind == fetchSection && (needText || len(p.Part) == 0 && lx.peek() != ']') {
-		name = lx.sectionText(p, name)
-	} else if needText {
-		lx.fail("Expected a part number.")
-	}
-	lx.expect(']')
-	name = append(name, ']')
-	if p.kind != fetchBinarySize && lx.accept('<') {
-		p.Partial = lx.partial()
-		name = append(name, '<')
-		name = strconv.AppendInt(name, p.Partial.Offset, 10)
-		name = append(name, '>')
-	}
-	p.name = string(name)
-}
-
-// sectionText takes what a section has behind the part number.
-func (lx *lexer) sectionText(p *fetchPart, name []byte) []byte {
-	word := lx.word()
-	name = append(name, word...)
-	switch string(word) {
-	case "HEADER":
-		p.Specifier = imap.PartSpecifierHeader
-	case "TEXT":
-		p.Specifier = imap.PartSpecifierText
-	case "MIME":
-		if len(p.Part) == 0 {
-			lx.fail("MIME needs a part number.")
-		}
-		p.Specifier = imap.PartSpecifierMIME
-	case "HEADER.FIELDS":
-		p.Specifier = imap.PartSpecifierHeader
-		p.fields, name = lx.headerList(name, false)
-	case "HEADER.FIELDS.NOT":
-		p.Specifier = imap.PartSpecifierHeader
-		p.fields, name = lx.headerList(name, true)
-	default:
-		lx.fail("Unknown section %.40s.", word)
-	}
-	return name
-}
-
-// headerList takes a list of header fields, those that are wanted or with not the
-// others, and appends it to name as it was written.
-func (lx *lexer) headerList(name []byte, not bool) (*message.FieldSet, []byte) {
-	var fields []string
-	lx.sp()
-	sep := byte('(')
-	name = append(name, ' ')
-	lx.list(func() {
-		field := lx.astring()
-		name = append(name, sep)
-		name = lx.appendFieldName(name, field)
-		sep = ' '
-		fields = append(fields, string(field))
-	})
-	return message.NewFieldSet(fields, not), append(name, ')')
-}
-
-// appendFieldName appends the name of a header field as an astring.
-func (lx *lexer) appendFieldName(b, field []byte) []byte {
-	plain := len(field) > 0
-	for _, c := range field {
-		if c < ' ' || c >= 0x7f {
-			lx.fail("Not the name of a header field.")
-			return b
-		}
-		plain = plain && classes[c]&classAString != 0
-	}
-	if plain {
-		return append(b, field...)
-	}
-	b = append(b, '"')
-	for _, c := range field {
-		if c == '"' || c == '\\' {
-			b = append(b, '\\')
-		}
-		b = append(b, c)
-	}
-	return append(b, '"')
-}
-
-// partial takes "offset.count>".
-func (lx *lexer) partial() *imap.SectionPartial {
-	var p imap.SectionPartial
-	p.Offset = int64(lx.number64())
-	lx.expect('.')
-	p.Size = int64(lx.number64())
-	if p.Size == 0 {
-		lx.fail("A partial FETCH of no octets is not possible.")
-	}
-	lx.expect('>')
-	return &p
 }
 
 // seen tells whether fetching the items sets \Seen.
 func (items *fetchItems) seen() bool {
-	return slices.ContainsFunc(items.parts, func(p fetchPart) bool { return !p.Peek })
+	return slices.ContainsFunc(items.parts, func(p syntax.Section) bool { return !p.Peek })
 }
 
 // needs tells what of a message's file the items need.
@@ -360,7 +205,7 @@ func (items *fetchItems) needs() fetchNeed {
 		need = needHeader
 	}
 	for i := range items.parts {
-		need = max(need, items.parts[i].needs())
+		need = max(need, partNeeds(&items.parts[i]))
 	}
 	for _, a := range items.attrs {
 		need = max(need, a.needs())
@@ -389,7 +234,7 @@ func (items *fetchItems) kinds() (kinds cache.Kinds, file bool) {
 		}
 	}
 	for i := range items.parts {
-		need(items.parts[i].needs())
+		need(partNeeds(&items.parts[i]))
 	}
 	for _, a := range items.attrs {
 		if c, ok := a.(cachedAttr); ok {
@@ -409,8 +254,8 @@ func covers(has, kinds cache.Kinds) bool {
 	return kinds&^has == 0
 }
 
-func (p *fetchPart) needs() fetchNeed {
-	if p.kind != fetchSection || len(p.Part) > 0 || p.Specifier != imap.PartSpecifierHeader {
+func partNeeds(p *syntax.Section) fetchNeed {
+	if p.Kind != syntax.BodySection || len(p.Part) > 0 || p.Specifier != imap.PartSpecifierHeader {
 		return needBody
 	}
 	return needHeader

@@ -10,7 +10,7 @@ import (
 func (items fetchItems) describe() string {
 	out := fmt.Sprintf("%#x", uint8(items.set))
 	for _, p := range items.parts {
-		out += " " + p.name
+		out += " " + p.Name
 		if p.Partial != nil {
 			out += fmt.Sprintf("+%d", p.Partial.Size)
 		}
@@ -80,7 +80,7 @@ func TestFetchItems(t *testing.T) {
 		for how, p := range pieces {
 			lx, _ := lexerOn(tt.in+"\r\n", p)
 			items := lx.fetchItems()
-			err := lx.end()
+			err := lx.End()
 			if tt.want == "" {
 				if err == nil {
 					t.Errorf("%q in %s: got %s, want an error", tt.in, how, items.describe())
@@ -106,18 +106,18 @@ func FuzzFetchItems(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		lx, _ := lexerOn(in+"\r\n", pieces["whole"])
 		items := lx.fetchItems()
-		if lx.end() != nil {
+		if lx.End() != nil {
 			return
 		}
 		for _, p := range items.parts {
-			again := p.name
+			again := p.Name
 			if p.Partial != nil {
 				again = strings.TrimSuffix(again, ">") + fmt.Sprintf(".%d>", p.Partial.Size)
 			}
 			lx, _ := lexerOn(again+"\r\n", pieces["whole"])
 			second := lx.fetchItems()
-			if err := lx.end(); err != nil || len(second.parts) != 1 || second.parts[0].name != p.name {
-				if p.name == "RFC822.HEADER" || p.name == "RFC822.TEXT" || p.name == "RFC822" {
+			if err := lx.End(); err != nil || len(second.parts) != 1 || second.parts[0].Name != p.Name {
+				if p.Name == "RFC822.HEADER" || p.Name == "RFC822.TEXT" || p.Name == "RFC822" {
 					continue
 				}
 				t.Fatalf("%q gives the item %q, which gives %s, %v", in, again, second.describe(), err)

@@ -10,11 +10,12 @@ import (
 	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
 	"maildird/maildir/message"
+	"maildird/server/imap/syntax"
 )
 
 // servedPart is one part of one message, ready to be written.
 type servedPart struct {
-	*fetchPart
+	*syntax.Section
 	absent bool // there is no response for it
 	none   bool // there is no such part: NIL
 
@@ -30,12 +31,12 @@ type servedPart struct {
 func (sp servedPart) present() bool { return !sp.absent }
 
 // resolve finds what a part is in this message.
-func (f *fetcher) resolve(p *fetchPart, mf *mailFile) (sp servedPart, err error) {
-	sp.fetchPart = p
+func (f *fetcher) resolve(p *syntax.Section, mf *mailFile) (sp servedPart, err error) {
+	sp.Section = p
 	switch {
-	case p.kind != fetchSection:
+	case p.Kind != syntax.BodySection:
 		err = sp.resolveBinary(mf)
-	case p.fields != nil:
+	case p.Fields != nil:
 		err = f.resolveFields(&sp, mf)
 	case len(p.Part) == 0:
 		err = sp.resolveWhole(mf)
@@ -49,7 +50,7 @@ func (f *fetcher) resolve(p *fetchPart, mf *mailFile) (sp servedPart, err error)
 			sp.mem = sp.mem[sp.skip : sp.skip+sp.n]
 		}
 	}
-	if err == nil && !sp.none && sp.n > maxLiteral && !f.s.rev2 && p.kind != fetchBinarySize {
+	if err == nil && !sp.none && sp.n > maxLiteral && !f.s.rev2 && p.Kind != syntax.BinarySizeSection {
 		sp.absent, f.lacking.big = true, true
 	}
 	return sp, err
@@ -157,7 +158,7 @@ func (f *fetcher) resolveFields(sp *servedPart, mf *mailFile) error {
 		return err
 	}
 	from := len(f.arena)
-	f.arena = sp.fields.Append(f.arena, head)
+	f.arena = sp.Fields.Append(f.arena, head)
 	sp.mem = f.arena[from:len(f.arena):len(f.arena)]
 	sp.n = int64(len(sp.mem))
 	return nil
@@ -199,23 +200,23 @@ func (sp *servedPart) resolveBinary(mf *mailFile) (err error) {
 // write writes the octets as a literal, or what stands in its place.
 func (sp *servedPart) write(w *writer, mf *mailFile) {
 	switch {
-	case sp.kind == fetchBinarySize:
-		w.num(uint64(sp.n))
+	case sp.Kind == syntax.BinarySizeSection:
+		w.Number(uint64(sp.n))
 		return
 	case sp.none:
-		w.raw("NIL")
+		w.Raw("NIL")
 		return
 	case sp.nul:
-		w.literal8(sp.n)
+		w.Literal8(sp.n)
 	default:
-		w.literal(sp.n)
+		w.Literal(sp.n)
 	}
 	if !mf.writeText(w, sp) {
 		if err := sp.copyTo(w, mf); err != nil {
-			w.fail(err)
+			w.Fail(err)
 		}
 	}
-	w.endLiteral()
+	w.EndLiteral()
 }
 
 // copyTo writes the octets.
@@ -224,7 +225,7 @@ func (sp *servedPart) copyTo(w io.Writer, mf *mailFile) (err error) {
 	case sp.mem != nil:
 		_, err = w.Write(sp.mem)
 	case sp.n == 0:
-	case sp.kind == fetchSection:
+	case sp.Kind == syntax.BodySection:
 		at := sp.from.Virt + sp.skip
 		err = mf.copyTo(w, sp.from, sp.to, at, at+sp.n)
 	case sp.in == nil:
@@ -238,7 +239,7 @@ func (sp *servedPart) copyTo(w io.Writer, mf *mailFile) (err error) {
 // writeText writes a section of a text that is in memory, all of it, straight
 // into the response.
 func (mf *mailFile) writeText(w *writer, sp *servedPart) bool {
-	if sp.kind != fetchSection || sp.mem != nil || sp.n == 0 {
+	if sp.Kind != syntax.BodySection || sp.mem != nil || sp.n == 0 {
 		return false
 	}
 	if sp.skip > 0 || sp.n < sp.to.Virt-sp.from.Virt || sp.to.Phys > int64(len(mf.text)) || sp.from.Phys > sp.to.Phys {
@@ -252,7 +253,7 @@ func (mf *mailFile) writeText(w *writer, sp *servedPart) bool {
 	if sp.from.Phys > 0 {
 		before = mf.text[sp.from.Phys-1]
 	}
-	w.convert(b, before)
+	w.Convert(b, before)
 	return true
 }
 

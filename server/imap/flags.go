@@ -5,6 +5,7 @@ import (
 
 	"maildird/maildir/filename"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 // systemFlags are the flags that IMAP has a name for and Maildir a letter.
@@ -32,45 +33,45 @@ const maxKeyword = 255
 
 // flag takes one flag into the set.
 func (lx *lexer) flag(set *flagSet) {
-	if lx.accept('\\') {
-		name := lx.nonEmpty(classAtom, "a flag")
+	if lx.Accept('\\') {
+		name := lx.AtomAs("a flag")
 		for _, f := range systemFlags {
-			if equalFold(name, string(f.name[1:])) {
+			if syntax.EqualFold(name, string(f.name[1:])) {
 				set.system |= f.flag
 				return
 			}
 		}
 		// \Recent is the server's own; clients that copy flags send it back.
-		if !equalFold(name, "Recent") {
-			lx.fail("There is no flag \\%.40s.", name)
+		if !syntax.EqualFold(name, "Recent") {
+			lx.Fail("There is no flag \\%.40s.", name)
 		}
 		set.recent = true
 		return
 	}
-	b := lx.nonEmpty(classAtom, "a flag")
+	b := lx.AtomAs("a flag")
 	if len(b) > maxKeyword {
-		lx.failWith(no(imap.ResponseCodeLimit, "Keyword is too long."))
+		lx.FailWith(no(imap.ResponseCodeLimit, "Keyword is too long."))
 		return
 	}
-	if lx.err == nil {
+	if lx.Err() == nil {
 		set.words = append(set.words, string(b))
 	}
 }
 
 // flagList takes a list of flags in parentheses, which may be empty.
 func (lx *lexer) flagList() (set flagSet) {
-	lx.optionalList(func() { lx.flag(&set) })
+	lx.OptionalList(func() { lx.flag(&set) })
 	return set
 }
 
 // flagsArgument takes flags as STORE has them: a list, or flags without
 // parentheses up to the end of the line.
 func (lx *lexer) flagsArgument() (set flagSet) {
-	if lx.peek() == '(' {
+	if lx.Peek() == '(' {
 		return lx.flagList()
 	}
 	lx.flag(&set)
-	for lx.more() {
+	for lx.More() {
 		lx.flag(&set)
 	}
 	return set
@@ -79,7 +80,7 @@ func (lx *lexer) flagsArgument() (set flagSet) {
 // flags writes the flags of a message in parentheses.
 func (s *session) flags(m mailbox.Message) {
 	var b [256]byte
-	s.w.rawBytes(s.appendFlags(b[:0], m))
+	s.w.RawBytes(s.appendFlags(b[:0], m))
 }
 
 func (s *session) appendFlags(b []byte, m mailbox.Message) []byte {
@@ -153,20 +154,20 @@ func (t *flagTexts) of(s *session, m mailbox.Message) []byte {
 // star also "\*", which says that keywords can be made.
 func (s *session) mailboxFlags(star bool) {
 	w := s.w
-	w.raw(`(\Answered \Flagged \Deleted \Seen \Draft`)
+	w.Raw(`(\Answered \Flagged \Deleted \Seen \Draft`)
 	forwarded := false
 	for _, name := range s.sel.view.KeywordNames() {
 		forwarded = forwarded || name == string(imap.FlagForwarded)
-		w.byte(' ')
-		w.raw(name)
+		w.Byte(' ')
+		w.Raw(name)
 	}
 	// The letter P reads as this one, so it is there in any mailbox.
 	if !forwarded {
-		w.byte(' ')
-		w.raw(string(imap.FlagForwarded))
+		w.Byte(' ')
+		w.Raw(string(imap.FlagForwarded))
 	}
 	if star {
-		w.raw(` \*`)
+		w.Raw(` \*`)
 	}
-	w.byte(')')
+	w.Byte(')')
 }

@@ -15,9 +15,9 @@ func folderExtension() extension {
 
 // mailboxArgument takes the one argument of a command, a mailbox.
 func (s *session) mailboxArgument() (string, error) {
-	s.lx.sp()
-	name := s.lx.mailbox()
-	return name, s.lx.end()
+	s.lx.SP()
+	name := s.lx.Mailbox()
+	return name, s.lx.End()
 }
 
 // createRequest is the arguments of CREATE.
@@ -29,12 +29,12 @@ type createRequest struct {
 // runCreate is CREATE (RFC 9051 section 6.3.4) with parameters (RFC 4466).
 func runCreate(s *session) error {
 	lx := s.lx
-	lx.sp()
-	req := createRequest{name: lx.mailbox()}
-	if lx.more() {
-		lx.optionalList(func() { lx.grammar.createParams.take(lx, &req, "parameter") })
+	lx.SP()
+	req := createRequest{name: lx.Mailbox()}
+	if lx.More() {
+		lx.OptionalList(func() { lx.grammar.createParams.take(lx, &req, "parameter") })
 	}
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	if err := newName(req.name); err != nil {
@@ -88,11 +88,11 @@ func runDelete(s *session) error {
 // runRename is RENAME (RFC 9051 section 6.3.6).
 func runRename(s *session) error {
 	lx := s.lx
-	lx.sp()
-	from := lx.mailbox()
-	lx.sp()
-	to := lx.mailbox()
-	if err := lx.end(); err != nil {
+	lx.SP()
+	from := lx.Mailbox()
+	lx.SP()
+	to := lx.Mailbox()
+	if err := lx.End(); err != nil {
 		return err
 	}
 	if err := newName(to); err != nil {
@@ -122,14 +122,14 @@ func (s *session) tellName(given, name string, attrs ...imap.MailboxAttr) {
 	}
 	s.listResponse(attrs, name)
 	s.oldName(given)
-	s.w.crlf()
+	s.w.CRLF()
 }
 
 // oldName writes the extended data item OLDNAME of a LIST response.
 func (s *session) oldName(name string) {
-	s.w.raw(` ("OLDNAME" (`)
-	s.w.mailbox(name)
-	s.w.raw("))")
+	s.w.Raw(` ("OLDNAME" (`)
+	s.w.Mailbox(name)
+	s.w.Raw("))")
 }
 
 // runSubscribe is SUBSCRIBE (RFC 9051 section 6.3.7). As in Dovecot there must

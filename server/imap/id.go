@@ -16,33 +16,33 @@ const maxIDPairs = 30
 // runID is ID (RFC 2971).
 func runID(s *session) error {
 	lx := s.lx
-	lx.sp()
+	lx.SP()
 	var client []string
-	if lx.peek() == '(' {
-		lx.optionalList(func() {
-			key := string(lx.str())
-			lx.sp()
-			value, _ := lx.nstring()
+	if lx.Peek() == '(' {
+		lx.OptionalList(func() {
+			key := string(lx.Str())
+			lx.SP()
+			value, _ := lx.NString()
 			if len(client) == 2*maxIDPairs {
-				lx.fail("Too many fields.")
+				lx.Fail("Too many fields.")
 				return
 			}
 			client = append(client, key, string(value))
 		})
-	} else if _, isNil := lx.nstring(); !isNil {
-		lx.fail("Expected a list or NIL.")
+	} else if _, isNil := lx.NString(); !isNil {
+		lx.Fail("Expected a list or NIL.")
 	}
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	s.log.Debug("client tells what it is", "id", client)
-	s.w.raw("* ID (")
+	s.w.Raw("* ID (")
 	for i, text := range s.srv.cfg.ID {
 		if i > 0 {
-			s.w.sp()
+			s.w.SP()
 		}
-		s.w.str(text)
+		s.w.Str(text)
 	}
-	s.w.raw(")\r\n")
+	s.w.Raw(")\r\n")
 	return nil
 }

@@ -20,12 +20,12 @@ func idleExtension() extension {
 // mailbox is told at once; what changed before IDLE began, too.
 func runIdle(s *session) error {
 	lx := s.lx
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
-	s.w.raw("+ idling\r\n")
+	s.w.Raw("+ idling\r\n")
 	logout := time.Now().Add(s.srv.cfg.Timeouts.Idle)
-	for !lx.buffered() {
+	for !lx.Buffered() {
 		if err := s.tellNow(allNews); err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ func (s *session) idle(logout time.Time) error {
 			return errMoved()
 		}
 		s.writeStatus(nil, "OK", "", "Still here")
-		if err := s.w.flush(); err != nil {
+		if err := s.w.Flush(); err != nil {
 			return &connError{err}
 		}
 	}
@@ -66,9 +66,9 @@ func (s *session) idle(logout time.Time) error {
 // idleDone takes the line that ends IDLE.
 func (s *session) idleDone() error {
 	lx := s.lx
-	lx.next()
-	if string(lx.word()) != "DONE" {
-		lx.fail("Expected DONE.")
+	lx.Next()
+	if string(lx.Word()) != "DONE" {
+		lx.Fail("Expected DONE.")
 	}
-	return lx.end()
+	return lx.End()
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"maildird/server/imap/syntax"
 )
 
 // messageURL is an IMAP URL (RFC 5092) that refers to a message or to a part of
@@ -22,7 +24,7 @@ type messageURL struct {
 	mailbox  string // in UTF-8; "" for the one that the URL is relative to
 	validity uint32 // 0 if the URL does not say it
 	uid      uint32
-	part     fetchPart // SECTION and PARTIAL
+	part     syntax.Section // SECTION and PARTIAL
 
 	auth urlAuth // zero if the URL carries no authorisation
 }
@@ -232,7 +234,7 @@ func (p *urlParser) digits(limit int64) (n int64, ok bool) {
 }
 
 // section takes a section as FETCH has it between brackets, percent-encoded.
-func (p *urlParser) section(to *fetchPart) error {
+func (p *urlParser) section(to *syntax.Section) error {
 	text := p.until(";")
 	if cut, slash := strings.CutSuffix(text, "/"); slash {
 		text, p.rest = cut, "/"+p.rest // of what comes behind it
@@ -244,19 +246,19 @@ func (p *urlParser) section(to *fetchPart) error {
 	if text == "" || strings.ContainsAny(text, "[]<>") || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r >= 0x7f }) {
 		return errBadSection
 	}
-	lx := newLexer(strings.NewReader("["+text+"]\r\n"), nil, lexLimits{line: 2 * maxURL, depth: 2}, func() {})
-	lx.sectionName(to)
-	if lx.end() != nil {
+	lx := syntax.Lexer{Source: strings.NewReader("[" + text + "]\r\n"), Continue: func() {}, Limits: syntax.Limits{Line: 2 * maxURL, Depth: 2}}
+	lx.Section(to)
+	if lx.End() != nil {
 		err = errBadSection
 	}
-	lx.discard()
+	lx.Discard()
 	return err
 }
 
 var errBadSection = errors.New("its section is not understood")
 
 // partial takes "offset.length", or an offset alone.
-func (p *urlParser) partial(to *fetchPart) error {
+func (p *urlParser) partial(to *syntax.Section) error {
 	offset, ok := p.digits(math.MaxInt64)
 	size := int64(toTheEnd)
 	if ok && p.accept(".") {
@@ -366,7 +368,7 @@ var errPercent = errors.New("a percent sign is not followed by two hexadecimal d
 
 // urlPlain tells whether a character stands for itself everywhere in a URL.
 func urlPlain(c byte) bool {
-	switch u := upper(c); {
+	switch u := syntax.Upper(c); {
 	case u >= 'A' && u <= 'Z', c >= '0' && c <= '9':
 		return true
 	}
@@ -374,7 +376,7 @@ func urlPlain(c byte) bool {
 }
 
 func hexDigit(c byte) int {
-	return strings.IndexByte("0123456789ABCDEF", upper(c))
+	return strings.IndexByte("0123456789ABCDEF", syntax.Upper(c))
 }
 
 // urlText makes a URL fit for a response code, which cannot have all octets:

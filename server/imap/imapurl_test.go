@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"maildird/server/imap/syntax"
 )
 
 // shown writes what was understood of a URL.
@@ -15,8 +17,8 @@ func (u messageURL) shown() string {
 		fmt.Fprintf(&b, "%s at %s: ", u.user, u.host)
 	}
 	fmt.Fprintf(&b, "%s %d %d", u.mailbox, u.validity, u.uid)
-	if u.part.name != "" {
-		b.WriteString(" " + u.part.name)
+	if u.part.Name != "" {
+		b.WriteString(" " + u.part.Name)
 	}
 	if p := u.part.Partial; p != nil {
 		fmt.Fprintf(&b, " from %d", p.Offset)
@@ -128,7 +130,7 @@ func FuzzMessageURL(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if u.uid == 0 || strings.ContainsRune(u.mailbox+u.user+u.host, 0) || len(u.part.Part) > maxPartPath || !u.part.Peek {
+		if u.uid == 0 || strings.ContainsRune(u.mailbox+u.user+u.host, 0) || len(u.part.Part) > syntax.MaxPartPath || !u.part.Peek {
 			t.Fatalf("%q: %+v", text, u)
 		}
 		if p := u.part.Partial; p != nil && (p.Offset < 0 || p.Size <= 0) {
@@ -158,7 +160,7 @@ func TestSectionsOfURLs(t *testing.T) {
 		}
 		lx, _ := lexerOn("BODY.PEEK["+section+"]\r\n", pieces["whole"])
 		items := lx.fetchItems()
-		if err := lx.end(); err != nil {
+		if err := lx.End(); err != nil {
 			t.Fatal(err)
 		}
 		want := items.parts[0].FetchItemBodySection

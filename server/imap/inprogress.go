@@ -24,14 +24,14 @@ func (s *session) working(n, goal int) error {
 	case now.Sub(s.told) >= s.srv.cfg.Timeouts.Progress && n < goal:
 		s.told = now
 		w := s.w
-		w.raw(`* OK [INPROGRESS (`)
-		w.str(string(s.tag))
-		w.sp()
-		w.num(uint64(n))
-		w.sp()
-		w.num(uint64(goal))
-		w.raw(")] Still working.\r\n")
-		if err := w.flush(); err != nil {
+		w.Raw(`* OK [INPROGRESS (`)
+		w.Str(string(s.tag))
+		w.SP()
+		w.Number(uint64(n))
+		w.SP()
+		w.Number(uint64(goal))
+		w.Raw(")] Still working.\r\n")
+		if err := w.Flush(); err != nil {
 			return &connError{err}
 		}
 	}

@@ -43,7 +43,7 @@ type listCommand struct {
 
 // listStatus takes the items that RETURN (STATUS (...)) asks for (RFC 5819).
 func (lx *lexer) listStatus(cmd *listCommand) {
-	lx.sp()
+	lx.SP()
 	items := lx.statusItems()
 	cmd.each = append(cmd.each, func(s *session, e *folder.Entry) error {
 		err := s.status(e.Name, items)
@@ -68,7 +68,7 @@ func runList(s *session) error {
 	if !cmd.extended && cmd.patterns[0] == "" {
 		// A question for the separator (RFC 9051 section 6.3.9).
 		s.listResponse([]imap.MailboxAttr{imap.MailboxAttrNoSelect}, "")
-		s.w.crlf()
+		s.w.CRLF()
 		return nil
 	}
 	return s.list(cmd)
@@ -76,56 +76,45 @@ func runList(s *session) error {
 
 func (lx *lexer) listCommand() (*listCommand, error) {
 	cmd := &listCommand{}
-	lx.sp()
-	if lx.peek() == '(' {
+	lx.SP()
+	if lx.Peek() == '(' {
 		cmd.extended = true
 		lx.selectOptions(cmd)
-		lx.sp()
+		lx.SP()
 	}
-	cmd.reference = lx.patternText(lx.astring())
-	lx.sp()
-	if lx.peek() == '(' {
+	cmd.reference = lx.PatternText(lx.AString())
+	lx.SP()
+	if lx.Peek() == '(' {
 		cmd.extended = true
-		lx.list(func() { cmd.patterns = append(cmd.patterns, lx.patternText(lx.listMailbox())) })
+		lx.List(func() { cmd.patterns = append(cmd.patterns, lx.PatternText(lx.ListMailbox())) })
 		if len(cmd.patterns) > maxPatterns {
-			lx.failWith(no(imap.ResponseCodeLimit, "Too many patterns."))
+			lx.FailWith(no(imap.ResponseCodeLimit, "Too many patterns."))
 		}
 	} else {
-		cmd.patterns = []string{lx.patternText(lx.listMailbox())}
+		cmd.patterns = []string{lx.PatternText(lx.ListMailbox())}
 	}
-	if lx.more() {
+	if lx.More() {
 		cmd.extended = true
 		lx.returnOptions(cmd)
 	}
-	return cmd, lx.end()
-}
-
-// patternText decodes a pattern. What is no name in modified UTF-7 is kept: no
-// mailbox matches it.
-func (lx *lexer) patternText(b []byte) string {
-	if !lx.utf8 {
-		if text, err := decodeName(b); err == nil {
-			return text
-		}
-	}
-	return string(b)
+	return cmd, lx.End()
 }
 
 // selectOptions takes the selection options (RFC 9051 section 6.3.9.1).
 func (lx *lexer) selectOptions(cmd *listCommand) {
-	lx.optionalList(func() { lx.grammar.listSelect.take(lx, cmd, "selection option") })
+	lx.OptionalList(func() { lx.grammar.listSelect.take(lx, cmd, "selection option") })
 	if cmd.SelectRecursiveMatch && !cmd.SelectSubscribed && !cmd.SelectSpecialUse {
-		lx.fail("RECURSIVEMATCH needs another option to match.")
+		lx.Fail("RECURSIVEMATCH needs another option to match.")
 	}
 }
 
 // returnOptions takes the return options (RFC 9051 section 6.3.9.2).
 func (lx *lexer) returnOptions(cmd *listCommand) {
-	if string(lx.word()) != "RETURN" {
-		lx.fail("Expected RETURN.")
+	if string(lx.Word()) != "RETURN" {
+		lx.Fail("Expected RETURN.")
 	}
-	lx.sp()
-	lx.optionalList(func() { lx.grammar.listReturn.take(lx, cmd, "return option") })
+	lx.SP()
+	lx.OptionalList(func() { lx.grammar.listReturn.take(lx, cmd, "return option") })
 }
 
 // list answers LIST.
@@ -249,9 +238,9 @@ func (s *session) listEntry(cmd *listCommand, e *folder.Entry, children childInf
 		if children.specialUse {
 			info = append(info, `"SPECIAL-USE"`)
 		}
-		s.w.raw(` ("CHILDINFO" (` + strings.Join(info, " ") + `))`)
+		s.w.Raw(` ("CHILDINFO" (` + strings.Join(info, " ") + `))`)
 	}
-	s.w.crlf()
+	s.w.CRLF()
 	if e.NoSelect {
 		return nil
 	}

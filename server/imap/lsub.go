@@ -12,17 +12,17 @@ func lsubExtension() extension {
 // runLsub is LSUB (RFC 3501 section 6.3.9).
 func runLsub(s *session) error {
 	lx := s.lx
-	lx.sp()
-	reference := lx.patternText(lx.astring())
-	lx.sp()
-	text := lx.patternText(lx.listMailbox())
-	if err := lx.end(); err != nil {
+	lx.SP()
+	reference := lx.PatternText(lx.AString())
+	lx.SP()
+	text := lx.PatternText(lx.ListMailbox())
+	if err := lx.End(); err != nil {
 		return err
 	}
 	tree := s.account.Tree()
 	if text == "" {
 		s.nameResponse("LSUB", []imap.MailboxAttr{imap.MailboxAttrNoSelect}, "")
-		s.w.crlf()
+		s.w.CRLF()
 		return nil
 	}
 	names, err := tree.Subscriptions()
@@ -38,7 +38,7 @@ func runLsub(s *session) error {
 	for _, name := range names {
 		if p.matches(name) {
 			s.nameResponse("LSUB", nil, name)
-			s.w.crlf()
+			s.w.CRLF()
 			continue
 		}
 		// A name that only "%" keeps from matching is told by the level that
@@ -49,7 +49,7 @@ func runLsub(s *session) error {
 			}
 			told[parent] = true
 			s.nameResponse("LSUB", []imap.MailboxAttr{imap.MailboxAttrNoSelect}, parent)
-			s.w.crlf()
+			s.w.CRLF()
 		}
 	}
 	return nil

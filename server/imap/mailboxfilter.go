@@ -42,21 +42,21 @@ const maxSubtrees = 1000
 
 // mailboxFilter takes a specifier, and the names that belong to it.
 func (lx *lexer) mailboxFilter(tree *folder.Tree) (f mailboxFilter) {
-	word := lx.word()
+	word := lx.Word()
 	kind, ok := filterWords[string(word)]
 	if !ok {
-		lx.fail("Unknown mailbox specifier %.40s.", word)
+		lx.Fail("Unknown mailbox specifier %.40s.", word)
 		return f
 	}
 	f.kind = kind
 	if kind < filterSubtree {
 		return f
 	}
-	lx.sp()
+	lx.SP()
 	add := func() {
-		name, err := tree.Canonical(lx.mailbox())
+		name, err := tree.Canonical(lx.Mailbox())
 		switch {
-		case lx.err != nil || err != nil: // there is no such mailbox, which is to be passed over
+		case lx.Err() != nil || err != nil: // there is no such mailbox, which is to be passed over
 		case kind == filterMailboxes:
 			if f.set == nil {
 				f.set = map[string]bool{}
@@ -66,13 +66,13 @@ func (lx *lexer) mailboxFilter(tree *folder.Tree) (f mailboxFilter) {
 			f.names = append(f.names, name)
 		}
 	}
-	if lx.peek() == '(' {
-		lx.list(add)
+	if lx.Peek() == '(' {
+		lx.List(add)
 	} else {
 		add()
 	}
 	if len(f.names) > maxSubtrees {
-		lx.failWith(no(imap.ResponseCodeLimit, "Too many subtrees."))
+		lx.FailWith(no(imap.ResponseCodeLimit, "Too many subtrees."))
 	}
 	return f
 }

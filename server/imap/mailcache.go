@@ -5,6 +5,7 @@ import (
 
 	"maildird/maildir/cache"
 	"maildird/maildir/message"
+	"maildird/server/imap/syntax"
 )
 
 // The cache holds what is here rendered, for all sessions: so only what is the
@@ -21,9 +22,9 @@ type renderer struct {
 // until the next call.
 func (r *renderer) render(f func(w *writer)) []byte {
 	r.out.Reset()
-	r.w = writer{dst: &r.out}
+	r.w = writer{syntax.Writer{Dest: &r.out}}
 	f(&r.w)
-	if r.w.flush() != nil || !isASCII(r.out.Bytes()) {
+	if r.w.Flush() != nil || !isASCII(r.out.Bytes()) {
 		return nil
 	}
 	return r.out.Bytes()
@@ -68,7 +69,7 @@ func (mf *mailFile) provide(kinds cache.Kinds) error {
 // write gives what writes a kind that provide was called for.
 func (mf *mailFile) write(kind cache.Kind) (func(*writer), error) {
 	if b, ok := mf.rec.Get(kind); ok {
-		return func(w *writer) { w.rawBytes(b) }, nil
+		return func(w *writer) { w.RawBytes(b) }, nil
 	}
 	return mf.renderer(kind)
 }

@@ -10,6 +10,7 @@ import (
 	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
 	"maildird/maildir/message"
+	"maildird/server/imap/syntax"
 )
 
 // mailFile is one message for a command that reads it: what the cache has of it
@@ -293,7 +294,7 @@ func (mf *mailFile) copyTo(w io.Writer, start, end message.Pos, from, to int64) 
 	n, at, err := message.CopyVirtual(w, mf.src, start, end, from-start.Virt, to-from)
 	mf.known.at = at
 	if err == nil && n < to-from {
-		err = errShortLiteral
+		err = syntax.ErrShortLiteral
 	}
 	return err
 }

@@ -1,6 +1,10 @@
 package imap
 
-import "strings"
+import (
+	"strings"
+
+	"maildird/server/imap/syntax"
+)
 
 // pattern is a mailbox name with wildcards (RFC 9051 section 6.3.9): "*" stands
 // for any octets, "%" for any but the hierarchy separator. For one
@@ -67,7 +71,7 @@ func (p *pattern) matches(name string) bool {
 			case '%':
 				row[j+1] = row[j] || was && c != p.sep
 			default:
-				row[j+1] = before && (p.text[j] == c || n < fold && upper(p.text[j]) == c)
+				row[j+1] = before && (p.text[j] == c || n < fold && syntax.Upper(p.text[j]) == c)
 			}
 			before = was
 			possible = possible || row[j+1]

@@ -10,6 +10,7 @@ import (
 
 	"maildird/maildir/folder"
 	"maildird/maildir/metadata"
+	"maildird/server/imap/syntax"
 )
 
 // metadataExtension is METADATA (RFC 5464) and LIST-METADATA (RFC 9590). The
@@ -24,8 +25,8 @@ func metadataExtension() extension {
 		},
 		listReturn: words[listCommand]{"METADATA": func(lx *lexer, cmd *listCommand) {
 			q := metadataQuery{maxSize: -1}
-			lx.sp()
-			lx.list(func() { q.names = append(q.names, lx.entryName()) })
+			lx.SP()
+			lx.List(func() { q.names = append(q.names, lx.entryName()) })
 			lx.boundEntries(&q)
 			cmd.each = append(cmd.each, func(s *session, e *folder.Entry) error {
 				_, err := s.metadataResponse(e.Name, &q)
@@ -44,7 +45,7 @@ const maxEntriesAsked = 4 * metadata.MaxEntries
 // boundEntries refuses a command that asks for more.
 func (lx *lexer) boundEntries(q *metadataQuery) {
 	if len(q.names) > maxEntriesAsked {
-		lx.failWith(no(imap.ResponseCodeLimit, "Too many entries at once."))
+		lx.FailWith(no(imap.ResponseCodeLimit, "Too many entries at once."))
 	}
 }
 
@@ -68,10 +69,10 @@ func (q *metadataQuery) wants(entry string) bool {
 
 // entryName takes the name of an entry (RFC 5464 section 3.2).
 func (lx *lexer) entryName() string {
-	name := string(lx.astring())
+	name := string(lx.AString())
 	scope, _, _ := strings.Cut(strings.TrimPrefix(name, "/"), "/")
-	if lx.err == nil && (!metadata.ValidName(name) || !strings.EqualFold(scope, "private") && !strings.EqualFold(scope, "shared")) {
-		lx.fail("Not the name of an entry.")
+	if lx.Err() == nil && (!metadata.ValidName(name) || !strings.EqualFold(scope, "private") && !strings.EqualFold(scope, "shared")) {
+		lx.Fail("Not the name of an entry.")
 	}
 	return name
 }
@@ -81,31 +82,31 @@ func (lx *lexer) entryName() string {
 func runGetMetadata(s *session) error {
 	lx := s.lx
 	q := metadataQuery{maxSize: -1}
-	lx.sp()
-	if lx.peek() == '(' {
-		lx.list(func() { lx.metadataOption(&q) })
-		lx.sp()
+	lx.SP()
+	if lx.Peek() == '(' {
+		lx.List(func() { lx.metadataOption(&q) })
+		lx.SP()
 	}
-	name := lx.mailbox()
-	lx.sp()
-	for again := true; again; again = lx.more() {
-		if lx.peek() != '(' {
+	name := lx.Mailbox()
+	lx.SP()
+	for again := true; again; again = lx.More() {
+		if lx.Peek() != '(' {
 			q.names = append(q.names, lx.entryName())
 			continue
 		}
-		lx.list(func() {
-			if c := lx.peek(); len(q.names) == 0 && c != '/' && c != '"' && c != '{' {
+		lx.List(func() {
+			if c := lx.Peek(); len(q.names) == 0 && c != '/' && c != '"' && c != '{' {
 				lx.metadataOption(&q)
 			} else {
 				q.names = append(q.names, lx.entryName())
 			}
 		})
 	}
-	if lx.err == nil && len(q.names) == 0 {
-		lx.fail("Expected the name of an entry.")
+	if lx.Err() == nil && len(q.names) == 0 {
+		lx.Fail("Expected the name of an entry.")
 	}
 	lx.boundEntries(&q)
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	longest, err := s.metadataResponse(name, &q)
@@ -116,13 +117,13 @@ func runGetMetadata(s *session) error {
 }
 
 func (lx *lexer) metadataOption(q *metadataQuery) {
-	switch word := lx.word(); string(word) {
+	switch word := lx.Word(); string(word) {
 	case "MAXSIZE":
-		lx.sp()
-		q.maxSize = int64(lx.number())
+		lx.SP()
+		q.maxSize = int64(lx.Number())
 	case "DEPTH":
-		lx.sp()
-		switch depth := lx.word(); string(depth) {
+		lx.SP()
+		switch depth := lx.Word(); string(depth) {
 		case "0":
 			q.depth = 0
 		case "1":
@@ -130,10 +131,10 @@ func (lx *lexer) metadataOption(q *metadataQuery) {
 		case "INFINITY":
 			q.depth = metadata.MaxName
 		default:
-			lx.fail("DEPTH is 0, 1 or infinity.")
+			lx.Fail("DEPTH is 0, 1 or infinity.")
 		}
 	default:
-		lx.fail("Unknown GETMETADATA option %.40s.", word)
+		lx.Fail("Unknown GETMETADATA option %.40s.", word)
 	}
 }
 
@@ -148,13 +149,13 @@ func (s *session) metadataResponse(name string, q *metadataQuery) (longest int64
 	w, sep := s.w, ""
 	entry := func(entry, value string, ok bool) {
 		if sep == "" {
-			w.raw("* METADATA ")
-			w.mailbox(name)
+			w.Raw("* METADATA ")
+			w.Mailbox(name)
 			sep = " ("
 		}
-		w.raw(sep)
+		w.Raw(sep)
 		w.entryName(entry)
-		w.sp()
+		w.SP()
 		w.binary(value, ok)
 		sep = " "
 	}
@@ -176,7 +177,7 @@ func (s *session) metadataResponse(name string, q *metadataQuery) (longest int64
 		}
 	}
 	if sep != "" {
-		w.raw(")\r\n")
+		w.Raw(")\r\n")
 	}
 	return longest, nil
 }
@@ -184,24 +185,22 @@ func (s *session) metadataResponse(name string, q *metadataQuery) (longest int64
 // entryName writes the name of an entry, quoted unless it is an atom: users may
 // choose names with parentheses, quotes and braces.
 func (w *writer) entryName(name string) {
-	for i := range len(name) {
-		if classes[name[i]]&classAtom == 0 {
-			w.str(name)
-			return
-		}
+	if syntax.IsAtom(name) {
+		w.Raw(name)
+	} else {
+		w.Str(name)
 	}
-	w.raw(name)
 }
 
 // binary writes a value, which may have any octets; NIL if ok is false.
 func (w *writer) binary(value string, ok bool) {
 	if !ok || strings.IndexByte(value, 0) < 0 {
-		w.nstr(value, ok)
+		w.NString(value, ok)
 		return
 	}
-	w.literal8(int64(len(value)))
+	w.Literal8(int64(len(value)))
 	_, _ = w.Write([]byte(value))
-	w.endLiteral()
+	w.EndLiteral()
 }
 
 // metadata returns the annotations of a mailbox, or of the account.
@@ -219,20 +218,20 @@ const sharedAdmin = "/shared/admin"
 // runSetMetadata is SETMETADATA (RFC 5464 section 4.3).
 func runSetMetadata(s *session) error {
 	lx := s.lx
-	lx.sp()
-	name := lx.mailbox()
-	lx.sp()
+	lx.SP()
+	name := lx.Mailbox()
+	lx.SP()
 	var changes []metadata.Change
-	lx.list(func() {
+	lx.List(func() {
 		c := metadata.Change{Name: lx.entryName()}
-		if lx.err == nil && !settable(c.Name) {
-			lx.fail("The name of the entry has too few levels.")
+		if lx.Err() == nil && !settable(c.Name) {
+			lx.Fail("The name of the entry has too few levels.")
 		}
-		lx.sp()
+		lx.SP()
 		c.Value, c.Remove = lx.metadataValue()
 		changes = append(changes, c)
 	})
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	if name == "" {
@@ -265,18 +264,18 @@ func settable(name string) bool {
 // metadataValue takes a value: NIL, a string, or a literal8.
 func (lx *lexer) metadataValue() (value string, remove bool) {
 	var b []byte
-	switch c := lx.peek(); c {
+	switch c := lx.Peek(); c {
 	case '{', '~':
-		lit, ok := lx.literalHeader()
-		if ok && lit.size > metadata.MaxValue {
-			lx.failWith(errMetadataSize())
+		lit, ok := lx.LiteralHeader()
+		if ok && lit.Size > metadata.MaxValue {
+			lx.FailWith(errMetadataSize())
 			return "", false
 		}
-		if b = lx.readLiteral(); !lit.binary && bytes.IndexByte(b, 0) >= 0 {
-			lx.fail("NUL in a literal.")
+		if b = lx.ReadLiteral(); !lit.Binary && bytes.IndexByte(b, 0) >= 0 {
+			lx.Fail("NUL in a literal.")
 		}
 	default:
-		b, remove = lx.nstring()
+		b, remove = lx.NString()
 	}
 	return string(b), remove
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/folder"
+	"maildird/server/imap/syntax"
 )
 
 // multiSearchExtension is MULTISEARCH (RFC 7377): ESEARCH, a search of several
@@ -20,18 +21,18 @@ func multiSearchExtension() extension {
 // runESearch is ESEARCH (RFC 7377 section 2). Its answers have UIDs only.
 func runESearch(s *session) error {
 	lx := s.lx
-	lx.sp()
+	lx.SP()
 	sources := []mailboxFilter{{kind: filterSelected}}
-	if equalFold(lx.peekWord(), "IN") {
-		lx.word()
-		lx.sp()
+	if syntax.EqualFold(lx.PeekWord(), "IN") {
+		lx.Word()
+		lx.SP()
 		sources = sources[:0]
-		lx.list(func() { sources = append(sources, s.searchSource()) })
-		lx.sp()
+		lx.List(func() { sources = append(sources, s.searchSource()) })
+		lx.SP()
 	}
 	query := lx.searchProgram(s.utf8)
 	query.named = true
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	others, err := s.checkSources(sources, &query)
@@ -48,7 +49,7 @@ func runESearch(s *session) error {
 func (s *session) searchSource() mailboxFilter {
 	f := s.lx.mailboxFilter(s.account.Tree())
 	if f.kind == filterSelectedDelayed {
-		s.lx.fail("SELECTED-DELAYED is for NOTIFY.")
+		s.lx.Fail("SELECTED-DELAYED is for NOTIFY.")
 	}
 	return f
 }
@@ -76,7 +77,7 @@ func (s *session) checkSources(sources []mailboxFilter, query *searchQuery) (oth
 
 // usesSaved tells whether "$" is in a search.
 func (k *searchKey) usesSaved() bool {
-	if k.set.saved {
+	if k.set.Saved {
 		return true
 	}
 	for i := range k.keys {

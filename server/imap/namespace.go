@@ -12,14 +12,14 @@ func namespaceExtension() extension {
 
 // runNamespace is NAMESPACE (RFC 9051 section 6.3.10). There is one, the user's own.
 func runNamespace(s *session) error {
-	if err := s.lx.end(); err != nil {
+	if err := s.lx.End(); err != nil {
 		return err
 	}
 	tree := s.account.Tree()
-	s.w.raw("* NAMESPACE ((")
-	s.w.mailbox(tree.Prefix())
-	s.w.sp()
-	s.w.str(string(tree.Separator()))
-	s.w.raw(")) NIL NIL\r\n")
+	s.w.Raw("* NAMESPACE ((")
+	s.w.Mailbox(tree.Prefix())
+	s.w.SP()
+	s.w.Str(string(tree.Separator()))
+	s.w.Raw(")) NIL NIL\r\n")
 	return nil
 }

@@ -280,17 +280,17 @@ func (n *notifier) isSelected(w *watchedBox) bool { return n.s.sel != nil && n.s
 // boxStateResponse writes a STATUS response.
 func (s *session) boxStateResponse(name string, st boxState, show showBits) {
 	w := s.w
-	w.raw("* STATUS ")
-	w.mailbox(name)
+	w.Raw("* STATUS ")
+	w.Mailbox(name)
 	sep := " ("
 	item := func(bit showBits, name string, n uint64) {
 		if show&bit == 0 {
 			return
 		}
-		w.raw(sep)
-		w.raw(name)
-		w.sp()
-		w.num(n)
+		w.Raw(sep)
+		w.Raw(name)
+		w.SP()
+		w.Number(n)
 		sep = " "
 	}
 	item(showCount, "MESSAGES", uint64(st.messages))
@@ -298,7 +298,7 @@ func (s *session) boxStateResponse(name string, st boxState, show showBits) {
 	item(showValidity, "UIDVALIDITY", uint64(st.validity))
 	item(showUnseen, "UNSEEN", uint64(st.unseen))
 	item(showModSeq, "HIGHESTMODSEQ", st.modseq)
-	w.raw(")\r\n")
+	w.Raw(")\r\n")
 }
 
 // eventsOf is what the client wants to know of a mailbox that is not the

@@ -7,6 +7,7 @@ import (
 
 	"maildird/maildir"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 // notifyExtension is NOTIFY (RFC 5465). This file has the command; notifier.go
@@ -60,31 +61,31 @@ func (g *eventGroup) selected() bool {
 // runNotify is NOTIFY (RFC 5465 section 3.1).
 func runNotify(s *session) error {
 	lx := s.lx
-	lx.sp()
-	switch word := lx.word(); string(word) {
+	lx.SP()
+	switch word := lx.Word(); string(word) {
 	case "NONE":
-		if err := lx.end(); err != nil {
+		if err := lx.End(); err != nil {
 			return err
 		}
 		s.setNotifier(&notifier{s: s})
 		return nil
 	case "SET":
 	default:
-		lx.fail("Expected SET or NONE.")
+		lx.Fail("Expected SET or NONE.")
 	}
-	lx.sp()
+	lx.SP()
 	status := false
-	if lx.peek() != '(' {
-		if status = string(lx.word()) == "STATUS"; !status {
-			lx.fail("Expected STATUS or a group of events.")
+	if lx.Peek() != '(' {
+		if status = string(lx.Word()) == "STATUS"; !status {
+			lx.Fail("Expected STATUS or a group of events.")
 		}
-		lx.sp()
+		lx.SP()
 	}
 	groups := []eventGroup{s.eventGroup()}
-	for lx.more() {
+	for lx.More() {
 		groups = append(groups, s.eventGroup())
 	}
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	if err := checkGroups(groups); err != nil {
@@ -105,48 +106,48 @@ func runNotify(s *session) error {
 // eventGroup takes one group.
 func (s *session) eventGroup() (g eventGroup) {
 	lx := s.lx
-	lx.enter()
+	lx.Enter()
 	g.mailboxFilter = lx.mailboxFilter(s.account.Tree())
 	if g.kind == filterSubtreeOne {
-		lx.fail("SUBTREE-ONE is for ESEARCH.")
+		lx.Fail("SUBTREE-ONE is for ESEARCH.")
 	}
-	lx.sp()
-	if lx.peek() != '(' {
-		if string(lx.word()) != "NONE" {
-			lx.fail("Expected a list of events or NONE.")
+	lx.SP()
+	if lx.Peek() != '(' {
+		if string(lx.Word()) != "NONE" {
+			lx.Fail("Expected a list of events or NONE.")
 		}
 	} else {
-		lx.enter()
-		for more := true; more && lx.err == nil; {
-			more = lx.event(&g) && lx.peek() != ')'
+		lx.Enter()
+		for more := true; more && lx.Err() == nil; {
+			more = lx.event(&g) && lx.Peek() != ')'
 		}
-		lx.leave()
+		lx.Leave()
 	}
-	lx.leave()
+	lx.Leave()
 	return g
 }
 
 // event takes an event, with the items that MessageNew may have, and the space
 // behind it; more tells whether there was one.
 func (lx *lexer) event(g *eventGroup) (more bool) {
-	word := lx.word()
+	word := lx.Word()
 	e, ok := eventWords[string(word)]
 	if !ok {
 		e = eventUnknown
 	}
 	g.events |= e
-	if more = lx.more(); e != eventNew || !more || lx.peek() != '(' {
+	if more = lx.More(); e != eventNew || !more || lx.Peek() != '(' {
 		return more
 	}
 	if !g.selected() {
-		lx.fail("What to FETCH is for the selected mailbox only.")
+		lx.Fail("What to FETCH is for the selected mailbox only.")
 	}
 	items := lx.fetchItems()
 	for i := range items.parts {
 		items.parts[i].Peek = true // nobody read the message
 	}
 	g.items = &items
-	return lx.more()
+	return lx.More()
 }
 
 // checkGroups refuses what RFC 5465 sections 5 and 6.1 rule out.
@@ -252,7 +253,7 @@ func (s *session) newMessages(last uint32, changes []contextChange) error {
 
 func (s *session) fetchNew(items *fetchItems, msgs []mailbox.Message) error {
 	for _, begin := range items.begin {
-		if err := begin(s, numSet{ranges: []mailbox.Range{{First: msgs[0].UID, Last: msgs[len(msgs)-1].UID}}}); err != nil {
+		if err := begin(s, syntax.NumSet{Ranges: []mailbox.Range{{First: msgs[0].UID, Last: msgs[len(msgs)-1].UID}}}); err != nil {
 			return err
 		}
 	}

@@ -38,12 +38,12 @@ func (n *notifier) tellMetadata(changed map[string]map[string]bool) {
 		if name == "" && n.wants&eventServerMetadata == 0 || name != "" && n.eventsOf(name)&eventMetadata == 0 {
 			continue
 		}
-		w.raw("* METADATA ")
-		w.mailbox(name)
+		w.Raw("* METADATA ")
+		w.Mailbox(name)
 		for _, entry := range slices.Sorted(maps.Keys(changed[name])) {
-			w.sp()
+			w.SP()
 			w.entryName(entry)
 		}
-		w.crlf()
+		w.CRLF()
 	}
 }

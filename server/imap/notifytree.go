@@ -215,5 +215,5 @@ func (d *treeDiff) list(name, from string) {
 	if from != "" {
 		s.oldName(from)
 	}
-	s.w.crlf()
+	s.w.CRLF()
 }

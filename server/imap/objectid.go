@@ -8,6 +8,7 @@ import (
 
 	"maildird/maildir/mailbox"
 	"maildird/maildir/message"
+	"maildird/server/imap/syntax"
 )
 
 // objectIDExtension is OBJECTID (RFC 8474). MAILBOXID is made of the GUID that
@@ -22,7 +23,7 @@ func objectIDExtension() extension {
 				st.id, err = st.box.ID(st.s.ctx)
 				return err
 			},
-			write: func(st *mailboxStatus) { st.s.w.raw("(F" + st.id + ")") },
+			write: func(st *mailboxStatus) { st.s.w.Raw("(F" + st.id + ")") },
 		}},
 		fetchItems: words[fetchItems]{
 			"EMAILID":  func(_ *lexer, items *fetchItems) { items.addAttr(&emailIDAttr{}) },
@@ -96,7 +97,7 @@ func (a *emailIDAttr) prepare(s *session, m mailbox.Message, _ *mailFile) error 
 	return nil
 }
 
-func (a *emailIDAttr) write(w *writer) { w.raw("(" + a.id + ")") }
+func (a *emailIDAttr) write(w *writer) { w.Raw("(" + a.id + ")") }
 
 // threadIDAttr is the FETCH item THREADID.
 type threadIDAttr struct{ id string }
@@ -109,15 +110,15 @@ func (a *threadIDAttr) prepare(s *session, m mailbox.Message, mf *mailFile) (err
 	return err
 }
 
-func (a *threadIDAttr) write(w *writer) { w.raw("(" + a.id + ")") }
+func (a *threadIDAttr) write(w *writer) { w.Raw("(" + a.id + ")") }
 
 // objectIDKey is a search key of one identifier, whose case counts.
 func objectIDKey(name string, cost searchCost, of func(*searcher) (string, error)) func(*searchParser) searchKey {
 	return func(p *searchParser) searchKey {
-		p.sp()
-		want := string(p.atom())
+		p.SP()
+		want := string(p.Atom())
 		if !isObjectID(want) {
-			p.fail("Expected an object identifier.")
+			p.Fail("Expected an object identifier.")
 		}
 		return searchKey{op: searchOwn, own: &ownKey{name: name, cost: cost, matches: func(sr *searcher) (bool, error) {
 			id, err := of(sr)
@@ -130,7 +131,7 @@ func objectIDKey(name string, cost searchCost, of func(*searcher) (string, error
 func isObjectID(text string) bool {
 	for i := range len(text) {
 		c := text[i]
-		if (c < '0' || c > '9') && (upper(c) < 'A' || upper(c) > 'Z') && c != '_' && c != '-' {
+		if (c < '0' || c > '9') && (syntax.Upper(c) < 'A' || syntax.Upper(c) > 'Z') && c != '_' && c != '-' {
 			return false
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 // partialExtension is PARTIAL (RFC 9394): a part of a result, counted from its
@@ -12,19 +13,19 @@ func partialExtension() extension {
 	return extension{
 		caps: []imap.Cap{"PARTIAL"},
 		searchReturn: words[searchQuery]{"PARTIAL": func(lx *lexer, q *searchQuery) {
-			lx.sp()
+			lx.SP()
 			r := lx.partialRange()
 			if q.partial != nil {
-				lx.fail("PARTIAL is there twice.")
+				lx.Fail("PARTIAL is there twice.")
 			}
 			q.partial = &r
 			q.more = append(q.more, func(w *writer, found []mailbox.Message, uid bool) { w.partialResult(r, found, uid) })
 		}},
 		fetchParams: words[fetchItems]{"PARTIAL": func(lx *lexer, items *fetchItems) {
-			lx.sp()
+			lx.SP()
 			r := lx.partialRange()
 			var of mailbox.Range // UIDs
-			items.begin = append(items.begin, func(s *session, set numSet) error {
+			items.begin = append(items.begin, func(s *session, set syntax.NumSet) error {
 				msgs, err := s.messages(set, items.byUID)
 				if err != nil {
 					return err
@@ -53,13 +54,13 @@ type partialRange struct {
 
 // partialRange takes "1:500" or "-1:-500", in either order.
 func (lx *lexer) partialRange() partialRange {
-	r := partialRange{fromEnd: lx.accept('-')}
-	r.first = lx.nzNumber()
-	lx.expect(':')
-	if lx.accept('-') != r.fromEnd {
-		lx.fail("Both ends of a PARTIAL range count from the same side.")
+	r := partialRange{fromEnd: lx.Accept('-')}
+	r.first = lx.NZNumber()
+	lx.Expect(':')
+	if lx.Accept('-') != r.fromEnd {
+		lx.Fail("Both ends of a PARTIAL range count from the same side.")
 	}
-	r.last = lx.nzNumber()
+	r.last = lx.NZNumber()
 	if r.first > r.last {
 		r.first, r.last = r.last, r.first
 	}
@@ -83,24 +84,24 @@ func (r partialRange) of(found []mailbox.Message) []mailbox.Message {
 func (w *writer) partialResult(r partialRange, found []mailbox.Message, uid bool) {
 	number := func(n uint32) {
 		if r.fromEnd {
-			w.byte('-')
+			w.Byte('-')
 		}
-		w.num(uint64(n))
+		w.Number(uint64(n))
 	}
-	w.raw(" PARTIAL (")
+	w.Raw(" PARTIAL (")
 	number(r.first)
-	w.byte(':')
+	w.Byte(':')
 	number(r.last)
-	w.sp()
+	w.SP()
 	found = r.of(found)
 	if len(found) == 0 {
-		w.raw("NIL)")
+		w.Raw("NIL)")
 		return
 	}
 	nums := make([]uint32, len(found))
 	for i, m := range found {
 		nums[i] = numberOf(m, uid)
 	}
-	w.rawBytes(appendSet(nil, nums))
-	w.byte(')')
+	w.RawBytes(syntax.AppendSet(nil, nums))
+	w.Byte(')')
 }

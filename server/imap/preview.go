@@ -14,11 +14,11 @@ func previewExtension() extension {
 		caps: []imap.Cap{"PREVIEW"},
 		fetchItems: words[fetchItems]{"PREVIEW": func(lx *lexer, items *fetchItems) {
 			// A list behind it may also be the modifiers of FETCH itself.
-			if lx.follows(" (LAZY") {
-				lx.sp()
-				lx.list(func() {
-					if string(lx.word()) != "LAZY" {
-						lx.fail("Unknown PREVIEW modifier.")
+			if lx.Follows(" (LAZY") {
+				lx.SP()
+				lx.List(func() {
+					if string(lx.Word()) != "LAZY" {
+						lx.Fail("Unknown PREVIEW modifier.")
 					}
 				})
 			}
@@ -39,4 +39,4 @@ func (a *previewAttr) prepare(_ *session, _ mailbox.Message, mf *mailFile) (err 
 	return err
 }
 
-func (a *previewAttr) write(w *writer) { w.str(a.text) }
+func (a *previewAttr) write(w *writer) { w.Str(a.text) }

@@ -4,6 +4,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 // qresyncExtension is QRESYNC (RFC 7162 section 3.2).
@@ -18,7 +19,7 @@ func qresyncExtension() extension {
 		selectParams: words[selectRequest]{"QRESYNC": func(lx *lexer, req *selectRequest) {
 			q := lx.resyncArguments()
 			req.checks = append(req.checks, (*session).needQResync, func(s *session) error {
-				if s.uidOnly && q.seqs.ranges != nil {
+				if s.uidOnly && q.seqs.Ranges != nil {
 					return errUIDRequired()
 				}
 				return nil
@@ -26,7 +27,7 @@ func qresyncExtension() extension {
 			req.opened = append(req.opened, func(s *session) error { return s.resync(&q) })
 		}},
 		fetchParams: words[fetchItems]{"VANISHED": func(_ *lexer, items *fetchItems) {
-			items.begin = append(items.begin, func(s *session, set numSet) error {
+			items.begin = append(items.begin, func(s *session, set syntax.NumSet) error {
 				return s.fetchVanished(items, set)
 			})
 		}},
@@ -45,44 +46,44 @@ func (s *session) needQResync() error {
 type resyncRequest struct {
 	validity uint32
 	since    uint64
-	known    numSet // no ranges: all
+	known    syntax.NumSet // no ranges: all
 	// Messages whose number and UID the client knows, in step.
-	seqs, uids numSet
+	seqs, uids syntax.NumSet
 }
 
 // resyncArguments takes " (uidvalidity modseq known-uids (seqs uids))".
 func (lx *lexer) resyncArguments() (q resyncRequest) {
-	lx.sp()
-	lx.enter()
-	q.validity = lx.nzNumber()
-	lx.sp()
-	if q.since = lx.number64(); q.since == 0 {
-		lx.fail("There is no mod-sequence 0.")
+	lx.SP()
+	lx.Enter()
+	q.validity = lx.NZNumber()
+	lx.SP()
+	if q.since = lx.Number64(); q.since == 0 {
+		lx.Fail("There is no mod-sequence 0.")
 	}
-	if lx.more() && lx.peek() != ')' && lx.peek() != '(' {
+	if lx.More() && lx.Peek() != ')' && lx.Peek() != '(' {
 		q.known = lx.plainSet()
-		lx.more()
+		lx.More()
 	}
-	if lx.peek() == '(' {
-		lx.enter()
+	if lx.Peek() == '(' {
+		lx.Enter()
 		q.seqs = lx.plainSet()
-		lx.sp()
+		lx.SP()
 		q.uids = lx.plainSet()
-		lx.leave()
+		lx.Leave()
 	}
-	lx.leave()
+	lx.Leave()
 	return q
 }
 
 // plainSet takes a set without "*" and "$".
-func (lx *lexer) plainSet() numSet {
-	set := lx.seqSet()
-	if set.saved {
-		lx.fail("$ is not possible here.")
+func (lx *lexer) plainSet() syntax.NumSet {
+	set := lx.NumSet()
+	if set.Saved {
+		lx.Fail("$ is not possible here.")
 	}
-	for _, r := range set.ranges {
+	for _, r := range set.Ranges {
 		if r.First == 0 || r.Last == 0 {
-			lx.fail("* is not possible here.")
+			lx.Fail("* is not possible here.")
 		}
 	}
 	return set
@@ -101,8 +102,8 @@ func (s *session) resync(q *resyncRequest) error {
 		since = 0
 	}
 	known := []mailbox.Range{{First: 1, Last: ^uint32(0)}}
-	if q.known.ranges != nil {
-		known = q.known.resolve(0)
+	if q.known.Ranges != nil {
+		known = q.known.Resolve(0)
 	}
 	if err := s.vanishedEarlier(above(known, s.lastMatch(q)), since); err != nil {
 		return err
@@ -125,8 +126,8 @@ func (s *session) resync(q *resyncRequest) error {
 // none.
 func (s *session) lastMatch(q *resyncRequest) (last uint32) {
 	exists := s.sel.view.Exists()
-	uids := numbers{ranges: q.uids.resolve(0)}
-	for seqs := (numbers{ranges: q.seqs.resolve(0)}); ; {
+	uids := numbers{ranges: q.uids.Resolve(0)}
+	for seqs := (numbers{ranges: q.seqs.Resolve(0)}); ; {
 		seq, uid := seqs.next(), uids.next()
 		if seq == 0 || uid == 0 || seq > exists || uid <= last {
 			return last
@@ -177,7 +178,7 @@ func above(ranges []mailbox.Range, uid uint32) []mailbox.Range {
 
 // fetchVanished serves the modifier VANISHED of UID FETCH (RFC 7162 section
 // 3.2.6).
-func (s *session) fetchVanished(items *fetchItems, set numSet) error {
+func (s *session) fetchVanished(items *fetchItems, set syntax.NumSet) error {
 	switch {
 	case !items.byUID:
 		return bad("VANISHED is for UID FETCH only.")
@@ -191,9 +192,9 @@ func (s *session) fetchVanished(items *fetchItems, set numSet) error {
 		return err
 	}
 	ranges := s.sel.saved
-	if !set.saved {
+	if !set.Saved {
 		// "*" is the last message that the client may know of.
-		ranges = set.resolve(max(s.sel.view.UIDNext(), 2) - 1)
+		ranges = set.Resolve(max(s.sel.view.UIDNext(), 2) - 1)
 	}
 	return s.vanishedEarlier(ranges, *items.changedSince)
 }
@@ -205,17 +206,17 @@ func (s *session) vanishedEarlier(ranges []mailbox.Range, since uint64) error {
 		return err
 	}
 	w, sep := s.w, byte(' ')
-	w.raw("* VANISHED (EARLIER)")
+	w.Raw("* VANISHED (EARLIER)")
 	for _, r := range gone {
-		w.byte(sep)
-		w.num(uint64(r.First))
+		w.Byte(sep)
+		w.Number(uint64(r.First))
 		if r.Last > r.First {
-			w.byte(':')
-			w.num(uint64(r.Last))
+			w.Byte(':')
+			w.Number(uint64(r.Last))
 		}
 		sep = ','
 	}
-	w.crlf()
+	w.CRLF()
 	return nil
 }
 
@@ -234,9 +235,9 @@ func (s *session) flushVanished() {
 	if len(c.gone) == 0 {
 		return
 	}
-	s.w.raw("* VANISHED ")
-	s.w.rawBytes(appendSet(nil, c.gone))
-	s.w.crlf()
+	s.w.Raw("* VANISHED ")
+	s.w.RawBytes(syntax.AppendSet(nil, c.gone))
+	s.w.CRLF()
 	c.gone, c.vanished = nil, true
 }
 

@@ -26,16 +26,16 @@ func quotaExtension() extension {
 				st.deletedSize, err = st.box.DeletedSize(st.s.ctx, st.s.interrupted)
 				return err
 			},
-			write: func(st *mailboxStatus) { st.s.w.num(uint64(st.deletedSize)) },
+			write: func(st *mailboxStatus) { st.s.w.Number(uint64(st.deletedSize)) },
 		}},
 	}
 }
 
 // runGetQuota is GETQUOTA (RFC 9208 section 4.1.1).
 func runGetQuota(s *session) error {
-	s.lx.sp()
-	root := string(s.lx.astring())
-	if err := s.lx.end(); err != nil {
+	s.lx.SP()
+	root := string(s.lx.AString())
+	if err := s.lx.End(); err != nil {
 		return err
 	}
 	if root != quotaRoot {
@@ -58,11 +58,11 @@ func runGetQuotaRoot(s *session) error {
 	if err != nil {
 		return err
 	}
-	s.w.raw("* QUOTAROOT ")
-	s.w.mailbox(name)
-	s.w.sp()
-	s.w.str(quotaRoot)
-	s.w.crlf()
+	s.w.Raw("* QUOTAROOT ")
+	s.w.Mailbox(name)
+	s.w.SP()
+	s.w.Str(quotaRoot)
+	s.w.CRLF()
 	s.writeQuota(usage)
 	return nil
 }
@@ -79,16 +79,16 @@ func (s *session) quotaResponse() error {
 // resources that are limited. STORAGE is in units of 1024 octets.
 func (s *session) writeQuota(u quota.Usage) {
 	w := s.w
-	w.raw("* QUOTA ")
-	w.str(quotaRoot)
+	w.Raw("* QUOTA ")
+	w.Str(quotaRoot)
 	sep := " ("
 	resource := func(name string, used, limit int64) {
-		w.raw(sep)
-		w.raw(name)
-		w.sp()
-		w.num(uint64(used))
-		w.sp()
-		w.num(uint64(limit))
+		w.Raw(sep)
+		w.Raw(name)
+		w.SP()
+		w.Number(uint64(used))
+		w.SP()
+		w.Number(uint64(limit))
 		sep = " "
 	}
 	if u.Limit.Bytes > 0 {
@@ -98,24 +98,24 @@ func (s *session) writeQuota(u quota.Usage) {
 		resource("MESSAGE", u.Messages, u.Limit.Messages)
 	}
 	if sep != " " {
-		w.raw(sep)
+		w.Raw(sep)
 	}
-	w.raw(")\r\n")
+	w.Raw(")\r\n")
 }
 
 // runSetQuota refuses SETQUOTA (RFC 9208 section 4.1.3): limits are set in the
 // configuration, and QUOTASET is not announced.
 func runSetQuota(s *session) error {
 	lx := s.lx
-	lx.sp()
-	lx.astring()
-	lx.sp()
-	lx.optionalList(func() {
-		lx.atom()
-		lx.sp()
-		lx.number64()
+	lx.SP()
+	lx.AString()
+	lx.SP()
+	lx.OptionalList(func() {
+		lx.Atom()
+		lx.SP()
+		lx.Number64()
 	})
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	return no(imap.ResponseCodeNoPerm, "Limits are set by the administrator.")

@@ -4,6 +4,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 // replaceExtension is REPLACE (RFC 8508).
@@ -22,11 +23,11 @@ func replaceExtension() extension {
 // does, both are there, which loses nothing.
 func (s *session) replace(uid bool) error {
 	lx := s.lx
-	lx.sp()
-	set := lx.seqSet()
-	lx.sp()
-	name := lx.mailbox()
-	lx.sp()
+	lx.SP()
+	set := lx.NumSet()
+	lx.SP()
+	name := lx.Mailbox()
+	lx.SP()
 	item, err := s.appendItem()
 	if err != nil {
 		return err
@@ -46,7 +47,7 @@ func (s *session) replace(uid bool) error {
 	if err := item.take(s, to); err != nil {
 		return err
 	}
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	code, err := to.save(s)
@@ -61,8 +62,8 @@ func (s *session) replace(uid bool) error {
 }
 
 // oneMessage returns the message of a set that has to be a single number.
-func (s *session) oneMessage(set numSet, uid bool) (mailbox.Message, error) {
-	if set.saved || len(set.ranges) != 1 || set.ranges[0].First != set.ranges[0].Last {
+func (s *session) oneMessage(set syntax.NumSet, uid bool) (mailbox.Message, error) {
+	if set.Saved || len(set.Ranges) != 1 || set.Ranges[0].First != set.Ranges[0].Last {
 		return mailbox.Message{}, bad("Expected one message.")
 	}
 	msgs, err := s.messages(set, uid)

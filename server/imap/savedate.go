@@ -34,13 +34,13 @@ func (a *saveDateAttr) prepare(s *session, m mailbox.Message, _ *mailFile) (err 
 	return err
 }
 
-func (a *saveDateAttr) write(w *writer) { w.dateTime(a.date) }
+func (a *saveDateAttr) write(w *writer) { w.DateTime(a.date) }
 
 // saveDateKey compares the day of the save date as op does that of INTERNALDATE.
 func saveDateKey(name string, op searchOp) func(*searchParser) searchKey {
 	return func(p *searchParser) searchKey {
-		p.sp()
-		day := dayOf(p.date())
+		p.SP()
+		day := dayOf(p.Date())
 		return searchKey{op: searchOwn, own: &ownKey{name: name, cost: costStat, matches: func(sr *searcher) (bool, error) {
 			date, err := sr.s.sel.view.SaveDate(sr.s.ctx, sr.m)
 			return err == nil && isDay(op-searchBefore, dayOf(date), day), err

@@ -9,6 +9,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 func runSearch(s *session) error    { return s.search(false) }
@@ -17,7 +18,7 @@ func runUIDSearch(s *session) error { return s.search(true) }
 // search is SEARCH and UID SEARCH (RFC 9051 section 6.4.4).
 func (s *session) search(uid bool) error {
 	query := s.lx.searchQuery(s.utf8)
-	err := s.lx.end()
+	err := s.lx.End()
 	if err == nil {
 		err = s.answerSearch(&query, uid)
 	}
@@ -156,34 +157,34 @@ func (s *session) esearchResponse(found []mailbox.Message, uid bool, q *searchQu
 	s.esearchHead(string(s.tag), q.named, uid)
 	if len(found) > 0 {
 		if opt.ReturnMin {
-			w.raw(" MIN ")
-			w.num(uint64(numberOf(found[0], uid)))
+			w.Raw(" MIN ")
+			w.Number(uint64(numberOf(found[0], uid)))
 		}
 		if opt.ReturnMax {
-			w.raw(" MAX ")
-			w.num(uint64(numberOf(found[len(found)-1], uid)))
+			w.Raw(" MAX ")
+			w.Number(uint64(numberOf(found[len(found)-1], uid)))
 		}
 		if opt.ReturnAll {
-			w.raw(" ALL ")
+			w.Raw(" ALL ")
 			nums := make([]uint32, len(found))
 			for i, m := range found {
 				nums[i] = numberOf(m, uid)
 			}
-			w.rawBytes(appendSet(nil, nums))
+			w.RawBytes(syntax.AppendSet(nil, nums))
 		}
 	}
 	if opt.ReturnCount {
-		w.raw(" COUNT ")
-		w.num(uint64(len(found)))
+		w.Raw(" COUNT ")
+		w.Number(uint64(len(found)))
 	}
 	for _, more := range q.more {
 		more(w, found, uid)
 	}
 	if q.modseq && len(found) > 0 {
-		w.raw(" MODSEQ ")
-		w.num(q.highestOf(found))
+		w.Raw(" MODSEQ ")
+		w.Number(q.highestOf(found))
 	}
-	w.crlf()
+	w.CRLF()
 }
 
 // esearchHead writes the beginning of an ESEARCH response: which command it is
@@ -191,16 +192,16 @@ func (s *session) esearchResponse(found []mailbox.Message, uid bool, q *searchQu
 // counts.
 func (s *session) esearchHead(tag string, named, uid bool) {
 	w := s.w
-	w.raw("* ESEARCH (TAG ")
-	w.str(tag)
+	w.Raw("* ESEARCH (TAG ")
+	w.Str(tag)
 	if named {
-		w.raw(" MAILBOX ")
-		w.mailbox(s.sel.name)
-		w.raw(" UIDVALIDITY ")
-		w.num(uint64(s.sel.view.UIDValidity()))
+		w.Raw(" MAILBOX ")
+		w.Mailbox(s.sel.name)
+		w.Raw(" UIDVALIDITY ")
+		w.Number(uint64(s.sel.view.UIDValidity()))
 	}
-	w.byte(')')
+	w.Byte(')')
 	if uid {
-		w.raw(" UID")
+		w.Raw(" UID")
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"maildird/maildir/filename"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 // searchOp is what a searchKey asks.
@@ -41,7 +42,7 @@ type searchKey struct {
 	keys  []searchKey    // searchAnd, searchOr, searchNot (one)
 	flags filename.Flags // searchFlag, searchNotFlag
 	word  string         // searchKeyword
-	set   numSet         // searchSeq, searchUID
+	set   syntax.NumSet  // searchSeq, searchUID
 	n     int64          // searchLarger, searchSmaller: octets; date keys: days since 1970
 	probe int            // searchText: index in searchQuery.probes
 	own   *ownKey        // searchOwn
@@ -112,60 +113,53 @@ type searchParser struct {
 // searchQuery takes the arguments of SEARCH (RFC 9051 section 6.4.4). If utf8
 // is set, a charset is not allowed (RFC 9755 section 3).
 func (lx *lexer) searchQuery(utf8 bool) searchQuery {
-	lx.sp()
+	lx.SP()
 	return lx.searchProgram(utf8)
 }
 
 // searchProgram is searchQuery without the space before it.
 func (lx *lexer) searchProgram(utf8 bool) searchQuery {
 	p := searchParser{lexer: lx, decode: decodeUTF8}
-	word := lx.peekWord()
-	if equalFold(word, "RETURN") {
-		lx.word()
-		lx.sp()
+	word := lx.PeekWord()
+	if syntax.EqualFold(word, "RETURN") {
+		lx.Word()
+		lx.SP()
 		p.returnOptions()
-		lx.sp()
-		word = lx.peekWord()
+		lx.SP()
+		word = lx.PeekWord()
 	}
-	if equalFold(word, "CHARSET") {
-		lx.word()
-		lx.sp()
-		p.charset(lx.astring(), utf8)
-		lx.sp()
+	if syntax.EqualFold(word, "CHARSET") {
+		lx.Word()
+		lx.SP()
+		p.charset(lx.AString(), utf8)
+		lx.SP()
 	}
 	p.query.key = p.list()
 	return p.query
 }
 
-// peekWord returns the word that comes next, without taking it.
-func (lx *lexer) peekWord() []byte {
-	word := lx.run(classWord)
-	lx.pos -= len(word)
-	return word
-}
-
 func (p *searchParser) returnOptions() {
 	q := &p.query
 	q.hasReturn = true
-	p.optionalList(func() { p.grammar.searchReturn.take(p.lexer, q, "SEARCH option") })
+	p.OptionalList(func() { p.grammar.searchReturn.take(p.lexer, q, "SEARCH option") })
 	if q.options == (imap.SearchOptions{}) && q.more == nil && q.update == nil {
 		q.options.ReturnAll = true
 	}
 	if q.options.ReturnAll && q.partial != nil {
-		p.fail("ALL and PARTIAL exclude each other.") // RFC 9394 section 3.1
+		p.Fail("ALL and PARTIAL exclude each other.") // RFC 9394 section 3.1
 	}
 }
 
 func (p *searchParser) charset(name []byte, utf8 bool) {
 	if utf8 {
-		p.fail("CHARSET is not possible after ENABLE UTF8=ACCEPT.")
+		p.Fail("CHARSET is not possible after ENABLE UTF8=ACCEPT.")
 	}
-	if p.err != nil {
+	if p.Err() != nil {
 		return
 	}
 	decode, ok := charsetDecoder(string(name))
 	if !ok {
-		p.failWith(no(imap.ResponseCodeBadCharset+" (US-ASCII UTF-8)", "Charset is not known."))
+		p.FailWith(no(imap.ResponseCodeBadCharset+" (US-ASCII UTF-8)", "Charset is not known."))
 		return
 	}
 	p.decode = decode
@@ -174,7 +168,7 @@ func (p *searchParser) charset(name []byte, utf8 bool) {
 // list takes keys up to the end of the line or a parenthesis.
 func (p *searchParser) list() searchKey {
 	keys := []searchKey{p.key()}
-	for p.more() && p.peek() != ')' {
+	for p.More() && p.Peek() != ')' {
 		keys = append(keys, p.key())
 	}
 	if len(keys) == 1 {
@@ -186,23 +180,23 @@ func (p *searchParser) list() searchKey {
 // key takes one key.
 func (p *searchParser) key() searchKey {
 	if p.count++; p.count > maxSearchKeys {
-		p.fail("Too many search keys.")
+		p.Fail("Too many search keys.")
 	}
-	switch c := p.peek(); {
+	switch c := p.Peek(); {
 	case c == '(':
-		p.enter()
+		p.Enter()
 		key := p.list()
-		p.leave()
+		p.Leave()
 		return key
 	case c >= '0' && c <= '9' || c == '*' || c == '$':
 		p.query.numbers = p.query.numbers || c != '$'
-		return searchKey{op: searchSeq, set: p.seqSet()}
+		return searchKey{op: searchSeq, set: p.NumSet()}
 	}
-	word := p.word()
+	word := p.Word()
 	if take, ok := p.grammar.searchKeys[string(word)]; ok {
 		return take(p)
 	}
-	p.fail("Unknown search key %.40s.", word)
+	p.Fail("Unknown search key %.40s.", word)
 	return searchKey{}
 }
 
@@ -217,10 +211,10 @@ func dayOf(t time.Time) int64 {
 // operand takes a key of NOT or OR.
 func (p *searchParser) operand() searchKey {
 	if p.nested++; p.nested > maxSearchDepth {
-		p.fail("Too many nested search keys.")
+		p.Fail("Too many nested search keys.")
 		return searchKey{}
 	}
-	p.sp()
+	p.SP()
 	key := p.key()
 	p.nested--
 	return key
@@ -236,14 +230,14 @@ func appendOr(keys []searchKey, key searchKey) []searchKey {
 
 // probe takes the string of a key that looks for text.
 func (p *searchParser) probe(in probePlace, field string) searchKey {
-	p.sp()
-	raw := p.astring()
-	if p.err != nil {
+	p.SP()
+	raw := p.AString()
+	if p.Err() != nil {
 		return searchKey{}
 	}
 	text, err := p.decode(raw)
 	if err != nil {
-		p.fail("Search string is not in its charset: %s.", err)
+		p.Fail("Search string is not in its charset: %s.", err)
 		return searchKey{}
 	}
 	if len(text) == 0 && in != inField {
@@ -268,7 +262,7 @@ func (k searchKey) String() string {
 	case searchRecent:
 		return "recent"
 	case searchSeq, searchUID:
-		return fmt.Sprint([...]string{"seq", "uid"}[k.op-searchSeq], k.set.ranges)
+		return fmt.Sprint([...]string{"seq", "uid"}[k.op-searchSeq], k.set.Ranges)
 	case searchText:
 		return fmt.Sprintf("text:%d", k.probe)
 	case searchOwn:

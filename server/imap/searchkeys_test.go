@@ -3,8 +3,10 @@ package imap
 import (
 	"fmt"
 	"math/bits"
+	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -81,9 +83,9 @@ func TestSearchKeys(t *testing.T) {
 	for _, tt := range tests {
 		for how, p := range pieces {
 			lx, _ := lexerOn(" "+tt.in+"\r\n", p)
-			lx.limits.line = 1 << 20
+			lx.Limits.Line = 1 << 20
 			q := lx.searchQuery(false)
-			err := lx.end()
+			err := lx.End()
 			if tt.key == "" {
 				if err == nil {
 					t.Errorf("%.60q in %s: got %v, want an error", tt.in, how, q.key)
@@ -147,7 +149,7 @@ func (q *searchQuery) describeReturn() string {
 func TestSearchCharsetWithUTF8(t *testing.T) {
 	lx, _ := lexerOn(" CHARSET UTF-8 SEEN\r\n", pieces["whole"])
 	lx.searchQuery(true)
-	status, _ := statusOf(lx.end())
+	status, _ := statusOf(lx.End())
 	if status == nil || status.Type != imap.StatusResponseTypeBad {
 		t.Errorf("CHARSET after UTF8=ACCEPT: got %v, want BAD", status)
 	}
@@ -156,7 +158,7 @@ func TestSearchCharsetWithUTF8(t *testing.T) {
 func TestSearchBadCharset(t *testing.T) {
 	lx, _ := lexerOn(" CHARSET nonsense SEEN\r\n", pieces["whole"])
 	lx.searchQuery(false)
-	status, _ := statusOf(lx.end())
+	status, _ := statusOf(lx.End())
 	if status == nil || status.Type != imap.StatusResponseTypeNo || status.Code != "BADCHARSET (US-ASCII UTF-8)" {
 		t.Errorf("unknown charset: got %v", status)
 	}
@@ -175,7 +177,7 @@ func FuzzSearchKeys(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		lx, _ := lexerOn(" "+in+"\r\n", pieces["whole"])
 		q := lx.searchQuery(false)
-		if lx.end() != nil {
+		if lx.End() != nil {
 			return
 		}
 		var walk func(k searchKey)
@@ -192,4 +194,15 @@ func FuzzSearchKeys(f *testing.F) {
 		}
 		walk(q.key)
 	})
+}
+
+// TestDayOf compares days with those of package time.
+func TestDayOf(t *testing.T) {
+	for range 5000 {
+		at := time.Unix(rand.Int64N(1<<37)-1<<35, 0).In(time.FixedZone("", 60*(rand.IntN(2*14*60)-14*60)))
+		y, m, d := at.Date()
+		if want := time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60); dayOf(at) != want {
+			t.Fatalf("%s is day %d, want %d", at, dayOf(at), want)
+		}
+	}
 }

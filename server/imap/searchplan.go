@@ -5,6 +5,7 @@ import (
 
 	"maildird/maildir/filename"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 // searchCost is what it costs to answer a key for one message.
@@ -115,7 +116,7 @@ func (b *planner) test(k *searchKey) searchTest {
 		t.op, t.flags = searchFlag, b.keyword(k.word)
 	case searchSeq:
 		t.ranges = b.ranges(k.set, b.view.Exists())
-		if k.set.saved {
+		if k.set.Saved {
 			t.op = searchUID
 		}
 	case searchUID:
@@ -140,18 +141,18 @@ func (b *planner) keyword(word string) (f filename.Flags) {
 	if i, ok := b.view.KeywordIndex(word); ok {
 		f = filename.Keyword(i)
 	}
-	if equalFold([]byte(word), "$Forwarded") {
+	if syntax.EqualFold([]byte(word), "$Forwarded") {
 		f |= filename.Passed
 	}
 	return f
 }
 
 // ranges sorts and joins the ranges of a set.
-func (b *planner) ranges(set numSet, last uint32) []mailbox.Range {
-	if set.saved {
+func (b *planner) ranges(set syntax.NumSet, last uint32) []mailbox.Range {
+	if set.Saved {
 		return b.saved
 	}
-	ranges := set.resolve(last)
+	ranges := set.Resolve(last)
 	slices.SortFunc(ranges, func(x, y mailbox.Range) int {
 		switch {
 		case x.First < y.First:

@@ -61,14 +61,14 @@ func plainSearchKeys() searchWords {
 		"SUBJECT":    fieldKey("SUBJECT"),
 		"TO":         fieldKey("TO"),
 		"HEADER": func(p *searchParser) searchKey {
-			p.sp()
-			return p.probe(inField, string(p.astring()))
+			p.SP()
+			return p.probe(inField, string(p.AString()))
 		},
 		"BODY": func(p *searchParser) searchKey { return p.probe(inBody, "") },
 		"TEXT": func(p *searchParser) searchKey { return p.probe(inText, "") },
 		"UID": func(p *searchParser) searchKey {
-			p.sp()
-			return searchKey{op: searchUID, set: p.seqSet()}
+			p.SP()
+			return searchKey{op: searchUID, set: p.NumSet()}
 		},
 		"NOT": func(p *searchParser) searchKey { return searchKey{op: searchNot, keys: []searchKey{p.operand()}} },
 		"OR": func(p *searchParser) searchKey {
@@ -83,15 +83,15 @@ func plainKey(key searchKey) func(*searchParser) searchKey {
 
 func dateKey(op searchOp) func(*searchParser) searchKey {
 	return func(p *searchParser) searchKey {
-		p.sp()
-		return searchKey{op: op, n: dayOf(p.date())}
+		p.SP()
+		return searchKey{op: op, n: dayOf(p.Date())}
 	}
 }
 
 func sizeKey(op searchOp) func(*searchParser) searchKey {
 	return func(p *searchParser) searchKey {
-		p.sp()
-		return searchKey{op: op, n: int64(p.number64())}
+		p.SP()
+		return searchKey{op: op, n: int64(p.Number64())}
 	}
 }
 
@@ -100,6 +100,6 @@ func fieldKey(field string) func(*searchParser) searchKey {
 }
 
 func (p *searchParser) keyword() searchKey {
-	p.sp()
-	return searchKey{op: searchKeyword, word: string(p.atom())}
+	p.SP()
+	return searchKey{op: searchKeyword, word: string(p.Atom())}
 }

@@ -38,12 +38,12 @@ type selectRequest struct {
 // parameters (RFC 4466).
 func (s *session) selectMailbox(readOnly bool) error {
 	lx := s.lx
-	lx.sp()
-	req := selectRequest{name: lx.mailboxAsGiven()}
-	if lx.more() {
-		lx.list(func() { lx.grammar.selectParams.take(lx, &req, "parameter") })
+	lx.SP()
+	req := selectRequest{name: lx.MailboxAsGiven()}
+	if lx.More() {
+		lx.List(func() { lx.grammar.selectParams.take(lx, &req, "parameter") })
 	}
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		if status, _ := statusOf(err); status.Type == imap.StatusResponseTypeNo {
 			s.closePrevious() // the name is none, which is a SELECT that fails
 		}
@@ -111,7 +111,7 @@ func (s *session) describeMailbox(given string) {
 		if given != s.sel.name {
 			s.oldName(given)
 		}
-		w.crlf()
+		w.CRLF()
 	}
 	for _, more := range s.srv.grammar.selected {
 		more(s)
@@ -121,18 +121,18 @@ func (s *session) describeMailbox(given string) {
 // okNumber writes "* OK [code n] text".
 func (s *session) okNumber(code string, n uint32, text string) {
 	w := s.w
-	w.raw("* OK [")
-	w.raw(code)
-	w.sp()
-	w.num(uint64(n))
-	w.raw("] ")
-	w.raw(text)
-	w.crlf()
+	w.Raw("* OK [")
+	w.Raw(code)
+	w.SP()
+	w.Number(uint64(n))
+	w.Raw("] ")
+	w.Raw(text)
+	w.CRLF()
 }
 
 // runClose is CLOSE (RFC 9051 section 6.4.1).
 func runClose(s *session) error {
-	if err := s.lx.end(); err != nil {
+	if err := s.lx.End(); err != nil {
 		return err
 	}
 	var err error
@@ -150,7 +150,7 @@ func runClose(s *session) error {
 
 // runUnselect is UNSELECT (RFC 9051 section 6.4.2).
 func runUnselect(s *session) error {
-	if err := s.lx.end(); err != nil {
+	if err := s.lx.End(); err != nil {
 		return err
 	}
 	s.unselect()
@@ -165,17 +165,17 @@ func (s *session) listResponse(attrs []imap.MailboxAttr, name string) {
 // nameResponse writes a LIST or LSUB response up to the mailbox's name.
 func (s *session) nameResponse(kind string, attrs []imap.MailboxAttr, name string) {
 	w := s.w
-	w.raw("* ")
-	w.raw(kind)
-	w.raw(" (")
+	w.Raw("* ")
+	w.Raw(kind)
+	w.Raw(" (")
 	for i, attr := range attrs {
 		if i > 0 {
-			w.sp()
+			w.SP()
 		}
-		w.raw(string(attr))
+		w.Raw(string(attr))
 	}
-	w.raw(") ")
-	w.str(string(s.account.Tree().Separator()))
-	w.sp()
-	w.mailbox(name)
+	w.Raw(") ")
+	w.Str(string(s.account.Tree().Separator()))
+	w.SP()
+	w.Mailbox(name)
 }

@@ -25,7 +25,7 @@ func (s *session) serve(begun func()) {
 	err := s.handshake()
 	if err == nil {
 		s.writeStatus(nil, "OK", "CAPABILITY"+s.capabilityList(), "maildird ready.")
-		_ = s.w.flush() // the error sticks
+		_ = s.w.Flush() // the error sticks
 		begun()
 		err = s.commands()
 	}
@@ -70,8 +70,8 @@ func (s *session) handshake() error {
 // commands takes commands until the connection ends.
 func (s *session) commands() error {
 	for {
-		if !s.lx.buffered() {
-			if err := s.w.flush(); err != nil {
+		if !s.lx.Buffered() {
+			if err := s.w.Flush(); err != nil {
 				return &connError{err}
 			}
 			if err := s.awaitCommand(); err != nil {
@@ -132,7 +132,7 @@ func (s *session) tellNow(n news) error {
 	if code := s.correctModSeq(); code != "" {
 		s.writeStatus(nil, "OK", code, "Highest mod-sequence.")
 	}
-	if err := s.w.flush(); err != nil {
+	if err := s.w.Flush(); err != nil {
 		return &connError{err}
 	}
 	return nil
@@ -141,7 +141,7 @@ func (s *session) tellNow(n news) error {
 // await waits for input. When one of the reasons comes first, or the server
 // ends or the time is up, the error says so.
 func (s *session) await(deadline time.Time, wakeOn reasons) error {
-	err := s.lx.await(func(lend func() []byte, giveBack func()) (int, error) {
+	err := s.lx.Await(func(lend func() []byte, giveBack func()) (int, error) {
 		return s.wire.await(deadline, wakeOn|newsShutdown, lend, giveBack)
 	})
 	switch {
@@ -156,12 +156,12 @@ func (s *session) await(deadline time.Time, wakeOn reasons) error {
 }
 
 // continueLiteral tells the client to send a literal.
-func (s *session) continueLiteral() { s.w.raw("+ OK\r\n") }
+func (s *session) continueLiteral() { s.w.Raw("+ OK\r\n") }
 
 // end says goodbye for the reason err, nil after LOGOUT, and closes.
 func (s *session) end(err error) {
 	var status *imap.Error
-	s.w.startLine()
+	s.w.StartLine()
 	switch {
 	case err == nil:
 	case errors.As(err, &status):
@@ -170,7 +170,7 @@ func (s *session) end(err error) {
 		s.writeStatus(nil, "BYE", "", "Disconnected for inactivity.")
 	}
 	s.leave()
-	_ = s.w.flush()
+	_ = s.w.Flush()
 	s.wire.close()
 	s.log.Debug("disconnected", "reason", reason(err))
 }
@@ -204,10 +204,15 @@ func (s *session) refuse(why error) {
 }
 
 // Read reads inside a command, for the lexer. What the client may wait for is
-// sent before.
-func (s *session) Read(p []byte) (int, error) {
-	if err := s.w.flush(); err != nil {
-		return 0, err
+// sent before. Its errors are those of the connection.
+func (s *session) Read(p []byte) (n int, err error) {
+	if err = s.w.Flush(); err == nil {
+		if n, err = s.wire.Read(p); n == 0 && err == nil {
+			err = io.ErrNoProgress
+		}
 	}
-	return s.wire.Read(p)
+	if err != nil {
+		err = &connError{err}
+	}
+	return n, err
 }

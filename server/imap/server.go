@@ -16,6 +16,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/server/accept"
+	"maildird/server/imap/syntax"
 	"maildird/server/limit"
 )
 
@@ -110,8 +111,8 @@ func (srv *Server) newSession(conn net.Conn, implicitTLS bool) *session {
 		ap := a.AddrPort()
 		s.remote = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 	}
-	s.lx = newLexer(s, srv.grammar, srv.cfg.lexLimits(false), s.continueLiteral)
-	s.w = &writer{dst: s.wire}
+	s.lx = newLexer(s)
+	s.w = &writer{syntax.Writer{Dest: s.wire}}
 	var id [6]byte
 	_, _ = rand.Read(id[:]) // never fails
 	s.anonymous = srv.log.With("protocol", "imap", "session", hex.EncodeToString(id[:]), "remote", s.remoteText())

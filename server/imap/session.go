@@ -11,6 +11,7 @@ import (
 	"maildird/auth"
 	"maildird/maildir"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 // session is one connection and what its client did on it. One goroutine runs
@@ -97,7 +98,7 @@ func (s *session) writable() error {
 // messages gives the messages of a set, ascending and each once. Sequence
 // numbers beyond the last message are an error (RFC 9051 section 9, seq-number),
 // but for those of an empty mailbox; UIDs that are not there are passed over.
-func (s *session) messages(set numSet, uid bool) (iter.Seq[mailbox.Message], error) {
+func (s *session) messages(set syntax.NumSet, uid bool) (iter.Seq[mailbox.Message], error) {
 	ranges, uid, err := s.ranges(set, uid)
 	if err != nil {
 		return nil, err
@@ -106,16 +107,16 @@ func (s *session) messages(set numSet, uid bool) (iter.Seq[mailbox.Message], err
 }
 
 // ranges gives the ranges of a set for the view; uids says whether they are UIDs.
-func (s *session) ranges(set numSet, uid bool) (ranges []mailbox.Range, uids bool, err error) {
+func (s *session) ranges(set syntax.NumSet, uid bool) (ranges []mailbox.Range, uids bool, err error) {
 	view := s.sel.view
-	if set.saved {
+	if set.Saved {
 		return s.sel.saved, true, nil
 	}
 	if uid {
-		return set.resolve(max(view.LastUID(), 1)), true, nil
+		return set.Resolve(max(view.LastUID(), 1)), true, nil
 	}
 	exists := view.Exists()
-	ranges = set.resolve(exists)
+	ranges = set.Resolve(exists)
 	for _, r := range ranges {
 		if r.Last > exists && exists > 0 {
 			return nil, false, bad("There is no message %d.", r.Last)
@@ -132,8 +133,8 @@ func (s *session) interrupted() error {
 
 // interruptedAt is interrupted for who knows the time.
 func (s *session) interruptedAt(now time.Time) error {
-	if s.w.err != nil {
-		return &connError{s.w.err}
+	if s.w.Err() != nil {
+		return &connError{s.w.Err()}
 	}
 	if err := s.ctx.Err(); err != nil {
 		return &connError{err}

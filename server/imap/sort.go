@@ -7,6 +7,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 // sortExtension is SORT (RFC 5256) with the display names of RFC 5957, the
@@ -67,36 +68,36 @@ func (s *session) sort(criteria map[string]*sortCriterion, query *searchQuery, u
 // sortArguments takes the arguments of SORT.
 func (lx *lexer) sortArguments(criteria map[string]*sortCriterion, query *searchQuery) ([]sortKey, error) {
 	p := searchParser{lexer: lx, decode: decodeUTF8}
-	lx.sp()
-	if equalFold(lx.peekWord(), "RETURN") {
-		lx.word()
-		lx.sp()
+	lx.SP()
+	if syntax.EqualFold(lx.PeekWord(), "RETURN") {
+		lx.Word()
+		lx.SP()
 		p.returnOptions()
-		lx.sp()
+		lx.SP()
 	}
 	keys := lx.sortKeys(criteria)
-	lx.sp()
+	lx.SP()
 	// The charset must be named, so it is allowed after UTF8=ACCEPT too.
-	p.charset(lx.astring(), false)
-	lx.sp()
+	p.charset(lx.AString(), false)
+	lx.SP()
 	p.query.key = p.list()
 	*query = p.query
-	return keys, lx.end()
+	return keys, lx.End()
 }
 
 // sortKeys takes SORT's list of criteria.
 func (lx *lexer) sortKeys(criteria map[string]*sortCriterion) []sortKey {
 	var keys []sortKey
 	reverse := false
-	lx.list(func() {
-		word := lx.word()
+	lx.List(func() {
+		word := lx.Word()
 		if string(word) == "REVERSE" && !reverse {
 			reverse = true
 			return
 		}
 		by := criteria[string(word)]
 		if by == nil {
-			lx.fail("Unknown sort criterion %.40s.", word)
+			lx.Fail("Unknown sort criterion %.40s.", word)
 		}
 		if !slices.ContainsFunc(keys, func(k sortKey) bool { return k.by == by }) {
 			keys = append(keys, sortKey{by, reverse}) // a second time it decides nothing
@@ -104,7 +105,7 @@ func (lx *lexer) sortKeys(criteria map[string]*sortCriterion) []sortKey {
 		reverse = false
 	})
 	if reverse {
-		lx.fail("REVERSE has nothing behind it.")
+		lx.Fail("REVERSE has nothing behind it.")
 	}
 	return keys
 }
@@ -112,16 +113,15 @@ func (lx *lexer) sortKeys(criteria map[string]*sortCriterion) []sortKey {
 // numbersResponse writes "* NAME n n n", with the highest mod-sequence if the
 // client looked for one (RFC 7162 section 3.1.6).
 func (s *session) numbersResponse(name string, found []mailbox.Message, uid bool, q *searchQuery) {
-	s.w.raw("* ")
-	s.w.raw(name)
+	s.w.Raw("* ")
+	s.w.Raw(name)
 	for _, m := range found {
-		s.w.room()
-		s.w.buf = strconv.AppendUint(append(s.w.buf, ' '), uint64(numberOf(m, uid)), 10)
+		s.w.Put(strconv.AppendUint(append(s.w.Reserve(16), ' '), uint64(numberOf(m, uid)), 10))
 	}
 	if q.modseq && len(found) > 0 {
-		s.w.raw(" (MODSEQ ")
-		s.w.num(q.highestOf(found))
-		s.w.byte(')')
+		s.w.Raw(" (MODSEQ ")
+		s.w.Number(q.highestOf(found))
+		s.w.Byte(')')
 	}
-	s.w.crlf()
+	s.w.CRLF()
 }

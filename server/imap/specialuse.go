@@ -2,6 +2,8 @@ package imap
 
 import (
 	"github.com/emersion/go-imap/v2"
+
+	"maildird/server/imap/syntax"
 )
 
 // specialUseExtension is SPECIAL-USE and CREATE-SPECIAL-USE (RFC 6154).
@@ -10,8 +12,8 @@ func specialUseExtension() extension {
 		caps: []imap.Cap{imap.CapSpecialUse, imap.CapCreateSpecialUse},
 		createParams: words[createRequest]{
 			"USE": func(lx *lexer, req *createRequest) {
-				lx.sp()
-				lx.optionalList(func() { req.uses = append(req.uses, lx.specialUse()) })
+				lx.SP()
+				lx.OptionalList(func() { req.uses = append(req.uses, lx.specialUse()) })
 			},
 		},
 		listSelect: words[listCommand]{
@@ -35,13 +37,13 @@ const codeUseAttr = imap.ResponseCode("USEATTR")
 
 // specialUse takes an attribute such as \Sent.
 func (lx *lexer) specialUse() string {
-	lx.expect('\\')
-	b := lx.nonEmpty(classAtom, "an attribute")
+	lx.Expect('\\')
+	b := lx.AtomAs("an attribute")
 	for _, use := range specialUses {
-		if equalFold(b, string(use[1:])) {
+		if syntax.EqualFold(b, string(use[1:])) {
 			return string(use)
 		}
 	}
-	lx.failWith(no(codeUseAttr, "Special use \\%.40s is not available.", b))
+	lx.FailWith(no(codeUseAttr, "Special use \\%.40s is not available.", b))
 	return ""
 }

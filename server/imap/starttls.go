@@ -22,7 +22,7 @@ func tlsExtension() extension {
 
 // runStartTLS is STARTTLS (RFC 9051 section 6.2.1).
 func runStartTLS(s *session) error {
-	if err := s.lx.end(); err != nil {
+	if err := s.lx.End(); err != nil {
 		return err
 	}
 	switch {
@@ -39,12 +39,12 @@ func runStartTLS(s *session) error {
 
 // startTLS goes on with TLS behind the response to STARTTLS.
 func (s *session) startTLS() error {
-	if err := s.w.flush(); err != nil {
+	if err := s.w.Flush(); err != nil {
 		return &connError{err}
 	}
 	// What came before the handshake was not protected: somebody on the way
 	// may have put it there (CVE-2011-0411 and its kin).
-	s.lx.discard()
+	s.lx.Discard()
 	conn := tls.Server(s.wire.socket, s.srv.cfg.TLS)
 	ctx, cancel := context.WithDeadline(s.srv.sessions.Stop(), s.wire.until)
 	defer cancel()

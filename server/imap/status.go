@@ -21,7 +21,7 @@ func statusExtension() extension {
 			statusNumber("UIDVALIDITY", func(st *mailbox.Status) uint64 { return uint64(st.UIDValidity) }),
 			statusNumber("UNSEEN", func(st *mailbox.Status) uint64 { return uint64(st.Unseen) }),
 			statusNumber("DELETED", func(st *mailbox.Status) uint64 { return uint64(st.Deleted) }),
-			{name: "SIZE", sizes: true, write: func(st *mailboxStatus) { st.s.w.num(uint64(st.Size)) }},
+			{name: "SIZE", sizes: true, write: func(st *mailboxStatus) { st.s.w.Number(uint64(st.Size)) }},
 		},
 	}
 }
@@ -48,7 +48,7 @@ type mailboxStatus struct {
 }
 
 func statusNumber(name string, value func(*mailbox.Status) uint64) statusItem {
-	return statusItem{name: name, write: func(st *mailboxStatus) { st.s.w.num(value(&st.Status)) }}
+	return statusItem{name: name, write: func(st *mailboxStatus) { st.s.w.Number(value(&st.Status)) }}
 }
 
 // statusItems takes the items of STATUS in parentheses. They are answered in
@@ -56,11 +56,11 @@ func statusNumber(name string, value func(*mailbox.Status) uint64) statusItem {
 func (lx *lexer) statusItems() []*statusItem {
 	all := lx.grammar.statusItems
 	asked := make([]bool, len(all))
-	lx.list(func() {
-		name := lx.word()
+	lx.List(func() {
+		name := lx.Word()
 		i := slices.IndexFunc(all, func(item statusItem) bool { return item.name == string(name) })
 		if i < 0 {
-			lx.fail("Unknown STATUS item %.40s.", name)
+			lx.Fail("Unknown STATUS item %.40s.", name)
 			return
 		}
 		asked[i] = true
@@ -77,11 +77,11 @@ func (lx *lexer) statusItems() []*statusItem {
 // runStatus is STATUS (RFC 9051 section 6.3.11).
 func runStatus(s *session) error {
 	lx := s.lx
-	lx.sp()
-	name := lx.mailbox()
-	lx.sp()
+	lx.SP()
+	name := lx.Mailbox()
+	lx.SP()
 	items := lx.statusItems()
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	return s.status(name, items)
@@ -108,16 +108,16 @@ func (s *session) status(name string, items []*statusItem) error {
 		return err
 	}
 	w := s.w
-	w.raw("* STATUS ")
-	w.mailbox(name)
+	w.Raw("* STATUS ")
+	w.Mailbox(name)
 	sep := " ("
 	for _, item := range items {
-		w.raw(sep)
-		w.raw(item.name)
-		w.sp()
+		w.Raw(sep)
+		w.Raw(item.name)
+		w.SP()
 		item.write(st)
 		sep = " "
 	}
-	w.raw(")\r\n")
+	w.Raw(")\r\n")
 	return nil
 }

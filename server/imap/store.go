@@ -6,6 +6,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/syntax"
 )
 
 // storeExtension is STORE.
@@ -21,7 +22,7 @@ func runUIDStore(s *session) error { return s.store(true) }
 
 // storeRequest is the arguments of STORE.
 type storeRequest struct {
-	set    numSet
+	set    syntax.NumSet
 	op     mailbox.Op
 	silent bool
 	flags  flagSet
@@ -31,30 +32,30 @@ type storeRequest struct {
 
 // storeArguments takes the arguments of STORE.
 func (lx *lexer) storeArguments() (req storeRequest) {
-	lx.sp()
-	req.set = lx.seqSet()
-	lx.sp()
-	if lx.peek() == '(' {
-		lx.list(func() { lx.grammar.storeParams.take(lx, &req, "STORE modifier") })
-		lx.sp()
+	lx.SP()
+	req.set = lx.NumSet()
+	lx.SP()
+	if lx.Peek() == '(' {
+		lx.List(func() { lx.grammar.storeParams.take(lx, &req, "STORE modifier") })
+		lx.SP()
 	}
 	switch {
-	case lx.accept('+'):
+	case lx.Accept('+'):
 		req.op = mailbox.Add
-	case lx.accept('-'):
+	case lx.Accept('-'):
 		req.op = mailbox.Remove
 	}
-	switch word := lx.word(); string(word) {
+	switch word := lx.Word(); string(word) {
 	case "FLAGS":
 	case "FLAGS.SILENT":
 		req.silent = true
 	default:
-		lx.fail("Unknown STORE item %.40s.", word)
+		lx.Fail("Unknown STORE item %.40s.", word)
 	}
-	lx.sp()
+	lx.SP()
 	req.flags = lx.flagsArgument()
 	if req.flags.recent {
-		lx.fail("\\Recent cannot be stored.")
+		lx.Fail("\\Recent cannot be stored.")
 	}
 	return req
 }
@@ -62,7 +63,7 @@ func (lx *lexer) storeArguments() (req storeRequest) {
 // store is STORE and UID STORE (RFC 9051 section 6.4.6).
 func (s *session) store(uid bool) error {
 	req := s.lx.storeArguments()
-	if err := s.lx.end(); err != nil {
+	if err := s.lx.End(); err != nil {
 		return err
 	}
 	if err := s.writable(); err != nil {
@@ -127,7 +128,7 @@ func (s *session) storeLacks(req *storeRequest, uid bool, uids []uint32, found i
 }
 
 // uids collects the UIDs of a set of messages, ascending.
-func (s *session) uids(set numSet, uid bool) ([]uint32, error) {
+func (s *session) uids(set syntax.NumSet, uid bool) ([]uint32, error) {
 	msgs, err := s.messages(set, uid)
 	if err != nil {
 		return nil, err

@@ -31,16 +31,16 @@ func threadExtension() extension {
 func (s *session) thread(algorithms map[string]func([]threadee) []*thread, uid bool) error {
 	lx := s.lx
 	p := searchParser{lexer: lx, decode: decodeUTF8}
-	lx.sp()
-	algorithm, known := algorithms[string(lx.word())]
+	lx.SP()
+	algorithm, known := algorithms[string(lx.Word())]
 	if !known {
-		lx.fail("Unknown threading algorithm.")
+		lx.Fail("Unknown threading algorithm.")
 	}
-	lx.sp()
-	p.charset(lx.astring(), false)
-	lx.sp()
+	lx.SP()
+	p.charset(lx.AString(), false)
+	lx.SP()
 	p.query.key = p.list()
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	sr, err := p.query.searcher(s)
@@ -79,25 +79,25 @@ func newThreadee(m *sortee) threadee {
 // threadResponse writes "* THREAD (1)(2 3 (4)(5 6))".
 func (s *session) threadResponse(threads []*thread, uid bool) {
 	w := s.w
-	w.raw("* THREAD")
+	w.Raw("* THREAD")
 	if len(threads) > 0 {
-		w.sp()
+		w.SP()
 	}
 	for _, t := range threads {
 		w.thread(t, uid)
 	}
-	w.crlf()
+	w.CRLF()
 }
 
 // thread writes a thread in parentheses. Only where one branches it goes deeper.
 func (w *writer) thread(t *thread, uid bool) {
-	w.byte('(')
+	w.Byte('(')
 	for first := true; ; first = false {
 		if t.mail != nil {
 			if !first {
-				w.sp()
+				w.SP()
 			}
-			w.num(uint64(numberOf(t.mail.m, uid)))
+			w.Number(uint64(numberOf(t.mail.m, uid)))
 		}
 		if len(t.children) != 1 {
 			break
@@ -105,12 +105,12 @@ func (w *writer) thread(t *thread, uid bool) {
 		t = t.children[0]
 	}
 	if len(t.children) > 0 && t.mail != nil {
-		w.sp()
+		w.SP()
 	}
 	for _, child := range t.children {
 		w.thread(child, uid)
 	}
-	w.byte(')')
+	w.Byte(')')
 }
 
 // threadee is what threading needs of a message.

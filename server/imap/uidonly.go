@@ -42,7 +42,7 @@ func (s *session) fetchUIDResponse(m mailbox.Message) (sep byte) {
 	if s.uidOnly {
 		return '('
 	}
-	s.w.raw("(UID ")
-	s.w.num(uint64(m.UID))
+	s.w.Raw("(UID ")
+	s.w.Number(uint64(m.UID))
 	return ' '
 }

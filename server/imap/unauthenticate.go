@@ -19,13 +19,13 @@ func unauthenticateExtension() extension {
 // runUnauthenticate is UNAUTHENTICATE (RFC 8437): the session is as it was
 // after the greeting, but for TLS.
 func runUnauthenticate(s *session) error {
-	if err := s.lx.end(); err != nil {
+	if err := s.lx.End(); err != nil {
 		return err
 	}
 	s.leave()
 	s.enabled = enabled{}
-	s.lx.utf8, s.w.utf8 = false, false
-	s.lx.limits = s.srv.cfg.lexLimits(false)
+	s.lx.UTF8, s.w.UTF8 = false, false
+	s.lx.Limits = s.srv.cfg.lexLimits(false)
 	s.user, s.log = auth.User{}, s.anonymous
 	s.began = time.Now()
 	s.wire.until = s.began.Add(s.srv.cfg.Timeouts.Login)

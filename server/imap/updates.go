@@ -76,20 +76,20 @@ func (s *session) tellKeywords() {
 
 // count writes "* n what".
 func (s *session) count(n uint32, what string) {
-	s.w.raw("* ")
-	s.w.num(uint64(n))
-	s.w.raw(what)
+	s.w.Raw("* ")
+	s.w.Number(uint64(n))
+	s.w.Raw(what)
 }
 
 // flagsResponse writes the FETCH response that tells a message's flags. It has
 // the UID, which a response to a UID command must have and any other may have
 // (RFC 9051 section 6.4.9).
 func (s *session) flagsResponse(m mailbox.Message) {
-	s.w.byte(s.fetchUIDResponse(m))
-	s.w.raw("FLAGS ")
+	s.w.Byte(s.fetchUIDResponse(m))
+	s.w.Raw("FLAGS ")
 	s.flags(m)
 	s.flagData(nil, m)
-	s.w.raw(")\r\n")
+	s.w.Raw(")\r\n")
 }
 
 // flagData writes what extensions add to such a response.
@@ -102,14 +102,14 @@ func (s *session) flagData(items *fetchItems, m mailbox.Message) {
 // mailboxFlagsResponse writes FLAGS and PERMANENTFLAGS.
 func (s *session) mailboxFlagsResponse() {
 	w := s.w
-	w.raw("* FLAGS ")
+	w.Raw("* FLAGS ")
 	s.mailboxFlags(false)
-	w.crlf()
-	w.raw("* OK [PERMANENTFLAGS ")
+	w.CRLF()
+	w.Raw("* OK [PERMANENTFLAGS ")
 	if s.sel.view.ReadOnly() {
-		w.raw("()] No flags can be changed.\r\n")
+		w.Raw("()] No flags can be changed.\r\n")
 		return
 	}
 	s.mailboxFlags(!s.sel.view.KeywordsFull())
-	w.raw("] Flags that are kept.\r\n")
+	w.Raw("] Flags that are kept.\r\n")
 }

@@ -65,18 +65,18 @@ func (s *session) tellURLMechanisms() {
 // theirs, which takes back all URLs that were authorised with them.
 func runResetKey(s *session) error {
 	lx := s.lx
-	if !lx.more() {
-		if err := lx.end(); err != nil {
+	if !lx.More() {
+		if err := lx.End(); err != nil {
 			return err
 		}
 		s.done.text = "All keys are removed."
 		return s.account.RemoveAccessKeys()
 	}
-	name, known := lx.mailbox(), true
-	for lx.more() {
-		known = string(lx.word()) == internalMechanism && known
+	name, known := lx.Mailbox(), true
+	for lx.More() {
+		known = string(lx.Word()) == internalMechanism && known
 	}
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	if !known {
@@ -92,16 +92,16 @@ func runGenURLAuth(s *session) error {
 	lx := s.lx
 	var urls []string
 	known := true
-	lx.sp()
+	lx.SP()
 	for {
-		urls = append(urls, string(lx.astring()))
-		lx.sp()
-		known = string(lx.word()) == internalMechanism && known
-		if !lx.more() {
+		urls = append(urls, string(lx.AString()))
+		lx.SP()
+		known = string(lx.Word()) == internalMechanism && known
+		if !lx.More() {
 			break
 		}
 	}
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	if !known {
@@ -115,12 +115,12 @@ func runGenURLAuth(s *session) error {
 		urls[i] += ":" + internalMechanism + ":" + hex.EncodeToString(token)
 	}
 	w := s.w
-	w.raw("* GENURLAUTH")
+	w.Raw("* GENURLAUTH")
 	for _, text := range urls {
-		w.sp()
-		w.str(text)
+		w.SP()
+		w.Str(text)
 	}
-	w.crlf()
+	w.CRLF()
 	return nil
 }
 
@@ -179,30 +179,30 @@ func (s *session) isHere(host string) bool {
 func runURLFetch(s *session) error {
 	lx := s.lx
 	var urls []string
-	lx.sp()
+	lx.SP()
 	for {
-		urls = append(urls, string(lx.astring()))
-		if !lx.more() {
+		urls = append(urls, string(lx.AString()))
+		if !lx.More() {
 			break
 		}
 	}
-	if err := lx.end(); err != nil {
+	if err := lx.End(); err != nil {
 		return err
 	}
 	f := &urlFetcher{s: s}
 	defer f.close()
 	w := s.w
-	w.raw("* URLFETCH")
+	w.Raw("* URLFETCH")
 	for _, text := range urls {
 		if err := s.interrupted(); err != nil {
 			return err
 		}
-		w.sp()
-		w.str(text)
-		w.sp()
+		w.SP()
+		w.Str(text)
+		w.SP()
 		f.tell(text)
 	}
-	w.crlf()
+	w.CRLF()
 	return nil
 }
 
@@ -227,16 +227,16 @@ func (f *urlFetcher) tell(text string) {
 	w := f.s.w
 	u, err := parseMessageURL(text)
 	if err != nil || !f.usable(&u) || !f.open(u.user) || !f.valid(&u) {
-		w.raw("NIL")
+		w.Raw("NIL")
 		return
 	}
 	sp, mf, err := f.source.find(&u)
 	switch {
 	case errors.Is(err, errNoPart): // RFC 4467 section 8, URLFETCH response
-		w.str("")
+		w.Str("")
 	case err != nil:
 		f.s.log.Info("text of an authorised URL cannot be told", "owner", f.owner, "mailbox", u.mailbox, "uid", u.uid, "error", err)
-		w.raw("NIL")
+		w.Raw("NIL")
 	default:
 		if f.other != nil {
 			f.s.log.Info("text of another user is told by his URL", "owner", f.owner, "mailbox", u.mailbox, "uid", u.uid)

@@ -27,25 +27,25 @@ func utf8Extension() extension {
 func (lx *lexer) appendUTF8(item *appendItem) {
 	lx.startUTF8()
 	if err := lx.appendLiteral(item); err != nil {
-		lx.failWith(err)
+		lx.FailWith(err)
 	}
 	item.receive = func(s *session, to *destination, in *mailbox.Incoming) error {
 		if err := s.receiveLiteral(to, in); err != nil {
 			return err
 		}
-		s.lx.expect(')')
-		return s.lx.err
+		s.lx.Expect(')')
+		return s.lx.Err()
 	}
 }
 
 // startUTF8 takes " (" before a literal8, which has to come.
 func (lx *lexer) startUTF8() {
-	if !lx.utf8 {
-		lx.fail("UTF8 needs ENABLE UTF8=ACCEPT.")
+	if !lx.UTF8 {
+		lx.Fail("UTF8 needs ENABLE UTF8=ACCEPT.")
 	}
-	lx.sp()
-	lx.expect('(')
-	if lx.peek() != '~' {
-		lx.fail("Expected a literal8.")
+	lx.SP()
+	lx.Expect('(')
+	if lx.Peek() != '~' {
+		lx.Fail("Expected a literal8.")
 	}
 }

@@ -18,8 +18,8 @@ func withinExtension() extension {
 // message is within that time or it is not (RFC 5032 section 3).
 func withinKey(name string) func(*searchParser) searchKey {
 	return func(p *searchParser) searchKey {
-		p.sp()
-		ago := time.Duration(p.nzNumber()) * time.Second
+		p.SP()
+		ago := time.Duration(p.NZNumber()) * time.Second
 		limit := time.Now().Add(-ago)
 		return searchKey{op: searchOwn, own: &ownKey{name: name, cost: costStat, fleeting: true, matches: func(sr *searcher) (bool, error) {
 			date, err := sr.s.sel.view.Date(sr.m)

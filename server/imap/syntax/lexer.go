@@ -1,4 +1,4 @@
-package imap
+package syntax
 
 import (
 	"bytes"
@@ -11,44 +11,48 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// lexer takes commands apart as they come from the connection. It reads ahead
+// Lexer takes commands apart as they come from the connection. It reads ahead
 // into one buffer, in which a command stays until the next one begins: what
 // the methods return as []byte is valid as long and may be changed by the
 // caller.
 //
 // The first error sticks. After it every method returns the zero value and
 // every question is answered with false, so a handler takes all its arguments
-// and looks at the result of end. Loops over input go on while a question such
-// as accept is answered with true.
-type lexer struct {
-	src     io.Reader
-	grammar *grammar
-	cont    func() // writes "+ OK" before a synchronising literal is read
+// and looks at the result of End. Loops over input go on while a question such
+// as Accept is answered with true. An error is an *imap.Error, with which the
+// command or, if it is a BYE, the session is to be ended, or one of Source.
+//
+// With Source, Continue and Limits set it is ready for use, by one goroutine at a
+// time.
+type Lexer struct {
+	// Source is the connection. Its errors are returned as they are, but for
+	// io.EOF, which is io.ErrUnexpectedEOF inside a command.
+	Source   io.Reader
+	Continue func() // asks for a synchronising literal: writes "+ OK", or the like
+
+	Limits Limits
+	// UTF8 says that the client enabled IMAP4rev2 or UTF8=ACCEPT: mailbox
+	// names are UTF-8 and not modified UTF-7.
+	UTF8 bool
 
 	buf   []byte // len: what was read
 	pos   int    // what comes next
 	start int    // where the current command begins
 	err   error
 
-	limits lexLimits
-	ended  bool    // the whole command was taken
-	lit    literal // the one whose octets come next
-	depth  int
+	ended bool    // the whole command was taken
+	lit   Literal // the one whose octets come next
+	depth int
 
 	ranges []mailbox.Range // all number sets of the command
-
-	// utf8 says that the client enabled IMAP4rev2 or UTF8=ACCEPT: mailbox
-	// names are UTF-8 and not modified UTF-7.
-	utf8 bool
 }
 
-// lexLimits bound what one command costs.
-type lexLimits struct {
-	line    int   // octets of a command with its literals, but for those of APPEND
-	literal int64 // octets of one literal, but for those of APPEND
-	message int64 // octets of a message of APPEND
-	skip    int64 // octets of a literal that is read over; above it the connection ends
-	depth   int   // of parentheses
+// Limits bound what one command costs.
+type Limits struct {
+	Line    int   // octets of a command with its literals, but for those that are streamed
+	Literal int64 // octets of one literal, but for those that are streamed
+	Skip    int64 // octets of a literal that is read over; above it the connection ends
+	Depth   int   // of parentheses
 }
 
 // readBuffers are the buffers of connections that have input.
@@ -59,16 +63,12 @@ const (
 	fewOctets      = 512 // are moved to the front of the buffer rather than read on behind
 )
 
-func newLexer(src io.Reader, g *grammar, limits lexLimits, cont func()) *lexer {
-	return &lexer{src: src, grammar: g, cont: cont, limits: limits}
-}
-
-// buffered tells whether there is input that was not taken yet.
-func (lx *lexer) buffered() bool { return lx.pos < len(lx.buf) }
+// Buffered tells whether there is input that was not taken yet.
+func (lx *Lexer) Buffered() bool { return lx.pos < len(lx.buf) }
 
 // release gives the buffer back while there is no input.
-func (lx *lexer) release() {
-	if lx.buffered() {
+func (lx *Lexer) release() {
+	if lx.Buffered() {
 		return
 	}
 	if cap(lx.buf) == readBufferSize {
@@ -80,14 +80,14 @@ func (lx *lexer) release() {
 	}
 }
 
-// discard forgets all input that was read ahead.
-func (lx *lexer) discard() {
+// Discard gives the buffer back and forgets all input that was read ahead.
+func (lx *Lexer) Discard() {
 	lx.pos = len(lx.buf)
 	lx.release()
 }
 
-// next begins a new command. What was returned for the last one is void.
-func (lx *lexer) next() {
+// Next begins a new command. What was returned for the last one is void.
+func (lx *Lexer) Next() {
 	if lx.pos == len(lx.buf) {
 		if cap(lx.buf) > readBufferSize {
 			lx.buf = nil // the last command was a big one
@@ -97,18 +97,18 @@ func (lx *lexer) next() {
 		lx.buf, lx.pos = lx.buf[:copy(lx.buf, lx.buf[lx.pos:])], 0
 	}
 	lx.start, lx.err, lx.ended, lx.depth = lx.pos, nil, false, 0
-	lx.lit = literal{}
+	lx.lit = Literal{}
 	lx.ranges = lx.ranges[:0]
 }
 
 // fill reads more input behind what there is.
-func (lx *lexer) fill() error {
+func (lx *Lexer) fill() error {
 	if len(lx.buf) == cap(lx.buf) {
 		if err := lx.makeRoom(); err != nil {
 			return err
 		}
 	}
-	n, err := lx.src.Read(lx.buf[len(lx.buf):cap(lx.buf)])
+	n, err := lx.Source.Read(lx.buf[len(lx.buf):cap(lx.buf)])
 	lx.buf = lx.buf[:len(lx.buf)+n]
 	if n > 0 {
 		return nil
@@ -116,19 +116,22 @@ func (lx *lexer) fill() error {
 	if err == nil {
 		err = io.ErrNoProgress
 	}
-	return &connError{err}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // in a literal, io.EOF is its end
+	}
+	return err
 }
 
-func (lx *lexer) makeRoom() error {
+func (lx *Lexer) makeRoom() error {
 	if lx.buf == nil {
 		lx.buf = readBuffers.Get().(*[readBufferSize]byte)[:0]
 		return nil
 	}
-	if len(lx.buf)-lx.start > lx.limits.line {
+	if len(lx.buf)-lx.start > lx.Limits.Line {
 		return &imap.Error{Type: imap.StatusResponseTypeBad, Code: imap.ResponseCodeTooBig, Text: "Command is too long."}
 	}
 	// What was returned stays where it is: the old array is left to it.
-	size := min(2*(len(lx.buf)-lx.start), lx.limits.line+readBufferSize)
+	size := min(2*(len(lx.buf)-lx.start), lx.Limits.Line+readBufferSize)
 	old := lx.buf[lx.start:]
 	lx.buf = append(make([]byte, 0, max(size, readBufferSize+1)), old...)
 	lx.pos -= lx.start
@@ -136,22 +139,25 @@ func (lx *lexer) makeRoom() error {
 	return nil
 }
 
-// fail makes the command a BAD one, unless it is already.
-func (lx *lexer) fail(format string, args ...any) {
+// Fail makes the command end with BAD and a text for people, unless it has an error.
+func (lx *Lexer) Fail(format string, args ...any) {
 	if lx.err == nil {
 		lx.err = &imap.Error{Type: imap.StatusResponseTypeBad, Text: fmt.Sprintf(format, args...)}
 	}
 }
 
-// failWith makes err the result of the command, unless it has one.
-func (lx *lexer) failWith(err error) {
+// FailWith makes the command end with err, unless it has an error.
+func (lx *Lexer) FailWith(err error) {
 	if lx.err == nil {
 		lx.err = err
 	}
 }
 
-// peek returns the next octet without taking it; 0 after an error.
-func (lx *lexer) peek() byte {
+// Err returns the first error of the command, nil if there was none so far.
+func (lx *Lexer) Err() error { return lx.err }
+
+// Peek returns the next octet without taking it; 0 after an error.
+func (lx *Lexer) Peek() byte {
 	if lx.pos < len(lx.buf) && lx.err == nil {
 		return lx.buf[lx.pos]
 	}
@@ -162,60 +168,60 @@ func (lx *lexer) peek() byte {
 }
 
 // ensure reads until n octets are buffered.
-func (lx *lexer) ensure(n int) bool {
+func (lx *Lexer) ensure(n int) bool {
 	for lx.err == nil && len(lx.buf)-lx.pos < n {
 		lx.err = lx.fill()
 	}
 	return lx.err == nil
 }
 
-// follows tells whether this text, in upper case, is next, in any case, and
+// Follows tells whether this text, in upper case, is next, in any case, and
 // takes nothing. It reads no further than to the first difference.
-func (lx *lexer) follows(text string) bool {
+func (lx *Lexer) Follows(text string) bool {
 	for i := range len(text) {
-		if !lx.ensure(i+1) || upper(lx.buf[lx.pos+i]) != text[i] {
+		if !lx.ensure(i+1) || Upper(lx.buf[lx.pos+i]) != text[i] {
 			return false
 		}
 	}
 	return true
 }
 
-// accept takes c if it is next, in upper or lower case if c is a letter in
+// Accept takes c if it is next, in upper or lower case if c is a letter in
 // upper case.
-func (lx *lexer) accept(c byte) bool {
-	got := lx.peek()
-	if lx.err != nil || upper(got) != c {
+func (lx *Lexer) Accept(c byte) bool {
+	got := lx.Peek()
+	if lx.err != nil || Upper(got) != c {
 		return false
 	}
 	lx.pos++
 	return true
 }
 
-// expect takes c, which must be next.
-func (lx *lexer) expect(c byte) {
-	if !lx.accept(c) {
-		lx.fail("Expected %q.", c)
+// Expect takes c, which must be next.
+func (lx *Lexer) Expect(c byte) {
+	if !lx.Accept(c) {
+		lx.Fail("Expected %q.", c)
 	}
 }
 
-// sp takes the space between two arguments. More than one is forgiven.
-func (lx *lexer) sp() {
-	if !lx.accept(' ') {
+// SP takes the space between two arguments. More than one is forgiven.
+func (lx *Lexer) SP() {
+	if !lx.Accept(' ') {
 		if lx.atEnd() {
-			lx.fail("Missing arguments.")
+			lx.Fail("Missing arguments.")
 		} else {
-			lx.fail("Expected a space.")
+			lx.Fail("Expected a space.")
 		}
 		return
 	}
-	for lx.accept(' ') {
+	for lx.Accept(' ') {
 	}
 }
 
-// more tells whether another argument follows on this line, and takes the
+// More tells whether another argument follows on this line, and takes the
 // space before it.
-func (lx *lexer) more() bool {
-	if lx.peek() != ' ' {
+func (lx *Lexer) More() bool {
+	if lx.Peek() != ' ' {
 		return false
 	}
 	return !lx.atEnd()
@@ -223,22 +229,22 @@ func (lx *lexer) more() bool {
 
 // atEnd takes spaces and tells whether the line ends here. After an error it
 // does not.
-func (lx *lexer) atEnd() bool {
-	for lx.accept(' ') {
+func (lx *Lexer) atEnd() bool {
+	for lx.Accept(' ') {
 	}
-	c := lx.peek()
+	c := lx.Peek()
 	return lx.err == nil && (c == '\r' || c == '\n')
 }
 
-// end takes the end of the line, CRLF or a bare LF, with spaces before it. It
+// End takes the end of the line, CRLF or a bare LF, with spaces before it. It
 // returns the first error of the command. A handler that returns without it
 // leaves the rest of the command to be skipped.
-func (lx *lexer) end() error {
+func (lx *Lexer) End() error {
 	if lx.err != nil {
 		return lx.err
 	}
 	if !lx.atEnd() {
-		lx.fail("Too many arguments.")
+		lx.Fail("Too many arguments.")
 		return lx.err
 	}
 	lx.lineEnd()
@@ -247,14 +253,15 @@ func (lx *lexer) end() error {
 }
 
 // lineEnd takes CRLF or LF.
-func (lx *lexer) lineEnd() {
-	lx.accept('\r')
-	lx.expect('\n')
+func (lx *Lexer) lineEnd() {
+	lx.Accept('\r')
+	lx.Expect('\n')
 }
 
-// skip reads over the rest of a command that failed: to the end of the line,
-// and on if that ends in a literal whose octets come without being asked for.
-func (lx *lexer) skip() error {
+// Skip reads over the rest of a command that failed: to the end of the line,
+// and on if that ends in a literal whose octets come without being asked for. Its
+// error ends the session.
+func (lx *Lexer) Skip() error {
 	lx.err = nil
 	if lx.ended {
 		return nil
@@ -280,15 +287,15 @@ func (lx *lexer) skip() error {
 
 // skipLiteral reads over the octets of a literal that was announced, and tells
 // whether the command goes on behind it.
-func (lx *lexer) skipLiteral() (more bool, err error) {
+func (lx *Lexer) skipLiteral() (more bool, err error) {
 	lit := lx.lit
-	lx.lit = literal{}
+	lx.lit = Literal{}
 	if lit.sync && !lit.accepted {
 		lx.ended = true
 		return false, nil
 	}
-	if lit.left > lx.limits.skip {
-		return false, bye(imap.ResponseCodeTooBig, "Literal is too big.")
+	if lit.left > lx.Limits.Skip {
+		return false, &imap.Error{Type: imap.StatusResponseTypeBye, Code: imap.ResponseCodeTooBig, Text: "Literal is too big."}
 	}
 	for lit.left > 0 {
 		n := int(min(lit.left, int64(len(lx.buf)-lx.pos)))
@@ -303,7 +310,7 @@ func (lx *lexer) skipLiteral() (more bool, err error) {
 }
 
 // skipLine reads over the rest of the line and returns how it ends.
-func (lx *lexer) skipLine() ([]byte, error) {
+func (lx *Lexer) skipLine() ([]byte, error) {
 	var tail []byte
 	const longest = 40 // of what announces a literal
 	for {
@@ -326,21 +333,24 @@ func (lx *lexer) skipLine() ([]byte, error) {
 }
 
 // refill reads more input when all was taken and nothing of it is needed.
-func (lx *lexer) refill() error {
+func (lx *Lexer) refill() error {
 	lx.buf, lx.pos, lx.start = lx.buf[:0], 0, 0
 	return lx.fill()
 }
 
-func upper(c byte) byte {
+// Upper gives the upper case of a letter of US-ASCII, and other octets as they are.
+func Upper(c byte) byte {
 	if c >= 'a' && c <= 'z' {
 		return c - ('a' - 'A')
 	}
 	return c
 }
 
-// await reads the first octets of the next command when nothing is buffered,
-// and holds no buffer until they come.
-func (lx *lexer) await(read func(lend func() []byte, giveBack func()) (int, error)) error {
+// Await reads the first octets of the next command when nothing is buffered, and
+// holds no buffer until they come. read waits for input: it reads into what lend
+// lends, as soon as there is some, and calls giveBack if there turns out to be
+// none; it tells how many octets it read. Its error is returned if these are none.
+func (lx *Lexer) Await(read func(lend func() []byte, giveBack func()) (int, error)) error {
 	lx.release()
 	n, err := read(func() []byte {
 		if lx.buf == nil {

@@ -1,4 +1,4 @@
-package imap
+package syntax
 
 import (
 	"bytes"
@@ -26,9 +26,9 @@ func TestWriteStrings(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var out bytes.Buffer
-		w := writer{dst: &out, utf8: tt.utf8}
-		w.str(tt.in)
-		if err := w.flush(); err != nil || out.String() != tt.want {
+		w := Writer{Dest: &out, UTF8: tt.utf8}
+		w.Str(tt.in)
+		if err := w.Flush(); err != nil || out.String() != tt.want {
 			t.Errorf("%.20q: %q, %v; want %q", tt.in, out.String(), err, tt.want)
 		}
 	}
@@ -47,9 +47,9 @@ func TestWriteMailboxes(t *testing.T) {
 		{`a"b`, false, `"a\"b"`},
 	} {
 		var out bytes.Buffer
-		w := writer{dst: &out, utf8: tt.utf8}
-		w.mailbox(tt.in)
-		if err := w.flush(); err != nil || out.String() != tt.want {
+		w := Writer{Dest: &out, UTF8: tt.utf8}
+		w.Mailbox(tt.in)
+		if err := w.Flush(); err != nil || out.String() != tt.want {
 			t.Errorf("%q: %q, %v; want %q", tt.in, out.String(), err, tt.want)
 		}
 	}
@@ -68,21 +68,21 @@ func (w *writes) Write(p []byte) (int, error) {
 
 func TestBuffered(t *testing.T) {
 	var out writes
-	w := writer{dst: &out}
+	w := Writer{Dest: &out}
 	for range 1000 {
-		w.raw("* 1 EXISTS\r\n")
+		w.Raw("* 1 EXISTS\r\n")
 	}
 	if out.calls != 0 {
 		t.Errorf("%d writes before the buffer was full", out.calls)
 	}
 	big := bytes.Repeat([]byte("0123456789"), 10_000)
-	w.literal(int64(len(big)))
+	w.Literal(int64(len(big)))
 	if n, err := w.Write(big); n != len(big) || err != nil {
 		t.Fatal(n, err)
 	}
-	w.endLiteral()
-	w.raw(strings.Repeat("y", 40_000))
-	if err := w.flush(); err != nil || w.buf != nil {
+	w.EndLiteral()
+	w.Raw(strings.Repeat("y", 40_000))
+	if err := w.Flush(); err != nil || w.buf != nil {
 		t.Fatal(err, len(w.buf))
 	}
 	want := strings.Repeat("* 1 EXISTS\r\n", 1000) + "{100000}\r\n" + string(big) + strings.Repeat("y", 40_000)
@@ -97,36 +97,36 @@ func TestBuffered(t *testing.T) {
 func TestLiteralCounts(t *testing.T) {
 	t.Run("too much", func(t *testing.T) {
 		var out bytes.Buffer
-		w := writer{dst: &out}
-		w.literal(3)
+		w := Writer{Dest: &out}
+		w.Literal(3)
 		n, err := io.WriteString(&w, "abcdef")
-		w.endLiteral()
-		w.raw(")\r\n")
-		if n != 3 || err != io.ErrShortWrite || w.flush() != nil || out.String() != "{3}\r\nabc)\r\n" {
+		w.EndLiteral()
+		w.Raw(")\r\n")
+		if n != 3 || err != io.ErrShortWrite || w.Flush() != nil || out.String() != "{3}\r\nabc)\r\n" {
 			t.Errorf("%d, %v, %q", n, err, out.String())
 		}
 	})
 	t.Run("too little", func(t *testing.T) {
 		var out bytes.Buffer
-		w := writer{dst: &out}
-		w.literal8(3)
+		w := Writer{Dest: &out}
+		w.Literal8(3)
 		_, _ = io.WriteString(&w, "ab")
-		w.endLiteral()
-		w.raw(")\r\n")
-		if err := w.flush(); !errors.Is(err, errShortLiteral) || out.String() != "~{3}\r\nab" {
+		w.EndLiteral()
+		w.Raw(")\r\n")
+		if err := w.Flush(); !errors.Is(err, ErrShortLiteral) || out.String() != "~{3}\r\nab" {
 			t.Errorf("%v, %q", err, out.String())
 		}
 	})
 }
 
 func TestWriteErrorSticks(t *testing.T) {
-	w := writer{dst: failingWriter{}}
+	w := Writer{Dest: failingWriter{}}
 	for range 10_000 {
-		w.raw("* 1 EXISTS\r\n")
-		w.num(1)
-		w.byte('x')
+		w.Raw("* 1 EXISTS\r\n")
+		w.Number(1)
+		w.Byte('x')
 	}
-	if err := w.flush(); !errors.Is(err, io.ErrClosedPipe) {
+	if err := w.Flush(); !errors.Is(err, io.ErrClosedPipe) {
 		t.Error(err)
 	}
 	if len(w.buf) > writeBufferSize {

@@ -1,18 +1,19 @@
-package imap
+package syntax
 
 import (
 	"bytes"
+	"strconv"
 	"time"
 
 	"maildird/maildir/mailbox"
 )
 
 // digits takes a number of at most most, with at most that many digits.
-func (lx *lexer) digits(most uint64, what string) uint64 {
+func (lx *Lexer) digits(most uint64, what string) uint64 {
 	var n uint64
 	count := 0
 	for {
-		c := lx.peek()
+		c := lx.Peek()
 		if lx.err != nil {
 			return 0
 		}
@@ -21,7 +22,7 @@ func (lx *lexer) digits(most uint64, what string) uint64 {
 		}
 		d := uint64(c - '0')
 		if n > (most-d)/10 {
-			lx.fail("Number is too big.")
+			lx.Fail("Number is too big.")
 			return 0
 		}
 		n = n*10 + d
@@ -29,73 +30,73 @@ func (lx *lexer) digits(most uint64, what string) uint64 {
 		count++
 	}
 	if count == 0 {
-		lx.fail("Expected %s.", what)
+		lx.Fail("Expected %s.", what)
 	}
 	return n
 }
 
-// number takes a number of 32 bits.
-func (lx *lexer) number() uint32 { return uint32(lx.digits(1<<32-1, "a number")) }
+// Number takes a number of 32 bits.
+func (lx *Lexer) Number() uint32 { return uint32(lx.digits(1<<32-1, "a number")) }
 
-// number64 takes a number of 63 bits (RFC 9051 number64).
-func (lx *lexer) number64() uint64 { return lx.digits(1<<63-1, "a number") }
+// Number64 takes a number of 63 bits (RFC 9051 number64).
+func (lx *Lexer) Number64() uint64 { return lx.digits(1<<63-1, "a number") }
 
-// nzNumber takes a number of 32 bits that is not zero.
-func (lx *lexer) nzNumber() uint32 {
-	n := lx.number()
+// NZNumber takes a number of 32 bits that is not zero.
+func (lx *Lexer) NZNumber() uint32 {
+	n := lx.Number()
 	if n == 0 {
-		lx.fail("Zero is not possible here.")
+		lx.Fail("Zero is not possible here.")
 	}
 	return n
 }
 
-// numSet is a set of sequence numbers or UIDs as the client wrote it.
-type numSet struct {
-	// ranges has 0 for "*"; First may be greater than Last.
-	ranges []mailbox.Range
-	saved  bool // "$": the result that SEARCH saved (RFC 9051 section 6.4.4.1)
+// NumSet is a set of sequence numbers or UIDs as the client wrote it.
+type NumSet struct {
+	// Ranges has 0 for "*"; First may be greater than Last.
+	Ranges []mailbox.Range
+	Saved  bool // "$": the result that SEARCH saved (RFC 9051 section 6.4.4.1)
 }
 
-// seqSet takes a set of sequence numbers or UIDs. The set is valid as long as
+// NumSet takes a set of sequence numbers or UIDs. The set is valid as long as
 // the command.
-func (lx *lexer) seqSet() numSet {
-	if lx.accept('$') {
-		return numSet{saved: true}
+func (lx *Lexer) NumSet() NumSet {
+	if lx.Accept('$') {
+		return NumSet{Saved: true}
 	}
 	from := len(lx.ranges)
 	for {
 		r := mailbox.Range{First: lx.seqNumber()}
 		r.Last = r.First
-		if lx.accept(':') {
+		if lx.Accept(':') {
 			r.Last = lx.seqNumber()
 		}
 		lx.ranges = append(lx.ranges, r)
-		if !lx.accept(',') {
+		if !lx.Accept(',') {
 			break
 		}
 	}
 	if lx.err != nil {
-		return numSet{}
+		return NumSet{}
 	}
-	return numSet{ranges: lx.ranges[from:len(lx.ranges):len(lx.ranges)]}
+	return NumSet{Ranges: lx.ranges[from:len(lx.ranges):len(lx.ranges)]}
 }
 
-func (lx *lexer) seqNumber() uint32 {
-	if lx.accept('*') {
+func (lx *Lexer) seqNumber() uint32 {
+	if lx.Accept('*') {
 		return 0
 	}
 	n := lx.digits(1<<32-1, "a message number")
 	if n == 0 {
-		lx.fail("There is no message number 0.")
+		lx.Fail("There is no message number 0.")
 	}
 	return uint32(n)
 }
 
-// resolve gives the set as ranges with First <= Last, where last stands for
+// Resolve gives the set as ranges with First <= Last, where last stands for
 // "*". It has no "$".
-func (n numSet) resolve(last uint32) []mailbox.Range {
-	out := make([]mailbox.Range, len(n.ranges))
-	for i, r := range n.ranges {
+func (n NumSet) Resolve(last uint32) []mailbox.Range {
+	out := make([]mailbox.Range, len(n.Ranges))
+	for i, r := range n.Ranges {
 		if r.First == 0 {
 			r.First = last
 		}
@@ -110,11 +111,33 @@ func (n numSet) resolve(last uint32) []mailbox.Range {
 	return out
 }
 
-// dateText takes a date: quoted or not, with one or two digits for the day.
-func (lx *lexer) date() time.Time {
+// AppendSet appends numbers as a set, with neighbours that ascend by one as
+// ranges. The order stays.
+func AppendSet(b []byte, nums []uint32) []byte {
+	for i := 0; i < len(nums); {
+		j := i
+		for j+1 < len(nums) && nums[j+1] == nums[j]+1 {
+			j++
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(nums[i]), 10)
+		if j > i {
+			b = append(b, ':')
+			b = strconv.AppendUint(b, uint64(nums[j]), 10)
+		}
+		i = j + 1
+	}
+	return b
+}
+
+// Date takes a date: quoted or not, with one or two digits for the day. It is
+// midnight in UTC.
+func (lx *Lexer) Date() time.Time {
 	var b []byte
-	if lx.peek() == '"' {
-		b = lx.quoted()
+	if lx.Peek() == '"' {
+		b = lx.Quoted()
 	} else {
 		b = lx.nonEmpty(classAtom, "a date")
 	}
@@ -124,30 +147,31 @@ func (lx *lexer) date() time.Time {
 	p := dateParser{rest: b}
 	y, m, d := p.date()
 	if p.failed || len(p.rest) > 0 {
-		lx.fail("Date is not like 1-Feb-1994.")
+		lx.Fail("Date is not like 1-Feb-1994.")
 		return time.Time{}
 	}
 	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
 }
 
-// dateTime takes a quoted date-time. The form of RFC 1730 with a two-digit
+// DateTime takes a quoted date-time. The form of RFC 1730 with a two-digit
 // year and a zone behind '-' or as a name, which old clients use, is taken too.
-func (lx *lexer) dateTime() time.Time {
-	b := lx.quoted()
+func (lx *Lexer) DateTime() time.Time {
+	b := lx.Quoted()
 	if lx.err != nil {
 		return time.Time{}
 	}
 	t, ok := parseDateTime(b)
 	if !ok {
-		lx.fail("Date is not like \" 1-Feb-1994 21:52:25 -0800\".")
+		lx.Fail("Date is not like \" 1-Feb-1994 21:52:25 -0800\".")
 	}
 	return t
 }
 
-// dateTime writes a date as INTERNALDATE has it.
-func (w *writer) dateTime(t time.Time) { w.buf = appendDateTime(w.reserve(64), t) }
+// DateTime writes a date as INTERNALDATE has it, with seconds and in its own zone.
+func (w *Writer) DateTime(t time.Time) { w.buf = AppendDateTime(w.Reserve(64), t) }
 
-func appendDateTime(b []byte, t time.Time) []byte {
+// AppendDateTime appends a date as Writer.DateTime writes it.
+func AppendDateTime(b []byte, t time.Time) []byte {
 	if y := t.Year(); y < 0 || y > 9999 {
 		t = time.Unix(0, 0) // the grammar has four digits
 	}
@@ -231,7 +255,7 @@ func (p *dateParser) date() (year int, month time.Month, day int) {
 		return 0, 0, 0
 	}
 	for m := 0; m < 12; m++ {
-		if equalFold(p.rest[:3], monthNames[3*m:3*m+3]) {
+		if EqualFold(p.rest[:3], monthNames[3*m:3*m+3]) {
 			month = time.Month(m + 1)
 		}
 	}

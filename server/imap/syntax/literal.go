@@ -1,4 +1,4 @@
-package imap
+package syntax
 
 import (
 	"bytes"
@@ -7,46 +7,48 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
-// literal is a literal that was announced and whose octets come next.
-type literal struct {
-	size     int64
+// Literal is a literal that was announced and whose octets come next (RFC 9051
+// section 4.3).
+type Literal struct {
+	Size   int64 // octets
+	Binary bool  // ~{n}: NUL may be among them (RFC 3516)
+
 	left     int64 // not taken yet
 	sync     bool  // {n}: the client waits for "+"
-	binary   bool  // ~{n} (RFC 3516)
 	accepted bool  // the client was told to go on
 }
 
 // maxLiteralSize keeps sizes in a range that can be counted with.
 const maxLiteralSize = 1 << 62
 
-// literalHeader takes what announces a literal, with the end of the line. What
-// comes next are its octets: take them with readLiteral or streamLiteral, or
+// LiteralHeader takes what announces a literal, with the end of the line. What
+// comes next are its octets: take them with ReadLiteral or StreamLiteral, or
 // return with an error. ok is false if there is no literal here, or after an
 // error.
-func (lx *lexer) literalHeader() (lit literal, ok bool) {
-	switch lx.peek() {
+func (lx *Lexer) LiteralHeader() (lit Literal, ok bool) {
+	switch lx.Peek() {
 	case '~':
 		lx.pos++
-		lit.binary = true
+		lit.Binary = true
 	case '{':
 	default:
 		return lit, false
 	}
-	lx.expect('{')
-	lit.size = int64(min(lx.number64(), maxLiteralSize))
-	lit.sync = !lx.accept('+')
-	lx.expect('}')
+	lx.Expect('{')
+	lit.Size = int64(min(lx.Number64(), maxLiteralSize))
+	lit.sync = !lx.Accept('+')
+	lx.Expect('}')
 	lx.lineEnd()
 	if lx.err != nil {
-		return literal{}, false
+		return Literal{}, false
 	}
-	lit.left = lit.size
+	lit.left = lit.Size
 	lx.lit = lit
 	return lit, true
 }
 
 // literalAtEnd finds the literal that the end of a line announces.
-func literalAtEnd(line []byte) (lit literal, ok bool) {
+func literalAtEnd(line []byte) (lit Literal, ok bool) {
 	line = bytes.TrimSuffix(line, []byte("\r"))
 	i := bytes.LastIndexByte(line, '{')
 	if i < 0 || line[len(line)-1] != '}' {
@@ -61,62 +63,62 @@ func literalAtEnd(line []byte) (lit literal, ok bool) {
 		if c < '0' || c > '9' {
 			return lit, false
 		}
-		lit.size = min(lit.size*10+int64(c-'0'), maxLiteralSize/10-1)
+		lit.Size = min(lit.Size*10+int64(c-'0'), maxLiteralSize/10-1)
 	}
-	lit.left, lit.sync = lit.size, !plus
+	lit.left, lit.sync = lit.Size, !plus
 	return lit, true
 }
 
 // goOn tells the client to send the literal if it waits for that.
-func (lx *lexer) goOn() {
+func (lx *Lexer) goOn() {
 	if lx.lit.sync && !lx.lit.accepted {
-		lx.cont()
+		lx.Continue()
 	}
 	lx.lit.accepted = true
 }
 
-// readLiteral takes the octets of the literal that literalHeader announced, as
+// ReadLiteral takes the octets of the literal that LiteralHeader announced, as
 // part of the command.
-func (lx *lexer) readLiteral() []byte {
+func (lx *Lexer) ReadLiteral() []byte {
 	if lx.err != nil {
 		return nil
 	}
-	size := lx.lit.size
-	if size > lx.limits.literal || size > int64(lx.limits.line-(lx.pos-lx.start)) {
-		lx.failWith(&imap.Error{Type: imap.StatusResponseTypeBad, Code: imap.ResponseCodeTooBig, Text: "Literal is too big."})
+	size := lx.lit.Size
+	if size > lx.Limits.Literal || size > int64(lx.Limits.Line-(lx.pos-lx.start)) {
+		lx.FailWith(&imap.Error{Type: imap.StatusResponseTypeBad, Code: imap.ResponseCodeTooBig, Text: "Literal is too big."})
 		return nil
 	}
 	lx.goOn()
 	if !lx.ensure(int(size)) {
 		return nil
 	}
-	lx.lit = literal{}
+	lx.lit = Literal{}
 	octets := lx.buf[lx.pos : lx.pos+int(size) : lx.pos+int(size)]
 	lx.pos += int(size)
 	return octets
 }
 
-// streamLiteral returns a reader of the octets of the literal that
-// literalHeader announced, of any size; the caller has checked that. What
+// StreamLiteral returns a reader of the octets of the literal that
+// LiteralHeader announced, of any size; the caller has checked that. What
 // other methods returned before is void as soon as it is read from. Reading
-// to the end gives io.EOF; an earlier end is an error of the connection.
-func (lx *lexer) streamLiteral() *literalReader {
+// to the end gives io.EOF; an earlier end is another error.
+func (lx *Lexer) StreamLiteral() *LiteralReader {
 	lx.goOn()
-	return &literalReader{lx}
+	return &LiteralReader{lx}
 }
 
-// literalReader reads the octets of a literal. It is an io.WriterTo, which
+// LiteralReader reads the octets of a literal. It is an io.WriterTo, which
 // needs no buffer of its own.
-type literalReader struct{ lx *lexer }
+type LiteralReader struct{ lx *Lexer }
 
-func (r *literalReader) Read(p []byte) (int, error) {
+func (r *LiteralReader) Read(p []byte) (int, error) {
 	b, err := r.some(len(p))
 	return copy(p, b), err
 }
 
 // WriteTo implements io.WriterTo. An error of w leaves octets that the
 // dispatcher skips.
-func (r *literalReader) WriteTo(w io.Writer) (n int64, err error) {
+func (r *LiteralReader) WriteTo(w io.Writer) (n int64, err error) {
 	for {
 		b, err := r.some(readBufferSize)
 		if err == io.EOF {
@@ -134,7 +136,7 @@ func (r *literalReader) WriteTo(w io.Writer) (n int64, err error) {
 }
 
 // some takes at most limit octets of the literal.
-func (r *literalReader) some(limit int) ([]byte, error) {
+func (r *LiteralReader) some(limit int) ([]byte, error) {
 	lx := r.lx
 	if lx.err != nil {
 		return nil, lx.err
@@ -142,7 +144,7 @@ func (r *literalReader) some(limit int) ([]byte, error) {
 	if lx.lit.left == 0 {
 		return nil, io.EOF
 	}
-	if !lx.buffered() {
+	if !lx.Buffered() {
 		if lx.err = lx.refill(); lx.err != nil {
 			return nil, lx.err
 		}
