@@ -10,6 +10,7 @@ import (
 	"maildird/maildir/cache"
 	"maildird/maildir/folder"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/imapurl"
 )
 
 // catenateExtension is CATENATE (RFC 4469): a message of APPEND, or REPLACE, is
@@ -116,8 +117,8 @@ func (c *catenation) url() error {
 	if lx.Err() != nil {
 		return lx.Err()
 	}
-	u, err := parseMessageURL(text)
-	if err == nil && u.absolute { // with URLAUTH or without
+	u, err := imapurl.Parse(text)
+	if err == nil && u.Absolute { // with URLAUTH or without
 		err = errors.New("only URLs of the own account, without a server, can be used")
 	}
 	if err != nil {
@@ -163,8 +164,8 @@ func (c *catenation) failed(text string, err error) error {
 // badURL is how a command ends because of a URL (RFC 4469 section 4.1).
 func badURL(text string, why error) error {
 	code := codeBadURL
-	if len(text) <= maxURL {
-		code += imap.ResponseCode(" " + urlText(text))
+	if len(text) <= imapurl.MaxLen {
+		code += imap.ResponseCode(" " + imapurl.Escape(text))
 	} else {
 		code = imap.ResponseCodeLimit // the code would have to have the URL
 	}
@@ -205,9 +206,9 @@ var (
 
 // find returns what a URL refers to in the account, until the next call. Nothing of a message is
 // marked as seen.
-func (src *urlSource) find(u *messageURL) (servedPart, *mailFile, error) {
+func (src *urlSource) find(u *imapurl.URL) (servedPart, *mailFile, error) {
 	fail := func(err error) (servedPart, *mailFile, error) { return servedPart{}, nil, err }
-	name := u.mailbox
+	name := u.Mailbox
 	if name == "" {
 		if src.s.sel == nil {
 			return fail(folder.ErrNotFound)
@@ -217,14 +218,14 @@ func (src *urlSource) find(u *messageURL) (servedPart, *mailFile, error) {
 	if err := src.open(name); err != nil {
 		return fail(err)
 	}
-	if u.validity != 0 && u.validity != src.view.UIDValidity() {
+	if u.Validity != 0 && u.Validity != src.view.UIDValidity() {
 		return fail(folder.ErrNotFound) // RFC 5092 section 5
 	}
-	if err := src.message(u.uid); err != nil {
+	if err := src.message(u.UID); err != nil {
 		return fail(err)
 	}
 	src.f.arena = src.f.arena[:0]
-	sp, err := src.f.resolve(&u.part, src.mf)
+	sp, err := src.f.resolve(&u.Part, src.mf)
 	if err == nil && sp.none {
 		err = errNoPart
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"maildird/maildir"
+	"maildird/server/imap/imapurl"
 )
 
 // TestHostileURLs uses URLs that only an attacker uses. Nothing is saved.
@@ -34,11 +35,11 @@ func TestHostileURLs(t *testing.T) {
 		"/INBOX/;UID=1;URLAUTH=anonymous:INTERNAL:" + strings.Repeat("0", 32),
 	}
 	for _, url := range refused {
-		c.fails("APPEND INBOX CATENATE (URL \""+url+"\")", "NO [BADURL "+urlText(url)+"] ")
-		c.fails("APPEND INBOX CATENATE (TEXT {3+}\r\nabc URL \""+url+"\" TEXT {3+}\r\nabc)", "NO [BADURL "+urlText(url)+"] ")
+		c.fails("APPEND INBOX CATENATE (URL \""+url+"\")", "NO [BADURL "+imapurl.Escape(url)+"] ")
+		c.fails("APPEND INBOX CATENATE (TEXT {3+}\r\nabc URL \""+url+"\" TEXT {3+}\r\nabc)", "NO [BADURL "+imapurl.Escape(url)+"] ")
 	}
 	c.fails("APPEND INBOX CATENATE (URL \"/x] y\\\"z\\\\/;UID=1\")", "NO [BADURL /x%5D%20y%22z%5C/;UID=1] ")
-	c.fails("APPEND INBOX CATENATE (URL \"/"+strings.Repeat("x", maxURL)+"/;UID=1\")", "NO [LIMIT]")
+	c.fails("APPEND INBOX CATENATE (URL \"/"+strings.Repeat("x", imapurl.MaxLen)+"/;UID=1\")", "NO [LIMIT]")
 	c.fails("APPEND INBOX CATENATE (URL \"/INBOX\x00/;UID=1\")", "BAD")
 	c.fails("APPEND INBOX CATENATE ("+strings.Repeat("(", 5000)+")", "BAD")
 	c.fails("APPEND INBOX CATENATE (TEXT {52428801}", "NO [TOOBIG]")

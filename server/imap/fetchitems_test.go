@@ -2,8 +2,11 @@ package imap
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
+
+	"maildird/server/imap/imapurl"
 )
 
 // describe gives the items in a form for tables.
@@ -124,4 +127,24 @@ func FuzzFetchItems(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestSectionsOfURLs gives a URL the same section that FETCH has.
+func TestSectionsOfURLs(t *testing.T) {
+	for _, section := range []string{"1", "1.2", "HEADER", "TEXT", "3.TEXT", "2.HEADER", "2.1.MIME", "HEADER.FIELDS (From To)", "1.HEADER.FIELDS.NOT (X)"} {
+		u, err := imapurl.Parse("/a/;UID=1/;SECTION=" + imapurl.Escape(section))
+		if err != nil {
+			t.Errorf("%s: %v", section, err)
+			continue
+		}
+		lx, _ := lexerOn("BODY.PEEK["+section+"]\r\n", pieces["whole"])
+		items := lx.fetchItems()
+		if err := lx.End(); err != nil {
+			t.Fatal(err)
+		}
+		want := items.parts[0].FetchItemBodySection
+		if !reflect.DeepEqual(u.Part.FetchItemBodySection, want) {
+			t.Errorf("%s: %+v, want %+v", section, u.Part.FetchItemBodySection, want)
+		}
+	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"maildird/maildir"
 	"maildird/maildir/folder"
+	"maildird/server/imap/imapurl"
 )
 
 // urlAuthExtension is URLAUTH (RFC 4467): a user lets others, or himself later,
@@ -126,29 +127,29 @@ func runGenURLAuth(s *session) error {
 
 // authorise makes the token of a URL.
 func (s *session) authorise(text string) ([]byte, error) {
-	u, err := parseMessageURL(text)
+	u, err := imapurl.Parse(text)
 	switch {
 	case err != nil:
 		return nil, bad("The URL cannot be authorised: %s.", err)
-	case u.auth.access == noAccess:
+	case u.Auth.Access == imapurl.NoAccess:
 		return nil, bad("The URL has no access identifier.")
-	case u.auth.token != nil:
+	case u.Auth.Token != nil:
 		return nil, bad("The URL has a token already.")
-	case u.user == "":
+	case u.User == "":
 		return nil, bad("The URL does not say whose it is.")
-	case !s.isUser(u.user):
+	case !s.isUser(u.User):
 		return nil, bad("The URL is not of the user who is logged in.")
-	case !s.isHere(u.host):
+	case !s.isHere(u.Host):
 		return nil, bad("The URL is of another server than %s.", s.srv.cfg.Hostname)
 	}
-	key, err := s.account.MakeAccessKey(u.mailbox)
+	key, err := s.account.MakeAccessKey(u.Mailbox)
 	if errors.Is(err, folder.ErrNotFound) || errors.Is(err, folder.ErrName) {
 		return nil, bad("The URL is of no mailbox.")
 	}
 	if err != nil {
 		return nil, err
 	}
-	return urlToken(key, u.auth.rump), nil
+	return urlToken(key, u.Auth.Rump), nil
 }
 
 // isUser tells whether a name is one of the user who is logged in.
@@ -225,8 +226,8 @@ func (f *urlFetcher) close() {
 // tell writes the text of a URL.
 func (f *urlFetcher) tell(text string) {
 	w := f.s.w
-	u, err := parseMessageURL(text)
-	if err != nil || !f.usable(&u) || !f.open(u.user) || !f.valid(&u) {
+	u, err := imapurl.Parse(text)
+	if err != nil || !f.usable(&u) || !f.open(u.User) || !f.valid(&u) {
 		w.Raw("NIL")
 		return
 	}
@@ -235,28 +236,28 @@ func (f *urlFetcher) tell(text string) {
 	case errors.Is(err, errNoPart): // RFC 4467 section 8, URLFETCH response
 		w.Str("")
 	case err != nil:
-		f.s.log.Info("text of an authorised URL cannot be told", "owner", f.owner, "mailbox", u.mailbox, "uid", u.uid, "error", err)
+		f.s.log.Info("text of an authorised URL cannot be told", "owner", f.owner, "mailbox", u.Mailbox, "uid", u.UID, "error", err)
 		w.Raw("NIL")
 	default:
 		if f.other != nil {
-			f.s.log.Info("text of another user is told by his URL", "owner", f.owner, "mailbox", u.mailbox, "uid", u.uid)
+			f.s.log.Info("text of another user is told by his URL", "owner", f.owner, "mailbox", u.Mailbox, "uid", u.UID)
 		}
 		sp.write(w, mf)
 	}
 }
 
 // usable tells whether the session may use a URL that says so, if it is valid.
-func (f *urlFetcher) usable(u *messageURL) bool {
-	a, s := &u.auth, f.s
-	if u.user == "" || a.mechanism != internalMechanism || !a.expires.IsZero() && time.Now().After(a.expires) {
+func (f *urlFetcher) usable(u *imapurl.URL) bool {
+	a, s := &u.Auth, f.s
+	if u.User == "" || a.Mechanism != internalMechanism || !a.Expires.IsZero() && time.Now().After(a.Expires) {
 		return false
 	}
-	switch a.access {
-	case submitAccess:
+	switch a.Access {
+	case imapurl.SubmitAccess:
 		return slices.ContainsFunc(s.srv.cfg.Submitters, func(name string) bool { return s.isUser(name) })
-	case userAccess:
-		return s.isUser(a.user)
-	case authUserAccess, anonymousAccess:
+	case imapurl.UserAccess:
+		return s.isUser(a.User)
+	case imapurl.AuthUserAccess, imapurl.AnonymousAccess:
 		return true // nobody logs in as anonymous
 	}
 	return false
@@ -289,15 +290,15 @@ func (f *urlFetcher) open(name string) bool {
 // valid tells whether the token of a URL is right. Without a key one is made
 // up, so that the time says nothing of which mailboxes there are (RFC 4467
 // section 6).
-func (f *urlFetcher) valid(u *messageURL) bool {
-	key, err := f.source.account.AccessKey(u.mailbox)
+func (f *urlFetcher) valid(u *imapurl.URL) bool {
+	key, err := f.source.account.AccessKey(u.Mailbox)
 	if err != nil && !errors.Is(err, folder.ErrNotFound) && !errors.Is(err, folder.ErrName) {
-		f.s.log.Warn("access key cannot be read", "owner", f.owner, "mailbox", u.mailbox, "error", err)
+		f.s.log.Warn("access key cannot be read", "owner", f.owner, "mailbox", u.Mailbox, "error", err)
 	}
 	known := err == nil && key != nil
 	if !known {
 		key = make([]byte, sha256.Size)
 		_, _ = rand.Read(key) // never fails
 	}
-	return hmac.Equal(urlToken(key, u.auth.rump), u.auth.token) && known
+	return hmac.Equal(urlToken(key, u.Auth.Rump), u.Auth.Token) && known
 }

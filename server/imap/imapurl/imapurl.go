@@ -1,4 +1,8 @@
-package imap
+// Package imapurl understands IMAP URLs (RFC 5092, with the parts of RFC 4467 for
+// who may use them) that refer to messages, as CATENATE and URLAUTH have them. It
+// says what a URL is, and neither whether what it refers to is there nor whether
+// its token is right.
+package imapurl
 
 import (
 	"encoding/hex"
@@ -13,63 +17,64 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// messageURL is an IMAP URL (RFC 5092) that refers to a message or to a part of
-// one.
-type messageURL struct {
-	// absolute URLs begin with "imap://"; user and host are theirs.
-	absolute   bool
+// URL is an IMAP URL (RFC 5092) that refers to a message or to a part of one.
+type URL struct {
+	// Absolute URLs begin with "imap://"; User, which may be empty, and Host, with
+	// the port if the URL has one, are theirs.
+	Absolute   bool
 	dots       bool // the path had "." or ".." in it
-	user, host string
+	User, Host string
 
-	mailbox  string // in UTF-8; "" for the one that the URL is relative to
-	validity uint32 // 0 if the URL does not say it
-	uid      uint32
-	part     syntax.Section // SECTION and PARTIAL
+	Mailbox  string // in UTF-8; "" for the one that the URL is relative to
+	Validity uint32 // 0 if the URL does not say it
+	UID      uint32
+	Part     syntax.Section // SECTION and PARTIAL; without a size it goes to the end
 
-	auth urlAuth // zero if the URL carries no authorisation
+	Auth Auth // zero if the URL carries no authorisation
 }
 
-// urlAuth is what a URL says of who may use it (RFC 4467 section 3).
-type urlAuth struct {
-	expires time.Time // zero: never
-	access  urlAccess
-	user    string // of userAccess and submitAccess
+// Auth is what a URL says of who may use it (RFC 4467 section 3).
+type Auth struct {
+	Expires time.Time // zero: never
+	Access  Access
+	User    string // of UserAccess and SubmitAccess
 
-	// rump is the URL up to mechanism and token, as it is written; these are
+	// Rump is the URL up to mechanism and token, as it is written; these are
 	// empty in a URL that is not authorised yet.
-	rump      string
-	mechanism string // in upper case
-	token     []byte
+	Rump      string
+	Mechanism string // in upper case
+	Token     []byte
 }
 
-// urlAccess is an access identifier.
-type urlAccess uint8
+// Access is an access identifier (RFC 4467 section 3): who may use a URL.
+type Access uint8
 
 const (
-	noAccess urlAccess = iota
-	submitAccess
-	userAccess
-	authUserAccess
-	anonymousAccess
+	NoAccess        Access = iota // the URL says nothing of it
+	SubmitAccess                  // who submits mail for Auth.User
+	UserAccess                    // Auth.User
+	AuthUserAccess                // all who are logged in
+	AnonymousAccess               // everybody
 )
 
 const (
-	// maxURL is the octets that a URL may have.
-	maxURL = 4096
+	// MaxLen is how many octets a URL may have.
+	MaxLen = 4096
 	// toTheEnd is the size of a part whose length PARTIAL does not say.
 	toTheEnd = math.MaxInt64
 )
 
-// parseMessageURL takes a URL apart. Only those of a message or its parts are
-// taken, in the forms of RFC 5092 section 11 that do not depend on where in a
-// hierarchy they stand: absolute ones, those that begin with a slash, and those
-// that begin with ";UID=". The error says what is wrong in words for people.
-func parseMessageURL(text string) (u messageURL, err error) {
-	if len(text) > maxURL {
-		return u, fmt.Errorf("a URL may have %d octets", maxURL)
+// Parse takes a URL apart. Only those of a message or its parts are taken, in
+// the forms of RFC 5092 section 11 that do not depend on where in a hierarchy
+// they stand: absolute ones, those that begin with a slash, and those that begin
+// with ";UID=". Part has Peek set. The error says what is wrong in words for
+// people.
+func Parse(text string) (u URL, err error) {
+	if len(text) > MaxLen {
+		return u, fmt.Errorf("a URL may have %d octets", MaxLen)
 	}
 	p := urlParser{rest: text}
-	u.part.Peek = true
+	u.Part.Peek = true
 	path := true
 	switch {
 	case p.accept("imap://"):
@@ -94,16 +99,16 @@ func parseMessageURL(text string) (u messageURL, err error) {
 			return u, err
 		}
 	}
-	if u.uid, err = p.number32("UID"); err != nil {
+	if u.UID, err = p.number32("UID"); err != nil {
 		return u, err
 	}
 	if p.accept("/;SECTION=") {
-		if err := p.section(&u.part); err != nil {
+		if err := p.section(&u.Part); err != nil {
 			return u, err
 		}
 	}
 	if p.accept("/;PARTIAL=") {
-		if err := p.partial(&u.part); err != nil {
+		if err := p.partial(&u.Part); err != nil {
 			return u, err
 		}
 	}
@@ -158,14 +163,14 @@ func (p *urlParser) until(chars string) string {
 }
 
 // server takes "user;AUTH=mechanism@host:port/".
-func (p *urlParser) server(u *messageURL) (err error) {
-	u.absolute = true
+func (p *urlParser) server(u *URL) (err error) {
+	u.Absolute = true
 	server := urlParser{rest: p.until("/")}
 	if !p.accept("/") {
 		return errors.New("it names a server, not a message")
 	}
 	if strings.Contains(server.rest, "@") {
-		if u.user, err = decodeURL(server.until(";@"), "&="); err != nil {
+		if u.User, err = decodeURL(server.until(";@"), "&="); err != nil {
 			return err
 		}
 		// How to log in is for others.
@@ -179,17 +184,17 @@ func (p *urlParser) server(u *messageURL) (err error) {
 		}
 	}
 	// "[", "]" and ":" are for IPv6 addresses, and a port.
-	if u.host, err = decodeURL(server.rest, "&=:[]"); err == nil && u.host == "" {
+	if u.Host, err = decodeURL(server.rest, "&=:[]"); err == nil && u.Host == "" {
 		err = errors.New("it names no server")
 	}
 	return err
 }
 
 // mailbox takes "mailbox;UIDVALIDITY=number/;UID=".
-func (p *urlParser) mailbox(u *messageURL) (err error) {
+func (p *urlParser) mailbox(u *URL) (err error) {
 	name := p.until(";")
 	if p.accept(";UIDVALIDITY=") {
-		if u.validity, err = p.number32("UIDVALIDITY"); err != nil {
+		if u.Validity, err = p.number32("UIDVALIDITY"); err != nil {
 			return err
 		}
 		if !p.accept("/;UID=") {
@@ -205,7 +210,7 @@ func (p *urlParser) mailbox(u *messageURL) (err error) {
 	if name == "" {
 		return errors.New("it names no mailbox")
 	}
-	u.mailbox, err = decodeURL(name, "&=:@/")
+	u.Mailbox, err = decodeURL(name, "&=:@/")
 	return err
 }
 
@@ -246,7 +251,7 @@ func (p *urlParser) section(to *syntax.Section) error {
 	if text == "" || strings.ContainsAny(text, "[]<>") || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r >= 0x7f }) {
 		return errBadSection
 	}
-	lx := syntax.Lexer{Source: strings.NewReader("[" + text + "]\r\n"), Continue: func() {}, Limits: syntax.Limits{Line: 2 * maxURL, Depth: 2}}
+	lx := syntax.Lexer{Source: strings.NewReader("[" + text + "]\r\n"), Continue: func() {}, Limits: syntax.Limits{Line: 2 * MaxLen, Depth: 2}}
 	lx.Section(to)
 	if lx.End() != nil {
 		err = errBadSection
@@ -273,57 +278,57 @@ func (p *urlParser) partial(to *syntax.Section) error {
 
 // authorisation takes ";EXPIRE=date-time;URLAUTH=access:mechanism:token", or
 // what is there of it, from the end of a URL.
-func (p *urlParser) authorisation(u *messageURL, text string) (err error) {
-	a := &u.auth
+func (p *urlParser) authorisation(u *URL, text string) (err error) {
+	a := &u.Auth
 	if p.accept(";EXPIRE=") {
 		date, err := decodeURL(p.until(";"), ":")
 		if err == nil {
-			a.expires, err = time.Parse(time.RFC3339, strings.ToUpper(date))
+			a.Expires, err = time.Parse(time.RFC3339, strings.ToUpper(date))
 		}
 		if err != nil {
 			return errors.New("its EXPIRE is not understood")
 		}
 	}
 	if !p.accept(";URLAUTH=") {
-		if !a.expires.IsZero() {
+		if !a.Expires.IsZero() {
 			return errors.New("EXPIRE is for URLs with URLAUTH only")
 		}
 		return nil
 	}
-	if !u.absolute || u.dots {
+	if !u.Absolute || u.dots {
 		return errors.New("only an absolute URL, without dots in its path, can have URLAUTH")
 	}
 	switch {
 	case p.accept("submit+"):
-		a.access = submitAccess
+		a.Access = SubmitAccess
 	case p.accept("user+"):
-		a.access = userAccess
+		a.Access = UserAccess
 	case p.accept("authuser"):
-		a.access = authUserAccess
+		a.Access = AuthUserAccess
 	case p.accept("anonymous"):
-		a.access = anonymousAccess
+		a.Access = AnonymousAccess
 	default:
 		return errors.New("its access identifier is not known")
 	}
-	if a.access == submitAccess || a.access == userAccess {
-		if a.user, err = decodeURL(p.until(":"), "&="); err != nil {
+	if a.Access == SubmitAccess || a.Access == UserAccess {
+		if a.User, err = decodeURL(p.until(":"), "&="); err != nil {
 			return err
 		}
-		if a.user == "" {
+		if a.User == "" {
 			return errors.New("its access identifier names no user")
 		}
 	}
-	a.rump = text[:len(text)-len(p.rest)]
+	a.Rump = text[:len(text)-len(p.rest)]
 	if !p.accept(":") {
 		return nil
 	}
-	if a.mechanism = strings.ToUpper(p.until(":")); !isMechanism(a.mechanism) {
+	if a.Mechanism = strings.ToUpper(p.until(":")); !isMechanism(a.Mechanism) {
 		return errors.New("its mechanism is not understood")
 	}
 	p.accept(":")
-	a.token, err = hex.DecodeString(p.rest)
+	a.Token, err = hex.DecodeString(p.rest)
 	p.rest = ""
-	if err != nil || len(a.token) == 0 {
+	if err != nil || len(a.Token) == 0 {
 		return errors.New("its token is not understood")
 	}
 	return nil
@@ -379,9 +384,9 @@ func hexDigit(c byte) int {
 	return strings.IndexByte("0123456789ABCDEF", syntax.Upper(c))
 }
 
-// urlText makes a URL fit for a response code, which cannot have all octets:
+// Escape makes a URL fit for a response code, which cannot have all octets:
 // what has no place in a URL is percent-encoded.
-func urlText(text string) string {
+func Escape(text string) string {
 	var b strings.Builder
 	for i := range len(text) {
 		if c := text[i]; urlPlain(c) || strings.IndexByte("%&=:@/;?", c) >= 0 {

@@ -1,4 +1,4 @@
-package imap
+package imapurl
 
 import (
 	"fmt"
@@ -11,23 +11,23 @@ import (
 )
 
 // shown writes what was understood of a URL.
-func (u messageURL) shown() string {
+func (u URL) shown() string {
 	var b strings.Builder
-	if u.absolute {
-		fmt.Fprintf(&b, "%s at %s: ", u.user, u.host)
+	if u.Absolute {
+		fmt.Fprintf(&b, "%s at %s: ", u.User, u.Host)
 	}
-	fmt.Fprintf(&b, "%s %d %d", u.mailbox, u.validity, u.uid)
-	if u.part.Name != "" {
-		b.WriteString(" " + u.part.Name)
+	fmt.Fprintf(&b, "%s %d %d", u.Mailbox, u.Validity, u.UID)
+	if u.Part.Name != "" {
+		b.WriteString(" " + u.Part.Name)
 	}
-	if p := u.part.Partial; p != nil {
+	if p := u.Part.Partial; p != nil {
 		fmt.Fprintf(&b, " from %d", p.Offset)
 		if p.Size != toTheEnd {
 			fmt.Fprintf(&b, " size %d", p.Size)
 		}
 	}
-	if a := u.auth; a.access != noAccess {
-		fmt.Fprintf(&b, " for %d %s until %s by %s %x of %s", a.access, a.user, a.expires.Format(time.RFC3339), a.mechanism, a.token, a.rump)
+	if a := u.Auth; a.Access != NoAccess {
+		fmt.Fprintf(&b, " for %d %s until %s by %s %x of %s", a.Access, a.User, a.Expires.Format(time.RFC3339), a.Mechanism, a.Token, a.Rump)
 	}
 	return b.String()
 }
@@ -72,7 +72,7 @@ func TestMessageURL(t *testing.T) {
 		{"/%2e%2e/bob/;UID=1", "../bob 0 1"},
 	}
 	for _, tt := range tests {
-		u, err := parseMessageURL(tt.in)
+		u, err := Parse(tt.in)
 		if err != nil {
 			t.Errorf("%s: %v", tt.in, err)
 		} else if got := u.shown(); got != tt.want {
@@ -95,14 +95,14 @@ func TestNoMessageURL(t *testing.T) {
 		"/a/;UID=1/;SECTION=%00", "/a/;UID=1/;SECTION=" + strings.Repeat("1.", 500) + "1", "/a/;UID=1/;SECTION=HEADER.FIELDS%20" + strings.Repeat("(", 500),
 		"/a/;UID=1/;PARTIAL=", "/a/;UID=1/;PARTIAL=.1", "/a/;UID=1/;PARTIAL=1.", "/a/;UID=1/;PARTIAL=1.0", "/a/;UID=1/;PARTIAL=-1", "/a/;UID=1/;PARTIAL=9223372036854775808",
 		"/a/;UID=1/;PARTIAL=1.9223372036854775808", "/a/;UID=1/;PARTIAL=1/;SECTION=1", "/a/;UID=1/;SECTION=1;PARTIAL=1", "/a/;UID=1/;PARTIAL=1/;PARTIAL=1",
-		"/" + strings.Repeat("a", maxURL) + "/;UID=1",
+		"/" + strings.Repeat("a", MaxLen) + "/;UID=1",
 		"/a/;UID=1;URLAUTH=anonymous", "imap://x@y/a;URLAUTH=anonymous", "imap://x@y/../a/;UID=1;URLAUTH=anonymous", "imap://x@y/a/;UID=1;URLAUTH=", "imap://x@y/a/;UID=1;URLAUTH=user+",
 		"imap://x@y/a/;UID=1;URLAUTH=nobody", "imap://x@y/a/;UID=1;URLAUTH=anonymous:", "imap://x@y/a/;UID=1;URLAUTH=anonymous:INTERNAL", "imap://x@y/a/;UID=1;URLAUTH=anonymous:INTERNAL:",
 		"imap://x@y/a/;UID=1;URLAUTH=anonymous: :00", "imap://x@y/a/;UID=1;URLAUTH=anonymous::00", "imap://x@y/a/;UID=1;URLAUTH=anonymous:INTERNAL:0", "imap://x@y/a/;UID=1;URLAUTH=anonymous:INTERNAL:0g", "imap://x@y/a/;UID=1;URLAUTH=anonymousx", "imap://x@y/a/;UID=1/;URLAUTH=anonymous",
 		"imap://x@y/a/;UID=1;EXPIRE=2026-11-25T20:00:00Z", "imap://x@y/a/;UID=1;EXPIRE=2026-11-25;URLAUTH=anonymous", "imap://x@y/a/;UID=1;EXPIRE=;URLAUTH=anonymous",
 		"imap://x@y/a/;UID=1;EXPIRE=2026-13-25T20:00:00Z;URLAUTH=anonymous", "imap://x@y/a/;UID=1;URLAUTH=anonymous;EXPIRE=2026-11-25T20:00:00Z",
 	} {
-		if u, err := parseMessageURL(in); err == nil {
+		if u, err := Parse(in); err == nil {
 			t.Errorf("%q was understood as %s", in, u.shown())
 		}
 	}
@@ -120,52 +120,32 @@ func FuzzMessageURL(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		shown := urlText(text)
+		shown := Escape(text)
 		for _, c := range []byte(shown) {
 			if c <= ' ' || c >= 0x7f || c == ']' || c == '"' || c == '\\' {
 				t.Fatalf("%q has no place in a response code", shown)
 			}
 		}
-		u, err := parseMessageURL(text)
+		u, err := Parse(text)
 		if err != nil {
 			return
 		}
-		if u.uid == 0 || strings.ContainsRune(u.mailbox+u.user+u.host, 0) || len(u.part.Part) > syntax.MaxPartPath || !u.part.Peek {
+		if u.UID == 0 || strings.ContainsRune(u.Mailbox+u.User+u.Host, 0) || len(u.Part.Part) > syntax.MaxPartPath || !u.Part.Peek {
 			t.Fatalf("%q: %+v", text, u)
 		}
-		if p := u.part.Partial; p != nil && (p.Offset < 0 || p.Size <= 0) {
+		if p := u.Part.Partial; p != nil && (p.Offset < 0 || p.Size <= 0) {
 			t.Fatalf("%q: %+v", text, *p)
 		}
-		if len(shown) > maxURL {
+		if len(shown) > MaxLen {
 			return
 		}
-		if a := u.auth; a.access != noAccess && (!u.absolute || !strings.HasPrefix(text, a.rump)) || a.access == noAccess && a.token != nil {
+		if a := u.Auth; a.Access != NoAccess && (!u.Absolute || !strings.HasPrefix(text, a.Rump)) || a.Access == NoAccess && a.Token != nil {
 			t.Fatalf("%q: %+v", text, a)
 		}
-		again, err := parseMessageURL(shown)
-		again.auth.rump = u.auth.rump // as it is written
+		again, err := Parse(shown)
+		again.Auth.Rump = u.Auth.Rump // as it is written
 		if err != nil || !reflect.DeepEqual(again, u) {
 			t.Fatalf("%q was shown as %q, and is %+v and not %+v (%v)", text, shown, again, u, err)
 		}
 	})
-}
-
-// TestSectionsOfURLs gives a URL the same section that FETCH has.
-func TestSectionsOfURLs(t *testing.T) {
-	for _, section := range []string{"1", "1.2", "HEADER", "TEXT", "3.TEXT", "2.HEADER", "2.1.MIME", "HEADER.FIELDS (From To)", "1.HEADER.FIELDS.NOT (X)"} {
-		u, err := parseMessageURL("/a/;UID=1/;SECTION=" + urlText(section))
-		if err != nil {
-			t.Errorf("%s: %v", section, err)
-			continue
-		}
-		lx, _ := lexerOn("BODY.PEEK["+section+"]\r\n", pieces["whole"])
-		items := lx.fetchItems()
-		if err := lx.End(); err != nil {
-			t.Fatal(err)
-		}
-		want := items.parts[0].FetchItemBodySection
-		if !reflect.DeepEqual(u.part.FetchItemBodySection, want) {
-			t.Errorf("%s: %+v, want %+v", section, u.part.FetchItemBodySection, want)
-		}
-	}
 }
