@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"maildird/server/confine":      {},
 	"maildird/server/servertest":   {},
 	"maildird/server/imap":         {"maildird/maildir", "maildird/auth", "maildird/server/sasl", "maildird/server/limit", "maildird/server/accept", "maildird/server/imap"},
+	"maildird/server/imap/casemap": {},
 	"maildird/server/imap/deflate": {},
 	"maildird/server/imap/imapurl": {"maildird/server/imap/syntax"},
 	"maildird/server/imap/syntax":  {"maildird/maildir/folder", "maildird/maildir/mailbox", "maildird/maildir/message"},

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"bytes"
+	"unicode/utf8"
 
 	"maildird/maildir/cache"
 	"maildird/maildir/message"
@@ -30,7 +31,14 @@ func (r *renderer) render(f func(w *writer)) []byte {
 	return r.out.Bytes()
 }
 
-func isASCII(b []byte) bool { return asciiRun(b) == len(b) }
+func isASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
 
 // rendered are the kinds that provide makes by rendering, in this order.
 var rendered = [...]cache.Kind{cache.Envelope, cache.BodyStructure, cache.Body}

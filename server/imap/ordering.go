@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"maildird/maildir/message"
+	"maildird/server/imap/casemap"
 )
 
 // ordering is what SORT and THREAD look at in the header of a message, made ready
@@ -20,7 +21,7 @@ type ordering struct {
 }
 
 // orderText is one of the texts of an ordering, which are in the form of
-// appendCasemap.
+// casemap.Append.
 type orderText uint8
 
 const (
@@ -65,7 +66,7 @@ func appendOrdering(b, head []byte) []byte {
 		fromMailbox: addrMailbox(o.From), toMailbox: addrMailbox(o.To), ccMailbox: addrMailbox(o.Cc),
 		fromDisplayed: displayName(o.From), toDisplayed: displayName(o.To),
 	} {
-		folded := appendCasemap(nil, []byte(text))
+		folded := casemap.Append(nil, []byte(text))
 		b = appendPiece(b, folded[:min(len(folded), maxOrderText)])
 	}
 	id := ""

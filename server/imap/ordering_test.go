@@ -15,6 +15,7 @@ import (
 
 	"maildird/maildir/message"
 	"maildird/scripts/mailgen"
+	"maildird/server/imap/casemap"
 )
 
 // plainOrdering is an ordering made of all of the header, as RFC 5256 tells it,
@@ -39,7 +40,7 @@ func plainOrdering(head []byte) (o ordering, ids []string) {
 		return displayName(&list[0])
 	}
 	for i, text := range []string{base, mailboxOf(e.From), mailboxOf(e.To), mailboxOf(e.Cc), displayed(e.From), displayed(e.To)} {
-		o.texts[i] = appendCasemap(nil, []byte(text))
+		o.texts[i] = casemap.Append(nil, []byte(text))
 	}
 	references, _ := message.Field(head, "References")
 	ids = message.MessageIDs(references)

@@ -8,6 +8,7 @@ import (
 
 	"maildird/maildir/filename"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/casemap"
 	"maildird/server/imap/syntax"
 )
 
@@ -66,7 +67,7 @@ type searchWords map[string]func(*searchParser) searchKey
 type searchProbe struct {
 	in     probePlace
 	field  string // inField: its name
-	needle []byte // in the form of appendCasemap
+	needle []byte // in the form of casemap.Append
 }
 
 type probePlace uint8
@@ -243,7 +244,7 @@ func (p *searchParser) probe(in probePlace, field string) searchKey {
 	if len(text) == 0 && in != inField {
 		return searchKey{} // the empty string is in any text
 	}
-	p.query.probes = append(p.query.probes, searchProbe{in: in, field: field, needle: appendCasemap(nil, text)})
+	p.query.probes = append(p.query.probes, searchProbe{in: in, field: field, needle: casemap.Append(nil, text)})
 	return searchKey{op: searchText, probe: len(p.query.probes) - 1}
 }
 

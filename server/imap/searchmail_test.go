@@ -1,14 +1,11 @@
 package imap
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"testing/iotest"
 
 	"maildird/scripts/mailgen"
 )
@@ -118,45 +115,4 @@ func TestSearchWithHelpers(t *testing.T) {
 		}
 	}
 	ts.helpers = helpers
-}
-
-// TestUpperRun compares eight octets at a time with one at a time.
-func TestUpperRun(t *testing.T) {
-	var all []byte
-	for c := range 128 {
-		all = append(all, byte(c))
-	}
-	for shift := range 9 {
-		src := append(all[shift:len(all):len(all)], 0xc3, 'x')
-		dst := make([]byte, len(src))
-		n := upperRun(dst, src)
-		if n != len(src)-2 || !bytes.Equal(dst[:n], bytes.ToUpper(src[:n])) {
-			t.Errorf("from %d on: %d octets, %q", shift, n, dst[:n])
-		}
-	}
-}
-
-// FuzzTextScanner holds that what is found in a stream, however it comes, is
-// what is in the whole.
-func FuzzTextScanner(f *testing.F) {
-	f.Add([]byte("some text with a Grüße"), []byte("GRÜSS"), []byte("ith A"), uint8(3))
-	f.Add([]byte("\xff\xc3\xc3\xbc\xe4\xb8"), []byte("\xc3"), []byte("ü"), uint8(1))
-	f.Fuzz(func(t *testing.T, text, a, b []byte, pieces uint8) {
-		needles := [][]byte{appendCasemap(nil, a), appendCasemap(nil, b)}
-		whole := appendCasemap(nil, text)
-		s := newTextScanner(needles)
-		s.raw = make([]byte, 0, 4+int(pieces)) // a chunk that ends everywhere
-		var r io.Reader = bytes.NewReader(text)
-		if pieces%2 == 0 {
-			r = iotest.OneByteReader(r)
-		}
-		if err := s.scan(r); err != nil {
-			t.Fatal(err)
-		}
-		for i, n := range needles {
-			if got, want := s.found[i], bytes.Contains(whole, n); got != want {
-				t.Fatalf("%q in %q: %v, want %v", n, whole, got, want)
-			}
-		}
-	})
 }

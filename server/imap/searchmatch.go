@@ -10,6 +10,7 @@ import (
 
 	"maildird/maildir/mailbox"
 	"maildird/maildir/message"
+	"maildird/server/imap/casemap"
 )
 
 // searcher tests messages, one after the other.
@@ -20,7 +21,7 @@ type searcher struct {
 
 	fields  map[string][]int // probes that are inField, by lower-case field name
 	names   []string         // of these fields, if all are ordinary and no probe is inText
-	scanner *textScanner     // for the other probes
+	scanner *casemap.Scanner // for the other probes
 	scanned []int            // which these are; those inText are the first
 	inText  int              // how many of them
 	crlf    bool             // one of them has a line end in it
@@ -76,7 +77,7 @@ func newSearcher(s *session, plan *searchPlan) *searcher {
 		}
 	}
 	sr.names = sr.ordinary()
-	sr.scanner = newTextScanner(needles)
+	sr.scanner = casemap.NewScanner(needles)
 	if plan.test.cost > costNothing {
 		sr.cached = s.sel.view.Cached()
 	}
@@ -232,7 +233,7 @@ func (sr *searcher) sentDate() (time.Time, bool) {
 func (sr *searcher) load(cost searchCost) {
 	switch cost {
 	case costHeader:
-		sr.scanner.reset()
+		sr.scanner.Reset()
 		rec, _ := sr.cached.Read(sr.m)
 		sr.mf = newMail(sr.s.sel.view, sr.m, nil, rec, sr.check)
 		if rec.Has() == 0 && sr.plan.test.cost == costBody {
@@ -251,7 +252,7 @@ func (sr *searcher) load(cost searchCost) {
 func (sr *searcher) noteFound(otherwise answer) {
 	for i, probe := range sr.scanned {
 		sr.answers[probe] = otherwise
-		if sr.scanner.found[i] {
+		if sr.scanner.Found(i) {
 			sr.answers[probe] = isTrue
 		}
 	}
@@ -304,14 +305,14 @@ func (sr *searcher) scanFields(head []byte, own bool) {
 		return true
 	})
 	if sr.inText > 0 {
-		sr.scanner.line(sr.field, sr.inText)
+		sr.scanner.Line(sr.field, sr.inText)
 	}
 }
 
 // scanField looks for probes in one field.
 func (sr *searcher) scanField(value []byte, probes []int) {
 	sr.value = appendFieldText(sr.value[:0], value)
-	sr.folded = appendCasemap(sr.folded[:0], sr.value)
+	sr.folded = casemap.Append(sr.folded[:0], sr.value)
 	for _, i := range probes {
 		if bytes.Contains(sr.folded, sr.plan.probes[i].needle) {
 			sr.answers[i] = isTrue
@@ -346,7 +347,7 @@ func appendLower(dst, b []byte) []byte {
 
 // scanBody looks through all parts for what was not found in the header.
 func (sr *searcher) scanBody() error {
-	if sr.scanner.left == 0 {
+	if sr.scanner.Left() == 0 {
 		return nil
 	}
 	root, err := sr.mf.structure()
@@ -359,7 +360,7 @@ func (sr *searcher) scanBody() error {
 // scanPart looks at a part. Its header counts as text, and not as body (RFC
 // 9051 section 6.4.4); that of the message itself was seen.
 func (sr *searcher) scanPart(p *message.Part, root bool) error {
-	if sr.scanner.left == 0 {
+	if sr.scanner.Left() == 0 {
 		return nil
 	}
 	if !root && sr.inText > 0 {
@@ -377,7 +378,7 @@ func (sr *searcher) scanPart(p *message.Part, root bool) error {
 	if len(p.Children) > 0 || !isText(p) {
 		return nil
 	}
-	return sr.scanner.scan(sr.reader.Text(sr.mf.src, p, sr.crlf))
+	return sr.scanner.Scan(sr.reader.Text(sr.mf.src, p, sr.crlf))
 }
 
 // isText tells whether people read a part. Attachments of other types are not

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -135,6 +136,9 @@ func (w *searchWork) take() (from, to int) {
 	return int(min(end-searchSlice, n)), int(min(end, n))
 }
 
+// errStopped says that nobody waits for what a helper does.
+var errStopped = errors.New("search stopped")
+
 // check is a helper's answer to whether it shall go on.
 func (w *searchWork) check() error {
 	if w.stop.Load() {
@@ -146,7 +150,7 @@ func (w *searchWork) check() error {
 // share is the part that the session's own goroutine takes. Only it speaks to
 // the client and hears that it is gone.
 func (sr *searcher) share(w *searchWork) error {
-	sr.scanner.stop = &w.stop
+	sr.scanner.Check = w.check
 	for {
 		from, to := w.take()
 		if from == to {
@@ -188,7 +192,7 @@ func (sr *searcher) shareAsHelper(w *searchWork) {
 			w.once.Do(func() { w.panicked = fmt.Errorf("%v\n%s", r, debug.Stack()) })
 		}
 	}()
-	sr.scanner.stop = &w.stop
+	sr.scanner.Check = w.check
 	sr.check = w.check
 	for {
 		from, to := w.take()

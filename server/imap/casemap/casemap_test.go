@@ -1,4 +1,4 @@
-package imap
+package casemap
 
 import (
 	"bytes"
@@ -25,12 +25,12 @@ func TestCasemap(t *testing.T) {
 		{"", ""},
 	}
 	for _, tt := range tests {
-		a, b := appendCasemap(nil, []byte(tt.a)), appendCasemap(nil, []byte(tt.b))
+		a, b := Append(nil, []byte(tt.a)), Append(nil, []byte(tt.b))
 		if !bytes.Equal(a, b) {
 			t.Errorf("%q and %q are %q and %q", tt.a, tt.b, a, b)
 		}
 	}
-	if bytes.Equal(appendCasemap(nil, []byte("a")), appendCasemap(nil, []byte("ä"))) {
+	if bytes.Equal(Append(nil, []byte("a")), Append(nil, []byte("ä"))) {
 		t.Error("a and ä are the same")
 	}
 }
@@ -73,14 +73,14 @@ func TestScan(t *testing.T) {
 		}
 		var in [][]byte
 		for _, n := range needles {
-			in = append(in, appendCasemap(nil, []byte(n)))
+			in = append(in, Append(nil, []byte(n)))
 		}
-		sc := newTextScanner(in)
+		sc := NewScanner(in)
 		var r io.Reader = strings.NewReader(b.String())
 		if round%2 == 0 {
 			r = iotest.HalfReader(r)
 		}
-		if err := sc.scan(r); err != nil {
+		if err := sc.Scan(r); err != nil {
 			t.Fatal(err)
 		}
 		for i, n := range needles {
@@ -92,21 +92,62 @@ func TestScan(t *testing.T) {
 }
 
 func TestScanEnds(t *testing.T) {
-	sc := newTextScanner([][]byte{[]byte("X")})
-	if err := sc.scan(iotest.ErrReader(io.ErrUnexpectedEOF)); err != io.ErrUnexpectedEOF {
+	sc := NewScanner([][]byte{[]byte("X")})
+	if err := sc.Scan(iotest.ErrReader(io.ErrUnexpectedEOF)); err != io.ErrUnexpectedEOF {
 		t.Errorf("error of the reader: got %v", err)
 	}
-	if err := sc.scan(strings.NewReader("x")); err != nil || !sc.found[0] || sc.left != 0 {
+	if err := sc.Scan(strings.NewReader("x")); err != nil || !sc.found[0] || sc.left != 0 {
 		t.Errorf("not found: %v", err)
 	}
 	// Nothing is left to look for, so nothing is read.
-	if err := sc.scan(iotest.ErrReader(io.ErrUnexpectedEOF)); err != nil {
+	if err := sc.Scan(iotest.ErrReader(io.ErrUnexpectedEOF)); err != nil {
 		t.Error(err)
 	}
-	sc.reset()
+	sc.Reset()
 	if sc.found[0] || sc.left != 1 {
 		t.Error("reset forgets nothing")
 	}
+}
+
+// TestUpperRun compares eight octets at a time with one at a time.
+func TestUpperRun(t *testing.T) {
+	var all []byte
+	for c := range 128 {
+		all = append(all, byte(c))
+	}
+	for shift := range 9 {
+		src := append(all[shift:len(all):len(all)], 0xc3, 'x')
+		dst := make([]byte, len(src))
+		n := upperRun(dst, src)
+		if n != len(src)-2 || !bytes.Equal(dst[:n], bytes.ToUpper(src[:n])) {
+			t.Errorf("from %d on: %d octets, %q", shift, n, dst[:n])
+		}
+	}
+}
+
+// FuzzScanner holds that what is found in a stream, however it comes, is
+// what is in the whole.
+func FuzzScanner(f *testing.F) {
+	f.Add([]byte("some text with a Grüße"), []byte("GRÜSS"), []byte("ith A"), uint8(3))
+	f.Add([]byte("\xff\xc3\xc3\xbc\xe4\xb8"), []byte("\xc3"), []byte("ü"), uint8(1))
+	f.Fuzz(func(t *testing.T, text, a, b []byte, pieces uint8) {
+		needles := [][]byte{Append(nil, a), Append(nil, b)}
+		whole := Append(nil, text)
+		s := NewScanner(needles)
+		s.raw = make([]byte, 0, 4+int(pieces)) // a chunk that ends everywhere
+		var r io.Reader = bytes.NewReader(text)
+		if pieces%2 == 0 {
+			r = iotest.OneByteReader(r)
+		}
+		if err := s.Scan(r); err != nil {
+			t.Fatal(err)
+		}
+		for i, n := range needles {
+			if got, want := s.found[i], bytes.Contains(whole, n); got != want {
+				t.Fatalf("%q in %q: %v, want %v", n, whole, got, want)
+			}
+		}
+	})
 }
 
 func BenchmarkScan(b *testing.B) {
@@ -115,10 +156,10 @@ func BenchmarkScan(b *testing.B) {
 		"cyrillic": strings.Repeat("Съешь ещё этих мягких французских булок.\r\n", 12_000),
 	} {
 		b.Run(name, func(b *testing.B) {
-			sc := newTextScanner([][]byte{[]byte("NOT TO BE FOUND")})
+			sc := NewScanner([][]byte{[]byte("NOT TO BE FOUND")})
 			b.SetBytes(int64(len(text)))
 			for b.Loop() {
-				if err := sc.scan(strings.NewReader(text)); err != nil {
+				if err := sc.Scan(strings.NewReader(text)); err != nil {
 					b.Fatal(err)
 				}
 			}

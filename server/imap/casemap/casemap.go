@@ -1,24 +1,23 @@
-package imap
+// Package casemap compares text without regard to case, in the way of
+// i;unicode-casemap (RFC 5051): Append gives the form of a text in which equal
+// ones have the same octets, and Scanner looks for texts in a stream.
+package casemap
 
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"io"
 	"slices"
-	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
-
-	"maildird/server/imap/syntax"
 )
 
-// appendCasemap appends text in the form in which i;unicode-casemap compares
-// it (RFC 5051 section 2): each character in title case, then decomposed.
-// Octets that are no UTF-8 stay as they are.
-func appendCasemap(dst, text []byte) []byte {
+// Append appends text in the form in which i;unicode-casemap compares it (RFC
+// 5051 section 2): each character in title case, then decomposed. Octets that
+// are no UTF-8 stay as they are.
+func Append(dst, text []byte) []byte {
 	for {
 		dst = slices.Grow(dst, len(text))
 		n := upperRun(dst[len(dst):len(dst)+len(text)], text)
@@ -29,7 +28,7 @@ func appendCasemap(dst, text []byte) []byte {
 			if r == utf8.RuneError && n == 1 {
 				dst = append(dst, text[0])
 			} else {
-				dst = appendCasemapRune(dst, r)
+				dst = appendRune(dst, r)
 			}
 			text = text[n:]
 		}
@@ -57,22 +56,16 @@ func upperRun(dst, src []byte) int {
 		binary.LittleEndian.PutUint64(dst[n:], w-lower>>2)
 	}
 	for ; n < len(src) && src[n] < utf8.RuneSelf; n++ {
-		dst[n] = syntax.Upper(src[n])
+		c := src[n]
+		if c >= 'a' && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		dst[n] = c
 	}
 	return n
 }
 
-// asciiRun returns how many octets at the beginning of b are US-ASCII.
-func asciiRun(b []byte) int {
-	for i, c := range b {
-		if c >= utf8.RuneSelf {
-			return i
-		}
-	}
-	return len(b)
-}
-
-func appendCasemapRune(dst []byte, r rune) []byte {
+func appendRune(dst []byte, r rune) []byte {
 	r = unicode.ToTitle(r)
 	if r < utf8.RuneSelf {
 		return append(dst, byte(r))
@@ -85,15 +78,17 @@ func appendCasemapRune(dst []byte, r rune) []byte {
 	return append(dst, b[:n]...)
 }
 
-// textScanner looks for several strings at once in text that comes as a
-// stream. Its memory does not grow with the text.
-type textScanner struct {
-	needles [][]byte // in the form of appendCasemap
+// Scanner looks for several strings, the needles, at once in text that comes as a
+// stream. Its memory does not grow with the text. For one goroutine at a time.
+type Scanner struct {
+	// Check, unless it is nil, is asked between pieces of a long text whether to go
+	// on: its error ends Scan.
+	Check func() error
+
+	needles [][]byte // in the form of Append
 	found   []bool   // by the index of the needle
 	left    int      // needles that were not found yet
 	longest int      // of the needles
-
-	stop *atomic.Bool // nil, or set when scanning is of no use any more
 
 	raw  []byte // text that was read
 	text []byte // its other form, behind the end of what came before
@@ -101,34 +96,41 @@ type textScanner struct {
 
 const scanChunk = 32 << 10
 
-// errStopped says that a search does not go on.
-var errStopped = errors.New("search stopped")
-
-func newTextScanner(needles [][]byte) *textScanner {
-	t := &textScanner{needles: needles, found: make([]bool, len(needles))}
+// NewScanner returns a scanner that has found nothing so far. The needles are in
+// the form of Append.
+func NewScanner(needles [][]byte) *Scanner {
+	t := &Scanner{needles: needles, found: make([]bool, len(needles))}
 	for _, n := range needles {
 		t.longest = max(t.longest, len(n))
 	}
-	t.reset()
+	t.Reset()
 	return t
 }
 
-// reset forgets what was found.
-func (t *textScanner) reset() {
+// Found tells whether the needle with this index was found.
+func (t *Scanner) Found(i int) bool { return t.found[i] }
+
+// Left is how many needles were not found yet.
+func (t *Scanner) Left() int { return t.left }
+
+// Reset forgets what was found.
+func (t *Scanner) Reset() {
 	clear(t.found)
 	t.left = len(t.needles)
 }
 
-// scan reads r to its end, or until nothing is left to be found. Needles that
+// Scan reads r to its end, or until nothing is left to be found. Needles that
 // were found before are not looked for. A needle is not found across two calls.
-func (t *textScanner) scan(r io.Reader) error {
+func (t *Scanner) Scan(r io.Reader) error {
 	if t.raw == nil {
 		t.raw = make([]byte, 0, scanChunk)
 	}
 	t.raw, t.text = t.raw[:0], t.text[:0]
 	for t.left > 0 {
-		if t.stop != nil && t.stop.Load() {
-			return errStopped
+		if t.Check != nil {
+			if err := t.Check(); err != nil {
+				return err
+			}
 		}
 		n, err := r.Read(t.raw[len(t.raw):cap(t.raw)])
 		t.raw = t.raw[:len(t.raw)+n]
@@ -139,7 +141,7 @@ func (t *textScanner) scan(r io.Reader) error {
 		if err == nil {
 			whole -= partialRune(t.raw)
 		}
-		t.text = appendCasemap(t.text, t.raw[:whole])
+		t.text = Append(t.text, t.raw[:whole])
 		t.raw = t.raw[:copy(t.raw, t.raw[whole:])]
 		t.look(len(t.needles))
 		if keep := min(len(t.text), max(0, t.longest-1)); keep < len(t.text) {
@@ -155,13 +157,14 @@ func (t *textScanner) scan(r io.Reader) error {
 	return nil
 }
 
-// line looks for the first n needles in a text that is in memory.
-func (t *textScanner) line(text []byte, n int) {
-	t.text = appendCasemap(t.text[:0], text)
+// Line looks for the first n needles in a text that is in memory. Those that were
+// found before are not looked for.
+func (t *Scanner) Line(text []byte, n int) {
+	t.text = Append(t.text[:0], text)
 	t.look(n)
 }
 
-func (t *textScanner) look(n int) {
+func (t *Scanner) look(n int) {
 	for i, needle := range t.needles[:n] {
 		if !t.found[i] && bytes.Contains(t.text, needle) {
 			t.found[i] = true
