@@ -136,7 +136,8 @@ func userName(name string, domains []string) (string, error) {
 			return "", fmt.Errorf("user name %q has a character %q that it cannot have", name, r)
 		}
 	}
-	if local[0] == '.' || domain[0] == '.' || len(name) > longestName {
+	if local[0] == '.' || local[0] == '#' || domain[0] == '.' || // "#" would begin a comment
+		len(name) > longestName {
 		return "", fmt.Errorf("%q cannot be a user name", name)
 	}
 	return name, nil

@@ -134,6 +134,7 @@ func TestUsers(t *testing.T) {
 	bad(t, "eve@other.org is in none of the domains of this server (example.org)", "x\n", "user", "add", "--config", config, "eve@other.org")
 	bad(t, "no password on standard input", "", "user", "add", "--config", config, "eve@example.org")
 	bad(t, "the password is empty", "\n", "user", "add", "--config", config, "eve@example.org")
+	bad(t, `"#eve@example.org" cannot be a user name`, "x\n", "user", "add", "--config", config, "#eve@example.org")
 	misused(t, "ADDRESS is missing; usage: maildird user add --config FILE ADDRESS", "user", "add", "--config", config)
 	misused(t, "maildird user list: --config is missing; usage: maildird user list --config FILE", "user", "list")
 	misused(t, `maildird user list: "alice" is one argument too many; usage: maildird user list --config FILE`, "user", "list", "--config", config, "alice")
