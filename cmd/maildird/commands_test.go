@@ -88,6 +88,19 @@ func TestInit(t *testing.T) {
 	}
 }
 
+// TestInitOfAnyName: a domain may be given in any letters.
+func TestInitOfAnyName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "srv")
+	good(t, "", "init", dir, "--domain", "bücher.example")
+	config := filepath.Join(dir, "maildird.toml")
+	text, err := os.ReadFile(config)
+	if err != nil || !strings.Contains(string(text), "\nhostname = \"mail.xn--bcher-kva.example\"\ndomains  = [\"bücher.example\"]\n") {
+		t.Errorf("maildird.toml: %v\n%s", err, text)
+	}
+	good(t, "secret", "user", "add", "--config", config, "postmaster@bücher.example")
+	good(t, "", "config", "check", "--config", config)
+}
+
 // TestInitLeavesNothing: an init that fails wrote nothing.
 func TestInitLeavesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "srv")

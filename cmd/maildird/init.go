@@ -14,7 +14,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,19 +30,21 @@ func initCommand() *cobra.Command {
 			"is for first use only. Nothing that exists is overwritten.",
 		Args: one("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !config.HostName(strings.ToLower(domain)) {
+			dns, ok := config.DNSName(domain)
+			if !ok {
 				return misuse(cmd, "--domain: %q is not a domain", domain)
 			}
 			if hostname == "" {
-				hostname = "mail." + domain
+				hostname = "mail." + dns
 			}
-			if !config.HostName(strings.ToLower(hostname)) {
+			name, ok := config.DNSName(hostname)
+			if !ok {
 				return misuse(cmd, "--hostname: %q is not a host name", hostname)
 			}
 			if postmaster == "" {
 				postmaster = "postmaster@" + domain
 			}
-			if err := initServer(args[0], config.Template(hostname, domain, postmaster), hostname); err != nil {
+			if err := initServer(args[0], config.Template(name, domain, postmaster), name); err != nil {
 				return err
 			}
 			file := filepath.Join(args[0], "maildird.toml")

@@ -39,12 +39,14 @@ func (c *checker) line(key string) int {
 	if i := strings.LastIndexByte(key, '.'); i >= 0 {
 		table, name = key[:i], key[i+1:]
 	}
-	in := ""
+	in, header := "", 0
 	for i, line := range bytes.Split(c.text, []byte("\n")) {
 		s := strings.TrimSpace(string(line))
 		if strings.HasPrefix(s, "[") {
 			in, _, _ = strings.Cut(strings.TrimPrefix(s, "["), "]")
-			in = strings.TrimSpace(in)
+			if in = strings.TrimSpace(in); in == key {
+				header = i + 1
+			}
 			continue
 		}
 		k, _, found := strings.Cut(s, "=")
@@ -52,7 +54,7 @@ func (c *checker) line(key string) int {
 			return i + 1
 		}
 	}
-	return 0
+	return header
 }
 
 func (c *checker) abs(p string) string {
@@ -64,7 +66,7 @@ func (c *checker) abs(p string) string {
 
 func (c *checker) check(f *file) *Config {
 	cfg := &Config{
-		Path: c.path, Hostname: strings.ToLower(f.Hostname), CacheDir: c.abs(f.CacheDir),
+		Path: c.path, CacheDir: c.abs(f.CacheDir),
 		TLS:  TLS{Cert: c.abs(f.TLS.Cert), Key: c.abs(f.TLS.Key)},
 		Auth: Auth{Users: c.abs(f.Auth.Users)},
 		SMTP: SMTP{
@@ -74,7 +76,8 @@ func (c *checker) check(f *file) *Config {
 		IMAP:   IMAP{Rev2: f.IMAP.Rev2 == nil || *f.IMAP.Rev2, SubmitUsers: f.IMAP.SubmitUsers},
 		Limits: c.limits(f),
 	}
-	if !HostName(cfg.Hostname) {
+	var ok bool
+	if cfg.Hostname, ok = DNSName(f.Hostname); !ok {
 		c.wrong("hostname", "%q is not a host name; it is the name of this server, such as \"mail.example.org\"", f.Hostname)
 	}
 	c.domains(cfg, f)
@@ -105,14 +108,17 @@ func (c *checker) domains(cfg *Config, f *file) {
 	if len(f.Domains) == 0 {
 		c.wrong("domains", "missing: the domains whose mail is taken here, such as [\"example.org\"]")
 	}
+	seen := map[string]bool{}
 	for _, d := range f.Domains {
 		d = strings.ToLower(d)
-		if !HostName(d) {
+		dns, ok := DNSName(d)
+		if !ok {
 			c.wrong("domains", "%q is not a domain", d)
 		}
-		if slices.Contains(cfg.Domains, d) {
+		if seen[dns] {
 			c.wrong("domains", "%q is there twice", d)
 		}
+		seen[dns] = ok
 		cfg.Domains = append(cfg.Domains, d)
 	}
 	cfg.Postmaster = f.Postmaster

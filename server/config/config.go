@@ -19,7 +19,7 @@ import (
 type Config struct {
 	Path string // of the file
 
-	Hostname   string
+	Hostname   string   // as in the DNS
 	Domains    []string // lower case; the first is that of users without one
 	CacheDir   string
 	Postmaster string

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -65,8 +66,16 @@ func TestErrors(t *testing.T) {
 		{`"alice@example.org"`, `"alice@other.org"`, `postmaster: "alice@other.org" is in none of the domains`},
 		{`hostname = "mail.example.org"`, `hostname = "-x"`, `hostname: "-x" is not a host name`},
 		{`["example.org"]`, `[]`, `domains: missing`},
+		{`["example.org"]`, `["example.org", "bücher.example", "xn--bcher-kva.example"]`, `:5: domains: "xn--bcher-kva.example" is there twice`},
+		{`["example.org"]`, `["example.org", "b\u00a0c.example"]`, `is not a domain`},
+		{`hostname = "mail.example.org"`, `hostname = "b\u2028c.example"`, `hostname: "b\u2028c.example" is not a host name`},
+		{`cert = "cert.pem"`, ``, `:37: tls: cert and key go together`},
 		{`["127.0.0.1:2143"]`, `["127.0.0.1"]`, `listen.imap: "127.0.0.1" is not an address and a port`},
 		{`["127.0.0.1:2143"]`, `["127.0.0.1:99999"]`, `has no port number`},
+		{`["127.0.0.1:2143"]`, `["*:2143"]`, `:46: listen.imap: "*:2143" begins with neither an address nor a host name; for all addresses of this machine, write ":2143"`},
+		{`["127.0.0.1:2143"]`, `[" 127.0.0.1:2143"]`, `begins with neither an address nor a host name`},
+		{`["unix:lmtp.sock"]`, `["unix:"]`, `listen.lmtp: "unix:" does not name the socket`},
+		{`["unix:lmtp.sock"]`, `["unix:` + strings.Repeat("x", 101) + `"]`, `is a path of more than 107 bytes`},
 		{`["127.0.0.1:2143"]`, `["unix:x"]`, `only lmtp can listen on a Unix socket`},
 		{`["127.0.0.1:2143"]`, `7`, `listen.imap: is neither an address nor a list`},
 		{`"127.0.0.1/32"`, `"everywhere"`, `auth.plaintext_from: "everywhere" is not an address`},
@@ -104,6 +113,26 @@ func TestErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "/etc/m/maildird.toml") {
 			t.Errorf("%s -> %s:\n got %v\nwant ...%s", c.old, c.new, err, c.want)
 		}
+	}
+}
+
+// TestNames: names may be given in any letters, and protocols get A-labels.
+func TestNames(t *testing.T) {
+	text := strings.Replace(Template("Mail.Bücher.example", "example.org", "alice@example.org"), `["example.org"]`, `["example.org", "BÜCHER.example"]`, 1)
+	text = strings.Replace(text, `["127.0.0.1:2143"]`, `["localhost:2143", "[::1]:2143", "[fe80::1%eth0]:2143", ":2144"]`, 1)
+	text = strings.Replace(text, `"::1/128"`, `"::1/128", "::ffff:192.0.2.0/120", "::ffff:198.51.100.1", "203.0.113.1/24"`, 1)
+	cfg, err := load(t, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Hostname != "mail.xn--bcher-kva.example" {
+		t.Errorf("hostname %q", cfg.Hostname)
+	}
+	if got := strings.Join(cfg.Domains, " "); got != "example.org bücher.example" {
+		t.Errorf("domains %q: users have them as they are written here", got)
+	}
+	if got := fmt.Sprint(cfg.Auth.PlaintextFrom); got != "[127.0.0.1/32 ::1/128 192.0.2.0/24 198.51.100.1/32 203.0.113.0/24]" {
+		t.Errorf("plaintext_from %s", got)
 	}
 }
 

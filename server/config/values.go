@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // addresses takes a string or a list of strings.
@@ -31,15 +34,22 @@ func (c *checker) addresses(key string, in any) []Address {
 	var out []Address
 	for _, s := range list {
 		if path, ok := strings.CutPrefix(s, "unix:"); ok {
-			if key != "listen.lmtp" {
+			switch {
+			case key != "listen.lmtp":
 				c.wrong(key, "%q: only lmtp can listen on a Unix socket", s)
+			case path == "":
+				c.wrong(key, "%q does not name the socket, such as \"unix:lmtp.sock\"", s)
+			case len(c.abs(path)) > maxSocketPath:
+				c.wrong(key, "%q is a path of more than %d bytes, the longest that a socket can have", c.abs(path), maxSocketPath)
 			}
 			out = append(out, Address{"unix", c.abs(path)})
 			continue
 		}
-		_, port, err := net.SplitHostPort(s)
+		host, port, err := net.SplitHostPort(s)
 		if err != nil {
 			c.wrong(key, "%q is not an address and a port, such as \"127.0.0.1:2143\" or \":143\"", s)
+		} else if _, err := netip.ParseAddr(host); host != "" && err != nil && !HostName(strings.ToLower(host)) {
+			c.wrong(key, "%q begins with neither an address nor a host name; for all addresses of this machine, write \":%s\"", s, port)
 		} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 			c.wrong(key, "%q has no port number from 0 to 65535", s)
 		}
@@ -47,6 +57,9 @@ func (c *checker) addresses(key string, in any) []Address {
 	}
 	return out
 }
+
+// maxSocketPath is Linux's limit, in bytes (sockaddr_un, unix(7)).
+const maxSocketPath = 107
 
 // choice checks a word; the first of the possible ones is the default.
 func (c *checker) choice(key, v string, possible ...string) string {
@@ -102,14 +115,35 @@ func (c *checker) duration(key, v string, most time.Duration) time.Duration {
 }
 
 func (c *checker) prefix(key, s string) netip.Prefix {
-	if p, err := netip.ParsePrefix(s); err == nil {
-		return p.Masked()
+	p, err := netip.ParsePrefix(s)
+	if a, e := netip.ParseAddr(s); e == nil {
+		p, err = netip.PrefixFrom(a, a.BitLen()), nil
 	}
-	if a, err := netip.ParseAddr(s); err == nil {
-		return netip.PrefixFrom(a, a.BitLen())
+	if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 { // peers are looked at as IPv4 then
+		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+	}
+	if err == nil {
+		return p.Masked()
 	}
 	c.wrong(key, "%q is not an address or a network, such as \"127.0.0.1/32\"", s)
 	return netip.Prefix{}
+}
+
+// DNSName is a host name or domain as the DNS and protocols have it: in lower
+// case, and with A-labels for letters outside ASCII (RFC 5891). ok tells whether
+// the name is one.
+func DNSName(name string) (dns string, ok bool) {
+	name = strings.ToLower(name)
+	if !HostName(name) {
+		return "", false
+	}
+	if strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		var err error
+		if name, err = idna.Lookup.ToASCII(name); err != nil {
+			return "", false
+		}
+	}
+	return name, HostName(name)
 }
 
 // HostName tells whether s is a name of letters, digits, hyphens and dots, as
