@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
-	"strings"
 	"sync"
 
 	"maildird/auth"
@@ -47,6 +45,9 @@ type service interface {
 // listener accepts. After an error nothing is left running. The process is
 // confined to what it needs by then, for ever: to be called once.
 func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
+	if err := checkCache(cfg.CacheDir); err != nil {
+		return nil, err
+	}
 	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, log)
 	if err != nil {
 		return nil, err
@@ -235,45 +236,4 @@ func (s *Server) Stop(ctx context.Context) error {
 	err := s.store.Close()
 	s.log.Info("stopped")
 	return err
-}
-
-// Check returns what keeps a configuration that Load accepted from working,
-// one sentence each.
-func Check(cfg *config.Config, log *slog.Logger) []string {
-	var out []string
-	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, log)
-	if err != nil {
-		out = append(out, err.Error())
-	} else {
-		problems, err := users.Problems()
-		if err != nil {
-			problems = append(problems, err.Error())
-		}
-		out = append(out, problems...)
-		if _, ok := users.Lookup(cfg.Postmaster); !ok {
-			out = append(out, fmt.Sprintf("postmaster: there is no user %s; add it with \"maildird user add\"", cfg.Postmaster))
-		}
-		for _, u := range users.All() {
-			root, err := cfg.Mail.Location.Expand(u.Name, u.Home)
-			if err == nil {
-				err = maildir.CheckRoot(root)
-			}
-			if err != nil {
-				out = append(out, fmt.Sprintf("mail of %s: %v", u.Name, err))
-			}
-			if _, domain, _ := strings.Cut(u.Name, "@"); !slices.Contains(cfg.Domains, domain) {
-				out = append(out, fmt.Sprintf("mail of %s: %s is none of domains, and mail for it is refused", u.Name, domain))
-			}
-		}
-	}
-	if _, err := loadCertificate(cfg.TLS); err != nil {
-		out = append(out, err.Error())
-	}
-	if _, err := newTokens(cfg.Auth.OAuth, log); err != nil {
-		out = append(out, err.Error())
-	}
-	for i := range out {
-		out[i] = strings.ReplaceAll(out[i], "\n", "; ")
-	}
-	return out
 }

@@ -1,0 +1,81 @@
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"maildird/auth"
+	"maildird/maildir"
+	"maildird/server/config"
+)
+
+// Check returns what keeps a configuration that Load accepted from working,
+// one sentence each.
+func Check(cfg *config.Config, log *slog.Logger) []string {
+	var out []string
+	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, log)
+	if err != nil {
+		out = append(out, err.Error())
+	} else {
+		problems, err := users.Problems()
+		if err != nil {
+			problems = append(problems, err.Error())
+		}
+		out = append(out, problems...)
+		if _, ok := users.Lookup(cfg.Postmaster); !ok {
+			out = append(out, fmt.Sprintf("postmaster: there is no user %s; add it with \"maildird user add\"", cfg.Postmaster))
+		}
+		out = append(out, checkMail(cfg, users.All())...)
+	}
+	if err := checkCache(cfg.CacheDir); err != nil {
+		out = append(out, err.Error())
+	}
+	if _, err := loadCertificate(cfg.TLS); err != nil {
+		out = append(out, err.Error())
+	}
+	if _, err := newTokens(cfg.Auth.OAuth, log); err != nil {
+		out = append(out, err.Error())
+	}
+	for i := range out {
+		out[i] = strings.ReplaceAll(out[i], "\n", "; ")
+	}
+	return out
+}
+
+// checkMail tells what is wrong about the users' Maildirs.
+func checkMail(cfg *config.Config, users []auth.User) []string {
+	var out []string
+	whose := map[string]string{} // by Maildir
+	for _, u := range users {
+		wrong := func(format string, args ...any) {
+			out = append(out, "mail of "+u.Name+": "+fmt.Sprintf(format, args...))
+		}
+		root, err := cfg.Mail.Location.Expand(u.Name, u.Home)
+		if err == nil {
+			err = maildir.CheckRoot(root)
+		}
+		if err != nil {
+			wrong("%v", err)
+		} else if other, ok := whose[root]; ok && cfg.Mail.Location.Fixed() != "" {
+			// Two lines of the users file may name the same home on purpose.
+			wrong("it lies where %s has his, and each reads the other's; mail.location can tell them apart by %%d or %%u", other)
+		} else {
+			whose[root] = u.Name
+		}
+		if _, domain, _ := strings.Cut(u.Name, "@"); !slices.Contains(cfg.Domains, domain) {
+			wrong("%s is none of domains, and mail for it is refused", domain)
+		}
+	}
+	return out
+}
+
+// checkCache tells that something else has the name of the cache's directory.
+func checkCache(dir string) error {
+	if st, err := os.Stat(dir); err == nil && !st.IsDir() {
+		return fmt.Errorf("cache_dir: %s is not a directory", dir)
+	}
+	return nil
+}
