@@ -4,12 +4,9 @@ package message
 // regard to case. Safe for concurrent use.
 type FieldSet struct {
 	not   bool
-	names [fieldBuckets][]string // in lower case
+	names []string // in lower case
+	marks uint64   // those of names: most fields of a header are told apart by it
 }
-
-// fieldBuckets is a power of 2: a client asks for some ten fields, and most of
-// a header's have other names.
-const fieldBuckets = 64
 
 // NewFieldSet makes the set of the fields with one of the names, or with not of
 // those with none of them.
@@ -17,8 +14,8 @@ func NewFieldSet(names []string, not bool) *FieldSet {
 	s := &FieldSet{not: not}
 	for _, name := range names {
 		if name != "" {
-			bucket := fieldBucket(len(name), name[0])
-			s.names[bucket] = append(s.names[bucket], lowerASCII(name))
+			s.names = append(s.names, lowerASCII(name))
+			s.marks |= fieldMark(len(name), name[0])
 		}
 	}
 	return s
@@ -32,13 +29,13 @@ func lowerASCII(name string) string {
 	return string(b)
 }
 
-// fieldBucket is where a name is, by its length and its first letter.
-func fieldBucket(n int, first byte) int { return (n ^ int(first|0x20)<<1) % fieldBuckets }
+// fieldMark is one bit, by the length of a name and its first letter.
+func fieldMark(n int, first byte) uint64 { return 1 << ((n ^ int(first|0x20)<<1) % 64) }
 
 // has tells whether the set has the field with a name.
 func (s *FieldSet) has(name []byte) bool {
-	if len(name) > 0 {
-		for _, n := range s.names[fieldBucket(len(name), name[0])] {
+	if len(name) > 0 && s.marks&fieldMark(len(name), name[0]) != 0 {
+		for _, n := range s.names {
 			if len(n) == len(name) && equalFold(name, n) {
 				return !s.not
 			}
