@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"maildird/maildir/dirfd"
+	"maildird/maildir/octets"
 )
 
 // Memo returns what the File knows, for Recall of another one. ok is false if
@@ -20,17 +21,15 @@ func (f *File) Memo() (memo []byte, ok bool) {
 	if st.racy {
 		racy = 1
 	}
-	le := binary.LittleEndian
 	var b []byte
 	for _, n := range []uint64{
 		st.id.Dev, st.id.Ino, uint64(st.size), uint64(st.mtime.UnixNano()), uint64(st.ctime.UnixNano()), racy,
 		uint64(f.version), uint64(f.end), uint64(f.lastUID), uint64(f.lines), uint64(f.h.UIDValidity), uint64(f.h.NextUID),
 	} {
-		b = le.AppendUint64(b, n)
+		b = binary.LittleEndian.AppendUint64(b, n)
 	}
 	for _, s := range append([]string{f.first, f.last, f.h.GUID}, f.h.Extra...) {
-		b = le.AppendUint32(b, uint32(len(s)))
-		b = append(b, s...)
+		b = octets.AppendText(b, s)
 	}
 	return b, true
 }
@@ -53,22 +52,16 @@ func (f *File) lookAgain() {
 // After any other change the memo does not count: the records that were read
 // with it may have become others.
 func (f *File) Recall(memo []byte) (ok, same bool) {
+	d := octets.Decoder{Rest: memo}
 	var n [12]uint64
-	if len(memo) < 8*len(n) {
-		return false, false
-	}
 	for i := range n {
-		n[i] = binary.LittleEndian.Uint64(memo[8*i:])
+		n[i] = d.U64()
 	}
 	var texts []string
-	for rest := memo[8*len(n):]; len(rest) > 0; {
-		if len(rest) < 4 || uint64(len(rest)-4) < uint64(binary.LittleEndian.Uint32(rest)) {
-			return false, false
-		}
-		size := 4 + int(binary.LittleEndian.Uint32(rest))
-		texts, rest = append(texts, string(rest[4:size])), rest[size:]
+	for len(d.Rest) > 0 {
+		texts = append(texts, string(d.Text()))
 	}
-	if len(texts) < 3 || n[7] > n[2] || n[2] > maxFile || n[9] > maxRecords || n[8] > MaxUID || n[11] > MaxUID+1 ||
+	if d.Bad || len(texts) < 3 || n[7] > n[2] || n[2] > maxFile || n[9] > maxRecords || n[8] > MaxUID || n[11] > MaxUID+1 ||
 		n[10] == 0 || n[10] > 1<<32-1 || n[6] != 1 && n[6] != 3 {
 		return false, false
 	}
