@@ -11,6 +11,7 @@ import (
 	"maildird/maildir/delivery"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 	"maildird/maildir/maildirsize"
 )
 
@@ -133,10 +134,10 @@ func allKeywords(in []*Incoming) (words []string) {
 
 // commit gives a finished temporary file its place: new/ without flags, cur/ with.
 func (m *Mailbox) commit(temp *delivery.Temp, flags filename.Flags) (entry, error) {
-	e := entry{where: inNew}
+	e := entry{where: table.InNew}
 	info := ""
 	if flags != 0 {
-		e.where, info = inCur, filename.WithFlags("", flags)
+		e.where, info = table.InCur, filename.WithFlags("", flags)
 	}
 	var err error
 	e.name, err = temp.Commit(m.in(e.where), info)
@@ -180,7 +181,7 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 		n := m.enterNew(uids[i], e)
 		m.setSaved(n, now)
 		if ext != nil {
-			m.t.setExt(n, ext[i])
+			m.setExt(n, ext[i])
 		}
 	}
 	return uids, nil

@@ -8,6 +8,7 @@ import (
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 )
 
 // assign gives the files a row and those without a record a UID, in the order
@@ -56,10 +57,11 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 // arrivals are files that become messages, one for each base, in the order of
 // their UIDs.
 type arrivals struct {
-	known  []entry // that have a record
-	fresh  []entry // that get one
-	taken  *taken  // all files that were looked at
-	octets int     // of the bases of known and fresh
+	known  []entry      // that have a record
+	fresh  []entry      // that get one
+	bases  *table.Bases // of all files that were looked at
+	files  int          // how many these are
+	octets int          // of the bases of known and fresh
 }
 
 // arrive finds out which of some files without a row become messages. One whose
@@ -69,11 +71,12 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 	filename.SortBy(files, func(e entry) string { return e.name }, func(a, b entry) int { return int(a.where) - int(b.where) })
 	files = slices.Compact(files)
 	lineUp(files)
-	a := &arrivals{fresh: make([]entry, 0, len(files)), taken: newTaken(m.t.index.key, files)}
-	empty := m.t.n == 0 // then nothing is known of any base
+	a := &arrivals{fresh: make([]entry, 0, len(files)), files: len(files)}
+	a.bases = m.t.NewBases(len(files), func(i uint32) string { return filename.Base(files[i].name) })
+	empty := m.t.Len() == 0 // then nothing is known of any base
 	for i, e := range files {
 		base := filename.Base(e.name)
-		slot := a.taken.slot(base)
+		slot := a.bases.Slot(base)
 		again := *slot != 0
 		if again && m.sameFile(files[*slot-1], e) {
 			continue // a second name, see met
@@ -93,7 +96,7 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 				return nil, err
 			}
 			base = filename.Base(e.name)
-			slot = a.taken.slot(base)
+			slot = a.bases.Slot(base)
 		} else if !empty && m.hasFile(base) {
 			continue // met
 		}
@@ -118,31 +121,32 @@ func (m *Mailbox) enterArrivals(first uint32, a *arrivals, came *[]uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, e := range a.known {
-		n, _ := m.t.lookup(filename.Base(e.name))
+		n, _ := m.t.Lookup(filename.Base(e.name))
 		m.enter(n, e)
 		m.cameNow(n, came)
 	}
-	if m.t.n == 0 && len(a.fresh) == len(a.taken.files) {
-		m.enterAll(first, a.fresh, a.octets, a.taken.slots)
+	if m.t.Len() == 0 && len(a.fresh) == a.files {
+		m.enterAll(first, a)
 	} else {
 		m.reserve(a.fresh)
 		for i, e := range a.fresh {
 			m.enterNew(first+uint32(i), e)
 		}
 	}
-	for n := m.t.n - uint32(len(a.fresh)); n < m.t.n; n++ {
+	for n := m.t.Len() - uint32(len(a.fresh)); n < m.t.Len(); n++ {
 		m.cameNow(n, came)
 	}
 }
 
-// enterAll makes files the messages of a table that has none, as enterNew would
-// one by one; octets and slots are as for fill. m.mu is held.
-func (m *Mailbox) enterAll(first uint32, files []entry, octets int, slots []uint32) {
-	m.t.fill(first, files, octets, slots)
+// enterAll makes the files of arrivals, all fresh, the messages of a table that
+// has none, as enterNew would one by one. m.mu is held.
+func (m *Mailbox) enterAll(first uint32, a *arrivals) {
+	files := a.fresh
+	m.t.Fill(first, len(files), func(i int) (table.Place, string) { return files[i].where, files[i].name }, a.octets, a.bases)
 	m.modseqs.unsettled = slices.Grow(m.modseqs.unsettled, len(files))
-	for n := range m.t.n {
+	for n := range m.t.Len() {
 		m.unsettle(n)
-		if files[n].where == inNew {
+		if files[n].where == table.InNew {
 			m.inNew[n] = struct{}{}
 		}
 	}
@@ -154,35 +158,8 @@ func (m *Mailbox) reserve(files []entry) {
 	for _, e := range files {
 		octets += len(filename.Base(e.name))
 	}
-	m.t.reserve(len(files), octets)
+	m.t.Reserve(len(files), octets)
 	m.modseqs.unsettled = slices.Grow(m.modseqs.unsettled, len(files))
-}
-
-// taken is which of some files has a base: open addressing as in index, the
-// number of the file+1.
-type taken struct {
-	key   hashKey
-	files []entry
-	slots []uint32
-}
-
-// newTaken makes room for all the files.
-func newTaken(key hashKey, files []entry) *taken {
-	size := 64 // the least that an index has
-	for size < 2*len(files) {
-		size *= 2
-	}
-	return &taken{key, files, make([]uint32, size)}
-}
-
-// slot returns where the number of the file with a base is, or would be.
-func (t *taken) slot(base string) *uint32 {
-	mask := uint64(len(t.slots) - 1)
-	h := t.key.sum(bytesOf(base)) & mask
-	for t.slots[h] != 0 && filename.Base(t.files[t.slots[h]-1].name) != base {
-		h = (h + 1) & mask
-	}
-	return &t.slots[h]
 }
 
 // enterRecorded gives the files a row that have a record which nobody was told
@@ -192,14 +169,14 @@ func (t *taken) slot(base string) *uint32 {
 func (m *Mailbox) enterRecorded(files []entry, came *[]uint32) (others []entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.views) > 0 || m.t.n == 0 {
+	if len(m.views) > 0 || m.t.Len() == 0 {
 		return files
 	}
 	rows := make([]uint32, len(files)) // row+1, 0 for none
-	taken := make([]uint64, m.t.n/64+1)
+	taken := make([]uint64, m.t.Len()/64+1)
 	for i, e := range files {
-		n, ok := m.t.lookup(filename.Base(e.name))
-		if !ok || m.t.row(n).state != absent {
+		n, ok := m.t.Lookup(filename.Base(e.name))
+		if !ok || m.t.Row(n).State != table.Absent {
 			others = append(others, e)
 			continue
 		}
@@ -220,11 +197,11 @@ func (m *Mailbox) enterRecorded(files []entry, came *[]uint32) (others []entry) 
 
 // enter notes that a row has a file. m.mu is held.
 func (m *Mailbox) enter(n uint32, e entry) {
-	before := m.t.row(n).flags
+	before := m.t.Row(n).Flags
 	m.setName(n, e)
 	m.flagsChanged(n, before)
-	m.t.setState(n, present)
-	m.t.setRecent(n, e.where == inNew)
+	m.t.SetState(n, table.Present)
+	m.t.SetRecent(n, e.where == table.InNew)
 }
 
 // enterNew makes a file a message that had no UID so far. Whichever session is
@@ -232,7 +209,7 @@ func (m *Mailbox) enter(n uint32, e entry) {
 func (m *Mailbox) enterNew(uid uint32, e entry) uint32 {
 	n := m.addRow(uid, filename.Base(e.name))
 	m.enter(n, e)
-	m.t.setRecent(n, true)
+	m.t.SetRecent(n, true)
 	return n
 }
 
@@ -247,8 +224,8 @@ func (m *Mailbox) hasFile(base string) bool {
 func (m *Mailbox) recorded(base string) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	n, ok := m.t.lookup(base)
-	if !ok || m.t.row(n).state != absent {
+	n, ok := m.t.Lookup(base)
+	if !ok || m.t.Row(n).State != table.Absent {
 		return false
 	}
 	for v := range m.views {
@@ -267,7 +244,7 @@ const longestBase = 255 - len(":2,DFPRST")
 // new/.
 func (m *Mailbox) rename(e entry) (entry, error) {
 	flags := filename.FlagsOf(e.name)
-	to := entry{inNew, m.env.Delivery.UniqueName()}
+	to := entry{table.InNew, m.env.Delivery.UniqueName()}
 	if flags != 0 {
 		to.name = filename.WithFlags(to.name, flags)
 	}
@@ -275,7 +252,7 @@ func (m *Mailbox) rename(e entry) (entry, error) {
 		return e, err
 	}
 	m.touched(e.where)
-	m.touched(inNew)
+	m.touched(table.InNew)
 	m.env.Log.Warn("two files had one name up to the flags, or a file had none or one too long for flags: it got a new name",
 		"mailbox", m.Path(), "old", e.name, "new", to.name)
 	return to, nil
@@ -298,15 +275,15 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 			m.touch(lock)
 		}
 		m.mu.RLock()
-		name, flags := m.t.fileName(n), m.t.row(n).flags
+		name, flags := m.t.FileName(n), m.t.Row(n).Flags
 		m.mu.RUnlock()
 		m.dateRow(n)
-		to := entry{inCur, name}
+		to := entry{table.InCur, name}
 		if filename.Base(name) == name {
 			to.name = filename.WithFlags(name, flags)
 		}
 		err := m.dirs.New.RenameNoReplace(name, m.dirs.Cur, to.name)
-		if errors.Is(err, fs.ErrExist) && m.sameFile(entry{inNew, name}, to) {
+		if errors.Is(err, fs.ErrExist) && m.sameFile(entry{table.InNew, name}, to) {
 			// A crash in the middle of an earlier move left both names.
 			err = m.dirs.New.Remove(name)
 			delete(m.alias, n)
@@ -325,8 +302,8 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 		if err != nil {
 			return err
 		}
-		m.touched(inNew)
-		m.touched(inCur)
+		m.touched(table.InNew)
+		m.touched(table.InCur)
 		m.renamed(n, to)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"maildird/maildir/filename"
 	"maildird/maildir/history"
+	"maildird/maildir/mailbox/table"
 )
 
 func bigBox(b *testing.B, n int) *box {
@@ -71,7 +72,7 @@ func BenchmarkArrivals(b *testing.B) {
 			var kept names
 			listed := make([]entry, n)
 			for i, k := range rand.New(rand.NewPCG(1, 2)).Perm(n) {
-				listed[i] = kept.keep(entry{inCur, fmt.Sprintf("17%08d.M%dP99V1I2.host.example,S=4321,W=4400:2,S", k, k)})
+				listed[i] = kept.keep(entry{table.InCur, fmt.Sprintf("17%08d.M%dP99V1I2.host.example,S=4321,W=4400:2,S", k, k)})
 			}
 			b.ReportAllocs()
 			defer reportCPU(b)()
@@ -82,7 +83,7 @@ func BenchmarkArrivals(b *testing.B) {
 				for r := range recordsOf(1, a.fresh, nil) {
 					octets += len(r.Base)
 				}
-				newTable().fill(1, a.fresh, a.octets, a.taken.slots)
+				table.New().Fill(1, len(a.fresh), func(i int) (table.Place, string) { return a.fresh[i].where, a.fresh[i].name }, a.octets, a.bases)
 				if octets != a.octets || len(a.fresh) != n {
 					b.Fatal(octets, len(a.fresh))
 				}

@@ -6,6 +6,7 @@ import (
 	"maildird/maildir/cache"
 	"maildird/maildir/compress"
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 )
 
 // Of returns the Env that all mailboxes of one account share.
@@ -65,11 +66,11 @@ func (m *Mailbox) openBox(box *cache.Box, suffix string) *Cached {
 func (m *Mailbox) cachedRow(uid uint32) (row uint32, base uint64, ok bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	n, ok := m.t.byUID(uid)
-	if !ok || m.t.row(n).state == expunged {
+	n, ok := m.t.ByUID(uid)
+	if !ok || m.t.Row(n).State == table.Expunged {
 		return 0, 0, false
 	}
-	return n, cache.BaseSum(m.t.base(n)), true
+	return n, cache.BaseSum(m.t.Base(n)), true
 }
 
 // Close writes what was added and gives back what reading took.
@@ -126,7 +127,7 @@ func (v *View) Facts(msgs []Message, sizes bool, facts []Facts) {
 	defer m.mu.RUnlock()
 	for i := range msgs {
 		if facts[i].Size < 0 {
-			_, facts[i].Size = filename.Sizes(string(m.t.base(msgs[i].row)))
+			_, facts[i].Size = filename.Sizes(string(m.t.Base(msgs[i].row)))
 		}
 	}
 }
@@ -146,7 +147,7 @@ func (m *Mailbox) forget(row uint32) {
 func (m *Mailbox) key(msg Message) (key cache.Key, ok bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return cache.Key{UID: msg.UID, Base: cache.BaseSum(m.t.base(msg.row))}, m.t.row(msg.row).state == present
+	return cache.Key{UID: msg.UID, Base: cache.BaseSum(m.t.Base(msg.row))}, m.t.Row(msg.row).State == table.Present
 }
 
 // settling is how long the modification time of a file may yet be changed by who
@@ -166,15 +167,8 @@ func (m *Mailbox) keep(box *cache.Box, msg Message, r *cache.Record) {
 
 // closeCache ends the cache, and tells it first which messages are gone.
 func (m *Mailbox) closeCache() {
-	for i, p := range m.t.pages {
-		if !p.here.Load() {
-			continue // nobody asked for its rows
-		}
-		for k := range p.rows {
-			if p.rows[k].state == expunged {
-				m.forget(uint32(i)*pageRows + uint32(k))
-			}
-		}
+	for n := range m.t.Expunged() {
+		m.forget(n)
 	}
 	m.cached.Close()
 	m.orders.Close()

@@ -13,6 +13,7 @@ import (
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 )
 
 // Copied pairs the UIDs of messages with those of their copies, in step.
@@ -117,7 +118,7 @@ func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 	err = m.change(ctx, func(lock *dotlock.Lock) error {
 		rows := make([]uint32, 0, len(c.Source))
 		for _, uid := range c.Source {
-			if n, ok := m.t.byUID(uid); ok && m.t.row(n).state == present {
+			if n, ok := m.t.ByUID(uid); ok && m.t.Row(n).State == table.Present {
 				rows = append(rows, n)
 			}
 		}
@@ -138,7 +139,7 @@ func (v *View) takeBack(ctx context.Context, c Copied, dst *Mailbox) Copied {
 	var back []uint32
 	m.mu.RLock()
 	for i, uid := range c.Source {
-		if n, ok := m.t.byUID(uid); ok && m.t.row(n).state == present {
+		if n, ok := m.t.ByUID(uid); ok && m.t.Row(n).State == table.Present {
 			back = append(back, c.Dest[i])
 			continue
 		}
@@ -151,7 +152,7 @@ func (v *View) takeBack(ctx context.Context, c Copied, dst *Mailbox) Copied {
 	err := dst.changeAnyway(ctx, func(lock *dotlock.Lock) error {
 		var rows []uint32
 		for _, uid := range back {
-			if n, ok := dst.t.byUID(uid); ok {
+			if n, ok := dst.t.ByUID(uid); ok {
 				rows = append(rows, n)
 			}
 		}
@@ -172,12 +173,12 @@ func (v *View) originals(uids []uint32) []original {
 	defer m.mu.RUnlock()
 	out := make([]original, 0, len(uids))
 	for _, uid := range uids {
-		n, ok := m.t.byUID(uid)
+		n, ok := m.t.ByUID(uid)
 		if !ok || !v.has(n) {
 			continue
 		}
-		o := original{msg: v.message(n, 0), base: string(m.t.base(n))}
-		o.guid = m.t.guidWith(n, o.base)
+		o := original{msg: v.message(n, 0), base: string(m.t.Base(n))}
+		o.guid = m.guidOf(n, o.base)
 		o.msg.Flags.EachKeyword(func(i int) {
 			if m.names[i] != "" {
 				o.words = append(o.words, m.names[i])
@@ -249,9 +250,9 @@ func (dst *Mailbox) copyFile(ctx context.Context, src *Mailbox, o original, flag
 		return entry{}, err
 	}
 	src.foundSaved(o.msg.row, st.Ctime) // which a link will change
-	e := entry{where: inNew}
+	e := entry{where: table.InNew}
 	if flags != 0 {
-		e.where = inCur
+		e.where = table.InCur
 	}
 	base := o.base
 	if ok, err := dst.keepsBase(src, from, st, base); err != nil {
@@ -323,7 +324,7 @@ func (dst *Mailbox) freshBase(src *Mailbox, from entry, st dirfd.Stat) (string, 
 // which would stand for another message here.
 func (dst *Mailbox) keepsBase(src *Mailbox, from entry, st dirfd.Stat, base string) (bool, error) {
 	dst.mu.RLock()
-	_, used := dst.t.lookup(base)
+	_, used := dst.t.Lookup(base)
 	dst.mu.RUnlock()
 	if used || filename.HasField(base, 'U') {
 		return false, nil

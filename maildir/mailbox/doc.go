@@ -40,9 +40,8 @@
 //     UIDs, record.go writes; modseq.go notes what differs from the history,
 //     takehistory.go reads what other processes added, settle.go writes, and
 //     savedate.go does so for save dates.
-//   - The table: table.go, of pages (page.go) with an index of bases (index.go).
-//     saved.go reads the pieces of a snapshot, whose form is in snapfile.go and
-//     snapwrite.go.
+//   - The table itself is package table; snapshot.go keeps it in the cache, with
+//     what else an open mailbox knows (snapstate.go).
 //
 // Locks are taken in this order: Mailbox.sync, which serialises everything that
 // looks at or changes the files; dovecot-uidlist.lock; Mailbox.mu, held for

@@ -4,11 +4,12 @@ import (
 	"time"
 
 	"maildird/maildir/delivery"
+	"maildird/maildir/mailbox/table"
 )
 
 // touched notes that names came or went in new/ or cur/, by whichever
 // operation. m.sync is held.
-func (m *Mailbox) touched(where place) { m.unsynced[where] = true }
+func (m *Mailbox) touched(where table.Place) { m.unsynced[where] = true }
 
 // syncTouched makes durable what touched noted, whoever did it: a flag that is
 // stored in cur/ is lost with the earlier move from new/ to cur/ if only cur/
@@ -18,7 +19,7 @@ func (m *Mailbox) syncTouched() error {
 	if !m.env.Fsync {
 		return nil
 	}
-	for _, where := range []place{inCur, inNew} {
+	for _, where := range []table.Place{table.InCur, table.InNew} {
 		if !m.unsynced[where] {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 	"maildird/maildir/watch"
 )
 
@@ -18,7 +19,7 @@ const maxEvents = 1 << 16
 
 // entry is a file name in new/ or cur/.
 type entry struct {
-	where place
+	where table.Place
 	name  string
 }
 
@@ -53,7 +54,7 @@ func (in *inbox) leave(e entry, op watch.Op) {
 }
 
 // event takes one event from the watcher's goroutine.
-func (m *Mailbox) event(where place, ev watch.Event) {
+func (m *Mailbox) event(where table.Place, ev watch.Event) {
 	if ev.Op != watch.Lost && (filename.Ignored(ev.Name) || m.agrees(entry{where, ev.Name}, ev.Op)) {
 		return
 	}
@@ -86,8 +87,8 @@ func (m *Mailbox) event(where place, ev watch.Event) {
 func (m *Mailbox) agrees(e entry, op watch.Op) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	n, ok := m.t.lookup(filename.Base(e.name))
-	here := ok && m.t.row(n).state == present && m.t.hasName(n, e.where, e.name)
+	n, ok := m.t.Lookup(filename.Base(e.name))
+	here := ok && m.t.Row(n).State == table.Present && m.t.HasName(n, e.where, e.name)
 	return here == (op == watch.Appeared)
 }
 
@@ -218,8 +219,8 @@ var errNeedLock = errors.New("uidlist lock needed")
 func (m *Mailbox) at(e entry) (uint32, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	n, ok := m.t.lookup(filename.Base(e.name))
-	if !ok || m.t.row(n).state != present || !m.t.hasName(n, e.where, e.name) {
+	n, ok := m.t.Lookup(filename.Base(e.name))
+	if !ok || m.t.Row(n).State != table.Present || !m.t.HasName(n, e.where, e.name) {
 		return 0, false
 	}
 	return n, true
@@ -231,16 +232,16 @@ func (m *Mailbox) at(e entry) (uint32, bool) {
 // message of its own.
 func (m *Mailbox) met(e entry) bool {
 	m.mu.RLock()
-	n, ok := m.t.lookup(filename.Base(e.name))
-	if !ok || m.t.row(n).state != present {
+	n, ok := m.t.Lookup(filename.Base(e.name))
+	if !ok || m.t.Row(n).State != table.Present {
 		m.mu.RUnlock()
 		return false
 	}
-	if m.t.hasName(n, e.where, e.name) {
+	if m.t.HasName(n, e.where, e.name) {
 		m.mu.RUnlock()
 		return true
 	}
-	old := entry{m.t.row(n).where, m.t.fileName(n)}
+	old := entry{m.t.Row(n).Where, m.t.FileName(n)}
 	m.mu.RUnlock()
 	if was, err := m.in(old.where).Lstat(old.name); err == nil {
 		is, err := m.in(e.where).Lstat(e.name)
@@ -274,12 +275,12 @@ func (m *Mailbox) aliased(n uint32) bool {
 func (m *Mailbox) renamed(n uint32, e entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before := m.t.row(n).flags
+	before := m.t.Row(n).Flags
 	m.setName(n, e)
 	if !m.loaded { // what was moved before anybody looked was claimed by others
-		m.t.setRecent(n, e.where == inNew)
+		m.t.SetRecent(n, e.where == table.InNew)
 	}
-	if m.t.row(n).flags != before {
+	if m.t.Row(n).Flags != before {
 		m.flagsChanged(n, before)
 		m.tellFlags(n, nil)
 	}
@@ -287,8 +288,8 @@ func (m *Mailbox) renamed(n uint32, e entry) {
 
 // setName enters where a row's file is. m.mu is held.
 func (m *Mailbox) setName(n uint32, e entry) {
-	m.t.setName(n, e.where, e.name)
-	if e.where == inNew {
+	m.t.SetName(n, e.where, e.name)
+	if e.where == table.InNew {
 		m.inNew[n] = struct{}{}
 	} else {
 		delete(m.inNew, n)

@@ -8,6 +8,7 @@ import (
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 	"maildird/maildir/maildirsize"
 )
 
@@ -44,7 +45,7 @@ func (m *Mailbox) having(v *View, uids []uint32, flags filename.Flags) []uint32 
 	defer m.mu.RUnlock()
 	var rows []uint32
 	want := func(n uint32) {
-		if r := m.t.row(n); r.state == present && r.flags&flags == flags {
+		if r := m.t.Row(n); r.State == table.Present && r.Flags&flags == flags {
 			rows = append(rows, n)
 		}
 	}
@@ -55,7 +56,7 @@ func (m *Mailbox) having(v *View, uids []uint32, flags filename.Flags) []uint32 
 		return rows
 	}
 	for _, uid := range uids {
-		if n, ok := m.t.byUID(uid); ok && n < v.known {
+		if n, ok := m.t.ByUID(uid); ok && n < v.known {
 			want(n)
 		}
 	}
@@ -93,7 +94,7 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags
 			bytes, messages = bytes+size, messages+1
 		}
 		gone = append(gone, n)
-		uids = append(uids, m.t.row(n).uid)
+		uids = append(uids, m.t.Row(n).UID)
 	}
 	failed = errors.Join(failed, m.syncTouched())
 	if counts {
@@ -109,7 +110,7 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags
 // fileSize is what the file of a row counts.
 func (m *Mailbox) fileSize(n uint32) int64 {
 	m.mu.RLock()
-	e := entry{m.t.row(n).where, m.t.fileName(n)}
+	e := entry{m.t.Row(n).Where, m.t.FileName(n)}
 	m.mu.RUnlock()
 	return maildirsize.Size(m.in(e.where), e.name)
 }
@@ -119,17 +120,17 @@ var errUnflagged = errors.New("not flagged any more")
 
 // unlink removes the file of a row, wherever others moved it meanwhile, unless
 // they took one of the flags from it.
-func (m *Mailbox) unlink(n uint32, flags filename.Flags) (place, error) {
+func (m *Mailbox) unlink(n uint32, flags filename.Flags) (table.Place, error) {
 	for i := 0; i <= retries; i++ {
 		m.mu.RLock()
-		r := *m.t.row(n)
-		e := entry{r.where, m.t.fileName(n)}
+		r := *m.t.Row(n)
+		e := entry{r.Where, m.t.FileName(n)}
 		m.mu.RUnlock()
-		if r.state != present {
-			return r.where, ErrGone
+		if r.State != table.Present {
+			return r.Where, ErrGone
 		}
-		if r.flags&flags != flags {
-			return r.where, errUnflagged
+		if r.Flags&flags != flags {
+			return r.Where, errUnflagged
 		}
 		err := m.in(e.where).Remove(e.name)
 		if !errors.Is(err, fs.ErrNotExist) {

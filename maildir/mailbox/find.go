@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 )
 
 // Test is a condition on what a view knows of a message without its file.
@@ -36,7 +37,7 @@ const (
 func (v *View) Find(test *Test, check func(tested int) error) (found []Message, err error) {
 	t := v.rowTest(test)
 	within := t.within()
-	for at := uint32(0); ; at += pageRows {
+	for at := uint32(0); ; at += table.PageRows {
 		if within != nil {
 			for len(within) > 0 && within[0].to <= at {
 				within = within[1:]
@@ -44,7 +45,7 @@ func (v *View) Find(test *Test, check func(tested int) error) (found []Message, 
 			if len(within) == 0 {
 				return found, nil
 			}
-			at = max(at, within[0].from/pageRows*pageRows)
+			at = max(at, within[0].from/table.PageRows*table.PageRows)
 		}
 		var tested uint32
 		var more bool
@@ -63,18 +64,18 @@ func (v *View) Find(test *Test, check func(tested int) error) (found []Message, 
 func (v *View) findIn(found []Message, t *rowTest, at uint32) (_ []Message, tested uint32, more bool) {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
-	table := v.m.t
+	tab := v.m.t
 	if at >= v.known {
 		return found, 0, false
 	}
 	i, _ := slices.BinarySearch(v.gone, at)
-	tested = table.before(at) + uint32(i)
-	if (i == len(v.gone) || v.gone[i] >= at+pageRows) && t.fails(&table.pages[at/pageRows].counts) {
+	tested = tab.Before(at) + uint32(i)
+	if (i == len(v.gone) || v.gone[i] >= at+table.PageRows) && t.fails(tab.PageCounts(at)) {
 		return found, tested, true // without a look at its rows
 	}
-	p := table.page(at)
-	shown := v.rowsIn(p, at)
-	passed := t.passed(v, p, at)
+	rows, present := tab.Page(at)
+	shown := v.rowsIn(present, at)
+	passed := t.passed(v, rows, at)
 	passed.and(&shown)
 	recent := rowsOf(v.recent, at)
 	if n := passed.count(); n > cap(found)-len(found) {
@@ -84,10 +85,10 @@ func (v *View) findIn(found []Message, t *rowTest, at uint32) (_ []Message, test
 	for w, word := range passed {
 		for ; word != 0; word &= word - 1 {
 			k := bits.TrailingZeros64(word)
-			r := &p.rows[64*w+k]
+			r := &rows[64*w+k]
 			found = append(found, Message{
-				Seq: seq + uint32(bits.OnesCount64(shown[w]&(1<<k-1))), UID: r.uid, Flags: r.flags,
-				Recent: recent[w]>>k&1 != 0, ModSeq: r.modseq, row: at + uint32(64*w+k),
+				Seq: seq + uint32(bits.OnesCount64(shown[w]&(1<<k-1))), UID: r.UID, Flags: r.Flags,
+				Recent: recent[w]>>k&1 != 0, ModSeq: r.ModSeq, row: at + uint32(64*w+k),
 			})
 		}
 		seq += uint32(bits.OnesCount64(shown[w]))
@@ -95,10 +96,10 @@ func (v *View) findIn(found []Message, t *rowTest, at uint32) (_ []Message, test
 	return found, tested, true
 }
 
-// rowsIn is the rows of a page that the view has.
-func (v *View) rowsIn(p *page, at uint32) rowSet {
-	s := rowSet(p.alive)
-	if v.known < at+pageRows {
+// rowsIn is the rows of a page that the view has, of which these are present.
+func (v *View) rowsIn(present rowSet, at uint32) rowSet {
+	s := present
+	if v.known < at+table.PageRows {
 		below := rowsBetween(0, v.known-at)
 		s.and(&below)
 	}
@@ -155,12 +156,12 @@ func (t *rowTest) within() []rowSpan {
 
 // fails tells that no present row of a page passes, as far as the page's counts
 // show.
-func (t *rowTest) fails(c *counts) bool {
+func (t *rowTest) fails(c table.Counts) bool {
 	switch t.op {
 	case NoFlag:
-		return t.flags&filename.Seen != 0 && c.unseen == 0
+		return t.flags&filename.Seen != 0 && c.Unseen == 0
 	case AnyFlag:
-		return t.flags == filename.Deleted && c.deleted == 0
+		return t.flags == filename.Deleted && c.Deleted == 0
 	case AllOf, AnyOf:
 		for i := range t.tests {
 			if fails := t.tests[i].fails(c); fails == (t.op == AllOf) {
@@ -169,54 +170,54 @@ func (t *rowTest) fails(c *counts) bool {
 		}
 		return t.op == AnyOf
 	}
-	return c.present == 0
+	return c.Present == 0
 }
 
 // passed is the rows of a page that pass the test, and maybe others that the
 // view does not have.
-func (t *rowTest) passed(v *View, p *page, at uint32) (s rowSet) {
+func (t *rowTest) passed(v *View, rows []table.Row, at uint32) (s rowSet) {
 	switch t.op {
 	case AllOf:
-		s = rowsBetween(0, pageRows)
+		s = rowsBetween(0, table.PageRows)
 		for i := range t.tests {
-			one := t.tests[i].passed(v, p, at)
+			one := t.tests[i].passed(v, rows, at)
 			if s.and(&one); s == (rowSet{}) {
 				break
 			}
 		}
 	case AnyOf:
 		for i := range t.tests {
-			one := t.tests[i].passed(v, p, at)
+			one := t.tests[i].passed(v, rows, at)
 			s.or(&one)
 		}
 	case Not:
-		s = t.tests[0].passed(v, p, at)
+		s = t.tests[0].passed(v, rows, at)
 		s.invert()
 	case AnyFlag:
-		s = p.flagged(t.flags)
+		s = rowsWith(rows, t.flags)
 	case NoFlag:
-		s = p.flagged(t.flags)
+		s = rowsWith(rows, t.flags)
 		s.invert()
 	case IsRecent:
 		s = rowsOf(v.recent, at)
 	case InUIDs, InSeqs:
 		i, _ := slices.BinarySearchFunc(t.spans, at, func(span rowSpan, at uint32) int { return int(int64(span.to) - int64(at) - 1) })
-		for ; i < len(t.spans) && t.spans[i].from < at+pageRows; i++ {
-			one := rowsBetween(max(t.spans[i].from, at)-at, min(t.spans[i].to, at+pageRows)-at)
+		for ; i < len(t.spans) && t.spans[i].from < at+table.PageRows; i++ {
+			one := rowsBetween(max(t.spans[i].from, at)-at, min(t.spans[i].to, at+table.PageRows)-at)
 			s.or(&one)
 		}
 	}
 	return s
 }
 
-// flagged is the rows of a page that have one of the flags.
-func (p *page) flagged(flags filename.Flags) (s rowSet) {
+// rowsWith is the rows of a page that have one of the flags.
+func rowsWith(rows []table.Row, flags filename.Flags) (s rowSet) {
 	for w := range s {
-		rows := p.rows[min(64*w, len(p.rows)):min(64*(w+1), len(p.rows))]
+		part := rows[min(64*w, len(rows)):min(64*(w+1), len(rows))]
 		var word uint64
-		for k := range rows {
+		for k := range part {
 			var has uint64
-			if rows[k].flags&flags != 0 {
+			if part[k].Flags&flags != 0 {
 				has = 1
 			}
 			word |= has << k
@@ -227,7 +228,7 @@ func (p *page) flagged(flags filename.Flags) (s rowSet) {
 }
 
 // rowSet is rows of one page, as bits.
-type rowSet [pageRows / 64]uint64
+type rowSet [table.PageRows / 64]uint64
 
 // rowsOf is those of ascending rows that are in the page that begins at a row.
 func rowsOf(rows []uint32, at uint32) (s rowSet) {
@@ -235,7 +236,7 @@ func rowsOf(rows []uint32, at uint32) (s rowSet) {
 		return s
 	}
 	i, _ := slices.BinarySearch(rows, at)
-	for ; i < len(rows) && rows[i] < at+pageRows; i++ {
+	for ; i < len(rows) && rows[i] < at+table.PageRows; i++ {
 		k := rows[i] - at
 		s[k/64] |= 1 << (k % 64)
 	}

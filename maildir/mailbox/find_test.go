@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 )
 
 // TestFind compares Find with a look at each message of a view, among them some
@@ -18,10 +19,10 @@ func TestFind(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
 	b := newBox(t)
 	letters := []filename.Flags{filename.Seen, filename.Seen, filename.Seen, filename.Flagged, filename.Deleted, filename.Keyword(0), 0}
-	for i := range 4*pageRows + 30 {
+	for i := range 4*table.PageRows + 30 {
 		flags := letters[rng.IntN(len(letters))]
 		flags |= letters[rng.IntN(len(letters))]
-		if i/pageRows == 2 {
+		if i/table.PageRows == 2 {
 			flags = filename.Seen // so that the counts of a page say it all
 		}
 		where := "cur/"
@@ -67,7 +68,7 @@ func TestFind(t *testing.T) {
 	compare("at first")
 	must(t, m.Poll(ctx))
 	for i, f := range slices.Sorted(maps.Keys(b.files())) {
-		if i%7 == 0 || i > 3*pageRows && i < 3*pageRows+20 {
+		if i%7 == 0 || i > 3*table.PageRows && i < 3*table.PageRows+20 {
 			b.remove(f)
 		}
 	}

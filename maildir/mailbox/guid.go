@@ -14,19 +14,24 @@ import (
 // the field G of its record in dovecot-uidlist, or, as in Dovecot, the base of
 // its file name if the record has no such field.
 
-// guid returns a row's GUID.
-func (t *table) guid(n uint32) string { return t.guidWith(n, string(t.base(n))) }
-
-// guidWith is guid for one who has the row's base as a string.
-func (t *table) guidWith(n uint32, base string) string {
-	if guid := guidOf(t.ext(n)); guid != "" {
+// guidOf returns the GUID of a row with this base. m.mu is held.
+func (m *Mailbox) guidOf(n uint32, base string) string {
+	if guid := guidField(m.t.Ext(n)); guid != "" {
 		return guid
 	}
 	return baseGUID(base)
 }
 
-// guidOf finds the field G.
-func guidOf(ext string) string {
+// setExt takes the fields of a row's record, if a GUID is among them. m.mu is held.
+func (m *Mailbox) setExt(n uint32, ext string) {
+	if guidField(ext) == "" {
+		ext = ""
+	}
+	m.t.SetExt(n, ext)
+}
+
+// guidField finds the field G.
+func guidField(ext string) string {
 	for ext != "" {
 		var field string
 		field, ext, _ = strings.Cut(ext, " ")
@@ -52,7 +57,7 @@ func baseGUID(base string) string {
 func (v *View) GUID(msg Message) string {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
-	return v.m.t.guid(msg.row)
+	return v.m.guidOf(msg.row, string(v.m.t.Base(msg.row)))
 }
 
 // ID returns what tells the mailbox from all others, letters, digits and "-":

@@ -14,9 +14,9 @@ func guids(c *client) (out []string) {
 	return out
 }
 
-// TestGUIDOfCopies: a message and all copies of it have one GUID, also when
+// TestGUIDFieldCopies: a message and all copies of it have one GUID, also when
 // the list of UIDs is lost and written again, and for whoever reads it later.
-func TestGUIDOfCopies(t *testing.T) {
+func TestGUIDFieldCopies(t *testing.T) {
 	for _, base := range []string{"100.M1P1.h", "100.M1P1.h,U=7", "100 M1"} {
 		t.Run(base, func(t *testing.T) {
 			b, other := newBox(t), newBox(t)
@@ -77,10 +77,10 @@ func TestID(t *testing.T) {
 	}
 }
 
-func TestGUIDOf(t *testing.T) {
+func TestGUIDField(t *testing.T) {
 	for ext, want := range map[string]string{"": "", "S1 W2": "", "Gabc": "abc", "S1 Gabc.d W2": "abc.d", "G": "", "SG1": ""} {
-		if got := guidOf(ext); got != want {
-			t.Errorf("guidOf(%q) = %q, want %q", ext, got, want)
+		if got := guidField(ext); got != want {
+			t.Errorf("guidField(%q) = %q, want %q", ext, got, want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 	"maildird/maildir/uidlist"
 )
 
@@ -58,8 +59,8 @@ func (m *Mailbox) noteUnlisted(seen *listed) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	m.unlisted = m.unlisted[:0]
-	for n := range m.t.n {
-		if m.t.row(n).state == present && !seen.has(n) {
+	for n := range m.t.Len() {
+		if m.t.Row(n).State == table.Present && !seen.has(n) {
 			m.unlisted = append(m.unlisted, n)
 		}
 	}
@@ -82,21 +83,21 @@ func (m *Mailbox) merge(records []uidlist.Record, seen *listed) error {
 	m.uidNext = max(m.uidNext, h.NextUID)
 	m.guid = h.GUID
 	for _, r := range records {
-		if n, ok := m.t.byUID(r.UID); ok {
-			if string(m.t.base(n)) == r.Base {
+		if n, ok := m.t.ByUID(r.UID); ok {
+			if string(m.t.Base(n)) == r.Base {
 				seen.add(n)
-				m.t.setExt(n, r.Ext)
+				m.setExt(n, r.Ext)
 			} else {
 				m.env.Log.Error("dovecot-uidlist gives a UID to another file than before, keeping the first",
-					"mailbox", m.Path(), "uid", r.UID, "first", string(m.t.base(n)), "now", r.Base)
+					"mailbox", m.Path(), "uid", r.UID, "first", string(m.t.Base(n)), "now", r.Base)
 			}
 			continue
 		}
-		if r.UID < m.t.lastUID() {
+		if r.UID < m.t.LastUID() {
 			continue // a message that was gone before we came
 		}
 		n := m.addRow(r.UID, r.Base)
-		m.t.setExt(n, r.Ext)
+		m.setExt(n, r.Ext)
 		seen.add(n)
 	}
 	return nil
@@ -105,14 +106,14 @@ func (m *Mailbox) merge(records []uidlist.Record, seen *listed) error {
 // addRow appends a row. If the base had a UID before, the file goes over to
 // the new one. m.mu is held.
 func (m *Mailbox) addRow(uid uint32, base string) uint32 {
-	n, old, again := m.t.add(uid, base)
-	if again && m.t.row(old).state == present {
-		e := entry{m.t.row(old).where, m.t.fileName(old)}
+	n, old, again := m.t.Add(uid, base)
+	if again && m.t.Row(old).State == table.Present {
+		e := entry{m.t.Row(old).Where, m.t.FileName(old)}
 		m.expungeRows([]uint32{old})
 		m.setName(n, e)
-		m.t.setState(n, present)
+		m.t.SetState(n, table.Present)
 		m.unsettle(n)
-		m.setSaved(n, m.t.row(old).saved)
+		m.setSaved(n, m.t.Row(old).Saved)
 	}
 	return n
 }
@@ -122,15 +123,15 @@ func (m *Mailbox) addRow(uid uint32, base string) uint32 {
 func (m *Mailbox) expungeRows(rows []uint32) {
 	rows = slices.DeleteFunc(rows, func(n uint32) bool {
 		if m.expected(n) {
-			m.t.setState(n, expunged)
+			m.t.SetState(n, table.Expunged)
 			m.unsettle(n)
 		}
-		return m.t.row(n).state != present
+		return m.t.Row(n).State != table.Present
 	})
 	slices.Sort(rows)
 	rows = slices.Compact(rows)
 	for _, n := range rows {
-		m.t.setState(n, expunged)
+		m.t.SetState(n, table.Expunged)
 		m.unsettle(n)
 		delete(m.inNew, n)
 	}
@@ -168,8 +169,8 @@ func (m *Mailbox) takeKeywords() {
 	for v := range m.views {
 		v.keywords = true
 	}
-	for n := range m.t.n {
-		if r := m.t.row(n); r.state == present && r.flags&changed != 0 {
+	for n := range m.t.Len() {
+		if r := m.t.Row(n); r.State == table.Present && r.Flags&changed != 0 {
 			m.keywordsChanged(n, changed)
 			m.tellFlags(n, nil)
 		}

@@ -13,6 +13,7 @@ import (
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 )
 
 func (b *box) write(rel, text string) {
@@ -273,7 +274,7 @@ func TestListNoFile(t *testing.T) {
 func TestLineUp(t *testing.T) {
 	files := make([]entry, 40_000)
 	for i := range files {
-		files[i] = entry{place(i % 2), fmt.Sprintf("%d.M%dP1.host%s:2,S", i, i, strings.Repeat("x", i%200))}
+		files[i] = entry{table.Place(i % 2), fmt.Sprintf("%d.M%dP1.host%s:2,S", i, i, strings.Repeat("x", i%200))}
 	}
 	want := slices.Clone(files)
 	lineUp(files)

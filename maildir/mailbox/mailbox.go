@@ -19,6 +19,7 @@ import (
 	"maildird/maildir/filename"
 	"maildird/maildir/history"
 	"maildird/maildir/keywords"
+	"maildird/maildir/mailbox/table"
 	"maildird/maildir/quota"
 	"maildird/maildir/uidlist"
 	"maildird/maildir/watch"
@@ -103,7 +104,7 @@ type Mailbox struct {
 	leadsHere func() bool
 
 	mu       sync.RWMutex
-	t        *table
+	t        *table.Table
 	names    letterNames
 	modseqs  modseqs
 	validity uint32
@@ -156,7 +157,7 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 		list:  uidlist.New(dir, uidlist.Options{Fsync: env.Fsync, Log: env.Log, Now: env.Now}),
 		words: keywords.New(dir, env.Fsync),
 		hist:  history.New(dir, history.Options{Fsync: env.Fsync, Log: env.Log, Now: env.Now}),
-		t:     newTable(), inNew: map[uint32]struct{}{}, views: map[*View]struct{}{},
+		t:     table.New(), inNew: map[uint32]struct{}{}, views: map[*View]struct{}{},
 		alias: map[uint32]entry{}, modseqs: modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}},
 		cached: env.box(), orders: env.box(),
 	}
@@ -189,7 +190,7 @@ func (m *Mailbox) Close() {
 	m.endWatch()
 	m.again.Stop()
 	m.closeCache()
-	m.t.close()
+	m.t.Close()
 	m.dirs.Close()
 	_ = m.dir.Close()
 }
@@ -213,7 +214,7 @@ func (m *Mailbox) Replaced() bool { return m.checkName() != nil }
 func (m *Mailbox) WorthKeeping() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return (m.watch.on || m.watch.soon) && !m.replaced && m.t.n <= 2*m.t.count+1000
+	return (m.watch.on || m.watch.soon) && !m.replaced && m.t.Len() <= 2*m.t.Count()+1000
 }
 
 // CountIn has what comes and goes counted in a quota, which several mailboxes
@@ -326,17 +327,18 @@ func (m *Mailbox) Status(ctx context.Context, size bool, check func() error) (St
 		return Status{}, err
 	}
 	m.mu.RLock()
-	st := Status{Messages: m.t.count, UIDNext: m.uidNext, UIDValidity: m.validity}
-	for _, p := range m.t.pages {
-		st.Unseen += uint32(p.unseen)
-		st.Deleted += uint32(p.deleted)
-		st.Recent += uint32(p.recent)
+	st := Status{Messages: m.t.Count(), UIDNext: m.uidNext, UIDValidity: m.validity}
+	for n := uint32(0); n < m.t.Len(); n += table.PageRows {
+		c := m.t.PageCounts(n)
+		st.Unseen += uint32(c.Unseen)
+		st.Deleted += uint32(c.Deleted)
+		st.Recent += uint32(c.Recent)
 	}
 	var all []Message
 	if size {
-		for n := range m.t.n {
-			if r := m.t.row(n); r.state == present {
-				all = append(all, Message{UID: r.uid, row: n})
+		for n := range m.t.Len() {
+			if r := m.t.Row(n); r.State == table.Present {
+				all = append(all, Message{UID: r.UID, row: n})
 			}
 		}
 	}
@@ -374,9 +376,9 @@ func (m *Mailbox) DeletedSize(ctx context.Context, check func() error) (total in
 	}
 	m.mu.RLock()
 	var deleted []Message
-	for n := range m.t.n {
-		if r := m.t.row(n); r.state == present && r.flags&filename.Deleted != 0 {
-			deleted = append(deleted, Message{UID: r.uid, row: n})
+	for n := range m.t.Len() {
+		if r := m.t.Row(n); r.State == table.Present && r.Flags&filename.Deleted != 0 {
+			deleted = append(deleted, Message{UID: r.UID, row: n})
 		}
 	}
 	m.mu.RUnlock()
@@ -424,9 +426,9 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 	m.mu.Lock()
 	m.unwritable = false // if it was so for a time
 	m.mu.Unlock()
-	known := m.t.n
+	known := m.t.Len()
 	err = m.readList()
-	if err == nil && m.loaded && m.t.n > known {
+	if err == nil && m.loaded && m.t.Len() > known {
 		err = m.resolve(ctx, lock, known)
 	}
 	if err == nil {
@@ -439,7 +441,7 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 func (m *Mailbox) check() error {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if m.replaced || m.t.broken.Load() {
+	if m.replaced || m.t.Broken() {
 		return ErrReplaced
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 )
 
 // Range is an inclusive range of sequence numbers or UIDs, First <= Last.
@@ -21,10 +22,10 @@ type Message struct {
 	row    uint32
 }
 
-func (v *View) message(n, seq uint32) Message { return v.messageOf(v.m.t.row(n), n, seq) }
+func (v *View) message(n, seq uint32) Message { return v.messageOf(v.m.t.Row(n), n, seq) }
 
-func (v *View) messageOf(r *row, n, seq uint32) Message {
-	m := Message{Seq: seq, UID: r.uid, Flags: r.flags, ModSeq: r.modseq, row: n}
+func (v *View) messageOf(r *table.Row, n, seq uint32) Message {
+	m := Message{Seq: seq, UID: r.UID, Flags: r.Flags, ModSeq: r.ModSeq, row: n}
 	if len(v.recent) > 0 {
 		_, m.Recent = slices.BinarySearch(v.recent, n)
 	}
@@ -84,9 +85,9 @@ func (v *View) rowRange(r Range, uid bool) (from, to uint32) {
 	if uid {
 		to = v.known
 		if r.Last < ^uint32(0) {
-			to = min(to, v.m.t.firstFrom(r.Last+1))
+			to = min(to, v.m.t.FirstFrom(r.Last+1))
 		}
-		return v.m.t.firstFrom(r.First), to
+		return v.m.t.FirstFrom(r.First), to
 	}
 	last := min(r.Last, v.exists())
 	if r.First == 0 || r.First > last {
@@ -100,8 +101,8 @@ func (v *View) rowRange(r Range, uid bool) (from, to uint32) {
 func (v *View) fill(buf []Message, row, end uint32) (n int, next uint32) {
 	seq := uint32(0)
 	for ; row < end && n < len(buf); row++ {
-		r := v.m.t.row(row)
-		if row >= v.known || r.state != present && !v.lost(row) {
+		r := v.m.t.Row(row)
+		if row >= v.known || r.State != table.Present && !v.lost(row) {
 			continue
 		}
 		if n == 0 {

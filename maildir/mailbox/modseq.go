@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 )
 
 // modseqs is what the mailbox knows of its history (package history). A change
@@ -41,8 +42,8 @@ type modseqs struct {
 
 // unsettle notes that a row may differ from the history. m.mu is held.
 func (m *Mailbox) unsettle(n uint32) {
-	if r := m.t.row(n); !r.unsettled {
-		r.unsettled = true
+	if r := m.t.Row(n); !r.Unsettled {
+		m.t.SetUnsettled(n, true)
 		m.modseqs.unsettled = append(m.modseqs.unsettled, n)
 	}
 }
@@ -50,17 +51,17 @@ func (m *Mailbox) unsettle(n uint32) {
 // flagsChanged notes that a row got its flags now; before are those that it had,
 // or of a row without a file those that the history has. m.mu is held.
 func (m *Mailbox) flagsChanged(n uint32, before filename.Flags) {
-	r := m.t.row(n)
-	if r.modseq != 0 {
-		if r.flags == before {
+	r := m.t.Row(n)
+	if r.ModSeq != 0 {
+		if r.Flags == before {
 			return
 		}
 		switch was, ok := m.modseqs.was[n]; {
 		case m.unaware():
-			m.modseqs.was[n] = ^r.flags // a client may learn it, so it counts, even if it is undone
+			m.modseqs.was[n] = ^r.Flags // a client may learn it, so it counts, even if it is undone
 		case !ok:
 			m.modseqs.was[n] = before
-		case was == r.flags:
+		case was == r.Flags:
 			delete(m.modseqs.was, n)
 		}
 	}
@@ -75,16 +76,16 @@ func (m *Mailbox) unaware() bool { return m.modseqs.views < len(m.views) }
 // is about to show them. m.mu is held.
 func (m *Mailbox) showUnsettled() {
 	for n := range m.modseqs.was {
-		m.modseqs.was[n] = ^m.t.row(n).flags
+		m.modseqs.was[n] = ^m.t.Row(n).Flags
 	}
 }
 
 // keywordsChanged notes that a row's letters stand for other keywords than the
 // history says. m.mu is held.
 func (m *Mailbox) keywordsChanged(n uint32, letters filename.Flags) {
-	r := m.t.row(n)
-	if _, ok := m.modseqs.was[n]; !ok && r.modseq != 0 {
-		m.modseqs.was[n] = r.flags &^ letters
+	r := m.t.Row(n)
+	if _, ok := m.modseqs.was[n]; !ok && r.ModSeq != 0 {
+		m.modseqs.was[n] = r.Flags &^ letters
 	}
 	m.unsettle(n)
 }
@@ -92,6 +93,6 @@ func (m *Mailbox) keywordsChanged(n uint32, letters filename.Flags) {
 // expected tells whether a row has no file although clients may have been told
 // of one: the history has it, or is older than it. m.mu is held.
 func (m *Mailbox) expected(n uint32) bool {
-	r := m.t.row(n)
-	return r.state == absent && (r.modseq != 0 || m.modseqs.begun && r.uid > m.modseqs.accounted)
+	r := m.t.Row(n)
+	return r.State == table.Absent && (r.ModSeq != 0 || m.modseqs.begun && r.UID > m.modseqs.accounted)
 }

@@ -373,7 +373,7 @@ func (r *resync) storeUnchanged(c *offline, uids []uint32) {
 	done, modified, err := c.v.StoreUnchangedSince(ctx, c.since, uids, Add, filename.Flagged, nil)
 	must(r.t, err)
 	for _, msg := range done {
-		if was := flagsOf[string(c.v.m.t.base(msg.row))]; was != c.cache[msg.UID] {
+		if was := flagsOf[string(c.v.m.t.Base(msg.row))]; was != c.cache[msg.UID] {
 			r.t.Fatalf("UID %d was changed although its flags were %x, not %x as the client knew", msg.UID, was, c.cache[msg.UID])
 		}
 		if msg.Flags != c.cache[msg.UID]|filename.Flagged {
@@ -381,7 +381,7 @@ func (r *resync) storeUnchanged(c *offline, uids []uint32) {
 		}
 	}
 	for _, msg := range modified {
-		if flagsOf[string(c.v.m.t.base(msg.row))] == c.cache[msg.UID] && msg.ModSeq <= c.since {
+		if flagsOf[string(c.v.m.t.Base(msg.row))] == c.cache[msg.UID] && msg.ModSeq <= c.since {
 			r.t.Fatalf("UID %d was not changed although it was as the client knew", msg.UID)
 		}
 	}

@@ -106,10 +106,10 @@ func (v *View) Vanished(ctx context.Context, ranges []Range, since uint64) ([]Ra
 	for _, run := range joined(runs) {
 		for ; i < len(ranges) && ranges[i].First <= run.Last; i++ {
 			first, last := max(run.First, ranges[i].First), min(run.Last, ranges[i].Last)
-			for n := m.t.firstFrom(first); first <= last && n < m.t.n && m.t.row(n).uid <= last; n++ {
+			for n := m.t.FirstFrom(first); first <= last && n < m.t.Len() && m.t.Row(n).UID <= last; n++ {
 				if v.has(n) {
-					put(first, m.t.row(n).uid-1)
-					first = m.t.row(n).uid + 1
+					put(first, m.t.Row(n).UID-1)
+					first = m.t.Row(n).UID + 1
 				}
 			}
 			put(first, last)

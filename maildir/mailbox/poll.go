@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"maildird/maildir/dotlock"
+	"maildird/maildir/mailbox/table"
 	"maildird/maildir/watch"
 )
 
@@ -263,8 +264,8 @@ func (m *Mailbox) resolve(ctx context.Context, lock *dotlock.Lock, known uint32)
 			return err
 		}
 	}
-	for n := known; n < m.t.n; n++ {
-		if m.t.row(n).state == absent {
+	for n := known; n < m.t.Len(); n++ {
+		if m.t.Row(n).State == table.Absent {
 			return m.scan(ctx, lock)
 		}
 	}

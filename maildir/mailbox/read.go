@@ -12,6 +12,7 @@ import (
 	"maildird/maildir/compress"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 	"maildird/maildir/message"
 )
 
@@ -128,11 +129,11 @@ func (v *View) SetSize(m Message, size int64) { v.m.setSize(m, size) }
 func (m *Mailbox) location(msg Message) (entry, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	r := m.t.row(msg.row)
-	if r.state != present {
+	r := m.t.Row(msg.row)
+	if r.State != table.Present {
 		return entry{}, ErrGone
 	}
-	return entry{r.where, m.t.fileName(msg.row)}, nil
+	return entry{r.Where, m.t.FileName(msg.row)}, nil
 }
 
 // retries is how often a file is looked for that others rename all the time.
@@ -216,7 +217,7 @@ func (m *Mailbox) knownSize(msg Message) (int64, bool) {
 		return n, true
 	}
 	m.mu.RLock()
-	_, n := filename.Sizes(string(m.t.base(msg.row)))
+	_, n := filename.Sizes(string(m.t.Base(msg.row)))
 	m.mu.RUnlock()
 	return n, n >= 0
 }

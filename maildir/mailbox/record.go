@@ -7,6 +7,7 @@ import (
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 	"maildird/maildir/uidlist"
 )
 
@@ -16,7 +17,7 @@ import (
 // each record. meanwhile, if not nil, may be called with the first UID while a
 // new list is written, which then has these files alone.
 func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwhile func(first uint32)) (first uint32, err error) {
-	if m.t.broken.Load() {
+	if m.t.Broken() {
 		return 0, ErrReplaced // who has a UID is not known
 	}
 	h := m.list.Header()
@@ -48,7 +49,7 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwh
 		records := recordsOf(first, files, ext)
 		if fresh {
 			h.NextUID = next
-			if meanwhile != nil && m.t.n == 0 {
+			if meanwhile != nil && m.t.Len() == 0 {
 				steps.Meanwhile = func() {
 					m.mu.Lock()
 					m.validity, m.uidNext = h.UIDValidity, next
@@ -133,7 +134,7 @@ func (m *Mailbox) dropRecords(lock *dotlock.Lock, files []entry) error {
 	again := map[uint32]bool{}
 	m.mu.RLock()
 	for _, e := range files {
-		if n, ok := m.t.lookup(filename.Base(e.name)); ok {
+		if n, ok := m.t.Lookup(filename.Base(e.name)); ok {
 			again[n] = true
 		}
 	}
@@ -143,13 +144,13 @@ func (m *Mailbox) dropRecords(lock *dotlock.Lock, files []entry) error {
 	}
 	m.touch(lock)
 	return m.replaceList(m.list.Header(), func(yield func(uidlist.Record) bool) {
-		for n := range m.t.n {
-			base := string(m.t.base(n))
-			last, _ := m.t.lookup(base)
-			if m.t.row(n).state == expunged || again[n] || last != n {
+		for n := range m.t.Len() {
+			base := string(m.t.Base(n))
+			last, _ := m.t.Lookup(base)
+			if m.t.Row(n).State == table.Expunged || again[n] || last != n {
 				continue
 			}
-			if !yield(uidlist.Record{UID: m.t.row(n).uid, Base: base}) {
+			if !yield(uidlist.Record{UID: m.t.Row(n).UID, Base: base}) {
 				return
 			}
 		}
@@ -187,13 +188,20 @@ func (m *Mailbox) prepareList(h uidlist.Header, steps uidlist.Steps, records ite
 	return nil
 }
 
+// loadTable reads all of the table; false if that is not possible.
+func (m *Mailbox) loadTable() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.t.LoadAll()
+}
+
 // live gives the records of the present messages, most without fields: Rewrite
 // keeps those that the list has. m.sync is held, so that the rows stand still.
 func (m *Mailbox) live() iter.Seq[uidlist.Record] {
 	return func(yield func(uidlist.Record) bool) {
-		for n := range m.t.n {
-			r := m.t.row(n)
-			if r.state == present && !yield(uidlist.Record{UID: r.uid, Ext: m.t.ext(n), Base: string(m.t.base(n))}) {
+		for n := range m.t.Len() {
+			r := m.t.Row(n)
+			if r.State == table.Present && !yield(uidlist.Record{UID: r.UID, Ext: m.t.Ext(n), Base: string(m.t.Base(n))}) {
 				return
 			}
 		}
@@ -212,10 +220,10 @@ func (m *Mailbox) tidy() error {
 // tidyList rewrites a list that Dovecot would rewrite. The uidlist's lock is held.
 func (m *Mailbox) tidyList() error {
 	m.mu.RLock()
-	live := int(m.t.count)
+	live := int(m.t.Count())
 	lost := 0
 	for _, n := range m.unlisted {
-		if m.t.row(n).state == present {
+		if m.t.Row(n).State == table.Present {
 			lost++
 		}
 	}

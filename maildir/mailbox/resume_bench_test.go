@@ -39,7 +39,7 @@ func BenchmarkResume(b *testing.B) {
 				must(b, err)
 				v.FirstUnseen()
 				v.Close()
-				if m.t.saved == nil {
+				if m.snap.state == nil {
 					b.Fatal("the folder was read anew")
 				}
 				m.Close()

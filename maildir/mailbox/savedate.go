@@ -9,6 +9,7 @@ import (
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/history"
+	"maildird/maildir/mailbox/table"
 )
 
 // The save date of a message is when it came into this folder (RFC 8514). The
@@ -51,7 +52,7 @@ func (v *View) SaveDate(ctx context.Context, msg Message) (time.Time, error) {
 			return time.Time{}, err
 		}
 		m.mu.RLock()
-		at = m.t.row(msg.row).saved
+		at = m.t.Row(msg.row).Saved
 		m.mu.RUnlock()
 	}
 	return time.Unix(int64(at), 0), nil
@@ -64,7 +65,7 @@ func (m *Mailbox) savedAt(n uint32) uint32 {
 	defer m.mu.RUnlock()
 	s := &m.modseqs
 	if m.unwritable || s.datesTold && len(s.dated) == 0 {
-		return m.t.row(n).saved
+		return m.t.Row(n).Saved
 	}
 	return 0
 }
@@ -73,7 +74,7 @@ func (m *Mailbox) savedAt(n uint32) uint32 {
 func (m *Mailbox) findSaved(msg Message) error {
 	return m.withFile(msg, func(e entry) error {
 		m.mu.RLock()
-		known := m.t.row(msg.row).saved != 0
+		known := m.t.Row(msg.row).Saved != 0
 		m.mu.RUnlock()
 		if known {
 			return nil
@@ -91,8 +92,8 @@ func (m *Mailbox) findSaved(msg Message) error {
 func (m *Mailbox) dateFrom(n uint32) {
 	m.mu.RLock()
 	rows := make([]uint32, 0, dateBatch)
-	for ; n < m.t.n && len(rows) < dateBatch; n++ {
-		if r := m.t.row(n); r.state == present && r.saved == 0 {
+	for ; n < m.t.Len() && len(rows) < dateBatch; n++ {
+		if r := m.t.Row(n); r.State == table.Present && r.Saved == 0 {
 			rows = append(rows, n)
 		}
 	}
@@ -138,7 +139,7 @@ func (m *Mailbox) settleSaved(ctx context.Context) {
 // cameNow notes in came that a row is of a message that came while the history
 // goes on, and that it does not know of. m.mu is held.
 func (m *Mailbox) cameNow(n uint32, came *[]uint32) {
-	if (m.loaded || m.modseqs.past) && m.t.row(n).modseq == 0 {
+	if (m.loaded || m.modseqs.past) && m.t.Row(n).ModSeq == 0 {
 		*came = append(*came, n)
 	}
 }
@@ -153,12 +154,12 @@ func (m *Mailbox) dateRows(rows []uint32) {
 // dateRow takes the save date of a row that has none from its file.
 func (m *Mailbox) dateRow(n uint32) {
 	m.mu.RLock()
-	r := m.t.row(n)
-	if r.saved != 0 || r.state != present {
+	r := m.t.Row(n)
+	if r.Saved != 0 || r.State != table.Present {
 		m.mu.RUnlock()
 		return
 	}
-	e := entry{r.where, m.t.fileName(n)}
+	e := entry{r.Where, m.t.FileName(n)}
 	m.mu.RUnlock()
 	if st, err := m.in(e.where).Lstat(e.name); err == nil {
 		m.foundSaved(n, st.Ctime)
@@ -169,7 +170,7 @@ func (m *Mailbox) dateRow(n uint32) {
 func (m *Mailbox) foundSaved(n uint32, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.t.row(n).saved == 0 {
+	if m.t.Row(n).Saved == 0 {
 		m.setSaved(n, seconds(at))
 	}
 }
@@ -179,7 +180,7 @@ func (m *Mailbox) setSaved(n uint32, at uint32) {
 	if at == 0 {
 		return
 	}
-	m.t.setSaved(n, at)
+	m.t.SetSaved(n, at)
 	m.modseqs.dated = append(m.modseqs.dated, n)
 }
 
@@ -192,8 +193,8 @@ func (m *Mailbox) takeSaved(dates []history.Saved, dated *listed) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, d := range dates {
-		if n, ok := m.t.byUID(d.UID); ok {
-			m.t.setSaved(n, d.At)
+		if n, ok := m.t.ByUID(d.UID); ok {
+			m.t.SetSaved(n, d.At)
 			dated.add(n)
 		}
 	}
@@ -202,8 +203,8 @@ func (m *Mailbox) takeSaved(dates []history.Saved, dated *listed) {
 // keepSaved sees to it that a history which was read from its beginning, and has
 // the save dates of the rows in dated, gets the others too. m.mu is held.
 func (m *Mailbox) keepSaved(dated listed) {
-	for n := range m.t.n {
-		if r := m.t.row(n); r.saved != 0 && r.state == present && !dated.has(n) {
+	for n := range m.t.Len() {
+		if r := m.t.Row(n); r.Saved != 0 && r.State == table.Present && !dated.has(n) {
 			m.modseqs.dated = append(m.modseqs.dated, n)
 		}
 	}
@@ -215,8 +216,8 @@ func (m *Mailbox) savedOf(rows []uint32) []history.Saved {
 	slices.Sort(rows)
 	var out []history.Saved
 	for _, n := range slices.Compact(rows) {
-		if r := m.t.row(n); r.state == present {
-			out = append(out, history.Saved{UID: r.uid, At: r.saved})
+		if r := m.t.Row(n); r.State == table.Present {
+			out = append(out, history.Saved{UID: r.UID, At: r.Saved})
 		}
 	}
 	return out

@@ -14,6 +14,7 @@ import (
 
 	"maildird/maildir/filename"
 	"maildird/maildir/history"
+	"maildird/maildir/mailbox/table"
 )
 
 // nextSecond waits until save dates of now differ from those of before, also those
@@ -75,7 +76,7 @@ func TestSaveDateOfOldMail(t *testing.T) {
 	m, other := b.open(env), b.open(newEnv(t))
 	v, w := view(t, m), view(t, other)
 	for _, m := range []*Mailbox{m, other} {
-		if len(m.modseqs.dated) > 0 || m.t.row(0).saved != 0 {
+		if len(m.modseqs.dated) > 0 || m.t.Row(0).Saved != 0 {
 			t.Error("the first look at a folder looks at each file")
 		}
 	}
@@ -325,7 +326,7 @@ func TestSaveDatesLostElsewhere(t *testing.T) {
 
 // TestRowSize: a save date takes no room that was not there without.
 func TestRowSize(t *testing.T) {
-	if n := unsafe.Sizeof(row{}); n > 32 {
+	if n := unsafe.Sizeof(table.Row{}); n > 32 {
 		t.Errorf("a row takes %d bytes", n)
 	}
 }

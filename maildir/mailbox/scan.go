@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 	"maildird/maildir/uidlist"
 )
 
@@ -107,15 +109,15 @@ type pass struct {
 // listOnce lists new/ and then cur/, the way messages move.
 func (m *Mailbox) listOnce() (pass, error) {
 	m.mu.RLock()
-	seen := make([]uint64, m.t.n/64+1)
-	empty := m.t.n == 0
+	seen := make([]uint64, m.t.Len()/64+1)
+	empty := m.t.Len() == 0
 	m.mu.RUnlock()
 	var p pass
 	var doubtful []entry
 	var kept names
-	for _, where := range []place{inNew, inCur} {
+	for _, where := range []table.Place{table.InNew, table.InCur} {
 		err := m.in(where).List(func(raw []byte, kind dirfd.Kind, _ uint64) bool {
-			e := entry{where, stringOf(raw)} // good until it returns
+			e := entry{where, unsafe.String(unsafe.SliceData(raw), len(raw))} // good until it returns
 			if filename.Ignored(e.name) {
 				return true
 			}
@@ -131,9 +133,9 @@ func (m *Mailbox) listOnce() (pass, error) {
 			}
 			n, state := m.rowOf(e.name)
 			switch {
-			case state != present:
+			case state != table.Present:
 				p.fresh = append(p.fresh, kept.keep(e))
-				if state == absent {
+				if state == table.Absent {
 					seen[n/64] |= 1 << (n % 64)
 				}
 			case seen[n/64]&(1<<(n%64)) != 0 || !m.here(n, e):
@@ -169,8 +171,8 @@ func (m *Mailbox) listOnce() (pass, error) {
 func (m *Mailbox) unmet(seen []uint64) (rows []uint32) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	for n := range m.t.n {
-		if (m.t.row(n).state == present || m.expected(n)) && (n/64 >= uint32(len(seen)) || seen[n/64]&(1<<(n%64)) == 0) {
+	for n := range m.t.Len() {
+		if (m.t.Row(n).State == table.Present || m.expected(n)) && (n/64 >= uint32(len(seen)) || seen[n/64]&(1<<(n%64)) == 0) {
 			rows = append(rows, n)
 		}
 	}
@@ -215,34 +217,34 @@ func (m *Mailbox) regular(e entry, kind dirfd.Kind) bool {
 
 func (m *Mailbox) presentRow(name string) (uint32, bool) {
 	n, state := m.rowOf(name)
-	return n, state == present
+	return n, state == table.Present
 }
 
 // rowOf returns the row that a file's name belongs to and its state, expunged
 // if there is none.
-func (m *Mailbox) rowOf(name string) (uint32, rowState) {
+func (m *Mailbox) rowOf(name string) (uint32, table.State) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	n, ok := m.t.lookup(filename.Base(name))
+	n, ok := m.t.Lookup(filename.Base(name))
 	if !ok {
-		return 0, expunged
+		return 0, table.Expunged
 	}
-	return n, m.t.row(n).state
+	return n, m.t.Row(n).State
 }
 
 func (m *Mailbox) here(n uint32, e entry) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.t.hasName(n, e.where, e.name)
+	return m.t.HasName(n, e.where, e.name)
 }
 
 // stillThere tells whether a row that passes missed has its file all the same.
 func (m *Mailbox) stillThere(n uint32) bool {
 	m.mu.RLock()
-	names := []entry{{m.t.row(n).where, m.t.fileName(n)}}
-	if m.t.row(n).state == absent {
-		base := string(m.t.base(n))
-		names = []entry{{inNew, base}, {inCur, filename.WithFlags(base, m.t.row(n).flags)}}
+	names := []entry{{m.t.Row(n).Where, m.t.FileName(n)}}
+	if m.t.Row(n).State == table.Absent {
+		base := string(m.t.Base(n))
+		names = []entry{{table.InNew, base}, {table.InCur, filename.WithFlags(base, m.t.Row(n).Flags)}}
 	}
 	m.mu.RUnlock()
 	return slices.ContainsFunc(names, func(e entry) bool {
@@ -251,8 +253,8 @@ func (m *Mailbox) stillThere(n uint32) bool {
 	})
 }
 
-func (m *Mailbox) in(where place) *dirfd.Dir {
-	if where == inNew {
+func (m *Mailbox) in(where table.Place) *dirfd.Dir {
+	if where == table.InNew {
 		return m.dirs.New
 	}
 	return m.dirs.Cur

@@ -8,6 +8,7 @@ import (
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/history"
+	"maildird/maildir/mailbox/table"
 )
 
 // mustSettle tells whether a client waits for the mod-sequence of a change.
@@ -90,7 +91,7 @@ func (m *Mailbox) settleRows(lock *dotlock.Lock) error {
 		return nil
 	}
 	frame, rows, dated := m.unsettledFrame()
-	if m.t.broken.Load() {
+	if m.t.Broken() {
 		return ErrReplaced
 	}
 	switch {
@@ -102,7 +103,7 @@ func (m *Mailbox) settleRows(lock *dotlock.Lock) error {
 		m.historyError(m.hist.Add(frame))
 	}
 	m.mu.RLock()
-	live := int(m.t.count)
+	live := int(m.t.Count())
 	tell := m.modseqs.views > 0 || m.modseqs.datesTold
 	m.mu.RUnlock()
 	if m.hist.WantsRewrite(live) {
@@ -126,11 +127,11 @@ func (m *Mailbox) nowSettled(rows []uint32, modseq uint64, dated int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, n := range rows {
-		m.t.setHistory(n, 0, modseq)
+		m.t.SetHistory(n, 0, modseq)
 	}
 	s := &m.modseqs
 	for _, n := range s.unsettled {
-		m.t.row(n).unsettled = false
+		m.t.SetUnsettled(n, false)
 	}
 	s.unsettled = s.unsettled[:0]
 	if cap(s.unsettled) > 1<<12 {
@@ -164,15 +165,15 @@ func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32, dated int) {
 	gone := m.unaccounted()
 	f.Changed, rows = make([]history.State, 0, len(list)), make([]uint32, 0, len(list))
 	for _, n := range slices.Compact(list) {
-		r := m.t.row(n)
+		r := m.t.Row(n)
 		_, differs := s.was[n]
 		switch {
-		case !r.unsettled: // another process told of it
-		case r.state == present && (differs || r.modseq == 0):
-			f.Changed = append(f.Changed, history.State{UID: r.uid, Flags: r.flags})
+		case !r.Unsettled: // another process told of it
+		case r.State == table.Present && (differs || r.ModSeq == 0):
+			f.Changed = append(f.Changed, history.State{UID: r.UID, Flags: r.Flags})
 			rows = append(rows, n)
-		case r.state == expunged:
-			gone = append(gone, history.Run{First: r.uid, Last: r.uid})
+		case r.State == table.Expunged:
+			gone = append(gone, history.Run{First: r.UID, Last: r.UID})
 			rows = append(rows, n)
 		}
 	}
@@ -188,15 +189,15 @@ func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32, dated int) {
 // given to messages which are gone already. m.mu is held.
 func (m *Mailbox) unaccounted() (gone []history.Run) {
 	next := m.modseqs.accounted + 1
-	for n := m.t.firstFrom(next); n < m.t.n; n++ {
-		r := m.t.row(n)
-		if r.state == expunged {
+	for n := m.t.FirstFrom(next); n < m.t.Len(); n++ {
+		r := m.t.Row(n)
+		if r.State == table.Expunged {
 			continue
 		}
-		if r.uid > next {
-			gone = append(gone, history.Run{First: next, Last: r.uid - 1})
+		if r.UID > next {
+			gone = append(gone, history.Run{First: next, Last: r.UID - 1})
 		}
-		next = r.uid + 1
+		next = r.UID + 1
 	}
 	if next < m.uidNext {
 		gone = append(gone, history.Run{First: next, Last: m.uidNext - 1})
@@ -223,13 +224,13 @@ func joined(runs []history.Run) []history.Run {
 func (m *Mailbox) entries(rows []uint32, now uint64) []history.Entry {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	out := make([]history.Entry, 0, m.t.count)
-	for n := range m.t.n {
+	out := make([]history.Entry, 0, m.t.Count())
+	for n := range m.t.Len() {
 		for len(rows) > 0 && rows[0] < n {
 			rows = rows[1:]
 		}
-		if r := m.t.row(n); r.state == present {
-			e := history.Entry{State: history.State{UID: r.uid, Flags: r.flags}, ModSeq: r.modseq, Saved: r.saved}
+		if r := m.t.Row(n); r.State == table.Present {
+			e := history.Entry{State: history.State{UID: r.UID, Flags: r.Flags}, ModSeq: r.ModSeq, Saved: r.Saved}
 			if len(rows) > 0 && rows[0] == n {
 				e.ModSeq = now
 			}

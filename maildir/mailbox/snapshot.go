@@ -13,6 +13,8 @@ import (
 	"maildird/maildir/filename"
 	"maildird/maildir/history"
 	"maildird/maildir/keywords"
+	"maildird/maildir/mailbox/table"
+	"maildird/maildir/octets"
 	"maildird/maildir/uidlist"
 )
 
@@ -30,36 +32,6 @@ import (
 // finds that the machine was started since, or that the file does not have the
 // modification time that it was given; otherwise each part when it is read. Any
 // doubt ends in opening the folder without it.
-
-// state is what a snapshot has beside the table.
-type state struct {
-	run      uint64 // of the machine
-	folder   dirfd.ID
-	new, cur dirState
-	// settled says that the table has all that the directories had at these
-	// times, and will have without being listed again as long as they stand still.
-	settled bool
-
-	list, hist []byte // memos
-	names      letterNames
-	validity   uint32
-	guid       string
-	uidNext    uint32
-	inNew      []uint32
-
-	highest   uint64
-	accounted uint32
-	lasting   bool
-	unsettled []uint32
-	dated     []uint32
-	was       []pastFlags
-	strays    []uint32
-}
-
-type pastFlags struct {
-	row   uint32
-	flags filename.Flags
-}
 
 type dirState struct {
 	dirfd.ID
@@ -106,15 +78,19 @@ func (m *Mailbox) openSnapshot() (ok bool) {
 	if err != nil {
 		return false
 	}
-	s, t, raw, err := readSnapshot(file, m.snap.run)
+	var s *state
+	t, raw, whole, err := table.Read(file, m.snap.run, func(d *octets.Decoder) { s = takeState(d) },
+		func() { m.env.Cache.RemoveWhole(m.snap.name) })
+	if err == nil && (whole && s.run != m.snap.run || !s.fits(t.Len())) {
+		err = table.ErrDamaged
+	}
 	if err != nil {
 		_ = file.Close()
 		m.env.Log.Info("the mailbox's snapshot does not count, the folder is read", "mailbox", m.Path(), "error", err)
 		return false
 	}
-	t.saved.lost = func() { m.env.Cache.RemoveWhole(m.snap.name) }
 	if !m.resume(s, t) {
-		t.close()
+		t.Close()
 		m.startOver()
 		return false
 	}
@@ -126,7 +102,7 @@ func (m *Mailbox) openSnapshot() (ok bool) {
 }
 
 // resume takes over a snapshot, if it is of this folder.
-func (m *Mailbox) resume(s *state, t *table) bool {
+func (m *Mailbox) resume(s *state, t *table.Table) bool {
 	sameRun := s.run == m.snap.run
 	if !sameRun && !m.env.Fsync {
 		return false
@@ -178,10 +154,10 @@ func (m *Mailbox) resume(s *state, t *table) bool {
 
 // startOver forgets all that a snapshot said.
 func (m *Mailbox) startOver() {
-	m.t.close()
+	m.t.Close()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.t, m.names, m.validity, m.guid, m.uidNext = newTable(), letterNames{}, 0, "", 0
+	m.t, m.names, m.validity, m.guid, m.uidNext = table.New(), letterNames{}, 0, "", 0
 	clear(m.inNew)
 	clear(m.alias)
 	m.modseqs = modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}}
@@ -234,13 +210,15 @@ func (m *Mailbox) keepSnapshot() {
 	}
 	raw := st.encode()
 	m.mu.Lock() // a view that opens meanwhile claims messages
-	changed := m.t.changed
-	m.t.changed = 0
+	changed := m.t.TakeChanges()
 	m.mu.Unlock()
 	if changed == 0 && bytes.Equal(raw, s.state) && now.Sub(s.written).Abs() < snapshotAge {
 		return
 	}
-	err := m.env.Cache.ReplaceWhole(s.name, now, func(f *os.File) error { return m.writeSnapshot(f, raw, now.UnixNano(), st.run) })
+	m.mu.RLock()
+	t := m.t
+	m.mu.RUnlock()
+	err := m.env.Cache.ReplaceWhole(s.name, now, func(f *os.File) error { return t.Write(f, raw, now.UnixNano(), st.run, m.mu.RLocker()) })
 	if err != nil {
 		s.state = nil
 		m.env.Cache.RemoveWhole(s.name) // it is out of date
@@ -253,7 +231,7 @@ func (m *Mailbox) keepSnapshot() {
 // snapshot gives the state of the mailbox; ok is false if it cannot be taken up
 // again: what is not in the files would be lost. m.sync is held.
 func (m *Mailbox) snapshot() (s *state, ok bool) {
-	if !m.loaded || m.unwritable || m.full || m.late || m.check() != nil || len(m.unlisted) > 0 || !m.modseqs.begun || m.t.broken.Load() {
+	if !m.loaded || m.unwritable || m.full || m.late || m.check() != nil || len(m.unlisted) > 0 || !m.modseqs.begun || m.t.Broken() {
 		return nil, false
 	}
 	root, err := m.dir.Stat()
@@ -282,7 +260,7 @@ func (m *Mailbox) snapshot() (s *state, ok bool) {
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if m.t.count == 0 || m.t.n > 2*m.t.count+1000 || m.t.n > maxSaved || m.validity != m.list.Header().UIDValidity {
+	if m.t.Count() == 0 || m.t.Len() > 2*m.t.Count()+1000 || m.t.Len() > table.MaxRows || m.validity != m.list.Header().UIDValidity {
 		return nil, false
 	}
 	s.names, s.validity, s.guid, s.uidNext = m.names, m.validity, m.guid, m.uidNext
@@ -304,7 +282,7 @@ func (m *Mailbox) snapshotLater() {
 		return
 	}
 	m.mu.RLock()
-	large := m.t.changed >= largeChange && m.t.changed >= m.t.n/2
+	large := m.t.Changes() >= largeChange && m.t.Changes() >= m.t.Len()/2
 	m.mu.RUnlock()
 	if !large || m.snap.timer != nil {
 		return

@@ -82,7 +82,7 @@ func TestSnapshotResumes(t *testing.T) {
 	resumed := func() *Mailbox {
 		t.Helper()
 		m := b.open(env)
-		if m.t.saved == nil {
+		if m.snap.state == nil {
 			t.Fatal("the folder was read anew")
 		}
 		return m
@@ -94,7 +94,7 @@ func TestSnapshotResumes(t *testing.T) {
 	m.Close()
 	for deadline := time.Now().Add(time.Minute); ; {
 		m = resumed()
-		left := m.t.saved.left
+		left := m.t.Unread()
 		if left == 4 { // three pages and one block of slots
 			break
 		}
@@ -219,7 +219,7 @@ func (w *world) toldOr(m *Mailbox) (got []string, ok bool) {
 	for range v.Messages([]Range{{1, ^uint32(0)}}, true) { // reads all of the table
 	}
 	v.Close()
-	m.t.lookup("nothing")
+	m.t.Lookup("nothing")
 	if m.check() != nil {
 		return nil, false
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 	"maildird/maildir/watch"
 )
 
@@ -98,7 +99,7 @@ func TestReplacedFile(t *testing.T) {
 	for name, lag := range map[string]func(*Mailbox){
 		"events":           func(*Mailbox) {},
 		"dropped":          func(m *Mailbox) { m.events.putBack() },
-		"events were lost": func(m *Mailbox) { m.event(inCur, watch.Event{Op: watch.Lost}) },
+		"events were lost": func(m *Mailbox) { m.event(table.InCur, watch.Event{Op: watch.Lost}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBox(t)

@@ -12,6 +12,7 @@ import (
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
 	"maildird/maildir/keywords"
+	"maildird/maildir/mailbox/table"
 )
 
 // Op says how Store combines flags.
@@ -79,7 +80,7 @@ func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uin
 	if len(did.modified) > 0 { // they are told herewith
 		v.flagged = slices.DeleteFunc(v.flagged, func(n uint32) bool {
 			_, found := slices.BinarySearch(did.modified, n)
-			return found && !m.t.row(n).unsettled
+			return found && !m.t.Row(n).Unsettled
 		})
 	}
 	return done, modified, err
@@ -202,9 +203,9 @@ func (m *Mailbox) namelessInUse() filename.Flags {
 	defer m.mu.RUnlock()
 	nameless := m.nameless(filename.Keywords)
 	var used filename.Flags
-	for n := range m.t.n {
-		if r := m.t.row(n); r.state == present {
-			used |= r.flags & nameless
+	for n := range m.t.Len() {
+		if r := m.t.Row(n); r.State == table.Present {
+			used |= r.Flags & nameless
 		}
 	}
 	return used
@@ -285,8 +286,8 @@ func (m *Mailbox) differing(uids []uint32, op Op, f filename.Flags) (count int) 
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	for _, uid := range uids {
-		if n, ok := m.t.byUID(uid); ok {
-			if r := m.t.row(n); r.state == present && m.combine(r.flags, op, f) != r.flags {
+		if n, ok := m.t.ByUID(uid); ok {
+			if r := m.t.Row(n); r.State == table.Present && m.combine(r.Flags, op, f) != r.Flags {
 				count++
 			}
 		}
@@ -318,7 +319,7 @@ func (m *Mailbox) renamings(batch []renaming, v *View, since uint64, uids []uint
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	for _, uid := range uids {
-		n, ok := m.t.byUID(uid)
+		n, ok := m.t.ByUID(uid)
 		if ok && v.has(n) {
 			batch = append(batch, m.renamingOf(n, since, op, f))
 		}
@@ -328,18 +329,18 @@ func (m *Mailbox) renamings(batch []renaming, v *View, since uint64, uids []uint
 
 // renamingOf tells what has to be done for one message. m.mu is held.
 func (m *Mailbox) renamingOf(n uint32, since uint64, op Op, f filename.Flags) renaming {
-	r := m.t.row(n)
+	r := m.t.Row(n)
 	to := renaming{n: n}
-	flags := m.combine(r.flags, op, f)
+	flags := m.combine(r.Flags, op, f)
 	switch {
-	case r.state != present:
+	case r.State != table.Present:
 		to.err = ErrGone
-	case since != always && (r.modseq > since || r.unsettled):
+	case since != always && (r.ModSeq > since || r.Unsettled):
 		to.err = errModified
-	case flags != r.flags:
-		to.from = entry{r.where, m.t.fileName(n)}
+	case flags != r.Flags:
+		to.from = entry{r.Where, m.t.FileName(n)}
 		to.to = filename.WithFlags(to.from.name, flags)
-		to.dated = r.saved != 0
+		to.dated = r.Saved != 0
 	}
 	return to
 }
@@ -360,7 +361,7 @@ func (m *Mailbox) renameOne(r *renaming) bool {
 		return r.elsewhere()
 	}
 	m.touched(r.from.where)
-	m.touched(inCur)
+	m.touched(table.InCur)
 	return true
 }
 
@@ -373,12 +374,12 @@ func (m *Mailbox) takeRenamings(batch []renaming, v *View) {
 		if r.to == "" || r.err != nil {
 			continue
 		}
-		row := m.t.row(r.n)
-		before := row.flags
-		if row.saved == 0 {
+		row := m.t.Row(r.n)
+		before := row.Flags
+		if row.Saved == 0 {
 			m.setSaved(r.n, r.saved)
 		}
-		m.setName(r.n, entry{inCur, r.to})
+		m.setName(r.n, entry{table.InCur, r.to})
 		m.flagsChanged(r.n, before)
 		m.tellFlags(r.n, v)
 	}

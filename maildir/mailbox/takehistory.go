@@ -8,6 +8,7 @@ import (
 
 	"maildird/maildir/filename"
 	"maildird/maildir/history"
+	"maildird/maildir/mailbox/table"
 )
 
 // readHistory takes over what other processes wrote. It returns the rows whose
@@ -37,14 +38,14 @@ func (m *Mailbox) readHistory() (doubts []uint32) {
 		m.hist.Begin(validity, max(m.uidNext, 1)-1)
 		clear(s.was)
 		clear(s.strays)
-		for n := range m.t.n {
-			switch r := m.t.row(n); {
-			case r.state == absent:
-				r.modseq = 0
-			case r.state == present && r.modseq != 0:
-				s.was[n] = ^r.flags // differs, whatever it was
+		for n := range m.t.Len() {
+			switch r := m.t.Row(n); {
+			case r.State == table.Absent:
+				m.t.SetHistory(n, r.Flags, 0)
+			case r.State == table.Present && r.ModSeq != 0:
+				s.was[n] = ^r.Flags // differs, whatever it was
 				fallthrough
-			case r.state == present:
+			case r.State == table.Present:
 				m.unsettle(n)
 			}
 		}
@@ -60,20 +61,20 @@ func (m *Mailbox) takeFrame(f *history.Frame, doubts []uint32) []uint32 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, state := range f.Changed {
-		n, ok := m.t.byUID(state.UID)
+		n, ok := m.t.ByUID(state.UID)
 		if !ok {
 			m.modseqs.strays[state.UID] = struct{}{}
 			continue
 		}
-		r := m.t.row(n)
-		switch r.state {
-		case absent:
-			m.t.setHistory(n, state.Flags, f.ModSeq)
-		case expunged:
+		r := m.t.Row(n)
+		switch r.State {
+		case table.Absent:
+			m.t.SetHistory(n, state.Flags, f.ModSeq)
+		case table.Expunged:
 			m.unsettle(n)
-		case present:
-			m.t.setHistory(n, 0, max(r.modseq, f.ModSeq))
-			if r.flags == state.Flags {
+		case table.Present:
+			m.t.SetHistory(n, 0, max(r.ModSeq, f.ModSeq))
+			if r.Flags == state.Flags {
 				delete(m.modseqs.was, n)
 				m.tellModSeq(n)
 				continue
@@ -92,14 +93,14 @@ func (m *Mailbox) takeFrame(f *history.Frame, doubts []uint32) []uint32 {
 // takeGone takes over that UIDs were removed. A file that is there all the same
 // gets a new UID, as clients were told that this one is gone. m.mu is held.
 func (m *Mailbox) takeGone(run history.Run) {
-	for n := m.t.firstFrom(run.First); n < m.t.n && m.t.row(n).uid <= run.Last; n++ {
-		r := m.t.row(n)
-		if r.state == present {
+	for n := m.t.FirstFrom(run.First); n < m.t.Len() && m.t.Row(n).UID <= run.Last; n++ {
+		r := m.t.Row(n)
+		if r.State == table.Present {
 			m.expungeRows([]uint32{n})
 			m.events.putBack()
 		}
-		m.t.setState(n, expunged)
-		r.unsettled = false
+		m.t.SetState(n, table.Expunged)
+		m.t.SetUnsettled(n, false)
 	}
 	for uid := range m.modseqs.strays {
 		if uid >= run.First && uid <= run.Last {
@@ -124,18 +125,18 @@ func (m *Mailbox) lookAt(ctx context.Context, doubts []uint32) error {
 	rescan := false
 	for _, n := range doubts {
 		m.mu.RLock()
-		r := *m.t.row(n)
+		r := *m.t.Row(n)
 		flags, ok := m.modseqs.was[n]
-		e := entry{inCur, filename.WithFlags(m.t.fileName(n), flags)}
+		e := entry{table.InCur, filename.WithFlags(m.t.FileName(n), flags)}
 		m.mu.RUnlock()
-		if !ok || r.state != present {
+		if !ok || r.State != table.Present {
 			continue
 		}
 		if _, err := m.in(e.where).Lstat(e.name); err == nil {
 			m.met(e)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
-		} else if _, err := m.in(r.where).Lstat(m.nameOf(n)); err != nil {
+		} else if _, err := m.in(r.Where).Lstat(m.nameOf(n)); err != nil {
 			rescan = true // neither there nor where it was
 		}
 	}
@@ -154,5 +155,5 @@ func (m *Mailbox) lookAt(ctx context.Context, doubts []uint32) error {
 func (m *Mailbox) nameOf(n uint32) string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.t.fileName(n)
+	return m.t.FileName(n)
 }

@@ -1,6 +1,10 @@
 package mailbox
 
-import "slices"
+import (
+	"slices"
+
+	"maildird/maildir/mailbox/table"
+)
 
 // tellFlags notes for all views but the one that knows that a row's flags
 // changed. m.mu is held.
@@ -50,7 +54,9 @@ func (m *Mailbox) TellAccessKey() {
 // news tells whether Updates has something to tell. m.mu is held.
 func (v *View) news() bool {
 	return v.keywords || v.key || len(v.gone) > 0 || v.grows() ||
-		slices.ContainsFunc(v.flagged, func(n uint32) bool { return v.m.t.row(n).state == present && !(v.modseqs && v.m.t.row(n).unsettled) })
+		slices.ContainsFunc(v.flagged, func(n uint32) bool {
+			return v.m.t.Row(n).State == table.Present && !(v.modseqs && v.m.t.Row(n).Unsettled)
+		})
 }
 
 // wake calls the views' notify functions. m.mu is not held.

@@ -1,6 +1,10 @@
 package mailbox
 
-import "slices"
+import (
+	"slices"
+
+	"maildird/maildir/mailbox/table"
+)
 
 // UpdateKind says what changed.
 type UpdateKind uint8
@@ -69,7 +73,7 @@ func (v *View) collect(hold Hold) []Update {
 	if hold&HoldExpunges == 0 {
 		var lost []int
 		for _, n := range v.gone {
-			out = append(out, Update{Kind: Expunge, Seq: m.t.before(n) + 1, UID: m.t.row(n).uid})
+			out = append(out, Update{Kind: Expunge, Seq: m.t.Before(n) + 1, UID: m.t.Row(n).UID})
 			if i, ok := slices.BinarySearch(v.recent, n); ok {
 				lost = append(lost, i)
 			}
@@ -87,11 +91,11 @@ func (v *View) collect(hold Hold) []Update {
 	var later []uint32
 	current := true
 	for _, n := range slices.Compact(v.flagged) {
-		switch r := m.t.row(n); {
-		case r.state != present:
+		switch r := m.t.Row(n); {
+		case r.State != table.Present:
 		case hold&HoldFlags != 0:
 			later, current = append(later, n), false
-		case v.modseqs && r.unsettled:
+		case v.modseqs && r.Unsettled:
 			later = append(later, n) // its mod-sequence is not known yet
 		default:
 			msg := v.message(n, v.seq(n))
@@ -99,7 +103,7 @@ func (v *View) collect(hold Hold) []Update {
 		}
 	}
 	v.flagged = later
-	if current && len(v.gone) == 0 && m.t.count == m.t.before(v.known) {
+	if current && len(v.gone) == 0 && m.t.Count() == m.t.Before(v.known) {
 		v.told = m.modseqs.highest // what is not settled yet will be above
 	}
 	return out
@@ -126,18 +130,18 @@ func (v *View) grow() bool {
 	if !v.grows() {
 		return false
 	}
-	last, _ := t.nth(t.count - 1)
+	last, _ := t.Nth(t.Count() - 1)
 	for n := v.known; n <= last; n++ {
-		if t.pages[n/pageRows].recent == 0 {
-			n |= pageRows - 1
+		if t.PageCounts(n).Recent == 0 {
+			n |= table.PageRows - 1
 			continue
 		}
-		if r := t.row(n); r.state != present || !r.recent {
+		if r := t.Row(n); r.State != table.Present || !r.Recent {
 			continue
 		}
 		v.recent = append(v.recent, n)
 		if !v.readOnly {
-			t.setRecent(n, false)
+			t.SetRecent(n, false)
 		}
 	}
 	v.known = last + 1
@@ -146,7 +150,7 @@ func (v *View) grow() bool {
 
 func (v *View) grows() bool {
 	t := v.m.t
-	return t.count != t.before(v.known) && !(v.modseqs && len(v.m.modseqs.unsettled) > 0)
+	return t.Count() != t.Before(v.known) && !(v.modseqs && len(v.m.modseqs.unsettled) > 0)
 }
 
 // NewKeywords tells, once, that a keyword letter got a name since the last

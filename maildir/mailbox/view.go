@@ -2,6 +2,8 @@ package mailbox
 
 import (
 	"slices"
+
+	"maildird/maildir/mailbox/table"
 )
 
 // View is one session's view of a mailbox: the table as the client was last
@@ -35,7 +37,7 @@ func (v *View) Exists() uint32 {
 	return v.exists()
 }
 
-func (v *View) exists() uint32 { return v.m.t.before(v.known) + uint32(len(v.gone)) }
+func (v *View) exists() uint32 { return v.m.t.Before(v.known) + uint32(len(v.gone)) }
 
 // Recent returns how many of them are \Recent in this view.
 func (v *View) Recent() uint32 {
@@ -49,7 +51,7 @@ func (v *View) LastUID() uint32 {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
 	if n := v.exists(); n > 0 {
-		return v.m.t.row(v.rowAt(n)).uid
+		return v.m.t.Row(v.rowAt(n)).UID
 	}
 	return 0
 }
@@ -59,7 +61,7 @@ func (v *View) LastUID() uint32 {
 func (v *View) UID(seq uint32) uint32 {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
-	return v.m.t.row(v.rowAt(seq)).uid
+	return v.m.t.Row(v.rowAt(seq)).UID
 }
 
 // FirstUnseen returns the sequence number of the first message without \Seen,
@@ -67,7 +69,7 @@ func (v *View) UID(seq uint32) uint32 {
 func (v *View) FirstUnseen() uint32 {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
-	if n, ok := v.m.t.firstUnseen(); ok && n < v.known {
+	if n, ok := v.m.t.FirstUnseen(); ok && n < v.known {
 		return v.seq(n)
 	}
 	return 0
@@ -117,7 +119,7 @@ func (v *View) KeywordsFull() bool {
 // seq returns the sequence number of a row that is in the view.
 func (v *View) seq(n uint32) uint32 {
 	i, _ := slices.BinarySearch(v.gone, n)
-	return v.m.t.before(n) + uint32(i) + 1
+	return v.m.t.Before(n) + uint32(i) + 1
 }
 
 // rowAt returns the row with sequence number seq, 1 <= seq <= exists().
@@ -126,12 +128,12 @@ func (v *View) rowAt(seq uint32) uint32 {
 	// i of the rows that are gone come before it.
 	i, found := slices.BinarySearchFunc(v.gone, k, func(n, k uint32) int {
 		j, _ := slices.BinarySearch(v.gone, n)
-		return int(int64(v.m.t.before(n)) + int64(j) - int64(k))
+		return int(int64(v.m.t.Before(n)) + int64(j) - int64(k))
 	})
 	if found {
 		return v.gone[i]
 	}
-	n, _ := v.m.t.nth(k - uint32(i))
+	n, _ := v.m.t.Nth(k - uint32(i))
 	return n
 }
 
@@ -140,7 +142,7 @@ func (v *View) has(n uint32) bool {
 	if n >= v.known {
 		return false
 	}
-	return v.m.t.row(n).state == present || v.lost(n)
+	return v.m.t.Row(n).State == table.Present || v.lost(n)
 }
 
 // lost tells whether the message of a row is gone and the client was not told.

@@ -30,3 +30,18 @@ func TestDeleteAt(t *testing.T) {
 		}
 	}
 }
+
+func TestMerged(t *testing.T) {
+	for _, c := range []struct{ in, want []Range }{
+		{nil, nil},
+		{[]Range{{5, 9}}, []Range{{5, 9}}},
+		{[]Range{{5, 9}, {1, 2}}, []Range{{1, 2}, {5, 9}}},
+		{[]Range{{5, 9}, {1, 4}}, []Range{{1, 9}}},
+		{[]Range{{1, 100}, {5, 6}, {7, 200}}, []Range{{1, 200}}},
+		{[]Range{{3, ^uint32(0)}, {1, 2}, {9, 9}}, []Range{{1, ^uint32(0)}}},
+	} {
+		if got := merged(c.in); !slices.Equal(got, c.want) {
+			t.Errorf("merged(%v) = %v, want %v", c.in, got, c.want)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"maildird/maildir/dirfd"
+	"maildird/maildir/mailbox/table"
 	"maildird/maildir/watch"
 )
 
@@ -63,8 +64,8 @@ func (m *Mailbox) watchSoon() {
 func (m *Mailbox) addWatches() (watches []*watch.Watch) {
 	for _, d := range []struct {
 		dir   *dirfd.Dir
-		where place
-	}{{m.dirs.New, inNew}, {m.dirs.Cur, inCur}} {
+		where table.Place
+	}{{m.dirs.New, table.InNew}, {m.dirs.Cur, table.InCur}} {
 		w, err := m.env.Watcher.Add(d.dir, func(ev watch.Event) { m.event(d.where, ev) })
 		if err != nil {
 			closeWatches(watches)
@@ -115,12 +116,12 @@ func (m *Mailbox) mute(cur, events int) (unmute func()) {
 	}
 	release := m.env.Watcher.Hold()
 	m.mu.RLock()
-	few := cur < m.watch.muteFrom || cur*4 < int(m.t.count)
+	few := cur < m.watch.muteFrom || cur*4 < int(m.t.Count())
 	m.mu.RUnlock()
 	if few {
 		return release
 	}
-	dir := m.watch.watches[inCur]
+	dir := m.watch.watches[table.InCur]
 	dir.Pause()
 	return func() {
 		defer release()

@@ -1,4 +1,4 @@
-package mailbox
+package table
 
 import (
 	"bufio"
@@ -8,30 +8,29 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync"
 )
 
 // snapWriter writes a snapshot from its front to its end, and gathers the head
-// meanwhile. The mailbox is in use: what is read of it is read under m.mu, a
-// page at a time, and m.sync is held all the while.
+// meanwhile.
 type snapWriter struct {
-	m    *Mailbox
-	t    *table
+	t    *Table
+	lock sync.Locker // for reading the table
 	w    *bufio.Writer
 	head []byte
 	off  int64 // in the file, of what comes next
 	buf  []byte
 }
 
-// writeSnapshot writes a file with this state, which belongs to the run of the
-// machine and gets the modification time that are given. m.sync is held.
-func (m *Mailbox) writeSnapshot(f *os.File, state []byte, mtime int64, run uint64) error {
+// Write writes a snapshot to an empty file, which belongs to the run of the
+// machine and gets the modification time (Unix nanoseconds) that are given. state
+// is what the table's owner wants to have with it. lock is taken to read the
+// table, for a page at a time; between pages nobody may add or expunge.
+func (t *Table) Write(f *os.File, state []byte, mtime int64, run uint64, lock sync.Locker) error {
 	if _, err := f.Seek(snapFront, io.SeekStart); err != nil {
 		return err
 	}
-	m.mu.RLock()
-	t := m.t
-	m.mu.RUnlock()
-	w := &snapWriter{m: m, t: t, w: bufio.NewWriterSize(f, 256<<10), head: slices.Clone(state), off: snapFront}
+	w := &snapWriter{t: t, lock: lock, w: bufio.NewWriterSize(f, 256<<10), head: slices.Clone(state), off: snapFront}
 	if err := w.pages(); err != nil {
 		return err
 	}
@@ -39,7 +38,7 @@ func (m *Mailbox) writeSnapshot(f *os.File, state []byte, mtime int64, run uint6
 		return err
 	}
 	if len(w.head) > maxHead || t.broken.Load() {
-		return fmt.Errorf("%w, or too large", errSnapshot)
+		return fmt.Errorf("%w, or too large", ErrDamaged)
 	}
 	if _, err := w.w.Write(w.head); err != nil {
 		return err
@@ -59,11 +58,11 @@ func (w *snapWriter) pages() error {
 	w.head = le.AppendUint32(w.head, w.t.n)
 	w.head = le.AppendUint32(w.head, uint32(len(w.t.pages)))
 	for i, p := range w.t.pages {
-		var c counts
+		var c Counts
 		var err error
-		w.m.mu.RLock()
+		w.lock.Lock()
 		w.buf, c, err = w.t.pageBytes(w.buf[:0], uint32(i))
-		w.m.mu.RUnlock()
+		w.lock.Unlock()
 		if err != nil {
 			return err
 		}
@@ -72,7 +71,7 @@ func (w *snapWriter) pages() error {
 			return err
 		}
 		w.head = le.AppendUint32(w.head, p.first)
-		for _, n := range []uint16{c.present, c.unseen, c.deleted, c.recent} {
+		for _, n := range []uint16{c.Present, c.Unseen, c.Deleted, c.Recent} {
 			w.head = le.AppendUint16(w.head, n)
 		}
 	}
@@ -82,9 +81,9 @@ func (w *snapWriter) pages() error {
 // slots writes the slots of the index.
 func (w *snapWriter) slots() error {
 	le := binary.LittleEndian
-	w.m.mu.RLock()
+	w.lock.Lock()
 	slots, err := w.t.allSlots()
-	w.m.mu.RUnlock()
+	w.lock.Unlock()
 	if err != nil {
 		return err
 	}
@@ -124,30 +123,30 @@ func (w *snapWriter) front(mtime int64, run uint64) []byte {
 }
 
 // pageBytes appends a page in the form of the file. One that was not read yet
-// is copied. m.mu is held for reading.
-func (t *table) pageBytes(b []byte, i uint32) ([]byte, counts, error) {
+// is copied. The lock is held.
+func (t *Table) pageBytes(b []byte, i uint32) ([]byte, Counts, error) {
 	p := t.pages[i]
 	if s := t.saved; !p.here.Load() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if !p.here.Load() {
 			raw, err := s.read(s.pages[i])
-			return append(b, raw...), p.counts, err
+			return append(b, raw...), p.Counts, err
 		}
 	}
 	// What is in new/ is recent for whoever opens the folder.
-	c := p.counts
-	c.recent = 0
+	c := p.Counts
+	c.Recent = 0
 	for k := range p.rows {
-		if p.rows[k].state == present && p.rows[k].where == inNew {
-			c.recent++
+		if p.rows[k].State == Present && p.rows[k].Where == InNew {
+			c.Recent++
 		}
 	}
 	return p.encode(b), c, nil
 }
 
 // allSlots makes an index of all rows.
-func (t *table) allSlots() ([]uint32, error) {
+func (t *Table) allSlots() ([]uint32, error) {
 	size := uint64(blockSlots)
 	for size*3 < uint64(t.n)*4 {
 		size *= 2
@@ -156,7 +155,7 @@ func (t *table) allSlots() ([]uint32, error) {
 	if len(x.old) == 0 || uint64(len(x.old))*blockSlots < size {
 		slots, sums := make([]uint32, size), make([]uint64, size)
 		for n := range t.n {
-			put(slots, sums, n, x.key.sum(t.base(n)))
+			put(slots, sums, n, x.key.sum(t.Base(n)))
 		}
 		return slots, nil
 	}
@@ -183,9 +182,9 @@ func (t *table) allSlots() ([]uint32, error) {
 		if e == 0 {
 			continue
 		}
-		base := t.base(e - 1)
+		base := t.Base(e - 1)
 		h := x.key.sum(base) & mask
-		for slots[h] != 0 && string(t.base(slots[h]-1)) != string(base) {
+		for slots[h] != 0 && string(t.Base(slots[h]-1)) != string(base) {
 			h = (h + 1) & mask
 		}
 		slots[h] = e

@@ -1,0 +1,181 @@
+package table
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/dchest/siphash"
+)
+
+// index finds a row by its base: open addressing, row+1, 0 is free. What a
+// snapshot has is in slots that are read when they are needed; rows that were
+// added since are in slots of their own, which are looked at first.
+//
+// Who puts files into a folder chooses their names, so the hash has a random
+// key, which goes with the snapshot.
+type index struct {
+	key   hashKey
+	slots []uint32
+	used  int
+	old   []atomic.Pointer[slotBlock] // of the snapshot, nil: not read yet
+}
+
+type hashKey [2]uint64
+
+// leastSlots is how many slots an index has that has any; a power of two, as all
+// sizes of it.
+const leastSlots = 64
+
+func newIndex() index {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return index{key: hashKey{binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])}}
+}
+
+func (k hashKey) sum(base []byte) uint64 { return siphash.Hash(k[0], k[1], base) }
+
+// bytesOf is the octets of a string, not to be changed.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+// stringOf is the octets as a string, which is good as long as they do not change.
+func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// Bases tells which of some files has a base, in slots as an index has them, for
+// Fill.
+type Bases struct {
+	key   hashKey
+	slots []uint32
+	base  func(i uint32) string
+}
+
+// NewBases makes room for so many files, whose bases base gives.
+func (t *Table) NewBases(files int, base func(i uint32) string) *Bases {
+	size := leastSlots
+	for size < 2*files {
+		size *= 2
+	}
+	return &Bases{t.index.key, make([]uint32, size), base}
+}
+
+// Slot returns where the number of the file with a base, counted from 1, is or
+// would be: 0 says that none of the files was put there yet.
+func (b *Bases) Slot(base string) *uint32 {
+	mask := uint64(len(b.slots) - 1)
+	h := b.key.sum(bytesOf(base)) & mask
+	for b.slots[h] != 0 && b.base(b.slots[h]-1) != base {
+		h = (h + 1) & mask
+	}
+	return &b.slots[h]
+}
+
+// Lookup finds the row of a base, whatever its state.
+func (t *Table) Lookup(base string) (uint32, bool) {
+	if t.n == 0 {
+		return 0, false
+	}
+	sum := t.index.key.sum(bytesOf(base))
+	if slots := t.index.slots; len(slots) > 0 {
+		mask := uint64(len(slots) - 1)
+		for h := sum & mask; slots[h] != 0; h = (h + 1) & mask {
+			if n := slots[h] - 1; string(t.Base(n)) == base {
+				return n, true
+			}
+		}
+	}
+	return t.lookupOld(sum, base)
+}
+
+// link enters row n in the index, in the place of a row with the same base: old,
+// if again is true.
+func (t *Table) link(n uint32) (old uint32, again bool) {
+	x := &t.index
+	t.growIndex(x.used + 1)
+	base := t.Base(n)
+	mask := uint64(len(x.slots) - 1)
+	sum := x.key.sum(base)
+	h := sum & mask
+	for ; x.slots[h] != 0; h = (h + 1) & mask {
+		if old = x.slots[h] - 1; string(t.Base(old)) == string(base) {
+			x.slots[h] = n + 1
+			return old, true
+		}
+	}
+	x.used++
+	x.slots[h] = n + 1
+	return t.lookupOld(sum, stringOf(base))
+}
+
+// growIndex makes room for so many slots that are in use.
+func (t *Table) growIndex(used int) {
+	x := &t.index
+	size := max(leastSlots, len(x.slots))
+	for size < 2*used {
+		size *= 2
+	}
+	if size == len(x.slots) {
+		return
+	}
+	old := x.slots
+	x.slots = make([]uint32, size)
+	mask := uint64(len(x.slots) - 1)
+	for _, e := range old {
+		if e == 0 {
+			continue
+		}
+		h := x.key.sum(t.Base(e-1)) & mask
+		for x.slots[h] != 0 {
+			h = (h + 1) & mask
+		}
+		x.slots[h] = e
+	}
+}
+
+// slotBlock is a run of slots of the index.
+type slotBlock [blockSlots]uint32
+
+const blockSlots = 1024
+
+// lookupOld finds the row of a base in what the snapshot has of the index.
+func (t *Table) lookupOld(sum uint64, base string) (uint32, bool) {
+	blocks := uint64(len(t.index.old))
+	if blocks == 0 {
+		return 0, false
+	}
+	mask := blocks*blockSlots - 1
+	for h, tried := sum&mask, uint64(0); tried <= mask; h, tried = (h+1)&mask, tried+1 {
+		e := t.block(h / blockSlots)[h%blockSlots]
+		if e == 0 || e > t.n {
+			return 0, false
+		}
+		if string(t.Base(e-1)) == base {
+			return e - 1, true
+		}
+	}
+	return 0, false
+}
+
+// block returns a block of slots, which is read if need be.
+func (t *Table) block(i uint64) *slotBlock {
+	if b := t.index.old[i].Load(); b != nil {
+		return b
+	}
+	s := t.saved
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := t.index.old[i].Load(); b != nil {
+		return b
+	}
+	block := new(slotBlock)
+	if raw, err := s.read(s.slots[i]); err != nil {
+		t.fail()
+	} else {
+		for k := range block {
+			block[k] = binary.LittleEndian.Uint32(raw[4*k:])
+		}
+	}
+	t.index.old[i].Store(block)
+	s.done()
+	return block
+}
