@@ -76,8 +76,8 @@ func checkOrdering(t *testing.T, head []byte) {
 			t.Fatalf("%q: text %d is %q, want %q", head, i, got.texts[i], w)
 		}
 	}
-	m := newThreadee(&sortee{reader: nil, ordering: &ordering{dated: true, ids: got.ids}})
-	if all := slices.Insert(m.references, 0, m.id); !slices.Equal(all, ids) {
+	m := threadMail(&sortee{reader: nil, ordering: &ordering{dated: true, ids: got.ids}})
+	if all := slices.Insert(m.References, 0, m.ID); !slices.Equal(all, ids) {
 		t.Fatalf("%q: identifiers %q, want %q", head, all, ids)
 	}
 }
@@ -125,7 +125,7 @@ func FuzzOrdering(f *testing.F) {
 		checkOrdering(t, b)
 		var o ordering
 		if o.parse(b) { // whatever it is, it can be used
-			newThreadee(&sortee{ordering: &ordering{dated: true, ids: o.ids}})
+			threadMail(&sortee{ordering: &ordering{dated: true, ids: o.ids}})
 		}
 	})
 }

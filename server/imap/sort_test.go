@@ -92,27 +92,3 @@ func TestSortThreadAsDovecot(t *testing.T) {
 		theirs.Close()
 	}
 }
-
-// TestThreadShapes threads messages that answer each other in one long line.
-func TestThreadShapes(t *testing.T) {
-	deep := make([]threadee, 20_000)
-	for i := range deep {
-		deep[i] = threadee{id: fmt.Sprint(i), sent: int64(i)}
-		if i > 0 {
-			deep[i].references = []string{fmt.Sprint(i - 1)}
-		}
-	}
-	for name, algorithm := range map[string]func([]threadee) []*thread{"REFERENCES": byReferences, "REFS": byRefs} {
-		count := 0
-		for _, root := range algorithm(deep) {
-			root.walk(func(t *thread) {
-				if t.mail != nil {
-					count++
-				}
-			})
-		}
-		if count != len(deep) {
-			t.Errorf("%s: %d of %d messages in a deep thread", name, count, len(deep))
-		}
-	}
-}

@@ -3,17 +3,17 @@ package imap
 import (
 	"github.com/emersion/go-imap/v2"
 
-	"maildird/maildir/mailbox"
+	"maildird/server/imap/thread"
 )
 
 // threadExtension is THREAD (RFC 5256) with the algorithms ORDEREDSUBJECT and
 // REFERENCES, and REFS (draft-ietf-morg-inthread), which parts what subjects
 // alone would join and puts the thread with the latest mail last.
 func threadExtension() extension {
-	algorithms := map[string]func([]threadee) []*thread{
-		"ORDEREDSUBJECT": orderedSubject,
-		"REFERENCES":     byReferences,
-		"REFS":           byRefs,
+	algorithms := map[string]func([]thread.Mail) []*thread.Thread{
+		"ORDEREDSUBJECT": thread.OrderedSubject,
+		"REFERENCES":     thread.ByReferences,
+		"REFS":           thread.ByRefs,
 	}
 	run := func(uid bool) func(*session) error {
 		return func(s *session) error { return s.thread(algorithms, uid) }
@@ -28,7 +28,7 @@ func threadExtension() extension {
 }
 
 // thread is THREAD and UID THREAD.
-func (s *session) thread(algorithms map[string]func([]threadee) []*thread, uid bool) error {
+func (s *session) thread(algorithms map[string]func([]thread.Mail) []*thread.Thread, uid bool) error {
 	lx := s.lx
 	p := searchParser{lexer: lx, decode: decodeUTF8}
 	lx.SP()
@@ -54,9 +54,9 @@ func (s *session) thread(algorithms map[string]func([]threadee) []*thread, uid b
 	}
 	reader := newHeaderReader(s, sr.lacking)
 	defer reader.close()
-	mails := make([]threadee, 0, len(found))
-	var one threadee
-	err = reader.each(found, true, func(m *sortee) { one = newThreadee(m) }, func(int) { mails = append(mails, one) })
+	mails := make([]thread.Mail, 0, len(found))
+	var one thread.Mail
+	err = reader.each(found, true, func(m *sortee) { one = threadMail(m) }, func(int) { mails = append(mails, one) })
 	if err != nil {
 		return err
 	}
@@ -64,20 +64,20 @@ func (s *session) thread(algorithms map[string]func([]threadee) []*thread, uid b
 	return reader.lacking.result()
 }
 
-func newThreadee(m *sortee) threadee {
-	t := threadee{m: m.m, sent: m.sent(), subject: string(m.texts[baseSubject]), reply: m.reply}
+func threadMail(m *sortee) thread.Mail {
+	t := thread.Mail{Message: m.m, Sent: m.sent(), Subject: string(m.texts[baseSubject]), Reply: m.reply}
 	ids := string(m.ids) // the only copy
-	t.id, ids, _ = cutPiece(ids)
+	t.ID, ids, _ = cutPiece(ids)
 	for len(ids) > 0 {
 		var id string
 		id, ids, _ = cutPiece(ids)
-		t.references = append(t.references, id)
+		t.References = append(t.References, id)
 	}
 	return t
 }
 
 // threadResponse writes "* THREAD (1)(2 3 (4)(5 6))".
-func (s *session) threadResponse(threads []*thread, uid bool) {
+func (s *session) threadResponse(threads []*thread.Thread, uid bool) {
 	w := s.w
 	w.Raw("* THREAD")
 	if len(threads) > 0 {
@@ -90,35 +90,25 @@ func (s *session) threadResponse(threads []*thread, uid bool) {
 }
 
 // thread writes a thread in parentheses. Only where one branches it goes deeper.
-func (w *writer) thread(t *thread, uid bool) {
+func (w *writer) thread(t *thread.Thread, uid bool) {
 	w.Byte('(')
 	for first := true; ; first = false {
-		if t.mail != nil {
+		if t.Mail != nil {
 			if !first {
 				w.SP()
 			}
-			w.Number(uint64(numberOf(t.mail.m, uid)))
+			w.Number(uint64(numberOf(t.Mail.Message, uid)))
 		}
-		if len(t.children) != 1 {
+		if len(t.Children) != 1 {
 			break
 		}
-		t = t.children[0]
+		t = t.Children[0]
 	}
-	if len(t.children) > 0 && t.mail != nil {
+	if len(t.Children) > 0 && t.Mail != nil {
 		w.SP()
 	}
-	for _, child := range t.children {
+	for _, child := range t.Children {
 		w.thread(child, uid)
 	}
 	w.Byte(')')
-}
-
-// threadee is what threading needs of a message.
-type threadee struct {
-	m          mailbox.Message
-	id         string // "" if it has none
-	references []string
-	sent       int64  // Unix time
-	subject    string // base subject, to be compared as it is
-	reply      bool   // the subject is one of a reply or a forwarded message
 }
