@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/order"
 )
 
 // placer finds the places of messages in the result of a SORT. Of the members
@@ -12,13 +13,13 @@ import (
 type placer struct {
 	c      *searchContext
 	reader *headerReader
-	maker  placeMaker
+	maker  order.PlaceMaker
 	rows   map[int]*placedMessage // of members, by index; nil for one that is gone
 }
 
 // placedMessage is a message with its place.
 type placedMessage struct {
-	place
+	order.Place
 	m mailbox.Message
 }
 
@@ -56,7 +57,7 @@ func (p *placer) places(msgs []mailbox.Message) ([]mailbox.Message, []int, error
 
 // compare is the order of a result: equal messages are in that of the mailbox.
 func (p *placer) compare(a, b *placedMessage) int {
-	return cmp.Or(a.place.compare(&b.place), cmp.Compare(a.m.UID, b.m.UID))
+	return cmp.Or(a.Place.Compare(&b.Place), cmp.Compare(a.m.UID, b.m.UID))
 }
 
 // place finds the place of a message among the members from an index on.
@@ -109,7 +110,7 @@ func (p *placer) member(i int) *placedMessage {
 // read gives what a message is compared by, nil if it is gone.
 func (p *placer) read(m mailbox.Message) *placedMessage {
 	row := &placedMessage{m: m}
-	if !p.reader.reads(m, needHeaders(p.c.order), func(one *sortee) { row.place = p.maker.place(one, p.c.order) }) {
+	if !p.reader.reads(m, needHeaders(p.c.order), func(one *sortee) { row.Place = placeOf(&p.maker, one, p.c.order) }) {
 		return nil
 	}
 	return row

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"maildird/scripts/mailgen"
 	"maildird/scripts/rig/doveimap"
 )
 
@@ -91,4 +92,38 @@ func TestSortThreadAsDovecot(t *testing.T) {
 		}
 		theirs.Close()
 	}
+}
+
+// TestSortOfChangedFile: what is known of a message that was changed in its place
+// is not used once its file was opened.
+func TestSortOfChangedFile(t *testing.T) {
+	ts := startServerOn(t, t.TempDir(), t.TempDir())
+	if err := ts.provision("alice"); err != nil {
+		t.Fatal(err)
+	}
+	put := func(i int, text string, at time.Time) {
+		path := filepath.Join(ts.root("alice"), "cur", fmt.Sprintf("%d.M1P1.h:2,S", i))
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(1, "Subject: a\n\n", mailgen.Date(1))
+	put(2, "Subject: b\n\n", mailgen.Date(2))
+	c := ts.login()
+	c.ok("SELECT INBOX")
+	order := func(want string) {
+		t.Helper()
+		for range 2 {
+			if got := c.ok("SORT (SUBJECT) UTF-8 ALL")[0]; got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		}
+	}
+	order("* SORT 1 2")
+	put(1, "Subject: c\n\n", mailgen.Date(3))
+	c.ok("FETCH 1 BODY.PEEK[]")
+	order("* SORT 2 1")
 }

@@ -1,14 +1,13 @@
 package imap
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/binary"
 	"slices"
 	"time"
 
 	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/order"
 )
 
 // sortKey is one of the criteria of SORT.
@@ -21,23 +20,23 @@ type sortKey struct {
 // without one a text.
 type sortCriterion struct {
 	number func(*sortee) int64
-	text   orderText
+	text   order.Text
 	header bool // the header is needed
 }
 
 // sortCriteria are the words of SORT's list (RFC 5256 section 3, RFC 5957).
 func sortCriteria() map[string]*sortCriterion {
-	text := func(text orderText) *sortCriterion { return &sortCriterion{text: text, header: true} }
+	text := func(text order.Text) *sortCriterion { return &sortCriterion{text: text, header: true} }
 	return map[string]*sortCriterion{
 		"ARRIVAL":     {number: func(m *sortee) int64 { return m.arrival().Unix() }},
-		"CC":          text(ccMailbox),
+		"CC":          text(order.CCMailbox),
 		"DATE":        {number: (*sortee).sent, header: true},
-		"FROM":        text(fromMailbox),
+		"FROM":        text(order.FromMailbox),
 		"SIZE":        {number: (*sortee).size},
-		"SUBJECT":     text(baseSubject),
-		"TO":          text(toMailbox),
-		"DISPLAYFROM": text(fromDisplayed),
-		"DISPLAYTO":   text(toDisplayed),
+		"SUBJECT":     text(order.BaseSubject),
+		"TO":          text(order.ToMailbox),
+		"DISPLAYFROM": text(order.FromDisplayed),
+		"DISPLAYTO":   text(order.ToDisplayed),
 	}
 }
 
@@ -46,7 +45,7 @@ func sortCriteria() map[string]*sortCriterion {
 type sortee struct {
 	reader *headerReader
 	m      mailbox.Message
-	*ordering
+	*order.Keys
 }
 
 func (m *sortee) arrival() time.Time {
@@ -63,8 +62,8 @@ func (m *sortee) size() int64 {
 
 // sent is the Date of the header, or the time of arrival if that tells nothing.
 func (m *sortee) sent() int64 {
-	if m.dated {
-		return m.ordering.sent
+	if m.Dated {
+		return m.Keys.Sent
 	}
 	return m.arrival().Unix()
 }
@@ -78,13 +77,13 @@ type headerReader struct {
 	cached  *mailbox.Cached // nil until a header is read
 	lacking lacking
 	one     sortee // the message in use
-	order   ordering
+	order   order.Keys
 	room    []byte // of order, if the cache does not have it
 }
 
 func newHeaderReader(s *session, l lacking) *headerReader {
 	r := &headerReader{s: s, orders: s.sel.view.Orders(), lacking: l}
-	r.one = sortee{reader: r, ordering: &r.order}
+	r.one = sortee{reader: r, Keys: &r.order}
 	return r
 }
 
@@ -128,7 +127,7 @@ func (r *headerReader) reads(m mailbox.Message, header bool, read func(*sortee))
 // header.
 func (r *headerReader) read(m mailbox.Message) {
 	if rec, ok := r.orders.Read(m); ok {
-		if b, ok := rec.Get(cache.Order); ok && r.order.parse(b) {
+		if b, ok := rec.Get(cache.Order); ok && r.order.Parse(b) {
 			return
 		}
 	}
@@ -141,8 +140,8 @@ func (r *headerReader) read(m mailbox.Message) {
 	head, err := mf.header()
 	r.failed(m, err)
 	mf.remember()
-	r.room = appendOrdering(r.room[:0], head)
-	r.order.parse(r.room)
+	r.room = order.Append(r.room[:0], head)
+	r.order.Parse(r.room)
 	if err == nil && r.s.sel.view.Keeps() {
 		own := cache.Record{Size: mf.rec.Size, Mtime: mf.rec.Mtime, Virtual: -1}
 		own.Set(cache.Order, r.room)
@@ -156,71 +155,16 @@ func (r *headerReader) failed(m mailbox.Message, err error) {
 	}
 }
 
-// place is where the criteria put a message, as octets that are compared one by
-// one. No two places begin with each other.
-type place struct {
-	head uint64 // the first eight, or all and zeros: most of the time that is enough
-	rest []byte
-}
-
-func (a *place) compare(b *place) int {
-	if a.head != b.head {
-		return cmp.Compare(a.head, b.head)
-	}
-	return bytes.Compare(a.rest, b.rest)
-}
-
-// placeMaker makes the places of many messages. Zero is ready for use.
-type placeMaker struct {
-	room  []byte
-	rests []byte // of many places, one after the other
-}
-
-// restsBytes is what is taken for rests at once.
-const restsBytes = 64 << 10
-
-// place gives a message its place.
-func (p *placeMaker) place(m *sortee, keys []sortKey) (at place) {
-	b := p.room[:0]
+// placeOf gives a message its place by the criteria.
+func placeOf(p *order.PlaceMaker, m *sortee, keys []sortKey) order.Place {
 	for _, k := range keys {
-		from := len(b)
 		if k.by.number != nil {
-			b = binary.BigEndian.AppendUint64(b, uint64(k.by.number(m))^1<<63)
+			p.Number(k.by.number(m), k.reverse)
 		} else {
-			b = appendPlaceText(b, m.texts[k.by.text])
-		}
-		if k.reverse {
-			for i, c := range b[from:] {
-				b[from+i] = ^c
-			}
+			p.Text(m.Texts[k.by.text], k.reverse)
 		}
 	}
-	p.room = b
-	var head [8]byte
-	b = b[copy(head[:], b):]
-	at.head = binary.BigEndian.Uint64(head[:])
-	if len(b) > 0 {
-		if len(b) > cap(p.rests)-len(p.rests) {
-			p.rests = make([]byte, 0, max(restsBytes, len(b)))
-		}
-		from := len(p.rests)
-		p.rests = append(p.rests, b...)
-		at.rest = p.rests[from:len(p.rests):len(p.rests)]
-	}
-	return at
-}
-
-// appendPlaceText appends a text and its end, two NULs: those that are in the text
-// have something greater behind them.
-func appendPlaceText(b, text []byte) []byte {
-	for {
-		i := bytes.IndexByte(text, 0)
-		if i < 0 {
-			return append(append(b, text...), 0, 0)
-		}
-		b = append(append(b, text[:i]...), 0, 0xff)
-		text = text[i+1:]
-	}
+	return p.Place()
 }
 
 // sorted puts messages, which come in the order of the mailbox, in that of the
@@ -228,17 +172,17 @@ func appendPlaceText(b, text []byte) []byte {
 // (RFC 5256 section 3).
 func (r *headerReader) sorted(msgs []mailbox.Message, keys []sortKey) ([]mailbox.Message, error) {
 	type row struct {
-		place
+		order.Place
 		i uint32
 	}
 	rows := make([]row, 0, len(msgs))
-	var maker placeMaker
-	var at place
-	err := r.each(msgs, needHeaders(keys), func(m *sortee) { at = maker.place(m, keys) }, func(i int) { rows = append(rows, row{at, uint32(i)}) })
+	var maker order.PlaceMaker
+	var at order.Place
+	err := r.each(msgs, needHeaders(keys), func(m *sortee) { at = placeOf(&maker, m, keys) }, func(i int) { rows = append(rows, row{at, uint32(i)}) })
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(rows, func(a, b row) int { return cmp.Or(a.compare(&b.place), cmp.Compare(a.i, b.i)) })
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Or(a.Compare(&b.Place), cmp.Compare(a.i, b.i)) })
 	out := make([]mailbox.Message, len(rows))
 	for i := range rows {
 		out[i] = msgs[rows[i].i]

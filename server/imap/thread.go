@@ -3,6 +3,7 @@ package imap
 import (
 	"github.com/emersion/go-imap/v2"
 
+	"maildird/server/imap/order"
 	"maildird/server/imap/thread"
 )
 
@@ -65,15 +66,8 @@ func (s *session) thread(algorithms map[string]func([]thread.Mail) []*thread.Thr
 }
 
 func threadMail(m *sortee) thread.Mail {
-	t := thread.Mail{Message: m.m, Sent: m.sent(), Subject: string(m.texts[baseSubject]), Reply: m.reply}
-	ids := string(m.ids) // the only copy
-	t.ID, ids, _ = cutPiece(ids)
-	for len(ids) > 0 {
-		var id string
-		id, ids, _ = cutPiece(ids)
-		t.References = append(t.References, id)
-	}
-	return t
+	id, references := m.IDs()
+	return thread.Mail{Message: m.m, ID: id, References: references, Sent: m.sent(), Subject: string(m.Texts[order.BaseSubject]), Reply: m.Reply}
 }
 
 // threadResponse writes "* THREAD (1)(2 3 (4)(5 6))".

@@ -1,4 +1,7 @@
-package imap
+// Package order is what SORT and THREAD (RFC 5256, RFC 5957) compare messages by:
+// Keys are the properties that the header of one gives, which the cache keeps as
+// cache.Order, and a Place is where any of them, in any order, put it among others.
+package order
 
 import (
 	"encoding/binary"
@@ -7,49 +10,50 @@ import (
 	"maildird/server/imap/casemap"
 )
 
-// ordering is what SORT and THREAD look at in the header of a message, made ready
+// Keys is what SORT and THREAD look at in the header of a message, made ready
 // to be compared: what the cache has as cache.Order. Its octets are those that it
-// was read from.
-type ordering struct {
-	sent  int64 // of the Date field, Unix time; good if dated
-	dated bool
-	reply bool // the subject is one of a reply or a forwarded message
-	texts [orderTexts][]byte
+// was parsed from.
+type Keys struct {
+	Sent  int64 // of the Date field, Unix time; good if Dated
+	Dated bool
+	Reply bool          // the subject is one of a reply or a forwarded message
+	Texts [texts][]byte // by Text
 	// The identifiers of the message itself, which may be empty, and of those it
 	// refers to, as appendPiece has them.
 	ids []byte
 }
 
-// orderText is one of the texts of an ordering, which are in the form of
-// casemap.Append.
-type orderText uint8
+// Text is one of the texts of Keys. They are in the form of casemap.Append, and cut
+// where they are very long.
+type Text uint8
 
 const (
-	baseSubject orderText = iota
-	fromMailbox
-	toMailbox
-	ccMailbox
-	fromDisplayed
-	toDisplayed
-	orderTexts
+	BaseSubject Text = iota // of RFC 5256 section 2.1
+	FromMailbox             // addr-mailbox of the first address; so are these two
+	ToMailbox
+	CCMailbox
+	FromDisplayed // what a client shows of the first address (RFC 5957 section 3)
+	ToDisplayed
+	texts
 )
 
 const (
-	// maxOrderText bounds a text: those that are equal so far are equal.
-	maxOrderText = 2 << 10
+	// maxText bounds a text: those that are equal so far are equal.
+	maxText = 2 << 10
 	// maxReferences bounds the ancestors that one message can name. The first ones
 	// make the root of the thread, the last ones the place in it.
 	maxReferences = 200
 )
 
-// When what appendOrdering writes changes, cache.Format has to.
+// When what Append writes changes, cache.Format has to.
 
 // In that form: dated (1) and reply (2), sent (8, little-endian), the texts, and
 // the identifiers up to the end.
-const orderingHead = 9
+const keysHead = 9
 
-// appendOrdering appends the ordering of a message with this header.
-func appendOrdering(b, head []byte) []byte {
+// Append appends the keys of a message with this header, which is in CRLF form, as
+// Parse takes them.
+func Append(b, head []byte) []byte {
 	o := message.ParseOrder(head)
 	base, reply := message.BaseSubject(o.Subject)
 	sent, dated := message.ParseDate(o.Date)
@@ -61,13 +65,13 @@ func appendOrdering(b, head []byte) []byte {
 		marks |= 2
 	}
 	b = binary.LittleEndian.AppendUint64(append(b, marks), uint64(sent.Unix()))
-	for _, text := range [orderTexts]string{
-		baseSubject: base,
-		fromMailbox: addrMailbox(o.From), toMailbox: addrMailbox(o.To), ccMailbox: addrMailbox(o.Cc),
-		fromDisplayed: displayName(o.From), toDisplayed: displayName(o.To),
+	for _, text := range [texts]string{
+		BaseSubject: base,
+		FromMailbox: addrMailbox(o.From), ToMailbox: addrMailbox(o.To), CCMailbox: addrMailbox(o.Cc),
+		FromDisplayed: displayName(o.From), ToDisplayed: displayName(o.To),
 	} {
 		folded := casemap.Append(nil, []byte(text))
-		b = appendPiece(b, folded[:min(len(folded), maxOrderText)])
+		b = appendPiece(b, folded[:min(len(folded), maxText)])
 	}
 	id := ""
 	if ids := message.MessageIDs(o.MessageID); len(ids) > 0 {
@@ -119,16 +123,16 @@ func displayName(a *message.Address) string {
 	return a.Mailbox + "@" + a.Host
 }
 
-// parse reads what appendOrdering wrote; ok is false for anything else.
-func (o *ordering) parse(b []byte) (ok bool) {
-	if len(b) < orderingHead {
+// Parse reads what Append wrote; ok is false for anything else.
+func (o *Keys) Parse(b []byte) (ok bool) {
+	if len(b) < keysHead {
 		return false
 	}
-	o.dated, o.reply = b[0]&1 != 0, b[0]&2 != 0
-	o.sent = int64(binary.LittleEndian.Uint64(b[1:]))
-	b = b[orderingHead:]
-	for i := range o.texts {
-		if o.texts[i], b, ok = cutPiece(b); !ok {
+	o.Dated, o.Reply = b[0]&1 != 0, b[0]&2 != 0
+	o.Sent = int64(binary.LittleEndian.Uint64(b[1:]))
+	b = b[keysHead:]
+	for i := range o.Texts {
+		if o.Texts[i], b, ok = cutPiece(b); !ok {
 			return false
 		}
 	}
@@ -139,6 +143,19 @@ func (o *ordering) parse(b []byte) (ok bool) {
 		}
 	}
 	return len(o.ids) > 0
+}
+
+// IDs gives the identifier of the message, "" if it has none, and those of
+// the messages that it answers, the oldest first. They are copies.
+func (o *Keys) IDs() (id string, references []string) {
+	ids := string(o.ids) // the only copy
+	id, ids, _ = cutPiece(ids)
+	for len(ids) > 0 {
+		var r string
+		r, ids, _ = cutPiece(ids)
+		references = append(references, r)
+	}
+	return id, references
 }
 
 // appendPiece appends a piece with its length before it.
