@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -61,19 +62,35 @@ func SetPassword(path string, domains []string, name, password string) error {
 	})
 }
 
-// Remove takes a user out of the file. The mail stays where it is. ErrNotFound;
-// otherwise as Add.
+// Remove takes a user out of the file, with all lines of that name: one that was
+// passed over would be the user's otherwise, with an old password. The mail stays
+// where it is. ErrNotFound; otherwise as Add.
 func Remove(path string, domains []string, name string) error {
 	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
 		if at < 0 {
 			return nil, ErrNotFound
 		}
-		return append(lines[:at], lines[at+1:]...), nil
+		full := nameOf(lines[at], domains)
+		return slices.DeleteFunc(lines, func(line string) bool { return nameOf(line, domains) == full }), nil
 	})
 }
 
+// nameOf returns whose a line of the users file is, also if it cannot be used; ""
+// if nobody's.
+func nameOf(line string, domains []string) string {
+	if strings.HasPrefix(line, "#") {
+		return ""
+	}
+	field, _, _ := strings.Cut(strings.TrimRight(line, "\r"), ":")
+	name, err := userName(field, domains)
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
 // edit rewrites the users file: change gets its lines and the index of the
-// user's, -1 if there is none. Comments and lines that mean nothing here stay.
+// user's, -1 if there is none; of several, it is the one that is used. Comments and lines that mean nothing here stay.
 // A reader sees the old file or the new one; two edits wait for each other.
 func edit(path string, domains []string, name string, change func(lines []string, at int) ([]string, error)) error {
 	full, err := userName(name, domains)
@@ -90,9 +107,9 @@ func edit(path string, domains []string, name string, change func(lines []string
 		return err
 	}
 	defer unlock()
-	text, err := os.ReadFile(path)
+	text, _, err := readFile(path)
 	if err != nil {
-		return fmt.Errorf("cannot read the users file: %w", err)
+		return err
 	}
 	st, err := os.Stat(path)
 	if err != nil {
@@ -104,9 +121,14 @@ func edit(path string, domains []string, name string, change func(lines []string
 	}
 	at := -1
 	for i, line := range lines {
-		if e, err := parseLine(strings.TrimRight(line, "\r"), domains); err == nil && line[0] != '#' && e.user.Name == full {
+		if nameOf(line, domains) != full {
+			continue
+		}
+		if _, err := parseLine(strings.TrimRight(line, "\r"), domains); err == nil {
 			at = i
 			break
+		} else if at < 0 {
+			at = i
 		}
 	}
 	if lines, err = change(lines, at); err != nil {

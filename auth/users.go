@@ -3,6 +3,7 @@
 package auth
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -70,13 +71,9 @@ func (u *Users) Reload() error {
 
 // read reads the file. u.mu is held.
 func (u *Users) read() error {
-	v, err := versionOf(u.path)
+	text, v, err := readFile(u.path)
 	if err != nil {
-		return fmt.Errorf("cannot read the users file: %w", err)
-	}
-	text, err := os.ReadFile(u.path)
-	if err != nil {
-		return fmt.Errorf("cannot read the users file: %w", err)
+		return err
 	}
 	t, problems := parse(text, u.domains)
 	for _, p := range problems {
@@ -89,7 +86,7 @@ func (u *Users) read() error {
 // Problems reads the file and returns what is wrong with its lines, for an
 // operator who asks.
 func (u *Users) Problems() ([]string, error) {
-	text, err := os.ReadFile(u.path)
+	text, _, err := readFile(u.path)
 	if err != nil {
 		return nil, err
 	}
@@ -101,10 +98,27 @@ func (u *Users) Problems() ([]string, error) {
 	return out, nil
 }
 
+// readFile reads a users file, without the mark that editors of other systems put
+// before UTF-8, and tells the state that it had before. A FIFO or device would not
+// come to an end.
+func readFile(path string) (text []byte, v fileVersion, err error) {
+	v, err = versionOf(path)
+	if err == nil {
+		text, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, v, fmt.Errorf("cannot read the users file: %w", err)
+	}
+	return bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), v, nil
+}
+
 func versionOf(path string) (fileVersion, error) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(path, &st); err != nil {
 		return fileVersion{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if kind := st.Mode & syscall.S_IFMT; kind != syscall.S_IFREG {
+		return fileVersion{}, &fs.PathError{Op: "read", Path: path, Err: errors.New("it is not a regular file")}
 	}
 	return fileVersion{st.Ino, st.Size, st.Mtim, st.Ctim}, nil
 }

@@ -1,0 +1,93 @@
+package auth
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestLinesOfOneName: a user who is removed is not there by a second line, and
+// one whose line cannot be used is there for changes.
+func TestLinesOfOneName(t *testing.T) {
+	_, path, _ := open(t, "# alice:{PLAIN}comment\nalice:{ROT13}x\nbob:{PLAIN}b\nALICE@example.org:{PLAIN}old:5::::\nalice@example.net:{PLAIN}other\ncarol\n#end\n")
+	read := func() string {
+		t.Helper()
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if err := Add(path, domains, "carol", "x"); !errors.Is(err, ErrExists) {
+		t.Errorf("carol added: %v", err)
+	}
+	if err := SetPassword(path, domains, "carol", "new"); err != nil {
+		t.Error(err)
+	}
+	// Of two lines, the one that is used is changed.
+	if err := SetPassword(path, domains, "alice", "new"); err != nil {
+		t.Error(err)
+	}
+	if got := read(); !strings.Contains(got, "\nalice:{ROT13}x\n") || !strings.Contains(got, "\nALICE@example.org:{ARGON2ID}$argon2id$") ||
+		!strings.Contains(got, "\ncarol:{ARGON2ID}$argon2id$") {
+		t.Errorf("the file is\n%s", got)
+	}
+	if err := Remove(path, domains, "carol"); err != nil {
+		t.Error(err)
+	}
+	if err := Remove(path, domains, "alice@example.org"); err != nil {
+		t.Error(err)
+	}
+	if got, want := read(), "# alice:{PLAIN}comment\nbob:{PLAIN}b\nalice@example.net:{PLAIN}other\n#end\n"; got != want {
+		t.Errorf("the file is\n%swant\n%s", got, want)
+	}
+	if err := Remove(path, domains, "alice@example.org"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("alice removed again: %v", err)
+	}
+}
+
+// TestByteOrderMark: an editor put it before the name of the first user.
+func TestByteOrderMark(t *testing.T) {
+	u, path, _ := open(t, "\xef\xbb\xbfalice:{PLAIN}a\r\nbob:{PLAIN}b\r\n")
+	if _, ok := u.Lookup("alice@example.org"); !ok {
+		t.Error("there is no alice")
+	}
+	if err := Remove(path, domains, "alice"); err != nil {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "bob:{PLAIN}b\r\n" {
+		t.Errorf("the file is %q, %v", text, err)
+	}
+}
+
+// TestNoRegularFile: what has no end is not read.
+func TestNoRegularFile(t *testing.T) {
+	u, path, log := open(t, "alice:{PLAIN}a\n")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "users")
+	if err := os.Symlink("/dev/zero", link); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{path, link, filepath.Dir(path)} {
+		if _, err := OpenUsers(p, domains, u.log); err == nil || !strings.Contains(err.Error(), "it is not a regular file") {
+			t.Errorf("%s is read: %v", p, err)
+		}
+	}
+	if err := Add(path, domains, "bob", "x"); err == nil {
+		t.Error("a FIFO is changed")
+	}
+	if err := u.Reload(); err == nil {
+		t.Error("a FIFO is read again")
+	}
+	if _, ok := u.Lookup("alice"); !ok {
+		t.Error("alice is gone with the file", log)
+	}
+}
