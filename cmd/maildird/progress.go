@@ -51,3 +51,11 @@ func (p *progress) end() {
 		fmt.Fprint(p.out, "\r\x1b[K")
 	}
 }
+
+// many writes a count: "1 message", "2 messages".
+func many(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

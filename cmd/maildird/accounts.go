@@ -6,15 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
-
-	"github.com/spf13/cobra"
 
 	"maildird/auth"
-	"maildird/maildir/delivery"
-	"maildird/maildir/dotlock"
 	"maildird/server/config"
 )
 
@@ -61,45 +54,4 @@ func eachAccount(ctx context.Context, accounts []account, work func(account) err
 		}
 	}
 	return errors.Join(failed...)
-}
-
-// tools is what a command locks folders and writes messages with: one for all
-// accounts, as its parts are to be one for the process.
-type tools struct {
-	locker   *dotlock.Locker
-	delivery *delivery.Options
-}
-
-func newTools() (tools, error) {
-	host, err := os.Hostname()
-	if err != nil {
-		return tools{}, err
-	}
-	return tools{dotlock.NewLocker(host), &delivery.Options{Host: host, PID: os.Getpid(), Fsync: true}}, nil
-}
-
-// userFlag adds --user, which the shell completes from the configuration at
-// path.
-func userFlag(cmd *cobra.Command, path *string) *string {
-	user := cmd.Flags().String("user", "", "only this user")
-	if err := cmd.RegisterFlagCompletionFunc("user", func(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return completeUser(path)(cmd, nil, word)
-	}); err != nil {
-		panic(err) // the flag is there
-	}
-	return user
-}
-
-// interruptible gives a context that ends at Ctrl-C or SIGTERM, so that what is
-// under way can be taken back.
-func interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
-}
-
-// many writes a count: "1 message", "2 messages".
-func many(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

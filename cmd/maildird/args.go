@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// misuse is the error of a wrong command line. It says how the command is used.
+func misuse(cmd *cobra.Command, format string, args ...any) error {
+	return exitError{fmt.Errorf("%s: %w; usage: %s", cmd.CommandPath(), fmt.Errorf(format, args...), cmd.UseLine()), exitMisuse}
+}
+
+// required asks for the flags that a command cannot do without.
+func required(cmd *cobra.Command, _ []string) error {
+	var missing []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Annotations[cobra.BashCompOneRequiredFlag] != nil && !f.Changed {
+			missing = append(missing, "--"+f.Name)
+		}
+	})
+	if len(missing) > 0 {
+		return misuse(cmd, "%s is missing", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// atMost takes so many arguments and no more.
+func atMost(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > n {
+			return misuse(cmd, "%q is one argument too many", args[n])
+		}
+		return nil
+	}
+}
+
+// one asks for exactly one argument and says what it is.
+func one(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return misuse(cmd, "%s is missing", what)
+		}
+		return atMost(1)(cmd, args)
+	}
+}
+
+// configFlag adds --config, which most commands need.
+func configFlag(cmd *cobra.Command) *string {
+	path := cmd.Flags().StringP("config", "c", "", "path of maildird.toml")
+	if err := cmd.MarkFlagRequired("config"); err != nil {
+		panic(err)
+	}
+	if err := cmd.MarkFlagFilename("config", "toml"); err != nil {
+		panic(err)
+	}
+	return path
+}
+
+// userFlag adds --user, which the shell completes from the configuration at
+// path.
+func userFlag(cmd *cobra.Command, path *string) *string {
+	user := cmd.Flags().String("user", "", "only this user")
+	if err := cmd.RegisterFlagCompletionFunc("user", func(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return completeUser(path)(cmd, nil, word)
+	}); err != nil {
+		panic(err) // the flag is there
+	}
+	return user
+}
