@@ -12,23 +12,26 @@ import (
 	"maildird/scripts/rig"
 )
 
-// TestBackupRsync: scripts/backup-rsync, with the real sh and rsync, keeps as
-// many snapshots as told in both places, the same in both; sends a message
-// once; and takes up a transfer that was cut off, which never counts as a
-// snapshot.
-func TestBackupRsync(t *testing.T) {
+// backupUsers have mail where backupScript runs.
+var backupUsers = []string{"alice@example.org", "bob@example.org"}
+
+// backupScript is scripts/backup-rsync, with the real sh and rsync, and the two
+// places in which it is to keep two snapshots of each user.
+type backupScript struct{ top, binary, config, snapshots, remote string }
+
+func newBackupScript(t *testing.T) *backupScript {
+	t.Helper()
 	top, err := rig.Dir("cron")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(top)
+	t.Cleanup(func() { _ = os.RemoveAll(top) })
 	binary, err := rig.Build(top, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir, config := newServer(t)
-	users := []string{"alice@example.org", "bob@example.org"}
-	for i, user := range users {
+	for i, user := range backupUsers {
 		good(t, "secret\n", "user", "add", "--config", config, user)
 		home := filepath.Join(dir, "mail", "example.org", strings.Split(user, "@")[0])
 		for _, sub := range []string{"cur", "new", "tmp", ".Sent Items/cur"} {
@@ -43,68 +46,88 @@ func TestBackupRsync(t *testing.T) {
 			}
 		}
 	}
-	snapshots, remote := filepath.Join(top, "snap shots"), filepath.Join(top, "far away")
-	script := func(env ...string) (string, error) {
-		cmd := exec.Command("../../scripts/backup-rsync", "-k", "2", config, snapshots, remote)
-		cmd.Env = append(append(os.Environ(), "MAILDIRD="+binary), env...)
-		out, err := cmd.CombinedOutput()
-		return string(out), err
-	}
+	return &backupScript{top, binary, config, filepath.Join(top, "snap shots"), filepath.Join(top, "far away")}
+}
+
+func (b *backupScript) run(env ...string) (string, error) {
+	cmd := exec.Command("../../scripts/backup-rsync", "-k", "2", b.config, b.snapshots, b.remote)
+	cmd.Env = append(append(os.Environ(), "MAILDIRD="+b.binary), env...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// TestBackupRsync: the script keeps as many snapshots as told in both places, the
+// same in both; sends a message once; takes up a transfer that was cut off, which
+// never counts as a snapshot; and does not run twice at a time.
+func TestBackupRsync(t *testing.T) {
+	b := newBackupScript(t)
 	for range 4 {
-		if out, err := script(); err != nil {
+		if out, err := b.run(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	for _, user := range users {
-		here, there := snapshotNames(t, snapshots, user), snapshotNames(t, remote, user)
-		if len(here) != 2 || !slices.Equal(here, there) {
-			t.Errorf("%s: snapshots %q here, %q there, want the same 2", user, here, there)
-		}
-		for _, name := range there {
-			mustExist(t, filepath.Join(remote, user, name+".complete"))
-		}
-		diff := exec.Command("diff", "-r", filepath.Join(snapshots, user, "latest")+"/", filepath.Join(remote, user, "latest")+"/")
-		if out, err := diff.CombinedOutput(); err != nil {
-			t.Errorf("%s: the copy differs: %v\n%s", user, err, out)
-		}
-		a, errA := os.Stat(filepath.Join(remote, user, there[0], "cur", "7."+fmt.Sprint(slices.Index(users, user))+":2,S"))
-		b, errB := os.Stat(filepath.Join(remote, user, there[1], "cur", "7."+fmt.Sprint(slices.Index(users, user))+":2,S"))
-		if errA != nil || errB != nil || !os.SameFile(a, b) {
-			t.Errorf("%s: a message takes space twice: %v, %v", user, errA, errB)
-		}
+	for i, user := range backupUsers {
+		t.Run("kept for "+user, func(t *testing.T) { b.sameInBoth(t, user, fmt.Sprintf("7.%d:2,S", i)) })
 	}
+	t.Run("cut off", b.cutOff)
+	t.Run("two at a time", b.twice)
+}
 
-	// An rsync that is cut off while it sends alice's next snapshot.
-	before, err := os.Readlink(filepath.Join(remote, users[0], "latest"))
+// sameInBoth looks at the snapshots of a user who has a message of that name in
+// cur/.
+func (b *backupScript) sameInBoth(t *testing.T, user, message string) {
+	here, there := snapshotNames(t, b.snapshots, user), snapshotNames(t, b.remote, user)
+	if len(here) != 2 || !slices.Equal(here, there) {
+		t.Errorf("%s: snapshots %q here, %q there, want the same 2", user, here, there)
+	}
+	for _, name := range there {
+		mustExist(t, filepath.Join(b.remote, user, name+".complete"))
+	}
+	diff := exec.Command("diff", "-r", filepath.Join(b.snapshots, user, "latest")+"/", filepath.Join(b.remote, user, "latest")+"/")
+	if out, err := diff.CombinedOutput(); err != nil {
+		t.Errorf("%s: the copy differs: %v\n%s", user, err, out)
+	}
+	first, errFirst := os.Stat(filepath.Join(b.remote, user, there[0], "cur", message))
+	second, errSecond := os.Stat(filepath.Join(b.remote, user, there[1], "cur", message))
+	if errFirst != nil || errSecond != nil || !os.SameFile(first, second) {
+		t.Errorf("%s: a message takes space twice: %v, %v", user, errFirst, errSecond)
+	}
+}
+
+// cutOff has rsync cut off while it sends alice's next snapshot.
+func (b *backupScript) cutOff(t *testing.T) {
+	before, err := os.Readlink(filepath.Join(b.remote, backupUsers[0], "latest"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cut := filepath.Join(top, "cut")
+	cut := filepath.Join(b.top, "cut")
 	if err := os.WriteFile(cut, []byte("#!/bin/sh\ncase \"$*\" in *--link-dest*alice*) rsync \"$@\" --exclude=dovecot-uidlist; exit 12;; esac\nexec rsync \"$@\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	out, err := script("RSYNC=" + cut)
+	out, err := b.run("RSYNC=" + cut)
 	if code := exitStatus(err); code != 1 || !strings.Contains(out, "alice@example.org: 2") || !strings.Contains(out, "was not copied") {
 		t.Errorf("cut off: %v\n%s", err, out)
 	}
-	newest := snapshotNames(t, snapshots, users[0])[1]
-	if now, err := os.Readlink(filepath.Join(remote, users[0], "latest")); err != nil || now != before {
+	newest := snapshotNames(t, b.snapshots, backupUsers[0])[1]
+	if now, err := os.Readlink(filepath.Join(b.remote, backupUsers[0], "latest")); err != nil || now != before {
 		t.Errorf("after a transfer that was cut off, latest leads to %q, %v", now, err)
 	}
-	if _, err := os.Stat(filepath.Join(remote, users[0], newest+".complete")); err == nil {
+	if _, err := os.Stat(filepath.Join(b.remote, backupUsers[0], newest+".complete")); err == nil {
 		t.Error("a transfer that was cut off counts as a snapshot")
 	}
-	if out, err := script(); err != nil {
+	if out, err := b.run(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	mustExist(t, filepath.Join(remote, users[0], newest+".complete"))
-	mustExist(t, filepath.Join(remote, users[0], newest, "dovecot-uidlist"))
+	mustExist(t, filepath.Join(b.remote, backupUsers[0], newest+".complete"))
+	mustExist(t, filepath.Join(b.remote, backupUsers[0], newest, "dovecot-uidlist"))
+}
 
-	// Another run that is at work.
-	if err := os.WriteFile(filepath.Join(snapshots, ".backup-rsync.pid"), fmt.Appendln(nil, os.Getpid()), 0o600); err != nil {
+// twice runs the script while another run is at work.
+func (b *backupScript) twice(t *testing.T) {
+	if err := os.WriteFile(filepath.Join(b.snapshots, ".backup-rsync.pid"), fmt.Appendln(nil, os.Getpid()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := script(); exitStatus(err) != 1 || !strings.Contains(out, "another run is at work") {
+	if out, err := b.run(); exitStatus(err) != 1 || !strings.Contains(out, "another run is at work") {
 		t.Errorf("two runs: %v\n%s", err, out)
 	}
 }

@@ -15,6 +15,9 @@ import (
 	"maildird/scripts/rig"
 )
 
+// The system users of these tests.
+const aliceID, bobID = 54321, 54322
+
 // TestSystemUsers: as root, maildird makes for each user what is his alone,
 // keeps nobody's secrets within reach of another, and has given up what root
 // can do beyond that.
@@ -24,34 +27,47 @@ func TestSystemUsers(t *testing.T) {
 	}
 	m := setUp(t, "mail/%d/%n", "%h/Maildir")
 	m.AsRoot = true
-	const aliceID, bobID = 54321, 54322
-	home := func(name string) string { return filepath.Join(m.Dir, "home", name) }
-	if err := os.Mkdir(filepath.Join(m.Dir, "home"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for name, uid := range map[string]int{"alice": aliceID, "bob": bobID} {
-		if err := os.Mkdir(home(name), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chown(home(name), uid, uid); err != nil {
-			t.Fatal(err)
-		}
-	}
-	users := fmt.Sprintf("%s:{PLAIN}%s:%d:%d::%s::\n%s:{PLAIN}%s:%d:%d::%s::\n",
-		alice, password, aliceID, aliceID, home("alice"), bob, password, bobID, bobID, home("bob"))
-	if err := os.WriteFile(filepath.Join(m.Dir, "users"), []byte(users), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	secret := filepath.Join(m.Dir, "home", "secret")
-	if err := os.WriteFile(secret, []byte("Subject: secret\n\nsecret\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	makeSystemUsers(t, m)
 	// Bob wants to read what is Alice's.
-	if err := os.Symlink(filepath.Join(home("alice"), "Maildir"), filepath.Join(home("bob"), "Maildir")); err != nil {
+	if err := os.Symlink(filepath.Join(homeOf(m, "alice"), "Maildir"), filepath.Join(homeOf(m, "bob"), "Maildir")); err != nil {
 		t.Fatal(err)
 	}
 	run(t, m)
 
+	mail := useMaildir(t, m)
+	readForeignLink(t, m, mail)
+	refuseForeignMaildir(t, m)
+	lookAtOwners(t, m)
+	lookAtCapabilities(t, m)
+}
+
+func homeOf(m *rig.Maildird, name string) string { return filepath.Join(m.Dir, "home", name) }
+
+// makeSystemUsers makes the homes of alice and bob, who are system users now.
+func makeSystemUsers(t *testing.T, m *rig.Maildird) {
+	t.Helper()
+	if err := os.Mkdir(filepath.Join(m.Dir, "home"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, uid := range map[string]int{"alice": aliceID, "bob": bobID} {
+		if err := os.Mkdir(homeOf(m, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(homeOf(m, name), uid, uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	users := fmt.Sprintf("%s:{PLAIN}%s:%d:%d::%s::\n%s:{PLAIN}%s:%d:%d::%s::\n",
+		alice, password, aliceID, aliceID, homeOf(m, "alice"), bob, password, bobID, bobID, homeOf(m, "bob"))
+	if err := os.WriteFile(filepath.Join(m.Dir, "users"), []byte(users), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// useMaildir has mail delivered to alice, and has her change all that a client
+// can. Her session has INBOX selected then.
+func useMaildir(t *testing.T, m *rig.Maildird) *speaker {
+	t.Helper()
 	in := speak(t, m, "lmtp", "220 ")
 	in.say("LHLO x\r\n", "250 ")
 	in.say("MAIL FROM:<>\r\n", "250 ")
@@ -66,8 +82,18 @@ func TestSystemUsers(t *testing.T) {
 		mail.say("b "+command+"\r\n", "b OK")
 	}
 	mail.say("c APPEND Sent {3+}\r\nx\r\n\r\n", "c OK")
+	return mail
+}
+
+// readForeignLink: a hard link to a file of root's in alice's mail is not read.
+func readForeignLink(t *testing.T, m *rig.Maildird, mail *speaker) {
+	t.Helper()
+	secret := filepath.Join(m.Dir, "home", "secret")
+	if err := os.WriteFile(secret, []byte("Subject: secret\n\nsecret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{"", ".Sent"} {
-		if err := os.Link(secret, filepath.Join(home("alice"), "Maildir", name, "cur", "1700000000.secret:2,")); err != nil {
+		if err := os.Link(secret, filepath.Join(homeOf(m, "alice"), "Maildir", name, "cur", "1700000000.secret:2,")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -84,7 +110,12 @@ func TestSystemUsers(t *testing.T) {
 			t.Errorf("FETCH gives %q", line)
 		}
 	}
+}
 
+// refuseForeignMaildir: bob's link to alice's Maildir leads nowhere, and the log
+// says why.
+func refuseForeignMaildir(t *testing.T, m *rig.Maildird) {
+	t.Helper()
 	other := speak(t, m, "imap", "* OK")
 	other.say(fmt.Sprintf("a LOGIN %s %q\r\n", bob, password), "a NO [UNAVAILABLE] ")
 	eventually(t, func() error {
@@ -93,9 +124,13 @@ func TestSystemUsers(t *testing.T) {
 		}
 		return nil
 	})
+}
 
+// lookAtOwners: all that is in alice's Maildir by now is hers alone.
+func lookAtOwners(t *testing.T, m *rig.Maildird) {
+	t.Helper()
 	files := 0
-	err := filepath.WalkDir(home("alice"), func(path string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(homeOf(m, "alice"), func(path string, e fs.DirEntry, err error) error {
 		if err != nil || strings.Contains(path, ".secret") {
 			return err
 		}
@@ -112,7 +147,12 @@ func TestSystemUsers(t *testing.T) {
 	if err != nil || files < 30 {
 		t.Errorf("%d files in the Maildir, %v", files, err)
 	}
+}
 
+// lookAtCapabilities: root may give files to others and pass over their rights,
+// and nothing else.
+func lookAtCapabilities(t *testing.T, m *rig.Maildird) {
+	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.Process.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
