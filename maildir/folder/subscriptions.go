@@ -37,6 +37,8 @@ func parseSubscriptions(data []byte) (subscriptions, error) {
 	if data == nil {
 		s.v2, s.head = true, []byte(subscriptionsV2)
 	}
+	// No name has a CR of its own here: an editor may have ended the lines so.
+	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
 	if version, ok := bytes.CutPrefix(data, []byte("V\t")); ok {
 		line, _, _ := bytes.Cut(version, []byte("\n"))
 		if string(line) != "2" {

@@ -206,7 +206,7 @@ func parse(text string) list {
 		if line == "" {
 			continue
 		}
-		digits, name, _ := strings.Cut(line, " ")
+		digits, name, _ := strings.Cut(strings.TrimSuffix(line, "\r"), " ")
 		n, err := strconv.ParseUint(digits, 10, 32)
 		if err != nil || n >= filename.MaxKeywords {
 			l.odd = append(l.odd, line)

@@ -78,6 +78,7 @@ func TestFormat(t *testing.T) {
 		{"nonsense", "x y\n\n-1 b\n0 a\n", "0=a", "0 a\n1 new\nx y\n-1 b\n"},
 		{"names that break a line of IMAP", "0 a b\n1 (x)\n2 \"\n3 a\rb\n4 \\Seen\n5 g\n", "5=g",
 			"5 g\n6 new\n0 a b\n1 (x)\n2 \"\n3 a\rb\n4 \\Seen\n"},
+		{"CR LF", "0 $Forwarded\r\n1 Junk\r\n5 \r\n", "0=$Forwarded 1=Junk", "0 $Forwarded\n1 Junk\n2 new\n5 \r\n"},
 		{"octets beyond ASCII", "0 gr\xc3\xbcn\n1 \xff\n", "0=gr\xc3\xbcn 1=\xff", "0 gr\xc3\xbcn\n1 \xff\n2 new\n"},
 		{"Dovecot's unknown letter", "0 unknown-0\n", "0=unknown-0", "0 unknown-0\n1 new\n"},
 	} {

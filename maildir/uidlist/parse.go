@@ -89,9 +89,10 @@ func leadingUID(line string) (uid uint32, rest string) {
 }
 
 // parseRecord reads a line after the first. cut tells that more than a base
-// followed the colon.
+// followed the colon. A CR at the end is none of the name's, as Dovecot reads
+// it: an editor that ends lines with CR LF had the list.
 func parseRecord(line string, version int) (r Record, cut, ok bool) {
-	uid, rest := leadingUID(line)
+	uid, rest := leadingUID(strings.TrimSuffix(line, "\r"))
 	if uid == 0 {
 		return r, false, false
 	}
@@ -145,7 +146,7 @@ func mergedUID(line string, uid uint32) uint32 {
 }
 
 func validBase(base string) bool {
-	if base == "" || len(base) > maxBase {
+	if base == "" || len(base) > maxBase || base[len(base)-1] == '\r' {
 		return false
 	}
 	for _, c := range []byte("/\x00:\n") {

@@ -61,6 +61,10 @@ func TestRead(t *testing.T) {
 		{name: "empty", file: "", header: "V0 N0 G ", damaged: true},
 		{name: "NULs", file: strings.Repeat("\x00", 4096), header: "V0 N0 G ", damaged: true},
 		{name: "unfinished header", file: "3 V17 N1", header: "V0 N0 G ", damaged: true},
+		{name: "CR LF", file: strings.ReplaceAll(v3+"1 :a\n2 S12 :b:2,S\n9 Z? :c d\n", "\n", "\r\n"),
+			header: "V17 N10 G" + guid + " ", records: []string{"1 :a", "2 S12 :b", "9 Z? :c d"}},
+		{name: "CR LF, version 1", file: "1 17 30\r\n3 a\r\n5 b\n", header: "V17 N30 G ", records: []string{"3 :a", "5 :b"}},
+		{name: "a CR too many", file: v3 + "1 :a\r\r\n2 :b\rc\n", header: "V17 N3 G" + guid + " ", records: []string{"2 :b\rc"}, damaged: true},
 		{name: "no UIDVALIDITY", file: "3 N12 G" + guid + "\n1 :a\n", header: "V0 N0 G ", damaged: true},
 		{name: "other version", file: "2 17 12\n1 a\n", header: "V0 N0 G ", damaged: true},
 	} {
