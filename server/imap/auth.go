@@ -266,7 +266,7 @@ func (s *session) login(user auth.User) error {
 	s.fails = 0
 	s.log = s.anonymous.With("user", user.Name)
 	s.lx.Limits = s.srv.cfg.lexLimits(true)
-	s.wire.until = time.Time{}
+	s.wire.Until = time.Time{}
 	s.log.Info("logged in", "tls", s.tls)
 	s.done = done{code: "CAPABILITY" + s.capabilityList(), text: "Logged in."}
 	return nil

@@ -14,7 +14,7 @@ func compressExtension() extension {
 	return extension{
 		commands: []command{{name: "COMPRESS", in: loggedIn, run: runCompress}},
 		capsOf: func(s *session) []imap.Cap {
-			if s.state() == notAuthenticated || s.wire.compressed() {
+			if s.state() == notAuthenticated || s.compressed() {
 				return nil
 			}
 			return []imap.Cap{imap.Cap("COMPRESS=DEFLATE")}
@@ -33,7 +33,7 @@ func runCompress(s *session) error {
 	switch {
 	case algorithm != "DEFLATE":
 		return no("", "Unknown compression algorithm.")
-	case s.wire.compressed():
+	case s.compressed():
 		return no(codeCompressionActive, "DEFLATE is active already.")
 	case lx.Buffered():
 		// It came before the client could know whether to compress it.
@@ -44,14 +44,14 @@ func runCompress(s *session) error {
 			return &connError{err}
 		}
 		log := s.log
-		s.wire.stack(deflate.NewConn(s.wire.conn, func(p any) { s.srv.panicked(log, p) }))
+		s.wire.Stack(deflate.NewConn(s.wire.Stream, func(p any) { s.srv.panicked(log, p) }))
 		return nil
 	}}
 	return nil
 }
 
 // compressed tells whether COMPRESS is in use.
-func (c *wire) compressed() bool {
-	_, is := c.conn.(*deflate.Conn)
+func (s *session) compressed() bool {
+	_, is := s.wire.Stream.(*deflate.Conn)
 	return is
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"maildird/server/imap/wire"
 )
 
 // idleExtension is IDLE.
@@ -44,9 +46,9 @@ func (s *session) idle(logout time.Time) error {
 		if next.After(logout) {
 			next = logout
 		}
-		err := s.await(next, newsMailbox|newsOthers)
+		err := s.await(next, wire.NewsMailbox|wire.NewsOthers)
 		switch {
-		case err == nil, errors.Is(err, errWoken):
+		case err == nil, errors.Is(err, wire.ErrWoken):
 			return nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return err

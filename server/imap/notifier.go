@@ -10,6 +10,7 @@ import (
 	"maildird/maildir"
 	"maildird/maildir/folder"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/wire"
 )
 
 // notifier is what a client asked to be told of by NOTIFY, and what is needed to
@@ -120,7 +121,7 @@ func (n *notifier) mark(w *watchedBox) {
 	}
 	n.dirty[w] = struct{}{}
 	n.mu.Unlock()
-	n.s.wire.wake(newsOthers)
+	n.s.wire.Wake(wire.NewsOthers)
 }
 
 // markTree notes that something happened to the folders. Called from other
@@ -129,7 +130,7 @@ func (n *notifier) markTree() {
 	n.mu.Lock()
 	n.tree = true
 	n.mu.Unlock()
-	n.s.wire.wake(newsOthers)
+	n.s.wire.Wake(wire.NewsOthers)
 }
 
 // tell looks at what happened and tells what the client asked for.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"maildird/maildir"
+	"maildird/server/imap/wire"
 )
 
 // metadataChanged notes that annotations were changed, unless the client did it
@@ -27,7 +28,7 @@ func (n *notifier) metadataChanged(c maildir.MetadataChange) {
 		entries[strings.ToLower(name)] = true
 	}
 	n.mu.Unlock()
-	n.s.wire.wake(newsOthers)
+	n.s.wire.Wake(wire.NewsOthers)
 }
 
 // tellMetadata tells which annotations were changed, without their values (RFC

@@ -42,7 +42,7 @@ func tokenExtension(users sasl.Users, tokens sasl.Tokens) extension {
 }
 
 func tlsState(s *session) *tls.ConnectionState {
-	conn, ok := s.wire.conn.(*tls.Conn)
+	conn, ok := s.wire.Stream.(*tls.Conn)
 	if !ok {
 		return nil
 	}

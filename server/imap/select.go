@@ -2,6 +2,8 @@ package imap
 
 import (
 	"github.com/emersion/go-imap/v2"
+
+	"maildird/server/imap/wire"
 )
 
 // selectExtension is SELECT, EXAMINE, CLOSE and CHECK.
@@ -63,7 +65,7 @@ func (s *session) selectMailbox(readOnly bool) error {
 	if err != nil {
 		return err
 	}
-	view, err := box.NewView(s.ctx, readOnly, func() { s.wire.wake(newsMailbox) })
+	view, err := box.NewView(s.ctx, readOnly, func() { s.wire.Wake(wire.NewsMailbox) })
 	if err != nil {
 		box.Release()
 		return err

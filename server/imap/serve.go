@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"maildird/server/imap/wire"
 )
 
 // serve runs the session until its end. It calls begun before it waits for its
@@ -44,18 +46,18 @@ func (s *session) recovered() {
 		// What is left of the session may be broken too.
 		if p := recover(); p != nil {
 			s.log.Error("panic at the end of a session", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			s.wire.cut()
+			s.wire.Cut()
 		}
 	}()
-	if conn, ok := s.wire.conn.(*tls.Conn); ok && !conn.ConnectionState().HandshakeComplete {
-		s.wire.cut() // to say goodbye would begin another handshake
+	if conn, ok := s.wire.Stream.(*tls.Conn); ok && !conn.ConnectionState().HandshakeComplete {
+		s.wire.Cut() // to say goodbye would begin another handshake
 	}
 	s.end(bye(imap.ResponseCodeServerBug, "Internal error, the log has the details."))
 }
 
 // handshake does the TLS handshake that an implicit-TLS connection begins with.
 func (s *session) handshake() error {
-	conn, ok := s.wire.conn.(*tls.Conn)
+	conn, ok := s.wire.Stream.(*tls.Conn)
 	if !ok {
 		return nil
 	}
@@ -96,17 +98,17 @@ func errStopping() error { return bye(imap.ResponseCodeUnavailable, "Server is s
 func (s *session) awaitCommand() error {
 	deadline := time.Now().Add(s.srv.cfg.Timeouts.Idle)
 	if s.state() == notAuthenticated {
-		deadline = s.wire.until
+		deadline = s.wire.Until
 	}
 	for {
-		wakeOn := reasons(0)
+		wakeOn := wire.Reasons(0)
 		if s.notify != nil {
 			if err := s.tellUnasked(); err != nil {
 				return err
 			}
-			wakeOn = newsMailbox | newsOthers
+			wakeOn = wire.NewsMailbox | wire.NewsOthers
 		}
-		if err := s.await(deadline, wakeOn); s.notify == nil || !errors.Is(err, errWoken) {
+		if err := s.await(deadline, wakeOn); s.notify == nil || !errors.Is(err, wire.ErrWoken) {
 			return err
 		}
 	}
@@ -125,7 +127,7 @@ func (s *session) tellUnasked() error {
 // tellNow tells what is new at once. What comes meanwhile wakes the session
 // again.
 func (s *session) tellNow(n news) error {
-	s.wire.forget(newsMailbox | newsOthers)
+	s.wire.Forget(wire.NewsMailbox | wire.NewsOthers)
 	if err := s.tellNews(n); err != nil {
 		return err
 	}
@@ -140,16 +142,16 @@ func (s *session) tellNow(n news) error {
 
 // await waits for input. When one of the reasons comes first, or the server
 // ends or the time is up, the error says so.
-func (s *session) await(deadline time.Time, wakeOn reasons) error {
+func (s *session) await(deadline time.Time, wakeOn wire.Reasons) error {
 	err := s.lx.Await(func(lend func() []byte, giveBack func()) (int, error) {
-		return s.wire.await(deadline, wakeOn|newsShutdown, lend, giveBack)
+		return s.wire.Await(deadline, wakeOn|wire.NewsShutdown, lend, giveBack)
 	})
 	switch {
 	case err == nil:
 		return nil
 	case s.srv.sessions.Stopping():
 		return errStopping()
-	case errors.Is(err, errWoken), errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, wire.ErrWoken), errors.Is(err, os.ErrDeadlineExceeded):
 		return err
 	}
 	return &connError{err}
@@ -171,7 +173,7 @@ func (s *session) end(err error) {
 	}
 	s.leave()
 	_ = s.w.Flush()
-	s.wire.close()
+	s.wire.Close()
 	s.log.Debug("disconnected", "reason", reason(err))
 }
 
@@ -199,7 +201,7 @@ func reason(err error) string {
 
 // refuse says why a connection is not served, and closes it.
 func (s *session) refuse(why error) {
-	s.wire.write = 5 * time.Second
+	s.wire.WriteTimeout = 5 * time.Second
 	s.end(why)
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"maildird/server/accept"
 	"maildird/server/imap/syntax"
+	"maildird/server/imap/wire"
 	"maildird/server/limit"
 )
 
@@ -69,10 +70,10 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 }
 
 // Wake implements accept.Conn.
-func (s *session) Wake() { s.wire.wake(newsShutdown) }
+func (s *session) Wake() { s.wire.Wake(wire.NewsShutdown) }
 
 // Cut implements accept.Conn.
-func (s *session) Cut() { s.wire.cut() }
+func (s *session) Cut() { s.wire.Cut() }
 
 // start serves a connection in a goroutine of its own, or refuses it.
 func (srv *Server) start(conn net.Conn, implicitTLS bool) {
@@ -81,7 +82,7 @@ func (srv *Server) start(conn net.Conn, implicitTLS bool) {
 	if refusal := srv.admit(s); refusal != nil {
 		s.log.Warn("connection refused", "reason", refusal)
 		if implicitTLS { // not worth a handshake
-			s.wire.close()
+			s.wire.Close()
 			begun()
 			return
 		}
@@ -101,10 +102,10 @@ func (srv *Server) start(conn net.Conn, implicitTLS bool) {
 
 func (srv *Server) newSession(conn net.Conn, implicitTLS bool) *session {
 	s := &session{srv: srv, ctx: srv.sessions.Work(), began: time.Now()}
-	s.wire = &wire{socket: conn, conn: conn, read: srv.cfg.Timeouts.Read, write: srv.cfg.Timeouts.Write,
-		until: s.began.Add(srv.cfg.Timeouts.Login)}
+	s.wire = &wire.Conn{Socket: conn, Stream: conn, ReadTimeout: srv.cfg.Timeouts.Read, WriteTimeout: srv.cfg.Timeouts.Write,
+		Until: s.began.Add(srv.cfg.Timeouts.Login)}
 	if implicitTLS {
-		s.wire.conn = tls.Server(conn, srv.cfg.TLS)
+		s.wire.Stream = tls.Server(conn, srv.cfg.TLS)
 		s.tls = true
 	}
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {

@@ -12,13 +12,14 @@ import (
 	"maildird/maildir"
 	"maildird/maildir/mailbox"
 	"maildird/server/imap/syntax"
+	"maildird/server/imap/wire"
 )
 
 // session is one connection and what its client did on it. One goroutine runs
 // it.
 type session struct {
 	srv  *Server
-	wire *wire
+	wire *wire.Conn
 	lx   *lexer
 	w    *writer
 	log  *slog.Logger
@@ -84,7 +85,7 @@ func (s *session) unselect() {
 	s.sel.view.Close()
 	s.sel.box.Release()
 	s.sel = nil
-	s.wire.forget(newsMailbox)
+	s.wire.Forget(wire.NewsMailbox)
 }
 
 // writable returns an error unless the selected mailbox may be changed.
@@ -139,7 +140,7 @@ func (s *session) interruptedAt(now time.Time) error {
 	if err := s.ctx.Err(); err != nil {
 		return &connError{err}
 	}
-	if err := s.wire.peerGone(now); err != nil {
+	if err := s.wire.PeerGone(now); err != nil {
 		return &connError{err}
 	}
 	return nil

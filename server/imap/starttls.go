@@ -12,7 +12,7 @@ func tlsExtension() extension {
 	return extension{
 		commands: []command{{name: "STARTTLS", in: notAuthenticated, run: runStartTLS}},
 		capsOf: func(s *session) []imap.Cap {
-			if s.tls || s.wire.compressed() || s.srv.cfg.TLS == nil || s.state() != notAuthenticated {
+			if s.tls || s.compressed() || s.srv.cfg.TLS == nil || s.state() != notAuthenticated {
 				return nil
 			}
 			return []imap.Cap{imap.CapStartTLS}
@@ -28,7 +28,7 @@ func runStartTLS(s *session) error {
 	switch {
 	case s.tls:
 		return bad("TLS is active already.")
-	case s.wire.compressed(): // after UNAUTHENTICATE
+	case s.compressed(): // after UNAUTHENTICATE
 		return bad("TLS goes below compression and cannot be started above it.")
 	case s.srv.cfg.TLS == nil:
 		return bad("TLS is not available.")
@@ -45,13 +45,13 @@ func (s *session) startTLS() error {
 	// What came before the handshake was not protected: somebody on the way
 	// may have put it there (CVE-2011-0411 and its kin).
 	s.lx.Discard()
-	conn := tls.Server(s.wire.socket, s.srv.cfg.TLS)
-	ctx, cancel := context.WithDeadline(s.srv.sessions.Stop(), s.wire.until)
+	conn := tls.Server(s.wire.Socket, s.srv.cfg.TLS)
+	ctx, cancel := context.WithDeadline(s.srv.sessions.Stop(), s.wire.Until)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return &connError{err}
 	}
-	s.wire.stack(conn)
+	s.wire.Stack(conn)
 	s.tls = true
 	return nil
 }

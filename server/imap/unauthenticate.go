@@ -28,7 +28,7 @@ func runUnauthenticate(s *session) error {
 	s.lx.Limits = s.srv.cfg.lexLimits(false)
 	s.user, s.log = auth.User{}, s.anonymous
 	s.began = time.Now()
-	s.wire.until = s.began.Add(s.srv.cfg.Timeouts.Login)
+	s.wire.Until = s.began.Add(s.srv.cfg.Timeouts.Login)
 	s.done.code = "CAPABILITY" + s.capabilityList()
 	return nil
 }

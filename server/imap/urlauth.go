@@ -168,7 +168,7 @@ func (s *session) isHere(host string) bool {
 	if s.srv.cfg.Hostname != "" && strings.EqualFold(host, s.srv.cfg.Hostname) {
 		return true
 	}
-	local, ok := s.wire.socket.LocalAddr().(*net.TCPAddr)
+	local, ok := s.wire.Socket.LocalAddr().(*net.TCPAddr)
 	if !ok {
 		return false
 	}

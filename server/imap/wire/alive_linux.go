@@ -1,4 +1,4 @@
-package imap
+package wire
 
 import (
 	"io"
@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerGone returns an error if the client closed its side, also while input of
+// PeerGone returns an error if the client closed its side, also while input of
 // it is waiting. It looks at most every 100 ms.
-func (c *wire) peerGone(now time.Time) error {
+func (c *Conn) PeerGone(now time.Time) error {
 	if now.Sub(c.looked) < 100*time.Millisecond {
 		return c.gone
 	}
 	c.looked = now
-	sc, ok := c.socket.(syscall.Conn)
+	sc, ok := c.Socket.(syscall.Conn)
 	if !ok {
 		return nil
 	}
