@@ -349,7 +349,7 @@ func TestCancelled(t *testing.T) {
 
 func TestBadNames(t *testing.T) {
 	_, path, _ := open(t, "")
-	for _, name := range []string{"", "@", "a@", "@b", "a@b@c", "a/b@c", "..@c", "a:b@c", "a b@c", "a\nb@c", "a%n@c", strings.Repeat("x", 300) + "@c"} {
+	for _, name := range []string{"", "@", "a@", "@b", "a@b@c", "a/b@c", "..@c", "a:b@c", "a b@c", "a\nb@c", "a%n@c", "a\xffb@c", "a\u00a0b@c", strings.Repeat("x", 300) + "@c"} {
 		if err := Add(path, domains, name, "pw"); err == nil {
 			t.Errorf("added a user %q", name)
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -132,7 +133,7 @@ func userName(name string, domains []string) (string, error) {
 		return "", fmt.Errorf("%q is not a user name: it is an address or its local part", name)
 	}
 	for _, r := range name {
-		if r <= ' ' || r == 0x7f || strings.ContainsRune(`/\:*?"<>|%`, r) {
+		if r <= ' ' || r == 0x7f || r == utf8.RuneError || unicode.IsSpace(r) || strings.ContainsRune(`/\:*?"<>|%`, r) {
 			return "", fmt.Errorf("user name %q has a character %q that it cannot have", name, r)
 		}
 	}
