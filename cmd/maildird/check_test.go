@@ -103,5 +103,7 @@ func TestBackupCommand(t *testing.T) {
 	if names, err := os.ReadDir(filepath.Join(copied, "cur")); err != nil || len(names) != 2 {
 		t.Errorf("restore of what is no Maildir changed one in it: %v, %v", names, err)
 	}
-	good(t, "", "restore", "--dry-run", "--config", config)
+	if _, errOut, err := run("", "restore", "--dry-run", "--config", config); err != nil || !strings.Contains(errOut, "bob@example.org: no mail yet") {
+		t.Errorf("restore of one without mail: %v, %q", err, errOut)
+	}
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -68,9 +70,12 @@ func restoreWhat(cmd *cobra.Command, path, user string, args []string) ([]accoun
 		}
 		var there []account
 		for _, a := range all {
-			if _, err := os.Stat(a.root); err == nil {
+			switch _, err := os.Stat(a.root); {
+			case err == nil:
 				there = append(there, a)
-			} else {
+			case errors.Is(err, fs.ErrNotExist):
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: no mail yet (there is no %s)\n", a.name, a.root)
+			default:
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %v\n", a.name, err)
 			}
 		}
