@@ -94,6 +94,20 @@ func (d *Dir) OpenDir(name string) (*Dir, error) {
 	return sub, err
 }
 
+// Dup opens the same directory a second time, for a holder with a life of its
+// own.
+func (d *Dir) Dup() (*Dir, error) {
+	var twin *Dir
+	err := d.self("duplicate", func(fd int) error {
+		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err == nil {
+			twin = &Dir{path: d.path, fd: n, open: true}
+		}
+		return err
+	})
+	return twin, err
+}
+
 // Open opens the regular file name for reading. A symbolic link or anything
 // else that is no regular file gives ErrNotRegular, at once; and so does a file
 // with several names that belongs to another user than the directory.
@@ -269,6 +283,14 @@ func (d *Dir) RenameNoReplace(name string, to *Dir, newName string) error {
 func (d *Dir) Link(name string, to *Dir, newName string) error {
 	return d.two("link", name, to, newName, func(a, b int) error {
 		return unix.Linkat(a, name, b, newName, 0)
+	})
+}
+
+// Symlink creates name as a symbolic link to target, which nothing in this
+// package follows; fs.ErrExist if anything has that name.
+func (d *Dir) Symlink(target, name string) error {
+	return d.do("create symbolic link", name, func(fd int) error {
+		return unix.Symlinkat(target, fd, name)
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,8 +61,7 @@ func (d *Dir) openRemovable(name string) (*Dir, error) {
 			return err
 		}
 		defer unix.Close(n)
-		// A handle of this kind takes no fchmod; its name in /proc does.
-		return unix.Chmod("/proc/self/fd/"+strconv.Itoa(n), 0o700)
+		return chmodPath(n, 0o700)
 	}); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package dirfd
 import (
 	"io/fs"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -101,16 +102,67 @@ func (r Rights) apply(fd int, bits uint32) error {
 	return unix.Fchmod(fd, bits)
 }
 
-// Dup opens the same directory a second time, for a holder with a life of its
-// own.
-func (d *Dir) Dup() (*Dir, error) {
-	var twin *Dir
-	err := d.self("duplicate", func(fd int) error {
-		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-		if err == nil {
-			twin = &Dir{path: d.path, fd: n, open: true}
-		}
+// TakeRights gives the directory itself the mode, owner and group of another
+// one. Owner and group stay where this process may not change them; the group
+// then gets no more than everyone.
+func (d *Dir) TakeRights(from Stat) error {
+	return d.self("set rights of", func(fd int) error { return takeRights(fd, from, true) })
+}
+
+// TakeFileRights is TakeRights for an open file.
+func TakeFileRights(f *os.File, from Stat) error {
+	if err := takeRights(int(f.Fd()), from, false); err != nil {
+		return &fs.PathError{Op: "set rights of", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+func takeRights(fd int, from Stat, dir bool) error {
+	bits := uint32(from.Mode.Perm())
+	if dir && from.Mode&fs.ModeSetgid != 0 {
+		bits |= unix.S_ISGID
+	}
+	var own unix.Stat_t
+	if err := unix.Fstat(fd, &own); err != nil {
 		return err
+	}
+	if own.Uid != from.UID || own.Gid != from.GID {
+		err := unix.Fchown(fd, int(from.UID), int(from.GID))
+		if err == unix.EPERM && own.Gid != from.GID {
+			if err = unix.Fchown(fd, -1, int(from.GID)); err == unix.EPERM {
+				bits = bits&^(0o070|unix.S_ISGID) | bits&0o007<<3
+			}
+		}
+		if err != nil && err != unix.EPERM {
+			return err
+		}
+	}
+	return unix.Fchmod(fd, bits)
+}
+
+// Chmod sets the permission bits of a regular file or directory. A symbolic
+// link, or anything else, gives ErrNotRegular.
+func (d *Dir) Chmod(name string, mode fs.FileMode) error {
+	return d.do("set rights of", name, func(fd int) error {
+		n, err := unix.Openat(fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(n)
+		var st unix.Stat_t
+		if err := unix.Fstat(n, &st); err != nil {
+			return err
+		}
+		if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFREG && kind != unix.S_IFDIR {
+			return ErrNotRegular
+		}
+		return chmodPath(n, uint32(mode.Perm())|st.Mode&unix.S_ISGID)
 	})
-	return twin, err
+}
+
+// chmodPath sets the permission bits of what a handle of O_PATH stands for. Such
+// a handle, which needs no right to the file, takes no fchmod; its name in /proc
+// does.
+func chmodPath(fd int, bits uint32) error {
+	return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), bits)
 }
