@@ -28,7 +28,7 @@ type events struct {
 // newEvents returns nil where the kernel gives no events, or not for what other
 // machines do on the file system of root.
 func newEvents(root *dirfd.Dir) *events {
-	if remote, err := root.Remote(); remote || err != nil {
+	if root.Shared() {
 		return nil
 	}
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
