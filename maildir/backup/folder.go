@@ -344,14 +344,11 @@ func (s *snapshot) giveWay(ctx context.Context, h *hold) error {
 
 // settledTime reads a directory's modification time. It is sharp if every
 // change from now on leaves another one: if the clock that the kernel stamps
-// files with has gone on since. With wait, that moment is waited for; it is at most one
-// tick away (10 ms at worst). File systems that keep whole seconds only are
-// sharp after some seconds.
+// files with has gone on since. With wait, that moment is waited for; it is at
+// most one tick away (10 ms at worst). File systems that keep whole seconds only
+// are sharp after some seconds.
 func settledTime(d *dirfd.Dir, wait bool) (t time.Time, sharp bool, err error) {
-	const (
-		coarse  = 2500 * time.Millisecond
-		longest = 15 * time.Millisecond
-	)
+	const longest = 15 * time.Millisecond
 	start := time.Now()
 	for {
 		st, err := d.Stat()
@@ -364,10 +361,10 @@ func settledTime(d *dirfd.Dir, wait bool) (t time.Time, sharp bool, err error) {
 		}
 		now := time.Unix(ts.Unix())
 		if st.Mtime.Nanosecond() == 0 {
-			now = now.Add(-coarse)
+			now = now.Add(-dirfd.CoarseGrain)
 		}
 		// A time in the future (the clock went back) will not be left again.
-		if sharp = now.After(st.Mtime) || st.Mtime.Sub(now) > 2*coarse; sharp || !wait || time.Since(start) > longest {
+		if sharp = now.After(st.Mtime) || st.Mtime.Sub(now) > 2*dirfd.CoarseGrain; sharp || !wait || time.Since(start) > longest {
 			return st.Mtime, sharp, nil
 		}
 		time.Sleep(time.Millisecond)

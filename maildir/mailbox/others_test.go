@@ -172,7 +172,7 @@ func TestTimesOfDirectories(t *testing.T) {
 					b.drop([]string{"new/", "cur/"}[i%2])
 					if name != "the same tick" || last.IsZero() {
 						last = at(i)
-					} else if time.Since(last) > fineGrain/2 {
+					} else if time.Since(last) > dirfd.FineGrain/2 {
 						last = time.Now() // the tick is over
 					}
 					for _, d := range []string{"new", "cur"} {

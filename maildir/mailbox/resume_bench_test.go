@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"fmt"
+	"maildird/maildir/dirfd"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func BenchmarkResume(b *testing.B) {
 			x.settle()
 			for range 2 {
 				x.open(env).Close()
-				time.Sleep(2 * fineGrain)
+				time.Sleep(2 * dirfd.FineGrain)
 			}
 			b.ReportAllocs()
 			defer reportCPU(b)()

@@ -16,14 +16,6 @@ import (
 	"maildird/maildir/uidlist"
 )
 
-// The grain of a directory's times: how long after a change another one may
-// leave the same time behind. Local file systems take it from the kernel's
-// tick (1 to 10 ms); one that stores whole or even seconds shows no fraction.
-const (
-	fineGrain   = 50 * time.Millisecond
-	coarseGrain = 2500 * time.Millisecond
-)
-
 // dirTimes are the modification times of new/ and cur/ at the last look, and
 // which list there was.
 type dirTimes struct {
@@ -39,14 +31,6 @@ type dirTimes struct {
 func (m *Mailbox) readTimes() (dirTimes, error) {
 	_, _, t, err := m.statDirs()
 	return t, err
-}
-
-// within tells whether the clock may still show the time that a change at t
-// left behind. A time far in the future (the clock went back) is not within:
-// the next change will leave a smaller one.
-func within(now, t time.Time) bool {
-	d := now.Sub(t).Abs()
-	return d < fineGrain || t.Nanosecond() == 0 && d < coarseGrain
 }
 
 // same tells whether a look at the directories now would see what the look at t

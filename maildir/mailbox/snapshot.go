@@ -188,7 +188,7 @@ func (m *Mailbox) statDirs() (n, c dirState, t dirTimes, err error) {
 		return n, c, t, err
 	}
 	t = dirTimes{new: new.Mtime, cur: cur.Mtime, list: list, at: m.env.Now()}
-	t.racy = within(t.at, t.new) || within(t.at, t.cur)
+	t.racy = dirfd.WithinGrain(t.at, t.new) || dirfd.WithinGrain(t.at, t.cur)
 	return dirStateOf(new), dirStateOf(cur), t, nil
 }
 
@@ -320,8 +320,8 @@ func (m *Mailbox) outwaitGrain() {
 		return
 	}
 	for _, last := range []time.Time{t.new, t.cur, t.list.Time()} {
-		if age := m.env.Now().Sub(last); age >= 0 && age < fineGrain {
-			time.Sleep(fineGrain - age)
+		if age := m.env.Now().Sub(last); age >= 0 && age < dirfd.FineGrain {
+			time.Sleep(dirfd.FineGrain - age)
 		}
 	}
 }

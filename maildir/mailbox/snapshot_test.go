@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"maildird/maildir/cache"
+	"maildird/maildir/dirfd"
 	"maildird/maildir/filename"
 	"maildird/maildir/history"
 )
@@ -102,7 +103,7 @@ func TestSnapshotResumes(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d parts of the table are yet to be read, want all 4", left)
 		}
-		time.Sleep(2 * fineGrain)
+		time.Sleep(2 * dirfd.FineGrain)
 	}
 	// Who opens a folder takes only what is in new/ for recent.
 	if d := difference(unrecent(told(t, m)), unrecent(want)); d != "" {

@@ -153,7 +153,7 @@ type sight struct {
 }
 
 func (f *File) sightOf(st dirfd.Stat) sight {
-	return sight{st.ID(), st.Size, st.Mtime, st.Ctime, within(f.opt.Now(), st.Mtime)}
+	return sight{st.ID(), st.Size, st.Mtime, st.Ctime, dirfd.WithinGrain(f.opt.Now(), st.Mtime)}
 }
 
 // Stamp identifies one state of a list, but for a change that leaves its size
@@ -195,12 +195,4 @@ func (f *File) StampNow() (Stamp, error) {
 
 func (s sight) same(now sight) bool {
 	return s.id == now.id && s.size == now.size && s.mtime.Equal(now.mtime)
-}
-
-// within tells whether the clock may still show the time that a change at t
-// left behind: for a tick of the kernel, or where times are kept in whole or
-// even seconds, for that long.
-func within(now, t time.Time) bool {
-	d := now.Sub(t).Abs()
-	return d < 50*time.Millisecond || t.Nanosecond() == 0 && d < 2500*time.Millisecond
 }
