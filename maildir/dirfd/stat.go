@@ -13,23 +13,18 @@ type ID struct{ Dev, Ino uint64 }
 
 // Stat is what the kernel says of one name.
 type Stat struct {
-	Size       int64
-	Mode       fs.FileMode // type and permission bits
-	Dev, Ino   uint64
-	Nlink      uint64
-	UID, GID   uint32
-	Mtime      time.Time
-	Ctime      time.Time
-	Atime      time.Time
-	blocks512n int64
+	Size     int64
+	Mode     fs.FileMode // type and permission bits
+	Dev, Ino uint64
+	Nlink    uint64
+	UID, GID uint32
+	Mtime    time.Time
+	Ctime    time.Time
+	Atime    time.Time
 }
 
 // Regular tells whether the name is a regular file.
 func (s Stat) Regular() bool { return s.Mode.IsRegular() }
-
-// Allocated returns how many bytes of disk the file takes; far less than Size
-// for a sparse file.
-func (s Stat) Allocated() int64 { return s.blocks512n * 512 }
 
 // ID is what the name stands for.
 func (s Stat) ID() ID { return ID{s.Dev, s.Ino} }
@@ -101,7 +96,7 @@ func fromUnix(st *unix.Stat_t) Stat {
 	}
 	return Stat{
 		Size: st.Size, Mode: mode, Dev: uint64(st.Dev), Ino: st.Ino, Nlink: uint64(st.Nlink),
-		UID: st.Uid, GID: st.Gid, blocks512n: st.Blocks,
+		UID: st.Uid, GID: st.Gid,
 		Mtime: time.Unix(st.Mtim.Unix()), Ctime: time.Unix(st.Ctim.Unix()), Atime: time.Unix(st.Atim.Unix()),
 	}
 }

@@ -171,25 +171,6 @@ const (
 	lookEvery    = 50 * time.Millisecond
 )
 
-// Try is Acquire without waiting: if the lock is held, or was left behind but
-// not seen before, the error wraps ErrLocked.
-func (l *Locker) Try(dir *dirfd.Dir, name string, opt Options) (*Lock, error) {
-	lock, err := l.create(dir, name)
-	if err == nil || !errors.Is(err, fs.ErrExist) {
-		return lock, err
-	}
-	gone, err := l.clear(dir, name, opt)
-	if err != nil {
-		return nil, err
-	}
-	if gone {
-		if lock, err = l.create(dir, name); err == nil || !errors.Is(err, fs.ErrExist) {
-			return lock, err
-		}
-	}
-	return nil, l.held(dir, name)
-}
-
 func (l *Locker) create(dir *dirfd.Dir, name string) (*Lock, error) {
 	rights, err := dir.Rights()
 	if err != nil {

@@ -24,6 +24,25 @@ import (
 
 const name = "dovecot-uidlist.lock"
 
+// try is Acquire without waiting: if the lock is held, or was left behind but
+// not seen before, the error wraps ErrLocked.
+func (l *Locker) try(dir *dirfd.Dir, name string, opt Options) (*Lock, error) {
+	lock, err := l.create(dir, name)
+	if err == nil || !errors.Is(err, fs.ErrExist) {
+		return lock, err
+	}
+	gone, err := l.clear(dir, name, opt)
+	if err != nil {
+		return nil, err
+	}
+	if gone {
+		if lock, err = l.create(dir, name); err == nil || !errors.Is(err, fs.ErrExist) {
+			return lock, err
+		}
+	}
+	return nil, l.held(dir, name)
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -108,7 +127,7 @@ func TestAcquireRelease(t *testing.T) {
 	if st.Mode != 0o640 {
 		t.Errorf("mode %o, want 640 as the folder has 750", st.Mode)
 	}
-	if _, err := l.Try(d, name, Options{}); !errors.Is(err, ErrLocked) {
+	if _, err := l.try(d, name, Options{}); !errors.Is(err, ErrLocked) {
 		t.Errorf("second Try: %v, want ErrLocked", err)
 	}
 	must(t, lock.Release())
@@ -118,7 +137,7 @@ func TestAcquireRelease(t *testing.T) {
 	if len(entries) != 0 {
 		t.Errorf("left behind: %v", entries)
 	}
-	lock, err = l.Try(d, name, Options{})
+	lock, err = l.try(d, name, Options{})
 	must(t, err)
 	must(t, lock.Release())
 }
@@ -167,7 +186,7 @@ func TestDeadHolder(t *testing.T) {
 	if taken(t, early(0), d, 200*time.Millisecond, Options{}) {
 		t.Error("a fresh lock was taken over")
 	}
-	if _, err := at(3*time.Second).Try(d, name, Options{}); !errors.Is(err, ErrLocked) {
+	if _, err := at(3*time.Second).try(d, name, Options{}); !errors.Is(err, ErrLocked) {
 		t.Errorf("taken over at first sight: %v", err)
 	}
 	if !taken(t, at(3*time.Second), d, soon, Options{}) {
@@ -191,11 +210,11 @@ func TestTryTwice(t *testing.T) {
 	d, path := openDir(t)
 	plant(t, path, fmt.Sprintf("%d:host.test", deadPID(t)), 0)
 	l := at(3 * time.Second)
-	if _, err := l.Try(d, name, Options{}); !errors.Is(err, ErrLocked) {
+	if _, err := l.try(d, name, Options{}); !errors.Is(err, ErrLocked) {
 		t.Fatal(err)
 	}
 	time.Sleep(l.rules.look)
-	lock, err := l.Try(d, name, Options{})
+	lock, err := l.try(d, name, Options{})
 	must(t, err)
 	must(t, lock.Release())
 }
@@ -208,12 +227,12 @@ func TestChangingLock(t *testing.T) {
 	for i := range 6 {
 		when := time.Now().Add(-time.Duration(i) * time.Second)
 		must(t, os.Chtimes(file, when, when))
-		if _, err := l.Try(d, name, Options{}); !errors.Is(err, ErrLocked) {
+		if _, err := l.try(d, name, Options{}); !errors.Is(err, ErrLocked) {
 			t.Fatalf("a lock that changes was taken over: %v", err)
 		}
 		time.Sleep(l.rules.look)
 	}
-	lock, err := l.Try(d, name, Options{})
+	lock, err := l.try(d, name, Options{})
 	must(t, err)
 	must(t, lock.Release())
 }

@@ -170,12 +170,12 @@ func Same(folder *dirfd.Dir, a, b File) (bool, error) {
 	if a.Size != b.Size {
 		return false, nil
 	}
-	x, err := Open(folder, a)
+	x, err := open(folder, a)
 	if err != nil {
 		return false, err
 	}
 	defer x.Close()
-	y, err := Open(folder, b)
+	y, err := open(folder, b)
 	if err != nil {
 		return false, err
 	}
@@ -183,8 +183,8 @@ func Same(folder *dirfd.Dir, a, b File) (bool, error) {
 	return sameBytes(x, y)
 }
 
-// Open opens a file of a group.
-func Open(folder *dirfd.Dir, f File) (io.ReadCloser, error) {
+// open opens a file of a group.
+func open(folder *dirfd.Dir, f File) (io.ReadCloser, error) {
 	d, err := folder.OpenDir(f.Part)
 	if err != nil {
 		return nil, err

@@ -176,23 +176,6 @@ func (t *Table) write(l list) (err error) {
 	return nil
 }
 
-// Names returns the names in the order of their letters.
-func (t *Table) Names() []string {
-	var names []string
-	for _, name := range t.list.names {
-		if name != "" {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// Full tells whether no letter is left for another name.
-func (t *Table) Full() bool {
-	_, free := t.list.free(0)
-	return !free
-}
-
 // list is a parsed file.
 type list struct {
 	names [filename.MaxKeywords]string

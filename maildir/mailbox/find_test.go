@@ -76,7 +76,10 @@ func TestFind(t *testing.T) {
 		b.drop("new/")
 	}
 	other.poll(true)
-	if !c.v.Held() {
+	m.mu.RLock()
+	gone := len(c.v.gone)
+	m.mu.RUnlock()
+	if gone == 0 {
 		t.Fatal("no message of the view is gone")
 	}
 	compare("with messages that are gone")

@@ -48,14 +48,6 @@ func (v *View) Updates(hold Hold, emit func(Update)) {
 	}
 }
 
-// Held tells whether messages of the view are gone, or got other flags, and the
-// client was not told.
-func (v *View) Held() bool {
-	v.m.mu.RLock()
-	defer v.m.mu.RUnlock()
-	return len(v.gone) > 0 || len(v.flagged) > 0
-}
-
 func (v *View) collect(hold Hold) []Update {
 	m := v.m
 	m.mu.Lock()
