@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"maildird/server/imap/thread":  {"maildird/maildir/mailbox"},
 	"maildird/server/imap/order":   {"maildird/maildir/message", "maildird/server/imap/casemap"},
 	"maildird/server/imap/wire":    {},
+	"maildird/server/imap/render":  {"maildird/maildir/message", "maildird/server/imap/syntax"},
 	"maildird/server/imap/syntax":  {"maildird/maildir/folder", "maildird/maildir/mailbox", "maildird/maildir/message"},
 	"maildird/server/config":       {"maildird/maildir/folder", "maildird/maildir/compress"},
 	"maildird/server":              {"maildird/maildir", "maildird/auth", "maildird/server"},

@@ -41,6 +41,15 @@ func (p *Part) Message() bool {
 		(strings.EqualFold(p.Subtype, "rfc822") || strings.EqualFold(p.Subtype, "global"))
 }
 
+// Embedded returns the message that a part of type message/rfc822 or
+// message/global holds, nil for parts of other types, and if it was not parsed.
+func (p *Part) Embedded() *Part {
+	if !p.Message() || len(p.Children) != 1 {
+		return nil
+	}
+	return p.Children[0]
+}
+
 func (p *Part) param(name string) (string, bool) {
 	for _, q := range p.Params {
 		if strings.EqualFold(q.Name, name) {

@@ -114,7 +114,7 @@ func (sp *servedPart) resolvePart(mf *mailFile) error {
 		return err
 	}
 	if p != nil && (sp.Specifier == imap.PartSpecifierHeader || sp.Specifier == imap.PartSpecifierText) {
-		p = embedded(p)
+		p = p.Embedded()
 	}
 	if p == nil {
 		sp.none = true
@@ -142,15 +142,6 @@ func findPart(mf *mailFile, path []int) (*message.Part, error) {
 	return p, nil
 }
 
-// embedded returns the message that a part of type message/rfc822 holds, nil
-// for parts of other types.
-func embedded(p *message.Part) *message.Part {
-	if !p.Message() || len(p.Children) != 1 {
-		return nil
-	}
-	return p.Children[0]
-}
-
 // resolveFields is for HEADER.FIELDS and HEADER.FIELDS.NOT.
 func (f *fetcher) resolveFields(sp *servedPart, mf *mailFile) error {
 	head, err := sp.header(mf)
@@ -173,7 +164,7 @@ func (sp *servedPart) header(mf *mailFile) ([]byte, error) {
 		return nil, err
 	}
 	if p != nil {
-		p = embedded(p)
+		p = p.Embedded()
 	}
 	if p == nil {
 		sp.none = true

@@ -6,6 +6,7 @@ import (
 
 	"maildird/maildir/cache"
 	"maildird/maildir/message"
+	"maildird/server/imap/render"
 	"maildird/server/imap/syntax"
 )
 
@@ -90,13 +91,17 @@ func (mf *mailFile) renderer(kind cache.Kind) (func(*writer), error) {
 			return nil, err
 		}
 		e := message.ParseEnvelope(head)
-		return func(w *writer) { w.envelope(e) }, nil
+		return func(w *writer) { render.Envelope(&w.Writer, e) }, nil
 	}
-	st, err := readStructure(mf)
+	root, err := mf.structure()
 	if err != nil {
 		return nil, err
 	}
-	return func(w *writer) { st.write(w, kind == cache.BodyStructure) }, nil
+	st, err := render.ReadStructure(mf.src, root, maxHeader)
+	if err != nil {
+		return nil, err
+	}
+	return func(w *writer) { st.Write(&w.Writer, kind == cache.BodyStructure) }, nil
 }
 
 func (mf *mailFile) readPreview() error {

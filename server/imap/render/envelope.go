@@ -1,17 +1,24 @@
-package imap
+// Package render writes what FETCH tells of the header and the parts of a message:
+// ENVELOPE, BODY and BODYSTRUCTURE (RFC 9051 section 7.5.2).
+//
+// The cache keeps what is written here: when that changes, cache.Format has to.
+package render
 
-import "maildird/maildir/message"
+import (
+	"maildird/maildir/message"
+	"maildird/server/imap/syntax"
+)
 
-// envelope writes an ENVELOPE (RFC 9051 section 7.5.2). The strings are the
+// Envelope writes an ENVELOPE (RFC 9051 section 7.5.2). The strings are the
 // text of the header as it stands there, encoded words and all.
-func (w *writer) envelope(e *message.Envelope) {
+func Envelope(w *syntax.Writer, e *message.Envelope) {
 	w.Byte('(')
 	w.NString(e.Date, e.HasDate)
 	w.SP()
 	w.NString(e.Subject, e.HasSubject)
 	for _, list := range [...][]message.Address{e.From, e.Sender, e.ReplyTo, e.To, e.Cc, e.Bcc} {
 		w.SP()
-		w.addresses(list)
+		addresses(w, list)
 	}
 	w.SP()
 	w.NString(e.InReplyTo, e.HasInReplyTo)
@@ -21,21 +28,21 @@ func (w *writer) envelope(e *message.Envelope) {
 }
 
 // addresses writes a list of addresses, NIL if it is empty.
-func (w *writer) addresses(list []message.Address) {
+func addresses(w *syntax.Writer, list []message.Address) {
 	if len(list) == 0 {
 		w.Raw("NIL")
 		return
 	}
 	w.Byte('(')
 	for i := range list {
-		w.address(&list[i])
+		address(w, &list[i])
 	}
 	w.Byte(')')
 }
 
 // address writes one address. The begin of a group has its name as the mailbox
 // and no host, its end has neither.
-func (w *writer) address(a *message.Address) {
+func address(w *syntax.Writer, a *message.Address) {
 	switch a.Kind {
 	case message.GroupStart:
 		w.Raw("(NIL NIL ")

@@ -1,37 +1,38 @@
-package imap
+package render
 
 import (
+	"io"
 	"slices"
 	"strings"
 
 	"maildird/maildir/message"
+	"maildird/server/imap/syntax"
 )
 
-// structure is all that BODY and BODYSTRUCTURE tell of a message.
-type structure struct {
+// Structure is all that BODY and BODYSTRUCTURE tell of a message. It is not changed once
+// it was read.
+type Structure struct {
 	root *message.Part
 	// envelopes are those of the embedded messages.
 	envelopes map[*message.Part]*message.Envelope
-	room      int64 // octets of headers that may still be read for them
+	header    int64 // octets of a header that are read
+	room      int64 // octets of headers that may still be read
 }
 
 // maxEmbedded bounds the headers of embedded messages that are read for their
 // envelopes; those beyond have empty ones.
 const maxEmbedded = 4 << 20
 
-// readStructure reads what is needed of a message and of those embedded in it.
-func readStructure(mf *mailFile) (structure, error) {
-	root, err := mf.structure()
-	if err != nil {
-		return structure{}, err
-	}
-	st := structure{root: root, room: maxEmbedded}
-	return st, st.readEnvelopes(mf, root)
+// ReadStructure reads what is needed of the messages that are embedded in the one
+// whose parts are below root: of the header of each at most header octets.
+func ReadStructure(src io.ReaderAt, root *message.Part, header int64) (*Structure, error) {
+	st := &Structure{root: root, header: header, room: maxEmbedded}
+	return st, st.readEnvelopes(src, root)
 }
 
-func (st *structure) readEnvelopes(mf *mailFile, p *message.Part) error {
-	if inner := embedded(p); inner != nil {
-		head, err := message.Header(mf.src, inner, min(maxHeader, st.room))
+func (st *Structure) readEnvelopes(src io.ReaderAt, p *message.Part) error {
+	if inner := p.Embedded(); inner != nil {
+		head, err := message.Header(src, inner, min(st.header, st.room))
 		if err != nil {
 			return err
 		}
@@ -42,18 +43,18 @@ func (st *structure) readEnvelopes(mf *mailFile, p *message.Part) error {
 		st.envelopes[p] = message.ParseEnvelope(head)
 	}
 	for _, child := range p.Children {
-		if err := st.readEnvelopes(mf, child); err != nil {
+		if err := st.readEnvelopes(src, child); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// write writes the structure (RFC 9051 section 7.5.2), with the extension data
+// Write writes the structure (RFC 9051 section 7.5.2), with the extension data
 // for BODYSTRUCTURE and without for BODY.
-func (st *structure) write(w *writer, extended bool) { st.part(w, st.root, extended) }
+func (st *Structure) Write(w *syntax.Writer, extended bool) { st.part(w, st.root, extended) }
 
-func (st *structure) part(w *writer, p *message.Part, extended bool) {
+func (st *Structure) part(w *syntax.Writer, p *message.Part, extended bool) {
 	w.Byte('(')
 	if p.Multipart() {
 		st.multipart(w, p, extended)
@@ -63,24 +64,24 @@ func (st *structure) part(w *writer, p *message.Part, extended bool) {
 	w.Byte(')')
 }
 
-func (st *structure) multipart(w *writer, p *message.Part, extended bool) {
+func (st *Structure) multipart(w *syntax.Writer, p *message.Part, extended bool) {
 	for _, child := range p.Children {
 		st.part(w, child, extended)
 	}
 	if len(p.Children) == 0 {
-		w.emptyPart(extended)
+		emptyPart(w, extended)
 	}
 	w.SP()
 	w.Str(p.Subtype)
 	if extended {
 		w.SP()
-		w.params(p.Params)
-		w.bodyExtension(p)
+		params(w, p.Params)
+		bodyExtension(w, p)
 	}
 }
 
 // emptyPart stands in where the grammar wants a part and the message has none.
-func (w *writer) emptyPart(extended bool) {
+func emptyPart(w *syntax.Writer, extended bool) {
 	w.Raw(`("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0`)
 	if extended {
 		w.Raw(" NIL NIL NIL NIL")
@@ -88,12 +89,12 @@ func (w *writer) emptyPart(extended bool) {
 	w.Byte(')')
 }
 
-func (st *structure) single(w *writer, p *message.Part, extended bool) {
+func (st *Structure) single(w *syntax.Writer, p *message.Part, extended bool) {
 	w.Str(p.Type)
 	w.SP()
 	w.Str(p.Subtype)
 	w.SP()
-	w.params(typeParams(p))
+	params(w, typeParams(p))
 	w.SP()
 	w.NString(p.ID, p.ID != "")
 	w.SP()
@@ -116,7 +117,7 @@ func (st *structure) single(w *writer, p *message.Part, extended bool) {
 	if extended {
 		w.SP()
 		w.NString(p.MD5, p.MD5 != "")
-		w.bodyExtension(p)
+		bodyExtension(w, p)
 	}
 }
 
@@ -134,22 +135,22 @@ func typeParams(p *message.Part) []message.Param {
 
 // embedded writes the envelope and the structure of the message in a part. If
 // it has none, because it ends with its header or lies too deep, an empty one.
-func (st *structure) embedded(w *writer, p *message.Part, extended bool) {
+func (st *Structure) embedded(w *syntax.Writer, p *message.Part, extended bool) {
 	w.SP()
-	inner := embedded(p)
+	inner := p.Embedded()
 	if inner == nil {
-		w.envelope(&message.Envelope{})
+		Envelope(w, &message.Envelope{})
 		w.SP()
-		w.emptyPart(extended)
+		emptyPart(w, extended)
 		return
 	}
-	w.envelope(st.envelopes[p])
+	Envelope(w, st.envelopes[p])
 	w.SP()
 	st.part(w, inner, extended)
 }
 
 // bodyExtension writes the extension data that all kinds of parts have.
-func (w *writer) bodyExtension(p *message.Part) {
+func bodyExtension(w *syntax.Writer, p *message.Part) {
 	w.SP()
 	if p.Disposition == "" {
 		w.Raw("NIL")
@@ -157,7 +158,7 @@ func (w *writer) bodyExtension(p *message.Part) {
 		w.Byte('(')
 		w.Str(p.Disposition)
 		w.SP()
-		w.params(p.DispositionParams)
+		params(w, p.DispositionParams)
 		w.Byte(')')
 	}
 	w.SP()
@@ -177,7 +178,7 @@ func (w *writer) bodyExtension(p *message.Part) {
 }
 
 // params writes a list of parameters, NIL if it is empty.
-func (w *writer) params(params []message.Param) {
+func params(w *syntax.Writer, params []message.Param) {
 	if len(params) == 0 {
 		w.Raw("NIL")
 		return
