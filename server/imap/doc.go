@@ -17,6 +17,15 @@
 // one is that file, its transcripts in testdata/imap, and its name in the list
 // extensions. within.go is a small one to begin from.
 //
+// Beside the commands stand, each in a package of its own, the ideas that need no
+// session: the connection below it (wire, deflate), the wire syntax (syntax), what
+// URLs say (imapurl), names with wildcards (pattern), text without regard to case
+// (casemap), what SORT and THREAD compare and how threads are made (order, thread),
+// and what FETCH tells of a header and of parts (render). Searches are here:
+// searchkeys.go is what a client asks for, searchplan.go puts what is cheap first,
+// searchmatch.go tests a message, searchrun.go all of them. So is the reading of
+// messages for FETCH and SEARCH, by the cache or the file: mailfile.go, mailcache.go.
+//
 // What is sent is flushed when the input is drained or the buffer is full,
 // never by the line. A connection that waits for its client holds no buffers.
 //

@@ -9,6 +9,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/folder"
+	"maildird/server/imap/pattern"
 )
 
 // listExtension is LIST with what RFC 5258 (LIST-EXTENDED) and RFC 5819
@@ -130,9 +131,9 @@ func (s *session) list(cmd *listCommand) error {
 		}
 	}
 	below := cmd.selectedBelow(entries, tree.Separator())
-	var patterns []*pattern
+	var patterns []*pattern.Pattern
 	for _, text := range cmd.patterns {
-		patterns = append(patterns, newPattern(cmd.reference+text, tree.Separator()))
+		patterns = append(patterns, pattern.New(cmd.reference+text, tree.Separator()))
 	}
 	for i := range entries {
 		e := &entries[i]
@@ -150,9 +151,9 @@ func (s *session) list(cmd *listCommand) error {
 	return nil
 }
 
-func matchesAny(patterns []*pattern, name string) bool {
+func matchesAny(patterns []*pattern.Pattern, name string) bool {
 	for _, p := range patterns {
-		if p.matches(name) {
+		if p.Matches(name) {
 			return true
 		}
 	}

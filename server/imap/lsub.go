@@ -2,6 +2,8 @@ package imap
 
 import (
 	"github.com/emersion/go-imap/v2"
+
+	"maildird/server/imap/pattern"
 )
 
 // lsubExtension is LSUB, which IMAP4rev2 has no more.
@@ -33,10 +35,10 @@ func runLsub(s *session) error {
 	for _, name := range names {
 		subscribed[name] = true
 	}
-	p := newPattern(reference+text, tree.Separator())
+	p := pattern.New(reference+text, tree.Separator())
 	told := map[string]bool{}
 	for _, name := range names {
-		if p.matches(name) {
+		if p.Matches(name) {
 			s.nameResponse("LSUB", nil, name)
 			s.w.CRLF()
 			continue
@@ -44,7 +46,7 @@ func runLsub(s *session) error {
 		// A name that only "%" keeps from matching is told by the level that
 		// matches: foo/bar as \Noselect foo.
 		for parent := range parents(name, tree.Separator()) {
-			if subscribed[parent] || told[parent] || !p.matches(parent) {
+			if subscribed[parent] || told[parent] || !p.Matches(parent) {
 				continue
 			}
 			told[parent] = true

@@ -1,4 +1,4 @@
-package imap
+package pattern
 
 import (
 	"math/rand/v2"
@@ -36,7 +36,7 @@ func TestPatterns(t *testing.T) {
 		{"[Gmail]/All Mail", "[Gmail]/All Mail", true},
 	}
 	for _, tt := range tests {
-		if got := newPattern(tt.pattern, '/').matches(tt.name); got != tt.want {
+		if got := New(tt.pattern, '/').Matches(tt.name); got != tt.want {
 			t.Errorf("%q on %q: %v", tt.pattern, tt.name, got)
 		}
 	}
@@ -72,7 +72,7 @@ func TestPatternsRandomly(t *testing.T) {
 		if want {
 			matched++
 		}
-		if got := newPattern(p, '/').matches(name); got != want {
+		if got := New(p, '/').Matches(name); got != want {
 			t.Fatalf("%q on %q: %v", p, name, got)
 		}
 	}
@@ -88,7 +88,7 @@ func TestPatternBomb(t *testing.T) {
 		strings.Repeat("*a", 2000) + "b", strings.Repeat("%a", 100_000), strings.Repeat("*%", 100_000) + "b",
 		"*" + strings.Repeat("a", 2000) + "b", strings.Repeat("*aa%aa", 500) + "b",
 	} {
-		if newPattern(p, '/').matches(name) {
+		if New(p, '/').Matches(name) {
 			t.Errorf("%.20q... matches", p)
 		}
 	}

@@ -1,4 +1,6 @@
-package imap
+// Package pattern matches names of mailboxes with the wildcards of LIST and LSUB,
+// in a time that no pattern can make long.
+package pattern
 
 import (
 	"strings"
@@ -6,18 +8,19 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// pattern is a mailbox name with wildcards (RFC 9051 section 6.3.9): "*" stands
-// for any octets, "%" for any but the hierarchy separator. For one
-// goroutine.
-type pattern struct {
+// Pattern is a mailbox name with wildcards (RFC 9051 section 6.3.9): "*" stands
+// for any octets, "%" for any but the hierarchy separator. For one goroutine at a
+// time.
+type Pattern struct {
 	text string // runs of wildcards are one
 	sep  byte
 	solo int    // octets that stand for themselves
 	row  []bool // of matches
 }
 
-func newPattern(text string, sep byte) *pattern {
-	p := &pattern{sep: sep}
+// New makes the pattern of a text in UTF-8; sep is the hierarchy separator.
+func New(text string, sep byte) *Pattern {
+	p := &Pattern{sep: sep}
 	var b strings.Builder
 	for i := 0; i < len(text); {
 		if !isWildcard(text[i]) {
@@ -41,10 +44,10 @@ func newPattern(text string, sep byte) *pattern {
 
 func isWildcard(c byte) bool { return c == '*' || c == '%' }
 
-// matches tells whether the pattern matches a name. INBOX, also as the first
+// Matches tells whether the pattern matches a name. INBOX, also as the first
 // level of a name, is matched in any case. Whatever the wildcards, it takes
 // len(name) times len(p.text) steps at most.
-func (p *pattern) matches(name string) bool {
+func (p *Pattern) Matches(name string) bool {
 	if p.solo > len(name) {
 		return false
 	}
