@@ -21,8 +21,8 @@ import (
 	"maildird/server/servertest"
 )
 
-// testServer is a server with users alice, bob and carol of example.org, all
-// with the password "secret", and real Maildirs.
+// testServer is a server with users alice, bob and carol of example.org and erika
+// of müller.example, all with the password "secret", and real Maildirs.
 type testServer struct {
 	*Server
 	t        testing.TB
@@ -101,6 +101,7 @@ func openTestUsers(t testing.TB, log *slog.Logger) *auth.Users {
 	for _, name := range []string{"alice", "bob", "carol"} {
 		lines.WriteString(name + "@example.org:{PLAIN}secret:::::\n")
 	}
+	lines.WriteString("erika@müller.example:{PLAIN}secret:::::\n")
 	lines.WriteString("dave@example.org:{ROT13}secret:::::\n") // is left out
 	if err := os.WriteFile(file, []byte(lines.String()), 0o600); err != nil {
 		t.Fatal(err)

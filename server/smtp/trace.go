@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"crypto/tls"
+	"strings"
 	"time"
 )
 
@@ -9,20 +10,38 @@ import (
 // LF line ends (RFC 5321 section 4.4). They say where it came from, so that its
 // way can be followed.
 func (s *session) trace(received []byte, t target, now string) []byte {
-	b := make([]byte, 0, 96+2*len(t.address)+len(received)+len(now))
+	to := t.address
+	if !s.from.utf8 {
+		to = withALabels(to)
+	}
+	b := make([]byte, 0, 96+2*len(to)+len(received)+len(now))
 	b = append(b, "Return-Path: <"...)
 	if !s.from.null {
 		b = append(b, s.from.sender.String()...)
 	}
 	b = append(b, ">\nDelivered-To: "...)
-	b = append(b, t.address...)
+	b = append(b, to...)
 	b = append(b, '\n')
 	b = append(b, received...)
 	b = append(b, "\n\tfor <"...)
-	b = append(b, t.address...)
+	b = append(b, to...)
 	b = append(b, ">; "...)
 	b = append(b, now...)
 	return append(b, '\n')
+}
+
+// withALabels is an address for the header of a message that is not one of
+// SMTPUTF8, and is to have no other letters than ASCII for that reason (RFC 6532).
+func withALabels(address string) string {
+	at := strings.LastIndexByte(address, '@') + 1
+	if checkUTF8(address[at:], false) == nil {
+		return address
+	}
+	domain := canonicalDomain(address[at:])
+	if domain == "" {
+		return address
+	}
+	return address[:at] + domain
 }
 
 // received is the Received field without its "for" and date:
