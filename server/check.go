@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"maildird/auth"
 	"maildird/maildir"
@@ -33,7 +34,9 @@ func Check(cfg *config.Config, log *slog.Logger) []string {
 	if err := checkCache(cfg.CacheDir); err != nil {
 		out = append(out, err.Error())
 	}
-	if _, err := loadCertificate(cfg.TLS); err != nil {
+	if cert, err := loadCertificate(cfg.TLS); err != nil {
+		out = append(out, err.Error())
+	} else if err := cert.valid(time.Now()); err != nil {
 		out = append(out, err.Error())
 	}
 	if _, err := newTokens(cfg.Auth.OAuth, log); err != nil {

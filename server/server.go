@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"maildird/auth"
 	"maildird/maildir"
@@ -59,6 +60,9 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	cert, err := loadCertificate(cfg.TLS)
 	if err != nil {
 		return nil, err
+	}
+	if err := cert.valid(time.Now()); err != nil {
+		log.Warn("certificate is not valid", "error", err)
 	}
 	tokens, err := newTokens(cfg.Auth.OAuth, log)
 	if err != nil {
@@ -216,6 +220,9 @@ func (s *Server) Reload() error {
 	err := s.users.Reload()
 	if s.cert != nil {
 		err = errors.Join(err, s.cert.reload())
+		if err := s.cert.valid(time.Now()); err != nil {
+			s.log.Warn("certificate is not valid", "error", err)
+		}
 	}
 	return err
 }

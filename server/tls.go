@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"maildird/server/config"
 )
@@ -31,6 +32,21 @@ func (c *certificate) reload() error {
 		return fmt.Errorf("cannot use the certificate %s with the key %s: %w", c.files.Cert, c.files.Key, err)
 	}
 	c.current.Store(&pair)
+	return nil
+}
+
+// valid tells that clients will refuse the certificate for its dates.
+func (c *certificate) valid(now time.Time) error {
+	if c == nil {
+		return nil
+	}
+	switch leaf := c.current.Load().Leaf; {
+	case leaf == nil:
+	case now.After(leaf.NotAfter):
+		return fmt.Errorf("the certificate %s was good until %s: clients refuse it", c.files.Cert, leaf.NotAfter.Format(time.RFC3339))
+	case now.Before(leaf.NotBefore):
+		return fmt.Errorf("the certificate %s is good from %s on: clients refuse it", c.files.Cert, leaf.NotBefore.Format(time.RFC3339))
+	}
 	return nil
 }
 

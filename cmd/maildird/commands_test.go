@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // run runs one command line in this process.
@@ -204,6 +205,15 @@ func TestConfigCheck(t *testing.T) {
 	finds("mail of eve@example.com: it lies where eve@example.org has his")
 	write("maildird.toml", settings)
 	write("users", users)
+	for shift, want := range map[int]string{-2: " was good until ", 2: " is good from "} {
+		cert, key, err := selfSigned("mx.example.org", time.Now().AddDate(shift, 0, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write("cert.pem", string(cert))
+		write("key.pem", string(key))
+		finds("the certificate " + path("cert.pem") + want)
+	}
 	write("key.pem", "nonsense")
 	finds("cannot use the certificate " + path("cert.pem"))
 	if err := os.Remove(path("cert.pem")); err != nil {

@@ -79,7 +79,7 @@ func initServer(dir, settings, hostname string) (err error) {
 	if err := config.CheckText(filepath.Join(dir, names[0]), settings); err != nil {
 		return err
 	}
-	cert, key, err := selfSigned(hostname)
+	cert, key, err := selfSigned(hostname, time.Now())
 	if err != nil {
 		return err
 	}
@@ -111,9 +111,9 @@ func writeNew(path string, body []byte) error {
 	return nil
 }
 
-// selfSigned makes a certificate for a year, for the host name and for this
+// selfSigned makes a certificate for a year from now on, for the host name and for this
 // machine's own names.
-func selfSigned(hostname string) (cert, key []byte, err error) {
+func selfSigned(hostname string, now time.Time) (cert, key []byte, err error) {
 	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
@@ -125,7 +125,7 @@ func selfSigned(hostname string) (cert, key []byte, err error) {
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: hostname},
-		NotBefore:    time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
+		NotBefore:    now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
