@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -171,21 +170,18 @@ func placeOf(p *order.PlaceMaker, m *sortee, keys []sortKey) order.Place {
 // criteria. Equal ones stay in the order of the mailbox, also under REVERSE
 // (RFC 5256 section 3).
 func (r *headerReader) sorted(msgs []mailbox.Message, keys []sortKey) ([]mailbox.Message, error) {
-	type row struct {
-		order.Place
-		i uint32
-	}
-	rows := make([]row, 0, len(msgs))
+	places := make([]order.Place, 0, len(msgs))
+	there := make([]uint32, 0, len(msgs)) // those that are not gone
 	var maker order.PlaceMaker
 	var at order.Place
-	err := r.each(msgs, needHeaders(keys), func(m *sortee) { at = placeOf(&maker, m, keys) }, func(i int) { rows = append(rows, row{at, uint32(i)}) })
+	err := r.each(msgs, needHeaders(keys), func(m *sortee) { at = placeOf(&maker, m, keys) },
+		func(i int) { places, there = append(places, at), append(there, uint32(i)) })
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(rows, func(a, b row) int { return cmp.Or(a.Compare(&b.Place), cmp.Compare(a.i, b.i)) })
-	out := make([]mailbox.Message, len(rows))
-	for i := range rows {
-		out[i] = msgs[rows[i].i]
+	out := make([]mailbox.Message, len(places))
+	for i, n := range order.Sorted(places) {
+		out[i] = msgs[there[n]]
 	}
 	return out, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"slices"
 )
 
 // Place is where the criteria put a message, as octets that are compared one by
@@ -20,6 +21,30 @@ func (a *Place) Compare(b *Place) int {
 		return cmp.Compare(a.head, b.head)
 	}
 	return bytes.Compare(a.rest, b.rest)
+}
+
+// Sorted gives the numbers of places in the order of the places; equal ones stay in
+// that of their numbers. All were made of the same criteria.
+func Sorted(places []Place) []uint32 {
+	type key struct { // small, as sorting moves them about
+		head uint64
+		n    uint32
+	}
+	keys := make([]key, len(places))
+	for i := range places {
+		keys[i] = key{places[i].head, uint32(i)}
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		if a.head != b.head {
+			return cmp.Compare(a.head, b.head)
+		}
+		return cmp.Or(bytes.Compare(places[a.n].rest, places[b.n].rest), cmp.Compare(a.n, b.n))
+	})
+	numbers := make([]uint32, len(keys))
+	for i, k := range keys {
+		numbers[i] = k.n
+	}
+	return numbers
 }
 
 // PlaceMaker makes the places of many messages, each of the numbers and texts that

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -47,6 +48,16 @@ func TestPlaces(t *testing.T) {
 				}
 			}
 			places[i] = maker.Place()
+		}
+		numbers := Sorted(places)
+		for i := 1; i < len(numbers); i++ {
+			a, b := numbers[i-1], numbers[i]
+			if c := places[a].Compare(&places[b]); c > 0 || c == 0 && a >= b {
+				t.Fatalf("sorted by %v: %d before %d", keys, a, b)
+			}
+		}
+		if slices.Sort(numbers); len(numbers) != len(all) || len(slices.Compact(numbers)) != len(all) {
+			t.Fatalf("sorted: %v are not all of %d", numbers, len(all))
 		}
 		for i, a := range all {
 			for j, b := range all {
