@@ -1,0 +1,60 @@
+package syntax
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+)
+
+// BenchmarkLexer takes a FETCH of many sets apart.
+func BenchmarkLexer(b *testing.B) {
+	in := []byte("a12 UID FETCH 1:5,7,9:*" + strings.Repeat(",100:200,4711", 50) + " (UID FLAGS RFC822.SIZE \"quoted text\")\r\n")
+	src := bytes.NewReader(in)
+	lx := &Lexer{Source: src, Limits: Limits{Line: 1 << 20, Literal: 100, Depth: 5}}
+	b.SetBytes(int64(len(in)))
+	b.ReportAllocs()
+	for b.Loop() {
+		src.Reset(in)
+		lx.Next()
+		lx.Tag()
+		lx.SP()
+		lx.Word()
+		lx.SP()
+		lx.Word()
+		lx.SP()
+		lx.NumSet()
+		lx.SP()
+		lx.Enter()
+		for range 3 {
+			lx.Word()
+			lx.SP()
+		}
+		lx.AString()
+		lx.Leave()
+		if err := lx.End(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkWriter writes what FETCH tells of a message.
+func BenchmarkWriter(b *testing.B) {
+	w := &Writer{Dest: io.Discard}
+	b.ReportAllocs()
+	for b.Loop() {
+		w.Raw("* ")
+		w.Number(4711)
+		w.Raw(" FETCH (UID ")
+		w.Number(1234567)
+		w.SP()
+		w.Raw("ENVELOPE (")
+		for range 4 {
+			w.Str("A text of some length, as subjects have it")
+			w.SP()
+			w.NString("", false)
+		}
+		w.Byte(')')
+		w.CRLF()
+	}
+}
