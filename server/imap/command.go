@@ -52,6 +52,9 @@ type done struct {
 	// tellAll says that all news of the selected mailbox are part of the answer,
 	// whatever NOTIFY asked for.
 	tellAll bool
+	// tookAway says that the command may have taken the selected mailbox away
+	// from its name: the session goes on until the next command.
+	tookAway bool
 	// then, if not nil, goes on when the response was written.
 	then func() error
 }

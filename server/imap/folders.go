@@ -67,7 +67,9 @@ func newName(name string) error {
 }
 
 // runDelete is DELETE (RFC 9051 section 6.3.5). Sessions that have the mailbox
-// selected learn by BYE that it is gone.
+// selected learn by BYE that it is gone: others at once, this one with its
+// next command, unless that selects another one. A BYE right behind the OK would
+// be taken for a failure of the command by some clients.
 func runDelete(s *session) error {
 	given, err := s.mailboxArgument()
 	if err != nil {
@@ -81,11 +83,13 @@ func runDelete(s *session) error {
 	if err := s.account.Delete(name); err != nil {
 		return err
 	}
+	s.done.tookAway = true
 	s.tellName(given, name, imap.MailboxAttrNonExistent)
 	return nil
 }
 
-// runRename is RENAME (RFC 9051 section 6.3.6).
+// runRename is RENAME (RFC 9051 section 6.3.6). As for DELETE, this session
+// goes on.
 func runRename(s *session) error {
 	lx := s.lx
 	lx.SP()
@@ -106,6 +110,7 @@ func runRename(s *session) error {
 	if err := s.account.Rename(s.ctx, from, to); err != nil {
 		return err
 	}
+	s.done.tookAway = true
 	if from != "INBOX" { // which is still there
 		s.tellName(from, to)
 	}

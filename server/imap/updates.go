@@ -26,7 +26,9 @@ func (s *session) tellSelected(n news) error {
 	}
 	var ended error
 	if err := s.sel.view.Poll(s.ctx); errors.Is(err, mailbox.ErrReplaced) {
-		ended, _ = statusOf(err)
+		if !s.done.tookAway {
+			ended, _ = statusOf(err)
+		}
 	} else if err != nil {
 		s.log.Warn("mailbox cannot be looked at", "mailbox", s.sel.name, "error", err)
 	}
