@@ -15,6 +15,14 @@ type envelope struct {
 	utf8   bool  // SMTPUTF8
 }
 
+// text is the sender as it is logged.
+func (e *envelope) text() string {
+	if e.null {
+		return "<>"
+	}
+	return e.sender.String()
+}
+
 // runMail is MAIL (RFC 5321 section 4.1.1.2).
 func runMail(c *conn, arg string) error {
 	switch {

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -43,10 +44,10 @@ func (s *session) reset() {
 
 // sender is the reverse-path as it is logged.
 func (s *session) sender() string {
-	if s.from == nil || s.from.null {
+	if s.from == nil {
 		return "<>"
 	}
-	return s.from.sender.String()
+	return s.from.text()
 }
 
 // mail begins a transaction.
@@ -57,6 +58,8 @@ func (s *session) mail(e envelope) error {
 		if err != nil {
 			s.log.Error("cannot tell how much space is free", "error", err)
 		} else if free < cfg.Reserve+uint64(e.size) {
+			s.log.Error("message refused", "from", shorten(e.text()), "error", fmt.Errorf(
+				"%w: there are %d bytes, %d have to stay so, and the message has %d", delivery.ErrReserve, free, cfg.Reserve, e.size))
 			return errNoSpace()
 		}
 	}

@@ -117,6 +117,12 @@ func TestNoSpaceAtMail(t *testing.T) {
 	c := ts.hello()
 	c.say("MAIL FROM:<> SIZE=501", "452 4.3.1")
 	c.say("MAIL FROM:<> SIZE=500", "250")
+	c.say("RSET", "250")
+	c.say("MAIL FROM:<s@client.example> SIZE=501", "452 4.3.1")
+	if log := ts.log.String(); strings.Count(log, `msg="message refused"`) != 2 ||
+		!strings.Contains(log, `from=s@client.example error="less space is free than has to stay so: there are 1500 bytes, 1000 have to stay so, and the message has 501"`) {
+		t.Errorf("the log has no line of it:\n%s", log)
+	}
 }
 
 // TestManyRecipients: each gets a file of its own, and with LMTP a reply of its
