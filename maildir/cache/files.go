@@ -187,7 +187,8 @@ func (p *pair) add(data []byte, entries []entry) error {
 	return nil
 }
 
-// each calls f with the entries of the index that were not read yet.
+// each calls f with the entries of the index that were not read yet. Meanwhile
+// p.read is where the entry stands.
 func (p *pair) each(f func(entry)) error {
 	end, err := size(p.index)
 	if err != nil {
@@ -204,8 +205,8 @@ func (p *pair) each(f func(entry)) error {
 			if e, ok := parseEntry(raw, p.number); ok {
 				f(e)
 			}
+			p.read += entrySize
 		}
-		p.read += int64(len(b))
 	}
 	return nil
 }

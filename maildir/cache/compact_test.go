@@ -1,0 +1,43 @@
+package cache
+
+import "testing"
+
+// TestCompactionKeepsWhatOthersAdded: between the look at what is alive and the
+// writing of smaller files another process may have added records, of messages of
+// which the one who makes the files smaller has none.
+func TestCompactionKeepsWhatOthersAdded(t *testing.T) {
+	const rows, more = 900, 100 // one read of the index has entries of both
+	dir := t.TempDir()
+	sh := openShelf(t, newStore(t, Options{Dir: dir}), rows+more)
+	for row := range uint32(rows) {
+		r := sample(row)
+		r.Set(Header, make([]byte, 4<<10))
+		sh.add(row, r)
+	}
+	sh.b.Flush()
+	for row := range uint32(rows) {
+		if row%10 > 0 {
+			sh.b.Forget(row)
+		}
+	}
+	sh.b.mu.Lock()
+	job := sh.b.compaction()
+	sh.b.mu.Unlock()
+	if job == nil {
+		t.Fatal("most is gone, and nothing is to be made smaller")
+	}
+	other := openShelf(t, newStore(t, Options{Dir: dir}), rows+more)
+	for row := range uint32(more) {
+		other.fill(rows + row)
+	}
+	job.run()
+	next := openShelf(t, newStore(t, Options{Dir: dir}), rows+more)
+	if n, err := size(next.b.files.data); err != nil || n > 1<<20 {
+		t.Fatalf("the file has %d bytes, %v", n, err)
+	}
+	for row := range uint32(more) {
+		if !next.check(rows + row) {
+			t.Errorf("what was added of row %d is gone", rows+row)
+		}
+	}
+}
