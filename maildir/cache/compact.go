@@ -1,6 +1,9 @@
 package cache
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // compactFrom is the size of a data file from which on it is worth while to
 // make it smaller.
@@ -77,12 +80,7 @@ func (c *compaction) copy(old, p *pair) error {
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(keep, func(a, b entry) int {
-		if a.key.UID != b.key.UID {
-			return int(int64(a.key.UID) - int64(b.key.UID))
-		}
-		return 0
-	})
+	slices.SortStableFunc(keep, func(a, b entry) int { return cmp.Compare(a.key.UID, b.key.UID) })
 	var w Window
 	defer w.Close()
 	var data []byte

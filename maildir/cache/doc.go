@@ -3,9 +3,9 @@
 // of them, as octets that mean nothing here. It is disposable. A mailbox whose
 // cache is gone, damaged or of another version is served as if it never had one.
 //
-// Of a mailbox's messages there are two files in the directory of the cache, named by a hash of the
-// account and the GUID of its dovecot-uidlist, and two more with what messages
-// are put in an order by (Order), which is read of many at once:
+// Of a mailbox's messages there are two files in the directory of the cache, named
+// by a hash of the account and the GUID of its dovecot-uidlist, and two more with
+// what messages are put in an order by (Order), which is read of many at once:
 //
 //   - NAME.data holds records, one after the other, as they were added;
 //   - NAME.index holds an entry of 64 bytes for each record, with what FETCH

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -138,12 +139,12 @@ func (s *Store) evict() {
 	if err != nil {
 		return
 	}
-	type pair struct {
+	type group struct { // of files of one name
 		name  string
 		bytes int64
 		used  time.Time
 	}
-	pairs := map[string]*pair{}
+	found := map[string]*group{}
 	var total int64
 	for _, e := range entries {
 		info, err := e.Info()
@@ -151,15 +152,15 @@ func (s *Store) evict() {
 			continue
 		}
 		name, _, _ := strings.Cut(e.Name(), ".")
-		p := pairs[name]
-		if p == nil {
-			p = &pair{name: name}
-			pairs[name] = p
+		g := found[name]
+		if g == nil {
+			g = &group{name: name}
+			found[name] = g
 		}
-		p.bytes += info.Size()
+		g.bytes += info.Size()
 		total += info.Size()
-		if info.ModTime().After(p.used) {
-			p.used = info.ModTime()
+		if info.ModTime().After(g.used) {
+			g.used = info.ModTime()
 		}
 		if strings.HasSuffix(e.Name(), tempSuffix) && time.Since(info.ModTime()) > time.Hour {
 			_ = os.Remove(filepath.Join(s.dir, e.Name())) // of a process that died
@@ -168,18 +169,14 @@ func (s *Store) evict() {
 	if total <= s.max {
 		return
 	}
-	oldest := make([]*pair, 0, len(pairs))
-	for _, p := range pairs {
-		oldest = append(oldest, p)
-	}
-	slices.SortFunc(oldest, func(a, b *pair) int { return a.used.Compare(b.used) })
-	for _, p := range oldest {
+	oldest := slices.SortedFunc(maps.Values(found), func(a, b *group) int { return a.used.Compare(b.used) })
+	for _, g := range oldest {
 		if total <= s.max/4*3 || s.stopped() {
 			return
 		}
-		total -= p.bytes
+		total -= g.bytes
 		for _, suffix := range []string{indexSuffix, dataSuffix, wholeSuffix} {
-			_ = os.Remove(filepath.Join(s.dir, p.name+suffix))
+			_ = os.Remove(filepath.Join(s.dir, g.name+suffix))
 		}
 	}
 }

@@ -34,8 +34,9 @@
 //     (SEARCH by what the table knows), read.go (the text of a message).
 //   - Changes: append.go, store.go, copy.go, expunge.go, metadata.go; full.go
 //     says what a full disk still lets them do, durable.go what they sync.
-//   - What others did: watching.go and events.go hear of it, poll.go looks when
-//     somebody asks, scan.go lists the directories, tell.go tells the views.
+//   - What others did: watching.go hears of it, inbox.go keeps it until poll.go
+//     looks, as somebody asks; events.go works off single names, scan.go lists the
+//     directories, tell.go tells the views.
 //   - The files beside the mail: list.go reads dovecot-uidlist, assign.go gives
 //     UIDs, record.go writes; modseq.go notes what differs from the history,
 //     takehistory.go reads what other processes added, settle.go writes, and

@@ -21,7 +21,7 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwh
 		return 0, ErrReplaced // who has a UID is not known
 	}
 	h := m.list.Header()
-	var steps uidlist.Steps
+	var ready func() error
 	fresh := h.UIDValidity == 0 // there is no list
 	if fresh {
 		if lock == nil {
@@ -30,7 +30,7 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwh
 		if len(files) == 0 {
 			return 0, m.newList()
 		}
-		if h, steps.Before, err = m.newHeader(); err != nil {
+		if h, ready, err = m.newHeader(); err != nil {
 			return 0, err
 		}
 	}
@@ -44,43 +44,51 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwh
 		return 0, fmt.Errorf("mailbox %s has used up its UIDs", m.Path())
 	}
 	next := first + uint32(len(files))
-	if lock != nil {
-		m.touch(lock)
-		records := recordsOf(first, files, ext)
-		if fresh {
-			h.NextUID = next
-			if meanwhile != nil && m.t.Len() == 0 {
-				steps.Meanwhile = func() {
-					m.mu.Lock()
-					m.validity, m.uidNext = h.UIDValidity, next
-					m.mu.Unlock()
-					meanwhile(first)
-				}
+	records := recordsOf(first, files, ext)
+	m.touch(lock)
+	switch {
+	case lock == nil:
+	case fresh:
+		h.NextUID = next
+		steps := uidlist.Steps{Before: ready}
+		if meanwhile != nil && m.t.Len() == 0 {
+			steps.Meanwhile = func() {
+				m.mu.Lock()
+				m.validity, m.uidNext = h.UIDValidity, next
+				m.mu.Unlock()
+				meanwhile(first)
 			}
-			err = m.prepareList(h, steps, func(yield func(uidlist.Record) bool) {
-				if steps.Meanwhile == nil {
-					for r := range m.live() { // if the list was lost; their UIDs are lower
-						if !yield(r) {
-							return
-						}
-					}
-				}
-				records(yield)
-			})
-			if err == nil && m.loaded { // else see settleFirst: nobody can be told yet
-				err = m.list.Settle()
-			}
-		} else {
-			err = m.list.Append(slices.AppendSeq(make([]uidlist.Record, 0, len(files)), records))
 		}
-		if err != nil {
-			return 0, err
-		}
+		err = m.recordAnew(h, steps, records)
+	default:
+		err = m.list.Append(slices.AppendSeq(make([]uidlist.Record, 0, len(files)), records))
+	}
+	if err != nil {
+		return 0, err
 	}
 	m.mu.Lock()
 	m.uidNext = next
 	m.mu.Unlock()
 	return first, nil
+}
+
+// recordAnew writes a list where there is none, or was lost: the messages that
+// are known have lower UIDs than the records. With a step meanwhile there are none.
+func (m *Mailbox) recordAnew(h uidlist.Header, steps uidlist.Steps, records iter.Seq[uidlist.Record]) error {
+	err := m.prepareList(h, steps, func(yield func(uidlist.Record) bool) {
+		if steps.Meanwhile == nil {
+			for r := range m.live() {
+				if !yield(r) {
+					return
+				}
+			}
+		}
+		records(yield)
+	})
+	if err == nil && m.loaded { // else see settleFirst: nobody can be told yet
+		err = m.list.Settle()
+	}
+	return err
 }
 
 // recordsOf gives the records of files that get the UIDs from first on.
@@ -195,7 +203,7 @@ func (m *Mailbox) loadTable() bool {
 	return m.t.LoadAll()
 }
 
-// live gives the records of the present messages, most without fields: Rewrite
+// live gives the records of the present messages, most without fields: Prepare
 // keeps those that the list has. m.sync is held, so that the rows stand still.
 func (m *Mailbox) live() iter.Seq[uidlist.Record] {
 	return func(yield func(uidlist.Record) bool) {
