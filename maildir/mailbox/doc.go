@@ -31,16 +31,17 @@
 // Where what is, from the client down to the files:
 //
 //   - A session's side: view.go, messages.go, updates.go, modseqview.go, find.go
-//     (SEARCH by what the table knows), read.go (the text of a message).
+//     (SEARCH by what the table knows), read.go (the text of a message), cached.go
+//     (what the cache has of it); status.go for those who have no view.
 //   - Changes: append.go, store.go, copy.go, expunge.go, metadata.go; full.go
 //     says what a full disk still lets them do, durable.go what they sync.
 //   - What others did: watching.go hears of it, inbox.go keeps it until poll.go
 //     looks, as somebody asks; events.go works off single names, scan.go lists the
 //     directories, tell.go tells the views.
-//   - The files beside the mail: list.go reads dovecot-uidlist, assign.go gives
-//     UIDs, record.go writes; modseq.go notes what differs from the history,
-//     takehistory.go reads what other processes added, settle.go writes, and
-//     savedate.go does so for save dates.
+//   - The files beside the mail: letters.go has dovecot-keywords, list.go reads
+//     dovecot-uidlist, assign.go gives UIDs, record.go writes; modseq.go notes what
+//     differs from the history, takehistory.go reads what other processes added,
+//     settle.go writes, and savedate.go does so for save dates.
 //   - The table itself is package table; snapshot.go keeps it in the cache, with
 //     what else an open mailbox knows (snapstate.go).
 //

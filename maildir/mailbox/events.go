@@ -87,29 +87,6 @@ func (m *Mailbox) forgetAway() {
 	}
 }
 
-// knowsLetters makes sure that the names of the keyword letters of a file are
-// known. Dovecot renames the file first and names the letter after that, both
-// under the uidlist's lock: without it, errNeedLock says to wait for the name.
-// A letter that has no name then means nothing.
-func (m *Mailbox) knowsLetters(e entry, locked bool) error {
-	letters := filename.FlagsOf(e.name) & filename.Keywords
-	unknown := func() bool {
-		m.mu.RLock()
-		defer m.mu.RUnlock()
-		return letters != 0 && m.nameless(letters) != 0
-	}
-	if locked || !unknown() { // under the lock the names were read
-		return nil
-	}
-	if err := m.readKeywords(); err != nil {
-		return err
-	}
-	if unknown() {
-		return errNeedLock
-	}
-	return nil
-}
-
 // errNeedLock says that the work cannot be finished without the uidlist's lock.
 var errNeedLock = errors.New("uidlist lock needed")
 

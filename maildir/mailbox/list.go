@@ -3,7 +3,6 @@ package mailbox
 import (
 	"slices"
 
-	"maildird/maildir/filename"
 	"maildird/maildir/mailbox/table"
 	"maildird/maildir/uidlist"
 )
@@ -136,43 +135,4 @@ func (m *Mailbox) expungeRows(rows []uint32) {
 		delete(m.inNew, n)
 	}
 	m.tellGone(rows)
-}
-
-// readKeywords takes over the names of the keyword letters. m.sync is held.
-func (m *Mailbox) readKeywords() error {
-	changed, err := m.words.Refresh()
-	if err != nil {
-		return err
-	}
-	if changed {
-		m.takeKeywords()
-	}
-	return nil
-}
-
-// takeKeywords tells the views of letters that got a name, or another one, and
-// of the messages that carry them.
-func (m *Mailbox) takeKeywords() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var changed filename.Flags
-	for i := range m.names {
-		name, _ := m.words.Name(i)
-		if name != m.names[i] {
-			m.names[i] = name
-			changed |= filename.Keyword(i)
-		}
-	}
-	if changed == 0 {
-		return
-	}
-	for v := range m.views {
-		v.keywords = true
-	}
-	for n := range m.t.Len() {
-		if r := m.t.Row(n); r.State == table.Present && r.Flags&changed != 0 {
-			m.keywordsChanged(n, changed)
-			m.tellFlags(n, nil)
-		}
-	}
 }

@@ -11,7 +11,6 @@ import (
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
-	"maildird/maildir/keywords"
 	"maildird/maildir/mailbox/table"
 )
 
@@ -157,74 +156,6 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 	}
 	return err
 }
-
-// lacks tells whether one of the keywords has no letter yet.
-func (m *Mailbox) lacks(words []string) bool {
-	return slices.ContainsFunc(words, func(w string) bool { _, ok := m.words.Index(w); return !ok })
-}
-
-// letters turns keyword names into flags. With add, names without a letter get
-// one; otherwise they stand for nothing. The uidlist's lock is held.
-func (m *Mailbox) letters(words []string, add bool) (filename.Flags, error) {
-	if len(words) == 0 {
-		return 0, nil
-	}
-	var f filename.Flags
-	if !add {
-		for _, w := range words {
-			if i, ok := m.words.Index(w); ok {
-				f |= filename.Keyword(i)
-			}
-		}
-		return f, nil
-	}
-	var avoid filename.Flags
-	if m.lacks(words) {
-		avoid = m.namelessInUse()
-	}
-	indexes, err := m.words.Add(avoid, words...)
-	if errors.Is(err, keywords.ErrFull) {
-		return 0, ErrKeywords
-	}
-	if err != nil {
-		return 0, err
-	}
-	for _, i := range indexes {
-		f |= filename.Keyword(i)
-	}
-	m.takeKeywords()
-	return f, nil
-}
-
-// namelessInUse gives the keyword letters that stand in file names and have no
-// name. Another program may know what they mean: they are not given away.
-func (m *Mailbox) namelessInUse() filename.Flags {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	nameless := m.nameless(filename.Keywords)
-	var used filename.Flags
-	for n := range m.t.Len() {
-		if r := m.t.Row(n); r.State == table.Present {
-			used |= r.Flags & nameless
-		}
-	}
-	return used
-}
-
-// nameless gives those of the keyword letters that have no name. m.mu is held.
-func (m *Mailbox) nameless(letters filename.Flags) filename.Flags {
-	for i, name := range m.names {
-		if name != "" {
-			letters &^= filename.Keyword(i)
-		}
-	}
-	return letters & filename.Keywords
-}
-
-// forwarded is the keyword that mbsync and others write as the letter P. A
-// client's is stored as a keyword letter, as Dovecot stores it; P stays in a
-// name until a client removes the keyword.
-const forwarded = "$Forwarded"
 
 // combine applies a change to the flags of one message. Passed in f stands for
 // a client's $Forwarded, whose letter is in f besides.
