@@ -177,6 +177,9 @@ func (c *checker) folder(ctx context.Context, d walk.Dir) error {
 	if err := c.leftLocks(a); err != nil {
 		return err
 	}
+	if err := c.links(a); err != nil {
+		return err
+	}
 	if !d.Folder {
 		return c.settle(ctx, a)
 	}

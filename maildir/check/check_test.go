@@ -12,6 +12,7 @@ import (
 
 	"maildird/maildir/delivery"
 	"maildird/maildir/dotlock"
+	"maildird/maildir/folder"
 	"maildird/maildir/walk"
 )
 
@@ -76,6 +77,14 @@ func TestSound(t *testing.T) {
 		make func(t *testing.T, root string)
 	}{
 		{"a sound message", func(t *testing.T, root string) { write(t, root+"/cur/1.a,S=4,W=5:2,FS", "x\nyz") }},
+		{"links that are no folders", func(t *testing.T, root string) {
+			must(t, os.Symlink("sieve/main", root+"/.dovecot.sieve"))
+			must(t, os.Symlink(t.TempDir(), root+"/sieve"))
+			must(t, os.MkdirAll(root+"/.A/cur", 0o700))
+			must(t, os.MkdirAll(root+"/.A/new", 0o700))
+			must(t, os.MkdirAll(root+"/.A/tmp", 0o700))
+			must(t, os.Symlink(t.TempDir(), root+"/.A/.B"))
+		}},
 		{"foreign fields", func(t *testing.T, root string) { write(t, root+"/cur/1.a,U=7:2,PS", "x") }},
 		{"foreign flag", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,SXZ", "x") }},
 		{"foreign flag alone", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,Z", "x") }},
@@ -154,6 +163,7 @@ func TestFindings(t *testing.T) {
 			write(t, root+"/cur/2.a:2,b", "y")
 		}, "the letter b in the names of 2 messages stands for no keyword", ""},
 		{"subscriptions", func(t *testing.T, root string) { write(t, root+"/subscriptions", "V\t7\n\nA\n") }, "no folder counts as subscribed", ""},
+		{"folder is a link", func(t *testing.T, root string) { must(t, os.Symlink(t.TempDir(), root+"/.Archive")) }, ".Archive: it is a symbolic link to a directory", ""},
 		{"lock", func(t *testing.T, root string) { write(t, root+"/subscriptions.lock", "") }, "left this lock", "moved it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -178,6 +188,21 @@ func TestFindings(t *testing.T) {
 				t.Errorf("after the repair: %v", found)
 			}
 		})
+	}
+}
+
+// TestLinkedFolder: in the layout fs a folder may be a link on every level.
+func TestLinkedFolder(t *testing.T) {
+	root := maildir(t, "Lists")
+	must(t, os.Symlink(t.TempDir(), root+"/Lists/go"))
+	must(t, os.Symlink(t.TempDir(), root+"/.cache"))
+	var found []string
+	_, err := Run(t.Context(), Options{
+		Root: root, Folder: folder.Options{Layout: folder.LayoutFS}, Locker: dotlock.NewLocker(""),
+		Tell: func(f Finding) { found = append(found, f.Folder+" "+f.Name) },
+	})
+	if must(t, err); !slices.Equal(found, []string{"Lists go"}) {
+		t.Errorf("found %q", found)
 	}
 }
 

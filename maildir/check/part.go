@@ -91,13 +91,15 @@ type file struct {
 	st   dirfd.Stat
 }
 
-// label is the name for people: quoted if it has characters that would spoil
-// the line.
-func (f file) label() string {
-	if q := strconv.Quote(f.name); q != `"`+f.name+`"` {
-		return f.part + "/" + q
+// label is the name for people.
+func (f file) label() string { return f.part + "/" + label(f.name) }
+
+// label quotes a name if it has characters that would spoil the line.
+func label(name string) string {
+	if q := strconv.Quote(name); q != `"`+name+`"` {
+		return q
 	}
-	return f.part + "/" + f.name
+	return name
 }
 
 func (c *checker) entry(ctx context.Context, f file) error {

@@ -38,6 +38,14 @@ func (d *Dir) Lstat(name string) (Stat, error) {
 	return fromUnix(&st), err
 }
 
+// StatTarget describes what name leads to, also through symbolic links. It is for
+// telling an operator what he has there: no work on mail may rest on it.
+func (d *Dir) StatTarget(name string) (Stat, error) {
+	var st unix.Stat_t
+	err := d.do("stat", name, func(fd int) error { return unix.Fstatat(fd, name, &st, 0) })
+	return fromUnix(&st), err
+}
+
 // Stat describes the directory itself.
 func (d *Dir) Stat() (Stat, error) {
 	var st unix.Stat_t
