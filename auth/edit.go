@@ -90,7 +90,8 @@ func nameOf(line string, domains []string) string {
 }
 
 // edit rewrites the users file: change gets its lines and the index of the
-// user's, -1 if there is none; of several, it is the one that is used. Comments and lines that mean nothing here stay.
+// user's, -1 if there is none; of several, it is the one that is used. Comments
+// and lines that mean nothing here stay.
 // A reader sees the old file or the new one; two edits wait for each other.
 func edit(path string, domains []string, name string, change func(lines []string, at int) ([]string, error)) error {
 	full, err := userName(name, domains)
