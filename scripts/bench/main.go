@@ -40,7 +40,7 @@ func main() {
 	flag.StringVar(&only, "only", "", "regular expression: only these workloads")
 	flag.StringVar(&opt.dir, "dir", "", "directory to work in, on the file system to measure (default: that of temporary files)")
 	flag.StringVar(&opt.against, "servers", "maildird,dovecot,postfix", "servers to measure")
-	flag.BoolVar(&opt.markdown, "markdown", false, "print the table as README has it")
+	flag.BoolVar(&opt.markdown, "markdown", false, "print the table in Markdown")
 	flag.StringVar(&opt.curves, "curves", "", "measure over the size of the mailbox instead, and draw it into this PNG")
 	flag.BoolVar(&opt.million, "million", false, "measure mailboxes of 1,000,000 messages too: one SELECT, or the curves up to there")
 	flag.Parse()
