@@ -44,7 +44,7 @@ func (b *bench) print(w io.Writer) {
 	}
 }
 
-// printMarkdown writes the table as README has it.
+// printMarkdown writes the table in Markdown.
 func (b *bench) printMarkdown(w io.Writer) {
 	show := func(c [len(heads)]string) {
 		fmt.Fprintf(w, "| %s |\n", strings.Join(c[:], " | "))

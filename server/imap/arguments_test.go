@@ -58,13 +58,12 @@ var takers = []func(*lexer) any{
 	},
 }
 
-// FuzzArguments takes arguments of all kinds from the same input. What is taken
-// does not depend on how the input arrives, and names are UTF-8.
+// FuzzArguments takes the arguments of several commands from the same input. What
+// is taken does not depend on how the input arrives.
 func FuzzArguments(f *testing.F) {
 	for _, seed := range []string{
-		`"INBOX"`, "inbox", "Entw&APw-rfe", "{5+}\r\nA&-B!", `(\Seen $Label1)`, `\Seen \Flagged`, `"17-Jul-1996 02:44:25 -0700"`,
-		`" 1-Feb-94 1:02:03 EST"`, "1-Feb-1994", "1:*,3,$", ` 1:4 (UNCHANGEDSINCE 5) +FLAGS.SILENT (\Deleted)`, " 2:4 Trash",
-		` (SUBSCRIBED RECURSIVEMATCH) "" ("%" "a*") RETURN (CHILDREN STATUS (MESSAGES))`, "(MESSAGES UIDNEXT SIZE)", "NIL", `"a\"b\\c"`,
+		`(\Seen $Label1)`, `\Seen \Flagged`, ` 1:4 (UNCHANGEDSINCE 5) +FLAGS.SILENT (\Deleted)`, " 2:4 Trash", " $ {8+}\r\nEntw&APw-",
+		` (SUBSCRIBED RECURSIVEMATCH) "" ("%" "a*") RETURN (CHILDREN STATUS (MESSAGES))`, "(MESSAGES UIDNEXT SIZE)",
 	} {
 		f.Add(seed, false)
 		f.Add(seed, true)
