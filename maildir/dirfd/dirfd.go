@@ -11,6 +11,7 @@ package dirfd
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -248,11 +249,10 @@ func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
 	}
 	buf := make([]byte, st.Size())
 	n, err := f.ReadAt(buf, 0)
-	if err != nil && n < len(buf) {
-		// The file got shorter meanwhile: what was read is what there is.
-		return buf[:n], nil
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
 	}
-	return buf, nil
+	return buf[:n], nil // fewer if the file got shorter meanwhile
 }
 
 // Rename moves name to newName in the directory to, replacing what is there.

@@ -225,3 +225,20 @@ func TestClosed(t *testing.T) {
 		t.Errorf("second Close: %v", err)
 	}
 }
+
+// TestReadFileFails: what cannot be read is not taken for a file that ends there.
+// Whoever changes a file by writing all of it anew would lose the rest.
+func TestReadFileFails(t *testing.T) {
+	const dir, name = "/sys/class/net/lo", "speed" // EINVAL, as a loop has none
+	if st, err := os.Stat(dir + "/" + name); err != nil || st.Size() == 0 {
+		t.Skip("no file that can be opened and not read")
+	}
+	d, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if got, err := d.ReadFile(name, 1<<20); err == nil {
+		t.Errorf("read %q", got)
+	}
+}
