@@ -96,10 +96,7 @@ func (s *Store) Account(opt AccountOptions) (*Account, error) {
 			a = &Account{store: s, path: opt.Root, env: s.env.Of(opt.Root), refs: 1, boxes: map[dirfd.ID]*openBox{}, names: map[string]*openBox{}, done: make(chan struct{})}
 			s.accounts[opt.Root] = a
 			s.mu.Unlock()
-			if a.err = a.open(opt); a.err != nil {
-				s.forget(a)
-			}
-			close(a.done)
+			a.opened(opt)
 			return a, a.err
 		}
 		a.hold()
@@ -124,6 +121,19 @@ func (s *Store) forget(a *Account) {
 	if s.accounts[a.path] == a {
 		delete(s.accounts, a.path)
 	}
+}
+
+// opened opens the account for those who wait for it. They get an error too if it
+// panics.
+func (a *Account) opened(opt AccountOptions) {
+	a.err = errPanicked
+	defer func() {
+		if a.err != nil {
+			a.store.forget(a)
+		}
+		close(a.done)
+	}()
+	a.err = a.open(opt)
 }
 
 func (a *Account) open(opt AccountOptions) error {

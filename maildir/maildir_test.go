@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"maildird/maildir/folder"
 	"maildird/maildir/mailbox"
@@ -31,6 +33,59 @@ func newStore(t *testing.T, idle int) *Store {
 		}
 	})
 	return s
+}
+
+// TestPanicAtOpening: a panic that ends one session while it opens a mailbox does not
+// keep others from it.
+func TestPanicAtOpening(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	before := openFiles(t)
+	var faulty atomic.Bool
+	s := NewStore(Options{Host: "host.test", Log: slog.New(slog.DiscardHandler), Now: func() time.Time {
+		if faulty.Swap(false) {
+			panic("no clock")
+		}
+		return time.Now()
+	}})
+	root := filepath.Join(t.TempDir(), "alice")
+	a := openAccount(t, s, root)
+	drop(t, root, "1.M1P1.test")
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		faulty.Store(true)
+		_, err := a.Open(ctx, "INBOX")
+		t.Error(err)
+	}()
+	opened := make(chan *Mailbox, 1)
+	go func() {
+		m, err := a.Open(ctx, "INBOX")
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- m
+	}()
+	select {
+	case m := <-opened:
+		if n := messages(t, m); n != 1 {
+			t.Errorf("%d messages", n)
+		}
+		m.Release()
+	case <-ctx.Done():
+		t.Fatal("nobody can open the mailbox any more")
+	}
+	a.Release()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	leaks.None(t)
+	if after := openFiles(t); after > before {
+		t.Errorf("%d files were open before, %d are after", before, after)
+	}
 }
 
 func openFiles(t *testing.T) int {

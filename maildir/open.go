@@ -3,6 +3,7 @@ package maildir
 import (
 	"container/list"
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,14 +76,7 @@ func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
 		b, how := a.take(id, name)
 		switch how {
 		case opening:
-			b.box, b.err = mailbox.New(ctx, a.env, dir, a.nextValidity, b.leadsHere)
-			if b.err != nil {
-				_ = dir.Close()
-			} else {
-				b.box.CountIn(a.quota)
-			}
-			close(b.done)
-			if b.err != nil {
+			if b.open(ctx, dir); b.err != nil {
 				b.release()
 				return nil, b.err
 			}
@@ -107,6 +101,28 @@ func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
 		b.release()
 	}
 }
+
+// open reads the folder dir, which the box then owns. A panic there ends one session,
+// and not the mailbox: those who wait for it get an error, and who comes later opens
+// it anew.
+func (b *openBox) open(ctx context.Context, dir *dirfd.Dir) {
+	b.err = errPanicked
+	defer func() {
+		close(b.done)
+		if b.err != nil {
+			_ = dir.Close()
+		}
+		if b.err == errPanicked {
+			b.release()
+		}
+	}()
+	b.box, b.err = mailbox.New(ctx, b.a.env, dir, b.a.nextValidity, b.leadsHere)
+	if b.err == nil {
+		b.box.CountIn(b.a.quota)
+	}
+}
+
+var errPanicked = errors.New("internal error: a panic in the middle of opening")
 
 // named returns the box that a name is known to lead to, with a reference; nil
 // if that has to be looked up.

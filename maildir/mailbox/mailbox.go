@@ -142,6 +142,12 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 	m.watch.muteFrom = muteFrom
 	m.again = time.AfterFunc(pollInterval, m.wake)
 	m.again.Stop()
+	opened := false
+	defer func() { // also after a panic
+		if !opened {
+			m.Close()
+		}
+	}()
 	resumed := m.openSnapshot()
 	if m.loaded {
 		m.watchSoon()
@@ -150,15 +156,13 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 	}
 	err = m.Poll(ctx)
 	if err != nil && resumed {
-		m.sync <- struct{}{} // the watch may begin just now
 		m.startOver()
-		m.release()
 		err = m.Poll(ctx)
 	}
 	if err != nil {
-		m.Close()
 		return nil, err
 	}
+	opened = true
 	return m, nil
 }
 

@@ -154,6 +154,8 @@ func (m *Mailbox) resume(s *state, t *table.Table) bool {
 
 // startOver forgets all that a snapshot said.
 func (m *Mailbox) startOver() {
+	m.sync <- struct{}{} // the watch may begin just now
+	defer m.release()
 	m.t.Close()
 	m.mu.Lock()
 	defer m.mu.Unlock()
