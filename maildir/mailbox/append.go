@@ -38,7 +38,7 @@ func (m *Mailbox) Reserved(size int64) error { return m.dirs.Reserved(m.env.Deli
 
 // NewIncoming begins a message in the mailbox's tmp/.
 func (m *Mailbox) NewIncoming(opt AppendOptions) (*Incoming, error) {
-	temp, err := delivery.NewTemp(m.dirs, m.env.Delivery)
+	temp, err := m.newTemp()
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return nil, fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
@@ -46,6 +46,17 @@ func (m *Mailbox) NewIncoming(opt AppendOptions) (*Incoming, error) {
 		return nil, err
 	}
 	return &Incoming{opt: opt, temp: temp, body: delivery.NewCRLFWriter(temp)}, nil
+}
+
+// newTemp begins a file in tmp/. Who opens the folder anew makes a tmp/ that
+// somebody removed.
+func (m *Mailbox) newTemp() (*delivery.Temp, error) {
+	temp, err := delivery.NewTemp(m.dirs, m.env.Delivery)
+	if errors.Is(err, fs.ErrNotExist) {
+		m.MarkReplaced()
+		err = fmt.Errorf("%w: %w", ErrReplaced, err)
+	}
+	return temp, err
 }
 
 // Write takes a piece of the message. Line ends are stored as LF.

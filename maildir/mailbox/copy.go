@@ -74,6 +74,9 @@ func (v *View) copy(ctx context.Context, originals []original, dst *Mailbox) (Co
 				if err := dst.lookUnderLock(ctx, lock); err != nil {
 					return err
 				}
+				if err := dst.check(); err != nil {
+					return err
+				}
 			}
 			c.Dest, lost, err = dst.copyIn(ctx, lock, v.m, originals)
 			return err
@@ -149,6 +152,9 @@ func (v *View) takeBack(ctx context.Context, c Copied, dst *Mailbox) Copied {
 	if len(back) == 0 {
 		return moved
 	}
+	// That the server ends, or the client is gone, is no reason to have them twice.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changePatience)
+	defer cancel()
 	err := dst.changeAnyway(ctx, func(lock *dotlock.Lock) error {
 		var rows []uint32
 		for _, uid := range back {
@@ -206,7 +212,7 @@ func (dst *Mailbox) copyIn(ctx context.Context, lock *dotlock.Lock, src *Mailbox
 		}
 		flags := o.msg.Flags&^filename.Keywords | letters
 		e, err := dst.copyFile(ctx, src, o, flags, bases)
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, errAway) {
 			return nil, &originals[i].msg, dst.undo(files, err)
 		}
 		if err != nil {
@@ -233,12 +239,26 @@ func flagged(originals []original) (count int) {
 	return count
 }
 
+// errAway says that an original is not where the table has it.
+var errAway = errors.New("the file was moved")
+
 // copyFile puts one copy into dst's new/ or cur/.
 func (dst *Mailbox) copyFile(ctx context.Context, src *Mailbox, o original, flags filename.Flags, taken map[string]bool) (entry, error) {
 	from, err := src.location(o.msg)
 	if err != nil {
 		return entry{}, err
 	}
+	e, err := dst.copyFrom(ctx, src, from, o, flags, taken)
+	if errors.Is(err, fs.ErrNotExist) { // of which of the two folders?
+		if _, serr := src.in(from.where).Lstat(from.name); errors.Is(serr, fs.ErrNotExist) {
+			err = errAway
+		}
+	}
+	return e, err
+}
+
+// copyFrom is copyFile for an original that is at a place.
+func (dst *Mailbox) copyFrom(ctx context.Context, src *Mailbox, from entry, o original, flags filename.Flags, taken map[string]bool) (entry, error) {
 	st, err := src.in(from.where).Lstat(from.name)
 	if err != nil {
 		return entry{}, err
@@ -344,7 +364,7 @@ func (dst *Mailbox) copyBytes(ctx context.Context, src *Mailbox, from entry, fla
 		return entry{}, err
 	}
 	defer f.Close()
-	temp, err := delivery.NewTemp(dst.dirs, dst.env.Delivery)
+	temp, err := dst.newTemp()
 	if err != nil {
 		return entry{}, err
 	}

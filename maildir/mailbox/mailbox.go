@@ -189,7 +189,13 @@ func (m *Mailbox) Retire() {
 }
 
 // Replaced tells whether the mailbox ended: Poll gives ErrReplaced.
-func (m *Mailbox) Replaced() bool { return m.checkName() != nil }
+func (m *Mailbox) Replaced() bool {
+	if m.checkName() != nil {
+		return true
+	}
+	_, err := m.readTimes()
+	return errors.Is(err, ErrReplaced)
+}
 
 // WorthKeeping tells whether the mailbox is worth being kept open without a
 // view: events keep it in step, and most of its table is messages that are there.

@@ -172,7 +172,9 @@ func (m *Mailbox) startOver() {
 	m.events.putBack()
 }
 
-// statDirs describes new/ and cur/, and tells which list there is.
+// statDirs describes new/ and cur/, and tells which list there is. If somebody removed
+// one of them the mailbox has ended: who opens the folder anew makes it. m.mu is not
+// held.
 func (m *Mailbox) statDirs() (n, c dirState, t dirTimes, err error) {
 	new, err := m.dirs.New.Stat()
 	if err != nil {
@@ -182,8 +184,9 @@ func (m *Mailbox) statDirs() (n, c dirState, t dirTimes, err error) {
 	if err != nil {
 		return n, c, t, err
 	}
-	if new.Nlink == 0 || cur.Nlink == 0 {
-		return n, c, t, ErrReplaced // removed while we hold it open
+	if new.Nlink == 0 || cur.Nlink == 0 { // removed while we hold it open
+		m.MarkReplaced()
+		return n, c, t, ErrReplaced
 	}
 	list, err := m.list.StampNow()
 	if err != nil {

@@ -1,0 +1,84 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+	"time"
+)
+
+// TestRemovedDirectories: somebody removes a directory of an open folder. What is put
+// into it fails, and does not wait for the directory, nor try again and again; the
+// mailbox ends, and the folder can be opened anew.
+func TestRemovedDirectories(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		for _, gone := range []string{"new", "cur", "tmp"} {
+			from, to := newBox(t), newBox(t)
+			from.drop("new/")
+			src, dst := from.open(env), to.open(env)
+			defer src.Close()
+			defer dst.Close()
+			c, d := connect(t, src, false), connect(t, dst, false)
+			defer c.v.Close()
+			defer d.v.Close()
+			must(t, os.RemoveAll(to.file(gone)))
+			if gone == "tmp" {
+				in, err := dst.NewIncoming(AppendOptions{})
+				if err == nil {
+					in.Abort()
+				}
+				if !errors.Is(err, ErrReplaced) {
+					t.Errorf("a message was begun without tmp/: %v", err)
+				}
+			} else {
+				ended, cancel := context.WithTimeout(ctx, time.Minute)
+				_, err := c.v.Copy(ended, c.uids, dst)
+				cancel()
+				if !errors.Is(err, ErrReplaced) {
+					t.Errorf("COPY without %s/: %v", gone, err)
+				}
+			}
+			if err := d.v.Poll(ctx); !errors.Is(err, ErrReplaced) || !dst.Replaced() {
+				t.Errorf("without %s/ the mailbox goes on: %v", gone, err)
+			}
+			again := to.open(env)
+			defer again.Close()
+			if _, err := c.v.Copy(ctx, c.uids, again); err != nil {
+				t.Errorf("with a new %s/: %v", gone, err)
+			}
+		}
+	})
+}
+
+// TestMoveInterrupted: what ends a MOVE in the middle leaves the message where it was,
+// and not in both mailboxes.
+func TestMoveInterrupted(t *testing.T) {
+	env := newEnv(t)
+	from, to := newBox(t), newBox(t)
+	from.drop("new/")
+	src, dst := from.open(env), to.open(env)
+	defer src.Close()
+	defer dst.Close()
+	c, d := connect(t, src, false), connect(t, dst, true)
+	defer c.v.Close()
+	defer d.v.Close()
+	must(t, src.acquire(ctx)) // the removal waits for this
+	interrupted, interrupt := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := c.v.Move(interrupted, c.uids, dst)
+		ended <- err
+	}()
+	for dst.UIDNext() == 1 { // the copy is made
+		<-d.woke
+	}
+	interrupt()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	src.release()
+	if in, out := len(to.files()), len(from.files()); in != 0 || out != 1 {
+		t.Errorf("%d files are where it was to go, %d where it was", in, out)
+	}
+}
