@@ -42,10 +42,17 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 		}
 	}
 	first, err := m.record(lock, a.fresh, nil, meanwhile)
-	if isFull(err) && m.list.Header().UIDValidity != 0 {
-		m.short(err) // the mail that has UIDs is served
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrNoUID): // the mail that has one is served, so that it can be moved
+		if a.fresh = nil; !m.usedUp {
+			m.usedUp = true
+			m.env.Log.Error("new mail is not shown: no UID is left", "mailbox", m.Path(), "error", err)
+		}
+	case isFull(err) && m.list.Header().UIDValidity != 0: // here too
+		m.short(err)
 		a.fresh, m.late = nil, true
-	} else if err != nil {
+	default:
 		return err
 	}
 	if !entered {

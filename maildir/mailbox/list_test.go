@@ -166,7 +166,8 @@ func TestFieldsKept(t *testing.T) {
 	}
 }
 
-// TestUIDsUsedUp: the last UID is 2^32-2, and after it there is an error.
+// TestUIDsUsedUp: the last UID is 2^32-2, and after it there is an error. New mail
+// does not keep the rest from being served, and moved to where there are UIDs.
 func TestUIDsUsedUp(t *testing.T) {
 	b := newBox(t)
 	b.drop("cur/100.M1P1.h:2,")
@@ -178,14 +179,28 @@ func TestUIDsUsedUp(t *testing.T) {
 	}
 	in, err := m.NewIncoming(AppendOptions{})
 	must(t, err)
-	if _, uids, err := m.Append(ctx, in); err == nil {
-		t.Errorf("appended as %v", uids)
+	if _, uids, err := m.Append(ctx, in); !errors.Is(err, ErrNoUID) {
+		t.Errorf("appended as %v: %v", uids, err)
 	}
 	if len(b.files()) != 1 {
 		t.Errorf("files %v", b.files())
 	}
+	b.drop("new/200.M1P1.h")
+	if told := c.poll(true); len(told) > 0 {
+		t.Errorf("told %q", told)
+	}
 	c.v.Close()
 	m.Close()
+	m = b.open(newEnv(t))
+	defer m.Close()
+	c = connect(t, m, false)
+	defer c.v.Close()
+	other := newBox(t)
+	dst := other.open(newEnv(t))
+	defer dst.Close()
+	if _, err := c.v.Move(ctx, c.uids, dst); err != nil || len(other.files()) != 1 || len(b.files()) != 1 {
+		t.Errorf("%v; there are %v, and here %v", err, other.files(), b.files())
+	}
 }
 
 // TestNamelessLetters: a letter without a name means nothing, keeps its place

@@ -33,6 +33,8 @@ var (
 	ErrReplaced = errors.New("mailbox was removed or replaced")
 	// ErrKeywords says that the folder's 26 keyword letters are all in use.
 	ErrKeywords = errors.New("no room for another keyword in this mailbox")
+	// ErrNoUID says that the folder has given out its last UID (2^32-2).
+	ErrNoUID = errors.New("the UIDs of this mailbox are used up, move its messages to a new one")
 	// ErrReadOnly says that the view or the file system does not allow changes.
 	ErrReadOnly = errors.New("mailbox is read-only")
 )
@@ -91,8 +93,10 @@ type Mailbox struct {
 	full   bool
 	shorts int // how often something was put off for that
 	// late says that new mail without a UID was left aside by this look.
-	late  bool
-	again *time.Timer // wakes the sessions to look again after a look that failed
+	late bool
+	// usedUp is set where new mail without a UID is left aside for ever.
+	usedUp bool
+	again  *time.Timer // wakes the sessions to look again after a look that failed
 
 	watch watching
 

@@ -41,7 +41,7 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwh
 		return 0, nil
 	}
 	if uint64(first)+uint64(len(files)) > uidlist.MaxUID+1 {
-		return 0, fmt.Errorf("mailbox %s has used up its UIDs", m.Path())
+		return 0, fmt.Errorf("%w: %s", ErrNoUID, m.Path())
 	}
 	next := first + uint32(len(files))
 	records := recordsOf(first, files, ext)

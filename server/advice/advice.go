@@ -13,6 +13,7 @@ import (
 	"maildird/maildir/delivery"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
+	"maildird/maildir/mailbox"
 )
 
 // Handler adds the attribute "advice" to lines that have an "error" about which
@@ -66,6 +67,8 @@ func For(err error) string {
 		return "remove what lies there: it is not what belongs into a Maildir"
 	case errors.Is(err, fs.ErrPermission):
 		return "correct owner and mode of the file and of the directory that it is in: the program has to be able to write there"
+	case errors.Is(err, mailbox.ErrNoUID):
+		return "move its messages to a new folder; or stop the server, remove dovecot-uidlist in this one, and start it again: then clients fetch all of them anew"
 	case errors.Is(err, dotlock.ErrLocked):
 		return "if the program that holds the lock is gone for good, remove the file"
 	}

@@ -64,6 +64,8 @@ func statusOf(err error) (status *imap.Error, known bool) {
 		return reply(codeExpungeIssued, "Some of the messages are not there any more.")
 	case errors.Is(err, mailbox.ErrKeywords):
 		return reply(imap.ResponseCodeLimit, "No room for another keyword in this mailbox.")
+	case errors.Is(err, mailbox.ErrNoUID):
+		return reply(imap.ResponseCodeLimit, "No UID is left in this mailbox, move its messages to a new one.")
 	case errors.Is(err, delivery.ErrCompressed):
 		return reply(imap.ResponseCodeCannot, "Compressed data cannot be saved as a message.")
 	case errors.Is(err, compress.ErrScratch):
