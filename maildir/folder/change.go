@@ -76,7 +76,7 @@ func (t *Tree) Delete(name string) error {
 		if rest, err = t.layout.remove(t.root, at); err != nil {
 			return named(err, name)
 		}
-		if err := t.editUses(dropPlace(at.key()), nil); err != nil {
+		if err := t.editUses(dropPlaces(map[string]bool{at.key(): true}), nil); err != nil {
 			return fmt.Errorf("%w: %w", ErrLeftover, err)
 		}
 		return nil
@@ -118,10 +118,9 @@ func (t *Tree) Rename(from, to string) error {
 				return err
 			}
 		}
-		if err := t.layout.rename(t.root, source, target); err != nil {
-			return named(err, from)
-		}
-		return t.editUses(movePlace(source.key(), target.key()), nil)
+		return t.keepingUses(source, target, func() error {
+			return named(t.layout.rename(t.root, source, target), from)
+		})
 	})
 }
 

@@ -125,12 +125,46 @@ func (t *Tree) setUses(at levels, uses []string) error {
 	for _, use := range uses {
 		add = append(add, use+" "+at.key())
 	}
-	return t.editUses(dropPlace(at.key()), add)
+	return t.editUses(dropPlaces(map[string]bool{at.key(): true}), add)
 }
 
-func dropPlace(gone string) func(string) string {
+// keepingUses calls rename, by which a mailbox and those below it get other names,
+// and which they keep their attributes through. Meanwhile they have them under both
+// names, as a line of a mailbox that is missing means nothing: if the file cannot be
+// written, nothing is renamed.
+func (t *Tree) keepingUses(from, to levels, rename func() error) error {
+	uses, err := t.fileUses()
+	if err != nil {
+		return err
+	}
+	move := movePlace(from.key(), to.key())
+	old, moved := map[string]bool{}, map[string]bool{}
+	var add []string
+	for place, names := range uses {
+		if p := move(place); p != place {
+			old[place], moved[p] = true, true
+			for _, use := range names {
+				add = append(add, use+" "+p)
+			}
+		}
+	}
+	if len(add) == 0 {
+		return rename()
+	}
+	slices.Sort(add)
+	if err := t.editUses(dropPlaces(moved), add); err != nil {
+		return err
+	}
+	if err := rename(); err != nil {
+		return errors.Join(err, t.editUses(dropPlaces(moved), nil))
+	}
+	_ = t.editUses(dropPlaces(old), nil) // what stays is dropped when a mailbox of the name is made
+	return nil
+}
+
+func dropPlaces(gone map[string]bool) func(string) string {
 	return func(place string) string {
-		if place == gone {
+		if gone[place] {
 			return ""
 		}
 		return place

@@ -1,0 +1,38 @@
+package folder
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestRenameKeepsUses: a mailbox keeps its attributes when it is renamed, and if they
+// cannot be written it is not renamed. One that is not there has no say.
+func TestRenameKeepsUses(t *testing.T) {
+	tree, root := testTree(t, ppSlash, ".A/cur/", ".A.sub/cur/", ".C/cur/", ".C.sub/cur/",
+		`maildird-specialuse = \Sent A`+"\n\\Trash A/sub\n\\Junk B\nnot ours\n")
+	before := []string{"INBOX", `A [C\Sent]`, `A/sub [\Trash]`, "C [C]", "C/sub"}
+	wantList(t, tree, before...)
+	text := func() string {
+		b, err := os.ReadFile(filepath.Join(root, specialUseFile))
+		must(t, err)
+		return string(b)
+	}
+	was := text()
+	tree.file = 50 * time.Millisecond
+	place(t, root, specialUseFile+".lock = held by another program")
+	wantError(t, tree.Rename("A", "B"), ErrLocked)
+	wantList(t, tree, before...)
+	must(t, os.Remove(filepath.Join(root, specialUseFile+".lock")))
+	wantError(t, tree.Rename("A", "C"), ErrExists)
+	wantList(t, tree, before...)
+	if got := text(); got != was {
+		t.Errorf("after a RENAME that failed the file is\n%swant\n%s", got, was)
+	}
+	must(t, tree.Rename("A", "B"))
+	wantList(t, tree, "INBOX", `B [C\Sent]`, `B/sub [\Trash]`, "C [C]", "C/sub")
+	if got, want := text(), "not ours\n\\Sent B\n\\Trash B/sub\n"; got != want {
+		t.Errorf("the file is\n%swant\n%s", got, want)
+	}
+}
