@@ -79,8 +79,25 @@ func (c *conn) serve() {
 	defer c.recovered()
 	c.log.Debug("connected", "tls", c.wire.conn != c.socket)
 	err := c.talk()
-	c.abort()
+	c.giveUp(err)
 	c.end(err)
+}
+
+// giveUp gives up a message that is still coming in when the connection ends, and
+// says so in the log: its sender may ask where it is.
+func (c *conn) giveUp(err error) {
+	defer c.abort()
+	switch m := c.message; {
+	case m == nil || m.spool == nil && m.refused == nil:
+	case m.refused != nil:
+		m.logRefused()
+	default:
+		if errors.Is(err, net.ErrClosed) && c.srv.conns.Stopping() {
+			err = errStopping()
+		}
+		c.log.Info("message interrupted", "id", m.id, "from", c.session.sender(), "to", c.session.recipientList(),
+			"size", m.spool.Size(), "reason", reason(err))
+	}
 }
 
 // abort gives up a message that is coming in.
@@ -352,7 +369,10 @@ func (c *conn) linger() {
 }
 
 func reason(err error) string {
+	var last goodbye
 	switch {
+	case errors.As(err, &last):
+		return last.Message
 	case errors.Is(err, errQuit):
 		return "quit"
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):

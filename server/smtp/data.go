@@ -1,6 +1,8 @@
 package smtp
 
 import (
+	"errors"
+	"os"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -96,7 +98,11 @@ func (c *conn) moreOfMessage(began time.Time, got int64) error {
 	if err := c.wire.conn.SetReadDeadline(deadline); err != nil {
 		return err
 	}
-	return c.wire.more(largeBuffer)
+	err := c.wire.more(largeBuffer)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return lastReply(421, code3{4, 4, 2}, "Message did not come in time")
+	}
+	return err
 }
 
 // passOn gives text to the message, if it is within the limits.
@@ -106,9 +112,11 @@ func (c *conn) passOn(d *decoder, text []byte) error {
 	switch {
 	case c.srv.cfg.BareNewline == Reject && (d.bareLF || d.bareCR):
 		c.log.Warn("message refused", "from", c.session.sender(), "reason", "CR or LF by itself")
+		c.abort()
 		return errBare()
 	case d.octets > 2*l.Message+largeBuffer:
 		c.log.Warn("message refused", "from", c.session.sender(), "reason", "no end of it")
+		c.abort()
 		return lastReply(552, code3{5, 3, 4}, "Message is larger than %d octets", l.Message)
 	case d.octets > l.Message:
 		m.refuse(errTooBig(l.Message))

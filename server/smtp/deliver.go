@@ -100,6 +100,11 @@ func (m *message) write(text []byte) {
 	_, _ = m.spool.Write(text) // finish tells of an error
 }
 
+func (m *message) logRefused() {
+	s := m.s
+	s.log.Info("message refused", "id", m.id, "from", s.sender(), "to", s.recipientList(), "reply", m.refused.Message)
+}
+
 // result is what became of the message for one recipient.
 type result struct {
 	to      string
@@ -115,7 +120,7 @@ func (m *message) finish() []result {
 	}
 	results := make([]result, len(s.to))
 	if m.refused != nil {
-		s.log.Info("message refused", "id", m.id, "from", s.sender(), "to", s.recipientList(), "reply", m.refused.Message)
+		m.logRefused()
 		for i, to := range s.to {
 			results[i] = result{to.text, m.refused}
 		}

@@ -219,12 +219,46 @@ func TestStalledMessage(t *testing.T) {
 	if err := server.hurry(); err != nil { // the hour is over
 		t.Fatal(err)
 	}
-	c.expect("421 4.4.2")
+	c.expect("421 4.4.2 Message did not come in time")
 	c.expectEnd()
 	if got := ts.mail("alice"); len(got) != 0 {
 		t.Errorf("delivered: %.100q", got)
 	}
 	ts.noTemp()
+	ts.interrupted("size=220000 reason=\"Message did not come in time\"")
+}
+
+// interrupted waits for the one line in the log on a message to alice that did not
+// come to its end.
+func (ts *testServer) interrupted(want string) {
+	ts.t.Helper()
+	eventually(ts.t, "the log names a message that was interrupted, "+want, func() bool {
+		log := ts.log.String()
+		_, line, found := strings.Cut(log, `msg="message interrupted"`)
+		line, _, _ = strings.Cut(line, "\n")
+		return found && strings.Count(log, "interrupted") == 1 &&
+			strings.Contains(line, " from=s@client.example to=alice@example.org "+want)
+	})
+}
+
+// TestLostConnection: a client that goes in the middle of a message leaves a line
+// in the log, since its sender may ask where the message is.
+func TestLostConnection(t *testing.T) {
+	for name, begin := range map[string]func(c *client){
+		"DATA":           func(c *client) { c.say("DATA", "354"); c.send("Subject: x\r\n") },
+		"BDAT":           func(c *client) { c.send("BDAT 100\r\nSubject: x\r\n") },
+		"between chunks": func(c *client) { c.send("BDAT 12\r\nSubject: x\r\n"); c.expect("250") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ts := startServer(t, MX)
+			c := ts.hello()
+			c.say("MAIL FROM:<s@client.example>", "250")
+			c.say("RCPT TO:<alice@example.org>", "250")
+			begin(c)
+			_ = c.conn.Close()
+			ts.interrupted(`size=11 reason="connection closed"`)
+		})
+	}
 }
 
 // deadlines is a connection that notes the deadline of each read.
@@ -314,6 +348,7 @@ func TestShutdownCutsOff(t *testing.T) {
 		t.Errorf("delivered %q", got)
 	}
 	ts.noTemp()
+	ts.interrupted(`size=20 reason="Server is shutting down, try again later"`)
 }
 
 func TestConnectionLimits(t *testing.T) {
