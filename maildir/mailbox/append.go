@@ -108,6 +108,7 @@ func (m *Mailbox) Append(ctx context.Context, in ...*Incoming) (validity uint32,
 			}
 			flags[i] = one.opt.Flags | letters
 		}
+		defer m.events.expect()()
 		files := make([]entry, 0, len(in))
 		for i, one := range in {
 			e, err := m.commit(one.temp, flags[i])

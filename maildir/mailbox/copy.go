@@ -202,6 +202,7 @@ func (dst *Mailbox) copyIn(ctx context.Context, lock *dotlock.Lock, src *Mailbox
 	ext := make([]string, len(originals))
 	bases := make(map[string]bool, len(originals))
 	defer dst.mute(flagged(originals), len(originals))()
+	defer dst.events.expect()()
 	for i, o := range originals {
 		if i%256 == 255 {
 			dst.touch(lock)

@@ -17,6 +17,8 @@
 //   - A rename arrives as two events, of which the second may be late. A name
 //     that moved away is searched by a scan before it counts as gone; a name
 //     that was unlinked is gone when no other name of it appeared before (events.go).
+//   - A file can go between the look that found it and its entry in the table: that
+//     it went is then not taken for what the table knows already (expect in inbox.go).
 //   - A base that appears twice as two files: the one met second gets a name and
 //     a UID of its own (assign.go).
 //   - A UID that a client may have seen vanish is never given back to a file

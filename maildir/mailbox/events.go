@@ -17,6 +17,7 @@ import (
 // lock if lock is not nil; without it, needLock is returned as soon as a file
 // turns up that has no UID yet.
 func (m *Mailbox) follow(ctx context.Context, names map[entry]watch.Op, order []entry, lock *dotlock.Lock) (scan bool, err error) {
+	defer m.events.expect()()
 	var fresh []entry
 	var vanished []entry
 	for _, e := range order {

@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"maildird/maildir/filename"
 	"maildird/maildir/mailbox/table"
@@ -27,6 +28,17 @@ type inbox struct {
 	// away is which names went away, of those that were dropped for a scan: it
 	// does not see that a name is another file's by now.
 	away map[entry]struct{}
+	// coming is how many are about to enter names in the table: see expect.
+	coming atomic.Int32
+}
+
+// expect is called before files are looked for or made under names that the table
+// does not have, and what it returns when it has them. Until then the table
+// does not know what an event says that one of these files is gone, though it
+// seems to: it knows no such name.
+func (in *inbox) expect() (arrived func()) {
+	in.coming.Add(1)
+	return func() { in.coming.Add(-1) }
 }
 
 // drop orders a scan instead of what is to be worked off. in.mu is held.
@@ -50,10 +62,13 @@ func (in *inbox) leave(e entry, op watch.Op) {
 
 // event takes one event from the watcher's goroutine.
 func (m *Mailbox) event(where table.Place, ev watch.Event) {
-	if ev.Op != watch.Lost && (filename.Ignored(ev.Name) || m.agrees(entry{where, ev.Name}, ev.Op)) {
-		return
-	}
 	in := &m.events
+	if ev.Op != watch.Lost {
+		unsure := ev.Op != watch.Appeared && in.coming.Load() > 0
+		if filename.Ignored(ev.Name) || !unsure && m.agrees(entry{where, ev.Name}, ev.Op) {
+			return
+		}
+	}
 	in.mu.Lock()
 	first := len(in.names) == 0 && !in.all
 	switch e := (entry{where, ev.Name}); {

@@ -42,6 +42,7 @@ func (t dirTimes) same(now dirTimes) bool {
 // scan lists new/ and cur/ and brings the table in step with them. m.sync is
 // held, and the uidlist's lock unless it cannot be had (lock nil).
 func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
+	defer m.events.expect()()
 	m.forgetAway()
 	var fresh []entry
 	var missing []uint32

@@ -187,6 +187,7 @@ func (m *Mailbox) store(lock *dotlock.Lock, v *View, since uint64, uids []uint32
 			m.touch(lock)
 		}
 		batch = m.renamings(batch[:0], v, since, uids[i:min(i+storeBatch, len(uids))], op, f)
+		arrived := m.events.expect()
 		for k := range batch {
 			if !m.renameOne(&batch[k]) {
 				batch = batch[:k+1]
@@ -194,6 +195,7 @@ func (m *Mailbox) store(lock *dotlock.Lock, v *View, since uint64, uids []uint32
 			}
 		}
 		m.takeRenamings(batch, v)
+		arrived()
 		for _, r := range batch {
 			if r.elsewhere() {
 				r.err = m.setFlags(r.n, v, since, op, f)
@@ -326,8 +328,10 @@ func (m *Mailbox) setFlags(n uint32, v *View, since uint64, op Op, f filename.Fl
 		m.mu.RLock()
 		one := []renaming{m.renamingOf(n, since, op, f)}
 		m.mu.RUnlock()
+		arrived := m.events.expect()
 		m.renameOne(&one[0])
 		m.takeRenamings(one, v)
+		arrived()
 		if !one[0].elsewhere() {
 			return one[0].err
 		}

@@ -1,0 +1,108 @@
+package mailbox
+
+import (
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/filename"
+	"maildird/maildir/uidlist"
+)
+
+// arrive waits until the events of what was done so far were taken, however slow the
+// machine is.
+func arrive(t *testing.T, env *Env) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !env.Watcher.Barrier(ctx); {
+		if time.Now().After(end) {
+			t.Fatal("events do not come")
+		}
+	}
+}
+
+// TestRemovedWhileListed: a file that goes between the listing that has it and
+// its entry in the table does not stay in the mailbox, though the event of that
+// came when the table did not know it.
+func TestRemovedWhileListed(t *testing.T) {
+	b, env := newBox(t), newEnv(t)
+	doomed := b.drop("cur/")
+	b.drop("cur/")
+	dir, err := dirfd.Open(b.path)
+	must(t, err)
+	m, err := New(ctx, env, dir, func() (uint32, func() error, error) {
+		b.remove(doomed) // the list of UIDs is about to be written
+		arrive(t, env)
+		return 17, nil, nil
+	}, nil)
+	must(t, err)
+	defer m.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	if c.poll(true); len(c.uids) != 1 {
+		t.Errorf("there are %d messages, want 1", len(c.uids))
+	}
+}
+
+// TestRemovedWhileRecorded is that for mail that comes into an open mailbox, by
+// others and by APPEND: another program removes it when it has its UID.
+func TestRemovedWhileRecorded(t *testing.T) {
+	for name, add := range map[string]func(*testing.T, *box, *Mailbox){
+		"delivery": func(_ *testing.T, b *box, _ *Mailbox) { b.drop("cur/") },
+		"APPEND": func(t *testing.T, _ *box, m *Mailbox) {
+			in, err := m.NewIncoming(AppendOptions{Flags: filename.Seen})
+			must(t, err)
+			_, _, err = m.Append(ctx, in)
+			must(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, env := newBox(t), newEnv(t)
+			b.drop("cur/")
+			var armed func()
+			var mu sync.Mutex
+			env.Now = func() time.Time { // uidlist asks for it when it has written
+				mu.Lock()
+				fire := armed
+				if list, _ := os.ReadFile(b.file(uidlist.Name)); fire != nil && strings.Contains(string(list), "\n2 :") {
+					armed = nil
+				} else {
+					fire = nil
+				}
+				mu.Unlock()
+				if fire != nil {
+					fire()
+				}
+				return time.Now()
+			}
+			m := b.open(env)
+			defer m.Close()
+			c := connect(t, m, false)
+			defer c.v.Close()
+			c.rest()
+			mu.Lock()
+			armed = func() {
+				for rel := range b.files() {
+					if !strings.Contains(rel, ".M1P1.other") {
+						b.remove(rel)
+					}
+				}
+				arrive(t, env)
+			}
+			mu.Unlock()
+			add(t, b, m)
+			c.rest()
+			c.poll(true)
+			mu.Lock()
+			if armed != nil {
+				t.Error("nothing was removed")
+			}
+			mu.Unlock()
+			if len(c.uids) != 1 {
+				t.Errorf("there are %d messages, want 1", len(c.uids))
+			}
+		})
+	}
+}
