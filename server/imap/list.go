@@ -136,6 +136,9 @@ func (s *session) list(cmd *listCommand) error {
 		patterns = append(patterns, pattern.New(cmd.reference+text, tree.Separator()))
 	}
 	for i := range entries {
+		if err := s.interrupted(); err != nil {
+			return err
+		}
 		e := &entries[i]
 		if !matchesAny(patterns, e.Name) {
 			continue
@@ -246,9 +249,6 @@ func (s *session) listEntry(cmd *listCommand, e *folder.Entry, children childInf
 		return nil
 	}
 	for _, more := range cmd.each {
-		if err := s.interrupted(); err != nil {
-			return err
-		}
 		if err := more(s, e); err != nil {
 			return err
 		}

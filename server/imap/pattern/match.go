@@ -2,20 +2,16 @@
 // in a time that no pattern can make long.
 package pattern
 
-import (
-	"strings"
-
-	"maildird/server/imap/syntax"
-)
+import "strings"
 
 // Pattern is a mailbox name with wildcards (RFC 9051 section 6.3.9): "*" stands
 // for any octets, "%" for any but the hierarchy separator. For one goroutine at a
 // time.
 type Pattern struct {
-	text string // runs of wildcards are one
-	sep  byte
-	solo int    // octets that stand for themselves
-	row  []bool // of matches
+	text  string // runs of wildcards are one
+	sep   byte
+	solo  int    // octets that stand for themselves
+	table *table // nil until a name comes that may match
 }
 
 // New makes the pattern of a text in UTF-8; sep is the hierarchy separator.
@@ -44,44 +40,85 @@ func New(text string, sep byte) *Pattern {
 
 func isWildcard(c byte) bool { return c == '*' || c == '%' }
 
+// table is a pattern with a bit for each octet of its text, and one more: a bit j
+// stands for what the first j octets have matched.
+type table struct {
+	literal [256][]uint64 // bit j+1: octet j is this one; nil: none is
+	wild    []uint64      // bit j: octet j is a wildcard
+	star    []uint64      // bit j+1: octet j is "*"
+	percent []uint64      // bit j+1: octet j is "%"
+	row     []uint64      // room for Matches
+}
+
+func (p *Pattern) makeTable() *table {
+	words := len(p.text)/64 + 1
+	t := &table{wild: make([]uint64, words), star: make([]uint64, words), percent: make([]uint64, words), row: make([]uint64, words)}
+	for j := range len(p.text) {
+		set := func(bits []uint64, j int) { bits[j/64] |= 1 << (j % 64) }
+		switch c := p.text[j]; c {
+		case '*':
+			set(t.wild, j)
+			set(t.star, j+1)
+		case '%':
+			set(t.wild, j)
+			set(t.percent, j+1)
+		default:
+			if t.literal[c] == nil {
+				t.literal[c] = make([]uint64, words)
+			}
+			set(t.literal[c], j+1)
+		}
+	}
+	return t
+}
+
 // Matches tells whether the pattern matches a name. INBOX, also as the first
 // level of a name, is matched in any case. Whatever the wildcards, it takes
-// len(name) times len(p.text) steps at most.
+// len(name) times len(p.text)/64 steps at most.
 func (p *Pattern) Matches(name string) bool {
 	if p.solo > len(name) {
 		return false
 	}
+	if p.table == nil {
+		p.table = p.makeTable()
+	}
+	t := p.table
 	fold := 0 // octets that are compared without regard to case
 	if len(name) >= 5 && name[:5] == "INBOX" && (len(name) == 5 || name[5] == p.sep) {
 		fold = 5
 	}
-	// row[j] says that the first j octets of the pattern match the part of
-	// the name that was looked at.
-	row := append(p.row[:0], true)
-	for j := range len(p.text) {
-		row = append(row, row[j] && isWildcard(p.text[j]))
-	}
-	p.row = row
+	row := t.row
+	clear(row)
+	row[0] = 1 | t.wild[0]&1<<1 // nothing matches nothing, and so does a wildcard
 	for n := range len(name) {
 		c := name[n]
-		before, possible := row[0], false // before: row[j] without c
-		row[0] = false
-		for j := range len(p.text) {
-			was := row[j+1]
-			switch p.text[j] {
-			case '*':
-				row[j+1] = row[j] || was
-			case '%':
-				row[j+1] = row[j] || was && c != p.sep
-			default:
-				row[j+1] = before && (p.text[j] == c || n < fold && syntax.Upper(p.text[j]) == c)
-			}
-			before = was
-			possible = possible || row[j+1]
+		literal, other := t.literal[c], []uint64(nil)
+		if n < fold {
+			other = t.literal[c+('a'-'A')]
 		}
-		if !possible {
+		var possible, before, passed uint64 // before and passed: what goes over from word to word
+		for w, was := range row {
+			fits, stays := uint64(0), t.star[w]
+			if literal != nil {
+				fits = literal[w]
+			}
+			if other != nil {
+				fits |= other[w]
+			}
+			if c != p.sep {
+				stays |= t.percent[w]
+			}
+			now := (was<<1|before)&fits | was&stays
+			before = was >> 63
+			skips := now & t.wild[w] // no wildcard follows another
+			now |= skips<<1 | passed
+			passed = skips >> 63
+			row[w] = now
+			possible |= now
+		}
+		if possible == 0 {
 			return false
 		}
 	}
-	return row[len(p.text)]
+	return row[len(p.text)/64]>>(len(p.text)%64)&1 != 0
 }

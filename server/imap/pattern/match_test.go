@@ -81,6 +81,49 @@ func TestPatternsRandomly(t *testing.T) {
 	}
 }
 
+// TestLongPatterns: the bits of these go over several words.
+func TestLongPatterns(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	matched := 0
+	for range 20_000 {
+		// A name, and a pattern made of it that may be wrong in one place.
+		name := make([]byte, 1+rng.IntN(300))
+		for i := range name {
+			name[i] = "abc/"[rng.IntN(4)]
+		}
+		var p []byte
+		want := true
+		for i := 0; i < len(name); {
+			n := min(rng.IntN(100), len(name)-i)
+			switch piece := string(name[i : i+n]); rng.IntN(4) {
+			case 0:
+				p = append(p, '*')
+			case 1:
+				if p = append(p, '%'); strings.Contains(piece, "/") {
+					n = 0
+				}
+			default:
+				p = append(p, piece...)
+			}
+			i += n
+		}
+		if rng.IntN(2) == 0 {
+			if i := rng.IntN(len(p)); p[i] != '*' && p[i] != '%' {
+				p[i], want = 'x', false
+			}
+		}
+		if got := New(string(p), '/').Matches(string(name)); got != want {
+			t.Fatalf("%q on %q: %v", p, name, got)
+		}
+		if want {
+			matched++
+		}
+	}
+	if matched < 5000 || matched > 19_000 {
+		t.Errorf("%d matched", matched)
+	}
+}
+
 // A hostile pattern costs no more than a bounded number of steps a name.
 func TestPatternBomb(t *testing.T) {
 	name := strings.Repeat("a", 4000)
@@ -91,5 +134,20 @@ func TestPatternBomb(t *testing.T) {
 		if New(p, '/').Matches(name) {
 			t.Errorf("%.20q... matches", p)
 		}
+	}
+}
+
+func BenchmarkHostile(b *testing.B) {
+	name := strings.Repeat("a", 240)
+	p := New(strings.Repeat("*a", 239)+"b*", '/')
+	for b.Loop() {
+		p.Matches(name)
+	}
+}
+
+func BenchmarkUsual(b *testing.B) {
+	p := New("Archive/%", '/')
+	for b.Loop() {
+		p.Matches("Archive/2026 Something")
 	}
 }
