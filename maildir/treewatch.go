@@ -130,6 +130,10 @@ func (f FolderID) Same(other FolderID) bool {
 	return f.id == other.id && f.id != dirfd.ID{} && (f.validity == other.validity || f.validity == 0 || other.validity == 0)
 }
 
+// Place is where a folder is, without its UIDVALIDITY: those that are the same have
+// the same place.
+func (f FolderID) Place() FolderID { return FolderID{id: f.id} }
+
 // FolderID returns the identity of the mailbox with this name;
 // folder.ErrNotFound if there is none.
 func (a *Account) FolderID(name string) (FolderID, error) {

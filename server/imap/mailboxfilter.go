@@ -37,8 +37,23 @@ var filterWords = map[string]filterKind{
 	"SUBTREE": filterSubtree, "SUBTREE-ONE": filterSubtreeOne, "MAILBOXES": filterMailboxes,
 }
 
-// maxSubtrees bounds what each mailbox is compared with.
-const maxSubtrees = 1000
+// What each mailbox is compared with for one command.
+const (
+	maxFilters  = 100
+	maxSubtrees = 1000
+)
+
+// filterBounds keeps the filters of one command within these bounds.
+type filterBounds struct{ filters, subtrees int }
+
+// count counts one filter more.
+func (n *filterBounds) count(lx *lexer, f *mailboxFilter) {
+	n.filters++
+	n.subtrees += len(f.names)
+	if n.filters > maxFilters || n.subtrees > maxSubtrees {
+		lx.FailWith(no(imap.ResponseCodeLimit, "Too many specifiers of mailboxes, or too many subtrees."))
+	}
+}
 
 // mailboxFilter takes a specifier, and the names that belong to it.
 func (lx *lexer) mailboxFilter(tree *folder.Tree) (f mailboxFilter) {
@@ -70,9 +85,6 @@ func (lx *lexer) mailboxFilter(tree *folder.Tree) (f mailboxFilter) {
 		lx.List(add)
 	} else {
 		add()
-	}
-	if len(f.names) > maxSubtrees {
-		lx.FailWith(no(imap.ResponseCodeLimit, "Too many subtrees."))
 	}
 	return f
 }

@@ -27,7 +27,11 @@ func runESearch(s *session) error {
 		lx.Word()
 		lx.SP()
 		sources = sources[:0]
-		lx.List(func() { sources = append(sources, s.searchSource()) })
+		var bounds filterBounds
+		lx.List(func() {
+			sources = append(sources, s.searchSource())
+			bounds.count(lx, &sources[len(sources)-1])
+		})
 		lx.SP()
 	}
 	query := lx.searchProgram(s.utf8)

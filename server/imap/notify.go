@@ -81,9 +81,11 @@ func runNotify(s *session) error {
 		}
 		lx.SP()
 	}
-	groups := []eventGroup{s.eventGroup()}
-	for lx.More() {
+	var groups []eventGroup
+	var bounds filterBounds
+	for more := true; more; more = lx.More() {
 		groups = append(groups, s.eventGroup())
+		bounds.count(lx, &groups[len(groups)-1].mailboxFilter)
 	}
 	if err := lx.End(); err != nil {
 		return err

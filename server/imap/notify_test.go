@@ -59,6 +59,24 @@ func TestNotifyOverflow(t *testing.T) {
 	c.want(`* STATUS "Drafts" (MESSAGES 2 UIDNEXT 3)`)
 }
 
+// TestMailboxFilterBounds: each mailbox is compared with all that one command names.
+func TestMailboxFilterBounds(t *testing.T) {
+	c := startServer(t).login()
+	subtrees := func(n int) string { return "subtree (" + strings.Repeat("a ", n-1) + "a)" }
+	for _, test := range []struct{ begin, filter, end string }{
+		{"NOTIFY SET", " (%s (MailboxName))", ""},
+		{"ESEARCH IN (personal", " %s", ") ALL"},
+	} {
+		command := func(filter string, times int) string {
+			return test.begin + strings.Repeat(fmt.Sprintf(test.filter, filter), times) + test.end
+		}
+		c.ok(command("personal", maxFilters-1))
+		c.ok(command(subtrees(maxSubtrees/2), 2))
+		c.fails(command("personal", maxFilters+1), "NO [LIMIT]")
+		c.fails(command(subtrees(maxSubtrees/2+1), 2), "NO [LIMIT]")
+	}
+}
+
 // TestNotifyReplaced: another folder gets the name of a watched one.
 func TestNotifyReplaced(t *testing.T) {
 	ts := startServer(t)

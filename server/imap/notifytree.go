@@ -73,7 +73,7 @@ func (n *notifier) tellTree() error {
 	was := n.known
 	n.known = now
 	if n.wants&eventsOfTree != 0 {
-		d := treeDiff{n: n, was: was, now: now, told: map[string]bool{}}
+		d := treeDiff{n: n, was: was, now: now, told: map[string]bool{}, renames: map[string]string{}}
 		d.tell()
 	}
 	err = n.watch(func(w *watchedBox, state boxState) {
@@ -96,10 +96,8 @@ type treeDiff struct {
 	n        *notifier
 	was, now map[string]treeEntry
 	told     map[string]bool
-	renames  []renamed
+	renames  map[string]string // old names by new ones, but for those that are told with one above
 }
-
-type renamed struct{ from, to string }
 
 func (d *treeDiff) tell() {
 	var made, gone []string
@@ -115,15 +113,25 @@ func (d *treeDiff) tell() {
 	}
 	slices.Sort(made) // so that names come before those below them
 	slices.Sort(gone)
+	byPlace := map[maildir.FolderID][]string{} // names that are gone
+	for _, name := range gone {
+		if place := d.was[name].id.Place(); place != (maildir.FolderID{}) {
+			byPlace[place] = append(byPlace[place], name)
+		}
+	}
+	moved := map[string]bool{} // of those
 	for _, to := range made {
-		i := slices.IndexFunc(gone, func(from string) bool { return d.now[to].id.Same(d.was[from].id) })
+		id := d.now[to].id
+		from := byPlace[id.Place()]
+		i := slices.IndexFunc(from, func(name string) bool { return !moved[name] && id.Same(d.was[name].id) })
 		if i < 0 {
 			d.name(to, "")
 			continue
 		}
-		d.rename(renamed{gone[i], to})
-		gone = slices.Delete(gone, i, i+1)
+		moved[from[i]] = true
+		d.rename(from[i], to)
 	}
+	gone = slices.DeleteFunc(gone, func(name string) bool { return moved[name] })
 	for _, name := range gone {
 		d.name(name, "")
 	}
@@ -135,18 +143,15 @@ func (d *treeDiff) tell() {
 
 // rename tells that a mailbox has another name. Those below it are renamed with
 // it and not told of.
-func (d *treeDiff) rename(r renamed) {
-	separator := string(d.n.s.account.Tree().Separator())
-	for _, above := range d.renames {
-		from, ok := strings.CutPrefix(r.from, above.from+separator)
-		to, also := strings.CutPrefix(r.to, above.to+separator)
-		if ok && also && from == to {
-			d.told[r.to] = true
+func (d *treeDiff) rename(from, to string) {
+	for above := range parents(to, d.n.s.account.Tree().Separator()) {
+		if was, ok := d.renames[above]; ok && from == was+to[len(above):] {
+			d.told[to] = true
 			return
 		}
 	}
-	d.renames = append(d.renames, r)
-	d.name(r.to, r.from)
+	d.renames[to] = from
+	d.name(to, from)
 }
 
 // name tells that a name is one of a mailbox now, or is no more.
@@ -165,7 +170,7 @@ func (d *treeDiff) name(name, from string) {
 // children now, or none any more.
 func (d *treeDiff) parent(name string) {
 	i := strings.LastIndexByte(name, d.n.s.account.Tree().Separator())
-	if i <= 0 || slices.ContainsFunc(d.renames, func(r renamed) bool { return r.to == name }) || d.n.own[name] {
+	if _, moved := d.renames[name]; i <= 0 || moved || d.n.own[name] {
 		return
 	}
 	if above := name[:i]; !d.told[above] && d.events(above)&eventName != 0 {
