@@ -33,7 +33,7 @@ type lastLook struct {
 	named time.Time
 }
 
-// Poll brings the table in step with the files. It costs two system calls when
+// Poll brings the table in step with the files. It costs three system calls when
 // nothing changed. The error is ErrReplaced when the mailbox ended, the
 // context's error, or an I/O error; the table is as it was then.
 func (m *Mailbox) Poll(ctx context.Context) error {

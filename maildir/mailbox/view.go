@@ -22,9 +22,8 @@ type View struct {
 	recent   []uint32 // rows that are \Recent in this view, ascending
 	keywords bool     // a keyword letter got a name since
 	key      bool     // the mailbox got another access key since
-	closed   bool
-	modseqs  bool   // the client is told mod-sequences
-	told     uint64 // all changes up to this mod-sequence were told
+	modseqs  bool     // the client is told mod-sequences
+	told     uint64   // all changes up to this mod-sequence were told
 }
 
 // ReadOnly tells whether changes through this view are refused.
@@ -154,7 +153,6 @@ func (v *View) lost(n uint32) bool {
 // Close ends the view.
 func (v *View) Close() {
 	v.m.mu.Lock()
-	v.closed = true
 	if v.modseqs {
 		v.m.modseqs.views--
 	}
