@@ -36,25 +36,24 @@ func trimTrailers(s string) (rest string, found bool) {
 }
 
 // trimLeaders removes "Re:", "Fwd:", "[list] Re[2]:" and so on from the front,
-// and "[list]" if something is left.
+// and "[list]" if something is left. It looks at each "[list]" once: a stranger
+// chooses how many there are.
 func trimLeaders(s string) (rest string, found bool) {
 	for {
 		s = strings.TrimLeft(s, " ")
-		after, blobbed := subjectBlob(s)
-		start := s
-		for more := blobbed; more; {
-			start = after
-			after, more = subjectBlob(start)
+		start, last := s, s
+		for after, more := subjectBlob(start); more; after, more = subjectBlob(start) {
+			start, last = after, start
 		}
-		if t, ok := replyMark(start); ok {
+		t, ok := replyMark(start)
+		switch {
+		case ok:
 			s, found = t, true
-			continue
+		case start == "":
+			return last, found
+		default:
+			return start, found
 		}
-		if after, ok := subjectBlob(s); ok && after != "" {
-			s = after
-			continue
-		}
-		return s, found
 	}
 }
 

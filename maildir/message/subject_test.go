@@ -1,6 +1,7 @@
 package message
 
 import (
+	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
@@ -36,6 +37,48 @@ func TestBaseSubject(t *testing.T) {
 		base, reply := BaseSubject(test.raw)
 		if base != test.base || reply != test.reply {
 			t.Errorf("%q: %q %v, want %q %v", test.raw, base, reply, test.base, test.reply)
+		}
+	}
+}
+
+// slowLeaders is trimLeaders as RFC 5256 section 2.1 tells it, step by step.
+func slowLeaders(s string) (rest string, found bool) {
+	for {
+		s = strings.TrimLeft(s, " ")
+		start := s
+		for after, more := subjectBlob(start); more; after, more = subjectBlob(start) {
+			start = after
+		}
+		if t, ok := replyMark(start); ok { // (2)
+			s, found = t, true
+		} else if after, ok := subjectBlob(s); ok && after != "" { // (4)
+			s = after
+		} else {
+			return s, found
+		}
+	}
+}
+
+func TestLeadersRandomly(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 100_000 {
+		var b strings.Builder
+		for range rng.IntN(8) {
+			b.WriteString([]string{"[a]", "[b] ", "re:", "Re [x] :", "fwd", "[", "]", " ", "x", "re", ":"}[rng.IntN(11)])
+		}
+		rest, found := trimLeaders(b.String())
+		if want, reply := slowLeaders(b.String()); rest != want || found != reply {
+			t.Fatalf("%q: %q %v, want %q %v", b.String(), rest, found, want, reply)
+		}
+	}
+}
+
+// TestSubjectBomb: a stranger's subject does not keep SORT busy for hours.
+func TestSubjectBomb(t *testing.T) {
+	for _, piece := range []string{"[a] ", "[a]", "re: ", "re[a]: ", "[a] re: ", "[fwd: ", "(fwd) ", "[", "]"} {
+		base, _ := BaseSubject(strings.Repeat(piece, 1<<20/len(piece)) + "x")
+		if !strings.HasSuffix(base, "x") {
+			t.Errorf("%q: what is left ends in %.20q", piece, base[max(0, len(base)-20):])
 		}
 	}
 }
