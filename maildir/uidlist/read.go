@@ -35,9 +35,12 @@ func (f *File) Refresh(add func(Record)) (Change, error) {
 		f.forget()
 		return Missing, nil
 	}
+	if errors.Is(err, dirfd.ErrNotRegular) {
+		err = fmt.Errorf("%w; move it away, and the messages are numbered anew", err)
+	}
 	if err != nil {
 		f.known = false
-		return Unchanged, fmt.Errorf("%w; move it away, and the messages are numbered anew", err)
+		return Unchanged, err
 	}
 	defer file.Close()
 	change, err := f.read(file, add)

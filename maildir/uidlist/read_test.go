@@ -182,13 +182,27 @@ func TestNotRegular(t *testing.T) {
 			must(t, make(filepath.Join(d.Path(), Name)))
 			f := open(d)
 			_, err := f.Refresh(func(r Record) { t.Errorf("read %+v", r) })
-			if !errors.Is(err, dirfd.ErrNotRegular) {
+			if !errors.Is(err, dirfd.ErrNotRegular) || !strings.Contains(err.Error(), "move it away") {
 				t.Errorf("Refresh: %v", err)
 			}
 			if v := ValidityOf(d); v != 0 {
 				t.Errorf("UIDVALIDITY %d", v)
 			}
 		})
+	}
+}
+
+// TestNoDescriptors: nobody is told to give up a list that is sound.
+func TestNoDescriptors(t *testing.T) {
+	d := openDir(t)
+	put(t, d, "3 V17 N1\n")
+	var limit syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 0, Max: limit.Max}))
+	_, err := open(d).Refresh(func(Record) {})
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+	if !errors.Is(err, syscall.EMFILE) || strings.Contains(err.Error(), "move it away") {
+		t.Errorf("Refresh: %v", err)
 	}
 }
 
