@@ -38,11 +38,12 @@ const treeLock = "mailboxes.lock"
 // other goroutine, changes the tree. The lock is a kernel lock on the file, so
 // one left by a dead program holds nothing. The file exists while the lock is
 // held: it gets its name only when it is locked, and loses it before the
-// lock; who has locked a file that lost its name starts again.
+// lock; who has locked a file that lost its name starts again. The wait for other
+// goroutines counts: if they wait for a program in vain, each waits no longer.
 func (t *Tree) withLock(change func() error) error {
+	deadline := t.now().Add(t.lock)
 	t.one.Lock()
 	defer t.one.Unlock()
-	deadline := t.now().Add(t.lock)
 	for {
 		f, err := t.tryTreeLock()
 		if err != nil {
@@ -130,10 +131,11 @@ const maxTreeFile = 16 << 20
 // the file's place. edit gets the present content, nil if there is no file,
 // and returns the new one; returning nil leaves the file as it is.
 func (t *Tree) rewrite(name string, edit func(old []byte) ([]byte, error)) error {
+	deadline := t.now().Add(t.file)
 	t.files.Lock()
 	defer t.files.Unlock()
 	lock := name + ".lock"
-	f, err := t.createLock(lock)
+	f, err := t.createLock(lock, deadline)
 	if err != nil {
 		return err
 	}
@@ -167,12 +169,11 @@ func (t *Tree) rewrite(name string, edit func(old []byte) ([]byte, error)) error
 	return errors.Join(err, t.root.Remove(lock))
 }
 
-func (t *Tree) createLock(lock string) (*os.File, error) {
+func (t *Tree) createLock(lock string, deadline time.Time) (*os.File, error) {
 	rights, err := t.root.Rights()
 	if err != nil {
 		return nil, err
 	}
-	deadline := t.now().Add(t.file)
 	for {
 		f, err := t.root.CreateAs(lock, rights)
 		if err == nil || !errors.Is(err, fs.ErrExist) {
