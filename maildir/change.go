@@ -44,7 +44,9 @@ func (a *Account) Delete(name string) error {
 	a.namesChanged()
 	a.treeChanged()
 	if err == nil || errors.Is(err, folder.ErrLeftover) {
-		err = errors.Join(err, maildirsize.Add(a.root, -bytes, -messages))
+		if cerr := maildirsize.Add(a.root, -bytes, -messages); cerr != nil {
+			a.store.env.Log.Warn("cannot count mail in maildirsize", "maildir", a.path, "error", cerr)
+		}
 	}
 	return err
 }

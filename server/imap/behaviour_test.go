@@ -271,3 +271,24 @@ func TestTimeouts(t *testing.T) {
 		}
 	}
 }
+
+// TestDeleteLeavesFiles: a mailbox that is gone is deleted, whatever of it is left.
+func TestDeleteLeavesFiles(t *testing.T) {
+	ts := startServer(t)
+	c := ts.login()
+	c.ok("CREATE a")
+	uses := filepath.Join(ts.root("alice"), "maildird-specialuse")
+	if err := os.Remove(uses); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(uses, 0o700); err != nil { // so that it cannot be edited
+		t.Fatal(err)
+	}
+	c.ok("DELETE a")
+	if told := c.ok(`LIST "" a`); len(told) > 0 {
+		t.Errorf("told %q", told)
+	}
+	if log := ts.log.String(); !strings.Contains(log, "files of a deleted mailbox are left") {
+		t.Errorf("the log does not tell of it: %s", log)
+	}
+}

@@ -1,6 +1,12 @@
 package imap
 
-import "github.com/emersion/go-imap/v2"
+import (
+	"errors"
+
+	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/folder"
+)
 
 // folderExtension is the commands that make, change and subscribe to mailboxes.
 func folderExtension() extension {
@@ -80,7 +86,9 @@ func runDelete(s *session) error {
 		return err
 	}
 	s.ownTreeChange(name)
-	if err := s.account.Delete(name); err != nil {
+	if err := s.account.Delete(name); errors.Is(err, folder.ErrLeftover) {
+		s.log.Warn("files of a deleted mailbox are left", "mailbox", name, "error", err)
+	} else if err != nil {
 		return err
 	}
 	s.done.tookAway = true
