@@ -3,7 +3,6 @@ package smtp
 import (
 	"bytes"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,32 +13,6 @@ import (
 	"maildird/server/imap/imaptest"
 	"maildird/server/servertest"
 )
-
-// pipes is a listener whose connections are made in memory.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	select {
-	case <-p.done:
-	default:
-		close(p.done)
-	}
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
 var replyLine = regexp.MustCompile(`^[2345][0-9][0-9][ -][ -~]*$`)
 
@@ -63,7 +36,7 @@ func FuzzSession(f *testing.F) {
 	}
 	cert, _ := servertest.Certificate(f)
 	var servers []*testServer
-	var listeners []*pipes
+	var listeners []*servertest.Pipes
 	for _, kind := range []Kind{MX, Submission, LMTP} {
 		ts := startServer(f, kind, withTLS(cert), func(c *Config) {
 			c.Log = nil
@@ -74,15 +47,14 @@ func FuzzSession(f *testing.F) {
 			c.Timeouts = Timeouts{Command: 50 * time.Millisecond, TLS: 50 * time.Millisecond, Tarpit: time.Nanosecond}
 			c.setDefaults()
 		})
-		l := &pipes{make(chan net.Conn), make(chan struct{})}
+		l := servertest.NewPipes()
 		ts.listen(l, false)
 		f.Cleanup(func() { _ = l.Close() })
 		servers, listeners = append(servers, ts), append(listeners, l)
 	}
 	f.Fuzz(func(t *testing.T, sent []byte, kind uint8, piece uint16) {
 		ts := servers[int(kind)%len(servers)]
-		client, server := net.Pipe()
-		listeners[int(kind)%len(servers)].conns <- server
+		client, _ := listeners[int(kind)%len(servers)].Dial()
 		go func() {
 			for len(sent) > 0 {
 				n := min(int(piece), len(sent))
@@ -99,7 +71,7 @@ func FuzzSession(f *testing.F) {
 			}
 			_, _ = io.WriteString(client, "\r\n.\r\nRSET\r\nQUIT\r\n")
 		}()
-		_ = client.SetReadDeadline(time.Now().Add(30 * time.Second))
+		_ = client.SetReadDeadline(time.Now().Add(5 * time.Minute))
 		got, err := io.ReadAll(client)
 		if err != nil {
 			t.Fatalf("no end: %v after %.2000q", err, got)

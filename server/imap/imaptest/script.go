@@ -220,7 +220,37 @@ func (s *Script) Sent() string {
 	var all strings.Builder
 	for _, st := range s.steps {
 		if st.kind == send && st.conn == 1 {
-			all.WriteString(strings.NewReplacer("$user", s.User, "$password", s.Password).Replace(st.text))
+			all.WriteString(s.named(st.text))
+		}
+	}
+	return all.String()
+}
+
+// named puts in the names that a dialogue may use for its user.
+func (s *Script) named(text string) string {
+	return strings.NewReplacer("$user", s.User, "$password", s.Password).Replace(text)
+}
+
+// Played is Sent with the rest of what is done: a line "@file PATH TEXT" with the
+// text as a Go string, "@rename PATH PATH", "@remove PATH" or "@mkdir PATH" for
+// each change of the files, and "@N TEXT" for a line that is sent over connection N.
+func (s *Script) Played() string {
+	var all strings.Builder
+	for _, st := range s.steps {
+		switch st.kind {
+		case send:
+			if st.conn != 1 {
+				fmt.Fprintf(&all, "@%d ", st.conn)
+			}
+			all.WriteString(s.named(st.text))
+		case putFile:
+			fmt.Fprintf(&all, "@file %s %q\r\n", st.args[0], st.text)
+		case rename:
+			fmt.Fprintf(&all, "@rename %s %s\r\n", st.args[0], st.args[1])
+		case remove:
+			fmt.Fprintf(&all, "@remove %s\r\n", st.args[0])
+		case mkdir:
+			fmt.Fprintf(&all, "@mkdir %s\r\n", st.args[0])
 		}
 	}
 	return all.String()

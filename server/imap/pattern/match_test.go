@@ -151,3 +151,31 @@ func BenchmarkUsual(b *testing.B) {
 		p.Matches("Archive/2026 Something")
 	}
 }
+
+// FuzzMatches compares with the definition, and with INBOX in any case.
+func FuzzMatches(f *testing.F) {
+	for _, s := range [][2]string{{"a%/*", "ab/c"}, {"inb%", "INBOX"}, {"%*%", "x/"}, {"iNBOX/%", "INBOX/\xff"}, {"*ü*", "grün"}} {
+		f.Add(s[0], s[1])
+	}
+	f.Fuzz(func(t *testing.T, pattern, name string) {
+		if strings.Count(pattern, "*")+strings.Count(pattern, "%") > 6 || len(pattern) > 30 || len(name) > 30 {
+			return // the definition takes too long
+		}
+		want := slowMatch(pattern, name)
+		if rest, ok := strings.CutPrefix(name, "INBOX"); ok && (rest == "" || rest[0] == '/') {
+			for n := range 1 << 5 { // every spelling
+				spelling := []byte("INBOX")
+				for i := range spelling {
+					spelling[i] |= byte(n >> i & 1 << 5)
+				}
+				want = want || slowMatch(pattern, string(spelling)+rest)
+			}
+		}
+		p := New(pattern, '/')
+		for range 2 { // it can be used again
+			if got := p.Matches(name); got != want {
+				t.Fatalf("%q on %q: %v", pattern, name, got)
+			}
+		}
+	})
+}
