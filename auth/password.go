@@ -151,8 +151,9 @@ func checkPassword(password string) error {
 
 func matchArgon2(hash string, password []byte) (bool, error) {
 	// The cost stands in the hash: check it before it is paid.
+	// Nothing may follow, as the last one of a name counts.
 	var v, m, t, p int
-	if _, err := fmt.Sscanf(argonParams(hash), "v=%d$m=%d,t=%d,p=%d", &v, &m, &t, &p); err != nil {
+	if _, err := fmt.Sscanf(argonParams(hash), "v=%d$m=%d,t=%d,p=%d$", &v, &m, &t, &p); err != nil {
 		return false, errors.New("malformed Argon2 hash")
 	}
 	if m > argonLimit || t > 100 || p > 64 {
@@ -170,7 +171,7 @@ func argonParams(hash string) string {
 	if len(parts) < 5 {
 		return ""
 	}
-	return parts[2] + "$" + parts[3]
+	return parts[2] + "$" + parts[3] + "$"
 }
 
 func hashArgon2(password []byte) (string, error) {
@@ -185,9 +186,19 @@ func hashArgon2(password []byte) (string, error) {
 	return d.Encode(), nil
 }
 
+// maxBcrypt bounds what a line in the users file can cost: some 20 s.
+const maxBcrypt = 18
+
 func matchBcrypt(hash string, password []byte) (bool, error) {
+	cost, err := bcrypt.Cost([]byte(hash))
+	if err != nil {
+		return false, err
+	}
+	if cost > maxBcrypt {
+		return false, errors.New("the bcrypt hash asks for too much time")
+	}
 	// bcrypt reads 72 bytes; Dovecot and others cut there without a word.
-	err := bcrypt.CompareHashAndPassword([]byte(hash), password[:min(len(password), 72)])
+	err = bcrypt.CompareHashAndPassword([]byte(hash), password[:min(len(password), 72)])
 	if errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
 		return false, nil
 	}
