@@ -91,17 +91,22 @@ func Read(root *dirfd.Dir) (Sum, error) {
 		}
 		size, err := strconv.ParseInt(f[0], 10, 64)
 		n, nerr := strconv.ParseInt(f[1], 10, 64)
-		if err != nil || nerr != nil {
+		if err != nil || nerr != nil || !add(&s.Bytes, size) || !add(&s.Messages, n) {
 			return s, ErrDamaged
 		}
-		s.Bytes += size
-		s.Messages += n
 		s.Lines++
 	}
 	if !complete || s.Lines == 0 || s.Bytes < 0 || s.Messages < 0 {
 		return s, ErrDamaged
 	}
 	return s, nil
+}
+
+// add tells whether the sum is one that 64 bits hold.
+func add(sum *int64, n int64) bool {
+	before := *sum
+	*sum += n
+	return (*sum >= before) == (n >= 0)
 }
 
 // Write replaces the file by one with a limit and a sum. What other programs

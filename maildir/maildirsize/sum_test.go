@@ -3,6 +3,7 @@ package maildirsize
 import (
 	"errors"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,7 +94,10 @@ func TestReadWrite(t *testing.T) {
 
 // FuzzRead: whatever the file holds, the sum is what its lines say.
 func FuzzRead(f *testing.F) {
-	for _, text := range []string{"", "10000S,20C\n300 2\n-100 -1\n", "S,C,,\n1 1\n", "5S\n1 1", "\x00\n\xff 1\n"} {
+	for _, text := range []string{
+		"", "10000S,20C\n300 2\n-100 -1\n", "S,C,,\n1 1\n", "5S\n1 1", "\x00\n\xff 1\n",
+		"\n9223372036854775807 1\n9223372036854775807 1\n10 1\n", // the sum is 8 in 64 bits
+	} {
 		f.Add(text)
 	}
 	root, path := openRoot(f)
@@ -108,8 +112,23 @@ func FuzzRead(f *testing.F) {
 		if err != nil && !errors.Is(err, ErrDamaged) && len(text) <= maxFile {
 			t.Fatal(err)
 		}
-		if err == nil && (s.Bytes < 0 || s.Messages < 0 || s.Lines == 0) {
-			t.Errorf("%+v", s)
+		if err != nil {
+			return
+		}
+		size, messages := new(big.Int), new(big.Int)
+		lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")[1:]
+		for _, line := range lines {
+			f := strings.Fields(line)
+			a, ok := new(big.Int).SetString(f[0], 10)
+			b, also := new(big.Int).SetString(f[1], 10)
+			if !ok || !also || len(f) != 2 {
+				t.Fatalf("%q is taken", line)
+			}
+			size.Add(size, a)
+			messages.Add(messages, b)
+		}
+		if !size.IsInt64() || size.Int64() != s.Bytes || !messages.IsInt64() || messages.Int64() != s.Messages || len(lines) != s.Lines || s.Lines == 0 {
+			t.Errorf("%+v, where the lines say %v and %v", s, size, messages)
 		}
 	})
 }
