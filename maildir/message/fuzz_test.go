@@ -2,9 +2,17 @@ package message
 
 import (
 	"bytes"
+	"encoding/base64"
+	"fmt"
 	"io"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
+	"net/mail"
+	"net/textproto"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // addSamples gives a target the mails of testdata/mail to begin with.
@@ -60,6 +68,48 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzMultipart holds that the parts that package mime/multipart writes are found,
+// each as it was.
+func FuzzMultipart(f *testing.F) {
+	for _, s := range []string{"", "one", "one\x00two\r\n\x00\n\r", "a\n--\x00--other--\n\x00\r", "\x00\x00\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		const boundary = "=_bound"
+		if len(data) > fuzzBytes || bytes.Contains(data, []byte("--"+boundary)) {
+			return
+		}
+		var file bytes.Buffer
+		file.WriteString("Content-Type: multipart/mixed; boundary=\"" + boundary + "\"\r\n\r\n")
+		w := multipart.NewWriter(&file)
+		if err := w.SetBoundary(boundary); err != nil {
+			t.Fatal(err)
+		}
+		bodies := bytes.Split(data, []byte{0})
+		for i, body := range bodies {
+			part, err := w.CreatePart(textproto.MIMEHeader{"Content-Type": {fmt.Sprintf("text/x-%d", i)}})
+			if err == nil {
+				_, err = part.Write(body)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		root := parse(t, file.Bytes())
+		if len(root.Children) != len(bodies) {
+			t.Fatalf("%d parts of %d", len(root.Children), len(bodies))
+		}
+		for i, p := range root.Children {
+			if got := file.Bytes()[p.Body.Phys:p.End.Phys]; !bytes.Equal(got, bodies[i]) || p.Subtype != fmt.Sprintf("x-%d", i) {
+				t.Fatalf("part %d is %q (%s), want %q", i, got, p.Subtype, bodies[i])
+			}
+		}
+	})
+}
+
 // FuzzHeader holds that both ways to find the end of the header agree, and that
 // what is selected of it and what is left out are all of it.
 func FuzzHeader(f *testing.F) {
@@ -101,8 +151,8 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-// FuzzAddresses holds that groups end as they begin and that no address lacks a
-// mailbox or a host.
+// FuzzAddresses holds that groups end as they begin, that no address lacks a
+// mailbox or a host, and that an address that package net/mail writes is read.
 func FuzzAddresses(f *testing.F) {
 	for _, s := range []string{
 		"A B <a@b>, c@d (E)", "G: a@b, \"c d\"@[1.2.3.4];", "<@x,@y:a@b>", "a . b @ c . d", "(((", "\"\\", "two words, <>,@,::;;",
@@ -128,12 +178,20 @@ func FuzzAddresses(f *testing.F) {
 		if open {
 			t.Fatal("a group stays open")
 		}
+		if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+			return
+		}
+		want := Address{Name: text, Mailbox: text, Host: "example.org"}
+		written := (&mail.Address{Name: text, Address: text + "@example.org"}).String()
+		if got := parseAddresses(nil, written+", "+written); len(got) != 2 || got[0] != want || got[1] != want {
+			t.Fatalf("%q is read as %+v", written, got)
+		}
 	})
 }
 
 // FuzzDecode holds that the size of a decoded part is what is read of it, that
-// a piece is a slice of the whole, and that a body does not grow but for what
-// a charset asks for.
+// a piece is a slice of the whole, that a body does not grow but for what
+// a charset asks for, and that what the standard library encodes is decoded.
 func FuzzDecode(f *testing.F) {
 	for i, s := range []string{"SGVs\nbG8=", "a=3Db=\nc = d \n=", "a\nb", "Gr\xfc\xdfe", "\x1b$BF|K\\\x1b(B"} {
 		f.Add(uint8(i), "utf-8", []byte(s), int64(1), int64(2))
@@ -168,14 +226,41 @@ func FuzzDecode(f *testing.F) {
 		if text, err := io.ReadAll(DecodeText(src, p)); err == nil && len(text) > 8*len(whole)+64 {
 			t.Fatalf("%d octets became %d", len(whole), len(text))
 		}
+		for name, encoded := range map[string][]byte{"base64": inBase64(body), "quoted-printable": inQP(body)} {
+			p := &Part{End: Pos{int64(len(encoded)), int64(len(inCRLF(encoded)))}, Encoding: name}
+			if got, err := readDecoded(bytes.NewReader(encoded), p); err != nil || !bytes.Equal(got, body) {
+				t.Fatalf("%s: %q of %q, want %q (%v)", name, got, encoded, body, err)
+			}
+		}
 	})
 }
 
-// FuzzWords holds that decoding encoded words changes nothing where none is, and
-// does not make more of a field than there is.
+// inBase64 has lines of 76 octets.
+func inBase64(body []byte) []byte {
+	text := base64.StdEncoding.AppendEncode(nil, body)
+	var out []byte
+	for len(text) > 76 {
+		out = append(append(out, text[:76]...), '\n')
+		text = text[76:]
+	}
+	return append(append(out, text...), '\n')
+}
+
+func inQP(body []byte) []byte {
+	var out bytes.Buffer
+	w := quotedprintable.NewWriter(&out)
+	w.Binary = true
+	_, _ = w.Write(body)
+	_ = w.Close()
+	return out.Bytes()
+}
+
+// FuzzWords holds that decoding encoded words changes nothing where none is,
+// does not make more of a field than there is, and gives back what package mime
+// encoded.
 func FuzzWords(f *testing.F) {
 	for _, s := range []string{
-		"=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "=?iso-2022-jp?B?GyRCRnxLXBsoQg==?= x =?utf-8?B?4oI=?= =?utf-8?B?rA==?=", "=?x?q?a?= =?utf-8*de?q?b?=", "=?=?=?",
+		"=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "Grüße_ und\t=mehr als eine Zeile, was zwei Wörter werden, oder drei, da 75 Octets schnell voll sind", "=?iso-2022-jp?B?GyRCRnxLXBsoQg==?= x =?utf-8?B?4oI=?= =?utf-8?B?rA==?=", "=?x?q?a?= =?utf-8*de?q?b?=", "=?=?=?",
 	} {
 		f.Add(s)
 	}
@@ -189,6 +274,13 @@ func FuzzWords(f *testing.F) {
 		}
 		if !strings.Contains(raw, "=?") && text != raw {
 			t.Fatalf("%q became %q", raw, text)
+		}
+		for _, encoder := range []mime.WordEncoder{mime.QEncoding, mime.BEncoding} {
+			if word := encoder.Encode("utf-8", raw); utf8.ValidString(raw) && word != raw {
+				if got := DecodeHeader(word); got != raw {
+					t.Fatalf("%q is %q, decoded %q", raw, word, got)
+				}
+			}
 		}
 		ParseDate(raw)
 	})
