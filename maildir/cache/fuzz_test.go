@@ -39,15 +39,31 @@ func FuzzParseRecord(f *testing.F) {
 	})
 }
 
-// FuzzParseEntry is the same for the index.
+// FuzzParseEntry is the same for the index: an entry has the same octets again but
+// for those that mean nothing.
 func FuzzParseEntry(f *testing.F) {
 	f.Add(appendEntry(nil, 1, &entry{key: Key{UID: 3, Base: 4}, has: 5, mtime: 6, virtual: 7, off: 8, len: 9}))
 	f.Add(make([]byte, entrySize))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if e, ok := parseEntry(b, 1); ok {
-			if again, ok := parseEntry(appendEntry(nil, 1, &e), 1); !ok || again != e {
-				t.Fatalf("%+v became %+v", e, again)
-			}
+		if len(b) == entrySize {
+			binary.LittleEndian.PutUint32(b[60:], sum(1, b[:60]))
+		}
+		e, ok := parseEntry(b, 1)
+		if ok != (len(b) == entrySize) {
+			t.Fatalf("%d octets: %v", len(b), ok)
+		}
+		if !ok {
+			return
+		}
+		if again, ok := parseEntry(appendEntry(nil, 1, &e), 1); !ok || again != e {
+			t.Fatalf("%+v became %+v", e, again)
+		}
+		if _, ok := parseEntry(b, 2); ok {
+			t.Fatal("an entry of another number was taken")
+		}
+		b[60]++
+		if _, ok := parseEntry(b, 1); ok {
+			t.Fatal("an entry with another checksum was taken")
 		}
 	})
 }

@@ -2,8 +2,10 @@ package history
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"log/slog"
 	"maps"
@@ -562,67 +564,76 @@ func TestUnwritable(t *testing.T) {
 	late.same(m)
 }
 
-// FuzzRead reads any octets as a journal: it ends, and what it gives can be
-// written and read again.
+// FuzzRead reads any octets as a journal, as they are and as the payload of a frame
+// whose checksum is right: it ends, and what it gives is in order, and the same when it
+// is written and read again.
 func FuzzRead(f *testing.F) {
 	dir := f.TempDir()
 	sample(f, dir, newClock())
 	data, err := os.ReadFile(filepath.Join(dir, Name))
 	must(f, err)
+	f.Add(data)
 	f.Add(data[headerSize:])
+	f.Add(data[headerSize+frameHead:])
 	f.Add(appendFrame(nil, 0, &Frame{ModSeq: maxModSeq, Changed: []State{{maxUID, ^filename.Flags(0)}}, Gone: []Run{{1, maxUID}}, Saved: []Saved{{1, 1}, {maxUID, 1<<32 - 1}}}))
 	f.Add([]byte{0xff, 0xff, 0x0f, 0, 1, 2, 3, 4, 5})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		fr := frameReader{r: bytes.NewReader(data)}
-		var out []byte
-		var before uint64
-		frames := 0
-		for {
-			frame, err := fr.next()
-			if err != nil {
-				break
-			}
-			last := uint64(0)
-			for _, s := range frame.Changed {
-				if uint64(s.UID) <= last || s.UID > maxUID {
-					t.Fatalf("UID %d after %d", s.UID, last)
-				}
-				last = uint64(s.UID)
-			}
-			last = 0
-			for _, r := range frame.Gone {
-				if uint64(r.First) <= last || r.Last < r.First || r.Last > maxUID {
-					t.Fatalf("run %v after %d", r, last)
-				}
-				last = uint64(r.Last)
-			}
-			last = 0
-			for _, s := range frame.Saved {
-				if uint64(s.UID) <= last || s.UID > maxUID || s.At == 0 {
-					t.Fatalf("save date %v after %d", s, last)
-				}
-				last = uint64(s.UID)
-			}
-			if frame.ModSeq < before || frame.ModSeq == 0 {
-				t.Fatalf("mod-sequence %d after %d", frame.ModSeq, before)
-			}
-			out = appendFrame(out, before, frame)
-			before = frame.ModSeq
-			frames++
-		}
-		again := frameReader{r: bytes.NewReader(out)}
-		for range frames {
-			if _, err := again.next(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		// The same payload with a right checksum reaches the decoder more often.
-		fr = frameReader{payload: data}
-		_ = fr.decode()
+		checkFrames(t, data)
+		framed := append(make([]byte, frameHead), data...)
+		binary.LittleEndian.PutUint32(framed, uint32(len(data)))
+		binary.LittleEndian.PutUint32(framed[4:], crc32.Checksum(data, castagnoli))
+		checkFrames(t, framed)
 		if h, err := decodeHeader(data); err == nil && !bytes.Equal(h.encode(), data[:headerSize]) {
 			t.Fatalf("header %+v is written in another way", h)
 		}
 	})
+}
+
+func checkFrames(t *testing.T, data []byte) {
+	fr := frameReader{r: bytes.NewReader(data)}
+	var out []byte
+	var before uint64
+	var frames []Frame
+	for {
+		frame, err := fr.next()
+		if err != nil {
+			break
+		}
+		last := uint64(0)
+		for _, s := range frame.Changed {
+			if uint64(s.UID) <= last || s.UID > maxUID {
+				t.Fatalf("UID %d after %d", s.UID, last)
+			}
+			last = uint64(s.UID)
+		}
+		last = 0
+		for _, r := range frame.Gone {
+			if uint64(r.First) <= last || r.Last < r.First || r.Last > maxUID {
+				t.Fatalf("run %v after %d", r, last)
+			}
+			last = uint64(r.Last)
+		}
+		last = 0
+		for _, s := range frame.Saved {
+			if uint64(s.UID) <= last || s.UID > maxUID || s.At == 0 {
+				t.Fatalf("save date %v after %d", s, last)
+			}
+			last = uint64(s.UID)
+		}
+		if frame.ModSeq < before || frame.ModSeq == 0 {
+			t.Fatalf("mod-sequence %d after %d", frame.ModSeq, before)
+		}
+		out = appendFrame(out, before, frame)
+		before = frame.ModSeq
+		frames = append(frames, Frame{frame.ModSeq, slices.Clone(frame.Changed), slices.Clone(frame.Gone), slices.Clone(frame.Saved)})
+	}
+	again := frameReader{r: bytes.NewReader(out)}
+	for _, want := range frames {
+		got, err := again.next()
+		if err != nil || got.ModSeq != want.ModSeq || !slices.Equal(got.Changed, want.Changed) || !slices.Equal(got.Gone, want.Gone) || !slices.Equal(got.Saved, want.Saved) {
+			t.Fatalf("%+v is read again as %+v, %v", want, got, err)
+		}
+	}
 }
 
 func BenchmarkRead(b *testing.B) {

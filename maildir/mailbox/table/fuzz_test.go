@@ -1,11 +1,14 @@
 package table
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -93,27 +96,39 @@ func FuzzSnapshot(f *testing.F) {
 	})
 }
 
-// FuzzPage decodes a page with whatever counts it is said to have.
+// FuzzPage decodes a page with whatever counts it is said to have. What is taken is
+// the same when it is written and read again.
 func FuzzPage(f *testing.F) {
 	p := &page{first: 5}
 	p.add(5, "one")
 	p.add(9, "two")
 	p.exts = map[uint8]string{1: "Gabc"}
-	f.Add(p.encode(nil), uint8(2), uint32(5), uint16(0))
-	f.Fuzz(func(t *testing.T, b []byte, rows uint8, first uint32, present uint16) {
+	f.Add(p.encode(nil), uint8(2), uint32(5), uint8(0), uint8(0), uint8(0), uint8(0))
+	p.addFile(10, InCur, "three:2,ST")
+	p.addFile(12, InNew, "four")
+	p.addFile(13, InCur, "five:2,Sx=y")
+	c := p.Counts
+	f.Add(p.encode(nil), uint8(5), uint32(5), uint8(c.Present), uint8(c.Unseen), uint8(c.Deleted), uint8(c.Recent))
+	f.Fuzz(func(t *testing.T, b []byte, rows uint8, first uint32, present, unseen, deleted, recent uint8) {
 		if rows == 0 {
 			return
 		}
-		p := &page{first: first, Counts: Counts{Present: present, Unseen: present}}
+		p := &page{first: first, Counts: Counts{uint16(present), uint16(unseen), uint16(deleted), uint16(recent)}}
 		if p.decode(b, int(rows)) != nil {
 			return
+		}
+		if len(p.rows) != int(rows) || p.rows[0].UID != first {
+			t.Fatalf("%d rows of %d, from %d on", len(p.rows), rows, p.rows[0].UID)
 		}
 		for i := range p.rows {
 			p.base(uint8(i))
 		}
 		again := &page{first: first, Counts: p.Counts}
 		if err := again.decode(p.encode(nil), int(rows)); err != nil {
-			t.Errorf("a page that was read cannot be read again: %v", err)
+			t.Fatalf("a page that was read cannot be read again: %v", err)
+		}
+		if !slices.Equal(again.rows, p.rows) || !bytes.Equal(again.names, p.names) || !maps.Equal(again.odd, p.odd) || !maps.Equal(again.exts, p.exts) || again.alive != p.alive {
+			t.Errorf("%+v is read again as %+v", p, again)
 		}
 	})
 }
