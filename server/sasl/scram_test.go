@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/xdg-go/scram"
@@ -113,22 +114,49 @@ func TestSCRAM(t *testing.T) {
 	}
 }
 
+// FuzzSCRAM holds that without the password nobody gets in, and that with it nobody
+// gets in as another. "$r" in the last message is the nonce that the server sent.
 func FuzzSCRAM(f *testing.F) {
-	f.Add("n,,n=alice,r=fyko+d2lbbFgONRv9qkxdawL", "c=biws,r=x,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=")
-	f.Add("p=tls-exporter,,n=alice,r=1", "")
-	f.Add("y,a=bob,n=a=2Cb,r=1", "c=,r=,p=")
-	f.Fuzz(func(t *testing.T, first, final string) {
-		x := NewSCRAM(func(string) scram.StoredCredentials {
-			return scram.StoredCredentials{KeyFactors: scram.KeyFactors{Salt: "s", Iters: 1}, StoredKey: make([]byte, 32), ServerKey: make([]byte, 32)}
-		}, nil, false)
-		for _, message := range []string{first, final} {
-			_, done, err := x.Next([]byte(message))
-			if done && err == nil {
-				t.Fatal("logged in without the password")
+	f.Add("n,,n=alice,r=fyko+d2lbbFgONRv9qkxdawL", "c=biws,r=$r,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "alice", "")
+	f.Add("p=tls-exporter,,n=alice,r=1", "", "bob", "alice")
+	f.Add("y,a=bob,n=a=2Cb,r=1", "c=,r=$r,p=", "a=,b", "A=,B")
+	f.Add("n,a=alice,n=alice,r=1", "c=bixhPWFsaWNlLA==,r=$r,p=", "alice", "ALICE")
+	client, err := scram.SHA256.NewClient("", "secret", "")
+	if err != nil {
+		f.Fatal(err)
+	}
+	keys, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "s", Iters: 1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, first, final, name, identity string) {
+		x := NewSCRAM(func(string) scram.StoredCredentials { return keys }, nil, false)
+		challenge, done, err := x.Next([]byte(first))
+		if err == nil && !done {
+			nonce, _, _ := strings.Cut(strings.TrimPrefix(string(challenge), "r="), ",")
+			_, done, err = x.Next([]byte(strings.ReplaceAll(final, "$r", nonce)))
+		}
+		if !done || err == nil {
+			t.Fatalf("without the password: %v, %v", done, err)
+		}
+
+		client, err := scram.SHA256.NewClient(name, "secret", identity)
+		if err != nil || name == "" {
+			return // no name that SCRAM can have
+		}
+		c := client.WithMinIterations(1).NewConversation()
+		x = NewSCRAM(func(string) scram.StoredCredentials { return keys }, nil, false)
+		message, err := c.Step("")
+		for err == nil {
+			challenge, done, err = x.Next([]byte(message))
+			if err != nil || done {
+				break
 			}
-			if err != nil {
-				return
-			}
+			message, err = c.Step(string(challenge))
+		}
+		in := err == nil && done
+		if own := identity == "" || strings.EqualFold(identity, x.Name()); in != own {
+			t.Fatalf("%q with the password for %q, known as %q: %v, %v", name, identity, x.Name(), in, err)
 		}
 	})
 }

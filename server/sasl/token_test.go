@@ -1,7 +1,10 @@
 package sasl
 
 import (
+	"bytes"
+	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // TestTokenResponses has the example of RFC 7628 section 4.1 first.
@@ -41,7 +44,11 @@ func TestTokenResponses(t *testing.T) {
 	}
 }
 
+// FuzzTokenResponses holds that a token has the octets of one, and that name and
+// token are found in a response that is made of them.
 func FuzzTokenResponses(f *testing.F) {
+	f.Add([]byte("n,a=b=2Cc=3D,\x01host=x\x01port=1\x01auth=bearer a.b-c_~+/=\x01\x01"))
+	f.Add([]byte("n,,\x01auth=Bearer a\x01auth=Bearer b\x01\x01"))
 	f.Add([]byte("n,a=user@example.com,\x01auth=Bearer abc==\x01\x01"))
 	f.Add([]byte("user=a\x01auth=Bearer x\x01\x01"))
 	f.Fuzz(func(t *testing.T, in []byte) {
@@ -49,6 +56,17 @@ func FuzzTokenResponses(f *testing.F) {
 			if _, token, ok := form(in); ok && !isToken(token) {
 				t.Errorf("%q gives the token %q", in, token)
 			}
+		}
+		name := string(in)
+		if name == "" || bytes.ContainsAny(in, "\x00\x01") || !utf8.Valid(in) {
+			return
+		}
+		escaped := strings.NewReplacer("=", "=3D", ",", "=2C").Replace(name)
+		if got, token, ok := bearerResponse([]byte("n,a=" + escaped + ",\x01host=h\x01auth=Bearer abc==\x01\x01")); !ok || got != name || token != "abc==" {
+			t.Errorf("%q: %q, %q, %v", name, got, token, ok)
+		}
+		if got, token, ok := xoauth2Response([]byte("user=" + name + "\x01auth=Bearer abc==\x01\x01")); !ok || got != name || token != "abc==" {
+			t.Errorf("%q: %q, %q, %v", name, got, token, ok)
 		}
 	})
 }
