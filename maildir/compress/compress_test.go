@@ -239,7 +239,8 @@ func TestParseFormat(t *testing.T) {
 	}
 }
 
-// FuzzOpen holds that any bytes are read within the limit or give an error.
+// FuzzOpen holds that any bytes are read within the limit or give an error, that gzip
+// is read as the standard library does, and that any text is again what it was.
 func FuzzOpen(f *testing.F) {
 	for _, format := range []Format{Gzip, Zstd, LZ4} {
 		f.Add(packed(f, format, mail(300)))
@@ -247,6 +248,9 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte("Subject: x\n\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		const limit = 1 << 20
+		if len(data) == 0 || len(data) > limit {
+			return
+		}
 		p, err := open(data, limit)
 		switch {
 		case err != nil:
@@ -261,8 +265,28 @@ func FuzzOpen(f *testing.F) {
 			if p.Size > limit {
 				t.Fatalf("%d bytes", p.Size)
 			}
-			if n, err := io.Copy(io.Discard, io.NewSectionReader(p, 0, p.Size)); err != nil || n != p.Size {
-				t.Fatalf("%d bytes of %d, %v", n, p.Size, err)
+			text, err := io.ReadAll(io.NewSectionReader(p, 0, p.Size))
+			if err != nil || int64(len(text)) != p.Size {
+				t.Fatalf("%d bytes of %d, %v", len(text), p.Size, err)
+			}
+			_ = p.Close()
+			if Detect(data) == Gzip {
+				z, err := stdgzip.NewReader(bytes.NewReader(data))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want, err := io.ReadAll(z); err != nil || !bytes.Equal(text, want) {
+					t.Fatalf("%q, want %q, %v", text, want, err)
+				}
+			}
+		}
+		for _, format := range []Format{Gzip, Zstd, LZ4} {
+			p, err := open(packed(t, format, data), limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text, err := io.ReadAll(io.NewSectionReader(p, 0, p.Size)); err != nil || !bytes.Equal(text, data) {
+				t.Fatalf("%v: %q became %q, %v", format, data, text, err)
 			}
 			_ = p.Close()
 		}

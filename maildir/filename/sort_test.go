@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -59,4 +60,44 @@ func BenchmarkSortBy(b *testing.B) {
 		copy(list, shuffled)
 		SortBy(list, nameOf, byPlace)
 	}
+}
+
+// FuzzSortBy sorts any names: all are there afterwards, those of one second stand
+// together and in the order of Compare, as far as that is one. (It is none where only
+// some names have microseconds.)
+func FuzzSortBy(f *testing.F) {
+	for _, s := range []string{"", "2.b\n1.a\n1.a:2,S\n1.a", "1.M5.a\n1.M4.b\n0.x\n\xff\n:\n1", "18446744073709551617.x\n1.y\n1.M99999999999.z"} {
+		f.Add(s, uint8(1))
+		f.Add(s, uint8(40))
+	}
+	f.Fuzz(func(t *testing.T, text string, times uint8) {
+		var names []string
+		for i := range int(times%50) + 1 {
+			for name := range strings.SplitSeq(text, "\n") {
+				names = append(names, strings.Repeat("7", i%3)+name)
+			}
+		}
+		if len(names) > 5000 {
+			return
+		}
+		got := slices.Clone(names)
+		SortBy(got, func(s string) string { return s }, func(a, b string) int { return 0 })
+		all := slices.Sorted(slices.Values(got))
+		if slices.Sort(names); !slices.Equal(all, names) {
+			t.Fatalf("%q became %q", names, got)
+		}
+		micro := 0
+		for i, name := range got {
+			seconds, rest := leadingNumber(name)
+			if _, ok := microseconds(rest); ok {
+				micro++
+			}
+			if before, _ := leadingNumber(got[max(i-1, 0)]); int64(before) > int64(seconds) {
+				t.Fatalf("%q after %q", name, got[i-1])
+			}
+		}
+		if (micro == 0 || micro == len(got)) && !slices.IsSortedFunc(got, Compare) {
+			t.Fatalf("not sorted: %q", got)
+		}
+	})
 }

@@ -55,3 +55,62 @@ func TestSubscriptionsWithCRLF(t *testing.T) {
 		})
 	}
 }
+
+// FuzzSubscriptions reads any file. A name that is subscribed, and one that is not any
+// more, changes nothing else, whatever stands there.
+func FuzzSubscriptions(f *testing.F) {
+	for _, s := range []string{
+		"", "Sent\nA.B\n", "V\t2\n\nSent\nA\tB\n\x01n\t\x012\n", "V\t2\r\n\r\nA\r\n\r\nINBOX", "V\t3\n\nA\n", "V\t2\nA\n", "\n\n.\n..\nInbox\n\x00\n\xff\nZz\n",
+	} {
+		f.Add([]byte(s), "Zz")
+		f.Add([]byte(s), "A/B")
+	}
+	trees := map[string]*Tree{}
+	for what, opt := range allOptions {
+		trees[what], _ = testTree(f, opt)
+	}
+	f.Fuzz(func(t *testing.T, file []byte, name string) {
+		for what, tree := range trees {
+			text, err := tree.parse(name)
+			if err != nil {
+				continue
+			}
+			s, err := parseSubscriptions(file)
+			if err != nil {
+				return
+			}
+			names := func(s subscriptions) (all []string) {
+				for _, line := range s.lines {
+					if name, ok := tree.subscribedName(s, line); ok {
+						if _, err := tree.Canonical(name); err != nil {
+							t.Fatalf("%s: %q: line %q shows as %q, which is no name: %v", what, file, line, name, err)
+						}
+						all = append(all, name)
+					}
+				}
+				return all
+			}
+			at := encode(text)
+			shown := tree.join(tree.show(at))
+			had := names(s)
+			tree.subscribe(&s, at, true)
+			again, err := parseSubscriptions(s.bytes())
+			if err != nil {
+				t.Fatalf("%s: %q became %q: %v", what, file, s.bytes(), err)
+			}
+			want := had
+			if !slices.Contains(had, shown) {
+				want = append(want, shown)
+			}
+			if got := names(again); !slices.Equal(got, want) {
+				t.Fatalf("%s: %q with %q has %q, want %q", what, file, shown, got, want)
+			}
+			tree.subscribe(&again, at, false)
+			again, err = parseSubscriptions(again.bytes())
+			want = slices.DeleteFunc(slices.Clone(had), func(n string) bool { return n == shown })
+			if got := names(again); err != nil || !slices.Equal(got, want) {
+				t.Fatalf("%s: %q without %q has %q, %v, want %q", what, file, shown, got, err, want)
+			}
+		}
+	})
+}
