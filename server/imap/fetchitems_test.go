@@ -97,11 +97,12 @@ func TestFetchItems(t *testing.T) {
 	}
 }
 
-// FuzzFetchItems checks that what is taken as FETCH items can be sent back as
-// the items of responses and is taken as the same then.
+// FuzzFetchItems checks that what is taken as FETCH items does not depend on how it
+// arrives, and can be sent back as the items of responses and is taken as the same then.
 func FuzzFetchItems(f *testing.F) {
 	for _, seed := range []string{
 		"ALL", "(FLAGS UID RFC822.SIZE)", "BODY.PEEK[HEADER.FIELDS (From \"a b\" {1+}\r\nx)]<3.4>",
+		"(BODY[1] BODY.PEEK[1] BINARY.PEEK[1.2] BODY MODSEQ EMAILID THREADID SAVEDATE PREVIEW (LAZY))", "(FLAGS) (CHANGEDSINCE 7 VANISHED)",
 		"(BODY[1.2.MIME] BINARY[1]<0.9> BINARY.SIZE[2])", "BODY[HEADER.FIELDS.NOT (x)]", "RFC822.HEADER",
 	} {
 		f.Add(seed)
@@ -109,8 +110,16 @@ func FuzzFetchItems(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		lx, _ := lexerOn(in+"\r\n", pieces["whole"])
 		items := lx.fetchItems()
-		if lx.End() != nil {
+		err := lx.End()
+		slow, _ := lexerOn(in+"\r\n", pieces["octets"])
+		if got := slow.fetchItems(); fmt.Sprint(slow.End()) != fmt.Sprint(err) || err == nil && got.describe() != items.describe() {
+			t.Fatalf("%q gives %s in octets, and %s (%v) at once", in, got.describe(), items.describe(), err)
+		}
+		if err != nil {
 			return
+		}
+		if len(items.parts) > maxFetchParts {
+			t.Fatalf("%d parts", len(items.parts))
 		}
 		for _, p := range items.parts {
 			again := p.Name

@@ -164,12 +164,14 @@ func TestSearchBadCharset(t *testing.T) {
 	}
 }
 
-// FuzzSearchKeys checks that a query is taken or refused without harm, and
-// that what is taken is within its bounds.
+// FuzzSearchKeys checks that a query is taken or refused without harm, however it
+// arrives, and that what is taken is within its bounds.
 func FuzzSearchKeys(f *testing.F) {
 	for _, seed := range []string{
 		"ALL", "RETURN (MIN SAVE) OR (SEEN $) NOT UID 1:*", "CHARSET UTF-8 SUBJECT {1+}\r\nx",
 		"SINCE 1-Feb-1994 SENTBEFORE \"1-Feb-94\" LARGER 9", "HEADER a \"\" KEYWORD b",
+		"RETURN (MAX ALL COUNT) UNKEYWORD a BODY x TEXT {3+}\r\nGr\xfc (OR (NOT NOT SEEN) (1,3:* UID $))", "CHARSET ISO-8859-1 TEXT {2+}\r\n\xfcx SUBJECT \"\"",
+		"MODSEQ \"/flags/\\\\Seen\" all 620162338 OLDER 5 YOUNGER 7", "SAVEDBEFORE 1-Jan-2020 SAVEDATESUPPORTED EMAILID M1 THREADID T-_2 ON 29-Feb-2023",
 		"RETURN (UPDATE (UID BODY.PEEK[HEADER.FIELDS (A \"b\")]<0.9>) CONTEXT PARTIAL -1:-9) SEEN",
 	} {
 		f.Add(seed)
@@ -177,11 +179,20 @@ func FuzzSearchKeys(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		lx, _ := lexerOn(" "+in+"\r\n", pieces["whole"])
 		q := lx.searchQuery(false)
-		if lx.End() != nil {
+		err := lx.End()
+		slow, _ := lexerOn(" "+in+"\r\n", pieces["octets"])
+		got := slow.searchQuery(false)
+		if fmt.Sprint(slow.End()) != fmt.Sprint(err) || err == nil && got.key.String() != q.key.String() {
+			t.Fatalf("%q gives %v in octets, and %v (%v) at once", in, got.key, q.key, err)
+		}
+		if err != nil {
 			return
 		}
-		var walk func(k searchKey)
-		walk = func(k searchKey) {
+		var walk func(k searchKey, level int)
+		walk = func(k searchKey, level int) {
+			if level > maxSearchDepth+2 {
+				t.Fatalf("%q: %d levels", in, level)
+			}
 			if k.op == searchText && k.probe >= len(q.probes) {
 				t.Fatalf("%q: probe %d of %d", in, k.probe, len(q.probes))
 			}
@@ -189,10 +200,10 @@ func FuzzSearchKeys(f *testing.F) {
 				t.Fatalf("%q: %v", in, k)
 			}
 			for _, kid := range k.keys {
-				walk(kid)
+				walk(kid, level+1)
 			}
 		}
-		walk(q.key)
+		walk(q.key, 0)
 	})
 }
 

@@ -83,7 +83,7 @@ func TestParsePath(t *testing.T) {
 // line or a header field, and writes itself as an address that is read as the
 // same.
 func FuzzParsePath(f *testing.F) {
-	for _, s := range []string{"<a@b.example> SIZE=1", "<>", "<Postmaster>", `<"a\"b"@[IPv6:::1]>`, "<@a,@b:c@d>", "a@b", "<ä@ö>", "<\"\xff\"@b>"} {
+	for _, s := range []string{"<a@b.example> SIZE=1", "<>", "<Postmaster>", `<"a\"b"@[IPv6:::1]>`, `<""@b>`, `<@[1.2.3.4],@b:"a b"@c> X`, "a@[tag:x] SIZE", "<a.b@-c>", "<a@b_c.d>", "<a@" + strings.Repeat("b.", 127) + "c>", "<@a,@b:c@d>", "a@b", "<ä@ö>", "<\"\xff\"@b>"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
