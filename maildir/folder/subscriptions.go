@@ -37,8 +37,13 @@ func parseSubscriptions(data []byte) (subscriptions, error) {
 	if data == nil {
 		s.v2, s.head = true, []byte(subscriptionsV2)
 	}
-	// No name has a CR of its own here: an editor may have ended the lines so.
-	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
+	// No name ends in a CR of its own: an editor may have ended the lines so, also
+	// the last one, which then becomes one that LF ends.
+	lines := bytes.Split(data, []byte("\n"))
+	for i, line := range lines {
+		lines[i] = bytes.TrimRight(line, "\r")
+	}
+	data = bytes.Join(lines, []byte("\n"))
 	if version, ok := bytes.CutPrefix(data, []byte("V\t")); ok {
 		line, _, _ := bytes.Cut(version, []byte("\n"))
 		if string(line) != "2" {
