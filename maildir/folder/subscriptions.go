@@ -155,13 +155,15 @@ func (t *Tree) Subscriptions() ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// subscribedName gives the visible name on a line.
+// subscribedName gives the visible name on a line. One that clients could not use is
+// none.
 func (t *Tree) subscribedName(s subscriptions, line string) (string, bool) {
 	at, ok := s.place(line, t.layout.separator())
-	if !ok || len(line) > maxName || slices.Contains(at, "") {
+	if !ok || len(line) > maxName || len(at) > maxLevels || slices.Contains(at, "") {
 		return "", false
 	}
-	return t.join(t.show(at)), true
+	name := t.join(t.show(at))
+	return name, len(name) <= maxName // what is shown may be longer than the line
 }
 
 // SetSubscribed adds a name to the subscriptions or takes it away. Whether
