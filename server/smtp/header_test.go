@@ -39,3 +39,37 @@ func TestHeaderScan(t *testing.T) {
 		}
 	}
 }
+
+// FuzzHeaderScan: what is seen of a header is what one finds who has all of it, in
+// whatever pieces it comes.
+func FuzzHeaderScan(f *testing.F) {
+	for _, s := range []string{"Received: a\nX: b\n c\nMessage-ID:\n <d>\n\nReceived: e\n", "message-id: <a>\nno field\nReceived:\n", "\n", " :\nRECEIVED:\nMessage-ID: \n\tx"} {
+		f.Add(s, uint8(1))
+	}
+	f.Fuzz(func(t *testing.T, text string, size uint8) {
+		var once, h headerScan
+		once.scan([]byte(text))
+		for rest := text; rest != ""; {
+			n := min(int(size)+1, len(rest))
+			h.scan([]byte(rest[:n]))
+			rest = rest[n:]
+		}
+		if h != once {
+			t.Fatalf("%q in pieces of %d: %+v, at once %+v", text, int(size)+1, h, once)
+		}
+		lines, received := 0, 0
+		for line := range strings.Lines(text) {
+			line, whole := strings.CutSuffix(line, "\n")
+			if !whole || line == "" || !strings.Contains(line, ":") && line[0] != ' ' && line[0] != '\t' {
+				break
+			}
+			lines++
+			if _, ok := fieldValue([]byte(line), "received:"); ok {
+				received++
+			}
+		}
+		if h.lines != lines || h.received != received || len(h.messageID) > maxLoggedID || strings.ContainsAny(h.messageID, "\n") {
+			t.Fatalf("%q: %+v, want %d lines, %d Received", text, h, lines, received)
+		}
+	})
+}

@@ -81,3 +81,64 @@ func TestThreadShapes(t *testing.T) {
 		}
 	}
 }
+
+// FuzzThreads threads messages that say anything of each other: each is there once,
+// and no thread is empty.
+func FuzzThreads(f *testing.F) {
+	f.Add([]byte("\x01\x00a\x02\x01\x01b\x03\x02\x01\x02c"))
+	f.Add([]byte("\x01\x01\x02a\x02\x01\x01a\x00\x03\x01\x02\x03A\x02\x00b"))
+	f.Add([]byte("\x01\x03\x02\x03\x04a\x02\x03\x04\x03\x01A\x04\x01\x04a\x03\x01\x09b\x05\x01\x09b"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 4000 {
+			return
+		}
+		mails := mailsOf(data)
+		for name, algorithm := range map[string]func([]Mail) []*Thread{"ORDEREDSUBJECT": OrderedSubject, "REFERENCES": ByReferences, "REFS": ByRefs} {
+			seen := map[*Mail]bool{}
+			for _, root := range algorithm(mails) {
+				root.walk(func(at *Thread) {
+					if at.Mail == nil && len(at.Children) == 0 {
+						t.Fatalf("%s: an empty thread", name)
+					}
+					if at.Mail != nil && seen[at.Mail] {
+						t.Fatalf("%s: message %d is there twice", name, at.Mail.Message.Seq)
+					}
+					seen[at.Mail] = at.Mail != nil
+				})
+			}
+			delete(seen, nil)
+			if len(seen) != len(mails) {
+				t.Fatalf("%s: %d of %d messages", name, len(seen), len(mails))
+			}
+		}
+	})
+}
+
+// mailsOf makes messages of octets: identifier, references behind their number, subject.
+func mailsOf(data []byte) (mails []Mail) {
+	take := func() (c byte) {
+		if len(data) > 0 {
+			c, data = data[0], data[1:]
+		}
+		return c
+	}
+	id := func(c byte) string {
+		if c == 0 {
+			return ""
+		}
+		return string(rune('0' + c%20))
+	}
+	for len(data) > 0 {
+		m := Mail{ID: id(take())}
+		for range take() % 5 {
+			if ref := id(take()); ref != "" {
+				m.References = append(m.References, ref)
+			}
+		}
+		c := take()
+		m.Subject, m.Reply, m.Sent = id(c%8), c&0x20 == 0, int64(c>>6)
+		m.Message.Seq = uint32(len(mails) + 1)
+		mails = append(mails, m)
+	}
+	return mails
+}
