@@ -43,6 +43,9 @@ func TestPreview(t *testing.T) {
 func FuzzPreview(f *testing.F) {
 	f.Add("Content-Type: text/html\n\n<p>One<blockquote>two</blockquote")
 	f.Add("Content-Type: text/plain; charset=utf-7\n\n+AGE-")
+	f.Add("Content-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/html; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\n<style>x</style><p>Gr=FC=DFe&amp;&#0;<br\n>zwei<script>if (a</script>\n--b--\n")
+	f.Add("Content-Type: message/rfc822\n\nSubject: x\nContent-Transfer-Encoding: base64\n\n" + strings.Repeat("w7wg", 200))
+	f.Add("\n> a\n> b\n\nOn Monday x wrote:\n\x00\t \u2028c\n-- \nd")
 	f.Fuzz(func(t *testing.T, text string) {
 		out := previewOf(t, text)
 		if n := utf8.RuneCountInString(out); n > PreviewLength || !utf8.ValidString(out) || strings.ContainsAny(out, "\r\n") {

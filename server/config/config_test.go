@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -187,12 +188,31 @@ func TestLoadMissing(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(Template("mail.example.org", "example.org", "alice@example.org")))
+	commented := regexp.MustCompile(`(?m)^# ([A-Za-z0-9_"]+ *=|\[)`)
+	all := commented.ReplaceAll([]byte(Template("mail.example.org", "example.org", "alice@example.org")), []byte("$1"))
+	f.Add(all) // tokens are either checked here or by who issued them
+	f.Add(regexp.MustCompile(`(?m)^(introspection|client_).*$`).ReplaceAll(all, nil))
 	f.Add([]byte("hostname = 3\n[listen]\nimap = [[1]]\n"))
 	f.Add([]byte("// no settings at all\npackage config\n\nvar x = map[string][]int{`a\\`: {1, 2}}\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		cfg, err := parse("/x", text)
 		if (cfg == nil) == (err == nil) {
 			t.Fatal(cfg, err)
+		}
+		if err != nil {
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				if line == "" || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' }) {
+					t.Fatalf("not told by the line: %q", err)
+				}
+			}
+			return
+		}
+		// What was checked can be used.
+		if len(Changes(cfg, cfg)) > 0 || len(cfg.Domains) == 0 || cfg.Limits.MessageSize <= 0 || cfg.Limits.Connections <= 0 || !HostName(cfg.Hostname) {
+			t.Fatalf("%+v", cfg)
+		}
+		if root, err := cfg.Mail.Location.Expand("alice@example.org", "/home/alice"); err != nil || !filepath.IsAbs(root) {
+			t.Fatalf("Maildir %q, %v", root, err)
 		}
 	})
 }
