@@ -1,6 +1,7 @@
 package folder
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -72,6 +73,9 @@ func FuzzSubscriptions(f *testing.F) {
 		trees[what], _ = testTree(f, opt)
 	}
 	f.Fuzz(func(t *testing.T, file []byte, name string) {
+		if bytes.Contains(file, []byte("\nV\t")) {
+			return // in version 1 it would be a header if the lines before it went
+		}
 		for what, tree := range trees {
 			text, err := tree.parse(name)
 			if err != nil {
