@@ -158,6 +158,9 @@ const settling = 30 * time.Second
 // would be of no use, and the date of a new one may not be the last.
 func (m *Mailbox) keep(box *cache.Box, msg Message, r *cache.Record) {
 	if !r.Mtime.IsZero() && m.env.Now().Sub(r.Mtime) < settling {
+		if t, known := m.cached.Date(msg.row); known && !t.Equal(r.Mtime) {
+			m.forget(msg.row) // what is known is of another text
+		}
 		r = &cache.Record{Size: -1, Virtual: r.Virtual}
 	}
 	if key, ok := m.key(msg); ok {

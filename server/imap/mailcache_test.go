@@ -255,6 +255,41 @@ func TestChangedFileIsServedAnew(t *testing.T) {
 	}
 }
 
+// TestChangedFileHasItsDate does so just now, when the date of the file may yet
+// change: that of the older text is not given out any more.
+func TestChangedFileHasItsDate(t *testing.T) {
+	for _, cacheDir := range []string{"", t.TempDir()} {
+		ts := startServerOn(t, t.TempDir(), cacheDir)
+		if err := ts.provision("alice"); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(ts.root("alice"), "cur", "1.M1P1.h:2,S")
+		put := func(text string, at time.Time) {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(path, at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := ts.login()
+		dated := func(at time.Time) {
+			t.Helper()
+			want := fmt.Sprintf(`* 1 FETCH (INTERNALDATE "%s")`, at.UTC().Format("_2-Jan-2006 15:04:05 -0700"))
+			if got := c.ok("FETCH 1 INTERNALDATE")[0]; got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		}
+		now := time.Now()
+		put("Subject: one\n\ntext\n", now.AddDate(0, 0, -3))
+		c.ok("SELECT INBOX")
+		dated(now.AddDate(0, 0, -3))
+		put("Subject: another\n\ntext\n", now)
+		c.ok("FETCH 1 BODY.PEEK[]")
+		dated(now)
+	}
+}
+
 // TestCacheIsGivenEachMessageOnce: a command gives the cache all that it needed
 // of a message, short or long, and gives it once.
 func TestCacheIsGivenEachMessageOnce(t *testing.T) {
