@@ -20,6 +20,7 @@ type Box struct {
 	files   *pair // nil: none yet
 	retry   time.Time
 	closed  bool
+	forgot  uint64 // see Forgotten
 
 	// What is to be written.
 	data []byte
@@ -101,6 +102,7 @@ func (b *Box) take(row uint32, e *entry) {
 	if e.mtime != noTime {
 		if f.dated && f.mtime != e.mtime {
 			*f = fact{} // of another text
+			b.forgot++
 		}
 		f.mtime, f.dated = e.mtime, true
 	}
@@ -187,9 +189,18 @@ func (b *Box) SetSize(row uint32, n int64) {
 func (b *Box) Forget(row uint32) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if int(row) < len(b.facts) {
+	if int(row) < len(b.facts) && b.facts[row] != (fact{}) {
 		b.facts[row] = fact{}
+		b.forgot++
 	}
+}
+
+// Forgotten counts how often what was known of any text was forgotten: what was made
+// of it before may be wrong.
+func (b *Box) Forgotten() uint64 {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.forgot
 }
 
 // Add keeps what r has, unless all of it is kept already. It is written with
@@ -256,6 +267,7 @@ func (b *Box) drop() {
 		b.files.close()
 	}
 	b.files, b.data, b.adds = nil, b.data[:0], b.adds[:0]
+	b.forgot++
 	for i := range b.facts {
 		f := &b.facts[i]
 		f.off, f.len, f.has = 0, 0, 0

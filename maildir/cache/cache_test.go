@@ -92,6 +92,39 @@ func TestForgottenMessageIsAddedAnew(t *testing.T) {
 	}
 }
 
+// TestForgettingIsCounted: whoever made something of what was known hears that it
+// may be wrong, and of nothing else.
+func TestForgettingIsCounted(t *testing.T) {
+	dir := t.TempDir()
+	s := newStore(t, Options{Dir: dir})
+	sh := openShelf(t, s, 3)
+	expect := func(want uint64, when string) {
+		t.Helper()
+		if got := sh.b.Forgotten(); got != want {
+			t.Errorf("%s: %d were forgotten, want %d", when, got, want)
+		}
+	}
+	sh.fill(0, 1)
+	sh.fill(0, 1)
+	sh.b.Forget(2)
+	sh.b.SetSize(1, 5)
+	expect(0, "nothing was forgotten")
+	sh.b.Forget(0)
+	sh.b.Forget(0)
+	expect(1, "one was dropped")
+	changed := sample(1)
+	changed.Mtime = changed.Mtime.Add(time.Second)
+	sh.add(1, changed)
+	sh.b.Flush()
+	expect(2, "another text came up")
+	other := openShelf(t, newStore(t, Options{Dir: dir}), 3)
+	changed.Mtime = changed.Mtime.Add(time.Second)
+	other.add(1, changed)
+	other.b.Flush()
+	sh.open()
+	expect(3, "another process met another text")
+}
+
 func TestTooMuchOfOneKindIsNotKept(t *testing.T) {
 	sh := openShelf(t, newStore(t, Options{Dir: t.TempDir()}), 1)
 	r := sample(0)

@@ -34,7 +34,8 @@
 //
 //   - A session's side: view.go, messages.go, updates.go, modseqview.go, find.go
 //     (SEARCH by what the table knows), read.go (the text of a message), cached.go
-//     (what the cache has of it); status.go for those who have no view.
+//     (what the cache has of it), ranking.go (the orders that were asked for last);
+//     status.go for those who have no view.
 //   - Changes: append.go, store.go, copy.go, expunge.go, metadata.go; full.go
 //     says what a full disk still lets them do, durable.go what they sync.
 //   - What others did: watching.go hears of it, inbox.go keeps it until poll.go

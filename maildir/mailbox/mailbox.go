@@ -121,7 +121,8 @@ type Mailbox struct {
 	// with m.mu held: the other way round it is.
 	cached *cache.Box
 	// orders is what messages are put in an order by, in files of its own.
-	orders *cache.Box
+	orders   *cache.Box
+	rankings rankings
 }
 
 // New opens the folder dir, which the Mailbox then owns, and reads it.

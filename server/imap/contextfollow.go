@@ -145,13 +145,21 @@ func (s *session) contextChange(c *searchContext, touched map[uint32]mailbox.Mes
 		change.added = c.insert(in, make([]int, len(in)))
 		return change, nil
 	}
-	p := newPlacer(s, c)
-	defer p.close()
-	in, places, err := p.places(in)
+	reader := newHeaderReader(s, lacking{})
+	defer reader.close()
+	in, places, err := newPlacer(reader, c.order, len(c.members), func(i int) (mailbox.Message, bool) { return messageOf(view, c.members[i]) }).places(in)
 	if err == nil {
 		change.added = c.insert(in, places)
 	}
 	return change, err
+}
+
+// messageOf finds the message with a UID.
+func messageOf(view *mailbox.View, uid uint32) (m mailbox.Message, ok bool) {
+	for m := range view.Messages([]mailbox.Range{{First: uid, Last: uid}}, true) {
+		return m, true
+	}
+	return m, false
 }
 
 // unsettled gives the messages whose answer may be another one although nothing

@@ -23,7 +23,9 @@
 // (casemap), what SORT and THREAD compare and how threads are made (order, thread),
 // and what FETCH tells of a header and of parts (render). Searches are here:
 // searchkeys.go is what a client asks for, searchplan.go puts what is cheap first,
-// searchmatch.go tests a message, searchrun.go all of them. So is the reading of
+// searchmatch.go tests a message, searchrun.go all of them. So are orders:
+// sortremembered.go takes what the mailbox remembers of one, sortkeys.go makes one
+// anew, sortplaces.go finds where messages belong in one. And so is the reading of
 // messages for FETCH and SEARCH, by the cache or the file: mailfile.go, mailcache.go.
 //
 // What is sent is flushed when the input is drained or the buffer is full,

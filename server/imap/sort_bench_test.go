@@ -1,6 +1,9 @@
 package imap
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -31,6 +34,47 @@ func BenchmarkSort(b *testing.B) {
 				c.drain("UID " + command + " UTF-8 ALL")
 			}
 			b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N)/1e6, "cpu-ms/op")
+		})
+	}
+}
+
+// BenchmarkSortAfterDelivery asks for an order that is remembered but for so many
+// messages.
+func BenchmarkSortAfterDelivery(b *testing.B) {
+	ts := startServerOn(b, b.TempDir(), b.TempDir())
+	if err := ts.provision("alice"); err != nil {
+		b.Fatal(err)
+	}
+	const messages = 10_000
+	root := ts.root("alice")
+	if _, err := mailgen.Fill(root, messages); err != nil {
+		b.Fatal(err)
+	}
+	c := ts.login()
+	c.ok("SELECT INBOX")
+	c.drain("UID SORT (SUBJECT) UTF-8 ALL")
+	made := messages
+	for _, fresh := range []int{1, 30, 300} {
+		b.Run(fmt.Sprint(fresh), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				for range fresh {
+					made++
+					tmp, at := filepath.Join(root, "tmp", "new"), mailgen.Date(made%messages)
+					if err := os.WriteFile(tmp, mailgen.Message(made), 0o600); err != nil {
+						b.Fatal(err)
+					}
+					if err := os.Chtimes(tmp, at, at); err != nil {
+						b.Fatal(err)
+					}
+					if err := os.Rename(tmp, filepath.Join(root, "cur", fmt.Sprintf("%d.M1P1.h:2,", 1_800_000_000+made))); err != nil {
+						b.Fatal(err)
+					}
+				}
+				c.drain("NOOP")
+				b.StartTimer()
+				c.drain("UID SORT (SUBJECT) UTF-8 ALL")
+			}
 		})
 	}
 }

@@ -18,6 +18,7 @@ type sortKey struct {
 // sortCriterion is a property by which messages are ordered: a number, or
 // without one a text.
 type sortCriterion struct {
+	word   string
 	number func(*sortee) int64
 	text   order.Text
 	header bool // the header is needed
@@ -26,7 +27,7 @@ type sortCriterion struct {
 // sortCriteria are the words of SORT's list (RFC 5256 section 3, RFC 5957).
 func sortCriteria() map[string]*sortCriterion {
 	text := func(text order.Text) *sortCriterion { return &sortCriterion{text: text, header: true} }
-	return map[string]*sortCriterion{
+	criteria := map[string]*sortCriterion{
 		"ARRIVAL":     {number: func(m *sortee) int64 { return m.arrival().Unix() }},
 		"CC":          text(order.CCMailbox),
 		"DATE":        {number: (*sortee).sent, header: true},
@@ -37,6 +38,10 @@ func sortCriteria() map[string]*sortCriterion {
 		"DISPLAYFROM": text(order.FromDisplayed),
 		"DISPLAYTO":   text(order.ToDisplayed),
 	}
+	for word, by := range criteria {
+		by.word = word
+	}
+	return criteria
 }
 
 // sortee is a message that is put in an order. What of it is not in the ordering
@@ -166,10 +171,8 @@ func placeOf(p *order.PlaceMaker, m *sortee, keys []sortKey) order.Place {
 	return p.Place()
 }
 
-// sorted puts messages, which come in the order of the mailbox, in that of the
-// criteria. Equal ones stay in the order of the mailbox, also under REVERSE
-// (RFC 5256 section 3).
-func (r *headerReader) sorted(msgs []mailbox.Message, keys []sortKey) ([]mailbox.Message, error) {
+// sortedAnew is sorted without anything that is remembered.
+func (r *headerReader) sortedAnew(msgs []mailbox.Message, keys []sortKey) ([]mailbox.Message, error) {
 	places := make([]order.Place, 0, len(msgs))
 	there := make([]uint32, 0, len(msgs)) // those that are not gone
 	var maker order.PlaceMaker

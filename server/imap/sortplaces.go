@@ -8,13 +8,15 @@ import (
 	"maildird/server/imap/order"
 )
 
-// placer finds the places of messages in the result of a SORT. Of the members
-// only those are read that a binary search meets.
+// placer finds the places of messages in an order that others are in: the members.
+// Of these only those are read that a binary search meets.
 type placer struct {
-	c      *searchContext
-	reader *headerReader
-	maker  order.PlaceMaker
-	rows   map[int]*placedMessage // of members, by index; nil for one that is gone
+	reader  *headerReader
+	keys    []sortKey // what the order is by
+	members int
+	member  func(i int) (m mailbox.Message, ok bool) // ok is false for one that is gone
+	maker   order.PlaceMaker
+	rows    map[int]*placedMessage // of members, by index; nil for one that is gone
 }
 
 // placedMessage is a message with its place.
@@ -23,13 +25,11 @@ type placedMessage struct {
 	m mailbox.Message
 }
 
-func newPlacer(s *session, c *searchContext) *placer {
-	return &placer{c: c, reader: newHeaderReader(s, lacking{}), rows: map[int]*placedMessage{}}
+func newPlacer(r *headerReader, keys []sortKey, members int, member func(i int) (mailbox.Message, bool)) *placer {
+	return &placer{reader: r, keys: keys, members: members, member: member, rows: map[int]*placedMessage{}}
 }
 
-func (p *placer) close() { p.reader.close() }
-
-// places puts messages in the order of the result, without those that are gone,
+// places puts messages in the order, without those that are gone,
 // and tells for each before which index it belongs.
 func (p *placer) places(msgs []mailbox.Message) ([]mailbox.Message, []int, error) {
 	rows := make([]placedMessage, 0, len(msgs))
@@ -55,14 +55,14 @@ func (p *placer) places(msgs []mailbox.Message) ([]mailbox.Message, []int, error
 	return ordered, places, nil
 }
 
-// compare is the order of a result: equal messages are in that of the mailbox.
+// compare is the order: equal messages are in that of the mailbox.
 func (p *placer) compare(a, b *placedMessage) int {
 	return cmp.Or(a.Place.Compare(&b.Place), cmp.Compare(a.m.UID, b.m.UID))
 }
 
 // place finds the place of a message among the members from an index on.
 func (p *placer) place(row *placedMessage, from int) int {
-	to := len(p.c.members)
+	to := p.members
 	for from < to {
 		i := p.readable(from, to)
 		switch {
@@ -83,34 +83,33 @@ func (p *placer) place(row *placedMessage, from int) int {
 func (p *placer) readable(from, to int) int {
 	middle := from + (to-from)/2
 	for i := middle; i >= from; i-- {
-		if p.member(i) != nil {
+		if p.row(i) != nil {
 			return i
 		}
 	}
 	for i := middle + 1; i < to; i++ {
-		if p.member(i) != nil {
+		if p.row(i) != nil {
 			return i
 		}
 	}
 	return -1
 }
 
-func (p *placer) member(i int) *placedMessage {
-	if row, known := p.rows[i]; known {
-		return row
+func (p *placer) row(i int) *placedMessage {
+	row, known := p.rows[i]
+	if !known {
+		if m, ok := p.member(i); ok {
+			row = p.read(m)
+		}
+		p.rows[i] = row
 	}
-	p.rows[i] = nil
-	uid := p.c.members[i]
-	for m := range p.reader.s.sel.view.Messages([]mailbox.Range{{First: uid, Last: uid}}, true) {
-		p.rows[i] = p.read(m)
-	}
-	return p.rows[i]
+	return row
 }
 
 // read gives what a message is compared by, nil if it is gone.
 func (p *placer) read(m mailbox.Message) *placedMessage {
 	row := &placedMessage{m: m}
-	if !p.reader.reads(m, needHeaders(p.c.order), func(one *sortee) { row.Place = placeOf(&p.maker, one, p.c.order) }) {
+	if !p.reader.reads(m, needHeaders(p.keys), func(one *sortee) { row.Place = placeOf(&p.maker, one, p.keys) }) {
 		return nil
 	}
 	return row

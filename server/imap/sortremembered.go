@@ -1,0 +1,71 @@
+package imap
+
+import (
+	"slices"
+
+	"maildird/maildir/mailbox"
+)
+
+// sorted puts messages, which come in the order of the mailbox, in that of the
+// criteria. Equal ones stay in the order of the mailbox, also under REVERSE
+// (RFC 5256 section 3). An order that the mailbox remembers is used, and only the
+// messages that it does not have are read, each put in its place.
+func (r *headerReader) sorted(msgs []mailbox.Message, keys []sortKey) ([]mailbox.Message, error) {
+	if !remembered(keys) {
+		return r.sortedAnew(msgs, keys)
+	}
+	ranking := r.s.sel.view.Ranking(orderName(keys))
+	known, rest := ranking.Known(msgs)
+	if len(rest) == 0 {
+		return known, nil
+	}
+	var out []mailbox.Message
+	var err error
+	if insertionCost*len(rest) <= len(known) {
+		out, err = r.inserted(known, rest, keys)
+	} else {
+		out, err = r.sortedAnew(msgs, keys)
+	}
+	if err == nil {
+		ranking.Remember(out)
+	}
+	return out, err
+}
+
+// insertionCost is how many messages are sorted in about the time that it takes to
+// put one in its place.
+const insertionCost = 32
+
+// remembered tells whether the mailbox remembers an order: one that takes the
+// reading of headers. The size that is known of a message may be corrected.
+func remembered(keys []sortKey) bool {
+	return needHeaders(keys) && !slices.ContainsFunc(keys, func(k sortKey) bool { return k.by.word == "SIZE" })
+}
+
+// orderName is the criteria as a client writes them.
+func orderName(keys []sortKey) string {
+	var b []byte
+	for _, k := range keys {
+		if k.reverse {
+			b = append(b, "REVERSE "...)
+		}
+		b = append(append(b, k.by.word...), ' ')
+	}
+	return string(b)
+}
+
+// inserted puts messages in their places among others, which are sorted.
+func (r *headerReader) inserted(others, msgs []mailbox.Message, keys []sortKey) ([]mailbox.Message, error) {
+	p := newPlacer(r, keys, len(others), func(i int) (mailbox.Message, bool) { return others[i], true })
+	msgs, places, err := p.places(msgs)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]mailbox.Message, 0, len(others)+len(msgs))
+	from := 0
+	for i, m := range msgs {
+		out = append(append(out, others[from:places[i]]...), m)
+		from = places[i]
+	}
+	return append(out, others[from:]...), nil
+}
