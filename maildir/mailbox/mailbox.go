@@ -154,12 +154,7 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 		}
 	}()
 	resumed := m.openSnapshot()
-	if m.loaded {
-		m.watchSoon()
-	} else { // before the first scan, so that nothing falls between them
-		m.watchNow()
-	}
-	err = m.Poll(ctx)
+	err = m.firstLook(ctx)
 	if err != nil && resumed {
 		m.startOver()
 		err = m.Poll(ctx)
