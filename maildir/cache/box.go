@@ -54,6 +54,9 @@ const (
 	flushEntries = 4096
 )
 
+// factsAtOnce bounds the room that is made for what an index says it has.
+const factsAtOnce = 1 << 18
+
 // retryAfter is how long nothing is tried after files could not be opened or
 // written.
 const retryAfter = time.Minute
@@ -85,6 +88,9 @@ func (b *Box) Open(id ID, resolve Resolve) {
 
 // load takes over the entries that were not read yet. b.mu is held.
 func (b *Box) load() {
+	if b.facts == nil { // room for all: to grow is to copy it again and again
+		b.facts = make([]fact, 0, min(b.files.entries(), factsAtOnce))
+	}
 	err := b.files.each(func(e entry) {
 		row, base, ok := b.resolve(e.key.UID)
 		if ok && base == e.key.Base {

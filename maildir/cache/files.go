@@ -211,6 +211,12 @@ func (p *pair) each(f func(entry)) error {
 	return nil
 }
 
+// entries returns how many entries the index has room for.
+func (p *pair) entries() int64 {
+	n, _ := size(p.index)
+	return max(n-fileHead, 0) / entrySize
+}
+
 func chunks(b []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for ; len(b) >= entrySize; b = b[entrySize:] {
