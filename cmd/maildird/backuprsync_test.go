@@ -70,6 +70,7 @@ func TestBackupRsync(t *testing.T) {
 		t.Run("kept for "+user, func(t *testing.T) { b.sameInBoth(t, user, fmt.Sprintf("7.%d:2,S", i)) })
 	}
 	t.Run("cut off", b.cutOff)
+	t.Run("clock set back", b.clockBack)
 	t.Run("two at a time", b.twice)
 }
 
@@ -120,6 +121,28 @@ func (b *backupScript) cutOff(t *testing.T) {
 	}
 	mustExist(t, filepath.Join(b.remote, backupUsers[0], newest+".complete"))
 	mustExist(t, filepath.Join(b.remote, backupUsers[0], newest, "dovecot-uidlist"))
+}
+
+// clockBack has the snapshots so far come from a clock that was ahead: those of
+// the clock as it is are kept, not taken for the oldest.
+func (b *backupScript) clockBack(t *testing.T) {
+	user := backupUsers[1]
+	for i, name := range snapshotNames(t, b.snapshots, user) {
+		if err := os.Rename(filepath.Join(b.snapshots, user, name), filepath.Join(b.snapshots, user, fmt.Sprintf("2099010%dT030000Z", i+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	home := filepath.Join(filepath.Dir(b.config), "mail", "example.org", "bob")
+	if err := os.WriteFile(filepath.Join(home, "cur", "later:2,"), []byte("Subject: x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := b.run()
+	if err != nil || !strings.Contains(out, "clock is behind") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	mustExist(t, filepath.Join(b.snapshots, user, "latest", "cur", "later:2,"))
+	b.sameInBoth(t, user, "7.1:2,S")
+	mustExist(t, filepath.Join(b.remote, user, "latest", "cur", "later:2,"))
 }
 
 // twice runs the script while another run is at work.

@@ -105,7 +105,10 @@ func Take(ctx context.Context, opt Options) (Result, error) {
 	if !opt.noEvents {
 		s.events = newEvents(root)
 	}
-	name := freeName(dest, time.Now().UTC().Format(nameLayout), earlier)
+	name, late := freeName(dest, time.Now(), earlier)
+	if late {
+		s.note(fmt.Sprintf("the clock is behind the snapshot before (%s): the name of this one is the second after it, since names tell the order", earlier))
+	}
 	if err := s.take(ctx, name); err != nil {
 		return Result{}, errors.Join(err, dest.RemoveAll("."+name+incomplete))
 	}
@@ -150,13 +153,20 @@ func clean(dest *dirfd.Dir) (earlier string, err error) {
 	return earlier, err
 }
 
-// freeName is stamp, or with a number behind it that comes after those of the
-// same second: also after one that was removed since, for names tell the order.
-func freeName(dest *dirfd.Dir, stamp, earlier string) string {
-	name := stamp
+// freeName is the time, or with a number behind it that comes after those of the
+// same second: also after one that was removed since, for names tell the order, by
+// which snapshots are followed up and removed. So the clock may not have gone back
+// either: late says that it has, and the name is the second after earlier.
+func freeName(dest *dirfd.Dir, now time.Time, earlier string) (name string, late bool) {
+	stamp := now.UTC().Format(nameLayout)
+	before, _, _ := strings.Cut(earlier, "-")
+	if t, err := time.Parse(nameLayout, before); err == nil && before > stamp {
+		stamp, late = t.Add(time.Second).Format(nameLayout), true
+	}
+	name = stamp
 	for n := 2; ; n++ {
 		if _, err := dest.Lstat(name); errors.Is(err, fs.ErrNotExist) && (name > earlier || !strings.HasPrefix(earlier, stamp)) {
-			return name
+			return name, late
 		}
 		name = fmt.Sprintf("%s-%03d", stamp, n)
 	}

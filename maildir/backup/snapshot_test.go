@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
@@ -216,9 +217,12 @@ func TestStuckLock(t *testing.T) {
 // if others of the same second were removed since, and if the clock went back.
 func TestNamesTellTheOrder(t *testing.T) {
 	const second = "20260102T030405Z"
+	now, err := time.Parse(nameLayout, second)
+	must(t, err)
 	for _, c := range []struct{ there, earlier, want string }{
 		{"", "", second}, {second, second, second + "-002"}, {second + "-003", second + "-003", second + "-004"},
-		{"20260102T030404Z-002", "20260102T030404Z-002", second}, {"20260102T030406Z", "20260102T030406Z", second},
+		{"20260102T030404Z-002", "20260102T030404Z-002", second}, {"20270102T030459Z", "20270102T030459Z", "20270102T030500Z"}, // the clock went back
+		{"20260102T030406Z-002", "20260102T030406Z-002", "20260102T030407Z"},
 	} {
 		dir := t.TempDir()
 		if c.there != "" {
@@ -226,8 +230,8 @@ func TestNamesTellTheOrder(t *testing.T) {
 		}
 		d, err := dirfd.Open(dir)
 		must(t, err)
-		if got := freeName(d, second, c.earlier); got != c.want {
-			t.Errorf("after %q: %s, want %s", c.earlier, got, c.want)
+		if got, late := freeName(d, now, c.earlier); got != c.want || late != (c.earlier > second+"-999") {
+			t.Errorf("after %q: %s, %t, want %s", c.earlier, got, late, c.want)
 		}
 		must(t, d.Close())
 	}
