@@ -100,10 +100,7 @@ func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, passwor
 // returns ErrThrottled if this one is not to be checked now. Failed or
 // Succeeded follows.
 func (u *Users) Admit(from netip.Addr, name string) error {
-	if u.check.throttle.refused(from, u.countedName(name)) {
-		return ErrThrottled
-	}
-	return nil
+	return u.check.throttle.refused(from, u.countedName(name))
 }
 
 // Failed counts a login that failed and returns when it may be answered, or
@@ -154,8 +151,8 @@ func (c *checker) standIn(t *table, name string) string {
 // check tells whether a password is the stored one. With known, one that was
 // right a moment ago is not hashed again.
 func (c *checker) check(ctx context.Context, key string, from netip.Addr, stored, password string, known bool) (bool, error) {
-	if c.throttle.refused(from, key) {
-		return false, ErrThrottled
+	if err := c.throttle.refused(from, key); err != nil {
+		return false, err
 	}
 	id := c.identity(stored, password)
 	if known && c.remembered(id) {
@@ -168,8 +165,8 @@ func (c *checker) check(ctx context.Context, key string, from netip.Addr, stored
 	}
 	defer func() { <-c.slots }()
 	// Others may have failed while this one waited, many at once.
-	if c.throttle.refused(from, key) {
-		return false, ErrThrottled
+	if err := c.throttle.refused(from, key); err != nil {
+		return false, err
 	}
 	ok, err := matches(stored, []byte(password))
 	if known && ok && err == nil {

@@ -3,14 +3,19 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
 )
 
 // ErrThrottled is for logins that are not checked for some minutes, because
-// many failed.
-var ErrThrottled = errors.New("too many failed logins, try again later")
+// many failed. ErrThrottledAgain is one for all but the first of a lock, which
+// are not worth a line in the log: a flood of them would fill it.
+var (
+	ErrThrottled      = errors.New("too many failed logins, try again later")
+	ErrThrottledAgain = fmt.Errorf("%w: not the first time", ErrThrottled)
+)
 
 // Failed logins are counted in three ways, each with a limit that locks out
 // what is counted: of a user from a network (guessing), of all users from a
@@ -64,6 +69,7 @@ type count struct {
 	failures int
 	locks    int
 	until    time.Time // of the lock
+	told     bool      // it refused a login
 	last     time.Time // of a failure
 }
 
@@ -108,24 +114,32 @@ func keys(from netip.Addr, user string) [3]counted {
 	return [3]counted{{n, user, ofPair}, {n, "", ofNetwork}, {user: user, kind: ofUser}}
 }
 
-// refused tells whether a login is not to be checked now.
-func (t *throttle) refused(from netip.Addr, user string) bool {
+// refused returns ErrThrottled, or ErrThrottledAgain, if a login is not to be
+// checked now.
+func (t *throttle) refused(from netip.Addr, user string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
 	k := keys(from, user)
-	if t.locked(k[ofPair], now) {
-		return true
+	if err := t.locked(k[ofPair], now); err != nil || now.Before(t.trusted[k[ofPair]]) {
+		return err
 	}
-	if now.Before(t.trusted[k[ofPair]]) {
-		return false
+	if err := t.locked(k[ofNetwork], now); err != nil {
+		return err
 	}
-	return t.locked(k[ofNetwork], now) || t.locked(k[ofUser], now)
+	return t.locked(k[ofUser], now)
 }
 
-func (t *throttle) locked(k counted, now time.Time) bool {
+func (t *throttle) locked(k counted, now time.Time) error {
 	c := t.counts[k]
-	return c != nil && now.Before(c.until)
+	switch {
+	case c == nil || !now.Before(c.until):
+		return nil
+	case c.told:
+		return ErrThrottledAgain
+	}
+	c.told = true
+	return ErrThrottled
 }
 
 // failed counts a failure and returns how long its answer has to wait.
@@ -167,6 +181,7 @@ func (t *throttle) countOne(k counted, now time.Time) int {
 	if n >= k.kind.limit() {
 		c.until = now.Add(min(lockFirst<<min(c.locks, 10), lockLongest))
 		c.locks++
+		c.told = false
 		c.failures /= 2 // what may come when the lock has ended
 	}
 	return n

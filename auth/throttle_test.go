@@ -311,3 +311,27 @@ func TestLookAlikes(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusalsAreToldOnce: a flood of logins during a lock is worth one line in
+// the log, for each lock.
+func TestRefusalsAreToldOnce(t *testing.T) {
+	c := newClocked(t)
+	for lock := range 3 {
+		for c.failures(1, "192.0.2.1", "alice") == 1 {
+		}
+		// The one above was the first that was refused.
+		for range 100 {
+			if err := c.login("192.0.2.1", "alice", "wrong"); !errors.Is(err, ErrThrottledAgain) || !errors.Is(err, ErrThrottled) {
+				t.Fatalf("in lock %d: %v", lock, err)
+			}
+		}
+		c.now = c.now.Add(lockLongest)
+		c.failures(pairLimit/2-1, "192.0.2.1", "alice")
+		if err := c.login("192.0.2.1", "alice", "wrong"); !errors.Is(err, ErrInvalid) {
+			t.Fatalf("after lock %d: %v", lock, err)
+		}
+		if err := c.Admit(netip.MustParseAddr("192.0.2.1"), "alice"); err != ErrThrottled {
+			t.Errorf("the first in the lock after %d: %v", lock, err)
+		}
+	}
+}

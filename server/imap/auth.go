@@ -243,7 +243,9 @@ func (s *session) loginFailed(method, name string, err error) error {
 	s.fails++
 	name = name[:min(len(name), longestLogged)]
 	if errors.Is(err, auth.ErrThrottled) {
-		s.log.Warn("login refused", "method", method, "user", name, "error", err)
+		if !errors.Is(err, auth.ErrThrottledAgain) {
+			s.log.Warn("login refused", "method", method, "user", name, "error", err, "more", "not logged while the lock lasts")
+		}
 		return no(imap.ResponseCodeUnavailable, "Too many failed logins, try again later.")
 	}
 	s.log.Warn("login failed", "method", method, "user", name, "error", err)

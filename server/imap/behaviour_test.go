@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"maildird/auth"
 	"maildird/maildir"
 	"maildird/scripts/rig"
 	"maildird/scripts/rig/leaks"
@@ -216,6 +219,32 @@ func TestLoginLogLine(t *testing.T) {
 		if len(line) > 1000 {
 			t.Errorf("a line of %d octets: %.200s", len(line), line)
 		}
+	}
+}
+
+// refusing is a source of users that checks no login, and has done so before from
+// the second one on.
+type refusing struct{ asked atomic.Int32 }
+
+func (r *refusing) Authenticate(context.Context, netip.Addr, string, string) (auth.User, error) {
+	if r.asked.Add(1) > 1 {
+		return auth.User{}, auth.ErrThrottledAgain
+	}
+	return auth.User{}, auth.ErrThrottled
+}
+
+// TestRefusedLoginLine: a flood of logins that are not checked is one line.
+func TestRefusedLoginLine(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t, func(c *Config, _ *maildir.AccountOptions) { c.Auth = &refusing{} })
+	for range 3 {
+		c := ts.dial()
+		c.line()
+		c.fails("LOGIN alice secret", "NO [UNAVAILABLE]")
+		c.fails("LOGIN alice secret", "NO [UNAVAILABLE]")
+	}
+	if log := ts.log.Take(); strings.Count(log, `msg="login refused"`) != 1 {
+		t.Error(log)
 	}
 }
 

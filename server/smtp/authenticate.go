@@ -197,7 +197,9 @@ func (c *conn) loginFailed(method, name string, err error) error {
 		return refusal(535, code3{5, 7, 8}, "Authentication failed")
 	case errors.Is(err, auth.ErrThrottled):
 		c.authFails++
-		c.log.Warn("login refused", "method", method, "user", shorten(name), "error", err)
+		if !errors.Is(err, auth.ErrThrottledAgain) {
+			c.log.Warn("login refused", "method", method, "user", shorten(name), "error", err, "more", "not logged while the lock lasts")
+		}
 		return refusal(454, code3{4, 7, 0}, "Too many failed logins, try again later")
 	case c.srv.conns.Stopping():
 		return refusal(454, code3{4, 3, 2}, "Server is shutting down")

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -562,6 +564,30 @@ func TestFailedLoginLine(t *testing.T) {
 	}
 	if strings.Contains(log, "topsecret") {
 		t.Error("a password in the log")
+	}
+}
+
+// refusing is a source of users that checks no login, and has done so before from
+// the second one on.
+type refusing struct{ asked atomic.Int32 }
+
+func (r *refusing) Authenticate(context.Context, netip.Addr, string, string) (auth.User, error) {
+	if r.asked.Add(1) > 1 {
+		return auth.User{}, auth.ErrThrottledAgain
+	}
+	return auth.User{}, auth.ErrThrottled
+}
+
+// TestRefusedLoginLine: a flood of logins that are not checked is one line.
+func TestRefusedLoginLine(t *testing.T) {
+	ts := startServer(t, Submission, func(c *Config) { c.Auth = &refusing{} })
+	for range 3 {
+		c := ts.hello()
+		c.say("AUTH PLAIN AGFsaWNlAHRvcHNlY3JldA==", "454")
+		c.say("AUTH PLAIN AGFsaWNlAHRvcHNlY3JldA==", "454")
+	}
+	if log := ts.log.String(); strings.Count(log, `msg="login refused"`) != 1 {
+		t.Error(log)
 	}
 }
 
