@@ -214,8 +214,7 @@ func (w *Watcher) unavailable(dir string, err error) {
 	w.warned = true
 	w.mu.Unlock()
 	if first {
-		w.log.Warn("no file-system events, folders are polled instead; raising fs.inotify.max_user_watches or max_user_instances may help",
-			"directory", dir, "error", err)
+		w.log.Warn("no file-system events, folders are polled instead", "directory", dir, "error", fmt.Errorf("%w: %w", ErrUnavailable, err))
 	}
 }
 

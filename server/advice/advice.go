@@ -14,6 +14,7 @@ import (
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/mailbox"
+	"maildird/maildir/watch"
 )
 
 // Handler adds the attribute "advice" to lines that have an "error" about which
@@ -47,6 +48,10 @@ func (h handler) WithGroup(name string) slog.Handler { return handler{h.Handler.
 // For returns what can be done about err, "" if that is not known.
 func For(err error) string {
 	switch {
+	case errors.Is(err, watch.ErrUnavailable) && errors.Is(err, unix.ENOSPC):
+		return "raise fs.inotify.max_user_watches (sysctl); no restart is needed"
+	case errors.Is(err, watch.ErrUnavailable) && errors.Is(err, unix.EMFILE):
+		return "raise fs.inotify.max_user_instances (sysctl), and restart"
 	case errors.Is(err, delivery.ErrReserve):
 		return "free space on this file system, or lower mail.reserve; no restart is needed for the former"
 	case errors.Is(err, unix.ENOSPC):

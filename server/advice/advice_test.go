@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"maildird/maildir/delivery"
+	"maildird/maildir/watch"
 )
 
 func TestHandler(t *testing.T) {
@@ -20,6 +21,8 @@ func TestHandler(t *testing.T) {
 	}{
 		{&fs.PathError{Op: "create", Path: "/mail/x", Err: unix.ENOSPC}, "free space"},
 		{fmt.Errorf("open: %w", &fs.PathError{Op: "open", Path: "/mail/x", Err: unix.EMFILE}), "LimitNOFILE"},
+		{fmt.Errorf("%w: %w", watch.ErrUnavailable, unix.ENOSPC), "max_user_watches"},
+		{fmt.Errorf("%w: %w", watch.ErrUnavailable, unix.EMFILE), "max_user_instances"},
 		{fmt.Errorf("%w: /mail has 1 byte", delivery.ErrReserve), "mail.reserve"},
 		{unix.EROFS, "remount"},
 		{unix.EACCES, "owner and mode"},
