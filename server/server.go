@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"maildird/auth"
 	"maildird/maildir"
 	"maildird/server/config"
@@ -107,12 +109,29 @@ type bound struct {
 	closed  error // what Serve returns after Shutdown
 }
 
+// connectionsInAll is the setting, or less where the system gives the program too
+// few descriptors for it: connections that take the last would keep mail out.
+func (s *Server) connectionsInAll() int {
+	set := s.cfg.Limits.Connections
+	var files unix.Rlimit // Go has raised the soft limit to the hard one
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		s.log.Warn("cannot tell how many files may be open", "error", err)
+		return set
+	}
+	n := limit.Within(files.Cur, set)
+	if n < set {
+		s.log.Warn("fewer connections than limits.connections: half of the files that this program may have open",
+			"connections", n, "files", files.Cur, "advice", "raise LimitNOFILE (ulimit -n), or lower limits.connections")
+	}
+	return n
+}
+
 // bind makes the services that have an address, and their listeners.
 func (s *Server) bind() ([]bound, error) {
 	a := &accounts{mail: s.cfg.Mail, store: s.store}
 	l := &s.cfg.Limits
 	connections := limit.New(limit.Limits{
-		Total: l.Connections, PerIP: l.ConnectionsPerIP, PerUser: l.ConnectionsPerUser, PerMinute: l.ConnectionsPerMinute,
+		Total: s.connectionsInAll(), PerIP: l.ConnectionsPerIP, PerUser: l.ConnectionsPerUser, PerMinute: l.ConnectionsPerMinute,
 	})
 	in, out := s.smtpConfig(a, connections), s.imapConfig(a, connections)
 	listen := &s.cfg.Listen

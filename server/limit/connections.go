@@ -36,6 +36,13 @@ func (l *Limits) setDefaults() {
 	}
 }
 
+// Within is how many connections there may be in all of a program that may have
+// so many files open, and may open mail while others connect and wait: half of
+// the files are kept for it.
+func Within(files uint64, connections int) int {
+	return int(max(1, min(uint64(connections), files/2)))
+}
+
 // mostRates bounds the memory that addresses take which came in this minute:
 // some 100 bytes each.
 const mostRates = 100_000

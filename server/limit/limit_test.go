@@ -188,3 +188,14 @@ func TestPace(t *testing.T) {
 		t.Errorf("%d places are taken when all have begun", len(c.pace))
 	}
 }
+
+func TestWithin(t *testing.T) {
+	for _, c := range []struct {
+		files             uint64
+		connections, want int
+	}{{64, 10_000, 32}, {20_000, 10_000, 10_000}, {65_536, 10_000, 10_000}, {1 << 63, 10_000, 10_000}, {1, 10_000, 1}, {65_536, 20, 20}} {
+		if got := Within(c.files, c.connections); got != c.want {
+			t.Errorf("%d files, %d connections: %d, want %d", c.files, c.connections, got, c.want)
+		}
+	}
+}
