@@ -80,7 +80,9 @@ func (srv *Server) start(conn net.Conn, implicitTLS bool) {
 	begun := srv.cfg.Connections.Begin(srv.sessions.Work())
 	s := srv.newSession(conn, implicitTLS)
 	if refusal := srv.admit(s); refusal != nil {
-		s.log.Warn("connection refused", "reason", refusal)
+		if srv.cfg.Connections.Tell(service, s.remote.Addr(), s.began) {
+			s.log.Warn("connection refused", "reason", refusal, "more", "not logged for a minute")
+		}
 		if implicitTLS { // not worth a handshake
 			s.wire.Close()
 			begun()

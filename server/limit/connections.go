@@ -58,8 +58,15 @@ type Connections struct {
 	services map[string]int
 	perIP    map[netip.Prefix]int
 	perUser  map[string]int
-	minute   time.Time            // when opened begins
+	minute   time.Time            // when opened and told begin
 	opened   map[netip.Prefix]int // new connections since then
+	told     map[told]struct{}
+}
+
+// told is what a refusal was logged of.
+type told struct {
+	service string
+	from    netip.Prefix
 }
 
 // New returns a count of no connections.
@@ -67,7 +74,7 @@ func New(l Limits) *Connections {
 	l.setDefaults()
 	return &Connections{
 		limits: l, pace: newPace(), services: map[string]int{}, perIP: map[netip.Prefix]int{}, perUser: map[string]int{},
-		opened: map[netip.Prefix]int{},
+		opened: map[netip.Prefix]int{}, told: map[told]struct{}{},
 	}
 }
 
@@ -102,11 +109,29 @@ func (c *Connections) tooFast(n netip.Prefix, now time.Time) bool {
 	if n.Addr().IsLoopback() {
 		return false
 	}
-	if d := now.Sub(c.minute); d < 0 || d >= time.Minute || len(c.opened) >= mostRates {
-		c.minute, c.opened = now, map[netip.Prefix]int{}
-	}
+	c.turn(now)
 	c.opened[n]++
 	return c.opened[n] > c.limits.PerMinute
+}
+
+// turn begins another minute when it is time to. c.mu is held.
+func (c *Connections) turn(now time.Time) {
+	if d := now.Sub(c.minute); d < 0 || d >= time.Minute || len(c.opened) >= mostRates || len(c.told) >= mostRates {
+		c.minute, c.opened, c.told = now, map[netip.Prefix]int{}, map[told]struct{}{}
+	}
+}
+
+// Tell says whether a refusal by Admit is worth a line in the log: it is the
+// first of the address at this service in this minute. A flood of connections is not to fill the
+// log.
+func (c *Connections) Tell(service string, from netip.Addr, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.turn(now)
+	t := told{service, Network(from)}
+	_, again := c.told[t]
+	c.told[t] = struct{}{}
+	return !again
 }
 
 // Leave takes back what Admit counted with the same arguments.

@@ -199,3 +199,24 @@ func TestWithin(t *testing.T) {
 		}
 	}
 }
+
+// TestTell: one refusal of an address at a service in a minute is logged.
+func TestTell(t *testing.T) {
+	c := New(Limits{})
+	now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("127.0.0.1")
+	for _, step := range []struct {
+		from  netip.Addr
+		after time.Duration
+		want  bool
+	}{{a, 0, true}, {a, time.Second, false}, {b, time.Second, true}, {b, time.Second, false}, {netip.Addr{}, 0, true},
+		{a, time.Minute, true}, {a, 0, false}, {a, -time.Hour, true}} {
+		now = now.Add(step.after)
+		if got := c.Tell("smtp", step.from, now); got != step.want {
+			t.Errorf("%v at %v: %t", step.from, now, got)
+		}
+	}
+	if !c.Tell("imap", a, now) {
+		t.Error("a refusal at another service is not told")
+	}
+}

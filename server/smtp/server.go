@@ -80,7 +80,9 @@ func (srv *Server) start(nc net.Conn, implicitTLS bool) {
 	begun := srv.cfg.Connections.Begin(srv.conns.Stop())
 	c := srv.newConn(nc, implicitTLS)
 	if r := srv.admit(c); r != nil {
-		c.log.Warn("connection refused", "reason", r.Message)
+		if srv.cfg.Connections.Tell(srv.kind.String(), c.countedAddr(), c.began) {
+			c.log.Warn("connection refused", "reason", r.Message, "more", "not logged for a minute")
+		}
 		if !implicitTLS { // else it is not worth a handshake
 			// A new connection has room for it: the time is for a machine that stands still.
 			_ = nc.SetWriteDeadline(time.Now().Add(10 * time.Second))
