@@ -73,6 +73,10 @@ type File struct {
 	told   bool
 	failed error
 	retry  time.Time // when writing may be tried again after failed
+
+	// void is the inode of the file of which the log has that it does not count:
+	// a mailbox reads it before and after it takes the lock.
+	void uint64
 }
 
 type gone struct {
@@ -134,6 +138,10 @@ func (f *File) Refresh(validity uint32, give func(*Frame)) Change {
 	case err == nil:
 		return change
 	case !errors.Is(err, fs.ErrNotExist):
+		if st.Ino != 0 && st.Ino == f.void {
+			break
+		}
+		f.void = st.Ino
 		f.opt.Log.Warn("the mailbox's change history does not count and begins anew: clients that were away learn all flags again",
 			"mailbox", f.dir.Path(), "file", Name, "reason", err)
 	case begun && f.inode == 0:

@@ -651,3 +651,27 @@ func BenchmarkRead(b *testing.B) {
 		late.Refresh(validity, func(*Frame) {})
 	}
 }
+
+// TestToldOnce: of a file that does not count there is one line in the log, as
+// often as it is read, and one of the next such file.
+func TestToldOnce(t *testing.T) {
+	path := t.TempDir()
+	dir, err := dirfd.Open(path)
+	must(t, err)
+	defer dir.Close()
+	var log strings.Builder
+	f := New(dir, Options{Fsync: true, Log: slog.New(slog.NewTextHandler(&log, nil)), Now: time.Now})
+	for _, want := range []int{1, 1, 2, 2} {
+		name := filepath.Join(path, Name)
+		if strings.Count(log.String(), "does not count") < want {
+			must(t, os.WriteFile(name+".new", []byte("nonsense\n"), 0o600))
+			must(t, os.Rename(name+".new", name)) // beside the old one: another inode
+		}
+		if change := f.Refresh(validity, func(*Frame) {}); change != Missing {
+			t.Errorf("nonsense is %v", change)
+		}
+		if n := strings.Count(log.String(), "does not count"); n != want {
+			t.Errorf("%d lines, want %d:\n%s", n, want, log.String())
+		}
+	}
+}
