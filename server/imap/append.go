@@ -1,6 +1,8 @@
 package imap
 
 import (
+	"errors"
+	"os"
 	"strconv"
 	"time"
 
@@ -67,6 +69,7 @@ func runAppend(s *session) error {
 // destination is the mailbox that the messages of a command go to.
 type destination struct {
 	*maildir.Mailbox
+	name  string
 	taken []*mailbox.Incoming // in its tmp/
 }
 
@@ -77,7 +80,7 @@ func (s *session) openIncoming(name string) (*destination, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &destination{Mailbox: box}, nil
+	return &destination{Mailbox: box, name: name}, nil
 }
 
 // save makes mail of all that was taken, or of none, and gives the response code
@@ -116,7 +119,8 @@ type appendItem struct {
 	receive func(*session, *destination, *mailbox.Incoming) error
 }
 
-// take takes the octets into a file of the mailbox's tmp/.
+// take takes the octets into a file of the mailbox's tmp/. The log tells of a client
+// that goes, or stops, before it has sent them.
 func (item *appendItem) take(s *session, to *destination) error {
 	if err := to.room(item.size); err != nil {
 		return err
@@ -130,6 +134,10 @@ func (item *appendItem) take(s *session, to *destination) error {
 	}
 	if err != nil {
 		in.Abort()
+		var lost *connError
+		if errors.As(err, &lost) || errors.Is(err, os.ErrDeadlineExceeded) {
+			s.log.Info("message interrupted", "mailbox", to.name, "announced", item.size, "reason", reason(err))
+		}
 		return err
 	}
 	to.taken = append(to.taken, in)

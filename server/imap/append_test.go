@@ -89,3 +89,26 @@ func TestAppendCut(t *testing.T) {
 		t.Errorf("INBOX has %v", lines)
 	}
 }
+
+// TestInterruptedAppend: a client that goes in the middle of a message leaves a
+// line in the log, and no message.
+func TestInterruptedAppend(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t)
+	c := ts.login()
+	c.send("a APPEND INBOX {100+}\r\nSubject: x\r\n")
+	_ = c.conn.Close()
+	deadline := time.Now().Add(time.Minute)
+	for !strings.Contains(ts.log.String(), `msg="message interrupted"`) {
+		if time.Now().After(deadline) {
+			t.Fatal("no line in time:\n", ts.log.String())
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if log := ts.log.String(); !strings.Contains(log, ` user=alice@example.org mailbox=INBOX announced=100 reason="connection closed"`) {
+		t.Error(log)
+	}
+	if got := ts.login().ok("STATUS INBOX (MESSAGES)"); len(got) != 1 || !strings.Contains(got[0], "(MESSAGES 0)") {
+		t.Errorf("there is %q", got)
+	}
+}
