@@ -4,9 +4,13 @@ package message
 // regard to case. Safe for concurrent use.
 type FieldSet struct {
 	not   bool
-	names []string // in lower case
-	marks uint64   // those of names: most fields of a header are told apart by it
+	names []string            // in lower case
+	marks uint64              // those of names: most fields of a header are told apart by it
+	many  map[string]struct{} // names, if they are not to be gone through for each field
 }
+
+// fewNames are gone through faster than looked up.
+const fewNames = 32
 
 // NewFieldSet makes the set of the fields with one of the names, or with not of
 // those with none of them.
@@ -16,6 +20,12 @@ func NewFieldSet(names []string, not bool) *FieldSet {
 		if name != "" {
 			s.names = append(s.names, lowerASCII(name))
 			s.marks |= fieldMark(len(name), name[0])
+		}
+	}
+	if len(s.names) > fewNames {
+		s.many = make(map[string]struct{}, len(s.names))
+		for _, name := range s.names {
+			s.many[name] = struct{}{}
 		}
 	}
 	return s
@@ -35,6 +45,10 @@ func fieldMark(n int, first byte) uint64 { return 1 << ((n ^ int(first|0x20)<<1)
 // has tells whether the set has the field with a name.
 func (s *FieldSet) has(name []byte) bool {
 	if len(name) > 0 && s.marks&fieldMark(len(name), name[0]) != 0 {
+		if s.many != nil {
+			_, found := s.many[lowerASCII(string(name))]
+			return found != s.not
+		}
 		for _, n := range s.names {
 			if len(n) == len(name) && equalFold(name, n) {
 				return !s.not

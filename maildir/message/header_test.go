@@ -265,3 +265,18 @@ func TestEachNamed(t *testing.T) {
 		}
 	}
 }
+
+// TestManyFieldNames: a client may ask for thousands of fields, of a header that has
+// tens of thousands.
+func TestManyFieldNames(t *testing.T) {
+	var names []string
+	for i := range 20_000 {
+		names = append(names, fmt.Sprintf("A%04x", i))
+	}
+	none, one := strings.Repeat("affff: 1\r\n", 1<<16), "a4000: 2\r\n" // 16384
+	for not, want := range map[bool]string{false: one + one, true: none} {
+		if got := NewFieldSet(names, not).Append(nil, []byte(one+none+one)); string(got) != want {
+			t.Errorf("not %v: %d octets, want %d", not, len(got), len(want))
+		}
+	}
+}
