@@ -109,9 +109,7 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags
 
 // fileSize is what the file of a row counts.
 func (m *Mailbox) fileSize(n uint32) int64 {
-	m.mu.RLock()
-	e := entry{m.t.Row(n).Where, m.t.FileName(n)}
-	m.mu.RUnlock()
+	e := m.placeOf(n)
 	return maildirsize.Size(m.in(e.where), e.name)
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -259,4 +260,34 @@ func readOnlyBox(b *box) func(writable bool) {
 		}
 		must(b.t, unix.Mount(b.path, b.path, "", flags, ""))
 	}
+}
+
+// TestStoreAfterOthers: others flagged all messages, and removed one, since anybody
+// looked. None of that is lost.
+func TestStoreAfterOthers(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		b := newBox(t)
+		var paths []string
+		for range 3 * storeBatch {
+			paths = append(paths, b.drop("cur/"))
+		}
+		m := b.open(env)
+		defer m.Close()
+		c := connect(t, m, false)
+		defer c.v.Close()
+		for _, path := range paths[1:] {
+			b.rename(path, path+"S")
+		}
+		b.remove(paths[0])
+		done, err := c.v.Store(ctx, c.uids, Add, filename.Flagged, nil)
+		must(t, err)
+		if len(done) != len(paths)-1 {
+			t.Errorf("%d of %d messages are flagged", len(done), len(paths)-1)
+		}
+		for path := range b.files() {
+			if !strings.HasSuffix(path, ":2,FS") {
+				t.Errorf("%s", path)
+			}
+		}
+	})
 }

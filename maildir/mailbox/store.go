@@ -198,7 +198,7 @@ func (m *Mailbox) store(lock *dotlock.Lock, v *View, since uint64, uids []uint32
 		arrived()
 		for _, r := range batch {
 			if r.elsewhere() {
-				r.err = m.setFlags(r.n, v, since, op, f)
+				r.err = m.setFlags(r.n, r.from, v, since, op, f)
 			}
 			switch {
 			case errors.Is(r.err, ErrGone):
@@ -318,16 +318,20 @@ func (m *Mailbox) takeRenamings(batch []renaming, v *View) {
 	}
 }
 
-// setFlags renames one file that others moved meanwhile.
-func (m *Mailbox) setFlags(n uint32, v *View, since uint64, op Op, f filename.Flags) error {
+// setFlags renames one file that others moved meanwhile, from where it was tried.
+func (m *Mailbox) setFlags(n uint32, tried entry, v *View, since uint64, op Op, f filename.Flags) error {
 	for range retries {
-		// The lock is held already.
-		if err := m.rescan(n); err != nil {
-			return err
+		// Who moved one moved many, and one listing finds all of them. The lock is
+		// held already.
+		if m.placeOf(n) == tried {
+			if err := m.rescan(n); err != nil {
+				return err
+			}
 		}
 		m.mu.RLock()
 		one := []renaming{m.renamingOf(n, since, op, f)}
 		m.mu.RUnlock()
+		tried = one[0].from
 		arrived := m.events.expect()
 		m.renameOne(&one[0])
 		m.takeRenamings(one, v)
@@ -337,6 +341,13 @@ func (m *Mailbox) setFlags(n uint32, v *View, since uint64, op Op, f filename.Fl
 		}
 	}
 	return ErrGone
+}
+
+// placeOf returns where a row's file is, as far as the table knows.
+func (m *Mailbox) placeOf(n uint32) entry {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return entry{m.t.Row(n).Where, m.t.FileName(n)}
 }
 
 // rescan looks for the file of row n in both directories. The uidlist's lock
