@@ -1,7 +1,6 @@
 package message
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"mime"
@@ -16,19 +15,28 @@ import (
 var ErrEncoding = errors.New("unknown Content-Transfer-Encoding")
 
 // decoded reads the body of a part without its transfer encoding, in CRLF form
-// where it had none. What is no proper encoding is passed over. ErrEncoding.
-func decoded(src io.ReaderAt, p *Part) (io.Reader, error) {
-	r := newVirtualReader(src, p.Body, p.End)
+// where it had none, from a place on. What is no proper encoding is passed
+// over. ErrEncoding.
+func decoded(src io.ReaderAt, p *Part, from place) (decoder, error) {
+	r := newVirtualReader(src, from.at, p.End)
 	switch p.encoding() {
 	case "":
 		return r, nil
 	case "base64":
 		r.asIs, r.squeeze = true, true // what is no base64 does not count
-		return &base64Reader{in: r}, nil
+		return &base64Reader{in: r, bits: from.bits, n: from.n}, nil
 	case "quoted-printable":
 		return &qpReader{in: r}, nil
 	}
 	return nil, ErrEncoding
+}
+
+// decoder reads what is decoded, and tells where another one can go on.
+type decoder interface {
+	io.Reader
+	// rest returns the place behind all that was read; false if there is none
+	// because something is held back.
+	rest() (place, bool)
 }
 
 // encoding is the transfer encoding of a part in lower case, "" for none.
@@ -42,47 +50,6 @@ func (p *Part) encoding() string {
 	default:
 		return e
 	}
-}
-
-// BinarySize counts the octets of a part's body without its transfer encoding
-// (RFC 3516) and tells whether a NUL is among them. ErrEncoding.
-func BinarySize(src io.ReaderAt, p *Part) (size int64, nul bool, err error) {
-	if p.encoding() == "" {
-		return rawSize(src, p.Body.Phys, p.End.Phys)
-	}
-	r, err := decoded(src, p)
-	if err != nil {
-		return 0, false, err
-	}
-	var c counter
-	size, err = io.Copy(&c, r)
-	return size, c.nul, err
-}
-
-type counter struct{ nul bool }
-
-func (c *counter) Write(p []byte) (int, error) {
-	c.nul = c.nul || bytes.IndexByte(p, 0) >= 0
-	return len(p), nil
-}
-
-// CopyBinary writes at most limit octets of what BinarySize counts, passing
-// over the first skip; limit < 0: all.
-func CopyBinary(w io.Writer, src io.ReaderAt, p *Part, skip, limit int64) (int64, error) {
-	r, err := decoded(src, p)
-	if err != nil {
-		return 0, err
-	}
-	if _, err := io.CopyN(io.Discard, r, skip); err != nil {
-		if err == io.EOF {
-			err = nil
-		}
-		return 0, err
-	}
-	if limit >= 0 {
-		r = io.LimitReader(r, limit)
-	}
-	return io.Copy(w, r)
 }
 
 // TextReader reads the text of parts, one after the other, and keeps its room
@@ -209,6 +176,12 @@ func (r *base64Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+func (r *base64Reader) rest() (place, bool) {
+	at, ok := r.in.rest()
+	at.bits, at.n = r.bits, r.n
+	return at, ok && len(r.out) == 0 && r.err == nil
+}
+
 // digits takes four digits at once where they stand side by side, as in all but
 // one of a line's quanta.
 func (r *base64Reader) digits(text []byte) {
@@ -314,6 +287,11 @@ func (r *qpReader) Read(p []byte) (int, error) {
 	n := copy(p, r.out)
 	r.out = r.out[n:]
 	return n, nil
+}
+
+func (r *qpReader) rest() (place, bool) {
+	at, ok := r.in.rest()
+	return at, ok && len(r.out) == 0 && len(r.held) == 0 && r.err == nil
 }
 
 // plain takes what stands for itself at the beginning of b, if nothing is held,

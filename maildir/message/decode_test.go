@@ -52,14 +52,14 @@ func TestDecoded(t *testing.T) {
 		if err != nil || string(got) != c.want {
 			t.Errorf("%s %q: %q, %v, want %q", c.encoding, c.in, got, err, c.want)
 		}
-		size, nul, err := BinarySize(bytes.NewReader(src), p)
-		if err != nil || size != int64(len(c.want)) || nul != strings.Contains(c.want, "\x00") {
-			t.Errorf("%s %q: size %d, NUL %v, %v", c.encoding, c.in, size, nul, err)
+		b, err := MeasureBinary(bytes.NewReader(src), p)
+		if err != nil || b.Size != int64(len(c.want)) || b.NUL != strings.Contains(c.want, "\x00") {
+			t.Errorf("%s %q: size %d, NUL %v, %v", c.encoding, c.in, b.Size, b.NUL, err)
 		}
 		for skip := range len(c.want) + 2 {
 			for limit := range 4 {
 				var out bytes.Buffer
-				_, err := CopyBinary(&out, bytes.NewReader(src), p, int64(skip), int64(limit))
+				_, err := b.Copy(&out, bytes.NewReader(src), p, int64(skip), int64(limit))
 				want := c.want[min(skip, len(c.want)):]
 				want = want[:min(limit, len(want))]
 				if err != nil || out.String() != want {
@@ -69,7 +69,7 @@ func TestDecoded(t *testing.T) {
 		}
 	}
 	src, p := partOf(t, "Content-Transfer-Encoding: x-uuencode", "a\n")
-	if _, _, err := BinarySize(bytes.NewReader(src), p); !errors.Is(err, ErrEncoding) {
+	if _, err := MeasureBinary(bytes.NewReader(src), p); !errors.Is(err, ErrEncoding) {
 		t.Errorf("unknown encoding: %v", err)
 	}
 	if got, err := io.ReadAll(DecodeText(bytes.NewReader(src), p)); err != nil || string(got) != "a\r\n" {
@@ -118,7 +118,7 @@ func BenchmarkBase64(b *testing.B) {
 	src, p := partOf(b, "Content-Transfer-Encoding: base64", lines.String())
 	b.SetBytes(int64(len(src)))
 	for b.Loop() {
-		if _, err := CopyBinary(io.Discard, bytes.NewReader(src), p, 0, -1); err != nil {
+		if _, err := new(Binary).Copy(io.Discard, bytes.NewReader(src), p, 0, -1); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -211,7 +211,8 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		size, nul, err := BinarySize(src, p)
+		b, err := MeasureBinary(src, p)
+		size, nul := b.Size, b.NUL
 		if err != nil || size != int64(len(whole)) || nul != (bytes.IndexByte(whole, 0) >= 0) || size > p.End.Virt {
 			t.Fatalf("size %d, NUL %v, %v; %d octets of %d", size, nul, err, len(whole), p.End.Virt)
 		}
@@ -220,7 +221,7 @@ func FuzzDecode(f *testing.F) {
 			want = want[:min(limit, int64(len(want)))]
 		}
 		var out bytes.Buffer
-		if _, err := CopyBinary(&out, src, p, skip, limit); err != nil || !bytes.Equal(out.Bytes(), want) {
+		if _, err := b.Copy(&out, src, p, skip, limit); err != nil || !bytes.Equal(out.Bytes(), want) {
 			t.Fatalf("<%d.%d>: %d octets, want %d, %v", skip, limit, out.Len(), len(want), err)
 		}
 		if text, err := io.ReadAll(DecodeText(src, p)); err == nil && len(text) > 8*len(whole)+64 {

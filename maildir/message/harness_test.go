@@ -30,7 +30,7 @@ func samples(t testing.TB) map[string][]byte {
 // readDecoded reads the body of a part without its transfer encoding, or as it
 // is where that is not known.
 func readDecoded(src io.ReaderAt, p *Part) ([]byte, error) {
-	r, err := decoded(src, p)
+	r, err := decoded(src, p, place{at: p.Body})
 	if err != nil {
 		r = newVirtualReader(src, p.Body, p.End)
 	}

@@ -95,12 +95,12 @@ func TestGeneratedMail(t *testing.T) {
 		t.Fatalf("%d parts", len(root.Children))
 	}
 	pdf := root.Children[1]
-	n, nul, err := BinarySize(bytes.NewReader(data), pdf)
-	if err != nil || !nul || n < 10<<20 || n > 10<<20+57 {
-		t.Errorf("%d octets, NUL %v, %v", n, nul, err)
+	b, err := MeasureBinary(bytes.NewReader(data), pdf)
+	if err != nil || !b.NUL || b.Size < 10<<20 || b.Size > 10<<20+57 {
+		t.Errorf("%d octets, NUL %v, %v", b.Size, b.NUL, err)
 	}
 	var out bytes.Buffer
-	if _, err := CopyBinary(&out, bytes.NewReader(data), pdf, n-10, 100); err != nil || out.Len() != 10 {
+	if _, err := b.Copy(&out, bytes.NewReader(data), pdf, b.Size-10, 100); err != nil || out.Len() != 10 {
 		t.Errorf("the last %d octets, %v", out.Len(), err)
 	}
 }

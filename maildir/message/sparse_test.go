@@ -92,8 +92,8 @@ func TestHolesDoNotMatter(t *testing.T) {
 				continue
 			}
 			same("the decoded size of a part", func(src io.ReaderAt) (any, error) {
-				n, nul, err := BinarySize(src, p)
-				return []any{n, nul}, err
+				b, err := MeasureBinary(src, p)
+				return []any{b.Size, b.NUL}, err
 			})
 			same("the text of a part without NULs", func(src io.ReaderAt) (any, error) {
 				b, err := io.ReadAll(DecodeText(src, p))
@@ -152,7 +152,7 @@ func TestHugeHole(t *testing.T) {
 		}
 		found := false
 		for _, p := range parts(root) {
-			if _, _, err := BinarySize(h, p); err != nil {
+			if _, err := MeasureBinary(h, p); err != nil {
 				t.Fatal(err)
 			}
 			text, err := io.ReadAll(DecodeText(h, p))

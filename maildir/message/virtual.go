@@ -282,6 +282,11 @@ func (r *virtualReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// rest implements decoder. In the place only the offset in the file is good.
+func (r *virtualReader) rest() (place, bool) {
+	return place{at: Pos{Phys: r.off}}, len(r.out) == 0
+}
+
 // hole returns how many NULs come next that need not be read.
 func (r *virtualReader) hole() int64 {
 	if !r.squeeze || len(r.out) > 0 {

@@ -19,13 +19,13 @@ type servedPart struct {
 	absent bool // there is no response for it
 	none   bool // there is no such part: NIL
 
-	mem  []byte        // the octets, if they are in memory
-	in   *message.Part // whose decoded octets they are, if binary
-	nul  bool          // they may hold NUL
-	from message.Pos   // where the section begins, if they are in the file
-	to   message.Pos   // where it ends
-	skip int64         // octets of the section before the first one
-	n    int64         // how many octets; for BINARY.SIZE the number
+	mem    []byte         // the octets, if they are in memory
+	in     *message.Part  // whose decoded octets they are, if binary
+	binary message.Binary // and what these are
+	from   message.Pos    // where the section begins, if they are in the file
+	to     message.Pos    // where it ends
+	skip   int64          // octets of the section before the first one
+	n      int64          // how many octets; for BINARY.SIZE the number
 }
 
 func (sp servedPart) present() bool { return !sp.absent }
@@ -184,7 +184,8 @@ func (sp *servedPart) resolveBinary(mf *mailFile) (err error) {
 			return nil
 		}
 	}
-	sp.n, sp.nul, err = mf.decodedSize(sp.Part, sp.in)
+	sp.binary, err = mf.decoded(sp.Part, sp.in)
+	sp.n = sp.binary.Size
 	return err
 }
 
@@ -197,7 +198,7 @@ func (sp *servedPart) write(w *writer, mf *mailFile) {
 	case sp.none:
 		w.Raw("NIL")
 		return
-	case sp.nul:
+	case sp.binary.NUL:
 		w.Literal8(sp.n)
 	default:
 		w.Literal(sp.n)
@@ -222,7 +223,7 @@ func (sp *servedPart) copyTo(w io.Writer, mf *mailFile) (err error) {
 	case sp.in == nil:
 		_, err = message.CopyRaw(w, mf.src, mf.file.Size, sp.skip, sp.n)
 	default:
-		_, err = message.CopyBinary(w, mf.src, sp.in, sp.skip, sp.n)
+		_, err = sp.binary.Copy(w, mf.src, sp.in, sp.skip, sp.n)
 	}
 	return err
 }

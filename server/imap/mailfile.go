@@ -54,8 +54,7 @@ type knownFile struct {
 
 type knownBinary struct {
 	path []int
-	size int64
-	nul  bool
+	message.Binary
 }
 
 const (
@@ -299,27 +298,29 @@ func (mf *mailFile) copyTo(w io.Writer, start, end message.Pos, from, to int64) 
 	return err
 }
 
-// decodedSize counts the octets of a part without its transfer encoding. The
-// part is the one with the given path; nil is the whole message.
-func (mf *mailFile) decodedSize(path []int, p *message.Part) (size int64, nul bool, err error) {
+// decoded tells what a part is without its transfer encoding. The part is the one
+// with the given path; nil is the whole message.
+func (mf *mailFile) decoded(path []int, p *message.Part) (message.Binary, error) {
 	if err := mf.open(true); err != nil {
-		return 0, false, err
+		return message.Binary{}, err
 	}
 	k := mf.known
 	for _, b := range k.binary {
 		if slices.Equal(b.path, path) {
-			return b.size, b.nul, nil
+			return b.Binary, nil
 		}
 	}
+	var b message.Binary
+	var err error
 	if len(path) == 0 {
-		size, nul, err = message.RawSize(mf.src, mf.file.Size)
+		b.Size, b.NUL, err = message.RawSize(mf.src, mf.file.Size)
 	} else {
-		size, nul, err = message.BinarySize(mf.src, p)
+		b, err = message.MeasureBinary(mf.src, p)
 	}
 	if err == nil && len(k.binary) < maxKnownBinary {
-		k.binary = append(k.binary, knownBinary{path, size, nul})
+		k.binary = append(k.binary, knownBinary{path, b})
 	}
-	return size, nul, err
+	return b, err
 }
 
 const maxKnownBinary = 32
