@@ -13,6 +13,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"maildird/server/accept"
 	"maildird/server/imap/wire"
 )
 
@@ -162,19 +163,28 @@ func (s *session) continueLiteral() { s.w.Raw("+ OK\r\n") }
 
 // end says goodbye for the reason err, nil after LOGOUT, and closes.
 func (s *session) end(err error) {
+	if said := s.goodbye(err); said {
+		accept.Linger(s.wire.Stream, s.wire.Socket) // the client may still be sending
+	}
+	s.wire.Close()
+	s.log.Debug("disconnected", "reason", reason(err))
+}
+
+// goodbye gives back what the session has, and tells its client why it ends,
+// unless that asked for it or is gone.
+func (s *session) goodbye(err error) (said bool) {
 	var status *imap.Error
 	s.w.StartLine()
 	switch {
 	case err == nil:
 	case errors.As(err, &status):
 		s.writeStatus(nil, "BYE", string(status.Code), status.Text)
+		said = true
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.writeStatus(nil, "BYE", "", "Disconnected for inactivity.")
 	}
 	s.leave()
-	_ = s.w.Flush()
-	s.wire.Close()
-	s.log.Debug("disconnected", "reason", reason(err))
+	return s.w.Flush() == nil && said
 }
 
 // leave gives back all that a login took.
@@ -202,7 +212,9 @@ func reason(err error) string {
 // refuse says why a connection is not served, and closes it.
 func (s *session) refuse(why error) {
 	s.wire.WriteTimeout = 5 * time.Second
-	s.end(why)
+	s.goodbye(why)
+	s.wire.Close()
+	s.log.Debug("disconnected", "reason", reason(why))
 }
 
 // Read reads inside a command, for the lexer. What the client may wait for is

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
+
+	"maildird/server/accept"
 )
 
 // conn is one connection. Its goroutine owns all of it but what mu guards.
@@ -342,30 +344,10 @@ func (c *conn) end(err error) {
 		c.reply(421, code3{4, 4, 2}, "No command in time")
 	}
 	if c.wire.flush() == nil && rude {
-		c.linger()
+		accept.Linger(c.wire.conn, c.socket)
 	}
 	_ = c.wire.conn.Close()
 	c.log.Debug("disconnected", "reason", reason(err))
-}
-
-// linger reads what a client has under way, for a moment: closing would reset
-// the connection, and the last reply would be lost.
-func (c *conn) linger() {
-	const (
-		patience = 500 * time.Millisecond
-		most     = 256 << 10
-	)
-	half, ok := c.socket.(interface{ CloseWrite() error })
-	if !ok {
-		return
-	}
-	if t, ok := c.wire.conn.(*tls.Conn); ok {
-		_ = t.CloseWrite()
-	}
-	if half.CloseWrite() != nil || c.socket.SetReadDeadline(time.Now().Add(patience)) != nil {
-		return
-	}
-	_, _ = io.CopyN(io.Discard, c.socket, most)
 }
 
 func reason(err error) string {

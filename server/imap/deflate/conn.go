@@ -88,6 +88,14 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
+// CloseWrite ends what is sent, if what is below can do that.
+func (c *Conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 func (c *Conn) Close() error {
 	_ = c.plain.Close()
 	return c.Conn.Close()
