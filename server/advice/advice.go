@@ -1,5 +1,5 @@
 // Package advice says in the log what an operator can do about an error of the
-// operating system.
+// operating system, or of a TLS handshake.
 package advice
 
 import (
@@ -77,5 +77,5 @@ func For(err error) string {
 	case errors.Is(err, dotlock.ErrLocked):
 		return "if the program that holds the lock is gone for good, remove the file"
 	}
-	return ""
+	return forTLS(err)
 }

@@ -64,10 +64,20 @@ func (s *session) handshake() error {
 	}
 	ctx, cancel := context.WithTimeout(s.srv.sessions.Stop(), s.srv.cfg.Timeouts.Login)
 	defer cancel()
-	if err := conn.HandshakeContext(ctx); err != nil {
-		return &connError{err}
+	return s.shakeHands(ctx, conn)
+}
+
+// shakeHands does a TLS handshake. That one fails is for the operator to know:
+// mostly it is because of the certificate.
+func (s *session) shakeHands(ctx context.Context, conn *tls.Conn) error {
+	err := conn.HandshakeContext(ctx)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if !s.srv.sessions.Stopping() {
+		s.log.Info("TLS handshake failed", "error", err)
+	}
+	return &connError{err}
 }
 
 // commands takes commands until the connection ends.

@@ -48,8 +48,8 @@ func (s *session) startTLS() error {
 	conn := tls.Server(s.wire.Socket, s.srv.cfg.TLS)
 	ctx, cancel := context.WithDeadline(s.srv.sessions.Stop(), s.wire.Until)
 	defer cancel()
-	if err := conn.HandshakeContext(ctx); err != nil {
-		return &connError{err}
+	if err := s.shakeHands(ctx, conn); err != nil {
+		return err
 	}
 	s.wire.Stack(conn)
 	s.tls = true

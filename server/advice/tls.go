@@ -1,0 +1,30 @@
+package advice
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"strings"
+)
+
+// forTLS is For for handshakes. The alerts of crypto/tls have no type that others
+// can see: their texts are what tells them apart.
+func forTLS(err error) string {
+	if header := (tls.RecordHeaderError{}); errors.As(err, &header) {
+		return "the client does not begin with TLS, which it has to on this port"
+	}
+	if strings.Contains(err.Error(), "tls: client offered only unsupported versions") {
+		return "the client is too old: TLS 1.2 is the least that is spoken"
+	}
+	var alert *net.OpError
+	if !errors.As(err, &alert) || alert.Err == nil {
+		return ""
+	}
+	text := alert.Err.Error()
+	// OpenSSL sends its alert about a certificate of TLS 1.3 without encryption,
+	// which cannot be read as what it is.
+	if alert.Op == "remote error" && strings.Contains(text, "certificate") || alert.Op == "local error" && text == "tls: bad record MAC" {
+		return "the client does not accept the certificate, it seems: look at its names, dates and chain, or confirm it in the client"
+	}
+	return ""
+}

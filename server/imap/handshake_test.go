@@ -1,0 +1,49 @@
+package imap
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"maildird/server/servertest"
+)
+
+// TestHandshakeFailureIsLogged: an operator whose certificate no client accepts
+// sees that in the log.
+func TestHandshakeFailureIsLogged(t *testing.T) {
+	cert, _ := servertest.Certificate(t)
+	ts := startServer(t, withTLS(cert))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() { _ = ts.Serve(l, true) }()
+	distrust := func(conn net.Conn) {
+		t.Helper()
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
+		if err := tls.Client(conn, &tls.Config{ServerName: "127.0.0.1"}).Handshake(); err == nil {
+			t.Fatal("the certificate was accepted")
+		}
+		_, _ = io.ReadAll(conn) // to the end of the session
+		if got := ts.log.Take(); !strings.Contains(got, "TLS handshake failed") || !strings.Contains(got, "level=INFO") {
+			t.Errorf("logged: %s", got)
+		}
+	}
+
+	c := ts.dial()
+	c.line()
+	c.ok("STARTTLS")
+	ts.log.Take()
+	distrust(c.conn)
+
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	distrust(conn)
+}
