@@ -97,6 +97,19 @@ func (s *Set) Apply(changes []Change) error {
 	return nil
 }
 
+// Show adds an entry that is not kept in the file and counts for no limit, or
+// hides one; a value that the file has for it does not count.
+func (s *Set) Show(name, value string, ok bool) {
+	values := maps.Clone(s.values)
+	if values == nil {
+		values = map[string]string{}
+	}
+	if values[strings.ToLower(name)] = value; !ok {
+		delete(values, strings.ToLower(name))
+	}
+	s.values = values
+}
+
 // Read returns the entries in a file of the folder. One that is missing has
 // none, and so has one that cannot be one of ours, such as a symbolic link.
 func Read(folder *dirfd.Dir, name string) (*Set, error) {

@@ -207,7 +207,7 @@ func (w *writer) binary(value string, ok bool) {
 func (s *session) metadata(name string) (*metadata.Set, error) {
 	set, err := s.account.Metadata(s.ctx, name)
 	if err == nil && name == "" && s.srv.cfg.Postmaster != "" {
-		err = set.Apply([]metadata.Change{{Name: sharedAdmin, Value: "mailto:" + s.srv.cfg.Postmaster}})
+		set.Show(sharedAdmin, "mailto:"+s.srv.cfg.Postmaster, true)
 	}
 	return set, err
 }

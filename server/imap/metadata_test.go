@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"maildird/maildir"
 	"maildird/maildir/metadata"
 )
 
@@ -46,6 +47,19 @@ func TestMetadataTooMany(t *testing.T) {
 	}
 	c.ok(`SETMETADATA INBOX (/private/e0 NIL /private/more "x")`)
 	if got := c.ok("GETMETADATA INBOX (DEPTH infinity) /private"); strings.Count(got[0], "/private/") != metadata.MaxEntries {
+		t.Error(got)
+	}
+}
+
+// TestMetadataOfServer: what the server itself says about an account is there
+// also when the account has all the entries that it may have.
+func TestMetadataOfServer(t *testing.T) {
+	ts := startServer(t, func(cfg *Config, _ *maildir.AccountOptions) { cfg.Postmaster = "postmaster@example.org" })
+	c := ts.login()
+	for i := range metadata.MaxEntries {
+		c.ok(fmt.Sprintf(`SETMETADATA "" (/private/e%d "%d")`, i, i))
+	}
+	if got := c.ok(`GETMETADATA "" (/shared/admin /private/e1)`); got[0] != `* METADATA "" (/private/e1 "1" /shared/admin "mailto:postmaster@example.org")` {
 		t.Error(got)
 	}
 }
