@@ -2,6 +2,7 @@ package maildir
 
 import (
 	"context"
+	"strings"
 
 	"maildird/maildir/metadata"
 )
@@ -23,7 +24,45 @@ func (a *Account) Metadata(ctx context.Context, name string) (*metadata.Set, err
 		return nil, err
 	}
 	defer box.Release()
-	return box.Metadata(file)
+	set, err := box.Metadata(file)
+	if err != nil || file != metadata.Name {
+		return set, err
+	}
+	uses, err := a.tree.SpecialUse(name)
+	set.Show(specialUseEntry, strings.Join(uses, " "), len(uses) > 0)
+	return set, err
+}
+
+// specialUseEntry is tied to the attributes of the mailbox (RFC 6154 section 5.4).
+const specialUseEntry = "/private/specialuse"
+
+// setSpecialUse makes the change that is of the mailbox's attributes, unless the
+// others cannot be made, and returns those.
+func (a *Account) setSpecialUse(box *Mailbox, name string, changes []metadata.Change) (others []metadata.Change, err error) {
+	var uses []string
+	asked := false
+	for _, c := range changes {
+		if !strings.EqualFold(c.Name, specialUseEntry) {
+			others = append(others, c)
+			continue
+		}
+		asked, uses = true, nil
+		if !c.Remove {
+			uses = strings.Fields(c.Value)
+		}
+	}
+	if !asked {
+		return changes, nil
+	}
+	set, err := box.Metadata(metadata.Name)
+	if err == nil {
+		err = set.Apply(others)
+	}
+	if err == nil {
+		err = a.tree.SetSpecialUse(name, uses)
+	}
+	a.treeChanged()
+	return others, err
 }
 
 // SetMetadata changes the annotations of a mailbox, or with name "" of the
@@ -36,7 +75,13 @@ func (a *Account) SetMetadata(ctx context.Context, by any, name string, changes 
 		return err
 	}
 	defer box.Release()
-	if err := box.SetMetadata(ctx, file, changes); err != nil {
+	stored := changes
+	if file == metadata.Name {
+		if stored, err = a.setSpecialUse(box, name, changes); err != nil {
+			return err
+		}
+	}
+	if err := box.SetMetadata(ctx, file, stored); err != nil {
 		return err
 	}
 	if file == metadata.Name {

@@ -216,3 +216,86 @@ func (t *Tree) markSpecialUse(entries []Entry, places map[string]levels) error {
 	}
 	return nil
 }
+
+// SpecialUse returns the attributes of a mailbox as List does, sorted.
+// ErrNotFound.
+func (t *Tree) SpecialUse(name string) ([]string, error) {
+	at, d, err := t.locate(name)
+	if err != nil {
+		return nil, err
+	}
+	if d != nil {
+		_ = d.Close()
+	}
+	if len(at) == 0 {
+		return nil, nil // INBOX has none
+	}
+	name, err = t.Canonical(name)
+	if err != nil {
+		return nil, err
+	}
+	if t.useByName(name) == "" {
+		byFile, err := t.fileUses()
+		uses := slices.Clone(byFile[at.key()])
+		slices.Sort(uses)
+		return uses, err
+	}
+	// Whether another mailbox took the attribute, a listing tells.
+	entries, err := t.List()
+	for _, e := range entries {
+		if e.Name == name {
+			return e.SpecialUse, err
+		}
+	}
+	return nil, err
+}
+
+// useByName is the attribute that the configuration gives to a name, "" for
+// none.
+func (t *Tree) useByName(name string) string {
+	for configured, use := range t.opt.SpecialUse {
+		if t.join(strings.Split(configured, "/")) == name {
+			return use
+		}
+	}
+	return ""
+}
+
+// SetSpecialUse gives a mailbox these attributes instead of those that it has.
+// ErrNotFound; ErrSpecialUse for one that is not known, for INBOX, and where the
+// mailbox would keep another one because of its name.
+func (t *Tree) SetSpecialUse(name string, uses []string) error {
+	uses, err := checkUses(uses)
+	if err != nil {
+		return err
+	}
+	var at levels
+	var had []string
+	err = t.withLock(func() error {
+		place, d, err := t.locate(name)
+		if err != nil {
+			return err
+		}
+		if d != nil {
+			_ = d.Close()
+		}
+		if len(place) == 0 {
+			return fmt.Errorf("%w: INBOX can have none", ErrSpecialUse)
+		}
+		byFile, err := t.fileUses()
+		if err != nil {
+			return err
+		}
+		at, had = place, byFile[place.key()]
+		return t.setUses(at, uses)
+	})
+	if err != nil {
+		return err
+	}
+	has, err := t.SpecialUse(name)
+	if err != nil || slices.Equal(has, uses) {
+		return err
+	}
+	err = fmt.Errorf("%w: %q is %s by its name", ErrSpecialUse, name, strings.Join(has, " "))
+	return errors.Join(err, t.withLock(func() error { return t.setUses(at, had) }))
+}
