@@ -154,7 +154,12 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 		}
 	}()
 	resumed := m.openSnapshot()
-	err = m.firstLook(ctx)
+	if m.loaded {
+		m.watchSoon()
+	} else { // before the first scan, so that nothing falls between them
+		m.watchNow()
+	}
+	err = m.Poll(ctx)
 	if err != nil && resumed {
 		m.startOver()
 		err = m.Poll(ctx)

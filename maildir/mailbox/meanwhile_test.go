@@ -46,42 +46,6 @@ func TestRemovedWhileListed(t *testing.T) {
 	}
 }
 
-// TestChangedBeforeWatch: what others do between the first listing and the watch
-// that began beside it is found, also where the directory's time does not show it.
-func TestChangedBeforeWatch(t *testing.T) {
-	for name, hidden := range map[string]bool{"another time": false, "the same time": true} {
-		t.Run(name, func(t *testing.T) {
-			b := newBox(t)
-			b.drop("cur/")
-			if !hidden {
-				b.settle()
-			}
-			was, err := os.Stat(b.file("cur"))
-			must(t, err)
-			m := b.open(newEnv(t))
-			defer m.Close()
-			c := connect(t, m, true)
-			defer c.v.Close()
-			c.rest()
-
-			must(t, m.acquire(ctx))
-			m.watch.drop()
-			m.last.mu.Lock()
-			m.last.times.racy = hidden // as a listing has it that comes so soon
-			m.last.mu.Unlock()
-			b.drop("cur/")
-			if hidden {
-				must(t, os.Chtimes(b.file("cur"), was.ModTime(), was.ModTime()))
-			}
-			m.beginWatch(m.addWatches())
-			m.release()
-			c.hears(t, "exists 2", "recent 2")
-			b.drop("cur/")
-			c.hears(t, "exists 3", "recent 3")
-		})
-	}
-}
-
 // TestRemovedWhileRecorded is that for mail that comes into an open mailbox, by
 // others and by APPEND: another program removes it when it has its UID.
 func TestRemovedWhileRecorded(t *testing.T) {

@@ -1,7 +1,6 @@
 package mailbox
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -28,31 +27,12 @@ type watching struct {
 // command for which the folder was opened: the kernel's walk holds the directory.
 const afterAnswer = 20 * time.Millisecond
 
-// firstLook looks at the folder and begins to watch it.
-func (m *Mailbox) firstLook(ctx context.Context) error {
-	if m.loaded {
-		m.watchSoon()
-	} else {
-		defer m.watchBeside()()
-	}
-	return m.Poll(ctx)
-}
+// watchNow asks for events on new/ and cur/, or has the folder polled. m.sync is
+// held, or nobody else has the mailbox yet.
+func (m *Mailbox) watchNow() { m.setWatch(m.addWatches()) }
 
-// watchBeside asks for events on new/ and cur/ while the folder is listed: to watch
-// a directory, the kernel goes through all the names in it that it knows. Call the
-// function that it returns after the listing; m.sync is not held.
-func (m *Mailbox) watchBeside() (watched func()) {
-	added := make(chan []*watch.Watch, 1)
-	go func() { added <- m.addWatches() }()
-	return func() {
-		watches := <-added
-		m.sync <- struct{}{}
-		defer m.release()
-		m.beginWatch(watches)
-	}
-}
-
-// watchSoon does that in a while, for a folder that need not be listed.
+// watchSoon is watchNow in a goroutine, for a folder that need not be listed: to
+// watch a directory, the kernel goes through all the names in it that it knows.
 func (m *Mailbox) watchSoon() {
 	m.watch.soon = true
 	m.watch.quit = make(chan struct{})
@@ -69,21 +49,16 @@ func (m *Mailbox) watchSoon() {
 			closeWatches(watches)
 			return
 		}
-		m.beginWatch(watches)
+		m.setWatch(watches)
+		// What happened before the watch began shows in the times.
+		m.last.mu.Lock()
+		was := m.last.times
+		m.last.mu.Unlock()
+		if now, err := m.readTimes(); err != nil || was.racy || !was.same(now) {
+			m.events.putBack()
+			m.wake()
+		}
 	})
-}
-
-// beginWatch has the mailbox use watches, or polls the folder if there are none. What
-// happened between the last look and the watch shows in the times. m.sync is held.
-func (m *Mailbox) beginWatch(watches []*watch.Watch) {
-	m.setWatch(watches)
-	m.last.mu.Lock()
-	was := m.last.times
-	m.last.mu.Unlock()
-	if now, err := m.readTimes(); err != nil || was.racy || !was.same(now) {
-		m.events.putBack()
-		m.wake()
-	}
 }
 
 func (m *Mailbox) addWatches() (watches []*watch.Watch) {
