@@ -5,15 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"maildird/auth"
 	"maildird/maildir"
 	"maildird/scripts/rig"
 	"maildird/scripts/rig/leaks"
@@ -222,21 +219,10 @@ func TestLoginLogLine(t *testing.T) {
 	}
 }
 
-// refusing is a source of users that checks no login, and has done so before from
-// the second one on.
-type refusing struct{ asked atomic.Int32 }
-
-func (r *refusing) Authenticate(context.Context, netip.Addr, string, string) (auth.User, error) {
-	if r.asked.Add(1) > 1 {
-		return auth.User{}, auth.ErrThrottledAgain
-	}
-	return auth.User{}, auth.ErrThrottled
-}
-
 // TestRefusedLoginLine: a flood of logins that are not checked is one line.
 func TestRefusedLoginLine(t *testing.T) {
 	t.Parallel()
-	ts := startServer(t, func(c *Config, _ *maildir.AccountOptions) { c.Auth = &refusing{} })
+	ts := startServer(t, func(c *Config, _ *maildir.AccountOptions) { c.Auth = &servertest.Refusing{} })
 	for range 3 {
 		c := ts.dial()
 		c.line()

@@ -146,6 +146,20 @@ func TestSortRemembered(t *testing.T) {
 	}
 }
 
+// putSettled writes alice's i-th message, in its place if it is there, and always
+// of the same time, which is long ago.
+func (ts *testServer) putSettled(i int, text string) {
+	ts.t.Helper()
+	path := filepath.Join(ts.root("alice"), "cur", fmt.Sprintf("%d.M1P1.test:2,", 1_700_000_000+i))
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		ts.t.Fatal(err)
+	}
+	at := time.Date(2024, 2, 1, 12, 0, 0, 0, time.UTC)
+	if err := os.Chtimes(path, at, at); err != nil {
+		ts.t.Fatal(err)
+	}
+}
+
 // TestSortReadsWhatIsNew: of the messages that were sorted before only those are
 // read between which a new one may belong. A message that another program changes
 // in its place, which no Maildir program does, shows who was looked at.
@@ -155,20 +169,9 @@ func TestSortReadsWhatIsNew(t *testing.T) {
 	if err := ts.provision("alice"); err != nil {
 		t.Fatal(err)
 	}
-	at := time.Date(2024, 2, 1, 12, 0, 0, 0, time.UTC)
-	put := func(i int, text string) {
-		t.Helper()
-		path := filepath.Join(ts.root("alice"), "cur", fmt.Sprintf("%d.M1P1.test:2,", 1_700_000_000+i))
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chtimes(path, at, at); err != nil {
-			t.Fatal(err)
-		}
-	}
 	const n = 40
 	for i := range n {
-		put(i, fmt.Sprintf("Subject: %02d\n\n", n-i))
+		ts.putSettled(i, fmt.Sprintf("Subject: %02d\n\n", n-i))
 	}
 	c := ts.login()
 	c.ok("SELECT INBOX")
@@ -194,8 +197,8 @@ func TestSortReadsWhatIsNew(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put(n-2, "Subject: 99\n\n")
-	put(n, "Subject: 50\n\n")
+	ts.putSettled(n-2, "Subject: 99\n\n")
+	ts.putSettled(n, "Subject: 50\n\n")
 	c.ok("NOOP")
 	order(backward(n) + " 41")
 }
@@ -207,20 +210,9 @@ func TestSortOfMendedFile(t *testing.T) {
 	if err := ts.provision("alice"); err != nil {
 		t.Fatal(err)
 	}
-	at := time.Date(2024, 2, 1, 12, 0, 0, 0, time.UTC)
-	put := func(i int, text string) {
-		t.Helper()
-		path := filepath.Join(ts.root("alice"), "cur", fmt.Sprintf("%d.M1P1.test:2,", 1_700_000_000+i))
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chtimes(path, at, at); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put(0, "Subject: b\n\n")
-	put(1, "\x1f\x8b\x08 is how a compressed file begins, and this is none")
-	put(2, "Subject: a\n\n")
+	ts.putSettled(0, "Subject: b\n\n")
+	ts.putSettled(1, "\x1f\x8b\x08 is how a compressed file begins, and this is none")
+	ts.putSettled(2, "Subject: a\n\n")
 	c := ts.login()
 	c.ok("SELECT INBOX")
 	for range 2 {
@@ -228,7 +220,7 @@ func TestSortOfMendedFile(t *testing.T) {
 			t.Errorf("%s, %s", told, status)
 		}
 	}
-	put(1, "Subject: c\n\n")
+	ts.putSettled(1, "Subject: c\n\n")
 	for range 2 {
 		if told := c.ok("SORT (SUBJECT) UTF-8 ALL"); told[0] != "* SORT 3 1 2" {
 			t.Errorf("%s", told)

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +20,7 @@ import (
 	"maildird/scripts/rig"
 	"maildird/scripts/rig/leaks"
 	"maildird/server/limit"
+	"maildird/server/servertest"
 )
 
 // client speaks by hand. What goes wrong ends the test.
@@ -567,20 +566,9 @@ func TestFailedLoginLine(t *testing.T) {
 	}
 }
 
-// refusing is a source of users that checks no login, and has done so before from
-// the second one on.
-type refusing struct{ asked atomic.Int32 }
-
-func (r *refusing) Authenticate(context.Context, netip.Addr, string, string) (auth.User, error) {
-	if r.asked.Add(1) > 1 {
-		return auth.User{}, auth.ErrThrottledAgain
-	}
-	return auth.User{}, auth.ErrThrottled
-}
-
 // TestRefusedLoginLine: a flood of logins that are not checked is one line.
 func TestRefusedLoginLine(t *testing.T) {
-	ts := startServer(t, Submission, func(c *Config) { c.Auth = &refusing{} })
+	ts := startServer(t, Submission, func(c *Config) { c.Auth = &servertest.Refusing{} })
 	for range 3 {
 		c := ts.hello()
 		c.say("AUTH PLAIN AGFsaWNlAHRvcHNlY3JldA==", "454")
