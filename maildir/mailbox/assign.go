@@ -296,7 +296,7 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 			delete(m.alias, n)
 		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
-			m.events.putBack() // somebody else moved it, or put another file there: look
+			m.events.orderScan() // somebody else moved it, or put another file there: look
 			continue
 		}
 		if errors.Is(err, syscall.ENAMETOOLONG) {

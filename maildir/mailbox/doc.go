@@ -18,7 +18,7 @@
 //     that moved away is searched by a scan before it counts as gone; a name
 //     that was unlinked is gone when no other name of it appeared before (events.go).
 //   - A file can go between the look that found it and its entry in the table: that
-//     it went is then not taken for what the table knows already (expect in inbox.go).
+//     it went is then not taken for what the table knows already (expect in eventqueue.go).
 //   - A base that appears twice as two files: the one met second gets a name and
 //     a UID of its own (assign.go).
 //   - A UID that a client may have seen vanish is never given back to a file
@@ -30,21 +30,25 @@
 // in the cache and is read in pieces, as they are asked for (snapshot.go). It is
 // disposable, and never knows better than the files.
 //
-// Where what is, from the client down to the files:
+// Where what is, from the client down to the files; mailbox.go has the Mailbox
+// itself, what opens and closes it, and its lock:
 //
 //   - A session's side: view.go, messages.go, updates.go, modseqview.go, find.go
 //     (SEARCH by what the table knows), read.go (the text of a message), cached.go
-//     (what the cache has of it), ranking.go (the orders that were asked for last);
-//     status.go for those who have no view.
-//   - Changes: append.go, store.go, copy.go, expunge.go, metadata.go; full.go
-//     says what a full disk still lets them do, durable.go what they sync.
-//   - What others did: watching.go hears of it, inbox.go keeps it until poll.go
+//     (what the cache has of it), ranking.go (the orders that were asked for last),
+//     guid.go (what a message and a mailbox are known by under any name); status.go
+//     for those who have no view.
+//   - Changes: change.go is what all have in common, append.go, store.go, copy.go,
+//     expunge.go and metadata.go are what differs; full.go says what a full disk still
+//     lets them do, durable.go what they sync, foreign.go which files are not touched.
+//   - What others did: watching.go hears of it, eventqueue.go keeps it until poll.go
 //     looks, as somebody asks; events.go works off single names, scan.go lists the
 //     directories, tell.go tells the views.
-//   - The files beside the mail: letters.go has dovecot-keywords, list.go reads
-//     dovecot-uidlist, assign.go gives UIDs, record.go writes; modseq.go notes what
-//     differs from the history, takehistory.go reads what other processes added,
-//     settle.go writes, and savedate.go does so for save dates.
+//   - The files beside the mail: keywords.go has dovecot-keywords, uidlist.go reads
+//     dovecot-uidlist, assign.go gives UIDs, record.go writes them; modseq.go notes
+//     what differs from the history, takehistory.go reads what other processes added,
+//     settle.go writes, and savedate.go does so for save dates. Their formats are those
+//     of the packages keywords, uidlist and history.
 //   - The table itself is package table; snapshot.go keeps it in the cache, with
 //     what else an open mailbox knows (snapstate.go).
 //

@@ -1,7 +1,6 @@
 package mailbox
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"strings"
@@ -14,14 +13,14 @@ import (
 
 // follow works off the names that changed, without listing a directory, and
 // says whether a scan is needed to be sure. m.sync is held, and the uidlist's
-// lock if lock is not nil; without it, needLock is returned as soon as a file
+// lock if lock is not nil; without it, errNeedLock is returned as soon as a file
 // turns up that has no UID yet.
-func (m *Mailbox) follow(ctx context.Context, names map[entry]watch.Op, order []entry, lock *dotlock.Lock) (scan bool, err error) {
+func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 	defer m.events.expect()()
 	var fresh []entry
 	var vanished []entry
-	for _, e := range order {
-		if m.agrees(e, names[e]) {
+	for _, e := range c.order {
+		if m.agrees(e, c.names[e]) {
 			continue
 		}
 		st, err := m.in(e.where).Lstat(e.name)
@@ -37,7 +36,7 @@ func (m *Mailbox) follow(ctx context.Context, names map[entry]watch.Op, order []
 			if err := m.knowsLetters(e, lock != nil); err != nil {
 				return false, err
 			}
-			if names[e] != watch.Appeared {
+			if c.names[e] != watch.Appeared {
 				m.forgetFile(e)
 			}
 			if !m.met(e) {
@@ -51,7 +50,7 @@ func (m *Mailbox) follow(ctx context.Context, names map[entry]watch.Op, order []
 		switch {
 		case !ok: // the row has another name by now
 		case m.aliased(n): // it had two names, and keeps the other
-		case names[e] == watch.Removed:
+		case c.names[e] == watch.Removed:
 			gone = append(gone, n)
 		default:
 			scan = true // moved away: where to?

@@ -78,7 +78,7 @@ func (m *Mailbox) changeAnyway(ctx context.Context, f func(*dotlock.Lock) error)
 		return err
 	}
 	err = f(nil)
-	m.events.putBack()
+	m.events.orderScan()
 	// What was removed has made room for the rest.
 	lerr := m.locked(ctx, lockPatience, func(lock *dotlock.Lock) error {
 		if terr := m.tidy(); terr != nil {

@@ -100,7 +100,7 @@ type Mailbox struct {
 
 	watch watching
 
-	events inbox
+	events eventQueue
 	last   lastLook
 	snap   snapshots
 	// leadsHere tells whether the mailbox's name still leads to this folder.
@@ -270,7 +270,7 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 		unwritable := m.unwritable
 		m.mu.RUnlock()
 		if unwritable {
-			m.events.putBack() // is it so still?
+			m.events.orderScan() // is it so still?
 		} else if m.dir.ReadOnly() {
 			m.cannotWrite(syscall.EROFS)
 		}

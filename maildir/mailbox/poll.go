@@ -8,7 +8,6 @@ import (
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/mailbox/table"
-	"maildird/maildir/watch"
 )
 
 const (
@@ -138,7 +137,7 @@ func (m *Mailbox) claimed() bool {
 func (m *Mailbox) look(ctx context.Context) error {
 	err := m.lookNow(ctx)
 	if err != nil {
-		m.events.putBack()
+		m.events.orderScan()
 		m.again.Reset(pollInterval)
 		return err
 	}
@@ -154,10 +153,10 @@ func (m *Mailbox) lookNow(ctx context.Context) error {
 	if m.watch.on && m.loaded {
 		m.awaitEvents(ctx) // of what happened before the times were read
 	}
-	names, order, all := m.events.take()
-	scan := all || !m.loaded || !m.watch.on
+	changed := m.events.take()
+	scan := changed.all || !m.loaded || !m.watch.on
 	if !scan {
-		scan, err = m.follow(ctx, names, order, nil)
+		scan, err = m.follow(changed, nil)
 		known, _ := m.list.Stamp()
 		if err == nil && !scan && known == now.list && !m.newMailToMove() && !m.mustSettle() {
 			m.setTimes(now)
@@ -168,22 +167,25 @@ func (m *Mailbox) lookNow(ctx context.Context) error {
 		}
 	}
 	return m.underLock(ctx, func(lock *dotlock.Lock) error {
-		return m.lookLocked(ctx, lock, names, order, scan, now)
+		return m.lookLocked(ctx, lock, changed, scan, now)
 	})
 }
 
-// awaitEvents sees to it that what happened before the call is in the inbox. If
+// awaitEvents sees to it that what happened before the call is in the queue. If
 // the events lag, that is an order to scan.
 func (m *Mailbox) awaitEvents(ctx context.Context) {
 	if !m.env.Watcher.Barrier(ctx) {
-		m.events.putBack()
+		m.events.orderScan()
 	}
 }
 
 // errPutOff says that a look could not be finished, and is to be repeated later.
 var errPutOff = errors.New("the look is put off")
 
-func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[entry]watch.Op, order []entry, scan bool, now dirTimes) (err error) {
+// lookLocked is what lookNow does under the uidlist's lock, or with a nil lock
+// where there can be none: it works off what changed, or scans, and puts in order
+// what belongs to the list. now is what the directories' times were before.
+func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, changed changes, scan bool, now dirTimes) (err error) {
 	if !m.loaded {
 		defer func() {
 			if serr := m.settleFirst(); serr != nil {
@@ -192,7 +194,7 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, names map[
 		}()
 	}
 	if !scan && lock != nil {
-		more, err := m.follow(ctx, names, order, lock)
+		more, err := m.follow(changed, lock)
 		if err != nil {
 			return err
 		}
@@ -255,10 +257,10 @@ func (m *Mailbox) settleFirst() error {
 func (m *Mailbox) resolve(ctx context.Context, lock *dotlock.Lock, known uint32) error {
 	if m.watch.on {
 		m.awaitEvents(ctx)
-		names, order, all := m.events.take()
-		scan, err := m.follow(ctx, names, order, lock)
-		if err != nil || all || scan {
-			m.events.putBack()
+		changed := m.events.take()
+		scan, err := m.follow(changed, lock)
+		if err != nil || changed.all || scan {
+			m.events.orderScan()
 		}
 		if err != nil {
 			return err

@@ -172,7 +172,7 @@ func (m *Mailbox) lookAgain(msg Message, e entry) error {
 	if now, err := m.location(msg); err != nil || now != e {
 		return err // somebody else looked meanwhile
 	}
-	m.events.putBack()
+	m.events.orderScan()
 	if err := m.look(ctx); err != nil && !errors.Is(err, errPutOff) {
 		return err
 	}

@@ -169,7 +169,7 @@ func (m *Mailbox) startOver() {
 	m.hist = history.New(m.dir, history.Options{Fsync: m.env.Fsync, Log: m.env.Log, Now: m.env.Now})
 	m.snap.state = nil
 	m.last.times, m.last.named = dirTimes{}, time.Time{}
-	m.events.putBack()
+	m.events.orderScan()
 }
 
 // statDirs describes new/ and cur/, and tells which list there is. If somebody removed
@@ -249,7 +249,7 @@ func (m *Mailbox) snapshot() (s *state, ok bool) {
 		return nil, false
 	}
 	if m.watch.on {
-		// What happened before the times were read is in the inbox after this.
+		// What happened before the times were read is in the queue after this.
 		s.settled = m.env.Watcher.Barrier(context.Background()) && m.events.empty()
 	} else {
 		m.last.mu.Lock()

@@ -98,7 +98,7 @@ func TestCopyOntoUnseen(t *testing.T) {
 func TestReplacedFile(t *testing.T) {
 	for name, lag := range map[string]func(*Mailbox){
 		"events":           func(*Mailbox) {},
-		"dropped":          func(m *Mailbox) { m.events.putBack() },
+		"dropped":          func(m *Mailbox) { m.events.orderScan() },
 		"events were lost": func(m *Mailbox) { m.event(table.InCur, watch.Event{Op: watch.Lost}) },
 	} {
 		t.Run(name, func(t *testing.T) {

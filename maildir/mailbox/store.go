@@ -70,7 +70,7 @@ func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uin
 		if slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, forwarded) }) {
 			letters |= filename.Passed
 		}
-		did, err = m.store(lock, v, since, uids, op, flags|letters)
+		did, err = m.store(lock, v, uids, flagChange{op, flags | letters, since})
 		return err
 	})
 	m.mu.Lock()
@@ -99,75 +99,23 @@ func (v *View) shown(rows []uint32) []Message {
 	return out
 }
 
-// lookUnderLock takes over what other programs did up to now.
-func (m *Mailbox) lookUnderLock(ctx context.Context, lock *dotlock.Lock) error {
-	scan := !m.watch.on
-	if m.watch.on {
-		m.awaitEvents(ctx)
-		names, order, all := m.events.take()
-		more, err := m.follow(ctx, names, order, lock)
-		scan = all || more
-		if err != nil {
-			m.events.putBack()
-			return err
-		}
-	}
-	if !scan {
-		return nil
-	}
-	if err := m.scan(ctx, lock); err != nil {
-		m.events.putBack()
-		return err
-	}
-	return nil
+// flagChange is what Store does to the flags of each message.
+type flagChange struct {
+	op    Op
+	flags filename.Flags // Passed stands for $Forwarded, whose letter is there besides
+	since uint64         // not to those that changed after this mod-sequence
 }
 
-// change runs f under the uidlist's lock and wakes the other sessions.
-func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error {
-	if err := m.acquire(ctx); err != nil {
-		return err
-	}
-	defer m.release()
-	if err := m.check(); err != nil {
-		return err
-	}
-	err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error {
-		quiet := m.watch.on && m.quiet()
-		if len(m.unlisted) > 0 {
-			if err := m.tidy(); err != nil {
-				return err
-			}
-		}
-		if err := f(lock); err != nil {
-			return errors.Join(err, m.settle(ctx, lock))
-		}
-		// If nothing was new before our own change, nothing is after it. What
-		// others without a lock do meanwhile is told by events; where none
-		// come, the folder is looked at again.
-		if now, err := m.readTimes(); quiet && err == nil {
-			m.setTimes(now)
-		}
-		return m.settle(ctx, lock)
-	})
-	m.wake()
-	if errors.Is(err, errNoLock) {
-		m.cannotWrite(err)
-		return fmt.Errorf("%w: %w", ErrReadOnly, err)
-	}
-	return err
-}
-
-// combine applies a change to the flags of one message. Passed in f stands for
-// a client's $Forwarded, whose letter is in f besides.
-func (m *Mailbox) combine(old filename.Flags, op Op, f filename.Flags) filename.Flags {
-	switch op {
+// combined gives flags as they are after the change. m.mu is held.
+func (m *Mailbox) combined(old filename.Flags, ch flagChange) filename.Flags {
+	switch ch.op {
 	case Add:
-		return old | f&^filename.Passed
+		return old | ch.flags&^filename.Passed
 	case Remove:
-		return old &^ f
+		return old &^ ch.flags
 	}
-	keep := m.nameless(filename.Keywords) | f&filename.Passed
-	return old&keep | f&^filename.Passed
+	keep := m.nameless(filename.Keywords) | ch.flags&filename.Passed
+	return old&keep | ch.flags&^filename.Passed
 }
 
 // storeBatch is how many files are renamed before the table is told, so that
@@ -175,10 +123,10 @@ func (m *Mailbox) combine(old filename.Flags, op Op, f filename.Flags) filename.
 const storeBatch = 64
 
 // store renames the files. The uidlist's lock is held.
-func (m *Mailbox) store(lock *dotlock.Lock, v *View, since uint64, uids []uint32, op Op, f filename.Flags) (did storing, err error) {
+func (m *Mailbox) store(lock *dotlock.Lock, v *View, uids []uint32, ch flagChange) (did storing, err error) {
 	did.done = make([]uint32, 0, len(uids))
 	if 2*len(uids) >= min(holdFrom, m.watch.muteFrom) {
-		events := 2 * m.differing(uids, op, f)
+		events := 2 * m.differing(uids, ch)
 		defer m.mute(events, events)()
 	}
 	batch := make([]renaming, 0, min(storeBatch, len(uids)))
@@ -186,7 +134,7 @@ func (m *Mailbox) store(lock *dotlock.Lock, v *View, since uint64, uids []uint32
 		if i%1024 == 1024-storeBatch {
 			m.touch(lock)
 		}
-		batch = m.renamings(batch[:0], v, since, uids[i:min(i+storeBatch, len(uids))], op, f)
+		batch = m.renamings(batch[:0], v, uids[i:min(i+storeBatch, len(uids))], ch)
 		arrived := m.events.expect()
 		for k := range batch {
 			if !m.renameOne(&batch[k]) {
@@ -198,7 +146,7 @@ func (m *Mailbox) store(lock *dotlock.Lock, v *View, since uint64, uids []uint32
 		arrived()
 		for _, r := range batch {
 			if r.elsewhere() {
-				r.err = m.setFlags(r.n, r.from, v, since, op, f)
+				r.err = m.setFlags(r.n, r.from, v, ch)
 			}
 			switch {
 			case errors.Is(r.err, ErrGone):
@@ -215,12 +163,12 @@ func (m *Mailbox) store(lock *dotlock.Lock, v *View, since uint64, uids []uint32
 }
 
 // differing counts the messages that the change would give other flags.
-func (m *Mailbox) differing(uids []uint32, op Op, f filename.Flags) (count int) {
+func (m *Mailbox) differing(uids []uint32, ch flagChange) (count int) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	for _, uid := range uids {
 		if n, ok := m.t.ByUID(uid); ok {
-			if r := m.t.Row(n); r.State == table.Present && m.combine(r.Flags, op, f) != r.Flags {
+			if r := m.t.Row(n); r.State == table.Present && m.combined(r.Flags, ch) != r.Flags {
 				count++
 			}
 		}
@@ -248,27 +196,27 @@ func (r *renaming) elsewhere() bool {
 }
 
 // renamings adds what has to be done for the messages of the view to batch.
-func (m *Mailbox) renamings(batch []renaming, v *View, since uint64, uids []uint32, op Op, f filename.Flags) []renaming {
+func (m *Mailbox) renamings(batch []renaming, v *View, uids []uint32, ch flagChange) []renaming {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	for _, uid := range uids {
 		n, ok := m.t.ByUID(uid)
 		if ok && v.has(n) {
-			batch = append(batch, m.renamingOf(n, since, op, f))
+			batch = append(batch, m.renamingOf(n, ch))
 		}
 	}
 	return batch
 }
 
 // renamingOf tells what has to be done for one message. m.mu is held.
-func (m *Mailbox) renamingOf(n uint32, since uint64, op Op, f filename.Flags) renaming {
+func (m *Mailbox) renamingOf(n uint32, ch flagChange) renaming {
 	r := m.t.Row(n)
 	to := renaming{n: n}
-	flags := m.combine(r.Flags, op, f)
+	flags := m.combined(r.Flags, ch)
 	switch {
 	case r.State != table.Present:
 		to.err = ErrGone
-	case since != always && (r.ModSeq > since || r.Unsettled):
+	case ch.since != always && (r.ModSeq > ch.since || r.Unsettled):
 		to.err = errModified
 	case flags != r.Flags:
 		to.from = entry{r.Where, m.t.FileName(n)}
@@ -319,7 +267,7 @@ func (m *Mailbox) takeRenamings(batch []renaming, v *View) {
 }
 
 // setFlags renames one file that others moved meanwhile, from where it was tried.
-func (m *Mailbox) setFlags(n uint32, tried entry, v *View, since uint64, op Op, f filename.Flags) error {
+func (m *Mailbox) setFlags(n uint32, tried entry, v *View, ch flagChange) error {
 	for range retries {
 		// Who moved one moved many, and one listing finds all of them. The lock is
 		// held already.
@@ -329,7 +277,7 @@ func (m *Mailbox) setFlags(n uint32, tried entry, v *View, since uint64, op Op, 
 			}
 		}
 		m.mu.RLock()
-		one := []renaming{m.renamingOf(n, since, op, f)}
+		one := []renaming{m.renamingOf(n, ch)}
 		m.mu.RUnlock()
 		tried = one[0].from
 		arrived := m.events.expect()
@@ -357,7 +305,7 @@ func (m *Mailbox) rescan(n uint32) error {
 	if err != nil {
 		return err
 	}
-	m.events.putBack() // the rest of what changed is looked at after the lock
+	m.events.orderScan() // the rest of what changed is looked at after the lock
 	for _, gone := range p.missing {
 		if gone == n && !m.stillThere(n) {
 			return ErrGone

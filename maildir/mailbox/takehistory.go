@@ -97,7 +97,7 @@ func (m *Mailbox) takeGone(run history.Run) {
 		r := m.t.Row(n)
 		if r.State == table.Present {
 			m.expungeRows([]uint32{n})
-			m.events.putBack()
+			m.events.orderScan()
 		}
 		m.t.SetState(n, table.Expunged)
 		m.t.SetUnsettled(n, false)
@@ -144,7 +144,7 @@ func (m *Mailbox) lookAt(ctx context.Context, doubts []uint32) error {
 		return ctx.Err()
 	}
 	p, err := m.listOnce()
-	m.events.putBack()
+	m.events.orderScan()
 	if err != nil {
 		return err
 	}

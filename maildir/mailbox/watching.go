@@ -55,7 +55,7 @@ func (m *Mailbox) watchSoon() {
 		was := m.last.times
 		m.last.mu.Unlock()
 		if now, err := m.readTimes(); err != nil || was.racy || !was.same(now) {
-			m.events.putBack()
+			m.events.orderScan()
 			m.wake()
 		}
 	})

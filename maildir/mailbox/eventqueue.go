@@ -19,12 +19,17 @@ type entry struct {
 	name  string
 }
 
-// inbox is what the watcher told and nobody looked at yet.
-type inbox struct {
-	mu    sync.Mutex
+// changes are the names of which events told.
+type changes struct {
 	names map[entry]watch.Op // the last thing that happened to each name
 	order []entry            // in the order in which they came up first
 	all   bool               // events were lost: scan
+}
+
+// eventQueue is what the watcher told and nobody looked at yet.
+type eventQueue struct {
+	mu sync.Mutex
+	changes
 	// away is which names went away, of those that were dropped for a scan: it
 	// does not see that a name is another file's by now.
 	away map[entry]struct{}
@@ -36,57 +41,57 @@ type inbox struct {
 // does not have, and what it returns when it has them. Until then the table
 // does not know what an event says that one of these files is gone, though it
 // seems to: it knows no such name.
-func (in *inbox) expect() (arrived func()) {
-	in.coming.Add(1)
-	return func() { in.coming.Add(-1) }
+func (q *eventQueue) expect() (arrived func()) {
+	q.coming.Add(1)
+	return func() { q.coming.Add(-1) }
 }
 
-// drop orders a scan instead of what is to be worked off. in.mu is held.
-func (in *inbox) drop() {
-	for e, op := range in.names {
-		in.leave(e, op)
+// drop orders a scan instead of what is to be worked off. q.mu is held.
+func (q *eventQueue) drop() {
+	for e, op := range q.names {
+		q.leave(e, op)
 	}
-	in.all, in.names, in.order = true, nil, nil
+	q.changes = changes{all: true}
 }
 
-// leave notes what happened to a name that is dropped. in.mu is held.
-func (in *inbox) leave(e entry, op watch.Op) {
-	if op != watch.Removed && op != watch.MovedAway || len(in.away) >= maxEvents {
+// leave notes what happened to a name that is dropped. q.mu is held.
+func (q *eventQueue) leave(e entry, op watch.Op) {
+	if op != watch.Removed && op != watch.MovedAway || len(q.away) >= maxEvents {
 		return
 	}
-	if in.away == nil {
-		in.away = map[entry]struct{}{}
+	if q.away == nil {
+		q.away = map[entry]struct{}{}
 	}
-	in.away[e] = struct{}{}
+	q.away[e] = struct{}{}
 }
 
 // event takes one event from the watcher's goroutine.
 func (m *Mailbox) event(where table.Place, ev watch.Event) {
-	in := &m.events
+	q := &m.events
 	if ev.Op != watch.Lost {
-		unsure := ev.Op != watch.Appeared && in.coming.Load() > 0
+		unsure := ev.Op != watch.Appeared && q.coming.Load() > 0
 		if filename.Ignored(ev.Name) || !unsure && m.agrees(entry{where, ev.Name}, ev.Op) {
 			return
 		}
 	}
-	in.mu.Lock()
-	first := len(in.names) == 0 && !in.all
+	q.mu.Lock()
+	first := len(q.names) == 0 && !q.all
 	switch e := (entry{where, ev.Name}); {
-	case in.all:
-		in.leave(e, ev.Op)
-	case ev.Op == watch.Lost || len(in.names) >= maxEvents:
-		in.drop()
-		in.leave(e, ev.Op)
+	case q.all:
+		q.leave(e, ev.Op)
+	case ev.Op == watch.Lost || len(q.names) >= maxEvents:
+		q.drop()
+		q.leave(e, ev.Op)
 	default:
-		if in.names == nil {
-			in.names = map[entry]watch.Op{}
+		if q.names == nil {
+			q.names = map[entry]watch.Op{}
 		}
-		if _, ok := in.names[e]; !ok {
-			in.order = append(in.order, e)
+		if _, ok := q.names[e]; !ok {
+			q.order = append(q.order, e)
 		}
-		in.names[e] = ev.Op
+		q.names[e] = ev.Op
 	}
-	in.mu.Unlock()
+	q.mu.Unlock()
 	if first {
 		m.wake()
 	}
@@ -102,24 +107,25 @@ func (m *Mailbox) agrees(e entry, op watch.Op) bool {
 	return here == (op == watch.Appeared)
 }
 
-// take empties the inbox.
-func (in *inbox) take() (names map[entry]watch.Op, order []entry, all bool) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	names, order, all = in.names, in.order, in.all
-	in.names, in.order, in.all = nil, nil, false
-	return names, order, all
+// take empties the queue.
+func (q *eventQueue) take() changes {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	c := q.changes
+	q.changes = changes{}
+	return c
 }
 
-func (in *inbox) empty() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return len(in.names) == 0 && !in.all
+func (q *eventQueue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.names) == 0 && !q.all
 }
 
-// putBack orders a scan, as what was taken was not worked off, or did not come.
-func (in *inbox) putBack() {
-	in.mu.Lock()
-	in.drop()
-	in.mu.Unlock()
+// orderScan is for when what happened may not all be in the queue: what was taken
+// was not worked off, or events did not come.
+func (q *eventQueue) orderScan() {
+	q.mu.Lock()
+	q.drop()
+	q.mu.Unlock()
 }

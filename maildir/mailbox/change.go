@@ -1,0 +1,67 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"maildird/maildir/dotlock"
+)
+
+// change runs f under the uidlist's lock and wakes the other sessions.
+func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error {
+	if err := m.acquire(ctx); err != nil {
+		return err
+	}
+	defer m.release()
+	if err := m.check(); err != nil {
+		return err
+	}
+	err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error {
+		quiet := m.watch.on && m.quiet()
+		if len(m.unlisted) > 0 {
+			if err := m.tidy(); err != nil {
+				return err
+			}
+		}
+		if err := f(lock); err != nil {
+			return errors.Join(err, m.settle(ctx, lock))
+		}
+		// If nothing was new before our own change, nothing is after it. What
+		// others without a lock do meanwhile is told by events; where none
+		// come, the folder is looked at again.
+		if now, err := m.readTimes(); quiet && err == nil {
+			m.setTimes(now)
+		}
+		return m.settle(ctx, lock)
+	})
+	m.wake()
+	if errors.Is(err, errNoLock) {
+		m.cannotWrite(err)
+		return fmt.Errorf("%w: %w", ErrReadOnly, err)
+	}
+	return err
+}
+
+// lookUnderLock takes over what other programs did up to now.
+func (m *Mailbox) lookUnderLock(ctx context.Context, lock *dotlock.Lock) error {
+	scan := !m.watch.on
+	if m.watch.on {
+		m.awaitEvents(ctx)
+		changed := m.events.take()
+		more, err := m.follow(changed, lock)
+		scan = changed.all || more
+		if err != nil {
+			m.events.orderScan()
+			return err
+		}
+	}
+	if !scan {
+		return nil
+	}
+	if err := m.scan(ctx, lock); err != nil {
+		m.events.orderScan()
+		return err
+	}
+	return nil
+}
