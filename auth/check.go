@@ -5,11 +5,9 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"net/netip"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 )
@@ -71,7 +69,7 @@ func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, passwor
 	var ok bool
 	var err error
 	if e == nil {
-		_, err = u.check.check(ctx, key, from, u.check.standIn(t, key), password, false)
+		_, err = u.check.check(ctx, key, from, u.check.standInHash(t, key), password, false)
 	} else {
 		ok, err = u.check.check(ctx, key, from, e.hash, password, proper)
 		ok = ok && proper
@@ -131,21 +129,12 @@ func countedName(e *entry, name string) string {
 	return fold(name[:min(len(name), longestName)])
 }
 
-// standIn is the hash that is checked for a name that no user has. It is that
-// of some user, always the same one for a name: where schemes are mixed, an
-// unknown name costs now this and now that, with the shares that the users'
-// schemes have. Any single scheme, the dearest or the most common, would tell
-// that those who cost otherwise exist. With and without its domain a name is the
-// same.
-func (c *checker) standIn(t *table, name string) string {
-	if len(t.hashes) == 0 {
-		return c.dummy()
+// standInHash is the hash that is checked for a name that no user has.
+func (c *checker) standInHash(t *table, name string) string {
+	if e := c.standIn(t, name); e != nil {
+		return e.hash
 	}
-	mac := hmac.New(sha256.New, c.key[:])
-	local, _, _ := strings.Cut(name, "@")
-	mac.Write([]byte(local))
-	share := binary.BigEndian.Uint32(mac.Sum(nil))
-	return t.hashes[uint64(share)*uint64(len(t.hashes))>>32]
+	return c.dummy()
 }
 
 // check tells whether a password is the stored one. With known, one that was

@@ -27,7 +27,7 @@ func FuzzParse(f *testing.F) {
 				lines++
 			}
 		}
-		if len(table.entries)+len(problems) != lines || len(table.hashes) != len(table.entries) {
+		if len(table.entries)+len(problems) != lines || len(table.byHash) != len(table.entries) {
 			t.Errorf("%d users, %d problems, %d lines", len(table.entries), len(problems), lines)
 		}
 		for _, e := range table.entries {

@@ -48,10 +48,10 @@ func parse(text []byte, domains []string) (*table, []problem) {
 			}
 		}
 	}
-	for _, e := range t.entries {
-		t.hashes = append(t.hashes, e.hash)
+	t.byHash = slices.SortedFunc(slices.Values(t.entries), func(a, b *entry) int { return strings.Compare(a.hash, b.hash) })
+	for _, domain := range domains {
+		t.domains = append(t.domains, fold(domain))
 	}
-	slices.Sort(t.hashes)
 	return t, problems
 }
 

@@ -141,24 +141,21 @@ func (u *Users) SCRAMReady() bool {
 // For a user who does not exist, or has no keys, it is what looks like that of
 // one and matches no password.
 func (u *Users) SCRAM(name string) scram.StoredCredentials {
-	t := u.current()
-	if e := t.find(name); e != nil && e.scram != nil {
+	t, c := u.current(), u.check
+	e := t.find(name)
+	if e != nil && e.scram != nil {
 		return *e.scram
 	}
-	derive := func(what string) []byte {
-		mac := hmac.New(sha256.New, u.check.key[:])
-		mac.Write([]byte(what))
-		mac.Write([]byte{0})
-		mac.Write([]byte(fold(name)))
-		return mac.Sum(nil)
+	name, e = c.wholeName(t, name), c.standIn(t, name)
+	keys := scram.StoredCredentials{StoredKey: c.derive("stored", name, sha256.Size), ServerKey: c.derive("server", name, sha256.Size)}
+	salt := scramSalt
+	keys.Iters = scramIterations
+	if e != nil && e.scram != nil {
+		keys.Iters, salt = e.scram.Iters, len(e.scram.Salt)
 	}
-	keys := scram.StoredCredentials{StoredKey: derive("stored"), ServerKey: derive("server")}
-	keys.Iters, keys.Salt = scramIterations, string(derive("salt")[:scramSalt])
-	for _, e := range t.entries {
-		if e.scram != nil {
-			keys.Iters = e.scram.Iters
-			break
-		}
+	keys.Salt = string(c.derive("salt", name, salt))
+	if e != nil && e.scram != nil && e.user.Name == name {
+		keys.Salt = e.scram.Salt
 	}
 	return keys
 }

@@ -187,9 +187,10 @@ type table struct {
 	byName  map[string]*entry
 	byLocal map[string]*entry // nil where several users share a local part
 	leftOut map[string]bool   // names and local parts on lines that cannot be used
-	// hashes are those of all, sorted: the same scheme and cost side by side, so
-	// that a change of one user moves few of those who stand in for unknown ones.
-	hashes []string
+	// byHash are all, sorted by their hashes: the same scheme and cost side by side,
+	// so that a change of one user moves few of those who stand in for unknown ones.
+	byHash  []*entry
+	domains []string // in lower case
 }
 
 type entry struct {
