@@ -48,3 +48,48 @@ func BenchmarkResume(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkResumeChanged is a SELECT of a folder that another process had open, and
+// in which somebody renamed one file since; "listed" is what the file system alone
+// takes for a listing.
+func BenchmarkResumeChanged(b *testing.B) {
+	for _, n := range []int{1000, 10_000, 100_000} {
+		x, env := bigBox(b, n), keeping(b, b.TempDir())
+		base := fmt.Sprintf("cur/17%08d.M%dP99V1I2.host.example,S=4321,W=4400:2,", n/2, n/2)
+		flags := [2]string{"S", "FS"}
+		x.settle()
+		x.open(env).Close()
+		for _, wait := range []time.Duration{0, 2 * dirfd.FineGrain} {
+			b.Run(fmt.Sprintf("%d/%s later", n, wait), func(b *testing.B) {
+				b.ReportAllocs()
+				defer reportCPU(b)()
+				for b.Loop() {
+					b.StopTimer()
+					x.rename(base+flags[0], base+flags[1])
+					flags[0], flags[1] = flags[1], flags[0]
+					time.Sleep(wait)
+					b.StartTimer()
+					m := x.open(env)
+					v, err := m.NewView(ctx, false, nil)
+					must(b, err)
+					v.FirstUnseen()
+					b.StopTimer()
+					v.Close()
+					if m.snap.state == nil {
+						b.Fatal("the folder was read anew")
+					}
+					m.Close()
+					b.StartTimer()
+				}
+			})
+		}
+		b.Run(fmt.Sprintf("%d/listed", n), func(b *testing.B) {
+			dir, err := dirfd.Open(x.file("cur"))
+			must(b, err)
+			defer dir.Close()
+			for b.Loop() {
+				must(b, dir.List(func([]byte, dirfd.Kind, uint64) bool { return true }))
+			}
+		})
+	}
+}

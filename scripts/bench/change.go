@@ -121,7 +121,7 @@ var statusOfMany = &workload{
 			return nil, nil, err
 		}
 		defer c.close()
-		if err := manyFolders(path); err != nil {
+		if err := manyFolders(path, manyMailboxes, fewMessages); err != nil {
 			return nil, nil, err
 		}
 		all := func() error {
@@ -148,14 +148,15 @@ var statusOfMany = &workload{
 	},
 }
 
-// manyFolders makes mailboxes with a few messages each below the one at path.
-func manyFolders(path string) error {
+// manyFolders makes mailboxes M0, M1, ... below the one at path, with the first few
+// of its messages each.
+func manyFolders(path string, mailboxes, messages int) error {
 	entries, err := os.ReadDir(filepath.Join(path, "cur"))
 	if err != nil {
 		return err
 	}
-	entries = entries[:min(len(entries), fewMessages)]
-	for i := range manyMailboxes {
+	entries = entries[:min(len(entries), messages)]
+	for i := range mailboxes {
 		to := fmt.Sprintf("%s.M%d", path, i)
 		for _, sub := range []string{"cur", "new", "tmp"} {
 			if err := os.MkdirAll(filepath.Join(to, sub), 0o700); err != nil {

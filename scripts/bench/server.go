@@ -44,7 +44,8 @@ type server struct {
 	root             string       // holds mail/<domain>/<user>
 	relay            bool         // takes messages before they are in new/
 	processes        func() []int // the first one of each tree of processes
-	restart          func(context.Context) error
+	halt             func() error
+	restart          func(context.Context) error // halts it first, if it runs
 	stop             func() error
 }
 
@@ -111,8 +112,9 @@ func (b *bench) startMaildird(ctx context.Context) (*server, error) {
 		s.imap, s.lmtp, s.smtp = m.Address("imap"), m.Address("lmtp"), m.Address("smtp")
 		return nil
 	}
+	s.halt = func() error { return m.Stop(stopTime) }
 	s.restart = func(context.Context) error {
-		if err := m.Stop(stopTime); err != nil {
+		if err := s.halt(); err != nil {
 			return err
 		}
 		return serve()
@@ -131,6 +133,7 @@ func startDovecot(ctx context.Context) (*server, error) {
 	return &server{
 		name: dovecotName, imap: d.IMAP, lmtp: d.LMTP, root: d.Dir, stop: d.Close,
 		processes: func() []int { return []int{d.Process.Process.Pid} },
+		halt:      func() error { _ = d.Stop(stopTime); return nil }, // it ends by the signal
 		restart:   func(ctx context.Context) error { return d.Restart(ctx) },
 	}, nil
 }

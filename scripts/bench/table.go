@@ -25,7 +25,7 @@ func (b *bench) line(r *result) [len(heads)]string {
 	if r.late && len(theirs) == 0 && r.row.unit == millis {
 		cells[2] = "no answer"
 	}
-	if len(ours) > 0 && len(theirs) > 0 && median(theirs) > 0 && r.row.unit != percent {
+	if len(ours) > 0 && len(theirs) > 0 && median(theirs) > 0 && r.row.unit != percent && r.row.unit != timesBare {
 		cells[3] = fmt.Sprintf("%.2fx", median(ours)/median(theirs))
 	}
 	cells[4], cells[5] = r.row.goal(), b.syncs(r.row.operation)

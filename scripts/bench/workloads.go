@@ -20,6 +20,8 @@ var workloads = []*workload{
 	selectNeverSeen,
 	selectAfterChange,
 	selectWatched,
+	selectUnwatched,
+	selectStopped,
 	selectAfterRestart,
 	selectMillion,
 	fetchFlags,
@@ -87,6 +89,7 @@ var (
 	calledTimes = unit{name: "calls"}
 	mebibytes   = unit{name: "MiB"}
 	megabytes   = unit{name: "MB/s", rate: true}
+	timesBare   = unit{name: "x"} // of what the machine takes without a server
 )
 
 // result is what a row came to.
