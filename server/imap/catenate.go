@@ -11,6 +11,7 @@ import (
 	"maildird/maildir/folder"
 	"maildird/maildir/mailbox"
 	"maildird/server/imap/imapurl"
+	"maildird/server/imap/mailfile"
 )
 
 // catenateExtension is CATENATE (RFC 4469): a message of APPEND, or REPLACE, is
@@ -194,8 +195,8 @@ type urlSource struct {
 	name    string
 	box     *maildir.Mailbox // nil if none is open
 	view    *mailbox.View
-	mf      *mailFile // nil if none is open
-	known   knownFile
+	mf      *mailfile.File // nil if none is open
+	known   mailfile.Known
 	f       fetcher
 }
 
@@ -206,8 +207,8 @@ var (
 
 // find returns what a URL refers to in the account, until the next call. Nothing of a message is
 // marked as seen.
-func (src *urlSource) find(u *imapurl.URL) (servedPart, *mailFile, error) {
-	fail := func(err error) (servedPart, *mailFile, error) { return servedPart{}, nil, err }
+func (src *urlSource) find(u *imapurl.URL) (servedPart, *mailfile.File, error) {
+	fail := func(err error) (servedPart, *mailfile.File, error) { return servedPart{}, nil, err }
 	name := u.Mailbox
 	if name == "" {
 		if src.s.sel == nil {
@@ -254,12 +255,12 @@ func (src *urlSource) open(name string) error {
 
 // message makes mf the message with a UID.
 func (src *urlSource) message(uid uint32) error {
-	if src.mf != nil && src.mf.m.UID == uid {
+	if src.mf != nil && src.mf.UID() == uid {
 		return nil
 	}
 	src.closeMessage()
 	for m := range src.view.Messages([]mailbox.Range{{First: uid, Last: uid}}, true) {
-		src.mf = newMail(src.view, m, &src.known, cache.Record{}, src.s.interrupted)
+		src.mf = mailfile.New(src.view, m, &src.known, cache.Record{}, src.s.interrupted)
 		return nil
 	}
 	return errNotFound
@@ -267,7 +268,7 @@ func (src *urlSource) message(uid uint32) error {
 
 func (src *urlSource) closeMessage() {
 	if src.mf != nil {
-		src.mf.close()
+		src.mf.Close()
 		src.mf = nil
 	}
 }
@@ -277,6 +278,6 @@ func (src *urlSource) close() {
 	if src.box != nil {
 		src.view.Close()
 		src.box.Release()
-		src.box, src.known = nil, knownFile{}
+		src.box, src.known = nil, mailfile.Known{}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/mailfile"
 	"maildird/server/imap/syntax"
 )
 
@@ -176,7 +177,7 @@ type modSeqAttr struct {
 func (a *modSeqAttr) name() string     { return "MODSEQ" }
 func (a *modSeqAttr) needs() fetchNeed { return needNothing }
 
-func (a *modSeqAttr) prepare(s *session, m mailbox.Message, _ *mailFile) error {
+func (a *modSeqAttr) prepare(s *session, m mailbox.Message, _ *mailfile.File) error {
 	a.s, a.m = s, m
 	return nil
 }

@@ -21,12 +21,22 @@
 // session: the connection below it (wire, deflate), the wire syntax (syntax), what
 // URLs say (imapurl), names with wildcards (pattern), text without regard to case
 // (casemap), what SORT and THREAD compare and how threads are made (order, thread),
-// and what FETCH tells of a header and of parts (render). Searches are here:
-// searchkeys.go is what a client asks for, searchplan.go puts what is cheap first,
-// searchmatch.go tests a message, searchrun.go all of them. So are orders:
-// sortremembered.go takes what the mailbox remembers of one, sortkeys.go makes one
-// anew, sortplaces.go finds where messages belong in one. And so is the reading of
-// messages for FETCH and SEARCH, by the cache or the file: mailfile.go, mailcache.go.
+// what FETCH tells of a header and of parts (render), and the reading of one message,
+// by the cache or the file (mailfile).
+//
+// What takes more than one file here:
+//
+//   - FETCH: fetchitems.go is what a client asks for, fetchrun.go goes through the
+//     messages, fetchqueue.go reads their files ahead, fetchpart.go finds what a
+//     section is in one of them, fetch.go writes its response.
+//   - SEARCH: searchkeys.go is what a client asks for, searchwords.go the keys of the
+//     base protocol, searchplan.go puts what is cheap first, searchmatch.go tests a
+//     message, searchrun.go all of them, search.go answers; context.go and
+//     contextfollow.go keep an answer up to date.
+//   - SORT: sortremembered.go takes what the mailbox remembers of an order,
+//     sortkeys.go makes one anew, sortplaces.go finds where messages belong in one.
+//   - NOTIFY: notify.go takes the command, mailboxfilter.go the mailboxes it is for,
+//     notifier.go, notifytree.go and notifymetadata.go tell.
 //
 // What is sent is flushed when the input is drained or the buffer is full,
 // never by the line. A connection that waits for its client holds no buffers.

@@ -10,6 +10,7 @@ import (
 	"maildird/maildir/filename"
 	"maildird/maildir/mailbox"
 	"maildird/maildir/message"
+	"maildird/server/imap/mailfile"
 	"maildird/server/imap/syntax"
 )
 
@@ -63,7 +64,7 @@ type fetcher struct {
 	kinds  cache.Kinds // what the cache may have of it
 	file   bool        // there is more, for which the file is needed
 	cached *mailbox.Cached
-	last   *knownFile // of the only message, nil if there are several
+	last   *mailfile.Known // of the only message, nil if there are several
 
 	lacking lacking
 
@@ -76,10 +77,10 @@ type fetcher struct {
 	parts     []servedPart
 	date      time.Time
 	size      int64
-	envelope  func(*writer)
-	structure func(*writer) // BODYSTRUCTURE
-	body      func(*writer) // BODY
-	arena     []byte        // header fields of parts, kept for its room
+	envelope  func(*syntax.Writer)
+	structure func(*syntax.Writer) // BODYSTRUCTURE
+	body      func(*syntax.Writer) // BODY
+	arena     []byte               // header fields of parts, kept for its room
 }
 
 // filtered leaves out the messages that a modifier does not want.
@@ -111,7 +112,7 @@ func (f *fetcher) setSeen(uids []uint32) map[uint32]mailbox.Message {
 
 // respond writes the response for one message; mf is nil if no item needs the
 // file. With flags it tells the flags, asked for or not.
-func (f *fetcher) respond(m mailbox.Message, mf *mailFile, flags bool) {
+func (f *fetcher) respond(m mailbox.Message, mf *mailfile.File, flags bool) {
 	if err := f.prepare(m, mf); err != nil {
 		f.s.lack(&f.lacking, m, err)
 		if flags {
@@ -132,15 +133,15 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailFile, flags bool) {
 	}
 	if set&fetchEnvelope != 0 {
 		item("ENVELOPE")
-		f.envelope(w)
+		f.envelope(&w.Writer)
 	}
 	if set&fetchBodyStructure != 0 {
 		item("BODYSTRUCTURE")
-		f.structure(w)
+		f.structure(&w.Writer)
 	}
 	if set&fetchBody != 0 {
 		item("BODY")
-		f.body(w)
+		f.body(&w.Writer)
 	}
 	for i := range f.parts {
 		if p := &f.parts[i]; !p.absent {
@@ -201,21 +202,21 @@ func (f *fetcher) begin(m mailbox.Message) (sep byte) {
 
 // prepare gets all that the response for a message needs, so that nothing can
 // fail after its beginning but the reading of what is copied from the file.
-func (f *fetcher) prepare(m mailbox.Message, mf *mailFile) (err error) {
+func (f *fetcher) prepare(m mailbox.Message, mf *mailfile.File) (err error) {
 	set := f.items.set
 	f.parts, f.arena = f.parts[:0], f.arena[:0]
 	if set&fetchEnvelope != 0 {
-		if f.envelope, err = mf.write(cache.Envelope); err != nil {
+		if f.envelope, err = mf.Rendering(cache.Envelope); err != nil {
 			return err
 		}
 	}
 	if set&fetchBodyStructure != 0 {
-		if f.structure, err = mf.write(cache.BodyStructure); err != nil {
+		if f.structure, err = mf.Rendering(cache.BodyStructure); err != nil {
 			return err
 		}
 	}
 	if set&fetchBody != 0 {
-		if f.body, err = mf.write(cache.Body); err != nil {
+		if f.body, err = mf.Rendering(cache.Body); err != nil {
 			return err
 		}
 	}
@@ -248,9 +249,9 @@ func (f *fetcher) prepare(m mailbox.Message, mf *mailFile) (err error) {
 	return nil
 }
 
-func (f *fetcher) dateOf(m mailbox.Message, mf *mailFile) (time.Time, error) {
-	if mf != nil && mf.opened {
-		return mf.file.Mtime, nil
+func (f *fetcher) dateOf(m mailbox.Message, mf *mailfile.File) (time.Time, error) {
+	if mf != nil && mf.Opened() {
+		return mf.Mtime(), nil
 	}
 	if f.fact != nil {
 		return f.fact.Date(), nil
@@ -260,22 +261,12 @@ func (f *fetcher) dateOf(m mailbox.Message, mf *mailFile) (time.Time, error) {
 
 // sizeOf returns RFC822.SIZE: as counted if that is known, else as the file
 // name says unless that cannot be.
-func (f *fetcher) sizeOf(m mailbox.Message, mf *mailFile) (int64, error) {
-	view := f.s.sel.view
-	if mf == nil || !mf.opened {
-		if f.fact != nil {
-			return f.fact.Size, nil
-		}
-		return view.Size(m, f.s.interrupted)
+func (f *fetcher) sizeOf(m mailbox.Message, mf *mailfile.File) (int64, error) {
+	switch {
+	case mf != nil && mf.Opened():
+		return mf.Size()
+	case f.fact != nil:
+		return f.fact.Size, nil
 	}
-	if mf.known.virtual == 0 {
-		if n, ok := view.KnownSize(m); ok && n >= mf.file.Size && n <= 2*mf.file.Size {
-			return n, nil
-		}
-	}
-	n, err := mf.virtual()
-	if err == nil {
-		view.SetSize(m, n)
-	}
-	return n, err
+	return f.s.sel.view.Size(m, f.s.interrupted)
 }

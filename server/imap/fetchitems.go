@@ -7,6 +7,7 @@ import (
 
 	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/mailfile"
 	"maildird/server/imap/syntax"
 )
 
@@ -49,7 +50,7 @@ type fetchAttr interface {
 	needs() fetchNeed
 	// prepare gets ready what write writes; mf is nil if nothing needs the file.
 	// An error leaves the message out of the answer.
-	prepare(s *session, m mailbox.Message, mf *mailFile) error
+	prepare(s *session, m mailbox.Message, mf *mailfile.File) error
 	// write writes the value of the message that prepare was called for.
 	write(w *writer)
 }

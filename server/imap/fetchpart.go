@@ -7,9 +7,9 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
-	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
 	"maildird/maildir/message"
+	"maildird/server/imap/mailfile"
 	"maildird/server/imap/syntax"
 )
 
@@ -31,7 +31,7 @@ type servedPart struct {
 func (sp servedPart) present() bool { return !sp.absent }
 
 // resolve finds what a part is in this message.
-func (f *fetcher) resolve(p *syntax.Section, mf *mailFile) (sp servedPart, err error) {
+func (f *fetcher) resolve(p *syntax.Section, mf *mailfile.File) (sp servedPart, err error) {
 	sp.Section = p
 	switch {
 	case p.Kind != syntax.BodySection:
@@ -67,9 +67,9 @@ func (sp *servedPart) inFile(from, to message.Pos) {
 }
 
 // resolveWhole is for BODY[], BODY[HEADER] and BODY[TEXT]: no parse is needed.
-func (sp *servedPart) resolveWhole(mf *mailFile) error {
+func (sp *servedPart) resolveWhole(mf *mailfile.File) error {
 	if sp.Specifier == imap.PartSpecifierHeader {
-		if b, ok := mf.rec.Get(cache.Header); ok {
+		if b, ok := mf.CachedHeader(); ok {
 			sp.mem, sp.n = b, int64(len(b))
 			return nil
 		}
@@ -77,7 +77,7 @@ func (sp *servedPart) resolveWhole(mf *mailFile) error {
 	var from, to message.Pos
 	var err error
 	if sp.Specifier != imap.PartSpecifierNone {
-		if to, err = mf.bodyBegin(); err != nil {
+		if to, err = mf.BodyBegin(); err != nil {
 			return err
 		}
 	}
@@ -86,8 +86,8 @@ func (sp *servedPart) resolveWhole(mf *mailFile) error {
 			from = to
 		}
 		if sp.wellWithin(from, mf) {
-			to = message.Pos{Phys: mf.file.Size, Virt: from.Virt + mf.file.Size - from.Phys}
-		} else if to, err = mf.end(); err != nil {
+			to = message.Pos{Phys: mf.Octets(), Virt: from.Virt + mf.Octets() - from.Phys}
+		} else if to, err = mf.End(); err != nil {
 			return err
 		}
 	}
@@ -98,18 +98,18 @@ func (sp *servedPart) resolveWhole(mf *mailFile) error {
 // wellWithin tells whether a piece of what begins at from ends before the file
 // does, whatever its line ends: in CRLF form no text is shorter. So nothing has
 // to be counted for it.
-func (sp *servedPart) wellWithin(from message.Pos, mf *mailFile) bool {
+func (sp *servedPart) wellWithin(from message.Pos, mf *mailfile.File) bool {
 	p := sp.Partial
-	if p == nil || mf.open(true) != nil || mf.text != nil { // the error comes again
+	if p == nil || mf.Open(true) != nil || mf.Text() != nil { // the error comes again
 		return false
 	}
-	rest := mf.file.Size - from.Phys
+	rest := mf.Octets() - from.Phys
 	return p.Offset <= rest && p.Size <= rest-p.Offset
 }
 
 // resolvePart is for sections with a part number.
-func (sp *servedPart) resolvePart(mf *mailFile) error {
-	p, err := findPart(mf, sp.Part)
+func (sp *servedPart) resolvePart(mf *mailfile.File) error {
+	p, err := mf.Part(sp.Part)
 	if err != nil {
 		return err
 	}
@@ -129,21 +129,8 @@ func (sp *servedPart) resolvePart(mf *mailFile) error {
 	return nil
 }
 
-// findPart returns the part with a number, nil if there is none.
-func findPart(mf *mailFile, path []int) (*message.Part, error) {
-	root, err := mf.structure()
-	if err != nil {
-		return nil, err
-	}
-	p, ok := root.Find(path)
-	if !ok {
-		return nil, nil
-	}
-	return p, nil
-}
-
 // resolveFields is for HEADER.FIELDS and HEADER.FIELDS.NOT.
-func (f *fetcher) resolveFields(sp *servedPart, mf *mailFile) error {
+func (f *fetcher) resolveFields(sp *servedPart, mf *mailfile.File) error {
 	head, err := sp.header(mf)
 	if err != nil || sp.none {
 		return err
@@ -155,11 +142,11 @@ func (f *fetcher) resolveFields(sp *servedPart, mf *mailFile) error {
 	return nil
 }
 
-func (sp *servedPart) header(mf *mailFile) ([]byte, error) {
+func (sp *servedPart) header(mf *mailfile.File) ([]byte, error) {
 	if len(sp.Part) == 0 {
-		return mf.header()
+		return mf.Header()
 	}
-	p, err := findPart(mf, sp.Part)
+	p, err := mf.Part(sp.Part)
 	if err != nil {
 		return nil, err
 	}
@@ -170,13 +157,13 @@ func (sp *servedPart) header(mf *mailFile) ([]byte, error) {
 		sp.none = true
 		return nil, nil
 	}
-	return message.Header(mf.src, p, maxHeader)
+	return mf.PartHeader(p)
 }
 
 // resolveBinary is for BINARY and BINARY.SIZE (RFC 3516).
-func (sp *servedPart) resolveBinary(mf *mailFile) (err error) {
+func (sp *servedPart) resolveBinary(mf *mailfile.File) (err error) {
 	if len(sp.Part) > 0 {
-		if sp.in, err = findPart(mf, sp.Part); err != nil {
+		if sp.in, err = mf.Part(sp.Part); err != nil {
 			return err
 		}
 		if sp.in == nil {
@@ -184,13 +171,13 @@ func (sp *servedPart) resolveBinary(mf *mailFile) (err error) {
 			return nil
 		}
 	}
-	sp.binary, err = mf.decoded(sp.Part, sp.in)
+	sp.binary, err = mf.Decoded(sp.Part, sp.in)
 	sp.n = sp.binary.Size
 	return err
 }
 
 // write writes the octets as a literal, or what stands in its place.
-func (sp *servedPart) write(w *writer, mf *mailFile) {
+func (sp *servedPart) write(w *writer, mf *mailfile.File) {
 	switch {
 	case sp.Kind == syntax.BinarySizeSection:
 		w.Number(uint64(sp.n))
@@ -203,7 +190,7 @@ func (sp *servedPart) write(w *writer, mf *mailFile) {
 	default:
 		w.Literal(sp.n)
 	}
-	if !mf.writeText(w, sp) {
+	if !sp.writeText(w, mf.Text()) {
 		if err := sp.copyTo(w, mf); err != nil {
 			w.Fail(err)
 		}
@@ -212,38 +199,38 @@ func (sp *servedPart) write(w *writer, mf *mailFile) {
 }
 
 // copyTo writes the octets.
-func (sp *servedPart) copyTo(w io.Writer, mf *mailFile) (err error) {
+func (sp *servedPart) copyTo(w io.Writer, mf *mailfile.File) (err error) {
 	switch {
 	case sp.mem != nil:
 		_, err = w.Write(sp.mem)
 	case sp.n == 0:
 	case sp.Kind == syntax.BodySection:
 		at := sp.from.Virt + sp.skip
-		err = mf.copyTo(w, sp.from, sp.to, at, at+sp.n)
+		err = mf.CopyTo(w, sp.from, sp.to, at, at+sp.n)
 	case sp.in == nil:
-		_, err = message.CopyRaw(w, mf.src, mf.file.Size, sp.skip, sp.n)
+		_, err = message.CopyRaw(w, mf.Source(), mf.Octets(), sp.skip, sp.n)
 	default:
-		_, err = sp.binary.Copy(w, mf.src, sp.in, sp.skip, sp.n)
+		_, err = sp.binary.Copy(w, mf.Source(), sp.in, sp.skip, sp.n)
 	}
 	return err
 }
 
 // writeText writes a section of a text that is in memory, all of it, straight
-// into the response.
-func (mf *mailFile) writeText(w *writer, sp *servedPart) bool {
+// into the response; false if it is not to be written so.
+func (sp *servedPart) writeText(w *writer, text []byte) bool {
 	if sp.Kind != syntax.BodySection || sp.mem != nil || sp.n == 0 {
 		return false
 	}
-	if sp.skip > 0 || sp.n < sp.to.Virt-sp.from.Virt || sp.to.Phys > int64(len(mf.text)) || sp.from.Phys > sp.to.Phys {
+	if sp.skip > 0 || sp.n < sp.to.Virt-sp.from.Virt || sp.to.Phys > int64(len(text)) || sp.from.Phys > sp.to.Phys {
 		return false
 	}
-	b := mf.text[sp.from.Phys:sp.to.Phys]
+	b := text[sp.from.Phys:sp.to.Phys]
 	if bytes.IndexByte(b, 0) >= 0 {
 		return false
 	}
 	before := byte(0)
 	if sp.from.Phys > 0 {
-		before = mf.text[sp.from.Phys-1]
+		before = text[sp.from.Phys-1]
 	}
 	w.Convert(b, before)
 	return true

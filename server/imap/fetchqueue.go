@@ -9,6 +9,7 @@ import (
 
 	"maildird/maildir/filename"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/mailfile"
 )
 
 const (
@@ -26,13 +27,13 @@ const (
 type fetchTask struct {
 	m    mailbox.Message
 	read bool // its file is needed
-	mf   *mailFile
+	mf   *mailfile.File
 	err  error
 }
 
 func (t *fetchTask) close() {
 	if t.mf != nil {
-		t.mf.close()
+		t.mf.Close()
 		t.mf = nil
 	}
 }
@@ -243,7 +244,7 @@ func (q *fetchQueue) await(job *fetchJob) error {
 	}
 	for i := range job.tasks {
 		if mf := job.tasks[i].mf; mf != nil {
-			mf.check = q.f.s.interrupted // it is the session's from here on
+			mf.SetCheck(q.f.s.interrupted) // it is the session's from here on
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 
 	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/mailfile"
 )
 
 // fetchChunk is how many messages are looked at together.
@@ -87,9 +88,9 @@ func (f *fetcher) serve(t *fetchTask, isNew bool) {
 			f.recall(t)
 		}
 	}
-	if t.mf != nil && t.mf.opened && t.mf.text == nil {
+	if t.mf != nil && t.mf.Opened() && t.mf.Text() == nil {
 		// The rest of what the cache is given, of one long message at a time.
-		if err := t.mf.provide(f.kinds); err != nil {
+		if err := t.mf.Provide(f.kinds); err != nil {
 			t.fail(err)
 		}
 	}
@@ -102,7 +103,7 @@ func (f *fetcher) serve(t *fetchTask, isNew bool) {
 	}
 	f.respond(t.m, t.mf, isNew)
 	if t.mf != nil {
-		t.mf.remember()
+		t.mf.Remember()
 	}
 }
 
@@ -125,35 +126,35 @@ func (f *fetcher) needsSize(m mailbox.Message) bool {
 // is good until it is called for the next message.
 func (f *fetcher) recall(t *fetchTask) {
 	rec, _ := f.cached.Read(t.m)
-	t.mf = newMail(f.s.sel.view, t.m, nil, rec, f.s.interrupted)
+	t.mf = mailfile.New(f.s.sel.view, t.m, nil, rec, f.s.interrupted)
 	if !covers(rec.Has(), f.kinds) { // it could not be read
 		f.load(t)
 		return
 	}
-	if err := t.mf.provide(f.kinds); err != nil {
+	if err := t.mf.Provide(f.kinds); err != nil {
 		t.fail(err)
 	}
 }
 
 // read reads a message from its file, with what the cache has of it already.
-// check is that of newMail.
+// check is that of mailfile.New.
 func (f *fetcher) read(t *fetchTask, cached *mailbox.Cached, check func() error) {
 	var rec cache.Record
 	if f.s.sel.view.Kept(t.m) != 0 {
 		rec, _ = cached.Read(t.m)
 	}
-	t.mf = newMail(f.s.sel.view, t.m, f.last, rec, check)
-	t.mf.own() // more records are read before the response is written
+	t.mf = mailfile.New(f.s.sel.view, t.m, f.last, rec, check)
+	t.mf.Own() // more records are read before the response is written
 	f.load(t)
 }
 
 // load opens a message's file, reads what is read ahead of it, and renders what
 // is the same for all sessions. A small one is given to the cache now.
 func (f *fetcher) load(t *fetchTask) {
-	err := t.mf.open(f.need == needBody || f.needsSize(t.m))
-	if err == nil && t.mf.text != nil {
-		if err = t.mf.provide(f.kinds); err == nil {
-			t.mf.remember()
+	err := t.mf.Open(f.need == needBody || f.needsSize(t.m))
+	if err == nil && t.mf.Text() != nil {
+		if err = t.mf.Provide(f.kinds); err == nil {
+			t.mf.Remember()
 		}
 	}
 	if err != nil {

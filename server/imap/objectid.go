@@ -8,6 +8,7 @@ import (
 
 	"maildird/maildir/mailbox"
 	"maildird/maildir/message"
+	"maildird/server/imap/mailfile"
 	"maildird/server/imap/syntax"
 )
 
@@ -67,8 +68,8 @@ func emailID(guid string) string { return "M" + objectHash(guid) }
 
 // threadID is made of the oldest message that the header refers to. A message
 // that has no name, and none that it refers to, is a thread of its own.
-func threadID(mf *mailFile, guid string) (string, error) {
-	head, err := mf.header()
+func threadID(mf *mailfile.File, guid string) (string, error) {
+	head, err := mf.Header()
 	if err != nil {
 		return "", err
 	}
@@ -92,7 +93,7 @@ type emailIDAttr struct{ id string }
 func (*emailIDAttr) name() string     { return "EMAILID" }
 func (*emailIDAttr) needs() fetchNeed { return needNothing }
 
-func (a *emailIDAttr) prepare(s *session, m mailbox.Message, _ *mailFile) error {
+func (a *emailIDAttr) prepare(s *session, m mailbox.Message, _ *mailfile.File) error {
 	a.id = emailID(s.sel.view.GUID(m))
 	return nil
 }
@@ -105,7 +106,7 @@ type threadIDAttr struct{ id string }
 func (*threadIDAttr) name() string     { return "THREADID" }
 func (*threadIDAttr) needs() fetchNeed { return needHeader }
 
-func (a *threadIDAttr) prepare(s *session, m mailbox.Message, mf *mailFile) (err error) {
+func (a *threadIDAttr) prepare(s *session, m mailbox.Message, mf *mailfile.File) (err error) {
 	a.id, err = threadID(mf, s.sel.view.GUID(m))
 	return err
 }

@@ -5,6 +5,7 @@ import (
 
 	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/mailfile"
 )
 
 // previewExtension is PREVIEW (RFC 8970). LAZY asks for no more than is cheap;
@@ -34,8 +35,8 @@ func (*previewAttr) needs() fetchNeed { return needBody }
 
 func (*previewAttr) cachedAs() cache.Kind { return cache.Preview }
 
-func (a *previewAttr) prepare(_ *session, _ mailbox.Message, mf *mailFile) (err error) {
-	a.text, err = mf.previewText()
+func (a *previewAttr) prepare(_ *session, _ mailbox.Message, mf *mailfile.File) (err error) {
+	a.text, err = mf.Preview()
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/mailfile"
 )
 
 // saveDateExtension is SAVEDATE (RFC 8514): when a message came into the mailbox
@@ -29,7 +30,7 @@ type saveDateAttr struct{ date time.Time }
 func (*saveDateAttr) name() string     { return "SAVEDATE" }
 func (*saveDateAttr) needs() fetchNeed { return needNothing }
 
-func (a *saveDateAttr) prepare(s *session, m mailbox.Message, _ *mailFile) (err error) {
+func (a *saveDateAttr) prepare(s *session, m mailbox.Message, _ *mailfile.File) (err error) {
 	a.date, err = s.sel.view.SaveDate(s.ctx, m)
 	return err
 }

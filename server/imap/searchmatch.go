@@ -11,6 +11,7 @@ import (
 	"maildird/maildir/mailbox"
 	"maildird/maildir/message"
 	"maildird/server/imap/casemap"
+	"maildird/server/imap/mailfile"
 )
 
 // searcher tests messages, one after the other.
@@ -38,7 +39,7 @@ type searcher struct {
 
 	// Of the message that is tested:
 	m       mailbox.Message
-	mf      *mailFile // nil until it is needed
+	mf      *mailfile.File // nil until it is needed
 	err     error
 	answers []answer // of the probes
 }
@@ -122,8 +123,8 @@ func (sr *searcher) matches(m mailbox.Message) bool {
 		}
 	}
 	if sr.mf != nil {
-		sr.mf.remember()
-		sr.mf.close()
+		sr.mf.Remember()
+		sr.mf.Close()
 		sr.mf = nil
 	}
 	if sr.err != nil {
@@ -220,7 +221,7 @@ func isDay(key searchOp, day, want int64) bool {
 // sentDate returns the Date of the header, as it stands there: the zone does
 // not count.
 func (sr *searcher) sentDate() (time.Time, bool) {
-	head, err := sr.mf.header()
+	head, err := sr.mf.Header()
 	sr.failed(err)
 	text, ok := message.Field(head, "Date")
 	if !ok {
@@ -235,9 +236,9 @@ func (sr *searcher) load(cost searchCost) {
 	case costHeader:
 		sr.scanner.Reset()
 		rec, _ := sr.cached.Read(sr.m)
-		sr.mf = newMail(sr.s.sel.view, sr.m, nil, rec, sr.check)
+		sr.mf = mailfile.New(sr.s.sel.view, sr.m, nil, rec, sr.check)
 		if rec.Has() == 0 && sr.plan.test.cost == costBody {
-			sr.failed(sr.mf.open(true)) // all at once
+			sr.failed(sr.mf.Open(true)) // all at once
 		}
 		if sr.err == nil {
 			sr.failed(sr.scanHeader())
@@ -260,7 +261,7 @@ func (sr *searcher) noteFound(otherwise answer) {
 
 // scanHeader answers the probes that are inField, and looks for those inText.
 func (sr *searcher) scanHeader() error {
-	head, err := sr.mf.header()
+	head, err := sr.mf.Header()
 	if err != nil {
 		return err
 	}
@@ -350,7 +351,7 @@ func (sr *searcher) scanBody() error {
 	if sr.scanner.Left() == 0 {
 		return nil
 	}
-	root, err := sr.mf.structure()
+	root, err := sr.mf.Structure()
 	if err != nil {
 		return err
 	}
@@ -364,7 +365,7 @@ func (sr *searcher) scanPart(p *message.Part, root bool) error {
 		return nil
 	}
 	if !root && sr.inText > 0 {
-		head, err := message.Header(sr.mf.src, p, maxHeader)
+		head, err := sr.mf.PartHeader(p)
 		if err != nil {
 			return err
 		}
@@ -378,7 +379,7 @@ func (sr *searcher) scanPart(p *message.Part, root bool) error {
 	if len(p.Children) > 0 || !isText(p) {
 		return nil
 	}
-	return sr.scanner.Scan(sr.reader.Text(sr.mf.src, p, sr.crlf))
+	return sr.scanner.Scan(sr.reader.Text(sr.mf.Source(), p, sr.crlf))
 }
 
 // isText tells whether people read a part. Attachments of other types are not

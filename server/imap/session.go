@@ -11,6 +11,7 @@ import (
 	"maildird/auth"
 	"maildird/maildir"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/mailfile"
 	"maildird/server/imap/syntax"
 	"maildird/server/imap/wire"
 )
@@ -56,7 +57,7 @@ type selection struct {
 	// are gone by now.
 	saved []mailbox.Range
 	// last is what FETCH knows of the message that it served last.
-	last   knownFile
+	last   mailfile.Known
 	modseq clientModSeq
 	// own are messages that came by commands of the client, which need not be
 	// told what NOTIFY would have told of them.

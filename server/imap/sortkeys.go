@@ -6,6 +6,7 @@ import (
 
 	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/mailfile"
 	"maildird/server/imap/order"
 )
 
@@ -139,15 +140,15 @@ func (r *headerReader) read(m mailbox.Message) {
 		r.cached = r.s.sel.view.Cached()
 	}
 	rec, _ := r.cached.Read(m)
-	mf := newMail(r.s.sel.view, m, nil, rec, r.s.interrupted)
-	defer mf.close()
-	head, err := mf.header()
+	mf := mailfile.New(r.s.sel.view, m, nil, rec, r.s.interrupted)
+	defer mf.Close()
+	head, err := mf.Header()
 	r.failed(m, err)
-	mf.remember()
+	mf.Remember()
 	r.room = order.Append(r.room[:0], head)
 	r.order.Parse(r.room)
 	if err == nil && r.s.sel.view.Keeps() {
-		own := cache.Record{Size: mf.rec.Size, Mtime: mf.rec.Mtime, Virtual: -1}
+		own := mf.Stamped()
 		own.Set(cache.Order, r.room)
 		r.orders.Keep(m, &own)
 	}

@@ -1,0 +1,160 @@
+package mailfile
+
+import (
+	"bytes"
+	"unicode/utf8"
+
+	"maildird/maildir/cache"
+	"maildird/maildir/message"
+	"maildird/server/imap/render"
+	"maildird/server/imap/syntax"
+)
+
+// The cache holds what is here rendered, for all sessions: so only what is the
+// same whether a client takes UTF-8 in quoted strings or not. That is what has
+// no octet beyond ASCII. When a rendering changes, cache.Format has to.
+
+// renderer writes responses to memory.
+type renderer struct {
+	w   syntax.Writer
+	out bytes.Buffer
+}
+
+// render returns what f writes, nil if it depends on the session. It is good
+// until the next call.
+func (r *renderer) render(f func(w *syntax.Writer)) []byte {
+	r.out.Reset()
+	r.w = syntax.Writer{Dest: &r.out}
+	f(&r.w)
+	if r.w.Flush() != nil || !isASCII(r.out.Bytes()) {
+		return nil
+	}
+	return r.out.Bytes()
+}
+
+func isASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// rendered are the kinds that Provide makes by rendering, in this order.
+var rendered = [...]cache.Kind{cache.Envelope, cache.BodyStructure, cache.Body}
+
+// Provide reads what is needed for the kinds of the message, and renders those
+// that are the same for all sessions, so that Rendering needs no file.
+func (f *File) Provide(kinds cache.Kinds) error {
+	missing := kinds &^ f.rec.Has()
+	if missing&cache.Header.Set() != 0 {
+		if _, err := f.Header(); err != nil {
+			return err
+		}
+	}
+	if missing&cache.Preview.Set() != 0 {
+		if err := f.readPreview(); err != nil {
+			return err
+		}
+	}
+	for _, kind := range rendered {
+		if missing&kind.Set() == 0 {
+			continue
+		}
+		render, err := f.renderer(kind)
+		if err != nil {
+			return err
+		}
+		if b := f.room.render.render(render); b != nil {
+			from := len(f.room.pieces)
+			f.room.pieces = append(f.room.pieces, b...)
+			f.rec.Set(kind, f.room.pieces[from:])
+		}
+	}
+	return nil
+}
+
+// Rendering gives what writes a kind, best one that Provide was called for: then it cannot
+// fail, and needs no file.
+func (f *File) Rendering(kind cache.Kind) (func(*syntax.Writer), error) {
+	if b, ok := f.rec.Get(kind); ok {
+		return func(w *syntax.Writer) { w.RawBytes(b) }, nil
+	}
+	return f.renderer(kind)
+}
+
+// renderer gives what renders a kind for any session.
+func (f *File) renderer(kind cache.Kind) (func(*syntax.Writer), error) {
+	if kind == cache.Envelope {
+		head, err := f.Header()
+		if err != nil {
+			return nil, err
+		}
+		e := message.ParseEnvelope(head)
+		return func(w *syntax.Writer) { render.Envelope(w, e) }, nil
+	}
+	root, err := f.Structure()
+	if err != nil {
+		return nil, err
+	}
+	st, err := render.ReadStructure(f.src, root, maxHeader)
+	if err != nil {
+		return nil, err
+	}
+	return func(w *syntax.Writer) { st.Write(w, kind == cache.BodyStructure) }, nil
+}
+
+// readPreview makes the kind Preview, which is text and no rendering.
+func (f *File) readPreview() error {
+	root, err := f.Structure()
+	if err != nil {
+		return err
+	}
+	text, err := message.Preview(f.src, root)
+	if err == nil {
+		f.rec.Set(cache.Preview, []byte(text))
+	}
+	return err
+}
+
+// Preview returns the message's PREVIEW.
+func (f *File) Preview() (string, error) {
+	err := f.Provide(cache.Preview.Set())
+	b, _ := f.rec.Get(cache.Preview)
+	return string(b), err
+}
+
+// Stamped returns a record without content, for what is made of the message as it
+// was read and kept elsewhere. Call Remember before.
+func (f *File) Stamped() cache.Record {
+	return cache.Record{Size: f.rec.Size, Mtime: f.rec.Mtime, Virtual: -1}
+}
+
+// Remember gives the cache what it lacks of what was read, and the size of a text
+// that is in memory, which costs little now. An error is one of reading, and
+// comes up where somebody needs what cannot be read.
+func (f *File) Remember() {
+	rec, k := &f.rec, f.known
+	told := !f.opened || f.told && (rec.Virtual >= 0 || k.virtual == 0)
+	if told && rec.Has() == f.cached {
+		return
+	}
+	keeps := f.view.Keeps()
+	if f.opened {
+		if keeps && f.text != nil {
+			_, _ = f.virtual()
+		}
+		rec.Size, rec.Mtime, rec.Virtual = f.file.Size, f.file.Mtime, -1
+		if k.virtual > 0 || rec.Size == 0 {
+			rec.Virtual = k.virtual
+		}
+		if keeps && k.root != nil && rec.Has()&cache.Parts.Set() == 0 {
+			from := len(f.room.pieces)
+			f.room.pieces = message.AppendPart(f.room.pieces, k.root)
+			rec.Set(cache.Parts, f.room.pieces[from:])
+		}
+	}
+	f.view.Keep(f.m, rec)
+	f.cached, f.told = rec.Has(), true
+}
