@@ -64,6 +64,9 @@ func (c *checker) abs(p string) string {
 	return filepath.Join(c.dir, p)
 }
 
+// unlessFalse is a setting that is true if it is missing.
+func unlessFalse(b *bool) bool { return b == nil || *b }
+
 func (c *checker) check(f *file) *Config {
 	cfg := &Config{
 		Path: c.path, CacheDir: c.abs(f.CacheDir),
@@ -73,7 +76,7 @@ func (c *checker) check(f *file) *Config {
 			BareNewline: c.choice("smtp.bare_newline", f.SMTP.BareNewline, "normalize", "reject"),
 			GreetDelay:  c.duration("smtp.greet_delay", f.SMTP.GreetDelay, maxGreetDelay),
 		},
-		IMAP:   IMAP{Rev2: f.IMAP.Rev2 == nil || *f.IMAP.Rev2, SubmitUsers: f.IMAP.SubmitUsers},
+		IMAP:   IMAP{Rev2: unlessFalse(f.IMAP.Rev2), Unauthenticate: unlessFalse(f.IMAP.Unauthenticate), SubmitUsers: f.IMAP.SubmitUsers},
 		Limits: c.limits(f),
 	}
 	var ok bool

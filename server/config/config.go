@@ -90,8 +90,9 @@ type SMTP struct {
 
 // IMAP is what concerns IMAP.
 type IMAP struct {
-	Rev2        bool     // announce IMAP4rev2
-	SubmitUsers []string // who submit for others, and may use their URLs for that
+	Rev2           bool     // announce IMAP4rev2
+	Unauthenticate bool     // let clients log in as another user on the same connection
+	SubmitUsers    []string // who submit for others, and may use their URLs for that
 }
 
 // Limits bound what clients can cost.

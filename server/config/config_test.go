@@ -19,7 +19,7 @@ func TestTemplate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if cfg.Hostname != "mail.example.org" || cfg.Auth.Users != "/etc/m/users" || cfg.CacheDir != "/etc/m/cache" ||
-		cfg.TLS.Cert != "/etc/m/cert.pem" || !cfg.Mail.Fsync || !cfg.IMAP.Rev2 || cfg.Limits.MessageSize != 50<<20 {
+		cfg.TLS.Cert != "/etc/m/cert.pem" || !cfg.Mail.Fsync || !cfg.IMAP.Rev2 || !cfg.IMAP.Unauthenticate || cfg.Limits.MessageSize != 50<<20 {
 		t.Errorf("template gives %+v", cfg)
 	}
 	if got := cfg.Listen.LMTP; len(got) != 1 || got[0] != (Address{"unix", "/etc/m/lmtp.sock"}) {
@@ -30,7 +30,7 @@ func TestTemplate(t *testing.T) {
 	}
 	// All that is commented out is true as well.
 	all := strings.NewReplacer("# [", "[", "\n# fsync", "\nfsync", "\n# compress", "\ncompress", "\n# reserve", "\nreserve", "\n# \"Ges", "\n\"Ges",
-		"\n# bare", "\nbare", "\n# greet", "\ngreet", "\n# rev2", "\nrev2", "\n# conn", "\nconn", "\n# mess", "\nmess", "\n# rec", "\nrec",
+		"\n# bare", "\nbare", "\n# greet", "\ngreet", "\n# rev2", "\nrev2", "\n# unauth", "\nunauth", "\n# conn", "\nconn", "\n# mess", "\nmess", "\n# rec", "\nrec",
 		"\n# issuer", "\nissuer", "\n# audience", "\naudience", "\n# jwks", "\njwks", "\n# username", "\nusername", "\n# scope", "\nscope",
 		"\n# openid", "\nopenid", "\n# pprof", "\npprof", "\n# level", "\nlevel", "\n# format", "\nformat").Replace(Template("h.example", "example.org", "a@example.org"))
 	full, err := load(t, all)

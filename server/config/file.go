@@ -53,8 +53,9 @@ type file struct {
 		GreetDelay  string `toml:"greet_delay"`
 	} `toml:"smtp"`
 	IMAP struct {
-		Rev2        *bool    `toml:"rev2"`
-		SubmitUsers []string `toml:"submit_users"`
+		Rev2           *bool    `toml:"rev2"`
+		Unauthenticate *bool    `toml:"unauthenticate"`
+		SubmitUsers    []string `toml:"submit_users"`
 	} `toml:"imap"`
 	Limits struct {
 		Connections        int    `toml:"connections"`

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"compress/flate"
 	"encoding/hex"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -113,6 +114,30 @@ func TestCompressPartialFlush(t *testing.T) {
 		if got := c.line(); !strings.HasPrefix(got, step.want) {
 			t.Fatalf("got %s, want %s", got, step.want)
 		}
+	}
+}
+
+// TestUnauthenticateCompressed: a client whose UNAUTHENTICATE is refused would go
+// on without compression, as RFC 8437 section 4.1 says, and not be understood.
+func TestUnauthenticateCompressed(t *testing.T) {
+	c := startServer(t).login()
+	if caps := c.ok("CAPABILITY"); !strings.Contains(caps[0], " UNAUTHENTICATE") {
+		t.Error("UNAUTHENTICATE is not announced:", caps[0])
+	}
+	plain := c.conn
+	c.compress()
+	if caps := c.ok("CAPABILITY"); strings.Contains(caps[0], "UNAUTHENTICATE") {
+		t.Error("UNAUTHENTICATE is still announced:", caps[0])
+	}
+	c.send("u UNAUTHENTICATE\r\n")
+	if _, err := io.WriteString(plain, "l LOGIN alice secret\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.line(); !strings.HasPrefix(got, "* BYE ") {
+		t.Error(got)
+	}
+	if rest, err := io.ReadAll(c.in); len(rest) > 0 || err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("after BYE came %q (%v)", rest, err)
 	}
 }
 

@@ -54,6 +54,8 @@ type Config struct {
 
 	// NoRev2 leaves IMAP4rev2 out of the capabilities.
 	NoRev2 bool
+	// NoUnauthenticate leaves UNAUTHENTICATE out (RFC 8437 section 8).
+	NoUnauthenticate bool
 	// AppendLimit is the octets of the biggest message that APPEND takes; 0: 50 MiB.
 	AppendLimit int64
 	// Postmaster is the address that users may write to, for /shared/admin of

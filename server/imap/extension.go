@@ -47,7 +47,7 @@ type extension struct {
 func extensions(cfg *Config) []extension {
 	return []extension{
 		rev1Extension(), rev2Extension(cfg), literalExtension(),
-		connectionExtension(), tlsExtension(), authExtension(), scramExtension(cfg.SCRAM), tokenExtension(cfg.SCRAM, cfg.Tokens), saslExtension(), unauthenticateExtension(),
+		connectionExtension(), tlsExtension(), authExtension(), scramExtension(cfg.SCRAM), tokenExtension(cfg.SCRAM, cfg.Tokens), saslExtension(), unauthenticateExtension(cfg),
 		idExtension(), enableExtension(), idleExtension(), notifyExtension(), multiSearchExtension(),
 		namespaceExtension(), folderExtension(), listExtension(), lsubExtension(), statusExtension(),
 		specialUseExtension(), selectExtension(), unselectExtension(),

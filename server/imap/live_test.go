@@ -67,6 +67,8 @@ func liveEdits(t *testing.T, s *imaptest.Script) []string {
 		switch value := s.Options[key]; key {
 		case "rev2":
 			edits = append(edits, "# [imap]\n# rev2 = true ", "[imap]\nrev2 = false #")
+		case "unauthenticate":
+			edits = append(edits, "# [imap]", "[imap]\nunauthenticate = false")
 		case "plaintext":
 			edits = append(edits, `plaintext_from = ["127.0.0.1/32", "::1/128"]`, "plaintext_from = []")
 		case "separator":

@@ -12,7 +12,7 @@ func tlsExtension() extension {
 	return extension{
 		commands: []command{{name: "STARTTLS", in: notAuthenticated, run: runStartTLS}},
 		capsOf: func(s *session) []imap.Cap {
-			if s.tls || s.compressed() || s.srv.cfg.TLS == nil || s.state() != notAuthenticated {
+			if s.tls || s.srv.cfg.TLS == nil || s.state() != notAuthenticated {
 				return nil
 			}
 			return []imap.Cap{imap.CapStartTLS}
@@ -28,8 +28,6 @@ func runStartTLS(s *session) error {
 	switch {
 	case s.tls:
 		return bad("TLS is active already.")
-	case s.compressed(): // after UNAUTHENTICATE
-		return bad("TLS goes below compression and cannot be started above it.")
 	case s.srv.cfg.TLS == nil:
 		return bad("TLS is not available.")
 	}

@@ -17,6 +17,8 @@ func scriptOptions(t *testing.T, s *imaptest.Script) []serverOption {
 		switch key {
 		case "rev2":
 			out = append(out, func(cfg *Config, _ *maildir.AccountOptions) { cfg.NoRev2 = value == "no" })
+		case "unauthenticate":
+			out = append(out, func(cfg *Config, _ *maildir.AccountOptions) { cfg.NoUnauthenticate = value == "no" })
 		case "plaintext":
 			out = append(out, func(cfg *Config, _ *maildir.AccountOptions) { cfg.PlaintextFrom = nil })
 		case "separator":

@@ -8,19 +8,34 @@ import (
 	"maildird/auth"
 )
 
-// unauthenticateExtension is UNAUTHENTICATE.
-func unauthenticateExtension() extension {
+// unauthenticateExtension is UNAUTHENTICATE, unless the operator does without it
+// (RFC 8437 section 8: a proxy before the server may watch the first login only).
+func unauthenticateExtension(cfg *Config) extension {
+	if cfg.NoUnauthenticate {
+		return extension{}
+	}
 	return extension{
-		caps:     []imap.Cap{imap.CapUnauthenticate},
+		capsOf: func(s *session) []imap.Cap {
+			if s.state() == notAuthenticated || s.compressed() {
+				return nil
+			}
+			return []imap.Cap{imap.CapUnauthenticate}
+		},
 		commands: []command{{name: "UNAUTHENTICATE", in: loggedIn, run: runUnauthenticate}},
 	}
 }
 
 // runUnauthenticate is UNAUTHENTICATE (RFC 8437): the session is as it was
-// after the greeting, but for TLS.
+// after the greeting, but for TLS. Compression would have to end in the middle of
+// what the client sends, and where that is nothing tells but a final block, which
+// few compressors write. "Servers MAY close the connection with an untagged BYE
+// response" (section 3): a new one costs little.
 func runUnauthenticate(s *session) error {
 	if err := s.lx.End(); err != nil {
 		return err
+	}
+	if s.compressed() {
+		return bye(imap.ResponseCodeUnavailable, "Compression cannot be ended, please reconnect.")
 	}
 	s.leave()
 	s.enabled = enabled{}
