@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -84,6 +85,26 @@ func parseNets(list string) (nets allowedNets, err error) {
 		return nets, errors.New("no network is named")
 	}
 	return nets, nil
+}
+
+// Revoked tells whether a user who logged in from an address (the zero one for Unix
+// sockets) could not do so any more as he did: he is not in the users file, or on a
+// line that cannot be used, his password is another one, or he is not let in from
+// there. Other changes of his line, as of the quota, revoke nothing.
+func (u *Users) Revoked(from netip.Addr, user User) bool {
+	e := u.current().find(user.Name)
+	return e == nil || e.user.proof != user.proof || !e.allows(from)
+}
+
+// proofOf is a hash of a line's password and SCRAM keys.
+func proofOf(password string, extra []string) [sha256.Size]byte {
+	text := password
+	for _, field := range extra {
+		if strings.HasPrefix(field, fieldSCRAM) {
+			text += ":" + field
+		}
+	}
+	return sha256.Sum256([]byte(text))
 }
 
 // Allowed returns ErrNotAllowed if the users file keeps a user from logging in

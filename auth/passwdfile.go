@@ -102,6 +102,7 @@ func parseLine(line string, domains []string) (*entry, error) {
 	if e.user.Quota, err = quotaOf(extra); err != nil {
 		return nil, err
 	}
+	e.user.proof = proofOf(f[1], extra)
 	return e, nil
 }
 

@@ -4,6 +4,7 @@ package auth
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,6 +26,9 @@ type User struct {
 	Home     string // "" if the file gives none
 	UID, GID int    // system user and group that own the mail, -1 if the file gives none
 	Quota    *Quota // nil if the file gives none
+
+	// proof is a hash of what the user proves himself by.
+	proof [sha256.Size]byte
 }
 
 // Users is the users file. It is read again when it changes. Safe for
@@ -35,14 +39,19 @@ type Users struct {
 	log     *slog.Logger
 	check   *checker
 
-	mu      sync.Mutex
-	table   *table
-	version fileVersion
-	looked  time.Time
+	mu       sync.Mutex
+	table    *table
+	revision uint64 // of table
+	version  fileVersion
+	looked   time.Time
+	told     time.Time // when the log was told that the file cannot be read
 }
 
 // rereadInterval bounds how often the file is looked at.
 const rereadInterval = time.Second
+
+// tellInterval is how often the log is told that the file cannot be read.
+const tellInterval = time.Minute
 
 // fileVersion tells one state of a file from another.
 type fileVersion struct {
@@ -80,6 +89,7 @@ func (u *Users) read() error {
 		u.log.Warn("users file has a line that is left out", "file", u.path, "line", p.line, "problem", p.text)
 	}
 	u.table, u.version, u.looked = t, v, time.Now()
+	u.revision++
 	return nil
 }
 
@@ -133,16 +143,26 @@ func (u *Users) current() *table {
 	}
 	u.looked = now
 	v, err := versionOf(u.path)
-	if err == nil && (v == u.version || u.beingWritten(v, now)) {
-		return u.table
-	}
-	if err == nil {
+	if err == nil && v != u.version && !u.beingWritten(v, now) {
 		err = u.read()
 	}
-	if err != nil {
-		u.log.Error("users file cannot be read, keeping the users known so far", "error", err)
+	switch {
+	case err == nil:
+		u.told = time.Time{}
+	case now.Sub(u.told).Abs() >= tellInterval:
+		u.told = now
+		u.log.Error("users file cannot be read, keeping the users known so far", "error", err, "more", "not logged for a minute")
 	}
 	return u.table
+}
+
+// Revision counts how often the file was read, after a look whether it changed.
+// What was asked before it grew may have another answer.
+func (u *Users) Revision() uint64 {
+	u.current()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.revision
 }
 
 // beingWritten tells whether the file was changed in place a moment ago: half

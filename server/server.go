@@ -35,6 +35,7 @@ type Server struct {
 	bound    []bound
 	services []service
 	running  sync.WaitGroup
+	quit     chan struct{} // closed by Stop
 	failed   chan error
 }
 
@@ -76,7 +77,7 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 			Host: cfg.Hostname, Fsync: cfg.Mail.Fsync, Compress: cfg.Mail.Compress, Reserve: uint64(cfg.Mail.Reserve),
 			CacheDir: cfg.CacheDir, Log: log,
 		}),
-		failed: make(chan error, 1),
+		failed: make(chan error, 1), quit: make(chan struct{}),
 	}
 	plan, err := s.bind()
 	if err != nil {
@@ -96,6 +97,8 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 			}
 		})
 	}
+	seen := users.Revision()
+	s.running.Go(func() { s.watchUsers(seen) })
 	log.Info("ready", ready...)
 	return s, nil
 }
@@ -198,7 +201,7 @@ func (s *Server) smtpConfig(a *accounts, connections *limit.Connections) smtp.Co
 	}
 	return smtp.Config{
 		Log: s.log, Hostname: cfg.Hostname, Domains: cfg.Domains, Postmaster: cfg.Postmaster,
-		Users: s.users, Auth: s.users, SCRAM: s.users, Tokens: s.tokens,
+		Users: s.users, Auth: s.users, SCRAM: s.users, Tokens: s.tokens, Revoked: s.users.Revoked,
 		Open: a.inbox, Room: a.room, Delivery: s.store.Delivery(), Reserve: uint64(cfg.Mail.Reserve), FreeSpace: freeSpace,
 		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom, BareNewline: bare,
 		Timeouts:    smtp.Timeouts{Greet: cfg.SMTP.GreetDelay},
@@ -211,7 +214,7 @@ func (s *Server) smtpConfig(a *accounts, connections *limit.Connections) smtp.Co
 func (s *Server) imapConfig(a *accounts, connections *limit.Connections) imap.Config {
 	cfg := s.cfg
 	return imap.Config{
-		Log: s.log, Auth: s.users, SCRAM: s.users, Tokens: s.tokens, OpenAccount: a.open,
+		Log: s.log, Auth: s.users, SCRAM: s.users, Tokens: s.tokens, Revoked: s.users.Revoked, OpenAccount: a.open,
 		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom,
 		NoRev2: !cfg.IMAP.Rev2, NoUnauthenticate: !cfg.IMAP.Unauthenticate, Postmaster: cfg.Postmaster, AppendLimit: cfg.Limits.MessageSize,
 		Connections: connections,
@@ -249,6 +252,7 @@ func (s *Server) Reload() error {
 // Stop closes the listeners, lets deliveries finish, says BYE to IMAP clients,
 // and returns when all is done. What is not done when ctx ends is cut off.
 func (s *Server) Stop(ctx context.Context) error {
+	close(s.quit)
 	var wg sync.WaitGroup
 	for _, v := range s.services {
 		wg.Go(func() {

@@ -134,6 +134,15 @@ func (g *Group[C]) Len() int {
 	return len(g.conns)
 }
 
+// Each calls f for each connection. f must not block, nor call the group.
+func (g *Group[C]) Each(f func(C)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for c := range g.conns {
+		f(c)
+	}
+}
+
 // Shutdown closes the listeners, wakes all connections and waits for their end.
 // When ctx ends before, it cuts them off and returns the context's error.
 func (g *Group[C]) Shutdown(ctx context.Context) error {

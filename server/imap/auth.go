@@ -270,6 +270,8 @@ func (s *session) login(user auth.User) error {
 	s.lx.Limits = s.srv.cfg.lexLimits(true)
 	s.wire.Until = time.Time{}
 	s.log.Info("logged in", "tls", s.tls)
+	s.granted.to.Store(&user)
+	s.recheck() // the password may have changed since it was compared
 	s.done = done{code: "CAPABILITY" + s.capabilityList(), text: "Logged in."}
 	return nil
 }

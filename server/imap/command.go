@@ -130,6 +130,9 @@ func (s *session) call(cmd *command) (err error) {
 			err = bye(imap.ResponseCodeServerBug, "Internal error, the log has the details.")
 		}
 	}()
+	if s.granted.revoked.Load() {
+		return errRevoked()
+	}
 	if s.account != nil && s.account.Moved() {
 		return errMoved()
 	}

@@ -34,6 +34,10 @@ type Config struct {
 	// releases it.
 	OpenAccount func(context.Context, auth.User) (*maildir.Account, error)
 
+	// Revoked, if not nil, tells whether a login of this user from this address does
+	// not hold any more. Server.Recheck asks it of all sessions.
+	Revoked func(from netip.Addr, user auth.User) bool
+
 	// Hostname is the server's name, by which URLs refer to it.
 	Hostname string
 	// Lookup finds a user by name, and OpenExisting opens his Maildir for a URL

@@ -92,7 +92,10 @@ func (s *session) commands() error {
 			}
 		}
 		if err := s.serveCommand(); err != nil || s.logout {
-			if errors.Is(err, os.ErrDeadlineExceeded) && s.srv.sessions.Stopping() {
+			switch woken := errors.Is(err, os.ErrDeadlineExceeded); {
+			case woken && s.granted.revoked.Load():
+				return errRevoked()
+			case woken && s.srv.sessions.Stopping():
 				return errStopping()
 			}
 			return err
@@ -155,11 +158,13 @@ func (s *session) tellNow(n news) error {
 // ends or the time is up, the error says so.
 func (s *session) await(deadline time.Time, wakeOn wire.Reasons) error {
 	err := s.lx.Await(func(lend func() []byte, giveBack func()) (int, error) {
-		return s.wire.Await(deadline, wakeOn|wire.NewsShutdown, lend, giveBack)
+		return s.wire.Await(deadline, wakeOn|wire.NewsShutdown|wire.NewsRevoked, lend, giveBack)
 	})
 	switch {
 	case err == nil:
 		return nil
+	case s.granted.revoked.Load():
+		return errRevoked()
 	case s.srv.sessions.Stopping():
 		return errStopping()
 	case errors.Is(err, wire.ErrWoken), errors.Is(err, os.ErrDeadlineExceeded):
@@ -173,6 +178,9 @@ func (s *session) continueLiteral() { s.w.Raw("+ OK\r\n") }
 
 // end says goodbye for the reason err, nil after LOGOUT, and closes.
 func (s *session) end(err error) {
+	if s.granted.revoked.Load() {
+		s.log.Info("login revoked")
+	}
 	if said := s.goodbye(err); said {
 		accept.Linger(s.wire.Stream, s.wire.Socket) // the client may still be sending
 	}
@@ -204,6 +212,7 @@ func (s *session) leave() {
 	if s.account == nil {
 		return
 	}
+	s.granted.to.Store(nil)
 	s.account.Release()
 	s.account = nil
 	s.srv.cfg.Connections.LeaveUser(s.user.Name)

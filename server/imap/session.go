@@ -39,6 +39,7 @@ type session struct {
 	fails  int       // failed logins
 
 	user    auth.User
+	granted granted
 	account *maildir.Account // nil before login
 	sel     *selection       // nil without a selected mailbox
 
@@ -140,6 +141,9 @@ func (s *session) interruptedAt(now time.Time) error {
 	}
 	if err := s.ctx.Err(); err != nil {
 		return &connError{err}
+	}
+	if s.granted.revoked.Load() {
+		return errRevoked()
 	}
 	if err := s.wire.PeerGone(now); err != nil {
 		return &connError{err}

@@ -63,7 +63,9 @@ func NewSCRAMLogin(users Users, p Peer, plus bool) sasl.Server {
 	if plus {
 		name = SCRAMPlus
 	}
-	return &scramLogin{mechanism: name, users: users, peer: p, exchange: NewSCRAM(users.SCRAM, p.TLS, plus)}
+	x := &scramLogin{mechanism: name, users: users, peer: p}
+	x.exchange = NewSCRAM(x.keys, p.TLS, plus)
+	return x
 }
 
 type scramLogin struct {
@@ -71,6 +73,14 @@ type scramLogin struct {
 	users     Users
 	peer      Peer
 	exchange  *Exchange
+	user      auth.User // as he was when the exchange began
+}
+
+// keys gives what the proof is checked against. Who the user is is asked before:
+// a login with a password that is changed meanwhile does not hold.
+func (x *scramLogin) keys(name string) scram.StoredCredentials {
+	x.user, _ = x.users.Lookup(name)
+	return x.users.SCRAM(name)
 }
 
 // Next implements go-sasl's Server.
@@ -89,8 +99,7 @@ func (x *scramLogin) Next(response []byte) (challenge []byte, done bool, err err
 	if err != nil || !done {
 		return challenge, done, err
 	}
-	user, ok := x.users.Lookup(name)
-	if !ok { // removed just now
+	if _, ok := x.users.Lookup(name); !ok { // removed just now
 		return nil, true, p.Refused(x.mechanism, name, ErrProof)
 	}
 	if err := x.users.Allowed(p.From, name); err != nil {
@@ -98,6 +107,6 @@ func (x *scramLogin) Next(response []byte) (challenge []byte, done bool, err err
 		return nil, true, p.Refused(x.mechanism, name, err)
 	}
 	x.users.Succeeded(p.From, name)
-	p.Login(user)
+	p.Login(x.user)
 	return challenge, true, nil
 }

@@ -214,11 +214,12 @@ func (c *conn) loggedIn(user auth.User) error {
 		c.log.Warn("login refused", "user", user.Name, "error", err)
 		return refusal(454, code3{4, 7, 0}, "Too many connections of this user, try again later")
 	}
-	c.session.user = &user
+	c.grant(&user)
 	c.bad, c.authFails = 0, 0
 	c.log = c.log.With("user", user.Name)
 	c.session.log = c.log
 	c.log.Info("logged in", "tls", c.peer.tls != nil)
+	c.recheck() // the password may have changed since it was compared
 	c.reply(235, code3{2, 7, 0}, "Authentication succeeded")
 	return nil
 }
@@ -233,7 +234,7 @@ func (c *conn) logOut() {
 // leaveUser takes back what a login took.
 func (c *conn) leaveUser() {
 	if u := c.session.user; u != nil {
-		c.session.user = nil
+		c.grant(nil)
 		c.srv.cfg.Connections.LeaveUser(u.Name)
 	}
 }

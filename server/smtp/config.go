@@ -80,6 +80,9 @@ type Config struct {
 	SCRAM sasl.Users
 	// Tokens, if not nil, lets the users of SCRAM log in with OAuth tokens too.
 	Tokens sasl.Tokens
+	// Revoked, if not nil, tells whether a login of this user from this address does
+	// not hold any more. Server.Recheck asks it of all connections.
+	Revoked func(from netip.Addr, user auth.User) bool
 
 	// Open opens the folder that a user's new mail goes to. release gives it
 	// back; it is called even if the delivery fails, but not after an error.

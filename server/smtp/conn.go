@@ -13,10 +13,12 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-smtp"
 
+	"maildird/auth"
 	"maildird/server/accept"
 )
 
@@ -41,8 +43,12 @@ type conn struct {
 	badRecipients int
 	authFails     int
 
-	mu      sync.Mutex
-	waiting bool // for a command: Shutdown ends that
+	granted atomic.Pointer[auth.User] // whose login it is, for Recheck
+	revoked atomic.Bool               // the login does not hold any more
+
+	mu        sync.Mutex
+	waiting   bool // for a command: Shutdown ends that, and Recheck
+	receiving bool // for more of a message: Recheck ends that
 }
 
 // peer is what is known about the other side.
@@ -169,6 +175,9 @@ func (c *conn) greet() error {
 // command takes one command and answers it.
 func (c *conn) command() error {
 	c.hasty = c.hasty && len(c.wire.unread()) > 0
+	if c.revoked.Load() {
+		return errRevoked()
+	}
 	line, err := c.line()
 	if errors.Is(err, errLongLine) {
 		return c.refuse(refusal(500, code3{5, 5, 2}, "Line too long"))
@@ -301,8 +310,11 @@ func (c *conn) await(deadline time.Time, take func() error) error {
 	err := c.wire.conn.SetReadDeadline(deadline)
 	c.waiting = true
 	c.mu.Unlock()
-	if c.srv.conns.Stopping() {
+	switch {
+	case c.srv.conns.Stopping():
 		err = errStopping()
+	case c.revoked.Load():
+		err = errRevoked()
 	}
 	if err == nil {
 		err = take()
@@ -310,11 +322,16 @@ func (c *conn) await(deadline time.Time, take func() error) error {
 	c.mu.Lock()
 	c.waiting = false
 	c.mu.Unlock()
+	if err != nil && c.revoked.Load() {
+		return errRevoked()
+	}
 	if err != nil && c.srv.conns.Stopping() {
 		return errStopping()
 	}
 	return err
 }
+
+var longAgo = time.Unix(1, 0)
 
 // Wake implements accept.Conn: it ends the waiting for a command. Any goroutine
 // may call it.
@@ -322,7 +339,7 @@ func (c *conn) Wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.waiting {
-		_ = c.wire.conn.SetReadDeadline(time.Unix(1, 0))
+		_ = c.wire.conn.SetReadDeadline(longAgo)
 	}
 }
 
@@ -334,6 +351,9 @@ func (c *conn) replyTo(r *smtp.SMTPError) { c.reply(r.Code, r.EnhancedCode, r.Me
 
 // end says goodbye for the reason err and closes.
 func (c *conn) end(err error) {
+	if c.revoked.Load() {
+		c.log.Info("login revoked")
+	}
 	var last goodbye
 	rude := false // the client may still be sending
 	switch {

@@ -95,11 +95,20 @@ func (c *conn) moreOfMessage(began time.Time, got int64) error {
 	if byRate.Before(deadline) {
 		deadline = byRate
 	}
-	if err := c.wire.conn.SetReadDeadline(deadline); err != nil {
-		return err
+	c.mu.Lock()
+	err := c.wire.conn.SetReadDeadline(deadline)
+	c.receiving = true
+	c.mu.Unlock()
+	if err == nil && !c.revoked.Load() {
+		err = c.wire.more(largeBuffer)
 	}
-	err := c.wire.more(largeBuffer)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	c.mu.Lock()
+	c.receiving = false
+	c.mu.Unlock()
+	switch {
+	case c.revoked.Load():
+		return errRevoked()
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return lastReply(421, code3{4, 4, 2}, "Message did not come in time")
 	}
 	return err

@@ -39,6 +39,7 @@ const (
 	NewsMailbox  Reasons = 1 << iota // the selected mailbox changed
 	NewsOthers                       // something that NOTIFY asked for happened elsewhere
 	NewsShutdown                     // the server ends
+	NewsRevoked                      // the login does not hold any more
 )
 
 // ErrWoken is what Await returns when the session was woken.
@@ -65,25 +66,23 @@ func (c *Conn) Forget(why Reasons) {
 }
 
 // Read reads inside a command, with ReadTimeout. A stranger who began one does not hold the end of
-// the server; a user's command may come to its end, as a message that he saves.
+// the server; a user's command may come to its end, as a message that he saves, as long as his login
+// holds.
 func (c *Conn) Read(p []byte) (int, error) {
-	deadline := time.Now().Add(c.ReadTimeout)
-	if c.Until.IsZero() {
-		if err := c.Stream.SetReadDeadline(deadline); err != nil {
-			return 0, err
+	deadline, wakeOn := time.Now().Add(c.ReadTimeout), NewsRevoked
+	if !c.Until.IsZero() {
+		wakeOn |= NewsShutdown
+		if deadline.After(c.Until) {
+			deadline = c.Until
 		}
-		return c.Stream.Read(p)
-	}
-	if deadline.After(c.Until) {
-		deadline = c.Until
 	}
 	c.mu.Lock()
-	if c.news&NewsShutdown != 0 {
+	if c.news&wakeOn != 0 {
 		deadline = longAgo
 	}
 	// Under the mutex, so that it cannot undo what Wake does.
 	err := c.Stream.SetReadDeadline(deadline)
-	c.wakeOn = NewsShutdown
+	c.wakeOn = wakeOn
 	c.mu.Unlock()
 	n := 0
 	if err == nil {

@@ -1,0 +1,71 @@
+package imap
+
+import (
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"maildird/auth"
+	"maildird/maildir"
+)
+
+// TestRevoked: whatever a session does, it ends with BYE when its login does not hold
+// any more, and nothing that its client began is done.
+func TestRevoked(t *testing.T) {
+	var revoked atomic.Bool
+	ts := startServer(t, func(c *Config, _ *maildir.AccountOptions) {
+		c.Revoked = func(from netip.Addr, u auth.User) bool {
+			return u.Name == "alice@example.org" && from.IsLoopback() && revoked.Load()
+		}
+	})
+	const saves = "APPEND INBOX {20}\r\nSubject: x\r\n\r\n"
+	sessions := map[string]*testClient{}
+	for name, c := range map[string]struct{ text, answer string }{
+		"waits":              {"", ""},
+		"in IDLE":            {"i IDLE\r\n", "+ idling"},
+		"in a literal":       {"a " + saves, "+ OK"},
+		"in a command":       {"b CREATE Wo", ""},
+		"in AUTHENTICATE":    {"u UNAUTHENTICATE\r\n", "u OK"},
+		"in a started login": {"u UNAUTHENTICATE\r\nv LOGIN {5}\r\n", "+ OK"},
+	} {
+		s := ts.login()
+		s.ok("SELECT INBOX")
+		s.send(c.text)
+		for c.answer != "" && !strings.HasPrefix(s.line(), c.answer) {
+		}
+		sessions[name] = s
+	}
+	other := ts.dial()
+	other.line()
+	other.ok("LOGIN bob secret")
+	ts.Recheck() // nothing is revoked
+	sessions["waits"].ok("NOOP")
+	ts.log.Take()
+
+	revoked.Store(true)
+	ts.Recheck()
+	for _, name := range []string{"waits", "in IDLE", "in a literal", "in a command"} {
+		sessions[name].ends("Your account was changed, please log in again.")
+	}
+	other.ok("NOOP")
+	sessions["in AUTHENTICATE"].ok("NOOP")
+	sessions["in AUTHENTICATE"].ok("LOGIN bob secret")
+	sessions["in a started login"].send("alice {6}\r\n")
+	sessions["in a started login"].line()
+	sessions["in a started login"].send("secret\r\n") // its password was compared already, as it were
+	if line := sessions["in a started login"].line(); !strings.HasPrefix(line, "v OK") {
+		t.Error(line)
+	}
+	sessions["in a started login"].ends("Your account was changed")
+	if n := strings.Count(ts.log.Take(), "login revoked"); n != 5 {
+		t.Errorf("%d lines in the log", n)
+	}
+	if found, err := filepath.Glob(filepath.Join(ts.root("alice"), "*", "*.*")); err != nil || len(found) != 0 {
+		t.Errorf("saved %q, %v", found, err)
+	}
+	if found, err := filepath.Glob(filepath.Join(ts.root("alice"), ".Wo*")); err != nil || len(found) != 0 {
+		t.Errorf("made %q, %v", found, err)
+	}
+}
