@@ -73,6 +73,8 @@ func (m *Mailbox) event(where table.Place, ev watch.Event) {
 		if filename.Ignored(ev.Name) || !unsure && m.agrees(entry{where, ev.Name}, ev.Op) {
 			return
 		}
+	} else {
+		m.checkNameAgain() // perhaps the directory was moved
 	}
 	q.mu.Lock()
 	first := len(q.names) == 0 && !q.all

@@ -3,9 +3,11 @@ package mailbox
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"sync"
 	"time"
 
+	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/mailbox/table"
 )
@@ -63,7 +65,7 @@ func (m *Mailbox) Poll(ctx context.Context) error {
 }
 
 // checkName gives ErrReplaced if the mailbox's name leads to another folder by
-// now, or nowhere.
+// now, or nowhere, or the folder has another new/ or cur/.
 func (m *Mailbox) checkName() error {
 	l := &m.last
 	now := m.env.Now()
@@ -73,19 +75,39 @@ func (m *Mailbox) checkName() error {
 		l.named = now
 	}
 	l.mu.Unlock()
-	if due && m.leadsHere != nil && !m.leadsHere() {
+	if due && (m.leadsHere != nil && !m.leadsHere() || !m.hasDirs()) {
 		m.MarkReplaced()
 	}
 	return m.check()
 }
 
+// hasDirs tells whether new/ and cur/ of the folder are those that are open: what
+// somebody moved away and made anew is served when the folder is opened anew.
+func (m *Mailbox) hasDirs() bool {
+	for name, dir := range map[string]*dirfd.Dir{"new": m.dirs.New, "cur": m.dirs.Cur} {
+		st, err := m.dir.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+		if id, idErr := dir.ID(); err == nil && idErr == nil && st.ID() != id {
+			return false
+		}
+	}
+	return true
+}
+
 // NameChanged says that a folder of the tree was renamed, made or removed: the
 // next Poll checks the name at once.
 func (m *Mailbox) NameChanged() {
+	m.checkNameAgain()
+	m.wake()
+}
+
+// checkNameAgain has the next Poll check the name.
+func (m *Mailbox) checkNameAgain() {
 	m.last.mu.Lock()
 	m.last.named = time.Time{}
 	m.last.mu.Unlock()
-	m.wake()
 }
 
 // quiet tells that nothing can have changed since the last look.

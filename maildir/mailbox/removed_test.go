@@ -51,6 +51,48 @@ func TestRemovedDirectories(t *testing.T) {
 	})
 }
 
+// TestReplacedDirectories: somebody moves a directory of an open folder away and makes
+// it anew. Who has the mailbox open is woken, the mailbox ends, and what is opened
+// anew is the new directory.
+func TestReplacedDirectories(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		for _, name := range []string{"new", "cur"} {
+			b := newBox(t)
+			b.drop("cur/")
+			m := b.open(env)
+			defer m.Close()
+			c := connect(t, m, false)
+			defer c.v.Close()
+			must(t, c.v.Poll(ctx)) // looked at the name just now
+			must(t, os.Rename(b.file(name), b.file(name+".old")))
+			must(t, os.Mkdir(b.file(name), 0o700))
+			deadline := time.After(time.Minute)
+			for {
+				select {
+				case <-c.woke:
+				case <-deadline:
+					t.Fatalf("nobody noticed that %s/ is another one", name)
+				}
+				if err := c.v.Poll(ctx); errors.Is(err, ErrReplaced) {
+					break
+				}
+			}
+			if !m.Replaced() {
+				t.Error("the mailbox is not replaced")
+			}
+			again := b.open(env)
+			defer again.Close()
+			b.drop(name + "/")
+			d := connect(t, again, false)
+			defer d.v.Close()
+			d.poll(true)
+			if want := map[string]int{"new": 2, "cur": 1}[name]; len(d.uids) != want {
+				t.Errorf("with another %s/ there are %v", name, d.uids)
+			}
+		}
+	})
+}
+
 // TestMoveInterrupted: what ends a MOVE in the middle leaves the message where it was,
 // and not in both mailboxes.
 func TestMoveInterrupted(t *testing.T) {
