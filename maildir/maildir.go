@@ -1,6 +1,3 @@
-// Package maildir serves trees of Maildir folders: it finds an account's
-// folders, opens them as mailboxes that sessions share, and takes deliveries.
-// It knows files and nothing of network protocols.
 package maildir
 
 import (

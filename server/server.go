@@ -1,5 +1,3 @@
-// Package server puts a mail server together: users, Maildirs, listeners and
-// the protocols on them.
 package server
 
 import (

@@ -3,7 +3,8 @@
 // A setting stands in five places: in Config (config.go) as the program uses
 // it, in file (file.go) as it is written, in check (check.go), which makes the
 // one of the other and says what is wrong, in the template that "maildird init"
-// writes, and in the README, which a test holds against the template.
+// writes, and in the README. Tests hold the template against file, and the README
+// against the template. What a setting does is for package server, which hands it on.
 package config
 
 import (

@@ -3,9 +3,12 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/pelletier/go-toml/v2"
 )
 
 func load(t *testing.T, text string) (*Config, error) {
@@ -29,11 +32,7 @@ func TestTemplate(t *testing.T) {
 		t.Errorf("alice's Maildir is %q, %v", root, err)
 	}
 	// All that is commented out is true as well.
-	all := strings.NewReplacer("# [", "[", "\n# fsync", "\nfsync", "\n# compress", "\ncompress", "\n# reserve", "\nreserve", "\n# \"Ges", "\n\"Ges",
-		"\n# bare", "\nbare", "\n# greet", "\ngreet", "\n# rev2", "\nrev2", "\n# unauth", "\nunauth", "\n# conn", "\nconn", "\n# mess", "\nmess", "\n# rec", "\nrec",
-		"\n# issuer", "\nissuer", "\n# audience", "\naudience", "\n# jwks", "\njwks", "\n# username", "\nusername", "\n# scope", "\nscope",
-		"\n# openid", "\nopenid", "\n# pprof", "\npprof", "\n# level", "\nlevel", "\n# format", "\nformat").Replace(Template("h.example", "example.org", "a@example.org"))
-	full, err := load(t, all)
+	full, err := load(t, signedTokens(everySetting()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,6 +45,46 @@ func TestTemplate(t *testing.T) {
 	if full.Mail.Folder.SpecialUse["Gesendet"] != `\Sent` {
 		t.Errorf("special use %v", full.Mail.Folder.SpecialUse)
 	}
+}
+
+// everySetting is the template with all settings that are commented out in it.
+func everySetting() string {
+	commented := regexp.MustCompile(`(?m)^# ([A-Za-z0-9_"]+ *=|\[)`)
+	return commented.ReplaceAllString(Template("h.example", "example.org", "a@example.org"), "$1")
+}
+
+// signedTokens leaves out the settings that jwks excludes: tokens are either checked
+// here or by who issued them.
+func signedTokens(text string) string {
+	return regexp.MustCompile(`(?m)^(introspection|client_).*$`).ReplaceAllString(text, "")
+}
+
+// TestTemplateHasEverySetting: who reads what "maildird init" wrote knows what can be
+// set.
+func TestTemplateHasEverySetting(t *testing.T) {
+	var shown map[string]any
+	if err := toml.Unmarshal([]byte(everySetting()), &shown); err != nil {
+		t.Fatal(err)
+	}
+	var look func(table map[string]any, settings reflect.Type, path string)
+	look = func(table map[string]any, settings reflect.Type, path string) {
+		for _, f := range reflect.VisibleFields(settings) {
+			key := f.Tag.Get("toml")
+			value, ok := table[key]
+			if !ok {
+				t.Errorf("the template does not show %s%s", path, key)
+				continue
+			}
+			of := f.Type
+			if of.Kind() == reflect.Pointer {
+				of = of.Elem()
+			}
+			if of.Kind() == reflect.Struct {
+				look(value.(map[string]any), of, path+key+".")
+			}
+		}
+	}
+	look(shown, reflect.TypeFor[file](), "")
 }
 
 func TestErrors(t *testing.T) {
@@ -188,10 +227,8 @@ func TestLoadMissing(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(Template("mail.example.org", "example.org", "alice@example.org")))
-	commented := regexp.MustCompile(`(?m)^# ([A-Za-z0-9_"]+ *=|\[)`)
-	all := commented.ReplaceAll([]byte(Template("mail.example.org", "example.org", "alice@example.org")), []byte("$1"))
-	f.Add(all) // tokens are either checked here or by who issued them
-	f.Add(regexp.MustCompile(`(?m)^(introspection|client_).*$`).ReplaceAll(all, nil))
+	f.Add([]byte(everySetting()))
+	f.Add([]byte(signedTokens(everySetting())))
 	f.Add([]byte("hostname = 3\n[listen]\nimap = [[1]]\n"))
 	f.Add([]byte("// no settings at all\npackage config\n\nvar x = map[string][]int{`a\\`: {1, 2}}\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -11,18 +11,19 @@
 // Session.Data reads it in one call.
 //
 // The engine half knows the protocol: wire.go reads lines and flushes replies,
-// conn.go has the loop of commands, each verb has its file, text.go turns what
-// follows DATA and BDAT into text with LF line ends. The session half knows
-// what is wanted: session.go holds a mail transaction, recipients.go says who
-// is local, submission.go what a user may send, trace.go writes what is put on
-// top of a message, deliver.go stores it.
+// conn.go has the loop of commands, verbs.go their table; each verb has its file, but
+// for the short ones in simple.go; text.go turns what follows DATA and BDAT into text
+// with LF line ends. The session half knows what is wanted: session.go holds a mail
+// transaction, recipients.go says who is local, submission.go what a user may send,
+// trace.go writes what is put on top of a message, deliver.go stores it.
 //
 // A connection has one goroutine. Replies are flushed when the input is used
 // up, so that a pipelined group gets its answers in one packet. A message is
 // stored while it comes and never held as a whole. Nothing of an address is
 // ever part of a file name: the users table decides, by equality.
 //
-// Extensions: SIZE (RFC 1870), PIPELINING (2920), 8BITMIME (6152), SMTPUTF8
-// (6531), CHUNKING (3030), ENHANCEDSTATUSCODES (2034), STARTTLS (3207), AUTH
-// (4954).
+// To add an extension of SMTP: the word that EHLO announces it by is in
+// extensions.go, a command of it goes into the table in verbs.go, its parameters
+// are taken in mail.go and rcpt.go and kept in envelope or accepted, what it means
+// is the session's. Its dialogue goes into testdata/smtp.
 package smtp

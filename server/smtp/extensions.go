@@ -8,18 +8,18 @@ import (
 // extensions are what EHLO announces now.
 func (c *conn) extensions() []string {
 	list := []string{
-		"PIPELINING",
-		"SIZE " + strconv.FormatInt(c.srv.cfg.Limits.Message, 10),
-		"8BITMIME",
-		"SMTPUTF8",
-		"CHUNKING",
-		"ENHANCEDSTATUSCODES",
+		"PIPELINING", // RFC 2920
+		"SIZE " + strconv.FormatInt(c.srv.cfg.Limits.Message, 10), // RFC 1870
+		"8BITMIME",            // RFC 6152
+		"SMTPUTF8",            // RFC 6531
+		"CHUNKING",            // RFC 3030
+		"ENHANCEDSTATUSCODES", // RFC 2034
 	}
 	if c.canStartTLS() {
-		list = append(list, "STARTTLS")
+		list = append(list, "STARTTLS") // RFC 3207
 	}
 	if c.srv.kind == Submission && c.passwordsAllowed() {
-		list = append(list, "AUTH "+strings.Join(c.mechanisms(), " "))
+		list = append(list, "AUTH "+strings.Join(c.mechanisms(), " ")) // RFC 4954
 	}
 	return list
 }

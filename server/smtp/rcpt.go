@@ -44,8 +44,8 @@ func (c *conn) recipient(arg string) error {
 	case null:
 		return refusal(501, code3{5, 1, 3}, "There is no recipient <>")
 	}
-	for _, p := range strings.Fields(rest) {
-		key, _, _ := strings.Cut(p, "=")
+	if parameters := strings.Fields(rest); len(parameters) > 0 { // no extension here has any
+		key, _, _ := strings.Cut(parameters[0], "=")
 		return refusal(555, code3{5, 5, 4}, "Parameter %s is not known here", upper(key))
 	}
 	return c.session.rcpt(to)

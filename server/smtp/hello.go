@@ -1,0 +1,26 @@
+package smtp
+
+import (
+	"strings"
+
+	"github.com/emersion/go-smtp"
+)
+
+// runHello is HELO or, extended, EHLO and LHLO (RFC 5321 section 4.1.1.1).
+func runHello(extended bool) func(c *conn, arg string) error {
+	return func(c *conn, arg string) error {
+		name := strings.TrimSpace(arg)
+		if name == "" || len(name) > longestDomain || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			return refusal(501, code3{5, 5, 4}, "Say which host you are")
+		}
+		c.reset()
+		c.peer.hello, c.peer.esmtp = name, extended
+		host := c.srv.cfg.Hostname
+		if !extended {
+			c.reply(250, smtp.NoEnhancedCode, host)
+			return nil
+		}
+		c.reply(250, smtp.NoEnhancedCode, append([]string{host}, c.extensions()...)...)
+		return nil
+	}
+}
