@@ -82,6 +82,23 @@ func (in *Incoming) Finish() error {
 // Append puts the messages into the mailbox in this order, all or none,
 // durable on return, and gives their UIDs.
 func (m *Mailbox) Append(ctx context.Context, in ...*Incoming) (validity uint32, uids []uint32, err error) {
+	return m.AppendFor(ctx, Taken{}, in...)
+}
+
+// Taken is what messages take of a quota.
+type Taken struct{ Bytes, Messages int64 }
+
+// Taken tells what a message takes of its quota, if there is one.
+func (v *View) Taken(msg Message) Taken {
+	if v.m.quota == nil {
+		return Taken{}
+	}
+	return Taken{v.m.fileSize(msg.row), 1}
+}
+
+// AppendFor is Append of messages for which others are removed next: what those
+// take of the quota is free for them.
+func (m *Mailbox) AppendFor(ctx context.Context, old Taken, in ...*Incoming) (validity uint32, uids []uint32, err error) {
 	defer func() {
 		for _, one := range in {
 			one.Abort()
@@ -92,7 +109,7 @@ func (m *Mailbox) Append(ctx context.Context, in ...*Incoming) (validity uint32,
 			return 0, nil, err
 		}
 	}
-	if err := m.Room(sizeOf(in), int64(len(in))); err != nil {
+	if err := m.Room(sizeOf(in)-old.Bytes, int64(len(in))-old.Messages); err != nil {
 		return 0, nil, err
 	}
 	err = m.change(ctx, func(lock *dotlock.Lock) error {
@@ -124,9 +141,9 @@ func (m *Mailbox) Append(ctx context.Context, in ...*Incoming) (validity uint32,
 }
 
 // RoomBeside is Room for one message of that many bytes beside others that are on
-// their way.
-func (m *Mailbox) RoomBeside(in []*Incoming, bytes int64) error {
-	return m.Room(sizeOf(in)+bytes, int64(len(in))+1)
+// their way, for which old ones are removed.
+func (m *Mailbox) RoomBeside(in []*Incoming, bytes int64, old Taken) error {
+	return m.Room(sizeOf(in)+bytes-old.Bytes, int64(len(in))+1-old.Messages)
 }
 
 func sizeOf(in []*Incoming) (bytes int64) {

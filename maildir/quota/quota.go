@@ -83,8 +83,12 @@ func (q *Quota) Configure(l Limit) {
 func (q *Quota) Usage() (Usage, error) { return q.look(0, 0) }
 
 // Room returns ErrOver if there is no room for that many bytes and messages
-// more. If it cannot be known there is room: mail is not refused for it.
+// more. If it cannot be known there is room: mail is not refused for it. There
+// always is for what takes no more than is removed for it.
 func (q *Quota) Room(bytes, messages int64) error {
+	if bytes <= 0 && messages <= 0 {
+		return nil
+	}
 	u, err := q.look(bytes, messages)
 	if err != nil {
 		q.log.Warn("a Maildir's quota cannot be checked", "maildir", q.root.Path(), "error", err)

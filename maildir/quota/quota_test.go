@@ -154,3 +154,19 @@ func TestUnreadable(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRoomInPlaceOfOthers: what takes no more than is removed for it has room in a
+// Maildir that is over its limit, what takes more has not.
+func TestRoomInPlaceOfOthers(t *testing.T) {
+	s := newSite(t)
+	s.put("cur/1.a:2,S", strings.Repeat("x", 500))
+	s.q.Configure(Limit{Bytes: 100, Messages: 1})
+	for _, test := range []struct {
+		bytes, messages int64
+		over            bool
+	}{{0, 0, false}, {-10, 0, false}, {1, 0, true}, {0, 1, true}, {-10, 1, true}} {
+		if err := s.q.Room(test.bytes, test.messages); errors.Is(err, ErrOver) != test.over {
+			t.Errorf("%d bytes and %d messages more: %v", test.bytes, test.messages, err)
+		}
+	}
+}

@@ -71,6 +71,8 @@ type destination struct {
 	*maildir.Mailbox
 	name  string
 	taken []*mailbox.Incoming // in its tmp/
+	// old is what the message takes of the quota that is removed for the new one.
+	old mailbox.Taken
 }
 
 // openIncoming opens the mailbox that new messages are to go to. The caller
@@ -86,7 +88,7 @@ func (s *session) openIncoming(name string) (*destination, error) {
 // save makes mail of all that was taken, or of none, and gives the response code
 // for it.
 func (to *destination) save(s *session) (code string, err error) {
-	validity, uids, err := to.Append(s.ctx, to.taken...)
+	validity, uids, err := to.AppendFor(s.ctx, to.old, to.taken...)
 	if err != nil {
 		return "", err
 	}
@@ -97,7 +99,7 @@ func (to *destination) save(s *session) (code string, err error) {
 // room returns an error if there is no room for one more message of so many
 // octets beside those that were taken. It is asked before the client sends them.
 func (to *destination) room(size int64) error {
-	if err := to.RoomBeside(to.taken, size); err != nil {
+	if err := to.RoomBeside(to.taken, size, to.old); err != nil {
 		return err
 	}
 	return to.Reserved(size)

@@ -44,6 +44,7 @@ func (s *session) replace(uid bool) error {
 		return err
 	}
 	defer to.close()
+	to.old = s.sel.view.Taken(old) // RFC 8508 section 3.4: "only the net quota consumption is considered"
 	if err := item.take(s, to); err != nil {
 		return err
 	}
