@@ -29,7 +29,7 @@ func (a *Account) namesChanged() {
 
 // Delete removes a mailbox and its mail, with the errors of folder.Tree.Delete.
 // The next Poll of sessions that have it open gives mailbox.ErrReplaced.
-func (a *Account) Delete(name string) error {
+func (a *Account) Delete(ctx context.Context, name string) error {
 	var bytes int64
 	messages := 0
 	if maildirsize.Kept(a.root) {
@@ -40,7 +40,7 @@ func (a *Account) Delete(name string) error {
 			_ = dir.Close()
 		}
 	}
-	err := a.tree.Delete(name)
+	err := a.tree.Delete(ctx, name)
 	a.namesChanged()
 	a.treeChanged()
 	if err == nil || errors.Is(err, folder.ErrLeftover) {
@@ -58,14 +58,14 @@ func (a *Account) Rename(ctx context.Context, from, to string) error {
 	if from == "INBOX" {
 		return a.renameInbox(ctx, to)
 	}
-	err := a.tree.Rename(from, to)
+	err := a.tree.Rename(ctx, from, to)
 	a.namesChanged()
 	a.treeChanged()
 	return err
 }
 
 func (a *Account) renameInbox(ctx context.Context, to string) error {
-	if err := a.Create(to, nil); err != nil {
+	if err := a.Create(ctx, to, nil); err != nil {
 		return err
 	}
 	src, err := a.Open(ctx, "INBOX")

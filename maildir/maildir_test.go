@@ -159,7 +159,7 @@ func TestIdleMailbox(t *testing.T) {
 	}
 	again.Release()
 	// Another one takes its place.
-	if err := a.Tree().Create("Other", nil); err != nil {
+	if err := a.Tree().Create(t.Context(), "Other", nil); err != nil {
 		t.Fatal(err)
 	}
 	open(t, a, "Other").Release()
@@ -167,6 +167,67 @@ func TestIdleMailbox(t *testing.T) {
 	defer third.Release()
 	if third.Mailbox == first.Mailbox {
 		t.Error("more mailboxes are kept than were asked for")
+	}
+}
+
+// TestOpenWaits: a session that waits for another one's opening of a mailbox goes on
+// when it need not wait any more, and opens the mailbox itself when it is the other
+// one that gives up.
+func TestOpenWaits(t *testing.T) {
+	s := newStore(t, 1)
+	root := filepath.Join(t.TempDir(), "alice")
+	a := openAccount(t, s, root)
+	defer a.Release()
+	lock := filepath.Join(root, "dovecot-uidlist.lock") // of a program that is at work
+	if err := os.WriteFile(lock, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended := func(opened <-chan error) {
+		t.Helper()
+		select {
+		case err := <-opened:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("Open: %v", err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("Open waits on")
+		}
+	}
+	try := func(ctx context.Context) <-chan error {
+		opened := make(chan error, 1)
+		go func() {
+			box, err := a.Open(ctx, "INBOX")
+			if err == nil {
+				box.Release()
+			}
+			opened <- err
+		}()
+		return opened
+	}
+	firstCtx, endFirst := context.WithCancel(t.Context())
+	first := try(firstCtx)
+	for { // until it is at it
+		s.mu.Lock()
+		n := len(a.boxes)
+		s.mu.Unlock()
+		if n == 1 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	secondCtx, endSecond := context.WithCancel(t.Context())
+	second, third, fourth := try(secondCtx), try(t.Context()), try(t.Context())
+	endSecond()
+	ended(second)
+	endFirst()
+	ended(first)
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	for _, opened := range []<-chan error{third, fourth} {
+		if err := <-opened; err != nil {
+			t.Errorf("Open after another one gave up: %v", err)
+		}
 	}
 }
 
@@ -178,7 +239,7 @@ func TestOpenRenamed(t *testing.T) {
 			ctx := context.Background()
 			a := openAccount(t, s, filepath.Join(t.TempDir(), "alice"))
 			defer a.Release()
-			if err := a.Tree().Create("Old", nil); err != nil {
+			if err := a.Tree().Create(t.Context(), "Old", nil); err != nil {
 				t.Fatal(err)
 			}
 			old := open(t, a, "Old")
@@ -252,11 +313,11 @@ func TestOpenTogether(t *testing.T) {
 				name := fmt.Sprintf("Box%d", r.IntN(3))
 				switch r.IntN(5) {
 				case 0:
-					_ = a.Tree().Create(name, nil)
+					_ = a.Tree().Create(t.Context(), name, nil)
 				case 1:
 					_ = a.Rename(ctx, name, fmt.Sprintf("Box%d", r.IntN(3)))
 				case 2:
-					_ = a.Delete(name)
+					_ = a.Delete(t.Context(), name)
 				default:
 					if m, err := a.Open(ctx, name); err == nil {
 						if v, err := m.NewView(ctx, r.IntN(2) == 0, func() {}); err == nil {

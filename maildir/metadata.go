@@ -38,7 +38,7 @@ const specialUseEntry = "/private/specialuse"
 
 // setSpecialUse makes the change that is of the mailbox's attributes, unless the
 // others cannot be made, and returns those.
-func (a *Account) setSpecialUse(box *Mailbox, name string, changes []metadata.Change) (others []metadata.Change, err error) {
+func (a *Account) setSpecialUse(ctx context.Context, box *Mailbox, name string, changes []metadata.Change) (others []metadata.Change, err error) {
 	var uses []string
 	asked := false
 	for _, c := range changes {
@@ -59,7 +59,7 @@ func (a *Account) setSpecialUse(box *Mailbox, name string, changes []metadata.Ch
 		err = set.Apply(others)
 	}
 	if err == nil {
-		err = a.tree.SetSpecialUse(name, uses)
+		err = a.tree.SetSpecialUse(ctx, name, uses)
 	}
 	a.treeChanged()
 	return others, err
@@ -77,7 +77,7 @@ func (a *Account) SetMetadata(ctx context.Context, by any, name string, changes 
 	defer box.Release()
 	stored := changes
 	if file == metadata.Name {
-		if stored, err = a.setSpecialUse(box, name, changes); err != nil {
+		if stored, err = a.setSpecialUse(ctx, box, name, changes); err != nil {
 			return err
 		}
 	}

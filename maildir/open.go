@@ -83,12 +83,26 @@ func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
 			b.remember(changes)
 			return &Mailbox{Mailbox: b.box, b: b}, nil
 		case closing:
-			<-b.gone
-			continue
+			select {
+			case <-b.gone:
+				continue
+			case <-ctx.Done():
+				_ = dir.Close()
+				return nil, ctx.Err()
+			}
 		}
-		<-b.done
+		select {
+		case <-b.done:
+		case <-ctx.Done():
+			b.release()
+			_ = dir.Close()
+			return nil, ctx.Err()
+		}
 		if b.err != nil {
 			b.release()
+			if errors.Is(b.err, context.Canceled) && ctx.Err() == nil { // whoever opened it went away
+				continue
+			}
 			_ = dir.Close()
 			return nil, b.err
 		}
@@ -102,16 +116,20 @@ func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
 	}
 }
 
-// open reads the folder dir, which the box then owns. A panic there ends one session,
-// and not the mailbox: those who wait for it get an error, and who comes later opens
-// it anew.
+// open reads the folder dir, which the box then owns. After an error, also of a panic,
+// which ends one session and not the mailbox, those who wait for it get the error, and
+// who comes later opens it anew.
 func (b *openBox) open(ctx context.Context, dir *dirfd.Dir) {
 	b.err = errPanicked
 	defer func() {
-		close(b.done)
 		if b.err != nil {
 			_ = dir.Close()
+			b.a.store.mu.Lock()
+			b.closing = true
+			b.leave()
+			b.a.store.mu.Unlock()
 		}
+		close(b.done)
 		if b.err == errPanicked {
 			b.release()
 		}

@@ -1,6 +1,7 @@
 package maildir
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"time"
@@ -147,15 +148,15 @@ func (a *Account) FolderID(name string) (FolderID, error) {
 }
 
 // Create makes a mailbox, as folder.Tree.Create.
-func (a *Account) Create(name string, specialUse []string) error {
-	err := a.tree.Create(name, specialUse)
+func (a *Account) Create(ctx context.Context, name string, specialUse []string) error {
+	err := a.tree.Create(ctx, name, specialUse)
 	a.treeChanged()
 	return err
 }
 
 // SetSubscribed subscribes to a name or ends that, as folder.Tree.SetSubscribed.
-func (a *Account) SetSubscribed(name string, on bool) error {
-	err := a.tree.SetSubscribed(name, on)
+func (a *Account) SetSubscribed(ctx context.Context, name string, on bool) error {
+	err := a.tree.SetSubscribed(ctx, name, on)
 	a.treeChanged()
 	return err
 }

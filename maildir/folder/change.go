@@ -1,6 +1,7 @@
 package folder
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,8 +9,9 @@ import (
 
 // Create makes a mailbox (and missing levels above it as NoSelect where the
 // layout has such) and gives it special-use attributes, in any case of
-// letters. ErrExists, ErrName, ErrSpecialUse.
-func (t *Tree) Create(name string, specialUse []string) error {
+// letters. ErrExists, ErrName, ErrSpecialUse. As with all changes, the end of ctx
+// ends the wait for others' locks and gives its error.
+func (t *Tree) Create(ctx context.Context, name string, specialUse []string) error {
 	at, err := t.newPlace(name)
 	if err != nil {
 		return err
@@ -18,7 +20,7 @@ func (t *Tree) Create(name string, specialUse []string) error {
 	if err != nil {
 		return err
 	}
-	return t.withLock(func() error {
+	return t.withLock(ctx, func() error {
 		// What is shown under this name may be spelled otherwise on disk.
 		if err := t.nameFree(name, at); err != nil {
 			return err
@@ -63,9 +65,9 @@ func (t *Tree) undoCreate(at levels, cause error) error {
 // level without a folder of its own is removed if it has no children.
 // ErrNotFound, ErrInbox, ErrHasChildren (of a mere level). With ErrLeftover the
 // mailbox is gone all the same.
-func (t *Tree) Delete(name string) error {
+func (t *Tree) Delete(ctx context.Context, name string) error {
 	var rest func() error
-	err := t.withLock(func() error {
+	err := t.withLock(ctx, func() error {
 		at, err := t.locateOther(name)
 		if err != nil {
 			return err
@@ -95,12 +97,12 @@ func (t *Tree) Delete(name string) error {
 // Subscriptions stay as they are (RFC 9051 section 6.3.6 leaves them to the
 // client, and so does Dovecot). ErrNotFound, ErrName, ErrExists also when a
 // child's new name is taken; then nothing is renamed.
-func (t *Tree) Rename(from, to string) error {
+func (t *Tree) Rename(ctx context.Context, from, to string) error {
 	target, err := t.newPlace(to)
 	if err != nil {
 		return err
 	}
-	return t.withLock(func() error {
+	return t.withLock(ctx, func() error {
 		source, err := t.locateOther(from)
 		if err != nil {
 			return err

@@ -89,9 +89,9 @@ type Tree struct {
 	sleep  func(time.Duration)
 	patience
 
-	one      sync.Mutex   // held by who wants or has the lock of the tree
+	one      turn         // of who wants or has the lock of the tree
 	changing sync.RWMutex // held for writing while directories get new names, so that a listing by this process sees no half of a Rename
-	files    sync.Mutex   // held while one of the tree's own files is rewritten
+	files    turn         // of who rewrites one of the tree's own files
 }
 
 // NewTree reads nothing yet; root stays the caller's.
@@ -99,7 +99,10 @@ func NewTree(root *dirfd.Dir, opt Options) *Tree {
 	if opt.Separator == 0 {
 		opt.Separator = '/'
 	}
-	t := &Tree{root: root, opt: opt, now: time.Now, sleep: time.Sleep, patience: defaultPatience}
+	t := &Tree{
+		root: root, opt: opt, now: time.Now, sleep: time.Sleep, patience: defaultPatience,
+		one: make(turn, 1), files: make(turn, 1),
+	}
 	if opt.Layout == LayoutFS {
 		t.layout = fsLayout{fsync: opt.Fsync}
 	} else {

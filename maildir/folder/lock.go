@@ -1,6 +1,7 @@
 package folder
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -39,11 +40,14 @@ const treeLock = "mailboxes.lock"
 // one left by a dead program holds nothing. The file exists while the lock is
 // held: it gets its name only when it is locked, and loses it before the
 // lock; who has locked a file that lost its name starts again. The wait for other
-// goroutines counts: if they wait for a program in vain, each waits no longer.
-func (t *Tree) withLock(change func() error) error {
+// goroutines counts: if they wait for a program in vain, each waits no longer. The
+// end of ctx ends the wait, but not the change.
+func (t *Tree) withLock(ctx context.Context, change func() error) error {
 	deadline := t.now().Add(t.lock)
-	t.one.Lock()
-	defer t.one.Unlock()
+	if err := t.one.take(ctx); err != nil {
+		return err
+	}
+	defer t.one.give()
 	for {
 		f, err := t.tryTreeLock()
 		if err != nil {
@@ -61,9 +65,36 @@ func (t *Tree) withLock(change func() error) error {
 		if t.now().After(deadline) {
 			return fmt.Errorf("%w: %s/%s", ErrLocked, t.root.Path(), treeLock)
 		}
-		time.Sleep(t.pause)
+		if err := t.wait(ctx); err != nil {
+			return err
+		}
 	}
 }
+
+// wait waits for the next attempt to get a lock, or for the end of ctx.
+func (t *Tree) wait(ctx context.Context) error {
+	select {
+	case <-time.After(t.pause):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// turn is a mutex that one can stop waiting for. Capacity 1; who has it, has put
+// something in.
+type turn chan struct{}
+
+func (u turn) take(ctx context.Context) error {
+	select {
+	case u <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (u turn) give() { <-u }
 
 // tryTreeLock returns nil if someone else has the lock.
 func (t *Tree) tryTreeLock() (*os.File, error) {
@@ -129,13 +160,16 @@ const maxTreeFile = 16 << 20
 // rewrite replaces one of the tree's own files in Dovecot's way: the new
 // content is written to "<name>.lock", which must not exist before, and takes
 // the file's place. edit gets the present content, nil if there is no file,
-// and returns the new one; returning nil leaves the file as it is.
-func (t *Tree) rewrite(name string, edit func(old []byte) ([]byte, error)) error {
+// and returns the new one; returning nil leaves the file as it is. The end of ctx
+// ends the wait for the lock.
+func (t *Tree) rewrite(ctx context.Context, name string, edit func(old []byte) ([]byte, error)) error {
 	deadline := t.now().Add(t.file)
-	t.files.Lock()
-	defer t.files.Unlock()
+	if err := t.files.take(ctx); err != nil {
+		return err
+	}
+	defer t.files.give()
 	lock := name + ".lock"
-	f, err := t.createLock(lock, deadline)
+	f, err := t.createLock(ctx, lock, deadline)
 	if err != nil {
 		return err
 	}
@@ -169,7 +203,7 @@ func (t *Tree) rewrite(name string, edit func(old []byte) ([]byte, error)) error
 	return errors.Join(err, t.root.Remove(lock))
 }
 
-func (t *Tree) createLock(lock string, deadline time.Time) (*os.File, error) {
+func (t *Tree) createLock(ctx context.Context, lock string, deadline time.Time) (*os.File, error) {
 	rights, err := t.root.Rights()
 	if err != nil {
 		return nil, err
@@ -185,7 +219,9 @@ func (t *Tree) createLock(lock string, deadline time.Time) (*os.File, error) {
 		if t.now().After(deadline) {
 			return nil, fmt.Errorf("%w: %s/%s", ErrLocked, t.root.Path(), lock)
 		}
-		time.Sleep(t.pause)
+		if err := t.wait(ctx); err != nil {
+			return nil, err
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package folder
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -16,8 +17,8 @@ import (
 func TestHungProgram(t *testing.T) {
 	const patience, many = 500 * time.Millisecond, 20
 	for name, change := range map[string]func(*Tree) error{
-		treeLock:                    func(tree *Tree) error { return tree.Create("A", nil) },
-		subscriptionsFile + ".lock": func(tree *Tree) error { return tree.SetSubscribed("A", true) },
+		treeLock:                    func(tree *Tree) error { return tree.Create(t.Context(), "A", nil) },
+		subscriptionsFile + ".lock": func(tree *Tree) error { return tree.SetSubscribed(t.Context(), "A", true) },
 	} {
 		tree, root := testTree(t, ppSlash)
 		tree.lock, tree.file = patience, patience
@@ -38,5 +39,30 @@ func TestHungProgram(t *testing.T) {
 			t.Errorf("%s: the last one waited %v", name, took)
 		}
 		must(t, held.Close())
+	}
+}
+
+// TestWaitEnds: who need not wait any more for a program that hangs with a lock does
+// not, whether he waits for that program or for others who do.
+func TestWaitEnds(t *testing.T) {
+	for name, change := range map[string]func(context.Context, *Tree) error{
+		treeLock:                    func(ctx context.Context, tree *Tree) error { return tree.Create(ctx, "A", nil) },
+		subscriptionsFile + ".lock": func(ctx context.Context, tree *Tree) error { return tree.SetSubscribed(ctx, "A", true) },
+	} {
+		tree, root := testTree(t, ppSlash)
+		tree.lock, tree.file, tree.stale = time.Hour, time.Hour, time.Hour
+		held, err := os.Create(filepath.Join(root, name))
+		must(t, err)
+		must(t, unix.FcntlFlock(held.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}))
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() { wantError(t, change(ctx, tree), context.Canceled) })
+		}
+		cancel()
+		all.Wait()
+		must(t, os.Remove(held.Name()))
+		must(t, held.Close())
+		must(t, change(t.Context(), tree))
 	}
 }

@@ -47,14 +47,14 @@ func TestNameToDisk(t *testing.T) {
 		if err != nil || got != c.canonical {
 			t.Errorf("%q: Canonical gives %q, %v; want %q", c.name, got, err, c.canonical)
 		}
-		if err := tree.Create(c.name, nil); err != nil {
+		if err := tree.Create(t.Context(), c.name, nil); err != nil {
 			t.Errorf("%q: %v", c.name, err)
 			continue
 		}
 		if !exists(t, filepath.Join(root, c.place, "cur")) {
 			t.Errorf("%q made no %q", c.name, c.place)
 		}
-		wantError(t, tree.Create(c.canonical, nil), ErrExists)
+		wantError(t, tree.Create(t.Context(), c.canonical, nil), ErrExists)
 		if err := opens(tree, c.name); err != nil {
 			t.Errorf("%q does not open: %v", c.name, err)
 		}
@@ -91,11 +91,11 @@ func TestInboxSpellings(t *testing.T) {
 				t.Errorf("OpenDir(%q) opened %q", name, d.Path())
 			}
 			d.Close()
-			wantError(t, tree.Create(name, nil), ErrExists)
-			wantError(t, tree.Delete(name), ErrInbox)
-			wantError(t, tree.Rename(name, c.opt.Prefix+"x"), ErrInbox)
-			must(t, tree.Create(c.opt.Prefix+"x", nil))
-			wantError(t, tree.Rename(c.opt.Prefix+"x", name), ErrExists)
+			wantError(t, tree.Create(t.Context(), name, nil), ErrExists)
+			wantError(t, tree.Delete(t.Context(), name), ErrInbox)
+			wantError(t, tree.Rename(t.Context(), name, c.opt.Prefix+"x"), ErrInbox)
+			must(t, tree.Create(t.Context(), c.opt.Prefix+"x", nil))
+			wantError(t, tree.Rename(t.Context(), c.opt.Prefix+"x", name), ErrExists)
 		}
 	}
 }
@@ -154,8 +154,8 @@ func TestImpossibleNames(t *testing.T) {
 	} {
 		tree, root := testTree(t, c.opt)
 		for what, err := range map[string]error{
-			"Create": tree.Create(c.name, nil),
-			"Rename": tree.Rename(c.opt.Prefix+"nothing", c.name),
+			"Create": tree.Create(t.Context(), c.name, nil),
+			"Rename": tree.Rename(t.Context(), c.opt.Prefix+"nothing", c.name),
 		} {
 			if !errors.Is(err, ErrName) || !strings.Contains(err.Error(), c.reason) {
 				t.Errorf("%s(%.20q): %v; want %v with %q", what, c.name, err, ErrName, c.reason)
@@ -166,7 +166,7 @@ func TestImpossibleNames(t *testing.T) {
 			want = ErrNotFound
 		}
 		wantError(t, opens(tree, c.name), want)
-		wantError(t, tree.Delete(c.name), want)
+		wantError(t, tree.Delete(t.Context(), c.name), want)
 		_, err := tree.Canonical(c.name)
 		if c.opens != (err == nil) {
 			t.Errorf("Canonical(%.20q): %v", c.name, err)
@@ -221,24 +221,24 @@ func TestOddNamesOnDisk(t *testing.T) {
 		if got, err := tree.Canonical(c.name); err != nil || got != c.name {
 			t.Errorf("Canonical(%q) = %q, %v", c.name, got, err)
 		}
-		if err := tree.Create(c.name, nil); !errors.Is(err, ErrExists) && !errors.Is(err, ErrName) {
+		if err := tree.Create(t.Context(), c.name, nil); !errors.Is(err, ErrExists) && !errors.Is(err, ErrName) {
 			t.Errorf("a second %q was made: %v", c.name, err)
 		}
-		if err := tree.Rename(c.name, c.opt.Prefix+"good"); err != nil {
+		if err := tree.Rename(t.Context(), c.name, c.opt.Prefix+"good"); err != nil {
 			t.Errorf("%q cannot be renamed: %v", c.name, err)
 		}
-		must(t, tree.Delete(c.opt.Prefix+"good"))
+		must(t, tree.Delete(t.Context(), c.opt.Prefix+"good"))
 	}
 }
 
 // A rename to what it is shown as already gives a folder its proper spelling.
 func TestRenameToProperSpelling(t *testing.T) {
 	tree, root := testTree(t, ppSlash, ".raw-ü/cur/", ".raw-ü.x/cur/")
-	must(t, tree.Rename("raw-ü", "raw-ü"))
+	must(t, tree.Rename(t.Context(), "raw-ü", "raw-ü"))
 	if !exists(t, root+"/.raw-&APw-/cur") || !exists(t, root+"/.raw-&APw-.x/cur") {
 		t.Error("not renamed")
 	}
-	wantError(t, tree.Rename("raw-ü", "raw-ü"), ErrExists)
+	wantError(t, tree.Rename(t.Context(), "raw-ü", "raw-ü"), ErrExists)
 }
 
 func TestTwoPlacesThatLookAlike(t *testing.T) {

@@ -1,6 +1,7 @@
 package folder
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"strings"
@@ -17,7 +18,7 @@ func Provision(root *dirfd.Dir, opt Options, defaults []Default) error {
 		return err
 	}
 	t := NewTree(root, opt)
-	return t.withLock(func() error {
+	return t.withLock(context.Background(), func() error {
 		if exists, err := maildirExists(root); exists || err != nil {
 			return err
 		}
@@ -47,7 +48,7 @@ func (t *Tree) provision(defaults []Default) error {
 		}
 		uses = append(uses, known[0]+" "+at.key())
 	}
-	if err := t.setSubscribed(names, true); err != nil {
+	if err := t.setSubscribed(context.Background(), names, true); err != nil {
 		return err
 	}
 	if len(uses) > 0 {

@@ -7,9 +7,9 @@ import "testing"
 func TestSetSpecialUse(t *testing.T) {
 	tree := openTree(t, t.TempDir(), Options{Layout: LayoutMaildirPP, Separator: '/', SpecialUse: map[string]string{"Sent": `\Sent`}})
 	for _, name := range []string{"Post", "Sent"} {
-		must(t, tree.Create(name, nil))
+		must(t, tree.Create(t.Context(), name, nil))
 	}
-	set := func(name string, uses ...string) error { return tree.SetSpecialUse(name, uses) }
+	set := func(name string, uses ...string) error { return tree.SetSpecialUse(t.Context(), name, uses) }
 	wantList(t, tree, "INBOX", "Post", `Sent [\Sent]`)
 	must(t, set("Post", `\junk`, `\Drafts`, `\Junk`))
 	wantList(t, tree, "INBOX", `Post [\Drafts\Junk]`, `Sent [\Sent]`)

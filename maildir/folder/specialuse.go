@@ -1,6 +1,7 @@
 package folder
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -82,14 +83,15 @@ func checkUses(uses []string) ([]string, error) {
 }
 
 // editUses rewrites the file line by line, then appends lines. edit gets the
-// name of each line and returns the new one, "" to drop the line.
+// name of each line and returns the new one, "" to drop the line. It is part of a
+// change under the tree's lock, which goes on to its end.
 func (t *Tree) editUses(edit func(place string) string, add []string) error {
 	if len(add) == 0 {
 		if _, err := t.root.Lstat(specialUseFile); errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 	}
-	return t.rewrite(specialUseFile, func(old []byte) ([]byte, error) {
+	return t.rewrite(context.Background(), specialUseFile, func(old []byte) ([]byte, error) {
 		lines := []string{}
 		changed := len(add) > 0
 		for line := range strings.Lines(string(old)) {
@@ -264,14 +266,14 @@ func (t *Tree) useByName(name string) string {
 // SetSpecialUse gives a mailbox these attributes instead of those that it has.
 // ErrNotFound; ErrSpecialUse for one that is not known, for INBOX, and where the
 // mailbox would keep another one because of its name.
-func (t *Tree) SetSpecialUse(name string, uses []string) error {
+func (t *Tree) SetSpecialUse(ctx context.Context, name string, uses []string) error {
 	uses, err := checkUses(uses)
 	if err != nil {
 		return err
 	}
 	var at levels
 	var had []string
-	err = t.withLock(func() error {
+	err = t.withLock(ctx, func() error {
 		place, d, err := t.locate(name)
 		if err != nil {
 			return err
@@ -297,5 +299,5 @@ func (t *Tree) SetSpecialUse(name string, uses []string) error {
 		return err
 	}
 	err = fmt.Errorf("%w: %q is %s by its name", ErrSpecialUse, name, strings.Join(has, " "))
-	return errors.Join(err, t.withLock(func() error { return t.setUses(at, had) }))
+	return errors.Join(err, t.withLock(context.WithoutCancel(ctx), func() error { return t.setUses(at, had) }))
 }

@@ -22,15 +22,15 @@ func TestRenameKeepsUses(t *testing.T) {
 	was := text()
 	tree.file = 50 * time.Millisecond
 	place(t, root, specialUseFile+".lock = held by another program")
-	wantError(t, tree.Rename("A", "B"), ErrLocked)
+	wantError(t, tree.Rename(t.Context(), "A", "B"), ErrLocked)
 	wantList(t, tree, before...)
 	must(t, os.Remove(filepath.Join(root, specialUseFile+".lock")))
-	wantError(t, tree.Rename("A", "C"), ErrExists)
+	wantError(t, tree.Rename(t.Context(), "A", "C"), ErrExists)
 	wantList(t, tree, before...)
 	if got := text(); got != was {
 		t.Errorf("after a RENAME that failed the file is\n%swant\n%s", got, was)
 	}
-	must(t, tree.Rename("A", "B"))
+	must(t, tree.Rename(t.Context(), "A", "B"))
 	wantList(t, tree, "INBOX", `B [C\Sent]`, `B/sub [\Trash]`, "C [C]", "C/sub")
 	if got, want := text(), "not ours\n\\Sent B\n\\Trash B/sub\n"; got != want {
 		t.Errorf("the file is\n%swant\n%s", got, want)

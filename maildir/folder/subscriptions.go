@@ -2,6 +2,7 @@ package folder
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -168,11 +169,11 @@ func (t *Tree) subscribedName(s subscriptions, line string) (string, bool) {
 
 // SetSubscribed adds a name to the subscriptions or takes it away. Whether
 // there is such a mailbox does not matter.
-func (t *Tree) SetSubscribed(name string, on bool) error {
-	return t.setSubscribed([]string{name}, on)
+func (t *Tree) SetSubscribed(ctx context.Context, name string, on bool) error {
+	return t.setSubscribed(ctx, []string{name}, on)
 }
 
-func (t *Tree) setSubscribed(names []string, on bool) error {
+func (t *Tree) setSubscribed(ctx context.Context, names []string, on bool) error {
 	places := make([]levels, len(names))
 	for i, name := range names {
 		text, err := t.parse(name)
@@ -181,7 +182,7 @@ func (t *Tree) setSubscribed(names []string, on bool) error {
 		}
 		places[i] = encode(text)
 	}
-	return t.rewrite(subscriptionsFile, func(old []byte) ([]byte, error) {
+	return t.rewrite(ctx, subscriptionsFile, func(old []byte) ([]byte, error) {
 		s, err := parseSubscriptions(old)
 		if err != nil {
 			return nil, fmt.Errorf("%s/%s: %w", t.root.Path(), subscriptionsFile, err)

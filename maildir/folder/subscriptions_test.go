@@ -15,14 +15,14 @@ func TestSubscribeInbox(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tree, _ := testTree(t, opt)
 			for _, spelling := range []string{"INBOX", "inbox"} {
-				must(t, tree.SetSubscribed(spelling, true))
+				must(t, tree.SetSubscribed(t.Context(), spelling, true))
 			}
 			got, err := tree.Subscriptions()
 			must(t, err)
 			if want := []string{"INBOX"}; !slices.Equal(got, want) {
 				t.Errorf("subscribed to %q, want %q", got, want)
 			}
-			must(t, tree.SetSubscribed("Inbox", false))
+			must(t, tree.SetSubscribed(t.Context(), "Inbox", false))
 			if got, err = tree.Subscriptions(); err != nil || len(got) > 0 {
 				t.Errorf("still subscribed to %q, %v", got, err)
 			}
@@ -51,7 +51,7 @@ func TestSubscriptionsWithCRLF(t *testing.T) {
 			if slices.Sort(got); !slices.Equal(got, []string{"A/B", "INBOX", "Sent"}) {
 				t.Errorf("subscribed to %q", got)
 			}
-			must(t, tree.SetSubscribed("Sent", false))
+			must(t, tree.SetSubscribed(t.Context(), "Sent", false))
 			if after, err := os.ReadFile(path); err != nil || string(after) != c.after {
 				t.Errorf("the file is %q, %v; want %q", after, err, c.after)
 			}

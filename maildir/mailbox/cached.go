@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"context"
 	"time"
 
 	"maildird/maildir/cache"
@@ -28,6 +29,7 @@ func (env *Env) box() *cache.Box {
 // Cached reads what the cache has of messages, for one command or one helper of
 // it. For one goroutine; Close it when done.
 type Cached struct {
+	ctx    context.Context // of its view
 	m      *Mailbox
 	box    *cache.Box
 	window cache.Window
@@ -35,13 +37,13 @@ type Cached struct {
 
 // Cached brings the cache in step with what others added. It may be called by
 // several goroutines.
-func (v *View) Cached() *Cached { return v.m.openBox(v.m.cached, "") }
+func (v *View) Cached() *Cached { return v.openBox(v.m.cached, "") }
 
 // Orders is Cached for cache.Order alone. That is little of each message, and has
 // files of its own: who puts a mailbox in an order reads nothing else of it.
 func (v *View) Orders() *Cached {
-	v.m.openBox(v.m.cached, "") // which knows the dates
-	return v.m.openBox(v.m.orders, ordersSuffix)
+	v.openBox(v.m.cached, "") // which knows the dates
+	return v.openBox(v.m.orders, ordersSuffix)
 }
 
 // ordersSuffix is behind the GUID, or the path, of a mailbox for the files of its
@@ -50,7 +52,8 @@ const ordersSuffix = "\x00order"
 
 // openBox opens a box whose files are those of the mailbox with that behind its
 // GUID.
-func (m *Mailbox) openBox(box *cache.Box, suffix string) *Cached {
+func (v *View) openBox(box *cache.Box, suffix string) *Cached {
+	m := v.m
 	m.mu.RLock()
 	id := cache.ID{Account: m.env.Account, GUID: m.guid, UIDValidity: m.validity}
 	m.mu.RUnlock()
@@ -59,7 +62,7 @@ func (m *Mailbox) openBox(box *cache.Box, suffix string) *Cached {
 	}
 	id.GUID += suffix
 	box.Open(id, m.cachedRow)
-	return &Cached{m: m, box: box}
+	return &Cached{ctx: v.ctx, m: m, box: box}
 }
 
 // cachedRow finds the row of a message in the cache.
@@ -89,7 +92,7 @@ func (c *Cached) Read(msg Message) (cache.Record, bool) {
 	r, ok := c.box.Read(&c.window, msg.row, key)
 	if ok && c.box == c.m.orders {
 		// It is m.cached that hears of another text.
-		t, err := c.m.date(msg)
+		t, err := c.m.date(c.ctx, msg)
 		ok = err == nil && t.Equal(r.Mtime)
 	}
 	return r, ok

@@ -84,7 +84,7 @@ func (v *View) copy(ctx context.Context, originals []original, dst *Mailbox) (Co
 		if lost != nil {
 			// Its file was renamed under us: nothing is locked now, so look
 			// where it went and begin again.
-			if _, err := v.m.find(*lost); err != nil {
+			if _, err := v.m.find(ctx, *lost); err != nil {
 				return Copied{}, err
 			}
 			continue

@@ -262,7 +262,7 @@ func (m *Mailbox) MarkReplaced() {
 
 // NewView opens a view of the mailbox as it is now. notify is called from
 // other goroutines, without locks held, when Updates may have news; it must
-// not block. A view that is not read-only moves new mail to cur/ and claims
+// not block. When ctx ends, nothing is waited for any more to read messages. A view that is not read-only moves new mail to cur/ and claims
 // it as \Recent.
 func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*View, error) {
 	if !readOnly {
@@ -280,7 +280,7 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 		return nil, err
 	}
 	m.mu.Lock()
-	v := &View{m: m, readOnly: readOnly || m.unwritable, notify: notify}
+	v := &View{m: m, ctx: ctx, readOnly: readOnly || m.unwritable, notify: notify}
 	m.views[v] = struct{}{}
 	m.showUnsettled()
 	v.grow()

@@ -102,24 +102,24 @@ func noRoom(int64) []byte { return nil }
 // for before ErrGone is returned. The caller closes the file.
 func (v *View) Open(m Message) (*File, error) {
 	f := new(File)
-	if err := v.m.open(f, m, noRoom); err != nil {
+	if err := v.m.open(v.ctx, f, m, noRoom); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
 // OpenInto is Open into a File that is not open, and reads its beginning.
-func (v *View) OpenInto(f *File, m Message, room Room) error { return v.m.open(f, m, room) }
+func (v *View) OpenInto(f *File, m Message, room Room) error { return v.m.open(v.ctx, f, m, room) }
 
 // KnownSize is Size if that needs no file.
 func (v *View) KnownSize(m Message) (int64, bool) { return v.m.knownSize(m) }
 
 // Size returns the octets of the message in CRLF form (RFC822.SIZE). An error of
 // check ends the counting, which may take long; it is asked often.
-func (v *View) Size(m Message, check func() error) (int64, error) { return v.m.size(m, check) }
+func (v *View) Size(m Message, check func() error) (int64, error) { return v.m.size(v.ctx, m, check) }
 
 // Date returns the message's INTERNALDATE, the modification time of its file.
-func (v *View) Date(m Message) (time.Time, error) { return v.m.date(m) }
+func (v *View) Date(m Message) (time.Time, error) { return v.m.date(v.ctx, m) }
 
 // SetSize corrects what the file name claims, or adds what it lacks: the
 // octets of the message in CRLF form as they were counted.
@@ -141,7 +141,7 @@ const retries = 10
 
 // withFile calls f with the place of the message's file, and again with its
 // new place if it was renamed meanwhile; f tells by fs.ErrNotExist.
-func (m *Mailbox) withFile(msg Message, f func(entry) error) error {
+func (m *Mailbox) withFile(ctx context.Context, msg Message, f func(entry) error) error {
 	for i := 0; ; i++ {
 		e, err := m.location(msg)
 		if err != nil {
@@ -154,7 +154,7 @@ func (m *Mailbox) withFile(msg Message, f func(entry) error) error {
 		if i == retries {
 			return ErrGone
 		}
-		if err := m.lookAgain(msg, e); err != nil {
+		if err := m.lookAgain(ctx, msg, e); err != nil {
 			return err
 		}
 	}
@@ -162,8 +162,8 @@ func (m *Mailbox) withFile(msg Message, f func(entry) error) error {
 
 // lookAgain brings the table in step with the files after e, the message's
 // place, turned out to be empty.
-func (m *Mailbox) lookAgain(msg Message, e entry) error {
-	ctx, cancel := context.WithTimeout(context.Background(), changePatience)
+func (m *Mailbox) lookAgain(ctx context.Context, msg Message, e entry) error {
+	ctx, cancel := context.WithTimeout(ctx, changePatience)
 	defer cancel()
 	if err := m.acquire(ctx); err != nil {
 		return err
@@ -181,9 +181,9 @@ func (m *Mailbox) lookAgain(msg Message, e entry) error {
 }
 
 // find returns the place of a message's file, which was there a moment ago.
-func (m *Mailbox) find(msg Message) (entry, error) {
+func (m *Mailbox) find(ctx context.Context, msg Message) (entry, error) {
 	var found entry
-	err := m.withFile(msg, func(e entry) error {
+	err := m.withFile(ctx, msg, func(e entry) error {
 		_, err := m.in(e.where).Lstat(e.name)
 		found = e
 		return err
@@ -191,16 +191,16 @@ func (m *Mailbox) find(msg Message) (entry, error) {
 	return found, err
 }
 
-func (m *Mailbox) open(f *File, msg Message, room Room) error {
-	return m.withFile(msg, func(e entry) error { return f.open(m.in(e.where), e.name, room, m.env.Scratch) })
+func (m *Mailbox) open(ctx context.Context, f *File, msg Message, room Room) error {
+	return m.withFile(ctx, msg, func(e entry) error { return f.open(m.in(e.where), e.name, room, m.env.Scratch) })
 }
 
-func (m *Mailbox) size(msg Message, check func() error) (int64, error) {
+func (m *Mailbox) size(ctx context.Context, msg Message, check func() error) (int64, error) {
 	if n, ok := m.knownSize(msg); ok {
 		return n, nil
 	}
 	var f File
-	if err := m.open(&f, msg, noRoom); err != nil {
+	if err := m.open(ctx, &f, msg, noRoom); err != nil {
 		return 0, err
 	}
 	defer f.Close()
@@ -228,12 +228,12 @@ func (m *Mailbox) setSize(msg Message, size int64) {
 	}
 }
 
-func (m *Mailbox) date(msg Message) (time.Time, error) {
+func (m *Mailbox) date(ctx context.Context, msg Message) (time.Time, error) {
 	if t, ok := m.cached.Date(msg.row); ok {
 		return t, nil
 	}
 	var t time.Time
-	err := m.withFile(msg, func(e entry) error {
+	err := m.withFile(ctx, msg, func(e entry) error {
 		st, err := m.in(e.where).Lstat(e.name)
 		t = st.Mtime
 		return err

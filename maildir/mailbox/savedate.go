@@ -38,7 +38,7 @@ func (v *View) SaveDate(ctx context.Context, msg Message) (time.Time, error) {
 	if at := m.savedAt(msg.row); at != 0 {
 		return time.Unix(int64(at), 0), nil
 	}
-	if err := m.findSaved(msg); err != nil {
+	if err := m.findSaved(ctx, msg); err != nil {
 		return time.Time{}, err
 	}
 	if err := m.acquire(ctx); err != nil {
@@ -71,8 +71,8 @@ func (m *Mailbox) savedAt(n uint32) uint32 {
 }
 
 // findSaved takes the save date of a message from its file unless it has one.
-func (m *Mailbox) findSaved(msg Message) error {
-	return m.withFile(msg, func(e entry) error {
+func (m *Mailbox) findSaved(ctx context.Context, msg Message) error {
+	return m.withFile(ctx, msg, func(e entry) error {
 		m.mu.RLock()
 		known := m.t.Row(msg.row).Saved != 0
 		m.mu.RUnlock()

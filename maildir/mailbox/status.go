@@ -42,18 +42,18 @@ func (m *Mailbox) Status(ctx context.Context, size bool, check func() error) (St
 	}
 	m.mu.RUnlock()
 	var err error
-	st.Size, err = m.sum(all, check)
+	st.Size, err = m.sum(ctx, all, check)
 	return st, err
 }
 
 // sum adds up the sizes of messages. Those that cannot be read have none, as
 // FETCH does not show them either.
-func (m *Mailbox) sum(msgs []Message, check func() error) (total int64, err error) {
+func (m *Mailbox) sum(ctx context.Context, msgs []Message, check func() error) (total int64, err error) {
 	for _, msg := range msgs {
 		if err := check(); err != nil {
 			return 0, err
 		}
-		n, err := m.size(msg, check)
+		n, err := m.size(ctx, msg, check)
 		switch {
 		case errors.Is(err, ErrGone), errors.Is(err, dirfd.ErrNotRegular), errors.Is(err, fs.ErrPermission),
 			errors.Is(err, compress.ErrDamaged), errors.Is(err, compress.ErrTooBig):
@@ -80,5 +80,5 @@ func (m *Mailbox) DeletedSize(ctx context.Context, check func() error) (total in
 		}
 	}
 	m.mu.RUnlock()
-	return m.sum(deleted, check)
+	return m.sum(ctx, deleted, check)
 }

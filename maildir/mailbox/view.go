@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"context"
 	"slices"
 
 	"maildird/maildir/mailbox/table"
@@ -12,6 +13,7 @@ import (
 // news from others.
 type View struct {
 	m        *Mailbox
+	ctx      context.Context // its end ends what a reader of messages waits for
 	readOnly bool
 	notify   func()
 

@@ -240,7 +240,9 @@ func (src *urlSource) open(name string) error {
 		return err
 	}
 	src.close()
-	box, err := src.account.Open(src.s.ctx, name)
+	ctx, done := src.s.whileThere()
+	box, err := src.account.Open(ctx, name)
+	done()
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,8 @@
 package imap
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -167,6 +169,11 @@ func (s *session) answer(cmd *command, err error) error {
 			return s.done.then()
 		}
 		return ended
+	}
+	if errors.Is(err, context.Canceled) {
+		if ended := s.interrupted(); ended != nil {
+			err = ended
+		}
 	}
 	if isConnError(err) {
 		return err

@@ -104,7 +104,7 @@ func (s *session) copyOperands(set syntax.NumSet, uid bool, dest string) ([]uint
 // openDestination opens a mailbox that messages are to be put into. The caller
 // releases it.
 func (s *session) openDestination(name string) (*maildir.Mailbox, error) {
-	box, err := s.account.Open(s.ctx, name)
+	box, err := s.open(name)
 	if errors.Is(err, folder.ErrNotFound) {
 		return nil, no(imap.ResponseCodeTryCreate, "No such mailbox.")
 	}

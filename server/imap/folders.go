@@ -47,7 +47,9 @@ func runCreate(s *session) error {
 		return err
 	}
 	s.ownTreeChange(req.name)
-	if err := s.account.Create(req.name, req.uses); err != nil {
+	ctx, done := s.whileThere()
+	defer done()
+	if err := s.account.Create(ctx, req.name, req.uses); err != nil {
 		return err
 	}
 	s.tellName(req.name, req.name)
@@ -86,7 +88,9 @@ func runDelete(s *session) error {
 		return err
 	}
 	s.ownTreeChange(name)
-	if err := s.account.Delete(name); errors.Is(err, folder.ErrLeftover) {
+	ctx, done := s.whileThere()
+	defer done()
+	if err := s.account.Delete(ctx, name); errors.Is(err, folder.ErrLeftover) {
 		s.log.Warn("files of a deleted mailbox are left", "mailbox", name, "error", err)
 	} else if err != nil {
 		return err
@@ -115,7 +119,9 @@ func runRename(s *session) error {
 		return err
 	}
 	s.ownTreeChange(from, to)
-	if err := s.account.Rename(s.ctx, from, to); err != nil {
+	ctx, done := s.whileThere()
+	defer done()
+	if err := s.account.Rename(ctx, from, to); err != nil {
 		return err
 	}
 	s.done.tookAway = true
@@ -159,7 +165,9 @@ func runSubscribe(s *session) error {
 	}
 	_ = dir.Close()
 	s.ownTreeChange(name)
-	return s.account.SetSubscribed(name, true)
+	ctx, done := s.whileThere()
+	defer done()
+	return s.account.SetSubscribed(ctx, name, true)
 }
 
 // runUnsubscribe is UNSUBSCRIBE (RFC 9051 section 6.3.8).
@@ -169,5 +177,7 @@ func runUnsubscribe(s *session) error {
 		return err
 	}
 	s.ownTreeChange(name)
-	return s.account.SetSubscribed(name, false)
+	ctx, done := s.whileThere()
+	defer done()
+	return s.account.SetSubscribed(ctx, name, false)
 }

@@ -241,7 +241,9 @@ func runSetMetadata(s *session) error {
 			}
 		}
 	}
-	switch err := s.account.SetMetadata(s.ctx, s, name, changes); {
+	ctx, done := s.whileThere()
+	defer done()
+	switch err := s.account.SetMetadata(ctx, s, name, changes); {
 	case errors.Is(err, metadata.ErrTooBig):
 		return errMetadataSize()
 	case errors.Is(err, metadata.ErrTooMany):

@@ -146,7 +146,7 @@ func (s *session) searchIn(name string, query *searchQuery) error {
 	if err := s.interrupted(); err != nil {
 		return err
 	}
-	box, err := s.account.Open(s.ctx, name)
+	box, err := s.open(name)
 	if err != nil {
 		return err
 	}

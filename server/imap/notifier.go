@@ -360,7 +360,7 @@ func (n *notifier) watch(opened func(*watchedBox, boxState)) error {
 }
 
 func (n *notifier) open(name string) (*watchedBox, error) {
-	box, err := n.s.account.Open(n.s.ctx, name)
+	box, err := n.s.open(name)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func objectIDExtension() extension {
 			s.writeStatus(nil, "OK", mailboxID(id), "The mailbox whatever its name.")
 		},
 		created: func(s *session, name string) error {
-			box, err := s.account.Open(s.ctx, name)
+			box, err := s.open(name)
 			if err != nil {
 				return err
 			}

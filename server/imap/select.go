@@ -61,7 +61,7 @@ func (s *session) selectMailbox(readOnly bool) error {
 	if err != nil {
 		return err
 	}
-	box, err := s.account.Open(s.ctx, name)
+	box, err := s.open(name)
 	if err != nil {
 		return err
 	}

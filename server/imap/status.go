@@ -89,7 +89,7 @@ func runStatus(s *session) error {
 
 // status looks at a mailbox and writes the STATUS response.
 func (s *session) status(name string, items []*statusItem) error {
-	box, err := s.account.Open(s.ctx, name)
+	box, err := s.open(name)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,8 @@ import (
 // PeerGone returns an error if the client closed its side, also while input of
 // it is waiting. It looks at most every 100 ms.
 func (c *Conn) PeerGone(now time.Time) error {
+	c.peer.Lock()
+	defer c.peer.Unlock()
 	if now.Sub(c.looked) < 100*time.Millisecond {
 		return c.gone
 	}

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Conn is a connection, used by the goroutine of its session, but for Wake, Close
-// and Cut, which may be called by any. With Socket, Stream and the timeouts set it
+// Conn is a connection, used by the goroutine of its session, but for Wake, Close,
+// Cut and PeerGone, which may be called by any. With Socket, Stream and the timeouts set it
 // is ready for use.
 type Conn struct {
 	Socket net.Conn // as accepted
@@ -24,6 +24,7 @@ type Conn struct {
 	Until        time.Time     // when reading ends in any case; zero: never
 
 	one    [1]byte
+	peer   sync.Mutex
 	looked time.Time // when PeerGone did
 	gone   error     // what it found; nil: the client is there
 

@@ -1,0 +1,44 @@
+package imap
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestWaitingForNobody: a session that waits for another program's lock ends when its
+// client goes.
+func TestWaitingForNobody(t *testing.T) {
+	ts := startServer(t)
+	for _, c := range []struct{ lock, command string }{
+		{"mailboxes.lock", "CREATE Work"},
+		{"dovecot-uidlist.lock", "SELECT INBOX"},
+	} {
+		s := ts.login()
+		held, err := os.Create(filepath.Join(ts.root("alice"), c.lock))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.FcntlFlock(held.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		s.send("a " + c.command + "\r\n")
+		if err := s.conn.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for ts.sessions.Len() > 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if took := time.Since(began); took > 20*time.Second {
+			t.Errorf("%s waited %s for a client that is gone", c.command, took)
+		}
+		if err := os.Remove(held.Name()); err != nil {
+			t.Fatal(err)
+		}
+		_ = held.Close()
+	}
+}
