@@ -234,15 +234,19 @@ func (s *Server) Addresses(service string) []string {
 // Failed gives an error that ends the server: a listener that broke.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Reload reads the users file and the certificate again. Connections go on.
-// After an error what could not be read stays as it was.
-func (s *Server) Reload() error {
-	err := s.users.Reload()
-	if s.cert != nil {
-		err = errors.Join(err, s.cert.reload())
-		if err := s.cert.valid(time.Now()); err != nil {
-			s.log.Warn("certificate is not valid", "error", err)
-		}
+// ReloadUsers reads the users file again. After an error the users stay as they
+// were.
+func (s *Server) ReloadUsers() error { return s.users.Reload() }
+
+// ReloadCertificate reads the certificate again, if there is one. Connections go on.
+// After an error it stays as it was.
+func (s *Server) ReloadCertificate() error {
+	if s.cert == nil {
+		return nil
+	}
+	err := s.cert.reload()
+	if err := s.cert.valid(time.Now()); err != nil {
+		s.log.Warn("certificate is not valid", "error", err)
 	}
 	return err
 }

@@ -82,19 +82,29 @@ func serve(ctx context.Context, path string, logTo io.Writer, ready func(*config
 }
 
 // reload does what SIGHUP asks for. Settings that need a restart are named
-// rather than taken for granted.
+// rather than taken for granted. What has an error stays as it was, and keeps
+// nothing else from being taken up: a certificate has to be exchanged in time.
 func reload(srv *server.Server, cfg *config.Config, level *slog.LevelVar, log *slog.Logger) {
-	if now, err := config.Load(cfg.Path); err != nil {
-		log.Error("the configuration has an error, keeping the old settings", "error", err)
-	} else {
+	var kept []string
+	keep := func(what string, err error) {
+		if err != nil {
+			kept = append(kept, what)
+			log.Error("cannot be reloaded and stays as it was: "+what, "error", err)
+		}
+	}
+	now, err := config.Load(cfg.Path)
+	keep("the configuration", err)
+	if err == nil {
 		level.Set(now.Log.Level)
 		now.Log.Level = cfg.Log.Level
 		if changed := config.Changes(cfg, now); len(changed) > 0 {
 			log.Warn("the configuration has changes that take a restart", "file", cfg.Path, "settings", strings.Join(changed, " "))
 		}
 	}
-	if err := srv.Reload(); err != nil {
-		log.Error("reload failed, keeping the old", "error", err)
+	keep("the users", srv.ReloadUsers())
+	keep("the certificate", srv.ReloadCertificate())
+	if len(kept) > 0 {
+		log.Warn("reloaded in part", "kept", strings.Join(kept, ", "))
 		return
 	}
 	log.Info("reloaded")

@@ -235,9 +235,19 @@ func TestHangup(t *testing.T) {
 	// What needs a restart is said to need one.
 	edit(t, m.Config, `hostname = "mail.example.org"`, `hostname = "other.example.org"`)
 	hangup("has changes that take a restart")
-	// A bad file changes nothing.
+	// A bad file changes nothing of what is in it, and keeps nothing else back: it
+	// is plain what stays.
+	good := strings.Count(m.Log(), "msg=reloaded\n")
 	edit(t, m.Config, "[auth]", "[auth]\nusres = 1")
+	hangup(`level=ERROR msg="cannot be reloaded and stays as it was: the configuration" error="` + m.Config)
 	hangup("usres")
+	hangup(`level=WARN msg="reloaded in part" kept="the configuration"`)
+	edit(t, filepath.Join(m.Dir, "cert.pem"), "BEGIN", "BEGUN")
+	hangup(`level=WARN msg="reloaded in part" kept="the configuration, the certificate"`)
+	edit(t, filepath.Join(m.Dir, "cert.pem"), "BEGUN", "BEGIN")
+	if n := strings.Count(m.Log(), "msg=reloaded\n"); n != good {
+		t.Errorf("a reload with errors counts as one:\n%s", m.Log())
+	}
 	say(t, conn, lines, "c NOOP\r\n", "c OK")
 	edit(t, m.Config, "\nusres = 1", "")
 	edit(t, m.Config, `# [log]`, "[log]\nlevel = \"error\"")
