@@ -103,10 +103,14 @@ func NewTree(root *dirfd.Dir, opt Options) *Tree {
 		root: root, opt: opt, now: time.Now, sleep: time.Sleep, patience: defaultPatience,
 		one: make(turn, 1), files: make(turn, 1),
 	}
+	sync := func(*dirfd.Dir) error { return nil }
+	if opt.Fsync {
+		sync = (*dirfd.Dir).Sync
+	}
 	if opt.Layout == LayoutFS {
-		t.layout = fsLayout{fsync: opt.Fsync}
+		t.layout = fsLayout{sync: sync}
 	} else {
-		t.layout = ppLayout{fsync: opt.Fsync}
+		t.layout = ppLayout{sync: sync}
 	}
 	return t
 }

@@ -13,7 +13,7 @@ import (
 
 // fsLayout keeps mailbox A/B in the directory A/B of the root. A directory is
 // a mailbox if it holds a directory "cur"; others are only levels.
-type fsLayout struct{ fsync bool }
+type fsLayout struct{ sync syncDir }
 
 func (fsLayout) separator() byte { return '/' }
 
@@ -189,11 +189,9 @@ func (l fsLayout) create(root *dirfd.Dir, at levels) error {
 			return err
 		}
 	}
-	if l.fsync {
-		if err := d.Sync(); err != nil {
-			unfill(d)
-			return err
-		}
+	if err := l.sync(d); err != nil {
+		unfill(d)
+		return err
 	}
 	return nil
 }
@@ -229,13 +227,14 @@ func (l fsLayout) makeLevel(d *dirfd.Dir, level string) (*dirfd.Dir, error) {
 	if errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("%w: %s/%s is no folder", ErrExists, d.Path(), level)
 	}
-	if err == nil && l.fsync {
-		if err := d.Sync(); err != nil {
-			_ = sub.Close()
-			return nil, err
-		}
+	if err != nil {
+		return nil, err
 	}
-	return sub, err
+	if err := l.sync(d); err != nil {
+		_ = sub.Close()
+		return nil, errors.Join(err, d.RemoveDir(level))
+	}
+	return sub, nil
 }
 
 func (l fsLayout) remove(root *dirfd.Dir, at levels) (func() error, error) {
@@ -266,7 +265,7 @@ func (l fsLayout) remove(root *dirfd.Dir, at levels) (func() error, error) {
 	}
 	name := at[len(at)-1]
 	if selectable {
-		return trash(above, name, root, l.fsync)
+		return trash(above, name, root, l.sync)
 	}
 	// No mailbox, so what it may hold is no mail and not ours to remove.
 	if err := above.RemoveDir(name); err != nil {
@@ -275,10 +274,7 @@ func (l fsLayout) remove(root *dirfd.Dir, at levels) (func() error, error) {
 		}
 		return nil, err
 	}
-	if l.fsync {
-		return nil, above.Sync()
-	}
-	return nil, nil
+	return nil, l.sync(above)
 }
 
 // above opens the directory above a place.
@@ -294,10 +290,18 @@ func (l fsLayout) above(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
 // stays. Files go with the mail, lest a later mailbox of the same name take up
 // its UIDs.
 func (l fsLayout) removeContent(root, d *dirfd.Dir) (func() error, error) {
-	// "cur" goes first: without it the directory is no mailbox any more.
-	if _, err := trash(d, "cur", root, l.fsync); err != nil {
+	// "cur" goes first: without it the directory is no mailbox any more, whatever
+	// becomes of the rest.
+	emptyTrash, err := trash(d, "cur", root, l.sync)
+	if err != nil {
 		return nil, err
 	}
+	left := l.removeRest(d)
+	return func() error { return errors.Join(left, emptyTrash()) }, nil
+}
+
+// removeRest removes what is left of a mailbox but its cur/.
+func (l fsLayout) removeRest(d *dirfd.Dir) error {
 	var files []string
 	if err := d.List(func(name []byte, kind dirfd.Kind, _ uint64) bool {
 		if kind != dirfd.KindDir {
@@ -305,7 +309,7 @@ func (l fsLayout) removeContent(root, d *dirfd.Dir) (func() error, error) {
 		}
 		return len(files) < maxFolders
 	}); err != nil {
-		return nil, err
+		return err
 	}
 	for _, name := range files {
 		st, err := d.Lstat(name)
@@ -313,20 +317,15 @@ func (l fsLayout) removeContent(root, d *dirfd.Dir) (func() error, error) {
 			err = d.Remove(name)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+			return err
 		}
 	}
 	for _, sub := range []string{"new", "tmp"} {
 		if err := d.RemoveAll(sub); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if l.fsync {
-		if err := d.Sync(); err != nil {
-			return nil, err
-		}
-	}
-	return func() error { return root.RemoveAll(trashName) }, nil
+	return l.sync(d)
 }
 
 func (l fsLayout) rename(root *dirfd.Dir, from, to levels) error {
@@ -353,8 +352,8 @@ func (l fsLayout) rename(root *dirfd.Dir, from, to levels) error {
 	if err := renameDir(source, from[len(from)-1], target, to[len(to)-1]); err != nil {
 		return err
 	}
-	if l.fsync {
-		return errors.Join(target.Sync(), source.Sync())
+	if err := errors.Join(l.sync(target), l.sync(source)); err != nil {
+		return errors.Join(err, renameDir(target, to[len(to)-1], source, from[len(from)-1]))
 	}
 	return nil
 }

@@ -24,7 +24,10 @@ const maxFolders = 1 << 17
 // ppLayout is Maildir++: mailbox A/B is the directory ".A.B" of the root.
 // Levels need no directory of their own. An empty file "maildirfolder" tells
 // other programs that the directory is no Maildir root.
-type ppLayout struct{ fsync bool }
+type ppLayout struct{ sync syncDir }
+
+// syncDir makes the names in a directory durable, if that is wanted.
+type syncDir func(*dirfd.Dir) error
 
 func (ppLayout) separator() byte { return '.' }
 
@@ -163,10 +166,7 @@ func (l ppLayout) create(root *dirfd.Dir, at levels) error {
 		unfill(d)
 		return errors.Join(err, root.RemoveDir(name))
 	}
-	if !l.fsync {
-		return nil
-	}
-	if err := root.Sync(); err != nil {
+	if err := l.sync(root); err != nil {
 		unfill(d)
 		return errors.Join(err, root.RemoveDir(name))
 	}
@@ -187,10 +187,10 @@ func (l ppLayout) fill(d *dirfd.Dir, rights dirfd.Rights) error {
 	case errors.Is(err, fs.ErrExist):
 		err = nil
 	}
-	if err != nil || !l.fsync {
+	if err != nil {
 		return err
 	}
-	return d.Sync()
+	return l.sync(d)
 }
 
 // unfill takes back what was made in a new folder. Mail that came meanwhile
@@ -218,7 +218,7 @@ func (l ppLayout) remove(root *dirfd.Dir, at levels) (func() error, error) {
 	d, err := l.open(root, at)
 	if err == nil {
 		_ = d.Close()
-		return trash(root, l.dirName(at), root, l.fsync)
+		return trash(root, l.dirName(at), root, l.sync)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -275,16 +275,19 @@ func (l ppLayout) rename(root *dirfd.Dir, from, to levels) error {
 			return err
 		}
 	}
+	back := func(moved []string, err error) error {
+		for _, name := range slices.Backward(moved) {
+			err = errors.Join(err, renameDir(root, newName+name[len(oldName):], root, name))
+		}
+		return err
+	}
 	for i, name := range moves {
 		if err := renameDir(root, name, root, newName+name[len(oldName):]); err != nil {
-			for _, name := range slices.Backward(moves[:i]) {
-				err = errors.Join(err, renameDir(root, newName+name[len(oldName):], root, name))
-			}
-			return err
+			return back(moves[:i], err)
 		}
 	}
-	if l.fsync {
-		return root.Sync()
+	if err := l.sync(root); err != nil {
+		return back(moves, err)
 	}
 	return nil
 }

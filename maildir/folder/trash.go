@@ -31,28 +31,27 @@ func renameDir(from *dirfd.Dir, name string, to *dirfd.Dir, newName string) erro
 
 // trash moves a directory out of the tree in one step, as Dovecot does, and
 // returns what removes it for good. Once trash returns, the folder is gone
-// for every program.
-func trash(in *dirfd.Dir, name string, root *dirfd.Dir, fsync bool) (func() error, error) {
-	err := intoTrash(in, name, root)
+// for every program; after an error it is where it was.
+func trash(in *dirfd.Dir, name string, root *dirfd.Dir, sync syncDir) (func() error, error) {
+	back, err := intoTrash(in, name, root)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = ErrNotFound
 		}
 		return nil, err
 	}
-	if fsync {
-		if err := errors.Join(in.Sync(), root.Sync()); err != nil {
-			return nil, err
-		}
+	if err := errors.Join(sync(in), sync(root)); err != nil {
+		return nil, errors.Join(err, back())
 	}
 	return func() error { return root.RemoveAll(trashName) }, nil
 }
 
-func intoTrash(in *dirfd.Dir, name string, root *dirfd.Dir) error {
+// intoTrash returns what takes the directory back out of the trash.
+func intoTrash(in *dirfd.Dir, name string, root *dirfd.Dir) (back func() error, err error) {
 	for range 10 {
 		err := renameDir(in, name, root, trashName)
 		if !errors.Is(err, ErrExists) {
-			return err
+			return func() error { return renameDir(root, trashName, in, name) }, err
 		}
 		// Left by a program that was stopped, or being emptied by another one
 		// right now. What cannot be removed can still take us in.
@@ -64,17 +63,25 @@ func intoTrash(in *dirfd.Dir, name string, root *dirfd.Dir) error {
 }
 
 // intoOldTrash moves a directory into the trash directory that is there.
-func intoOldTrash(in *dirfd.Dir, name string, root *dirfd.Dir) error {
+func intoOldTrash(in *dirfd.Dir, name string, root *dirfd.Dir) (back func() error, err error) {
 	old, err := root.OpenDir(trashName)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer old.Close()
 	for n := range 1000 {
-		err := renameDir(in, name, old, fmt.Sprintf("maildird.%d.%d", os.Getpid(), n))
+		trashed := fmt.Sprintf("maildird.%d.%d", os.Getpid(), n)
+		err := renameDir(in, name, old, trashed)
 		if !errors.Is(err, ErrExists) {
-			return err
+			return func() error {
+				old, err := root.OpenDir(trashName)
+				if err != nil {
+					return err
+				}
+				defer old.Close()
+				return renameDir(old, trashed, in, name)
+			}, err
 		}
 	}
-	return fmt.Errorf("%s/%s is full: remove it", root.Path(), trashName)
+	return nil, fmt.Errorf("%s/%s is full: remove it", root.Path(), trashName)
 }
