@@ -13,6 +13,7 @@ import (
 // not let in from where he is. To a client it is ErrInvalid, which it is too.
 var ErrNotAllowed error = notAllowed{}
 
+// notAllowed is the type of ErrNotAllowed, which is ErrInvalid besides.
 type notAllowed struct{}
 
 func (notAllowed) Error() string {

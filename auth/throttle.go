@@ -55,6 +55,7 @@ type counted struct {
 	kind    countKind
 }
 
+// countKind says which fields of counted count.
 type countKind uint8
 
 const (
@@ -65,6 +66,7 @@ const (
 
 func (k countKind) limit() int { return [...]int{pairLimit, networkLimit, userLimit}[k] }
 
+// count is the failures of one counted, and the lock that came of them.
 type count struct {
 	failures int
 	locks    int

@@ -213,6 +213,7 @@ type table struct {
 	domains []string // in lower case
 }
 
+// entry is a line of the users file.
 type entry struct {
 	user User
 	hash string // "{SCHEME}..."

@@ -122,6 +122,7 @@ func isEmpty(d *dirfd.Dir) (bool, error) {
 	return empty, err
 }
 
+// checker is one run, and what it has found.
 type checker struct {
 	opt   Options
 	root  *dirfd.Dir

@@ -36,7 +36,7 @@ func (c *checker) part(ctx context.Context, a *at, part string) error {
 		a.add(part, fmt.Sprintf("it is %s where a directory has to be", kindOf(st)), nil)
 		return nil
 	}
-	c.rights(a, a.dir, "", part, st, 0o700)
+	c.rights(a, "", part, st, 0o700)
 	dir, err := a.dir.OpenDir(part)
 	if walk.Gone(err) {
 		return nil
@@ -123,7 +123,7 @@ func (c *checker) entry(ctx context.Context, f file) error {
 		c.opt.Progress(c.Messages, max(c.total, c.Messages))
 	}
 	filename.FlagsOf(f.name).EachKeyword(func(i int) { f.a.letters[i]++ })
-	c.rights(f.a, f.dir, f.part, f.name, f.st, 0o600)
+	c.rights(f.a, f.part, f.name, f.st, 0o600)
 	if c.oddName(f) {
 		return nil
 	}
@@ -193,7 +193,7 @@ func (c *checker) setAside(f file) func() (string, error) {
 }
 
 // rights checks who owns a file or directory and what its owner may do.
-func (c *checker) rights(a *at, dir *dirfd.Dir, part, name string, st dirfd.Stat, wanted fs.FileMode) {
+func (c *checker) rights(a *at, part, name string, st dirfd.Stat, wanted fs.FileMode) {
 	label := file{part: part, name: name}.label()
 	if part == "" {
 		label = name

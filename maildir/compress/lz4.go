@@ -16,6 +16,7 @@ const (
 	lz4MaxBlock = 64 << 10 // what Dovecot writes, and all that it reads
 )
 
+// lz4Reader reads blocks one after the other, each of which is held in memory.
 type lz4Reader struct {
 	src  io.Reader
 	in   []byte

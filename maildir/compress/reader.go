@@ -30,6 +30,7 @@ var (
 	zstdReaders sync.Pool
 )
 
+// gzipReader goes back to its pool when it is closed.
 type gzipReader struct{ *gzip.Reader }
 
 func pooledGzip(r io.Reader) (io.ReadCloser, error) {
@@ -57,6 +58,7 @@ func (z gzipReader) Close() error {
 // 19 need 8 MiB.
 const maxWindow = 16 << 20
 
+// zstdReader goes back to its pool when it is closed.
 type zstdReader struct{ *zstd.Decoder }
 
 func pooledZstd(r io.Reader) (io.ReadCloser, error) {

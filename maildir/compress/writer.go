@@ -15,6 +15,7 @@ type Writer struct {
 	pool *sync.Pool
 }
 
+// encoder is what the libraries' writers have in common.
 type encoder interface {
 	io.WriteCloser
 	Reset(io.Writer)

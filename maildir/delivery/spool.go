@@ -59,6 +59,7 @@ type Spool struct {
 	err    error
 }
 
+// target is a Target with what is open and was made for it.
 type target struct {
 	Target
 	dirs    Dirs

@@ -143,6 +143,7 @@ func (t *Temp) Hole(n int64) error {
 	return t.err
 }
 
+// zeros reads as octets of zero, without end.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) {

@@ -68,6 +68,7 @@ func (d *Dir) openRemovable(name string) (*Dir, error) {
 	return d.OpenDir(name)
 }
 
+// remover removes one directory with all that is in it.
 type remover struct {
 	top   *Dir
 	dev   uint64

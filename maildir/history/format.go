@@ -55,6 +55,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // errDamaged says that what was read is no journal of ours, or not whole.
 var errDamaged = errors.New("damaged")
 
+// header is the beginning of the file, see above.
 type header struct {
 	inode     uint64
 	since     uint64

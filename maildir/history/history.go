@@ -79,6 +79,7 @@ type File struct {
 	void uint64
 }
 
+// gone is UIDs that were removed together, and when.
 type gone struct {
 	Run
 	modseq uint64

@@ -185,7 +185,7 @@ type list struct {
 
 func parse(text string) list {
 	var l list
-	for _, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
 		if line == "" {
 			continue
 		}

@@ -33,6 +33,7 @@ import (
 // modification time that it was given; otherwise each part when it is read. Any
 // doubt ends in opening the folder without it.
 
+// dirState is which directory it was and when it last changed.
 type dirState struct {
 	dirfd.ID
 	mtime, ctime int64 // nanoseconds

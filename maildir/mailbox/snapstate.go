@@ -36,6 +36,7 @@ type state struct {
 	strays    []uint32
 }
 
+// pastFlags is the flags that the history knows of a row, where it has others now.
 type pastFlags struct {
 	row   uint32
 	flags filename.Flags

@@ -46,6 +46,7 @@ func Checked(src io.ReaderAt, check func() error) io.ReaderAt {
 	return &checked{src, s, check}
 }
 
+// checked asks before each read.
 type checked struct {
 	src    io.ReaderAt
 	sparse Sparse // nil: it has no holes

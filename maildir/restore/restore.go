@@ -125,6 +125,7 @@ func isRoot(root *dirfd.Dir, tree []walk.Dir) (bool, error) {
 	return false, nil
 }
 
+// run is the work on one Maildir, and its result so far.
 type run struct {
 	opt  Options
 	root *dirfd.Dir

@@ -62,6 +62,7 @@ func Tree(root *dirfd.Dir) ([]Dir, error) {
 	return w.found, nil
 }
 
+// walker is what Tree has found, and how many directories may yet come.
 type walker struct {
 	found []Dir
 	left  int

@@ -42,6 +42,7 @@ func (m *mail) note(format string, args ...any) {
 // clock is how times are written in histories.
 const clock = "15:04:05.000000"
 
+// place is where a message was or is.
 type place struct {
 	folder string
 	uid    uint32

@@ -67,6 +67,7 @@ func pick(rng *rand.Rand, weights []weight) string {
 	panic("not reached")
 }
 
+// weight is a kind of step, and how often it comes among the others.
 type weight struct {
 	what string
 	n    int

@@ -289,6 +289,7 @@ func names(a, b State) []string {
 	return slices.Compact(all)
 }
 
+// differences collects how what a says is not what b says.
 type differences struct {
 	a, b string
 	text []string

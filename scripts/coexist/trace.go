@@ -22,6 +22,7 @@ type Trace struct {
 	ids    map[string]string // Message-ID by base
 }
 
+// traced is one event.
 type traced struct {
 	at   time.Time
 	path string

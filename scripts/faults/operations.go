@@ -3,6 +3,7 @@ package faults
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"maildird/scripts/coexist"
@@ -59,9 +60,7 @@ func (w world) clone() world {
 	c := world{}
 	for folder, mail := range w {
 		c[folder] = map[string]string{}
-		for id, flags := range mail {
-			c[folder][id] = flags
-		}
+		maps.Copy(c[folder], mail)
 	}
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -283,9 +284,7 @@ var quiet = map[string]any{
 // preferences renders user.js.
 func preferences(boxes []Mailbox, extra map[string]any) ([]byte, error) {
 	all := map[string]any{}
-	for k, v := range quiet {
-		all[k] = v
-	}
+	maps.Copy(all, quiet)
 	var accounts, smtps []string
 	for i, b := range boxes {
 		n := strconv.Itoa(i + 1)
@@ -306,9 +305,7 @@ func preferences(boxes []Mailbox, extra map[string]any) ([]byte, error) {
 	all["mail.account.lastKey"] = len(accounts)
 	all["mail.smtpservers"] = strings.Join(smtps, ",")
 	all["mail.smtp.defaultserver"] = "smtp1"
-	for k, v := range extra {
-		all[k] = v
-	}
+	maps.Copy(all, extra)
 	var out bytes.Buffer
 	for k, v := range all {
 		value, err := json.Marshal(v)

@@ -26,8 +26,10 @@ type event struct {
 	Elapsed    float64 // seconds
 }
 
+// key is a test, or with test "" its package.
 type key struct{ pkg, test string }
 
+// report is what the events told so far.
 type report struct {
 	w                       io.Writer
 	output                  map[key][]string

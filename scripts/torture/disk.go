@@ -74,6 +74,7 @@ type change struct {
 
 func (c *change) ofFile() bool { return c.on.names == nil }
 
+// openFile is what a descriptor stands for.
 type openFile struct {
 	ino      *inode
 	pos      int

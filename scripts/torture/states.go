@@ -2,6 +2,7 @@ package torture
 
 import (
 	"crypto/sha256"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -126,9 +127,7 @@ func (d *disk) after(f fate) left {
 		names := l.names[c.on]
 		if names == nil {
 			names = map[string]*inode{}
-			for name, in := range c.on.safeNames {
-				names[name] = in
-			}
+			maps.Copy(names, c.on.safeNames)
 			l.names[c.on] = names
 		}
 		if f.has(c) && (c.first == nil || f.has(c.first)) {

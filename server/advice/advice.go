@@ -21,6 +21,7 @@ import (
 // something can be done, and hands all on to next.
 func Handler(next slog.Handler) slog.Handler { return handler{next} }
 
+// handler adds advice to records with an error.
 type handler struct{ slog.Handler }
 
 func (h handler) Handle(ctx context.Context, r slog.Record) error {

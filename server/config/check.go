@@ -42,8 +42,8 @@ func (c *checker) line(key string) int {
 	in, header := "", 0
 	for i, line := range bytes.Split(c.text, []byte("\n")) {
 		s := strings.TrimSpace(string(line))
-		if strings.HasPrefix(s, "[") {
-			in, _, _ = strings.Cut(strings.TrimPrefix(s, "["), "]")
+		if rest, ok := strings.CutPrefix(s, "["); ok {
+			in, _, _ = strings.Cut(rest, "]")
 			if in = strings.TrimSpace(in); in == key {
 				header = i + 1
 			}

@@ -37,8 +37,8 @@ func bad(format string, args ...any) error {
 }
 
 // bye makes the error that ends the connection with "* BYE [code] text".
-func bye(code imap.ResponseCode, format string, args ...any) error {
-	return &imap.Error{Type: imap.StatusResponseTypeBye, Code: code, Text: fmt.Sprintf(format, args...)}
+func bye(code imap.ResponseCode, text string) error {
+	return &imap.Error{Type: imap.StatusResponseTypeBye, Code: code, Text: text}
 }
 
 // connError is an error of the connection itself: nothing can be said to the

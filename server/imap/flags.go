@@ -122,6 +122,7 @@ type flagTexts struct {
 	next  int // the one that goes when another comes
 }
 
+// flagText is what appendFlags gave for these flags.
 type flagText struct {
 	flags  filename.Flags
 	recent bool

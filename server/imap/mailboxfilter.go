@@ -16,6 +16,7 @@ type mailboxFilter struct {
 	set   map[string]bool
 }
 
+// filterKind is the word that a filter begins with.
 type filterKind uint8
 
 const (

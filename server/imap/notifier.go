@@ -76,7 +76,7 @@ func (n *notifier) begin(status bool) (err error) {
 	if n.known, err = n.look(); err != nil {
 		return err
 	}
-	if err := n.watch(func(w *watchedBox, now boxState) {
+	return n.watch(func(w *watchedBox, now boxState) {
 		w.told = now
 		if status && !n.isSelected(w) {
 			show := showCount | showValidity | showUnseen
@@ -85,10 +85,7 @@ func (n *notifier) begin(status bool) (err error) {
 			}
 			n.s.boxStateResponse(w.name, now, show)
 		}
-	}); err != nil {
-		return err
-	}
-	return nil
+	})
 }
 
 func (n *notifier) close() {

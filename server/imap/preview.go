@@ -28,6 +28,7 @@ func previewExtension() extension {
 	}
 }
 
+// previewAttr is the FETCH item PREVIEW.
 type previewAttr struct{ text string }
 
 func (*previewAttr) name() string     { return "PREVIEW" }

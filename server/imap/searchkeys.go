@@ -70,6 +70,7 @@ type searchProbe struct {
 	needle []byte // in the form of casemap.Append
 }
 
+// probePlace is where a string is looked for.
 type probePlace uint8
 
 const (

@@ -15,7 +15,7 @@ func (c *testClient) searched(query string) (found []int) {
 	c.t.Helper()
 	for _, line := range c.ok("SEARCH " + query) {
 		if numbers, ok := strings.CutPrefix(line, "* SEARCH"); ok {
-			for _, n := range strings.Fields(numbers) {
+			for n := range strings.FieldsSeq(numbers) {
 				i, err := strconv.Atoi(n)
 				if err != nil {
 					c.t.Fatal(line)
@@ -78,7 +78,7 @@ func TestSearchMail(t *testing.T) {
 		{"LARGER 5000", "long-lines"},
 	} {
 		var want []int
-		for _, name := range strings.Fields(q.want) {
+		for name := range strings.FieldsSeq(q.want) {
 			want = append(want, slices.IndexFunc(files, func(f string) bool { return mailName(f) == name })+1)
 		}
 		if got := c.searched(q.query); !slices.Equal(got, want) {

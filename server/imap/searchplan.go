@@ -96,6 +96,7 @@ func (t *searchTest) known() (k mailbox.Test, ok bool) {
 	return k, true
 }
 
+// planner turns keys into tests of the messages of one view.
 type planner struct {
 	view   *mailbox.View
 	saved  []mailbox.Range

@@ -68,6 +68,7 @@ func NewSCRAMLogin(users Users, p Peer, plus bool) sasl.Server {
 	return x
 }
 
+// scramLogin is one exchange of SCRAM-SHA-256 or SCRAM-SHA-256-PLUS.
 type scramLogin struct {
 	mechanism string
 	users     Users

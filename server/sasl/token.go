@@ -37,6 +37,7 @@ func NewTokenLogin(mechanism string, users Users, tokens Tokens, p Peer) sasl.Se
 	return &tokenLogin{mechanism: mechanism, users: users, tokens: tokens, peer: p}
 }
 
+// tokenLogin is one exchange of OAUTHBEARER or XOAUTH2.
 type tokenLogin struct {
 	mechanism string
 	users     Users

@@ -45,6 +45,7 @@ func (p *Pipes) Close() error {
 // Addr implements net.Listener.
 func (p *Pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
+// pipeEnd tells when it is closed.
 type pipeEnd struct {
 	net.Conn
 	closed chan struct{}

@@ -72,7 +72,7 @@ func (c *conn) helloName() string {
 // mailParameters reads the parameters of MAIL.
 func (c *conn) mailParameters(e *envelope, s string) error {
 	seen := map[string]bool{}
-	for _, p := range strings.Fields(s) {
+	for p := range strings.FieldsSeq(s) {
 		key, value, _ := strings.Cut(p, "=")
 		key = upper(key)
 		if seen[key] {

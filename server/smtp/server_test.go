@@ -591,7 +591,7 @@ func TestLoggedMessageID(t *testing.T) {
 		c.say("DATA", "354")
 		c.say("From: alice@example.org\r\n"+field+"\r\nx\r\n.", "250")
 		stored := ""
-		for _, line := range strings.Split(ts.mail("bob")[0], "\n") {
+		for line := range strings.SplitSeq(ts.mail("bob")[0], "\n") {
 			if id, ok := strings.CutPrefix(line, "Message-ID: "); ok {
 				stored = strings.TrimSpace(id)
 			}

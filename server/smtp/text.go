@@ -23,6 +23,7 @@ type decoder struct {
 	bareCR bool  // there was a CR without LF
 }
 
+// textState is where in a line the decoder is.
 type textState int
 
 const (

@@ -276,12 +276,7 @@ func TestSecondReader(t *testing.T) {
 }
 
 func has(flags []imap.Flag, flag imap.Flag) bool {
-	for _, f := range flags {
-		if f == flag {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(flags, flag)
 }
 
 // deliver sends a message from outside.

@@ -22,6 +22,7 @@ type index struct {
 	old   []atomic.Pointer[slotBlock] // of the snapshot, nil: not read yet
 }
 
+// hashKey is a key of SipHash, so that nobody can choose names that collide.
 type hashKey [2]uint64
 
 // leastSlots is how many slots an index has that has any; a power of two, as all

@@ -279,7 +279,7 @@ func (s *Session) Messages() []Message {
 		m := Message{UID: uint32(uid)}
 		flags, _ := cutAfter(rest, "FLAGS (")
 		flags, rest, _ = strings.Cut(flags, ")")
-		for _, f := range strings.Fields(flags) {
+		for f := range strings.FieldsSeq(flags) {
 			if f != `\Recent` {
 				m.Flags = append(m.Flags, f)
 			}

@@ -17,6 +17,7 @@ const patience = time.Minute
 // goroutine.
 func Main(m *testing.M) { goleak.VerifyTestMain(settled{m}) }
 
+// settled runs the tests, and gives what is about to end the time for it.
 type settled struct{ *testing.M }
 
 func (s settled) Run() int {

@@ -39,6 +39,7 @@ func Compare(t testing.TB, script *Script, target Target) []Difference {
 	return c.found
 }
 
+// comparer plays a dialogue and goes on after an answer that is another one.
 type comparer struct {
 	player
 	sent  map[int]string // the last line of each connection

@@ -20,6 +20,7 @@ func parseNodes(s string) []node {
 	return p.list()
 }
 
+// nodeParser takes a response apart; rest is what is left of it.
 type nodeParser struct{ rest string }
 
 func (p *nodeParser) list() (out []node) {

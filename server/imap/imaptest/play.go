@@ -49,6 +49,7 @@ type player struct {
 	current step
 }
 
+// conn is one connection of a dialogue.
 type conn struct {
 	net.Conn
 	lines *bufio.Reader

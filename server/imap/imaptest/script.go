@@ -54,6 +54,7 @@ type Script struct {
 	steps []step
 }
 
+// kind is what a step does.
 type kind int
 
 const (
@@ -71,6 +72,7 @@ const (
 	noMail
 )
 
+// step is a line of a dialogue, or several that belong together.
 type step struct {
 	kind kind
 	line int // in the file

@@ -254,7 +254,7 @@ func (p *dateParser) date() (year int, month time.Month, day int) {
 		p.failed = true
 		return 0, 0, 0
 	}
-	for m := 0; m < 12; m++ {
+	for m := range 12 {
 		if EqualFold(p.rest[:3], monthNames[3*m:3*m+3]) {
 			month = time.Month(m + 1)
 		}
