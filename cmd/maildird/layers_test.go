@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"maildird/server/sasl":          {"maildird/auth"},
 	"maildird/server/oauth":         {"maildird/server/sasl"},
 	"maildird/server/confine":       {},
+	"maildird/server/dialogue":      {},
 	"maildird/server/servertest":    {"maildird/auth"},
 	"maildird/server/imap":          {"maildird/maildir", "maildird/auth", "maildird/server/sasl", "maildird/server/limit", "maildird/server/accept", "maildird/server/imap"},
 	"maildird/server/imap/wire":     {},

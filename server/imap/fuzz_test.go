@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"maildird/server/imap/imaptest"
+	"maildird/server/dialogue"
 	"maildird/server/servertest"
 )
 
@@ -65,7 +65,7 @@ var unknown = regexp.MustCompile(`<[a-z]+>`)
 
 // attackOf is what the client of a dialogue does, for attack, with a login if it
 // needs one.
-func attackOf(s *imaptest.Script) string {
+func attackOf(s *dialogue.Script) string {
 	sent := strings.ReplaceAll(s.Played(), "<validity>", validity)
 	sent = unknown.ReplaceAllString(sent, "1")
 	if !strings.Contains(strings.ToUpper(sent), "LOGIN ") && !strings.Contains(strings.ToUpper(sent), "AUTHENTICATE ") {
@@ -87,7 +87,7 @@ func FuzzSession(f *testing.F) {
 		f.Fatal("no dialogues", err)
 	}
 	for i, file := range files {
-		script, err := imaptest.Parse(file)
+		script, err := dialogue.Parse(file)
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -14,19 +14,19 @@ import (
 	"time"
 
 	"maildird/scripts/rig"
-	"maildird/server/imap/imaptest"
+	"maildird/server/dialogue"
 )
 
 // scripts reads the dialogues of testdata/imap.
-func scripts(t *testing.T) []*imaptest.Script {
+func scripts(t *testing.T) []*dialogue.Script {
 	t.Helper()
 	files, err := filepath.Glob("../../testdata/imap/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no dialogues", err)
 	}
-	var out []*imaptest.Script
+	var out []*dialogue.Script
 	for _, file := range files {
-		script, err := imaptest.Parse(file)
+		script, err := dialogue.Parse(file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +55,7 @@ func firstLogin(t *testing.T, addr, user, password string, folders ...string) {
 }
 
 // liveEdits are the changes to maildird.toml that a dialogue asks for.
-func liveEdits(t *testing.T, s *imaptest.Script) []string {
+func liveEdits(t *testing.T, s *dialogue.Script) []string {
 	t.Helper()
 	var keys []string
 	for key := range s.Options {
@@ -98,7 +98,7 @@ func TestTranscriptsLive(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	groups := map[string][]*imaptest.Script{}
+	groups := map[string][]*dialogue.Script{}
 	for _, s := range scripts(t) {
 		edits := strings.Join(liveEdits(t, s), "\x00")
 		groups[edits] = append(groups[edits], s)
@@ -108,7 +108,7 @@ func TestTranscriptsLive(t *testing.T) {
 	}
 }
 
-func playLive(t *testing.T, binary, edits string, group []*imaptest.Script) {
+func playLive(t *testing.T, binary, edits string, group []*dialogue.Script) {
 	var pairs []string
 	if edits != "" {
 		pairs = strings.Split(edits, "\x00")
@@ -138,7 +138,7 @@ func playLive(t *testing.T, binary, edits string, group []*imaptest.Script) {
 			if script.Options["plaintext"] == "" {
 				firstLogin(t, addr, "alice", "secret")
 			}
-			imaptest.Play(t, script, imaptest.Target{
+			dialogue.Play(t, script, dialogue.Target{
 				Root: root,
 				Dial: func() (net.Conn, error) { return net.Dial("tcp", addr) },
 				Made: func(string) {
@@ -252,7 +252,7 @@ service anvil {
 			continue
 		}
 		firstLogin(t, d.IMAP, "alice", "secret", "INBOX", "Drafts", "Sent", "Junk", "Trash", "Archive")
-		differences := imaptest.Compare(t, script, imaptest.Target{
+		differences := dialogue.Compare(t, script, dialogue.Target{
 			Root: root,
 			Dial: func() (net.Conn, error) { return net.Dial("tcp", d.IMAP) },
 			Made: func(string) {

@@ -19,7 +19,7 @@ import (
 	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
 	"maildird/scripts/mailgen"
-	"maildird/server/imap/imaptest"
+	"maildird/server/dialogue"
 )
 
 // cacheQuestions are commands whose answers may come from the cache.
@@ -350,7 +350,7 @@ func TestTranscriptsWithCache(t *testing.T) {
 		for _, warm := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/warm=%v", filepath.Base(file), warm), func(t *testing.T) {
 				t.Parallel()
-				script, err := imaptest.Parse(file)
+				script, err := dialogue.Parse(file)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -359,7 +359,7 @@ func TestTranscriptsWithCache(t *testing.T) {
 				if err := ts.provision("alice"); err != nil {
 					t.Fatal(err)
 				}
-				imaptest.Play(t, script, imaptest.Target{
+				dialogue.Play(t, script, dialogue.Target{
 					Root: ts.root("alice"),
 					Dial: func() (net.Conn, error) {
 						if warm {

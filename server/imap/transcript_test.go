@@ -6,12 +6,12 @@ import (
 	"testing"
 
 	"maildird/maildir"
-	"maildird/server/imap/imaptest"
+	"maildird/server/dialogue"
 	"maildird/server/servertest"
 )
 
 // scriptOptions are the settings of the server that a dialogue asks for.
-func scriptOptions(t *testing.T, s *imaptest.Script) []serverOption {
+func scriptOptions(t *testing.T, s *dialogue.Script) []serverOption {
 	var out []serverOption
 	for key, value := range s.Options {
 		switch key {
@@ -46,7 +46,7 @@ func TestTranscripts(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			script, err := imaptest.Parse(file)
+			script, err := dialogue.Parse(file)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -54,7 +54,7 @@ func TestTranscripts(t *testing.T) {
 			if err := ts.provision("alice"); err != nil {
 				t.Fatal(err)
 			}
-			imaptest.Play(t, script, imaptest.Target{
+			dialogue.Play(t, script, dialogue.Target{
 				Root: ts.root("alice"),
 				Dial: func() (net.Conn, error) { return net.Dial("tcp", ts.addr) },
 			})

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"maildird/server/imap/imaptest"
+	"maildird/server/dialogue"
 	"maildird/server/servertest"
 )
 
@@ -25,7 +25,7 @@ func FuzzSession(f *testing.F) {
 		f.Fatal("no dialogues", err)
 	}
 	for _, file := range files {
-		script, err := imaptest.Parse(file)
+		script, err := dialogue.Parse(file)
 		if err != nil {
 			f.Fatal(err)
 		}

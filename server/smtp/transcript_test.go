@@ -10,13 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"maildird/server/imap/imaptest"
+	"maildird/server/dialogue"
 	"maildird/server/servertest"
 )
 
 // scriptServer starts the server that a dialogue asks for.
-func scriptServer(t *testing.T, s *imaptest.Script) (*testServer, imaptest.Target) {
-	target := imaptest.Target{Bye: "QUIT", ByeAnswer: "221 "}
+func scriptServer(t *testing.T, s *dialogue.Script) (*testServer, dialogue.Target) {
+	target := dialogue.Target{Bye: "QUIT", ByeAnswer: "221 "}
 	kind := MX
 	var options []serverOption
 	number := func(value string) int {
@@ -83,12 +83,12 @@ func TestTranscripts(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			script, err := imaptest.Parse(file)
+			script, err := dialogue.Parse(file)
 			if err != nil {
 				t.Fatal(err)
 			}
 			ts, target := scriptServer(t, script)
-			imaptest.Play(t, script, target)
+			dialogue.Play(t, script, target)
 			// What is not delivered is not left over.
 			if _, err := os.Stat(ts.home); err != nil {
 				t.Fatal(err)

@@ -1,4 +1,4 @@
-package imaptest
+package dialogue
 
 import (
 	"bufio"

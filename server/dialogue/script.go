@@ -1,6 +1,7 @@
-// Package imaptest plays written dialogues of IMAP, or SMTP and its kin, against
-// a server and checks its answers. The server may be one in the same process, the real binary, or
-// another program that serves the same kind of Maildir.
+// Package dialogue plays written dialogues of IMAP, or SMTP and its kin, against a
+// server and checks its answers: those of testdata/imap and testdata/smtp. The server
+// may be one in the same process, the real binary, or another program that serves
+// the same kind of Maildir. It is for tests.
 //
 // A dialogue is a text file. Its lines:
 //
@@ -31,7 +32,7 @@
 // "C2:" and "S2:" are for a second connection, and so on. In patterns <name>
 // stands for a text without space, parenthesis, bracket or quote, the same one
 // each time and also in what the client sends later; <*> stands for any text.
-package imaptest
+package dialogue
 
 import (
 	"bufio"
