@@ -55,6 +55,7 @@ func parse(text []byte, domains []string) (*table, []problem) {
 	return t, problems
 }
 
+// parseLine takes a line apart. An error says why it cannot be used.
 func parseLine(line string, domains []string) (*entry, error) {
 	if len(line) > maxLine {
 		return nil, fmt.Errorf("longer than %d bytes", maxLine)

@@ -151,6 +151,8 @@ func (s *snapshot) dropPending() {
 	s.pending = s.pending[:0]
 }
 
+// copyPending copies one file, or links it from the snapshot before. One that is
+// written meanwhile is left to the next pass.
 func (s *snapshot) copyPending(p pending) error {
 	path := p.f.path
 	if p.part != besides {
@@ -193,6 +195,8 @@ func (s *snapshot) copyPending(p pending) error {
 	return err
 }
 
+// copyFile copies the content as it was when the file was opened, its rights and its
+// time. shared tells whether it takes no room of its own.
 func copyFile(to *dirfd.Dir, p pending) (shared bool, err error) {
 	f, err := to.Create(p.name, 0o600)
 	if err != nil {
@@ -238,6 +242,7 @@ func (s *snapshot) fromEarlier(p pending, path string, to *dirfd.Dir) (bool, err
 	return err == nil, err
 }
 
+// findEarlier looks for the file in the snapshot before, unchanged.
 func (s *snapshot) findEarlier(p pending, path string) (*dirfd.Dir, string, bool) {
 	same := func(d *dirfd.Dir, name string) bool {
 		st, err := d.Lstat(name)

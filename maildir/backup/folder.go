@@ -91,6 +91,7 @@ func (s *snapshot) open(f *folder) (*opened, error) {
 	return nil, err
 }
 
+// openParts opens what open promises. o.dst stays nil if the folder is another one now.
 func (s *snapshot) openParts(o *opened) error {
 	st, err := o.src.Stat()
 	if err != nil || st.ID() != o.f.id {

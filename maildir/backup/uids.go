@@ -85,6 +85,7 @@ func (s *snapshot) number(ctx context.Context, o *opened, h *hold) error {
 	return nil
 }
 
+// numberSome gives UIDs to names that have none. The folder's lock is held.
 func (s *snapshot) numberSome(f *folder, names []string) error {
 	for _, name := range names {
 		f.recorded[maphash.String(s.seed, filename.Base(name))] = struct{}{}

@@ -165,6 +165,7 @@ func (c *checker) wholeTree(tree []walk.Dir) {
 	c.tell(a)
 }
 
+// folder checks one directory of the tree, and what belongs to a folder if it is one.
 func (c *checker) folder(ctx context.Context, d walk.Dir) error {
 	dir, err := walk.Open(c.root, d.Path)
 	if walk.Gone(err) {

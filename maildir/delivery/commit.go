@@ -41,6 +41,8 @@ func (s *Spool) Commit() []error {
 	return errs
 }
 
+// commitMany is for several recipients. Unless each has a result of his own, all get
+// the message or none does: every step is done for all before the next one begins.
 func (s *Spool) commitMany() {
 	if len(s.targets) > spoolWide {
 		s.opt.wide.Lock()

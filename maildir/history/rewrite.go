@@ -41,6 +41,8 @@ func (f *File) Rewrite(live []Entry) error {
 	return nil
 }
 
+// writeNew writes the journal anew beside the old one, and gives it its name. Sync
+// makes both durable.
 func (f *File) writeNew(live []Entry) (err error) {
 	rights, err := f.dir.Rights()
 	if err != nil {

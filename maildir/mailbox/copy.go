@@ -61,6 +61,7 @@ func (v *View) roomFor(originals []original, dst *Mailbox) error {
 	return dst.Room(bytes, int64(len(originals)))
 }
 
+// copy is Copy once there is room, and also what Move begins with.
 func (v *View) copy(ctx context.Context, originals []original, dst *Mailbox) (Copied, error) {
 	if len(originals) == 0 {
 		return Copied{UIDValidity: dst.UIDValidity()}, nil

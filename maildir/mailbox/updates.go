@@ -48,6 +48,7 @@ func (v *View) Updates(hold Hold, emit func(Update)) {
 	}
 }
 
+// collect is Updates with m.mu held, so that nothing is emitted meanwhile.
 func (v *View) collect(hold Hold) []Update {
 	m := v.m
 	m.mu.Lock()

@@ -1,10 +1,3 @@
-// Package message reads the text of mail: header fields, MIME structure, line
-// ends, encodings. It works on files as they lie in a Maildir and knows nothing
-// of protocols, but for the form in which they want a message:
-//
-// A file may have LF or CRLF line ends, or both. In CRLF form each LF that no
-// CR stands before is CRLF; a bare CR stays. That form is called virtual here,
-// as Dovecot calls it, and positions say where something is in both.
 package message
 
 import (
@@ -120,6 +113,7 @@ func CopyRaw(w io.Writer, src io.ReaderAt, size, skip, limit int64) (n int64, er
 	return n, err
 }
 
+// convert is CopyVirtual, with NULs as they are if nuls is set.
 func convert(w io.Writer, src io.ReaderAt, from, to Pos, skip, limit int64, nuls bool) (n int64, at Pos, err error) {
 	cb := convertBuffers.Get().(*convertBuffer)
 	defer convertBuffers.Put(cb)
@@ -185,7 +179,8 @@ func convert(w io.Writer, src io.ReaderAt, from, to Pos, skip, limit int64, nuls
 // the byte before b.
 func AppendVirtual(out, b []byte, before byte) []byte { return appendVirtual(out, b, before, true) }
 
-// appendVirtual appends the CRLF form of b to out. before is the byte before b.
+// appendVirtual is AppendVirtual, and unless nuls is set, for b that may have NULs:
+// it makes them 0x80, in b too.
 func appendVirtual(out, b []byte, before byte, nuls bool) []byte {
 	if !nuls && bytes.IndexByte(b, 0) >= 0 {
 		for i, c := range b {

@@ -151,6 +151,7 @@ func (r *run) raiseCounter() error {
 // was copied with the mail: nobody keeps it fresh.
 const lockWait, lockStale = time.Minute, 15 * time.Second
 
+// folder makes one folder fit to be served, under its lock unless nothing is changed.
 func (r *run) folder(ctx context.Context, path string) error {
 	d, err := walk.Open(r.root, path)
 	if walk.Gone(err) {

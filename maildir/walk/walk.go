@@ -68,6 +68,7 @@ type walker struct {
 	left  int
 }
 
+// visit adds the directory self, open as d, and those below it.
 func (w *walker) visit(d *dirfd.Dir, self Dir, level int) error {
 	if level > maxLevels {
 		return fmt.Errorf("%w: %s has more than %d levels", ErrTooLarge, d.Path(), maxLevels)

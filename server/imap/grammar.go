@@ -33,6 +33,8 @@ func newGrammar(parts []extension) *grammar {
 	return g
 }
 
+// add adds what an extension brings. A new kind of thing that extensions can bring is a
+// field of extension, and its line here.
 func (g *grammar) add(e *extension) {
 	g.caps = append(g.caps, e.caps...)
 	g.early = append(g.early, e.early...)

@@ -35,6 +35,7 @@ func (s *session) unsave(query *searchQuery, err error) error {
 	return err
 }
 
+// answerSearch searches the selected mailbox and writes the response.
 func (s *session) answerSearch(query *searchQuery, uid bool) error {
 	s.done.holdExpunges = query.numbers
 	sr, err := query.searcher(s)

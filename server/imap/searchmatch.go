@@ -57,6 +57,7 @@ func (q *searchQuery) searcher(s *session) (*searcher, error) {
 	return newSearcher(s, q.plan(s.sel.view, s.sel.saved)), nil
 }
 
+// newSearcher returns what tests messages by a plan. Close it.
 func newSearcher(s *session, plan *searchPlan) *searcher {
 	sr := &searcher{s: s, plan: plan, check: s.interrupted, answers: make([]answer, len(plan.probes)), fields: map[string][]int{}}
 	var needles [][]byte

@@ -103,6 +103,7 @@ type planner struct {
 	probes []searchProbe
 }
 
+// test makes a key ready, and those that it is made of.
 func (b *planner) test(k *searchKey) searchTest {
 	t := searchTest{op: k.op, flags: k.flags, n: k.n, probe: k.probe, own: k.own}
 	switch k.op {
