@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
 
 	"maildird/maildir/nameless"
 )
@@ -27,25 +26,25 @@ const (
 // nameless file that is watched like a directory: the kernel queues events in
 // the order of the changes.
 type barrier struct {
-	fs   *fsnotify.Watcher
+	in   *inotify
 	hold *holding
 	log  *slog.Logger
 	dirs []string   // where marks may lie, the first ones first
 	turn sync.Mutex // of the round under way
 
 	mu   sync.Mutex
-	next *round           // that callers may still join, as its write is yet to come
-	idle []*mark          // that no event is owed for
-	owed map[string]*mark // by path: written to, and the event did not come yet
-	lost int              // how many of owed may wait for an event that was dropped
-	told bool             // the log has it that no mark can be made
+	next *round            // that callers may still join, as its write is yet to come
+	idle []*mark           // that no event is owed for
+	owed map[watchOf]*mark // written to, and the event did not come yet
+	lost int               // how many of owed may wait for an event that was dropped
+	told bool              // the log has it that no mark can be made
 }
 
 // mark is one such file. It is not written to again before its event has come,
 // and not closed, or a late event might be taken for another one's.
 type mark struct {
 	file *os.File
-	path string
+	wd   watchOf
 	came chan struct{} // capacity 1
 }
 
@@ -55,8 +54,8 @@ type round struct {
 	ok   bool // set before done is closed
 }
 
-func newBarrier(fs *fsnotify.Watcher, hold *holding, log *slog.Logger, dirs []string) *barrier {
-	return &barrier{fs: fs, hold: hold, log: log, dirs: dirs, owed: map[string]*mark{}}
+func newBarrier(in *inotify, hold *holding, log *slog.Logger, dirs []string) *barrier {
+	return &barrier{in: in, hold: hold, log: log, dirs: dirs, owed: map[watchOf]*mark{}}
 }
 
 // newMark returns nil where there can be none: the log then says once what that
@@ -82,13 +81,13 @@ func (b *barrier) markIn(dir string) (*mark, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &mark{file, "/proc/self/fd/" + strconv.Itoa(int(file.Fd())), make(chan struct{}, 1)}
-	_, err = m.file.WriteAt([]byte{0}, 0) // later writes need no more room
+	m := &mark{file: file, came: make(chan struct{}, 1)}
+	_, err = file.WriteAt([]byte{0}, 0) // later writes need no more room
 	if err == nil {
-		err = b.fs.Add(m.path)
+		m.wd, err = b.in.add(int(file.Fd()), unix.IN_MODIFY)
 	}
 	if err != nil {
-		_ = m.file.Close()
+		_ = file.Close()
 		return nil, fmt.Errorf("a file in %s: %w", dir, err)
 	}
 	return m, nil
@@ -112,26 +111,22 @@ func (b *barrier) take() *mark {
 	case <-m.came: // late, from a round that was given up
 	default:
 	}
-	b.owed[m.path] = m
+	b.owed[m.wd] = m
 	return m
 }
 
-// arrived notes the event of a mark; false if the event is another one.
-func (b *barrier) arrived(ev fsnotify.Event) bool {
-	if b == nil {
-		return false
-	}
+// arrived notes the event of a mark.
+func (b *barrier) arrived(wd watchOf) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	m := b.owed[ev.Name]
+	m := b.owed[wd]
 	if m == nil {
-		return false
+		return
 	}
-	delete(b.owed, m.path)
+	delete(b.owed, wd)
 	b.lost = min(b.lost, len(b.owed))
 	b.idle = append(b.idle, m)
 	m.came <- struct{}{}
-	return true
 }
 
 // dropped notes that events were lost, among them perhaps those of marks.
@@ -153,14 +148,14 @@ func (b *barrier) close() {
 	for _, m := range b.idle {
 		_ = m.file.Close()
 	}
-	b.idle, b.owed = nil, map[string]*mark{}
+	b.idle, b.owed = nil, map[watchOf]*mark{}
 }
 
 // Barrier waits until the callbacks of all events that happened before the call
 // have returned. It gives up after 0.1 s, or when ctx ends: false says that
 // events may be on their way, and only a look at the directory tells.
 func (w *Watcher) Barrier(ctx context.Context) bool {
-	if w.fs == nil {
+	if w.in == nil {
 		return false
 	}
 	b := w.barrier

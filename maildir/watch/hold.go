@@ -12,9 +12,8 @@ const (
 	passFor = time.Millisecond
 )
 
-// holding has events wait. While the goroutine that takes them from fsnotify
-// waits, they gather in the kernel, which then wakes nobody for each and gives
-// many at once.
+// holding has events wait. While the goroutine that reads them waits, they gather
+// in the kernel, which then wakes nobody for each and gives many at once.
 type holding struct {
 	mu      sync.Mutex
 	holds   int           // that did not end yet
@@ -60,7 +59,7 @@ func (h *holding) unhurry() {
 	}
 }
 
-// wait returns when the next event may pass.
+// wait returns when events may pass.
 func (h *holding) wait() {
 	h.mu.Lock()
 	open := h.open

@@ -1,7 +1,6 @@
 // Package watch tells mailboxes which names changed in the directories they
-// have open. It is one fsnotify instance (one inotify instance on Linux) for
-// the whole process: a user may have 128 of them by default, so one for each
-// mailbox would not last.
+// have open. It is one inotify instance for the whole process: a user may have 128
+// of them by default, so one for each mailbox would not last.
 //
 // A directory is watched through its open handle, as /proc/self/fd/N, and not
 // by its path: a path may lead to another directory by the time the watch is
@@ -14,11 +13,9 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"sync"
 
-	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
 
 	"maildird/maildir/dirfd"
 )
@@ -49,27 +46,26 @@ type Event struct {
 // Watcher hands out watches. Safe for concurrent use.
 type Watcher struct {
 	log     *slog.Logger
-	fs      *fsnotify.Watcher // nil when the system has none for us
+	in      *inotify // nil when the system has none for us
 	barrier *barrier
 	hold    holding
 	done    chan struct{}
 
 	mu      sync.Mutex
-	watches map[string]*Watch // by path as fsnotify knows it
+	watches map[watchOf]*Watch
 	watched map[dirfd.ID]bool // the directories of watches
 	warned  bool
-
-	renewing sync.WaitGroup
 }
 
 // Watch is one watched directory.
 type Watch struct {
-	w    *Watcher
-	path string
-	id   dirfd.ID
-	f    func(Event)
+	w   *Watcher
+	dir *dirfd.Dir
+	id  dirfd.ID
+	f   func(Event)
 
-	mu     sync.Mutex // held while fsnotify is told of this watch
+	mu     sync.Mutex // held while the kernel is told of this watch
+	wd     watchOf
 	closed bool
 }
 
@@ -77,56 +73,56 @@ type Watch struct {
 // every Add then gives ErrUnavailable. It needs a directory where it can make a
 // file, without a name: that of temporary files, or else one of dirs.
 func New(log *slog.Logger, dirs ...string) *Watcher {
-	w := &Watcher{log: log, watches: map[string]*Watch{}, watched: map[dirfd.ID]bool{}, done: make(chan struct{})}
-	fs, err := fsnotify.NewWatcher()
+	w := &Watcher{log: log, watches: map[watchOf]*Watch{}, watched: map[dirfd.ID]bool{}, done: make(chan struct{})}
+	in, err := newInotify()
 	if err != nil {
 		w.unavailable("", err)
 		close(w.done)
 		return w
 	}
-	w.fs = fs
-	w.barrier = newBarrier(fs, &w.hold, log, append([]string{os.TempDir()}, dirs...))
+	w.in = in
+	w.barrier = newBarrier(in, &w.hold, log, append([]string{os.TempDir()}, dirs...))
 	go w.run()
 	return w
 }
 
 // Close ends the watcher and waits for its goroutine. No callback runs after it.
 func (w *Watcher) Close() error {
-	if w.fs == nil {
+	if w.in == nil {
 		return nil
 	}
-	err := w.fs.Close()
+	err := w.in.stop()
 	<-w.done
-	w.renewing.Wait()
+	w.in.close()
 	w.barrier.close()
+	if errors.Is(err, os.ErrClosed) {
+		return nil // it was closed before
+	}
 	return err
 }
 
 // Add watches dir, which must stay open until the watch is closed. f is called
-// from the watcher's goroutines and must neither block nor call Close. A
+// from the watcher's goroutine and must neither block nor call Close. A
 // directory can have one watch only, as the kernel has it: another one, as of a
 // Maildir that is reached by two paths, is ErrUnavailable.
 func (w *Watcher) Add(dir *dirfd.Dir, f func(Event)) (*Watch, error) {
-	if w.fs == nil {
+	if w.in == nil {
 		return nil, ErrUnavailable
 	}
 	id, err := dir.ID()
 	if err != nil {
 		return nil, err
 	}
-	wa := &Watch{w: w, path: "/proc/self/fd/" + strconv.Itoa(dir.Fd()), id: id, f: f}
+	wa := &Watch{w: w, dir: dir, id: id, f: f}
 	w.mu.Lock()
 	taken := w.watched[wa.id]
-	if !taken {
-		w.watches[wa.path], w.watched[wa.id] = wa, true
-	}
+	w.watched[wa.id] = true
 	w.mu.Unlock()
 	if taken {
 		return nil, fmt.Errorf("%w: %s is watched already", ErrUnavailable, dir.Path())
 	}
-	if err := w.fs.Add(wa.path); err != nil {
+	if err := wa.begin(); err != nil {
 		w.mu.Lock()
-		delete(w.watches, wa.path)
 		delete(w.watched, wa.id)
 		w.mu.Unlock()
 		w.unavailable(dir.Path(), err)
@@ -135,17 +131,38 @@ func (w *Watcher) Add(dir *dirfd.Dir, f func(Event)) (*Watch, error) {
 	return wa, nil
 }
 
+// begin has the kernel queue events. wa.mu is held, or nobody else has the watch yet.
+func (wa *Watch) begin() error {
+	wd, err := wa.w.in.add(wa.dir.Fd(), named)
+	if err != nil {
+		return err
+	}
+	wa.w.mu.Lock()
+	wa.wd = wd
+	wa.w.watches[wd] = wa
+	wa.w.mu.Unlock()
+	return nil
+}
+
+// end undoes begin, if that was done. wa.mu is held.
+func (wa *Watch) end() {
+	wa.w.mu.Lock()
+	on := wa.w.watches[wa.wd] == wa
+	if on {
+		delete(wa.w.watches, wa.wd)
+	}
+	wa.w.mu.Unlock()
+	if on {
+		wa.w.in.remove(wa.wd)
+	}
+}
+
 // Close ends the watch. An event that is on its way may still be delivered.
 func (wa *Watch) Close() {
-	wa.w.mu.Lock()
-	delete(wa.w.watches, wa.path)
-	wa.w.mu.Unlock()
 	wa.mu.Lock()
 	defer wa.mu.Unlock()
 	wa.closed = true
-	// An error says that the kernel dropped the watch already, as it does
-	// when the directory is removed.
-	_ = wa.w.fs.Remove(wa.path)
+	wa.end()
 	wa.w.mu.Lock()
 	delete(wa.w.watched, wa.id) // only now can another watch be had
 	wa.w.mu.Unlock()
@@ -153,12 +170,11 @@ func (wa *Watch) Close() {
 
 // Pause has the kernel queue no more events, for one who is about to change very
 // many names in the directory himself: each would be told. An event that is on its
-// way may still be delivered, or may not. It must not be called by a callback.
+// way may still be delivered, or may not.
 func (wa *Watch) Pause() {
 	wa.mu.Lock()
 	defer wa.mu.Unlock()
-	// An error says that the kernel dropped the watch already.
-	_ = wa.w.fs.Remove(wa.path)
+	wa.end()
 }
 
 // Resume undoes Pause, and tells Lost for what was not told. After an error no
@@ -169,28 +185,12 @@ func (wa *Watch) Resume() error {
 	if wa.closed {
 		return fmt.Errorf("%w: the watch is closed", ErrUnavailable)
 	}
-	err := wa.w.fs.Add(wa.path)
+	err := wa.begin()
 	wa.tell(Event{Op: Lost})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return nil
-}
-
-// renew watches a directory again that was renamed, which ends a watch of
-// fsnotify's. It does not run on the watcher's goroutine, for which fsnotify may
-// wait with its lock held.
-func (wa *Watch) renew() {
-	defer wa.w.renewing.Done()
-	wa.mu.Lock()
-	defer wa.mu.Unlock()
-	if wa.closed {
-		return
-	}
-	if err := wa.w.fs.Add(wa.path); err != nil && !errors.Is(err, fsnotify.ErrClosed) {
-		wa.w.log.Warn("a directory that was renamed cannot be watched any more", "error", err)
-	}
-	wa.tell(Event{Op: Lost}) // what happened in between
 }
 
 // tell calls who watches. A panic there does not end the program, for one name
@@ -218,66 +218,51 @@ func (w *Watcher) unavailable(dir string, err error) {
 	}
 }
 
-// run drains both channels of fsnotify all the time: they are unbuffered, and
-// an unread one stops the other.
+// run passes the events on until Close.
 func (w *Watcher) run() {
 	defer close(w.done)
-	events, errs := w.fs.Events, w.fs.Errors
-	for events != nil {
-		select {
-		case ev, ok := <-events:
-			if !ok {
-				events = nil
-				break
-			}
-			w.hold.wait()
-			w.event(ev)
-		case err, ok := <-errs:
-			if !ok {
-				errs = nil
-				break
-			}
+	for w.in.wait() {
+		w.hold.wait()
+		events, err := w.in.read()
+		if err != nil {
 			w.lost(err)
+		}
+		for ev := range events {
+			w.event(ev)
 		}
 	}
 }
 
-func (w *Watcher) event(ev fsnotify.Event) {
-	if w.barrier.arrived(ev) {
+func (w *Watcher) event(ev kernelEvent) {
+	switch {
+	case ev.mask&unix.IN_Q_OVERFLOW != 0:
+		w.lost(errOverflow)
+		return
+	case ev.mask&unix.IN_MODIFY != 0:
+		w.barrier.arrived(ev.wd)
 		return
 	}
-	var op Op
-	switch {
-	case ev.Has(fsnotify.Create):
-		op = Appeared
-	case ev.Has(fsnotify.Remove):
-		op = Removed
-	case ev.Has(fsnotify.Rename):
-		op = MovedAway
-	default:
-		return // contents and attributes: messages do not change in place
-	}
-	dir, name := ev.Name, ""
 	w.mu.Lock()
-	wa := w.watches[dir]
-	if wa == nil {
-		if i := strings.LastIndexByte(ev.Name, '/'); i >= 0 {
-			dir, name = ev.Name[:i], ev.Name[i+1:]
-			wa = w.watches[dir]
-		}
+	wa := w.watches[ev.wd]
+	if ev.mask&unix.IN_IGNORED != 0 {
+		delete(w.watches, ev.wd) // the directory is no more
 	}
 	w.mu.Unlock()
-	switch {
-	case wa == nil:
-	case name == "": // the directory itself went away
-		wa.tell(Event{Op: Lost})
-		if op == MovedAway {
-			w.renewing.Add(1)
-			go wa.renew()
-		}
-	default:
-		wa.tell(Event{Name: name, Op: op})
+	if wa == nil {
+		return
 	}
+	tell := Event{Name: string(ev.name)}
+	switch {
+	case ev.mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0:
+		tell.Op = Appeared
+	case ev.mask&unix.IN_DELETE != 0:
+		tell.Op = Removed
+	case ev.mask&unix.IN_MOVED_FROM != 0:
+		tell.Op = MovedAway
+	default: // of the directory itself
+		tell = Event{Op: Lost}
+	}
+	wa.tell(tell)
 }
 
 // lost tells everyone to look for themselves: an overflow of the kernel's
