@@ -87,6 +87,13 @@ func NewTemp(d Dirs, o *Options) (*Temp, error) {
 	return t, nil
 }
 
+// NewScratch is NewTemp for text that is read again, and does not become a message
+// as it is: it is never compressed. It is aborted in the end.
+func NewScratch(d Dirs, o *Options) (*Temp, error) { return newPlainTemp(d, o) }
+
+// ReadAt reads text of a NewScratch.
+func (t *Temp) ReadAt(p []byte, off int64) (int, error) { return t.file.ReadAt(p, off) }
+
 // newPlainTemp is NewTemp for a file that is not compressed.
 func newPlainTemp(d Dirs, o *Options) (*Temp, error) {
 	rights, err := d.rights()

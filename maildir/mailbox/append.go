@@ -13,6 +13,7 @@ import (
 	"maildird/maildir/filename"
 	"maildird/maildir/mailbox/table"
 	"maildird/maildir/maildirsize"
+	"maildird/maildir/message"
 )
 
 // AppendOptions are the attributes of an appended message.
@@ -20,6 +21,9 @@ type AppendOptions struct {
 	Flags    filename.Flags
 	Keywords []string
 	Date     time.Time // INTERNALDATE; zero: now
+	// Binary is for text that may have parts of any octets: those of encoding
+	// "binary" are stored in base64.
+	Binary bool
 }
 
 // Incoming is one message on its way into the mailbox: write it in CRLF form,
@@ -28,6 +32,7 @@ type Incoming struct {
 	opt  AppendOptions
 	temp *delivery.Temp
 	body *delivery.CRLFWriter
+	raw  *delivery.Temp // what is written, until Finish, if it may be binary
 
 	finished bool
 }
@@ -45,7 +50,14 @@ func (m *Mailbox) NewIncoming(opt AppendOptions) (*Incoming, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Incoming{opt: opt, temp: temp, body: delivery.NewCRLFWriter(temp)}, nil
+	in := &Incoming{opt: opt, temp: temp, body: delivery.NewCRLFWriter(temp)}
+	if opt.Binary {
+		if in.raw, err = delivery.NewScratch(m.dirs, m.env.Delivery); err != nil {
+			in.Abort()
+			return nil, err
+		}
+	}
+	return in, nil
 }
 
 // newTemp begins a file in tmp/. Who opens the folder anew makes a tmp/ that
@@ -60,10 +72,39 @@ func (m *Mailbox) newTemp() (*delivery.Temp, error) {
 }
 
 // Write takes a piece of the message. Line ends are stored as LF.
-func (in *Incoming) Write(p []byte) (int, error) { return in.body.Write(p) }
+func (in *Incoming) Write(p []byte) (int, error) {
+	if in.raw != nil {
+		return in.raw.Write(p)
+	}
+	return in.body.Write(p)
+}
 
 // Abort gives the message up. After Append it does nothing.
-func (in *Incoming) Abort() { in.temp.Abort() }
+func (in *Incoming) Abort() {
+	in.temp.Abort()
+	in.dropRaw()
+}
+
+func (in *Incoming) dropRaw() {
+	if in.raw != nil {
+		in.raw.Abort()
+		in.raw = nil
+	}
+}
+
+// encode puts what was written in the form that messages have in files.
+func (in *Incoming) encode() error {
+	if in.raw == nil {
+		return nil
+	}
+	defer in.dropRaw()
+	size, _ := in.raw.Size()
+	root, err := message.Parse(in.raw, size, message.Limits{})
+	if err != nil {
+		return err
+	}
+	return message.EncodeBinary(in.body, in.raw, size, root)
+}
 
 // Finish makes the message durable in tmp/ when all of it was written. Append
 // does it for those that are not finished; until then each holds a file open.
@@ -72,6 +113,9 @@ func (in *Incoming) Finish() error {
 		return nil
 	}
 	in.finished = true
+	if err := in.encode(); err != nil {
+		return err
+	}
 	if err := in.body.Close(); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"maildird/maildir/compress"
 	"maildird/maildir/filename"
 )
 
@@ -283,6 +284,39 @@ func TestAppend(t *testing.T) {
 	must(t, err)
 	if len(left) != 0 {
 		t.Errorf("left in tmp/: %v", left)
+	}
+}
+
+// TestAppendBinary: parts of any octets are stored in base64, compressed or not, and
+// what is written stays for a moment only.
+func TestAppendBinary(t *testing.T) {
+	const head = "MIME-Version: 1.0\r\nContent-Transfer-Encoding: "
+	for _, format := range []compress.Format{compress.None, compress.Gzip} {
+		b, env := newBox(t), newEnv(t)
+		env.Delivery.Compress = format
+		m := b.open(env)
+		defer m.Close()
+		c := connect(t, m, false)
+		defer c.v.Close()
+		one, err := m.NewIncoming(AppendOptions{Binary: true})
+		must(t, err)
+		_, err = io.WriteString(one, head+"binary\r\n\r\n\x00\r\n\n")
+		must(t, err)
+		half, err := m.NewIncoming(AppendOptions{Binary: true})
+		must(t, err)
+		_, err = io.WriteString(half, "half a mess")
+		must(t, err)
+		half.Abort()
+		_, _, err = m.Append(ctx, one)
+		must(t, err)
+		c.poll(true)
+		want := strings.ReplaceAll(head+"base64\r\n\r\nAA0KCg==\r\n", "\r\n", "\n")
+		if got := read(t, c, 1); got != want {
+			t.Errorf("stored %q, expected %q", got, want)
+		}
+		if left, err := os.ReadDir(b.file("tmp")); err != nil || len(left) != 0 {
+			t.Errorf("left in tmp/: %v, %v", left, err)
+		}
 	}
 }
 

@@ -182,7 +182,7 @@ func (lx *lexer) appendLiteral(item *appendItem) error {
 	case lit.Size == 0:
 		return errEmptyMessage()
 	}
-	item.size = lit.Size
+	item.size, item.Binary = lit.Size, lit.Binary
 	return nil
 }
 

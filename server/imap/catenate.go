@@ -23,6 +23,7 @@ func catenateExtension() extension {
 		appendData: words[appendItem]{"CATENATE": func(lx *lexer, item *appendItem) {
 			lx.SP()
 			lx.Enter()
+			item.Binary = true // a text may come as a literal8
 			item.receive = func(s *session, to *destination, in *mailbox.Incoming) error {
 				c := &catenation{s: s, to: to, in: in, source: urlSource{s: s, account: s.account}}
 				defer c.source.close()
