@@ -178,8 +178,8 @@ func (s *session) searchSelection(query *searchQuery) error {
 	if len(found) > 0 {
 		s.esearchResponse(found, true, query)
 	}
-	if sr.lacking.unread {
-		s.done.text = "Some messages cannot be read and were not searched, the log has the details."
+	if sr.lacking.unread { // what is gone is no news: the client has no view of the mailbox
+		s.searched(sr.lacking)
 	}
 	return nil
 }

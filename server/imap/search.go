@@ -58,11 +58,25 @@ func (s *session) answerSearch(query *searchQuery, uid bool) error {
 	} else {
 		s.esearchResponse(found, uid, query)
 	}
-	if sr.lacking.unread {
-		// One file that cannot be read must not hide what was found.
-		s.done.text = "Some messages cannot be read and were not searched, the log has the details."
-	}
+	s.searched(sr.lacking)
 	return nil
+}
+
+// searched says in the tagged OK what a search passed over: one file that cannot
+// be read, or that is gone, must not hide what was found.
+func (s *session) searched(l lacking) {
+	switch {
+	case l.unread:
+		s.done.text = "Some messages cannot be read and were not searched, the log has the details."
+	case l.gone:
+		s.passedOver()
+	}
+}
+
+// passedOver says in the tagged OK that messages were left out because they are
+// gone, which the client may not have been told yet (RFC 5530 section 3).
+func (s *session) passedOver() {
+	s.done.code, s.done.text = string(codeExpungeIssued), "Some messages are not there any more and were left out."
 }
 
 // run returns the messages that match, ascending, or at least those of them

@@ -2,7 +2,6 @@ package imap
 
 import (
 	"bytes"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -129,9 +128,7 @@ func (sr *searcher) matches(m mailbox.Message) bool {
 		sr.mf = nil
 	}
 	if sr.err != nil {
-		if !errors.Is(sr.err, mailbox.ErrGone) && !errors.Is(sr.err, errStopped) {
-			sr.s.lack(&sr.lacking, m, sr.err)
-		}
+		sr.s.lack(&sr.lacking, m, sr.err)
 		return false
 	}
 	return result == isTrue

@@ -50,7 +50,7 @@ func (s *session) sort(criteria map[string]*sortCriterion, query *searchQuery, u
 	if found, err = reader.sorted(found, keys); err != nil {
 		return err
 	}
-	failed := reader.lacking.result()
+	failed := reader.result()
 	if failed == nil {
 		s.keepUpdated(query, found, uid, keys)
 	}

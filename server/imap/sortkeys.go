@@ -81,13 +81,15 @@ type headerReader struct {
 	orders  *mailbox.Cached
 	cached  *mailbox.Cached // nil until a header is read
 	lacking lacking
+	missed  bool   // a message was left out, here or by the search before
 	one     sortee // the message in use
 	order   order.Keys
 	room    []byte // of order, if the cache does not have it
 }
 
 func newHeaderReader(s *session, l lacking) *headerReader {
-	r := &headerReader{s: s, orders: s.sel.view.Orders(), lacking: l}
+	r := &headerReader{s: s, orders: s.sel.view.Orders(), lacking: l, missed: l.gone}
+	r.lacking.gone = false
 	r.one = sortee{reader: r, Keys: &r.order}
 	return r
 }
@@ -125,7 +127,16 @@ func (r *headerReader) reads(m mailbox.Message, header bool, read func(*sortee))
 	read(&r.one)
 	gone := r.lacking.gone
 	r.lacking.gone = false
+	r.missed = r.missed || gone
 	return !gone
+}
+
+// result is how the command ends.
+func (r *headerReader) result() error {
+	if r.missed {
+		r.s.passedOver()
+	}
+	return r.lacking.result()
 }
 
 // read makes the ordering that of a message: by what the cache has, or by its

@@ -62,7 +62,7 @@ func (s *session) thread(algorithms map[string]func([]thread.Mail) []*thread.Thr
 		return err
 	}
 	s.threadResponse(algorithm(mails), uid)
-	return reader.lacking.result()
+	return reader.result()
 }
 
 func threadMail(m *sortee) thread.Mail {
