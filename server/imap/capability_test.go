@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -37,4 +38,14 @@ func TestCapabilities(t *testing.T) {
 	if slices.Sort(got); len(slices.Compact(got)) != len(want) {
 		t.Error("something is announced twice")
 	}
+}
+
+// TestLongestID: as much as a client may say of itself (RFC 2971 section 3.3) is
+// taken before the login too.
+func TestLongestID(t *testing.T) {
+	var pairs []string
+	for i := range 30 {
+		pairs = append(pairs, fmt.Sprintf("%q %q", fmt.Sprintf("%030d", i), strings.Repeat("x", 1024)))
+	}
+	startServer(t).dial().ok("ID (" + strings.Join(pairs, " ") + ")")
 }

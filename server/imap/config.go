@@ -81,7 +81,8 @@ type Limits struct {
 	Literal int64 // octets of one literal in a command other than APPEND; 128 KiB
 	Depth   int   // nested parentheses in one command; 50
 	BadRow  int   // bad commands in a row that end a connection; 10
-	// LoginCommand and LoginLiteral are Command and Literal before login; 16 KiB, 4 KiB.
+	// LoginCommand and LoginLiteral are Command and Literal before login; 32 KiB,
+	// which the longest ID fits into (RFC 2971 section 3.3), and 4 KiB.
 	LoginCommand int
 	LoginLiteral int64
 	LoginFails   int // failed logins that end a connection; 4
@@ -127,7 +128,7 @@ func (c *Config) setDefaults() {
 	orDefault(&l.Literal, 128<<10)
 	orDefault(&l.Depth, 50)
 	orDefault(&l.BadRow, 10)
-	orDefault(&l.LoginCommand, 16<<10)
+	orDefault(&l.LoginCommand, 32<<10)
 	orDefault(&l.LoginLiteral, 4<<10)
 	orDefault(&l.LoginFails, 4)
 	orDefault(&l.Watched, 500)

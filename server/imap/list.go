@@ -130,11 +130,11 @@ func (s *session) list(cmd *listCommand) error {
 			return err
 		}
 	}
-	below := cmd.selectedBelow(entries, tree.Separator())
 	var patterns []*pattern.Pattern
 	for _, text := range cmd.patterns {
 		patterns = append(patterns, pattern.New(cmd.reference+text, tree.Separator()))
 	}
+	below := cmd.selectedBelow(entries, patterns, tree.Separator())
 	for i := range entries {
 		if err := s.interrupted(); err != nil {
 			return err
@@ -144,7 +144,7 @@ func (s *session) list(cmd *listCommand) error {
 			continue
 		}
 		children := below[e.Name]
-		if !cmd.selects(e) && !children.any() {
+		if !cmd.selects(e) && !children.hidden {
 			continue
 		}
 		if err := s.listEntry(cmd, e, children); err != nil {
@@ -165,7 +165,12 @@ func matchesAny(patterns []*pattern.Pattern, name string) bool {
 
 // childInfo says which selection options the names below one meet
 // (RFC 9051 section 6.3.9.1, RECURSIVEMATCH).
-type childInfo struct{ subscribed, specialUse bool }
+type childInfo struct {
+	subscribed, specialUse bool
+	// hidden: not all of them are listed themselves, so that a name which meets
+	// none is listed for their sake (RFC 5258 section 3.5).
+	hidden bool
+}
 
 func (c childInfo) any() bool { return c.subscribed || c.specialUse }
 
@@ -176,15 +181,16 @@ func (cmd *listCommand) selects(e *folder.Entry) bool {
 
 // selectedBelow finds, for RECURSIVEMATCH, the names that have something below
 // them that meets the selection options.
-func (cmd *listCommand) selectedBelow(entries []folder.Entry, sep byte) map[string]childInfo {
+func (cmd *listCommand) selectedBelow(entries []folder.Entry, patterns []*pattern.Pattern, sep byte) map[string]childInfo {
 	below := map[string]childInfo{}
 	if !cmd.SelectRecursiveMatch {
 		return below
 	}
 	for i := range entries {
 		if cmd.selects(&entries[i]) {
+			hidden := !matchesAny(patterns, entries[i].Name)
 			for parent := range parents(entries[i].Name, sep) {
-				below[parent] = childInfo{cmd.SelectSubscribed, cmd.SelectSpecialUse}
+				below[parent] = childInfo{cmd.SelectSubscribed, cmd.SelectSpecialUse, hidden || below[parent].hidden}
 			}
 		}
 	}
