@@ -62,6 +62,28 @@ func parseAddresses(list []Address, text string) []Address {
 	return list
 }
 
+// AppendAddresses appends the addresses of a field as people read them, a name before
+// its address: Anna <anna@example.org>, bob@example.org.
+func AppendAddresses(dst, value []byte) []byte {
+	for i, a := range parseAddresses(nil, unfold(value)) {
+		if i > 0 && a.Kind != GroupEnd {
+			dst = append(dst, ", "...)
+		}
+		switch {
+		case a.Kind == GroupStart:
+			dst = append(append(dst, DecodeHeader(a.Mailbox)...), ':')
+		case a.Kind == GroupEnd:
+			dst = append(dst, ';')
+		case a.Name == "":
+			dst = append(append(append(dst, a.Mailbox...), '@'), a.Host...)
+		default:
+			dst = append(append(dst, DecodeHeader(a.Name)...), " <"...)
+			dst = append(append(append(append(dst, a.Mailbox...), '@'), a.Host...), '>')
+		}
+	}
+	return dst
+}
+
 // firstAddress reads what parseAddresses has first; ok is false for an empty list.
 func firstAddress(text string) (a Address, ok bool) {
 	s := &scanner{text: text}

@@ -67,6 +67,7 @@ type searchWords map[string]func(*searchParser) searchKey
 type searchProbe struct {
 	in     probePlace
 	field  string // inField: its name
+	people bool   // inField: as ENVELOPE has its addresses counts too
 	needle []byte // in the form of casemap.Append
 }
 
@@ -244,6 +245,9 @@ func (p *searchParser) probe(in probePlace, field string) searchKey {
 	}
 	if len(text) == 0 && in != inField {
 		return searchKey{} // the empty string is in any text
+	}
+	if in == inField {
+		text = appendOneSpaced(nil, text)
 	}
 	p.query.probes = append(p.query.probes, searchProbe{in: in, field: field, needle: casemap.Append(nil, text)})
 	return searchKey{op: searchText, probe: len(p.query.probes) - 1}

@@ -66,7 +66,9 @@ func TestSearchMail(t *testing.T) {
 		{utf8("FROM", "JÜRGEN MÜLLER"), "encoded-words"},
 		{utf8("TO", "日本"), "encoded-words"},
 		{utf8("TO", "иван"), "8bit-header encoded-words"},
-		{"HEADER X-Long \"2    3\"", ""},
+		{"HEADER X-Long \"2    3\"", "bad-header-lines"}, // white space is white space
+		{"HEADER X-Long \"2 3\"", "bad-header-lines"},
+		{"HEADER X-Long \"23\"", ""},
 		{"HEADER X-Long \"1 2\"", "bad-header-lines"},
 		{"HEADER X-Long \"\"", "bad-header-lines"},
 		{"CC second", "addresses"},

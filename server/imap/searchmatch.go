@@ -299,7 +299,10 @@ func (sr *searcher) scanFields(head []byte, own bool) {
 			if name != nil {
 				sr.field = append(append(sr.field, name...), ": "...)
 			}
-			sr.field = append(appendFieldText(sr.field, value), 0)
+			sr.field = append(appendFieldText(sr.field, value, false), 0)
+			if hasBlanks(value) { // the search string may be the one or the other
+				sr.field = append(appendFieldText(sr.field, value, true), 0)
+			}
 		}
 		return true
 	})
@@ -310,28 +313,74 @@ func (sr *searcher) scanFields(head []byte, own bool) {
 
 // scanField looks for probes in one field.
 func (sr *searcher) scanField(value []byte, probes []int) {
-	sr.value = appendFieldText(sr.value[:0], value)
+	sr.value = appendFieldText(sr.value[:0], value, true)
 	sr.folded = casemap.Append(sr.folded[:0], sr.value)
+	people := false
 	for _, i := range probes {
 		if bytes.Contains(sr.folded, sr.plan.probes[i].needle) {
+			sr.answers[i] = isTrue
+		}
+		people = people || sr.plan.probes[i].people && sr.answers[i] != isTrue
+	}
+	if !people || !oddlyWritten(value) {
+		return
+	}
+	sr.folded = casemap.Append(sr.folded[:0], message.AppendAddresses(nil, value))
+	for _, i := range probes {
+		if p := &sr.plan.probes[i]; p.people && bytes.Contains(sr.folded, p.needle) {
 			sr.answers[i] = isTrue
 		}
 	}
 }
 
+// oddlyWritten tells whether addresses may be written otherwise than ENVELOPE has
+// them: with comments, quoted characters, or spaces in an address.
+func oddlyWritten(value []byte) bool {
+	return bytes.ContainsAny(value, "(\\") || bytes.Contains(value, []byte(" @")) || bytes.Contains(value, []byte("@ "))
+}
+
 // appendFieldText appends the value of a field on one line, without encoded
-// words.
-func appendFieldText(dst, value []byte) []byte {
+// words, and if wanted with one space for any white space.
+func appendFieldText(dst, value []byte, oneSpace bool) []byte {
 	from := len(dst)
-	for _, c := range bytes.TrimSpace(value) {
-		if c != '\r' && c != '\n' {
-			dst = append(dst, c)
+	if value = bytes.TrimSpace(value); oneSpace {
+		dst = appendOneSpaced(dst, value)
+	} else {
+		for _, c := range value {
+			if c != '\r' && c != '\n' {
+				dst = append(dst, c)
+			}
 		}
 	}
 	if line := dst[from:]; bytes.Contains(line, []byte("=?")) {
 		return append(dst[:from], message.DecodeHeader(string(line))...)
 	}
 	return dst
+}
+
+// appendOneSpaced appends text with one space for any white space. Where a long field
+// was folded (RFC 5322 section 2.2.3), and whether with a space or a tab, is not what
+// people see of it and look for.
+func appendOneSpaced(dst, text []byte) []byte {
+	blank := false
+	for _, c := range text {
+		if c == '\r' || c == '\n' {
+			continue
+		}
+		if c == '\t' {
+			c = ' '
+		}
+		if c != ' ' || !blank {
+			dst = append(dst, c)
+		}
+		blank = c == ' '
+	}
+	return dst
+}
+
+// hasBlanks tells whether appendOneSpaced changes more than line ends.
+func hasBlanks(text []byte) bool {
+	return bytes.IndexByte(text, '\t') >= 0 || bytes.Contains(text, []byte("  "))
 }
 
 func appendLower(dst, b []byte) []byte {

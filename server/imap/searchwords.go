@@ -55,11 +55,11 @@ func plainSearchKeys() searchWords {
 		"SENTSINCE":  dateKey(searchSentSince),
 		"LARGER":     sizeKey(searchLarger),
 		"SMALLER":    sizeKey(searchSmaller),
-		"BCC":        fieldKey("BCC"),
-		"CC":         fieldKey("CC"),
-		"FROM":       fieldKey("FROM"),
+		"BCC":        peopleKey("BCC"),
+		"CC":         peopleKey("CC"),
+		"FROM":       peopleKey("FROM"),
 		"SUBJECT":    fieldKey("SUBJECT"),
-		"TO":         fieldKey("TO"),
+		"TO":         peopleKey("TO"),
 		"HEADER": func(p *searchParser) searchKey {
 			p.SP()
 			return p.probe(inField, string(p.AString()))
@@ -97,6 +97,18 @@ func sizeKey(op searchOp) func(*searchParser) searchKey {
 
 func fieldKey(field string) func(*searchParser) searchKey {
 	return func(p *searchParser) searchKey { return p.probe(inField, field) }
+}
+
+// peopleKey looks for text "in the envelope structure's FROM field" and the like (RFC
+// 9051 section 6.4.4), and in the field as it stands there.
+func peopleKey(field string) func(*searchParser) searchKey {
+	return func(p *searchParser) searchKey {
+		key := p.probe(inField, field)
+		if key.op == searchText {
+			p.query.probes[key.probe].people = true
+		}
+		return key
+	}
 }
 
 func (p *searchParser) keyword() searchKey {
