@@ -251,7 +251,7 @@ func (s *session) listEntry(cmd *listCommand, e *folder.Entry, children childInf
 		s.w.Raw(` ("CHILDINFO" (` + strings.Join(info, " ") + `))`)
 	}
 	s.w.CRLF()
-	if e.NoSelect {
+	if e.NoSelect || !cmd.selects(e) { // RFC 5819 section 3: foo is listed for its children
 		return nil
 	}
 	for _, more := range cmd.each {

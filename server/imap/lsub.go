@@ -1,6 +1,8 @@
 package imap
 
 import (
+	"strings"
+
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/server/imap/pattern"
@@ -36,6 +38,7 @@ func runLsub(s *session) error {
 		subscribed[name] = true
 	}
 	p := pattern.New(reference+text, tree.Separator())
+	deep := pattern.New(strings.ReplaceAll(reference+text, "%", "*"), tree.Separator())
 	told := map[string]bool{}
 	for _, name := range names {
 		if p.Matches(name) {
@@ -45,6 +48,9 @@ func runLsub(s *session) error {
 		}
 		// A name that only "%" keeps from matching is told by the level that
 		// matches: foo/bar as \Noselect foo.
+		if !deep.Matches(name) {
+			continue
+		}
 		for parent := range parents(name, tree.Separator()) {
 			if subscribed[parent] || told[parent] || !p.Matches(parent) {
 				continue
