@@ -4,7 +4,6 @@ package oauth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v4/json" // to which "EXP" is not "exp", and twice "exp" is an error
 
 	"maildird/server/sasl"
 )
@@ -170,7 +171,7 @@ func (v *Verifier) username(text []byte) (string, error) {
 	if !ok || name == "" {
 		return "", fmt.Errorf("it has no claim %q with a name", v.cfg.UsernameClaim)
 	}
-	if verified, told := all["email_verified"].(bool); v.cfg.UsernameClaim == "email" && told && !verified {
+	if verified, told := all["email_verified"]; v.cfg.UsernameClaim == "email" && told && verified != true && verified != "true" { // some issuers write it as a text
 		return "", errors.New("its e-mail address is not verified")
 	}
 	return name, nil

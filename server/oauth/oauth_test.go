@@ -43,10 +43,13 @@ func TestSigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	with := func(key string, value any) map[string]any {
+	with := func(key string, value any, more ...any) map[string]any {
 		c := issuer.Claims("alice@example.org")
 		if c[key] = value; value == nil {
 			delete(c, key)
+		}
+		if len(more) > 0 {
+			c[more[0].(string)] = more[1]
 		}
 		return c
 	}
@@ -74,6 +77,11 @@ func TestSigned(t *testing.T) {
 		"no user":              {issuer.Token(with("email", nil)), false},
 		"user is a number":     {issuer.Token(with("email", 7)), false},
 		"address not verified": {issuer.Token(with("email_verified", false)), false},
+		"not verified, text":   {issuer.Token(with("email_verified", "false")), false},
+		"verified, text":       {issuer.Token(with("email_verified", "true")), true},
+		"verified, number":     {issuer.Token(with("email_verified", 0)), false},
+		"expired, other case":  {issuer.Token(with("exp", now.Add(-2*time.Minute).Unix(), "Exp", now.Add(time.Hour).Unix())), false},
+		"audience, other case": {issuer.Token(with("aud", "calendar", "AUD", "mail")), false},
 		"alg none":             {unsigned, false},
 		"shared key":           {issuer.Sign(jose.SigningKey{Algorithm: jose.HS256, Key: bytes.Repeat([]byte("k"), 32)}, issuer.Claims("alice@example.org")), false},
 		"public key as secret": {issuer.Sign(jose.SigningKey{Algorithm: jose.HS256, Key: jose.JSONWebKey{Key: issuer.Keys(), KeyID: "first"}}, issuer.Claims("alice@example.org")), false},
