@@ -80,7 +80,7 @@ func (m *message) passHeader(end int) {
 	e.text = nil
 }
 
-// mend returns the header as it is stored: without Bcc, with Date and
+// mend returns the header as it is stored: without Bcc and Return-Path, with Date and
 // Message-ID. A CR in the middle of a line is a line end for some readers, who
 // would find another From or a Bcc behind it, and a NUL the end of all: neither
 // has a place in a header (RFC 5322 section 2.2).
@@ -90,7 +90,7 @@ func (e *headerEdit) mend(header []byte) ([]byte, *smtp.SMTPError) {
 		return nil, refusal(554, code3{5, 6, 0}, "Header of the message has a CR or NUL inside a line")
 	}
 	out := make([]byte, 0, len(header)+128)
-	var from []string
+	var from, sender []string
 	hasDate, hasID := false, false
 	for len(header) > 0 {
 		field := header[:fieldLength(header)]
@@ -99,11 +99,17 @@ func (e *headerEdit) mend(header []byte) ([]byte, *smtp.SMTPError) {
 		if !ok {
 			return nil, refusal(554, code3{5, 6, 0}, "Header of the message has a line that is no field")
 		}
-		switch lower(string(bytes.TrimRight(name, " \t"))) {
-		case "bcc", "resent-bcc":
+		name = bytes.TrimRight(name, " \t")
+		if !isFieldName(name) {
+			return nil, refusal(554, code3{5, 6, 0}, "Header of the message has a line that is no field")
+		}
+		switch lower(string(name)) {
+		case "bcc", "resent-bcc", "return-path": // the last is for who delivers (RFC 5321 section 4.4)
 			continue
 		case "from":
 			from = append(from, string(value))
+		case "sender":
+			sender = append(sender, string(value))
 		case "date":
 			hasDate = true
 		case "message-id":
@@ -113,6 +119,11 @@ func (e *headerEdit) mend(header []byte) ([]byte, *smtp.SMTPError) {
 	}
 	if err := e.checkFrom(from); err != nil {
 		return nil, err
+	}
+	for _, field := range sender {
+		if err := e.checkAddresses("Sender", field); err != nil {
+			return nil, err
+		}
 	}
 	if n := len(out); n > 0 && out[n-1] != '\n' {
 		out = append(out, '\n')
@@ -126,6 +137,12 @@ func (e *headerEdit) mend(header []byte) ([]byte, *smtp.SMTPError) {
 		out = fmt.Appendf(out, "Message-ID: %s\n", e.messageID)
 	}
 	return out, nil
+}
+
+// isFieldName: RFC 5322 section 3.6.8. What stands before a colon and is no name is
+// one for readers that take spaces and line ends away, who would find another From.
+func isFieldName(name []byte) bool {
+	return len(name) > 0 && !bytes.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
 
 // fieldLength is the length of the first field of a header, with folded lines.
@@ -148,20 +165,25 @@ func (e *headerEdit) checkFrom(fields []string) *smtp.SMTPError {
 	if len(fields) != 1 {
 		return refusal(553, code3{5, 7, 1}, "Message must have one From field, with an address of %s", e.s.user.Name)
 	}
+	return e.checkAddresses("From", fields[0])
+}
+
+// checkAddresses makes sure that all addresses in a field are the user's.
+func (e *headerEdit) checkAddresses(name, field string) *smtp.SMTPError {
 	// The name beside an address is not looked at, whatever its charset.
 	parser := mail.AddressParser{WordDecoder: &mime.WordDecoder{
 		CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil },
 	}}
-	unfolded := strings.NewReplacer("\r", "", "\n", "").Replace(fields[0])
+	unfolded := strings.NewReplacer("\r", "", "\n", "").Replace(field)
 	list, err := parser.ParseList(strings.TrimSpace(strings.ToValidUTF8(unfolded, "?")))
 	if err != nil || len(list) == 0 {
-		return refusal(553, code3{5, 7, 1}, "From field of the message cannot be understood")
+		return refusal(553, code3{5, 7, 1}, "%s field of the message cannot be understood", name)
 	}
 	for _, a := range list {
 		at := strings.LastIndexByte(a.Address, '@')
 		if at < 0 || !e.s.srv.recipients.own(e.s.user, address{a.Address[:at], a.Address[at+1:]}) {
-			e.s.log.Warn("message refused", "id", e.id, "header_from", shorten(a.Address), "reason", "From is not the user")
-			return refusal(553, code3{5, 7, 1}, "From of the message is not an address of %s", e.s.user.Name)
+			e.s.log.Warn("message refused", "id", e.id, "header_from", shorten(a.Address), "reason", name+" is not the user")
+			return refusal(553, code3{5, 7, 1}, "%s of the message is not an address of %s", name, e.s.user.Name)
 		}
 	}
 	return nil

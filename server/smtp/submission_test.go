@@ -36,6 +36,7 @@ func TestMendHeader(t *testing.T) {
 		{"no date", "From: alice@example.org\nMessage-ID: m\n", "From: alice@example.org\nMessage-ID: m\nDate: Sat, 3 Feb 2024 04:05:06 +0000\n"},
 		{"no id", "From: alice@example.org\ndate: d\n", "From: alice@example.org\ndate: d\nMessage-ID: <id-1.1706933106@mail.example.org>\n"},
 		{"bcc", "Bcc: x\n y\n\tz\nFrom: alice@example.org\nBCC :\n" + rest + "Resent-Bcc: q", "From: alice@example.org\n" + rest},
+		{"return path", "Return-Path: <bob@example.org>\nFrom: alice@example.org\n" + rest, "From: alice@example.org\n" + rest},
 		{"folded from", "From:\n =?utf-8?q?A?=\n <alice@example.org>\n" + rest, "From:\n =?utf-8?q?A?=\n <alice@example.org>\n" + rest},
 		{"detail and postmaster", "From: alice+x@example.org, postmaster@EXAMPLE.org\n" + rest, "From: alice+x@example.org, postmaster@EXAMPLE.org\n" + rest},
 		{"8-bit name", "From: \xe4lice <alice@example.org>\n" + rest, "From: \xe4lice <alice@example.org>\n" + rest},
@@ -53,6 +54,15 @@ func TestMendHeader(t *testing.T) {
 		{"garbage", "From: alice@example.org, <<>>\n" + rest, ""},
 		{"no field", "From: alice@example.org\nno field here\n", ""},
 		{"nothing", "", ""},
+		{"own sender", "From: alice@example.org\nSender: Alice <alice+x@example.org>\n" + rest, "From: alice@example.org\nSender: Alice <alice+x@example.org>\n" + rest},
+		{"another sender", "From: alice@example.org\nSender: bob@example.org\n" + rest, ""},
+		{"second sender", "Sender: alice@example.org\nFrom: alice@example.org\nsender: bob@example.org\n" + rest, ""},
+		{"empty sender", "From: alice@example.org\nSender:\n" + rest, ""},
+		{"from with a line end before the colon", "From\n : bob@example.org\nFrom: alice@example.org\n" + rest, ""},
+		{"from behind a space", " From: bob@example.org\nFrom: alice@example.org\n" + rest, ""},
+		{"bcc with a line end before the colon", "From: alice@example.org\nBcc\n\t: bob@example.org\n" + rest, ""},
+		{"no name", "From: alice@example.org\n: x\n" + rest, ""},
+		{"name with 8-bit octets", "From: alice@example.org\nFr\xc3\xb6m: x\n" + rest, ""},
 		{"another from behind a CR", "From: alice@example.org\rFrom: bob@example.org\n" + rest, ""},
 		{"bcc behind a CR", "From: alice@example.org\nSubject: x\rBcc: bob@example.org\n" + rest, ""},
 		{"CR before a line end", "From: alice@example.org\nSubject: x\r\n" + rest, ""},
@@ -103,13 +113,13 @@ func FuzzMendHeader(f *testing.F) {
 			}
 			rest = rest[n:]
 		}
-		if names["from"] != 1 || names["bcc"] != 0 || names["date"] == 0 || names["message-id"] == 0 {
+		if names["from"] != 1 || names["bcc"] != 0 || names["return-path"] != 0 || names["date"] == 0 || names["message-id"] == 0 {
 			t.Fatalf("%q became %q", in, got)
 		}
 		fields := 0
 		for rest := in; len(rest) > 0; rest = rest[fieldLength(rest):] {
 			name, _, _ := bytes.Cut(rest, []byte(":"))
-			if name := lower(string(bytes.TrimRight(name, " \t"))); name != "bcc" && name != "resent-bcc" {
+			if name := lower(string(bytes.TrimRight(name, " \t"))); name != "bcc" && name != "resent-bcc" && name != "return-path" {
 				fields++
 			}
 		}
