@@ -17,14 +17,14 @@ var ErrNotAllowed error = notAllowed{}
 type notAllowed struct{}
 
 func (notAllowed) Error() string {
-	return "the users file does not let this user log in from here (allow_nets, nologin)"
+	return "the users file does not let this user log in from here (allow_nets, nologin, fail)"
 }
 
 func (notAllowed) Is(target error) bool { return target == ErrInvalid }
 
 // access is from where a user may log in, by the extra fields that Dovecot has
-// for it: "nologin", whatever its value, and lists of networks, all of which an
-// address has to be in:
+// for it: "nologin" and "fail", whatever their values, and lists of networks, all
+// of which an address has to be in:
 //
 //	allow_nets=192.0.2.0/24,2001:db8::/32,127.0.0.1,local
 //
@@ -54,7 +54,7 @@ func accessOf(extra []string) (a access, err error) {
 	for _, field := range extra {
 		name, value, _ := strings.Cut(field, "=")
 		switch name {
-		case "nologin":
+		case "nologin", "fail":
 			a.never = true
 		case "allow_nets", "allow_real_nets": // there is nobody before us who has a connection of his own
 			nets, err := parseNets(value)

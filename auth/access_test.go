@@ -16,6 +16,7 @@ both@example.org:{PLAIN}x::::::allow_nets=192.0.2.0/24 allow_real_nets=192.0.2.8
 local@example.org:{PLAIN}x::::::userdb_quota_rule=*:storage=1G allow_nets=local
 never@example.org:{PLAIN}x::::::nologin
 never2@example.org:{PLAIN}x::::::nologin=y allow_nets=192.0.2.0/24
+fail@example.org:{PLAIN}x::::::fail=no
 `)
 	unix := netip.Addr{}
 	for _, c := range []struct {
@@ -28,6 +29,7 @@ never2@example.org:{PLAIN}x::::::nologin=y allow_nets=192.0.2.0/24
 		{"both", "192.0.2.9", true}, {"both", "192.0.2.1", false}, {"both", "203.0.113.1", false}, {"both", "", false},
 		{"local", "", true}, {"local", "127.0.0.1", false},
 		{"never", "192.0.2.1", false}, {"never", "", false}, {"never2", "192.0.2.1", false},
+		{"fail", "192.0.2.1", false}, {"fail", "", false},
 	} {
 		from := unix
 		if c.from != "" {

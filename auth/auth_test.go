@@ -91,6 +91,8 @@ func TestLeftOut(t *testing.T) {
 	u, _, _ := open(t, file+`
 kim@example.org:{PLAIN}x::::::allow_nets=192.0.2.0/33
 lea@example.org:{PLAIN}x::::::userdb_quota_rule=*:storage=1G userdb_mail=maildir:/elsewhere
+leo@example.org:{PLAIN}x::::::domain=elsewhere.example
+lou@example.org:{PLAIN}x::::::delay_until=9999999999
 mia@example.org:{PLAIN}x::::::userdb_name=Mia
 nina@example.org:{PLAIN}x::::: allow_nets=192.0.2.0/24
 otto@example.org:{PLAIN}x:::::/sbin/nologin
@@ -101,7 +103,7 @@ gina:nothing
 		leftOut, user bool
 	}{
 		{"carol@example.org", true, false}, {"Carol", true, false}, {"dave@example.org", true, false}, {"eve@Example.org", true, false},
-		{"kim@example.org", true, false}, {"lea", true, false}, {"mia", false, true}, {"nina", true, false}, {"otto", false, true},
+		{"kim@example.org", true, false}, {"lea", true, false}, {"leo", true, false}, {"lou", true, false}, {"mia", false, true}, {"nina", true, false}, {"otto", false, true},
 		{"alice@example.org", false, true}, // a line that is there twice
 		{"gina@example.net", false, true}, {"gina@example.org", false, true},
 		{"nobody@example.org", false, false}, {"carol@example.net", false, false}, {"broken line", false, false}, {"", false, false},

@@ -107,11 +107,13 @@ func parseLine(line string, domains []string) (*entry, error) {
 	return e, nil
 }
 
-// mustHeed are extra fields of Dovecot's that say who somebody is, or where the
-// mail is, and that are not supported. Nobody is served as if they were not
-// there.
+// mustHeed are extra fields of Dovecot's that say who somebody is, where the mail
+// is, or that he is not served now, and that are not supported. Nobody is served
+// as if they were not there.
 var mustHeed = [...]string{
-	"proxy", "proxy_maybe", "user", "userdb_gid", "userdb_home", "userdb_mail", "userdb_uid", "userdb_user",
+	"delay_until", "domain", "login_user", "proxy", "proxy_maybe", "user", "username",
+	"userdb_domain", "userdb_fail", "userdb_gid", "userdb_home", "userdb_mail", "userdb_tempfail", "userdb_uid",
+	"userdb_user", "userdb_username",
 }
 
 func checkExtra(extra []string) error {
