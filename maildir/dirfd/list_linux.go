@@ -23,55 +23,134 @@ const (
 )
 
 // listBuffers holds the buffers of getdents: a large one means few system
-// calls, and a scan of a million files needs no more than one of them.
+// calls, and a scan of a million files needs no more than two of them.
 var listBuffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
 
 // List calls f for each entry but "." and "..", in directory order, until f
 // returns false. name is valid during the call only. While other programs
 // rename files, a listing may miss an entry or give one twice.
 func (d *Dir) List(f func(name []byte, kind Kind, ino uint64) bool) error {
-	// A descriptor of its own: the position of a shared one would be shared
-	// between concurrent listings.
-	var own int
-	err := d.self("list", func(fd int) error {
-		n, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		own = n
-		return err
-	})
+	own, err := d.openAgain()
 	if err != nil {
 		return err
 	}
 	defer unix.Close(own)
 	bp := listBuffers.Get().(*[]byte)
 	defer listBuffers.Put(bp)
-	buf := *bp
 	for {
-		n, err := retry(func() (int, error) { return unix.Getdents(own, buf) })
-		if err != nil {
-			return &fs.PathError{Op: "list", Path: d.path, Err: err}
-		}
-		if n <= 0 {
-			return nil
-		}
-		for rest := buf[:n]; len(rest) > 0; {
-			// struct linux_dirent64: ino, off, reclen, type, name.
-			const head = int(unsafe.Offsetof(unix.Dirent{}.Name))
-			size := int(binary.NativeEndian.Uint16(rest[unsafe.Offsetof(unix.Dirent{}.Reclen):]))
-			ino := binary.NativeEndian.Uint64(rest)
-			kind := kindOf(rest[unsafe.Offsetof(unix.Dirent{}.Type)])
-			name := rest[head:size]
-			if end := bytes.IndexByte(name, 0); end >= 0 {
-				name = name[:end]
-			}
-			rest = rest[size:]
-			if string(name) == "." || string(name) == ".." {
-				continue
-			}
-			if !f(name, kind, ino) {
-				return nil
-			}
+		p := d.nextPiece(own, bp)
+		if p.n <= 0 || !p.each(f) {
+			return p.err
 		}
 	}
+}
+
+// Entry is an entry of a directory, as List gives it.
+type Entry struct {
+	Name []byte
+	Kind Kind
+}
+
+// ListMany is List for a directory that may be large: f gets many entries at once,
+// while another goroutine waits for the next ones. They are valid during the call
+// only.
+func (d *Dir) ListMany(f func(some []Entry)) error {
+	own, err := d.openAgain()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(own)
+	var some []Entry
+	give := func(p piece) {
+		some = some[:0]
+		p.each(func(name []byte, kind Kind, _ uint64) bool {
+			some = append(some, Entry{name, kind})
+			return true
+		})
+		f(some)
+	}
+	first := listBuffers.Get().(*[]byte)
+	defer listBuffers.Put(first)
+	p := d.nextPiece(own, first)
+	for ; p.n > 0 && p.n < len(*first)/2; p = d.nextPiece(own, first) { // there is hardly more
+		give(p)
+	}
+	if p.n <= 0 {
+		return p.err
+	}
+	second := listBuffers.Get().(*[]byte)
+	defer listBuffers.Put(second)
+	free, full := make(chan *[]byte, 2), make(chan piece)
+	free <- second
+	go func() {
+		defer close(full)
+		for buf := range free {
+			next := d.nextPiece(own, buf)
+			full <- next
+			if next.n <= 0 {
+				return
+			}
+		}
+	}()
+	defer func() { // also after a panic
+		close(free)
+		for range full {
+		}
+	}()
+	for p.n > 0 {
+		give(p)
+		free <- p.buf
+		p = <-full
+	}
+	return p.err
+}
+
+// openAgain opens the directory with a position of its own, which concurrent
+// listings must not share.
+func (d *Dir) openAgain() (own int, err error) {
+	err = d.self("list", func(fd int) error {
+		own, err = unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		return err
+	})
+	return own, err
+}
+
+// piece is what one getdents gave, in the form of the kernel.
+type piece struct {
+	buf *[]byte
+	n   int // 0: that was all, or err
+	err error
+}
+
+func (d *Dir) nextPiece(own int, buf *[]byte) piece {
+	n, err := retry(func() (int, error) { return unix.Getdents(own, *buf) })
+	if err != nil {
+		return piece{buf, 0, &fs.PathError{Op: "list", Path: d.path, Err: err}}
+	}
+	return piece{buf, n, nil}
+}
+
+// each calls f for each entry but "." and "..", until it returns false.
+func (p piece) each(f func(name []byte, kind Kind, ino uint64) bool) bool {
+	for rest := (*p.buf)[:p.n]; len(rest) > 0; {
+		// struct linux_dirent64: ino, off, reclen, type, name.
+		const head = int(unsafe.Offsetof(unix.Dirent{}.Name))
+		size := int(binary.NativeEndian.Uint16(rest[unsafe.Offsetof(unix.Dirent{}.Reclen):]))
+		ino := binary.NativeEndian.Uint64(rest)
+		kind := kindOf(rest[unsafe.Offsetof(unix.Dirent{}.Type)])
+		name := rest[head:size]
+		if end := bytes.IndexByte(name, 0); end >= 0 {
+			name = name[:end]
+		}
+		rest = rest[size:]
+		if string(name) == "." || string(name) == ".." {
+			continue
+		}
+		if !f(name, kind, ino) {
+			return false
+		}
+	}
+	return true
 }
 
 func kindOf(t byte) Kind {
