@@ -19,9 +19,9 @@ import (
 // use asks a table for everything, as sessions do: whatever was in its file, it
 // must not panic, and what it says must hang together.
 func (t *Table) use(tb testing.TB) {
+	t.lookUpAll(tb)
 	for n := range t.n {
 		_, _ = t.FileName(n), t.Ext(n)
-		t.Lookup(string(t.Base(n)))
 		if got, ok := t.ByUID(t.Row(n).UID); !ok || got != n && !t.broken.Load() {
 			tb.Errorf("row %d has the UID of row %d", n, got)
 		}
@@ -33,12 +33,28 @@ func (t *Table) use(tb testing.TB) {
 		}
 	}
 	t.FirstUnseen()
-	t.Lookup("nothing")
 	n, _, _ := t.Add(t.LastUID()+1, "new")
 	t.SetName(n, InCur, "new:2,S")
 	t.SetState(n, Present)
 	if got, ok := t.Lookup("new"); !ok || got != n {
 		tb.Error("a row that was added is not found")
+	}
+	t.lookUpAll(tb)
+}
+
+// lookUpAll looks all bases up, and one that no row has, one by one and all at
+// once.
+func (t *Table) lookUpAll(tb testing.TB) {
+	bases := []string{"nothing"}
+	for n := range t.n {
+		bases = append(bases, string(t.Base(n)))
+	}
+	rows := make([]uint32, len(bases))
+	t.LookupEach(bases, rows)
+	for i, base := range bases {
+		if n, ok := t.Lookup(base); ok && rows[i] != n+1 || !ok && rows[i] != 0 {
+			tb.Errorf("%q is in row %d, %v; looked up with others: %d", base, n, ok, int64(rows[i])-1)
+		}
 	}
 }
 

@@ -73,19 +73,89 @@ func (b *Bases) Slot(base string) *uint32 {
 
 // Lookup finds the row of a base, whatever its state.
 func (t *Table) Lookup(base string) (uint32, bool) {
-	if t.n == 0 {
-		return 0, false
-	}
 	sum := t.index.key.sum(bytesOf(base))
-	if slots := t.index.slots; len(slots) > 0 {
-		mask := uint64(len(slots) - 1)
-		for h := sum & mask; slots[h] != 0; h = (h + 1) & mask {
-			if n := slots[h] - 1; string(t.Base(n)) == base {
-				return n, true
+	return t.find(probe{sum: sum, at: sum}, base)
+}
+
+// LookupEach is Lookup of many bases: rows gets the row of each plus one, or 0. To
+// look one up is to wait for memory several times. Of many, the processor waits
+// for some at a time, as long as it need not know what the one says to go on with
+// the next.
+func (t *Table) LookupEach(bases []string, rows []uint32) {
+	const group = 64
+	var probes [group]struct {
+		probe
+		i, row uint32
+		base   []byte
+	}
+	for first := 0; first < len(bases); first += group {
+		some := probes[:min(group, len(bases)-first)]
+		for k := range some {
+			sum := t.index.key.sum(bytesOf(bases[first+k]))
+			some[k].probe, some[k].i = probe{sum: sum, at: sum}, uint32(first+k)
+		}
+		for len(some) > 0 {
+			for k := range some {
+				some[k].row = t.slot(&some[k].probe)
 			}
+			for k := range some {
+				if some[k].row != 0 {
+					some[k].base = t.Base(some[k].row - 1)
+				}
+			}
+			left := some[:0]
+			for k := range some {
+				p := &some[k]
+				if p.row == 0 || string(p.base) == bases[p.i] {
+					rows[p.i] = p.row
+					continue
+				}
+				p.at++
+				left = append(left, *p)
+			}
+			some = left
 		}
 	}
-	return t.lookupOld(sum, base)
+}
+
+// probe is where a base with some sum is looked for.
+type probe struct {
+	sum, at uint64
+	old     bool // in what the snapshot has of the index
+}
+
+// slot returns the row plus one at which a probe is; 0: the base has no row.
+func (t *Table) slot(p *probe) uint32 {
+	if !p.old {
+		if slots := t.index.slots; len(slots) > 0 {
+			if e := slots[p.at&uint64(len(slots)-1)]; e != 0 {
+				return e
+			}
+		}
+		p.old, p.at = true, p.sum
+	}
+	blocks := uint64(len(t.index.old))
+	if blocks == 0 || p.at-p.sum >= blocks*blockSlots {
+		return 0
+	}
+	h := p.at & (blocks*blockSlots - 1)
+	if e := t.block(h / blockSlots)[h%blockSlots]; e <= t.n {
+		return e
+	}
+	return 0
+}
+
+// find finds the row of a base from where the probe is on.
+func (t *Table) find(p probe, base string) (uint32, bool) {
+	for ; ; p.at++ {
+		e := t.slot(&p)
+		if e == 0 {
+			return 0, false
+		}
+		if string(t.Base(e-1)) == base {
+			return e - 1, true
+		}
+	}
 }
 
 // link enters row n in the index, in the place of a row with the same base: old,
@@ -105,7 +175,7 @@ func (t *Table) link(n uint32) (old uint32, again bool) {
 	}
 	x.used++
 	x.slots[h] = n + 1
-	return t.lookupOld(sum, stringOf(base))
+	return t.find(probe{sum: sum, at: sum, old: true}, stringOf(base))
 }
 
 // growIndex makes room for so many slots that are in use.
@@ -138,25 +208,6 @@ type slotBlock [blockSlots]uint32
 
 const blockSlots = 1024
 
-// lookupOld finds the row of a base in what the snapshot has of the index.
-func (t *Table) lookupOld(sum uint64, base string) (uint32, bool) {
-	blocks := uint64(len(t.index.old))
-	if blocks == 0 {
-		return 0, false
-	}
-	mask := blocks*blockSlots - 1
-	for h, tried := sum&mask, uint64(0); tried <= mask; h, tried = (h+1)&mask, tried+1 {
-		e := t.block(h / blockSlots)[h%blockSlots]
-		if e == 0 || e > t.n {
-			return 0, false
-		}
-		if string(t.Base(e-1)) == base {
-			return e - 1, true
-		}
-	}
-	return 0, false
-}
-
 // block returns a block of slots, which is read if need be.
 func (t *Table) block(i uint64) *slotBlock {
 	if b := t.index.old[i].Load(); b != nil {
@@ -169,7 +220,9 @@ func (t *Table) block(i uint64) *slotBlock {
 		return b
 	}
 	block := new(slotBlock)
-	if raw, err := s.read(s.slots[i]); err != nil {
+	room := rooms.Get().(*[]byte)
+	defer rooms.Put(room)
+	if raw, err := s.readInto(room, s.slots[i]); err != nil {
 		t.fail()
 	} else {
 		for k := range block {

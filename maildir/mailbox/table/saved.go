@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"slices"
 	"sync"
 )
 
@@ -33,12 +34,19 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // ErrDamaged says that a snapshot is not as it was written.
 var ErrDamaged = errors.New("snapshot of the mailbox is damaged")
 
+// rooms holds room for chunks that are decoded as soon as they are read.
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
+
 // read returns the octets of a chunk.
-func (s *saved) read(c chunk) ([]byte, error) {
+func (s *saved) read(c chunk) ([]byte, error) { return s.readInto(new([]byte), c) }
+
+// readInto is read into room, which is made larger if need be.
+func (s *saved) readInto(room *[]byte, c chunk) ([]byte, error) {
 	if s.file == nil {
 		return nil, os.ErrClosed
 	}
-	b := make([]byte, c.len)
+	*room = slices.Grow((*room)[:0], int(c.len))
+	b := (*room)[:c.len]
 	if n, err := s.file.ReadAt(b, c.off); n < len(b) {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = ErrDamaged
@@ -118,7 +126,9 @@ func (t *Table) load(i uint32) {
 		return
 	}
 	rows := int(min(t.n-i*PageRows, PageRows))
-	b, err := s.read(s.pages[i])
+	room := rooms.Get().(*[]byte)
+	defer rooms.Put(room)
+	b, err := s.readInto(room, s.pages[i])
 	if err == nil {
 		err = p.decode(b, rows)
 	}

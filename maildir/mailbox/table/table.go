@@ -198,8 +198,11 @@ func (t *Table) HasName(n uint32, where Place, name string) bool {
 	if r.Where != where {
 		return false
 	}
-	if r.form == formFlags { // what WithFlags would give, without making it
-		return filename.FlagsOf(name) == r.Flags && filename.Base(name) == string(t.Base(n)) && filename.Regular(name)
+	if r.form == formFlags { // what FileName would give, without making it
+		base := t.Base(n)
+		var room [64]byte
+		return len(name) > len(base) && name[:len(base)] == string(base) &&
+			name[len(base):] == string(filename.AppendInfo(room[:0], r.Flags))
 	}
 	return t.FileName(n) == name
 }

@@ -66,6 +66,7 @@ func TestTableAgainstModel(t *testing.T) {
 	if _, ok := tab.Lookup("nothing"); ok {
 		t.Fatal("found a base that was never added")
 	}
+	tab.lookUpAll(t)
 }
 
 // TestFilledTable compares a table that is filled at once with one that gets the
@@ -160,9 +161,19 @@ func BenchmarkLookup(b *testing.B) {
 		n, _, _ := tab.Add(uint32(i+1), names[i])
 		tab.SetState(n, Present)
 	}
-	i := 0
-	for b.Loop() {
-		tab.Lookup(names[i%len(names)])
-		i += 7919
-	}
+	// In the order of a directory, which is none.
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(names), func(i, k int) { names[i], names[k] = names[k], names[i] })
+	b.Run("one", func(b *testing.B) {
+		for b.Loop() {
+			for _, name := range names {
+				tab.Lookup(name)
+			}
+		}
+	})
+	b.Run("each", func(b *testing.B) {
+		rows := make([]uint32, len(names))
+		for b.Loop() {
+			tab.LookupEach(names, rows)
+		}
+	})
 }
