@@ -156,8 +156,8 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 	resumed := m.openSnapshot()
 	if m.loaded {
 		m.watchSoon()
-	} else { // before the first scan, so that nothing falls between them
-		m.watchNow()
+	} else { // the first scan waits for it, so that nothing falls between them
+		m.watchBeside()
 	}
 	err = m.Poll(ctx)
 	if err != nil && resumed {

@@ -10,6 +10,7 @@ import (
 	"maildird/maildir/dirfd"
 	"maildird/maildir/filename"
 	"maildird/maildir/uidlist"
+	"maildird/maildir/watch"
 )
 
 // arrive waits until the events of what was done so far were taken, however slow the
@@ -43,6 +44,32 @@ func TestRemovedWhileListed(t *testing.T) {
 	defer c.v.Close()
 	if c.poll(true); len(c.uids) != 1 {
 		t.Errorf("there are %d messages, want 1", len(c.uids))
+	}
+}
+
+// TestRenamedBeforeWatch: a file that is renamed when the folder was listed already,
+// and is not watched yet, has its new name in the mailbox.
+func TestRenamedBeforeWatch(t *testing.T) {
+	b, env := newBox(t), newEnv(t)
+	rel := b.drop("cur/")
+	b.settle()
+	m := b.open(env)
+	defer m.Close()
+	must(t, m.acquire(ctx))
+	defer m.release()
+	m.watch.drop()
+	m.watch.beside = make(chan []*watch.Watch)
+	go func() {
+		time.Sleep(100 * time.Millisecond) // the listing takes less, or shows the new name
+		_ = os.Rename(b.file(rel), b.file(rel+"F"))
+		m.watch.beside <- m.addWatches()
+	}()
+	must(t, m.scan(ctx, nil))
+	if got := "cur/" + m.nameOf(0); got != rel+"F" {
+		t.Errorf("the file is %s for the mailbox, and was renamed to %sF", got, rel)
+	}
+	if !m.watch.on {
+		t.Error("the folder is not watched")
 	}
 }
 

@@ -52,14 +52,18 @@ func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
 			return err
 		}
 		m.touch(lock)
-		var err error
-		if before, err = m.readTimes(); err != nil {
+		n, c, t, err := m.statDirs()
+		if err != nil {
 			return err
+		}
+		if before = t; before.racy { // what happens before the watch begins may not show
+			m.joinWatch()
 		}
 		p, err := m.listOnce()
 		if err != nil {
 			return err
 		}
+		m.joinWatch()
 		if pass == 1 {
 			fresh, missing = p.fresh, p.missing
 		} else {
@@ -67,12 +71,12 @@ func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
 			fresh = p.fresh
 			missing = intersect(missing, p.missing)
 		}
-		after, err := m.readTimes()
+		n2, c2, _, err := m.statDirs()
 		if err != nil {
 			return err
 		}
-		still := before.same(after) && !before.racy
-		if len(missing) == 0 && (before.same(after) || pass > 1) || still || pass >= 4 {
+		same := n == n2 && c == c2
+		if len(missing) == 0 && (same || pass > 1) || same && !before.racy || pass >= 4 {
 			break
 		}
 	}
@@ -94,62 +98,99 @@ type pass struct {
 // listOnce lists new/ and then cur/, the way messages move.
 func (m *Mailbox) listOnce() (pass, error) {
 	m.mu.RLock()
-	seen := make([]uint64, m.t.Len()/64+1)
-	empty := m.t.Len() == 0
+	l := listing{m: m, seen: make([]uint64, m.t.Len()/64+1), empty: m.t.Len() == 0}
 	m.mu.RUnlock()
-	var p pass
-	var doubtful []entry
-	var kept names
 	for _, where := range []table.Place{table.InNew, table.InCur} {
-		err := m.in(where).List(func(raw []byte, kind dirfd.Kind, _ uint64) bool {
-			e := entry{where, unsafe.String(unsafe.SliceData(raw), len(raw))} // good until it returns
-			if filename.Ignored(e.name) {
-				return true
-			}
-			if kind != dirfd.KindRegular && !m.regular(e, kind) {
-				return true
-			}
-			if empty {
-				if len(p.fresh) == cap(p.fresh) {
-					p.fresh = slices.Grow(p.fresh, max(64, len(p.fresh)))
-				}
-				p.fresh = append(p.fresh, kept.keep(e))
-				return true
-			}
-			n, state := m.rowOf(e.name)
-			switch {
-			case state != table.Present:
-				p.fresh = append(p.fresh, kept.keep(e))
-				if state == table.Absent {
-					seen[n/64] |= 1 << (n % 64)
-				}
-			case seen[n/64]&(1<<(n%64)) != 0 || !m.here(n, e):
-				doubtful = append(doubtful, kept.keep(e))
-				seen[n/64] |= 1 << (n % 64)
-			default:
-				seen[n/64] |= 1 << (n % 64)
-			}
-			return true
-		})
-		if err != nil {
-			return p, err
+		l.where = where
+		if err := m.in(where).ListMany(l.take); err != nil {
+			return pass{}, err
 		}
 	}
 	// Names that differ from the table's: a rename, or a second file.
-	for _, e := range doubtful {
+	for _, e := range l.doubtful {
 		_, err := m.in(e.where).Lstat(e.name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // renamed since it was listed; its other name was or will be met
 		}
 		if err != nil {
-			return p, err
+			return pass{}, err
 		}
 		if !m.met(e) {
-			p.fresh = append(p.fresh, e)
+			l.fresh = append(l.fresh, e)
 		}
 	}
-	p.missing = m.unmet(seen)
-	return p, nil
+	return pass{l.fresh, m.unmet(l.seen)}, nil
+}
+
+// listing compares what is listed with the table.
+type listing struct {
+	m     *Mailbox
+	where table.Place
+	empty bool // the table has no rows
+
+	seen     []uint64 // rows whose file was met, a bit each
+	fresh    []entry
+	doubtful []entry // of present rows, under other names than the table has
+	kept     names
+
+	// Of the files that were listed last; the names are good until take returns.
+	names, bases []string
+}
+
+// take takes some entries of the directory where.
+func (l *listing) take(some []dirfd.Entry) {
+	l.names, l.bases = l.names[:0], l.bases[:0]
+	for _, d := range some {
+		name := unsafe.String(unsafe.SliceData(d.Name), len(d.Name))
+		if filename.Ignored(name) || d.Kind != dirfd.KindRegular && !l.m.regular(entry{l.where, name}, d.Kind) {
+			continue
+		}
+		l.names = append(l.names, name)
+		if !l.empty {
+			l.bases = append(l.bases, filename.Base(name))
+		}
+	}
+	if l.empty {
+		if n := len(l.names); n > cap(l.fresh)-len(l.fresh) {
+			l.fresh = slices.Grow(l.fresh, max(n, len(l.fresh)))
+		}
+		for _, name := range l.names {
+			l.fresh = append(l.fresh, l.kept.keep(entry{l.where, name}))
+		}
+		return
+	}
+	l.m.mu.RLock()
+	defer l.m.mu.RUnlock()
+	for at := 0; at < len(l.names); at += together {
+		end := min(at+together, len(l.names))
+		l.compare(l.names[at:end], l.bases[at:end])
+	}
+}
+
+// together is how many names are compared at once: not so many that what was read
+// of the first ones has left the processor's cache.
+const together = 64
+
+// compare looks for the rows of names, whose bases are given too. m.mu is held.
+func (l *listing) compare(names, bases []string) {
+	t := l.m.t
+	var rows [together]uint32
+	t.LookupEach(bases, rows[:len(names)])
+	for i, name := range names {
+		n := rows[i] - 1
+		if rows[i] == 0 || t.Row(n).State == table.Expunged {
+			l.fresh = append(l.fresh, l.kept.keep(entry{l.where, name}))
+			continue
+		}
+		again := l.seen[n/64]&(1<<(n%64)) != 0
+		l.seen[n/64] |= 1 << (n % 64)
+		switch {
+		case t.Row(n).State == table.Absent:
+			l.fresh = append(l.fresh, l.kept.keep(entry{l.where, name}))
+		case again || !t.HasName(n, l.where, name):
+			l.doubtful = append(l.doubtful, l.kept.keep(entry{l.where, name}))
+		}
+	}
 }
 
 // unmet returns the rows that should have a file and are not in the set.
@@ -200,27 +241,12 @@ func (m *Mailbox) regular(e entry, kind dirfd.Kind) bool {
 	return false
 }
 
+// presentRow returns the row with a file that a file's name belongs to.
 func (m *Mailbox) presentRow(name string) (uint32, bool) {
-	n, state := m.rowOf(name)
-	return n, state == table.Present
-}
-
-// rowOf returns the row that a file's name belongs to and its state, expunged
-// if there is none.
-func (m *Mailbox) rowOf(name string) (uint32, table.State) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	n, ok := m.t.Lookup(filename.Base(name))
-	if !ok {
-		return 0, table.Expunged
-	}
-	return n, m.t.Row(n).State
-}
-
-func (m *Mailbox) here(n uint32, e entry) bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.t.HasName(n, e.where, e.name)
+	return n, ok && m.t.Row(n).State == table.Present
 }
 
 // stillThere tells whether a row that passes missed has its file all the same.

@@ -17,6 +17,7 @@ type watching struct {
 	soon    bool    // they will, or poll is set
 	poll    *poller // where none are to be had
 	retired bool
+	beside  chan []*watch.Watch // gives the watches that watchBeside asked for, nil: it did not
 	starts  sync.WaitGroup
 	quit    chan struct{} // closed when the mailbox ends; made by watchSoon
 	// muteFrom is how many events make it worth while to do without them.
@@ -27,12 +28,25 @@ type watching struct {
 // command for which the folder was opened: the kernel's walk holds the directory.
 const afterAnswer = 20 * time.Millisecond
 
-// watchNow asks for events on new/ and cur/, or has the folder polled. m.sync is
-// held, or nobody else has the mailbox yet.
-func (m *Mailbox) watchNow() { m.setWatch(m.addWatches()) }
+// watchBeside asks for events on new/ and cur/, or has the folder polled, in a
+// goroutine while the folder is listed: to watch a directory, the kernel goes
+// through all the names in it that it knows. Nobody else has the mailbox yet.
+func (m *Mailbox) watchBeside() {
+	m.watch.beside = make(chan []*watch.Watch, 1)
+	m.watch.starts.Go(func() { m.watch.beside <- m.addWatches() })
+}
 
-// watchSoon is watchNow in a goroutine, for a folder that need not be listed: to
-// watch a directory, the kernel goes through all the names in it that it knows.
+// joinWatch waits for what watchBeside asked for. From then on events come of what
+// happens; what happened before shows in the times of the directories. m.sync is
+// held.
+func (m *Mailbox) joinWatch() {
+	if m.watch.beside != nil {
+		m.setWatch(<-m.watch.beside)
+		m.watch.beside = nil
+	}
+}
+
+// watchSoon asks for events in a while, for a folder that need not be listed.
 func (m *Mailbox) watchSoon() {
 	m.watch.soon = true
 	m.watch.quit = make(chan struct{})
@@ -139,6 +153,9 @@ func (m *Mailbox) endWatch() {
 		close(m.watch.quit)
 	}
 	m.watch.starts.Wait()
+	if m.watch.beside != nil { // the folder was not opened
+		closeWatches(<-m.watch.beside)
+	}
 	m.watch.drop()
 	if m.watch.poll != nil {
 		m.watch.poll.stop()
