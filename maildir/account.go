@@ -147,6 +147,7 @@ func (a *Account) open(opt AccountOptions) error {
 		return err
 	}
 	a.root, a.id, a.tree = root, st.ID(), folder.NewTree(root, opt.Folder)
+	a.tree.LogTo(a.store.env.Log)
 	a.flat = opt.Folder.Layout == folder.LayoutMaildirPP
 	a.changes.Store(1) // no box was checked yet
 	a.quota = quota.New(root, a.store.env.Log, a.store.env.Now)

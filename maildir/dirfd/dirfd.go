@@ -28,6 +28,9 @@ import (
 // program neither reads nor waits on.
 var ErrNotRegular = errors.New("not a regular file")
 
+// ErrTooLong says that a file is longer than whoever reads it takes.
+var ErrTooLong = errors.New("file is too long")
+
 // errForeignLink says that a file has several names and belongs to another user
 // than the directory: whoever owns the directory may have linked it there to
 // have it read or changed by a program that may do more.
@@ -232,8 +235,8 @@ func (d *Dir) Create(name string, mode fs.FileMode) (*os.File, error) {
 	return f, err
 }
 
-// ReadFile reads the regular file name, at most limit bytes of it; a longer
-// one is an error.
+// ReadFile reads the regular file name, at most limit bytes of it; ErrTooLong for a
+// longer one.
 func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
 	f, err := d.Open(name)
 	if err != nil {
@@ -245,7 +248,7 @@ func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if st.Size() > limit {
-		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: fmt.Errorf("file has %d bytes, the limit is %d", st.Size(), limit)}
+		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: fmt.Errorf("%w: it has %d bytes, the limit is %d", ErrTooLong, st.Size(), limit)}
 	}
 	buf := make([]byte, st.Size())
 	n, err := f.ReadAt(buf, 0)

@@ -24,7 +24,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -89,6 +91,9 @@ type Tree struct {
 	sleep  func(time.Duration)
 	patience
 
+	log      *slog.Logger // nil: nothing is logged
+	troubled atomic.Bool  // the log was told that the subscriptions cannot be used
+
 	one      turn         // of who wants or has the lock of the tree
 	changing sync.RWMutex // held for writing while directories get new names, so that a listing by this process sees no half of a Rename
 	files    turn         // of who rewrites one of the tree's own files
@@ -114,6 +119,9 @@ func NewTree(root *dirfd.Dir, opt Options) *Tree {
 	}
 	return t
 }
+
+// LogTo has the tree log what its clients are not told. Call it before anything else.
+func (t *Tree) LogTo(log *slog.Logger) { t.log = log }
 
 // Separator is the hierarchy separator that clients see.
 func (t *Tree) Separator() byte { return t.opt.Separator }

@@ -13,12 +13,24 @@ import (
 // unusable tells whether an error says that a file is not one that a mail
 // program made, or not for this process. A listing goes on without it.
 func unusable(err error) bool {
-	return errors.Is(err, dirfd.ErrNotRegular) || errors.Is(err, fs.ErrPermission)
+	return errors.Is(err, dirfd.ErrNotRegular) || errors.Is(err, fs.ErrPermission) || errors.Is(err, dirfd.ErrTooLong) ||
+		errors.Is(err, errSubscriptions)
+}
+
+// logTrouble logs that the subscriptions cannot be used, once as long as it is so.
+func (t *Tree) logTrouble(err error) {
+	switch {
+	case err == nil:
+		t.troubled.Store(false)
+	case !t.troubled.Swap(true) && t.log != nil:
+		t.log.Warn("subscriptions cannot be read, and mailboxes are listed without", "error", err)
+	}
 }
 
 // List gives all mailboxes, INBOX first, the others sorted by name. A
-// subscriptions file that cannot be used (a symbolic link, no right to read)
-// counts as empty here; Subscriptions tells the error.
+// subscriptions file that cannot be used (a symbolic link, no right to read, too
+// long, of an unknown form) counts as empty here; the log and Subscriptions tell the
+// error.
 func (t *Tree) List() ([]Entry, error) {
 	t.changing.RLock()
 	defer t.changing.RUnlock()
@@ -45,6 +57,7 @@ func (t *Tree) List() ([]Entry, error) {
 	if err != nil && !unusable(err) {
 		return nil, err
 	}
+	t.logTrouble(err)
 	for _, name := range subscribed {
 		if e, ok := found[name]; ok {
 			e.Subscribed = true

@@ -45,10 +45,10 @@ func parseSubscriptions(data []byte) (subscriptions, error) {
 		lines[i] = bytes.TrimRight(line, "\r")
 	}
 	data = bytes.Join(lines, []byte("\n"))
-	if version, ok := bytes.CutPrefix(data, []byte("V\t")); ok {
-		line, _, _ := bytes.Cut(version, []byte("\n"))
-		if string(line) != "2" {
-			return s, fmt.Errorf("%w: version %.20q", errSubscriptions, line)
+	first, _, _ := bytes.Cut(data, []byte("\n"))
+	if version, ok := versionLine(string(first)); ok {
+		if version != "2" {
+			return s, fmt.Errorf("%w: version %.20q", errSubscriptions, version)
 		}
 		// The header ends with an empty line.
 		end := bytes.Index(data, []byte("\n\n"))
@@ -63,9 +63,33 @@ func parseSubscriptions(data []byte) (subscriptions, error) {
 	return s, nil
 }
 
+// versionLine gives the version of which a first line makes a file. Any other line
+// that begins so is a name in a file of version 1, as in Dovecot.
+func versionLine(line string) (version string, ok bool) {
+	version, ok = strings.CutPrefix(line, "V\t")
+	return version, ok && version != "" && strings.Trim(version, "0123456789") == ""
+}
+
+// bytes gives the file. A name that looks like the version of a file does not come
+// first.
 func (s subscriptions) bytes() []byte {
 	out := bytes.NewBuffer(slices.Clip(s.head))
-	for _, line := range s.lines {
+	lines := s.lines
+	if !s.v2 {
+		n := 0
+		for n < len(lines) {
+			if _, ok := versionLine(lines[n]); !ok {
+				break
+			}
+			n++
+		}
+		if n == len(lines) {
+			lines = nil // where there is nothing else, they are given up
+		} else {
+			lines = slices.Concat(lines[n:], lines[:n])
+		}
+	}
+	for _, line := range lines {
 		out.WriteString(line)
 		out.WriteByte('\n')
 	}
@@ -132,6 +156,14 @@ func unescapeTab(s string) (string, bool) {
 	return out.String(), true
 }
 
+func (t *Tree) parseSubscriptions(data []byte) (subscriptions, error) {
+	s, err := parseSubscriptions(data)
+	if err != nil {
+		err = fmt.Errorf("%s/%s: %w", t.root.Path(), subscriptionsFile, err)
+	}
+	return s, err
+}
+
 // Subscriptions gives the subscribed names, sorted, also those without a
 // mailbox.
 func (t *Tree) Subscriptions() ([]string, error) {
@@ -142,9 +174,9 @@ func (t *Tree) Subscriptions() ([]string, error) {
 		}
 		return nil, err
 	}
-	s, err := parseSubscriptions(data)
+	s, err := t.parseSubscriptions(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s/%s: %w", t.root.Path(), subscriptionsFile, err)
+		return nil, err
 	}
 	names := make([]string, 0, len(s.lines))
 	for _, line := range s.lines {
@@ -183,9 +215,9 @@ func (t *Tree) setSubscribed(ctx context.Context, names []string, on bool) error
 		places[i] = encode(text)
 	}
 	return t.rewrite(ctx, subscriptionsFile, func(old []byte) ([]byte, error) {
-		s, err := parseSubscriptions(old)
+		s, err := t.parseSubscriptions(old)
 		if err != nil {
-			return nil, fmt.Errorf("%s/%s: %w", t.root.Path(), subscriptionsFile, err)
+			return nil, err
 		}
 		changed := false
 		for _, at := range places {
