@@ -366,3 +366,22 @@ func FuzzShow(f *testing.F) {
 		}
 	})
 }
+
+// TestDeleteCharacter: Dovecot makes mailboxes with DEL in their names, and other
+// programs directories. Clients see and use them, by a name without it.
+func TestDeleteCharacter(t *testing.T) {
+	tree, _ := testTree(t, ppSlash, ".A\x7fx/cur/", ".B&AH8-x/cur/")
+	if got, want := brief(t, tree), []string{"INBOX", "A\ufffdx", "B\ufffdx"}; !slices.Equal(got, want) {
+		t.Fatalf("listed %q, want %q", got, want)
+	}
+	for _, name := range []string{"A\ufffdx", "B\ufffdx"} {
+		must(t, opens(tree, name))
+		must(t, tree.SetSubscribed(t.Context(), name, true))
+		if got, err := tree.Subscriptions(); err != nil || !slices.Equal(got, []string{name}) {
+			t.Errorf("subscribed to %q, %v", got, err)
+		}
+		must(t, tree.SetSubscribed(t.Context(), name, false))
+		must(t, tree.Rename(t.Context(), name, "good"))
+		must(t, tree.Delete(t.Context(), "good"))
+	}
+}
