@@ -74,7 +74,7 @@ func checkUses(uses []string) ([]string, error) {
 	for _, use := range uses {
 		name, ok := knownUse(use)
 		if !ok {
-			return nil, fmt.Errorf("%w: %q; possible are %s", ErrSpecialUse, use, strings.Join(specialUses, " "))
+			return nil, fmt.Errorf("%w: %.40q; possible are %s", ErrSpecialUse, use, strings.Join(specialUses, " "))
 		}
 		known = append(known, name)
 	}

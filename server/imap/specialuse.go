@@ -1,10 +1,6 @@
 package imap
 
-import (
-	"github.com/emersion/go-imap/v2"
-
-	"maildird/server/imap/syntax"
-)
+import "github.com/emersion/go-imap/v2"
 
 // specialUseExtension is SPECIAL-USE and CREATE-SPECIAL-USE (RFC 6154).
 func specialUseExtension() extension {
@@ -25,25 +21,11 @@ func specialUseExtension() extension {
 	}
 }
 
-// specialUses are the attributes that a mailbox can get. \All and \Flagged are
-// for virtual mailboxes, of which there are none (RFC 6154 section 2).
-var specialUses = []imap.MailboxAttr{
-	imap.MailboxAttrArchive, imap.MailboxAttrDrafts, imap.MailboxAttrJunk,
-	imap.MailboxAttrSent, imap.MailboxAttrTrash,
-}
-
 // codeUseAttr is of RFC 6154 section 3.
 const codeUseAttr = imap.ResponseCode("USEATTR")
 
-// specialUse takes an attribute such as \Sent.
+// specialUse takes an attribute such as \Sent. Which there are, folder.Tree knows.
 func (lx *lexer) specialUse() string {
 	lx.Expect('\\')
-	b := lx.AtomAs("an attribute")
-	for _, use := range specialUses {
-		if syntax.EqualFold(b, string(use[1:])) {
-			return string(use)
-		}
-	}
-	lx.FailWith(no(codeUseAttr, "Special use \\%.40s is not available.", b))
-	return ""
+	return `\` + string(lx.AtomAs("an attribute"))
 }
