@@ -47,3 +47,31 @@ func TestHandshakeFailureIsLogged(t *testing.T) {
 	defer conn.Close()
 	distrust(conn)
 }
+
+// TestSilentHandshake: a connection on which no handshake comes is in the log too, but
+// somebody who makes many of them has a line a minute.
+func TestSilentHandshake(t *testing.T) {
+	cert, _ := servertest.Certificate(t)
+	ts := startServer(t, withTLS(cert), withTimeouts(Timeouts{Login: 100 * time.Millisecond}))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() { _ = ts.Serve(l, true) }()
+	var silent []net.Conn
+	for range 5 {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		silent = append(silent, conn)
+	}
+	for _, conn := range silent {
+		_, _ = io.ReadAll(conn) // to the end of the session
+	}
+	if got := ts.log.Take(); strings.Count(got, "TLS handshake failed") != 1 || !strings.Contains(got, "did not come in time") {
+		t.Errorf("logged: %s", got)
+	}
+}

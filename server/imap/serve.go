@@ -68,14 +68,18 @@ func (s *session) handshake() error {
 }
 
 // shakeHands does a TLS handshake. That one fails is for the operator to know:
-// mostly it is because of the certificate.
+// mostly it is because of the certificate. Who tries all ports does not fill the log.
 func (s *session) shakeHands(ctx context.Context, conn *tls.Conn) error {
-	err := conn.HandshakeContext(ctx)
+	err := accept.Handshake(ctx, conn)
 	if err == nil {
 		return nil
 	}
-	if !s.srv.sessions.Stopping() {
-		s.log.Info("TLS handshake failed", "error", err)
+	how := service + " STARTTLS"
+	if s.tls {
+		how = service + " TLS"
+	}
+	if !s.srv.sessions.Stopping() && s.srv.cfg.Connections.Tell(how, s.remote.Addr(), time.Now()) {
+		s.log.Info("TLS handshake failed", "error", err, "more", "not logged for a minute")
 	}
 	return &connError{err}
 }

@@ -121,9 +121,9 @@ func (c *Connections) turn(now time.Time) {
 	}
 }
 
-// Tell says whether a refusal by Admit is worth a line in the log: it is the
-// first of the address at this service in this minute. A flood of connections is not to fill the
-// log.
+// Tell says whether a refusal by Admit, or another failure of a connection, is worth
+// a line in the log: it is the first of the address at this service in this minute. A
+// flood of connections is not to fill the log.
 func (c *Connections) Tell(service string, from netip.Addr, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -391,8 +391,15 @@ func (c *conn) handshake(conn *tls.Conn) error {
 	if err := c.socket.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	if err := conn.HandshakeContext(ctx); err != nil {
-		c.log.Info("TLS handshake failed", "error", err)
+	if err := accept.Handshake(ctx, conn); err != nil {
+		// Who tries all ports does not fill the log.
+		how := c.srv.kind.String() + " STARTTLS"
+		if c.wire.conn == conn {
+			how = c.srv.kind.String() + " TLS"
+		}
+		if !c.srv.conns.Stopping() && c.srv.cfg.Connections.Tell(how, c.countedAddr(), time.Now()) {
+			c.log.Info("TLS handshake failed", "error", err, "more", "not logged for a minute")
+		}
 		return io.EOF
 	}
 	state := conn.ConnectionState()
