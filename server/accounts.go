@@ -60,13 +60,13 @@ func (a *accounts) quota(u auth.User) quota.Limit {
 	return quota.Limit{Bytes: a.mail.Quota, Messages: a.mail.QuotaMessages}
 }
 
-// room returns quota.ErrOver if a user has no room for one more message of so
+// room returns quota.ErrOver, or quota.ErrNever, if a user has no room for one more message of so
 // many bytes. A user without a Maildir gets none for the question.
 func (a *accounts) room(ctx context.Context, u auth.User, size int64) error {
 	account, err := a.existing(ctx, u)
 	if errors.Is(err, fs.ErrNotExist) {
 		if l := a.quota(u).Bytes; l > 0 && size > l {
-			return quota.ErrOver
+			return quota.ErrNever
 		}
 		return nil
 	}

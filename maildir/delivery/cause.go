@@ -10,7 +10,7 @@ import (
 )
 
 // Cause is why a message could not be stored, as far as a protocol tells it
-// apart. Every cause is temporary: the operator can mend it, and the same
+// apart. Every cause but TooBig is temporary: somebody can mend it, and the same
 // message can be stored then.
 type Cause int
 
@@ -19,6 +19,7 @@ const (
 	Trouble   Cause = iota // no other of these: a bad disk, denied access, no descriptors, a read-only file system
 	NoSpace                // the file system has no space or no inodes left
 	OverQuota              // the user's quota is used up
+	TooBig                 // the message is larger than all that the user may have
 )
 
 // ErrReserve says that less space is free than has to stay so.
@@ -41,6 +42,8 @@ func (d Dirs) Reserved(reserve uint64, size int64) error {
 // CauseOf tells the cause of an error of this package.
 func CauseOf(err error) Cause {
 	switch {
+	case errors.Is(err, maildirsize.ErrNever):
+		return TooBig
 	case errors.Is(err, unix.EDQUOT), errors.Is(err, maildirsize.ErrOver):
 		return OverQuota
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EFBIG), errors.Is(err, ErrReserve):

@@ -23,6 +23,10 @@ const name = "maildirsize"
 // ErrOver says that a Maildir may not hold what is to be added.
 var ErrOver = errors.New("mailbox quota is used up")
 
+// ErrNever is ErrOver for what is more than the Maildir may hold in all: there will be
+// no room for it, whatever is removed.
+var ErrNever = fmt.Errorf("%w, and would be if nothing else were there", ErrOver)
+
 // Kept tells whether the Maildir with this root is counted.
 func Kept(root *dirfd.Dir) bool {
 	st, err := root.Lstat(name)

@@ -38,6 +38,9 @@ type Limit = maildirsize.Limit
 // ErrOver says that there is no room for what is to be added.
 var ErrOver = maildirsize.ErrOver
 
+// ErrNever is ErrOver for what is larger than the whole quota.
+var ErrNever = maildirsize.ErrNever
+
 // staleAfter is how long a file is trusted that says that a Maildir is full.
 const staleAfter = 15 * time.Minute
 
@@ -83,8 +86,8 @@ func (q *Quota) Configure(l Limit) {
 func (q *Quota) Usage() (Usage, error) { return q.look(0, 0) }
 
 // Room returns ErrOver if there is no room for that many bytes and messages
-// more. If it cannot be known there is room: mail is not refused for it. There
-// always is for what takes no more than is removed for it.
+// more, ErrNever if there never will be. If it cannot be known there is room: mail
+// is not refused for it. There always is for what takes no more than is removed for it.
 func (q *Quota) Room(bytes, messages int64) error {
 	if bytes <= 0 && messages <= 0 {
 		return nil
@@ -97,8 +100,12 @@ func (q *Quota) Room(bytes, messages int64) error {
 	if u.fits(bytes, messages) {
 		return nil
 	}
+	over := ErrOver
+	if u.Limit.Bytes > 0 && bytes > u.Limit.Bytes {
+		over = ErrNever
+	}
 	return fmt.Errorf("%w: %d bytes and %d messages are there, the limit is %s, and %d bytes are to be added",
-		ErrOver, u.Bytes, u.Messages, u.Limit, bytes)
+		over, u.Bytes, u.Messages, u.Limit, bytes)
 }
 
 // Limited tells whether there is a limit.

@@ -79,9 +79,9 @@ func TestCounted(t *testing.T) {
 	}
 	for _, c := range []struct {
 		bytes, messages int64
-		fits            bool
-	}{{894, 1, true}, {895, 1, false}, {0, 1, true}, {0, 2, false}} {
-		if err := s.q.Room(c.bytes, c.messages); errors.Is(err, ErrOver) == c.fits {
+		fits, never     bool
+	}{{894, 1, true, false}, {895, 1, false, false}, {0, 1, true, false}, {0, 2, false, false}, {1000, 1, false, false}, {1001, 1, false, true}} {
+		if err := s.q.Room(c.bytes, c.messages); errors.Is(err, ErrOver) == c.fits || errors.Is(err, ErrNever) != c.never {
 			t.Errorf("room for %d bytes in %d messages: %v", c.bytes, c.messages, err)
 		}
 	}

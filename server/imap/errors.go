@@ -70,6 +70,8 @@ func statusOf(err error) (status *imap.Error, known bool) {
 		return reply(imap.ResponseCodeCannot, "Compressed data cannot be saved as a message.")
 	case errors.Is(err, compress.ErrScratch):
 		return reply(imap.ResponseCodeLimit, "Too many long compressed messages are open at once, try again.")
+	case errors.Is(err, quota.ErrNever):
+		return reply(imap.ResponseCodeOverQuota, "That is more than your mailboxes may hold in all.")
 	case errors.Is(err, quota.ErrOver):
 		return reply(imap.ResponseCodeOverQuota, "Your mailboxes are full: delete messages, or ask for more room.")
 	case errors.Is(err, mailbox.ErrReadOnly):

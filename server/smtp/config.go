@@ -88,7 +88,7 @@ type Config struct {
 	// back; it is called even if the delivery fails, but not after an error.
 	Open     func(context.Context, auth.User) (dirs delivery.Dirs, release func(), err error)
 	Delivery *delivery.Options
-	// Room, if not nil, returns an error whose delivery.CauseOf is OverQuota if
+	// Room, if not nil, returns an error whose delivery.CauseOf is OverQuota or TooBig if
 	// the user's quota has no room for one more message of so many bytes. It is
 	// asked at RCPT; when the message is there, its folder is (delivery.Dirs).
 	Room func(ctx context.Context, u auth.User, size int64) error

@@ -139,7 +139,7 @@ func (m *message) finish() []result {
 		refusals[i] = refusalOfStorage(err)
 		if i == 0 || s.srv.kind == LMTP {
 			level := slog.LevelError
-			if delivery.CauseOf(err) == delivery.OverQuota { // nothing that an operator has to mend
+			if c := delivery.CauseOf(err); c == delivery.OverQuota || c == delivery.TooBig { // nothing that an operator has to mend
 				level = slog.LevelInfo
 			}
 			s.log.Log(s.srv.conns.Work(), level, "message cannot be stored", "id", m.id, "from", s.sender(), "user", s.targets[i].user.Name, "error", err)
@@ -156,16 +156,24 @@ func (m *message) finish() []result {
 	return results
 }
 
-// refusalOfStorage tells the client of an error of its message's storage. All
-// of them can be mended, so none is permanent, and their text is for the log.
+// refusalOfStorage tells the client of an error of its message's storage. All but one
+// can be mended, so they are not permanent, and their text is for the log.
 func refusalOfStorage(err error) *smtp.SMTPError {
 	switch delivery.CauseOf(err) {
 	case delivery.NoSpace:
 		return errNoSpace()
 	case delivery.OverQuota:
 		return errMailboxFull()
+	case delivery.TooBig:
+		return errNeverFits()
 	}
 	return tempFailure()
+}
+
+// errNeverFits: a sender who tries for days in vain learns of it too late. RFC 3463
+// section 3.3 has X.2.3 for a limit of the mailbox that is less than that of the server.
+func errNeverFits() *smtp.SMTPError {
+	return refusal(552, code3{5, 2, 3}, "Message is larger than all that this mailbox may hold")
 }
 
 func errMailboxFull() *smtp.SMTPError {

@@ -14,10 +14,14 @@ import (
 // TestQuota: a full mailbox refuses its own mail for now, and nobody else's: at
 // RCPT if that can be known, else, with a result of its own, after the message.
 func TestQuota(t *testing.T) {
+	const most = 2000 // that a mailbox may hold
 	var room atomic.Int64
 	limited := func(c *Config) {
 		c.Room = func(_ context.Context, u auth.User, size int64) error {
 			if u.Name == "alice@example.org" && size > room.Load() {
+				if size > most {
+					return quota.ErrNever
+				}
 				return quota.ErrOver
 			}
 			return nil
@@ -58,6 +62,13 @@ func TestQuota(t *testing.T) {
 			if b, a := len(ts.mail("bob")), len(ts.mail("alice")); b != 2 || a != map[Kind]int{MX: 1, LMTP: 0}[kind] {
 				t.Errorf("%d messages for bob, %d for alice", b, a)
 			}
+			// What is larger than the mailbox may be is not for later.
+			c.say("MAIL FROM:<> SIZE=2001", "250")
+			c.say("RCPT TO:<alice@example.org>", "552 5.2.3")
+			c.say("RCPT TO:<bob@example.org>", "250")
+			c.say("RSET", "250")
+			c.begin("alice@example.org")
+			c.say(strings.Repeat(text+"\r\n", 25)+".", "552 5.2.3")
 			room.Store(1000)
 			c.begin("alice@example.org")
 			c.say(text+"\r\n.", "250")

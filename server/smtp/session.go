@@ -102,12 +102,16 @@ func (s *session) rcpt(to address) error {
 		return err
 	}
 	if err := s.room(t, s.from.size); err != nil {
-		if delivery.CauseOf(err) != delivery.OverQuota {
-			s.log.Error("mailbox cannot be looked at", "user", t.user.Name, "error", err)
-			return tempFailure()
+		switch delivery.CauseOf(err) {
+		case delivery.OverQuota:
+			s.log.Info("recipient refused for now", "user", t.user.Name, "reason", err)
+			return errMailboxFull()
+		case delivery.TooBig:
+			s.refused++
+			return errNeverFits()
 		}
-		s.log.Info("recipient refused for now", "user", t.user.Name, "reason", err)
-		return errMailboxFull()
+		s.log.Error("mailbox cannot be looked at", "user", t.user.Name, "error", err)
+		return tempFailure()
 	}
 	if cfg := &s.srv.cfg; s.srv.kind == Submission && !cfg.Mail.Recipient(s.user.Name, cfg.Now()) {
 		s.log.Warn("recipient refused", "to", shorten(to.String()), "reason", "too many recipients of the user in an hour")

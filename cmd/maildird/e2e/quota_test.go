@@ -26,9 +26,10 @@ func TestQuota(t *testing.T) {
 			in.say("RSET\r\n", "250 ")
 		}
 	}
-	send(alice, "5000", "452 4.2.2") // she has no Maildir yet
+	send(alice, "5000", "552 5.2.3") // it will never fit; she has no Maildir yet
 	send(alice, "10", "250 ")
-	send(alice, "5000", "452 4.2.2")
+	send(alice, "4090", "452 4.2.2")
+	send(alice, "5000", "552 5.2.3")
 	send(alice, "10", "250 ")
 	send(alice, "10", "452 4.2.2") // a third message
 	for range 3 {
