@@ -71,7 +71,7 @@ func (b *barrier) newMark() *mark {
 	}
 	if !b.told {
 		b.told = true
-		b.log.Warn("no file can be made to tell by when events have come, so that each command reads the whole folder; let the server write to one of these directories", "error", failed)
+		b.log.Warn("no file can be made and watched to tell by when events have come, so that each command reads the whole folder", "error", failed)
 	}
 	return nil
 }
@@ -84,7 +84,9 @@ func (b *barrier) markIn(dir string) (*mark, error) {
 	m := &mark{file: file, came: make(chan struct{}, 1)}
 	_, err = file.WriteAt([]byte{0}, 0) // later writes need no more room
 	if err == nil {
-		m.wd, err = b.in.add(int(file.Fd()), unix.IN_MODIFY)
+		if m.wd, err = b.in.add(int(file.Fd()), unix.IN_MODIFY); err != nil {
+			err = fmt.Errorf("%w: %w", ErrUnavailable, err) // what is used up is no space
+		}
 	}
 	if err != nil {
 		_ = file.Close()

@@ -14,6 +14,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -54,7 +55,7 @@ type Watcher struct {
 	mu      sync.Mutex
 	watches map[watchOf]*Watch
 	watched map[dirfd.ID]bool // the directories of watches
-	warned  bool
+	warned  time.Time         // when the log was told that there are no events
 }
 
 // Watch is one watched directory.
@@ -207,13 +208,19 @@ func (wa *Watch) tell(ev Event) {
 	wa.f(ev)
 }
 
-// unavailable says once that mailboxes will be polled.
+// warnInterval is how often the log is told that there are no events.
+const warnInterval = time.Hour
+
+// unavailable says, now and then, that mailboxes will be polled.
 func (w *Watcher) unavailable(dir string, err error) {
+	now := time.Now()
 	w.mu.Lock()
-	first := !w.warned
-	w.warned = true
+	due := w.warned.IsZero() || now.Sub(w.warned) >= warnInterval
+	if due {
+		w.warned = now
+	}
 	w.mu.Unlock()
-	if first {
+	if due {
 		w.log.Warn("no file-system events, folders are polled instead", "directory", dir, "error", fmt.Errorf("%w: %w", ErrUnavailable, err))
 	}
 }

@@ -284,3 +284,17 @@ func TestBarrierElsewhere(t *testing.T) {
 		t.Errorf("the log says\n%s", got)
 	}
 }
+
+// TestNoWatchForMarks: that a file cannot be watched is not taken for a full disk.
+func TestNoWatchForMarks(t *testing.T) {
+	in, err := newInotify()
+	must(t, err)
+	in.close()
+	b := newBarrier(in, nil, slog.New(slog.DiscardHandler), nil)
+	if _, err := b.markIn(t.TempDir()); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("%v, want one that says that there are no events", err)
+	}
+	if _, err := b.markIn(filepath.Join(t.TempDir(), "missing")); err == nil || errors.Is(err, ErrUnavailable) {
+		t.Errorf("%v, want one of the file", err)
+	}
+}
