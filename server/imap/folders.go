@@ -121,6 +121,9 @@ func runRename(s *session) error {
 	s.ownTreeChange(from, to)
 	ctx, done := s.whileThere()
 	defer done()
+	if from == "INBOX" { // whose messages are moved, to the last one
+		ctx = s.ctx
+	}
 	if err := s.account.Rename(ctx, from, to); err != nil {
 		return err
 	}
