@@ -153,6 +153,11 @@ func (p *searchParser) returnOptions() {
 	}
 }
 
+// badCharset refuses a search for its charset (RFC 9051 section 6.4.4).
+func badCharset(format string, args ...any) error {
+	return no(imap.ResponseCodeBadCharset+" (US-ASCII UTF-8)", format, args...)
+}
+
 func (p *searchParser) charset(name []byte, utf8 bool) {
 	if utf8 {
 		p.Fail("CHARSET is not possible after ENABLE UTF8=ACCEPT.")
@@ -162,7 +167,7 @@ func (p *searchParser) charset(name []byte, utf8 bool) {
 	}
 	decode, ok := charsetDecoder(string(name))
 	if !ok {
-		p.FailWith(no(imap.ResponseCodeBadCharset+" (US-ASCII UTF-8)", "Charset is not known."))
+		p.FailWith(badCharset("Charset is not known."))
 		return
 	}
 	p.decode = decode
@@ -240,7 +245,9 @@ func (p *searchParser) probe(in probePlace, field string) searchKey {
 	}
 	text, err := p.decode(raw)
 	if err != nil {
-		p.Fail("Search string is not in its charset: %s.", err)
+		// Not BAD: after UTF8=ACCEPT, JavaMail 1.6 and Angus Mail 2 send Latin-1. After
+		// NO they search the messages themselves, BAD is an error for their users.
+		p.FailWith(badCharset("Search string is not in its charset: %s.", err))
 		return searchKey{}
 	}
 	if len(text) == 0 && in != inField {
