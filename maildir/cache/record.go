@@ -8,7 +8,7 @@ import (
 
 // Format is the version of the files and of what the kinds hold. Change it when
 // any octet of a rendering changes, and old files are not read any more.
-const Format = 3
+const Format = 4
 
 // Kind names a piece of what is kept of a message.
 type Kind uint8

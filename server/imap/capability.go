@@ -63,7 +63,7 @@ func rev2Extension(cfg *Config) extension {
 		early: []imap.Cap{imap.CapIMAP4rev2},
 		enable: []enabler{{name: imap.CapIMAP4rev2, on: func(s *session) bool {
 			was := s.rev2
-			s.rev2 = true
+			s.rev2, s.w.Rev2 = true, true
 			s.speakUTF8()
 			return !was
 		}}},

@@ -39,7 +39,7 @@ func runUnauthenticate(s *session) error {
 	}
 	s.leave()
 	s.enabled = enabled{}
-	s.lx.UTF8, s.w.UTF8 = false, false
+	s.lx.UTF8, s.w.UTF8, s.w.Rev2 = false, false, false
 	s.lx.Limits = s.srv.cfg.lexLimits(false)
 	s.user, s.log = auth.User{}, s.anonymous
 	s.began = time.Now()

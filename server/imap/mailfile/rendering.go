@@ -11,8 +11,9 @@ import (
 )
 
 // The cache holds what is here rendered, for all sessions: so only what is the
-// same whether a client takes UTF-8 in quoted strings or not. That is what has
-// no octet beyond ASCII. When a rendering changes, cache.Format has to.
+// same whether a client takes UTF-8 in quoted strings or not, and knows IMAP4rev2
+// or not. That is what has no octet beyond ASCII, and a structure without parts of
+// type message/global. When a rendering changes, cache.Format has to.
 
 // renderer writes responses to memory.
 type renderer struct {
@@ -62,9 +63,12 @@ func (f *File) Provide(kinds cache.Kinds) error {
 		if missing&kind.Set() == 0 {
 			continue
 		}
-		render, err := f.renderer(kind)
+		render, forAll, err := f.renderer(kind)
 		if err != nil {
 			return err
+		}
+		if !forAll {
+			continue
 		}
 		if b := f.room.render.render(render); b != nil {
 			from := len(f.room.pieces)
@@ -81,28 +85,30 @@ func (f *File) Rendering(kind cache.Kind) (func(*syntax.Writer), error) {
 	if b, ok := f.rec.Get(kind); ok {
 		return func(w *syntax.Writer) { w.RawBytes(b) }, nil
 	}
-	return f.renderer(kind)
+	render, _, err := f.renderer(kind)
+	return render, err
 }
 
-// renderer gives what renders a kind for any session.
-func (f *File) renderer(kind cache.Kind) (func(*syntax.Writer), error) {
+// renderer gives what renders a kind for any session, and whether it renders the
+// same for all, if that is ASCII.
+func (f *File) renderer(kind cache.Kind) (write func(*syntax.Writer), forAll bool, err error) {
 	if kind == cache.Envelope {
 		head, err := f.Header()
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		e := message.ParseEnvelope(head)
-		return func(w *syntax.Writer) { render.Envelope(w, e) }, nil
+		return func(w *syntax.Writer) { render.Envelope(w, e) }, true, nil
 	}
 	root, err := f.Structure()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	st, err := render.ReadStructure(f.src, root, maxHeader)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return func(w *syntax.Writer) { st.Write(w, kind == cache.BodyStructure) }, nil
+	return func(w *syntax.Writer) { st.Write(w, kind == cache.BodyStructure) }, st.ForAll(), nil
 }
 
 // readPreview makes the kind Preview, which is text and no rendering.

@@ -15,9 +15,13 @@ type Structure struct {
 	root *message.Part
 	// envelopes are those of the embedded messages.
 	envelopes map[*message.Part]*message.Envelope
+	global    bool  // there are parts of type message/global
 	header    int64 // octets of a header that are read
 	room      int64 // octets of headers that may still be read
 }
+
+// ForAll says that Write writes the same for all clients, if that is ASCII.
+func (st *Structure) ForAll() bool { return !st.global }
 
 // maxEmbedded bounds the headers of embedded messages that are read for their
 // envelopes; those beyond have empty ones.
@@ -31,6 +35,7 @@ func ReadStructure(src io.ReaderAt, root *message.Part, header int64) (*Structur
 }
 
 func (st *Structure) readEnvelopes(src io.ReaderAt, p *message.Part) error {
+	st.global = st.global || isGlobal(p)
 	if inner := p.Embedded(); inner != nil {
 		head, err := message.Header(src, inner, min(st.header, st.room))
 		if err != nil {
@@ -107,10 +112,14 @@ func (st *Structure) single(w *syntax.Writer, p *message.Part, extended bool) {
 	}
 	w.SP()
 	w.Number(uint64(p.End.Virt - p.Body.Virt))
-	if p.Message() {
+	// To a client of IMAP4rev1, MESSAGE/RFC822 is the only type with more to tell
+	// (RFC 3501 section 9, media-message). JavaMail 1.6.5 reads no structure in which
+	// another has that.
+	opens := p.Message() && (w.Rev2 || !isGlobal(p))
+	if opens {
 		st.embedded(w, p, extended)
 	}
-	if p.Message() || isTextType(p) {
+	if opens || isTextType(p) {
 		w.SP()
 		w.Number(uint64(p.Lines))
 	}
@@ -120,6 +129,8 @@ func (st *Structure) single(w *syntax.Writer, p *message.Part, extended bool) {
 		bodyExtension(w, p)
 	}
 }
+
+func isGlobal(p *message.Part) bool { return p.Message() && strings.EqualFold(p.Subtype, "global") }
 
 func isTextType(p *message.Part) bool { return strings.EqualFold(p.Type, "text") }
 

@@ -20,6 +20,9 @@ type Writer struct {
 	// UTF8 says that the client enabled IMAP4rev2 or UTF8=ACCEPT: quoted
 	// strings may hold UTF-8, and mailbox names are not in modified UTF-7.
 	UTF8 bool
+	// Rev2 says that the client enabled IMAP4rev2: it knows that parts of type
+	// message/global hold messages.
+	Rev2 bool
 
 	buf []byte // nil while there is nothing to send
 	err error
