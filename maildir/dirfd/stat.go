@@ -83,6 +83,22 @@ func FileStat(f *os.File) (Stat, error) {
 	}
 }
 
+// Birth tells when a file was made, in nanoseconds since 1970: nobody can change it,
+// and a copy has another one. 0 if the file system does not tell.
+func Birth(f *os.File) int64 {
+	var st unix.Statx_t
+	for {
+		err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &st)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil || st.Mask&unix.STATX_BTIME == 0:
+			return 0
+		}
+		return st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+	}
+}
+
 func fromUnix(st *unix.Stat_t) Stat {
 	mode := fs.FileMode(st.Mode & 0o777)
 	switch st.Mode & unix.S_IFMT {

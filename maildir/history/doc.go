@@ -33,8 +33,13 @@
 //   - Where the operator gave up syncing, the journal notes in which run of the
 //     machine it was written. After a restart of the machine it counts as lost.
 //   - A journal that is damaged anywhere, be it at its end only, counts as
-//     lost, and so does one whose inode is not the one in its header: it was
-//     copied, maybe from an old backup.
+//     lost, and so does one that was copied, maybe from an old backup. Its inode
+//     is not the one in its header, or was made at another time: file systems
+//     give the numbers of removed files again, and a tree that is removed and
+//     unpacked may get all of its old ones. A copy that was written over the
+//     journal, as cp does, shows in the modification time, which cp -p puts
+//     back and the change time tells of. (So do chown, chmod and link: all flags
+//     are then learned once for nothing.)
 //   - After a loss all messages are new: they get a mod-sequence above the
 //     clock and above the times of the folder's directories, by a second, which
 //     is more than was ever given (a mod-sequence is ahead of the clock only if

@@ -20,7 +20,8 @@ import (
 //	32  run of the machine it was written in, 0 if all of it was synced
 //	40  UIDVALIDITY (32 bits)
 //	44  highest UID that was accounted for when the file was written anew (32 bits)
-//	48  zero
+//	48  when the file was made, in nanoseconds since 1970, 0 if the file system does not tell
+//	56  zero
 //	60  CRC-32C of what comes before (32 bits)
 //
 // and goes on with frames: the length of the payload and its CRC-32C (32 bits
@@ -63,6 +64,7 @@ type header struct {
 	boot      uint64
 	validity  uint32
 	accounted uint32
+	birth     int64
 }
 
 func (h *header) encode() []byte {
@@ -74,6 +76,7 @@ func (h *header) encode() []byte {
 	b = binary.LittleEndian.AppendUint64(b, h.boot)
 	b = binary.LittleEndian.AppendUint32(b, h.validity)
 	b = binary.LittleEndian.AppendUint32(b, h.accounted)
+	b = binary.LittleEndian.AppendUint64(b, uint64(h.birth))
 	b = append(b, make([]byte, headerSize-4-len(b))...)
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
@@ -92,6 +95,7 @@ func decodeHeader(b []byte) (h header, err error) {
 	h.boot = binary.LittleEndian.Uint64(b[32:])
 	h.validity = binary.LittleEndian.Uint32(b[40:])
 	h.accounted = binary.LittleEndian.Uint32(b[44:])
+	h.birth = int64(binary.LittleEndian.Uint64(b[48:]))
 	if h.since == 0 || h.highest < h.since || h.highest > maxModSeq || h.accounted > maxUID {
 		return h, errDamaged
 	}

@@ -224,14 +224,23 @@ func (f *File) readHeader(file *os.File, st dirfd.Stat, validity uint32) (h head
 		return h, err
 	}
 	switch {
-	case h.inode != st.Ino:
+	case h.inode != st.Ino || !sameBirth(h.birth, dirfd.Birth(file)):
 		return h, errors.New("it is a copy, as after a restore")
+	case st.Ctime.Sub(st.Mtime) > dirfd.CoarseGrain:
+		return h, errors.New("its modification time was put back, as by a restore over it, or its owner, rights or links were changed")
 	case h.validity != validity:
 		return h, errors.New("it is of another UIDVALIDITY")
 	case h.boot != 0 && h.boot != f.boot && h.boot != RunOfMachine():
 		return h, errors.New("it was not synced before the machine was restarted")
 	}
 	return h, nil
+}
+
+// sameBirth tells whether two times may be of the making of one file, as far as
+// they are known (not 0). Some file systems keep them in memory more exactly than
+// on disk.
+func sameBirth(a, b int64) bool {
+	return a == 0 || b == 0 || time.Duration(a-b).Abs() < dirfd.CoarseGrain
 }
 
 // note takes a frame into what is remembered.

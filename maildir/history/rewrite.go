@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+
+	"maildird/maildir/dirfd"
 )
 
 // WantsRewrite tells whether Rewrite is due, with this many messages live.
@@ -66,7 +68,7 @@ func (f *File) writeNew(live []Entry) (err error) {
 		return err
 	}
 	h := f.h
-	h.inode, h.boot = st.Ino, f.boot
+	h.inode, h.birth, h.boot = st.Ino, dirfd.Birth(file), f.boot
 	w := bufio.NewWriterSize(file, 256<<10)
 	size, err := w.Write(h.encode())
 	if err != nil {

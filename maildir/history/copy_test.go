@@ -1,0 +1,79 @@
+package history
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/filename"
+)
+
+// TestOldCopy: a backup of the journal does not count when it is put back, be it
+// over the present one or as a file that got the inode of the one it is of.
+func TestOldCopy(t *testing.T) {
+	for name, putBack := range map[string]func(t *testing.T, file string, old []byte, date time.Time){
+		"over the present one": func(t *testing.T, file string, old []byte, date time.Time) {
+			must(t, os.WriteFile(file, old, 0o600))
+			must(t, os.Chtimes(file, date, date))
+		},
+		"with the same inode": func(t *testing.T, file string, old []byte, date time.Time) {
+			must(t, os.Remove(file))
+			f, err := os.Create(file)
+			must(t, err)
+			defer f.Close()
+			st, err := dirfd.FileStat(f)
+			must(t, err)
+			h, err := decodeHeader(old)
+			must(t, err)
+			if dirfd.Birth(f) == 0 {
+				t.Skip("the file system does not tell when files were made")
+			}
+			h.inode = st.Ino // or else wait for chance
+			h.birth -= int64(time.Hour)
+			_, err = f.Write(append(h.encode(), old[headerSize:]...))
+			must(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, c := t.TempDir(), newClock()
+			m, _ := sample(t, path, c)
+			file := filepath.Join(path, Name)
+			old, err := os.ReadFile(file)
+			must(t, err)
+			st, err := os.Stat(file)
+			must(t, err)
+			highest := m.change(map[uint32]filename.Flags{7: filename.Flagged}, 9)
+			putBack(t, file, old, st.ModTime().Add(-time.Hour))
+			late := open(t, path, c)
+			if change := late.Refresh(validity, func(*Frame) {}); change != Missing {
+				t.Fatalf("%v, want %v", change, Missing)
+			}
+			late.Begin(validity, 9)
+			if late.Highest() <= highest {
+				t.Errorf("goes on at %d, %d was told", late.Highest(), highest)
+			}
+			if change := m.refresh(); change != Missing {
+				t.Errorf("the process that has it open finds %v, want %v", change, Missing)
+			}
+		})
+	}
+}
+
+// TestWithoutBirth: a journal counts also if it does not say when it was made.
+func TestWithoutBirth(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	sample(t, path, c)
+	file := filepath.Join(path, Name)
+	data, err := os.ReadFile(file)
+	must(t, err)
+	h, err := decodeHeader(data)
+	must(t, err)
+	h.birth = 0
+	must(t, os.WriteFile(file, append(h.encode(), data[headerSize:]...), 0o600)) // keeps the inode
+	late := open(t, path, c)
+	if change := late.Refresh(validity, func(*Frame) {}); change != Replaced {
+		t.Errorf("%v, want %v", change, Replaced)
+	}
+}
