@@ -49,8 +49,9 @@
 // file system (message files are never written in place), else hard links to the
 // same file in the snapshot before, else shared blocks (FICLONE), else copies.
 // Every other file is copied, since programs append to the uidlist in place.
-// Left out are tmp/, lock files, Dovecot's indexes, notmuch's database, and access
-// keys (package accesskey).
+// Left out are tmp/, lock files, Dovecot's indexes, notmuch's database, the history
+// of changes, of which a copy does not count (package history), and access keys
+// (package accesskey).
 //
 // The copy is older than the mailbox when it is needed. Clients then know UIDs
 // that the copy does not: those of mail that came after it was made. So UIDNEXT

@@ -45,8 +45,8 @@ func TestWhatIsCopied(t *testing.T) {
 				".uidvalidity", c.folder + "/cur/3.c:2,", c.folder + "/dovecot-keywords", c.folder + "/maildirfolder", c.folder + "/some-history",
 			}
 			leave := []string{
-				"tmp/4.d", "cur/.hidden", "dovecot.index", "dovecot.index.log", "dovecot.list.index", "dovecot.mailbox.log", "maildird-urlauth",
-				"dovecot-keywords.lock", "mailboxes.lock", "mailboxes.lock.XYZ", "dovecot-uidlist.tmp", c.folder + "/dovecot.index.cache",
+				"tmp/4.d", "cur/.hidden", "dovecot.index", "dovecot.index.log", "dovecot.list.index", "dovecot.mailbox.log", "maildird-urlauth", "maildird-history",
+				"dovecot-keywords.lock", "mailboxes.lock", "mailboxes.lock.XYZ", "dovecot-uidlist.tmp", c.folder + "/dovecot.index.cache", c.folder + "/maildird-history",
 			}
 			for _, name := range append(slices.Clone(keep), leave...) {
 				write(t, filepath.Join(root, name), name)
