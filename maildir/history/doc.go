@@ -14,6 +14,10 @@
 // nobody of us looks: whoever opens the folder compares, and what differs gets
 // a new mod-sequence.
 //
+// The flags of keywords are letters, as in file names, so the history has what they
+// stood for when they were noted: whoever finds other names in dovecot-keywords takes
+// the messages with these letters for changed.
+//
 // It also keeps when each message was saved in the folder (RFC 8514), as no file
 // system does: a change of flags is a rename, and changes all times of a file
 // that tell of it.

@@ -33,10 +33,13 @@ import (
 //	of the run before, number of UIDs less one
 //	number of save dates, for each: UID less the one before, seconds less
 //	those of the one before (zigzag), or less the mod-sequence's for the first
+//	number of keyword letters that stand for another name from here on, for
+//	each: its index (0 for a), length of the name (0: it has none), the name
 //
-// UIDs ascend in all lists.
+// UIDs ascend in all lists. Version 2 has no letters; others count as lost.
 const (
-	magic      = "MDHIST\x00\x02" // the last octet is the version; others count as lost
+	magic      = "MDHIST\x00\x03" // the last octet is the version
+	unlettered = 2
 	headerSize = 64
 	frameHead  = 8
 
@@ -49,6 +52,8 @@ const (
 	// a next one. The clock gets there in 36,000 years.
 	maxModSeq = 1 << 60
 	maxUID    = 1<<32 - 2
+	// maxName is the longest name of a keyword.
+	maxName = 255
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -65,6 +70,7 @@ type header struct {
 	validity  uint32
 	accounted uint32
 	birth     int64
+	lettered  bool // frames have letters
 }
 
 func (h *header) encode() []byte {
@@ -82,10 +88,11 @@ func (h *header) encode() []byte {
 }
 
 func decodeHeader(b []byte) (h header, err error) {
-	if len(b) >= headerSize && string(b[:7]) == magic[:7] && b[7] != magic[7] {
+	h.lettered = len(b) < headerSize || b[7] != unlettered
+	if len(b) >= headerSize && string(b[:7]) == magic[:7] && b[7] != magic[7] && h.lettered {
 		return h, fmt.Errorf("%w: it is in version %d of its form, not %d", errDamaged, b[7], magic[7])
 	}
-	if len(b) < headerSize || string(b[:8]) != magic ||
+	if len(b) < headerSize || string(b[:7]) != magic[:7] ||
 		binary.LittleEndian.Uint32(b[headerSize-4:]) != crc32.Checksum(b[:headerSize-4], castagnoli) {
 		return h, errDamaged
 	}
@@ -115,14 +122,24 @@ type Run struct{ First, Last uint32 }
 // never 0.
 type Saved struct{ UID, At uint32 }
 
+// Letter is what a keyword letter stands for, "" for nothing. Index is 0 for a.
+type Letter struct {
+	Index int
+	Name  string
+}
+
+// Names are the names of the keyword letters.
+type Names [filename.MaxKeywords]string
+
 // Frame is what happened with one mod-sequence, or a part of it. UIDs ascend. A
-// frame with save dates alone may have the mod-sequence of the one before, as
-// they are no change.
+// frame with save dates or letters alone may have the mod-sequence of the one before,
+// as they are no change.
 type Frame struct {
 	ModSeq  uint64
 	Changed []State
 	Gone    []Run
 	Saved   []Saved
+	Letters []Letter
 }
 
 // seconds is what the first save date of a frame is compared with.
@@ -156,6 +173,12 @@ func appendFrame(b []byte, last uint64, f *Frame) []byte {
 		b = binary.AppendVarint(b, int64(s.At)-before)
 		uid, before = s.UID, int64(s.At)
 	}
+	b = binary.AppendUvarint(b, uint64(len(f.Letters)))
+	for _, l := range f.Letters {
+		b = binary.AppendUvarint(b, uint64(l.Index))
+		b = binary.AppendUvarint(b, uint64(len(l.Name)))
+		b = append(b, l.Name...)
+	}
 	payload := b[at+frameHead:]
 	binary.LittleEndian.PutUint32(b[at:], uint32(len(payload)))
 	binary.LittleEndian.PutUint32(b[at+4:], crc32.Checksum(payload, castagnoli))
@@ -166,9 +189,10 @@ func appendFrame(b []byte, last uint64, f *Frame) []byte {
 // frames with the same mod-sequence as it takes.
 func appendSplit(b []byte, last uint64, f Frame) []byte {
 	for {
-		part := Frame{f.ModSeq, f.Changed[:min(len(f.Changed), maxList)], f.Gone[:min(len(f.Gone), maxList)], f.Saved[:min(len(f.Saved), maxList)]}
+		part := Frame{f.ModSeq, f.Changed[:min(len(f.Changed), maxList)], f.Gone[:min(len(f.Gone), maxList)], f.Saved[:min(len(f.Saved), maxList)], f.Letters}
 		b = appendFrame(b, last, &part)
 		f.Changed, f.Gone, f.Saved = f.Changed[len(part.Changed):], f.Gone[len(part.Gone):], f.Saved[len(part.Saved):]
+		f.Letters = nil
 		if len(f.Changed)+len(f.Gone)+len(f.Saved) == 0 {
 			return b
 		}
@@ -183,6 +207,8 @@ type frameReader struct {
 	payload []byte
 	frame   Frame
 	before  uint64 // mod-sequence of the frame before
+	// lettered is that of the header.
+	lettered bool
 }
 
 // next returns the next frame, which is valid until the next call; io.EOF
@@ -224,7 +250,7 @@ func (fr *frameReader) decode() bool {
 	if f.ModSeq == 0 || f.ModSeq > maxModSeq {
 		return false
 	}
-	f.Changed, f.Gone, f.Saved = f.Changed[:0], f.Gone[:0], f.Saved[:0]
+	f.Changed, f.Gone, f.Saved, f.Letters = f.Changed[:0], f.Gone[:0], f.Saved[:0], f.Letters[:0]
 	uid := uint64(0)
 	for n := p.next(maxPayload); n > 0 && !p.bad; n-- {
 		uid = p.above(uid)
@@ -242,6 +268,12 @@ func (fr *frameReader) decode() bool {
 		uid = p.above(uid)
 		at = p.time(at)
 		f.Saved = append(f.Saved, Saved{uint32(uid), uint32(at)})
+	}
+	if fr.lettered {
+		for n := p.next(filename.MaxKeywords); n > 0 && !p.bad; n-- {
+			index := p.next(filename.MaxKeywords - 1)
+			f.Letters = append(f.Letters, Letter{int(index), p.text(maxName)})
+		}
 	}
 	fr.before = f.ModSeq
 	return !p.bad && len(p.b) == 0
@@ -261,6 +293,18 @@ func (p *varints) next(most uint64) uint64 {
 	}
 	p.b = p.b[size:]
 	return n
+}
+
+// text takes a text of most octets at most, after its length.
+func (p *varints) text(most uint64) string {
+	n := p.next(most)
+	if n > uint64(len(p.b)) {
+		p.bad = true
+		return ""
+	}
+	text := string(p.b[:n])
+	p.b = p.b[n:]
+	return text
 }
 
 // above takes a UID that is greater than uid.

@@ -64,6 +64,7 @@ type File struct {
 	last    uint64 // mod-sequence of the last frame in the file
 	records int    // messages and runs in the file, but not save dates: each is added once
 	gone    []gone // ascending by mod-sequence
+	letters Names
 
 	rewrite bool // the file cannot be appended to
 	// unsynced says that something was written or read that may not be on disk
@@ -113,6 +114,11 @@ func (f *File) Highest() uint64 { return f.h.highest }
 
 // Accounted returns the highest UID of which the journal tells what became of it.
 func (f *File) Accounted() uint32 { return f.h.accounted }
+
+// Letters returns what the keyword letters in the journal's flags stand for: what
+// they stood for when the last frame was added that gave messages flags. known is
+// false if it does not tell.
+func (f *File) Letters() (names Names, known bool) { return f.letters, f.h.lettered }
 
 // Err returns why the journal could not be written, nil if it is as it should be.
 func (f *File) Err() error { return f.failed }
@@ -185,8 +191,8 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 			return err
 		}
 		f.begun, f.h, f.inode = true, h, st.Ino
-		f.last, f.records, f.gone = 0, 0, nil
-		f.rewrite = h.boot == 0 && f.boot != 0
+		f.last, f.records, f.gone, f.letters = 0, 0, nil, Names{}
+		f.rewrite = f.unlike(h)
 		f.renamed = true
 		at = headerSize
 	}
@@ -197,7 +203,7 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 			_ = f.fail(err)
 		}
 	}
-	fr := frameReader{r: bufio.NewReaderSize(io.NewSectionReader(file, at, st.Size-at), 64<<10), before: f.last}
+	fr := frameReader{r: bufio.NewReaderSize(io.NewSectionReader(file, at, st.Size-at), 64<<10), before: f.last, lettered: f.h.lettered}
 	for {
 		frame, err := fr.next()
 		if errors.Is(err, io.EOF) {
@@ -236,6 +242,9 @@ func (f *File) readHeader(file *os.File, st dirfd.Stat, validity uint32) (h head
 	return h, nil
 }
 
+// unlike tells whether nothing can be appended to a file with this header.
+func (f *File) unlike(h header) bool { return h.boot == 0 && f.boot != 0 || !h.lettered }
+
 // sameBirth tells whether two times may be of the making of one file, as far as
 // they are known (not 0). Some file systems keep them in memory more exactly than
 // on disk.
@@ -253,6 +262,9 @@ func (f *File) note(frame *Frame) {
 	if n := len(frame.Gone); n > 0 {
 		f.h.accounted = max(f.h.accounted, frame.Gone[n-1].Last)
 	}
+	for _, l := range frame.Letters {
+		f.letters[l.Index] = l.Name
+	}
 	for _, r := range frame.Gone {
 		f.gone = append(f.gone, gone{r, frame.ModSeq})
 	}
@@ -268,8 +280,8 @@ func (f *File) note(frame *Frame) {
 func (f *File) Begin(validity, accounted uint32) {
 	start := f.floor()
 	f.begun, f.rewrite = true, true
-	f.h = header{since: start, highest: start, validity: validity, accounted: accounted}
-	f.inode, f.size, f.last, f.records, f.gone = 0, 0, 0, 0, nil
+	f.h = header{since: start, highest: start, validity: validity, accounted: accounted, lettered: true}
+	f.inode, f.size, f.last, f.records, f.gone, f.letters = 0, 0, 0, 0, nil, Names{}
 }
 
 // floor returns a mod-sequence above any that was given by the clock of the

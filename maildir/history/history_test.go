@@ -297,7 +297,7 @@ func TestDamage(t *testing.T) {
 	must(t, err)
 	// The ends of frames: a file cut there is an older state of the journal.
 	var ends []int
-	fr := frameReader{r: bytes.NewReader(whole[headerSize:])}
+	fr := frameReader{r: bytes.NewReader(whole[headerSize:]), lettered: true}
 	at := headerSize
 	for ends = append(ends, at); ; ends = append(ends, at) {
 		if _, err := fr.next(); errors.Is(err, io.EOF) {
@@ -590,7 +590,7 @@ func FuzzRead(f *testing.F) {
 }
 
 func checkFrames(t *testing.T, data []byte) {
-	fr := frameReader{r: bytes.NewReader(data)}
+	fr := frameReader{r: bytes.NewReader(data), lettered: true}
 	var out []byte
 	var before uint64
 	var frames []Frame
@@ -625,12 +625,12 @@ func checkFrames(t *testing.T, data []byte) {
 		}
 		out = appendFrame(out, before, frame)
 		before = frame.ModSeq
-		frames = append(frames, Frame{frame.ModSeq, slices.Clone(frame.Changed), slices.Clone(frame.Gone), slices.Clone(frame.Saved)})
+		frames = append(frames, Frame{frame.ModSeq, slices.Clone(frame.Changed), slices.Clone(frame.Gone), slices.Clone(frame.Saved), slices.Clone(frame.Letters)})
 	}
-	again := frameReader{r: bytes.NewReader(out)}
+	again := frameReader{r: bytes.NewReader(out), lettered: true}
 	for _, want := range frames {
 		got, err := again.next()
-		if err != nil || got.ModSeq != want.ModSeq || !slices.Equal(got.Changed, want.Changed) || !slices.Equal(got.Gone, want.Gone) || !slices.Equal(got.Saved, want.Saved) {
+		if err != nil || got.ModSeq != want.ModSeq || !slices.Equal(got.Changed, want.Changed) || !slices.Equal(got.Gone, want.Gone) || !slices.Equal(got.Saved, want.Saved) || !slices.Equal(got.Letters, want.Letters) {
 			t.Fatalf("%+v is read again as %+v, %v", want, got, err)
 		}
 	}

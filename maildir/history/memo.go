@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"maildird/maildir/dirfd"
+	"maildird/maildir/octets"
 )
 
 // The memo is a header as in the file (its size tells how long it is), then
 // numbers of 64 bits: inode, size, modification and change time of the file,
 // last mod-sequence, messages and runs in the file, 1 if something may not be
 // on disk yet, number of removed runs, and for each its first and last UID in
-// one number, and its mod-sequence.
+// one number, and its mod-sequence; then the name of each letter, a text.
 const memoNumbers = 8
 
 // Memo returns what the File knows, for Recall of another one. ok is false if
@@ -42,6 +43,9 @@ func (f *File) Memo() (memo []byte, ok bool) {
 		b = le.AppendUint64(b, uint64(g.First)|uint64(g.Last)<<32)
 		b = le.AppendUint64(b, g.modseq)
 	}
+	for _, name := range f.letters {
+		b = octets.AppendText(b, name)
+	}
 	return b, true
 }
 
@@ -64,7 +68,15 @@ func (f *File) Recall(memo []byte, validity uint32, sameRun bool) (ok, same bool
 	}
 	removed := memo[headerSize+8*memoNumbers:]
 	unsynced := n[6] != 0
-	if n[7] > maxGone || uint64(len(removed)) != 16*n[7] || n[5] > maxFile || !sameRun && unsynced {
+	if n[7] > maxGone || uint64(len(removed)) < 16*n[7] || n[5] > maxFile || !sameRun && unsynced {
+		return false, false
+	}
+	var letters Names
+	d := octets.Decoder{Rest: removed[16*n[7]:]}
+	for i := range letters {
+		letters[i] = string(d.Text())
+	}
+	if d.Bad || len(d.Rest) > 0 {
 		return false, false
 	}
 	st, err := f.dir.Lstat(Name)
@@ -77,7 +89,7 @@ func (f *File) Recall(memo []byte, validity uint32, sameRun bool) (ok, same bool
 	}
 	f.begun, f.h, f.inode, f.size, f.last, f.records = true, h, n[0], int64(n[1]), n[4], int(n[5])
 	f.unsynced, f.renamed = unsynced, unsynced
-	f.rewrite = h.boot == 0 && f.boot != 0
+	f.rewrite, f.letters = f.unlike(h), letters
 	f.gone = make([]gone, n[7])
 	for i := range f.gone {
 		run := le.Uint64(removed[16*i:])

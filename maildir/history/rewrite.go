@@ -68,7 +68,7 @@ func (f *File) writeNew(live []Entry) (err error) {
 		return err
 	}
 	h := f.h
-	h.inode, h.birth, h.boot = st.Ino, dirfd.Birth(file), f.boot
+	h.inode, h.birth, h.boot, h.lettered = st.Ino, dirfd.Birth(file), f.boot, true
 	w := bufio.NewWriterSize(file, 256<<10)
 	size, err := w.Write(h.encode())
 	if err != nil {
@@ -91,15 +91,21 @@ func (f *File) writeNew(live []Entry) (err error) {
 	return nil
 }
 
-// writeFrames writes one frame for each mod-sequence that occurs.
+// writeFrames writes one frame for each mod-sequence that occurs, the first with the
+// names of all letters.
 func (f *File) writeFrames(w io.Writer, live []Entry) (last uint64, size int, err error) {
 	var b []byte
 	frame := Frame{}
 	removed := f.gone
-	for len(live)+len(removed) > 0 {
-		frame.ModSeq, frame.Changed, frame.Gone, frame.Saved = maxModSeq, frame.Changed[:0], frame.Gone[:0], frame.Saved[:0]
+	for i, name := range f.letters {
+		if name != "" {
+			frame.Letters = append(frame.Letters, Letter{i, name})
+		}
+	}
+	for len(live)+len(removed)+len(frame.Letters) > 0 {
+		frame.ModSeq, frame.Changed, frame.Gone, frame.Saved = f.h.highest, frame.Changed[:0], frame.Gone[:0], frame.Saved[:0]
 		if len(live) > 0 {
-			frame.ModSeq = live[0].ModSeq
+			frame.ModSeq = min(frame.ModSeq, live[0].ModSeq)
 		}
 		if len(removed) > 0 {
 			frame.ModSeq = min(frame.ModSeq, removed[0].modseq)
@@ -121,6 +127,7 @@ func (f *File) writeFrames(w io.Writer, live []Entry) (last uint64, size int, er
 		}
 		last = frame.ModSeq
 		size += len(b)
+		frame.Letters = nil
 	}
 	return last, size, nil
 }

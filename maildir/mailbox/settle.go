@@ -182,6 +182,9 @@ func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32, dated int) {
 	}
 	f.Gone = joined(gone)
 	f.Saved = m.savedOf(s.dated)
+	if len(f.Changed) > 0 {
+		f.Letters = m.otherLetters()
+	}
 	return f, rows, len(s.dated)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"syscall"
 
 	"maildird/maildir/filename"
 	"maildird/maildir/history"
@@ -33,6 +34,9 @@ func (m *Mailbox) readHistory() (doubts []uint32) {
 	case history.Replaced:
 		s.past = true
 		m.keepSaved(dated)
+		m.doubtLetters()
+	case history.Appended:
+		m.doubtLetters()
 	case history.Missing:
 		doubts = nil
 		m.hist.Begin(validity, max(m.uidNext, 1)-1)
@@ -54,6 +58,41 @@ func (m *Mailbox) readHistory() (doubts []uint32) {
 	s.accounted = m.hist.Accounted()
 	m.uidNext = max(m.uidNext, s.accounted+1)
 	return doubts
+}
+
+// otherLetters gives the keyword letters whose names are others than in the history,
+// with the names of now. m.mu is held.
+func (m *Mailbox) otherLetters() (letters []history.Letter) {
+	then, known := m.hist.Letters()
+	if !known {
+		return nil
+	}
+	for i, name := range m.names {
+		if name != then[i] {
+			letters = append(letters, history.Letter{Index: i, Name: name})
+		}
+	}
+	return letters
+}
+
+// doubtLetters notes that rows differ from the history which have, or had, a letter
+// that stood for another name when the history was written: somebody changed
+// dovecot-keywords while nobody of us looked. m.mu is held.
+func (m *Mailbox) doubtLetters() {
+	var others filename.Flags
+	for _, l := range m.otherLetters() {
+		others |= filename.Keyword(l.Index)
+	}
+	if others == 0 {
+		return
+	}
+	for n := range m.t.Len() {
+		// The flags of a row without a file are the history's.
+		if r := m.t.Row(n); r.ModSeq != 0 && r.State != table.Expunged && r.Flags&others != 0 {
+			m.modseqs.was[n] = ^r.Flags // differs, whatever it was
+			m.unsettle(n)
+		}
+	}
 }
 
 // takeFrame takes over one frame of the history.
@@ -134,7 +173,7 @@ func (m *Mailbox) lookAt(ctx context.Context, doubts []uint32) error {
 		}
 		if _, err := m.in(e.where).Lstat(e.name); err == nil {
 			m.met(e)
-		} else if !errors.Is(err, fs.ErrNotExist) {
+		} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENAMETOOLONG) {
 			return err
 		} else if _, err := m.in(r.Where).Lstat(m.nameOf(n)); err != nil {
 			rescan = true // neither there nor where it was
