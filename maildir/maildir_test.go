@@ -88,6 +88,30 @@ func TestPanicAtOpening(t *testing.T) {
 	}
 }
 
+// TestOpenAfterRenumbering: a mailbox that is kept ready, and got a new UIDVALIDITY by
+// another program meanwhile, is opened anew for the first who asks.
+func TestOpenAfterRenumbering(t *testing.T) {
+	s := newStore(t, 0)
+	root := filepath.Join(t.TempDir(), "alice")
+	a := openAccount(t, s, root)
+	defer a.Release()
+	drop(t, root, "1.M1P1.test")
+	m := open(t, a, "INBOX")
+	messages(t, m)
+	was := m.UIDValidity()
+	m.Release()
+	list := filepath.Join(root, "dovecot-uidlist")
+	text := fmt.Sprintf("3 V%d N8 G0123456789abcdef0123456789abcdef\n7 :1.M1P1.test\n", was+9)
+	if err := errors.Join(os.WriteFile(list+".new", []byte(text), 0o600), os.Rename(list+".new", list)); err != nil {
+		t.Fatal(err)
+	}
+	m = open(t, a, "INBOX")
+	defer m.Release()
+	if n := messages(t, m); n != 1 || m.UIDValidity() != was+9 || m.UIDNext() != 8 {
+		t.Errorf("%d messages, UIDVALIDITY %d, UIDNEXT %d", n, m.UIDValidity(), m.UIDNext())
+	}
+}
+
 func openFiles(t *testing.T) int {
 	t.Helper()
 	// os.Open has the runtime open what it polls with, which stays open; ReadDir

@@ -198,8 +198,28 @@ func (m *Mailbox) Replaced() bool {
 	if m.checkName() != nil {
 		return true
 	}
-	_, err := m.readTimes()
-	return errors.Is(err, ErrReplaced)
+	now, err := m.readTimes()
+	if err != nil {
+		return errors.Is(err, ErrReplaced)
+	}
+	m.last.mu.Lock()
+	known := m.last.times.list
+	m.last.mu.Unlock()
+	if now.list == known {
+		return false
+	}
+	is, was := uidlist.ValidityOf(m.dir), m.UIDValidity()
+	if is == 0 || was == 0 || is == was {
+		return false
+	}
+	m.validityChanged(is)
+	return true
+}
+
+// validityChanged ends the mailbox as another program gave it a new UIDVALIDITY.
+func (m *Mailbox) validityChanged(now uint32) {
+	m.env.Log.Warn("another program gave the mailbox a new UIDVALIDITY", "mailbox", m.Path(), "old", m.UIDValidity(), "new", now)
+	m.MarkReplaced()
 }
 
 // WorthKeeping tells whether the mailbox is worth being kept open without a
@@ -332,6 +352,9 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 			return fmt.Errorf("%w: %w", errNoLock, err)
 		case isFull(err):
 			return fmt.Errorf("%w: %w", errNoRoom, err)
+		case errors.Is(err, fs.ErrNotExist): // the folder itself was removed while we hold it open
+			m.MarkReplaced()
+			return fmt.Errorf("%w: %w", ErrReplaced, err)
 		}
 		return err
 	}

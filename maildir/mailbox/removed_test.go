@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"maildird/maildir/filename"
 )
 
 // TestRemovedDirectories: somebody removes a directory of an open folder. What is put
@@ -89,6 +91,25 @@ func TestReplacedDirectories(t *testing.T) {
 			if want := map[string]int{"new": 2, "cur": 1}[name]; len(d.uids) != want {
 				t.Errorf("with another %s/ there are %v", name, d.uids)
 			}
+		}
+	})
+}
+
+// TestRemovedFolder: somebody removes an open folder as a whole.
+func TestRemovedFolder(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		b := newBox(t)
+		b.drop("cur/")
+		m := b.open(env)
+		defer m.Close()
+		c := connect(t, m, false)
+		defer c.v.Close()
+		must(t, os.RemoveAll(b.path))
+		if _, err := c.v.Store(ctx, c.uids, Add, filename.Seen, nil); !errors.Is(err, ErrReplaced) {
+			t.Errorf("STORE: %v", err)
+		}
+		if err := c.v.Poll(ctx); !errors.Is(err, ErrReplaced) {
+			t.Errorf("and then: %v", err)
 		}
 	})
 }
