@@ -58,7 +58,9 @@
 // in the copied uidlist is raised by UIDGap, and the counter for the
 // UIDVALIDITY of new mailboxes in the same way: whatever comes after a restore
 // gets numbers that no client has seen for other mail, while everything in the
-// copy keeps its own (RFC 9051 section 2.3.1.1).
+// copy keeps its own (RFC 9051 section 2.3.1.1). A snapshot may be put back twice: its
+// uidlists are marked as copies, and the first who opens such a folder raises UIDNEXT
+// once more, by the time since (uidlist.File.PutBack).
 //
 // A snapshot appears under its final name in one step, after everything in it
 // is on disk. Until then it is called ".<name>.incomplete"; what a run that was

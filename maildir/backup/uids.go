@@ -154,7 +154,7 @@ func records(names []string, next uint32) []uidlist.Record {
 	return out
 }
 
-// raiseUIDNext raises UIDNEXT in the uidlist of a copied folder.
+// raiseUIDNext raises UIDNEXT in the uidlist of a copied folder, and marks it as a copy.
 func raiseUIDNext(d *dirfd.Dir) error {
 	list := uidlist.New(d, uidlist.Options{})
 	var all []uidlist.Record
@@ -164,6 +164,7 @@ func raiseUIDNext(d *dirfd.Dir) error {
 		return err
 	}
 	h.NextUID = RaisedUIDNext(h.NextUID, 0)
+	h.MarkCopy(time.Now())
 	return list.Rewrite(h, slices.Values(all))
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"maildird/maildir/filename"
+	"maildird/maildir/uidlist"
 	"maildird/scripts/rig"
 	"maildird/scripts/rig/doveimap"
 )
@@ -337,4 +338,45 @@ func records(b *box) []string {
 		}
 	}
 	return out
+}
+
+// TestDovecotAndSnapshot: Dovecot reads the list of a snapshot that came back, goes on
+// with it and leaves the mark there, so that who of us comes later takes other UIDs.
+func TestDovecotAndSnapshot(t *testing.T) {
+	b := dovecotBox(t)
+	b.drop("cur/1700000001.M1P1.other:2,S")
+	b.drop("cur/1700000002.M1P1.other:2,")
+	h := uidlist.Header{UIDValidity: 1700000000, NextUID: 1000, GUID: "0123456789abcdef0123456789abcdef"}
+	made := time.Now().Add(-time.Hour)
+	h.MarkCopy(made)
+	text := fmt.Sprintf("3 V%d N%d G%s %s\n7 :1700000001.M1P1.other\n9 :1700000002.M1P1.other\n", h.UIDValidity, h.NextUID, h.GUID, h.Extra[0])
+	must(t, os.WriteFile(b.file(uidlistName), []byte(text), 0o600))
+	b.own()
+	s := doveimap.Start(t, b.path)
+	s.Do("SELECT INBOX")
+	s.Append("INBOX", "", "theirs")
+	s.Do(`UID STORE 7 +FLAGS (\Deleted)`)
+	s.Do("UID EXPUNGE 7")
+	s.Append("INBOX", "", "theirs too") // with the second record of four gone it writes the list anew
+	if st := s.Status("INBOX"); st.UIDValidity != h.UIDValidity || st.UIDNext != 1002 || st.Messages != 3 {
+		t.Errorf("Dovecot says %+v", st)
+	}
+	quiet(t, s, "with the list of a snapshot")
+	s.Close()
+	m := b.open(newEnv(t))
+	defer m.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	if least := uint32(1002 + 16*3600); m.UIDNext() < least || !slices.Equal(c.uids, []uint32{9, 1000, 1001}) {
+		t.Errorf("UIDNEXT %d, want %d at least; messages %v", m.UIDNext(), least, c.uids)
+	}
+	next := m.UIDNext()
+	s = doveimap.Start(t, b.path)
+	defer s.Close()
+	s.Do("SELECT INBOX")
+	s.Append("INBOX", "", "at last")
+	if msgs := s.Messages(); len(msgs) != 4 || msgs[3].UID != next {
+		t.Errorf("Dovecot gives out UIDs anew: %v, want %d", msgs, next)
+	}
+	quiet(t, s, "after that")
 }

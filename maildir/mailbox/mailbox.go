@@ -373,6 +373,9 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 	m.mu.Unlock()
 	known := m.t.Len()
 	err = m.readList()
+	if err == nil {
+		err = m.putBack()
+	}
 	if err == nil && m.loaded && m.t.Len() > known {
 		err = m.resolve(ctx, lock, known)
 	}
@@ -380,6 +383,27 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 		err = f(lock)
 	}
 	return err
+}
+
+// putBack raises the next UID of a folder that came back from a snapshot. The
+// uidlist's lock is held.
+func (m *Mailbox) putBack() error {
+	h := m.list.Header()
+	if !h.IsCopy() {
+		return nil
+	}
+	if err := m.list.PutBack(m.env.Now()); err != nil {
+		if isFull(err) {
+			err = fmt.Errorf("%w: %w", errNoRoom, err)
+		}
+		return err
+	}
+	next := m.list.Header().NextUID
+	m.env.Log.Info("the mailbox came back from a snapshot", "mailbox", m.Path(), "uidnext", next, "before", h.NextUID)
+	m.mu.Lock()
+	m.uidNext = max(m.uidNext, next)
+	m.mu.Unlock()
+	return nil
 }
 
 // check returns ErrReplaced if the mailbox ended.
