@@ -24,7 +24,10 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 				return err
 			}
 		}
-		if err := f(lock); err != nil {
+		err := f(lock)
+		// What is done is done: that nobody waits for it any more does not undo it.
+		ctx := context.WithoutCancel(ctx)
+		if err != nil {
 			return errors.Join(err, m.settle(ctx, lock))
 		}
 		// If nothing was new before our own change, nothing is after it. What
