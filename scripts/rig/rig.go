@@ -66,6 +66,10 @@ func Own(path string) error {
 			}
 			return err
 		}
+		// A change to what is so already would leave another change time.
+		if st, err := os.Lstat(p); err == nil && st.Sys().(*syscall.Stat_t).Uid == uint32(id.UID) && st.Sys().(*syscall.Stat_t).Gid == uint32(id.GID) {
+			return nil
+		}
 		if err := os.Lchown(p, id.UID, id.GID); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
