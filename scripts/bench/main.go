@@ -37,12 +37,13 @@ func main() {
 	var only string
 	flag.IntVar(&opt.n, "n", 10_000, "messages in a mailbox")
 	flag.IntVar(&opt.rounds, "rounds", 3, "measurements of each workload and server")
-	flag.StringVar(&only, "only", "", "regular expression: only these workloads")
+	flag.StringVar(&only, "only", "", "regular expression: only workloads with such a name")
 	flag.StringVar(&opt.dir, "dir", "", "directory to work in, on the file system to measure (default: that of temporary files)")
-	flag.StringVar(&opt.against, "servers", "maildird,dovecot,postfix", "servers to measure")
+	flag.StringVar(&opt.against, "servers", "maildird,dovecot,postfix", "servers to measure; those that are not installed are left out")
 	flag.BoolVar(&opt.markdown, "markdown", false, "print the table in Markdown")
 	flag.StringVar(&opt.curves, "curves", "", "measure over the size of the mailbox instead, and draw it into this PNG")
 	flag.BoolVar(&opt.million, "million", false, "measure mailboxes of 1,000,000 messages too: one SELECT, or the curves up to there")
+	flag.Usage = usage
 	flag.Parse()
 	var err error
 	if opt.only, err = regexp.Compile("(?i)" + only); err != nil {
@@ -59,6 +60,22 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
+	}
+}
+
+// usage says what is measured and what the options are.
+func usage() {
+	out := flag.CommandLine.Output()
+	fmt.Fprint(out, `Measures maildird beside Dovecot and Postfix on this machine, on loopback, with
+mailboxes that it makes and removes, and prints a table. Dovecot and Postfix run with
+their defaults, but Dovecot with mail_fsync = always, so that all servers sync what
+they acknowledge, and with room for more connections. Postfix needs root.
+
+`)
+	flag.PrintDefaults()
+	fmt.Fprint(out, "\nWorkloads:\n")
+	for _, w := range workloads {
+		fmt.Fprintf(out, "  %s\n", w.name)
 	}
 }
 
@@ -80,7 +97,7 @@ func run(ctx context.Context, opt options) error {
 		} else {
 			b.print(os.Stdout)
 		}
-		fmt.Printf("\n%s\n%s\n\nRepeat it: %s (%s)\n", b.size(), surroundings(b.dir), invocation(), time.Since(start).Round(time.Second))
+		fmt.Printf("\n%s\n\n%s\n%s\n\nRepeat it: %s (%s)\n", legend, b.size(), surroundings(b.dir), invocation(), time.Since(start).Round(time.Second))
 		return errors.Join(b.wrong...)
 	})
 }

@@ -174,7 +174,7 @@ var counts = regexp.MustCompile(`(?m)^\* (?:[0-9]+ EXISTS|OK \[(?:UNSEEN|UIDNEXT
 func selected(data []byte) *answer {
 	lines := counts.FindAllString(string(data), -1)
 	a := new(answer)
-	for _, kind := range []string{"EXISTS", "UIDNEXT"} {
+	for _, kind := range []string{"EXISTS", "UNSEEN", "UIDNEXT"} {
 		for _, l := range lines {
 			if strings.Contains(l, kind) {
 				a.lines = append(a.lines, l)

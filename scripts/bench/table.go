@@ -12,6 +12,12 @@ const bareName = "machine"
 // heads are the columns of the table.
 var heads = [...]string{"", oursName, "rival", "ratio", "target", "fsyncs"}
 
+// legend explains the table.
+const legend = `rival   Dovecot, but where a row names Postfix
+ratio   maildird divided by the rival: of times and memory less than 1 is better, of rates (/s, MB/s) more
+target  what the ratio, or maildird's own figure, is to be
+fsyncs  calls that wait for the disk, for one operation: maildird / rival`
+
 // line is what the table says of a result: medians and, with a rival, what ours
 // is of its; how many fsyncs an operation takes, ours and the rival's.
 func (b *bench) line(r *result) [len(heads)]string {
@@ -29,13 +35,16 @@ func (b *bench) line(r *result) [len(heads)]string {
 		cells[3] = fmt.Sprintf("%.2fx", median(ours)/median(theirs))
 	}
 	cells[4], cells[5] = r.row.goal(), b.syncs(r.row.operation)
+	if r.row.missed(ours, theirs) {
+		cells[4] += " missed"
+	}
 	return cells
 }
 
 // print writes the table for a terminal.
 func (b *bench) print(w io.Writer) {
 	show := func(c [len(heads)]string) {
-		text := fmt.Sprintf("%-66s %12s %12s %9s  %-15s %s", c[0], c[1], c[2], c[3], c[4], c[5])
+		text := fmt.Sprintf("%-66s %12s %12s %9s  %-19s %s", c[0], c[1], c[2], c[3], c[4], c[5])
 		fmt.Fprintln(w, strings.TrimRight(text, " "))
 	}
 	show(heads)
@@ -86,4 +95,15 @@ func (r row) goal() string {
 		parts = append(parts, fmt.Sprintf("%s %g %s", sign, r.limit, r.unit.name))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// missed tells whether a row is not what it is to be.
+func (r row) missed(ours, theirs []float64) bool {
+	short := func(v, bound float64) bool {
+		return bound > 0 && (r.unit.rate && v < bound || !r.unit.rate && v > bound)
+	}
+	if len(ours) == 0 {
+		return false
+	}
+	return short(median(ours), r.limit) || len(theirs) > 0 && median(theirs) > 0 && short(median(ours)/median(theirs), r.target)
 }
