@@ -23,7 +23,7 @@ func scramExtension(users sasl.Users) extension {
 		}
 	}
 	return extension{mechanisms: []mechanism{
-		{name: sasl.SCRAMPlus, ready: func(s *session) bool { return tlsState(s) != nil && users.SCRAMReady() }, server: server(true)},
+		{name: sasl.SCRAMPlus, ready: func(s *session) bool { return users.SCRAMReady() && sasl.Bindable(tlsState(s)) }, server: server(true)},
 		{name: sasl.SCRAM, ready: func(*session) bool { return users.SCRAMReady() }, server: server(false)},
 	}}
 }

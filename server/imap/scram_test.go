@@ -154,3 +154,33 @@ func TestAuthenticateSCRAM(t *testing.T) {
 	}
 	c.fails("AUTHENTICATE SCRAM-SHA-256", "NO [CANNOT]")
 }
+
+// TestNothingToBindTo: without keying material that can be exported, as with TLS 1.2
+// and no extended master secret, no mechanism that needs it is announced.
+func TestNothingToBindTo(t *testing.T) {
+	cert, pool := servertest.Certificate(t)
+	users := newSCRAMUsers(t)
+	ts := startServer(t, withTLS(cert), func(cfg *Config, _ *maildir.AccountOptions) {
+		cfg.SCRAM = users
+		cfg.TLS.Renegotiation = tls.RenegotiateOnceAsClient // crypto/tls exports nothing then
+	})
+	c := ts.dial()
+	c.line()
+	c.ok("STARTTLS")
+	conn := tls.Client(c.conn, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"})
+	if err := conn.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	c.conn, c.in = conn, bufio.NewReader(conn)
+	if caps := c.ok("CAPABILITY"); strings.Contains(caps[0], "PLUS") || !strings.Contains(caps[0], "AUTH=SCRAM-SHA-256 ") {
+		t.Error(caps)
+	}
+	c.fails("AUTHENTICATE SCRAM-SHA-256-PLUS", "NO [CANNOT]")
+	client, err := scram.SHA256.NewClient("alice", "secret", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.scramLogin("SCRAM-SHA-256", client.NewConversationAdvertisingChannelBinding()); !strings.HasPrefix(got, "OK ") {
+		t.Error(got)
+	}
+}

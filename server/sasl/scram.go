@@ -33,6 +33,18 @@ func NewSCRAM(keys func(name string) scram.StoredCredentials, state *tls.Connect
 	return &Exchange{keys: keys, tls: state, plus: plus}
 }
 
+// Bindable tells whether SCRAMPlus is possible over a TLS connection, nil for none:
+// with TLS 1.2 it is only where both sides have the extended master secret (RFC
+// 9266 section 4.2). A client that sees the name takes it (RFC 5802 section 6), and
+// could not log in otherwise.
+func Bindable(state *tls.ConnectionState) bool {
+	if state == nil {
+		return false
+	}
+	_, err := scram.NewTLSExporterBinding(state)
+	return err == nil
+}
+
 // Next implements go-sasl's Server. The error is ErrProof if the password was
 // not proved; any other one is for a message that is none of SCRAM's.
 func (x *Exchange) Next(response []byte) (challenge []byte, done bool, err error) {

@@ -114,7 +114,7 @@ func (c *conn) mechanism(name string, user *auth.User) sasl.Server {
 func (c *conn) mechanisms() (names []string) {
 	users := c.srv.cfg.SCRAM
 	if users != nil && users.SCRAMReady() {
-		if c.peer.tls != nil {
+		if own.Bindable(c.peer.tls) {
 			names = append(names, own.SCRAMPlus)
 		}
 		names = append(names, own.SCRAM)
