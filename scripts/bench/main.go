@@ -30,6 +30,7 @@ type options struct {
 	markdown  bool
 	curves    string
 	million   bool
+	optimized bool
 }
 
 func main() {
@@ -43,6 +44,7 @@ func main() {
 	flag.BoolVar(&opt.markdown, "markdown", false, "print the table in Markdown")
 	flag.StringVar(&opt.curves, "curves", "", "measure over the size of the mailbox instead, and draw it into this PNG")
 	flag.BoolVar(&opt.million, "million", false, "measure mailboxes of 1,000,000 messages too: one SELECT, or the curves up to there")
+	flag.BoolVar(&opt.optimized, "dovecot-optimized", false, "leave Dovecot its default mail_fsync = optimized: less is synced, of flags and removals nothing")
 	flag.Usage = usage
 	flag.Parse()
 	var err error

@@ -62,7 +62,7 @@ func (b *bench) start(ctx context.Context) error {
 				note("%v: there is nothing to compare with", missing)
 				continue
 			}
-			s, err = startDovecot(ctx)
+			s, err = startDovecot(ctx, b.opt.optimized)
 		case "postfix":
 			if missing := rig.FindPostfix(); missing != nil {
 				note("%v: SMTP is measured without a rival", missing)
@@ -125,8 +125,12 @@ func (b *bench) startMaildird(ctx context.Context) (*server, error) {
 	return s, nil
 }
 
-func startDovecot(ctx context.Context) (*server, error) {
-	d, err := rig.StartDovecot(ctx, rig.DovecotOptions{Accounts: accounts, Extra: dovecotLimits})
+func startDovecot(ctx context.Context, optimized bool) (*server, error) {
+	extra := dovecotLimits
+	if optimized {
+		extra += "mail_fsync = optimized\n"
+	}
+	d, err := rig.StartDovecot(ctx, rig.DovecotOptions{Accounts: accounts, Extra: extra})
 	if err != nil {
 		return nil, err
 	}
