@@ -43,7 +43,19 @@ func trash(in *dirfd.Dir, name string, root *dirfd.Dir, sync syncDir) (func() er
 	if err := errors.Join(sync(in), sync(root)); err != nil {
 		return nil, errors.Join(err, back())
 	}
-	return func() error { return root.RemoveAll(trashName) }, nil
+	return func() error { return emptyTrash(root) }, nil
+}
+
+// emptyTrash removes the trash directory, also one that another program which
+// deletes a folder puts in the place of ours while that is being removed: it looks
+// to us as if ours could not be emptied.
+func emptyTrash(root *dirfd.Dir) (err error) {
+	for range 10 {
+		if err = root.RemoveAll(trashName); !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+	}
+	return err
 }
 
 // intoTrash returns what takes the directory back out of the trash.
