@@ -25,12 +25,12 @@ type watching struct {
 }
 
 // afterAnswer is how long a watch waits that would slow down the answer to the
-// command for which the folder was opened: the kernel's walk holds the directory.
+// command for which the folder was opened: an older kernel's walk holds the directory.
 const afterAnswer = 20 * time.Millisecond
 
 // watchBeside asks for events on new/ and cur/, or has the folder polled, in a
-// goroutine while the folder is listed: to watch a directory, the kernel goes
-// through all the names in it that it knows. Nobody else has the mailbox yet.
+// goroutine while the folder is listed: to watch a directory, a kernel as old as
+// 6.1 goes through all the names in it that it knows. Nobody else has the mailbox yet.
 func (m *Mailbox) watchBeside() {
 	m.watch.beside = make(chan []*watch.Watch, 1)
 	m.watch.starts.Go(func() { m.watch.beside <- m.addWatches() })
