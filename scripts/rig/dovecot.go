@@ -75,6 +75,7 @@ default_internal_user = {{.ID.Name}}
 default_internal_group = {{.ID.Group}}
 default_login_user = {{.ID.Name}}
 mail_max_userip_connections = 0
+imap_idle_notify_interval = 29 mins
 auth_cache_size = 1M
 passdb {
   driver = passwd-file
