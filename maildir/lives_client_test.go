@@ -268,20 +268,16 @@ func (c *liveClient) act() (delta map[string]int) {
 			c.learn(msg)
 		}
 	case 2:
-		there := map[string]int{} // others may have removed some
-		if name := c.name(); name != "" {
-			for _, f := range w.files(name) {
-				there[f.content]++
-			}
-		}
+		before := w.count(c.name())
 		var removed []uint32
 		removed, err = c.v.Expunge(ctx, uids)
 		w.did("EXPUNGE %v: %v", uids, removed)
+		after, most := w.count(c.name()), map[string]int{}
 		for _, uid := range removed {
-			if content := c.lin.uids[told{c.validity, uid}]; there[content] > 0 {
-				there[content]--
-				delta[content]--
-			}
+			most[c.lin.uids[told{c.validity, uid}]]++
+		}
+		for content, n := range most { // others may have removed some before
+			delta[content] = -min(before[content]-after[content], n)
 		}
 	case 3:
 		w.n++

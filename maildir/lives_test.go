@@ -222,9 +222,15 @@ func subject(text string) string {
 }
 
 // contents counts all messages of the Maildir.
-func (w *lives) contents() map[string]int {
+func (w *lives) contents() map[string]int { return w.count(slices.Collect(maps.Keys(w.folders))...) }
+
+// count counts the messages of some folders; "" is one that is gone.
+func (w *lives) count(names ...string) map[string]int {
 	n := map[string]int{}
-	for name := range w.folders {
+	for _, name := range names {
+		if name == "" {
+			continue
+		}
 		for _, f := range w.files(name) {
 			n[f.content]++
 		}
