@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,8 +96,8 @@ type lives struct {
 	backups string
 	dovecot bool
 	stores  [2]*Store
-	behind  time.Duration // of the clock of both
-	n       int           // of messages and names so far
+	behind  atomic.Int64 // of the clock of both, in nanoseconds
+	n       int          // of messages and names so far
 	folders map[string]*lineage
 	clients []*liveClient
 	latest  string // snapshot
@@ -138,7 +139,7 @@ func (w *lives) must(err error) {
 func (w *lives) begin(i int) {
 	w.stores[i] = NewStore(Options{
 		Host: "host.test", Log: slog.New(slog.DiscardHandler), Fsync: w.rng.IntN(8) == 0, CacheDir: w.caches,
-		Now: func() time.Time { return time.Now().Add(-w.behind) },
+		Now: func() time.Time { return time.Now().Add(-time.Duration(w.behind.Load())) },
 	})
 }
 
@@ -315,8 +316,9 @@ func (w *lives) step() {
 	case n < 99 && w.dovecot:
 		w.askDovecot()
 	default:
-		w.behind = time.Duration(w.rng.IntN(3)) * 20 * time.Minute
-		w.did("the clock is %v behind", w.behind)
+		behind := time.Duration(w.rng.IntN(3)) * 20 * time.Minute
+		w.behind.Store(int64(behind))
+		w.did("the clock is %v behind", behind)
 	}
 }
 
