@@ -427,6 +427,43 @@ func TestUIDListLostRecord(t *testing.T) {
 	c.leave()
 }
 
+// TestOlderListWithoutHistory: an older uidlist was put back, and after a while the
+// history is lost, too. The next UID does not go back: clients know those before it.
+func TestOlderListWithoutHistory(t *testing.T) {
+	b, env := newBox(t), unwatched(t)
+	b.drop("cur/")
+	m := b.open(env)
+	c := &offline{t: t}
+	c.come(m)
+	older, err := os.ReadFile(b.file("dovecot-uidlist"))
+	must(t, err)
+	b.remove(b.drop("cur/"))
+	name := b.drop("cur/")
+	c.listen(true)
+	next := m.UIDNext()
+	b.remove(name)
+	c.listen(true)
+	c.leave()
+	m.Close()
+	if next != 3 {
+		t.Fatalf("the next UID is %d", next)
+	}
+
+	must(t, os.WriteFile(b.file("dovecot-uidlist"), older, 0o600))
+	for _, history := range []bool{true, false} {
+		if !history {
+			b.remove("maildird-history")
+		}
+		m = b.open(env)
+		c.come(m)
+		if got := m.UIDNext(); got != next {
+			t.Errorf("with history %v: the next UID is %d, was %d", history, got, next)
+		}
+		c.leave()
+		m.Close()
+	}
+}
+
 // TestCameAndWent: a UID was given, and the file gone, before the history was
 // told of either, as when a process ends between the two.
 func TestCameAndWent(t *testing.T) {

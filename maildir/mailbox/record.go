@@ -216,6 +216,21 @@ func (m *Mailbox) live() iter.Seq[uidlist.Record] {
 	}
 }
 
+// raiseNextUID writes to the uidlist which UID is next, where the history knows of
+// higher ones: an older list was put back. The history may be deleted, and Dovecot
+// does not read it.
+func (m *Mailbox) raiseNextUID(lock *dotlock.Lock) error {
+	h := m.list.Header()
+	m.mu.RLock()
+	low := h.UIDValidity != 0 && h.NextUID < m.uidNext
+	m.mu.RUnlock()
+	if !low || lock == nil {
+		return nil
+	}
+	m.touch(lock)
+	return m.shortOrNot(m.rewrite(h))
+}
+
 // tidy is tidyList, put off where there is no room for it.
 func (m *Mailbox) tidy() error {
 	err := m.tidyList()

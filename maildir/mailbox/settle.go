@@ -77,6 +77,9 @@ func (m *Mailbox) settle(ctx context.Context, lock *dotlock.Lock) error {
 	if err := m.lookAt(ctx, doubts); err != nil {
 		return err
 	}
+	if err := m.raiseNextUID(lock); err != nil {
+		return err
+	}
 	return m.settleRows(lock)
 }
 
