@@ -87,10 +87,7 @@ var fetchAfterRestart = &workload{
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := s.restart(ctx); err != nil {
-			return nil, nil, err
-		}
-		if c, err = dialIMAP(s, reader); err != nil {
+		if c, err = restarted(ctx, s); err != nil {
 			return nil, nil, err
 		}
 		defer c.close()

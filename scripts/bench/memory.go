@@ -21,10 +21,7 @@ var idleMemory = &workload{
 	run: func(ctx context.Context, b *bench, s *server) ([]float64, *answer, error) {
 		// A server that has not done anything yet, so that nothing of what went
 		// before is counted or used again.
-		if err := s.restart(ctx); err != nil {
-			return nil, nil, err
-		}
-		c, err := dialIMAP(s, reader) // makes the Maildir
+		c, err := restarted(ctx, s) // its login makes the Maildir
 		if err != nil {
 			return nil, nil, err
 		}

@@ -114,10 +114,7 @@ var selectAfterRestart = &workload{
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := s.restart(ctx); err != nil {
-			return nil, nil, err
-		}
-		if c, err = dialIMAP(s, reader); err != nil {
+		if c, err = restarted(ctx, s); err != nil {
 			return nil, nil, err
 		}
 		defer c.close()
@@ -182,4 +179,12 @@ func selected(data []byte) *answer {
 		}
 	}
 	return a
+}
+
+// restarted restarts the server and logs the reader in again.
+func restarted(ctx context.Context, s *server) (*imapClient, error) {
+	if err := s.restart(ctx); err != nil {
+		return nil, err
+	}
+	return dialIMAP(s, reader)
 }

@@ -64,10 +64,7 @@ var selectStopped = &workload{
 		if err := flip(path, 0); err != nil {
 			return nil, nil, err
 		}
-		if err := s.restart(ctx); err != nil {
-			return nil, nil, err
-		}
-		if c, err = dialIMAP(s, reader); err != nil {
+		if c, err = restarted(ctx, s); err != nil {
 			return nil, nil, err
 		}
 		defer c.close()
