@@ -7,7 +7,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"maildird/maildir/dirfd"
@@ -162,16 +161,6 @@ func (a *Account) watchRoot() {
 	if err == nil {
 		a.watch = w
 	}
-}
-
-// current tells whether the root's path still leads to this directory, and it
-// is still its owner's: it may have been removed, or restored from a backup.
-func (a *Account) current(o *Owner) bool {
-	var st syscall.Stat_t
-	if err := syscall.Stat(a.path, &st); err != nil {
-		return false
-	}
-	return (dirfd.ID{Dev: uint64(st.Dev), Ino: st.Ino}) == a.id && (o == nil || int(st.Uid) == o.UID)
 }
 
 // Release gives the account back. Its mailboxes must have been released.

@@ -32,9 +32,24 @@ func (a *Account) Moved() bool {
 // inPlace is Moved at this moment. A path that cannot be looked at counts as
 // what it was.
 func (a *Account) inPlace() bool {
+	same, _, err := a.look()
+	return same || err != nil && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ENOTDIR)
+}
+
+// current tells whether who opens the account may have this one: its path leads to
+// the same directory, which is its owner's (nil: anybody's). A path that cannot be
+// looked at is opened anew, for the error.
+func (a *Account) current(o *Owner) bool {
+	same, uid, err := a.look()
+	return err == nil && same && (o == nil || uid == o.UID)
+}
+
+// look tells whether the account's path leads to its Maildir, and whose what it
+// leads to is.
+func (a *Account) look() (same bool, uid int, err error) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(a.path, &st); err != nil {
-		return !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ENOTDIR)
+		return false, 0, err
 	}
-	return dirfd.ID{Dev: uint64(st.Dev), Ino: st.Ino} == a.id
+	return dirfd.ID{Dev: uint64(st.Dev), Ino: st.Ino} == a.id, int(st.Uid), nil
 }
