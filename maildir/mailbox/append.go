@@ -99,7 +99,7 @@ func (in *Incoming) encode() error {
 	}
 	defer in.dropRaw()
 	size, _ := in.raw.Size()
-	root, err := message.Parse(in.raw, size, message.Limits{})
+	root, err := message.Parse(in.raw, size)
 	if err != nil {
 		return err
 	}

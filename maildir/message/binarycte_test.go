@@ -13,7 +13,7 @@ import (
 // encoded is the message as EncodeBinary has it.
 func encoded(t testing.TB, text string) (string, *Part) {
 	t.Helper()
-	root, err := Parse(strings.NewReader(text), int64(len(text)), Limits{})
+	root, err := Parse(strings.NewReader(text), int64(len(text)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func FuzzEncodeBinary(f *testing.F) {
 	f.Add("Content-Type: message/rfc822\nContent-Transfer-Encoding: binary\n\nContent-Transfer-Encoding: binary\n\n--b")
 	f.Fuzz(func(t *testing.T, text string) {
 		out, root := encoded(t, text)
-		again, err := Parse(strings.NewReader(out), int64(len(out)), Limits{})
+		again, err := Parse(strings.NewReader(out), int64(len(out)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,7 @@ func TestEncodedPartIsTheSame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := Parse(bytes.NewReader(data), int64(len(data)), Limits{})
+		want, err := Parse(bytes.NewReader(data), int64(len(data)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +36,7 @@ func FuzzDecodePart(f *testing.F) {
 		"", "Subject: x\n\ntext\n",
 		"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: message/rfc822\n\nSubject: y\n\nz\n--b--\n",
 	} {
-		p, err := Parse(bytes.NewReader([]byte(text)), int64(len(text)), Limits{})
+		p, err := Parse(bytes.NewReader([]byte(text)), int64(len(text)))
 		if err != nil {
 			f.Fatal(err)
 		}

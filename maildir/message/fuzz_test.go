@@ -34,8 +34,8 @@ func FuzzParse(f *testing.F) {
 		if len(data) > fuzzBytes {
 			return
 		}
-		lim := Limits{Depth: 10, Parts: 50, HeaderBytes: 2000, FieldBytes: 10_000}
-		root, err := Parse(bytes.NewReader(data), int64(len(data)), lim)
+		lim := limits{depth: 10, parts: 50, headerBytes: 2000, fieldBytes: 10_000}
+		root, err := parseWithin(bytes.NewReader(data), int64(len(data)), lim)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +43,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatal(err)
 		}
 		all := parts(root)
-		if len(all) > lim.Parts+1 || depth(root) > lim.Depth+1 {
+		if len(all) > lim.parts+1 || depth(root) > lim.depth+1 {
 			t.Fatalf("%d parts, %d levels", len(all), depth(root))
 		}
 		// The numbers of all parts lead to them.

@@ -62,7 +62,7 @@ func TestHeaderEndsAsParsed(t *testing.T) {
 func TestFields(t *testing.T) {
 	const header = "A: 1\r\nb :2\r\n folded\r\nno colon\r\n\tcontinued: not a field\r\n: none\r\n C: 3\r\nD:\r\nA:4\r\n\r\n"
 	var got []string
-	EachField([]byte(header), func(name, value []byte) bool {
+	eachField([]byte(header), func(name, value []byte) bool {
 		got = append(got, fmt.Sprintf("%s=%s", name, value))
 		return true
 	})
@@ -242,7 +242,7 @@ func TestParseDate(t *testing.T) {
 	}
 }
 
-// TestEachNamed holds that EachNamed finds what EachField finds, in any header.
+// TestEachNamed holds that EachNamed finds what eachField finds, in any header.
 func TestEachNamed(t *testing.T) {
 	names := []string{"subject", "to", "x-a"}
 	tokens := []string{"Subject", "subject", "To", "TO", "X-A", "X-Ab", ":", ": ", " ", "\t", "\r\n", "\n", "\n", "\r", "text", "\x00", ": a\n", " :b\r\n\tc\r\n"}
@@ -253,7 +253,7 @@ func TestEachNamed(t *testing.T) {
 			header = append(header, tokens[rnd.IntN(len(tokens))]...)
 		}
 		var want, got []string
-		EachField(header, func(name, value []byte) bool {
+		eachField(header, func(name, value []byte) bool {
 			if lower := strings.ToLower(string(name)); slices.Contains(names, lower) {
 				want = append(want, lower+"="+string(value))
 			}

@@ -6,28 +6,13 @@ import (
 	"strings"
 )
 
-// Limits bound what Parse spends on a message. What is beyond is served as the
-// body of the part that it lies in. 0 is the default.
-type Limits struct {
-	Depth       int // parts inside parts; 100
-	Parts       int // of the whole message; 10,000
-	HeaderBytes int // of one part's MIME fields; 64 KiB
-	FieldBytes  int // of the MIME fields of all parts; 8 MiB
-}
-
-func (l *Limits) setDefaults() {
-	if l.Depth == 0 {
-		l.Depth = 100
-	}
-	if l.Parts == 0 {
-		l.Parts = 10_000
-	}
-	if l.HeaderBytes == 0 {
-		l.HeaderBytes = 64 << 10
-	}
-	if l.FieldBytes == 0 {
-		l.FieldBytes = 8 << 20
-	}
+// limits bound what Parse spends on a message. What is beyond is served as the
+// body of the part that it lies in.
+type limits struct {
+	depth       int // parts inside parts
+	parts       int // of the whole message
+	headerBytes int // of one part's MIME fields
+	fieldBytes  int // of the MIME fields of all parts
 }
 
 // Parse finds the parts of the message in the first size bytes of src. Any
@@ -38,8 +23,13 @@ func (l *Limits) setDefaults() {
 // line needs to begin with the boundary only (RFC 2046 section 5.1.1) and the
 // longest one that fits counts, an outer boundary ends inner parts, a missing
 // last boundary is the end of the message.
-func Parse(src io.ReaderAt, size int64, lim Limits) (*Part, error) {
-	lim.setDefaults()
+//
+// Parts inside 100 others, or after 10,000 others, are not told apart.
+func Parse(src io.ReaderAt, size int64) (*Part, error) {
+	return parseWithin(src, size, limits{depth: 100, parts: 10_000, headerBytes: 64 << 10, fieldBytes: 8 << 20})
+}
+
+func parseWithin(src io.ReaderAt, size int64, lim limits) (*Part, error) {
 	room := convertBuffers.Get().(*convertBuffer)
 	defer convertBuffers.Put(room)
 	p := &parser{src: src, size: size, lim: lim, bol: true, buf: room.raw[:chunk], holes: holesOf(src, size)}
@@ -58,7 +48,7 @@ type mark struct {
 type parser struct {
 	src  io.ReaderAt
 	size int64
-	lim  Limits
+	lim  limits
 
 	buf   []byte
 	rest  []byte // of buf, not looked at yet
@@ -204,7 +194,7 @@ func (p *parser) part(part *Part, typ, subtype string, depth int, least mark) (e
 	least = p.eol // before the blank line
 	b, hasBoundary := part.param("boundary")
 	b = strings.TrimRight(b, " \t")
-	deep := depth >= p.lim.Depth || p.parts >= p.lim.Parts
+	deep := depth >= p.lim.depth || p.parts >= p.lim.parts
 	if deep && (part.Message() || part.Multipart()) {
 		part.Type, part.Subtype = "application", "octet-stream" // so that its octets can be fetched
 	}
@@ -254,7 +244,7 @@ func (p *parser) header(part *Part, least mark) (e ending, ended bool, err error
 				keep = len(line) > 8 && equalFold(line[:8], "content-")
 			}
 		}
-		if keep && len(fields)+len(line) <= p.lim.HeaderBytes && p.fields+len(line) <= p.lim.FieldBytes {
+		if keep && len(fields)+len(line) <= p.lim.headerBytes && p.fields+len(line) <= p.lim.fieldBytes {
 			fields = append(fields, line...)
 			p.fields += len(line)
 		}
@@ -321,7 +311,7 @@ func (p *parser) multipart(part *Part, boundary string, least mark, depth int) (
 		typ, subtype = "message", "rfc822" // RFC 2046 section 5.1.5
 	}
 	e, err := p.leaf(least)
-	for err == nil && e.level == mine && !e.closing && p.parts < p.lim.Parts {
+	for err == nil && e.level == mine && !e.closing && p.parts < p.lim.parts {
 		child := &Part{}
 		part.Children = append(part.Children, child)
 		e, err = p.part(child, typ, subtype, depth+1, p.pos)

@@ -11,7 +11,7 @@ import (
 
 func parse(t testing.TB, data []byte) *Part {
 	t.Helper()
-	root, err := Parse(bytes.NewReader(data), int64(len(data)), Limits{})
+	root, err := Parse(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestBigMessage(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	root, err := Parse(src, src.size, Limits{})
+	root, err := Parse(src, src.size)
 	runtime.ReadMemStats(&after)
 	if err != nil || len(root.Children) != 3 {
 		t.Fatalf("%+v, %v", root, err)

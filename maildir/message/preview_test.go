@@ -9,7 +9,7 @@ import (
 func previewOf(t testing.TB, text string) string {
 	t.Helper()
 	src := strings.NewReader(text)
-	root, err := Parse(src, int64(len(text)), Limits{})
+	root, err := Parse(src, int64(len(text)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestPreview(t *testing.T) {
 		{"alternative", "Content-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/html\n\n<p>html\n--b\nContent-Type: text/plain\n\nplain\n--b--\n", "plain"},
 		{"attached text", "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\nContent-Disposition: attachment\n\nattached\n--b\nContent-Type: text/html\n\nshown\n--b--\n", "shown"},
 		{"picture", "Content-Type: image/png\nContent-Transfer-Encoding: base64\n\nAAAA\n", ""},
-		{"long", "Subject: x\n\n" + strings.Repeat("é", 500), strings.Repeat("é", PreviewLength)},
+		{"long", "Subject: x\n\n" + strings.Repeat("é", 500), strings.Repeat("é", previewLength)},
 		{"not UTF-8", "Subject: x\n\nab\xffcd", "abcd"},
 	} {
 		if got := previewOf(t, test.mail); got != test.want {
@@ -48,7 +48,7 @@ func FuzzPreview(f *testing.F) {
 	f.Add("\n> a\n> b\n\nOn Monday x wrote:\n\x00\t \u2028c\n-- \nd")
 	f.Fuzz(func(t *testing.T, text string) {
 		out := previewOf(t, text)
-		if n := utf8.RuneCountInString(out); n > PreviewLength || !utf8.ValidString(out) || strings.ContainsAny(out, "\r\n") {
+		if n := utf8.RuneCountInString(out); n > previewLength || !utf8.ValidString(out) || strings.ContainsAny(out, "\r\n") {
 			t.Errorf("%q", out)
 		}
 	})

@@ -71,7 +71,7 @@ func TestHolesDoNotMatter(t *testing.T) {
 			n, nul, err := RawSize(src, size)
 			return []any{n, nul}, err
 		})
-		same("structure", func(src io.ReaderAt) (any, error) { return Parse(src, size, Limits{}) })
+		same("structure", func(src io.ReaderAt) (any, error) { return Parse(src, size) })
 		same("end of the header", func(src io.ReaderAt) (any, error) {
 			_, body, err := ReadHeader(nil, src, size, 1<<20)
 			return body, err
@@ -83,7 +83,7 @@ func TestHolesDoNotMatter(t *testing.T) {
 			_, _, err := CopyVirtual(&b, src, Pos{}, Pos{size, virtual}, skip, limit)
 			return b.Bytes(), err
 		})
-		root, err := Parse(plain, size, Limits{})
+		root, err := Parse(plain, size)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +143,7 @@ func TestHugeHole(t *testing.T) {
 		if err != nil || virtual < h.size {
 			t.Fatal(virtual, err)
 		}
-		root, err := Parse(h, h.size, Limits{})
+		root, err := Parse(h, h.size)
 		if err != nil || root.End != (Pos{h.size, virtual}) {
 			t.Fatal(root.End, err)
 		}

@@ -93,7 +93,7 @@ func TestFileGotShorter(t *testing.T) {
 	if n, err := VirtualSize(src, was); err != nil || n != 20 {
 		t.Errorf("VirtualSize: %d, %v", n, err)
 	}
-	if root, err := Parse(src, was, Limits{}); err != nil || root.End.Phys != 17 {
+	if root, err := Parse(src, was); err != nil || root.End.Phys != 17 {
 		t.Errorf("Parse: %+v, %v", root, err)
 	}
 	if _, body, err := ReadHeader(nil, src, was, 100); err != nil || body.Phys != 12 {

@@ -34,7 +34,7 @@ func TestShapes(t *testing.T) {
 		if bytes.Contains(text, []byte("\r")) {
 			t.Fatalf("message %d has a CR", i)
 		}
-		root, err := message.Parse(bytes.NewReader(text), int64(len(text)), message.Limits{})
+		root, err := message.Parse(bytes.NewReader(text), int64(len(text)))
 		if err != nil {
 			t.Fatal(err)
 		}

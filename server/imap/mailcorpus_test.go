@@ -62,7 +62,7 @@ func fillInbox(t testing.TB, root string, files []string) {
 // it has, some that it has not, and pieces.
 func corpusItems(t testing.TB, data []byte) []string {
 	t.Helper()
-	root, err := message.Parse(bytes.NewReader(data), int64(len(data)), message.Limits{})
+	root, err := message.Parse(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		t.Fatal(err)
 	}

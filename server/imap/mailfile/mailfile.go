@@ -334,7 +334,7 @@ func (f *File) Structure() (*message.Part, error) {
 		}
 	}
 	if k.root == nil {
-		root, err := message.Parse(f.src, f.file.Size, message.Limits{})
+		root, err := message.Parse(f.src, f.file.Size)
 		if err != nil {
 			return nil, err
 		}

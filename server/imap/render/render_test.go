@@ -50,7 +50,7 @@ func TestStructure(t *testing.T) {
 		},
 	} {
 		src := strings.NewReader(tt.in)
-		root, err := message.Parse(src, src.Size(), message.Limits{})
+		root, err := message.Parse(src, src.Size())
 		if err != nil {
 			t.Fatal(err)
 		}
