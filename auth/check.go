@@ -42,7 +42,7 @@ func newChecker() *checker {
 		slots: make(chan struct{}, runtime.NumCPU()),
 		now:   time.Now, known: map[[32]byte]time.Time{}, throttle: newThrottle(),
 		dummy: sync.OnceValue(func() string {
-			h, err := HashPassword(DefaultScheme, rand.Text())
+			h, err := HashPassword(defaultScheme, rand.Text())
 			if err != nil {
 				return "{PLAIN}"
 			}

@@ -11,23 +11,22 @@ import (
 	"syscall"
 )
 
-// Errors of changes to the users file. Changes may be made by several processes
-// at the same time: each waits for the one before.
 var (
-	ErrExists   = errors.New("user exists already")
-	ErrNotFound = errors.New("no such user")
+	errExists   = errors.New("user exists already")
+	errNotFound = errors.New("no such user")
 )
 
 // Add appends a user with this password, of 1 to MaxPassword bytes, to the users
 // file at path. A name without a domain is one of the first of the domains. The
-// change is durable on return. ErrExists; other errors name what is wrong with
-// the name, the password or the file.
+// change is durable on return. A user who is there already is an error; others
+// name what is wrong with the name, the password or the file. Several processes may
+// change the file at the same time: each waits for the one before.
 func Add(path string, domains []string, name, password string) error {
 	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
 		if at >= 0 {
-			return nil, ErrExists
+			return nil, errExists
 		}
-		hash, err := HashPassword(DefaultScheme, password)
+		hash, err := HashPassword(defaultScheme, password)
 		if err != nil {
 			return nil, err
 		}
@@ -36,14 +35,14 @@ func Add(path string, domains []string, name, password string) error {
 }
 
 // SetPassword changes a user's password, also in the extra field with keys for
-// SCRAM if there is one, and leaves the rest of the line alone. ErrNotFound;
-// otherwise as Add.
+// SCRAM if there is one, and leaves the rest of the line alone. No such user is
+// an error; otherwise as Add.
 func SetPassword(path string, domains []string, name, password string) error {
 	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
 		if at < 0 {
-			return nil, ErrNotFound
+			return nil, errNotFound
 		}
-		hash, err := HashPassword(DefaultScheme, password)
+		hash, err := HashPassword(defaultScheme, password)
 		if err != nil {
 			return nil, err
 		}
@@ -64,11 +63,11 @@ func SetPassword(path string, domains []string, name, password string) error {
 
 // Remove takes a user out of the file, with all lines of that name: one that was
 // passed over would be the user's otherwise, with an old password. The mail stays
-// where it is. ErrNotFound; otherwise as Add.
+// where it is. No such user is an error; otherwise as Add.
 func Remove(path string, domains []string, name string) error {
 	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
 		if at < 0 {
-			return nil, ErrNotFound
+			return nil, errNotFound
 		}
 		full := nameOf(lines[at], domains)
 		return slices.DeleteFunc(lines, func(line string) bool { return nameOf(line, domains) == full }), nil

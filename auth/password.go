@@ -15,8 +15,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// DefaultScheme is how new passwords are stored.
-const DefaultScheme = "ARGON2ID"
+// defaultScheme is how new passwords are stored.
+const defaultScheme = "ARGON2ID"
 
 // MaxPassword is the most bytes that a password can have.
 const MaxPassword = 1024

@@ -280,7 +280,7 @@ func TestUnknownUsersCostWhatUsersCost(t *testing.T) {
 	if moved > names/3 {
 		t.Errorf("a new user moved %d of %d", moved, names)
 	}
-	if got := u.check.standInHash(&table{}, "x"); !strings.HasPrefix(got, "{"+DefaultScheme+"}") {
+	if got := u.check.standInHash(&table{}, "x"); !strings.HasPrefix(got, "{"+defaultScheme+"}") {
 		t.Errorf("without users an unknown one costs %s", got)
 	}
 }

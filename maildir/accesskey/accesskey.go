@@ -23,8 +23,8 @@ import (
 const (
 	// Name is the file.
 	Name = "maildird-urlauth"
-	// Size is the octets of a key: twice what RFC 4467 section 2.2 asks for.
-	Size = 32
+	// keySize is the octets of a key: twice what RFC 4467 section 2.2 asks for.
+	keySize = 32
 
 	mechanism = "INTERNAL "
 	maxFile   = 1 << 10
@@ -46,7 +46,7 @@ func Read(folder *dirfd.Dir) ([]byte, error) {
 	}
 	for line := range strings.Lines(string(text)) {
 		digits, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), mechanism)
-		if key, err := hex.DecodeString(digits); ok && err == nil && len(key) == Size {
+		if key, err := hex.DecodeString(digits); ok && err == nil && len(key) == keySize {
 			return key, nil
 		}
 	}
@@ -85,7 +85,7 @@ func create(folder *dirfd.Dir, fsync bool) error {
 		return err
 	}
 	rights.Mode = 0o600 // whatever the folder's is
-	key := make([]byte, Size)
+	key := make([]byte, keySize)
 	if _, err := rand.Read(key); err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func TestMake(t *testing.T) {
 	for i := range keys {
 		all.Go(func() {
 			key, err := Make(d, true)
-			if err != nil || len(key) != Size {
+			if err != nil || len(key) != keySize {
 				t.Errorf("%x, %v", key, err)
 			}
 			keys[i] = key
@@ -102,7 +102,7 @@ func TestDamaged(t *testing.T) {
 			t.Errorf("%s was read as %x, %v", name, got, err)
 		}
 		got, err := Make(d, true)
-		if err != nil || len(got) != Size || bytes.Equal(got, key) {
+		if err != nil || len(got) != keySize || bytes.Equal(got, key) {
 			t.Errorf("%s: %x, %v", name, got, err)
 		}
 		if now, err := Read(d); err != nil || !bytes.Equal(now, got) {

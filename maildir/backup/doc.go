@@ -55,7 +55,7 @@
 //
 // The copy is older than the mailbox when it is needed. Clients then know UIDs
 // that the copy does not: those of mail that came after it was made. So UIDNEXT
-// in the copied uidlist is raised by UIDGap, and the counter for the
+// in the copied uidlist is raised by a million, and the counter for the
 // UIDVALIDITY of new mailboxes in the same way: whatever comes after a restore
 // gets numbers that no client has seen for other mail, while everything in the
 // copy keeps its own (RFC 9051 section 2.3.1.1). A snapshot may be put back twice: its

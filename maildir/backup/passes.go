@@ -13,8 +13,8 @@ import (
 	"maildird/maildir/walk"
 )
 
-// ErrInside says that the snapshots would lie in the Maildir itself.
-var ErrInside = errors.New("the snapshots would lie inside the Maildir")
+// errInside says that the snapshots would lie in the Maildir itself.
+var errInside = errors.New("the snapshots would lie inside the Maildir")
 
 const (
 	maxPasses = 400
@@ -52,7 +52,7 @@ func (s *snapshot) settle(ctx context.Context) error {
 			return nil
 		}
 		if s.Passes > maxPasses || time.Since(start) > patience && s.Passes > 10 {
-			return fmt.Errorf("%w in %s: no copy is sure to be complete; try again at another time", ErrBusy, titles(changed))
+			return fmt.Errorf("mail is moved or renamed without a pause in %s: no copy is sure to be complete; try again at another time", titles(changed))
 		}
 		if s.Passes > 3 {
 			time.Sleep(pause)
@@ -171,7 +171,7 @@ func (s *snapshot) tree() ([]walk.Dir, error) {
 	}
 	for _, d := range tree {
 		if d.ID == id {
-			return nil, fmt.Errorf("%w %s: %s", ErrInside, s.root.Path(), s.dest.Path())
+			return nil, fmt.Errorf("%w %s: %s", errInside, s.root.Path(), s.dest.Path())
 		}
 	}
 	return tree, nil

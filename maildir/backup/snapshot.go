@@ -18,15 +18,8 @@ import (
 	"maildird/maildir/walk"
 )
 
-// ErrBusy says that the Maildir changed faster than it can be listed for so
-// long that no snapshot was made.
-var ErrBusy = errors.New("mail is moved or renamed without a pause")
-
 // ErrNoMaildir says that there is nothing to copy.
 var ErrNoMaildir = errors.New("no such Maildir")
-
-// ErrRunning says that another run writes to the same place.
-var ErrRunning = errors.New("another backup to this place is running")
 
 // Options say what is copied where.
 type Options struct {
@@ -63,14 +56,16 @@ const (
 	incomplete = ".incomplete"
 )
 
-// IsSnapshot tells whether a name in Dest is that of a finished snapshot.
-func IsSnapshot(name string) bool {
+// isSnapshot tells whether a name in Dest is that of a finished snapshot.
+func isSnapshot(name string) bool {
 	stamp, _, _ := strings.Cut(name, "-")
 	_, err := time.Parse(nameLayout, stamp)
 	return err == nil
 }
 
-// Take makes a snapshot. ErrNoMaildir, ErrBusy, ErrRunning, ErrInside. After an error there is none.
+// Take makes a snapshot. ErrNoMaildir; it is an error too if another run writes to
+// the same place, if that is in the Maildir itself, or if mail is moved for minutes
+// faster than it can be listed. After an error there is none.
 func Take(ctx context.Context, opt Options) (Result, error) {
 	root, err := dirfd.Open(opt.Root)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -128,7 +123,7 @@ func lockRun(dest *dirfd.Dir) (*os.File, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("%w: %s", ErrRunning, dest.Path())
+		return nil, fmt.Errorf("another backup to this place is running: %s", dest.Path())
 	}
 	return f, nil
 }
@@ -142,7 +137,7 @@ func clean(dest *dirfd.Dir) (earlier string, err error) {
 		if strings.HasPrefix(name, ".") && strings.HasSuffix(name, incomplete) {
 			left = append(left, name)
 		}
-		if IsSnapshot(name) {
+		if isSnapshot(name) {
 			earlier = max(earlier, name)
 		}
 		return true

@@ -108,7 +108,7 @@ func TestNumbers(t *testing.T) {
 	if fmt.Sprint(live) != fmt.Sprint(want) || fmt.Sprint(copied) != fmt.Sprint(want) {
 		t.Errorf("UIDs %v, in the copy %v, want %v", live, copied, want)
 	}
-	if c.UIDValidity != 1600000000 || c.GUID != h.GUID || h.NextUID != 11 || c.NextUID != 11+UIDGap {
+	if c.UIDValidity != 1600000000 || c.GUID != h.GUID || h.NextUID != 11 || c.NextUID != 11+uidGap {
 		t.Errorf("header %+v, in the copy %+v", h, c)
 	}
 	liveA, hA := uids(t, filepath.Join(root, ".A"))
@@ -189,7 +189,7 @@ func TestInterrupted(t *testing.T) {
 func TestRefused(t *testing.T) {
 	root := t.TempDir()
 	maildirAt(t, root)
-	if _, err := Take(t.Context(), Options{Root: root, Dest: filepath.Join(root, "snapshots"), Locker: dotlock.NewLocker("")}); !errors.Is(err, ErrInside) {
+	if _, err := Take(t.Context(), Options{Root: root, Dest: filepath.Join(root, "snapshots"), Locker: dotlock.NewLocker("")}); !errors.Is(err, errInside) {
 		t.Errorf("snapshots inside the Maildir: %v", err)
 	}
 	if _, err := Take(t.Context(), Options{Root: filepath.Join(root, "none"), Dest: t.TempDir(), Locker: dotlock.NewLocker("")}); !errors.Is(err, ErrNoMaildir) {

@@ -13,13 +13,13 @@ import (
 	"maildird/maildir/uidlist"
 )
 
-// UIDGap is by how much UIDNEXT is greater in a copy than it was in the folder:
+// uidGap is by how much UIDNEXT is greater in a copy than it was in the folder:
 // more than the new messages that a folder gets between a backup and its
 // restore. There are UIDs enough for 4,000 restores.
-const UIDGap = 1 << 20
+const uidGap = 1 << 20
 
-// ValidityGap is the same for the mailboxes that are created meanwhile.
-const ValidityGap = 1 << 16
+// validityGap is the same for the mailboxes that are created meanwhile.
+const validityGap = 1 << 16
 
 // readList reads what is new in the uidlist of an open folder.
 func (s *snapshot) readList(o *opened) error {
@@ -171,7 +171,7 @@ func raiseUIDNext(d *dirfd.Dir) error {
 // RaisedUIDNext is UIDNEXT for a copy of a folder that had this one and so many
 // messages without a UID.
 func RaisedUIDNext(next uint32, without int) uint32 {
-	return uint32(min(uint64(next)+uint64(without)+UIDGap, uidlist.MaxUID))
+	return uint32(min(uint64(next)+uint64(without)+uidGap, uidlist.MaxUID))
 }
 
 // RaiseValidity raises the counter from which new mailboxes of a copy get their
@@ -183,7 +183,7 @@ func RaiseValidity(root *dirfd.Dir, now time.Time) error {
 		return nil // none is left: the operator learns of it at the next new mailbox
 	}
 	for _, least := range []uint64{uint64(next), uint64(max(now.Unix(), 0))} {
-		if least += ValidityGap; least < 1<<32-ValidityGap {
+		if least += validityGap; least < 1<<32-validityGap {
 			if err := uidlist.RaiseValidity(root, uint32(least), false); err != nil {
 				return err
 			}

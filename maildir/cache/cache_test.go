@@ -128,15 +128,15 @@ func TestForgettingIsCounted(t *testing.T) {
 func TestTooMuchOfOneKindIsNotKept(t *testing.T) {
 	sh := openShelf(t, newStore(t, Options{Dir: t.TempDir()}), 1)
 	r := sample(0)
-	r.Set(Header, make([]byte, MaxPiece))
-	r.Set(Preview, make([]byte, MaxPiece+1))
+	r.Set(Header, make([]byte, maxPiece))
+	r.Set(Preview, make([]byte, maxPiece+1))
 	sh.add(0, r)
 	sh.b.Flush()
 	got, ok := sh.read(0)
-	if h, has := got.Get(Header); !ok || !has || len(h) != MaxPiece {
+	if h, has := got.Get(Header); !ok || !has || len(h) != maxPiece {
 		t.Errorf("the header has %d octets, %v", len(h), ok)
 	}
-	if p, _ := got.Get(Preview); len(p) > MaxPiece {
+	if p, _ := got.Get(Preview); len(p) > maxPiece {
 		t.Errorf("%d octets were kept", len(p))
 	}
 }

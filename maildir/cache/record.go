@@ -31,11 +31,11 @@ type Kinds uint16
 // Set returns the set of one kind.
 func (k Kind) Set() Kinds { return 1 << k }
 
-// MaxPiece is the most octets of one kind that are kept.
-const MaxPiece = 16 << 10
+// maxPiece is the most octets of one kind that are kept.
+const maxPiece = 16 << 10
 
 // maxRecord is more than any record has.
-const maxRecord = recordHead + int(kinds)*(pieceHead+MaxPiece)
+const maxRecord = recordHead + int(kinds)*(pieceHead+maxPiece)
 
 // Record is what is known of one message.
 type Record struct {
@@ -57,10 +57,10 @@ func (r *Record) Has() Kinds { return r.has }
 // whether it has them.
 func (r *Record) Get(k Kind) (b []byte, ok bool) { return r.pieces[k], r.has&k.Set() != 0 }
 
-// Set keeps octets, which then belong to the record. More than MaxPiece are not
+// Set keeps octets, which then belong to the record. More than 16 KiB are not
 // kept.
 func (r *Record) Set(k Kind, b []byte) {
-	if len(b) <= MaxPiece {
+	if len(b) <= maxPiece {
 		r.pieces[k], r.has = b, r.has|k.Set()
 	}
 }

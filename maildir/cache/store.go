@@ -23,13 +23,13 @@ type Options struct {
 	// Dir is the directory of the files, which is made when it is needed. "":
 	// nothing is kept beyond the life of a Box, and then sizes and dates only.
 	Dir string
-	// MaxBytes bounds all files together; 0: DefaultMaxBytes.
+	// MaxBytes bounds all files together; 0: 4 GiB.
 	MaxBytes int64
 	Log      *slog.Logger
 }
 
-// DefaultMaxBytes is enough for the headers of a million messages.
-const DefaultMaxBytes = 4 << 30
+// defaultMaxBytes is enough for the headers of a million messages.
+const defaultMaxBytes = 4 << 30
 
 const (
 	indexSuffix = ".index"
@@ -53,7 +53,7 @@ type Store struct {
 // New returns a Store. It touches no file.
 func New(opt Options) *Store {
 	if opt.MaxBytes == 0 {
-		opt.MaxBytes = DefaultMaxBytes
+		opt.MaxBytes = defaultMaxBytes
 	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)

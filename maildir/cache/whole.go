@@ -14,8 +14,8 @@ import (
 
 const wholeSuffix = ".whole"
 
-// ErrNoRoom says that the cache is to take no room now.
-var ErrNoRoom = errors.New("no room for the cache")
+// errNoRoom says that the cache is to take no room now.
+var errNoRoom = errors.New("no room for the cache")
 
 // Keeps tells whether the Store keeps files.
 func (s *Store) Keeps() bool { return s.dir != "" }
@@ -34,7 +34,7 @@ func (s *Store) ReplaceWhole(name string, mtime time.Time, write func(*os.File) 
 	switch {
 	case err == nil:
 		s.wrote(n)
-	case !errors.Is(err, ErrNoRoom):
+	case !errors.Is(err, errNoRoom):
 		s.failed(err)
 	}
 	return err
@@ -57,7 +57,7 @@ func (s *Store) replaceWhole(name string, mtime time.Time, write func(*os.File) 
 		}
 	}()
 	if !roomy(f) {
-		return 0, ErrNoRoom
+		return 0, errNoRoom
 	}
 	if err = write(f); err == nil {
 		n, err = size(f)

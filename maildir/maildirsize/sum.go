@@ -25,9 +25,9 @@ var ErrDamaged = errors.New("maildirsize is damaged")
 // Limit is what a Maildir may hold; 0 is no limit.
 type Limit struct{ Bytes, Messages int64 }
 
-// ParseLimit reads the first line of the file, such as "1048576S,1000C": bytes
+// parseLimit reads the first line of the file, such as "1048576S,1000C": bytes
 // and messages. What it does not know is passed over, as the format has it.
-func ParseLimit(line string) (l Limit) {
+func parseLimit(line string) (l Limit) {
 	for field := range strings.SplitSeq(strings.TrimSpace(line), ",") {
 		if field == "" {
 			continue
@@ -83,7 +83,7 @@ func Read(root *dirfd.Dir) (Sum, error) {
 		return s, err
 	}
 	first, rest, complete := bytes.Cut(text, []byte("\n"))
-	s.Limit = ParseLimit(string(first))
+	s.Limit = parseLimit(string(first))
 	for line := range bytes.Lines(rest) {
 		f := strings.Fields(string(line))
 		if len(f) != 2 || line[len(line)-1] != '\n' {

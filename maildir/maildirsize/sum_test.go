@@ -106,7 +106,7 @@ func FuzzRead(f *testing.F) {
 			t.Fatal(err)
 		}
 		s, err := Read(root)
-		if s.Limit.Bytes < 0 || s.Limit.Messages < 0 || ParseLimit(s.Limit.String()) != s.Limit {
+		if s.Limit.Bytes < 0 || s.Limit.Messages < 0 || parseLimit(s.Limit.String()) != s.Limit {
 			t.Errorf("limit %+v", s.Limit)
 		}
 		if err != nil && !errors.Is(err, ErrDamaged) && len(text) <= maxFile {

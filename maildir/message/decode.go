@@ -83,7 +83,7 @@ func (t *TextReader) Text(src io.ReaderAt, p *Part, crlf bool) io.Reader {
 		r = &t.qp
 	}
 	if charset, ok := p.param("charset"); ok {
-		if c, err := CharsetReader(charset, r); err == nil {
+		if c, err := charsetReader(charset, r); err == nil {
 			return c
 		}
 	}
@@ -96,9 +96,9 @@ func DecodeText(src io.ReaderAt, p *Part) io.Reader {
 	return t.Text(src, p, true)
 }
 
-// CharsetReader reads text of a charset as UTF-8. It fails for one that is not
+// charsetReader reads text of a charset as UTF-8. It fails for one that is not
 // known.
-func CharsetReader(charset string, r io.Reader) (io.Reader, error) {
+func charsetReader(charset string, r io.Reader) (io.Reader, error) {
 	switch strings.ToLower(charset) {
 	case "us-ascii", "ascii", "utf-8", "utf8":
 		return r, nil
@@ -136,11 +136,11 @@ func DecodeHeader(raw string) string {
 	return strings.Join(words, " ")
 }
 
-// wordReader is CharsetReader for encoded words, which may name a language too
+// wordReader is charsetReader for encoded words, which may name a language too
 // (RFC 2231 section 5).
 func wordReader(charset string, r io.Reader) (io.Reader, error) {
 	charset, _, _ = strings.Cut(charset, "*")
-	return CharsetReader(charset, r)
+	return charsetReader(charset, r)
 }
 
 // base64Reader decodes base64 and passes over all that is none of it.

@@ -29,7 +29,7 @@ func parseEnvelope(header []byte) *Envelope {
 	text := func(v *string, has *bool, value []byte) {
 		*v, *has = unfold(value), true
 	}
-	EachField(header, func(name, value []byte) bool {
+	eachField(header, func(name, value []byte) bool {
 		var lowered [len("in-reply-to")]byte
 		if len(name) > len(lowered) {
 			return true

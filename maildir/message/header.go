@@ -74,15 +74,16 @@ func Header(src io.ReaderAt, p *Part, limit int64) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// EachField calls f with each field of a header until it returns false: the
+// eachField calls f with each field of a header until it returns false: the
 // name, and the value with its folding but without the line end that ends it.
 // Lines that are no field are passed over.
-func EachField(header []byte, f func(name, value []byte) bool) {
+func eachField(header []byte, f func(name, value []byte) bool) {
 	EachEntry(header, func(name, value []byte) bool { return name == nil || f(name, value) })
 }
 
-// EachEntry is EachField that does not pass over lines that are no field: their
-// name is nil, and the value is the line with those that continue it.
+// EachEntry calls f with each field of a header until it returns false, as
+// eachField, and with the lines that are no field: their name is nil, and the value
+// is the line with those that continue it.
 func EachEntry(header []byte, f func(name, value []byte) bool) {
 	for len(header) > 0 {
 		field := header[:fieldLen(header)]
@@ -99,8 +100,8 @@ func EachEntry(header []byte, f func(name, value []byte) bool) {
 	}
 }
 
-// EachNamed is EachField for the fields whose name is one of names, which have
-// to be ordinary (see IsFieldName): it passes over others without a look at
+// EachNamed calls f with each field whose name is one of names, which have to be
+// ordinary (see IsFieldName): it passes over others without a look at
 // them. f gets the index of the name.
 func EachNamed(header []byte, names []string, f func(i int, value []byte)) {
 	for len(header) > 0 {
@@ -195,7 +196,7 @@ func lower(c byte) byte {
 // Field returns the first field with a name, unfolded and without white space
 // around it.
 func Field(header []byte, name string) (value string, ok bool) {
-	EachField(header, func(n, v []byte) bool {
+	eachField(header, func(n, v []byte) bool {
 		if len(n) != len(name) || !equalFold(n, name) {
 			return true
 		}

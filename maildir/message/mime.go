@@ -7,7 +7,7 @@ import "strings"
 func (p *Part) describe(fields []byte) {
 	typ, hasType := "", false
 	p.NoType = true
-	EachField(fields, func(name, value []byte) bool {
+	eachField(fields, func(name, value []byte) bool {
 		text := unfold(value)
 		switch strings.ToLower(string(name)) {
 		case "content-type":

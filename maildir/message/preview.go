@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// PreviewLength is the most characters of a preview (RFC 8970 section 3.2
+	// previewLength is the most characters of a preview (RFC 8970 section 3.2
 	// recommends it).
-	PreviewLength = 200
+	previewLength = 200
 	// previewSource is how much decoded text is looked through for a preview.
 	previewSource = 32 << 10
 )
@@ -69,7 +69,7 @@ type previewWriter struct {
 	space bool // before the next character
 }
 
-func (w *previewWriter) full() bool { return w.count >= PreviewLength }
+func (w *previewWriter) full() bool { return w.count >= previewLength }
 
 func (w *previewWriter) text(s string) {
 	for len(s) > 0 && !w.full() {

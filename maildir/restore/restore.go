@@ -16,8 +16,8 @@
 //     new mail. Either UIDVALIDITY or UIDNEXT has to grow. A new UIDVALIDITY
 //     makes every client download everything again. A UIDNEXT far beyond what
 //     can have been given out since is as safe, and all that the list vouches for
-//     keeps its UID: that is what is done, by backup.UIDGap and the number of
-//     messages that the list does not know. Only a list that is damaged, or
+//     keeps its UID: that is what is done, by as much as in a snapshot (package backup) and the
+//     number of messages that the list does not know. Only a list that is damaged, or
 //     one that is missing, gives no bound for what was given out: there
 //     UIDVALIDITY grows, beyond what the counter can have reached meanwhile.
 //

@@ -52,9 +52,9 @@ const (
 	MaxUID = 1<<32 - 2
 )
 
-// ErrChanged says that another program wrote the list while its lock was held
+// errChanged says that another program wrote the list while its lock was held
 // here. Nothing was changed; read it again.
-var ErrChanged = errors.New("another program wrote dovecot-uidlist without regard to its lock")
+var errChanged = errors.New("another program wrote dovecot-uidlist without regard to its lock")
 
 // Options of New.
 type Options struct {

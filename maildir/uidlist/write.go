@@ -25,7 +25,7 @@ const (
 
 // Append writes records at the end, durable on return. Their UIDs must ascend
 // from Header().NextUID. The lock must be held and the list have been
-// refreshed under it; ErrChanged if it is not as it was then.
+// refreshed under it: that it is not as it was then is an error.
 func (f *File) Append(recs []Record) error {
 	if len(recs) == 0 {
 		return nil
@@ -76,7 +76,7 @@ func (f *File) Append(recs []Record) error {
 
 func (f *File) changed() error {
 	f.known = false
-	return fmt.Errorf("%s: %w", f.dir.Path(), ErrChanged)
+	return fmt.Errorf("%s: %w", f.dir.Path(), errChanged)
 }
 
 // write appends whole lines, and takes half a line back if the disk is full.
@@ -152,7 +152,7 @@ func (f *File) replaceHeader(h Header) error {
 // ascending order of UIDs; one without fields keeps those that it has in the
 // list. A header without a GUID gets one, and NextUID does not go back while
 // UIDVALIDITY stays. The lock must be held and the list have been refreshed
-// under it; ErrChanged if it is not as it was then.
+// under it: that it is not as it was then is an error.
 func (f *File) Rewrite(h Header, live iter.Seq[Record]) error {
 	if err := f.Prepare(h, live, Steps{}); err != nil {
 		return err

@@ -99,19 +99,19 @@ func TestChangedUnderLock(t *testing.T) {
 	f := open(d)
 	f.refresh(t)
 	add(t, d, "2 :b\n")
-	if err := f.Append([]Record{{2, "", "c"}}); !errors.Is(err, ErrChanged) {
+	if err := f.Append([]Record{{2, "", "c"}}); !errors.Is(err, errChanged) {
 		t.Errorf("Append: %v", err)
 	}
 	f.refresh(t)
 	add(t, d, "3 :c\n")
-	if err := f.Rewrite(f.Header(), seq(Record{1, "", "a"})); !errors.Is(err, ErrChanged) {
+	if err := f.Rewrite(f.Header(), seq(Record{1, "", "a"})); !errors.Is(err, errChanged) {
 		t.Errorf("Rewrite: %v", err)
 	}
 	if got := content(t, d); !strings.HasSuffix(got, "1 :a\n2 :b\n3 :c\n") {
 		t.Errorf("the file is %s", got)
 	}
 	f = open(d)
-	if err := f.Rewrite(Header{UIDValidity: 18}, seq()); !errors.Is(err, ErrChanged) {
+	if err := f.Rewrite(Header{UIDValidity: 18}, seq()); !errors.Is(err, errChanged) {
 		t.Errorf("Rewrite of a list that was not read: %v", err)
 	}
 	if _, got := f.refresh(t); len(got) != 3 {

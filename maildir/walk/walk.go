@@ -20,7 +20,7 @@ import (
 
 // The limits of one tree.
 const (
-	MaxDirs   = 1 << 17
+	maxDirs   = 1 << 17
 	maxLevels = 100
 )
 
@@ -32,10 +32,6 @@ type Dir struct {
 	// Other directories are levels above folders, or something else.
 	Folder bool
 }
-
-// ErrTooLarge says that a tree has more directories or levels than a Maildir
-// can have.
-var ErrTooLarge = errors.New("too many directories for a Maildir")
 
 // skipped are directories of other programs, which hold no mail: where Dovecot
 // moves what is being deleted, and notmuch's database, of which a copy made
@@ -50,7 +46,7 @@ var MailDirs = []string{"new", "cur", "tmp"}
 // directory that cannot be opened is an error: nobody could tell what is in it.
 // One that vanishes meanwhile is left out.
 func Tree(root *dirfd.Dir) ([]Dir, error) {
-	w := walker{left: MaxDirs}
+	w := walker{left: maxDirs}
 	id, err := root.ID()
 	if err != nil {
 		return nil, err
@@ -71,7 +67,7 @@ type walker struct {
 // visit adds the directory self, open as d, and those below it.
 func (w *walker) visit(d *dirfd.Dir, self Dir, level int) error {
 	if level > maxLevels {
-		return fmt.Errorf("%w: %s has more than %d levels", ErrTooLarge, d.Path(), maxLevels)
+		return fmt.Errorf("too many directories for a Maildir: %s has more than %d levels", d.Path(), maxLevels)
 	}
 	var names []string
 	err := d.List(func(raw []byte, kind dirfd.Kind, _ uint64) bool {
@@ -92,7 +88,7 @@ func (w *walker) visit(d *dirfd.Dir, self Dir, level int) error {
 		return err
 	}
 	if w.left -= len(names); w.left < 0 {
-		return fmt.Errorf("%w: %s has more than %d", ErrTooLarge, d.Path(), MaxDirs)
+		return fmt.Errorf("too many directories for a Maildir: %s has more than %d", d.Path(), maxDirs)
 	}
 	w.found = append(w.found, self)
 	for _, name := range names {

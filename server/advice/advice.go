@@ -29,7 +29,7 @@ func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
 		if a.Key == "error" { // not for all: what is no error has to be allocated for Any
 			if err, ok := a.Value.Any().(error); ok {
-				text = For(err)
+				text = about(err)
 			}
 		}
 		return text == ""
@@ -46,8 +46,8 @@ func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 func (h handler) WithGroup(name string) slog.Handler { return handler{h.Handler.WithGroup(name)} }
 
-// For returns what can be done about err, "" if that is not known.
-func For(err error) string {
+// about returns what can be done about err, "" if that is not known.
+func about(err error) string {
 	switch {
 	case errors.Is(err, watch.ErrUnavailable) && errors.Is(err, unix.ENOSPC):
 		return "raise fs.inotify.max_user_watches (sysctl); no restart is needed"
@@ -78,5 +78,5 @@ func For(err error) string {
 	case errors.Is(err, dotlock.ErrLocked):
 		return "if the program that holds the lock is gone for good, remove the file"
 	}
-	return forTLS(err)
+	return aboutTLS(err)
 }

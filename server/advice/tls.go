@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// forTLS is For for handshakes. The alerts of crypto/tls have no type that others
+// aboutTLS is what can be done about a handshake. The alerts of crypto/tls have no type that others
 // can see: their texts are what tells them apart.
-func forTLS(err error) string {
+func aboutTLS(err error) string {
 	if header := (tls.RecordHeaderError{}); errors.As(err, &header) {
 		return "the client does not begin with TLS, which it has to on this port"
 	}

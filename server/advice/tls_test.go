@@ -51,7 +51,7 @@ func TestTLS(t *testing.T) {
 			_ = server.Close()
 			got := ""
 			if err != nil {
-				got = For(err)
+				got = about(err)
 			}
 			if (got != "") != (c.want != "") || !strings.Contains(got, c.want) {
 				t.Errorf("%v: advice %q, want %q", err, got, c.want)
@@ -60,7 +60,7 @@ func TestTLS(t *testing.T) {
 	}
 	// As OpenSSL makes it.
 	err := fmt.Errorf("handshake: %w", &net.OpError{Op: "local error", Err: errors.New("tls: bad record MAC")})
-	if got := For(err); !strings.Contains(got, refuses) {
+	if got := about(err); !strings.Contains(got, refuses) {
 		t.Errorf("%v: advice %q", err, got)
 	}
 }

@@ -138,7 +138,7 @@ func (c *checker) domains(cfg *Config, f *file) {
 
 func (c *checker) mail(cfg *Config, f *file) {
 	m := &cfg.Mail
-	loc, err := ParseLocation(f.Mail.Location, c.dir)
+	loc, err := parseLocation(f.Mail.Location, c.dir)
 	if err != nil {
 		c.wrong("mail.location", "%v", err)
 	}

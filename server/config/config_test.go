@@ -180,7 +180,7 @@ func TestFixedPart(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"/var/mail/%d/%n": "/var/mail", "/var/mail/%u/Maildir": "/var/mail", "/%u": "/", "/v/m-%u": "/v", "%h/Maildir": "",
 	} {
-		l, err := ParseLocation(pattern, "/etc/m")
+		l, err := parseLocation(pattern, "/etc/m")
 		if got := l.Fixed(); err != nil || got != want {
 			t.Errorf("%s: %q, %v, want %q", pattern, got, err, want)
 		}
@@ -198,7 +198,7 @@ func TestAllProblems(t *testing.T) {
 }
 
 func TestExpandStaysInside(t *testing.T) {
-	l, err := ParseLocation("/mail/%d/%n", "/")
+	l, err := parseLocation("/mail/%d/%n", "/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestExpandStaysInside(t *testing.T) {
 			t.Errorf("%q leads to %q", bad, root)
 		}
 	}
-	home, err := ParseLocation("%h/Maildir", "/")
+	home, err := parseLocation("%h/Maildir", "/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		// What was checked can be used.
-		if len(Changes(cfg, cfg)) > 0 || len(cfg.Domains) == 0 || cfg.Limits.MessageSize <= 0 || cfg.Limits.Connections <= 0 || !HostName(cfg.Hostname) {
+		if len(Changes(cfg, cfg)) > 0 || len(cfg.Domains) == 0 || cfg.Limits.MessageSize <= 0 || cfg.Limits.Connections <= 0 || !hostName(cfg.Hostname) {
 			t.Fatalf("%+v", cfg)
 		}
 		if root, err := cfg.Mail.Location.Expand("alice@example.org", "/home/alice"); err != nil || !filepath.IsAbs(root) {

@@ -12,8 +12,8 @@ import (
 // users file, %% a percent sign.
 type Location struct{ pattern string }
 
-// ParseLocation checks a pattern. A relative one is below dir.
-func ParseLocation(pattern, dir string) (Location, error) {
+// parseLocation checks a pattern. A relative one is below dir.
+func parseLocation(pattern, dir string) (Location, error) {
 	if pattern == "" {
 		return Location{}, errors.New("missing: where the users' mail is, such as \"mail/%d/%n\"")
 	}

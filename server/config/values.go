@@ -48,7 +48,7 @@ func (c *checker) addresses(key string, in any) []Address {
 		host, port, err := net.SplitHostPort(s)
 		if err != nil {
 			c.wrong(key, "%q is not an address and a port, such as \"127.0.0.1:2143\" or \":143\"", s)
-		} else if _, err := netip.ParseAddr(host); host != "" && err != nil && !HostName(strings.ToLower(host)) {
+		} else if _, err := netip.ParseAddr(host); host != "" && err != nil && !hostName(strings.ToLower(host)) {
 			c.wrong(key, "%q begins with neither an address nor a host name; for all addresses of this machine, write \":%s\"", s, port)
 		} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 			c.wrong(key, "%q has no port number from 0 to 65535", s)
@@ -134,7 +134,7 @@ func (c *checker) prefix(key, s string) netip.Prefix {
 // the name is one.
 func DNSName(name string) (dns string, ok bool) {
 	name = strings.ToLower(name)
-	if !HostName(name) {
+	if !hostName(name) {
 		return "", false
 	}
 	if strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) {
@@ -143,12 +143,12 @@ func DNSName(name string) (dns string, ok bool) {
 			return "", false
 		}
 	}
-	return name, HostName(name)
+	return name, hostName(name)
 }
 
-// HostName tells whether s is a name of letters, digits, hyphens and dots, as
+// hostName tells whether s is a name of letters, digits, hyphens and dots, as
 // mail servers and domains have (RFC 5321 section 4.1.2).
-func HostName(s string) bool {
+func hostName(s string) bool {
 	if s == "" || len(s) > 253 {
 		return false
 	}

@@ -70,20 +70,20 @@ func New(cfg Config) (*Verifier, error) {
 	}
 	v := &Verifier{cfg: cfg}
 	if cfg.Introspection != "" {
-		return v, CheckURL(cfg.Introspection)
+		return v, checkURL(cfg.Introspection)
 	}
 	v.keys = &keySet{v: v, busy: make(chan struct{}, 1)}
 	if isURL(cfg.JWKS) {
-		return v, CheckURL(cfg.JWKS)
+		return v, checkURL(cfg.JWKS)
 	}
 	return v, nil
 }
 
 func isURL(where string) bool { return strings.Contains(where, "://") }
 
-// CheckURL refuses URLs by which tokens or keys would go through the network
+// checkURL refuses URLs by which tokens or keys would go through the network
 // unprotected: all but https, and http on this host.
-func CheckURL(text string) error {
+func checkURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil {
 		return err

@@ -211,7 +211,7 @@ func TestCheckURL(t *testing.T) {
 		"https://id.example.org/jwks": true, "http://127.0.0.1:8080/x": true, "http://localhost/x": true, "http://[::1]/x": true,
 		"http://id.example.org/jwks": false, "https://user:pass@id.example.org/": false, "ftp://127.0.0.1/": false, "https:///x": false,
 	} {
-		if err := CheckURL(text); (err == nil) != ok {
+		if err := checkURL(text); (err == nil) != ok {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

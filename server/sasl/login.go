@@ -1,21 +1,22 @@
 package sasl
 
-// LoginExchange is the server's side of LOGIN (draft-murchison-sasl-login),
-// which has no standard, but clients that know no other. It implements go-sasl's
-// Server.
-type LoginExchange struct {
+import "github.com/emersion/go-sasl"
+
+// loginExchange is the server's side of LOGIN (draft-murchison-sasl-login),
+// which has no standard, but clients that know no other.
+type loginExchange struct {
 	check func(name, password string) error
 	name  *string // nil until the client told it
 	asked bool
 }
 
 // NewLogin begins an exchange. Its result is that of check.
-func NewLogin(check func(name, password string) error) *LoginExchange {
-	return &LoginExchange{check: check}
+func NewLogin(check func(name, password string) error) sasl.Server {
+	return &loginExchange{check: check}
 }
 
 // Next implements go-sasl's Server. The name may come with the command.
-func (x *LoginExchange) Next(response []byte) (challenge []byte, done bool, err error) {
+func (x *loginExchange) Next(response []byte) (challenge []byte, done bool, err error) {
 	switch {
 	case response == nil && !x.asked:
 		x.asked = true

@@ -64,7 +64,7 @@ func NewSCRAMLogin(users Users, p Peer, plus bool) sasl.Server {
 		name = SCRAMPlus
 	}
 	x := &scramLogin{mechanism: name, users: users, peer: p}
-	x.exchange = NewSCRAM(x.keys, p.TLS, plus)
+	x.exchange = newSCRAM(x.keys, p.TLS, plus)
 	return x
 }
 
@@ -73,7 +73,7 @@ type scramLogin struct {
 	mechanism string
 	users     Users
 	peer      Peer
-	exchange  *Exchange
+	exchange  *scramExchange
 	user      auth.User // as he was when the exchange began
 }
 

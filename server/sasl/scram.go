@@ -16,21 +16,21 @@ const (
 	SCRAMPlus = SCRAM + "-PLUS"
 )
 
-// Exchange is the server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677), or of
+// scramExchange is the server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677), or of
 // its variant that is bound to the TLS connection by tls-exporter (RFC 9266). It
 // implements go-sasl's Server.
-type Exchange struct {
+type scramExchange struct {
 	keys func(name string) scram.StoredCredentials
 	tls  *tls.ConnectionState // nil without TLS
 	plus bool
 	conv *scram.ServerConversation
 }
 
-// NewSCRAM begins an exchange. keys gives what proofs are checked against, for
+// newSCRAM begins an exchange. keys gives what proofs are checked against, for
 // every name. state is that of the client's TLS connection, nil if there is none;
 // plus asks for a proof that is bound to it.
-func NewSCRAM(keys func(name string) scram.StoredCredentials, state *tls.ConnectionState, plus bool) *Exchange {
-	return &Exchange{keys: keys, tls: state, plus: plus}
+func newSCRAM(keys func(name string) scram.StoredCredentials, state *tls.ConnectionState, plus bool) *scramExchange {
+	return &scramExchange{keys: keys, tls: state, plus: plus}
 }
 
 // Bindable tells whether SCRAMPlus is possible over a TLS connection, nil for none:
@@ -47,7 +47,7 @@ func Bindable(state *tls.ConnectionState) bool {
 
 // Next implements go-sasl's Server. The error is ErrProof if the password was
 // not proved; any other one is for a message that is none of SCRAM's.
-func (x *Exchange) Next(response []byte) (challenge []byte, done bool, err error) {
+func (x *scramExchange) Next(response []byte) (challenge []byte, done bool, err error) {
 	if response == nil {
 		return []byte{}, false, nil // the client speaks first
 	}
@@ -72,7 +72,7 @@ func (x *Exchange) Next(response []byte) (challenge []byte, done bool, err error
 }
 
 // Name is the name that the client gave, "" before it did.
-func (x *Exchange) Name() string {
+func (x *scramExchange) Name() string {
 	if x.conv == nil {
 		return ""
 	}
@@ -81,7 +81,7 @@ func (x *Exchange) Name() string {
 
 // begin takes the kind of channel binding from the client's first message
 // (RFC 5802 section 7, gs2-header).
-func (x *Exchange) begin(first string) (*scram.ServerConversation, error) {
+func (x *scramExchange) begin(first string) (*scram.ServerConversation, error) {
 	server, err := scram.SHA256.NewServer(func(name string) (scram.StoredCredentials, error) { return x.keys(name), nil })
 	if err != nil {
 		return nil, err

@@ -82,7 +82,7 @@ func TestSCRAM(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			x := NewSCRAM(func(string) scram.StoredCredentials { return keys }, test.state, test.plus)
+			x := newSCRAM(func(string) scram.StoredCredentials { return keys }, test.state, test.plus)
 			if challenge, done, err := x.Next(nil); len(challenge) > 0 || done || err != nil {
 				t.Fatal("the client is to speak first", err)
 			}
@@ -130,7 +130,7 @@ func FuzzSCRAM(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, first, final, name, identity string) {
-		x := NewSCRAM(func(string) scram.StoredCredentials { return keys }, nil, false)
+		x := newSCRAM(func(string) scram.StoredCredentials { return keys }, nil, false)
 		challenge, done, err := x.Next([]byte(first))
 		if err == nil && !done {
 			nonce, _, _ := strings.Cut(strings.TrimPrefix(string(challenge), "r="), ",")
@@ -145,7 +145,7 @@ func FuzzSCRAM(f *testing.F) {
 			return // no name that SCRAM can have
 		}
 		c := client.WithMinIterations(1).NewConversation()
-		x = NewSCRAM(func(string) scram.StoredCredentials { return keys }, nil, false)
+		x = newSCRAM(func(string) scram.StoredCredentials { return keys }, nil, false)
 		message, err := c.Step("")
 		for err == nil {
 			challenge, done, err = x.Next([]byte(message))
