@@ -376,7 +376,7 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 	if err == nil {
 		err = m.putBack()
 	}
-	if err == nil && m.loaded && m.t.Len() > known {
+	if err == nil && m.loaded && (m.t.Len() > known || len(m.unlisted) > 0) {
 		err = m.resolve(ctx, lock, known)
 	}
 	if err == nil {

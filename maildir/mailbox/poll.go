@@ -272,10 +272,12 @@ func (m *Mailbox) settleFirst() error {
 	return m.list.Settle()
 }
 
-// resolve finds the files of records that another program just added, before
-// anything is added after them: a message that turns up late, below one that a
-// client knows, would need another UID than the other program gave it. The
-// uidlist's lock is held.
+// resolve compares what another program wrote to the list with the files. Those of
+// records that it just added are found before anything is added after them: a
+// message that turns up late, below one that a client knows, would need another
+// UID than the other program gave it. And a message that a new list does not have
+// any more is gone, as a rule: it was removed before the list was written, and what
+// tells of that may come after it. The uidlist's lock is held.
 func (m *Mailbox) resolve(ctx context.Context, lock *dotlock.Lock, known uint32) error {
 	if m.watch.on {
 		m.awaitEvents(ctx)
@@ -290,6 +292,11 @@ func (m *Mailbox) resolve(ctx context.Context, lock *dotlock.Lock, known uint32)
 	}
 	for n := known; n < m.t.Len(); n++ {
 		if m.t.Row(n).State == table.Absent {
+			return m.scan(ctx, lock)
+		}
+	}
+	for _, n := range m.unlisted {
+		if m.t.Row(n).State == table.Present && !m.stillThere(n) {
 			return m.scan(ctx, lock)
 		}
 	}

@@ -53,7 +53,7 @@ func (l *listed) add(n uint32) {
 func (l listed) has(n uint32) bool { return int(n/64) < len(l) && l[n/64]&(1<<(n%64)) != 0 }
 
 // noteUnlisted notes the messages that a new list has no record of. If their
-// files turn out to be there, the list lost them: see tidyList.
+// files turn out to be there, the list lost them: see resolve and tidyList.
 func (m *Mailbox) noteUnlisted(seen *listed) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -3,7 +3,9 @@ package mailbox
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -76,6 +78,69 @@ func TestListDamagedWhileOpen(t *testing.T) {
 			if !slices.Equal(d.uids, c.uids) || other.UIDValidity() != validity || other.UIDNext() != 6 {
 				t.Errorf("another process: UIDs %v, next %d, UIDVALIDITY %d, in\n%s", d.uids, other.UIDNext(), other.UIDValidity(), b.read(uidlistName))
 			}
+		})
+	}
+}
+
+// TestRemovedAndUnlisted: Dovecot removes files and then writes the list without
+// them, as it does where many are expunged. That is no loss, whenever we come to
+// read the list: nothing is complained of, and no record of them is put back.
+func TestRemovedAndUnlisted(t *testing.T) {
+	for name, come := range map[string]func(c *client, m *Mailbox, others func()){
+		"before a change": func(c *client, _ *Mailbox, others func()) {
+			others()
+			_, err := c.v.Store(ctx, []uint32{6}, Add, filename.Flagged, nil)
+			must(c.t, err)
+		},
+		"before a look": func(c *client, _ *Mailbox, others func()) {
+			others()
+			c.poll(true)
+		},
+		"while a look waits for the lock": func(c *client, m *Mailbox, others func()) {
+			m.env.Watcher.Barrier(ctx)
+			looked := make(chan error)
+			go func() { looked <- c.v.Poll(ctx) }()
+			for m.watch.on && !m.events.empty() { // the look has taken the new file
+				time.Sleep(time.Millisecond)
+			}
+			others()
+			must(c.t, <-looked)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, env *Env) {
+				var log strings.Builder
+				env.Log = slog.New(slog.NewTextHandler(&log, nil))
+				b := newBox(t)
+				var names []string
+				for range 6 {
+					names = append(names, b.drop("cur/"))
+				}
+				m := b.open(env)
+				defer m.Close()
+				c := connect(t, m, false)
+				defer c.v.Close()
+				lock, err := newEnv(t).Locker.Acquire(ctx, m.dir, uidlistLock, dotlock.Options{Timeout: time.Minute})
+				must(t, err)
+				b.drop("cur/100.new.h:2,")
+				list := b.read(uidlistName)
+				come(c, m, func() {
+					for i, name := range names[:5] {
+						b.remove(name)
+						list = strings.Replace(list, fmt.Sprintf("%d :%s\n", i+1, filename.Base(filepath.Base(name))), "", 1)
+					}
+					b.write(uidlistName, list)
+					must(t, lock.Release())
+				})
+				c.poll(true)
+				list += "7 :100.new.h\n"
+				if got := b.read(uidlistName); got != list {
+					t.Errorf("the list is\n%swant\n%s", got, list)
+				}
+				if !slices.Equal(c.uids, []uint32{6, 7}) || strings.Contains(log.String(), "lost") {
+					t.Errorf("UIDs %v; the log:\n%s", c.uids, log.String())
+				}
+			})
 		})
 	}
 }
