@@ -34,6 +34,10 @@ func sampleMails(t *testing.T) []string {
 func TestSampleMails(t *testing.T) {
 	ts := startServer(t, MX)
 	c := ts.hello()
+	// Those that do not begin with a field (see firstLine).
+	before := map[string]string{
+		"bad-header-lines.eml": "X-Mailbox-Line: ", "bad-header-start.raw": "\n", "erroneous.raw": "\n", "no-header-at-all.eml": "\n",
+	}
 	for _, file := range sampleMails(t) {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -55,7 +59,7 @@ func TestSampleMails(t *testing.T) {
 			c.send(string(stuff(wire)))
 		}
 		c.expect("250")
-		ts.expectOnly(name, "alice", want)
+		ts.expectOnly(name, "alice", before[name]+want)
 
 		c.send("MAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\n")
 		c.expect("250")
@@ -64,7 +68,7 @@ func TestSampleMails(t *testing.T) {
 		c.send(fmt.Sprintf("BDAT %d\r\n%sBDAT %d LAST\r\n%s", half, text[:half], len(text)-half, text[half:]))
 		c.expect("250")
 		c.expect("250")
-		ts.expectOnly(name+" in chunks", "alice", string(lf))
+		ts.expectOnly(name+" in chunks", "alice", before[name]+string(lf))
 	}
 }
 

@@ -17,8 +17,9 @@ type message struct {
 	id      string
 	spool   *delivery.Spool // nil when refused
 	refused *smtp.SMTPError // why it is not stored; the rest is dropped
+	top     firstLine       // of a message that is not submitted
 	head    headerScan
-	edit    *headerEdit // of a submitted message, else nil
+	edit    *headerEdit // of a submitted message, whose header has to be one; else nil
 }
 
 // begin starts the message of the transaction.
@@ -78,6 +79,14 @@ func (m *message) abort() {
 
 // write takes a piece of text with LF line ends.
 func (m *message) write(text []byte) {
+	if m.edit == nil {
+		text = m.top.take(text)
+	}
+	m.pass(text)
+}
+
+// pass hands on text that our fields can go before.
+func (m *message) pass(text []byte) {
 	if m.refused != nil {
 		return
 	}
@@ -115,8 +124,12 @@ type result struct {
 // but with LMTP.
 func (m *message) finish() []result {
 	s := m.s
-	if m.edit != nil && m.refused == nil {
+	switch {
+	case m.refused != nil:
+	case m.edit != nil:
 		m.endHeader()
+	default:
+		m.pass(m.top.end())
 	}
 	results := make([]result, len(s.to))
 	if m.refused != nil {

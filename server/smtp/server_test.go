@@ -207,7 +207,7 @@ func TestStalledMessage(t *testing.T) {
 	server := <-h.conns
 	c.begin("alice@example.org")
 	before, _ := server.has()
-	text := strings.Repeat("a line of the message\r\n", 10_000)
+	text := strings.Repeat("line: of some message\r\n", 10_000)
 	began := time.Now()
 	c.send(text)
 	eventually(t, "the server has all so far", func() bool {
