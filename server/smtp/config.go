@@ -131,8 +131,8 @@ type Limits struct {
 
 	Command       int   // octets of a command line; 4,096
 	AuthLine      int   // octets of an AUTH command or response (RFC 4954 section 4: 12,288); 12,288
-	BadCommands   int   // commands answered by 5xx, other than RCPT, that end a connection; 10
-	BadRecipients int   // refused recipients that end a connection; 100
+	BadCommands   int   // commands answered by 5xx, other than RCPT, that end a connection of SMTP; 10
+	BadRecipients int   // refused recipients that end a connection of SMTP; 100
 	AuthFails     int   // failed logins that end a connection; 3
 	DataRate      int64 // octets a second that a message must come with after Timeouts.Command; 500
 }

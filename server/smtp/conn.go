@@ -226,14 +226,19 @@ func (c *conn) refuse(r *smtp.SMTPError) error {
 	return c.refused(r)
 }
 
-// refused sends the reply, after a pause if there were many.
+// refused sends the reply, after a pause if there were many; too many end the
+// connection. Not with LMTP: the relay there keeps a connection for all its mail, is
+// refused what others ask of it, and sends DATA along with a recipient (RFC 2920), so
+// that each refused one counts twice.
 func (c *conn) refused(r *smtp.SMTPError) error {
-	l := &c.srv.cfg.Limits
-	if c.srv.kind != LMTP {
-		c.tarpit()
+	if c.srv.kind == LMTP {
+		c.replyTo(r)
+		return nil
 	}
+	c.tarpit()
 	c.replyTo(r)
-	if c.bad >= l.BadCommands || c.badRecipients >= l.BadRecipients && c.srv.kind != LMTP {
+	l := &c.srv.cfg.Limits
+	if c.bad >= l.BadCommands || c.badRecipients >= l.BadRecipients {
 		c.log.Warn("too many errors", "commands", c.bad, "recipients", c.badRecipients)
 		return lastReply(421, code3{4, 7, 0}, "Too many errors")
 	}
