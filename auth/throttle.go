@@ -98,9 +98,9 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// networkOf is the address for IPv4 and its /64 for IPv6, which is what one
-// subscriber has.
-func networkOf(a netip.Addr) netip.Prefix {
+// Network is what connections and logins of one peer are counted by: the address for
+// IPv4 and its /64 for IPv6, which is what one subscriber has.
+func Network(a netip.Addr) netip.Prefix {
 	a = a.Unmap().WithZone("")
 	bits := a.BitLen()
 	if a.Is6() {
@@ -112,7 +112,7 @@ func networkOf(a netip.Addr) netip.Prefix {
 
 // keys are the three counts that a login belongs to.
 func keys(from netip.Addr, user string) [3]counted {
-	n := networkOf(from)
+	n := Network(from)
 	return [3]counted{{n, user, ofPair}, {n, "", ofNetwork}, {user: user, kind: ofUser}}
 }
 

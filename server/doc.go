@@ -5,6 +5,6 @@
 // the protocol servers; accounts.go finds the Maildir of a user, listen.go, tls.go and
 // tokens.go make what a listener needs, confine.go takes from the process what it
 // does not, check.go says beforehand what would not work. How a protocol is spoken
-// belongs to packages smtp and imap, what several protocols share to accept, limit
-// and sasl.
+// belongs to packages smtp and imap, what several protocols share to accept, limit,
+// login and sasl.
 package server

@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"maildird/auth"
+	"maildird/server/login"
 	own "maildird/server/sasl"
 )
 
@@ -42,18 +43,8 @@ func loginCaps(s *session) []imap.Cap {
 	return caps
 }
 
-// passwordsAllowed tells whether the client may send a password as it is: over
-// TLS, a Unix socket, or from where the operator trusts the network.
 func (s *session) passwordsAllowed() bool {
-	if s.tls || !s.remote.IsValid() {
-		return true
-	}
-	for _, p := range s.srv.cfg.PlaintextFrom {
-		if p.Contains(s.remote.Addr()) {
-			return true
-		}
-	}
-	return false
+	return login.PasswordsAllowed(s.tls, s.peer.Addr, s.srv.cfg.PlaintextFrom)
 }
 
 func errPrivacy() error {
@@ -222,33 +213,32 @@ func decodeResponse(lx *lexer, b []byte) []byte {
 	return response
 }
 
-// checkPassword asks who a name and a password belong to. Failures are counted
-// and logged with the peer's address, for programs that block such addresses.
+// checkPassword asks who a name and a password belong to.
 func (s *session) checkPassword(method, name, password string) (auth.User, error) {
-	user, err := s.srv.cfg.Auth.Authenticate(s.ctx, s.remote.Addr(), name, password)
+	user, err := s.srv.cfg.Auth.Authenticate(s.ctx, s.peer.Addr, name, password)
 	if err == nil {
 		return user, nil
 	}
-	if s.ctx.Err() != nil {
-		return auth.User{}, &connError{s.ctx.Err()}
-	}
-	return auth.User{}, s.loginFailed(method, name, err)
+	return auth.User{}, s.refusedLogin(method, name, err)
 }
 
-// longestLogged bounds what a stranger can put into the log: the octets of the
-// longest address.
-const longestLogged = 320
-
-func (s *session) loginFailed(method, name string, err error) error {
-	s.fails++
-	name = name[:min(len(name), longestLogged)]
-	if errors.Is(err, auth.ErrThrottled) {
-		if !errors.Is(err, auth.ErrThrottledAgain) {
-			s.log.Warn("login refused", "method", method, "user", name, "error", err, "more", "not logged while the lock lasts")
-		}
-		return no(imap.ResponseCodeUnavailable, "Too many failed logins, try again later.")
+// refusedLogin counts and logs a login that failed, and returns the answer to it.
+func (s *session) refusedLogin(method, name string, err error) error {
+	if s.ctx.Err() != nil {
+		return &connError{s.ctx.Err()}
 	}
-	s.log.Warn("login failed", "method", method, "user", name, "error", err)
+	why := login.Refused(s.log, method, name, err)
+	if why.Counts() {
+		s.fails++
+	}
+	switch why {
+	case login.OtherUser:
+		return errOtherUser()
+	case login.Throttled:
+		return no(imap.ResponseCodeUnavailable, "Too many failed logins, try again later.")
+	case login.Unavailable:
+		return no(imap.ResponseCodeUnavailable, "Login cannot be checked at this time, try again later.")
+	}
 	return errLogin()
 }
 
@@ -270,7 +260,7 @@ func (s *session) login(user auth.User) error {
 	s.lx.Limits = s.srv.cfg.lexLimits(true)
 	s.wire.Until = time.Time{}
 	s.log.Info("logged in", "tls", s.tls)
-	s.granted.to.Store(&user)
+	s.granted.To(&user)
 	s.recheck() // the password may have changed since it was compared
 	s.done = done{code: "CAPABILITY" + s.capabilityList(), text: "Logged in."}
 	return nil

@@ -132,7 +132,7 @@ func (s *session) call(cmd *command) (err error) {
 			err = bye(imap.ResponseCodeServerBug, "Internal error, the log has the details.")
 		}
 	}()
-	if s.granted.revoked.Load() {
+	if s.granted.Revoked() {
 		return errRevoked()
 	}
 	if s.account != nil && s.account.Moved() {

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -11,21 +12,15 @@ import (
 	"maildird/maildir"
 	"maildird/server/imap/syntax"
 	"maildird/server/limit"
+	"maildird/server/login"
 	"maildird/server/sasl"
 )
-
-// Authenticator checks passwords that come from an address, the zero one for
-// Unix sockets. An unknown user and a wrong password give the same error after
-// the same time; auth.ErrThrottled is for those that are not checked now.
-type Authenticator interface {
-	Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.User, error)
-}
 
 // Config is the settings of a Server. Zero values of limits and times mean the
 // defaults, which are those of DefaultLimits and DefaultTimeouts.
 type Config struct {
 	Log  *slog.Logger
-	Auth Authenticator
+	Auth login.Authenticator
 	// SCRAM, if not nil, lets clients prove passwords without showing them.
 	SCRAM sasl.Users
 	// Tokens, if not nil, lets the users of SCRAM log in with OAuth tokens too.
@@ -106,17 +101,11 @@ type Timeouts struct {
 	Progress time.Duration
 }
 
-func orDefault[T int | int64 | time.Duration](v *T, d T) {
-	if *v == 0 {
-		*v = d
-	}
-}
-
 func (c *Config) setDefaults() {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	orDefault(&c.AppendLimit, 50<<20)
+	c.AppendLimit = cmp.Or(c.AppendLimit, 50<<20)
 	if c.ID == nil {
 		c.ID = []string{"name", "maildird"}
 	}
@@ -124,22 +113,22 @@ func (c *Config) setDefaults() {
 		c.Connections = limit.New(limit.Limits{})
 	}
 	l := &c.Limits
-	orDefault(&l.Command, 256<<10)
-	orDefault(&l.Literal, 128<<10)
-	orDefault(&l.Depth, 50)
-	orDefault(&l.BadRow, 10)
-	orDefault(&l.LoginCommand, 32<<10)
-	orDefault(&l.LoginLiteral, 4<<10)
-	orDefault(&l.LoginFails, 4)
-	orDefault(&l.Watched, 500)
-	orDefault(&l.Contexts, 10)
+	l.Command = cmp.Or(l.Command, 256<<10)
+	l.Literal = cmp.Or(l.Literal, 128<<10)
+	l.Depth = cmp.Or(l.Depth, 50)
+	l.BadRow = cmp.Or(l.BadRow, 10)
+	l.LoginCommand = cmp.Or(l.LoginCommand, 32<<10)
+	l.LoginLiteral = cmp.Or(l.LoginLiteral, 4<<10)
+	l.LoginFails = cmp.Or(l.LoginFails, 4)
+	l.Watched = cmp.Or(l.Watched, 500)
+	l.Contexts = cmp.Or(l.Contexts, 10)
 	t := &c.Timeouts
-	orDefault(&t.Login, 2*time.Minute)
-	orDefault(&t.Idle, 31*time.Minute)
-	orDefault(&t.Read, 5*time.Minute)
-	orDefault(&t.Write, 2*time.Minute)
-	orDefault(&t.StillHere, 2*time.Minute)
-	orDefault(&t.Progress, 10*time.Second)
+	t.Login = cmp.Or(t.Login, 2*time.Minute)
+	t.Idle = cmp.Or(t.Idle, 31*time.Minute)
+	t.Read = cmp.Or(t.Read, 5*time.Minute)
+	t.Write = cmp.Or(t.Write, 2*time.Minute)
+	t.StillHere = cmp.Or(t.StillHere, 2*time.Minute)
+	t.Progress = cmp.Or(t.Progress, 10*time.Second)
 }
 
 // lexLimits are the limits of a command before or after login.

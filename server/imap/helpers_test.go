@@ -37,13 +37,11 @@ type testServer struct {
 // testUsers are the users of test servers.
 type testUsers struct{}
 
-var errWrongPassword = errors.New("unknown user or wrong password")
-
 func (testUsers) Authenticate(_ context.Context, _ netip.Addr, name, password string) (auth.User, error) {
 	if user, ok := lookupTestUser(name); ok && password == "secret" {
 		return user, nil
 	}
-	return auth.User{}, errWrongPassword
+	return auth.User{}, auth.ErrInvalid
 }
 
 func lookupTestUser(name string) (auth.User, bool) {

@@ -2,9 +2,7 @@ package imap
 
 import (
 	"crypto/tls"
-	"errors"
 
-	"github.com/emersion/go-imap/v2"
 	gosasl "github.com/emersion/go-sasl"
 
 	"maildird/auth"
@@ -52,19 +50,5 @@ func tlsState(s *session) *tls.ConnectionState {
 
 // saslPeer is the client, as the mechanisms need to know it.
 func (s *session) saslPeer(login func(auth.User)) sasl.Peer {
-	return sasl.Peer{Ctx: s.ctx, From: s.remote.Addr(), TLS: tlsState(s), Login: login,
-		Refused: func(method, name string, err error) error {
-			switch {
-			case s.ctx.Err() != nil:
-				return &connError{s.ctx.Err()}
-			case errors.Is(err, sasl.ErrOther):
-				s.fails++
-				s.log.Warn("login failed", "method", method, "user", name, "error", err)
-				return errOtherUser()
-			case errors.Is(err, sasl.ErrProof), errors.Is(err, sasl.ErrToken), errors.Is(err, auth.ErrInvalid), errors.Is(err, auth.ErrThrottled):
-				return s.loginFailed(method, name, err)
-			}
-			s.log.Error("login cannot be checked", "method", method, "user", name, "error", err)
-			return no(imap.ResponseCodeUnavailable, "Login cannot be checked at this time, try again later.")
-		}}
+	return sasl.Peer{Ctx: s.ctx, From: s.peer.Addr, TLS: tlsState(s), Login: login, Refused: s.refusedLogin}
 }

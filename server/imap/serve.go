@@ -78,7 +78,7 @@ func (s *session) shakeHands(ctx context.Context, conn *tls.Conn) error {
 	if s.tls {
 		how = service + " TLS"
 	}
-	if !s.srv.sessions.Stopping() && s.srv.cfg.Connections.Tell(how, s.remote.Addr(), time.Now()) {
+	if !s.srv.sessions.Stopping() && s.srv.cfg.Connections.Tell(how, s.peer.Addr, time.Now()) {
 		s.log.Info("TLS handshake failed", "error", err, "more", "not logged for a minute")
 	}
 	return &connError{err}
@@ -97,7 +97,7 @@ func (s *session) commands() error {
 		}
 		if err := s.serveCommand(); err != nil || s.logout {
 			switch woken := errors.Is(err, os.ErrDeadlineExceeded); {
-			case woken && s.granted.revoked.Load():
+			case woken && s.granted.Revoked():
 				return errRevoked()
 			case woken && s.srv.sessions.Stopping():
 				return errStopping()
@@ -167,7 +167,7 @@ func (s *session) await(deadline time.Time, wakeOn wire.Reasons) error {
 	switch {
 	case err == nil:
 		return nil
-	case s.granted.revoked.Load():
+	case s.granted.Revoked():
 		return errRevoked()
 	case s.srv.sessions.Stopping():
 		return errStopping()
@@ -182,7 +182,7 @@ func (s *session) continueLiteral() { s.w.Raw("+ OK\r\n") }
 
 // end says goodbye for the reason err, nil after LOGOUT, and closes.
 func (s *session) end(err error) {
-	if s.granted.revoked.Load() {
+	if s.granted.Revoked() {
 		s.log.Info("login revoked")
 	}
 	if said := s.goodbye(err); said {
@@ -216,7 +216,7 @@ func (s *session) leave() {
 	if s.account == nil {
 		return
 	}
-	s.granted.to.Store(nil)
+	s.granted.To(nil)
 	s.account.Release()
 	s.account = nil
 	s.srv.cfg.Connections.LeaveUser(s.user.Name)

@@ -2,13 +2,10 @@ package imap
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -80,7 +77,7 @@ func (srv *Server) start(conn net.Conn, implicitTLS bool) {
 	begun := srv.cfg.Connections.Begin(srv.sessions.Work())
 	s := srv.newSession(conn, implicitTLS)
 	if refusal := srv.admit(s); refusal != nil {
-		if srv.cfg.Connections.Tell(service, s.remote.Addr(), s.began) {
+		if srv.cfg.Connections.Tell(service, s.peer.Addr, s.began) {
 			s.log.Warn("connection refused", "reason", refusal, "more", "not logged for a minute")
 		}
 		if implicitTLS { // not worth a handshake
@@ -103,40 +100,27 @@ func (srv *Server) start(conn net.Conn, implicitTLS bool) {
 }
 
 func (srv *Server) newSession(conn net.Conn, implicitTLS bool) *session {
-	s := &session{srv: srv, ctx: srv.sessions.Work(), began: time.Now()}
+	s := &session{srv: srv, ctx: srv.sessions.Work(), began: time.Now(), peer: accept.NewPeer(conn)}
 	s.wire = &wire.Conn{Socket: conn, Stream: conn, ReadTimeout: srv.cfg.Timeouts.Read, WriteTimeout: srv.cfg.Timeouts.Write,
 		Until: s.began.Add(srv.cfg.Timeouts.Login)}
 	if implicitTLS {
 		s.wire.Stream = tls.Server(conn, srv.cfg.TLS)
 		s.tls = true
 	}
-	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		ap := a.AddrPort()
-		s.remote = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
-	}
 	s.lx = newLexer(s)
 	s.w = &writer{syntax.Writer{Dest: s.wire}}
-	var id [6]byte
-	_, _ = rand.Read(id[:]) // never fails
-	s.anonymous = srv.log.With("protocol", "imap", "session", hex.EncodeToString(id[:]), "remote", s.remoteText())
+	s.anonymous = s.peer.Log(srv.log, service)
 	s.log = s.anonymous
 	return s
 }
 
-func (s *session) remoteText() string {
-	if s.remote.IsValid() {
-		return s.remote.Addr().String()
-	}
-	return "unix"
-}
-
-// service is what connections are counted as.
+// service is what connections are counted as, and what logs call the protocol.
 const service = "imap"
 
 // admit counts a new connection, or returns why it is refused.
 func (srv *Server) admit(s *session) error {
 	err := srv.sessions.Enter(s, func() error {
-		return srv.cfg.Connections.Admit(service, s.remote.Addr(), s.began)
+		return srv.cfg.Connections.Admit(service, s.peer.Addr, s.began)
 	})
 	switch {
 	case err == nil:
@@ -151,6 +135,6 @@ func (srv *Server) admit(s *session) error {
 
 // leave takes back what admit counted.
 func (srv *Server) leave(s *session) {
-	srv.cfg.Connections.Leave(service, s.remote.Addr())
+	srv.cfg.Connections.Leave(service, s.peer.Addr)
 	srv.sessions.Leave(s)
 }

@@ -5,15 +5,16 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"maildird/auth"
 	"maildird/maildir"
 	"maildird/maildir/mailbox"
+	"maildird/server/accept"
 	"maildird/server/imap/mailfile"
 	"maildird/server/imap/syntax"
 	"maildird/server/imap/wire"
+	"maildird/server/login"
 )
 
 // session is one connection and what its client did on it. One goroutine runs
@@ -27,10 +28,10 @@ type session struct {
 	// anonymous is log without the user's name.
 	anonymous *slog.Logger
 	// ctx ends when the server does not wait for the session any longer.
-	ctx    context.Context
-	remote netip.AddrPort // zero for a Unix socket
-	tls    bool
-	began  time.Time
+	ctx   context.Context
+	peer  accept.Peer
+	tls   bool
+	began time.Time
 
 	tag    []byte    // of the command that runs
 	done   done      // its response
@@ -39,7 +40,7 @@ type session struct {
 	fails  int       // failed logins
 
 	user    auth.User
-	granted granted
+	granted login.Granted
 	account *maildir.Account // nil before login
 	sel     *selection       // nil without a selected mailbox
 
@@ -142,7 +143,7 @@ func (s *session) interruptedAt(now time.Time) error {
 	if err := s.ctx.Err(); err != nil {
 		return &connError{err}
 	}
-	if s.granted.revoked.Load() {
+	if s.granted.Revoked() {
 		return errRevoked()
 	}
 	if err := s.wire.PeerGone(now); err != nil {

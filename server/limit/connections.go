@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"maildird/auth"
 )
 
 // Why a connection or a login is refused.
@@ -90,7 +92,7 @@ func (c *Connections) Admit(service string, from netip.Addr, now time.Time) erro
 		return ErrFull
 	}
 	if from.IsValid() {
-		n := Network(from)
+		n := auth.Network(from)
 		if c.tooFast(n, now) {
 			return ErrRate
 		}
@@ -128,7 +130,7 @@ func (c *Connections) Tell(service string, from netip.Addr, now time.Time) bool 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turn(now)
-	t := told{service, Network(from)}
+	t := told{service, auth.Network(from)}
 	_, again := c.told[t]
 	c.told[t] = struct{}{}
 	return !again
@@ -141,7 +143,7 @@ func (c *Connections) Leave(service string, from netip.Addr) {
 	c.total--
 	countDown(c.services, service)
 	if from.IsValid() {
-		countDown(c.perIP, Network(from))
+		countDown(c.perIP, auth.Network(from))
 	}
 }
 
@@ -167,16 +169,4 @@ func countDown[K comparable](m map[K]int, key K) {
 	if m[key]--; m[key] <= 0 {
 		delete(m, key)
 	}
-}
-
-// Network is what connections of one peer are counted by: the address for
-// IPv4 and its /64 for IPv6, which is what one subscriber has.
-func Network(a netip.Addr) netip.Prefix {
-	a = a.Unmap().WithZone("")
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
-	}
-	n, _ := a.Prefix(bits)
-	return n
 }

@@ -1,9 +1,9 @@
 package smtp
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -11,21 +11,12 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"maildird/auth"
+	"maildird/server/login"
 	own "maildird/server/sasl"
 )
 
-// passwordsAllowed tells whether the client may send a password as it is: over
-// TLS, a Unix socket, or from where the operator trusts the network.
 func (c *conn) passwordsAllowed() bool {
-	if c.peer.tls != nil || !c.peer.addr.IsValid() {
-		return true
-	}
-	for _, p := range c.srv.cfg.PlaintextFrom {
-		if p.Contains(c.peer.addr.Addr()) {
-			return true
-		}
-	}
-	return false
+	return login.PasswordsAllowed(c.peer.tls != nil, c.peer.Addr, c.srv.cfg.PlaintextFrom)
 }
 
 // checkMaySend: submission is for users who logged in (RFC 6409 section 4.3).
@@ -97,7 +88,7 @@ func (c *conn) mechanism(name string, user *auth.User) sasl.Server {
 	if !slices.Contains(c.mechanisms(), name) {
 		return nil
 	}
-	peer := own.Peer{Ctx: c.srv.conns.Stop(), From: c.peer.addr.Addr(), TLS: c.peer.tls, Login: func(u auth.User) { *user = u }, Refused: c.loginRefused}
+	peer := own.Peer{Ctx: c.srv.conns.Stop(), From: c.peer.Addr, TLS: c.peer.tls, Login: func(u auth.User) { *user = u }, Refused: c.refusedLogin}
 	switch name {
 	case own.SCRAM, own.SCRAMPlus:
 		return own.NewSCRAMLogin(c.srv.cfg.SCRAM, peer, name == own.SCRAMPlus)
@@ -123,19 +114,6 @@ func (c *conn) mechanisms() (names []string) {
 		names = append(names, own.OAuthBearer, own.XOAuth2)
 	}
 	return append(names, sasl.Plain, sasl.Login)
-}
-
-// loginRefused logs that a login failed without a password being shown, and answers.
-func (c *conn) loginRefused(method, name string, err error) error {
-	if errors.Is(err, own.ErrOther) {
-		c.authFails++
-		c.log.Warn("login failed", "method", method, "user", shorten(name), "error", err)
-		return refusal(535, code3{5, 7, 8}, "Acting for another user is not possible")
-	}
-	if errors.Is(err, own.ErrProof) || errors.Is(err, own.ErrToken) {
-		err = fmt.Errorf("%w: %w", auth.ErrInvalid, err)
-	}
-	return c.loginFailed(method, name, err)
 }
 
 // decodeResponse decodes base64; "=" is the initial response without octets.
@@ -178,34 +156,33 @@ func (c *conn) authFailed(err error) error {
 	return lastReply(421, code3{4, 7, 0}, "Too many failed logins")
 }
 
-// checkPassword asks who a name and a password belong to. Failures are logged
-// with the peer's address, for programs that block such addresses.
+// checkPassword asks who a name and a password belong to.
 func (c *conn) checkPassword(method, name, password string) (auth.User, error) {
-	user, err := c.srv.cfg.Auth.Authenticate(c.srv.conns.Stop(), c.peer.addr.Addr(), name, password)
+	user, err := c.srv.cfg.Auth.Authenticate(c.srv.conns.Stop(), c.peer.Addr, name, password)
 	if err == nil {
 		return user, nil
 	}
-	return auth.User{}, c.loginFailed(method, name, err)
+	return auth.User{}, c.refusedLogin(method, name, err)
 }
 
-// loginFailed counts and logs a failed login and returns the answer to it.
-func (c *conn) loginFailed(method, name string, err error) error {
-	switch {
-	case errors.Is(err, auth.ErrInvalid):
-		c.authFails++
-		c.log.Warn("login failed", "method", method, "user", shorten(name), "error", err)
-		return refusal(535, code3{5, 7, 8}, "Authentication failed")
-	case errors.Is(err, auth.ErrThrottled):
-		c.authFails++
-		if !errors.Is(err, auth.ErrThrottledAgain) {
-			c.log.Warn("login refused", "method", method, "user", shorten(name), "error", err, "more", "not logged while the lock lasts")
-		}
-		return refusal(454, code3{4, 7, 0}, "Too many failed logins, try again later")
-	case c.srv.conns.Stopping():
+// refusedLogin counts and logs a login that failed, and returns the answer to it.
+func (c *conn) refusedLogin(method, name string, err error) error {
+	if c.srv.conns.Stopping() && errors.Is(err, context.Canceled) {
 		return refusal(454, code3{4, 3, 2}, "Server is shutting down")
 	}
-	c.log.Error("login cannot be checked", "user", shorten(name), "error", err)
-	return refusal(454, code3{4, 7, 0}, "Temporary authentication failure, try again later")
+	why := login.Refused(c.log, method, name, err)
+	if why.Counts() {
+		c.authFails++
+	}
+	switch why {
+	case login.OtherUser:
+		return refusal(535, code3{5, 7, 8}, "Acting for another user is not possible")
+	case login.Throttled:
+		return refusal(454, code3{4, 7, 0}, "Too many failed logins, try again later")
+	case login.Unavailable:
+		return refusal(454, code3{4, 7, 0}, "Temporary authentication failure, try again later")
+	}
+	return refusal(535, code3{5, 7, 8}, "Authentication failed")
 }
 
 // loggedIn goes on as a user who proved who he is.

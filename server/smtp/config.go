@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"maildird/auth"
 	"maildird/maildir/delivery"
 	"maildird/server/limit"
+	"maildird/server/login"
 	"maildird/server/sasl"
 )
 
@@ -55,14 +57,6 @@ type Directory interface {
 	LeftOut(address string) bool
 }
 
-// Authenticator checks passwords that come from an address, the zero one for
-// Unix sockets. An unknown user and a wrong password both give auth.ErrInvalid
-// after the same time; auth.ErrThrottled is for those that are not checked now;
-// other errors pass by themselves.
-type Authenticator interface {
-	Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.User, error)
-}
-
 // Config is the settings of a Server. Zero values of limits and times mean the
 // defaults.
 type Config struct {
@@ -74,7 +68,7 @@ type Config struct {
 	Postmaster string
 
 	Users Directory
-	Auth  Authenticator // for Submission
+	Auth  login.Authenticator // for Submission
 	// SCRAM, if not nil, lets clients of Submission prove passwords without
 	// showing them.
 	SCRAM sasl.Users
@@ -151,12 +145,6 @@ type Timeouts struct {
 	Tarpit time.Duration
 }
 
-func orDefault[T int | int64 | time.Duration](v *T, d T) {
-	if *v == 0 {
-		*v = d
-	}
-}
-
 func (c *Config) setDefaults() {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -171,22 +159,22 @@ func (c *Config) setDefaults() {
 		c.Mail = limit.NewMail(0, 0)
 	}
 	l := &c.Limits
-	orDefault(&l.Message, 50<<20)
-	orDefault(&l.Line, 1<<20)
-	orDefault(&l.HeaderLines, 20_000)
-	orDefault(&l.Header, 1<<20)
-	orDefault(&l.Received, 100)
-	orDefault(&l.Recipients, 1000)
-	orDefault(&l.Command, 4096)
-	orDefault(&l.AuthLine, 12288)
-	orDefault(&l.BadCommands, 10)
-	orDefault(&l.BadRecipients, 100)
-	orDefault(&l.AuthFails, 3)
-	orDefault(&l.DataRate, 500)
+	l.Message = cmp.Or(l.Message, 50<<20)
+	l.Line = cmp.Or(l.Line, 1<<20)
+	l.HeaderLines = cmp.Or(l.HeaderLines, 20_000)
+	l.Header = cmp.Or(l.Header, 1<<20)
+	l.Received = cmp.Or(l.Received, 100)
+	l.Recipients = cmp.Or(l.Recipients, 1000)
+	l.Command = cmp.Or(l.Command, 4096)
+	l.AuthLine = cmp.Or(l.AuthLine, 12288)
+	l.BadCommands = cmp.Or(l.BadCommands, 10)
+	l.BadRecipients = cmp.Or(l.BadRecipients, 100)
+	l.AuthFails = cmp.Or(l.AuthFails, 3)
+	l.DataRate = cmp.Or(l.DataRate, 500)
 	t := &c.Timeouts
-	orDefault(&t.Command, 5*time.Minute)
-	orDefault(&t.Write, 2*time.Minute)
-	orDefault(&t.TLS, 30*time.Second)
-	orDefault(&t.Session, 2*time.Hour)
-	orDefault(&t.Tarpit, 5*time.Second)
+	t.Command = cmp.Or(t.Command, 5*time.Minute)
+	t.Write = cmp.Or(t.Write, 2*time.Minute)
+	t.TLS = cmp.Or(t.TLS, 30*time.Second)
+	t.Session = cmp.Or(t.Session, 2*time.Hour)
+	t.Tarpit = cmp.Or(t.Tarpit, 5*time.Second)
 }

@@ -8,18 +8,16 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"runtime/debug"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-smtp"
 
-	"maildird/auth"
 	"maildird/server/accept"
+	"maildird/server/login"
 )
 
 // conn is one connection. Its goroutine owns all of it but what mu guards.
@@ -43,8 +41,7 @@ type conn struct {
 	badRecipients int
 	authFails     int
 
-	granted atomic.Pointer[auth.User] // whose login it is, for Recheck
-	revoked atomic.Bool               // the login does not hold any more
+	granted login.Granted
 
 	mu        sync.Mutex
 	waiting   bool // for a command: Shutdown ends that, and Recheck
@@ -53,19 +50,10 @@ type conn struct {
 
 // peer is what is known about the other side.
 type peer struct {
-	id    string         // of the session, in logs and Received
-	addr  netip.AddrPort // not valid for Unix sockets
-	hello string         // what it calls itself
-	esmtp bool           // it said EHLO or LHLO, not HELO
+	accept.Peer
+	hello string // what it calls itself
+	esmtp bool   // it said EHLO or LHLO, not HELO
 	tls   *tls.ConnectionState
-}
-
-// text is how logs name a peer.
-func (p *peer) text() string {
-	if p.addr.IsValid() {
-		return p.addr.Addr().String()
-	}
-	return "unix"
 }
 
 // goodbye is a reply after which the connection ends.
@@ -175,7 +163,7 @@ func (c *conn) greet() error {
 // command takes one command and answers it.
 func (c *conn) command() error {
 	c.hasty = c.hasty && len(c.wire.unread()) > 0
-	if c.revoked.Load() {
+	if c.granted.Revoked() {
 		return errRevoked()
 	}
 	line, err := c.line()
@@ -318,7 +306,7 @@ func (c *conn) await(deadline time.Time, take func() error) error {
 	switch {
 	case c.srv.conns.Stopping():
 		err = errStopping()
-	case c.revoked.Load():
+	case c.granted.Revoked():
 		err = errRevoked()
 	}
 	if err == nil {
@@ -327,7 +315,7 @@ func (c *conn) await(deadline time.Time, take func() error) error {
 	c.mu.Lock()
 	c.waiting = false
 	c.mu.Unlock()
-	if err != nil && c.revoked.Load() {
+	if err != nil && c.granted.Revoked() {
 		return errRevoked()
 	}
 	if err != nil && c.srv.conns.Stopping() {
@@ -356,7 +344,7 @@ func (c *conn) replyTo(r *smtp.SMTPError) { c.reply(r.Code, r.EnhancedCode, r.Me
 
 // end says goodbye for the reason err and closes.
 func (c *conn) end(err error) {
-	if c.revoked.Load() {
+	if c.granted.Revoked() {
 		c.log.Info("login revoked")
 	}
 	var last goodbye

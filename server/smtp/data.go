@@ -99,14 +99,14 @@ func (c *conn) moreOfMessage(began time.Time, got int64) error {
 	err := c.wire.conn.SetReadDeadline(deadline)
 	c.receiving = true
 	c.mu.Unlock()
-	if err == nil && !c.revoked.Load() {
+	if err == nil && !c.granted.Revoked() {
 		err = c.wire.more(largeBuffer)
 	}
 	c.mu.Lock()
 	c.receiving = false
 	c.mu.Unlock()
 	switch {
-	case c.revoked.Load():
+	case c.granted.Revoked():
 		return errRevoked()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return lastReply(421, code3{4, 4, 2}, "Message did not come in time")

@@ -2,9 +2,7 @@ package smtp
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"net"
 	"net/netip"
@@ -106,14 +104,8 @@ func (srv *Server) newConn(nc net.Conn, implicitTLS bool) *conn {
 	if implicitTLS {
 		c.wire.conn = tls.Server(nc, srv.cfg.TLS)
 	}
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		ap := a.AddrPort()
-		c.peer.addr = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
-	}
-	var id [6]byte
-	_, _ = rand.Read(id[:]) // never fails
-	c.peer.id = hex.EncodeToString(id[:])
-	c.log = srv.cfg.Log.With("protocol", srv.kind.String(), "session", c.peer.id, "remote", c.peer.text())
+	c.peer.Peer = accept.NewPeer(nc)
+	c.log = c.peer.Log(srv.cfg.Log, srv.kind.String())
 	c.anonymous = c.log
 	c.session = &session{srv: srv, peer: &c.peer, log: c.log}
 	return c
@@ -141,7 +133,7 @@ func (c *conn) countedAddr() netip.Addr {
 	if c.srv.kind == LMTP {
 		return netip.Addr{}
 	}
-	return c.peer.addr.Addr()
+	return c.peer.Addr
 }
 
 // leave takes back what admit counted.

@@ -145,5 +145,5 @@ func (s *session) addTarget(t target) int {
 // nextID names a message, in replies, logs and Received.
 func (s *session) nextID() string {
 	s.count++
-	return s.peer.id + "-" + strconv.Itoa(s.count)
+	return s.peer.Session + "-" + strconv.Itoa(s.count)
 }

@@ -54,9 +54,9 @@ func (s *session) received(id string) []byte {
 	b := make([]byte, 0, 320)
 	b = append(b, "Received: from "...)
 	literal := ""
-	if p.addr.IsValid() {
-		literal = "[" + p.addr.Addr().String() + "]"
-		if p.addr.Addr().Is6() {
+	if p.Addr.IsValid() {
+		literal = "[" + p.Addr.String() + "]"
+		if p.Addr.Is6() {
 			literal = "[IPv6:" + literal[1:]
 		}
 	}

@@ -1,0 +1,34 @@
+// Package login is what SMTP and IMAP do alike about logins, whatever the mechanism
+// (package sasl): who may show a password, what is logged of a login that failed,
+// and the end of a session whose login does not hold any more. The answers to
+// clients are the protocols' own.
+package login
+
+import (
+	"context"
+	"net/netip"
+
+	"maildird/auth"
+)
+
+// Authenticator checks passwords that come from an address, the zero one for
+// Unix sockets. An unknown user and a wrong password both give auth.ErrInvalid
+// after the same time; auth.ErrThrottled is for those that are not checked now;
+// other errors pass by themselves.
+type Authenticator interface {
+	Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.User, error)
+}
+
+// PasswordsAllowed tells whether a client may send a password as it is: over TLS,
+// a Unix socket (the zero address), or from where the operator trusts the network.
+func PasswordsAllowed(tls bool, from netip.Addr, trusted []netip.Prefix) bool {
+	if tls || !from.IsValid() {
+		return true
+	}
+	for _, p := range trusted {
+		if p.Contains(from) {
+			return true
+		}
+	}
+	return false
+}
