@@ -26,7 +26,8 @@ func serveCommand() *cobra.Command {
 		Use:   "serve --config FILE",
 		Short: "Run the server in the foreground",
 		Long: "Run the server until SIGTERM or SIGINT, logging to standard error; \"ready\" says that\n" +
-			"every listener accepts. SIGHUP rereads the users, the certificate and the log level.",
+			"every listener accepts, and systemd is told. SIGHUP rereads the users, the certificate\n" +
+			"and the log level.",
 		Args: atMost(0),
 	}
 	path := configFlag(cmd)
@@ -67,6 +68,9 @@ func serve(ctx context.Context, path string, logTo io.Writer, ready func(*config
 		if err := ready(cfg, srv); err != nil {
 			return end(err)
 		}
+	}
+	if err := notifyReady(os.Getenv("NOTIFY_SOCKET")); err != nil {
+		log.Warn("service manager cannot be told that the server is ready", "error", err)
 	}
 	for {
 		select {

@@ -50,6 +50,36 @@ func TestReady(t *testing.T) {
 	}
 }
 
+// TestNotifyReady: a service manager is told when every listener accepts, at a
+// socket as systemd has it.
+func TestNotifyReady(t *testing.T) {
+	dir, err := rig.Dir("notify")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rig.RemoveAll(dir)
+	socket := filepath.Join(dir, "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := os.Chmod(socket, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("NOTIFY_SOCKET", socket)
+	m := start(t)
+	if err := conn.SetReadDeadline(time.Now().Add(mostOfStop)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 4096)
+	n, err := conn.Read(buf)
+	if err != nil || string(buf[:n]) != "READY=1" {
+		t.Fatalf("told: %q, %v; log:\n%s", buf[:n], err, m.Log())
+	}
+	dial(t, m.Address("smtp")).Close()
+}
+
 // mostOfStop is beyond the 10 s that maildird gives its clients at the end, and
 // far below the time after which it would send a silent one away.
 const mostOfStop = time.Minute
