@@ -55,9 +55,13 @@ func TestRealMail(t *testing.T) {
 	for name := range stored {
 		left[name] = true
 	}
+	// What goes before those that do not begin with a field.
+	before := map[string]string{
+		"bad-header-lines.eml": "X-Mailbox-Line: ", "bad-header-start.raw": "\n", "erroneous.raw": "\n", "no-header-at-all.eml": "\n",
+	}
 	for _, path := range samples {
 		text, _ := os.ReadFile(path)
-		want := onDisk(onWire(text))
+		want := append([]byte(before[filepath.Base(path)]), onDisk(onWire(text))...)
 		found := ""
 		for name := range left {
 			if top, ok := bytes.CutSuffix(stored[name], want); ok && onlyTrace(top) {
