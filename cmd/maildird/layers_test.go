@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"maildird/server/imap/casemap":  {},
 	"maildird/server/imap/pattern":  {},
 	"maildird/server/imap/imapurl":  {"maildird/server/imap/syntax"},
+	"maildird/server/imap/search":   {"maildird/maildir/filename", "maildird/maildir/mailbox", "maildird/maildir/message", "maildird/server/imap/casemap", "maildird/server/imap/mailfile", "maildird/server/imap/syntax"},
 	"maildird/server/imap/order":    {"maildird/maildir/message", "maildird/server/imap/casemap"},
 	"maildird/server/imap/thread":   {"maildird/maildir/mailbox"},
 	"maildird/server/imap/render":   {"maildird/maildir/message", "maildird/server/imap/syntax"},

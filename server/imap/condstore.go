@@ -7,6 +7,7 @@ import (
 
 	"maildird/maildir/mailbox"
 	"maildird/server/imap/mailfile"
+	"maildird/server/imap/search"
 	"maildird/server/imap/syntax"
 )
 
@@ -207,7 +208,7 @@ func modified(msgs []mailbox.Message, uid bool) string {
 
 // modSeqKey is the search key MODSEQ (RFC 7162 section 3.1.5). Mod-sequences are
 // those of messages, so for which flag it is asked does not matter.
-func modSeqKey(p *searchParser) searchKey {
+func modSeqKey(p *searchParser) search.Key {
 	p.SP()
 	if p.Peek() == '"' {
 		const flags = "/flags/"
@@ -227,8 +228,8 @@ func modSeqKey(p *searchParser) searchKey {
 		p.query.modseq = true
 		p.query.begin = append(p.query.begin, (*session).needModSeqs)
 	}
-	return searchKey{op: searchOwn, own: &ownKey{name: "MODSEQ", matches: func(sr *searcher) (bool, error) {
-		return sr.m.ModSeq >= since, nil
+	return search.Key{Op: search.Extension, Extension: &search.ExtensionKey{Name: "MODSEQ", Matches: func(c *search.Candidate) (bool, error) {
+		return c.Message.ModSeq >= since, nil
 	}}}
 }
 

@@ -6,7 +6,6 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/mailbox"
-	"maildird/server/imap/syntax"
 )
 
 // contextExtension is CONTEXT=SEARCH and CONTEXT=SORT (RFC 5267 section 4), with
@@ -116,7 +115,7 @@ func (s *session) keepUpdated(q *searchQuery, found []mailbox.Message, uid bool,
 		results += len(c.members)
 	}
 	switch n := len(s.sel.contexts); {
-	case q.key.fleeting():
+	case q.program.Key.Fleeting():
 		s.noUpdate(string(s.tag), "The result changes with time alone.")
 		return
 	case n >= s.srv.cfg.Limits.Contexts, n > 0 && results > maxContextResults:
@@ -125,7 +124,7 @@ func (s *session) keepUpdated(q *searchQuery, found []mailbox.Message, uid bool,
 	}
 	c := &searchContext{
 		tag: string(s.tag), uid: uid, order: order, items: q.update.items,
-		query:   searchQuery{key: q.key.frozen(s.sel), probes: q.probes, named: q.named},
+		query:   searchQuery{program: q.program.Frozen(s.sel.view, s.sel.saved), named: q.named},
 		members: make([]uint32, len(found)), last: s.sel.view.LastUID(),
 	}
 	for i, m := range found {
@@ -172,63 +171,4 @@ func (s *session) endNumbered() error {
 		return !c.uid
 	})
 	return nil
-}
-
-// fleeting tells whether the answer of a key changes while nothing happens.
-func (k *searchKey) fleeting() bool {
-	if k.own != nil && k.own.fleeting {
-		return true
-	}
-	for i := range k.keys {
-		if k.keys[i].fleeting() {
-			return true
-		}
-	}
-	return false
-}
-
-// frozen is a key that outlives its command: sequence numbers and "$" have
-// become the UIDs that they stand for.
-func (k searchKey) frozen(sel *selection) searchKey {
-	k.keys = slices.Clone(k.keys)
-	for i := range k.keys {
-		k.keys[i] = k.keys[i].frozen(sel)
-	}
-	switch {
-	case k.set.Saved:
-		k.op, k.set = searchUID, syntax.NumSet{Ranges: slices.Clone(sel.saved)}
-	case k.op == searchSeq:
-		k.op, k.set = searchUID, syntax.NumSet{Ranges: uidRanges(sel.view, k.set)}
-	case k.op == searchUID:
-		k.set.Ranges = slices.Clone(k.set.Ranges)
-	}
-	return k
-}
-
-// uidRanges turns sequence numbers into UIDs. UIDs between those of two
-// neighbours belong to no message and never will.
-func uidRanges(view *mailbox.View, set syntax.NumSet) []mailbox.Range {
-	exists := view.Exists()
-	var out []mailbox.Range
-	for _, r := range set.Resolve(exists) {
-		if r.First = max(r.First, 1); r.First <= exists {
-			out = append(out, mailbox.Range{First: view.UID(r.First), Last: view.UID(min(r.Last, exists))})
-		}
-	}
-	return out
-}
-
-// usesLast tells whether "*" is in a set of UIDs.
-func (k *searchKey) usesLast() bool {
-	for _, r := range k.set.Ranges {
-		if r.First == 0 || r.Last == 0 {
-			return true
-		}
-	}
-	for i := range k.keys {
-		if k.keys[i].usesLast() {
-			return true
-		}
-	}
-	return false
 }

@@ -114,8 +114,8 @@ func (s *session) contextChange(c *searchContext, touched map[uint32]mailbox.Mes
 	if len(ranges) == 0 {
 		return change, nil
 	}
-	sr := newSearcher(s, c.query.plan(view, nil))
-	defer sr.close()
+	sr := newSearcher(s, &c.query.program)
+	defer sr.Close()
 	var in []mailbox.Message
 	var out []uint32
 	for m := range view.Messages(ranges, true) {
@@ -128,7 +128,7 @@ func (s *session) contextChange(c *searchContext, touched map[uint32]mailbox.Mes
 		if told, ok := touched[m.UID]; ok {
 			m.Flags, m.ModSeq = told.Flags, told.ModSeq
 		}
-		if !sr.matches(m) {
+		if !sr.Matches(m) {
 			out = append(out, m.UID)
 			continue
 		}
@@ -168,7 +168,7 @@ func messageOf(view *mailbox.View, uid uint32) (m mailbox.Message, ok bool) {
 // When a keyword gets a name, the view tells of the messages that have it.
 func (c *searchContext) unsettled(view *mailbox.View) []mailbox.Range {
 	was := c.last
-	if c.last = view.LastUID(); c.last == was || !c.query.key.usesLast() {
+	if c.last = view.LastUID(); c.last == was || !c.query.program.Key.UsesLast() {
 		return nil
 	}
 	return []mailbox.Range{{First: was, Last: was}, {First: c.last, Last: c.last}}

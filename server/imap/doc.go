@@ -20,19 +20,19 @@
 // Beside the commands stand, each in a package of its own, the ideas that need no
 // session: the connection below it (wire, deflate), the wire syntax (syntax), what
 // URLs say (imapurl), names with wildcards (pattern), text without regard to case
-// (casemap), what SORT and THREAD compare and how threads are made (order, thread),
-// what FETCH tells of a header and of parts (render), and the reading of one message,
-// by the cache or the file (mailfile).
+// (casemap), what SEARCH tests and how it finds it (search), what SORT and THREAD
+// compare and how threads are made (order, thread), what FETCH tells of a header and
+// of parts (render), and the reading of one message, by the cache or the file
+// (mailfile).
 //
 // What takes more than one file here:
 //
 //   - FETCH: fetchitems.go is what a client asks for, fetchrun.go goes through the
 //     messages, fetchqueue.go reads their files ahead, fetchpart.go finds what a
 //     section is in one of them, fetch.go writes its response.
-//   - SEARCH: searchkeys.go is what a client asks for, searchwords.go the keys of the
-//     base protocol, searchplan.go puts what is cheap first, searchmatch.go tests a
-//     message, searchrun.go all of them, search.go answers; context.go and
-//     contextfollow.go keep an answer up to date.
+//   - SEARCH: searchkeys.go takes what a client asks for, searchwords.go the keys of
+//     the base protocol, package search finds the messages, search.go answers;
+//     context.go and contextfollow.go keep an answer up to date.
 //   - SORT: sortremembered.go takes what the mailbox remembers of an order,
 //     sortkeys.go makes one anew, sortplaces.go finds where messages belong in one.
 //   - NOTIFY: notify.go takes the command, mailboxfilter.go the mailboxes it is for,

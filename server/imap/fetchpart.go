@@ -245,14 +245,6 @@ type lacking struct {
 	decoded bool // parts whose transfer encoding is not known
 }
 
-// add takes over what another has collected.
-func (l *lacking) add(other lacking) {
-	l.gone = l.gone || other.gone
-	l.unread = l.unread || other.unread
-	l.big = l.big || other.big
-	l.decoded = l.decoded || other.decoded
-}
-
 // lack notes that a message could not be served, and logs why unless that is
 // what happens in a mailbox that others change.
 func (s *session) lack(l *lacking, m mailbox.Message, err error) {

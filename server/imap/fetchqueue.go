@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -142,6 +143,9 @@ func (q *fetchQueue) help() {
 		}
 	})
 }
+
+// errStopped says that nobody waits for what a helper does.
+var errStopped = errors.New("helper stopped")
 
 // check is the helper's answer to whether it shall go on.
 func (q *fetchQueue) check() error {

@@ -71,25 +71,12 @@ func (s *session) checkSources(sources []mailboxFilter, query *searchQuery) (oth
 	switch {
 	case others && query.options.ReturnSave:
 		return others, bad("Only what is found in the selected mailbox can be saved.")
-	case others && query.key.usesSaved():
+	case others && query.program.Key.UsesSaved():
 		return others, bad("$ is of the selected mailbox.")
 	case query.numbers && s.uidOnly:
 		return others, errUIDRequired()
 	}
 	return others, nil
-}
-
-// usesSaved tells whether "$" is in a search.
-func (k *searchKey) usesSaved() bool {
-	if k.set.Saved {
-		return true
-	}
-	for i := range k.keys {
-		if k.keys[i].usesSaved() {
-			return true
-		}
-	}
-	return false
 }
 
 // searchAll searches each mailbox once. One that is gone meanwhile is passed
@@ -169,8 +156,8 @@ func (s *session) searchIn(name string, query *searchQuery) error {
 
 // searchSelection searches s.sel and answers if there is something to tell.
 func (s *session) searchSelection(query *searchQuery) error {
-	sr := newSearcher(s, query.plan(s.sel.view, s.sel.saved))
-	defer sr.close()
+	sr := newSearcher(s, &query.program)
+	defer sr.Close()
 	found, err := sr.run(query)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"maildird/maildir/mailbox"
 	"maildird/maildir/message"
 	"maildird/server/imap/mailfile"
+	"maildird/server/imap/search"
 	"maildird/server/imap/syntax"
 )
 
@@ -31,11 +32,11 @@ func objectIDExtension() extension {
 			"THREADID": func(_ *lexer, items *fetchItems) { items.addAttr(&threadIDAttr{}) },
 		},
 		searchKeys: searchWords{
-			"EMAILID": objectIDKey("EMAILID", costNothing, func(sr *searcher) (string, error) {
-				return emailID(sr.s.sel.view.GUID(sr.m)), nil
+			"EMAILID": objectIDKey("EMAILID", search.CostNothing, func(c *search.Candidate) (string, error) {
+				return emailID(c.View.GUID(c.Message)), nil
 			}),
-			"THREADID": objectIDKey("THREADID", costHeader, func(sr *searcher) (string, error) {
-				return threadID(sr.mf, sr.s.sel.view.GUID(sr.m))
+			"THREADID": objectIDKey("THREADID", search.CostHeader, func(c *search.Candidate) (string, error) {
+				return threadID(c.File, c.View.GUID(c.Message))
 			}),
 		},
 		selected: func(s *session) {
@@ -114,15 +115,15 @@ func (a *threadIDAttr) prepare(s *session, m mailbox.Message, mf *mailfile.File)
 func (a *threadIDAttr) write(w *writer) { w.Raw("(" + a.id + ")") }
 
 // objectIDKey is a search key of one identifier, whose case counts.
-func objectIDKey(name string, cost searchCost, of func(*searcher) (string, error)) func(*searchParser) searchKey {
-	return func(p *searchParser) searchKey {
+func objectIDKey(name string, cost search.Cost, of func(*search.Candidate) (string, error)) func(*searchParser) search.Key {
+	return func(p *searchParser) search.Key {
 		p.SP()
 		want := string(p.Atom())
 		if !isObjectID(want) {
 			p.Fail("Expected an object identifier.")
 		}
-		return searchKey{op: searchOwn, own: &ownKey{name: name, cost: cost, matches: func(sr *searcher) (bool, error) {
-			id, err := of(sr)
+		return search.Key{Op: search.Extension, Extension: &search.ExtensionKey{Name: name, Cost: cost, Matches: func(c *search.Candidate) (bool, error) {
+			id, err := of(c)
 			return id == want, err
 		}}}
 	}

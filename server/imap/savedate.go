@@ -7,6 +7,7 @@ import (
 
 	"maildird/maildir/mailbox"
 	"maildird/server/imap/mailfile"
+	"maildird/server/imap/search"
 )
 
 // saveDateExtension is SAVEDATE (RFC 8514): when a message came into the mailbox
@@ -16,10 +17,10 @@ func saveDateExtension() extension {
 		caps:       []imap.Cap{imap.CapSaveDate},
 		fetchItems: words[fetchItems]{"SAVEDATE": func(_ *lexer, items *fetchItems) { items.addAttr(&saveDateAttr{}) }},
 		searchKeys: searchWords{
-			"SAVEDBEFORE":       saveDateKey("SAVEDBEFORE", searchBefore),
-			"SAVEDON":           saveDateKey("SAVEDON", searchOn),
-			"SAVEDSINCE":        saveDateKey("SAVEDSINCE", searchSince),
-			"SAVEDATESUPPORTED": plainKey(searchKey{op: searchAnd}),
+			"SAVEDBEFORE":       saveDateKey("SAVEDBEFORE", search.Before),
+			"SAVEDON":           saveDateKey("SAVEDON", search.On),
+			"SAVEDSINCE":        saveDateKey("SAVEDSINCE", search.Since),
+			"SAVEDATESUPPORTED": plainKey(search.Key{Op: search.And}),
 		},
 	}
 }
@@ -38,13 +39,13 @@ func (a *saveDateAttr) prepare(s *session, m mailbox.Message, _ *mailfile.File) 
 func (a *saveDateAttr) write(w *writer) { w.DateTime(a.date) }
 
 // saveDateKey compares the day of the save date as op does that of INTERNALDATE.
-func saveDateKey(name string, op searchOp) func(*searchParser) searchKey {
-	return func(p *searchParser) searchKey {
+func saveDateKey(name string, op search.Op) func(*searchParser) search.Key {
+	return func(p *searchParser) search.Key {
 		p.SP()
-		day := dayOf(p.Date())
-		return searchKey{op: searchOwn, own: &ownKey{name: name, cost: costStat, matches: func(sr *searcher) (bool, error) {
-			date, err := sr.s.sel.view.SaveDate(sr.s.ctx, sr.m)
-			return err == nil && isDay(op-searchBefore, dayOf(date), day), err
+		day := search.DayOf(p.Date())
+		return search.Key{Op: search.Extension, Extension: &search.ExtensionKey{Name: name, Cost: search.CostStat, Matches: func(c *search.Candidate) (bool, error) {
+			date, err := c.View.SaveDate(c.Ctx, c.Message)
+			return err == nil && op.OfDay(date, day), err
 		}}}
 	}
 }

@@ -3,12 +3,12 @@ package imap
 import (
 	"cmp"
 	"errors"
-	"iter"
 	"slices"
 
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/mailbox"
+	"maildird/server/imap/search"
 	"maildird/server/imap/syntax"
 )
 
@@ -35,6 +35,35 @@ func (s *session) unsave(query *searchQuery, err error) error {
 	return err
 }
 
+// searcher is a search of the session, and what it could not read.
+type searcher struct {
+	*search.Searcher
+	lacking lacking
+}
+
+// searcher makes a query ready for the selected mailbox.
+func (q *searchQuery) searcher(s *session) (*searcher, error) {
+	if q.numbers && s.uidOnly {
+		return nil, errUIDRequired()
+	}
+	for _, begin := range q.begin {
+		if err := begin(s); err != nil {
+			return nil, err
+		}
+	}
+	return newSearcher(s, &q.program), nil
+}
+
+// newSearcher returns what tests messages of the selected mailbox. Close it.
+func newSearcher(s *session, program *search.Program) *searcher {
+	sr := &searcher{}
+	sr.Searcher = search.New(&search.Asker{
+		Ctx: s.ctx, View: s.sel.view, Working: s.working, Interrupted: s.interrupted, Helpers: s.srv.helpers,
+		Missed: func(m mailbox.Message, err error) { s.lack(&sr.lacking, m, err) },
+	}, program, s.sel.saved)
+	return sr
+}
+
 // answerSearch searches the selected mailbox and writes the response.
 func (s *session) answerSearch(query *searchQuery, uid bool) error {
 	s.done.holdExpunges = query.numbers
@@ -42,7 +71,7 @@ func (s *session) answerSearch(query *searchQuery, uid bool) error {
 	if err != nil {
 		return err
 	}
-	defer sr.close()
+	defer sr.Close()
 	found, err := sr.run(query)
 	if err != nil {
 		return err
@@ -83,37 +112,10 @@ func (s *session) passedOver() {
 // that the options ask for.
 func (sr *searcher) run(q *searchQuery) ([]mailbox.Message, error) {
 	opt := &q.options
-	if sr.plan.known == nil && (opt.ReturnMin || opt.ReturnMax) && !opt.ReturnAll && !opt.ReturnCount && q.more == nil && q.update == nil {
-		return sr.ends(sr.s.sel.view.Messages(sr.plan.ranges, sr.plan.uid), opt)
+	if (opt.ReturnMin || opt.ReturnMax) && !opt.ReturnAll && !opt.ReturnCount && q.more == nil && q.update == nil {
+		return sr.Ends(opt.ReturnMin, opt.ReturnMax)
 	}
-	return sr.all()
-}
-
-// ends returns the first match, the last, or both, and looks no further.
-func (sr *searcher) ends(msgs iter.Seq[mailbox.Message], opt *imap.SearchOptions) (found []mailbox.Message, err error) {
-	all := slices.Collect(msgs)
-	first := func(msgs iter.Seq2[int, mailbox.Message]) (int, error) {
-		for i, m := range msgs {
-			if err := sr.s.interrupted(); err != nil {
-				return 0, err
-			}
-			if sr.matches(m) {
-				found = append(found, m)
-				return i, nil
-			}
-		}
-		return len(all), nil
-	}
-	lowest := 0
-	if opt.ReturnMin {
-		if lowest, err = first(slices.All(all)); err != nil || lowest == len(all) {
-			return found, err
-		}
-	}
-	if opt.ReturnMax {
-		_, err = first(slices.Backward(all[lowest:]))
-	}
-	return slices.CompactFunc(found, func(a, b mailbox.Message) bool { return a.UID == b.UID }), err
+	return sr.All()
 }
 
 // returned is those of the messages found that the options stand for: all, unless

@@ -1,91 +1,21 @@
 package imap
 
 import (
-	"fmt"
-	"time"
-
 	"github.com/emersion/go-imap/v2"
 
-	"maildird/maildir/filename"
 	"maildird/maildir/mailbox"
-	"maildird/server/imap/casemap"
+	"maildird/server/imap/search"
 	"maildird/server/imap/syntax"
 )
 
-// searchOp is what a searchKey asks.
-type searchOp uint8
-
-const (
-	searchAnd searchOp = iota // all of the keys; none of them is ALL
-	searchOr
-	searchNot
-	searchFlag    // any of the flags
-	searchNotFlag // none of the flags
-	searchKeyword
-	searchRecent
-	searchSeq
-	searchUID
-	searchLarger
-	searchSmaller
-	searchBefore // these three in this order
-	searchOn
-	searchSince
-	searchSentBefore // and these
-	searchSentOn
-	searchSentSince
-	searchText
-	searchOwn // of an extension
-)
-
-// searchKey is a node of what SEARCH asks for, as the client wrote it.
-type searchKey struct {
-	op    searchOp
-	keys  []searchKey    // searchAnd, searchOr, searchNot (one)
-	flags filename.Flags // searchFlag, searchNotFlag
-	word  string         // searchKeyword
-	set   syntax.NumSet  // searchSeq, searchUID
-	n     int64          // searchLarger, searchSmaller: octets; date keys: days since 1970
-	probe int            // searchText: index in searchQuery.probes
-	own   *ownKey        // searchOwn
-}
-
-// ownKey is a key of an extension.
-type ownKey struct {
-	name string
-	cost searchCost
-	// matches tests sr.m. With costHeader and above sr.mf is its open file.
-	// Several searchers may call it at the same time.
-	matches func(sr *searcher) (bool, error)
-	// fleeting says that the answer changes while nothing happens.
-	fleeting bool
-}
-
 // searchWords are the keys of SEARCH, each with what takes its arguments.
-type searchWords map[string]func(*searchParser) searchKey
-
-// searchProbe is a string to be found in the text of a message.
-type searchProbe struct {
-	in     probePlace
-	field  string // inField: its name
-	people bool   // inField: as ENVELOPE has its addresses counts too
-	needle []byte // in the form of casemap.Append
-}
-
-// probePlace is where a string is looked for.
-type probePlace uint8
-
-const (
-	inField probePlace = iota // of the header
-	inBody
-	inText // header and body
-)
+type searchWords map[string]func(*searchParser) search.Key
 
 // searchQuery is a SEARCH as the client wrote it.
 type searchQuery struct {
 	options   imap.SearchOptions
 	hasReturn bool // RETURN was there
-	key       searchKey
-	probes    []searchProbe
+	program   search.Program
 	partial   *partialRange // nil for none
 	update    *searchUpdate // nil for none
 	modseq    bool          // MODSEQ is among the keys
@@ -137,7 +67,7 @@ func (lx *lexer) searchProgram(utf8 bool) searchQuery {
 		p.charset(lx.AString(), utf8)
 		lx.SP()
 	}
-	p.query.key = p.list()
+	p.query.program.Key = p.list()
 	return p.query
 }
 
@@ -174,19 +104,19 @@ func (p *searchParser) charset(name []byte, utf8 bool) {
 }
 
 // list takes keys up to the end of the line or a parenthesis.
-func (p *searchParser) list() searchKey {
-	keys := []searchKey{p.key()}
+func (p *searchParser) list() search.Key {
+	keys := []search.Key{p.key()}
 	for p.More() && p.Peek() != ')' {
 		keys = append(keys, p.key())
 	}
 	if len(keys) == 1 {
 		return keys[0]
 	}
-	return searchKey{op: searchAnd, keys: keys}
+	return search.Key{Op: search.And, Keys: keys}
 }
 
 // key takes one key.
-func (p *searchParser) key() searchKey {
+func (p *searchParser) key() search.Key {
 	if p.count++; p.count > maxSearchKeys {
 		p.Fail("Too many search keys.")
 	}
@@ -198,29 +128,21 @@ func (p *searchParser) key() searchKey {
 		return key
 	case c >= '0' && c <= '9' || c == '*' || c == '$':
 		p.query.numbers = p.query.numbers || c != '$'
-		return searchKey{op: searchSeq, set: p.NumSet()}
+		return search.Key{Op: search.Seq, Set: p.NumSet()}
 	}
 	word := p.Word()
 	if take, ok := p.grammar.searchKeys[string(word)]; ok {
 		return take(p)
 	}
 	p.Fail("Unknown search key %.40s.", word)
-	return searchKey{}
-}
-
-// dayOf numbers the days as the calendar has them in the zone of t.
-func dayOf(t time.Time) int64 {
-	const day = 24 * 60 * 60
-	_, zone := t.Zone()
-	here := t.Unix() + int64(zone)
-	return (here - (here%day+day)%day) / day
+	return search.Key{}
 }
 
 // operand takes a key of NOT or OR.
-func (p *searchParser) operand() searchKey {
+func (p *searchParser) operand() search.Key {
 	if p.nested++; p.nested > maxSearchDepth {
 		p.Fail("Too many nested search keys.")
-		return searchKey{}
+		return search.Key{}
 	}
 	p.SP()
 	key := p.key()
@@ -229,57 +151,31 @@ func (p *searchParser) operand() searchKey {
 }
 
 // appendOr appends an alternative, or the alternatives that it is made of.
-func appendOr(keys []searchKey, key searchKey) []searchKey {
-	if key.op == searchOr {
-		return append(keys, key.keys...)
+func appendOr(keys []search.Key, key search.Key) []search.Key {
+	if key.Op == search.Or {
+		return append(keys, key.Keys...)
 	}
 	return append(keys, key)
 }
 
 // probe takes the string of a key that looks for text.
-func (p *searchParser) probe(in probePlace, field string) searchKey {
+func (p *searchParser) probe(in search.Place, field string) search.Key {
 	p.SP()
 	raw := p.AString()
 	if p.Err() != nil {
-		return searchKey{}
+		return search.Key{}
 	}
 	text, err := p.decode(raw)
 	if err != nil {
 		// Not BAD: after UTF8=ACCEPT, JavaMail 1.6 and Angus Mail 2 send Latin-1. After
 		// NO they search the messages themselves, BAD is an error for their users.
 		p.FailWith(badCharset("Search string is not in its charset: %s.", err))
-		return searchKey{}
+		return search.Key{}
 	}
-	if len(text) == 0 && in != inField {
-		return searchKey{} // the empty string is in any text
+	if len(text) == 0 && in != search.InField {
+		return search.Key{} // the empty string is in any text
 	}
-	if in == inField {
-		text = appendOneSpaced(nil, text)
-	}
-	p.query.probes = append(p.query.probes, searchProbe{in: in, field: field, needle: casemap.Append(nil, text)})
-	return searchKey{op: searchText, probe: len(p.query.probes) - 1}
-}
-
-// String gives the key in prefix form, for tests and logs. It has no text that
-// the client looks for.
-func (k searchKey) String() string {
-	switch k.op {
-	case searchAnd, searchOr, searchNot:
-		return fmt.Sprint([...]string{"and", "or", "not"}[k.op], k.keys)
-	case searchFlag:
-		return fmt.Sprintf("flag:%x", uint32(k.flags))
-	case searchNotFlag:
-		return fmt.Sprintf("notflag:%x", uint32(k.flags))
-	case searchKeyword:
-		return "keyword:" + k.word
-	case searchRecent:
-		return "recent"
-	case searchSeq, searchUID:
-		return fmt.Sprint([...]string{"seq", "uid"}[k.op-searchSeq], k.set.Ranges)
-	case searchText:
-		return fmt.Sprintf("text:%d", k.probe)
-	case searchOwn:
-		return k.own.name
-	}
-	return fmt.Sprintf("%d:%d", k.op, k.n)
+	probes := &p.query.program.Probes
+	*probes = append(*probes, search.NewProbe(in, field, text))
+	return search.Key{Op: search.Text, Probe: len(*probes) - 1}
 }

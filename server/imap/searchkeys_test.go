@@ -3,12 +3,12 @@ package imap
 import (
 	"fmt"
 	"math/bits"
-	"math/rand/v2"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"maildird/server/imap/search"
 )
 
 func TestSearchKeys(t *testing.T) {
@@ -88,19 +88,19 @@ func TestSearchKeys(t *testing.T) {
 			err := lx.End()
 			if tt.key == "" {
 				if err == nil {
-					t.Errorf("%.60q in %s: got %v, want an error", tt.in, how, q.key)
+					t.Errorf("%.60q in %s: got %v, want an error", tt.in, how, q.program.Key)
 				}
 				continue
 			}
 			if tt.retrn == "?" { // an octet of the string is beyond its literal
 				if err == nil {
-					t.Errorf("%.60q in %s: got %v, want an error", tt.in, how, q.key)
+					t.Errorf("%.60q in %s: got %v, want an error", tt.in, how, q.program.Key)
 				}
 				continue
 			}
-			if err != nil || q.key.String() != tt.key || q.describeProbes() != tt.text || q.describeReturn() != tt.retrn {
+			if err != nil || q.program.Key.String() != tt.key || q.describeProbes() != tt.text || q.describeReturn() != tt.retrn {
 				t.Errorf("%.60q in %s: got %v, %q, %q, %v; want %v, %q, %q", tt.in, how,
-					q.key, q.describeProbes(), q.describeReturn(), err, tt.key, tt.text, tt.retrn)
+					q.program.Key, q.describeProbes(), q.describeReturn(), err, tt.key, tt.text, tt.retrn)
 			}
 		}
 	}
@@ -108,15 +108,15 @@ func TestSearchKeys(t *testing.T) {
 
 func (q *searchQuery) describeProbes() string {
 	var out []string
-	for _, p := range q.probes {
-		where := strings.ToLower(p.field)
-		switch p.in {
-		case inBody:
+	for _, p := range q.program.Probes {
+		where := strings.ToLower(p.Field)
+		switch p.In {
+		case search.InBody:
 			where = "body"
-		case inText:
+		case search.InText:
 			where = "text"
 		}
-		out = append(out, fmt.Sprintf("%s=%s", where, p.needle))
+		out = append(out, fmt.Sprintf("%s=%s", where, p.Needle))
 	}
 	return strings.Join(out, ",")
 }
@@ -182,38 +182,27 @@ func FuzzSearchKeys(f *testing.F) {
 		err := lx.End()
 		slow, _ := lexerOn(" "+in+"\r\n", pieces["octets"])
 		got := slow.searchQuery(false)
-		if fmt.Sprint(slow.End()) != fmt.Sprint(err) || err == nil && got.key.String() != q.key.String() {
-			t.Fatalf("%q gives %v in octets, and %v (%v) at once", in, got.key, q.key, err)
+		if fmt.Sprint(slow.End()) != fmt.Sprint(err) || err == nil && got.program.Key.String() != q.program.Key.String() {
+			t.Fatalf("%q gives %v in octets, and %v (%v) at once", in, got.program.Key, q.program.Key, err)
 		}
 		if err != nil {
 			return
 		}
-		var walk func(k searchKey, level int)
-		walk = func(k searchKey, level int) {
+		var walk func(k search.Key, level int)
+		walk = func(k search.Key, level int) {
 			if level > maxSearchDepth+2 {
 				t.Fatalf("%q: %d levels", in, level)
 			}
-			if k.op == searchText && k.probe >= len(q.probes) {
-				t.Fatalf("%q: probe %d of %d", in, k.probe, len(q.probes))
+			if k.Op == search.Text && k.Probe >= len(q.program.Probes) {
+				t.Fatalf("%q: probe %d of %d", in, k.Probe, len(q.program.Probes))
 			}
-			if k.op == searchNot && len(k.keys) != 1 || k.op == searchOr && len(k.keys) < 2 {
+			if k.Op == search.Not && len(k.Keys) != 1 || k.Op == search.Or && len(k.Keys) < 2 {
 				t.Fatalf("%q: %v", in, k)
 			}
-			for _, kid := range k.keys {
+			for _, kid := range k.Keys {
 				walk(kid, level+1)
 			}
 		}
-		walk(q.key, 0)
+		walk(q.program.Key, 0)
 	})
-}
-
-// TestDayOf compares days with those of package time.
-func TestDayOf(t *testing.T) {
-	for range 5000 {
-		at := time.Unix(rand.Int64N(1<<37)-1<<35, 0).In(time.FixedZone("", 60*(rand.IntN(2*14*60)-14*60)))
-		y, m, d := at.Date()
-		if want := time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60); dayOf(at) != want {
-			t.Fatalf("%s is day %d, want %d", at, dayOf(at), want)
-		}
-	}
 }

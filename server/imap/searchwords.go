@@ -4,6 +4,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/filename"
+	"maildird/server/imap/search"
 )
 
 // searchExtension is SEARCH with the keys of IMAP4rev1, and with ESEARCH (RFC
@@ -30,88 +31,88 @@ func searchExtension() extension {
 // stand with their extensions.
 func plainSearchKeys() searchWords {
 	return searchWords{
-		"ALL":        plainKey(searchKey{}),
-		"ANSWERED":   plainKey(searchKey{op: searchFlag, flags: filename.Answered}),
-		"DELETED":    plainKey(searchKey{op: searchFlag, flags: filename.Deleted}),
-		"DRAFT":      plainKey(searchKey{op: searchFlag, flags: filename.Draft}),
-		"FLAGGED":    plainKey(searchKey{op: searchFlag, flags: filename.Flagged}),
-		"SEEN":       plainKey(searchKey{op: searchFlag, flags: filename.Seen}),
-		"UNANSWERED": plainKey(searchKey{op: searchNotFlag, flags: filename.Answered}),
-		"UNDELETED":  plainKey(searchKey{op: searchNotFlag, flags: filename.Deleted}),
-		"UNDRAFT":    plainKey(searchKey{op: searchNotFlag, flags: filename.Draft}),
-		"UNFLAGGED":  plainKey(searchKey{op: searchNotFlag, flags: filename.Flagged}),
-		"UNSEEN":     plainKey(searchKey{op: searchNotFlag, flags: filename.Seen}),
-		"RECENT":     plainKey(searchKey{op: searchRecent}),
-		"OLD":        plainKey(searchKey{op: searchNot, keys: []searchKey{{op: searchRecent}}}),
-		"NEW": plainKey(searchKey{op: searchAnd,
-			keys: []searchKey{{op: searchRecent}, {op: searchNotFlag, flags: filename.Seen}}}),
+		"ALL":        plainKey(search.Key{}),
+		"ANSWERED":   plainKey(search.Key{Op: search.AnyFlag, Flags: filename.Answered}),
+		"DELETED":    plainKey(search.Key{Op: search.AnyFlag, Flags: filename.Deleted}),
+		"DRAFT":      plainKey(search.Key{Op: search.AnyFlag, Flags: filename.Draft}),
+		"FLAGGED":    plainKey(search.Key{Op: search.AnyFlag, Flags: filename.Flagged}),
+		"SEEN":       plainKey(search.Key{Op: search.AnyFlag, Flags: filename.Seen}),
+		"UNANSWERED": plainKey(search.Key{Op: search.NoFlag, Flags: filename.Answered}),
+		"UNDELETED":  plainKey(search.Key{Op: search.NoFlag, Flags: filename.Deleted}),
+		"UNDRAFT":    plainKey(search.Key{Op: search.NoFlag, Flags: filename.Draft}),
+		"UNFLAGGED":  plainKey(search.Key{Op: search.NoFlag, Flags: filename.Flagged}),
+		"UNSEEN":     plainKey(search.Key{Op: search.NoFlag, Flags: filename.Seen}),
+		"RECENT":     plainKey(search.Key{Op: search.Recent}),
+		"OLD":        plainKey(search.Key{Op: search.Not, Keys: []search.Key{{Op: search.Recent}}}),
+		"NEW": plainKey(search.Key{Op: search.And,
+			Keys: []search.Key{{Op: search.Recent}, {Op: search.NoFlag, Flags: filename.Seen}}}),
 		"KEYWORD":    (*searchParser).keyword,
-		"UNKEYWORD":  func(p *searchParser) searchKey { return searchKey{op: searchNot, keys: []searchKey{p.keyword()}} },
-		"BEFORE":     dateKey(searchBefore),
-		"ON":         dateKey(searchOn),
-		"SINCE":      dateKey(searchSince),
-		"SENTBEFORE": dateKey(searchSentBefore),
-		"SENTON":     dateKey(searchSentOn),
-		"SENTSINCE":  dateKey(searchSentSince),
-		"LARGER":     sizeKey(searchLarger),
-		"SMALLER":    sizeKey(searchSmaller),
+		"UNKEYWORD":  func(p *searchParser) search.Key { return search.Key{Op: search.Not, Keys: []search.Key{p.keyword()}} },
+		"BEFORE":     dateKey(search.Before),
+		"ON":         dateKey(search.On),
+		"SINCE":      dateKey(search.Since),
+		"SENTBEFORE": dateKey(search.SentBefore),
+		"SENTON":     dateKey(search.SentOn),
+		"SENTSINCE":  dateKey(search.SentSince),
+		"LARGER":     sizeKey(search.Larger),
+		"SMALLER":    sizeKey(search.Smaller),
 		"BCC":        peopleKey("BCC"),
 		"CC":         peopleKey("CC"),
 		"FROM":       peopleKey("FROM"),
 		"SUBJECT":    fieldKey("SUBJECT"),
 		"TO":         peopleKey("TO"),
-		"HEADER": func(p *searchParser) searchKey {
+		"HEADER": func(p *searchParser) search.Key {
 			p.SP()
-			return p.probe(inField, string(p.AString()))
+			return p.probe(search.InField, string(p.AString()))
 		},
-		"BODY": func(p *searchParser) searchKey { return p.probe(inBody, "") },
-		"TEXT": func(p *searchParser) searchKey { return p.probe(inText, "") },
-		"UID": func(p *searchParser) searchKey {
+		"BODY": func(p *searchParser) search.Key { return p.probe(search.InBody, "") },
+		"TEXT": func(p *searchParser) search.Key { return p.probe(search.InText, "") },
+		"UID": func(p *searchParser) search.Key {
 			p.SP()
-			return searchKey{op: searchUID, set: p.NumSet()}
+			return search.Key{Op: search.UID, Set: p.NumSet()}
 		},
-		"NOT": func(p *searchParser) searchKey { return searchKey{op: searchNot, keys: []searchKey{p.operand()}} },
-		"OR": func(p *searchParser) searchKey {
-			return searchKey{op: searchOr, keys: appendOr(appendOr(nil, p.operand()), p.operand())}
+		"NOT": func(p *searchParser) search.Key { return search.Key{Op: search.Not, Keys: []search.Key{p.operand()}} },
+		"OR": func(p *searchParser) search.Key {
+			return search.Key{Op: search.Or, Keys: appendOr(appendOr(nil, p.operand()), p.operand())}
 		},
 	}
 }
 
-func plainKey(key searchKey) func(*searchParser) searchKey {
-	return func(*searchParser) searchKey { return key }
+func plainKey(key search.Key) func(*searchParser) search.Key {
+	return func(*searchParser) search.Key { return key }
 }
 
-func dateKey(op searchOp) func(*searchParser) searchKey {
-	return func(p *searchParser) searchKey {
+func dateKey(op search.Op) func(*searchParser) search.Key {
+	return func(p *searchParser) search.Key {
 		p.SP()
-		return searchKey{op: op, n: dayOf(p.Date())}
+		return search.Key{Op: op, N: search.DayOf(p.Date())}
 	}
 }
 
-func sizeKey(op searchOp) func(*searchParser) searchKey {
-	return func(p *searchParser) searchKey {
+func sizeKey(op search.Op) func(*searchParser) search.Key {
+	return func(p *searchParser) search.Key {
 		p.SP()
-		return searchKey{op: op, n: int64(p.Number64())}
+		return search.Key{Op: op, N: int64(p.Number64())}
 	}
 }
 
-func fieldKey(field string) func(*searchParser) searchKey {
-	return func(p *searchParser) searchKey { return p.probe(inField, field) }
+func fieldKey(field string) func(*searchParser) search.Key {
+	return func(p *searchParser) search.Key { return p.probe(search.InField, field) }
 }
 
 // peopleKey looks for text "in the envelope structure's FROM field" and the like (RFC
 // 9051 section 6.4.4), and in the field as it stands there.
-func peopleKey(field string) func(*searchParser) searchKey {
-	return func(p *searchParser) searchKey {
-		key := p.probe(inField, field)
-		if key.op == searchText {
-			p.query.probes[key.probe].people = true
+func peopleKey(field string) func(*searchParser) search.Key {
+	return func(p *searchParser) search.Key {
+		key := p.probe(search.InField, field)
+		if key.Op == search.Text {
+			p.query.program.Probes[key.Probe].People = true
 		}
 		return key
 	}
 }
 
-func (p *searchParser) keyword() searchKey {
+func (p *searchParser) keyword() search.Key {
 	p.SP()
-	return searchKey{op: searchKeyword, word: string(p.Atom())}
+	return search.Key{Op: search.Keyword, Word: string(p.Atom())}
 }

@@ -40,8 +40,8 @@ func (s *session) sort(criteria map[string]*sortCriterion, query *searchQuery, u
 	if err != nil {
 		return err
 	}
-	defer sr.close()
-	found, err := sr.all()
+	defer sr.Close()
+	found, err := sr.All()
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (lx *lexer) sortArguments(criteria map[string]*sortCriterion, query *search
 	// The charset must be named, so it is allowed after UTF8=ACCEPT too.
 	p.charset(lx.AString(), false)
 	lx.SP()
-	p.query.key = p.list()
+	p.query.program.Key = p.list()
 	*query = p.query
 	return keys, lx.End()
 }

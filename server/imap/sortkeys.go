@@ -101,12 +101,15 @@ func (r *headerReader) close() {
 	}
 }
 
+// lookEach is after how many messages the client is thought of.
+const lookEach = 16
+
 // each calls read with each message, with its ordering if the header is asked for,
 // and then keep with its index unless the message turned out to be gone. What they
 // keep of the ordering is their own copy: the next message overwrites it.
 func (r *headerReader) each(msgs []mailbox.Message, header bool, read func(*sortee), keep func(i int)) error {
 	for i := range msgs {
-		if i%searchSlice == 0 {
+		if i%lookEach == 0 {
 			if err := r.s.working(i, len(msgs)); err != nil {
 				return err
 			}

@@ -40,7 +40,7 @@ func (s *session) thread(algorithms map[string]func([]thread.Mail) []*thread.Thr
 	lx.SP()
 	p.charset(lx.AString(), false)
 	lx.SP()
-	p.query.key = p.list()
+	p.query.program.Key = p.list()
 	if err := lx.End(); err != nil {
 		return err
 	}
@@ -48,8 +48,8 @@ func (s *session) thread(algorithms map[string]func([]thread.Mail) []*thread.Thr
 	if err != nil {
 		return err
 	}
-	defer sr.close()
-	found, err := sr.all()
+	defer sr.Close()
+	found, err := sr.All()
 	if err != nil {
 		return err
 	}

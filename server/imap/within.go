@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"maildird/server/imap/search"
 )
 
 // withinExtension is WITHIN (RFC 5032): OLDER and YOUNGER.
@@ -16,13 +18,13 @@ func withinExtension() extension {
 
 // withinKey compares the INTERNALDATE with a number of seconds before now: the
 // message is within that time or it is not (RFC 5032 section 3).
-func withinKey(name string) func(*searchParser) searchKey {
-	return func(p *searchParser) searchKey {
+func withinKey(name string) func(*searchParser) search.Key {
+	return func(p *searchParser) search.Key {
 		p.SP()
 		ago := time.Duration(p.NZNumber()) * time.Second
 		limit := time.Now().Add(-ago)
-		return searchKey{op: searchOwn, own: &ownKey{name: name, cost: costStat, fleeting: true, matches: func(sr *searcher) (bool, error) {
-			date, err := sr.s.sel.view.Date(sr.m)
+		return search.Key{Op: search.Extension, Extension: &search.ExtensionKey{Name: name, Cost: search.CostStat, Fleeting: true, Matches: func(c *search.Candidate) (bool, error) {
+			date, err := c.View.Date(c.Message)
 			if name == "OLDER" {
 				return !date.After(limit), err
 			}

@@ -97,12 +97,12 @@ func TestRecheck(t *testing.T) {
 		if woken != 1 || !g.Revoked() {
 			t.Errorf("woken %d times, revoked: %v", woken, g.Revoked())
 		}
-		time.Sleep(patience - 1)
+		time.Sleep(patience - time.Nanosecond)
 		synctest.Wait()
 		if cut.Load() != 0 {
 			t.Error("cut at once")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if cut.Load() != 1 {
 			t.Errorf("cut %d times", cut.Load())

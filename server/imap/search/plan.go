@@ -1,6 +1,7 @@
-package imap
+package search
 
 import (
+	"cmp"
 	"slices"
 
 	"maildird/maildir/filename"
@@ -8,55 +9,44 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// searchCost is what it costs to answer a key for one message.
-type searchCost uint8
-
-const (
-	costNothing searchCost = iota // the view knows
-	costStat                      // size, INTERNALDATE
-	costHeader                    // the header has to be read
-	costBody                      // the whole message has to be read
-	costs
-)
-
-// searchTest is a key made ready for one mailbox: keywords are letters, number
+// test is a key made ready for one mailbox: keywords are letters, number
 // sets are ranges, and what is cheap comes first.
-type searchTest struct {
-	op     searchOp
-	cost   searchCost // the most that an answer may cost
-	tests  []searchTest
+type test struct {
+	op     Op
+	cost   Cost // the most that an answer may cost
+	tests  []test
 	flags  filename.Flags
 	ranges []mailbox.Range // sorted, none overlaps another
 	n      int64
 	probe  int
-	own    *ownKey
+	own    *ExtensionKey
 }
 
-// searchPlan is a SEARCH made ready for one mailbox.
-type searchPlan struct {
-	test   searchTest
+// plan is a SEARCH made ready for one mailbox.
+type plan struct {
+	test   test
 	known  *mailbox.Test // the same, if the view can answer it; else nil
-	probes []searchProbe
+	probes []Probe
 	// Every match is among these messages.
 	ranges []mailbox.Range
 	uid    bool // which are UIDs
 }
 
-// plan makes a query ready. saved is what "$" stands for.
-func (q *searchQuery) plan(view *mailbox.View, saved []mailbox.Range) *searchPlan {
-	b := planner{view: view, saved: saved, probes: q.probes}
-	p := &searchPlan{test: b.test(&q.key), probes: q.probes}
+// plan makes a program ready. saved is what "$" stands for.
+func (q *Program) plan(view *mailbox.View, saved []mailbox.Range) *plan {
+	b := planner{view: view, saved: saved, probes: q.Probes}
+	p := &plan{test: b.test(&q.Key), probes: q.Probes}
 	if known, ok := p.test.known(); ok {
 		p.known = &known
 	}
 	p.ranges, p.uid = []mailbox.Range{{First: 1, Last: ^uint32(0)}}, true
-	tests := []searchTest{p.test}
-	if p.test.op == searchAnd {
+	tests := []test{p.test}
+	if p.test.op == And {
 		tests = p.test.tests
 	}
 	for _, t := range tests {
-		if t.op == searchSeq || t.op == searchUID {
-			p.ranges, p.uid = t.ranges, t.op == searchUID
+		if t.op == Seq || t.op == UID {
+			p.ranges, p.uid = t.ranges, t.op == UID
 			break
 		}
 	}
@@ -65,24 +55,24 @@ func (q *searchQuery) plan(view *mailbox.View, saved []mailbox.Range) *searchPla
 
 // known gives the test in the view's terms, ok false if it asks for more than
 // the view knows.
-func (t *searchTest) known() (k mailbox.Test, ok bool) {
+func (t *test) known() (k mailbox.Test, ok bool) {
 	k = mailbox.Test{Flags: t.flags, Ranges: t.ranges}
 	switch t.op {
-	case searchAnd:
+	case And:
 		k.Op = mailbox.AllOf
-	case searchOr:
+	case Or:
 		k.Op = mailbox.AnyOf
-	case searchNot:
+	case Not:
 		k.Op = mailbox.Not
-	case searchFlag:
+	case AnyFlag:
 		k.Op = mailbox.AnyFlag
-	case searchNotFlag:
+	case NoFlag:
 		k.Op = mailbox.NoFlag
-	case searchRecent:
+	case Recent:
 		k.Op = mailbox.IsRecent
-	case searchUID:
+	case UID:
 		k.Op = mailbox.InUIDs
-	case searchSeq:
+	case Seq:
 		k.Op = mailbox.InSeqs
 	default:
 		return k, false
@@ -100,40 +90,40 @@ func (t *searchTest) known() (k mailbox.Test, ok bool) {
 type planner struct {
 	view   *mailbox.View
 	saved  []mailbox.Range
-	probes []searchProbe
+	probes []Probe
 }
 
 // test makes a key ready, and those that it is made of.
-func (b *planner) test(k *searchKey) searchTest {
-	t := searchTest{op: k.op, flags: k.flags, n: k.n, probe: k.probe, own: k.own}
-	switch k.op {
-	case searchAnd, searchOr, searchNot:
-		t.tests = make([]searchTest, len(k.keys))
-		for i := range k.keys {
-			t.tests[i] = b.test(&k.keys[i])
+func (b *planner) test(k *Key) test {
+	t := test{op: k.Op, flags: k.Flags, n: k.N, probe: k.Probe, own: k.Extension}
+	switch k.Op {
+	case And, Or, Not:
+		t.tests = make([]test, len(k.Keys))
+		for i := range k.Keys {
+			t.tests[i] = b.test(&k.Keys[i])
 			t.cost = max(t.cost, t.tests[i].cost)
 		}
-		slices.SortStableFunc(t.tests, func(x, y searchTest) int { return int(x.cost) - int(y.cost) })
-	case searchKeyword:
-		t.op, t.flags = searchFlag, b.keyword(k.word)
-	case searchSeq:
-		t.ranges = b.ranges(k.set, b.view.Exists())
-		if k.set.Saved {
-			t.op = searchUID
+		slices.SortStableFunc(t.tests, func(x, y test) int { return cmp.Compare(x.cost, y.cost) })
+	case Keyword:
+		t.op, t.flags = AnyFlag, b.keyword(k.Word)
+	case Seq:
+		t.ranges = b.ranges(k.Set, b.view.Exists())
+		if k.Set.Saved {
+			t.op = UID
 		}
-	case searchUID:
-		t.ranges = b.ranges(k.set, b.view.LastUID())
-	case searchText:
-		t.cost = costBody
-		if b.probes[k.probe].in == inField {
-			t.cost = costHeader
+	case UID:
+		t.ranges = b.ranges(k.Set, b.view.LastUID())
+	case Text:
+		t.cost = CostBody
+		if b.probes[k.Probe].In == InField {
+			t.cost = CostHeader
 		}
-	case searchSentBefore, searchSentOn, searchSentSince:
-		t.cost = costHeader
-	case searchLarger, searchSmaller, searchBefore, searchOn, searchSince:
-		t.cost = costStat
-	case searchOwn:
-		t.cost = k.own.cost
+	case SentBefore, SentOn, SentSince:
+		t.cost = CostHeader
+	case Larger, Smaller, Before, On, Since:
+		t.cost = CostStat
+	case Extension:
+		t.cost = k.Extension.Cost
 	}
 	return t
 }
@@ -155,15 +145,7 @@ func (b *planner) ranges(set syntax.NumSet, last uint32) []mailbox.Range {
 		return b.saved
 	}
 	ranges := set.Resolve(last)
-	slices.SortFunc(ranges, func(x, y mailbox.Range) int {
-		switch {
-		case x.First < y.First:
-			return -1
-		case x.First > y.First:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(ranges, func(x, y mailbox.Range) int { return cmp.Compare(x.First, y.First) })
 	out := ranges[:0]
 	for _, r := range ranges {
 		if n := len(out); n > 0 && r.First <= out[n-1].Last {

@@ -1,0 +1,245 @@
+package search
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"maildird/maildir/mailbox"
+)
+
+const (
+	// slice is how many messages a helper takes at once, and after how many
+	// whose text is not read the client is thought of.
+	slice = 16
+	// fewest is how many messages are not worth a helper.
+	fewest = 4 * slice
+	// maxHelpers bounds the helpers of one search. Those of all searches are
+	// bounded by the processors.
+	maxHelpers = 7
+	// lookUp is how often it is asked whether the client is gone while helpers work.
+	lookUp = time.Second
+)
+
+// All returns the messages that match, ascending. If files have to be read,
+// other processors help as far as they are not busy with other searches.
+func (sr *Searcher) All() ([]mailbox.Message, error) {
+	view := sr.View
+	if sr.plan.known != nil {
+		goal := int(view.Exists())
+		return view.Find(sr.plan.known, func(tested int) error { return sr.asker.Working(tested, goal) })
+	}
+	if sr.plan.test.cost < CostHeader || view.Exists() < fewest {
+		return sr.alone()
+	}
+	w := &work{msgs: slices.Collect(view.Messages(sr.plan.ranges, sr.plan.uid))}
+	w.found = make([]bool, len(w.msgs))
+	sr.missed = func(m mailbox.Message, err error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		sr.asker.Missed(m, err)
+	}
+	sr.help(w)
+	err := sr.shareAndWait(w)
+	if w.panicked != nil {
+		panic(w.panicked)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var found []mailbox.Message
+	for i, m := range w.msgs {
+		if w.found[i] {
+			found = append(found, m)
+		}
+	}
+	return found, nil
+}
+
+// Ends returns the first match, the last, or both, and looks no further; or all, if
+// no file has to be read for that.
+func (sr *Searcher) Ends(first, last bool) (found []mailbox.Message, err error) {
+	if sr.plan.known != nil {
+		return sr.All()
+	}
+	msgs := slices.Collect(sr.View.Messages(sr.plan.ranges, sr.plan.uid))
+	lowest := 0
+	if first {
+		lowest, err = sr.firstOf(slices.All(msgs), &found)
+		if err != nil || len(found) == 0 {
+			return found, err
+		}
+	}
+	if last {
+		_, err = sr.firstOf(slices.Backward(msgs[lowest:]), &found)
+	}
+	return slices.CompactFunc(found, func(a, b mailbox.Message) bool { return a.UID == b.UID }), err
+}
+
+// firstOf appends the first match to found, and returns its index.
+func (sr *Searcher) firstOf(msgs iter.Seq2[int, mailbox.Message], found *[]mailbox.Message) (int, error) {
+	for i, m := range msgs {
+		if err := sr.asker.Interrupted(); err != nil {
+			return 0, err
+		}
+		if sr.Matches(m) {
+			*found = append(*found, m)
+			return i, nil
+		}
+	}
+	return 0, nil
+}
+
+// shareAndWait takes part in the work and returns when nobody is at it any more,
+// whatever happens.
+func (sr *Searcher) shareAndWait(w *work) error {
+	done := false
+	defer func() {
+		if !done {
+			w.stop.Store(true)
+		}
+		w.running.Wait()
+	}()
+	err := sr.share(w)
+	if err == nil {
+		err = sr.await(w)
+	}
+	done = err == nil
+	return err
+}
+
+// await waits for the helpers, one of which may read a long message, as long as
+// the client does.
+func (sr *Searcher) await(w *work) error {
+	ended := make(chan struct{})
+	go func() {
+		w.running.Wait()
+		close(ended)
+	}()
+	ticks := time.NewTicker(lookUp)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ended:
+			return nil
+		case <-ticks.C:
+			if err := sr.asker.Working(len(w.msgs)-1, len(w.msgs)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// alone is All without helpers.
+func (sr *Searcher) alone() (found []mailbox.Message, err error) {
+	goal := int(sr.View.Exists())
+	for chunk := range sr.View.Chunks(sr.plan.ranges, sr.plan.uid) {
+		for i, m := range chunk {
+			if i%slice == 0 || sr.plan.test.cost >= CostHeader {
+				if err := sr.asker.Working(int(m.Seq)-1, goal); err != nil {
+					return nil, err
+				}
+			}
+			if sr.Matches(m) {
+				found = append(found, m)
+			}
+		}
+	}
+	return found, nil
+}
+
+// work is a search that several searchers share.
+type work struct {
+	msgs  []mailbox.Message
+	next  atomic.Int64 // index of the first message that nobody has taken
+	stop  atomic.Bool  // there is no use in going on
+	found []bool       // by index; each is written by who took it
+
+	mu       sync.Mutex     // held while the asker hears what was missed
+	running  sync.WaitGroup // the helpers
+	once     sync.Once
+	panicked error // a fault of the program in one of them
+}
+
+// take gives the next messages to test; from == to at the end.
+func (w *work) take() (from, to int) {
+	if w.stop.Load() {
+		return 0, 0
+	}
+	n := int64(len(w.msgs))
+	end := w.next.Add(slice)
+	return int(min(end-slice, n)), int(min(end, n))
+}
+
+// errStopped says that nobody waits for what a helper does.
+var errStopped = errors.New("search stopped")
+
+// check is a helper's answer to whether it shall go on.
+func (w *work) check() error {
+	if w.stop.Load() {
+		return errStopped
+	}
+	return nil
+}
+
+// share is the part that the session's own goroutine takes. Only it speaks to
+// the client and hears that it is gone.
+func (sr *Searcher) share(w *work) error {
+	sr.scanner.Check = w.check
+	for {
+		from, to := w.take()
+		if from == to {
+			return nil
+		}
+		for i := from; i < to; i++ {
+			if err := sr.asker.Working(i, len(w.msgs)); err != nil {
+				return err
+			}
+			w.found[i] = sr.Matches(w.msgs[i])
+		}
+	}
+}
+
+// help starts helpers: as many as there is work for and processors are free.
+func (sr *Searcher) help(w *work) {
+	for range min(maxHelpers, len(w.msgs)/slice-1) {
+		select {
+		case sr.asker.Helpers <- struct{}{}:
+		default:
+			return
+		}
+		h := newSearcher(sr.asker, sr.plan)
+		h.missed = sr.missed
+		w.running.Go(func() {
+			defer func() { <-sr.asker.Helpers }()
+			defer h.Close()
+			h.shareAsHelper(w)
+		})
+	}
+}
+
+func (sr *Searcher) shareAsHelper(w *work) {
+	defer func() {
+		if r := recover(); r != nil {
+			// The session ends by it, as by a panic of its own.
+			w.stop.Store(true)
+			w.once.Do(func() { w.panicked = fmt.Errorf("%v\n%s", r, debug.Stack()) })
+		}
+	}()
+	sr.scanner.Check = w.check
+	sr.check = w.check
+	for {
+		from, to := w.take()
+		if from == to {
+			return
+		}
+		for i := from; i < to && !w.stop.Load(); i++ {
+			w.found[i] = sr.Matches(w.msgs[i])
+		}
+	}
+}
