@@ -199,58 +199,71 @@ func (s *session) holds(n news) mailbox.Hold {
 // result of a search (section 7), in one response a message. last is the highest
 // UID before.
 func (s *session) newMessages(last uint32, changes []contextChange) error {
-	var all *fetchItems
-	if s.notify != nil {
-		all = s.notify.selected.items
-	}
-	own := s.sel.own
+	wishes := s.newsWishes(changes)
 	s.sel.own = nil
-	asked := all != nil
-	for i := range changes {
-		asked = asked || changes[i].c.items != nil && len(changes[i].came) > 0
-	}
-	if !asked || last == ^uint32(0) {
+	if len(wishes) == 0 || last == ^uint32(0) {
 		return nil
 	}
 	var run []mailbox.Message
-	var items *fetchItems // of all of run
-	serve := func() error {
-		if len(run) == 0 {
-			return nil
-		}
-		err := s.fetchNew(items, run)
-		if err != nil && !isConnError(err) {
-			s.log.Warn("new messages cannot be told of", "mailbox", s.sel.name, "error", err)
-			return nil
-		}
-		return err
-	}
-	before := uint64(0)
+	var by uint64 // whose wish all of run are, as bits
 	for m := range s.sel.view.Messages([]mailbox.Range{{First: last + 1, Last: ^uint32(0)}}, true) {
-		var wanted []*fetchItems
-		which := uint64(0) // as bits
-		if all != nil && !slices.Contains(own, m.UID) {
-			wanted, which = append(wanted, all), 1
-		}
-		for i := range changes {
-			if change := &changes[i]; change.c.items != nil && change.has(m.UID) {
-				wanted, which = append(wanted, change.c.items), which|2<<i
+		which := uint64(0)
+		for i, w := range wishes {
+			if w.of(m.UID) {
+				which |= 1 << i
 			}
 		}
-		if which != before {
-			if err := serve(); err != nil {
+		if which != by {
+			if err := s.tellNew(run, wishes, by); err != nil {
 				return err
 			}
-			run, before = nil, which
-			if which != 0 {
-				items = joined(wanted)
-			}
+			run, by = nil, which
 		}
 		if which != 0 {
 			run = append(run, m)
 		}
 	}
-	return serve()
+	return s.tellNew(run, wishes, by)
+}
+
+// newsWish is what the client wants to be told of some of the new messages.
+type newsWish struct {
+	items *fetchItems
+	of    func(uid uint32) bool
+}
+
+// newsWishes are those of NOTIFY, for what the client did not bring itself, and of the
+// contexts that messages came into.
+func (s *session) newsWishes(changes []contextChange) (wishes []newsWish) {
+	if s.notify != nil && s.notify.selected.items != nil {
+		own := s.sel.own
+		wishes = append(wishes, newsWish{s.notify.selected.items, func(uid uint32) bool { return !slices.Contains(own, uid) }})
+	}
+	for i := range changes {
+		if c := &changes[i]; c.c.items != nil && len(c.came) > 0 {
+			wishes = append(wishes, newsWish{c.c.items, c.has})
+		}
+	}
+	return wishes
+}
+
+// tellNew fetches, for new messages, the items of the wishes whose bits are set.
+func (s *session) tellNew(msgs []mailbox.Message, wishes []newsWish, which uint64) error {
+	if len(msgs) == 0 {
+		return nil
+	}
+	var lists []*fetchItems
+	for i, w := range wishes {
+		if which&(1<<i) != 0 {
+			lists = append(lists, w.items)
+		}
+	}
+	err := s.fetchNew(joined(lists), msgs)
+	if err != nil && !isConnError(err) {
+		s.log.Warn("new messages cannot be told of", "mailbox", s.sel.name, "error", err)
+		return nil
+	}
+	return err
 }
 
 func (s *session) fetchNew(items *fetchItems, msgs []mailbox.Message) error {

@@ -76,19 +76,24 @@ func (sr *Searcher) scanFields(head []byte, own bool) {
 			}
 		}
 		if sr.inText > 0 {
-			// All fields at once, with what no search string can hold between them.
-			if name != nil {
-				sr.field = append(append(sr.field, name...), ": "...)
-			}
-			sr.field = append(appendFieldText(sr.field, value, false), 0)
-			if hasBlanks(value) { // the search string may be the one or the other
-				sr.field = append(appendFieldText(sr.field, value, true), 0)
-			}
+			sr.appendField(name, value)
 		}
 		return true
 	})
 	if sr.inText > 0 {
 		sr.scanner.Line(sr.field, sr.inText)
+	}
+}
+
+// appendField puts a field, or a line that is none, where the probes InText look: all
+// fields at once, with what no search string can hold between them.
+func (sr *Searcher) appendField(name, value []byte) {
+	if name != nil {
+		sr.field = append(append(sr.field, name...), ": "...)
+	}
+	sr.field = append(appendFieldText(sr.field, value, false), 0)
+	if hasBlanks(value) { // the search string may be the one or the other
+		sr.field = append(appendFieldText(sr.field, value, true), 0)
 	}
 }
 
