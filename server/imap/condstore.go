@@ -45,9 +45,6 @@ func condstoreExtension() extension {
 		storeParams: words[storeRequest]{"UNCHANGEDSINCE": func(lx *lexer, req *storeRequest) {
 			lx.SP()
 			since := lx.Number64()
-			if req.unchangedSince != nil {
-				lx.Fail("UNCHANGEDSINCE twice.")
-			}
 			req.unchangedSince = &since
 		}},
 		searchKeys: searchWords{"MODSEQ": modSeqKey},

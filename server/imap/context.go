@@ -60,9 +60,6 @@ type searchUpdate struct {
 // updateOption takes the rest of UPDATE. The items have a space before them in
 // the example of RFC 5465 section 7, and none in its grammar.
 func (lx *lexer) updateOption(q *searchQuery) {
-	if q.update != nil {
-		lx.Fail("UPDATE is there twice.")
-	}
 	q.update = &searchUpdate{}
 	if lx.Follows(" (") {
 		lx.SP()

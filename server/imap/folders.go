@@ -38,7 +38,7 @@ func runCreate(s *session) error {
 	lx.SP()
 	req := createRequest{name: lx.Mailbox()}
 	if lx.More() {
-		lx.OptionalList(func() { lx.grammar.createParams.take(lx, &req, "parameter") })
+		lx.OptionalList(lx.grammar.createParams.once(lx, &req, "parameter"))
 	}
 	if err := lx.End(); err != nil {
 		return err

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -83,12 +84,30 @@ type words[T any] map[string]func(lx *lexer, to *T)
 
 // take takes one of the words, with its arguments. what says what they are.
 func (w words[T]) take(lx *lexer, to *T, what string) {
-	word := lx.Word()
+	w.taken(lx, lx.Word(), to, what)
+}
+
+func (w words[T]) taken(lx *lexer, word []byte, to *T, what string) {
 	if take, ok := w[string(word)]; ok {
 		take(lx, to)
 		return
 	}
 	lx.Fail("Unknown %s %.40s.", what, word)
+}
+
+// once returns take for one list in which no word may stand twice. No RFC says what
+// that would mean, and each may have its own answer or its own look at every message.
+func (w words[T]) once(lx *lexer, to *T, what string) func() {
+	var had []string
+	return func() {
+		word := lx.Word()
+		if slices.Contains(had, string(word)) {
+			lx.Fail("%s is there twice.", word)
+			return
+		}
+		had = append(had, string(word))
+		w.taken(lx, word, to, what)
+	}
 }
 
 // lexer takes commands apart by the grammar. Its methods beyond those of package

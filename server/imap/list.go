@@ -103,7 +103,7 @@ func (lx *lexer) listCommand() (*listCommand, error) {
 
 // selectOptions takes the selection options (RFC 9051 section 6.3.9.1).
 func (lx *lexer) selectOptions(cmd *listCommand) {
-	lx.OptionalList(func() { lx.grammar.listSelect.take(lx, cmd, "selection option") })
+	lx.OptionalList(lx.grammar.listSelect.once(lx, cmd, "selection option"))
 	if cmd.SelectRecursiveMatch && !cmd.SelectSubscribed && !cmd.SelectSpecialUse {
 		lx.Fail("RECURSIVEMATCH needs another option to match.")
 	}
@@ -115,7 +115,7 @@ func (lx *lexer) returnOptions(cmd *listCommand) {
 		lx.Fail("Expected RETURN.")
 	}
 	lx.SP()
-	lx.OptionalList(func() { lx.grammar.listReturn.take(lx, cmd, "return option") })
+	lx.OptionalList(lx.grammar.listReturn.once(lx, cmd, "return option"))
 }
 
 // list answers LIST.

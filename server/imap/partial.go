@@ -15,9 +15,6 @@ func partialExtension() extension {
 		searchReturn: words[searchQuery]{"PARTIAL": func(lx *lexer, q *searchQuery) {
 			lx.SP()
 			r := lx.partialRange()
-			if q.partial != nil {
-				lx.Fail("PARTIAL is there twice.")
-			}
 			q.partial = &r
 			q.more = append(q.more, func(w *writer, found []mailbox.Message, uid bool) { w.partialResult(r, found, uid) })
 		}},

@@ -74,7 +74,7 @@ func (lx *lexer) searchProgram(utf8 bool) searchQuery {
 func (p *searchParser) returnOptions() {
 	q := &p.query
 	q.hasReturn = true
-	p.OptionalList(func() { p.grammar.searchReturn.take(p.lexer, q, "SEARCH option") })
+	p.OptionalList(p.grammar.searchReturn.once(p.lexer, q, "SEARCH option"))
 	if q.options == (imap.SearchOptions{}) && q.more == nil && q.update == nil {
 		q.options.ReturnAll = true
 	}
