@@ -60,10 +60,12 @@ func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uin
 				return err
 			}
 		}
-		if lock == nil && op != Remove && m.lacks(words) {
+		// A name for a letter that no message will have is not given away.
+		add := op != Remove && len(words) > 0 && m.anyOpen(v, uids, since)
+		if lock == nil && add && m.lacks(words) {
 			return fmt.Errorf("%w, nor for a keyword: %w", errNoRoom, syscall.ENOSPC)
 		}
-		letters, err := m.letters(words, op != Remove)
+		letters, err := m.letters(words, add)
 		if err != nil {
 			return err
 		}
@@ -83,6 +85,16 @@ func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uin
 		})
 	}
 	return done, modified, err
+}
+
+// anyOpen tells whether one of the messages is there and did not change after since.
+func (m *Mailbox) anyOpen(v *View, uids []uint32, since uint64) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.ContainsFunc(uids, func(uid uint32) bool {
+		n, ok := m.t.ByUID(uid)
+		return ok && v.has(n) && m.renamingOf(n, flagChange{since: since}).err == nil
+	})
 }
 
 // storing is what Store did: rows, ascending if the UIDs were.
