@@ -220,15 +220,18 @@ func (m *Mailbox) live() iter.Seq[uidlist.Record] {
 // higher ones: an older list was put back. The history may be deleted, and Dovecot
 // does not read it.
 func (m *Mailbox) raiseNextUID(lock *dotlock.Lock) error {
-	h := m.list.Header()
 	m.mu.RLock()
-	low := h.UIDValidity != 0 && h.NextUID < m.uidNext
+	next := m.uidNext
 	m.mu.RUnlock()
-	if !low || lock == nil {
+	if h := m.list.Header(); lock == nil || h.UIDValidity == 0 || h.NextUID >= next {
 		return nil
 	}
 	m.touch(lock)
-	return m.shortOrNot(m.rewrite(h))
+	err := m.list.RaiseNextUID(next)
+	m.mu.Lock()
+	m.guid = m.list.Header().GUID
+	m.mu.Unlock()
+	return m.shortOrNot(err)
 }
 
 // tidy is tidyList, put off where there is no room for it.

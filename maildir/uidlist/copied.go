@@ -2,6 +2,7 @@ package uidlist
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"time"
@@ -59,10 +60,24 @@ func (f *File) PutBack(now time.Time) error {
 	if grown := uint64(h.NextUID) + uint64(age/time.Second)*uidsPerSecond; grown <= MaxUID/2 {
 		h.NextUID = uint32(grown)
 	}
+	return f.newHeader(h)
+}
+
+// RaiseNextUID makes the list say that at least next is the next UID, durable on
+// return; it has the records that it had. The lock must be held and the list have been
+// refreshed under it.
+func (f *File) RaiseNextUID(next uint32) error {
+	h := f.h
+	h.NextUID = max(h.NextUID, next)
+	return f.newHeader(h)
+}
+
+// newHeader gives the list another header, durable on return.
+func (f *File) newHeader(h Header) error {
 	if f.version == 0 {
-		return fmt.Errorf("%s/%s: no list to put back", f.dir.Path(), Name)
+		return fmt.Errorf("%s/%s: there is no list", f.dir.Path(), Name)
 	}
-	if err := f.replaceHeader(h); err != nil {
+	if err := f.replace(h, func(old iter.Seq[Record]) iter.Seq[Record] { return old }, Steps{}); err != nil {
 		return err
 	}
 	return f.Settle()

@@ -47,3 +47,24 @@ func TestPutBack(t *testing.T) {
 		})
 	}
 }
+
+// TestRaiseNextUID: the list gets a higher next UID, never a lower one, and keeps its
+// records, also those whose files are not there: they may be put back after it.
+func TestRaiseNextUID(t *testing.T) {
+	d := openDir(t)
+	h := Header{UIDValidity: 7, NextUID: 10, GUID: "0123456789abcdef0123456789abcdef", Extra: []string{"P2"}}
+	put(t, d, string(appendHeader(nil, h))+"3 S5 :a\n9 :b\n")
+	r := open(d)
+	r.refresh(t)
+	for _, c := range []struct{ next, want uint32 }{{12, 12}, {11, 12}} {
+		must(t, r.RaiseNextUID(c.next))
+		late := open(d)
+		_, got := late.refresh(t)
+		if h := late.Header(); h.NextUID != c.want || h.GUID != r.h.GUID || fmt.Sprint(got) != "[3 S5 :a 9 :b]" {
+			t.Errorf("%v %v", h, got)
+		}
+	}
+	if err := open(openDir(t)).RaiseNextUID(5); err == nil {
+		t.Error("there was no list")
+	}
+}

@@ -143,11 +143,6 @@ func (f *File) appendAnew(recs []Record) error {
 	return f.Settle()
 }
 
-// replaceHeader replaces the list by one with the records that it has.
-func (f *File) replaceHeader(h Header) error {
-	return f.replace(h, func(old iter.Seq[Record]) iter.Seq[Record] { return old }, Steps{})
-}
-
 // Rewrite replaces the list, durable on return. live gives the records in
 // ascending order of UIDs; one without fields keeps those that it has in the
 // list. A header without a GUID gets one, and NextUID does not go back while
