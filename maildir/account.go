@@ -2,6 +2,7 @@ package maildir
 
 import (
 	"container/list"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -78,8 +79,9 @@ type Account struct {
 }
 
 // Account opens the Maildir at opt.Root and creates it if it is missing. The
-// same root gives the same Account while one is open. Release it when done.
-func (s *Store) Account(opt AccountOptions) (*Account, error) {
+// same root gives the same Account while one is open. The end of ctx ends the wait for
+// others who are making it. Release it when done.
+func (s *Store) Account(ctx context.Context, opt AccountOptions) (*Account, error) {
 	for looked := false; ; {
 		s.mu.Lock()
 		a := s.accounts[opt.Root]
@@ -95,13 +97,21 @@ func (s *Store) Account(opt AccountOptions) (*Account, error) {
 			a = &Account{store: s, path: opt.Root, env: s.env.Of(opt.Root), refs: 1, boxes: map[dirfd.ID]*openBox{}, names: map[string]*openBox{}, done: make(chan struct{})}
 			s.accounts[opt.Root] = a
 			s.mu.Unlock()
-			a.opened(opt)
+			a.opened(ctx, opt)
 			return a, a.err
 		}
 		a.hold()
 		s.mu.Unlock()
-		<-a.done
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+			a.giveUp()
+			return nil, ctx.Err()
+		}
 		if a.err != nil {
+			if ended(a.err) && ctx.Err() == nil { // whoever opened it went away
+				continue
+			}
 			return nil, a.err
 		}
 		if a.current(opt.Owner) {
@@ -110,6 +120,27 @@ func (s *Store) Account(opt AccountOptions) (*Account, error) {
 		}
 		s.forget(a)
 		a.Release()
+	}
+}
+
+// ended tells whether an error is the end of a context.
+func ended(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// giveUp gives back an account that another one may still be opening.
+func (a *Account) giveUp() {
+	s := a.store
+	s.mu.Lock()
+	select {
+	case <-a.done:
+		s.mu.Unlock()
+		if a.err == nil {
+			a.Release()
+		}
+	default:
+		a.refs-- // whoever opens it has another
+		s.mu.Unlock()
 	}
 }
 
@@ -124,7 +155,7 @@ func (s *Store) forget(a *Account) {
 
 // opened opens the account for those who wait for it. They get an error too if it
 // panics.
-func (a *Account) opened(opt AccountOptions) {
+func (a *Account) opened(ctx context.Context, opt AccountOptions) {
 	a.err = errPanicked
 	defer func() {
 		if a.err != nil {
@@ -132,11 +163,11 @@ func (a *Account) opened(opt AccountOptions) {
 		}
 		close(a.done)
 	}()
-	a.err = a.open(opt)
+	a.err = a.open(ctx, opt)
 }
 
-func (a *Account) open(opt AccountOptions) error {
-	root, err := openRoot(opt)
+func (a *Account) open(ctx context.Context, opt AccountOptions) error {
+	root, err := openRoot(ctx, opt)
 	if err != nil {
 		return fmt.Errorf("open Maildir %s: %w", opt.Root, err)
 	}
@@ -145,7 +176,11 @@ func (a *Account) open(opt AccountOptions) error {
 		_ = root.Close()
 		return err
 	}
-	a.root, a.id, a.tree = root, st.ID(), folder.NewTree(root, opt.Folder)
+	if a.tree, err = folder.NewTree(root, opt.Folder); err != nil {
+		_ = root.Close()
+		return err
+	}
+	a.root, a.id = root, st.ID()
 	a.tree.LogTo(a.store.env.Log)
 	a.flat = opt.Folder.Layout == folder.LayoutMaildirPP
 	a.changes.Store(1) // no box was checked yet

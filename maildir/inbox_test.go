@@ -146,7 +146,7 @@ func TestAccountsRest(t *testing.T) {
 	latest := filepath.Join(dir, "latest")
 	deliverTo(t, s, latest)
 	opt := AccountOptions{Root: latest, Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}, Existing: true}
-	a, err := s.Account(opt)
+	a, err := s.Account(t.Context(), opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestAccountsRest(t *testing.T) {
 	if err := os.RemoveAll(latest); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Account(opt); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.Account(t.Context(), opt); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a Maildir that was removed is still there: %v", err)
 	}
 	if _, err := os.Lstat(latest); !errors.Is(err, fs.ErrNotExist) {
@@ -204,7 +204,7 @@ func BenchmarkInbox(b *testing.B) {
 	defer s.Close()
 	opt := AccountOptions{Root: root, Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}}
 	for b.Loop() {
-		a, err := s.Account(opt)
+		a, err := s.Account(b.Context(), opt)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -160,7 +160,7 @@ func (w *lives) account(i int) *Account {
 	if id := rig.Self(); os.Geteuid() == 0 {
 		opt.Owner = &Owner{UID: id.UID, GID: id.GID}
 	}
-	a, err := w.stores[i].Account(opt)
+	a, err := w.stores[i].Account(context.Background(), opt)
 	w.must(err)
 	return a
 }

@@ -130,7 +130,7 @@ func openFiles(t *testing.T) int {
 
 func openAccount(t *testing.T, s *Store, root string) *Account {
 	t.Helper()
-	a, err := s.Account(AccountOptions{Root: root, Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}})
+	a, err := s.Account(t.Context(), AccountOptions{Root: root, Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ func TestAccountReplaced(t *testing.T) {
 	m.Release()
 	a.Release()
 	b.Release()
-	if _, err := s.Account(AccountOptions{Root: filepath.Join(root, "new", "1.M1P1.test")}); err == nil {
+	if _, err := s.Account(t.Context(), AccountOptions{Root: filepath.Join(root, "new", "1.M1P1.test")}); err == nil {
 		t.Error("a file was opened as a Maildir")
 	}
 }

@@ -1,6 +1,7 @@
 package maildir
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -12,8 +13,8 @@ import (
 
 // openRoot opens the Maildir and makes it, with its standard folders, if
 // there is none. Several programs may do so at once: all wait until one has
-// made it.
-func openRoot(opt AccountOptions) (*dirfd.Dir, error) {
+// made it, or until the end of ctx.
+func openRoot(ctx context.Context, opt AccountOptions) (*dirfd.Dir, error) {
 	open := openOrMake
 	if opt.Owner != nil {
 		open = opt.Owner.openOrMake
@@ -26,7 +27,7 @@ func openRoot(opt AccountOptions) (*dirfd.Dir, error) {
 		// Durable before it is a Maildir, so that whoever finds one can tell
 		// of mail in it at once.
 		if err = syncAbove(opt.Root); err == nil {
-			err = folder.Provision(root, opt.Folder, opt.Defaults)
+			err = folder.Provision(ctx, root, opt.Folder, opt.Defaults)
 		}
 	}
 	if err != nil {

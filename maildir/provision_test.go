@@ -1,11 +1,17 @@
 package maildir
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"maildird/maildir/delivery"
 	"maildird/maildir/folder"
@@ -25,7 +31,7 @@ func TestFirstDeliveries(t *testing.T) {
 		wg.Go(func() {
 			store := NewStore(Options{Host: "test", Fsync: true, Log: slog.New(slog.DiscardHandler)})
 			defer store.Close()
-			account, err := store.Account(opt)
+			account, err := store.Account(t.Context(), opt)
 			if err != nil {
 				t.Error(err)
 				return
@@ -49,6 +55,86 @@ func TestFirstDeliveries(t *testing.T) {
 	}
 }
 
+// TestFirstOfAccountGoes: who is making the Maildir waits for another program. He
+// does not any more when he goes away, and who waited for him makes it himself.
+func TestFirstOfAccountGoes(t *testing.T) {
+	store := newStore(t, 0)
+	opt := AccountOptions{Root: filepath.Join(t.TempDir(), "alice"), Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}}
+	if err := os.Mkdir(opt.Root, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	held, err := os.Create(filepath.Join(opt.Root, "mailboxes.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	if err := unix.FcntlFlock(held.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
+		t.Fatal(err)
+	}
+	opening := func(refs int) {
+		for start := time.Now(); ; time.Sleep(time.Millisecond) {
+			store.mu.Lock()
+			a := store.accounts[opt.Root]
+			ok := a != nil && a.refs == refs
+			store.mu.Unlock()
+			if ok {
+				return
+			}
+			if time.Since(start) > time.Minute {
+				t.Fatalf("there never were %d who wait", refs)
+			}
+		}
+	}
+	first, goes := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	all.Go(func() {
+		if _, err := store.Account(first, opt); !errors.Is(err, context.Canceled) {
+			t.Errorf("the first: %v", err)
+		}
+	})
+	opening(1)
+	second, alsoGoes := context.WithCancel(t.Context())
+	all.Go(func() {
+		if _, err := store.Account(second, opt); !errors.Is(err, context.Canceled) {
+			t.Errorf("the second: %v", err)
+		}
+	})
+	opening(2)
+	alsoGoes()
+	opening(1)
+	all.Go(func() {
+		a, err := store.Account(t.Context(), opt)
+		if err != nil {
+			t.Errorf("the third: %v", err)
+			return
+		}
+		a.Release()
+	})
+	opening(2)
+	goes()
+	if err := os.Remove(held.Name()); err != nil {
+		t.Fatal(err)
+	}
+	all.Wait()
+}
+
+// TestUnknownLayout: a layout that is none is not taken for another one.
+func TestUnknownLayout(t *testing.T) {
+	store := newStore(t, 0)
+	root := t.TempDir()
+	for _, made := range []bool{false, true} {
+		if made {
+			if err := os.Mkdir(filepath.Join(root, "cur"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := store.Account(t.Context(), AccountOptions{Root: root, Folder: folder.Options{Layout: "maildir+", Separator: '/'}})
+		if want := root + `: unknown layout "maildir+", it is "maildir++" or "fs"`; err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
 func TestRootThatCannotBe(t *testing.T) {
 	store := NewStore(Options{Host: "test", Log: slog.New(slog.DiscardHandler)})
 	defer store.Close()
@@ -58,7 +144,7 @@ func TestRootThatCannotBe(t *testing.T) {
 	}
 	for _, root := range []string{file, filepath.Join(file, "below")} {
 		opt := AccountOptions{Root: root, Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}}
-		if _, err := store.Account(opt); err == nil {
+		if _, err := store.Account(t.Context(), opt); err == nil {
 			t.Errorf("opened %s", root)
 		}
 	}

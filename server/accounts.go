@@ -24,21 +24,21 @@ type accounts struct {
 
 // open opens a user's Maildir and makes it if it is missing. The caller
 // releases it.
-func (a *accounts) open(_ context.Context, u auth.User) (*maildir.Account, error) {
-	return a.account(u, false)
+func (a *accounts) open(ctx context.Context, u auth.User) (*maildir.Account, error) {
+	return a.account(ctx, u, false)
 }
 
 // existing is open for a Maildir that is there: none is made.
-func (a *accounts) existing(_ context.Context, u auth.User) (*maildir.Account, error) {
-	return a.account(u, true)
+func (a *accounts) existing(ctx context.Context, u auth.User) (*maildir.Account, error) {
+	return a.account(ctx, u, true)
 }
 
-func (a *accounts) account(u auth.User, existing bool) (*maildir.Account, error) {
+func (a *accounts) account(ctx context.Context, u auth.User, existing bool) (*maildir.Account, error) {
 	root, err := a.mail.Location.Expand(u.Name, u.Home)
 	if err != nil {
 		return nil, err
 	}
-	return a.store.Account(maildir.AccountOptions{
+	return a.store.Account(ctx, maildir.AccountOptions{
 		Root: root, Folder: a.mail.Folder, Defaults: a.mail.Defaults, Existing: existing, Quota: a.quota(u), Owner: owner(u),
 	})
 }

@@ -101,7 +101,11 @@ func Run(ctx context.Context, opt Options) (Result, error) {
 	tree = slices.DeleteFunc(tree, func(d walk.Dir) bool {
 		return d.Path == quarantine.Name || strings.HasPrefix(d.Path, quarantine.Name+"/")
 	})
-	c := &checker{opt: opt, root: root, owner: st}
+	folders, err := folder.NewTree(root, opt.Folder)
+	if err != nil {
+		return Result{}, err
+	}
+	c := &checker{opt: opt, root: root, folders: folders, owner: st}
 	c.count(tree)
 	c.wholeTree(tree)
 	for _, d := range tree {
@@ -124,10 +128,11 @@ func isEmpty(d *dirfd.Dir) (bool, error) {
 
 // checker is one run, and what it has found.
 type checker struct {
-	opt   Options
-	root  *dirfd.Dir
-	owner dirfd.Stat // of the root
-	total int
+	opt     Options
+	root    *dirfd.Dir
+	folders *folder.Tree
+	owner   dirfd.Stat // of the root
+	total   int
 
 	Result
 }
@@ -159,7 +164,7 @@ func (c *checker) wholeTree(tree []walk.Dir) {
 	if !slices.ContainsFunc(tree, func(d walk.Dir) bool { return d.Path == "" && d.Folder }) {
 		a.add(".", "it has neither cur nor new, so it is no Maildir yet", nil)
 	}
-	if _, err := folder.NewTree(c.root, c.opt.Folder).Subscriptions(); err != nil {
+	if _, err := c.folders.Subscriptions(); err != nil {
 		a.add("subscriptions", fmt.Sprintf("it cannot be read, so no folder counts as subscribed: %v", err), nil)
 	}
 	c.tell(a)

@@ -45,7 +45,7 @@ func run(t *testing.T, root string, repair bool) (Result, []Finding) {
 	t.Helper()
 	var found []Finding
 	r, err := Run(t.Context(), Options{
-		Root: root, Repair: repair, Locker: dotlock.NewLocker(""), Delivery: &delivery.Options{Host: "host", PID: 1},
+		Root: root, Folder: folder.Options{Layout: folder.LayoutMaildirPP}, Repair: repair, Locker: dotlock.NewLocker(""), Delivery: &delivery.Options{Host: "host", PID: 1},
 		Now:  func() time.Time { return time.Now().Add(48 * time.Hour) },
 		Tell: func(f Finding) { found = append(found, f) },
 	})

@@ -56,7 +56,7 @@ const (
 
 // Options say how names map to directories.
 type Options struct {
-	Layout    string // "maildir++" or "fs"
+	Layout    string // "maildir++" or "fs"; there is no default
 	Separator byte   // between levels, as clients see it: '/' or '.'
 	Prefix    string // before every name but INBOX, such as "INBOX."; includes the separator
 	// SpecialUse gives names their special-use attribute ("Sent Items":
@@ -99,25 +99,29 @@ type Tree struct {
 	files    turn         // of who rewrites one of the tree's own files
 }
 
-// NewTree reads nothing yet; root stays the caller's.
-func NewTree(root *dirfd.Dir, opt Options) *Tree {
+// NewTree reads nothing yet; root stays the caller's. A layout that is none of the
+// two is an error.
+func NewTree(root *dirfd.Dir, opt Options) (*Tree, error) {
 	if opt.Separator == 0 {
 		opt.Separator = '/'
-	}
-	t := &Tree{
-		root: root, opt: opt, now: time.Now, sleep: time.Sleep, patience: defaultPatience,
-		one: make(turn, 1), files: make(turn, 1),
 	}
 	sync := func(*dirfd.Dir) error { return nil }
 	if opt.Fsync {
 		sync = (*dirfd.Dir).Sync
 	}
-	if opt.Layout == LayoutFS {
-		t.layout = fsLayout{sync: sync}
-	} else {
-		t.layout = ppLayout{sync: sync}
+	t := &Tree{
+		root: root, opt: opt, now: time.Now, sleep: time.Sleep, patience: defaultPatience,
+		one: make(turn, 1), files: make(turn, 1),
 	}
-	return t
+	switch opt.Layout {
+	case LayoutMaildirPP:
+		t.layout = ppLayout{sync: sync}
+	case LayoutFS:
+		t.layout = fsLayout{sync: sync}
+	default:
+		return nil, fmt.Errorf("%s: unknown layout %q, it is %q or %q", root.Path(), opt.Layout, LayoutMaildirPP, LayoutFS)
+	}
+	return t, nil
 }
 
 // LogTo has the tree log what its clients are not told. Call it before anything else.

@@ -30,7 +30,9 @@ func openTree(t testing.TB, root string, opt Options) *Tree {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	return NewTree(d, opt)
+	tree, err := NewTree(d, opt)
+	must(t, err)
+	return tree
 }
 
 func place(t testing.TB, root string, entries ...string) {

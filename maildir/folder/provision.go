@@ -12,21 +12,25 @@ import (
 // Provision makes a Maildir in an empty directory: the standard folders, with
 // their special-use attributes, subscribed together with INBOX, and INBOX
 // itself. It does nothing in a Maildir that exists. INBOX comes last, so a
-// Provision that was interrupted is completed by the next one.
-func Provision(root *dirfd.Dir, opt Options, defaults []Default) error {
+// Provision that was interrupted is completed by the next one. The end of ctx ends
+// the wait for others who change the tree.
+func Provision(ctx context.Context, root *dirfd.Dir, opt Options, defaults []Default) error {
 	if exists, err := maildirExists(root); exists || err != nil {
 		return err
 	}
-	t := NewTree(root, opt)
-	return t.withLock(context.Background(), func() error {
+	t, err := NewTree(root, opt)
+	if err != nil {
+		return err
+	}
+	return t.withLock(ctx, func() error {
 		if exists, err := maildirExists(root); exists || err != nil {
 			return err
 		}
-		return t.provision(defaults)
+		return t.provision(ctx, defaults)
 	})
 }
 
-func (t *Tree) provision(defaults []Default) error {
+func (t *Tree) provision(ctx context.Context, defaults []Default) error {
 	names := []string{"INBOX"}
 	var uses []string
 	for _, def := range defaults {
@@ -48,7 +52,7 @@ func (t *Tree) provision(defaults []Default) error {
 		}
 		uses = append(uses, known[0]+" "+at.key())
 	}
-	if err := t.setSubscribed(context.Background(), names, true); err != nil {
+	if err := t.setSubscribed(ctx, names, true); err != nil {
 		return err
 	}
 	if len(uses) > 0 {

@@ -10,7 +10,7 @@ import (
 // TestDeletesMeet: who empties the trash while another one moves a folder there
 // has left nothing of his own, and nothing stays.
 func TestDeletesMeet(t *testing.T) {
-	tree, root := testTree(t, Options{})
+	tree, root := testTree(t, Options{Layout: LayoutMaildirPP})
 	var workers sync.WaitGroup
 	for worker := range 4 {
 		workers.Go(func() {

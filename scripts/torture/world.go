@@ -72,7 +72,7 @@ func openWorld(root string, users []string, texts map[string]string) (*found, er
 }
 
 func (f *found) account(store *maildir.Store, root, user string, texts map[string]string) error {
-	a, err := store.Account(maildir.AccountOptions{
+	a, err := store.Account(context.Background(), maildir.AccountOptions{
 		Root: root, Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}, Defaults: standardFolders,
 	})
 	if err != nil {

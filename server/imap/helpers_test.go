@@ -82,10 +82,10 @@ func startServerOn(t testing.TB, home, cacheDir string, options ...serverOption)
 	for _, o := range options {
 		o(&cfg, &account)
 	}
-	cfg.OpenAccount = func(_ context.Context, user auth.User) (*maildir.Account, error) {
+	cfg.OpenAccount = func(ctx context.Context, user auth.User) (*maildir.Account, error) {
 		own := account
 		own.Root = ts.root(strings.TrimSuffix(user.Name, "@example.org"))
-		return store.Account(own)
+		return store.Account(ctx, own)
 	}
 	cfg.Hostname = "mail.example.org"
 	cfg.Lookup = lookupTestUser

@@ -48,8 +48,8 @@ func startServer(t testing.TB, kind Kind, options ...serverOption) *testServer {
 		Timeouts:      Timeouts{Tarpit: time.Millisecond},
 		Now:           func() time.Time { return time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC) },
 	}
-	cfg.Open = func(_ context.Context, u auth.User) (delivery.Dirs, func(), error) {
-		account, err := store.Account(maildir.AccountOptions{
+	cfg.Open = func(ctx context.Context, u auth.User) (delivery.Dirs, func(), error) {
+		account, err := store.Account(ctx, maildir.AccountOptions{
 			Root:   filepath.Join(ts.home, strings.TrimSuffix(u.Name, "@example.org")),
 			Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'},
 		})

@@ -35,7 +35,7 @@ func openInbox(t *testing.T) (view *mailbox.View, m mailbox.Message, path string
 		t.Fatal(err)
 	}
 	store := maildir.NewStore(maildir.Options{Host: "test", CacheDir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
-	account, err := store.Account(maildir.AccountOptions{Root: root, Folder: folder.Options{Separator: '/'}})
+	account, err := store.Account(t.Context(), maildir.AccountOptions{Root: root, Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}})
 	if err != nil {
 		t.Fatal(err)
 	}
