@@ -59,6 +59,7 @@ func serve(ctx context.Context, path string, logTo io.Writer, ready func(*config
 	if err != nil {
 		return err
 	}
+	letThreadsBlock()
 	end := func(err error) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 		defer cancel()
