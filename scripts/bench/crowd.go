@@ -1,0 +1,101 @@
+package main
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// crowd is some connections that deliver at the same time. One thread serves
+// them all: it waits for whichever has an answer.
+type crowd struct {
+	epoll   int
+	clients map[int32]*member // by descriptor
+}
+
+// member is a connection and what it has to deliver.
+type member struct {
+	*mailClient
+	letters []letter
+	text    bool // the text of letters[0] is sent, else the commands are
+}
+
+func newCrowd(n int, dial func() (*mailClient, error)) (*crowd, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	w := &crowd{epoll: epoll, clients: map[int32]*member{}}
+	for range n {
+		c, err := dial()
+		if err != nil {
+			w.close()
+			return nil, err
+		}
+		w.clients[int32(c.fd)] = &member{mailClient: c}
+		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, c.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}); err != nil {
+			w.close()
+			return nil, os.NewSyscallError("epoll_ctl", err)
+		}
+	}
+	return w, nil
+}
+
+func (w *crowd) close() {
+	for _, m := range w.clients {
+		m.mailClient.close()
+	}
+	_ = unix.Close(w.epoll)
+}
+
+// deliver hands over the letters, as many over each connection, and returns what
+// that took, from the first command to the last answer.
+func (w *crowd) deliver(letters []letter) (time.Duration, error) {
+	each := len(letters) / len(w.clients)
+	start := time.Now()
+	for _, m := range w.clients {
+		m.letters, letters = letters[:each], letters[each:]
+		if err := m.begin(m.letters[0]); err != nil {
+			return 0, err
+		}
+	}
+	events := make([]unix.EpollEvent, len(w.clients))
+	for busy := len(w.clients); busy > 0; {
+		n, err := unix.EpollWait(w.epoll, events, int(limit.Milliseconds()))
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return 0, os.NewSyscallError("epoll_wait", err)
+		case n == 0:
+			return 0, os.ErrDeadlineExceeded
+		}
+		for _, e := range events[:n] {
+			m := w.clients[e.Fd]
+			if err := m.goOn(); err != nil {
+				return 0, err
+			}
+			if len(m.letters) == 0 {
+				busy--
+			}
+		}
+	}
+	return time.Since(start), nil
+}
+
+// goOn reads what came, and sends what is next if that was all.
+func (m *member) goOn() error {
+	if err := m.read(); err != nil || len(m.want) > 0 {
+		return err
+	}
+	switch m.text = !m.text; {
+	case m.text:
+		return m.finish(m.letters[0])
+	case len(m.letters) > 1:
+		m.letters = m.letters[1:]
+		return m.begin(m.letters[0])
+	}
+	m.letters = nil
+	return nil
+}
