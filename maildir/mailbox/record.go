@@ -258,7 +258,9 @@ func (m *Mailbox) tidyList() error {
 		return m.newList()
 	}
 	if lost > 0 {
-		m.env.Log.Warn("dovecot-uidlist lost messages that are there, writing their UIDs again", "mailbox", m.Path(), "messages", lost)
+		// Dovecot does so when a file that it did not meet was renamed while it
+		// listed the directory. Nobody has to do anything.
+		m.env.Log.Info("another program wrote dovecot-uidlist without messages that are there, their UIDs stay", "mailbox", m.Path(), "messages", lost)
 	} else if !m.list.WantsRewrite(live) {
 		m.unlisted = nil
 		return nil

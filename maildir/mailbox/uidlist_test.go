@@ -137,7 +137,7 @@ func TestRemovedAndUnlisted(t *testing.T) {
 				if got := b.read(uidlistName); got != list {
 					t.Errorf("the list is\n%swant\n%s", got, list)
 				}
-				if !slices.Equal(c.uids, []uint32{6, 7}) || strings.Contains(log.String(), "lost") {
+				if !slices.Equal(c.uids, []uint32{6, 7}) || strings.Contains(log.String(), "without messages") {
 					t.Errorf("UIDs %v; the log:\n%s", c.uids, log.String())
 				}
 			})
