@@ -57,25 +57,32 @@ func (v *View) Chunks(ranges []Range, uid bool) iter.Seq[[]Message] {
 	return func(yield func([]Message) bool) {
 		var buf [chunkMessages]Message
 		n := 0
+		give := func(n int, unsettled bool) bool {
+			if unsettled {
+				v.m.shown(buf[:n])
+			}
+			return yield(buf[:n])
+		}
+		unsettled := false
 		for _, r := range merged(ranges) {
 			v.m.mu.RLock()
 			for row, end := v.rowRange(r, uid); row < end; {
 				k := 0
-				k, row = v.fill(buf[n:], row, end)
+				k, row = v.fill(buf[n:], row, end, &unsettled)
 				if n += k; n < len(buf) {
 					continue
 				}
 				v.m.mu.RUnlock()
-				if !yield(buf[:]) {
+				if !give(n, unsettled) {
 					return
 				}
-				n = 0
+				n, unsettled = 0, false
 				v.m.mu.RLock()
 			}
 			v.m.mu.RUnlock()
 		}
 		if n > 0 {
-			yield(buf[:n])
+			give(n, unsettled)
 		}
 	}
 }
@@ -97,8 +104,9 @@ func (v *View) rowRange(r Range, uid bool) (from, to uint32) {
 }
 
 // fill puts messages from row on into buf and returns how many, and the row to
-// go on with.
-func (v *View) fill(buf []Message, row, end uint32) (n int, next uint32) {
+// go on with. It sets unsettled if one may have flags that its mod-sequence does
+// not account for.
+func (v *View) fill(buf []Message, row, end uint32, unsettled *bool) (n int, next uint32) {
 	seq := uint32(0)
 	for ; row < end && n < len(buf); row++ {
 		r := v.m.t.Row(row)
@@ -109,6 +117,7 @@ func (v *View) fill(buf []Message, row, end uint32) (n int, next uint32) {
 			seq = v.seq(row)
 		}
 		buf[n] = v.messageOf(r, row, seq)
+		*unsettled = *unsettled || r.Unsettled
 		n++
 		seq++
 	}

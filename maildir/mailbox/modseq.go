@@ -72,6 +72,24 @@ func (m *Mailbox) flagsChanged(n uint32, before filename.Flags) {
 // mod-sequence. m.mu is held.
 func (m *Mailbox) unaware() bool { return m.modseqs.views < len(m.views) }
 
+// shown makes the changes of messages count that a client is about to be shown
+// before they have a mod-sequence: should one be undone first, the client, which has
+// the flags with the mod-sequence before them, is told all the same when it comes back.
+func (m *Mailbox) shown(msgs []Message) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, msg := range msgs {
+		r := m.t.Row(msg.row)
+		if r.State != table.Present || r.ModSeq == 0 || r.ModSeq != msg.ModSeq {
+			continue
+		}
+		if _, changed := m.modseqs.was[msg.row]; changed || r.Flags != msg.Flags {
+			m.modseqs.was[msg.row] = ^r.Flags
+			m.unsettle(msg.row)
+		}
+	}
+}
+
 // showUnsettled makes all changes count that have no mod-sequence yet, as a view
 // is about to show them. m.mu is held.
 func (m *Mailbox) showUnsettled() {

@@ -10,7 +10,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
 	"maildird/maildir/history"
 )
@@ -644,6 +646,34 @@ func TestUndoneBehindUnaware(t *testing.T) {
 			t.Fatal("the change was not told")
 		}
 		b.rename(one+"S", one)
+		c.come(m)
+		c.check(b)
+		c.leave()
+	})
+}
+
+// TestUndoneAfterFetch: a client reads flags that another program changed, before
+// they have a mod-sequence, and loses its connection; they are changed back, and the
+// client hears of the message when it comes again.
+func TestUndoneAfterFetch(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		b := newBox(t)
+		one := b.drop("cur/")
+		m := b.open(env)
+		defer m.Close()
+		c := &offline{t: t}
+		c.come(m)
+		lock, err := newEnv(t).Locker.Acquire(ctx, m.dir, uidlistLock, dotlock.Options{Timeout: time.Minute})
+		must(t, err)
+		b.rename(one, one+"S")
+		must(t, c.v.Poll(ctx))
+		for msg := range c.v.Messages([]Range{{1, 1}}, true) {
+			c.cache[msg.UID] = msg.Flags
+		}
+		b.rename(one+"S", one)
+		must(t, lock.Release())
+		must(t, m.Poll(ctx))
+		c.leave()
 		c.come(m)
 		c.check(b)
 		c.leave()
