@@ -98,7 +98,7 @@ type pass struct {
 // listOnce lists new/ and then cur/, the way messages move.
 func (m *Mailbox) listOnce() (pass, error) {
 	m.mu.RLock()
-	l := listing{m: m, seen: make([]uint64, m.t.Len()/64+1), empty: m.t.Len() == 0}
+	l := listing{m: m, marks: m.t.Marks(), seen: make([]uint64, m.t.Len()/64+1), empty: m.t.Len() == 0}
 	m.mu.RUnlock()
 	for _, where := range []table.Place{table.InNew, table.InCur} {
 		l.where = where
@@ -119,7 +119,7 @@ func (m *Mailbox) listOnce() (pass, error) {
 			l.fresh = append(l.fresh, e)
 		}
 	}
-	return pass{l.fresh, m.unmet(l.seen)}, nil
+	return pass{l.fresh, l.unmet()}, nil
 }
 
 // listing compares what is listed with the table.
@@ -127,6 +127,7 @@ type listing struct {
 	m     *Mailbox
 	where table.Place
 	empty bool // the table has no rows
+	marks *table.Marks
 
 	seen     []uint64 // rows whose file was met, a bit each
 	fresh    []entry
@@ -135,20 +136,18 @@ type listing struct {
 
 	// Of the files that were listed last; the names are good until take returns.
 	names, bases []string
+	rows         []uint32
 }
 
 // take takes some entries of the directory where.
 func (l *listing) take(some []dirfd.Entry) {
-	l.names, l.bases = l.names[:0], l.bases[:0]
+	l.names = l.names[:0]
 	for _, d := range some {
 		name := unsafe.String(unsafe.SliceData(d.Name), len(d.Name))
 		if filename.Ignored(name) || d.Kind != dirfd.KindRegular && !l.m.regular(entry{l.where, name}, d.Kind) {
 			continue
 		}
 		l.names = append(l.names, name)
-		if !l.empty {
-			l.bases = append(l.bases, filename.Base(name))
-		}
 	}
 	if l.empty {
 		if n := len(l.names); n > cap(l.fresh)-len(l.fresh) {
@@ -159,12 +158,31 @@ func (l *listing) take(some []dirfd.Entry) {
 		}
 		return
 	}
+	l.dropMarked()
 	l.m.mu.RLock()
 	defer l.m.mu.RUnlock()
 	for at := 0; at < len(l.names); at += together {
 		end := min(at+together, len(l.names))
 		l.compare(l.names[at:end], l.bases[at:end])
 	}
+}
+
+// dropMarked drops the names that the table has as they are, and finds the bases of
+// the others.
+func (l *listing) dropMarked() {
+	l.rows = slices.Grow(l.rows[:0], len(l.names))[:len(l.names)]
+	l.marks.FindEach(l.where, l.names, l.rows)
+	others := l.names[:0]
+	l.bases = l.bases[:0]
+	for i, name := range l.names {
+		if n := l.rows[i] - 1; l.rows[i] != 0 && !l.has(n) {
+			l.seen[n/64] |= 1 << (n % 64)
+			continue
+		}
+		others = append(others, name)
+		l.bases = append(l.bases, filename.Base(name))
+	}
+	l.names = others
 }
 
 // together is how many names are compared at once: not so many that what was read
@@ -182,7 +200,7 @@ func (l *listing) compare(names, bases []string) {
 			l.fresh = append(l.fresh, l.kept.keep(entry{l.where, name}))
 			continue
 		}
-		again := l.seen[n/64]&(1<<(n%64)) != 0
+		again := l.has(n)
 		l.seen[n/64] |= 1 << (n % 64)
 		switch {
 		case t.Row(n).State == table.Absent:
@@ -193,12 +211,16 @@ func (l *listing) compare(names, bases []string) {
 	}
 }
 
-// unmet returns the rows that should have a file and are not in the set.
-func (m *Mailbox) unmet(seen []uint64) (rows []uint32) {
+// has tells whether the file of a row was met.
+func (l *listing) has(n uint32) bool { return l.seen[n/64]&(1<<(n%64)) != 0 }
+
+// unmet returns the rows that should have a file and whose file was not met.
+func (l *listing) unmet() (rows []uint32) {
+	m := l.m
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	for n := range m.t.Len() {
-		if (m.t.Row(n).State == table.Present || m.expected(n)) && (n/64 >= uint32(len(seen)) || seen[n/64]&(1<<(n%64)) == 0) {
+		if state := l.marks.State(n); !l.has(n) && (state == table.Present || state == table.Absent && m.expected(n)) {
 			rows = append(rows, n)
 		}
 	}

@@ -32,6 +32,7 @@ func (t *Table) use(tb testing.TB) {
 			tb.Fatalf("nth(%d) is %d, %v, in a table of %d", k, n, ok, t.n)
 		}
 	}
+	t.Marks().FindEach(InCur, []string{"nothing"}, make([]uint32, 1))
 	t.FirstUnseen()
 	n, _, _ := t.Add(t.LastUID()+1, "new")
 	t.SetName(n, InCur, "new:2,S")

@@ -19,11 +19,11 @@ import (
 //	32  modification time that the file was given, in nanoseconds (64 bits)
 //	40  CRC-32C of what comes before (32 bits), and zero up to 64
 //
-// then come the pages, the slots of the index, and the head: the owner's state, the
-// key of the index, and of each page and block of slots where it is. A head is
-// read as a whole: it takes 20 bytes for 256 messages.
+// then come the pages, the slots of the index, the marks of the rows, and the head: the
+// owner's state, the key of the index, and of each page, each block of slots and the
+// marks where it is. A head is read as a whole: it takes 20 bytes for 256 messages.
 const (
-	snapMagic = "MDTABLE\x01"
+	snapMagic = "MDTABLE\x02"
 	snapFront = 64
 	maxHead   = 64 << 20
 	// MaxRows is how many rows a snapshot has at most.
@@ -123,6 +123,7 @@ func takeTable(d *octets.Decoder, file *os.File) (*Table, error) {
 		t.saved.slots[i] = chunk{off, 4 * blockSlots, d.U32()}
 		off += 4 * blockSlots
 	}
+	t.saved.marks = chunk{off, markSize * t.n, d.U32()}
 	t.saved.left = pages + blocks
 	if d.Bad || len(d.Rest) > 0 {
 		return nil, ErrDamaged

@@ -10,8 +10,8 @@ import (
 )
 
 // saved is the part of a snapshot that is read when it is needed: the pages of
-// a table and the slots of its index, one after the other in a file that does
-// not change. Each has a checksum, and what a page says must be possible, so
+// a table, the slots of its index and the marks of its rows, one after the other in a
+// file that does not change. Each has a checksum, and what a page says must be possible, so
 // that nothing else than what was written can come out, or nothing.
 type saved struct {
 	mu    sync.Mutex
@@ -20,6 +20,7 @@ type saved struct {
 	lost  func()   // called when something could not be read
 	pages []chunk
 	slots []chunk
+	marks chunk // of all rows, see Marks
 }
 
 // chunk is a run of octets in the file.
@@ -61,7 +62,7 @@ func (s *saved) readInto(room *[]byte, c chunk) ([]byte, error) {
 
 // verify reads all chunks.
 func (s *saved) verify() error {
-	for _, list := range [][]chunk{s.pages, s.slots} {
+	for _, list := range [][]chunk{s.pages, s.slots, {s.marks}} {
 		for _, c := range list {
 			if _, err := s.read(c); err != nil {
 				return err

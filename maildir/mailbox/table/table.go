@@ -182,14 +182,11 @@ func (t *Table) Base(n uint32) []byte { return t.page(n).base(uint8(n % PageRows
 // FileName returns the name under which the row's file is in its directory.
 func (t *Table) FileName(n uint32) string {
 	p, i := t.page(n), uint8(n%PageRows)
-	switch r := &p.rows[i]; r.form {
-	case formBase:
-		return string(p.base(i))
-	case formFlags:
-		var room [256]byte
-		return string(filename.AppendInfo(append(room[:0], p.base(i)...), r.Flags))
+	if p.rows[i].form == formOdd {
+		return p.odd[i]
 	}
-	return p.odd[i]
+	var room [256]byte
+	return string(p.appendName(room[:0], i))
 }
 
 // HasName tells whether the row's file is at this place under this name.

@@ -37,6 +37,12 @@ func (t *Table) Write(f *os.File, state []byte, mtime int64, run uint64, lock sy
 	if err := w.slots(); err != nil {
 		return err
 	}
+	w.lock.Lock()
+	w.buf = t.allMarks()
+	w.lock.Unlock()
+	if err := w.chunk(); err != nil {
+		return err
+	}
 	if len(w.head) > maxHead || t.broken.Load() {
 		return fmt.Errorf("%w, or too large", ErrDamaged)
 	}

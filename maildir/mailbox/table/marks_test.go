@@ -1,0 +1,182 @@
+package table
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"maildird/maildir/filename"
+	"maildird/maildir/octets"
+)
+
+// file is where a file is and how it is called.
+type file struct {
+	where Place
+	name  string
+}
+
+// compareMarks compares a table's marks with the files that a model has of its
+// rows, where nothing but the marks may have to be read.
+func compareMarks(t *testing.T, tab *Table, rows []file, states []State) {
+	t.Helper()
+	m := tab.Marks()
+	for _, where := range []Place{InNew, InCur} {
+		var names []string
+		var want []uint32
+		for n, f := range rows {
+			present := uint32(0)
+			if states[n] == Present && f.where == where {
+				present = uint32(n) + 1
+			}
+			names = append(names, f.name, f.name+"x", filename.Base(f.name)+":2,DFPRST")
+			want = append(want, present, 0, 0)
+		}
+		rand.Shuffle(len(names), func(i, k int) {
+			names[i], names[k] = names[k], names[i]
+			want[i], want[k] = want[k], want[i]
+		})
+		got := make([]uint32, len(names))
+		m.FindEach(where, names, got)
+		for i, name := range names {
+			if got[i] != want[i] {
+				t.Fatalf("%q in %d is the file of row %d, want %d", name, where, int64(got[i])-1, int64(want[i])-1)
+			}
+		}
+	}
+	for n, want := range states {
+		if got := m.State(uint32(n)); got != want {
+			t.Fatalf("row %d is %d, want %d", n, got, want)
+		}
+	}
+}
+
+// reopened writes a table and reads it again, as another process would.
+func reopened(t *testing.T, tab *Table) *Table {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(t.TempDir(), "snapshot"), os.O_RDWR|os.O_CREATE, 0o600)
+	must(t, err)
+	must(t, tab.Write(f, octets.AppendText(nil, "state"), 0, 7, new(sync.Mutex)))
+	tab.Close()
+	tab, _, _, err = Read(f, 7, func(d *octets.Decoder) { d.Text() }, func() {})
+	must(t, err)
+	t.Cleanup(tab.Close)
+	return tab
+}
+
+// TestMarks changes a table at random, which is written and read again now and
+// then, so that some of its rows are in the file and some were added or changed.
+func TestMarks(t *testing.T) {
+	infos := []string{"", ":2,", ":2,S", ":2,FS", ":2,T", ":2,Sa", ":2,SF", ":1,x", ":2,S,u=1"}
+	for seed := range uint64(6) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		tab := New()
+		var rows []file
+		var states []State
+		uid := uint32(0)
+		for range 12 {
+			for range rng.IntN(300) {
+				uid += 1 + uint32(rng.IntN(3))
+				base := fmt.Sprintf("%d.M%dP1.host", rng.Uint32(), uid)
+				tab.Add(uid, base)
+				rows, states = append(rows, file{InNew, base}), append(states, Absent)
+			}
+			for range rng.IntN(20) * min(len(rows), 1) {
+				n := rng.IntN(len(rows))
+				switch rng.IntN(3) {
+				case 0:
+					rows[n] = file{Place(rng.IntN(2)), filename.Base(rows[n].name) + infos[rng.IntN(len(infos))]}
+					tab.SetName(uint32(n), rows[n].where, rows[n].name)
+				case 1:
+					states[n] = State(rng.IntN(3))
+					tab.SetState(uint32(n), states[n])
+				case 2: // many
+					for ; n < len(rows); n++ {
+						states[n] = Present
+						tab.SetState(uint32(n), Present)
+					}
+				}
+			}
+			compareMarks(t, tab, rows, states)
+			if len(rows) > 0 && rng.IntN(2) == 0 {
+				tab = reopened(t, tab)
+				unread := tab.Unread()
+				compareMarks(t, tab, rows, states)
+				if tab.Unread() != unread {
+					t.Fatalf("of %d parts that were not read only %d are left", unread, tab.Unread())
+				}
+			}
+		}
+	}
+}
+
+// TestMarksDamaged: of marks that are not as they were written none is used.
+func TestMarksDamaged(t *testing.T) {
+	tab := New()
+	for i := range uint32(1000) {
+		n, _, _ := tab.Add(i+1, fmt.Sprint(i))
+		tab.SetState(n, Present)
+	}
+	tab = reopened(t, tab)
+	at := tab.saved.marks.off + 777
+	var b [1]byte
+	_, err := tab.saved.file.ReadAt(b[:], at)
+	must(t, err)
+	b[0] ^= 4
+	_, err = tab.saved.file.WriteAt(b[:], at)
+	must(t, err)
+	rows := make([]uint32, 1)
+	if tab.Marks().FindEach(InNew, []string{"7"}, rows); rows[0] != 0 || !tab.Broken() {
+		t.Errorf("row %d is found, broken is %v", int64(rows[0])-1, tab.Broken())
+	}
+}
+
+// TestMarksKeyed: what collides in one table does not in another one.
+func TestMarksKeyed(t *testing.T) {
+	if a, b := New().index.key.mark(InCur, []byte("name")), New().index.key.mark(InCur, []byte("name")); a == b {
+		t.Errorf("a name has the mark %x in two tables", a)
+	}
+}
+
+// BenchmarkListed compares the names of a listing with the table: by their marks,
+// the table's rows in memory or in a snapshot, and by their bases.
+func BenchmarkListed(b *testing.B) {
+	for _, n := range []int{1000, 10_000, 100_000} {
+		tab := New()
+		names, bases := make([]string, n), make([]string, n)
+		for i, k := range rand.New(rand.NewPCG(1, 2)).Perm(n) { // in the order of no list
+			bases[k] = fmt.Sprintf("17000%05d.M%dP99V1I2.host.example,S=4321,W=4400", i, i)
+			names[k] = bases[k] + ":2,S"
+			n, _, _ := tab.Add(uint32(i+1), bases[k])
+			tab.SetName(n, InCur, names[k])
+			tab.SetState(n, Present)
+		}
+		rows := make([]uint32, n)
+		b.Run(fmt.Sprintf("%d/marks", n), func(b *testing.B) {
+			m := tab.Marks()
+			for b.Loop() {
+				m.FindEach(InCur, names, rows)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/name")
+		})
+		b.Run(fmt.Sprintf("%d/marks made too", n), func(b *testing.B) {
+			for b.Loop() {
+				tab.Marks().FindEach(InCur, names, rows)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/name")
+		})
+		b.Run(fmt.Sprintf("%d/bases", n), func(b *testing.B) {
+			for b.Loop() {
+				tab.LookupEach(bases, rows)
+				for i, r := range rows {
+					if !tab.HasName(r-1, InCur, names[i]) {
+						b.Fatal(names[i])
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/name")
+		})
+	}
+}
