@@ -288,7 +288,7 @@ func (c *liveClient) act() (delta map[string]int) {
 			fmt.Fprintf(in, "Subject: %s\r\n\r\nhello\r\n", content)
 			var appended []uint32
 			var validity uint32
-			validity, appended, err = c.m.Append(ctx, in)
+			validity, appended, err = c.m.Append(ctx, mailbox.Taken{}, in)
 			w.did("APPEND %s: %v, %v", content, appended, err)
 			if err == nil {
 				c.lin.note(w.t, "APPEND", told{validity, appended[0]}, content)

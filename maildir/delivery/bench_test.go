@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -80,7 +79,7 @@ func benchSpool(b *testing.B, conns int, body []byte) {
 	o := &Options{Host: "host.test", PID: 1, Fsync: true}
 	split(b, conns, func(int64) {
 		s := NewSpool([]Target{f.target("Return-Path: <>\n")}, false, o)
-		_, err := s.ReadFrom(bytes.NewReader(body))
+		_, err := s.Write(body)
 		must(b, err)
 		must(b, s.Commit()[0])
 	})

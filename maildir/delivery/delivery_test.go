@@ -149,9 +149,9 @@ func TestSpoolMany(t *testing.T) {
 					targets = append(targets, f.target(header(i)))
 				}
 				s := NewSpool(targets, each, newOptions())
-				n, err := s.ReadFrom(strings.NewReader(text))
-				if n != int64(len(text)) || err != nil {
-					t.Fatal(n, err)
+				fill(s, text)
+				if n := s.Size(); n != int64(len(text)) {
+					t.Fatal(n)
 				}
 				must(t, errors.Join(s.Commit()...))
 				for i, f := range folders {
@@ -239,9 +239,7 @@ func TestAllOrNone(t *testing.T) {
 						targets = append(targets, f.target("A: b\n"))
 					}
 					s := NewSpool(targets, false, newOptions())
-					if _, err := s.ReadFrom(strings.NewReader(strings.Repeat("x", size))); err != nil {
-						t.Fatal(err)
-					}
+					fill(s, strings.Repeat("x", size))
 					for i, err := range s.Commit() {
 						if err == nil {
 							t.Errorf("target %d has no error", i)
@@ -275,9 +273,7 @@ func TestEach(t *testing.T) {
 					targets = append(targets, f.target("A: b\n"))
 				}
 				s := NewSpool(targets, true, newOptions())
-				if _, err := s.ReadFrom(strings.NewReader(text)); err != nil {
-					t.Fatal(err)
-				}
+				fill(s, text)
 				for i, err := range s.Commit() {
 					if (err == nil) != (folders[i] != nil) {
 						t.Errorf("target %d: %v", i, err)
@@ -336,9 +332,7 @@ func TestPanic(t *testing.T) {
 		return dirs, release, err
 	}
 	s := NewSpool(append(targets, faulty), true, newOptions())
-	if _, err := s.ReadFrom(strings.NewReader("text\n")); err != nil {
-		t.Fatal(err)
-	}
+	fill(s, "text\n")
 	func() {
 		defer func() {
 			if p := fmt.Sprint(recover()); !strings.Contains(p, "a fault of the quota") || !strings.Contains(p, "TestPanic") {
@@ -362,12 +356,9 @@ func TestFileTooLarge(t *testing.T) {
 	for _, each := range []bool{false, true} {
 		s := NewSpool([]Target{f.target(""), g.target("")}, each, newOptions())
 		must(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 3 * spoolMemory, Max: old.Max}))
-		n, err := s.ReadFrom(bytes.NewReader(make([]byte, 10*spoolMemory)))
+		fill(s, string(make([]byte, 10*spoolMemory)))
 		errs := s.Commit()
 		must(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &old))
-		if err != nil {
-			t.Errorf("ReadFrom after %d bytes: %v", n, err)
-		}
 		for _, err := range errs {
 			if CauseOf(err) != NoSpace {
 				t.Errorf("error %v, want one for lack of space", err)
@@ -387,8 +378,7 @@ func TestDiskFull(t *testing.T) {
 	other := newFolder(t)
 	text := strings.Repeat("x", 10*spoolMemory)
 	s := NewSpool([]Target{small.target(""), small.target(""), other.target("H: x\n")}, true, newOptions())
-	_, err := s.ReadFrom(strings.NewReader(text))
-	must(t, err)
+	fill(s, text)
 	errs := s.Commit()
 	if !errors.Is(errs[0], unix.ENOSPC) || !errors.Is(errs[1], unix.ENOSPC) || errs[2] != nil {
 		t.Errorf("errors %v, want ENOSPC for both folders on the full disk and none for the other", errs)
@@ -537,9 +527,7 @@ func TestWholeOrAbsent(t *testing.T) {
 		wg.Go(func() {
 			for range messages {
 				s := NewSpool([]Target{f.target("")}, false, o)
-				if _, err := s.ReadFrom(strings.NewReader(text)); err != nil {
-					t.Error(err)
-				}
+				fill(s, text)
 				if err := s.Commit()[0]; err != nil {
 					t.Error(err)
 				}

@@ -95,3 +95,11 @@ func asNobody(t *testing.T) func() {
 		runtime.UnlockOSThread()
 	}
 }
+
+// fill writes a message into a spool piece by piece, as a session does: of what goes
+// wrong Commit tells.
+func fill(s *Spool, text string) {
+	for piece := range slices.Chunk([]byte(text), 5000) {
+		_, _ = s.Write(piece)
+	}
+}

@@ -100,28 +100,6 @@ func (s *Spool) Write(p []byte) (int, error) {
 	return len(p), s.err
 }
 
-// ReadFrom takes the message from r until EOF. An error is one of r. When the
-// folders take no more, the rest is read and dropped, and Commit tells why.
-func (s *Spool) ReadFrom(r io.Reader) (int64, error) {
-	start := s.body.size
-	for s.err == nil {
-		space := s.space()
-		if s.err != nil {
-			break
-		}
-		n, err := r.Read(space)
-		s.took(n)
-		if err == io.EOF {
-			return s.body.size - start, nil
-		}
-		if err != nil {
-			return s.body.size - start, err
-		}
-	}
-	_, err := io.Copy(io.Discard, r)
-	return s.body.size - start, err
-}
-
 // space returns room for more of the message, and makes some if there is none.
 func (s *Spool) space() []byte {
 	if s.err == nil && len(s.buf) == cap(s.buf) {

@@ -123,12 +123,6 @@ func (in *Incoming) Finish() error {
 	return err
 }
 
-// Append puts the messages into the mailbox in this order, all or none,
-// durable on return, and gives their UIDs.
-func (m *Mailbox) Append(ctx context.Context, in ...*Incoming) (validity uint32, uids []uint32, err error) {
-	return m.AppendFor(ctx, Taken{}, in...)
-}
-
 // Taken is what messages take of a quota.
 type Taken struct{ Bytes, Messages int64 }
 
@@ -140,9 +134,10 @@ func (v *View) Taken(msg Message) Taken {
 	return Taken{v.m.fileSize(msg.row), 1}
 }
 
-// AppendFor is Append of messages for which others are removed next: what those
-// take of the quota is free for them.
-func (m *Mailbox) AppendFor(ctx context.Context, old Taken, in ...*Incoming) (validity uint32, uids []uint32, err error) {
+// Append puts the messages into the mailbox in this order, all or none, durable on
+// return, and gives their UIDs. old is what the messages take of the quota that are
+// removed next in exchange: that is free for these.
+func (m *Mailbox) Append(ctx context.Context, old Taken, in ...*Incoming) (validity uint32, uids []uint32, err error) {
 	defer func() {
 		for _, one := range in {
 			one.Abort()

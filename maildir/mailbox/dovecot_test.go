@@ -107,7 +107,7 @@ func change(t *testing.T, m *Mailbox, c *client, round string) {
 		in, err := m.NewIncoming(AppendOptions{Flags: filename.Flags(i) * filename.Seen, Keywords: []string{"$Label1", round}[:i%3]})
 		must(t, err)
 		fmt.Fprintf(in, "Subject: appended %d %s\r\n\r\nx\r\n", i, round)
-		_, _, err = m.Append(ctx, in)
+		_, _, err = m.Append(ctx, Taken{}, in)
 		must(t, err)
 	}
 	c.poll(true)
@@ -232,7 +232,7 @@ func TestPushWithDovecot(t *testing.T) {
 	s.Idle(func() {
 		in, err := m.NewIncoming(AppendOptions{})
 		must(t, err)
-		_, _, err = m.Append(ctx, in)
+		_, _, err = m.Append(ctx, Taken{}, in)
 		must(t, err)
 		b.own()
 	}, "2 EXISTS")

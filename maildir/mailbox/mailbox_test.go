@@ -257,7 +257,7 @@ func TestAppend(t *testing.T) {
 		must(t, err)
 		in = append(in, one)
 	}
-	validity, uids, err := m.Append(ctx, in...)
+	validity, uids, err := m.Append(ctx, Taken{}, in...)
 	must(t, err)
 	if validity != m.UIDValidity() || !slices.Equal(uids, []uint32{2, 3}) {
 		t.Errorf("appended as %d/%v", validity, uids)
@@ -307,7 +307,7 @@ func TestAppendBinary(t *testing.T) {
 		_, err = io.WriteString(half, "half a mess")
 		must(t, err)
 		half.Abort()
-		_, _, err = m.Append(ctx, one)
+		_, _, err = m.Append(ctx, Taken{}, one)
 		must(t, err)
 		c.poll(true)
 		want := strings.ReplaceAll(head+"base64\r\n\r\nAA0KCg==\r\n", "\r\n", "\n")

@@ -81,7 +81,7 @@ func TestRemovedWhileRecorded(t *testing.T) {
 		"APPEND": func(t *testing.T, _ *box, m *Mailbox) {
 			in, err := m.NewIncoming(AppendOptions{Flags: filename.Seen})
 			must(t, err)
-			_, _, err = m.Append(ctx, in)
+			_, _, err = m.Append(ctx, Taken{}, in)
 			must(t, err)
 		},
 	} {

@@ -329,7 +329,7 @@ func (r *resync) act() {
 		in, nerr := c.v.m.NewIncoming(AppendOptions{Flags: r.flags()})
 		must(r.t, nerr)
 		_, _ = io.WriteString(in, "Subject: appended\r\n\r\n")
-		_, _, err = c.v.m.Append(ctx, in)
+		_, _, err = c.v.m.Append(ctx, Taken{}, in)
 	case 5:
 		_, err = c.v.Copy(ctx, uids[:min(len(uids), 2)], r.open(r.rng.IntN(len(r.boxes))))
 	case 6:

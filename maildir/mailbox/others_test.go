@@ -222,7 +222,7 @@ func TestReadOnlyFolder(t *testing.T) {
 		writable(true)
 		in, err := m.NewIncoming(AppendOptions{})
 		must(t, err)
-		_, uids, err := m.Append(ctx, in)
+		_, uids, err := m.Append(ctx, Taken{}, in)
 		must(t, err)
 		if want := []uint32{3}; !slices.Equal(uids, want) {
 			t.Errorf("appended as %v", uids)

@@ -118,7 +118,7 @@ func (w *world) step() {
 		in, nerr := c.v.m.NewIncoming(AppendOptions{Flags: w.flags()})
 		must(w.t, nerr)
 		_, _ = io.WriteString(in, "Subject: appended\r\n\r\n")
-		_, _, err = c.v.m.Append(ctx, in)
+		_, _, err = c.v.m.Append(ctx, Taken{}, in)
 	case 4:
 		_, err = c.v.Copy(ctx, uids[:min(len(uids), 3)], w.boxes[w.rng.IntN(len(w.boxes))])
 	case 5:
@@ -227,7 +227,7 @@ func TestConcurrent(t *testing.T) {
 					var in *Incoming
 					if in, err = c.v.m.NewIncoming(AppendOptions{}); err == nil {
 						_, _ = io.WriteString(in, "Subject: x\r\n\r\n")
-						_, _, err = c.v.m.Append(ctx, in)
+						_, _, err = c.v.m.Append(ctx, Taken{}, in)
 					}
 				case 3:
 					_, err = c.v.Copy(ctx, uids[:min(len(uids), 2)], c.v.m)

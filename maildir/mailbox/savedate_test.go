@@ -162,7 +162,7 @@ func TestSaveDateOfNewMail(t *testing.T) {
 			in, err := m.NewIncoming(AppendOptions{Date: time.Unix(1_000_000_000, 0)})
 			must(t, err)
 			_, _ = io.WriteString(in, "Subject: appended\r\n\r\n")
-			_, uids, err := m.Append(ctx, in)
+			_, uids, err := m.Append(ctx, Taken{}, in)
 			must(t, err)
 			v.Updates(0, func(Update) {})
 			moved, err := v.Move(ctx, uids, m)

@@ -244,7 +244,7 @@ func TestUIDsUsedUp(t *testing.T) {
 	}
 	in, err := m.NewIncoming(AppendOptions{})
 	must(t, err)
-	if _, uids, err := m.Append(ctx, in); !errors.Is(err, ErrNoUID) {
+	if _, uids, err := m.Append(ctx, Taken{}, in); !errors.Is(err, ErrNoUID) {
 		t.Errorf("appended as %v: %v", uids, err)
 	}
 	if len(b.files()) != 1 {

@@ -90,8 +90,8 @@ func (t *TextReader) Text(src io.ReaderAt, p *Part, crlf bool) io.Reader {
 	return r
 }
 
-// DecodeText is TextReader.Text for one part, in CRLF form.
-func DecodeText(src io.ReaderAt, p *Part) io.Reader {
+// decodeText is TextReader.Text for one part, in CRLF form.
+func decodeText(src io.ReaderAt, p *Part) io.Reader {
 	t := TextReader{in: *newVirtualReader(src, p.Body, p.End)}
 	return t.Text(src, p, true)
 }

@@ -72,7 +72,7 @@ func TestDecoded(t *testing.T) {
 	if _, err := MeasureBinary(bytes.NewReader(src), p); !errors.Is(err, ErrEncoding) {
 		t.Errorf("unknown encoding: %v", err)
 	}
-	if got, err := io.ReadAll(DecodeText(bytes.NewReader(src), p)); err != nil || string(got) != "a\r\n" {
+	if got, err := io.ReadAll(decodeText(bytes.NewReader(src), p)); err != nil || string(got) != "a\r\n" {
 		t.Errorf("unknown encoding: %q, %v", got, err)
 	}
 	src, p = partOf(t, "Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: base64", "--b\n\nx\n--b--\n")
@@ -169,7 +169,7 @@ func TestDecodeText(t *testing.T) {
 		{"Content-Type: text/plain", "Grüße", "Grüße"},
 	} {
 		src, p := partOf(t, c.header, c.in)
-		got, err := io.ReadAll(DecodeText(bytes.NewReader(src), p))
+		got, err := io.ReadAll(decodeText(bytes.NewReader(src), p))
 		if err != nil || string(got) != c.want {
 			t.Errorf("%s %q: %q, %v, want %q", c.header, c.in, got, err, c.want)
 		}

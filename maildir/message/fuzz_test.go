@@ -224,7 +224,7 @@ func FuzzDecode(f *testing.F) {
 		if _, err := b.Copy(&out, src, p, skip, limit); err != nil || !bytes.Equal(out.Bytes(), want) {
 			t.Fatalf("<%d.%d>: %d octets, want %d, %v", skip, limit, out.Len(), len(want), err)
 		}
-		if text, err := io.ReadAll(DecodeText(src, p)); err == nil && len(text) > 8*len(whole)+64 {
+		if text, err := io.ReadAll(decodeText(src, p)); err == nil && len(text) > 8*len(whole)+64 {
 			t.Fatalf("%d octets became %d", len(whole), len(text))
 		}
 		for name, encoded := range map[string][]byte{"base64": inBase64(body), "quoted-printable": inQP(body)} {

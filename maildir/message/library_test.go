@@ -78,7 +78,7 @@ func checkMail(t *testing.T, name string, data []byte) {
 		if p.encoding() == "" && !bytes.Equal(decoded, raw[p.Body.Virt:p.End.Virt]) {
 			t.Errorf("%s: a part that is not encoded has %d octets, decoded %d", name, p.End.Virt-p.Body.Virt, len(decoded))
 		}
-		if _, err := io.Copy(io.Discard, DecodeText(src, p)); err != nil {
+		if _, err := io.Copy(io.Discard, decodeText(src, p)); err != nil {
 			t.Errorf("%s: as text: %v", name, err)
 		}
 	}

@@ -29,7 +29,7 @@ func Preview(src io.ReaderAt, root *Part) (string, error) {
 	if p == nil {
 		return "", nil
 	}
-	text, err := io.ReadAll(io.LimitReader(DecodeText(src, p), previewSource))
+	text, err := io.ReadAll(io.LimitReader(decodeText(src, p), previewSource))
 	if err != nil {
 		return "", err
 	}

@@ -96,7 +96,7 @@ func TestHolesDoNotMatter(t *testing.T) {
 				return []any{b.Size, b.NUL}, err
 			})
 			same("the text of a part without NULs", func(src io.ReaderAt) (any, error) {
-				b, err := io.ReadAll(DecodeText(src, p))
+				b, err := io.ReadAll(decodeText(src, p))
 				return string(bytes.ReplaceAll(b, []byte{0}, nil)), err
 			})
 		}
@@ -155,7 +155,7 @@ func TestHugeHole(t *testing.T) {
 			if _, err := MeasureBinary(h, p); err != nil {
 				t.Fatal(err)
 			}
-			text, err := io.ReadAll(DecodeText(h, p))
+			text, err := io.ReadAll(decodeText(h, p))
 			found = found || bytes.Contains(text, []byte("needle"))
 			if err != nil || len(text) > 1<<20 {
 				t.Fatal(len(text), err)

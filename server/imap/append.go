@@ -88,7 +88,7 @@ func (s *session) openIncoming(name string) (*destination, error) {
 // save makes mail of all that was taken, or of none, and gives the response code
 // for it.
 func (to *destination) save(s *session) (code string, err error) {
-	validity, uids, err := to.AppendFor(s.ctx, to.old, to.taken...)
+	validity, uids, err := to.Append(s.ctx, to.old, to.taken...)
 	if err != nil {
 		return "", err
 	}
