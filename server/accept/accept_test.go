@@ -10,15 +10,17 @@ import (
 	"time"
 )
 
-// member is a connection that ends when it is woken, or only when it is cut.
+// member is a connection that ends when it is woken, or only when it is cut, or when
+// the server does not wait for its work any longer.
 type member struct {
-	stubborn   bool
+	kind       string
+	work       context.Context
 	woken, cut chan struct{}
 	once       sync.Once
 }
 
-func newMember(stubborn bool) *member {
-	return &member{stubborn: stubborn, woken: make(chan struct{}), cut: make(chan struct{})}
+func newMember(kind string, work context.Context) *member {
+	return &member{kind: kind, work: work, woken: make(chan struct{}), cut: make(chan struct{})}
 }
 
 func (m *member) Wake() { close(m.woken) }
@@ -26,13 +28,16 @@ func (m *member) Cut()  { m.once.Do(func() { close(m.cut) }) }
 
 func (m *member) serve() {
 	<-m.woken
-	if m.stubborn {
+	switch m.kind {
+	case "stubborn":
 		<-m.cut
+	case "working":
+		<-m.work.Done()
 	}
 }
 
 func TestShutdown(t *testing.T) {
-	for _, stubborn := range []bool{false, true} {
+	for _, kind := range []string{"waiting", "stubborn", "working"} {
 		g := New[*member]()
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -42,7 +47,7 @@ func TestShutdown(t *testing.T) {
 		served := make(chan error, 1)
 		go func() {
 			served <- g.Serve(l, slog.New(slog.DiscardHandler), func(conn net.Conn) {
-				m := newMember(stubborn)
+				m := newMember(kind, g.Work())
 				err := g.Enter(m, func() error { return nil })
 				entered <- err
 				go func() {
@@ -66,7 +71,7 @@ func TestShutdown(t *testing.T) {
 			t.Fatalf("%d connections, stopping: %v", g.Len(), g.Stopping())
 		}
 		grace, want := time.Minute, error(nil)
-		if stubborn {
+		if kind != "waiting" {
 			grace, want = 10*time.Millisecond, context.DeadlineExceeded
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), grace)
@@ -80,7 +85,7 @@ func TestShutdown(t *testing.T) {
 		if g.Len() != 0 || g.Work().Err() == nil {
 			t.Errorf("%d connections are left, work: %v", g.Len(), g.Work().Err())
 		}
-		if err := g.Enter(newMember(false), func() error { return nil }); !errors.Is(err, ErrClosed) {
+		if err := g.Enter(newMember("waiting", nil), func() error { return nil }); !errors.Is(err, ErrClosed) {
 			t.Errorf("Enter after Shutdown: %v", err)
 		}
 		if err := g.Serve(l, slog.Default(), nil); !errors.Is(err, ErrClosed) {
@@ -92,7 +97,7 @@ func TestShutdown(t *testing.T) {
 func TestEnterAsksFirst(t *testing.T) {
 	g := New[*member]()
 	full := errors.New("full")
-	if err := g.Enter(newMember(false), func() error { return full }); !errors.Is(err, full) || g.Len() != 0 {
+	if err := g.Enter(newMember("waiting", nil), func() error { return full }); !errors.Is(err, full) || g.Len() != 0 {
 		t.Fatalf("Enter: %v, %d connections", err, g.Len())
 	}
 }

@@ -92,10 +92,11 @@ func TestRecheck(t *testing.T) {
 		if woken != 0 || g.Revoked() {
 			t.Fatal("nobody's login was revoked")
 		}
-		recheck()
-		recheck()
-		if woken != 1 || !g.Revoked() {
-			t.Errorf("woken %d times, revoked: %v", woken, g.Revoked())
+		for range 2 {
+			recheck()
+			if woken != 1 || !g.Revoked() {
+				t.Errorf("woken %d times, revoked: %v", woken, g.Revoked())
+			}
 		}
 		time.Sleep(patience - time.Nanosecond)
 		synctest.Wait()

@@ -89,7 +89,7 @@ func TestNoMessageURL(t *testing.T) {
 		"/INBOX/;UID=1/", "/INBOX/;UID=1x", "/INBOX/;UID=1?ALL", "/INBOX/;UID=1#x", "/INBOX/;UID=1;SECTION=1", "/INBOX/;UID=1,2", "/INBOX/;UID=*",
 		"/INBOX;UIDVALIDITY=0/;UID=1", "/INBOX;UIDVALIDITY=4294967296/;UID=1", "/INBOX;UIDVALIDITY=1;UID=1", "/INBOX/;UIDVALIDITY=1",
 		"/INBOX/;UID=20/..", "/INBOX/;UID=20/.", ";UID=20/..",
-		"/a%/;UID=1", "/a%2/;UID=1", "/a%xx/;UID=1", "/a%00/;UID=1", "/a\x00/;UID=1", "/a b/;UID=1", "/a\"b/;UID=1", "/\xc3\xa4/;UID=1", "/a\r\n/;UID=1", "/a[b]/;UID=1",
+		"/a%/;UID=1", "/a%2/;UID=1", "/a%xx/;UID=1", "/a%x1/;UID=1", "/a%1x/;UID=1", "/a%00/;UID=1", "/a\x00/;UID=1", "/a b/;UID=1", "/a\"b/;UID=1", "/\xc3\xa4/;UID=1", "/a\r\n/;UID=1", "/a[b]/;UID=1",
 		"/a/;UID=1/;SECTION=", "/a/;UID=1/;SECTION=0", "/a/;UID=1/;SECTION=1.", "/a/;UID=1/;SECTION=MIME", "/a/;UID=1/;SECTION=x", "/a/;UID=1/;SECTION=1/",
 		"/a/;UID=1/;SECTION=1%5D", "/a/;UID=1/;SECTION=1%5D%3C0.1%3E", "/a/;UID=1/;SECTION=HEADER.FIELDS", "/a/;UID=1/;SECTION=HEADER.FIELDS%20(%7B3+%7D%0D%0Aabc)",
 		"/a/;UID=1/;SECTION=%00", "/a/;UID=1/;SECTION=" + strings.Repeat("1.", 500) + "1", "/a/;UID=1/;SECTION=HEADER.FIELDS%20" + strings.Repeat("(", 500),
