@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,7 +129,7 @@ func (s *snapshot) withoutUID(f *folder, some []string) []string {
 		twice[hash] = struct{}{}
 		names = append(names, name)
 	}
-	slices.SortFunc(names, filename.Compare)
+	filename.SortBy(names, func(name string) string { return name }, cmp.Compare[string])
 	return names
 }
 

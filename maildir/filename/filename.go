@@ -216,7 +216,8 @@ func Ignored(name string) bool {
 // name without digits has 0; if both have microseconds ("M" and digits anywhere
 // in the second dotted field), by those; then by the rest of the name up to
 // ':', octets above 127 first. A ':' counts as a character at the place where
-// only one of both names ends. Names of one base are ordered as text.
+// only one of both names ends. Names of one base are ordered as text. Three names
+// may have no order: see SortBy.
 //
 // Dovecot takes differences of seconds modulo 2^32, so that dates more than 68
 // years apart may come in any order. Here they come in theirs.

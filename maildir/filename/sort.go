@@ -13,9 +13,15 @@ type sortKey struct {
 	index    uint32
 }
 
-// SortBy sorts up to 2^32 things as Compare orders their names; tie decides
-// between two of the same name. It gives what slices.SortFunc would, and reads
-// most names only once.
+// SortBy sorts up to 2^32 things as UIDs are assigned to their names; tie decides
+// between two of the same name. It reads most names only once.
+//
+// It is the order of Compare, which two names always have to each other. Three may
+// have none, if they are of one second and not all have microseconds: .V1M9 is before
+// .M10 by those, and .M10 before .R and .R before .V1M9 by text. Dovecot's qsort in
+// maildir_uidlist_assign_uids then gives any order. Here names without microseconds
+// stand behind the last one with them that is before them, which is Compare's order
+// wherever it is one.
 func SortBy[E any](list []E, name func(E) string, tie func(a, b E) int) {
 	keys := make([]sortKey, len(list))
 	for i, e := range list {
@@ -41,11 +47,36 @@ func SortBy[E any](list []E, name func(E) string, tie func(a, b E) int) {
 			n++
 		}
 		if n > 1 {
-			slices.SortFunc(rest[:n], compare)
+			sortSecond(rest[:n], compare)
 		}
 		rest = rest[n:]
 	}
 	permute(list, keys)
+}
+
+// sortSecond sorts the keys of one second.
+func sortSecond(keys []sortKey, compare func(a, b sortKey) int) {
+	if !slices.ContainsFunc(keys, func(k sortKey) bool { return k.hasMicro != keys[0].hasMicro }) {
+		slices.SortFunc(keys, compare)
+		return
+	}
+	var with, without []sortKey
+	for _, k := range keys {
+		if k.hasMicro {
+			with = append(with, k)
+		} else {
+			without = append(without, k)
+		}
+	}
+	slices.SortFunc(with, compare) // a total order, as the other one is
+	slices.SortFunc(without, compare)
+	for at := len(keys) - 1; at >= 0; at-- { // from the last one on
+		if w := len(without); w == 0 || len(with) > 0 && compare(with[len(with)-1], without[w-1]) > 0 {
+			keys[at], with = with[len(with)-1], with[:len(with)-1]
+		} else {
+			keys[at], without = without[w-1], without[:w-1]
+		}
+	}
 }
 
 // bySeconds returns the keys ordered by their seconds alone, in the slice that

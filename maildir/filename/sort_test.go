@@ -18,32 +18,51 @@ func byPlace(a, b placed) int { return cmp.Compare(a.place, b.place) }
 
 func nameOf(p placed) string { return p.name }
 
-// TestSortBy compares it with a sort by Compare, for names of which many are
-// equal in what is looked at first, or lack it.
+// TestSortBy sorts names of which many are equal in what is looked at first, or lack
+// it. The order does not depend on that of before, and is that of Compare if Compare is
+// one: whatever Dovecot's qsort makes of these names.
 func TestSortBy(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	pick := func(of ...string) string { return of[rng.IntN(len(of))] }
-	for n := range 120 {
+	orders, none := 0, 0
+	for n := range 600 {
+		n %= 60
 		list := make([]placed, n)
 		for i := range list {
 			list[i] = placed{
 				pick("", "17", "1700000000", "1700000001", fmt.Sprint(1700000000+rng.IntN(n))) +
-					pick("", ".", ".M5P1", ".P1", ".1_0", ".M05P2", fmt.Sprintf(".M%dP1", rng.IntN(n)), ".M18446744073709551615P") +
+					pick("", ".", ".M5P1", ".P1", ".1_0", ".M05P2", fmt.Sprintf(".M%dP1", rng.IntN(n)), ".M18446744073709551615P", ".V8M6", ".R7") +
 					pick("", ".host", ".\xc3\xa4") + pick("", ":2,", ":2,S", ":1,"),
 				rng.IntN(2),
 			}
 		}
-		want := slices.Clone(list)
-		slices.SortFunc(want, func(a, b placed) int {
-			if c := Compare(a.name, b.name); c != 0 {
-				return c
-			}
-			return byPlace(a, b)
-		})
 		SortBy(list, nameOf, byPlace)
-		if !slices.Equal(list, want) {
+		shuffled := slices.Clone(list)
+		rng.Shuffle(n, func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+		SortBy(shuffled, nameOf, byPlace)
+		if !slices.Equal(list, shuffled) {
+			t.Fatalf("sorted as\n%v and\n%v", list, shuffled)
+		}
+		want := slices.Clone(list)
+		ordered := func() bool {
+			for i := range want {
+				for _, after := range want[i:] {
+					if cmp.Or(Compare(want[i].name, after.name), byPlace(want[i], after)) > 0 {
+						return false
+					}
+				}
+			}
+			return true
+		}
+		slices.SortFunc(want, func(a, b placed) int { return cmp.Or(Compare(a.name, b.name), byPlace(a, b)) })
+		if !ordered() {
+			none++
+		} else if orders++; !slices.Equal(list, want) {
 			t.Fatalf("sorted as\n%v, want\n%v", list, want)
 		}
+	}
+	if orders < 100 || none < 100 {
+		t.Errorf("Compare was an order %d times, and none %d times", orders, none)
 	}
 }
 
@@ -63,8 +82,8 @@ func BenchmarkSortBy(b *testing.B) {
 }
 
 // FuzzSortBy sorts any names: all are there afterwards, those of one second stand
-// together and in the order of Compare, as far as that is one. (It is none where only
-// some names have microseconds.)
+// together, and the order is that of Compare where all have microseconds, or none.
+// However they lay before, they come out the same.
 func FuzzSortBy(f *testing.F) {
 	for _, s := range []string{"", "2.b\n1.a\n1.a:2,S\n1.a", "1.M5.a\n1.M4.b\n0.x\n\xff\n:\n1", "18446744073709551617.x\n1.y\n1.M99999999999.z"} {
 		f.Add(s, uint8(1))
@@ -82,6 +101,11 @@ func FuzzSortBy(f *testing.F) {
 		}
 		got := slices.Clone(names)
 		SortBy(got, func(s string) string { return s }, func(a, b string) int { return 0 })
+		other := slices.Clone(names)
+		slices.Reverse(other)
+		if SortBy(other, func(s string) string { return s }, func(a, b string) int { return 0 }); !slices.Equal(got, other) {
+			t.Fatalf("%q and, the other way, %q", got, other)
+		}
 		all := slices.Sorted(slices.Values(got))
 		if slices.Sort(names); !slices.Equal(all, names) {
 			t.Fatalf("%q became %q", names, got)
