@@ -30,7 +30,7 @@ func restoreCommand() *cobra.Command {
 		panic(err)
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		accounts, err := restoreWhat(cmd, *path, *user, args)
+		accounts, lacking, err := restoreWhat(cmd, *path, *user, args)
 		if err != nil {
 			return err
 		}
@@ -40,52 +40,48 @@ func restoreCommand() *cobra.Command {
 		}
 		ctx, stop := interruptible(cmd)
 		defer stop()
-		return eachAccount(ctx, accounts, func(a account) error {
+		return errors.Join(lacking, eachAccount(ctx, accounts, func(a account) error {
 			if err := restoreOne(ctx, cmd, a, *dry, with); err != nil {
 				return fmt.Errorf("%s: %w", a.name, err)
 			}
 			return nil
-		})
+		}))
 	}
 	return cmd
 }
 
-// restoreWhat lists the Maildirs that are named, or those of the users.
-func restoreWhat(cmd *cobra.Command, path, user string, args []string) ([]account, error) {
+// restoreWhat lists the Maildirs that are named, or those of the users. lacking tells
+// of users whose Maildir cannot be found; the others are restored all the same.
+func restoreWhat(cmd *cobra.Command, path, user string, args []string) (found []account, lacking, err error) {
 	switch {
 	case path == "" && len(args) == 0:
-		return nil, misuse(cmd, "say which Maildir: a path, or --config FILE")
+		return nil, nil, misuse(cmd, "say which Maildir: a path, or --config FILE")
 	case path != "" && len(args) > 0:
-		return nil, misuse(cmd, "name Maildirs or give --config, not both")
+		return nil, nil, misuse(cmd, "name Maildirs or give --config, not both")
 	case path == "" && user != "":
-		return nil, misuse(cmd, "--user needs --config")
+		return nil, nil, misuse(cmd, "--user needs --config")
 	case path != "":
 		cfg, err := config.Load(path)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		all, err := accountsOf(cfg, user, cmd.ErrOrStderr())
-		if err != nil {
-			return nil, err
-		}
-		var there []account
+		all, lacking := accountsOf(cfg, user, cmd.ErrOrStderr())
 		for _, a := range all {
 			switch _, err := os.Stat(a.root); {
 			case err == nil:
-				there = append(there, a)
+				found = append(found, a)
 			case errors.Is(err, fs.ErrNotExist):
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s: no mail yet (there is no %s)\n", a.name, a.root)
 			default:
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %v\n", a.name, err)
+				lacking = errors.Join(lacking, fmt.Errorf("%s: %w", a.name, err))
 			}
 		}
-		return there, nil
+		return found, lacking, nil
 	}
-	var all []account
 	for _, root := range args {
-		all = append(all, account{root, root})
+		found = append(found, account{root, root})
 	}
-	return all, nil
+	return found, nil, nil
 }
 
 func restoreOne(ctx context.Context, cmd *cobra.Command, a account, dry bool, with tools) error {

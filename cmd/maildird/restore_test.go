@@ -1,0 +1,57 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestRestoreOthers: a user whose Maildir has no place, or cannot be looked at, keeps
+// nobody else's from being restored, and the exit code tells of him.
+func TestRestoreOthers(t *testing.T) {
+	dir, config := newServer(t)
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	homes := strings.Replace(string(text), `"mail/%d/%n"`, `"%h/Maildir"`, 1)
+	if homes == string(text) {
+		t.Fatalf("no location in\n%s", text)
+	}
+	if err := os.WriteFile(config, []byte(homes), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good(t, "secret\n", "user", "add", "--config", config, "alice@example.org") // without a home
+	users, err := os.ReadFile(filepath.Join(dir, "users"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, hash, _ := strings.Cut(strings.TrimSpace(string(users)), ":")
+	hash, _, _ = strings.Cut(hash, ":")
+	long := "/" + strings.Repeat("x", 300)
+	for _, line := range []string{"bob@example.org:" + hash + "::::" + dir + "/bob::\n", "carol@example.org:" + hash + "::::" + long + "::\n"} {
+		users = append(users, line...)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "users"), users, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cur := filepath.Join(dir, "bob", "Maildir", "cur")
+	if err := os.MkdirAll(cur, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"1.a:2,", "1.a:2,S"} {
+		if err := os.WriteFile(filepath.Join(cur, name), []byte("x\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, _, err := run("", "restore", "--config", config)
+	if !strings.Contains(out, "bob@example.org: 1 folder; second names removed: 1") {
+		t.Errorf("bob: %q", out)
+	}
+	for _, want := range []string{`user "alice@example.org" has no home directory`, "carol@example.org: stat " + long} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
