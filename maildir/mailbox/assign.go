@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"slices"
 	"syscall"
+	"time"
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
@@ -58,6 +59,9 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	if !entered {
 		enter(first)
 	}
+	for _, e := range a.second {
+		m.met(e)
+	}
 	return nil
 }
 
@@ -66,6 +70,7 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 type arrivals struct {
 	known  []entry      // that have a record
 	fresh  []entry      // that get one
+	second []entry      // second names of these, see met
 	bases  *table.Bases // of all files that were looked at
 	files  int          // how many these are
 	octets int          // of the bases of known and fresh
@@ -85,8 +90,14 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 		base := filename.Base(e.name)
 		slot := a.bases.Slot(base)
 		again := *slot != 0
+		if first := *slot - 1; again && files[first].where == table.InNew && e.where == table.InCur {
+			// Mail goes that way: what is in new/ came later, or is left of a move.
+			a.instead(files[first], e)
+			files[first], e = e, files[first]
+		}
 		if again && m.sameFile(files[*slot-1], e) {
-			continue // a second name, see met
+			a.second = append(a.second, e)
+			continue
 		}
 		if base == "" || again || !empty && m.hasFile(base) && !m.met(e) || len(base) > longestBase && (empty || !m.recorded(base)) {
 			// Its base is another message's (or nothing), or leaves no room for
@@ -120,6 +131,18 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 		return a, nil
 	}
 	return a, m.dropRecords(lock, a.fresh)
+}
+
+// instead puts another file in the place of one.
+func (a *arrivals) instead(of, e entry) {
+	for _, list := range [][]entry{a.known, a.fresh} {
+		for i, have := range slices.Backward(list) { // it is one of the last, as a rule
+			if have == of {
+				list[i] = e
+				return
+			}
+		}
+	}
 }
 
 // enterArrivals makes arrivals messages, the fresh ones with the UIDs from first
@@ -263,6 +286,36 @@ func (m *Mailbox) rename(e entry) (entry, error) {
 	m.env.Log.Warn("two files had one name up to the flags, or a file had none or one too long for flags: it got a new name",
 		"mailbox", m.Path(), "old", e.name, "new", to.name)
 	return to, nil
+}
+
+// secondStays is how long a second name of a file is left alone: a move by link and
+// unlink may be under way. Dovecot waits as long (DUPE_LINKS_DELETE_SECS).
+const secondStays = 30 * time.Second
+
+// dropSecond removes the second names of files that a move by link and unlink left
+// when it was cut short, and that other programs take for messages. The uidlist's lock
+// is held.
+func (m *Mailbox) dropSecond() {
+	for n, e := range m.alias {
+		m.mu.RLock()
+		kept := entry{m.t.Row(n).Where, m.t.FileName(n)}
+		m.mu.RUnlock()
+		st, err := m.in(e.where).Lstat(e.name)
+		if err != nil || m.env.Now().Sub(st.Ctime) < secondStays || !m.sameFile(kept, e) {
+			continue
+		}
+		// The name that stays may not be durable yet.
+		if err = m.in(kept.where).Sync(); err == nil {
+			err = m.in(e.where).Remove(e.name)
+		}
+		if err != nil {
+			m.env.Log.Warn("a message has two names", "mailbox", m.Path(), "name", kept.name, "other", e.name, "error", err)
+			continue
+		}
+		m.touched(e.where)
+		delete(m.alias, n)
+		m.env.Log.Warn("a message had two names", "mailbox", m.Path(), "kept", kept.name, "removed", e.name)
+	}
 }
 
 // moveNew moves the mail in new/ to cur/ once a session has it: it is not new

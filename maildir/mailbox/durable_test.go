@@ -113,7 +113,9 @@ func TestBothNames(t *testing.T) {
 	b := newBox(t)
 	name := b.drop("new/")
 	must(t, os.Link(b.file(name), b.file("cur/"+filepath.Base(name)+":2,")))
-	m := b.open(newEnv(t))
+	env := newEnv(t)
+	env.Now = func() time.Time { return time.Now().Add(secondStays) }
+	m := b.open(env)
 	defer m.Close()
 	c := connect(t, m, false)
 	defer c.v.Close()

@@ -123,9 +123,16 @@ func (m *Mailbox) met(e entry) bool {
 		if err == nil && was.ID() != is.ID() {
 			return false
 		}
-		// Two names of one file: a rename by link and unlink is under way, or
-		// somebody made a hard link. The old name serves while it is there.
-		m.alias[n] = entry{e.where, strings.Clone(e.name)}
+		// Two names of one file: a rename by link and unlink is under way, or was
+		// cut short, or somebody made a hard link. The old name serves while it is
+		// there, but for one in new/ that was moved to cur/.
+		e.name = strings.Clone(e.name)
+		if old.where == table.InNew && e.where == table.InCur {
+			old.name = strings.Clone(old.name)
+			m.renamed(n, e)
+			e = old
+		}
+		m.alias[n] = e
 		return true
 	}
 	m.renamed(n, e)

@@ -236,6 +236,7 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, changed ch
 	late := m.late
 	m.late = false
 	if lock != nil {
+		m.dropSecond()
 		if err := m.moveNew(lock); err != nil {
 			return err
 		}

@@ -1,0 +1,104 @@
+package mailbox
+
+import (
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"maildird/maildir/filename"
+)
+
+// TestTwoNamesAtOpening: two files of one base are found by who knows of neither. Two
+// messages are both there, one that has two names once; a message goes from new/ to
+// cur/, so that the name in cur/ is the later one, with the UID that the list has.
+func TestTwoNamesAtOpening(t *testing.T) {
+	const base = "1700000001.M1P1.other"
+	for name, c := range map[string]struct {
+		first, second string
+		list          bool // has a record of the base
+		link          bool
+		subjects      []string // by UID
+		flags         string   // of the first
+	}{
+		"two messages":              {"cur/" + base + ":2,S", "new/" + base, false, false, []string{"first", "second"}, "S"},
+		"two messages, one listed":  {"cur/" + base + ":2,S", "new/" + base, true, false, []string{"first", "second"}, "S"},
+		"two in cur":                {"cur/" + base + ":2,", "cur/" + base + ":2,S", true, false, []string{"first", "second"}, ""},
+		"a move that was cut short": {"cur/" + base + ":2,S", "new/" + base, false, true, []string{"first"}, "S"},
+		"the same, listed":          {"cur/" + base + ":2,S", "new/" + base, true, true, []string{"first"}, "S"},
+		"links in cur":              {"cur/" + base + ":2,", "cur/" + base + ":2,S", false, true, []string{"first"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, env *Env) {
+				b := newBox(t)
+				must(t, os.WriteFile(b.file(c.first), []byte("first"), 0o600))
+				if c.link {
+					must(t, os.Link(b.file(c.first), b.file(c.second)))
+				} else {
+					must(t, os.WriteFile(b.file(c.second), []byte("second"), 0o600))
+				}
+				uid := uint32(1)
+				if c.list {
+					must(t, os.WriteFile(b.file("dovecot-uidlist"), []byte("3 V7 N9 G0123456789abcdef0123456789abcdef\n8 :"+base+"\n"), 0o600))
+					uid = 8
+				}
+				m := b.open(env)
+				defer m.Close()
+				client := connect(t, m, false)
+				defer client.v.Close()
+				client.poll(true)
+				all := client.all()
+				if len(all) != len(c.subjects) {
+					t.Fatalf("%d messages, files %v", len(all), b.files())
+				}
+				for i, msg := range all {
+					if msg.UID != uid+uint32(i) {
+						t.Errorf("UID %d, want %d", msg.UID, uid+uint32(i))
+					}
+					if text := textOf(t, client.v, msg); text != c.subjects[i] {
+						t.Errorf("UID %d is %q, want %q", msg.UID, text, c.subjects[i])
+					}
+				}
+				if got := all[0].Flags; got != filename.FlagsOf(":2,"+c.flags) {
+					t.Errorf("flags %v, want %q, files %v", got, c.flags, b.files())
+				}
+			})
+		})
+	}
+}
+
+func textOf(t *testing.T, v *View, msg Message) string {
+	t.Helper()
+	f, err := v.Open(msg)
+	must(t, err)
+	defer f.Close()
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<20))
+	must(t, err)
+	return string(text)
+}
+
+// TestSecondNameGoes: of the two names that a move by link and unlink left when it was
+// cut short, one goes when the move cannot be under way any more.
+func TestSecondNameGoes(t *testing.T) {
+	for _, names := range [][2]string{{"cur/100.M1P1.h:2,S", "new/100.M1P1.h"}, {"cur/100.M1P1.h:2,", "cur/100.M1P1.h:2,S"}} {
+		b, env := newBox(t), newEnv(t)
+		late := time.Duration(0)
+		env.Now = func() time.Time { return time.Now().Add(late) }
+		b.drop(names[0])
+		must(t, os.Link(b.file(names[0]), b.file(names[1])))
+		for _, late = range []time.Duration{0, 25 * time.Second, 35 * time.Second} {
+			m := b.open(env)
+			c := connect(t, m, false)
+			c.poll(true)
+			want := 2
+			if late > 30*time.Second {
+				want = 1
+			}
+			if files := b.files(); len(c.uids) != 1 || len(files) != want || !files[names[0]] {
+				t.Errorf("%s later: %d messages, files %v", late, len(c.uids), files)
+			}
+			c.v.Close()
+			m.Close()
+		}
+	}
+}
