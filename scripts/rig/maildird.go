@@ -56,6 +56,9 @@ type Maildird struct {
 	// AsRoot runs "maildird serve" as root, if that is who the caller is, for
 	// system users.
 	AsRoot bool
+	// LogFile is where its log goes, "" for through this process, which then has
+	// some work with each line.
+	LogFile string
 
 	log   output
 	bound map[string]string
@@ -120,7 +123,7 @@ func (m *Maildird) Start(ctx context.Context) error {
 	// An end of ctx is a stop as an operator does it.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 15 * time.Second
-	r, w, err := os.Pipe()
+	r, w, err := m.openLog()
 	if err != nil {
 		return err
 	}
@@ -134,7 +137,11 @@ func (m *Maildird) Start(ctx context.Context) error {
 	ready, read := make(chan string, 1), make(chan struct{})
 	go func() {
 		defer close(read)
-		m.log.follow(r, ready)
+		if m.LogFile != "" {
+			followFile(r, ready, m.Done())
+		} else {
+			m.log.follow(r, ready)
+		}
 	}()
 	select {
 	case line := <-ready:
@@ -160,7 +167,34 @@ func (m *Maildird) Home(address string) string {
 }
 
 // Log returns what maildird has logged so far.
-func (m *Maildird) Log() string { return m.log.String() }
+func (m *Maildird) Log() string {
+	if m.LogFile == "" {
+		return m.log.String()
+	}
+	log, err := os.ReadFile(m.LogFile)
+	if err != nil {
+		return err.Error()
+	}
+	return string(log)
+}
+
+// openLog opens both ends of where the log goes.
+func (m *Maildird) openLog() (r, w *os.File, err error) {
+	if m.LogFile == "" {
+		return os.Pipe()
+	}
+	if w, err = os.OpenFile(m.LogFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
+		return nil, nil, err
+	}
+	if r, err = os.Open(m.LogFile); err == nil {
+		_, err = r.Seek(0, io.SeekEnd)
+	}
+	if err != nil {
+		w.Close()
+		return nil, nil, err
+	}
+	return r, w, nil
+}
 
 // Close stops maildird, if it runs, and removes its directory. An exit status
 // other than 0 is an error.
@@ -188,7 +222,7 @@ func (o *output) follow(r io.ReadCloser, ready chan<- string) {
 		o.mu.Lock()
 		o.buf.WriteString(line)
 		o.mu.Unlock()
-		if strings.Contains(line, "msg=ready") || strings.Contains(line, `"msg":"ready"`) {
+		if isReady(line) {
 			select {
 			case ready <- line:
 			default:
@@ -198,6 +232,33 @@ func (o *output) follow(r io.ReadCloser, ready chan<- string) {
 			return
 		}
 	}
+}
+
+// followFile waits until the line "ready" is in a log that is a file, or ended.
+func followFile(r io.ReadCloser, ready chan<- string, ended <-chan struct{}) {
+	defer r.Close()
+	lines, line := bufio.NewReader(r), ""
+	for {
+		more, err := lines.ReadString('\n')
+		line += more
+		switch {
+		case err == nil && isReady(line):
+			ready <- line
+			return
+		case err == nil:
+			line = ""
+			continue
+		}
+		select {
+		case <-ended:
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func isReady(line string) bool {
+	return strings.Contains(line, "msg=ready") || strings.Contains(line, `"msg":"ready"`)
 }
 
 func (o *output) String() string {
