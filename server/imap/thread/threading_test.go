@@ -58,6 +58,22 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
+// TestSubjectOfNoMessage: a thread whose first message is not there has the subject of
+// its earliest one, whichever came first.
+func TestSubjectOfNoMessage(t *testing.T) {
+	list := []Mail{
+		{ID: "a", Sent: 30, Subject: "LATER", References: []string{"gone"}},
+		{ID: "b", Sent: 20, Subject: "EARLIER", References: []string{"gone"}},
+		{ID: "c", Sent: 40, Subject: "EARLIER"},
+	}
+	for i := range list {
+		list[i].Message.Seq = uint32(i + 1)
+	}
+	if got, want := shown(ByReferences(list)), "(- (2)(1)(3))"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 // TestThreadShapes threads messages that answer each other in one long line.
 func TestThreadShapes(t *testing.T) {
 	deep := make([]Mail, 20_000)
