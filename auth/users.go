@@ -1,5 +1,11 @@
 // Package auth knows the users of a server and their passwords, from a file in
 // Dovecot's passwd-file format. It knows nothing of connections.
+//
+// users.go has the users, read again when the file changes; passwdfile.go reads its
+// lines, of which access.go and quota.go take the extra fields, and edit.go changes
+// them. password.go has the schemes of passwords, scram.go the keys of SCRAM-SHA-256.
+// check.go checks a password, throttle.go slows guessing down, and unknown.go makes
+// the names of nobody look like users.
 package auth
 
 import (

@@ -1,4 +1,10 @@
 // Command maildird is a mail server over plain Maildir files.
+//
+// Each command is a file of its name, and stands in the list in root (main.go), of
+// which man.go makes the manual page and completion.go the completions. It finds the
+// Maildirs that it is for by accounts.go, what it works with by tools.go, and tells
+// how far it is by progress.go; a wrong command line is misuse (args.go). What it does
+// is done by other packages.
 package main
 
 import (

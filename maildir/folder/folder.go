@@ -18,6 +18,13 @@
 //   - A directory whose name is no mailbox name (raw 8-bit text, a control
 //     character, an empty level) gets a visible name by which clients reach it
 //     (see show in names.go), and keeps its name on disk.
+//
+// names.go turns names into places on disk and back, with utf7.go; maildirpp.go and
+// fslayout.go are the layouts, which a third one would stand beside. change.go creates,
+// renames and deletes mailboxes, provision.go makes the first ones, list.go lists them.
+// complete.go makes what a folder lacks, trash.go removes one, and validity.go sees to
+// it that its UIDVALIDITY is not given again. subscriptions.go and specialuse.go are
+// files of the tree.
 package folder
 
 import (

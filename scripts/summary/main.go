@@ -1,4 +1,4 @@
-// Summary reads the events of `go test -json` from standard input and prints a
+// Command summary reads the events of `go test -json` from standard input and prints a
 // line a package as it ends, the full output of what failed, the reason of
 // every skip, totals, and what each failed test said once more, in short. Its
 // exit status is that of the tests.
