@@ -54,6 +54,19 @@ type Mailbox struct {
 // that clients see); folder.ErrNotFound if there is none. Sessions that open
 // the same folder share it.
 func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
+	for try := 1; ; try++ {
+		m, err := a.openOnce(ctx, name)
+		// The folder may have been removed or replaced after its name was looked up.
+		if !errors.Is(err, mailbox.ErrReplaced) || try == openTries {
+			return m, err
+		}
+	}
+}
+
+// openTries is how often a folder that is replaced each time is opened anew.
+const openTries = 3
+
+func (a *Account) openOnce(ctx context.Context, name string) (*Mailbox, error) {
 	name, err := a.tree.Canonical(name)
 	if err != nil {
 		return nil, err

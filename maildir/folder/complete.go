@@ -20,7 +20,11 @@ func (t *Tree) complete(d *dirfd.Dir) error {
 		if err != nil {
 			return err
 		}
-		if err := makeDir(d, sub, rights); err != nil && !errors.Is(err, fs.ErrExist) {
+		err = makeDir(d, sub, rights)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: it was removed just now: %w", ErrNotFound, err)
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}

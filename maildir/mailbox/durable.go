@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"errors"
 	"time"
 
 	"maildird/maildir/delivery"
@@ -58,6 +59,7 @@ func (m *Mailbox) cleanTemp() {
 		return
 	}
 	switch n, err := delivery.CleanTemp(m.dirs.Tmp, now); {
+	case errors.Is(m.endedBy(err), ErrReplaced): // it went with the folder
 	case err != nil:
 		m.env.Log.Warn("cannot remove what lies in tmp/ since long ago", "mailbox", m.Path(), "error", err)
 	case n > 0:

@@ -131,6 +131,9 @@ type Mailbox struct {
 // asked now and then whether the mailbox's name still leads to dir.
 func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (validity uint32, settle func() error, err error), leadsHere func() bool) (*Mailbox, error) {
 	dirs, err := delivery.OpenDirs(dir)
+	if errors.Is(err, fs.ErrNotExist) { // what is missing cannot be made in a folder that was removed
+		return nil, fmt.Errorf("%w: %w", ErrReplaced, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -361,10 +364,11 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 	// Also after a panic, which ends one session and not the mailbox.
 	defer func() {
 		rerr := lock.Release()
-		switch {
-		case err == nil && errors.Is(rerr, dotlock.ErrStolen):
-			err = rerr
-		case rerr != nil: // the next one who wants it removes it
+		if err == nil && errors.Is(rerr, dotlock.ErrStolen) {
+			err, rerr = rerr, nil
+		}
+		err = m.endedBy(err)
+		if rerr != nil && !errors.Is(m.endedBy(rerr), ErrReplaced) { // the next one who wants it removes it
 			m.env.Log.Error("the mailbox's lock cannot be removed", "mailbox", m.Path(), "error", rerr)
 		}
 	}()

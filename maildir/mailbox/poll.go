@@ -3,6 +3,7 @@ package mailbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"sync"
 	"time"
@@ -55,7 +56,7 @@ func (m *Mailbox) Poll(ctx context.Context) error {
 	case errors.Is(err, errPutOff): // all are woken in a while
 		return m.check()
 	case err != nil:
-		return err
+		return m.endedBy(err)
 	}
 	m.wakeThoseWithNews()
 	if !m.events.empty() {
@@ -75,10 +76,31 @@ func (m *Mailbox) checkName() error {
 		l.named = now
 	}
 	l.mu.Unlock()
-	if due && (m.leadsHere != nil && !m.leadsHere() || !m.hasDirs()) {
+	if due && !m.isHere() {
 		m.MarkReplaced()
 	}
 	return m.check()
+}
+
+// isHere tells whether the mailbox's name leads to this folder, and this folder to
+// the directories that are open.
+func (m *Mailbox) isHere() bool { return (m.leadsHere == nil || m.leadsHere()) && m.hasDirs() }
+
+// endedBy makes ErrReplaced of the error of an operation that failed because the
+// folder was removed or replaced under it: its files go then, the lock among them.
+// That is a user's DELETE or RENAME, and no fault that anybody has to know of.
+func (m *Mailbox) endedBy(err error) error {
+	if err == nil || errors.Is(err, ErrReplaced) {
+		return err
+	}
+	if m.leadsHere != nil {
+		m.env.Watcher.Barrier(context.Background()) // it may know of its name by events
+	}
+	if m.isHere() {
+		return err
+	}
+	m.MarkReplaced()
+	return fmt.Errorf("%w: %w", ErrReplaced, err)
 }
 
 // hasDirs tells whether new/ and cur/ of the folder are those that are open: what
@@ -314,8 +336,8 @@ func (m *Mailbox) underLock(ctx context.Context, f func(*dotlock.Lock) error) er
 	}
 	err := m.locked(ctx, patience, f)
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.Is(err, ErrReplaced):
+		return err
 	case errors.Is(err, errNoRoom):
 		m.short(err)
 		if m.loaded {

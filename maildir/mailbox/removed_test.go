@@ -3,10 +3,14 @@ package mailbox
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
+	"maildird/maildir/dirfd"
+	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
 )
 
@@ -143,5 +147,66 @@ func TestMoveInterrupted(t *testing.T) {
 	src.release()
 	if in, out := len(to.files()), len(from.files()); in != 0 || out != 1 {
 		t.Errorf("%d files are where it was to go, %d where it was", in, out)
+	}
+}
+
+// TestRemovedUnderLock: a folder is removed, with the lock and all, while something
+// is done under the lock. That is a user's DELETE: the mailbox ends, and nothing is
+// complained of. If only the lock is taken away, something is wrong.
+func TestRemovedUnderLock(t *testing.T) {
+	failed := errors.New("a file is not there any more")
+	for name, c := range map[string]struct {
+		removed bool
+		err     error
+		want    error
+		logged  bool
+	}{
+		"the folder, unnoticed":           {removed: true, want: ErrReplaced},
+		"the folder, and something fails": {removed: true, err: failed, want: ErrReplaced},
+		"the lock, unnoticed":             {want: dotlock.ErrStolen},
+		"the lock, and something fails":   {err: failed, want: failed, logged: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log strings.Builder
+			env := newEnv(t)
+			env.Log = slog.New(slog.NewTextHandler(&log, nil))
+			b := newBox(t)
+			dir, err := dirfd.Open(b.path)
+			must(t, err)
+			here := func() bool {
+				now, err := os.Lstat(b.path)
+				return err == nil && now.IsDir()
+			}
+			m, err := New(ctx, env, dir, func() (uint32, func() error, error) { return 1, nil, nil }, here)
+			must(t, err)
+			defer m.Close()
+			err = m.change(ctx, func(*dotlock.Lock) error {
+				if c.removed { // as Dovecot does it: there may be more to be removed
+					must(t, os.Rename(b.path, b.path+".trash"))
+					must(t, os.Remove(b.file("../box.trash/"+uidlistLock)))
+				} else {
+					b.remove(uidlistLock)
+				}
+				return c.err
+			})
+			if !errors.Is(err, c.want) || m.Replaced() != c.removed {
+				t.Errorf("%v, want %v; replaced: %v", err, c.want, m.Replaced())
+			}
+			if logged := strings.Contains(log.String(), "level=ERROR"); logged != c.logged || strings.Contains(log.String(), "level=WARN") {
+				t.Errorf("logged:\n%s", log.String())
+			}
+		})
+	}
+}
+
+// TestRemovedBeforeOpened: a folder is removed after somebody found it by its name.
+func TestRemovedBeforeOpened(t *testing.T) {
+	b := newBox(t)
+	dir, err := dirfd.Open(b.path)
+	must(t, err)
+	defer dir.Close()
+	must(t, os.RemoveAll(b.path))
+	if _, err := New(ctx, newEnv(t), dir, func() (uint32, func() error, error) { return 1, nil, nil }, nil); !errors.Is(err, ErrReplaced) {
+		t.Errorf("opened with %v", err)
 	}
 }

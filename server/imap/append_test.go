@@ -112,3 +112,33 @@ func TestInterruptedAppend(t *testing.T) {
 		t.Errorf("there is %q", got)
 	}
 }
+
+// TestAppendToRemoved removes a mailbox, as Dovecot does, while a message for it is
+// on its way: the answer is NO, and the session and its own mailbox go on.
+func TestAppendToRemoved(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t)
+	c := ts.login()
+	c.ok("CREATE box")
+	c.ok("SELECT INBOX")
+	c.send("a APPEND box {3}\r\n")
+	if line := c.line(); !strings.HasPrefix(line, "+ ") {
+		t.Fatal(line)
+	}
+	folder, trash := filepath.Join(ts.root("alice"), ".box"), filepath.Join(ts.root("alice"), "..DOVECOT-TRASHED")
+	if err := os.Rename(folder, trash); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(trash); err != nil {
+		t.Fatal(err)
+	}
+	c.send("abc\r\n")
+	if line := c.line(); !strings.HasPrefix(line, "a NO [NONEXISTENT] ") {
+		t.Errorf("answered %q", line)
+	}
+	c.ok("NOOP")
+	c.ok("FETCH 1:* FLAGS")
+	if log := ts.log.String(); strings.Contains(log, "level=ERROR") {
+		t.Errorf("logged:\n%s", log)
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"maildird/maildir/mailbox"
 )
 
 // states are the states of a session (RFC 9051 section 3) that a command is
@@ -177,6 +179,9 @@ func (s *session) answer(cmd *command, err error) error {
 	}
 	if isConnError(err) {
 		return err
+	}
+	if errors.Is(err, mailbox.ErrReplaced) && (s.sel == nil || !s.sel.box.Replaced()) {
+		err = no(imap.ResponseCodeNonExistent, "Mailbox was removed or replaced just now.")
 	}
 	status, known := statusOf(err)
 	if !known || fromSystem(err) {

@@ -6,6 +6,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/folder"
+	"maildird/maildir/mailbox"
 )
 
 // folderExtension is the commands that make, change and subscribe to mailboxes.
@@ -54,7 +55,11 @@ func runCreate(s *session) error {
 	}
 	s.tellName(req.name, req.name)
 	for _, more := range s.srv.grammar.created {
-		if err := more(s, req.name); err != nil {
+		err := more(s, req.name)
+		if errors.Is(err, mailbox.ErrReplaced) || errors.Is(err, folder.ErrNotFound) {
+			continue // somebody else removed it already
+		}
+		if err != nil {
 			// The mailbox is there, so the answer is OK.
 			s.log.Warn("new mailbox cannot be looked at", "mailbox", req.name, "error", err)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/folder"
+	"maildird/maildir/mailbox"
 	"maildird/server/imap/pattern"
 )
 
@@ -48,7 +49,7 @@ func (lx *lexer) listStatus(cmd *listCommand) {
 	items := lx.statusItems()
 	cmd.each = append(cmd.each, func(s *session, e *folder.Entry) error {
 		err := s.status(e.Name, items)
-		if err == nil || errors.Is(err, folder.ErrNotFound) {
+		if err == nil || errors.Is(err, folder.ErrNotFound) || errors.Is(err, mailbox.ErrReplaced) {
 			return nil
 		}
 		// RFC 5819 section 2: no STATUS response, and LIST goes on.

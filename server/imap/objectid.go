@@ -3,6 +3,7 @@ package imap
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -41,6 +42,9 @@ func objectIDExtension() extension {
 		},
 		selected: func(s *session) {
 			id, err := s.sel.box.ID(s.ctx)
+			if errors.Is(err, mailbox.ErrReplaced) {
+				return // the client is told at the end of the command
+			}
 			if err != nil {
 				s.log.Warn("mailbox has no MAILBOXID", "mailbox", s.sel.name, "error", err)
 				return
