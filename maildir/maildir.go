@@ -14,6 +14,7 @@ import (
 	"maildird/maildir/compress"
 	"maildird/maildir/delivery"
 	"maildird/maildir/dotlock"
+	"maildird/maildir/history"
 	"maildird/maildir/mailbox"
 	"maildird/maildir/watch"
 )
@@ -62,6 +63,7 @@ func NewStore(opt Options) *Store {
 	if opt.CacheDir != "" {
 		scratch = append(scratch, opt.CacheDir)
 	}
+	_ = history.RunOfMachine() // is found out now, and not while the first client waits
 	return &Store{
 		env: mailbox.Env{
 			Log: opt.Log, Now: opt.Now, Fsync: opt.Fsync,

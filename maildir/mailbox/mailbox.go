@@ -128,7 +128,7 @@ type Mailbox struct {
 // New opens the folder dir, which the Mailbox then owns, and reads it.
 // nextValidity is asked for a UIDVALIDITY if the folder has none, and settle, unless
 // it is nil, is called, in any goroutine, to make it durable; leadsHere is
-// asked now and then whether the mailbox's name still leads to dir.
+// asked now and then whether the mailbox's name still leads to dir, as it just did.
 func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (validity uint32, settle func() error, err error), leadsHere func() bool) (*Mailbox, error) {
 	dirs, err := delivery.OpenDirs(dir)
 	if errors.Is(err, fs.ErrNotExist) { // what is missing cannot be made in a folder that was removed
@@ -156,6 +156,7 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 			m.Close()
 		}
 	}()
+	m.last.named = env.Now() // dir was just found by it
 	resumed := m.openSnapshot()
 	if m.loaded {
 		m.watchSoon()
@@ -310,8 +311,9 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 	m.mu.Unlock()
 	if !v.readOnly {
 		m.cleanTemp()
-		// Now that somebody reads the mail, it goes to cur/.
-		err = m.Poll(ctx)
+		if m.newMailToMove() { // now that somebody reads it
+			err = m.Poll(ctx)
+		}
 	}
 	if err == nil {
 		_, err = m.settled(ctx, false)

@@ -137,15 +137,16 @@ func (m *Mailbox) quiet() bool {
 	if !m.events.empty() || m.newMailToMove() || m.mustSettle() {
 		return false
 	}
-	now, err := m.readTimes()
-	if err != nil {
+	m.last.mu.Lock()
+	known := m.last.times
+	m.last.mu.Unlock()
+	if known.at.IsZero() { // nobody looked yet
 		return false
 	}
-	m.last.mu.Lock()
-	defer m.last.mu.Unlock()
+	now, err := m.readTimes()
 	// Where events come, they also tell what hides within the times' grain; but
 	// one may be on its way, and look waits for it.
-	return m.last.times.same(now) && m.last.times.list == now.list && !m.last.times.racy
+	return err == nil && known.same(now) && known.list == now.list && !known.racy
 }
 
 // setTimes notes that a look saw what was there at t. m.sync is held.
