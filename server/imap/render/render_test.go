@@ -41,10 +41,10 @@ func TestStructure(t *testing.T) {
 	for _, tt := range []struct{ in, body, extended string }{
 		{"Subject: x\n\nab\n", `("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 4 1)`, `("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 4 1 NIL NIL NIL NIL)`},
 		{
-			"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: image/png\nContent-Disposition: attachment; filename=a.png\n\nx\n--b\nContent-Type: message/rfc822\n\nSubject: in\n\ny\n--b--\n",
+			"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: image/png\nContent-Disposition: attachment; filename=a.png\nContent-Language: de, en\nContent-Location: a/b\n\nx\n--b\nContent-Type: message/rfc822\n\nSubject: in\n\ny\n--b--\n",
 			`(("image" "png" NIL NIL NIL "7bit" 1)("message" "rfc822" NIL NIL NIL "7bit" 16 (NIL "in" NIL NIL NIL NIL NIL NIL NIL NIL) ` +
 				`("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 1 0) 2) "mixed")`,
-			`(("image" "png" NIL NIL NIL "7bit" 1 NIL ("attachment" ("filename" "a.png")) NIL NIL)("message" "rfc822" NIL NIL NIL "7bit" 16 ` +
+			`(("image" "png" NIL NIL NIL "7bit" 1 NIL ("attachment" ("filename" "a.png")) ("de" "en") "a/b")("message" "rfc822" NIL NIL NIL "7bit" 16 ` +
 				`(NIL "in" NIL NIL NIL NIL NIL NIL NIL NIL) ("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 1 0 NIL NIL NIL NIL) 2 NIL NIL NIL NIL) ` +
 				`"mixed" ("boundary" "b") NIL NIL NIL)`,
 		},
