@@ -30,7 +30,8 @@ type cell struct {
 	home    string
 	client  *coexist.Client // INBOX is selected
 	senders map[string]*sender
-	lines   int // of the messages that are sent during the fault
+	lines   int  // of the messages that are sent during the fault
+	trashed bool // a mailbox that was deleted may lie in the trash
 
 	mail     world
 	uids     map[string]map[string]uint32 // of mail that clients were told of
@@ -309,6 +310,11 @@ func (c *cell) onDisk(w world) error {
 		}
 		return nil
 	})
+	for folder := range found {
+		if _, ok := w[folder]; !ok && (!c.trashed || folder != ".DOVECOT-TRASHED") {
+			wrong = append(wrong, fmt.Errorf("there is mail in %s, which has to be gone: %q", folder, found[folder]))
+		}
+	}
 	for folder, mail := range w {
 		want := slices.Sorted(maps.Keys(mail))
 		got := slices.Sorted(slices.Values(found[folder]))

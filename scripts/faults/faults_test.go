@@ -208,6 +208,7 @@ func (c *cell) try(t *testing.T, f *fault, op *operation, want string, next *nei
 	}
 	refused := answer != "250" && !strings.HasPrefix(answer, "OK")
 	done := !refused || effect != ""
+	c.trashed = effect == "trashed"
 	switch {
 	case effect == "copied":
 		c.mail["Box"]["moved"] = ""
@@ -223,9 +224,17 @@ func (c *cell) try(t *testing.T, f *fault, op *operation, want string, next *nei
 		}
 	}
 	must(t, end())
-	if refused {
+	if c.trashed { // until the next one is deleted
+		for _, command := range []string{"CREATE Another", "DELETE Another"} {
+			if _, err := c.client.Do("%s", command); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if refused || c.trashed {
 		c.checkLog(t, f, log)
 	}
+	c.trashed = false
 	if !done {
 		// New mail that could not get a UID is looked at again in 2 s.
 		if !sleepUntil(func() bool { answer, words = op.do(c); return answer == "250" || strings.HasPrefix(answer, "OK") }) {

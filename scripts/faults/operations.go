@@ -38,6 +38,12 @@ var operations = []operation{
 	{name: "STORE new keyword", do: imap("UID STORE %d +FLAGS (later)", "keyword"), done: becomes("keyword", "later")},
 	{name: "EXPUNGE", do: imap("UID EXPUNGE %d", "deleted"), done: func(w world) { delete(w["INBOX"], "deleted") }},
 	{name: "CREATE", do: plain("CREATE Made"), done: func(w world) { w["Made"] = map[string]string{} }},
+	{name: "RENAME", do: (*cell).rename, done: func(w world) {
+		w["Renamed"] = w["Known"]
+		delete(w, "Known")
+	}},
+	{name: "DELETE", do: plain("DELETE Box"), done: func(w world) { delete(w, "Box") }},
+	{name: "SUBSCRIBE", do: (*cell).subscribe, done: func(world) {}},
 	{name: "SELECT, new mail", do: plain("SELECT Known"), done: func(world) {}},
 	{name: "SELECT, never seen", do: plain("SELECT Unseen"), done: func(world) {}},
 	{name: "EXAMINE", do: plain("EXAMINE Box"), done: func(world) {}, reads: true},
@@ -95,6 +101,28 @@ func imap(format, id string) func(c *cell) (string, string) {
 
 func plain(command string) func(c *cell) (string, string) {
 	return func(c *cell) (string, string) { return c.command("%s", command) }
+}
+
+// rename lets a mailbox, which is to keep its UIDs, get another name.
+func (c *cell) rename() (answer, words string) {
+	answer, words = c.command("RENAME Known Renamed")
+	if answer == "OK" {
+		c.uids["Renamed"], c.validity["Renamed"] = c.uids["Known"], c.validity["Known"]
+	}
+	return answer, words
+}
+
+// subscribe subscribes, and sees to it that an OK is true. Where a list cannot be read,
+// who asks is told of it, and not that there is nothing in it.
+func (c *cell) subscribe() (answer, words string) {
+	if answer, words = c.command("SUBSCRIBE Box"); answer != "OK" {
+		return answer, words
+	}
+	responses, err := c.client.Do(`LSUB "" Box`)
+	if err == nil && len(responses) != 1 {
+		return "OK, and LSUB says no", fmt.Sprint(responses)
+	}
+	return answer, words
 }
 
 // command gives the tagged answer: "OK" or "NO [CODE]", and the text after it.
