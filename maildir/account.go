@@ -53,6 +53,7 @@ type Account struct {
 
 	inbox inbox
 
+	ids  mailboxIDs
 	keys sync.Mutex // held while access keys are made or removed
 
 	watching sync.Once

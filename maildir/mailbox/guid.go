@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"maildird/maildir/dotlock"
+	"maildird/maildir/uidlist"
 )
 
 // A message's GUID stays the same when the message is copied or moved: it is
@@ -60,9 +61,10 @@ func (v *View) GUID(msg Message) string {
 	return v.m.guidOf(msg.row, string(v.m.t.Base(msg.row)))
 }
 
-// ID returns what tells the mailbox from all others, letters, digits and "-":
-// it stays when the mailbox is renamed, and as long as UIDVALIDITY does. A
-// folder of another program's, which has no GUID yet, gets one.
+// ID returns what tells the mailbox from others, letters, digits and "-": it stays
+// when the mailbox is renamed, and as long as UIDVALIDITY does. A folder of another
+// program's, which has no GUID yet, gets one. A copy of the folder's directory has the
+// same: see RenewID.
 func (m *Mailbox) ID(ctx context.Context) (string, error) {
 	if err := m.Poll(ctx); err != nil {
 		return "", err
@@ -88,5 +90,28 @@ func (m *Mailbox) ID(ctx context.Context) (string, error) {
 		// It cannot be renamed by us, and UIDVALIDITY is not given twice.
 		return fmt.Sprintf("none-%d", m.validity), nil
 	}
-	return fmt.Sprintf("%s-%d", strings.ToLower(m.guid), m.validity), nil
+	return IDOf(uidlist.Header{GUID: m.guid, UIDValidity: m.validity}), nil
+}
+
+// IDOf is the ID of the mailbox whose list begins like this, "" if it has none yet.
+func IDOf(h uidlist.Header) string {
+	if h.GUID == "" || h.UIDValidity == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s-%d", strings.ToLower(h.GUID), h.UIDValidity)
+}
+
+// RenewID gives the mailbox another ID if it has this one. UIDVALIDITY, UIDs and all
+// else that clients know stay.
+func (m *Mailbox) RenewID(ctx context.Context, id string) error {
+	return m.change(ctx, func(*dotlock.Lock) error {
+		if IDOf(m.list.Header()) != id {
+			return nil
+		}
+		err := m.list.RenewGUID()
+		m.mu.Lock()
+		m.guid = m.list.Header().GUID
+		m.mu.Unlock()
+		return err
+	})
 }

@@ -72,6 +72,14 @@ func (f *File) RaiseNextUID(next uint32) error {
 	return f.newHeader(h)
 }
 
+// RenewGUID gives the mailbox another GUID, durable on return; all else stays. The lock
+// must be held and the list have been refreshed under it.
+func (f *File) RenewGUID() error {
+	h := f.h
+	h.GUID = "" // replace makes one
+	return f.newHeader(h)
+}
+
 // newHeader gives the list another header, durable on return.
 func (f *File) newHeader(h Header) error {
 	if f.version == 0 {

@@ -208,16 +208,20 @@ func writeValidity(root *dirfd.Dir, n uint32) error {
 
 // ValidityOf reads the UIDVALIDITY in a folder's list; 0 if there is none that
 // can be read.
-func ValidityOf(folder *dirfd.Dir) uint32 {
+func ValidityOf(folder *dirfd.Dir) uint32 { return HeaderOf(folder).UIDValidity }
+
+// HeaderOf reads the first line of a folder's list; a zero Header if there is none that
+// can be read.
+func HeaderOf(folder *dirfd.Dir) Header {
 	f, err := folder.Open(Name)
 	if err != nil {
-		return 0
+		return Header{}
 	}
 	defer f.Close()
 	line, err := bufio.NewReader(io.LimitReader(f, maxLine)).ReadString('\n')
 	if err != nil {
-		return 0
+		return Header{}
 	}
 	h, _, _ := parseHeader(strings.TrimSuffix(line, "\n"))
-	return h.UIDValidity
+	return h
 }

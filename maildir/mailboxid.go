@@ -1,0 +1,85 @@
+package maildir
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"maildird/maildir/dirfd"
+	"maildird/maildir/folder"
+	"maildird/maildir/mailbox"
+	"maildird/maildir/uidlist"
+)
+
+// RFC 8474 section 4.1 wants IDs of mailboxes that are unique within an account, and
+// they are made of what lies in the folder: who copies its directory (cp -a) copies the
+// ID. Dovecot looks for that when it synchronizes two servers, and gives one of both
+// another GUID (dsync_mailbox_tree_fix_guid_duplicate). Here the first that a client is
+// told of keeps it, and a folder that turns out to have the same gets another one when
+// a client asks for its ID. UIDVALIDITY stays, as there: nothing is downloaded again.
+
+// mailboxIDs are the IDs that clients were told, and of which folders.
+type mailboxIDs struct {
+	mu   sync.Mutex
+	told map[string]toldID
+}
+
+// mostTold bounds what is remembered of an account whose client makes and removes
+// mailboxes all day.
+const mostTold = 10_000
+
+type toldID struct {
+	folder dirfd.ID
+	name   string // that led to it
+}
+
+// ID returns the ID of the mailbox, which no other mailbox of the account has that a
+// client was told of since the account was opened (of the last ones, if they are very many); see mailbox.Mailbox.ID. Where
+// nothing can be written a copy shares that of its original.
+func (m *Mailbox) ID(ctx context.Context) (string, error) {
+	a, own := m.b.a, toldID{m.b.id, m.b.name}
+	for renewed := false; ; renewed = true {
+		id, err := m.Mailbox.ID(ctx)
+		if err != nil {
+			return "", err
+		}
+		other, taken := a.ids.claim(id, own, toldID{})
+		if taken && !a.hasID(other, id) {
+			other, taken = a.ids.claim(id, own, other)
+		}
+		if !taken || renewed {
+			return id, nil
+		}
+		a.store.env.Log.Warn("a mailbox is a copy of another one, with its ID: it gets one of its own", "mailbox", m.Path(), "other", other.name)
+		if err := m.RenewID(ctx, id); err != nil {
+			a.store.env.Log.Warn("two mailboxes have one ID", "mailbox", m.Path(), "other", other.name, "error", err)
+			return id, ctx.Err()
+		}
+	}
+}
+
+// claim notes that an ID is that of a folder, unless another one has it, which did not
+// lose it.
+func (ids *mailboxIDs) claim(id string, own, lost toldID) (other toldID, taken bool) {
+	ids.mu.Lock()
+	defer ids.mu.Unlock()
+	if have, ok := ids.told[id]; ok && have.folder != own.folder && have != lost {
+		return have, true
+	}
+	if ids.told == nil || len(ids.told) >= mostTold {
+		ids.told = map[string]toldID{}
+	}
+	ids.told[id] = own
+	return toldID{}, false
+}
+
+// hasID tells whether a folder is where it was, with this ID.
+func (a *Account) hasID(f toldID, id string) bool {
+	dir, err := a.tree.OpenDir(f.name)
+	if err != nil {
+		return !errors.Is(err, folder.ErrNotFound)
+	}
+	defer dir.Close()
+	now, err := dir.ID()
+	return err != nil || now == f.folder && mailbox.IDOf(uidlist.HeaderOf(dir)) == id
+}
