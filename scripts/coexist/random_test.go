@@ -18,8 +18,8 @@ func mailboxes() []string {
 }
 
 // TestRandom lets everybody work on one Maildir at once: sessions of our IMAP
-// and Dovecot's, our LMTP and Dovecot's, mutt, procmail, maildrop, and somebody
-// with cp, mv and rm.
+// and Dovecot's, clients of ours that come back by QRESYNC, our LMTP and Dovecot's,
+// mutt, procmail, maildrop, and somebody with cp, mv and rm.
 func TestRandom(t *testing.T) {
 	site := newSite(t, Options{})
 	must(t, site.MakeMaildir())
@@ -76,10 +76,18 @@ func random(t *testing.T, site *Site, d time.Duration, servers ...*Server) {
 	// The sessions that took part have to know the end as well as new ones.
 	state := agree(t, What{ButSizes: true, ButUnnamed: true}, false, servers...)
 	for _, a := range actors {
-		if a, ok := a.(*imapActor); ok {
+		switch a := a.(type) {
+		case *imapActor:
 			a.knows(t, state)
+		case *resyncActor:
+			if err := a.differs(state.Folders[a.folder]); err != nil {
+				t.Error(err)
+			}
 		}
 		a.Close()
+	}
+	if faults := l.Faults(); faults != nil {
+		t.Error(faults)
 	}
 	state = agree(t, What{Dates: true, Subscribe: true, ButSizes: true, ButUnnamed: true}, false, servers...)
 	for _, s := range servers {
@@ -139,6 +147,11 @@ func cast(t *testing.T, site *Site, l *Ledger, folders []string, servers []*Serv
 		}
 		for n := range sessions {
 			actors = append(actors, NewIMAPActor(tag+"-imap-"+string(rune('a'+n)), s, l, tree, folders))
+		}
+		if strings.HasPrefix(s.Name, "maildird") {
+			for n, f := range folders[:2] {
+				actors = append(actors, NewResyncActor(tag+"-resync-"+string(rune('a'+n)), s, l, f))
+			}
 		}
 		if s.LMTP != "" {
 			actors = append(actors, NewLMTPActor(tag+"-lmtp", s, l))
