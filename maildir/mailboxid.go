@@ -34,8 +34,9 @@ type toldID struct {
 }
 
 // ID returns the ID of the mailbox, which no other mailbox of the account has that a
-// client was told of since the account was opened (of the last ones, if they are very many); see mailbox.Mailbox.ID. Where
-// nothing can be written a copy shares that of its original.
+// client was told of since the account was opened (of the last ones, if they are very
+// many); see mailbox.Mailbox.ID. Where nothing can be written a copy shares that of its
+// original.
 func (m *Mailbox) ID(ctx context.Context) (string, error) {
 	a, own := m.b.a, toldID{m.b.id, m.b.name}
 	for renewed := false; ; renewed = true {
