@@ -318,17 +318,29 @@ func (m *Mailbox) dropSecond() {
 	}
 }
 
+// newPatience is how long mail stays in new/ at least, up to the second that save
+// dates have. Programs that deliver may come back to the file by the name that they
+// gave it: notmuch insert puts it into its database, offlineimap renames it for its
+// flags, and both fail where it is not.
+const newPatience = 2 * time.Second
+
 // moveNew moves the mail in new/ to cur/ once a session has it: it is not new
-// any more. The uidlist's lock is held.
+// any more. What came just now, while sessions watch, is moved later, and is served
+// from where it is meanwhile; SELECT moves all, as Dovecot does. The uidlist's lock
+// is held.
 func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
-	m.mu.RLock()
+	later := false
+	defer func() { m.moveLater(later) }()
+	m.mu.Lock()
 	rows := make([]uint32, 0, len(m.inNew))
+	atOnce := m.moveAll
+	m.moveAll = false
 	if m.claimed() {
 		for n := range m.inNew {
 			rows = append(rows, n)
 		}
 	}
-	m.mu.RUnlock()
+	m.mu.Unlock()
 	slices.Sort(rows)
 	for i, n := range rows {
 		if i%1024 == 1023 {
@@ -338,6 +350,10 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 		name, flags := m.t.FileName(n), m.t.Row(n).Flags
 		m.mu.RUnlock()
 		m.dateRow(n)
+		if !atOnce && m.justCame(n) {
+			later = true
+			continue
+		}
 		to := entry{table.InCur, name}
 		if filename.Base(name) == name {
 			to.name = filename.WithFlags(name, flags)
@@ -367,4 +383,25 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 		m.renamed(n, to)
 	}
 	return nil
+}
+
+// justCame tells whether mail came less than newPatience ago. One from the future
+// did not: the clock was set.
+func (m *Mailbox) justCame(n uint32) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	age := m.env.Now().Sub(time.Unix(int64(m.t.Row(n).Saved), 0))
+	return age >= 0 && age < newPatience
+}
+
+// moveLater has what moveNew left in new/ looked at again when it is time; if it
+// left nothing for that, whoever looks next does so.
+func (m *Mailbox) moveLater(left bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.moveFrom = time.Time{}
+	if left {
+		m.moveFrom = m.env.Now().Add(newPatience)
+		m.again.Reset(newPatience)
+	}
 }

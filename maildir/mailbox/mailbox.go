@@ -114,6 +114,8 @@ type Mailbox struct {
 	guid     string // "" if the list has none
 	uidNext  uint32
 	inNew    map[uint32]struct{} // rows whose file is in new/
+	moveFrom time.Time           // when it is time to move them to cur/
+	moveAll  bool                // a session selected it: those that came just now too
 	views    map[*View]struct{}
 	replaced bool
 	cleaned  time.Time // when tmp/ was cleaned last
@@ -308,6 +310,7 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 	m.views[v] = struct{}{}
 	m.showUnsettled()
 	v.grow()
+	m.moveAll = m.moveAll || !v.readOnly
 	m.mu.Unlock()
 	if !v.readOnly {
 		m.cleanTemp()
@@ -323,6 +326,7 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 		return nil, err
 	}
 	m.mu.Lock()
+	m.moveAll = false
 	v.grow()
 	v.told = m.modseqs.highest
 	m.mu.Unlock()

@@ -159,11 +159,12 @@ func (m *Mailbox) setTimes(t dirTimes) {
 	m.last.mu.Unlock()
 }
 
-// newMailToMove tells whether mail lies in new/ that a session has read.
+// newMailToMove tells whether mail lies in new/ that a session has, and it is time
+// to move it.
 func (m *Mailbox) newMailToMove() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return len(m.inNew) > 0 && !m.unwritable && m.claimed()
+	return len(m.inNew) > 0 && !m.unwritable && m.claimed() && (m.moveAll || !m.env.Now().Before(m.moveFrom))
 }
 
 // claimed tells whether a view that may change the mailbox is open. m.mu is held.

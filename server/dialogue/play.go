@@ -3,7 +3,9 @@ package dialogue
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -110,9 +112,9 @@ func (p *player) play(st step) error {
 	case putFile:
 		return p.putFile(path(0), st)
 	case rename:
-		return os.Rename(path(0), path(1))
+		return errors.Join(await(path(0)), os.Rename(path(0), path(1)))
 	case remove:
-		return os.RemoveAll(path(0))
+		return errors.Join(await(path(0)), os.RemoveAll(path(0)))
 	case mkdir:
 		err := os.Mkdir(path(0), 0o700)
 		p.made(path(0))
@@ -380,4 +382,17 @@ func (p *player) finish() error {
 		}
 	}
 	return nil
+}
+
+// await waits until there is a file: the server moves mail to cur/ a little after
+// it told of it.
+func await(path string) error {
+	deadline := time.Now().Add(time.Minute)
+	for {
+		_, err := os.Lstat(path)
+		if !errors.Is(err, fs.ErrNotExist) || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }

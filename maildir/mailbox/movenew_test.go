@@ -1,0 +1,46 @@
+package mailbox
+
+import (
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestNewStaysAWhile: mail that comes while a session watches is served at once,
+// keeps the name that it was delivered by until newPatience is over, and then goes
+// to cur/ without a command.
+func TestNewStaysAWhile(t *testing.T) {
+	b := newBox(t)
+	env := newEnv(t)
+	var clock atomic.Int64
+	clock.Store(time.Now().Unix())
+	env.Now = func() time.Time { return time.Unix(clock.Load(), 0) }
+	m := b.open(env)
+	defer m.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	woken := func() {
+		t.Helper()
+		select {
+		case <-c.woke:
+		case <-time.After(time.Minute):
+			t.Fatal("nobody woke the session")
+		}
+	}
+	b.drop("new/100.M1P1.h")
+	came, err := os.Stat(b.file("new/100.M1P1.h"))
+	must(t, err)
+	clock.Store(came.ModTime().Unix() + 1)
+	woken()
+	wantUpdates(t, c.poll(true), "exists 1", "recent 1")
+	if !b.files()["new/100.M1P1.h"] {
+		t.Fatalf("just came: files %v", b.files())
+	}
+	clock.Add(int64(newPatience / time.Second))
+	woken()
+	wantUpdates(t, c.poll(true))
+	if !b.files()["cur/100.M1P1.h:2,"] {
+		t.Errorf("a while later: files %v", b.files())
+	}
+}
