@@ -3,7 +3,8 @@
 // Each command is a file of its name, and stands in the list in root (main.go), of
 // which man.go makes the manual page and completion.go the completions. It finds the
 // Maildirs that it is for by accounts.go, what it works with by tools.go, and tells
-// how far it is by progress.go; a wrong command line is misuse (args.go). What it does
+// how far it is by progress.go; a wrong command line is misuse (args.go). Lines for the
+// journal have a priority (journal.go). What it does
 // is done by other packages.
 package main
 
@@ -18,7 +19,7 @@ import (
 
 func main() {
 	if err := root().Execute(); err != nil {
-		fmt.Fprintln(os.Stderr, "maildird:", err)
+		printError(os.Stderr, os.Getenv("JOURNAL_STREAM"), err)
 		os.Exit(exitCode(err))
 	}
 }

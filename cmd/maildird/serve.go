@@ -117,8 +117,14 @@ func reload(srv *server.Server, cfg *config.Config, level *slog.LevelVar, log *s
 
 func logger(cfg *config.Config, level slog.Leveler, to io.Writer) *slog.Logger {
 	opt := &slog.HandlerOptions{Level: level}
-	if cfg.Log.Format == "json" {
-		return slog.New(advice.Handler(slog.NewJSONHandler(to, opt)))
+	format := func(to io.Writer) slog.Handler {
+		if cfg.Log.Format == "json" {
+			return slog.NewJSONHandler(to, opt)
+		}
+		return slog.NewTextHandler(to, opt)
 	}
-	return slog.New(advice.Handler(slog.NewTextHandler(to, opt)))
+	if isJournal(to, os.Getenv("JOURNAL_STREAM")) {
+		return slog.New(advice.Handler(newJournalHandler(to, format)))
+	}
+	return slog.New(advice.Handler(format(to)))
 }
