@@ -208,7 +208,7 @@ func (c *conn) outOfStep() error {
 
 // refuse answers a command by an error, slowly if there were many.
 func (c *conn) refuse(r *smtp.SMTPError) error {
-	if r.Code >= 500 {
+	if r.Code >= 500 && r != errNobody {
 		c.bad++
 	}
 	return c.refused(r)

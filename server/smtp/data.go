@@ -39,10 +39,15 @@ func (c *conn) readyForMessage() error {
 	case len(c.session.to) > 0:
 		return nil
 	case c.session.refused > 0 && c.srv.kind != LMTP:
-		return refusal(554, code3{5, 5, 1}, "No valid recipients")
+		return errNobody
 	}
 	return refusal(503, code3{5, 5, 1}, "Say RCPT first")
 }
+
+// errNobody answers who has not read yet that all recipients were refused: with
+// PIPELINING, DATA comes along with the last one (RFC 2920 section 3.1). It is no wrong
+// command, and what is refused was counted.
+var errNobody = refusal(554, code3{5, 5, 1}, "No valid recipients")
 
 // receive takes a message, to its end or for count octets, and hands the text
 // on. An error is one of the connection, or a last reply.

@@ -25,3 +25,20 @@ func TestRelayKeepsItsConnection(t *testing.T) {
 		t.Errorf("%d messages", len(got))
 	}
 }
+
+// TestRefusedRecipientCountsOnce: a client of SMTP that sends DATA along with the
+// recipients, as RFC 2920 has it, did nothing wrong if they are refused. Each of these
+// counts, DATA does not.
+func TestRefusedRecipientCountsOnce(t *testing.T) {
+	for _, last := range []string{"DATA\r\n", "BDAT 3 LAST\r\nx\r\n"} {
+		ts := startServer(t, MX)
+		c := ts.hello()
+		for range 15 { // half as many as would make it slow, more than wrong commands may be
+			c.send("MAIL FROM:<s@client.example>\r\nRCPT TO:<nobody@example.org>\r\n" + last)
+			c.expect("250")
+			c.expect("550")
+			c.expect("554 5.5.1 No valid recipients")
+			c.say("RSET", "250")
+		}
+	}
+}
