@@ -116,8 +116,8 @@ func (m *Mailbox) fileSize(n uint32) int64 {
 // errUnflagged says that a message lost the flag for which it was to be removed.
 var errUnflagged = errors.New("not flagged any more")
 
-// unlink removes the file of a row, wherever others moved it meanwhile, unless
-// they took one of the flags from it.
+// unlink removes the file of a row, by both names if it has two, wherever others moved
+// it meanwhile, unless they took one of the flags from it.
 func (m *Mailbox) unlink(n uint32, flags filename.Flags) (table.Place, error) {
 	for i := 0; i <= retries; i++ {
 		m.mu.RLock()
@@ -130,7 +130,10 @@ func (m *Mailbox) unlink(n uint32, flags filename.Flags) (table.Place, error) {
 		if r.Flags&flags != flags {
 			return r.Where, errUnflagged
 		}
-		err := m.in(e.where).Remove(e.name)
+		err := m.unlinkSecond(n, e, flags)
+		if err == nil {
+			err = m.in(e.where).Remove(e.name)
+		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return e.where, err
 		}
@@ -139,4 +142,23 @@ func (m *Mailbox) unlink(n uint32, flags filename.Flags) (table.Place, error) {
 		}
 	}
 	return 0, ErrGone
+}
+
+// unlinkSecond removes the second name of the file of a row, e, if it has one: the
+// message would come back by it. The one in new/ is that from before a move to cur/;
+// one in cur/ may be of somebody who just takes a flag.
+func (m *Mailbox) unlinkSecond(n uint32, e entry, flags filename.Flags) error {
+	second, ok := m.alias[n]
+	if !ok || !m.sameFile(e, second) {
+		return nil
+	}
+	if second.where == table.InCur && filename.FlagsOf(second.name)&flags != flags {
+		return errUnflagged
+	}
+	if err := m.in(second.where).Remove(second.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	m.touched(second.where)
+	delete(m.alias, n)
+	return nil
 }

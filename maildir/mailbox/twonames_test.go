@@ -102,3 +102,47 @@ func TestSecondNameGoes(t *testing.T) {
 		}
 	}
 }
+
+// TestSecondNameGoesAlong: a message that is removed does not come back by the second
+// name of its file, unless that one says that somebody takes \Deleted from it.
+func TestSecondNameGoesAlong(t *testing.T) {
+	const base = "100.M1P1.h"
+	for _, c := range []struct {
+		first, second string
+		stays         bool
+	}{
+		{"cur/" + base + ":2,ST", "new/" + base, false},
+		{"cur/" + base + ":2,T", "cur/" + base + ":2,ST", false},
+		{"cur/" + base + ":2,T", "cur/" + base + ":2,", true},
+	} {
+		for how, remove := range map[string]func(v *View) ([]uint32, error){
+			"expunge": func(v *View) ([]uint32, error) { return v.Expunge(ctx, nil) },
+			"remove":  func(v *View) ([]uint32, error) { return v.Remove(ctx, 1) },
+		} {
+			t.Run(c.second+" "+how, func(t *testing.T) {
+				both(t, func(t *testing.T, env *Env) {
+					b := newBox(t)
+					b.drop(c.first)
+					m := b.open(env)
+					defer m.Close()
+					client := connect(t, m, false)
+					defer client.v.Close()
+					must(t, os.Link(b.file(c.first), b.file(c.second)))
+					client.poll(true)
+					left := 0
+					if c.stays && how == "expunge" {
+						left = 1
+					}
+					removed, err := remove(client.v)
+					must(t, err)
+					for range 2 {
+						client.poll(true)
+					}
+					if len(removed) != 1-left || len(client.uids) != left || len(b.files()) != 2*left {
+						t.Errorf("removed %d, there is %d, files %v", removed, client.uids, b.files())
+					}
+				})
+			})
+		}
+	}
+}
