@@ -14,9 +14,11 @@ import (
 // RFC 8474 section 4.1 wants IDs of mailboxes that are unique within an account, and
 // they are made of what lies in the folder: who copies its directory (cp -a) copies the
 // ID. Dovecot looks for that when it synchronizes two servers, and gives one of both
-// another GUID (dsync_mailbox_tree_fix_guid_duplicate). Here the first that a client is
-// told of keeps it, and a folder that turns out to have the same gets another one when
-// a client asks for its ID. UIDVALIDITY stays, as there: nothing is downloaded again.
+// another GUID (dsync_mailbox_tree_fix_guid_duplicate). Here a folder gets another one
+// when it is opened first, if its maildird-history says that it is a copy and there is a
+// folder with the same ID. Where the history does not tell, the first that a client is
+// told of keeps the ID, and another one gets a new one when a client asks for its ID.
+// UIDVALIDITY stays, as there: nothing is downloaded again.
 
 // mailboxIDs are the IDs that clients were told, and of which folders.
 type mailboxIDs struct {
@@ -51,12 +53,52 @@ func (m *Mailbox) ID(ctx context.Context) (string, error) {
 		if !taken || renewed {
 			return id, nil
 		}
-		a.store.env.Log.Warn("a mailbox is a copy of another one, with its ID: it gets one of its own", "mailbox", m.Path(), "other", other.name)
-		if err := m.RenewID(ctx, id); err != nil {
-			a.store.env.Log.Warn("two mailboxes have one ID", "mailbox", m.Path(), "other", other.name, "error", err)
+		if err := a.renewID(ctx, m.Mailbox, id, other.name); err != nil {
 			return id, ctx.Err()
 		}
 	}
+}
+
+// partFromOriginal gives the folder another ID if it is a copy and its original is there.
+func (b *openBox) partFromOriginal(ctx context.Context) {
+	if !b.box.IsCopy() {
+		return
+	}
+	id, err := b.box.ID(ctx)
+	if err != nil {
+		return // ID tells who asks
+	}
+	entries, err := b.a.tree.List()
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !e.NoSelect && b.a.isOriginal(e.Name, b.id, id) {
+			_ = b.a.renewID(ctx, b.box, id, e.Name)
+			return
+		}
+	}
+}
+
+// isOriginal tells whether a name leads to another folder than the copy, with its ID.
+func (a *Account) isOriginal(name string, copied dirfd.ID, id string) bool {
+	dir, err := a.tree.OpenDir(name)
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	now, err := dir.ID()
+	return err == nil && now != copied && mailbox.IDOf(uidlist.HeaderOf(dir)) == id
+}
+
+func (a *Account) renewID(ctx context.Context, m *mailbox.Mailbox, id, other string) error {
+	log := a.store.env.Log.With("mailbox", m.Path(), "other", other)
+	log.Warn("a mailbox is a copy of another one, with its ID: it gets one of its own")
+	err := m.RenewID(ctx, id)
+	if err != nil {
+		log.Warn("two mailboxes have one ID", "error", err)
+	}
+	return err
 }
 
 // claim notes that an ID is that of a folder, unless another one has it, which did not

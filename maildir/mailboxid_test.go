@@ -84,6 +84,18 @@ func TestCopiedFolder(t *testing.T) {
 	if again := ask("Copy"); again != copied {
 		t.Errorf("after a restart the copy has %v, had %v", again, copied)
 	}
+	// So it is if a client asks for the copy before the original, and after a restart.
+	box = ask("Box")
+	cp("Box", "Later")
+	a.Release()
+	start()
+	later := ask("Later")
+	if later.id == box.id {
+		t.Error("the copy that was asked for first has the ID of its original")
+	}
+	if got := ask("Box"); got != box {
+		t.Errorf("after its copy was opened the original has %v, had %v", got, box)
+	}
 	// One that only got another name has its ID, by whomever, also when another one
 	// comes in its place.
 	if err := os.Rename(filepath.Join(root, ".Copy"), filepath.Join(root, ".Moved")); err != nil {

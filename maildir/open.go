@@ -150,6 +150,7 @@ func (b *openBox) open(ctx context.Context, dir *dirfd.Dir) {
 	b.box, b.err = mailbox.New(ctx, b.a.env, dir, b.a.nextValidity, b.leadsHere)
 	if b.err == nil {
 		b.box.CountIn(b.a.quota)
+		b.partFromOriginal(ctx)
 	}
 }
 

@@ -75,6 +75,7 @@ type File struct {
 	failed error
 	retry  time.Time // when writing may be tried again after failed
 
+	copied bool // see Copied
 	// void is the inode of the file of which the log has that it does not count:
 	// a mailbox reads it before and after it takes the lock.
 	void uint64
@@ -120,6 +121,10 @@ func (f *File) Accounted() uint32 { return f.h.accounted }
 // false if it does not tell.
 func (f *File) Letters() (names Names, known bool) { return f.letters, f.h.lettered }
 
+// Copied tells whether Refresh found a journal that was made in another place: the
+// folder is a copy of another one, or was put back from a backup.
+func (f *File) Copied() bool { return f.copied }
+
 // Err returns why the journal could not be written, nil if it is as it should be.
 func (f *File) Err() error { return f.failed }
 
@@ -145,6 +150,7 @@ func (f *File) Refresh(validity uint32, give func(*Frame)) Change {
 	case err == nil:
 		return change
 	case !errors.Is(err, fs.ErrNotExist):
+		f.copied = f.copied || errors.Is(err, errCopy)
 		if st.Ino != 0 && st.Ino == f.void {
 			break
 		}
@@ -220,6 +226,8 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 	return nil
 }
 
+var errCopy = errors.New("it is a copy, as after a restore")
+
 func (f *File) readHeader(file *os.File, st dirfd.Stat, validity uint32) (h header, err error) {
 	var b [headerSize]byte
 	n, err := file.ReadAt(b[:], 0)
@@ -231,7 +239,7 @@ func (f *File) readHeader(file *os.File, st dirfd.Stat, validity uint32) (h head
 	}
 	switch {
 	case h.inode != st.Ino || !sameBirth(h.birth, dirfd.Birth(file)):
-		return h, errors.New("it is a copy, as after a restore")
+		return h, errCopy
 	case st.Ctime.Sub(st.Mtime) > dirfd.CoarseGrain:
 		return h, errors.New("its modification time was put back, as by a restore over it, or its owner, rights or links were changed")
 	case h.validity != validity:

@@ -101,6 +101,14 @@ func IDOf(h uidlist.Header) string {
 	return fmt.Sprintf("%s-%d", strings.ToLower(h.GUID), h.UIDValidity)
 }
 
+// IsCopy tells whether the folder turned out to be a copy since it was opened: one of
+// another folder, or one that was put back from a backup.
+func (m *Mailbox) IsCopy() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.copied
+}
+
 // RenewID gives the mailbox another ID if it has this one. UIDVALIDITY, UIDs and all
 // else that clients know stay.
 func (m *Mailbox) RenewID(ctx context.Context, id string) error {

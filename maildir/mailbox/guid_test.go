@@ -84,3 +84,26 @@ func TestGUIDField(t *testing.T) {
 		}
 	}
 }
+
+// TestRenewIDOnce: who is late with the news that another folder has the ID does not
+// take the one away that the mailbox got for that.
+func TestRenewIDOnce(t *testing.T) {
+	m := newBox(t).open(newEnv(t))
+	defer m.Close()
+	id := func() string {
+		t.Helper()
+		id, err := m.ID(ctx)
+		must(t, err)
+		return id
+	}
+	first := id()
+	must(t, m.RenewID(ctx, first))
+	second := id()
+	if second == first {
+		t.Errorf("still %s", first)
+	}
+	must(t, m.RenewID(ctx, first))
+	if got := id(); got != second {
+		t.Errorf("%s, had %s", got, second)
+	}
+}

@@ -112,6 +112,7 @@ type Mailbox struct {
 	modseqs  modseqs
 	validity uint32
 	guid     string // "" if the list has none
+	copied   bool   // see IsCopy
 	uidNext  uint32
 	inNew    map[uint32]struct{} // rows whose file is in new/
 	moveFrom time.Time           // when it is time to move them to cur/

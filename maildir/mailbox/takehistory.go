@@ -29,6 +29,7 @@ func (m *Mailbox) readHistory() (doubts []uint32) {
 	})
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.copied = m.hist.Copied()
 	s := &m.modseqs
 	switch change {
 	case history.Replaced:
