@@ -119,7 +119,8 @@ func (d *Dir) Open(name string) (*os.File, error) {
 	return d.openRegular(name, unix.O_RDONLY)
 }
 
-// OpenAppend opens the existing regular file name for appending.
+// OpenAppend opens the existing regular file name for appending, with the errors of
+// Open.
 func (d *Dir) OpenAppend(name string) (*os.File, error) {
 	return d.openRegular(name, unix.O_WRONLY|unix.O_APPEND)
 }
@@ -160,7 +161,7 @@ func (d *Dir) openChecked(fd int, name string, flags int, st *unix.Stat_t) (int,
 		}
 	}
 	if err != nil {
-		if err == unix.ELOOP || err == unix.ENXIO {
+		if err == unix.ELOOP || err == unix.ENXIO || err == unix.EISDIR {
 			err = ErrNotRegular
 		}
 		return 0, err

@@ -22,7 +22,7 @@ func TestAdd(t *testing.T) {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if Kept(root) {
+	if add(); Kept(root) {
 		t.Error("a directory counts")
 	}
 	if err := os.Remove(path); err != nil {
