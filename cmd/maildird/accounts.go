@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 
 	"maildird/auth"
@@ -15,23 +14,26 @@ import (
 type account struct{ name, root string }
 
 // accountsOf lists the users whose Maildir a command works on: one if it is
-// named, else all. What is wrong with the users file goes to errOut. The error
-// names those whose Maildir has no place; the others are returned beside it.
-func accountsOf(cfg *config.Config, user string, errOut io.Writer) ([]account, error) {
-	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, slog.New(slog.NewTextHandler(errOut, nil)))
+// named, else all. The error tells of those who stand on a line of the users file that
+// cannot be used, or whose Maildir has no place; the others are returned beside it.
+func accountsOf(cfg *config.Config, user string) ([]account, error) {
+	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
-	all := users.All()
-	if user != "" {
-		u, ok := users.Lookup(user)
-		if !ok {
-			return nil, fmt.Errorf("there is no user %s; \"maildird user list\" lists them", user)
-		}
+	var all []auth.User
+	var failed []error
+	switch u, ok := users.Lookup(user); {
+	case user == "":
+		all, failed = users.All(), leftOut(users)
+	case ok:
 		all = []auth.User{u}
+	case users.LeftOut(user):
+		failed = leftOut(users)
+	default:
+		return nil, fmt.Errorf("there is no user %s; \"maildird user list\" lists them", user)
 	}
 	var found []account
-	var failed []error
 	for _, u := range all {
 		root, err := cfg.Mail.Location.Expand(u.Name, u.Home)
 		if err != nil {
@@ -41,6 +43,19 @@ func accountsOf(cfg *config.Config, user string, errOut io.Writer) ([]account, e
 		found = append(found, account{u.Name, root})
 	}
 	return found, errors.Join(failed...)
+}
+
+// leftOut names the lines of the users file that cannot be used.
+func leftOut(users *auth.Users) []error {
+	problems, err := users.Problems()
+	if err != nil {
+		return []error{err}
+	}
+	var lines []error
+	for _, p := range problems {
+		lines = append(lines, fmt.Errorf("a user is left out: %s", p))
+	}
+	return lines
 }
 
 // eachAccount works on one account after the other. One that fails keeps no

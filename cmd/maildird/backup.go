@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"strings"
 	"time"
@@ -25,7 +24,8 @@ func backupCommand() *cobra.Command {
 			"file system messages are hard links and take no space, elsewhere they are shared with\n" +
 			"the snapshot before. A snapshot has its name only when it is complete and on disk;\n" +
 			"DEST/ADDRESS/latest leads to the newest. To restore, put it where the Maildir was.\n" +
-			"The exit code is 1 if a user has no new snapshot.",
+			"The exit code is 1 if a user has no new snapshot, also one whose line in the users file\n" +
+			"cannot be used.",
 		Args: one("DEST"),
 	}
 	path := configFlag(cmd)
@@ -35,9 +35,9 @@ func backupCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		accounts, placeless := accountsOf(cfg, *user, cmd.ErrOrStderr())
-		if placeless != nil && len(accounts) == 0 {
-			return placeless
+		accounts, lacking := accountsOf(cfg, *user)
+		if lacking != nil && len(accounts) == 0 {
+			return lacking
 		}
 		if err := outsideMaildirs(args[0], cfg); err != nil {
 			return err
@@ -45,7 +45,7 @@ func backupCommand() *cobra.Command {
 		ctx, stop := interruptible(cmd)
 		defer stop()
 		locker := dotlock.NewLocker("")
-		return errors.Join(placeless, eachAccount(ctx, accounts, func(a account) error {
+		return errors.Join(lacking, eachAccount(ctx, accounts, func(a account) error {
 			if err := backupOne(ctx, cmd, a, args[0], locker); err != nil {
 				return fmt.Errorf("no snapshot of %s: %w", a.name, err)
 			}
@@ -58,7 +58,7 @@ func backupCommand() *cobra.Command {
 // outsideMaildirs refuses a place for snapshots that lies in a Maildir, be it
 // that of a user of whom none is made.
 func outsideMaildirs(dest string, cfg *config.Config) error {
-	everybody, _ := accountsOf(cfg, "", io.Discard) // who has no place for mail has none to lie in
+	everybody, _ := accountsOf(cfg, "") // who has no place for mail has none to lie in
 	for _, a := range everybody {
 		// What cannot be looked at is told of when its user's turn comes.
 		if inside, err := backup.Inside(dest, a.root); err == nil && inside {

@@ -43,7 +43,7 @@ func checkCommand() *cobra.Command {
 		if err != nil {
 			return exitError{err, exitNoCheck}
 		}
-		accounts, placeless := accountsOf(cfg, user, cmd.ErrOrStderr())
+		accounts, lacking := accountsOf(cfg, user)
 		with, err := newTools()
 		if err != nil {
 			return exitError{err, exitNoCheck}
@@ -59,7 +59,7 @@ func checkCommand() *cobra.Command {
 			}
 			return nil
 		})
-		if err := errors.Join(placeless, err); err != nil {
+		if err := errors.Join(lacking, err); err != nil {
 			return exitError{err, exitNoCheck}
 		}
 		if left > 0 {

@@ -65,7 +65,7 @@ func restoreWhat(cmd *cobra.Command, path, user string, args []string) (found []
 		if err != nil {
 			return nil, nil, err
 		}
-		all, lacking := accountsOf(cfg, user, cmd.ErrOrStderr())
+		all, lacking := accountsOf(cfg, user)
 		for _, a := range all {
 			switch _, err := os.Stat(a.root); {
 			case err == nil:

@@ -55,3 +55,50 @@ func TestRestoreOthers(t *testing.T) {
 		}
 	}
 }
+
+// TestUserLeftOut: a user whose line in the users file cannot be used is an error of the
+// commands that work on all Maildirs, and keeps no other from his turn.
+func TestUserLeftOut(t *testing.T) {
+	dir, config := newServer(t)
+	good(t, "secret\n", "user", "add", "--config", config, "alice@example.org")
+	home := filepath.Join(dir, "mail", "example.org", "alice")
+	for _, sub := range []string{"cur", "new", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(home, sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	users := filepath.Join(dir, "users")
+	text, err := os.ReadFile(users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = append(text, "bob@example.org:{PLAIN}x::::::userdb_mail=maildir:/srv/bob\n"...)
+	if err := os.WriteFile(users, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	snapshots := filepath.Join(t.TempDir(), "snapshots")
+	for _, c := range []struct {
+		args []string
+		user string // flag that names one
+		code int
+	}{
+		{[]string{"backup", "--config", config, snapshots}, "--user", 1},
+		{[]string{"check", "--config", config}, "", 2},
+		{[]string{"restore", "--config", config}, "--user", 1},
+	} {
+		out, _, err := run("", c.args...)
+		if !strings.Contains(out, "alice@example.org: ") || err == nil || exitCode(err) != c.code || !strings.Contains(err.Error(), "userdb_mail") {
+			t.Errorf("%s: exit code %d, %v, %q", c.args[0], exitCode(err), err, out)
+		}
+		of := func(user string) []string {
+			if c.user != "" {
+				return append(c.args, c.user, user)
+			}
+			return append(c.args, user)
+		}
+		good(t, "", of("alice@example.org")...)
+		if _, _, err := run("", of("bob@example.org")...); err == nil || exitCode(err) != c.code || !strings.Contains(err.Error(), "userdb_mail") {
+			t.Errorf("%s of bob: exit code %d, %v", c.args[0], exitCode(err), err)
+		}
+	}
+}
