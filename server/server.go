@@ -214,7 +214,7 @@ func (s *Server) imapConfig(a *accounts, connections *limit.Connections) imap.Co
 	return imap.Config{
 		Log: s.log, Auth: s.users, SCRAM: s.users, Tokens: s.tokens, Revoked: s.users.Revoked, OpenAccount: a.open,
 		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom,
-		NoRev2: !cfg.IMAP.Rev2, NoUnauthenticate: !cfg.IMAP.Unauthenticate, Postmaster: cfg.Postmaster, AppendLimit: cfg.Limits.MessageSize,
+		NoRev2: !cfg.IMAP.Rev2, NoUnauthenticate: !cfg.IMAP.Unauthenticate, UIDOnly: cfg.IMAP.UIDOnly, Postmaster: cfg.Postmaster, AppendLimit: cfg.Limits.MessageSize,
 		Connections: connections,
 		Hostname:    cfg.Hostname, Lookup: s.users.Lookup, OpenExisting: a.existing, Submitters: cfg.IMAP.SubmitUsers,
 	}

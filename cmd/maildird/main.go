@@ -4,8 +4,7 @@
 // which man.go makes the manual page and completion.go the completions. It finds the
 // Maildirs that it is for by accounts.go, what it works with by tools.go, and tells
 // how far it is by progress.go; a wrong command line is misuse (args.go). Lines for the
-// journal have a priority (journal.go). What it does
-// is done by other packages.
+// journal have a priority (journal.go). What it does is done by other packages.
 package main
 
 import (

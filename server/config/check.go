@@ -76,7 +76,7 @@ func (c *checker) check(f *file) *Config {
 			BareNewline: c.choice("smtp.bare_newline", f.SMTP.BareNewline, "normalize", "reject"),
 			GreetDelay:  c.duration("smtp.greet_delay", f.SMTP.GreetDelay, maxGreetDelay),
 		},
-		IMAP:   IMAP{Rev2: unlessFalse(f.IMAP.Rev2), Unauthenticate: unlessFalse(f.IMAP.Unauthenticate), SubmitUsers: f.IMAP.SubmitUsers},
+		IMAP:   IMAP{Rev2: unlessFalse(f.IMAP.Rev2), Unauthenticate: unlessFalse(f.IMAP.Unauthenticate), UIDOnly: f.IMAP.UIDOnly, SubmitUsers: f.IMAP.SubmitUsers},
 		Limits: c.limits(f),
 	}
 	var ok bool

@@ -93,6 +93,7 @@ type SMTP struct {
 type IMAP struct {
 	Rev2           bool     // announce IMAP4rev2
 	Unauthenticate bool     // let clients log in as another user on the same connection
+	UIDOnly        bool     // announce UIDONLY
 	SubmitUsers    []string // who submit for others, and may use their URLs for that
 }
 

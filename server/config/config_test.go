@@ -22,7 +22,7 @@ func TestTemplate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if cfg.Hostname != "mail.example.org" || cfg.Auth.Users != "/etc/m/users" || cfg.CacheDir != "/etc/m/cache" ||
-		cfg.TLS.Cert != "/etc/m/cert.pem" || !cfg.Mail.Fsync || !cfg.IMAP.Rev2 || !cfg.IMAP.Unauthenticate || cfg.Limits.MessageSize != 50<<20 {
+		cfg.TLS.Cert != "/etc/m/cert.pem" || !cfg.Mail.Fsync || !cfg.IMAP.Rev2 || !cfg.IMAP.Unauthenticate || cfg.IMAP.UIDOnly || cfg.Limits.MessageSize != 50<<20 {
 		t.Errorf("template gives %+v", cfg)
 	}
 	if got := cfg.Listen.LMTP; len(got) != 1 || got[0] != (Address{"unix", "/etc/m/lmtp.sock"}) {

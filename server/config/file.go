@@ -55,6 +55,7 @@ type file struct {
 	IMAP struct {
 		Rev2           *bool    `toml:"rev2"`
 		Unauthenticate *bool    `toml:"unauthenticate"`
+		UIDOnly        bool     `toml:"uidonly"`
 		SubmitUsers    []string `toml:"submit_users"`
 	} `toml:"imap"`
 	Limits struct {

@@ -63,6 +63,7 @@ imaps       = ["127.0.0.1:2993"]
 # [imap]
 # rev2 = true                       # announce IMAP4rev2
 # unauthenticate = true             # clients may log in as another user on one connection; a proxy that checks logins may not see that
+# uidonly = false                   # announce UIDONLY; Outlook's servers turn it on and then cannot read mail
 # submit_users = []                 # who submit for others, and may read URLs that are for that (URLAUTH, submit+)
 
 # [limits]

@@ -55,6 +55,11 @@ type Config struct {
 	NoRev2 bool
 	// NoUnauthenticate leaves UNAUTHENTICATE out (RFC 8437 section 8).
 	NoUnauthenticate bool
+	// UIDOnly has UIDONLY among the capabilities. It is for clients that do without
+	// sequence numbers; "Microsoft Office 365" (the server by which Outlook for phones,
+	// and the new one for Windows, read other servers; 15.20, 2025) turns on what is
+	// announced, asks for messages by number all the same, and shows none.
+	UIDOnly bool
 	// AppendLimit is the octets of the biggest message that APPEND takes; 0: 50 MiB.
 	AppendLimit int64
 	// Postmaster is the address that users may write to, for /shared/admin of

@@ -53,7 +53,7 @@ func extensions(cfg *Config) []extension {
 		specialUseExtension(), selectExtension(), unselectExtension(),
 		fetchExtension(), binaryExtension(), storeExtension(), searchExtension(), sortExtension(), contextExtension(), threadExtension(),
 		copyExtension(), moveExtension(), expungeExtension(), appendExtension(cfg), catenateExtension(), urlAuthExtension(cfg), utf8Extension(),
-		withinExtension(), saveDateExtension(), condstoreExtension(), qresyncExtension(), compressExtension(), replaceExtension(), partialExtension(), inProgressExtension(), previewExtension(), aclExtension(), objectIDExtension(), uidOnlyExtension(), quotaExtension(), metadataExtension(),
+		withinExtension(), saveDateExtension(), condstoreExtension(), qresyncExtension(), compressExtension(), replaceExtension(), partialExtension(), inProgressExtension(), previewExtension(), aclExtension(), objectIDExtension(), uidOnlyExtension(cfg), quotaExtension(), metadataExtension(),
 	}
 }
 

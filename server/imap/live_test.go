@@ -69,6 +69,8 @@ func liveEdits(t *testing.T, s *dialogue.Script) []string {
 			edits = append(edits, "# [imap]\n# rev2 = true ", "[imap]\nrev2 = false #")
 		case "unauthenticate":
 			edits = append(edits, "# [imap]", "[imap]\nunauthenticate = false")
+		case "uidonly":
+			edits = append(edits, "# [imap]", "[imap]\nuidonly = true")
 		case "plaintext":
 			edits = append(edits, `plaintext_from = ["127.0.0.1/32", "::1/128"]`, "plaintext_from = []")
 		case "separator":

@@ -19,6 +19,8 @@ func scriptOptions(t *testing.T, s *dialogue.Script) []serverOption {
 			out = append(out, func(cfg *Config, _ *maildir.AccountOptions) { cfg.NoRev2 = value == "no" })
 		case "unauthenticate":
 			out = append(out, func(cfg *Config, _ *maildir.AccountOptions) { cfg.NoUnauthenticate = value == "no" })
+		case "uidonly":
+			out = append(out, func(cfg *Config, _ *maildir.AccountOptions) { cfg.UIDOnly = value == "yes" })
 		case "plaintext":
 			out = append(out, func(cfg *Config, _ *maildir.AccountOptions) { cfg.PlaintextFrom = nil })
 		case "separator":

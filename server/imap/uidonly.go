@@ -9,7 +9,10 @@ import (
 // uidOnlyExtension is UIDONLY (RFC 9586): a client that turns it on never hears
 // of sequence numbers and may not use them. The commands that have them are
 // marked in the table of commands.
-func uidOnlyExtension() extension {
+func uidOnlyExtension(cfg *Config) extension {
+	if !cfg.UIDOnly {
+		return extension{}
+	}
 	return extension{
 		caps: []imap.Cap{"UIDONLY"},
 		enable: []enabler{{name: "UIDONLY", on: func(s *session) bool {
