@@ -75,7 +75,10 @@ func Files(a Access) (version int, err error) {
 		}
 	}
 	for _, path := range spellings(a.Write) {
-		rules = append(rules, landlock.RWDirs(path).WithRefer())
+		// Every right that is taken elsewhere, even that to control devices, of which it
+		// can make none: at each link or move into another directory the kernel goes up
+		// from both until it meets all of them, or else to the root of the file system.
+		rules = append(rules, landlock.RWDirs(path).WithRefer().WithIoctlDev())
 	}
 	for _, path := range spellings(a.Remove) {
 		rules = append(rules, landlock.PathAccess(llsys.AccessFSRemoveFile, path))
