@@ -6,11 +6,13 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// runHello is HELO or, extended, EHLO and LHLO (RFC 5321 section 4.1.1.1).
+// runHello is HELO or, extended, EHLO and LHLO (RFC 5321 section 4.1.1.1). Names of
+// several words, which printers and scanners have, are taken as Postfix takes them: what
+// is no domain does not come into the Received field.
 func runHello(extended bool) func(c *conn, arg string) error {
 	return func(c *conn, arg string) error {
 		name := strings.TrimSpace(arg)
-		if name == "" || len(name) > longestDomain || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		if name == "" || len(name) > longestDomain {
 			return refusal(501, code3{5, 5, 4}, "Say which host you are")
 		}
 		c.reset()
