@@ -16,8 +16,15 @@ import (
 // Commit puts the message into new/ of all targets, durable on return. The
 // errors are in step with the targets. Without each they are all nil, or all
 // the same and nothing is left in any folder.
-func (s *Spool) Commit() []error {
+func (s *Spool) Commit() []error { return s.CommitAfter(nil) }
+
+// CommitAfter is Commit for a message that somebody else has to take too; not with
+// each. last is called when the files are complete and durable in tmp/, before any has
+// a name in new/: little can go wrong after that. Its error is that of all targets, and
+// nothing is left in any folder. It is not called if there is an error already.
+func (s *Spool) CommitAfter(last func() error) []error {
 	defer s.Abort()
+	s.last = last
 	if s.inFile {
 		s.held = s.first.temp
 		if s.opt.Compress != compress.None {
@@ -60,6 +67,9 @@ func (s *Spool) commitMany() {
 		return
 	}
 	s.parallel(func(t *target) { t.write(s) })
+	if !s.failed() && s.last != nil {
+		s.targets[0].fail(s.last())
+	}
 	if s.failed() {
 		return
 	}
@@ -136,6 +146,9 @@ func (t *target) deliver(s *Spool) {
 	}
 	if t.dirs.Room != nil {
 		t.fail(t.dirs.Room(s.body.size + int64(len(t.Header))))
+	}
+	if t.err == nil && s.last != nil {
+		t.fail(s.last())
 	}
 	if t.err != nil {
 		return

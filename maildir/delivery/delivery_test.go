@@ -254,6 +254,61 @@ func TestAllOrNone(t *testing.T) {
 	}
 }
 
+// TestCommitAfter: what is done last of all finds nothing in new/ yet, and its error
+// leaves nothing anywhere. It is not done after another error.
+func TestCommitAfter(t *testing.T) {
+	refused := errors.New("refused")
+	for _, size := range []int{10, 2 * spoolMemory} {
+		for n := 1; n <= 2; n++ {
+			for _, want := range []error{nil, refused} {
+				var targets []Target
+				var folders []*testFolder
+				for range n {
+					f := newFolder(t)
+					folders = append(folders, f)
+					targets = append(targets, f.target("A: b\n"))
+				}
+				s := NewSpool(targets, false, newOptions())
+				text := strings.Repeat("x", size)
+				fill(s, text)
+				asked := 0
+				errs := s.CommitAfter(func() error {
+					asked++
+					for _, f := range folders {
+						f.checkEmpty("new")
+						if got := f.contents("tmp"); len(got) != 1 || got[0] != "A: b\n"+text {
+							t.Errorf("%d files are in tmp/", len(got))
+						}
+					}
+					return want
+				})
+				for i, err := range errs {
+					if !errors.Is(err, want) {
+						t.Errorf("target %d: %v, want %v", i, err, want)
+					}
+				}
+				for _, f := range folders {
+					if want == nil {
+						f.checkOne("A: b\n" + text)
+					} else {
+						f.checkEmpty("tmp", "new")
+					}
+				}
+				if asked != 1 || len(errs) != n {
+					t.Errorf("asked %d times, %d results", asked, len(errs))
+				}
+			}
+		}
+		f := newFolder(t)
+		f.open().Close()
+		s := NewSpool([]Target{broken["create"](f)}, false, newOptions())
+		fill(s, strings.Repeat("x", size))
+		if errs := s.CommitAfter(func() error { t.Error("done after an error"); return nil }); errs[0] == nil {
+			t.Error("no error")
+		}
+	}
+}
+
 // TestEach: over LMTP, those whose folder works get their mail.
 func TestEach(t *testing.T) {
 	for name, breakIt := range broken {

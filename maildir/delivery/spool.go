@@ -56,6 +56,7 @@ type Spool struct {
 	body   counter
 	led    byte             // first byte of the body, if body.size > 0
 	full   map[uint64]error // by device: disks without space
+	last   func() error     // of CommitAfter
 	err    error
 }
 
