@@ -5,6 +5,7 @@ package advice
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 
@@ -15,6 +16,7 @@ import (
 	"maildird/maildir/dotlock"
 	"maildird/maildir/mailbox"
 	"maildird/maildir/watch"
+	"maildird/server/relay"
 )
 
 // Handler adds the attribute "advice" to lines that have an "error" about which
@@ -46,8 +48,19 @@ func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 func (h handler) WithGroup(name string) slog.Handler { return handler{h.Handler.WithGroup(name)} }
 
+// Error is err with what can be done about it.
+func Error(err error) error {
+	if text := about(err); text != "" {
+		return fmt.Errorf("%w; %s", err, text)
+	}
+	return err
+}
+
 // about returns what can be done about err, "" if that is not known.
 func about(err error) string {
+	if relay.IsTrouble(err) {
+		return aboutRelay(err)
+	}
 	switch {
 	case errors.Is(err, watch.ErrUnavailable) && errors.Is(err, unix.ENOSPC):
 		return "raise fs.inotify.max_user_watches (sysctl); no restart is needed"

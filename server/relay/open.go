@@ -1,0 +1,212 @@
+package relay
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// conn is a connection to the relay. For one goroutine, but for cut.
+type conn struct {
+	socket net.Conn // as dialled; closed, it ends everything
+	wire   net.Conn // socket, or TLS on it
+	in     *bufio.Reader
+	offers offers
+}
+
+// offers are the extensions that the relay announced, as far as they are used.
+type offers struct {
+	startTLS, eightBit, utf8, size bool
+	login                          []string // mechanisms
+}
+
+// open connects and logs in, within the time for that and until ctx ends.
+func (r *Relay) open(ctx context.Context) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeouts.Open)
+	defer cancel()
+	socket, err := (&net.Dialer{}).DialContext(ctx, "tcp", r.cfg.Address)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{socket: socket, wire: socket, in: newReader(socket)}
+	ended := context.AfterFunc(ctx, c.cut)
+	err = r.begin(ctx, c)
+	if !ended() && ctx.Err() != nil {
+		err = fmt.Errorf("no answer in time: %w", context.Cause(ctx))
+	}
+	if err != nil {
+		c.cut()
+		return nil, err
+	}
+	return c, nil
+}
+
+// begin takes the greeting, and does all that comes before MAIL.
+func (r *Relay) begin(ctx context.Context, c *conn) error {
+	if peer, ok := c.socket.RemoteAddr().(*net.TCPAddr); r.local && (!ok || !peer.IP.IsLoopback()) {
+		return fmt.Errorf("%s is not an address of this machine", c.socket.RemoteAddr())
+	}
+	if r.cfg.TLS {
+		if err := r.handshake(ctx, c); err != nil {
+			return err
+		}
+	}
+	switch greeting, err := c.reply(); {
+	case err != nil:
+		return err
+	case greeting.code != 220:
+		return fmt.Errorf("it greets with %v", greeting)
+	case r.cfg.Greeting != "" && strings.HasPrefix(greeting.text(), r.cfg.Greeting):
+		return ErrSelf
+	}
+	if err := r.hello(c); err != nil {
+		return err
+	}
+	switch {
+	case r.cfg.TLS:
+	case c.offers.startTLS:
+		if err := r.startTLS(ctx, c); err != nil {
+			return err
+		}
+	case !r.local: // or somebody on the way took it out
+		return ErrNoTLS
+	}
+	if r.cfg.User == "" {
+		return nil
+	}
+	return r.login(c)
+}
+
+// hello is EHLO, or HELO for a server that does not know it.
+func (r *Relay) hello(c *conn) error {
+	c.offers = offers{}
+	said, err := c.command("EHLO " + r.cfg.Hostname)
+	if err != nil {
+		return err
+	}
+	if said.code == 500 || said.code == 502 {
+		if said, err = c.command("HELO " + r.cfg.Hostname); err != nil {
+			return err
+		}
+		said.lines = said.lines[:1]
+	}
+	if said.code != 250 {
+		return fmt.Errorf("it answers EHLO with %v", said)
+	}
+	for _, line := range said.lines[1:] {
+		words := strings.Fields(strings.ToUpper(line))
+		if len(words) == 0 {
+			continue
+		}
+		switch words[0] {
+		case "STARTTLS":
+			c.offers.startTLS = true
+		case "8BITMIME":
+			c.offers.eightBit = true
+		case "SMTPUTF8":
+			c.offers.utf8 = true
+		case "SIZE":
+			c.offers.size = true
+		case "AUTH":
+			c.offers.login = words[1:]
+		}
+	}
+	return nil
+}
+
+// startTLS is STARTTLS (RFC 3207), after which all begins anew.
+func (r *Relay) startTLS(ctx context.Context, c *conn) error {
+	said, err := c.command("STARTTLS")
+	switch {
+	case err != nil:
+		return err
+	case said.code != 220:
+		return fmt.Errorf("it answers STARTTLS with %v", said)
+	case c.in.Buffered() > 0:
+		// Somebody on the way may have put it there (CVE-2011-0411 and its kin).
+		return fmt.Errorf("%w: it says more before TLS begins", ErrProtocol)
+	}
+	if err := r.handshake(ctx, c); err != nil {
+		return err
+	}
+	return r.hello(c)
+}
+
+// handshake begins TLS. The certificate of a relay on this machine is not looked at:
+// it is nobody else.
+func (r *Relay) handshake(ctx context.Context, c *conn) error {
+	host, _, err := net.SplitHostPort(r.cfg.Address)
+	if err != nil {
+		return err
+	}
+	t := tls.Client(c.socket, &tls.Config{
+		ServerName: host, RootCAs: r.cfg.Roots, MinVersion: tls.VersionTLS12, InsecureSkipVerify: r.local,
+	})
+	if err := t.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("TLS: %w", err)
+	}
+	c.wire = t
+	c.in.Reset(t)
+	return nil
+}
+
+// login is AUTH (RFC 4954), by PLAIN or else LOGIN.
+func (r *Relay) login(c *conn) error {
+	var steps []string
+	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	for _, mechanism := range c.offers.login {
+		if mechanism == "PLAIN" {
+			steps = []string{"AUTH PLAIN " + encode("\x00"+r.cfg.User+"\x00"+r.cfg.Password)}
+			break
+		}
+		if mechanism == "LOGIN" {
+			steps = []string{"AUTH LOGIN", encode(r.cfg.User), encode(r.cfg.Password)}
+		}
+	}
+	if steps == nil {
+		return fmt.Errorf("%w: it offers neither AUTH PLAIN nor LOGIN", ErrLogin)
+	}
+	for i, step := range steps {
+		said, err := c.command(step)
+		switch last := i == len(steps)-1; {
+		case err != nil:
+			return err
+		case said.code == 235 && last, said.code == 334 && !last:
+		case said.code/100 == 4:
+			return fmt.Errorf("it answers AUTH with %v", said)
+		default:
+			return fmt.Errorf("%w as %s: %v", ErrLogin, r.cfg.User, said)
+		}
+	}
+	return nil
+}
+
+// command sends a line and takes the reply, whatever it is.
+func (c *conn) command(line string) (reply, error) {
+	if strings.ContainsAny(line, "\r\n\x00") {
+		return reply{}, errors.New("a command has more than one line")
+	}
+	if _, err := c.wire.Write([]byte(line + "\r\n")); err != nil {
+		return reply{}, err
+	}
+	return c.reply()
+}
+
+// quit says QUIT and closes. The answer is not waited for: nothing depends on it.
+func (c *conn) quit() {
+	_ = c.wire.SetDeadline(time.Now().Add(farewell))
+	_, _ = c.wire.Write([]byte("QUIT\r\n"))
+	_ = c.wire.Close()
+}
+
+// farewell is how long the last words may take.
+const farewell = 5 * time.Second
+
+// cut ends the connection at once. Any goroutine may call it.
+func (c *conn) cut() { _ = c.socket.Close() }

@@ -1,0 +1,391 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+	"go.uber.org/goleak"
+
+	"maildird/server/relay/relaytest"
+	"maildird/server/servertest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// all is what a good relay offers.
+var all = []string{"PIPELINING", "SIZE 1000000", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"}
+
+func connect(t *testing.T, s *relaytest.Server, edits ...func(*Config)) *Relay {
+	t.Helper()
+	cfg := Config{Address: s.Address, Hostname: "mail.example.org", Greeting: "mail.example.org ESMTP maildird"}
+	for _, e := range edits {
+		e(&cfg)
+	}
+	r, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// send sends a message through.
+func send(r *Relay, m Mail, text string, to ...string) (string, error) {
+	tx, err := r.Begin(context.Background(), m)
+	if err != nil {
+		return "", err
+	}
+	defer tx.Close()
+	for _, one := range to {
+		if err := tx.Rcpt(one); err != nil {
+			return "", err
+		}
+	}
+	for n := 1; text != ""; n *= 2 { // pieces of many sizes
+		n = min(n, len(text))
+		if _, err := tx.Write([]byte(text[:n])); err != nil {
+			return "", err
+		}
+		text = text[n:]
+	}
+	return tx.Commit()
+}
+
+// TestSend sends a message, and looks at what the relay got.
+func TestSend(t *testing.T) {
+	s := (&relaytest.Server{Offers: all}).Start(t)
+	r := connect(t, s)
+	said, err := send(r, Mail{From: "alice@example.org", Size: 77}, ".a\n\n..\n.\nb\rc\r\nend", "bob@there.example", "carol@there.example")
+	if err != nil || said != "2.0.0 Ok: queued as 4cXyZ" {
+		t.Fatal(said, err)
+	}
+	if got := s.Messages(); len(got) != 1 || got[0] != "..a\r\n\r\n...\r\n..\r\nb c \r\nend\r\n" {
+		t.Errorf("the relay got %q", got)
+	}
+	if _, err := send(r, Mail{UTF8: true}, "", "jos\u00e9@there.example"); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Messages(); len(got) != 2 || got[1] != "" {
+		t.Errorf("the relay got %q", got)
+	}
+	s.Idle()
+	want := []string{
+		"EHLO mail.example.org", "MAIL FROM:<alice@example.org> SIZE=77 BODY=8BITMIME", "RCPT TO:<bob@there.example>", "RCPT TO:<carol@there.example>", "DATA", "QUIT",
+		"EHLO mail.example.org", "MAIL FROM:<> BODY=8BITMIME SMTPUTF8", "RCPT TO:<jos\u00e9@there.example>", "DATA", "QUIT",
+	}
+	if got := s.Said(); !slices.Equal(got, want) {
+		t.Errorf("the relay was told %q,\nwant %q", got, want)
+	}
+}
+
+// TestAnswers: what the relay says to a transaction is passed on, or says that it cannot
+// be used.
+func TestAnswers(t *testing.T) {
+	long := strings.Repeat("x", 3000)
+	for name, c := range map[string]struct {
+		answers map[string]string
+		code    int // of a refusal; 0: it cannot be used
+		want    string
+	}{
+		"sender":            {map[string]string{"MAIL": "553 5.7.1 Not yours"}, 553, "Not yours"},
+		"sender for now":    {map[string]string{"MAIL": "450 4.7.1 Slowly"}, 450, "Slowly"},
+		"recipient":         {map[string]string{"RCPT": "550-5.1.1 <bob>: no such user\r\n550 5.1.1 here"}, 550, "<bob>: no such user here"},
+		"other class":       {map[string]string{"RCPT": "550 4.1.1 odd"}, 550, "4.1.1 odd"},
+		"no enhanced code":  {map[string]string{"RCPT": "550 1.2 apples"}, 550, "1.2 apples"},
+		"no text":           {map[string]string{"RCPT": "452"}, 452, ""},
+		"controls":          {map[string]string{"RCPT": "550 a\tb\x00c\xff\r"}, 550, "a?b?c?"},
+		"long":              {map[string]string{"RCPT": "550 " + long}, 550, long[:longestText]},
+		"data":              {map[string]string{"DATA": "451 4.3.0 Later"}, 451, "Later"},
+		"message":           {map[string]string{".": "554 5.7.0 Spam"}, 554, "Spam"},
+		"in the middle":     {map[string]string{"text": "552 5.3.4 Too big"}, 552, "Too big"},
+		"not logged in":     {map[string]string{"MAIL": "530 5.7.0 Log in"}, 0, ErrLogin.Error()},
+		"ends":              {map[string]string{"RCPT": "421 4.3.2 Bye"}, 0, "it ends the connection: 421 4.3.2 Bye"},
+		"ends in message":   {map[string]string{"text": "421 4.3.2 Bye"}, 0, "it ends the connection: 421 4.3.2 Bye"},
+		"hangs up":          {map[string]string{"RCPT": relaytest.HangUp}, 0, "EOF"},
+		"hangs up at end":   {map[string]string{".": relaytest.HangUp}, 0, "EOF"},
+		"nothing":           {map[string]string{"RCPT": relaytest.Silence}, 0, "no answer in time"},
+		"nothing at end":    {map[string]string{".": relaytest.Silence}, 0, "no answer in time"},
+		"takes no text":     {map[string]string{"text": relaytest.Silence}, 0, "no answer in time"},
+		"odd code":          {map[string]string{"RCPT": "299 what"}, 0, ErrProtocol.Error()},
+		"early yes":         {map[string]string{"DATA": "250 2.0.0 Ok"}, 0, ErrProtocol.Error()},
+		"other protocol":    {map[string]string{"greeting": "* OK IMAP4rev1"}, 0, ErrProtocol.Error()},
+		"no such code":      {map[string]string{"RCPT": "950 x"}, 0, ErrProtocol.Error()},
+		"two codes":         {map[string]string{"RCPT": "550-x\r\n250 x"}, 0, ErrProtocol.Error()},
+		"long line":         {map[string]string{"RCPT": "550 " + long + long}, 0, "longer than 4096 octets"},
+		"endless":           {map[string]string{"RCPT": strings.Repeat("250-x\r\n", 5000) + "250 x"}, 0, "more than 100 lines"},
+		"greeting":          {map[string]string{"greeting": "554 5.7.1 Go away"}, 0, "it greets with 554 5.7.1 Go away"},
+		"no greeting":       {map[string]string{"greeting": relaytest.Silence}, 0, "no answer in time"},
+		"hello":             {map[string]string{"EHLO": "550 No"}, 0, "it answers EHLO with 550 No"},
+		"itself":            {map[string]string{"greeting": "220 mail.example.org ESMTP maildird"}, 0, ErrSelf.Error()},
+		"no STARTTLS":       {map[string]string{"EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "454 4.7.0 Broken"}, 0, "it answers STARTTLS with 454 4.7.0 Broken"},
+		"early after TLS":   {map[string]string{"EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "220 Go\r\n250 x"}, 0, "it says more before TLS begins"},
+		"8-bit not offered": {map[string]string{"EHLO": "250 x"}, 550, "Recipient has characters outside ASCII"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := (&relaytest.Server{Offers: all, Answers: c.answers}).Start(t)
+			short := 200 * time.Millisecond
+			r := connect(t, s, func(cfg *Config) {
+				if strings.Contains(c.want, "in time") {
+					cfg.Timeouts = Timeouts{Open: short, Command: short, Block: short, End: short}
+				}
+			})
+			to := "bob@there.example"
+			if strings.HasPrefix(name, "8-bit") {
+				to = "jos\u00e9@there.example"
+			}
+			_, err := send(r, Mail{UTF8: true}, strings.Repeat(strings.Repeat("x", 99)+"\n", 100_000), to)
+			if c.code == 0 {
+				if !IsTrouble(err) || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "relay "+s.Address+": ") {
+					t.Errorf("error %v, want %s", err, c.want)
+				}
+			} else if got, ok := errors.AsType[*smtp.SMTPError](err); !ok || got.Code != c.code || !strings.HasPrefix(got.Message, c.want) || IsTrouble(err) {
+				t.Errorf("error %v, want %d %s", err, c.code, c.want)
+			}
+			if len(s.Messages()) > 0 {
+				t.Error("the relay took the message")
+			}
+		})
+	}
+}
+
+// TestHello: a server that does not know EHLO gets HELO.
+func TestHello(t *testing.T) {
+	s := (&relaytest.Server{Answers: map[string]string{"EHLO": "502 5.5.1 What"}}).Start(t)
+	if _, err := send(connect(t, s), Mail{From: "a@example.org", Size: 9}, "x\n", "b@there.example"); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(s.Said(), "|"); !strings.HasPrefix(got, "EHLO mail.example.org|HELO mail.example.org|MAIL FROM:<a@example.org>|") {
+		t.Error(got)
+	}
+}
+
+// TestGivenUp: a message that is not committed is none, and the connection ends.
+func TestGivenUp(t *testing.T) {
+	s := (&relaytest.Server{Offers: all}).Start(t)
+	r := connect(t, s)
+	for _, text := range []string{"", "x\n", "x\n.\n", strings.Repeat("x\n", 100_000)} {
+		for _, end := range []func(*Transaction){(*Transaction).Close, (*Transaction).Cut} {
+			tx, err := r.Begin(context.Background(), Mail{From: "a@example.org"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tx.Rcpt("b@there.example"); err != nil {
+				t.Fatal(err)
+			}
+			if text != "" {
+				if _, err := tx.Write([]byte(text)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			end(tx)
+			tx.Close() // once more does no harm
+			s.Idle()
+		}
+	}
+	if got := s.Messages(); len(got) > 0 {
+		t.Errorf("the relay took %.100q", got)
+	}
+}
+
+// TestCancelled: who waits for a relay that says nothing can be called off.
+func TestCancelled(t *testing.T) {
+	s := (&relaytest.Server{Answers: map[string]string{"EHLO": relaytest.Silence}}).Start(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		for len(s.Said()) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	if _, err := connect(t, s).Begin(ctx, Mail{}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// backend is of go-smtp's server, which is another one's work.
+type backend struct {
+	mechanisms []string
+	got        *bytes.Buffer
+	user       string
+}
+
+func (b *backend) NewSession(*smtp.Conn) (smtp.Session, error) { return b, nil }
+func (b *backend) AuthMechanisms() []string                    { return b.mechanisms }
+func (b *backend) Auth(mech string) (sasl.Server, error) {
+	check := func(user, password string) error {
+		if user != "alice" || password != "secret" {
+			return smtp.ErrAuthFailed
+		}
+		b.user = mech
+		return nil
+	}
+	if mech == sasl.Plain {
+		return sasl.NewPlainServer(func(_, user, password string) error { return check(user, password) }), nil
+	}
+	return &loginServer{check: check}, nil
+}
+
+// loginServer is AUTH LOGIN.
+type loginServer struct {
+	check func(user, password string) error
+	said  []string
+}
+
+func (l *loginServer) Next(response []byte) ([]byte, bool, error) {
+	if response != nil {
+		l.said = append(l.said, string(response))
+	}
+	if len(l.said) < 2 {
+		return []byte([]string{"Username:", "Password:"}[len(l.said)]), false, nil
+	}
+	return nil, true, l.check(l.said[0], l.said[1])
+}
+
+func (b *backend) Mail(string, *smtp.MailOptions) error {
+	if b.user == "" {
+		return smtp.ErrAuthRequired
+	}
+	return nil
+}
+func (b *backend) Rcpt(string, *smtp.RcptOptions) error { return nil }
+func (b *backend) Reset()                               {}
+func (b *backend) Logout() error                        { return nil }
+func (b *backend) Data(r io.Reader) error {
+	_, err := io.Copy(b.got, r)
+	return err
+}
+
+// TestGoSMTP sends to go-smtp's server, with TLS and a login, in all ways.
+func TestGoSMTP(t *testing.T) {
+	cert, roots := servertest.Certificate(t)
+	for _, implicit := range []bool{false, true} {
+		for _, mechanism := range []string{sasl.Plain, sasl.Login} {
+			b := &backend{mechanisms: []string{"X-OTHER", mechanism}, got: &bytes.Buffer{}}
+			server := smtp.NewServer(b)
+			server.Domain, server.EnableSMTPUTF8 = "relay.example", true
+			server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := l.Addr().String()
+			if implicit {
+				l = tls.NewListener(l, server.TLSConfig)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- server.Serve(l) }()
+			r, err := New(Config{Address: at, TLS: implicit, User: "alice", Password: "secret", Roots: roots, Hostname: "mail.example.org"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.local = false // so that there has to be TLS, and the certificate counts
+			text := strings.Repeat(".Gr\u00fc\u00dfe\n", 100_000)
+			if _, err := send(r, Mail{From: "alice@example.org", UTF8: true}, text, "jos\u00e9@there.example"); err != nil || b.user != mechanism {
+				t.Errorf("implicit %v, %s: %v, logged in by %q", implicit, mechanism, err, b.user)
+			}
+			if got := strings.ReplaceAll(b.got.String(), "\r\n", "\n"); got != text {
+				t.Errorf("implicit %v: the server has %d octets, want %d", implicit, len(got), len(text))
+			}
+			if err := r.Check(context.Background()); err != nil {
+				t.Error(err)
+			}
+			r.cfg.Password = "wrong"
+			if err := r.Check(context.Background()); !errors.Is(err, ErrLogin) {
+				t.Errorf("wrong password: %v", err)
+			}
+			r.cfg.Password, r.cfg.Roots = "secret", nil
+			if err := r.Check(context.Background()); err == nil || !strings.Contains(err.Error(), "certificate") {
+				t.Errorf("certificate of nobody: %v", err)
+			}
+			r.local = true
+			if err := r.Check(context.Background()); err != nil {
+				t.Errorf("certificate of this machine: %v", err)
+			}
+			_ = server.Close()
+			<-ended
+		}
+	}
+}
+
+// TestNoTLS: without TLS nothing is said to another machine.
+func TestNoTLS(t *testing.T) {
+	s := (&relaytest.Server{Offers: []string{"AUTH PLAIN"}}).Start(t)
+	r := connect(t, s, func(cfg *Config) { cfg.User, cfg.Password = "alice", "secret" })
+	if err := r.Check(context.Background()); err != nil {
+		t.Errorf("on this machine: %v", err)
+	}
+	r.local = false
+	if err := r.Check(context.Background()); !errors.Is(err, ErrNoTLS) {
+		t.Errorf("elsewhere: %v", err)
+	}
+	s.Idle()
+	if got := strings.Join(s.Said(), "|"); got != "EHLO mail.example.org|AUTH PLAIN AGFsaWNlAHNlY3JldA==|QUIT|EHLO mail.example.org" {
+		t.Error(got)
+	}
+	for host, want := range map[string]bool{"127.0.0.1": true, "127.9.9.9": true, "::1": true, "localhost": true, "192.0.2.1": false, "mail.isp.example": false, "0.0.0.0": false, "": false} {
+		if Local(host) != want {
+			t.Errorf("Local(%q) is %v", host, !want)
+		}
+	}
+}
+
+// TestLogin: what the relay says to a login.
+func TestLogin(t *testing.T) {
+	for name, c := range map[string]struct {
+		answers map[string]string
+		login   bool // it is the login that is wrong
+	}{
+		"refused":       {map[string]string{"AUTH": "535 5.7.8 No"}, true},
+		"not now":       {map[string]string{"AUTH": "454 4.7.0 Later"}, false},
+		"asks for more": {map[string]string{"AUTH": "334 "}, true},
+		"not offered":   {map[string]string{"EHLO": "250 x"}, true},
+		"others only":   {map[string]string{"EHLO": "250-x\r\n250 AUTH XOAUTH2"}, true},
+	} {
+		s := (&relaytest.Server{Offers: []string{"AUTH LOGIN PLAIN"}, Answers: c.answers}).Start(t)
+		err := connect(t, s, func(cfg *Config) { cfg.User, cfg.Password = "alice", "secret" }).Check(context.Background())
+		if !IsTrouble(err) || errors.Is(err, ErrLogin) != c.login {
+			t.Errorf("%s: %v", name, err)
+		}
+		if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the password is in the error: %v", name, err)
+		}
+	}
+}
+
+// FuzzReply: no reply is taken for more than it is, and all are bounded.
+func FuzzReply(f *testing.F) {
+	f.Add([]byte("250 2.0.0 Ok\r\n"))
+	f.Add([]byte("550-5.1.1 no\r\n550 5.1.1 user\n"))
+	f.Add([]byte("421\r\n"))
+	f.Add([]byte("550 5.1.1234 x\r\n250-"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c := &conn{in: newReader(bytes.NewReader(b))}
+		r, err := c.reply()
+		if err != nil {
+			return
+		}
+		if r.code < 200 || r.code > 599 || len(r.lines) == 0 || len(r.lines) > mostLines || len(r.text()) > longestText {
+			t.Fatalf("%q gives %+v", b, r)
+		}
+		for _, line := range r.lines {
+			if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r >= 0x7f }) {
+				t.Fatalf("%q gives %q", b, line)
+			}
+		}
+		if refused, ok := errors.AsType[*smtp.SMTPError](r.refusal()); ok {
+			if refused.Code != r.code || refused.Code < 400 || refused.EnhancedCode != smtp.EnhancedCodeNotSet && refused.EnhancedCode[0] != r.code/100 {
+				t.Fatalf("%q gives %+v", b, refused)
+			}
+		}
+	})
+}
