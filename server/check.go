@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"maildird/auth"
 	"maildird/maildir"
+	"maildird/server/advice"
 	"maildird/server/config"
 )
 
@@ -42,10 +44,27 @@ func Check(cfg *config.Config, log *slog.Logger) []string {
 	if _, err := newTokens(cfg.Auth.OAuth, log); err != nil {
 		out = append(out, err.Error())
 	}
+	if err := checkRelay(cfg); err != nil {
+		out = append(out, err.Error())
+	}
 	for i := range out {
 		out[i] = strings.ReplaceAll(out[i], "\n", "; ")
 	}
 	return out
+}
+
+// checkRelay connects to the relay and logs in, and tells what is wrong about it.
+func checkRelay(cfg *config.Config) error {
+	client, err := newRelay(cfg)
+	if err != nil || client == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := client.Check(ctx); err != nil {
+		return advice.Error(err)
+	}
+	return nil
 }
 
 // checkMail tells what is wrong about the users' Maildirs.

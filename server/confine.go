@@ -4,8 +4,10 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -36,8 +38,11 @@ func confineProcess(cfg *config.Config, users []auth.User, log *slog.Logger) {
 		Write: append(append(mail, elsewhere(cfg, users)...), os.TempDir()),
 	}
 	if asksIssuer(cfg.Auth.OAuth) {
-		access.Connect = true
-		access.Read = append(access.Read, confine.HTTPS()...)
+		access.Connect = true // it may be reached by a proxy
+	}
+	access.Ports = relayPorts(cfg.Relay)
+	if access.Connect || len(access.Ports) > 0 {
+		access.Read = append(access.Read, confine.Servers()...)
 	}
 	if cfg.CacheDir != "" {
 		access.Write = append(access.Write, cfg.CacheDir)
@@ -81,6 +86,23 @@ func makeDir(path string, mode os.FileMode) error {
 // server.
 func asksIssuer(o *config.OAuth) bool {
 	return o != nil && (!filepath.IsAbs(o.JWKS) || o.Introspection != "")
+}
+
+// relayPorts are the ports that connections go to because of the relay: its own, and
+// that of name servers, whose long answers come by TCP.
+func relayPorts(r *config.Relay) []uint16 {
+	if r == nil {
+		return nil
+	}
+	_, text, err := net.SplitHostPort(r.Address)
+	if err != nil {
+		return nil
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return nil
+	}
+	return []uint16{uint16(port), 53}
 }
 
 // filesOf are the directories of the files that are read again. A file may be

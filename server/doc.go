@@ -2,8 +2,8 @@
 // the protocols on them.
 //
 // server.go starts and stops it, and makes of the settings (package config) those of
-// the protocol servers; accounts.go finds the Maildir of a user, listen.go, tls.go and
-// tokens.go make what a listener needs, confine.go takes from the process what it
+// the protocol servers; accounts.go finds the Maildir of a user, listen.go, tls.go, tokens.go
+// and relay.go make what a listener needs, confine.go takes from the process what it
 // does not, check.go says beforehand what would not work. How a protocol is spoken
 // belongs to packages smtp and imap, what several protocols share to accept, limit,
 // login and sasl.

@@ -17,6 +17,7 @@ import (
 	"maildird/server/config"
 	"maildird/server/imap"
 	"maildird/server/limit"
+	"maildird/server/relay"
 	"maildird/server/sasl"
 	"maildird/server/smtp"
 )
@@ -27,7 +28,8 @@ type Server struct {
 	log    *slog.Logger
 	users  *auth.Users
 	cert   *certificate
-	tokens sasl.Tokens // nil: none are taken
+	tokens sasl.Tokens  // nil: none are taken
+	relay  *relay.Relay // nil: there is none
 	store  *maildir.Store
 
 	bound    []bound
@@ -69,8 +71,12 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	relay, err := newRelay(cfg)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		cfg: cfg, log: log, users: users, cert: cert, tokens: tokens,
+		cfg: cfg, log: log, users: users, cert: cert, tokens: tokens, relay: relay,
 		store: maildir.NewStore(maildir.Options{
 			Host: cfg.Hostname, Fsync: cfg.Mail.Fsync, Compress: cfg.Mail.Compress, Reserve: uint64(cfg.Mail.Reserve),
 			CacheDir: cfg.CacheDir, Log: log,
@@ -201,7 +207,7 @@ func (s *Server) smtpConfig(a *accounts, connections *limit.Connections) smtp.Co
 		Log: s.log, Hostname: cfg.Hostname, Domains: cfg.Domains, Postmaster: cfg.Postmaster,
 		Users: s.users, Auth: s.users, SCRAM: s.users, Tokens: s.tokens, Revoked: s.users.Revoked,
 		Open: a.inbox, Room: a.room, Delivery: s.store.Delivery(), Reserve: uint64(cfg.Mail.Reserve), FreeSpace: freeSpace,
-		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom, BareNewline: bare,
+		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom, BareNewline: bare, Relay: s.relay,
 		Timeouts:    smtp.Timeouts{Greet: cfg.SMTP.GreetDelay},
 		Connections: connections,
 		Mail:        limit.NewMail(cfg.Limits.MessagesPerHour, cfg.Limits.RecipientsPerHour),

@@ -96,6 +96,7 @@ func (c *checker) check(f *file) *Config {
 		c.wrong("tls", "cert and key go together: set both, or neither for a server without TLS")
 	}
 	c.listen(cfg, f)
+	c.relay(cfg, f.Relay)
 	c.log(cfg, f)
 	cfg.Debug.Pprof = c.addresses("debug.pprof", f.Debug.Pprof)
 	for _, a := range cfg.Debug.Pprof {

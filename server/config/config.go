@@ -29,6 +29,7 @@ type Config struct {
 	Auth   Auth
 	TLS    TLS
 	Listen Listen
+	Relay  *Relay // nil: nobody sends mail to other domains
 	SMTP   SMTP
 	IMAP   IMAP
 	Limits Limits
@@ -81,6 +82,14 @@ type Listen struct {
 type Address struct {
 	Network string // "tcp" or "unix"
 	Address string
+}
+
+// Relay is the server that sends what users submit for other domains.
+type Relay struct {
+	Address        string // "host:port"
+	TLS            bool   // from the start; false: by STARTTLS
+	User, Password string // to log in with; "": there is no login
+	CA             string // a file with roots to trust instead of the system's; "": the system's
 }
 
 // SMTP is what concerns SMTP, submission and LMTP.

@@ -42,6 +42,9 @@ func TestTemplate(t *testing.T) {
 	if o := full.Auth.OAuth; o == nil || o.Audience != "mail" || o.UsernameClaim != "email" {
 		t.Errorf("OAuth %+v", o)
 	}
+	if r := full.Relay; r == nil || r.Address != "mail.isp.example:465" || !r.TLS || cfg.Relay != nil {
+		t.Errorf("relay %+v", r)
+	}
 	if full.Mail.Folder.SpecialUse["Gesendet"] != `\Sent` {
 		t.Errorf("special use %v", full.Mail.Folder.SpecialUse)
 	}
@@ -126,6 +129,18 @@ func TestErrors(t *testing.T) {
 		{`# [auth.oauth]`, "[auth.oauth]\njwks = \"k\"\naudience = \"mail\"", `auth.oauth.issuer: missing`},
 		{`# [auth.oauth]`, "[auth.oauth]\nissuer = \"x\"\njwks = \"k\"", `auth.oauth.audience: missing`},
 		{`# [auth.oauth]`, "[auth.oauth]\nissuer = \"x\"\nintrospection = \"k\"", `auth.oauth.client_id: missing`},
+		{`# [relay]`, "[relay]", `relay.server: missing: who sends mail on to other domains, such as "smtps://mail.isp.example:465" or "smtp://127.0.0.1:25"`},
+		{`# [relay]`, "[relay]\nserver = \"mail.isp.example:587\"", `:50: relay.server: "mail.isp.example:587" is not the URL of a server`},
+		{`# [relay]`, "[relay]\nserver = \"https://mail.isp.example:465\"", `is not the URL of a server`},
+		{`# [relay]`, "[relay]\nserver = \"smtp://mail.isp.example:587/x\"", `is not the URL of a server`},
+		{`# [relay]`, "[relay]\nserver = \"smtp://mail.isp.example:x\"", `is not the URL of a server`},
+		{`# [relay]`, "[relay]\nserver = \"smtp://mail.isp.example\"", `relay.server: "smtp://mail.isp.example" has no port number: it is 465 with smtps, 587 or 25 with smtp`},
+		{`# [relay]`, "[relay]\nserver = \"smtp://mail.isp.example:99999\"", `has no port number`},
+		{`# [relay]`, "[relay]\nserver = \"smtp://:25\"", `relay.server: "smtp://:25" has no host name or address`},
+		{`# [relay]`, "[relay]\nserver = \"smtps://alice:secret@mail.isp.example:465\"", `relay.server: "smtps://alice:xxxxx@mail.isp.example:465" has a login in it: set relay.user and relay.password`},
+		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\npassword = \"x\"", `relay.user: missing`},
+		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\nuser = \"x\"", `relay.password: missing`},
+		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\nuser = \"x\"\npassword = \"a\\u0000\"", `:52: relay.password: user or password has a NUL`},
 		{`# [limits]`, "[limits]\nmessage_size = \"50 apples\"", `limits.message_size: "50 apples" is not a size`},
 		{`# [limits]`, "[limits]\nrecipients = -1", `limits.recipients: -1 is not a number above 0`},
 		{`# [smtp]`, "[smtp]\ngreet_delay = \"1h\"", `smtp.greet_delay: "1h" is not a time from 0s to 1m0s`},

@@ -48,7 +48,8 @@ type file struct {
 		IMAP        any `toml:"imap"`
 		IMAPS       any `toml:"imaps"`
 	} `toml:"listen"`
-	SMTP struct {
+	Relay *relay `toml:"relay"`
+	SMTP  struct {
 		BareNewline string `toml:"bare_newline"`
 		GreetDelay  string `toml:"greet_delay"`
 	} `toml:"smtp"`

@@ -56,6 +56,12 @@ lmtp        = ["unix:lmtp.sock"]
 imap        = ["127.0.0.1:2143"]
 imaps       = ["127.0.0.1:2993"]
 
+# [relay]                           # who sends what users submit for other domains; without it they get 550
+# server   = "smtps://mail.isp.example:465"   # or "smtp://HOST:587" with STARTTLS; without TLS on this machine only: "smtp://127.0.0.1:25"
+# user     = ""                     # "" is no login
+# password = ""
+# ca       = ""                     # file with the roots to trust; "" is the system's
+
 # [smtp]
 # bare_newline = "normalize"        # or "reject": what a bare LF in a message is
 # greet_delay  = "0s"               # strangers who speak before the greeting comes are sent away

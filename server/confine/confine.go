@@ -52,12 +52,14 @@ type Access struct {
 	Read   []string // files and directories
 	Write  []string // directories, for all that can be done with files
 	Remove []string // directories from which names can be removed
-	// Connect lets TCP connections be opened.
+	// Connect lets TCP connections be opened, to any port; Ports lets them be opened to
+	// these.
 	Connect bool
+	Ports   []uint16
 }
 
 // Files puts all other files out of reach, as far as the kernel has Landlock,
-// and forbids new TCP connections to others, if there need be none, and new
+// and forbids new TCP connections to others, as far as there need be none, and new
 // listeners. It tells what the kernel has: its Landlock version, 0 for none that
 // is of use. Version 1 forbids every rename from one directory to another, which
 // is what a delivery is; with it nothing would be confined.
@@ -86,6 +88,9 @@ func Files(a Access) (version int, err error) {
 	if a.Connect {
 		return version, landlock.V3.BestEffort().RestrictPaths(rules...)
 	}
+	for _, port := range a.Ports {
+		rules = append(rules, landlock.ConnectTCP(port))
+	}
 	// Version 5 is files and TCP. Later ones also take signals away, and whether
 	// the process that holds a lock file lives is asked by one.
 	return version, landlock.V5.BestEffort().Restrict(rules...)
@@ -112,9 +117,9 @@ func System() []string {
 	return []string{"/etc/localtime", "/usr/share/zoneinfo", "/proc", "/dev/null"}
 }
 
-// HTTPS is what Go's and the system's libraries read to find a server by name
+// Servers is what Go's and the system's libraries read to find a server by name
 // and to trust it.
-func HTTPS() []string {
+func Servers() []string {
 	return []string{
 		"/etc/resolv.conf", "/run/systemd/resolve", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services",
 		"/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",

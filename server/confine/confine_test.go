@@ -17,7 +17,10 @@ import (
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 )
 
-const inside = "MAILDIRD_CONFINED"
+const (
+	inside  = "MAILDIRD_CONFINED"
+	onePort = "MAILDIRD_PORT" // there is a port that connections may go to
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(inside); dir != "" {
@@ -32,26 +35,35 @@ func TestMain(m *testing.M) {
 // TestConfinedFiles confines a process and lets it try.
 func TestConfinedFiles(t *testing.T) {
 	dir := t.TempDir()
-	for _, sub := range []string{"mail/a", "mail/b", "config", "run", "other"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"mail/a/m", "config/users", "run/sock", "other/secret"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
-			t.Fatal(err)
+	for _, sub := range []string{"config", "run", "other"} {
+		must(os.MkdirAll(filepath.Join(dir, sub), 0o700))
+	}
+	for _, name := range []string{"config/users", "other/secret"} {
+		must(os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600))
+	}
+	for _, port := range []string{"", "yes"} {
+		must(os.RemoveAll(filepath.Join(dir, "mail")))
+		must(os.MkdirAll(filepath.Join(dir, "mail/a"), 0o700))
+		must(os.MkdirAll(filepath.Join(dir, "mail/b"), 0o700))
+		must(os.WriteFile(filepath.Join(dir, "mail/a/m"), []byte("x"), 0o600))
+		must(os.WriteFile(filepath.Join(dir, "run/sock"), []byte("x"), 0o600))
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), inside+"="+dir, onePort+"="+port)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
 		}
-	}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), inside+"="+dir)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if text := string(out); strings.HasPrefix(text, "no Landlock") {
-		t.Skip("this kernel has no Landlock, so nothing can be confined")
-	} else if text != "" {
-		t.Error(text)
+		if text := string(out); strings.HasPrefix(text, "no Landlock") {
+			t.Skip("this kernel has no Landlock, so nothing can be confined")
+		} else if text != "" {
+			t.Error(text)
+		}
 	}
 }
 
@@ -62,11 +74,19 @@ func confined(dir string) (problems []string) {
 	if err != nil {
 		return []string{err.Error()}
 	}
+	relay, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var ports []uint16
+	if os.Getenv(onePort) != "" {
+		ports = []uint16{uint16(relay.Addr().(*net.TCPAddr).Port)}
+	}
 	if err := Privileges(); err != nil {
 		return []string{err.Error()}
 	}
 	version, err := Files(Access{
-		Read: append(System(), in("config"), in("missing")), Write: []string{in("mail")}, Remove: []string{in("run")},
+		Read: append(System(), in("config"), in("missing")), Write: []string{in("mail")}, Remove: []string{in("run")}, Ports: ports,
 	})
 	if err != nil {
 		return []string{err.Error()}
@@ -110,6 +130,12 @@ func confined(dir string) (problems []string) {
 	_, err = net.Dial("tcp", l.Addr().String())
 	if version >= 4 {
 		check("connect", err, fs.ErrPermission)
+	}
+	_, err = net.Dial("tcp", relay.Addr().String())
+	if len(ports) > 0 {
+		check("connect to the relay", err, nil)
+	} else if version >= 4 {
+		check("connect to another", err, fs.ErrPermission)
 	}
 	if n, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || n != 1 {
 		problems = append(problems, fmt.Sprint("no_new_privs is ", n, err))

@@ -12,6 +12,7 @@ import (
 	"maildird/maildir/delivery"
 	"maildird/server/limit"
 	"maildird/server/login"
+	"maildird/server/relay"
 	"maildird/server/sasl"
 )
 
@@ -102,6 +103,10 @@ type Config struct {
 	PlaintextFrom []netip.Prefix
 
 	BareNewline BareNewline
+
+	// Relay, if not nil, takes what users submit for other domains. Without it
+	// these are refused.
+	Relay *relay.Relay
 
 	// Connections counts those of all services; nil: of this one, by the
 	// default limits.

@@ -72,6 +72,7 @@ var errQuit = errors.New("quit")
 
 // serve runs the connection until its end.
 func (c *conn) serve() {
+	defer func() { c.session.relaying.close() }()
 	defer c.recovered()
 	c.log.Debug("connected", "tls", c.wire.conn != c.socket)
 	err := c.talk()
@@ -84,7 +85,7 @@ func (c *conn) serve() {
 func (c *conn) giveUp(err error) {
 	defer c.abort()
 	switch m := c.message; {
-	case m == nil || m.spool == nil && m.refused == nil:
+	case m == nil || m.spool == nil && m.relaying == nil && m.refused == nil:
 	case m.refused != nil:
 		m.logRefused()
 	default:
@@ -92,7 +93,7 @@ func (c *conn) giveUp(err error) {
 			err = errStopping()
 		}
 		c.log.Info("message interrupted", "id", m.id, "from", c.session.sender(), "to", c.session.recipientList(),
-			"size", m.spool.Size(), "reason", reason(err))
+			"size", m.size(), "reason", reason(err))
 	}
 }
 
@@ -154,7 +155,7 @@ func (c *conn) greet() error {
 			return err
 		}
 	}
-	c.reply(220, smtp.NoEnhancedCode, c.srv.cfg.Hostname+" "+c.srv.greeting())
+	c.reply(220, smtp.NoEnhancedCode, Greeting(c.srv.kind, c.srv.cfg.Hostname))
 	err := c.wire.flush()
 	c.begun()
 	return err

@@ -37,7 +37,7 @@ func (c *conn) readyForMessage() error {
 	case c.session.from == nil:
 		return refusal(503, code3{5, 5, 1}, "Say MAIL first")
 	case len(c.session.to) > 0:
-		return nil
+		return c.session.relaying.ready()
 	case c.session.refused > 0 && c.srv.kind != LMTP:
 		return errNobody
 	}
@@ -143,7 +143,10 @@ func (c *conn) passOn(d *decoder, text []byte) error {
 
 // answerMessage stores the message and tells the client.
 func (c *conn) answerMessage() error {
-	m := c.message
+	m, done := c.message, "Stored"
+	if m.relaying != nil {
+		done = "Relayed"
+	}
 	results := m.finish()
 	c.message = nil
 	c.reset()
@@ -152,7 +155,7 @@ func (c *conn) answerMessage() error {
 			return c.refuse(r)
 		}
 		c.bad = 0 // who brings mail may make some mistakes each time
-		c.reply(250, code3{2, 0, 0}, "Stored as "+m.id)
+		c.reply(250, code3{2, 0, 0}, done+" as "+m.id)
 		return nil
 	}
 	// RFC 2033 section 4.2: a reply for each RCPT, in their order.

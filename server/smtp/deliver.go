@@ -11,15 +11,16 @@ import (
 	"maildird/maildir/delivery"
 )
 
-// message is a message that is coming in, on its way to disk.
+// message is a message that is coming in, on its way to disk, to the relay, or both.
 type message struct {
-	s       *session
-	id      string
-	spool   *delivery.Spool // nil when refused
-	refused *smtp.SMTPError // why it is not stored; the rest is dropped
-	top     firstLine       // of a message that is not submitted
-	head    headerScan
-	edit    *headerEdit // of a submitted message, whose header has to be one; else nil
+	s        *session
+	id       string
+	spool    *delivery.Spool // nil when refused, and without a recipient here
+	relaying *relaying       // nil when refused, and without a recipient elsewhere
+	refused  *smtp.SMTPError // why it is not stored; the rest is dropped
+	top      firstLine       // of a message that is not submitted
+	head     headerScan
+	edit     *headerEdit // of a submitted message, whose header has to be one; else nil
 }
 
 // begin starts the message of the transaction.
@@ -33,7 +34,13 @@ func (s *session) begin() *message {
 			Open:   func() (delivery.Dirs, func(), error) { return s.open(t) },
 		}
 	}
-	m.spool = delivery.NewSpool(targets, s.srv.kind == LMTP, s.srv.cfg.Delivery)
+	if len(targets) > 0 {
+		m.spool = delivery.NewSpool(targets, s.srv.kind == LMTP, s.srv.cfg.Delivery)
+	}
+	if s.relaying.any() {
+		m.relaying = s.relaying
+		m.relaying.trace = s.relayTrace(received, now)
+	}
 	if s.srv.kind == Submission {
 		m.edit = &headerEdit{s: s, id: m.id}
 	}
@@ -75,6 +82,19 @@ func (m *message) abort() {
 		m.spool.Abort()
 		m.spool = nil
 	}
+	m.relaying.close()
+	m.relaying = nil
+}
+
+// size is how many bytes of the message have come, without what is put on top of it.
+func (m *message) size() int64 {
+	switch {
+	case m.spool != nil:
+		return m.spool.Size()
+	case m.relaying != nil:
+		return m.relaying.size
+	}
+	return 0
 }
 
 // write takes a piece of text with LF line ends.
@@ -106,7 +126,22 @@ func (m *message) pass(text []byte) {
 		m.editHeader(text)
 		return
 	}
-	_, _ = m.spool.Write(text) // finish tells of an error
+	m.store(text)
+}
+
+// store hands on text as it is to be stored and sent.
+func (m *message) store(text []byte) {
+	if m.refused != nil {
+		return
+	}
+	if m.spool != nil {
+		_, _ = m.spool.Write(text) // finish tells of an error
+	}
+	if m.relaying != nil {
+		if err := m.relaying.write(text); err != nil {
+			m.refuse(err)
+		}
+	}
 }
 
 func (m *message) logRefused() {
@@ -132,6 +167,12 @@ func (m *message) finish() []result {
 		m.pass(m.top.end())
 	}
 	results := make([]result, len(s.to))
+	var size int64
+	var errs []error
+	if m.refused == nil {
+		size = m.size()
+		errs = m.commit()
+	}
 	if m.refused != nil {
 		m.logRefused()
 		for i, to := range s.to {
@@ -139,9 +180,6 @@ func (m *message) finish() []result {
 		}
 		return results
 	}
-	size := m.spool.Size()
-	errs := m.spool.Commit()
-	m.spool = nil
 	refusals := make([]*smtp.SMTPError, len(errs))
 	stored := 0
 	for i, err := range errs {
@@ -158,15 +196,38 @@ func (m *message) finish() []result {
 			s.log.Log(s.srv.conns.Work(), level, "message cannot be stored", "id", m.id, "from", s.sender(), "user", s.targets[i].user.Name, "error", err)
 		}
 	}
-	if stored > 0 {
+	if stored > 0 && len(s.targets) > 0 {
 		s.log.LogAttrs(s.srv.conns.Work(), slog.LevelInfo, "message stored", slog.String("id", m.id),
-			slog.String("from", s.sender()), slog.String("to", s.recipientList()),
+			slog.String("from", s.sender()), slog.String("to", list(addressesOf(s.targets))),
 			slog.String("message_id", m.head.messageID), slog.Int64("size", size), slog.Int("stored", stored))
 	}
 	for i, to := range s.to {
+		if to.target == elsewhere { // as all others
+			to.target = 0
+		}
 		results[i] = result{to.text, refusals[to.target]}
 	}
 	return results
+}
+
+// commit stores the message and has the relay take it. What the relay refuses is
+// refused, and not stored. There is an error for each target, or one if there is none.
+func (m *message) commit() []error {
+	defer func() { m.spool, m.relaying = nil, nil }()
+	if m.relaying == nil {
+		return m.spool.Commit()
+	}
+	relay := func() error {
+		if r := m.relaying.commit(m); r != nil {
+			m.refused = r
+			return r
+		}
+		return nil
+	}
+	if m.spool == nil {
+		return []error{relay()}
+	}
+	return m.spool.CommitAfter(relay)
 }
 
 // refusalOfStorage tells the client of an error of its message's storage. All but one
@@ -199,20 +260,26 @@ func errNoSpace() *smtp.SMTPError {
 
 // recipientList is for logs: some of the recipients, and how many more.
 func (s *session) recipientList() string {
+	all := addressesOf(s.targets)
+	if s.relaying != nil {
+		all = append(all, s.relaying.to...)
+	}
+	return list(all)
+}
+
+func addressesOf(targets []target) []string {
+	all := make([]string, len(targets))
+	for i, t := range targets {
+		all[i] = t.address
+	}
+	return all
+}
+
+// list is the first of some addresses, and how many more there are.
+func list(addresses []string) string {
 	const most = 5
-	if len(s.targets) == 1 {
-		return s.targets[0].address
+	if len(addresses) <= most {
+		return strings.Join(addresses, " ")
 	}
-	var b strings.Builder
-	for i, t := range s.targets {
-		if i == most {
-			fmt.Fprintf(&b, " and %d more", len(s.targets)-most)
-			break
-		}
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString(t.address)
-	}
-	return b.String()
+	return fmt.Sprintf("%s and %d more", strings.Join(addresses[:most], " "), len(addresses)-most)
 }

@@ -15,7 +15,8 @@
 // for the short ones in simple.go; text.go turns what follows DATA and BDAT into text
 // with LF line ends. The session half knows what is wanted: session.go holds a mail
 // transaction, recipients.go says who is local, submission.go what a user may send,
-// trace.go writes what is put on top of a message, deliver.go stores it.
+// trace.go writes what is put on top of a message, deliver.go stores it, relaying.go
+// has what is for other domains go through the relay (package relay).
 //
 // A connection has one goroutine. Replies are flushed when the input is used
 // up, so that a pipelined group gets its answers in one packet. A message is

@@ -80,6 +80,16 @@ func (r *recipients) find(a address, k Kind) (target, error) {
 	return target{}, refusal(550, code3{5, 1, 1}, "There is no such user here")
 }
 
+// elsewhere tells whether an address is of a domain that is not ours.
+func (r *recipients) elsewhere(a address) bool {
+	canonical := canonicalDomain(a.domain)
+	if _, ours := r.domains[canonical]; ours || a.domain == "" {
+		return false
+	}
+	local := lower(a.local)
+	return canonical != r.hostname || local != "postmaster" && local != "abuse"
+}
+
 func notOurs(k Kind) error {
 	if k == Submission {
 		return refusal(550, code3{5, 7, 1}, "Relaying to other domains is not configured on this server")

@@ -43,12 +43,13 @@ func New(kind Kind, cfg Config) *Server {
 // Panics returns how many sessions ended by a fault of the program.
 func (srv *Server) Panics() uint64 { return srv.panics.Load() }
 
-// greeting names the protocol: "ESMTP" tells a client that it may say EHLO.
-func (srv *Server) greeting() string {
-	if srv.kind == LMTP {
-		return "LMTP maildird"
+// Greeting is how a server of that kind and host begins, behind the code. It names
+// the protocol: "ESMTP" tells a client that it may say EHLO.
+func Greeting(k Kind, hostname string) string {
+	if k == LMTP {
+		return hostname + " LMTP maildird"
 	}
-	return "ESMTP maildird"
+	return hostname + " ESMTP maildird"
 }
 
 // Serve takes connections from l until Shutdown, then returns ErrServerClosed.

@@ -23,12 +23,14 @@ type session struct {
 	targets []target // of to, each once
 	refused int      // recipients
 	count   int      // messages of the session
+
+	relaying *relaying // recipients elsewhere; nil: there is none so far
 }
 
 // accepted is one RCPT command that was answered by 250.
 type accepted struct {
 	text   string // the address as the client gave it
-	target int    // index in targets
+	target int    // index in targets, or elsewhere
 }
 
 // target is a copy of the message: whose it is and the address that it is for.
@@ -39,6 +41,8 @@ type target struct {
 
 // reset ends the mail transaction.
 func (s *session) reset() {
+	s.relaying.close()
+	s.relaying = nil
 	s.from, s.to, s.targets, s.refused = nil, nil, nil, 0
 }
 
@@ -96,6 +100,9 @@ func (s *session) rcpt(to address) error {
 	if len(s.to) >= s.srv.cfg.Limits.Recipients {
 		return refusal(452, code3{4, 5, 3}, "Too many recipients, send the rest in another message")
 	}
+	if s.srv.relays(to) {
+		return s.relayTo(to)
+	}
 	t, err := s.srv.recipients.find(to, s.srv.kind)
 	if err != nil {
 		s.refused++
@@ -113,11 +120,19 @@ func (s *session) rcpt(to address) error {
 		s.log.Error("mailbox cannot be looked at", "user", t.user.Name, "error", err)
 		return tempFailure()
 	}
+	if err := s.countRecipient(to); err != nil {
+		return err
+	}
+	s.to = append(s.to, accepted{to.String(), s.addTarget(t)})
+	return nil
+}
+
+// countRecipient counts a recipient of what a user submits, or refuses it.
+func (s *session) countRecipient(to address) error {
 	if cfg := &s.srv.cfg; s.srv.kind == Submission && !cfg.Mail.Recipient(s.user.Name, cfg.Now()) {
 		s.log.Warn("recipient refused", "to", shorten(to.String()), "reason", "too many recipients of the user in an hour")
 		return refusal(450, code3{4, 7, 1}, "Too many recipients of yours in an hour, try again later")
 	}
-	s.to = append(s.to, accepted{to.String(), s.addTarget(t)})
 	return nil
 }
 

@@ -26,7 +26,7 @@ type headerEdit struct {
 func (m *message) editHeader(text []byte) {
 	e := m.edit
 	if e.done {
-		_, _ = m.spool.Write(text)
+		m.store(text)
 		return
 	}
 	from := max(len(e.text)-2, 0)
@@ -75,8 +75,12 @@ func (m *message) passHeader(end int) {
 	if e.messageID != "" {
 		m.head.messageID = e.messageID
 	}
-	_, _ = m.spool.Write(header)
-	_, _ = m.spool.Write(e.text[end:])
+	if err := m.relaying.begin(header); err != nil {
+		m.refuse(err)
+		return
+	}
+	m.store(header)
+	m.store(e.text[end:])
 	e.text = nil
 }
 

@@ -62,6 +62,8 @@ func scriptServer(t *testing.T, s *dialogue.Script) (*testServer, dialogue.Targe
 		case "reserve":
 			n := uint64(number(value)) << 40
 			options = append(options, func(c *Config) { c.Reserve = n })
+		case "relay":
+			options = append(options, withRelay(t, scriptRelay(t, value)))
 		case "greet":
 			options = append(options, func(c *Config) { c.Timeouts.Greet = time.Hour })
 		default:

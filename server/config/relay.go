@@ -1,0 +1,56 @@
+package config
+
+import (
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// relay is the table [relay].
+type relay struct {
+	Server   string `toml:"server"`
+	User     string `toml:"user"`
+	Password string `toml:"password"`
+	CA       string `toml:"ca"`
+}
+
+func (c *checker) relay(cfg *Config, r *relay) {
+	if r == nil {
+		return
+	}
+	cfg.Relay = &Relay{User: r.User, Password: r.Password, CA: c.abs(r.CA)}
+	if r.Server == "" {
+		c.wrong("relay.server", "missing: who sends mail on to other domains, such as %s", relayExample)
+	} else if u, err := url.Parse(r.Server); err != nil {
+		c.wrong("relay.server", "is not the URL of a server, such as %s", relayExample) // a password may be in it
+	} else {
+		cfg.Relay.Address, cfg.Relay.TLS = u.Host, u.Scheme == "smtps"
+		c.relayServer(u)
+	}
+	switch {
+	case r.Password != "" && r.User == "":
+		c.wrong("relay.user", "missing: who the password is of")
+	case r.User != "" && r.Password == "":
+		c.wrong("relay.password", "missing: user and password go together")
+	case strings.ContainsRune(r.User+r.Password, 0):
+		c.wrong("relay.password", "user or password has a NUL, which no login has")
+	}
+}
+
+const relayExample = `"smtps://mail.isp.example:465" or "smtp://127.0.0.1:25"`
+
+// relayServer checks the URL of the relay.
+func (c *checker) relayServer(u *url.URL) {
+	const key = "relay.server"
+	switch port, err := strconv.ParseUint(u.Port(), 10, 16); {
+	case u.Scheme != "smtp" && u.Scheme != "smtps", u.Opaque != "", strings.Trim(u.Path, "/") != "", u.RawQuery != "", u.Fragment != "":
+		c.wrong(key, "%q is not the URL of a server, such as %s", u.Redacted(), relayExample)
+	case u.User != nil:
+		c.wrong(key, "%q has a login in it: set relay.user and relay.password", u.Redacted())
+	case net.ParseIP(u.Hostname()) == nil && !hostName(strings.ToLower(u.Hostname())):
+		c.wrong(key, "%q has no host name or address, such as %s", u.Redacted(), relayExample)
+	case u.Port() == "" || err != nil || port == 0:
+		c.wrong(key, "%q has no port number: it is 465 with smtps, 587 or 25 with smtp", u.Redacted())
+	}
+}

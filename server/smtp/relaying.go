@@ -1,0 +1,187 @@
+package smtp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"unicode/utf8"
+
+	"github.com/emersion/go-smtp"
+
+	"maildird/server/relay"
+)
+
+// relaying is the part of a submitted message's transaction that is for other domains:
+// one with the relay, which is asked about each recipient and gets the text while it
+// comes. It takes the message last of all, when the copies here are complete; then they
+// get their names. If that fails, which is rare by then, the client is told to come
+// again: what goes out comes twice, and nothing is lost.
+//
+// It is nil for a transaction without such recipients.
+type relaying struct {
+	s    *session
+	tx   *relay.Transaction // nil: it could not begin
+	work func() bool        // ends that the end of the server ends it
+	to   []string           // whom the relay took
+	// failed is why there can be no more recipients, and, if there are some, no message.
+	failed *smtp.SMTPError
+
+	trace []byte // what is put on top of the message
+	size  int64  // bytes of the message so far, without it
+}
+
+// elsewhere is the target of a recipient whom the relay took.
+const elsewhere = -1
+
+// relays tells whether mail for an address goes to the relay. Only what users submit does.
+func (srv *Server) relays(a address) bool {
+	return srv.kind == Submission && srv.cfg.Relay != nil && srv.recipients.elsewhere(a)
+}
+
+// relayTo adds a recipient elsewhere. The answer is the relay's.
+func (s *session) relayTo(to address) error {
+	if err := s.countRecipient(to); err != nil {
+		return err
+	}
+	if s.relaying == nil {
+		s.relaying = s.beginRelaying()
+	}
+	r := s.relaying
+	refused := r.failed
+	if refused == nil {
+		if err := r.tx.Rcpt(withALabels(to.String())); err != nil {
+			refused = r.refusal(err)
+		}
+	}
+	if refused != nil {
+		if refused.Code >= 500 {
+			s.refused++
+		} else {
+			s.log.Info("recipient refused for now", "from", shorten(s.sender()), "to", shorten(to.String()), "reply", refused.Message)
+		}
+		return refused
+	}
+	r.to = append(r.to, to.String())
+	s.to = append(s.to, accepted{to.String(), elsewhere})
+	return nil
+}
+
+// beginRelaying begins the transaction with the relay. If it cannot, that is the answer
+// for all recipients of the message.
+func (s *session) beginRelaying() *relaying {
+	r := &relaying{s: s}
+	mail := relay.Mail{Size: s.from.size, UTF8: s.from.utf8}
+	if !s.from.null {
+		mail.From = withALabels(s.from.sender.String())
+	}
+	conns := s.srv.conns
+	var err error
+	if r.tx, err = s.srv.cfg.Relay.Begin(conns.Stop(), mail); err != nil {
+		r.failed = r.refusal(err)
+		return r
+	}
+	r.work = context.AfterFunc(conns.Work(), r.tx.Cut)
+	return r
+}
+
+// refusal is what the client is told of an error of the relay. If it is no answer to
+// what he wants, that is for the operator to know, and the transaction has failed.
+func (r *relaying) refusal(err error) *smtp.SMTPError {
+	if refused, ok := errors.AsType[*smtp.SMTPError](err); ok {
+		return refused
+	}
+	if r.s.srv.conns.Stopping() {
+		r.failed = refusal(451, code3{4, 3, 2}, "Server is shutting down, try again later")
+		return r.failed
+	}
+	r.s.log.Error("relay cannot be used", "from", shorten(r.s.sender()), "error", err)
+	r.failed = refusal(451, code3{4, 4, 1}, "The server that mail to other domains goes through cannot be used now, try again later")
+	return r.failed
+}
+
+// any tells whether the relay took a recipient.
+func (r *relaying) any() bool { return r != nil && len(r.to) > 0 }
+
+// ready tells why the message cannot be taken.
+func (r *relaying) ready() error {
+	if r.any() && r.failed != nil {
+		return r.failed
+	}
+	return nil
+}
+
+// begin begins the message. Its header follows by write, and is looked at only.
+func (r *relaying) begin(header []byte) *smtp.SMTPError {
+	if r == nil {
+		return nil
+	}
+	if r.s.from.utf8 && !r.tx.UTF8() && !(isASCII(header) && isASCII(r.trace)) {
+		return refusal(550, code3{5, 6, 7}, "Header of the message has characters outside ASCII, which the relay does not take")
+	}
+	return r.send(r.trace)
+}
+
+// write takes a piece of text with LF line ends.
+func (r *relaying) write(text []byte) *smtp.SMTPError {
+	r.size += int64(len(text))
+	return r.send(text)
+}
+
+func (r *relaying) send(text []byte) *smtp.SMTPError {
+	if !r.tx.EightBit() && !isASCII(text) {
+		// RFC 6152 section 3: it is not sent to who does not take it.
+		return refusal(554, code3{5, 6, 3}, "Message has characters outside ASCII, which the relay does not take")
+	}
+	if _, err := r.tx.Write(text); err != nil {
+		return r.refusal(err)
+	}
+	return nil
+}
+
+// commit has the relay take the message.
+func (r *relaying) commit(m *message) *smtp.SMTPError {
+	said, err := r.tx.Commit()
+	if err != nil {
+		return r.refusal(err)
+	}
+	s := r.s
+	s.log.LogAttrs(s.srv.conns.Work(), slog.LevelInfo, "message relayed", slog.String("id", m.id),
+		slog.String("from", s.sender()), slog.String("to", list(r.to)),
+		slog.String("message_id", m.head.messageID), slog.Int64("size", r.size),
+		slog.String("relay", s.srv.cfg.Relay.Address()), slog.String("reply", said))
+	return nil
+}
+
+// close ends the transaction with the relay, which forgets a message that is not
+// committed.
+func (r *relaying) close() {
+	if r == nil || r.tx == nil {
+		return
+	}
+	r.work()
+	r.tx.Close()
+	r.tx = nil
+}
+
+// relayTrace is what is put on top of the relay's copy of a message. Of several
+// recipients none is named: one does not know of another (RFC 5321 section 7.2).
+func (s *session) relayTrace(received []byte, now string) []byte {
+	b := append([]byte{}, received...)
+	if to := s.relaying.to; len(to) == 1 {
+		b = append(b, "\n\tfor <"...)
+		b = append(b, withALabels(to[0])...)
+		b = append(b, '>')
+	}
+	b = append(b, "; "...)
+	b = append(b, now...)
+	return append(b, '\n')
+}
+
+func isASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}

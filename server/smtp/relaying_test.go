@@ -1,0 +1,325 @@
+package smtp
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"maildird/server/limit"
+	"maildird/server/relay"
+	"maildird/server/relay/relaytest"
+)
+
+// newRelay starts a relay that offers what today's do.
+func newRelay(t testing.TB, answers map[string]string) *relaytest.Server {
+	s := &relaytest.Server{Offers: []string{"PIPELINING", "SIZE 60000000", "8BITMIME", "SMTPUTF8"}, Answers: answers}
+	return s.Start(t)
+}
+
+// scriptRelay starts the relay of a dialogue.
+func scriptRelay(t *testing.T, kind string) *relaytest.Server {
+	switch kind {
+	case "new":
+		return newRelay(t, map[string]string{
+			"RCPT TO:<nobody@": "550-5.1.1 <nobody@there.example>: no such user,\r\n550 5.1.1 it says",
+			"RCPT TO:<busy@":   "450 4.2.0 Try later",
+			". RCPT TO:<spam@": "554 5.7.0 This is spam, it says",
+		})
+	case "old":
+		return (&relaytest.Server{}).Start(t)
+	case "down":
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		return &relaytest.Server{Address: l.Addr().String()}
+	}
+	t.Fatalf("no relay is %s", kind)
+	return nil
+}
+
+func withRelay(t testing.TB, s *relaytest.Server) serverOption {
+	t.Helper()
+	r, err := relay.New(relay.Config{Address: s.Address, Hostname: "mail.example.org", Greeting: Greeting(Submission, "mail.example.org")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(c *Config) { c.Relay = r }
+}
+
+// submit opens a connection of alice's.
+func (ts *testServer) submit() *client {
+	ts.t.Helper()
+	c := ts.hello()
+	c.say("AUTH PLAIN AGFsaWNlAHNlY3JldA==", "235")
+	return c
+}
+
+// recipients begins a transaction of alice's.
+func (c *client) recipients(to ...string) {
+	c.t.Helper()
+	c.say("MAIL FROM:<alice@example.org>", "250")
+	for _, r := range to {
+		c.say("RCPT TO:<"+r+">", "250")
+	}
+}
+
+// TestRelayedCopy: the relay gets what is stored here, but with our Received only, and
+// without a word about other recipients.
+func TestRelayedCopy(t *testing.T) {
+	s := newRelay(t, nil)
+	ts := startServer(t, Submission, withRelay(t, s))
+	c := ts.submit()
+	const fields = "From: alice@example.org\r\nDate: now\r\nMessage-ID: <1@x>\r\n"
+	for _, one := range []struct {
+		to    []string
+		named string
+	}{
+		{[]string{"friend@there.example"}, "\r\n\tfor <friend@there.example>"},
+		{[]string{"friend@there.example", "bob@example.org"}, "\r\n\tfor <friend@there.example>"},
+		{[]string{"friend@there.example", "other@elsewhere.example", "bob@example.org"}, ""},
+	} {
+		before := len(s.Messages())
+		c.recipients(one.to...)
+		c.say("DATA", "354")
+		line := c.say(fields+"Bcc: carol@example.org\r\nReturn-Path: <x@y>\r\n\r\n..dot\r\nGr\u00fc\u00dfe\r\n.", "250 2.0.0 Relayed as ")
+		id := strings.TrimSpace(strings.TrimPrefix(line, "250 2.0.0 Relayed as "))
+		want := "Received: from client.example ([127.0.0.1])\r\n\tby mail.example.org (maildird) with ESMTPA id " + id + one.named +
+			"; Sat, 3 Feb 2024 04:05:06 +0000\r\n" + fields + "\r\n..dot\r\nGr\u00fc\u00dfe\r\n"
+		if got := s.Messages()[before:]; len(got) != 1 || got[0] != want {
+			t.Errorf("the relay got %q, want %q", got, want)
+		}
+		log := ts.log.Take()
+		for _, want := range []string{
+			"msg=\"message relayed\"", "id=" + id, "from=alice@example.org", "message_id=<1@x>", "relay=" + s.Address, `reply="2.0.0 Ok: queued as 4cXyZ"`,
+		} {
+			if !strings.Contains(log, want) {
+				t.Errorf("the log has no %s: %s", want, log)
+			}
+		}
+		if stored := strings.Contains(log, "message stored"); stored != (len(one.to) > 1) {
+			t.Errorf("stored here: %v: %s", stored, log)
+		}
+	}
+	if n := len(ts.mail("bob")); n != 2 {
+		t.Errorf("bob has %d messages", n)
+	}
+	s.Idle()
+}
+
+// TestRelayRefuses: whatever the relay says to the message, or does, who submits is told
+// so, and nothing is stored.
+func TestRelayRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		answers map[string]string
+		reply   string
+	}{
+		"message":         {map[string]string{".": "554 5.7.0 Spam"}, "554 5.7.0 Spam"},
+		"message for now": {map[string]string{".": "452 4.3.1 Full"}, "452 4.3.1 Full"},
+		"data":            {map[string]string{"DATA": "554 5.5.0 No"}, "554 5.5.0 No"},
+		"in the middle":   {map[string]string{"text": "552 5.3.4 Too big"}, "552 5.3.4 Too big"},
+		"stops":           {map[string]string{"text": "421 4.3.2 Bye"}, "451 4.4.1"},
+		"hangs up":        {map[string]string{"text": relaytest.HangUp}, "451 4.4.1"},
+		"hangs up at end": {map[string]string{".": relaytest.HangUp}, "451 4.4.1"},
+		"login":           {map[string]string{"DATA": "530 5.7.0 Log in"}, "451 4.4.1"},
+	} {
+		for _, length := range []int{1, 20_000} { // lines of the message
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				s := newRelay(t, c.answers)
+				ts := startServer(t, Submission, withRelay(t, s))
+				cl := ts.submit()
+				cl.recipients("bob@example.org", "friend@there.example", "carol@example.org")
+				cl.say("DATA", "354")
+				cl.send("From: alice@example.org\r\n\r\n" + strings.Repeat(strings.Repeat("x", 98)+"\r\n", length))
+				cl.say(".", c.reply)
+				if n := len(ts.mail("bob")) + len(ts.mail("carol")); n > 0 {
+					t.Errorf("%d messages are stored", n)
+				}
+				ts.noTemp()
+				s.Idle()
+				// The session goes on.
+				cl.recipients("bob@example.org")
+				cl.say("DATA", "354")
+				cl.say("From: alice@example.org\r\n.", "250 2.0.0 Stored as ")
+				log := ts.log.Take()
+				if !strings.Contains(log, "message refused") || strings.Contains(log, "level=ERROR") != strings.HasPrefix(c.reply, "451 4.4.1") {
+					t.Error(log)
+				}
+			})
+		}
+	}
+}
+
+// TestStoringFailsAfterRelay: the relay took the message, and then it cannot be stored
+// here: it comes again, as nothing may be lost.
+func TestStoringFailsAfterRelay(t *testing.T) {
+	s := &relaytest.Server{}
+	var home string
+	s.Taken = func() { _ = os.RemoveAll(filepath.Join(home, "bob", "new")) }
+	ts := startServer(t, Submission, withRelay(t, s.Start(t)))
+	home = ts.home
+	c := ts.submit()
+	for _, to := range [][]string{{"bob@example.org"}, {"bob@example.org", "carol@example.org"}} {
+		c.recipients(append(to, "friend@there.example")...)
+		c.say("DATA", "354")
+		c.say("From: alice@example.org\r\n.", "451 4.3.0")
+		if n := len(ts.mail("bob")) + len(ts.mail("carol")); n > 0 {
+			t.Errorf("%d messages are stored", n)
+		}
+		log := ts.log.Take()
+		if !strings.Contains(log, "message relayed") || !strings.Contains(log, "message cannot be stored") {
+			t.Error(log)
+		}
+	}
+	ts.noTemp()
+	if n := len(s.Messages()); n != 2 {
+		t.Errorf("the relay has %d messages", n)
+	}
+}
+
+// TestLargeRelayed: a message that no buffer holds arrives as it was sent, here and there.
+func TestLargeRelayed(t *testing.T) {
+	s := newRelay(t, nil)
+	ts := startServer(t, Submission, withRelay(t, s))
+	c := ts.submit()
+	text := "From: alice@example.org\r\nDate: x\r\nMessage-ID: y\r\n\r\n" + strings.Repeat("..one dot\r\nand more of it\r\n", 300_000)
+	c.recipients("bob@example.org", "friend@there.example")
+	c.say("DATA", "354")
+	c.send(text)
+	c.say(".", "250")
+	got, stored := s.Messages(), ts.mail("bob")
+	if len(got) != 1 || !strings.HasSuffix(got[0], "+0000\r\n"+text) {
+		t.Errorf("the relay got %d messages, or another one", len(got))
+	}
+	if len(stored) != 1 || untraced(t, stored[0]) != strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "..", ".") {
+		t.Errorf("%d messages are stored, or another one", len(stored))
+	}
+}
+
+// TestRelayIsLeft: the connection to the relay ends with the transaction, however that
+// ends, and no message is taken.
+func TestRelayIsLeft(t *testing.T) {
+	const half = "From: alice@example.org\r\n\r\nhalf of it\r\n"
+	for name, end := range map[string]func(c *client){
+		"RSET":            func(c *client) { c.say("RSET", "250") },
+		"EHLO":            func(c *client) { c.say("EHLO client.example", "250") },
+		"QUIT":            func(c *client) { c.say("QUIT", "221") },
+		"gone":            func(c *client) { _ = c.conn.Close() },
+		"gone in message": func(c *client) { c.say("DATA", "354"); c.send(half); _ = c.conn.Close() },
+		"gone in chunks":  func(c *client) { c.say("BDAT 40\r\n"+half[:38], "250"); _ = c.conn.Close() },
+		"refused here":    func(c *client) { c.say("DATA", "354"); c.say("From: bob@example.org\r\n.", "553") },
+		"too large": func(c *client) {
+			c.say("DATA", "354")
+			c.send(half + strings.Repeat("x\r\n", 50_000))
+			c.say(".", "552")
+		},
+		"line too long": func(c *client) { c.say("DATA", "354"); c.say(half+strings.Repeat("x", 1000)+"\r\n.", "554") },
+		"loop": func(c *client) {
+			c.say("DATA", "354")
+			c.say(strings.Repeat("Received: x\r\n", 101)+half+".", "554 5.4.6")
+		},
+		"BDAT of no size":  func(c *client) { c.say("BDAT x", "501") },
+		"a chunk too many": func(c *client) { c.say("BDAT 90000000", "552") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newRelay(t, nil)
+			ts := startServer(t, Submission, withRelay(t, s), func(c *Config) { c.Limits.Message, c.Limits.Line = 100_000, 500 })
+			c := ts.submit()
+			c.recipients("friend@there.example")
+			end(c)
+			s.Idle()
+			if n := len(s.Messages()); n > 0 {
+				t.Errorf("the relay took %d messages", n)
+			}
+			ts.noTemp()
+		})
+	}
+}
+
+// TestRelayAtStop: a relay that says nothing does not hold up the end of the server.
+func TestRelayAtStop(t *testing.T) {
+	for name, c := range map[string]struct {
+		silent string
+		lines  string
+	}{
+		"open":      {"EHLO", ""},
+		"recipient": {"RCPT TO:<other@", "RCPT TO:<other@there.example>\r\n"},
+		"message":   {".", "DATA\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newRelay(t, map[string]string{c.silent: relaytest.Silence})
+			ts := startServer(t, Submission, withRelay(t, s))
+			cl := ts.submit()
+			cl.say("MAIL FROM:<alice@example.org>", "250")
+			cl.send("RCPT TO:<friend@there.example>\r\n" + c.lines)
+			if name == "message" {
+				cl.expect("250")
+				cl.expect("354")
+				cl.send("From: alice@example.org\r\n.\r\n")
+			}
+			eventually(t, "the relay is asked", func() bool {
+				return len(s.Said()) > 0 && strings.HasPrefix(s.Said()[len(s.Said())-1], strings.TrimSuffix(c.silent, "."))
+			})
+			ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+			defer cancel()
+			began := time.Now()
+			_ = ts.Shutdown(ctx)
+			if took := time.Since(began); took > 30*time.Second {
+				t.Errorf("it took %s", took)
+			}
+			if strings.Contains(ts.log.String(), "level=ERROR") {
+				t.Error(ts.log.String())
+			}
+		})
+	}
+}
+
+// TestRelayedAreCounted: recipients elsewhere count as others do, also those whom the
+// relay refuses: it is not to be asked who there is.
+func TestRelayedAreCounted(t *testing.T) {
+	s := newRelay(t, map[string]string{"RCPT TO:<nobody@": "550 5.1.1 No"})
+	ts := startServer(t, Submission, withRelay(t, s), func(c *Config) { c.Mail = limit.NewMail(100, 3) })
+	c := ts.submit()
+	c.recipients("friend@there.example")
+	c.say("RCPT TO:<nobody@there.example>", "550 5.1.1 No")
+	c.say("RCPT TO:<bob@example.org>", "250")
+	c.say("RCPT TO:<other@there.example>", "450 4.7.1")
+	if said := strings.Join(s.Said(), "|"); strings.Contains(said, "other@") {
+		t.Error(said)
+	}
+}
+
+// TestRelayInACircle: servers that are each other's relay find no end, but for limits.
+func TestRelayInACircle(t *testing.T) {
+	var second *testServer
+	first := startServer(t, Submission, func(c *Config) {
+		c.Hostname = "first.example"
+		c.Connections = limit.New(limit.Limits{PerUser: 5})
+	})
+	second = startServer(t, Submission, func(c *Config) { c.Hostname = "second.example" }, loggedInRelay(t, first.addr))
+	r, err := relay.New(relay.Config{Address: second.addr, User: "alice@example.org", Password: "secret", Hostname: "first.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.cfg.Relay = r
+	c := first.submit()
+	c.say("MAIL FROM:<alice@example.org>", "250")
+	c.say("RCPT TO:<friend@there.example>", "451 4.4.1")
+}
+
+// loggedInRelay is a relay that is another of these servers.
+func loggedInRelay(t *testing.T, address string) serverOption {
+	r, err := relay.New(relay.Config{Address: address, User: "alice@example.org", Password: "secret", Hostname: "second.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(c *Config) { c.Relay = r }
+}
