@@ -32,6 +32,7 @@ func TestSearchKeys(t *testing.T) {
 		{in: "OR OR SEEN DELETED OR DRAFT ALL", key: "or[flag:10 flag:20 flag:1 and[]]"},
 		{in: "((SEEN))", key: "flag:10"},
 		{in: "KEYWORD $Junk UNKEYWORD foo", key: "and[keyword:$Junk not[keyword:foo]]"},
+		{in: "KEYWORD \"$Junk\" UNKEYWORD {3+}\r\nfoo", key: "and[keyword:$Junk not[keyword:foo]]"},
 		{in: "LARGER 10 smaller 20", key: "and[9:10 10:20]"},
 		{in: "SINCE 1-Feb-1994", key: "13:8797"},
 		{in: `BEFORE "2-Jan-1970"`, key: "11:1"},

@@ -112,7 +112,9 @@ func peopleKey(field string) func(*searchParser) search.Key {
 	}
 }
 
+// keyword takes what follows KEYWORD and UNKEYWORD: an atom, or, against the grammar, a
+// string, as SnappyMail 2.38 writes it and Dovecot takes it.
 func (p *searchParser) keyword() search.Key {
 	p.SP()
-	return search.Key{Op: search.Keyword, Word: string(p.Atom())}
+	return search.Key{Op: search.Keyword, Word: string(p.AString())}
 }
