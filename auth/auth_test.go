@@ -233,7 +233,7 @@ func TestCostlyHashes(t *testing.T) {
 
 func TestFileChanges(t *testing.T) {
 	u, path, log := open(t, file)
-	now := func() { u.mu.Lock(); u.looked = time.Time{}; u.mu.Unlock() } // a second later
+	now := func() { u.mu.Lock(); u.file.looked = time.Time{}; u.mu.Unlock() } // a second later
 	if err := Add(path, domains, "Hugo@example.org", "h-pass"); err != nil {
 		t.Fatal(err)
 	}
@@ -289,8 +289,8 @@ func TestFileChanges(t *testing.T) {
 // for an editor may still be writing it.
 func TestHalfWrittenFile(t *testing.T) {
 	u, path, _ := open(t, "alice:{PLAIN}a\n")
-	mtime := time.Unix(u.version.mtime.Unix())
-	replaced := u.version
+	mtime := time.Unix(u.file.version.mtime.Unix())
+	replaced := u.file.version
 	replaced.ino++
 	for _, c := range []struct {
 		name    string
@@ -298,13 +298,13 @@ func TestHalfWrittenFile(t *testing.T) {
 		age     time.Duration
 		want    bool
 	}{
-		{"just now", u.version, 0, true},
-		{"a moment ago", u.version, rereadInterval - 1, true},
-		{"settled", u.version, rereadInterval, false},
-		{"from the future", u.version, -time.Millisecond, false}, // the clock was set back
+		{"just now", u.file.version, 0, true},
+		{"a moment ago", u.file.version, rereadInterval - 1, true},
+		{"settled", u.file.version, rereadInterval, false},
+		{"from the future", u.file.version, -time.Millisecond, false}, // the clock was set back
 		{"renamed into place", replaced, 0, false},
 	} {
-		if got := u.beingWritten(c.version, mtime.Add(c.age)); got != c.want {
+		if got := u.file.beingWritten(c.version, mtime.Add(c.age)); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
@@ -317,7 +317,7 @@ func TestHalfWrittenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.mu.Lock()
-	u.looked = time.Time{}
+	u.file.looked = time.Time{}
 	u.mu.Unlock()
 	if _, ok := u.Lookup("bob"); !ok {
 		t.Error("the new file is not read")

@@ -107,7 +107,7 @@ func edit(path string, domains []string, name string, change func(lines []string
 		return err
 	}
 	defer unlock()
-	text, _, err := readFile(path)
+	text, _, err := readFile(path, "users")
 	if err != nil {
 		return err
 	}

@@ -1,25 +1,20 @@
 // Package auth knows the users of a server and their passwords, from a file in
 // Dovecot's passwd-file format. It knows nothing of connections.
 //
-// users.go has the users, read again when the file changes; passwdfile.go reads its
-// lines, of which access.go and quota.go take the extra fields, and edit.go changes
+// users.go has the users; file.go reads their file again when it changes, passwdfile.go
+// its lines, of which access.go and quota.go take the extra fields, and edit.go changes
 // them. password.go has the schemes of passwords, scram.go the keys of SCRAM-SHA-256.
 // check.go checks a password, throttle.go slows guessing down, and unknown.go makes
 // the names of nobody look like users.
 package auth
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
-	"syscall"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -46,31 +41,16 @@ type Users struct {
 	check   *checker
 
 	mu       sync.Mutex
+	file     *File
 	table    *table
 	revision uint64 // of table
-	version  fileVersion
-	looked   time.Time
-	told     time.Time // when the log was told that the file cannot be read
-}
-
-// rereadInterval bounds how often the file is looked at.
-const rereadInterval = time.Second
-
-// tellInterval is how often the log is told that the file cannot be read.
-const tellInterval = time.Minute
-
-// fileVersion tells one state of a file from another.
-type fileVersion struct {
-	ino          uint64
-	size         int64
-	mtime, ctime syscall.Timespec
 }
 
 // OpenUsers reads the users file at path. Names without a domain belong to the
 // first of the domains. Lines that cannot be understood are logged with their
 // number and left out.
 func OpenUsers(path string, domains []string, log *slog.Logger) (*Users, error) {
-	u := &Users{path: path, domains: domains, log: log, check: newChecker()}
+	u := &Users{path: path, domains: domains, log: log, check: newChecker(), file: NewFile(path, "users", log)}
 	if err := u.Reload(); err != nil {
 		return nil, err
 	}
@@ -81,28 +61,27 @@ func OpenUsers(path string, domains []string, log *slog.Logger) (*Users, error) 
 func (u *Users) Reload() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.read()
+	text, err := u.file.Read()
+	if err == nil {
+		u.take(text)
+	}
+	return err
 }
 
-// read reads the file. u.mu is held.
-func (u *Users) read() error {
-	text, v, err := readFile(u.path)
-	if err != nil {
-		return err
-	}
+// take makes the users those of a text. u.mu is held.
+func (u *Users) take(text []byte) {
 	t, problems := parse(text, u.domains)
 	for _, p := range problems {
 		u.log.Warn("users file has a line that is left out", "file", u.path, "line", p.line, "problem", p.text)
 	}
-	u.table, u.version, u.looked = t, v, time.Now()
+	u.table = t
 	u.revision++
-	return nil
 }
 
 // Problems reads the file and returns what is wrong with its lines, for an
 // operator who asks.
 func (u *Users) Problems() ([]string, error) {
-	text, _, err := readFile(u.path)
+	text, _, err := readFile(u.path, "users")
 	if err != nil {
 		return nil, err
 	}
@@ -114,50 +93,12 @@ func (u *Users) Problems() ([]string, error) {
 	return out, nil
 }
 
-// readFile reads a users file, without the mark that editors of other systems put
-// before UTF-8, and tells the state that it had before. A FIFO or device would not
-// come to an end.
-func readFile(path string) (text []byte, v fileVersion, err error) {
-	v, err = versionOf(path)
-	if err == nil {
-		text, err = os.ReadFile(path)
-	}
-	if err != nil {
-		return nil, v, fmt.Errorf("cannot read the users file: %w", err)
-	}
-	return bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), v, nil
-}
-
-func versionOf(path string) (fileVersion, error) {
-	var st syscall.Stat_t
-	if err := syscall.Stat(path, &st); err != nil {
-		return fileVersion{}, &fs.PathError{Op: "stat", Path: path, Err: err}
-	}
-	if kind := st.Mode & syscall.S_IFMT; kind != syscall.S_IFREG {
-		return fileVersion{}, &fs.PathError{Op: "read", Path: path, Err: errors.New("it is not a regular file")}
-	}
-	return fileVersion{st.Ino, st.Size, st.Mtim, st.Ctim}, nil
-}
-
 // current returns the users, from the file as it is now or was a second ago.
 func (u *Users) current() *table {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	now := time.Now()
-	if d := now.Sub(u.looked); d >= 0 && d < rereadInterval {
-		return u.table
-	}
-	u.looked = now
-	v, err := versionOf(u.path)
-	if err == nil && v != u.version && !u.beingWritten(v, now) {
-		err = u.read()
-	}
-	switch {
-	case err == nil:
-		u.told = time.Time{}
-	case now.Sub(u.told).Abs() >= tellInterval:
-		u.told = now
-		u.log.Error("users file cannot be read, keeping the users known so far", "error", err, "more", "not logged for a minute")
+	if text, changed := u.file.Changed(); changed {
+		u.take(text)
 	}
 	return u.table
 }
@@ -169,14 +110,6 @@ func (u *Users) Revision() uint64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.revision
-}
-
-// beingWritten tells whether the file was changed in place a moment ago: half
-// of it may be all that is there, and the mail of users who are missing would
-// be refused for good. A file that was renamed into place is complete.
-func (u *Users) beingWritten(v fileVersion, now time.Time) bool {
-	age := now.Sub(time.Unix(v.mtime.Unix()))
-	return v.ino == u.version.ino && age >= 0 && age < rereadInterval
 }
 
 // Lookup finds a user by the full address, or by a local part that only one

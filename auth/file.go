@@ -1,0 +1,109 @@
+package auth
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"syscall"
+	"time"
+)
+
+// File is a text file of the operator's that is read again when it changes. For one
+// goroutine at a time.
+type File struct {
+	path string
+	what string // "users": what it holds, for errors and the log
+	log  *slog.Logger
+
+	version fileVersion // that was read
+	looked  time.Time
+	told    time.Time // when the log was told that the file cannot be read
+}
+
+// rereadInterval bounds how often the file is looked at.
+const rereadInterval = time.Second
+
+// tellInterval is how often the log is told that the file cannot be read.
+const tellInterval = time.Minute
+
+// fileVersion tells one state of a file from another.
+type fileVersion struct {
+	ino          uint64
+	size         int64
+	mtime, ctime syscall.Timespec
+}
+
+// NewFile is the file at path that holds what ("users"). Nothing is read yet.
+func NewFile(path, what string, log *slog.Logger) *File {
+	return &File{path: path, what: what, log: log}
+}
+
+// Read reads the file now.
+func (f *File) Read() ([]byte, error) {
+	text, v, err := readFile(f.path, f.what)
+	if err != nil {
+		return nil, err
+	}
+	f.version, f.looked = v, time.Now()
+	return text, nil
+}
+
+// Changed looks, once a second at most, whether the file is another one than the one
+// that was read last, and reads it then. One that cannot be read has not changed, and
+// the log is told.
+func (f *File) Changed() (text []byte, changed bool) {
+	now := time.Now()
+	if d := now.Sub(f.looked); d >= 0 && d < rereadInterval {
+		return nil, false
+	}
+	f.looked = now
+	v, err := versionOf(f.path)
+	if err == nil && v != f.version && !f.beingWritten(v, now) {
+		text, err = f.Read()
+		changed = err == nil
+	}
+	switch {
+	case err == nil:
+		f.told = time.Time{}
+	case now.Sub(f.told).Abs() >= tellInterval:
+		f.told = now
+		f.log.Error(f.what+" file cannot be read, keeping the "+f.what+" known so far", "error", err, "more", "not logged for a minute")
+	}
+	return text, changed
+}
+
+// beingWritten tells whether the file was changed in place a moment ago: half
+// of it may be all that is there, and the mail for what is missing would be
+// refused for good. A file that was renamed into place is complete.
+func (f *File) beingWritten(v fileVersion, now time.Time) bool {
+	age := now.Sub(time.Unix(v.mtime.Unix()))
+	return v.ino == f.version.ino && age >= 0 && age < rereadInterval
+}
+
+// readFile reads a file that holds what, without the mark that editors of other
+// systems put before UTF-8, and tells the state that it had before. A FIFO or device
+// would not come to an end.
+func readFile(path, what string) (text []byte, v fileVersion, err error) {
+	v, err = versionOf(path)
+	if err == nil {
+		text, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, v, fmt.Errorf("cannot read the %s file: %w", what, err)
+	}
+	return bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), v, nil
+}
+
+func versionOf(path string) (fileVersion, error) {
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil {
+		return fileVersion{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if kind := st.Mode & syscall.S_IFMT; kind != syscall.S_IFREG {
+		return fileVersion{}, &fs.PathError{Op: "read", Path: path, Err: errors.New("it is not a regular file")}
+	}
+	return fileVersion{st.Ino, st.Size, st.Mtim, st.Ctim}, nil
+}
