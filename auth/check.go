@@ -126,7 +126,7 @@ func countedName(e *entry, name string) string {
 	if e != nil {
 		return e.user.Name
 	}
-	return fold(name[:min(len(name), longestName)])
+	return Fold(name[:min(len(name), longestName)])
 }
 
 // standInHash is the hash that is checked for a name that no user has.

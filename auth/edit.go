@@ -30,7 +30,7 @@ func Add(path string, domains []string, name, password string) error {
 		if err != nil {
 			return nil, err
 		}
-		return append(lines, fold(name)+":"+hash+"::::::"), nil
+		return append(lines, Fold(name)+":"+hash+"::::::"), nil
 	})
 }
 

@@ -50,7 +50,7 @@ func parse(text []byte, domains []string) (*table, []problem) {
 	}
 	t.byHash = slices.SortedFunc(slices.Values(t.entries), func(a, b *entry) int { return strings.Compare(a.hash, b.hash) })
 	for _, domain := range domains {
-		t.domains = append(t.domains, fold(domain))
+		t.domains = append(t.domains, Fold(domain))
 	}
 	return t, problems
 }
@@ -128,7 +128,7 @@ func checkExtra(extra []string) error {
 
 // userName checks a name and gives it a domain if it has none.
 func userName(name string, domains []string) (string, error) {
-	name = fold(name)
+	name = Fold(name)
 	if !strings.Contains(name, "@") && len(domains) > 0 {
 		name += "@" + domains[0]
 	}

@@ -14,7 +14,7 @@ import (
 // them apart. Where there are several domains the name itself decides which one
 // it is in.
 func (c *checker) wholeName(t *table, name string) string {
-	name = fold(name)
+	name = Fold(name)
 	if strings.Contains(name, "@") || len(t.domains) == 0 {
 		return name
 	}

@@ -128,7 +128,7 @@ func (u *Users) Lookup(address string) (User, bool) {
 // nothing can be done for him now.
 func (u *Users) LeftOut(address string) bool {
 	t := u.current()
-	return t.leftOut[fold(address)] && t.find(address) == nil
+	return t.leftOut[Fold(address)] && t.find(address) == nil
 }
 
 // All returns the users in the order of the file.
@@ -162,7 +162,7 @@ type entry struct {
 }
 
 func (t *table) find(address string) *entry {
-	address = fold(address)
+	address = Fold(address)
 	if strings.Contains(address, "@") {
 		return t.byName[address]
 	}
@@ -184,9 +184,9 @@ func (t *table) add(e *entry) error {
 	return nil
 }
 
-// fold is lower case for comparing names. A letter outside ASCII never becomes
+// Fold is lower case for comparing names. A letter outside ASCII never becomes
 // one in it, as the Kelvin sign would, which looks like a K.
-func fold(name string) string {
+func Fold(name string) string {
 	return strings.Map(func(r rune) rune {
 		if l := unicode.ToLower(r); r < utf8.RuneSelf || l >= utf8.RuneSelf {
 			return l

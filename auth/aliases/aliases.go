@@ -1,0 +1,129 @@
+// Package aliases says who gets the mail for an address of our domains: a user, or those
+// that an alias leads to. It knows nothing of protocols.
+//
+// aliases.go has the aliases, read again when their file changes; parse.go reads its
+// lines, in the format of Postfix's virtual(5), resolve.go follows an address to users,
+// and check.go tells what is wrong with the file.
+//
+// What is not as in Postfix: an address of a user is not taken from him by an alias that
+// does not lead to him too, and what is left of a domain ("@example.org") does not come
+// before the users. All addresses are in our own domains.
+package aliases
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"maildird/auth"
+)
+
+// Users finds users. Safe for concurrent use. See auth.Users.
+type Users interface {
+	Lookup(address string) (auth.User, bool)
+	LeftOut(address string) bool
+}
+
+// Aliases are those of an aliases file, which is read again when it changes. Safe for
+// concurrent use.
+type Aliases struct {
+	users      Users
+	revision   func() uint64 // of users; nil: without a file nobody asks
+	postmaster string
+	first      string // domain
+	ours       domains
+	path       string
+	log        *slog.Logger
+
+	mu     sync.Mutex
+	file   *auth.File // nil: there is none
+	table  *table
+	parsed []problem
+	told   map[problem]bool
+	asked  uint64 // revision of users that the table was checked with
+}
+
+// None are the aliases of a server without an aliases file.
+func None(domains []string, users Users, postmaster string) *Aliases {
+	a := &Aliases{users: users, postmaster: postmaster, ours: newDomains(domains), table: &table{}}
+	if len(domains) > 0 {
+		a.first = strings.ToLower(domains[0])
+	}
+	return a
+}
+
+// Open reads the aliases file at path; with "" there is none. postmaster is the address
+// of the user who gets the mail for postmaster and abuse if no alias does. Lines that
+// cannot be used are logged with their number, once for each time that they turn out so.
+func Open(path string, domains []string, users *auth.Users, postmaster string, log *slog.Logger) (*Aliases, error) {
+	a := None(domains, users, postmaster)
+	if path == "" {
+		return a, nil
+	}
+	a.path, a.log, a.revision, a.file = path, log, users.Revision, auth.NewFile(path, "aliases", log)
+	return a, a.Reload()
+}
+
+// Reload reads the file now. After an error the old aliases stay.
+func (a *Aliases) Reload() error {
+	if a.file == nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	text, err := a.file.Read()
+	if err == nil {
+		a.take(text)
+	}
+	return err
+}
+
+// take makes the aliases those of a text. a.mu is held.
+func (a *Aliases) take(text []byte) {
+	a.table, a.parsed = parse(text, a.ours)
+	a.tell(a.revision())
+}
+
+// current returns the aliases, from the file as it is now or was a second ago.
+func (a *Aliases) current() *table {
+	if a.file == nil {
+		return a.table
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if text, changed := a.file.Changed(); changed {
+		a.take(text)
+	} else if now := a.revision(); now != a.asked {
+		a.tell(now) // an alias may lead to users who came or went
+	}
+	return a.table
+}
+
+// tell logs what is wrong with the file and was not so before. a.mu is held.
+func (a *Aliases) tell(revision uint64) {
+	a.asked = revision
+	now := map[problem]bool{}
+	for _, p := range a.problems(a.table, a.parsed) {
+		if now[p] = true; !a.told[p] {
+			a.log.Warn("aliases file has a line that cannot be used", "file", a.path, "line", p.line, "problem", p.text)
+		}
+	}
+	a.told = now
+}
+
+// Problems returns what is wrong with the lines of the file, for an operator who asks.
+func (a *Aliases) Problems() []string {
+	if a.file == nil {
+		return nil
+	}
+	a.mu.Lock()
+	t, parsed := a.table, slices.Clone(a.parsed)
+	a.mu.Unlock()
+	var out []string
+	for _, p := range a.problems(t, parsed) {
+		out = append(out, fmt.Sprintf("%s:%d: %s", a.path, p.line, p.text))
+	}
+	return out
+}

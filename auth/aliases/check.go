@@ -1,0 +1,66 @@
+package aliases
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// problems are those that were found when the file was parsed, and those of where its
+// entries lead now, by line and each once.
+func (a *Aliases) problems(t *table, parsed []problem) []problem {
+	all := slices.Clone(parsed)
+	w := &walk{of: a, table: t, note: true}
+	for _, e := range t.entries {
+		switch {
+		case !e.of.isDomain():
+			if r := w.through(e, e.of.String(), ""); a.isUsers(e, r) {
+				all = append(all, problem{e.line, fmt.Sprintf(
+					"%s is a user, who gets this mail and the others do not: it takes a line that leads to that user too", e.of)})
+			}
+		case e.targets[0].isDomain():
+			all = append(all, t.checkDomain(e)...)
+		default:
+			w.through(e, e.of.String(), "")
+		}
+	}
+	all = append(all, w.faults...)
+	slices.SortStableFunc(all, func(p, q problem) int { return cmp.Compare(p.line, q.line) })
+	seen := map[problem]bool{}
+	return slices.DeleteFunc(all, func(p problem) bool {
+		before := seen[p]
+		seen[p] = true
+		return before
+	})
+}
+
+// checkDomain tells of a domain that leads in a circle.
+func (t *table) checkDomain(e *entry) []problem {
+	seen := map[string]bool{}
+	for at := e; at != nil && at.targets[0].isDomain(); at = t.byKey[at.targets[0].String()] {
+		if seen[at.of.String()] {
+			return []problem{{e.line, fmt.Sprintf("leads in a circle, by way of %s", at.of)}}
+		}
+		seen[at.of.String()] = true
+	}
+	return nil
+}
+
+// isUsers tells whether the address of an entry is, wherever it counts, that of a user
+// who is not among those it leads to.
+func (a *Aliases) isUsers(e *entry, leads *result) bool {
+	in := []string{e.of.domain}
+	if e.of.domain == "" {
+		in = in[:0]
+		for _, configured := range a.ours {
+			in = append(in, configured)
+		}
+	}
+	for _, domain := range in {
+		u, ok := a.users.Lookup(address{e.of.local, domain}.String())
+		if !ok || leads.users[u.Name] {
+			return false
+		}
+	}
+	return true
+}

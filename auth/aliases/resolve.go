@@ -1,0 +1,279 @@
+package aliases
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"maildird/auth"
+)
+
+// The reasons why there is nobody to give mail to.
+var (
+	// ErrNobody is for an address that no user and no alias has.
+	ErrNobody = errors.New("no user or alias has this address")
+	// The others are for now: somebody has the address, and something that an
+	// operator set up has to be mended.
+	ErrUser       = errors.New("the user of this address stands on a line of the users file that cannot be used")
+	ErrPostmaster = errors.New("the postmaster is no user")
+	ErrAlias      = errors.New("the alias of this address leads to somebody who is not there")
+)
+
+const (
+	// MaxUsers bounds whom an alias leads to, as Postfix's
+	// virtual_alias_expansion_limit does.
+	MaxUsers = 1000
+	// maxSize bounds the addresses on the way to them, each counted as often as it is
+	// come to.
+	maxSize = 10 * MaxUsers
+)
+
+// Target is one who gets mail.
+type Target struct {
+	User   auth.User
+	Detail string // "+detail" of the address, which is kept on the way through aliases
+}
+
+// Found is who gets the mail for an address.
+type Found struct {
+	Targets []Target // one at least, and each user once
+	Alias   bool     // it is an alias that leads to them
+}
+
+// Resolve finds who gets the mail for a local part in one of the domains, as that is
+// configured. Without a domain it is one of the first domain, or the user who alone has
+// the local part. The address is compared and used for nothing else. The error is one of
+// those of this package. An alias that does not lead to all whom it names leads to
+// nobody: mail that one of them would not have is not taken.
+func (a *Aliases) Resolve(local, domain string) (Found, error) {
+	w := &walk{of: a, table: a.current()}
+	r := &result{}
+	w.address(address{auth.Fold(local), domain}, nil, r)
+	if r.err != nil {
+		return Found{}, r.err
+	}
+	return Found{r.targets, r.alias}, nil
+}
+
+// walk follows aliases to users.
+type walk struct {
+	of    *Aliases
+	table *table
+	way   map[string]bool    // addresses that are being followed
+	known map[string]*result // by address: where entries lead
+
+	note   bool      // faults are wanted
+	faults []problem // what is wrong, and on which line
+}
+
+// result is where an address leads.
+type result struct {
+	targets []Target
+	users   map[string]bool // of targets; nil while it is the address of one user
+	alias   bool
+	size    int   // addresses on the way
+	err     error // why not all are there; the first one
+}
+
+// address adds who gets the mail for an address: its own, those of the name without its
+// detail, the postmaster, or who gets what is left of the domain, as in virtual(5). by is
+// the entry that names it, nil for the address that was asked for.
+func (w *walk) address(a address, by *entry, r *result) {
+	if r.size++; r.size > maxSize {
+		w.tooFar(by, r)
+		return
+	}
+	if w.name(a, "", by, r) {
+		return
+	}
+	name, detail, ok := strings.Cut(a.local, "+")
+	if ok && w.name(address{name, a.domain}, "+"+detail, by, r) {
+		return
+	}
+	switch {
+	case a.isPostmasters():
+		w.postmaster(by, r)
+	case w.leftOut(a), w.leftOut(address{name, a.domain}):
+		w.fault(by, r, ErrUser, "%s stands on a line of the users file that cannot be used", a)
+	case w.rest(a, by, r):
+	case by != nil && a.domain == "":
+		w.fault(by, r, ErrAlias, "%s is no alias, and no user, or the name of several", a)
+	case by != nil:
+		w.fault(by, r, ErrAlias, "%s is no user and no alias", a)
+	default:
+		w.fault(nil, r, ErrNobody, "")
+	}
+}
+
+// isPostmasters tells whether an address is one that each server has (RFC 5321 section
+// 4.5.1, RFC 2142).
+func (a address) isPostmasters() bool { return a.local == "postmaster" || a.local == "abuse" }
+
+// name tells whether there is a user or an alias of that name, and adds them. What a
+// user's mail comes to stays his, whatever slip is in the file: an alias of his name
+// counts only if all of it can be used and it leads to him too.
+func (w *walk) name(a address, detail string, by *entry, r *result) bool {
+	if a.local == "" || strings.IndexByte(a.local, '@') >= 0 || !utf8.ValidString(a.local) {
+		return false // of a quoted local part
+	}
+	key := a.String()
+	user, isUser := w.of.users.Lookup(key)
+	e, unusable := w.table.find(a, w.of.first)
+	switch {
+	case e != nil && w.way[key]:
+		if !isUser && !a.isPostmasters() {
+			w.fault(by, r, ErrAlias, "leads in a circle, by way of %s", key)
+			return true
+		}
+	case e != nil:
+		to := w.through(e, key, detail)
+		if !isUser || to.err == nil && to.users[user.Name] {
+			w.join(to, by, r)
+			return true
+		}
+	case unusable && !isUser:
+		w.fault(by, r, ErrAlias, "%s stands on a line that cannot be used", key)
+		return true
+	}
+	switch {
+	case a.local == "postmaster" && detail == "":
+		w.postmaster(by, r)
+	case isUser:
+		w.add(Target{user, detail}, by, r)
+	default:
+		return false
+	}
+	return true
+}
+
+// through follows the addresses of an entry for the address key.
+func (w *walk) through(e *entry, key, detail string) *result {
+	if known := w.known[key+detail]; known != nil {
+		return known
+	}
+	if w.known == nil {
+		w.known, w.way = map[string]*result{}, map[string]bool{}
+	}
+	to := &result{users: map[string]bool{}, alias: true}
+	w.way[key] = true
+	for _, t := range e.targets {
+		if to.size > maxSize {
+			break
+		}
+		w.address(address{t.local + detail, t.domain}, e, to)
+	}
+	delete(w.way, key)
+	w.known[key+detail] = to
+	return to
+}
+
+// join takes over what an alias leads to.
+func (w *walk) join(to *result, by *entry, r *result) {
+	r.alias = true
+	if r.size += to.size; r.users == nil {
+		r.users = map[string]bool{}
+	}
+	for _, t := range to.targets {
+		w.add(t, by, r)
+	}
+	if r.err == nil {
+		r.err = to.err
+	}
+	if r.size > maxSize && to.err == nil {
+		w.tooFar(by, r)
+	}
+}
+
+func (w *walk) tooFar(by *entry, r *result) {
+	w.fault(by, r, ErrAlias, "leads through more than %d addresses", maxSize)
+}
+
+// rest follows what the domain of an address has for all that nobody has. Only the
+// address that was asked for gets so far, for a slip in the file would too: an alias may
+// lead to another domain's same address.
+func (w *walk) rest(a address, by *entry, r *result) bool {
+	if a.domain == "" {
+		return false
+	}
+	all := address{domain: a.domain}
+	e := w.table.byKey[all.String()]
+	on := a.String() + " " // a name of its own: the address without it may be on the way
+	switch {
+	case e == nil && w.table.unusable[all.String()]:
+		w.fault(by, r, ErrAlias, "%s stands on a line that cannot be used", all)
+	case e == nil, by != nil && !e.targets[0].isDomain():
+		return false
+	case !e.targets[0].isDomain():
+		w.join(w.through(e, all.String(), ""), by, r)
+	case w.way[on]:
+		w.fault(e, r, ErrAlias, "leads in a circle, by way of %s", a)
+	default:
+		if w.way == nil {
+			w.known, w.way = map[string]*result{}, map[string]bool{}
+		}
+		w.way[on] = true
+		r.alias = true
+		w.address(address{a.local, e.targets[0].domain}, by, r)
+		delete(w.way, on)
+	}
+	return true
+}
+
+func (w *walk) leftOut(a address) bool { return w.of.users.LeftOut(a.String()) }
+
+// postmaster adds the postmaster of the configuration, whose mail is never refused for
+// good.
+func (w *walk) postmaster(by *entry, r *result) {
+	user, ok := w.of.users.Lookup(w.of.postmaster)
+	if !ok {
+		w.fault(by, r, ErrPostmaster, "the postmaster, %s, is no user", w.of.postmaster)
+		return
+	}
+	w.add(Target{User: user}, by, r)
+}
+
+func (w *walk) add(t Target, by *entry, r *result) {
+	switch {
+	case r.users[t.User.Name]:
+		return
+	case len(r.targets) == MaxUsers:
+		w.fault(by, r, ErrAlias, "leads to more than %d users", MaxUsers)
+		return
+	case r.users != nil:
+		r.users[t.User.Name] = true
+	}
+	r.targets = append(r.targets, t)
+}
+
+func (w *walk) fault(by *entry, r *result, err error, format string, args ...any) {
+	if by != nil {
+		err = ErrAlias
+	}
+	if r.err == nil {
+		r.err = err
+	}
+	if by != nil && w.note {
+		w.faults = append(w.faults, problem{by.line, fmt.Sprintf(format, args...)})
+	}
+}
+
+// find returns the entry of an address, or that for its local part in all domains.
+// unusable tells that there is one on a line that cannot be used.
+func (t *table) find(a address, first string) (e *entry, unusable bool) {
+	if t.byKey == nil {
+		return nil, false
+	}
+	if a.domain == "" {
+		a.domain = first
+	}
+	for _, key := range [...]string{a.String(), a.local} {
+		if e := t.byKey[key]; e != nil {
+			return e, false
+		}
+		if t.unusable[key] {
+			return nil, true
+		}
+	}
+	return nil, false
+}
