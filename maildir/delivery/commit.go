@@ -57,6 +57,10 @@ func (s *Spool) commitMany() {
 		// Descriptors go back before the next wide delivery begins.
 		defer s.release()
 	}
+	if s.each && s.groups != nil {
+		s.commitGroups()
+		return
+	}
 	if s.each {
 		s.parallel(func(t *target) {
 			t.deliver(s)
@@ -144,9 +148,7 @@ func (t *target) deliver(s *Spool) {
 	if t.write(s); t.err != nil {
 		return
 	}
-	if t.dirs.Room != nil {
-		t.fail(t.dirs.Room(s.body.size + int64(len(t.Header))))
-	}
+	t.room(s)
 	if t.err == nil && s.last != nil {
 		t.fail(s.last())
 	}
@@ -161,6 +163,13 @@ func (t *target) deliver(s *Spool) {
 		return
 	}
 	t.count()
+}
+
+// room asks whether the quota has room for the message.
+func (t *target) room(s *Spool) {
+	if t.dirs.Room != nil {
+		t.fail(t.dirs.Room(s.body.size + int64(len(t.Header))))
+	}
 }
 
 // write makes the target's file complete and durable in tmp/.

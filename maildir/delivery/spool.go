@@ -46,6 +46,7 @@ type Spool struct {
 	opt     *Options
 	each    bool
 	targets []*target
+	groups  [][]*target // see Group
 
 	buf    []byte     // header of targets[0] and body, or the part of the body that is not in the file yet
 	mem    *[]byte    // what buf lies in; nil after Abort
@@ -68,12 +69,14 @@ type target struct {
 	temp    *Temp
 	plain   *Temp  // what temp was while it held the text for others, if files are compressed
 	name    string // in new/, while undo may have to remove it
+	groups  int    // that it is in
+	shared  bool   // one of them with others
 	err     error
 }
 
 // NewSpool begins a message for the targets, of which there is at least one.
-// With each, every target succeeds or fails by itself (LMTP); without, all get
-// the message or none does (SMTP).
+// With each, every target succeeds or fails by itself (LMTP), or with its Group;
+// without, all get the message or none does (SMTP).
 func NewSpool(targets []Target, each bool, o *Options) *Spool {
 	s := &Spool{opt: o, each: each, targets: make([]*target, len(targets))}
 	for i, t := range targets {

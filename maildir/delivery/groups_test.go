@@ -1,0 +1,99 @@
+package delivery
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"maildird/maildir/maildirsize"
+)
+
+// TestGroup: whom one answer is for get the message together, or not at all; one who is
+// in another group too, that has it, does.
+func TestGroup(t *testing.T) {
+	for name, breakIt := range broken {
+		for _, size := range []int{10, 2 * spoolMemory} {
+			t.Run(name, func(t *testing.T) {
+				text := strings.Repeat("x", size)
+				// 0 fails. 1 is with 0 alone, 2 with 0 and for himself, 3 with 1, who may
+				// have it for that, 4 with nobody, 5 and 6 with each other.
+				groups := [][]int{{0, 2, 7}, {2}, {1, 3}, {0, 1}, {5, 6}}
+				want := []bool{false, true, true, true, true, true, true, false}
+				for _, first := range []int{0, 3} { // the one whose file a long message streams to
+					var targets []Target
+					var folders []*testFolder
+					at := func(i int) int { return (i + first) % len(want) }
+					for range want {
+						f := newFolder(t)
+						f.open().Close()
+						folders = append(folders, f)
+						targets = append(targets, f.target("A: b\n"))
+					}
+					targets[at(0)] = breakIt(folders[at(0)])
+					s := NewSpool(targets, true, newOptions())
+					for _, g := range groups {
+						var moved []int
+						for _, i := range g {
+							moved = append(moved, at(i))
+						}
+						s.Group(moved...)
+					}
+					fill(s, text)
+					errs := s.Commit()
+					for i, stored := range want {
+						err, f := errs[at(i)], folders[at(i)]
+						if (err == nil) != stored || errors.Is(err, ErrGroup) != (i == 7) {
+							t.Errorf("target %d: %v", i, err)
+						}
+						switch {
+						case stored:
+							f.checkOne("A: b\n" + text)
+						case i > 0:
+							f.checkEmpty("tmp", "new")
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestGroupQuota: a quota is asked for who is answered for alone.
+func TestGroupQuota(t *testing.T) {
+	var targets []Target
+	var folders []*testFolder
+	for range 4 {
+		f := newFolder(t)
+		folders = append(folders, f)
+		targets = append(targets, f.spoiledDirs(func(d *Dirs) { d.Room = func(int64) error { return maildirsize.ErrOver } }))
+	}
+	s := NewSpool(targets, true, newOptions())
+	s.Group(0, 1)
+	s.Group(1)
+	s.Group(2)
+	fill(s, "text\n")
+	for i, err := range s.Commit() {
+		if alone := i >= 2; alone != (CauseOf(err) == OverQuota) || alone == (err == nil) {
+			t.Errorf("target %d: %v", i, err)
+		}
+		if i < 2 {
+			folders[i].checkOne("X: y\ntext\n")
+		} else {
+			folders[i].checkEmpty("tmp", "new")
+		}
+	}
+}
+
+// spoiledDirs is a target whose directories are changed when they are open.
+func (f *testFolder) spoiledDirs(how func(*Dirs)) Target {
+	t := f.target("X: y\n")
+	open := t.Open
+	t.Open = func() (Dirs, func(), error) {
+		d, release, err := open()
+		if err == nil {
+			how(&d)
+		}
+		return d, release, err
+	}
+	return t
+}
