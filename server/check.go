@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"maildird/auth"
+	"maildird/auth/aliases"
 	"maildird/maildir"
 	"maildird/server/advice"
 	"maildird/server/config"
@@ -31,6 +32,7 @@ func Check(cfg *config.Config, log *slog.Logger) []string {
 		if _, ok := users.Lookup(cfg.Postmaster); !ok {
 			out = append(out, fmt.Sprintf("postmaster: there is no user %s; add it with \"maildird user add\"", cfg.Postmaster))
 		}
+		out = append(out, checkAliases(cfg, users, log)...)
 		out = append(out, checkMail(cfg, users.All())...)
 	}
 	if err := checkCache(cfg.CacheDir); err != nil {
@@ -51,6 +53,15 @@ func Check(cfg *config.Config, log *slog.Logger) []string {
 		out[i] = strings.ReplaceAll(out[i], "\n", "; ")
 	}
 	return out
+}
+
+// checkAliases tells what is wrong with the lines of the aliases file.
+func checkAliases(cfg *config.Config, users *auth.Users, log *slog.Logger) []string {
+	a, err := aliases.Open(cfg.Auth.Aliases, cfg.Domains, users, cfg.Postmaster, log)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return a.Problems()
 }
 
 // checkRelay connects to the relay and logs in, and tells what is wrong about it.

@@ -109,7 +109,7 @@ func relayPorts(r *config.Relay) []uint16 {
 // replaced by another one of its name.
 func filesOf(cfg *config.Config) []string {
 	var dirs []string
-	files := []string{cfg.Path, cfg.Auth.Users, cfg.TLS.Cert, cfg.TLS.Key}
+	files := []string{cfg.Path, cfg.Auth.Users, cfg.Auth.Aliases, cfg.TLS.Cert, cfg.TLS.Key}
 	if o := cfg.Auth.OAuth; o != nil {
 		files = append(files, o.JWKS)
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"maildird/auth"
+	"maildird/auth/aliases"
 	"maildird/maildir"
 	"maildird/server/config"
 	"maildird/server/imap"
@@ -24,13 +25,14 @@ import (
 
 // Server is a running server.
 type Server struct {
-	cfg    *config.Config
-	log    *slog.Logger
-	users  *auth.Users
-	cert   *certificate
-	tokens sasl.Tokens  // nil: none are taken
-	relay  *relay.Relay // nil: there is none
-	store  *maildir.Store
+	cfg     *config.Config
+	log     *slog.Logger
+	users   *auth.Users
+	aliases *aliases.Aliases
+	cert    *certificate
+	tokens  sasl.Tokens  // nil: none are taken
+	relay   *relay.Relay // nil: there is none
+	store   *maildir.Store
 
 	bound    []bound
 	services []service
@@ -60,6 +62,10 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 		log.Warn("mail for postmaster and abuse is refused: there is no such user; add it with \"maildird user add\"",
 			"postmaster", cfg.Postmaster)
 	}
+	alias, err := aliases.Open(cfg.Auth.Aliases, cfg.Domains, users, cfg.Postmaster, log)
+	if err != nil {
+		return nil, err
+	}
 	cert, err := loadCertificate(cfg.TLS)
 	if err != nil {
 		return nil, err
@@ -76,7 +82,7 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, log: log, users: users, cert: cert, tokens: tokens, relay: relay,
+		cfg: cfg, log: log, users: users, aliases: alias, cert: cert, tokens: tokens, relay: relay,
 		store: maildir.NewStore(maildir.Options{
 			Host: cfg.Hostname, Fsync: cfg.Mail.Fsync, Compress: cfg.Mail.Compress, Reserve: uint64(cfg.Mail.Reserve),
 			CacheDir: cfg.CacheDir, Log: log,
@@ -205,7 +211,7 @@ func (s *Server) smtpConfig(a *accounts, connections *limit.Connections) smtp.Co
 	}
 	return smtp.Config{
 		Log: s.log, Hostname: cfg.Hostname, Domains: cfg.Domains, Postmaster: cfg.Postmaster,
-		Users: s.users, Auth: s.users, SCRAM: s.users, Tokens: s.tokens, Revoked: s.users.Revoked,
+		Users: s.users, Aliases: s.aliases, Auth: s.users, SCRAM: s.users, Tokens: s.tokens, Revoked: s.users.Revoked,
 		Open: a.inbox, Room: a.room, Delivery: s.store.Delivery(), Reserve: uint64(cfg.Mail.Reserve), FreeSpace: freeSpace,
 		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom, BareNewline: bare, Relay: s.relay,
 		Timeouts:    smtp.Timeouts{Greet: cfg.SMTP.GreetDelay},
@@ -243,6 +249,10 @@ func (s *Server) Failed() <-chan error { return s.failed }
 // ReloadUsers reads the users file again. After an error the users stay as they
 // were.
 func (s *Server) ReloadUsers() error { return s.users.Reload() }
+
+// ReloadAliases reads the aliases file again, if there is one. After an error the
+// aliases stay as they were.
+func (s *Server) ReloadAliases() error { return s.aliases.Reload() }
 
 // ReloadCertificate reads the certificate again, if there is one. Connections go on.
 // After an error it stays as it was.

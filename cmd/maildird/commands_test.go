@@ -197,6 +197,20 @@ func TestConfigCheck(t *testing.T) {
 	write("users", users+"eve@elsewhere.example:{PLAIN}x\n")
 	finds("mail of eve@elsewhere.example: elsewhere.example is none of domains")
 	write("users", users)
+	write("maildird.toml", strings.Replace(settings, `# aliases =`, `aliases =`, 1))
+	finds("cannot read the aliases file: ")
+	bad(t, "cannot read the aliases file: ", "", "serve", "--config", config)
+	write("aliases", "info alice,\n bbo\nalice@example.org alice+copy\nteam info, far@elsewhere.example\n")
+	finds("aliases:1: bbo is no alias", `aliases:4: "far@elsewhere.example" is in none of the domains`)
+	write("aliases", "info eve, alice\n")
+	if got := good(t, "secret", "user", "add", "--config", config, "eve"); got != "Added eve.\n" {
+		t.Errorf("user add printed %q", got)
+	}
+	good(t, "", "config", "check", "--config", config)
+	if got := good(t, "", "user", "remove", "--config", config, "eve"); !strings.HasPrefix(got, "Removed eve.\n"+path("aliases")+":1: eve is no alias") {
+		t.Errorf("user remove printed %q", got)
+	}
+	write("users", users)
 	write("maildird.toml", strings.Replace(settings, `"cache"`, `"users"`, 1))
 	finds("cache_dir: " + path("users") + " is not a directory")
 	bad(t, "cache_dir: "+path("users")+" is not a directory", "", "serve", "--config", config)

@@ -16,9 +16,9 @@ func configCommand() *cobra.Command {
 	check := &cobra.Command{
 		Use:   "check --config FILE",
 		Short: "Check the configuration and the files it names",
-		Long: "Read maildird.toml, the users file and the certificate as \"serve\" would, connect to the\n" +
-			"relay if there is one, and print one line for each thing that is wrong. The exit code\n" +
-			"is 1 then.",
+		Long: "Read maildird.toml, the users file, the aliases file and the certificate as \"serve\" would,\n" +
+			"connect to the relay if there is one, and print one line for each thing that is wrong.\n" +
+			"The exit code is 1 then.",
 		Args: atMost(0),
 	}
 	path := configFlag(check)

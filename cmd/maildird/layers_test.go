@@ -16,6 +16,7 @@ import (
 var mayImport = map[string][]string{
 	"maildird/maildir":              {"maildird/maildir"},
 	"maildird/auth":                 {},
+	"maildird/auth/aliases":         {"maildird/auth"},
 	"maildird/server/limit":         {"maildird/auth"},
 	"maildird/server/accept":        {},
 	"maildird/server/advice":        {"maildird/maildir", "maildird/server/relay"},

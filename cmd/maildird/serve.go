@@ -26,8 +26,8 @@ func serveCommand() *cobra.Command {
 		Use:   "serve --config FILE",
 		Short: "Run the server in the foreground",
 		Long: "Run the server until SIGTERM or SIGINT, logging to standard error; \"ready\" says that\n" +
-			"every listener accepts, and systemd is told. SIGHUP rereads the users, the certificate\n" +
-			"and the log level.",
+			"every listener accepts, and systemd is told. SIGHUP rereads the users, the aliases, the\n" +
+			"certificate and the log level.",
 		Args: atMost(0),
 	}
 	path := configFlag(cmd)
@@ -107,6 +107,7 @@ func reload(srv *server.Server, cfg *config.Config, level *slog.LevelVar, log *s
 		}
 	}
 	keep("the users", srv.ReloadUsers())
+	keep("the aliases", srv.ReloadAliases())
 	keep("the certificate", srv.ReloadCertificate())
 	if len(kept) > 0 {
 		log.Warn("reloaded in part", "kept", strings.Join(kept, ", "))

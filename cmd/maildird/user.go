@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"maildird/auth"
+	"maildird/auth/aliases"
 	"maildird/server/config"
 )
 
@@ -68,14 +69,14 @@ func changeUser(verb, short, done string, wantsPassword bool, change func(path s
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s %s.\n", done, name)
-		notePostmaster(cmd.OutOrStdout(), cfg)
+		noteMail(cmd.OutOrStdout(), cfg)
 		return nil
 	}
 	return cmd
 }
 
-// notePostmaster tells that mail to postmaster has nobody to go to.
-func notePostmaster(out io.Writer, cfg *config.Config) {
+// noteMail tells what mail has nobody to go to: that to postmaster, and to aliases.
+func noteMail(out io.Writer, cfg *config.Config) {
 	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return
@@ -83,6 +84,13 @@ func notePostmaster(out io.Writer, cfg *config.Config) {
 	if _, ok := users.Lookup(cfg.Postmaster); !ok {
 		fmt.Fprintf(out, "Mail to postmaster goes to %s, who is no user: add that user too, or set postmaster in %s.\n",
 			cfg.Postmaster, cfg.Path)
+	}
+	alias, err := aliases.Open(cfg.Auth.Aliases, cfg.Domains, users, cfg.Postmaster, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return
+	}
+	for _, p := range alias.Problems() {
+		fmt.Fprintln(out, p)
 	}
 }
 

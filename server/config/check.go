@@ -71,7 +71,7 @@ func (c *checker) check(f *file) *Config {
 	cfg := &Config{
 		Path: c.path, CacheDir: c.abs(f.CacheDir),
 		TLS:  TLS{Cert: c.abs(f.TLS.Cert), Key: c.abs(f.TLS.Key)},
-		Auth: Auth{Users: c.abs(f.Auth.Users)},
+		Auth: Auth{Users: c.abs(f.Auth.Users), Aliases: c.abs(f.Auth.Aliases)},
 		SMTP: SMTP{
 			BareNewline: c.choice("smtp.bare_newline", f.SMTP.BareNewline, "normalize", "reject"),
 			GreetDelay:  c.duration("smtp.greet_delay", f.SMTP.GreetDelay, maxGreetDelay),

@@ -54,6 +54,7 @@ type Mail struct {
 // Auth says who the users are.
 type Auth struct {
 	Users         string // the users file
+	Aliases       string // the aliases file; "": there is none
 	PlaintextFrom []netip.Prefix
 	OAuth         *OAuth // nil: no tokens are taken
 }

@@ -21,7 +21,7 @@ func TestTemplate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.Hostname != "mail.example.org" || cfg.Auth.Users != "/etc/m/users" || cfg.CacheDir != "/etc/m/cache" ||
+	if cfg.Hostname != "mail.example.org" || cfg.Auth.Users != "/etc/m/users" || cfg.Auth.Aliases != "" || cfg.CacheDir != "/etc/m/cache" ||
 		cfg.TLS.Cert != "/etc/m/cert.pem" || !cfg.Mail.Fsync || !cfg.IMAP.Rev2 || !cfg.IMAP.Unauthenticate || cfg.IMAP.UIDOnly || cfg.Limits.MessageSize != 50<<20 {
 		t.Errorf("template gives %+v", cfg)
 	}
@@ -38,6 +38,9 @@ func TestTemplate(t *testing.T) {
 	}
 	if full.Limits != cfg.Limits || full.Log != cfg.Log || full.Mail.Reserve != cfg.Mail.Reserve || full.SMTP != cfg.SMTP {
 		t.Errorf("the comments show %+v, the defaults are %+v", full.Limits, cfg.Limits)
+	}
+	if full.Auth.Aliases != "/etc/m/aliases" {
+		t.Errorf("aliases %q", full.Auth.Aliases)
 	}
 	if o := full.Auth.OAuth; o == nil || o.Audience != "mail" || o.UsernameClaim != "email" {
 		t.Errorf("OAuth %+v", o)
@@ -112,10 +115,10 @@ func TestErrors(t *testing.T) {
 		{`["example.org"]`, `["example.org", "bücher.example", "xn--bcher-kva.example"]`, `:5: domains: "xn--bcher-kva.example" is there twice`},
 		{`["example.org"]`, `["example.org", "b\u00a0c.example"]`, `is not a domain`},
 		{`hostname = "mail.example.org"`, `hostname = "b\u2028c.example"`, `hostname: "b\u2028c.example" is not a host name`},
-		{`cert = "cert.pem"`, ``, `:37: tls: cert and key go together`},
+		{`cert = "cert.pem"`, ``, `:38: tls: cert and key go together`},
 		{`["127.0.0.1:2143"]`, `["127.0.0.1"]`, `listen.imap: "127.0.0.1" is not an address and a port`},
 		{`["127.0.0.1:2143"]`, `["127.0.0.1:99999"]`, `has no port number`},
-		{`["127.0.0.1:2143"]`, `["*:2143"]`, `:46: listen.imap: "*:2143" begins with neither an address nor a host name; for all addresses of this machine, write ":2143"`},
+		{`["127.0.0.1:2143"]`, `["*:2143"]`, `:47: listen.imap: "*:2143" begins with neither an address nor a host name; for all addresses of this machine, write ":2143"`},
 		{`["127.0.0.1:2143"]`, `[" 127.0.0.1:2143"]`, `begins with neither an address nor a host name`},
 		{`["unix:lmtp.sock"]`, `["unix:"]`, `listen.lmtp: "unix:" does not name the socket`},
 		{`["unix:lmtp.sock"]`, `["unix:` + strings.Repeat("x", 101) + `"]`, `is a path of more than 107 bytes`},
@@ -130,7 +133,7 @@ func TestErrors(t *testing.T) {
 		{`# [auth.oauth]`, "[auth.oauth]\nissuer = \"x\"\njwks = \"k\"", `auth.oauth.audience: missing`},
 		{`# [auth.oauth]`, "[auth.oauth]\nissuer = \"x\"\nintrospection = \"k\"", `auth.oauth.client_id: missing`},
 		{`# [relay]`, "[relay]", `relay.server: missing: who sends mail on to other domains, such as "smtps://mail.isp.example:465" or "smtp://127.0.0.1:25"`},
-		{`# [relay]`, "[relay]\nserver = \"mail.isp.example:587\"", `:50: relay.server: "mail.isp.example:587" is not the URL of a server`},
+		{`# [relay]`, "[relay]\nserver = \"mail.isp.example:587\"", `:51: relay.server: "mail.isp.example:587" is not the URL of a server`},
 		{`# [relay]`, "[relay]\nserver = \"https://mail.isp.example:465\"", `is not the URL of a server`},
 		{`# [relay]`, "[relay]\nserver = \"smtp://mail.isp.example:587/x\"", `is not the URL of a server`},
 		{`# [relay]`, "[relay]\nserver = \"smtp://mail.isp.example:x\"", `is not the URL of a server`},
@@ -140,7 +143,7 @@ func TestErrors(t *testing.T) {
 		{`# [relay]`, "[relay]\nserver = \"smtps://alice:secret@mail.isp.example:465\"", `relay.server: "smtps://alice:xxxxx@mail.isp.example:465" has a login in it: set relay.user and relay.password`},
 		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\npassword = \"x\"", `relay.user: missing`},
 		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\nuser = \"x\"", `relay.password: missing`},
-		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\nuser = \"x\"\npassword = \"a\\u0000\"", `:52: relay.password: user or password has a NUL`},
+		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\nuser = \"x\"\npassword = \"a\\u0000\"", `:53: relay.password: user or password has a NUL`},
 		{`# [limits]`, "[limits]\nmessage_size = \"50 apples\"", `limits.message_size: "50 apples" is not a size`},
 		{`# [limits]`, "[limits]\nrecipients = -1", `limits.recipients: -1 is not a number above 0`},
 		{`# [smtp]`, "[smtp]\ngreet_delay = \"1h\"", `smtp.greet_delay: "1h" is not a time from 0s to 1m0s`},

@@ -33,6 +33,7 @@ type file struct {
 	} `toml:"mail"`
 	Auth struct {
 		Users         string   `toml:"users"`
+		Aliases       string   `toml:"aliases"`
 		PlaintextFrom []string `toml:"plaintext_from"`
 		OAuth         *oauth   `toml:"oauth"`
 	} `toml:"auth"`

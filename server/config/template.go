@@ -8,8 +8,8 @@ func Template(hostname, domain, postmaster string) string {
 	return fmt.Sprintf(template, hostname, domain, postmaster)
 }
 
-const template = `# Settings of maildird. Paths are relative to this file. A change of users is seen
-# within a second, one of certificate or log level after SIGHUP, others after a restart.
+const template = `# Settings of maildird. Paths are relative to this file. A change of users or
+# aliases is seen within a second, one of certificate or log level after SIGHUP, others after a restart.
 
 hostname = %q
 domains  = [%q]
@@ -31,6 +31,7 @@ prefix   = ""
 
 [auth]
 users = "users"                        # Dovecot passwd-file: name:{SCHEME}hash:uid:gid::home::extra
+# aliases = "aliases"                  # Postfix's virtual(5): "info alice, bob@example.org", "@example.org alice" for what is left
 plaintext_from = ["127.0.0.1/32", "::1/128"]   # peers that may log in without TLS
 
 # [auth.oauth]                         # users may log in with access tokens (OAUTHBEARER, XOAUTH2)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"maildird/auth"
+	"maildird/auth/aliases"
 	"maildird/maildir/delivery"
 	"maildird/server/limit"
 	"maildird/server/login"
@@ -69,7 +70,10 @@ type Config struct {
 	Postmaster string
 
 	Users Directory
-	Auth  login.Authenticator // for Submission
+	// Aliases, if not nil, says who gets the mail for an address; else it is the users
+	// of Users and the postmaster.
+	Aliases *aliases.Aliases
+	Auth    login.Authenticator // for Submission
 	// SCRAM, if not nil, lets clients of Submission prove passwords without
 	// showing them.
 	SCRAM sasl.Users

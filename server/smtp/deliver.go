@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -36,6 +37,11 @@ func (s *session) begin() *message {
 	}
 	if len(targets) > 0 {
 		m.spool = delivery.NewSpool(targets, s.srv.kind == LMTP, s.srv.cfg.Delivery)
+	}
+	if s.srv.kind == LMTP && len(s.aliases()) > 0 {
+		for _, to := range s.to { // has one reply for all whom it leads to
+			m.spool.Group(to.targets...)
+		}
 	}
 	if s.relaying.any() {
 		m.relaying = s.relaying
@@ -188,7 +194,7 @@ func (m *message) finish() []result {
 			continue
 		}
 		refusals[i] = refusalOfStorage(err)
-		if i == 0 || s.srv.kind == LMTP {
+		if i == 0 || s.srv.kind == LMTP && !errors.Is(err, delivery.ErrGroup) {
 			level := slog.LevelError
 			if c := delivery.CauseOf(err); c == delivery.OverQuota || c == delivery.TooBig { // nothing that an operator has to mend
 				level = slog.LevelInfo
@@ -197,15 +203,23 @@ func (m *message) finish() []result {
 		}
 	}
 	if stored > 0 && len(s.targets) > 0 {
-		s.log.LogAttrs(s.srv.conns.Work(), slog.LevelInfo, "message stored", slog.String("id", m.id),
-			slog.String("from", s.sender()), slog.String("to", list(addressesOf(s.targets))),
-			slog.String("message_id", m.head.messageID), slog.Int64("size", size), slog.Int("stored", stored))
+		attrs := []slog.Attr{slog.String("id", m.id), slog.String("from", s.sender()), slog.String("to", list(addressesOf(s.targets)))}
+		if aliases := s.aliases(); len(aliases) > 0 {
+			attrs = append(attrs, slog.String("orig_to", list(aliases)))
+		}
+		attrs = append(attrs, slog.String("message_id", m.head.messageID), slog.Int64("size", size), slog.Int("stored", stored))
+		s.log.LogAttrs(s.srv.conns.Work(), slog.LevelInfo, "message stored", attrs...)
 	}
 	for i, to := range s.to {
-		if to.target == elsewhere { // as all others
-			to.target = 0
+		results[i].to = to.text
+		if to.targets == nil { // elsewhere: as all others
+			results[i].refusal = refusals[0]
 		}
-		results[i] = result{to.text, refusals[to.target]}
+		for _, n := range to.targets {
+			if results[i].refusal == nil {
+				results[i].refusal = refusals[n]
+			}
+		}
 	}
 	return results
 }
@@ -256,6 +270,17 @@ func errMailboxFull() *smtp.SMTPError {
 
 func errNoSpace() *smtp.SMTPError {
 	return refusal(452, code3{4, 3, 1}, "Not enough space is free, try again later")
+}
+
+// aliases are the recipients that were some.
+func (s *session) aliases() []string {
+	var all []string
+	for _, to := range s.to {
+		if to.alias {
+			all = append(all, to.text)
+		}
+	}
+	return all
 }
 
 // recipientList is for logs: some of the recipients, and how many more.

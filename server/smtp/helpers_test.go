@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"maildird/auth"
+	"maildird/auth/aliases"
 	"maildird/maildir"
 	"maildird/maildir/delivery"
 	"maildird/maildir/folder"
@@ -111,6 +112,24 @@ func openTestUsers(t testing.TB, log *slog.Logger) *auth.Users {
 		t.Fatal(err)
 	}
 	return users
+}
+
+// withAliases gives the server an aliases file.
+func withAliases(t testing.TB, text string) serverOption {
+	path := filepath.Join(t.TempDir(), "aliases")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return aliasesOf(t, path)
+}
+
+func aliasesOf(t testing.TB, path string) serverOption {
+	return func(c *Config) {
+		var err error
+		if c.Aliases, err = aliases.Open(path, c.Domains, c.Users.(*auth.Users), c.Postmaster, c.Log); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // listen serves on another listener, until the test ends.

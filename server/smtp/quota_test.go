@@ -36,7 +36,7 @@ func TestQuota(t *testing.T) {
 	text := strings.Repeat("x", 100)
 	for _, kind := range []Kind{MX, LMTP} {
 		t.Run(kind.String(), func(t *testing.T) {
-			ts := startServer(t, kind, limited)
+			ts := startServer(t, kind, limited, withAliases(t, "both alice, bob"))
 			c := ts.hello()
 			room.Store(-1) // less than nothing is left
 			c.say("MAIL FROM:<>", "250")
@@ -51,6 +51,10 @@ func TestQuota(t *testing.T) {
 			// The client said nothing of the size.
 			c.begin("alice@example.org")
 			c.say(text+"\r\n.", "452 4.2.2")
+			// An alias leads to all or nobody.
+			c.say("MAIL FROM:<> SIZE=51", "250")
+			c.say("RCPT TO:<both@example.org>", "452 4.2.2")
+			c.say("RSET", "250")
 			c.begin("bob@example.org", "alice@example.org")
 			if kind == LMTP {
 				c.say(text+"\r\n.", "250")

@@ -30,9 +30,6 @@ type relaying struct {
 	size  int64  // bytes of the message so far, without it
 }
 
-// elsewhere is the target of a recipient whom the relay took.
-const elsewhere = -1
-
 // relays tells whether mail for an address goes to the relay. Only what users submit does.
 func (srv *Server) relays(a address) bool {
 	return srv.kind == Submission && srv.cfg.Relay != nil && srv.recipients.elsewhere(a)
@@ -62,7 +59,7 @@ func (s *session) relayTo(to address) error {
 		return refused
 	}
 	r.to = append(r.to, to.String())
-	s.to = append(s.to, accepted{to.String(), elsewhere})
+	s.to = append(s.to, accepted{text: to.String()})
 	return nil
 }
 

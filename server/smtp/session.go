@@ -3,10 +3,12 @@ package smtp
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 
 	"maildird/auth"
+	"maildird/auth/aliases"
 	"maildird/maildir/delivery"
 )
 
@@ -20,30 +22,37 @@ type session struct {
 
 	from    *envelope // nil: there is no transaction
 	to      []accepted
-	targets []target // of to, each once
-	refused int      // recipients
-	count   int      // messages of the session
+	targets []target         // of to, each once
+	copies  map[string][]int // indexes in targets by the user's name
+	refused int              // recipients
+	count   int              // messages of the session
 
 	relaying *relaying // recipients elsewhere; nil: there is none so far
 }
 
 // accepted is one RCPT command that was answered by 250.
 type accepted struct {
-	text   string // the address as the client gave it
-	target int    // index in targets, or elsewhere
+	text    string // the address as the client gave it
+	targets []int  // indexes in targets; several for an alias, none elsewhere
+	alias   bool
 }
 
 // target is a copy of the message: whose it is and the address that it is for.
 type target struct {
 	user    auth.User
 	address string
+	alias   string // that led to it, as the client gave it; "" if none did
 }
+
+// mostCopies bounds the copies of one message. An alias alone may have as many as it
+// leads to.
+const mostCopies = aliases.MaxUsers
 
 // reset ends the mail transaction.
 func (s *session) reset() {
 	s.relaying.close()
 	s.relaying = nil
-	s.from, s.to, s.targets, s.refused = nil, nil, nil, 0
+	s.from, s.to, s.targets, s.copies, s.refused = nil, nil, nil, nil, 0
 }
 
 // sender is the reverse-path as it is logged.
@@ -98,32 +107,29 @@ func (s *session) notYours(sender string) error {
 // rcpt adds a recipient.
 func (s *session) rcpt(to address) error {
 	if len(s.to) >= s.srv.cfg.Limits.Recipients {
-		return refusal(452, code3{4, 5, 3}, "Too many recipients, send the rest in another message")
+		return errTooMany()
 	}
 	if s.srv.relays(to) {
 		return s.relayTo(to)
 	}
-	t, err := s.srv.recipients.find(to, s.srv.kind)
+	targets, err := s.srv.recipients.find(to, s.srv.kind)
 	if err != nil {
 		s.refused++
 		return err
 	}
-	if err := s.room(t, s.from.size); err != nil {
-		switch delivery.CauseOf(err) {
-		case delivery.OverQuota:
-			s.log.Info("recipient refused for now", "user", t.user.Name, "reason", err)
-			return errMailboxFull()
-		case delivery.TooBig:
-			s.refused++
-			return errNeverFits()
+	more := slices.DeleteFunc(slices.Clone(targets), func(t target) bool { return s.copy(t) >= 0 })
+	if len(s.targets) > 0 && len(s.targets)+len(more) > max(mostCopies, s.srv.cfg.Limits.Recipients) {
+		return errTooMany()
+	}
+	for _, t := range more {
+		if err := s.room(t, s.from.size); err != nil {
+			return err
 		}
-		s.log.Error("mailbox cannot be looked at", "user", t.user.Name, "error", err)
-		return tempFailure()
 	}
 	if err := s.countRecipient(to); err != nil {
 		return err
 	}
-	s.to = append(s.to, accepted{to.String(), s.addTarget(t)})
+	s.to = append(s.to, accepted{to.String(), s.addTargets(targets), targets[0].alias != ""})
 	return nil
 }
 
@@ -136,25 +142,66 @@ func (s *session) countRecipient(to address) error {
 	return nil
 }
 
-// room returns an error if a user's quota has no room for a message of so many
-// bytes, or it cannot be known.
+func errTooMany() error {
+	return refusal(452, code3{4, 5, 3}, "Too many recipients, send the rest in another message")
+}
+
+// room refuses a message of so many bytes that a user's quota has no room for, or if
+// that cannot be known. An alias one of whose users has no room is refused as a whole:
+// there is no queue that his copy could wait in, and an answer for all that says it is
+// stored would lose it.
 func (s *session) room(t target, size int64) error {
 	if s.srv.cfg.Room == nil {
 		return nil
 	}
-	return s.srv.cfg.Room(s.srv.conns.Work(), t.user, size)
+	err := s.srv.cfg.Room(s.srv.conns.Work(), t.user, size)
+	if err == nil {
+		return nil
+	}
+	log := s.log.With("user", t.user.Name)
+	if t.alias != "" {
+		log = log.With("alias", t.alias)
+	}
+	switch delivery.CauseOf(err) {
+	case delivery.OverQuota:
+		log.Info("recipient refused for now", "reason", err)
+		return errMailboxFull()
+	case delivery.TooBig:
+		s.refused++
+		return errNeverFits()
+	}
+	log.Error("mailbox cannot be looked at", "error", err)
+	return tempFailure()
 }
 
-// addTarget returns the index of a target. One who is named twice gets the
-// message once.
-func (s *session) addTarget(t target) int {
-	for i := range s.targets {
-		if s.targets[i].address == t.address {
+// copy returns the index of the copy that a target has already, else -1. One who is
+// named twice gets the message once; one who is named with two details gets two, unless
+// an alias leads to him.
+func (s *session) copy(t target) int {
+	for _, i := range s.copies[t.user.Name] {
+		if other := &s.targets[i]; other.address == t.address || other.alias != "" || t.alias != "" {
 			return i
 		}
 	}
-	s.targets = append(s.targets, t)
-	return len(s.targets) - 1
+	return -1
+}
+
+// addTargets adds copies for those who have none, and returns the indexes of all.
+func (s *session) addTargets(targets []target) []int {
+	if s.copies == nil {
+		s.copies = map[string][]int{}
+	}
+	indexes := make([]int, len(targets))
+	for n, t := range targets {
+		i := s.copy(t)
+		if i < 0 {
+			i = len(s.targets)
+			s.targets = append(s.targets, t)
+			s.copies[t.user.Name] = append(s.copies[t.user.Name], i)
+		}
+		indexes[n] = i
+	}
+	return indexes
 }
 
 // nextID names a message, in replies, logs and Received.

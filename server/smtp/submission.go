@@ -172,6 +172,9 @@ func (e *headerEdit) checkFrom(fields []string) *smtp.SMTPError {
 	return e.checkAddresses("From", fields[0])
 }
 
+// mostAuthors bounds the addresses in a From or Sender field.
+const mostAuthors = 100
+
 // checkAddresses makes sure that all addresses in a field are the user's.
 func (e *headerEdit) checkAddresses(name, field string) *smtp.SMTPError {
 	// The name beside an address is not looked at, whatever its charset.
@@ -182,6 +185,9 @@ func (e *headerEdit) checkAddresses(name, field string) *smtp.SMTPError {
 	list, err := parser.ParseList(strings.TrimSpace(strings.ToValidUTF8(unfolded, "?")))
 	if err != nil || len(list) == 0 {
 		return refusal(553, code3{5, 7, 1}, "%s field of the message cannot be understood", name)
+	}
+	if len(list) > mostAuthors { // each may be an alias that leads to many
+		return refusal(553, code3{5, 7, 1}, "%s field of the message has more than %d addresses", name, mostAuthors)
 	}
 	for _, a := range list {
 		at := strings.LastIndexByte(a.Address, '@')

@@ -10,16 +10,20 @@ import (
 // LF line ends (RFC 5321 section 4.4). They say where it came from, so that its
 // way can be followed.
 func (s *session) trace(received []byte, t target, now string) []byte {
-	to := t.address
+	to, alias := t.address, t.alias
 	if !s.from.utf8 {
-		to = withALabels(to)
+		to, alias = withALabels(to), withALabels(alias)
 	}
-	b := make([]byte, 0, 96+2*len(to)+len(received)+len(now))
+	b := make([]byte, 0, 128+2*len(to)+len(alias)+len(received)+len(now))
 	b = append(b, "Return-Path: <"...)
 	if !s.from.null {
 		b = append(b, s.from.sender.String()...)
 	}
-	b = append(b, ">\nDelivered-To: "...)
+	b = append(b, ">\n"...)
+	if alias != "" { // as Postfix calls it; each copy names its own
+		b = append(append(append(b, "X-Original-To: "...), alias...), '\n')
+	}
+	b = append(b, "Delivered-To: "...)
 	b = append(b, to...)
 	b = append(b, '\n')
 	b = append(b, received...)

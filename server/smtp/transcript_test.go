@@ -59,6 +59,8 @@ func scriptServer(t *testing.T, s *dialogue.Script) (*testServer, dialogue.Targe
 			limit(value, func(c *Config) *int { return &c.Limits.BadRecipients })
 		case "postmaster":
 			options = append(options, func(c *Config) { c.Postmaster = value })
+		case "aliases":
+			options = append(options, aliasesOf(t, filepath.Join("../../testdata/smtp", value)))
 		case "reserve":
 			n := uint64(number(value)) << 40
 			options = append(options, func(c *Config) { c.Reserve = n })

@@ -1,0 +1,114 @@
+package smtp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"maildird/auth"
+	"maildird/auth/aliases"
+	"maildird/maildir/delivery"
+)
+
+// TestAliasOfAFaultyMailbox: all whom an alias leads to get the message, or none of
+// them; others in the same transaction have what is theirs.
+func TestAliasOfAFaultyMailbox(t *testing.T) {
+	for _, kind := range []Kind{MX, LMTP} {
+		t.Run(kind.String(), func(t *testing.T) {
+			ts := startServer(t, kind, withAliases(t, "both alice, bob\nothers bob, carol"), func(c *Config) {
+				open := c.Open
+				c.Open = func(ctx context.Context, u auth.User) (delivery.Dirs, func(), error) {
+					if u.Name == "alice@example.org" {
+						return delivery.Dirs{}, nil, errors.New("a fault of the disk")
+					}
+					return open(ctx, u)
+				}
+			})
+			c := ts.hello()
+			c.begin("both@example.org")
+			c.say("Subject: x\r\n.", "451")
+			if n := len(ts.mail("bob")); n != 0 {
+				t.Errorf("bob has %d messages", n)
+			}
+			c.begin("both@example.org", "carol@example.org", "others@example.org")
+			if kind == MX {
+				c.say("Subject: x\r\n.", "451")
+			} else {
+				c.say("Subject: x\r\n.", "451")
+				c.expect("250")
+				c.expect("250")
+			}
+			want := map[Kind]int{MX: 0, LMTP: 1}[kind]
+			if b, ca := len(ts.mail("bob")), len(ts.mail("carol")); b != want || ca != want {
+				t.Errorf("bob has %d messages and carol %d, want %d", b, ca, want)
+			}
+			if log := ts.log.String(); strings.Count(log, "message cannot be stored") != 2 || strings.Count(log, "orig_to=\"both@example.org others@example.org\"") != want {
+				t.Errorf("log:\n%s", log)
+			}
+			ts.noTemp()
+		})
+	}
+}
+
+// TestAliasCopiesAreBounded: one message has so many copies, but those of one alias.
+func TestAliasCopiesAreBounded(t *testing.T) {
+	var file, names strings.Builder
+	for _, group := range []string{"a", "b"} {
+		names.WriteString(group)
+		for i := range aliases.MaxUsers {
+			fmt.Fprintf(&file, "%s%d:{PLAIN}x\n", group, i)
+			fmt.Fprintf(&names, "\n  %s%d,", group, i)
+		}
+		names.WriteByte('\n')
+	}
+	path := filepath.Join(t.TempDir(), "users")
+	if err := os.WriteFile(path, []byte(file.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int64
+	ts := startServer(t, MX, func(c *Config) {
+		users, err := auth.OpenUsers(path, c.Domains, c.Log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Users = users
+		c.Room = func(context.Context, auth.User, int64) error { asked.Add(1); return nil }
+	}, withAliases(t, names.String()+"twelve a1, a2, b1\n"))
+	c := ts.hello()
+	for range 2 {
+		c.say("MAIL FROM:<s@client.example>", "250")
+		c.say("RCPT TO:<a@example.org>", "250")
+		c.say("RCPT TO:<a@example.org>", "250") // who have their copies
+		c.say("RCPT TO:<a+x@example.org>", "250")
+		c.say("RCPT TO:<a7@example.org>", "250")
+		c.say("RCPT TO:<b@example.org>", "452 4.5.3")
+		c.say("RCPT TO:<twelve@example.org>", "452 4.5.3")
+		c.say("RCPT TO:<b7@example.org>", "452 4.5.3")
+		c.say("RSET", "250")
+	}
+	if n := asked.Load(); n != 2*aliases.MaxUsers {
+		t.Errorf("%d mailboxes were looked at", n)
+	}
+	c.say("MAIL FROM:<s@client.example>", "250")
+	c.say("RCPT TO:<a7@example.org>", "250")
+	c.say("RCPT TO:<a@example.org>", "250")
+	c.say("RCPT TO:<b@example.org>", "452 4.5.3")
+}
+
+// TestManyAuthors: the addresses of a submitted message may not cost more than so much.
+func TestManyAuthors(t *testing.T) {
+	ts := startServer(t, Submission, withAliases(t, "info alice, bob"))
+	c := ts.hello()
+	c.say("AUTH PLAIN AGFsaWNlAHNlY3JldA==", "235")
+	for n, reply := range map[int]string{mostAuthors: "250", mostAuthors + 1: "553 5.7.1"} {
+		c.say("MAIL FROM:<info@example.org>", "250")
+		c.say("RCPT TO:<bob@example.org>", "250")
+		c.say("DATA", "354")
+		c.say("From: "+strings.Repeat("info@example.org, ", n-1)+"alice@example.org\r\n.", reply)
+	}
+}
