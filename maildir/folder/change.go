@@ -28,7 +28,7 @@ func (t *Tree) Create(ctx context.Context, name string, specialUse []string) err
 		if err := t.layout.create(t.root, at); err != nil {
 			return err
 		}
-		if err := t.setUses(at, uses); err != nil {
+		if err := t.setUses(ctx, at, uses); err != nil {
 			return t.undoCreate(at, err)
 		}
 		return nil
@@ -78,7 +78,7 @@ func (t *Tree) Delete(ctx context.Context, name string) error {
 		if rest, err = t.layout.remove(t.root, at); err != nil {
 			return named(err, name)
 		}
-		if err := t.editUses(dropPlaces(map[string]bool{at.key(): true}), nil); err != nil {
+		if err := t.editUses(context.WithoutCancel(ctx), dropPlaces(map[string]bool{at.key(): true}), nil); err != nil {
 			return fmt.Errorf("%w: %w", ErrLeftover, err)
 		}
 		return nil
@@ -120,7 +120,7 @@ func (t *Tree) Rename(ctx context.Context, from, to string) error {
 				return err
 			}
 		}
-		return t.keepingUses(source, target, func() error {
+		return t.keepingUses(ctx, source, target, func() error {
 			return named(t.layout.rename(t.root, source, target), from)
 		})
 	})

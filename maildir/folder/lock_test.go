@@ -45,24 +45,41 @@ func TestHungProgram(t *testing.T) {
 // TestWaitEnds: who need not wait any more for a program that hangs with a lock does
 // not, whether he waits for that program or for others who do.
 func TestWaitEnds(t *testing.T) {
-	for name, change := range map[string]func(context.Context, *Tree) error{
-		treeLock:                    func(ctx context.Context, tree *Tree) error { return tree.Create(ctx, "A", nil) },
-		subscriptionsFile + ".lock": func(ctx context.Context, tree *Tree) error { return tree.SetSubscribed(ctx, "A", true) },
+	const usesLock = specialUseFile + ".lock"
+	for _, c := range []struct {
+		lock   string
+		change func(context.Context, *Tree) error
+	}{
+		{treeLock, func(ctx context.Context, tree *Tree) error { return tree.Create(ctx, "A", nil) }},
+		{subscriptionsFile + ".lock", func(ctx context.Context, tree *Tree) error { return tree.SetSubscribed(ctx, "A", true) }},
+		{usesLock, func(ctx context.Context, tree *Tree) error { return tree.Create(ctx, "A", []string{`\Sent`}) }},
+		{usesLock, func(ctx context.Context, tree *Tree) error { return tree.Rename(ctx, "Mine", "Yours") }},
+		{usesLock, func(ctx context.Context, tree *Tree) error { return tree.SetSpecialUse(ctx, "Mine", []string{`\Junk`}) }},
+		{usesLock, func(ctx context.Context, tree *Tree) error {
+			return tree.provision(ctx, []Default{{Name: "A", SpecialUse: `\Sent`}})
+		}},
 	} {
-		tree, root := testTree(t, ppSlash)
+		tree, root := testTree(t, ppSlash, ".Mine/cur/", specialUseFile+" = \\Drafts Mine\n")
 		tree.lock, tree.file, tree.stale = time.Hour, time.Hour, time.Hour
-		held, err := os.Create(filepath.Join(root, name))
+		held, err := os.Create(filepath.Join(root, c.lock))
 		must(t, err)
 		must(t, unix.FcntlFlock(held.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}))
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		for range 3 {
-			all.Go(func() { wantError(t, change(ctx, tree), context.Canceled) })
+			all.Go(func() { wantError(t, c.change(ctx, tree), context.Canceled) })
+		}
+		waits := tree.files
+		if c.lock == treeLock {
+			waits = tree.one
+		}
+		for len(waits) == 0 {
+			time.Sleep(time.Millisecond)
 		}
 		cancel()
 		all.Wait()
 		must(t, os.Remove(held.Name()))
 		must(t, held.Close())
-		must(t, change(t.Context(), tree))
+		must(t, c.change(t.Context(), tree))
 	}
 }

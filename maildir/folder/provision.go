@@ -56,7 +56,7 @@ func (t *Tree) provision(ctx context.Context, defaults []Default) error {
 		return err
 	}
 	if len(uses) > 0 {
-		if err := t.editUses(func(string) string { return "" }, uses); err != nil {
+		if err := t.editUses(ctx, func(string) string { return "" }, uses); err != nil {
 			return err
 		}
 	}

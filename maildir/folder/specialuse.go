@@ -83,15 +83,15 @@ func checkUses(uses []string) ([]string, error) {
 }
 
 // editUses rewrites the file line by line, then appends lines. edit gets the
-// name of each line and returns the new one, "" to drop the line. It is part of a
-// change under the tree's lock, which goes on to its end.
-func (t *Tree) editUses(edit func(place string) string, add []string) error {
+// name of each line and returns the new one, "" to drop the line. The end of ctx ends
+// the wait for the file's lock.
+func (t *Tree) editUses(ctx context.Context, edit func(place string) string, add []string) error {
 	if len(add) == 0 {
 		if _, err := t.root.Lstat(specialUseFile); errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 	}
-	return t.rewrite(context.Background(), specialUseFile, func(old []byte) ([]byte, error) {
+	return t.rewrite(ctx, specialUseFile, func(old []byte) ([]byte, error) {
 		lines := []string{}
 		changed := len(add) > 0
 		for line := range strings.Lines(string(old)) {
@@ -122,19 +122,19 @@ func (t *Tree) editUses(edit func(place string) string, add []string) error {
 }
 
 // setUses gives a mailbox exactly these attributes, which must be known.
-func (t *Tree) setUses(at levels, uses []string) error {
+func (t *Tree) setUses(ctx context.Context, at levels, uses []string) error {
 	var add []string
 	for _, use := range uses {
 		add = append(add, use+" "+at.key())
 	}
-	return t.editUses(dropPlaces(map[string]bool{at.key(): true}), add)
+	return t.editUses(ctx, dropPlaces(map[string]bool{at.key(): true}), add)
 }
 
 // keepingUses calls rename, by which a mailbox and those below it get other names,
 // and which they keep their attributes through. Meanwhile they have them under both
 // names, as a line of a mailbox that is missing means nothing: if the file cannot be
-// written, nothing is renamed.
-func (t *Tree) keepingUses(from, to levels, rename func() error) error {
+// written, nothing is renamed. What comes after that does not end with ctx.
+func (t *Tree) keepingUses(ctx context.Context, from, to levels, rename func() error) error {
 	uses, err := t.fileUses()
 	if err != nil {
 		return err
@@ -154,13 +154,14 @@ func (t *Tree) keepingUses(from, to levels, rename func() error) error {
 		return rename()
 	}
 	slices.Sort(add)
-	if err := t.editUses(dropPlaces(moved), add); err != nil {
+	if err := t.editUses(ctx, dropPlaces(moved), add); err != nil {
 		return err
 	}
+	ctx = context.WithoutCancel(ctx)
 	if err := rename(); err != nil {
-		return errors.Join(err, t.editUses(dropPlaces(moved), nil))
+		return errors.Join(err, t.editUses(ctx, dropPlaces(moved), nil))
 	}
-	_ = t.editUses(dropPlaces(old), nil) // what stays is dropped when a mailbox of the name is made
+	_ = t.editUses(ctx, dropPlaces(old), nil) // what stays is dropped when a mailbox of the name is made
 	return nil
 }
 
@@ -289,7 +290,7 @@ func (t *Tree) SetSpecialUse(ctx context.Context, name string, uses []string) er
 			return err
 		}
 		at, had = place, byFile[place.key()]
-		return t.setUses(at, uses)
+		return t.setUses(ctx, at, uses)
 	})
 	if err != nil {
 		return err
@@ -299,5 +300,6 @@ func (t *Tree) SetSpecialUse(ctx context.Context, name string, uses []string) er
 		return err
 	}
 	err = fmt.Errorf("%w: %q is %s by its name", ErrSpecialUse, name, strings.Join(has, " "))
-	return errors.Join(err, t.withLock(context.WithoutCancel(ctx), func() error { return t.setUses(at, had) }))
+	ctx = context.WithoutCancel(ctx)
+	return errors.Join(err, t.withLock(ctx, func() error { return t.setUses(ctx, at, had) }))
 }
