@@ -65,7 +65,7 @@ func (m *Mailbox) NewIncoming(opt AppendOptions) (*Incoming, error) {
 func (m *Mailbox) newTemp() (*delivery.Temp, error) {
 	temp, err := delivery.NewTemp(m.dirs, m.env.Delivery)
 	if errors.Is(err, fs.ErrNotExist) {
-		m.MarkReplaced()
+		m.markReplaced()
 		err = fmt.Errorf("%w: %w", ErrReplaced, err)
 	}
 	return temp, err
@@ -148,7 +148,7 @@ func (m *Mailbox) Append(ctx context.Context, old Taken, in ...*Incoming) (valid
 			return 0, nil, err
 		}
 	}
-	if err := m.Room(sizeOf(in)-old.Bytes, int64(len(in))-old.Messages); err != nil {
+	if err := m.room(sizeOf(in)-old.Bytes, int64(len(in))-old.Messages); err != nil {
 		return 0, nil, err
 	}
 	err = m.change(ctx, func(lock *dotlock.Lock) error {
@@ -182,7 +182,7 @@ func (m *Mailbox) Append(ctx context.Context, old Taken, in ...*Incoming) (valid
 // RoomBeside is Room for one message of that many bytes beside others that are on
 // their way, for which old ones are removed.
 func (m *Mailbox) RoomBeside(in []*Incoming, bytes int64, old Taken) error {
-	return m.Room(sizeOf(in)+bytes-old.Bytes, int64(len(in))+1-old.Messages)
+	return m.room(sizeOf(in)+bytes-old.Bytes, int64(len(in))+1-old.Messages)
 }
 
 func sizeOf(in []*Incoming) (bytes int64) {

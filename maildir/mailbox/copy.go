@@ -58,7 +58,7 @@ func (v *View) roomFor(originals []original, dst *Mailbox) error {
 	for _, o := range originals {
 		bytes += v.m.fileSize(o.msg.row)
 	}
-	return dst.Room(bytes, int64(len(originals)))
+	return dst.room(bytes, int64(len(originals)))
 }
 
 // copy is Copy once there is room, and also what Move begins with.

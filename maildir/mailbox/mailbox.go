@@ -192,7 +192,7 @@ func (m *Mailbox) Close() {
 // Retire ends the mailbox for all who have it, and gives its watches back, so
 // that the folder can be opened anew. Close it all the same.
 func (m *Mailbox) Retire() {
-	m.MarkReplaced()
+	m.markReplaced()
 	m.watch.starts.Wait()
 	m.sync <- struct{}{}
 	defer m.release()
@@ -226,7 +226,7 @@ func (m *Mailbox) Replaced() bool {
 // validityChanged ends the mailbox as another program gave it a new UIDVALIDITY.
 func (m *Mailbox) validityChanged(now uint32) {
 	m.env.Log.Warn("another program gave the mailbox a new UIDVALIDITY", "mailbox", m.Path(), "old", m.UIDValidity(), "new", now)
-	m.MarkReplaced()
+	m.markReplaced()
 }
 
 // WorthKeeping tells whether the mailbox is worth being kept open without a
@@ -241,9 +241,9 @@ func (m *Mailbox) WorthKeeping() bool {
 // share. Call it before anything else.
 func (m *Mailbox) CountIn(q *quota.Quota) { m.quota = q }
 
-// Room returns quota.ErrOver if the quota has no room for so many bytes and
+// room returns quota.ErrOver if the quota has no room for so many bytes and
 // messages more.
-func (m *Mailbox) Room(bytes, messages int64) error {
+func (m *Mailbox) room(bytes, messages int64) error {
 	if m.quota == nil {
 		return nil
 	}
@@ -278,9 +278,9 @@ func (m *Mailbox) UIDNext() uint32 {
 	return m.uidNext
 }
 
-// MarkReplaced ends the mailbox for all sessions that have it open: their next
+// markReplaced ends the mailbox for all sessions that have it open: their next
 // Poll gives ErrReplaced.
-func (m *Mailbox) MarkReplaced() {
+func (m *Mailbox) markReplaced() {
 	m.mu.Lock()
 	m.replaced = true
 	m.mu.Unlock()
@@ -289,8 +289,8 @@ func (m *Mailbox) MarkReplaced() {
 
 // NewView opens a view of the mailbox as it is now. notify is called from
 // other goroutines, without locks held, when Updates may have news; it must
-// not block. When ctx ends, nothing is waited for any more to read messages. A view that is not read-only moves new mail to cur/ and claims
-// it as \Recent.
+// not block. When ctx ends, nothing is waited for any more to read messages. A view that
+// is not read-only moves new mail to cur/ and claims it as \Recent.
 func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*View, error) {
 	if !readOnly {
 		m.mu.RLock()
@@ -363,7 +363,7 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 		case isFull(err):
 			return fmt.Errorf("%w: %w", errNoRoom, err)
 		case errors.Is(err, fs.ErrNotExist): // the folder itself was removed while we hold it open
-			m.MarkReplaced()
+			m.markReplaced()
 			return fmt.Errorf("%w: %w", ErrReplaced, err)
 		}
 		return err

@@ -31,14 +31,14 @@ func (v *View) TellModSeq(ctx context.Context) (uint64, error) {
 	if _, err := v.m.settled(ctx, true); err != nil {
 		return 0, err
 	}
-	if !v.ModSeqs() {
+	if !v.keepsModSeqs() {
 		return 0, nil
 	}
 	return v.HighestModSeq(), nil
 }
 
-// ModSeqs tells whether the mailbox keeps mod-sequences.
-func (v *View) ModSeqs() bool {
+// keepsModSeqs tells whether the mailbox keeps mod-sequences.
+func (v *View) keepsModSeqs() bool {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
 	return v.m.modseqs.lasting

@@ -77,7 +77,7 @@ func (m *Mailbox) checkName() error {
 	}
 	l.mu.Unlock()
 	if due && !m.isHere() {
-		m.MarkReplaced()
+		m.markReplaced()
 	}
 	return m.check()
 }
@@ -99,7 +99,7 @@ func (m *Mailbox) endedBy(err error) error {
 	if m.isHere() {
 		return err
 	}
-	m.MarkReplaced()
+	m.markReplaced()
 	return fmt.Errorf("%w: %w", ErrReplaced, err)
 }
 

@@ -128,7 +128,7 @@ func (m *Mailbox) newHeader() (h uidlist.Header, ready func() error, err error) 
 	m.mu.RUnlock()
 	if h.UIDValidity != 0 {
 		if !m.isHere() { // all of the folder is being removed
-			m.MarkReplaced()
+			m.markReplaced()
 			return h, nil, ErrReplaced
 		}
 		m.env.Log.Warn("dovecot-uidlist was removed or destroyed, writing it again", "mailbox", m.Path(), "uidvalidity", h.UIDValidity)

@@ -186,7 +186,7 @@ func (m *Mailbox) statDirs() (n, c dirState, t dirTimes, err error) {
 		return n, c, t, err
 	}
 	if new.Nlink == 0 || cur.Nlink == 0 { // removed while we hold it open
-		m.MarkReplaced()
+		m.markReplaced()
 		return n, c, t, ErrReplaced
 	}
 	list, err := m.list.StampNow()
