@@ -14,7 +14,8 @@ import (
 // as many places as processors, deliveries over many connections wait for places
 // while the processors and the disk are idle.
 //
-// What sizes itself by the processors does so before.
+// What sizes itself by the processors does so before. A limit of a control group counts
+// as it is at the start; the runtime does not follow it after this.
 func letThreadsBlock() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -468,5 +469,32 @@ func TestMaildirThatIsNone(t *testing.T) {
 	})
 	if text, err := os.ReadFile(path); err != nil || string(text) != "a file of mine" {
 		t.Errorf("the file is %q, %v", text, err)
+	}
+}
+
+// TestThreads: a server runs code on twice as many threads as there are processors, or
+// on as many as GOMAXPROCS says.
+func TestThreads(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	runtime.SetDefaultGOMAXPROCS()
+	t.Setenv("GODEBUG", "schedtrace=20") // the runtime tells how many it uses
+	for _, c := range []struct {
+		configured string
+		want       int
+	}{{"", 2 * runtime.GOMAXPROCS(0)}, {"3", 3}} {
+		t.Setenv("GOMAXPROCS", c.configured)
+		m := start(t)
+		want, told := fmt.Sprintf(" gomaxprocs=%d ", c.want), 0
+		eventually(t, func() error {
+			_, log, _ := strings.Cut(m.Log(), "msg=ready")
+			told = strings.Count(log, " gomaxprocs=")
+			if told < 100 && !strings.Contains(log, want) {
+				return fmt.Errorf("the runtime told %d times:\n%s", told, log)
+			}
+			return nil
+		})
+		if told >= 100 {
+			t.Errorf("with GOMAXPROCS=%q there is no %q", c.configured, want)
+		}
 	}
 }
