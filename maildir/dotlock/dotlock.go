@@ -222,7 +222,9 @@ func (l *Lock) Release() error {
 	}
 	err := l.verify()
 	if err == nil {
-		err = l.dir.Remove(l.name)
+		if err = l.dir.Remove(l.name); errors.Is(err, fs.ErrNotExist) {
+			err = l.stolen() // just now
+		}
 	}
 	l.locker.mu.Lock()
 	if err == nil || errors.Is(err, ErrStolen) {
@@ -243,9 +245,13 @@ func (l *Lock) verify() error {
 		return nil
 	}
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %s/%s", ErrStolen, l.dir.Path(), l.name)
+		return l.stolen()
 	}
 	return err
+}
+
+func (l *Lock) stolen() error {
+	return fmt.Errorf("%w: %s/%s", ErrStolen, l.dir.Path(), l.name)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -471,6 +471,25 @@ func TestStolen(t *testing.T) {
 	}
 }
 
+// TestStolenDuringRelease: a lock that somebody takes away while it is given back was
+// taken away.
+func TestStolenDuringRelease(t *testing.T) {
+	d, path := openDir(t)
+	file := filepath.Join(path, name)
+	l := NewLocker("host.test")
+	for range 2000 {
+		lock, err := l.Acquire(t.Context(), d, name, Options{})
+		must(t, err)
+		var other sync.WaitGroup
+		other.Go(func() { _ = os.Remove(file) })
+		err = lock.Release()
+		other.Wait()
+		if err != nil && !errors.Is(err, ErrStolen) {
+			t.Fatalf("Release: %v", err)
+		}
+	}
+}
+
 func TestTouch(t *testing.T) {
 	d, path := openDir(t)
 	l := NewLocker("host.test")

@@ -93,15 +93,25 @@ func (m *Mailbox) endedBy(err error) error {
 	if err == nil || errors.Is(err, ErrReplaced) {
 		return err
 	}
-	if m.leadsHere != nil {
-		m.env.Watcher.Barrier(context.Background()) // it may know of its name by events
+	for looks := 0; ; looks++ {
+		if m.leadsHere != nil {
+			m.env.Watcher.Barrier(context.Background()) // it may know of its name by events
+		}
+		if !m.isHere() {
+			m.markReplaced()
+			return fmt.Errorf("%w: %w", ErrReplaced, err)
+		}
+		// rm -r takes the lock first, maybe, and the directories a moment later.
+		if !errors.Is(err, dotlock.ErrStolen) || looks == looksForRemoval {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
-	if m.isHere() {
-		return err
-	}
-	m.markReplaced()
-	return fmt.Errorf("%w: %w", ErrReplaced, err)
 }
+
+// looksForRemoval is how often it is looked whether the folder of a lock that was taken
+// away goes too, before that is an error.
+const looksForRemoval = 25
 
 // hasDirs tells whether new/ and cur/ of the folder are those that are open: what
 // somebody moved away and made anew is served when the folder is opened anew.

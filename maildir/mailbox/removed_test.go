@@ -157,12 +157,14 @@ func TestRemovedUnderLock(t *testing.T) {
 	failed := errors.New("a file is not there any more")
 	for name, c := range map[string]struct {
 		removed bool
+		later   bool // as rm -r does it: the lock goes before the directories
 		err     error
 		want    error
 		logged  bool
 	}{
 		"the folder, unnoticed":           {removed: true, want: ErrReplaced},
 		"the folder, and something fails": {removed: true, err: failed, want: ErrReplaced},
+		"the lock, then the folder":       {removed: true, later: true, want: ErrReplaced},
 		"the lock, unnoticed":             {want: dotlock.ErrStolen},
 		"the lock, and something fails":   {err: failed, want: failed, logged: true},
 	} {
@@ -173,7 +175,13 @@ func TestRemovedUnderLock(t *testing.T) {
 			b := newBox(t)
 			dir, err := dirfd.Open(b.path)
 			must(t, err)
+			looks := -1 // at the folder without its lock
 			here := func() bool {
+				if looks >= 0 && c.later {
+					if looks++; looks == 2 {
+						must(t, os.RemoveAll(b.path))
+					}
+				}
 				now, err := os.Lstat(b.path)
 				return err == nil && now.IsDir()
 			}
@@ -181,7 +189,8 @@ func TestRemovedUnderLock(t *testing.T) {
 			must(t, err)
 			defer m.Close()
 			err = m.change(ctx, func(*dotlock.Lock) error {
-				if c.removed { // as Dovecot does it: there may be more to be removed
+				looks = 0
+				if c.removed && !c.later { // as Dovecot does it: there may be more to be removed
 					must(t, os.Rename(b.path, b.path+".trash"))
 					must(t, os.Remove(b.file("../box.trash/"+uidlistLock)))
 				} else {

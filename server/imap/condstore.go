@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"errors"
 	"strconv"
 
 	"github.com/emersion/go-imap/v2"
@@ -88,9 +89,7 @@ func (s *session) enableModSeqs() error {
 // that was just selected, or that there are none (RFC 7162 section 3.1.2).
 func (s *session) tellHighestModSeq() {
 	ok, err := s.sel.view.EnableModSeq(s.ctx)
-	if err != nil {
-		s.log.Warn("mailbox is served without mod-sequences", "mailbox", s.sel.name, "error", err)
-	}
+	s.logNoModSeq(err)
 	if s.sel.modseq.none = !ok || err != nil; s.sel.modseq.none {
 		s.writeStatus(nil, "OK", "NOMODSEQ", "This mailbox cannot keep mod-sequences.")
 		return
@@ -98,14 +97,19 @@ func (s *session) tellHighestModSeq() {
 	s.writeStatus(nil, "OK", s.highestModSeq(s.sel.view.HighestModSeq()), "Highest mod-sequence.")
 }
 
+// logNoModSeq tells why there are none, unless the mailbox ended just now.
+func (s *session) logNoModSeq(err error) {
+	if err != nil && !errors.Is(err, mailbox.ErrReplaced) {
+		s.log.Warn("mailbox is served without mod-sequences", "mailbox", s.sel.name, "error", err)
+	}
+}
+
 // announceModSeq tells a client that wants no mod-sequences so far which one the
 // mailbox has (RFC 7162 sections 3.1.2.1 and 3.1.2.2: with every SELECT). Some,
 // such as Thunderbird, begin to use them only then.
 func (s *session) announceModSeq() {
 	n, err := s.sel.view.TellModSeq(s.ctx)
-	if err != nil {
-		s.log.Warn("mailbox is served without mod-sequences", "mailbox", s.sel.name, "error", err)
-	}
+	s.logNoModSeq(err)
 	if n == 0 {
 		s.writeStatus(nil, "OK", "NOMODSEQ", "This mailbox cannot keep mod-sequences.")
 		return

@@ -249,7 +249,7 @@ type lacking struct {
 // what happens in a mailbox that others change.
 func (s *session) lack(l *lacking, m mailbox.Message, err error) {
 	switch {
-	case errors.Is(err, mailbox.ErrGone):
+	case errors.Is(err, mailbox.ErrGone), errors.Is(err, mailbox.ErrReplaced):
 		l.gone = true
 		return
 	case isConnError(err), errors.Is(err, errStopped):

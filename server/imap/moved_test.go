@@ -66,3 +66,23 @@ func endsSoon(t *testing.T, c *testClient) {
 	}
 	t.Fatal("the session goes on")
 }
+
+// TestFolderRemovedBeforeFetch: somebody removes the selected folder before its messages
+// are read: they are gone, and nothing is wrong that the operator has to know of.
+func TestFolderRemovedBeforeFetch(t *testing.T) {
+	ts := startServer(t)
+	c := ts.login()
+	c.ok("CREATE Work")
+	for range 3 {
+		c.ok("APPEND Work {16+}\r\nSubject: x\r\n\r\ny\r\n")
+	}
+	c.ok("SELECT Work")
+	if err := os.RemoveAll(filepath.Join(ts.root("alice"), ".Work")); err != nil {
+		t.Fatal(err)
+	}
+	c.send("a FETCH 1:* BODY.PEEK[]\r\n")
+	c.ends("replaced")
+	if log := ts.log.Take(); strings.Contains(log, "level=WARN") || strings.Contains(log, "level=ERROR") {
+		t.Errorf("the log has\n%s", log)
+	}
+}

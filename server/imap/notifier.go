@@ -225,7 +225,7 @@ func (n *notifier) reopen(w *watchedBox) {
 			n.tellState(again, now)
 		}
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, mailbox.ErrReplaced) { // it is removed as well
 		n.s.log.Warn("mailbox cannot be looked at", "mailbox", w.name, "error", err)
 	}
 }
