@@ -22,9 +22,10 @@ const (
 	KindOther // symbolic link, FIFO, socket, device
 )
 
-// listBuffers holds the buffers of getdents: a large one means few system
-// calls, and a scan of a million files needs no more than two of them.
-var listBuffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
+// listBuffers holds the buffers of getdents, for some hundred names each: a larger
+// one would not mean less work, but that it is shared later between who lists and
+// who takes the names.
+var listBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
 // List calls f for each entry but "." and "..", in directory order, until f
 // returns false. name is valid during the call only. While other programs
@@ -51,6 +52,13 @@ type Entry struct {
 	Kind Kind
 }
 
+const (
+	// together is how many entries ListMany gives at once, at most.
+	together = 256
+	// ahead is how many buffers it has.
+	ahead = 4
+)
+
 // ListMany is List for a directory that may be large: f gets many entries at once,
 // while another goroutine waits for the next ones. They are valid during the call
 // only.
@@ -60,14 +68,19 @@ func (d *Dir) ListMany(f func(some []Entry)) error {
 		return err
 	}
 	defer unix.Close(own)
-	var some []Entry
+	some := make([]Entry, 0, together)
 	give := func(p piece) {
-		some = some[:0]
 		p.each(func(name []byte, kind Kind, _ uint64) bool {
-			some = append(some, Entry{name, kind})
+			if some = append(some, Entry{name, kind}); len(some) == together {
+				f(some)
+				some = some[:0]
+			}
 			return true
 		})
-		f(some)
+		if len(some) > 0 {
+			f(some)
+			some = some[:0]
+		}
 	}
 	first := listBuffers.Get().(*[]byte)
 	defer listBuffers.Put(first)
@@ -78,10 +91,12 @@ func (d *Dir) ListMany(f func(some []Entry)) error {
 	if p.n <= 0 {
 		return p.err
 	}
-	second := listBuffers.Get().(*[]byte)
-	defer listBuffers.Put(second)
-	free, full := make(chan *[]byte, 2), make(chan piece)
-	free <- second
+	free, full := make(chan *[]byte, ahead), make(chan piece, ahead)
+	for range ahead - 1 {
+		buf := listBuffers.Get().(*[]byte)
+		defer listBuffers.Put(buf)
+		free <- buf
+	}
 	go func() {
 		defer close(full)
 		for buf := range free {

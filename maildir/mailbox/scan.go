@@ -151,7 +151,7 @@ func (l *listing) take(some []dirfd.Entry) {
 	}
 	if l.empty {
 		if n := len(l.names); n > cap(l.fresh)-len(l.fresh) {
-			l.fresh = slices.Grow(l.fresh, max(n, len(l.fresh)))
+			l.fresh = slices.Grow(l.fresh, max(n, min(3*len(l.fresh), 1<<14), len(l.fresh)))
 		}
 		for _, name := range l.names {
 			l.fresh = append(l.fresh, l.kept.keep(entry{l.where, name}))
