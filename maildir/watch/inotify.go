@@ -117,6 +117,17 @@ func ready(ep int) bool {
 	}
 }
 
+// empty tells that no event waits to be read.
+func (in *inotify) empty() bool {
+	in.mu.RLock()
+	defer in.mu.RUnlock()
+	if in.closed {
+		return false
+	}
+	n, err := unix.IoctlGetInt(in.fd, unix.TIOCINQ) // FIONREAD, see inotify(7)
+	return err == nil && n == 0
+}
+
 // stop ends wait.
 func (in *inotify) stop() error { return in.epoll.Close() }
 

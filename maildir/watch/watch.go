@@ -14,6 +14,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,7 @@ type Watcher struct {
 	in      *inotify // nil when the system has none for us
 	barrier *barrier
 	hold    holding
+	passing atomic.Bool // events may have been read that were not passed on yet
 	done    chan struct{}
 
 	mu      sync.Mutex
@@ -230,6 +232,7 @@ func (w *Watcher) run() {
 	defer close(w.done)
 	for w.in.wait() {
 		w.hold.wait()
+		w.passing.Store(true)
 		events, err := w.in.read()
 		if err != nil {
 			w.lost(err)
@@ -237,6 +240,7 @@ func (w *Watcher) run() {
 		for ev := range events {
 			w.event(ev)
 		}
+		w.passing.Store(false)
 	}
 }
 

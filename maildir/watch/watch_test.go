@@ -263,6 +263,50 @@ func TestBarrierGivesUp(t *testing.T) {
 	}
 }
 
+// TestBarrierSeesAll: what happened before Barrier was told of when it returns, also
+// while many other events come.
+func TestBarrierSeesAll(t *testing.T) {
+	w := start(t)
+	path, busy := t.TempDir(), t.TempDir()
+	var r recorder
+	wa, err := w.Add(open(t, path), r.add)
+	must(t, err)
+	defer wa.Close()
+	wb, err := w.Add(open(t, busy), func(Event) {})
+	must(t, err)
+	defer wb.Close()
+	stop := make(chan struct{})
+	var others sync.WaitGroup
+	others.Go(func() {
+		name := filepath.Join(busy, "x")
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if i%64 == 0 { // and then none for a moment
+				time.Sleep(time.Millisecond)
+			}
+			_ = os.WriteFile(name, nil, 0o600)
+			_ = os.Remove(name)
+		}
+	})
+	for range 1000 {
+		must(t, os.WriteFile(filepath.Join(path, "a"), nil, 0o600))
+		if passed, got := w.Barrier(context.Background()), r.take(); passed && !slices.Equal(got, []Event{{"a", Appeared}}) {
+			t.Errorf("the barrier passed an event: %v came", got)
+		} else if !passed {
+			arrive(t, w)
+		}
+		must(t, os.Remove(filepath.Join(path, "a")))
+		arrive(t, w)
+		r.take()
+	}
+	close(stop)
+	others.Wait()
+}
+
 // TestBarrierElsewhere: the watcher makes do with another directory than that of
 // temporary files; without any it says so once, and that it knows nothing.
 func TestBarrierElsewhere(t *testing.T) {
@@ -275,11 +319,17 @@ func TestBarrierElsewhere(t *testing.T) {
 	var log bytes.Buffer
 	without := New(slog.New(slog.NewTextHandler(&log, nil)), missing)
 	defer func() { must(t, without.Close()) }()
+	path, hold := t.TempDir(), make(chan struct{})
+	wa, err := without.Add(open(t, path), func(Event) { <-hold })
+	must(t, err)
+	defer wa.Close()
+	must(t, os.WriteFile(filepath.Join(path, "a"), nil, 0o600))
 	for range 3 {
 		if without.Barrier(context.Background()) {
-			t.Fatal("it is sure of events without a mark")
+			t.Error("it is sure of events without a mark")
 		}
 	}
+	close(hold)
 	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, missing) {
 		t.Errorf("the log says\n%s", got)
 	}
