@@ -6,12 +6,18 @@ import (
 	"slices"
 )
 
+// mostHeld bounds the memory of a check, in targets.
+const mostHeld = 100 * MaxUsers
+
 // problems are those that were found when the file was parsed, and those of where its
 // entries lead now, by line and each once.
 func (a *Aliases) problems(t *table, parsed []problem) []problem {
 	all := slices.Clone(parsed)
 	w := &walk{of: a, table: t, note: true}
 	for _, e := range t.entries {
+		if w.held > mostHeld { // of thousands of aliases that lead to a thousand users each
+			w.known, w.held = nil, 0
+		}
 		switch {
 		case !e.of.isDomain():
 			if r := w.through(e, e.of.String(), ""); a.isUsers(e, r) {

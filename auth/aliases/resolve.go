@@ -3,6 +3,8 @@ package aliases
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -62,6 +64,7 @@ type walk struct {
 	table *table
 	way   map[string]bool    // addresses that are being followed
 	known map[string]*result // by address: where entries lead
+	held  int                // targets in known
 
 	note   bool      // faults are wanted
 	faults []problem // what is wrong, and on which line
@@ -71,6 +74,7 @@ type walk struct {
 type result struct {
 	targets []Target
 	users   map[string]bool // of targets; nil while it is the address of one user
+	shared  bool            // both are another result's too
 	alias   bool
 	size    int   // addresses on the way
 	err     error // why not all are there; the first one
@@ -155,7 +159,7 @@ func (w *walk) through(e *entry, key, detail string) *result {
 	if w.known == nil {
 		w.known, w.way = map[string]*result{}, map[string]bool{}
 	}
-	to := &result{users: map[string]bool{}, alias: true}
+	to := &result{users: make(map[string]bool, len(e.targets)), alias: true}
 	w.way[key] = true
 	for _, t := range e.targets {
 		if to.size > maxSize {
@@ -165,17 +169,22 @@ func (w *walk) through(e *entry, key, detail string) *result {
 	}
 	delete(w.way, key)
 	w.known[key+detail] = to
+	if !to.shared {
+		w.held += len(to.targets)
+	}
 	return to
 }
 
 // join takes over what an alias leads to.
 func (w *walk) join(to *result, by *entry, r *result) {
 	r.alias = true
-	if r.size += to.size; r.users == nil {
-		r.users = map[string]bool{}
-	}
-	for _, t := range to.targets {
-		w.add(t, by, r)
+	r.size += to.size
+	if len(r.targets) == 0 {
+		r.targets, r.users, r.shared = slices.Clip(to.targets), to.users, true
+	} else {
+		for _, t := range to.targets {
+			w.add(t, by, r)
+		}
 	}
 	if r.err == nil {
 		r.err = to.err
@@ -240,7 +249,11 @@ func (w *walk) add(t Target, by *entry, r *result) {
 	case len(r.targets) == MaxUsers:
 		w.fault(by, r, ErrAlias, "leads to more than %d users", MaxUsers)
 		return
-	case r.users != nil:
+	}
+	if r.shared {
+		r.users, r.shared = maps.Clone(r.users), false
+	}
+	if r.users != nil {
 		r.users[t.User.Name] = true
 	}
 	r.targets = append(r.targets, t)

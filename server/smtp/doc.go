@@ -14,7 +14,7 @@
 // conn.go has the loop of commands, verbs.go their table; each verb has its file, but
 // for the short ones in simple.go; text.go turns what follows DATA and BDAT into text
 // with LF line ends. The session half knows what is wanted: session.go holds a mail
-// transaction, recipients.go says who is local, submission.go what a user may send,
+// transaction, recipients.go says whose an address is, submission.go what a user may send,
 // trace.go writes what is put on top of a message, deliver.go stores it, relaying.go
 // has what is for other domains go through the relay (package relay).
 //
