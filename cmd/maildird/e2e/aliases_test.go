@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -65,6 +66,22 @@ func TestAliases(t *testing.T) {
 	write("@example.org bob\nbroken alice\n")
 	eventually(t, func() error { return ask("any@example.org", "<-  250 2.1.5") })
 	if err := ask("broken@example.org", "<-  250 2.1.5"); err != nil {
+		t.Error(err)
+	}
+	// Without the file things stay as they are.
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Process.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		if log := m.Log(); !strings.Contains(log, `msg="reloaded in part" kept="the aliases"`) {
+			return fmt.Errorf("the log lacks the reload:\n%s", log)
+		}
+		return nil
+	})
+	if err := ask("any@example.org", "<-  250 2.1.5"); err != nil {
 		t.Error(err)
 	}
 }
