@@ -2,14 +2,17 @@ package mailbox
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
+	"maildird/maildir/mailbox/table"
 )
 
 // TestPanicGivesLocksBack: a fault in one session's change leaves the mailbox
@@ -70,6 +73,55 @@ func TestFirstLookIsDurable(t *testing.T) {
 		if m.list.Unsettled() || !m.modseqs.lasting || m.UIDValidity() != 7 {
 			t.Errorf("list unsettled %v, history on disk %v, UIDVALIDITY %d", m.list.Unsettled(), m.modseqs.lasting, m.UIDValidity())
 		}
+		m.Close()
+	}
+}
+
+// TestListWaitsForRemovals: a list without messages that were removed has its name
+// only when their files are gone for good.
+func TestListWaitsForRemovals(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		b := newBox(t)
+		for range 4 {
+			b.drop("cur/")
+		}
+		env := newEnv(t)
+		env.Fsync = true
+		m := b.open(env)
+		c := connect(t, m, false)
+		before, err := os.ReadFile(b.file(uidlistName))
+		must(t, err)
+		err = m.change(ctx, func(lock *dotlock.Lock) error {
+			for _, n := range []uint32{0, 1, 3} {
+				where, err := m.unlink(n, 0)
+				must(t, err)
+				m.touched(where)
+			}
+			if fails {
+				must(t, m.dirs.Cur.Close())
+			}
+			return m.syncRemoved(lock, []uint32{c.uids[0], c.uids[1], c.uids[3]})
+		})
+		after, readErr := os.ReadFile(b.file(uidlistName))
+		must(t, readErr)
+		if fails {
+			if !errors.Is(err, fs.ErrClosed) || string(after) != string(before) {
+				t.Errorf("the removals could not be synced: %v, list %q, before %q", err, after, before)
+			}
+		} else {
+			must(t, err)
+			if lines := strings.Split(strings.TrimSpace(string(after)), "\n"); len(lines) != 2 || !strings.HasPrefix(lines[1], fmt.Sprint(c.uids[2], " ")) {
+				t.Errorf("list %q, want the record of UID %d alone", after, c.uids[2])
+			}
+			if m.list.Unsettled() || m.unsynced[table.InCur] {
+				t.Error("list or removals are not on disk")
+			}
+		}
+		names, globErr := filepath.Glob(b.file("dovecot-uidlist*"))
+		if must(t, globErr); len(names) != 1 {
+			t.Errorf("left behind: %q", names)
+		}
+		c.v.Close()
 		m.Close()
 	}
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
 	"slices"
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
 	"maildird/maildir/mailbox/table"
 	"maildird/maildir/maildirsize"
+	"maildird/maildir/uidlist"
 )
 
 // Expunge removes those of the messages (nil: of all in the view) that are
@@ -96,7 +98,7 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags
 		gone = append(gone, n)
 		uids = append(uids, m.t.Row(n).UID)
 	}
-	failed = errors.Join(failed, m.syncTouched())
+	failed = errors.Join(failed, m.syncRemoved(lock, uids))
 	if counts {
 		m.count(-bytes, -messages)
 	}
@@ -105,6 +107,54 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags
 		return uids, failed
 	}
 	return uids, m.tidy()
+}
+
+// syncRemoved is syncTouched after the files of messages, which ascend and whom the
+// table still has, were removed. A list that is to be rewritten then is written at the
+// same time, as a disk does both sooner than one after the other. It has its name
+// only when they are gone for good.
+func (m *Mailbox) syncRemoved(lock *dotlock.Lock, removed []uint32) error {
+	m.mu.RLock()
+	left := int(m.t.Count()) - len(removed)
+	m.mu.RUnlock()
+	if lock == nil || len(removed) == 0 || m.list.Header().UIDValidity == 0 || !m.list.WantsRewrite(left) {
+		return m.syncTouched()
+	}
+	var failed error
+	synced := false
+	sync := func() error {
+		synced, failed = true, m.syncTouched()
+		return failed
+	}
+	err := m.prepareList(m.list.Header(), uidlist.Steps{Before: sync}, m.liveBut(removed))
+	if err == nil {
+		err = m.list.Settle()
+	}
+	if !synced { // it was not even begun
+		_ = sync()
+	}
+	if failed != nil {
+		return failed
+	}
+	return m.shortOrNot(err)
+}
+
+// liveBut is live without messages whose UIDs, which ascend, are given.
+func (m *Mailbox) liveBut(removed []uint32) iter.Seq[uidlist.Record] {
+	return func(yield func(uidlist.Record) bool) {
+		rest := removed
+		for r := range m.live() {
+			for len(rest) > 0 && rest[0] < r.UID {
+				rest = rest[1:]
+			}
+			if len(rest) > 0 && rest[0] == r.UID {
+				continue
+			}
+			if !yield(r) {
+				return
+			}
+		}
+	}
 }
 
 // fileSize is what the file of a row counts.
