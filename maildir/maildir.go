@@ -7,8 +7,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"maildird/maildir/cache"
 	"maildird/maildir/compress"
@@ -93,11 +96,11 @@ func (s *Store) Close() error {
 func (s *Store) Delivery() *delivery.Options { return s.env.Delivery }
 
 // CheckRoot tells what keeps the directory at root from being served as a
-// Maildir. One that is missing is made when its first mail comes.
+// Maildir. One that is missing is made when its first mail comes, if this process may.
 func CheckRoot(root string) error {
 	st, err := os.Stat(root)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return mayMake(root)
 	}
 	if err != nil {
 		return err
@@ -116,6 +119,19 @@ func CheckRoot(root string) error {
 	}
 	if len(names) > 0 {
 		return fmt.Errorf("%s is not a Maildir: it has files but neither cur nor new", root)
+	}
+	return nil
+}
+
+// mayMake tells why this process has no right to make what is missing at path.
+func mayMake(path string) error {
+	above := filepath.Dir(path)
+	err := unix.Faccessat(unix.AT_FDCWD, above, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	switch {
+	case err == unix.ENOENT && above != path:
+		return mayMake(above)
+	case err != nil:
+		return fmt.Errorf("%s cannot be made: write in %s: %w", path, above, err)
 	}
 	return nil
 }

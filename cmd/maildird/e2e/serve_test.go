@@ -498,3 +498,22 @@ func TestThreads(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckRights: who may not make a Maildir hears of it before the first mail comes.
+func TestCheckRights(t *testing.T) {
+	m := setUp(t)
+	if out, err := m.Run("", "config", "check", "--config", m.Config); err != nil {
+		t.Fatalf("%v, %s", err, out)
+	}
+	mail := filepath.Join(m.Dir, "mail")
+	if err := os.Mkdir(mail, 0o755); err != nil { // not of the server's user, or not for him to write
+		t.Fatal(err)
+	}
+	if err := os.Chmod(mail, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("mail of alice@example.org: %s cannot be made: write in %s: permission denied\n", filepath.Dir(m.Home("alice@example.org")), mail)
+	if out, err := m.Run("", "config", "check", "--config", m.Config); err == nil || !strings.Contains(out, want) {
+		t.Errorf("%v, %s, want %q", err, out, want)
+	}
+}
