@@ -144,3 +144,36 @@ func TestPieces(t *testing.T) {
 		}
 	}
 }
+
+// TestAddressKeys: FROM, TO and CC are the addr-mailbox of the first address as ENVELOPE
+// has it (RFC 5256 section 3), which is the name of a group if one comes first (RFC 3501
+// section 7.4.2); the displayed ones prefer a name (RFC 5957 section 3). All are compared
+// without regard to case (RFC 5256 section 2.1: i;unicode-casemap). What stands in
+// ENVELOPE for a mailbox that is missing is none.
+func TestAddressKeys(t *testing.T) {
+	for field, want := range map[string]struct{ mailbox, displayed string }{
+		"":                                   {"", ""},
+		"bob@example.org":                    {"BOB", "BOB@EXAMPLE.ORG"},
+		"Zoe <a@example.org>, b@example.org": {"A", "ZOE"},
+		`"first last"@example.org`:           {"FIRST LAST", "FIRST LAST@EXAMPLE.ORG"},
+		"=?utf-8?Q?=C3=A4?= <x@example.org>": {"X", "Ä"},
+		"o@example.org (Comment)":            {"O", "COMMENT"},
+		"friends: z@example.org;":            {"FRIENDS", "FRIENDS"},
+		"undisclosed-recipients:;":           {"UNDISCLOSED-RECIPIENTS", "UNDISCLOSED-RECIPIENTS"},
+		"Name Only":                          {"", "NAME ONLY"},
+		"<>":                                 {"", ""},
+	} {
+		var k Keys
+		if !k.Parse(Append(nil, []byte("From: "+field+"\r\nTo: "+field+"\r\nCc: "+field+"\r\n\r\n"))) {
+			t.Fatalf("%q cannot be read again", field)
+		}
+		for key, want := range map[Text]string{
+			FromMailbox: want.mailbox, ToMailbox: want.mailbox, CCMailbox: want.mailbox,
+			FromDisplayed: want.displayed, ToDisplayed: want.displayed,
+		} {
+			if want := string(casemap.Append(nil, []byte(want))); string(k.Texts[key]) != want {
+				t.Errorf("%q: key %d is %q, want %q", field, key, k.Texts[key], want)
+			}
+		}
+	}
+}
