@@ -230,12 +230,15 @@ func TestOpenWaits(t *testing.T) {
 	}
 	firstCtx, endFirst := context.WithCancel(t.Context())
 	first := try(firstCtx)
-	for { // until it is at it
+	for end := time.Now().Add(time.Minute); ; { // until it is at it
 		s.mu.Lock()
 		n := len(a.boxes)
 		s.mu.Unlock()
 		if n == 1 {
 			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("nobody opens it")
 		}
 		time.Sleep(time.Millisecond)
 	}

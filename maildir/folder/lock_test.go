@@ -73,8 +73,10 @@ func TestWaitEnds(t *testing.T) {
 		if c.lock == treeLock {
 			waits = tree.one
 		}
-		for len(waits) == 0 {
-			time.Sleep(time.Millisecond)
+		for end := time.Now().Add(time.Minute); len(waits) == 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("nobody waits for " + c.lock)
+			}
 		}
 		cancel()
 		all.Wait()

@@ -100,7 +100,11 @@ func TestRemovedAndUnlisted(t *testing.T) {
 			m.env.Watcher.Barrier(ctx)
 			looked := make(chan error)
 			go func() { looked <- c.v.Poll(ctx) }()
+			end := time.Now().Add(time.Minute)
 			for m.watch.on && !m.events.empty() { // the look has taken the new file
+				if time.Now().After(end) {
+					c.t.Fatal("the look does not take the new file")
+				}
 				time.Sleep(time.Millisecond)
 			}
 			others()

@@ -71,7 +71,11 @@ func TestSilentHandshake(t *testing.T) {
 	for _, conn := range silent {
 		_, _ = io.ReadAll(conn)
 	}
+	end := time.Now().Add(time.Minute)
 	for ts.sessions.Len() > 0 { // the connection is closed before that is logged
+		if time.Now().After(end) {
+			t.Fatal("the sessions do not end")
+		}
 		time.Sleep(time.Millisecond)
 	}
 	if got := ts.log.Take(); strings.Count(got, "TLS handshake failed") != 1 || !strings.Contains(got, "did not come in time") {
