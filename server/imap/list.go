@@ -38,6 +38,7 @@ type listCommand struct {
 	reference        string
 	patterns         []string
 	extended         bool // written with what RFC 5258 added
+	lsub             bool // it is LSUB, and so are the responses
 	// each are called behind the LIST response of a mailbox, not of what is
 	// only a name, and write responses that belong to it.
 	each []func(*session, *folder.Entry) error
@@ -240,7 +241,11 @@ func withSubscribed(tree *folder.Tree, entries []folder.Entry) ([]folder.Entry, 
 
 // listEntry writes the response for one mailbox, and its STATUS if asked for.
 func (s *session) listEntry(cmd *listCommand, e *folder.Entry, children childInfo) error {
-	s.listResponse(cmd.attributes(e), e.Name)
+	kind := "LIST"
+	if cmd.lsub {
+		kind = "LSUB"
+	}
+	s.nameResponse(kind, cmd.attributes(e), e.Name)
 	if children.any() {
 		var info []string
 		if children.subscribed {

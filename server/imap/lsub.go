@@ -13,13 +13,24 @@ func lsubExtension() extension {
 	return extension{commands: []command{{name: "LSUB", in: loggedIn, news: allNews, run: runLsub}}}
 }
 
-// runLsub is LSUB (RFC 3501 section 6.3.9).
+// runLsub is LSUB (RFC 3501 section 6.3.9), and, against the grammar, with RETURN, which
+// Cypht adds where there is LIST-EXTENDED, and Dovecot takes: it asks what LIST (SUBSCRIBED
+// RECURSIVEMATCH) does.
 func runLsub(s *session) error {
 	lx := s.lx
 	lx.SP()
 	reference := lx.PatternText(lx.AString())
 	lx.SP()
 	text := lx.PatternText(lx.ListMailbox())
+	if lx.More() {
+		cmd := &listCommand{reference: reference, patterns: []string{text}, extended: true, lsub: true}
+		cmd.SelectSubscribed, cmd.SelectRecursiveMatch = true, true
+		lx.returnOptions(cmd)
+		if err := lx.End(); err != nil {
+			return err
+		}
+		return s.list(cmd)
+	}
 	if err := lx.End(); err != nil {
 		return err
 	}
