@@ -198,6 +198,27 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// TestPostmasterIsAUser: a user who is called so has his mail if he is the postmaster.
+func TestPostmasterIsAUser(t *testing.T) {
+	for _, c := range []struct{ is, file, want string }{
+		{"postmaster@example.org", "", "postmaster"},
+		{"postmaster@example.org", "postmaster alice", "postmaster"},
+		{"postmaster@example.org", "postmaster postmaster, alice", "alias: postmaster alice"},
+		{"alice@example.org", "", "alice"},
+		{"alice@example.org", "postmaster bob", "alias: bob"},
+	} {
+		f := open(t, c.file)
+		write(t, f.list, users+"postmaster:{PLAIN}x\n")
+		if err := f.known.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		f.postmaster = c.is
+		if got := found(f.Aliases, "postmaster@example.org"); got != c.want {
+			t.Errorf("%s is postmaster, %q: it leads to %q, want %q", c.is, c.file, got, c.want)
+		}
+	}
+}
+
 // TestNone: without a file there are the users.
 func TestNone(t *testing.T) {
 	known := open(t, "").known

@@ -63,7 +63,7 @@ func (a *Aliases) isUsers(e *entry, leads *result) bool {
 		}
 	}
 	for _, domain := range in {
-		u, ok := a.users.Lookup(address{e.of.local, domain}.String())
+		u, ok := a.user(address{e.of.local, domain}, "")
 		if !ok || leads.users[u.Name] {
 			return false
 		}

@@ -122,7 +122,7 @@ func (w *walk) name(a address, detail string, by *entry, r *result) bool {
 		return false // of a quoted local part
 	}
 	key := a.String()
-	user, isUser := w.of.users.Lookup(key)
+	user, isUser := w.of.user(a, detail)
 	e, unusable := w.table.find(a, w.of.first)
 	switch {
 	case e != nil && w.way[key]:
@@ -149,6 +149,17 @@ func (w *walk) name(a address, detail string, by *entry, r *result) bool {
 		return false
 	}
 	return true
+}
+
+// user finds the user whose an address is. The postmaster's is not that of a user of this
+// name, unless the configuration says that he is the postmaster.
+func (a *Aliases) user(of address, detail string) (auth.User, bool) {
+	u, ok := a.users.Lookup(of.String())
+	if ok && of.local == "postmaster" && detail == "" {
+		p, _ := a.users.Lookup(a.postmaster)
+		ok = p.Name == u.Name
+	}
+	return u, ok
 }
 
 // through follows the addresses of an entry for the address key.
