@@ -53,8 +53,9 @@ type Account struct {
 
 	inbox inbox
 
-	ids  mailboxIDs
-	keys sync.Mutex // held while access keys are made or removed
+	ids       mailboxIDs
+	folderIDs folderIDs
+	keys      sync.Mutex // held while access keys are made or removed
 
 	watching sync.Once
 	watch    *watch.Watch // of the root, nil without events or before a mailbox was open

@@ -68,27 +68,58 @@ func (b *openBox) partFromOriginal(ctx context.Context) {
 	if err != nil {
 		return // ID tells who asks
 	}
-	entries, err := b.a.tree.List()
+	if other, found := b.a.original(toldID{b.id, b.name}, id); found {
+		_ = b.a.renewID(ctx, b.box, id, other.name)
+	}
+}
+
+// folderIDs are the folders that have an ID, as all of them were looked at when a folder
+// was met that turned out to be a copy and was not there the last time: a Maildir that was
+// put back has copies only.
+type folderIDs struct {
+	mu    sync.Mutex
+	by    map[string][]toldID
+	known map[dirfd.ID]struct{}
+}
+
+// original finds another folder than the copy that has its ID.
+func (a *Account) original(copied toldID, id string) (other toldID, found bool) {
+	f := &a.folderIDs
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, known := f.known[copied.folder]; !known {
+		a.readIDs(f)
+	}
+	for _, other := range f.by[id] {
+		if other.folder != copied.folder && a.hasID(other, id) {
+			return other, true
+		}
+	}
+	return toldID{}, false
+}
+
+// readIDs looks at all folders, as far as they can be opened. f.mu is held.
+func (a *Account) readIDs(f *folderIDs) {
+	f.by, f.known = map[string][]toldID{}, map[dirfd.ID]struct{}{}
+	entries, err := a.tree.List()
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
-		if !e.NoSelect && b.a.isOriginal(e.Name, b.id, id) {
-			_ = b.a.renewID(ctx, b.box, id, e.Name)
-			return
+		if e.NoSelect {
+			continue
 		}
+		dir, err := a.tree.OpenDir(e.Name)
+		if err != nil {
+			continue
+		}
+		if folder, err := dir.ID(); err == nil {
+			id := mailbox.IDOf(uidlist.HeaderOf(dir))
+			f.by[id] = append(f.by[id], toldID{folder, e.Name})
+			f.known[folder] = struct{}{}
+		}
+		_ = dir.Close()
 	}
-}
-
-// isOriginal tells whether a name leads to another folder than the copy, with its ID.
-func (a *Account) isOriginal(name string, copied dirfd.ID, id string) bool {
-	dir, err := a.tree.OpenDir(name)
-	if err != nil {
-		return false
-	}
-	defer dir.Close()
-	now, err := dir.ID()
-	return err == nil && now != copied && mailbox.IDOf(uidlist.HeaderOf(dir)) == id
 }
 
 func (a *Account) renewID(ctx context.Context, m *mailbox.Mailbox, id, other string) error {
