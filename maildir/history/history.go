@@ -60,6 +60,7 @@ type File struct {
 	begun   bool   // what follows holds
 	inode   uint64 // of the file that was read or written
 	size    int64
+	mtime   time.Time // another file may get the inode, and have the size
 	h       header
 	last    uint64 // mod-sequence of the last frame in the file
 	records int    // messages and runs in the file, but not save dates: each is added once
@@ -70,6 +71,9 @@ type File struct {
 	// unsynced says that something was written or read that may not be on disk
 	// yet, renamed that the file's name may not be.
 	unsynced, renamed bool
+	// durable is the highest mod-sequence when neither was set last: all up to it is
+	// on disk. 0: nothing is known.
+	durable uint64
 	// told says that clients may be told of what is read at any moment.
 	told   bool
 	failed error
@@ -136,7 +140,7 @@ func (f *File) Err() error { return f.failed }
 func (f *File) Refresh(validity uint32, give func(*Frame)) Change {
 	begun := f.begun && f.h.validity == validity
 	st, err := f.dir.Lstat(Name)
-	if err == nil && begun && st.Ino == f.inode && st.Size == f.size {
+	if err == nil && begun && f.isAt(st) {
 		return Unchanged
 	}
 	change := Replaced
@@ -170,7 +174,12 @@ func (f *File) Stale() bool {
 	if err != nil {
 		return f.inode != 0
 	}
-	return !f.begun || st.Ino != f.inode || st.Size != f.size
+	return !f.begun || !f.isAt(st)
+}
+
+// isAt tells whether the file is as it was read or written last.
+func (f *File) isAt(st dirfd.Stat) bool {
+	return st.Ino == f.inode && st.Size == f.size && st.Mtime.Equal(f.mtime)
 }
 
 func (f *File) open(st dirfd.Stat, validity uint32, change Change, give func(*Frame)) (Change, error) {
@@ -187,6 +196,7 @@ func (f *File) open(st dirfd.Stat, validity uint32, change Change, give func(*Fr
 
 // read takes over the file from where reading ended, or from its beginning.
 func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change, give func(*Frame)) error {
+	f.noteDurable()
 	at := f.size
 	if change == Replaced {
 		if st.Size > maxFile {
@@ -197,7 +207,7 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 			return err
 		}
 		f.begun, f.h, f.inode = true, h, st.Ino
-		f.last, f.records, f.gone, f.letters = 0, 0, nil, Names{}
+		f.last, f.records, f.gone, f.letters, f.durable = 0, 0, nil, Names{}, 0
 		f.rewrite = f.unlike(h)
 		f.renamed = true
 		at = headerSize
@@ -222,7 +232,7 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 		f.last = frame.ModSeq
 		give(frame)
 	}
-	f.size = st.Size
+	f.size, f.mtime = st.Size, st.Mtime
 	return nil
 }
 
@@ -289,7 +299,8 @@ func (f *File) Begin(validity, accounted uint32) {
 	start := f.floor()
 	f.begun, f.rewrite = true, true
 	f.h = header{since: start, highest: start, validity: validity, accounted: accounted, lettered: true}
-	f.inode, f.size, f.last, f.records, f.gone, f.letters = 0, 0, 0, 0, nil, Names{}
+	f.mtime = time.Time{}
+	f.inode, f.size, f.last, f.records, f.gone, f.letters, f.durable = 0, 0, 0, 0, nil, Names{}, 0
 }
 
 // floor returns a mod-sequence above any that was given by the clock of the

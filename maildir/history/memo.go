@@ -26,7 +26,7 @@ func (f *File) Memo() (memo []byte, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	if st.Ino != f.inode || st.Size != f.size { // another process wrote
+	if !f.isAt(st) { // another process wrote
 		st.Mtime, st.Ctime = time.Unix(0, 0), time.Unix(0, 0)
 	}
 	le := binary.LittleEndian
@@ -88,7 +88,8 @@ func (f *File) Recall(memo []byte, validity uint32, sameRun bool) (ok, same bool
 		return false, false
 	}
 	f.begun, f.h, f.inode, f.size, f.last, f.records = true, h, n[0], int64(n[1]), n[4], int(n[5])
-	f.unsynced, f.renamed = unsynced, unsynced
+	f.mtime = time.Unix(0, int64(n[2]))
+	f.unsynced, f.renamed, f.durable = unsynced, unsynced, 0
 	f.rewrite, f.letters = f.unlike(h), letters
 	f.gone = make([]gone, n[7])
 	for i := range f.gone {

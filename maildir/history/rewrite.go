@@ -82,11 +82,16 @@ func (f *File) writeNew(live []Entry) (err error) {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	written, err := file.Stat()
+	if err != nil {
+		return err
+	}
 	// Half of it on disk after a power failure counts as damage, and as lost.
 	if err := f.dir.Rename(tempName, f.dir, Name); err != nil {
 		return err
 	}
 	f.unsynced, f.renamed = true, true
+	f.mtime = written.ModTime()
 	f.h, f.inode, f.size, f.last, f.records = h, st.Ino, int64(size), last, len(live)+len(f.gone)
 	return nil
 }
