@@ -39,10 +39,19 @@ type toldID struct {
 // client was told of since the account was opened (of the last ones, if they are very
 // many); see mailbox.Mailbox.ID. Where nothing can be written a copy shares that of its
 // original.
-func (m *Mailbox) ID(ctx context.Context) (string, error) {
+func (m *Mailbox) ID(ctx context.Context) (string, error) { return m.uniqueID(ctx, m.Mailbox.ID) }
+
+// IDOf is ID for one who has just opened a view of the mailbox: nobody looks at the
+// files again for it.
+func (m *Mailbox) IDOf(ctx context.Context, v *mailbox.View) (string, error) {
+	return m.uniqueID(ctx, v.MailboxID)
+}
+
+// uniqueID is ID, which get gives as this folder has it.
+func (m *Mailbox) uniqueID(ctx context.Context, get func(context.Context) (string, error)) (string, error) {
 	a, own := m.b.a, toldID{m.b.id, m.b.name}
 	for renewed := false; ; renewed = true {
-		id, err := m.Mailbox.ID(ctx)
+		id, err := get(ctx)
 		if err != nil {
 			return "", err
 		}

@@ -69,6 +69,13 @@ func (m *Mailbox) ID(ctx context.Context) (string, error) {
 	if err := m.Poll(ctx); err != nil {
 		return "", err
 	}
+	return m.knownID(ctx)
+}
+
+// MailboxID is Mailbox.ID as the mailbox was when somebody looked last, as NewView does.
+func (v *View) MailboxID(ctx context.Context) (string, error) { return v.m.knownID(ctx) }
+
+func (m *Mailbox) knownID(ctx context.Context) (string, error) {
 	m.mu.RLock()
 	guid, unwritable := m.guid, m.unwritable
 	m.mu.RUnlock()

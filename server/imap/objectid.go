@@ -41,7 +41,7 @@ func objectIDExtension() extension {
 			}),
 		},
 		selected: func(s *session) {
-			id, err := s.sel.box.ID(s.ctx)
+			id, err := s.sel.box.IDOf(s.ctx, s.sel.view)
 			if errors.Is(err, mailbox.ErrReplaced) {
 				return // the client is told at the end of the command
 			}
