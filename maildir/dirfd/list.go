@@ -55,7 +55,10 @@ type Entry struct {
 const (
 	// together is how many entries ListMany gives at once, at most.
 	together = 256
-	// ahead is how many buffers it has.
+	// alone is how many buffers are filled before another goroutine does that: to wake
+	// one another takes as long as some hundred names.
+	alone = 3
+	// ahead is how many buffers there are then.
 	ahead = 4
 )
 
@@ -85,8 +88,9 @@ func (d *Dir) ListMany(f func(some []Entry)) error {
 	first := listBuffers.Get().(*[]byte)
 	defer listBuffers.Put(first)
 	p := d.nextPiece(own, first)
-	for ; p.n > 0 && p.n < len(*first)/2; p = d.nextPiece(own, first) { // there is hardly more
+	for i := 0; p.n > 0 && (i < alone || p.n < len(*first)/2); i++ { // there may be hardly more
 		give(p)
+		p = d.nextPiece(own, first)
 	}
 	if p.n <= 0 {
 		return p.err
