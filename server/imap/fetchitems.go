@@ -93,6 +93,8 @@ func fetchExtension() extension {
 				lx.section(items, syntax.Section{FetchItemBodySection: imap.FetchItemBodySection{Peek: true}})
 			},
 			"RFC822": fetchOld("RFC822", imap.FetchItemBodySection{}),
+			// RFC 1730 section 6.4.5; Outlook (2024) still asks for it.
+			"RFC822.PEEK": fetchOld("RFC822", imap.FetchItemBodySection{Peek: true}),
 			"RFC822.HEADER": fetchOld("RFC822.HEADER",
 				imap.FetchItemBodySection{Specifier: imap.PartSpecifierHeader, Peek: true}),
 			"RFC822.TEXT": fetchOld("RFC822.TEXT", imap.FetchItemBodySection{Specifier: imap.PartSpecifierText}),
@@ -129,7 +131,7 @@ func fetchOld(name string, section imap.FetchItemBodySection) func(*lexer, *fetc
 }
 
 // fetchItems takes the items of FETCH (RFC 9051 fetch-att and the macros, with
-// the RFC822 items of RFC 3501). The macros are taken inside a list too.
+// the RFC822 items of RFC 3501 and 1730). The macros are taken inside a list too.
 func (lx *lexer) fetchItems() (items fetchItems) {
 	one := func() { lx.grammar.fetchItems.take(lx, &items, "FETCH item") }
 	if lx.Peek() == '(' {
