@@ -179,9 +179,13 @@ func TestNames(t *testing.T) {
 	text := strings.Replace(Template("Mail.Bücher.example", "example.org", "alice@example.org"), `["example.org"]`, `["example.org", "BÜCHER.example"]`, 1)
 	text = strings.Replace(text, `["127.0.0.1:2143"]`, `["localhost:2143", "[::1]:2143", "[fe80::1%eth0]:2143", ":2144"]`, 1)
 	text = strings.Replace(text, `"::1/128"`, `"::1/128", "::ffff:192.0.2.0/120", "::ffff:198.51.100.1", "203.0.113.1/24"`, 1)
+	text = strings.Replace(text, "# [relay]", "[relay]\nserver = \"smtp://Mail.Bücher.example:587/\" #", 1)
 	cfg, err := load(t, text)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if cfg.Relay.Address != "mail.xn--bcher-kva.example:587" || cfg.Relay.TLS {
+		t.Errorf("relay %+v", cfg.Relay)
 	}
 	if cfg.Hostname != "mail.xn--bcher-kva.example" {
 		t.Errorf("hostname %q", cfg.Hostname)

@@ -25,8 +25,7 @@ func (c *checker) relay(cfg *Config, r *relay) {
 	} else if u, err := url.Parse(r.Server); err != nil {
 		c.wrong("relay.server", "is not the URL of a server, such as %s", relayExample) // a password may be in it
 	} else {
-		cfg.Relay.Address, cfg.Relay.TLS = u.Host, u.Scheme == "smtps"
-		c.relayServer(u)
+		cfg.Relay.Address, cfg.Relay.TLS = c.relayAddress(u), u.Scheme == "smtps"
 	}
 	switch {
 	case r.Password != "" && r.User == "":
@@ -40,17 +39,22 @@ func (c *checker) relay(cfg *Config, r *relay) {
 
 const relayExample = `"smtps://mail.isp.example:465" or "smtp://127.0.0.1:25"`
 
-// relayServer checks the URL of the relay.
-func (c *checker) relayServer(u *url.URL) {
+// relayAddress takes host and port from the URL of the relay.
+func (c *checker) relayAddress(u *url.URL) string {
 	const key = "relay.server"
+	host, ok := u.Hostname(), net.ParseIP(u.Hostname()) != nil
+	if !ok {
+		host, ok = DNSName(host)
+	}
 	switch port, err := strconv.ParseUint(u.Port(), 10, 16); {
 	case u.Scheme != "smtp" && u.Scheme != "smtps", u.Opaque != "", strings.Trim(u.Path, "/") != "", u.RawQuery != "", u.Fragment != "":
 		c.wrong(key, "%q is not the URL of a server, such as %s", u.Redacted(), relayExample)
 	case u.User != nil:
 		c.wrong(key, "%q has a login in it: set relay.user and relay.password", u.Redacted())
-	case net.ParseIP(u.Hostname()) == nil && !hostName(strings.ToLower(u.Hostname())):
+	case !ok:
 		c.wrong(key, "%q has no host name or address, such as %s", u.Redacted(), relayExample)
-	case u.Port() == "" || err != nil || port == 0:
+	case err != nil || port == 0:
 		c.wrong(key, "%q has no port number: it is 465 with smtps, 587 or 25 with smtp", u.Redacted())
 	}
+	return net.JoinHostPort(host, u.Port())
 }

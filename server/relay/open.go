@@ -126,6 +126,8 @@ func (r *Relay) startTLS(ctx context.Context, c *conn) error {
 	switch {
 	case err != nil:
 		return err
+	case said.code != 220 && r.local: // there need be none
+		return nil
 	case said.code != 220:
 		return fmt.Errorf("it answers STARTTLS with %v", said)
 	case c.in.Buffered() > 0:

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -71,6 +72,7 @@ func TestSend(t *testing.T) {
 	if got := s.Messages(); len(got) != 1 || got[0] != "..a\r\n\r\n...\r\n..\r\nb c \r\nend\r\n" {
 		t.Errorf("the relay got %q", got)
 	}
+	s.Idle() // its QUIT has come
 	if _, err := send(r, Mail{UTF8: true}, "", "jos\u00e9@there.example"); err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +128,6 @@ func TestAnswers(t *testing.T) {
 		"no greeting":       {map[string]string{"greeting": relaytest.Silence}, 0, "no answer in time"},
 		"hello":             {map[string]string{"EHLO": "550 No"}, 0, "it answers EHLO with 550 No"},
 		"itself":            {map[string]string{"greeting": "220 mail.example.org ESMTP maildird"}, 0, ErrSelf.Error()},
-		"no STARTTLS":       {map[string]string{"EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "454 4.7.0 Broken"}, 0, "it answers STARTTLS with 454 4.7.0 Broken"},
 		"early after TLS":   {map[string]string{"EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "220 Go\r\n250 x"}, 0, "it says more before TLS begins"},
 		"8-bit not offered": {map[string]string{"EHLO": "250 x"}, 550, "Recipient has characters outside ASCII"},
 	} {
@@ -324,6 +325,7 @@ func TestNoTLS(t *testing.T) {
 	if err := r.Check(context.Background()); err != nil {
 		t.Errorf("on this machine: %v", err)
 	}
+	s.Idle()
 	r.local = false
 	if err := r.Check(context.Background()); !errors.Is(err, ErrNoTLS) {
 		t.Errorf("elsewhere: %v", err)
@@ -331,6 +333,19 @@ func TestNoTLS(t *testing.T) {
 	s.Idle()
 	if got := strings.Join(s.Said(), "|"); got != "EHLO mail.example.org|AUTH PLAIN AGFsaWNlAHNlY3JldA==|QUIT|EHLO mail.example.org" {
 		t.Error(got)
+	}
+	broken := (&relaytest.Server{Offers: []string{"STARTTLS", "AUTH PLAIN"}, Answers: map[string]string{"STARTTLS": "454 4.7.0 Broken"}}).Start(t)
+	r = connect(t, broken, func(cfg *Config) { cfg.User, cfg.Password = "alice", "secret" })
+	if err := r.Check(context.Background()); err != nil {
+		t.Errorf("on this machine: %v", err)
+	}
+	r.local = false
+	if err := r.Check(context.Background()); err == nil || !strings.Contains(err.Error(), "it answers STARTTLS with 454 4.7.0 Broken") {
+		t.Errorf("elsewhere: %v", err)
+	}
+	broken.Idle()
+	if got := strings.Count(strings.Join(broken.Said(), "|"), "AUTH"); got != 1 {
+		t.Errorf("%q", broken.Said())
 	}
 	for host, want := range map[string]bool{"127.0.0.1": true, "127.9.9.9": true, "::1": true, "localhost": true, "192.0.2.1": false, "mail.isp.example": false, "0.0.0.0": false, "": false} {
 		if Local(host) != want {
@@ -386,6 +401,30 @@ func FuzzReply(f *testing.F) {
 			if refused.Code != r.code || refused.Code < 400 || refused.EnhancedCode != smtp.EnhancedCodeNotSet && refused.EnhancedCode[0] != r.code/100 {
 				t.Fatalf("%q gives %+v", b, refused)
 			}
+		}
+	})
+}
+
+// FuzzText: whatever a message is, cut in pieces, the relay reads it as one, to its end.
+func FuzzText(f *testing.F) {
+	f.Add([]byte("Subject: x\n\n.\n..\r\n\r.\r\nend"), 3)
+	f.Add([]byte("\r"), 1)
+	f.Add([]byte(".\r"), 1)
+	f.Fuzz(func(t *testing.T, b []byte, cut int) {
+		var out bytes.Buffer
+		w := &text{w: bufio.NewWriter(&out)}
+		cut = min(max(cut, 0), len(b))
+		if err := errors.Join(w.write(b[:cut]), w.write(b[cut:]), w.end()); err != nil {
+			t.Fatal(err)
+		}
+		lines, ended := strings.CutSuffix("\r\n"+out.String(), "\r\n.\r\n")
+		if !ended || strings.Contains(lines+"\r\n", "\r\n.\r\n") {
+			t.Fatalf("%q is sent as %q", b, out.String())
+		}
+		got := strings.TrimPrefix(strings.ReplaceAll(lines, "\r\n.", "\r\n"), "\r\n")
+		want := strings.TrimSuffix(strings.ReplaceAll(string(b), "\r", " "), "\n")
+		if strings.ReplaceAll(got, "\r\n", "\n") != want || strings.Count(got, "\r") != strings.Count(got, "\n") {
+			t.Fatalf("%q is read as %q", b, got)
 		}
 	})
 }
