@@ -117,7 +117,7 @@ func TestAnswers(t *testing.T) {
 		"nothing":           {map[string]string{"RCPT": relaytest.Silence}, 0, "no answer in time"},
 		"nothing at end":    {map[string]string{".": relaytest.Silence}, 0, "no answer in time"},
 		"takes no text":     {map[string]string{"text": relaytest.Silence}, 0, "no answer in time"},
-		"odd code":          {map[string]string{"RCPT": "299 what"}, 0, ErrProtocol.Error()},
+		"odd code":          {map[string]string{"RCPT": "399 what"}, 0, ErrProtocol.Error()},
 		"early yes":         {map[string]string{"DATA": "250 2.0.0 Ok"}, 0, ErrProtocol.Error()},
 		"other protocol":    {map[string]string{"greeting": "* OK IMAP4rev1"}, 0, ErrProtocol.Error()},
 		"no such code":      {map[string]string{"RCPT": "950 x"}, 0, ErrProtocol.Error()},
@@ -154,6 +154,19 @@ func TestAnswers(t *testing.T) {
 			}
 			if len(s.Messages()) > 0 {
 				t.Error("the relay took the message")
+			}
+		})
+	}
+}
+
+// TestUnknownCodes: a relay that says yes by a code that nobody knows has taken the
+// message, and would have it twice if that were an error.
+func TestUnknownCodes(t *testing.T) {
+	for _, step := range []string{"MAIL", "RCPT", "."} {
+		t.Run(step, func(t *testing.T) {
+			s := (&relaytest.Server{Offers: all, Answers: map[string]string{step: "259 2.0.0 Fine"}}).Start(t)
+			if _, err := send(connect(t, s), Mail{From: "a@example.org"}, "x\n", "b@there.example"); err != nil {
+				t.Error(err)
 			}
 		})
 	}

@@ -25,6 +25,18 @@ type reply struct {
 	lines []string // one at least, in printable ASCII
 }
 
+// class is the first digit of a reply's code, by which a client goes: a code that it does
+// not know means what others of its class do (RFC 5321 section 4.3.2).
+type class int
+
+const (
+	none class = 0 // of no reply
+	done class = 2
+	goOn class = 3
+)
+
+func (r reply) class() class { return class(r.code / 100) }
+
 // newReader reads lines of replies.
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, longestLine) }
 

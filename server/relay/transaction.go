@@ -66,7 +66,7 @@ func (t *Transaction) mail(m Mail) error {
 	if t.conn.offers.utf8 && m.UTF8 {
 		line += " SMTPUTF8"
 	}
-	return t.ask(line, 250)
+	return t.ask(line, done)
 }
 
 // Rcpt names a recipient.
@@ -74,7 +74,7 @@ func (t *Transaction) Rcpt(to string) error {
 	if err := t.ascii(to, "Recipient"); err != nil {
 		return err
 	}
-	return t.ask("RCPT TO:<"+to+">", 250, 251, 252)
+	return t.ask("RCPT TO:<"+to+">", done)
 }
 
 // UTF8 tells whether the relay takes headers in UTF-8.
@@ -94,22 +94,20 @@ func (t *Transaction) ascii(address, what string) error {
 	}
 }
 
-// ask sends a command and takes the reply, which is to have one of these codes.
-func (t *Transaction) ask(line string, want ...int) error {
+// ask sends a command and takes the reply, which is to be of that class.
+func (t *Transaction) ask(line string, want class) error {
 	_ = t.conn.wire.SetDeadline(time.Now().Add(t.relay.cfg.Timeouts.Command))
 	said, err := t.conn.command(line)
 	if err != nil {
 		return t.lost(err)
 	}
-	return t.wanted(said, want...)
+	return t.wanted(said, want)
 }
 
-// wanted is the error of a reply that has none of these codes.
-func (t *Transaction) wanted(said reply, want ...int) error {
-	for _, code := range want {
-		if said.code == code {
-			return nil
-		}
+// wanted is the error of a reply that is not of that class.
+func (t *Transaction) wanted(said reply, want class) error {
+	if said.class() == want {
+		return nil
 	}
 	err := said.refusal()
 	if _, ok := errors.AsType[*smtp.SMTPError](err); ok {
@@ -131,7 +129,7 @@ func (t *Transaction) lost(err error) error {
 // asked for it (DATA).
 func (t *Transaction) Write(p []byte) (int, error) {
 	if t.text == nil {
-		if err := t.ask("DATA", 354); err != nil {
+		if err := t.ask("DATA", goOn); err != nil {
 			return 0, err
 		}
 		t.over = true
@@ -148,7 +146,7 @@ func (t *Transaction) Write(p []byte) (int, error) {
 func (t *Transaction) interrupted(err error) error {
 	_ = t.conn.wire.SetReadDeadline(time.Now().Add(time.Second))
 	if said, noReply := t.conn.reply(); noReply == nil {
-		return t.wanted(said)
+		return t.wanted(said, none)
 	}
 	return t.lost(err)
 }
@@ -181,7 +179,7 @@ func (t *Transaction) Commit() (said string, err error) {
 		return "", t.lost(err)
 	}
 	t.over = false
-	if err := t.wanted(r, 250); err != nil {
+	if err := t.wanted(r, done); err != nil {
 		return "", err
 	}
 	return r.text(), nil
