@@ -41,6 +41,9 @@ type Target struct {
 type Found struct {
 	Targets []Target // one at least, and each user once
 	Alias   bool     // it is an alias that leads to them
+	// Owner is the name of the user whose own address it is, if an alias of that leads to
+	// others too.
+	Owner string
 }
 
 // Resolve finds who gets the mail for a local part in one of the domains, as that is
@@ -55,7 +58,7 @@ func (a *Aliases) Resolve(local, domain string) (Found, error) {
 	if r.err != nil {
 		return Found{}, r.err
 	}
-	return Found{r.targets, r.alias}, nil
+	return Found{r.targets, r.alias, r.owner}, nil
 }
 
 // walk follows aliases to users.
@@ -76,8 +79,9 @@ type result struct {
 	users   map[string]bool // of targets; nil while it is the address of one user
 	shared  bool            // both are another result's too
 	alias   bool
-	size    int   // addresses on the way
-	err     error // why not all are there; the first one
+	owner   string // see Found
+	size    int    // addresses on the way
+	err     error  // why not all are there; the first one
 }
 
 // address adds who gets the mail for an address: its own, those of the name without its
@@ -134,6 +138,9 @@ func (w *walk) name(a address, detail string, by *entry, r *result) bool {
 		to := w.through(e, key, detail)
 		if !isUser || to.err == nil && to.users[user.Name] {
 			w.join(to, by, r)
+			if by == nil {
+				r.owner = user.Name
+			}
 			return true
 		}
 	case unusable && !isUser:

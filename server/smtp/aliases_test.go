@@ -112,3 +112,19 @@ func TestManyAuthors(t *testing.T) {
 		c.say("From: "+strings.Repeat("info@example.org, ", n-1)+"alice@example.org\r\n.", reply)
 	}
 }
+
+// TestAnotherUsersAddressIsNoSender: who gets copies of a user's mail cannot send as him.
+func TestAnotherUsersAddressIsNoSender(t *testing.T) {
+	ts := startServer(t, Submission, withAliases(t, "bob@example.org bob, alice\nalice@example.org alice, bob\n@m\u00fcller.example @example.org\nteam bob"))
+	c := ts.submit()
+	for from, code := range map[string]string{
+		"bob@example.org": "553", "bob+x@example.org": "553", "bob@m\u00fcller.example": "553",
+		"alice@example.org": "250", "alice+x@example.org": "250", "alice@m\u00fcller.example": "250", "team@example.org": "250",
+	} {
+		c.say("MAIL FROM:<"+from+"> SMTPUTF8", code)
+		c.say("RSET", "250")
+	}
+	c.recipients("carol@example.org")
+	c.say("DATA", "354")
+	c.say("From: bob@example.org\r\n.", "553")
+}

@@ -56,23 +56,9 @@ func lower(s string) string {
 // find returns whose an address is: one user's, or those an alias leads to. The error is
 // an SMTPError.
 func (r *recipients) find(a address, k Kind) ([]target, error) {
-	local := lower(a.local)
-	domain, ours := "", a.domain == ""
-	if !ours {
-		canonical := canonicalDomain(a.domain)
-		domain, ours = r.domains[canonical]
-		if postmaster := local == "postmaster" || local == "abuse"; !ours && !(postmaster && canonical == r.hostname) {
-			return nil, notOurs(k)
-		}
-	}
-	found, err := r.aliases.Resolve(local, domain)
-	switch {
-	case errors.Is(err, aliases.ErrNobody):
-		return nil, refusal(550, code3{5, 1, 1}, "There is no such user here")
-	case errors.Is(err, aliases.ErrPostmaster):
-		return nil, refusal(451, code3{4, 3, 5}, "The mailbox of the postmaster is not set up yet")
-	case err != nil:
-		return nil, refusal(451, code3{4, 3, 5}, "What is set up for this address cannot be used now, try again later")
+	found, err := r.resolve(a, k)
+	if err != nil {
+		return nil, err
 	}
 	targets := make([]target, len(found.Targets))
 	for i, t := range found.Targets {
@@ -86,6 +72,29 @@ func (r *recipients) find(a address, k Kind) ([]target, error) {
 		}
 	}
 	return targets, nil
+}
+
+// resolve is find for who does not need copies.
+func (r *recipients) resolve(a address, k Kind) (aliases.Found, error) {
+	local := lower(a.local)
+	domain, ours := "", a.domain == ""
+	if !ours {
+		canonical := canonicalDomain(a.domain)
+		domain, ours = r.domains[canonical]
+		if postmaster := local == "postmaster" || local == "abuse"; !ours && !(postmaster && canonical == r.hostname) {
+			return aliases.Found{}, notOurs(k)
+		}
+	}
+	found, err := r.aliases.Resolve(local, domain)
+	switch {
+	case errors.Is(err, aliases.ErrNobody):
+		return aliases.Found{}, refusal(550, code3{5, 1, 1}, "There is no such user here")
+	case errors.Is(err, aliases.ErrPostmaster):
+		return aliases.Found{}, refusal(451, code3{4, 3, 5}, "The mailbox of the postmaster is not set up yet")
+	case err != nil:
+		return aliases.Found{}, refusal(451, code3{4, 3, 5}, "What is set up for this address cannot be used now, try again later")
+	}
+	return found, nil
 }
 
 // elsewhere tells whether an address is of a domain that is not ours.
@@ -105,9 +114,10 @@ func notOurs(k Kind) error {
 	return refusal(550, code3{5, 7, 1}, "Relaying denied, this is not a domain of ours")
 }
 
-// own tells whether mail for an address comes to this user, alone or beside others, who
-// then may use it as a sender.
+// own tells whether a user may use an address as a sender: mail for it comes to him,
+// alone or beside others, and it is not another user's, who lets him have copies.
 func (r *recipients) own(u *auth.User, a address) bool {
-	targets, err := r.find(a, Submission)
-	return err == nil && slices.ContainsFunc(targets, func(t target) bool { return t.user.Name == u.Name })
+	found, err := r.resolve(a, Submission)
+	return err == nil && (found.Owner == "" || found.Owner == u.Name) &&
+		slices.ContainsFunc(found.Targets, func(t aliases.Target) bool { return t.User.Name == u.Name })
 }
