@@ -14,7 +14,6 @@ func (f *File) Next() uint64 { return max(f.h.highest+1, fromClock(f.opt.Now()))
 // ascend in all lists. The change counts for this process whatever the error; a
 // file that could not be appended to is made anew by Rewrite.
 func (f *File) Add(c Frame) error {
-	f.noteDurable()
 	f.note(&c)
 	if f.rewrite {
 		return nil
@@ -59,24 +58,6 @@ func (f *File) append(b []byte) error {
 		f.mtime = st.ModTime()
 	}
 	return err
-}
-
-// Durable returns a mod-sequence up to which all is on disk, as Sync makes it: the
-// highest one, unless wait says that Sync is to be called for that. Then it is a lower
-// one, 0 if none is known.
-func (f *File) Durable() (highest uint64, wait bool) {
-	if !f.opt.Fsync || f.inode == 0 || !f.unsynced && !f.renamed {
-		return f.h.highest, false
-	}
-	return f.durable, true
-}
-
-// noteDurable notes up to where all is on disk, before something is written or read
-// that is not.
-func (f *File) noteDurable() {
-	if f.begun && f.inode != 0 && !f.unsynced && !f.renamed && !f.rewrite && f.failed == nil {
-		f.durable = f.h.highest
-	}
 }
 
 // Sync makes all that was written or read so far durable, if so configured. It

@@ -33,9 +33,7 @@
 //     because it lost its end: it says A, clients were told B at M, and now the
 //     file is at A again. So a frame is on disk, whoever wrote it, before
 //     anybody is told of its mod-sequence (Sync). Where no client wants
-//     mod-sequences, nothing is synced but when one opens the mailbox: it is told
-//     the last one that is on disk (Durable) at once, and nothing of messages
-//     before the sync has ended.
+//     mod-sequences, nothing is synced.
 //   - Where the operator gave up syncing, the journal notes in which run of the
 //     machine it was written. After a restart of the machine it counts as lost.
 //   - A journal that is damaged anywhere, be it at its end only, counts as

@@ -71,9 +71,6 @@ type File struct {
 	// unsynced says that something was written or read that may not be on disk
 	// yet, renamed that the file's name may not be.
 	unsynced, renamed bool
-	// durable is the highest mod-sequence when neither was set last: all up to it is
-	// on disk. 0: nothing is known.
-	durable uint64
 	// told says that clients may be told of what is read at any moment.
 	told   bool
 	failed error
@@ -196,7 +193,6 @@ func (f *File) open(st dirfd.Stat, validity uint32, change Change, give func(*Fr
 
 // read takes over the file from where reading ended, or from its beginning.
 func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change, give func(*Frame)) error {
-	f.noteDurable()
 	at := f.size
 	if change == Replaced {
 		if st.Size > maxFile {
@@ -207,7 +203,7 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 			return err
 		}
 		f.begun, f.h, f.inode = true, h, st.Ino
-		f.last, f.records, f.gone, f.letters, f.durable = 0, 0, nil, Names{}, 0
+		f.last, f.records, f.gone, f.letters = 0, 0, nil, Names{}
 		f.rewrite = f.unlike(h)
 		f.renamed = true
 		at = headerSize
@@ -300,7 +296,7 @@ func (f *File) Begin(validity, accounted uint32) {
 	f.begun, f.rewrite = true, true
 	f.h = header{since: start, highest: start, validity: validity, accounted: accounted, lettered: true}
 	f.mtime = time.Time{}
-	f.inode, f.size, f.last, f.records, f.gone, f.letters, f.durable = 0, 0, 0, 0, nil, Names{}, 0
+	f.inode, f.size, f.last, f.records, f.gone, f.letters = 0, 0, 0, 0, nil, Names{}
 }
 
 // floor returns a mod-sequence above any that was given by the clock of the

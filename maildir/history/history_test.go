@@ -275,6 +275,36 @@ func TestSameInode(t *testing.T) {
 	a.same(b)
 }
 
+// TestSameInodeAndSize: so may one that has its size as well.
+func TestSameInodeAndSize(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	name := filepath.Join(path, Name)
+	a := open(t, path, c)
+	a.change(map[uint32]filename.Flags{1: filename.Seen})
+
+	elsewhere := t.TempDir()
+	b := open(t, elsewhere, c)
+	b.change(map[uint32]filename.Flags{1: filename.Draft})
+	text, err := os.ReadFile(filepath.Join(elsewhere, Name))
+	must(t, err)
+	h, err := decodeHeader(text)
+	must(t, err)
+	if int64(len(text)) != a.size {
+		t.Fatalf("the new journal has %d bytes, the old one %d", len(text), a.size)
+	}
+	h.inode = a.inode
+	must(t, os.WriteFile(name, append(h.encode(), text[headerSize:]...), 0o600))
+	must(t, os.Chtimes(name, time.Time{}, time.Now().Add(time.Second)))
+
+	if !a.Stale() {
+		t.Error("nobody is said to have written")
+	}
+	if change := a.refresh(); change != Replaced {
+		t.Errorf("the journal counts as %v, not Replaced", change)
+	}
+	a.same(b)
+}
+
 // sample makes a journal with some past and returns its highest mod-sequence. The
 // clock has gone on then: those of files may still show the time before.
 func sample(t testing.TB, path string, c *clock) (m *model, highest uint64) {

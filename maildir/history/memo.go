@@ -89,7 +89,7 @@ func (f *File) Recall(memo []byte, validity uint32, sameRun bool) (ok, same bool
 	}
 	f.begun, f.h, f.inode, f.size, f.last, f.records = true, h, n[0], int64(n[1]), n[4], int(n[5])
 	f.mtime = time.Unix(0, int64(n[2]))
-	f.unsynced, f.renamed, f.durable = unsynced, unsynced, 0
+	f.unsynced, f.renamed = unsynced, unsynced
 	f.rewrite, f.letters = f.unlike(h), letters
 	f.gone = make([]gone, n[7])
 	for i := range f.gone {

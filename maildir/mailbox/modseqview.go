@@ -26,54 +26,16 @@ func (v *View) EnableModSeq(ctx context.Context) (ok bool, err error) {
 }
 
 // TellModSeq returns HighestModSeq for a client that is told no others, but may
-// remember this one; 0 if the mailbox cannot keep mod-sequences. It may be one from
-// before the last changes, which are not on disk yet: what a client is told again does
-// no harm. But before it is told anything of messages, call AwaitChanges.
+// remember this one; 0 if the mailbox cannot keep mod-sequences. It has to be on disk,
+// and the last: Thunderbird asks for no flags if it is the one that it has.
 func (v *View) TellModSeq(ctx context.Context) (uint64, error) {
-	m := v.m
-	if _, err := m.settled(ctx, false); err != nil {
+	if _, err := v.m.settled(ctx, true); err != nil {
 		return 0, err
-	}
-	if err := m.acquire(ctx); err != nil {
-		return 0, err
-	}
-	durable, wait := m.hist.Durable()
-	switch {
-	case !wait:
-		m.release()
-	case durable == 0 || !v.keepsModSeqs():
-		m.syncHistory(m.dir.Sync)
-		m.release()
-	default:
-		synced := make(chan struct{})
-		v.synced = synced
-		go func() {
-			defer m.release()
-			defer close(synced)
-			m.syncHistory(m.dir.Sync)
-		}()
-		return min(durable, v.HighestModSeq()), nil
 	}
 	if !v.keepsModSeqs() {
 		return 0, nil
 	}
 	return v.HighestModSeq(), nil
-}
-
-// AwaitChanges waits until the changes are on disk that came after the mod-sequence
-// that TellModSeq returned. Else the power could fail, and the client would keep what it
-// was told of one, though it was undone: nothing would say that there was a change.
-func (v *View) AwaitChanges(ctx context.Context) error {
-	if v.synced == nil {
-		return nil
-	}
-	select {
-	case <-v.synced:
-		v.synced = nil
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // keepsModSeqs tells whether the mailbox keeps mod-sequences.

@@ -16,7 +16,6 @@ type View struct {
 	ctx      context.Context // its end ends what a reader of messages waits for
 	readOnly bool
 	notify   func()
-	synced   <-chan struct{} // closed when what TellModSeq left out is on disk
 
 	// The rest is guarded by m.mu.
 	known    uint32   // the client was told of the rows below

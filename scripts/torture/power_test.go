@@ -61,25 +61,14 @@ func record(t *testing.T) *recording {
 	m := newMaildird(t)
 	rec := &recording{dir: m.Dir, before: t.TempDir(), trace: filepath.Join(m.Dir, "trace"), texts: map[string]string{}}
 	must(t, os.CopyFS(filepath.Join(rec.before, "disk"), noSockets(m.Dir)))
-	startTraced(t, m, rec.trace, "trace="+straceCalls)
-	d := &driver{t: t, m: m, rec: rec, world: &world{mail: map[place]map[string]letter{}, validity: map[place]uint32{}}}
-	rec.worlds = append(rec.worlds, d.world.clone())
-	d.run()
-	endTraced(t, m)
-	return rec
-}
-
-// startTraced starts the program under strace, with these expressions (strace -e).
-func startTraced(t *testing.T, m *rig.Maildird, trace string, expressions ...string) {
-	script := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = serve ] || exec %[1]s \"$@\"\nexec strace -f -xx -s 4000000 -o %[2]s -e %[3]s %[1]s \"$@\"\n",
-		m.Binary, trace, strings.Join(expressions, " -e "))
+	script := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = serve ] || exec %[1]s \"$@\"\nexec strace -f -xx -s 4000000 -o %[2]s -e trace=%[3]s %[1]s \"$@\"\n",
+		m.Binary, rec.trace, straceCalls)
 	m.Binary = filepath.Join(m.Dir, "traced")
 	must(t, os.WriteFile(m.Binary, []byte(script), 0o755))
 	must(t, m.Start(context.Background()))
-}
-
-// endTraced ends it, so that all of the trace is there.
-func endTraced(t *testing.T, m *rig.Maildird) {
+	d := &driver{t: t, m: m, rec: rec, world: &world{mail: map[place]map[string]letter{}, validity: map[place]uint32{}}}
+	rec.worlds = append(rec.worlds, d.world.clone())
+	d.run()
 	// strace ignores the signal and ends with the program.
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", m.Process.Process.Pid))
 	must(t, err)
@@ -91,6 +80,7 @@ func endTraced(t *testing.T, m *rig.Maildird) {
 		t.Fatal("the program did not end")
 	}
 	m.Process = nil
+	return rec
 }
 
 // replay follows the trace and cuts the power wherever something changed.

@@ -140,11 +140,6 @@ func (s *session) call(cmd *command) (err error) {
 	if s.account != nil && s.account.Moved() {
 		return errMoved()
 	}
-	if s.sel != nil {
-		if err := s.sel.view.AwaitChanges(s.ctx); err != nil {
-			return err
-		}
-	}
 	return cmd.run(s)
 }
 
