@@ -24,6 +24,8 @@ type PostfixOptions struct {
 	// LMTP is the address of a server that the mail is handed to; if empty,
 	// Postfix's own virtual(8) writes it to mail/%d/%n below Dir.
 	LMTP string
+	// Main are lines to add to main.cf.
+	Main string
 }
 
 // Postfix is a private Postfix that takes mail by SMTP on loopback.
@@ -106,6 +108,7 @@ virtual_transport = lmtp:inet:{{.LMTP}}
 {{- else}}
 virtual_transport = virtual
 {{- end}}
+{{.Main}}
 `))
 
 const postfixMaster = `127.0.0.1:%d inet n - n - - smtpd
@@ -129,6 +132,7 @@ virtual unix - n n - - virtual
 lmtp unix - - n - - lmtp
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
+tlsmgr unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 `
 
@@ -182,7 +186,7 @@ func (p *Postfix) configure(opt PostfixOptions, port int) error {
 	}
 	id := Self()
 	err := postfixMain.Execute(&conf, map[string]any{
-		"Dir": p.Dir, "Domains": domains, "ID": id, "MinimumUID": min(id.UID, 100), "LMTP": opt.LMTP,
+		"Dir": p.Dir, "Domains": domains, "ID": id, "MinimumUID": min(id.UID, 100), "LMTP": opt.LMTP, "Main": opt.Main,
 	})
 	if err != nil {
 		return err
