@@ -60,9 +60,10 @@ type Access struct {
 
 // Files puts all other files out of reach, as far as the kernel has Landlock,
 // and forbids new TCP connections to others, as far as there need be none, and new
-// listeners. It tells what the kernel has: its Landlock version, 0 for none that
-// is of use. Version 1 forbids every rename from one directory to another, which
-// is what a delivery is; with it nothing would be confined.
+// listeners; not those by MPTCP, which Landlock does not know. It tells what the
+// kernel has: its Landlock version, 0 for none that is of use. Version 1 forbids every
+// rename from one directory to another, which is what a delivery is; with it nothing
+// would be confined.
 func Files(a Access) (version int, err error) {
 	version, err = llsys.LandlockGetABIVersion()
 	if err != nil || version < 2 {
