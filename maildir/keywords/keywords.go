@@ -84,8 +84,35 @@ func (t *Table) Refresh() (changed bool, err error) {
 	return !was.equal(&t.list), nil
 }
 
-func same(a, b dirfd.Stat) bool {
-	return a.ID() == b.ID() && a.Size == b.Size && a.Mtime.Equal(b.Mtime) && a.Ctime.Equal(b.Ctime)
+func same(a, b dirfd.Stat) bool { return stampOf(a) == stampOf(b) }
+
+// Stamp identifies one state of the file, but for a change that leaves its size and,
+// within the clock's tick, its times. The zero Stamp stands for no file.
+type Stamp struct {
+	id           dirfd.ID
+	size         int64
+	mtime, ctime int64 // nanoseconds
+}
+
+func stampOf(st dirfd.Stat) Stamp {
+	return Stamp{st.ID(), st.Size, st.Mtime.UnixNano(), st.Ctime.UnixNano()}
+}
+
+// Stamp is that of the state which was read or written last.
+func (t *Table) Stamp() Stamp {
+	if !t.known {
+		return Stamp{}
+	}
+	return stampOf(t.seen)
+}
+
+// StampNow is that of the file in dir as it is. It is safe for concurrent use.
+func StampNow(dir *dirfd.Dir) (Stamp, error) {
+	st, err := dir.Lstat(fileName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Stamp{}, nil
+	}
+	return stampOf(st), err
 }
 
 // Name returns the name of letter 'a'+index.

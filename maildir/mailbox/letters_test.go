@@ -44,3 +44,34 @@ func TestLettersOfOtherNames(t *testing.T) {
 		})
 	}
 }
+
+// TestLetterNamedLater: sessions are told of the messages that carry a letter which
+// another program gives a name, though it touches nothing but dovecot-keywords. A real
+// Dovecot does so with a letter that mutt brought along from another folder.
+func TestLetterNamedLater(t *testing.T) {
+	for name, env := range map[string]func(testing.TB) *Env{"watched": newEnv, "polled": unwatched} {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t)
+			b.drop("cur/1700000001.M1P1.other:2,Sv")
+			b.drop("cur/1700000002.M1P1.other:2,S")
+			m := b.open(env(t))
+			defer m.Close()
+			c := &offline{t: t}
+			c.come(m)
+			defer c.leave()
+			c.listen(true)
+			before := c.since
+			must(t, os.WriteFile(b.file("dovecot-keywords"), []byte("21 unknown-21\n"), 0o600))
+			c.listen(true)
+			if word, ok := c.v.KeywordName(21); word != "unknown-21" || !ok || c.since <= before {
+				t.Errorf("letter v is %q, told up to %d, after %d", word, c.since, before)
+			}
+			before = c.since
+			must(t, os.Remove(b.file("dovecot-keywords")))
+			c.listen(true)
+			if word, ok := c.v.KeywordName(21); ok || c.since <= before {
+				t.Errorf("letter v is %q still, told up to %d, after %d", word, c.since, before)
+			}
+		})
+	}
+}

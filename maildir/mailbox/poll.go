@@ -35,7 +35,7 @@ type lastLook struct {
 	named time.Time
 }
 
-// Poll brings the table in step with the files. It costs three system calls when
+// Poll brings the table in step with the files. It costs four system calls when
 // nothing changed. The error is ErrReplaced when the mailbox ended, the
 // context's error, or an I/O error; the table is as it was then.
 func (m *Mailbox) Poll(ctx context.Context) error {
@@ -156,7 +156,7 @@ func (m *Mailbox) quiet() bool {
 	now, err := m.readTimes()
 	// Where events come, they also tell what hides within the times' grain; but
 	// one may be on its way, and look waits for it.
-	return err == nil && known.same(now) && known.list == now.list && !known.racy
+	return err == nil && known.same(now) && known.list == now.list && known.words == now.words && !known.racy
 }
 
 // setTimes notes that a look saw what was there at t. m.sync is held.
@@ -164,6 +164,7 @@ func (m *Mailbox) setTimes(t dirTimes) {
 	if known, ok := m.list.Stamp(); ok {
 		t.list = known // perhaps written by ourselves since
 	}
+	t.words = m.words.Stamp()
 	m.last.mu.Lock()
 	m.last.times = t
 	m.last.mu.Unlock()
@@ -208,6 +209,11 @@ func (m *Mailbox) lookNow(ctx context.Context) error {
 	}
 	if m.watch.on && m.loaded {
 		m.awaitEvents(ctx) // of what happened before the times were read
+	}
+	if now.words != m.words.Stamp() { // a letter that files carried got its name
+		if err := m.readKeywords(); err != nil {
+			return err
+		}
 	}
 	changed := m.events.take()
 	scan := changed.all || !m.loaded || !m.watch.on

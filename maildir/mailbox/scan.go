@@ -12,15 +12,17 @@ import (
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
+	"maildird/maildir/keywords"
 	"maildird/maildir/mailbox/table"
 	"maildird/maildir/uidlist"
 )
 
 // dirTimes are the modification times of new/ and cur/ at the last look, and
-// which list there was.
+// which dovecot-uidlist and dovecot-keywords there were.
 type dirTimes struct {
 	new, cur time.Time
 	list     uidlist.Stamp
+	words    keywords.Stamp
 	// racy: the look fell within the grain of one of the times, so another
 	// change may hide behind the same time. The look is repeated once, after
 	// the grain has passed.

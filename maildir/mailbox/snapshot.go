@@ -193,7 +193,11 @@ func (m *Mailbox) statDirs() (n, c dirState, t dirTimes, err error) {
 	if err != nil {
 		return n, c, t, err
 	}
-	t = dirTimes{new: new.Mtime, cur: cur.Mtime, list: list, at: m.env.Now()}
+	words, err := keywords.StampNow(m.dir)
+	if err != nil {
+		return n, c, t, err
+	}
+	t = dirTimes{new: new.Mtime, cur: cur.Mtime, list: list, words: words, at: m.env.Now()}
 	t.racy = dirfd.WithinGrain(t.at, t.new) || dirfd.WithinGrain(t.at, t.cur)
 	return dirStateOf(new), dirStateOf(cur), t, nil
 }

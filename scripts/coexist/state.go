@@ -238,10 +238,6 @@ type What struct {
 	// ButSizes leaves RFC822.SIZE out. Dovecot 2.3 at times gives a copy that it
 	// makes a W= without the CRs, and believes it.
 	ButSizes bool
-	// ButUnnamed leaves unknown-N out, Dovecot's invention for a keyword letter
-	// that has no name, as when mutt moves a file to another folder. Ours shows
-	// no flag for it, and keeps the letter.
-	ButUnnamed bool
 }
 
 // maxDifferences bounds the text of Differences.
@@ -315,7 +311,7 @@ func (d *differences) messages(name string, a, b []Message, what What) {
 				one.Size = ""
 			}
 			one.Flags = slices.DeleteFunc(slices.Clone(one.Flags), func(f string) bool {
-				return what.ButForwarded && f == "$Forwarded" || what.ButUnnamed && strings.HasPrefix(f, "unknown-")
+				return what.ButForwarded && f == "$Forwarded"
 			})
 			m[one.UID] = one
 		}
