@@ -5,6 +5,7 @@
 // one of the other and says what is wrong, in the template that "maildird init"
 // writes, and in the README. Tests hold the template against file, and the README
 // against the template. What a setting does is for package server, which hands it on.
+// Errors of the TOML library are worded in syntax.go.
 package config
 
 import (

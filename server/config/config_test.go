@@ -98,6 +98,10 @@ func TestErrors(t *testing.T) {
 	for _, c := range []struct{ old, new, want string }{
 		{"separator", "seperator", `:12: there is no setting "mail.seperator"`},
 		{"[tls]", "[ssl]", `there is no setting "ssl`},
+		{`# messages_per_hour `, `messages_per_hour `, `:73: there is no setting "listen.messages_per_hour"; messages_per_hour is one of [limits], whose line has to stand before it, without a #`},
+		{`layout   = "maildir++"`, `cache_dir = "cache"`, `:11: there is no setting "mail.cache_dir"; cache_dir has to stand before the first line with a [table]`},
+		{`"mail.example.org"`, `mail.example.org`, `:4:12: unexpected character U+006D 'm' at start of value; a text stands in quotes`},
+		{`["127.0.0.1:2143"]`, `[2143]`, `:47: listen.imap: 2143 is not a text with an address, such as "127.0.0.1:2143"`},
 		{`# [debug]`, "[debug]\npprof = \":6060\"", `debug.pprof: ":6060" is not an address of this machine only`},
 		{`"maildir++"`, `"mbox"`, `:11: mail.layout: "mbox" is none of "maildir++", "fs"`},
 		{`"/"  `, `"|"  `, `:12: mail.separator: "|" is neither "/" nor "."`},

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
-	"slices"
-	"strings"
+	"syscall"
 
 	"github.com/pelletier/go-toml/v2"
 )
@@ -87,6 +85,9 @@ func Load(path string) (*Config, error) {
 		return nil, err
 	}
 	text, err := os.ReadFile(path)
+	if errors.Is(err, syscall.EISDIR) {
+		return nil, fmt.Errorf("%s is a directory; the configuration is a file, such as %s", path, filepath.Join(path, "maildird.toml"))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
@@ -116,69 +117,4 @@ func parse(path string, text []byte) (*Config, error) {
 		return nil, errors.Join(c.problems...)
 	}
 	return cfg, nil
-}
-
-// syntax words the TOML library's errors as one line each.
-func syntax(path string, err error) error {
-	var unknown *toml.StrictMissingError
-	if errors.As(err, &unknown) {
-		var all []error
-		for _, e := range unknown.Errors {
-			line, _ := e.Position()
-			all = append(all, fmt.Errorf("%s:%d: there is no setting %q", path, line, strings.Join(e.Key(), ".")))
-		}
-		return errors.Join(all...)
-	}
-	var bad *toml.DecodeError
-	if errors.As(err, &bad) {
-		line, column := bad.Position()
-		key, text := strings.Join(bad.Key(), "."), strings.TrimPrefix(bad.Error(), "toml: ")
-		if wanted := kindOf(bad.Key()); wanted != "" && strings.HasPrefix(text, "cannot ") {
-			text = "is not " + wanted
-		}
-		if key != "" {
-			key = key + ": "
-		}
-		return fmt.Errorf("%s:%d:%d: %s%s", path, line, column, key, text)
-	}
-	return fmt.Errorf("%s: %w", path, err)
-}
-
-// kindOf says what the value of a setting has to be. The library says it with
-// names of this program. It is empty for keys that are no settings.
-func kindOf(key []string) string {
-	t := reflect.TypeFor[file]()
-	for _, name := range key {
-		for t.Kind() == reflect.Pointer {
-			t = t.Elem()
-		}
-		switch t.Kind() {
-		case reflect.Map:
-			t = t.Elem()
-		case reflect.Struct:
-			i := slices.IndexFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return f.Tag.Get("toml") == name })
-			if i < 0 {
-				return ""
-			}
-			t = t.Field(i).Type
-		default:
-			return ""
-		}
-	}
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	switch t.Kind() {
-	case reflect.String:
-		return `a text in quotes, such as "a"`
-	case reflect.Slice:
-		return `a list of texts, such as ["a", "b"]`
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Int, reflect.Int64:
-		return "a whole number"
-	case reflect.Struct, reflect.Map:
-		return "a table, such as [" + strings.Join(key, ".") + "]"
-	}
-	return ""
 }

@@ -24,7 +24,8 @@ func (c *checker) addresses(key string, in any) []Address {
 		for _, one := range v {
 			s, ok := one.(string)
 			if !ok {
-				c.wrong(key, "%v is not a text with an address", one)
+				c.wrong(key, "%v is not a text with an address, such as \"127.0.0.1:2143\"", one)
+				continue
 			}
 			list = append(list, s)
 		}
