@@ -149,12 +149,14 @@ func TestUsers(t *testing.T) {
 	bad(t, "no password on standard input", "", "user", "add", "--config", config, "eve@example.org")
 	bad(t, "the password is empty", "\n", "user", "add", "--config", config, "eve@example.org")
 	bad(t, `"#eve@example.org" cannot be a user name`, "x\n", "user", "add", "--config", config, "#eve@example.org")
+	bad(t, filepath.Dir(config)+" is a directory; the configuration is a file, such as "+config, "", "config", "check", "--config", filepath.Dir(config))
 	misused(t, "ADDRESS is missing; usage: maildird user add --config FILE ADDRESS", "user", "add", "--config", config)
 	misused(t, "maildird user list: --config is missing; usage: maildird user list --config FILE", "user", "list")
 	misused(t, `maildird user list: "alice" is one argument too many; usage: maildird user list --config FILE`, "user", "list", "--config", config, "alice")
 	misused(t, `maildird check: "bob" is one argument too many`, "check", "--config", config, "alice", "bob")
 	misused(t, "maildird serve: unknown flag: --confg; usage: maildird serve --config FILE", "serve", "--confg", config)
 	misused(t, `there is no command "maildird user fly"`, "user", "fly")
+	misused(t, `there is no command "maildird user fly"`, "user", "fly", "--config", config)
 	misused(t, `there is no command "maildird fly"`, "fly")
 }
 

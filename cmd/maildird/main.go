@@ -60,7 +60,12 @@ func root() *cobra.Command {
 		PersistentPreRunE: required,
 	})
 	cmd.SetVersionTemplate("maildird {{.Version}}\n")
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, "%w", err) })
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if args := cmd.Flags().Args(); cmd.HasSubCommands() && len(args) > 0 { // the flag is one of a command that is not there
+			return noCommand(cmd, args[0])
+		}
+		return misuse(cmd, "%w", err)
+	})
 	cmd.AddCommand(initCommand(), userCommand(), serveCommand(), configCommand(), backupCommand(), restoreCommand(), checkCommand(),
 		demoCommand(),
 		versionCommand(), manCommand(), completionCommand())
@@ -74,12 +79,17 @@ func root() *cobra.Command {
 func group(cmd *cobra.Command) *cobra.Command {
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return exitError{fmt.Errorf("there is no command %q; \"%s --help\" lists them", cmd.CommandPath()+" "+args[0], cmd.CommandPath()), exitMisuse}
+			return noCommand(cmd, args[0])
 		}
 		return nil
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return cmd
+}
+
+// noCommand is the error for a command that a group does not have.
+func noCommand(group *cobra.Command, name string) error {
+	return exitError{fmt.Errorf("there is no command %q; \"%s --help\" lists them", group.CommandPath()+" "+name, group.CommandPath()), exitMisuse}
 }
 
 // plainUsage keeps "[flags]" out of usage lines, which name their flags.
