@@ -7,11 +7,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"maildird/maildir/cache"
 	"maildird/maildir/compress"
@@ -100,7 +97,7 @@ func (s *Store) Delivery() *delivery.Options { return s.env.Delivery }
 func CheckRoot(root string) error {
 	st, err := os.Stat(root)
 	if errors.Is(err, fs.ErrNotExist) {
-		return mayMake(root)
+		return MayMakeDirs(root)
 	}
 	if err != nil {
 		return err
@@ -119,19 +116,6 @@ func CheckRoot(root string) error {
 	}
 	if len(names) > 0 {
 		return fmt.Errorf("%s is not a Maildir: it has files but neither cur nor new", root)
-	}
-	return nil
-}
-
-// mayMake tells why this process has no right to make what is missing at path.
-func mayMake(path string) error {
-	above := filepath.Dir(path)
-	err := unix.Faccessat(unix.AT_FDCWD, above, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
-	switch {
-	case err == unix.ENOENT && above != path:
-		return mayMake(above)
-	case err != nil:
-		return fmt.Errorf("%s cannot be made: write in %s: %w", path, above, err)
 	}
 	return nil
 }

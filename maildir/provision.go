@@ -3,9 +3,12 @@ package maildir
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/folder"
@@ -66,6 +69,19 @@ func MakeDirs(path string, mode fs.FileMode) error {
 		return err
 	}
 	return syncAbove(path)
+}
+
+// MayMakeDirs tells why this process has no right to do what MakeDirs does for path.
+func MayMakeDirs(path string) error {
+	above := filepath.Dir(path)
+	err := unix.Faccessat(unix.AT_FDCWD, above, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	switch {
+	case err == unix.ENOENT && above != path:
+		return MayMakeDirs(above)
+	case err != nil:
+		return fmt.Errorf("%s cannot be made: write in %s: %w", path, above, err)
+	}
+	return nil
 }
 
 // syncAbove makes the name of a directory durable.

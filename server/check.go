@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
@@ -36,6 +38,8 @@ func Check(cfg *config.Config, log *slog.Logger) []string {
 		out = append(out, checkMail(cfg, users.All())...)
 	}
 	if err := checkCache(cfg.CacheDir); err != nil {
+		out = append(out, err.Error())
+	} else if err := mayMakeCache(cfg.CacheDir); err != nil {
 		out = append(out, err.Error())
 	}
 	if cert, err := loadCertificate(cfg.TLS); err != nil {
@@ -109,6 +113,18 @@ func checkMail(cfg *config.Config, users []auth.User) []string {
 func checkCache(dir string) error {
 	if st, err := os.Stat(dir); err == nil && !st.IsDir() {
 		return fmt.Errorf("cache_dir: %s is not a directory", dir)
+	}
+	return nil
+}
+
+// mayMakeCache tells why this process cannot make the cache's directory where it is
+// missing. The server would go on without a cache.
+func mayMakeCache(dir string) error {
+	if _, err := os.Stat(dir); dir == "" || !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := maildir.MayMakeDirs(dir); err != nil {
+		return fmt.Errorf("cache_dir: %w", err)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func confineProcess(cfg *config.Config, users []auth.User, log *slog.Logger) {
 	}
 	// What does not exist cannot be let through.
 	if err := makeDirs(cfg); err != nil {
-		log.Warn("a directory cannot be made, and will not be by this process", "error", err)
+		log.Warn("a directory is missing and cannot be made: make it, and restart", "error", err)
 	}
 	mail := mailDirs(cfg, users)
 	if mail == nil {

@@ -26,6 +26,9 @@ func listenOn(a config.Address) (net.Listener, error) {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("cannot listen on %s: another program does already", a.Address)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		_, port, _ := net.SplitHostPort(a.Address)
+		return nil, fmt.Errorf("cannot listen on %s: this machine does not have this address; \":%s\" is all that it has", a.Address, port)
 	case errors.Is(err, syscall.EACCES) && a.Network == "tcp":
 		return nil, fmt.Errorf("cannot listen on %s: ports below 1024 need root or CAP_NET_BIND_SERVICE", a.Address)
 	case err != nil:

@@ -349,6 +349,8 @@ func TestRefusesToStart(t *testing.T) {
 	}{
 		{"port in use", "imap: cannot listen on " + taken.Addr().String() + ": another program does already",
 			[]string{imapLine, `imap = ["` + taken.Addr().String() + `"]`}, nil},
+		{"address of another machine", `imap: cannot listen on 192.0.2.1:1430: this machine does not have this address; ":1430" is all that it has`,
+			[]string{imapLine, `imap = ["192.0.2.1:1430"]`}, nil},
 		{"unknown key", `maildird.toml:4: there is no setting "hostnam"`, []string{"hostname =", "hostnam ="}, nil},
 		{"wrong value", `maildird.toml:11: mail.layout: "mbox" is none of "maildir++", "fs"`, []string{`"maildir++"`, `"mbox"`}, nil},
 		{"no certificate", "cert.pem: no such file or directory", nil,
@@ -507,7 +509,7 @@ func TestThreads(t *testing.T) {
 
 // TestCheckRights: who may not make a Maildir hears of it before the first mail comes.
 func TestCheckRights(t *testing.T) {
-	m := setUp(t)
+	m := setUp(t, `cache_dir = "cache"`, `cache_dir = "mail/cache"`)
 	if out, err := m.Run("", "config", "check", "--config", m.Config); err != nil {
 		t.Fatalf("%v, %s", err, out)
 	}
@@ -518,8 +520,13 @@ func TestCheckRights(t *testing.T) {
 	if err := os.Chmod(mail, 0o555); err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf("mail of alice@example.org: %s cannot be made: write in %s: permission denied\n", filepath.Dir(m.Home("alice@example.org")), mail)
-	if out, err := m.Run("", "config", "check", "--config", m.Config); err == nil || !strings.Contains(out, want) {
-		t.Errorf("%v, %s, want %q", err, out, want)
+	out, err := m.Run("", "config", "check", "--config", m.Config)
+	if err == nil {
+		t.Error("config check finds nothing wrong")
+	}
+	for _, what := range []string{"mail of alice@example.org: " + filepath.Dir(m.Home("alice@example.org")), "cache_dir: " + mail + "/cache"} {
+		if want := fmt.Sprintf("%s cannot be made: write in %s: permission denied\n", what, mail); !strings.Contains(out, want) {
+			t.Errorf("%s, want %q", out, want)
+		}
 	}
 }
