@@ -349,11 +349,12 @@ func (d *Dir) Sync() error {
 	return d.self("sync", func(fd int) error { return unix.Fsync(fd) })
 }
 
-// Writable tells whether names can be made in the directory.
-func (d *Dir) Writable() bool {
+// Writable tells why no names can be made in the directory: fs.ErrPermission, or
+// EROFS for a file system that is mounted read-only; nil if they can.
+func (d *Dir) Writable() error {
 	return d.self("access", func(fd int) error {
 		return unix.Faccessat(fd, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
-	}) == nil
+	})
 }
 
 // do runs one system call on a single component of d.

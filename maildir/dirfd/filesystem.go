@@ -40,12 +40,6 @@ func (d *Dir) statfs() (st unix.Statfs_t, err error) {
 	return st, err
 }
 
-// ReadOnly tells whether the file system is mounted read-only.
-func (d *Dir) ReadOnly() bool {
-	st, err := d.statfs()
-	return err == nil && st.Flags&unix.ST_RDONLY != 0
-}
-
 // SyncAll makes everything on the directory's file system durable (syncfs):
 // what is best after a change of thousands of files.
 func (d *Dir) SyncAll() error {

@@ -298,8 +298,8 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 		m.mu.RUnlock()
 		if unwritable {
 			m.events.orderScan() // is it so still?
-		} else if m.dir.ReadOnly() {
-			m.cannotWrite(syscall.EROFS)
+		} else if err := m.dir.Writable(); err != nil {
+			m.cannotWrite(err)
 		}
 	}
 	err := m.Poll(ctx)

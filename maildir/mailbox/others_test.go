@@ -237,6 +237,26 @@ func TestReadOnlyFolder(t *testing.T) {
 	})
 }
 
+// TestBecomesReadOnly: who selects a mailbox that is open learns that it cannot be
+// written since, and that it can again.
+func TestBecomesReadOnly(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		b := newBox(t)
+		b.drop("cur/")
+		writable := readOnlyBox(b)
+		m := b.open(env)
+		defer m.Close()
+		for _, can := range []bool{true, false, true} {
+			writable(can)
+			c := connect(t, m, false)
+			if c.v.ReadOnly() == can || len(c.uids) != 1 {
+				t.Errorf("read-only %v where the folder can be written is %v; UIDs %v", c.v.ReadOnly(), can, c.uids)
+			}
+			c.v.Close()
+		}
+	})
+}
+
 // readOnlyBox returns a function that makes a folder unwritable and writable:
 // by its rights, or for root, who is above them, by mounting it again.
 func readOnlyBox(b *box) func(writable bool) {

@@ -145,7 +145,7 @@ func (m *Mailbox) resume(s *state, t *table.Table) bool {
 	m.mu.Unlock()
 	m.takeKeywords()
 	// Where nothing can be written, whoever looks is to find out.
-	if s.settled && sameList && sameHistory && n == s.new && c == s.cur && m.dir.Writable() {
+	if s.settled && sameList && sameHistory && n == s.new && c == s.cur && m.dir.Writable() == nil {
 		m.loaded = true
 		times.racy = false // it was not when the snapshot was made
 		m.setTimes(times)
