@@ -289,9 +289,10 @@ func TestFileChanges(t *testing.T) {
 // for an editor may still be writing it.
 func TestHalfWrittenFile(t *testing.T) {
 	u, path, _ := open(t, "alice:{PLAIN}a\n")
-	mtime := time.Unix(u.file.version.mtime.Unix())
-	replaced := u.file.version
+	mtime := time.Unix(u.file.version.mtime.Sec, int64(u.file.version.mtime.Nsec))
+	replaced, reborn := u.file.version, u.file.version
 	replaced.ino++
+	reborn.born.Sec++
 	for _, c := range []struct {
 		name    string
 		version fileVersion
@@ -303,6 +304,7 @@ func TestHalfWrittenFile(t *testing.T) {
 		{"settled", u.file.version, rereadInterval, false},
 		{"from the future", u.file.version, -time.Millisecond, false}, // the clock was set back
 		{"renamed into place", replaced, 0, false},
+		{"renamed into place, with the number of an earlier one", reborn, 0, false},
 	} {
 		if got := u.file.beingWritten(c.version, mtime.Add(c.age)); got != c.want {
 			t.Errorf("%s: %v", c.name, got)

@@ -7,8 +7,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // File is a text file of the operator's that is read again when it changes. For one
@@ -32,8 +33,9 @@ const tellInterval = time.Minute
 // fileVersion tells one state of a file from another.
 type fileVersion struct {
 	ino          uint64
-	size         int64
-	mtime, ctime syscall.Timespec
+	born         unix.StatxTimestamp // zero where the file system does not tell
+	size         uint64
+	mtime, ctime unix.StatxTimestamp
 }
 
 // NewFile is the file at path that holds what ("users"). Nothing is read yet.
@@ -77,10 +79,11 @@ func (f *File) Changed() (text []byte, changed bool) {
 
 // beingWritten tells whether the file was changed in place a moment ago: half
 // of it may be all that is there, and the mail for what is missing would be
-// refused for good. A file that was renamed into place is complete.
+// refused for good. A file that was renamed into place is complete; it may have the
+// inode number of one that was there earlier.
 func (f *File) beingWritten(v fileVersion, now time.Time) bool {
-	age := now.Sub(time.Unix(v.mtime.Unix()))
-	return v.ino == f.version.ino && age >= 0 && age < rereadInterval
+	age := now.Sub(time.Unix(v.mtime.Sec, int64(v.mtime.Nsec)))
+	return v.ino == f.version.ino && v.born == f.version.born && age >= 0 && age < rereadInterval
 }
 
 // readFile reads a file that holds what, without the mark that editors of other
@@ -98,12 +101,12 @@ func readFile(path, what string) (text []byte, v fileVersion, err error) {
 }
 
 func versionOf(path string) (fileVersion, error) {
-	var st syscall.Stat_t
-	if err := syscall.Stat(path, &st); err != nil {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st); err != nil {
 		return fileVersion{}, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	if kind := st.Mode & syscall.S_IFMT; kind != syscall.S_IFREG {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return fileVersion{}, &fs.PathError{Op: "read", Path: path, Err: errors.New("it is not a regular file")}
 	}
-	return fileVersion{st.Ino, st.Size, st.Mtim, st.Ctim}, nil
+	return fileVersion{st.Ino, st.Btime, st.Size, st.Mtime, st.Ctime}, nil
 }

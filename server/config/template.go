@@ -8,8 +8,8 @@ func Template(hostname, domain, postmaster string) string {
 	return fmt.Sprintf(template, hostname, domain, postmaster)
 }
 
-const template = `# Settings of maildird. Paths are relative to this file. A change of users or
-# aliases is seen within a second, one of certificate or log level after SIGHUP, others after a restart.
+const template = `# Settings of maildird. Paths are relative to this file. Changes of users and aliases are seen
+# within two seconds, of certificate and log level after SIGHUP, others after a restart.
 
 hostname = %q
 domains  = [%q]
