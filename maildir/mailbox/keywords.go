@@ -62,9 +62,9 @@ func (m *Mailbox) takeKeywords() {
 	for v := range m.views {
 		v.keywords = true
 	}
+	m.lettersChanged(changed)
 	for n := range m.t.Len() {
 		if r := m.t.Row(n); r.State == table.Present && r.Flags&changed != 0 {
-			m.keywordsChanged(n, changed)
 			m.tellFlags(n, nil)
 		}
 	}

@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"os"
+	"slices"
 	"testing"
 
 	"maildird/maildir/history"
@@ -71,6 +72,72 @@ func TestLetterNamedLater(t *testing.T) {
 			c.listen(true)
 			if word, ok := c.v.KeywordName(21); ok || c.since <= before {
 				t.Errorf("letter v is %q still, told up to %d, after %d", word, c.since, before)
+			}
+		})
+	}
+}
+
+// TestLetterNamedBehindFlags: a message counts as changed by a new name of its letter
+// also while the table, or the history, has other flags of it than its file.
+func TestLetterNamedBehindFlags(t *testing.T) {
+	const plain, lettered = "cur/1700000001.M1P1.other:2,S", "cur/1700000001.M1P1.other:2,Sv"
+	for name, do := range map[string]func(b *box, open func() *Mailbox, visit func(*Mailbox), name func(string)){
+		"another process told of the flags": func(b *box, open func() *Mailbox, visit func(*Mailbox), name func(string)) {
+			m := open()
+			visit(m)
+			m.Close() // its snapshot has the old flags
+			b.rename(plain, lettered)
+			other := b.open(newEnv(b.t))
+			defer other.Close()
+			visit(other)
+			name("word")
+		},
+		"the flags come back": func(b *box, open func() *Mailbox, visit func(*Mailbox), name func(string)) {
+			m := open()
+			defer m.Close()
+			b.rename(plain, lettered)
+			visit(m)
+			b.rename(lettered, plain)
+			must(b.t, m.Poll(ctx))
+			name("word")
+			must(b.t, m.Poll(ctx))
+			b.rename(plain, lettered)
+			must(b.t, m.Poll(ctx))
+		},
+		"the flags go": func(b *box, open func() *Mailbox, visit func(*Mailbox), name func(string)) {
+			m := open()
+			defer m.Close()
+			name("before")
+			b.rename(plain, lettered)
+			visit(m)
+			name("word")
+			must(b.t, m.Poll(ctx))
+			b.rename(lettered, plain)
+			must(b.t, m.Poll(ctx))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t)
+			b.drop(plain)
+			b.drop("cur/1700000002.M1P1.other:2,S")
+			b.settle()
+			env := keeping(t, t.TempDir())
+			open := func() *Mailbox { return b.open(env) }
+			c := &offline{t: t}
+			do(b, open, func(m *Mailbox) {
+				c.come(m)
+				c.leave()
+			}, func(word string) {
+				must(t, os.WriteFile(b.file("dovecot-keywords"), []byte("21 "+word+"\n"), 0o600))
+			})
+			before := c.since
+			m := open()
+			defer m.Close()
+			c.come(m)
+			defer c.leave()
+			msgs := slices.Collect(c.v.Messages([]Range{{1, 1}}, true))
+			if len(msgs) != 1 || msgs[0].ModSeq <= before {
+				t.Errorf("message 1 is %+v, told was all up to %d", msgs, before)
 			}
 		})
 	}

@@ -98,14 +98,18 @@ func (m *Mailbox) showUnsettled() {
 	}
 }
 
-// keywordsChanged notes that a row's letters stand for other keywords than the
-// history says. m.mu is held.
-func (m *Mailbox) keywordsChanged(n uint32, letters filename.Flags) {
-	r := m.t.Row(n)
-	if _, ok := m.modseqs.was[n]; !ok && r.ModSeq != 0 {
-		m.modseqs.was[n] = r.Flags &^ letters
+// lettersChanged notes that letters stand for other keywords than the history says.
+// Rows differ from it that have them, and those of which the history says so: their
+// files may have, or get back, the flags that it has while the table has others.
+// m.mu is held.
+func (m *Mailbox) lettersChanged(letters filename.Flags) {
+	for n := range m.t.Len() {
+		// The flags of a row without a file are the history's.
+		if r := m.t.Row(n); r.ModSeq != 0 && r.State != table.Expunged && (r.Flags|m.modseqs.was[n])&letters != 0 {
+			m.modseqs.was[n] = ^r.Flags // differs, whatever it was
+			m.unsettle(n)
+		}
 	}
-	m.unsettle(n)
 }
 
 // expected tells whether a row has no file although clients may have been told

@@ -84,15 +84,8 @@ func (m *Mailbox) doubtLetters() {
 	for _, l := range m.otherLetters() {
 		others |= filename.Keyword(l.Index)
 	}
-	if others == 0 {
-		return
-	}
-	for n := range m.t.Len() {
-		// The flags of a row without a file are the history's.
-		if r := m.t.Row(n); r.ModSeq != 0 && r.State != table.Expunged && r.Flags&others != 0 {
-			m.modseqs.was[n] = ^r.Flags // differs, whatever it was
-			m.unsettle(n)
-		}
+	if others != 0 {
+		m.lettersChanged(others)
 	}
 }
 
