@@ -68,11 +68,17 @@ func (u *Users) Reload() error {
 	return err
 }
 
+// mostTold bounds what one reading of the file puts into the log.
+const mostTold = 100
+
 // take makes the users those of a text. u.mu is held.
 func (u *Users) take(text []byte) {
 	t, problems := parse(text, u.domains)
-	for _, p := range problems {
+	for _, p := range problems[:min(len(problems), mostTold)] {
 		u.log.Warn("users file has a line that is left out", "file", u.path, "line", p.line, "problem", p.text)
+	}
+	if more := len(problems) - mostTold; more > 0 {
+		u.log.Warn("users file has more lines that are left out", "file", u.path, "more", more)
 	}
 	u.table = t
 	u.revision++

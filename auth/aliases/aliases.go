@@ -101,14 +101,23 @@ func (a *Aliases) current() *table {
 	return a.table
 }
 
+// mostTold bounds what one reading of the file puts into the log.
+const mostTold = 100
+
 // tell logs what is wrong with the file and was not so before. a.mu is held.
 func (a *Aliases) tell(revision uint64) {
 	a.asked = revision
-	now := map[problem]bool{}
+	now, told := map[problem]bool{}, 0
 	for _, p := range a.problems(a.table, a.parsed) {
-		if now[p] = true; !a.told[p] {
+		if now[p] = true; a.told[p] {
+			continue
+		}
+		if told++; told <= mostTold {
 			a.log.Warn("aliases file has a line that cannot be used", "file", a.path, "line", p.line, "problem", p.text)
 		}
+	}
+	if told > mostTold {
+		a.log.Warn("aliases file has more lines that cannot be used", "file", a.path, "more", told-mostTold)
 	}
 	a.told = now
 }

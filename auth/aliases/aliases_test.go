@@ -114,6 +114,12 @@ func TestResolve(t *testing.T) {
 		{"nobody", "", "info@example.org", "nobody"},
 		{"left out", "", "dave@example.org", "left out"},
 		{"left out, with detail", "", "dave+x@example.org", "left out"},
+		{"left out, and an alias", "dave alice", "dave@example.org", "left out"},
+		{"left out, and an alias, with detail", "dave alice", "dave+x@example.org", "left out"},
+		{"left out, and an alias that leads to him too", "dave dave, alice", "dave@example.org", "left out"},
+		{"left out, and a bad line", "dave |cat", "dave@example.org", "left out"},
+		{"left out, and an alias that leads to him", "dave alice\ninfo bob, dave", "info@example.org", "broken"},
+		{"left out of one domain, and an alias", "dave alice", "dave@example.net", "alias: alice"},
 
 		{"one", "info@example.org alice", "INFO@example.org", "alias: alice"},
 		{"in another domain", "info@example.org alice", "info@example.net", "nobody"},
@@ -273,7 +279,7 @@ func TestExpansionIsBounded(t *testing.T) {
 		t.Errorf("%d users, %v", len(got.Targets), err)
 	}
 	for address, want := range map[string]string{
-		"too@example.org": "broken", "l5@example.org": "alias: alice", "l40@example.org": "broken", "deep0@example.org": "broken", "deep9000@example.org": "alias: alice",
+		"too@example.org": "broken", "l5@example.org": "alias: alice", "l40@example.org": "broken", "deep0@example.org": "broken", "deep9001@example.org": "broken", "deep9002@example.org": "alias: alice",
 	} {
 		if got := found(f.Aliases, address); got != want {
 			t.Errorf("%s leads to %q, want %q", address, got, want)
@@ -285,7 +291,8 @@ func TestExpansionIsBounded(t *testing.T) {
 	if got := found(f.Aliases, "v0@example.net"); got != "v0@example.net" {
 		t.Errorf("v0 leads to %q", got)
 	}
-	if log := f.log.String(); !strings.Contains(log, "leads to more than 1000 users") || !strings.Contains(log, "leads through more than 10000 addresses") {
+	if log := f.log.String(); !strings.Contains(log, "leads to more than 1000 users") || !strings.Contains(log, "leads through more than 10000 addresses") ||
+		!strings.Contains(log, "leads through more than 1000 aliases, one after the other") {
 		t.Errorf("%.2000s", log)
 	}
 }
@@ -442,4 +449,27 @@ func FuzzResolve(f *testing.F) {
 			t.Errorf("%q hides the next line: %+v", text, e)
 		}
 	})
+}
+
+// TestLogIsBounded: a file that is none of aliases or users does not fill the log.
+func TestLogIsBounded(t *testing.T) {
+	f := open(t, strings.Repeat("a b@elsewhere.example\n", 5000))
+	if n := strings.Count(f.log.String(), "\n"); n != mostTold+1 || !strings.Contains(f.log.String(), "more=4900") {
+		t.Errorf("%d lines: %.2000s", n, f.log.String())
+	}
+	write(t, f.path, "a b@elsewhere.example\n")
+	if err := f.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(f.log.String(), "\n"); n != mostTold+1 {
+		t.Errorf("%d lines after a reload that found nothing new", n)
+	}
+	var log syncBuffer
+	write(t, f.list, strings.Repeat("no password\n", 5000))
+	if _, err := auth.OpenUsers(f.list, ours, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "\n"); n != mostTold+1 || !strings.Contains(log.String(), "more=4900") {
+		t.Errorf("%d lines: %.2000s", n, log.String())
+	}
 }

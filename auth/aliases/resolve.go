@@ -29,6 +29,9 @@ const (
 	// maxSize bounds the addresses on the way to them, each counted as often as it is
 	// come to.
 	maxSize = 10 * MaxUsers
+	// maxDepth bounds the aliases that lead to each other on one way, and with them the
+	// stack, as Postfix's virtual_alias_recursion_limit does.
+	maxDepth = 1000
 )
 
 // Target is one who gets mail.
@@ -88,8 +91,12 @@ type result struct {
 // detail, the postmaster, or who gets what is left of the domain, as in virtual(5). by is
 // the entry that names it, nil for the address that was asked for.
 func (w *walk) address(a address, by *entry, r *result) {
-	if r.size++; r.size > maxSize {
+	switch r.size++; {
+	case r.size > maxSize:
 		w.tooFar(by, r)
+		return
+	case len(w.way) > maxDepth:
+		w.fault(by, r, ErrAlias, "leads through more than %d aliases, one after the other", maxDepth)
 		return
 	}
 	if w.name(a, "", by, r) {
@@ -129,6 +136,11 @@ func (w *walk) name(a address, detail string, by *entry, r *result) bool {
 	user, isUser := w.of.user(a, detail)
 	e, unusable := w.table.find(a, w.of.first)
 	switch {
+	case !isUser && (e != nil || unusable) && w.leftOut(a) && !a.isPostmasters():
+		// Of his line nothing can be used, but he is there: not even who gets copies of
+		// his mail gets all of it now.
+		w.fault(by, r, ErrUser, "%s stands on a line of the users file that cannot be used", a)
+		return true
 	case e != nil && w.way[key]:
 		if !isUser && !a.isPostmasters() {
 			w.fault(by, r, ErrAlias, "leads in a circle, by way of %s", key)
