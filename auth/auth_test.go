@@ -404,3 +404,23 @@ func TestSetPasswordSCRAM(t *testing.T) {
 		}
 	}
 }
+
+// TestProblemsShowNoPassword: what is said of a line that cannot be used goes into the
+// log and onto a terminal.
+func TestProblemsShowNoPassword(t *testing.T) {
+	for _, line := range []string{
+		"alice {PLAIN}secret", "alice;{PLAIN}secret", "alice|secret", "alice@example.org/secret", "alice:secret", "alice:{PLAIN secret", "alice:{PLAIN}x:secret",
+		"alice:{PLAIN}x:1:secret", "alice:{SECRET}", "alice:PLAIN}secret", "alice:$6secret", "alice:{PLAIN}x:::::scram_sha_256=secret",
+		"alice:{PLAIN}x::::::scram_sha_256=secret", "alice:{SCRAM-SHA-256}secret", "alice:{ARGON2ID}secret", "alice:{PLAIN}x::::::user=secret",
+	} {
+		table, problems := parse([]byte(line), domains)
+		if len(table.entries) == 0 && len(problems) != 1 {
+			t.Errorf("%s: %v", line, problems)
+		}
+		for _, p := range problems {
+			if strings.Contains(p.text, "secret") {
+				t.Errorf("%s: %s", line, p.text)
+			}
+		}
+	}
+}

@@ -75,7 +75,8 @@ func parseLine(line string, domains []string) (*entry, error) {
 		return nil, err
 	}
 	if len(f) > 6 && strings.ContainsRune(f[6], '=') {
-		return nil, fmt.Errorf("%q stands where the shell does, and extra fields come after another colon", f[6])
+		field, _, _ := strings.Cut(f[6], "=") // its value may be a key
+		return nil, fmt.Errorf("%q stands where the shell does, and extra fields come after another colon", field)
 	}
 	extra := strings.Fields(strings.Join(f[min(len(f), 7):], ":"))
 	if err := checkExtra(extra); err != nil {
@@ -86,7 +87,7 @@ func parseLine(line string, domains []string) (*entry, error) {
 		if len(f) > 2+i && f[2+i] != "" {
 			n, err := strconv.ParseUint(f[2+i], 10, 32)
 			if err != nil || n >= math.MaxUint32 {
-				return nil, fmt.Errorf("%q is not a user or group number", f[2+i])
+				return nil, fmt.Errorf("%s is not a number (a password that is stored as it is cannot have a colon)", [...]string{"the user", "the group"}[i])
 			}
 			*id = int(n)
 		}
@@ -136,9 +137,10 @@ func userName(name string, domains []string) (string, error) {
 	if local == "" || domain == "" || strings.Contains(domain, "@") {
 		return "", fmt.Errorf("%q is not a user name: it is an address or its local part", name)
 	}
-	for _, r := range name {
+	for i, r := range name {
 		if r <= ' ' || r == 0x7f || r == utf8.RuneError || unicode.IsSpace(r) || strings.ContainsRune(`/\:*?"<>|%`, r) {
-			return "", fmt.Errorf("user name %q has a character %q that it cannot have", name, r)
+			// Behind it may be the password, if it stands for a colon.
+			return "", fmt.Errorf("the user name that begins with %q has a character %q there that it cannot have", name[:i], r)
 		}
 	}
 	if local[0] == '.' || local[0] == '#' || domain[0] == '.' || // "#" would begin a comment

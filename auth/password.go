@@ -71,11 +71,12 @@ func schemeOf(stored string) (scheme, error) {
 			return scheme{}, errors.New("of hashes of crypt(3) those that begin with $5$, $6$ or $2y$ can be checked")
 		}
 	}
-	if ok {
-		for _, s := range schemes() {
-			if strings.EqualFold(s.name, name) {
-				return s, nil
-			}
+	if !ok {
+		return scheme{}, errors.New("the password scheme does not end in \"}\"")
+	}
+	for _, s := range schemes() {
+		if strings.EqualFold(s.name, name) {
+			return s, nil
 		}
 	}
 	return scheme{}, fmt.Errorf("the password scheme %q is none of %s", name, schemeNames())

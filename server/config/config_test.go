@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -144,7 +145,7 @@ func TestErrors(t *testing.T) {
 		{`# [relay]`, "[relay]\nserver = \"smtp://mail.isp.example\"", `relay.server: "smtp://mail.isp.example" has no port number: it is 465 with smtps, 587 or 25 with smtp`},
 		{`# [relay]`, "[relay]\nserver = \"smtp://mail.isp.example:99999\"", `has no port number`},
 		{`# [relay]`, "[relay]\nserver = \"smtp://:25\"", `relay.server: "smtp://:25" has no host name or address`},
-		{`# [relay]`, "[relay]\nserver = \"smtps://alice:secret@mail.isp.example:465\"", `relay.server: "smtps://alice:xxxxx@mail.isp.example:465" has a login in it: set relay.user and relay.password`},
+		{`# [relay]`, "[relay]\nserver = \"smtps://alice:secret@mail.isp.example:465\"", `relay.server: "...@mail.isp.example:465" has a login in it: set relay.user and relay.password`},
 		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\npassword = \"x\"", `relay.user: missing`},
 		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\nuser = \"x\"", `relay.password: missing`},
 		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\nuser = \"x\"\npassword = \"a\\u0000\"", `:53: relay.password: user or password has a NUL`},
@@ -278,4 +279,24 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("Maildir %q, %v", root, err)
 		}
 	})
+}
+
+// TestRelayPasswordIsNotShown: wherever in a URL of the relay somebody puts his password,
+// it does not get into a terminal or a log.
+func TestRelayPasswordIsNotShown(t *testing.T) {
+	for _, server := range []string{
+		"smtp:alice:secret@mail.isp.example:25", "smtp:alice:secret@mail.isp.example", "smtps:/alice:secret@mail.isp.example:465",
+		"smtps:///alice:secret@mail.isp.example:465", "smtps//alice:secret@mail.isp.example:465", "//alice:secret@mail.isp.example:465",
+		"alice:secret@mail.isp.example:465", "secret@mail.isp.example:465", "smtps://alice:secret@mail.isp.example:465",
+		"smtps://alice:sec@ret@mail.isp.example:465", "smtps://alice:secret@@mail.isp.example", "smtps://secret@mail.isp.example:465",
+		"smtps://alice:x@secret/y@mail.isp.example:465", "smtps://alice:secret#@mail.isp.example:465", "smtps://alice:%secret@mail.isp.example:465",
+		"smtps://mail.isp.example:465?user=alice&password=secret", "smtps://mail.isp.example:465#secret",
+		"smtps://alice%40isp.example:secret@mail.isp.example:465",
+	} {
+		text := strings.Replace(Template("mail.example.org", "example.org", "alice@example.org"), "# [relay]", "[relay]\nserver = "+strconv.Quote(server), 1)
+		err := CheckText("maildird.toml", text)
+		if err == nil || !strings.Contains(err.Error(), "relay.server: ") || strings.Contains(err.Error(), "sec") {
+			t.Errorf("%s: %v", server, err)
+		}
+	}
 }

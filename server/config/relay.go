@@ -25,7 +25,7 @@ func (c *checker) relay(cfg *Config, r *relay) {
 	} else if u, err := url.Parse(r.Server); err != nil {
 		c.wrong("relay.server", "is not the URL of a server, such as %s", relayExample) // a password may be in it
 	} else {
-		cfg.Relay.Address, cfg.Relay.TLS = c.relayAddress(u), u.Scheme == "smtps"
+		cfg.Relay.Address, cfg.Relay.TLS = c.relayAddress(u, withoutLogin(r.Server)), u.Scheme == "smtps"
 	}
 	switch {
 	case r.Password != "" && r.User == "":
@@ -39,8 +39,20 @@ func (c *checker) relay(cfg *Config, r *relay) {
 
 const relayExample = `"smtps://mail.isp.example:465" or "smtp://127.0.0.1:25"`
 
-// relayAddress takes host and port from the URL of the relay.
-func (c *checker) relayAddress(u *url.URL) string {
+// withoutLogin is the text of a URL to show to people, without what may be a login, with
+// a password, wherever that stands: "smtp:alice:secret@host" has none for package url.
+func withoutLogin(s string) string {
+	if at := strings.LastIndexByte(s, '@'); at >= 0 {
+		s = "..." + s[at:]
+	}
+	if end := strings.IndexAny(s, "?#"); end >= 0 {
+		s = s[:end+1] + "..."
+	}
+	return s
+}
+
+// relayAddress takes host and port from the URL of the relay, which is shown as text.
+func (c *checker) relayAddress(u *url.URL, text string) string {
 	const key = "relay.server"
 	host, ok := u.Hostname(), net.ParseIP(u.Hostname()) != nil
 	if !ok {
@@ -48,13 +60,13 @@ func (c *checker) relayAddress(u *url.URL) string {
 	}
 	switch port, err := strconv.ParseUint(u.Port(), 10, 16); {
 	case u.Scheme != "smtp" && u.Scheme != "smtps", u.Opaque != "", strings.Trim(u.Path, "/") != "", u.RawQuery != "", u.Fragment != "":
-		c.wrong(key, "%q is not the URL of a server, such as %s", u.Redacted(), relayExample)
+		c.wrong(key, "%q is not the URL of a server, such as %s", text, relayExample)
 	case u.User != nil:
-		c.wrong(key, "%q has a login in it: set relay.user and relay.password", u.Redacted())
+		c.wrong(key, "%q has a login in it: set relay.user and relay.password", text)
 	case !ok:
-		c.wrong(key, "%q has no host name or address, such as %s", u.Redacted(), relayExample)
+		c.wrong(key, "%q has no host name or address, such as %s", text, relayExample)
 	case err != nil || port == 0:
-		c.wrong(key, "%q has no port number: it is 465 with smtps, 587 or 25 with smtp", u.Redacted())
+		c.wrong(key, "%q has no port number: it is 465 with smtps, 587 or 25 with smtp", text)
 	}
 	return net.JoinHostPort(host, u.Port())
 }
