@@ -25,7 +25,7 @@ func (s *session) fetch(uid bool) error {
 	lx.SP()
 	items := lx.fetchItems()
 	if lx.More() { // RFC 4466
-		lx.List(lx.grammar.fetchParams.once(lx, &items, "FETCH modifier"))
+		lx.OptionalList(lx.grammar.fetchParams.once(lx, &items, "FETCH modifier"))
 	}
 	if err := lx.End(); err != nil {
 		return err

@@ -20,14 +20,16 @@ func runID(s *session) error {
 	var client []string
 	if lx.Peek() == '(' {
 		lx.OptionalList(func() {
-			key := string(lx.Str())
+			// Against the grammar they may be atoms, so that ('name' 'x') is no reason
+			// to send a client away.
+			key := string(lx.AString())
 			lx.SP()
-			value, _ := lx.NString()
+			value := string(lx.AString())
 			if len(client) == 2*maxIDPairs {
 				lx.Fail("Too many fields.")
 				return
 			}
-			client = append(client, key, string(value))
+			client = append(client, key, value)
 		})
 	} else if _, isNil := lx.NString(); !isNil {
 		lx.Fail("Expected a list or NIL.")

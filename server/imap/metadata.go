@@ -84,7 +84,7 @@ func runGetMetadata(s *session) error {
 	q := metadataQuery{maxSize: -1}
 	lx.SP()
 	if lx.Peek() == '(' {
-		lx.List(func() { lx.metadataOption(&q) })
+		lx.OptionalList(func() { lx.metadataOption(&q) })
 		lx.SP()
 	}
 	name := lx.Mailbox()

@@ -51,15 +51,15 @@ type resyncRequest struct {
 	seqs, uids syntax.NumSet
 }
 
-// resyncArguments takes " (uidvalidity modseq known-uids (seqs uids))".
+// resyncArguments takes " (uidvalidity modseq known-uids (seqs uids))". Against the
+// grammar the first two may be 0, which clients have for what they do not know: no
+// mailbox has that UIDVALIDITY, and all messages changed since that mod-sequence.
 func (lx *lexer) resyncArguments() (q resyncRequest) {
 	lx.SP()
 	lx.Enter()
-	q.validity = lx.NZNumber()
+	q.validity = lx.Number()
 	lx.SP()
-	if q.since = lx.Number64(); q.since == 0 {
-		lx.Fail("There is no mod-sequence 0.")
-	}
+	q.since = lx.Number64()
 	if lx.More() && lx.Peek() != ')' && lx.Peek() != '(' {
 		q.known = lx.plainSet()
 		lx.More()

@@ -95,6 +95,9 @@ func (p *searchParser) charset(name []byte, utf8 bool) {
 	if p.Err() != nil {
 		return
 	}
+	if len(name) == 0 {
+		return // PHP's imap_search writes an empty name for none, and Dovecot takes it
+	}
 	decode, ok := charsetDecoder(string(name))
 	if !ok {
 		p.FailWith(badCharset("Charset is not known."))

@@ -68,8 +68,10 @@ func plainSearchKeys() searchWords {
 		"BODY": func(p *searchParser) search.Key { return p.probe(search.InBody, "") },
 		"TEXT": func(p *searchParser) search.Key { return p.probe(search.InText, "") },
 		"UID": func(p *searchParser) search.Key {
+			key := search.Key{Op: search.UID}
 			p.SP()
-			return search.Key{Op: search.UID, Set: p.NumSet()}
+			p.InQuotes(func() { key.Set = p.NumSet() })
+			return key
 		},
 		"NOT": func(p *searchParser) search.Key { return search.Key{Op: search.Not, Keys: []search.Key{p.operand()}} },
 		"OR": func(p *searchParser) search.Key {
@@ -91,8 +93,10 @@ func dateKey(op search.Op) func(*searchParser) search.Key {
 
 func sizeKey(op search.Op) func(*searchParser) search.Key {
 	return func(p *searchParser) search.Key {
+		key := search.Key{Op: op}
 		p.SP()
-		return search.Key{Op: op, N: int64(p.Number64())}
+		p.InQuotes(func() { key.N = int64(p.Number64()) })
+		return key
 	}
 }
 
@@ -116,5 +120,11 @@ func peopleKey(field string) func(*searchParser) search.Key {
 // string, as SnappyMail 2.38 writes it and Dovecot takes it.
 func (p *searchParser) keyword() search.Key {
 	p.SP()
-	return search.Key{Op: search.Keyword, Word: string(p.AString())}
+	var word []byte
+	if c := p.Peek(); c == '"' || c == '{' {
+		word = p.Str()
+	} else {
+		word = p.AtomAs("a keyword")
+	}
+	return search.Key{Op: search.Keyword, Word: string(word)}
 }

@@ -43,7 +43,7 @@ func (s *session) selectMailbox(readOnly bool) error {
 	lx.SP()
 	req := selectRequest{name: lx.MailboxAsGiven()}
 	if lx.More() {
-		lx.List(lx.grammar.selectParams.once(lx, &req, "parameter"))
+		lx.OptionalList(lx.grammar.selectParams.once(lx, &req, "parameter"))
 	}
 	if err := lx.End(); err != nil {
 		if status, _ := statusOf(err); status.Type == imap.StatusResponseTypeNo {

@@ -36,7 +36,7 @@ func (lx *lexer) storeArguments() (req storeRequest) {
 	req.set = lx.NumSet()
 	lx.SP()
 	if lx.Peek() == '(' {
-		lx.List(lx.grammar.storeParams.once(lx, &req, "STORE modifier"))
+		lx.OptionalList(lx.grammar.storeParams.once(lx, &req, "STORE modifier"))
 		lx.SP()
 	}
 	switch {

@@ -20,8 +20,9 @@ func withinExtension() extension {
 // message is within that time or it is not (RFC 5032 section 3).
 func withinKey(name string) func(*searchParser) search.Key {
 	return func(p *searchParser) search.Key {
+		var ago time.Duration
 		p.SP()
-		ago := time.Duration(p.NZNumber()) * time.Second
+		p.InQuotes(func() { ago = time.Duration(p.NZNumber()) * time.Second })
 		limit := time.Now().Add(-ago)
 		return search.Key{Op: search.Extension, Extension: &search.ExtensionKey{Name: name, Cost: search.CostStat, Fleeting: true, Matches: func(c *search.Candidate) (bool, error) {
 			date, err := c.View.Date(c.Message)

@@ -204,9 +204,13 @@ func (lx *Lexer) Expect(c byte) {
 	}
 }
 
-// SP takes the space between two arguments. More than one is forgiven.
+// SP takes the space between two arguments. More than one is forgiven, and none
+// between two lists.
 func (lx *Lexer) SP() {
 	if !lx.Accept(' ') {
+		if lx.betweenLists() {
+			return
+		}
 		if lx.atEnd() {
 			lx.Fail("Missing arguments.")
 		} else {
@@ -214,24 +218,34 @@ func (lx *Lexer) SP() {
 		}
 		return
 	}
-	for lx.Accept(' ') {
-	}
+	lx.spaces()
 }
 
 // More tells whether another argument follows on this line, and takes the
 // space before it.
 func (lx *Lexer) More() bool {
 	if lx.Peek() != ' ' {
-		return false
+		return lx.betweenLists()
 	}
 	return !lx.atEnd()
+}
+
+// spaces takes spaces, if there are any.
+func (lx *Lexer) spaces() {
+	for lx.Accept(' ') {
+	}
+}
+
+// betweenLists tells whether one list has just ended and another one begins, as in
+// "(FLAGS)(CHANGEDSINCE 1)", where Dovecot misses no space either.
+func (lx *Lexer) betweenLists() bool {
+	return lx.Peek() == '(' && lx.pos > lx.start && lx.buf[lx.pos-1] == ')'
 }
 
 // atEnd takes spaces and tells whether the line ends here. After an error it
 // does not.
 func (lx *Lexer) atEnd() bool {
-	for lx.Accept(' ') {
-	}
+	lx.spaces()
 	c := lx.Peek()
 	return lx.err == nil && (c == '\r' || c == '\n')
 }

@@ -3,6 +3,7 @@ package syntax
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -310,7 +311,7 @@ func TestLists(t *testing.T) {
 		want  string
 	}{
 		{"(a b c)", false, "a b c"},
-		{"( a  b )", false, ""},
+		{"( a  b )", false, "a b"},
 		{"( a  b )", true, "a b"},
 		{"()", true, ""},
 		{"(  )", true, ""},
@@ -330,7 +331,7 @@ func TestLists(t *testing.T) {
 			lx.List(item)
 		}
 		err := lx.End()
-		if tt.want == "error" || tt.in == "( a  b )" && !tt.empty {
+		if tt.want == "error" {
 			if err == nil {
 				t.Errorf("%s: no error", tt.in)
 			}
@@ -339,6 +340,36 @@ func TestLists(t *testing.T) {
 		if err != nil || strings.Join(got, " ") != tt.want {
 			t.Errorf("%s: %q, %v", tt.in, got, err)
 		}
+	}
+}
+
+// Two lists need no space between them, and nothing else may do without.
+func TestSpaceBetweenLists(t *testing.T) {
+	for in, want := range map[string]string{
+		"(a) (b)": "", "(a)(b)": "", "(a)  (b) ": "",
+		"(a)": "Missing arguments.", "(a)b": "Expected a space.", "(a)\"b\"": "Expected a space.",
+	} {
+		for how, p := range pieces {
+			lx, _ := lexerOn(in+"\r\n", p)
+			item := func() { lx.Atom() }
+			lx.List(item)
+			lx.SP()
+			lx.List(item)
+			if got := fmt.Sprint(lx.End()); want == "" && got != "<nil>" || !strings.Contains(got, want) {
+				t.Errorf("%s in %s: %s", in, how, got)
+			}
+		}
+	}
+	lx, _ := lexerOn("a(b)\r\n", pieces["whole"])
+	if lx.Atom(); lx.More() {
+		t.Error("a list begins at once behind an atom")
+	}
+	// What came before the command does not count.
+	lx, _ = lexerOn("x NOOP)\r\n(a)\r\n", pieces["whole"])
+	_ = lx.Skip()
+	lx.Next()
+	if lx.SP(); lx.Err() == nil {
+		t.Error("a command begins behind a parenthesis of the one before it")
 	}
 }
 

@@ -132,12 +132,22 @@ func AppendSet(b []byte, nums []uint32) []byte {
 	return b
 }
 
-// Date takes a date: quoted or not, with one or two digits for the day. It is
-// midnight in UTC.
+// InQuotes takes what take takes, also in quotes, as some clients write all that they
+// search for; Dovecot takes it.
+func (lx *Lexer) InQuotes(take func()) {
+	quoted := lx.Accept('"')
+	take()
+	if quoted {
+		lx.Expect('"')
+	}
+}
+
+// Date takes a date: a string or not, with one or two digits for the day, or a space
+// and one. It is midnight in UTC.
 func (lx *Lexer) Date() time.Time {
 	var b []byte
-	if lx.Peek() == '"' {
-		b = lx.Quoted()
+	if c := lx.Peek(); c == '"' || c == '{' {
+		b = bytes.TrimLeft(lx.Str(), " ")
 	} else {
 		b = lx.nonEmpty(classAtom, "a date")
 	}
@@ -154,7 +164,8 @@ func (lx *Lexer) Date() time.Time {
 }
 
 // DateTime takes a quoted date-time. The form of RFC 1730 with a two-digit
-// year and a zone behind '-' or as a name, which old clients use, is taken too.
+// year and a zone behind '-' or as a name, which old clients use, is taken too,
+// and a zone as in RFC 3339.
 func (lx *Lexer) DateTime() time.Time {
 	b := lx.Quoted()
 	if lx.err != nil {
@@ -280,15 +291,15 @@ func (p *dateParser) date() (year int, month time.Month, day int) {
 	return year, month, day
 }
 
-// zone takes " +hhmm", and of the old forms "-GMT" or " EST" and " hhmm"
-// behind '-'. It returns seconds east of UTC.
+// zone takes " +hhmm" or " +hh:mm", and of the old forms "-GMT" or " EST" and
+// " hhmm" behind '-'. It returns seconds east of UTC.
 func (p *dateParser) zone() int {
 	if len(p.rest) == 0 || (p.rest[0] != ' ' && p.rest[0] != '-') {
 		p.failed = true
 		return 0
 	}
 	if p.rest[0] == ' ' {
-		p.rest = p.rest[1:]
+		p.rest = bytes.TrimLeft(p.rest, " ")
 	} else if len(p.rest) > 1 && (p.rest[1] < '0' || p.rest[1] > '9') {
 		p.rest = p.rest[1:]
 	}
@@ -304,6 +315,9 @@ func (p *dateParser) zone() int {
 	case '+':
 		p.rest = p.rest[1:]
 		hours := p.number(2, 2, 23)
+		if len(p.rest) > 0 && p.rest[0] == ':' {
+			p.rest = p.rest[1:]
+		}
 		return sign * (hours*3600 + p.number(2, 2, 59)*60)
 	}
 	offset, ok := zoneNames[string(bytes.ToUpper(p.rest))]

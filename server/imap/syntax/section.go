@@ -128,6 +128,7 @@ func (lx *Lexer) headerList(name []byte, not bool) (*message.FieldSet, []byte) {
 		sep = ' '
 		fields = append(fields, string(field))
 	})
+	lx.spaces()
 	return message.NewFieldSet(fields, not), append(name, ')')
 }
 

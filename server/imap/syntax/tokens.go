@@ -18,7 +18,7 @@ const (
 	classList                // list-char
 	classWord                // of the names of commands and their items
 	classTag
-	classMailbox // of mailbox names without quotes, see mailbox
+	classUnquoted // of strings without quotes, see AString
 )
 
 var classes = func() (t [256]uint8) {
@@ -26,9 +26,9 @@ var classes = func() (t [256]uint8) {
 		switch c {
 		case '(', ')', '{', '"':
 		case '\\':
-			t[c] = classMailbox
+			t[c] = classUnquoted
 		case '%', '*':
-			t[c] = classList | classMailbox
+			t[c] = classList | classUnquoted
 		case ']':
 			t[c] = classAString | classList | classTag
 		case '[', '<', '>', ',', ':':
@@ -39,7 +39,7 @@ var classes = func() (t [256]uint8) {
 			t[c] = classAtom | classAString | classList | classWord | classTag
 		}
 		if t[c]&classAString != 0 {
-			t[c] |= classMailbox
+			t[c] |= classUnquoted
 		}
 	}
 	return t
@@ -205,12 +205,14 @@ func (lx *Lexer) unquoted(n int) []byte {
 	}
 }
 
-// AString takes an atom, which may hold ']', or a string.
+// AString takes an atom, which may hold ']', or a string. Against the grammar it may
+// hold '%', '*' and '\' too, which have no other meaning here: offlineimap 8.0.0 quotes
+// mailbox names for spaces only, others search for "50%", and Dovecot takes it.
 func (lx *Lexer) AString() []byte {
 	if c := lx.Peek(); c == '"' || c == '{' {
 		return lx.Str()
 	}
-	return lx.nonEmpty(classAString, "a string")
+	return lx.nonEmpty(classUnquoted, "a string")
 }
 
 // NString takes NIL or a string.
@@ -225,10 +227,8 @@ func (lx *Lexer) NString() (b []byte, isNil bool) {
 	return nil, lx.err == nil
 }
 
-// Mailbox takes the name of a mailbox and gives it in UTF-8. INBOX in any case
-// gives "INBOX". Names without quotes may hold the characters '%', '*' and '\',
-// against the grammar: offlineimap 8.0.0 quotes nothing but spaces, and Dovecot
-// takes it.
+// Mailbox takes the name of a mailbox, an AString, and gives it in UTF-8. INBOX in
+// any case gives "INBOX".
 func (lx *Lexer) Mailbox() string {
 	name := lx.MailboxAsGiven()
 	if len(name) == len("INBOX") && EqualFold([]byte(name), "INBOX") {
@@ -238,12 +238,7 @@ func (lx *Lexer) Mailbox() string {
 }
 
 // MailboxAsGiven is Mailbox with INBOX as the client wrote it.
-func (lx *Lexer) MailboxAsGiven() string {
-	if c := lx.Peek(); c == '"' || c == '{' {
-		return lx.mailboxName(lx.Str())
-	}
-	return lx.mailboxName(lx.nonEmpty(classMailbox, "a string"))
-}
+func (lx *Lexer) MailboxAsGiven() string { return lx.mailboxName(lx.AString()) }
 
 // mailboxName decodes what the client calls a mailbox.
 func (lx *Lexer) mailboxName(b []byte) string {
@@ -313,9 +308,11 @@ func (lx *Lexer) PatternText(b []byte) string {
 	return string(b)
 }
 
-// Enter takes the '(' of a list that may hold lists. Call Leave behind it.
+// Enter takes the '(' of a list that may hold lists. Call Leave behind it. Spaces
+// inside of the parentheses are forgiven.
 func (lx *Lexer) Enter() {
 	lx.Expect('(')
+	lx.spaces()
 	if lx.depth++; lx.depth > lx.Limits.Depth {
 		lx.Fail("Too many nested parentheses.")
 	}
@@ -323,6 +320,7 @@ func (lx *Lexer) Enter() {
 
 // Leave takes the ')' that belongs to Enter.
 func (lx *Lexer) Leave() {
+	lx.spaces()
 	lx.Expect(')')
 	lx.depth--
 }
@@ -341,8 +339,6 @@ func (lx *Lexer) List(item func()) {
 // OptionalList is List, and may be empty: "()".
 func (lx *Lexer) OptionalList(item func()) {
 	lx.Enter()
-	for lx.Accept(' ') {
-	}
 	for lx.err == nil && lx.Peek() != ')' {
 		item()
 		if !lx.More() {
