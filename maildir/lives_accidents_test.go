@@ -127,6 +127,13 @@ func (w *lives) lose() {
 		if w.dovecot {
 			return // who would give UIDs again that it does not know of
 		}
+		// Two lives that begin with one snapshot, and know nothing of each other, give
+		// the list that is lost in both the same UIDVALIDITY.
+		l := w.folders[name]
+		if l.lost != 0 && l.lost != w.life {
+			return
+		}
+		l.lost = w.life
 		// What one process gave out and the other did not hear of is in the list alone.
 		w.end(1)
 		if w.rng.IntN(2) == 0 {
@@ -139,7 +146,7 @@ func (w *lives) lose() {
 		w.did("rm %s", list)
 		_ = os.Remove(list)
 		_ = os.Remove(list + ".old") // of another UIDVALIDITY than the next one
-		w.folders[name].newUIDs = true
+		l.newUIDs = true
 	case 4:
 		if w.dovecot || w.folders[name].blind {
 			return // nothing tells which UIDs it does not know
@@ -181,6 +188,7 @@ func (w *lives) backUp() {
 		w.end(i)
 	}
 	w.age(w.latest)
+	w.life++
 	if w.rng.IntN(2) == 0 {
 		w.did("restore")
 		w.must(os.RemoveAll(w.root))

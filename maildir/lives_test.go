@@ -54,7 +54,7 @@ func TestLives(t *testing.T) {
 func live(t *testing.T, seed uint64) {
 	w := &lives{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), root: doveimap.Maildir(t), caches: t.TempDir(), backups: t.TempDir(),
-		dovecot: seed%2 == 0, folders: map[string]*lineage{"INBOX": newLineage()},
+		dovecot: seed%2 == 0, folders: map[string]*lineage{"INBOX": newLineage()}, life: 1,
 	}
 	defer func() {
 		if t.Failed() {
@@ -102,6 +102,7 @@ type lives struct {
 	clients []*liveClient
 	latest  string // snapshot
 	then    map[string]*lineage
+	life    int // one more with each restore, from 1 on
 	trail   []string
 }
 
@@ -112,6 +113,8 @@ type lineage struct {
 	next    map[uint32]uint32
 	newUIDs bool // something happened after which UIDVALIDITY may be another
 	blind   bool // its history was lost, and nobody looked since
+	// lost is the life of the Maildir, counted by lives.life, in which its list was lost.
+	lost int
 }
 
 type told struct{ validity, uid uint32 }
@@ -121,7 +124,7 @@ func newLineage() *lineage {
 }
 
 func (l *lineage) clone() *lineage {
-	return &lineage{uids: maps.Clone(l.uids), highest: map[uint32]uint64{}, next: map[uint32]uint32{}}
+	return &lineage{uids: maps.Clone(l.uids), highest: map[uint32]uint64{}, next: map[uint32]uint32{}, lost: l.lost}
 }
 
 func (w *lives) did(format string, args ...any) {
@@ -365,6 +368,9 @@ func (w *lives) stranger() {
 			base = fmt.Sprintf("%d.M%dP1.other,S=%d", w.n, w.n, 24) // wrong, and of 1970
 		case 1:
 			base = fmt.Sprintf("17%08d.%s", w.n, strings.Repeat("x", 225+w.rng.IntN(18)))
+			if w.dovecot { // it moves what it finds in new/, and cannot open what has no room for ":2,"
+				base = base[:min(len(base), 255-len(":2,"))]
+			}
 		case 2:
 			base = ":2,S" // none at all
 		}
