@@ -141,9 +141,9 @@ func (a *fileActor) target(rng *rand.Rand, f File, base string) (File, error) {
 	}
 	to.Name = base
 	if to.Sub == "cur" {
-		// The letters of keywords stand for other names there, or for none: then
-		// Dovecot makes one up and tells nobody else.
-		to.Name = filename.WithFlags(base, filename.FlagsOf(f.Name)&^(filename.Deleted|filename.Keywords))
+		// The letters of keywords stand for other names there, or for none; then
+		// Dovecot makes one up.
+		to.Name = filename.WithFlags(base, filename.FlagsOf(f.Name)&^filename.Deleted)
 	}
 	return to, nil
 }

@@ -90,6 +90,7 @@ func random(t *testing.T, site *Site, d time.Duration, servers ...*Server) {
 		t.Error(faults)
 	}
 	state = agree(t, What{Dates: true, Subscribe: true, ButSizes: true}, false, servers...)
+	t.Logf("%d messages have a keyword letter that only Dovecot gave a name", state.madeUp())
 	for _, s := range servers {
 		if strings.HasPrefix(s.Name, "maildird") {
 			wrong, err := s.WrongSizes()
@@ -126,7 +127,6 @@ func random(t *testing.T, site *Site, d time.Duration, servers ...*Server) {
 	if complaints := site.Complaints(); len(complaints) > 0 {
 		t.Errorf("maildird complains:\n%s", strings.Join(complaints, "\n"))
 	}
-	_ = state
 }
 
 // tell shows what was done with a message.

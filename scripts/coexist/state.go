@@ -215,6 +215,19 @@ func message(r Response) (m Message, whole bool, err error) {
 	return m, whole, nil
 }
 
+// madeUp counts the messages with a keyword whose name Dovecot invented, because the
+// folder had none for its letter.
+func (s State) madeUp() (n int) {
+	for _, f := range s.Folders {
+		for _, m := range f.Messages {
+			if slices.ContainsFunc(m.Flags, func(name string) bool { return strings.HasPrefix(name, "unknown-") }) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // messageID finds the Message-ID in a header.
 func messageID(header string) string {
 	for line := range strings.Lines(header) {
