@@ -21,6 +21,8 @@ type Box struct {
 	retry   time.Time
 	closed  bool
 	forgot  uint64 // see Forgotten
+	// unwritten are rows that were outdated before there were files to tell.
+	unwritten map[uint32]Key
 
 	// What is to be written.
 	data []byte
@@ -99,12 +101,21 @@ func (b *Box) load() {
 	})
 	if err != nil {
 		b.fail(err)
+		return
 	}
+	for row, key := range b.unwritten {
+		b.outdate(row, key)
+	}
+	b.unwritten = nil
 }
 
 // take makes an entry what is known of a row. b.mu is held.
 func (b *Box) take(row uint32, e *entry) {
 	f := b.row(row)
+	if e.has&outdated != 0 {
+		b.clear(f)
+		return
+	}
 	if e.mtime != noTime {
 		if f.dated && f.mtime != e.mtime {
 			*f = fact{} // of another text
@@ -195,10 +206,50 @@ func (b *Box) SetSize(row uint32, n int64) {
 func (b *Box) Forget(row uint32) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if int(row) < len(b.facts) && b.facts[row] != (fact{}) {
-		b.facts[row] = fact{}
+	if int(row) < len(b.facts) {
+		b.clear(&b.facts[row])
+	}
+}
+
+// clear forgets a row's fact. b.mu is held.
+func (b *Box) clear(f *fact) {
+	if *f != (fact{}) {
+		*f = fact{}
 		b.forgot++
 	}
+}
+
+// Outdate is Forget of a message that goes on with another text. The files are told,
+// so that nobody who reads them takes what they have so far for that text.
+func (b *Box) Outdate(row uint32, key Key) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.files != nil {
+		b.outdate(row, key)
+		return
+	}
+	b.clear(b.row(row))
+	b.noteOutdated(row, key)
+}
+
+func (b *Box) noteOutdated(row uint32, key Key) {
+	if b.unwritten == nil {
+		b.unwritten = map[uint32]Key{}
+	}
+	b.unwritten[row] = key
+}
+
+// outdate is Outdate where there are files. b.mu is held.
+func (b *Box) outdate(row uint32, key Key) {
+	b.clear(b.row(row))
+	b.adds = append(b.adds, addition{row, entry{key: key, has: outdated, mtime: noTime, virtual: -1}})
+}
+
+// Unwritten tells whether Outdate was called and no files were told, as before Open.
+func (b *Box) Unwritten() bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return len(b.unwritten) > 0
 }
 
 // Forgotten counts how often what was known of any text was forgotten: what was made
@@ -307,9 +358,11 @@ func (b *Box) flush() {
 		return
 	}
 	if !ok {
+		b.putOff()
 		return
 	}
 	if !b.s.current(b.files) {
+		b.putOff()
 		b.drop()
 		return
 	}
@@ -327,9 +380,21 @@ func (b *Box) flush() {
 		return
 	}
 	for i := range entries {
-		b.take(b.adds[i].row, &entries[i])
+		if entries[i].has&outdated == 0 { // what is known now came after that
+			b.take(b.adds[i].row, &entries[i])
+		}
 	}
 	b.s.wrote(int64(len(b.data) + len(entries)*entrySize))
+}
+
+// putOff keeps for the next files what is outdated, where the rest is dropped. b.mu is
+// held.
+func (b *Box) putOff() {
+	for i := range b.adds {
+		if a := &b.adds[i]; a.has&outdated != 0 {
+			b.noteOutdated(a.row, a.key)
+		}
+	}
 }
 
 // allowed tells whether the files may grow. b.mu is held.

@@ -76,6 +76,49 @@ func TestDateAloneIsKept(t *testing.T) {
 	}
 }
 
+// TestOutdatedIsForgottenInTheNextProcess: what the files have of a text does not come
+// back, whether they were open when it was replaced or not, and what is added after
+// that stays.
+func TestOutdatedIsForgottenInTheNextProcess(t *testing.T) {
+	dir := t.TempDir()
+	sh := openShelf(t, newStore(t, Options{Dir: dir}), 4)
+	sh.fill(0, 1, 2, 3)
+	sh.b.Outdate(0, sh.key(0))
+	sh.b.Outdate(1, sh.key(1))
+	changed := sample(1)
+	changed.Mtime = changed.Mtime.Add(time.Second)
+	sh.add(1, changed)
+	sh.b.Flush()
+	if got, ok := sh.read(1); !ok || !sameRecord(&got, &changed) {
+		t.Error("what was added anew is not there")
+	}
+	sh.b.Close()
+
+	next := openShelf(t, newStore(t, Options{Dir: dir}), 4)
+	next.b = next.s.NewBox()
+	next.b.Outdate(2, next.key(2)) // before the files are read
+	if !next.b.Unwritten() {
+		t.Error("the files are told before they are open")
+	}
+	next.open()
+	if next.b.Unwritten() {
+		t.Error("the files are not told")
+	}
+	next.b.Close()
+
+	last := openShelf(t, newStore(t, Options{Dir: dir}), 4)
+	for row, want := range []bool{false, true, false, true} {
+		_, ok := last.read(uint32(row))
+		_, dated := last.b.Date(uint32(row))
+		if ok != want || dated != want {
+			t.Errorf("row %d: record %v, date %v, want %v", row, ok, dated, want)
+		}
+	}
+	if got, _ := last.read(1); !sameRecord(&got, &changed) {
+		t.Error("what was added anew is another record")
+	}
+}
+
 func TestForgottenMessageIsAddedAnew(t *testing.T) {
 	sh := openShelf(t, newStore(t, Options{Dir: t.TempDir()}), 1)
 	sh.fill(0)

@@ -70,6 +70,9 @@ func (c *compaction) run() {
 func (c *compaction) copy(old, p *pair) error {
 	var keep []entry
 	err := old.each(func(e entry) {
+		if e.has&outdated != 0 { // perhaps added by others meanwhile
+			keep = slices.DeleteFunc(keep, func(k entry) bool { return k.key == e.key })
+		}
 		if e.len == 0 {
 			return
 		}

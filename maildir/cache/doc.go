@@ -18,7 +18,8 @@
 //
 // An entry counts only for a message that has its UID and the base of its file
 // name: a base is unique, and a message's text never changes under it. Whoever
-// opens the file all the same compares size and time, see Record.
+// opens the file all the same compares size and time, see Record, and says by Outdate
+// that it is another text, for those who read the files later too.
 //
 // Several processes may use the same files. Whoever adds holds an flock on the
 // index for the moment of two writes, and reads first what others added; whoever

@@ -190,7 +190,8 @@ func BaseSum[T string | []byte](base T) uint64 {
 
 // entrySize is the bytes of an entry of the index, little-endian: UID (4), kinds
 // (2), zero (2), base (8), time (8), virtual (8), offset (8) and length (4) of
-// the record, zero (16), checksum (4).
+// the record, zero (16), checksum (4). An entry that is outdated has a time and
+// sizes that are not known.
 const entrySize = 64
 
 // entry is a record's entry in the index.
@@ -202,6 +203,10 @@ type entry struct {
 	off     int64
 	len     uint32 // 0: there is no record, only the date or the size is known
 }
+
+// outdated among the kinds of an entry says that what stands before it of its message
+// is of another text. It has nothing else.
+const outdated Kinds = 1 << 15
 
 func appendEntry(b []byte, number uint64, e *entry) []byte {
 	le := binary.LittleEndian

@@ -37,13 +37,17 @@ type Cached struct {
 
 // Cached brings the cache in step with what others added. It may be called by
 // several goroutines.
-func (v *View) Cached() *Cached { return v.openBox(v.m.cached, "") }
+func (v *View) Cached() *Cached {
+	v.m.openBox(v.m.cached, "")
+	return &Cached{ctx: v.ctx, m: v.m, box: v.m.cached}
+}
 
 // Orders is Cached for cache.Order alone. That is little of each message, and has
 // files of its own: who puts a mailbox in an order reads nothing else of it.
 func (v *View) Orders() *Cached {
-	v.openBox(v.m.cached, "") // which knows the dates
-	return v.openBox(v.m.orders, ordersSuffix)
+	v.m.openBox(v.m.cached, "") // which knows the dates
+	v.m.openBox(v.m.orders, ordersSuffix)
+	return &Cached{ctx: v.ctx, m: v.m, box: v.m.orders}
 }
 
 // ordersSuffix is behind the GUID, or the path, of a mailbox for the files of its
@@ -52,8 +56,7 @@ const ordersSuffix = "\x00order"
 
 // openBox opens a box whose files are those of the mailbox with that behind its
 // GUID.
-func (v *View) openBox(box *cache.Box, suffix string) *Cached {
-	m := v.m
+func (m *Mailbox) openBox(box *cache.Box, suffix string) {
 	m.mu.RLock()
 	id := cache.ID{Account: m.env.Account, GUID: m.guid, UIDValidity: m.validity}
 	m.mu.RUnlock()
@@ -62,7 +65,6 @@ func (v *View) openBox(box *cache.Box, suffix string) *Cached {
 	}
 	id.GUID += suffix
 	box.Open(id, m.cachedRow)
-	return &Cached{ctx: v.ctx, m: m, box: box}
 }
 
 // cachedRow finds the row of a message in the cache.
@@ -140,11 +142,15 @@ func (v *View) Keep(msg Message, r *cache.Record) { v.m.keep(v.m.cached, msg, r)
 
 // Forget drops what the cache has of a message whose file turned out to be
 // another one.
-func (v *View) Forget(msg Message) { v.m.forget(msg.row) }
+func (v *View) Forget(msg Message) { v.m.outdate(msg.row) }
 
-func (m *Mailbox) forget(row uint32) {
-	m.cached.Forget(row)
-	m.orders.Forget(row)
+// outdate drops what the cache has of a row whose file turned out to be another one.
+func (m *Mailbox) outdate(row uint32) {
+	m.mu.RLock()
+	key := cache.Key{UID: m.t.Row(row).UID, Base: cache.BaseSum(m.t.Base(row))}
+	m.mu.RUnlock()
+	m.cached.Outdate(row, key)
+	m.orders.Outdate(row, key)
 }
 
 func (m *Mailbox) key(msg Message) (key cache.Key, ok bool) {
@@ -162,7 +168,7 @@ const settling = 30 * time.Second
 func (m *Mailbox) keep(box *cache.Box, msg Message, r *cache.Record) {
 	if !r.Mtime.IsZero() && m.env.Now().Sub(r.Mtime) < settling {
 		if t, known := m.cached.Date(msg.row); known && !t.Equal(r.Mtime) {
-			m.forget(msg.row) // what is known is of another text
+			m.outdate(msg.row) // what is known is of another text
 		}
 		r = &cache.Record{Size: -1, Virtual: r.Virtual}
 	}
@@ -173,8 +179,13 @@ func (m *Mailbox) keep(box *cache.Box, msg Message, r *cache.Record) {
 
 // closeCache ends the cache, and tells it first which messages are gone.
 func (m *Mailbox) closeCache() {
+	if m.cached.Unwritten() {
+		m.openBox(m.cached, "")
+		m.openBox(m.orders, ordersSuffix)
+	}
 	for n := range m.t.Expunged() {
-		m.forget(n)
+		m.cached.Forget(n)
+		m.orders.Forget(n)
 	}
 	m.cached.Close()
 	m.orders.Close()

@@ -19,6 +19,9 @@
 //     that was unlinked is gone when no other name of it appeared before (events.go).
 //   - A file can go between the look that found it and its entry in the table: that
 //     it went is then not taken for what the table knows already (expect in eventqueue.go).
+//   - Another file can get a message's name, by one rename or in two steps. What the
+//     cache has of the text is dropped (events.go). What is changed in place shows
+//     when the file is read.
 //   - A base that appears twice as two files: the one met second gets a name and
 //     a UID of its own (assign.go).
 //   - A UID that a client may have seen vanish is never given back to a file

@@ -33,6 +33,10 @@ type eventQueue struct {
 	// away is which names went away, of those that were dropped for a scan: it
 	// does not see that a name is another file's by now.
 	away map[entry]struct{}
+	// again is which names appeared that the table had. This process gave them, by a
+	// rename; or mv or rsync put another file in a message's place. That is not news,
+	// but who looks next finds it out.
+	again map[entry]struct{}
 	// coming is how many are about to enter names in the table: see expect.
 	coming atomic.Int32
 }
@@ -65,12 +69,30 @@ func (q *eventQueue) leave(e entry, op watch.Op) {
 	q.away[e] = struct{}{}
 }
 
+// comeAgain notes that a name appeared that the table has.
+func (q *eventQueue) comeAgain(e entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.again == nil {
+		q.again = map[entry]struct{}{}
+	}
+	if len(q.again) < maxEvents {
+		q.again[e] = struct{}{}
+	}
+}
+
 // event takes one event from the watcher's goroutine.
 func (m *Mailbox) event(where table.Place, ev watch.Event) {
 	q := &m.events
 	if ev.Op != watch.Lost {
 		unsure := ev.Op != watch.Appeared && q.coming.Load() > 0
-		if filename.Ignored(ev.Name) || !unsure && m.agrees(entry{where, ev.Name}, ev.Op) {
+		if filename.Ignored(ev.Name) {
+			return
+		}
+		if e := (entry{where, ev.Name}); !unsure && m.agrees(e, ev.Op) {
+			if ev.Op == watch.Appeared {
+				q.comeAgain(e)
+			}
 			return
 		}
 	} else {

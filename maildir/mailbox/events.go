@@ -70,7 +70,7 @@ func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 // it may be another one.
 func (m *Mailbox) forgetFile(e entry) {
 	if n, ok := m.at(e); ok {
-		m.forget(n)
+		m.outdate(n)
 	}
 }
 
@@ -83,6 +83,33 @@ func (m *Mailbox) forgetAway() {
 	for e := range away {
 		if _, err := m.in(e.where).Lstat(e.name); err == nil {
 			m.forgetFile(e)
+		}
+	}
+}
+
+// forgetReplaced drops what is cached of the messages in whose place somebody put
+// another file. m.sync is held.
+func (m *Mailbox) forgetReplaced() {
+	m.events.mu.Lock()
+	again := m.events.again
+	m.events.again = nil
+	m.events.mu.Unlock()
+	for e := range again {
+		n, ok := m.at(e)
+		if !ok {
+			continue
+		}
+		known, dated := m.cached.Date(n)
+		st, err := m.in(e.where).Lstat(e.name)
+		if err != nil || !dated {
+			continue
+		}
+		virtual, sized := m.cached.Size(n)
+		if !st.Mtime.Equal(known) || sized && st.Size > virtual {
+			m.outdate(n)
+		}
+		if !st.Regular() {
+			m.events.orderScan()
 		}
 	}
 }

@@ -210,6 +210,7 @@ func (m *Mailbox) lookNow(ctx context.Context) error {
 	if m.watch.on && m.loaded {
 		m.awaitEvents(ctx) // of what happened before the times were read
 	}
+	m.forgetReplaced()
 	if now.words != m.words.Stamp() { // a letter that files carried got its name
 		if err := m.readKeywords(); err != nil {
 			return err

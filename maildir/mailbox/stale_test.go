@@ -118,15 +118,70 @@ func TestReplacedFile(t *testing.T) {
 			must(t, os.WriteFile(b.file("tmp/x"), []byte(text), 0o600))
 			must(t, os.Chtimes(b.file("tmp/x"), date, date))
 			b.rename("tmp/x", one)
-			for end := time.Now().Add(time.Minute); !m.env.Watcher.Barrier(ctx); {
-				if time.Now().After(end) {
-					t.Fatal("events do not come")
-				}
-			}
+			awaitEvents(t, m)
 			lag(m)
 			c.poll(true)
 			if got, err := c.v.Date(c.all()[0]); err != nil || !got.Equal(date) {
 				t.Errorf("the date is %v (%v), that of the file is %v", got, err, date)
+			}
+		})
+	}
+}
+
+// awaitEvents waits until the events of what happened are in the queue.
+func awaitEvents(t *testing.T, m *Mailbox) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !m.env.Watcher.Barrier(ctx); {
+		if time.Now().After(end) {
+			t.Fatal("events do not come")
+		}
+	}
+}
+
+// TestReplacedByRename: another program puts another file in a message's place by one
+// rename, as mv, rsync and scripts that encrypt mail do, the last with the time of
+// the file before.
+func TestReplacedByRename(t *testing.T) {
+	old, date := time.Unix(1_700_000_000, 0), time.Unix(1_710_000_000, 0)
+	for name, to := range map[string]time.Time{"another time": date, "the same time": old, "now": time.Now()} {
+		t.Run(name, func(t *testing.T) {
+			b, dir := newBox(t), t.TempDir()
+			one := b.drop("cur/")
+			must(t, os.Chtimes(b.file(one), old, old))
+			b.settle()
+			env := keeping(t, dir)
+			m := b.open(env)
+			c := connect(t, m, false)
+			know := func(c *client) (size int64, at time.Time) {
+				t.Helper()
+				cached := c.v.Cached()
+				defer cached.Close()
+				size, err := c.v.Size(c.all()[0], func() error { return nil })
+				must(t, err)
+				at, err = c.v.Date(c.all()[0])
+				must(t, err)
+				return size, at
+			}
+			before, _ := know(c)
+			text := b.read(one) + strings.Repeat("more\r\n", 1000)
+			must(t, os.WriteFile(b.file("tmp/x"), []byte(text), 0o600))
+			must(t, os.Chtimes(b.file("tmp/x"), to, to))
+			b.rename("tmp/x", one)
+			awaitEvents(t, m)
+			c.poll(true)
+			size, at := know(c)
+			if size <= before+5000 || !at.Equal(to) {
+				t.Errorf("%d octets of %v, before %d; the file is of %v", size, at, before, to)
+			}
+			c.v.Close()
+			m.Close()
+			// Nor does what was known of the first one come back.
+			next := b.open(keeping(t, dir))
+			defer next.Close()
+			c = connect(t, next, false)
+			defer c.v.Close()
+			if again, at := know(c); again != size || !at.Equal(to) {
+				t.Errorf("after a restart %d octets of %v, before it %d", again, at, size)
 			}
 		})
 	}
