@@ -65,4 +65,10 @@
 // A snapshot appears under its final name in one step, after everything in it
 // is on disk. Until then it is called ".<name>.incomplete"; what a run that was
 // interrupted left behind, the next run removes.
+//
+// snapshot.go is one run from the beginning to the final name, inside.go sees to it that
+// it does not copy itself, passes.go has the passes. folder.go brings one folder's copy in
+// step, with events.go, copy.go for its messages, uids.go for the uidlist and beside.go
+// for other files; rearrange.go mends names at the end of a pass. previous.go finds messages
+// in the snapshot before. slice.go holds the locks, for a moment at a time.
 package backup

@@ -30,4 +30,9 @@
 //
 // Files of a third kind are replaced as a whole, for what others want to keep
 // beside it (whole.go).
+//
+// record.go is the format: what a record and an entry have, and Format, their version;
+// files.go finds, makes and appends to the files. box.go is what a mailbox knows of them,
+// window.go reads records, compact.go writes the files anew, and store.go has what all
+// mailboxes of the process share.
 package cache

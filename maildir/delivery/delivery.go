@@ -12,6 +12,12 @@
 //
 // Sources: http://cr.yp.to/proto/maildir.html for the order of steps and the
 // fields of a unique name; Courier's Maildir++ for "S="; Dovecot for "W=".
+//
+// delivery.go has the unique names and the directories of a folder, temp.go writes one
+// file and gives it its name. spool.go writes one message for several folders, commit.go
+// makes them all have it, and groups.go says which of them have it together; groupsync.go
+// is the shared fsync. crlf.go makes the line ends those on disk, cause.go tells what
+// an error means to a sender, clean.go empties tmp/ of what is left over.
 package delivery
 
 import (

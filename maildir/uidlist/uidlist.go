@@ -28,6 +28,10 @@
 //   - A first line without a UIDVALIDITY: nothing can be trusted, and
 //     Header().UIDValidity is 0.
 //   - Anything but a regular file, or a file beyond the limits: an error.
+//
+// lines.go and parse.go read lines, read.go what is new in the file, write.go appends and
+// replaces; memo.go spares a reader the file, copied.go marks a copy of it, validity.go is
+// the counter.
 package uidlist
 
 import (

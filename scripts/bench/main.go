@@ -4,7 +4,12 @@
 // the two servers and ends with an error when they differ. Where Dovecot is not
 // installed it says so and measures maildird alone.
 //
-// A workload is a file that adds an entry to the table in workloads.go.
+// A workload is an entry of the table in workloads.go, made in the file of what it is about,
+// such as search.go, change.go or lmtp.go; barechange.go and bareloop.go are what the file
+// system alone takes. server.go starts maildird and Dovecot, rivals.go Postfix. imap.go and
+// lmtp.go are the clients, crowd.go many of them. answer.go compares what servers said, syncs.go
+// counts fsyncs, process.go and memory.go look at processes. table.go prints, curves.go and
+// draw.go draw, machine.go says where it was.
 package main
 
 import (

@@ -10,4 +10,11 @@
 //
 // The seed decides what each program does in which order, and is printed; how
 // the programs' steps interleave is up to the machine.
+//
+// A program is an Actor (run.go), in a file actor_*.go; another one goes into the list of
+// TestRandom. Synchronisers are in sync.go. What they work on is a Site (site.go), with
+// folders (tree.go) that may be full of odd things at the beginning (corpus.go). A Ledger
+// (ledger.go) knows what has to be there, a View (view.go) what a client may conclude, a
+// State (state.go) what a server says in the end, and a Trace (trace.go) what became of a
+// file. imap.go is the client of the tests.
 package coexist

@@ -17,7 +17,7 @@ import (
 )
 
 // Config is the settings of a Server. Zero values of limits and times mean the
-// defaults, which are those of DefaultLimits and DefaultTimeouts.
+// defaults, which setDefaults sets.
 type Config struct {
 	Log  *slog.Logger
 	Auth login.Authenticator

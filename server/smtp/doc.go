@@ -13,10 +13,12 @@
 // The engine half knows the protocol: wire.go reads lines and flushes replies,
 // conn.go has the loop of commands, verbs.go their table; each verb has its file, but
 // for the short ones in simple.go; text.go turns what follows DATA and BDAT into text
-// with LF line ends. The session half knows what is wanted: session.go holds a mail
+// with LF line ends, which header.go and firstline.go watch, and address.go takes addresses
+// apart. The session half knows what is wanted: session.go holds a mail
 // transaction, recipients.go says whose an address is, submission.go what a user may send,
-// trace.go writes what is put on top of a message, deliver.go stores it, relaying.go
-// has what is for other domains go through the relay (package relay).
+// trace.go writes what is put on top of a message, deliver.go stores it and logs it,
+// relaying.go has what is for other domains go through the relay (package relay), revoke.go
+// ends it for a user who may not be there any more.
 //
 // A connection has one goroutine. Replies are flushed when the input is used
 // up, so that a pipelined group gets its answers in one packet. A message is
