@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -127,4 +128,24 @@ func TestAnotherUsersAddressIsNoSender(t *testing.T) {
 	c.recipients("carol@example.org")
 	c.say("DATA", "354")
 	c.say("From: bob@example.org\r\n.", "553")
+}
+
+// TestSenderWithoutDomain: the domain that a sender gets is part of what is looked at: an
+// alias of one domain is none of another.
+func TestSenderWithoutDomain(t *testing.T) {
+	ts := startServer(t, Submission, withAliases(t, "info@example.org erika@m\u00fcller.example\ninfo@m\u00fcller.example alice\nboth alice, erika@m\u00fcller.example"))
+	for _, one := range []struct{ user, sender, reply string }{
+		{"erika@m\u00fcller.example", "info", "553 5.7.1"},
+		{"erika@m\u00fcller.example", "info@example.org", "250"},
+		{"erika@m\u00fcller.example", "both", "250"},
+		{"erika@m\u00fcller.example", "erika", "250"},
+		{"alice@example.org", "info", "553 5.7.1"},
+		{"alice@example.org", "both", "250"},
+		{"alice@example.org", "ALICE+x", "250"},
+		{"alice@example.org", "erika", "553 5.7.1"},
+	} {
+		c := ts.hello()
+		c.say("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00"+one.user+"\x00secret")), "235")
+		c.say("MAIL FROM:<"+one.sender+">", one.reply)
+	}
 }

@@ -79,11 +79,11 @@ func (s *session) mail(e envelope) error {
 	switch {
 	case e.null:
 	case s.srv.kind == Submission:
-		if !s.srv.recipients.own(s.user, e.sender) {
-			return s.notYours(e.sender.String())
-		}
 		if e.sender.domain == "" { // RFC 6409 section 4.2: there has to be one
 			_, e.sender.domain, _ = strings.Cut(s.user.Name, "@")
+		}
+		if !s.srv.recipients.own(s.user, e.sender) {
+			return s.notYours(e.sender.String())
 		}
 	case e.sender.domain == "" && s.srv.kind == MX:
 		// RFC 5321 section 4.1.2: only <Postmaster> in RCPT has no domain. The
