@@ -305,6 +305,26 @@ func TestSameInodeAndSize(t *testing.T) {
 	a.same(b)
 }
 
+// TestSameTime: another process may append within the grain of the file system's clock,
+// so that the time tells nothing; and what this one wrote is nothing new to it.
+func TestSameTime(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	a, b := open(t, path, c), open(t, path, c)
+	a.change(map[uint32]filename.Flags{1: filename.Seen})
+	if a.Stale() {
+		t.Error("what it wrote anew counts as another's")
+	}
+	a.change(map[uint32]filename.Flags{1: 0})
+	if a.Stale() {
+		t.Error("what it appended counts as another's")
+	}
+	b.change(map[uint32]filename.Flags{1: filename.Draft})
+	must(t, os.Chtimes(filepath.Join(path, Name), time.Time{}, a.mtime))
+	if !a.Stale() {
+		t.Error("nobody is said to have written")
+	}
+}
+
 // sample makes a journal with some past and returns its highest mod-sequence. The
 // clock has gone on then: those of files may still show the time before.
 func sample(t testing.TB, path string, c *clock) (m *model, highest uint64) {

@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,25 +57,38 @@ func TestToldWhenDurable(t *testing.T) {
 	}
 }
 
-// TestToldAfterChange: who asks for no mod-sequences is told another one after a change,
-// though its client was away: Thunderbird asks for flags only then.
+// TestToldAfterChange: who asks for no mod-sequences is told another one after each
+// change, though its client was away: Thunderbird asks for flags only then. It is on disk.
 func TestToldAfterChange(t *testing.T) {
 	b := newBox(t)
 	name := b.drop("cur/")
 	m := b.open(newEnv(t))
 	defer m.Close()
-	var told [2]uint64
-	for i := range told {
+	dir, err := dirfd.Open(b.path)
+	must(t, err)
+	defer dir.Close()
+	syncs := 0
+	m.hist = history.New(dir, history.Options{Fsync: true, Log: m.env.Log, Now: time.Now, DataSync: func(*os.File) error {
+		syncs++
+		return nil
+	}})
+	last := uint64(0)
+	for i, flags := range []string{"", "F", "FS", "S", ""} {
+		if i > 0 {
+			b.rename(name, strings.TrimRight(name, "FS")+flags)
+			name = strings.TrimRight(name, "FS") + flags
+		}
+		syncs = 0
 		v := connect(t, m, false).v
-		var err error
-		told[i], err = v.TellModSeq(ctx)
+		told, err := v.TellModSeq(ctx)
 		must(t, err)
 		v.Close()
-		if i == 0 {
-			b.rename(name, name+"F")
+		if told <= last {
+			t.Errorf("with flags %q told %d, and %d before", flags, told, last)
 		}
-	}
-	if told[1] <= told[0] {
-		t.Errorf("told %d, and %d after a change", told[0], told[1])
+		if syncs == 0 {
+			t.Errorf("with flags %q told %d, which was not synced", flags, told)
+		}
+		last = told
 	}
 }

@@ -211,6 +211,26 @@ func TestGivenUp(t *testing.T) {
 	}
 }
 
+// TestNothingIsInjected: an address, whoever let it in, does not become a command.
+func TestNothingIsInjected(t *testing.T) {
+	s := (&relaytest.Server{Offers: all}).Start(t)
+	r := connect(t, s)
+	for _, address := range []string{"a@b.example>\r\nRCPT TO:<c@d.example", "a@b.example\nDATA", "a\x00@b.example", "a\r@b.example"} {
+		if _, err := send(r, Mail{From: address}, "x\n", "b@there.example"); !IsTrouble(err) {
+			t.Errorf("from %q: %v", address, err)
+		}
+		if _, err := send(r, Mail{From: "a@example.org"}, "x\n", address); !IsTrouble(err) {
+			t.Errorf("to %q: %v", address, err)
+		}
+	}
+	s.Idle()
+	for _, said := range s.Said() {
+		if said != "EHLO mail.example.org" && said != "MAIL FROM:<a@example.org> BODY=8BITMIME" {
+			t.Errorf("the relay was told %q", said)
+		}
+	}
+}
+
 // TestCancelled: who waits for a relay that says nothing can be called off.
 func TestCancelled(t *testing.T) {
 	s := (&relaytest.Server{Answers: map[string]string{"EHLO": relaytest.Silence}}).Start(t)
@@ -367,6 +387,32 @@ func TestNoTLS(t *testing.T) {
 	}
 }
 
+// elsewhere is a connection to another machine.
+type elsewhere struct{ net.Conn }
+
+func (elsewhere) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 25} }
+
+// TestLocalhostElsewhere: who needs no TLS because he is this machine is sent nothing if
+// that name leads to another one.
+func TestLocalhostElsewhere(t *testing.T) {
+	r, err := New(Config{Address: "localhost:25", Hostname: "mail.example.org", User: "alice", Password: "secret"})
+	if err != nil || !r.local {
+		t.Fatal(r, err)
+	}
+	here, there := net.Pipe()
+	defer here.Close()
+	go func() {
+		_, _ = io.WriteString(there, "220 x\r\n")
+		_, _ = io.Copy(io.Discard, there)
+	}()
+	defer there.Close()
+	_ = here.SetDeadline(time.Now().Add(10 * time.Second))
+	c := &conn{socket: elsewhere{here}, wire: elsewhere{here}, in: newReader(here)}
+	if err := r.begin(context.Background(), c); err == nil || !strings.Contains(err.Error(), "192.0.2.1:25 is not an address of this machine") {
+		t.Error(err)
+	}
+}
+
 // TestLogin: what the relay says to a login.
 func TestLogin(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -421,6 +467,8 @@ func FuzzReply(f *testing.F) {
 // FuzzText: whatever a message is, cut in pieces, the relay reads it as one, to its end.
 func FuzzText(f *testing.F) {
 	f.Add([]byte("Subject: x\n\n.\n..\r\n\r.\r\nend"), 3)
+	f.Add([]byte("a.b\n..c"), 1) // not each piece begins a line
+	f.Add([]byte("a.b\n..c"), 4)
 	f.Add([]byte("\r"), 1)
 	f.Add([]byte(".\r"), 1)
 	f.Fuzz(func(t *testing.T, b []byte, cut int) {

@@ -183,6 +183,27 @@ func TestStoringFailsAfterRelay(t *testing.T) {
 	}
 }
 
+// TestUTF8HelloToOldRelay: our own field on top must not have letters that the relay does
+// not take, such as those of a client's name.
+func TestUTF8HelloToOldRelay(t *testing.T) {
+	s := (&relaytest.Server{Offers: []string{"8BITMIME"}}).Start(t)
+	ts := startServer(t, Submission, withRelay(t, s))
+	c := ts.submit()
+	for _, one := range []struct{ hello, reply string }{
+		{"m\u00fcller.example", "550 5.6.7 Header of the message has characters outside ASCII"},
+		{"client.example", "250 2.0.0 Relayed as "},
+	} {
+		c.say("EHLO "+one.hello, "250")
+		c.say("MAIL FROM:<alice@example.org> SMTPUTF8", "250")
+		c.say("RCPT TO:<friend@there.example>", "250")
+		c.say("DATA", "354")
+		c.say("From: alice@example.org\r\n\r\n.", one.reply)
+	}
+	if n := len(s.Messages()); n != 1 {
+		t.Errorf("the relay has %d messages", n)
+	}
+}
+
 // TestLargeRelayed: a message that no buffer holds arrives as it was sent, here and there.
 func TestLargeRelayed(t *testing.T) {
 	s := newRelay(t, nil)
