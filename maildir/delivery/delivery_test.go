@@ -18,6 +18,7 @@ import (
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/filename"
+	"maildird/maildir/maildirsize"
 )
 
 func newOptions() *Options { return &Options{Host: "host.test", PID: 4711, Fsync: true} }
@@ -299,12 +300,23 @@ func TestCommitAfter(t *testing.T) {
 				}
 			}
 		}
-		f := newFolder(t)
-		f.open().Close()
-		s := NewSpool([]Target{broken["create"](f)}, false, newOptions())
-		fill(s, strings.Repeat("x", size))
-		if errs := s.CommitAfter(func() error { t.Error("done after an error"); return nil }); errs[0] == nil {
-			t.Error("no error")
+		full := newFolder(t).spoiledDirs(func(d *Dirs) { d.Room = func(int64) error { return maildirsize.ErrOver } })
+		bad := func() Target {
+			f := newFolder(t)
+			f.open().Close()
+			return broken["create"](f)
+		}
+		good := newFolder(t)
+		good.open().Close()
+		for i, targets := range [][]Target{{bad()}, {full}, {bad(), good.target("A: b\n")}, {good.target("A: b\n"), bad()}} {
+			s := NewSpool(targets, false, newOptions())
+			fill(s, strings.Repeat("x", size))
+			for _, err := range s.CommitAfter(func() error { t.Errorf("%d: done after an error", i); return nil }) {
+				if err == nil {
+					t.Errorf("%d: no error", i)
+				}
+			}
+			good.checkEmpty("tmp", "new")
 		}
 	}
 }

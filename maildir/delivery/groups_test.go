@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"maildird/maildir/dirfd"
 	"maildird/maildir/maildirsize"
 )
 
@@ -56,6 +57,37 @@ func TestGroup(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestGroupSync: a name that cannot be made durable is the last that can go wrong, and who
+// is in a group with it has nothing either.
+func TestGroupSync(t *testing.T) {
+	var targets []Target
+	var folders []*testFolder
+	for range 3 {
+		f := newFolder(t)
+		folders = append(folders, f)
+		targets = append(targets, f.target("A: b\n"))
+	}
+	o := newOptions()
+	o.Fsync = true
+	o.syncs.fsync = func(d *dirfd.Dir) error {
+		if strings.HasPrefix(d.Path(), folders[0].path) {
+			return errors.New("a fault of the disk")
+		}
+		return d.Sync()
+	}
+	s := NewSpool(targets, true, o)
+	s.Group(0, 1)
+	s.Group(2)
+	fill(s, "text\n")
+	errs := s.Commit()
+	if errs[0] == nil || !errors.Is(errs[1], ErrGroup) || errs[2] != nil {
+		t.Errorf("%v", errs)
+	}
+	folders[0].checkEmpty("tmp", "new")
+	folders[1].checkEmpty("tmp", "new")
+	folders[2].checkOne("A: b\ntext\n")
 }
 
 // TestGroupQuota: a quota is asked for who is answered for alone.
