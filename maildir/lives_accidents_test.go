@@ -197,8 +197,9 @@ func (w *lives) backUp() {
 	} else {
 		w.did("restore over what there is")
 		w.run("cp", "-a", "--remove-destination", w.latest+"/.", w.root)
+		before := maps.Clone(w.folders)
 		for name, l := range w.then {
-			for now, other := range w.folders {
+			for now, other := range before {
 				if other == l && now != name { // it goes on under another name
 					l = l.clone()
 					break
