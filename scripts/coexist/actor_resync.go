@@ -282,7 +282,9 @@ func (a *resyncActor) differs(f Folder) error {
 	there := map[uint32]bool{}
 	for _, m := range f.Messages {
 		there[m.UID] = true
-		if had, ok := a.flags[m.UID]; !ok || had != strings.Join(m.Flags, " ") {
+		had, ok := a.flags[m.UID]
+		// Dovecot may have named a letter since the server was asked.
+		if !ok || !slices.Equal(slices.DeleteFunc(strings.Fields(had), unnamed), slices.DeleteFunc(slices.Clone(m.Flags), unnamed)) {
 			wrong = append(wrong, fmt.Sprintf("UID %d has %q, there it has %v", m.UID, had, m.Flags))
 		}
 	}

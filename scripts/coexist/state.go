@@ -251,7 +251,15 @@ type What struct {
 	// ButSizes leaves RFC822.SIZE out. Dovecot 2.3 at times gives a copy that it
 	// makes a W= without the CRs, and believes it.
 	ButSizes bool
+	// ButUnnamed leaves unknown-N out, Dovecot's name for a keyword letter that has
+	// none, as when mutt moves a file to another folder. Dovecot writes it to
+	// dovecot-keywords when it has read the folder, and a session of it with an old list
+	// may put it in the place of another's name.
+	ButUnnamed bool
 }
+
+// unnamed tells whether a flag is unknown-N.
+func unnamed(flag string) bool { return strings.HasPrefix(flag, "unknown-") }
 
 // maxDifferences bounds the text of Differences.
 const maxDifferences = 20
@@ -324,7 +332,7 @@ func (d *differences) messages(name string, a, b []Message, what What) {
 				one.Size = ""
 			}
 			one.Flags = slices.DeleteFunc(slices.Clone(one.Flags), func(f string) bool {
-				return what.ButForwarded && f == "$Forwarded"
+				return what.ButForwarded && f == "$Forwarded" || what.ButUnnamed && unnamed(f)
 			})
 			m[one.UID] = one
 		}
