@@ -106,7 +106,11 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 				continue
 			}
 			var err error
-			if e, err = m.rename(e); err != nil {
+			if e, err = m.rename(e); errors.Is(err, fs.ErrNotExist) {
+				m.events.orderScan() // somebody else moved it since it was listed: look
+				continue
+			}
+			if err != nil {
 				return nil, err
 			}
 			// Its UID depends on the name.

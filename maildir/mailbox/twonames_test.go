@@ -146,3 +146,41 @@ func TestSecondNameGoesAlong(t *testing.T) {
 		}
 	}
 }
+
+// TestTakenNameGoesMeanwhile: a file whose base is another message's is moved by somebody
+// when it is about to get a name of its own. The command goes on, and whatever the file
+// is called then is looked at next.
+func TestTakenNameGoesMeanwhile(t *testing.T) {
+	const base = "1700000001.M1P1.other"
+	both(t, func(t *testing.T, env *Env) {
+		b := newBox(t)
+		moved := false
+		now := env.Delivery.Now
+		env.Delivery.Now = func() time.Time { // asked for the name
+			if !moved {
+				moved = true
+				b.rename("new/"+base, "cur/1700000002.M1P1.mutt:2,F")
+			}
+			return now()
+		}
+		m := b.open(env)
+		defer m.Close()
+		c := connect(t, m, false)
+		defer c.v.Close()
+		must(t, os.WriteFile(b.file("cur/"+base+":2,S"), []byte("first"), 0o600))
+		c.rest()
+		c.poll(true)
+		must(t, os.WriteFile(b.file("new/"+base), []byte("second"), 0o600))
+		c.rest()
+		c.poll(true)
+		c.rest()
+		c.poll(true)
+		all := c.all()
+		if !moved || len(all) != 2 {
+			t.Fatalf("moved: %t, %d messages, files %v", moved, len(all), b.files())
+		}
+		if text := textOf(t, c.v, all[1]); text != "second" || all[1].Flags != filename.Flagged {
+			t.Errorf("the second is %q with the flags %v", text, all[1].Flags)
+		}
+	})
+}
