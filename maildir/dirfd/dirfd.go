@@ -52,6 +52,8 @@ type Dir struct {
 	id    atomic.Pointer[ID] // nil: not asked yet
 
 	foreign atomic.Bool // there was a file of somebody else
+
+	before func(op, path string) error // see Before
 }
 
 // Open opens the directory at path, following symbolic links: the path comes
@@ -74,6 +76,12 @@ func (d *Dir) Path() string { return d.path }
 // is valid until Close.
 func (d *Dir) Fd() int { return d.fd }
 
+// Before has f called before every system call on d, and on what is opened through d
+// from then on, with the words that an error would have. In f a test can do what other
+// programs do just then; the call fails with the error that f returns. To be called
+// before anything else is done with d.
+func (d *Dir) Before(f func(op, path string) error) { d.before = f }
+
 // Close gives the handle back.
 func (d *Dir) Close() error {
 	d.mu.Lock()
@@ -91,7 +99,7 @@ func (d *Dir) OpenDir(name string) (*Dir, error) {
 	err := d.do("open directory", name, func(fd int) error {
 		n, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		if err == nil {
-			sub = &Dir{path: d.join(name), fd: n, open: true}
+			sub = &Dir{path: d.join(name), fd: n, open: true, before: d.before}
 		}
 		return err
 	})
@@ -105,7 +113,7 @@ func (d *Dir) Dup() (*Dir, error) {
 	err := d.self("duplicate", func(fd int) error {
 		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		if err == nil {
-			twin = &Dir{path: d.path, fd: n, open: true}
+			twin = &Dir{path: d.path, fd: n, open: true, before: d.before}
 		}
 		return err
 	})
@@ -362,18 +370,22 @@ func (d *Dir) do(op, name string, call func(fd int) error) error {
 	if !singleName(name) {
 		return &fs.PathError{Op: op, Path: d.join(name), Err: ErrBadName}
 	}
-	err := d.self(op, call)
-	if pe, ok := err.(*fs.PathError); ok {
-		pe.Path = d.join(name)
-	}
-	return err
+	return d.run(op, name, call)
 }
 
-func (d *Dir) self(op string, call func(fd int) error) error {
+// self runs one system call on d itself.
+func (d *Dir) self(op string, call func(fd int) error) error { return d.run(op, "", call) }
+
+func (d *Dir) run(op, name string, call func(fd int) error) error {
+	if d.before != nil {
+		if err := d.before(op, d.join(name)); err != nil {
+			return d.failed(op, name, err)
+		}
+	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if !d.open {
-		return &fs.PathError{Op: op, Path: d.path, Err: fs.ErrClosed}
+		return d.failed(op, name, fs.ErrClosed)
 	}
 	for {
 		err := call(d.fd)
@@ -383,7 +395,7 @@ func (d *Dir) self(op string, call func(fd int) error) error {
 		case unix.EINTR:
 			continue
 		}
-		return &fs.PathError{Op: op, Path: d.path, Err: err}
+		return d.failed(op, name, err)
 	}
 }
 
@@ -402,7 +414,17 @@ func (d *Dir) two(op, name string, to *Dir, newName string, call func(a, b int) 
 	return d.do(op, name, func(fd int) error { return call(fd, to.fd) })
 }
 
-func (d *Dir) join(name string) string { return d.path + "/" + name }
+func (d *Dir) failed(op, name string, err error) error {
+	return &fs.PathError{Op: op, Path: d.join(name), Err: err}
+}
+
+// join is the path of name, or of d itself for "".
+func (d *Dir) join(name string) string {
+	if name == "" {
+		return d.path
+	}
+	return d.path + "/" + name
+}
 
 func singleName(name string) bool {
 	return name != "" && name != "." && name != ".." && strings.IndexByte(name, '/') < 0 && strings.IndexByte(name, 0) < 0

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -266,5 +267,44 @@ func TestReadFileFails(t *testing.T) {
 	defer d.Close()
 	if got, err := d.ReadFile(name, 1<<20); err == nil {
 		t.Errorf("read %q", got)
+	}
+}
+
+// TestBefore: what is given to Before is asked before each operation, below the
+// directory too, sees the files as they are then, and has a call fail.
+func TestBefore(t *testing.T) {
+	path := t.TempDir()
+	d, err := Open(path)
+	must(t, err)
+	defer d.Close()
+	var got []string
+	var fault error
+	d.Before(func(op, p string) error {
+		_, err := os.Lstat(p)
+		got = append(got, fmt.Sprint(op, " ", strings.TrimPrefix(p, path), " ", err == nil))
+		return fault
+	})
+	must(t, d.Mkdir("sub", 0o700))
+	sub, err := d.OpenDir("sub")
+	must(t, err)
+	defer sub.Close()
+	f, err := sub.Create("a", 0o600)
+	must(t, err)
+	must(t, f.Close())
+	must(t, sub.Rename("a", d, "b"))
+	must(t, d.List(func([]byte, Kind, uint64) bool { return true }))
+	fault = syscall.EIO
+	if err := d.Remove("b"); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), path+"/b") {
+		t.Errorf("with a fault: %v", err)
+	}
+	want := []string{
+		"create directory /sub false", "open directory /sub true", "create /sub/a false", "rename /sub/a true",
+		"list  true", "list on  true", "list on  true", "remove /b true",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("asked before %q, want %q", got, want)
+	}
+	if _, err := os.Lstat(path + "/b"); err != nil {
+		t.Error("the call that failed was made")
 	}
 }

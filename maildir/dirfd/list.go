@@ -3,7 +3,6 @@ package dirfd
 import (
 	"bytes"
 	"encoding/binary"
-	"io/fs"
 	"sync"
 	"unsafe"
 
@@ -142,9 +141,14 @@ type piece struct {
 }
 
 func (d *Dir) nextPiece(own int, buf *[]byte) piece {
+	if d.before != nil {
+		if err := d.before("list on", d.path); err != nil {
+			return piece{buf, 0, d.failed("list", "", err)}
+		}
+	}
 	n, err := retry(func() (int, error) { return unix.Getdents(own, *buf) })
 	if err != nil {
-		return piece{buf, 0, &fs.PathError{Op: "list", Path: d.path, Err: err}}
+		return piece{buf, 0, d.failed("list", "", err)}
 	}
 	return piece{buf, n, nil}
 }
