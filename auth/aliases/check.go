@@ -52,8 +52,8 @@ func (t *table) checkDomain(e *entry) []problem {
 	return nil
 }
 
-// isUsers tells whether the address of an entry is, wherever it counts, that of a user
-// who is not among those it leads to.
+// isUsers tells whether an entry has no effect: in its domain, or without one in all of
+// ours, its address is that of a user whom it does not lead to.
 func (a *Aliases) isUsers(e *entry, leads *result) bool {
 	in := []string{e.of.domain}
 	if e.of.domain == "" {
