@@ -84,9 +84,12 @@ func (v *View) copy(ctx context.Context, originals []original, dst *Mailbox) (Co
 		})
 		if lost != nil {
 			// Its file was renamed under us: nothing is locked now, so look
-			// where it went and begin again.
+			// where it went, with which flags, and begin again.
 			if _, err := v.m.find(ctx, *lost); err != nil {
 				return Copied{}, err
+			}
+			for i := range originals {
+				v.describe(&originals[i])
 			}
 			continue
 		}
@@ -114,7 +117,7 @@ func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 			return Copied{}, err
 		}
 	}
-	c, err := v.copy(ctx, originals, dst)
+	c, err := v.copy(ctx, originals, dst) // originals have the flags of the copies then
 	if err != nil || len(c.Source) == 0 {
 		return c, err
 	}
@@ -131,8 +134,59 @@ func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 	})
 	if err != nil {
 		c = v.takeBack(ctx, c, dst)
+	} else {
+		dst.flagAfter(ctx, m, originals, c)
 	}
 	return c, err
+}
+
+// flagAfter gives moved messages the flags that other programs gave the originals, or
+// took from them, between the copy and the removal. All is moved by then: that these
+// are lost is only logged.
+func (dst *Mailbox) flagAfter(ctx context.Context, src *Mailbox, originals []original, c Copied) {
+	type change struct {
+		uid   uint32
+		op    Op
+		flags filename.Flags
+		words []string
+	}
+	var changes []change
+	src.mu.RLock()
+	for i, o := range originals {
+		was, is := o.msg.Flags, src.t.Row(o.msg.row).Flags
+		if came := is &^ was; came != 0 {
+			changes = append(changes, change{c.Dest[i], Add, came &^ filename.Keywords, src.wordsOf(came)})
+		}
+		if went := was &^ is; went != 0 {
+			changes = append(changes, change{c.Dest[i], Remove, went &^ filename.Keywords, src.wordsOf(went)})
+		}
+	}
+	src.mu.RUnlock()
+	if len(changes) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changePatience)
+	defer cancel()
+	err := dst.change(ctx, func(*dotlock.Lock) error {
+		for _, ch := range changes {
+			letters, err := dst.letters(ch.words, ch.op == Add)
+			if err != nil {
+				return err
+			}
+			n, ok := dst.t.ByUID(ch.uid)
+			if !ok {
+				continue
+			}
+			err = dst.setFlags(n, entry{}, nil, flagChange{ch.op, ch.flags | letters, always})
+			if err != nil && !errors.Is(err, ErrGone) {
+				return err
+			}
+		}
+		return dst.syncTouched()
+	})
+	if err != nil {
+		dst.env.Log.Warn("flags that messages got while they were moved are lost", "mailbox", src.Path(), "other", dst.Path(), "error", err)
+	}
 }
 
 // takeBack removes the copies of messages that could not be removed from the
@@ -186,14 +240,29 @@ func (v *View) originals(uids []uint32) []original {
 		}
 		o := original{msg: v.message(n, 0), base: string(m.t.Base(n))}
 		o.guid = m.guidOf(n, o.base)
-		o.msg.Flags.EachKeyword(func(i int) {
-			if m.names[i] != "" {
-				o.words = append(o.words, m.names[i])
-			}
-		})
+		o.words = m.wordsOf(o.msg.Flags)
 		out = append(out, o)
 	}
 	return out
+}
+
+// describe takes over the flags that an original has by now.
+func (v *View) describe(o *original) {
+	m := v.m
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	o.msg.Flags = m.t.Row(o.msg.row).Flags
+	o.words = m.wordsOf(o.msg.Flags)
+}
+
+// wordsOf gives the names of the keyword letters among flags. m.mu is held.
+func (m *Mailbox) wordsOf(flags filename.Flags) (words []string) {
+	flags.EachKeyword(func(i int) {
+		if m.names[i] != "" {
+			words = append(words, m.names[i])
+		}
+	})
+	return words
 }
 
 // copyIn makes the copies under dst's lock. lost is the message whose file was
@@ -241,7 +310,8 @@ func flagged(originals []original) (count int) {
 	return count
 }
 
-// errAway says that an original is not where the table has it.
+// errAway says that an original is not where the table has it, or has other flags by
+// now.
 var errAway = errors.New("the file was moved")
 
 // copyFile puts one copy into dst's new/ or cur/.
@@ -249,6 +319,9 @@ func (dst *Mailbox) copyFile(ctx context.Context, src *Mailbox, o original, flag
 	from, err := src.location(o.msg)
 	if err != nil {
 		return entry{}, err
+	}
+	if filename.FlagsOf(from.name) != o.msg.Flags {
+		return entry{}, errAway
 	}
 	e, err := dst.copyFrom(ctx, src, from, o, flags, taken)
 	if errors.Is(err, fs.ErrNotExist) { // of which of the two folders?

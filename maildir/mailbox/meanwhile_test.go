@@ -47,6 +47,35 @@ func TestRemovedWhileListed(t *testing.T) {
 	}
 }
 
+// TestCopiedAsFlaggedNow: a copy has the flags that another program gave the original
+// since anybody looked.
+func TestCopiedAsFlaggedNow(t *testing.T) {
+	for how, do := range map[string]func(v *View, dst *Mailbox) (Copied, error){
+		"COPY": func(v *View, dst *Mailbox) (Copied, error) { return v.Copy(ctx, []uint32{1}, dst) },
+		"MOVE": func(v *View, dst *Mailbox) (Copied, error) { return v.Move(ctx, []uint32{1}, dst) },
+	} {
+		t.Run(how, func(t *testing.T) {
+			both(t, func(t *testing.T, env *Env) {
+				a, b := newBox(t), newBox(t)
+				rel := a.drop("cur/")
+				m, dst := a.open(env), b.open(env)
+				defer m.Close()
+				defer dst.Close()
+				c, d := connect(t, m, false), connect(t, dst, false)
+				defer c.v.Close()
+				defer d.v.Close()
+				a.rename(rel, rel+"R")
+				_, err := do(c.v, dst)
+				must(t, err)
+				d.poll(true)
+				if all := d.all(); len(all) != 1 || all[0].Flags != filename.Answered {
+					t.Errorf("the other folder has %v, files %v", all, b.files())
+				}
+			})
+		})
+	}
+}
+
 // TestRenamedBeforeWatch: a file that is renamed when the folder was listed already,
 // and is not watched yet, has its new name in the mailbox.
 func TestRenamedBeforeWatch(t *testing.T) {
