@@ -33,7 +33,7 @@ type eventQueue struct {
 	// away is which names went away, of those that were dropped for a scan: it
 	// does not see that a name is another file's by now.
 	away map[entry]struct{}
-	// again is which names appeared that the table had. This process gave them, by a
+	// again is which names appeared that the table had, or that were dropped. This process gave them, by a
 	// rename; or mv or rsync put another file in a message's place. That is not news,
 	// but who looks next finds it out.
 	again map[entry]struct{}
@@ -60,25 +60,29 @@ func (q *eventQueue) drop() {
 
 // leave notes what happened to a name that is dropped. q.mu is held.
 func (q *eventQueue) leave(e entry, op watch.Op) {
-	if op != watch.Removed && op != watch.MovedAway || len(q.away) >= maxEvents {
-		return
+	switch op {
+	case watch.Appeared: // perhaps by us, and then again by somebody else
+		note(&q.again, e)
+	case watch.Removed, watch.MovedAway:
+		note(&q.away, e)
 	}
-	if q.away == nil {
-		q.away = map[entry]struct{}{}
+}
+
+// note adds to a set of names that does not grow without bound.
+func note(set *map[entry]struct{}, e entry) {
+	if *set == nil {
+		*set = map[entry]struct{}{}
 	}
-	q.away[e] = struct{}{}
+	if len(*set) < maxEvents {
+		(*set)[e] = struct{}{}
+	}
 }
 
 // comeAgain notes that a name appeared that the table has.
 func (q *eventQueue) comeAgain(e entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.again == nil {
-		q.again = map[entry]struct{}{}
-	}
-	if len(q.again) < maxEvents {
-		q.again[e] = struct{}{}
-	}
+	note(&q.again, e)
 }
 
 // event takes one event from the watcher's goroutine.

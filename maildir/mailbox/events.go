@@ -21,6 +21,9 @@ func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 	var vanished []entry
 	for _, e := range c.order {
 		if m.agrees(e, c.names[e]) {
+			if c.names[e] == watch.Appeared {
+				m.forgetIfReplaced(e) // once by us, and then perhaps again
+			}
 			continue
 		}
 		st, err := m.in(e.where).Lstat(e.name)
@@ -32,6 +35,7 @@ func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 		case !st.Regular():
 			m.env.Log.Warn("something that is no regular file lies among the messages and is passed over",
 				"mailbox", m.Path(), "name", e.name, "type", st.Mode.Type().String())
+			vanished = append(vanished, e) // if it had been a message
 		default:
 			if err := m.knowsLetters(e, lock != nil); err != nil {
 				return false, err
@@ -95,22 +99,27 @@ func (m *Mailbox) forgetReplaced() {
 	m.events.again = nil
 	m.events.mu.Unlock()
 	for e := range again {
-		n, ok := m.at(e)
-		if !ok {
-			continue
-		}
-		known, dated := m.cached.Date(n)
-		st, err := m.in(e.where).Lstat(e.name)
-		if err != nil || !dated {
-			continue
-		}
-		virtual, sized := m.cached.Size(n)
-		if !st.Mtime.Equal(known) || sized && st.Size > virtual {
-			m.outdate(n)
-		}
-		if !st.Regular() {
-			m.events.orderScan()
-		}
+		m.forgetIfReplaced(e)
+	}
+}
+
+// forgetIfReplaced does that for a name that appeared and is a message's.
+func (m *Mailbox) forgetIfReplaced(e entry) {
+	n, ok := m.at(e)
+	if !ok {
+		return
+	}
+	st, err := m.in(e.where).Lstat(e.name)
+	if err != nil {
+		return
+	}
+	if !st.Regular() {
+		m.events.orderScan()
+	}
+	known, dated := m.cached.Date(n)
+	virtual, sized := m.cached.Size(n)
+	if dated && (!st.Mtime.Equal(known) || sized && st.Size > virtual) {
+		m.outdate(n)
 	}
 }
 

@@ -273,7 +273,8 @@ func (m *Mailbox) presentRow(name string) (uint32, bool) {
 	return n, ok && m.t.Row(n).State == table.Present
 }
 
-// stillThere tells whether a row that passes missed has its file all the same.
+// stillThere tells whether a row that passes missed has its file all the same. What is
+// no regular file is none: the passes leave it out.
 func (m *Mailbox) stillThere(n uint32) bool {
 	m.mu.RLock()
 	names := []entry{{m.t.Row(n).Where, m.t.FileName(n)}}
@@ -283,8 +284,8 @@ func (m *Mailbox) stillThere(n uint32) bool {
 	}
 	m.mu.RUnlock()
 	return slices.ContainsFunc(names, func(e entry) bool {
-		_, err := m.in(e.where).Lstat(e.name)
-		return !errors.Is(err, fs.ErrNotExist)
+		st, err := m.in(e.where).Lstat(e.name)
+		return err == nil && st.Regular() || err != nil && !errors.Is(err, fs.ErrNotExist)
 	})
 }
 
