@@ -220,8 +220,8 @@ func (m *Mailbox) lookNow(ctx context.Context) error {
 	scan := changed.all || !m.loaded || !m.watch.on
 	if !scan {
 		scan, err = m.follow(changed, nil)
-		known, _ := m.list.Stamp()
-		if err == nil && !scan && known == now.list && !m.newMailToMove() && !m.mustSettle() {
+		known, ok := m.list.Stamp()
+		if err == nil && !scan && ok && known == now.list && !m.newMailToMove() && !m.mustSettle() {
 			m.setTimes(now)
 			return nil
 		}

@@ -44,6 +44,9 @@ func (f *File) Append(recs []Record) error {
 		return f.appendAnew(recs)
 	}
 	file, err := f.dir.OpenAppend(Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f.changed()
+	}
 	if err != nil {
 		return err
 	}
@@ -300,8 +303,11 @@ func (f *File) take(w *listWriter) error {
 // openOld opens the list as it was refreshed; nil if there was none.
 func (f *File) openOld() (*os.File, error) {
 	file, err := f.dir.Open(Name)
-	if errors.Is(err, fs.ErrNotExist) && !f.known {
-		return nil, nil
+	if errors.Is(err, fs.ErrNotExist) {
+		if !f.known {
+			return nil, nil
+		}
+		return nil, f.changed()
 	}
 	if err != nil {
 		return nil, err
