@@ -22,12 +22,16 @@
 //   - Another file can get a message's name, by one rename or in two steps. What the
 //     cache has of the text is dropped (events.go). What is changed in place shows
 //     when the file is read.
+//   - A directory or a link can get a message's name: that is no message (scan.go).
 //   - A base that appears twice as two files: the one met second gets a name and
 //     a UID of its own (assign.go).
 //   - A UID that a client may have seen vanish is never given back to a file
 //     that reappears: it gets a new one.
 //   - Flags that others changed while nobody looked get a mod-sequence when
 //     somebody does: the history knows what they were (settle.go).
+//
+// TestInterleaved has most of what they may do happen right before each system call of
+// each operation.
 //
 // A folder that was open before is not read again: a snapshot of its table lies
 // in the cache and is read in pieces, as they are asked for (snapshot.go). It is

@@ -1,0 +1,353 @@
+package mailbox
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"maildird/maildir/filename"
+)
+
+// other is what another program does at one moment, to the message with a text, if it
+// is about one.
+type other struct {
+	name  string
+	about bool // one message
+	ready func(r *meeting)
+	do    func(r *meeting, text string)
+}
+
+// others are what mutt, mbsync, offlineimap, rsync, Dovecot and people do.
+var others = []other{
+	{name: "answers", about: true, do: func(r *meeting, text string) { r.flag(text, filename.Answered, 0) }},
+	{name: "flags twice", about: true, do: func(r *meeting, text string) {
+		r.flag(text, filename.Answered, 0)
+		r.flag(text, filename.Draft, 0)
+	}},
+	{name: "flags and takes it back", about: true, do: func(r *meeting, text string) {
+		rel := r.a.find(text)
+		r.flag(text, filename.Answered, 0)
+		delete(r.need, text)
+		if now := r.a.find(text); now != "" {
+			must(r.t, os.Rename(r.a.file(now), r.a.file(rel)))
+		}
+	}},
+	{name: "takes all flags", about: true, do: func(r *meeting, text string) {
+		r.reset[text] = true
+		r.flag(text, 0, ^filename.Flags(0))
+	}},
+	{name: "removes", about: true, do: func(r *meeting, text string) { r.removed(r.a.find(text), text) }},
+	{name: "takes back to new", about: true, do: func(r *meeting, text string) {
+		if rel := r.a.find(text); rel != "" {
+			r.reset[text] = true
+			must(r.t, os.Rename(r.a.file(rel), r.a.file("new/"+filename.Base(path.Base(rel)))))
+		}
+	}},
+	{name: "links and unlinks", about: true, do: func(r *meeting, text string) { r.linkFlag(text)() }},
+	{name: "links, and unlinks later", about: true, do: func(r *meeting, text string) { r.later = append(r.later, r.linkFlag(text)) }},
+	{name: "puts another message in its place", about: true, do: func(r *meeting, text string) { r.over("spare", text) }},
+	{name: "puts it in another's place", about: true, do: func(r *meeting, text string) { r.over(text, "spare") }},
+	{name: "delivers under its base", about: true, do: func(r *meeting, text string) {
+		if rel := r.a.find(text); rel != "" {
+			r.deliver("cur/"+filename.WithFlags(filename.Base(path.Base(rel)), filename.Flagged|filename.Answered), "twin")
+			if r.reopened { // who opens the folder does not know which of them was there first
+				r.became["twin"] = text
+			}
+		}
+	}},
+	{name: "delivers to new under its base", about: true, do: func(r *meeting, text string) {
+		if rel := r.a.find(text); strings.HasPrefix(rel, "cur/") {
+			r.deliver("new/"+filename.Base(path.Base(rel)), "twin")
+		}
+	}},
+	{name: "gives it another base", about: true, do: func(r *meeting, text string) { // mbsync
+		if rel := r.a.find(text); rel != "" {
+			r.other[text] = true
+			base := filename.Base(path.Base(rel))
+			must(r.t, os.Rename(r.a.file(rel), r.a.file("cur/"+filename.WithFlags(base+",U=77", filename.FlagsOf(rel)))))
+		}
+	}},
+	{name: "moves it to the other folder", about: true, do: func(r *meeting, text string) { r.away(text) }},
+	{name: "moves it to the other folder and back", about: true, do: func(r *meeting, text string) {
+		back := r.away(text)
+		r.later = append(r.later, back)
+	}},
+	{name: "gives it a letter and names it later", about: true, do: func(r *meeting, text string) {
+		r.flag(text, filename.Keyword(1), 0)
+		r.later = append(r.later, func() { r.name("1 other\n") })
+	}},
+	{name: "names a letter and gives it", about: true, do: func(r *meeting, text string) {
+		r.name("1 other\n")
+		r.flag(text, filename.Keyword(1), 0)
+	}},
+	{name: "puts a directory in its place", about: true, do: func(r *meeting, text string) {
+		if rel := r.a.find(text); rel != "" {
+			r.removed(rel, text)
+			r.odd = true
+			must(r.t, os.Mkdir(r.a.file(rel), 0o700))
+		}
+	}},
+	{name: "delivers to new", do: func(r *meeting, _ string) { r.deliver("new/1700000020.M1P1.x", "delivered") }},
+	{name: "delivers to cur", do: func(r *meeting, _ string) { r.deliver("cur/1700000020.M1P1.x:2,FS", "delivered") }},
+	{name: "delivers and flags", do: func(r *meeting, _ string) {
+		r.deliver("new/1700000020.M1P1.x", "delivered")
+		r.flag("delivered", filename.Seen, 0)
+	}},
+	{name: "delivers a name that is too long", do: func(r *meeting, _ string) {
+		r.deliver("cur/1700000020."+strings.Repeat("x", 238)+":2,", "delivered")
+	}},
+	{name: "removes the list", do: func(r *meeting, _ string) { r.beside("dovecot-uidlist", "") }},
+	{name: "removes the history", do: func(r *meeting, _ string) { r.beside("maildird-history", "") }},
+	{name: "removes the keywords", do: func(r *meeting, _ string) { r.beside("dovecot-keywords", "") }},
+	{name: "puts back the list", ready: keepList, do: func(r *meeting, _ string) { r.beside("dovecot-uidlist", "list") }},
+	{name: "opens", do: func(r *meeting, _ string) { r.process(func(*process) error { return nil }) }},
+	{name: "looks", ready: withProcess, do: func(r *meeting, _ string) {
+		r.process(func(p *process) error { _, err := p.s.poll(); return err })
+	}},
+	{name: "stores", ready: withProcess, about: true, do: func(r *meeting, text string) {
+		r.process(func(p *process) error {
+			done, err := p.s.v.Store(ctx, p.s.uidsOf(text), Add, filename.Answered, nil)
+			if len(done) > 0 {
+				r.need[text] |= filename.Answered
+			}
+			return err
+		})
+	}},
+	{name: "stores a new keyword", ready: withProcess, about: true, do: func(r *meeting, text string) {
+		r.process(func(p *process) error {
+			_, err := p.s.v.Store(ctx, p.s.uidsOf(text), Add, 0, []string{"other"})
+			return err
+		})
+	}},
+	{name: "expunges", ready: withProcess, about: true, do: func(r *meeting, text string) {
+		r.process(func(p *process) error {
+			uid := p.s.uid(text)
+			if uid == 0 {
+				return nil
+			}
+			removed, err := p.s.v.Remove(ctx, uid)
+			if len(removed) > 0 {
+				r.gone[text] = true
+			}
+			return err
+		})
+	}},
+	{name: "appends", ready: withProcess, do: func(r *meeting, _ string) {
+		r.process(func(p *process) error {
+			uids, err := appendTo(p.m, filename.Seen, "appended elsewhere")
+			if err == nil {
+				r.owed["appended elsewhere"] = r.a
+				r.tell(r.a, uids[0], "appended elsewhere")
+			}
+			return err
+		})
+	}},
+	{name: "renames the folder", do: func(r *meeting, _ string) { r.rename() }},
+	{name: "removes the folder", do: func(r *meeting, _ string) {
+		must(r.t, os.RemoveAll(r.a.path))
+		r.end("removed")
+	}},
+	{name: "replaces the folder", do: func(r *meeting, _ string) {
+		r.rename()
+		for _, sub := range []string{"", "/cur", "/new", "/tmp"} {
+			must(r.t, os.Mkdir(r.a.path+sub, 0o700))
+		}
+	}},
+	{name: "replaces cur", do: func(r *meeting, _ string) {
+		must(r.t, os.Rename(r.a.file("cur"), r.a.file("cur.old")))
+		must(r.t, os.Mkdir(r.a.file("cur"), 0o700))
+		for text := range r.owed {
+			r.gone[text] = r.gone[text] || r.a.find(text) == ""
+		}
+		r.end(r.a.path)
+	}},
+}
+
+// flag renames a message of the folder as mutt does.
+func (r *meeting) flag(text string, add, remove filename.Flags) {
+	rel := r.a.find(text)
+	if rel == "" {
+		return
+	}
+	to := "cur/" + filename.WithFlags(path.Base(rel), filename.FlagsOf(rel)&^remove|add)
+	must(r.t, os.Rename(r.a.file(rel), r.a.file(to)))
+	r.need[text] |= add
+}
+
+// linkFlag is flag by a link; what it returns removes the old name.
+func (r *meeting) linkFlag(text string) (unlink func()) {
+	rel := r.a.find(text)
+	if rel == "" {
+		return func() {}
+	}
+	to := "cur/" + filename.WithFlags(path.Base(rel), filename.FlagsOf(rel)|filename.Answered)
+	must(r.t, os.Link(r.a.file(rel), r.a.file(to)))
+	r.reset[text] = true // one of the names may be gone by then
+	return func() {
+		if err := os.Remove(r.a.file(rel)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			r.t.Fatal(err)
+		}
+		if r.a.find(text) == "" { // the other name had been removed, or renamed back
+			r.gone[text] = true
+		}
+	}
+}
+
+func (r *meeting) removed(rel, text string) {
+	if rel != "" {
+		must(r.t, os.Remove(r.a.file(rel)))
+		r.gone[text] = true
+	}
+}
+
+// over renames a message to the name of another one.
+func (r *meeting) over(text, victim string) {
+	from, to := r.a.find(text), r.a.find(victim)
+	if from == "" || to == "" || text == victim {
+		return
+	}
+	must(r.t, os.Rename(r.a.file(from), r.a.file(to)))
+	r.gone[victim] = true
+	r.became[text], r.other[text] = victim, true
+	r.reset[text] = true
+}
+
+// away moves a message to the other folder; what it returns moves it back.
+func (r *meeting) away(text string) (back func()) {
+	rel := r.a.find(text)
+	if rel == "" {
+		return func() {}
+	}
+	to := rel
+	if _, err := os.Lstat(r.b.file(rel)); err == nil {
+		return func() {}
+	}
+	must(r.t, os.Rename(r.a.file(rel), r.b.file(to)))
+	was := r.owed[text]
+	r.owed[text], r.reset[text], r.other[text] = r.b, true, true
+	return func() {
+		if err := os.Rename(r.b.file(to), r.a.file(rel)); err == nil {
+			r.owed[text] = was
+		}
+	}
+}
+
+func (r *meeting) deliver(rel, text string) {
+	if r.a.find(text) != "" {
+		return
+	}
+	if _, err := os.Lstat(r.a.file(rel)); err == nil {
+		return
+	}
+	r.a.put(rel, text)
+	r.owed[text] = r.a
+}
+
+// name adds to dovecot-keywords, in one step.
+func (r *meeting) name(lines string) {
+	have, _ := os.ReadFile(r.a.file("dovecot-keywords"))
+	if strings.Contains(string(have), "\n1 ") {
+		return
+	}
+	tmp := r.root + "/words"
+	must(r.t, os.WriteFile(tmp, append(have, lines...), 0o600))
+	must(r.t, os.Rename(tmp, r.a.file("dovecot-keywords")))
+}
+
+// beside removes a file beside the mail, or puts another one in its place.
+func (r *meeting) beside(name, from string) {
+	r.lists = true
+	if from == "" {
+		if err := os.Remove(r.a.file(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			r.t.Fatal(err)
+		}
+	} else if err := os.Rename(r.root+"/"+from, r.a.file(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		r.t.Fatal(err)
+	}
+}
+
+func keepList(r *meeting) {
+	if list, err := os.ReadFile(r.a.file(uidlistName)); err == nil {
+		must(r.t, os.WriteFile(r.root+"/list", list, 0o600))
+	}
+}
+
+func (r *meeting) rename() {
+	must(r.t, os.Rename(r.a.path, r.a.path+".old"))
+	r.end(r.a.path + ".old")
+}
+
+func (r *meeting) end(where string) {
+	if r.ended == "" {
+		r.ended = where
+	}
+	if where == "removed" {
+		for text, d := range r.owed {
+			r.gone[text] = r.gone[text] || d == r.a
+		}
+	}
+}
+
+// process is another one that has the folder open.
+type process struct {
+	r   *meeting
+	env *Env
+	m   *Mailbox
+	s   *session
+}
+
+func withProcess(r *meeting) {
+	if r.proc != nil {
+		return
+	}
+	p := &process{r: r, env: r.newEnv(false, false)}
+	var err error
+	if p.m, err = r.open(p.env, r.a, false); err != nil {
+		r.fault("another process cannot open: %v", err)
+		return
+	}
+	if p.s, err = r.connect(p.m, r.a, false); err != nil {
+		r.fault("another process cannot select: %v", err)
+		p.m.Close()
+		return
+	}
+	r.proc = p
+}
+
+// process lets the other one do something, unless it would wait for ever: our side,
+// which has the lock, stands still.
+func (r *meeting) process(do func(p *process) error) {
+	if _, err := os.Lstat(r.a.file(uidlistLock)); err == nil || r.ended != "" {
+		return
+	}
+	if withProcess(r); r.proc == nil {
+		return
+	}
+	if err := do(r.proc); err != nil {
+		r.fault("another process: %v", err)
+	}
+}
+
+func (p *process) close() {
+	p.s.v.Close()
+	p.m.Close()
+}
+
+func appendTo(m *Mailbox, flags filename.Flags, texts ...string) ([]uint32, error) {
+	var all []*Incoming
+	for _, text := range texts {
+		in, err := m.NewIncoming(AppendOptions{Flags: flags})
+		if err != nil {
+			for _, one := range all {
+				one.Abort()
+			}
+			return nil, err
+		}
+		all = append(all, in)
+		_, _ = io.WriteString(in, text+"\r\n")
+	}
+	_, uids, err := m.Append(ctx, Taken{}, all...)
+	return uids, err
+}
