@@ -14,17 +14,22 @@ import (
 )
 
 // noted are users who note what is counted of their logins. alice and bob may log in,
-// nobody may as carol.
+// nobody may as carol, and dave is removed when somebody has asked for him.
 type noted struct {
-	keys   scram.StoredCredentials
-	locked bool
-	calls  []string
+	keys    scram.StoredCredentials
+	locked  bool
+	removed bool
+	calls   []string
 }
 
 func (u *noted) SCRAMReady() bool                     { return true }
 func (u *noted) SCRAM(string) scram.StoredCredentials { return u.keys }
 func (u *noted) Succeeded(_ netip.Addr, name string)  { u.calls = append(u.calls, "succeeded "+name) }
 func (u *noted) Lookup(name string) (auth.User, bool) {
+	if name == "dave" && !u.removed {
+		u.removed = true
+		return auth.User{Name: name}, true
+	}
 	return auth.User{Name: name}, slices.Contains([]string{"alice", "bob", "carol"}, name)
 }
 
@@ -111,6 +116,7 @@ func TestCounted(t *testing.T) {
 		"SCRAM":                {login: proof("alice", "secret"), calls: "succeeded alice, alice"},
 		"wrong proof":          {login: proof("alice", "Secret"), err: ErrProof, calls: "failed alice"},
 		"proof of no user":     {login: proof("mallory", "Secret"), err: ErrProof, calls: "failed mallory"},
+		"SCRAM of one removed": {login: proof("dave", "secret"), err: ErrProof},
 		"SCRAM, not let in":    {login: proof("carol", "secret"), err: auth.ErrNotAllowed, calls: "failed carol"},
 		"SCRAM during a lock":  {login: proof("alice", "secret"), locked: true, err: auth.ErrThrottled},
 		"wrong during a lock":  {login: proof("alice", "Secret"), locked: true, err: auth.ErrThrottled},
