@@ -176,12 +176,20 @@ func (lx *Lexer) ensure(n int) bool {
 }
 
 // Follows tells whether this text, in upper case, is next, in any case, and
-// takes nothing. It reads no further than to the first difference.
+// takes nothing. Where it has a space or a parenthesis begins, there may be more
+// spaces, as SP and Enter take them. It reads no further than to the first difference.
 func (lx *Lexer) Follows(text string) bool {
+	n := 0
 	for i := range len(text) {
-		if !lx.ensure(i+1) || Upper(lx.buf[lx.pos+i]) != text[i] {
+		if i > 0 && (text[i-1] == ' ' || text[i-1] == '(') {
+			for lx.ensure(n+1) && lx.buf[lx.pos+n] == ' ' {
+				n++
+			}
+		}
+		if !lx.ensure(n+1) || Upper(lx.buf[lx.pos+n]) != text[i] {
 			return false
 		}
+		n++
 	}
 	return true
 }

@@ -64,8 +64,8 @@ func (lx *Lexer) Section(s *Section) {
 			lx.Fail("Part number is too long.")
 			return
 		}
-		n := min(lx.NZNumber(), math.MaxInt32)
-		s.Part = append(s.Part, int(n))
+		n := lx.NZNumber()
+		s.Part = append(s.Part, int(min(n, math.MaxInt32))) // no message has so many
 		name = strconv.AppendUint(name, uint64(n), 10)
 		if needText = lx.Accept('.'); !needText {
 			break
