@@ -49,6 +49,10 @@ type Table struct {
 	known bool
 	seen  dirfd.Stat
 	racy  bool // looked at so soon after its last change that another may hide behind the same time
+
+	// unsettled says that a name which was written may not be durable. Another sync may
+	// say that all is well and be wrong: the file is written anew before one is relied on.
+	unsettled bool
 }
 
 // New returns the table of the folder dir without reading it.
@@ -153,7 +157,7 @@ func (t *Table) Add(avoid filename.Flags, names ...string) ([]int, error) {
 		}
 		indexes[i] = n
 	}
-	if !added {
+	if !added && !t.unsettled {
 		return indexes, nil
 	}
 	if err := t.write(with); err != nil {
@@ -193,14 +197,16 @@ func (t *Table) write(l list) (err error) {
 		return errors.Join(err, t.dir.RemoveAll(tempName))
 	}
 	t.list, t.known = l, true
+	t.unsettled = t.fsync
 	if t.seen, err = dirfd.FileStat(file); err != nil {
 		return err
 	}
 	t.racy = true
 	if t.fsync {
-		return t.dir.Sync()
+		err = t.dir.Sync()
+		t.unsettled = err != nil
 	}
-	return nil
+	return err
 }
 
 // list is a parsed file.

@@ -262,3 +262,32 @@ func FuzzKeywords(f *testing.F) {
 		}
 	})
 }
+
+// TestNameInDoubt: a keyword whose letter could not be made durable is written anew before
+// it is relied on, as another fsync may say that all is well and be wrong.
+func TestNameInDoubt(t *testing.T) {
+	d := openDir(t)
+	var calls []string
+	fails := true
+	d.Before(func(op, _ string) error {
+		calls = append(calls, op)
+		if fails && op == "sync" {
+			return syscall.EIO
+		}
+		return nil
+	})
+	table := New(d, true)
+	if _, err := table.Add(0, "word"); !errors.Is(err, syscall.EIO) {
+		t.Fatal(err)
+	}
+	fails = false
+	for _, anew := range []bool{true, false} {
+		calls = nil
+		_, err := table.Add(0, "word")
+		must(t, err)
+		rename, sync := slices.Index(calls, "rename"), slices.Index(calls, "sync")
+		if written := rename >= 0 && sync > rename; written != anew {
+			t.Errorf("written anew: %v, want %v: %q", written, anew, calls)
+		}
+	}
+}

@@ -199,3 +199,41 @@ func TestNoRoom(t *testing.T) {
 		t.Error("cannot append where there is room again")
 	}
 }
+
+// TestListInDoubt: a list whose name could not be made durable is written anew before a
+// UID is added to it, as another fsync may say that all is well and be wrong.
+func TestListInDoubt(t *testing.T) {
+	path := t.TempDir()
+	d, err := dirfd.Open(path)
+	must(t, err)
+	defer d.Close()
+	var calls []string
+	fails := false
+	d.Before(func(op, _ string) error {
+		calls = append(calls, op)
+		if fails && op == "sync" {
+			return unix.EIO
+		}
+		return nil
+	})
+	f := New(d, Options{Fsync: true})
+	must(t, f.Rewrite(Header{UIDValidity: 7}, seq(Record{1, "", "a"})))
+	fails = true
+	if err := f.Rewrite(f.Header(), seq(Record{1, "", "a"})); !errors.Is(err, unix.EIO) {
+		t.Fatal(err)
+	}
+	fails = false
+	_, err = f.Refresh(func(Record) {})
+	must(t, err)
+	for _, r := range []struct {
+		uid  uint32
+		anew bool
+	}{{2, true}, {3, false}} {
+		calls = nil
+		must(t, f.Append([]Record{{r.uid, "", fmt.Sprint("m", r.uid)}}))
+		rename, sync := slices.Index(calls, "rename"), slices.Index(calls, "sync")
+		if written := rename >= 0 && sync > rename; written != r.anew {
+			t.Errorf("UID %d: written anew %v, want %v: %q", r.uid, written, r.anew, calls)
+		}
+	}
+}

@@ -112,6 +112,9 @@ type File struct {
 	damaged bool   // something is to be put in order
 	// unsettled says that the file's name may not be durable yet.
 	unsettled bool
+	// doubtful says that the list could not be made durable. Another sync may say that all
+	// is well and be wrong, so it is written anew before UIDs are added.
+	doubtful bool
 }
 
 // New returns the list of the folder dir without reading it.

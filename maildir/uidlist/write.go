@@ -40,7 +40,7 @@ func (f *File) Append(recs []Record) error {
 		}
 		last = r.UID
 	}
-	if f.version != 3 || f.h.GUID == "" || f.damaged || f.seen.size > f.end {
+	if f.version != 3 || f.h.GUID == "" || f.damaged || f.doubtful || f.seen.size > f.end {
 		return f.appendAnew(recs)
 	}
 	file, err := f.dir.OpenAppend(Name)
@@ -67,7 +67,9 @@ func (f *File) Append(recs []Record) error {
 			// The kernel says so once, and takes what it could not write for
 			// written: what was appended must not be found by the next reader.
 			f.known = false
-			return errors.Join(err, file.Truncate(before))
+			cut := file.Truncate(before)
+			f.doubtful = f.doubtful || cut != nil
+			return errors.Join(err, cut)
 		}
 	}
 	if now, err = f.look(file); err != nil || now.size != f.end {
@@ -183,7 +185,7 @@ func (f *File) Settle() error {
 		return nil
 	}
 	if err := f.dir.Sync(); err != nil {
-		f.known = false
+		f.known, f.doubtful = false, true
 		return err
 	}
 	f.unsettled = false
@@ -294,7 +296,7 @@ func (f *File) take(w *listWriter) error {
 	f.unsettled = f.opt.Fsync
 	now, err := f.look(w.file)
 	f.known = err == nil && now.size == w.end
-	f.seen, f.version, f.damaged = now, 3, false
+	f.seen, f.version, f.damaged, f.doubtful = now, 3, false, false
 	f.h, f.first, f.last = w.h, w.first, w.last
 	f.end, f.lines, f.lastUID = w.end, w.lines, w.lastUID
 	return err
