@@ -63,8 +63,10 @@ type box struct {
 	n    int
 }
 
-func newBox(t testing.TB) *box {
-	b := &box{t: t, path: filepath.Join(t.TempDir(), "box")}
+func newBox(t testing.TB) *box { return newBoxIn(t, t.TempDir()) }
+
+func newBoxIn(t testing.TB, dir string) *box {
+	b := &box{t: t, path: filepath.Join(dir, "box")}
 	for _, d := range []string{"", "cur", "new", "tmp"} {
 		must(t, os.Mkdir(filepath.Join(b.path, d), 0o700))
 	}

@@ -25,7 +25,7 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwh
 	fresh := h.UIDValidity == 0 // there is no list
 	if fresh {
 		if lock == nil {
-			return 0, fmt.Errorf("%w: it has no dovecot-uidlist and none can be created", ErrReadOnly)
+			return 0, fmt.Errorf("%w: %s has no dovecot-uidlist and none can be created", ErrReadOnly, m.Path())
 		}
 		if len(files) == 0 {
 			return 0, m.newList()
