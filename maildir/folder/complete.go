@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"maildird/maildir/dirfd"
@@ -15,20 +16,40 @@ func (t *Tree) complete(d *dirfd.Dir) error {
 	if err != nil {
 		return err
 	}
-	for _, sub := range missing {
-		rights, err := d.Rights()
+	if len(missing) == 0 {
+		return nil
+	}
+	rights, err := d.Rights()
+	if err != nil {
+		return err
+	}
+	return t.makeDirs(d, missing, rights)
+}
+
+// makeDirs makes directories, which may be there already, durable on return. After an
+// error those that it made are gone, unless they have mail: who comes next would take
+// them for durable.
+func (t *Tree) makeDirs(d *dirfd.Dir, names []string, rights dirfd.Rights) (err error) {
+	var made []string
+	defer func() {
 		if err != nil {
-			return err
+			for _, name := range slices.Backward(made) {
+				_ = d.RemoveDir(name)
+			}
 		}
-		err = makeDir(d, sub, rights)
+	}()
+	for _, name := range names {
+		err := makeDir(d, name, rights)
 		if errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%w: it was removed just now: %w", ErrNotFound, err)
 		}
-		if err != nil && !errors.Is(err, fs.ErrExist) {
+		if err == nil {
+			made = append(made, name)
+		} else if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
-	if len(missing) > 0 && t.opt.Fsync {
+	if t.opt.Fsync {
 		return d.Sync()
 	}
 	return nil

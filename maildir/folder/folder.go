@@ -104,6 +104,9 @@ type Tree struct {
 	one      turn         // of who wants or has the lock of the tree
 	changing sync.RWMutex // held for writing while directories get new names, so that a listing by this process sees no half of a Rename
 	files    turn         // of who rewrites one of the tree's own files
+	// doubtful are those of them that could not be made durable. Another sync may say that
+	// all is well and be wrong: they are written anew. Guarded by files.
+	doubtful map[string]bool
 }
 
 // NewTree reads nothing yet; root stays the caller's. A layout that is none of the
@@ -118,7 +121,7 @@ func NewTree(root *dirfd.Dir, opt Options) (*Tree, error) {
 	}
 	t := &Tree{
 		root: root, opt: opt, now: time.Now, sleep: time.Sleep, patience: defaultPatience,
-		one: make(turn, 1), files: make(turn, 1),
+		one: make(turn, 1), files: make(turn, 1), doubtful: map[string]bool{},
 	}
 	switch opt.Layout {
 	case LayoutMaildirPP:

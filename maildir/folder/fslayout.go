@@ -168,12 +168,17 @@ func (l fsLayout) names(d *dirfd.Dir, limit int) (names []string, selectable boo
 	return slices.Compact(names), selectable, nil
 }
 
-func (l fsLayout) create(root *dirfd.Dir, at levels) error {
-	d, err := l.makeLevels(root, at)
+func (l fsLayout) create(root *dirfd.Dir, at levels) (err error) {
+	d, unmake, err := l.makeLevels(root, at)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
+	defer func() {
+		if err != nil {
+			unmake()
+		}
+	}()
 	rights, err := d.Rights()
 	if err != nil {
 		return err
@@ -196,45 +201,67 @@ func (l fsLayout) create(root *dirfd.Dir, at levels) error {
 	return nil
 }
 
-// makeLevels opens the directory of a place and makes those that are missing.
-// For no levels it opens the root a second time.
-func (l fsLayout) makeLevels(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
-	d, err := root.Dup()
-	if err != nil {
-		return nil, err
+// makeLevels opens the directory of a place and makes those that are missing, which
+// unmake takes back. For no levels it opens the root a second time.
+func (l fsLayout) makeLevels(root *dirfd.Dir, at levels) (d *dirfd.Dir, unmake func(), err error) {
+	if d, err = root.Dup(); err != nil {
+		return nil, nil, err
+	}
+	had, made := 0, 0
+	unmake = func() {
+		for n := had + made; n > had; n-- {
+			l.removeLevel(root, at[:n])
+		}
 	}
 	for _, level := range at {
-		sub, err := l.makeLevel(d, level)
+		sub, isNew, err := l.makeLevel(d, level)
 		_ = d.Close()
 		if err != nil {
-			return nil, err
+			unmake()
+			return nil, nil, err
 		}
-		d = sub
+		if d = sub; isNew {
+			made++
+		} else {
+			had++
+		}
 	}
-	return d, nil
+	return d, unmake, nil
 }
 
-func (l fsLayout) makeLevel(d *dirfd.Dir, level string) (*dirfd.Dir, error) {
-	sub, err := d.OpenDir(level)
+func (l fsLayout) makeLevel(d *dirfd.Dir, level string) (sub *dirfd.Dir, isNew bool, err error) {
+	sub, err = d.OpenDir(level)
 	if err == nil || !notThere(err) {
-		return sub, err
+		return sub, false, err
 	}
 	rights, err := d.Rights()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	sub, err = d.MkdirAs(level, rights)
 	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("%w: %s/%s is no folder", ErrExists, d.Path(), level)
+		return nil, false, fmt.Errorf("%w: %s/%s is no folder", ErrExists, d.Path(), level)
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := l.sync(d); err != nil {
 		_ = sub.Close()
-		return nil, errors.Join(err, d.RemoveDir(level))
+		return nil, false, errors.Join(err, d.RemoveDir(level))
 	}
-	return sub, nil
+	return sub, true, nil
+}
+
+// removeLevel removes the directory of a place, if nothing is in it.
+func (l fsLayout) removeLevel(root *dirfd.Dir, at levels) {
+	above, err := l.above(root, at)
+	if err != nil {
+		return
+	}
+	if above != root {
+		defer above.Close()
+	}
+	_ = above.RemoveDir(at[len(at)-1])
 }
 
 func (l fsLayout) remove(root *dirfd.Dir, at levels) (func() error, error) {
@@ -344,16 +371,20 @@ func (l fsLayout) rename(root *dirfd.Dir, from, to levels) error {
 	if source != root {
 		defer source.Close()
 	}
-	target, err := l.makeLevels(root, to[:len(to)-1])
+	target, unmake, err := l.makeLevels(root, to[:len(to)-1])
 	if err != nil {
 		return err
 	}
 	defer target.Close()
-	if err := renameDir(source, from[len(from)-1], target, to[len(to)-1]); err != nil {
-		return err
+	err = renameDir(source, from[len(from)-1], target, to[len(to)-1])
+	if err == nil {
+		if err = errors.Join(l.sync(target), l.sync(source)); err != nil {
+			err = errors.Join(err, renameDir(target, to[len(to)-1], source, from[len(from)-1]))
+		}
 	}
-	if err := errors.Join(l.sync(target), l.sync(source)); err != nil {
-		return errors.Join(err, renameDir(target, to[len(to)-1], source, from[len(from)-1]))
+	if err != nil {
+		unmake()
+		return err
 	}
 	return nil
 }

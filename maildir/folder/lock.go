@@ -180,7 +180,9 @@ func (t *Tree) rewrite(ctx context.Context, name string, edit func(old []byte) (
 	}
 	var content []byte
 	if err == nil {
-		content, err = edit(old)
+		if content, err = edit(old); content == nil && t.doubtful[name] {
+			content = old
+		}
 	}
 	if err == nil && content != nil {
 		_, err = f.Write(content)
@@ -194,13 +196,24 @@ func (t *Tree) rewrite(ctx context.Context, name string, edit func(old []byte) (
 			err = t.root.Rename(lock, t.root, name)
 		}
 		if err == nil {
-			if t.opt.Fsync {
-				return t.root.Sync()
-			}
-			return nil
+			return t.settle(name)
 		}
 	}
 	return errors.Join(err, t.root.Remove(lock))
+}
+
+// settle makes the name of a file durable that was just written. t.files is had.
+func (t *Tree) settle(name string) error {
+	if !t.opt.Fsync {
+		return nil
+	}
+	err := t.root.Sync()
+	if err != nil {
+		t.doubtful[name] = true
+	} else {
+		delete(t.doubtful, name)
+	}
+	return err
 }
 
 func (t *Tree) createLock(ctx context.Context, lock string, deadline time.Time) (*os.File, error) {

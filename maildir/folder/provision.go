@@ -69,15 +69,7 @@ func (t *Tree) makeInbox() error {
 	if err != nil {
 		return err
 	}
-	for _, sub := range []string{"tmp", "new", "cur"} {
-		if err := makeDir(t.root, sub, rights); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-	}
-	if t.opt.Fsync {
-		return t.root.Sync()
-	}
-	return nil
+	return t.makeDirs(t.root, []string{"tmp", "new", "cur"}, rights)
 }
 
 // maildirExists tells whether INBOX exists. "new" alone does: a delivery by

@@ -21,7 +21,11 @@ func (t *Tree) outliveValidity(at levels) error {
 		return err
 	}
 	defer d.Close()
-	deleted := uidlist.ValidityOf(d)
+	header, err := uidlist.ReadHeader(d)
+	if err != nil {
+		return err
+	}
+	deleted := header.UIDValidity
 	if deleted == 0 || deleted == 1<<32-1 {
 		return nil
 	}

@@ -210,18 +210,30 @@ func writeValidity(root *dirfd.Dir, n uint32) error {
 // can be read.
 func ValidityOf(folder *dirfd.Dir) uint32 { return HeaderOf(folder).UIDValidity }
 
-// HeaderOf reads the first line of a folder's list; a zero Header if there is none that
-// can be read.
+// HeaderOf is ReadHeader for one who has no use for the error.
 func HeaderOf(folder *dirfd.Dir) Header {
+	h, _ := ReadHeader(folder)
+	return h
+}
+
+// ReadHeader reads the first line of a folder's list; a zero Header if there is no list,
+// or one whose first line makes no sense.
+func ReadHeader(folder *dirfd.Dir) (Header, error) {
 	f, err := folder.Open(Name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, dirfd.ErrNotRegular) {
+		return Header{}, nil
+	}
 	if err != nil {
-		return Header{}
+		return Header{}, err
 	}
 	defer f.Close()
 	line, err := bufio.NewReader(io.LimitReader(f, maxLine)).ReadString('\n')
 	if err != nil {
-		return Header{}
+		if err == io.EOF {
+			err = nil
+		}
+		return Header{}, err
 	}
 	h, _, _ := parseHeader(strings.TrimSuffix(line, "\n"))
-	return h
+	return h, nil
 }
