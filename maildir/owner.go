@@ -85,6 +85,7 @@ func (o *Owner) enter(d *dirfd.Dir, name string) (*dirfd.Dir, error) {
 	}
 	if err := d.Sync(); err != nil {
 		_ = sub.Close()
+		_ = d.RemoveDir(name) // who finds it takes it for durable
 		return nil, err
 	}
 	return sub, nil

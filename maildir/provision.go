@@ -48,7 +48,7 @@ func openOrMake(path string) (*dirfd.Dir, error) {
 	if err := MakeDirs(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := makeDurably(path, 0o700); err != nil {
 		return nil, err
 	}
 	return dirfd.Open(path)
@@ -58,17 +58,28 @@ func openOrMake(path string) (*dirfd.Dir, error) {
 // one durable before another is made in it. One that is there may have been
 // made by another program just now, so it is synced as well.
 func MakeDirs(path string, mode fs.FileMode) error {
-	err := os.Mkdir(path, mode)
+	err := makeDurably(path, mode)
 	if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
 		if err := MakeDirs(filepath.Dir(path), mode); err != nil {
 			return err
 		}
-		err = os.Mkdir(path, mode)
+		err = makeDurably(path, mode)
 	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	return err
+}
+
+// makeDurably makes a directory, which may be there, and its name durable. If that fails
+// it is removed again: another sync may say that all is well and be wrong.
+func makeDurably(path string, mode fs.FileMode) error {
+	made := os.Mkdir(path, mode)
+	if made != nil && !errors.Is(made, fs.ErrExist) {
+		return made
 	}
-	return syncAbove(path)
+	err := syncAbove(path)
+	if err != nil && made == nil {
+		_ = os.Remove(path)
+	}
+	return err
 }
 
 // MayMakeDirs tells why this process has no right to do what MakeDirs does for path.

@@ -11,12 +11,11 @@
 package aliases
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"maildird/auth"
 )
@@ -27,8 +26,7 @@ type Users interface {
 	LeftOut(address string) bool
 }
 
-// Aliases are those of an aliases file. Refresh reads it again when it has changed; until
-// it is done, however long that takes, all who ask get the aliases known so far. Safe for
+// Aliases are those of an aliases file, which is read again when it changes. Safe for
 // concurrent use.
 type Aliases struct {
 	users      Users
@@ -39,19 +37,17 @@ type Aliases struct {
 	path       string
 	log        *slog.Logger
 
-	table atomic.Pointer[table]
-
-	reading sync.Mutex // held while the file is read and checked
-	file    *auth.File // nil: there is none
-	parsed  []problem
-	told    map[problem]bool
-	asked   uint64 // revision of users that the table was checked with
+	mu     sync.Mutex
+	file   *auth.File // nil: there is none
+	table  *table
+	parsed []problem
+	told   map[problem]bool
+	asked  uint64 // revision of users that the table was checked with
 }
 
 // None are the aliases of a server without an aliases file.
 func None(domains []string, users Users, postmaster string) *Aliases {
-	a := &Aliases{users: users, postmaster: postmaster, ours: newDomains(domains)}
-	a.table.Store(&table{})
+	a := &Aliases{users: users, postmaster: postmaster, ours: newDomains(domains), table: &table{}}
 	if len(domains) > 0 {
 		a.first = strings.ToLower(domains[0])
 	}
@@ -75,53 +71,44 @@ func (a *Aliases) Reload() error {
 	if a.file == nil {
 		return nil
 	}
-	a.reading.Lock()
-	defer a.reading.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	text, err := a.file.Read()
 	if err == nil {
-		a.take(context.Background(), text)
+		a.take(text)
 	}
 	return err
 }
 
-// Refresh reads the file if it is another one than before, and looks whom its aliases
-// lead to, which may take long; ctx ends that. To be called again and again.
-func (a *Aliases) Refresh(ctx context.Context) {
+// take makes the aliases those of a text. a.mu is held.
+func (a *Aliases) take(text []byte) {
+	a.table, a.parsed = parse(text, a.ours)
+	a.tell(a.revision())
+}
+
+// current returns the aliases, from the file as it is now or was a second ago.
+func (a *Aliases) current() *table {
 	if a.file == nil {
-		return
+		return a.table
 	}
-	a.reading.Lock()
-	defer a.reading.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if text, changed := a.file.Changed(); changed {
-		a.take(ctx, text)
-	} else if a.revision() != a.asked {
-		a.tell(ctx) // an alias may lead to users who came or went
+		a.take(text)
+	} else if now := a.revision(); now != a.asked {
+		a.tell(now) // an alias may lead to users who came or went
 	}
+	return a.table
 }
-
-// take makes the aliases those of a text. a.reading is held.
-func (a *Aliases) take(ctx context.Context, text []byte) {
-	t, parsed := parse(text, a.ours)
-	a.parsed = parsed
-	a.table.Store(t)
-	a.tell(ctx)
-}
-
-// current returns the aliases as they were when the file was read last.
-func (a *Aliases) current() *table { return a.table.Load() }
 
 // mostTold bounds what one reading of the file puts into the log.
 const mostTold = 100
 
-// tell logs what is wrong with the file and was not so before. a.reading is held.
-func (a *Aliases) tell(ctx context.Context) {
-	a.asked = a.revision()
+// tell logs what is wrong with the file and was not so before. a.mu is held.
+func (a *Aliases) tell(revision uint64) {
+	a.asked = revision
 	now, told := map[problem]bool{}, 0
-	problems := a.problems(ctx, a.current(), a.parsed)
-	if ctx.Err() != nil {
-		return
-	}
-	for _, p := range problems {
+	for _, p := range a.problems(a.table, a.parsed) {
 		if now[p] = true; a.told[p] {
 			continue
 		}
@@ -140,10 +127,11 @@ func (a *Aliases) Problems() []string {
 	if a.file == nil {
 		return nil
 	}
-	a.reading.Lock()
-	defer a.reading.Unlock()
+	a.mu.Lock()
+	t, parsed := a.table, slices.Clone(a.parsed)
+	a.mu.Unlock()
 	var out []string
-	for _, p := range a.problems(context.Background(), a.current(), a.parsed) {
+	for _, p := range a.problems(t, parsed) {
 		out = append(out, fmt.Sprintf("%s:%d: %s", a.path, p.line, p.text))
 	}
 	return out

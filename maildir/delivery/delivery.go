@@ -15,8 +15,8 @@
 //
 // delivery.go has the unique names and the directories of a folder, temp.go writes one
 // file and gives it its name. spool.go writes one message for several folders, commit.go
-// makes them all have it, groups.go says which of them have it together, and wide.go how
-// many may be under way at once; groupsync.go is the shared fsync. crlf.go makes the line ends those on disk, cause.go tells what
+// makes them all have it, and groups.go says which of them have it together; groupsync.go
+// is the shared fsync. crlf.go makes the line ends those on disk, cause.go tells what
 // an error means to a sender, clean.go empties tmp/ of what is left over.
 package delivery
 
@@ -51,10 +51,7 @@ type Options struct {
 	last  atomic.Int64  // microseconds of the last name given
 	count atomic.Uint64 // names in tmp/ given
 
-	// wide is for Spools that have many folders open at once, and wideLast for those that
-	// wait for somebody else meanwhile: nobody else is to wait for him too.
-	wide, wideLast wide
-
+	wide  sync.Mutex // held by a Spool that has many folders open at once
 	syncs groupSync
 }
 
@@ -152,42 +149,55 @@ func (d Dirs) rights() (dirfd.Rights, error) {
 // result; after an error it still is the caller's.
 func OpenDirs(folder *dirfd.Dir) (Dirs, error) {
 	d := Dirs{Folder: folder}
-	made := false
+	var made []string
+	sync := false
+	// Who comes next would take what was made for durable.
+	fail := func(err error) (Dirs, error) {
+		d.closeSubs()
+		for _, name := range made {
+			_ = folder.RemoveDir(name)
+		}
+		return Dirs{}, err
+	}
 	for _, sub := range []struct {
 		dir  **dirfd.Dir
 		name string
 	}{{&d.Tmp, "tmp"}, {&d.New, "new"}, {&d.Cur, "cur"}} {
-		open, created, err := openOrCreate(folder, sub.name)
+		open, missing, created, err := openOrCreate(folder, sub.name)
 		if err != nil {
-			d.closeSubs()
-			return Dirs{}, err
+			return fail(err)
 		}
 		*sub.dir = open
-		made = made || created
+		sync = sync || missing
+		if created {
+			made = append(made, sub.name)
+		}
 	}
-	if made {
+	if sync {
 		if err := folder.Sync(); err != nil {
-			d.closeSubs()
-			return Dirs{}, err
+			return fail(err)
 		}
 	}
 	return d, nil
 }
 
-func openOrCreate(folder *dirfd.Dir, name string) (d *dirfd.Dir, created bool, err error) {
+// openOrCreate opens a directory that may be missing, and tells whether it was, and
+// whether it was created here.
+func openOrCreate(folder *dirfd.Dir, name string) (d *dirfd.Dir, missing, created bool, err error) {
 	d, err = folder.OpenDir(name)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return d, false, err
+		return d, false, false, err
 	}
 	rights, err := folder.Rights()
 	if err != nil {
-		return nil, false, err
+		return nil, true, false, err
 	}
 	d, err = folder.MkdirAs(name, rights)
 	if errors.Is(err, fs.ErrExist) {
 		d, err = folder.OpenDir(name) // another process was faster
+		return d, true, false, err
 	}
-	return d, true, err
+	return d, true, err == nil, err
 }
 
 // Close closes all four handles.
