@@ -290,7 +290,7 @@ func (w *faulty) append(n int, opt AppendOptions) error {
 	return err
 }
 
-func changed(before, now map[string]string) string {
+func otherFiles(before, now map[string]string) string {
 	if maps.Equal(before, now) {
 		return ""
 	}
@@ -354,7 +354,7 @@ var faultyOps = []faultyOp{
 			_, err = w.look(w.b, m)
 			return err
 		},
-		check: func(w *faulty, _ bool, now, _ map[string]string) string { return changed(w.before, now) },
+		check: func(w *faulty, _ bool, now, _ map[string]string) string { return otherFiles(w.before, now) },
 		settled: func(w *faulty) []string {
 			if w.again { // who opens it cannot know; a list that is lost as a whole gets a new UIDVALIDITY
 				return nil
@@ -373,7 +373,7 @@ var faultyOps = []faultyOp{
 			_, err = w.look(w.b, m)
 			return err
 		},
-		check: func(w *faulty, _ bool, now, _ map[string]string) string { return changed(w.before, now) },
+		check: func(w *faulty, _ bool, now, _ map[string]string) string { return otherFiles(w.before, now) },
 	},
 	{
 		name:    "new mail",
@@ -385,7 +385,7 @@ var faultyOps = []faultyOp{
 			}
 			return err
 		},
-		check: func(w *faulty, _ bool, now, _ map[string]string) string { return changed(w.before, now) },
+		check: func(w *faulty, _ bool, now, _ map[string]string) string { return otherFiles(w.before, now) },
 	},
 	{
 		name: "select new mail",
@@ -403,13 +403,13 @@ var faultyOps = []faultyOp{
 			v.Close()
 			return nil
 		},
-		check: func(w *faulty, _ bool, now, _ map[string]string) string { return changed(w.before, now) },
+		check: func(w *faulty, _ bool, now, _ map[string]string) string { return otherFiles(w.before, now) },
 	},
 	{
 		name:    "changes of others",
 		prepare: func(w *faulty) { w.others() },
 		run:     func(w *faulty) error { return w.c.v.Poll(ctx) },
-		check:   func(w *faulty, _ bool, now, _ map[string]string) string { return changed(w.before, now) },
+		check:   func(w *faulty, _ bool, now, _ map[string]string) string { return otherFiles(w.before, now) },
 	},
 	{
 		name: "STORE one",
@@ -498,7 +498,7 @@ var faultyOps = []faultyOp{
 			return err
 		},
 		check: func(w *faulty, failed bool, now, to map[string]string) string {
-			if c := changed(w.before, now); c != "" {
+			if c := otherFiles(w.before, now); c != "" {
 				return c
 			}
 			return checkCopied(w, failed, to, 1, 4)
@@ -569,7 +569,7 @@ var faultyOps = []faultyOp{
 			}
 			return nil
 		},
-		check: func(w *faulty, _ bool, now, _ map[string]string) string { return changed(w.before, now) },
+		check: func(w *faulty, _ bool, now, _ map[string]string) string { return otherFiles(w.before, now) },
 	},
 }
 
