@@ -108,11 +108,17 @@ func (t *Tree) tryTreeLock() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !lockWhole(f) || !t.isNamed(f, treeLock) {
-		_ = f.Close()
-		return nil, nil
+	if lockWhole(f) {
+		if ours, err := t.isNamed(f, treeLock); ours || err != nil {
+			if err != nil {
+				_ = f.Close()
+				f = nil
+			}
+			return f, err
+		}
 	}
-	return f, nil
+	_ = f.Close()
+	return nil, nil
 }
 
 func (t *Tree) makeTreeLock() (*os.File, error) {
@@ -145,13 +151,17 @@ func lockWhole(f *os.File) bool {
 	return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &whole) == nil
 }
 
-func (t *Tree) isNamed(f *os.File, name string) bool {
+// isNamed tells whether a file has a name, still.
+func (t *Tree) isNamed(f *os.File, name string) (bool, error) {
 	st, err := t.root.Lstat(name)
-	if err != nil {
-		return false
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
-	own, err := dirfd.FileStat(f)
-	return err == nil && own.ID() == st.ID()
+	own, ownErr := dirfd.FileStat(f)
+	if err = errors.Join(err, ownErr); err != nil {
+		return false, err
+	}
+	return own.ID() == st.ID(), nil
 }
 
 // maxTreeFile bounds the files that are read whole, in bytes.
@@ -189,14 +199,21 @@ func (t *Tree) rewrite(ctx context.Context, name string, edit func(old []byte) (
 		if err == nil && t.opt.Fsync {
 			err = f.Sync()
 		}
-		if err == nil && !t.isNamed(f, lock) {
-			return fmt.Errorf("%w: %s/%s was taken away while in use", ErrLocked, t.root.Path(), lock)
+		if err == nil {
+			var ours bool
+			if ours, err = t.isNamed(f, lock); err == nil && !ours {
+				return fmt.Errorf("%w: %s/%s was taken away while in use", ErrLocked, t.root.Path(), lock)
+			}
 		}
 		if err == nil {
 			err = t.root.Rename(lock, t.root, name)
 		}
 		if err == nil {
-			return t.settle(name)
+			err := t.settle(name)
+			if err != nil && old == nil { // who opens the tree anew would take it for durable
+				err = errors.Join(err, t.root.Remove(name))
+			}
+			return err
 		}
 	}
 	return errors.Join(err, t.root.Remove(lock))
