@@ -233,7 +233,7 @@ func TestCostlyHashes(t *testing.T) {
 
 func TestFileChanges(t *testing.T) {
 	u, path, log := open(t, file)
-	now := func() { u.mu.Lock(); u.file.looked = time.Time{}; u.mu.Unlock() } // a second later
+	now := u.Refresh
 	if err := Add(path, domains, "Hugo@example.org", "h-pass"); err != nil {
 		t.Fatal(err)
 	}
@@ -300,8 +300,8 @@ func TestHalfWrittenFile(t *testing.T) {
 		want    bool
 	}{
 		{"just now", u.file.version, 0, true},
-		{"a moment ago", u.file.version, rereadInterval - 1, true},
-		{"settled", u.file.version, rereadInterval, false},
+		{"a moment ago", u.file.version, settled - 1, true},
+		{"settled", u.file.version, settled, false},
 		{"from the future", u.file.version, -time.Millisecond, false}, // the clock was set back
 		{"renamed into place", replaced, 0, false},
 		{"renamed into place, with the number of an earlier one", reborn, 0, false},
@@ -318,9 +318,7 @@ func TestHalfWrittenFile(t *testing.T) {
 	if err := os.Chtimes(path, old, old); err != nil {
 		t.Fatal(err)
 	}
-	u.mu.Lock()
-	u.file.looked = time.Time{}
-	u.mu.Unlock()
+	u.Refresh()
 	if _, ok := u.Lookup("bob"); !ok {
 		t.Error("the new file is not read")
 	}

@@ -20,12 +20,11 @@ type File struct {
 	log  *slog.Logger
 
 	version fileVersion // that was read
-	looked  time.Time
-	told    time.Time // when the log was told that the file cannot be read
+	told    time.Time   // when the log was told that the file cannot be read
 }
 
-// rereadInterval bounds how often the file is looked at.
-const rereadInterval = time.Second
+// settled is how long a file has to be as it is before it is taken to be whole.
+const settled = time.Second
 
 // tellInterval is how often the log is told that the file cannot be read.
 const tellInterval = time.Minute
@@ -49,19 +48,14 @@ func (f *File) Read() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.version, f.looked = v, time.Now()
+	f.version = v
 	return text, nil
 }
 
-// Changed looks, once a second at most, whether the file is another one than the one
-// that was read last, and reads it then. One that cannot be read has not changed, and
-// the log is told.
+// Changed looks whether the file is another one than the one that was read last, and
+// reads it then. One that cannot be read has not changed, and the log is told.
 func (f *File) Changed() (text []byte, changed bool) {
 	now := time.Now()
-	if d := now.Sub(f.looked); d >= 0 && d < rereadInterval {
-		return nil, false
-	}
-	f.looked = now
 	v, err := versionOf(f.path)
 	if err == nil && v != f.version && !f.beingWritten(v, now) {
 		text, err = f.Read()
@@ -83,7 +77,7 @@ func (f *File) Changed() (text []byte, changed bool) {
 // inode number of one that was there earlier.
 func (f *File) beingWritten(v fileVersion, now time.Time) bool {
 	age := now.Sub(time.Unix(v.mtime.Sec, int64(v.mtime.Nsec)))
-	return v.ino == f.version.ino && v.born == f.version.born && age >= 0 && age < rereadInterval
+	return v.ino == f.version.ino && v.born == f.version.born && age >= 0 && age < settled
 }
 
 // readFile reads a file that holds what, without the mark that editors of other

@@ -8,11 +8,10 @@ import (
 	"strings"
 )
 
-// wholeName is the address that a name passes for which is no user's. With and
-// without its domain such a name has to look the same, and in each domain like
-// another one: so it is with users, and whatever else can be compared would tell
-// them apart. Where there are several domains the name itself decides which one
-// it is in.
+// wholeName completes a name that no user has to the address that it is treated as.
+// A user is the same with and without his domain, and somebody else in another
+// domain; if an unknown name behaved otherwise, comparing these forms would tell it
+// from a user's. Of several domains a name without one is given one by pick.
 func (c *checker) wholeName(t *table, name string) string {
 	name = Fold(name)
 	if strings.Contains(name, "@") || len(t.domains) == 0 {
@@ -21,12 +20,12 @@ func (c *checker) wholeName(t *table, name string) string {
 	return name + "@" + t.domains[c.pick("domain", name, len(t.domains))]
 }
 
-// standIn is the user whose password stands in for that of a name that no user
-// has, nil if there are no users. It is always the same one for a name: where
-// schemes are mixed, an unknown name costs now this and now that, with the shares
-// that the users' schemes have. Any single scheme, the dearest or the most common,
-// would tell that those who cost otherwise exist. A name without a domain that is
-// no user's because it is that of several looks like one of them.
+// standIn is the user whose stored password is checked in the place of that of a name
+// that no user has, nil if there are no users. A name always gets the same user, so
+// unknown names take as long as users do, scheme by scheme and in the same shares. If
+// all unknown names were checked with one scheme, whoever takes another time would be
+// known to exist. A local part that several users have gets the one in the domain that
+// wholeName gives it, if there is one.
 func (c *checker) standIn(t *table, name string) *entry {
 	name = c.wholeName(t, name)
 	if e := t.byName[name]; e != nil || len(t.byHash) == 0 {
@@ -35,14 +34,14 @@ func (c *checker) standIn(t *table, name string) *entry {
 	return t.byHash[c.pick("user", name, len(t.byHash))]
 }
 
-// pick gives one of n places to a name, for good as long as the process lives.
-// With one place more, few names move far.
+// pick gives a name one of n places, always the same one while the process lives. When
+// n grows by one, most names stay close to where they were.
 func (c *checker) pick(what, name string, n int) int {
 	share := binary.BigEndian.Uint32(c.derive(what, name, 4))
 	return int(uint64(share) * uint64(n) >> 32)
 }
 
-// derive gives n octets for a name that nobody can foretell.
+// derive returns n octets for a name, which cannot be foretold without the checker's key.
 func (c *checker) derive(what, name string, n int) []byte {
 	mac := hmac.New(sha256.New, c.key[:])
 	mac.Write([]byte(what))

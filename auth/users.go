@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -32,18 +33,18 @@ type User struct {
 	proof [sha256.Size]byte
 }
 
-// Users is the users file. It is read again when it changes. Safe for
-// concurrent use.
+// Users is the users file. Refresh reads it again when it has changed; until it is done,
+// however long that takes, all who ask get the users known so far. Safe for concurrent use.
 type Users struct {
 	path    string
 	domains []string
 	log     *slog.Logger
 	check   *checker
 
-	mu       sync.Mutex
-	file     *File
-	table    *table
-	revision uint64 // of table
+	table atomic.Pointer[table]
+
+	reading sync.Mutex // held while the file is read
+	file    *File
 }
 
 // OpenUsers reads the users file at path. Names without a domain belong to the
@@ -59,8 +60,8 @@ func OpenUsers(path string, domains []string, log *slog.Logger) (*Users, error) 
 
 // Reload reads the file now. After an error the old users stay.
 func (u *Users) Reload() error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	u.reading.Lock()
+	defer u.reading.Unlock()
 	text, err := u.file.Read()
 	if err == nil {
 		u.take(text)
@@ -71,7 +72,16 @@ func (u *Users) Reload() error {
 // mostTold bounds what one reading of the file puts into the log.
 const mostTold = 100
 
-// take makes the users those of a text. u.mu is held.
+// Refresh reads the file if it is another one than before. To be called again and again.
+func (u *Users) Refresh() {
+	u.reading.Lock()
+	defer u.reading.Unlock()
+	if text, changed := u.file.Changed(); changed {
+		u.take(text)
+	}
+}
+
+// take makes the users those of a text. u.reading is held.
 func (u *Users) take(text []byte) {
 	t, problems := parse(text, u.domains)
 	for _, p := range problems[:min(len(problems), mostTold)] {
@@ -80,8 +90,10 @@ func (u *Users) take(text []byte) {
 	if more := len(problems) - mostTold; more > 0 {
 		u.log.Warn("users file has more lines that are left out", "file", u.path, "more", more)
 	}
-	u.table = t
-	u.revision++
+	if last := u.current(); last != nil {
+		t.revision = last.revision + 1
+	}
+	u.table.Store(t)
 }
 
 // Problems reads the file and returns what is wrong with its lines, for an
@@ -99,24 +111,12 @@ func (u *Users) Problems() ([]string, error) {
 	return out, nil
 }
 
-// current returns the users, from the file as it is now or was a second ago.
-func (u *Users) current() *table {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if text, changed := u.file.Changed(); changed {
-		u.take(text)
-	}
-	return u.table
-}
+// current returns the users as they were when the file was read last.
+func (u *Users) current() *table { return u.table.Load() }
 
-// Revision counts how often the file was read, after a look whether it changed.
-// What was asked before it grew may have another answer.
-func (u *Users) Revision() uint64 {
-	u.current()
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.revision
-}
+// Revision counts how often the file was read. What was asked before it grew may have
+// another answer.
+func (u *Users) Revision() uint64 { return u.current().revision }
 
 // Lookup finds a user by the full address, or by a local part that only one
 // user has. Upper and lower case are the same. The address is compared with
@@ -154,8 +154,9 @@ type table struct {
 	leftOut map[string]bool   // names and local parts on lines that cannot be used
 	// byHash are all, sorted by their hashes: the same scheme and cost side by side,
 	// so that a change of one user moves few of those who stand in for unknown ones.
-	byHash  []*entry
-	domains []string // in lower case
+	byHash   []*entry
+	domains  []string // in lower case
+	revision uint64   // see Users.Revision
 }
 
 // entry is a line of the users file.

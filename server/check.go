@@ -44,8 +44,12 @@ func Check(cfg *config.Config, log *slog.Logger) []string {
 	}
 	if cert, err := loadCertificate(cfg.TLS); err != nil {
 		out = append(out, err.Error())
-	} else if err := cert.valid(time.Now()); err != nil {
-		out = append(out, err.Error())
+	} else {
+		for _, err := range []error{cert.valid(time.Now()), cert.covers(cfg.Hostname)} {
+			if err != nil {
+				out = append(out, err.Error())
+			}
+		}
 	}
 	if _, err := newTokens(cfg.Auth.OAuth, log); err != nil {
 		out = append(out, err.Error())

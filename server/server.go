@@ -37,7 +37,7 @@ type Server struct {
 	bound    []bound
 	services []service
 	running  sync.WaitGroup
-	quit     chan struct{} // closed by Stop
+	unwatch  context.CancelFunc // ends what looks at files
 	failed   chan error
 }
 
@@ -87,7 +87,7 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 			Host: cfg.Hostname, Fsync: cfg.Mail.Fsync, Compress: cfg.Mail.Compress, Reserve: uint64(cfg.Mail.Reserve),
 			CacheDir: cfg.CacheDir, Log: log,
 		}),
-		failed: make(chan error, 1), quit: make(chan struct{}),
+		failed: make(chan error, 1),
 	}
 	plan, err := s.bind()
 	if err != nil {
@@ -107,8 +107,11 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 			}
 		})
 	}
+	watching, unwatch := context.WithCancel(context.Background())
+	s.unwatch = unwatch
 	seen := users.Revision()
-	s.running.Go(func() { s.watchUsers(seen) })
+	s.running.Go(func() { s.watchUsers(watching, seen) })
+	s.running.Go(func() { s.watchAliases(watching) })
 	log.Info("ready", ready...)
 	return s, nil
 }
@@ -270,7 +273,7 @@ func (s *Server) ReloadCertificate() error {
 // Stop closes the listeners, lets deliveries finish, says BYE to IMAP clients,
 // and returns when all is done. What is not done when ctx ends is cut off.
 func (s *Server) Stop(ctx context.Context) error {
-	close(s.quit)
+	s.unwatch()
 	var wg sync.WaitGroup
 	for _, v := range s.services {
 		wg.Go(func() {

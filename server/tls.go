@@ -3,6 +3,8 @@ package server
 import (
 	"crypto/tls"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +50,31 @@ func (c *certificate) valid(now time.Time) error {
 		return fmt.Errorf("the certificate %s is good from %s on: clients refuse it", c.files.Cert, leaf.NotBefore.Format(time.RFC3339))
 	}
 	return nil
+}
+
+// covers tells that clients who know the server by this name will refuse the
+// certificate, which is for others.
+func (c *certificate) covers(hostname string) error {
+	if c == nil {
+		return nil
+	}
+	leaf := c.current.Load().Leaf
+	if leaf == nil || leaf.VerifyHostname(hostname) == nil {
+		return nil
+	}
+	names := slices.Clone(leaf.DNSNames)
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	const most = 10
+	list := strings.Join(names[:min(len(names), most)], ", ")
+	switch {
+	case len(names) == 0: // a common name has not counted for years
+		list = "no host at all (no subjectAltName)"
+	case len(names) > most:
+		list += fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return fmt.Errorf("the certificate %s is for %s, and not for the hostname %s: clients set up with that name refuse it", c.files.Cert, list, hostname)
 }
 
 // config is for all listeners: TLS 1.2 or later, with Go's choice of ciphers.

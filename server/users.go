@@ -1,26 +1,35 @@
 package server
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
-// usersInterval is how often the users file is looked at while nobody asks for a
-// user.
-const usersInterval = time.Second / 2
+// lookInterval is how often the users file and the aliases file are looked at.
+const lookInterval = time.Second / 2
 
-// watchUsers ends the sessions of users who may not log in any more as they did,
-// when the users file is another one than at a revision. It returns at the end of
-// the server.
-func (s *Server) watchUsers(seen uint64) {
-	tick := time.NewTicker(usersInterval)
+// every calls f each lookInterval until ctx ends.
+func every(ctx context.Context, f func()) {
+	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	for {
 		select {
-		case <-s.quit:
+		case <-ctx.Done():
 			return
 		case <-tick.C:
+			f()
 		}
+	}
+}
+
+// watchUsers reads the users file again when it changes, and ends the sessions of users
+// who may not log in any more as they did since a revision. It returns when ctx ends.
+func (s *Server) watchUsers(ctx context.Context, seen uint64) {
+	every(ctx, func() {
+		s.users.Refresh()
 		now := s.users.Revision()
 		if now == seen {
-			continue
+			return
 		}
 		seen = now
 		for _, v := range s.services {
@@ -28,5 +37,11 @@ func (s *Server) watchUsers(seen uint64) {
 				v.Recheck()
 			}
 		}
-	}
+	})
+}
+
+// watchAliases reads the aliases file again when it changes. Of a million lines that
+// takes long, so it makes nothing else wait. It returns when ctx ends.
+func (s *Server) watchAliases(ctx context.Context) {
+	every(ctx, func() { s.aliases.Refresh(ctx) })
 }

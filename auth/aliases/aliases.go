@@ -11,11 +11,12 @@
 package aliases
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"maildird/auth"
 )
@@ -26,7 +27,8 @@ type Users interface {
 	LeftOut(address string) bool
 }
 
-// Aliases are those of an aliases file, which is read again when it changes. Safe for
+// Aliases are those of an aliases file. Refresh reads it again when it has changed; until
+// it is done, however long that takes, all who ask get the aliases known so far. Safe for
 // concurrent use.
 type Aliases struct {
 	users      Users
@@ -37,17 +39,19 @@ type Aliases struct {
 	path       string
 	log        *slog.Logger
 
-	mu     sync.Mutex
-	file   *auth.File // nil: there is none
-	table  *table
-	parsed []problem
-	told   map[problem]bool
-	asked  uint64 // revision of users that the table was checked with
+	table atomic.Pointer[table]
+
+	reading sync.Mutex // held while the file is read and checked
+	file    *auth.File // nil: there is none
+	parsed  []problem
+	told    map[problem]bool
+	asked   uint64 // revision of users that the table was checked with
 }
 
 // None are the aliases of a server without an aliases file.
 func None(domains []string, users Users, postmaster string) *Aliases {
-	a := &Aliases{users: users, postmaster: postmaster, ours: newDomains(domains), table: &table{}}
+	a := &Aliases{users: users, postmaster: postmaster, ours: newDomains(domains)}
+	a.table.Store(&table{})
 	if len(domains) > 0 {
 		a.first = strings.ToLower(domains[0])
 	}
@@ -71,44 +75,53 @@ func (a *Aliases) Reload() error {
 	if a.file == nil {
 		return nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.reading.Lock()
+	defer a.reading.Unlock()
 	text, err := a.file.Read()
 	if err == nil {
-		a.take(text)
+		a.take(context.Background(), text)
 	}
 	return err
 }
 
-// take makes the aliases those of a text. a.mu is held.
-func (a *Aliases) take(text []byte) {
-	a.table, a.parsed = parse(text, a.ours)
-	a.tell(a.revision())
+// Refresh reads the file if it is another one than before, and looks whom its aliases
+// lead to, which may take long; ctx ends that. To be called again and again.
+func (a *Aliases) Refresh(ctx context.Context) {
+	if a.file == nil {
+		return
+	}
+	a.reading.Lock()
+	defer a.reading.Unlock()
+	if text, changed := a.file.Changed(); changed {
+		a.take(ctx, text)
+	} else if a.revision() != a.asked {
+		a.tell(ctx) // an alias may lead to users who came or went
+	}
 }
 
-// current returns the aliases, from the file as it is now or was a second ago.
-func (a *Aliases) current() *table {
-	if a.file == nil {
-		return a.table
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if text, changed := a.file.Changed(); changed {
-		a.take(text)
-	} else if now := a.revision(); now != a.asked {
-		a.tell(now) // an alias may lead to users who came or went
-	}
-	return a.table
+// take makes the aliases those of a text. a.reading is held.
+func (a *Aliases) take(ctx context.Context, text []byte) {
+	t, parsed := parse(text, a.ours)
+	a.parsed = parsed
+	a.table.Store(t)
+	a.tell(ctx)
 }
+
+// current returns the aliases as they were when the file was read last.
+func (a *Aliases) current() *table { return a.table.Load() }
 
 // mostTold bounds what one reading of the file puts into the log.
 const mostTold = 100
 
-// tell logs what is wrong with the file and was not so before. a.mu is held.
-func (a *Aliases) tell(revision uint64) {
-	a.asked = revision
+// tell logs what is wrong with the file and was not so before. a.reading is held.
+func (a *Aliases) tell(ctx context.Context) {
+	a.asked = a.revision()
 	now, told := map[problem]bool{}, 0
-	for _, p := range a.problems(a.table, a.parsed) {
+	problems := a.problems(ctx, a.current(), a.parsed)
+	if ctx.Err() != nil {
+		return
+	}
+	for _, p := range problems {
 		if now[p] = true; a.told[p] {
 			continue
 		}
@@ -127,11 +140,10 @@ func (a *Aliases) Problems() []string {
 	if a.file == nil {
 		return nil
 	}
-	a.mu.Lock()
-	t, parsed := a.table, slices.Clone(a.parsed)
-	a.mu.Unlock()
+	a.reading.Lock()
+	defer a.reading.Unlock()
 	var out []string
-	for _, p := range a.problems(t, parsed) {
+	for _, p := range a.problems(context.Background(), a.current(), a.parsed) {
 		out = append(out, fmt.Sprintf("%s:%d: %s", a.path, p.line, p.text))
 	}
 	return out

@@ -2,6 +2,7 @@ package aliases
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -353,6 +354,8 @@ func TestChanges(t *testing.T) {
 	becomes := func(want string) {
 		t.Helper()
 		for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+			f.known.Refresh()
+			f.Refresh(t.Context())
 			got := found(f.Aliases, "info@example.org")
 			if got == want {
 				return
@@ -388,6 +391,7 @@ func TestChanges(t *testing.T) {
 		t.Error(err)
 	}
 	for deadline := time.Now().Add(time.Minute); !strings.Contains(f.log.String(), "keeping the aliases known so far"); time.Sleep(10 * time.Millisecond) {
+		f.Refresh(t.Context())
 		if got := found(f.Aliases, "info@example.org"); got != "alias: bob" {
 			t.Fatalf("leads to %q", got)
 		}
@@ -395,6 +399,43 @@ func TestChanges(t *testing.T) {
 			t.Fatal("not logged:", f.log.String())
 		}
 	}
+}
+
+// slowUsers answer for one name when they are told to.
+type slowUsers struct {
+	Users
+	name          string
+	asked, answer chan struct{}
+}
+
+func (u *slowUsers) Lookup(address string) (auth.User, bool) {
+	if address == u.name {
+		u.asked <- struct{}{}
+		<-u.answer
+	}
+	return u.Users.Lookup(address)
+}
+
+// TestNobodyWaitsForCheck: while a file that changed is checked, which takes long if it is
+// large, mail for others finds its way, by the new file.
+func TestNobodyWaitsForCheck(t *testing.T) {
+	f := open(t, "info alice\n")
+	slow := &slowUsers{f.users, "carol", make(chan struct{}), make(chan struct{})}
+	f.users = slow
+	write(t, f.path, "info bob\nother carol\n")
+	done := make(chan struct{})
+	go func() { f.Refresh(t.Context()); close(done) }()
+	<-slow.asked
+	if got := found(f.Aliases, "info@example.org"); got != "alias: bob" {
+		t.Errorf("leads to %q", got)
+	}
+	close(slow.answer)
+	<-done
+	// The end of the server does not wait either.
+	ended, end := context.WithCancel(t.Context())
+	end()
+	write(t, f.path, "other carol\n") // who would ask, and wait for ever
+	f.Refresh(ended)
 }
 
 // FuzzResolve reads any aliases file, and follows any address: it ends, with users who
@@ -409,16 +450,16 @@ func FuzzResolve(f *testing.F) {
 	fix := open(f, "")
 	f.Fuzz(func(t *testing.T, text, address string) {
 		a := *None(ours, fix.known, "carol@example.org")
-		var problems []problem
-		a.table, problems = parse([]byte(text), a.ours)
+		table, problems := parse([]byte(text), a.ours)
+		a.table.Store(table)
 		lines := strings.Count(text, "\n") + 1
-		for _, p := range append(problems, a.problems(a.table, problems)...) {
+		for _, p := range append(problems, a.problems(t.Context(), table, problems)...) {
 			if p.line < 1 || p.line > lines || p.text == "" {
 				t.Errorf("%+v of %d lines", p, lines)
 			}
 		}
 		asked := []string{address, "alice@example.org", "info@example.org"}
-		for _, e := range a.table.entries {
+		for _, e := range table.entries {
 			asked = append(asked, e.of.String(), e.of.local+"+d@"+e.of.domain)
 		}
 		for _, address := range asked[:min(len(asked), 50)] {
@@ -444,8 +485,8 @@ func FuzzResolve(f *testing.F) {
 		if strings.Contains(strings.ToLower(text), "zz") {
 			return
 		}
-		a.table, _ = parse([]byte(text+"\nzz-top bob\n"), a.ours)
-		if e := a.table.byKey["zz-top"]; e == nil || len(e.targets) != 1 || e.line != lines+1 {
+		table, _ = parse([]byte(text+"\nzz-top bob\n"), a.ours)
+		if e := table.byKey["zz-top"]; e == nil || len(e.targets) != 1 || e.line != lines+1 {
 			t.Errorf("%q hides the next line: %+v", text, e)
 		}
 	})

@@ -2,6 +2,7 @@ package aliases
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 )
@@ -10,11 +11,14 @@ import (
 const mostHeld = 100 * MaxUsers
 
 // problems are those that were found when the file was parsed, and those of where its
-// entries lead now, by line and each once.
-func (a *Aliases) problems(t *table, parsed []problem) []problem {
+// entries lead now, by line and each once. When ctx ends they are not all.
+func (a *Aliases) problems(ctx context.Context, t *table, parsed []problem) []problem {
 	all := slices.Clone(parsed)
 	w := &walk{of: a, table: t, note: true}
 	for _, e := range t.entries {
+		if ctx.Err() != nil {
+			break
+		}
 		if w.held > mostHeld { // of thousands of aliases that lead to a thousand users each
 			w.known, w.held = nil, 0
 		}
@@ -52,8 +56,8 @@ func (t *table) checkDomain(e *entry) []problem {
 	return nil
 }
 
-// isUsers tells whether the address of an entry is, wherever it counts, that of a user
-// who is not among those it leads to.
+// isUsers tells whether an entry has no effect: in its domain, or without one in all of
+// ours, its address is that of a user whom it does not lead to.
 func (a *Aliases) isUsers(e *entry, leads *result) bool {
 	in := []string{e.of.domain}
 	if e.of.domain == "" {

@@ -170,8 +170,8 @@ func (w *walk) name(a address, detail string, by *entry, r *result) bool {
 	return true
 }
 
-// user finds the user whose an address is. The postmaster's is not that of a user of this
-// name, unless the configuration says that he is the postmaster.
+// user finds the user who has an address. A user who is called postmaster has that
+// address only if the configuration names him as the postmaster.
 func (a *Aliases) user(of address, detail string) (auth.User, bool) {
 	u, ok := a.users.Lookup(of.String())
 	if ok && of.local == "postmaster" && detail == "" {
@@ -228,9 +228,10 @@ func (w *walk) tooFar(by *entry, r *result) {
 	w.fault(by, r, ErrAlias, "leads through more than %d addresses", maxSize)
 }
 
-// rest follows what the domain of an address has for all that nobody has. Only the
-// address that was asked for gets so far, for a slip in the file would too: an alias may
-// lead to another domain's same address.
+// rest follows the line "@domain", which is for all addresses of the domain that nobody
+// has. An address that an alias names (by is not nil) takes it only where it leads to the
+// same local part in another domain; to users it does not lead from there, or a
+// misspelled address in the file would silently be theirs.
 func (w *walk) rest(a address, by *entry, r *result) bool {
 	if a.domain == "" {
 		return false

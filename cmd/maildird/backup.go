@@ -55,12 +55,12 @@ func backupCommand() *cobra.Command {
 	return cmd
 }
 
-// outsideMaildirs refuses a place for snapshots that lies in a Maildir, be it
-// that of a user of whom none is made.
+// outsideMaildirs refuses a place for snapshots that lies in a Maildir, also in that of
+// a user who is not backed up now.
 func outsideMaildirs(dest string, cfg *config.Config) error {
 	everybody, _ := accountsOf(cfg, "") // who has no place for mail has none to lie in
 	for _, a := range everybody {
-		// What cannot be looked at is told of when its user's turn comes.
+		// An error of this one is reported when its user's turn comes.
 		if inside, err := backup.Inside(dest, a.root); err == nil && inside {
 			return fmt.Errorf("%s lies in the Maildir of %s (%s): give a directory outside of all Maildirs", dest, a.name, a.root)
 		}

@@ -221,15 +221,26 @@ func TestConfigCheck(t *testing.T) {
 	finds("mail of eve@example.com: it lies where eve@example.org has his")
 	write("maildird.toml", settings)
 	write("users", users)
-	for shift, want := range map[int]string{-2: " was good until ", 2: " is good from "} {
-		cert, key, err := selfSigned("mx.example.org", time.Now().AddDate(shift, 0, 0))
+	certify := func(name string, years int) {
+		t.Helper()
+		cert, key, err := selfSigned(name, time.Now().AddDate(years, 0, 0))
 		if err != nil {
 			t.Fatal(err)
 		}
 		write("cert.pem", string(cert))
 		write("key.pem", string(key))
+	}
+	for years, want := range map[int]string{-2: " was good until ", 2: " is good from "} {
+		certify("mx.example.org", years)
 		finds("the certificate " + path("cert.pem") + want)
 	}
+	certify("imap.example.org", 0)
+	notFor := " is for imap.example.org, localhost, 127.0.0.1, ::1, and not for the hostname mx.example.org: "
+	finds("the certificate " + path("cert.pem") + notFor)
+	certify("imap.example.org", -2)
+	finds(" was good until ", notFor)
+	certify("*.example.org", 0)
+	good(t, "", "config", "check", "--config", config)
 	write("key.pem", "nonsense")
 	finds("cannot use the certificate " + path("cert.pem"))
 	if err := os.Remove(path("cert.pem")); err != nil {

@@ -26,7 +26,7 @@ func userCommand() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "user",
 		Short: "Change and list the users",
-		Long:  "Change and list the users. A running server sees changes within a second.",
+		Long:  "Change and list the users. A running server sees changes within two seconds.",
 	})
 	cmd.AddCommand(
 		changeUser("add", "Add a user", "Added", true, auth.Add),

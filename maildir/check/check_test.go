@@ -206,6 +206,45 @@ func TestLinkedFolder(t *testing.T) {
 	}
 }
 
+// TestForeignLink: root gives to the owner what a delivery by root left, but nothing that
+// the owner may have linked here to get it, and changes no rights of it.
+func TestForeignLink(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes files of others")
+	}
+	root := maildir(t)
+	const owner, other = 54321, 54322
+	must(t, filepath.WalkDir(root, func(path string, _ os.DirEntry, _ error) error { return os.Chown(path, owner, owner) }))
+	left, secret := root+"/cur/1.left:2,", t.TempDir()+"/secret"
+	write(t, left, "x")
+	write(t, secret, "y")
+	must(t, os.Chown(secret, other, other))
+	must(t, os.Chmod(secret, 0o400|os.ModeSetuid))
+	must(t, os.Link(secret, root+"/cur/2.linked:2,"))
+	for _, repair := range []bool{false, true} {
+		_, found := run(t, root, repair)
+		if len(found) != 2 {
+			t.Fatalf("found %v", found)
+		}
+		for _, f := range found {
+			linked := strings.Contains(f.Name, "linked")
+			if linked != strings.Contains(f.Cause, "may have linked it here") || (f.Done != "") != (repair && !linked) {
+				t.Errorf("repair %v: %v", repair, f)
+			}
+		}
+	}
+	for path, want := range map[string]uint32{left: owner, secret: other} {
+		st, err := os.Stat(path)
+		must(t, err)
+		if uid := st.Sys().(*syscall.Stat_t).Uid; uid != want {
+			t.Errorf("%s belongs to %d", path, uid)
+		}
+		if path == secret && st.Mode() != 0o400|os.ModeSetuid {
+			t.Errorf("the rights of another's file are %v", st.Mode())
+		}
+	}
+}
+
 // TestTakenName: a file whose repair would need another one's name is not put in
 // its place. Of two names of a message the later one stays, and is repaired when
 // the other one is gone.

@@ -192,7 +192,9 @@ func (c *checker) setAside(f file) func() (string, error) {
 	}
 }
 
-// rights checks who owns a file or directory and what its owner may do.
+// rights checks who owns a file or directory and what its owner may do. Of a file with
+// several names that is not the Maildir owner's nothing is changed: root would give him
+// whatever he can make a link of.
 func (c *checker) rights(a *at, part, name string, st dirfd.Stat, wanted fs.FileMode) {
 	label := file{part: part, name: name}.label()
 	if part == "" {
@@ -210,6 +212,10 @@ func (c *checker) rights(a *at, part, name string, st dirfd.Stat, wanted fs.File
 			}
 			return fmt.Sprintf("set its rights to %04o", mode), in.Chmod(name, mode)
 		}
+	}
+	if st.Regular() && st.Nlink > 1 && st.UID != c.owner.UID {
+		a.add(label, fmt.Sprintf("it belongs to user %d, the Maildir to user %d, who may have linked it here to get it: it is not served; remove this name of it, or its others", st.UID, c.owner.UID), nil)
+		return
 	}
 	mode := st.Mode.Perm()
 	if mode&wanted != wanted {

@@ -52,10 +52,12 @@ func (s *Spool) CommitAfter(last func() error) []error {
 // the message or none does: every step is done for all before the next one begins.
 func (s *Spool) commitMany() {
 	if len(s.targets) > spoolWide {
-		s.opt.wide.Lock()
-		defer s.opt.wide.Unlock()
-		// Descriptors go back before the next wide delivery begins.
-		defer s.release()
+		room := &s.opt.wide
+		if s.last != nil {
+			room = &s.opt.wideLast
+		}
+		defer room.enter(len(s.targets))()
+		defer s.release() // before the room goes to the next
 	}
 	if s.each && s.groups != nil {
 		s.commitGroups()

@@ -15,8 +15,8 @@
 //
 // delivery.go has the unique names and the directories of a folder, temp.go writes one
 // file and gives it its name. spool.go writes one message for several folders, commit.go
-// makes them all have it, and groups.go says which of them have it together; groupsync.go
-// is the shared fsync. crlf.go makes the line ends those on disk, cause.go tells what
+// makes them all have it, groups.go says which of them have it together, and wide.go how
+// many may be under way at once; groupsync.go is the shared fsync. crlf.go makes the line ends those on disk, cause.go tells what
 // an error means to a sender, clean.go empties tmp/ of what is left over.
 package delivery
 
@@ -51,7 +51,10 @@ type Options struct {
 	last  atomic.Int64  // microseconds of the last name given
 	count atomic.Uint64 // names in tmp/ given
 
-	wide  sync.Mutex // held by a Spool that has many folders open at once
+	// wide is for Spools that have many folders open at once, and wideLast for those that
+	// wait for somebody else meanwhile: nobody else is to wait for him too.
+	wide, wideLast wide
+
 	syncs groupSync
 }
 

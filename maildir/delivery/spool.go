@@ -25,9 +25,6 @@ const (
 	// spoolWorkers is how many files of one message are written and synced at
 	// the same time, so that the file system's journal can take them together.
 	spoolWorkers = 8
-	// spoolWide is the number of recipients from which only one delivery runs
-	// at a time, for it keeps the directories of all of them open.
-	spoolWide = 64
 )
 
 // The memory of messages goes from one to the next: left to the garbage

@@ -345,13 +345,6 @@ func (d *Dir) Chtimes(name string, mtime time.Time) error {
 	})
 }
 
-// Chown changes the owner or group of name; -1 leaves one as it is.
-func (d *Dir) Chown(name string, uid, gid int) error {
-	return d.do("change owner of", name, func(fd int) error {
-		return unix.Fchownat(fd, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
-	})
-}
-
 // Sync makes the directory's entries durable (fsync of the directory).
 func (d *Dir) Sync() error {
 	return d.self("sync", func(fd int) error { return unix.Fsync(fd) })

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestForeignLink: a file with two names is read if it is the directory
-// owner's, and not if it is another's.
+// TestForeignLink: a file with two names is read, and given rights and an owner, if it is
+// the directory owner's, and not if it is another's.
 func TestForeignLink(t *testing.T) {
 	d, path := openTemp(t)
 	must(t, os.WriteFile(filepath.Join(path, "own"), []byte("x"), 0o600))
@@ -32,6 +32,12 @@ func TestForeignLink(t *testing.T) {
 		}
 		if _, err := d.OpenAppend(name); !errors.Is(err, ErrNotRegular) {
 			t.Errorf("%s to append: %v", name, err)
+		}
+		if err := d.Chown(name, 54322, -1); !errors.Is(err, ErrNotRegular) {
+			t.Errorf("%s gets another owner: %v", name, err)
+		}
+		if err := d.Chmod(name, 0o640); !errors.Is(err, ErrNotRegular) {
+			t.Errorf("%s gets other rights: %v", name, err)
 		}
 	}
 }

@@ -141,24 +141,46 @@ func takeRights(fd int, from Stat, dir bool) error {
 	return unix.Fchmod(fd, bits)
 }
 
-// Chmod sets the permission bits of a regular file or directory. A symbolic
-// link, or anything else, gives ErrNotRegular.
+// Chmod sets the permission bits of a regular file or directory. A symbolic link or
+// anything else gives ErrNotRegular, and so does a file with several names that belongs
+// to another user than d.
 func (d *Dir) Chmod(name string, mode fs.FileMode) error {
 	return d.do("set rights of", name, func(fd int) error {
-		n, err := unix.Openat(fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(n)
-		var st unix.Stat_t
-		if err := unix.Fstat(n, &st); err != nil {
-			return err
-		}
-		if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFREG && kind != unix.S_IFDIR {
-			return ErrNotRegular
-		}
-		return chmodPath(n, uint32(mode.Perm())|st.Mode&unix.S_ISGID)
+		return d.withOwn(fd, name, func(n int, st *unix.Stat_t) error {
+			return chmodPath(n, uint32(mode.Perm())|st.Mode&unix.S_ISGID)
+		})
 	})
+}
+
+// Chown changes the owner or group of a regular file or directory; -1 leaves one as it
+// is. The errors are those of Chmod.
+func (d *Dir) Chown(name string, uid, gid int) error {
+	return d.do("change owner of", name, func(fd int) error {
+		return d.withOwn(fd, name, func(n int, _ *unix.Stat_t) error {
+			return unix.Fchownat(n, "", uid, gid, unix.AT_EMPTY_PATH)
+		})
+	})
+}
+
+// withOwn calls f with a handle (O_PATH) of the regular file or directory name in the
+// directory, whose descriptor is fd. It fails for a file that its owner did not put here:
+// whoever owns the directory may have linked it, to be given it by root.
+func (d *Dir) withOwn(fd int, name string, f func(n int, st *unix.Stat_t) error) error {
+	n, err := unix.Openat(fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(n)
+	var st unix.Stat_t
+	if err := unix.Fstat(n, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		if err := d.checkRegular(fd, &st); err != nil {
+			return err
+		}
+	}
+	return f(n, &st)
 }
 
 // chmodPath sets the permission bits of what a handle of O_PATH stands for. Such

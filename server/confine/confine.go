@@ -23,9 +23,9 @@ import (
 // on their directories (FSETID).
 var forOwners = []cap.Value{cap.CHOWN, cap.DAC_OVERRIDE, cap.FOWNER, cap.FSETID}
 
-// Privileges gives up all capabilities that the process has, but those that it
-// needs as root to act for the owners of files, and those that a program could
-// get which it starts.
+// Privileges gives up all capabilities but those with which root acts for the
+// owners of files, and keeps programs that this process starts from gaining any
+// (no_new_privs).
 func Privileges() error {
 	have := cap.GetProc()
 	keep := cap.NewSet()
@@ -58,12 +58,12 @@ type Access struct {
 	Ports   []uint16
 }
 
-// Files puts all other files out of reach, as far as the kernel has Landlock,
-// and forbids new TCP connections to others, as far as there need be none, and new
-// listeners; not those by MPTCP, which Landlock does not know. It tells what the
-// kernel has: its Landlock version, 0 for none that is of use. Version 1 forbids every
-// rename from one directory to another, which is what a delivery is; with it nothing
-// would be confined.
+// Files puts all files out of reach but those of a, if the kernel has Landlock. From
+// version 4 on it also forbids new TCP listeners, and TCP connections to ports other
+// than a.Ports, unless a.Connect is set; MPTCP is not covered by Landlock. It returns
+// the kernel's Landlock version. That is 0, and nothing is confined, without Landlock
+// and with version 1, which forbids every rename from one directory to another, and
+// so deliveries.
 func Files(a Access) (version int, err error) {
 	version, err = llsys.LandlockGetABIVersion()
 	if err != nil || version < 2 {

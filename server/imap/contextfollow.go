@@ -60,8 +60,8 @@ func (s *session) tellLeaving(news []mailbox.Update) {
 	}
 }
 
-// follow finds out what changed in the contexts, and tells it: first what is to
-// be told of the messages that came, if any, which are those above the UID last.
+// follow finds out what changed in the contexts, and tells it. grew says that messages
+// came, which are those above the UID last: what is to be told of these comes first.
 func (s *session) follow(news []mailbox.Update, last uint32, grew bool) error {
 	var changes []contextChange
 	if len(s.sel.contexts) > 0 {
@@ -162,10 +162,10 @@ func messageOf(view *mailbox.View, uid uint32) (m mailbox.Message, ok bool) {
 	return m, false
 }
 
-// unsettled gives the messages whose answer may be another one although nothing
-// happened to them: those at the end, if "*" is in a set of UIDs. Between the last
-// one of then and the one of now there are only messages that came or are gone.
-// When a keyword gets a name, the view tells of the messages that have it.
+// unsettled gives the messages that may match now, or not any more, although nothing
+// happened to them. If "*" is in a set of UIDs these are the last message of then and
+// the last one of now; all between the two came or are gone, and are tested for that.
+// A keyword that gets a name needs nothing here: the view tells of its messages.
 func (c *searchContext) unsettled(view *mailbox.View) []mailbox.Range {
 	was := c.last
 	if c.last = view.LastUID(); c.last == was || !c.query.program.Key.UsesLast() {

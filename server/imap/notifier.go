@@ -184,9 +184,9 @@ func (n *notifier) state(w *watchedBox) (now boxState, err error) {
 	return now, err
 }
 
-// stateAndModSeq looks until the numbers and the mod-sequence are of one moment.
-// If there is none, the mod-sequence is the older one: with that of a message that
-// the numbers do not count yet, a client would think that it knows the message.
+// stateAndModSeq looks again, some times, until the numbers and the mod-sequence are of
+// one moment. If they never are, the mod-sequence is the older of both: with a newer one
+// a client would believe that it knows a message which the numbers do not count yet.
 func (n *notifier) stateAndModSeq(w *watchedBox) (now boxState, err error) {
 	modseq, err := w.box.HighestModSeq(n.s.ctx)
 	for range 4 {

@@ -45,8 +45,8 @@ func sortCriteria() map[string]*sortCriterion {
 	return criteria
 }
 
-// sortee is a message that is put in an order. What of it is not in the ordering
-// it looks up when it is asked.
+// sortee is a message that is put in an order, with its keys from the header. Arrival
+// and size, which are not among these, it looks up when it is asked for them.
 type sortee struct {
 	reader *headerReader
 	m      mailbox.Message
@@ -101,7 +101,7 @@ func (r *headerReader) close() {
 	}
 }
 
-// lookEach is after how many messages the client is thought of.
+// lookEach is after how many messages it is asked whether the client is still there.
 const lookEach = 16
 
 // each calls read with each message, with its ordering if the header is asked for,

@@ -77,9 +77,9 @@ func (p *placer) place(row *placedMessage, from int) int {
 	return from
 }
 
-// readable gives the index of a member about in the middle of from and to that
-// can be compared, -1 for none: a file may be gone while the client does not
-// know that yet. The others are in order without it.
+// readable gives the index of a member in [from, to), as near to the middle as
+// possible, that can be compared; -1 for none. A member whose file is gone, which the
+// client may not know yet, is passed over: the others are in order without it.
 func (p *placer) readable(from, to int) int {
 	middle := from + (to-from)/2
 	for i := middle; i >= from; i-- {

@@ -83,7 +83,8 @@ func (s *session) threadResponse(threads []*thread.Thread, uid bool) {
 	w.CRLF()
 }
 
-// thread writes a thread in parentheses. Only where one branches it goes deeper.
+// thread writes a thread in parentheses. Where it branches, each branch has a pair of its
+// own (RFC 5256 section 4).
 func (w *writer) thread(t *thread.Thread, uid bool) {
 	w.Byte('(')
 	for first := true; ; first = false {

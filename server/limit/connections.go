@@ -38,15 +38,15 @@ func (l *Limits) setDefaults() {
 	}
 }
 
-// Within is how many connections there may be in all of a program that may have
-// so many files open, and may open mail while others connect and wait: half of
-// the files are kept for it.
+// Within returns the limit of all connections together for a program that may have so
+// many files open: connections get half of these at most, and the others are kept for
+// mail.
 func Within(files uint64, connections int) int {
 	return int(max(1, min(uint64(connections), files/2)))
 }
 
-// mostRates bounds the memory that addresses take which came in this minute:
-// some 100 bytes each.
+// mostRates bounds how many addresses are counted in one minute; each takes some 100
+// bytes.
 const mostRates = 100_000
 
 // Connections counts the connections of all services of a process. Safe for
@@ -65,7 +65,7 @@ type Connections struct {
 	told     map[told]struct{}
 }
 
-// told is what a refusal was logged of.
+// told is a service and an address whose refusal was logged in this minute.
 type told struct {
 	service string
 	from    netip.Prefix

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -149,15 +150,67 @@ func TestKeyRotation(t *testing.T) {
 // TestKeysFromFile also passes over keys of unknown kinds.
 func TestKeysFromFile(t *testing.T) {
 	issuer := oauthtest.New(t)
-	path := filepath.Join(t.TempDir(), "jwks.json")
 	text := bytes.Replace(issuer.Keys(), []byte(`"keys":[`), []byte(`"keys":[{"kty":"future"},{"kty":"oct","k":"AAAA"},`), 1)
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	v := verifier(t, Config{Issuer: issuer.URL, Audience: "mail", JWKS: path})
+	v := verifier(t, Config{Issuer: issuer.URL, Audience: "mail", JWKS: keysFile(t, text)})
 	if holder, err := v.Holder(t.Context(), issuer.Token(issuer.Claims("alice@example.org"))); err != nil || holder != "alice@example.org" {
 		t.Errorf("%q, %v", holder, err)
 	}
+}
+
+// TestOnlyKeysForSignatures: a key of the issuer's that is for something else signs no
+// token, nor does one whose private half everybody can read.
+func TestOnlyKeysForSignatures(t *testing.T) {
+	issuer := oauthtest.New(t)
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := issuer.Sign(jose.SigningKey{Algorithm: jose.ES256, Key: private}, issuer.Claims("alice@example.org"))
+	for name, c := range map[string]struct {
+		key jose.JSONWebKey
+		ok  bool
+	}{
+		"for anything":          {jose.JSONWebKey{Key: private.Public()}, true},
+		"for signatures":        {jose.JSONWebKey{Key: private.Public(), Use: "sig", Algorithm: "ES256"}, true},
+		"for encryption":        {jose.JSONWebKey{Key: private.Public(), Use: "enc"}, false},
+		"for another algorithm": {jose.JSONWebKey{Key: private.Public(), Algorithm: "ES384"}, false},
+		"private":               {jose.JSONWebKey{Key: private}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.key.KeyID = "one"
+			text, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{c.key}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			holder, err := verifier(t, Config{Issuer: issuer.URL, Audience: "mail", JWKS: keysFile(t, text)}).Holder(t.Context(), token)
+			switch {
+			case c.ok && (err != nil || holder != "alice@example.org"):
+				t.Errorf("got %q, %v", holder, err)
+			case !c.ok && !errors.Is(err, sasl.ErrToken):
+				t.Errorf("got %q, %v; want ErrToken", holder, err)
+			}
+		})
+	}
+}
+
+// TestNoKeys: a file without keys is the operator's to mend, and not the token's fault.
+func TestNoKeys(t *testing.T) {
+	issuer := oauthtest.New(t)
+	for _, text := range []string{"", "{", `{"keys":[]}`, `{"keys":[{"kty":"future"}]}`} {
+		v := verifier(t, Config{Issuer: issuer.URL, Audience: "mail", JWKS: keysFile(t, []byte(text))})
+		if _, err := v.Holder(t.Context(), issuer.Token(issuer.Claims("alice@example.org"))); err == nil || errors.Is(err, sasl.ErrToken) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func keysFile(t *testing.T, text []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "jwks.json")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func TestIntrospection(t *testing.T) {

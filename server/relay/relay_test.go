@@ -172,14 +172,27 @@ func TestUnknownCodes(t *testing.T) {
 	}
 }
 
-// TestHello: a server that does not know EHLO gets HELO.
+// TestHello: a server that does not know EHLO gets HELO, and nothing of any extension.
 func TestHello(t *testing.T) {
-	s := (&relaytest.Server{Answers: map[string]string{"EHLO": "502 5.5.1 What"}}).Start(t)
-	if _, err := send(connect(t, s), Mail{From: "a@example.org", Size: 9}, "x\n", "b@there.example"); err != nil {
-		t.Fatal(err)
+	for _, answer := range []string{"500 5.5.1 What", "502 5.5.1 What"} {
+		t.Run(answer[:3], func(t *testing.T) {
+			s := (&relaytest.Server{Answers: map[string]string{"EHLO": answer, "HELO": "250-relay.example\r\n250 SIZE"}}).Start(t)
+			if _, err := send(connect(t, s), Mail{From: "a@example.org", Size: 9, UTF8: true}, "x\n", "b@there.example"); err != nil {
+				t.Fatal(err)
+			}
+			s.Idle()
+			want := []string{"EHLO mail.example.org", "HELO mail.example.org", "MAIL FROM:<a@example.org>", "RCPT TO:<b@there.example>", "DATA", "QUIT"}
+			if got := s.Said(); !slices.Equal(got, want) {
+				t.Errorf("the relay was told %q", got)
+			}
+		})
 	}
-	if got := strings.Join(s.Said(), "|"); !strings.HasPrefix(got, "EHLO mail.example.org|HELO mail.example.org|MAIL FROM:<a@example.org>|") {
-		t.Error(got)
+	// What is no answer to an unknown command is one to HELO too.
+	for _, answers := range []map[string]string{{"EHLO": "504 5.5.4 x"}, {"EHLO": "500 x", "HELO": "504 5.5.4 x"}} {
+		s := (&relaytest.Server{Answers: answers}).Start(t)
+		if _, err := send(connect(t, s), Mail{From: "a@example.org"}, "x\n", "b@there.example"); !IsTrouble(err) || !strings.Contains(err.Error(), "504 5.5.4 x") {
+			t.Errorf("%v: %v", answers, err)
+		}
 	}
 }
 
@@ -208,6 +221,27 @@ func TestGivenUp(t *testing.T) {
 	}
 	if got := s.Messages(); len(got) > 0 {
 		t.Errorf("the relay took %.100q", got)
+	}
+	// In the middle of a message a QUIT would be text of it.
+	for _, text := range s.Unfinished() {
+		if strings.Contains(text, "QUIT") {
+			t.Errorf("the relay got %.100q", text)
+		}
+	}
+}
+
+// TestQuitAfterDATA: a relay that wants no message is told good-bye, as there is none.
+func TestQuitAfterDATA(t *testing.T) {
+	s := (&relaytest.Server{Offers: all, Answers: map[string]string{"DATA": "451 4.3.0 Later"}}).Start(t)
+	if _, err := send(connect(t, s), Mail{}, "x\n", "b@there.example"); err == nil {
+		t.Error("the message was taken")
+	}
+	s.Idle()
+	if got := s.Said(); !slices.Equal(got[len(got)-2:], []string{"DATA", "QUIT"}) {
+		t.Errorf("the relay was told %q", got)
+	}
+	if got := s.Unfinished(); len(got) > 0 {
+		t.Errorf("the relay got %.100q", got)
 	}
 }
 

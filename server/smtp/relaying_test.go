@@ -2,10 +2,14 @@ package smtp
 
 import (
 	"context"
+	"encoding/base64"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -166,7 +170,7 @@ func TestStoringFailsAfterRelay(t *testing.T) {
 	home = ts.home
 	c := ts.submit()
 	for _, to := range [][]string{{"bob@example.org"}, {"bob@example.org", "carol@example.org"}} {
-		c.recipients(append(to, "friend@there.example")...)
+		c.recipients(slices.Concat(to, []string{"friend@there.example"})...)
 		c.say("DATA", "354")
 		c.say("From: alice@example.org\r\n.", "451 4.3.0")
 		if n := len(ts.mail("bob")) + len(ts.mail("carol")); n > 0 {
@@ -201,6 +205,86 @@ func TestUTF8HelloToOldRelay(t *testing.T) {
 	}
 	if n := len(s.Messages()); n != 1 {
 		t.Errorf("the relay has %d messages", n)
+	}
+}
+
+// TestSenderInALabels: the sender's domain has another spelling for a relay that takes
+// ASCII only, as the recipients' have.
+func TestSenderInALabels(t *testing.T) {
+	for _, offers := range [][]string{nil, {"SMTPUTF8"}} {
+		s := (&relaytest.Server{Offers: offers}).Start(t)
+		ts := startServer(t, Submission, withRelay(t, s))
+		c := ts.hello()
+		c.say("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00erika@m\u00fcller.example\x00secret")), "235")
+		for _, one := range []struct{ sender, parameters string }{
+			{"erika@m\u00fcller.example", " SMTPUTF8"}, {"erika@xn--mller-kva.example", ""}, {"Erika+x@M\u00dcLLER.example", " SMTPUTF8"},
+		} {
+			c.say("MAIL FROM:<"+one.sender+">"+one.parameters, "250")
+			c.say("RCPT TO:<friend@there.example>", "250")
+			c.say("DATA", "354")
+			c.say("From: erika@xn--mller-kva.example\r\n\r\n.", "250 2.0.0 Relayed as ")
+		}
+		c.say("QUIT", "221")
+		s.Idle()
+		var got []string
+		for _, said := range s.Said() {
+			if strings.HasPrefix(said, "MAIL ") {
+				got = append(got, said)
+			}
+		}
+		utf8 := ""
+		if offers != nil {
+			utf8 = " SMTPUTF8"
+		}
+		want := []string{
+			"MAIL FROM:<erika@xn--mller-kva.example>" + utf8, "MAIL FROM:<erika@xn--mller-kva.example>", "MAIL FROM:<Erika+x@xn--mller-kva.example>" + utf8,
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("the relay was told %q,\nwant %q", got, want)
+		}
+	}
+}
+
+// TestSlowRelay: who waits for the relay makes nobody wait, whomever the message is for
+// besides. Here the relay answers when it has everybody's.
+func TestSlowRelay(t *testing.T) {
+	const many, clients = 66, 2 // more than 64 are a wide delivery
+	all := make([]string, many)
+	for i := range all {
+		all[i] = fmt.Sprintf("bob+%d@example.org", i)
+	}
+	for name, to := range map[string][]string{"nobody here": nil, "the same one": all[:1], "some": all[:8], "many": all} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			n, whole := 0, make(chan struct{})
+			s := &relaytest.Server{Taken: func() {
+				mu.Lock()
+				if n++; n == clients {
+					close(whole)
+				}
+				mu.Unlock()
+				select {
+				case <-whole:
+				case <-t.Context().Done():
+				}
+			}}
+			ts := startServer(t, Submission, withRelay(t, s.Start(t)))
+			var waiting []*client
+			for range clients {
+				c := ts.submit()
+				c.recipients(slices.Concat(to, []string{"friend@there.example"})...)
+				c.say("DATA", "354")
+				c.send("From: alice@example.org\r\n.\r\n")
+				waiting = append(waiting, c)
+			}
+			for _, c := range waiting {
+				c.expect("250 2.0.0 Relayed as ")
+			}
+			if got := len(ts.mail("bob")); got != clients*len(to) {
+				t.Errorf("bob has %d messages", got)
+			}
+		})
 	}
 }
 

@@ -21,8 +21,8 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// File is one message. What it is asked for it reads once. For one goroutine at a
-// time.
+// File is one message. What was read once is kept, and not read again. For one
+// goroutine at a time.
 type File struct {
 	view  *mailbox.View
 	m     mailbox.Message

@@ -26,8 +26,8 @@ type Asker struct {
 	// Missed hears of a message that could not be read, and does not match. Other
 	// goroutines call it too, one at a time.
 	Missed func(mailbox.Message, error)
-	// Helpers holds one for each goroutine that helps in a search of anybody; as many
-	// as it has room for do so at a time.
+	// Helpers is a semaphore that all searches share: its capacity is how many
+	// goroutines may help at a time.
 	Helpers chan struct{}
 }
 

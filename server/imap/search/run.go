@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// slice is how many messages a helper takes at once, and after how many
-	// whose text is not read the client is thought of.
+	// slice is how many messages a helper takes at once, and, where no text is
+	// read, after how many it is asked whether the client is still there.
 	slice = 16
 	// fewest is how many messages are not worth a helper.
 	fewest = 4 * slice

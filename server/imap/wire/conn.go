@@ -66,9 +66,9 @@ func (c *Conn) Forget(why Reasons) {
 	c.mu.Unlock()
 }
 
-// Read reads inside a command, with ReadTimeout. A stranger who began one does not hold the end of
-// the server; a user's command may come to its end, as a message that he saves, as long as his login
-// holds.
+// Read reads inside a command, with ReadTimeout. Before login (Until is set) the end of
+// the server ends it at once. After login a command that has begun, such as an APPEND, may
+// still come to its end, unless the login is revoked.
 func (c *Conn) Read(p []byte) (int, error) {
 	deadline, wakeOn := time.Now().Add(c.ReadTimeout), NewsRevoked
 	if !c.Until.IsZero() {

@@ -37,6 +37,7 @@ type Server struct {
 	mu       sync.Mutex
 	said     []string // by clients
 	messages []string
+	cut      []string // messages without an end
 	open     int
 	changed  *sync.Cond
 }
@@ -110,6 +111,14 @@ func (s *Server) Messages() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]string{}, s.messages...)
+}
+
+// Unfinished returns what came behind DATA where the connection ended before the last
+// line.
+func (s *Server) Unfinished() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string{}, s.cut...)
 }
 
 // session is one connection.
@@ -215,6 +224,9 @@ func (c *session) message() bool {
 		line, err := c.in.ReadString('\n')
 		switch {
 		case err != nil:
+			c.mu.Lock()
+			c.cut = append(c.cut, text.String()+line)
+			c.mu.Unlock()
 			return false
 		case c.asked("text"):
 			return c.answer("text", "") && !strings.HasPrefix(c.Answers["text"], "5")
