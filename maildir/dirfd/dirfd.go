@@ -36,6 +36,11 @@ var ErrTooLong = errors.New("file is too long")
 // have it read or changed by a program that may do more.
 var errForeignLink = fmt.Errorf("%w of this directory's owner but a hard link to one of somebody else", ErrNotRegular)
 
+// errPrivate says that a file belongs to another user than the directory, whose owner may
+// not read it. Who may write to the directory where it was could move it here, to have it
+// read by root.
+var errPrivate = fmt.Errorf("%w: it is another user's, and this directory's owner may not read it", fs.ErrPermission)
+
 // ErrBadName says that a name is empty, ".", "..", or holds a slash or a NUL.
 var ErrBadName = errors.New("not a single file name")
 
@@ -122,7 +127,9 @@ func (d *Dir) Dup() (*Dir, error) {
 
 // Open opens the regular file name for reading. A symbolic link or anything
 // else that is no regular file gives ErrNotRegular, at once; and so does a file
-// with several names that belongs to another user than the directory.
+// with several names that belongs to another user than the directory. To root,
+// fs.ErrPermission is given for what another user than root has in a directory
+// whose owner may not read it.
 func (d *Dir) Open(name string) (*os.File, error) {
 	return d.openRegular(name, unix.O_RDONLY)
 }
@@ -187,17 +194,34 @@ func (d *Dir) openChecked(fd int, name string, flags int, st *unix.Stat_t) (int,
 // checkRegular tells what is wrong with a file that was opened in the directory,
 // whose descriptor is fd.
 func (d *Dir) checkRegular(fd int, st *unix.Stat_t) error {
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return ErrNotRegular
-	case st.Nlink <= 1:
-		return nil
 	}
 	owns, err := d.owns(fd, st.Uid)
-	if err == nil && !owns {
-		err = errForeignLink
+	switch {
+	case err != nil || owns:
+		return err
+	case st.Nlink > 1:
+		return errForeignLink
 	}
-	return err
+	return mayRead(fd, st)
+}
+
+// mayRead returns errPrivate if this process, which runs as root and acts for the owner of
+// the directory, could read a file of another user that the owner may not read. Files of
+// root are read: a delivery by root, or a copy that root made, leaves them.
+func mayRead(fd int, st *unix.Stat_t) error {
+	if st.Uid == 0 || st.Mode&0o004 != 0 || os.Geteuid() != 0 {
+		return nil
+	}
+	var in unix.Stat_t
+	if err := unix.Fstat(fd, &in); err != nil {
+		return err
+	}
+	if in.Uid == 0 || st.Mode&0o040 != 0 && st.Gid == in.Gid {
+		return nil
+	}
+	return errPrivate
 }
 
 // Owns tells whether the directory belongs to a user.

@@ -2,6 +2,7 @@ package dirfd
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -38,6 +39,46 @@ func TestForeignLink(t *testing.T) {
 		}
 		if err := d.Chmod(name, 0o640); !errors.Is(err, ErrNotRegular) {
 			t.Errorf("%s gets other rights: %v", name, err)
+		}
+	}
+}
+
+// TestPrivateFile: root reads for the owner of a directory what the owner may read, and
+// what root left there, but no private file of another user, who did not put it there.
+func TestPrivateFile(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root acts for others")
+	}
+	const owner, other = 54321, 54322
+	d, path := openTemp(t)
+	must(t, os.Chown(path, owner, owner))
+	for _, c := range []struct {
+		name     string
+		uid, gid int
+		mode     os.FileMode
+		read     bool
+	}{
+		{"own", owner, owner, 0o600, true},
+		{"of root", 0, 0, 0o600, true},
+		{"private", other, other, 0o600, false},
+		{"of another group", other, other, 0o640, false},
+		{"of the owner's group, who may not read it", other, owner, 0o600, false},
+		{"of the owner's group", other, owner, 0o640, true},
+		{"for everybody", other, other, 0o604, true},
+	} {
+		must(t, os.WriteFile(filepath.Join(path, c.name), []byte("x"), c.mode))
+		must(t, os.Chown(filepath.Join(path, c.name), c.uid, c.gid))
+		var r Reader
+		_, err := d.ReadFile(c.name, 10)
+		opened := d.OpenReader(&r, c.name)
+		given := d.Chown(c.name, c.uid, -1)
+		for what, err := range map[string]error{"read": err, "opened": opened, "given away": given} {
+			if (err == nil) != c.read || !c.read && !errors.Is(err, fs.ErrPermission) {
+				t.Errorf("%s is %s: %v", c.name, what, err)
+			}
+		}
+		if opened == nil {
+			must(t, r.Close())
 		}
 	}
 }

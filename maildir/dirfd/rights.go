@@ -142,8 +142,7 @@ func takeRights(fd int, from Stat, dir bool) error {
 }
 
 // Chmod sets the permission bits of a regular file or directory. A symbolic link or
-// anything else gives ErrNotRegular, and so does a file with several names that belongs
-// to another user than d.
+// anything else gives ErrNotRegular; files of others are refused as by Open.
 func (d *Dir) Chmod(name string, mode fs.FileMode) error {
 	return d.do("set rights of", name, func(fd int) error {
 		return d.withOwn(fd, name, func(n int, st *unix.Stat_t) error {
@@ -163,8 +162,8 @@ func (d *Dir) Chown(name string, uid, gid int) error {
 }
 
 // withOwn calls f with a handle (O_PATH) of the regular file or directory name in the
-// directory, whose descriptor is fd. It fails for a file that its owner did not put here:
-// whoever owns the directory may have linked it, to be given it by root.
+// directory, whose descriptor is fd, unless Open would refuse the file: whoever owns the
+// directory may have put it there to be given it by root.
 func (d *Dir) withOwn(fd int, name string, f func(n int, st *unix.Stat_t) error) error {
 	n, err := unix.Openat(fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -35,7 +35,7 @@ func TestSystemUsers(t *testing.T) {
 	run(t, m)
 
 	mail := useMaildir(t, m)
-	readForeignLink(t, m, mail)
+	readForeignFiles(t, m, mail)
 	refuseForeignMaildir(t, m)
 	lookAtOwners(t, m)
 	lookAtCapabilities(t, m)
@@ -85,8 +85,9 @@ func useMaildir(t *testing.T, m *rig.Maildird) *speaker {
 	return mail
 }
 
-// readForeignLink: a hard link to a file of root's in alice's mail is not read.
-func readForeignLink(t *testing.T, m *rig.Maildird, mail *speaker) {
+// readForeignFiles: a hard link to a file of root's in alice's mail is not read, nor a
+// private file of bob's that she could move there.
+func readForeignFiles(t *testing.T, m *rig.Maildird, mail *speaker) {
 	t.Helper()
 	secret := filepath.Join(m.Dir, "home", "secret")
 	if err := os.WriteFile(secret, []byte("Subject: secret\n\nsecret\n"), 0o600); err != nil {
@@ -96,6 +97,13 @@ func readForeignLink(t *testing.T, m *rig.Maildird, mail *speaker) {
 		if err := os.Link(secret, filepath.Join(homeOf(m, "alice"), "Maildir", name, "cur", "1700000000.secret:2,")); err != nil {
 			t.Fatal(err)
 		}
+	}
+	moved := filepath.Join(homeOf(m, "alice"), "Maildir", ".Sent", "cur", "1700000001.secret:2,")
+	if err := os.WriteFile(moved, []byte("Subject: secret\n\nsecret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(moved, bobID, bobID); err != nil {
+		t.Fatal(err)
 	}
 	mail.say("d SELECT Sent\r\n", "d OK")
 	if _, err := fmt.Fprint(mail.conn, "e FETCH 1:* BODY.PEEK[]\r\n"); err != nil {
