@@ -132,17 +132,16 @@ func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 		_, err := m.remove(lock, rows, 0)
 		return err
 	})
+	dst.flagAfter(ctx, m, originals, c)
 	if err != nil {
 		c = v.takeBack(ctx, c, dst)
-	} else {
-		dst.flagAfter(ctx, m, originals, c)
 	}
 	return c, err
 }
 
 // flagAfter gives moved messages the flags that other programs gave the originals, or
-// took from them, between the copy and the removal. All is moved by then: that these
-// are lost is only logged.
+// took from them, between the copy and the removal. Messages are moved by then: that
+// these are lost is only logged.
 func (dst *Mailbox) flagAfter(ctx context.Context, src *Mailbox, originals []original, c Copied) {
 	type change struct {
 		uid   uint32
