@@ -151,7 +151,7 @@ func (m *Mailbox) dropRecords(lock *dotlock.Lock, files []entry) error {
 		}
 	}
 	m.mu.RUnlock()
-	if len(again) == 0 || lock == nil {
+	if len(again) == 0 || lock == nil || m.list.Header().UIDValidity == 0 { // or no list: the one to come has them not
 		return nil
 	}
 	m.touch(lock)
