@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
 	"maildird/maildir/mailbox/table"
@@ -45,6 +46,8 @@ func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 			}
 			if !m.met(e) {
 				fresh = append(fresh, e)
+			} else {
+				m.forgetUnless(e, st)
 			}
 		}
 	}
@@ -105,8 +108,7 @@ func (m *Mailbox) forgetReplaced() {
 
 // forgetIfReplaced does that for a name that appeared and is a message's.
 func (m *Mailbox) forgetIfReplaced(e entry) {
-	n, ok := m.at(e)
-	if !ok {
+	if _, ok := m.at(e); !ok {
 		return
 	}
 	st, err := m.in(e.where).Lstat(e.name)
@@ -115,6 +117,16 @@ func (m *Mailbox) forgetIfReplaced(e entry) {
 	}
 	if !st.Regular() {
 		m.events.orderScan()
+	}
+	m.forgetUnless(e, st)
+}
+
+// forgetUnless drops what is cached of the message at e unless it is of the file that
+// is there.
+func (m *Mailbox) forgetUnless(e entry, st dirfd.Stat) {
+	n, ok := m.at(e)
+	if !ok {
+		return
 	}
 	known, dated := m.cached.Date(n)
 	virtual, sized := m.cached.Size(n)
@@ -154,7 +166,7 @@ func (m *Mailbox) met(e entry) bool {
 	}
 	old := entry{m.t.Row(n).Where, m.t.FileName(n)}
 	m.mu.RUnlock()
-	if was, err := m.in(old.where).Lstat(old.name); err == nil {
+	if was, err := m.in(old.where).Lstat(old.name); err == nil && was.Regular() {
 		is, err := m.in(e.where).Lstat(e.name)
 		if err == nil && was.ID() != is.ID() {
 			return false

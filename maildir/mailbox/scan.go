@@ -110,7 +110,7 @@ func (m *Mailbox) listOnce() (pass, error) {
 	}
 	// Names that differ from the table's: a rename, or a second file.
 	for _, e := range l.doubtful {
-		_, err := m.in(e.where).Lstat(e.name)
+		st, err := m.in(e.where).Lstat(e.name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // renamed since it was listed; its other name was or will be met
 		}
@@ -119,6 +119,8 @@ func (m *Mailbox) listOnce() (pass, error) {
 		}
 		if !m.met(e) {
 			l.fresh = append(l.fresh, e)
+		} else {
+			m.forgetUnless(e, st)
 		}
 	}
 	return pass{l.fresh, l.unmet()}, nil
