@@ -52,6 +52,9 @@ func (r *meeting) checkEnded() {
 		r.a.path = r.ended
 	}
 	r.checkPromises()
+	if r.lists { // nobody wrote the list again before the end
+		clear(r.a.told)
+	}
 	r.anew("another process", r.newEnv(false, false), nil)
 	r.nothingLeft(r.a)
 }
@@ -131,7 +134,7 @@ func (r *meeting) checkSessions(d *disk, some ...*session) {
 			if got := s.text(msg); got != text {
 				r.fault("session %d: UID %d is %s with %q, read as %q", i, msg.UID, rel, text, got)
 			}
-			if r.waits || r.became[text] == "" { // else that may show only when it is read
+			if r.waits || r.became[text] == "" && !slices.Contains(r.alike, text) { // else that may show only when it is read
 				r.checkFacts(d, s, msg, rel, text)
 			}
 			r.tell(d, msg.UID, text)
@@ -168,20 +171,22 @@ func (r *meeting) checkPromises() {
 	if r.ended != "" { // what was moved away is not lost
 		old, _ := os.ReadDir(r.a.file("cur.old"))
 		for _, one := range old {
-			text, err := os.ReadFile(r.a.file("cur.old/" + one.Name()))
-			must(r.t, err)
+			text, _ := os.ReadFile(r.a.file("cur.old/" + one.Name()))
 			r.gone[strings.TrimSpace(string(text))] = true
 		}
 	}
 	for text, d := range r.owed {
 		rel := d.find(text)
+		if rel == "" && slices.Contains(r.alike, text) { // the other of the two was moved
+			rel = r.a.find(text) + r.b.find(text)
+		}
 		if rel == "" {
 			if !r.gone[text] {
 				r.fault("%q is lost, the files are %v and %v", text, r.a.files(), r.b.files())
 			}
 			continue
 		}
-		if r.reset[text] {
+		if r.reset[text] || r.gone[text] || slices.Contains(r.alike, text) {
 			continue
 		}
 		flags := filename.FlagsOf(rel)
@@ -191,6 +196,9 @@ func (r *meeting) checkPromises() {
 		need := r.need[text]
 		if d == r.b { // where the letters are others
 			need &^= filename.Keywords
+		}
+		if d == r.b && r.other[text] { // under another base it was another message than the one that went there
+			need = 0
 		}
 		if lost := need &^ flags; lost != 0 {
 			r.fault("%q lost flags %b that another program gave it, it is %s", text, lost, rel)
@@ -219,6 +227,9 @@ func (r *meeting) anew(who string, env *Env, old *session) {
 	faults := len(r.faults)
 	r.checkSessions(r.a, s)
 	for _, other := range r.some {
+		if _, err := other.poll(); err != nil { // it may have told of a message that went and came back
+			r.fault("Poll: %v", err)
+		}
 		if !slices.Equal(s.uids, other.uids) {
 			r.fault("%s has %v, a session %v", who, s.uids, other.uids)
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 
 	"maildird/maildir/filename"
 )
@@ -13,10 +14,11 @@ import (
 // other is what another program does at one moment, to the message with a text, if it
 // is about one.
 type other struct {
-	name  string
-	about bool // one message
-	ready func(r *meeting)
-	do    func(r *meeting, text string)
+	name    string
+	about   bool // one message
+	process bool // it is another process of ours, or Dovecot, which tells clients of UIDs
+	ready   func(r *meeting)
+	do      func(r *meeting, text string)
 }
 
 // others are what mutt, mbsync, offlineimap, rsync, Dovecot and people do.
@@ -31,7 +33,7 @@ var others = []other{
 		r.flag(text, filename.Answered, 0)
 		delete(r.need, text)
 		if now := r.a.find(text); now != "" {
-			must(r.t, os.Rename(r.a.file(now), r.a.file(rel)))
+			r.move(now, rel)
 		}
 	}},
 	{name: "takes all flags", about: true, do: func(r *meeting, text string) {
@@ -42,7 +44,7 @@ var others = []other{
 	{name: "takes back to new", about: true, do: func(r *meeting, text string) {
 		if rel := r.a.find(text); rel != "" {
 			r.reset[text] = true
-			must(r.t, os.Rename(r.a.file(rel), r.a.file("new/"+filename.Base(path.Base(rel)))))
+			r.move(rel, "new/"+filename.Base(path.Base(rel)))
 		}
 	}},
 	{name: "links and unlinks", about: true, do: func(r *meeting, text string) { r.linkFlag(text)() }},
@@ -51,14 +53,13 @@ var others = []other{
 	{name: "puts it in another's place", about: true, do: func(r *meeting, text string) { r.over(text, "spare") }},
 	{name: "delivers under its base", about: true, do: func(r *meeting, text string) {
 		if rel := r.a.find(text); rel != "" {
+			r.alike = append(r.alike, text, "twin")
 			r.deliver("cur/"+filename.WithFlags(filename.Base(path.Base(rel)), filename.Flagged|filename.Answered), "twin")
-			if r.reopened { // who opens the folder does not know which of them was there first
-				r.became["twin"] = text
-			}
 		}
 	}},
 	{name: "delivers to new under its base", about: true, do: func(r *meeting, text string) {
 		if rel := r.a.find(text); strings.HasPrefix(rel, "cur/") {
+			r.alike = append(r.alike, text, "twin")
 			r.deliver("new/"+filename.Base(path.Base(rel)), "twin")
 		}
 	}},
@@ -66,7 +67,7 @@ var others = []other{
 		if rel := r.a.find(text); rel != "" {
 			r.other[text] = true
 			base := filename.Base(path.Base(rel))
-			must(r.t, os.Rename(r.a.file(rel), r.a.file("cur/"+filename.WithFlags(base+",U=77", filename.FlagsOf(rel)))))
+			r.move(rel, "cur/"+filename.WithFlags(base+",U=77", filename.FlagsOf(rel)))
 		}
 	}},
 	{name: "moves it to the other folder", about: true, do: func(r *meeting, text string) { r.away(text) }},
@@ -102,11 +103,11 @@ var others = []other{
 	{name: "removes the history", do: func(r *meeting, _ string) { r.beside("maildird-history", "") }},
 	{name: "removes the keywords", do: func(r *meeting, _ string) { r.beside("dovecot-keywords", "") }},
 	{name: "puts back the list", ready: keepList, do: func(r *meeting, _ string) { r.beside("dovecot-uidlist", "list") }},
-	{name: "opens", do: func(r *meeting, _ string) { r.process(func(*process) error { return nil }) }},
-	{name: "looks", ready: withProcess, do: func(r *meeting, _ string) {
+	{name: "opens", process: true, do: func(r *meeting, _ string) { r.process(func(*process) error { return nil }) }},
+	{name: "looks", process: true, ready: withProcess, do: func(r *meeting, _ string) {
 		r.process(func(p *process) error { _, err := p.s.poll(); return err })
 	}},
-	{name: "stores", ready: withProcess, about: true, do: func(r *meeting, text string) {
+	{name: "stores", process: true, ready: withProcess, about: true, do: func(r *meeting, text string) {
 		r.process(func(p *process) error {
 			done, err := p.s.v.Store(ctx, p.s.uidsOf(text), Add, filename.Answered, nil)
 			if len(done) > 0 {
@@ -115,13 +116,13 @@ var others = []other{
 			return err
 		})
 	}},
-	{name: "stores a new keyword", ready: withProcess, about: true, do: func(r *meeting, text string) {
+	{name: "stores a new keyword", process: true, ready: withProcess, about: true, do: func(r *meeting, text string) {
 		r.process(func(p *process) error {
 			_, err := p.s.v.Store(ctx, p.s.uidsOf(text), Add, 0, []string{"other"})
 			return err
 		})
 	}},
-	{name: "expunges", ready: withProcess, about: true, do: func(r *meeting, text string) {
+	{name: "expunges", process: true, ready: withProcess, about: true, do: func(r *meeting, text string) {
 		r.process(func(p *process) error {
 			uid := p.s.uid(text)
 			if uid == 0 {
@@ -130,11 +131,12 @@ var others = []other{
 			removed, err := p.s.v.Remove(ctx, uid)
 			if len(removed) > 0 {
 				r.gone[text] = true
+				r.overtaken(text)
 			}
 			return err
 		})
 	}},
-	{name: "appends", ready: withProcess, do: func(r *meeting, _ string) {
+	{name: "appends", process: true, ready: withProcess, do: func(r *meeting, _ string) {
 		r.process(func(p *process) error {
 			uids, err := appendTo(p.m, filename.Seen, "appended elsewhere")
 			if err == nil {
@@ -172,8 +174,17 @@ func (r *meeting) flag(text string, add, remove filename.Flags) {
 		return
 	}
 	to := "cur/" + filename.WithFlags(path.Base(rel), filename.FlagsOf(rel)&^remove|add)
-	must(r.t, os.Rename(r.a.file(rel), r.a.file(to)))
-	r.need[text] |= add
+	if r.move(rel, to) {
+		r.need[text] |= add
+	}
+}
+
+// move renames a file to a name that nothing has, or fails.
+func (r *meeting) move(from, to string) bool {
+	if _, err := os.Lstat(r.a.file(to)); err == nil && from != to {
+		return false
+	}
+	return os.Rename(r.a.file(from), r.a.file(to)) == nil
 }
 
 // linkFlag is flag by a link; what it returns removes the old name.
@@ -183,9 +194,14 @@ func (r *meeting) linkFlag(text string) (unlink func()) {
 		return func() {}
 	}
 	to := "cur/" + filename.WithFlags(path.Base(rel), filename.FlagsOf(rel)|filename.Answered)
-	must(r.t, os.Link(r.a.file(rel), r.a.file(to)))
+	if os.Link(r.a.file(rel), r.a.file(to)) != nil {
+		return func() {}
+	}
 	r.reset[text] = true // one of the names may be gone by then
 	return func() {
+		if now := r.a.files()[rel]; now != text {
+			r.gone[now] = true
+		}
 		if err := os.Remove(r.a.file(rel)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			r.t.Fatal(err)
 		}
@@ -210,7 +226,10 @@ func (r *meeting) over(text, victim string) {
 	}
 	must(r.t, os.Rename(r.a.file(from), r.a.file(to)))
 	r.gone[victim] = true
-	r.became[text], r.other[text] = victim, true
+	r.other[text] = true
+	if r.became[text] = victim; r.became[victim] != "" { // it had another's name itself
+		r.became[text] = r.became[victim]
+	}
 	r.reset[text] = true
 }
 
@@ -228,6 +247,12 @@ func (r *meeting) away(text string) (back func()) {
 	was := r.owed[text]
 	r.owed[text], r.reset[text], r.other[text] = r.b, true, true
 	return func() {
+		if r.ended != "" {
+			return
+		}
+		if victim := r.a.files()[rel]; victim != "" {
+			r.gone[victim] = true
+		}
 		if err := os.Rename(r.b.file(to), r.a.file(rel)); err == nil {
 			r.owed[text] = was
 		}
@@ -248,7 +273,7 @@ func (r *meeting) deliver(rel, text string) {
 // name adds to dovecot-keywords, in one step.
 func (r *meeting) name(lines string) {
 	have, _ := os.ReadFile(r.a.file("dovecot-keywords"))
-	if strings.Contains(string(have), "\n1 ") {
+	if r.ended != "" || strings.Contains(string(have), "\n1 ") {
 		return
 	}
 	tmp := r.root + "/words"
@@ -325,7 +350,7 @@ func (r *meeting) process(do func(p *process) error) {
 	if withProcess(r); r.proc == nil {
 		return
 	}
-	if err := do(r.proc); err != nil {
+	if err := do(r.proc); err != nil && !(r.odd && errors.Is(err, syscall.EISDIR)) {
 		r.fault("another process: %v", err)
 	}
 }
