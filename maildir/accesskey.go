@@ -3,6 +3,8 @@ package maildir
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 
 	"maildird/maildir/accesskey"
 	"maildird/maildir/dirfd"
@@ -90,5 +92,9 @@ func (a *Account) inFolder(name string, f func(*dirfd.Dir) error) error {
 		return err
 	}
 	defer dir.Close()
-	return f(dir)
+	err = f(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: it was removed just now: %w", folder.ErrNotFound, err)
+	}
+	return err
 }

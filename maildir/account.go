@@ -34,6 +34,8 @@ type AccountOptions struct {
 	// Quota is the limit that is configured for the account; the zero one leaves
 	// it to the Maildir's maildirsize.
 	Quota quota.Limit
+
+	before func(op, path string) error // for tests: see dirfd.Dir.Before
 }
 
 // Account is one user's Maildir. Safe for concurrent use.

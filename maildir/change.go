@@ -81,6 +81,20 @@ func (a *Account) renameInbox(ctx context.Context, to string) error {
 	if err := src.CopyMetadata(ctx, dst.Mailbox); err != nil { // RFC 5464 section 4.1
 		return err
 	}
+	for try := 1; ; try++ {
+		err := moveAll(ctx, src.Mailbox, dst.Mailbox)
+		// What others removed meanwhile keeps nobody from moving the rest.
+		if !errors.Is(err, mailbox.ErrGone) || try == moveTries {
+			return err
+		}
+	}
+}
+
+// moveTries is how often the messages of INBOX are moved of which others remove some
+// each time.
+const moveTries = 10
+
+func moveAll(ctx context.Context, src, dst *mailbox.Mailbox) error {
 	v, err := src.NewView(ctx, false, nil)
 	if err != nil {
 		return err
@@ -90,6 +104,6 @@ func (a *Account) renameInbox(ctx context.Context, to string) error {
 	for m := range v.Messages([]mailbox.Range{{First: 1, Last: ^uint32(0)}}, true) {
 		uids = append(uids, m.UID)
 	}
-	_, err = v.Move(ctx, uids, dst.Mailbox)
+	_, err = v.Move(ctx, uids, dst)
 	return err
 }

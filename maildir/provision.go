@@ -26,6 +26,7 @@ func openRoot(ctx context.Context, opt AccountOptions) (*dirfd.Dir, error) {
 	if err != nil {
 		return nil, err
 	}
+	root.Before(opt.before)
 	if _, err = root.Lstat("cur"); errors.Is(err, fs.ErrNotExist) {
 		// Durable before it is a Maildir, so that whoever finds one can tell
 		// of mail in it at once.

@@ -150,7 +150,17 @@ func (d Dirs) rights() (dirfd.Rights, error) {
 // OpenDirs opens the directories of a folder and creates those that are
 // missing, with the rights of the folder. The folder's handle belongs to the
 // result; after an error it still is the caller's.
-func OpenDirs(folder *dirfd.Dir) (Dirs, error) {
+func OpenDirs(folder *dirfd.Dir) (Dirs, error) { return openDirs(folder, openOrCreate) }
+
+// FindDirs is OpenDirs, but makes nothing: fs.ErrNotExist where one is missing.
+func FindDirs(folder *dirfd.Dir) (Dirs, error) {
+	return openDirs(folder, func(folder *dirfd.Dir, name string) (*dirfd.Dir, bool, bool, error) {
+		d, err := folder.OpenDir(name)
+		return d, false, false, err
+	})
+}
+
+func openDirs(folder *dirfd.Dir, open func(folder *dirfd.Dir, name string) (d *dirfd.Dir, missing, created bool, err error)) (Dirs, error) {
 	d := Dirs{Folder: folder}
 	var made []string
 	sync := false
@@ -166,11 +176,11 @@ func OpenDirs(folder *dirfd.Dir) (Dirs, error) {
 		dir  **dirfd.Dir
 		name string
 	}{{&d.Tmp, "tmp"}, {&d.New, "new"}, {&d.Cur, "cur"}} {
-		open, missing, created, err := openOrCreate(folder, sub.name)
+		dir, missing, created, err := open(folder, sub.name)
 		if err != nil {
 			return fail(err)
 		}
-		*sub.dir = open
+		*sub.dir = dir
 		sync = sync || missing
 		if created {
 			made = append(made, sub.name)

@@ -1,6 +1,7 @@
 package dirfd
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"strconv"
@@ -69,6 +70,9 @@ func (d *Dir) MkdirAs(name string, r Rights) (*Dir, error) {
 		return nil, err
 	}
 	sub, err := d.OpenDir(name)
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+		return nil, &fs.PathError{Op: "create directory", Path: d.join(name), Err: fs.ErrExist} // another program put it there
+	}
 	if err != nil {
 		_ = d.RemoveDir(name)
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 )
 
@@ -33,6 +34,19 @@ func (t *Tree) Create(ctx context.Context, name string, specialUse []string) err
 		}
 		return nil
 	})
+}
+
+// removedTries is how often what another program removes each time is done anew.
+const removedTries = 5
+
+// whileRemoved does something again of which another program removed a part while it
+// was done.
+func whileRemoved(do func() error) error {
+	for try := 1; ; try++ {
+		if err := do(); !errors.Is(err, fs.ErrNotExist) || try == removedTries {
+			return err
+		}
+	}
 }
 
 // nameFree fails with ErrExists if a directory of another spelling is shown

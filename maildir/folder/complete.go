@@ -10,14 +10,24 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// complete makes the directories that an open mailbox needs.
-func (t *Tree) complete(d *dirfd.Dir) error {
+// complete makes the directories that the open mailbox at a place needs.
+func (t *Tree) complete(at levels, d *dirfd.Dir) error {
 	missing, err := t.letMake(d)
 	if err != nil {
 		return err
 	}
 	if len(missing) == 0 {
 		return nil
+	}
+	if len(at) > 0 && slices.Contains(missing, "cur") {
+		// It may be what makes a mailbox of it: then somebody has just deleted that.
+		ok, err := t.layout.selectable(d)
+		if err == nil && !ok {
+			err = fmt.Errorf("%w: it was deleted just now", ErrNotFound)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	rights, err := d.Rights()
 	if err != nil {

@@ -185,7 +185,7 @@ func (t *Tree) OpenDir(name string) (*dirfd.Dir, error) {
 			return nil, err
 		}
 	}
-	if err := t.complete(d); err != nil {
+	if err := t.complete(at, d); err != nil {
 		_ = d.Close()
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -83,60 +84,107 @@ func (fsLayout) selectable(d *dirfd.Dir) (bool, error) {
 	return err == nil && st.Mode.IsDir(), err
 }
 
+// scanTries is how often the tree is looked through while folders move in it.
+const scanTries = 4
+
+// scan looks through the tree again if folders seem to have moved meanwhile, until it
+// finds the same twice: one that moves from where nobody looked yet to where somebody
+// did would be missing.
 func (l fsLayout) scan(root *dirfd.Dir, f func(at levels, selectable bool) error) error {
-	left := maxFolders
-	_, err := l.walk(root, nil, &left, f)
-	return err
+	var before []fsFound
+	for try := 1; ; try++ {
+		w := fsWalk{began: time.Now()}
+		if _, err := w.visit(root, nil); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if !w.moved || try == scanTries || slices.EqualFunc(before, w.found, fsFound.same) {
+			before = w.found
+			break
+		}
+		before = w.found
+	}
+	for _, one := range before {
+		if err := f(one.at, one.selectable); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// walk visits what is below d and tells whether d itself is a mailbox.
-func (l fsLayout) walk(d *dirfd.Dir, at levels, left *int, f func(levels, bool) error) (bool, error) {
-	names, selectable, err := l.names(d, *left)
+// fsFound is a directory that a walk found.
+type fsFound struct {
+	at         levels
+	selectable bool
+}
+
+func (a fsFound) same(b fsFound) bool {
+	return a.selectable == b.selectable && slices.Equal(a.at, b.at)
+}
+
+// fsWalk looks through the tree once.
+type fsWalk struct {
+	began time.Time
+	found []fsFound
+	moved bool // a directory was removed or renamed meanwhile, or that cannot be told
+}
+
+// visit finds what is below d and tells whether d itself is a mailbox; fs.ErrNotExist
+// if d was removed.
+func (w *fsWalk) visit(d *dirfd.Dir, at levels) (bool, error) {
+	in, err := contentOf(d, maxFolders-len(w.found))
 	if err != nil {
 		return false, err
 	}
-	if *left -= len(names); *left <= 0 {
+	if len(w.found)+len(in.names) >= maxFolders {
 		return false, tooMany(d)
 	}
-	for _, name := range names {
-		sub, err := d.OpenDir(name)
-		if err != nil {
-			if errors.Is(err, fs.ErrPermission) {
-				// It is there and not for us: a level that leads nowhere.
-				err = f(append(slices.Clip(at), name), false)
-			} else if notThere(err) {
-				err = nil
-			}
-			if err != nil {
-				return false, err
-			}
-			continue
-		}
+	if len(at) > 0 && (in.changed.After(w.began) || dirfd.WithinGrain(w.began, in.changed)) {
+		w.moved = true
+	}
+	for _, name := range in.names {
 		below := append(slices.Clip(at), name)
-		isMailbox, err := false, error(nil)
-		if len(below) < maxLevels {
-			isMailbox, err = l.walk(sub, below, left, f)
-		}
-		_ = sub.Close()
-		if err == nil {
-			err = f(below, isMailbox)
-		}
-		if err != nil {
+		selectable, err := w.enter(d, name, below)
+		switch {
+		case notThere(err):
+			w.moved = true
+			continue
+		case errors.Is(err, fs.ErrPermission):
+			// It is there and not for us: a level that leads nowhere.
+		case err != nil:
 			return false, err
 		}
+		w.found = append(w.found, fsFound{below, selectable})
 	}
-	return selectable, nil
+	return in.selectable, nil
 }
 
-// names lists the directories in d that are levels of names, and tells whether
-// d is a mailbox. A directory that vanished is empty.
-func (l fsLayout) names(d *dirfd.Dir, limit int) (names []string, selectable bool, err error) {
+func (w *fsWalk) enter(d *dirfd.Dir, name string, at levels) (selectable bool, err error) {
+	sub, err := d.OpenDir(name)
+	if err != nil {
+		return false, err
+	}
+	defer sub.Close()
+	if len(at) >= maxLevels {
+		return false, nil
+	}
+	return w.visit(sub, at)
+}
+
+// fsContent is what matters in a directory.
+type fsContent struct {
+	names      []string // of the directories in it that are levels of names
+	selectable bool     // it is a mailbox
+	changed    time.Time
+}
+
+// contentOf lists a directory; fs.ErrNotExist if it was removed.
+func contentOf(d *dirfd.Dir, limit int) (in fsContent, err error) {
 	for range 3 {
 		before, err := d.Stat()
 		if err != nil {
-			return nil, false, err
+			return in, err
 		}
-		names, selectable = names[:0], false
+		in = fsContent{in.names[:0], false, before.Mtime}
 		err = d.List(func(name []byte, kind dirfd.Kind, _ uint64) bool {
 			if kind == dirfd.KindUnknown {
 				if st, err := d.Lstat(string(name)); err == nil && st.Mode.IsDir() {
@@ -148,27 +196,32 @@ func (l fsLayout) names(d *dirfd.Dir, limit int) (names []string, selectable boo
 			}
 			switch string(name) {
 			case "cur":
-				selectable = true
+				in.selectable = true
 			case "new", "tmp":
 			default:
 				if !hidden(string(name)) {
-					names = append(names, string(name))
+					in.names = append(in.names, string(name))
 				}
 			}
-			return len(names) <= limit
+			return len(in.names) <= limit
 		})
-		if err != nil && !notThere(err) && !errors.Is(err, fs.ErrPermission) {
-			return nil, false, err
+		if err != nil && !errors.Is(err, fs.ErrPermission) {
+			return in, err
 		}
 		if after, err := d.Stat(); err != nil || after.Mtime.Equal(before.Mtime) {
 			break
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names), selectable, nil
+	slices.Sort(in.names)
+	in.names = slices.Compact(in.names)
+	return in, nil
 }
 
-func (l fsLayout) create(root *dirfd.Dir, at levels) (err error) {
+func (l fsLayout) create(root *dirfd.Dir, at levels) error {
+	return whileRemoved(func() error { return l.createOnce(root, at) })
+}
+
+func (l fsLayout) createOnce(root *dirfd.Dir, at levels) (err error) {
 	d, unmake, err := l.makeLevels(root, at)
 	if err != nil {
 		return err
@@ -240,6 +293,9 @@ func (l fsLayout) makeLevel(d *dirfd.Dir, level string) (sub *dirfd.Dir, isNew b
 	}
 	sub, err = d.MkdirAs(level, rights)
 	if errors.Is(err, fs.ErrExist) {
+		if sub, err = d.OpenDir(level); err == nil || !notThere(err) || errors.Is(err, fs.ErrNotExist) {
+			return sub, false, err // another program was faster
+		}
 		return nil, false, fmt.Errorf("%w: %s/%s is no folder", ErrExists, d.Path(), level)
 	}
 	if err != nil {
@@ -273,12 +329,15 @@ func (l fsLayout) remove(root *dirfd.Dir, at levels) (func() error, error) {
 		return nil, err
 	}
 	defer d.Close()
-	below, selectable, err := l.names(d, maxFolders)
+	in, err := contentOf(d, maxFolders)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = ErrNotFound // by now
+	}
 	if err != nil {
 		return nil, err
 	}
-	if len(below) > 0 {
-		if !selectable {
+	if len(in.names) > 0 {
+		if !in.selectable {
 			return nil, fmt.Errorf("%w and is itself only a level above them", ErrHasChildren)
 		}
 		return l.removeContent(root, d)
@@ -291,12 +350,15 @@ func (l fsLayout) remove(root *dirfd.Dir, at levels) (func() error, error) {
 		defer above.Close()
 	}
 	name := at[len(at)-1]
-	if selectable {
+	if in.selectable {
 		return trash(above, name, root, l.sync)
 	}
 	// No mailbox, so what it may hold is no mail and not ours to remove.
 	if err := above.RemoveDir(name); err != nil {
-		if errors.Is(err, unix.ENOTEMPTY) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			err = ErrNotFound // by now
+		case errors.Is(err, unix.ENOTEMPTY):
 			err = fmt.Errorf("%w: %s is no mailbox and holds other files", ErrHasChildren, d.Path())
 		}
 		return nil, err
@@ -356,6 +418,10 @@ func (l fsLayout) removeRest(d *dirfd.Dir) error {
 }
 
 func (l fsLayout) rename(root *dirfd.Dir, from, to levels) error {
+	return whileRemoved(func() error { return l.renameOnce(root, from, to) })
+}
+
+func (l fsLayout) renameOnce(root *dirfd.Dir, from, to levels) error {
 	d, err := l.open(root, from)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {

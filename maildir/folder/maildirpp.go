@@ -149,6 +149,10 @@ func tooMany(root *dirfd.Dir) error {
 }
 
 func (l ppLayout) create(root *dirfd.Dir, at levels) error {
+	return whileRemoved(func() error { return l.createOnce(root, at) })
+}
+
+func (l ppLayout) createOnce(root *dirfd.Dir, at levels) error {
 	name := l.dirName(at)
 	rights, err := l.rights(root, at)
 	if err != nil {
@@ -162,15 +166,17 @@ func (l ppLayout) create(root *dirfd.Dir, at levels) error {
 		return err
 	}
 	defer d.Close()
-	if err := l.fill(d, rights); err != nil {
-		unfill(d)
-		return errors.Join(err, root.RemoveDir(name))
+	err = l.fill(d, rights)
+	if err == nil {
+		err = l.sync(root)
 	}
-	if err := l.sync(root); err != nil {
+	if err != nil {
 		unfill(d)
-		return errors.Join(err, root.RemoveDir(name))
+		if undoErr := root.RemoveDir(name); !errors.Is(undoErr, fs.ErrNotExist) {
+			err = errors.Join(err, undoErr)
+		}
 	}
-	return nil
+	return err
 }
 
 // fill makes what is in a new folder.
@@ -277,17 +283,26 @@ func (l ppLayout) rename(root *dirfd.Dir, from, to levels) error {
 	}
 	back := func(moved []string, err error) error {
 		for _, name := range slices.Backward(moved) {
-			err = errors.Join(err, renameDir(root, newName+name[len(oldName):], root, name))
+			if backErr := renameDir(root, newName+name[len(oldName):], root, name); !errors.Is(backErr, fs.ErrNotExist) {
+				err = errors.Join(err, backErr)
+			}
 		}
 		return err
 	}
-	for i, name := range moves {
-		if err := renameDir(root, name, root, newName+name[len(oldName):]); err != nil {
-			return back(moves[:i], err)
+	var moved []string
+	for _, name := range moves {
+		switch err := renameDir(root, name, root, newName+name[len(oldName):]); {
+		case err == nil:
+			moved = append(moved, name)
+		case !errors.Is(err, fs.ErrNotExist): // another program may have taken it away
+			return back(moved, err)
 		}
 	}
+	if len(moved) == 0 {
+		return ErrNotFound
+	}
 	if err := l.sync(root); err != nil {
-		return back(moves, err)
+		return back(moved, err)
 	}
 	return nil
 }

@@ -296,7 +296,7 @@ func (t *Tree) SetSpecialUse(ctx context.Context, name string, uses []string) er
 		return err
 	}
 	has, err := t.SpecialUse(name)
-	if err != nil || slices.Equal(has, uses) {
+	if err != nil || !slices.ContainsFunc(has, func(use string) bool { return !slices.Contains(uses, use) }) {
 		return err
 	}
 	err = fmt.Errorf("%w: %q is %s by its name", ErrSpecialUse, name, strings.Join(has, " "))

@@ -76,6 +76,9 @@ func newBoxIn(t testing.TB, dir string) *box {
 // open opens the folder as one process would.
 func (b *box) open(env *Env) *Mailbox {
 	b.t.Helper()
+	for _, sub := range []string{"cur", "new", "tmp"} { // as the tree of folders does
+		_ = os.Mkdir(b.file(sub), 0o700)
+	}
 	dir, err := dirfd.Open(b.path)
 	must(b.t, err)
 	m, err := New(ctx, env, dir, func() (uint32, func() error, error) {

@@ -128,13 +128,15 @@ type Mailbox struct {
 	rankings rankings
 }
 
-// New opens the folder dir, which the Mailbox then owns, and reads it.
+// New opens the folder dir, which the Mailbox then owns, and reads it; ErrReplaced if
+// it has no new, cur and tmp (any more).
 // nextValidity is asked for a UIDVALIDITY if the folder has none, and settle, unless
 // it is nil, is called, in any goroutine, to make it durable; leadsHere is
 // asked now and then whether the mailbox's name still leads to dir, as it just did.
 func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (validity uint32, settle func() error, err error), leadsHere func() bool) (*Mailbox, error) {
-	dirs, err := delivery.OpenDirs(dir)
-	if errors.Is(err, fs.ErrNotExist) { // what is missing cannot be made in a folder that was removed
+	dirs, err := delivery.FindDirs(dir)
+	// What is missing now was there just now: a folder that is deleted must not be made again.
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP) {
 		return nil, fmt.Errorf("%w: %w", ErrReplaced, err)
 	}
 	if err != nil {
