@@ -22,7 +22,8 @@
 //     which is known by its base.
 //   - It was the last pass if no folder outside of it had news at s, if all names
 //     could be made, if none of its directories had to be listed after s
-//     (TestListedLate), and if the tree of folders is still the one that was copied.
+//     (TestListedLate), and if the tree of folders is still the one that was copied, as
+//     two listings of it tell that agree (TestInterleave).
 //
 // Why no message is missing. A message that existed at s was in some directory
 // D then. It came to D before D was listed and stayed, and the listing gave it;

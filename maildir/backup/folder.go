@@ -175,7 +175,7 @@ func (s *snapshot) inStep(f *folder) (bool, error) {
 	}
 	now, _, err := beside(d)
 	if err != nil || len(now) != len(f.files) {
-		return false, err
+		return false, ignoreGone(err)
 	}
 	for name, st := range now {
 		if v, ok := f.files[name]; !ok || v != versionOf(st) {

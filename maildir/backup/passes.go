@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -159,9 +160,22 @@ func (s *snapshot) unchangedBut(seen []*folder) (bool, error) {
 	return true, nil
 }
 
-// tree lists the directories of the Maildir.
+// treeTries bounds how often the directories are listed until two listings agree.
+const treeTries = 100
+
+// tree lists the directories of the Maildir until it finds the same twice: one that gets
+// another name during a listing may be in it under neither.
 func (s *snapshot) tree() ([]walk.Dir, error) {
 	tree, err := walk.Tree(s.root)
+	for try := 1; err == nil; try++ {
+		before := tree
+		if tree, err = walk.Tree(s.root); err == nil && slices.Equal(tree, before) {
+			break
+		}
+		if try == treeTries {
+			return nil, fmt.Errorf("folders of %s are renamed without a pause; try again at another time", s.root.Path())
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +225,7 @@ func (s *snapshot) bulk(ctx context.Context, f *folder) error {
 		return err
 	}
 	defer o.close()
-	return s.capture(ctx, o, nil)
+	return ignoreGone(s.capture(ctx, o, nil))
 }
 
 // visit brings folders in step under their locks, and checks them again before
@@ -240,6 +254,9 @@ func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, err
 	h := &hold{locker: s.opt.Locker, longest: &s.LongestLock, folders: all}
 	defer h.release()
 	if err := h.acquire(ctx); err != nil {
+		if ignoreGone(err) == nil {
+			return nil, nil
+		}
 		if !errors.Is(err, dotlock.ErrLocked) || len(folders) > 1 && s.Passes < lockedPasses || s.Passes < alonePasses {
 			return nil, ignoreLocked(err)
 		}
@@ -254,7 +271,10 @@ func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, err
 	settled := whole && len(all) == len(folders) && !s.newsOutside(folders)
 	for _, o := range all {
 		if err := s.update(ctx, o, h); err != nil {
-			return nil, err
+			if ignoreGone(err) != nil {
+				return nil, err
+			}
+			settled = false
 		}
 		if err := h.tick(ctx); err != nil {
 			return nil, err
@@ -368,6 +388,15 @@ func (s *snapshot) seen(o *opened) (bool, error) {
 // ignoreLocked lets the next pass try again.
 func ignoreLocked(err error) error {
 	if errors.Is(err, dotlock.ErrLocked) {
+		return nil
+	}
+	return err
+}
+
+// ignoreGone lets the next pass see what became of a folder that was removed, or a part
+// of it, while it was copied.
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return err

@@ -30,7 +30,8 @@ type Options struct {
 	// messages are done.
 	Progress func(done, total int)
 
-	noEvents bool // as on a network file system
+	noEvents bool                        // as on a network file system
+	before   func(op, path string) error // for tests: see dirfd.Dir.Before
 }
 
 // Result describes a snapshot.
@@ -75,6 +76,7 @@ func Take(ctx context.Context, opt Options) (Result, error) {
 		return Result{}, err
 	}
 	defer root.Close()
+	root.Before(opt.before)
 	if err := os.MkdirAll(opt.Dest, 0o700); err != nil {
 		return Result{}, err
 	}
