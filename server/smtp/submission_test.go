@@ -26,7 +26,7 @@ func aliceEdit() *headerEdit {
 		Now: func() time.Time { return time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC) },
 	})
 	user := auth.User{Name: "alice@example.org"}
-	return &headerEdit{s: &session{srv: srv, peer: &peer{}, log: slog.New(slog.DiscardHandler), user: &user}, id: "id-1"}
+	return &headerEdit{s: &session{srv: srv, peer: &peer{}, log: slog.New(slog.DiscardHandler), user: &user, from: &envelope{}}, id: "id-1"}
 }
 
 func TestMendHeader(t *testing.T) {
