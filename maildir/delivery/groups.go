@@ -12,7 +12,8 @@ var ErrGroup = errors.New("another who gets the message together with this one c
 // Group makes targets, by index, get the message together or not at all, where every
 // target would succeed or fail by itself: they are one recipient to the client, who has
 // one answer for them. A target may be in several groups. It gets the message if one of
-// these does as a whole, and then counts as stored although another group failed.
+// these does as a whole, and then counts as stored although another group failed: it does
+// not wait for whoever is in that one, and has the message twice when it comes again.
 // Targets in no group stand for themselves. To be called before Commit.
 func (s *Spool) Group(targets ...int) {
 	g := make([]*target, len(targets))
