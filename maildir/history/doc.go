@@ -32,8 +32,8 @@
 //   - What could be missed is a change that the journal does not know of
 //     because it lost its end: it says A, clients were told B at M, and now the
 //     file is at A again. So a frame is on disk, whoever wrote it, before
-//     anybody is told of its mod-sequence (Sync). Where no client wants
-//     mod-sequences, nothing is synced.
+//     anybody is told of its mod-sequence (Sync). To a session without CONDSTORE
+//     only SELECT and STATUS tell one, so nothing is synced for it later.
 //   - Where the operator gave up syncing, the journal notes in which run of the
 //     machine it was written. After a restart of the machine it counts as lost.
 //   - A journal that is damaged anywhere, be it at its end only, counts as

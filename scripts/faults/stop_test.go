@@ -52,20 +52,28 @@ func (c *cell) acknowledged(folder, id string, ok bool) {
 	}
 }
 
+// With a pause after each message clients work until the program stops, but do not fill
+// the cell's file system, which has 400 inodes: that is another fault.
+const (
+	mostSent = 60 // by each of four
+	pause    = 3 * time.Millisecond
+)
+
 // sendOn sends messages until there is no answer.
 func (c *cell) sendOn(service string) {
-	for n := 0; ; n++ {
+	for n := range mostSent {
 		id := fmt.Sprintf("stop-%s-%d", service, n)
 		answer, _ := c.senders[service].deliver(mailText(id, 3), c.user)
 		c.acknowledged("INBOX", id, answer == "250")
 		if answer == "no answer" || strings.HasPrefix(answer, "421") {
 			return
 		}
+		time.Sleep(pause)
 	}
 }
 
 func (c *cell) appendOn() {
-	for n := 0; ; n++ {
+	for n := range mostSent {
 		id := fmt.Sprintf("stop-append-%d", n)
 		text := strings.ReplaceAll(mailText(id, 3), "\n", "\r\n")
 		answer, _ := c.command("APPEND Box {%d+}\r\n%s", len(text), text)
@@ -73,6 +81,7 @@ func (c *cell) appendOn() {
 		if answer == "no answer" {
 			return
 		}
+		time.Sleep(pause)
 	}
 }
 
