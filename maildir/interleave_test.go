@@ -8,14 +8,12 @@ import (
 	"io"
 	"iter"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/folder"
@@ -112,30 +110,6 @@ func (x *explorer) callsAt(op operation, text string) iter.Seq[int] {
 			}
 		}
 	}
-}
-
-// TestInterleaveTwice is TestInterleave with two actions of other programs before two
-// calls, by chance.
-func TestInterleaveTwice(t *testing.T) {
-	if *flagSteps == 0 {
-		t.Skip("tries new things each time: say for how many seconds with -args -steps 60")
-	}
-	seed := *flagSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	limit := time.Duration(*flagSteps) * time.Second
-	t.Logf("-seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
-	both := []*explorer{newExplorer(t, folder.LayoutMaildirPP), newExplorer(t, folder.LayoutFS)}
-	for end := time.Now().Add(limit); time.Now().Before(end) && !t.Failed(); {
-		x := both[rng.IntN(2)]
-		op := operations[rng.IntN(len(operations))]
-		one, two := others[rng.IntN(len(others))], others[rng.IntN(len(others))]
-		x.exploreTwo(op, one, two, rng)
-	}
-	t.Logf("%d interleavings", both[0].runs+both[1].runs)
-	leaks.None(t)
 }
 
 // operation is one thing that a client has done.
@@ -316,25 +290,6 @@ func (o outcome) loose(others []action) outcome {
 
 func (o outcome) String() string {
 	return strings.ReplaceAll("answer "+o.result+"\n"+o.state, "\n", "\n    ")
-}
-
-func (x *explorer) exploreTwo(op operation, one, two action, rng *rand.Rand) {
-	calls := x.run(op, func(int, *world) {}).calls
-	if calls < 2 {
-		return
-	}
-	i := rng.IntN(calls)
-	j := i + rng.IntN(calls-i)
-	w := x.run(op, func(n int, w *world) {
-		if n == i {
-			one.do(w)
-		}
-		if n == j {
-			two.do(w)
-		}
-	})
-	name := fmt.Sprintf("%s: %s / %s before %d, %s before %d", x.layout, op.name, one.name, i, two.name, j)
-	x.judge(name, op, w, x.legal(op, one, two), one, two)
 }
 
 // operate does the operation in a process of its own.
