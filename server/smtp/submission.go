@@ -167,7 +167,7 @@ func fieldLength(header []byte) int {
 // checkFrom makes sure that a message says to be from nobody but its sender.
 func (e *headerEdit) checkFrom(fields []string) *smtp.SMTPError {
 	if len(fields) == 1 && e.s.from.null && strings.Join(strings.Fields(fields[0]), " ") == "MAILER-DAEMON <>" {
-		return nil // of the bounces that dma 0.13 sends (2026-11-27); it is nobody's address
+		return nil // of the bounces that dma 0.13 sends; it is nobody's address
 	}
 	if len(fields) != 1 {
 		return refusal(553, code3{5, 7, 1}, "Message must have one From field, with an address of %s", e.s.user.Name)
