@@ -108,17 +108,15 @@ func (t *Tree) tryTreeLock() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	ours := false
 	if lockWhole(f) {
-		if ours, err := t.isNamed(f, treeLock); ours || err != nil {
-			if err != nil {
-				_ = f.Close()
-				f = nil
-			}
-			return f, err
-		}
+		ours, err = t.isNamed(f, treeLock)
 	}
-	_ = f.Close()
-	return nil, nil
+	if !ours || err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func (t *Tree) makeTreeLock() (*os.File, error) {

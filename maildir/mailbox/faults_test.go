@@ -342,18 +342,21 @@ func hasNumber(text string, is ...int) bool {
 	return slices.ContainsFunc(is, func(i int) bool { return strings.HasPrefix(text, fmt.Sprintf("Subject: 17%08d.M", i)) })
 }
 
+// openAnew opens the folder as another process would, and looks at it.
+func (w *faulty) openAnew() error {
+	m, err := w.open(w.b, w.env, w.f)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	_, err = w.look(w.b, m)
+	return err
+}
+
 var faultyOps = []faultyOp{
 	{
 		name: "open for the first time", fresh: true,
-		run: func(w *faulty) (err error) {
-			m, err := w.open(w.b, w.env, w.f)
-			if err != nil {
-				return err
-			}
-			defer m.Close()
-			_, err = w.look(w.b, m)
-			return err
-		},
+		run:   (*faulty).openAnew,
 		check: func(w *faulty, _ bool, now, _ map[string]string) string { return otherFiles(w.before, now) },
 		settled: func(w *faulty) []string {
 			if w.again { // who opens it cannot know; a list that is lost as a whole gets a new UIDVALIDITY
@@ -363,16 +366,8 @@ var faultyOps = []faultyOp{
 		},
 	},
 	{
-		name: "open",
-		run: func(w *faulty) (err error) {
-			m, err := w.open(w.b, w.env, w.f)
-			if err != nil {
-				return err
-			}
-			defer m.Close()
-			_, err = w.look(w.b, m)
-			return err
-		},
+		name:  "open",
+		run:   (*faulty).openAnew,
 		check: func(w *faulty, _ bool, now, _ map[string]string) string { return otherFiles(w.before, now) },
 	},
 	{
