@@ -18,49 +18,47 @@ import (
 	"maildird/server/config"
 )
 
-// Check returns what keeps a configuration that Load accepted from working,
-// one sentence each.
-func Check(cfg *config.Config, log *slog.Logger) []string {
-	var out []string
+// Check returns what keeps a configuration that Load accepted from working, and, as
+// doubts, what does so only if it is not meant. Each is one sentence.
+func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, log)
 	if err != nil {
-		out = append(out, err.Error())
+		wrong = append(wrong, err.Error())
 	} else {
 		problems, err := users.Problems()
 		if err != nil {
 			problems = append(problems, err.Error())
 		}
-		out = append(out, problems...)
+		wrong = append(wrong, problems...)
 		if _, ok := users.Lookup(cfg.Postmaster); !ok {
-			out = append(out, fmt.Sprintf("postmaster: there is no user %s; add it with \"maildird user add\"", cfg.Postmaster))
+			wrong = append(wrong, fmt.Sprintf("postmaster: there is no user %s; add it with \"maildird user add\"", cfg.Postmaster))
 		}
-		out = append(out, checkAliases(cfg, users, log)...)
-		out = append(out, checkMail(cfg, users.All())...)
+		wrong = append(wrong, checkAliases(cfg, users, log)...)
+		wrong = append(wrong, checkMail(cfg, users.All())...)
 	}
 	if err := checkCache(cfg.CacheDir); err != nil {
-		out = append(out, err.Error())
+		wrong = append(wrong, err.Error())
 	} else if err := mayMakeCache(cfg.CacheDir); err != nil {
-		out = append(out, err.Error())
+		wrong = append(wrong, err.Error())
 	}
 	if cert, err := loadCertificate(cfg.TLS); err != nil {
-		out = append(out, err.Error())
+		wrong = append(wrong, err.Error())
 	} else {
-		for _, err := range []error{cert.valid(time.Now()), cert.covers(cfg.Hostname)} {
-			if err != nil {
-				out = append(out, err.Error())
-			}
+		if err := cert.valid(time.Now()); err != nil {
+			wrong = append(wrong, err.Error())
 		}
+		doubts = cert.doubts(cfg.Hostname)
 	}
 	if _, err := newTokens(cfg.Auth.OAuth, log); err != nil {
-		out = append(out, err.Error())
+		wrong = append(wrong, err.Error())
 	}
 	if err := checkRelay(cfg); err != nil {
-		out = append(out, err.Error())
+		wrong = append(wrong, err.Error())
 	}
-	for i := range out {
-		out[i] = strings.ReplaceAll(out[i], "\n", "; ")
+	for i := range wrong {
+		wrong[i] = strings.ReplaceAll(wrong[i], "\n", "; ")
 	}
-	return out
+	return wrong, doubts
 }
 
 // checkAliases tells what is wrong with the lines of the aliases file.

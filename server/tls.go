@@ -1,7 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,7 +40,8 @@ func (c *certificate) reload() error {
 	return nil
 }
 
-// valid tells that clients will refuse the certificate for its dates.
+// valid tells that every client will refuse the certificate: for its dates, or because
+// it is for no host. A common name has not counted for years.
 func (c *certificate) valid(now time.Time) error {
 	if c == nil {
 		return nil
@@ -48,33 +52,46 @@ func (c *certificate) valid(now time.Time) error {
 		return fmt.Errorf("the certificate %s was good until %s: clients refuse it", c.files.Cert, leaf.NotAfter.Format(time.RFC3339))
 	case now.Before(leaf.NotBefore):
 		return fmt.Errorf("the certificate %s is good from %s on: clients refuse it", c.files.Cert, leaf.NotBefore.Format(time.RFC3339))
+	case len(leaf.DNSNames)+len(leaf.IPAddresses) == 0:
+		return fmt.Errorf("the certificate %s is for no host at all (no subjectAltName): clients refuse it", c.files.Cert)
 	}
 	return nil
 }
 
-// covers tells that clients who know the server by this name will refuse the
-// certificate, which is for others.
-func (c *certificate) covers(hostname string) error {
+// doubts are what may be meant so, but makes some clients refuse the certificate.
+func (c *certificate) doubts(hostname string) []string {
 	if c == nil {
 		return nil
 	}
-	leaf := c.current.Load().Leaf
-	if leaf == nil || leaf.VerifyHostname(hostname) == nil {
+	pair := c.current.Load()
+	leaf := pair.Leaf
+	if leaf == nil {
 		return nil
 	}
+	var out []string
 	names := slices.Clone(leaf.DNSNames)
 	for _, ip := range leaf.IPAddresses {
 		names = append(names, ip.String())
 	}
-	const most = 10
-	list := strings.Join(names[:min(len(names), most)], ", ")
-	switch {
-	case len(names) == 0: // a common name has not counted for years
-		list = "no host at all (no subjectAltName)"
-	case len(names) > most:
-		list += fmt.Sprintf(" and %d more", len(names)-most)
+	// The hostname is what other mail servers are told; clients may be set up with another.
+	if len(names) > 0 && leaf.VerifyHostname(hostname) != nil {
+		const most = 10
+		list := strings.Join(names[:min(len(names), most)], ", ")
+		if len(names) > most {
+			list += fmt.Sprintf(" and %d more", len(names)-most)
+		}
+		out = append(out, fmt.Sprintf("the certificate %s is for %s, and not for the hostname %s: clients set up with that name refuse it",
+			c.files.Cert, list, hostname))
 	}
-	return fmt.Errorf("the certificate %s is for %s, and not for the hostname %s: clients set up with that name refuse it", c.files.Cert, list, hostname)
+	// certbot's cert.pem. Browsers fetch what is missing, mail programs do not.
+	if len(pair.Certificate) == 1 && !bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
+		var unknown x509.UnknownAuthorityError
+		if _, err := leaf.Verify(x509.VerifyOptions{}); errors.As(err, &unknown) {
+			out = append(out, fmt.Sprintf("the certificate %s stands alone in its file, and clients may not know %q, who signed it: the certificates in between belong behind it, as in certbot's fullchain.pem",
+				c.files.Cert, leaf.Issuer))
+		}
+	}
+	return out
 }
 
 // config is for all listeners: TLS 1.2 or later, with Go's choice of ciphers.

@@ -18,7 +18,8 @@ func configCommand() *cobra.Command {
 		Short: "Check the configuration and the files it names",
 		Long: "Read maildird.toml, the users file, the aliases file and the certificate as \"serve\" would,\n" +
 			"connect to the relay if there is one, and print one line for each thing that is wrong.\n" +
-			"The exit code is 1 then.",
+			"The exit code is 1 then. Lines that begin with \"warning: \" are of what may be meant so, as\n" +
+			"that the certificate is not for the hostname, and do not change the exit code.",
 		Args: atMost(0),
 	}
 	path := configFlag(check)
@@ -27,11 +28,14 @@ func configCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		findings := server.Check(cfg, slog.New(slog.DiscardHandler))
-		for _, f := range findings {
-			fmt.Fprintln(cmd.OutOrStdout(), f)
+		wrong, doubts := server.Check(cfg, slog.New(slog.DiscardHandler))
+		for _, w := range wrong {
+			fmt.Fprintln(cmd.OutOrStdout(), w)
 		}
-		if len(findings) > 0 {
+		for _, d := range doubts {
+			fmt.Fprintln(cmd.OutOrStdout(), "warning: "+d)
+		}
+		if len(wrong) > 0 {
 			return errors.New("the configuration needs work")
 		}
 		fmt.Fprintln(cmd.OutOrStdout(), "The configuration is good.")

@@ -1,0 +1,93 @@
+package server
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCertificate tells what every client refuses from what may be meant so.
+func TestCertificate(t *testing.T) {
+	now := time.Now()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func(names []string, ips []net.IP, signer *x509.Certificate) *x509.Certificate {
+		t.Helper()
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mail.example.org"},
+			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), DNSNames: names, IPAddresses: ips,
+		}
+		if signer == nil {
+			signer = template
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, signer, &key.PublicKey, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaf, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return leaf
+	}
+	authority := &x509.Certificate{Subject: pkix.Name{CommonName: "R11"}}
+	many := make([]string, 12)
+	for i := range many {
+		many[i] = string(rune('a'+i)) + ".example.net"
+	}
+	for name, c := range map[string]struct {
+		leaf   *x509.Certificate
+		behind [][]byte // the certificates after it
+		at     time.Time
+		valid  string // what valid says; "" is nothing
+		doubts []string
+	}{
+		"its own":         {leaf: issue([]string{"mail.example.org"}, nil, nil)},
+		"wildcard":        {leaf: issue([]string{"*.example.org"}, nil, nil)},
+		"chain":           {leaf: issue([]string{"mail.example.org"}, nil, authority), behind: [][]byte{{}}},
+		"without chain":   {leaf: issue([]string{"mail.example.org"}, nil, authority), doubts: []string{`clients may not know "CN=R11", who signed it`}},
+		"another name":    {leaf: issue([]string{"imap.example.org"}, nil, nil), doubts: []string{"is for imap.example.org, and not for the hostname mail.example.org: "}},
+		"an address":      {leaf: issue(nil, []net.IP{net.IPv4(192, 0, 2, 1)}, nil), doubts: []string{"is for 192.0.2.1, and not for"}},
+		"many names":      {leaf: issue(many, nil, nil), doubts: []string{"is for a.example.net, ", "j.example.net and 2 more, and not for"}},
+		"no name":         {leaf: issue(nil, nil, nil), valid: "is for no host at all (no subjectAltName)"},
+		"out of date":     {leaf: issue([]string{"mail.example.org"}, nil, nil), at: now.Add(2 * time.Hour), valid: "was good until "},
+		"not yet in date": {leaf: issue([]string{"mail.example.org"}, nil, nil), at: now.Add(-2 * time.Hour), valid: "is good from "},
+	} {
+		cert := &certificate{}
+		cert.files.Cert = "cert.pem"
+		cert.current.Store(&tls.Certificate{Certificate: append([][]byte{c.leaf.Raw}, c.behind...), PrivateKey: key, Leaf: c.leaf})
+		if c.at.IsZero() {
+			c.at = now
+		}
+		valid := ""
+		if err := cert.valid(c.at); err != nil {
+			valid = err.Error()
+		}
+		if (valid != "") != (c.valid != "") || !strings.Contains(valid, c.valid) {
+			t.Errorf("%s: valid: %q, want %q", name, valid, c.valid)
+		}
+		doubts := strings.Join(cert.doubts("mail.example.org"), "\n")
+		if (doubts != "") != (len(c.doubts) > 0) {
+			t.Errorf("%s: doubts %q, want %q", name, doubts, c.doubts)
+		}
+		for _, want := range c.doubts {
+			if !strings.Contains(doubts, want) {
+				t.Errorf("%s: doubts %q, want %q", name, doubts, want)
+			}
+		}
+	}
+	var none *certificate
+	if none.valid(now) != nil || none.doubts("mail.example.org") != nil {
+		t.Error("a server without TLS has a certificate that is wrong")
+	}
+}
