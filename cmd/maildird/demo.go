@@ -163,7 +163,7 @@ func demoPrint(out io.Writer, dir string, cfg *config.Config, srv *server.Server
 const demoText = `
 maildird serves example.org on this machine only. Ctrl-C stops it; the mail stays in %[13]s.
 
-Thunderbird: set up an account, "Configure manually", and confirm the self-signed certificate when asked.
+In Thunderbird, add an account, choose "Configure manually", and accept the self-signed certificate when asked.
 
   Email     %-20[1]s  or  %[2]s
   Password  %-20[3]s  or  %[4]s
