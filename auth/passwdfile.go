@@ -87,7 +87,7 @@ func parseLine(line string, domains []string) (*entry, error) {
 		if len(f) > 2+i && f[2+i] != "" {
 			n, err := strconv.ParseUint(f[2+i], 10, 32)
 			if err != nil || n >= math.MaxUint32 {
-				return nil, fmt.Errorf("%s is not a number (a password that is stored as it is cannot have a colon)", [...]string{"the user", "the group"}[i])
+				return nil, fmt.Errorf("the %s is not a number (a password that is stored as it is cannot have a colon)", [...]string{"uid", "gid"}[i])
 			}
 			*id = int(n)
 		}

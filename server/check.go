@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"maildird/auth"
@@ -35,6 +36,11 @@ func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 		}
 		wrong = append(wrong, checkAliases(cfg, users, log)...)
 		wrong = append(wrong, checkMail(cfg, users.All())...)
+		for _, name := range cfg.IMAP.SubmitUsers {
+			if _, ok := users.Lookup(name); !ok {
+				wrong = append(wrong, fmt.Sprintf("imap.submit_users: there is no user %s", name))
+			}
+		}
 	}
 	if err := checkCache(cfg.CacheDir); err != nil {
 		wrong = append(wrong, err.Error())
@@ -49,7 +55,7 @@ func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 		}
 		doubts = cert.doubts(cfg.Hostname)
 	}
-	if _, err := newTokens(cfg.Auth.OAuth, log); err != nil {
+	if err := checkTokens(cfg.Auth.OAuth, log); err != nil {
 		wrong = append(wrong, err.Error())
 	}
 	if err := checkRelay(cfg); err != nil {
@@ -111,10 +117,14 @@ func checkMail(cfg *config.Config, users []auth.User) []string {
 	return out
 }
 
-// checkCache tells that something else has the name of the cache's directory.
+// checkCache tells that something else has the name of the cache's directory, or of one
+// that it would be in.
 func checkCache(dir string) error {
-	if st, err := os.Stat(dir); err == nil && !st.IsDir() {
+	switch st, err := os.Stat(dir); {
+	case err == nil && !st.IsDir():
 		return fmt.Errorf("cache_dir: %s is not a directory", dir)
+	case errors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("cache_dir: %w", err)
 	}
 	return nil
 }

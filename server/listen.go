@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 
@@ -22,10 +23,10 @@ func listenOn(a config.Address) (net.Listener, error) {
 			return nil, err
 		}
 	}
-	l, err := net.Listen(a.Network, a.Address)
+	l, err := net.Listen(network(a), a.Address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("cannot listen on %s: another program does already", a.Address)
+		return nil, fmt.Errorf("cannot listen on %s: another program does already, which \"ss -ltnp\" names", a.Address)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		_, port, _ := net.SplitHostPort(a.Address)
 		return nil, fmt.Errorf("cannot listen on %s: this machine does not have this address; \":%s\" is all that it has", a.Address, port)
@@ -41,6 +42,22 @@ func listenOn(a config.Address) (net.Listener, error) {
 		}
 	}
 	return l, nil
+}
+
+// network keeps a listener to the family of its address: for Go, 0.0.0.0 and [::] are every
+// address of both.
+func network(a config.Address) string {
+	host, _, err := net.SplitHostPort(a.Address)
+	if a.Network != "tcp" || err != nil {
+		return a.Network
+	}
+	switch ip, err := netip.ParseAddr(host); {
+	case err != nil || ip.Is4In6():
+		return "tcp"
+	case ip.Is4():
+		return "tcp4"
+	}
+	return "tcp6"
 }
 
 func removeStaleSocket(path string) error {

@@ -73,9 +73,13 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	if err := cert.valid(time.Now()); err != nil {
 		log.Warn("certificate is not valid", "error", err)
 	}
-	tokens, err := newTokens(cfg.Auth.OAuth, log)
+	verifier, err := newTokens(cfg.Auth.OAuth, log)
 	if err != nil {
 		return nil, err
+	}
+	var tokens sasl.Tokens
+	if verifier != nil {
+		tokens = verifier
 	}
 	relay, err := newRelay(cfg)
 	if err != nil {

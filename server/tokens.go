@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 
@@ -9,8 +10,20 @@ import (
 	"maildird/server/sasl"
 )
 
+// checkTokens reads the issuer's keys, if tokens are checked by them.
+func checkTokens(cfg *config.OAuth, log *slog.Logger) error {
+	v, err := newTokens(cfg, log)
+	if err != nil || v == nil {
+		return err
+	}
+	if err := v.CheckKeys(context.Background()); err != nil {
+		return fmt.Errorf("auth.oauth.jwks: %w", err)
+	}
+	return nil
+}
+
 // newTokens returns what checks OAuth access tokens; nil if none are taken.
-func newTokens(cfg *config.OAuth, log *slog.Logger) (sasl.Tokens, error) {
+func newTokens(cfg *config.OAuth, log *slog.Logger) (*oauth.Verifier, error) {
 	if cfg == nil {
 		return nil, nil
 	}

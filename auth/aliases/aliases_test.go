@@ -304,6 +304,7 @@ func TestProblems(t *testing.T) {
 		"twice alice", "TWICE bob", "team other", "other team", "bob@example.org alice", "zoe alice", "carol carol, bob",
 		"none", "far x@elsewhere.example", "x@elsewhere.example alice", "pipe |cat", "inc :include:/etc/passwd", "old: alice", "bad@ alice",
 		"@example.org @example.net", "@example.net @example.org", "info@example.net @example.org", "out dave", "two erika", "a;b alice", "\xff alice", "n \xff",
+		"example.org anything", "eve@example.org:{SSHA}secret::::::", "eve:{PLAIN}secret",
 		"long " + strings.Repeat("alice,", maxLine/6),
 		"crowd " + strings.Repeat("a, ", MaxUsers+1),
 	}, "\r\n"))
@@ -326,8 +327,10 @@ func TestProblems(t *testing.T) {
 26: "a;b" is not an address, its local part, or a domain such as @example.org
 27: not UTF-8
 28: not UTF-8
-29: longer than 65536 bytes, with the lines that continue it
-30: crowd has more than 1000 addresses
+30: "eve@example.org:" ends in a colon, which belongs to another format: name and addresses stand apart by spaces
+31: "eve:" is not an address, its local part, or a domain such as @example.org
+32: longer than 65536 bytes, with the lines that continue it
+33: crowd has more than 1000 addresses
 `
 	var got strings.Builder
 	for _, p := range f.Problems() {

@@ -119,6 +119,9 @@ func (t *table) add(line string, number int, ours domains) error {
 	if i := strings.IndexAny(line, " \t"); i >= 0 {
 		name, rest = line[:i], line[i:]
 	}
+	if _, ok := ours[canonical(name)]; ok {
+		return nil // "example.org anything" tells Postfix that mail for the domain is taken
+	}
 	var err error
 	if e.of, err = parseAddress(name, ours); err != nil {
 		return err
@@ -174,12 +177,16 @@ func parseAddress(text string, ours domains) (address, error) {
 	}
 	local, domain, hasDomain := strings.Cut(auth.Fold(text), "@")
 	if strings.HasSuffix(text, ":") {
-		return address{}, fmt.Errorf("%q ends in a colon, which belongs to another format: name and addresses stand apart by spaces", shorten(text))
+		// Of a users file, taken for this one by a slip, a hash follows the first colon.
+		return address{}, fmt.Errorf("%q ends in a colon, which belongs to another format: name and addresses stand apart by spaces", shorten(text[:strings.IndexByte(text, ':')+1]))
 	}
 	if len(text) > longestName || !hasDomain && local == "" || hasDomain && domain == "" || strings.HasPrefix(local, ".") ||
 		strings.ContainsFunc(local+domain, func(r rune) bool {
 			return r <= ' ' || r == 0x7f || unicode.IsSpace(r) || unicode.IsControl(r) || r == utf8.RuneError || strings.ContainsRune(`"(),:;<>@[\]`, r)
 		}) {
+		if i := strings.IndexByte(text, ':'); i >= 0 {
+			text = text[:i+1] // see above
+		}
 		return address{}, fmt.Errorf("%q is not an address, its local part, or a domain such as @example.org", shorten(text))
 	}
 	if !hasDomain {

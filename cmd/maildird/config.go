@@ -17,8 +17,8 @@ func configCommand() *cobra.Command {
 		Use:   "check --config FILE",
 		Short: "Check the configuration and the files it names",
 		Long: "Read maildird.toml, the users file, the aliases file and the certificate as \"serve\" would,\n" +
-			"connect to the relay if there is one, and print one line for each thing that is wrong.\n" +
-			"The exit code is 1 then. Lines that begin with \"warning: \" are of what may be meant so, as\n" +
+			"connect to the relay and get the keys of the OAuth issuer if there are any, and print one\n" +
+			"line for each thing that is wrong. The exit code is 1 then. Lines that begin with \"warning: \" are of what may be meant so, as\n" +
 			"that the certificate is not for the hostname, and do not change the exit code.",
 		Args: atMost(0),
 	}

@@ -25,7 +25,11 @@ type checker struct {
 // wrong notes a problem with a setting ("mail.layout").
 func (c *checker) wrong(key, format string, args ...any) {
 	where := c.path
-	if line := c.line(key); line > 0 {
+	line := c.line(key)
+	if i := strings.LastIndexByte(key, '.'); line == 0 && i > 0 {
+		line = c.line(key[:i]) // where a missing setting belongs
+	}
+	if line > 0 {
 		where = fmt.Sprintf("%s:%d", c.path, line)
 	}
 	c.problems = append(c.problems, fmt.Errorf("%s: %s: %s", where, key, fmt.Sprintf(format, args...)))
@@ -85,6 +89,7 @@ func (c *checker) check(f *file) *Config {
 	}
 	c.domains(cfg, f)
 	c.mail(cfg, f)
+	c.cache(cfg)
 	if f.Auth.Users == "" {
 		c.wrong("auth.users", "missing: the file with the users and their passwords")
 	}
@@ -98,7 +103,6 @@ func (c *checker) check(f *file) *Config {
 	c.listen(cfg, f)
 	c.relay(cfg, f.Relay)
 	c.log(cfg, f)
-	cfg.Debug.Pprof = c.addresses("debug.pprof", f.Debug.Pprof)
 	for _, a := range cfg.Debug.Pprof {
 		host, _, _ := net.SplitHostPort(a.Address)
 		if ip, err := netip.ParseAddr(host); a.Network == "tcp" && (err != nil || !ip.IsLoopback()) {
@@ -106,6 +110,21 @@ func (c *checker) check(f *file) *Config {
 		}
 	}
 	return cfg
+}
+
+// cache refuses a cache that cannot be deleted without what is no cache.
+func (c *checker) cache(cfg *Config) {
+	if cfg.CacheDir == "" {
+		return
+	}
+	for _, other := range []struct{ what, dir string }{
+		{"the users' mail", cfg.Mail.Location.Fixed()}, {"this file", c.dir}, {"the users file", filepath.Dir(cfg.Auth.Users)},
+	} {
+		if below, err := filepath.Rel(cfg.CacheDir, other.dir); err == nil && filepath.IsLocal(below) {
+			c.wrong("cache_dir", "%q has %s in it, and a cache may be deleted: name a directory of its own", cfg.CacheDir, other.what)
+			return
+		}
+	}
 }
 
 func (c *checker) domains(cfg *Config, f *file) {
@@ -198,7 +217,11 @@ func (c *checker) limits(f *file) Limits {
 
 func (c *checker) listen(cfg *Config, f *file) {
 	l := &cfg.Listen
-	taken := map[Address]string{}
+	type owner struct {
+		address Address
+		key     string
+	}
+	var taken []owner
 	for _, s := range []struct {
 		key string
 		in  any
@@ -210,16 +233,21 @@ func (c *checker) listen(cfg *Config, f *file) {
 		{"listen.lmtp", f.Listen.LMTP, &l.LMTP},
 		{"listen.imap", f.Listen.IMAP, &l.IMAP},
 		{"listen.imaps", f.Listen.IMAPS, &l.IMAPS},
+		{"debug.pprof", f.Debug.Pprof, &cfg.Debug.Pprof},
 	} {
 		*s.out = c.addresses(s.key, s.in)
 		if (s.key == "listen.submissions" || s.key == "listen.imaps") && len(*s.out) > 0 && cfg.TLS.Cert == "" {
 			c.wrong(s.key, "needs a certificate: set tls.cert and tls.key")
 		}
 		for _, a := range *s.out {
-			if by := taken[a]; by != "" && !strings.HasSuffix(a.Address, ":0") {
-				c.wrong(s.key, "%q is an address of %s already", a.Address, by)
+			for _, other := range taken {
+				if a == other.address && !strings.HasSuffix(a.Address, ":0") {
+					c.wrong(s.key, "%q is an address of %s already", a.Address, other.key)
+				} else if overlap(a, other.address) {
+					c.wrong(s.key, "%q has the port of %q, an address of %s", a.Address, other.address.Address, other.key)
+				}
 			}
-			taken[a] = s.key
+			taken = append(taken, owner{a, s.key})
 		}
 	}
 	if len(l.SMTP)+len(l.Submission)+len(l.Submissions)+len(l.LMTP)+len(l.IMAP)+len(l.IMAPS) == 0 {

@@ -122,6 +122,13 @@ func TestErrors(t *testing.T) {
 		{`hostname = "mail.example.org"`, `hostname = "b\u2028c.example"`, `hostname: "b\u2028c.example" is not a host name`},
 		{`cert = "cert.pem"`, ``, `:38: tls: cert and key go together`},
 		{`["127.0.0.1:2143"]`, `["127.0.0.1"]`, `listen.imap: "127.0.0.1" is not an address and a port`},
+		{`["127.0.0.1:2143"]`, `["256.0.0.1:2143"]`, `listen.imap: "256.0.0.1:2143" begins with neither an address nor a host name`},
+		{`["unix:lmtp.sock"]`, `["/run/lmtp.sock"]`, `"127.0.0.1:2143" or ":143", nor a Unix socket, such as "unix:lmtp.sock"`},
+		{`"mail.example.org"`, `"192.0.2.1"`, `hostname: "192.0.2.1" is not a host name`},
+		{`"mail/%d/%n" `, `"~/Maildir" `, `mail.location: "~/Maildir" begins with a ~, for which %h stands here`},
+		{`cache_dir = "cache"`, `cache_dir = "mail"`, `:6: cache_dir: "/etc/m/mail" has the users' mail in it`},
+		{`cache_dir = "cache"`, `cache_dir = "."`, `:6: cache_dir: "/etc/m" has the users' mail in it`},
+		{`# [log]`, "[log]\nlevel = info", `expected newline but got U+006F 'o'; a text stands in quotes`},
 		{`["127.0.0.1:2143"]`, `["127.0.0.1:99999"]`, `has no port number`},
 		{`["127.0.0.1:2143"]`, `["*:2143"]`, `:47: listen.imap: "*:2143" begins with neither an address nor a host name; for all addresses of this machine, write ":2143"`},
 		{`["127.0.0.1:2143"]`, `[" 127.0.0.1:2143"]`, `begins with neither an address nor a host name`},
@@ -147,7 +154,7 @@ func TestErrors(t *testing.T) {
 		{`# [relay]`, "[relay]\nserver = \"smtp://:25\"", `relay.server: "smtp://:25" has no host name or address`},
 		{`# [relay]`, "[relay]\nserver = \"smtps://alice:secret@mail.isp.example:465\"", `relay.server: "...@mail.isp.example:465" has a login in it: set relay.user and relay.password`},
 		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\npassword = \"x\"", `relay.user: missing`},
-		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\nuser = \"x\"", `relay.password: missing`},
+		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\nuser = \"x\"", `:50: relay.password: missing`},
 		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\nuser = \"x\"\npassword = \"a\\u0000\"", `:53: relay.password: user or password has a NUL`},
 		{`# [limits]`, "[limits]\nmessage_size = \"50 apples\"", `limits.message_size: "50 apples" is not a size`},
 		{`# [limits]`, "[limits]\nrecipients = -1", `limits.recipients: -1 is not a number above 0`},
@@ -166,6 +173,9 @@ func TestErrors(t *testing.T) {
 		{`# [mail.special_use]`, "[mail.special_use]\nA = 1", `mail.special_use.A: is not a text in quotes`},
 		{`# [auth.oauth]`, "[auth.oauth]\nissuer = 5", `auth.oauth.issuer: is not a text in quotes`},
 		{`["127.0.0.1:2587"]`, `["127.0.0.1:2525"]`, `listen.submission: "127.0.0.1:2525" is an address of listen.smtp already`},
+		{`["127.0.0.1:2587"]`, `[":2525"]`, `listen.submission: ":2525" has the port of "127.0.0.1:2525", an address of listen.smtp`},
+		{`["127.0.0.1:2587"]`, `["0.0.0.0:2525"]`, `listen.submission: "0.0.0.0:2525" has the port of "127.0.0.1:2525", an address of listen.smtp`},
+		{`# [debug]`, "[debug]\npprof = \"127.0.0.1:2143\"", `debug.pprof: "127.0.0.1:2143" is an address of listen.imap already`},
 		{`["127.0.0.1:2587"]`, `["127.0.0.1:2587", "127.0.0.1:2587"]`, `listen.submission: "127.0.0.1:2587" is an address of listen.submission already`},
 	} {
 		text := strings.Replace(good, c.old, c.new, 1)
@@ -179,9 +189,18 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestFamilies: a port may be listened on for each family by itself.
+func TestFamilies(t *testing.T) {
+	for _, list := range []string{`["0.0.0.0:2525", "[::]:2525"]`, `["0.0.0.0:2525", "[::1]:2525"]`, `["192.0.2.1:2525", "192.0.2.2:2525"]`, `[":0", "127.0.0.1:0"]`} {
+		if _, err := load(t, strings.Replace(Template("mail.example.org", "example.org", "alice@example.org"), `["127.0.0.1:2525"]`, list, 1)); err != nil {
+			t.Errorf("%s: %v", list, err)
+		}
+	}
+}
+
 // TestNames: names may be given in any letters, and protocols get A-labels.
 func TestNames(t *testing.T) {
-	text := strings.Replace(Template("Mail.Bücher.example", "example.org", "alice@example.org"), `["example.org"]`, `["example.org", "BÜCHER.example"]`, 1)
+	text := "\ufeff" + strings.Replace(Template("Mail.Bücher.example", "example.org", "alice@example.org"), `["example.org"]`, `["example.org", "BÜCHER.example"]`, 1)
 	text = strings.Replace(text, `["127.0.0.1:2143"]`, `["localhost:2143", "[::1]:2143", "[fe80::1%eth0]:2143", ":2144"]`, 1)
 	text = strings.Replace(text, `"::1/128"`, `"::1/128", "::ffff:192.0.2.0/120", "::ffff:198.51.100.1", "203.0.113.1/24"`, 1)
 	text = strings.Replace(text, "# [relay]", "[relay]\nserver = \"smtp://Mail.Bücher.example:587/\" #", 1)

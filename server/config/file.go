@@ -107,6 +107,7 @@ func CheckText(path, text string) error {
 
 func parse(path string, text []byte) (*Config, error) {
 	var f file
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // as some editors write it
 	dec := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
 	if err := dec.Decode(&f); err != nil {
 		return nil, syntax(path, err)

@@ -20,6 +20,9 @@ func parseLocation(pattern, dir string) (Location, error) {
 	if strings.Contains(pattern, ":") { // as in Dovecot's maildir:~/Maildir:LAYOUT=fs
 		return Location{}, fmt.Errorf("%q is not a directory alone: write it without \"maildir:\", LAYOUT=fs as mail.layout, and see README for CONTROL=", pattern)
 	}
+	if strings.HasPrefix(pattern, "~") { // as in Dovecot's ~/Maildir
+		return Location{}, fmt.Errorf("%q begins with a ~, for which %%h stands here: the home directory in the users file", pattern)
+	}
 	user := false
 	for i := 0; i < len(pattern); i++ {
 		if pattern[i] != '%' {

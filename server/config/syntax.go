@@ -28,7 +28,7 @@ func syntax(path string, err error) error {
 		if wanted := kindOf(bad.Key()); wanted != "" && strings.HasPrefix(text, "cannot ") {
 			text = "is not " + wanted
 		}
-		if strings.HasSuffix(text, "at start of value") {
+		if strings.HasSuffix(text, "at start of value") || strings.HasPrefix(text, "expected newline but got") { // of info, inf is a number
 			text += "; a text stands in quotes"
 		}
 		if key != "" {

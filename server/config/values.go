@@ -48,7 +48,11 @@ func (c *checker) addresses(key string, in any) []Address {
 		}
 		host, port, err := net.SplitHostPort(s)
 		if err != nil {
-			c.wrong(key, "%q is not an address and a port, such as \"127.0.0.1:2143\" or \":143\"", s)
+			or := ""
+			if key == "listen.lmtp" {
+				or = ", nor a Unix socket, such as \"unix:lmtp.sock\""
+			}
+			c.wrong(key, "%q is not an address and a port, such as \"127.0.0.1:2143\" or \":143\"%s", s, or)
 		} else if _, err := netip.ParseAddr(host); host != "" && err != nil && !hostName(strings.ToLower(host)) {
 			c.wrong(key, "%q begins with neither an address nor a host name; for all addresses of this machine, write \":%s\"", s, port)
 		} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
@@ -97,6 +101,25 @@ func (c *checker) size(key, v string, otherwise int64) int64 {
 		return otherwise
 	}
 	return n << shift
+}
+
+// overlap tells whether two addresses cannot be listened on at once, as one is the other
+// one's port on every address, or on every one of its family.
+func overlap(a, b Address) bool {
+	if a.Network != "tcp" || b.Network != "tcp" {
+		return false
+	}
+	hostA, portA, _ := net.SplitHostPort(a.Address)
+	hostB, portB, _ := net.SplitHostPort(b.Address)
+	if portA != portB || portA == "0" {
+		return false
+	}
+	if hostA == "" || hostB == "" {
+		return true
+	}
+	ipA, errA := netip.ParseAddr(hostA)
+	ipB, errB := netip.ParseAddr(hostB)
+	return errA == nil && errB == nil && ipA.Is4() == ipB.Is4() && (ipA.IsUnspecified() || ipB.IsUnspecified())
 }
 
 // maxGreetDelay: clients wait 5 minutes for the greeting (RFC 5321 section
@@ -153,15 +176,17 @@ func hostName(s string) bool {
 	if s == "" || len(s) > 253 {
 		return false
 	}
+	digits := false
 	for label := range strings.SplitSeq(s, ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
 			return false
 		}
+		digits = strings.Trim(label, "0123456789") == ""
 		for _, r := range label {
 			if r < 0x80 && r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') {
 				return false
 			}
 		}
 	}
-	return true
+	return !digits // the last label: an IPv4 address, or a slip in one (RFC 1123 section 2.1)
 }

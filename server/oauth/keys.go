@@ -33,6 +33,18 @@ const (
 	maxKeys = 100
 )
 
+// CheckKeys reads the issuer's keys and tells why tokens could not be checked with them.
+// Where he is asked about tokens it does nothing.
+func (v *Verifier) CheckKeys(ctx context.Context) error {
+	if v.keys == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	_, err := v.keys.load(ctx)
+	return err
+}
+
 // signed checks the signature of a JWT and returns its claims.
 func (v *Verifier) signed(ctx context.Context, token string) ([]byte, error) {
 	jws, err := jose.ParseSignedCompact(token, algorithms)

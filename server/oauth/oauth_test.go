@@ -201,6 +201,14 @@ func TestNoKeys(t *testing.T) {
 		if _, err := v.Holder(t.Context(), issuer.Token(issuer.Claims("alice@example.org"))); err == nil || errors.Is(err, sasl.ErrToken) {
 			t.Errorf("%q: %v", text, err)
 		}
+		if err := v.CheckKeys(t.Context()); err == nil {
+			t.Errorf("%q: CheckKeys finds nothing wrong", text)
+		}
+	}
+	for _, cfg := range []Config{{JWKS: issuer.URL + "/jwks"}, {Introspection: issuer.URL + "/none"}} {
+		if err := verifier(t, cfg).CheckKeys(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -1,0 +1,42 @@
+package server
+
+import (
+	"net"
+	"strings"
+	"testing"
+
+	"maildird/server/config"
+)
+
+// TestFamilies: an address of IPv4 takes no connections of IPv6, nor the other way round,
+// so that both can be listened on; a port alone takes both.
+func TestFamilies(t *testing.T) {
+	if l, err := net.Listen("tcp6", "[::1]:0"); err != nil {
+		t.Skip("no IPv6 here")
+	} else {
+		_ = l.Close()
+	}
+	dials := func(addr string) bool {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}
+	for host, want := range map[string]struct{ four, six bool }{
+		"0.0.0.0": {four: true}, "[::]": {six: true}, "": {true, true},
+	} {
+		l, err := listenOn(config.Address{Network: "tcp", Address: host + ":0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		if four, six := dials("127.0.0.1:"+port), dials("[::1]:"+port); four != want.four || six != want.six {
+			t.Errorf("%q: IPv4 %v, IPv6 %v; want %v", host, four, six, want)
+		}
+		if _, err := listenOn(config.Address{Network: "tcp", Address: l.Addr().String()}); err == nil || !strings.Contains(err.Error(), "another program does already") {
+			t.Errorf("%q twice: %v", host, err)
+		}
+		_ = l.Close()
+	}
+}
