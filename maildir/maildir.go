@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"maildird/maildir/cache"
@@ -93,8 +95,14 @@ func (s *Store) Close() error {
 func (s *Store) Delivery() *delivery.Options { return s.env.Delivery }
 
 // CheckRoot tells what keeps the directory at root from being served as a
-// Maildir. One that is missing is made when its first mail comes, if this process may.
-func CheckRoot(root string) error {
+// Maildir by this process, of the owner if that is not nil. One that is missing is made
+// when its first mail comes, if this process may.
+func CheckRoot(root string, owner *Owner) error {
+	if owner != nil {
+		if err := owner.served(root); err != nil {
+			return err
+		}
+	}
 	st, err := os.Stat(root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return MayMakeDirs(root)
@@ -109,10 +117,30 @@ func CheckRoot(root string) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range names {
-		if n.Name() == "cur" || n.Name() == "new" {
-			return nil
+	if owner != nil {
+		if err := owner.owns(root, st.Sys().(*syscall.Stat_t).Uid); err != nil {
+			return err
 		}
+	} else if err := MayWrite(root); err != nil {
+		return err
+	}
+	found := false
+	for _, n := range names {
+		switch n.Name() {
+		case "cur", "new":
+			found = true
+			fallthrough
+		case "tmp":
+			if owner != nil {
+				continue
+			}
+			if err := MayWrite(filepath.Join(root, n.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	if found {
+		return nil
 	}
 	if len(names) > 0 {
 		return fmt.Errorf("%s is not a Maildir: it has files but neither cur nor new", root)

@@ -21,8 +21,8 @@ type Owner struct {
 // where root is to read and write: what is opened has to be his, and nothing is
 // made behind a link of his.
 func (o *Owner) openOrMake(path string) (*dirfd.Dir, error) {
-	if o.UID <= 0 {
-		return nil, fmt.Errorf("%s: mail of the system user %d is not served", path, o.UID)
+	if err := o.served(path); err != nil {
+		return nil, err
 	}
 	root, err := dirfd.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -38,12 +38,28 @@ func (o *Owner) openOrMake(path string) (*dirfd.Dir, error) {
 	return root, nil
 }
 
+// served tells that the owner is one whose mail is not served.
+func (o *Owner) served(path string) error {
+	if o.UID <= 0 {
+		return fmt.Errorf("%s: mail of the system user %d is not served", path, o.UID)
+	}
+	return nil
+}
+
 func (o *Owner) check(d *dirfd.Dir) error {
 	st, err := d.Stat()
-	if err == nil && int(st.UID) != o.UID {
-		err = fmt.Errorf("%s belongs to the system user %d and not to %d, who is in the users file", d.Path(), st.UID, o.UID)
+	if err != nil {
+		return err
 	}
-	return err
+	return o.owns(d.Path(), st.UID)
+}
+
+// owns tells that a directory of the user uid is not the owner's.
+func (o *Owner) owns(path string, uid uint32) error {
+	if int64(uid) != int64(o.UID) {
+		return fmt.Errorf("%s belongs to the system user %d and not to %d, who is in the users file", path, uid, o.UID)
+	}
+	return nil
 }
 
 // make makes the Maildir, and the directories above it that are missing: in the

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -47,6 +48,16 @@ func TestOwner(t *testing.T) {
 		if err == nil {
 			_ = d.Close()
 		}
+	}
+	for path, want := range map[string]string{
+		"home/Maildir": "", "home/none": "", "others/Maildir": "belongs to the system user 0 and not to 54321",
+	} {
+		if err := CheckRoot(filepath.Join(base, path), o); (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("CheckRoot of %s: %v, want %q", path, err, want)
+		}
+	}
+	if err := CheckRoot(others, &Owner{}); err == nil || !strings.Contains(err.Error(), "mail of the system user 0 is not served") {
+		t.Errorf("CheckRoot for root: %v", err)
 	}
 	for _, path := range []string{"home/Maildir", "home/mail", "home/mail/a/box", "vmail/org/a"} {
 		st, err := os.Stat(filepath.Join(base, path))

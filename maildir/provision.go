@@ -96,6 +96,14 @@ func MayMakeDirs(path string) error {
 	return nil
 }
 
+// MayWrite tells why this process has no right to make and remove files in a directory.
+func MayWrite(dir string) error {
+	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.R_OK|unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		return fmt.Errorf("read and write in %s: %w", dir, err)
+	}
+	return nil
+}
+
 // syncAbove makes the name of a directory durable.
 func syncAbove(path string) error {
 	above, err := dirfd.Open(filepath.Dir(path))

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -44,16 +45,21 @@ func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 	}
 	if err := checkCache(cfg.CacheDir); err != nil {
 		wrong = append(wrong, err.Error())
-	} else if err := mayMakeCache(cfg.CacheDir); err != nil {
+	} else if err := mayUseCache(cfg.CacheDir); err != nil {
 		wrong = append(wrong, err.Error())
 	}
+	if err := checkRoom(cfg); err != nil {
+		wrong = append(wrong, err.Error())
+	}
+	none, unsure := checkSockets(cfg)
+	wrong, doubts = append(wrong, none...), append(doubts, unsure...)
 	if cert, err := loadCertificate(cfg.TLS); err != nil {
 		wrong = append(wrong, err.Error())
 	} else {
 		if err := cert.valid(time.Now()); err != nil {
 			wrong = append(wrong, err.Error())
 		}
-		doubts = cert.doubts(cfg.Hostname)
+		doubts = append(doubts, cert.doubts(cfg.Hostname)...)
 	}
 	if err := checkTokens(cfg.Auth.OAuth, log); err != nil {
 		wrong = append(wrong, err.Error())
@@ -100,7 +106,7 @@ func checkMail(cfg *config.Config, users []auth.User) []string {
 		}
 		root, err := cfg.Mail.Location.Expand(u.Name, u.Home)
 		if err == nil {
-			err = maildir.CheckRoot(root)
+			err = maildir.CheckRoot(root, owner(u))
 		}
 		if err != nil {
 			wrong("%v", err)
@@ -129,14 +135,56 @@ func checkCache(dir string) error {
 	return nil
 }
 
-// mayMakeCache tells why this process cannot make the cache's directory where it is
-// missing. The server would go on without a cache.
-func mayMakeCache(dir string) error {
-	if _, err := os.Stat(dir); dir == "" || !errors.Is(err, fs.ErrNotExist) {
+// mayUseCache tells why this process cannot write in the cache's directory, or make it
+// where it is missing. The server would go on without a cache.
+func mayUseCache(dir string) error {
+	if dir == "" {
 		return nil
 	}
-	if err := maildir.MayMakeDirs(dir); err != nil {
+	err := maildir.MayWrite(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = maildir.MayMakeDirs(dir)
+	}
+	if err != nil {
 		return fmt.Errorf("cache_dir: %w", err)
+	}
+	return nil
+}
+
+// checkSockets looks at the directories of Unix sockets. One that is missing may be made
+// by the service manager when the server starts, and is only doubted.
+func checkSockets(cfg *config.Config) (wrong, doubts []string) {
+	for _, a := range cfg.Listen.LMTP {
+		if a.Network != "unix" {
+			continue
+		}
+		err := maildir.MayWrite(filepath.Dir(a.Address))
+		if err == nil {
+			continue
+		}
+		text := fmt.Sprintf("listen.lmtp: %s cannot be made: %v", a.Address, err)
+		if errors.Is(err, fs.ErrNotExist) {
+			doubts = append(doubts, text)
+		} else {
+			wrong = append(wrong, text)
+		}
+	}
+	return wrong, doubts
+}
+
+// checkRoom tells that mail is refused as the disk has too little space.
+func checkRoom(cfg *config.Config) error {
+	if cfg.Mail.Location.Fixed() == "" {
+		return nil
+	}
+	a := &accounts{mail: cfg.Mail}
+	free, err := a.freeSpace()
+	if err != nil {
+		return fmt.Errorf("mail.location: %w", err)
+	}
+	if free < uint64(cfg.Mail.Reserve) {
+		return fmt.Errorf("mail.reserve: %d MiB are free in %s, less than the %d that stay so: mail is refused for now",
+			free>>20, cfg.Mail.Location.Fixed(), cfg.Mail.Reserve>>20)
 	}
 	return nil
 }

@@ -529,4 +529,31 @@ func TestCheckRights(t *testing.T) {
 			t.Errorf("%s, want %q", out, want)
 		}
 	}
+	// The same of what is there.
+	must(t, os.Chmod(mail, 0o755))
+	alices := m.Home(alice)
+	for _, name := range []string{filepath.Join(alices, "cur"), filepath.Join(alices, "new"), filepath.Join(mail, "cache")} {
+		must(t, os.MkdirAll(name, 0o555))
+	}
+	must(t, os.Chmod(alices, 0o555))
+	must(t, os.Chmod(mail, 0o555))
+	edit(t, m.Config, `"unix:lmtp.sock"`, `"unix:mail/lmtp.sock", "unix:run/lmtp.sock"`)
+	out, err = m.Run("", "config", "check", "--config", m.Config)
+	if err == nil {
+		t.Error("config check finds nothing wrong")
+	}
+	for _, want := range []string{
+		"mail of " + alice + ": read and write in " + alices + ": permission denied\n",
+		"cache_dir: read and write in " + mail + "/cache: permission denied\n",
+		"listen.lmtp: " + mail + "/lmtp.sock cannot be made: read and write in " + mail + ": permission denied\n",
+		"warning: listen.lmtp: " + m.Dir + "/run/lmtp.sock cannot be made: read and write in " + m.Dir + "/run: no such file or directory\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%s, want %q", out, want)
+		}
+	}
+	edit(t, m.Config, `# reserve = "64MiB"`, `reserve = "900000TiB"`)
+	if out, err := m.Run("", "config", "check", "--config", m.Config); err == nil || !strings.Contains(out, "\nmail.reserve: ") {
+		t.Errorf("%v, %s", err, out)
+	}
 }
