@@ -52,19 +52,19 @@ func (fsLayout) refuse(at levels) string {
 // hidden tells whether a directory of this name is never a level.
 func hidden(name string) bool { return name == trashName || foreign(name) }
 
+// open opens the root a second time for no levels.
 func (fsLayout) open(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
-	d := root
+	d, err := root.Dup()
+	if err != nil {
+		return nil, err
+	}
 	for _, level := range at {
-		if slices.Contains(mailDirs, level) || hidden(level) {
-			if d != root {
-				_ = d.Close()
-			}
-			return nil, fs.ErrNotExist
+		var sub *dirfd.Dir
+		err := fs.ErrNotExist
+		if !slices.Contains(mailDirs, level) && !hidden(level) {
+			sub, err = d.OpenDir(level)
 		}
-		sub, err := d.OpenDir(level)
-		if d != root {
-			_ = d.Close()
-		}
+		_ = d.Close()
 		if err != nil {
 			if notThere(err) {
 				err = fs.ErrNotExist
@@ -314,9 +314,7 @@ func (l fsLayout) removeLevel(root *dirfd.Dir, at levels) {
 	if err != nil {
 		return
 	}
-	if above != root {
-		defer above.Close()
-	}
+	defer above.Close()
 	_ = above.RemoveDir(at[len(at)-1])
 }
 
@@ -346,9 +344,7 @@ func (l fsLayout) remove(root *dirfd.Dir, at levels) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	if above != root {
-		defer above.Close()
-	}
+	defer above.Close()
 	name := at[len(at)-1]
 	if in.selectable {
 		return trash(above, name, root, l.sync)
@@ -434,9 +430,7 @@ func (l fsLayout) renameOnce(root *dirfd.Dir, from, to levels) error {
 	if err != nil {
 		return err
 	}
-	if source != root {
-		defer source.Close()
-	}
+	defer source.Close()
 	target, unmake, err := l.makeLevels(root, to[:len(to)-1])
 	if err != nil {
 		return err
