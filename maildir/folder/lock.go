@@ -182,39 +182,38 @@ func (t *Tree) rewrite(ctx context.Context, name string, edit func(old []byte) (
 		return err
 	}
 	defer f.Close()
+	giveUp := func(err error) error { return errors.Join(err, t.root.Remove(lock)) }
 	old, err := t.root.ReadFile(name, maxTreeFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		old, err = nil, nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return giveUp(err)
 	}
-	var content []byte
-	if err == nil {
-		if content, err = edit(old); content == nil && t.doubtful[name] {
-			content = old
-		}
+	content, err := edit(old)
+	if content == nil && t.doubtful[name] {
+		content = old
 	}
-	if err == nil && content != nil {
-		_, err = f.Write(content)
-		if err == nil && t.opt.Fsync {
-			err = f.Sync()
-		}
-		if err == nil {
-			var ours bool
-			if ours, err = t.isNamed(f, lock); err == nil && !ours {
-				return fmt.Errorf("%w: %s/%s was taken away while in use", ErrLocked, t.root.Path(), lock)
-			}
-		}
-		if err == nil {
-			err = t.root.Rename(lock, t.root, name)
-		}
-		if err == nil {
-			err := t.settle(name)
-			if err != nil && old == nil { // who opens the tree anew would take it for durable
-				err = errors.Join(err, t.root.Remove(name))
-			}
-			return err
-		}
+	if err != nil || content == nil {
+		return giveUp(err)
 	}
-	return errors.Join(err, t.root.Remove(lock))
+	if _, err = f.Write(content); err == nil && t.opt.Fsync {
+		err = f.Sync()
+	}
+	if err != nil {
+		return giveUp(err)
+	}
+	switch ours, err := t.isNamed(f, lock); {
+	case err != nil:
+		return giveUp(err)
+	case !ours:
+		return fmt.Errorf("%w: %s/%s was taken away while in use", ErrLocked, t.root.Path(), lock)
+	}
+	if err = t.root.Rename(lock, t.root, name); err != nil {
+		return giveUp(err)
+	}
+	err = t.settle(name)
+	if err != nil && old == nil { // who opens the tree anew would take it for durable
+		err = errors.Join(err, t.root.Remove(name))
+	}
+	return err
 }
 
 // settle makes the name of a file durable that was just written. t.files is had.
