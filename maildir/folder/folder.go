@@ -207,9 +207,8 @@ func notThere(err error) bool {
 		errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, dirfd.ErrBadName)
 }
 
-// locate finds the directory of an existing mailbox or level. at is empty for
-// INBOX. d is nil if the name is only implied by those below it, and never
-// for INBOX.
+// locate finds the directory of an existing mailbox or level; ErrNotFound also for a
+// name that those below it only imply. at is empty for INBOX.
 func (t *Tree) locate(name string) (at levels, d *dirfd.Dir, err error) {
 	text, err := t.parse(name)
 	if err != nil {

@@ -227,9 +227,7 @@ func (t *Tree) SpecialUse(name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d != nil {
-		_ = d.Close()
-	}
+	_ = d.Close()
 	if len(at) == 0 {
 		return nil, nil // INBOX has none
 	}
@@ -279,9 +277,7 @@ func (t *Tree) SetSpecialUse(ctx context.Context, name string, uses []string) er
 		if err != nil {
 			return err
 		}
-		if d != nil {
-			_ = d.Close()
-		}
+		_ = d.Close()
 		if len(place) == 0 {
 			return fmt.Errorf("%w: INBOX can have none", ErrSpecialUse)
 		}
