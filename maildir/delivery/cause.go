@@ -32,7 +32,7 @@ func (d Dirs) Reserved(reserve uint64, size int64) error {
 	if reserve == 0 {
 		return nil
 	}
-	free, _, err := d.Folder.FreeBytes()
+	free, err := d.Folder.FreeBytes()
 	if err != nil || free >= reserve+uint64(max(size, 0)) {
 		return nil // where it cannot be told, the attempt will
 	}

@@ -17,7 +17,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -64,8 +63,10 @@ type Dir struct {
 // Open opens the directory at path, following symbolic links: the path comes
 // from the operator's configuration and is trusted.
 func Open(path string) (*Dir, error) {
-	fd, err := retry(func() (int, error) {
-		return unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd := 0
+	err := retry(func() (err error) {
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		return err
 	})
 	if err != nil {
 		return nil, &fs.PathError{Op: "open directory", Path: path, Err: err}
@@ -404,16 +405,10 @@ func (d *Dir) run(op, name string, call func(fd int) error) error {
 	if !d.open {
 		return d.failed(op, name, fs.ErrClosed)
 	}
-	for {
-		err := call(d.fd)
-		switch err {
-		case nil:
-			return nil
-		case unix.EINTR:
-			continue
-		}
+	if err := retry(func() error { return call(d.fd) }); err != nil {
 		return d.failed(op, name, err)
 	}
+	return nil
 }
 
 func (d *Dir) two(op, name string, to *Dir, newName string, call func(a, b int) error) error {
@@ -447,11 +442,11 @@ func singleName(name string) bool {
 	return name != "" && name != "." && name != ".." && strings.IndexByte(name, '/') < 0 && strings.IndexByte(name, 0) < 0
 }
 
-func retry(call func() (int, error)) (int, error) {
+// retry makes a system call until no signal interrupts it.
+func retry(call func() error) error {
 	for {
-		n, err := call()
-		if err != syscall.EINTR {
-			return n, err
+		if err := call(); err != unix.EINTR {
+			return err
 		}
 	}
 }

@@ -2,37 +2,27 @@ package dirfd
 
 import (
 	"io/fs"
+	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
 // FreeBytes returns how much space of the file system an unprivileged program may
-// still fill, and how many files it may still create (a file system that does not
-// count files gives a huge number).
-func (d *Dir) FreeBytes() (bytes, files uint64, err error) {
+// still fill.
+func (d *Dir) FreeBytes() (uint64, error) {
 	st, err := d.statfs()
-	files = st.Ffree
-	if st.Files == 0 {
-		files = 1 << 62
-	}
-	return st.Bavail * uint64(st.Bsize), files, err
+	return st.Bavail * uint64(st.Bsize), err
 }
 
 // FreeBytesAt is FreeBytes for the file system of a path that the operator
 // chose.
 func FreeBytesAt(path string) (uint64, error) {
 	var st unix.Statfs_t
-	for {
-		switch err := unix.Statfs(path, &st); err {
-		case nil:
-			return st.Bavail * uint64(st.Bsize), nil
-		case unix.EINTR:
-			continue
-		default:
-			return 0, &fs.PathError{Op: "statfs", Path: path, Err: err}
-		}
+	if err := retry(func() error { return unix.Statfs(path, &st) }); err != nil {
+		return 0, &fs.PathError{Op: "statfs", Path: path, Err: err}
 	}
+	return st.Bavail * uint64(st.Bsize), nil
 }
 
 func (d *Dir) statfs() (st unix.Statfs_t, err error) {
@@ -64,3 +54,11 @@ func (d *Dir) Shared() bool {
 }
 
 func sharedType(magic uint32) bool { return slices.Contains(shared, magic) }
+
+// DataSync makes a file's content durable, and its length (fdatasync).
+func DataSync(f *os.File) error {
+	if err := retry(func() error { return unix.Fdatasync(int(f.Fd())) }); err != nil {
+		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+	}
+	return nil
+}

@@ -146,7 +146,11 @@ func (d *Dir) nextPiece(own int, buf *[]byte) piece {
 			return piece{buf, 0, d.failed("list", "", err)}
 		}
 	}
-	n, err := retry(func() (int, error) { return unix.Getdents(own, *buf) })
+	n := 0
+	err := retry(func() (err error) {
+		n, err = unix.Getdents(own, *buf)
+		return err
+	})
 	if err != nil {
 		return piece{buf, 0, d.failed("list", "", err)}
 	}

@@ -29,6 +29,15 @@ func (s Stat) Regular() bool { return s.Mode.IsRegular() }
 // ID is what the name stands for.
 func (s Stat) ID() ID { return ID{s.Dev, s.Ino} }
 
+// Changed is the time of the last change that the kernel tells of: of the content, or of
+// rights, names and the like.
+func (s Stat) Changed() time.Time {
+	if s.Ctime.After(s.Mtime) {
+		return s.Ctime
+	}
+	return s.Mtime
+}
+
 // Lstat describes name without following a symbolic link.
 func (d *Dir) Lstat(name string) (Stat, error) {
 	var st unix.Stat_t
@@ -71,32 +80,21 @@ func (d *Dir) ID() (ID, error) {
 // FileStat describes an open file.
 func FileStat(f *os.File) (Stat, error) {
 	var st unix.Stat_t
-	for {
-		err := unix.Fstat(int(f.Fd()), &st)
-		switch err {
-		case nil:
-			return fromUnix(&st), nil
-		case unix.EINTR:
-			continue
-		}
+	if err := retry(func() error { return unix.Fstat(int(f.Fd()), &st) }); err != nil {
 		return Stat{}, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
+	return fromUnix(&st), nil
 }
 
 // Birth tells when a file was made, in nanoseconds since 1970: nobody can change it,
 // and a copy has another one. 0 if the file system does not tell.
 func Birth(f *os.File) int64 {
 	var st unix.Statx_t
-	for {
-		err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &st)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil || st.Mask&unix.STATX_BTIME == 0:
-			return 0
-		}
-		return st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+	err := retry(func() error { return unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &st) })
+	if err != nil || st.Mask&unix.STATX_BTIME == 0 {
+		return 0
 	}
+	return st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
 }
 
 func fromUnix(st *unix.Stat_t) Stat {

@@ -70,7 +70,11 @@ func (d *Dir) createNameless(name string, r Rights, content []byte) (*os.File, e
 
 func writeAll(fd int, p []byte) error {
 	for len(p) > 0 {
-		n, err := retry(func() (int, error) { return unix.Write(fd, p) })
+		n := 0
+		err := retry(func() (err error) {
+			n, err = unix.Write(fd, p)
+			return err
+		})
 		if err != nil {
 			return err
 		}

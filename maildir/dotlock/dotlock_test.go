@@ -365,7 +365,7 @@ func TestEmptyAfterRestart(t *testing.T) {
 			plant(t, path, c.content, 0)
 			made, err := d.Lstat(name)
 			must(t, err)
-			boot := latest(made).Add(c.boot)
+			boot := made.Changed().Add(c.boot)
 			l := early(c.boot + time.Second)
 			l.boot = func() time.Time { return boot }
 			if taken(t, l, d, 200*time.Millisecond, Options{}) {

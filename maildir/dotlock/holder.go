@@ -66,7 +66,7 @@ func (l *Locker) holder(f *os.File, st dirfd.Stat) holder {
 	if !ok || h.host != l.host {
 		return h
 	}
-	changed := latest(st)
+	changed := st.Changed()
 	if h.pid == l.pid {
 		h.life = l.ownLife(st.ID(), changed)
 		return h

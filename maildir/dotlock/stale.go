@@ -93,10 +93,10 @@ func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 	default:
 		f = nil // it belongs to another user: its state has to tell
 	}
-	s := state{id: st.ID(), size: st.Size, latest: latest(st).UnixNano()}
+	s := state{id: st.ID(), size: st.Size, latest: st.Changed().UnixNano()}
 	for _, other := range opt.Watch {
 		if w, err := dir.Lstat(other); err == nil {
-			s.other = max(s.other, latest(w).UnixNano())
+			s.other = max(s.other, w.Changed().UnixNano())
 		}
 	}
 	since := l.sight(s)
@@ -207,12 +207,5 @@ func (l *Locker) held(dir *dirfd.Dir, name string) error {
 	}
 	h := l.holder(f, st)
 	return fmt.Errorf("%w: %s is held by %s, last changed %s ago", ErrLocked, path, h,
-		max(0, l.now().Sub(latest(st))).Round(time.Second))
-}
-
-func latest(st dirfd.Stat) time.Time {
-	if st.Ctime.After(st.Mtime) {
-		return st.Ctime
-	}
-	return st.Mtime
+		max(0, l.now().Sub(st.Changed())).Round(time.Second))
 }

@@ -257,7 +257,7 @@ func (t *Tree) createLock(ctx context.Context, lock string, deadline time.Time) 
 // one's place just then, it goes back.
 func (t *Tree) removeStale(lock string) bool {
 	seen, err := t.root.Lstat(lock)
-	if err != nil || t.now().Sub(latest(seen)) < t.stale {
+	if err != nil || t.now().Sub(seen.Changed()) < t.stale {
 		return false
 	}
 	aside := lock + "." + rand.Text()
@@ -273,11 +273,4 @@ func (t *Tree) removeStale(lock string) bool {
 		return false
 	}
 	return t.root.RemoveAll(aside) == nil
-}
-
-func latest(st dirfd.Stat) time.Time {
-	if st.Ctime.After(st.Mtime) {
-		return st.Ctime
-	}
-	return st.Mtime
 }

@@ -59,8 +59,8 @@
 // Of when messages were saved nothing is known after a loss, and the change times
 // of their files are all that there is.
 //
-// format.go is the format, history.go reads what others appended, add.go appends and sync.go
-// makes it durable, rewrite.go writes the file anew, memo.go spares a reader the file.
+// format.go is the format, history.go reads what others appended, add.go appends and makes
+// it durable, rewrite.go writes the file anew, memo.go spares a reader the file.
 //
 // The memory of removed messages is bounded; what is older than it reaches is
 // answered as after a loss.

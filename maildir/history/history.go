@@ -92,7 +92,7 @@ type gone struct {
 func New(dir *dirfd.Dir, opt Options) *File {
 	f := &File{dir: dir, opt: opt}
 	if opt.DataSync == nil {
-		f.opt.DataSync = dataSync
+		f.opt.DataSync = dirfd.DataSync
 	}
 	if !opt.Fsync {
 		f.boot = RunOfMachine()

@@ -10,7 +10,7 @@ import (
 	"os"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"maildird/maildir/dirfd"
 )
 
 // tempName is Dovecot's name for the file that takes the list's place.
@@ -63,7 +63,7 @@ func (f *File) Append(recs []Record) error {
 		return err
 	}
 	if f.opt.Fsync {
-		if err := datasync(file); err != nil {
+		if err := dirfd.DataSync(file); err != nil {
 			// The kernel says so once, and takes what it could not write for
 			// written: what was appended must not be found by the next reader.
 			f.known = false
@@ -108,19 +108,6 @@ func (f *File) write(file *os.File, recs []Record) error {
 	f.lastUID = recs[len(recs)-1].UID
 	f.h.NextUID = f.lastUID + 1
 	return nil
-}
-
-func datasync(file *os.File) error {
-	for {
-		err := unix.Fdatasync(int(file.Fd()))
-		switch err {
-		case nil:
-			return nil
-		case unix.EINTR:
-			continue
-		}
-		return &fs.PathError{Op: "fdatasync", Path: file.Name(), Err: err}
-	}
 }
 
 // appendAnew replaces the list by one with the records that it has and new
