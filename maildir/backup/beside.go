@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
-	"strings"
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/walk"
@@ -72,5 +70,3 @@ func (s *snapshot) beside(o *opened) error {
 	}
 	return nil
 }
-
-func levels(path string) iter.Seq[string] { return strings.SplitSeq(path, "/") }

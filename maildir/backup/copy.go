@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -156,7 +155,7 @@ func (s *snapshot) dropPending() {
 func (s *snapshot) copyPending(p pending) error {
 	path := p.f.path
 	if p.part != besides {
-		path = strings.TrimPrefix(path+"/"+walk.MailDirs[p.part], "/")
+		path = walk.Join(path, walk.MailDirs[p.part])
 		if _, ok := p.f.dirs[p.part].have[p.name]; !ok {
 			return nil // it left meanwhile
 		}
@@ -256,7 +255,7 @@ func (s *snapshot) findEarlier(p pending, path string) (*dirfd.Dir, string, bool
 		_ = d.Close()
 	}
 	for sub, name := range s.earlierNames(p.f, filename.Base(p.name)) {
-		d, err := walk.Open(s.earlier, strings.TrimPrefix(p.f.path+"/"+sub, "/"))
+		d, err := walk.Open(s.earlier, walk.Join(p.f.path, sub))
 		if err != nil {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -139,7 +140,7 @@ func makeAll(d *dirfd.Dir, path string) (*dirfd.Dir, error) {
 	if err != nil || path == "" {
 		return at, err
 	}
-	for level := range levels(path) {
+	for level := range strings.SplitSeq(path, "/") {
 		if err := at.Mkdir(level, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			_ = at.Close()
 			return nil, err

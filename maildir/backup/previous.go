@@ -2,7 +2,6 @@ package backup
 
 import (
 	"iter"
-	"strings"
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/filename"
@@ -21,7 +20,7 @@ func (s *snapshot) earlierNames(f *folder, base string) iter.Seq2[string, string
 		s.index = &earlierIndex{path: f.path}
 		for i := range s.index.names {
 			s.index.names[i] = map[string]string{}
-			d, err := walk.Open(s.earlier, strings.TrimPrefix(f.path+"/"+walk.MailDirs[i], "/"))
+			d, err := walk.Open(s.earlier, walk.Join(f.path, walk.MailDirs[i]))
 			if err != nil {
 				continue // a new folder
 			}

@@ -1,8 +1,6 @@
 package backup
 
 import (
-	"strings"
-
 	"maildird/maildir/dirfd"
 	"maildird/maildir/filename"
 	"maildird/maildir/walk"
@@ -113,5 +111,5 @@ func (s *snapshot) derive(want derived, known []derived) (bool, error) {
 
 // openCopy opens the directory of the copy in which a name is.
 func (s *snapshot) openCopy(d derived) (*dirfd.Dir, error) {
-	return walk.Open(s.target, strings.TrimPrefix(d.f.path+"/"+walk.MailDirs[d.part], "/"))
+	return walk.Open(s.target, walk.Join(d.f.path, walk.MailDirs[d.part]))
 }

@@ -155,6 +155,22 @@ func (a *at) add(name, cause string, repair func() (string, error)) {
 	a.problems = append(a.problems, problem{name, cause, repair})
 }
 
+// in makes a repair of what is to be done in a part of the folder, or with "" in the
+// folder itself.
+func (a *at) in(part string, do func(*dirfd.Dir) (string, error)) func() (string, error) {
+	return func() (string, error) {
+		if part == "" {
+			return do(a.dir)
+		}
+		dir, err := a.dir.OpenDir(part)
+		if err != nil {
+			return "", err
+		}
+		defer dir.Close()
+		return do(dir)
+	}
+}
+
 // most is how many problems are kept before they are told and repaired.
 const most = 1000
 
@@ -269,7 +285,7 @@ func (c *checker) count(tree []walk.Dir) {
 	}
 	for _, d := range tree {
 		for _, part := range walk.MailDirs[:2] {
-			dir, err := walk.Open(c.root, joined(d.Path, part))
+			dir, err := walk.Open(c.root, walk.Join(d.Path, part))
 			if err != nil {
 				continue
 			}
@@ -278,11 +294,4 @@ func (c *checker) count(tree []walk.Dir) {
 		}
 	}
 	c.opt.Progress(0, c.total)
-}
-
-func joined(path, name string) string {
-	if path == "" {
-		return name
-	}
-	return path + "/" + name
 }

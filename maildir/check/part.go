@@ -165,31 +165,21 @@ func (c *checker) freshName(f file) string {
 
 // rename gives a file the name that to returns, never that of another file.
 func (c *checker) rename(f file, to func() string) func() (string, error) {
-	return func() (string, error) {
-		dir, err := f.a.dir.OpenDir(f.part)
-		if err != nil {
-			return "", err
-		}
-		defer dir.Close()
+	return f.a.in(f.part, func(dir *dirfd.Dir) (string, error) {
 		name := to()
 		if err := dir.RenameNoReplace(f.name, dir, name); err != nil {
 			return "", err
 		}
 		return "renamed it to " + f.part + "/" + name, dir.Sync()
-	}
+	})
 }
 
 // setAside moves a file into the quarantine.
 func (c *checker) setAside(f file) func() (string, error) {
-	return func() (string, error) {
-		dir, err := f.a.dir.OpenDir(f.part)
-		if err != nil {
-			return "", err
-		}
-		defer dir.Close()
+	return f.a.in(f.part, func(dir *dirfd.Dir) (string, error) {
 		to, err := quarantine.Move(c.root, f.a.path, dir, f.name)
 		return "moved it to " + strconv.Quote(to), err
-	}
+	})
 }
 
 // rights checks who owns a file or directory and what its owner may do. Of a file with
@@ -201,17 +191,9 @@ func (c *checker) rights(a *at, part, name string, st dirfd.Stat, wanted fs.File
 		label = name
 	}
 	chmod := func(mode fs.FileMode) func() (string, error) {
-		return func() (string, error) {
-			in := a.dir
-			if part != "" {
-				var err error
-				if in, err = a.dir.OpenDir(part); err != nil {
-					return "", err
-				}
-				defer in.Close()
-			}
-			return fmt.Sprintf("set its rights to %04o", mode), in.Chmod(name, mode)
-		}
+		return a.in(part, func(dir *dirfd.Dir) (string, error) {
+			return fmt.Sprintf("set its rights to %04o", mode), dir.Chmod(name, mode)
+		})
 	}
 	if st.Regular() && st.Nlink > 1 && st.UID != c.owner.UID {
 		a.add(label, fmt.Sprintf("it belongs to user %d, the Maildir to user %d, who may have linked it here to get it: it is not served; remove this name of it, or its others", st.UID, c.owner.UID), nil)
@@ -230,20 +212,12 @@ func (c *checker) rights(a *at, part, name string, st dirfd.Stat, wanted fs.File
 }
 
 func (c *checker) chown(a *at, part, name string) func() (string, error) {
-	return func() (string, error) {
+	return a.in(part, func(dir *dirfd.Dir) (string, error) {
 		if os.Geteuid() != 0 {
 			return "", errors.New("only root can give files to another user")
 		}
-		in := a.dir
-		if part != "" {
-			var err error
-			if in, err = a.dir.OpenDir(part); err != nil {
-				return "", err
-			}
-			defer in.Close()
-		}
-		return fmt.Sprintf("gave it to user %d", c.owner.UID), in.Chown(name, int(c.owner.UID), -1)
-	}
+		return fmt.Sprintf("gave it to user %d", c.owner.UID), dir.Chown(name, int(c.owner.UID), -1)
+	})
 }
 
 func kindOf(st dirfd.Stat) string {

@@ -112,10 +112,7 @@ func (w *walker) enter(d *dirfd.Dir, path, name string, level int) error {
 	if err != nil {
 		return err
 	}
-	if path != "" {
-		name = path + "/" + name
-	}
-	return w.visit(sub, Dir{Path: name, ID: id}, level)
+	return w.visit(sub, Dir{Path: Join(path, name), ID: id}, level)
 }
 
 func (w *walker) isDir(d *dirfd.Dir, name string, kind dirfd.Kind) bool {
@@ -131,6 +128,9 @@ func (w *walker) isDir(d *dirfd.Dir, name string, kind dirfd.Kind) bool {
 func Gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }
+
+// Join is the path of a name in the directory at a path that Tree gave.
+func Join(path, name string) string { return strings.TrimPrefix(path+"/"+name, "/") }
 
 // Open opens the directory at a path that Tree gave. The caller closes it.
 func Open(root *dirfd.Dir, path string) (*dirfd.Dir, error) {
