@@ -3,6 +3,7 @@
 package limit
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"sync"
@@ -28,14 +29,10 @@ type Limits struct {
 }
 
 func (l *Limits) setDefaults() {
-	for _, d := range []struct {
-		v *int
-		d int
-	}{{&l.Total, 10_000}, {&l.PerIP, 100}, {&l.PerUser, 50}, {&l.PerMinute, 600}} {
-		if *d.v == 0 {
-			*d.v = d.d
-		}
-	}
+	l.Total = cmp.Or(l.Total, 10_000)
+	l.PerIP = cmp.Or(l.PerIP, 100)
+	l.PerUser = cmp.Or(l.PerUser, 50)
+	l.PerMinute = cmp.Or(l.PerMinute, 600)
 }
 
 // Within returns the limit of all connections together for a program that may have so

@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"cmp"
 	"sync"
 	"time"
 )
@@ -24,13 +25,7 @@ type spent struct {
 // NewMail returns limits of messages and recipients in an hour; 0 is the
 // default: 1,000 and 10,000.
 func NewMail(messages, recipients int) *Mail {
-	if messages == 0 {
-		messages = 1000
-	}
-	if recipients == 0 {
-		recipients = 10_000
-	}
-	return &Mail{messages: messages, recipients: recipients, users: map[string]*spent{}}
+	return &Mail{messages: cmp.Or(messages, 1000), recipients: cmp.Or(recipients, 10_000), users: map[string]*spent{}}
 }
 
 // Message counts a message of a user and tells whether it is within the limit;

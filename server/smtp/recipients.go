@@ -76,16 +76,11 @@ func (r *recipients) find(a address, k Kind) ([]target, error) {
 
 // resolve is find for who does not need copies.
 func (r *recipients) resolve(a address, k Kind) (aliases.Found, error) {
-	local := lower(a.local)
-	domain, ours := "", a.domain == ""
+	domain, ours := r.domainOf(a)
 	if !ours {
-		canonical := canonicalDomain(a.domain)
-		domain, ours = r.domains[canonical]
-		if postmaster := local == "postmaster" || local == "abuse"; !ours && !(postmaster && canonical == r.hostname) {
-			return aliases.Found{}, notOurs(k)
-		}
+		return aliases.Found{}, notOurs(k)
 	}
-	found, err := r.aliases.Resolve(local, domain)
+	found, err := r.aliases.Resolve(lower(a.local), domain)
 	switch {
 	case errors.Is(err, aliases.ErrNobody):
 		return aliases.Found{}, refusal(550, code3{5, 1, 1}, "There is no such user here")
@@ -97,14 +92,18 @@ func (r *recipients) resolve(a address, k Kind) (aliases.Found, error) {
 	return found, nil
 }
 
-// elsewhere tells whether an address is of a domain that is not ours.
-func (r *recipients) elsewhere(a address) bool {
+// domainOf tells whether an address is one of ours, and in which domain, as that is
+// configured: "" for a local part alone, and for those that the host itself has.
+func (r *recipients) domainOf(a address) (domain string, ours bool) {
+	if a.domain == "" {
+		return "", true
+	}
 	canonical := canonicalDomain(a.domain)
-	if _, ours := r.domains[canonical]; ours || a.domain == "" {
-		return false
+	if domain, ours = r.domains[canonical]; ours {
+		return domain, true
 	}
 	local := lower(a.local)
-	return canonical != r.hostname || local != "postmaster" && local != "abuse"
+	return "", canonical == r.hostname && (local == "postmaster" || local == "abuse")
 }
 
 func notOurs(k Kind) error {

@@ -32,7 +32,11 @@ type relaying struct {
 
 // relays tells whether mail for an address goes to the relay. Only what users submit does.
 func (srv *Server) relays(a address) bool {
-	return srv.kind == Submission && srv.cfg.Relay != nil && srv.recipients.elsewhere(a)
+	if srv.kind != Submission || srv.cfg.Relay == nil {
+		return false
+	}
+	_, ours := srv.recipients.domainOf(a)
+	return !ours
 }
 
 // relayTo adds a recipient elsewhere. The answer is the relay's.
