@@ -204,10 +204,10 @@ func (s *session) answer(cmd *command, err error) error {
 	}
 	s.highestAfter(false)
 	s.writeStatus(s.tag, string(status.Type), string(status.Code), status.Text)
-	if s.badRow >= s.srv.cfg.Limits.BadRow {
+	if s.badRow >= badCommands {
 		return bye("", "Too many bad commands.")
 	}
-	if s.fails >= s.srv.cfg.Limits.LoginFails {
+	if s.fails >= loginFails {
 		return bye("", "Too many failed logins.")
 	}
 	return ended

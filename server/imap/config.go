@@ -77,16 +77,6 @@ type Config struct {
 
 // Limits bound what clients can cost. A limit of 0 is the default.
 type Limits struct {
-	Command int   // octets of one command with its literals, but for APPEND's messages; 256 KiB
-	Literal int64 // octets of one literal in a command other than APPEND; 128 KiB
-	Depth   int   // nested parentheses in one command; 50
-	BadRow  int   // bad commands in a row that end a connection; 10
-	// LoginCommand and LoginLiteral are Command and Literal before login; 32 KiB,
-	// which the longest ID fits into (RFC 2971 section 3.3), and 4 KiB.
-	LoginCommand int
-	LoginLiteral int64
-	LoginFails   int // failed logins that end a connection; 4
-
 	Watched int // mailboxes that one session watches by NOTIFY; 500
 	// Contexts is how many results of SEARCH and SORT are kept up to date for one
 	// session (RFC 5267), at least 1: each change of a message is compared with all
@@ -94,12 +84,19 @@ type Limits struct {
 	Contexts int
 }
 
+// Limits that are the same for every server.
+const (
+	badCommands  = 10              // in a row, that end a connection
+	loginFails   = 4               // failed logins that end a connection
+	maxDepth     = 50              // nested parentheses in one command
+	writeTimeout = 2 * time.Minute // without the client taking any octet
+)
+
 // Timeouts end connections that nothing comes from. A time of 0 is the default.
 type Timeouts struct {
 	Login time.Duration // from the start of a connection to its login; 2 min
 	Idle  time.Duration // between commands after login (RFC 9051 5.4: at least 30 min); 31 min
 	Read  time.Duration // inside a command, without any octet coming; 5 min
-	Write time.Duration // without the client taking any octet; 2 min
 	// StillHere is how often a quiet IDLE is told that the connection lives; 2 min
 	StillHere time.Duration
 	// Progress is how often the client of a long command is told how far it is; 10 s
@@ -118,33 +115,20 @@ func (c *Config) setDefaults() {
 		c.Connections = limit.New(limit.Limits{})
 	}
 	l := &c.Limits
-	l.Command = cmp.Or(l.Command, 256<<10)
-	l.Literal = cmp.Or(l.Literal, 128<<10)
-	l.Depth = cmp.Or(l.Depth, 50)
-	l.BadRow = cmp.Or(l.BadRow, 10)
-	l.LoginCommand = cmp.Or(l.LoginCommand, 32<<10)
-	l.LoginLiteral = cmp.Or(l.LoginLiteral, 4<<10)
-	l.LoginFails = cmp.Or(l.LoginFails, 4)
 	l.Watched = cmp.Or(l.Watched, 500)
 	l.Contexts = cmp.Or(l.Contexts, 10)
 	t := &c.Timeouts
 	t.Login = cmp.Or(t.Login, 2*time.Minute)
 	t.Idle = cmp.Or(t.Idle, 31*time.Minute)
 	t.Read = cmp.Or(t.Read, 5*time.Minute)
-	t.Write = cmp.Or(t.Write, 2*time.Minute)
 	t.StillHere = cmp.Or(t.StillHere, 2*time.Minute)
 	t.Progress = cmp.Or(t.Progress, 10*time.Second)
 }
 
 // lexLimits are the limits of a command before or after login.
 func (c *Config) lexLimits(loggedIn bool) syntax.Limits {
-	l := syntax.Limits{
-		Line: c.Limits.LoginCommand, Literal: c.Limits.LoginLiteral,
-		Skip: 4 * c.Limits.LoginLiteral, Depth: c.Limits.Depth,
+	if !loggedIn { // the longest ID fits into a line (RFC 2971 section 3.3)
+		return syntax.Limits{Line: 32 << 10, Literal: 4 << 10, Skip: 16 << 10, Depth: maxDepth}
 	}
-	if loggedIn {
-		l.Line, l.Literal = c.Limits.Command, c.Limits.Literal
-		l.Skip = 4 * c.AppendLimit
-	}
-	return l
+	return syntax.Limits{Line: 256 << 10, Literal: 128 << 10, Skip: 4 * c.AppendLimit, Depth: maxDepth}
 }

@@ -101,7 +101,7 @@ func (srv *Server) start(conn net.Conn, implicitTLS bool) {
 
 func (srv *Server) newSession(conn net.Conn, implicitTLS bool) *session {
 	s := &session{srv: srv, ctx: srv.sessions.Work(), began: time.Now(), peer: accept.NewPeer(conn)}
-	s.wire = &wire.Conn{Socket: conn, Stream: conn, ReadTimeout: srv.cfg.Timeouts.Read, WriteTimeout: srv.cfg.Timeouts.Write,
+	s.wire = &wire.Conn{Socket: conn, Stream: conn, ReadTimeout: srv.cfg.Timeouts.Read, WriteTimeout: writeTimeout,
 		Until: s.began.Add(srv.cfg.Timeouts.Login)}
 	if implicitTLS {
 		s.wire.Stream = tls.Server(conn, srv.cfg.TLS)

@@ -149,7 +149,7 @@ func (c *conn) authFailed(err error) error {
 	if !known {
 		return refusal(501, code3{5, 5, 2}, "Not a proper response for this mechanism")
 	}
-	if c.authFails < c.srv.cfg.Limits.AuthFails {
+	if c.authFails < authFails {
 		return r
 	}
 	c.replyTo(r)

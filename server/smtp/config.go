@@ -132,18 +132,22 @@ type Limits struct {
 	Received    int   // Received fields, one for each server that had the message; 100
 	Recipients  int   // of a message; 1,000
 
-	Command       int   // octets of a command line; 4,096
-	AuthLine      int   // octets of an AUTH command or response (RFC 4954 section 4: 12,288); 12,288
-	BadCommands   int   // commands answered by 5xx, other than RCPT, that end a connection of SMTP; 10
 	BadRecipients int   // refused recipients that end a connection of SMTP; 100
-	AuthFails     int   // failed logins that end a connection; 3
 	DataRate      int64 // octets a second that a message must come with after Timeouts.Command; 500
 }
+
+// Limits that are the same for every server.
+const (
+	maxCommand   = 4096            // octets of a command line
+	maxAuthLine  = 12288           // octets of an AUTH command or response (RFC 4954 section 4)
+	badCommands  = 10              // commands answered by 5xx, other than RCPT, that end a connection of SMTP
+	authFails    = 3               // failed logins that end a connection
+	writeTimeout = 2 * time.Minute // for a client to take a reply
+)
 
 // Timeouts end connections that nothing comes from. A time of 0 is the default.
 type Timeouts struct {
 	Command time.Duration // for a command to come (RFC 5321 4.5.3.2.7: at least 5 min); 5 min
-	Write   time.Duration // for a client to take a reply; 2 min
 	TLS     time.Duration // for a TLS handshake; 30 s
 	Session time.Duration // of a connection; 2 h
 	// Greet is how long a client of an MX server is made to wait for the
@@ -174,15 +178,10 @@ func (c *Config) setDefaults() {
 	l.Header = cmp.Or(l.Header, 1<<20)
 	l.Received = cmp.Or(l.Received, 100)
 	l.Recipients = cmp.Or(l.Recipients, 1000)
-	l.Command = cmp.Or(l.Command, 4096)
-	l.AuthLine = cmp.Or(l.AuthLine, 12288)
-	l.BadCommands = cmp.Or(l.BadCommands, 10)
 	l.BadRecipients = cmp.Or(l.BadRecipients, 100)
-	l.AuthFails = cmp.Or(l.AuthFails, 3)
 	l.DataRate = cmp.Or(l.DataRate, 500)
 	t := &c.Timeouts
 	t.Command = cmp.Or(t.Command, 5*time.Minute)
-	t.Write = cmp.Or(t.Write, 2*time.Minute)
 	t.TLS = cmp.Or(t.TLS, 30*time.Second)
 	t.Session = cmp.Or(t.Session, 2*time.Hour)
 	t.Tarpit = cmp.Or(t.Tarpit, 5*time.Second)

@@ -226,8 +226,7 @@ func (c *conn) refused(r *smtp.SMTPError) error {
 	}
 	c.tarpit()
 	c.replyTo(r)
-	l := &c.srv.cfg.Limits
-	if c.bad >= l.BadCommands || c.badRecipients >= l.BadRecipients {
+	if c.bad >= badCommands || c.badRecipients >= c.srv.cfg.Limits.BadRecipients {
 		c.log.Warn("too many errors", "commands", c.bad, "recipients", c.badRecipients)
 		return lastReply(421, code3{4, 7, 0}, "Too many errors")
 	}
@@ -250,11 +249,11 @@ func (c *conn) tarpit() {
 }
 
 // line waits for a command and returns it without its line end.
-func (c *conn) line() (string, error) { return c.lineWithin(c.lineLimit) }
+func (c *conn) line() (string, error) { return c.lineWithin(lineLimit) }
 
 // responseLine waits for a response of an AUTH exchange.
 func (c *conn) responseLine() (string, error) {
-	return c.lineWithin(func([]byte) int { return c.srv.cfg.Limits.AuthLine })
+	return c.lineWithin(func([]byte) int { return maxAuthLine })
 }
 
 func (c *conn) lineWithin(limit func([]byte) int) (string, error) {
@@ -290,11 +289,11 @@ func errBare() error {
 }
 
 // lineLimit is how long a line may be.
-func (c *conn) lineLimit(line []byte) int {
+func lineLimit(line []byte) int {
 	if len(line) >= 5 && strings.EqualFold(string(line[:5]), "AUTH ") {
-		return c.srv.cfg.Limits.AuthLine
+		return maxAuthLine
 	}
-	return c.srv.cfg.Limits.Command
+	return maxCommand
 }
 
 // await lets take wait for the client until the deadline, or until Shutdown.

@@ -101,7 +101,7 @@ func (srv *Server) start(nc net.Conn, implicitTLS bool) {
 
 func (srv *Server) newConn(nc net.Conn, implicitTLS bool) *conn {
 	c := &conn{srv: srv, socket: nc, began: time.Now()}
-	c.wire = wire{conn: nc, writeTimeout: srv.cfg.Timeouts.Write}
+	c.wire = wire{conn: nc}
 	if implicitTLS {
 		c.wire.conn = tls.Server(nc, srv.cfg.TLS)
 	}

@@ -23,8 +23,7 @@ var largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); r
 // wire is the byte stream of a connection: input in a buffer that the parts of
 // the protocol look at in place, and replies gathered until input is waited for.
 type wire struct {
-	conn         net.Conn
-	writeTimeout time.Duration
+	conn net.Conn
 
 	in    []byte // buffer; in[r:w] is not used yet
 	r, w  int
@@ -163,7 +162,7 @@ func (x *wire) flush() error {
 		x.out = x.out[:0]
 		return x.failed
 	}
-	x.failed = x.conn.SetWriteDeadline(time.Now().Add(x.writeTimeout))
+	x.failed = x.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	if x.failed == nil {
 		_, x.failed = x.conn.Write(x.out)
 	}
