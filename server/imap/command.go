@@ -47,6 +47,16 @@ type command struct {
 	run func(*session) error
 }
 
+// bySeq runs a command with sequence numbers that there is with UIDs too, byUID the
+// other one.
+func bySeq(run func(s *session, uid bool) error) func(*session) error {
+	return func(s *session) error { return run(s, false) }
+}
+
+func byUID(run func(s *session, uid bool) error) func(*session) error {
+	return func(s *session) error { return run(s, true) }
+}
+
 // done is the tagged response of the command that runs, if it is OK.
 type done struct {
 	code string // without brackets, "" for none

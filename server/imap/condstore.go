@@ -200,11 +200,7 @@ func (s *session) modSeqResponse(m mailbox.Message) {
 
 // modified makes the response code MODIFIED.
 func modified(msgs []mailbox.Message, uid bool) string {
-	nums := make([]uint32, len(msgs))
-	for i, m := range msgs {
-		nums[i] = numberOf(m, uid)
-	}
-	return string(syntax.AppendSet([]byte("MODIFIED "), nums))
+	return "MODIFIED " + string(setOf(msgs, uid))
 }
 
 // modSeqKey is the search key MODSEQ (RFC 7162 section 3.1.5). Mod-sequences are

@@ -15,8 +15,8 @@ import (
 // copyExtension is COPY.
 func copyExtension() extension {
 	return extension{commands: []command{
-		{name: "COPY", in: selected, news: allNews, numbers: true, run: runCopy},
-		{name: "UID COPY", in: selected, news: allNews, run: runUIDCopy},
+		{name: "COPY", in: selected, news: allNews, numbers: true, run: bySeq((*session).copy)},
+		{name: "UID COPY", in: selected, news: allNews, run: byUID((*session).copy)},
 	}}
 }
 
@@ -25,16 +25,11 @@ func moveExtension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapMove},
 		commands: []command{
-			{name: "MOVE", in: selected, news: allNews, numbers: true, run: runMove},
-			{name: "UID MOVE", in: selected, news: allNews, run: runUIDMove},
+			{name: "MOVE", in: selected, news: allNews, numbers: true, run: bySeq((*session).move)},
+			{name: "UID MOVE", in: selected, news: allNews, run: byUID((*session).move)},
 		},
 	}
 }
-
-func runCopy(s *session) error    { return s.copy(false) }
-func runUIDCopy(s *session) error { return s.copy(true) }
-func runMove(s *session) error    { return s.move(false) }
-func runUIDMove(s *session) error { return s.move(true) }
 
 // copyArguments takes the arguments of COPY and MOVE.
 func (lx *lexer) copyArguments() (set syntax.NumSet, dest string) {

@@ -14,9 +14,6 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-func runFetch(s *session) error    { return s.fetch(false) }
-func runUIDFetch(s *session) error { return s.fetch(true) }
-
 // fetch is FETCH and UID FETCH (RFC 9051 section 6.4.5).
 func (s *session) fetch(uid bool) error {
 	lx := s.lx

@@ -74,8 +74,8 @@ const maxFetchParts = 500
 func fetchExtension() extension {
 	return extension{
 		commands: []command{
-			{name: "FETCH", in: selected, news: noExpunges, numbers: true, run: runFetch},
-			{name: "UID FETCH", in: selected, news: allNews, run: runUIDFetch},
+			{name: "FETCH", in: selected, news: noExpunges, numbers: true, run: bySeq((*session).fetch)},
+			{name: "UID FETCH", in: selected, news: allNews, run: byUID((*session).fetch)},
 		},
 		fetchItems: words[fetchItems]{
 			"ALL": fetchBits(fetchAll), "FAST": fetchBits(fetchFast), "FULL": fetchBits(fetchFull),

@@ -6,7 +6,6 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/folder"
-	"maildird/server/imap/syntax"
 )
 
 // multiSearchExtension is MULTISEARCH (RFC 7377): ESEARCH, a search of several
@@ -23,9 +22,7 @@ func runESearch(s *session) error {
 	lx := s.lx
 	lx.SP()
 	sources := []mailboxFilter{{kind: filterSelected}}
-	if syntax.EqualFold(lx.PeekWord(), "IN") {
-		lx.Word()
-		lx.SP()
+	if lx.acceptWord("IN") {
 		sources = sources[:0]
 		var bounds filterBounds
 		lx.List(func() {

@@ -95,10 +95,6 @@ func (w *writer) partialResult(r partialRange, found []mailbox.Message, uid bool
 		w.Raw("NIL)")
 		return
 	}
-	nums := make([]uint32, len(found))
-	for i, m := range found {
-		nums[i] = numberOf(m, uid)
-	}
-	w.RawBytes(syntax.AppendSet(nil, nums))
+	w.RawBytes(setOf(found, uid))
 	w.Byte(')')
 }

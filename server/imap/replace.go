@@ -12,8 +12,8 @@ func replaceExtension() extension {
 	return extension{
 		caps: []imap.Cap{"REPLACE"},
 		commands: []command{
-			{name: "REPLACE", in: selected, news: allNews, numbers: true, run: func(s *session) error { return s.replace(false) }},
-			{name: "UID REPLACE", in: selected, news: allNews, run: func(s *session) error { return s.replace(true) }},
+			{name: "REPLACE", in: selected, news: allNews, numbers: true, run: bySeq((*session).replace)},
+			{name: "UID REPLACE", in: selected, news: allNews, run: byUID((*session).replace)},
 		},
 	}
 }

@@ -12,9 +12,6 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-func runSearch(s *session) error    { return s.search(false) }
-func runUIDSearch(s *session) error { return s.search(true) }
-
 // search is SEARCH and UID SEARCH (RFC 9051 section 6.4.4).
 func (s *session) search(uid bool) error {
 	query := s.lx.searchQuery(s.utf8)
@@ -161,6 +158,15 @@ func numberOf(m mailbox.Message, uid bool) uint32 {
 	return m.Seq
 }
 
+// setOf is the set of some messages, in their order.
+func setOf(msgs []mailbox.Message, uid bool) []byte {
+	nums := make([]uint32, len(msgs))
+	for i, m := range msgs {
+		nums[i] = numberOf(m, uid)
+	}
+	return syntax.AppendSet(nil, nums)
+}
+
 // esearchResponse writes the response of RFC 4731 and IMAP4rev2. A search that
 // only saves its result has none.
 func (s *session) esearchResponse(found []mailbox.Message, uid bool, q *searchQuery) {
@@ -183,11 +189,7 @@ func (s *session) esearchResponse(found []mailbox.Message, uid bool, q *searchQu
 		}
 		if opt.ReturnAll {
 			w.Raw(" ALL ")
-			nums := make([]uint32, len(found))
-			for i, m := range found {
-				nums[i] = numberOf(m, uid)
-			}
-			w.RawBytes(syntax.AppendSet(nil, nums))
+			w.RawBytes(setOf(found, uid))
 		}
 	}
 	if opt.ReturnCount {

@@ -53,17 +53,8 @@ func (lx *lexer) searchQuery(utf8 bool) searchQuery {
 // searchProgram is searchQuery without the space before it.
 func (lx *lexer) searchProgram(utf8 bool) searchQuery {
 	p := searchParser{lexer: lx, decode: decodeUTF8}
-	word := lx.PeekWord()
-	if syntax.EqualFold(word, "RETURN") {
-		lx.Word()
-		lx.SP()
-		p.returnOptions()
-		lx.SP()
-		word = lx.PeekWord()
-	}
-	if syntax.EqualFold(word, "CHARSET") {
-		lx.Word()
-		lx.SP()
+	p.returnOptions()
+	if lx.acceptWord("CHARSET") {
 		p.charset(lx.AString(), utf8)
 		lx.SP()
 	}
@@ -71,7 +62,21 @@ func (lx *lexer) searchProgram(utf8 bool) searchQuery {
 	return p.query
 }
 
+// acceptWord takes a word, and the space behind it, if that is what comes.
+func (lx *lexer) acceptWord(word string) bool {
+	if !syntax.EqualFold(lx.PeekWord(), word) {
+		return false
+	}
+	lx.Word()
+	lx.SP()
+	return true
+}
+
+// returnOptions takes "RETURN (...) ", if that comes.
 func (p *searchParser) returnOptions() {
+	if !p.acceptWord("RETURN") {
+		return
+	}
 	q := &p.query
 	q.hasReturn = true
 	p.OptionalList(p.grammar.searchReturn.once(p.lexer, q, "SEARCH option"))
@@ -81,6 +86,7 @@ func (p *searchParser) returnOptions() {
 	if q.options.ReturnAll && q.partial != nil {
 		p.Fail("ALL and PARTIAL exclude each other.") // RFC 9394 section 3.1
 	}
+	p.SP()
 }
 
 // badCharset refuses a search for its charset (RFC 9051 section 6.4.4).

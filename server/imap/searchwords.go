@@ -13,8 +13,8 @@ func searchExtension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapESearch, imap.CapSearchRes},
 		commands: []command{
-			{name: "SEARCH", in: selected, news: noExpunges, numbers: true, run: runSearch},
-			{name: "UID SEARCH", in: selected, news: allNews, run: runUIDSearch},
+			{name: "SEARCH", in: selected, news: noExpunges, numbers: true, run: bySeq((*session).search)},
+			{name: "UID SEARCH", in: selected, news: allNews, run: byUID((*session).search)},
 		},
 		searchReturn: words[searchQuery]{
 			"MIN":   func(_ *lexer, q *searchQuery) { q.options.ReturnMin = true },

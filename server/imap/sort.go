@@ -7,7 +7,6 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/mailbox"
-	"maildird/server/imap/syntax"
 )
 
 // sortExtension is SORT (RFC 5256) with the display names of RFC 5957, the
@@ -15,27 +14,28 @@ import (
 // SEARCH, SORT and THREAD compare text by i;unicode-casemap.
 func sortExtension() extension {
 	criteria := sortCriteria()
-	run := func(uid bool) func(*session) error {
-		return func(s *session) error {
-			var query searchQuery
-			return s.unsave(&query, s.sort(criteria, &query, uid))
-		}
-	}
+	run := func(s *session, uid bool) error { return s.sort(criteria, uid) }
 	return extension{
 		caps: []imap.Cap{imap.CapSort, imap.CapSortDisplay, imap.CapESort, "I18NLEVEL=1"},
 		commands: []command{
-			{name: "SORT", in: selected, news: noExpunges, numbers: true, run: run(false)},
-			{name: "UID SORT", in: selected, news: allNews, run: run(true)},
+			{name: "SORT", in: selected, news: noExpunges, numbers: true, run: bySeq(run)},
+			{name: "UID SORT", in: selected, news: allNews, run: byUID(run)},
 		},
 	}
 }
 
-// sort is SORT and UID SORT. It leaves in query what the client asked for.
-func (s *session) sort(criteria map[string]*sortCriterion, query *searchQuery, uid bool) error {
-	keys, err := s.lx.sortArguments(criteria, query)
-	if err != nil {
-		return err
+// sort is SORT and UID SORT.
+func (s *session) sort(criteria map[string]*sortCriterion, uid bool) error {
+	keys, query := s.lx.sortArguments(criteria)
+	err := s.lx.End()
+	if err == nil {
+		err = s.answerSort(keys, &query, uid)
 	}
+	return s.unsave(&query, err)
+}
+
+// answerSort searches the selected mailbox and writes what it found in order.
+func (s *session) answerSort(keys []sortKey, query *searchQuery, uid bool) error {
 	sr, err := query.searcher(s)
 	if err != nil {
 		return err
@@ -66,23 +66,17 @@ func (s *session) sort(criteria map[string]*sortCriterion, query *searchQuery, u
 }
 
 // sortArguments takes the arguments of SORT.
-func (lx *lexer) sortArguments(criteria map[string]*sortCriterion, query *searchQuery) ([]sortKey, error) {
+func (lx *lexer) sortArguments(criteria map[string]*sortCriterion) ([]sortKey, searchQuery) {
 	p := searchParser{lexer: lx, decode: decodeUTF8}
 	lx.SP()
-	if syntax.EqualFold(lx.PeekWord(), "RETURN") {
-		lx.Word()
-		lx.SP()
-		p.returnOptions()
-		lx.SP()
-	}
+	p.returnOptions()
 	keys := lx.sortKeys(criteria)
 	lx.SP()
 	// The charset must be named, so it is allowed after UTF8=ACCEPT too.
 	p.charset(lx.AString(), false)
 	lx.SP()
 	p.query.program.Key = p.list()
-	*query = p.query
-	return keys, lx.End()
+	return keys, p.query
 }
 
 // sortKeys takes SORT's list of criteria.

@@ -12,13 +12,10 @@ import (
 // storeExtension is STORE.
 func storeExtension() extension {
 	return extension{commands: []command{
-		{name: "STORE", in: selected, news: noExpunges, numbers: true, run: runStore},
-		{name: "UID STORE", in: selected, news: allNews, run: runUIDStore},
+		{name: "STORE", in: selected, news: noExpunges, numbers: true, run: bySeq((*session).store)},
+		{name: "UID STORE", in: selected, news: allNews, run: byUID((*session).store)},
 	}}
 }
-
-func runStore(s *session) error    { return s.store(false) }
-func runUIDStore(s *session) error { return s.store(true) }
 
 // storeRequest is the arguments of STORE.
 type storeRequest struct {

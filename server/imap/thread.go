@@ -16,14 +16,12 @@ func threadExtension() extension {
 		"REFERENCES":     thread.ByReferences,
 		"REFS":           thread.ByRefs,
 	}
-	run := func(uid bool) func(*session) error {
-		return func(s *session) error { return s.thread(algorithms, uid) }
-	}
+	run := func(s *session, uid bool) error { return s.thread(algorithms, uid) }
 	return extension{
 		caps: []imap.Cap{"THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS"},
 		commands: []command{
-			{name: "THREAD", in: selected, news: noExpunges, numbers: true, run: run(false)},
-			{name: "UID THREAD", in: selected, news: allNews, run: run(true)},
+			{name: "THREAD", in: selected, news: noExpunges, numbers: true, run: bySeq(run)},
+			{name: "UID THREAD", in: selected, news: allNews, run: byUID(run)},
 		},
 	}
 }
