@@ -282,18 +282,11 @@ func copyRange(t, old *Temp, offset, n int64) error {
 	if n <= 0 {
 		return nil
 	}
-	section := io.NewSectionReader(old.file, offset, n)
+	var to io.Writer = fileWriter{t}
 	if t.pack != nil {
-		got, err := io.Copy(t.pack, section)
-		return t.copied(old, got, n, err)
+		to = t.pack
 	}
-	// The kernel copies between two files (copy_file_range) where it can.
-	got, err := io.Copy(t.file, section)
-	t.written += got
-	return t.copied(old, got, n, err)
-}
-
-func (t *Temp) copied(old *Temp, got, n int64, err error) error {
+	got, err := io.Copy(to, io.NewSectionReader(old.file, offset, n))
 	if err == nil && got != n {
 		err = fmt.Errorf("%s has %d bytes less than were written: another program changed it", old.file.Name(), n-got)
 	}
