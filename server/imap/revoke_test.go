@@ -59,13 +59,38 @@ func TestRevoked(t *testing.T) {
 		t.Error(line)
 	}
 	sessions["in a started login"].ends("Your account was changed")
-	if n := strings.Count(ts.log.Take(), "login revoked"); n != 5 {
+	log := ts.log.Take()
+	if n := strings.Count(log, "login revoked"); n != 5 {
 		t.Errorf("%d lines in the log", n)
+	}
+	if n := strings.Count(log, `msg="logged out"`); n != 5 || !strings.Contains(log, ` user=alice@example.org reason=`) {
+		t.Errorf("%d logins ended in the log:\n%s", n, log)
 	}
 	if found, err := filepath.Glob(filepath.Join(ts.root("alice"), "*", "*.*")); err != nil || len(found) != 0 {
 		t.Errorf("saved %q, %v", found, err)
 	}
 	if found, err := filepath.Glob(filepath.Join(ts.root("alice"), ".Wo*")); err != nil || len(found) != 0 {
 		t.Errorf("made %q, %v", found, err)
+	}
+}
+
+// TestLoggedOut: the log tells of each login when it ended, and of nobody else.
+func TestLoggedOut(t *testing.T) {
+	ts := startServer(t)
+	stranger := ts.dial()
+	stranger.line()
+	stranger.ok("LOGOUT")
+	if log := ts.log.Take(); strings.Contains(log, "logged out") {
+		t.Error(log)
+	}
+	c := ts.login()
+	c.ok("UNAUTHENTICATE")
+	if log := ts.log.Take(); strings.Count(log, "logged out") != 1 || !strings.Contains(log, ` user=alice@example.org reason=UNAUTHENTICATE`) {
+		t.Error(log)
+	}
+	c.ok("LOGIN bob secret")
+	c.ok("LOGOUT")
+	if log := ts.log.Take(); strings.Count(log, "logged out") != 1 || !strings.Contains(log, ` user=bob@example.org reason=logout`) {
+		t.Error(log)
 	}
 }

@@ -185,11 +185,15 @@ func (s *session) end(err error) {
 	if s.granted.Revoked() {
 		s.log.Info("login revoked")
 	}
+	if s.account != nil {
+		s.log.Info("logged out", "reason", reason(err))
+	} else {
+		s.log.Debug("disconnected", "reason", reason(err))
+	}
 	if said := s.goodbye(err); said {
 		accept.Linger(s.wire.Stream, s.wire.Socket) // the client may still be sending
 	}
 	s.wire.Close()
-	s.log.Debug("disconnected", "reason", reason(err))
 }
 
 // goodbye gives back what the session has, and tells its client why it ends,
@@ -223,7 +227,10 @@ func (s *session) leave() {
 }
 
 func reason(err error) string {
+	var said *imap.Error
 	switch {
+	case errors.As(err, &said):
+		return said.Text
 	case err == nil:
 		return "logout"
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):

@@ -37,6 +37,7 @@ func runUnauthenticate(s *session) error {
 	if s.compressed() {
 		return bye(imap.ResponseCodeUnavailable, "Compression cannot be ended, please reconnect.")
 	}
+	s.log.Info("logged out", "reason", "UNAUTHENTICATE")
 	s.leave()
 	s.enabled = enabled{}
 	s.lx.UTF8, s.w.UTF8, s.w.Rev2 = false, false, false

@@ -347,6 +347,11 @@ func (c *conn) end(err error) {
 	if c.granted.Revoked() {
 		c.log.Info("login revoked")
 	}
+	if c.session.user != nil {
+		c.log.Info("logged out", "reason", reason(err))
+	} else {
+		c.log.Debug("disconnected", "reason", reason(err))
+	}
 	var last goodbye
 	rude := false // the client may still be sending
 	switch {
@@ -360,7 +365,6 @@ func (c *conn) end(err error) {
 		accept.Linger(c.wire.conn, c.socket)
 	}
 	_ = c.wire.conn.Close()
-	c.log.Debug("disconnected", "reason", reason(err))
 }
 
 func reason(err error) string {

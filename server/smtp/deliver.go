@@ -152,7 +152,7 @@ func (m *message) store(text []byte) {
 
 func (m *message) logRefused() {
 	s := m.s
-	s.log.Info("message refused", "id", m.id, "from", s.sender(), "to", s.recipientList(), "reply", m.refused.Message)
+	s.log.Info("message refused", "id", m.id, "from", s.sender(), "to", s.recipientList(), "reply", asLine(m.refused))
 }
 
 // result is what became of the message for one recipient.

@@ -24,7 +24,7 @@ func runRcpt(c *conn, arg string) error {
 	var r *smtp.SMTPError
 	if errors.As(err, &r) && r.Code >= 500 {
 		c.badRecipients++
-		c.log.Info("recipient refused", "from", c.session.sender(), "to", shorten(bare(address)), "reply", r.Message)
+		c.log.Info("recipient refused", "from", c.session.sender(), "to", shorten(bare(address)), "reply", asLine(r))
 		return c.refused(r)
 	}
 	return err

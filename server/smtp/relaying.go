@@ -58,7 +58,7 @@ func (s *session) relayTo(to address) error {
 		if refused.Code >= 500 {
 			s.refused++
 		} else {
-			s.log.Info("recipient refused for now", "from", shorten(s.sender()), "to", shorten(to.String()), "reply", refused.Message)
+			s.log.Info("recipient refused for now", "from", shorten(s.sender()), "to", shorten(to.String()), "reply", asLine(refused))
 		}
 		return refused
 	}

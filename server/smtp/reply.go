@@ -61,6 +61,11 @@ func appendReply(b []byte, code int, enhanced code3, lines ...string) []byte {
 	return b
 }
 
+// asLine is a refusal as the client reads it, for the log.
+func asLine(r *smtp.SMTPError) string {
+	return strings.TrimSuffix(string(appendReply(nil, r.Code, r.EnhancedCode, r.Message)), "\r\n")
+}
+
 // replyText makes a text fit for a reply line: whatever a client sent that is
 // quoted in it cannot begin another line.
 func replyText(s string) string {

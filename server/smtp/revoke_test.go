@@ -60,4 +60,7 @@ func TestRevoked(t *testing.T) {
 	if n := strings.Count(ts.log.String(), "msg=\"login revoked\""); n != 6 {
 		t.Errorf("%d lines in the log", n)
 	}
+	if n := strings.Count(ts.log.String(), "msg=\"logged out\""); n != 6 {
+		t.Errorf("%d logins ended in the log", n)
+	}
 }

@@ -35,6 +35,9 @@ func runStartTLS(c *conn, arg string) error {
 	c.mu.Unlock()
 	// RFC 3207 section 4.2: all begins anew.
 	c.reset()
+	if c.session.user != nil {
+		c.log.Info("logged out", "reason", "STARTTLS")
+	}
 	c.logOut()
 	c.peer.hello, c.peer.esmtp = "", false
 	return nil
