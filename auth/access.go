@@ -17,7 +17,7 @@ var ErrNotAllowed error = notAllowed{}
 type notAllowed struct{}
 
 func (notAllowed) Error() string {
-	return "the users file does not let this user log in from here (allow_nets, nologin, fail)"
+	return "the users file does not allow this user to log in from here (allow_nets, nologin, fail)"
 }
 
 func (notAllowed) Is(target error) bool { return target == ErrInvalid }

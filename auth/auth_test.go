@@ -280,7 +280,7 @@ func TestFileChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	now()
-	if _, ok := u.Lookup("alice"); !ok || !strings.Contains(log.String(), "keeping the users known so far") {
+	if _, ok := u.Lookup("alice"); !ok || !strings.Contains(log.String(), "keeping the users already known") {
 		t.Errorf("without the file alice is known: %v; log:\n%s", ok, log)
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	errExists   = errors.New("user exists already")
+	errExists   = errors.New("user already exists")
 	errNotFound = errors.New("no such user")
 )
 

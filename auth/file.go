@@ -66,7 +66,7 @@ func (f *File) Changed() (text []byte, changed bool) {
 		f.told = time.Time{}
 	case now.Sub(f.told).Abs() >= tellInterval:
 		f.told = now
-		f.log.Error(f.what+" file cannot be read, keeping the "+f.what+" known so far", "error", err, "more", "not logged for a minute")
+		f.log.Error(f.what+" file cannot be read, keeping the "+f.what+" already known", "error", err, "more", "not logged again for a minute")
 	}
 	return text, changed
 }

@@ -76,7 +76,7 @@ func parseLine(line string, domains []string) (*entry, error) {
 	}
 	if len(f) > 6 && strings.ContainsRune(f[6], '=') {
 		field, _, _ := strings.Cut(f[6], "=") // its value may be a key
-		return nil, fmt.Errorf("%q stands where the shell does, and extra fields come after another colon", field)
+		return nil, fmt.Errorf("%q is in the place of the shell; extra fields come after another colon", field)
 	}
 	extra := strings.Fields(strings.Join(f[min(len(f), 7):], ":"))
 	if err := checkExtra(extra); err != nil {
@@ -87,7 +87,7 @@ func parseLine(line string, domains []string) (*entry, error) {
 		if len(f) > 2+i && f[2+i] != "" {
 			n, err := strconv.ParseUint(f[2+i], 10, 32)
 			if err != nil || n >= math.MaxUint32 {
-				return nil, fmt.Errorf("the %s is not a number (a password that is stored as it is cannot have a colon)", [...]string{"uid", "gid"}[i])
+				return nil, fmt.Errorf("the %s is not a number (a plain-text password cannot contain a colon)", [...]string{"uid", "gid"}[i])
 			}
 			*id = int(n)
 		}
@@ -121,7 +121,7 @@ func checkExtra(extra []string) error {
 	for _, field := range extra {
 		name, _, _ := strings.Cut(field, "=")
 		if slices.Contains(mustHeed[:], name) {
-			return fmt.Errorf("the extra field %s is not supported, and without it the user would be served otherwise than it says", name)
+			return fmt.Errorf("the extra field %s is not supported, and must not be ignored", name)
 		}
 	}
 	return nil
@@ -135,12 +135,12 @@ func userName(name string, domains []string) (string, error) {
 	}
 	local, domain, _ := strings.Cut(name, "@")
 	if local == "" || domain == "" || strings.Contains(domain, "@") {
-		return "", fmt.Errorf("%q is not a user name: it is an address or its local part", name)
+		return "", fmt.Errorf("%q is not a user name: write an address or its local part", name)
 	}
 	for i, r := range name {
 		if r <= ' ' || r == 0x7f || r == utf8.RuneError || unicode.IsSpace(r) || strings.ContainsRune(`/\:*?"<>|%`, r) {
 			// Behind it may be the password, if it stands for a colon.
-			return "", fmt.Errorf("the user name that begins with %q has a character %q there that it cannot have", name[:i], r)
+			return "", fmt.Errorf("the user name that begins with %q contains %q, which is not allowed", name[:i], r)
 		}
 	}
 	if local[0] == '.' || local[0] == '#' || domain[0] == '.' || // "#" would begin a comment

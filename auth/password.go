@@ -68,7 +68,7 @@ func schemeOf(stored string) (scheme, error) {
 		case name == "" && hash == stored:
 			return scheme{}, errors.New("the password does not begin with its scheme, as in {ARGON2ID}, or with $5$, $6$ or $2y$")
 		case name == "":
-			return scheme{}, errors.New("of hashes of crypt(3) those that begin with $5$, $6$ or $2y$ can be checked")
+			return scheme{}, errors.New("of the crypt(3) hashes, only those that begin with $5$, $6$ or $2y$ are supported")
 		}
 	}
 	if !ok {
@@ -79,7 +79,7 @@ func schemeOf(stored string) (scheme, error) {
 			return s, nil
 		}
 	}
-	return scheme{}, fmt.Errorf("the password scheme %q is none of %s", name, schemeNames())
+	return scheme{}, fmt.Errorf("the password scheme %q is not one of %s", name, schemeNames())
 }
 
 // cryptScheme is the scheme of a hash as crypt(3) has it, "" for others.
@@ -130,7 +130,7 @@ func HashPassword(schemeName, password string) (string, error) {
 				return "", err
 			}
 			if strings.Contains(h, ":") {
-				return "", fmt.Errorf("scheme %s cannot store a password with ':' in a users file", s.name)
+				return "", fmt.Errorf("scheme %s cannot store a password that contains ':' in a users file", s.name)
 			}
 			return "{" + s.name + "}" + h, nil
 		}
@@ -145,7 +145,7 @@ func checkPassword(password string) error {
 	case len(password) > MaxPassword:
 		return fmt.Errorf("the password is longer than %d bytes", MaxPassword)
 	case strings.ContainsAny(password, "\x00\r\n"):
-		return errors.New("the password holds a line break or a NUL")
+		return errors.New("the password contains a line break or a NUL")
 	}
 	return nil
 }
@@ -158,7 +158,7 @@ func matchArgon2(hash string, password []byte) (bool, error) {
 		return false, errors.New("malformed Argon2 hash")
 	}
 	if m > argonLimit || t > 100 || p > 64 {
-		return false, errors.New("the Argon2 hash asks for too much memory or time")
+		return false, errors.New("the Argon2 hash requires too much memory or time")
 	}
 	d, err := argon2.Decode(hash)
 	if err != nil {
@@ -196,7 +196,7 @@ func matchBcrypt(hash string, password []byte) (bool, error) {
 		return false, err
 	}
 	if cost > maxBcrypt {
-		return false, errors.New("the bcrypt hash asks for too much time")
+		return false, errors.New("the bcrypt hash requires too much time")
 	}
 	// bcrypt reads 72 bytes; Dovecot and others cut there without a word.
 	err = bcrypt.CompareHashAndPassword([]byte(hash), password[:min(len(password), 72)])
@@ -218,7 +218,7 @@ func matchShacrypt(hash string, password []byte) (bool, error) {
 	if _, rest, ok := strings.Cut(hash, "$rounds="); ok {
 		var rounds int
 		if _, err := fmt.Sscanf(rest, "%d$", &rounds); err != nil || rounds > maxRounds {
-			return false, errors.New("the SHA-crypt hash asks for too many rounds")
+			return false, errors.New("the SHA-crypt hash requires too many rounds")
 		}
 	}
 	d, err := shacrypt.Decode(hash)

@@ -51,7 +51,7 @@ func parseQuota(limits string) (*Quota, error) {
 		case "messages":
 			q.Messages, err = amount(value, 'b')
 		default:
-			err = fmt.Errorf("resource %q is not known", resource)
+			err = fmt.Errorf("unknown resource %q", resource)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("quota rule %q: %w", "*:"+limits, err)
@@ -69,7 +69,7 @@ func amount(text string, unit byte) (int64, error) {
 	shift := strings.IndexByte("bkmgt", unit)
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || shift < 0 || n < 0 || n > math.MaxInt64>>(10*shift) {
-		return 0, fmt.Errorf("%q is no amount; write 500M or 1G", text)
+		return 0, fmt.Errorf("%q is not an amount; write 500M or 1G", text)
 	}
 	return n << (10 * shift), nil
 }

@@ -85,10 +85,10 @@ func (u *Users) Refresh() {
 func (u *Users) take(text []byte) {
 	t, problems := parse(text, u.domains)
 	for _, p := range problems[:min(len(problems), mostTold)] {
-		u.log.Warn("users file has a line that is left out", "file", u.path, "line", p.line, "problem", p.text)
+		u.log.Warn("users file has a line that cannot be used", "file", u.path, "line", p.line, "problem", p.text)
 	}
 	if more := len(problems) - mostTold; more > 0 {
-		u.log.Warn("users file has more lines that are left out", "file", u.path, "more", more)
+		u.log.Warn("users file has more lines that cannot be used", "file", u.path, "more", more)
 	}
 	if last := u.current(); last != nil {
 		t.revision = last.revision + 1
@@ -178,7 +178,7 @@ func (t *table) find(address string) *entry {
 
 func (t *table) add(e *entry) error {
 	if t.byName[e.user.Name] != nil {
-		return errors.New("this user is there already")
+		return errors.New("this user is listed already")
 	}
 	t.entries = append(t.entries, e)
 	t.byName[e.user.Name] = e

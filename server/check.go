@@ -33,7 +33,7 @@ func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 		}
 		wrong = append(wrong, problems...)
 		if _, ok := users.Lookup(cfg.Postmaster); !ok {
-			wrong = append(wrong, fmt.Sprintf("postmaster: there is no user %s; add it with \"maildird user add\"", cfg.Postmaster))
+			wrong = append(wrong, fmt.Sprintf("postmaster: no such user: %s; add it with \"maildird user add\"", cfg.Postmaster))
 		}
 		wrong = append(wrong, checkAliases(cfg, users, log)...)
 		wrong = append(wrong, checkMail(cfg, users.All())...)
@@ -112,12 +112,12 @@ func checkMail(cfg *config.Config, users []auth.User) []string {
 			wrong("%v", err)
 		} else if other, ok := whose[root]; ok && cfg.Mail.Location.Fixed() != "" {
 			// Two lines of the users file may name the same home on purpose.
-			wrong("it lies where %s has his, and each reads the other's; mail.location can tell them apart by %%d or %%u", other)
+			wrong("it is in the same place as that of %s, so each can read the other's; use %%d or %%u in mail.location to separate them", other)
 		} else {
 			whose[root] = u.Name
 		}
 		if _, domain, _ := strings.Cut(u.Name, "@"); !slices.Contains(cfg.Domains, domain) {
-			wrong("%s is none of domains, and mail for it is refused", domain)
+			wrong("%s is not one of the domains, so mail for it is refused", domain)
 		}
 	}
 	return out

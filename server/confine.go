@@ -26,11 +26,11 @@ func confineProcess(cfg *config.Config, users []auth.User, log *slog.Logger) {
 	}
 	// What does not exist cannot be let through.
 	if err := makeDirs(cfg); err != nil {
-		log.Warn("a directory is missing and cannot be made: make it, and restart", "error", err)
+		log.Warn("a missing directory cannot be created: create it, and restart", "error", err)
 	}
 	mail := mailDirs(cfg, users)
 	if mail == nil {
-		log.Warn("files are not confined: home directories lie side by side in the root directory")
+		log.Warn("files are not confined: home directories are directly in the root directory")
 		return
 	}
 	access := confine.Access{

@@ -26,10 +26,10 @@ func listenOn(a config.Address) (net.Listener, error) {
 	l, err := net.Listen(network(a), a.Address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("cannot listen on %s: another program does already, which \"ss -ltnp\" names", a.Address)
+		return nil, fmt.Errorf("cannot listen on %s: the address is in use by another program, which \"ss -ltnp\" shows", a.Address)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		_, port, _ := net.SplitHostPort(a.Address)
-		return nil, fmt.Errorf("cannot listen on %s: this machine does not have this address; \":%s\" is all that it has", a.Address, port)
+		return nil, fmt.Errorf("cannot listen on %s: this machine does not have that address; use \":%s\" for all addresses that it has", a.Address, port)
 	case errors.Is(err, syscall.EACCES) && a.Network == "tcp":
 		return nil, fmt.Errorf("cannot listen on %s: ports below 1024 need root or CAP_NET_BIND_SERVICE", a.Address)
 	case err != nil:
@@ -69,12 +69,12 @@ func removeStaleSocket(path string) error {
 		return fmt.Errorf("cannot listen on %s: %w", path, err)
 	}
 	if st.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("cannot listen on %s: there is something else of that name", path)
+		return fmt.Errorf("cannot listen on %s: the file exists and is not a socket", path)
 	}
 	conn, err := net.Dial("unix", path)
 	if err == nil {
 		_ = conn.Close()
-		return fmt.Errorf("cannot listen on %s: another program does already", path)
+		return fmt.Errorf("cannot listen on %s: the address is in use by another program", path)
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("cannot listen on %s: %w", path, err)

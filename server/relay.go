@@ -26,7 +26,7 @@ func newRelay(cfg *config.Config) (*relay.Relay, error) {
 			return nil, fmt.Errorf("relay.ca: %w", err)
 		}
 		if out.Roots = x509.NewCertPool(); !out.Roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("relay.ca: %s holds no certificate in PEM", r.CA)
+			return nil, fmt.Errorf("relay.ca: %s contains no PEM certificate", r.CA)
 		}
 	}
 	client, err := relay.New(out)

@@ -35,7 +35,7 @@ func TestNewRelay(t *testing.T) {
 	}{
 		{config.Relay{Address: s.Address}, ""},
 		{config.Relay{Address: s.Address, User: "u", Password: "p", CA: roots}, ""},
-		{config.Relay{Address: s.Address, CA: empty}, "relay.ca: " + empty + " holds no certificate in PEM"},
+		{config.Relay{Address: s.Address, CA: empty}, "relay.ca: " + empty + " contains no PEM certificate"},
 		{config.Relay{Address: s.Address, CA: empty + "x"}, "relay.ca: open "},
 		{config.Relay{Address: s.Address, TLS: true}, "relay " + s.Address + ": TLS: "},
 	} {

@@ -59,7 +59,7 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 		return nil, err
 	}
 	if _, ok := users.Lookup(cfg.Postmaster); !ok {
-		log.Warn("mail for postmaster and abuse is refused: there is no such user; add it with \"maildird user add\"",
+		log.Warn("mail for postmaster and abuse is refused: no such user; add it with \"maildird user add\"",
 			"postmaster", cfg.Postmaster)
 	}
 	alias, err := aliases.Open(cfg.Auth.Aliases, cfg.Domains, users, cfg.Postmaster, log)
@@ -135,12 +135,12 @@ func (s *Server) connectionsInAll() int {
 	set := s.cfg.Limits.Connections
 	var files unix.Rlimit // Go has raised the soft limit to the hard one
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		s.log.Warn("cannot tell how many files may be open", "error", err)
+		s.log.Warn("cannot determine how many files may be open", "error", err)
 		return set
 	}
 	n := limit.Within(files.Cur, set)
 	if n < set {
-		s.log.Warn("fewer connections than limits.connections: half of the files that this program may have open",
+		s.log.Warn("connections are limited to half of the files that this program may have open, which is less than limits.connections",
 			"connections", n, "files", files.Cur, "advice", "raise LimitNOFILE (ulimit -n), or lower limits.connections")
 	}
 	return n
@@ -282,7 +282,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	for _, v := range s.services {
 		wg.Go(func() {
 			if err := v.Shutdown(ctx); err != nil {
-				s.log.Warn("connections were cut off at the stop", "error", err)
+				s.log.Warn("connections were cut off while stopping", "error", err)
 			}
 		})
 	}

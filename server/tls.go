@@ -49,11 +49,11 @@ func (c *certificate) valid(now time.Time) error {
 	switch leaf := c.current.Load().Leaf; {
 	case leaf == nil:
 	case now.After(leaf.NotAfter):
-		return fmt.Errorf("the certificate %s was good until %s: clients refuse it", c.files.Cert, leaf.NotAfter.Format(time.RFC3339))
+		return fmt.Errorf("the certificate %s expired at %s: clients will refuse it", c.files.Cert, leaf.NotAfter.Format(time.RFC3339))
 	case now.Before(leaf.NotBefore):
-		return fmt.Errorf("the certificate %s is good from %s on: clients refuse it", c.files.Cert, leaf.NotBefore.Format(time.RFC3339))
+		return fmt.Errorf("the certificate %s is not valid before %s: clients will refuse it", c.files.Cert, leaf.NotBefore.Format(time.RFC3339))
 	case len(leaf.DNSNames)+len(leaf.IPAddresses) == 0:
-		return fmt.Errorf("the certificate %s is for no host at all (no subjectAltName): clients refuse it", c.files.Cert)
+		return fmt.Errorf("the certificate %s is not for any host (no subjectAltName): clients will refuse it", c.files.Cert)
 	}
 	return nil
 }
@@ -80,14 +80,14 @@ func (c *certificate) doubts(hostname string) []string {
 		if len(names) > most {
 			list += fmt.Sprintf(" and %d more", len(names)-most)
 		}
-		out = append(out, fmt.Sprintf("the certificate %s is for %s, and not for the hostname %s: clients set up with that name refuse it",
+		out = append(out, fmt.Sprintf("the certificate %s is for %s, not for the hostname %s: clients that are set up with that name will refuse it",
 			c.files.Cert, list, hostname))
 	}
 	// certbot's cert.pem. Browsers fetch what is missing, mail programs do not.
 	if len(pair.Certificate) == 1 && !bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
 		var unknown x509.UnknownAuthorityError
 		if _, err := leaf.Verify(x509.VerifyOptions{}); errors.As(err, &unknown) {
-			out = append(out, fmt.Sprintf("the certificate %s stands alone in its file, and clients may not know %q, who signed it: the certificates in between belong behind it, as in certbot's fullchain.pem",
+			out = append(out, fmt.Sprintf("the certificate %s is alone in its file, and clients may not know its issuer, %q: append the intermediate certificates, as in certbot's fullchain.pem",
 				c.files.Cert, leaf.Issuer))
 		}
 	}

@@ -55,13 +55,13 @@ func TestCertificate(t *testing.T) {
 		"its own":         {leaf: issue([]string{"mail.example.org"}, nil, nil)},
 		"wildcard":        {leaf: issue([]string{"*.example.org"}, nil, nil)},
 		"chain":           {leaf: issue([]string{"mail.example.org"}, nil, authority), behind: [][]byte{{}}},
-		"without chain":   {leaf: issue([]string{"mail.example.org"}, nil, authority), doubts: []string{`clients may not know "CN=R11", who signed it`}},
-		"another name":    {leaf: issue([]string{"imap.example.org"}, nil, nil), doubts: []string{"is for imap.example.org, and not for the hostname mail.example.org: "}},
-		"an address":      {leaf: issue(nil, []net.IP{net.IPv4(192, 0, 2, 1)}, nil), doubts: []string{"is for 192.0.2.1, and not for"}},
-		"many names":      {leaf: issue(many, nil, nil), doubts: []string{"is for a.example.net, ", "j.example.net and 2 more, and not for"}},
-		"no name":         {leaf: issue(nil, nil, nil), valid: "is for no host at all (no subjectAltName)"},
-		"out of date":     {leaf: issue([]string{"mail.example.org"}, nil, nil), at: now.Add(2 * time.Hour), valid: "was good until "},
-		"not yet in date": {leaf: issue([]string{"mail.example.org"}, nil, nil), at: now.Add(-2 * time.Hour), valid: "is good from "},
+		"without chain":   {leaf: issue([]string{"mail.example.org"}, nil, authority), doubts: []string{`clients may not know its issuer, "CN=R11"`}},
+		"another name":    {leaf: issue([]string{"imap.example.org"}, nil, nil), doubts: []string{"is for imap.example.org, not for the hostname mail.example.org: "}},
+		"an address":      {leaf: issue(nil, []net.IP{net.IPv4(192, 0, 2, 1)}, nil), doubts: []string{"is for 192.0.2.1, not for"}},
+		"many names":      {leaf: issue(many, nil, nil), doubts: []string{"is for a.example.net, ", "j.example.net and 2 more, not for"}},
+		"no name":         {leaf: issue(nil, nil, nil), valid: "is not for any host (no subjectAltName)"},
+		"out of date":     {leaf: issue([]string{"mail.example.org"}, nil, nil), at: now.Add(2 * time.Hour), valid: "expired at "},
+		"not yet in date": {leaf: issue([]string{"mail.example.org"}, nil, nil), at: now.Add(-2 * time.Hour), valid: "is not valid before "},
 	} {
 		cert := &certificate{}
 		cert.files.Cert = "cert.pem"

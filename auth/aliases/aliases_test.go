@@ -293,7 +293,7 @@ func TestExpansionIsBounded(t *testing.T) {
 		t.Errorf("v0 leads to %q", got)
 	}
 	if log := f.log.String(); !strings.Contains(log, "leads to more than 1000 users") || !strings.Contains(log, "leads through more than 10000 addresses") ||
-		!strings.Contains(log, "leads through more than 1000 aliases, one after the other") {
+		!strings.Contains(log, "leads through more than 1000 aliases in a row") {
 		t.Errorf("%.2000s", log)
 	}
 }
@@ -308,28 +308,28 @@ func TestProblems(t *testing.T) {
 		"long " + strings.Repeat("alice,", maxLine/6),
 		"crowd " + strings.Repeat("a, ", MaxUsers+1),
 	}, "\r\n"))
-	want := `2: bbo is no alias, and no user, or the name of several
-8: twice stands on line 7 already, which counts
-10: leads in a circle, by way of team
-11: bob@example.org is a user, who gets this mail and the others do not: it takes a line that leads to that user too
+	want := `2: bbo is neither an alias nor the name of exactly one user
+8: twice is already on line 7, which takes precedence
+10: leads in a circle, through team
+11: bob@example.org is a user, who alone gets this mail: for others to get copies, the line must lead to that user too
 14: none leads to nobody
-15: "x@elsewhere.example" is in none of the domains of this server, and mail is not forwarded to others
-16: "x@elsewhere.example" is in none of the domains of this server, and mail is not forwarded to others
-17: "|cat" is a command, a file or a list: an alias leads to users and other aliases only
-18: ":include:/etc/passwd" is a command, a file or a list: an alias leads to users and other aliases only
-19: "old:" ends in a colon, which belongs to another format: name and addresses stand apart by spaces
+15: "x@elsewhere.example" is not in a domain of this server, and mail is not forwarded to other domains
+16: "x@elsewhere.example" is not in a domain of this server, and mail is not forwarded to other domains
+17: "|cat" is a command, a file or a list; an alias can lead only to users and other aliases
+18: ":include:/etc/passwd" is a command, a file or a list; an alias can lead only to users and other aliases
+19: "old:" ends in a colon, as in another file format; here, name and addresses are separated by spaces
 20: "bad@" is not an address, its local part, or a domain such as @example.org
-21: leads in a circle, by way of @example.org
-22: leads in a circle, by way of @example.net
-23: a domain can stand alone only, and for a whole domain: @example.net @example.org
-24: dave stands on a line of the users file that cannot be used
-25: erika is no alias, and no user, or the name of several
+21: leads in a circle, through @example.org
+22: leads in a circle, through @example.net
+23: a domain can be the only target, and of a whole domain only: @example.net @example.org
+24: the users file has a line for dave that cannot be used
+25: erika is neither an alias nor the name of exactly one user
 26: "a;b" is not an address, its local part, or a domain such as @example.org
 27: not UTF-8
 28: not UTF-8
-30: "eve@example.org:" ends in a colon, which belongs to another format: name and addresses stand apart by spaces
+30: "eve@example.org:" ends in a colon, as in another file format; here, name and addresses are separated by spaces
 31: "eve:" is not an address, its local part, or a domain such as @example.org
-32: longer than 65536 bytes, with the lines that continue it
+32: longer than 65536 bytes, including its continuation lines
 33: crowd has more than 1000 addresses
 `
 	var got strings.Builder
@@ -374,17 +374,17 @@ func TestChanges(t *testing.T) {
 			t.Errorf("%q is %d times in the log, want %d:\n%s", text, n, want, f.log.String())
 		}
 	}
-	told("newcomer is no alias", 1)
+	told("newcomer is neither an alias", 1)
 	write(t, f.list, users+"newcomer:{PLAIN}x\n")
 	becomes("alias: alice newcomer")
 	write(t, f.list, users)
 	becomes("broken")
-	told("newcomer is no alias", 2)
+	told("newcomer is neither an alias", 2)
 	write(t, f.path, "info alice, newcomer\nother alice\n")
 	if err := f.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	told("newcomer is no alias", 2)
+	told("newcomer is neither an alias", 2)
 	write(t, f.path, "info bob\n")
 	becomes("alias: bob")
 	if err := os.Remove(f.path); err != nil {
@@ -393,7 +393,7 @@ func TestChanges(t *testing.T) {
 	if err := f.Reload(); err == nil || !strings.Contains(err.Error(), "cannot read the aliases file: ") {
 		t.Error(err)
 	}
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(f.log.String(), "keeping the aliases known so far"); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(f.log.String(), "keeping the aliases already known"); time.Sleep(10 * time.Millisecond) {
 		f.Refresh(t.Context())
 		if got := found(f.Aliases, "info@example.org"); got != "alias: bob" {
 			t.Fatalf("leads to %q", got)

@@ -26,7 +26,7 @@ func (a *Aliases) problems(ctx context.Context, t *table, parsed []problem) []pr
 		case !e.of.isDomain():
 			if r := w.through(e, e.of.String(), ""); a.isUsers(e, r) {
 				all = append(all, problem{e.line, fmt.Sprintf(
-					"%s is a user, who gets this mail and the others do not: it takes a line that leads to that user too", e.of)})
+					"%s is a user, who alone gets this mail: for others to get copies, the line must lead to that user too", e.of)})
 			}
 		case e.targets[0].isDomain():
 			all = append(all, t.checkDomain(e)...)
@@ -49,7 +49,7 @@ func (t *table) checkDomain(e *entry) []problem {
 	seen := map[string]bool{}
 	for at := e; at != nil && at.targets[0].isDomain(); at = t.byKey[at.targets[0].String()] {
 		if seen[at.of.String()] {
-			return []problem{{e.line, fmt.Sprintf("leads in a circle, by way of %s", at.of)}}
+			return []problem{{e.line, fmt.Sprintf("leads in a circle, through %s", at.of)}}
 		}
 		seen[at.of.String()] = true
 	}

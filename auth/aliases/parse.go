@@ -100,7 +100,7 @@ func parse(text []byte, ours domains) (*table, []problem) {
 			began = n
 			logical.WriteString(line[:min(len(line), maxLine+1)])
 		case logical.Len() == 0:
-			problems = append(problems, problem{n, "begins with white space, and there is no line before that it continues"})
+			problems = append(problems, problem{n, "begins with white space, but there is no line for it to continue"})
 		case logical.Len() <= maxLine:
 			logical.WriteString(line[:min(len(line), maxLine+1)])
 		}
@@ -132,7 +132,7 @@ func (t *table) add(line string, number int, ours domains) error {
 		return err
 	}
 	if other := t.byKey[key]; other != nil {
-		return fmt.Errorf("%s stands on line %d already, which counts", key, other.line)
+		return fmt.Errorf("%s is already on line %d, which takes precedence", key, other.line)
 	}
 	t.entries = append(t.entries, e)
 	t.byKey[key] = e
@@ -142,13 +142,13 @@ func (t *table) add(line string, number int, ours domains) error {
 func (e *entry) parseTargets(line, rest string, ours domains) error {
 	switch {
 	case len(line) > maxLine:
-		return fmt.Errorf("longer than %d bytes, with the lines that continue it", maxLine)
+		return fmt.Errorf("longer than %d bytes, including its continuation lines", maxLine)
 	case !utf8.ValidString(line):
 		return errors.New("not UTF-8")
 	}
 	for _, name := range strings.FieldsFunc(rest, func(r rune) bool { return isBlank(r) || r == ',' }) {
 		if strings.ContainsRune(`|/":`, rune(name[0])) {
-			return fmt.Errorf("%q is a command, a file or a list: an alias leads to users and other aliases only", shorten(name))
+			return fmt.Errorf("%q is a command, a file or a list; an alias can lead only to users and other aliases", shorten(name))
 		}
 		a, err := parseAddress(name, ours)
 		if err != nil {
@@ -162,7 +162,7 @@ func (e *entry) parseTargets(line, rest string, ours domains) error {
 	case len(e.targets) > MaxUsers:
 		return fmt.Errorf("%s has more than %d addresses", e.of, MaxUsers)
 	case slices.ContainsFunc(e.targets, address.isDomain) && (len(e.targets) > 1 || !e.of.isDomain()):
-		return errors.New("a domain can stand alone only, and for a whole domain: @example.net @example.org")
+		return errors.New("a domain can be the only target, and of a whole domain only: @example.net @example.org")
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func parseAddress(text string, ours domains) (address, error) {
 	local, domain, hasDomain := strings.Cut(auth.Fold(text), "@")
 	if strings.HasSuffix(text, ":") {
 		// Of a users file, taken for this one by a slip, a hash follows the first colon.
-		return address{}, fmt.Errorf("%q ends in a colon, which belongs to another format: name and addresses stand apart by spaces", shorten(text[:strings.IndexByte(text, ':')+1]))
+		return address{}, fmt.Errorf("%q ends in a colon, as in another file format; here, name and addresses are separated by spaces", shorten(text[:strings.IndexByte(text, ':')+1]))
 	}
 	if len(text) > longestName || !hasDomain && local == "" || hasDomain && domain == "" || strings.HasPrefix(local, ".") ||
 		strings.ContainsFunc(local+domain, func(r rune) bool {
@@ -194,7 +194,7 @@ func parseAddress(text string, ours domains) (address, error) {
 	}
 	configured, ok := ours[canonical(domain)]
 	if !ok {
-		return address{}, fmt.Errorf("%q is in none of the domains of this server, and mail is not forwarded to others", shorten(text))
+		return address{}, fmt.Errorf("%q is not in a domain of this server, and mail is not forwarded to other domains", shorten(text))
 	}
 	return address{local, configured}, nil
 }

@@ -17,9 +17,9 @@ var (
 	ErrNobody = errors.New("no user or alias has this address")
 	// The others are for now: somebody has the address, and something that an
 	// operator set up has to be mended.
-	ErrUser       = errors.New("the user of this address stands on a line of the users file that cannot be used")
-	ErrPostmaster = errors.New("the postmaster is no user")
-	ErrAlias      = errors.New("the alias of this address leads to somebody who is not there")
+	ErrUser       = errors.New("the users file has a line for this address that cannot be used")
+	ErrPostmaster = errors.New("the postmaster is not a user")
+	ErrAlias      = errors.New("the alias leads to somebody who does not exist")
 )
 
 const (
@@ -96,7 +96,7 @@ func (w *walk) address(a address, by *entry, r *result) {
 		w.tooFar(by, r)
 		return
 	case len(w.way) > maxDepth:
-		w.fault(by, r, ErrAlias, "leads through more than %d aliases, one after the other", maxDepth)
+		w.fault(by, r, ErrAlias, "leads through more than %d aliases in a row", maxDepth)
 		return
 	}
 	if w.name(a, "", by, r) {
@@ -110,12 +110,12 @@ func (w *walk) address(a address, by *entry, r *result) {
 	case a.isPostmasters():
 		w.postmaster(by, r)
 	case w.leftOut(a), w.leftOut(address{name, a.domain}):
-		w.fault(by, r, ErrUser, "%s stands on a line of the users file that cannot be used", a)
+		w.fault(by, r, ErrUser, "the users file has a line for %s that cannot be used", a)
 	case w.rest(a, by, r):
 	case by != nil && a.domain == "":
-		w.fault(by, r, ErrAlias, "%s is no alias, and no user, or the name of several", a)
+		w.fault(by, r, ErrAlias, "%s is neither an alias nor the name of exactly one user", a)
 	case by != nil:
-		w.fault(by, r, ErrAlias, "%s is no user and no alias", a)
+		w.fault(by, r, ErrAlias, "%s is neither a user nor an alias", a)
 	default:
 		w.fault(nil, r, ErrNobody, "")
 	}
@@ -139,11 +139,11 @@ func (w *walk) name(a address, detail string, by *entry, r *result) bool {
 	case !isUser && (e != nil || unusable) && w.leftOut(a) && !a.isPostmasters():
 		// Of his line nothing can be used, but he is there: not even who gets copies of
 		// his mail gets all of it now.
-		w.fault(by, r, ErrUser, "%s stands on a line of the users file that cannot be used", a)
+		w.fault(by, r, ErrUser, "the users file has a line for %s that cannot be used", a)
 		return true
 	case e != nil && w.way[key]:
 		if !isUser && !a.isPostmasters() {
-			w.fault(by, r, ErrAlias, "leads in a circle, by way of %s", key)
+			w.fault(by, r, ErrAlias, "leads in a circle, through %s", key)
 			return true
 		}
 	case e != nil:
@@ -156,7 +156,7 @@ func (w *walk) name(a address, detail string, by *entry, r *result) bool {
 			return true
 		}
 	case unusable && !isUser:
-		w.fault(by, r, ErrAlias, "%s stands on a line that cannot be used", key)
+		w.fault(by, r, ErrAlias, "%s is on a line that cannot be used", key)
 		return true
 	}
 	switch {
@@ -241,13 +241,13 @@ func (w *walk) rest(a address, by *entry, r *result) bool {
 	on := a.String() + " " // a name of its own: the address without it may be on the way
 	switch {
 	case e == nil && w.table.unusable[all.String()]:
-		w.fault(by, r, ErrAlias, "%s stands on a line that cannot be used", all)
+		w.fault(by, r, ErrAlias, "%s is on a line that cannot be used", all)
 	case e == nil, by != nil && !e.targets[0].isDomain():
 		return false
 	case !e.targets[0].isDomain():
 		w.join(w.through(e, all.String(), ""), by, r)
 	case w.way[on]:
-		w.fault(e, r, ErrAlias, "leads in a circle, by way of %s", a)
+		w.fault(e, r, ErrAlias, "leads in a circle, through %s", a)
 	default:
 		if w.way == nil {
 			w.known, w.way = map[string]*result{}, map[string]bool{}
@@ -267,7 +267,7 @@ func (w *walk) leftOut(a address) bool { return w.of.users.LeftOut(a.String()) }
 func (w *walk) postmaster(by *entry, r *result) {
 	user, ok := w.of.users.Lookup(w.of.postmaster)
 	if !ok {
-		w.fault(by, r, ErrPostmaster, "the postmaster, %s, is no user", w.of.postmaster)
+		w.fault(by, r, ErrPostmaster, "the postmaster, %s, is not a user", w.of.postmaster)
 		return
 	}
 	w.add(Target{User: user}, by, r)

@@ -31,7 +31,7 @@ func accountsOf(cfg *config.Config, user string) ([]account, error) {
 	case users.LeftOut(user):
 		failed = leftOut(users)
 	default:
-		return nil, fmt.Errorf("there is no user %s; \"maildird user list\" lists them", user)
+		return nil, fmt.Errorf("no such user: %s; \"maildird user list\" lists the users", user)
 	}
 	var found []account
 	for _, u := range all {
@@ -53,7 +53,7 @@ func leftOut(users *auth.Users) []error {
 	}
 	var lines []error
 	for _, p := range problems {
-		lines = append(lines, fmt.Errorf("a user is left out: %s", p))
+		lines = append(lines, fmt.Errorf("skipped a user: %s", p))
 	}
 	return lines
 }

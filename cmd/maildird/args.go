@@ -31,7 +31,7 @@ func required(cmd *cobra.Command, _ []string) error {
 func atMost(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) > n {
-			return misuse(cmd, "%q is one argument too many", args[n])
+			return misuse(cmd, "unexpected argument %q", args[n])
 		}
 		return nil
 	}
@@ -62,7 +62,7 @@ func configFlag(cmd *cobra.Command) *string {
 // userFlag adds --user, which the shell completes from the configuration at
 // path.
 func userFlag(cmd *cobra.Command, path *string) *string {
-	user := cmd.Flags().String("user", "", "only this user")
+	user := cmd.Flags().String("user", "", "work on this user only")
 	if err := cmd.RegisterFlagCompletionFunc("user", func(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return completeUser(path)(cmd, nil, word)
 	}); err != nil {

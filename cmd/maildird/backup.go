@@ -19,13 +19,13 @@ func backupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup --config FILE DEST [--user ADDRESS]",
 		Short: "Make a snapshot of each user's Maildir",
-		Long: "Make a snapshot of each user's Maildir as it is at one moment: DEST/ADDRESS/TIME, a\n" +
-			"plain Maildir. The server may run or not, and mail programs may go on. On the same\n" +
-			"file system messages are hard links and take no space, elsewhere they are shared with\n" +
-			"the snapshot before. A snapshot has its name only when it is complete and on disk;\n" +
-			"DEST/ADDRESS/latest leads to the newest. To restore, put it where the Maildir was.\n" +
-			"The exit code is 1 if a user has no new snapshot, also one whose line in the users file\n" +
-			"cannot be used.",
+		Long: "Make a snapshot of each user's Maildir as it is at one moment: DEST/ADDRESS/TIME, itself\n" +
+			"a plain Maildir. The server and mail programs may keep running. On the same file system\n" +
+			"messages are hard links and take no space; on another, they are shared with the previous\n" +
+			"snapshot. A snapshot gets its name only when it is complete and on disk, and\n" +
+			"DEST/ADDRESS/latest points to the newest. To restore a snapshot, copy it into the place of\n" +
+			"the Maildir. The exit code is 1 if any user got no new snapshot, for example because the\n" +
+			"user's line in the users file cannot be used.",
 		Args: one("DEST"),
 	}
 	path := configFlag(cmd)

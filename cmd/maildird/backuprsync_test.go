@@ -145,12 +145,12 @@ func (b *backupScript) clockBack(t *testing.T) {
 	mustExist(t, filepath.Join(b.remote, user, "latest", "cur", "later:2,"))
 }
 
-// twice runs the script while another run is at work.
+// twice runs the script while another run is in progress.
 func (b *backupScript) twice(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(b.snapshots, ".backup-rsync.pid"), fmt.Appendln(nil, os.Getpid()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := b.run(); exitStatus(err) != 1 || !strings.Contains(out, "another run is at work") {
+	if out, err := b.run(); exitStatus(err) != 1 || !strings.Contains(out, "another run is in progress") {
 		t.Errorf("two runs: %v\n%s", err, out)
 	}
 }

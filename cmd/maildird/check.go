@@ -22,11 +22,12 @@ func checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check --config FILE [--repair] [ADDRESS]",
 		Short: "Check the users' Maildirs, and repair them if asked",
-		Long: "Look through the Maildirs of all users, or of one, for what mail programs stumble over:\n" +
-			"names, sizes in names, duplicates, uidlists, keywords, rights, what crashed programs left.\n" +
-			"Each finding is one line. --repair mends what it can under the folders' locks, while the\n" +
-			"server may run. No mail is ever deleted: what may or may not be mail is moved to the\n" +
-			"directory maildird-quarantine in the Maildir, and the line says so.\n" +
+		Long: "Check the Maildirs of all users, or of one, for what makes mail programs stumble: wrong\n" +
+			"names and sizes, duplicates, damaged uidlists and keywords, wrong permissions, and what\n" +
+			"crashed programs left behind. Each finding is reported on one line. --repair repairs what\n" +
+			"it can; it takes the folders' locks, so the server may be running. No mail is ever\n" +
+			"deleted: a file that may or may not be mail is moved to the directory maildird-quarantine\n" +
+			"in the Maildir, and the line says so.\n" +
 			"The exit code is 0 if all is well or was repaired, 1 if something is left to do, 2 if a\n" +
 			"Maildir could not be checked or the command line is wrong.",
 		Args: atMost(1),

@@ -69,7 +69,7 @@ func TestBackupCommand(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dest, "alice@example.org", "latest", "cur", "1.a:2,S")); err != nil {
 		t.Error(err)
 	}
-	bad(t, "there is no user carol", "", "backup", "--config", config, dest, "--user", "carol")
+	bad(t, "no such user: carol", "", "backup", "--config", config, dest, "--user", "carol")
 	before, err := os.ReadDir(home)
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func TestBackupCommand(t *testing.T) {
 	if out := good(t, "", "restore", copied); !strings.Contains(out, "second names removed: 1") {
 		t.Errorf("restore: %q", out)
 	}
-	misused(t, "say which Maildir", "restore")
+	misused(t, "give the path of a Maildir", "restore")
 	bad(t, "is no Maildir", "", "restore", t.TempDir())
 	// A directory above Maildirs is not what was meant.
 	if err := os.WriteFile(filepath.Join(copied, "cur", "1.a:2,F"), []byte("x\n"), 0o600); err != nil {

@@ -83,7 +83,7 @@ func TestInit(t *testing.T) {
 			t.Errorf("%s has mode %v and %d bytes", name, st.Mode(), st.Size())
 		}
 	}
-	bad(t, "maildird.toml exists already and is left as it is", "", "init", dir, "--domain", "example.net")
+	bad(t, "maildird.toml already exists and is left unchanged", "", "init", dir, "--domain", "example.net")
 	if again, err := os.ReadFile(config); err != nil || !bytes.Equal(again, text) {
 		t.Errorf("the second init changed maildird.toml: %v", err)
 	}
@@ -107,7 +107,7 @@ func TestInitLeavesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "srv")
 	misused(t, `--domain: "foo bar" is not a domain`, "init", dir, "--domain", "foo bar")
 	misused(t, `--hostname: "-" is not a host name`, "init", dir, "--domain", "example.org", "--hostname", "-")
-	bad(t, `postmaster: "x@other.org" is in none of the domains`, "", "init", dir, "--domain", "example.org", "--postmaster", "x@other.org")
+	bad(t, `postmaster: "x@other.org" is not in one of the domains`, "", "init", dir, "--domain", "example.org", "--postmaster", "x@other.org")
 	misused(t, "maildird init: --domain is missing; usage: maildird init DIR --domain DOMAIN", "init", dir)
 	misused(t, "DIR is missing", "init", "--domain", "example.org")
 	if _, err := os.Stat(dir); err == nil {
@@ -119,7 +119,7 @@ func TestInitLeavesNothing(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "key.pem"), []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	bad(t, "key.pem exists already and is left as it is", "", "init", dir, "--domain", "example.org")
+	bad(t, "key.pem already exists and is left unchanged", "", "init", dir, "--domain", "example.org")
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
 		t.Errorf("the directory holds %v, %v", entries, err)
 	}
@@ -128,7 +128,7 @@ func TestInitLeavesNothing(t *testing.T) {
 func TestUsers(t *testing.T) {
 	_, config := newServer(t)
 	got := good(t, "secret\n", "user", "add", "--config", config, "Bob@Example.org")
-	if !strings.Contains(got, "Added Bob@Example.org.\n") || !strings.Contains(got, "Mail to postmaster goes to alice@example.org, who is no user") {
+	if !strings.Contains(got, "Added Bob@Example.org.\n") || !strings.Contains(got, "Mail for postmaster goes to alice@example.org, who is not a user") {
 		t.Errorf("user add printed %q", got)
 	}
 	if got := good(t, "secret", "user", "add", "-c", config, "alice"); got != "Added alice.\n" {
@@ -144,20 +144,20 @@ func TestUsers(t *testing.T) {
 	good(t, "", "user", "remove", "--config", config, "bob@example.org")
 	bad(t, "bob@example.org: no such user", "", "user", "remove", "--config", config, "bob@example.org")
 	bad(t, "bob@example.org: no such user", "x\n", "user", "passwd", "--config", config, "bob@example.org")
-	bad(t, "alice@example.org: user exists already", "x\n", "user", "add", "--config", config, "alice@example.org")
-	bad(t, "eve@other.org is in none of the domains of this server (example.org)", "x\n", "user", "add", "--config", config, "eve@other.org")
+	bad(t, "alice@example.org: user already exists", "x\n", "user", "add", "--config", config, "alice@example.org")
+	bad(t, "eve@other.org is not in a domain of this server (example.org)", "x\n", "user", "add", "--config", config, "eve@other.org")
 	bad(t, "no password on standard input", "", "user", "add", "--config", config, "eve@example.org")
 	bad(t, "the password is empty", "\n", "user", "add", "--config", config, "eve@example.org")
 	bad(t, `"#eve@example.org" cannot be a user name`, "x\n", "user", "add", "--config", config, "#eve@example.org")
-	bad(t, filepath.Dir(config)+" is a directory; the configuration is a file, such as "+config, "", "config", "check", "--config", filepath.Dir(config))
+	bad(t, filepath.Dir(config)+" is a directory, not a configuration file such as "+config, "", "config", "check", "--config", filepath.Dir(config))
 	misused(t, "ADDRESS is missing; usage: maildird user add --config FILE ADDRESS", "user", "add", "--config", config)
 	misused(t, "maildird user list: --config is missing; usage: maildird user list --config FILE", "user", "list")
-	misused(t, `maildird user list: "alice" is one argument too many; usage: maildird user list --config FILE`, "user", "list", "--config", config, "alice")
-	misused(t, `maildird check: "bob" is one argument too many`, "check", "--config", config, "alice", "bob")
+	misused(t, `maildird user list: unexpected argument "alice"; usage: maildird user list --config FILE`, "user", "list", "--config", config, "alice")
+	misused(t, `maildird check: unexpected argument "bob"`, "check", "--config", config, "alice", "bob")
 	misused(t, "maildird serve: unknown flag: --confg; usage: maildird serve --config FILE", "serve", "--confg", config)
-	misused(t, `there is no command "maildird user fly"`, "user", "fly")
-	misused(t, `there is no command "maildird user fly"`, "user", "fly", "--config", config)
-	misused(t, `there is no command "maildird fly"`, "fly")
+	misused(t, `unknown command "maildird user fly"`, "user", "fly")
+	misused(t, `unknown command "maildird user fly"`, "user", "fly", "--config", config)
+	misused(t, `unknown command "maildird fly"`, "fly")
 }
 
 func TestConfigCheck(t *testing.T) {
@@ -197,19 +197,19 @@ func TestConfigCheck(t *testing.T) {
 	write("users", users+"no password\neve:{ROT13}x\n")
 	finds("users:2: ", "users:3: ")
 	write("users", users+"eve@elsewhere.example:{PLAIN}x\n")
-	finds("mail of eve@elsewhere.example: elsewhere.example is none of domains")
+	finds("mail of eve@elsewhere.example: elsewhere.example is not one of the domains")
 	write("users", users)
 	write("maildird.toml", strings.Replace(settings, `# aliases =`, `aliases =`, 1))
 	finds("cannot read the aliases file: ")
 	bad(t, "cannot read the aliases file: ", "", "serve", "--config", config)
 	write("aliases", "info alice,\n bbo\nalice@example.org alice+copy\nteam info, far@elsewhere.example\n")
-	finds("aliases:1: bbo is no alias", `aliases:4: "far@elsewhere.example" is in none of the domains`)
+	finds("aliases:1: bbo is neither an alias", `aliases:4: "far@elsewhere.example" is not in a domain of this server`)
 	write("aliases", "info eve, alice\n")
 	if got := good(t, "secret", "user", "add", "--config", config, "eve"); got != "Added eve.\n" {
 		t.Errorf("user add printed %q", got)
 	}
 	good(t, "", "config", "check", "--config", config)
-	if got := good(t, "", "user", "remove", "--config", config, "eve"); !strings.HasPrefix(got, "Removed eve.\n"+path("aliases")+":1: eve is no alias") {
+	if got := good(t, "", "user", "remove", "--config", config, "eve"); !strings.HasPrefix(got, "Removed eve.\n"+path("aliases")+":1: eve is neither an alias") {
 		t.Errorf("user remove printed %q", got)
 	}
 	write("users", users)
@@ -222,7 +222,7 @@ func TestConfigCheck(t *testing.T) {
 	finds("imap.submit_users: there is no user eve", "auth.oauth.jwks: open "+path("none.json")+": no such file")
 	write("maildird.toml", strings.NewReplacer("mail/%d/%n", "mail/%n", `["example.org"]`, `["example.org", "example.com"]`).Replace(settings))
 	write("users", users+"eve@example.org:{PLAIN}x\neve@example.com:{PLAIN}x\n")
-	finds("mail of eve@example.com: it lies where eve@example.org has his")
+	finds("mail of eve@example.com: it is in the same place as that of eve@example.org")
 	write("maildird.toml", settings)
 	write("users", users)
 	certify := func(name string, years int) {
@@ -234,19 +234,19 @@ func TestConfigCheck(t *testing.T) {
 		write("cert.pem", string(cert))
 		write("key.pem", string(key))
 	}
-	for years, want := range map[int]string{-2: " was good until ", 2: " is good from "} {
+	for years, want := range map[int]string{-2: " expired at ", 2: " is not valid before "} {
 		certify("mx.example.org", years)
 		finds("the certificate " + path("cert.pem") + want)
 	}
 	// A certificate for another name may be meant so, and a reload with it is one: the
 	// hostname is what other mail servers are told.
 	certify("imap.example.org", 0)
-	notFor := "warning: the certificate " + path("cert.pem") + " is for imap.example.org, localhost, 127.0.0.1, ::1, and not for the hostname mx.example.org: "
+	notFor := "warning: the certificate " + path("cert.pem") + " is for imap.example.org, localhost, 127.0.0.1, ::1, not for the hostname mx.example.org: "
 	if got := good(t, "", "config", "check", "--config", config); !strings.HasPrefix(got, notFor) || !strings.HasSuffix(got, "\nThe configuration is good.\n") || strings.Count(got, "\n") != 2 {
 		t.Errorf("config check printed %q", got)
 	}
 	certify("imap.example.org", -2)
-	finds(" was good until ", notFor)
+	finds(" expired at ", notFor)
 	certify("*.example.org", 0)
 	if got := good(t, "", "config", "check", "--config", config); got != "The configuration is good.\n" {
 		t.Errorf("config check printed %q", got)
@@ -265,9 +265,9 @@ func TestConfigCheck(t *testing.T) {
 	write("maildird.toml", strings.Replace(settings, "[tls]", "[tls]\nciphers = \"all\"", 1))
 	before, _, _ := strings.Cut(settings, "[tls]")
 	line := strings.Count(before, "\n") + 2 // the one behind [tls]
-	bad(t, fmt.Sprintf(`maildird.toml:%d: there is no setting "tls.ciphers"`, line), "", "config", "check", "--config", config)
+	bad(t, fmt.Sprintf(`maildird.toml:%d: unknown setting "tls.ciphers"`, line), "", "config", "check", "--config", config)
 	write("maildird.toml", strings.Replace(settings, "domains  =", "domians  =", 1))
-	bad(t, `maildird.toml:5: there is no setting "domians"`, "", "serve", "--config", config)
+	bad(t, `maildird.toml:5: unknown setting "domians"`, "", "serve", "--config", config)
 	bad(t, "cannot read the configuration", "", "serve", "--config", path("none.toml"))
 }
 

@@ -8,8 +8,8 @@ func completionCommand() *cobra.Command {
 	shells := []string{"bash", "zsh", "fish"}
 	return &cobra.Command{
 		Use:   "completion bash|zsh|fish",
-		Short: "Print the completion script for a shell",
-		Long: "Print the script that makes a shell complete commands, flags, files and users:\n\n" +
+		Short: "Print a shell completion script",
+		Long: "Print the script that lets a shell complete commands, flags, files and users:\n\n" +
 			"    maildird completion bash > /etc/bash_completion.d/maildird\n" +
 			"    maildird completion zsh > \"${fpath[1]}/_maildird\"\n" +
 			"    maildird completion fish > ~/.config/fish/completions/maildird.fish",
@@ -25,7 +25,7 @@ func completionCommand() *cobra.Command {
 			case "fish":
 				return root.GenFishCompletion(out, true)
 			}
-			return misuse(cmd, "there is no completion for %q; there is for bash, zsh and fish", args[0])
+			return misuse(cmd, "no completion for %q, only for bash, zsh and fish", args[0])
 		},
 	}
 }

@@ -12,14 +12,15 @@ import (
 )
 
 func configCommand() *cobra.Command {
-	cmd := group(&cobra.Command{Use: "config", Short: "Work on the configuration"})
+	cmd := group(&cobra.Command{Use: "config", Short: "Check the configuration"})
 	check := &cobra.Command{
 		Use:   "check --config FILE",
 		Short: "Check the configuration and the files it names",
 		Long: "Read maildird.toml, the users file, the aliases file and the certificate as \"serve\" would,\n" +
-			"connect to the relay and get the keys of the OAuth issuer if there are any, and print one\n" +
-			"line for each thing that is wrong. The exit code is 1 then. Lines that begin with \"warning: \" are of what may be meant so, as\n" +
-			"that the certificate is not for the hostname, and do not change the exit code.",
+			"connect to the relay and fetch the keys of the OAuth issuer if there are any, and print\n" +
+			"one line for each problem. The exit code is 1 if there are any. Lines that begin with\n" +
+			"\"warning: \" are about what may be intended, such as a certificate that is not for the\n" +
+			"hostname, and do not change the exit code.",
 		Args: atMost(0),
 	}
 	path := configFlag(check)
@@ -36,7 +37,7 @@ func configCommand() *cobra.Command {
 			fmt.Fprintln(cmd.OutOrStdout(), "warning: "+d)
 		}
 		if len(wrong) > 0 {
-			return errors.New("the configuration needs work")
+			return errors.New("the configuration has problems")
 		}
 		fmt.Fprintln(cmd.OutOrStdout(), "The configuration is good.")
 		return nil

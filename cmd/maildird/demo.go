@@ -31,10 +31,10 @@ func demoCommand() *cobra.Command {
 	var freePorts bool
 	cmd := &cobra.Command{
 		Use:   "demo DIR [--free-ports]",
-		Short: "Run a server to try, with two users and a message",
+		Short: "Run a server to try out, with two users and some mail",
 		Long: "On first use, set up a server in DIR for example.org with the users alice and bob and\n" +
-			"a message for each. Then serve it on loopback and print what to type into Thunderbird,\n" +
-			"swaks and mutt. What is in DIR is kept from one run to the next.",
+			"a message for each. Then serve it on loopback, and print the settings for Thunderbird and\n" +
+			"commands for swaks and mutt. DIR is kept from one run to the next.",
 		Args: one("DIR"),
 	}
 	cmd.Flags().BoolVar(&freePorts, "free-ports", false, "on first use: let the system choose the ports")
@@ -100,7 +100,7 @@ func demoInit(dir string, freePorts bool) error {
 	}
 	if err := os.Rename(fresh, dir); err != nil {
 		if _, statErr := os.Stat(dir); statErr == nil {
-			return fmt.Errorf("%s holds something else: give the demo a directory of its own", dir)
+			return fmt.Errorf("%s contains something else: give the demo a directory of its own", dir)
 		}
 		return err
 	}
@@ -171,12 +171,12 @@ In Thunderbird, add an account, choose "Configure manually", and accept the self
   Outgoing  SMTP  host 127.0.0.1  port %[7]s  STARTTLS  normal password  username: the email address
   (with SSL/TLS instead of STARTTLS: IMAP port %[6]s, SMTP port %[8]s)
 
-A message to alice from outside, and one from alice to bob as a mail program sends it:
+To send alice a message from outside, and bob one from alice, as a mail program would:
 
   swaks --server %[9]s --from carol@example.net --to %[1]s --header 'Subject: Hello'
   swaks --server %[10]s --tls-optional --auth-user %[1]s --auth-password %[11]s --from %[1]s --to %[2]s
 
-Alice's mail as files, while the server runs:
+Alice's mail as files, while the server is running:
 
   mutt -f %[12]s
 

@@ -25,9 +25,9 @@ func initCommand() *cobra.Command {
 	var domain, hostname, postmaster string
 	cmd := &cobra.Command{
 		Use:   "init DIR --domain DOMAIN [--hostname NAME] [--postmaster ADDRESS]",
-		Short: "Write the settings of a new server",
-		Long: "Write DIR/maildird.toml, an empty users file and a self-signed certificate, which\n" +
-			"is for first use only. Nothing that exists is overwritten.",
+		Short: "Create the configuration of a new server",
+		Long: "Write DIR/maildird.toml, an empty users file and a self-signed certificate, which is\n" +
+			"for first use only. Existing files are not overwritten.",
 		Args: one("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dns, ok := config.DNSName(domain)
@@ -49,15 +49,15 @@ func initCommand() *cobra.Command {
 			}
 			file := filepath.Join(args[0], "maildird.toml")
 			fmt.Fprintf(cmd.OutOrStdout(), "Wrote %s.\n"+
-				"The certificate is self-signed and for first use only: clients will ask about it.\n"+
+				"The certificate is self-signed and for first use only: clients will warn about it.\n"+
 				"Next: maildird user add --config %[1]s %[2]s\n"+
 				"      maildird serve --config %[1]s\n", file, postmaster)
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&domain, "domain", "", "domain whose mail is taken")
-	cmd.Flags().StringVar(&hostname, "hostname", "", "name of this server (default mail.DOMAIN)")
-	cmd.Flags().StringVar(&postmaster, "postmaster", "", "user who gets mail for postmaster and abuse (default postmaster@DOMAIN)")
+	cmd.Flags().StringVar(&domain, "domain", "", "domain to accept mail for")
+	cmd.Flags().StringVar(&hostname, "hostname", "", "host name of this server (default mail.DOMAIN)")
+	cmd.Flags().StringVar(&postmaster, "postmaster", "", "user who receives mail for postmaster and abuse (default postmaster@DOMAIN)")
 	if err := cmd.MarkFlagRequired("domain"); err != nil {
 		panic(err)
 	}
@@ -71,7 +71,7 @@ func initServer(dir, settings, hostname string) (err error) {
 	for _, name := range names {
 		path := filepath.Join(dir, name)
 		if _, err := os.Lstat(path); err == nil {
-			return fmt.Errorf("%s exists already and is left as it is", path)
+			return fmt.Errorf("%s already exists and is left unchanged", path)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

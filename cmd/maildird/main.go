@@ -52,8 +52,8 @@ func root() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "maildird",
 		Short: "A mail server over plain Maildir files",
-		Long: "maildird takes mail by SMTP, submission and LMTP, writes it into Maildir folders,\n" +
-			"and serves them by IMAP, beside mutt, mbsync, rsync and Dovecot on the same files.",
+		Long: "maildird accepts mail by SMTP, submission and LMTP, writes it into Maildir folders, and\n" +
+			"serves them by IMAP. mutt, mbsync, rsync and Dovecot can work on the same files.",
 		Version:           version(),
 		SilenceUsage:      true,
 		SilenceErrors:     true,
@@ -89,7 +89,7 @@ func group(cmd *cobra.Command) *cobra.Command {
 
 // noCommand is the error for a command that a group does not have.
 func noCommand(group *cobra.Command, name string) error {
-	return exitError{fmt.Errorf("there is no command %q; \"%s --help\" lists them", group.CommandPath()+" "+name, group.CommandPath()), exitMisuse}
+	return exitError{fmt.Errorf("unknown command %q; \"%s --help\" lists the commands", group.CommandPath()+" "+name, group.CommandPath()), exitMisuse}
 }
 
 // plainUsage keeps "[flags]" out of usage lines, which name their flags.

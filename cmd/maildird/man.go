@@ -15,7 +15,7 @@ func manCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "man",
 		Short: "Print the manual page",
-		Long:  "Print the manual page, made from the help texts of all commands:\n\n    maildird man > maildird.1",
+		Long:  "Print the manual page, which consists of the help texts of all commands:\n\n    maildird man > maildird.1",
 		Args:  atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return manual(cmd.OutOrStdout(), cmd.Root())
@@ -62,12 +62,12 @@ func manual(out io.Writer, root *cobra.Command) error {
 		})
 	}
 	p(".SH SIGNALS\n.TP\n.B SIGTERM, SIGINT")
-	p("Stop: take no new connections, finish deliveries in flight, tell IMAP clients goodbye, and exit with 0.")
+	p("Accept no new connections, finish the deliveries in progress, send IMAP clients BYE, and exit with 0.")
 	p(".TP\n.B SIGHUP")
-	p("Read the users, the certificate and the log level again. Connections go on.")
-	p(".SH CONFIGURATION\nWhat \"maildird init\" writes:\n.PP\n.nf")
+	p("Reread the users, the aliases, the certificate and the log level. Connections stay open.")
+	p(".SH CONFIGURATION\n\"maildird init\" writes this file:\n.PP\n.nf")
 	p("%s", roff(strings.TrimSpace(config.Template("mail.example.org", "example.org", "alice@example.org"))))
-	p(".fi\n.SH EXIT STATUS\n0 when all went well, 1 when it did not, 2 when the command line is wrong, with a sentence on standard error; \"maildird check\" has 2 for a Maildir that could not be checked, too.")
+	p(".fi\n.SH EXIT STATUS\n0 on success, 1 on failure, 2 if the command line is wrong, with a message on standard error. \"maildird check\" also exits with 2 if a Maildir could not be checked.")
 	_, err := io.WriteString(out, b.String())
 	return err
 }

@@ -16,16 +16,16 @@ import (
 func restoreCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore MAILDIR... [--dry-run] | restore --config FILE [--user ADDRESS] [--dry-run]",
-		Short: "Make a Maildir that rsync copied fit to be served",
-		Long: "Make Maildirs that plain rsync (or cp, tar) copied while they were in use fit to be\n" +
-			"served, before a server or mail program opens them: a message that lies there under\n" +
-			"several flag names gets back to one, and UIDs that clients may know are not given out\n" +
-			"again. Nothing is deleted but second names of the same bytes. One line is printed\n" +
-			"for each change. Snapshots of \"maildird backup\" need none of this.",
+		Short: "Prepare a Maildir that was copied by rsync for use",
+		Long: "Prepare Maildirs that plain rsync (or cp, or tar) copied while they were in use, before a\n" +
+			"server or mail program opens them. A message that was copied under several names, with\n" +
+			"different flags, is reduced to one, and UIDs that clients may know are not used again.\n" +
+			"Nothing is deleted except second names of the same content. Each change is reported on\n" +
+			"one line. Snapshots made by \"maildird backup\" do not need this.",
 	}
-	path := cmd.Flags().StringP("config", "c", "", "path of maildird.toml: work on the users' Maildirs")
+	path := cmd.Flags().StringP("config", "c", "", "path of maildird.toml, to work on the Maildirs of its users")
 	user := userFlag(cmd, path)
-	dry := cmd.Flags().Bool("dry-run", false, "only print what would be done")
+	dry := cmd.Flags().Bool("dry-run", false, "report what would be done, but change nothing")
 	if err := cmd.MarkFlagFilename("config", "toml"); err != nil {
 		panic(err)
 	}
@@ -55,11 +55,11 @@ func restoreCommand() *cobra.Command {
 func restoreWhat(cmd *cobra.Command, path, user string, args []string) (found []account, lacking, err error) {
 	switch {
 	case path == "" && len(args) == 0:
-		return nil, nil, misuse(cmd, "say which Maildir: a path, or --config FILE")
+		return nil, nil, misuse(cmd, "give the path of a Maildir, or --config FILE")
 	case path != "" && len(args) > 0:
-		return nil, nil, misuse(cmd, "name Maildirs or give --config, not both")
+		return nil, nil, misuse(cmd, "give either Maildirs or --config, not both")
 	case path == "" && user != "":
-		return nil, nil, misuse(cmd, "--user needs --config")
+		return nil, nil, misuse(cmd, "--user requires --config")
 	case path != "":
 		cfg, err := config.Load(path)
 		if err != nil {

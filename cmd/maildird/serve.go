@@ -25,9 +25,9 @@ func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Run the server in the foreground",
-		Long: "Run the server until SIGTERM or SIGINT, logging to standard error; \"ready\" says that\n" +
-			"every listener accepts, and systemd is told. SIGHUP rereads the users, the aliases, the\n" +
-			"certificate and the log level.",
+		Long: "Run the server until SIGTERM or SIGINT, and log to standard error. The line \"ready\" means\n" +
+			"that all listeners accept connections; systemd is told then. SIGHUP rereads the users, the\n" +
+			"aliases, the certificate and the log level.",
 		Args: atMost(0),
 	}
 	path := configFlag(cmd)
@@ -71,7 +71,7 @@ func serve(ctx context.Context, path string, logTo io.Writer, ready func(*config
 		}
 	}
 	if err := notifyReady(os.Getenv("NOTIFY_SOCKET")); err != nil {
-		log.Warn("service manager cannot be told that the server is ready", "error", err)
+		log.Warn("cannot tell the service manager that the server is ready", "error", err)
 	}
 	for {
 		select {
@@ -94,7 +94,7 @@ func reload(srv *server.Server, cfg *config.Config, level *slog.LevelVar, log *s
 	keep := func(what string, err error) {
 		if err != nil {
 			kept = append(kept, what)
-			log.Error("cannot be reloaded and stays as it was: "+what, "error", err)
+			log.Error("cannot be reloaded and is left as it was: "+what, "error", err)
 		}
 	}
 	now, err := config.Load(cfg.Path)
@@ -103,7 +103,7 @@ func reload(srv *server.Server, cfg *config.Config, level *slog.LevelVar, log *s
 		level.Set(now.Log.Level)
 		now.Log.Level = cfg.Log.Level
 		if changed := config.Changes(cfg, now); len(changed) > 0 {
-			log.Warn("the configuration has changes that take a restart", "file", cfg.Path, "settings", strings.Join(changed, " "))
+			log.Warn("the configuration has changes that require a restart", "file", cfg.Path, "settings", strings.Join(changed, " "))
 		}
 	}
 	keep("the users", srv.ReloadUsers())

@@ -19,19 +19,19 @@ import (
 	"maildird/server/config"
 )
 
-const passwordLong = "The password is asked for without echo, or read as one line of\n" +
-	"standard input where that is not a terminal."
+const passwordLong = "The password is asked for without echo, or read from standard input\n" +
+	"as one line if that is not a terminal."
 
 func userCommand() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "user",
-		Short: "Change and list the users",
-		Long:  "Change and list the users. A running server sees changes within two seconds.",
+		Short: "Add, change, remove and list users",
+		Long:  "Add, change, remove and list users. A running server sees changes within two seconds.",
 	})
 	cmd.AddCommand(
 		changeUser("add", "Add a user", "Added", true, auth.Add),
 		changeUser("passwd", "Change a user's password", "Changed the password of", true, auth.SetPassword),
-		changeUser("remove", "Remove a user; the mail stays", "Removed", false,
+		changeUser("remove", "Remove a user, but keep the mail", "Removed", false,
 			func(path string, domains []string, name, _ string) error { return auth.Remove(path, domains, name) }),
 		listUsers())
 	return cmd
@@ -57,7 +57,7 @@ func changeUser(verb, short, done string, wantsPassword bool, change func(path s
 		}
 		name := args[0]
 		if i := strings.LastIndexByte(name, '@'); i >= 0 && !hasDomain(cfg.Domains, name[i+1:]) {
-			return fmt.Errorf("%s is in none of the domains of this server (%s)", name, strings.Join(cfg.Domains, ", "))
+			return fmt.Errorf("%s is not in a domain of this server (%s)", name, strings.Join(cfg.Domains, ", "))
 		}
 		password := ""
 		if wantsPassword {
@@ -82,7 +82,7 @@ func noteMail(out io.Writer, cfg *config.Config) {
 		return
 	}
 	if _, ok := users.Lookup(cfg.Postmaster); !ok {
-		fmt.Fprintf(out, "Mail to postmaster goes to %s, who is no user: add that user too, or set postmaster in %s.\n",
+		fmt.Fprintf(out, "Mail for postmaster goes to %s, who is not a user: add that user too, or set postmaster in %s.\n",
 			cfg.Postmaster, cfg.Path)
 	}
 	alias, err := aliases.Open(cfg.Auth.Aliases, cfg.Domains, users, cfg.Postmaster, slog.New(slog.DiscardHandler))
@@ -120,7 +120,7 @@ func listUsers() *cobra.Command {
 			return err
 		}
 		for _, p := range problems {
-			fmt.Fprintln(cmd.ErrOrStderr(), "left out:", p)
+			fmt.Fprintln(cmd.ErrOrStderr(), "skipped:", p)
 		}
 		for _, u := range users.All() {
 			fmt.Fprintln(cmd.OutOrStdout(), u.Name)

@@ -78,7 +78,7 @@ func (g *Group[C]) Serve(l net.Listener, log *slog.Logger, start func(net.Conn))
 			return err
 		}
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		log.Error("cannot accept connections, trying again", "address", l.Addr().String(), "error", err)
+		log.Error("cannot accept connections, retrying", "address", l.Addr().String(), "error", err)
 		select {
 		case <-time.After(pause):
 		case <-g.stop.Done():

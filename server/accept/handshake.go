@@ -12,7 +12,7 @@ func Handshake(ctx context.Context, conn *tls.Conn) error {
 	err := conn.HandshakeContext(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		// The client said nothing of TLS, or not enough.
-		err = fmt.Errorf("the client's handshake did not come in time: it may wait for a greeting, and here TLS comes first: %w", err)
+		err = fmt.Errorf("the client did not begin the handshake in time; it may be waiting for a greeting, but this port begins with TLS: %w", err)
 	}
 	return err
 }

@@ -65,17 +65,17 @@ func about(err error) string {
 	case errors.Is(err, watch.ErrUnavailable) && errors.Is(err, unix.ENOSPC):
 		return "raise fs.inotify.max_user_watches (sysctl); no restart is needed"
 	case errors.Is(err, watch.ErrUnavailable) && errors.Is(err, unix.EMFILE):
-		return "raise fs.inotify.max_user_instances (sysctl), and restart"
+		return "raise fs.inotify.max_user_instances (sysctl) and restart"
 	case errors.Is(err, delivery.ErrReserve):
-		return "free space on this file system, or lower mail.reserve; no restart is needed for the former"
+		return "free space on this file system, which needs no restart, or lower mail.reserve"
 	case errors.Is(err, unix.ENOSPC):
-		return "free space on this file system, or inodes (df, df -i); what was refused comes again, and no restart is needed"
+		return "free space or inodes on this file system (df, df -i); no restart is needed, and what was refused will be sent again"
 	case errors.Is(err, unix.EDQUOT):
-		return "raise the disk quota of the files' owner (repquota), or remove mail; no restart is needed"
+		return "raise the disk quota of the owner of the files (repquota), or remove mail; no restart is needed"
 	case errors.Is(err, unix.EROFS):
-		return "find out why it is read-only (dmesg: after an I/O error?) and remount it read-write; no restart is needed"
+		return "find out why the file system is read-only (an I/O error in dmesg?) and remount it read-write; no restart is needed"
 	case errors.Is(err, unix.EIO), errors.Is(err, unix.EUCLEAN), errors.Is(err, unix.ESTALE), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
-		return "the disk, or what leads to it, is failing: look at dmesg, and check the disk and the file system"
+		return "the disk or the connection to it is failing: look at dmesg, and check the disk and the file system"
 	case errors.Is(err, unix.EMFILE):
 		return "the program has too many files and connections open: raise LimitNOFILE (ulimit -n), or lower [limits] connections"
 	case errors.Is(err, unix.ENFILE):
@@ -83,13 +83,13 @@ func about(err error) string {
 	case errors.Is(err, unix.ENOMEM):
 		return "the system has no memory left: give it more, or lower [limits] connections"
 	case errors.Is(err, dirfd.ErrNotRegular):
-		return "remove what lies there: it is not what belongs into a Maildir"
+		return "remove it: it does not belong in a Maildir"
 	case errors.Is(err, fs.ErrPermission):
-		return "correct owner and mode of the file and of the directory that it is in: the program has to be able to write there"
+		return "correct the owner and mode of the file and of its directory: the program must be able to write there"
 	case errors.Is(err, mailbox.ErrNoUID):
-		return "move its messages to a new folder; or stop the server, remove dovecot-uidlist in this one, and start it again: then clients fetch all of them anew"
+		return "move its messages to a new folder; or stop the server, remove dovecot-uidlist from this one, and restart: clients will then download all its messages again"
 	case errors.Is(err, dotlock.ErrLocked):
-		return "if the program that holds the lock is gone for good, remove the file"
+		return "if the program that holds the lock no longer exists, remove the lock file"
 	}
 	return aboutTLS(err)
 }

@@ -18,19 +18,19 @@ func aboutRelay(err error) string {
 	var name *net.DNSError
 	switch {
 	case errors.Is(err, relay.ErrLogin):
-		return "correct relay.user and relay.password; no mail goes to other domains until then"
+		return "correct relay.user and relay.password; until then, no mail is sent to other domains"
 	case errors.Is(err, relay.ErrNoTLS):
-		return "set relay.server to a port with TLS (smtps, mostly 465), or with STARTTLS (mostly 587); without TLS the password and the mail could be read on the way"
+		return "set relay.server to a port with TLS (smtps, usually 465) or STARTTLS (usually 587); without TLS, others could read the password and the mail"
 	case errors.Is(err, relay.ErrSelf):
-		return "set relay.server to the server that sends mail on: this one does not"
+		return "set relay.server to another server: this one cannot relay to itself"
 	case errors.As(err, &certificate):
-		return "set relay.server to a name that its certificate has, or relay.ca to a file with who signed it"
+		return "set relay.server to a name in its certificate, or relay.ca to a file with the certificate of its issuer"
 	case errors.As(err, &header):
-		return "write relay.server with smtp://, for a port that does not begin with TLS"
+		return "use smtp:// in relay.server: connections to this port do not begin with TLS"
 	case errors.As(err, &name):
-		return "correct the host in relay.server, or see to it that this machine finds hosts by name (/etc/resolv.conf)"
+		return "correct the host in relay.server, or name resolution on this machine (/etc/resolv.conf)"
 	case errors.Is(err, unix.ECONNREFUSED):
-		return "see to it that the relay runs, and that relay.server has its port; mail for other domains goes on by itself then"
+		return "make sure that the relay is running, and that relay.server has the right port; mail for other domains will then resume by itself"
 	}
-	return "see to it that the relay runs, and can be reached from this machine; mail for other domains goes on by itself then"
+	return "make sure that the relay is running and can be reached from this machine; mail for other domains will then resume by itself"
 }

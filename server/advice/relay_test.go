@@ -29,10 +29,10 @@ func TestRelay(t *testing.T) {
 	}{
 		"login":    {&relaytest.Server{Offers: []string{"AUTH PLAIN"}, Answers: map[string]string{"AUTH": "535 5.7.8 No"}}, relay.Config{User: "u", Password: "p"}, "correct relay.user"},
 		"no login": {&relaytest.Server{}, relay.Config{User: "u", Password: "p"}, "correct relay.user"},
-		"itself":   {&relaytest.Server{}, relay.Config{Greeting: "relay.example ESMTP"}, "set relay.server to the server that sends mail on"},
-		"no TLS":   {&relaytest.Server{}, relay.Config{TLS: true}, "write relay.server with smtp://"},
-		"greeting": {&relaytest.Server{Answers: map[string]string{"greeting": "554 No"}}, relay.Config{}, "see to it that the relay runs"},
-		"refused":  {nil, relay.Config{Address: closed.Addr().String()}, "has its port"},
+		"itself":   {&relaytest.Server{}, relay.Config{Greeting: "relay.example ESMTP"}, "set relay.server to another server"},
+		"no TLS":   {&relaytest.Server{}, relay.Config{TLS: true}, "use smtp:// in relay.server"},
+		"greeting": {&relaytest.Server{Answers: map[string]string{"greeting": "554 No"}}, relay.Config{}, "make sure that the relay is running"},
+		"refused":  {nil, relay.Config{Address: closed.Addr().String()}, "has the right port"},
 		"no name":  {nil, relay.Config{Address: "mail.invalid:465"}, "correct the host"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,10 +11,10 @@ import (
 // can see: their texts are what tells them apart.
 func aboutTLS(err error) string {
 	if header := (tls.RecordHeaderError{}); errors.As(err, &header) {
-		return "the client does not begin with TLS, which it has to on this port"
+		return "the client did not begin with TLS, as this port requires"
 	}
 	if strings.Contains(err.Error(), "tls: client offered only unsupported versions") {
-		return "the client is too old: TLS 1.2 is the least that is spoken"
+		return "the client is too old: TLS 1.2 or later is required"
 	}
 	var alert *net.OpError
 	if !errors.As(err, &alert) || alert.Err == nil {
@@ -24,7 +24,7 @@ func aboutTLS(err error) string {
 	// OpenSSL sends its alert about a certificate of TLS 1.3 without encryption,
 	// which cannot be read as what it is.
 	if alert.Op == "remote error" && strings.Contains(text, "certificate") || alert.Op == "local error" && text == "tls: bad record MAC" {
-		return "the client does not accept the certificate, it seems: look at its names, dates and chain, or confirm it in the client"
+		return "the client probably does not accept the certificate: check its names, dates and chain, or accept it in the client"
 	}
 	return ""
 }

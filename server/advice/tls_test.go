@@ -35,7 +35,7 @@ func TestTLS(t *testing.T) {
 		"no TLS": {func(conn net.Conn) {
 			_, _ = io.WriteString(conn, "a1 LOGIN alice secret\r\n")
 			_, _ = io.ReadAll(conn)
-		}, "begin with TLS"},
+		}, "did not begin with TLS"},
 		"gone": {func(net.Conn) {}, ""},
 		"right": {func(conn net.Conn) {
 			_ = tls.Client(conn, &tls.Config{ServerName: "127.0.0.1", RootCAs: roots}).Handshake()

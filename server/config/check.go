@@ -85,7 +85,7 @@ func (c *checker) check(f *file) *Config {
 	}
 	var ok bool
 	if cfg.Hostname, ok = DNSName(f.Hostname); !ok {
-		c.wrong("hostname", "%q is not a host name; it is the name of this server, such as \"mail.example.org\"", f.Hostname)
+		c.wrong("hostname", "%q is not a host name; set the name of this server, such as \"mail.example.org\"", f.Hostname)
 	}
 	c.domains(cfg, f)
 	c.mail(cfg, f)
@@ -98,7 +98,7 @@ func (c *checker) check(f *file) *Config {
 	}
 	c.oauth(cfg, f.Auth.OAuth)
 	if (f.TLS.Cert == "") != (f.TLS.Key == "") {
-		c.wrong("tls", "cert and key go together: set both, or neither for a server without TLS")
+		c.wrong("tls", "cert and key must be set together: set both, or neither for a server without TLS")
 	}
 	c.listen(cfg, f)
 	c.relay(cfg, f.Relay)
@@ -106,7 +106,7 @@ func (c *checker) check(f *file) *Config {
 	for _, a := range cfg.Debug.Pprof {
 		host, _, _ := net.SplitHostPort(a.Address)
 		if ip, err := netip.ParseAddr(host); a.Network == "tcp" && (err != nil || !ip.IsLoopback()) {
-			c.wrong("debug.pprof", "%q is not an address of this machine only, such as \"127.0.0.1:6060\"", a.Address)
+			c.wrong("debug.pprof", "%q is not a loopback address, such as \"127.0.0.1:6060\"", a.Address)
 		}
 	}
 	return cfg
@@ -121,7 +121,7 @@ func (c *checker) cache(cfg *Config) {
 		{"the users' mail", cfg.Mail.Location.Fixed()}, {"this file", c.dir}, {"the users file", filepath.Dir(cfg.Auth.Users)},
 	} {
 		if below, err := filepath.Rel(cfg.CacheDir, other.dir); err == nil && filepath.IsLocal(below) {
-			c.wrong("cache_dir", "%q has %s in it, and a cache may be deleted: name a directory of its own", cfg.CacheDir, other.what)
+			c.wrong("cache_dir", "%q contains %s, but a cache can be deleted: give it a directory of its own", cfg.CacheDir, other.what)
 			return
 		}
 	}
@@ -129,7 +129,7 @@ func (c *checker) cache(cfg *Config) {
 
 func (c *checker) domains(cfg *Config, f *file) {
 	if len(f.Domains) == 0 {
-		c.wrong("domains", "missing: the domains whose mail is taken here, such as [\"example.org\"]")
+		c.wrong("domains", "missing: the domains to accept mail for, such as [\"example.org\"]")
 	}
 	seen := map[string]bool{}
 	for _, d := range f.Domains {
@@ -139,7 +139,7 @@ func (c *checker) domains(cfg *Config, f *file) {
 			c.wrong("domains", "%q is not a domain", d)
 		}
 		if seen[dns] {
-			c.wrong("domains", "%q is there twice", d)
+			c.wrong("domains", "%q is listed twice", d)
 		}
 		seen[dns] = ok
 		cfg.Domains = append(cfg.Domains, d)
@@ -148,11 +148,11 @@ func (c *checker) domains(cfg *Config, f *file) {
 	a, err := mail.ParseAddress(f.Postmaster)
 	switch {
 	case f.Postmaster == "":
-		c.wrong("postmaster", "missing: the user who gets mail for postmaster and abuse, which every mail server must take (RFC 5321 section 4.5.1)")
+		c.wrong("postmaster", "missing: the user who receives mail for postmaster and abuse, which every mail server must accept (RFC 5321 section 4.5.1)")
 	case err != nil || a.Address != f.Postmaster:
 		c.wrong("postmaster", "%q is not an address", f.Postmaster)
 	case !slices.Contains(cfg.Domains, strings.ToLower(f.Postmaster[strings.LastIndexByte(f.Postmaster, '@')+1:])):
-		c.wrong("postmaster", "%q is in none of the domains; it has to be a user of this server", f.Postmaster)
+		c.wrong("postmaster", "%q is not in one of the domains; it must be a user of this server", f.Postmaster)
 	}
 }
 
@@ -168,12 +168,12 @@ func (c *checker) mail(cfg *Config, f *file) {
 		c.wrong("mail.compress", "%v", err)
 	}
 	if m.Compress != compress.None && cfg.Limits.MessageSize > compress.Limit {
-		c.wrong("limits.message_size", "is more than %d, which compressed files can hold", compress.Limit)
+		c.wrong("limits.message_size", "is more than %d, the limit for compressed files", compress.Limit)
 	}
 	m.Reserve = c.size("mail.reserve", f.Mail.Reserve, defaultReserve)
 	m.Quota, m.QuotaMessages = c.size("mail.quota", f.Mail.Quota, 0), f.Mail.Messages
 	if m.QuotaMessages < 0 {
-		c.wrong("mail.quota_messages", "%d is less than 0, which is no limit", m.QuotaMessages)
+		c.wrong("mail.quota_messages", "%d is negative; 0 means no limit", m.QuotaMessages)
 	}
 	sep := f.Mail.Separator
 	if sep == "" {
@@ -192,7 +192,7 @@ func (c *checker) mail(cfg *Config, f *file) {
 	}
 	for name, attr := range use {
 		if !slices.Contains(specialUse, attr) {
-			c.wrong("mail.special_use", "%q for %q is none of %s", attr, name, strings.Join(specialUse, " "))
+			c.wrong("mail.special_use", "%q for %q is not one of %s", attr, name, strings.Join(specialUse, " "))
 		}
 	}
 	m.Folder = folder.Options{
@@ -242,9 +242,9 @@ func (c *checker) listen(cfg *Config, f *file) {
 		for _, a := range *s.out {
 			for _, other := range taken {
 				if a == other.address && !strings.HasSuffix(a.Address, ":0") {
-					c.wrong(s.key, "%q is an address of %s already", a.Address, other.key)
+					c.wrong(s.key, "%q is already an address of %s", a.Address, other.key)
 				} else if overlap(a, other.address) {
-					c.wrong(s.key, "%q has the port of %q, an address of %s", a.Address, other.address.Address, other.key)
+					c.wrong(s.key, "%q has the same port as %q, an address of %s", a.Address, other.address.Address, other.key)
 				}
 			}
 			taken = append(taken, owner{a, s.key})

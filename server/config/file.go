@@ -86,7 +86,7 @@ func Load(path string) (*Config, error) {
 	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, syscall.EISDIR) {
-		return nil, fmt.Errorf("%s is a directory; the configuration is a file, such as %s", path, filepath.Join(path, "maildird.toml"))
+		return nil, fmt.Errorf("%s is a directory, not a configuration file such as %s", path, filepath.Join(path, "maildird.toml"))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)

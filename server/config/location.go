@@ -15,10 +15,10 @@ type Location struct{ pattern string }
 // parseLocation checks a pattern. A relative one is below dir.
 func parseLocation(pattern, dir string) (Location, error) {
 	if pattern == "" {
-		return Location{}, errors.New("missing: where the users' mail is, such as \"mail/%d/%n\"")
+		return Location{}, errors.New("missing: the location of the users' mail, such as \"mail/%d/%n\"")
 	}
 	if strings.Contains(pattern, ":") { // as in Dovecot's maildir:~/Maildir:LAYOUT=fs
-		return Location{}, fmt.Errorf("%q is not a directory alone: write it without \"maildir:\", LAYOUT=fs as mail.layout, and see README for CONTROL=", pattern)
+		return Location{}, fmt.Errorf("%q is not just a directory: omit \"maildir:\", write LAYOUT=fs as mail.layout, and see README for CONTROL=", pattern)
 	}
 	if strings.HasPrefix(pattern, "~") { // as in Dovecot's ~/Maildir
 		return Location{}, fmt.Errorf("%q begins with a ~, for which %%h stands here: the home directory in the users file", pattern)
@@ -30,12 +30,12 @@ func parseLocation(pattern, dir string) (Location, error) {
 		}
 		i++
 		if i == len(pattern) || strings.IndexByte("undh%", pattern[i]) < 0 {
-			return Location{}, fmt.Errorf("%q has a %% that is none of %%u %%n %%d %%h %%%%", pattern)
+			return Location{}, fmt.Errorf("%q has a %% that is not one of %%u %%n %%d %%h %%%%", pattern)
 		}
 		user = user || pattern[i] != 'd' && pattern[i] != '%'
 	}
 	if !user {
-		return Location{}, fmt.Errorf("%q leads all users to the same Maildir: use %%n or %%u or %%h", pattern)
+		return Location{}, fmt.Errorf("%q is the same Maildir for all users: use %%n, %%u or %%h", pattern)
 	}
 	if !filepath.IsAbs(pattern) && !strings.HasPrefix(pattern, "%h") {
 		pattern = filepath.Join(dir, pattern)
@@ -70,7 +70,7 @@ func (l Location) Expand(address, home string) (string, error) {
 			v = "%"
 		case 'h':
 			if !filepath.IsAbs(home) {
-				return "", fmt.Errorf("user %q has no home directory in the users file, and mail.location wants one", address)
+				return "", fmt.Errorf("user %q has no home directory in the users file, which mail.location needs", address)
 			}
 			b.WriteString(home)
 			continue

@@ -32,13 +32,13 @@ func (c *checker) oauth(cfg *Config, o *oauth) {
 		out.UsernameClaim = "email"
 	}
 	if o.Issuer == "" {
-		c.wrong("auth.oauth.issuer", "missing: who the tokens are from, as their claim \"iss\" says")
+		c.wrong("auth.oauth.issuer", "missing: the issuer of the tokens, as in their claim \"iss\"")
 	}
 	switch {
 	case (o.JWKS == "") == (o.Introspection == ""):
-		c.wrong("auth.oauth", "set either jwks, where the issuer's keys are, or introspection, where he is asked about tokens")
+		c.wrong("auth.oauth", "set either jwks, for the issuer's keys, or introspection, to ask the issuer about tokens")
 	case o.JWKS != "" && o.Audience == "":
-		c.wrong("auth.oauth.audience", "missing: who the tokens are for, as their claim \"aud\" says; without it, tokens for others would be taken")
+		c.wrong("auth.oauth.audience", "missing: the audience of the tokens, as in their claim \"aud\"; without it, tokens meant for others would be accepted")
 	case o.Introspection != "" && o.ClientID == "":
 		c.wrong("auth.oauth.client_id", "missing: introspection needs client_id and client_secret")
 	}

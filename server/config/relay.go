@@ -21,7 +21,7 @@ func (c *checker) relay(cfg *Config, r *relay) {
 	}
 	cfg.Relay = &Relay{User: r.User, Password: r.Password, CA: c.abs(r.CA)}
 	if r.Server == "" {
-		c.wrong("relay.server", "missing: who sends mail on to other domains, such as %s", relayExample)
+		c.wrong("relay.server", "missing: the server that relays mail to other domains, such as %s", relayExample)
 	} else if u, err := url.Parse(r.Server); err != nil {
 		c.wrong("relay.server", "is not the URL of a server, such as %s", relayExample) // a password may be in it
 	} else {
@@ -29,11 +29,11 @@ func (c *checker) relay(cfg *Config, r *relay) {
 	}
 	switch {
 	case r.Password != "" && r.User == "":
-		c.wrong("relay.user", "missing: who the password is of")
+		c.wrong("relay.user", "missing: the user whose password it is")
 	case r.User != "" && r.Password == "":
-		c.wrong("relay.password", "missing: user and password go together")
+		c.wrong("relay.password", "missing: user and password must be set together")
 	case strings.ContainsRune(r.User+r.Password, 0):
-		c.wrong("relay.password", "user or password has a NUL, which no login has")
+		c.wrong("relay.password", "user or password contains a NUL")
 	}
 }
 
@@ -62,11 +62,11 @@ func (c *checker) relayAddress(u *url.URL, text string) string {
 	case u.Scheme != "smtp" && u.Scheme != "smtps", u.Opaque != "", strings.Trim(u.Path, "/") != "", u.RawQuery != "", u.Fragment != "":
 		c.wrong(key, "%q is not the URL of a server, such as %s", text, relayExample)
 	case u.User != nil:
-		c.wrong(key, "%q has a login in it: set relay.user and relay.password", text)
+		c.wrong(key, "%q contains a login: set relay.user and relay.password instead", text)
 	case !ok:
 		c.wrong(key, "%q has no host name or address, such as %s", text, relayExample)
 	case err != nil || port == 0:
-		c.wrong(key, "%q has no port number: it is 465 with smtps, 587 or 25 with smtp", text)
+		c.wrong(key, "%q has no port number: usually 465 for smtps, 587 or 25 for smtp", text)
 	}
 	return net.JoinHostPort(host, u.Port())
 }

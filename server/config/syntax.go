@@ -17,7 +17,7 @@ func syntax(path string, err error) error {
 		var all []error
 		for _, e := range unknown.Errors {
 			line, _ := e.Position()
-			all = append(all, fmt.Errorf("%s:%d: there is no setting %q%s", path, line, strings.Join(e.Key(), "."), otherTable(e.Key())))
+			all = append(all, fmt.Errorf("%s:%d: unknown setting %q%s", path, line, strings.Join(e.Key(), "."), otherTable(e.Key())))
 		}
 		return errors.Join(all...)
 	}
@@ -29,7 +29,7 @@ func syntax(path string, err error) error {
 			text = "is not " + wanted
 		}
 		if strings.HasSuffix(text, "at start of value") || strings.HasPrefix(text, "expected newline but got") { // of info, inf is a number
-			text += "; a text stands in quotes"
+			text += "; a string must be in quotes"
 		}
 		if key != "" {
 			key = key + ": "
@@ -45,13 +45,13 @@ func syntax(path string, err error) error {
 func otherTable(key []string) string {
 	name := key[len(key)-1]
 	if _, ok := setting(reflect.TypeFor[file](), name); ok {
-		return fmt.Sprintf("; %s has to stand before the first line with a [table]", name)
+		return fmt.Sprintf("; %s must come before the first line with a [table]", name)
 	}
 	for _, table := range reflect.VisibleFields(reflect.TypeFor[file]()) {
 		if t := pointedTo(table.Type); t.Kind() != reflect.Struct {
 			continue
 		} else if _, ok := setting(t, name); ok {
-			return fmt.Sprintf("; %s is one of [%s], whose line has to stand before it, without a #", name, table.Tag.Get("toml"))
+			return fmt.Sprintf("; %s belongs to [%s], whose line must come before it, without a #", name, table.Tag.Get("toml"))
 		}
 	}
 	return ""
@@ -96,9 +96,9 @@ func kindOf(key []string) string {
 	}
 	switch pointedTo(t).Kind() {
 	case reflect.String:
-		return `a text in quotes, such as "a"`
+		return `a string in quotes, such as "a"`
 	case reflect.Slice:
-		return `a list of texts, such as ["a", "b"]`
+		return `a list of strings, such as ["a", "b"]`
 	case reflect.Bool:
 		return "true or false"
 	case reflect.Int, reflect.Int64:

@@ -24,13 +24,13 @@ func (c *checker) addresses(key string, in any) []Address {
 		for _, one := range v {
 			s, ok := one.(string)
 			if !ok {
-				c.wrong(key, "%v is not a text with an address, such as \"127.0.0.1:2143\"", one)
+				c.wrong(key, "%v is not a string with an address, such as \"127.0.0.1:2143\"", one)
 				continue
 			}
 			list = append(list, s)
 		}
 	default:
-		c.wrong(key, "is neither an address nor a list of addresses")
+		c.wrong(key, "must be an address or a list of addresses")
 	}
 	var out []Address
 	for _, s := range list {
@@ -39,9 +39,9 @@ func (c *checker) addresses(key string, in any) []Address {
 			case key != "listen.lmtp":
 				c.wrong(key, "%q: only lmtp can listen on a Unix socket", s)
 			case path == "":
-				c.wrong(key, "%q does not name the socket, such as \"unix:lmtp.sock\"", s)
+				c.wrong(key, "%q does not name a socket, such as \"unix:lmtp.sock\"", s)
 			case len(c.abs(path)) > maxSocketPath:
-				c.wrong(key, "%q is a path of more than %d bytes, the longest that a socket can have", c.abs(path), maxSocketPath)
+				c.wrong(key, "%q is longer than %d bytes, the limit for the path of a socket", c.abs(path), maxSocketPath)
 			}
 			out = append(out, Address{"unix", c.abs(path)})
 			continue
@@ -54,7 +54,7 @@ func (c *checker) addresses(key string, in any) []Address {
 			}
 			c.wrong(key, "%q is not an address and a port, such as \"127.0.0.1:2143\" or \":143\"%s", s, or)
 		} else if _, err := netip.ParseAddr(host); host != "" && err != nil && !hostName(strings.ToLower(host)) {
-			c.wrong(key, "%q begins with neither an address nor a host name; for all addresses of this machine, write \":%s\"", s, port)
+			c.wrong(key, "%q begins with neither an address nor a host name; to listen on all addresses of this machine, write \":%s\"", s, port)
 		} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 			c.wrong(key, "%q has no port number from 0 to 65535", s)
 		}
@@ -72,14 +72,14 @@ func (c *checker) choice(key, v string, possible ...string) string {
 		return possible[0]
 	}
 	if !slices.Contains(possible, v) {
-		c.wrong(key, "%q is none of \"%s\"", v, strings.Join(possible, "\", \""))
+		c.wrong(key, "%q is not one of \"%s\"", v, strings.Join(possible, "\", \""))
 	}
 	return v
 }
 
 func (c *checker) positive(key string, v, otherwise int) int {
 	if v < 0 || v == 0 && c.line(key) > 0 {
-		c.wrong(key, "%d is not a number above 0", v)
+		c.wrong(key, "%d is not greater than 0", v)
 	}
 	if v == 0 {
 		return otherwise

@@ -17,7 +17,7 @@ var (
 	ErrFull    = errors.New("too many connections")
 	ErrAddress = errors.New("too many connections from this address")
 	ErrRate    = errors.New("too many new connections from this address in a minute")
-	ErrUser    = errors.New("too many connections of this user")
+	ErrUser    = errors.New("too many connections for this user")
 )
 
 // Limits of connections. A limit of 0 is the default.

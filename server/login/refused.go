@@ -41,7 +41,7 @@ func Refused(log *slog.Logger, method, name string, err error) Refusal {
 		return Failed
 	case errors.Is(err, auth.ErrThrottled):
 		if !errors.Is(err, auth.ErrThrottledAgain) {
-			log.Warn("login refused", "error", err, "more", "not logged while the lock lasts")
+			log.Warn("login refused", "error", err, "more", "not logged again while the lock lasts")
 		}
 		return Throttled
 	}

@@ -101,7 +101,7 @@ func (k *keySet) find(ctx context.Context, id string) ([]jose.JSONWebKey, error)
 			k.set, k.read = set, now
 			return k.have(id), nil
 		}
-		k.v.cfg.Log.Warn("keys of the OAuth issuer cannot be read", "keys", k.v.cfg.JWKS, "error", k.err)
+		k.v.cfg.Log.Warn("cannot read the keys of the OAuth issuer", "keys", k.v.cfg.JWKS, "error", k.err)
 	}
 	if k.read.IsZero() || now.Sub(k.read) > keysLast {
 		return nil, k.err
@@ -136,7 +136,7 @@ func (k *keySet) load(ctx context.Context) (set jose.JSONWebKeySet, err error) {
 		}
 	}
 	if len(set.Keys) == 0 {
-		return set, fmt.Errorf("%s holds no key that can be used", k.v.cfg.JWKS)
+		return set, fmt.Errorf("%s contains no usable key", k.v.cfg.JWKS)
 	}
 	return set, nil
 }

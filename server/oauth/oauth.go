@@ -91,7 +91,7 @@ func checkURL(text string) error {
 	ip := net.ParseIP(u.Hostname())
 	local := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 	if u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !local) {
-		return fmt.Errorf("%q is no https URL", text)
+		return fmt.Errorf("%q is not an https URL", text)
 	}
 	return nil
 }
@@ -258,7 +258,7 @@ func (v *Verifier) introspect(ctx context.Context, token string) ([]byte, error)
 		return nil, fmt.Errorf("introspection: %w", err)
 	}
 	if !answer.Active {
-		return nil, fmt.Errorf("%w: its issuer says so", sasl.ErrToken)
+		return nil, fmt.Errorf("%w: the issuer does not accept it", sasl.ErrToken)
 	}
 	return text, nil
 }

@@ -38,7 +38,7 @@ func (r *Relay) open(ctx context.Context) (*conn, error) {
 	ended := context.AfterFunc(ctx, c.cut)
 	err = r.begin(ctx, c)
 	if !ended() && ctx.Err() != nil {
-		err = fmt.Errorf("no answer in time: %w", context.Cause(ctx))
+		err = fmt.Errorf("no response in time: %w", context.Cause(ctx))
 	}
 	if err != nil {
 		c.cut()
@@ -132,7 +132,7 @@ func (r *Relay) startTLS(ctx context.Context, c *conn) error {
 		return fmt.Errorf("it answers STARTTLS with %v", said)
 	case c.in.Buffered() > 0:
 		// Somebody on the way may have put it there (CVE-2011-0411 and its kin).
-		return fmt.Errorf("%w: it says more before TLS begins", ErrProtocol)
+		return fmt.Errorf("%w: it sent more before TLS began", ErrProtocol)
 	}
 	if err := r.handshake(ctx, c); err != nil {
 		return err

@@ -55,9 +55,9 @@ type Relay struct {
 
 // Why a relay cannot be used.
 var (
-	ErrNoTLS = errors.New("it offers no STARTTLS, and is not on this machine")
+	ErrNoTLS = errors.New("it does not offer STARTTLS, and is not on this machine")
 	ErrLogin = errors.New("it does not let this server log in")
-	ErrSelf  = errors.New("it is this server itself")
+	ErrSelf  = errors.New("it is this very server")
 	// ErrProtocol says that what came is no reply of SMTP.
 	ErrProtocol = errors.New("it does not speak SMTP")
 )

@@ -120,7 +120,7 @@ func (t *Transaction) wanted(said reply, want class) error {
 func (t *Transaction) lost(err error) error {
 	t.over = true
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("no answer in time: %w", err)
+		err = fmt.Errorf("no response in time: %w", err)
 	}
 	return t.relay.trouble(err)
 }

@@ -53,7 +53,7 @@ var (
 	// ErrToken says that a token is not valid, or nobody's here.
 	ErrToken = errors.New("token is not valid")
 	// ErrOther says that the client wants to act for another user.
-	ErrOther = errors.New("acting for another user is not possible")
+	ErrOther = errors.New("acting for another user is not supported")
 )
 
 // NewSCRAMLogin begins a login by SCRAM-SHA-256, with plus bound to the TLS

@@ -89,11 +89,11 @@ func (x *scramExchange) begin(first string) (*scram.ServerConversation, error) {
 	kind, bound := strings.CutPrefix(first, "p=")
 	switch {
 	case bound != x.plus:
-		return nil, errors.New("the channel binding does not fit the mechanism")
+		return nil, errors.New("the channel binding does not match the mechanism")
 	case x.tls == nil:
 		return server.NewConversation(), nil
 	case bound && !strings.HasPrefix(kind, string(scram.ChannelBindingTLSExporter)+","):
-		return nil, errors.New("the only channel binding is tls-exporter (RFC 9266)")
+		return nil, errors.New("the only supported channel binding is tls-exporter (RFC 9266)")
 	}
 	binding, err := scram.NewTLSExporterBinding(x.tls)
 	switch {

@@ -45,8 +45,8 @@ func TestRevoked(t *testing.T) {
 			sender.say(fmt.Sprintf("RCPT TO:<%s>\r\n", bob), "250 ")
 			sender.say("DATA\r\n", "354 ")
 			write(text + line(bob, "::::::userdb_quota_rule=*:storage=1G"))
-			reader.say("", "* BYE Your account was changed")
-			sender.say("", "421 4.7.0 Your account was changed")
+			reader.say("", "* BYE Your account has changed")
+			sender.say("", "421 4.7.0 Your account has changed")
 			other.say("DONE\r\n", "c OK")
 		})
 	}

@@ -276,7 +276,7 @@ func TestHangup(t *testing.T) {
 	// A bad file changes nothing of what is in it, and keeps nothing else back: it
 	// is plain what stays.
 	edit(t, m.Config, "[auth]", "[auth]\nusres = 1")
-	hangup(`level=ERROR msg="cannot be reloaded and stays as it was: the configuration" error="` + m.Config)
+	hangup(`level=ERROR msg="cannot be reloaded and is left as it was: the configuration" error="` + m.Config)
 	hangup("usres")
 	hangup(`level=WARN msg="reloaded in part" kept="the configuration"`)
 	edit(t, filepath.Join(m.Dir, "cert.pem"), "BEGIN", "BEGUN")
@@ -347,11 +347,11 @@ func TestRefusesToStart(t *testing.T) {
 		edits      []string
 		prepare    func(dir string) error
 	}{
-		{"port in use", "imap: cannot listen on " + taken.Addr().String() + ": another program does already",
+		{"port in use", "imap: cannot listen on " + taken.Addr().String() + ": the address is in use by another program",
 			[]string{imapLine, `imap = ["` + taken.Addr().String() + `"]`}, nil},
 		{"address of another machine", `imap: cannot listen on 192.0.2.1:1430: this machine does not have this address; ":1430" is all that it has`,
 			[]string{imapLine, `imap = ["192.0.2.1:1430"]`}, nil},
-		{"unknown key", `maildird.toml:4: there is no setting "hostnam"`, []string{"hostname =", "hostnam ="}, nil},
+		{"unknown key", `maildird.toml:4: unknown setting "hostnam"`, []string{"hostname =", "hostnam ="}, nil},
 		{"wrong value", `maildird.toml:11: mail.layout: "mbox" is none of "maildir++", "fs"`, []string{`"maildir++"`, `"mbox"`}, nil},
 		{"no certificate", "cert.pem: no such file or directory", nil,
 			func(dir string) error { return os.Remove(filepath.Join(dir, "cert.pem")) }},
@@ -413,7 +413,7 @@ func TestStaleSocket(t *testing.T) {
 	if err := second.Start(context.Background()); err == nil {
 		_ = second.Kill()
 		t.Fatal("two servers on one socket")
-	} else if !strings.Contains(err.Error(), "lmtp.sock: another program does already") {
+	} else if !strings.Contains(err.Error(), "lmtp.sock: the address is in use by another program") {
 		t.Error(err)
 	}
 	if err := m.Kill(); err == nil {
