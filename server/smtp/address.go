@@ -27,7 +27,7 @@ var (
 	errLocal     = errors.New("local part of the address is malformed")
 	errDomain    = errors.New("domain of the address is malformed")
 	errLong      = errors.New("address is too long")
-	errUTF8      = errors.New("address has characters outside ASCII, which need SMTPUTF8")
+	errUTF8      = errors.New("address has non-ASCII characters, which require SMTPUTF8")
 	errNotUTF8   = errors.New("address is not UTF-8")
 	errRoute     = errors.New("source route of the address is malformed")
 	errTrailing  = errors.New("address must be followed by a space or nothing")

@@ -35,20 +35,20 @@ func runAuth(c *conn, arg string) error {
 	words := strings.Fields(arg)
 	switch {
 	case c.peer.hello == "":
-		return refusal(503, code3{5, 5, 1}, "Say EHLO first")
+		return refusal(503, code3{5, 5, 1}, "Send EHLO first")
 	case c.session.user != nil:
-		return refusal(503, code3{5, 5, 1}, "You are logged in already")
+		return refusal(503, code3{5, 5, 1}, "Already authenticated")
 	case c.session.from != nil:
-		return refusal(503, code3{5, 5, 1}, "Not during a mail transaction")
+		return refusal(503, code3{5, 5, 1}, "Not allowed during a mail transaction")
 	case len(words) == 0 || len(words) > 2:
 		return refusal(501, code3{5, 5, 4}, "Syntax: AUTH mechanism [initial response]")
 	case !c.passwordsAllowed():
-		return refusal(538, code3{5, 7, 11}, "Passwords are taken over TLS only, use STARTTLS")
+		return refusal(538, code3{5, 7, 11}, "Passwords are accepted over TLS only, use STARTTLS")
 	}
 	var user auth.User
 	server := c.mechanism(upper(words[0]), &user)
 	if server == nil {
-		return refusal(504, code3{5, 5, 4}, "Mechanism is not known here")
+		return refusal(504, code3{5, 5, 4}, "Unknown authentication mechanism")
 	}
 	var response []byte
 	if len(words) == 2 {
@@ -79,7 +79,7 @@ func runAuth(c *conn, arg string) error {
 func (c *conn) mechanism(name string, user *auth.User) sasl.Server {
 	check := func(identity, username, password string) error {
 		if identity != "" && !strings.EqualFold(identity, username) {
-			return refusal(535, code3{5, 7, 8}, "Acting for another user is not possible")
+			return refusal(535, code3{5, 7, 8}, "Acting for another user is not supported")
 		}
 		u, err := c.checkPassword(name, username, password)
 		*user = u
@@ -147,7 +147,7 @@ func (c *conn) challenge(challenge []byte) ([]byte, error) {
 func (c *conn) authFailed(err error) error {
 	r, known := refusalOf(err)
 	if !known {
-		return refusal(501, code3{5, 5, 2}, "Not a proper response for this mechanism")
+		return refusal(501, code3{5, 5, 2}, "Malformed response for this mechanism")
 	}
 	if c.authFails < authFails {
 		return r
@@ -176,7 +176,7 @@ func (c *conn) refusedLogin(method, name string, err error) error {
 	}
 	switch why {
 	case login.OtherUser:
-		return refusal(535, code3{5, 7, 8}, "Acting for another user is not possible")
+		return refusal(535, code3{5, 7, 8}, "Acting for another user is not supported")
 	case login.Throttled:
 		return refusal(454, code3{4, 7, 0}, "Too many failed logins, try again later")
 	case login.Unavailable:
@@ -189,7 +189,7 @@ func (c *conn) refusedLogin(method, name string, err error) error {
 func (c *conn) loggedIn(user auth.User) error {
 	if err := c.srv.cfg.Connections.AdmitUser(user.Name); err != nil {
 		c.log.Warn("login refused", "user", user.Name, "error", err)
-		return refusal(454, code3{4, 7, 0}, "Too many connections of this user, try again later")
+		return refusal(454, code3{4, 7, 0}, "Too many connections for this user, try again later")
 	}
 	c.grant(&user)
 	c.bad, c.authFails = 0, 0

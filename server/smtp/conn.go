@@ -112,7 +112,7 @@ func (c *conn) recovered() {
 		return
 	}
 	c.srv.panics.Add(1)
-	c.log.Error("panic in a session, which ends", "panic", p, "stack", string(debug.Stack()))
+	c.log.Error("panic in a session, which is ended", "panic", p, "stack", string(debug.Stack()))
 	defer func() {
 		// What is left of the session may be broken too.
 		if p := recover(); p != nil {
@@ -150,7 +150,7 @@ func (c *conn) greet() error {
 		switch {
 		case err == nil:
 			c.log.Warn("client spoke before the greeting")
-			return lastReply(554, code3{5, 5, 0}, "Clients wait for the greeting")
+			return lastReply(554, code3{5, 5, 0}, "Client must wait for the greeting")
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return err
 		}
@@ -179,9 +179,9 @@ func (c *conn) command() error {
 	v, ok := c.srv.verbs[name]
 	switch {
 	case strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return c.refuse(refusal(500, code3{5, 5, 2}, "Command holds control characters"))
+		return c.refuse(refusal(500, code3{5, 5, 2}, "Command contains control characters"))
 	case !ok && foreign[name]:
-		return lastReply(421, code3{4, 7, 0}, "This is not a server for that protocol")
+		return lastReply(421, code3{4, 7, 0}, "This server does not speak that protocol")
 	case !ok:
 		return c.refuse(refusal(500, code3{5, 5, 2}, "Command not recognized"))
 	case c.hasty && !v.idle:
@@ -203,8 +203,8 @@ func (c *conn) command() error {
 }
 
 func (c *conn) outOfStep() error {
-	c.log.Warn("client sent more before it had the answer")
-	return lastReply(503, code3{5, 5, 0}, "Wait for the answer before you send more")
+	c.log.Warn("client sent more before it had the reply")
+	return lastReply(503, code3{5, 5, 0}, "Wait for the reply before sending more")
 }
 
 // refuse answers a command by an error, slowly if there were many.
@@ -285,7 +285,7 @@ func (c *conn) lineWithin(limit func([]byte) int) (string, error) {
 }
 
 func errBare() error {
-	return lastReply(550, code3{5, 5, 2}, "Lines end in CR LF, neither is used by itself")
+	return lastReply(550, code3{5, 5, 2}, "Lines must end in CR LF, a bare CR or LF is not allowed")
 }
 
 // lineLimit is how long a line may be.
@@ -359,7 +359,7 @@ func (c *conn) end(err error) {
 		c.replyTo(last.SMTPError)
 		rude = true
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		c.reply(421, code3{4, 4, 2}, "No command in time")
+		c.reply(421, code3{4, 4, 2}, "Timeout waiting for a command")
 	}
 	if c.wire.flush() == nil && rude {
 		accept.Linger(c.wire.conn, c.socket)
@@ -395,7 +395,7 @@ func (c *conn) handshake(conn *tls.Conn) error {
 			how = c.srv.kind.String() + " TLS"
 		}
 		if !c.srv.conns.Stopping() && c.srv.cfg.Connections.Tell(how, c.countedAddr(), time.Now()) {
-			c.log.Info("TLS handshake failed", "error", err, "more", "not logged for a minute")
+			c.log.Info("TLS handshake failed", "error", err, "more", "not logged again for a minute")
 		}
 		return io.EOF
 	}

@@ -17,7 +17,7 @@ func runData(c *conn, arg string) error {
 		return err
 	}
 	if c.chunks != nil {
-		return refusal(503, code3{5, 5, 1}, "The message is coming in BDAT chunks")
+		return refusal(503, code3{5, 5, 1}, "Message is already being sent in BDAT chunks")
 	}
 	if len(c.wire.unread()) > 0 {
 		// What came is the message or another's commands: there is no telling.
@@ -35,13 +35,13 @@ func runData(c *conn, arg string) error {
 func (c *conn) readyForMessage() error {
 	switch {
 	case c.session.from == nil:
-		return refusal(503, code3{5, 5, 1}, "Say MAIL first")
+		return refusal(503, code3{5, 5, 1}, "Send MAIL first")
 	case len(c.session.to) > 0:
 		return c.session.relaying.ready()
 	case c.session.refused > 0 && c.srv.kind != LMTP:
 		return errNobody
 	}
-	return refusal(503, code3{5, 5, 1}, "Say RCPT first")
+	return refusal(503, code3{5, 5, 1}, "Send RCPT first")
 }
 
 // errNobody answers who has not read yet that all recipients were refused: with
@@ -114,7 +114,7 @@ func (c *conn) moreOfMessage(began time.Time, got int64) error {
 	case c.granted.Revoked():
 		return errRevoked()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return lastReply(421, code3{4, 4, 2}, "Message did not come in time")
+		return lastReply(421, code3{4, 4, 2}, "Timeout waiting for the message")
 	}
 	return err
 }
@@ -125,11 +125,11 @@ func (c *conn) passOn(d *decoder, text []byte) error {
 	m := c.message
 	switch {
 	case c.srv.cfg.BareNewline == Reject && (d.bareLF || d.bareCR):
-		c.log.Warn("message refused", "from", c.session.sender(), "reason", "CR or LF by itself")
+		c.log.Warn("message refused", "from", c.session.sender(), "reason", "bare CR or LF")
 		c.abort()
 		return errBare()
 	case d.octets > 2*l.Message+largeBuffer:
-		c.log.Warn("message refused", "from", c.session.sender(), "reason", "no end of it")
+		c.log.Warn("message refused", "from", c.session.sender(), "reason", "message does not end")
 		c.abort()
 		return lastReply(552, code3{5, 3, 4}, "Message is larger than %d octets", l.Message)
 	case d.octets > l.Message:

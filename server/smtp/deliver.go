@@ -121,10 +121,10 @@ func (m *message) pass(text []byte) {
 		l := &m.s.srv.cfg.Limits
 		switch {
 		case m.head.received > l.Received:
-			m.refuse(refusal(554, code3{5, 4, 6}, "Message went through more than %d servers, it is in a loop", l.Received))
+			m.refuse(refusal(554, code3{5, 4, 6}, "Mail loop, message has passed through more than %d servers", l.Received))
 			return
 		case m.head.lines > l.HeaderLines:
-			m.refuse(refusal(554, code3{5, 6, 0}, "Header of the message has more than %d lines", l.HeaderLines))
+			m.refuse(refusal(554, code3{5, 6, 0}, "Message header has more than %d lines", l.HeaderLines))
 			return
 		}
 	}
@@ -261,7 +261,7 @@ func refusalOfStorage(err error) *smtp.SMTPError {
 // errNeverFits: a sender who tries for days in vain learns of it too late. RFC 3463
 // section 3.3 has X.2.3 for a limit of the mailbox that is less than that of the server.
 func errNeverFits() *smtp.SMTPError {
-	return refusal(552, code3{5, 2, 3}, "Message is larger than all that this mailbox may hold")
+	return refusal(552, code3{5, 2, 3}, "Message is larger than the quota of this mailbox")
 }
 
 func errMailboxFull() *smtp.SMTPError {
@@ -269,7 +269,7 @@ func errMailboxFull() *smtp.SMTPError {
 }
 
 func errNoSpace() *smtp.SMTPError {
-	return refusal(452, code3{4, 3, 1}, "Not enough space is free, try again later")
+	return refusal(452, code3{4, 3, 1}, "Not enough free space, try again later")
 }
 
 // aliases are the recipients that were some.

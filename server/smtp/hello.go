@@ -13,7 +13,7 @@ func runHello(extended bool) func(c *conn, arg string) error {
 	return func(c *conn, arg string) error {
 		name := strings.TrimSpace(arg)
 		if name == "" || len(name) > longestDomain {
-			return refusal(501, code3{5, 5, 4}, "Say which host you are")
+			return refusal(501, code3{5, 5, 4}, "Host name missing")
 		}
 		c.reset()
 		c.peer.hello, c.peer.esmtp = name, extended

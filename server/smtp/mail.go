@@ -27,9 +27,9 @@ func (e *envelope) text() string {
 func runMail(c *conn, arg string) error {
 	switch {
 	case c.peer.hello == "":
-		return refusal(503, code3{5, 5, 1}, "Say %s first", c.helloName())
+		return refusal(503, code3{5, 5, 1}, "Send %s first", c.helloName())
 	case c.session.from != nil:
-		return refusal(503, code3{5, 5, 1}, "There is a sender already")
+		return refusal(503, code3{5, 5, 1}, "Sender is already given")
 	}
 	if err := c.checkMaySend(); err != nil {
 		return err
@@ -76,13 +76,13 @@ func (c *conn) mailParameters(e *envelope, s string) error {
 		key, value, _ := strings.Cut(p, "=")
 		key = upper(key)
 		if seen[key] {
-			return refusal(501, code3{5, 5, 4}, "Parameter %s is there twice", key)
+			return refusal(501, code3{5, 5, 4}, "Parameter %s is given twice", key)
 		}
 		seen[key] = true
 		switch {
 		case key == "SIZE":
 			if value == "" || len(value) > 20 || strings.Trim(value, "0123456789") != "" {
-				return refusal(501, code3{5, 5, 4}, "SIZE is not a number")
+				return refusal(501, code3{5, 5, 4}, "SIZE must be a number")
 			}
 			n, err := strconv.ParseInt(value, 10, 64)
 			if err != nil || n > c.srv.cfg.Limits.Message {
@@ -91,14 +91,14 @@ func (c *conn) mailParameters(e *envelope, s string) error {
 			e.size = n
 		case key == "BODY":
 			if v := upper(value); v != "7BIT" && v != "8BITMIME" {
-				return refusal(501, code3{5, 5, 4}, "BODY is 7BIT or 8BITMIME")
+				return refusal(501, code3{5, 5, 4}, "BODY must be 7BIT or 8BITMIME")
 			}
 		case key == "SMTPUTF8" && len(p) == len(key):
 			e.utf8 = true
 		case key == "AUTH" && c.srv.kind == Submission:
 			// RFC 4954 section 5: it may be passed on, or not.
 		default:
-			return refusal(555, code3{5, 5, 4}, "Parameter %s is not known here", key)
+			return refusal(555, code3{5, 5, 4}, "Unknown parameter %s", key)
 		}
 	}
 	return nil

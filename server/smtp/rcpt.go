@@ -11,9 +11,9 @@ import (
 func runRcpt(c *conn, arg string) error {
 	switch {
 	case c.session.from == nil:
-		return refusal(503, code3{5, 5, 1}, "Say MAIL first")
+		return refusal(503, code3{5, 5, 1}, "Send MAIL first")
 	case c.chunks != nil:
-		return refusal(503, code3{5, 5, 1}, "The message is coming already")
+		return refusal(503, code3{5, 5, 1}, "Message is already being sent")
 	}
 	address, _ := cutPrefixFold(arg, "TO:")
 	err := c.recipient(arg)
@@ -42,11 +42,11 @@ func (c *conn) recipient(arg string) error {
 	case err != nil:
 		return refusal(501, code3{5, 1, 3}, "Recipient: %v", err)
 	case null:
-		return refusal(501, code3{5, 1, 3}, "There is no recipient <>")
+		return refusal(501, code3{5, 1, 3}, "Recipient is empty")
 	}
 	if parameters := strings.Fields(rest); len(parameters) > 0 { // no extension here has any
 		key, _, _ := strings.Cut(parameters[0], "=")
-		return refusal(555, code3{5, 5, 4}, "Parameter %s is not known here", upper(key))
+		return refusal(555, code3{5, 5, 4}, "Unknown parameter %s", upper(key))
 	}
 	return c.session.rcpt(to)
 }

@@ -83,11 +83,11 @@ func (r *recipients) resolve(a address, k Kind) (aliases.Found, error) {
 	found, err := r.aliases.Resolve(lower(a.local), domain)
 	switch {
 	case errors.Is(err, aliases.ErrNobody):
-		return aliases.Found{}, refusal(550, code3{5, 1, 1}, "There is no such user here")
+		return aliases.Found{}, refusal(550, code3{5, 1, 1}, "No such user here")
 	case errors.Is(err, aliases.ErrPostmaster):
-		return aliases.Found{}, refusal(451, code3{4, 3, 5}, "The mailbox of the postmaster is not set up yet")
+		return aliases.Found{}, refusal(451, code3{4, 3, 5}, "Postmaster mailbox is not set up yet")
 	case err != nil:
-		return aliases.Found{}, refusal(451, code3{4, 3, 5}, "What is set up for this address cannot be used now, try again later")
+		return aliases.Found{}, refusal(451, code3{4, 3, 5}, "Address cannot receive mail at the moment, try again later")
 	}
 	return found, nil
 }
@@ -110,7 +110,7 @@ func notOurs(k Kind) error {
 	if k == Submission {
 		return refusal(550, code3{5, 7, 1}, "Relaying to other domains is not configured on this server")
 	}
-	return refusal(550, code3{5, 7, 1}, "Relaying denied, this is not a domain of ours")
+	return refusal(550, code3{5, 7, 1}, "Relaying denied, not a domain of this server")
 }
 
 // own tells whether a user may use an address as a sender: mail for it comes to him,

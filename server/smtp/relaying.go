@@ -96,7 +96,7 @@ func (r *relaying) refusal(err error) *smtp.SMTPError {
 		return r.failed
 	}
 	r.s.log.Error("relay cannot be used", "from", shorten(r.s.sender()), "error", err)
-	r.failed = refusal(451, code3{4, 4, 1}, "The server that mail to other domains goes through cannot be used now, try again later")
+	r.failed = refusal(451, code3{4, 4, 1}, "Relay for other domains is unavailable, try again later")
 	return r.failed
 }
 
@@ -117,7 +117,7 @@ func (r *relaying) begin(header []byte) *smtp.SMTPError {
 		return nil
 	}
 	if r.s.from.utf8 && !r.tx.UTF8() && !(isASCII(header) && isASCII(r.trace)) {
-		return refusal(550, code3{5, 6, 7}, "Header of the message has characters outside ASCII, which the relay does not take")
+		return refusal(550, code3{5, 6, 7}, "Message header has non-ASCII characters, which the relay does not accept")
 	}
 	return r.send(r.trace)
 }
@@ -131,7 +131,7 @@ func (r *relaying) write(text []byte) *smtp.SMTPError {
 func (r *relaying) send(text []byte) *smtp.SMTPError {
 	if !r.tx.EightBit() && !isASCII(text) {
 		// RFC 6152 section 3: it is not sent to who does not take it.
-		return refusal(554, code3{5, 6, 3}, "Message has characters outside ASCII, which the relay does not take")
+		return refusal(554, code3{5, 6, 3}, "Message has non-ASCII characters, which the relay does not accept")
 	}
 	if _, err := r.tx.Write(text); err != nil {
 		return r.refusal(err)

@@ -20,7 +20,7 @@ func (c *conn) recheck() {
 }
 
 func errRevoked() error {
-	return lastReply(421, code3{4, 7, 0}, "Your account was changed, log in again")
+	return lastReply(421, code3{4, 7, 0}, "Your account has changed, log in again")
 }
 
 // grant notes whose login the connection has; nil: nobody's.

@@ -45,7 +45,7 @@ func TestRevoked(t *testing.T) {
 	ts.Recheck()
 	for name, c := range map[string]*client{"waits": waits, "half": half, "data": data, "chunk": chunk, "between": between} {
 		t.Log(name)
-		c.expect("421 4.7.0 Your account was changed")
+		c.expect("421 4.7.0 Your account has changed")
 		c.expectEnd()
 	}
 	other.say("NOOP", "250")

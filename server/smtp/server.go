@@ -80,7 +80,7 @@ func (srv *Server) start(nc net.Conn, implicitTLS bool) {
 	c := srv.newConn(nc, implicitTLS)
 	if r := srv.admit(c); r != nil {
 		if srv.cfg.Connections.Tell(srv.kind.String(), c.countedAddr(), c.began) {
-			c.log.Warn("connection refused", "reason", r.Message, "more", "not logged for a minute")
+			c.log.Warn("connection refused", "reason", r.Message, "more", "not logged again for a minute")
 		}
 		if !implicitTLS { // else it is not worth a handshake
 			// A new connection has room for it: the time is for a machine that stands still.

@@ -220,13 +220,13 @@ func TestStalledMessage(t *testing.T) {
 	if err := server.hurry(); err != nil { // the hour is over
 		t.Fatal(err)
 	}
-	c.expect("421 4.4.2 Message did not come in time")
+	c.expect("421 4.4.2 Timeout waiting for the message")
 	c.expectEnd()
 	if got := ts.mail("alice"); len(got) != 0 {
 		t.Errorf("delivered: %.100q", got)
 	}
 	ts.noTemp()
-	ts.interrupted("size=220000 reason=\"Message did not come in time\"")
+	ts.interrupted("size=220000 reason=\"Timeout waiting for the message\"")
 }
 
 // interrupted waits for the one line in the log on a message to alice that did not

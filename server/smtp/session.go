@@ -69,7 +69,7 @@ func (s *session) mail(e envelope) error {
 	if cfg.FreeSpace != nil {
 		free, err := cfg.FreeSpace()
 		if err != nil {
-			s.log.Error("cannot tell how much space is free", "error", err)
+			s.log.Error("cannot determine how much space is free", "error", err)
 		} else if free < cfg.Reserve+uint64(e.size) {
 			s.log.Error("message refused", "from", shorten(e.text()), "error", fmt.Errorf(
 				"%w: there are %d bytes, %d have to stay so, and the message has %d", delivery.ErrReserve, free, cfg.Reserve, e.size))
@@ -91,8 +91,8 @@ func (s *session) mail(e envelope) error {
 		return refusal(553, code3{5, 1, 7}, "Sender has no domain")
 	}
 	if s.srv.kind == Submission && !cfg.Mail.Message(s.user.Name, cfg.Now()) {
-		s.log.Warn("message refused", "reason", "too many messages of the user in an hour")
-		return refusal(450, code3{4, 7, 1}, "Too many messages of yours in an hour, try again later")
+		s.log.Warn("message refused", "reason", "too many messages from this user in an hour")
+		return refusal(450, code3{4, 7, 1}, "Too many messages in an hour, try again later")
 	}
 	s.from = &e
 	return nil
@@ -101,7 +101,7 @@ func (s *session) mail(e envelope) error {
 // notYours refuses a sender that is not the user's.
 func (s *session) notYours(sender string) error {
 	s.log.Warn("message refused", "from", shorten(sender), "reason", "sender is not the user")
-	return refusal(553, code3{5, 7, 1}, "Sender is not an address of %s", s.user.Name)
+	return refusal(553, code3{5, 7, 1}, "Sender address does not belong to %s", s.user.Name)
 }
 
 // rcpt adds a recipient.
@@ -136,8 +136,8 @@ func (s *session) rcpt(to address) error {
 // countRecipient counts a recipient of what a user submits, or refuses it.
 func (s *session) countRecipient(to address) error {
 	if cfg := &s.srv.cfg; s.srv.kind == Submission && !cfg.Mail.Recipient(s.user.Name, cfg.Now()) {
-		s.log.Warn("recipient refused", "to", shorten(to.String()), "reason", "too many recipients of the user in an hour")
-		return refusal(450, code3{4, 7, 1}, "Too many recipients of yours in an hour, try again later")
+		s.log.Warn("recipient refused", "to", shorten(to.String()), "reason", "too many recipients from this user in an hour")
+		return refusal(450, code3{4, 7, 1}, "Too many recipients in an hour, try again later")
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func runVrfy(c *conn, arg string) error {
 	if strings.TrimSpace(arg) == "" {
 		return refusal(501, code3{5, 5, 4}, "VRFY needs an address")
 	}
-	c.reply(252, code3{2, 5, 0}, "Not told here, but mail may be sent")
+	c.reply(252, code3{2, 5, 0}, "Cannot VRFY user, but will accept message and attempt delivery")
 	return nil
 }
 
@@ -56,7 +56,7 @@ func runQuit(c *conn, arg string) error {
 
 func noArgument(arg string) error {
 	if strings.TrimSpace(arg) != "" {
-		return refusal(501, code3{5, 5, 4}, "This command has no argument")
+		return refusal(501, code3{5, 5, 4}, "This command takes no argument")
 	}
 	return nil
 }

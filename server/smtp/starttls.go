@@ -10,11 +10,11 @@ func runStartTLS(c *conn, arg string) error {
 	case err != nil:
 		return err
 	case c.peer.tls != nil:
-		return refusal(503, code3{5, 5, 1}, "TLS is active already")
+		return refusal(503, code3{5, 5, 1}, "TLS is already active")
 	case c.srv.cfg.TLS == nil:
 		return refusal(502, code3{5, 5, 1}, "TLS is not available")
 	case c.session.from != nil:
-		return refusal(503, code3{5, 5, 1}, "Not during a mail transaction")
+		return refusal(503, code3{5, 5, 1}, "Not allowed during a mail transaction")
 	}
 	c.reply(220, code3{2, 0, 0}, "Begin TLS negotiation")
 	if err := c.wire.flush(); err != nil {
@@ -23,7 +23,7 @@ func runStartTLS(c *conn, arg string) error {
 	// What came before the handshake was not protected: somebody on the way
 	// may have put it there (CVE-2011-0411 and its kin).
 	if n := len(c.wire.unread()); n > 0 {
-		c.log.Warn("dropped what came after STARTTLS without protection", "octets", n)
+		c.log.Warn("discarded unencrypted data after STARTTLS", "octets", n)
 		c.wire.use(n)
 	}
 	conn := tls.Server(c.socket, c.srv.cfg.TLS)

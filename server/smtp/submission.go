@@ -34,7 +34,7 @@ func (m *message) editHeader(text []byte) {
 	end := endOfHeader(e.text, from)
 	limit := m.s.srv.cfg.Limits.Header
 	if end > limit || end < 0 && len(e.text) > limit {
-		m.refuse(refusal(554, code3{5, 6, 0}, "Header of the message is longer than %d octets", limit))
+		m.refuse(refusal(554, code3{5, 6, 0}, "Message header is longer than %d octets", limit))
 		return
 	}
 	if end < 0 {
@@ -91,7 +91,7 @@ func (m *message) passHeader(end int) {
 func (e *headerEdit) mend(header []byte) ([]byte, *smtp.SMTPError) {
 	if bytes.ContainsAny(header, "\r\x00") {
 		e.s.log.Warn("message refused", "id", e.id, "reason", "CR or NUL in the header")
-		return nil, refusal(554, code3{5, 6, 0}, "Header of the message has a CR or NUL inside a line")
+		return nil, refusal(554, code3{5, 6, 0}, "Message header has a CR or NUL inside a line")
 	}
 	out := make([]byte, 0, len(header)+128)
 	var from, sender []string
@@ -101,11 +101,11 @@ func (e *headerEdit) mend(header []byte) ([]byte, *smtp.SMTPError) {
 		header = header[len(field):]
 		name, value, ok := bytes.Cut(field, []byte{':'})
 		if !ok {
-			return nil, refusal(554, code3{5, 6, 0}, "Header of the message has a line that is no field")
+			return nil, refusal(554, code3{5, 6, 0}, "Message header has a line that is not a field")
 		}
 		name = bytes.TrimRight(name, " \t")
 		if !isFieldName(name) {
-			return nil, refusal(554, code3{5, 6, 0}, "Header of the message has a line that is no field")
+			return nil, refusal(554, code3{5, 6, 0}, "Message header has a line that is not a field")
 		}
 		switch lower(string(name)) {
 		case "bcc", "resent-bcc", "return-path": // the last is for who delivers (RFC 5321 section 4.4)
@@ -170,7 +170,7 @@ func (e *headerEdit) checkFrom(fields []string) *smtp.SMTPError {
 		return nil // of the bounces that dma 0.13 sends; it is nobody's address
 	}
 	if len(fields) != 1 {
-		return refusal(553, code3{5, 7, 1}, "Message must have one From field, with an address of %s", e.s.user.Name)
+		return refusal(553, code3{5, 7, 1}, "Message must have exactly one From field, with an address of %s", e.s.user.Name)
 	}
 	return e.checkAddresses("From", fields[0])
 }
@@ -187,7 +187,7 @@ func (e *headerEdit) checkAddresses(name, field string) *smtp.SMTPError {
 	unfolded := strings.NewReplacer("\r", "", "\n", "").Replace(field)
 	list, err := parser.ParseList(strings.TrimSpace(strings.ToValidUTF8(unfolded, "?")))
 	if err != nil || len(list) == 0 {
-		return refusal(553, code3{5, 7, 1}, "%s field of the message cannot be understood", name)
+		return refusal(553, code3{5, 7, 1}, "%s field of the message cannot be parsed", name)
 	}
 	if len(list) > mostAuthors { // each may be an alias that leads to many
 		return refusal(553, code3{5, 7, 1}, "%s field of the message has more than %d addresses", name, mostAuthors)
@@ -196,7 +196,7 @@ func (e *headerEdit) checkAddresses(name, field string) *smtp.SMTPError {
 		at := strings.LastIndexByte(a.Address, '@')
 		if at < 0 || !e.s.srv.recipients.own(e.s.user, address{a.Address[:at], a.Address[at+1:]}) {
 			e.s.log.Warn("message refused", "id", e.id, "header_from", shorten(a.Address), "reason", name+" is not the user")
-			return refusal(553, code3{5, 7, 1}, "%s of the message is not an address of %s", name, e.s.user.Name)
+			return refusal(553, code3{5, 7, 1}, "%s address of the message does not belong to %s", name, e.s.user.Name)
 		}
 	}
 	return nil
