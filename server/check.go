@@ -39,7 +39,7 @@ func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 		wrong = append(wrong, checkMail(cfg, users.All())...)
 		for _, name := range cfg.IMAP.SubmitUsers {
 			if _, ok := users.Lookup(name); !ok {
-				wrong = append(wrong, fmt.Sprintf("imap.submit_users: there is no user %s", name))
+				wrong = append(wrong, fmt.Sprintf("imap.submit_users: no such user: %s", name))
 			}
 		}
 	}
@@ -162,7 +162,7 @@ func checkSockets(cfg *config.Config) (wrong, doubts []string) {
 		if err == nil {
 			continue
 		}
-		text := fmt.Sprintf("listen.lmtp: %s cannot be made: %v", a.Address, err)
+		text := fmt.Sprintf("listen.lmtp: %s cannot be created: %v", a.Address, err)
 		if errors.Is(err, fs.ErrNotExist) {
 			doubts = append(doubts, text)
 		} else {
@@ -183,7 +183,7 @@ func checkRoom(cfg *config.Config) error {
 		return fmt.Errorf("mail.location: %w", err)
 	}
 	if free < uint64(cfg.Mail.Reserve) {
-		return fmt.Errorf("mail.reserve: %d MiB are free in %s, less than the %d that stay so: mail is refused for now",
+		return fmt.Errorf("mail.reserve: %d MiB are free in %s, less than the reserve of %d MiB: mail is refused for now",
 			free>>20, cfg.Mail.Location.Fixed(), cfg.Mail.Reserve>>20)
 	}
 	return nil

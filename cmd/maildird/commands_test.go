@@ -219,7 +219,7 @@ func TestConfigCheck(t *testing.T) {
 	write("maildird.toml", strings.Replace(settings, `"cache"`, `"users/cache"`, 1))
 	finds("cache_dir: stat " + path("users/cache") + ": not a directory")
 	write("maildird.toml", settings+"\n[imap]\nsubmit_users = [\"eve\"]\n[auth.oauth]\nissuer = \"i\"\naudience = \"a\"\njwks = \"none.json\"\n")
-	finds("imap.submit_users: there is no user eve", "auth.oauth.jwks: open "+path("none.json")+": no such file")
+	finds("imap.submit_users: no such user: eve", "auth.oauth.jwks: open "+path("none.json")+": no such file")
 	write("maildird.toml", strings.NewReplacer("mail/%d/%n", "mail/%n", `["example.org"]`, `["example.org", "example.com"]`).Replace(settings))
 	write("users", users+"eve@example.org:{PLAIN}x\neve@example.com:{PLAIN}x\n")
 	finds("mail of eve@example.com: it is in the same place as that of eve@example.org")

@@ -45,11 +45,11 @@ import (
 // what is wrong with the name.
 var (
 	ErrNotFound    = errors.New("no such mailbox")
-	ErrExists      = errors.New("mailbox exists already")
-	ErrName        = errors.New("mailbox name not possible")
+	ErrExists      = errors.New("mailbox already exists")
+	ErrName        = errors.New("mailbox name not allowed")
 	ErrHasChildren = errors.New("mailbox has children")
-	ErrInbox       = errors.New("not possible with INBOX")
-	ErrSpecialUse  = errors.New("special use not possible") // RFC 6154 section 3: USEATTR
+	ErrInbox       = errors.New("not allowed for INBOX")
+	ErrSpecialUse  = errors.New("special use not allowed") // RFC 6154 section 3: USEATTR
 	// ErrLeftover says that a mailbox is deleted, but not all of its files
 	// could be removed: for the log, not for the client.
 	ErrLeftover = errors.New("the mailbox is deleted, but not all of its files are")

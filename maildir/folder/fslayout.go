@@ -41,7 +41,7 @@ func (fsLayout) refuse(at levels) string {
 		case level == "." || level == "..":
 			return "has a level that means a directory to the file system"
 		case slices.Contains(mailDirs, level):
-			return fmt.Sprintf("contains %q, which is a part of every mailbox on disk", level)
+			return fmt.Sprintf("contains %q, which is the name of a directory in every mailbox on disk", level)
 		case slices.Contains(treeFiles, level):
 			return fmt.Sprintf("contains %q, which is the name of a file that mail programs keep there", level)
 		}

@@ -126,7 +126,7 @@ func (t *Tree) refuseText(level string) string {
 			return "contains a control character"
 		}
 		if level[i] == '/' || level[i] == t.layout.separator() {
-			return fmt.Sprintf("contains %q, which is no hierarchy separator here and cannot be kept on disk", level[i])
+			return fmt.Sprintf("contains %q, which is not the hierarchy separator here and cannot be stored on disk", level[i])
 		}
 	}
 	return ""

@@ -74,7 +74,7 @@ func checkUses(uses []string) ([]string, error) {
 	for _, use := range uses {
 		name, ok := knownUse(use)
 		if !ok {
-			return nil, fmt.Errorf("%w: %.40q; possible are %s", ErrSpecialUse, use, strings.Join(specialUses, " "))
+			return nil, fmt.Errorf("%w: %.40q; it must be one of %s", ErrSpecialUse, use, strings.Join(specialUses, " "))
 		}
 		known = append(known, name)
 	}
@@ -279,7 +279,7 @@ func (t *Tree) SetSpecialUse(ctx context.Context, name string, uses []string) er
 		}
 		_ = d.Close()
 		if len(place) == 0 {
-			return fmt.Errorf("%w: INBOX can have none", ErrSpecialUse)
+			return fmt.Errorf("%w: INBOX cannot have one", ErrSpecialUse)
 		}
 		byFile, err := t.fileUses()
 		if err != nil {

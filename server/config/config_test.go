@@ -125,7 +125,7 @@ func TestErrors(t *testing.T) {
 		{`["127.0.0.1:2143"]`, `["256.0.0.1:2143"]`, `listen.imap: "256.0.0.1:2143" begins with neither an address nor a host name`},
 		{`["unix:lmtp.sock"]`, `["/run/lmtp.sock"]`, `"127.0.0.1:2143" or ":143", nor a Unix socket, such as "unix:lmtp.sock"`},
 		{`"mail.example.org"`, `"192.0.2.1"`, `hostname: "192.0.2.1" is not a host name`},
-		{`"mail/%d/%n" `, `"~/Maildir" `, `mail.location: "~/Maildir" begins with a ~, for which %h stands here`},
+		{`"mail/%d/%n" `, `"~/Maildir" `, `mail.location: "~/Maildir" begins with a ~; write %h for the home directory`},
 		{`cache_dir = "cache"`, `cache_dir = "mail"`, `:6: cache_dir: "/etc/m/mail" contains the users' mail`},
 		{`cache_dir = "cache"`, `cache_dir = "."`, `:6: cache_dir: "/etc/m" contains the users' mail`},
 		{`# [log]`, "[log]\nlevel = info", `expected newline but got U+006F 'o'; a string must be in quotes`},

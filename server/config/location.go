@@ -21,7 +21,7 @@ func parseLocation(pattern, dir string) (Location, error) {
 		return Location{}, fmt.Errorf("%q is not just a directory: omit \"maildir:\", write LAYOUT=fs as mail.layout, and see README for CONTROL=", pattern)
 	}
 	if strings.HasPrefix(pattern, "~") { // as in Dovecot's ~/Maildir
-		return Location{}, fmt.Errorf("%q begins with a ~, for which %%h stands here: the home directory in the users file", pattern)
+		return Location{}, fmt.Errorf("%q begins with a ~; write %%h for the home directory in the users file", pattern)
 	}
 	user := false
 	for i := 0; i < len(pattern); i++ {

@@ -53,7 +53,7 @@ func runAppend(s *session) error {
 			break
 		}
 		if len(to.taken) == maxAppends {
-			return no(imap.ResponseCodeLimit, "An APPEND may bring %d messages.", maxAppends)
+			return no(imap.ResponseCodeLimit, "APPEND takes at most %d messages.", maxAppends)
 		}
 		if item, err = s.appendItem(); err != nil {
 			return err
@@ -187,11 +187,11 @@ func (lx *lexer) appendLiteral(item *appendItem) error {
 }
 
 func errMessageTooBig(limit int64) error {
-	return no(imap.ResponseCodeTooBig, "A message may have %d octets.", limit)
+	return no(imap.ResponseCodeTooBig, "A message may have at most %d octets.", limit)
 }
 
 func errEmptyMessage() error {
-	return no(imap.ResponseCodeCannot, "A message of no octets cannot be saved.")
+	return no(imap.ResponseCodeCannot, "An empty message cannot be saved.")
 }
 
 // receiveLiteral takes the octets of the literal that appendLiteral took.

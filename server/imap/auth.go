@@ -48,7 +48,7 @@ func (s *session) passwordsAllowed() bool {
 }
 
 func errPrivacy() error {
-	return no(imap.ResponseCodePrivacyRequired, "Passwords are taken over TLS only, use STARTTLS.")
+	return no(imap.ResponseCodePrivacyRequired, "Passwords are accepted over TLS only, use STARTTLS.")
 }
 
 // errLogin is the answer to every login that failed, whatever the reason.
@@ -57,7 +57,7 @@ func errLogin() error {
 }
 
 func errOtherUser() error {
-	return no(imap.ResponseCodeAuthorizationFailed, "Acting for another user is not possible.")
+	return no(imap.ResponseCodeAuthorizationFailed, "Acting for another user is not supported.")
 }
 
 // runLogin is LOGIN (RFC 9051 section 6.2.3).
@@ -164,7 +164,7 @@ func (s *session) authenticate(m mechanism, response []byte) error {
 		case errors.As(err, &status):
 			return status
 		case err != nil:
-			return bad("Not a proper response for this mechanism.")
+			return bad("Malformed response for this mechanism.")
 		case done && !proved:
 			return errLogin()
 		case done && len(challenge) == 0:
@@ -237,7 +237,7 @@ func (s *session) refusedLogin(method, name string, err error) error {
 	case login.Throttled:
 		return no(imap.ResponseCodeUnavailable, "Too many failed logins, try again later.")
 	case login.Unavailable:
-		return no(imap.ResponseCodeUnavailable, "Login cannot be checked at this time, try again later.")
+		return no(imap.ResponseCodeUnavailable, "Login cannot be checked at the moment, try again later.")
 	}
 	return errLogin()
 }
@@ -246,13 +246,13 @@ func (s *session) refusedLogin(method, name string, err error) error {
 func (s *session) login(user auth.User) error {
 	if err := s.srv.cfg.Connections.AdmitUser(user.Name); err != nil {
 		s.log.Warn("login refused", "user", user.Name, "error", err)
-		return no(imap.ResponseCodeLimit, "Too many connections of this user.")
+		return no(imap.ResponseCodeLimit, "Too many connections for this user.")
 	}
 	account, err := s.srv.cfg.OpenAccount(s.ctx, user)
 	if err != nil {
 		s.srv.cfg.Connections.LeaveUser(user.Name)
 		s.log.Error("mail of user cannot be opened", "user", user.Name, "error", err)
-		return no(imap.ResponseCodeUnavailable, "Mail is not available at this time.")
+		return no(imap.ResponseCodeUnavailable, "Mail is temporarily unavailable.")
 	}
 	s.user, s.account = user, account
 	s.fails = 0

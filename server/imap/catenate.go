@@ -78,7 +78,7 @@ func (c *catenation) parts() error {
 			break
 		}
 		if n == maxCatenated {
-			return no(imap.ResponseCodeLimit, "A message may be put together of %d parts.", maxCatenated)
+			return no(imap.ResponseCodeLimit, "A message may be assembled from at most %d parts.", maxCatenated)
 		}
 	}
 	lx.Leave()
@@ -121,7 +121,7 @@ func (c *catenation) url() error {
 	}
 	u, err := imapurl.Parse(text)
 	if err == nil && u.Absolute { // with URLAUTH or without
-		err = errors.New("only URLs of the own account, without a server, can be used")
+		err = errors.New("only URLs of your own account, without a server, can be used")
 	}
 	if err != nil {
 		return badURL(text, err)
@@ -158,7 +158,7 @@ func (c *catenation) failed(text string, err error) error {
 		return err
 	default:
 		c.s.log.Warn("message of a URL cannot be read", "mailbox", c.source.name, "url", text, "error", err)
-		err = errors.New("the message cannot be read, the log has the details")
+		err = errors.New("the message cannot be read (see the server log)")
 	}
 	return badURL(text, err)
 }

@@ -129,7 +129,7 @@ func (s *session) readCommand() (*command, error) {
 func (s *session) wrongState(cmd *command) error {
 	switch {
 	case cmd.in&notAuthenticated != 0:
-		return bad("%s is not possible after login.", cmd.name)
+		return bad("%s is not allowed after login.", cmd.name)
 	case s.state() == notAuthenticated:
 		return bad("Please log in first.")
 	}
@@ -141,7 +141,7 @@ func (s *session) call(cmd *command) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.panicked(p)
-			err = bye(imap.ResponseCodeServerBug, "Internal error, the log has the details.")
+			err = bye(imap.ResponseCodeServerBug, "Internal error; see the server log.")
 		}
 	}()
 	if s.granted.Revoked() {
@@ -163,7 +163,7 @@ func (s *session) panicked(p any) { s.srv.panicked(s.log, p) }
 
 func (srv *Server) panicked(log *slog.Logger, p any) {
 	srv.panics.Add(1)
-	log.Error("panic in a session, which ends", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	log.Error("panic in a session, which is ended", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
 // answer skips what is left of a command that failed, tells what is new in the
@@ -191,7 +191,7 @@ func (s *session) answer(cmd *command, err error) error {
 		return err
 	}
 	if errors.Is(err, mailbox.ErrReplaced) && (s.sel == nil || !s.sel.box.Replaced()) {
-		err = no(imap.ResponseCodeNonExistent, "Mailbox was removed or replaced just now.")
+		err = no(imap.ResponseCodeNonExistent, "Mailbox has just been removed or replaced.")
 	}
 	status, known := statusOf(err)
 	if !known || fromSystem(err) {

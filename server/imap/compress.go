@@ -34,7 +34,7 @@ func runCompress(s *session) error {
 	case algorithm != "DEFLATE":
 		return no("", "Unknown compression algorithm.")
 	case s.compressed():
-		return no(codeCompressionActive, "DEFLATE is active already.")
+		return no(codeCompressionActive, "DEFLATE is already active.")
 	case lx.Buffered():
 		// It came before the client could know whether to compress it.
 		return bad("Nothing may follow COMPRESS before its response.")

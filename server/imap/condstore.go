@@ -91,7 +91,7 @@ func (s *session) tellHighestModSeq() {
 	ok, err := s.sel.view.EnableModSeq(s.ctx)
 	s.logNoModSeq(err)
 	if s.sel.modseq.none = !ok || err != nil; s.sel.modseq.none {
-		s.writeStatus(nil, "OK", "NOMODSEQ", "This mailbox cannot keep mod-sequences.")
+		s.writeStatus(nil, "OK", "NOMODSEQ", "This mailbox does not support mod-sequences.")
 		return
 	}
 	s.writeStatus(nil, "OK", s.highestModSeq(s.sel.view.HighestModSeq()), "Highest mod-sequence.")
@@ -111,7 +111,7 @@ func (s *session) announceModSeq() {
 	n, err := s.sel.view.TellModSeq(s.ctx)
 	s.logNoModSeq(err)
 	if n == 0 {
-		s.writeStatus(nil, "OK", "NOMODSEQ", "This mailbox cannot keep mod-sequences.")
+		s.writeStatus(nil, "OK", "NOMODSEQ", "This mailbox does not support mod-sequences.")
 		return
 	}
 	s.writeStatus(nil, "OK", s.highestModSeq(n), "Highest mod-sequence.")
@@ -129,7 +129,7 @@ func (s *session) needModSeqs() error {
 		return err
 	}
 	if s.sel.modseq.none {
-		return bad("This mailbox keeps no mod-sequences.")
+		return bad("This mailbox does not support mod-sequences.")
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func (lx *lexer) updateOption(q *searchQuery) {
 	}
 	q.begin = append(q.begin, func(s *session) error {
 		if s.context(string(s.tag)) != nil {
-			return bad("Updates are told under this tag already.") // RFC 5267 section 4.3
+			return bad("This tag already has updates.") // RFC 5267 section 4.3
 		}
 		return nil
 	})
@@ -113,7 +113,7 @@ func (s *session) keepUpdated(q *searchQuery, found []mailbox.Message, uid bool,
 	}
 	switch n := len(s.sel.contexts); {
 	case q.program.Key.Fleeting():
-		s.noUpdate(string(s.tag), "The result changes with time alone.")
+		s.noUpdate(string(s.tag), "The result changes as time passes.")
 		return
 	case n >= s.srv.cfg.Limits.Contexts, n > 0 && results > maxContextResults:
 		s.noUpdate(string(s.tag), "Too many contexts.")
@@ -148,7 +148,7 @@ func runCancelUpdate(s *session) error {
 	}
 	for _, tag := range tags {
 		if s.context(tag) == nil {
-			return no("", "No updates are told under the tag %.40s.", tag)
+			return no("", "No updates under the tag %.40s.", tag)
 		}
 	}
 	s.sel.contexts = slices.DeleteFunc(s.sel.contexts, func(c *searchContext) bool { return slices.Contains(tags, c.tag) })
@@ -163,7 +163,7 @@ func (s *session) endNumbered() error {
 	}
 	s.sel.contexts = slices.DeleteFunc(s.sel.contexts, func(c *searchContext) bool {
 		if !c.uid {
-			s.noUpdate(c.tag, "No sequence numbers after ENABLE UIDONLY.")
+			s.noUpdate(c.tag, "Sequence numbers are not allowed after ENABLE UIDONLY.")
 		}
 		return !c.uid
 	})

@@ -61,7 +61,7 @@ func statusOf(err error) (status *imap.Error, known bool) {
 	case errors.Is(err, mailbox.ErrReplaced):
 		return &imap.Error{Type: imap.StatusResponseTypeBye, Text: "Mailbox was removed or replaced, please reconnect."}, true
 	case errors.Is(err, mailbox.ErrGone):
-		return reply(codeExpungeIssued, "Some of the messages are not there any more.")
+		return reply(codeExpungeIssued, "Some of the messages no longer exist.")
 	case errors.Is(err, mailbox.ErrKeywords):
 		return reply(imap.ResponseCodeLimit, "No room for another keyword in this mailbox.")
 	case errors.Is(err, mailbox.ErrNoUID):
@@ -71,7 +71,7 @@ func statusOf(err error) (status *imap.Error, known bool) {
 	case errors.Is(err, compress.ErrScratch):
 		return reply(imap.ResponseCodeLimit, "Too many long compressed messages are open at once, try again.")
 	case errors.Is(err, quota.ErrNever):
-		return reply(imap.ResponseCodeOverQuota, "That is more than your mailboxes may hold in all.")
+		return reply(imap.ResponseCodeOverQuota, "That is more than your entire quota.")
 	case errors.Is(err, quota.ErrOver):
 		return reply(imap.ResponseCodeOverQuota, "Your mailboxes are full: delete messages, or ask for more room.")
 	case errors.Is(err, mailbox.ErrReadOnly):
@@ -79,11 +79,11 @@ func statusOf(err error) (status *imap.Error, known bool) {
 	case errors.Is(err, folder.ErrNotFound):
 		return reply(imap.ResponseCodeNonExistent, "No such mailbox.")
 	case errors.Is(err, folder.ErrExists):
-		return reply(imap.ResponseCodeAlreadyExists, "Mailbox exists already.")
+		return reply(imap.ResponseCodeAlreadyExists, "Mailbox already exists.")
 	case errors.Is(err, folder.ErrHasChildren):
 		return reply(imap.ResponseCodeHasChildren, "Mailbox has children, delete them first.")
 	case errors.Is(err, folder.ErrInbox):
-		return reply(imap.ResponseCodeCannot, "Not possible with INBOX.")
+		return reply(imap.ResponseCodeCannot, "Not allowed for INBOX.")
 	case errors.Is(err, folder.ErrSpecialUse):
 		return reply(codeUseAttr, err.Error())
 	case errors.Is(err, folder.ErrName):
@@ -102,7 +102,7 @@ func fromSystem(err error) bool {
 // hidden is what the client learns of an error that only the operator can
 // understand.
 func hidden(err error) *imap.Error {
-	status := &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeServerBug, Text: "Internal error, the log has the details."}
+	status := &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeServerBug, Text: "Internal error; see the server log."}
 	var errno syscall.Errno
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, delivery.ErrReserve):
@@ -110,11 +110,11 @@ func hidden(err error) *imap.Error {
 	case errors.Is(err, dotlock.ErrLocked), errors.Is(err, folder.ErrLocked):
 		status.Code, status.Text = imap.ResponseCodeInUse, "Mailbox is locked by another program, try again."
 	case errors.Is(err, dirfd.ErrNotRegular):
-		status.Code, status.Text = imap.ResponseCodeContactAdmin, "A file of the mailbox is not what it has to be, the log has the details."
+		status.Code, status.Text = imap.ResponseCodeContactAdmin, "A mailbox file is not a regular file; see the server log."
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		status.Code, status.Text = imap.ResponseCodeNoPerm, "The server may not do that with its files."
+		status.Code, status.Text = imap.ResponseCodeNoPerm, "The server has no permission to do that."
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &errno):
-		status.Code, status.Text = imap.ResponseCodeUnavailable, "Not possible at this time, try again later."
+		status.Code, status.Text = imap.ResponseCodeUnavailable, "Temporarily unavailable, try again later."
 	}
 	return status
 }

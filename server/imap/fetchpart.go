@@ -263,11 +263,11 @@ func (s *session) lack(l *lacking, m mailbox.Message, err error) {
 func (l lacking) result() error {
 	switch {
 	case l.decoded:
-		return no(imap.ResponseCodeUnknownCTE, "Some parts are encoded in a way that is not known.")
+		return no(imap.ResponseCodeUnknownCTE, "Some parts have an unknown transfer encoding.")
 	case l.big:
-		return no(imap.ResponseCodeLimit, "Some texts are of 4 GiB or more, which only IMAP4rev2 can transfer at once: ask for pieces, or ENABLE IMAP4rev2.")
+		return no(imap.ResponseCodeLimit, "Some texts are 4 GiB or longer, which only IMAP4rev2 can transfer at once: fetch parts of them, or ENABLE IMAP4rev2.")
 	case l.unread:
-		return no(imap.ResponseCodeUnavailable, "Some of the messages cannot be read, the log has the details.")
+		return no(imap.ResponseCodeUnavailable, "Some of the messages cannot be read; see the server log.")
 	case l.gone:
 		return mailbox.ErrGone
 	}

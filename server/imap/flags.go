@@ -43,7 +43,7 @@ func (lx *lexer) flag(set *flagSet) {
 		}
 		// \Recent is the server's own; clients that copy flags send it back.
 		if !syntax.EqualFold(name, "Recent") {
-			lx.Fail("There is no flag \\%.40s.", name)
+			lx.Fail("Unknown flag \\%.40s.", name)
 		}
 		set.recent = true
 		return

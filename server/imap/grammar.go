@@ -102,7 +102,7 @@ func (w words[T]) once(lx *lexer, to *T, what string) func() {
 	return func() {
 		word := lx.Word()
 		if slices.Contains(had, string(word)) {
-			lx.Fail("%s is there twice.", word)
+			lx.Fail("%s is given twice.", word)
 			return
 		}
 		had = append(had, string(word))

@@ -37,7 +37,7 @@ func runID(s *session) error {
 	if err := lx.End(); err != nil {
 		return err
 	}
-	s.log.Debug("client tells what it is", "id", client)
+	s.log.Debug("client identified itself", "id", client)
 	s.w.Raw("* ID (")
 	for i, text := range s.srv.cfg.ID {
 		if i > 0 {

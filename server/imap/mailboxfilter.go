@@ -52,7 +52,7 @@ func (n *filterBounds) count(lx *lexer, f *mailboxFilter) {
 	n.filters++
 	n.subtrees += len(f.names)
 	if n.filters > maxFilters || n.subtrees > maxSubtrees {
-		lx.FailWith(no(imap.ResponseCodeLimit, "Too many specifiers of mailboxes, or too many subtrees."))
+		lx.FailWith(no(imap.ResponseCodeLimit, "Too many mailbox specifiers or subtrees."))
 	}
 }
 

@@ -72,7 +72,7 @@ func (lx *lexer) entryName() string {
 	name := string(lx.AString())
 	scope, _, _ := strings.Cut(strings.TrimPrefix(name, "/"), "/")
 	if lx.Err() == nil && (!metadata.ValidName(name) || !strings.EqualFold(scope, "private") && !strings.EqualFold(scope, "shared")) {
-		lx.Fail("Not the name of an entry.")
+		lx.Fail("Not an entry name.")
 	}
 	return name
 }
@@ -103,7 +103,7 @@ func runGetMetadata(s *session) error {
 		})
 	}
 	if lx.Err() == nil && len(q.names) == 0 {
-		lx.Fail("Expected the name of an entry.")
+		lx.Fail("Expected an entry name.")
 	}
 	lx.boundEntries(&q)
 	if err := lx.End(); err != nil {
@@ -131,7 +131,7 @@ func (lx *lexer) metadataOption(q *metadataQuery) {
 		case "INFINITY":
 			q.depth = metadata.MaxName
 		default:
-			lx.Fail("DEPTH is 0, 1 or infinity.")
+			lx.Fail("DEPTH must be 0, 1 or infinity.")
 		}
 	default:
 		lx.Fail("Unknown GETMETADATA option %.40s.", word)
@@ -225,7 +225,7 @@ func runSetMetadata(s *session) error {
 	lx.List(func() {
 		c := metadata.Change{Name: lx.entryName()}
 		if lx.Err() == nil && !settable(c.Name) {
-			lx.Fail("The name of the entry has too few levels.")
+			lx.Fail("The entry name has too few components.")
 		}
 		lx.SP()
 		c.Value, c.Remove = lx.metadataValue()
@@ -237,7 +237,7 @@ func runSetMetadata(s *session) error {
 	if name == "" {
 		for _, c := range changes {
 			if strings.HasPrefix(strings.ToLower(c.Name), "/shared/") {
-				return no(imap.ResponseCodeNoPerm, "What all users share is set by the administrator.")
+				return no(imap.ResponseCodeNoPerm, "Shared server entries are set by the administrator.")
 			}
 		}
 	}
@@ -247,7 +247,7 @@ func runSetMetadata(s *session) error {
 	case errors.Is(err, metadata.ErrTooBig):
 		return errMetadataSize()
 	case errors.Is(err, metadata.ErrTooMany):
-		return no("METADATA TOOMANY", "There may be %d entries.", metadata.MaxEntries)
+		return no("METADATA TOOMANY", "At most %d entries are allowed.", metadata.MaxEntries)
 	default:
 		return err
 	}
@@ -283,5 +283,5 @@ func (lx *lexer) metadataValue() (value string, remove bool) {
 }
 
 func errMetadataSize() error {
-	return no(imap.ResponseCode(fmt.Sprintf("METADATA MAXSIZE %d", metadata.MaxValue)), "A value may have %d octets.", metadata.MaxValue)
+	return no(imap.ResponseCode(fmt.Sprintf("METADATA MAXSIZE %d", metadata.MaxValue)), "A value may have at most %d octets.", metadata.MaxValue)
 }

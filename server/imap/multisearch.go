@@ -67,9 +67,9 @@ func (s *session) checkSources(sources []mailboxFilter, query *searchQuery) (oth
 	}
 	switch {
 	case others && query.options.ReturnSave:
-		return others, bad("Only what is found in the selected mailbox can be saved.")
+		return others, bad("Only results in the selected mailbox can be saved.")
 	case others && query.program.Key.UsesSaved():
-		return others, bad("$ is of the selected mailbox.")
+		return others, bad("$ refers to the selected mailbox only.")
 	case query.numbers && s.uidOnly:
 		return others, errUIDRequired()
 	}
@@ -105,7 +105,7 @@ func (s *session) searchAll(sources []mailboxFilter, query *searchQuery) error {
 			return err
 		default:
 			s.log.Warn("mailbox cannot be searched", "mailbox", e.Name, "error", err)
-			s.done.text = "Not all of the mailboxes could be searched, the log has the details."
+			s.done.text = "Not all mailboxes could be searched; see the server log."
 		}
 	}
 	return nil

@@ -371,4 +371,4 @@ func (n *notifier) open(name string) (*watchedBox, error) {
 
 // errOverflow refuses to watch more mailboxes than one session may (RFC 5465
 // section 5.8).
-var errOverflow = no("NOTIFICATIONOVERFLOW", "These are more mailboxes than a session may watch.")
+var errOverflow = no("NOTIFICATIONOVERFLOW", "That is more mailboxes than a session may watch.")

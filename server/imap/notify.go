@@ -142,7 +142,7 @@ func (lx *lexer) event(g *eventGroup) (more bool) {
 		return more
 	}
 	if !g.selected() {
-		lx.Fail("What to FETCH is for the selected mailbox only.")
+		lx.Fail("FETCH items are allowed for the selected mailbox only.")
 	}
 	items := lx.fetchItems()
 	for i := range items.parts {
@@ -159,13 +159,13 @@ func checkGroups(groups []eventGroup) error {
 		g := &groups[i]
 		switch e := g.events; {
 		case g.selected() && found:
-			return bad("There is one group for the selected mailbox.")
+			return bad("Only one group is allowed for the selected mailbox.")
 		case g.selected() && e&(eventsOfTree|eventsOfMetadata) != 0:
-			return bad("The selected mailbox has events of messages only.")
+			return bad("Only message events are allowed for the selected mailbox.")
 		case e&eventUnknown != 0:
-			return no(knownEvents, "Not all of these events can be told.")
+			return no(knownEvents, "Not all of these events are supported.")
 		case (e&eventNew == 0) != (e&eventExpunge == 0):
-			return bad("MessageNew and MessageExpunge go together.")
+			return bad("MessageNew and MessageExpunge must be used together.")
 		case e&eventFlags != 0 && e&eventNew == 0:
 			return bad("FlagChange needs MessageNew and MessageExpunge.")
 		}
@@ -260,7 +260,7 @@ func (s *session) tellNew(msgs []mailbox.Message, wishes []newsWish, which uint6
 	}
 	err := s.fetchNew(joined(lists), msgs)
 	if err != nil && !isConnError(err) {
-		s.log.Warn("new messages cannot be told of", "mailbox", s.sel.name, "error", err)
+		s.log.Warn("new messages cannot be reported", "mailbox", s.sel.name, "error", err)
 		return nil
 	}
 	return err

@@ -84,7 +84,7 @@ func (n *notifier) tellTree() error {
 	})
 	n.own = nil
 	if errors.Is(err, errOverflow) {
-		n.s.writeStatus(nil, "OK", "NOTIFICATIONOVERFLOW", "There are more mailboxes by now than a session may watch; nothing is told any more.")
+		n.s.writeStatus(nil, "OK", "NOTIFICATIONOVERFLOW", "There are now more mailboxes than a session may watch; notifications have ended.")
 		n.s.setNotifier(&notifier{s: n.s})
 		return nil
 	}

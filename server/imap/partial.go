@@ -55,7 +55,7 @@ func (lx *lexer) partialRange() partialRange {
 	r.first = lx.NZNumber()
 	lx.Expect(':')
 	if lx.Accept('-') != r.fromEnd {
-		lx.Fail("Both ends of a PARTIAL range count from the same side.")
+		lx.Fail("Both ends of a PARTIAL range must have the same sign.")
 	}
 	r.last = lx.NZNumber()
 	if r.first > r.last {

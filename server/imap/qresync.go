@@ -79,11 +79,11 @@ func (lx *lexer) resyncArguments() (q resyncRequest) {
 func (lx *lexer) plainSet() syntax.NumSet {
 	set := lx.NumSet()
 	if set.Saved {
-		lx.Fail("$ is not possible here.")
+		lx.Fail("$ is not allowed here.")
 	}
 	for _, r := range set.Ranges {
 		if r.First == 0 || r.Last == 0 {
-			lx.Fail("* is not possible here.")
+			lx.Fail("* is not allowed here.")
 		}
 	}
 	return set

@@ -39,7 +39,7 @@ func runGetQuota(s *session) error {
 		return err
 	}
 	if root != quotaRoot {
-		return no(imap.ResponseCodeNonExistent, "There is no such quota root.")
+		return no(imap.ResponseCodeNonExistent, "No such quota root.")
 	}
 	return s.quotaResponse()
 }
@@ -118,5 +118,5 @@ func runSetQuota(s *session) error {
 	if err := lx.End(); err != nil {
 		return err
 	}
-	return no(imap.ResponseCodeNoPerm, "Limits are set by the administrator.")
+	return no(imap.ResponseCodeNoPerm, "Quotas are set by the administrator.")
 }

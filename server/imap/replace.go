@@ -65,7 +65,7 @@ func (s *session) replace(uid bool) error {
 // oneMessage returns the message of a set that has to be a single number.
 func (s *session) oneMessage(set syntax.NumSet, uid bool) (mailbox.Message, error) {
 	if set.Saved || len(set.Ranges) != 1 || set.Ranges[0].First != set.Ranges[0].Last {
-		return mailbox.Message{}, bad("Expected one message.")
+		return mailbox.Message{}, bad("Expected a single message.")
 	}
 	msgs, err := s.messages(set, uid)
 	if err != nil {
@@ -74,5 +74,5 @@ func (s *session) oneMessage(set syntax.NumSet, uid bool) (mailbox.Message, erro
 	for m := range msgs {
 		return m, nil
 	}
-	return mailbox.Message{}, no(imap.ResponseCodeNonExistent, "There is no such message.")
+	return mailbox.Message{}, no(imap.ResponseCodeNonExistent, "No such message.")
 }

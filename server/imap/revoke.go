@@ -12,4 +12,4 @@ func (s *session) recheck() {
 	s.granted.Recheck(s.peer.Addr, s.srv.cfg.Revoked, func() { s.wire.Wake(wire.NewsRevoked) }, s.Cut)
 }
 
-func errRevoked() error { return bye("", "Your account was changed, please log in again.") }
+func errRevoked() error { return bye("", "Your account has changed, please log in again.") }

@@ -47,7 +47,7 @@ func TestRevoked(t *testing.T) {
 	revoked.Store(true)
 	ts.Recheck()
 	for _, name := range []string{"waits", "in IDLE", "in a literal", "in a command"} {
-		sessions[name].ends("Your account was changed, please log in again.")
+		sessions[name].ends("Your account has changed, please log in again.")
 	}
 	other.ok("NOOP")
 	sessions["in AUTHENTICATE"].ok("NOOP")
@@ -58,7 +58,7 @@ func TestRevoked(t *testing.T) {
 	if line := sessions["in a started login"].line(); !strings.HasPrefix(line, "v OK") {
 		t.Error(line)
 	}
-	sessions["in a started login"].ends("Your account was changed")
+	sessions["in a started login"].ends("Your account has changed")
 	log := ts.log.Take()
 	if n := strings.Count(log, "login revoked"); n != 5 {
 		t.Errorf("%d lines in the log", n)

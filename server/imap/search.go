@@ -93,7 +93,7 @@ func (s *session) answerSearch(query *searchQuery, uid bool) error {
 func (s *session) searched(l lacking) {
 	switch {
 	case l.unread:
-		s.done.text = "Some messages cannot be read and were not searched, the log has the details."
+		s.done.text = "Some messages cannot be read and were not searched; see the server log."
 	case l.gone:
 		s.passedOver()
 	}
@@ -102,7 +102,7 @@ func (s *session) searched(l lacking) {
 // passedOver says in the tagged OK that messages were left out because they are
 // gone, which the client may not have been told yet (RFC 5530 section 3).
 func (s *session) passedOver() {
-	s.done.code, s.done.text = string(codeExpungeIssued), "Some messages are not there any more and were left out."
+	s.done.code, s.done.text = string(codeExpungeIssued), "Some messages no longer exist and were left out."
 }
 
 // run returns the messages that match, ascending, or at least those of them

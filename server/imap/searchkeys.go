@@ -84,7 +84,7 @@ func (p *searchParser) returnOptions() {
 		q.options.ReturnAll = true
 	}
 	if q.options.ReturnAll && q.partial != nil {
-		p.Fail("ALL and PARTIAL exclude each other.") // RFC 9394 section 3.1
+		p.Fail("ALL and PARTIAL cannot be combined.") // RFC 9394 section 3.1
 	}
 	p.SP()
 }
@@ -96,7 +96,7 @@ func badCharset(format string, args ...any) error {
 
 func (p *searchParser) charset(name []byte, utf8 bool) {
 	if utf8 {
-		p.Fail("CHARSET is not possible after ENABLE UTF8=ACCEPT.")
+		p.Fail("CHARSET is not allowed after ENABLE UTF8=ACCEPT.")
 	}
 	if p.Err() != nil {
 		return
@@ -106,7 +106,7 @@ func (p *searchParser) charset(name []byte, utf8 bool) {
 	}
 	decode, ok := charsetDecoder(string(name))
 	if !ok {
-		p.FailWith(badCharset("Charset is not known."))
+		p.FailWith(badCharset("Unknown charset."))
 		return
 	}
 	p.decode = decode
@@ -178,7 +178,7 @@ func (p *searchParser) probe(in search.Place, field string) search.Key {
 	if err != nil {
 		// Not BAD: after UTF8=ACCEPT, JavaMail 1.6 and Angus Mail 2 send Latin-1. After
 		// NO they search the messages themselves, BAD is an error for their users.
-		p.FailWith(badCharset("Search string is not in its charset: %s.", err))
+		p.FailWith(badCharset("Search string is not valid in its charset: %s.", err))
 		return search.Key{}
 	}
 	if len(text) == 0 && in != search.InField {

@@ -90,7 +90,7 @@ func (s *session) selectMailbox(readOnly bool) error {
 func (s *session) closePrevious() {
 	if s.sel != nil {
 		s.unselect()
-		s.writeStatus(nil, "OK", "CLOSED", "Previous mailbox is closed now.")
+		s.writeStatus(nil, "OK", "CLOSED", "Previous mailbox is now closed.")
 	}
 }
 

@@ -53,7 +53,7 @@ func (s *session) recovered() {
 	if conn, ok := s.wire.Stream.(*tls.Conn); ok && !conn.ConnectionState().HandshakeComplete {
 		s.wire.Cut() // to say goodbye would begin another handshake
 	}
-	s.end(bye(imap.ResponseCodeServerBug, "Internal error, the log has the details."))
+	s.end(bye(imap.ResponseCodeServerBug, "Internal error; see the server log."))
 }
 
 // handshake does the TLS handshake that an implicit-TLS connection begins with.
@@ -79,7 +79,7 @@ func (s *session) shakeHands(ctx context.Context, conn *tls.Conn) error {
 		how = service + " TLS"
 	}
 	if !s.srv.sessions.Stopping() && s.srv.cfg.Connections.Tell(how, s.peer.Addr, time.Now()) {
-		s.log.Info("TLS handshake failed", "error", err, "more", "not logged for a minute")
+		s.log.Info("TLS handshake failed", "error", err, "more", "not logged again for a minute")
 	}
 	return &connError{err}
 }

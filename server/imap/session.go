@@ -123,7 +123,7 @@ func (s *session) ranges(set syntax.NumSet, uid bool) (ranges []mailbox.Range, u
 	ranges = set.Resolve(exists)
 	for _, r := range ranges {
 		if r.Last > exists && exists > 0 {
-			return nil, false, bad("There is no message %d.", r.Last)
+			return nil, false, bad("No such message: %d.", r.Last)
 		}
 	}
 	return ranges, false, nil

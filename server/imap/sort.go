@@ -99,7 +99,7 @@ func (lx *lexer) sortKeys(criteria map[string]*sortCriterion) []sortKey {
 		reverse = false
 	})
 	if reverse {
-		lx.Fail("REVERSE has nothing behind it.")
+		lx.Fail("REVERSE must be followed by a sort criterion.")
 	}
 	return keys
 }

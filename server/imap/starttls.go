@@ -27,7 +27,7 @@ func runStartTLS(s *session) error {
 	}
 	switch {
 	case s.tls:
-		return bad("TLS is active already.")
+		return bad("TLS is already active.")
 	case s.srv.cfg.TLS == nil:
 		return bad("TLS is not available.")
 	}

@@ -97,9 +97,9 @@ func (s *session) store(uid bool) error {
 		return err
 	}
 	if code := modified(others, uid); err == nil {
-		s.done.code, s.done.text = code, "Some messages changed and were left alone."
+		s.done.code, s.done.text = code, "Some messages had changed and were not updated."
 	} else {
-		err = no(imap.ResponseCode(code), "Some of the messages are not there any more.")
+		err = no(imap.ResponseCode(code), "Some of the messages no longer exist.")
 	}
 	return err
 }

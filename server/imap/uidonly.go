@@ -25,7 +25,7 @@ func uidOnlyExtension(cfg *Config) extension {
 
 // errUIDRequired refuses sequence numbers.
 func errUIDRequired() error {
-	return &imap.Error{Type: imap.StatusResponseTypeBad, Code: "UIDREQUIRED", Text: "No sequence numbers after ENABLE UIDONLY."}
+	return &imap.Error{Type: imap.StatusResponseTypeBad, Code: "UIDREQUIRED", Text: "Sequence numbers are not allowed after ENABLE UIDONLY."}
 }
 
 // fetchResponse writes the beginning of a FETCH response, or of what the

@@ -35,7 +35,7 @@ func runUnauthenticate(s *session) error {
 		return err
 	}
 	if s.compressed() {
-		return bye(imap.ResponseCodeUnavailable, "Compression cannot be ended, please reconnect.")
+		return bye(imap.ResponseCodeUnavailable, "Compression cannot be turned off, please reconnect.")
 	}
 	s.log.Info("logged out", "reason", "UNAUTHENTICATE")
 	s.leave()

@@ -109,9 +109,9 @@ func (s *session) mailboxFlagsResponse() {
 	w.CRLF()
 	w.Raw("* OK [PERMANENTFLAGS ")
 	if s.sel.view.ReadOnly() {
-		w.Raw("()] No flags can be changed.\r\n")
+		w.Raw("()] No flags can be stored.\r\n")
 		return
 	}
 	s.mailboxFlags(!s.sel.view.KeywordsFull())
-	w.Raw("] Flags that are kept.\r\n")
+	w.Raw("] Flags that can be stored.\r\n")
 }

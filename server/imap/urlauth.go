@@ -70,7 +70,7 @@ func runResetKey(s *session) error {
 		if err := lx.End(); err != nil {
 			return err
 		}
-		s.done.text = "All keys are removed."
+		s.done.text = "All keys have been removed."
 		return s.account.RemoveAccessKeys()
 	}
 	name, known := lx.Mailbox(), true
@@ -81,9 +81,9 @@ func runResetKey(s *session) error {
 		return err
 	}
 	if !known {
-		return no(imap.ResponseCodeCannot, "The only mechanism is INTERNAL.")
+		return no(imap.ResponseCodeCannot, "The only supported mechanism is INTERNAL.")
 	}
-	s.done = done{code: urlMechanisms, text: "The mailbox has another key."}
+	s.done = done{code: urlMechanisms, text: "The mailbox has a new key."}
 	return s.account.NewAccessKey(s.ctx, name)
 }
 
@@ -106,7 +106,7 @@ func runGenURLAuth(s *session) error {
 		return err
 	}
 	if !known {
-		return bad("The only mechanism is INTERNAL.")
+		return bad("The only supported mechanism is INTERNAL.")
 	}
 	for i, text := range urls {
 		token, err := s.authorise(text)
@@ -134,17 +134,17 @@ func (s *session) authorise(text string) ([]byte, error) {
 	case u.Auth.Access == imapurl.NoAccess:
 		return nil, bad("The URL has no access identifier.")
 	case u.Auth.Token != nil:
-		return nil, bad("The URL has a token already.")
+		return nil, bad("The URL already has a token.")
 	case u.User == "":
-		return nil, bad("The URL does not say whose it is.")
+		return nil, bad("The URL does not name its user.")
 	case !s.isUser(u.User):
-		return nil, bad("The URL is not of the user who is logged in.")
+		return nil, bad("The URL is not for the logged-in user.")
 	case !s.isHere(u.Host):
-		return nil, bad("The URL is of another server than %s.", s.srv.cfg.Hostname)
+		return nil, bad("The URL is for a server other than %s.", s.srv.cfg.Hostname)
 	}
 	key, err := s.account.MakeAccessKey(u.Mailbox)
 	if errors.Is(err, folder.ErrNotFound) || errors.Is(err, folder.ErrName) {
-		return nil, bad("The URL is of no mailbox.")
+		return nil, bad("The URL does not name a mailbox.")
 	}
 	if err != nil {
 		return nil, err
@@ -236,11 +236,11 @@ func (f *urlFetcher) tell(text string) {
 	case errors.Is(err, errNoPart): // RFC 4467 section 8, URLFETCH response
 		w.Str("")
 	case err != nil:
-		f.s.log.Info("text of an authorised URL cannot be told", "owner", f.owner, "mailbox", u.Mailbox, "uid", u.UID, "error", err)
+		f.s.log.Info("text of an authorised URL cannot be sent", "owner", f.owner, "mailbox", u.Mailbox, "uid", u.UID, "error", err)
 		w.Raw("NIL")
 	default:
 		if f.other != nil {
-			f.s.log.Info("text of another user is told by his URL", "owner", f.owner, "mailbox", u.Mailbox, "uid", u.UID)
+			f.s.log.Info("text of another user is sent for an authorised URL", "owner", f.owner, "mailbox", u.Mailbox, "uid", u.UID)
 		}
 		sp.write(w, mf)
 	}
@@ -278,7 +278,7 @@ func (f *urlFetcher) open(name string) bool {
 	if user.Name != s.user.Name {
 		var err error
 		if account, err = s.srv.cfg.OpenExisting(s.ctx, user); err != nil {
-			s.log.Warn("mail of the owner of a URL cannot be opened", "owner", user.Name, "error", err)
+			s.log.Warn("mail of a URL's owner cannot be opened", "owner", user.Name, "error", err)
 			return false
 		}
 		f.other = account

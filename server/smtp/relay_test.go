@@ -41,7 +41,7 @@ func TestRefusedRecipientCountsOnce(t *testing.T) {
 			c.expect("554 5.5.1 No valid recipients")
 			c.say("RSET", "250")
 		}
-		if want := ` to=nobody@example.org reply="550 5.1.1 There is no such user here"`; strings.Count(ts.log.String(), want) != 15 {
+		if want := ` to=nobody@example.org reply="550 5.1.1 No such user here"`; strings.Count(ts.log.String(), want) != 15 {
 			t.Errorf("the log does not tell of each refusal by%s:\n%s", want, ts.log.String())
 		}
 	}

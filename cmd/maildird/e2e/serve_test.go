@@ -545,8 +545,8 @@ func TestCheckRights(t *testing.T) {
 	for _, want := range []string{
 		"mail of " + alice + ": read and write in " + alices + ": permission denied\n",
 		"cache_dir: read and write in " + mail + "/cache: permission denied\n",
-		"listen.lmtp: " + mail + "/lmtp.sock cannot be made: read and write in " + mail + ": permission denied\n",
-		"warning: listen.lmtp: " + m.Dir + "/run/lmtp.sock cannot be made: read and write in " + m.Dir + "/run: no such file or directory\n",
+		"listen.lmtp: " + mail + "/lmtp.sock cannot be created: read and write in " + mail + ": permission denied\n",
+		"warning: listen.lmtp: " + m.Dir + "/run/lmtp.sock cannot be created: read and write in " + m.Dir + "/run: no such file or directory\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%s, want %q", out, want)

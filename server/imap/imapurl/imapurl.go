@@ -71,7 +71,7 @@ const (
 // people.
 func Parse(text string) (u URL, err error) {
 	if len(text) > MaxLen {
-		return u, fmt.Errorf("a URL may have %d octets", MaxLen)
+		return u, fmt.Errorf("a URL may have at most %d octets", MaxLen)
 	}
 	p := urlParser{rest: text}
 	u.Part.Peek = true
@@ -89,7 +89,7 @@ func Parse(text string) (u URL, err error) {
 	}
 	if !path {
 		if !p.accept(";UID=") {
-			return u, errors.New("it begins with neither a slash nor ;UID=")
+			return u, errors.New("it must begin with a slash or ;UID=")
 		}
 	} else {
 		plain := p.rest
@@ -116,7 +116,7 @@ func Parse(text string) (u URL, err error) {
 		return u, err
 	}
 	if p.rest != "" {
-		return u, fmt.Errorf("what begins with %.20q is not understood", p.rest)
+		return u, fmt.Errorf("it has an unknown part at %.20q", p.rest)
 	}
 	return u, nil
 }
@@ -180,12 +180,12 @@ func (p *urlParser) server(u *URL) (err error) {
 			}
 		}
 		if !server.accept("@") {
-			return errors.New("its user is not understood")
+			return errors.New("its user is malformed")
 		}
 	}
 	// "[", "]" and ":" are for IPv6 addresses, and a port.
 	if u.Host, err = decodeURL(server.rest, "&=:[]"); err == nil && u.Host == "" {
-		err = errors.New("it names no server")
+		err = errors.New("it does not name a server")
 	}
 	return err
 }
@@ -208,19 +208,19 @@ func (p *urlParser) mailbox(u *URL) (err error) {
 		}
 	}
 	if name == "" {
-		return errors.New("it names no mailbox")
+		return errors.New("it does not name a mailbox")
 	}
 	u.Mailbox, err = decodeURL(name, "&=:@/")
 	return err
 }
 
-var errNoMessage = errors.New("it refers to no message")
+var errNoMessage = errors.New("it does not refer to a message")
 
 // number32 takes a number of 32 bits that is not 0.
 func (p *urlParser) number32(what string) (uint32, error) {
 	n, ok := p.digits(math.MaxUint32)
 	if !ok || n == 0 {
-		return 0, fmt.Errorf("%s is no number of 32 bits above 0", what)
+		return 0, fmt.Errorf("%s is not a 32-bit number above 0", what)
 	}
 	return uint32(n), nil
 }
@@ -260,7 +260,7 @@ func (p *urlParser) section(to *syntax.Section) error {
 	return err
 }
 
-var errBadSection = errors.New("its section is not understood")
+var errBadSection = errors.New("its section is malformed")
 
 // partial takes "offset.length", or an offset alone.
 func (p *urlParser) partial(to *syntax.Section) error {
@@ -270,7 +270,7 @@ func (p *urlParser) partial(to *syntax.Section) error {
 		size, ok = p.digits(math.MaxInt64)
 	}
 	if !ok || size == 0 {
-		return errors.New("its PARTIAL is not understood")
+		return errors.New("its PARTIAL is malformed")
 	}
 	to.Partial = &imap.SectionPartial{Offset: offset, Size: size}
 	return nil
@@ -286,7 +286,7 @@ func (p *urlParser) authorisation(u *URL, text string) (err error) {
 			a.Expires, err = time.Parse(time.RFC3339, strings.ToUpper(date))
 		}
 		if err != nil {
-			return errors.New("its EXPIRE is not understood")
+			return errors.New("its EXPIRE is malformed")
 		}
 	}
 	if !p.accept(";URLAUTH=") {
@@ -308,14 +308,14 @@ func (p *urlParser) authorisation(u *URL, text string) (err error) {
 	case p.accept("anonymous"):
 		a.Access = AnonymousAccess
 	default:
-		return errors.New("its access identifier is not known")
+		return errors.New("its access identifier is unknown")
 	}
 	if a.Access == SubmitAccess || a.Access == UserAccess {
 		if a.User, err = decodeURL(p.until(":"), "&="); err != nil {
 			return err
 		}
 		if a.User == "" {
-			return errors.New("its access identifier names no user")
+			return errors.New("its access identifier does not name a user")
 		}
 	}
 	a.Rump = text[:len(text)-len(p.rest)]
@@ -323,13 +323,13 @@ func (p *urlParser) authorisation(u *URL, text string) (err error) {
 		return nil
 	}
 	if a.Mechanism = strings.ToUpper(p.until(":")); !isMechanism(a.Mechanism) {
-		return errors.New("its mechanism is not understood")
+		return errors.New("its mechanism is unknown")
 	}
 	p.accept(":")
 	a.Token, err = hex.DecodeString(p.rest)
 	p.rest = ""
 	if err != nil || len(a.Token) == 0 {
-		return errors.New("its token is not understood")
+		return errors.New("its token is malformed")
 	}
 	return nil
 }
@@ -357,12 +357,12 @@ func decodeURL(text, more string) (string, error) {
 			}
 			c = byte(high<<4 | low)
 			if c == 0 {
-				return "", errors.New("it has a NUL")
+				return "", errors.New("it contains a NUL")
 			}
 			i += 2
 		case urlPlain(c), strings.IndexByte(more, c) >= 0:
 		default:
-			return "", fmt.Errorf("it has %q where that has to be percent-encoded", c)
+			return "", fmt.Errorf("it contains %q where that must be percent-encoded", c)
 		}
 		b.WriteByte(c)
 	}

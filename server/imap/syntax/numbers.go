@@ -45,7 +45,7 @@ func (lx *Lexer) Number64() uint64 { return lx.digits(1<<63-1, "a number") }
 func (lx *Lexer) NZNumber() uint32 {
 	n := lx.Number()
 	if n == 0 {
-		lx.Fail("Zero is not possible here.")
+		lx.Fail("Zero is not allowed here.")
 	}
 	return n
 }
@@ -87,7 +87,7 @@ func (lx *Lexer) seqNumber() uint32 {
 	}
 	n := lx.digits(1<<32-1, "a message number")
 	if n == 0 {
-		lx.Fail("There is no message number 0.")
+		lx.Fail("0 is not a message number.")
 	}
 	return uint32(n)
 }
@@ -157,7 +157,7 @@ func (lx *Lexer) Date() time.Time {
 	p := dateParser{rest: b}
 	y, m, d := p.date()
 	if p.failed || len(p.rest) > 0 {
-		lx.Fail("Date is not like 1-Feb-1994.")
+		lx.Fail("Expected a date such as 1-Feb-1994.")
 		return time.Time{}
 	}
 	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
@@ -173,7 +173,7 @@ func (lx *Lexer) DateTime() time.Time {
 	}
 	t, ok := parseDateTime(b)
 	if !ok {
-		lx.Fail("Date is not like \" 1-Feb-1994 21:52:25 -0800\".")
+		lx.Fail("Expected a date such as \" 1-Feb-1994 21:52:25 -0800\".")
 	}
 	return t
 }

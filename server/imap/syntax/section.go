@@ -137,7 +137,7 @@ func (lx *Lexer) appendFieldName(b, field []byte) []byte {
 	plain := len(field) > 0
 	for _, c := range field {
 		if c < ' ' || c >= 0x7f {
-			lx.Fail("Not the name of a header field.")
+			lx.Fail("Not a header field name.")
 			return b
 		}
 		plain = plain && classes[c]&classAString != 0
@@ -162,7 +162,7 @@ func (lx *Lexer) partial() *imap.SectionPartial {
 	lx.Expect('.')
 	p.Size = int64(lx.Number64())
 	if p.Size == 0 {
-		lx.Fail("A partial FETCH of no octets is not possible.")
+		lx.Fail("A partial FETCH must ask for at least one octet.")
 	}
 	lx.Expect('>')
 	return &p

@@ -163,7 +163,7 @@ func (lx *Lexer) Quoted() []byte {
 		case '\\':
 			return lx.unquoted(n)
 		case '\r', '\n':
-			lx.Fail("Quoted string without an end.")
+			lx.Fail("Unterminated quoted string.")
 			return nil
 		case 0:
 			lx.Fail("NUL in a quoted string.")
@@ -194,7 +194,7 @@ func (lx *Lexer) unquoted(n int) []byte {
 				return nil
 			}
 		case '\r', '\n':
-			lx.Fail("Quoted string without an end.")
+			lx.Fail("Unterminated quoted string.")
 			return nil
 		case 0:
 			lx.Fail("NUL in a quoted string.")
