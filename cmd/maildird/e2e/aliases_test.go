@@ -50,7 +50,7 @@ func TestAliases(t *testing.T) {
 			t.Errorf("the log lacks %s:\n%s", want, log)
 		}
 	}
-	if log := m.Log(); !strings.Contains(log, "line=3 problem=\"nobody is no alias, and no user") {
+	if log := m.Log(); !strings.Contains(log, "line=3 problem=\"nobody is neither an alias nor the name of exactly one user") {
 		t.Errorf("the log lacks the line that cannot be used:\n%s", log)
 	}
 	ask := func(to, reply string) error {

@@ -163,10 +163,10 @@ func TestRelay(t *testing.T) {
 	if err == nil || !strings.Contains(out, "451 4.4.1") {
 		t.Errorf("swaks: %v\n%s", err, out)
 	}
-	if !regexp.MustCompile(`level=ERROR msg="relay cannot be used".* error="relay [0-9.:]+: .*connection refused" advice="see to it that the relay runs`).MatchString(m.Log()) {
+	if !regexp.MustCompile(`level=ERROR msg="relay cannot be used".* error="relay [0-9.:]+: .*connection refused" advice="make sure that the relay is running`).MatchString(m.Log()) {
 		t.Error(m.Log())
 	}
-	if out, err := m.Run("", "config", "check", "--config", m.Config); err == nil || !strings.Contains(out, "relay "+p.SMTP+": ") || !strings.Contains(out, "; see to it") {
+	if out, err := m.Run("", "config", "check", "--config", m.Config); err == nil || !strings.Contains(out, "relay "+p.SMTP+": ") || !strings.Contains(out, "; make sure that") {
 		t.Errorf("config check: %v\n%s", err, out)
 	}
 }

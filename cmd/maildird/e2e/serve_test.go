@@ -266,7 +266,7 @@ func TestHangup(t *testing.T) {
 	// What needs a restart is said to need one.
 	edit(t, m.Config, `hostname = "mail.example.org"`, `hostname = "other.example.org"`)
 	good := strings.Count(m.Log(), "msg=reloaded\n") + 1
-	hangup("has changes that take a restart")
+	hangup("has changes that require a restart")
 	eventually(t, func() error { // the line after that
 		if n := strings.Count(m.Log(), "msg=reloaded\n"); n != good {
 			return fmt.Errorf("%d reloads, want %d", n, good)
@@ -349,10 +349,10 @@ func TestRefusesToStart(t *testing.T) {
 	}{
 		{"port in use", "imap: cannot listen on " + taken.Addr().String() + ": the address is in use by another program",
 			[]string{imapLine, `imap = ["` + taken.Addr().String() + `"]`}, nil},
-		{"address of another machine", `imap: cannot listen on 192.0.2.1:1430: this machine does not have this address; ":1430" is all that it has`,
+		{"address of another machine", `imap: cannot listen on 192.0.2.1:1430: this machine does not have that address; use ":1430" for all addresses that it has`,
 			[]string{imapLine, `imap = ["192.0.2.1:1430"]`}, nil},
 		{"unknown key", `maildird.toml:4: unknown setting "hostnam"`, []string{"hostname =", "hostnam ="}, nil},
-		{"wrong value", `maildird.toml:11: mail.layout: "mbox" is none of "maildir++", "fs"`, []string{`"maildir++"`, `"mbox"`}, nil},
+		{"wrong value", `maildird.toml:11: mail.layout: "mbox" is not one of "maildir++", "fs"`, []string{`"maildir++"`, `"mbox"`}, nil},
 		{"no certificate", "cert.pem: no such file or directory", nil,
 			func(dir string) error { return os.Remove(filepath.Join(dir, "cert.pem")) }},
 		{"unreadable key", "key.pem: permission denied", nil, unreadable("key.pem")},
@@ -360,7 +360,7 @@ func TestRefusesToStart(t *testing.T) {
 			func(dir string) error { return os.Truncate(filepath.Join(dir, "cert.pem"), 100) }},
 		{"no users file", "cannot read the users file: ", nil,
 			func(dir string) error { return os.Remove(filepath.Join(dir, "users")) }},
-		{"something else in the socket's place", "lmtp.sock: there is something else of that name", nil,
+		{"something else in the socket's place", "lmtp.sock: the file exists and is not a socket", nil,
 			func(dir string) error { return os.Mkdir(filepath.Join(dir, "lmtp.sock"), 0o700) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
