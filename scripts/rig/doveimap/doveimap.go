@@ -77,7 +77,7 @@ func Start(t testing.TB, root string) *Session {
 	text := fmt.Sprintf(`mail_location = maildir:%s
 base_dir = %s/run
 log_path = %s/dovecot.log
-mail_fsync = always
+mail_fsync = never
 first_valid_uid = 0
 first_valid_gid = 0
 ssl = no
@@ -180,6 +180,27 @@ func (s *Session) Send(command string) string {
 	return tag
 }
 
+// Ask is Try for a command during which Dovecot may end the connection, as it does
+// when the selected mailbox is removed: the answer is "" then, and after that.
+func (s *Session) Ask(command string) (untagged []string, status string) {
+	s.t.Helper()
+	s.tag++
+	tag := "t" + strconv.Itoa(s.tag)
+	if _, err := io.WriteString(s.in, tag+" "+command+"\r\n"); err != nil {
+		return nil, ""
+	}
+	for {
+		line, ok := s.line(answerLimit)
+		if !ok {
+			return untagged, ""
+		}
+		if status, ok := strings.CutPrefix(line, tag+" "); ok {
+			return untagged, status
+		}
+		untagged = append(untagged, line)
+	}
+}
+
 // Wait reads up to the answer with this tag.
 func (s *Session) Wait(tag string) (untagged []string, status string) {
 	s.t.Helper()
@@ -214,16 +235,23 @@ func (s *Session) Idle(change func(), want string) []string {
 
 func (s *Session) next(limit time.Duration) string {
 	s.t.Helper()
+	line, ok := s.line(limit)
+	if !ok {
+		s.t.Fatalf("Dovecot ended the connection%s", s.tail())
+	}
+	return line
+}
+
+// line gives the next line; false if there is none, as the connection ended.
+func (s *Session) line(limit time.Duration) (string, bool) {
+	s.t.Helper()
 	select {
 	case line, ok := <-s.lines:
-		if !ok {
-			s.t.Fatalf("Dovecot ended the connection%s", s.tail())
-		}
-		return line
+		return line, ok
 	case <-time.After(limit):
 		s.t.Fatalf("Dovecot did not answer within %s%s", limit, s.tail())
 	}
-	return ""
+	return "", false
 }
 
 // tail is what Dovecot logged, for a failing test.

@@ -1,0 +1,417 @@
+package maildir
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"maildird/maildir/folder"
+	"maildird/maildir/mailbox"
+	"maildird/scripts/rig/doveimap"
+)
+
+var (
+	flagDovecot = flag.String("dovecot", "", "of TestInterleaveDovecot: a regular expression; instead of some, all that have it in \"operation / action\"")
+	flagFirst   = flag.Int("first", 0, "of TestInterleaveDovecot: before which call -dovecot begins; -step goes on from there")
+)
+
+// How long some of the interleavings are tried.
+const (
+	dovecotBudget = 40 * time.Second
+	dovecotShort  = 5 * time.Second // with -short
+)
+
+// TestInterleaveDovecot has a real Dovecot do one thing to a Maildir right before each
+// system call in turn of one operation of ours on it. While we hold a folder's lock it
+// may have to wait, and then is done when the operation is. In the end both tell the
+// same of all mailboxes: UIDVALIDITY, UIDs, flags, keywords and texts. What either of
+// them told a client of a UID stays true, nothing that it acknowledged is lost, and
+// Dovecot finds fault with no file.
+//
+// All operations with all actions take hours: -args -dovecot . -step 1
+func TestInterleaveDovecot(t *testing.T) {
+	if !doveimap.Unprivileged(t) {
+		return
+	}
+	x := &dovecotExplorer{T: t, root: doveimap.Maildir(t), answers: map[string]int{}}
+	if *flagDovecot == "" {
+		x.some()
+	} else {
+		only := regexp.MustCompile(*flagDovecot)
+		for _, op := range dovecotOperations {
+			for _, deed := range dovecotDeeds {
+				if !only.MatchString(op.name + " / " + deed.name) {
+					continue
+				}
+				for call := *flagFirst; ; call += *flagStep {
+					if w := x.run(op, deed, call); w.calls <= call {
+						break
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d interleavings", x.runs)
+	for answer, times := range x.answers {
+		t.Logf("Dovecot's answer %q: %d times", answer, times)
+	}
+}
+
+// some tries operations, actions and calls by chance. The seed tells which, and in which
+// order; how many depends on the machine.
+func (x *dovecotExplorer) some() {
+	seed := *flagSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	x.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	budget := dovecotBudget
+	if testing.Short() {
+		budget = dovecotShort
+	}
+	end := time.Now().Add(budget)
+	calls := map[string]int{}
+	for time.Now().Before(end) {
+		op, deed := dovecotOperations[rng.IntN(len(dovecotOperations))], dovecotDeeds[rng.IntN(len(dovecotDeeds))]
+		if calls[op.name] == 0 {
+			calls[op.name] = x.run(op, dovecotDeed{name: "does nothing", do: func(*dovecotWorld) {}}, 0).calls
+		}
+		x.run(op, deed, rng.IntN(calls[op.name]))
+	}
+}
+
+type dovecotExplorer struct {
+	*testing.T
+	root    string
+	runs    int
+	answers map[string]int // of Dovecot, other than OK
+}
+
+// dovecotWorld is one Maildir that both serve.
+type dovecotWorld struct {
+	*dovecotExplorer
+	name  string
+	store *Store
+	a     *Account
+	main  *session          // of ours, which has the mailbox A open
+	other *session          // B
+	at    *doveimap.Session // Dovecot's, which has A selected
+	atB   *doveimap.Session
+
+	calls int
+	where string        // the call before which Dovecot acts
+	acted chan struct{} // closed when it is done; nil before it acts
+	late  bool          // it had to wait for us
+	moved bool          // one of the two removes or renames a folder
+
+	mu      sync.Mutex
+	faults  []string
+	said    []string // Dovecot's answers
+	facts   map[dovecotFact]string
+	removed map[dovecotFact]bool
+	loose   map[dovecotFact]bool            // of which it is not known what flags it has to have
+	need    map[dovecotFact]map[string]bool // flags that were acknowledged
+	owed    map[string]string               // texts that a mailbox has, of whatever UID
+	ended   map[string]bool                 // mailboxes that were deleted
+	dropped map[uint32]bool                 // UIDVALIDITY of mailboxes that were deleted
+}
+
+type dovecotFact struct{ validity, uid uint32 }
+
+// session is one of ours that has a mailbox open.
+type session struct {
+	*Mailbox
+	v *mailbox.View
+}
+
+func (x *dovecotExplorer) run(op dovecotOperation, deed dovecotDeed, call int) *dovecotWorld {
+	w := &dovecotWorld{dovecotExplorer: x, facts: map[dovecotFact]string{}, removed: map[dovecotFact]bool{}, loose: map[dovecotFact]bool{},
+		need: map[dovecotFact]map[string]bool{}, owed: map[string]string{}, ended: map[string]bool{}, dropped: map[uint32]bool{}}
+	x.runs++
+	w.moved = op.folders || deed.folders
+	w.prepare(op)
+	var mu sync.Mutex
+	armed := true
+	hook := func(what, path string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if !armed {
+			return nil
+		}
+		if w.calls == call {
+			w.where = what + " " + strings.TrimPrefix(path, w.root)
+			w.act(deed)
+		}
+		w.calls++
+		return nil
+	}
+	w.open(op, hook, &armed)
+	err := op.do(w)
+	mu.Lock()
+	armed = false
+	mu.Unlock()
+	w.name = fmt.Sprintf("%s / %s before %d %s", op.name, deed.name, call, w.where)
+	if w.acted != nil {
+		<-w.acted
+	}
+	if err != nil && !w.justified(err, deed) {
+		w.fault("we say %v", err)
+	}
+	w.check(deed)
+	w.close()
+	for _, fault := range w.faults {
+		x.Errorf("%s (waited: %t; %q): %s", w.name, w.late, w.said, fault)
+	}
+	return w
+}
+
+// act has Dovecot do its deed, and waits for it unless it may wait for us.
+func (w *dovecotWorld) act(deed dovecotDeed) {
+	w.acted = make(chan struct{})
+	go func() {
+		defer close(w.acted)
+		deed.do(w)
+	}()
+	if !w.locked() {
+		<-w.acted
+		return
+	}
+	select {
+	case <-w.acted:
+	case <-time.After(30 * time.Millisecond):
+		w.late = true
+	}
+}
+
+// locked tells whether we hold a lock that Dovecot takes too.
+func (w *dovecotWorld) locked() bool {
+	inbox, _ := filepath.Glob(filepath.Join(w.root, "*.lock")) // also those of the tree and of subscriptions
+	folders, _ := filepath.Glob(filepath.Join(w.root, "*", "dovecot-uidlist.lock"))
+	return len(inbox)+len(folders) > 0
+}
+
+func (w *dovecotWorld) fault(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.faults = append(w.faults, strings.ReplaceAll(fmt.Sprintf(format, args...), w.root, ""))
+}
+
+// The messages of the template, by the directory of their mailbox.
+var dovecotTemplate = map[string][]struct{ text, file string }{
+	"":   {{"i1", "cur/1700000001.M1P1.host:2,S"}, {"i2", "cur/1700000002.M1P1.host:2,"}},
+	".A": {{"one", "cur/1700000001.M1P1.host:2,S"}, {"two", "cur/1700000002.M1P1.host:2,"}, {"doom", "cur/1700000003.M1P1.host:2,ST"}, {"word", "cur/1700000004.M1P1.host:2,a"}, {"spare", "cur/1700000005.M1P1.host:2,"}},
+	".B": {{"there", "cur/1700000001.M1P1.host:2,S"}, {"too", "cur/1700000002.M1P1.host:2,a"}},
+}
+
+func (w *dovecotWorld) put(dir, file, text string) {
+	path := filepath.Join(w.root, dir, "tmp/put")
+	check(os.WriteFile(path, []byte("Subject: "+text+"\n\nhello\n"), 0o600), os.Rename(path, filepath.Join(w.root, dir, file)))
+}
+
+// prepare makes the Maildir, and has Dovecot open it.
+func (w *dovecotWorld) prepare(op dovecotOperation) {
+	names, err := os.ReadDir(w.root)
+	check(err)
+	for _, n := range names {
+		check(os.RemoveAll(filepath.Join(w.root, n.Name())))
+	}
+	_ = os.Remove(filepath.Dir(w.root) + "/dovecot.log")
+	past := time.Now().Add(-time.Hour)
+	for dir, messages := range dovecotTemplate {
+		for _, sub := range []string{"tmp", "new", "cur"} {
+			check(os.MkdirAll(filepath.Join(w.root, dir, sub), 0o700))
+		}
+		for _, m := range messages {
+			w.put(dir, m.file, m.text)
+		}
+		word := map[string]string{".A": "0 word\n", ".B": "0 letter\n"}[dir]
+		check(os.WriteFile(filepath.Join(w.root, dir, "dovecot-keywords"), []byte(word), 0o600))
+		for _, sub := range []string{"new", "cur", "dovecot-keywords"} {
+			check(os.Chtimes(filepath.Join(w.root, dir, sub), past, past))
+		}
+	}
+	for name, s := range map[string]**doveimap.Session{"INBOX": nil, "A": &w.at, "B": &w.atB} {
+		d := doveimap.Start(w.T, w.root)
+		w.learn(d, name, d.Do("SELECT "+name))
+		if s == nil {
+			d.Close()
+		} else {
+			*s = d
+		}
+	}
+}
+
+// open opens what the operation needs.
+func (w *dovecotWorld) open(op dovecotOperation, hook func(op, path string) error, armed *bool) {
+	*armed = false
+	w.store = w.newStore(op.watched)
+	var err error
+	w.a, err = w.store.Account(w.Context(), w.account(hook))
+	check(err)
+	if !op.shut {
+		check(w.begin())
+		w.other, err = w.session("B")
+		check(err)
+	}
+	w.put(".A", "new/1700000006.M1P1.host", "fresh")
+	w.owe("fresh", "A")
+	if op.ready != nil {
+		op.ready(w)
+	}
+	*armed = true
+}
+
+func (w *dovecotWorld) newStore(watched bool) *Store {
+	s := NewStore(Options{Host: "host.test", Log: quiet(), Idle: -1})
+	if !watched {
+		check(s.env.Watcher.Close())
+	}
+	return s
+}
+
+func (w *dovecotWorld) account(hook func(op, path string) error) AccountOptions {
+	return AccountOptions{Root: w.root, Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}, Existing: true, before: hook}
+}
+
+func (w *dovecotWorld) begin() (err error) {
+	w.main, err = w.session("A")
+	return err
+}
+
+func (w *dovecotWorld) session(name string) (*session, error) {
+	m, err := w.a.Open(w.Context(), name)
+	if err != nil {
+		return nil, err
+	}
+	v, err := m.NewView(w.Context(), false, nil)
+	if err != nil {
+		m.Release()
+		return nil, err
+	}
+	s := &session{m, v}
+	w.list(s)
+	return s, nil
+}
+
+func (s *session) close() {
+	if s != nil {
+		s.v.Close()
+		s.Release()
+	}
+}
+
+func (w *dovecotWorld) close() {
+	w.main.close()
+	w.other.close()
+	if w.a != nil {
+		w.a.Release()
+	}
+	check(w.store.Close())
+	w.at.Kill()
+	w.atB.Kill()
+}
+
+// justified tells whether an operation could not be but in vain after what Dovecot did.
+func (w *dovecotWorld) justified(err error, deed dovecotDeed) bool {
+	switch {
+	case errors.Is(err, folder.ErrExists):
+		return deed.makes
+	case errors.Is(err, mailbox.ErrReplaced), errors.Is(err, folder.ErrNotFound):
+		return deed.folders
+	case errors.Is(err, mailbox.ErrGone):
+		return deed.removes
+	}
+	return false
+}
+
+var allUIDs = []mailbox.Range{{First: 1, Last: ^uint32(0)}}
+
+// list notes what one of our sessions can tell its client.
+func (w *dovecotWorld) list(s *session) (lines []string) {
+	for msg := range s.v.Messages(allUIDs, true) {
+		text, err := textOf(s.v, msg)
+		if err != nil {
+			w.fault("we cannot read UID %d: %v", msg.UID, err)
+		}
+		if text == "" { // gone meanwhile
+			continue
+		}
+		w.tell(s.v.UIDValidity(), msg.UID, text)
+		lines = append(lines, fmt.Sprint(msg.UID, " ", text, " ", flagsOf(s.v, msg)))
+	}
+	return lines
+}
+
+func flagsOf(v *mailbox.View, msg mailbox.Message) (names []string) {
+	for flag, name := range dovecotFlags {
+		if msg.Flags&flag != 0 {
+			names = append(names, name)
+		}
+	}
+	msg.Flags.EachKeyword(func(i int) {
+		if name, ok := v.KeywordName(i); ok {
+			names = append(names, name)
+		}
+	})
+	slices.Sort(names)
+	return names
+}
+
+// tell notes that a client was told what a UID stands for.
+func (w *dovecotWorld) tell(validity, uid uint32, text string) {
+	f := dovecotFact{validity, uid}
+	w.mu.Lock()
+	was, known := w.facts[f]
+	w.facts[f] = text
+	w.mu.Unlock()
+	if known && was != text {
+		w.fault("UID %d of UIDVALIDITY %d is %s and was %s", uid, validity, text, was)
+	}
+}
+
+var selectedValidity = regexp.MustCompile(`\[UIDVALIDITY (\d+)\]`)
+
+// learn notes what Dovecot tells of the mailbox that is selected, and gives it.
+func (w *dovecotWorld) learn(d *doveimap.Session, name string, selected []string) (validity uint32, lines []string) {
+	for _, line := range selected {
+		if m := selectedValidity.FindStringSubmatch(line); m != nil {
+			_, err := fmt.Sscan(m[1], &validity)
+			check(err)
+		}
+	}
+	for _, m := range d.Messages() {
+		if m.Subject == "" {
+			w.fault("Dovecot has no text for UID %d of %s", m.UID, name)
+		}
+		w.tell(validity, m.UID, m.Subject)
+		slices.Sort(m.Flags)
+		lines = append(lines, fmt.Sprint(m.UID, " ", m.Subject, " ", m.Flags))
+	}
+	return validity, lines
+}
+
+// uids finds messages of A by text.
+func (w *dovecotWorld) uids(v uint32, texts ...string) (uids []uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for f, text := range w.facts {
+		if f.validity == v && slices.Contains(texts, text) && !w.removed[f] {
+			uids = append(uids, f.uid)
+		}
+	}
+	slices.Sort(uids)
+	return uids
+}
+
+func (w *dovecotWorld) Context() context.Context { return context.Background() }
