@@ -319,8 +319,17 @@ func TestHalfWrittenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.Refresh()
-	if _, ok := u.Lookup("bob"); !ok {
+	if _, ok := u.Lookup("bob"); !ok || u.Empty() {
 		t.Error("the new file is not read")
+	}
+	if err := os.WriteFile(path, []byte("# nobody\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	if u.Refresh(); !u.Empty() {
+		t.Error("there is a user in a file without any")
 	}
 }
 

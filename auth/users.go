@@ -90,6 +90,9 @@ func (u *Users) take(text []byte) {
 	if more := len(problems) - mostTold; more > 0 {
 		u.log.Warn("users file has more lines that cannot be used", "file", u.path, "more", more)
 	}
+	if len(t.entries)+len(problems) == 0 {
+		u.log.Warn("users file has no user: all mail is refused for now", "file", u.path)
+	}
 	if last := u.current(); last != nil {
 		t.revision = last.revision + 1
 	}
@@ -136,6 +139,9 @@ func (u *Users) LeftOut(address string) bool {
 	t := u.current()
 	return t.leftOut[Fold(address)] && t.find(address) == nil
 }
+
+// Empty tells whether there is no user at all.
+func (u *Users) Empty() bool { return len(u.current().entries) == 0 }
 
 // All returns the users in the order of the file.
 func (u *Users) All() []User {

@@ -57,6 +57,8 @@ type Directory interface {
 	// LeftOut tells whether an address that Lookup does not find is one of a user
 	// who cannot be served now.
 	LeftOut(address string) bool
+	// Empty tells whether there is no user at all.
+	Empty() bool
 }
 
 // Config is the settings of a Server. Zero values of limits and times mean the

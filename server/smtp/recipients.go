@@ -13,13 +13,14 @@ import (
 
 // recipients says who gets mail for an address.
 type recipients struct {
+	users    Directory
 	aliases  *aliases.Aliases
 	domains  map[string]string // by canonical form: as configured
 	hostname string            // canonical
 }
 
 func newRecipients(cfg *Config) recipients {
-	r := recipients{aliases: cfg.Aliases, domains: map[string]string{}, hostname: canonicalDomain(cfg.Hostname)}
+	r := recipients{users: cfg.Users, aliases: cfg.Aliases, domains: map[string]string{}, hostname: canonicalDomain(cfg.Hostname)}
 	if r.aliases == nil {
 		r.aliases = aliases.None(cfg.Domains, cfg.Users, cfg.Postmaster)
 	}
@@ -82,6 +83,9 @@ func (r *recipients) resolve(a address, k Kind) (aliases.Found, error) {
 	}
 	found, err := r.aliases.Resolve(lower(a.local), domain)
 	switch {
+	case errors.Is(err, aliases.ErrNobody) && r.users.Empty():
+		// The file was emptied by a slip, or a disk that is full: nobody's mail goes back for it.
+		return aliases.Found{}, refusal(451, code3{4, 3, 5}, "No users are set up yet")
 	case errors.Is(err, aliases.ErrNobody):
 		return aliases.Found{}, refusal(550, code3{5, 1, 1}, "No such user here")
 	case errors.Is(err, aliases.ErrPostmaster):

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"maildird/auth"
 )
 
 // TestRelayKeepsItsConnection: a relay hands over all its mail on one LMTP
@@ -45,4 +47,19 @@ func TestRefusedRecipientCountsOnce(t *testing.T) {
 			t.Errorf("the log does not tell of each refusal by%s:\n%s", want, ts.log.String())
 		}
 	}
+}
+
+// noUsers is a directory of nobody, as of a users file that was emptied by a slip.
+type noUsers struct{}
+
+func (noUsers) Lookup(string) (auth.User, bool) { return auth.User{}, false }
+func (noUsers) LeftOut(string) bool             { return false }
+func (noUsers) Empty() bool                     { return true }
+
+// TestNoUsers: while there is no user at all, mail is refused for now only.
+func TestNoUsers(t *testing.T) {
+	c := startServer(t, MX, func(c *Config) { c.Users = noUsers{} }).hello()
+	c.say("MAIL FROM:<s@client.example>", "250")
+	c.say("RCPT TO:<alice@example.org>", "451 4.3.5 No users are set up yet")
+	c.say("RCPT TO:<alice@elsewhere.example>", "550 ")
 }
