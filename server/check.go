@@ -59,7 +59,7 @@ func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 		if err := cert.valid(time.Now()); err != nil {
 			wrong = append(wrong, err.Error())
 		}
-		doubts = append(doubts, cert.doubts(cfg.Hostname)...)
+		doubts = append(doubts, cert.doubts(cfg.Hostname, time.Now())...)
 	}
 	if err := checkTokens(cfg.Auth.OAuth, log); err != nil {
 		wrong = append(wrong, err.Error())

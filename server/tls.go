@@ -58,8 +58,13 @@ func (c *certificate) valid(now time.Time) error {
 	return nil
 }
 
-// doubts are what may be meant so, but makes some clients refuse the certificate.
-func (c *certificate) doubts(hostname string) []string {
+// overdue is which part of its life a certificate has left when it should have been
+// renewed for long: a sixth. certbot renews when a third is left.
+const overdue = 6
+
+// doubts are what may be meant so, but makes some clients refuse the certificate, or all
+// of them soon.
+func (c *certificate) doubts(hostname string, now time.Time) []string {
 	if c == nil {
 		return nil
 	}
@@ -69,6 +74,9 @@ func (c *certificate) doubts(hostname string) []string {
 		return nil
 	}
 	var out []string
+	if left := leaf.NotAfter.Sub(now); left >= 0 && left < leaf.NotAfter.Sub(leaf.NotBefore)/overdue {
+		out = append(out, fmt.Sprintf("the certificate %s is good until %s only: it seems that nothing renews it", c.files.Cert, leaf.NotAfter.Format(time.RFC3339)))
+	}
 	names := slices.Clone(leaf.DNSNames)
 	for _, ip := range leaf.IPAddresses {
 		names = append(names, ip.String())

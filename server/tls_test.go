@@ -52,16 +52,17 @@ func TestCertificate(t *testing.T) {
 		valid  string // what valid says; "" is nothing
 		doubts []string
 	}{
-		"its own":         {leaf: issue([]string{"mail.example.org"}, nil, nil)},
-		"wildcard":        {leaf: issue([]string{"*.example.org"}, nil, nil)},
-		"chain":           {leaf: issue([]string{"mail.example.org"}, nil, authority), behind: [][]byte{{}}},
-		"without chain":   {leaf: issue([]string{"mail.example.org"}, nil, authority), doubts: []string{`clients may not know its issuer, "CN=R11"`}},
-		"another name":    {leaf: issue([]string{"imap.example.org"}, nil, nil), doubts: []string{"is for imap.example.org, not for the hostname mail.example.org: "}},
-		"an address":      {leaf: issue(nil, []net.IP{net.IPv4(192, 0, 2, 1)}, nil), doubts: []string{"is for 192.0.2.1, not for"}},
-		"many names":      {leaf: issue(many, nil, nil), doubts: []string{"is for a.example.net, ", "j.example.net and 2 more, not for"}},
-		"no name":         {leaf: issue(nil, nil, nil), valid: "is not for any host (no subjectAltName)"},
-		"out of date":     {leaf: issue([]string{"mail.example.org"}, nil, nil), at: now.Add(2 * time.Hour), valid: "expired at "},
-		"not yet in date": {leaf: issue([]string{"mail.example.org"}, nil, nil), at: now.Add(-2 * time.Hour), valid: "is not valid before "},
+		"its own":          {leaf: issue([]string{"mail.example.org"}, nil, nil)},
+		"wildcard":         {leaf: issue([]string{"*.example.org"}, nil, nil)},
+		"chain":            {leaf: issue([]string{"mail.example.org"}, nil, authority), behind: [][]byte{{}}},
+		"without chain":    {leaf: issue([]string{"mail.example.org"}, nil, authority), doubts: []string{`clients may not know its issuer, "CN=R11"`}},
+		"another name":     {leaf: issue([]string{"imap.example.org"}, nil, nil), doubts: []string{"is for imap.example.org, not for the hostname mail.example.org: "}},
+		"an address":       {leaf: issue(nil, []net.IP{net.IPv4(192, 0, 2, 1)}, nil), doubts: []string{"is for 192.0.2.1, not for"}},
+		"many names":       {leaf: issue(many, nil, nil), doubts: []string{"is for a.example.net, ", "j.example.net and 2 more, not for"}},
+		"soon out of date": {leaf: issue([]string{"mail.example.org"}, nil, nil), at: now.Add(50 * time.Minute), doubts: []string{"only: it seems that nothing renews it"}},
+		"no name":          {leaf: issue(nil, nil, nil), valid: "is not for any host (no subjectAltName)"},
+		"out of date":      {leaf: issue([]string{"mail.example.org"}, nil, nil), at: now.Add(2 * time.Hour), valid: "expired at "},
+		"not yet in date":  {leaf: issue([]string{"mail.example.org"}, nil, nil), at: now.Add(-2 * time.Hour), valid: "is not valid before "},
 	} {
 		cert := &certificate{}
 		cert.files.Cert = "cert.pem"
@@ -76,7 +77,7 @@ func TestCertificate(t *testing.T) {
 		if (valid != "") != (c.valid != "") || !strings.Contains(valid, c.valid) {
 			t.Errorf("%s: valid: %q, want %q", name, valid, c.valid)
 		}
-		doubts := strings.Join(cert.doubts("mail.example.org"), "\n")
+		doubts := strings.Join(cert.doubts("mail.example.org", c.at), "\n")
 		if (doubts != "") != (len(c.doubts) > 0) {
 			t.Errorf("%s: doubts %q, want %q", name, doubts, c.doubts)
 		}
@@ -87,7 +88,7 @@ func TestCertificate(t *testing.T) {
 		}
 	}
 	var none *certificate
-	if none.valid(now) != nil || none.doubts("mail.example.org") != nil {
+	if none.valid(now) != nil || none.doubts("mail.example.org", now) != nil {
 		t.Error("a server without TLS has a certificate that is wrong")
 	}
 }
