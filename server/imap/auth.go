@@ -60,6 +60,16 @@ func errOtherUser() error {
 	return no(imap.ResponseCodeAuthorizationFailed, "Acting for another user is not supported.")
 }
 
+// withoutTLS refuses a password that could be read on the way. The log tells of it once,
+// as the client may try again at once, and again.
+func (s *session) withoutTLS() error {
+	if !s.toldTLS {
+		s.toldTLS = true
+		s.log.Info("login refused", "error", "passwords are accepted over TLS only", "more", "not logged for this session")
+	}
+	return errPrivacy()
+}
+
 // runLogin is LOGIN (RFC 9051 section 6.2.3).
 func runLogin(s *session) error {
 	lx := s.lx
@@ -71,7 +81,7 @@ func runLogin(s *session) error {
 		return err
 	}
 	if !s.passwordsAllowed() {
-		return errPrivacy()
+		return s.withoutTLS()
 	}
 	user, err := s.checkPassword("LOGIN", name, password)
 	if err != nil {
@@ -145,7 +155,7 @@ func runAuthenticate(s *session) error {
 		case m.possible(s):
 			return s.authenticate(m, response)
 		case m.plaintext:
-			return errPrivacy()
+			return s.withoutTLS()
 		}
 	}
 	return no(imap.ResponseCodeCannot, "Unknown authentication mechanism.")

@@ -33,11 +33,12 @@ type session struct {
 	tls   bool
 	began time.Time
 
-	tag    []byte    // of the command that runs
-	done   done      // its response
-	told   time.Time // when its client heard last how far it is; zero until it works
-	badRow int       // bad commands since the last good one
-	fails  int       // failed logins
+	tag     []byte    // of the command that runs
+	done    done      // its response
+	told    time.Time // when its client heard last how far it is; zero until it works
+	badRow  int       // bad commands since the last good one
+	fails   int       // failed logins
+	toldTLS bool      // the log was told that a password came without TLS
 
 	user    auth.User
 	granted login.Granted

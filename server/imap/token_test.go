@@ -90,5 +90,10 @@ func TestAuthenticateToken(t *testing.T) {
 	if greeting := c.line(); strings.Contains(greeting, "OAUTH") {
 		t.Error(greeting)
 	}
-	c.fails("AUTHENTICATE OAUTHBEARER "+bearer("alice", good), "NO [PRIVACYREQUIRED]")
+	for range 2 {
+		c.fails("AUTHENTICATE OAUTHBEARER "+bearer("alice", good), "NO [PRIVACYREQUIRED]")
+	}
+	if lines := ts.log.String(); strings.Count(lines, "login refused") != 1 || !strings.Contains(lines, `error="passwords are accepted over TLS only"`) {
+		t.Error(lines)
+	}
 }

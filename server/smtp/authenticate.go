@@ -43,6 +43,7 @@ func runAuth(c *conn, arg string) error {
 	case len(words) == 0 || len(words) > 2:
 		return refusal(501, code3{5, 5, 4}, "Syntax: AUTH mechanism [initial response]")
 	case !c.passwordsAllowed():
+		c.log.Info("login refused", "error", "passwords are accepted over TLS only")
 		return refusal(538, code3{5, 7, 11}, "Passwords are accepted over TLS only, use STARTTLS")
 	}
 	var user auth.User

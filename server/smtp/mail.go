@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
@@ -31,30 +32,42 @@ func runMail(c *conn, arg string) error {
 	case c.session.from != nil:
 		return refusal(503, code3{5, 5, 1}, "Sender is already given")
 	}
-	if err := c.checkMaySend(); err != nil {
-		return err
-	}
-	rest, ok := cutPrefixFold(arg, "FROM:")
-	if !ok {
-		return refusal(501, code3{5, 5, 4}, "Syntax: MAIL FROM:<address>")
-	}
-	var e envelope
-	var err error
-	e.sender, e.null, rest, err = parsePath(strings.TrimLeft(rest, " "), true)
+	e, err := c.readMail(arg)
 	if err != nil {
-		return refusal(501, code3{5, 1, 7}, "Sender: %v", err)
-	}
-	if err := c.mailParameters(&e, rest); err != nil {
+		var r *smtp.SMTPError
+		if errors.As(err, &r) {
+			sender, _ := cutPrefixFold(arg, "FROM:")
+			c.log.Info("message refused", "from", shorten(bare(sender)), "reply", asLine(r))
+		}
 		return err
-	}
-	if !e.utf8 && !c.relayed() && checkUTF8(e.sender.local+e.sender.domain, false) != nil {
-		return refusal(553, code3{5, 6, 7}, "Sender: %v", errUTF8)
 	}
 	if err := c.session.mail(e); err != nil {
 		return err
 	}
 	c.reply(250, code3{2, 1, 0}, "Sender OK")
 	return nil
+}
+
+// readMail takes MAIL's argument from a client who may send.
+func (c *conn) readMail(arg string) (e envelope, err error) {
+	if err := c.checkMaySend(); err != nil {
+		return e, err
+	}
+	rest, ok := cutPrefixFold(arg, "FROM:")
+	if !ok {
+		return e, refusal(501, code3{5, 5, 4}, "Syntax: MAIL FROM:<address>")
+	}
+	e.sender, e.null, rest, err = parsePath(strings.TrimLeft(rest, " "), true)
+	if err != nil {
+		return e, refusal(501, code3{5, 1, 7}, "Sender: %v", err)
+	}
+	if err := c.mailParameters(&e, rest); err != nil {
+		return e, err
+	}
+	if !e.utf8 && !c.relayed() && checkUTF8(e.sender.local+e.sender.domain, false) != nil {
+		return e, refusal(553, code3{5, 6, 7}, "Sender: %v", errUTF8)
+	}
+	return e, nil
 }
 
 // relayed tells that a relay answered for the message already. Postfix takes an

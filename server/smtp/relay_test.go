@@ -63,3 +63,28 @@ func TestNoUsers(t *testing.T) {
 	c.say("RCPT TO:<alice@example.org>", "451 4.3.5 No users are set up yet")
 	c.say("RCPT TO:<alice@elsewhere.example>", "550 ")
 }
+
+// TestRefusedMailIsLogged: of a sender who is refused at once, as who did not log in, the
+// log tells why.
+func TestRefusedMailIsLogged(t *testing.T) {
+	ts := startServer(t, Submission, func(c *Config) { c.PlaintextFrom = nil })
+	c := ts.hello()
+	c.say("AUTH PLAIN AGEAYQ==", "538 5.7.11 ")
+	if log := ts.log.Take(); !strings.Contains(log, `msg="login refused"`) || !strings.Contains(log, `error="passwords are accepted over TLS only"`) {
+		t.Error(log)
+	}
+	c.say("MAIL FROM:<alice@example.org>", "530 5.7.0 ")
+	if log := ts.log.Take(); !strings.Contains(log, `msg="message refused"`) || !strings.Contains(log, ` from=alice@example.org reply="530 5.7.0 Must issue a STARTTLS command first"`) {
+		t.Error(log)
+	}
+	ts = startServer(t, MX)
+	c = ts.hello()
+	c.say("MAIL FROM:<alice@example.org> SIZE=999999999", "552 5.3.4 ")
+	if log := ts.log.Take(); !strings.Contains(log, ` reply="552 5.3.4 Message is larger than `) {
+		t.Error(log)
+	}
+	c.say("MAIL FROM:<alice@example.org>", "250 ")
+	if log := ts.log.Take(); strings.Contains(log, "refused") {
+		t.Error(log)
+	}
+}
