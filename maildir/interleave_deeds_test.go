@@ -1,13 +1,19 @@
 package maildir
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
+	"maildird/maildir/backup"
+	repair "maildird/maildir/check"
 	"maildird/maildir/delivery"
+	"maildird/maildir/dotlock"
 	"maildird/maildir/folder"
 	"maildird/maildir/metadata"
 	"maildird/maildir/quota"
@@ -266,7 +272,36 @@ func again(op operation) action {
 	}
 }
 
+// tool is a command of maildird's that an administrator runs on a Maildir in use. It does
+// not wait for locks for long.
+func tool(name string, run func(ctx context.Context, w *world) error) action {
+	return action{name: "maildird: " + name, do: func(w *world) {
+		patience := time.Minute
+		if w.locked() {
+			patience = 30 * time.Millisecond
+		}
+		ctx, cancel := context.WithTimeout(w.Context(), patience)
+		defer cancel()
+		err := run(ctx, w)
+		w.blocked = w.blocked || class(err) == "INUSE"
+		if class(err) == "ERROR" && !errors.Is(err, repair.ErrNoMaildir) && !errors.Is(err, backup.ErrNoMaildir) {
+			w.fault("%s: %v", name, err)
+		}
+	}}
+}
+
 var others = []action{
+	tool("check --repair", func(ctx context.Context, w *world) error {
+		_, err := repair.Run(ctx, repair.Options{
+			Root: w.root, Folder: w.account(w.root).Folder, Repair: true, Locker: dotlock.NewLocker("host.test"),
+			Delivery: &delivery.Options{Host: "host.test", PID: os.Getpid(), Now: time.Now}, Tell: func(repair.Finding) {},
+		})
+		return err
+	}),
+	tool("backup", func(ctx context.Context, w *world) error {
+		_, err := backup.Take(ctx, backup.Options{Root: w.root, Dest: w.dir + "/snapshots", Locker: dotlock.NewLocker("host.test")})
+		return err
+	}),
 	removes("A"), removes("A/B"), removes("A/B/C"), removes("D"),
 	moves("A", "R"), moves("A/B", "R"), moves("D", "A/E"), moves("D", "Q"),
 	makes("X"), makes("X/Y"), makes("X/Y/Z"), makes("A/N"), makes("A/E"), makes("R"), makes("R/B"), makes("Q"),

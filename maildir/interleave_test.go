@@ -42,6 +42,8 @@ var interleaved = []struct{ op, other, at string }{
 	{"status A", "maildird: delete A", "A/tmp"},
 	{"select A", "A/cur becomes a symbolic link", "open directory alice/A/cur"},
 	{"annotate D /private/specialuse", "rm maildird-specialuse", "open alice/maildird-specialuse"},
+	{"create A/N", "maildird: check --repair", "N/"},
+	{"delete A", "maildird: check --repair", "alice/A/"},
 	{"renew the access key of A", "maildird: delete A", "maildird-urlauth"},
 }
 

@@ -141,6 +141,7 @@ type checker struct {
 type problem struct {
 	name, cause string
 	repair      func() (done string, err error) // nil: nobody can
+	tree        bool                            // repair takes the lock of the tree, not the folder's
 }
 
 // at is the folder that is being checked.
@@ -152,7 +153,7 @@ type at struct {
 }
 
 func (a *at) add(name, cause string, repair func() (string, error)) {
-	a.problems = append(a.problems, problem{name, cause, repair})
+	a.problems = append(a.problems, problem{name: name, cause: cause, repair: repair})
 }
 
 // in makes a repair of what is to be done in a part of the folder, or with "" in the
@@ -229,6 +230,15 @@ func (c *checker) settle(ctx context.Context, a *at) error {
 		c.tell(a)
 		return nil
 	}
+	a.problems = slices.DeleteFunc(a.problems, func(p problem) bool {
+		if p.tree {
+			c.repair(a, p)
+		}
+		return p.tree
+	})
+	if len(a.problems) == 0 {
+		return nil
+	}
 	lock, err := c.opt.Locker.Acquire(ctx, a.dir, "dovecot-uidlist.lock", dotlock.Options{Timeout: time.Minute, Watch: []string{"dovecot-uidlist"}})
 	if errors.Is(err, dotlock.ErrLocked) {
 		for i := range a.problems {
@@ -259,7 +269,7 @@ func (c *checker) repair(a *at, p problem) {
 	if p.repair != nil {
 		f.Done, f.Failed = p.repair()
 		if errors.Is(f.Failed, fs.ErrNotExist) {
-			return // it was renamed or removed meanwhile
+			return // it was renamed or removed meanwhile, or another program made it
 		}
 		if f.Failed == nil && f.Done != "" {
 			c.Repaired++

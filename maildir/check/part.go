@@ -28,7 +28,10 @@ func (c *checker) part(ctx context.Context, a *at, part string) error {
 	st, err := a.dir.Lstat(part)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		a.add(part, "the directory is missing; mail programs that deliver here fail", func() (string, error) { return c.make(a, part) })
+		a.problems = append(a.problems, problem{
+			name: part, cause: "the directory is missing; mail programs that deliver here fail", tree: true,
+			repair: func() (string, error) { return c.make(ctx, a, part) },
+		})
 		return nil
 	case err != nil:
 		return err
@@ -70,16 +73,32 @@ func (c *checker) part(ctx context.Context, a *at, part string) error {
 	return errors.Join(err, failed)
 }
 
-func (c *checker) make(a *at, part string) (string, error) {
-	rights, err := a.dir.Rights()
+// make makes a part of a folder that is missing, unless the folder was deleted, or
+// whoever was just making it has made that part too.
+func (c *checker) make(ctx context.Context, a *at, part string) (string, error) {
+	err := c.folders.Still(ctx, func() error {
+		_, noNew := a.dir.Lstat("new")
+		_, noCur := a.dir.Lstat("cur")
+		if errors.Is(noNew, fs.ErrNotExist) && errors.Is(noCur, fs.ErrNotExist) {
+			return fs.ErrNotExist
+		}
+		rights, err := a.dir.Rights()
+		if err != nil {
+			return err
+		}
+		made, err := a.dir.MkdirAs(part, rights)
+		if errors.Is(err, fs.ErrExist) {
+			return fs.ErrNotExist
+		}
+		if err != nil {
+			return err
+		}
+		return errors.Join(made.Close(), a.dir.Sync())
+	})
 	if err != nil {
 		return "", err
 	}
-	made, err := a.dir.MkdirAs(part, rights)
-	if err != nil {
-		return "", err
-	}
-	return "made it", made.Close()
+	return "made it", nil
 }
 
 // file is one entry of new, cur or tmp.

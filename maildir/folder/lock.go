@@ -71,6 +71,11 @@ func (t *Tree) withLock(ctx context.Context, change func() error) error {
 	}
 }
 
+// Still runs f while nobody who takes the lock makes, deletes or renames a mailbox. What
+// f asks of t it asks for itself: no method of t that changes the tree is called in it.
+// ErrLocked; the end of ctx ends the wait, but not f.
+func (t *Tree) Still(ctx context.Context, f func() error) error { return t.withLock(ctx, f) }
+
 // wait waits for the next attempt to get a lock, or for the end of ctx.
 func (t *Tree) wait(ctx context.Context) error {
 	select {
