@@ -133,10 +133,10 @@ func (a *Account) readIDs(f *folderIDs) {
 
 func (a *Account) renewID(ctx context.Context, m *mailbox.Mailbox, id, other string) error {
 	log := a.store.env.Log.With("mailbox", m.Path(), "other", other)
-	log.Warn("a mailbox is a copy of another one, with its ID: it gets one of its own")
+	log.Warn("a mailbox is a copy of another, with the same ID: giving it an ID of its own")
 	err := m.RenewID(ctx, id)
 	if err != nil {
-		log.Warn("two mailboxes have one ID", "error", err)
+		log.Warn("two mailboxes have the same ID", "error", err)
 	}
 	return err
 }

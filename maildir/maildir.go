@@ -111,7 +111,7 @@ func CheckRoot(root string, owner *Owner) error {
 		return err
 	}
 	if !st.IsDir() {
-		return fmt.Errorf("%s is not a directory, so no Maildir", root)
+		return fmt.Errorf("%s is not a directory, and so not a Maildir", root)
 	}
 	names, err := os.ReadDir(root)
 	if err != nil {

@@ -24,7 +24,7 @@ func (a *Account) Moved() bool {
 	}
 	moved := !a.inPlace()
 	if was := a.moved.Swap(moved); moved && !was {
-		a.store.env.Log.Warn("Maildir was moved away or replaced, its sessions end", "root", a.path)
+		a.store.env.Log.Warn("Maildir was moved away or replaced, ending its sessions", "root", a.path)
 	}
 	return moved
 }

@@ -57,7 +57,7 @@ func (o *Owner) check(d *dirfd.Dir) error {
 // owns tells that a directory of the user uid is not the owner's.
 func (o *Owner) owns(path string, uid uint32) error {
 	if int64(uid) != int64(o.UID) {
-		return fmt.Errorf("%s belongs to the system user %d and not to %d, who is in the users file", path, uid, o.UID)
+		return fmt.Errorf("%s belongs to the system user %d, not to %d as in the users file", path, uid, o.UID)
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func TestOwner(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{
-		"home/Maildir": "", "home/none": "", "others/Maildir": "belongs to the system user 0 and not to 54321",
+		"home/Maildir": "", "home/none": "", "others/Maildir": "belongs to the system user 0, not to 54321",
 	} {
 		if err := CheckRoot(filepath.Join(base, path), o); (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("CheckRoot of %s: %v, want %q", path, err, want)

@@ -88,7 +88,7 @@ func backupOne(ctx context.Context, cmd *cobra.Command, a account, dest string, 
 	for _, note := range r.Notes {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", a.name, note)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s in %s (%d linked, %d copied, %d cloned, %d as in the snapshot before), locks held at most %v\n%s\n",
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s in %s (%d linked, %d copied, %d cloned, %d as in the previous snapshot), locks held at most %v\n%s\n",
 		a.name, many(r.Messages, "message"), many(r.Folders, "folder"), r.Linked, r.Copied, r.Shared, r.Earlier, r.LongestLock.Round(100*time.Microsecond), r.Path)
 	return nil
 }

@@ -34,7 +34,7 @@ func TestCheckCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, _, err := run("", "check", "--config", config)
-	if err == nil || exitCode(err) != 1 || !strings.Contains(out, "alice@example.org: INBOX: cur/1.a,S=7:2,: its name says 7 bytes and it has 2") {
+	if err == nil || exitCode(err) != 1 || !strings.Contains(out, "alice@example.org: INBOX: cur/1.a,S=7:2,: its name says 7 bytes but it has 2") {
 		t.Errorf("a finding: exit code %d, %v, %q", exitCode(err), err, out)
 	}
 	if out := good(t, "", "check", "--repair", "--config", config); !strings.Contains(out, "; repaired: renamed it to cur/1.a,S=2,W=3:2,\n") {
@@ -94,14 +94,14 @@ func TestBackupCommand(t *testing.T) {
 		t.Errorf("restore: %q", out)
 	}
 	misused(t, "give the path of a Maildir", "restore")
-	bad(t, "is no Maildir", "", "restore", t.TempDir())
+	bad(t, "is not a Maildir", "", "restore", t.TempDir())
 	// A directory above Maildirs is not what was meant.
 	if err := os.WriteFile(filepath.Join(copied, "cur", "1.a:2,F"), []byte("x\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	bad(t, "name each Maildir by itself", "", "restore", dest)
+	bad(t, "name each Maildir separately", "", "restore", dest)
 	if names, err := os.ReadDir(filepath.Join(copied, "cur")); err != nil || len(names) != 2 {
-		t.Errorf("restore of what is no Maildir changed one in it: %v, %v", names, err)
+		t.Errorf("restore of what is not a Maildir changed one in it: %v, %v", names, err)
 	}
 	if _, errOut, err := run("", "restore", "--dry-run", "--config", config); err != nil || !strings.Contains(errOut, "bob@example.org: no mail yet") {
 		t.Errorf("restore of one without mail: %v, %q", err, errOut)

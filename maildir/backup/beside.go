@@ -49,7 +49,7 @@ func (s *snapshot) beside(o *opened) error {
 		return err
 	}
 	for _, name := range others {
-		s.note(fmt.Sprintf("%s: %q is no regular file and is left out", walk.Title(o.f.path), name))
+		s.note(fmt.Sprintf("%s: %q is not a regular file and is left out", walk.Title(o.f.path), name))
 	}
 	for name := range o.f.files {
 		if _, ok := now[name]; ok {

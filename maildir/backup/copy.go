@@ -55,7 +55,7 @@ func (s *snapshot) message(o *opened, i int, name string, kind dirfd.Kind) (bool
 }
 
 func (s *snapshot) noFile(f *folder, i int, name string) {
-	s.note(fmt.Sprintf("%s: %s/%q is no regular file and is left out", walk.Title(f.path), walk.MailDirs[i], name))
+	s.note(fmt.Sprintf("%s: %s/%q is not a regular file and is left out", walk.Title(f.path), walk.MailDirs[i], name))
 }
 
 // linked checks what was linked: a hostile owner may have put something else

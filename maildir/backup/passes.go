@@ -53,7 +53,7 @@ func (s *snapshot) settle(ctx context.Context) error {
 			return nil
 		}
 		if s.Passes > maxPasses || time.Since(start) > patience && s.Passes > 10 {
-			return fmt.Errorf("mail is moved or renamed without a pause in %s: no copy is sure to be complete; try again at another time", titles(changed))
+			return fmt.Errorf("mail in %s is moved or renamed without pause, so no copy is sure to be complete; try again later", titles(changed))
 		}
 		if s.Passes > 3 {
 			time.Sleep(pause)
@@ -173,7 +173,7 @@ func (s *snapshot) tree() ([]walk.Dir, error) {
 			break
 		}
 		if try == treeTries {
-			return nil, fmt.Errorf("folders of %s are renamed without a pause; try again at another time", s.root.Path())
+			return nil, fmt.Errorf("folders of %s are renamed without pause; try again later", s.root.Path())
 		}
 	}
 	if err != nil {

@@ -104,7 +104,7 @@ func Take(ctx context.Context, opt Options) (Result, error) {
 	}
 	name, late := freeName(dest, time.Now(), earlier)
 	if late {
-		s.note(fmt.Sprintf("the clock is behind the snapshot before (%s): the name of this one is the second after it, since names tell the order", earlier))
+		s.note(fmt.Sprintf("the clock is behind the previous snapshot (%s), so this one is named one second after it to keep the order", earlier))
 	}
 	if err := s.take(ctx, name); err != nil {
 		return Result{}, errors.Join(err, dest.RemoveAll("."+name+incomplete))
@@ -284,7 +284,7 @@ func (s *snapshot) finishFolder(f *folder) error {
 		return err
 	}
 	if f.robbed {
-		s.note(fmt.Sprintf("%s: new messages could not be given UIDs before the copy: other programs got the lock each time", walk.Title(f.path)))
+		s.note(fmt.Sprintf("%s: new messages could not be given UIDs before the copy: other programs held the lock each time", walk.Title(f.path)))
 	}
 	if err := raiseUIDNext(d); err != nil {
 		s.note(fmt.Sprintf("%s: its dovecot-uidlist cannot be read and is copied as it is: %v", walk.Title(f.path), err))

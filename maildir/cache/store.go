@@ -79,7 +79,7 @@ func (s *Store) failed(err error) {
 	defer s.mu.Unlock()
 	if !s.told {
 		s.told = true
-		s.log.Warn("the message cache cannot be written, reading mail is slower without it", "dir", s.dir, "error", err)
+		s.log.Warn("the message cache cannot be written, so reading mail is slower", "dir", s.dir, "error", err)
 	}
 }
 
@@ -99,7 +99,7 @@ func (s *Store) background(job func()) {
 			defer func() { <-s.busy }()
 			defer func() {
 				if p := recover(); p != nil {
-					s.log.Error("panic in the message cache, which goes on without what was to be done", "panic", p, "stack", string(debug.Stack()))
+					s.log.Error("panic in the message cache, which continues without that work", "panic", p, "stack", string(debug.Stack()))
 				}
 			}()
 			job()

@@ -179,7 +179,7 @@ const most = 1000
 func (c *checker) wholeTree(tree []walk.Dir) {
 	a := &at{dir: c.root}
 	if !slices.ContainsFunc(tree, func(d walk.Dir) bool { return d.Path == "" && d.Folder }) {
-		a.add(".", "it has neither cur nor new, so it is no Maildir yet", nil)
+		a.add(".", "it has neither cur nor new, so it is not a Maildir yet", nil)
 	}
 	if _, err := c.folders.Subscriptions(); err != nil {
 		a.add("subscriptions", fmt.Sprintf("it cannot be read, so no folder counts as subscribed: %v", err), nil)

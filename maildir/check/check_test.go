@@ -115,19 +115,19 @@ func TestFindings(t *testing.T) {
 		{"foreign flags in disorder", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,SZX", "x") }, "ASCII order", "renamed it to cur/1.a:2,SXZ"},
 		{"flag before a foreign one", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,ZSF", "x") }, "ASCII order", "renamed it to cur/1.a:2,FSZ"},
 		{"wrong S", func(t *testing.T, root string) { write(t, root+"/cur/1.a,S=9:2,S", "x\nyz") },
-			"its name says 9 bytes and it has 4: it was cut off or changed", "renamed it to cur/1.a,S=4,W=5:2,S"},
+			"its name says 9 bytes but it has 4: it was cut off or changed", "renamed it to cur/1.a,S=4,W=5:2,S"},
 		{"wrong W", func(t *testing.T, root string) { write(t, root+"/new/1.a,S=4,W=6,U=3", "x\r\nz") },
-			"says 6 octets with CRLF and it has 4", "renamed it to new/1.a,U=3,S=4,W=4"},
+			"says 6 octets with CRLF but it has 4", "renamed it to new/1.a,U=3,S=4,W=4"},
 		{"compressed, wrong S", func(t *testing.T, root string) { write(t, root+"/cur/1.a,S=99:2,", gzipped) },
-			"says 99 bytes and it has 3", "renamed it to cur/1.a,S=3,W=4:2,"},
+			"says 99 bytes but it has 3", "renamed it to cur/1.a,S=3,W=4:2,"},
 		{"compressed, cut off", func(t *testing.T, root string) { write(t, root+"/cur/1.a,S=3:2,", gzipped[:20]) }, "cannot be read to the end", ""},
 		{"no base", func(t *testing.T, root string) { write(t, root+"/cur/:2,S", "x") }, "no identity", ":2,S"},
 		{"line break", func(t *testing.T, root string) { write(t, root+"/cur/1\n.a:2,", "x") }, "line break", "renamed it to cur/"},
 		{"long name", func(t *testing.T, root string) { write(t, root+"/cur/"+strings.Repeat("1", 240)+":2,", "x") }, "so long", "renamed it"},
 		{"flags out of order", func(t *testing.T, root string) { write(t, root+"/cur/1.a:2,SF", "x") }, "ASCII order", "renamed it to cur/1.a:2,FS"},
 		{"hidden", func(t *testing.T, root string) { write(t, root+"/cur/.1.a:2,.Xy12", "x") }, "begins with a dot", "moved it to"},
-		{"tmp", func(t *testing.T, root string) { write(t, root+"/tmp/1.a", "x") }, "never finished", "moved it to \"maildird-quarantine/INBOX/1.a\""},
-		{"tmp of a folder", func(t *testing.T, root string) { write(t, root+"/.A/tmp/1.a", "x") }, "never finished", "moved it to \"maildird-quarantine/A/1.a\""},
+		{"tmp", func(t *testing.T, root string) { write(t, root+"/tmp/1.a", "x") }, "an unfinished delivery left it here", "moved it to \"maildird-quarantine/INBOX/1.a\""},
+		{"tmp of a folder", func(t *testing.T, root string) { write(t, root+"/.A/tmp/1.a", "x") }, "an unfinished delivery left it here", "moved it to \"maildird-quarantine/A/1.a\""},
 		{"no tmp", func(t *testing.T, root string) { must(t, os.Remove(root+"/tmp")) }, "is missing", "made it"},
 		{"symbolic link", func(t *testing.T, root string) { must(t, os.Symlink("/etc/passwd", root+"/cur/1.a:2,")) }, "a symbolic link", "moved it"},
 		{"dangling link", func(t *testing.T, root string) { must(t, os.Symlink("nowhere", root+"/cur/1.a:2,")) }, "a symbolic link", "moved it"},
@@ -137,7 +137,7 @@ func TestFindings(t *testing.T) {
 		{"two names", func(t *testing.T, root string) {
 			write(t, root+"/cur/1.a:2,S", "x")
 			write(t, root+"/new/1.a", "x")
-		}, "the same message is there", "moved it"},
+		}, "the same message also exists", "moved it"},
 		{"two messages", func(t *testing.T, root string) {
 			write(t, root+"/cur/1.a:2,S", "xx")
 			write(t, root+"/cur/1.a:2,", "yy")
@@ -154,9 +154,9 @@ func TestFindings(t *testing.T) {
 			write(t, root+"/dovecot-uidlist", "3 V1 N9 G0123456789abcdef0123456789abcdef\n1 :1.a\nnonsense\n5 :2.b\n")
 		}, "it is damaged: ", "with the 2 UIDs that can be read"},
 		{"uidlist without a first line", func(t *testing.T, root string) { write(t, root+"/dovecot-uidlist", "1 :1.a\n") },
-			"it is damaged: ", "has a new one"},
+			"it is damaged: ", "was given a new one"},
 		{"uidlist is a link", func(t *testing.T, root string) { must(t, os.Symlink("/dev/zero", root+"/dovecot-uidlist")) },
-			"no regular file", "moved it to maildird-quarantine/INBOX/dovecot-uidlist"},
+			"not a regular file", "moved it to maildird-quarantine/INBOX/dovecot-uidlist"},
 		{"keyword without a name", func(t *testing.T, root string) {
 			write(t, root+"/dovecot-keywords", "0 $label1\n")
 			write(t, root+"/cur/1.a:2,ab", "x")

@@ -37,7 +37,7 @@ func (c *checker) duplicates(ctx context.Context, a *at) error {
 			}
 			f := file{a: a, part: d.Part, name: d.Name, st: d.Stat}
 			if same {
-				a.add(f.label(), fmt.Sprintf("the same message is there as %s: two programs renamed it at once, or a copy was made while it was renamed", g.Files[0]), c.setAside(f))
+				a.add(f.label(), fmt.Sprintf("the same message also exists as %s: two programs renamed it at once, or a copy was made while it was renamed", g.Files[0]), c.setAside(f))
 			} else {
 				a.add(f.label(), fmt.Sprintf("another message has the same name up to the flags (%s), so both share one UID", g.Files[0]), c.rename(f, func() string { return c.freshName(f) }))
 			}
@@ -58,12 +58,12 @@ func (c *checker) list(_ context.Context, a *at) error {
 	change, err := list.Refresh(func(uidlist.Record) {})
 	switch {
 	case errors.Is(err, dirfd.ErrNotRegular):
-		a.add(uidlist.Name, "it is no regular file, so no UID can be read or given out", c.setBeside(a, uidlist.Name))
+		a.add(uidlist.Name, "it is not a regular file, so no UID can be read or assigned", c.setBeside(a, uidlist.Name))
 	case err != nil:
 		a.add(uidlist.Name, fmt.Sprintf("it cannot be read: %v", err), nil)
 	case change == uidlist.Missing:
 	case list.Damaged():
-		a.add(uidlist.Name, "it is damaged: "+strings.Join(log.texts, "; ")+"; Dovecot would throw it away and give all messages new UIDs",
+		a.add(uidlist.Name, "it is damaged: "+strings.Join(log.texts, "; ")+"; Dovecot would discard it and give all messages new UIDs",
 			func() (string, error) { return c.mendList(a) })
 	case list.Header().NextUID > uidlist.MaxUID-1<<20:
 		a.add(uidlist.Name, fmt.Sprintf("its UIDs are nearly used up (next is %d): move the mail to a new folder", list.Header().NextUID), nil)
@@ -82,14 +82,14 @@ func (c *checker) mendList(a *at) (string, error) {
 		return "another program did", nil
 	}
 	h := list.Header()
-	done := fmt.Sprintf("wrote it anew with the %d UIDs that can be read", len(all))
+	done := fmt.Sprintf("rewrote it with the %d UIDs that can be read", len(all))
 	if h.UIDValidity == 0 {
 		validity, err := uidlist.NextValidity(c.root, c.opt.Now(), true)
 		if err != nil {
 			return "", err
 		}
 		h.UIDValidity = validity
-		done += "; it gave no UIDVALIDITY and has a new one"
+		done += "; it had no UIDVALIDITY and was given a new one"
 	}
 	return done, list.Rewrite(h, slices.Values(all))
 }

@@ -29,14 +29,14 @@ func (c *checker) part(ctx context.Context, a *at, part string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		a.problems = append(a.problems, problem{
-			name: part, cause: "the directory is missing; mail programs that deliver here fail", tree: true,
+			name: part, cause: "the directory is missing; deliveries to it will fail", tree: true,
 			repair: func() (string, error) { return c.make(ctx, a, part) },
 		})
 		return nil
 	case err != nil:
 		return err
 	case !st.Mode.IsDir():
-		a.add(part, fmt.Sprintf("it is %s where a directory has to be", kindOf(st)), nil)
+		a.add(part, fmt.Sprintf("it is %s instead of a directory", kindOf(st)), nil)
 		return nil
 	}
 	c.rights(a, "", part, st, 0o700)
@@ -45,7 +45,7 @@ func (c *checker) part(ctx context.Context, a *at, part string) error {
 		return nil
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		a.add(part, "this process may not list it, so what is in it was not checked", nil)
+		a.add(part, "this process may not list it, so its contents were not checked", nil)
 		return nil
 	}
 	if err != nil {
@@ -124,12 +124,12 @@ func label(name string) string {
 func (c *checker) entry(ctx context.Context, f file) error {
 	if f.part == "tmp" {
 		if f.st.Regular() && f.name[0] != '.' && c.opt.Now().Sub(f.st.Ctime) > leftAge {
-			f.a.add(f.label(), fmt.Sprintf("a delivery that was never finished left it %s ago", days(c.opt.Now().Sub(f.st.Ctime))), c.setAside(f))
+			f.a.add(f.label(), fmt.Sprintf("an unfinished delivery left it here %s ago", days(c.opt.Now().Sub(f.st.Ctime))), c.setAside(f))
 		}
 		return nil
 	}
 	if !f.st.Regular() {
-		f.a.add(f.label(), "it is "+kindOf(f.st)+" and no message; mail programs may follow it, wait for it or fail", c.setAside(f))
+		f.a.add(f.label(), "it is "+kindOf(f.st)+", not a message; mail programs may follow it, wait for it or fail", c.setAside(f))
 		return nil
 	}
 	if f.name[0] == '.' {
@@ -156,7 +156,7 @@ func (c *checker) oddName(f file) bool {
 	case base == "":
 		cause = "its name has nothing before the colon, so it has no identity"
 	case strings.ContainsAny(f.name, "\r\n"):
-		cause = "its name has a line break, which no uidlist can hold, so mail programs pass it over"
+		cause = "its name has a line break, which no uidlist can hold, so mail programs ignore it"
 	case len(base) > longestName:
 		cause = "its name is so long that not all flags can be added"
 	}
@@ -166,7 +166,7 @@ func (c *checker) oddName(f file) bool {
 	}
 	// Letters and fields that are not known are somebody's, and stay.
 	if proper := filename.WithFlags(f.name, filename.FlagsOf(f.name)); strings.Contains(f.name, ":2,") && proper != f.name {
-		f.a.add(f.label(), "its flags are not in ASCII order or stand there twice; notmuch passes such a file over",
+		f.a.add(f.label(), "its flags are not in ASCII order, or are repeated; notmuch ignores such a file",
 			c.rename(f, func() string { return proper }))
 		return true
 	}
@@ -215,7 +215,7 @@ func (c *checker) rights(a *at, part, name string, st dirfd.Stat, wanted fs.File
 		})
 	}
 	if st.Regular() && st.Nlink > 1 && st.UID != c.owner.UID {
-		a.add(label, fmt.Sprintf("it belongs to user %d, the Maildir to user %d, who may have linked it here to get it: it is not served; remove this name of it, or its others", st.UID, c.owner.UID), nil)
+		a.add(label, fmt.Sprintf("it belongs to user %d, the Maildir to user %d, who may have linked it here to get at it: it is not served; remove this link or the others", st.UID, c.owner.UID), nil)
 		return
 	}
 	mode := st.Mode.Perm()

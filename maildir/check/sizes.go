@@ -41,17 +41,17 @@ func (c *checker) sizes(ctx context.Context, f file) error {
 	isSize, isVirtual, err := measure(ctx, in, f.st.Size)
 	switch {
 	case errors.Is(err, compress.ErrDamaged), errors.Is(err, compress.ErrTooBig):
-		f.a.add(f.label(), "it is compressed, and cannot be read to the end: "+err.Error(), nil)
+		f.a.add(f.label(), "it is compressed and cannot be read to the end: "+err.Error(), nil)
 		return nil
 	case err != nil:
 		return err
 	}
 	var wrong []string
 	if size >= 0 && size != isSize {
-		wrong = append(wrong, fmt.Sprintf("its name says %d bytes and it has %d: it was cut off or changed, and Dovecot refuses to show it", size, isSize))
+		wrong = append(wrong, fmt.Sprintf("its name says %d bytes but it has %d: it was cut off or changed, and Dovecot refuses to show it", size, isSize))
 	}
 	if virtual >= 0 && virtual != isVirtual {
-		wrong = append(wrong, fmt.Sprintf("its name says %d octets with CRLF and it has %d: clients are told a wrong size", virtual, isVirtual))
+		wrong = append(wrong, fmt.Sprintf("its name says %d octets with CRLF but it has %d: clients are told a wrong size", virtual, isVirtual))
 	}
 	if len(wrong) > 0 {
 		f.a.add(f.label(), strings.Join(wrong, "; "), c.rename(f, func() string { return withSizes(f.name, isSize, isVirtual) }))

@@ -22,8 +22,8 @@ const (
 	TooBig                 // the message is larger than all that the user may have
 )
 
-// ErrReserve says that less space is free than has to stay so.
-var ErrReserve = errors.New("less space is free than has to stay so")
+// ErrReserve says that free space is below the reserve.
+var ErrReserve = errors.New("free space is below the reserve")
 
 // Reserved returns ErrReserve if a file of size bytes in the folder would leave
 // less than reserve bytes of its file system free. With a reserve of 0 nothing
@@ -36,7 +36,7 @@ func (d Dirs) Reserved(reserve uint64, size int64) error {
 	if err != nil || free >= reserve+uint64(max(size, 0)) {
 		return nil // where it cannot be told, the attempt will
 	}
-	return fmt.Errorf("%w: %s has %d bytes free, %d have to stay so, and the message has %d", ErrReserve, d.Folder.Path(), free, reserve, size)
+	return fmt.Errorf("%w: %s has %d bytes free, the reserve is %d bytes, and the message has %d", ErrReserve, d.Folder.Path(), free, reserve, size)
 }
 
 // CauseOf tells the cause of an error of this package.

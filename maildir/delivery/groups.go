@@ -7,7 +7,7 @@ import (
 
 // ErrGroup is in the error of a target that could have had the message, beside that of
 // the target that could not.
-var ErrGroup = errors.New("another who gets the message together with this one cannot have it")
+var ErrGroup = errors.New("another user who must receive the message together with this one cannot receive it")
 
 // Group makes targets, by index, get the message together or not at all, where every
 // target would succeed or fail by itself: they are one recipient to the client, who has

@@ -33,7 +33,7 @@ var ErrTooLong = errors.New("file is too long")
 // errForeignLink says that a file has several names and belongs to another user
 // than the directory: whoever owns the directory may have linked it there to
 // have it read or changed by a program that may do more.
-var errForeignLink = fmt.Errorf("%w of this directory's owner but a hard link to one of somebody else", ErrNotRegular)
+var errForeignLink = fmt.Errorf("%w of this directory's owner but a hard link to somebody else's", ErrNotRegular)
 
 // errPrivate says that a file belongs to another user than the directory, whose owner may
 // not read it. Who may write to the directory where it was could move it here, to have it

@@ -736,7 +736,7 @@ func TestTakeoverIsLogged(t *testing.T) {
 	if !taken(t, l, d, soon, Options{}) {
 		t.Fatal("not taken over")
 	}
-	if !strings.Contains(log.String(), path) || !strings.Contains(log.String(), fmt.Sprintf("process %d of this host, which is gone", pid)) {
+	if !strings.Contains(log.String(), path) || !strings.Contains(log.String(), fmt.Sprintf("process %d of this host, which no longer exists", pid)) {
 		t.Errorf("logged %q", log.String())
 	}
 }

@@ -40,7 +40,7 @@ func (h holder) String() string {
 	case h.life == unknown:
 		return fmt.Sprintf("process %d of host %q", h.pid, h.host)
 	}
-	return fmt.Sprintf("process %d of this host, which is gone", h.pid)
+	return fmt.Sprintf("process %d of this host, which no longer exists", h.pid)
 }
 
 // maxContent bounds what is read of a lock file, in bytes; Dovecot reads as much.

@@ -23,7 +23,7 @@ func (t *Tree) logTrouble(err error) {
 	case err == nil:
 		t.troubled.Store(false)
 	case !t.troubled.Swap(true) && t.log != nil:
-		t.log.Warn("subscriptions cannot be read, and mailboxes are listed without", "error", err)
+		t.log.Warn("subscriptions cannot be read, listing mailboxes without them", "error", err)
 	}
 }
 

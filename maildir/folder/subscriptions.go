@@ -24,7 +24,7 @@ const subscriptionsFile = "subscriptions"
 
 const subscriptionsV2 = "V\t2\n\n"
 
-var errSubscriptions = errors.New("form of the subscriptions file not known")
+var errSubscriptions = errors.New("unknown format of the subscriptions file")
 
 // subscriptions is a parsed file.
 type subscriptions struct {

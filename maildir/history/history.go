@@ -156,7 +156,7 @@ func (f *File) Refresh(validity uint32, give func(*Frame)) Change {
 			break
 		}
 		f.void = st.Ino
-		f.opt.Log.Warn("the mailbox's change history does not count and begins anew: clients that were away learn all flags again",
+		f.opt.Log.Warn("the mailbox's change history cannot be used and starts anew: returning clients will fetch all flags again",
 			"mailbox", f.dir.Path(), "file", Name, "reason", err)
 	case begun && f.inode == 0:
 		return Unchanged // it could not be written so far

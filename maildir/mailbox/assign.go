@@ -287,7 +287,7 @@ func (m *Mailbox) rename(e entry) (entry, error) {
 	}
 	m.touched(e.where)
 	m.touched(table.InNew)
-	m.env.Log.Warn("two files had one name up to the flags, or a file had none or one too long for flags: it got a new name",
+	m.env.Log.Warn("a file got a new name: two had the same one up to the flags, or it had none, or one too long for flags",
 		"mailbox", m.Path(), "old", e.name, "new", to.name)
 	return to, nil
 }

@@ -184,7 +184,7 @@ func (dst *Mailbox) flagAfter(ctx context.Context, src *Mailbox, originals []ori
 		return dst.syncTouched()
 	})
 	if err != nil {
-		dst.env.Log.Warn("flags that messages got while they were moved are lost", "mailbox", src.Path(), "other", dst.Path(), "error", err)
+		dst.env.Log.Warn("flags set on messages while they were being moved are lost", "mailbox", src.Path(), "other", dst.Path(), "error", err)
 	}
 }
 

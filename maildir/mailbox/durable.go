@@ -61,8 +61,8 @@ func (m *Mailbox) cleanTemp() {
 	switch n, err := delivery.CleanTemp(m.dirs.Tmp, now); {
 	case errors.Is(m.endedBy(err), ErrReplaced): // it went with the folder
 	case err != nil:
-		m.env.Log.Warn("cannot remove what lies in tmp/ since long ago", "mailbox", m.Path(), "error", err)
+		m.env.Log.Warn("cannot remove old files in tmp/", "mailbox", m.Path(), "error", err)
 	case n > 0:
-		m.env.Log.Info("removed what crashed programs left in tmp/ more than 36 hours ago", "mailbox", m.Path(), "files", n)
+		m.env.Log.Info("removed files that crashed programs left in tmp/ more than 36 hours ago", "mailbox", m.Path(), "files", n)
 	}
 }

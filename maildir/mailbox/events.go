@@ -34,7 +34,7 @@ func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 		case err != nil:
 			return false, err
 		case !st.Regular():
-			m.env.Log.Warn("something that is no regular file lies among the messages and is passed over",
+			m.env.Log.Warn("ignoring something among the messages that is not a regular file",
 				"mailbox", m.Path(), "name", e.name, "type", st.Mode.Type().String())
 			vanished = append(vanished, e) // if it had been a message
 		default:

@@ -412,7 +412,7 @@ func (m *Mailbox) putBack() error {
 		return err
 	}
 	next := m.list.Header().NextUID
-	m.env.Log.Info("the mailbox came back from a snapshot", "mailbox", m.Path(), "uidnext", next, "before", h.NextUID)
+	m.env.Log.Info("the mailbox was restored from a snapshot", "mailbox", m.Path(), "uidnext", next, "before", h.NextUID)
 	m.mu.Lock()
 	m.uidNext = max(m.uidNext, next)
 	m.mu.Unlock()

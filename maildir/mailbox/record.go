@@ -131,7 +131,7 @@ func (m *Mailbox) newHeader() (h uidlist.Header, ready func() error, err error) 
 			m.markReplaced()
 			return h, nil, ErrReplaced
 		}
-		m.env.Log.Warn("dovecot-uidlist was removed or destroyed, writing it again", "mailbox", m.Path(), "uidvalidity", h.UIDValidity)
+		m.env.Log.Warn("dovecot-uidlist was removed or destroyed, rewriting it", "mailbox", m.Path(), "uidvalidity", h.UIDValidity)
 		return h, nil, nil
 	}
 	h.UIDValidity, ready, err = m.nextValidity()
@@ -264,7 +264,7 @@ func (m *Mailbox) tidyList() error {
 	if lost > 0 {
 		// Dovecot does so when a file that it did not meet was renamed while it
 		// listed the directory. Nobody has to do anything.
-		m.env.Log.Info("another program wrote dovecot-uidlist without messages that are there, their UIDs stay", "mailbox", m.Path(), "messages", lost)
+		m.env.Log.Info("another program wrote dovecot-uidlist without some existing messages, which keep their UIDs", "mailbox", m.Path(), "messages", lost)
 	} else if !m.list.WantsRewrite(live) {
 		m.unlisted = nil
 		return nil

@@ -262,7 +262,7 @@ func (m *Mailbox) regular(e entry, kind dirfd.Kind) bool {
 		st, err := m.in(e.where).Lstat(e.name)
 		return err == nil && st.Regular()
 	}
-	m.env.Log.Warn("something that is no regular file lies among the messages and is passed over",
+	m.env.Log.Warn("ignoring something among the messages that is not a regular file",
 		"mailbox", m.Path(), "name", strings.Clone(e.name))
 	return false
 }

@@ -152,7 +152,7 @@ func (m *Mailbox) nowSettled(rows []uint32, modseq uint64, dated int) {
 // historyError logs why the history cannot be written. It goes on in memory.
 func (m *Mailbox) historyError(err error) {
 	if err != nil && !errors.Is(m.endedBy(err), ErrReplaced) {
-		m.env.Log.Warn("the mailbox's change history cannot be written: clients that go away learn all flags again",
+		m.env.Log.Warn("the mailbox's change history cannot be written: returning clients will fetch all flags again",
 			"mailbox", m.Path(), "file", history.Name, "error", err)
 	}
 }

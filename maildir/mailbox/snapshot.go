@@ -87,7 +87,7 @@ func (m *Mailbox) openSnapshot() (ok bool) {
 	}
 	if err != nil {
 		_ = file.Close()
-		m.env.Log.Info("the mailbox's snapshot does not count, the folder is read", "mailbox", m.Path(), "error", err)
+		m.env.Log.Info("the mailbox's snapshot cannot be used, reading the folder", "mailbox", m.Path(), "error", err)
 		return false
 	}
 	if !m.resume(s, t) {

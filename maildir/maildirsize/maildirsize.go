@@ -21,7 +21,7 @@ import (
 const name = "maildirsize"
 
 // ErrOver says that a Maildir may not hold what is to be added.
-var ErrOver = errors.New("mailbox quota is used up")
+var ErrOver = errors.New("mailbox quota is exceeded")
 
 // ErrNever is ErrOver for what is more than the Maildir may hold in all: there will be
 // no room for it, whatever is removed.

@@ -104,7 +104,7 @@ func (q *Quota) Room(bytes, messages int64) error {
 	if u.Limit.Bytes > 0 && bytes > u.Limit.Bytes {
 		over = ErrNever
 	}
-	return fmt.Errorf("%w: %d bytes and %d messages are there, the limit is %s, and %d bytes are to be added",
+	return fmt.Errorf("%w: %d bytes and %d messages exist, the limit is %s, and %d bytes would be added",
 		over, u.Bytes, u.Messages, u.Limit, bytes)
 }
 

@@ -79,7 +79,7 @@ func Run(ctx context.Context, opt Options) (Result, error) {
 		return Result{}, err
 	}
 	if ok, err := isRoot(root, tree); err != nil || !ok {
-		return Result{}, cmp.Or(err, fmt.Errorf("%s is no Maildir: it has neither cur nor new; name each Maildir by itself", opt.Root))
+		return Result{}, cmp.Or(err, fmt.Errorf("%s is not a Maildir: it has neither cur nor new; name each Maildir separately", opt.Root))
 	}
 	r := &run{opt: opt, root: root}
 	if err := r.raiseCounter(); err != nil {
@@ -285,7 +285,7 @@ func (r *run) vouch(d *dirfd.Dir, path string) error {
 	}
 	if list.Damaged() {
 		r.NewValidity++
-		r.tell(path, "gave the folder a new UIDVALIDITY: its dovecot-uidlist is damaged, and clients have to load the folder anew")
+		r.tell(path, "gave the folder a new UIDVALIDITY: its dovecot-uidlist is damaged, and clients must download the folder again")
 		if r.opt.DryRun {
 			return nil
 		}
@@ -296,7 +296,7 @@ func (r *run) vouch(d *dirfd.Dir, path string) error {
 	}
 	r.Raised++
 	next := backup.RaisedUIDNext(h.NextUID, unknown)
-	r.tell(path, "raised UIDNEXT from %d to %d: clients may know UIDs that were given out after the copy; %d messages without a UID", h.NextUID, next, unknown)
+	r.tell(path, "raised UIDNEXT from %d to %d: clients may know UIDs that were assigned after the copy; messages without a UID: %d", h.NextUID, next, unknown)
 	if r.opt.DryRun {
 		return nil
 	}

@@ -180,7 +180,7 @@ func TestNotARoot(t *testing.T) {
 	must(t, os.Rename(maildirWith(t, "cur/1.a:2,|one", "dovecot-uidlist|3 V1600000000 N2\n1 :1.a\n"), root))
 	for _, dir := range []string{users, filepath.Dir(root)} {
 		_, err := Run(t.Context(), Options{Root: dir, Locker: dotlock.NewLocker(""), Delivery: &delivery.Options{Host: "host", PID: os.Getpid()}})
-		if err == nil || !strings.Contains(err.Error(), "is no Maildir") {
+		if err == nil || !strings.Contains(err.Error(), "is not a Maildir") {
 			t.Errorf("%s: %v", dir, err)
 		}
 		entries, err := os.ReadDir(dir)

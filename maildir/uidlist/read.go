@@ -243,7 +243,7 @@ func (f *File) record(line string) (Record, bool) {
 	clean := withoutNULs(line)
 	r, cut, ok := parseRecord(clean, f.version)
 	if !ok || len(clean) < len(line) {
-		f.complain("a line makes no sense", line)
+		f.complain("a line is malformed", line)
 	}
 	if cut {
 		if uid := mergedUID(clean, r.UID); uid != 0 {

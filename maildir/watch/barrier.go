@@ -71,7 +71,7 @@ func (b *barrier) newMark() *mark {
 	}
 	if !b.told {
 		b.told = true
-		b.log.Warn("no file can be made and watched to tell by when events have come, so that each command reads the whole folder", "error", failed)
+		b.log.Warn("cannot create and watch a marker file to know when events have arrived, so each command reads the whole folder", "error", failed)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ import (
 
 // ErrUnavailable says that the kernel gives no watch (a limit, no inotify, a
 // network file system): the caller has to poll.
-var ErrUnavailable = errors.New("no file-system events to be had")
+var ErrUnavailable = errors.New("no file-system events available")
 
 // Op says what happened to a name.
 type Op uint8

@@ -33,7 +33,7 @@ type fault struct {
 	long bool
 }
 
-var full = []string{"no space left on device", "less space is free than has to stay so"}
+var full = []string{"no space left on device", "free space is below the reserve"}
 
 // faults are all, by the names in the table.
 var faults = []fault{

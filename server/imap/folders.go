@@ -61,7 +61,7 @@ func runCreate(s *session) error {
 		}
 		if err != nil {
 			// The mailbox is there, so the answer is OK.
-			s.log.Warn("new mailbox cannot be looked at", "mailbox", req.name, "error", err)
+			s.log.Warn("new mailbox cannot be read", "mailbox", req.name, "error", err)
 		}
 	}
 	return nil

@@ -54,7 +54,7 @@ func (lx *lexer) listStatus(cmd *listCommand) {
 			return nil
 		}
 		// RFC 5819 section 2: no STATUS response, and LIST goes on.
-		s.log.Warn("mailbox cannot be looked at", "mailbox", e.Name, "error", err)
+		s.log.Warn("mailbox cannot be read", "mailbox", e.Name, "error", err)
 		return nil
 	})
 }

@@ -165,7 +165,7 @@ func (n *notifier) tellBox(w *watchedBox) {
 	case errors.Is(err, mailbox.ErrReplaced):
 		n.reopen(w)
 	case err != nil:
-		n.s.log.Warn("mailbox cannot be looked at", "mailbox", w.name, "error", err)
+		n.s.log.Warn("mailbox cannot be read", "mailbox", w.name, "error", err)
 	default:
 		n.tellState(w, now)
 	}
@@ -226,7 +226,7 @@ func (n *notifier) reopen(w *watchedBox) {
 		}
 	}
 	if err != nil && !errors.Is(err, mailbox.ErrReplaced) { // it is removed as well
-		n.s.log.Warn("mailbox cannot be looked at", "mailbox", w.name, "error", err)
+		n.s.log.Warn("mailbox cannot be read", "mailbox", w.name, "error", err)
 	}
 }
 

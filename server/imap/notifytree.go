@@ -32,7 +32,7 @@ func (n *notifier) look() (map[string]treeEntry, error) {
 			if was, known := n.known[e.Name]; known && !was.NoSelect && was.id != (maildir.FolderID{}) {
 				e.id = was.id
 			} else if e.id, err = account.FolderID(e.Name); err != nil && !errors.Is(err, folder.ErrNotFound) {
-				n.s.log.Warn("mailbox cannot be looked at", "mailbox", e.Name, "error", err)
+				n.s.log.Warn("mailbox cannot be read", "mailbox", e.Name, "error", err)
 			}
 		}
 		now[e.Name] = e
@@ -67,7 +67,7 @@ func (s *session) ownTreeChange(names ...string) {
 func (n *notifier) tellTree() error {
 	now, err := n.look()
 	if err != nil {
-		n.s.log.Warn("folders cannot be looked at", "error", err)
+		n.s.log.Warn("folders cannot be read", "error", err)
 		return nil
 	}
 	was := n.known

@@ -30,7 +30,7 @@ func (s *session) tellSelected(n news) error {
 			ended, _ = statusOf(err)
 		}
 	} else if err != nil {
-		s.log.Warn("mailbox cannot be looked at", "mailbox", s.sel.name, "error", err)
+		s.log.Warn("mailbox cannot be read", "mailbox", s.sel.name, "error", err)
 	}
 	last, grew := s.sel.view.LastUID(), false
 	var news []mailbox.Update

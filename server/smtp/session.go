@@ -72,7 +72,7 @@ func (s *session) mail(e envelope) error {
 			s.log.Error("cannot determine how much space is free", "error", err)
 		} else if free < cfg.Reserve+uint64(e.size) {
 			s.log.Error("message refused", "from", shorten(e.text()), "error", fmt.Errorf(
-				"%w: there are %d bytes, %d have to stay so, and the message has %d", delivery.ErrReserve, free, cfg.Reserve, e.size))
+				"%w: %d bytes are free, the reserve is %d bytes, and the message has %d", delivery.ErrReserve, free, cfg.Reserve, e.size))
 			return errNoSpace()
 		}
 	}
@@ -170,7 +170,7 @@ func (s *session) room(t target, size int64) error {
 		s.refused++
 		return errNeverFits()
 	}
-	log.Error("mailbox cannot be looked at", "error", err)
+	log.Error("mailbox cannot be read", "error", err)
 	return tempFailure()
 }
 

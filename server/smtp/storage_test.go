@@ -120,7 +120,7 @@ func TestNoSpaceAtMail(t *testing.T) {
 	c.say("RSET", "250")
 	c.say("MAIL FROM:<s@client.example> SIZE=501", "452 4.3.1")
 	if log := ts.log.String(); strings.Count(log, `msg="message refused"`) != 2 ||
-		!strings.Contains(log, `from=s@client.example error="less space is free than has to stay so: there are 1500 bytes, 1000 have to stay so, and the message has 501"`) {
+		!strings.Contains(log, `from=s@client.example error="free space is below the reserve: 1500 bytes are free, the reserve is 1000 bytes, and the message has 501"`) {
 		t.Errorf("the log has no line of it:\n%s", log)
 	}
 }
