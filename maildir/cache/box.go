@@ -379,8 +379,17 @@ func (b *Box) flush() {
 		b.fail(err)
 		return
 	}
+	var outdatedAt map[uint32]int // by row: what stands before is of another text
 	for i := range entries {
-		if entries[i].has&outdated == 0 { // what is known now came after that
+		if entries[i].has&outdated != 0 {
+			if outdatedAt == nil {
+				outdatedAt = map[uint32]int{}
+			}
+			outdatedAt[b.adds[i].row] = i
+		}
+	}
+	for i := range entries {
+		if at, ok := outdatedAt[b.adds[i].row]; !ok || i > at {
 			b.take(b.adds[i].row, &entries[i])
 		}
 	}

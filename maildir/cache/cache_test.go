@@ -391,3 +391,19 @@ func TestLongestUnusedFilesGoFirst(t *testing.T) {
 		t.Errorf("the first one is there: %v", err)
 	}
 }
+
+// TestOutdatedUnwritten: a text that is outdated before it was written does not come back
+// when it is.
+func TestOutdatedUnwritten(t *testing.T) {
+	sh := openShelf(t, newStore(t, Options{Dir: t.TempDir()}), 3)
+	sh.fill(0)
+	sh.add(1, sample(1))
+	sh.b.Outdate(1, sh.key(1))
+	sh.b.Flush()
+	if _, ok := sh.read(1); ok || sh.b.Kinds(1) != 0 {
+		t.Error("the text is there")
+	}
+	if !sh.check(0) {
+		t.Error("another one is not")
+	}
+}
