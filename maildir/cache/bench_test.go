@@ -34,11 +34,11 @@ func BenchmarkOpen(b *testing.B) {
 	for row := range uint32(rows) {
 		sums[row] = sh.key(row).Base
 	}
-	resolve := func(uid uint32) (uint32, uint64, bool) { return uid - 1, sums[uid-1], true }
+	resolve := func(uid uint32) (uint32, uint64, uint32, bool) { return uid - 1, sums[uid-1], uid, true }
 	b.ReportAllocs()
 	for b.Loop() {
 		box := s.NewBox()
-		box.Open(inbox, resolve)
+		box.Open(inbox, resolve, nil)
 		if box.Kinds(rows-1) == 0 {
 			b.Fatal("a record is missing")
 		}

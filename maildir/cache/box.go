@@ -8,7 +8,7 @@ import (
 
 // Box is what is kept of one open mailbox. Its messages are numbered by rows,
 // which the mailbox hands out and which do not change while it is open. Sizes
-// and dates are in memory, about 32 bytes a message once one of them is known;
+// and dates are in memory, 40 bytes a message once one of them is known;
 // the rest is read from the files. Safe for concurrent use.
 type Box struct {
 	s *Store
@@ -17,6 +17,7 @@ type Box struct {
 	facts   []fact // by row
 	id      ID
 	resolve Resolve
+	look    Look
 	files   *pair // nil: none yet
 	retry   time.Time
 	closed  bool
@@ -25,13 +26,18 @@ type Box struct {
 	unwritten map[uint32]Key
 
 	// What is to be written.
-	data []byte
-	adds []addition
+	data     []byte
+	adds     []addition
+	flushing bool
 }
 
-// Resolve finds the row of a UID and the sum of its base; ok is false if the
-// mailbox does not have it.
-type Resolve func(uid uint32) (row uint32, base uint64, ok bool)
+// Resolve finds the row of a UID, the sum of its base, and the Source.Inode of its file
+// as far as the mailbox knows, 0 if it does not; ok is false if the mailbox does not
+// have it.
+type Resolve func(uid uint32) (row uint32, base uint64, inode uint32, ok bool)
+
+// Look looks at the file of a row; ok is false if it is not where the mailbox has it.
+type Look func(row uint32) (file Source, mtime time.Time, ok bool)
 
 // fact is what is known of a row. Zero: nothing.
 type fact struct {
@@ -39,6 +45,7 @@ type fact struct {
 	mtime   int64
 	off     int64 // of the record, and its length, 0 if there is none
 	len     uint32
+	source  Source
 	has     Kinds
 	dated   bool // mtime is known
 }
@@ -67,14 +74,16 @@ const retryAfter = time.Minute
 func (s *Store) NewBox() *Box { return &Box{s: s} }
 
 // Open reads what the files have of the mailbox, and later what other processes
-// added since. It is cheap when there is nothing new.
-func (b *Box) Open(id ID, resolve Resolve) {
+// added since. It is cheap when there is nothing new. What they have of a message whose
+// file is another one, by its inode number, counts if look finds the length and the time
+// that they have, as of a Maildir that was copied.
+func (b *Box) Open(id ID, resolve Resolve, look Look) {
 	if b.s.dir == "" {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.id, b.resolve = id, resolve
+	b.id, b.resolve, b.look = id, resolve, look
 	if b.files == nil {
 		p, err := b.s.openPair(id)
 		if err != nil {
@@ -93,16 +102,21 @@ func (b *Box) load() {
 	if b.facts == nil { // room for all: to grow is to copy it again and again
 		b.facts = make([]fact, 0, min(b.files.entries(), factsAtOnce))
 	}
+	var doubts []doubt
 	err := b.files.each(func(e entry) {
-		row, base, ok := b.resolve(e.key.UID)
+		row, base, inode, ok := b.resolve(e.key.UID)
 		if ok && base == e.key.Base {
 			b.take(row, &e)
+			if inode == 0 || inode != e.source.Inode {
+				doubts = append(doubts, doubt{row, inode, e.key})
+			}
 		}
 	})
 	if err != nil {
 		b.fail(err)
 		return
 	}
+	b.settle(doubts)
 	for row, key := range b.unwritten {
 		b.outdate(row, key)
 	}
@@ -116,12 +130,14 @@ func (b *Box) take(row uint32, e *entry) {
 		b.clear(f)
 		return
 	}
+	if f.differs(e.source, e.mtime) {
+		b.clear(f)
+	}
 	if e.mtime != noTime {
-		if f.dated && f.mtime != e.mtime {
-			*f = fact{} // of another text
-			b.forgot++
-		}
 		f.mtime, f.dated = e.mtime, true
+	}
+	if e.source != (Source{}) {
+		f.source = e.source
 	}
 	if e.virtual >= 0 {
 		f.virtual = e.virtual + 1
@@ -195,11 +211,12 @@ func (b *Box) Facts(n int, row func(i int) uint32, emit func(i int, f Fact)) {
 // Keeps tells whether Add is of any use, beyond sizes and dates.
 func (b *Box) Keeps() bool { return b.s.dir != "" }
 
-// SetSize notes the octets of a message in CRLF form, for the life of the Box.
-func (b *Box) SetSize(row uint32, n int64) {
+// SetSize notes the octets of a message in CRLF form, for the life of the Box, as they
+// were counted in a file.
+func (b *Box) SetSize(row uint32, n int64, of Source) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.row(row).virtual = n + 1
+	b.take(row, &entry{mtime: noTime, virtual: n, source: of})
 }
 
 // Forget drops what is known of a row: its message is gone, or is another one.
@@ -266,9 +283,10 @@ func (b *Box) Add(row uint32, key Key, r *Record) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	f := b.row(row)
-	e := entry{key: key, has: r.has, mtime: nanoseconds(r.Mtime), virtual: r.Virtual}
-	known := (f.dated && f.mtime == e.mtime || e.mtime == noTime) && (f.virtual > 0 || e.virtual < 0) && r.has&^f.has == 0
-	b.take(row, &entry{mtime: e.mtime, virtual: e.virtual})
+	e := entry{key: key, has: r.has, mtime: nanoseconds(r.Mtime), virtual: r.Virtual, source: r.Source}
+	known := (f.dated && f.mtime == e.mtime || e.mtime == noTime) && (f.virtual > 0 || e.virtual < 0) && r.has&^f.has == 0 &&
+		(f.source == e.source || e.source == Source{})
+	b.take(row, &entry{mtime: e.mtime, virtual: e.virtual, source: e.source})
 	if known || !b.writable() {
 		return
 	}
@@ -351,7 +369,8 @@ func (b *Box) flush() {
 	if b.files == nil || len(b.adds) == 0 {
 		return
 	}
-	defer func() { b.data, b.adds = b.data[:0], b.adds[:0] }()
+	b.flushing = true
+	defer func() { b.data, b.adds, b.flushing = b.data[:0], b.adds[:0], false }()
 	ok, err := lock(b.files.index)
 	if err != nil {
 		b.fail(err)

@@ -150,7 +150,7 @@ func TestForgettingIsCounted(t *testing.T) {
 	sh.fill(0, 1)
 	sh.fill(0, 1)
 	sh.b.Forget(2)
-	sh.b.SetSize(1, 5)
+	sh.b.SetSize(1, 5, Source{})
 	expect(0, "nothing was forgotten")
 	sh.b.Forget(0)
 	sh.b.Forget(0)

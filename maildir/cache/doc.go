@@ -17,9 +17,11 @@
 // passed over. Nothing is ever synced.
 //
 // An entry counts only for a message that has its UID and the base of its file
-// name: a base is unique, and a message's text never changes under it. Whoever
-// opens the file all the same compares size and time, see Record, and says by Outdate
-// that it is another text, for those who read the files later too.
+// name: a base is unique, and a message's text never changes under it. Another program
+// may put another file there all the same, so the entry says of which file it is, by
+// inode number and length beside the time (source.go). If the mailbox has a file with
+// another inode number, it is looked at. Whoever opens a file compares size and time, see
+// Record. Outdate says that it is another text, for those who read the files later too.
 //
 // Several processes may use the same files. Whoever adds holds an flock on the
 // index for the moment of two writes, and reads first what others added; whoever
@@ -33,6 +35,6 @@
 //
 // record.go is the format: what a record and an entry have, and Format, their version;
 // files.go finds, makes and appends to the files. box.go is what a mailbox knows of them,
-// window.go reads records, compact.go writes the files anew, and store.go has what all
+// source.go of which file it is, window.go reads records, compact.go writes the files anew, and store.go has what all
 // mailboxes of the process share.
 package cache

@@ -16,23 +16,46 @@ type shelf struct {
 	b     *Box
 	id    ID
 	bases map[uint32]string // by row, where they are others
+	files map[uint32]Record // by row, what the files say that are not as sample has them
 	rows  uint32
+	looks int // that Open took
 }
 
 var inbox = ID{Account: "/mail/alice", GUID: "0123456789abcdef0123456789abcdef", UIDValidity: 7}
 
 func openShelf(t testing.TB, s *Store, rows uint32) *shelf {
 	t.Helper()
-	sh := &shelf{t: t, s: s, b: s.NewBox(), id: inbox, rows: rows, bases: map[uint32]string{}}
+	return openShelfOf(t, s, rows, nil)
+}
+
+// openShelfOf is openShelf of a mailbox with other files than at first.
+func openShelfOf(t testing.TB, s *Store, rows uint32, files map[uint32]Record) *shelf {
+	t.Helper()
+	sh := &shelf{t: t, s: s, b: s.NewBox(), id: inbox, rows: rows, bases: map[uint32]string{}, files: files}
 	sh.open()
 	return sh
 }
 
-func (sh *shelf) open() { sh.b.Open(sh.id, sh.resolve) }
+func (sh *shelf) open() { sh.b.Open(sh.id, sh.resolve, sh.look) }
 
-func (sh *shelf) resolve(uid uint32) (uint32, uint64, bool) {
-	row := uid - 1
-	return row, sh.key(row).Base, uid > 0 && row < sh.rows
+func (sh *shelf) resolve(uid uint32) (row uint32, base uint64, inode uint32, ok bool) {
+	row = uid - 1
+	file := sh.file(row)
+	return row, sh.key(row).Base, file.Source.Inode, uid > 0 && row < sh.rows
+}
+
+// file is what the file of a row says, as a record.
+func (sh *shelf) file(row uint32) Record {
+	if r, ok := sh.files[row]; ok {
+		return r
+	}
+	return sample(row)
+}
+
+func (sh *shelf) look(row uint32) (Source, time.Time, bool) {
+	sh.looks++
+	file := sh.file(row)
+	return file.Source, file.Mtime, file.Source != Source{}
 }
 
 func (sh *shelf) key(row uint32) Key {
@@ -59,6 +82,7 @@ func sample(row uint32) Record {
 		Size: int64(rnd.IntN(1_000_000)), Virtual: int64(rnd.IntN(2_000_000)),
 		Mtime: time.Unix(1_700_000_000+int64(rnd.IntN(1_000_000)), int64(rnd.IntN(1_000_000_000))),
 	}
+	r.Source = Source{row + 1, uint32(r.Size)}
 	for k := range kinds {
 		if rnd.IntN(4) > 0 || k == Header {
 			piece := make([]byte, rnd.IntN(150))
@@ -72,7 +96,7 @@ func sample(row uint32) Record {
 }
 
 func sameRecord(a, b *Record) bool {
-	if a.Size != b.Size || a.Virtual != b.Virtual || !a.Mtime.Equal(b.Mtime) || a.has != b.has {
+	if a.Size != b.Size || a.Virtual != b.Virtual || !a.Mtime.Equal(b.Mtime) || a.Source != b.Source || a.has != b.has {
 		return false
 	}
 	for k := range kinds {

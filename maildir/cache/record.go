@@ -8,7 +8,7 @@ import (
 
 // Format is the version of the files and of what the kinds hold. Change it when
 // any octet of a rendering changes, and old files are not read any more.
-const Format = 4
+const Format = 5
 
 // Kind names a piece of what is kept of a message.
 type Kind uint8
@@ -45,6 +45,9 @@ type Record struct {
 	Mtime time.Time
 	// Virtual is the octets of the text in CRLF form, negative if not known.
 	Virtual int64
+	// Source is the file that the text was read from. Its record does not have it, but
+	// its entry of the index.
+	Source Source
 
 	has    Kinds
 	pieces [kinds][]byte
@@ -190,7 +193,7 @@ func BaseSum[T string | []byte](base T) uint64 {
 
 // entrySize is the bytes of an entry of the index, little-endian: UID (4), kinds
 // (2), zero (2), base (8), time (8), virtual (8), offset (8) and length (4) of
-// the record, zero (16), checksum (4). An entry that is outdated has a time and
+// the record, inode (4) and length (4) of the file, zero (8), checksum (4). An entry that is outdated has a time and
 // sizes that are not known.
 const entrySize = 64
 
@@ -202,6 +205,7 @@ type entry struct {
 	virtual int64
 	off     int64
 	len     uint32 // 0: there is no record, only the date or the size is known
+	source  Source
 }
 
 // outdated among the kinds of an entry says that what stands before it of its message
@@ -218,6 +222,8 @@ func appendEntry(b []byte, number uint64, e *entry) []byte {
 	le.PutUint64(raw[24:], uint64(e.virtual))
 	le.PutUint64(raw[32:], uint64(e.off))
 	le.PutUint32(raw[40:], e.len)
+	le.PutUint32(raw[44:], e.source.Inode)
+	le.PutUint32(raw[48:], e.source.Length)
 	le.PutUint32(raw[60:], sum(number, raw[:60]))
 	return append(b, raw[:]...)
 }
@@ -231,5 +237,6 @@ func parseEntry(raw []byte, number uint64) (e entry, ok bool) {
 		key: Key{UID: le.Uint32(raw), Base: le.Uint64(raw[8:])}, has: Kinds(le.Uint16(raw[4:])),
 		mtime: int64(le.Uint64(raw[16:])), virtual: int64(le.Uint64(raw[24:])),
 		off: int64(le.Uint64(raw[32:])), len: le.Uint32(raw[40:]),
+		source: Source{le.Uint32(raw[44:]), le.Uint32(raw[48:])},
 	}, true
 }

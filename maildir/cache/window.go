@@ -37,6 +37,7 @@ func (b *Box) Read(w *Window, row uint32, key Key) (Record, bool) {
 	b.mu.RUnlock()
 	if raw != nil {
 		if r, ok := parseRecord(raw, p.number, key); ok {
+			r.Source = f.source
 			return r, true
 		}
 	}

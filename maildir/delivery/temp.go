@@ -19,12 +19,13 @@ import (
 // Temp is one message being written in a folder's tmp/: write it, Finish it,
 // Commit it. Abort at any time, best deferred. For one goroutine.
 type Temp struct {
-	dirs Dirs
-	opt  *Options
-	file *os.File
-	name string // in tmp/; "" when it is not there any more
-	base string // set by Finish
-	err  error  // of the first write that failed
+	dirs  Dirs
+	opt   *Options
+	file  *os.File
+	name  string // in tmp/; "" when it is not there any more
+	base  string // set by Finish, and inode
+	inode uint32
+	err   error // of the first write that failed
 
 	pack    *compress.Writer // nil: the file is not compressed
 	written int64            // bytes of the file
@@ -198,6 +199,9 @@ func (t *Temp) unpack() error {
 // every line end as CRLF.
 func (t *Temp) Size() (size, virtual int64) { return t.size, t.size + t.bare }
 
+// InodeSum is that of the file's inode number, once it is finished.
+func (t *Temp) InodeSum() uint32 { return t.inode }
+
 // Finish makes the file durable in tmp/ and gives it its unique name, which is
 // not yet used: Commit does that. mtime, if not zero, becomes the file's
 // modification time, the message's INTERNALDATE.
@@ -244,7 +248,7 @@ func (t *Temp) finish(mtime time.Time, keep bool) (base string, err error) {
 			return fail(err)
 		}
 	}
-	t.base = t.finalName(uint64(st.Dev), st.Ino)
+	t.base, t.inode = t.finalName(uint64(st.Dev), st.Ino), dirfd.InodeSum(st.Ino)
 	return t.base, nil
 }
 

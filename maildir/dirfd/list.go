@@ -47,8 +47,9 @@ func (d *Dir) List(f func(name []byte, kind Kind, ino uint64) bool) error {
 
 // Entry is an entry of a directory, as List gives it.
 type Entry struct {
-	Name []byte
-	Kind Kind
+	Name  []byte
+	Kind  Kind
+	Inode uint32 // its InodeSum
 }
 
 const (
@@ -72,8 +73,8 @@ func (d *Dir) ListMany(f func(some []Entry)) error {
 	defer unix.Close(own)
 	some := make([]Entry, 0, together)
 	give := func(p piece) {
-		p.each(func(name []byte, kind Kind, _ uint64) bool {
-			if some = append(some, Entry{name, kind}); len(some) == together {
+		p.each(func(name []byte, kind Kind, ino uint64) bool {
+			if some = append(some, Entry{name, kind, InodeSum(ino)}); len(some) == together {
 				f(some)
 				some = some[:0]
 			}

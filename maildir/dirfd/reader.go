@@ -16,6 +16,7 @@ type Reader struct {
 	fd        int // plus one; 0: closed
 	size      int64
 	sparse    bool
+	inode     uint32
 	mtime     time.Time
 	dir, name string // for error texts
 }
@@ -29,7 +30,7 @@ func (d *Dir) OpenReader(r *Reader, name string) error {
 		if err != nil {
 			return err
 		}
-		*r = Reader{fd: n + 1, size: st.Size, sparse: st.Blocks*512 < st.Size, mtime: time.Unix(st.Mtim.Unix()), dir: d.path, name: name}
+		*r = Reader{fd: n + 1, size: st.Size, sparse: st.Blocks*512 < st.Size, inode: InodeSum(st.Ino), mtime: time.Unix(st.Mtim.Unix()), dir: d.path, name: name}
 		return nil
 	})
 }
@@ -39,6 +40,9 @@ func (r *Reader) Size() int64 { return r.size }
 
 // Mtime returns the modification time of the file when it was opened.
 func (r *Reader) Mtime() time.Time { return r.mtime }
+
+// InodeSum is that of the file's inode number.
+func (r *Reader) InodeSum() uint32 { return r.inode }
 
 // Hole returns where the hole of the file ends that an offset lies in, or the
 // offset if it lies in none.

@@ -38,6 +38,16 @@ func (s Stat) Changed() time.Time {
 	return s.Mtime
 }
 
+// InodeSum is that of the name's inode number.
+func (s Stat) InodeSum() uint32 { return InodeSum(s.Ino) }
+
+// InodeSum is 32 bits that stand for an inode number, never 0. Numbers that are near
+// each other, as those of the files of a directory, have different ones.
+func InodeSum(ino uint64) uint32 {
+	const golden = 0x9e3779b97f4a7c15 // 2^64 by the golden ratio
+	return max(uint32(ino*golden>>32), 1)
+}
+
 // Lstat describes name without following a symbolic link.
 func (d *Dir) Lstat(name string) (Stat, error) {
 	var st unix.Stat_t

@@ -202,7 +202,7 @@ func allKeywords(in []*Incoming) (words []string) {
 
 // commit gives a finished temporary file its place: new/ without flags, cur/ with.
 func (m *Mailbox) commit(temp *delivery.Temp, flags filename.Flags) (entry, error) {
-	e := entry{where: table.InNew}
+	e := entry{where: table.InNew, inode: temp.InodeSum()}
 	info := ""
 	if flags != 0 {
 		e.where, info = table.InCur, filename.WithFlags("", flags)

@@ -81,7 +81,7 @@ type arrivals struct {
 // to wait.
 func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 	filename.SortBy(files, func(e entry) string { return e.name }, func(a, b entry) int { return int(a.where) - int(b.where) })
-	files = slices.Compact(files)
+	files = slices.CompactFunc(files, entry.sameName)
 	lineUp(files)
 	a := &arrivals{fresh: make([]entry, 0, len(files)), files: len(files)}
 	a.bases = m.t.NewBases(len(files), func(i uint32) string { return filename.Base(files[i].name) })
@@ -176,7 +176,7 @@ func (m *Mailbox) enterArrivals(first uint32, a *arrivals, came *[]uint32) {
 // has none, as enterNew would one by one. m.mu is held.
 func (m *Mailbox) enterAll(first uint32, a *arrivals) {
 	files := a.fresh
-	m.t.Fill(first, len(files), func(i int) (table.Place, string) { return files[i].where, files[i].name }, a.octets, a.bases)
+	m.t.Fill(first, len(files), func(i int) (table.Place, string, uint32) { return files[i].where, files[i].name, files[i].inode }, a.octets, a.bases)
 	m.modseqs.unsettled = slices.Grow(m.modseqs.unsettled, len(files))
 	for n := range m.t.Len() {
 		m.unsettle(n)
@@ -278,7 +278,7 @@ const longestBase = 255 - len(":2,DFPRST")
 // new/.
 func (m *Mailbox) rename(e entry) (entry, error) {
 	flags := filename.FlagsOf(e.name)
-	to := entry{table.InNew, m.env.Delivery.UniqueName()}
+	to := entry{table.InNew, e.inode, m.env.Delivery.UniqueName()}
 	if flags != 0 {
 		to.name = filename.WithFlags(to.name, flags)
 	}
@@ -302,7 +302,7 @@ const secondStays = 30 * time.Second
 func (m *Mailbox) dropSecond() {
 	for n, e := range m.alias {
 		m.mu.RLock()
-		kept := entry{m.t.Row(n).Where, m.t.FileName(n)}
+		kept := entry{where: m.t.Row(n).Where, name: m.t.FileName(n)}
 		m.mu.RUnlock()
 		st, err := m.in(e.where).Lstat(e.name)
 		if err != nil || m.env.Now().Sub(st.Ctime) < secondStays || !m.sameFile(kept, e) {
@@ -358,12 +358,12 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 			later = true
 			continue
 		}
-		to := entry{table.InCur, name}
+		to := entry{where: table.InCur, name: name}
 		if filename.Base(name) == name {
 			to.name = filename.WithFlags(name, flags)
 		}
 		err := m.dirs.New.RenameNoReplace(name, m.dirs.Cur, to.name)
-		if errors.Is(err, fs.ErrExist) && m.sameFile(entry{table.InNew, name}, to) {
+		if errors.Is(err, fs.ErrExist) && m.sameFile(entry{where: table.InNew, name: name}, to) {
 			// A crash in the middle of an earlier move left both names.
 			err = m.dirs.New.Remove(name)
 			delete(m.alias, n)

@@ -72,7 +72,7 @@ func BenchmarkArrivals(b *testing.B) {
 			var kept names
 			listed := make([]entry, n)
 			for i, k := range rand.New(rand.NewPCG(1, 2)).Perm(n) {
-				listed[i] = kept.keep(entry{table.InCur, fmt.Sprintf("17%08d.M%dP99V1I2.host.example,S=4321,W=4400:2,S", k, k)})
+				listed[i] = kept.keep(entry{table.InCur, uint32(k + 1), fmt.Sprintf("17%08d.M%dP99V1I2.host.example,S=4321,W=4400:2,S", k, k)})
 			}
 			b.ReportAllocs()
 			defer reportCPU(b)()
@@ -83,7 +83,7 @@ func BenchmarkArrivals(b *testing.B) {
 				for r := range recordsOf(1, a.fresh, nil) {
 					octets += len(r.Base)
 				}
-				table.New().Fill(1, len(a.fresh), func(i int) (table.Place, string) { return a.fresh[i].where, a.fresh[i].name }, a.octets, a.bases)
+				table.New().Fill(1, len(a.fresh), func(i int) (table.Place, string, uint32) { return a.fresh[i].where, a.fresh[i].name, a.fresh[i].inode }, a.octets, a.bases)
 				if octets != a.octets || len(a.fresh) != n {
 					b.Fatal(octets, len(a.fresh))
 				}

@@ -6,6 +6,7 @@ import (
 
 	"maildird/maildir/cache"
 	"maildird/maildir/compress"
+	"maildird/maildir/dirfd"
 	"maildird/maildir/filename"
 	"maildird/maildir/mailbox/table"
 )
@@ -64,18 +65,67 @@ func (m *Mailbox) openBox(box *cache.Box, suffix string) {
 		id.GUID = m.Path()
 	}
 	id.GUID += suffix
-	box.Open(id, m.cachedRow)
+	box.Open(id, m.cachedRow, m.cachedFile)
 }
 
 // cachedRow finds the row of a message in the cache.
-func (m *Mailbox) cachedRow(uid uint32) (row uint32, base uint64, ok bool) {
+func (m *Mailbox) cachedRow(uid uint32) (row uint32, base uint64, inode uint32, ok bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	n, ok := m.t.ByUID(uid)
 	if !ok || m.t.Row(n).State == table.Expunged {
-		return 0, 0, false
+		return 0, 0, 0, false
 	}
-	return n, cache.BaseSum(m.t.Base(n)), true
+	return n, cache.BaseSum(m.t.Base(n)), m.t.Row(n).Inode, true
+}
+
+// cachedFile looks at the file of a row.
+func (m *Mailbox) cachedFile(row uint32) (cache.Source, time.Time, bool) {
+	e, err := m.location(Message{row: row})
+	if err != nil {
+		return cache.Source{}, time.Time{}, false
+	}
+	st, err := m.in(e.where).Lstat(e.name)
+	if err != nil {
+		return cache.Source{}, time.Time{}, false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.t.Row(row).Inode == 0 {
+		m.t.SetInode(row, st.InodeSum())
+	}
+	return sourceOf(st), st.Mtime, true
+}
+
+func sourceOf(st dirfd.Stat) cache.Source {
+	return cache.Source{Inode: st.InodeSum(), Length: uint32(st.Size)}
+}
+
+// compareCached drops what is cached of a row unless it is of the file that is there.
+func (m *Mailbox) compareCached(row uint32, st dirfd.Stat) {
+	key := m.cacheKey(row)
+	if !m.cached.Compare(row, key, sourceOf(st), st.Mtime) || !m.orders.Compare(row, key, sourceOf(st), st.Mtime) {
+		m.outdate(row)
+	}
+}
+
+// doubtCached does that where what is cached is of a file with another inode number than
+// the row's.
+func (m *Mailbox) doubtCached(row uint32) {
+	m.mu.RLock()
+	r := m.t.Row(row)
+	inode, e := r.Inode, entry{where: r.Where}
+	doubt := inode != 0 && r.State == table.Present
+	m.mu.RUnlock()
+	if !doubt || !m.cached.Doubts(row, inode) && !m.orders.Doubts(row, inode) {
+		return
+	}
+	e.name = m.nameOf(row)
+	if st, err := m.in(e.where).Lstat(e.name); err == nil {
+		m.compareCached(row, st)
+	} else {
+		m.outdate(row)
+	}
 }
 
 // Close writes what was added and gives back what reading took.
@@ -146,11 +196,15 @@ func (v *View) Forget(msg Message) { v.m.outdate(msg.row) }
 
 // outdate drops what the cache has of a row whose file turned out to be another one.
 func (m *Mailbox) outdate(row uint32) {
-	m.mu.RLock()
-	key := cache.Key{UID: m.t.Row(row).UID, Base: cache.BaseSum(m.t.Base(row))}
-	m.mu.RUnlock()
+	key := m.cacheKey(row)
 	m.cached.Outdate(row, key)
 	m.orders.Outdate(row, key)
+}
+
+func (m *Mailbox) cacheKey(row uint32) cache.Key {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return cache.Key{UID: m.t.Row(row).UID, Base: cache.BaseSum(m.t.Base(row))}
 }
 
 func (m *Mailbox) key(msg Message) (key cache.Key, ok bool) {
@@ -170,10 +224,11 @@ func (m *Mailbox) keep(box *cache.Box, msg Message, r *cache.Record) {
 		if t, known := m.cached.Date(msg.row); known && !t.Equal(r.Mtime) {
 			m.outdate(msg.row) // what is known is of another text
 		}
-		r = &cache.Record{Size: -1, Virtual: r.Virtual}
+		r = &cache.Record{Size: -1, Virtual: r.Virtual, Source: r.Source}
 	}
 	if key, ok := m.key(msg); ok {
 		box.Add(msg.row, key, r)
+		m.doubtCached(msg.row) // another file may have come since it was read
 	}
 }
 

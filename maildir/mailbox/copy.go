@@ -344,7 +344,7 @@ func (dst *Mailbox) copyFrom(ctx context.Context, src *Mailbox, from entry, o or
 		return entry{}, err
 	}
 	src.foundSaved(o.msg.row, st.Ctime) // which a link will change
-	e := entry{where: table.InNew}
+	e := entry{where: table.InNew, inode: st.InodeSum()}
 	if flags != 0 {
 		e.where = table.InCur
 	}

@@ -19,9 +19,12 @@
 //     that was unlinked is gone when no other name of it appeared before (events.go).
 //   - A file can go between the look that found it and its entry in the table: that
 //     it went is then not taken for what the table knows already (expect in eventqueue.go).
-//   - Another file can get a message's name, by one rename or in two steps. What the
-//     cache has of the text is dropped (events.go). What is changed in place shows
-//     when the file is read.
+//   - Another file can get a message's name, by one rename or in two steps, also while
+//     nobody has the folder open. The table knows each file's inode number, which
+//     listings give, and the cache that of the file of which it has something. Where
+//     they differ the file is looked at, and what the cache has is dropped unless the
+//     file has the length and time of the one before, as a copy has (events.go,
+//     cached.go). What is changed in place shows when the file is read.
 //   - A directory or a link can get a message's name: that is no message (scan.go).
 //   - A base that appears twice as two files: the one met second gets a name and
 //     a UID of its own (assign.go).

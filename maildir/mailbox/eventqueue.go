@@ -16,8 +16,12 @@ const maxEvents = 1 << 16
 // entry is a file name in new/ or cur/.
 type entry struct {
 	where table.Place
+	inode uint32 // as Row.Inode has it; 0: nobody asked, as in all that are compared
 	name  string
 }
+
+// sameName tells whether two entries are of one name.
+func (e entry) sameName(other entry) bool { return e.where == other.where && e.name == other.name }
 
 // changes are the names of which events told.
 type changes struct {
@@ -93,7 +97,7 @@ func (m *Mailbox) event(where table.Place, ev watch.Event) {
 		if filename.Ignored(ev.Name) {
 			return
 		}
-		if e := (entry{where, ev.Name}); !unsure && m.agrees(e, ev.Op) {
+		if e := (entry{where: where, name: ev.Name}); !unsure && m.agrees(e, ev.Op) {
 			if ev.Op == watch.Appeared {
 				q.comeAgain(e)
 			}
@@ -104,7 +108,7 @@ func (m *Mailbox) event(where table.Place, ev watch.Event) {
 	}
 	q.mu.Lock()
 	first := len(q.names) == 0 && !q.all
-	switch e := (entry{where, ev.Name}); {
+	switch e := (entry{where: where, name: ev.Name}); {
 	case q.all:
 		q.leave(e, ev.Op)
 	case ev.Op == watch.Lost || len(q.names) >= maxEvents:

@@ -44,6 +44,7 @@ func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 			if c.names[e] != watch.Appeared {
 				m.forgetFile(e)
 			}
+			e.inode = st.InodeSum()
 			if !m.met(e) {
 				fresh = append(fresh, e)
 			} else {
@@ -128,11 +129,29 @@ func (m *Mailbox) forgetUnless(e entry, st dirfd.Stat) {
 	if !ok {
 		return
 	}
-	known, dated := m.cached.Date(n)
-	virtual, sized := m.cached.Size(n)
-	if dated && (!st.Mtime.Equal(known) || sized && st.Size > virtual) {
-		m.outdate(n)
+	if e.inode == 0 {
+		e.inode = st.InodeSum()
 	}
+	m.setInode(n, e.inode)
+	m.compareCached(n, st)
+}
+
+// foundInode notes what a listing says of a message's file, and drops what is cached of
+// the message unless it is of that file. It is looked at only where something is cached
+// of one with another inode number.
+func (m *Mailbox) foundInode(e entry) {
+	if n, ok := m.at(e); ok {
+		m.setInode(n, e.inode)
+		m.doubtCached(n)
+	}
+}
+
+// setInode comes before what is cached is compared: who reads the cache from its files
+// or adds to it compares that with the row.
+func (m *Mailbox) setInode(n, inode uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.t.SetInode(n, inode)
 }
 
 // errNeedLock says that the work cannot be finished without the uidlist's lock.
@@ -164,7 +183,7 @@ func (m *Mailbox) met(e entry) bool {
 		m.mu.RUnlock()
 		return true
 	}
-	old := entry{m.t.Row(n).Where, m.t.FileName(n)}
+	old := entry{where: m.t.Row(n).Where, name: m.t.FileName(n)}
 	m.mu.RUnlock()
 	if was, err := m.in(old.where).Lstat(old.name); err == nil && was.Regular() {
 		is, err := m.in(e.where).Lstat(e.name)
@@ -194,10 +213,13 @@ func (m *Mailbox) aliased(n uint32) bool {
 		return false
 	}
 	delete(m.alias, n)
-	if _, err := m.in(e.where).Lstat(e.name); err != nil {
+	st, err := m.in(e.where).Lstat(e.name)
+	if err != nil {
 		return false
 	}
+	e.inode = st.InodeSum()
 	m.renamed(n, e)
+	m.forgetUnless(e, st)
 	return true
 }
 
@@ -216,9 +238,13 @@ func (m *Mailbox) renamed(n uint32, e entry) {
 	}
 }
 
-// setName enters where a row's file is. m.mu is held.
+// setName enters where a row's file is. Without an inode number it is the same file as
+// before. m.mu is held.
 func (m *Mailbox) setName(n uint32, e entry) {
 	m.t.SetName(n, e.where, e.name)
+	if e.inode != 0 {
+		m.t.SetInode(n, e.inode)
+	}
 	if e.where == table.InNew {
 		m.inNew[n] = struct{}{}
 	} else {

@@ -172,7 +172,7 @@ func (m *Mailbox) unlink(n uint32, flags filename.Flags) (table.Place, error) {
 	for i := 0; i <= retries; i++ {
 		m.mu.RLock()
 		r := *m.t.Row(n)
-		e := entry{r.Where, m.t.FileName(n)}
+		e := entry{where: r.Where, name: m.t.FileName(n)}
 		m.mu.RUnlock()
 		if r.State != table.Present {
 			return r.Where, ErrGone

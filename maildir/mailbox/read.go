@@ -22,6 +22,8 @@ type File struct {
 	Size  int64     // bytes of the text
 	Mtime time.Time // INTERNALDATE
 	Begin []byte    // what was read of the text when it was opened
+	// Source is which file it is, for the cache.
+	Source cache.Source
 
 	file  dirfd.Reader
 	plain *compress.Plain // nil: the file is not compressed
@@ -64,6 +66,7 @@ func (f *File) open(in *dirfd.Dir, name string, room Room, scratch *compress.Scr
 		return err
 	}
 	f.Size, f.Mtime = f.file.Size(), f.file.Mtime()
+	f.Source = cache.Source{Inode: f.file.InodeSum(), Length: uint32(f.Size)}
 	err := f.begin(room, scratch)
 	if err != nil {
 		_ = f.Close()
@@ -122,8 +125,8 @@ func (v *View) Size(m Message, check func() error) (int64, error) { return v.m.s
 func (v *View) Date(m Message) (time.Time, error) { return v.m.date(v.ctx, m) }
 
 // SetSize corrects what the file name claims, or adds what it lacks: the
-// octets of the message in CRLF form as they were counted.
-func (v *View) SetSize(m Message, size int64) { v.m.setSize(m, size) }
+// octets of the message in CRLF form as they were counted in a file.
+func (v *View) SetSize(m Message, size int64, of cache.Source) { v.m.setSize(m, size, of) }
 
 // location returns where the message's file is as far as the table knows.
 func (m *Mailbox) location(msg Message) (entry, error) {
@@ -133,7 +136,7 @@ func (m *Mailbox) location(msg Message) (entry, error) {
 	if r.State != table.Present {
 		return entry{}, ErrGone
 	}
-	return entry{r.Where, m.t.FileName(msg.row)}, nil
+	return entry{where: r.Where, name: m.t.FileName(msg.row)}, nil
 }
 
 // retries is how often a file is looked for that others rename all the time.
@@ -206,8 +209,8 @@ func (m *Mailbox) size(ctx context.Context, msg Message, check func() error) (in
 	defer f.Close()
 	n, err := message.VirtualSize(message.Checked(&f, check), f.Size)
 	if err == nil {
-		m.setSize(msg, n)
-		m.keep(m.cached, msg, &cache.Record{Size: f.Size, Mtime: f.Mtime, Virtual: n})
+		m.setSize(msg, n, f.Source)
+		m.keep(m.cached, msg, &cache.Record{Size: f.Size, Mtime: f.Mtime, Virtual: n, Source: f.Source})
 	}
 	return n, err
 }
@@ -222,9 +225,9 @@ func (m *Mailbox) knownSize(msg Message) (int64, bool) {
 	return n, n >= 0
 }
 
-func (m *Mailbox) setSize(msg Message, size int64) {
+func (m *Mailbox) setSize(msg Message, size int64, of cache.Source) {
 	if _, err := m.location(msg); err == nil {
-		m.cached.SetSize(msg.row, size)
+		m.cached.SetSize(msg.row, size, of)
 	}
 }
 
@@ -232,14 +235,13 @@ func (m *Mailbox) date(ctx context.Context, msg Message) (time.Time, error) {
 	if t, ok := m.cached.Date(msg.row); ok {
 		return t, nil
 	}
-	var t time.Time
-	err := m.withFile(ctx, msg, func(e entry) error {
-		st, err := m.in(e.where).Lstat(e.name)
-		t = st.Mtime
+	var st dirfd.Stat
+	err := m.withFile(ctx, msg, func(e entry) (err error) {
+		st, err = m.in(e.where).Lstat(e.name)
 		return err
 	})
 	if err == nil {
-		m.keep(m.cached, msg, &cache.Record{Size: -1, Mtime: t, Virtual: -1})
+		m.keep(m.cached, msg, &cache.Record{Size: -1, Mtime: st.Mtime, Virtual: -1, Source: sourceOf(st)})
 	}
-	return t, err
+	return st.Mtime, err
 }

@@ -159,7 +159,7 @@ func (m *Mailbox) dateRow(n uint32) {
 		m.mu.RUnlock()
 		return
 	}
-	e := entry{r.Where, m.t.FileName(n)}
+	e := entry{where: r.Where, name: m.t.FileName(n)}
 	m.mu.RUnlock()
 	if st, err := m.in(e.where).Lstat(e.name); err == nil {
 		m.foundSaved(n, st.Ctime)

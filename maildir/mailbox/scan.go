@@ -123,6 +123,9 @@ func (m *Mailbox) listOnce() (pass, error) {
 			m.forgetUnless(e, st)
 		}
 	}
+	for _, e := range l.others {
+		m.foundInode(e)
+	}
 	return pass{l.fresh, l.unmet()}, nil
 }
 
@@ -136,29 +139,30 @@ type listing struct {
 	seen     []uint64 // rows whose file was met, a bit each
 	fresh    []entry
 	doubtful []entry // of present rows, under other names than the table has
+	others   []entry // of present rows, under their names, with other inode numbers
 	kept     names
 
 	// Of the files that were listed last; the names are good until take returns.
 	names, bases []string
-	rows         []uint32
+	inodes, rows []uint32
 }
 
 // take takes some entries of the directory where.
 func (l *listing) take(some []dirfd.Entry) {
-	l.names = l.names[:0]
+	l.names, l.inodes = l.names[:0], l.inodes[:0]
 	for _, d := range some {
 		name := unsafe.String(unsafe.SliceData(d.Name), len(d.Name))
-		if filename.Ignored(name) || d.Kind != dirfd.KindRegular && !l.m.regular(entry{l.where, name}, d.Kind) {
+		if filename.Ignored(name) || d.Kind != dirfd.KindRegular && !l.m.regular(entry{where: l.where, name: name}, d.Kind) {
 			continue
 		}
-		l.names = append(l.names, name)
+		l.names, l.inodes = append(l.names, name), append(l.inodes, d.Inode)
 	}
 	if l.empty {
 		if n := len(l.names); n > cap(l.fresh)-len(l.fresh) {
 			l.fresh = slices.Grow(l.fresh, max(n, min(3*len(l.fresh), 1<<14), len(l.fresh)))
 		}
-		for _, name := range l.names {
-			l.fresh = append(l.fresh, l.kept.keep(entry{l.where, name}))
+		for i, name := range l.names {
+			l.fresh = append(l.fresh, l.kept.keep(entry{l.where, l.inodes[i], name}))
 		}
 		return
 	}
@@ -167,50 +171,53 @@ func (l *listing) take(some []dirfd.Entry) {
 	defer l.m.mu.RUnlock()
 	for at := 0; at < len(l.names); at += together {
 		end := min(at+together, len(l.names))
-		l.compare(l.names[at:end], l.bases[at:end])
+		l.compare(l.names[at:end], l.bases[at:end], l.inodes[at:end])
 	}
 }
 
-// dropMarked drops the names that the table has as they are, and finds the bases of
+// dropMarked drops the files that the table has as they are, and finds the bases of
 // the others.
 func (l *listing) dropMarked() {
 	l.rows = slices.Grow(l.rows[:0], len(l.names))[:len(l.names)]
-	l.marks.FindEach(l.where, l.names, l.rows)
-	others := l.names[:0]
+	l.marks.FindEach(l.where, l.names, l.inodes, l.rows)
+	others, inodes := l.names[:0], l.inodes[:0]
 	l.bases = l.bases[:0]
 	for i, name := range l.names {
 		if n := l.rows[i] - 1; l.rows[i] != 0 && !l.has(n) {
 			l.seen[n/64] |= 1 << (n % 64)
 			continue
 		}
-		others = append(others, name)
+		others, inodes = append(others, name), append(inodes, l.inodes[i])
 		l.bases = append(l.bases, filename.Base(name))
 	}
-	l.names = others
+	l.names, l.inodes = others, inodes
 }
 
 // together is how many names are compared at once: not so many that what was read
 // of the first ones has left the processor's cache.
 const together = 64
 
-// compare looks for the rows of names, whose bases are given too. m.mu is held.
-func (l *listing) compare(names, bases []string) {
+// compare looks for the rows of names, whose bases and inode numbers are given too. m.mu
+// is held.
+func (l *listing) compare(names, bases []string, inodes []uint32) {
 	t := l.m.t
 	var rows [together]uint32
 	t.LookupEach(bases, rows[:len(names)])
 	for i, name := range names {
-		n := rows[i] - 1
+		n, e := rows[i]-1, entry{l.where, inodes[i], name}
 		if rows[i] == 0 || t.Row(n).State == table.Expunged {
-			l.fresh = append(l.fresh, l.kept.keep(entry{l.where, name}))
+			l.fresh = append(l.fresh, l.kept.keep(e))
 			continue
 		}
 		again := l.has(n)
 		l.seen[n/64] |= 1 << (n % 64)
 		switch {
 		case t.Row(n).State == table.Absent:
-			l.fresh = append(l.fresh, l.kept.keep(entry{l.where, name}))
+			l.fresh = append(l.fresh, l.kept.keep(e))
 		case again || !t.HasName(n, l.where, name):
-			l.doubtful = append(l.doubtful, l.kept.keep(entry{l.where, name}))
+			l.doubtful = append(l.doubtful, l.kept.keep(e))
+		case t.Row(n).Inode != inodes[i]:
+			l.others = append(l.others, l.kept.keep(e))
 		}
 	}
 }
@@ -241,7 +248,8 @@ func (k *names) keep(e entry) entry {
 	}
 	at := k.piece.Len()
 	k.piece.WriteString(e.name)
-	return entry{e.where, k.piece.String()[at:]}
+	e.name = k.piece.String()[at:]
+	return e
 }
 
 // lineUp moves the names of very many files to where one follows the other in the
@@ -279,10 +287,10 @@ func (m *Mailbox) presentRow(name string) (uint32, bool) {
 // no regular file is none: the passes leave it out.
 func (m *Mailbox) stillThere(n uint32) bool {
 	m.mu.RLock()
-	names := []entry{{m.t.Row(n).Where, m.t.FileName(n)}}
+	names := []entry{{where: m.t.Row(n).Where, name: m.t.FileName(n)}}
 	if m.t.Row(n).State == table.Absent {
 		base := string(m.t.Base(n))
-		names = []entry{{table.InNew, base}, {table.InCur, filename.WithFlags(base, m.t.Row(n).Flags)}}
+		names = []entry{{where: table.InNew, name: base}, {where: table.InCur, name: filename.WithFlags(base, m.t.Row(n).Flags)}}
 	}
 	m.mu.RUnlock()
 	return slices.ContainsFunc(names, func(e entry) bool {

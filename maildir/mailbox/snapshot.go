@@ -255,7 +255,9 @@ func (m *Mailbox) snapshot() (s *state, ok bool) {
 	}
 	if m.watch.on {
 		// What happened before the times were read is in the queue after this.
-		s.settled = m.env.Watcher.Barrier(context.Background()) && m.events.empty()
+		all := m.env.Watcher.Barrier(context.Background())
+		m.forgetReplaced()
+		s.settled = all && m.events.empty()
 	} else {
 		m.last.mu.Lock()
 		s.settled = m.last.times.same(times) && !m.last.times.racy

@@ -36,7 +36,7 @@ func TestCopyOfSparseFile(t *testing.T) {
 			m, into := src.open(env), dst.open(env)
 			defer m.Close()
 			defer into.Close()
-			e, err := into.copyBytes(ctx, m, entry{table.InCur, filepath.Base(name)}, filename.Seen)
+			e, err := into.copyBytes(ctx, m, entry{where: table.InCur, name: filepath.Base(name)}, filename.Seen)
 			must(t, err)
 			if s, w := filename.Sizes(filename.Base(e.name)); s != size || w != size+4 {
 				t.Errorf("the copy is called %s", e.name)

@@ -231,7 +231,7 @@ func (m *Mailbox) renamingOf(n uint32, ch flagChange) renaming {
 	case ch.since != always && (r.ModSeq > ch.since || r.Unsettled):
 		to.err = errModified
 	case flags != r.Flags:
-		to.from = entry{r.Where, m.t.FileName(n)}
+		to.from = entry{where: r.Where, name: m.t.FileName(n)}
 		to.to = filename.WithFlags(to.from.name, flags)
 		to.dated = r.Saved != 0
 	}
@@ -272,7 +272,7 @@ func (m *Mailbox) takeRenamings(batch []renaming, v *View) {
 		if row.Saved == 0 {
 			m.setSaved(r.n, r.saved)
 		}
-		m.setName(r.n, entry{table.InCur, r.to})
+		m.setName(r.n, entry{where: table.InCur, name: r.to})
 		m.flagsChanged(r.n, before)
 		m.tellFlags(r.n, v)
 	}
@@ -307,7 +307,7 @@ func (m *Mailbox) setFlags(n uint32, tried entry, v *View, ch flagChange) error 
 func (m *Mailbox) placeOf(n uint32) entry {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return entry{m.t.Row(n).Where, m.t.FileName(n)}
+	return entry{where: m.t.Row(n).Where, name: m.t.FileName(n)}
 }
 
 // rescan looks for the file of row n in both directories. The uidlist's lock

@@ -160,13 +160,15 @@ func (m *Mailbox) lookAt(ctx context.Context, doubts []uint32) error {
 		m.mu.RLock()
 		r := *m.t.Row(n)
 		flags, ok := m.modseqs.was[n]
-		e := entry{table.InCur, filename.WithFlags(m.t.FileName(n), flags)}
+		e := entry{where: table.InCur, name: filename.WithFlags(m.t.FileName(n), flags)}
 		m.mu.RUnlock()
 		if !ok || r.State != table.Present {
 			continue
 		}
-		if _, err := m.in(e.where).Lstat(e.name); err == nil {
-			m.met(e)
+		if st, err := m.in(e.where).Lstat(e.name); err == nil {
+			if m.met(e) {
+				m.forgetUnless(e, st)
+			}
 		} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENAMETOOLONG) {
 			return err
 		} else if _, err := m.in(r.Where).Lstat(m.nameOf(n)); err != nil {

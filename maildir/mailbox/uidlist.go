@@ -107,7 +107,7 @@ func (m *Mailbox) merge(records []uidlist.Record, seen *listed) error {
 func (m *Mailbox) addRow(uid uint32, base string) uint32 {
 	n, old, again := m.t.Add(uid, base)
 	if again && m.t.Row(old).State == table.Present {
-		e := entry{m.t.Row(old).Where, m.t.FileName(old)}
+		e := entry{m.t.Row(old).Where, m.t.Row(old).Inode, m.t.FileName(old)}
 		m.expungeRows([]uint32{old})
 		m.setName(n, e)
 		m.t.SetState(n, table.Present)

@@ -358,7 +358,7 @@ func TestListNoFile(t *testing.T) {
 func TestLineUp(t *testing.T) {
 	files := make([]entry, 40_000)
 	for i := range files {
-		files[i] = entry{table.Place(i % 2), fmt.Sprintf("%d.M%dP1.host%s:2,S", i, i, strings.Repeat("x", i%200))}
+		files[i] = entry{where: table.Place(i % 2), name: fmt.Sprintf("%d.M%dP1.host%s:2,S", i, i, strings.Repeat("x", i%200))}
 	}
 	want := slices.Clone(files)
 	lineUp(files)

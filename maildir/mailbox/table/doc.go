@@ -6,8 +6,8 @@
 // Rows are in pages of 256, which take about 35 bytes and the base of the file
 // name for a message (page.go). A Fenwick tree over the pages turns rows into
 // numbers of messages and back (number.go); a hash table finds a row by its base
-// (index.go); another one finds it by where its file is and its whole name, for whoever
-// lists a directory (marks.go).
+// (index.go); another one finds it by where its file is, its whole name and its inode
+// number, for whoever lists a directory (marks.go).
 //
 // A table can be written to a file as a snapshot, with what its owner wants to
 // keep beside it (write.go), and taken up again (read.go). Then only the head is

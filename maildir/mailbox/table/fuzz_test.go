@@ -32,7 +32,7 @@ func (t *Table) use(tb testing.TB) {
 			tb.Fatalf("nth(%d) is %d, %v, in a table of %d", k, n, ok, t.n)
 		}
 	}
-	t.Marks().FindEach(InCur, []string{"nothing"}, make([]uint32, 1))
+	t.Marks().FindEach(InCur, []string{"nothing"}, make([]uint32, 1), make([]uint32, 1))
 	t.FirstUnseen()
 	n, _, _ := t.Add(t.LastUID()+1, "new")
 	t.SetName(n, InCur, "new:2,S")
@@ -121,9 +121,9 @@ func FuzzPage(f *testing.F) {
 	p.add(9, "two")
 	p.exts = map[uint8]string{1: "Gabc"}
 	f.Add(p.encode(nil), uint8(2), uint32(5), uint8(0), uint8(0), uint8(0), uint8(0))
-	p.addFile(10, InCur, "three:2,ST")
-	p.addFile(12, InNew, "four")
-	p.addFile(13, InCur, "five:2,Sx=y")
+	p.addFile(10, InCur, "three:2,ST", 77)
+	p.addFile(12, InNew, "four", 0)
+	p.addFile(13, InCur, "five:2,Sx=y", 1<<31)
 	c := p.Counts
 	f.Add(p.encode(nil), uint8(5), uint32(5), uint8(c.Present), uint8(c.Unseen), uint8(c.Deleted), uint8(c.Recent))
 	f.Fuzz(func(t *testing.T, b []byte, rows uint8, first uint32, present, unseen, deleted, recent uint8) {

@@ -9,8 +9,9 @@ import (
 )
 
 // Marks is what a directory that is listed is compared with: of each row that is
-// present the 64 bits of a hash of its place and file name, with the key of the
-// index. Two names with one hash are as good as impossible, and cannot be chosen.
+// present the 64 bits of a hash of its place, file name and inode number (Row.Inode),
+// with the key of the index. Two files with one hash are as good as impossible, and
+// cannot be chosen. A file that took the place of another is one that the table has not.
 //
 // To find a row by its mark is to look at neither the row nor its page, so the
 // snapshot has the marks of all rows beside the pages: those pages need not be read.
@@ -54,9 +55,9 @@ func (t *Table) Marks() *Marks {
 }
 
 // FindEach finds the rows that are present with their files at this place under
-// these names: rows gets each one's number plus one, or 0. As for LookupEach, the
-// processor waits for memory for many at a time.
-func (m *Marks) FindEach(where Place, names []string, rows []uint32) {
+// these names, each with its Row.Inode: rows gets each one's number plus one, or 0. As
+// for LookupEach, the processor waits for memory for many at a time.
+func (m *Marks) FindEach(where Place, names []string, inodes, rows []uint32) {
 	const group = 64
 	var marks [group]uint64
 	mask := uint64(len(m.slots) - 1)
@@ -64,7 +65,7 @@ func (m *Marks) FindEach(where Place, names []string, rows []uint32) {
 		some := names[first:min(first+group, len(names))]
 		found := rows[first : first+len(some)]
 		for i, name := range some {
-			marks[i] = m.key.mark(where, bytesOf(name))
+			marks[i] = m.key.mark(where, inodes[first+i], bytesOf(name))
 		}
 		for i := range some {
 			found[i] = m.slots[marks[i]&mask]
@@ -91,8 +92,8 @@ func (m *Marks) State(n uint32) State {
 
 func (m *Marks) at(n uint32) uint64 { return binary.LittleEndian.Uint64(m.marks[int(n)*markSize:]) }
 
-func (k hashKey) mark(where Place, name []byte) uint64 {
-	return max(siphash.Hash(k[0], k[1]^uint64(where), name), leastMark)
+func (k hashKey) mark(where Place, inode uint32, name []byte) uint64 {
+	return max(siphash.Hash(k[0], k[1]^uint64(where)^uint64(inode)<<8, name), leastMark)
 }
 
 // allMarks gives the marks of all rows as they stand in a snapshot: 64 bits each,
@@ -138,7 +139,7 @@ func (p *page) putMarks(marks []byte, key hashKey) {
 		case Absent:
 			mark = markAbsent
 		case Present:
-			mark = key.mark(r.Where, p.appendName(room[:0], uint8(i)))
+			mark = key.mark(r.Where, r.Inode, p.appendName(room[:0], uint8(i)))
 		}
 		binary.LittleEndian.PutUint64(marks[i*markSize:], mark)
 	}

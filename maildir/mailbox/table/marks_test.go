@@ -16,6 +16,7 @@ import (
 type file struct {
 	where Place
 	name  string
+	inode uint32
 }
 
 // compareMarks compares a table's marks with the files that a model has of its
@@ -25,21 +26,23 @@ func compareMarks(t *testing.T, tab *Table, rows []file, states []State) {
 	m := tab.Marks()
 	for _, where := range []Place{InNew, InCur} {
 		var names []string
-		var want []uint32
+		var inodes, want []uint32
 		for n, f := range rows {
 			present := uint32(0)
 			if states[n] == Present && f.where == where {
 				present = uint32(n) + 1
 			}
-			names = append(names, f.name, f.name+"x", filename.Base(f.name)+":2,DFPRST")
-			want = append(want, present, 0, 0)
+			names = append(names, f.name, f.name, f.name+"x", filename.Base(f.name)+":2,DFPRST")
+			inodes = append(inodes, f.inode, f.inode+1, f.inode, f.inode)
+			want = append(want, present, 0, 0, 0)
 		}
 		rand.Shuffle(len(names), func(i, k int) {
 			names[i], names[k] = names[k], names[i]
+			inodes[i], inodes[k] = inodes[k], inodes[i]
 			want[i], want[k] = want[k], want[i]
 		})
 		got := make([]uint32, len(names))
-		m.FindEach(where, names, got)
+		m.FindEach(where, names, inodes, got)
 		for i, name := range names {
 			if got[i] != want[i] {
 				t.Fatalf("%q in %d is the file of row %d, want %d", name, where, int64(got[i])-1, int64(want[i])-1)
@@ -81,18 +84,21 @@ func TestMarks(t *testing.T) {
 				uid += 1 + uint32(rng.IntN(3))
 				base := fmt.Sprintf("%d.M%dP1.host", rng.Uint32(), uid)
 				tab.Add(uid, base)
-				rows, states = append(rows, file{InNew, base}), append(states, Absent)
+				rows, states = append(rows, file{InNew, base, 0}), append(states, Absent)
 			}
 			for range rng.IntN(20) * min(len(rows), 1) {
 				n := rng.IntN(len(rows))
-				switch rng.IntN(3) {
+				switch rng.IntN(4) {
 				case 0:
-					rows[n] = file{Place(rng.IntN(2)), filename.Base(rows[n].name) + infos[rng.IntN(len(infos))]}
+					rows[n] = file{Place(rng.IntN(2)), filename.Base(rows[n].name) + infos[rng.IntN(len(infos))], rows[n].inode}
 					tab.SetName(uint32(n), rows[n].where, rows[n].name)
 				case 1:
 					states[n] = State(rng.IntN(3))
 					tab.SetState(uint32(n), states[n])
-				case 2: // many
+				case 2:
+					rows[n].inode = rng.Uint32()
+					tab.SetInode(uint32(n), rows[n].inode)
+				case 3: // many
 					for ; n < len(rows); n++ {
 						states[n] = Present
 						tab.SetState(uint32(n), Present)
@@ -128,14 +134,14 @@ func TestMarksDamaged(t *testing.T) {
 	_, err = tab.saved.file.WriteAt(b[:], at)
 	must(t, err)
 	rows := make([]uint32, 1)
-	if tab.Marks().FindEach(InNew, []string{"7"}, rows); rows[0] != 0 || !tab.Broken() {
+	if tab.Marks().FindEach(InNew, []string{"7"}, make([]uint32, 1), rows); rows[0] != 0 || !tab.Broken() {
 		t.Errorf("row %d is found, broken is %v", int64(rows[0])-1, tab.Broken())
 	}
 }
 
 // TestMarksKeyed: what collides in one table does not in another one.
 func TestMarksKeyed(t *testing.T) {
-	if a, b := New().index.key.mark(InCur, []byte("name")), New().index.key.mark(InCur, []byte("name")); a == b {
+	if a, b := New().index.key.mark(InCur, 7, []byte("name")), New().index.key.mark(InCur, 7, []byte("name")); a == b {
 		t.Errorf("a name has the mark %x in two tables", a)
 	}
 }
@@ -145,25 +151,27 @@ func TestMarksKeyed(t *testing.T) {
 func BenchmarkListed(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
 		tab := New()
-		names, bases := make([]string, n), make([]string, n)
+		names, bases, inodes := make([]string, n), make([]string, n), make([]uint32, n)
 		for i, k := range rand.New(rand.NewPCG(1, 2)).Perm(n) { // in the order of no list
 			bases[k] = fmt.Sprintf("17000%05d.M%dP99V1I2.host.example,S=4321,W=4400", i, i)
 			names[k] = bases[k] + ":2,S"
 			n, _, _ := tab.Add(uint32(i+1), bases[k])
 			tab.SetName(n, InCur, names[k])
+			inodes[k] = uint32(i + 1)
+			tab.SetInode(n, inodes[k])
 			tab.SetState(n, Present)
 		}
 		rows := make([]uint32, n)
 		b.Run(fmt.Sprintf("%d/marks", n), func(b *testing.B) {
 			m := tab.Marks()
 			for b.Loop() {
-				m.FindEach(InCur, names, rows)
+				m.FindEach(InCur, names, inodes, rows)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/name")
 		})
 		b.Run(fmt.Sprintf("%d/marks made too", n), func(b *testing.B) {
 			for b.Loop() {
-				tab.Marks().FindEach(InCur, names, rows)
+				tab.Marks().FindEach(InCur, names, inodes, rows)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/name")
 		})

@@ -36,11 +36,11 @@ func (p *page) add(uid uint32, base string) {
 
 // addFile appends the row of a file that is there, \Recent for whom it is told
 // to first.
-func (p *page) addFile(uid uint32, where Place, name string) {
+func (p *page) addFile(uid uint32, where Place, name string, inode uint32) {
 	p.add(uid, filename.Base(name))
 	i := len(p.rows) - 1
 	r := &p.rows[i]
-	r.State, r.Recent = Present, true
+	r.State, r.Recent, r.Inode = Present, true, inode
 	p.alive[i/64] |= 1 << (i % 64)
 	p.setName(uint8(i), where, name)
 	p.tally(r, 1)

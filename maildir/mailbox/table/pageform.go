@@ -9,11 +9,11 @@ import (
 )
 
 // A page in the file, all numbers little-endian: for each row its UID (32 bits),
-// flags (32), mod-sequence (64), save date (32), length of its base (8), and state, place, form
-// and whether it is unsettled (8); then the bases, one after the other; then the
+// flags (32), mod-sequence (64), save date (32), Row.Inode (32), length of its base (8), and
+// state, place, form and whether it is unsettled (8); then the bases, one after the other; then the
 // odd names and the fields of records: the number of the row (8), the length
 // (16), and the text, each list after the number of its texts (16).
-const rowSize = 22
+const rowSize = 26
 
 // encode appends the page in the form of the file.
 func (p *page) encode(b []byte) []byte {
@@ -24,6 +24,7 @@ func (p *page) encode(b []byte) []byte {
 		b = le.AppendUint32(b, uint32(r.Flags))
 		b = le.AppendUint64(b, r.ModSeq)
 		b = le.AppendUint32(b, r.Saved)
+		b = le.AppendUint32(b, r.Inode)
 		bits := uint8(r.State) | uint8(r.Where)<<2 | uint8(r.form)<<3
 		if r.Unsettled {
 			bits |= 1 << 5
@@ -53,7 +54,7 @@ func (p *page) decode(b []byte, rows int) error {
 	names, before := 0, uint32(0)
 	for i := range p.rows {
 		r := &p.rows[i]
-		*r = Row{UID: in.U32(), Flags: filename.Flags(in.U32()), ModSeq: in.U64(), Saved: in.U32(), name: uint16(names), len: in.U8()}
+		*r = Row{UID: in.U32(), Flags: filename.Flags(in.U32()), ModSeq: in.U64(), Saved: in.U32(), Inode: in.U32(), name: uint16(names), len: in.U8()}
 		bits := in.U8()
 		r.State, r.Where, r.form = State(bits&3), Place(bits>>2&1), form(bits>>3&3)
 		r.Unsettled = bits&(1<<5) != 0

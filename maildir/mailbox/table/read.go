@@ -23,7 +23,7 @@ import (
 // owner's state, the key of the index, and of each page, each block of slots and the
 // marks where it is. A head is read as a whole: it takes 20 bytes for 256 messages.
 const (
-	snapMagic = "MDTABLE\x02"
+	snapMagic = "MDTABLE\x03"
 	snapFront = 64
 	maxHead   = 64 << 20
 	// MaxRows is how many rows a snapshot has at most.

@@ -39,11 +39,14 @@ type Row struct {
 	// those that the history has.
 	ModSeq uint64
 	Saved  uint32 // when it came into the folder, Unix seconds; 0 if that is not known
-	name   uint16 // offset of the base in the page's names
-	len    uint8
-	State  State
-	Where  Place
-	form   form
+	// Inode is the sum of its file's inode number (dirfd.InodeSum) as a listing of the
+	// directory gave it, or whoever looked at the file last; 0 if that is not known.
+	Inode uint32
+	name  uint16 // offset of the base in the page's names
+	len   uint8
+	State State
+	Where Place
+	form  form
 	// Recent says that no session has claimed the message as \Recent yet.
 	Recent bool
 	// Unsettled says that the row may differ from the history.
@@ -125,10 +128,10 @@ func (t *Table) Add(uid uint32, base string) (n, old uint32, again bool) {
 	return n, old, again
 }
 
-// Fill gives a table that has no rows those of so many files, all present and
-// \Recent, with UIDs from first on. bases has all of them and no others, and is
+// Fill gives a table that has no rows those of so many files, which file gives with
+// Row.Inode, all present and \Recent, with UIDs from first on. bases has all of them and no others, and is
 // the table's then; all of them together have so many octets.
-func (t *Table) Fill(first uint32, files int, file func(i int) (Place, string), octets int, bases *Bases) {
+func (t *Table) Fill(first uint32, files int, file func(i int) (Place, string, uint32), octets int, bases *Bases) {
 	t.index.slots = bases.slots
 	t.Reserve(files, octets)
 	t.index.used = files
@@ -137,8 +140,8 @@ func (t *Table) Fill(first uint32, files int, file func(i int) (Place, string), 
 		p := t.pages[len(t.pages)-1]
 		rows := min(files-at, PageRows)
 		for i := range rows {
-			where, name := file(at + i)
-			p.addFile(first+t.n+uint32(i), where, name)
+			where, name, inode := file(at + i)
+			p.addFile(first+t.n+uint32(i), where, name, inode)
 		}
 		t.alive[len(t.alive)-1] += uint32(rows)
 		t.n += uint32(rows)
@@ -212,6 +215,14 @@ func (t *Table) SetName(n uint32, where Place, name string) {
 	p.setName(i, where, name)
 	p.tally(r, 1)
 	t.changed++
+}
+
+// SetInode notes which file the row's is: see Row.
+func (t *Table) SetInode(n, inode uint32) {
+	if r := t.Row(n); r.Inode != inode {
+		r.Inode = inode
+		t.changed++
+	}
 }
 
 // SetState changes whether the row is there, and with it the numbering.

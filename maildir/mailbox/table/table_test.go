@@ -79,20 +79,23 @@ func TestFilledTable(t *testing.T) {
 		files := make([]struct {
 			where Place
 			name  string
+			inode uint32
 		}, size)
 		have := whole.NewBases(size, func(i uint32) string { return filename.Base(files[i].name) })
 		octets := 0
 		for i := range files {
 			files[i].where, files[i].name = Place(rng.IntN(2)), fmt.Sprintf("%d.M%dP1.host", rng.Uint32(), i)+infos[rng.IntN(len(infos))]
+			files[i].inode = rng.Uint32()
 			base := filename.Base(files[i].name)
 			*have.Slot(base) = uint32(i) + 1
 			octets += len(base)
 			n, _, _ := single.Add(17+uint32(i), base)
 			single.SetName(n, files[i].where, files[i].name)
+			single.SetInode(n, files[i].inode)
 			single.SetState(n, Present)
 			single.SetRecent(n, true)
 		}
-		whole.Fill(17, size, func(i int) (Place, string) { return files[i].where, files[i].name }, octets, have)
+		whole.Fill(17, size, func(i int) (Place, string, uint32) { return files[i].where, files[i].name, files[i].inode }, octets, have)
 		for i := range PageRows + 2 { // and goes on alike
 			for _, tab := range []*Table{whole, single} {
 				n, _, _ := tab.Add(uint32(5000+i), fmt.Sprint("later", i))

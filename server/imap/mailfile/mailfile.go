@@ -245,7 +245,7 @@ func (f *File) Size() (int64, error) {
 	}
 	n, err := f.virtual()
 	if err == nil {
-		f.view.SetSize(f.m, n)
+		f.view.SetSize(f.m, n, f.file.Source)
 	}
 	return n, err
 }

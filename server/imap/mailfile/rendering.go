@@ -134,7 +134,7 @@ func (f *File) Preview() (string, error) {
 // Stamped returns a record without content, for what is made of the message as it
 // was read and kept elsewhere. Call Remember before.
 func (f *File) Stamped() cache.Record {
-	return cache.Record{Size: f.rec.Size, Mtime: f.rec.Mtime, Virtual: -1}
+	return cache.Record{Size: f.rec.Size, Mtime: f.rec.Mtime, Virtual: -1, Source: f.rec.Source}
 }
 
 // Remember gives the cache what it lacks of what was read, and the size of a text
@@ -151,7 +151,7 @@ func (f *File) Remember() {
 		if keeps && f.text != nil {
 			_, _ = f.virtual()
 		}
-		rec.Size, rec.Mtime, rec.Virtual = f.file.Size, f.file.Mtime, -1
+		rec.Size, rec.Mtime, rec.Virtual, rec.Source = f.file.Size, f.file.Mtime, -1, f.file.Source
 		if k.virtual > 0 || rec.Size == 0 {
 			rec.Virtual = k.virtual
 		}
