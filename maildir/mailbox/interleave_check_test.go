@@ -3,6 +3,7 @@ package mailbox
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -29,11 +30,34 @@ func (r *meeting) check() {
 	r.anew("another process", r.newEnv(false, false), nil)
 	old := r.some[1]
 	r.close()
-	env := r.newEnv(false, false)
-	env.Cache = r.cache
-	r.anew("a restart", env, old)
+	restarted := func() *Env {
+		env := r.newEnv(false, false)
+		env.Cache = r.cache
+		return env
+	}
+	r.anew("a restart", restarted(), old)
+	if r.cache != nil {
+		r.swap()
+		r.anew("a restart after a file was put over another", restarted(), nil)
+	}
 	r.nothingLeft(r.a)
 	r.nothingLeft(r.b)
+}
+
+// swap puts one message in the place of another one, while nobody has the folder open.
+func (r *meeting) swap() {
+	files := r.a.files()
+	names := slices.Sorted(maps.Keys(files))
+	if len(names) < 2 {
+		return
+	}
+	text, victim := files[names[0]], files[names[1]]
+	r.over(text, victim)
+	for uid, was := range r.a.told {
+		if was == victim {
+			r.a.told[uid] = text
+		}
+	}
 }
 
 // checkEnded is check for a folder that was renamed, removed or replaced.
@@ -134,7 +158,7 @@ func (r *meeting) checkSessions(d *disk, some ...*session) {
 			if got := s.text(msg); got != text {
 				r.fault("session %d: UID %d is %s with %q, read as %q", i, msg.UID, rel, text, got)
 			}
-			if r.waits || r.became[text] == "" && !slices.Contains(r.alike, text) { // else that may show only when it is read
+			if s.anew || r.waits || r.became[text] == "" && !slices.Contains(r.alike, text) { // else that may show only when it is read
 				r.checkFacts(d, s, msg, rel, text)
 			}
 			r.tell(d, msg.UID, text)
@@ -224,6 +248,8 @@ func (r *meeting) anew(who string, env *Env, old *session) {
 		return
 	}
 	defer s.v.Close()
+	s.anew = true
+	s.v.Cached().Close() // reads all that the cache has
 	faults := len(r.faults)
 	r.checkSessions(r.a, s)
 	for _, other := range r.some {

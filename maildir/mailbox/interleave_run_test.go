@@ -292,9 +292,12 @@ func (r *meeting) begin() (err error) {
 			return err
 		}
 		r.some = append(r.some, s)
+		cached := s.v.Cached()
 		for _, msg := range s.all() { // so that the cache has something of it
 			_, _ = s.v.Size(msg, func() error { return nil })
+			_, _ = s.v.Date(msg)
 		}
+		cached.Close()
 	}
 	return nil
 }
@@ -307,6 +310,7 @@ type session struct {
 	uids  []uint32
 	flags map[uint32]filename.Flags
 	upTo  uint64 // HIGHESTMODSEQ
+	anew  bool   // of a process that just opened the folder
 }
 
 func (r *meeting) connect(m *Mailbox, d *disk, modseqs bool) (*session, error) {
