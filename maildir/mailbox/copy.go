@@ -398,19 +398,25 @@ func named(base string, flags filename.Flags) string {
 	return filename.WithFlags(base, flags)
 }
 
-// freshBase is a new base for a copy. It says of the size what the original's
-// does, unless that is wrong.
+// freshBase is a new base for a copy. It says of the sizes what the original's
+// does, unless "S=" is wrong. "W=" is not left out: Dovecot 2.3 gives its own copy
+// of a name with "S=" alone a "W=" of the same number, and believes it.
 func (dst *Mailbox) freshBase(src *Mailbox, from entry, st dirfd.Stat) (string, error) {
 	base := dst.env.Delivery.UniqueName()
-	s, _ := filename.Sizes(filename.Base(from.name))
+	s, w := filename.Sizes(filename.Base(from.name))
 	if s < 0 {
 		return base, nil
 	}
-	var err error
 	if s != st.Size {
-		s, err = src.plainSize(from, st)
+		if plain, err := src.plainSize(from, st); err != nil || plain != s {
+			return base, err
+		}
 	}
-	return fmt.Sprintf("%s,S=%d", base, s), err
+	base = fmt.Sprintf("%s,S=%d", base, s)
+	if w >= 0 {
+		base = fmt.Sprintf("%s,W=%d", base, w)
+	}
+	return base, nil
 }
 
 // keepsBase tells whether a copy can have the base of its original: nobody in

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -191,6 +192,40 @@ func TestCopy(t *testing.T) {
 		if files != 5 {
 			t.Errorf("%s made %d files, want 5", s.Name, files)
 		}
+	}
+	agree(t, What{Dates: true}, false, ours, dovecot)
+}
+
+// TestCopyOfCopy has Dovecot copy our copies, with a session that knows nothing
+// of them: all have the size of their text on the wire.
+func TestCopyOfCopy(t *testing.T) {
+	site := newSite(t, Options{})
+	must(t, site.MakeMaildir())
+	const text = "Message-ID: <copy@x.test>\n\nhello\n"
+	size := len(text) + strings.Count(text, "\n")
+	for _, name := range []string{
+		fmt.Sprintf("1500000001.both.mx,S=%d,W=%d:2,S", len(text), size),
+		"1500000002.plain.mx:2,S",
+	} {
+		must(t, os.WriteFile(filepath.Join(site.Root, "cur", name), []byte(text), 0o600))
+	}
+	must(t, site.Own())
+	ours, dovecot := startMaildird(t, site, 0), startDovecot(t, site)
+	c := dial(t, ours)
+	for _, command := range []string{"SELECT INBOX", "COPY 1:2 INBOX", "CREATE Copies"} {
+		_, err := c.Do("%s", command)
+		must(t, err)
+	}
+	d := dial(t, dovecot)
+	for _, command := range []string{"SELECT INBOX", "COPY 3:4 Copies", "SELECT Copies"} {
+		_, err := d.Do("%s", command)
+		must(t, err)
+	}
+	sizes, err := d.Do("FETCH 1:2 RFC822.SIZE")
+	must(t, err)
+	want := fmt.Sprintf("RFC822.SIZE %d)", size)
+	if len(sizes) != 2 || slices.ContainsFunc(sizes, func(r Response) bool { return !strings.Contains(r.Text, want) }) {
+		t.Errorf("Dovecot has sizes of %v, want %s", sizes, want)
 	}
 	agree(t, What{Dates: true}, false, ours, dovecot)
 }

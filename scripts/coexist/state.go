@@ -248,8 +248,8 @@ type What struct {
 	// ButForwarded leaves $Forwarded out, which mbsync writes as the letter P.
 	// Dovecot does not show that letter.
 	ButForwarded bool
-	// ButSizes leaves RFC822.SIZE out. Dovecot 2.3 at times gives a copy that it
-	// makes a W= without the CRs, and believes it.
+	// ButSizes leaves RFC822.SIZE out. Dovecot 2.3 gives a copy that it makes of a
+	// name with S= alone a W= without the CRs, and believes it.
 	ButSizes bool
 	// ButUnnamed leaves unknown-N out, Dovecot's name for a keyword letter that has
 	// none, as when mutt moves a file to another folder. Dovecot writes it to
