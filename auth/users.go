@@ -1,11 +1,11 @@
 // Package auth knows the users of a server and their passwords, from a file in
-// Dovecot's passwd-file format. It knows nothing of connections.
+// Dovecot's passwd-file format. It knows nothing about connections.
 //
-// users.go has the users; file.go reads their file again when it changes, passwdfile.go
-// its lines, of which access.go and quota.go take the extra fields, and edit.go changes
-// them. password.go has the schemes of passwords, scram.go the keys of SCRAM-SHA-256.
-// check.go checks a password, throttle.go slows guessing down, and unknown.go makes
-// the names of nobody look like users.
+// users.go holds the users. file.go rereads their file when it changes, passwdfile.go
+// parses its lines, access.go and quota.go their extra fields, and edit.go changes them.
+// password.go has the password schemes, scram.go the keys of SCRAM-SHA-256. check.go
+// checks a password, throttle.go slows down guessing, and unknown.go makes unknown names
+// look like users.
 package auth
 
 import (
@@ -91,7 +91,7 @@ func (u *Users) take(text []byte) {
 		u.log.Warn("users file has more lines that cannot be used", "file", u.path, "more", more)
 	}
 	if len(t.entries)+len(problems) == 0 {
-		u.log.Warn("users file has no user: all mail is refused for now", "file", u.path)
+		u.log.Warn("users file contains no users: all mail is refused for now", "file", u.path)
 	}
 	if last := u.current(); last != nil {
 		t.revision = last.revision + 1
