@@ -1,13 +1,13 @@
-// Package aliases says who gets the mail for an address of our domains: a user, or those
-// that an alias leads to. It knows nothing of protocols.
+// Package aliases says who gets the mail for an address in our domains: a user, or the
+// users that an alias leads to. It knows nothing about protocols.
 //
-// aliases.go has the aliases, read again when their file changes; parse.go reads its
-// lines, in the format of Postfix's virtual(5), resolve.go follows an address to users,
-// and check.go tells what is wrong with the file.
+// aliases.go holds the aliases and rereads their file when it changes; parse.go parses
+// its lines, in the format of Postfix's virtual(5), resolve.go follows an address to
+// users, and check.go says what is wrong with the file.
 //
-// What is not as in Postfix: an address of a user is not taken from him by an alias that
-// does not lead to him too, and what is left of a domain ("@example.org") does not come
-// before the users. All addresses are in our own domains.
+// Unlike in Postfix, an alias does not take over a user's address unless it leads to that
+// user too, and a catch-all ("@example.org") does not take precedence over users. All
+// addresses are in our own domains.
 package aliases
 
 import (

@@ -1,10 +1,10 @@
 // Command maildird is a mail server over plain Maildir files.
 //
-// Each command is a file of its name, and stands in the list in root (main.go), of
-// which man.go makes the manual page and completion.go the completions. It finds the
-// Maildirs that it is for by accounts.go, what it works with by tools.go, and tells
-// how far it is by progress.go; a wrong command line is misuse (args.go). Lines for the
-// journal have a priority (journal.go). What it does is done by other packages.
+// Each command is in a file of its name and in the list in root (main.go), from which
+// man.go makes the manual page and completion.go the completions. accounts.go finds the
+// Maildirs for a command, tools.go its tools; progress.go shows its progress, and args.go
+// reports a wrong command line (misuse). journal.go gives lines in the journal their
+// priority. The work itself is done by other packages.
 package main
 
 import (

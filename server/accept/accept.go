@@ -1,5 +1,5 @@
 // Package accept runs the listeners of one protocol server and ends its
-// connections in order when it is to stop.
+// connections in an orderly way when the server stops.
 package accept
 
 import (

@@ -1,5 +1,5 @@
-// Package advice says in the log what an operator can do about an error of the
-// operating system, or of a TLS handshake.
+// Package advice tells the operator, in the log, what to do about an error of the
+// operating system, of the relay, or of a TLS handshake.
 package advice
 
 import (

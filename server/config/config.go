@@ -1,11 +1,11 @@
 // Package config reads and checks maildird.toml.
 //
-// A setting stands in five places: in Config (config.go) as the program uses
-// it, in file (file.go) as it is written, in check (check.go), which makes the
-// one of the other and says what is wrong, in the template that "maildird init"
-// writes, and in the README. Tests hold the template against file, and the README
-// against the template. What a setting does is for package server, which hands it on.
-// Errors of the TOML library are worded in syntax.go.
+// A setting is in five places: in Config (config.go) as the program uses it, in
+// file (file.go) as it is written, in check (check.go), which turns the one into
+// the other and says what is wrong, in the template that "maildird init" writes,
+// and in the README. Tests compare the template with file, and the README with the
+// template. What a setting does is up to package server, which passes it on.
+// syntax.go words the errors of the TOML library.
 package config
 
 import (

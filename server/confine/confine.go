@@ -1,7 +1,7 @@
-// Package confine takes from this process what a server that runs does not
-// need: privileges, files, the network. What a fault in it could reach is then
-// little more than what it serves. All of it holds for every thread and cannot
-// be taken back.
+// Package confine takes from this process what a running server does not need:
+// privileges, files, the network. An attacker who exploits a fault can then reach
+// little more than what the server serves. This applies to every thread and cannot
+// be undone.
 package confine
 
 import (

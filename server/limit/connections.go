@@ -1,5 +1,5 @@
-// Package limit counts what clients take of a server, over all its protocols:
-// connections, and the mail that users send.
+// Package limit counts and limits what clients use of a server, over all its
+// protocols: connections, and the mail that users send.
 package limit
 
 import (

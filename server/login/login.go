@@ -1,7 +1,7 @@
-// Package login is what SMTP and IMAP do alike about logins, whatever the mechanism
-// (package sasl): who may show a password, what is logged of a login that failed,
-// and the end of a session whose login does not hold any more. The answers to
-// clients are the protocols' own.
+// Package login is what SMTP and IMAP have in common about logins, whatever the
+// mechanism (package sasl): who may send a password, what is logged about a failed
+// login, and how a session ends whose login has been revoked. The replies to clients
+// are up to the protocols.
 package login
 
 import (

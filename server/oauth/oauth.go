@@ -1,5 +1,5 @@
-// Package oauth checks OAuth 2.0 access tokens: those that are signed (JWT, RFC
-// 9068) by the keys of their issuer, others by asking him (RFC 7662).
+// Package oauth checks OAuth 2.0 access tokens: signed ones (JWT, RFC 9068) with
+// the keys of their issuer, others by asking the issuer (RFC 7662).
 package oauth
 
 import (

@@ -1,15 +1,15 @@
-// Package relay is the client of the smart host: the mail server of the operator, or of
-// his provider, that sends on what users submit for other domains.
+// Package relay is the client of the smart host: the mail server, of the operator or
+// of a provider, that sends on what users submit for other domains.
 //
-// There is no queue here. A transaction goes through to the relay while who submits
-// waits, and what the relay answers is what he is told: it is the relay that took the
-// message then, tries again for days and sends what cannot be delivered back. Nothing is
-// sent behind a message until all is well with it: one that is given up ends with its
-// connection, and no server takes a message without its last line.
+// There is no queue here. A transaction goes through to the relay while the submitting
+// client waits, and the client is told what the relay replies: it is the relay that then
+// has the message, retries for days and returns what cannot be delivered. The end of a
+// message is sent only when all is well with it: a message that is given up ends with
+// its connection, and no server accepts a message without its last line.
 //
 // relay.go has the settings and the errors, open.go connects and logs in,
-// transaction.go has MAIL to the end of the message, reply.go reads replies, text.go
-// writes the text of a message. The text that comes in has LF line ends.
+// transaction.go goes from MAIL to the end of the message, reply.go reads replies, and
+// text.go writes the text of a message, which comes in with LF line ends.
 package relay
 
 import (
