@@ -8,7 +8,7 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// digits takes a number of at most most, with at most that many digits.
+// digits takes a number of at most most.
 func (lx *Lexer) digits(most uint64, what string) uint64 {
 	var n uint64
 	count := 0

@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -121,23 +122,17 @@ func (lx *Lexer) OptionalAtom() []byte { return lx.run(classAtom) }
 // Tag takes the tag of a command.
 func (lx *Lexer) Tag() []byte { return lx.nonEmpty(classTag, "a tag") }
 
-// Str takes a quoted string or a literal, in which NUL is an error unless it is a
-// literal8.
+// Str takes a quoted string or a literal, in which NUL is an error.
 func (lx *Lexer) Str() []byte {
 	switch lx.Peek() {
 	case '"':
 		return lx.Quoted()
 	case '{':
-		lit, ok := lx.LiteralHeader()
-		if !ok {
-			return nil
-		}
+		lx.LiteralHeader()
 		b := lx.ReadLiteral()
-		for _, c := range b {
-			if c == 0 && !lit.Binary {
-				lx.Fail("NUL in a literal.")
-				return nil
-			}
+		if bytes.IndexByte(b, 0) >= 0 {
+			lx.Fail("NUL in a literal.")
+			return nil
 		}
 		return b
 	}

@@ -28,8 +28,9 @@ type Thread struct {
 	Mail     *Mail
 	Children []*Thread // in their order
 
+	// While threads are linked:
 	parent *Thread
-	place  int // among the parent's children, while threads are linked
+	place  int // among the parent's children
 }
 
 // maxThreadDepth bounds the ancestors that are looked at for a loop. What would
@@ -117,6 +118,17 @@ func (t *Thread) walk(f func(*Thread)) {
 	}
 }
 
+// upwards calls f for threads and all below them, children first.
+func upwards(roots []*Thread, f func(*Thread)) {
+	var order []*Thread
+	for _, root := range roots {
+		root.walk(func(t *Thread) { order = append(order, t) })
+	}
+	for _, t := range slices.Backward(order) {
+		f(t)
+	}
+}
+
 // linked makes parents and children of messages (1), and returns all that have
 // no parent (2), in the order in which they came up.
 func linked(mails []Mail) []*Thread {
@@ -197,14 +209,7 @@ func (t *Thread) leave() {
 // prune takes out the threads that have no message (3): their children go up,
 // but at the top only an only child does.
 func prune(roots []*Thread) []*Thread {
-	// Children before their parents.
-	var order []*Thread
-	for _, root := range roots {
-		root.walk(func(t *Thread) { order = append(order, t) })
-	}
-	for _, t := range slices.Backward(order) {
-		t.Children = lifted(t.Children)
-	}
+	upwards(roots, func(t *Thread) { t.Children = lifted(t.Children) })
 	var kept []*Thread
 	for _, t := range roots {
 		switch {
@@ -213,9 +218,6 @@ func prune(roots []*Thread) []*Thread {
 		case len(t.Children) == 1:
 			kept = append(kept, t.Children[0])
 		}
-	}
-	for _, t := range kept {
-		t.parent = nil
 	}
 	return kept
 }
@@ -238,13 +240,7 @@ func lifted(siblings []*Thread) []*Thread {
 
 // sortSiblings sorts all that have the same parent, the lowest first (6).
 func sortSiblings(roots []*Thread) {
-	var order []*Thread
-	for _, root := range roots {
-		root.walk(func(t *Thread) { order = append(order, t) })
-	}
-	for _, t := range slices.Backward(order) {
-		slices.SortFunc(t.Children, bySent)
-	}
+	upwards(roots, func(t *Thread) { slices.SortFunc(t.Children, bySent) })
 }
 
 // joinSubjects joins threads of the same base subject (5).
