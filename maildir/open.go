@@ -113,7 +113,7 @@ func (a *Account) openOnce(ctx context.Context, name string) (*Mailbox, error) {
 		}
 		if b.err != nil {
 			b.release()
-			if errors.Is(b.err, context.Canceled) && ctx.Err() == nil { // whoever opened it went away
+			if ended(b.err) && ctx.Err() == nil { // whoever opened it went away
 				continue
 			}
 			_ = dir.Close()
