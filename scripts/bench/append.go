@@ -16,7 +16,7 @@ var appendMessages = &workload{
 	run: func(_ context.Context, b *bench, s *server) ([]float64, *answer, error) {
 		b.folders++
 		name := fmt.Sprintf("A%d", b.folders)
-		c, err := dialIMAP(s, reader)
+		c, err := dialIMAP(s)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -27,7 +27,7 @@ var appendMessages = &workload{
 		var rates []float64
 		for _, load := range []struct{ connections, each int }{{1, 240}, {8, 60}} {
 			rate, err := parallel(load.connections, load.each, func() (func(int) error, func(), error) {
-				c, err := dialIMAP(s, reader)
+				c, err := dialIMAP(s)
 				if err != nil {
 					return nil, nil, err
 				}

@@ -50,7 +50,7 @@ var deliverIntoFull = &workload{
 		defer c.close()
 		if have == 0 {
 			// The first message makes the Maildir.
-			if err := c.deliver(newLetter(receiver, mailgen.Letter(0, letterSize))); err != nil {
+			if err := c.deliver(newLetter(mailgen.Letter(0, letterSize))); err != nil {
 				return nil, nil, err
 			}
 			if err := fill(b.corpus, inbox); err != nil {
@@ -60,7 +60,7 @@ var deliverIntoFull = &workload{
 		const times = 100
 		ms, err := timed(func() error {
 			for i := range times {
-				if err := c.deliver(newLetter(receiver, mailgen.Letter(i, letterSize))); err != nil {
+				if err := c.deliver(newLetter(mailgen.Letter(i, letterSize))); err != nil {
 					return err
 				}
 			}

@@ -23,20 +23,21 @@ type imapClient struct {
 	used int    // of it was taken by line
 }
 
-// dialIMAP connects and logs in.
-func dialIMAP(s *server, user string) (*imapClient, error) {
+// dialIMAP connects and logs in as reader.
+func dialIMAP(s *server) (*imapClient, error) {
 	conn, err := net.DialTimeout("tcp", s.imap, limit)
 	if err != nil {
 		return nil, err
 	}
 	c := &imapClient{conn: conn}
-	if err := c.conn.SetDeadline(time.Now().Add(limit)); err != nil {
-		return nil, err
+	err = c.conn.SetDeadline(time.Now().Add(limit))
+	if err == nil {
+		_, err = c.line()
 	}
-	if _, err := c.line(); err != nil {
-		return nil, err
+	if err == nil {
+		_, err = c.do("LOGIN %s %s", reader, password)
 	}
-	if _, err := c.do("LOGIN %s %s", user, password); err != nil {
+	if err != nil {
 		conn.Close()
 		return nil, err
 	}

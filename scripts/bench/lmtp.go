@@ -37,9 +37,6 @@ func dialMail(address, hello string) (*mailClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err != nil {
-		return nil, err
-	}
 	c := &mailClient{file: file, fd: int(file.Fd()), want: []string{"220"}}
 	if err := c.greet(hello); err != nil {
 		c.close()
@@ -72,10 +69,10 @@ func (c *mailClient) close() { c.file.Close() }
 // is taken.
 type letter struct{ commands, text []byte }
 
-// newLetter takes a message in CRLF form without leading dots.
-func newLetter(to string, message []byte) letter {
+// newLetter addresses a message to receiver; it is in CRLF form without leading dots.
+func newLetter(message []byte) letter {
 	return letter{
-		commands: []byte("MAIL FROM:<bench@example.net>\r\nRCPT TO:<" + to + ">\r\nDATA\r\n"),
+		commands: []byte("MAIL FROM:<bench@example.net>\r\nRCPT TO:<" + receiver + ">\r\nDATA\r\n"),
 		text:     append(message, ".\r\n"...),
 	}
 }

@@ -39,7 +39,7 @@ var idleMemory = &workload{
 			boxes = append(boxes, name)
 		}
 		for i := range idlers {
-			c, err := dialIMAP(s, reader)
+			c, err := dialIMAP(s)
 			if err != nil {
 				return nil, nil, fmt.Errorf("connection %d: %w", i+1, err)
 			}

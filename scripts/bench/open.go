@@ -31,7 +31,7 @@ var selectNeverSeen = &workload{
 		}
 		// In the session that saw it first, Dovecot reads the directory again at
 		// each SELECT; it is warm for others, from their second SELECT on.
-		other, err := dialIMAP(s, reader)
+		other, err := dialIMAP(s)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -186,5 +186,5 @@ func restarted(ctx context.Context, s *server) (*imapClient, error) {
 	if err := s.restart(ctx); err != nil {
 		return nil, err
 	}
-	return dialIMAP(s, reader)
+	return dialIMAP(s)
 }

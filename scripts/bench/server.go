@@ -151,7 +151,7 @@ func (s *server) home(user string) string {
 // fresh gives the reader a folder that no server has seen, with hard links to
 // the corpus, logs in, and returns its name and path.
 func (b *bench) fresh(s *server) (c *imapClient, name, path string, err error) {
-	if c, err = dialIMAP(s, reader); err != nil { // makes the Maildir
+	if c, err = dialIMAP(s); err != nil { // makes the Maildir
 		return nil, "", "", err
 	}
 	b.folders++

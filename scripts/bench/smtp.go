@@ -121,7 +121,7 @@ type times struct{ all, server, client time.Duration }
 func deliver(ctx context.Context, s *server, connections, total int, dial func(*server) (*mailClient, error)) (took times, err error) {
 	letters := make([]letter, total)
 	for i := range letters {
-		letters[i] = newLetter(receiver, mailgen.Letter(i, letterSize))
+		letters[i] = newLetter(mailgen.Letter(i, letterSize))
 	}
 	had, err := messagesIn(s.home(receiver))
 	if err != nil {

@@ -91,7 +91,7 @@ func (b *bench) traced(ctx context.Context, s *server, c *imapClient, name strin
 	}
 	defer lmtp.close()
 	text := func(i int) []byte { return mailgen.Letter(i, letterSize) }
-	if err := lmtp.deliver(newLetter(receiver, text(0))); err != nil { // makes the Maildir
+	if err := lmtp.deliver(newLetter(text(0))); err != nil { // makes the Maildir
 		return nil, nil, err
 	}
 	t, err := startTrace(ctx, s, filepath.Join(b.dir, "strace"))
@@ -121,7 +121,7 @@ func (b *bench) traced(ctx context.Context, s *server, c *imapClient, name strin
 		values = append(values, float64(calls)/float64(n))
 		return err
 	}
-	err = count(times(tracedTimes, func(i int) error { return lmtp.deliver(newLetter(receiver, text(i))) }))
+	err = count(times(tracedTimes, func(i int) error { return lmtp.deliver(newLetter(text(i))) }))
 	err = errors.Join(err, count(times(tracedTimes, func(i int) error {
 		data := text(i)
 		_, err := c.do("APPEND %s-to (\\Seen) {%d+}\r\n%s", name, len(data), data)

@@ -23,7 +23,7 @@ var selectWatched = &workload{
 		if err := open.idle(); err != nil {
 			return nil, nil, err
 		}
-		c, err := dialIMAP(s, reader)
+		c, err := dialIMAP(s)
 		if err != nil {
 			return nil, nil, err
 		}
