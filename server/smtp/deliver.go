@@ -172,13 +172,12 @@ func (m *message) finish() []result {
 	default:
 		m.pass(m.top.end())
 	}
-	results := make([]result, len(s.to))
 	var size int64
 	var errs []error
 	if m.refused == nil {
-		size = m.size()
-		errs = m.commit()
+		size, errs = m.size(), m.commit()
 	}
+	results := make([]result, len(s.to))
 	if m.refused != nil {
 		m.logRefused()
 		for i, to := range s.to {
@@ -186,30 +185,8 @@ func (m *message) finish() []result {
 		}
 		return results
 	}
-	refusals := make([]*smtp.SMTPError, len(errs))
-	stored := 0
-	for i, err := range errs {
-		if err == nil {
-			stored++
-			continue
-		}
-		refusals[i] = refusalOfStorage(err)
-		if i == 0 || s.srv.kind == LMTP && !errors.Is(err, delivery.ErrGroup) {
-			level := slog.LevelError
-			if c := delivery.CauseOf(err); c == delivery.OverQuota || c == delivery.TooBig { // nothing that an operator has to mend
-				level = slog.LevelInfo
-			}
-			s.log.Log(s.srv.conns.Work(), level, "message cannot be stored", "id", m.id, "from", s.sender(), "user", s.targets[i].user.Name, "error", err)
-		}
-	}
-	if stored > 0 && len(s.targets) > 0 {
-		attrs := []slog.Attr{slog.String("id", m.id), slog.String("from", s.sender()), slog.String("to", list(addressesOf(s.targets)))}
-		if aliases := s.aliases(); len(aliases) > 0 {
-			attrs = append(attrs, slog.String("orig_to", list(aliases)))
-		}
-		attrs = append(attrs, slog.String("message_id", m.head.messageID), slog.Int64("size", size), slog.Int("stored", stored))
-		s.log.LogAttrs(s.srv.conns.Work(), slog.LevelInfo, "message stored", attrs...)
-	}
+	refusals := m.refusals(errs)
+	m.logStored(refusals, size)
 	for i, to := range s.to {
 		results[i].to = to.text
 		if to.targets == nil { // elsewhere: as all others
@@ -222,6 +199,47 @@ func (m *message) finish() []result {
 		}
 	}
 	return results
+}
+
+// refusals is what the targets are told for the errors of commit, nil for none. It logs
+// the errors.
+func (m *message) refusals(errs []error) []*smtp.SMTPError {
+	s := m.s
+	refusals := make([]*smtp.SMTPError, len(errs))
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		refusals[i] = refusalOfStorage(err)
+		if i == 0 || s.srv.kind == LMTP && !errors.Is(err, delivery.ErrGroup) {
+			level := slog.LevelError
+			if c := delivery.CauseOf(err); c == delivery.OverQuota || c == delivery.TooBig { // nothing that an operator has to mend
+				level = slog.LevelInfo
+			}
+			s.log.Log(s.srv.conns.Work(), level, "message cannot be stored", "id", m.id, "from", s.sender(), "user", s.targets[i].user.Name, "error", err)
+		}
+	}
+	return refusals
+}
+
+// logStored logs a message that a target has, if there are targets.
+func (m *message) logStored(refusals []*smtp.SMTPError, size int64) {
+	s := m.s
+	stored := 0
+	for _, r := range refusals {
+		if r == nil {
+			stored++
+		}
+	}
+	if stored == 0 || len(s.targets) == 0 {
+		return
+	}
+	attrs := []slog.Attr{slog.String("id", m.id), slog.String("from", s.sender()), slog.String("to", list(addressesOf(s.targets)))}
+	if aliases := s.aliases(); len(aliases) > 0 {
+		attrs = append(attrs, slog.String("orig_to", list(aliases)))
+	}
+	attrs = append(attrs, slog.String("message_id", m.head.messageID), slog.Int64("size", size), slog.Int("stored", stored))
+	s.log.LogAttrs(s.srv.conns.Work(), slog.LevelInfo, "message stored", attrs...)
 }
 
 // commit stores the message and has the relay take it. What the relay refuses is
