@@ -145,7 +145,7 @@ func (c *catenation) url() error {
 
 // failed is how the command ends if what a URL refers to cannot be had.
 func (c *catenation) failed(text string, err error) error {
-	if isConnError(err) {
+	if endsSession(err) {
 		return err
 	}
 	switch {

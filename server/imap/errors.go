@@ -48,6 +48,12 @@ type connError struct{ err error }
 func (e *connError) Error() string { return e.err.Error() }
 func (e *connError) Unwrap() error { return e.err }
 
+// endsSession tells whether the session ends by an error, whatever its command does.
+func endsSession(err error) bool {
+	var status *imap.Error
+	return isConnError(err) || errors.As(err, &status) && status.Type == imap.StatusResponseTypeBye
+}
+
 // statusOf turns the error of a handler into what the client is told. known is
 // false for errors whose text only the log may have.
 func statusOf(err error) (status *imap.Error, known bool) {

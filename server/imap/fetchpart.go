@@ -252,7 +252,7 @@ func (s *session) lack(l *lacking, m mailbox.Message, err error) {
 	case errors.Is(err, mailbox.ErrGone), errors.Is(err, mailbox.ErrReplaced):
 		l.gone = true
 		return
-	case isConnError(err), errors.Is(err, errStopped):
+	case endsSession(err), errors.Is(err, errStopped):
 		return // the command ends by it
 	}
 	l.unread = true

@@ -101,7 +101,7 @@ func (s *session) searchAll(sources []mailboxFilter, query *searchQuery) error {
 		err := s.searchIn(e.Name, query)
 		switch {
 		case err == nil, errors.Is(err, folder.ErrNotFound):
-		case isConnError(err):
+		case endsSession(err):
 			return err
 		default:
 			s.log.Warn("mailbox cannot be searched", "mailbox", e.Name, "error", err)

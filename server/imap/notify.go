@@ -259,7 +259,7 @@ func (s *session) tellNew(msgs []mailbox.Message, wishes []newsWish, which uint6
 		}
 	}
 	err := s.fetchNew(joined(lists), msgs)
-	if err != nil && !isConnError(err) {
+	if err != nil && !endsSession(err) {
 		s.log.Warn("new messages cannot be reported", "mailbox", s.sel.name, "error", err)
 		return nil
 	}

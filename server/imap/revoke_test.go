@@ -1,7 +1,11 @@
 package imap
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -9,6 +13,7 @@ import (
 
 	"maildird/auth"
 	"maildird/maildir"
+	"maildird/maildir/mailbox"
 )
 
 // TestRevoked: whatever a session does, it ends with BYE when its login does not hold
@@ -93,4 +98,57 @@ func TestLoggedOut(t *testing.T) {
 	if log := ts.log.Take(); strings.Count(log, "logged out") != 1 || !strings.Contains(log, ` user=bob@example.org reason=logout`) {
 		t.Error(log)
 	}
+}
+
+// TestRevokedInESearch: a search of several mailboxes ends when the login is revoked,
+// and none of the others is taken for one that cannot be searched.
+func TestRevokedInESearch(t *testing.T) {
+	var ts *testServer
+	var revoked atomic.Bool
+	ts = startServer(t, func(c *Config, _ *maildir.AccountOptions) {
+		c.Revoked = func(netip.Addr, auth.User) bool { return revoked.Load() }
+		c.Log = slog.New(afterLog{c.Log.Handler(), func(r slog.Record) {
+			if r.Message == "mailbox cannot be searched" && !revoked.Swap(true) {
+				ts.Recheck()
+			}
+		}})
+	})
+	c := ts.login()
+	c.ok("CREATE Broken")
+	c.ok("CREATE Other")
+	list := filepath.Join(ts.root("alice"), ".Broken", "dovecot-uidlist")
+	if err := errors.Join(os.Remove(list), os.Mkdir(list, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	ts.log.Take()
+	c.send("t ESEARCH IN (mailboxes (Broken Other)) ALL\r\n")
+	c.ends("Your account has changed, please log in again.")
+	if log := ts.log.Take(); strings.Count(log, "cannot be searched") != 1 {
+		t.Error(log)
+	}
+}
+
+// TestRevokedWhileRead: a message whose reading ends with the login is not one that
+// cannot be read.
+func TestRevokedWhileRead(t *testing.T) {
+	var l lacking
+	new(session).lack(&l, mailbox.Message{}, errRevoked()) // would panic if it logged
+	if l != (lacking{}) {
+		t.Errorf("%+v", l)
+	}
+}
+
+// afterLog calls f after each record.
+type afterLog struct {
+	slog.Handler
+	f func(slog.Record)
+}
+
+func (h afterLog) Handle(ctx context.Context, r slog.Record) error {
+	defer h.f(r)
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h afterLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return afterLog{h.Handler.WithAttrs(attrs), h.f}
 }
