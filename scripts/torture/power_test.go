@@ -244,8 +244,8 @@ func checkLeft(root string, users []string, before *world, loose bool) error {
 			Tell: func(f check.Finding) {
 				name := strings.TrimPrefix(f.Folder, ".")
 				_, made := before.mail[place{user, name}]
-				incomplete := strings.Contains(f.Cause, "the directory is missing") || strings.Contains(f.Cause, "no Maildir yet")
-				if !made && incomplete || loose && strings.Contains(f.Cause, "the same message is there as") {
+				incomplete := strings.Contains(f.Cause, "the directory is missing") || strings.Contains(f.Cause, "not a Maildir yet")
+				if !made && incomplete || loose && strings.Contains(f.Cause, "the same message also exists as") {
 					return
 				}
 				wrong = append(wrong, "check: "+user+": "+f.String())
