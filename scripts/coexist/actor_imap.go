@@ -422,7 +422,7 @@ func (a *imapActor) read(rng *rand.Rand) error {
 		for i := 0; i+1 < len(items); i += 2 {
 			if strings.EqualFold(items[i].Text, "BODY[]") && items[i+1].Kind == Quoted {
 				text := items[i+1].Text
-				a.ledger.CheckBody(a.server.Name, messageID(text), text)
+				a.ledger.CheckBody(a.server.Name, MessageID(text), text)
 			}
 		}
 	}

@@ -85,7 +85,7 @@ func (a *resyncActor) do(format string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	if n, ok := code64(text, "HIGHESTMODSEQ"); ok {
+	if n, ok := code(text, "HIGHESTMODSEQ", 63); ok {
 		a.code = n
 	}
 	a.tagged()
@@ -207,11 +207,11 @@ func (a *resyncActor) compare() error {
 func (a *resyncActor) take(r Response) error {
 	switch r.Name {
 	case "OK":
-		if n, ok := code(r.Text, "UIDVALIDITY"); ok {
-			a.validity = n
-			a.ledger.Validity(a.server.Name, a.folder, n)
+		if n, ok := code(r.Text, "UIDVALIDITY", 32); ok {
+			a.validity = uint32(n)
+			a.ledger.Validity(a.server.Name, a.folder, a.validity)
 		}
-		if n, ok := code64(r.Text, "HIGHESTMODSEQ"); ok {
+		if n, ok := code(r.Text, "HIGHESTMODSEQ", 63); ok {
 			a.code = n
 		}
 		if strings.Contains(r.Text, "[NOMODSEQ]") {
@@ -256,16 +256,6 @@ func flagsAt(r Response) (uid uint32, flags string, modseq uint64, err error) {
 		}
 	}
 	return m.UID, strings.Join(m.Flags, " "), modseq, nil
-}
-
-func code64(text, name string) (uint64, bool) {
-	_, rest, ok := strings.Cut(text, "["+name+" ")
-	if !ok {
-		return 0, false
-	}
-	digits, _, _ := strings.Cut(rest, "]")
-	n, err := strconv.ParseUint(digits, 10, 63)
-	return n, err == nil
 }
 
 // differs compares the copy, after another resync, with what a server says at a

@@ -50,16 +50,16 @@ func Dial(server, address, user, password string) (*Client, error) {
 		return nil, fmt.Errorf("%s: %w", server, err)
 	}
 	c := &Client{Server: server, conn: conn, r: bufio.NewReaderSize(conn, 64<<10)}
-	if _, err := c.line(answerLimit); err == nil {
+	if _, err = c.line(answerLimit); err != nil {
+		err = fmt.Errorf("%s: no greeting: %w", server, err)
+	} else {
 		_, err = c.Do("LOGIN %s %s", user, password)
-		if err == nil {
-			return c, nil
-		}
+	}
+	if err != nil {
 		conn.Close()
 		return nil, err
 	}
-	conn.Close()
-	return nil, fmt.Errorf("%s: no greeting: %w", server, err)
+	return c, nil
 }
 
 // Close ends the connection without a word.
@@ -68,17 +68,13 @@ func (c *Client) Close() { c.conn.Close() }
 // Do sends a command and returns the untagged responses of the answer. A NO or
 // BAD is a *RefusedError.
 func (c *Client) Do(format string, args ...any) ([]Response, error) {
-	tagged, responses, err := c.do(fmt.Sprintf(format, args...))
-	_ = tagged
+	_, responses, err := c.Tagged(format, args...)
 	return responses, err
 }
 
 // Tagged is Do, and gives the text of the tagged OK too.
 func (c *Client) Tagged(format string, args ...any) (string, []Response, error) {
-	return c.do(fmt.Sprintf(format, args...))
-}
-
-func (c *Client) do(command string) (string, []Response, error) {
+	command := fmt.Sprintf(format, args...)
 	c.tag++
 	tag := "t" + strconv.Itoa(c.tag)
 	if err := c.send(tag + " " + command + "\r\n"); err != nil {

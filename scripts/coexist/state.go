@@ -103,11 +103,11 @@ func readFolder(c *Client, name string, examine bool) (Folder, error) {
 		case r.Name == "EXISTS":
 			exists = r.Number
 		case r.Name == "OK":
-			if n, ok := code(r.Text, "UIDVALIDITY"); ok {
-				f.UIDValidity = n
+			if n, ok := code(r.Text, "UIDVALIDITY", 32); ok {
+				f.UIDValidity = uint32(n)
 			}
-			if n, ok := code(r.Text, "UIDNEXT"); ok {
-				f.UIDNext = n
+			if n, ok := code(r.Text, "UIDNEXT", 32); ok {
+				f.UIDNext = uint32(n)
 			}
 		}
 	}
@@ -166,15 +166,15 @@ func identify(c *Client, list []Message) error {
 	return nil
 }
 
-// code reads the number of a response code such as [UIDNEXT 5].
-func code(text, name string) (uint32, bool) {
+// code reads the number of a response code such as [UIDNEXT 5], which has so many bits.
+func code(text, name string, bits int) (uint64, bool) {
 	_, rest, ok := strings.Cut(text, "["+name+" ")
 	if !ok {
 		return 0, false
 	}
 	digits, _, _ := strings.Cut(rest, "]")
-	n, err := strconv.ParseUint(digits, 10, 32)
-	return uint32(n), err == nil
+	n, err := strconv.ParseUint(digits, 10, bits)
+	return n, err == nil
 }
 
 // message reads a FETCH response; whole says that it has the header.
@@ -209,7 +209,7 @@ func message(r Response) (m Message, whole bool, err error) {
 				return m, false, err
 			}
 		case strings.HasPrefix(key, "BODY["):
-			m.ID, whole = messageID(value.Text), true
+			m.ID, whole = MessageID(value.Text), true
 		}
 	}
 	return m, whole, nil
@@ -220,7 +220,7 @@ func message(r Response) (m Message, whole bool, err error) {
 func (s State) madeUp() (n int) {
 	for _, f := range s.Folders {
 		for _, m := range f.Messages {
-			if slices.ContainsFunc(m.Flags, func(name string) bool { return strings.HasPrefix(name, "unknown-") }) {
+			if slices.ContainsFunc(m.Flags, unnamed) {
 				n++
 			}
 		}
@@ -228,8 +228,8 @@ func (s State) madeUp() (n int) {
 	return n
 }
 
-// messageID finds the Message-ID in a header.
-func messageID(header string) string {
+// MessageID finds the Message-ID in a header, which a body may follow.
+func MessageID(header string) string {
 	for line := range strings.Lines(header) {
 		if line == "\n" || line == "\r\n" {
 			break

@@ -93,7 +93,7 @@ func readID(path string) (string, error) {
 	if err != nil && err != io.EOF {
 		return "", err
 	}
-	return messageID(string(header)), nil
+	return MessageID(string(header)), nil
 }
 
 // find looks for a file by its base; ok is false if it is really gone, which

@@ -32,8 +32,8 @@ func (v *View) Select(folder string) error {
 		return err
 	}
 	for _, r := range opened {
-		if n, ok := code(r.Text, "UIDVALIDITY"); ok && r.Name == "OK" {
-			v.ledger.Validity(v.c.Server, folder, n)
+		if n, ok := code(r.Text, "UIDVALIDITY", 32); ok && r.Name == "OK" {
+			v.ledger.Validity(v.c.Server, folder, uint32(n))
 		}
 	}
 	return v.learn()

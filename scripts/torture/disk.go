@@ -143,7 +143,7 @@ func (d *disk) at(c call, dirArg, pathArg int) (*inode, string, error) {
 			return nil, "", errForeign
 		}
 		path = strings.Trim(rel, "/")
-	case dirArg < 0 || c.args[dirArg] == "AT_FDCWD":
+	case c.args[dirArg] == "AT_FDCWD":
 		// The program was started in the directory.
 	default:
 		fd, _ := c.number(dirArg)

@@ -140,11 +140,10 @@ func (f *follower) unknown(c call) error {
 
 func (f *follower) opened(c call) (bool, error) {
 	dir, name, err := f.at(c, 0, 1)
+	delete(f.fds, c.result)
 	if err != nil {
-		delete(f.fds, c.result)
 		return false, err
 	}
-	delete(f.fds, c.result)
 	if dir == nil { // through /proc
 		return false, nil
 	}

@@ -187,7 +187,7 @@ func (k *killer) onDisk() error {
 			if err != nil {
 				return err
 			}
-			if sent, ok := k.l.texts[idOf(string(text))]; !ok || !strings.HasSuffix(string(text), sent) {
+			if sent, ok := k.l.texts[coexist.MessageID(string(text))]; !ok || !strings.HasSuffix(string(text), sent) {
 				return fmt.Errorf("%s is partial: %d octets, %.200q", path, len(text), text)
 			}
 		}

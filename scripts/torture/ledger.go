@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"maildird/scripts/coexist"
 )
 
 // key is a message in a folder, where it is once at most.
@@ -148,7 +150,7 @@ func (l *ledger) compare(folder, validity string, all []seen) (wrong []string) {
 	there := map[string]bool{}
 	for _, s := range all {
 		text := strings.ReplaceAll(s.text, "\r\n", "\n")
-		id := idOf(text)
+		id := coexist.MessageID(text)
 		if sent, ok := l.texts[id]; !ok || !strings.HasSuffix(text, sent) {
 			add("UID %d is not what was sent: %d octets, %.200q", s.uid, len(s.text), s.text)
 			continue
@@ -202,5 +204,5 @@ func (l *ledger) settle() (wrong []string) {
 	return wrong
 }
 
-// count notes an operation without an answer.
+// unanswered notes an operation without an answer.
 func (l *ledger) unanswered(what string) { l.change(func() { l.cut[what]++ }) }

@@ -372,7 +372,7 @@ func (d *driver) learn(p place) {
 					flags = slices.DeleteFunc(value.Words(), func(w string) bool { return w == `\Recent` })
 					slices.Sort(flags)
 				default:
-					id = idOf(value.Text)
+					id = coexist.MessageID(value.Text)
 				}
 			}
 			if l, ok := d.world.mail[p][id]; !ok || l.flags != strings.Join(flags, " ") {

@@ -28,16 +28,3 @@ func mailText(id string, size int) string {
 	}
 	return text + "The end of " + id + ".\n"
 }
-
-// idOf finds the identity of a message.
-func idOf(text string) string {
-	for line := range strings.Lines(text) {
-		if line == "\n" || line == "\r\n" {
-			break
-		}
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(name, "Message-ID") {
-			return strings.Trim(strings.TrimSpace(value), "<>")
-		}
-	}
-	return ""
-}

@@ -28,8 +28,7 @@ type fate struct {
 }
 
 // fates calls f with choices of what is left if the power goes now, until it
-// returns false. They come
-// in any order.
+// returns false. They come in any order.
 func (d *disk) fates(rng *rand.Rand, f func(fate) bool) {
 	var units [][]*change
 	files := []wreck{dropped}

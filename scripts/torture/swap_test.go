@@ -155,7 +155,7 @@ func (a *acks) missing(t *testing.T, roots ...string) (out []string) {
 				}
 				text, err := os.ReadFile(path)
 				if strings.Contains(string(text), "The end of ") {
-					found[idOf(string(text))] = true
+					found[coexist.MessageID(string(text))] = true
 				}
 				return passOver(err)
 			}))

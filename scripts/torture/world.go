@@ -15,6 +15,7 @@ import (
 	"maildird/maildir/filename"
 	"maildird/maildir/folder"
 	"maildird/maildir/mailbox"
+	"maildird/scripts/coexist"
 )
 
 // standardFolders are those of "maildird init".
@@ -124,7 +125,7 @@ func (f *found) mailbox(a *maildir.Account, at place, texts map[string]string) e
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
-		id := idOf(string(text))
+		id := coexist.MessageID(string(text))
 		if sent, ok := texts[id]; !ok || !strings.HasSuffix(string(text), sent) {
 			return fmt.Errorf("UID %d is not what was sent: %.300q", m.UID, text)
 		}
