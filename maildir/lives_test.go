@@ -25,7 +25,7 @@ import (
 )
 
 var (
-	flagSeed  = flag.Uint64("seed", 0, "of TestLives, instead of the usual ones")
+	flagSeed  = flag.Uint64("seed", 0, "of TestLives and TestInterleaveDovecot, instead of the usual ones")
 	flagSteps = flag.Int("steps", 0, "of TestLives, instead of the usual number")
 )
 

@@ -127,7 +127,7 @@ func refuseForeignMaildir(t *testing.T, m *rig.Maildird) {
 	other := speak(t, m, "imap", "* OK")
 	other.say(fmt.Sprintf("a LOGIN %s %q\r\n", bob, password), "a NO [UNAVAILABLE] ")
 	eventually(t, func() error {
-		if !strings.Contains(m.Log(), fmt.Sprintf("belongs to the system user %d and not to %d", aliceID, bobID)) {
+		if !strings.Contains(m.Log(), fmt.Sprintf("belongs to the system user %d, not to %d", aliceID, bobID)) {
 			return fmt.Errorf("the log does not say why bob's mail is not served:\n%s", m.Log())
 		}
 		return nil
