@@ -336,21 +336,15 @@ func (w *dovecotWorld) validityA() (validity uint32) {
 	return validity
 }
 
-// unknown notes that messages of A may lose flags.
-func (w *dovecotWorld) unknown(texts ...string) {
-	for _, uid := range w.known(".A", texts...) {
-		f := dovecotFact{w.validityA(), uid}
-		w.mu.Lock()
-		w.loose[f] = true
-		w.mu.Unlock()
-	}
-}
+// unknown notes that messages of A may lose flags, gone that they may be removed.
+func (w *dovecotWorld) unknown(texts ...string) { w.note(w.loose, texts) }
+func (w *dovecotWorld) gone(texts ...string)    { w.note(w.removed, texts) }
 
-func (w *dovecotWorld) gone(texts ...string) {
+func (w *dovecotWorld) note(of map[dovecotFact]bool, texts []string) {
 	for _, uid := range w.known(".A", texts...) {
 		f := dovecotFact{w.validityA(), uid}
 		w.mu.Lock()
-		w.removed[f] = true
+		of[f] = true
 		w.mu.Unlock()
 	}
 }
