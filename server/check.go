@@ -2,10 +2,13 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,10 +21,12 @@ import (
 	"maildird/maildir"
 	"maildird/server/advice"
 	"maildird/server/config"
+	"maildird/server/oauth"
+	"maildird/server/relay"
 )
 
 // Check returns what keeps a configuration that Load accepted from working, and, as
-// doubts, what does so only if it is not meant. Each is one sentence.
+// doubts, what does so only if it is not meant, or for now only. Each is one sentence.
 func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, log)
 	if err != nil {
@@ -61,14 +66,19 @@ func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 		}
 		doubts = append(doubts, cert.doubts(cfg.Hostname, time.Now())...)
 	}
-	if err := checkTokens(cfg.Auth.OAuth, log); err != nil {
-		wrong = append(wrong, err.Error())
+	for _, err := range []error{checkTokens(cfg.Auth.OAuth, log), checkRelay(cfg)} {
+		switch {
+		case err == nil:
+		case mayPass(err):
+			doubts = append(doubts, err.Error())
+		default:
+			wrong = append(wrong, err.Error())
+		}
 	}
-	if err := checkRelay(cfg); err != nil {
-		wrong = append(wrong, err.Error())
-	}
-	for i := range wrong {
-		wrong[i] = strings.ReplaceAll(wrong[i], "\n", "; ")
+	for _, list := range [][]string{wrong, doubts} {
+		for i := range list {
+			list[i] = strings.ReplaceAll(list[i], "\n", "; ")
+		}
 	}
 	return wrong, doubts
 }
@@ -94,6 +104,23 @@ func checkRelay(cfg *config.Config) error {
 		return advice.Error(err)
 	}
 	return nil
+}
+
+// mayPass tells whether an error about another server may go by itself: it is down, or
+// the way to it is. A name that nobody has and a certificate that is not trusted stay.
+func mayPass(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	var header tls.RecordHeaderError
+	var name *net.DNSError
+	var network *net.OpError
+	switch {
+	case errors.As(err, &certificate), errors.As(err, &header):
+		return false
+	case errors.As(err, &name):
+		return !name.IsNotFound
+	}
+	return errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, relay.ErrForNow) || errors.Is(err, oauth.ErrForNow)
 }
 
 // checkMail tells what is wrong about the users' Maildirs.

@@ -2,6 +2,10 @@ package server
 
 import (
 	"encoding/pem"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,5 +54,62 @@ func TestNewRelay(t *testing.T) {
 	}
 	if got := relayPorts(&config.Relay{Address: "h.example:465"}); len(got) != 2 || got[0] != 465 || got[1] != 53 || relayPorts(nil) != nil {
 		t.Errorf("ports %v", got)
+	}
+}
+
+// TestMayPass: "config check", and with it "systemctl reload", does not fail because a
+// relay or an OAuth issuer is down; it does because of one that this server is not set
+// up for.
+func TestMayPass(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	answering := func(what, answer string) string {
+		return (&relaytest.Server{Offers: []string{"AUTH PLAIN"}, Answers: map[string]string{what: answer}}).Start(t).Address
+	}
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/503":
+			http.Error(w, "down", http.StatusServiceUnavailable)
+		case "/cut":
+			panic(http.ErrAbortHandler)
+		case "/none":
+			_, _ = w.Write([]byte(`{"keys":[]}`))
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer web.Close()
+	keys := func(where string) error {
+		return checkTokens(&config.OAuth{Issuer: "i", Audience: "a", JWKS: where}, slog.New(slog.DiscardHandler))
+	}
+	relay := func(address string) error {
+		return checkRelay(&config.Config{Hostname: "mail.example.org", Relay: &config.Relay{Address: address, User: "u", Password: "p"}})
+	}
+	for name, c := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"relay is stopped":        {relay(closed.Addr().String()), true},
+		"relay is overloaded":     {relay(answering("greeting", "421 4.3.2 Too busy")), true},
+		"relay cannot say hello":  {relay(answering("EHLO", "451 4.3.0 Later")), true},
+		"relay hangs up":          {relay(answering("EHLO", relaytest.HangUp)), true},
+		"relay's logins are down": {relay(answering("AUTH", "454 4.7.0 No backend")), true},
+		"relay refuses us":        {relay(answering("greeting", "554 5.7.1 Go away")), false},
+		"relay refuses the login": {relay(answering("AUTH", "535 5.7.8 Wrong")), false},
+		"no name server":          {&net.OpError{Op: "dial", Err: &net.DNSError{Err: "server misbehaving", IsTemporary: true}}, true},
+		"nobody has the name":     {&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}, false},
+		"issuer is stopped":       {keys("http://" + closed.Addr().String() + "/"), true},
+		"issuer is down":          {keys(web.URL + "/503"), true},
+		"issuer hangs up":         {keys(web.URL + "/cut"), true},
+		"issuer knows no URL":     {keys(web.URL + "/404"), false},
+		"issuer has no keys":      {keys(web.URL + "/none"), false},
+		"no file of keys":         {keys(filepath.Join(t.TempDir(), "none")), false},
+	} {
+		if c.err == nil || mayPass(c.err) != c.want {
+			t.Errorf("%s: %v may pass is %v", name, c.err, !c.want)
+		}
 	}
 }

@@ -248,6 +248,12 @@ func TestConfigCheck(t *testing.T) {
 	certify("imap.example.org", -2)
 	finds(" expired at ", notFor)
 	certify("*.example.org", 0)
+	// "systemctl reload", which checks, is not for telling that a relay is down.
+	write("maildird.toml", settings+"\n[relay]\nserver = \"smtp://127.0.0.1:1\"\n")
+	if got := good(t, "", "config", "check", "--config", config); !strings.HasPrefix(got, "warning: relay 127.0.0.1:1: ") || !strings.HasSuffix(got, "\nThe configuration is good.\n") {
+		t.Errorf("config check printed %q", got)
+	}
+	write("maildird.toml", settings)
 	if got := good(t, "", "config", "check", "--config", config); got != "The configuration is good.\n" {
 		t.Errorf("config check printed %q", got)
 	}

@@ -20,7 +20,7 @@ func configCommand() *cobra.Command {
 			"connect to the relay and fetch the keys of the OAuth issuer if there are any, and print\n" +
 			"one line for each problem. The exit code is 1 if there are any. Lines that begin with\n" +
 			"\"warning: \" are about what may be intended, such as a certificate that is not for the\n" +
-			"hostname, and do not change the exit code.",
+			"hostname, or may pass, such as a relay that is down, and do not change the exit code.",
 		Args: atMost(0),
 	}
 	path := configFlag(check)

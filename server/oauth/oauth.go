@@ -40,6 +40,9 @@ type Config struct {
 	Now    func() time.Time // nil: time.Now
 }
 
+// ErrForNow says that the issuer answered so: nothing has to be changed here.
+var ErrForNow = errors.New("the issuer cannot answer for now")
+
 const (
 	// timeout bounds each question to the issuer.
 	timeout = 10 * time.Second
@@ -228,8 +231,11 @@ func (v *Verifier) ask(req *http.Request) ([]byte, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s %s: %s", req.Method, req.URL.Redacted(), resp.Status)
+	switch err := fmt.Errorf("%s %s: %s", req.Method, req.URL.Redacted(), resp.Status); {
+	case resp.StatusCode >= 500, resp.StatusCode == http.StatusTooManyRequests:
+		return nil, fmt.Errorf("%w: %w", ErrForNow, err)
+	case resp.StatusCode != http.StatusOK:
+		return nil, err
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err == nil && len(body) > maxAnswer {

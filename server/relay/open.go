@@ -61,7 +61,7 @@ func (r *Relay) begin(ctx context.Context, c *conn) error {
 	case err != nil:
 		return err
 	case greeting.code != 220:
-		return fmt.Errorf("it greets with %v", greeting)
+		return unexpected("greets", greeting)
 	case r.cfg.Greeting != "" && strings.HasPrefix(greeting.text(), r.cfg.Greeting):
 		return ErrSelf
 	}
@@ -97,7 +97,7 @@ func (r *Relay) hello(c *conn) error {
 		said.lines = said.lines[:1]
 	}
 	if said.code != 250 {
-		return fmt.Errorf("it answers EHLO with %v", said)
+		return unexpected("answers EHLO", said)
 	}
 	for _, line := range said.lines[1:] {
 		words := strings.Fields(strings.ToUpper(line))
@@ -129,7 +129,7 @@ func (r *Relay) startTLS(ctx context.Context, c *conn) error {
 	case said.code != 220 && r.local: // there need be none
 		return nil
 	case said.code != 220:
-		return fmt.Errorf("it answers STARTTLS with %v", said)
+		return unexpected("answers STARTTLS", said)
 	case c.in.Buffered() > 0:
 		// Somebody on the way may have put it there (CVE-2011-0411 and its kin).
 		return fmt.Errorf("%w: it sent more before TLS began", ErrProtocol)
@@ -181,12 +181,20 @@ func (r *Relay) login(c *conn) error {
 			return err
 		case said.code == 235 && last, said.code == 334 && !last:
 		case said.code/100 == 4:
-			return fmt.Errorf("it answers AUTH with %v", said)
+			return unexpected("answers AUTH", said)
 		default:
 			return fmt.Errorf("%w as %s: %v", ErrLogin, r.cfg.User, said)
 		}
 	}
 	return nil
+}
+
+// unexpected is a reply that ends all.
+func unexpected(what string, r reply) error {
+	if r.code/100 == 4 {
+		return fmt.Errorf("%w: it %s with %v", ErrForNow, what, r)
+	}
+	return fmt.Errorf("it %s with %v", what, r)
 }
 
 // command sends a line and takes the reply, whatever it is.

@@ -58,6 +58,8 @@ var (
 	ErrNoTLS = errors.New("it does not offer STARTTLS, and is not on this machine")
 	ErrLogin = errors.New("it does not let this server log in")
 	ErrSelf  = errors.New("it is this very server")
+	// ErrForNow says that it replied so (4xx): nothing has to be changed here.
+	ErrForNow = errors.New("it cannot be used for now")
 	// ErrProtocol says that what came is no reply of SMTP.
 	ErrProtocol = errors.New("it does not speak SMTP")
 )

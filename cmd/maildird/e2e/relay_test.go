@@ -166,7 +166,7 @@ func TestRelay(t *testing.T) {
 	if !regexp.MustCompile(`level=ERROR msg="relay cannot be used".* error="relay [0-9.:]+: .*connection refused" advice="make sure that the relay is running`).MatchString(m.Log()) {
 		t.Error(m.Log())
 	}
-	if out, err := m.Run("", "config", "check", "--config", m.Config); err == nil || !strings.Contains(out, "relay "+p.SMTP+": ") || !strings.Contains(out, "; make sure that") {
+	if out, err := m.Run("", "config", "check", "--config", m.Config); err != nil || !strings.Contains(out, "warning: relay "+p.SMTP+": ") || !strings.Contains(out, "; make sure that") {
 		t.Errorf("config check: %v\n%s", err, out)
 	}
 }
