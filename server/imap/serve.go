@@ -233,8 +233,8 @@ func reason(err error) string {
 		return said.Text
 	case err == nil:
 		return "logout"
-	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
-		return "connection closed"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return "connection closed" // with TLS, without a word of that
 	}
 	return err.Error()
 }

@@ -31,6 +31,8 @@ type Server struct {
 	Answers map[string]string
 	// Taken, if not nil, is called when a message has come, before it is answered.
 	Taken func()
+	// Through, if not nil, is what connections come through.
+	Through func(net.Listener) net.Listener
 
 	Address string // since Start
 
@@ -50,6 +52,9 @@ func (s *Server) Start(t testing.TB) *Server {
 		t.Fatal(err)
 	}
 	s.Address, s.changed = l.Addr().String(), sync.NewCond(&s.mu)
+	if s.Through != nil {
+		l = s.Through(l)
+	}
 	var running sync.WaitGroup
 	stop := make(chan struct{})
 	running.Go(func() {
