@@ -21,27 +21,27 @@ type AppendOptions struct {
 	Flags    filename.Flags
 	Keywords []string
 	Date     time.Time // INTERNALDATE; zero: now
-	// Binary is for text that may have parts of any octets: those of encoding
-	// "binary" are stored in base64.
+	// Binary allows parts that contain arbitrary octets: parts with the encoding "binary"
+	// are stored in base64.
 	Binary bool
 }
 
-// Incoming is one message on its way into the mailbox: write it in CRLF form,
-// then hand it to Append or Abort it. For one goroutine.
+// Incoming is a message on its way into the mailbox: write it with CRLF line ends, then
+// pass it to Append or call Abort. It must be used by one goroutine at a time.
 type Incoming struct {
 	opt  AppendOptions
 	temp *delivery.Temp
 	body *delivery.CRLFWriter
-	raw  *delivery.Temp // what is written, until Finish, if it may be binary
+	raw  *delivery.Temp // what was written, until Finish, if it may be binary
 
 	finished bool
 }
 
-// Reserved returns delivery.ErrReserve if a message of size bytes would leave
-// less of the file system free than has to stay so.
+// Reserved returns delivery.ErrReserve if a message of size bytes would leave less free
+// space on the file system than must be kept free.
 func (m *Mailbox) Reserved(size int64) error { return m.dirs.Reserved(m.env.Delivery.Reserve, size) }
 
-// NewIncoming begins a message in the mailbox's tmp/.
+// NewIncoming starts a message in the mailbox's tmp/.
 func (m *Mailbox) NewIncoming(opt AppendOptions) (*Incoming, error) {
 	temp, err := m.newTemp()
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
@@ -60,8 +60,8 @@ func (m *Mailbox) NewIncoming(opt AppendOptions) (*Incoming, error) {
 	return in, nil
 }
 
-// newTemp begins a file in tmp/. Who opens the folder anew makes a tmp/ that
-// somebody removed.
+// newTemp creates a file in tmp/. If tmp/ was removed, the mailbox ends: opening the folder
+// again creates it.
 func (m *Mailbox) newTemp() (*delivery.Temp, error) {
 	temp, err := delivery.NewTemp(m.dirs, m.env.Delivery)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -71,7 +71,7 @@ func (m *Mailbox) newTemp() (*delivery.Temp, error) {
 	return temp, err
 }
 
-// Write takes a piece of the message. Line ends are stored as LF.
+// Write adds a piece of the message. Line ends are stored as LF.
 func (in *Incoming) Write(p []byte) (int, error) {
 	if in.raw != nil {
 		return in.raw.Write(p)
@@ -79,7 +79,7 @@ func (in *Incoming) Write(p []byte) (int, error) {
 	return in.body.Write(p)
 }
 
-// Abort gives the message up. After Append it does nothing.
+// Abort discards the message. It does nothing after Append.
 func (in *Incoming) Abort() {
 	in.temp.Abort()
 	in.dropRaw()
@@ -92,7 +92,7 @@ func (in *Incoming) dropRaw() {
 	}
 }
 
-// encode puts what was written in the form that messages have in files.
+// encode converts what was written to the form in which messages are stored.
 func (in *Incoming) encode() error {
 	if in.raw == nil {
 		return nil
@@ -106,8 +106,8 @@ func (in *Incoming) encode() error {
 	return message.EncodeBinary(in.body, in.raw, size, root)
 }
 
-// Finish makes the message durable in tmp/ when all of it was written. Append
-// does it for those that are not finished; until then each holds a file open.
+// Finish makes the message, which must have been written completely, durable in tmp/.
+// Append calls it for messages that are not finished; until then, each keeps a file open.
 func (in *Incoming) Finish() error {
 	if in.finished {
 		return nil
@@ -123,10 +123,10 @@ func (in *Incoming) Finish() error {
 	return err
 }
 
-// Taken is what messages take of a quota.
+// Taken is what messages use of a quota.
 type Taken struct{ Bytes, Messages int64 }
 
-// Taken tells what a message takes of its quota, if there is one.
+// Taken returns what a message uses of its quota, or zero if there is no quota.
 func (v *View) Taken(msg Message) Taken {
 	if v.m.quota == nil {
 		return Taken{}
@@ -134,9 +134,9 @@ func (v *View) Taken(msg Message) Taken {
 	return Taken{v.m.fileSize(msg.row), 1}
 }
 
-// Append puts the messages into the mailbox in this order, all or none, durable on
-// return, and gives their UIDs. old is what the messages take of the quota that are
-// removed next in exchange: that is free for these.
+// Append adds the messages to the mailbox in this order, all or none, durable on return,
+// and returns their UIDs. old is what the messages that these replace, and that are removed
+// next, use of the quota: that much is available to the new ones.
 func (m *Mailbox) Append(ctx context.Context, old Taken, in ...*Incoming) (validity uint32, uids []uint32, err error) {
 	defer func() {
 		for _, one := range in {
@@ -152,7 +152,7 @@ func (m *Mailbox) Append(ctx context.Context, old Taken, in ...*Incoming) (valid
 		return 0, nil, err
 	}
 	err = m.change(ctx, func(lock *dotlock.Lock) error {
-		// All at once, so that a keyword without a place changes nothing.
+		// All at once, so that if one keyword does not fit, nothing is changed.
 		if _, err := m.letters(allKeywords(in), true); err != nil {
 			return err
 		}
@@ -179,8 +179,8 @@ func (m *Mailbox) Append(ctx context.Context, old Taken, in ...*Incoming) (valid
 	return m.UIDValidity(), uids, err
 }
 
-// RoomBeside is Room for one message of that many bytes beside others that are on
-// their way, for which old ones are removed.
+// RoomBeside checks the quota's room for one more message of that many bytes, in addition
+// to other incoming messages, for which the old ones are removed.
 func (m *Mailbox) RoomBeside(in []*Incoming, bytes int64, old Taken) error {
 	return m.room(sizeOf(in)+bytes-old.Bytes, int64(len(in))+1-old.Messages)
 }
@@ -200,7 +200,7 @@ func allKeywords(in []*Incoming) (words []string) {
 	return words
 }
 
-// commit gives a finished temporary file its place: new/ without flags, cur/ with.
+// commit moves a finished temporary file into place: new/ without flags, cur/ with flags.
 func (m *Mailbox) commit(temp *delivery.Temp, flags filename.Flags) (entry, error) {
 	e := entry{where: table.InNew, inode: temp.InodeSum()}
 	info := ""
@@ -212,15 +212,15 @@ func (m *Mailbox) commit(temp *delivery.Temp, flags filename.Flags) (entry, erro
 	return e, err
 }
 
-// admit makes files that were just put into new/ and cur/ messages with UIDs
-// in the order given. If that fails, they are removed again.
+// admit turns files that were just put into new/ and cur/ into messages with UIDs in the
+// given order. If that fails, it removes them again.
 func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint32, error) {
 	for _, e := range files {
 		m.touched(e.where)
 	}
-	// Files and records become durable at the same time, so that the file
-	// system's journal takes them together. If only the records are there after
-	// a crash, their UIDs are those of messages that were removed.
+	// Files and records are synced concurrently, so that the file system's journal commits
+	// them together. If only the records survive a crash, their UIDs count as those of
+	// removed messages.
 	synced := make(chan error, 1)
 	go func() { synced <- m.syncTouched() }()
 	first, err := m.record(lock, files, ext, nil)
@@ -255,8 +255,7 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 	return uids, nil
 }
 
-// expectNone notes records for which there are no files, as if they had been
-// read from the list.
+// expectNone enters records that have no files, as if they had been read from the list.
 func (m *Mailbox) expectNone(first uint32, files []entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -265,8 +264,8 @@ func (m *Mailbox) expectNone(first uint32, files []entry) {
 	}
 }
 
-// undo removes files that were put into the mailbox and returns err. A file
-// that somebody moved already is left alone: then it is mail like any other.
+// undo removes files that were put into the mailbox and returns err. A file that somebody
+// already moved is left alone: it is mail like any other then.
 func (m *Mailbox) undo(files []entry, err error) error {
 	for _, e := range files {
 		if rerr := m.in(e.where).Remove(e.name); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {

@@ -12,10 +12,10 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// assign gives the files a row and those without a record a UID, in the order
-// in which Dovecot would. m.sync is held and the uidlist read up to its end
-// under its lock; with lock nil (nothing can be written here) the UIDs are
-// those that would be recorded, and are not.
+// assign gives a row to each of the files, and a UID to those without a record, in the
+// order in which Dovecot would. m.sync is held, and the uidlist has been read up to its end
+// under its lock. If lock is nil (nothing can be written here), the UIDs are those that
+// would have been recorded.
 func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	var came []uint32
 	defer func() { m.dateRows(came) }()
@@ -26,7 +26,7 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	if err != nil {
 		return err
 	}
-	if lock == nil && !m.unwritable && len(a.fresh) > 0 { // no room for a lock, nor for records
+	if lock == nil && !m.unwritable && len(a.fresh) > 0 { // no room for a lock, and so none for records
 		a.fresh, m.late = nil, true
 	}
 	entered := false
@@ -35,22 +35,22 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 		entered = true
 	}
 	var meanwhile func(uint32)
-	if !m.loaded { // if it fails, the folder is not opened
+	if !m.loaded { // if this fails, the folder is not opened
 		meanwhile = func(first uint32) {
 			enter(first)
 			m.readHistory()
-			_ = m.settleRows(lock) // or else settle does
+			_ = m.settleRows(lock) // if this fails, settle does it later
 		}
 	}
 	first, err := m.record(lock, a.fresh, nil, meanwhile)
 	switch {
 	case err == nil:
-	case errors.Is(err, ErrNoUID): // the mail that has one is served, so that it can be moved
+	case errors.Is(err, ErrNoUID): // mail that has a UID is served, so that it can be moved
 		if a.fresh = nil; !m.usedUp {
 			m.usedUp = true
 			m.env.Log.Error("new mail is not shown: no UID is left", "mailbox", m.Path(), "error", err)
 		}
-	case isFull(err) && m.list.Header().UIDValidity != 0: // here too
+	case isFull(err) && m.list.Header().UIDValidity != 0: // no room for the list either
 		m.short(err)
 		a.fresh, m.late = nil, true
 	default:
@@ -65,33 +65,33 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	return nil
 }
 
-// arrivals are files that become messages, one for each base, in the order of
-// their UIDs.
+// arrivals are files that become messages, one for each base, in the order of their UIDs.
 type arrivals struct {
-	known  []entry      // that have a record
-	fresh  []entry      // that get one
-	second []entry      // second names of these, see met
-	bases  *table.Bases // of all files that were looked at
-	files  int          // how many these are
-	octets int          // of the bases of known and fresh
+	known  []entry      // have a record
+	fresh  []entry      // get a record
+	second []entry      // second names of the above, see met
+	bases  *table.Bases // of all files that were examined
+	files  int          // how many were examined
+	octets int          // total length of the bases of known and fresh
 }
 
-// arrive finds out which of some files without a row become messages. One whose
-// base cannot be a message's own is renamed, under the lock; without it, it has
-// to wait.
+// arrive determines which of the files that have no row become messages. If a file's base
+// cannot be used for a message of its own, arrive renames the file under the lock; without
+// the lock, the file has to wait.
 func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 	filename.SortBy(files, func(e entry) string { return e.name }, func(a, b entry) int { return int(a.where) - int(b.where) })
 	files = slices.CompactFunc(files, entry.sameName)
 	lineUp(files)
 	a := &arrivals{fresh: make([]entry, 0, len(files)), files: len(files)}
 	a.bases = m.t.NewBases(len(files), func(i uint32) string { return filename.Base(files[i].name) })
-	empty := m.t.Len() == 0 // then nothing is known of any base
+	empty := m.t.Len() == 0 // then no base is known
 	for i, e := range files {
 		base := filename.Base(e.name)
 		slot := a.bases.Slot(base)
 		again := *slot != 0
 		if first := *slot - 1; again && files[first].where == table.InNew && e.where == table.InCur {
-			// Mail goes that way: what is in new/ came later, or is left of a move.
+			// Mail moves from new/ to cur/: the file in new/ came later, or is left over
+			// from a move.
 			a.instead(files[first], e)
 			files[first], e = e, files[first]
 		}
@@ -100,14 +100,14 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 			continue
 		}
 		if base == "" || again || !empty && m.hasFile(base) && !m.met(e) || len(base) > longestBase && (empty || !m.recorded(base)) {
-			// Its base is another message's (or nothing), or leaves no room for
-			// flags: it gets one of its own.
+			// Its base is empty, belongs to another message, or leaves no room for flags:
+			// the file gets a base of its own.
 			if lock == nil {
 				continue
 			}
 			var err error
 			if e, err = m.rename(e); errors.Is(err, fs.ErrNotExist) {
-				m.events.orderScan() // somebody else moved it since it was listed: look
+				m.events.orderScan() // somebody else moved it since it was listed: look again
 				continue
 			}
 			if err != nil {
@@ -120,7 +120,7 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 			base = filename.Base(e.name)
 			slot = a.bases.Slot(base)
 		} else if !empty && m.hasFile(base) {
-			continue // met
+			continue // handled by met
 		}
 		files[i] = e
 		*slot = uint32(i) + 1
@@ -137,10 +137,10 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 	return a, m.dropRecords(lock, a.fresh)
 }
 
-// instead puts another file in the place of one.
+// instead replaces one file by another.
 func (a *arrivals) instead(of, e entry) {
 	for _, list := range [][]entry{a.known, a.fresh} {
-		for i, have := range slices.Backward(list) { // it is one of the last, as a rule
+		for i, have := range slices.Backward(list) { // it is usually one of the last
 			if have == of {
 				list[i] = e
 				return
@@ -149,8 +149,7 @@ func (a *arrivals) instead(of, e entry) {
 	}
 }
 
-// enterArrivals makes arrivals messages, the fresh ones with the UIDs from first
-// on.
+// enterArrivals turns arrivals into messages. The fresh ones get the UIDs from first on.
 func (m *Mailbox) enterArrivals(first uint32, a *arrivals, came *[]uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -172,8 +171,8 @@ func (m *Mailbox) enterArrivals(first uint32, a *arrivals, came *[]uint32) {
 	}
 }
 
-// enterAll makes the files of arrivals, all fresh, the messages of a table that
-// has none, as enterNew would one by one. m.mu is held.
+// enterAll turns the files of arrivals, all of them fresh, into the messages of an empty
+// table, like enterNew for each of them. m.mu is held.
 func (m *Mailbox) enterAll(first uint32, a *arrivals) {
 	files := a.fresh
 	m.t.Fill(first, len(files), func(i int) (table.Place, string, uint32) { return files[i].where, files[i].name, files[i].inode }, a.octets, a.bases)
@@ -186,7 +185,7 @@ func (m *Mailbox) enterAll(first uint32, a *arrivals) {
 	}
 }
 
-// reserve makes room for new messages. m.mu is held.
+// reserve allocates memory for new messages. m.mu is held.
 func (m *Mailbox) reserve(files []entry) {
 	octets := 0
 	for _, e := range files {
@@ -196,10 +195,10 @@ func (m *Mailbox) reserve(files []entry) {
 	m.modseqs.unsettled = slices.Grow(m.modseqs.unsettled, len(files))
 }
 
-// enterRecorded gives the files a row that have a record which nobody was told
-// of yet, as all have when a folder is opened, and returns the others. The order
-// does not matter for these, unless two files claim one record: then all are
-// returned.
+// enterRecorded gives a row to each of the files whose record no client has been told of
+// yet, as is the case for all of them when a folder is opened, and returns the other files.
+// The order of these files does not matter, unless two of them claim one record: then it
+// returns all of them.
 func (m *Mailbox) enterRecorded(files []entry, came *[]uint32) (others []entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -238,8 +237,8 @@ func (m *Mailbox) enter(n uint32, e entry) {
 	m.t.SetRecent(n, e.where == table.InNew)
 }
 
-// enterNew makes a file a message that had no UID so far. Whichever session is
-// told of it first has it as \Recent (RFC 3501 section 2.3.2), wherever it is.
+// enterNew turns a file that has no UID yet into a message. The session that is told of it
+// first gets it as \Recent (RFC 3501 section 2.3.2), whether the file is in new/ or cur/.
 func (m *Mailbox) enterNew(uid uint32, e entry) uint32 {
 	n := m.addRow(uid, filename.Base(e.name))
 	m.enter(n, e)
@@ -247,14 +246,14 @@ func (m *Mailbox) enterNew(uid uint32, e entry) uint32 {
 	return n
 }
 
-// hasFile tells whether a present row has this base.
+// hasFile reports whether a present row has this base.
 func (m *Mailbox) hasFile(base string) bool {
 	_, ok := m.presentRow(base)
 	return ok
 }
 
-// recorded tells whether a file with this base can have the UID of its record:
-// nobody was told yet of a later message, nor that this one is gone.
+// recorded reports whether a file with this base can have the UID of its record: no client
+// has been told of a later message yet, or that this one is gone.
 func (m *Mailbox) recorded(base string) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -270,12 +269,11 @@ func (m *Mailbox) recorded(base string) bool {
 	return true
 }
 
-// longestBase is the longest base, in bytes, that a name can have with all flags
-// of the system behind it: names have 255 bytes at most.
+// longestBase is the length in bytes of the longest base to which all system flags can
+// still be appended: file names have at most 255 bytes.
 const longestBase = 255 - len(":2,DFPRST")
 
-// rename gives a file whose base is taken, empty or too long a fresh name in
-// new/.
+// rename moves a file whose base is taken, empty or too long to a new name in new/.
 func (m *Mailbox) rename(e entry) (entry, error) {
 	flags := filename.FlagsOf(e.name)
 	to := entry{table.InNew, e.inode, m.env.Delivery.UniqueName()}
@@ -292,13 +290,12 @@ func (m *Mailbox) rename(e entry) (entry, error) {
 	return to, nil
 }
 
-// secondStays is how long a second name of a file is left alone: a move by link and
-// unlink may be under way. Dovecot waits as long (DUPE_LINKS_DELETE_SECS).
+// secondStays is how long a second name of a file is left alone, since a move by link and
+// unlink may be in progress. Dovecot waits as long (DUPE_LINKS_DELETE_SECS).
 const secondStays = 30 * time.Second
 
-// dropSecond removes the second names of files that a move by link and unlink left
-// when it was cut short, and that other programs take for messages. The uidlist's lock
-// is held.
+// dropSecond removes second names of files. They are left by an interrupted move by link
+// and unlink, and other programs take them for messages. The uidlist's lock is held.
 func (m *Mailbox) dropSecond() {
 	for n, e := range m.alias {
 		m.mu.RLock()
@@ -322,16 +319,16 @@ func (m *Mailbox) dropSecond() {
 	}
 }
 
-// newPatience is how long mail stays in new/ at least, up to the second that save
-// dates have. Programs that deliver may come back to the file by the name that they
-// gave it: notmuch insert puts it into its database, offlineimap renames it for its
-// flags, and both fail where it is not.
+// newPatience is how long mail stays in new/ at least, to the precision of a second that
+// save dates have. Programs that deliver may use the file again by the name that they gave
+// it: notmuch insert adds it to its database, offlineimap renames it to set flags, and both
+// fail if it is not there.
 const newPatience = 2 * time.Second
 
-// moveNew moves the mail in new/ to cur/ once a session has it: it is not new
-// any more. What came just now, while sessions watch, is moved later, and is served
-// from where it is meanwhile; SELECT moves all, as Dovecot does. The uidlist's lock
-// is held.
+// moveNew moves the mail in new/ to cur/ once a session has claimed it, because it is no
+// longer new. Mail that arrived just now, while sessions are watching, is moved later, and
+// served from new/ in the meantime. SELECT moves all mail, as in Dovecot. The uidlist's
+// lock is held.
 func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 	later := false
 	defer func() { m.moveLater(later) }()
@@ -364,19 +361,19 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 		}
 		err := m.dirs.New.RenameNoReplace(name, m.dirs.Cur, to.name)
 		if errors.Is(err, fs.ErrExist) && m.sameFile(entry{where: table.InNew, name: name}, to) {
-			// A crash in the middle of an earlier move left both names.
+			// A crash during an earlier move left both names.
 			err = m.dirs.New.Remove(name)
 			delete(m.alias, n)
 		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
-			m.events.orderScan() // somebody else moved it, or put another file there: look
+			m.events.orderScan() // somebody else moved it, or put another file there: look again
 			continue
 		}
 		if errors.Is(err, syscall.ENAMETOOLONG) {
 			continue // it is served from where it is
 		}
 		if isFull(err) {
-			m.short(err) // a directory needs another block
+			m.short(err) // the directory needs another block
 			return nil
 		}
 		if err != nil {
@@ -389,8 +386,8 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 	return nil
 }
 
-// justCame tells whether mail came less than newPatience ago. One from the future
-// did not: the clock was set.
+// justCame reports whether a message arrived less than newPatience ago. A time in the
+// future does not count: the clock was changed.
 func (m *Mailbox) justCame(n uint32) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -398,8 +395,8 @@ func (m *Mailbox) justCame(n uint32) bool {
 	return age >= 0 && age < newPatience
 }
 
-// moveLater has what moveNew left in new/ looked at again when it is time; if it
-// left nothing for that, whoever looks next does so.
+// moveLater schedules another look at the mail that moveNew left in new/ because it had
+// just arrived. Anything else that it left there is handled by whoever looks next.
 func (m *Mailbox) moveLater(left bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -19,7 +19,7 @@ func (env *Env) Of(account string) *Env {
 	return &own
 }
 
-// box makes what keeps the text of one mailbox's messages.
+// box returns a new cache of the text of one mailbox's messages.
 func (env *Env) box() *cache.Box {
 	if env.Cache == nil {
 		return cache.New(cache.Options{}).NewBox()
@@ -27,8 +27,8 @@ func (env *Env) box() *cache.Box {
 	return env.Cache.NewBox()
 }
 
-// Cached reads what the cache has of messages, for one command or one helper of
-// it. For one goroutine; Close it when done.
+// Cached reads what the cache has of messages, for one command or one of its helpers. It
+// must be used by one goroutine at a time, and closed when done.
 type Cached struct {
 	ctx    context.Context // of its view
 	m      *Mailbox
@@ -36,27 +36,26 @@ type Cached struct {
 	window cache.Window
 }
 
-// Cached brings the cache in step with what others added. It may be called by
-// several goroutines.
+// Cached updates the cache with what other processes added, and returns access to it. It
+// may be called concurrently.
 func (v *View) Cached() *Cached {
 	v.m.openBox(v.m.cached, "")
 	return &Cached{ctx: v.ctx, m: v.m, box: v.m.cached}
 }
 
-// Orders is Cached for cache.Order alone. That is little of each message, and has
-// files of its own: who puts a mailbox in an order reads nothing else of it.
+// Orders is like Cached, but only for cache.Order. That is a small part of what is cached
+// of each message and has files of its own: sorting a mailbox reads nothing else.
 func (v *View) Orders() *Cached {
-	v.m.openBox(v.m.cached, "") // which knows the dates
+	v.m.openBox(v.m.cached, "") // it knows the dates
 	v.m.openBox(v.m.orders, ordersSuffix)
 	return &Cached{ctx: v.ctx, m: v.m, box: v.m.orders}
 }
 
-// ordersSuffix is behind the GUID, or the path, of a mailbox for the files of its
-// orders. No path has a NUL.
+// ordersSuffix is appended to the GUID, or the path, of a mailbox to name the files of its
+// sort orders. No path contains a NUL.
 const ordersSuffix = "\x00order"
 
-// openBox opens a box whose files are those of the mailbox with that behind its
-// GUID.
+// openBox opens a box whose files are named after the mailbox's GUID followed by suffix.
 func (m *Mailbox) openBox(box *cache.Box, suffix string) {
 	m.mu.RLock()
 	id := cache.ID{Account: m.env.Account, GUID: m.guid, UIDValidity: m.validity}
@@ -79,7 +78,7 @@ func (m *Mailbox) cachedRow(uid uint32) (row uint32, base uint64, inode uint32, 
 	return n, cache.BaseSum(m.t.Base(n)), m.t.Row(n).Inode, true
 }
 
-// cachedFile looks at the file of a row.
+// cachedFile examines the file of a row.
 func (m *Mailbox) cachedFile(row uint32) (cache.Source, time.Time, bool) {
 	e, err := m.location(Message{row: row})
 	if err != nil {
@@ -101,7 +100,8 @@ func sourceOf(st dirfd.Stat) cache.Source {
 	return cache.Source{Inode: st.InodeSum(), Length: uint32(st.Size)}
 }
 
-// compareCached drops what is cached of a row unless it is of the file that is there.
+// compareCached drops what is cached of a row unless it came from the file that is there
+// now.
 func (m *Mailbox) compareCached(row uint32, st dirfd.Stat) {
 	key := m.cacheKey(row)
 	if !m.cached.Compare(row, key, sourceOf(st), st.Mtime) || !m.orders.Compare(row, key, sourceOf(st), st.Mtime) {
@@ -109,8 +109,8 @@ func (m *Mailbox) compareCached(row uint32, st dirfd.Stat) {
 	}
 }
 
-// doubtCached does that where what is cached is of a file with another inode number than
-// the row's.
+// doubtCached does the same if the cached data came from a file whose inode number differs
+// from the row's.
 func (m *Mailbox) doubtCached(row uint32) {
 	m.mu.RLock()
 	r := m.t.Row(row)
@@ -128,14 +128,14 @@ func (m *Mailbox) doubtCached(row uint32) {
 	}
 }
 
-// Close writes what was added and gives back what reading took.
+// Close writes what was added and releases what reading needed.
 func (c *Cached) Close() {
 	c.window.Close()
 	c.m.cached.Flush()
 	c.m.orders.Flush()
 }
 
-// Read returns what the cache has of a message; it is good until the next call.
+// Read returns what the cache has of a message. The result is valid until the next call.
 func (c *Cached) Read(msg Message) (cache.Record, bool) {
 	key, ok := c.m.key(msg)
 	if !ok {
@@ -143,7 +143,7 @@ func (c *Cached) Read(msg Message) (cache.Record, bool) {
 	}
 	r, ok := c.box.Read(&c.window, msg.row, key)
 	if ok && c.box == c.m.orders {
-		// It is m.cached that hears of another text.
+		// Only m.cached learns that the text was replaced.
 		t, err := c.m.date(c.ctx, msg)
 		ok = err == nil && t.Equal(r.Mtime)
 	}
@@ -153,25 +153,25 @@ func (c *Cached) Read(msg Message) (cache.Record, bool) {
 // Keep adds what was read of a message.
 func (c *Cached) Keep(msg Message, r *cache.Record) { c.m.keep(c.box, msg, r) }
 
-// Keeps tells whether there is a cache at all.
+// Keeps reports whether there is a cache at all.
 func (v *View) Keeps() bool { return v.m.cached.Keeps() }
 
-// Kept tells which kinds the cache has of a message.
+// Kept returns the kinds of data that the cache has of a message.
 func (v *View) Kept(msg Message) cache.Kinds { return v.m.cached.Kinds(msg.row) }
 
-// Facts is what is known of a message without its file.
+// Facts is what is known of a message without opening its file.
 type Facts struct {
 	cache.Fact
-	// Size is the octets in CRLF form, by count or by the file name, negative if
-	// neither is known.
+	// Size is the size in octets with CRLF line ends, counted or taken from the file name;
+	// negative if neither is known.
 	Size int64
 }
 
-// Date is the INTERNALDATE, if Dated.
+// Date returns the INTERNALDATE, which is valid if Dated is set.
 func (f *Facts) Date() time.Time { return time.Unix(0, f.Mtime) }
 
-// Facts tells what is known of messages, as Kept, KnownSize and Date do for one.
-// The size is looked for in file names only if it is wanted.
+// Facts stores what is known of each message in facts, like Kept, KnownSize and Date for a
+// single one. It looks for sizes in file names only if sizes is set.
 func (v *View) Facts(msgs []Message, sizes bool, facts []Facts) {
 	v.m.cached.Facts(len(msgs), func(i int) uint32 { return msgs[i].row }, func(i int, f cache.Fact) { facts[i] = Facts{f, f.Virtual} })
 	if !sizes {
@@ -190,11 +190,10 @@ func (v *View) Facts(msgs []Message, sizes bool, facts []Facts) {
 // Keep adds what was read of a message.
 func (v *View) Keep(msg Message, r *cache.Record) { v.m.keep(v.m.cached, msg, r) }
 
-// Forget drops what the cache has of a message whose file turned out to be
-// another one.
+// Forget drops what the cache has of a message whose file turned out to be a different one.
 func (v *View) Forget(msg Message) { v.m.outdate(msg.row) }
 
-// outdate drops what the cache has of a row whose file turned out to be another one.
+// outdate drops what the cache has of a row whose file turned out to be a different one.
 func (m *Mailbox) outdate(row uint32) {
 	key := m.cacheKey(row)
 	m.cached.Outdate(row, key)
@@ -213,26 +212,26 @@ func (m *Mailbox) key(msg Message) (key cache.Key, ok bool) {
 	return cache.Key{UID: msg.UID, Base: cache.BaseSum(m.t.Base(msg.row))}, m.t.Row(msg.row).State == table.Present
 }
 
-// settling is how long the modification time of a file may yet be changed by who
-// made it: mutt and cp -p set it when the file has its name already.
+// settling is how long the program that created a file may still change its modification
+// time: mutt and cp -p set it after the file has its name.
 const settling = 30 * time.Second
 
-// keep adds to the cache. The date and the size of a message that is gone
-// would be of no use, and the date of a new one may not be the last.
+// keep adds to the cache. It leaves out a message that is gone, and the date of a new
+// message, which may not be final.
 func (m *Mailbox) keep(box *cache.Box, msg Message, r *cache.Record) {
 	if !r.Mtime.IsZero() && m.env.Now().Sub(r.Mtime) < settling {
 		if t, known := m.cached.Date(msg.row); known && !t.Equal(r.Mtime) {
-			m.outdate(msg.row) // what is known is of another text
+			m.outdate(msg.row) // the cached data came from another text
 		}
 		r = &cache.Record{Size: -1, Virtual: r.Virtual, Source: r.Source}
 	}
 	if key, ok := m.key(msg); ok {
 		box.Add(msg.row, key, r)
-		m.doubtCached(msg.row) // another file may have come since it was read
+		m.doubtCached(msg.row) // the file may have been replaced since it was read
 	}
 }
 
-// closeCache ends the cache, and tells it first which messages are gone.
+// closeCache closes the cache after dropping the messages that are gone from it.
 func (m *Mailbox) closeCache() {
 	if m.cached.Unwritten() {
 		m.openBox(m.cached, "")

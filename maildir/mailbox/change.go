@@ -25,14 +25,14 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 			}
 		}
 		err := f(lock)
-		// What is done is done: that nobody waits for it any more does not undo it.
+		// f cannot be undone by the caller's giving up.
 		ctx := context.WithoutCancel(ctx)
 		if err != nil {
 			return errors.Join(err, m.settle(ctx, lock))
 		}
-		// If nothing was new before our own change, nothing is after it. What
-		// others without a lock do meanwhile is told by events; where none
-		// come, the folder is looked at again.
+		// If nothing was new before this change, nothing else is new after it. Events
+		// report what programs that take no lock do meanwhile; where there are no events,
+		// the folder is examined again.
 		if now, err := m.readTimes(); quiet && err == nil {
 			m.setTimes(now)
 		}
@@ -46,7 +46,7 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 	return err
 }
 
-// lookUnderLock takes over what other programs did up to now.
+// lookUnderLock takes over what other programs have done so far.
 func (m *Mailbox) lookUnderLock(ctx context.Context, lock *dotlock.Lock) error {
 	scan := !m.watch.on
 	if m.watch.on {

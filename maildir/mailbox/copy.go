@@ -16,7 +16,7 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// Copied pairs the UIDs of messages with those of their copies, in step.
+// Copied pairs the UIDs of messages with those of their copies, in the same order.
 type Copied struct {
 	UIDValidity  uint32 // of the destination
 	Source, Dest []uint32
@@ -30,10 +30,10 @@ type original struct {
 	words []string
 }
 
-// Copy copies messages to dst, which may be this mailbox: all or none, durable
-// on return, with flags, keywords and dates. A copy is a hard link where the
-// file system can make one. ErrGone if one of them is not there any more,
-// quota.ErrOver if dst's quota has no room for them.
+// Copy copies messages to dst, which may be this mailbox: all or none, durable on return,
+// with flags, keywords and dates. A copy is a hard link where the file system supports it.
+// Copy returns ErrGone if one of the messages no longer exists, and quota.ErrOver if dst's
+// quota has no room for them.
 func (v *View) Copy(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, error) {
 	originals := v.originals(uids)
 	if err := v.roomFor(originals, dst); err != nil {
@@ -46,7 +46,7 @@ func (v *View) Copy(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 	return c, err
 }
 
-// roomFor asks the quota of a destination. A copy counts like its original.
+// roomFor checks the quota of the destination. A copy counts as much as its original.
 func (v *View) roomFor(originals []original, dst *Mailbox) error {
 	if dst.quota == nil || len(originals) == 0 {
 		return nil
@@ -61,7 +61,7 @@ func (v *View) roomFor(originals []original, dst *Mailbox) error {
 	return dst.room(bytes, int64(len(originals)))
 }
 
-// copy is Copy once there is room, and also what Move begins with.
+// copy is Copy after the quota check. Move starts with it too.
 func (v *View) copy(ctx context.Context, originals []original, dst *Mailbox) (Copied, error) {
 	if len(originals) == 0 {
 		return Copied{UIDValidity: dst.UIDValidity()}, nil
@@ -71,7 +71,7 @@ func (v *View) copy(ctx context.Context, originals []original, dst *Mailbox) (Co
 		c := Copied{}
 		err := dst.change(ctx, func(lock *dotlock.Lock) error {
 			var err error
-			if !dst.quiet() { // a copy must not get the base of a file that nobody has looked at yet
+			if !dst.quiet() { // a copy must not get the base of a file that has not been noticed yet
 				if err := dst.lookUnderLock(ctx, lock); err != nil {
 					return err
 				}
@@ -83,8 +83,8 @@ func (v *View) copy(ctx context.Context, originals []original, dst *Mailbox) (Co
 			return err
 		})
 		if lost != nil {
-			// Its file was renamed under us: nothing is locked now, so look
-			// where it went, with which flags, and begin again.
+			// Its file was renamed by another program: nothing is locked now, so find out
+			// where it went and with which flags, and start again.
 			if _, err := v.m.find(ctx, *lost); err != nil {
 				return Copied{}, err
 			}
@@ -104,9 +104,9 @@ func (v *View) copy(ctx context.Context, originals []original, dst *Mailbox) (Co
 	}
 }
 
-// Move moves messages to dst. At any moment each is in one of both mailboxes
-// at least. After an error, those in the result have been moved. In one account
-// it needs no room in the quota.
+// Move moves messages to dst. At any moment, each message is in at least one of the two
+// mailboxes. After an error, the messages in the result have been moved. Moving within an
+// account needs no room in the quota.
 func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, error) {
 	if v.readOnly {
 		return Copied{}, ErrReadOnly
@@ -117,7 +117,7 @@ func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 			return Copied{}, err
 		}
 	}
-	c, err := v.copy(ctx, originals, dst) // originals have the flags of the copies then
+	c, err := v.copy(ctx, originals, dst) // from here on, originals have the flags of the copies
 	if err != nil || len(c.Source) == 0 {
 		return c, err
 	}
@@ -139,9 +139,9 @@ func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 	return c, err
 }
 
-// flagAfter gives moved messages the flags that other programs gave the originals, or
-// took from them, between the copy and the removal. Messages are moved by then: that
-// these are lost is only logged.
+// flagAfter applies to moved messages the flag changes that other programs made to the
+// originals between the copy and the removal. An error is only logged, since the messages
+// have been moved by then.
 func (dst *Mailbox) flagAfter(ctx context.Context, src *Mailbox, originals []original, c Copied) {
 	type change struct {
 		uid   uint32
@@ -188,8 +188,8 @@ func (dst *Mailbox) flagAfter(ctx context.Context, src *Mailbox, originals []ori
 	}
 }
 
-// takeBack removes the copies of messages that could not be removed from the
-// view's mailbox, and returns the others.
+// takeBack removes the copies of messages that could not be removed from the view's
+// mailbox, and returns the others.
 func (v *View) takeBack(ctx context.Context, c Copied, dst *Mailbox) Copied {
 	m := v.m
 	moved := Copied{UIDValidity: c.UIDValidity}
@@ -206,7 +206,7 @@ func (v *View) takeBack(ctx context.Context, c Copied, dst *Mailbox) Copied {
 	if len(back) == 0 {
 		return moved
 	}
-	// That the server ends, or the client is gone, is no reason to have them twice.
+	// Shutdown or a client that disconnects must not leave the messages in both mailboxes.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changePatience)
 	defer cancel()
 	err := dst.changeAnyway(ctx, func(lock *dotlock.Lock) error {
@@ -226,7 +226,7 @@ func (v *View) takeBack(ctx context.Context, c Copied, dst *Mailbox) Copied {
 	return moved
 }
 
-// originals collects what is to be copied, in the order of the UIDs given.
+// originals collects what is to be copied, in the order of the given UIDs.
 func (v *View) originals(uids []uint32) []original {
 	m := v.m
 	m.mu.RLock()
@@ -245,7 +245,7 @@ func (v *View) originals(uids []uint32) []original {
 	return out
 }
 
-// describe takes over the flags that an original has by now.
+// describe updates the flags of an original.
 func (v *View) describe(o *original) {
 	m := v.m
 	m.mu.RLock()
@@ -254,7 +254,7 @@ func (v *View) describe(o *original) {
 	o.words = m.wordsOf(o.msg.Flags)
 }
 
-// wordsOf gives the names of the keyword letters among flags. m.mu is held.
+// wordsOf returns the names of the keyword letters among flags. m.mu is held.
 func (m *Mailbox) wordsOf(flags filename.Flags) (words []string) {
 	flags.EachKeyword(func(i int) {
 		if m.names[i] != "" {
@@ -264,8 +264,8 @@ func (m *Mailbox) wordsOf(flags filename.Flags) (words []string) {
 	return words
 }
 
-// copyIn makes the copies under dst's lock. lost is the message whose file was
-// not in its place; the copies made so far are undone then.
+// copyIn makes the copies under dst's lock. If the file of a message was not where it
+// should be, lost is that message, and the copies made so far have been undone.
 func (dst *Mailbox) copyIn(ctx context.Context, lock *dotlock.Lock, src *Mailbox, originals []original) (uids []uint32, lost *Message, err error) {
 	files := make([]entry, 0, len(originals))
 	ext := make([]string, len(originals))
@@ -309,7 +309,7 @@ func flagged(originals []original) (count int) {
 	return count
 }
 
-// errAway says that an original is not where the table has it, or has other flags by
+// errAway means that an original is not where the table has it, or has different flags by
 // now.
 var errAway = errors.New("the file was moved")
 
@@ -323,7 +323,7 @@ func (dst *Mailbox) copyFile(ctx context.Context, src *Mailbox, o original, flag
 		return entry{}, errAway
 	}
 	e, err := dst.copyFrom(ctx, src, from, o, flags, taken)
-	if errors.Is(err, fs.ErrNotExist) { // of which of the two folders?
+	if errors.Is(err, fs.ErrNotExist) { // in which of the two folders?
 		if _, serr := src.in(from.where).Lstat(from.name); errors.Is(serr, fs.ErrNotExist) {
 			err = errAway
 		}
@@ -331,7 +331,7 @@ func (dst *Mailbox) copyFile(ctx context.Context, src *Mailbox, o original, flag
 	return e, err
 }
 
-// copyFrom is copyFile for an original that is at a place.
+// copyFrom is copyFile for an original whose place is known.
 func (dst *Mailbox) copyFrom(ctx context.Context, src *Mailbox, from entry, o original, flags filename.Flags, taken map[string]bool) (entry, error) {
 	st, err := src.in(from.where).Lstat(from.name)
 	if err != nil {
@@ -343,7 +343,7 @@ func (dst *Mailbox) copyFrom(ctx context.Context, src *Mailbox, from entry, o or
 	if err := src.ownFile(from, st); err != nil {
 		return entry{}, err
 	}
-	src.foundSaved(o.msg.row, st.Ctime) // which a link will change
+	src.foundSaved(o.msg.row, st.Ctime) // a link changes it
 	e := entry{where: table.InNew, inode: st.InodeSum()}
 	if flags != 0 {
 		e.where = table.InCur
@@ -358,13 +358,13 @@ func (dst *Mailbox) copyFrom(ctx context.Context, src *Mailbox, from entry, o or
 	}
 	e.name = named(base, flags)
 	if owns, err := dst.in(e.where).Owns(st.UID); err != nil || !owns {
-		// A link to another's file is not read by dirfd.
+		// dirfd does not read a link to another user's file.
 		return dst.copyBytes(ctx, src, from, flags)
 	}
 	err = src.in(from.where).Link(from.name, dst.in(e.where), e.name)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		// A file that nobody has looked at yet holds the name.
+		// A file that has not been noticed yet has that name.
 		if base, err = dst.freshBase(src, from, st); err != nil {
 			return entry{}, err
 		}
@@ -376,8 +376,8 @@ func (dst *Mailbox) copyFrom(ctx context.Context, src *Mailbox, from entry, o or
 	return e, err
 }
 
-// plainSize returns the bytes of a message as "S=" has them: those of its text,
-// if the file is compressed.
+// plainSize returns the size of a message in bytes as "S=" gives it: if the file is
+// compressed, that of its text.
 func (m *Mailbox) plainSize(at entry, st dirfd.Stat) (int64, error) {
 	var f File
 	err := f.open(m.in(at.where), at.name, noRoom, m.env.Scratch)
@@ -398,9 +398,9 @@ func named(base string, flags filename.Flags) string {
 	return filename.WithFlags(base, flags)
 }
 
-// freshBase is a new base for a copy. It says of the sizes what the original's
-// does, unless "S=" is wrong. "W=" is not left out: Dovecot 2.3 gives its own copy
-// of a name with "S=" alone a "W=" of the same number, and believes it.
+// freshBase returns a new base for a copy. It contains the same sizes as the original's
+// base, unless "S=" is wrong there. "W=" is kept, because Dovecot 2.3, when it copies a
+// name that has only "S=", adds a "W=" with the same number, and trusts it.
 func (dst *Mailbox) freshBase(src *Mailbox, from entry, st dirfd.Stat) (string, error) {
 	base := dst.env.Delivery.UniqueName()
 	s, w := filename.Sizes(filename.Base(from.name))
@@ -419,9 +419,9 @@ func (dst *Mailbox) freshBase(src *Mailbox, from entry, st dirfd.Stat) (string, 
 	return base, nil
 }
 
-// keepsBase tells whether a copy can have the base of its original: nobody in
-// dst has or had it, its "S=" is right, and it carries no UID of mbsync's,
-// which would stand for another message here.
+// keepsBase reports whether a copy can have the base of its original: no message in dst has
+// or had it, its "S=" is correct, and it contains no UID of mbsync's, which would identify
+// another message in dst.
 func (dst *Mailbox) keepsBase(src *Mailbox, from entry, st dirfd.Stat, base string) (bool, error) {
 	dst.mu.RLock()
 	_, used := dst.t.Lookup(base)
@@ -437,7 +437,7 @@ func (dst *Mailbox) keepsBase(src *Mailbox, from entry, st dirfd.Stat, base stri
 	return s == size, err
 }
 
-// copyBytes is for destinations to which no hard link can be made.
+// copyBytes copies to a destination to which no hard link can be made.
 func (dst *Mailbox) copyBytes(ctx context.Context, src *Mailbox, from entry, flags filename.Flags) (entry, error) {
 	var f File
 	if err := f.open(src.in(from.where), from.name, noRoom, src.env.Scratch); err != nil {
@@ -458,11 +458,11 @@ func (dst *Mailbox) copyBytes(ctx context.Context, src *Mailbox, from entry, fla
 	return dst.commit(temp, flags)
 }
 
-// copyPiece is how much is copied between two looks whether to go on.
+// copyPiece is how many bytes are copied between two checks of the context.
 const copyPiece = 1 << 20
 
-// copyText copies the text of a file, and its holes as such: a copy takes no
-// more room than what it is one of.
+// copyText copies the text of a file. Holes stay holes, so that the copy needs no more disk
+// space than the original.
 func copyText(ctx context.Context, to *delivery.Temp, f *File) error {
 	for at := int64(0); at < f.Size; {
 		if err := ctx.Err(); err != nil {
@@ -480,7 +480,7 @@ func copyText(ctx context.Context, to *delivery.Temp, f *File) error {
 			return err
 		}
 		if n == 0 {
-			return nil // the file got shorter
+			return nil // the file was truncated
 		}
 		at += n
 	}

@@ -8,14 +8,13 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// touched notes that names came or went in new/ or cur/, by whichever
-// operation. m.sync is held.
+// touched notes that an operation added or removed names in new/ or cur/. m.sync is held.
 func (m *Mailbox) touched(where table.Place) { m.unsynced[where] = true }
 
-// syncTouched makes durable what touched noted, whoever did it: a flag that is
-// stored in cur/ is lost with the earlier move from new/ to cur/ if only cur/
-// is synced. cur/ comes first, so that a name is durable where it went before
-// it is gone where it was. m.sync is held.
+// syncTouched makes durable what touched noted, whichever operation it was: if only cur/
+// were synced after a flag change, the flag would be lost together with an earlier move
+// from new/ to cur/. It syncs cur/ first, so that a new name is durable before the old one
+// is gone. m.sync is held.
 func (m *Mailbox) syncTouched() error {
 	if !m.env.Fsync {
 		return nil
@@ -32,8 +31,8 @@ func (m *Mailbox) syncTouched() error {
 	return nil
 }
 
-// sameFile tells whether two names are those of one file, as a crash or a
-// rename by link and unlink leaves them.
+// sameFile reports whether two names refer to one file, as is the case after a crash or
+// during a rename by link and unlink.
 func (m *Mailbox) sameFile(a, b entry) bool {
 	one, err := m.in(a.where).Lstat(a.name)
 	if err != nil {
@@ -43,7 +42,7 @@ func (m *Mailbox) sameFile(a, b entry) bool {
 	return err == nil && one.ID() == two.ID() && a != b
 }
 
-// cleanEvery is how often tmp/ of a mailbox in use is looked through.
+// cleanEvery is how often tmp/ of a mailbox in use is checked for old files.
 const cleanEvery = time.Hour
 
 // cleanTemp removes what crashed programs left in tmp/ long ago.
@@ -59,7 +58,7 @@ func (m *Mailbox) cleanTemp() {
 		return
 	}
 	switch n, err := delivery.CleanTemp(m.dirs.Tmp, now); {
-	case errors.Is(m.endedBy(err), ErrReplaced): // it went with the folder
+	case errors.Is(m.endedBy(err), ErrReplaced): // it was removed together with the folder
 	case err != nil:
 		m.env.Log.Warn("cannot remove old files in tmp/", "mailbox", m.Path(), "error", err)
 	case n > 0:

@@ -9,52 +9,52 @@ import (
 	"maildird/maildir/watch"
 )
 
-// maxEvents bounds how many changed names are remembered; with more the folder
-// is scanned.
+// maxEvents limits how many changed names are remembered; if there are more, the folder is
+// scanned.
 const maxEvents = 1 << 16
 
 // entry is a file name in new/ or cur/.
 type entry struct {
 	where table.Place
-	inode uint32 // as Row.Inode has it; 0: nobody asked, as in all that are compared
+	inode uint32 // as in Row.Inode; 0: unknown, as in all entries that are compared
 	name  string
 }
 
-// sameName tells whether two entries are of one name.
+// sameName reports whether two entries have the same name in the same place.
 func (e entry) sameName(other entry) bool { return e.where == other.where && e.name == other.name }
 
-// changes are the names of which events told.
+// changes are the names that events reported.
 type changes struct {
 	names map[entry]watch.Op // the last thing that happened to each name
-	order []entry            // in the order in which they came up first
+	order []entry            // in the order in which they were first reported
 	all   bool               // events were lost: scan
 }
 
-// eventQueue is what the watcher told and nobody looked at yet.
+// eventQueue holds what the watcher reported and nobody has looked at yet.
 type eventQueue struct {
 	mu sync.Mutex
 	changes
-	// away is which names went away, of those that were dropped for a scan: it
-	// does not see that a name is another file's by now.
+	// away are the names that went away, among those that were dropped in favour of a scan:
+	// a scan does not notice that a name belongs to another file by now.
 	away map[entry]struct{}
-	// again is which names appeared that the table had, or that were dropped. This process gave them, by a
-	// rename; or mv or rsync put another file in a message's place. That is not news,
-	// but who looks next finds it out.
+	// again are the names that appeared although the table had them, or that were dropped.
+	// Either this process created them by a rename, or mv or rsync put another file in a
+	// message's place. This is not news that wakes a session; the next look finds out.
 	again map[entry]struct{}
-	// coming is how many are about to enter names in the table: see expect.
+	// coming counts the operations that are about to enter names in the table: see expect.
 	coming atomic.Int32
 }
 
-// expect is called before files are looked for or made under names that the table
-// does not have, and what it returns when it has them. Until then the table
-// does not know what an event says that one of these files is gone, though it
-// seems to: it knows no such name.
+// expect is called before files are searched for, or created, under names that the table
+// does not have; the caller calls arrived once the table has them. In between, an event
+// which says that such a file is gone must not be dismissed as known just because the table
+// has no such name.
 func (q *eventQueue) expect() (arrived func()) {
 	q.coming.Add(1)
 	return func() { q.coming.Add(-1) }
 }
 
-// drop orders a scan instead of what is to be worked off. q.mu is held.
+// drop replaces the queued changes by a scan. q.mu is held.
 func (q *eventQueue) drop() {
 	for e, op := range q.names {
 		q.leave(e, op)
@@ -65,14 +65,14 @@ func (q *eventQueue) drop() {
 // leave notes what happened to a name that is dropped. q.mu is held.
 func (q *eventQueue) leave(e entry, op watch.Op) {
 	switch op {
-	case watch.Appeared: // perhaps by us, and then again by somebody else
+	case watch.Appeared: // perhaps created by this process, and then replaced by another program
 		note(&q.again, e)
 	case watch.Removed, watch.MovedAway:
 		note(&q.away, e)
 	}
 }
 
-// note adds to a set of names that does not grow without bound.
+// note adds to a set of names of limited size.
 func note(set *map[entry]struct{}, e entry) {
 	if *set == nil {
 		*set = map[entry]struct{}{}
@@ -82,14 +82,14 @@ func note(set *map[entry]struct{}, e entry) {
 	}
 }
 
-// comeAgain notes that a name appeared that the table has.
+// comeAgain notes that a name appeared that the table already has.
 func (q *eventQueue) comeAgain(e entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	note(&q.again, e)
 }
 
-// event takes one event from the watcher's goroutine.
+// event receives one event from the watcher's goroutine.
 func (m *Mailbox) event(where table.Place, ev watch.Event) {
 	q := &m.events
 	if ev.Op != watch.Lost {
@@ -129,8 +129,8 @@ func (m *Mailbox) event(where table.Place, ev watch.Event) {
 	}
 }
 
-// agrees tells whether the table knows already what an event says, as it does
-// of our own changes.
+// agrees reports whether the table already knows what an event says, as it does after this
+// process's own changes.
 func (m *Mailbox) agrees(e entry, op watch.Op) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -154,8 +154,8 @@ func (q *eventQueue) empty() bool {
 	return len(q.names) == 0 && !q.all
 }
 
-// orderScan is for when what happened may not all be in the queue: what was taken
-// was not worked off, or events did not come.
+// orderScan is called when the queue may not have everything that happened, because changes
+// were taken from it and not processed, or events did not arrive.
 func (q *eventQueue) orderScan() {
 	q.mu.Lock()
 	q.drop()

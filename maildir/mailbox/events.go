@@ -12,10 +12,10 @@ import (
 	"maildird/maildir/watch"
 )
 
-// follow works off the names that changed, without listing a directory, and
-// says whether a scan is needed to be sure. m.sync is held, and the uidlist's
-// lock if lock is not nil; without it, errNeedLock is returned as soon as a file
-// turns up that has no UID yet.
+// follow processes the names that changed, without listing a directory, and reports whether
+// a scan is needed to be sure. m.sync is held, and the uidlist's lock too if lock is not
+// nil. Without the lock, follow returns errNeedLock as soon as it finds a file that has no
+// UID yet.
 func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 	defer m.events.expect()()
 	var fresh []entry
@@ -23,7 +23,7 @@ func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 	for _, e := range c.order {
 		if m.agrees(e, c.names[e]) {
 			if c.names[e] == watch.Appeared {
-				m.forgetIfReplaced(e) // once by us, and then perhaps again
+				m.forgetIfReplaced(e) // created by this process, and then perhaps replaced
 			}
 			continue
 		}
@@ -36,7 +36,7 @@ func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 		case !st.Regular():
 			m.env.Log.Warn("ignoring something among the messages that is not a regular file",
 				"mailbox", m.Path(), "name", e.name, "type", st.Mode.Type().String())
-			vanished = append(vanished, e) // if it had been a message
+			vanished = append(vanished, e) // in case it was a message before
 		default:
 			if err := m.knowsLetters(e, lock != nil); err != nil {
 				return false, err
@@ -57,11 +57,11 @@ func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 		n, ok := m.at(e)
 		switch {
 		case !ok: // the row has another name by now
-		case m.aliased(n): // it had two names, and keeps the other
+		case m.aliased(n): // it had two names and keeps the other
 		case c.names[e] == watch.Removed:
 			gone = append(gone, n)
 		default:
-			scan = true // moved away: where to?
+			scan = true // moved away: find out where to
 		}
 	}
 	m.expunged(gone)
@@ -74,15 +74,15 @@ func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 	return scan, m.assign(lock, fresh)
 }
 
-// forgetFile drops what is cached of a file that went away and is there again:
-// it may be another one.
+// forgetFile drops what is cached of a file that went away and is there again: it may be a
+// different file.
 func (m *Mailbox) forgetFile(e entry) {
 	if n, ok := m.at(e); ok {
 		m.outdate(n)
 	}
 }
 
-// forgetAway does that for the names that were dropped.
+// forgetAway calls forgetFile for the names that were dropped from the queue.
 func (m *Mailbox) forgetAway() {
 	m.events.mu.Lock()
 	away := m.events.away
@@ -95,8 +95,8 @@ func (m *Mailbox) forgetAway() {
 	}
 }
 
-// forgetReplaced drops what is cached of the messages in whose place somebody put
-// another file. m.sync is held.
+// forgetReplaced drops what is cached of the messages in whose place somebody put another
+// file. m.sync is held.
 func (m *Mailbox) forgetReplaced() {
 	m.events.mu.Lock()
 	again := m.events.again
@@ -107,7 +107,7 @@ func (m *Mailbox) forgetReplaced() {
 	}
 }
 
-// forgetIfReplaced does that for a name that appeared and is a message's.
+// forgetIfReplaced does the same for one name that appeared and belongs to a message.
 func (m *Mailbox) forgetIfReplaced(e entry) {
 	if _, ok := m.at(e); !ok {
 		return
@@ -122,8 +122,8 @@ func (m *Mailbox) forgetIfReplaced(e entry) {
 	m.forgetUnless(e, st)
 }
 
-// forgetUnless drops what is cached of the message at e unless it is of the file that
-// is there.
+// forgetUnless drops what is cached of the message at e unless it came from the file that
+// is there now.
 func (m *Mailbox) forgetUnless(e entry, st dirfd.Stat) {
 	n, ok := m.at(e)
 	if !ok {
@@ -136,9 +136,9 @@ func (m *Mailbox) forgetUnless(e entry, st dirfd.Stat) {
 	m.compareCached(n, st)
 }
 
-// foundInode notes what a listing says of a message's file, and drops what is cached of
-// the message unless it is of that file. It is looked at only where something is cached
-// of one with another inode number.
+// foundInode records the inode number that a listing gives for a message's file, and drops
+// what is cached of the message unless it came from that file. The file is examined only if
+// the cached data came from a file with another inode number.
 func (m *Mailbox) foundInode(e entry) {
 	if n, ok := m.at(e); ok {
 		m.setInode(n, e.inode)
@@ -146,18 +146,18 @@ func (m *Mailbox) foundInode(e entry) {
 	}
 }
 
-// setInode comes before what is cached is compared: who reads the cache from its files
-// or adds to it compares that with the row.
+// setInode must be called before cached data is compared: whoever reads the cache's files,
+// or adds to the cache, compares the inode number there with the row's.
 func (m *Mailbox) setInode(n, inode uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.t.SetInode(n, inode)
 }
 
-// errNeedLock says that the work cannot be finished without the uidlist's lock.
+// errNeedLock means that the work cannot be finished without the uidlist's lock.
 var errNeedLock = errors.New("uidlist lock needed")
 
-// at finds the present row whose file is, as far as the table knows, at e.
+// at finds the present row whose file is at e, as far as the table knows.
 func (m *Mailbox) at(e entry) (uint32, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -168,10 +168,9 @@ func (m *Mailbox) at(e entry) (uint32, bool) {
 	return n, true
 }
 
-// met enters the file e in the table if it belongs to a row that has a file
-// already, and says whether it did: such a message got new flags or went from
-// new/ to cur/. If the old name is still there and another file, e is a
-// message of its own.
+// met reports whether the file e belongs to a row that already has a file, and if so,
+// updates the row: the message got new flags or was moved from new/ to cur/. If the old
+// name still exists and is a different file, e is a message of its own.
 func (m *Mailbox) met(e entry) bool {
 	m.mu.RLock()
 	n, ok := m.t.Lookup(filename.Base(e.name))
@@ -190,9 +189,9 @@ func (m *Mailbox) met(e entry) bool {
 		if err == nil && was.ID() != is.ID() {
 			return false
 		}
-		// Two names of one file: a rename by link and unlink is under way, or was
-		// cut short, or somebody made a hard link. The old name serves while it is
-		// there, but for one in new/ that was moved to cur/.
+		// Two names of one file: a rename by link and unlink is in progress or was
+		// interrupted, or somebody made a hard link. The old name is used as long as it
+		// exists, unless it is in new/ and the other is in cur/.
 		e.name = strings.Clone(e.name)
 		if old.where == table.InNew && e.where == table.InCur {
 			old.name = strings.Clone(old.name)
@@ -206,7 +205,7 @@ func (m *Mailbox) met(e entry) bool {
 	return true
 }
 
-// aliased gives a row whose file lost its name the other name it had, if any.
+// aliased switches a row whose file lost its name to the file's other name, if it has one.
 func (m *Mailbox) aliased(n uint32) bool {
 	e, ok := m.alias[n]
 	if !ok {
@@ -223,13 +222,13 @@ func (m *Mailbox) aliased(n uint32) bool {
 	return true
 }
 
-// renamed notes the new name of a row and tells the views if flags changed.
+// renamed records the new name of a row and tells the views if flags changed.
 func (m *Mailbox) renamed(n uint32, e entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := m.t.Row(n).Flags
 	m.setName(n, e)
-	if !m.loaded { // what was moved before anybody looked was claimed by others
+	if !m.loaded { // mail that was moved before the first scan was claimed by others
 		m.t.SetRecent(n, e.where == table.InNew)
 	}
 	if m.t.Row(n).Flags != before {
@@ -238,8 +237,8 @@ func (m *Mailbox) renamed(n uint32, e entry) {
 	}
 }
 
-// setName enters where a row's file is. Without an inode number it is the same file as
-// before. m.mu is held.
+// setName records where a row's file is. An entry without inode number stands for the same
+// file as before. m.mu is held.
 func (m *Mailbox) setName(n uint32, e entry) {
 	m.t.SetName(n, e.where, e.name)
 	if e.inode != 0 {
@@ -252,7 +251,7 @@ func (m *Mailbox) setName(n uint32, e entry) {
 	}
 }
 
-// expunged takes rows out of the table whose files are gone, ascending or not.
+// expunged removes from the table the rows whose files are gone, in any order.
 func (m *Mailbox) expunged(rows []uint32) {
 	if len(rows) == 0 {
 		return

@@ -14,19 +14,19 @@ import (
 	"maildird/maildir/uidlist"
 )
 
-// Expunge removes those of the messages (nil: of all in the view) that are
-// \Deleted, durable on return. The view is told by Updates.
+// Expunge removes those of the messages (nil: of all messages in the view) that are
+// \Deleted, durable on return. Updates reports them to the view.
 func (v *View) Expunge(ctx context.Context, uids []uint32) (removed []uint32, err error) {
 	return v.take(ctx, uids, filename.Deleted)
 }
 
-// Remove removes messages whatever their flags, durable on return. The view is
-// told by Updates.
+// Remove removes messages whatever their flags, durable on return. Updates reports them to
+// the view.
 func (v *View) Remove(ctx context.Context, uids ...uint32) (removed []uint32, err error) {
 	return v.take(ctx, uids, 0)
 }
 
-// take removes messages that have the flags.
+// take removes those of the messages that have all the flags.
 func (v *View) take(ctx context.Context, uids []uint32, flags filename.Flags) (removed []uint32, err error) {
 	if v.readOnly {
 		return nil, ErrReadOnly
@@ -40,8 +40,7 @@ func (v *View) take(ctx context.Context, uids []uint32, flags filename.Flags) (r
 	return removed, err
 }
 
-// having returns the rows of the view, among uids if not nil, that have all the
-// flags.
+// having returns the rows of the view, among uids unless nil, that have all the flags.
 func (m *Mailbox) having(v *View, uids []uint32, flags filename.Flags) []uint32 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -66,10 +65,9 @@ func (m *Mailbox) having(v *View, uids []uint32, flags filename.Flags) []uint32 
 	return slices.Compact(rows)
 }
 
-// remove unlinks the rows' files, notes them as gone and returns their UIDs. A
-// file that others took one of the flags from meanwhile stays. The uidlist's
-// lock is held, or there is no room for one (lock nil). What was removed before
-// an error stays removed.
+// remove unlinks the rows' files, marks the rows as gone and returns their UIDs. A file
+// that has lost one of the flags meanwhile is kept. The uidlist's lock is held, or lock is
+// nil because there is no room for one. What was removed before an error stays removed.
 func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags) ([]uint32, error) {
 	var gone, uids []uint32
 	var failed error
@@ -109,10 +107,10 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags
 	return uids, m.tidy()
 }
 
-// syncRemoved is syncTouched after the files of messages, which ascend and whom the
-// table still has, were removed. A list that is to be rewritten then is written at the
-// same time, as a disk does both sooner than one after the other. It has its name
-// only when they are gone for good.
+// syncRemoved is syncTouched after message files were removed. removed are their UIDs,
+// ascending; the table still has them. If the list is due to be rewritten, it is written at
+// the same time, because a disk does both faster together than one after the other. The new
+// list gets its name only once the files are durably gone.
 func (m *Mailbox) syncRemoved(lock *dotlock.Lock, removed []uint32) error {
 	m.mu.RLock()
 	left := int(m.t.Count()) - len(removed)
@@ -130,7 +128,7 @@ func (m *Mailbox) syncRemoved(lock *dotlock.Lock, removed []uint32) error {
 	if err == nil {
 		err = m.list.Settle()
 	}
-	if !synced { // it was not even begun
+	if !synced { // the list was not even started
 		_ = sync()
 	}
 	if failed != nil {
@@ -139,7 +137,7 @@ func (m *Mailbox) syncRemoved(lock *dotlock.Lock, removed []uint32) error {
 	return m.shortOrNot(err)
 }
 
-// liveBut is live without messages whose UIDs, which ascend, are given.
+// liveBut is live without the messages with the given UIDs, which ascend.
 func (m *Mailbox) liveBut(removed []uint32) iter.Seq[uidlist.Record] {
 	return func(yield func(uidlist.Record) bool) {
 		rest := removed
@@ -157,17 +155,17 @@ func (m *Mailbox) liveBut(removed []uint32) iter.Seq[uidlist.Record] {
 	}
 }
 
-// fileSize is what the file of a row counts.
+// fileSize returns how much the file of a row counts in the quota.
 func (m *Mailbox) fileSize(n uint32) int64 {
 	e := m.placeOf(n)
 	return maildirsize.Size(m.in(e.where), e.name)
 }
 
-// errUnflagged says that a message lost the flag for which it was to be removed.
+// errUnflagged means that a message lost the flag for which it was to be removed.
 var errUnflagged = errors.New("not flagged any more")
 
-// unlink removes the file of a row, by both names if it has two, wherever others moved
-// it meanwhile, unless they took one of the flags from it.
+// unlink removes the file of a row, by both names if it has two, even if other programs
+// move it meanwhile, unless they removed one of the flags.
 func (m *Mailbox) unlink(n uint32, flags filename.Flags) (table.Place, error) {
 	for i := 0; i <= retries; i++ {
 		m.mu.RLock()
@@ -194,9 +192,9 @@ func (m *Mailbox) unlink(n uint32, flags filename.Flags) (table.Place, error) {
 	return 0, ErrGone
 }
 
-// unlinkSecond removes the second name of the file of a row, e, if it has one: the
-// message would come back by it. The one in new/ is that from before a move to cur/;
-// one in cur/ may be of somebody who just takes a flag.
+// unlinkSecond removes the second name of a row's file e, if it has one, since the message
+// would come back under that name. A second name in new/ dates from before a move to cur/;
+// one in cur/ may belong to a program that is just removing a flag.
 func (m *Mailbox) unlinkSecond(n uint32, e entry, flags filename.Flags) error {
 	second, ok := m.alias[n]
 	if !ok || !m.sameFile(e, second) {

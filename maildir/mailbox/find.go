@@ -8,7 +8,7 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// Test is a condition on what a view knows of a message without its file.
+// Test is a condition on what a view knows of a message without opening its file.
 type Test struct {
 	Op     TestOp
 	Flags  filename.Flags // AnyFlag, NoFlag
@@ -16,24 +16,23 @@ type Test struct {
 	Tests  []Test         // AllOf, AnyOf; Not: one
 }
 
-// TestOp says what a Test asks.
+// TestOp is what a Test checks.
 type TestOp uint8
 
-// What a Test may ask.
+// The operations of a Test.
 const (
 	AllOf TestOp = iota // true if there are no Tests
 	AnyOf
 	Not
-	AnyFlag // one of the flags or more
+	AnyFlag // at least one of the flags
 	NoFlag
 	IsRecent
 	InUIDs
 	InSeqs
 )
 
-// Find returns the messages that pass a test, ascending. check is asked for each
-// few hundred messages, with the number of those that were tested; an error of
-// it ends the search.
+// Find returns the messages that pass a test, ascending. It calls check every few hundred
+// messages, with the number of messages tested so far; an error from check ends the search.
 func (v *View) Find(test *Test, check func(tested int) error) (found []Message, err error) {
 	t := v.rowTest(test)
 	within := t.within()
@@ -59,8 +58,8 @@ func (v *View) Find(test *Test, check func(tested int) error) (found []Message, 
 	}
 }
 
-// findIn appends the messages of one page that pass the test. tested is how many
-// messages come before the page; more is false if it is beyond the last one.
+// findIn appends the messages of one page that pass the test. tested is the number of
+// messages before the page; more is false if the page is beyond the last message.
 func (v *View) findIn(found []Message, t *rowTest, at uint32) (_ []Message, tested uint32, more bool) {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
@@ -71,7 +70,7 @@ func (v *View) findIn(found []Message, t *rowTest, at uint32) (_ []Message, test
 	i, _ := slices.BinarySearch(v.gone, at)
 	tested = tab.Before(at) + uint32(i)
 	if (i == len(v.gone) || v.gone[i] >= at+table.PageRows) && t.fails(tab.PageCounts(at)) {
-		return found, tested, true // without a look at its rows
+		return found, tested, true // without reading the page's rows
 	}
 	rows, present := tab.Page(at)
 	shown := v.rowsIn(present, at)
@@ -96,7 +95,7 @@ func (v *View) findIn(found []Message, t *rowTest, at uint32) (_ []Message, test
 	return found, tested, true
 }
 
-// rowsIn is the rows of a page that the view has, of which these are present.
+// rowsIn returns the rows of a page that the view shows, given those that are present.
 func (v *View) rowsIn(present rowSet, at uint32) rowSet {
 	s := present
 	if v.known < at+table.PageRows {
@@ -108,8 +107,8 @@ func (v *View) rowsIn(present rowSet, at uint32) rowSet {
 	return s
 }
 
-// rowTest is a Test for one view: numbers of messages are spans of rows, which
-// stay the same until Updates.
+// rowTest is a Test for one view: numbers of messages are spans of rows, which do not
+// change until Updates.
 type rowTest struct {
 	op    TestOp
 	flags filename.Flags
@@ -117,7 +116,7 @@ type rowTest struct {
 	tests []rowTest
 }
 
-// rowSpan is rows from, up to but not including, to.
+// rowSpan is the rows from, up to but not including, to.
 type rowSpan struct{ from, to uint32 }
 
 func (v *View) rowTest(test *Test) rowTest {
@@ -142,7 +141,7 @@ func (v *View) rowTest(test *Test) rowTest {
 	return t
 }
 
-// within gives spans outside of which no row passes, nil for no bound.
+// within returns spans outside of which no row passes; nil means no bound.
 func (t *rowTest) within() []rowSpan {
 	if t.op == AllOf {
 		for i := range t.tests {
@@ -154,8 +153,7 @@ func (t *rowTest) within() []rowSpan {
 	return t.spans
 }
 
-// fails tells that no present row of a page passes, as far as the page's counts
-// show.
+// fails reports whether the page's counts show that no present row of the page passes.
 func (t *rowTest) fails(c table.Counts) bool {
 	switch t.op {
 	case NoFlag:
@@ -173,8 +171,8 @@ func (t *rowTest) fails(c table.Counts) bool {
 	return c.Present == 0
 }
 
-// passed is the rows of a page that pass the test, and maybe others that the
-// view does not have.
+// passed returns the rows of a page that pass the test, and possibly rows that the view
+// does not have.
 func (t *rowTest) passed(v *View, rows []table.Row, at uint32) (s rowSet) {
 	switch t.op {
 	case AllOf:
@@ -210,7 +208,7 @@ func (t *rowTest) passed(v *View, rows []table.Row, at uint32) (s rowSet) {
 	return s
 }
 
-// rowsWith is the rows of a page that have one of the flags.
+// rowsWith returns the rows of a page that have at least one of the flags.
 func rowsWith(rows []table.Row, flags filename.Flags) (s rowSet) {
 	for w := range s {
 		part := rows[min(64*w, len(rows)):min(64*(w+1), len(rows))]
@@ -227,10 +225,11 @@ func rowsWith(rows []table.Row, flags filename.Flags) (s rowSet) {
 	return s
 }
 
-// rowSet is rows of one page, as bits.
+// rowSet is a set of rows of one page, one bit each.
 type rowSet [table.PageRows / 64]uint64
 
-// rowsOf is those of ascending rows that are in the page that begins at a row.
+// rowsOf returns those of the given rows, which ascend, that are in the page starting at
+// row at.
 func rowsOf(rows []uint32, at uint32) (s rowSet) {
 	if len(rows) == 0 {
 		return s
@@ -243,7 +242,7 @@ func rowsOf(rows []uint32, at uint32) (s rowSet) {
 	return s
 }
 
-// rowsBetween is the rows from, up to but not including, to, counted in the page.
+// rowsBetween returns the rows from, up to but not including, to, counted within the page.
 func rowsBetween(from, to uint32) (s rowSet) {
 	for w := range s {
 		first := uint32(64 * w)

@@ -6,8 +6,8 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// ownFile fails for a file with several names that belongs to another user than
-// the mailbox: dirfd does not open such a one, and it is not copied either.
+// ownFile returns an error for a file with several names that does not belong to the
+// mailbox's owner: dirfd refuses to open such a file, and it is not copied either.
 func (m *Mailbox) ownFile(e entry, st dirfd.Stat) error {
 	if st.Nlink <= 1 {
 		return nil

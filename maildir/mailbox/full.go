@@ -8,28 +8,27 @@ import (
 	"maildird/maildir/dotlock"
 )
 
-// On a file system without room, or for a user without any in his disk quota,
-// mail has to be read and removed all the same: nothing else makes room. What
-// only adds is put off, and tried again every pollInterval: UIDs for new mail,
-// the move from new/ to cur/, a tidier uidlist, the history. What a client asked
-// to be added fails.
+// When the file system is full, or a user's disk quota is used up, it must still be
+// possible to read and remove mail, since nothing else makes room. Work that only adds data
+// is postponed and retried every pollInterval: UIDs for new mail, the move from new/ to
+// cur/, a tidier uidlist, the history. Whatever a client asks to add fails.
 //
-// The uidlist's lock is a file, which takes an inode at least (package dotlock).
-// Where there is none, no other program can have the lock either. Removing files
-// and renaming them for their flags is what mutt and others do without any lock,
-// so it is done without; nothing that the lock protects is written then.
+// The uidlist's lock is a file, which takes at least an inode (package dotlock). If there
+// is none left, no other program can get the lock either. mutt and others remove files, and
+// rename them to change flags, without any lock, so maildird does that without the lock
+// too; it then writes nothing that the lock protects.
 
-// errNoRoom says that there is no room even for the lock.
+// errNoRoom means that there is no room even for the lock.
 var errNoRoom = errors.New("no room for the mailbox's lock")
 
-// isFull tells whether an error says that the file system, or the user's share
-// of it, is full.
+// isFull reports whether an error says that the file system, or the user's share of it, is
+// full.
 func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-// short notes that something is put off for want of room, and has the sessions
-// woken to look again. m.sync is held.
+// short notes that work was postponed because the disk is full, and arranges for the
+// sessions to be woken to look again. m.sync is held.
 func (m *Mailbox) short(err error) {
 	if !m.full {
 		m.env.Log.Warn("no room on the file system: new mail is shown, and moved to cur/, when there is",
@@ -40,7 +39,7 @@ func (m *Mailbox) short(err error) {
 	m.again.Reset(pollInterval)
 }
 
-// roomAgain notes that nothing had to be put off since shorts was read.
+// roomAgain notes that nothing has been postponed since shorts was read.
 func (m *Mailbox) roomAgain(shorts int) {
 	if m.full && m.shorts == shorts {
 		m.full = false
@@ -48,8 +47,8 @@ func (m *Mailbox) roomAgain(shorts int) {
 	}
 }
 
-// shortOrNot is nil for an error that says that there is no room, and which was
-// noted.
+// shortOrNot returns nil if the error says that the disk is full, after noting that, and
+// otherwise the error.
 func (m *Mailbox) shortOrNot(err error) error {
 	if !isFull(err) {
 		return err
@@ -58,9 +57,8 @@ func (m *Mailbox) shortOrNot(err error) error {
 	return nil
 }
 
-// changeAnyway is change for what needs no more than the file names that are
-// there: it is done without the lock, which is nil then, where there is no room
-// for one.
+// changeAnyway is change for operations that need nothing but the existing file names: if
+// there is no room for the lock, it runs f without it, with a nil lock.
 func (m *Mailbox) changeAnyway(ctx context.Context, f func(*dotlock.Lock) error) error {
 	err := m.change(ctx, f)
 	if !errors.Is(err, errNoRoom) {
@@ -79,7 +77,7 @@ func (m *Mailbox) changeAnyway(ctx context.Context, f func(*dotlock.Lock) error)
 	}
 	err = f(nil)
 	m.events.orderScan()
-	// What was removed has made room for the rest.
+	// Removing files has made room for the rest.
 	lerr := m.locked(ctx, lockPatience, func(lock *dotlock.Lock) error {
 		if terr := m.tidy(); terr != nil {
 			return terr

@@ -11,9 +11,9 @@ import (
 	"maildird/maildir/uidlist"
 )
 
-// A message's GUID stays the same when the message is copied or moved: it is
-// the field G of its record in dovecot-uidlist, or, as in Dovecot, the base of
-// its file name if the record has no such field.
+// A message's GUID stays the same when the message is copied or moved. It is the field G of
+// its record in dovecot-uidlist or, if the record has no such field, the base of its file
+// name, as in Dovecot.
 
 // guidOf returns the GUID of a row with this base. m.mu is held.
 func (m *Mailbox) guidOf(n uint32, base string) string {
@@ -23,7 +23,7 @@ func (m *Mailbox) guidOf(n uint32, base string) string {
 	return baseGUID(base)
 }
 
-// setExt takes the fields of a row's record, if a GUID is among them. m.mu is held.
+// setExt stores the fields of a row's record if they contain a GUID. m.mu is held.
 func (m *Mailbox) setExt(n uint32, ext string) {
 	if guidField(ext) == "" {
 		ext = ""
@@ -31,7 +31,7 @@ func (m *Mailbox) setExt(n uint32, ext string) {
 	m.t.SetExt(n, ext)
 }
 
-// guidField finds the field G.
+// guidField returns the value of the field G, "" if there is none.
 func guidField(ext string) string {
 	for ext != "" {
 		var field string
@@ -43,8 +43,8 @@ func guidField(ext string) string {
 	return ""
 }
 
-// baseGUID is the GUID of a message whose record has none. One that could not
-// stand in a record of a copy is replaced by its hash.
+// baseGUID returns the GUID of a message whose record has none. A base that cannot be
+// written to the record of a copy is replaced by its hash.
 func baseGUID(base string) string {
 	if strings.IndexFunc(base, func(r rune) bool { return r <= ' ' || r == ':' || r == 0x7f }) < 0 {
 		return base
@@ -53,18 +53,18 @@ func baseGUID(base string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// GUID returns what a message has in common with its copies in any mailbox, and
-// with no other message.
+// GUID returns an identifier that a message shares with its copies in any mailbox, and with
+// no other message.
 func (v *View) GUID(msg Message) string {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
 	return v.m.guidOf(msg.row, string(v.m.t.Base(msg.row)))
 }
 
-// ID returns what tells the mailbox from others, letters, digits and "-": it stays
-// when the mailbox is renamed, and as long as UIDVALIDITY does. A folder of another
-// program's, which has no GUID yet, gets one. A copy of the folder's directory has the
-// same: see RenewID.
+// ID returns an identifier of the mailbox, consisting of letters, digits and "-". It stays
+// the same when the mailbox is renamed, for as long as UIDVALIDITY does. If another program
+// made the folder and it has no GUID yet, ID assigns one. A copy of the folder's directory
+// has the same ID: see RenewID.
 func (m *Mailbox) ID(ctx context.Context) (string, error) {
 	if err := m.Poll(ctx); err != nil {
 		return "", err
@@ -72,7 +72,8 @@ func (m *Mailbox) ID(ctx context.Context) (string, error) {
 	return m.knownID(ctx)
 }
 
-// MailboxID is Mailbox.ID as the mailbox was when somebody looked last, as NewView does.
+// MailboxID is like Mailbox.ID, as of the last look at the files, such as the one by
+// NewView.
 func (v *View) MailboxID(ctx context.Context) (string, error) { return v.m.knownID(ctx) }
 
 func (m *Mailbox) knownID(ctx context.Context) (string, error) {
@@ -94,13 +95,13 @@ func (m *Mailbox) knownID(ctx context.Context) (string, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if m.guid == "" {
-		// It cannot be renamed by us, and UIDVALIDITY is not given twice.
+		// This process cannot rename the folder, and no UIDVALIDITY is assigned twice.
 		return fmt.Sprintf("none-%d", m.validity), nil
 	}
 	return IDOf(uidlist.Header{GUID: m.guid, UIDValidity: m.validity}), nil
 }
 
-// IDOf is the ID of the mailbox whose list begins like this, "" if it has none yet.
+// IDOf returns the ID of the mailbox whose uidlist has this header, "" if it has none yet.
 func IDOf(h uidlist.Header) string {
 	if h.GUID == "" || h.UIDValidity == 0 {
 		return ""
@@ -108,16 +109,16 @@ func IDOf(h uidlist.Header) string {
 	return fmt.Sprintf("%s-%d", strings.ToLower(h.GUID), h.UIDValidity)
 }
 
-// IsCopy tells whether the folder turned out to be a copy since it was opened: one of
-// another folder, or one that was put back from a backup.
+// IsCopy reports whether the folder was found, since it was opened, to be a copy of another
+// folder, or one restored from a backup.
 func (m *Mailbox) IsCopy() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.copied
 }
 
-// RenewID gives the mailbox another ID if it has this one. UIDVALIDITY, UIDs and all
-// else that clients know stay.
+// RenewID assigns a new ID if the mailbox has the given one. UIDVALIDITY, UIDs and
+// everything else that clients know stay the same.
 func (m *Mailbox) RenewID(ctx context.Context, id string) error {
 	return m.change(ctx, func(*dotlock.Lock) error {
 		if IDOf(m.list.Header()) != id {

@@ -10,7 +10,7 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// letterNames are the names of the keyword letters, "" for none.
+// letterNames are the names of the keyword letters, "" for a letter without a name.
 type letterNames [filename.MaxKeywords]string
 
 func (l *letterNames) index(name string) (int, bool) {
@@ -31,7 +31,7 @@ func (l *letterNames) full() bool {
 	return true
 }
 
-// readKeywords takes over the names of the keyword letters. m.sync is held.
+// readKeywords takes over the current names of the keyword letters. m.sync is held.
 func (m *Mailbox) readKeywords() error {
 	changed, err := m.words.Refresh()
 	if err != nil {
@@ -43,8 +43,8 @@ func (m *Mailbox) readKeywords() error {
 	return nil
 }
 
-// takeKeywords tells the views of letters that got a name, or another one, and
-// of the messages that carry them.
+// takeKeywords tells the views which letters got a name, or a different one, and which
+// messages have these letters.
 func (m *Mailbox) takeKeywords() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -70,10 +70,10 @@ func (m *Mailbox) takeKeywords() {
 	}
 }
 
-// knowsLetters makes sure that the names of the keyword letters of a file are
-// known. Dovecot renames the file first and names the letter after that, both
-// under the uidlist's lock: without it, errNeedLock says to wait for the name.
-// A letter that has no name then means nothing.
+// knowsLetters makes sure that the names of the keyword letters in a file's name are known.
+// Dovecot renames the file first and then names the letter, both under the uidlist's lock:
+// without the lock, knowsLetters returns errNeedLock, so that the caller waits for the
+// name. A letter that has no name even under the lock means nothing.
 func (m *Mailbox) knowsLetters(e entry, locked bool) error {
 	letters := filename.FlagsOf(e.name) & filename.Keywords
 	unknown := func() bool {
@@ -81,7 +81,7 @@ func (m *Mailbox) knowsLetters(e entry, locked bool) error {
 		defer m.mu.RUnlock()
 		return letters != 0 && m.nameless(letters) != 0
 	}
-	if locked || !unknown() { // under the lock the names were read
+	if locked || !unknown() { // the names were read under the lock
 		return nil
 	}
 	if err := m.readKeywords(); err != nil {
@@ -93,13 +93,13 @@ func (m *Mailbox) knowsLetters(e entry, locked bool) error {
 	return nil
 }
 
-// lacks tells whether one of the keywords has no letter yet.
+// lacks reports whether one of the keywords has no letter yet.
 func (m *Mailbox) lacks(words []string) bool {
 	return slices.ContainsFunc(words, func(w string) bool { _, ok := m.words.Index(w); return !ok })
 }
 
-// letters turns keyword names into flags. With add, names without a letter get
-// one; otherwise they stand for nothing. The uidlist's lock is held.
+// letters turns keyword names into flags. With add, it assigns letters to names that have
+// none; without, it ignores such names. The uidlist's lock is held.
 func (m *Mailbox) letters(words []string, add bool) (filename.Flags, error) {
 	if len(words) == 0 {
 		return 0, nil
@@ -131,8 +131,8 @@ func (m *Mailbox) letters(words []string, add bool) (filename.Flags, error) {
 	return f, nil
 }
 
-// namelessInUse gives the keyword letters that stand in file names and have no
-// name. Another program may know what they mean: they are not given away.
+// namelessInUse returns the keyword letters that are used in file names and have no name.
+// They are not assigned, since another program may know what they mean.
 func (m *Mailbox) namelessInUse() filename.Flags {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -146,7 +146,7 @@ func (m *Mailbox) namelessInUse() filename.Flags {
 	return used
 }
 
-// nameless gives those of the keyword letters that have no name. m.mu is held.
+// nameless returns those of the keyword letters that have no name. m.mu is held.
 func (m *Mailbox) nameless(letters filename.Flags) filename.Flags {
 	for i, name := range m.names {
 		if name != "" {
@@ -156,7 +156,7 @@ func (m *Mailbox) nameless(letters filename.Flags) filename.Flags {
 	return letters & filename.Keywords
 }
 
-// forwarded is the keyword that mbsync and others write as the letter P. A
-// client's is stored as a keyword letter, as Dovecot stores it; P stays in a
-// name until a client removes the keyword.
+// forwarded is the keyword for which mbsync and others use the letter P. If a client sets
+// it, it is stored as a keyword letter, as in Dovecot; an existing P stays in the name
+// until a client removes the keyword.
 const forwarded = "$Forwarded"

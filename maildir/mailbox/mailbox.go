@@ -24,18 +24,18 @@ import (
 	"maildird/maildir/watch"
 )
 
-// Errors that callers tell apart.
+// Errors that callers distinguish.
 var (
-	// ErrGone says that the message's file is not there any more.
+	// ErrGone means that the message's file no longer exists.
 	ErrGone = errors.New("message is gone")
-	// ErrReplaced says that the folder was removed, or replaced by another one
-	// (its UIDVALIDITY changed), while it was open. Open it anew.
+	// ErrReplaced means that the folder was removed or replaced by another one (its
+	// UIDVALIDITY changed) while it was open. It has to be opened again.
 	ErrReplaced = errors.New("mailbox was removed or replaced")
-	// ErrKeywords says that the folder's 26 keyword letters are all in use.
+	// ErrKeywords means that all 26 keyword letters of the folder are in use.
 	ErrKeywords = errors.New("no room for another keyword in this mailbox")
-	// ErrNoUID says that the folder has given out its last UID (2^32-2).
+	// ErrNoUID means that the folder has assigned its last UID (2^32-2).
 	ErrNoUID = errors.New("the UIDs of this mailbox are used up, move its messages to a new one")
-	// ErrReadOnly says that the view or the file system does not allow changes.
+	// ErrReadOnly means that the view or the file system does not allow changes.
 	ErrReadOnly = errors.New("mailbox is read-only")
 )
 
@@ -53,57 +53,57 @@ type Env struct {
 	Now      func() time.Time
 	Fsync    bool
 
-	Cache   *cache.Store // nil: what was read of messages is not kept
+	Cache   *cache.Store // nil: what is read of messages is not cached
 	Account string       // path of the Maildir that the mailboxes belong to
-	// Scratch bounds what the account's open messages take of temporary disk.
+	// Scratch limits the temporary disk space that the account's open messages use.
 	Scratch *compress.Scratch
 }
 
-// Mailbox is one open folder, shared by all sessions that have it selected.
-// Safe for concurrent use.
+// Mailbox is one open folder, shared by all sessions that have it selected. It is safe for
+// concurrent use.
 type Mailbox struct {
 	env *Env
 	dir *dirfd.Dir
-	// nextValidity takes a UIDVALIDITY for a folder that has no usable one. It is
-	// taken for good when settle (nil: nothing) has ended.
+	// nextValidity allocates a UIDVALIDITY for a folder that has no usable one. The value
+	// is reserved durably once settle (nil: nothing to do) has returned.
 	nextValidity func() (validity uint32, settle func() error, err error)
 
-	quota *quota.Quota // in which what comes and goes is counted; nil: it is not
+	quota *quota.Quota // counts the mail that comes and goes; nil: not counted
 
-	// sync (capacity 1) is held by whoever looks at or changes the files; it
-	// guards what follows.
+	// sync (capacity 1) is held while examining or changing the files. It guards the fields
+	// up to mu.
 	sync  chan struct{}
 	dirs  delivery.Dirs
 	list  *uidlist.File
 	words *keywords.Table
 	hist  *history.File
 	alias map[uint32]entry // a second name of a row's file
-	// unlisted are rows with a file that the uidlist, as others replaced it,
-	// has no record of.
+	// unlisted are rows that have a file, but no record in the uidlist after another
+	// program replaced it.
 	unlisted []uint32
-	// unsynced are the directories with names that came or went and are not
-	// durable yet, by place.
+	// unsynced tells, by place, in which directories names were added or removed and are
+	// not durable yet.
 	unsynced [2]bool
-	// loaded says that the folder was scanned once.
+	// loaded is set once the folder has been scanned.
 	loaded bool
-	// unwritable is set where no lock can be created (read-only file system,
-	// no permission): the mailbox is served as it is, and not changed.
+	// unwritable is set if no lock can be created (read-only file system, no permission):
+	// the mailbox is served as it is and not changed.
 	unwritable bool
-	// full is set while something is put off for want of room.
+	// full is set while work is postponed because the disk is full.
 	full   bool
-	shorts int // how often something was put off for that
-	// late says that new mail without a UID was left aside by this look.
+	shorts int // how often work was postponed for that reason
+	// late is set if the current look left out new mail that has no UID.
 	late bool
-	// usedUp is set where new mail without a UID is left aside for ever.
+	// usedUp is set if new mail is left out for good because no UIDs are left.
 	usedUp bool
-	again  *time.Timer // wakes the sessions to look again after a look that failed
+	again  *time.Timer // wakes the sessions to look again after a look failed
 
 	watch watching
 
 	events eventQueue
 	last   lastLook
 	snap   snapshots
-	// leadsHere tells whether the mailbox's name still leads to this folder.
+	// leadsHere reports whether the mailbox's name still leads to this folder.
 	leadsHere func() bool
 
 	mu       sync.RWMutex
@@ -116,26 +116,27 @@ type Mailbox struct {
 	uidNext  uint32
 	inNew    map[uint32]struct{} // rows whose file is in new/
 	moveFrom time.Time           // when it is time to move them to cur/
-	moveAll  bool                // a session selected it: those that came just now too
+	moveAll  bool                // a session selected the mailbox: move even those that just arrived
 	views    map[*View]struct{}
 	replaced bool
-	cleaned  time.Time // when tmp/ was cleaned last
-	// cached is what is known of the messages' text. Its own lock is never taken
-	// with m.mu held: the other way round it is.
+	cleaned  time.Time // when tmp/ was last cleaned
+	// cached is what is known of the messages' text. Its lock is never acquired while m.mu
+	// is held; m.mu may be acquired while its lock is held.
 	cached *cache.Box
-	// orders is what messages are put in an order by, in files of its own.
+	// orders holds the sort keys of messages, in files of its own.
 	orders   *cache.Box
 	rankings rankings
 }
 
-// New opens the folder dir, which the Mailbox then owns, and reads it; ErrReplaced if
-// it has no new, cur and tmp (any more).
-// nextValidity is asked for a UIDVALIDITY if the folder has none, and settle, unless
-// it is nil, is called, in any goroutine, to make it durable; leadsHere is
-// asked now and then whether the mailbox's name still leads to dir, as it just did.
+// New opens the folder dir, of which the Mailbox takes ownership, and reads it. It returns
+// ErrReplaced if the folder has no new, cur or tmp directory any more. New calls
+// nextValidity if the folder has no UIDVALIDITY, and settle, unless nil, in any goroutine,
+// to make that value durable. leadsHere is called now and then to check that the mailbox's
+// name still leads to dir, as it did just before the call.
 func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (validity uint32, settle func() error, err error), leadsHere func() bool) (*Mailbox, error) {
 	dirs, err := delivery.FindDirs(dir)
-	// What is missing now was there just now: a folder that is deleted must not be made again.
+	// What is missing now existed just before: a folder that is being deleted must not be
+	// recreated.
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP) {
 		return nil, fmt.Errorf("%w: %w", ErrReplaced, err)
 	}
@@ -161,11 +162,11 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 			m.Close()
 		}
 	}()
-	m.last.named = env.Now() // dir was just found by it
+	m.last.named = env.Now() // dir was just looked up by its name
 	resumed := m.openSnapshot()
 	if m.loaded {
 		m.watchSoon()
-	} else { // the first scan waits for it, so that nothing falls between them
+	} else { // the first scan waits for the watch, so that nothing is missed between them
 		m.watchBeside()
 	}
 	err = m.Poll(ctx)
@@ -180,7 +181,7 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 	return m, nil
 }
 
-// Close gives everything back. No view may be open.
+// Close releases all resources. No view may be open.
 func (m *Mailbox) Close() {
 	m.closeSnapshot()
 	m.endWatch()
@@ -191,8 +192,8 @@ func (m *Mailbox) Close() {
 	_ = m.dir.Close()
 }
 
-// Retire ends the mailbox for all who have it, and gives its watches back, so
-// that the folder can be opened anew. Close it all the same.
+// Retire ends the mailbox for all its users and releases its watches, so that the folder
+// can be opened again. The caller still has to call Close.
 func (m *Mailbox) Retire() {
 	m.markReplaced()
 	m.watch.starts.Wait()
@@ -202,7 +203,7 @@ func (m *Mailbox) Retire() {
 	m.watch.drop()
 }
 
-// Replaced tells whether the mailbox ended: Poll gives ErrReplaced.
+// Replaced reports whether the mailbox has ended, in which case Poll returns ErrReplaced.
 func (m *Mailbox) Replaced() bool {
 	if m.checkName() != nil {
 		return true
@@ -225,26 +226,26 @@ func (m *Mailbox) Replaced() bool {
 	return true
 }
 
-// validityChanged ends the mailbox as another program gave it a new UIDVALIDITY.
+// validityChanged ends the mailbox because another program gave it a new UIDVALIDITY.
 func (m *Mailbox) validityChanged(now uint32) {
 	m.env.Log.Warn("another program gave the mailbox a new UIDVALIDITY", "mailbox", m.Path(), "old", m.UIDValidity(), "new", now)
 	m.markReplaced()
 }
 
-// WorthKeeping tells whether the mailbox is worth being kept open without a
-// view: events keep it in step, and most of its table is messages that are there.
+// WorthKeeping reports whether the mailbox is worth keeping open without a view: events
+// keep it in step, and most rows of its table are existing messages.
 func (m *Mailbox) WorthKeeping() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return (m.watch.on || m.watch.soon) && !m.replaced && m.t.Len() <= 2*m.t.Count()+1000
 }
 
-// CountIn has what comes and goes counted in a quota, which several mailboxes
-// share. Call it before anything else.
+// CountIn makes the mailbox count the mail that comes and goes in a quota, which several
+// mailboxes share. It must be called before any other method.
 func (m *Mailbox) CountIn(q *quota.Quota) { m.quota = q }
 
-// room returns quota.ErrOver if the quota has no room for so many bytes and
-// messages more.
+// room returns quota.ErrOver if the quota has no room for that many more bytes and
+// messages.
 func (m *Mailbox) room(bytes, messages int64) error {
 	if m.quota == nil {
 		return nil
@@ -252,18 +253,18 @@ func (m *Mailbox) room(bytes, messages int64) error {
 	return m.quota.Room(bytes, messages)
 }
 
-// counts tells whether what comes and goes is counted.
+// counts reports whether the mail that comes and goes is counted.
 func (m *Mailbox) counts() bool { return m.quota != nil && m.quota.Kept() }
 
-// count says that messages came or went. What the files themselves say does
-// not change by an error, so it is only logged.
+// count adds messages that came, or subtracts those that went. An error is only logged: it
+// does not affect the files themselves.
 func (m *Mailbox) count(bytes int64, messages int) {
 	if err := m.quota.Add(bytes, messages); err != nil {
 		m.env.Log.Warn("cannot count mail in maildirsize", "mailbox", m.Path(), "error", err)
 	}
 }
 
-// Path returns where the folder is, for messages to people.
+// Path returns the folder's path, for messages to people.
 func (m *Mailbox) Path() string { return m.dir.Path() }
 
 // UIDValidity returns the mailbox's UIDVALIDITY.
@@ -273,15 +274,15 @@ func (m *Mailbox) UIDValidity() uint32 {
 	return m.validity
 }
 
-// UIDNext returns the UID that the next new message gets at least.
+// UIDNext returns a lower bound for the UID of the next new message.
 func (m *Mailbox) UIDNext() uint32 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.uidNext
 }
 
-// markReplaced ends the mailbox for all sessions that have it open: their next
-// Poll gives ErrReplaced.
+// markReplaced ends the mailbox for all sessions that have it open: their next Poll returns
+// ErrReplaced.
 func (m *Mailbox) markReplaced() {
 	m.mu.Lock()
 	m.replaced = true
@@ -289,17 +290,17 @@ func (m *Mailbox) markReplaced() {
 	m.wake()
 }
 
-// NewView opens a view of the mailbox as it is now. notify is called from
-// other goroutines, without locks held, when Updates may have news; it must
-// not block. When ctx ends, nothing is waited for any more to read messages. A view that
-// is not read-only moves new mail to cur/ and claims it as \Recent.
+// NewView opens a view of the mailbox in its current state. notify is called from other
+// goroutines, without locks held, when Updates may have news; it must not block. When ctx
+// ends, reading messages through the view no longer waits for anything. A view that is not
+// read-only moves new mail to cur/ and claims it as \Recent.
 func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*View, error) {
 	if !readOnly {
 		m.mu.RLock()
 		unwritable := m.unwritable
 		m.mu.RUnlock()
 		if unwritable {
-			m.events.orderScan() // is it so still?
+			m.events.orderScan() // check whether that is still so
 		} else if err := m.dir.Writable(); err != nil {
 			m.cannotWrite(err)
 		}
@@ -336,10 +337,10 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 	return v, nil
 }
 
-// Poll brings the table in step with the files, as Mailbox.Poll.
+// Poll brings the table in step with the files, like Mailbox.Poll.
 func (v *View) Poll(ctx context.Context) error { return v.m.Poll(ctx) }
 
-// acquire takes the right to look at the files.
+// acquire locks m.sync.
 func (m *Mailbox) acquire(ctx context.Context) error {
 	select {
 	case m.sync <- struct{}{}:
@@ -351,11 +352,11 @@ func (m *Mailbox) acquire(ctx context.Context) error {
 
 func (m *Mailbox) release() { <-m.sync }
 
-// errNoLock says that no lock can be created in the folder at all.
+// errNoLock means that no lock can be created in the folder at all.
 var errNoLock = errors.New("mailbox cannot be locked")
 
-// locked runs f under dovecot-uidlist.lock with the uidlist read up to its
-// end, waiting for the lock no longer than patience. m.sync is held.
+// locked runs f while holding dovecot-uidlist.lock, after reading the uidlist up to its
+// end. It waits for the lock no longer than patience. m.sync is held.
 func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*dotlock.Lock) error) (err error) {
 	lock, err := m.env.Locker.Acquire(ctx, m.dir, uidlistLock, dotlock.Options{Timeout: patience, Watch: []string{uidlistName}})
 	if err != nil {
@@ -364,25 +365,25 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 			return fmt.Errorf("%w: %w", errNoLock, err)
 		case isFull(err):
 			return fmt.Errorf("%w: %w", errNoRoom, err)
-		case errors.Is(err, fs.ErrNotExist): // the folder itself was removed while we hold it open
+		case errors.Is(err, fs.ErrNotExist): // the folder itself was removed while it was open
 			m.markReplaced()
 			return fmt.Errorf("%w: %w", ErrReplaced, err)
 		}
 		return err
 	}
-	// Also after a panic, which ends one session and not the mailbox.
+	// Deferred to run after a panic too, which ends one session but not the mailbox.
 	defer func() {
 		rerr := lock.Release()
 		if err == nil && errors.Is(rerr, dotlock.ErrStolen) {
 			err, rerr = rerr, nil
 		}
 		err = m.endedBy(err)
-		if rerr != nil && !errors.Is(m.endedBy(rerr), ErrReplaced) { // the next one who wants it removes it
+		if rerr != nil && !errors.Is(m.endedBy(rerr), ErrReplaced) { // whoever wants the lock next removes it
 			m.env.Log.Error("the mailbox's lock cannot be removed", "mailbox", m.Path(), "error", rerr)
 		}
 	}()
 	m.mu.Lock()
-	m.unwritable = false // if it was so for a time
+	m.unwritable = false // it may have been set temporarily
 	m.mu.Unlock()
 	known := m.t.Len()
 	err = m.readList()
@@ -398,8 +399,8 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 	return err
 }
 
-// putBack raises the next UID of a folder that came back from a snapshot. The
-// uidlist's lock is held.
+// putBack raises the next UID of a folder that was restored from a snapshot. The uidlist's
+// lock is held.
 func (m *Mailbox) putBack() error {
 	h := m.list.Header()
 	if !h.IsCopy() {
@@ -419,7 +420,7 @@ func (m *Mailbox) putBack() error {
 	return nil
 }
 
-// check returns ErrReplaced if the mailbox ended.
+// check returns ErrReplaced if the mailbox has ended.
 func (m *Mailbox) check() error {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

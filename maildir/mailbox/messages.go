@@ -11,13 +11,14 @@ import (
 // Range is an inclusive range of sequence numbers or UIDs, First <= Last.
 type Range struct{ First, Last uint32 }
 
-// Message is what a view says of one message at the time of asking.
+// Message is the state of one message in a view at the time of the call.
 type Message struct {
 	Seq    uint32
 	UID    uint32
 	Flags  filename.Flags
 	Recent bool
-	// ModSeq says when it last changed (RFC 7162); 0 in a mailbox without history.
+	// ModSeq is the mod-sequence of its last change (RFC 7162); 0 in a mailbox without
+	// history.
 	ModSeq uint64
 	row    uint32
 }
@@ -32,13 +33,12 @@ func (v *View) messageOf(r *table.Row, n, seq uint32) Message {
 	return m
 }
 
-// chunkMessages is how many messages Chunks gives at most at once.
+// chunkMessages is the maximum number of messages in a chunk.
 const chunkMessages = 128
 
-// Messages gives the messages of the ranges, ascending and each once. uid says
-// whether the ranges are of UIDs or of sequence numbers; numbers that the view
-// does not have are passed over. No lock is held while the caller works on a
-// message.
+// Messages returns the messages in the ranges, in ascending order and each once. uid tells
+// whether the ranges are of UIDs or of sequence numbers; numbers that the view does not
+// have are skipped. No lock is held while the caller handles a message.
 func (v *View) Messages(ranges []Range, uid bool) iter.Seq[Message] {
 	return func(yield func(Message) bool) {
 		for chunk := range v.Chunks(ranges, uid) {
@@ -51,8 +51,8 @@ func (v *View) Messages(ranges []Range, uid bool) iter.Seq[Message] {
 	}
 }
 
-// Chunks is Messages for who takes some of them at once, from one up to a few
-// hundred. A chunk is the caller's until it asks for the next one.
+// Chunks is like Messages, but returns them in slices of one to chunkMessages messages. A
+// slice is valid until the next iteration.
 func (v *View) Chunks(ranges []Range, uid bool) iter.Seq[[]Message] {
 	return func(yield func([]Message) bool) {
 		var buf [chunkMessages]Message
@@ -87,7 +87,7 @@ func (v *View) Chunks(ranges []Range, uid bool) iter.Seq[[]Message] {
 	}
 }
 
-// rowRange turns a range into rows from, up to but not including, to.
+// rowRange turns a range into the rows from, up to but not including, to.
 func (v *View) rowRange(r Range, uid bool) (from, to uint32) {
 	if uid {
 		to = v.known
@@ -103,9 +103,9 @@ func (v *View) rowRange(r Range, uid bool) (from, to uint32) {
 	return v.rowAt(r.First), v.rowAt(last) + 1
 }
 
-// fill puts messages from row on into buf and returns how many, and the row to
-// go on with. It sets unsettled if one may have flags that its mod-sequence does
-// not account for.
+// fill stores messages from row on in buf and returns their number and the row to continue
+// with. It sets unsettled if one of them may have flags that are not yet reflected in its
+// mod-sequence.
 func (v *View) fill(buf []Message, row, end uint32, unsettled *bool) (n int, next uint32) {
 	seq := uint32(0)
 	for ; row < end && n < len(buf); row++ {
@@ -124,7 +124,7 @@ func (v *View) fill(buf []Message, row, end uint32, unsettled *bool) (n int, nex
 	return n, row
 }
 
-// merged sorts ranges and joins those that overlap or touch.
+// merged sorts ranges and joins those that overlap or are adjacent.
 func merged(ranges []Range) []Range {
 	if len(ranges) < 2 {
 		return ranges

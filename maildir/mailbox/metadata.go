@@ -7,8 +7,8 @@ import (
 	"maildird/maildir/metadata"
 )
 
-// Metadata returns the annotations in a file of the mailbox's folder:
-// metadata.Name, or in INBOX those of the account.
+// Metadata returns the annotations in a file of the mailbox's folder: metadata.Name, or in
+// INBOX also the file with the account's annotations.
 func (m *Mailbox) Metadata(file string) (*metadata.Set, error) { return metadata.Read(m.dir, file) }
 
 // SetMetadata changes annotations, all or none, durable on return.
@@ -25,7 +25,7 @@ func (m *Mailbox) SetMetadata(ctx context.Context, file string, changes []metada
 	})
 }
 
-// CopyMetadata gives another mailbox the annotations of this one.
+// CopyMetadata copies the annotations of this mailbox to another one.
 func (m *Mailbox) CopyMetadata(ctx context.Context, to *Mailbox) error {
 	set, err := m.Metadata(metadata.Name)
 	if err != nil || len(set.Names()) == 0 {

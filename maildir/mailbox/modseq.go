@@ -5,38 +5,37 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// modseqs is what the mailbox knows of its history (package history). A change
-// is settled when it has a mod-sequence and stands in the journal. What happens
-// under the uidlist's lock is settled before the lock is given back; what other
-// programs did is settled as soon as a client is to be told of mod-sequences,
-// so that clients that want none cost none.
+// modseqs is what the mailbox knows of its history (package history). A change is settled
+// once it has a mod-sequence and has been written to the journal. Changes made under the
+// uidlist's lock are settled before the lock is released. Changes by other programs are
+// settled only when a client is to be told mod-sequences, so that they cost nothing for
+// clients that do not use them.
 //
-// Guarded by Mailbox.mu.
+// modseqs is guarded by Mailbox.mu.
 type modseqs struct {
-	// unsettled are the rows that may differ from the history: new ones, those
-	// that are gone, and those whose flags changed. Each is there once.
+	// unsettled are the rows that may differ from the history: new ones, those that are
+	// gone, and those whose flags changed. Each row occurs once.
 	unsettled []uint32
-	// was is what the history says of the flags of present rows that have
-	// others by now.
+	// was holds the flags that the history has for present rows whose flags differ by now.
 	was map[uint32]filename.Flags
-	// strays are UIDs that the history has and the table has not.
+	// strays are the UIDs that the history has and the table does not.
 	strays map[uint32]struct{}
-	// dated are rows whose save date may not be in the history yet, in any
-	// order; they may repeat.
+	// dated are the rows whose save date may not be in the history yet, in any order,
+	// possibly repeated.
 	dated []uint32
-	// highest is the highest mod-sequence of the history. The table has all
-	// changes up to it.
+	// highest is the highest mod-sequence of the history. The table has all changes up to
+	// it.
 	highest uint64
-	// begun says that the history was read, or begun anew.
+	// begun is set once the history has been read or started anew.
 	begun bool
 	// accounted is the highest UID that the history knows of.
 	accounted uint32
-	// lasting says that the history is on disk.
+	// lasting is set if the history is on disk.
 	lasting bool
-	views   int // that are told mod-sequences
-	// past says that the history reaches back to before this process.
+	views   int // the number of views that are told mod-sequences
+	// past is set if the history goes back to before this process.
 	past bool
-	// datesTold says that clients may be told of save dates at any moment.
+	// datesTold is set once clients may be told save dates at any moment.
 	datesTold bool
 }
 
@@ -48,8 +47,8 @@ func (m *Mailbox) unsettle(n uint32) {
 	}
 }
 
-// flagsChanged notes that a row got its flags now; before are those that it had,
-// or of a row without a file those that the history has. m.mu is held.
+// flagsChanged notes that the flags of a row were just changed. before are its previous
+// flags or, for a row that had no file, those in the history. m.mu is held.
 func (m *Mailbox) flagsChanged(n uint32, before filename.Flags) {
 	r := m.t.Row(n)
 	if r.ModSeq != 0 {
@@ -58,7 +57,7 @@ func (m *Mailbox) flagsChanged(n uint32, before filename.Flags) {
 		}
 		switch was, ok := m.modseqs.was[n]; {
 		case m.unaware():
-			m.modseqs.was[n] = ^r.Flags // a client may learn it, so it counts, even if it is undone
+			m.modseqs.was[n] = ^r.Flags // a client may see the change, so it counts even if it is undone
 		case !ok:
 			m.modseqs.was[n] = before
 		case was == r.Flags:
@@ -68,13 +67,13 @@ func (m *Mailbox) flagsChanged(n uint32, before filename.Flags) {
 	m.unsettle(n)
 }
 
-// unaware tells whether there is a view that is shown flags before they have a
+// unaware reports whether there is a view that is shown flags before they have a
 // mod-sequence. m.mu is held.
 func (m *Mailbox) unaware() bool { return m.modseqs.views < len(m.views) }
 
-// shown makes the changes of messages count that a client is about to be shown
-// before they have a mod-sequence: should one be undone first, the client, which has
-// the flags with the mod-sequence before them, is told all the same when it comes back.
+// shown is called before a client is shown changes that have no mod-sequence yet. It makes
+// them count even if they are undone: the client then has the new flags with the old
+// mod-sequence, and must still be told when it comes back.
 func (m *Mailbox) shown(msgs []Message) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -90,7 +89,7 @@ func (m *Mailbox) shown(msgs []Message) {
 	}
 }
 
-// showUnsettled makes all changes count that have no mod-sequence yet, as a view
+// showUnsettled does the same for all changes that have no mod-sequence yet, because a view
 // is about to show them. m.mu is held.
 func (m *Mailbox) showUnsettled() {
 	for n := range m.modseqs.was {
@@ -98,22 +97,22 @@ func (m *Mailbox) showUnsettled() {
 	}
 }
 
-// lettersChanged notes that letters stand for other keywords than the history says.
-// Rows differ from it that have them, and those of which the history says so: their
-// files may have, or get back, the flags that it has while the table has others.
-// m.mu is held.
+// lettersChanged notes that letters stand for other keywords than in the history. The rows
+// that have these letters differ from the history, and so do those that have them in the
+// history: their files may have, or get back, the flags in the history while the table has
+// others. m.mu is held.
 func (m *Mailbox) lettersChanged(letters filename.Flags) {
 	for n := range m.t.Len() {
-		// The flags of a row without a file are the history's.
+		// The flags of a row without a file are those in the history.
 		if r := m.t.Row(n); r.ModSeq != 0 && r.State != table.Expunged && (r.Flags|m.modseqs.was[n])&letters != 0 {
-			m.modseqs.was[n] = ^r.Flags // differs, whatever it was
+			m.modseqs.was[n] = ^r.Flags // differs from any flags
 			m.unsettle(n)
 		}
 	}
 }
 
-// expected tells whether a row has no file although clients may have been told
-// of one: the history has it, or is older than it. m.mu is held.
+// expected reports whether a row has no file although clients may have been told of one:
+// the history has the row, or is older than the row. m.mu is held.
 func (m *Mailbox) expected(n uint32) bool {
 	r := m.t.Row(n)
 	return r.State == table.Absent && (r.ModSeq != 0 || m.modseqs.begun && r.UID > m.modseqs.accounted)

@@ -8,8 +8,8 @@ import (
 	"maildird/maildir/history"
 )
 
-// EnableModSeq says that the client is told mod-sequences from now on. ok is
-// false if the mailbox cannot keep them (RFC 7162 section 3.1.2.2).
+// EnableModSeq makes the view report mod-sequences to its client from now on. ok is false
+// if the mailbox cannot keep them (RFC 7162 section 3.1.2.2).
 func (v *View) EnableModSeq(ctx context.Context) (ok bool, err error) {
 	m := v.m
 	m.mu.Lock()
@@ -25,9 +25,9 @@ func (v *View) EnableModSeq(ctx context.Context) (ok bool, err error) {
 	return true, err
 }
 
-// TellModSeq returns HighestModSeq for a client that is told no others, but may
-// remember this one; 0 if the mailbox cannot keep mod-sequences. It has to be on disk,
-// and the last: Thunderbird asks for no flags if it is the one that it has.
+// TellModSeq returns HighestModSeq for a client that is told no other mod-sequences but may
+// remember this one; 0 if the mailbox cannot keep mod-sequences. The value has to be on
+// disk and up to date: Thunderbird does not fetch flags if it already has this value.
 func (v *View) TellModSeq(ctx context.Context) (uint64, error) {
 	if _, err := v.m.settled(ctx, true); err != nil {
 		return 0, err
@@ -38,15 +38,14 @@ func (v *View) TellModSeq(ctx context.Context) (uint64, error) {
 	return v.HighestModSeq(), nil
 }
 
-// keepsModSeqs tells whether the mailbox keeps mod-sequences.
+// keepsModSeqs reports whether the mailbox keeps mod-sequences.
 func (v *View) keepsModSeqs() bool {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
 	return v.m.modseqs.lasting
 }
 
-// HighestModSeq returns the mod-sequence up to which the client was told of all
-// changes.
+// HighestModSeq returns the mod-sequence up to which the client has been told all changes.
 func (v *View) HighestModSeq() uint64 {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
@@ -61,8 +60,8 @@ func (m *Mailbox) HighestModSeq(ctx context.Context) (uint64, error) {
 	return m.settled(ctx, true)
 }
 
-// RaiseModSeq gives the mailbox a new highest mod-sequence, for a change of
-// something that is not among its messages (RFC 7162 section 3.2: METADATA).
+// RaiseModSeq gives the mailbox a new highest mod-sequence, for a change of something other
+// than its messages (RFC 7162 section 3.2: METADATA).
 func (m *Mailbox) RaiseModSeq(ctx context.Context) error {
 	return m.change(ctx, func(*dotlock.Lock) error {
 		m.readHistory()
@@ -73,9 +72,9 @@ func (m *Mailbox) RaiseModSeq(ctx context.Context) error {
 	})
 }
 
-// Vanished returns the UIDs in the ranges that the view does not have, ascending:
-// those whose messages were removed after the mod-sequence since, or all if that
-// is too long ago to be known (RFC 7162 section 3.2.6).
+// Vanished returns, ascending, the UIDs in the ranges that the view does not have: those of
+// messages that were removed after the mod-sequence since or, if that is too long ago to be
+// known, all of them (RFC 7162 section 3.2.6).
 func (v *View) Vanished(ctx context.Context, ranges []Range, since uint64) ([]Range, error) {
 	m := v.m
 	if err := m.acquire(ctx); err != nil {
@@ -115,7 +114,7 @@ func (v *View) Vanished(ctx context.Context, ranges []Range, since uint64) ([]Ra
 			}
 			put(first, last)
 			if ranges[i].Last > run.Last {
-				break // it may go on in the next run
+				break // the range may continue in the next run
 			}
 		}
 	}

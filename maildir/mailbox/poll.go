@@ -14,30 +14,29 @@ import (
 )
 
 const (
-	// lockPatience bounds how long a look at the files waits for another
-	// program's lock. After that the session goes on with what it knows and the
-	// next look tries again.
+	// lockPatience limits how long a look at the files waits for another program's lock.
+	// After that, the session continues with what it knows, and the next look tries again.
 	lockPatience = time.Second
-	// changePatience bounds the wait for a change that a user asked for.
+	// changePatience limits the wait for the lock for a change that a user asked for.
 	changePatience = time.Minute
-	// pollInterval is how often an unwatched mailbox is looked at for idle
-	// sessions, and any mailbox that could not be looked at.
+	// pollInterval is how often an unwatched mailbox is checked on behalf of idle sessions,
+	// and how soon any mailbox is checked again after a look at its files failed.
 	pollInterval = 2 * time.Second
-	// nameInterval is how often it is checked that the mailbox's name still
-	// leads to this folder.
+	// nameInterval is how often it is checked that the mailbox's name still leads to this
+	// folder.
 	nameInterval = time.Second
 )
 
-// lastLook is what is needed to see, without m.sync, that nothing changed.
+// lastLook is what is needed to see, without m.sync, that nothing has changed.
 type lastLook struct {
 	mu    sync.Mutex
 	times dirTimes
 	named time.Time
 }
 
-// Poll brings the table in step with the files. It costs four system calls when
-// nothing changed. The error is ErrReplaced when the mailbox ended, the
-// context's error, or an I/O error; the table is as it was then.
+// Poll brings the table in step with the files. It costs four system calls when nothing has
+// changed. It returns ErrReplaced if the mailbox has ended, the context's error, or an I/O
+// error; the table is unchanged then.
 func (m *Mailbox) Poll(ctx context.Context) error {
 	if err := m.checkName(); err != nil {
 		return err
@@ -53,20 +52,20 @@ func (m *Mailbox) Poll(ctx context.Context) error {
 		return nil
 	}
 	switch err := m.look(ctx); {
-	case errors.Is(err, errPutOff): // all are woken in a while
+	case errors.Is(err, errPutOff): // all sessions are woken in a while
 		return m.check()
 	case err != nil:
 		return m.endedBy(err)
 	}
 	m.wakeThoseWithNews()
 	if !m.events.empty() {
-		m.wake() // others changed what was looked at
+		m.wake() // other programs changed files during the look
 	}
 	return m.check()
 }
 
-// checkName gives ErrReplaced if the mailbox's name leads to another folder by
-// now, or nowhere, or the folder has another new/ or cur/.
+// checkName returns ErrReplaced if the mailbox's name now leads to another folder, or
+// nowhere, or if the folder's new/ or cur/ was replaced.
 func (m *Mailbox) checkName() error {
 	l := &m.last
 	now := m.env.Now()
@@ -82,26 +81,26 @@ func (m *Mailbox) checkName() error {
 	return m.check()
 }
 
-// isHere tells whether the mailbox's name leads to this folder, and this folder to
+// isHere reports whether the mailbox's name leads to this folder, and this folder contains
 // the directories that are open.
 func (m *Mailbox) isHere() bool { return (m.leadsHere == nil || m.leadsHere()) && m.hasDirs() }
 
-// endedBy makes ErrReplaced of the error of an operation that failed because the
-// folder was removed or replaced under it: its files go then, the lock among them.
-// That is a user's DELETE or RENAME, and no fault that anybody has to know of.
+// endedBy turns an error into ErrReplaced if the operation failed because the folder was
+// removed or replaced, and its files, including the lock, with it. That is caused by a
+// user's DELETE or RENAME, and is not a fault to report.
 func (m *Mailbox) endedBy(err error) error {
 	if err == nil || errors.Is(err, ErrReplaced) {
 		return err
 	}
 	for looks := 0; ; looks++ {
 		if m.leadsHere != nil {
-			m.env.Watcher.Barrier(context.Background()) // it may know of its name by events
+			m.env.Watcher.Barrier(context.Background()) // leadsHere may learn of the name by events
 		}
 		if !m.isHere() {
 			m.markReplaced()
 			return fmt.Errorf("%w: %w", ErrReplaced, err)
 		}
-		// rm -r takes the lock first, maybe, and the directories a moment later.
+		// rm -r may remove the lock first and the directories a moment later.
 		if !errors.Is(err, dotlock.ErrStolen) || looks == looksForRemoval {
 			return err
 		}
@@ -109,12 +108,13 @@ func (m *Mailbox) endedBy(err error) error {
 	}
 }
 
-// looksForRemoval is how often it is looked whether the folder of a lock that was taken
-// away goes too, before that is an error.
+// looksForRemoval is how often endedBy checks whether the folder of a lock that was removed
+// is removed too, before it reports an error.
 const looksForRemoval = 25
 
-// hasDirs tells whether new/ and cur/ of the folder are those that are open: what
-// somebody moved away and made anew is served when the folder is opened anew.
+// hasDirs reports whether new/ and cur/ of the folder are the directories that are open. If
+// somebody moved one away and created a new one, the new one is served once the folder is
+// opened again.
 func (m *Mailbox) hasDirs() bool {
 	for name, dir := range map[string]*dirfd.Dir{"new": m.dirs.New, "cur": m.dirs.Cur} {
 		st, err := m.dir.Lstat(name)
@@ -128,21 +128,21 @@ func (m *Mailbox) hasDirs() bool {
 	return true
 }
 
-// NameChanged says that a folder of the tree was renamed, made or removed: the
-// next Poll checks the name at once.
+// NameChanged notes that a folder of the tree was renamed, created or removed: the next
+// Poll checks the name at once.
 func (m *Mailbox) NameChanged() {
 	m.checkNameAgain()
 	m.wake()
 }
 
-// checkNameAgain has the next Poll check the name.
+// checkNameAgain makes the next Poll check the name.
 func (m *Mailbox) checkNameAgain() {
 	m.last.mu.Lock()
 	m.last.named = time.Time{}
 	m.last.mu.Unlock()
 }
 
-// quiet tells that nothing can have changed since the last look.
+// quiet reports whether nothing can have changed since the last look.
 func (m *Mailbox) quiet() bool {
 	if !m.events.empty() || m.newMailToMove() || m.mustSettle() {
 		return false
@@ -150,19 +150,19 @@ func (m *Mailbox) quiet() bool {
 	m.last.mu.Lock()
 	known := m.last.times
 	m.last.mu.Unlock()
-	if known.at.IsZero() { // nobody looked yet
+	if known.at.IsZero() { // nobody has looked yet
 		return false
 	}
 	now, err := m.readTimes()
-	// Where events come, they also tell what hides within the times' grain; but
-	// one may be on its way, and look waits for it.
+	// If the folder is watched, events also report changes that the granularity of the
+	// times hides. One of them may still be on its way: look waits for it.
 	return err == nil && known.same(now) && known.list == now.list && known.words == now.words && !known.racy
 }
 
-// setTimes notes that a look saw what was there at t. m.sync is held.
+// setTimes notes that a look saw the state of the files at t. m.sync is held.
 func (m *Mailbox) setTimes(t dirTimes) {
 	if known, ok := m.list.Stamp(); ok {
-		t.list = known // perhaps written by ourselves since
+		t.list = known // it may have been written by this process since
 	}
 	t.words = m.words.Stamp()
 	m.last.mu.Lock()
@@ -170,15 +170,15 @@ func (m *Mailbox) setTimes(t dirTimes) {
 	m.last.mu.Unlock()
 }
 
-// newMailToMove tells whether mail lies in new/ that a session has, and it is time
-// to move it.
+// newMailToMove reports whether new/ contains mail that a session has claimed and that is
+// due to be moved.
 func (m *Mailbox) newMailToMove() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return len(m.inNew) > 0 && !m.unwritable && m.claimed() && (m.moveAll || !m.env.Now().Before(m.moveFrom))
 }
 
-// claimed tells whether a view that may change the mailbox is open. m.mu is held.
+// claimed reports whether a view that may change the mailbox is open. m.mu is held.
 func (m *Mailbox) claimed() bool {
 	for v := range m.views {
 		if !v.readOnly {
@@ -188,9 +188,9 @@ func (m *Mailbox) claimed() bool {
 	return false
 }
 
-// look brings the table in step with the files. m.sync is held. After an error
-// the sessions are woken in a while to look again: no event will do it.
-// errPutOff says that nothing is wrong but that it is not the time.
+// look brings the table in step with the files. m.sync is held. After an error, the
+// sessions are woken in a while to look again, because no event will do it. errPutOff means
+// that nothing is wrong, but that the look has to wait.
 func (m *Mailbox) look(ctx context.Context) error {
 	err := m.lookNow(ctx)
 	if err != nil {
@@ -208,10 +208,10 @@ func (m *Mailbox) lookNow(ctx context.Context) error {
 		return err
 	}
 	if m.watch.on && m.loaded {
-		m.awaitEvents(ctx) // of what happened before the times were read
+		m.awaitEvents(ctx) // for what happened before the times were read
 	}
 	m.forgetReplaced()
-	if now.words != m.words.Stamp() { // a letter that files carried got its name
+	if now.words != m.words.Stamp() { // a letter in file names may have got its name
 		if err := m.readKeywords(); err != nil {
 			return err
 		}
@@ -234,20 +234,20 @@ func (m *Mailbox) lookNow(ctx context.Context) error {
 	})
 }
 
-// awaitEvents sees to it that what happened before the call is in the queue. If
-// the events lag, that is an order to scan.
+// awaitEvents makes sure that everything that happened before the call is in the queue. If
+// events lag behind, it orders a scan.
 func (m *Mailbox) awaitEvents(ctx context.Context) {
 	if !m.env.Watcher.Barrier(ctx) {
 		m.events.orderScan()
 	}
 }
 
-// errPutOff says that a look could not be finished, and is to be repeated later.
+// errPutOff means that a look could not be finished and will be repeated later.
 var errPutOff = errors.New("the look is put off")
 
-// lookLocked is what lookNow does under the uidlist's lock, or with a nil lock
-// where there can be none: it works off what changed, or scans, and puts in order
-// what belongs to the list. now is what the directories' times were before.
+// lookLocked is the part of lookNow that runs under the uidlist's lock, or with a nil lock
+// if there can be none: it processes what changed, or scans, and does the work that depends
+// on the list. now has the directories' times from before.
 func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, changed changes, scan bool, now dirTimes) (err error) {
 	if !m.loaded {
 		defer func() {
@@ -297,8 +297,8 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, changed ch
 	return nil
 }
 
-// settleFirst makes durable what the first look wrote, before anybody is told of
-// it: the names of the uidlist and the history, and the history's content.
+// settleFirst makes durable what the first look wrote, before anybody is told of it: the
+// names of the uidlist and the history, and the history's content.
 func (m *Mailbox) settleFirst() error {
 	if !m.list.Unsettled() {
 		return nil
@@ -308,18 +308,18 @@ func (m *Mailbox) settleFirst() error {
 		failed = m.list.Settle()
 		return failed
 	})
-	if failed != nil { // another sync would say that all is well
+	if failed != nil { // another sync would report success
 		return failed
 	}
 	return m.list.Settle()
 }
 
-// resolve compares what another program wrote to the list with the files. Those of
-// records that it just added are found before anything is added after them: a
-// message that turns up late, below one that a client knows, would need another
-// UID than the other program gave it. And a message that a new list does not have
-// any more is gone, as a rule: it was removed before the list was written, and what
-// tells of that may come after it. The uidlist's lock is held.
+// resolve compares with the files what another program wrote to the list. The files of
+// records that were just added have to be found before anything is added after them: a
+// message that turns up late, with a lower UID than one that a client knows, would need a
+// different UID than the other program gave it. A message that is missing from a new list
+// is usually gone: it was removed before the list was written, and the event that says so
+// may arrive after it. The uidlist's lock is held.
 func (m *Mailbox) resolve(ctx context.Context, lock *dotlock.Lock, known uint32) error {
 	if m.watch.on {
 		m.awaitEvents(ctx)
@@ -345,9 +345,9 @@ func (m *Mailbox) resolve(ctx context.Context, lock *dotlock.Lock, known uint32)
 	return nil
 }
 
-// underLock runs f under the uidlist's lock; with a nil lock where none can be
-// created. If another program holds it for too long, the look is put off
-// (errPutOff), but for the first one, which cannot do without.
+// underLock runs f under the uidlist's lock, or with a nil lock if none can be created. If
+// another program holds the lock for too long, the look is postponed (errPutOff), except
+// for the first one, which needs the lock.
 func (m *Mailbox) underLock(ctx context.Context, f func(*dotlock.Lock) error) error {
 	patience := lockPatience
 	if !m.loaded {
@@ -394,7 +394,7 @@ func (m *Mailbox) cannotWrite(err error) {
 	}
 }
 
-// poller wakes the sessions of a mailbox for which no events are to be had.
+// poller wakes the sessions of a mailbox for which events are not available.
 type poller struct {
 	quit chan struct{}
 	done chan struct{}

@@ -7,21 +7,22 @@ import (
 	"maildird/maildir/cache"
 )
 
-// An order in which messages were put is remembered by what they were put in order
-// by, so that the next one who asks for it need not look at them again. It stands
-// on the cache: it has no message but those whose keys are kept there, and ends
-// when the cache forgets anything of a text, as whatever was made of it may be
-// wrong then. It goes with the open mailbox, and takes four bytes a message.
+// A sort order is remembered together with the criteria by which messages were sorted, so
+// that the next client that asks for it does not have to wait until they are all read
+// again. It depends on the cache: it only has messages whose sort keys are cached, and is
+// discarded when the cache drops any data of a text, since whatever was derived from that
+// data may be wrong. It exists as long as the mailbox is open, and takes four bytes per
+// message.
 
-// maxRankings is how many orders are remembered of one mailbox.
+// maxRankings is how many sort orders of one mailbox are remembered.
 const maxRankings = 2
 
-// ranking is an order of messages. Once made it does not change.
+// ranking is an order of messages. It is immutable.
 type ranking struct {
 	by        string
 	forgotten uint64 // Mailbox.forgotten when it was made
-	// ranks are the places of the messages, by row: 1 to n, and 0 for a message that
-	// the order does not have. A message that is gone keeps its place.
+	// ranks are the positions of the messages, by row: 1 to n, and 0 for a message that the
+	// order does not have. A message that is gone keeps its position.
 	ranks []uint32
 	n     uint32
 }
@@ -33,13 +34,13 @@ func (r *ranking) of(row uint32) uint32 {
 	return 0
 }
 
-// rankings are the orders that a mailbox was asked for last, the last one first.
+// rankings are the sort orders requested last, the most recent one first.
 type rankings struct {
 	mu   sync.Mutex
 	last []*ranking
 }
 
-// take returns the order by that, nil if none is remembered that counts.
+// take returns the order with these criteria, or nil if no valid one is remembered.
 func (l *rankings) take(by string, forgotten uint64) *ranking {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -53,8 +54,8 @@ func (l *rankings) take(by string, forgotten uint64) *ranking {
 	return r
 }
 
-// put remembers an order instead of one by the same, or of the one that was asked
-// for the longest time ago.
+// put remembers an order. It replaces the one with the same criteria, or else the one that
+// was not requested for the longest time.
 func (l *rankings) put(r *ranking) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,29 +63,29 @@ func (l *rankings) put(r *ranking) {
 	l.last = slices.Insert(l.last[:min(len(l.last), maxRankings-1)], 0, r)
 }
 
-// forgotten tells how often anything that the cache knew of a text was forgotten.
+// forgotten returns how often the cache dropped data of a text.
 func (m *Mailbox) forgotten() uint64 { return m.cached.Forgotten() + m.orders.Forgotten() }
 
-// Ranking is what one command that puts messages in an order has of the remembered
-// one. For one goroutine.
+// Ranking gives a command that sorts messages access to the remembered order. It must be
+// used by one goroutine at a time.
 type Ranking struct {
 	v         *View
 	by        string
-	forgotten uint64   // before any message was looked at
-	was       *ranking // nil: nothing is remembered
+	forgotten uint64   // before any message was examined
+	was       *ranking // nil: no order is remembered
 }
 
-// Ranking returns what is remembered of the order that by names: what is in
-// cache.Order, the date, or both, in some way that is always the same. The caller
-// has the Orders open, so that what other processes found out is known.
+// Ranking returns what is remembered of the order named by, which identifies a combination
+// of the keys in cache.Order and the date, and is always the same for the same combination.
+// The caller has the Orders open, so that what other processes found out is known.
 func (v *View) Ranking(by string) *Ranking {
 	r := &Ranking{v: v, by: by, forgotten: v.m.forgotten()}
 	r.was = v.m.rankings.take(by, r.forgotten)
 	return r
 }
 
-// Known returns those of the messages whose place is remembered, in that order, and
-// the rest in the order in which they came.
+// Known returns, in order, those of the messages whose position is remembered, and the rest
+// in the order in which they were given.
 func (r *Ranking) Known(msgs []Message) (known, rest []Message) {
 	if r.was == nil {
 		return nil, msgs
@@ -98,7 +99,7 @@ func (r *Ranking) Known(msgs []Message) (known, rest []Message) {
 		rank := r.was.of(msgs[i].row)
 		if rank > 0 && len(gone) > 0 {
 			if _, lost := slices.BinarySearch(gone, msgs[i].row); lost {
-				rank = 0 // who looks finds that out
+				rank = 0 // whoever reads the message finds that out
 			}
 		}
 		if rank == 0 {
@@ -116,9 +117,9 @@ func (r *Ranking) Known(msgs []Message) (known, rest []Message) {
 	return known, rest
 }
 
-// Remember remembers that this is the order of the messages, without those that the
-// cache does not have for good, and unless an order of more messages is remembered.
-// None of them was looked at before Ranking was called.
+// Remember remembers the given order of messages, without the messages whose keys are not
+// durably cached, unless an order of more messages is remembered. None of the messages may
+// have been examined before Ranking was called.
 func (r *Ranking) Remember(ordered []Message) {
 	m := r.v.m
 	m.cached.Flush()
@@ -138,8 +139,8 @@ func (r *Ranking) Remember(ordered []Message) {
 	}
 }
 
-// keptOrders calls f with the rows of those messages whose cache.Order is kept and
-// is that of the text that is known.
+// keptOrders calls f with the rows of those messages whose cache.Order is cached and
+// belongs to the current text.
 func (m *Mailbox) keptOrders(msgs []Message, f func(row uint32)) {
 	var texts [256]cache.Fact
 	for chunk := range slices.Chunk(msgs, len(texts)) {

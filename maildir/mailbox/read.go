@@ -16,21 +16,21 @@ import (
 	"maildird/maildir/message"
 )
 
-// File is the plain text of an open message, which its file may have
-// compressed. Zero: not open.
+// File is the plain text of an open message, whose file may be compressed. The zero value
+// is a File that is not open.
 type File struct {
 	Size  int64     // bytes of the text
 	Mtime time.Time // INTERNALDATE
-	Begin []byte    // what was read of the text when it was opened
-	// Source is which file it is, for the cache.
+	Begin []byte    // the part of the text that was read by opening it
+	// Source identifies the file, for the cache.
 	Source cache.Source
 
 	file  dirfd.Reader
 	plain *compress.Plain // nil: the file is not compressed
 }
 
-// Room gives the room for what is read of a text when it is opened, beginning
-// with the first byte. size is that of its file.
+// Room returns a buffer for the beginning of a text, which is read when it is opened. size
+// is the size of its file.
 type Room func(size int64) []byte
 
 // Hole implements message.Sparse.
@@ -41,7 +41,7 @@ func (f *File) Hole(off int64) int64 {
 	return f.file.Hole(off)
 }
 
-// ReadAt reads the text.
+// ReadAt implements io.ReaderAt for the plain text.
 func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	if f.plain != nil {
 		return f.plain.ReadAt(p, off)
@@ -58,8 +58,8 @@ func (f *File) Close() error {
 	return f.file.Close()
 }
 
-// open opens the file of that name. Whether it is compressed shows in the bytes
-// that are read anyway.
+// open opens the file with that name. The first bytes, which are read anyway, show whether
+// it is compressed.
 func (f *File) open(in *dirfd.Dir, name string, room Room, scratch *compress.Scratch) error {
 	*f = File{}
 	if err := in.OpenReader(&f.file, name); err != nil {
@@ -98,11 +98,11 @@ func (f *File) begin(room Room, scratch *compress.Scratch) error {
 	return nil
 }
 
-// noRoom is for those who read the text later.
+// noRoom is for callers that read the text later.
 func noRoom(int64) []byte { return nil }
 
-// Open opens a message. A file that is not where it was last seen is looked
-// for before ErrGone is returned. The caller closes the file.
+// Open opens a message. If its file is not where it was last seen, Open searches for it
+// before it returns ErrGone. The caller closes the file.
 func (v *View) Open(m Message) (*File, error) {
 	f := new(File)
 	if err := v.m.open(v.ctx, f, m, noRoom); err != nil {
@@ -111,24 +111,25 @@ func (v *View) Open(m Message) (*File, error) {
 	return f, nil
 }
 
-// OpenInto is Open into a File that is not open, and reads its beginning.
+// OpenInto is like Open, but uses a File that is not open, and reads the beginning of the
+// text.
 func (v *View) OpenInto(f *File, m Message, room Room) error { return v.m.open(v.ctx, f, m, room) }
 
-// KnownSize is Size if that needs no file.
+// KnownSize is Size if that is known without opening the file.
 func (v *View) KnownSize(m Message) (int64, bool) { return v.m.knownSize(m) }
 
-// Size returns the octets of the message in CRLF form (RFC822.SIZE). An error of
-// check ends the counting, which may take long; it is asked often.
+// Size returns the size of the message in octets with CRLF line ends (RFC822.SIZE).
+// Counting may take long; check is called often, and an error from it ends the counting.
 func (v *View) Size(m Message, check func() error) (int64, error) { return v.m.size(v.ctx, m, check) }
 
 // Date returns the message's INTERNALDATE, the modification time of its file.
 func (v *View) Date(m Message) (time.Time, error) { return v.m.date(v.ctx, m) }
 
-// SetSize corrects what the file name claims, or adds what it lacks: the
-// octets of the message in CRLF form as they were counted in a file.
+// SetSize stores the number of octets of the message with CRLF line ends, as counted in the
+// file of. It overrides or complements what the file name says.
 func (v *View) SetSize(m Message, size int64, of cache.Source) { v.m.setSize(m, size, of) }
 
-// location returns where the message's file is as far as the table knows.
+// location returns where the message's file is, as far as the table knows.
 func (m *Mailbox) location(msg Message) (entry, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -139,11 +140,11 @@ func (m *Mailbox) location(msg Message) (entry, error) {
 	return entry{where: r.Where, name: m.t.FileName(msg.row)}, nil
 }
 
-// retries is how often a file is looked for that others rename all the time.
+// retries is how often a file is searched for that other programs keep renaming.
 const retries = 10
 
-// withFile calls f with the place of the message's file, and again with its
-// new place if it was renamed meanwhile; f tells by fs.ErrNotExist.
+// withFile calls f with the place of the message's file. If f returns fs.ErrNotExist
+// because the file was renamed meanwhile, withFile calls it again with the new place.
 func (m *Mailbox) withFile(ctx context.Context, msg Message, f func(entry) error) error {
 	for i := 0; ; i++ {
 		e, err := m.location(msg)
@@ -163,8 +164,8 @@ func (m *Mailbox) withFile(ctx context.Context, msg Message, f func(entry) error
 	}
 }
 
-// lookAgain brings the table in step with the files after e, the message's
-// place, turned out to be empty.
+// lookAgain brings the table in step with the files after the message's file was not found
+// at e.
 func (m *Mailbox) lookAgain(ctx context.Context, msg Message, e entry) error {
 	ctx, cancel := context.WithTimeout(ctx, changePatience)
 	defer cancel()

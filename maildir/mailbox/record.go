@@ -11,14 +11,14 @@ import (
 	"maildird/maildir/uidlist"
 )
 
-// record takes UIDs for the files, of which it returns the first, the others
-// following it, and writes them to dovecot-uidlist, durable on return, or in the
-// first look after settleFirst. ext, if not nil, gives the extension fields of
-// each record. meanwhile, if not nil, may be called with the first UID while a
-// new list is written, which then has these files alone.
+// record assigns UIDs to the files, writes them to dovecot-uidlist, and returns the first
+// UID; the others follow it. The records are durable on return or, during the first look,
+// after settleFirst. ext, if not nil, has the extension fields of each record. meanwhile,
+// if not nil, may be called with the first UID while a new list is being written that
+// contains only these files.
 func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwhile func(first uint32)) (first uint32, err error) {
 	if m.t.Broken() {
-		return 0, ErrReplaced // who has a UID is not known
+		return 0, ErrReplaced // it is not known which message has which UID
 	}
 	h := m.list.Header()
 	var ready func() error
@@ -72,8 +72,8 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwh
 	return first, nil
 }
 
-// recordAnew writes a list where there is none, or was lost: the messages that
-// are known have lower UIDs than the records. With a step meanwhile there are none.
+// recordAnew writes a list where there is none or it was lost: the known messages have
+// lower UIDs than the records. With steps.Meanwhile, there are no known messages.
 func (m *Mailbox) recordAnew(h uidlist.Header, steps uidlist.Steps, records iter.Seq[uidlist.Record]) error {
 	err := m.prepareList(h, steps, func(yield func(uidlist.Record) bool) {
 		if steps.Meanwhile == nil {
@@ -85,13 +85,13 @@ func (m *Mailbox) recordAnew(h uidlist.Header, steps uidlist.Steps, records iter
 		}
 		records(yield)
 	})
-	if err == nil && m.loaded { // else see settleFirst: nobody can be told yet
+	if err == nil && m.loaded { // else see settleFirst: no client can be told yet
 		err = m.list.Settle()
 	}
 	return err
 }
 
-// recordsOf gives the records of files that get the UIDs from first on.
+// recordsOf returns the records of files that get the UIDs from first on.
 func recordsOf(first uint32, files []entry, ext []string) iter.Seq[uidlist.Record] {
 	return func(yield func(uidlist.Record) bool) {
 		for i, e := range files {
@@ -106,8 +106,8 @@ func recordsOf(first uint32, files []entry, ext []string) iter.Seq[uidlist.Recor
 	}
 }
 
-// newList writes a list for a folder that has none that can be read. If it had
-// one while this process looked, nothing is lost: UIDVALIDITY and UIDs are known.
+// newList writes a list for a folder that has no readable one. If it had one while this
+// process looked, nothing is lost: UIDVALIDITY and UIDs are known.
 func (m *Mailbox) newList() error {
 	h, ready, err := m.newHeader()
 	if err != nil {
@@ -119,15 +119,15 @@ func (m *Mailbox) newList() error {
 	return m.list.Settle()
 }
 
-// newHeader makes the header of a new list, which may get its name when ready
-// (nil: nothing) has ended.
+// newHeader returns the header of a new list, which may get its name once ready (nil:
+// nothing to wait for) has returned.
 func (m *Mailbox) newHeader() (h uidlist.Header, ready func() error, err error) {
 	h = m.list.Header()
 	m.mu.RLock()
 	h.UIDValidity = m.validity
 	m.mu.RUnlock()
 	if h.UIDValidity != 0 {
-		if !m.isHere() { // all of the folder is being removed
+		if !m.isHere() { // the whole folder is being removed
 			m.markReplaced()
 			return h, nil, ErrReplaced
 		}
@@ -138,10 +138,9 @@ func (m *Mailbox) newHeader() (h uidlist.Header, ready func() error, err error) 
 	return h, ready, err
 }
 
-// dropRecords takes the records out of the list that have a base under which
-// another message is about to be recorded: a file that was moved away and back.
-// Of two records with one base Dovecot takes the later, and complains each time
-// that it reads the list.
+// dropRecords removes records from the list if another message is about to be recorded with
+// the same base, because a file was moved away and back. If two records have the same base,
+// Dovecot uses the later one and logs an error each time it reads the list.
 func (m *Mailbox) dropRecords(lock *dotlock.Lock, files []entry) error {
 	again := map[uint32]bool{}
 	m.mu.RLock()
@@ -151,7 +150,7 @@ func (m *Mailbox) dropRecords(lock *dotlock.Lock, files []entry) error {
 		}
 	}
 	m.mu.RUnlock()
-	if len(again) == 0 || lock == nil || m.list.Header().UIDValidity == 0 { // or no list: the one to come has them not
+	if len(again) == 0 || lock == nil || m.list.Header().UIDValidity == 0 { // without a list: the one to come will not have them
 		return nil
 	}
 	m.touch(lock)
@@ -169,7 +168,7 @@ func (m *Mailbox) dropRecords(lock *dotlock.Lock, files []entry) error {
 	})
 }
 
-// rewrite replaces the list by one with the present messages only.
+// rewrite replaces the list by one that has only the present messages.
 func (m *Mailbox) rewrite(h uidlist.Header) error { return m.replaceList(h, m.live()) }
 
 func (m *Mailbox) replaceList(h uidlist.Header, records iter.Seq[uidlist.Record]) error {
@@ -179,8 +178,8 @@ func (m *Mailbox) replaceList(h uidlist.Header, records iter.Seq[uidlist.Record]
 	return m.list.Settle()
 }
 
-// prepareList replaces the list, which becomes durable with Settle, and has its
-// name not before the steps.
+// prepareList replaces the list. The new one does not get its name before the steps are
+// done, and becomes durable with Settle.
 func (m *Mailbox) prepareList(h uidlist.Header, steps uidlist.Steps, records iter.Seq[uidlist.Record]) error {
 	m.mu.RLock()
 	h.NextUID = max(h.NextUID, m.uidNext, 1)
@@ -200,15 +199,15 @@ func (m *Mailbox) prepareList(h uidlist.Header, steps uidlist.Steps, records ite
 	return nil
 }
 
-// loadTable reads all of the table; false if that is not possible.
+// loadTable reads all of the table and reports whether that was possible.
 func (m *Mailbox) loadTable() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.t.LoadAll()
 }
 
-// live gives the records of the present messages, most without fields: Prepare
-// keeps those that the list has. m.sync is held, so that the rows stand still.
+// live returns the records of the present messages, most of them without fields: Prepare
+// keeps those that are in the list. m.sync is held, so that the rows do not change.
 func (m *Mailbox) live() iter.Seq[uidlist.Record] {
 	return func(yield func(uidlist.Record) bool) {
 		for n := range m.t.Len() {
@@ -220,9 +219,9 @@ func (m *Mailbox) live() iter.Seq[uidlist.Record] {
 	}
 }
 
-// raiseNextUID writes to the uidlist which UID is next, where the history knows of
-// higher ones: an older list was put back. The history may be deleted, and Dovecot
-// does not read it.
+// raiseNextUID writes the next UID to the uidlist if the history knows of higher UIDs,
+// because an older list was restored. The history may be deleted, and Dovecot does not read
+// it.
 func (m *Mailbox) raiseNextUID(lock *dotlock.Lock) error {
 	m.mu.RLock()
 	next := m.uidNext
@@ -238,16 +237,16 @@ func (m *Mailbox) raiseNextUID(lock *dotlock.Lock) error {
 	return m.shortOrNot(err)
 }
 
-// tidy is tidyList, put off where there is no room for it.
+// tidy is tidyList, postponed if there is no room for it.
 func (m *Mailbox) tidy() error {
 	err := m.tidyList()
 	if m.list.Header().UIDValidity == 0 {
-		return err // nothing goes without a list
+		return err // nothing works without a list
 	}
 	return m.shortOrNot(err)
 }
 
-// tidyList rewrites a list that Dovecot would rewrite. The uidlist's lock is held.
+// tidyList rewrites the list if Dovecot would. The uidlist's lock is held.
 func (m *Mailbox) tidyList() error {
 	m.mu.RLock()
 	live := int(m.t.Count())
@@ -262,8 +261,8 @@ func (m *Mailbox) tidyList() error {
 		return m.newList()
 	}
 	if lost > 0 {
-		// Dovecot does so when a file that it did not meet was renamed while it
-		// listed the directory. Nobody has to do anything.
+		// Dovecot does this if a file was renamed while it listed the directory and it
+		// therefore missed it. Nobody has to do anything.
 		m.env.Log.Info("another program wrote dovecot-uidlist without some existing messages, which keep their UIDs", "mailbox", m.Path(), "messages", lost)
 	} else if !m.list.WantsRewrite(live) {
 		m.unlisted = nil

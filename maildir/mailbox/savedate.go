@@ -12,27 +12,26 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// The save date of a message is when it came into this folder (RFC 8514). The
-// history keeps it, as it must not change once a client was told of it. What a
-// row gets it from:
+// The save date of a message is when it arrived in this folder (RFC 8514). It is kept in
+// the history, because it must not change once a client was told. It comes from one of
+// these:
 //
-//   - Of what this process puts into the folder, the clock.
-//   - Of a file that turns up while the history goes on, its change time: it is
-//     that of the rename, link or creation that put it there.
-//   - Of one that was there before, of which nothing is known, its change time
-//     too, the best there is. It is asked for when a client wants to know, as
-//     the first look at a folder is not to look at each file, or when this
-//     process is about to change it by a rename or a link.
+//   - For what this process puts into the folder, the clock.
+//   - For a file that turns up while the history is kept, the file's change time, which is
+//     the time of the rename, link or creation that put it there.
+//   - For a file that was there before and of which nothing is known, also its change time,
+//     the best approximation. It is determined when a client asks for it, because the first
+//     look at a folder must not examine each file, or when this process is about to change
+//     it by a rename or a link.
 //
-// The first date that the history has is the one that counts, whichever process
-// found it.
+// The first date in the history is the valid one, whichever process found it.
 
-// dateBatch is how many messages get a save date when one is asked for. They
-// cost one write of the history.
+// dateBatch is how many messages get a save date when one is requested. Together they cost
+// one write to the history.
 const dateBatch = 8192
 
-// SaveDate returns when the message was saved in this mailbox, to the second.
-// ErrGone if that is not known of a message whose file is gone.
+// SaveDate returns when the message was saved in this mailbox, to the second. It returns
+// ErrGone if that is not known and the message's file is gone.
 func (v *View) SaveDate(ctx context.Context, msg Message) (time.Time, error) {
 	m := v.m
 	if at := m.savedAt(msg.row); at != 0 {
@@ -58,8 +57,8 @@ func (v *View) SaveDate(ctx context.Context, msg Message) (time.Time, error) {
 	return time.Unix(int64(at), 0), nil
 }
 
-// savedAt returns a row's save date if clients can be told of it: it stands in
-// the history and will not change any more. Otherwise 0.
+// savedAt returns a row's save date if clients can be told of it, because it is in the
+// history and will not change any more, and otherwise 0.
 func (m *Mailbox) savedAt(n uint32) uint32 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -70,7 +69,7 @@ func (m *Mailbox) savedAt(n uint32) uint32 {
 	return 0
 }
 
-// findSaved takes the save date of a message from its file unless it has one.
+// findSaved takes the save date of a message from its file, unless it has one.
 func (m *Mailbox) findSaved(ctx context.Context, msg Message) error {
 	return m.withFile(ctx, msg, func(e entry) error {
 		m.mu.RLock()
@@ -87,7 +86,7 @@ func (m *Mailbox) findSaved(ctx context.Context, msg Message) error {
 	})
 }
 
-// dateFrom takes the save dates of messages from the row n on from their files.
+// dateFrom takes the save dates of dateBatch messages, from row n on, from their files.
 // m.sync is held.
 func (m *Mailbox) dateFrom(n uint32) {
 	m.mu.RLock()
@@ -101,8 +100,8 @@ func (m *Mailbox) dateFrom(n uint32) {
 	m.dateRows(rows)
 }
 
-// keepDates writes the save dates to the history, durable on return, if that
-// can be. m.sync is held.
+// keepDates writes the save dates to the history, durable on return, if possible. m.sync is
+// held.
 func (m *Mailbox) keepDates(ctx context.Context) error {
 	if m.unwritable {
 		return nil
@@ -110,7 +109,7 @@ func (m *Mailbox) keepDates(ctx context.Context) error {
 	defer m.wake()
 	err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error { return m.settle(ctx, lock) })
 	if errors.Is(err, errNoLock) || errors.Is(err, errNoRoom) {
-		return nil // they hold as long as the mailbox is open
+		return nil // the dates are valid as long as the mailbox is open
 	}
 	if err != nil {
 		return err
@@ -122,8 +121,8 @@ func (m *Mailbox) keepDates(ctx context.Context) error {
 	return nil
 }
 
-// settleSaved writes the save dates that were found on the way to the history.
-// Without it they would be found again, and could be others then.
+// settleSaved writes to the history the save dates that were found on the way. Otherwise
+// they would have to be found again, and might differ then.
 func (m *Mailbox) settleSaved(ctx context.Context) {
 	m.mu.RLock()
 	none := len(m.modseqs.dated) == 0
@@ -136,15 +135,15 @@ func (m *Mailbox) settleSaved(ctx context.Context) {
 	}
 }
 
-// cameNow notes in came that a row is of a message that came while the history
-// goes on, and that it does not know of. m.mu is held.
+// cameNow adds a row to came if its message arrived while the history was being kept, and
+// the history does not have it yet. m.mu is held.
 func (m *Mailbox) cameNow(n uint32, came *[]uint32) {
 	if (m.loaded || m.modseqs.past) && m.t.Row(n).ModSeq == 0 {
 		*came = append(*came, n)
 	}
 }
 
-// dateRows takes the save dates of the rows that have none from their files.
+// dateRows takes the save dates of rows that have none from their files.
 func (m *Mailbox) dateRows(rows []uint32) {
 	for _, n := range rows {
 		m.dateRow(n)
@@ -166,7 +165,7 @@ func (m *Mailbox) dateRow(n uint32) {
 	}
 }
 
-// foundSaved notes a row's save date unless it has one.
+// foundSaved records a row's save date, unless it has one.
 func (m *Mailbox) foundSaved(n uint32, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -175,7 +174,7 @@ func (m *Mailbox) foundSaved(n uint32, at time.Time) {
 	}
 }
 
-// setSaved notes a row's save date. m.mu is held.
+// setSaved records a row's save date. m.mu is held.
 func (m *Mailbox) setSaved(n uint32, at uint32) {
 	if at == 0 {
 		return
@@ -184,11 +183,10 @@ func (m *Mailbox) setSaved(n uint32, at uint32) {
 	m.modseqs.dated = append(m.modseqs.dated, n)
 }
 
-// seconds gives a time as a row has it.
+// seconds converts a time to the form that it has in a row.
 func seconds(t time.Time) uint32 { return uint32(min(max(t.Unix(), 1), math.MaxUint32)) }
 
-// takeSaved takes over save dates of the history, and notes in dated of which
-// rows.
+// takeSaved takes over save dates from the history, and adds their rows to dated.
 func (m *Mailbox) takeSaved(dates []history.Saved, dated *listed) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -200,8 +198,9 @@ func (m *Mailbox) takeSaved(dates []history.Saved, dated *listed) {
 	}
 }
 
-// keepSaved sees to it that a history which was read from its beginning, and has
-// the save dates of the rows in dated, gets the others too. m.mu is held.
+// keepSaved is called after the history was read from its beginning and had the save dates
+// of the rows in dated. It arranges for the other known dates to be written to it. m.mu is
+// held.
 func (m *Mailbox) keepSaved(dated listed) {
 	for n := range m.t.Len() {
 		if r := m.t.Row(n); r.Saved != 0 && r.State == table.Present && !dated.has(n) {
@@ -210,7 +209,7 @@ func (m *Mailbox) keepSaved(dated listed) {
 	}
 }
 
-// savedOf gives the save dates of rows as the history has them. m.mu is held.
+// savedOf returns the save dates of rows in the form that the history uses. m.mu is held.
 func (m *Mailbox) savedOf(rows []uint32) []history.Saved {
 	rows = slices.Clone(rows)
 	slices.Sort(rows)

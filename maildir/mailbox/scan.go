@@ -17,15 +17,15 @@ import (
 	"maildird/maildir/uidlist"
 )
 
-// dirTimes are the modification times of new/ and cur/ at the last look, and
-// which dovecot-uidlist and dovecot-keywords there were.
+// dirTimes are the modification times of new/ and cur/ at a look, and the versions of
+// dovecot-uidlist and dovecot-keywords at that time.
 type dirTimes struct {
 	new, cur time.Time
 	list     uidlist.Stamp
 	words    keywords.Stamp
-	// racy: the look fell within the grain of one of the times, so another
-	// change may hide behind the same time. The look is repeated once, after
-	// the grain has passed.
+	// racy means that the look was within the granularity of one of the times, so that
+	// another change may be hidden behind the same time. The look is repeated once, after
+	// that time has passed.
 	racy bool
 	at   time.Time // of the look, with the monotonic clock
 }
@@ -35,14 +35,13 @@ func (m *Mailbox) readTimes() (dirTimes, error) {
 	return t, err
 }
 
-// same tells whether a look at the directories now would see what the look at t
-// saw.
+// same reports whether a look at the directories now would see what the look at t saw.
 func (t dirTimes) same(now dirTimes) bool {
 	return t.new.Equal(now.new) && t.cur.Equal(now.cur)
 }
 
-// scan lists new/ and cur/ and brings the table in step with them. m.sync is
-// held, and the uidlist's lock unless it cannot be had (lock nil).
+// scan lists new/ and cur/ and brings the table in step with them. m.sync is held, and so
+// is the uidlist's lock unless it cannot be had (lock nil).
 func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
 	defer m.events.expect()()
 	m.forgetAway()
@@ -58,7 +57,7 @@ func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
 		if err != nil {
 			return err
 		}
-		if before = t; before.racy { // what happens before the watch begins may not show
+		if before = t; before.racy { // what happens before the watch starts may not show
 			m.joinWatch()
 		}
 		p, err := m.listOnce()
@@ -69,7 +68,7 @@ func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
 		if pass == 1 {
 			fresh, missing = p.fresh, p.missing
 		} else {
-			// Names of files come and go between passes; the last one tells.
+			// File names come and go between passes; the last pass is the valid one.
 			fresh = p.fresh
 			missing = intersect(missing, p.missing)
 		}
@@ -91,13 +90,13 @@ func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
 	return nil
 }
 
-// pass is the outcome of listing both directories once.
+// pass is the result of listing both directories once.
 type pass struct {
-	fresh   []entry  // files that no row with a file accounts for; may repeat
-	missing []uint32 // rows without a file that are present or expected
+	fresh   []entry  // files that do not belong to a row with a file; may repeat
+	missing []uint32 // rows that are present or expected, but have no file
 }
 
-// listOnce lists new/ and then cur/, the way messages move.
+// listOnce lists new/ and then cur/, the direction in which messages move.
 func (m *Mailbox) listOnce() (pass, error) {
 	m.mu.RLock()
 	l := listing{m: m, marks: m.t.Marks(), seen: make([]uint64, m.t.Len()/64+1), empty: m.t.Len() == 0}
@@ -112,7 +111,7 @@ func (m *Mailbox) listOnce() (pass, error) {
 	for _, e := range l.doubtful {
 		st, err := m.in(e.where).Lstat(e.name)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // renamed since it was listed; its other name was or will be met
+			continue // renamed since it was listed; its other name was or will be found
 		}
 		if err != nil {
 			return pass{}, err
@@ -136,18 +135,18 @@ type listing struct {
 	empty bool // the table has no rows
 	marks *table.Marks
 
-	seen     []uint64 // rows whose file was met, a bit each
+	seen     []uint64 // rows whose file was found, one bit each
 	fresh    []entry
-	doubtful []entry // of present rows, under other names than the table has
-	others   []entry // of present rows, under their names, with other inode numbers
+	doubtful []entry // of present rows, under names that differ from the table's
+	others   []entry // of present rows, under their names, with different inode numbers
 	kept     names
 
-	// Of the files that were listed last; the names are good until take returns.
+	// The files listed last. The names are valid until take returns.
 	names, bases []string
 	inodes, rows []uint32
 }
 
-// take takes some entries of the directory where.
+// take processes some entries of the directory where.
 func (l *listing) take(some []dirfd.Entry) {
 	l.names, l.inodes = l.names[:0], l.inodes[:0]
 	for _, d := range some {
@@ -175,8 +174,8 @@ func (l *listing) take(some []dirfd.Entry) {
 	}
 }
 
-// dropMarked drops the files that the table has as they are, and finds the bases of
-// the others.
+// dropMarked drops the files that the table already has unchanged, and determines the bases
+// of the others.
 func (l *listing) dropMarked() {
 	l.rows = slices.Grow(l.rows[:0], len(l.names))[:len(l.names)]
 	l.marks.FindEach(l.where, l.names, l.inodes, l.rows)
@@ -193,12 +192,11 @@ func (l *listing) dropMarked() {
 	l.names, l.inodes = others, inodes
 }
 
-// together is how many names are compared at once: not so many that what was read
-// of the first ones has left the processor's cache.
+// together is how many names are compared at once: few enough that what was read for the
+// first ones is still in the processor's cache.
 const together = 64
 
-// compare looks for the rows of names, whose bases and inode numbers are given too. m.mu
-// is held.
+// compare looks up the rows of names, given their bases and inode numbers. m.mu is held.
 func (l *listing) compare(names, bases []string, inodes []uint32) {
 	t := l.m.t
 	var rows [together]uint32
@@ -222,10 +220,10 @@ func (l *listing) compare(names, bases []string, inodes []uint32) {
 	}
 }
 
-// has tells whether the file of a row was met.
+// has reports whether the file of a row was found.
 func (l *listing) has(n uint32) bool { return l.seen[n/64]&(1<<(n%64)) != 0 }
 
-// unmet returns the rows that should have a file and whose file was not met.
+// unmet returns the rows that should have a file and whose file was not found.
 func (l *listing) unmet() (rows []uint32) {
 	m := l.m
 	m.mu.RLock()
@@ -238,7 +236,7 @@ func (l *listing) unmet() (rows []uint32) {
 	return rows
 }
 
-// names keeps names of a listing, many in one piece of memory.
+// names stores the names of a listing, many in one block of memory.
 type names struct{ piece strings.Builder }
 
 func (k *names) keep(e entry) entry {
@@ -252,8 +250,8 @@ func (k *names) keep(e entry) entry {
 	return e
 }
 
-// lineUp moves the names of very many files to where one follows the other in the
-// order of the list: who goes through them waits for memory at each one otherwise.
+// lineUp copies the names of very many files so that they are in memory in the order of the
+// list; otherwise, walking through the list would wait for memory at each one.
 func lineUp(files []entry) {
 	if len(files) < 1<<15 { // these fit in a processor's cache
 		return
@@ -264,7 +262,7 @@ func lineUp(files []entry) {
 	}
 }
 
-// regular tells whether an entry of unknown or other kind is a regular file.
+// regular reports whether an entry of unknown or other kind is a regular file.
 func (m *Mailbox) regular(e entry, kind dirfd.Kind) bool {
 	if kind == dirfd.KindUnknown {
 		st, err := m.in(e.where).Lstat(e.name)
@@ -275,7 +273,7 @@ func (m *Mailbox) regular(e entry, kind dirfd.Kind) bool {
 	return false
 }
 
-// presentRow returns the row with a file that a file's name belongs to.
+// presentRow returns the row that a file's name belongs to, if that row has a file.
 func (m *Mailbox) presentRow(name string) (uint32, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -283,8 +281,8 @@ func (m *Mailbox) presentRow(name string) (uint32, bool) {
 	return n, ok && m.t.Row(n).State == table.Present
 }
 
-// stillThere tells whether a row that passes missed has its file all the same. What is
-// no regular file is none: the passes leave it out.
+// stillThere reports whether a row whose file the passes missed has its file after all.
+// Something other than a regular file does not count: the passes skip it.
 func (m *Mailbox) stillThere(n uint32) bool {
 	m.mu.RLock()
 	names := []entry{{where: m.t.Row(n).Where, name: m.t.FileName(n)}}
@@ -316,7 +314,7 @@ func (m *Mailbox) touch(lock *dotlock.Lock) {
 	}
 }
 
-// intersect keeps what is in both ascending lists.
+// intersect returns the elements of a that are also in b. Both are ascending.
 func intersect(a, b []uint32) []uint32 {
 	return slices.DeleteFunc(a, func(n uint32) bool {
 		_, ok := slices.BinarySearch(b, n)

@@ -11,22 +11,22 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// mustSettle tells whether a client waits for the mod-sequence of a change.
+// mustSettle reports whether a client is waiting for the mod-sequence of a change.
 func (m *Mailbox) mustSettle() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.modseqs.views > 0 && len(m.modseqs.unsettled) > 0 && !m.unwritable
 }
 
-// settled makes sure that the history has all that the table has, on disk if
-// somebody is to be told of it. It returns the highest mod-sequence that may be
-// told, 0 if there is none.
+// settled makes sure that the history has everything that the table has and, if tell is
+// set, that it is on disk. It returns the highest mod-sequence that clients may be told, 0
+// if there is none.
 func (m *Mailbox) settled(ctx context.Context, tell bool) (highest uint64, err error) {
 	if err := m.acquire(ctx); err != nil {
 		return 0, err
 	}
 	defer m.release()
-	// Others settle more as soon as m.sync is free.
+	// Others settle more as soon as m.sync is released.
 	defer func() {
 		m.mu.RLock()
 		defer m.mu.RUnlock()
@@ -61,8 +61,8 @@ func (m *Mailbox) settled(ctx context.Context, tell bool) (highest uint64, err e
 	return 0, nil
 }
 
-// syncHistory makes the history durable, before a client is told of it, with
-// folder for the names in it. m.sync is held.
+// syncHistory makes the history durable before a client is told of it. folder syncs the
+// directory that contains it. m.sync is held.
 func (m *Mailbox) syncHistory(folder func() error) {
 	m.historyError(m.hist.SyncWith(folder))
 	m.mu.Lock()
@@ -70,8 +70,8 @@ func (m *Mailbox) syncHistory(folder func() error) {
 	m.mu.Unlock()
 }
 
-// settle brings history and table in step. The uidlist's lock is held, and the
-// uidlist read up to its end.
+// settle brings history and table in step. The uidlist's lock is held, and the uidlist has
+// been read up to its end.
 func (m *Mailbox) settle(ctx context.Context, lock *dotlock.Lock) error {
 	doubts := m.readHistory()
 	if err := m.lookAt(ctx, doubts); err != nil {
@@ -83,8 +83,7 @@ func (m *Mailbox) settle(ctx context.Context, lock *dotlock.Lock) error {
 	return m.settleRows(lock)
 }
 
-// settleRows is settle for one who has read the history and whom it left no
-// doubts.
+// settleRows is settle for a caller that has read the history and has no doubts left.
 func (m *Mailbox) settleRows(lock *dotlock.Lock) error {
 	m.touch(lock)
 	m.mu.RLock()
@@ -123,9 +122,9 @@ func (m *Mailbox) settleRows(lock *dotlock.Lock) error {
 	return nil
 }
 
-// nowSettled notes that the history has all that the table has: these rows
-// changed with that mod-sequence, and so many of the save dates are noted. From
-// here on clients are told: another session may read it at any moment.
+// nowSettled notes that the history has everything that the table has: the given rows
+// changed with that mod-sequence, and the first dated entries of modseqs.dated were
+// written. From here on, clients are told: another session may read it at any moment.
 func (m *Mailbox) nowSettled(rows []uint32, modseq uint64, dated int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -140,7 +139,7 @@ func (m *Mailbox) nowSettled(rows []uint32, modseq uint64, dated int) {
 	if cap(s.unsettled) > 1<<12 {
 		s.unsettled = nil
 	}
-	s.dated = slices.Clip(s.dated[dated:]) // a copy elsewhere may have added some
+	s.dated = slices.Clip(s.dated[dated:]) // a copy to another mailbox may have added some
 	if len(s.dated) == 0 {
 		s.dated = nil
 	}
@@ -149,7 +148,7 @@ func (m *Mailbox) nowSettled(rows []uint32, modseq uint64, dated int) {
 	s.highest, s.accounted, s.lasting = m.hist.Highest(), m.hist.Accounted(), m.hist.Err() == nil
 }
 
-// historyError logs why the history cannot be written. It goes on in memory.
+// historyError logs why the history cannot be written. It continues in memory.
 func (m *Mailbox) historyError(err error) {
 	if err != nil && !errors.Is(m.endedBy(err), ErrReplaced) {
 		m.env.Log.Warn("the mailbox's change history cannot be written: returning clients will fetch all flags again",
@@ -157,8 +156,8 @@ func (m *Mailbox) historyError(err error) {
 	}
 }
 
-// unsettledFrame collects what differs from the history, and the rows that
-// changed; dated is how many of modseqs.dated are in it.
+// unsettledFrame returns the differences from the history and the rows that changed. dated
+// is how many entries of modseqs.dated the frame covers.
 func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32, dated int) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -171,7 +170,7 @@ func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32, dated int) {
 		r := m.t.Row(n)
 		_, differs := s.was[n]
 		switch {
-		case !r.Unsettled: // another process told of it
+		case !r.Unsettled: // another process already reported it
 		case r.State == table.Present && (differs || r.ModSeq == 0):
 			f.Changed = append(f.Changed, history.State{UID: r.UID, Flags: r.Flags})
 			rows = append(rows, n)
@@ -191,8 +190,8 @@ func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32, dated int) {
 	return f, rows, len(s.dated)
 }
 
-// unaccounted returns the UIDs above those that the history knows of that were
-// given to messages which are gone already. m.mu is held.
+// unaccounted returns the UIDs, above those that the history knows of, that were assigned
+// to messages which are already gone. m.mu is held.
 func (m *Mailbox) unaccounted() (gone []history.Run) {
 	next := m.modseqs.accounted + 1
 	for n := m.t.FirstFrom(next); n < m.t.Len(); n++ {
@@ -211,7 +210,7 @@ func (m *Mailbox) unaccounted() (gone []history.Run) {
 	return gone
 }
 
-// joined sorts runs and joins those that overlap or touch.
+// joined sorts runs and joins those that overlap or are adjacent.
 func joined(runs []history.Run) []history.Run {
 	slices.SortFunc(runs, func(a, b history.Run) int { return cmp.Compare(a.First, b.First) })
 	out := runs[:0]
@@ -225,8 +224,8 @@ func joined(runs []history.Run) []history.Run {
 	return out
 }
 
-// entries gives all messages as the history has them, when those in rows, which
-// ascend, changed now.
+// entries returns all messages in the form that the history uses, with the mod-sequence now
+// for the given rows, which ascend.
 func (m *Mailbox) entries(rows []uint32, now uint64) []history.Entry {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

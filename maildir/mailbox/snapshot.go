@@ -18,22 +18,21 @@ import (
 	"maildird/maildir/uidlist"
 )
 
-// A snapshot is what an open mailbox knew when it was closed, in a file of the
-// cache. Who opens the folder with it goes on where the other left off, as if it
-// had been open, without events, all the time: what changed since is found by
-// the times of new/ and cur/, which then are listed once, and in what was
-// appended to dovecot-uidlist and the history. If these are others by now, the
-// snapshot does not count.
+// A snapshot is a file in the cache with the state of an open mailbox. Opening the folder
+// with it continues from that state, as if the folder had been open all the time without
+// events: changes since then are found by comparing the times of new/ and cur/, which are
+// listed once if these differ, and by reading what was appended to dovecot-uidlist and the
+// history. If those two files were replaced, the snapshot is not used.
 //
-// It counts only for these very directories, with their numbers in the file
-// system and, to go without listing them, with the times that they had: also
-// the change time, which nobody can put back. Of a file that was not synced a
-// crash of the machine leaves any part, so all of it is checked by whoever
-// finds that the machine was started since, or that the file does not have the
-// modification time that it was given; otherwise each part when it is read. Any
-// doubt ends in opening the folder without it.
+// A snapshot is valid only for the same directories, identified by their inode numbers.
+// They need not be listed if their times are unchanged too, including the change time, which
+// nobody can set back. A crash of the machine may leave any part of a file that was not
+// synced. Therefore the whole file is verified if the machine was restarted since it was
+// written, or if it does not have the modification time that it was given; otherwise each
+// part is verified when it is read. In case of any doubt, the folder is opened without the
+// snapshot.
 
-// dirState is which directory it was and when it last changed.
+// dirState identifies a directory and when it last changed.
 type dirState struct {
 	dirfd.ID
 	mtime, ctime int64 // nanoseconds
@@ -43,27 +42,27 @@ func dirStateOf(st dirfd.Stat) dirState {
 	return dirState{st.ID(), st.Mtime.UnixNano(), st.Ctime.UnixNano()}
 }
 
-// snapshots is what a mailbox knows of its snapshot. m.sync is held.
+// snapshots is what a mailbox knows of its snapshot. It is guarded by m.sync.
 type snapshots struct {
-	name    string // in the cache; "": there is none
-	run     uint64 // of the machine
-	state   []byte // the state in it, nil if there is no snapshot that counts
+	name    string // in the cache; "": there is no cache
+	run     uint64 // identifies the current run of the machine
+	state   []byte // the state in the snapshot; nil if there is no valid one
 	written time.Time
 	timer   *time.Timer
 	closed  bool
 }
 
 const (
-	// snapshotAge is when a snapshot is written again, so that the cache does
-	// not take it for one that nobody uses.
+	// snapshotAge is when an unchanged snapshot is written again, so that the cache does
+	// not remove it as unused.
 	snapshotAge = 24 * time.Hour
 	// snapshotDelay is how long after a large change a snapshot is written.
 	snapshotDelay = 20 * time.Second
 	largeChange   = 2000
 )
 
-// openSnapshot finds the name of the folder's snapshot and takes over what is in
-// it, if that counts.
+// openSnapshot determines the name of the folder's snapshot and takes over its contents if
+// it is valid.
 func (m *Mailbox) openSnapshot() (ok bool) {
 	if m.env.Cache == nil || !m.env.Cache.Keeps() {
 		return false
@@ -102,7 +101,7 @@ func (m *Mailbox) openSnapshot() (ok bool) {
 	return true
 }
 
-// resume takes over a snapshot, if it is of this folder.
+// resume takes over a snapshot if it belongs to this folder.
 func (m *Mailbox) resume(s *state, t *table.Table) bool {
 	sameRun := s.run == m.snap.run
 	if !sameRun && !m.env.Fsync {
@@ -144,7 +143,7 @@ func (m *Mailbox) resume(s *state, t *table.Table) bool {
 	}
 	m.mu.Unlock()
 	m.takeKeywords()
-	// Where nothing can be written, whoever looks is to find out.
+	// If nothing can be written, a look has to find that out.
 	if s.settled && sameList && sameHistory && n == s.new && c == s.cur && m.dir.Writable() == nil {
 		m.loaded = true
 		times.racy = false // it was not when the snapshot was made
@@ -153,9 +152,9 @@ func (m *Mailbox) resume(s *state, t *table.Table) bool {
 	return true
 }
 
-// startOver forgets all that a snapshot said.
+// startOver discards everything that was taken from a snapshot.
 func (m *Mailbox) startOver() {
-	m.sync <- struct{}{} // the watch may begin just now
+	m.sync <- struct{}{} // the watch may be starting right now
 	defer m.release()
 	m.t.Close()
 	m.mu.Lock()
@@ -173,9 +172,9 @@ func (m *Mailbox) startOver() {
 	m.events.orderScan()
 }
 
-// statDirs describes new/ and cur/, and tells which list there is. If somebody removed
-// one of them the mailbox has ended: who opens the folder anew makes it. m.mu is not
-// held.
+// statDirs describes new/ and cur/, and the versions of the list and the keywords file. If
+// somebody removed one of the directories, the mailbox has ended: opening the folder again
+// recreates it. m.mu is not held.
 func (m *Mailbox) statDirs() (n, c dirState, t dirTimes, err error) {
 	new, err := m.dirs.New.Stat()
 	if err != nil {
@@ -185,7 +184,7 @@ func (m *Mailbox) statDirs() (n, c dirState, t dirTimes, err error) {
 	if err != nil {
 		return n, c, t, err
 	}
-	if new.Nlink == 0 || cur.Nlink == 0 { // removed while we hold it open
+	if new.Nlink == 0 || cur.Nlink == 0 { // removed while open
 		m.markReplaced()
 		return n, c, t, ErrReplaced
 	}
@@ -202,8 +201,8 @@ func (m *Mailbox) statDirs() (n, c dirState, t dirTimes, err error) {
 	return dirStateOf(new), dirStateOf(cur), t, nil
 }
 
-// keepSnapshot writes a snapshot, or removes it, unless what is there is as it
-// should be. m.sync is held.
+// keepSnapshot writes a snapshot, or removes it, unless the existing one is up to date.
+// m.sync is held.
 func (m *Mailbox) keepSnapshot() {
 	s := &m.snap
 	if s.name == "" {
@@ -219,7 +218,7 @@ func (m *Mailbox) keepSnapshot() {
 		return
 	}
 	raw := st.encode()
-	m.mu.Lock() // a view that opens meanwhile claims messages
+	m.mu.Lock() // a view that is opened meanwhile claims messages
 	changed := m.t.TakeChanges()
 	m.mu.Unlock()
 	if changed == 0 && bytes.Equal(raw, s.state) && now.Sub(s.written).Abs() < snapshotAge {
@@ -238,8 +237,8 @@ func (m *Mailbox) keepSnapshot() {
 	s.state, s.written = raw, now
 }
 
-// snapshot gives the state of the mailbox; ok is false if it cannot be taken up
-// again: what is not in the files would be lost. m.sync is held.
+// snapshot returns the state of the mailbox. ok is false if it could not be resumed,
+// because what is not in the files would be lost. m.sync is held.
 func (m *Mailbox) snapshot() (s *state, ok bool) {
 	if !m.loaded || m.unwritable || m.full || m.late || m.check() != nil || len(m.unlisted) > 0 || !m.modseqs.begun || m.t.Broken() {
 		return nil, false
@@ -287,8 +286,8 @@ func (m *Mailbox) snapshot() (s *state, ok bool) {
 	return s, true
 }
 
-// snapshotLater has a snapshot written in a while if much changed since the last:
-// then the folder is read quickly also after a crash.
+// snapshotLater schedules writing a snapshot if much has changed since the last one, so
+// that the folder can be opened quickly even after a crash.
 func (m *Mailbox) snapshotLater() {
 	if m.snap.name == "" {
 		return
@@ -323,9 +322,8 @@ func (m *Mailbox) closeSnapshot() {
 	m.keepSnapshot()
 }
 
-// outwaitGrain waits until what changes from now on shows in the times of the
-// directories and of the uidlist, if that is soon: most who stop the server just
-// used it.
+// outwaitGrain waits until later changes show in the times of the directories and of the
+// uidlist, if that does not take long: most people who stop the server have just used it.
 func (m *Mailbox) outwaitGrain() {
 	_, _, t, err := m.statDirs()
 	if err != nil {

@@ -11,13 +11,13 @@ import (
 	"maildird/maildir/octets"
 )
 
-// state is what a snapshot has beside the table.
+// state is what a snapshot contains besides the table.
 type state struct {
-	run      uint64 // of the machine
+	run      uint64 // identifies the run of the machine
 	folder   dirfd.ID
 	new, cur dirState
-	// settled says that the table has all that the directories had at these
-	// times, and will have without being listed again as long as they stand still.
+	// settled means that the table has everything that the directories had at these times,
+	// and does not require listing them again as long as their times do not change.
 	settled bool
 
 	list, hist []byte // memos
@@ -36,7 +36,7 @@ type state struct {
 	strays    []uint32
 }
 
-// pastFlags is the flags that the history knows of a row, where it has others now.
+// pastFlags are the flags of a row in the history, if they differ from its current ones.
 type pastFlags struct {
 	row   uint32
 	flags filename.Flags
@@ -44,7 +44,7 @@ type pastFlags struct {
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
-// encode gives the state as it stands in the file, all numbers little-endian.
+// encode returns the state as it is stored in the file, with all numbers little-endian.
 func (s *state) encode() []byte {
 	le := binary.LittleEndian
 	var b []byte
@@ -83,7 +83,7 @@ func (s *state) encode() []byte {
 	return b
 }
 
-// takeState takes what encode wrote.
+// takeState decodes what encode wrote.
 func takeState(d *octets.Decoder) *state {
 	s := &state{}
 	for _, n := range []*uint64{&s.run, &s.folder.Dev, &s.folder.Ino} {
@@ -108,8 +108,7 @@ func takeState(d *octets.Decoder) *state {
 	return s
 }
 
-// fits tells whether all rows of which the state speaks exist in a table of so
-// many.
+// fits reports whether all rows that the state mentions exist in a table of that many rows.
 func (s *state) fits(rows uint32) bool {
 	for _, list := range [][]uint32{s.inNew, s.unsettled, s.dated} {
 		if slices.ContainsFunc(list, func(n uint32) bool { return n >= rows }) {

@@ -11,15 +11,15 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// Status is what STATUS asks of a mailbox.
+// Status is what STATUS reports of a mailbox.
 type Status struct {
 	Messages, Recent, Unseen, Deleted uint32
 	UIDNext, UIDValidity              uint32
-	Size                              int64 // octets in CRLF form, if asked for
+	Size                              int64 // octets with CRLF line ends, if requested
 }
 
-// Status looks at the files and counts. New mail stays in new/. An error of
-// check ends the summing of sizes, which may take long.
+// Status looks at the files and counts the messages. New mail stays in new/. Adding up
+// sizes may take long; an error from check ends it.
 func (m *Mailbox) Status(ctx context.Context, size bool, check func() error) (Status, error) {
 	if err := m.Poll(ctx); err != nil {
 		return Status{}, err
@@ -46,8 +46,8 @@ func (m *Mailbox) Status(ctx context.Context, size bool, check func() error) (St
 	return st, err
 }
 
-// sum adds up the sizes of messages. Those that cannot be read have none, as
-// FETCH does not show them either.
+// sum adds up the sizes of messages. Messages that cannot be read are left out, since FETCH
+// does not show them either.
 func (m *Mailbox) sum(ctx context.Context, msgs []Message, check func() error) (total int64, err error) {
 	for _, msg := range msgs {
 		if err := check(); err != nil {
@@ -66,8 +66,8 @@ func (m *Mailbox) sum(ctx context.Context, msgs []Message, check func() error) (
 	return total, nil
 }
 
-// DeletedSize returns the octets in CRLF form of the messages that are
-// \Deleted. An error of check ends it.
+// DeletedSize returns the total size of the messages that are \Deleted, in octets with CRLF
+// line ends. An error from check ends it.
 func (m *Mailbox) DeletedSize(ctx context.Context, check func() error) (total int64, err error) {
 	if err := m.Poll(ctx); err != nil {
 		return 0, err

@@ -14,33 +14,31 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// Op says how Store combines flags.
+// Op is how Store combines flags.
 type Op uint8
 
 // The operations of Store.
 const (
-	Set Op = iota // keyword letters without a name stay as they are
+	Set Op = iota // keyword letters without a name are kept
 	Add
 	Remove
 )
 
-// Store changes the flags of messages in their file names, durable on return,
-// and gives them as they are now, ascending. UIDs that are not there any more are
-// passed over. The change is not told again to this view by Updates. A keyword
-// that has no letter yet gets one; ErrKeywords if they do not all fit, and
-// nothing is changed then.
+// Store changes the flags of messages in their file names, durable on return, and returns
+// the messages with their current flags, ascending. UIDs that no longer exist are skipped.
+// Updates does not report the change to this view again. Keywords that have no letter yet
+// get one; if they do not all fit, Store returns ErrKeywords and changes nothing.
 func (v *View) Store(ctx context.Context, uids []uint32, op Op, flags filename.Flags, words []string) ([]Message, error) {
 	done, _, err := v.StoreUnchangedSince(ctx, always, uids, op, flags, words)
 	return done, err
 }
 
-// always is a mod-sequence since which nothing can have changed.
+// always is a mod-sequence after which nothing can have changed.
 const always = ^uint64(0)
 
-// StoreUnchangedSince is Store for those of the messages that did not change
-// after the mod-sequence since (RFC 7162 section 3.1.3), whoever changed them.
-// The others are returned in modified, as they are, and left alone; Updates does
-// not tell this view again how they changed.
+// StoreUnchangedSince is Store for those of the messages that nobody has changed after the
+// mod-sequence since (RFC 7162 section 3.1.3). The others are left alone and returned in
+// modified, as they are now; Updates does not report their changes to this view again.
 func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uint32, op Op, flags filename.Flags, words []string) (done, modified []Message, err error) {
 	if v.readOnly {
 		return nil, nil, ErrReadOnly
@@ -52,7 +50,7 @@ func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uin
 			if lock == nil {
 				return fmt.Errorf("%w: %w", errNoRoom, syscall.ENOSPC)
 			}
-			// What other programs did up to now counts.
+			// What other programs have done so far counts.
 			if err := m.lookUnderLock(ctx, lock); err != nil {
 				return err
 			}
@@ -60,7 +58,7 @@ func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uin
 				return err
 			}
 		}
-		// A name for a letter that no message will have is not given away.
+		// No letter is assigned to a name that no message will have.
 		add := op != Remove && len(words) > 0 && m.anyOpen(v, uids, since)
 		if lock == nil && add && m.lacks(words) {
 			return fmt.Errorf("%w, nor for a keyword: %w", errNoRoom, syscall.ENOSPC)
@@ -78,7 +76,7 @@ func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uin
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	done, modified = v.shown(did.done), v.shown(did.modified)
-	if len(did.modified) > 0 { // they are told herewith
+	if len(did.modified) > 0 { // the result tells the client about them
 		v.flagged = slices.DeleteFunc(v.flagged, func(n uint32) bool {
 			_, found := slices.BinarySearch(did.modified, n)
 			return found && !m.t.Row(n).Unsettled
@@ -87,7 +85,7 @@ func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uin
 	return done, modified, err
 }
 
-// anyOpen tells whether one of the messages is there and did not change after since.
+// anyOpen reports whether one of the messages exists and did not change after since.
 func (m *Mailbox) anyOpen(v *View, uids []uint32, since uint64) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -97,10 +95,10 @@ func (m *Mailbox) anyOpen(v *View, uids []uint32, since uint64) bool {
 	})
 }
 
-// storing is what Store did: rows, ascending if the UIDs were.
+// storing is the result of store: rows, ascending if the UIDs were.
 type storing struct{ done, modified []uint32 }
 
-// shown gives rows as the view has them. m.mu is held.
+// shown returns rows as messages in the view. m.mu is held.
 func (v *View) shown(rows []uint32) []Message {
 	out := make([]Message, 0, len(rows))
 	for _, n := range rows {
@@ -114,11 +112,11 @@ func (v *View) shown(rows []uint32) []Message {
 // flagChange is what Store does to the flags of each message.
 type flagChange struct {
 	op    Op
-	flags filename.Flags // Passed stands for $Forwarded, whose letter is there besides
-	since uint64         // not to those that changed after this mod-sequence
+	flags filename.Flags // Passed stands for $Forwarded, whose letter is also included
+	since uint64         // messages that changed after this mod-sequence are left out
 }
 
-// combined gives flags as they are after the change. m.mu is held.
+// combined returns the flags after the change. m.mu is held.
 func (m *Mailbox) combined(old filename.Flags, ch flagChange) filename.Flags {
 	switch ch.op {
 	case Add:
@@ -130,8 +128,8 @@ func (m *Mailbox) combined(old filename.Flags, ch flagChange) filename.Flags {
 	return old&keep | ch.flags&^filename.Passed
 }
 
-// storeBatch is how many files are renamed before the table is told, so that
-// others wait for a part of a long command only.
+// storeBatch is how many files are renamed before the table is updated, so that other
+// sessions wait only for a part of a long command.
 const storeBatch = 64
 
 // store renames the files. The uidlist's lock is held.
@@ -174,7 +172,7 @@ func (m *Mailbox) store(lock *dotlock.Lock, v *View, uids []uint32, ch flagChang
 	return did, m.syncTouched()
 }
 
-// differing counts the messages that the change would give other flags.
+// differing counts the messages whose flags the change would alter.
 func (m *Mailbox) differing(uids []uint32, ch flagChange) (count int) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -188,26 +186,26 @@ func (m *Mailbox) differing(uids []uint32, ch flagChange) (count int) {
 	return count
 }
 
-// errModified says that a message changed after the mod-sequence.
+// errModified means that a message changed after the mod-sequence.
 var errModified = errors.New("message was modified")
 
 // renaming is a message that is to get other flags.
 type renaming struct {
 	n     uint32
 	from  entry
-	to    string // in cur/; "" if it has the flags
-	saved uint32 // when it was saved, if the row does not say it
-	dated bool   // the row says it
-	err   error  // ErrGone, errModified, or that of the rename
+	to    string // in cur/; "" if it already has the flags
+	saved uint32 // when it was saved, if the row does not have it
+	dated bool   // the row has the save date
+	err   error  // ErrGone, errModified, or the error from renaming
 }
 
-// elsewhere tells whether the file had another name than the table knows, or the
-// new name was taken: somebody else renamed it.
+// elsewhere reports whether the file had a different name than the table knows, or the new
+// name was taken, because somebody else renamed it.
 func (r *renaming) elsewhere() bool {
 	return errors.Is(r.err, fs.ErrNotExist) || errors.Is(r.err, fs.ErrExist)
 }
 
-// renamings adds what has to be done for the messages of the view to batch.
+// renamings appends to batch what has to be done for the messages of the view.
 func (m *Mailbox) renamings(batch []renaming, v *View, uids []uint32, ch flagChange) []renaming {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -220,7 +218,7 @@ func (m *Mailbox) renamings(batch []renaming, v *View, uids []uint32, ch flagCha
 	return batch
 }
 
-// renamingOf tells what has to be done for one message. m.mu is held.
+// renamingOf returns what has to be done for one message. m.mu is held.
 func (m *Mailbox) renamingOf(n uint32, ch flagChange) renaming {
 	r := m.t.Row(n)
 	to := renaming{n: n}
@@ -238,8 +236,8 @@ func (m *Mailbox) renamingOf(n uint32, ch flagChange) renaming {
 	return to
 }
 
-// renameOne renames one file, if that is to be done. It returns false if no other
-// rename can be expected to work.
+// renameOne renames one file, if necessary. It returns false if other renames are bound to
+// fail too.
 func (m *Mailbox) renameOne(r *renaming) bool {
 	if r.to == "" {
 		return true
@@ -247,7 +245,7 @@ func (m *Mailbox) renameOne(r *renaming) bool {
 	from := m.in(r.from.where)
 	if !r.dated {
 		if st, err := from.Lstat(r.from.name); err == nil {
-			r.saved = seconds(st.Ctime) // which the rename will change
+			r.saved = seconds(st.Ctime) // the rename changes it
 		}
 	}
 	if r.err = from.RenameNoReplace(r.from.name, m.dirs.Cur, r.to); r.err != nil {
@@ -258,7 +256,7 @@ func (m *Mailbox) renameOne(r *renaming) bool {
 	return true
 }
 
-// takeRenamings enters in the table what renameOne did.
+// takeRenamings enters the results of renameOne in the table.
 func (m *Mailbox) takeRenamings(batch []renaming, v *View) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -278,11 +276,11 @@ func (m *Mailbox) takeRenamings(batch []renaming, v *View) {
 	}
 }
 
-// setFlags renames one file that others moved meanwhile, from where it was tried.
+// setFlags changes the flags of one file that others have moved away from tried.
 func (m *Mailbox) setFlags(n uint32, tried entry, v *View, ch flagChange) error {
 	for range retries {
-		// Who moved one moved many, and one listing finds all of them. The lock is
-		// held already.
+		// Whoever moved one file usually moved many, and one listing finds all of them. The
+		// lock is already held.
 		if m.placeOf(n) == tried {
 			if err := m.rescan(n); err != nil {
 				return err
@@ -310,14 +308,14 @@ func (m *Mailbox) placeOf(n uint32) entry {
 	return entry{where: m.t.Row(n).Where, name: m.t.FileName(n)}
 }
 
-// rescan looks for the file of row n in both directories. The uidlist's lock
-// is held, so Dovecot stands still; other programs may not.
+// rescan searches for the file of row n in both directories. The uidlist's lock is held, so
+// Dovecot changes nothing; other programs may.
 func (m *Mailbox) rescan(n uint32) error {
 	p, err := m.listOnce()
 	if err != nil {
 		return err
 	}
-	m.events.orderScan() // the rest of what changed is looked at after the lock
+	m.events.orderScan() // the other changes are processed after the lock is released
 	for _, gone := range p.missing {
 		if gone == n && !m.stillThere(n) {
 			return ErrGone

@@ -12,9 +12,8 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// readHistory takes over what other processes wrote. It returns the rows whose
-// files have other flags than these processes saw, as far as is known here. The
-// uidlist's lock is held.
+// readHistory takes over what other processes wrote. It returns the rows whose flags in the
+// table differ from those that these processes saw. The uidlist's lock is held.
 func (m *Mailbox) readHistory() (doubts []uint32) {
 	m.mu.RLock()
 	validity := m.validity
@@ -48,7 +47,7 @@ func (m *Mailbox) readHistory() (doubts []uint32) {
 			case r.State == table.Absent:
 				m.t.SetHistory(n, r.Flags, 0)
 			case r.State == table.Present && r.ModSeq != 0:
-				s.was[n] = ^r.Flags // differs, whatever it was
+				s.was[n] = ^r.Flags // differs from any flags
 				fallthrough
 			case r.State == table.Present:
 				m.unsettle(n)
@@ -61,8 +60,8 @@ func (m *Mailbox) readHistory() (doubts []uint32) {
 	return doubts
 }
 
-// otherLetters gives the keyword letters whose names are others than in the history,
-// with the names of now. m.mu is held.
+// otherLetters returns the keyword letters whose names differ from those in the history,
+// with their current names. m.mu is held.
 func (m *Mailbox) otherLetters() (letters []history.Letter) {
 	then, known := m.hist.Letters()
 	if !known {
@@ -76,9 +75,9 @@ func (m *Mailbox) otherLetters() (letters []history.Letter) {
 	return letters
 }
 
-// doubtLetters notes that rows differ from the history which have, or had, a letter
+// doubtLetters marks as different from the history the rows that have, or had, a letter
 // that stood for another name when the history was written: somebody changed
-// dovecot-keywords while nobody of us looked. m.mu is held.
+// dovecot-keywords while no maildird process was looking. m.mu is held.
 func (m *Mailbox) doubtLetters() {
 	var others filename.Flags
 	for _, l := range m.otherLetters() {
@@ -123,8 +122,8 @@ func (m *Mailbox) takeFrame(f *history.Frame, doubts []uint32) []uint32 {
 	return doubts
 }
 
-// takeGone takes over that UIDs were removed. A file that is there all the same
-// gets a new UID, as clients were told that this one is gone. m.mu is held.
+// takeGone takes over that UIDs were removed. If a file is there all the same, it gets a
+// new UID, since clients were told that this one is gone. m.mu is held.
 func (m *Mailbox) takeGone(run history.Run) {
 	for n := m.t.FirstFrom(run.First); n < m.t.Len() && m.t.Row(n).UID <= run.Last; n++ {
 		r := m.t.Row(n)
@@ -142,8 +141,8 @@ func (m *Mailbox) takeGone(run history.Run) {
 	}
 }
 
-// tellModSeq notes for the views that are told mod-sequences that a row has a
-// new one. m.mu is held.
+// tellModSeq notes, for the views that are told mod-sequences, that a row has a new one.
+// m.mu is held.
 func (m *Mailbox) tellModSeq(n uint32) {
 	for v := range m.views {
 		if v.modseqs && n < v.known {
@@ -152,8 +151,8 @@ func (m *Mailbox) tellModSeq(n uint32) {
 	}
 }
 
-// lookAt looks at the files of rows that have other flags than another process
-// saw: most often that process renamed them a moment ago.
+// lookAt examines the files of rows whose flags differ from those that another process saw.
+// Usually, that process has just renamed them.
 func (m *Mailbox) lookAt(ctx context.Context, doubts []uint32) error {
 	rescan := false
 	for _, n := range doubts {

@@ -6,8 +6,7 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// tellFlags notes for all views but the one that knows that a row's flags
-// changed. m.mu is held.
+// tellFlags notes for all views except knows that a row's flags changed. m.mu is held.
 func (m *Mailbox) tellFlags(n uint32, knows *View) {
 	if _, open := m.views[knows]; open && len(m.views) == 1 {
 		return
@@ -19,18 +18,17 @@ func (m *Mailbox) tellFlags(n uint32, knows *View) {
 	}
 }
 
-// flag notes that the client is to be told of a row's flags. m.mu is held.
+// flag notes that the client has to be told a row's flags. m.mu is held.
 func (v *View) flag(n uint32) {
 	v.flagged = append(v.flagged, n)
-	// A view that is not read for long must not grow without bound.
+	// The list of a view that is not read for long must not grow without bound.
 	if len(v.flagged) > 1024 && len(v.flagged) > 2*int(v.known) {
 		slices.Sort(v.flagged)
 		v.flagged = slices.Clip(slices.Compact(v.flagged))
 	}
 }
 
-// tellGone notes for all views that rows were expunged. m.mu is held; rows
-// ascend.
+// tellGone notes for all views that rows, which ascend, were expunged. m.mu is held.
 func (m *Mailbox) tellGone(rows []uint32) {
 	for v := range m.views {
 		i, _ := slices.BinarySearch(rows, v.known)
@@ -41,7 +39,7 @@ func (m *Mailbox) tellGone(rows []uint32) {
 	}
 }
 
-// TellAccessKey tells all views that the mailbox got another access key.
+// TellAccessKey tells all views that the mailbox has a new access key.
 func (m *Mailbox) TellAccessKey() {
 	m.mu.Lock()
 	for v := range m.views {
@@ -51,7 +49,7 @@ func (m *Mailbox) TellAccessKey() {
 	m.wakeThoseWithNews()
 }
 
-// news tells whether Updates has something to tell. m.mu is held.
+// news reports whether Updates has something to report. m.mu is held.
 func (v *View) news() bool {
 	return v.keywords || v.key || len(v.gone) > 0 || v.grows() ||
 		slices.ContainsFunc(v.flagged, func(n uint32) bool {
@@ -59,11 +57,11 @@ func (v *View) news() bool {
 		})
 }
 
-// wake calls the views' notify functions. m.mu is not held.
+// wake calls the notify functions of all views. m.mu is not held.
 func (m *Mailbox) wake() { m.wakeIf(func(*View) bool { return true }) }
 
-// wakeThoseWithNews wakes the sessions that have something to tell. One that
-// told all, and looks whenever it is woken, comes to rest.
+// wakeThoseWithNews wakes the sessions that have something to report. A session that looks
+// at the files whenever it is woken thus comes to rest once it has reported everything.
 func (m *Mailbox) wakeThoseWithNews() {
 	m.wakeIf(func(v *View) bool { return m.replaced || v.news() })
 }

@@ -7,10 +7,10 @@ import (
 	"maildird/maildir/uidlist"
 )
 
-// readList takes over what other programs wrote to dovecot-uidlist and
-// dovecot-keywords. m.sync is held.
+// readList takes over what other programs wrote to dovecot-uidlist and dovecot-keywords.
+// m.sync is held.
 func (m *Mailbox) readList() error {
-	// Records come in batches, so that sessions wait for none of a long list.
+	// Records are merged in batches, so that sessions never wait for a whole long list.
 	var batch []uidlist.Record
 	var failed error
 	seen := listed{}
@@ -40,7 +40,7 @@ func (m *Mailbox) readList() error {
 
 const mergeBatch = 1024
 
-// listed is the rows with a file whose records a list has, a bit each.
+// listed is a set of rows, one bit each, such as those whose records a list has.
 type listed []uint64
 
 func (l *listed) add(n uint32) {
@@ -52,8 +52,8 @@ func (l *listed) add(n uint32) {
 
 func (l listed) has(n uint32) bool { return int(n/64) < len(l) && l[n/64]&(1<<(n%64)) != 0 }
 
-// noteUnlisted notes the messages that a new list has no record of. If their
-// files turn out to be there, the list lost them: see resolve and tidyList.
+// noteUnlisted notes the messages of which a new list has no record. If their files are
+// still there, the list lost them: see resolve and tidyList.
 func (m *Mailbox) noteUnlisted(seen *listed) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -65,7 +65,7 @@ func (m *Mailbox) noteUnlisted(seen *listed) {
 	}
 }
 
-// merge enters records into the table: new ones as messages without a file.
+// merge enters records in the table: new ones as messages without a file.
 func (m *Mailbox) merge(records []uidlist.Record, seen *listed) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -93,7 +93,7 @@ func (m *Mailbox) merge(records []uidlist.Record, seen *listed) error {
 			continue
 		}
 		if r.UID < m.t.LastUID() {
-			continue // a message that was gone before we came
+			continue // a message that was gone before the table was made
 		}
 		n := m.addRow(r.UID, r.Base)
 		m.setExt(n, r.Ext)
@@ -102,8 +102,8 @@ func (m *Mailbox) merge(records []uidlist.Record, seen *listed) error {
 	return nil
 }
 
-// addRow appends a row. If the base had a UID before, the file goes over to
-// the new one. m.mu is held.
+// addRow appends a row. If the base had a UID before, its file is reassigned to the new
+// one. m.mu is held.
 func (m *Mailbox) addRow(uid uint32, base string) uint32 {
 	n, old, again := m.t.Add(uid, base)
 	if again && m.t.Row(old).State == table.Present {
@@ -117,8 +117,8 @@ func (m *Mailbox) addRow(uid uint32, base string) uint32 {
 	return n
 }
 
-// expungeRows takes rows out of the table, also such that were only expected to
-// have a file, and tells the views. m.mu is held.
+// expungeRows removes rows from the table, including those that were only expected to have
+// a file, and tells the views. m.mu is held.
 func (m *Mailbox) expungeRows(rows []uint32) {
 	rows = slices.DeleteFunc(rows, func(n uint32) bool {
 		if m.expected(n) {

@@ -6,20 +6,20 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// UpdateKind says what changed.
+// UpdateKind is what kind of change an Update reports.
 type UpdateKind uint8
 
 // The kinds of updates.
 const (
-	Expunge         UpdateKind = iota + 1 // Seq is gone, later ones count one less
+	Expunge         UpdateKind = iota + 1 // Seq is gone, and later sequence numbers decrease by one
 	Flags                                 // Message has new flags
-	Exists                                // the mailbox has Count messages now
+	Exists                                // the mailbox now has Count messages
 	Recent                                // Count of them are \Recent
-	KeywordsChanged                       // a keyword letter got a name: tell FLAGS anew
-	KeyChanged                            // the mailbox got another access key (RFC 4467)
+	KeywordsChanged                       // a keyword letter got a name: send FLAGS again
+	KeyChanged                            // the mailbox has a new access key (RFC 4467)
 )
 
-// Update is one thing that the client was not told yet.
+// Update is one change that the client has not been told of yet.
 type Update struct {
 	Kind    UpdateKind
 	Seq     uint32  // Expunge, Flags
@@ -28,27 +28,28 @@ type Update struct {
 	Message Message // Flags
 }
 
-// Hold is what Updates is not to tell now.
+// Hold is a set of what Updates must not report now.
 type Hold uint8
 
 // What can be held back.
 const (
-	HoldExpunges Hold = 1 << iota // while the client may use sequence numbers that it sent already
+	HoldExpunges Hold = 1 << iota // while the client may use sequence numbers that it has already sent
 	HoldArrivals                  // the view does not grow
 	HoldFlags
 
 	HoldAll = HoldExpunges | HoldArrivals | HoldFlags
 )
 
-// Updates tells what the client does not know yet, in the order in which it is
-// to hear of it, and moves the view. What is held back is kept for later.
+// Updates calls emit for everything that the client has not been told yet, in the order in
+// which the client has to be told, and advances the view. What is held back is kept for
+// later.
 func (v *View) Updates(hold Hold, emit func(Update)) {
 	for _, u := range v.collect(hold) {
 		emit(u)
 	}
 }
 
-// collect is Updates with m.mu held, so that nothing is emitted meanwhile.
+// collect does the work of Updates with m.mu held; nothing is emitted meanwhile.
 func (v *View) collect(hold Hold) []Update {
 	m := v.m
 	m.mu.Lock()
@@ -97,12 +98,13 @@ func (v *View) collect(hold Hold) []Update {
 	}
 	v.flagged = later
 	if current && len(v.gone) == 0 && m.t.Count() == m.t.Before(v.known) {
-		v.told = m.modseqs.highest // what is not settled yet will be above
+		v.told = m.modseqs.highest // what is not settled yet will be higher
 	}
 	return out
 }
 
-// deleteAt takes what is at the indexes out of s, each part of which moves once.
+// deleteAt removes the elements at the given indexes from s, moving each element at most
+// once.
 func deleteAt(s []uint32, indexes []int) []uint32 {
 	if len(indexes) == 0 {
 		return s
@@ -116,8 +118,8 @@ func deleteAt(s []uint32, indexes []int) []uint32 {
 	return kept
 }
 
-// grow takes the rows into the view that came since, and says whether there
-// are any. A view that may change the mailbox claims the recent ones.
+// grow adds the rows that came since to the view, and reports whether there are any. A view
+// that may change the mailbox claims the recent ones.
 func (v *View) grow() bool {
 	t := v.m.t
 	if !v.grows() {
@@ -146,8 +148,8 @@ func (v *View) grows() bool {
 	return t.Count() != t.Before(v.known) && !(v.modseqs && len(v.m.modseqs.unsettled) > 0)
 }
 
-// NewKeywords tells, once, that a keyword letter got a name since the last
-// Updates.
+// NewKeywords reports whether a keyword letter got a name since the last Updates, and
+// resets that.
 func (v *View) NewKeywords() bool {
 	v.m.mu.Lock()
 	defer v.m.mu.Unlock()

@@ -7,28 +7,27 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// View is one session's view of a mailbox: the table as the client was last
-// told of it. It costs memory only for what the client has not been told yet.
-// Methods are called by one goroutine at a time, except that the mailbox adds
-// news from others.
+// View is one session's view of a mailbox: the table as the client was last told of it. It
+// uses memory only for what the client has not been told yet. Its methods must be called by
+// one goroutine at a time; the mailbox adds news from other goroutines.
 type View struct {
 	m        *Mailbox
-	ctx      context.Context // its end ends what a reader of messages waits for
+	ctx      context.Context // when it ends, reading messages no longer waits
 	readOnly bool
 	notify   func()
 
 	// The rest is guarded by m.mu.
-	known    uint32   // the client was told of the rows below
+	known    uint32   // the client was told of the rows below this one
 	gone     []uint32 // rows below known that were expunged since, ascending
 	flagged  []uint32 // rows below known whose flags changed since, any order, may repeat
 	recent   []uint32 // rows that are \Recent in this view, ascending
 	keywords bool     // a keyword letter got a name since
-	key      bool     // the mailbox got another access key since
+	key      bool     // the mailbox got a new access key since
 	modseqs  bool     // the client is told mod-sequences
-	told     uint64   // all changes up to this mod-sequence were told
+	told     uint64   // the client was told of all changes up to this mod-sequence
 }
 
-// ReadOnly tells whether changes through this view are refused.
+// ReadOnly reports whether changes through this view are refused.
 func (v *View) ReadOnly() bool { return v.readOnly }
 
 // Exists returns the number of messages in the view.
@@ -40,7 +39,7 @@ func (v *View) Exists() uint32 {
 
 func (v *View) exists() uint32 { return v.m.t.Before(v.known) + uint32(len(v.gone)) }
 
-// Recent returns how many of them are \Recent in this view.
+// Recent returns how many messages are \Recent in this view.
 func (v *View) Recent() uint32 {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
@@ -57,16 +56,15 @@ func (v *View) LastUID() uint32 {
 	return 0
 }
 
-// UID returns the UID of the message with sequence number seq, which the view
-// must have.
+// UID returns the UID of the message with sequence number seq, which must be in the view.
 func (v *View) UID(seq uint32) uint32 {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
 	return v.m.t.Row(v.rowAt(seq)).UID
 }
 
-// FirstUnseen returns the sequence number of the first message without \Seen,
-// 0 if there is none.
+// FirstUnseen returns the sequence number of the first message without \Seen, 0 if there is
+// none.
 func (v *View) FirstUnseen() uint32 {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
@@ -76,13 +74,13 @@ func (v *View) FirstUnseen() uint32 {
 	return 0
 }
 
-// UIDNext returns the UID that the next new message gets at least.
+// UIDNext returns a lower bound for the UID of the next new message.
 func (v *View) UIDNext() uint32 { return v.m.UIDNext() }
 
 // UIDValidity returns the mailbox's UIDVALIDITY.
 func (v *View) UIDValidity() uint32 { return v.m.UIDValidity() }
 
-// KeywordName gives the name of keyword letter 'a'+index; false for none.
+// KeywordName returns the name of keyword letter 'a'+index; false if it has none.
 func (v *View) KeywordName(index int) (string, bool) {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
@@ -103,14 +101,14 @@ func (v *View) KeywordNames() []string {
 	return names
 }
 
-// KeywordIndex finds the letter of a keyword, whatever its case.
+// KeywordIndex returns the index of a keyword's letter. Case is ignored.
 func (v *View) KeywordIndex(name string) (int, bool) {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
 	return v.m.names.index(name)
 }
 
-// KeywordsFull tells that no further keyword fits in this mailbox.
+// KeywordsFull reports whether no further keyword fits in this mailbox.
 func (v *View) KeywordsFull() bool {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
@@ -126,7 +124,7 @@ func (v *View) seq(n uint32) uint32 {
 // rowAt returns the row with sequence number seq, 1 <= seq <= exists().
 func (v *View) rowAt(seq uint32) uint32 {
 	k := seq - 1
-	// i of the rows that are gone come before it.
+	// Of the rows that are gone, i come before it.
 	i, found := slices.BinarySearchFunc(v.gone, k, func(n, k uint32) int {
 		j, _ := slices.BinarySearch(v.gone, n)
 		return int(int64(v.m.t.Before(n)) + int64(j) - int64(k))
@@ -138,7 +136,7 @@ func (v *View) rowAt(seq uint32) uint32 {
 	return n
 }
 
-// has tells whether the view shows the row.
+// has reports whether the view shows the row.
 func (v *View) has(n uint32) bool {
 	if n >= v.known {
 		return false
@@ -146,7 +144,7 @@ func (v *View) has(n uint32) bool {
 	return v.m.t.Row(n).State == table.Present || v.lost(n)
 }
 
-// lost tells whether the message of a row is gone and the client was not told.
+// lost reports whether the message of a row is gone and the client has not been told.
 func (v *View) lost(n uint32) bool {
 	_, ok := slices.BinarySearch(v.gone, n)
 	return ok

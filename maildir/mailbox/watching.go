@@ -9,36 +9,37 @@ import (
 	"maildird/maildir/watch"
 )
 
-// watching is where the mailbox's events come from. It changes with m.sync and
-// m.mu held; either is enough to read it.
+// watching is where the mailbox's events come from. Its fields are changed with both m.sync
+// and m.mu held; holding either is enough to read them.
 type watching struct {
 	watches []*watch.Watch
-	on      bool    // events come
-	soon    bool    // they will, or poll is set
-	poll    *poller // where none are to be had
+	on      bool    // events are delivered
+	soon    bool    // the watch is being set up
+	poll    *poller // used if no events can be had
 	retired bool
-	beside  chan []*watch.Watch // gives the watches that watchBeside asked for, nil: it did not
+	beside  chan []*watch.Watch // delivers the watches that watchBeside requested; nil: none requested
 	starts  sync.WaitGroup
 	quit    chan struct{} // closed when the mailbox ends; made by watchSoon
-	// muteFrom is how many events make it worth while to do without them.
+	// muteFrom is the number of events from which on it is better to do without them.
 	muteFrom int
 }
 
-// afterAnswer is how long a watch waits that would slow down the answer to the
-// command for which the folder was opened: an older kernel's walk holds the directory.
+// afterAnswer is how long adding a watch is delayed, so that it does not slow down the
+// answer to the command for which the folder was opened: older kernels lock the directory
+// while they walk through it.
 const afterAnswer = 20 * time.Millisecond
 
-// watchBeside asks for events on new/ and cur/, or has the folder polled, in a
-// goroutine while the folder is listed: to watch a directory, a kernel as old as
-// 6.1 goes through all the names in it that it knows. Nobody else has the mailbox yet.
+// watchBeside requests events for new/ and cur/, or starts polling the folder, in a
+// goroutine while the folder is being listed: to add a watch for a directory, kernels as
+// old as 6.1 walk through all names in it that they have cached. Nobody else has the
+// mailbox yet.
 func (m *Mailbox) watchBeside() {
 	m.watch.beside = make(chan []*watch.Watch, 1)
 	m.watch.starts.Go(func() { m.watch.beside <- m.addWatches() })
 }
 
-// joinWatch waits for what watchBeside asked for. From then on events come of what
-// happens; what happened before shows in the times of the directories. m.sync is
-// held.
+// joinWatch waits until what watchBeside requested is set up. From then on, events report
+// what happens; what happened before shows in the times of the directories. m.sync is held.
 func (m *Mailbox) joinWatch() {
 	if m.watch.beside != nil {
 		m.setWatch(<-m.watch.beside)
@@ -46,7 +47,7 @@ func (m *Mailbox) joinWatch() {
 	}
 }
 
-// watchSoon asks for events in a while, for a folder that need not be listed.
+// watchSoon requests events after a delay, for a folder that does not have to be listed.
 func (m *Mailbox) watchSoon() {
 	m.watch.soon = true
 	m.watch.quit = make(chan struct{})
@@ -64,7 +65,7 @@ func (m *Mailbox) watchSoon() {
 			return
 		}
 		m.setWatch(watches)
-		// What happened before the watch began shows in the times.
+		// What happened before the watch started shows in the times.
 		m.last.mu.Lock()
 		was := m.last.times
 		m.last.mu.Unlock()
@@ -105,25 +106,25 @@ func (m *Mailbox) setWatch(watches []*watch.Watch) {
 	}
 }
 
-// drop gives the watches back, so that another mailbox can have them.
+// drop releases the watches, so that another mailbox can have them.
 func (w *watching) drop() {
 	closeWatches(w.watches)
 	w.watches = nil
 }
 
 const (
-	// muteFrom is watching.muteFrom, but for tests.
+	// muteFrom is the value of watching.muteFrom outside tests.
 	muteFrom = 512
-	// holdFrom is how many events are better had together.
+	// holdFrom is the number of events from which on it is better to receive them together.
 	holdFrom = 16
 )
 
-// mute spares this process the events of many changes that it is about to make
-// itself, some of them in cur/: the kernel makes each while the change waits, and
-// drops those of all folders when too many are not read yet. They come together
-// after the changes; or if to list the directory costs less than events of cur/,
-// none of these come. Call the function that it returns after the changes, when the
-// table knows of them. m.sync is held.
+// mute spares this process the events of many changes that it is about to make itself. cur
+// is how many of the events are in cur/. The kernel creates each event while the change
+// waits, and drops those of all folders when too many are unread. With mute, they are
+// delivered together after the changes; or, if listing cur/ costs less than its events,
+// those of cur/ are not delivered at all. The caller calls unmute after the changes, once
+// the table has them. m.sync is held.
 func (m *Mailbox) mute(cur, events int) (unmute func()) {
 	if !m.watch.on || m.watch.retired || events < min(holdFrom, m.watch.muteFrom) {
 		return func() {}
@@ -153,7 +154,7 @@ func (m *Mailbox) endWatch() {
 		close(m.watch.quit)
 	}
 	m.watch.starts.Wait()
-	if m.watch.beside != nil { // the folder was not opened
+	if m.watch.beside != nil { // the folder was never opened
 		closeWatches(<-m.watch.beside)
 	}
 	m.watch.drop()
