@@ -242,7 +242,7 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := seconds(m.env.Now())
+	now := unixSeconds(m.env.Now())
 	uids := make([]uint32, len(files))
 	for i, e := range files {
 		uids[i] = first + uint32(i)

@@ -27,7 +27,7 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 		return err
 	}
 	if lock == nil && !m.unwritable && len(a.fresh) > 0 { // no room for a lock, and so none for records
-		a.fresh, m.late = nil, true
+		a.fresh, m.incomplete = nil, true
 	}
 	entered := false
 	enter := func(first uint32) {
@@ -46,13 +46,13 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrNoUID): // mail that has a UID is served, so that it can be moved
-		if a.fresh = nil; !m.usedUp {
-			m.usedUp = true
+		if a.fresh = nil; !m.uidsExhausted {
+			m.uidsExhausted = true
 			m.env.Log.Error("new mail is not shown: no UID is left", "mailbox", m.Path(), "error", err)
 		}
 	case isFull(err) && m.list.Header().UIDValidity != 0: // no room for the list either
-		m.short(err)
-		a.fresh, m.late = nil, true
+		m.postpone(err)
+		a.fresh, m.incomplete = nil, true
 	default:
 		return err
 	}
@@ -60,7 +60,7 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 		enter(first)
 	}
 	for _, e := range a.second {
-		m.met(e)
+		m.updateKnown(e)
 	}
 	return nil
 }
@@ -69,7 +69,7 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 type arrivals struct {
 	known  []entry      // have a record
 	fresh  []entry      // get a record
-	second []entry      // second names of the above, see met
+	second []entry      // second names of the above, see updateKnown
 	bases  *table.Bases // of all files that were examined
 	files  int          // how many were examined
 	octets int          // total length of the bases of known and fresh
@@ -92,14 +92,14 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 		if first := *slot - 1; again && files[first].where == table.InNew && e.where == table.InCur {
 			// Mail moves from new/ to cur/: the file in new/ came later, or is left over
 			// from a move.
-			a.instead(files[first], e)
+			a.replace(files[first], e)
 			files[first], e = e, files[first]
 		}
 		if again && m.sameFile(files[*slot-1], e) {
 			a.second = append(a.second, e)
 			continue
 		}
-		if base == "" || again || !empty && m.hasFile(base) && !m.met(e) || len(base) > longestBase && (empty || !m.recorded(base)) {
+		if base == "" || again || !empty && m.hasFile(base) && !m.updateKnown(e) || len(base) > longestBase && (empty || !m.recorded(base)) {
 			// Its base is empty, belongs to another message, or leaves no room for flags:
 			// the file gets a base of its own.
 			if lock == nil {
@@ -120,7 +120,7 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 			base = filename.Base(e.name)
 			slot = a.bases.Slot(base)
 		} else if !empty && m.hasFile(base) {
-			continue // handled by met
+			continue // handled by updateKnown
 		}
 		files[i] = e
 		*slot = uint32(i) + 1
@@ -137,8 +137,8 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 	return a, m.dropRecords(lock, a.fresh)
 }
 
-// instead replaces one file by another.
-func (a *arrivals) instead(of, e entry) {
+// replace replaces one file by another.
+func (a *arrivals) replace(of, e entry) {
 	for _, list := range [][]entry{a.known, a.fresh} {
 		for i, have := range slices.Backward(list) { // it is usually one of the last
 			if have == of {
@@ -290,19 +290,19 @@ func (m *Mailbox) rename(e entry) (entry, error) {
 	return to, nil
 }
 
-// secondStays is how long a second name of a file is left alone, since a move by link and
+// secondNameGrace is how long a second name of a file is left alone, since a move by link and
 // unlink may be in progress. Dovecot waits as long (DUPE_LINKS_DELETE_SECS).
-const secondStays = 30 * time.Second
+const secondNameGrace = 30 * time.Second
 
 // dropSecond removes second names of files. They are left by an interrupted move by link
 // and unlink, and other programs take them for messages. The uidlist's lock is held.
 func (m *Mailbox) dropSecond() {
-	for n, e := range m.alias {
+	for n, e := range m.secondNames {
 		m.mu.RLock()
 		kept := entry{where: m.t.Row(n).Where, name: m.t.FileName(n)}
 		m.mu.RUnlock()
 		st, err := m.in(e.where).Lstat(e.name)
-		if err != nil || m.env.Now().Sub(st.Ctime) < secondStays || !m.sameFile(kept, e) {
+		if err != nil || m.env.Now().Sub(st.Ctime) < secondNameGrace || !m.sameFile(kept, e) {
 			continue
 		}
 		// The name that stays may not be durable yet.
@@ -314,7 +314,7 @@ func (m *Mailbox) dropSecond() {
 			continue
 		}
 		m.touched(e.where)
-		delete(m.alias, n)
+		delete(m.secondNames, n)
 		m.env.Log.Warn("a message had two names", "mailbox", m.Path(), "kept", kept.name, "removed", e.name)
 	}
 }
@@ -363,7 +363,7 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 		if errors.Is(err, fs.ErrExist) && m.sameFile(entry{where: table.InNew, name: name}, to) {
 			// A crash during an earlier move left both names.
 			err = m.dirs.New.Remove(name)
-			delete(m.alias, n)
+			delete(m.secondNames, n)
 		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
 			m.events.orderScan() // somebody else moved it, or put another file there: look again
@@ -373,7 +373,7 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 			continue // it is served from where it is
 		}
 		if isFull(err) {
-			m.short(err) // the directory needs another block
+			m.postpone(err) // the directory needs another block
 			return nil
 		}
 		if err != nil {
@@ -403,6 +403,6 @@ func (m *Mailbox) moveLater(left bool) {
 	m.moveFrom = time.Time{}
 	if left {
 		m.moveFrom = m.env.Now().Add(newPatience)
-		m.again.Reset(newPatience)
+		m.retry.Reset(newPatience)
 	}
 }

@@ -69,7 +69,7 @@ func BenchmarkArrivals(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			m := newBox(b).open(newEnv(b))
 			defer m.Close()
-			var kept names
+			var kept nameStore
 			listed := make([]entry, n)
 			for i, k := range rand.New(rand.NewPCG(1, 2)).Perm(n) {
 				listed[i] = kept.keep(entry{table.InCur, uint32(k + 1), fmt.Sprintf("17%08d.M%dP99V1I2.host.example,S=4321,W=4400:2,S", k, k)})

@@ -270,7 +270,7 @@ func (dst *Mailbox) copyIn(ctx context.Context, lock *dotlock.Lock, src *Mailbox
 	files := make([]entry, 0, len(originals))
 	ext := make([]string, len(originals))
 	bases := make(map[string]bool, len(originals))
-	defer dst.mute(flagged(originals), len(originals))()
+	defer dst.mute(countFlagged(originals), len(originals))()
 	defer dst.events.expect()()
 	for i, o := range originals {
 		if i%256 == 255 {
@@ -282,7 +282,7 @@ func (dst *Mailbox) copyIn(ctx context.Context, lock *dotlock.Lock, src *Mailbox
 		}
 		flags := o.msg.Flags&^filename.Keywords | letters
 		e, err := dst.copyFile(ctx, src, o, flags, bases)
-		if errors.Is(err, errAway) {
+		if errors.Is(err, errMoved) {
 			return nil, &originals[i].msg, dst.undo(files, err)
 		}
 		if err != nil {
@@ -299,8 +299,8 @@ func (dst *Mailbox) copyIn(ctx context.Context, lock *dotlock.Lock, src *Mailbox
 	return uids, nil, err
 }
 
-// flagged counts the messages whose copies go to cur/.
-func flagged(originals []original) (count int) {
+// countFlagged counts the messages whose copies go to cur/.
+func countFlagged(originals []original) (count int) {
 	for _, o := range originals {
 		if o.msg.Flags != 0 {
 			count++
@@ -309,9 +309,9 @@ func flagged(originals []original) (count int) {
 	return count
 }
 
-// errAway means that an original is not where the table has it, or has different flags by
+// errMoved means that an original is not where the table has it, or has different flags by
 // now.
-var errAway = errors.New("the file was moved")
+var errMoved = errors.New("the file was moved")
 
 // copyFile puts one copy into dst's new/ or cur/.
 func (dst *Mailbox) copyFile(ctx context.Context, src *Mailbox, o original, flags filename.Flags, taken map[string]bool) (entry, error) {
@@ -320,12 +320,12 @@ func (dst *Mailbox) copyFile(ctx context.Context, src *Mailbox, o original, flag
 		return entry{}, err
 	}
 	if filename.FlagsOf(from.name) != o.msg.Flags {
-		return entry{}, errAway
+		return entry{}, errMoved
 	}
 	e, err := dst.copyFrom(ctx, src, from, o, flags, taken)
 	if errors.Is(err, fs.ErrNotExist) { // in which of the two folders?
 		if _, serr := src.in(from.where).Lstat(from.name); errors.Is(serr, fs.ErrNotExist) {
-			err = errAway
+			err = errMoved
 		}
 	}
 	return e, err
@@ -349,7 +349,7 @@ func (dst *Mailbox) copyFrom(ctx context.Context, src *Mailbox, from entry, o or
 		e.where = table.InCur
 	}
 	base := o.base
-	if ok, err := dst.keepsBase(src, from, st, base); err != nil {
+	if ok, err := dst.canKeepBase(src, from, st, base); err != nil {
 		return entry{}, err
 	} else if !ok || taken[base] {
 		if base, err = dst.freshBase(src, from, st); err != nil {
@@ -419,10 +419,10 @@ func (dst *Mailbox) freshBase(src *Mailbox, from entry, st dirfd.Stat) (string, 
 	return base, nil
 }
 
-// keepsBase reports whether a copy can have the base of its original: no message in dst has
+// canKeepBase reports whether a copy can have the base of its original: no message in dst has
 // or had it, its "S=" is correct, and it contains no UID of mbsync's, which would identify
 // another message in dst.
-func (dst *Mailbox) keepsBase(src *Mailbox, from entry, st dirfd.Stat, base string) (bool, error) {
+func (dst *Mailbox) canKeepBase(src *Mailbox, from entry, st dirfd.Stat, base string) (bool, error) {
 	dst.mu.RLock()
 	_, used := dst.t.Lookup(base)
 	dst.mu.RUnlock()

@@ -70,8 +70,8 @@ func TestFirstLookIsDurable(t *testing.T) {
 			}
 			continue
 		}
-		if m.list.Unsettled() || !m.modseqs.lasting || m.UIDValidity() != 7 {
-			t.Errorf("list unsettled %v, history on disk %v, UIDVALIDITY %d", m.list.Unsettled(), m.modseqs.lasting, m.UIDValidity())
+		if m.list.Unsettled() || !m.modseqs.durable || m.UIDValidity() != 7 {
+			t.Errorf("list unsettled %v, history on disk %v, UIDVALIDITY %d", m.list.Unsettled(), m.modseqs.durable, m.UIDValidity())
 		}
 		m.Close()
 	}
@@ -166,7 +166,7 @@ func TestBothNames(t *testing.T) {
 	name := b.drop("new/")
 	must(t, os.Link(b.file(name), b.file("cur/"+filepath.Base(name)+":2,")))
 	env := newEnv(t)
-	env.Now = func() time.Time { return time.Now().Add(secondStays) }
+	env.Now = func() time.Time { return time.Now().Add(secondNameGrace) }
 	m := b.open(env)
 	defer m.Close()
 	c := connect(t, m, false)

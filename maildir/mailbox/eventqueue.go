@@ -37,10 +37,10 @@ type eventQueue struct {
 	// away are the names that went away, among those that were dropped in favour of a scan:
 	// a scan does not notice that a name belongs to another file by now.
 	away map[entry]struct{}
-	// again are the names that appeared although the table had them, or that were dropped.
+	// reappeared are the names that appeared although the table had them, or that were dropped.
 	// Either this process created them by a rename, or mv or rsync put another file in a
 	// message's place. This is not news that wakes a session; the next look finds out.
-	again map[entry]struct{}
+	reappeared map[entry]struct{}
 	// coming counts the operations that are about to enter names in the table: see expect.
 	coming atomic.Int32
 }
@@ -66,7 +66,7 @@ func (q *eventQueue) drop() {
 func (q *eventQueue) leave(e entry, op watch.Op) {
 	switch op {
 	case watch.Appeared: // perhaps created by this process, and then replaced by another program
-		note(&q.again, e)
+		note(&q.reappeared, e)
 	case watch.Removed, watch.MovedAway:
 		note(&q.away, e)
 	}
@@ -82,11 +82,11 @@ func note(set *map[entry]struct{}, e entry) {
 	}
 }
 
-// comeAgain notes that a name appeared that the table already has.
-func (q *eventQueue) comeAgain(e entry) {
+// appearedAgain notes that a name appeared that the table already has.
+func (q *eventQueue) appearedAgain(e entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	note(&q.again, e)
+	note(&q.reappeared, e)
 }
 
 // event receives one event from the watcher's goroutine.
@@ -99,7 +99,7 @@ func (m *Mailbox) event(where table.Place, ev watch.Event) {
 		}
 		if e := (entry{where: where, name: ev.Name}); !unsure && m.agrees(e, ev.Op) {
 			if ev.Op == watch.Appeared {
-				q.comeAgain(e)
+				q.appearedAgain(e)
 			}
 			return
 		}

@@ -45,7 +45,7 @@ func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 				m.forgetFile(e)
 			}
 			e.inode = st.InodeSum()
-			if !m.met(e) {
+			if !m.updateKnown(e) {
 				fresh = append(fresh, e)
 			} else {
 				m.forgetUnless(e, st)
@@ -99,10 +99,10 @@ func (m *Mailbox) forgetAway() {
 // file. m.sync is held.
 func (m *Mailbox) forgetReplaced() {
 	m.events.mu.Lock()
-	again := m.events.again
-	m.events.again = nil
+	reappeared := m.events.reappeared
+	m.events.reappeared = nil
 	m.events.mu.Unlock()
-	for e := range again {
+	for e := range reappeared {
 		m.forgetIfReplaced(e)
 	}
 }
@@ -168,10 +168,10 @@ func (m *Mailbox) at(e entry) (uint32, bool) {
 	return n, true
 }
 
-// met reports whether the file e belongs to a row that already has a file, and if so,
+// updateKnown reports whether the file e belongs to a row that already has a file, and if so,
 // updates the row: the message got new flags or was moved from new/ to cur/. If the old
 // name still exists and is a different file, e is a message of its own.
-func (m *Mailbox) met(e entry) bool {
+func (m *Mailbox) updateKnown(e entry) bool {
 	m.mu.RLock()
 	n, ok := m.t.Lookup(filename.Base(e.name))
 	if !ok || m.t.Row(n).State != table.Present {
@@ -198,7 +198,7 @@ func (m *Mailbox) met(e entry) bool {
 			m.renamed(n, e)
 			e = old
 		}
-		m.alias[n] = e
+		m.secondNames[n] = e
 		return true
 	}
 	m.renamed(n, e)
@@ -207,11 +207,11 @@ func (m *Mailbox) met(e entry) bool {
 
 // aliased switches a row whose file lost its name to the file's other name, if it has one.
 func (m *Mailbox) aliased(n uint32) bool {
-	e, ok := m.alias[n]
+	e, ok := m.secondNames[n]
 	if !ok {
 		return false
 	}
-	delete(m.alias, n)
+	delete(m.secondNames, n)
 	st, err := m.in(e.where).Lstat(e.name)
 	if err != nil {
 		return false

@@ -134,7 +134,7 @@ func (m *Mailbox) syncRemoved(lock *dotlock.Lock, removed []uint32) error {
 	if failed != nil {
 		return failed
 	}
-	return m.shortOrNot(err)
+	return m.postponeIfFull(err)
 }
 
 // liveBut is live without the messages with the given UIDs, which ascend.
@@ -196,7 +196,7 @@ func (m *Mailbox) unlink(n uint32, flags filename.Flags) (table.Place, error) {
 // would come back under that name. A second name in new/ dates from before a move to cur/;
 // one in cur/ may belong to a program that is just removing a flag.
 func (m *Mailbox) unlinkSecond(n uint32, e entry, flags filename.Flags) error {
-	second, ok := m.alias[n]
+	second, ok := m.secondNames[n]
 	if !ok || !m.sameFile(e, second) {
 		return nil
 	}
@@ -207,6 +207,6 @@ func (m *Mailbox) unlinkSecond(n uint32, e entry, flags filename.Flags) error {
 		return err
 	}
 	m.touched(second.where)
-	delete(m.alias, n)
+	delete(m.secondNames, n)
 	return nil
 }

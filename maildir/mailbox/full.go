@@ -27,33 +27,33 @@ func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-// short notes that work was postponed because the disk is full, and arranges for the
+// postpone notes that work was postponed because the disk is full, and arranges for the
 // sessions to be woken to look again. m.sync is held.
-func (m *Mailbox) short(err error) {
+func (m *Mailbox) postpone(err error) {
 	if !m.full {
 		m.env.Log.Warn("no room on the file system: new mail is shown, and moved to cur/, when there is",
 			"mailbox", m.Path(), "error", err)
 	}
 	m.full = true
-	m.shorts++
-	m.again.Reset(pollInterval)
+	m.postponed++
+	m.retry.Reset(pollInterval)
 }
 
-// roomAgain notes that nothing has been postponed since shorts was read.
-func (m *Mailbox) roomAgain(shorts int) {
-	if m.full && m.shorts == shorts {
+// roomAgain notes that nothing has been postponed since postponed was read.
+func (m *Mailbox) roomAgain(postponed int) {
+	if m.full && m.postponed == postponed {
 		m.full = false
 		m.env.Log.Info("there is room on the file system again", "mailbox", m.Path())
 	}
 }
 
-// shortOrNot returns nil if the error says that the disk is full, after noting that, and
+// postponeIfFull returns nil if the error says that the disk is full, after noting that, and
 // otherwise the error.
-func (m *Mailbox) shortOrNot(err error) error {
+func (m *Mailbox) postponeIfFull(err error) error {
 	if !isFull(err) {
 		return err
 	}
-	m.short(err)
+	m.postpone(err)
 	return nil
 }
 
@@ -71,7 +71,7 @@ func (m *Mailbox) changeAnyway(ctx context.Context, f func(*dotlock.Lock) error)
 	if err := m.check(); err != nil {
 		return err
 	}
-	m.short(err)
+	m.postpone(err)
 	if err := m.readList(); err != nil {
 		return err
 	}

@@ -72,12 +72,12 @@ type Mailbox struct {
 
 	// sync (capacity 1) is held while examining or changing the files. It guards the fields
 	// up to mu.
-	sync  chan struct{}
-	dirs  delivery.Dirs
-	list  *uidlist.File
-	words *keywords.Table
-	hist  *history.File
-	alias map[uint32]entry // a second name of a row's file
+	sync        chan struct{}
+	dirs        delivery.Dirs
+	list        *uidlist.File
+	words       *keywords.Table
+	hist        *history.File
+	secondNames map[uint32]entry // a second name of a row's file
 	// unlisted are rows that have a file, but no record in the uidlist after another
 	// program replaced it.
 	unlisted []uint32
@@ -90,13 +90,13 @@ type Mailbox struct {
 	// the mailbox is served as it is and not changed.
 	unwritable bool
 	// full is set while work is postponed because the disk is full.
-	full   bool
-	shorts int // how often work was postponed for that reason
-	// late is set if the current look left out new mail that has no UID.
-	late bool
-	// usedUp is set if new mail is left out for good because no UIDs are left.
-	usedUp bool
-	again  *time.Timer // wakes the sessions to look again after a look failed
+	full      bool
+	postponed int // how often work was postponed for that reason
+	// incomplete is set if the current look left out new mail that has no UID.
+	incomplete bool
+	// uidsExhausted is set if new mail is left out for good because no UIDs are left.
+	uidsExhausted bool
+	retry         *time.Timer // wakes the sessions to look again after a look failed
 
 	watch watching
 
@@ -150,24 +150,24 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 		words: keywords.New(dir, env.Fsync),
 		hist:  history.New(dir, history.Options{Fsync: env.Fsync, Log: env.Log, Now: env.Now}),
 		t:     table.New(), inNew: map[uint32]struct{}{}, views: map[*View]struct{}{},
-		alias: map[uint32]entry{}, modseqs: modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}},
+		secondNames: map[uint32]entry{}, modseqs: modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}},
 		cached: env.box(), orders: env.box(),
 	}
 	m.watch.muteFrom = muteFrom
-	m.again = time.AfterFunc(pollInterval, m.wake)
-	m.again.Stop()
+	m.retry = time.AfterFunc(pollInterval, m.wake)
+	m.retry.Stop()
 	opened := false
 	defer func() { // also after a panic
 		if !opened {
 			m.Close()
 		}
 	}()
-	m.last.named = env.Now() // dir was just looked up by its name
+	m.last.nameChecked = env.Now() // dir was just looked up by its name
 	resumed := m.openSnapshot()
 	if m.loaded {
 		m.watchSoon()
 	} else { // the first scan waits for the watch, so that nothing is missed between them
-		m.watchBeside()
+		m.watchInBackground()
 	}
 	err = m.Poll(ctx)
 	if err != nil && resumed {
@@ -185,7 +185,7 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 func (m *Mailbox) Close() {
 	m.closeSnapshot()
 	m.endWatch()
-	m.again.Stop()
+	m.retry.Stop()
 	m.closeCache()
 	m.t.Close()
 	m.dirs.Close()
@@ -377,8 +377,8 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 		if err == nil && errors.Is(rerr, dotlock.ErrStolen) {
 			err, rerr = rerr, nil
 		}
-		err = m.endedBy(err)
-		if rerr != nil && !errors.Is(m.endedBy(rerr), ErrReplaced) { // whoever wants the lock next removes it
+		err = m.asReplaced(err)
+		if rerr != nil && !errors.Is(m.asReplaced(rerr), ErrReplaced) { // whoever wants the lock next removes it
 			m.env.Log.Error("the mailbox's lock cannot be removed", "mailbox", m.Path(), "error", rerr)
 		}
 	}()

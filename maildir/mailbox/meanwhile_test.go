@@ -87,11 +87,11 @@ func TestRenamedBeforeWatch(t *testing.T) {
 	must(t, m.acquire(ctx))
 	defer m.release()
 	m.watch.drop()
-	m.watch.beside = make(chan []*watch.Watch)
+	m.watch.pending = make(chan []*watch.Watch)
 	go func() {
 		time.Sleep(100 * time.Millisecond) // the listing takes less, or shows the new name
 		_ = os.Rename(b.file(rel), b.file(rel+"F"))
-		m.watch.beside <- m.addWatches()
+		m.watch.pending <- m.addWatches()
 	}()
 	must(t, m.scan(ctx, nil))
 	if got := "cur/" + m.nameOf(0); got != rel+"F" {

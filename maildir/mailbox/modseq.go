@@ -30,8 +30,8 @@ type modseqs struct {
 	begun bool
 	// accounted is the highest UID that the history knows of.
 	accounted uint32
-	// lasting is set if the history is on disk.
-	lasting bool
+	// durable is set if the history is on disk.
+	durable bool
 	views   int // the number of views that are told mod-sequences
 	// past is set if the history goes back to before this process.
 	past bool

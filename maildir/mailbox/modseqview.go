@@ -13,7 +13,7 @@ import (
 func (v *View) EnableModSeq(ctx context.Context) (ok bool, err error) {
 	m := v.m
 	m.mu.Lock()
-	if ok = m.modseqs.lasting; ok && !v.modseqs {
+	if ok = m.modseqs.durable; ok && !v.modseqs {
 		v.modseqs = true
 		m.modseqs.views++
 	}
@@ -42,7 +42,7 @@ func (v *View) TellModSeq(ctx context.Context) (uint64, error) {
 func (v *View) keepsModSeqs() bool {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
-	return v.m.modseqs.lasting
+	return v.m.modseqs.durable
 }
 
 // HighestModSeq returns the mod-sequence up to which the client has been told all changes.

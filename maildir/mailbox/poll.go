@@ -29,9 +29,9 @@ const (
 
 // lastLook is what is needed to see, without m.sync, that nothing has changed.
 type lastLook struct {
-	mu    sync.Mutex
-	times dirTimes
-	named time.Time
+	mu          sync.Mutex
+	times       dirTimes
+	nameChecked time.Time
 }
 
 // Poll brings the table in step with the files. It costs four system calls when nothing has
@@ -55,7 +55,7 @@ func (m *Mailbox) Poll(ctx context.Context) error {
 	case errors.Is(err, errPutOff): // all sessions are woken in a while
 		return m.check()
 	case err != nil:
-		return m.endedBy(err)
+		return m.asReplaced(err)
 	}
 	m.wakeThoseWithNews()
 	if !m.events.empty() {
@@ -70,9 +70,9 @@ func (m *Mailbox) checkName() error {
 	l := &m.last
 	now := m.env.Now()
 	l.mu.Lock()
-	due := now.Sub(l.named).Abs() >= nameInterval
+	due := now.Sub(l.nameChecked).Abs() >= nameInterval
 	if due {
-		l.named = now
+		l.nameChecked = now
 	}
 	l.mu.Unlock()
 	if due && !m.isHere() {
@@ -85,10 +85,10 @@ func (m *Mailbox) checkName() error {
 // the directories that are open.
 func (m *Mailbox) isHere() bool { return (m.leadsHere == nil || m.leadsHere()) && m.hasDirs() }
 
-// endedBy turns an error into ErrReplaced if the operation failed because the folder was
+// asReplaced turns an error into ErrReplaced if the operation failed because the folder was
 // removed or replaced, and its files, including the lock, with it. That is caused by a
 // user's DELETE or RENAME, and is not a fault to report.
-func (m *Mailbox) endedBy(err error) error {
+func (m *Mailbox) asReplaced(err error) error {
 	if err == nil || errors.Is(err, ErrReplaced) {
 		return err
 	}
@@ -108,7 +108,7 @@ func (m *Mailbox) endedBy(err error) error {
 	}
 }
 
-// looksForRemoval is how often endedBy checks whether the folder of a lock that was removed
+// looksForRemoval is how often asReplaced checks whether the folder of a lock that was removed
 // is removed too, before it reports an error.
 const looksForRemoval = 25
 
@@ -138,7 +138,7 @@ func (m *Mailbox) NameChanged() {
 // checkNameAgain makes the next Poll check the name.
 func (m *Mailbox) checkNameAgain() {
 	m.last.mu.Lock()
-	m.last.named = time.Time{}
+	m.last.nameChecked = time.Time{}
 	m.last.mu.Unlock()
 }
 
@@ -195,7 +195,7 @@ func (m *Mailbox) look(ctx context.Context) error {
 	err := m.lookNow(ctx)
 	if err != nil {
 		m.events.orderScan()
-		m.again.Reset(pollInterval)
+		m.retry.Reset(pollInterval)
 		return err
 	}
 	m.snapshotLater()
@@ -264,7 +264,7 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, changed ch
 		scan = more
 		m.setTimes(now)
 	}
-	shorts := m.shorts
+	postponed := m.postponed
 	if scan || lock == nil {
 		if !m.loaded && lock != nil {
 			m.readHistory()
@@ -274,8 +274,8 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, changed ch
 		}
 		m.loaded = true
 	}
-	late := m.late
-	m.late = false
+	late := m.incomplete
+	m.incomplete = false
 	if lock != nil {
 		m.dropSecond()
 		if err := m.moveNew(lock); err != nil {
@@ -292,7 +292,7 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, changed ch
 		return errPutOff
 	}
 	if lock != nil {
-		m.roomAgain(shorts)
+		m.roomAgain(postponed)
 	}
 	return nil
 }
@@ -358,7 +358,7 @@ func (m *Mailbox) underLock(ctx context.Context, f func(*dotlock.Lock) error) er
 	case err == nil, errors.Is(err, ErrReplaced):
 		return err
 	case errors.Is(err, errNoRoom):
-		m.short(err)
+		m.postpone(err)
 		if m.loaded {
 			return errPutOff
 		}
@@ -368,7 +368,7 @@ func (m *Mailbox) underLock(ctx context.Context, f func(*dotlock.Lock) error) er
 		if m.list.Header().UIDValidity == 0 {
 			return err
 		}
-		m.late = true
+		m.incomplete = true
 		return f(nil)
 	case errors.Is(err, dotlock.ErrLocked) && m.loaded:
 		m.env.Log.Info("mailbox is locked by another program, looking again later", "mailbox", m.Path(), "error", err)

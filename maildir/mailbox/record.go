@@ -234,7 +234,7 @@ func (m *Mailbox) raiseNextUID(lock *dotlock.Lock) error {
 	m.mu.Lock()
 	m.guid = m.list.Header().GUID
 	m.mu.Unlock()
-	return m.shortOrNot(err)
+	return m.postponeIfFull(err)
 }
 
 // tidy is tidyList, postponed if there is no room for it.
@@ -243,7 +243,7 @@ func (m *Mailbox) tidy() error {
 	if m.list.Header().UIDValidity == 0 {
 		return err // nothing works without a list
 	}
-	return m.shortOrNot(err)
+	return m.postponeIfFull(err)
 }
 
 // tidyList rewrites the list if Dovecot would. The uidlist's lock is held.

@@ -170,7 +170,7 @@ func (m *Mailbox) foundSaved(n uint32, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.t.Row(n).Saved == 0 {
-		m.setSaved(n, seconds(at))
+		m.setSaved(n, unixSeconds(at))
 	}
 }
 
@@ -183,11 +183,11 @@ func (m *Mailbox) setSaved(n uint32, at uint32) {
 	m.modseqs.dated = append(m.modseqs.dated, n)
 }
 
-// seconds converts a time to the form that it has in a row.
-func seconds(t time.Time) uint32 { return uint32(min(max(t.Unix(), 1), math.MaxUint32)) }
+// unixSeconds converts a time to the form that it has in a row.
+func unixSeconds(t time.Time) uint32 { return uint32(min(max(t.Unix(), 1), math.MaxUint32)) }
 
 // takeSaved takes over save dates from the history, and adds their rows to dated.
-func (m *Mailbox) takeSaved(dates []history.Saved, dated *listed) {
+func (m *Mailbox) takeSaved(dates []history.Saved, dated *rowBits) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, d := range dates {
@@ -201,7 +201,7 @@ func (m *Mailbox) takeSaved(dates []history.Saved, dated *listed) {
 // keepSaved is called after the history was read from its beginning and had the save dates
 // of the rows in dated. It arranges for the other known dates to be written to it. m.mu is
 // held.
-func (m *Mailbox) keepSaved(dated listed) {
+func (m *Mailbox) keepSaved(dated rowBits) {
 	for n := range m.t.Len() {
 		if r := m.t.Row(n); r.Saved != 0 && r.State == table.Present && !dated.has(n) {
 			m.modseqs.dated = append(m.modseqs.dated, n)

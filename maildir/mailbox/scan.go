@@ -116,7 +116,7 @@ func (m *Mailbox) listOnce() (pass, error) {
 		if err != nil {
 			return pass{}, err
 		}
-		if !m.met(e) {
+		if !m.updateKnown(e) {
 			l.fresh = append(l.fresh, e)
 		} else {
 			m.forgetUnless(e, st)
@@ -125,7 +125,7 @@ func (m *Mailbox) listOnce() (pass, error) {
 	for _, e := range l.others {
 		m.foundInode(e)
 	}
-	return pass{l.fresh, l.unmet()}, nil
+	return pass{l.fresh, l.missing()}, nil
 }
 
 // listing compares what is listed with the table.
@@ -139,7 +139,7 @@ type listing struct {
 	fresh    []entry
 	doubtful []entry // of present rows, under names that differ from the table's
 	others   []entry // of present rows, under their names, with different inode numbers
-	kept     names
+	kept     nameStore
 
 	// The files listed last. The names are valid until take returns.
 	names, bases []string
@@ -223,8 +223,8 @@ func (l *listing) compare(names, bases []string, inodes []uint32) {
 // has reports whether the file of a row was found.
 func (l *listing) has(n uint32) bool { return l.seen[n/64]&(1<<(n%64)) != 0 }
 
-// unmet returns the rows that should have a file and whose file was not found.
-func (l *listing) unmet() (rows []uint32) {
+// missing returns the rows that should have a file and whose file was not found.
+func (l *listing) missing() (rows []uint32) {
 	m := l.m
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -236,10 +236,10 @@ func (l *listing) unmet() (rows []uint32) {
 	return rows
 }
 
-// names stores the names of a listing, many in one block of memory.
-type names struct{ piece strings.Builder }
+// nameStore stores the names of a listing, many in one block of memory.
+type nameStore struct{ piece strings.Builder }
 
-func (k *names) keep(e entry) entry {
+func (k *nameStore) keep(e entry) entry {
 	if at := k.piece.Len(); k.piece.Cap()-at < len(e.name) {
 		k.piece = strings.Builder{}
 		k.piece.Grow(min(max(2*at, 1<<10), 64<<10) + len(e.name))
@@ -256,7 +256,7 @@ func lineUp(files []entry) {
 	if len(files) < 1<<15 { // these fit in a processor's cache
 		return
 	}
-	var kept names
+	var kept nameStore
 	for i, e := range files {
 		files[i] = kept.keep(e)
 	}

@@ -30,7 +30,7 @@ func (m *Mailbox) settled(ctx context.Context, tell bool) (highest uint64, err e
 	defer func() {
 		m.mu.RLock()
 		defer m.mu.RUnlock()
-		if err == nil && m.modseqs.lasting {
+		if err == nil && m.modseqs.durable {
 			highest = m.modseqs.highest
 		}
 	}()
@@ -46,7 +46,7 @@ func (m *Mailbox) settled(ctx context.Context, tell bool) (highest uint64, err e
 		err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error { return m.settle(ctx, lock) })
 		switch {
 		case errors.Is(err, errNoRoom):
-			m.short(err)
+			m.postpone(err)
 			return 0, nil
 		case errors.Is(err, errNoLock):
 			m.cannotWrite(err)
@@ -66,7 +66,7 @@ func (m *Mailbox) settled(ctx context.Context, tell bool) (highest uint64, err e
 func (m *Mailbox) syncHistory(folder func() error) {
 	m.historyError(m.hist.SyncWith(folder))
 	m.mu.Lock()
-	m.modseqs.lasting = m.modseqs.begun && m.hist.Err() == nil
+	m.modseqs.durable = m.modseqs.begun && m.hist.Err() == nil
 	m.mu.Unlock()
 }
 
@@ -145,12 +145,12 @@ func (m *Mailbox) nowSettled(rows []uint32, modseq uint64, dated int) {
 	}
 	clear(s.was)
 	clear(s.strays)
-	s.highest, s.accounted, s.lasting = m.hist.Highest(), m.hist.Accounted(), m.hist.Err() == nil
+	s.highest, s.accounted, s.durable = m.hist.Highest(), m.hist.Accounted(), m.hist.Err() == nil
 }
 
 // historyError logs why the history cannot be written. It continues in memory.
 func (m *Mailbox) historyError(err error) {
-	if err != nil && !errors.Is(m.endedBy(err), ErrReplaced) {
+	if err != nil && !errors.Is(m.asReplaced(err), ErrReplaced) {
 		m.env.Log.Warn("the mailbox's change history cannot be written: returning clients will fetch all flags again",
 			"mailbox", m.Path(), "file", history.Name, "error", err)
 	}

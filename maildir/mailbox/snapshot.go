@@ -133,7 +133,7 @@ func (m *Mailbox) resume(s *state, t *table.Table) bool {
 		m.inNew[n] = struct{}{}
 	}
 	q := &m.modseqs
-	q.highest, q.accounted, q.lasting, q.begun = s.highest, s.accounted, s.lasting, true
+	q.highest, q.accounted, q.durable, q.begun = s.highest, s.accounted, s.durable, true
 	q.unsettled, q.dated, q.past = s.unsettled, s.dated, true
 	for _, p := range s.was {
 		q.was[p.row] = p.flags
@@ -161,14 +161,14 @@ func (m *Mailbox) startOver() {
 	defer m.mu.Unlock()
 	m.t, m.names, m.validity, m.guid, m.uidNext = table.New(), letterNames{}, 0, "", 0
 	clear(m.inNew)
-	clear(m.alias)
+	clear(m.secondNames)
 	m.modseqs = modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}}
 	m.unlisted, m.loaded, m.replaced = nil, false, false
 	m.list = uidlist.New(m.dir, uidlist.Options{Fsync: m.env.Fsync, Log: m.env.Log, Now: m.env.Now})
 	m.words = keywords.New(m.dir, m.env.Fsync)
 	m.hist = history.New(m.dir, history.Options{Fsync: m.env.Fsync, Log: m.env.Log, Now: m.env.Now})
 	m.snap.state = nil
-	m.last.times, m.last.named = dirTimes{}, time.Time{}
+	m.last.times, m.last.nameChecked = dirTimes{}, time.Time{}
 	m.events.orderScan()
 }
 
@@ -240,7 +240,7 @@ func (m *Mailbox) keepSnapshot() {
 // snapshot returns the state of the mailbox. ok is false if it could not be resumed,
 // because what is not in the files would be lost. m.sync is held.
 func (m *Mailbox) snapshot() (s *state, ok bool) {
-	if !m.loaded || m.unwritable || m.full || m.late || m.check() != nil || len(m.unlisted) > 0 || !m.modseqs.begun || m.t.Broken() {
+	if !m.loaded || m.unwritable || m.full || m.incomplete || m.check() != nil || len(m.unlisted) > 0 || !m.modseqs.begun || m.t.Broken() {
 		return nil, false
 	}
 	root, err := m.dir.Stat()
@@ -262,7 +262,7 @@ func (m *Mailbox) snapshot() (s *state, ok bool) {
 		s.settled = m.last.times.same(times) && !m.last.times.racy
 		m.last.mu.Unlock()
 	}
-	s.settled = s.settled && !times.racy && len(m.alias) == 0
+	s.settled = s.settled && !times.racy && len(m.secondNames) == 0
 	if s.list, ok = m.list.Memo(); !ok {
 		return nil, false
 	}
@@ -277,7 +277,7 @@ func (m *Mailbox) snapshot() (s *state, ok bool) {
 	s.names, s.validity, s.guid, s.uidNext = m.names, m.validity, m.guid, m.uidNext
 	s.inNew = sortedKeys(m.inNew)
 	q := &m.modseqs
-	s.highest, s.accounted, s.lasting = q.highest, q.accounted, q.lasting
+	s.highest, s.accounted, s.durable = q.highest, q.accounted, q.durable
 	s.unsettled, s.dated = q.unsettled, q.dated
 	for _, n := range sortedKeys(q.was) {
 		s.was = append(s.was, pastFlags{n, q.was[n]})
@@ -317,14 +317,14 @@ func (m *Mailbox) closeSnapshot() {
 		m.snap.timer.Stop()
 	}
 	if m.snap.name != "" {
-		m.outwaitGrain()
+		m.waitOutGranularity()
 	}
 	m.keepSnapshot()
 }
 
-// outwaitGrain waits until later changes show in the times of the directories and of the
+// waitOutGranularity waits until later changes show in the times of the directories and of the
 // uidlist, if that does not take long: most people who stop the server have just used it.
-func (m *Mailbox) outwaitGrain() {
+func (m *Mailbox) waitOutGranularity() {
 	_, _, t, err := m.statDirs()
 	if err != nil {
 		return

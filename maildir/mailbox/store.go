@@ -44,7 +44,7 @@ func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uin
 		return nil, nil, ErrReadOnly
 	}
 	m := v.m
-	var did storing
+	var did storeResult
 	err = m.changeAnyway(ctx, func(lock *dotlock.Lock) error {
 		if since != always {
 			if lock == nil {
@@ -95,8 +95,8 @@ func (m *Mailbox) anyOpen(v *View, uids []uint32, since uint64) bool {
 	})
 }
 
-// storing is the result of store: rows, ascending if the UIDs were.
-type storing struct{ done, modified []uint32 }
+// storeResult is the result of store: rows, ascending if the UIDs were.
+type storeResult struct{ done, modified []uint32 }
 
 // shown returns rows as messages in the view. m.mu is held.
 func (v *View) shown(rows []uint32) []Message {
@@ -133,7 +133,7 @@ func (m *Mailbox) combined(old filename.Flags, ch flagChange) filename.Flags {
 const storeBatch = 64
 
 // store renames the files. The uidlist's lock is held.
-func (m *Mailbox) store(lock *dotlock.Lock, v *View, uids []uint32, ch flagChange) (did storing, err error) {
+func (m *Mailbox) store(lock *dotlock.Lock, v *View, uids []uint32, ch flagChange) (did storeResult, err error) {
 	did.done = make([]uint32, 0, len(uids))
 	if 2*len(uids) >= min(holdFrom, m.watch.muteFrom) {
 		events := 2 * m.differing(uids, ch)
@@ -245,7 +245,7 @@ func (m *Mailbox) renameOne(r *renaming) bool {
 	from := m.in(r.from.where)
 	if !r.dated {
 		if st, err := from.Lstat(r.from.name); err == nil {
-			r.saved = seconds(st.Ctime) // the rename changes it
+			r.saved = unixSeconds(st.Ctime) // the rename changes it
 		}
 	}
 	if r.err = from.RenameNoReplace(r.from.name, m.dirs.Cur, r.to); r.err != nil {

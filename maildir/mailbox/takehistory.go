@@ -21,7 +21,7 @@ func (m *Mailbox) readHistory() (doubts []uint32) {
 	if validity == 0 {
 		return nil // there is no uidlist yet
 	}
-	var dated listed
+	var dated rowBits
 	change := m.hist.Refresh(validity, func(f *history.Frame) {
 		doubts = m.takeFrame(f, doubts)
 		m.takeSaved(f.Saved, &dated)
@@ -165,7 +165,7 @@ func (m *Mailbox) lookAt(ctx context.Context, doubts []uint32) error {
 			continue
 		}
 		if st, err := m.in(e.where).Lstat(e.name); err == nil {
-			if m.met(e) {
+			if m.updateKnown(e) {
 				m.forgetUnless(e, st)
 			}
 		} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENAMETOOLONG) {

@@ -13,7 +13,7 @@ func (m *Mailbox) readList() error {
 	// Records are merged in batches, so that sessions never wait for a whole long list.
 	var batch []uidlist.Record
 	var failed error
-	seen := listed{}
+	seen := rowBits{}
 	flush := func() {
 		if failed == nil {
 			failed = m.merge(batch, &seen)
@@ -40,21 +40,21 @@ func (m *Mailbox) readList() error {
 
 const mergeBatch = 1024
 
-// listed is a set of rows, one bit each, such as those whose records a list has.
-type listed []uint64
+// rowBits is a set of rows, one bit each, such as those whose records a list has.
+type rowBits []uint64
 
-func (l *listed) add(n uint32) {
+func (l *rowBits) add(n uint32) {
 	if k := int(n/64) + 1 - len(*l); k > 0 {
 		*l = append(*l, make([]uint64, k)...)
 	}
 	(*l)[n/64] |= 1 << (n % 64)
 }
 
-func (l listed) has(n uint32) bool { return int(n/64) < len(l) && l[n/64]&(1<<(n%64)) != 0 }
+func (l rowBits) has(n uint32) bool { return int(n/64) < len(l) && l[n/64]&(1<<(n%64)) != 0 }
 
 // noteUnlisted notes the messages of which a new list has no record. If their files are
 // still there, the list lost them: see resolve and tidyList.
-func (m *Mailbox) noteUnlisted(seen *listed) {
+func (m *Mailbox) noteUnlisted(seen *rowBits) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	m.unlisted = m.unlisted[:0]
@@ -66,7 +66,7 @@ func (m *Mailbox) noteUnlisted(seen *listed) {
 }
 
 // merge enters records in the table: new ones as messages without a file.
-func (m *Mailbox) merge(records []uidlist.Record, seen *listed) error {
+func (m *Mailbox) merge(records []uidlist.Record, seen *rowBits) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h := m.list.Header()

@@ -17,7 +17,7 @@ type watching struct {
 	soon    bool    // the watch is being set up
 	poll    *poller // used if no events can be had
 	retired bool
-	beside  chan []*watch.Watch // delivers the watches that watchBeside requested; nil: none requested
+	pending chan []*watch.Watch // delivers the watches that watchInBackground requested; nil: none requested
 	starts  sync.WaitGroup
 	quit    chan struct{} // closed when the mailbox ends; made by watchSoon
 	// muteFrom is the number of events from which on it is better to do without them.
@@ -29,21 +29,21 @@ type watching struct {
 // while they walk through it.
 const afterAnswer = 20 * time.Millisecond
 
-// watchBeside requests events for new/ and cur/, or starts polling the folder, in a
+// watchInBackground requests events for new/ and cur/, or starts polling the folder, in a
 // goroutine while the folder is being listed: to add a watch for a directory, kernels as
 // old as 6.1 walk through all names in it that they have cached. Nobody else has the
 // mailbox yet.
-func (m *Mailbox) watchBeside() {
-	m.watch.beside = make(chan []*watch.Watch, 1)
-	m.watch.starts.Go(func() { m.watch.beside <- m.addWatches() })
+func (m *Mailbox) watchInBackground() {
+	m.watch.pending = make(chan []*watch.Watch, 1)
+	m.watch.starts.Go(func() { m.watch.pending <- m.addWatches() })
 }
 
-// joinWatch waits until what watchBeside requested is set up. From then on, events report
+// joinWatch waits until what watchInBackground requested is set up. From then on, events report
 // what happens; what happened before shows in the times of the directories. m.sync is held.
 func (m *Mailbox) joinWatch() {
-	if m.watch.beside != nil {
-		m.setWatch(<-m.watch.beside)
-		m.watch.beside = nil
+	if m.watch.pending != nil {
+		m.setWatch(<-m.watch.pending)
+		m.watch.pending = nil
 	}
 }
 
@@ -154,8 +154,8 @@ func (m *Mailbox) endWatch() {
 		close(m.watch.quit)
 	}
 	m.watch.starts.Wait()
-	if m.watch.beside != nil { // the folder was never opened
-		closeWatches(<-m.watch.beside)
+	if m.watch.pending != nil { // the folder was never opened
+		closeWatches(<-m.watch.pending)
 	}
 	m.watch.drop()
 	if m.watch.poll != nil {
