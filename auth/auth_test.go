@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -232,8 +233,16 @@ func TestCostlyHashes(t *testing.T) {
 }
 
 func TestFileChanges(t *testing.T) {
+	synctest.Test(t, testFileChanges)
+}
+
+func testFileChanges(t *testing.T) {
 	u, path, log := open(t, file)
-	now := u.Refresh
+	now := func() {
+		u.Refresh()
+		time.Sleep(settled)
+		u.Refresh()
+	}
 	if err := Add(path, domains, "Hugo@example.org", "h-pass"); err != nil {
 		t.Fatal(err)
 	}
@@ -285,51 +294,62 @@ func TestFileChanges(t *testing.T) {
 	}
 }
 
-// TestHalfWrittenFile: a file that changed in place a moment ago is not read,
-// for an editor may still be writing it.
+// TestHalfWrittenFile: a file is taken over when it has stood still, however it is
+// written. Until then, the users are those known before.
 func TestHalfWrittenFile(t *testing.T) {
-	u, path, _ := open(t, "alice:{PLAIN}a\n")
-	mtime := time.Unix(u.file.version.mtime.Sec, int64(u.file.version.mtime.Nsec))
-	replaced, reborn := u.file.version, u.file.version
-	replaced.ino++
-	reborn.born.Sec++
-	for _, c := range []struct {
-		name    string
-		version fileVersion
-		age     time.Duration
-		want    bool
-	}{
-		{"just now", u.file.version, 0, true},
-		{"a moment ago", u.file.version, settled - 1, true},
-		{"settled", u.file.version, settled, false},
-		{"from the future", u.file.version, -time.Millisecond, false}, // the clock was set back
-		{"renamed into place", replaced, 0, false},
-		{"renamed into place, with the number of an earlier one", reborn, 0, false},
-	} {
-		if got := u.file.beingWritten(c.version, mtime.Add(c.age)); got != c.want {
-			t.Errorf("%s: %v", c.name, got)
+	const before, half, whole = "alice:{PLAIN}a\nbob:{PLAIN}b\n", "alice:{PLAIN}a\n", "alice:{PLAIN}a\nbob:{PLAIN}b\ncarol:{PLAIN}c\n"
+	write := func(t *testing.T, path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
-	// What was written long enough ago is read.
-	if err := os.WriteFile(path, []byte("bob:{PLAIN}b\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	old := time.Now().Add(-time.Minute)
-	if err := os.Chtimes(path, old, old); err != nil {
-		t.Fatal(err)
-	}
-	u.Refresh()
-	if _, ok := u.Lookup("bob"); !ok || u.Empty() {
-		t.Error("the new file is not read")
-	}
-	if err := os.WriteFile(path, []byte("# nobody\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chtimes(path, old, old); err != nil {
-		t.Fatal(err)
-	}
-	if u.Refresh(); !u.Empty() {
-		t.Error("there is a user in a file without any")
+	for name, c := range map[string]struct {
+		begin  func(t *testing.T, path string) // writes half
+		pause  time.Duration                   // of the writer
+		finish string
+		within time.Duration // of the last change
+	}{
+		"in place": {func(t *testing.T, path string) { write(t, path, half) }, settled - 1, whole, settled},
+		"emptied":  {func(t *testing.T, path string) { write(t, path, "") }, settled - 1, whole, settled},
+		"removed before": {func(t *testing.T, path string) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			write(t, path, half)
+		}, settled - 1, whole, settled},
+		"with the times of another clock": {func(t *testing.T, path string) {
+			write(t, path, half)
+			if err := os.Chtimes(path, time.Time{}, time.Unix(1e9, 0)); err != nil {
+				t.Fatal(err)
+			}
+		}, settled - 1, whole, settled},
+		"slowly, in blocks": {func(t *testing.T, path string) { write(t, path, half+"bob:{PLA") }, settledUnended - 1, whole, settled},
+		"without a last line end": {func(t *testing.T, path string) { write(t, path, half) }, settled - 1,
+			strings.TrimSuffix(whole, "\n"), settledUnended},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				u, path, _ := open(t, before)
+				look := func(during time.Duration, want int) {
+					t.Helper()
+					const every = settled / 4
+					u.Refresh()
+					for ; during > 0; during -= every {
+						time.Sleep(min(during, every))
+						u.Refresh()
+					}
+					if got := len(u.All()); got != want {
+						t.Fatalf("%d users, want %d", got, want)
+					}
+				}
+				c.begin(t, path)
+				look(c.pause, 2)
+				write(t, path, c.finish)
+				look(c.within-1, 2)
+				look(1, 3)
+			})
+		})
 	}
 }
 

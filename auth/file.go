@@ -14,17 +14,29 @@ import (
 
 // File is a text file of the operator's that is read again when it changes. For one
 // goroutine at a time.
+//
+// Other programs write it as they like: in place, or removing it first, as vim does, and
+// in pieces. Who is missing in half of a file would have his mail refused for good, or
+// given to the catch-all, and his sessions ended. So a file that changed is taken over
+// when it has stood still for a while, by looks at it and not by its times, which are of
+// another clock; and one that ends in the middle of a line only after a longer while.
 type File struct {
 	path string
 	what string // "users": what it holds, for errors and the log
 	log  *slog.Logger
 
 	version fileVersion // that was read
+	seen    fileVersion // at the last look, if that is another one
+	since   time.Time   // when seen was seen first
 	told    time.Time   // when the log was told that the file cannot be read
 }
 
-// settled is how long a file has to be as it is before it is taken to be whole.
-const settled = time.Second
+const (
+	// settled is how long a file has to be as it is before it is taken to be whole.
+	settled = 3 * time.Second / 4
+	// settledUnended is the same for one whose last line does not end.
+	settledUnended = 10 * time.Second
+)
 
 // tellInterval is how often the log is told that the file cannot be read.
 const tellInterval = time.Minute
@@ -53,13 +65,17 @@ func (f *File) Read() ([]byte, error) {
 }
 
 // Changed looks whether the file is another one than the one that was read last, and
-// reads it then. One that cannot be read has not changed, and the log is told.
+// reads it when it is whole. One that cannot be read has not changed, and the log is told.
+// To be called again and again.
 func (f *File) Changed() (text []byte, changed bool) {
 	now := time.Now()
 	v, err := versionOf(f.path)
-	if err == nil && v != f.version && !f.beingWritten(v, now) {
-		text, err = f.Read()
-		changed = err == nil
+	switch {
+	case err != nil || v == f.version:
+	case v != f.seen:
+		f.seen, f.since = v, now
+	case now.Sub(f.since) >= settled:
+		text, changed, err = f.readWhole(v, now)
 	}
 	switch {
 	case err == nil:
@@ -71,13 +87,20 @@ func (f *File) Changed() (text []byte, changed bool) {
 	return text, changed
 }
 
-// beingWritten tells whether the file was changed in place a moment ago: half
-// of it may be all that is there, and the mail for what is missing would be
-// refused for good. A file that was renamed into place is complete; it may have the
-// inode number of one that was there earlier.
-func (f *File) beingWritten(v fileVersion, now time.Time) bool {
-	age := now.Sub(time.Unix(v.mtime.Sec, int64(v.mtime.Nsec)))
-	return v.ino == f.version.ino && v.born == f.version.born && age >= 0 && age < settled
+// readWhole reads the version v, unless it is being written after all.
+func (f *File) readWhole(v fileVersion, now time.Time) (text []byte, ok bool, err error) {
+	text, _, err = readFile(f.path, f.what)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(text) > 0 && text[len(text)-1] != '\n' && now.Sub(f.since) < settledUnended {
+		return nil, false, nil
+	}
+	if after, err := versionOf(f.path); err != nil || after != v {
+		return nil, false, err
+	}
+	f.version = v
+	return text, true, nil
 }
 
 // readFile reads a file that holds what, without the mark that editors of other

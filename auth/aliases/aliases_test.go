@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"maildird/auth"
@@ -64,7 +65,7 @@ func open(t testing.TB, text string) *fixture {
 	return f
 }
 
-// write replaces a file, as one that is complete at once.
+// write replaces a file.
 func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
@@ -349,7 +350,9 @@ func TestProblems(t *testing.T) {
 
 // TestChanges: a file that changes is read again, one that cannot be read leaves things
 // as they are, and what is wrong is told once.
-func TestChanges(t *testing.T) {
+func TestChanges(t *testing.T) { synctest.Test(t, testChanges) }
+
+func testChanges(t *testing.T) {
 	f := open(t, "\xef\xbb\xbfinfo alice, newcomer\n")
 	if got := found(f.Aliases, "info@example.org"); got != "broken" {
 		t.Errorf("leads to %q", got)
@@ -421,13 +424,18 @@ func (u *slowUsers) Lookup(address string) (auth.User, bool) {
 
 // TestNobodyWaitsForCheck: while a file that changed is checked, which takes long if it is
 // large, mail for others finds its way, by the new file.
-func TestNobodyWaitsForCheck(t *testing.T) {
+func TestNobodyWaitsForCheck(t *testing.T) { synctest.Test(t, testNobodyWaitsForCheck) }
+
+func testNobodyWaitsForCheck(t *testing.T) {
 	f := open(t, "info alice\n")
 	slow := &slowUsers{f.users, "carol", make(chan struct{}), make(chan struct{})}
 	f.users = slow
 	write(t, f.path, "info bob\nother carol\n")
 	done := make(chan struct{})
-	go func() { f.Refresh(t.Context()); close(done) }()
+	go func() {
+		f.refreshSettled(t.Context())
+		close(done)
+	}()
 	<-slow.asked
 	if got := found(f.Aliases, "info@example.org"); got != "alias: bob" {
 		t.Errorf("leads to %q", got)
@@ -438,7 +446,14 @@ func TestNobodyWaitsForCheck(t *testing.T) {
 	ended, end := context.WithCancel(t.Context())
 	end()
 	write(t, f.path, "other carol\n") // who would ask, and wait for ever
-	f.Refresh(ended)
+	f.refreshSettled(ended)
+}
+
+// refreshSettled looks at a file that changed until it is taken to be whole.
+func (f *fixture) refreshSettled(ctx context.Context) {
+	f.Refresh(ctx)
+	time.Sleep(time.Second)
+	f.Refresh(ctx)
 }
 
 // FuzzResolve reads any aliases file, and follows any address: it ends, with users who
