@@ -6,11 +6,11 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
-// capabilities are the parts of the capability list that do not change while
-// the server runs, each with a space before it.
+// capabilities are the capabilities that do not depend on the session, as text. Each
+// has a space before it.
 type capabilities struct {
-	before string // login
-	after  string
+	before string // announced before login
+	after  string // announced after login
 }
 
 func newCapabilities(g *grammar) capabilities {
@@ -26,7 +26,7 @@ func spaced(caps []imap.Cap) string {
 	return b.String()
 }
 
-// capabilityList writes all capabilities of the session as it stands, each
+// capabilityList returns the capabilities of the session in its current state, each
 // with a space before it.
 func (s *session) capabilityList() string {
 	list := s.srv.caps.before
@@ -53,8 +53,8 @@ func runCapability(s *session) error {
 // rev1Extension is IMAP4rev1 (RFC 3501).
 func rev1Extension() extension { return extension{early: []imap.Cap{imap.CapIMAP4rev1}} }
 
-// rev2Extension is IMAP4rev2 (RFC 9051), which clients of IMAP4rev1 do not
-// notice before they enable it.
+// rev2Extension is IMAP4rev2 (RFC 9051). It changes nothing for clients that do not
+// enable it.
 func rev2Extension(cfg *Config) extension {
 	if cfg.NoRev2 {
 		return extension{}
@@ -70,8 +70,8 @@ func rev2Extension(cfg *Config) extension {
 	}
 }
 
-// speakUTF8 makes quoted strings and mailbox names UTF-8 from now on.
+// speakUTF8 switches quoted strings and mailbox names to UTF-8.
 func (s *session) speakUTF8() { s.lx.UTF8, s.w.UTF8 = true, true }
 
-// literalExtension is LITERAL+ (RFC 7888). The lexer takes such literals.
+// literalExtension is LITERAL+ (RFC 7888). The lexer implements it.
 func literalExtension() extension { return extension{early: []imap.Cap{imap.CapLiteralPlus}} }

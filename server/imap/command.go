@@ -13,8 +13,7 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// states are the states of a session (RFC 9051 section 3) that a command is
-// allowed in.
+// states is a set of session states (RFC 9051 section 3).
 type states uint8
 
 const (
@@ -26,29 +25,30 @@ const (
 	always   = notAuthenticated | loggedIn
 )
 
-// news says what a command may tell of the selected mailbox when it is done.
+// news says which changes of the selected mailbox a command may report when it is done.
 type news uint8
 
 const (
-	noNews     news = iota // nothing: the mailbox is not looked at
-	noExpunges             // all but EXPUNGE: the client counts with sequence numbers (RFC 9051 section 7.5.1)
+	noNews     news = iota // nothing: the mailbox is not polled
+	noExpunges             // all but EXPUNGE: the command used sequence numbers (RFC 9051 section 7.5.1)
 	allNews
 )
 
-// command is one entry of the table.
+// command is an entry of the command table.
 type command struct {
 	name string // in upper case; "UID X" for the variants with UIDs
 	in   states
 	news news
-	// numbers says that messages are given, or returned, by sequence numbers.
+	// numbers: the command takes or returns sequence numbers, which UIDONLY forbids.
 	numbers bool
-	// run takes the arguments up to lexer.end, then acts. It returns nil for OK;
-	// see errors.go for everything else. It may set session.done before.
+	// run takes the arguments, including the end of the line, then acts. It returns nil
+	// for OK; errors.go describes the errors. Before it returns nil it may set
+	// session.done.
 	run func(*session) error
 }
 
-// bySeq runs a command with sequence numbers that there is with UIDs too, byUID the
-// other one.
+// bySeq and byUID make the handlers of a command that exists with sequence numbers and,
+// as "UID X", with UIDs.
 func bySeq(run func(s *session, uid bool) error) func(*session) error {
 	return func(s *session) error { return run(s, false) }
 }
@@ -57,23 +57,24 @@ func byUID(run func(s *session, uid bool) error) func(*session) error {
 	return func(s *session) error { return run(s, true) }
 }
 
-// done is the tagged response of the command that runs, if it is OK.
+// done is the tagged response of the current command, if it succeeds.
 type done struct {
-	code string // without brackets, "" for none
-	text string // "" for the usual one
-	// holdExpunges says that the command used sequence numbers after all.
+	code string // without brackets; "" for none
+	text string // "" for the default text
+	// holdExpunges: the command turned out to use sequence numbers, so EXPUNGE must
+	// wait.
 	holdExpunges bool
-	// tellAll says that all news of the selected mailbox are part of the answer,
-	// whatever NOTIFY asked for.
+	// tellAll: all changes of the selected mailbox are part of the response, whatever
+	// NOTIFY asked for.
 	tellAll bool
-	// tookAway says that the command may have taken the selected mailbox away
-	// from its name: the session goes on until the next command.
+	// tookAway: the command may have deleted or renamed the selected mailbox. The
+	// session may continue until its next command.
 	tookAway bool
-	// then, if not nil, goes on when the response was written.
+	// then, if not nil, is called after the tagged response was written.
 	then func() error
 }
 
-// serveCommand takes one command and answers it. An error ends the session.
+// serveCommand reads one command and answers it. An error ends the session.
 func (s *session) serveCommand() error {
 	lx := s.lx
 	lx.Next()
@@ -85,7 +86,7 @@ func (s *session) serveCommand() error {
 	return s.answer(cmd, err)
 }
 
-// maxTag is the longest tag that is sent back.
+// maxTag is the longest tag that is accepted, in octets.
 const maxTag = 256
 
 // readCommand takes the tag and the name of a command.
@@ -136,7 +137,8 @@ func (s *session) wrongState(cmd *command) error {
 	return bad("No mailbox is selected.")
 }
 
-// call runs a command. A panic is answered and ends the session, and only it.
+// call runs a command. A panic is logged, reported to the client, and ends this session
+// only.
 func (s *session) call(cmd *command) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -153,12 +155,13 @@ func (s *session) call(cmd *command) (err error) {
 	return cmd.run(s)
 }
 
-// errMoved ends the session of a user whose Maildir is another one by now.
+// errMoved ends the session of a user whose Maildir has been moved or replaced.
 func errMoved() error {
 	return bye("", "Your mailboxes were moved or replaced, please reconnect.")
 }
 
-// panicked counts and logs a panic. A deferred function calls it.
+// panicked counts and logs a panic. It must be called from a deferred function, for the
+// stack trace.
 func (s *session) panicked(p any) { s.srv.panicked(s.log, p) }
 
 func (srv *Server) panicked(log *slog.Logger, p any) {
@@ -166,8 +169,8 @@ func (srv *Server) panicked(log *slog.Logger, p any) {
 	log.Error("panic in a session, which is ended", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
-// answer skips what is left of a command that failed, tells what is new in the
-// mailbox, and writes the tagged response. An error ends the session.
+// answer skips the rest of a command that failed, reports what is new in the mailbox,
+// and writes the tagged response. An error ends the session.
 func (s *session) answer(cmd *command, err error) error {
 	if s.w.Err() != nil {
 		return &connError{s.w.Err()}
@@ -223,7 +226,7 @@ func (s *session) answer(cmd *command, err error) error {
 	return ended
 }
 
-// newsOf says what may be told after a command.
+// newsOf returns what may be reported after a command.
 func (s *session) newsOf(cmd *command) news {
 	if s.done.holdExpunges {
 		return min(cmd.news, noExpunges)
@@ -231,8 +234,8 @@ func (s *session) newsOf(cmd *command) news {
 	return cmd.news
 }
 
-// highestAfter corrects the client's HIGHESTMODSEQ before the tagged response,
-// or in it.
+// highestAfter corrects the client's HIGHESTMODSEQ in the tagged response, or before
+// it.
 func (s *session) highestAfter(tagged bool) {
 	switch code := s.correctModSeq(); {
 	case code == "":
@@ -250,7 +253,7 @@ func (s *session) okText(cmd *command) string {
 	return cmd.name + " completed."
 }
 
-// writeStatus writes a status response; without a tag it is an untagged one.
+// writeStatus writes a status response; without a tag, an untagged one.
 func (s *session) writeStatus(tag []byte, status, code, text string) {
 	w := s.w
 	if len(tag) == 0 {
@@ -270,8 +273,8 @@ func (s *session) writeStatus(tag []byte, status, code, text string) {
 	w.CRLF()
 }
 
-// printable makes sure that a text for people fits on a line. Errors of lower
-// layers may quote what a client or a file name brought.
+// printable replaces what may not stand in the text of a response. Errors of lower
+// layers may quote input of a client or the name of a file.
 func printable(text string) string {
 	for i := 0; i < len(text); i++ {
 		if text[i] < ' ' || text[i] >= 0x7f {

@@ -16,90 +16,97 @@ import (
 	"maildird/server/sasl"
 )
 
-// Config is the settings of a Server. Zero values of limits and times mean the
-// defaults, which setDefaults sets.
+// Config holds the settings of a Server. Limits and timeouts that are zero get the
+// defaults that setDefaults sets.
 type Config struct {
 	Log  *slog.Logger
 	Auth login.Authenticator
-	// SCRAM, if not nil, lets clients prove passwords without showing them.
+	// SCRAM, if not nil, lets clients prove that they know a password without sending
+	// it.
 	SCRAM sasl.Users
 	// Tokens, if not nil, lets the users of SCRAM log in with OAuth tokens too.
 	Tokens sasl.Tokens
-	// OpenAccount opens the Maildir of a user who logged in. The session
-	// releases it.
+	// OpenAccount opens the Maildir of a user who has logged in. The session releases
+	// it.
 	OpenAccount func(context.Context, auth.User) (*maildir.Account, error)
 
-	// Revoked, if not nil, tells whether a login of this user from this address does
-	// not hold any more. Server.Recheck asks it of all sessions.
+	// Revoked, if not nil, reports whether a login of this user from this address is no
+	// longer valid. Server.Recheck calls it for every session.
 	Revoked func(from netip.Addr, user auth.User) bool
 
-	// Hostname is the server's name, by which URLs refer to it.
+	// Hostname is the name of this server in IMAP URLs.
 	Hostname string
-	// Lookup finds a user by name, and OpenExisting opens his Maildir for a URL
-	// of his that another one uses: none is made. Without them there is no
-	// URLAUTH (RFC 4467).
+	// Lookup finds a user by name. OpenExisting opens the Maildir of a user whose URL
+	// another user uses; it never creates one. If they are nil, URLAUTH (RFC 4467) is
+	// not supported.
 	Lookup       func(name string) (auth.User, bool)
 	OpenExisting func(context.Context, auth.User) (*maildir.Account, error)
-	// Submitters are the users who submit messages for others, and may use URLs
-	// that are for submission.
+	// Submitters are the users who submit messages on behalf of others. Only they may
+	// use URLs whose access is restricted to submission.
 	Submitters []string
 
-	// TLS is for STARTTLS, and for listeners whose connections begin with TLS.
-	// nil: there is neither.
+	// TLS is used for STARTTLS and by listeners with implicit TLS. If nil, neither is
+	// available.
 	TLS *tls.Config
-	// PlaintextFrom are the peers that may log in without TLS. Connections
-	// over Unix sockets always may.
+	// PlaintextFrom are the networks whose clients may log in without TLS. Clients that
+	// connect through a Unix socket always may.
 	PlaintextFrom []netip.Prefix
 
 	// NoRev2 leaves IMAP4rev2 out of the capabilities.
 	NoRev2 bool
-	// NoUnauthenticate leaves UNAUTHENTICATE out (RFC 8437 section 8).
+	// NoUnauthenticate leaves UNAUTHENTICATE out of the capabilities (RFC 8437 section
+	// 8).
 	NoUnauthenticate bool
-	// UIDOnly has UIDONLY among the capabilities. It is for clients that do without
-	// sequence numbers; "Microsoft Office 365" (the server by which Outlook for phones,
-	// and the new one for Windows, read other servers; 15.20, 2025) turns on what is
-	// announced, asks for messages by number all the same, and shows none.
+	// UIDOnly announces UIDONLY, for clients that do without sequence numbers. It is
+	// off by default because of "Microsoft Office 365" (15.20, 2025), the service
+	// through which Outlook for phones and the new Outlook for Windows read other
+	// servers: it enables whatever is announced, fetches messages by sequence number
+	// all the same, and then shows none.
 	UIDOnly bool
-	// AppendLimit is the octets of the biggest message that APPEND takes; 0: 50 MiB.
+	// AppendLimit is the size of the largest message that APPEND accepts, in octets; 0
+	// means 50 MiB.
 	AppendLimit int64
-	// Postmaster is the address that users may write to, for /shared/admin of
-	// METADATA (RFC 5464); "": it is not told.
+	// Postmaster is the address that users can write to, returned as /shared/admin by
+	// GETMETADATA (RFC 5464); "" means there is none.
 	Postmaster string
-	// ID is what the server tells of itself (RFC 2971), keys and values in turn.
+	// ID is what the server returns to ID (RFC 2971): keys and values, alternating.
 	ID []string
 
-	// Connections counts those of all services; nil: of this one, by the
-	// default limits.
+	// Connections counts the connections of all services. If nil, this server counts
+	// only its own, with the default limits.
 	Connections *limit.Connections
 	Limits      Limits
 	Timeouts    Timeouts
 }
 
-// Limits bound what clients can cost. A limit of 0 is the default.
+// Limits bound what a client can cost. A limit of 0 means the default, which is the
+// last number of each comment.
 type Limits struct {
-	Watched int // mailboxes that one session watches by NOTIFY; 500
-	// Contexts is how many results of SEARCH and SORT are kept up to date for one
-	// session (RFC 5267), at least 1: each change of a message is compared with all
-	// of them. 10, as in Dovecot.
+	Watched int // mailboxes that one session can watch with NOTIFY; 500
+	// Contexts is how many SEARCH and SORT results one session can have kept up to date
+	// (RFC 5267), at least 1; 10, as in Dovecot. Each change of a message is tested
+	// against all of them.
 	Contexts int
 }
 
-// Limits that are the same for every server.
+// These limits are the same for every server.
 const (
-	badCommands  = 10              // in a row, that end a connection
+	badCommands  = 10              // consecutive ones that end a connection
 	loginFails   = 4               // failed logins that end a connection
 	maxDepth     = 50              // nested parentheses in one command
-	writeTimeout = 2 * time.Minute // without the client taking any octet
+	writeTimeout = 2 * time.Minute // within which the client must accept some output
 )
 
-// Timeouts end connections that nothing comes from. A time of 0 is the default.
+// Timeouts end connections whose clients are silent. A timeout of 0 means the default,
+// which each comment gives last.
 type Timeouts struct {
-	Login time.Duration // from the start of a connection to its login; 2 min
+	Login time.Duration // from the start of the connection to login; 2 min
 	Idle  time.Duration // between commands after login (RFC 9051 5.4: at least 30 min); 31 min
-	Read  time.Duration // inside a command, without any octet coming; 5 min
-	// StillHere is how often a quiet IDLE is told that the connection lives; 2 min
+	Read  time.Duration // inside a command, without any input; 5 min
+	// StillHere is the interval of the untagged OK responses that keep a quiet IDLE
+	// alive; 2 min
 	StillHere time.Duration
-	// Progress is how often the client of a long command is told how far it is; 10 s
+	// Progress is the interval of the progress responses of a long command; 10 s
 	Progress time.Duration
 }
 
@@ -125,9 +132,9 @@ func (c *Config) setDefaults() {
 	t.Progress = cmp.Or(t.Progress, 10*time.Second)
 }
 
-// lexLimits are the limits of a command before or after login.
+// lexLimits returns the limits of commands before or after login.
 func (c *Config) lexLimits(loggedIn bool) syntax.Limits {
-	if !loggedIn { // the longest ID fits into a line (RFC 2971 section 3.3)
+	if !loggedIn { // RFC 2971 section 3.3: even the longest ID fits into a line
 		return syntax.Limits{Line: 32 << 10, Literal: 4 << 10, Skip: 16 << 10, Depth: maxDepth}
 	}
 	return syntax.Limits{Line: 256 << 10, Literal: 128 << 10, Skip: 4 * c.AppendLimit, Depth: maxDepth}

@@ -1,6 +1,6 @@
 package imap
 
-// connectionExtension is what needs neither login nor mailbox.
+// connectionExtension is the commands that need neither a login nor a mailbox.
 func connectionExtension() extension {
 	return extension{commands: []command{
 		{name: "CAPABILITY", in: always, news: allNews, run: runCapability},

@@ -6,7 +6,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
-// enableExtension is ENABLE. What it turns on comes from other files.
+// enableExtension is ENABLE. Other files define what can be enabled.
 func enableExtension() extension {
 	return extension{
 		early:    []imap.Cap{imap.CapEnable},
@@ -14,19 +14,19 @@ func enableExtension() extension {
 	}
 }
 
-// enabled is what the client changed by ENABLE.
+// enabled is what the client has enabled.
 type enabled struct {
 	rev2 bool // IMAP4rev2
 	utf8 bool // UTF8=ACCEPT
 
-	condstore      bool // the client is told mod-sequences
-	condstoreNamed bool // it asked for CONDSTORE by name
+	condstore      bool // report mod-sequences to the client
+	condstoreNamed bool // by ENABLE CONDSTORE, not by a command that implies it
 	qresync        bool // QRESYNC
 
 	uidOnly bool // UIDONLY
 }
 
-// runEnable is ENABLE (RFC 9051 section 6.3.1). What is not known is passed over.
+// runEnable is ENABLE (RFC 9051 section 6.3.1). Unknown capabilities are ignored.
 func runEnable(s *session) error {
 	lx := s.lx
 	var asked []*enabler

@@ -24,38 +24,38 @@ const (
 	codeExpungeIssued = imap.ResponseCode("EXPUNGEISSUED") // RFC 5530
 )
 
-// no makes the error that a command ends with when it cannot be done:
-// "tag NO [code] text". code may be empty. The text reaches the client.
+// no returns an error that answers the command with "tag NO [code] text". code may be empty.
+// The client sees the text.
 func no(code imap.ResponseCode, format string, args ...any) error {
 	return &imap.Error{Type: imap.StatusResponseTypeNo, Code: code, Text: fmt.Sprintf(format, args...)}
 }
 
-// bad makes the error that a command ends with when it is no proper command:
-// "tag BAD text". The text reaches the client.
+// bad returns an error that answers a malformed command with "tag BAD text". The
+// client sees the text.
 func bad(format string, args ...any) error {
 	return &imap.Error{Type: imap.StatusResponseTypeBad, Text: fmt.Sprintf(format, args...)}
 }
 
-// bye makes the error that ends the connection with "* BYE [code] text".
+// bye returns an error that ends the connection with "* BYE [code] text".
 func bye(code imap.ResponseCode, text string) error {
 	return &imap.Error{Type: imap.StatusResponseTypeBye, Code: code, Text: text}
 }
 
-// connError is an error of the connection itself: nothing can be said to the
-// client any more.
+// connError is an error of the connection itself, after which nothing can be
+// sent to the client.
 type connError struct{ err error }
 
 func (e *connError) Error() string { return e.err.Error() }
 func (e *connError) Unwrap() error { return e.err }
 
-// endsSession tells whether the session ends by an error, whatever its command does.
+// endsSession reports whether an error ends the session, not only the command.
 func endsSession(err error) bool {
 	var status *imap.Error
 	return isConnError(err) || errors.As(err, &status) && status.Type == imap.StatusResponseTypeBye
 }
 
-// statusOf turns the error of a handler into what the client is told. known is
-// false for errors whose text only the log may have.
+// statusOf returns the response for an error of a handler. known is false if the text of the
+// error must not be shown to the client, only logged.
 func statusOf(err error) (status *imap.Error, known bool) {
 	if errors.As(err, &status) {
 		return status, true
@@ -98,15 +98,14 @@ func statusOf(err error) (status *imap.Error, known bool) {
 	return hidden(err), false
 }
 
-// fromSystem tells whether the operator has to know of an error although the
-// client was told: the file system does not let the mailbox be changed.
+// fromSystem reports whether an error must be logged although the client is told about it: the
+// file system itself does not allow the mailbox to be changed.
 func fromSystem(err error) bool {
 	var errno syscall.Errno
 	return errors.Is(err, mailbox.ErrReadOnly) && errors.As(err, &errno)
 }
 
-// hidden is what the client learns of an error that only the operator can
-// understand.
+// hidden returns the response for an error that means something only to the operator.
 func hidden(err error) *imap.Error {
 	status := &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeServerBug, Text: "Internal error; see the server log."}
 	var errno syscall.Errno

@@ -6,15 +6,14 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// extension is one part of the protocol: what one file adds to the grammar and
-// to the capabilities. The base protocol is made of such parts too. A field
-// that is not set adds nothing.
+// extension is one part of the protocol: what a file adds to the grammar and the
+// capabilities. The base protocol consists of such parts too. Fields may be left unset.
 type extension struct {
-	// caps are announced after login; those of early before it as well.
+	// early are announced before and after login, caps only after it.
 	caps, early []imap.Cap
-	// capsOf are announced if the session as it stands can use them.
+	// capsOf returns capabilities that depend on the state of the session.
 	capsOf func(*session) []imap.Cap
-	// enable is what ENABLE can turn on.
+	// enable lists what ENABLE can turn on.
 	enable []enabler
 
 	commands   []command
@@ -30,20 +29,19 @@ type extension struct {
 	storeParams  words[storeRequest] // STORE set (...) flags
 	searchKeys   searchWords
 	searchReturn words[searchQuery] // SEARCH RETURN (...)
-	appendData   words[appendItem]  // what may stand in the place of APPEND's literal
+	appendData   words[appendItem]  // alternatives to the literal of APPEND
 
-	// selected writes what more a client is told of a mailbox that it selects.
+	// selected writes additional responses to SELECT and EXAMINE.
 	selected func(*session)
-	// created is called when CREATE made a mailbox. It may set the response code.
+	// created is called after CREATE. It may set the response code.
 	created func(s *session, name string) error
-	// flagData writes, with a space before it, what more a FETCH response has
-	// that tells flags without being asked; items is what the response has
-	// besides, nil for nothing.
+	// flagData writes additional items of a FETCH response that reports flags unasked,
+	// each after a space. items are the other items of the response, nil for none.
 	flagData func(*session, *fetchItems, mailbox.Message)
 }
 
-// extensions are all parts, in the order in which their capabilities are
-// announced. To add one, write a file such as id.go and add it here.
+// extensions returns all parts, in the order in which their capabilities are announced.
+// To add one, write a file such as id.go and add it here.
 func extensions(cfg *Config) []extension {
 	return []extension{
 		rev1Extension(), rev2Extension(cfg), literalExtension(),
@@ -57,11 +55,11 @@ func extensions(cfg *Config) []extension {
 	}
 }
 
-// enabler is a capability that ENABLE turns on.
+// enabler is a capability that ENABLE can turn on.
 type enabler struct {
 	name imap.Cap
-	// on turns it on, and tells whether it was off.
+	// on turns it on, and reports whether it was off.
 	on func(*session) bool
-	// then, if not nil, goes on when the ENABLED response was written.
+	// then, if not nil, is called after the ENABLED response was written.
 	then func(*session) error
 }

@@ -10,7 +10,7 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// grammar is all extensions put together.
+// grammar is the combination of all extensions.
 type grammar struct {
 	extension
 	commands map[string]*command
@@ -20,8 +20,7 @@ type grammar struct {
 	capsOf   []func(*session) []imap.Cap
 }
 
-// newGrammar puts extensions together. Two of them with the same word are a
-// mistake of the program, and panic.
+// newGrammar combines extensions. It panics if two of them define the same word.
 func newGrammar(parts []extension) *grammar {
 	g := &grammar{commands: map[string]*command{}}
 	g.selectParams, g.createParams = words[selectRequest]{}, words[createRequest]{}
@@ -34,8 +33,8 @@ func newGrammar(parts []extension) *grammar {
 	return g
 }
 
-// add adds what an extension brings. A new kind of thing that extensions can bring is a
-// field of extension, and its line here.
+// add adds an extension. A new kind of thing that extensions can define needs a field in
+// extension, and a line here.
 func (g *grammar) add(e *extension) {
 	g.caps = append(g.caps, e.caps...)
 	g.early = append(g.early, e.early...)
@@ -78,11 +77,11 @@ func merge[V any](into, from map[string]V) {
 	}
 }
 
-// words are the words that may stand in one place of a command, in upper case,
-// each with what takes its arguments.
+// words are the words that are allowed in one place of a command, in upper case. Each has a
+// function that takes its arguments.
 type words[T any] map[string]func(lx *lexer, to *T)
 
-// take takes one of the words, with its arguments. what says what they are.
+// take takes one of the words with its arguments. what describes the words, for the error.
 func (w words[T]) take(lx *lexer, to *T, what string) {
 	w.taken(lx, lx.Word(), to, what)
 }
@@ -95,8 +94,9 @@ func (w words[T]) taken(lx *lexer, word []byte, to *T, what string) {
 	lx.Fail("Unknown %s %.40s.", what, word)
 }
 
-// once returns take for one list in which no word may stand twice. No RFC says what
-// that would mean, and each may have its own answer or its own look at every message.
+// once returns a function like take for a list in which no word may occur twice. No RFC
+// defines what that would mean, and each occurrence could cause another response, or another
+// pass over all messages.
 func (w words[T]) once(lx *lexer, to *T, what string) func() {
 	var had []string
 	return func() {
@@ -110,15 +110,15 @@ func (w words[T]) once(lx *lexer, to *T, what string) func() {
 	}
 }
 
-// lexer takes commands apart by the grammar. Its methods beyond those of package
-// syntax stand with the commands that they are for.
+// lexer parses commands by the grammar. Methods beyond those of package syntax are in the files
+// of the commands that use them.
 type lexer struct {
 	syntax.Lexer
 	grammar *grammar
-	message int64 // octets that a message of APPEND may have
+	message int64 // maximum size of a message for APPEND, in octets
 }
 
-// newLexer makes the lexer of a session that has just begun.
+// newLexer returns the lexer of a new session.
 func newLexer(s *session) *lexer {
 	cfg := &s.srv.cfg
 	return &lexer{
@@ -127,6 +127,6 @@ func newLexer(s *session) *lexer {
 	}
 }
 
-// writer puts responses together. Its methods beyond those of package syntax stand
-// with the items that they write.
+// writer writes responses. Methods beyond those of package syntax are in the files of the
+// items that use them.
 type writer struct{ syntax.Writer }

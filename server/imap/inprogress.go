@@ -6,13 +6,12 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
-// inProgressExtension is INPROGRESS (RFC 9585): who waits for a long command
-// is told now and then how far it is.
+// inProgressExtension is INPROGRESS (RFC 9585): a client that waits for a long command is
+// told about its progress.
 func inProgressExtension() extension { return extension{caps: []imap.Cap{"INPROGRESS"}} }
 
-// working is for loops that may take long, between two responses: it returns
-// an error if there is no use in going on, and tells the client at times that
-// n of goal are done.
+// working is called by loops that may take long, between two responses. It returns an error if
+// the command should stop, and from time to time tells the client that n of goal are done.
 func (s *session) working(n, goal int) error {
 	now := time.Now()
 	if err := s.interruptedAt(now); err != nil {

@@ -2,12 +2,11 @@ package imap
 
 import "maildird/server/imap/wire"
 
-// Recheck ends all sessions whose logins do not hold any more, whatever they do. It
-// is to be called when Config.Revoked may have other answers than before.
+// Recheck ends all sessions whose logins are no longer valid, whatever they are doing. It must
+// be called when the answers of Config.Revoked may have changed. It is safe for concurrent use.
 func (srv *Server) Recheck() { srv.sessions.Each((*session).recheck) }
 
-// recheck ends the session if its login does not hold any more. Any goroutine may
-// call it.
+// recheck ends the session if its login is no longer valid. Any goroutine may call it.
 func (s *session) recheck() {
 	s.granted.Recheck(s.peer.Addr, s.srv.cfg.Revoked, func() { s.wire.Wake(wire.NewsRevoked) }, s.Cut)
 }

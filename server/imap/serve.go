@@ -17,8 +17,8 @@ import (
 	"maildird/server/imap/wire"
 )
 
-// serve runs the session until its end. It calls begun before it waits for its
-// client.
+// serve runs the session to its end. It calls begun before it first waits for the
+// client, which for a connection with implicit TLS is before the handshake.
 func (s *session) serve(begun func()) {
 	defer s.recovered()
 	s.log.Debug("connected", "tls", s.tls)
@@ -28,15 +28,15 @@ func (s *session) serve(begun func()) {
 	err := s.handshake()
 	if err == nil {
 		s.writeStatus(nil, "OK", "CAPABILITY"+s.capabilityList(), "maildird ready.")
-		_ = s.w.Flush() // the error sticks
+		_ = s.w.Flush() // sticky: commands returns it
 		begun()
 		err = s.commands()
 	}
 	s.end(err)
 }
 
-// recovered ends a session whose code went wrong outside of a command; the
-// others go on.
+// recovered ends a session after a panic outside of a command. Other sessions are not
+// affected.
 func (s *session) recovered() {
 	p := recover()
 	if p == nil {
@@ -44,19 +44,19 @@ func (s *session) recovered() {
 	}
 	s.panicked(p)
 	defer func() {
-		// What is left of the session may be broken too.
+		// The state of the session may be broken as well.
 		if p := recover(); p != nil {
 			s.log.Error("panic at the end of a session", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			s.wire.Cut()
 		}
 	}()
 	if conn, ok := s.wire.Stream.(*tls.Conn); ok && !conn.ConnectionState().HandshakeComplete {
-		s.wire.Cut() // to say goodbye would begin another handshake
+		s.wire.Cut() // a BYE would begin another handshake
 	}
 	s.end(bye(imap.ResponseCodeServerBug, "Internal error; see the server log."))
 }
 
-// handshake does the TLS handshake that an implicit-TLS connection begins with.
+// handshake performs the TLS handshake of a connection with implicit TLS.
 func (s *session) handshake() error {
 	conn, ok := s.wire.Stream.(*tls.Conn)
 	if !ok {
@@ -67,8 +67,9 @@ func (s *session) handshake() error {
 	return s.shakeHands(ctx, conn)
 }
 
-// shakeHands does a TLS handshake. That one fails is for the operator to know:
-// mostly it is because of the certificate. Who tries all ports does not fill the log.
+// shakeHands performs a TLS handshake. A failure is logged because the usual cause is
+// the certificate, which the operator must know about. The log is limited, so that port
+// scanners cannot fill it.
 func (s *session) shakeHands(ctx context.Context, conn *tls.Conn) error {
 	err := accept.Handshake(ctx, conn)
 	if err == nil {
@@ -84,7 +85,7 @@ func (s *session) shakeHands(ctx context.Context, conn *tls.Conn) error {
 	return &connError{err}
 }
 
-// commands takes commands until the connection ends.
+// commands reads and serves commands until the connection ends.
 func (s *session) commands() error {
 	for {
 		if !s.lx.Buffered() {
@@ -132,7 +133,7 @@ func (s *session) awaitCommand() error {
 	}
 }
 
-// tellUnasked tells, between two commands, what NOTIFY asked for.
+// tellUnasked sends, between two commands, the notifications that NOTIFY asked for.
 func (s *session) tellUnasked() error {
 	s.done = done{}
 	n := noExpunges
@@ -142,8 +143,8 @@ func (s *session) tellUnasked() error {
 	return s.tellNow(n)
 }
 
-// tellNow tells what is new at once. What comes meanwhile wakes the session
-// again.
+// tellNow writes and flushes what is new. Anything that changes meanwhile wakes the
+// session again.
 func (s *session) tellNow(n news) error {
 	s.wire.Forget(wire.NewsMailbox | wire.NewsOthers)
 	if err := s.tellNews(n); err != nil {
@@ -158,8 +159,8 @@ func (s *session) tellNow(n news) error {
 	return nil
 }
 
-// await waits for input. When one of the reasons comes first, or the server
-// ends or the time is up, the error says so.
+// await waits for input. It returns an error if one of the given reasons, the deadline,
+// a revocation or a shutdown comes first.
 func (s *session) await(deadline time.Time, wakeOn wire.Reasons) error {
 	err := s.lx.Await(func(lend func() []byte, giveBack func()) (int, error) {
 		return s.wire.Await(deadline, wakeOn|wire.NewsShutdown|wire.NewsRevoked, lend, giveBack)
@@ -177,10 +178,11 @@ func (s *session) await(deadline time.Time, wakeOn wire.Reasons) error {
 	return &connError{err}
 }
 
-// continueLiteral tells the client to send a literal.
+// continueLiteral asks the client to send a literal.
 func (s *session) continueLiteral() { s.w.Raw("+ OK\r\n") }
 
-// end says goodbye for the reason err, nil after LOGOUT, and closes.
+// end tells the client why the session ends, and closes the connection. err is nil
+// after LOGOUT.
 func (s *session) end(err error) {
 	if s.granted.Revoked() {
 		s.log.Info("login revoked")
@@ -196,8 +198,8 @@ func (s *session) end(err error) {
 	s.wire.Close()
 }
 
-// goodbye gives back what the session has, and tells its client why it ends,
-// unless that asked for it or is gone.
+// goodbye releases what the session holds and tells the client why it ends, unless the
+// client asked for it or is gone.
 func (s *session) goodbye(err error) (said bool) {
 	var status *imap.Error
 	s.w.StartLine()
@@ -213,7 +215,7 @@ func (s *session) goodbye(err error) (said bool) {
 	return s.w.Flush() == nil && said
 }
 
-// leave gives back all that a login took.
+// leave releases everything that belongs to a login.
 func (s *session) leave() {
 	s.unselect()
 	s.setNotifier(nil)
@@ -239,7 +241,7 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// refuse says why a connection is not served, and closes it.
+// refuse tells the client why the connection is not served, and closes it.
 func (s *session) refuse(why error) {
 	s.wire.WriteTimeout = 5 * time.Second
 	s.goodbye(why)
@@ -247,8 +249,8 @@ func (s *session) refuse(why error) {
 	s.log.Debug("disconnected", "reason", reason(why))
 }
 
-// Read reads inside a command, for the lexer. What the client may wait for is
-// sent before. Its errors are those of the connection.
+// Read implements io.Reader for the lexer inside a command. It first flushes the
+// output, which the client may be waiting for. All its errors are a *connError.
 func (s *session) Read(p []byte) (n int, err error) {
 	if err = s.w.Flush(); err == nil {
 		if n, err = s.wire.Read(p); n == 0 && err == nil {

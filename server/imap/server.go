@@ -18,7 +18,7 @@ import (
 	"maildird/server/limit"
 )
 
-// Server serves IMAP on any number of listeners. Safe for concurrent use.
+// Server serves IMAP on any number of listeners. It is safe for concurrent use.
 type Server struct {
 	cfg     Config
 	log     *slog.Logger
@@ -28,10 +28,11 @@ type Server struct {
 	sessions *accept.Group[*session]
 	panics   atomic.Uint64
 
-	helpers chan struct{} // holds one a helper of a search that runs
+	helpers chan struct{} // one entry for each search helper that is running
 }
 
-// New returns a server with these settings. It has no connections until Serve.
+// New returns a server with these settings. It has no connections until Serve is
+// called.
 func New(cfg Config) *Server {
 	cfg.setDefaults()
 	srv := &Server{cfg: cfg, log: cfg.Log, sessions: accept.New[*session]()}
@@ -41,15 +42,15 @@ func New(cfg Config) *Server {
 	return srv
 }
 
-// Panics returns how many sessions ended by a fault of the program.
+// Panics returns the number of sessions that ended with a panic.
 func (srv *Server) Panics() uint64 { return srv.panics.Load() }
 
 // ErrServerClosed is what Serve returns after Shutdown.
 var ErrServerClosed = accept.ErrClosed
 
-// Serve accepts connections until Shutdown, then returns ErrServerClosed. With
-// implicitTLS they begin with a TLS handshake (RFC 8314). The listener is
-// closed when Serve returns.
+// Serve accepts connections until Shutdown is called, then returns ErrServerClosed.
+// With implicitTLS, connections begin with a TLS handshake (RFC 8314). Serve closes the
+// listener when it returns.
 func (srv *Server) Serve(l net.Listener, implicitTLS bool) error {
 	if implicitTLS && srv.cfg.TLS == nil {
 		_ = l.Close()
@@ -58,10 +59,9 @@ func (srv *Server) Serve(l net.Listener, implicitTLS bool) error {
 	return srv.sessions.Serve(l, srv.log.With("protocol", service), func(conn net.Conn) { srv.start(conn, implicitTLS) })
 }
 
-// Shutdown closes the listeners, says BYE to sessions that wait for their
-// client, ends those in a TLS handshake, and lets commands that run finish.
-// When ctx ends before all sessions did, it cuts them off and returns the
-// context's error.
+// Shutdown closes the listeners, sends BYE to sessions that are waiting for their
+// client, aborts TLS handshakes, and lets running commands finish. If ctx ends first,
+// it closes the remaining connections and returns the error of ctx.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	return srv.sessions.Shutdown(ctx)
 }
@@ -72,7 +72,7 @@ func (s *session) Wake() { s.wire.Wake(wire.NewsShutdown) }
 // Cut implements accept.Conn.
 func (s *session) Cut() { s.wire.Cut() }
 
-// start serves a connection in a goroutine of its own, or refuses it.
+// start serves a connection in a new goroutine, or refuses it.
 func (srv *Server) start(conn net.Conn, implicitTLS bool) {
 	begun := srv.cfg.Connections.Begin(srv.sessions.Work())
 	s := srv.newSession(conn, implicitTLS)
@@ -80,7 +80,7 @@ func (srv *Server) start(conn net.Conn, implicitTLS bool) {
 		if srv.cfg.Connections.Tell(service, s.peer.Addr, s.began) {
 			s.log.Warn("connection refused", "reason", refusal, "more", "not logged again for a minute")
 		}
-		if implicitTLS { // not worth a handshake
+		if implicitTLS { // a refusal is not worth a handshake
 			s.wire.Close()
 			begun()
 			return
@@ -114,10 +114,10 @@ func (srv *Server) newSession(conn net.Conn, implicitTLS bool) *session {
 	return s
 }
 
-// service is what connections are counted as, and what logs call the protocol.
+// service is the name under which connections are counted and logged.
 const service = "imap"
 
-// admit counts a new connection, or returns why it is refused.
+// admit counts a new connection, or returns the reason to refuse it.
 func (srv *Server) admit(s *session) error {
 	err := srv.sessions.Enter(s, func() error {
 		return srv.cfg.Connections.Admit(service, s.peer.Addr, s.began)
@@ -133,7 +133,7 @@ func (srv *Server) admit(s *session) error {
 	return bye(imap.ResponseCodeUnavailable, "Too many connections from your address.")
 }
 
-// leave takes back what admit counted.
+// leave undoes admit.
 func (srv *Server) leave(s *session) {
 	srv.cfg.Connections.Leave(service, s.peer.Addr)
 	srv.sessions.Leave(s)

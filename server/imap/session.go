@@ -17,60 +17,59 @@ import (
 	"maildird/server/login"
 )
 
-// session is one connection and what its client did on it. One goroutine runs
-// it.
+// session is a connection and its state. It is used by one goroutine only.
 type session struct {
 	srv  *Server
 	wire *wire.Conn
 	lx   *lexer
 	w    *writer
 	log  *slog.Logger
-	// anonymous is log without the user's name.
+	// anonymous is log without the user name.
 	anonymous *slog.Logger
-	// ctx ends when the server does not wait for the session any longer.
+	// ctx is cancelled when Shutdown stops waiting for the session.
 	ctx   context.Context
 	peer  accept.Peer
 	tls   bool
 	began time.Time
 
-	tag     []byte    // of the command that runs
-	done    done      // its response
-	told    time.Time // when its client heard last how far it is; zero until it works
-	badRow  int       // bad commands since the last good one
+	tag     []byte    // of the current command
+	done    done      // tagged response of the current command
+	told    time.Time // when the client last heard of the command's progress; zero at its start
+	badRow  int       // consecutive BAD commands
 	fails   int       // failed logins
-	toldTLS bool      // the log was told that a password came without TLS
+	toldTLS bool      // a password sent without TLS has been logged
 
 	user    auth.User
-	granted login.Granted
+	granted login.Granted    // registers the login for revocation
 	account *maildir.Account // nil before login
 	sel     *selection       // nil without a selected mailbox
 
 	enabled
-	notify *notifier // nil before NOTIFY was used
+	notify *notifier // nil unless NOTIFY is active
 
-	logout bool // LOGOUT was done
+	logout bool // LOGOUT was received
 }
 
-// selection is the selected mailbox.
+// selection is the selected mailbox of a session.
 type selection struct {
 	name string
 	box  *maildir.Mailbox
 	view *mailbox.View
-	// saved is what "$" stands for: UIDs, ascending, maybe of messages that
-	// are gone by now.
+	// saved is the value of "$": UIDs in ascending order. Some of the messages may no
+	// longer exist.
 	saved []mailbox.Range
-	// last is what FETCH knows of the message that it served last.
+	// last is what FETCH remembers of the last message that it served.
 	last   mailfile.Known
 	modseq clientModSeq
-	// own are messages that came by commands of the client, which need not be
-	// told what NOTIFY would have told of them.
+	// own are the UIDs of messages that commands of this client added, so that NOTIFY
+	// does not report them.
 	own []uint32
-	// contexts are the searches whose results are kept up to date.
+	// contexts are the searches whose results are kept up to date (RFC 5267).
 	contexts []*searchContext
-	changed  []mailbox.Message // that the client changed since they were told
+	changed  []mailbox.Message // by this client, and not yet tested against contexts
 }
 
-// state is the state of the session as one bit.
+// state returns the state of the session.
 func (s *session) state() states {
 	switch {
 	case s.account == nil:
@@ -81,7 +80,7 @@ func (s *session) state() states {
 	return selected
 }
 
-// unselect closes the selected mailbox, if there is one.
+// unselect closes the selected mailbox, if any.
 func (s *session) unselect() {
 	if s.sel == nil {
 		return
@@ -92,7 +91,7 @@ func (s *session) unselect() {
 	s.wire.Forget(wire.NewsMailbox)
 }
 
-// writable returns an error unless the selected mailbox may be changed.
+// writable returns an error if the selected mailbox is read-only.
 func (s *session) writable() error {
 	if s.sel.view.ReadOnly() {
 		return mailbox.ErrReadOnly
@@ -100,9 +99,9 @@ func (s *session) writable() error {
 	return nil
 }
 
-// messages gives the messages of a set, ascending and each once. Sequence
-// numbers beyond the last message are an error (RFC 9051 section 9, seq-number),
-// but for those of an empty mailbox; UIDs that are not there are passed over.
+// messages returns the messages of a set in ascending order, each once. A sequence
+// number beyond the last message is an error (RFC 9051 section 9, seq-number), except
+// in an empty mailbox. UIDs that do not exist are ignored.
 func (s *session) messages(set syntax.NumSet, uid bool) (iter.Seq[mailbox.Message], error) {
 	ranges, uid, err := s.ranges(set, uid)
 	if err != nil {
@@ -111,7 +110,7 @@ func (s *session) messages(set syntax.NumSet, uid bool) (iter.Seq[mailbox.Messag
 	return s.sel.view.Messages(ranges, uid), nil
 }
 
-// ranges gives the ranges of a set for the view; uids says whether they are UIDs.
+// ranges resolves a set to ranges for the view; uids reports whether they are UIDs.
 func (s *session) ranges(set syntax.NumSet, uid bool) (ranges []mailbox.Range, uids bool, err error) {
 	view := s.sel.view
 	if set.Saved {
@@ -130,13 +129,14 @@ func (s *session) ranges(set syntax.NumSet, uid bool) (ranges []mailbox.Range, u
 	return ranges, false, nil
 }
 
-// interrupted returns an error when a long command need not go on: the client
-// is gone, or the server ends. It is cheap enough to be asked for each message.
+// interrupted returns an error if a long command should stop because the client is
+// gone, the login was revoked or the server is stopping. It is cheap enough to be
+// called for every message.
 func (s *session) interrupted() error {
 	return s.interruptedAt(time.Now())
 }
 
-// interruptedAt is interrupted for who knows the time.
+// interruptedAt is interrupted for callers that know the time.
 func (s *session) interruptedAt(now time.Time) error {
 	if s.w.Err() != nil {
 		return &connError{s.w.Err()}

@@ -6,8 +6,8 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// tellNews looks at the selected mailbox, and at what NOTIFY asked for, and
-// writes what the client does not know yet. The error, if any, ends the session.
+// tellNews polls the selected mailbox, and the events of NOTIFY, and reports what the client
+// does not know yet. An error ends the session.
 func (s *session) tellNews(n news) error {
 	if n == noNews {
 		return nil
@@ -19,7 +19,7 @@ func (s *session) tellNews(n news) error {
 	return err
 }
 
-// tellSelected is tellNews for the selected mailbox.
+// tellSelected is tellNews for the selected mailbox only.
 func (s *session) tellSelected(n news) error {
 	if s.sel == nil {
 		return nil
@@ -69,7 +69,7 @@ func (s *session) writeUpdate(u mailbox.Update) {
 	}
 }
 
-// tellKeywords tells of new keywords before a response that may have them.
+// tellKeywords reports new keywords. It is called before responses that may contain them.
 func (s *session) tellKeywords() {
 	if s.sel.view.NewKeywords() {
 		s.mailboxFlagsResponse()
@@ -83,9 +83,8 @@ func (s *session) count(n uint32, what string) {
 	s.w.Raw(what)
 }
 
-// flagsResponse writes the FETCH response that tells a message's flags. It has
-// the UID, which a response to a UID command must have and any other may have
-// (RFC 9051 section 6.4.9).
+// flagsResponse writes a FETCH response with the flags of a message. It includes the UID, which
+// the response to a UID command must have and any other may have (RFC 9051 section 6.4.9).
 func (s *session) flagsResponse(m mailbox.Message) {
 	s.w.Byte(s.fetchUIDResponse(m))
 	s.w.Raw("FLAGS ")
@@ -94,7 +93,7 @@ func (s *session) flagsResponse(m mailbox.Message) {
 	s.w.Raw(")\r\n")
 }
 
-// flagData writes what extensions add to such a response.
+// flagData writes the items that extensions add to a FETCH response with flags.
 func (s *session) flagData(items *fetchItems, m mailbox.Message) {
 	for _, more := range s.srv.grammar.flagData {
 		more(s, items, m)

@@ -7,12 +7,12 @@ import (
 	"maildird/maildir"
 )
 
-// peerInterval is how often a session that waits for others looks for its client.
+// peerInterval is how often a waiting session checks whether its client is still connected.
 const peerInterval = time.Second
 
-// whileThere gives a context for a wait: for the lock of another program, or until
-// another session has opened a mailbox. It ends with the server, when the client goes,
-// and when done is called, which must be.
+// whileThere returns a context for waiting, such as for the lock of another program, or until
+// another session has opened a mailbox. The context ends when the server stops, when the client
+// disconnects, or when done is called. The caller must call done.
 func (s *session) whileThere() (ctx context.Context, done func()) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	watch := time.AfterFunc(peerInterval, func() {
@@ -33,7 +33,7 @@ func (s *session) whileThere() (ctx context.Context, done func()) {
 	}
 }
 
-// open opens a mailbox, for the caller to release.
+// open opens a mailbox, which the caller must release.
 func (s *session) open(name string) (*maildir.Mailbox, error) {
 	ctx, done := s.whileThere()
 	defer done()
