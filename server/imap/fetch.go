@@ -28,7 +28,7 @@ func (s *session) fetch(uid bool) error {
 		return err
 	}
 	if uid {
-		if !s.uidOnly { // the response begins with it
+		if !s.uidOnly { // a UIDFETCH response begins with the UID
 			items.set |= fetchUID
 		}
 		items.byUID = true
@@ -53,34 +53,34 @@ func (s *session) fetch(uid bool) error {
 	return f.lacking.result()
 }
 
-// fetcher serves one FETCH.
+// fetcher serves one FETCH command.
 type fetcher struct {
 	s      *session
 	items  *fetchItems
 	need   fetchNeed
-	kinds  cache.Kinds // what the cache may have of it
-	file   bool        // there is more, for which the file is needed
+	kinds  cache.Kinds // what the cache may contain of the items
+	file   bool        // some item needs the file in any case
 	cached *mailbox.Cached
-	last   *mailfile.Known // of the only message, nil if there are several
+	last   *mailfile.Known // remembers the only message of the command; nil if there are several
 
 	lacking lacking
 
-	facts []mailbox.Facts // of the messages that come next
-	fact  *mailbox.Facts  // of the message that is served; nil: not looked for
+	facts []mailbox.Facts // of the current chunk
+	fact  *mailbox.Facts  // of the current message; nil if not looked up
 	flags flagTexts
-	known fetchTask // room for a message whose file is not needed
+	known fetchTask // reused for messages whose files are not needed
 
-	// What is made ready of one message before its response begins.
+	// Of the current message, prepared before its response begins:
 	parts     []servedPart
 	date      time.Time
 	size      int64
 	envelope  func(*syntax.Writer)
 	structure func(*syntax.Writer) // BODYSTRUCTURE
 	body      func(*syntax.Writer) // BODY
-	arena     []byte               // header fields of parts, kept for its room
+	arena     []byte               // header fields of parts; reused
 }
 
-// filtered leaves out the messages that a modifier does not want.
+// filtered removes the messages that a modifier excludes.
 func (f *fetcher) filtered(msgs []mailbox.Message) []mailbox.Message {
 	for _, passes := range f.items.filters {
 		msgs = slices.DeleteFunc(msgs, func(m mailbox.Message) bool { return !passes(m) })
@@ -88,8 +88,8 @@ func (f *fetcher) filtered(msgs []mailbox.Message) []mailbox.Message {
 	return msgs
 }
 
-// setSeen sets \Seen and returns the messages that have it now. Where it
-// cannot be set the text is served all the same.
+// setSeen sets \Seen and returns the messages that it changed. If it fails, the texts are
+// sent all the same.
 func (f *fetcher) setSeen(uids []uint32) map[uint32]mailbox.Message {
 	if len(uids) == 0 {
 		return nil
@@ -107,8 +107,8 @@ func (f *fetcher) setSeen(uids []uint32) map[uint32]mailbox.Message {
 	return changed
 }
 
-// respond writes the response for one message; mf is nil if no item needs the
-// file. With flags it tells the flags, asked for or not.
+// respond writes the response for a message. mf is nil if no item needs the file. With flags
+// the response includes the flags even if the client did not ask for them.
 func (f *fetcher) respond(m mailbox.Message, mf *mailfile.File, flags bool) {
 	if err := f.prepare(m, mf); err != nil {
 		f.s.lack(&f.lacking, m, err)
@@ -160,10 +160,9 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailfile.File, flags bool) {
 	w.Raw(")\r\n")
 }
 
-// begin writes the response up to the items that are more than a few octets. sep
-// is what the next item is to have before it.
+// begin writes the response up to the small items. sep is the separator before the next item.
 func (f *fetcher) begin(m mailbox.Message) (sep byte) {
-	const most = 160 // octets, but for the flags
+	const most = 160 // octets, without the flags
 	w, set := f.s.w, f.items.set
 	b := append(w.Reserve(most), "* "...)
 	if f.s.uidOnly {
@@ -197,8 +196,8 @@ func (f *fetcher) begin(m mailbox.Message) (sep byte) {
 	return sep
 }
 
-// prepare gets all that the response for a message needs, so that nothing can
-// fail after its beginning but the reading of what is copied from the file.
+// prepare collects all that the response for a message needs, so that after its beginning only
+// copying from the file can fail.
 func (f *fetcher) prepare(m mailbox.Message, mf *mailfile.File) (err error) {
 	set := f.items.set
 	f.parts, f.arena = f.parts[:0], f.arena[:0]
@@ -256,8 +255,8 @@ func (f *fetcher) dateOf(m mailbox.Message, mf *mailfile.File) (time.Time, error
 	return f.s.sel.view.Date(m)
 }
 
-// sizeOf returns RFC822.SIZE: as counted if that is known, else as the file
-// name says unless that cannot be.
+// sizeOf returns RFC822.SIZE: the counted size if that is known, or else the size in the file
+// name unless that is impossible.
 func (f *fetcher) sizeOf(m mailbox.Message, mf *mailfile.File) (int64, error) {
 	switch {
 	case mf != nil && mf.Opened():

@@ -11,7 +11,7 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// fetchSet is the items of a FETCH that have no argument, as bits.
+// fetchSet is a set of FETCH items without arguments.
 type fetchSet uint8
 
 const (
@@ -28,14 +28,14 @@ const (
 	fetchFull = fetchAll | fetchBody
 )
 
-// fetchItems is what a FETCH asks of each message.
+// fetchItems is what a FETCH asks for.
 type fetchItems struct {
 	set   fetchSet
 	parts []syntax.Section // in the client's order
 	attrs []fetchAttr      // in the client's order
-	// filters leave messages out to which one of them says no.
+	// filters exclude messages: each must return true for a message to be served.
 	filters []func(mailbox.Message) bool
-	// begin are called before the first message is served.
+	// begin are called before the first message.
 	begin []func(*session, syntax.NumSet) error
 
 	byUID        bool    // UID FETCH
@@ -43,22 +43,22 @@ type fetchItems struct {
 	changedSince *uint64 // CHANGEDSINCE
 }
 
-// fetchAttr is an item that has no place in fetchSet, for one command.
+// fetchAttr is a FETCH item that is not in fetchSet. It is used for one command only.
 type fetchAttr interface {
-	name() string // in the response
-	// needs says what of the file prepare reads.
+	name() string // in the command and the response
+	// needs returns how much of the file prepare reads.
 	needs() fetchNeed
-	// prepare gets ready what write writes; mf is nil if nothing needs the file.
-	// An error leaves the message out of the answer.
+	// prepare obtains the value that write writes. mf is nil if no item needs the file. After
+	// an error the message is left out of the response.
 	prepare(s *session, m mailbox.Message, mf *mailfile.File) error
-	// write writes the value of the message that prepare was called for.
+	// write writes the value for the message that prepare was last called for.
 	write(w *writer)
 }
 
-// cachedAttr is a fetchAttr that the cache may have, so that prepare needs no file.
+// cachedAttr is a fetchAttr whose value may be in the cache, so that prepare needs no file.
 type cachedAttr interface{ cachedAs() cache.Kind }
 
-// fetchNeed is what of a message's file has to be read.
+// fetchNeed says how much of a message's file must be read.
 type fetchNeed uint8
 
 const (
@@ -67,7 +67,7 @@ const (
 	needBody
 )
 
-// maxFetchParts bounds what one FETCH may ask for. No client comes near.
+// maxFetchParts is the maximum number of body sections in one FETCH. No client comes near it.
 const maxFetchParts = 500
 
 // fetchExtension is FETCH with the items of IMAP4rev1.
@@ -102,7 +102,7 @@ func fetchExtension() extension {
 	}
 }
 
-// binaryExtension is BINARY (RFC 3516): the items here, and literal8 in APPEND.
+// binaryExtension is BINARY (RFC 3516): these items, and literal8 in APPEND.
 func binaryExtension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapBinary},
@@ -118,20 +118,20 @@ func binaryExtension() extension {
 	}
 }
 
-// fetchBits is for items that are no more than a word.
+// fetchBits returns the parser of an item that is just a word.
 func fetchBits(set fetchSet) func(*lexer, *fetchItems) {
 	return func(_ *lexer, items *fetchItems) { items.set |= set }
 }
 
-// fetchOld is for the items that RFC 9051 left out, whose responses have their names.
+// fetchOld returns the parser of an item that RFC 9051 dropped. The response uses its name.
 func fetchOld(name string, section imap.FetchItemBodySection) func(*lexer, *fetchItems) {
 	return func(lx *lexer, items *fetchItems) {
 		items.add(lx, syntax.Section{Name: name, FetchItemBodySection: section})
 	}
 }
 
-// fetchItems takes the items of FETCH (RFC 9051 fetch-att and the macros, with
-// the RFC822 items of RFC 3501 and 1730). The macros are taken inside a list too.
+// fetchItems takes the items of FETCH (fetch-att and the macros of RFC 9051, and the RFC822
+// items of RFCs 3501 and 1730). It accepts macros inside a list, too.
 func (lx *lexer) fetchItems() (items fetchItems) {
 	one := func() { lx.grammar.fetchItems.take(lx, &items, "FETCH item") }
 	if lx.Peek() == '(' {
@@ -142,7 +142,7 @@ func (lx *lexer) fetchItems() (items fetchItems) {
 	return items
 }
 
-// add adds a part, unless its response is there already.
+// add adds a section, unless it is already there.
 func (items *fetchItems) add(lx *lexer, p syntax.Section) {
 	if lx.Err() != nil {
 		return
@@ -158,14 +158,14 @@ func (items *fetchItems) add(lx *lexer, p syntax.Section) {
 	items.parts = append(items.parts, p)
 }
 
-// addAttr adds an item, unless it is there already.
+// addAttr adds an item, unless it is already there.
 func (items *fetchItems) addAttr(a fetchAttr) {
 	if !slices.ContainsFunc(items.attrs, func(b fetchAttr) bool { return b.name() == a.name() }) {
 		items.attrs = append(items.attrs, a)
 	}
 }
 
-// joined is the items of several lists, each once.
+// joined returns the union of several lists.
 func joined(lists []*fetchItems) *fetchItems {
 	if len(lists) == 1 {
 		return lists[0]
@@ -188,18 +188,18 @@ func joined(lists []*fetchItems) *fetchItems {
 	return &out
 }
 
-// section takes "[section]<partial>" and adds the part.
+// section takes "[section]<partial>" and adds it.
 func (lx *lexer) section(items *fetchItems, p syntax.Section) {
 	lx.Section(&p)
 	items.add(lx, p)
 }
 
-// seen tells whether fetching the items sets \Seen.
+// seen reports whether fetching the items sets \Seen.
 func (items *fetchItems) seen() bool {
 	return slices.ContainsFunc(items.parts, func(p syntax.Section) bool { return !p.Peek })
 }
 
-// needs tells what of a message's file the items need.
+// needs returns how much of a message's file the items need.
 func (items *fetchItems) needs() fetchNeed {
 	need := needNothing
 	if items.set&(fetchBody|fetchBodyStructure) != 0 {
@@ -216,8 +216,8 @@ func (items *fetchItems) needs() fetchNeed {
 	return need
 }
 
-// kinds tells what the cache may have of what the items need, and whether the
-// file is needed in any case.
+// kinds returns what the cache may contain of what the items need, and whether the file is
+// needed in any case.
 func (items *fetchItems) kinds() (kinds cache.Kinds, file bool) {
 	if items.set&fetchBodyStructure != 0 {
 		kinds |= cache.BodyStructure.Set()
@@ -249,10 +249,10 @@ func (items *fetchItems) kinds() (kinds cache.Kinds, file bool) {
 	return kinds, file
 }
 
-// covers tells whether all kinds can be had from those that the cache has.
+// covers reports whether the kinds that the cache has suffice for the kinds that are needed.
 func covers(has, kinds cache.Kinds) bool {
 	if has&cache.Header.Set() != 0 {
-		has |= cache.Envelope.Set() // it is made of it
+		has |= cache.Envelope.Set() // the envelope is derived from the header
 	}
 	return kinds&^has == 0
 }

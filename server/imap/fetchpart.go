@@ -13,24 +13,24 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// servedPart is one part of one message, ready to be written.
+// servedPart is a section of a message, ready to be written.
 type servedPart struct {
 	*syntax.Section
-	absent bool // there is no response for it
-	none   bool // there is no such part: NIL
+	absent bool // the response leaves it out
+	none   bool // the message has no such part: NIL
 
-	mem    []byte         // the octets, if they are in memory
-	in     *message.Part  // whose decoded octets they are, if binary
-	binary message.Binary // and what these are
-	from   message.Pos    // where the section begins, if they are in the file
-	to     message.Pos    // where it ends
-	skip   int64          // octets of the section before the first one
-	n      int64          // how many octets; for BINARY.SIZE the number
+	mem    []byte         // the octets, if in memory
+	in     *message.Part  // for BINARY: the part whose decoded octets these are
+	binary message.Binary // for BINARY: the decoding of it
+	from   message.Pos    // the start of the section in the file, if not in memory
+	to     message.Pos    // the end of the section in the file
+	skip   int64          // octets of the section before the first one to write
+	n      int64          // octets to write; for BINARY.SIZE, the number
 }
 
 func (sp servedPart) present() bool { return !sp.absent }
 
-// resolve finds what a part is in this message.
+// resolve finds a section in this message.
 func (f *fetcher) resolve(p *syntax.Section, mf *mailfile.File) (sp servedPart, err error) {
 	sp.Section = p
 	switch {
@@ -56,17 +56,17 @@ func (f *fetcher) resolve(p *syntax.Section, mf *mailfile.File) (sp servedPart, 
 	return sp, err
 }
 
-// maxLiteral is the longest literal of IMAP4rev1: its numbers have 32 bits, in
-// IMAP4rev2 63 (RFC 9051 appendix E). A client that takes the length for
-// another one would read mail as responses.
+// maxLiteral is the size of the longest literal of IMAP4rev1, where numbers have 32 bits;
+// in IMAP4rev2 they have 63 (RFC 9051 appendix E). A client that misread the length would
+// take mail for responses.
 const maxLiteral = 1<<32 - 1
 
-// inFile makes the section the octets between two places of the file.
+// inFile sets the section to the octets between two positions in the file.
 func (sp *servedPart) inFile(from, to message.Pos) {
 	sp.from, sp.to, sp.n = from, to, to.Virt-from.Virt
 }
 
-// resolveWhole is for BODY[], BODY[HEADER] and BODY[TEXT]: no parse is needed.
+// resolveWhole resolves BODY[], BODY[HEADER] and BODY[TEXT], which need no parsing.
 func (sp *servedPart) resolveWhole(mf *mailfile.File) error {
 	if sp.Specifier == imap.PartSpecifierHeader {
 		if b, ok := mf.CachedHeader(); ok {
@@ -95,19 +95,19 @@ func (sp *servedPart) resolveWhole(mf *mailfile.File) error {
 	return nil
 }
 
-// wellWithin tells whether a piece of what begins at from ends before the file
-// does, whatever its line ends: in CRLF form no text is shorter. So nothing has
-// to be counted for it.
+// wellWithin reports whether a partial section that begins at from certainly ends before the
+// file does, whatever its line ends are: conversion to CRLF never makes a text shorter. If so,
+// nothing must be counted.
 func (sp *servedPart) wellWithin(from message.Pos, mf *mailfile.File) bool {
 	p := sp.Partial
-	if p == nil || mf.Open(true) != nil || mf.Text() != nil { // the error comes again
+	if p == nil || mf.Open(true) != nil || mf.Text() != nil { // a later call returns the error
 		return false
 	}
 	rest := mf.Octets() - from.Phys
 	return p.Offset <= rest && p.Size <= rest-p.Offset
 }
 
-// resolvePart is for sections with a part number.
+// resolvePart resolves sections with a part number.
 func (sp *servedPart) resolvePart(mf *mailfile.File) error {
 	p, err := mf.Part(sp.Part)
 	if err != nil {
@@ -129,7 +129,7 @@ func (sp *servedPart) resolvePart(mf *mailfile.File) error {
 	return nil
 }
 
-// resolveFields is for HEADER.FIELDS and HEADER.FIELDS.NOT.
+// resolveFields resolves HEADER.FIELDS and HEADER.FIELDS.NOT.
 func (f *fetcher) resolveFields(sp *servedPart, mf *mailfile.File) error {
 	head, err := sp.header(mf)
 	if err != nil || sp.none {
@@ -160,7 +160,7 @@ func (sp *servedPart) header(mf *mailfile.File) ([]byte, error) {
 	return mf.PartHeader(p)
 }
 
-// resolveBinary is for BINARY and BINARY.SIZE (RFC 3516).
+// resolveBinary resolves BINARY and BINARY.SIZE (RFC 3516).
 func (sp *servedPart) resolveBinary(mf *mailfile.File) (err error) {
 	if len(sp.Part) > 0 {
 		if sp.in, err = mf.Part(sp.Part); err != nil {
@@ -176,7 +176,7 @@ func (sp *servedPart) resolveBinary(mf *mailfile.File) (err error) {
 	return err
 }
 
-// write writes the octets as a literal, or what stands in its place.
+// write writes the section as a literal, or what replaces it.
 func (sp *servedPart) write(w *writer, mf *mailfile.File) {
 	switch {
 	case sp.Kind == syntax.BinarySizeSection:
@@ -198,7 +198,7 @@ func (sp *servedPart) write(w *writer, mf *mailfile.File) {
 	w.EndLiteral()
 }
 
-// copyTo writes the octets.
+// copyTo copies the octets of the section to w.
 func (sp *servedPart) copyTo(w io.Writer, mf *mailfile.File) (err error) {
 	switch {
 	case sp.mem != nil:
@@ -215,8 +215,8 @@ func (sp *servedPart) copyTo(w io.Writer, mf *mailfile.File) (err error) {
 	return err
 }
 
-// writeText writes a section of a text that is in memory, all of it, straight
-// into the response; false if it is not to be written so.
+// writeText writes a complete section of a text in memory directly into the response. It
+// returns false if it cannot.
 func (sp *servedPart) writeText(w *writer, text []byte) bool {
 	if sp.Kind != syntax.BodySection || sp.mem != nil || sp.n == 0 {
 		return false
@@ -236,30 +236,30 @@ func (sp *servedPart) writeText(w *writer, text []byte) bool {
 	return true
 }
 
-// lacking collects why a command did not do all that was asked, while it goes
-// on with the other messages (RFC 2180 section 4.1.2).
+// lacking collects the reasons why a command was not completed for all messages, while it
+// continues with the others (RFC 2180 section 4.1.2).
 type lacking struct {
-	gone    bool // messages whose files are gone
-	unread  bool // messages whose files cannot be read
-	big     bool // texts that IMAP4rev1 has no length for
-	decoded bool // parts whose transfer encoding is not known
+	gone    bool // files of messages are gone
+	unread  bool // files of messages cannot be read
+	big     bool // texts are too long for IMAP4rev1
+	decoded bool // parts have an unknown transfer encoding
 }
 
-// lack notes that a message could not be served, and logs why unless that is
-// what happens in a mailbox that others change.
+// lack notes that a message could not be served. It logs the reason, unless the
+// message was just removed.
 func (s *session) lack(l *lacking, m mailbox.Message, err error) {
 	switch {
 	case errors.Is(err, mailbox.ErrGone), errors.Is(err, mailbox.ErrReplaced):
 		l.gone = true
 		return
 	case endsSession(err), errors.Is(err, errStopped):
-		return // the command ends by it
+		return // the command fails with this error
 	}
 	l.unread = true
 	s.log.Warn("message cannot be read", "mailbox", s.sel.name, "uid", m.UID, "error", err)
 }
 
-// result is how the command ends.
+// result returns the error of the command.
 func (l lacking) result() error {
 	switch {
 	case l.decoded:

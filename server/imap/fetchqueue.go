@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// fetchBatch is how many messages a helper takes at once, and on how many
-	// \Seen is set at once.
+	// fetchBatch is the number of messages that a helper takes at a time, and for which \Seen
+	// is set at a time.
 	fetchBatch = 8
-	// fetchAhead is how many batches may be under way: two of the session, two
-	// of the helper. Each message takes the room of its beginning.
+	// fetchAhead is the maximum number of batches in progress: two of the session, two of the
+	// helper. Each message needs memory for its beginning.
 	fetchAhead = 4
-	// fetchAlone is how many files of a batch are not worth a helper.
+	// fetchAlone is the number of files in a batch up to which a helper is not worthwhile.
 	fetchAlone = 4
 )
 
-// fetchTask is one message on its way to its response.
+// fetchTask is a message that is to be served.
 type fetchTask struct {
 	m    mailbox.Message
 	read bool // its file is needed
@@ -39,37 +39,37 @@ func (t *fetchTask) close() {
 	}
 }
 
-// fail drops a message that cannot be served.
+// fail marks a message as one that cannot be served.
 func (t *fetchTask) fail(err error) {
 	t.close()
 	t.err = err
 }
 
-// fetchJob is messages that follow each other.
+// fetchJob is a batch of consecutive messages.
 type fetchJob struct {
 	tasks []fetchTask
-	files int         // how many have to be read
-	taken atomic.Bool // somebody reads them
+	files int         // number of files that must be read
+	taken atomic.Bool // by the session or the helper, which then reads the files
 	done  chan struct{}
-	fault error // of the program
+	fault error // a panic of the helper
 }
 
-// fetchQueue is the messages whose turn comes next.
+// fetchQueue is the queue of messages that are to be served.
 type fetchQueue struct {
 	f    *fetcher
 	seen bool
 	jobs []*fetchJob
-	job  *fetchJob // that is being put together; nil for none
+	job  *fetchJob // being filled; nil for none
 
-	ahead  chan *fetchJob  // nil without a helper
+	ahead  chan *fetchJob  // to the helper; nil without one
 	cached *mailbox.Cached // the helper's
 	helper sync.WaitGroup
-	stop   atomic.Bool // the helper's work is in vain
+	stop   atomic.Bool // tells the helper to stop
 }
 
 func newFetchJob() *fetchJob { return &fetchJob{tasks: make([]fetchTask, 0, fetchBatch)} }
 
-// add adds messages behind the others, and serves some if there are enough.
+// add appends messages to the queue, and serves some if there are enough.
 func (q *fetchQueue) add(chunk []mailbox.Message) error {
 	for i, m := range chunk {
 		if q.job != nil && len(q.job.tasks) == fetchBatch {
@@ -91,7 +91,7 @@ func (q *fetchQueue) add(chunk []mailbox.Message) error {
 	return nil
 }
 
-// drain serves all that is left.
+// drain serves all messages in the queue.
 func (q *fetchQueue) drain() error {
 	if q.job != nil {
 		q.jobs, q.job = append(q.jobs, q.job), nil
@@ -104,8 +104,7 @@ func (q *fetchQueue) drain() error {
 	return nil
 }
 
-// push adds a job that others follow, and serves the first one if there are
-// enough of them.
+// push appends a full job, and serves the first job if there are enough of them.
 func (q *fetchQueue) push(job *fetchJob) error {
 	if job.files > fetchAlone && q.ahead == nil {
 		q.help()
@@ -144,10 +143,10 @@ func (q *fetchQueue) help() {
 	})
 }
 
-// errStopped says that nobody waits for what a helper does.
+// errStopped is the error of a helper whose work is no longer needed.
 var errStopped = errors.New("helper stopped")
 
-// check is the helper's answer to whether it shall go on.
+// check is the check that the helper passes to mailfile.
 func (q *fetchQueue) check() error {
 	if q.stop.Load() {
 		return errStopped
@@ -155,10 +154,10 @@ func (q *fetchQueue) check() error {
 	return nil
 }
 
-// close ends the helper and closes what was read in vain.
+// close stops the helper and closes files that were read but not served.
 func (q *fetchQueue) close() {
 	for _, job := range q.jobs {
-		job.taken.Store(true) // nobody begins with it any more
+		job.taken.Store(true) // the helper must not begin with it
 	}
 	q.stop.Store(true)
 	if q.ahead != nil {
@@ -177,8 +176,7 @@ func (job *fetchJob) close() {
 	}
 }
 
-// readAhead reads the files of a job that was taken. A fault ends the session,
-// as if it had happened there.
+// readAhead reads the files of a job that was taken. A panic is handed on to the session.
 func (f *fetcher) readAhead(job *fetchJob, cached *mailbox.Cached, check func() error) {
 	defer close(job.done)
 	defer func() {
@@ -199,7 +197,7 @@ func (q *fetchQueue) serve() error {
 	if err := q.await(job); err != nil {
 		return err
 	}
-	q.jobs = q.jobs[1:] // from here on no helper has a hand in it
+	q.jobs = q.jobs[1:] // no helper uses it any more
 	defer job.close()
 	f.flags.forget()
 	var changed map[uint32]mailbox.Message
@@ -224,12 +222,11 @@ func (q *fetchQueue) serve() error {
 	return nil
 }
 
-// await makes sure that nobody else has a hand in a job: it takes the job, or
-// waits for the helper that did, and does others meanwhile. An error is the end
-// of the command.
+// await returns when the session alone uses a job: it takes the job, or waits for the helper
+// that has taken it, and reads others meanwhile. An error ends the command.
 func (q *fetchQueue) await(job *fetchJob) error {
 	if job.done == nil || job.taken.CompareAndSwap(false, true) {
-		return nil // each message is read when its turn comes
+		return nil // each message is read when it is served
 	}
 	for _, next := range q.jobs {
 		select {
@@ -248,19 +245,19 @@ func (q *fetchQueue) await(job *fetchJob) error {
 	}
 	for i := range job.tasks {
 		if mf := job.tasks[i].mf; mf != nil {
-			mf.SetCheck(q.f.s.interrupted) // it is the session's from here on
+			mf.SetCheck(q.f.s.interrupted) // the session reads on from here
 		}
 	}
 	return nil
 }
 
-// lookUp is how often the session looks whether its client is gone while a
-// helper reads a long message.
+// lookUp is how often the session checks whether its client is gone while a helper
+// reads a long message.
 const lookUp = time.Second
 
 // wait waits for the helper.
 func (f *fetcher) wait(done chan struct{}) error {
-	select { // at once, most of the time
+	select { // usually it is done already
 	case <-done:
 		return nil
 	default:
@@ -279,8 +276,8 @@ func (f *fetcher) wait(done chan struct{}) error {
 	}
 }
 
-// unseen gives the UIDs of the messages of a job that lack \Seen and can be
-// served, as far as a look at the files tells.
+// unseen returns the UIDs of those messages of a job that lack \Seen and whose
+// files could be read.
 func (f *fetcher) unseen(job *fetchJob) (uids []uint32) {
 	for i := range job.tasks {
 		t := &job.tasks[i]

@@ -9,11 +9,11 @@ import (
 	"maildird/server/imap/mailfile"
 )
 
-// fetchChunk is how many messages are looked at together.
+// fetchChunk is the number of messages that are looked up together.
 const fetchChunk = 128
 
-// run serves messages in their order. Files are read ahead by a helper, if a
-// processor is free and there are several of them. With seen it sets \Seen.
+// run serves the messages in order. If there are several files to read and a processor is free,
+// a helper reads them ahead. With seen it sets \Seen.
 func (f *fetcher) run(chunks iter.Seq[[]mailbox.Message], seen bool) error {
 	q := &fetchQueue{f: f, seen: seen}
 	defer q.close()
@@ -39,7 +39,7 @@ func (f *fetcher) run(chunks iter.Seq[[]mailbox.Message], seen bool) error {
 	return q.drain()
 }
 
-// look looks up what is known of the messages of a chunk.
+// look looks up the known facts of a chunk of messages.
 func (f *fetcher) look(chunk []mailbox.Message) {
 	f.facts = slices.Grow(f.facts[:0], len(chunk))[:len(chunk)]
 	if f.kinds != 0 || f.items.set&(fetchDate|fetchSize) != 0 {
@@ -47,7 +47,7 @@ func (f *fetcher) look(chunk []mailbox.Message) {
 	}
 }
 
-// knows tells whether no message of a chunk needs a look at its file.
+// knows reports whether no message of a chunk needs its file.
 func (f *fetcher) knows(chunk []mailbox.Message) bool {
 	for i := range chunk {
 		if f.needsFile(&f.facts[i]) || f.items.set&fetchDate != 0 && !f.facts[i].Dated {
@@ -79,7 +79,7 @@ func (f *fetcher) serveKnown(chunk []mailbox.Message) error {
 	return f.s.interrupted()
 }
 
-// serve writes the response of a message.
+// serve writes the response for a message. isNew means that \Seen was just set.
 func (f *fetcher) serve(t *fetchTask, isNew bool) {
 	if t.mf == nil && t.err == nil && (t.read || f.need != needNothing) {
 		if t.read {
@@ -89,7 +89,7 @@ func (f *fetcher) serve(t *fetchTask, isNew bool) {
 		}
 	}
 	if t.mf != nil && t.mf.Opened() && t.mf.Text() == nil {
-		// The rest of what the cache is given, of one long message at a time.
+		// Obtain what the cache lacks of a long message, one message at a time.
 		if err := t.mf.Provide(f.kinds); err != nil {
 			t.fail(err)
 		}
@@ -107,13 +107,12 @@ func (f *fetcher) serve(t *fetchTask, isNew bool) {
 	}
 }
 
-// needsFile tells whether the response for a message can be made only from its
-// file.
+// needsFile reports whether the response for a message needs its file.
 func (f *fetcher) needsFile(known *mailbox.Facts) bool {
 	return f.file || f.kinds != 0 && !covers(known.Has, f.kinds) || f.items.set&fetchSize != 0 && known.Size < 0
 }
 
-// needsSize tells whether the octets of a message have to be counted.
+// needsSize reports whether the octets of a message must be counted.
 func (f *fetcher) needsSize(m mailbox.Message) bool {
 	if f.items.set&fetchSize == 0 {
 		return false
@@ -122,12 +121,12 @@ func (f *fetcher) needsSize(m mailbox.Message) bool {
 	return !known
 }
 
-// recall takes what the cache has of a message whose file is not needed. That
-// is good until it is called for the next message.
+// recall loads from the cache a message whose file is not needed. The result is valid until
+// recall is called for the next message.
 func (f *fetcher) recall(t *fetchTask) {
 	rec, _ := f.cached.Read(t.m)
 	t.mf = mailfile.New(f.s.sel.view, t.m, nil, rec, f.s.interrupted)
-	if !covers(rec.Has(), f.kinds) { // it could not be read
+	if !covers(rec.Has(), f.kinds) { // the cache record could not be read
 		f.load(t)
 		return
 	}
@@ -136,8 +135,8 @@ func (f *fetcher) recall(t *fetchTask) {
 	}
 }
 
-// read reads a message from its file, with what the cache has of it already.
-// check is that of mailfile.New.
+// read reads a message from its file, reusing what the cache has of it. check
+// is passed to mailfile.New.
 func (f *fetcher) read(t *fetchTask, cached *mailbox.Cached, check func() error) {
 	var rec cache.Record
 	if f.s.sel.view.Kept(t.m) != 0 {
@@ -148,8 +147,8 @@ func (f *fetcher) read(t *fetchTask, cached *mailbox.Cached, check func() error)
 	f.load(t)
 }
 
-// load opens a message's file, reads what is read ahead of it, and renders what
-// is the same for all sessions. A small one is given to the cache now.
+// load opens the file of a message, reads its beginning, and renders what is the same for all
+// sessions. Small messages are added to the cache right away.
 func (f *fetcher) load(t *fetchTask) {
 	err := t.mf.Open(f.need == needBody || f.needsSize(t.m))
 	if err == nil && t.mf.Text() != nil {

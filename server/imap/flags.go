@@ -8,7 +8,7 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// systemFlags are the flags that IMAP has a name for and Maildir a letter.
+// systemFlags are the flags that have both a name in IMAP and a letter in Maildir.
 var systemFlags = []struct {
 	name imap.Flag
 	flag filename.Flags
@@ -20,18 +20,17 @@ var systemFlags = []struct {
 	{imap.FlagDraft, filename.Draft},
 }
 
-// flagSet is flags as a client gives them.
+// flagSet is a set of flags from a client.
 type flagSet struct {
 	system filename.Flags
-	words  []string // keywords as they were written
-	recent bool     // \Recent was among them
+	words  []string // keywords as the client wrote them
+	recent bool     // \Recent was one of them
 }
 
-// maxKeyword bounds the length of a keyword, which is a line of the file
-// dovecot-keywords.
+// maxKeyword is the maximum length of a keyword, which becomes a line of dovecot-keywords.
 const maxKeyword = 255
 
-// flag takes one flag into the set.
+// flag takes one flag and adds it to the set.
 func (lx *lexer) flag(set *flagSet) {
 	if lx.Accept('\\') {
 		name := lx.AtomAs("a flag")
@@ -41,7 +40,7 @@ func (lx *lexer) flag(set *flagSet) {
 				return
 			}
 		}
-		// \Recent is the server's own; clients that copy flags send it back.
+		// Clients that copy flags send back \Recent, which only the server can set.
 		if !syntax.EqualFold(name, "Recent") {
 			lx.Fail("Unknown flag \\%.40s.", name)
 		}
@@ -58,14 +57,14 @@ func (lx *lexer) flag(set *flagSet) {
 	}
 }
 
-// flagList takes a list of flags in parentheses, which may be empty.
+// flagList takes a list of flags in parentheses. It may be empty.
 func (lx *lexer) flagList() (set flagSet) {
 	lx.OptionalList(func() { lx.flag(&set) })
 	return set
 }
 
-// flagsArgument takes flags as STORE has them: a list, or flags without
-// parentheses up to the end of the line.
+// flagsArgument takes the flags of STORE: a list, or flags without parentheses up to the
+// end of the line.
 func (lx *lexer) flagsArgument() (set flagSet) {
 	if lx.Peek() == '(' {
 		return lx.flagList()
@@ -114,25 +113,26 @@ func (s *session) appendFlags(b []byte, m mailbox.Message) []byte {
 	return append(b, ')')
 }
 
-// flagTexts keeps what appendFlags gave for a few sets of flags, of which a
-// mailbox has not many.
+// flagTexts caches the results of appendFlags: most mailboxes have only a few
+// different sets of flags.
 type flagTexts struct {
 	texts [8]flagText
-	n     int // how many of them are there
-	next  int // the one that goes when another comes
+	n     int // number of texts in use
+	next  int // index of the text to replace next
 }
 
-// flagText is what appendFlags gave for these flags.
+// flagText is the result of appendFlags for these flags.
 type flagText struct {
 	flags  filename.Flags
 	recent bool
 	text   []byte
 }
 
-// forget is for when keywords may have got other names.
+// forget must be called when names of keywords may have changed.
 func (t *flagTexts) forget() { t.n = 0 }
 
-// of gives the flags of a message as appendFlags does, good until the next call.
+// of returns the flags of a message as appendFlags does. The result is valid
+// until the next call.
 func (t *flagTexts) of(s *session, m mailbox.Message) []byte {
 	for i := range t.texts[:t.n] {
 		if e := &t.texts[i]; e.flags == m.Flags && e.recent == m.Recent {
@@ -151,8 +151,8 @@ func (t *flagTexts) of(s *session, m mailbox.Message) []byte {
 	return e.text
 }
 
-// mailboxFlags writes the flags of the selected mailbox in parentheses; with
-// star also "\*", which says that keywords can be made.
+// mailboxFlags writes the flags of the selected mailbox in parentheses. With star it adds "\*",
+// which means that new keywords can be created.
 func (s *session) mailboxFlags(star bool) {
 	w := s.w
 	w.Raw(`(\Answered \Flagged \Deleted \Seen \Draft`)
@@ -162,7 +162,7 @@ func (s *session) mailboxFlags(star bool) {
 		w.Byte(' ')
 		w.Raw(name)
 	}
-	// The letter P reads as this one, so it is there in any mailbox.
+	// The letter P in a file name stands for $Forwarded, so every mailbox has this keyword.
 	if !forwarded {
 		w.Byte(' ')
 		w.Raw(string(imap.FlagForwarded))

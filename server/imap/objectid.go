@@ -14,9 +14,9 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// objectIDExtension is OBJECTID (RFC 8474). MAILBOXID is made of the GUID that
-// the mailbox has in dovecot-uidlist, EMAILID of the one that the message has
-// there, THREADID of the message that began the conversation.
+// objectIDExtension is OBJECTID (RFC 8474). MAILBOXID is derived from the GUID of the mailbox
+// in dovecot-uidlist, EMAILID from the GUID of the message there, and THREADID from the
+// Message-ID of the message that began the conversation.
 func objectIDExtension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapObjectID},
@@ -68,11 +68,11 @@ func objectIDExtension() extension {
 
 func mailboxID(id string) string { return "MAILBOXID (F" + id + ")" }
 
-// emailID hides what a GUID tells of the server, such as its name.
+// emailID hashes a GUID, which could reveal facts about the server, such as its name.
 func emailID(guid string) string { return "M" + objectHash(guid) }
 
-// threadID is made of the oldest message that the header refers to. A message
-// that has no name, and none that it refers to, is a thread of its own.
+// threadID returns an ID derived from the oldest message that the header refers to. A message
+// without a Message-ID that refers to no other is a thread of its own.
 func threadID(mf *mailfile.File, guid string) (string, error) {
 	head, err := mf.Header()
 	if err != nil {
@@ -118,7 +118,7 @@ func (a *threadIDAttr) prepare(s *session, m mailbox.Message, mf *mailfile.File)
 
 func (a *threadIDAttr) write(w *writer) { w.Raw("(" + a.id + ")") }
 
-// objectIDKey is a search key of one identifier, whose case counts.
+// objectIDKey returns the parser of a search key with one identifier, which is case-sensitive.
 func objectIDKey(name string, cost search.Cost, of func(*search.Candidate) (string, error)) func(*searchParser) search.Key {
 	return func(p *searchParser) search.Key {
 		p.SP()
@@ -133,7 +133,7 @@ func objectIDKey(name string, cost search.Cost, of func(*search.Candidate) (stri
 	}
 }
 
-// isObjectID tells whether a text is an objectid (RFC 8474 section 7).
+// isObjectID reports whether a text is an objectid (RFC 8474 section 7).
 func isObjectID(text string) bool {
 	for i := range len(text) {
 		c := text[i]

@@ -7,8 +7,8 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// partialExtension is PARTIAL (RFC 9394): a part of a result, counted from its
-// beginning or from its end. Nothing is remembered between two requests.
+// partialExtension is PARTIAL (RFC 9394): a range of a result, counted from its beginning or
+// its end. No state is kept between two requests.
 func partialExtension() extension {
 	return extension{
 		caps: []imap.Cap{"PARTIAL"},
@@ -42,8 +42,8 @@ func partialExtension() extension {
 	}
 }
 
-// partialRange is "first:last", the lower number first, from 1; or counted from
-// the end.
+// partialRange is "first:last", with the lower number first, counted from 1; with fromEnd,
+// counted from the end.
 type partialRange struct {
 	first, last uint32
 	fromEnd     bool
@@ -64,7 +64,7 @@ func (lx *lexer) partialRange() partialRange {
 	return r
 }
 
-// of returns the part of a result.
+// of returns the messages of a result that are in the range.
 func (r partialRange) of(found []mailbox.Message) []mailbox.Message {
 	n := uint32(len(found))
 	if r.first > n {
@@ -77,7 +77,7 @@ func (r partialRange) of(found []mailbox.Message) []mailbox.Message {
 	return found[r.first-1 : last]
 }
 
-// partialResult writes "PARTIAL (range set)", with a space before it.
+// partialResult writes " PARTIAL (range set)".
 func (w *writer) partialResult(r partialRange, found []mailbox.Message, uid bool) {
 	number := func(n uint32) {
 		if r.fromEnd {

@@ -8,13 +8,13 @@ import (
 	"maildird/server/imap/mailfile"
 )
 
-// previewExtension is PREVIEW (RFC 8970). LAZY asks for no more than is cheap;
-// the beginning of a text always is.
+// previewExtension is PREVIEW (RFC 8970). LAZY, which asks only for previews that are cheap,
+// makes no difference: they all are.
 func previewExtension() extension {
 	return extension{
 		caps: []imap.Cap{"PREVIEW"},
 		fetchItems: words[fetchItems]{"PREVIEW": func(lx *lexer, items *fetchItems) {
-			// A list behind it may also be the modifiers of FETCH itself.
+			// A list after PREVIEW may also be the modifiers of FETCH itself.
 			if lx.Follows(" (LAZY") {
 				lx.SP()
 				lx.List(func() {

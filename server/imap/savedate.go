@@ -10,8 +10,8 @@ import (
 	"maildird/server/imap/search"
 )
 
-// saveDateExtension is SAVEDATE (RFC 8514): when a message came into the mailbox
-// where it is now, by delivery, APPEND, COPY or MOVE. All mailboxes have it.
+// saveDateExtension is SAVEDATE (RFC 8514): the time at which a message was added to its
+// current mailbox by delivery, APPEND, COPY or MOVE. All mailboxes support it.
 func saveDateExtension() extension {
 	return extension{
 		caps:       []imap.Cap{imap.CapSaveDate},
@@ -38,7 +38,7 @@ func (a *saveDateAttr) prepare(s *session, m mailbox.Message, _ *mailfile.File) 
 
 func (a *saveDateAttr) write(w *writer) { w.DateTime(a.date) }
 
-// saveDateKey compares the day of the save date as op does that of INTERNALDATE.
+// saveDateKey compares the day of the save date the way that op compares that of INTERNALDATE.
 func saveDateKey(name string, op search.Op) func(*searchParser) search.Key {
 	return func(p *searchParser) search.Key {
 		p.SP()

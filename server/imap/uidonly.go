@@ -6,9 +6,8 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// uidOnlyExtension is UIDONLY (RFC 9586): a client that turns it on never hears
-// of sequence numbers and may not use them. The commands that have them are
-// marked in the table of commands.
+// uidOnlyExtension is UIDONLY (RFC 9586): a client that enables it never gets sequence numbers
+// and may not use them. The command table marks the commands that use them.
 func uidOnlyExtension(cfg *Config) extension {
 	if !cfg.UIDOnly {
 		return extension{}
@@ -28,8 +27,8 @@ func errUIDRequired() error {
 	return &imap.Error{Type: imap.StatusResponseTypeBad, Code: "UIDREQUIRED", Text: "Sequence numbers are not allowed after ENABLE UIDONLY."}
 }
 
-// fetchResponse writes the beginning of a FETCH response, or of what the
-// client gets instead.
+// fetchResponse writes the beginning of a FETCH response, or of a UIDFETCH
+// response with UIDONLY.
 func (s *session) fetchResponse(m mailbox.Message) {
 	if s.uidOnly {
 		s.count(m.UID, " UIDFETCH ")
@@ -38,8 +37,8 @@ func (s *session) fetchResponse(m mailbox.Message) {
 	}
 }
 
-// fetchUIDResponse is fetchResponse with the UID as the first item, where it is
-// not known already; sep is what the next item is to have before it.
+// fetchUIDResponse is fetchResponse followed by the item UID, which UIDFETCH already begins
+// with. sep is the separator before the next item.
 func (s *session) fetchUIDResponse(m mailbox.Message) (sep byte) {
 	s.fetchResponse(m)
 	if s.uidOnly {
