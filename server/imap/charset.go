@@ -12,12 +12,12 @@ import (
 
 var errCharset = errors.New("some octets have no meaning in it")
 
-// charsetDecoder returns what turns strings of a charset into UTF-8; false for
-// a charset that is not known.
+// charsetDecoder returns a function that converts strings of a charset to UTF-8; false if
+// the charset is unknown.
 func charsetDecoder(name string) (func([]byte) ([]byte, error), bool) {
 	switch strings.ToUpper(name) {
 	case "UTF-8", "US-ASCII":
-		// Clients that say US-ASCII and send UTF-8 mean UTF-8.
+		// Clients that name US-ASCII but send UTF-8 mean UTF-8.
 		return decodeUTF8, true
 	}
 	enc, err := htmlindex.Get(name)

@@ -8,35 +8,33 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// contextExtension is CONTEXT=SEARCH and CONTEXT=SORT (RFC 5267 section 4), with
-// the items that RFC 5465 section 7 gives to UPDATE. This file has the grammar,
-// and what makes and ends a context; contextfollow.go tells what changes in it.
+// contextExtension is CONTEXT=SEARCH and CONTEXT=SORT (RFC 5267 section 4), with the FETCH
+// items that RFC 5465 section 7 adds to UPDATE. This file parses the options, and begins and
+// ends contexts; contextfollow.go reports their changes.
 //
-// What the RFC leaves open, or is easily misread:
+// Decisions where the RFC leaves a choice, or is easily misread:
 //
-//   - CONTEXT is a hint. Nothing is made of it: results are cheap to find again,
-//     and "there is no snapshot facility" (4.3). RETURN (CONTEXT) is RETURN ().
-//   - UPDATE alone asks for no result, so the response has none (RFC 4731 section
-//     3.1 has ALL for an empty list only).
-//   - Other options "have no interaction" with UPDATE: all that matches counts,
-//     whatever was returned of it.
-//   - Sequence numbers, and "$", are "evaluated when the command is received"
-//     (4.3): such a key means the same messages from then on, and no new one. A
-//     UID set is the client's words, and its "*" moves on.
-//   - A context is told together with the FETCH, EXISTS or EXPUNGE that has the
-//     change, behind the first two and before the last (4.3.3, 4.3.4). What NOTIFY
-//     or a command with sequence numbers holds back is held back here too, so
-//     that the result is always one of the messages that the client knows. What
-//     the client changes itself is told as well.
-//   - Positions are 0 for SEARCH (4.3.3: "the context position MAY be zero"), whose
-//     results have the order of the mailbox, and counted from 1 for SORT.
-//   - Refused with NOUPDATE (4.3.1) are keys whose answer changes while nothing
-//     happens (OLDER, YOUNGER), searches of several mailboxes (MULTISEARCH), and
-//     what is beyond the bounds below; one context is always granted. ENABLE
-//     UIDONLY ends those that are told in sequence numbers, by the same code.
-//   - A command that fails leaves no context. CANCELUPDATE of a tag that has none
-//     is answered with NO, and cancels nothing.
-//   - An INTERNALDATE that another program changes in place is not noticed.
+//   - CONTEXT is only a hint, and is ignored: results are cheap to find again, and "there is no
+//     snapshot facility" (4.3). RETURN (CONTEXT) means RETURN ().
+//   - UPDATE alone does not ask for a result, so the response has none (in RFC 4731 section 3.1
+//     only an empty list stands for ALL).
+//   - Other options "have no interaction" with UPDATE: all messages that match are members,
+//     whichever of them were returned.
+//   - Sequence numbers and "$" are "evaluated when the command is received" (4.3): such a key
+//     stands for the same messages from then on, and never for a new one. A set of UIDs is
+//     taken as it was written, and its "*" moves on.
+//   - A change is reported together with the FETCH, EXISTS or EXPUNGE that causes it, after the
+//     first two and before the last (4.3.3, 4.3.4). What NOTIFY or a command with sequence
+//     numbers holds back is held back here too, so that the result only ever consists of
+//     messages that the client knows. Changes by the client itself are reported as well.
+//   - Positions are 0 for SEARCH (4.3.3: "the context position MAY be zero"), whose results are
+//     in mailbox order, and are counted from 1 for SORT.
+//   - NOUPDATE (4.3.1) refuses keys whose result changes with time alone (OLDER, YOUNGER),
+//     searches of several mailboxes (MULTISEARCH), and whatever exceeds the limits below; one
+//     context is always granted. It also ends contexts with sequence numbers at ENABLE UIDONLY.
+//   - A command that fails leaves no context. CANCELUPDATE of a tag without a context gets
+//     NO and cancels nothing.
+//   - The server does not notice when another program changes an INTERNALDATE in place.
 func contextExtension() extension {
 	return extension{
 		caps:     []imap.Cap{"CONTEXT=SEARCH", "CONTEXT=SORT"},
@@ -48,17 +46,17 @@ func contextExtension() extension {
 	}
 }
 
-// maxContextResults bounds the messages in all contexts of a session but for one
-// that is its only one. Each takes 4 octets.
+// maxContextResults is the maximum number of messages in all contexts of a session, except that
+// a single context may have more. Each message takes 4 octets.
 const maxContextResults = 1 << 20
 
-// searchUpdate is the option UPDATE.
+// searchUpdate is the return option UPDATE.
 type searchUpdate struct {
-	items *fetchItems // of messages that come; nil for none
+	items *fetchItems // to fetch of new members; nil for none
 }
 
-// updateOption takes the rest of UPDATE. The items have a space before them in
-// the example of RFC 5465 section 7, and none in its grammar.
+// updateOption takes the rest of UPDATE. RFC 5465 section 7 has a space before the items in its
+// example, but not in its grammar: both are accepted.
 func (lx *lexer) updateOption(q *searchQuery) {
 	q.update = &searchUpdate{}
 	if lx.Follows(" (") {
@@ -67,7 +65,7 @@ func (lx *lexer) updateOption(q *searchQuery) {
 	if lx.Peek() == '(' {
 		items := lx.fetchItems()
 		for i := range items.parts {
-			items.parts[i].Peek = true // nobody read the message
+			items.parts[i].Peek = true // nobody has read the message
 		}
 		q.update.items = &items
 	}
@@ -79,19 +77,19 @@ func (lx *lexer) updateOption(q *searchQuery) {
 	})
 }
 
-// searchContext is a search whose client is told how its result changes.
+// searchContext is a search whose result the client is kept informed about.
 type searchContext struct {
 	tag   string
-	uid   bool // it is told in UIDs
+	uid   bool // report UIDs, not sequence numbers
 	query searchQuery
 	order []sortKey   // nil for SEARCH
-	items *fetchItems // of messages that come; nil for none
+	items *fetchItems // to fetch of new members; nil for none
 
 	members []uint32 // UIDs of the result, in its order
-	last    uint32   // the highest UID when it was looked at, for "*"
+	last    uint32   // the highest UID at the last evaluation, for "*"
 }
 
-// context finds the context of a tag, nil if there is none.
+// context returns the context with a tag, or nil.
 func (s *session) context(tag string) *searchContext {
 	for _, c := range s.sel.contexts {
 		if c.tag == tag {
@@ -101,8 +99,8 @@ func (s *session) context(tag string) *searchContext {
 	return nil
 }
 
-// keepUpdated begins to tell how the result of the running command changes, if
-// the client asked for that. found is all that was found, in its order.
+// keepUpdated creates a context for the current command, if the client asked for one. found is
+// the complete result in its order.
 func (s *session) keepUpdated(q *searchQuery, found []mailbox.Message, uid bool, order []sortKey) {
 	if q.update == nil {
 		return
@@ -130,7 +128,7 @@ func (s *session) keepUpdated(q *searchQuery, found []mailbox.Message, uid bool,
 	s.sel.contexts = append(s.sel.contexts, c)
 }
 
-// noUpdate tells that no changes are told under a tag (RFC 5267 section 4.3.1).
+// noUpdate reports that a tag gets no updates (RFC 5267 section 4.3.1).
 func (s *session) noUpdate(tag, why string) {
 	s.writeStatus(nil, "NO", `NOUPDATE "`+tag+`"`, why)
 }
@@ -155,8 +153,7 @@ func runCancelUpdate(s *session) error {
 	return nil
 }
 
-// endNumbered ends the contexts that are told in sequence numbers, which a
-// client with UIDONLY never hears of.
+// endNumbered ends the contexts that report sequence numbers, which UIDONLY does not allow.
 func (s *session) endNumbered() error {
 	if s.sel == nil {
 		return nil

@@ -7,30 +7,29 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// edit is one pair of ADDTO or REMOVEFROM: messages that go in or out as
-// neighbours, the first of them at a position, which is 0 for SEARCH.
+// edit is one pair of ADDTO or REMOVEFROM: adjacent messages that are added or removed. at is
+// the position of the first, and 0 for SEARCH.
 type edit struct {
 	at   int
 	uids []uint32
 }
 
-// contextChange is what a client is to be told of a context.
+// contextChange is a change of a context that is to be reported.
 type contextChange struct {
 	c       *searchContext
-	removed []edit // first
+	removed []edit // reported before added
 	added   []edit
-	came    []uint32          // UIDs of messages that came and match, ascending
-	numbers map[uint32]uint32 // of the messages in the edits, by UID
+	came    []uint32          // UIDs of new messages that match, ascending
+	numbers map[uint32]uint32 // sequence numbers of the messages in the edits, by UID
 }
 
-// has tells whether a message came that matches.
+// has reports whether uid is a new message that matches.
 func (change *contextChange) has(uid uint32) bool {
 	_, found := slices.BinarySearch(change.came, uid)
 	return found
 }
 
-// noteChanged notes that messages were changed by the client itself, of which
-// the view has no news.
+// noteChanged notes messages that the client itself changed, for which the view has no updates.
 func (s *session) noteChanged(msgs []mailbox.Message) {
 	if len(s.sel.contexts) == 0 {
 		return
@@ -38,8 +37,9 @@ func (s *session) noteChanged(msgs []mailbox.Message) {
 	s.sel.changed = append(s.sel.changed, msgs...)
 }
 
-// tellLeaving tells of contexts whose messages are expunged, before that is
-// told: their sequence numbers are those of before (RFC 5267 section 4.3.4).
+// tellLeaving reports changes of contexts whose messages are being expunged. It is
+// called before the EXPUNGE responses, since their sequence numbers are those from
+// before (RFC 5267 section 4.3.4).
 func (s *session) tellLeaving(news []mailbox.Update) {
 	if len(s.sel.contexts) == 0 {
 		return
@@ -48,7 +48,7 @@ func (s *session) tellLeaving(news []mailbox.Update) {
 	numbers := map[uint32]uint32{}
 	for _, u := range news {
 		if u.Kind == mailbox.Expunge {
-			numbers[u.UID] = u.Seq + uint32(len(uids)) // each one before it took one away
+			numbers[u.UID] = u.Seq + uint32(len(uids)) // plus those that were expunged before it
 			uids = append(uids, u.UID)
 		}
 	}
@@ -60,8 +60,8 @@ func (s *session) tellLeaving(news []mailbox.Update) {
 	}
 }
 
-// follow finds out what changed in the contexts, and tells it. grew says that messages
-// came, which are those above the UID last: what is to be told of these comes first.
+// follow finds and reports changes of the contexts. With grew there are new messages, those
+// with UIDs above last; what is to be fetched of them is sent first.
 func (s *session) follow(news []mailbox.Update, last uint32, grew bool) error {
 	var changes []contextChange
 	if len(s.sel.contexts) > 0 {
@@ -98,9 +98,9 @@ func (s *session) follow(news []mailbox.Update, last uint32, grew bool) error {
 	return nil
 }
 
-// contextChange tests the messages that may have come into a context or left
-// it: those that were touched, as the client was told of them, those above the
-// UID last, and no others unless something that the search depends on changed.
+// contextChange tests the messages that may have joined or left a context: those that were
+// touched, with the flags that the client was told, those with UIDs above last, and others only
+// if something else that the search depends on has changed.
 func (s *session) contextChange(c *searchContext, touched map[uint32]mailbox.Message, last uint32) (contextChange, error) {
 	view := s.sel.view
 	change := contextChange{c: c, numbers: map[uint32]uint32{}}
@@ -154,7 +154,7 @@ func (s *session) contextChange(c *searchContext, touched map[uint32]mailbox.Mes
 	return change, err
 }
 
-// messageOf finds the message with a UID.
+// messageOf returns the message with a UID.
 func messageOf(view *mailbox.View, uid uint32) (m mailbox.Message, ok bool) {
 	for m := range view.Messages([]mailbox.Range{{First: uid, Last: uid}}, true) {
 		return m, true
@@ -162,10 +162,10 @@ func messageOf(view *mailbox.View, uid uint32) (m mailbox.Message, ok bool) {
 	return m, false
 }
 
-// unsettled gives the messages that may match now, or not any more, although nothing
-// happened to them. If "*" is in a set of UIDs these are the last message of then and
-// the last one of now; all between the two came or are gone, and are tested for that.
-// A keyword that gets a name needs nothing here: the view tells of its messages.
+// unsettled returns the messages that may begin or cease to match although they did not change.
+// If the key has a set of UIDs with "*", these are the message that was last and the one that
+// is last now; all between the two are new or gone, and are tested for that reason. Names of
+// keywords need no care here: the view reports updates of their messages.
 func (c *searchContext) unsettled(view *mailbox.View) []mailbox.Range {
 	was := c.last
 	if c.last = view.LastUID(); c.last == was || !c.query.program.Key.UsesLast() {
@@ -174,7 +174,7 @@ func (c *searchContext) unsettled(view *mailbox.View) []mailbox.Range {
 	return []mailbox.Range{{First: was, Last: was}, {First: c.last, Last: c.last}}
 }
 
-// remove takes messages, ascending, out of the result and tells from where.
+// remove removes messages, given in ascending order, and returns the edits.
 func (c *searchContext) remove(uids []uint32) (edits []edit) {
 	if len(uids) == 0 {
 		return nil
@@ -209,7 +209,7 @@ func (c *searchContext) remove(uids []uint32) (edits []edit) {
 	return edits
 }
 
-// strangers gives those of the messages, ascending, that are not in the result.
+// strangers returns those of the messages, given in ascending order, that are not members.
 func (c *searchContext) strangers(msgs []mailbox.Message) []mailbox.Message {
 	if len(msgs) == 0 {
 		return nil
@@ -233,14 +233,14 @@ func (c *searchContext) strangers(msgs []mailbox.Message) []mailbox.Message {
 	return out
 }
 
-// has tells whether a message is in the result of a SEARCH.
+// has reports whether a message is a member. The context must be of SEARCH.
 func (c *searchContext) has(uid uint32) bool {
 	_, found := slices.BinarySearch(c.members, uid)
 	return found
 }
 
-// insert puts messages into the result, each before the member that is at its
-// place now, and tells where to. Without an order the places are not heeded.
+// insert adds messages, each before the member that is at its place now, and returns the edits.
+// places is ignored without an order.
 func (c *searchContext) insert(msgs []mailbox.Message, places []int) (edits []edit) {
 	if c.order == nil {
 		e := edit{}
@@ -273,7 +273,7 @@ func (c *searchContext) edit(at int, uid uint32) edit {
 	return edit{at, []uint32{uid}}
 }
 
-// contextResponse writes the response for a change, if it is one.
+// contextResponse writes the response for a change, if anything changed.
 func (s *session) contextResponse(change *contextChange) {
 	if len(change.removed) == 0 && len(change.added) == 0 {
 		return

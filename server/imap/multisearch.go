@@ -8,8 +8,8 @@ import (
 	"maildird/maildir/folder"
 )
 
-// multiSearchExtension is MULTISEARCH (RFC 7377): ESEARCH, a search of several
-// mailboxes, none of which it selects.
+// multiSearchExtension is MULTISEARCH (RFC 7377): ESEARCH searches several
+// mailboxes without selecting them.
 func multiSearchExtension() extension {
 	return extension{
 		caps:     []imap.Cap{"MULTISEARCH"},
@@ -17,7 +17,7 @@ func multiSearchExtension() extension {
 	}
 }
 
-// runESearch is ESEARCH (RFC 7377 section 2). Its answers have UIDs only.
+// runESearch is ESEARCH (RFC 7377 section 2). Its responses have UIDs only.
 func runESearch(s *session) error {
 	lx := s.lx
 	lx.SP()
@@ -46,7 +46,7 @@ func runESearch(s *session) error {
 	return s.searchAll(sources, &query)
 }
 
-// searchSource takes one specifier of mailboxes.
+// searchSource takes a specifier of mailboxes.
 func (s *session) searchSource() mailboxFilter {
 	f := s.lx.mailboxFilter(s.account.Tree())
 	if f.kind == filterSelectedDelayed {
@@ -55,8 +55,8 @@ func (s *session) searchSource() mailboxFilter {
 	return f
 }
 
-// checkSources tells whether mailboxes other than the selected one are to be
-// searched, and refuses what goes with that one only (RFC 7377 section 2.2).
+// checkSources reports whether mailboxes other than the selected one are to be searched, and
+// refuses options that apply to the selected one only (RFC 7377 section 2.2).
 func (s *session) checkSources(sources []mailboxFilter, query *searchQuery) (others bool, err error) {
 	for i := range sources {
 		if sources[i].kind != filterSelected {
@@ -76,8 +76,8 @@ func (s *session) checkSources(sources []mailboxFilter, query *searchQuery) (oth
 	return others, nil
 }
 
-// searchAll searches each mailbox once. One that is gone meanwhile is passed
-// over; one that cannot be opened does not hide what is found in others.
+// searchAll searches each mailbox once. It ignores mailboxes that are removed meanwhile, and
+// continues after one that cannot be opened.
 func (s *session) searchAll(sources []mailboxFilter, query *searchQuery) error {
 	tree := s.account.Tree()
 	entries, err := tree.List()
@@ -121,8 +121,8 @@ func (s *session) isSource(sources []mailboxFilter, e *folder.Entry, separator b
 	return false
 }
 
-// searchIn searches one mailbox: the selected one as the client knows it,
-// others as they are.
+// searchIn searches a mailbox: the selected one as the client knows it, others
+// in their current state.
 func (s *session) searchIn(name string, query *searchQuery) error {
 	if s.sel != nil && s.sel.name == name {
 		return s.searchSelection(query)
@@ -142,7 +142,7 @@ func (s *session) searchIn(name string, query *searchQuery) error {
 	defer view.Close()
 	if query.modseq {
 		if ok, err := view.EnableModSeq(s.ctx); err != nil || !ok {
-			return err // one without mod-sequences has none that match
+			return err // without mod-sequences no message can match
 		}
 	}
 	selected := s.sel
@@ -151,7 +151,7 @@ func (s *session) searchIn(name string, query *searchQuery) error {
 	return s.searchSelection(query)
 }
 
-// searchSelection searches s.sel and answers if there is something to tell.
+// searchSelection searches s.sel and writes a response if a message matches.
 func (s *session) searchSelection(query *searchQuery) error {
 	sr := newSearcher(s, &query.program)
 	defer sr.Close()
@@ -162,7 +162,7 @@ func (s *session) searchSelection(query *searchQuery) error {
 	if len(found) > 0 {
 		s.esearchResponse(found, true, query)
 	}
-	if sr.lacking.unread { // what is gone is no news: the client has no view of the mailbox
+	if sr.lacking.unread { // messages that are gone need no mention: the client has no view of the mailbox
 		s.searched(sr.lacking)
 	}
 	return nil

@@ -22,8 +22,7 @@ func (s *session) search(uid bool) error {
 	return s.unsave(&query, err)
 }
 
-// unsave takes the result of a search of the selected mailbox. One that was to
-// save what it found, and failed, leaves nothing saved.
+// unsave returns err. If a search with RETURN (SAVE) failed, it first clears the saved result.
 func (s *session) unsave(query *searchQuery, err error) error {
 	var status *imap.Error
 	if query.options.ReturnSave && errors.As(err, &status) && status.Type == imap.StatusResponseTypeNo {
@@ -32,13 +31,13 @@ func (s *session) unsave(query *searchQuery, err error) error {
 	return err
 }
 
-// searcher is a search of the session, and what it could not read.
+// searcher is a search of the session. It collects what could not be read.
 type searcher struct {
 	*search.Searcher
 	lacking lacking
 }
 
-// searcher makes a query ready for the selected mailbox.
+// searcher prepares a query for the selected mailbox.
 func (q *searchQuery) searcher(s *session) (*searcher, error) {
 	if q.numbers && s.uidOnly {
 		return nil, errUIDRequired()
@@ -51,7 +50,7 @@ func (q *searchQuery) searcher(s *session) (*searcher, error) {
 	return newSearcher(s, &q.program), nil
 }
 
-// newSearcher returns what tests messages of the selected mailbox. Close it.
+// newSearcher returns a searcher of the selected mailbox. The caller must close it.
 func newSearcher(s *session, program *search.Program) *searcher {
 	sr := &searcher{}
 	sr.Searcher = search.New(&search.Asker{
@@ -88,8 +87,8 @@ func (s *session) answerSearch(query *searchQuery, uid bool) error {
 	return nil
 }
 
-// searched says in the tagged OK what a search passed over: one file that cannot
-// be read, or that is gone, must not hide what was found.
+// searched mentions in the tagged OK what a search had to leave out: a file that is unreadable
+// or gone must not hide the other results.
 func (s *session) searched(l lacking) {
 	switch {
 	case l.unread:
@@ -99,14 +98,14 @@ func (s *session) searched(l lacking) {
 	}
 }
 
-// passedOver says in the tagged OK that messages were left out because they are
-// gone, which the client may not have been told yet (RFC 5530 section 3).
+// passedOver mentions in the tagged OK that messages were left out because they no longer
+// exist, which the client may not know yet (RFC 5530 section 3).
 func (s *session) passedOver() {
 	s.done.code, s.done.text = string(codeExpungeIssued), "Some messages no longer exist and were left out."
 }
 
-// run returns the messages that match, ascending, or at least those of them
-// that the options ask for.
+// run returns the messages that match in ascending order, or at least those of them that
+// the options ask for.
 func (sr *searcher) run(q *searchQuery) ([]mailbox.Message, error) {
 	opt := &q.options
 	if (opt.ReturnMin || opt.ReturnMax) && !opt.ReturnAll && !opt.ReturnCount && q.more == nil && q.update == nil {
@@ -115,9 +114,9 @@ func (sr *searcher) run(q *searchQuery) ([]mailbox.Message, error) {
 	return sr.All()
 }
 
-// returned is those of the messages found that the options stand for: all, unless
-// only the ends or a part of them were asked for (RFC 4731 section 3.2, RFC 5182
-// section 2.4, RFC 9394 section 3.2).
+// returned returns those of the messages found that the options refer to: all, unless the
+// client asked only for the first, the last or a range (RFC 4731 section 3.2, RFC 5182 section
+// 2.4, RFC 9394 section 3.2).
 func (q *searchQuery) returned(found []mailbox.Message) []mailbox.Message {
 	opt := &q.options
 	if opt.ReturnAll || opt.ReturnCount || q.partial == nil && !opt.ReturnMin && !opt.ReturnMax || len(found) == 0 {
@@ -136,9 +135,9 @@ func (q *searchQuery) returned(found []mailbox.Message) []mailbox.Message {
 	return out
 }
 
-// saved is what "$" stands for after a search.
+// saved returns the value of "$" after a search.
 func (q *searchQuery) saved(found []mailbox.Message) []mailbox.Range {
-	// SORT finds them in another order.
+	// SORT has another order.
 	found = slices.SortedFunc(slices.Values(q.returned(found)), func(a, b mailbox.Message) int { return cmp.Compare(a.UID, b.UID) })
 	var ranges []mailbox.Range
 	for _, m := range found {
@@ -158,7 +157,7 @@ func numberOf(m mailbox.Message, uid bool) uint32 {
 	return m.Seq
 }
 
-// setOf is the set of some messages, in their order.
+// setOf returns the set of some messages, in their order.
 func setOf(msgs []mailbox.Message, uid bool) []byte {
 	nums := make([]uint32, len(msgs))
 	for i, m := range msgs {
@@ -167,8 +166,8 @@ func setOf(msgs []mailbox.Message, uid bool) []byte {
 	return syntax.AppendSet(nil, nums)
 }
 
-// esearchResponse writes the response of RFC 4731 and IMAP4rev2. A search that
-// only saves its result has none.
+// esearchResponse writes the ESEARCH response (RFC 4731, IMAP4rev2). A search that only saves
+// its result has none.
 func (s *session) esearchResponse(found []mailbox.Message, uid bool, q *searchQuery) {
 	opt, w := q.options, s.w
 	if !q.hasReturn {
@@ -206,9 +205,8 @@ func (s *session) esearchResponse(found []mailbox.Message, uid bool, q *searchQu
 	w.CRLF()
 }
 
-// esearchHead writes the beginning of an ESEARCH response: which command it is
-// for, in which mailbox if that is named (RFC 7377 section 2.1), and in what it
-// counts.
+// esearchHead writes the beginning of an ESEARCH response: the tag of the command, the mailbox
+// if named is set (RFC 7377 section 2.1), and UID if the result has UIDs.
 func (s *session) esearchHead(tag string, named, uid bool) {
 	w := s.w
 	w.Raw("* ESEARCH (TAG ")

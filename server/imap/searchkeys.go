@@ -8,49 +8,49 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// searchWords are the keys of SEARCH, each with what takes its arguments.
+// searchWords are the search keys. Each has a function that takes its arguments.
 type searchWords map[string]func(*searchParser) search.Key
 
-// searchQuery is a SEARCH as the client wrote it.
+// searchQuery is a search command as parsed.
 type searchQuery struct {
 	options   imap.SearchOptions
-	hasReturn bool // RETURN was there
+	hasReturn bool // the command has RETURN
 	program   search.Program
 	partial   *partialRange // nil for none
 	update    *searchUpdate // nil for none
-	modseq    bool          // MODSEQ is among the keys
-	numbers   bool          // sequence numbers are
-	named     bool          // the answer has the mailbox (RFC 7377); there is none without a match
+	modseq    bool          // the key MODSEQ is used
+	numbers   bool          // sequence numbers are used
+	named     bool          // the response names the mailbox (RFC 7377), and is omitted without a match
 	// begin are called before the search.
 	begin []func(*session) error
-	// more are called to write what else the client asked for to be returned,
-	// each with a space before it. They get all that was found.
+	// more write further return data, each with a space before it. They get all
+	// messages that were found.
 	more []func(w *writer, found []mailbox.Message, uid bool)
 }
 
-// Bounds of what one SEARCH may ask for.
+// Limits of one search command.
 const (
 	maxSearchKeys  = 10_000
-	maxSearchDepth = 1_000 // of NOT and OR; clients make long chains of them
+	maxSearchDepth = 1_000 // of NOT and OR, of which clients make long chains
 )
 
-// searchParser takes a SEARCH apart.
+// searchParser parses a search command.
 type searchParser struct {
 	*lexer
 	query  searchQuery
-	decode func([]byte) ([]byte, error) // from the client's charset to UTF-8
+	decode func([]byte) ([]byte, error) // converts strings from the client's charset to UTF-8
 	count  int
 	nested int
 }
 
-// searchQuery takes the arguments of SEARCH (RFC 9051 section 6.4.4). If utf8
-// is set, a charset is not allowed (RFC 9755 section 3).
+// searchQuery takes the arguments of SEARCH (RFC 9051 section 6.4.4). With utf8, CHARSET is not
+// allowed (RFC 9755 section 3).
 func (lx *lexer) searchQuery(utf8 bool) searchQuery {
 	lx.SP()
 	return lx.searchProgram(utf8)
 }
 
-// searchProgram is searchQuery without the space before it.
+// searchProgram is searchQuery without the leading space.
 func (lx *lexer) searchProgram(utf8 bool) searchQuery {
 	p := searchParser{lexer: lx, decode: decodeUTF8}
 	p.returnOptions()
@@ -62,7 +62,7 @@ func (lx *lexer) searchProgram(utf8 bool) searchQuery {
 	return p.query
 }
 
-// acceptWord takes a word, and the space behind it, if that is what comes.
+// acceptWord takes a word and the space after it, if they come next.
 func (lx *lexer) acceptWord(word string) bool {
 	if !syntax.EqualFold(lx.PeekWord(), word) {
 		return false
@@ -72,7 +72,7 @@ func (lx *lexer) acceptWord(word string) bool {
 	return true
 }
 
-// returnOptions takes "RETURN (...) ", if that comes.
+// returnOptions takes "RETURN (...) ", if it comes next.
 func (p *searchParser) returnOptions() {
 	if !p.acceptWord("RETURN") {
 		return
@@ -89,7 +89,8 @@ func (p *searchParser) returnOptions() {
 	p.SP()
 }
 
-// badCharset refuses a search for its charset (RFC 9051 section 6.4.4).
+// badCharset returns the error of a search whose charset is unknown or violated
+// (RFC 9051 section 6.4.4).
 func badCharset(format string, args ...any) error {
 	return no(imap.ResponseCodeBadCharset+" (US-ASCII UTF-8)", format, args...)
 }
@@ -102,7 +103,7 @@ func (p *searchParser) charset(name []byte, utf8 bool) {
 		return
 	}
 	if len(name) == 0 {
-		return // PHP's imap_search writes an empty name for none, and Dovecot takes it
+		return // PHP's imap_search sends an empty name if there is no charset; Dovecot accepts it
 	}
 	decode, ok := charsetDecoder(string(name))
 	if !ok {
@@ -112,7 +113,7 @@ func (p *searchParser) charset(name []byte, utf8 bool) {
 	p.decode = decode
 }
 
-// list takes keys up to the end of the line or a parenthesis.
+// list takes keys up to the end of the line or a closing parenthesis.
 func (p *searchParser) list() search.Key {
 	keys := []search.Key{p.key()}
 	for p.More() && p.Peek() != ')' {
@@ -124,7 +125,7 @@ func (p *searchParser) list() search.Key {
 	return search.Key{Op: search.And, Keys: keys}
 }
 
-// key takes one key.
+// key takes a key.
 func (p *searchParser) key() search.Key {
 	if p.count++; p.count > maxSearchKeys {
 		p.Fail("Too many search keys.")
@@ -147,7 +148,7 @@ func (p *searchParser) key() search.Key {
 	return search.Key{}
 }
 
-// operand takes a key of NOT or OR.
+// operand takes an operand of NOT or OR.
 func (p *searchParser) operand() search.Key {
 	if p.nested++; p.nested > maxSearchDepth {
 		p.Fail("Too many nested search keys.")
@@ -159,7 +160,7 @@ func (p *searchParser) operand() search.Key {
 	return key
 }
 
-// appendOr appends an alternative, or the alternatives that it is made of.
+// appendOr appends an alternative. If that is an OR itself, it appends its alternatives.
 func appendOr(keys []search.Key, key search.Key) []search.Key {
 	if key.Op == search.Or {
 		return append(keys, key.Keys...)
@@ -176,13 +177,13 @@ func (p *searchParser) probe(in search.Place, field string) search.Key {
 	}
 	text, err := p.decode(raw)
 	if err != nil {
-		// Not BAD: after UTF8=ACCEPT, JavaMail 1.6 and Angus Mail 2 send Latin-1. After
-		// NO they search the messages themselves, BAD is an error for their users.
+		// Not BAD: after ENABLE UTF8=ACCEPT, JavaMail 1.6 and Angus Mail 2 send Latin-1. On NO
+		// they search the messages themselves; BAD becomes an error for their users.
 		p.FailWith(badCharset("Search string is not valid in its charset: %s.", err))
 		return search.Key{}
 	}
 	if len(text) == 0 && in != search.InField {
-		return search.Key{} // the empty string is in any text
+		return search.Key{} // every text contains the empty string
 	}
 	probes := &p.query.program.Probes
 	*probes = append(*probes, search.NewProbe(in, field, text))

@@ -27,8 +27,8 @@ func searchExtension() extension {
 	}
 }
 
-// plainSearchKeys are the keys of RFC 3501 section 6.4.4. Those of extensions
-// stand with their extensions.
+// plainSearchKeys returns the keys of RFC 3501 section 6.4.4. Those of extensions are in the
+// files of the extensions.
 func plainSearchKeys() searchWords {
 	return searchWords{
 		"ALL":        plainKey(search.Key{}),
@@ -104,8 +104,8 @@ func fieldKey(field string) func(*searchParser) search.Key {
 	return func(p *searchParser) search.Key { return p.probe(search.InField, field) }
 }
 
-// peopleKey looks for text "in the envelope structure's FROM field" and the like (RFC
-// 9051 section 6.4.4), and in the field as it stands there.
+// peopleKey looks for text "in the envelope structure's FROM field" and the like (RFC 9051
+// section 6.4.4), and in the raw header field.
 func peopleKey(field string) func(*searchParser) search.Key {
 	return func(p *searchParser) search.Key {
 		key := p.probe(search.InField, field)
@@ -116,8 +116,8 @@ func peopleKey(field string) func(*searchParser) search.Key {
 	}
 }
 
-// keyword takes what follows KEYWORD and UNKEYWORD: an atom, or, against the grammar, a
-// string, as SnappyMail 2.38 writes it and Dovecot takes it.
+// keyword takes the argument of KEYWORD and UNKEYWORD. It is an atom; beyond the grammar, a
+// string is accepted, which SnappyMail 2.38 sends and Dovecot accepts.
 func (p *searchParser) keyword() search.Key {
 	p.SP()
 	var word []byte

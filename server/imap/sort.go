@@ -9,9 +9,9 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// sortExtension is SORT (RFC 5256) with the display names of RFC 5957, the
-// options of ESORT (RFC 5267 section 3), and I18NLEVEL=1 (RFC 5255 section 4.3):
-// SEARCH, SORT and THREAD compare text by i;unicode-casemap.
+// sortExtension is SORT (RFC 5256) with the display names of RFC 5957, the options of ESORT
+// (RFC 5267 section 3), and I18NLEVEL=1 (RFC 5255 section 4.3): SEARCH, SORT and THREAD
+// compare text by i;unicode-casemap.
 func sortExtension() extension {
 	criteria := sortCriteria()
 	run := func(s *session, uid bool) error { return s.sort(criteria, uid) }
@@ -34,7 +34,7 @@ func (s *session) sort(criteria map[string]*sortCriterion, uid bool) error {
 	return s.unsave(&query, err)
 }
 
-// answerSort searches the selected mailbox and writes what it found in order.
+// answerSort searches the selected mailbox and writes the sorted result.
 func (s *session) answerSort(keys []sortKey, query *searchQuery, uid bool) error {
 	sr, err := query.searcher(s)
 	if err != nil {
@@ -72,14 +72,14 @@ func (lx *lexer) sortArguments(criteria map[string]*sortCriterion) ([]sortKey, s
 	p.returnOptions()
 	keys := lx.sortKeys(criteria)
 	lx.SP()
-	// The charset must be named, so it is allowed after UTF8=ACCEPT too.
+	// SORT requires a charset, so it is allowed even after ENABLE UTF8=ACCEPT.
 	p.charset(lx.AString(), false)
 	lx.SP()
 	p.query.program.Key = p.list()
 	return keys, p.query
 }
 
-// sortKeys takes SORT's list of criteria.
+// sortKeys takes the list of sort criteria.
 func (lx *lexer) sortKeys(criteria map[string]*sortCriterion) []sortKey {
 	var keys []sortKey
 	reverse := false
@@ -94,7 +94,7 @@ func (lx *lexer) sortKeys(criteria map[string]*sortCriterion) []sortKey {
 			lx.Fail("Unknown sort criterion %.40s.", word)
 		}
 		if !slices.ContainsFunc(keys, func(k sortKey) bool { return k.by == by }) {
-			keys = append(keys, sortKey{by, reverse}) // a second time it decides nothing
+			keys = append(keys, sortKey{by, reverse}) // repeating a criterion has no effect
 		}
 		reverse = false
 	})
@@ -104,8 +104,8 @@ func (lx *lexer) sortKeys(criteria map[string]*sortCriterion) []sortKey {
 	return keys
 }
 
-// numbersResponse writes "* NAME n n n", with the highest mod-sequence if the
-// client looked for one (RFC 7162 section 3.1.6).
+// numbersResponse writes "* NAME n n n", with the highest mod-sequence if the client searched
+// for one (RFC 7162 section 3.1.6).
 func (s *session) numbersResponse(name string, found []mailbox.Message, uid bool, q *searchQuery) {
 	s.w.Raw("* ")
 	s.w.Raw(name)

@@ -10,14 +10,14 @@ import (
 	"maildird/server/imap/order"
 )
 
-// sortKey is one of the criteria of SORT.
+// sortKey is a criterion of a SORT command.
 type sortKey struct {
 	by      *sortCriterion
 	reverse bool
 }
 
-// sortCriterion is a property by which messages are ordered: a number, or
-// without one a text.
+// sortCriterion is a property that messages are ordered by: number if that is
+// set, otherwise text.
 type sortCriterion struct {
 	word   string
 	number func(*sortee) int64
@@ -25,7 +25,7 @@ type sortCriterion struct {
 	header bool // the header is needed
 }
 
-// sortCriteria are the words of SORT's list (RFC 5256 section 3, RFC 5957).
+// sortCriteria returns the words of SORT's list (RFC 5256 section 3, RFC 5957).
 func sortCriteria() map[string]*sortCriterion {
 	text := func(text order.Text) *sortCriterion { return &sortCriterion{text: text, header: true} }
 	criteria := map[string]*sortCriterion{
@@ -45,8 +45,8 @@ func sortCriteria() map[string]*sortCriterion {
 	return criteria
 }
 
-// sortee is a message that is put in an order, with its keys from the header. Arrival
-// and size, which are not among these, it looks up when it is asked for them.
+// sortee is a message to be sorted, with the keys from its header. Arrival and size, which are
+// not in the header, are looked up on demand.
 type sortee struct {
 	reader *headerReader
 	m      mailbox.Message
@@ -65,7 +65,7 @@ func (m *sortee) size() int64 {
 	return n
 }
 
-// sent is the Date of the header, or the time of arrival if that tells nothing.
+// sent returns the date of the header, or the time of arrival if the header has no valid date.
 func (m *sortee) sent() int64 {
 	if m.Dated {
 		return m.Keys.Sent
@@ -73,18 +73,18 @@ func (m *sortee) sent() int64 {
 	return m.arrival().Unix()
 }
 
-// headerReader reads the orderings of many messages for one command. What cannot
-// be read is as if it were empty, and the command says so in the end; a message
-// that is gone is left out, as by SEARCH.
+// headerReader reads the sort keys of many messages for one command. What cannot be read
+// counts as empty, and makes the command fail in the end. Messages that are gone are left
+// out, as in SEARCH.
 type headerReader struct {
 	s       *session
 	orders  *mailbox.Cached
-	cached  *mailbox.Cached // nil until a header is read
+	cached  *mailbox.Cached // nil until the first header is read
 	lacking lacking
-	missed  bool   // a message was left out, here or by the search before
-	one     sortee // the message in use
-	order   order.Keys
-	room    []byte // of order, if the cache does not have it
+	missed  bool       // a message was left out, here or by the preceding search
+	one     sortee     // the current message
+	order   order.Keys // keys of the current message
+	room    []byte     // memory of order, if the cache does not have it
 }
 
 func newHeaderReader(s *session, l lacking) *headerReader {
@@ -101,12 +101,13 @@ func (r *headerReader) close() {
 	}
 }
 
-// lookEach is after how many messages it is asked whether the client is still there.
+// lookEach is the number of messages after which the reader checks whether the
+// client is still there.
 const lookEach = 16
 
-// each calls read with each message, with its ordering if the header is asked for,
-// and then keep with its index unless the message turned out to be gone. What they
-// keep of the ordering is their own copy: the next message overwrites it.
+// each calls read for each message, with its sort keys if header is set, and then keep with its
+// index unless the message was gone. The next message overwrites the sort keys, so read must
+// copy what it keeps of them.
 func (r *headerReader) each(msgs []mailbox.Message, header bool, read func(*sortee), keep func(i int)) error {
 	for i := range msgs {
 		if i%lookEach == 0 {
@@ -121,7 +122,7 @@ func (r *headerReader) each(msgs []mailbox.Message, header bool, read func(*sort
 	return nil
 }
 
-// reads is each for one message. It tells whether the message is there.
+// reads is each for a single message. It reports whether the message exists.
 func (r *headerReader) reads(m mailbox.Message, header bool, read func(*sortee)) bool {
 	r.one.m = m
 	if header {
@@ -134,7 +135,7 @@ func (r *headerReader) reads(m mailbox.Message, header bool, read func(*sortee))
 	return !gone
 }
 
-// result is how the command ends.
+// result returns the error of the command.
 func (r *headerReader) result() error {
 	if r.missed {
 		r.s.passedOver()
@@ -142,8 +143,7 @@ func (r *headerReader) result() error {
 	return r.lacking.result()
 }
 
-// read makes the ordering that of a message: by what the cache has, or by its
-// header.
+// read loads the sort keys of a message from the cache, or from its header.
 func (r *headerReader) read(m mailbox.Message) {
 	if rec, ok := r.orders.Read(m); ok {
 		if b, ok := rec.Get(cache.Order); ok && r.order.Parse(b) {
@@ -174,7 +174,7 @@ func (r *headerReader) failed(m mailbox.Message, err error) {
 	}
 }
 
-// placeOf gives a message its place by the criteria.
+// placeOf returns the place of a message by the criteria.
 func placeOf(p *order.PlaceMaker, m *sortee, keys []sortKey) order.Place {
 	for _, k := range keys {
 		if k.by.number != nil {
@@ -186,10 +186,10 @@ func placeOf(p *order.PlaceMaker, m *sortee, keys []sortKey) order.Place {
 	return p.Place()
 }
 
-// sortedAnew is sorted without anything that is remembered.
+// sortedAnew is sorted without the use of remembered orders.
 func (r *headerReader) sortedAnew(msgs []mailbox.Message, keys []sortKey) ([]mailbox.Message, error) {
 	places := make([]order.Place, 0, len(msgs))
-	there := make([]uint32, 0, len(msgs)) // those that are not gone
+	there := make([]uint32, 0, len(msgs)) // indexes of those that are not gone
 	var maker order.PlaceMaker
 	var at order.Place
 	err := r.each(msgs, needHeaders(keys), func(m *sortee) { at = placeOf(&maker, m, keys) },

@@ -8,18 +8,18 @@ import (
 	"maildird/server/imap/order"
 )
 
-// placer finds the places of messages in an order that others are in: the members.
-// Of these only those are read that a binary search meets.
+// placer finds the places of messages among others that are already sorted, the members. It
+// reads only those members that a binary search visits.
 type placer struct {
 	reader  *headerReader
-	keys    []sortKey // what the order is by
+	keys    []sortKey // the order is by these
 	members int
-	member  func(i int) (m mailbox.Message, ok bool) // ok is false for one that is gone
+	member  func(i int) (m mailbox.Message, ok bool) // ok is false if the message is gone
 	maker   order.PlaceMaker
-	rows    map[int]*placedMessage // of members, by index; nil for one that is gone
+	rows    map[int]*placedMessage // members that were read, by index; nil for one that is gone
 }
 
-// placedMessage is a message with its place.
+// placedMessage is a message and its place.
 type placedMessage struct {
 	order.Place
 	m mailbox.Message
@@ -29,8 +29,8 @@ func newPlacer(r *headerReader, keys []sortKey, members int, member func(i int) 
 	return &placer{reader: r, keys: keys, members: members, member: member, rows: map[int]*placedMessage{}}
 }
 
-// places puts messages in the order, without those that are gone,
-// and tells for each before which index it belongs.
+// places sorts messages, leaving out those that are gone, and returns for each the index of the
+// member that it belongs before.
 func (p *placer) places(msgs []mailbox.Message) ([]mailbox.Message, []int, error) {
 	rows := make([]placedMessage, 0, len(msgs))
 	for _, m := range msgs {
@@ -55,12 +55,12 @@ func (p *placer) places(msgs []mailbox.Message) ([]mailbox.Message, []int, error
 	return ordered, places, nil
 }
 
-// compare is the order: equal messages are in that of the mailbox.
+// compare compares two messages. Equal messages keep the order of the mailbox.
 func (p *placer) compare(a, b *placedMessage) int {
 	return cmp.Or(a.Place.Compare(&b.Place), cmp.Compare(a.m.UID, b.m.UID))
 }
 
-// place finds the place of a message among the members from an index on.
+// place returns the place of a message among the members from index from on.
 func (p *placer) place(row *placedMessage, from int) int {
 	to := p.members
 	for from < to {
@@ -77,9 +77,9 @@ func (p *placer) place(row *placedMessage, from int) int {
 	return from
 }
 
-// readable gives the index of a member in [from, to), as near to the middle as
-// possible, that can be compared; -1 for none. A member whose file is gone, which the
-// client may not know yet, is passed over: the others are in order without it.
+// readable returns the index of a member in [from, to) that can be compared, as near to the
+// middle as possible, or -1. It skips members whose files are gone, which the client may not
+// know yet: the others are in order without them.
 func (p *placer) readable(from, to int) int {
 	middle := from + (to-from)/2
 	for i := middle; i >= from; i-- {
@@ -106,7 +106,7 @@ func (p *placer) row(i int) *placedMessage {
 	return row
 }
 
-// read gives what a message is compared by, nil if it is gone.
+// read returns what a message is compared by, nil if it is gone.
 func (p *placer) read(m mailbox.Message) *placedMessage {
 	row := &placedMessage{m: m}
 	if !p.reader.reads(m, needHeaders(p.keys), func(one *sortee) { row.Place = placeOf(&p.maker, one, p.keys) }) {

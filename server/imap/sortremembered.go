@@ -6,10 +6,9 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// sorted puts messages, which come in the order of the mailbox, in that of the
-// criteria. Equal ones stay in the order of the mailbox, also under REVERSE
-// (RFC 5256 section 3). An order that the mailbox remembers is used, and only the
-// messages that it does not have are read, each put in its place.
+// sorted sorts messages, which are given in the order of the mailbox. Equal messages stay in
+// that order, also under REVERSE (RFC 5256 section 3). It uses an order that the mailbox
+// remembers: only messages that are not in it are read, and inserted in their places.
 func (r *headerReader) sorted(msgs []mailbox.Message, keys []sortKey) ([]mailbox.Message, error) {
 	if !remembered(keys) {
 		return r.sortedAnew(msgs, keys)
@@ -32,17 +31,17 @@ func (r *headerReader) sorted(msgs []mailbox.Message, keys []sortKey) ([]mailbox
 	return out, err
 }
 
-// insertionCost is how many messages are sorted in about the time that it takes to
-// put one in its place.
+// insertionCost is the number of messages that can be sorted in about the time that it
+// takes to insert one.
 const insertionCost = 32
 
-// remembered tells whether the mailbox remembers an order: one that takes the
-// reading of headers. The size that is known of a message may be corrected.
+// remembered reports whether the mailbox remembers an order. It does so if the order requires
+// headers, but not with SIZE, since the size that is known of a message may be corrected later.
 func remembered(keys []sortKey) bool {
 	return needHeaders(keys) && !slices.ContainsFunc(keys, func(k sortKey) bool { return k.by.word == "SIZE" })
 }
 
-// orderName is the criteria as a client writes them.
+// orderName returns the criteria as a client would write them.
 func orderName(keys []sortKey) string {
 	var b []byte
 	for _, k := range keys {
@@ -54,7 +53,7 @@ func orderName(keys []sortKey) string {
 	return string(b)
 }
 
-// inserted puts messages in their places among others, which are sorted.
+// inserted inserts messages in their places among others that are sorted.
 func (r *headerReader) inserted(others, msgs []mailbox.Message, keys []sortKey) ([]mailbox.Message, error) {
 	p := newPlacer(r, keys, len(others), func(i int) (mailbox.Message, bool) { return others[i], true })
 	msgs, places, err := p.places(msgs)

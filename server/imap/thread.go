@@ -7,9 +7,9 @@ import (
 	"maildird/server/imap/thread"
 )
 
-// threadExtension is THREAD (RFC 5256) with the algorithms ORDEREDSUBJECT and
-// REFERENCES, and REFS (draft-ietf-morg-inthread), which parts what subjects
-// alone would join and puts the thread with the latest mail last.
+// threadExtension is THREAD (RFC 5256) with the algorithms ORDEREDSUBJECT and REFERENCES, and
+// REFS (draft-ietf-morg-inthread), which does not join messages by subject alone and puts the
+// thread with the latest message last.
 func threadExtension() extension {
 	algorithms := map[string]func([]thread.Mail) []*thread.Thread{
 		"ORDEREDSUBJECT": thread.OrderedSubject,
@@ -81,8 +81,8 @@ func (s *session) threadResponse(threads []*thread.Thread, uid bool) {
 	w.CRLF()
 }
 
-// thread writes a thread in parentheses. Where it branches, each branch has a pair of its
-// own (RFC 5256 section 4).
+// thread writes a thread in parentheses. Where it branches, each branch has its own parentheses
+// (RFC 5256 section 4).
 func (w *writer) thread(t *thread.Thread, uid bool) {
 	w.Byte('(')
 	for first := true; ; first = false {

@@ -16,8 +16,8 @@ func withinExtension() extension {
 	}
 }
 
-// withinKey compares the INTERNALDATE with a number of seconds before now: the
-// message is within that time or it is not (RFC 5032 section 3).
+// withinKey compares the INTERNALDATE with the time that lies a number of seconds in the past
+// (RFC 5032 section 3).
 func withinKey(name string) func(*searchParser) search.Key {
 	return func(p *searchParser) search.Key {
 		var ago time.Duration
