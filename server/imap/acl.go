@@ -8,16 +8,16 @@ import (
 	"maildird/maildir/folder"
 )
 
-// ownRights are the rights that everybody has to his own mailboxes, in the
-// order of RFC 4314 section 2.1, with c and d, which section 2.1.1 keeps for
-// older clients. Those of INBOX lack x: it is not deleted.
+// ownRights are the rights of every user to his own mailboxes, in the order of RFC 4314
+// section 2.1, with c and d, which section 2.1.1 keeps for older clients. INBOX lacks x,
+// because it cannot be deleted.
 const (
 	ownRights   = "lrswipkxteacd"
 	inboxRights = "lrswipkteacd"
 )
 
-// aclExtension is ACL (RFC 4314) for an account of one's own, where everything
-// is allowed and nothing can be given to others, and LIST-MYRIGHTS (RFC 8440).
+// aclExtension is ACL (RFC 4314) for accounts whose owner has all rights and cannot grant any,
+// and LIST-MYRIGHTS (RFC 8440).
 func aclExtension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapACL, "RIGHTS=kxte", "LIST-MYRIGHTS"},
@@ -46,8 +46,7 @@ func rightsOf(mailbox string) string {
 	return ownRights
 }
 
-// existing returns the name of a mailbox as it is shown, or an error if there
-// is none.
+// existing returns the canonical name of a mailbox, or an error if it does not exist.
 func (s *session) existing(name string) (string, error) {
 	tree := s.account.Tree()
 	name, err := tree.Canonical(name)
@@ -101,8 +100,8 @@ func runGetACL(s *session) error {
 	return nil
 }
 
-// runListRights is LISTRIGHTS (RFC 4314 section 3.4). The owner always has all
-// rights, and nobody else can get one.
+// runListRights is LISTRIGHTS (RFC 4314 section 3.4). The owner always has all rights, and
+// nobody else can be granted any.
 func runListRights(s *session) error {
 	lx := s.lx
 	lx.SP()

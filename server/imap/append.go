@@ -13,8 +13,8 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// appendExtension is APPEND, with MULTIAPPEND (RFC 3502) and APPENDLIMIT (RFC
-// 7889). That it takes a literal8 is part of BINARY (RFC 3516).
+// appendExtension is APPEND with MULTIAPPEND (RFC 3502) and APPENDLIMIT (RFC 7889). APPEND also
+// takes a literal8, which is part of BINARY (RFC 3516).
 func appendExtension(cfg *Config) extension {
 	return extension{
 		caps:     []imap.Cap{imap.CapMultiAppend, imap.Cap("APPENDLIMIT=" + strconv.FormatInt(cfg.AppendLimit, 10))},
@@ -25,12 +25,12 @@ func appendExtension(cfg *Config) extension {
 	}
 }
 
-// maxAppends is how many messages one APPEND may bring.
+// maxAppends is the maximum number of messages in one APPEND.
 const maxAppends = 1000
 
-// runAppend is APPEND (RFC 9051 section 6.3.12) of one message or more. Each
-// goes from the connection into a file of the mailbox's tmp/; they become mail,
-// all or none, when the command is complete.
+// runAppend is APPEND (RFC 9051 section 6.3.12) of one or more messages. Each is written from
+// the connection to a file in the mailbox's tmp/. When the command is complete, either all of
+// them become mail or none.
 func runAppend(s *session) error {
 	lx := s.lx
 	lx.SP()
@@ -66,17 +66,17 @@ func runAppend(s *session) error {
 	return err
 }
 
-// destination is the mailbox that the messages of a command go to.
+// destination is the mailbox that a command adds messages to.
 type destination struct {
 	*maildir.Mailbox
 	name  string
-	taken []*mailbox.Incoming // in its tmp/
-	// old is what the message takes of the quota that is removed for the new one.
+	taken []*mailbox.Incoming // already in tmp/
+	// old is the share of the quota of the message that the new one replaces.
 	old mailbox.Taken
 }
 
-// openIncoming opens the mailbox that new messages are to go to. The caller
-// closes it, whether they were saved or not.
+// openIncoming opens the mailbox that new messages are for. The caller must close it, whether
+// the messages were saved or not.
 func (s *session) openIncoming(name string) (*destination, error) {
 	box, err := s.openDestination(name)
 	if err != nil {
@@ -85,8 +85,8 @@ func (s *session) openIncoming(name string) (*destination, error) {
 	return &destination{Mailbox: box, name: name}, nil
 }
 
-// save makes mail of all that was taken, or of none, and gives the response code
-// for it.
+// save turns all messages that were taken into mail, or none of them, and
+// returns the response code.
 func (to *destination) save(s *session) (code string, err error) {
 	validity, uids, err := to.Append(s.ctx, to.old, to.taken...)
 	if err != nil {
@@ -96,8 +96,8 @@ func (to *destination) save(s *session) (code string, err error) {
 	return appendUID(validity, uids), nil
 }
 
-// room returns an error if there is no room for one more message of so many
-// octets beside those that were taken. It is asked before the client sends them.
+// room returns an error if there is no room for another message of size octets besides those
+// that were already taken. It is called before the client sends them.
 func (to *destination) room(size int64) error {
 	if err := to.RoomBeside(to.taken, size, to.old); err != nil {
 		return err
@@ -105,7 +105,7 @@ func (to *destination) room(size int64) error {
 	return to.Reserved(size)
 }
 
-// close removes what was taken and not saved.
+// close removes messages that were taken but not saved.
 func (to *destination) close() {
 	for _, one := range to.taken {
 		one.Abort()
@@ -113,16 +113,16 @@ func (to *destination) close() {
 	to.Release()
 }
 
-// appendItem is one message of APPEND up to its octets.
+// appendItem is a message of APPEND without its octets.
 type appendItem struct {
 	mailbox.AppendOptions
-	size int64 // of the literal that comes next, 0 if none does
-	// receive takes the octets of the message.
+	size int64 // of the literal that follows; 0 if the message is not a literal
+	// receive reads the octets of the message.
 	receive func(*session, *destination, *mailbox.Incoming) error
 }
 
-// take takes the octets into a file of the mailbox's tmp/. The log tells of a client
-// that goes, or stops, before it has sent them.
+// take reads the octets into a file in the mailbox's tmp/. It logs if the client disconnects or
+// stalls before it has sent them all.
 func (item *appendItem) take(s *session, to *destination) error {
 	if err := to.room(item.size); err != nil {
 		return err
@@ -146,8 +146,8 @@ func (item *appendItem) take(s *session, to *destination) error {
 	return nil
 }
 
-// appendItem takes what comes before the octets of one message: flags, date,
-// and what announces the literal. Nothing is asked for yet.
+// appendItem takes what precedes the octets of a message: flags, date and the header of the
+// literal. It does not yet ask the client to send the literal.
 func (s *session) appendItem() (item appendItem, err error) {
 	lx := s.lx
 	if lx.Peek() == '(' {
@@ -157,7 +157,7 @@ func (s *session) appendItem() (item appendItem, err error) {
 	}
 	if lx.Peek() == '"' {
 		if item.Date = lx.DateTime(); item.Date.IsZero() {
-			item.Date = item.Date.Add(time.Second) // zero is for no date
+			item.Date = item.Date.Add(time.Second) // the zero Time stands for no date
 		}
 		lx.SP()
 	}
@@ -170,7 +170,7 @@ func (s *session) appendItem() (item appendItem, err error) {
 	return item, err
 }
 
-// appendLiteral takes what announces a literal with a message.
+// appendLiteral takes the header of a literal that is a message.
 func (lx *lexer) appendLiteral(item *appendItem) error {
 	lit, ok := lx.LiteralHeader()
 	switch {
@@ -194,13 +194,13 @@ func errEmptyMessage() error {
 	return no(imap.ResponseCodeCannot, "An empty message cannot be saved.")
 }
 
-// receiveLiteral takes the octets of the literal that appendLiteral took.
+// receiveLiteral reads the octets of the literal whose header appendLiteral took.
 func (s *session) receiveLiteral(_ *destination, in *mailbox.Incoming) error {
 	_, err := s.lx.StreamLiteral().WriteTo(in)
 	return err
 }
 
-// appendUID is the response code APPENDUID (RFC 9051 section 7.1).
+// appendUID returns the response code APPENDUID (RFC 9051 section 7.1).
 func appendUID(validity uint32, uids []uint32) string {
 	b := append(make([]byte, 0, 32), "APPENDUID "...)
 	b = strconv.AppendUint(b, uint64(validity), 10)

@@ -26,7 +26,7 @@ func authExtension() extension {
 	}
 }
 
-// loginCaps say how a client can log in.
+// loginCaps returns the capabilities that tell how a client can log in.
 func loginCaps(s *session) []imap.Cap {
 	if s.state() != notAuthenticated {
 		return nil
@@ -51,7 +51,7 @@ func errPrivacy() error {
 	return no(imap.ResponseCodePrivacyRequired, "Passwords are accepted over TLS only, use STARTTLS.")
 }
 
-// errLogin is the answer to every login that failed, whatever the reason.
+// errLogin is the response to every failed login, whatever the reason.
 func errLogin() error {
 	return no(imap.ResponseCodeAuthenticationFailed, "Authentication failed.")
 }
@@ -60,8 +60,8 @@ func errOtherUser() error {
 	return no(imap.ResponseCodeAuthorizationFailed, "Acting for another user is not supported.")
 }
 
-// withoutTLS refuses a password that could be read on the way. The log tells of it once,
-// as the client may try again at once, and again.
+// withoutTLS refuses a password that could be intercepted. It logs only the first such attempt
+// of a session, because clients may retry in a loop.
 func (s *session) withoutTLS() error {
 	if !s.toldTLS {
 		s.toldTLS = true
@@ -93,20 +93,20 @@ func runLogin(s *session) error {
 // mechanism is a SASL mechanism of AUTHENTICATE.
 type mechanism struct {
 	name string
-	// plaintext says that it shows the password to whoever reads along.
+	// plaintext: the password can be read from the traffic.
 	plaintext bool
-	// ready, if not nil, tells whether the mechanism can work at this time.
+	// ready, if not nil, reports whether the mechanism is available at this time.
 	ready func(s *session) bool
-	// server begins an exchange. It calls login with the user it proved.
+	// server begins an exchange. It calls login with the user whose identity was proved.
 	server func(s *session, login func(auth.User)) sasl.Server
 }
 
-// possible tells whether the session may use the mechanism as it stands.
+// possible reports whether the session may use the mechanism in its current state.
 func (m *mechanism) possible(s *session) bool {
 	return (!m.plaintext || s.passwordsAllowed()) && (m.ready == nil || m.ready(s))
 }
 
-// saslExtension is the mechanisms that show the password to the server.
+// saslExtension is the mechanisms that send the password to the server.
 func saslExtension() extension {
 	return extension{mechanisms: []mechanism{
 		{name: sasl.Plain, plaintext: true, server: plainServer},
@@ -161,8 +161,8 @@ func runAuthenticate(s *session) error {
 	return no(imap.ResponseCodeCannot, "Unknown authentication mechanism.")
 }
 
-// authenticate runs the exchange of a mechanism; response is the initial one,
-// nil for none.
+// authenticate runs the exchange of a mechanism. response is the initial response, nil
+// if there is none.
 func (s *session) authenticate(m mechanism, response []byte) error {
 	var user auth.User
 	proved := false
@@ -184,12 +184,12 @@ func (s *session) authenticate(m mechanism, response []byte) error {
 			return err
 		}
 		if done {
-			return s.login(user) // the response to a last message is empty
+			return s.login(user) // the response to a final challenge is empty
 		}
 	}
 }
 
-// challenge sends a challenge and takes the response to it.
+// challenge sends a challenge and returns the response of the client.
 func (s *session) challenge(challenge []byte) ([]byte, error) {
 	s.w.Raw("+ ")
 	s.w.Raw(base64.StdEncoding.EncodeToString(challenge))
@@ -206,8 +206,8 @@ func (s *session) challenge(challenge []byte) ([]byte, error) {
 	return response, lx.End()
 }
 
-// decodeResponse decodes base64; "=" is the initial response without octets.
-// It is never nil but after an error.
+// decodeResponse decodes base64. "=" is an empty initial response. It returns nil
+// only after an error.
 func decodeResponse(lx *lexer, b []byte) []byte {
 	if lx.Err() != nil {
 		return nil
@@ -223,7 +223,7 @@ func decodeResponse(lx *lexer, b []byte) []byte {
 	return response
 }
 
-// checkPassword asks who a name and a password belong to.
+// checkPassword returns the user that a name and a password belong to.
 func (s *session) checkPassword(method, name, password string) (auth.User, error) {
 	user, err := s.srv.cfg.Auth.Authenticate(s.ctx, s.peer.Addr, name, password)
 	if err == nil {
@@ -232,7 +232,7 @@ func (s *session) checkPassword(method, name, password string) (auth.User, error
 	return auth.User{}, s.refusedLogin(method, name, err)
 }
 
-// refusedLogin counts and logs a login that failed, and returns the answer to it.
+// refusedLogin counts and logs a failed login, and returns the response to it.
 func (s *session) refusedLogin(method, name string, err error) error {
 	if s.ctx.Err() != nil {
 		return &connError{s.ctx.Err()}
@@ -252,7 +252,7 @@ func (s *session) refusedLogin(method, name string, err error) error {
 	return errLogin()
 }
 
-// login makes the session that of a user who proved who he is.
+// login logs in a user whose identity was proved.
 func (s *session) login(user auth.User) error {
 	if err := s.srv.cfg.Connections.AdmitUser(user.Name); err != nil {
 		s.log.Warn("login refused", "user", user.Name, "error", err)
@@ -271,7 +271,7 @@ func (s *session) login(user auth.User) error {
 	s.wire.Until = time.Time{}
 	s.log.Info("logged in", "tls", s.tls)
 	s.granted.To(&user)
-	s.recheck() // the password may have changed since it was compared
+	s.recheck() // the password may have changed since it was checked
 	s.done = done{code: "CAPABILITY" + s.capabilityList(), text: "Logged in."}
 	return nil
 }

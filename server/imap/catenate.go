@@ -14,9 +14,8 @@ import (
 	"maildird/server/imap/mailfile"
 )
 
-// catenateExtension is CATENATE (RFC 4469): a message of APPEND, or REPLACE, is
-// put together of texts that the client sends and of parts of messages that the
-// account has.
+// catenateExtension is CATENATE (RFC 4469): a message of APPEND or REPLACE can be assembled
+// from texts that the client sends and parts of messages in the account.
 func catenateExtension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapCatenate},
@@ -33,11 +32,11 @@ func catenateExtension() extension {
 	}
 }
 
-// maxCatenated is how many parts one message may be put together of.
+// maxCatenated is the maximum number of parts of one message.
 const maxCatenated = 1000
 
-// catenation is a message that is being put together. Each part goes into its
-// file as soon as it is named, so that no more than a buffer is in memory.
+// catenation is a message that is being assembled. Each part is written to the file as soon as
+// it has been parsed, so that only a buffer of it is in memory.
 type catenation struct {
 	s      *session
 	to     *destination
@@ -46,7 +45,7 @@ type catenation struct {
 	source urlSource
 }
 
-// parts takes the list of parts up to and with the parenthesis at its end.
+// parts takes the list of parts including the closing parenthesis.
 func (c *catenation) parts() error {
 	lx := c.s.lx
 	for n := 1; ; n++ {
@@ -88,7 +87,7 @@ func (c *catenation) parts() error {
 	return lx.Err()
 }
 
-// more makes sure that so many octets more can be taken.
+// more adds n octets to the size of the message, or returns an error if that is too big.
 func (c *catenation) more(n int64) error {
 	if limit := c.s.lx.message; n > limit-c.size {
 		return errMessageTooBig(limit)
@@ -97,7 +96,7 @@ func (c *catenation) more(n int64) error {
 	return c.to.room(c.size)
 }
 
-// text takes a literal.
+// text takes a literal and appends its octets.
 func (c *catenation) text() error {
 	lx := c.s.lx
 	lit, ok := lx.LiteralHeader()
@@ -112,7 +111,7 @@ func (c *catenation) text() error {
 	return err
 }
 
-// url takes a URL, and what it refers to.
+// url takes a URL and appends what it refers to.
 func (c *catenation) url() error {
 	lx := c.s.lx
 	text := string(lx.AString())
@@ -120,7 +119,7 @@ func (c *catenation) url() error {
 		return lx.Err()
 	}
 	u, err := imapurl.Parse(text)
-	if err == nil && u.Absolute { // with URLAUTH or without
+	if err == nil && u.Absolute { // whether it has URLAUTH or not
 		err = errors.New("only URLs of your own account, without a server, can be used")
 	}
 	if err != nil {
@@ -143,7 +142,7 @@ func (c *catenation) url() error {
 	return nil
 }
 
-// failed is how the command ends if what a URL refers to cannot be had.
+// failed returns the error of the command if what a URL refers to is not available.
 func (c *catenation) failed(text string, err error) error {
 	if endsSession(err) {
 		return err
@@ -163,18 +162,18 @@ func (c *catenation) failed(text string, err error) error {
 	return badURL(text, err)
 }
 
-// badURL is how a command ends because of a URL (RFC 4469 section 4.1).
+// badURL returns the error of a command that fails because of a URL (RFC 4469 section 4.1).
 func badURL(text string, why error) error {
 	code := codeBadURL
 	if len(text) <= imapurl.MaxLen {
 		code += imap.ResponseCode(" " + imapurl.Escape(text))
 	} else {
-		code = imap.ResponseCodeLimit // the code would have to have the URL
+		code = imap.ResponseCodeLimit // BADURL would have to contain the URL
 	}
 	return no(code, "The URL cannot be used: %s.", why)
 }
 
-// keptError keeps the error of a writer, to tell it from that of a reader.
+// keptError is a writer that keeps its error, to tell it from one of the reader.
 type keptError struct {
 	w   io.Writer
 	err error
@@ -188,8 +187,8 @@ func (k *keptError) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// urlSource finds what URLs refer to. It keeps the last mailbox and the last
-// message open, as URLs in a row are mostly of one. Close it.
+// urlSource finds what URLs refer to. It keeps the last mailbox and the last message open,
+// because consecutive URLs are usually of the same ones. The caller must close it.
 type urlSource struct {
 	s       *session
 	account *maildir.Account
@@ -206,8 +205,8 @@ var (
 	errNoPart   = errors.New("the message has no such part")
 )
 
-// find returns what a URL refers to in the account, until the next call. Nothing of a message is
-// marked as seen.
+// find returns what a URL refers to in the account; the result is valid until the next call. It
+// does not set \Seen.
 func (src *urlSource) find(u *imapurl.URL) (servedPart, *mailfile.File, error) {
 	fail := func(err error) (servedPart, *mailfile.File, error) { return servedPart{}, nil, err }
 	name := u.Mailbox
@@ -234,7 +233,7 @@ func (src *urlSource) find(u *imapurl.URL) (servedPart, *mailfile.File, error) {
 	return sp, src.mf, err
 }
 
-// open opens a mailbox, unless it is open.
+// open opens a mailbox, unless it is already open.
 func (src *urlSource) open(name string) error {
 	name, err := src.account.Tree().Canonical(name)
 	if err != nil || src.box != nil && src.name == name {
@@ -256,7 +255,7 @@ func (src *urlSource) open(name string) error {
 	return nil
 }
 
-// message makes mf the message with a UID.
+// message opens the message with a UID, unless it is already open.
 func (src *urlSource) message(uid uint32) error {
 	if src.mf != nil && src.mf.UID() == uid {
 		return nil

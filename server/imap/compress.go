@@ -6,10 +6,10 @@ import (
 	"maildird/server/imap/deflate"
 )
 
-// codeCompressionActive is of RFC 4978.
+// codeCompressionActive is from RFC 4978.
 const codeCompressionActive = imap.ResponseCode("COMPRESSIONACTIVE")
 
-// compressExtension is COMPRESS=DEFLATE, announced until it is in use.
+// compressExtension is COMPRESS=DEFLATE, which is announced until it is in use.
 func compressExtension() extension {
 	return extension{
 		commands: []command{{name: "COMPRESS", in: loggedIn, run: runCompress}},
@@ -36,7 +36,7 @@ func runCompress(s *session) error {
 	case s.compressed():
 		return no(codeCompressionActive, "DEFLATE is already active.")
 	case lx.Buffered():
-		// It came before the client could know whether to compress it.
+		// It was sent before the client could know whether to compress it.
 		return bad("Nothing may follow COMPRESS before its response.")
 	}
 	s.done = done{text: "DEFLATE active.", then: func() error {
@@ -50,7 +50,7 @@ func runCompress(s *session) error {
 	return nil
 }
 
-// compressed tells whether COMPRESS is in use.
+// compressed reports whether COMPRESS is in use.
 func (s *session) compressed() bool {
 	_, is := s.wire.Stream.(*deflate.Conn)
 	return is

@@ -60,20 +60,20 @@ func condstoreExtension() extension {
 	}
 }
 
-// clientModSeq is what a session knows of its client's copy of the selected
-// mailbox's HIGHESTMODSEQ, which the client keeps as RFC 7162 section 6 says.
+// clientModSeq is what the session knows about the client's copy of HIGHESTMODSEQ of the
+// selected mailbox, which the client maintains by the rules of RFC 7162 section 6.
 type clientModSeq struct {
-	none  bool   // the mailbox keeps no mod-sequences
+	none  bool   // the mailbox has no mod-sequences
 	known uint64 // the client's copy at the last tagged response
 	// Since then:
-	code     uint64   // the last HIGHESTMODSEQ that was sent, 0 for none
+	code     uint64   // the last HIGHESTMODSEQ that was sent; 0 for none
 	seen     uint64   // the highest MODSEQ of a FETCH response
 	vanished bool     // VANISHED was sent
-	gone     []uint32 // UIDs that VANISHED is still to be sent for
+	gone     []uint32 // UIDs that VANISHED must still be sent for
 }
 
-// enableModSeqs makes the client one that is told mod-sequences. The first time
-// that happens in a mailbox it is told the highest one (RFC 7162 section 3.1).
+// enableModSeqs enables mod-sequences in responses to the client. If a mailbox is selected, it
+// reports HIGHESTMODSEQ the first time (RFC 7162 section 3.1).
 func (s *session) enableModSeqs() error {
 	if s.condstore {
 		return nil
@@ -85,8 +85,8 @@ func (s *session) enableModSeqs() error {
 	return nil
 }
 
-// tellHighestModSeq says up to which mod-sequence the client knows the mailbox
-// that was just selected, or that there are none (RFC 7162 section 3.1.2).
+// tellHighestModSeq reports the mod-sequence up to which the client knows the selected mailbox,
+// or that there are none (RFC 7162 section 3.1.2).
 func (s *session) tellHighestModSeq() {
 	ok, err := s.sel.view.EnableModSeq(s.ctx)
 	s.logNoModSeq(err)
@@ -97,16 +97,17 @@ func (s *session) tellHighestModSeq() {
 	s.writeStatus(nil, "OK", s.highestModSeq(s.sel.view.HighestModSeq()), "Highest mod-sequence.")
 }
 
-// logNoModSeq tells why there are none, unless the mailbox ended just now.
+// logNoModSeq logs why there are no mod-sequences, unless the mailbox was just
+// removed or replaced.
 func (s *session) logNoModSeq(err error) {
 	if err != nil && !errors.Is(err, mailbox.ErrReplaced) {
 		s.log.Warn("mailbox is served without mod-sequences", "mailbox", s.sel.name, "error", err)
 	}
 }
 
-// announceModSeq tells a client that wants no mod-sequences so far which one the
-// mailbox has (RFC 7162 sections 3.1.2.1 and 3.1.2.2: with every SELECT). Some,
-// such as Thunderbird, begin to use them only then.
+// announceModSeq reports HIGHESTMODSEQ to a client that has not enabled mod-sequences (RFC
+// 7162 sections 3.1.2.1 and 3.1.2.2: in every SELECT). Some clients, such as Thunderbird, use
+// them only after that.
 func (s *session) announceModSeq() {
 	n, err := s.sel.view.TellModSeq(s.ctx)
 	s.logNoModSeq(err)
@@ -117,13 +118,13 @@ func (s *session) announceModSeq() {
 	s.writeStatus(nil, "OK", s.highestModSeq(n), "Highest mod-sequence.")
 }
 
-// highestModSeq is the response code that tells the client its copy.
+// highestModSeq returns the response code HIGHESTMODSEQ and notes that it is sent.
 func (s *session) highestModSeq(n uint64) string {
 	s.sel.modseq.code = n
 	return "HIGHESTMODSEQ " + strconv.FormatUint(n, 10)
 }
 
-// needModSeqs is for commands that work with mod-sequences only.
+// needModSeqs is called by commands that cannot work without mod-sequences.
 func (s *session) needModSeqs() error {
 	if err := s.enableModSeqs(); err != nil {
 		return err
@@ -134,11 +135,10 @@ func (s *session) needModSeqs() error {
 	return nil
 }
 
-// tellsModSeqs tells whether FETCH responses that nobody asked for have MODSEQ.
+// tellsModSeqs reports whether unsolicited FETCH responses include MODSEQ.
 func (s *session) tellsModSeqs() bool { return s.condstore && !s.sel.modseq.none }
 
-// modSeqData adds MODSEQ and UID to a FETCH response that tells flags (RFC
-// 7162 section 3.2.4).
+// modSeqData adds MODSEQ and UID to a FETCH response with flags (RFC 7162 section 3.2.4).
 func (s *session) modSeqData(items *fetchItems, m mailbox.Message) {
 	if !s.tellsModSeqs() {
 		return
@@ -154,7 +154,7 @@ func (s *session) modSeqData(items *fetchItems, m mailbox.Message) {
 	}
 }
 
-// modSeq writes a message's mod-sequence.
+// modSeq writes the mod-sequence of a message.
 func (s *session) modSeq(m mailbox.Message) {
 	s.sel.modseq.seen = max(s.sel.modseq.seen, m.ModSeq)
 	s.w.Number(m.ModSeq)
@@ -190,7 +190,7 @@ func (a *modSeqAttr) write(w *writer) {
 	w.Byte(')')
 }
 
-// modSeqResponse is the FETCH response to STORE that tells no flags.
+// modSeqResponse writes the FETCH response of a silent STORE, which has MODSEQ but no flags.
 func (s *session) modSeqResponse(m mailbox.Message) {
 	s.w.Byte(s.fetchUIDResponse(m))
 	s.w.Raw("MODSEQ (")
@@ -198,13 +198,13 @@ func (s *session) modSeqResponse(m mailbox.Message) {
 	s.w.Raw("))\r\n")
 }
 
-// modified makes the response code MODIFIED.
+// modified returns the response code MODIFIED.
 func modified(msgs []mailbox.Message, uid bool) string {
 	return "MODIFIED " + string(setOf(msgs, uid))
 }
 
-// modSeqKey is the search key MODSEQ (RFC 7162 section 3.1.5). Mod-sequences are
-// those of messages, so for which flag it is asked does not matter.
+// modSeqKey is the search key MODSEQ (RFC 7162 section 3.1.5). Mod-sequences belong to messages
+// as a whole, so it ignores which flag the client names.
 func modSeqKey(p *searchParser) search.Key {
 	p.SP()
 	if p.Peek() == '"' {
@@ -230,7 +230,7 @@ func modSeqKey(p *searchParser) search.Key {
 	}}}
 }
 
-// highestOf is the highest mod-sequence of the messages that a search returns.
+// highestOf returns the highest mod-sequence of the messages that a search returns.
 func (q *searchQuery) highestOf(found []mailbox.Message) (highest uint64) {
 	for _, m := range q.returned(found) {
 		highest = max(highest, m.ModSeq)

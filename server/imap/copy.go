@@ -61,8 +61,8 @@ func (s *session) copy(uid bool) error {
 	return nil
 }
 
-// move is MOVE and UID MOVE (RFC 9051 section 6.4.8): COPYUID comes before the
-// EXPUNGE responses, which the dispatcher writes.
+// move is MOVE and UID MOVE (RFC 9051 section 6.4.8). COPYUID must precede the EXPUNGE
+// responses, which the dispatcher writes.
 func (s *session) move(uid bool) error {
 	set, dest := s.lx.copyArguments()
 	if err := s.lx.End(); err != nil {
@@ -85,8 +85,8 @@ func (s *session) move(uid bool) error {
 	return err
 }
 
-// copyOperands finds the messages and opens the mailbox that a copy needs. The
-// caller releases it.
+// copyOperands returns the UIDs to copy and opens the destination, which the
+// caller must release.
 func (s *session) copyOperands(set syntax.NumSet, uid bool, dest string) ([]uint32, *maildir.Mailbox, error) {
 	uids, err := s.uids(set, uid)
 	if err != nil {
@@ -96,8 +96,7 @@ func (s *session) copyOperands(set syntax.NumSet, uid bool, dest string) ([]uint
 	return uids, box, err
 }
 
-// openDestination opens a mailbox that messages are to be put into. The caller
-// releases it.
+// openDestination opens a mailbox that messages are to be added to. The caller must release it.
 func (s *session) openDestination(name string) (*maildir.Mailbox, error) {
 	box, err := s.open(name)
 	if errors.Is(err, folder.ErrNotFound) {
@@ -106,8 +105,8 @@ func (s *session) openDestination(name string) (*maildir.Mailbox, error) {
 	return box, err
 }
 
-// copyUID is the response code COPYUID (RFC 9051 section 7.1). Both sets list
-// their UIDs in step.
+// copyUID returns the response code COPYUID (RFC 9051 section 7.1). Both sets list the UIDs
+// in the same order.
 func copyUID(c mailbox.Copied) string {
 	b := make([]byte, 0, 64)
 	b = append(b, "COPYUID "...)

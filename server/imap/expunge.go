@@ -13,8 +13,7 @@ func expungeExtension() extension {
 	}
 }
 
-// runExpunge is EXPUNGE (RFC 9051 section 6.4.3). The dispatcher tells what is
-// gone when it is done.
+// runExpunge is EXPUNGE (RFC 9051 section 6.4.3). The dispatcher writes the untagged responses.
 func runExpunge(s *session) error {
 	if err := s.lx.End(); err != nil {
 		return err

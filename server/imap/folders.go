@@ -9,7 +9,7 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// folderExtension is the commands that make, change and subscribe to mailboxes.
+// folderExtension is the commands that create, change and subscribe to mailboxes.
 func folderExtension() extension {
 	return extension{commands: []command{
 		{name: "CREATE", in: loggedIn, news: allNews, run: runCreate},
@@ -20,7 +20,7 @@ func folderExtension() extension {
 	}}
 }
 
-// mailboxArgument takes the one argument of a command, a mailbox.
+// mailboxArgument takes the arguments of a command whose only argument is a mailbox.
 func (s *session) mailboxArgument() (string, error) {
 	s.lx.SP()
 	name := s.lx.Mailbox()
@@ -30,7 +30,7 @@ func (s *session) mailboxArgument() (string, error) {
 // createRequest is the arguments of CREATE.
 type createRequest struct {
 	name string
-	uses []string // special uses that the mailbox is to have
+	uses []string // special uses of the new mailbox
 }
 
 // runCreate is CREATE (RFC 9051 section 6.3.4) with parameters (RFC 4466).
@@ -57,19 +57,19 @@ func runCreate(s *session) error {
 	for _, more := range s.srv.grammar.created {
 		err := more(s, req.name)
 		if errors.Is(err, mailbox.ErrReplaced) || errors.Is(err, folder.ErrNotFound) {
-			continue // somebody else removed it already
+			continue // another program has already removed it
 		}
 		if err != nil {
-			// The mailbox is there, so the answer is OK.
+			// The mailbox was created, so the response is OK.
 			s.log.Warn("new mailbox cannot be read", "mailbox", req.name, "error", err)
 		}
 	}
 	return nil
 }
 
-// newName refuses the characters that a mailbox must not get in its name (RFC
-// 9755 section 3): controls, and the separators of lines and paragraphs. Those
-// of US-ASCII are refused for all names.
+// newName refuses characters that a new mailbox name must not contain (RFC 9755 section
+// 3): controls, and the separators of lines and paragraphs. US-ASCII controls are refused
+// for all names elsewhere.
 func newName(name string) error {
 	for _, r := range name {
 		if r >= 0x80 && r <= 0x9f || r == '\u2028' || r == '\u2029' {
@@ -79,10 +79,9 @@ func newName(name string) error {
 	return nil
 }
 
-// runDelete is DELETE (RFC 9051 section 6.3.5). Sessions that have the mailbox
-// selected learn by BYE that it is gone: others at once, this one with its
-// next command, unless that selects another one. A BYE right behind the OK would
-// be taken for a failure of the command by some clients.
+// runDelete is DELETE (RFC 9051 section 6.3.5). Sessions that have the mailbox selected get
+// BYE: other sessions at once, this one with its next command, unless that selects another
+// mailbox. Some clients would take a BYE right after the OK for a failure of DELETE.
 func runDelete(s *session) error {
 	given, err := s.mailboxArgument()
 	if err != nil {
@@ -105,8 +104,7 @@ func runDelete(s *session) error {
 	return nil
 }
 
-// runRename is RENAME (RFC 9051 section 6.3.6). As for DELETE, this session
-// goes on.
+// runRename is RENAME (RFC 9051 section 6.3.6). As after DELETE, this session may continue.
 func runRename(s *session) error {
 	lx := s.lx
 	lx.SP()
@@ -126,22 +124,22 @@ func runRename(s *session) error {
 	s.ownTreeChange(from, to)
 	ctx, done := s.whileThere()
 	defer done()
-	if from == "INBOX" { // whose messages are moved, to the last one
+	if from == "INBOX" { // all its messages are moved, even if the client goes away
 		ctx = s.ctx
 	}
 	if err := s.account.Rename(ctx, from, to); err != nil {
 		return err
 	}
 	s.done.tookAway = true
-	if from != "INBOX" { // which is still there
+	if from != "INBOX" { // INBOX still exists
 		s.tellName(from, to)
 	}
 	s.tellName(to, to)
 	return nil
 }
 
-// tellName tells a client of IMAP4rev2 what a mailbox is called that it called
-// otherwise, or that was called otherwise (RFC 9051 section 6.3.9.7).
+// tellName reports the canonical name of a mailbox to an IMAP4rev2 client that used another
+// name, and the new name of a renamed one (RFC 9051 section 6.3.9.7).
 func (s *session) tellName(given, name string, attrs ...imap.MailboxAttr) {
 	name, err := s.account.Tree().Canonical(name)
 	if err != nil || !s.rev2 || given == name {
@@ -159,8 +157,7 @@ func (s *session) oldName(name string) {
 	s.w.Raw("))")
 }
 
-// runSubscribe is SUBSCRIBE (RFC 9051 section 6.3.7). As in Dovecot there must
-// be such a mailbox.
+// runSubscribe is SUBSCRIBE (RFC 9051 section 6.3.7). As in Dovecot, the mailbox must exist.
 func runSubscribe(s *session) error {
 	name, err := s.mailboxArgument()
 	if err != nil {

@@ -10,7 +10,7 @@ func idExtension() extension {
 	}
 }
 
-// maxIDPairs is the limit that RFC 2971 section 3.3 sets.
+// maxIDPairs is the limit of RFC 2971 section 3.3.
 const maxIDPairs = 30
 
 // runID is ID (RFC 2971).
@@ -20,8 +20,8 @@ func runID(s *session) error {
 	var client []string
 	if lx.Peek() == '(' {
 		lx.OptionalList(func() {
-			// Against the grammar they may be atoms, so that ('name' 'x') is no reason
-			// to send a client away.
+			// The grammar has strings only, but ('name' 'x'), which is two atoms, is no reason
+			// to refuse a client.
 			key := string(lx.AString())
 			lx.SP()
 			value := string(lx.AString())

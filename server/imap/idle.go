@@ -18,8 +18,8 @@ func idleExtension() extension {
 	}
 }
 
-// runIdle is IDLE (RFC 9051 section 6.3.13). What changes in the selected
-// mailbox is told at once; what changed before IDLE began, too.
+// runIdle is IDLE (RFC 9051 section 6.3.13). It reports changes of the selected mailbox at
+// once, including those from before IDLE began.
 func runIdle(s *session) error {
 	lx := s.lx
 	if err := lx.End(); err != nil {
@@ -38,8 +38,8 @@ func runIdle(s *session) error {
 	return s.idleDone()
 }
 
-// idle waits until the mailbox changed or the client says something, and tells
-// a client that hears nothing that the connection lives.
+// idle waits for a change or for input from the client. It sends an untagged OK from time to
+// time to keep a quiet connection alive.
 func (s *session) idle(logout time.Time) error {
 	for {
 		next := time.Now().Add(s.srv.cfg.Timeouts.StillHere)
@@ -65,7 +65,7 @@ func (s *session) idle(logout time.Time) error {
 	}
 }
 
-// idleDone takes the line that ends IDLE.
+// idleDone takes the line DONE.
 func (s *session) idleDone() error {
 	lx := s.lx
 	lx.Next()

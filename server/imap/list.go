@@ -13,15 +13,15 @@ import (
 	"maildird/server/imap/pattern"
 )
 
-// listExtension is LIST with what RFC 5258 (LIST-EXTENDED) and RFC 5819
-// (LIST-STATUS) add to it.
+// listExtension is LIST with the extensions of RFC 5258 (LIST-EXTENDED) and RFC
+// 5819 (LIST-STATUS).
 func listExtension() extension {
 	return extension{
 		caps:     []imap.Cap{imap.CapChildren, imap.CapListExtended, imap.CapListStatus},
 		commands: []command{{name: "LIST", in: loggedIn, news: allNews, run: runList}},
 		listSelect: words[listCommand]{
 			"SUBSCRIBED":     func(_ *lexer, cmd *listCommand) { cmd.SelectSubscribed = true },
-			"REMOTE":         func(_ *lexer, cmd *listCommand) { cmd.SelectRemote = true }, // there are none
+			"REMOTE":         func(_ *lexer, cmd *listCommand) { cmd.SelectRemote = true }, // no mailbox is remote
 			"RECURSIVEMATCH": func(_ *lexer, cmd *listCommand) { cmd.SelectRecursiveMatch = true },
 		},
 		listReturn: words[listCommand]{
@@ -34,17 +34,17 @@ func listExtension() extension {
 
 // listCommand is the arguments of LIST.
 type listCommand struct {
-	imap.ListOptions // but for ReturnStatus
+	imap.ListOptions // without ReturnStatus
 	reference        string
 	patterns         []string
-	extended         bool // written with what RFC 5258 added
-	lsub             bool // it is LSUB, and so are the responses
-	// each are called behind the LIST response of a mailbox, not of what is
-	// only a name, and write responses that belong to it.
+	extended         bool // uses the syntax of RFC 5258
+	lsub             bool // the command is LSUB, and so are the responses
+	// each are called after the LIST response of a mailbox that can be selected, and write
+	// responses that belong to it.
 	each []func(*session, *folder.Entry) error
 }
 
-// listStatus takes the items that RETURN (STATUS (...)) asks for (RFC 5819).
+// listStatus takes the items of RETURN (STATUS (...)) (RFC 5819).
 func (lx *lexer) listStatus(cmd *listCommand) {
 	lx.SP()
 	items := lx.statusItems()
@@ -53,13 +53,13 @@ func (lx *lexer) listStatus(cmd *listCommand) {
 		if err == nil || errors.Is(err, folder.ErrNotFound) || errors.Is(err, mailbox.ErrReplaced) {
 			return nil
 		}
-		// RFC 5819 section 2: no STATUS response, and LIST goes on.
+		// RFC 5819 section 2: without a STATUS response, LIST continues.
 		s.log.Warn("mailbox cannot be read", "mailbox", e.Name, "error", err)
 		return nil
 	})
 }
 
-// maxPatterns bounds how often each name is looked at.
+// maxPatterns limits how many patterns each name is matched with.
 const maxPatterns = 100
 
 // runList is LIST (RFC 9051 section 6.3.9).
@@ -69,7 +69,7 @@ func runList(s *session) error {
 		return err
 	}
 	if !cmd.extended && cmd.patterns[0] == "" {
-		// A question for the separator (RFC 9051 section 6.3.9).
+		// The client asks for the separator (RFC 9051 section 6.3.9).
 		s.listResponse([]imap.MailboxAttr{imap.MailboxAttrNoSelect}, "")
 		s.w.CRLF()
 		return nil
@@ -120,7 +120,7 @@ func (lx *lexer) returnOptions(cmd *listCommand) {
 	lx.OptionalList(lx.grammar.listReturn.once(lx, cmd, "return option"))
 }
 
-// list answers LIST.
+// list writes the responses to LIST.
 func (s *session) list(cmd *listCommand) error {
 	tree := s.account.Tree()
 	entries, err := tree.List()
@@ -165,24 +165,24 @@ func matchesAny(patterns []*pattern.Pattern, name string) bool {
 	return false
 }
 
-// childInfo says which selection options the names below one meet
-// (RFC 9051 section 6.3.9.1, RECURSIVEMATCH).
+// childInfo reports which selection options are met by names below a name (RFC 9051
+// section 6.3.9.1, RECURSIVEMATCH).
 type childInfo struct {
 	subscribed, specialUse bool
-	// hidden: not all of them are listed themselves, so that a name which meets
-	// none is listed for their sake (RFC 5258 section 3.5).
+	// hidden: at least one of them does not match the patterns, so the name above is listed for
+	// its sake even if it meets no selection option (RFC 5258 section 3.5).
 	hidden bool
 }
 
 func (c childInfo) any() bool { return c.subscribed || c.specialUse }
 
-// selects tells whether a mailbox meets the selection options.
+// selects reports whether a mailbox meets the selection options.
 func (cmd *listCommand) selects(e *folder.Entry) bool {
 	return (!cmd.SelectSubscribed || e.Subscribed) && (!cmd.SelectSpecialUse || len(e.SpecialUse) > 0)
 }
 
-// selectedBelow finds, for RECURSIVEMATCH, the names that have something below
-// them that meets the selection options.
+// selectedBelow returns, for RECURSIVEMATCH, the names that have names below them which
+// meet the selection options.
 func (cmd *listCommand) selectedBelow(entries []folder.Entry, patterns []*pattern.Pattern, sep byte) map[string]childInfo {
 	below := map[string]childInfo{}
 	if !cmd.SelectRecursiveMatch {
@@ -199,7 +199,7 @@ func (cmd *listCommand) selectedBelow(entries []folder.Entry, patterns []*patter
 	return below
 }
 
-// parents gives the names of the levels above one, the longest first.
+// parents returns the names above a name, the longest first.
 func parents(name string, sep byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for i := strings.LastIndexByte(name, sep); i > 0 && yield(name[:i]); {
@@ -208,8 +208,7 @@ func parents(name string, sep byte) iter.Seq[string] {
 	}
 }
 
-// withSubscribed adds the subscribed names that have no mailbox, and the
-// levels above them.
+// withSubscribed adds subscribed names that are not mailboxes, and the names above them.
 func withSubscribed(tree *folder.Tree, entries []folder.Entry) ([]folder.Entry, error) {
 	names, err := tree.Subscriptions()
 	if err != nil {
@@ -239,7 +238,7 @@ func withSubscribed(tree *folder.Tree, entries []folder.Entry) ([]folder.Entry, 
 	return all, nil
 }
 
-// listEntry writes the response for one mailbox, and its STATUS if asked for.
+// listEntry writes the response for one name, followed by those of cmd.each.
 func (s *session) listEntry(cmd *listCommand, e *folder.Entry, children childInfo) error {
 	kind := "LIST"
 	if cmd.lsub {
@@ -257,7 +256,7 @@ func (s *session) listEntry(cmd *listCommand, e *folder.Entry, children childInf
 		s.w.Raw(` ("CHILDINFO" (` + strings.Join(info, " ") + `))`)
 	}
 	s.w.CRLF()
-	if e.NoSelect || !cmd.selects(e) { // RFC 5819 section 3: foo is listed for its children
+	if e.NoSelect || !cmd.selects(e) { // RFC 5819 section 3: foo is listed only for its children
 		return nil
 	}
 	for _, more := range cmd.each {
@@ -268,8 +267,8 @@ func (s *session) listEntry(cmd *listCommand, e *folder.Entry, children childInf
 	return nil
 }
 
-// attributes are those of a LIST response. Children and special uses are told
-// whether they were asked for or not, which RFC 9051 and RFC 6154 allow.
+// attributes returns the attributes of a LIST response. They always include children and
+// special uses, whether the client asked for them or not, as RFC 9051 and RFC 6154 allow.
 func (cmd *listCommand) attributes(e *folder.Entry) []imap.MailboxAttr {
 	attrs := make([]imap.MailboxAttr, 0, 4)
 	switch {

@@ -8,14 +8,14 @@ import (
 	"maildird/server/imap/pattern"
 )
 
-// lsubExtension is LSUB, which IMAP4rev2 has no more.
+// lsubExtension is LSUB, which IMAP4rev2 no longer has.
 func lsubExtension() extension {
 	return extension{commands: []command{{name: "LSUB", in: loggedIn, news: allNews, run: runLsub}}}
 }
 
-// runLsub is LSUB (RFC 3501 section 6.3.9), and, against the grammar, with RETURN, which
-// Cypht adds where there is LIST-EXTENDED, and Dovecot takes: it asks what LIST (SUBSCRIBED
-// RECURSIVEMATCH) does.
+// runLsub is LSUB (RFC 3501 section 6.3.9). Beyond the grammar it accepts RETURN, like
+// Dovecot: Cypht sends it to servers with LIST-EXTENDED. Such an LSUB returns what LIST
+// (SUBSCRIBED RECURSIVEMATCH) does.
 func runLsub(s *session) error {
 	lx := s.lx
 	lx.SP()
@@ -57,8 +57,8 @@ func runLsub(s *session) error {
 			s.w.CRLF()
 			continue
 		}
-		// A name that only "%" keeps from matching is told by the level that
-		// matches: foo/bar as \Noselect foo.
+		// A name that does not match only because of "%" is represented by the name above it
+		// that matches: foo/bar by \Noselect foo.
 		if !deep.Matches(name) {
 			continue
 		}

@@ -8,46 +8,46 @@ import (
 	"maildird/maildir/folder"
 )
 
-// mailboxFilter names mailboxes as NOTIFY and ESEARCH do (RFC 5465 section 6,
+// mailboxFilter is a set of mailboxes, as NOTIFY and ESEARCH specify it (RFC 5465 section 6,
 // RFC 7377 section 2.2).
 type mailboxFilter struct {
 	kind  filterKind
-	names []string // as they are shown; subtree, subtree-one
-	set   map[string]bool
+	names []string        // canonical; for subtree and subtree-one
+	set   map[string]bool // canonical; for mailboxes
 }
 
-// filterKind is the word that a filter begins with.
+// filterKind is the first word of a filter.
 type filterKind uint8
 
 const (
 	filterSelected filterKind = iota
 	filterSelectedDelayed
-	filterPersonal // and inboxes: see filterWords
+	filterPersonal // also inboxes: see filterWords
 	filterSubscribed
 	filterSubtree
 	filterSubtreeOne
 	filterMailboxes
 )
 
-// filterWords are the specifiers. Mail is delivered to any folder, by procmail
-// and its kin, so inboxes is the same as personal (RFC 5465 section 6.3: "If the
-// IMAP server cannot easily compute this set").
+// filterWords are the specifiers. Programs such as procmail deliver mail to any folder, so
+// inboxes means the same as personal (RFC 5465 section 6.3: "If the IMAP server cannot
+// easily compute this set").
 var filterWords = map[string]filterKind{
 	"SELECTED": filterSelected, "SELECTED-DELAYED": filterSelectedDelayed,
 	"PERSONAL": filterPersonal, "INBOXES": filterPersonal, "SUBSCRIBED": filterSubscribed,
 	"SUBTREE": filterSubtree, "SUBTREE-ONE": filterSubtreeOne, "MAILBOXES": filterMailboxes,
 }
 
-// What each mailbox is compared with for one command.
+// Limits of one command, because each mailbox is tested against all filters.
 const (
 	maxFilters  = 100
 	maxSubtrees = 1000
 )
 
-// filterBounds keeps the filters of one command within these bounds.
+// filterBounds counts the filters and subtrees of a command.
 type filterBounds struct{ filters, subtrees int }
 
-// count counts one filter more.
+// count adds a filter, and fails the command if there are too many.
 func (n *filterBounds) count(lx *lexer, f *mailboxFilter) {
 	n.filters++
 	n.subtrees += len(f.names)
@@ -56,7 +56,7 @@ func (n *filterBounds) count(lx *lexer, f *mailboxFilter) {
 	}
 }
 
-// mailboxFilter takes a specifier, and the names that belong to it.
+// mailboxFilter takes a specifier with its mailbox names.
 func (lx *lexer) mailboxFilter(tree *folder.Tree) (f mailboxFilter) {
 	word := lx.Word()
 	kind, ok := filterWords[string(word)]
@@ -72,7 +72,7 @@ func (lx *lexer) mailboxFilter(tree *folder.Tree) (f mailboxFilter) {
 	add := func() {
 		name, err := tree.Canonical(lx.Mailbox())
 		switch {
-		case lx.Err() != nil || err != nil: // there is no such mailbox, which is to be passed over
+		case lx.Err() != nil || err != nil: // no such mailbox: ignored, as the RFC requires
 		case kind == filterMailboxes:
 			if f.set == nil {
 				f.set = map[string]bool{}
@@ -90,8 +90,8 @@ func (lx *lexer) mailboxFilter(tree *folder.Tree) (f mailboxFilter) {
 	return f
 }
 
-// matches tells whether a mailbox is meant. The selected one, as such, is not
-// asked for here.
+// matches reports whether a mailbox is in the set. It must not be called for filters
+// of the selected mailbox.
 func (f *mailboxFilter) matches(name string, subscribed bool, separator byte) bool {
 	switch f.kind {
 	case filterPersonal:

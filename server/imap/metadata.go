@@ -13,9 +13,9 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// metadataExtension is METADATA (RFC 5464) and LIST-METADATA (RFC 9590). The
-// mailbox "" stands for the account. What all users would share there only the
-// operator sets, and that is /shared/admin.
+// metadataExtension is METADATA (RFC 5464) and LIST-METADATA (RFC 9590). The mailbox "" stands
+// for the server; every account has server entries of its own. Of the shared ones, which only
+// the operator could set, there is only /shared/admin.
 func metadataExtension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapMetadata, "LIST-METADATA"},
@@ -39,10 +39,11 @@ func metadataExtension() extension {
 	}
 }
 
-// Entries that clients may ask for are bounded as those that there can be.
+// maxEntriesAsked is the maximum number of entries in one command, derived from
+// how many can exist.
 const maxEntriesAsked = 4 * metadata.MaxEntries
 
-// boundEntries refuses a command that asks for more.
+// boundEntries fails a command that asks for more.
 func (lx *lexer) boundEntries(q *metadataQuery) {
 	if len(q.names) > maxEntriesAsked {
 		lx.FailWith(no(imap.ResponseCodeLimit, "Too many entries at once."))
@@ -53,10 +54,10 @@ func (lx *lexer) boundEntries(q *metadataQuery) {
 type metadataQuery struct {
 	names   []string
 	depth   int   // levels below each name
-	maxSize int64 // of a value, -1: any
+	maxSize int64 // of a value, in octets; -1 for no limit
 }
 
-// wants tells whether an entry is asked for.
+// wants reports whether the client asked for an entry.
 func (q *metadataQuery) wants(entry string) bool {
 	for _, name := range q.names {
 		rest, ok := strings.CutPrefix(entry, strings.ToLower(name))
@@ -77,8 +78,8 @@ func (lx *lexer) entryName() string {
 	return name
 }
 
-// runGetMetadata is GETMETADATA (RFC 5464 section 4.2). Its grammar has the
-// options before the mailbox, its examples behind it: both are taken.
+// runGetMetadata is GETMETADATA (RFC 5464 section 4.2). The grammar of the RFC has the options
+// before the mailbox, its examples after it: both are accepted.
 func runGetMetadata(s *session) error {
 	lx := s.lx
 	q := metadataQuery{maxSize: -1}
@@ -138,9 +139,8 @@ func (lx *lexer) metadataOption(q *metadataQuery) {
 	}
 }
 
-// metadataResponse writes the entries that were asked for, and returns the
-// octets of the longest value that was left out. An entry that is asked for by
-// its name alone, and is not there, is NIL.
+// metadataResponse writes the requested entries, and returns the size in octets of the longest
+// value that exceeded MAXSIZE. With depth 0, entries that do not exist are NIL.
 func (s *session) metadataResponse(name string, q *metadataQuery) (longest int64, err error) {
 	set, err := s.metadata(name)
 	if err != nil {
@@ -182,8 +182,8 @@ func (s *session) metadataResponse(name string, q *metadataQuery) (longest int64
 	return longest, nil
 }
 
-// entryName writes the name of an entry, quoted unless it is an atom: users may
-// choose names with parentheses, quotes and braces.
+// entryName writes the name of an entry, quoted unless it is an atom: names may contain
+// parentheses, quotes and braces.
 func (w *writer) entryName(name string) {
 	if syntax.IsAtom(name) {
 		w.Raw(name)
@@ -192,7 +192,7 @@ func (w *writer) entryName(name string) {
 	}
 }
 
-// binary writes a value, which may have any octets; NIL if ok is false.
+// binary writes a value, which may contain any octets; NIL if ok is false.
 func (w *writer) binary(value string, ok bool) {
 	if !ok || strings.IndexByte(value, 0) < 0 {
 		w.NString(value, ok)
@@ -203,7 +203,7 @@ func (w *writer) binary(value string, ok bool) {
 	w.EndLiteral()
 }
 
-// metadata returns the annotations of a mailbox, or of the account.
+// metadata returns the annotations of a mailbox, or of the account for "".
 func (s *session) metadata(name string) (*metadata.Set, error) {
 	set, err := s.account.Metadata(s.ctx, name)
 	if err == nil && name == "" && s.srv.cfg.Postmaster != "" {
@@ -212,7 +212,7 @@ func (s *session) metadata(name string) (*metadata.Set, error) {
 	return set, err
 }
 
-// sharedAdmin says how to reach the operator (RFC 5464 section 6.2.2).
+// sharedAdmin tells how to reach the operator (RFC 5464 section 6.2.2).
 const sharedAdmin = "/shared/admin"
 
 // runSetMetadata is SETMETADATA (RFC 5464 section 4.3).
@@ -253,8 +253,8 @@ func runSetMetadata(s *session) error {
 	}
 }
 
-// settable tells whether the name is that of an entry, not of a level above
-// entries (RFC 5464 section 3.2).
+// settable reports whether name can be an entry, and is not only a prefix of entries
+// (RFC 5464 section 3.2).
 func settable(name string) bool {
 	levels := strings.Split(strings.ToLower(name[1:]), "/")
 	if len(levels) > 1 && levels[1] == "vendor" {

@@ -10,7 +10,7 @@ func namespaceExtension() extension {
 	}
 }
 
-// runNamespace is NAMESPACE (RFC 9051 section 6.3.10). There is one, the user's own.
+// runNamespace is NAMESPACE (RFC 9051 section 6.3.10). The personal namespace is the only one.
 func runNamespace(s *session) error {
 	if err := s.lx.End(); err != nil {
 		return err

@@ -13,26 +13,26 @@ import (
 	"maildird/server/imap/wire"
 )
 
-// notifier is what a client asked to be told of by NOTIFY, and what is needed to
-// see it happen: the mailboxes are held open, so that their events come, and the
-// account tells of changes to its folders. Either wakes the session, which then
-// looks; what happens meanwhile is one change. One goroutine uses it, the
-// session's, but for mark and markTree.
+// notifier implements what a client asked for with NOTIFY. It holds mailboxes open to
+// get their events, and the account reports changes of its folders. Both wake the
+// session, which then compares the state with what it last reported; everything in
+// between counts as one change. Only the goroutine of the session uses a notifier,
+// except for mark, markTree and metadataChanged.
 type notifier struct {
 	s        *session
-	selected eventGroup   // of the selected mailbox
-	groups   []eventGroup // of the others
-	wants    events       // of any of groups
+	selected eventGroup   // for the selected mailbox
+	groups   []eventGroup // for other mailboxes
+	wants    events       // union of the events of groups
 
-	known   map[string]treeEntry // the folders, as they were told of last
-	own     map[string]bool      // names that commands of the client changed since
+	known   map[string]treeEntry // the folders as last reported
+	own     map[string]bool      // names that commands of this client changed since then
 	watched map[string]*watchedBox
-	stop    []func() // end hearing of folders and annotations
+	stop    []func() // unregister from changes of folders and annotations
 
 	mu    sync.Mutex
-	dirty map[*watchedBox]struct{} // that something happened to
-	tree  bool                     // something happened to the folders
-	// metadata is the annotations that were changed, by mailbox; "" is the account.
+	dirty map[*watchedBox]struct{} // mailboxes with events
+	tree  bool                     // the folders have changed
+	// metadata is the names of changed annotations, by mailbox; "" is the server.
 	metadata map[string]map[string]bool
 }
 
@@ -44,7 +44,7 @@ type watchedBox struct {
 	told boxState
 }
 
-// boxState is what a client knows of a mailbox.
+// boxState is what the client knows about a mailbox.
 type boxState struct {
 	messages, uidNext, validity, unseen uint32
 	modseq                              uint64
@@ -63,8 +63,7 @@ func newNotifier(s *session, groups []eventGroup) *notifier {
 	return n
 }
 
-// begin opens what is to be watched. With status the client is told how each
-// mailbox is.
+// begin opens the mailboxes to watch. With status it reports the state of each.
 func (n *notifier) begin(status bool) (err error) {
 	if n.wants == 0 {
 		return nil
@@ -102,7 +101,7 @@ func (w *watchedBox) close() {
 	w.box.Release()
 }
 
-// setNotifier ends what NOTIFY asked for before.
+// setNotifier replaces the notifier of the session.
 func (s *session) setNotifier(n *notifier) {
 	if s.notify != nil {
 		s.notify.close()
@@ -110,7 +109,7 @@ func (s *session) setNotifier(n *notifier) {
 	s.notify = n
 }
 
-// mark notes that something happened to a mailbox. Called from other goroutines.
+// mark notes an event of a mailbox. It is called by other goroutines.
 func (n *notifier) mark(w *watchedBox) {
 	n.mu.Lock()
 	if n.dirty == nil {
@@ -121,8 +120,7 @@ func (n *notifier) mark(w *watchedBox) {
 	n.s.wire.Wake(wire.NewsOthers)
 }
 
-// markTree notes that something happened to the folders. Called from other
-// goroutines.
+// markTree notes a change of the folders. It is called by other goroutines.
 func (n *notifier) markTree() {
 	n.mu.Lock()
 	n.tree = true
@@ -130,7 +128,7 @@ func (n *notifier) markTree() {
 	n.s.wire.Wake(wire.NewsOthers)
 }
 
-// tell looks at what happened and tells what the client asked for.
+// tell reports what has changed and what the client asked for.
 func (n *notifier) tell() error {
 	n.mu.Lock()
 	tree, dirty, changed := n.tree, n.dirty, n.metadata
@@ -141,7 +139,7 @@ func (n *notifier) tell() error {
 			return err
 		}
 	}
-	if n.s.notify != n { // it was too much
+	if n.s.notify != n { // tellTree has found too many mailboxes
 		return nil
 	}
 	byName := func(a, b *watchedBox) int { return cmp.Compare(a.name, b.name) }
@@ -158,7 +156,7 @@ func (n *notifier) tell() error {
 	return nil
 }
 
-// tellBox tells how a mailbox is if that changed.
+// tellBox reports the state of a mailbox if it has changed.
 func (n *notifier) tellBox(w *watchedBox) {
 	now, err := n.state(w)
 	switch {
@@ -171,7 +169,7 @@ func (n *notifier) tellBox(w *watchedBox) {
 	}
 }
 
-// state looks at a mailbox, and makes its view forget what happened.
+// state returns the state of a mailbox, and discards the updates of its view.
 func (n *notifier) state(w *watchedBox) (now boxState, err error) {
 	if n.s.condstore || n.eventsOf(w.name)&eventFlags != 0 {
 		now, err = n.stateAndModSeq(w)
@@ -184,9 +182,10 @@ func (n *notifier) state(w *watchedBox) (now boxState, err error) {
 	return now, err
 }
 
-// stateAndModSeq looks again, some times, until the numbers and the mod-sequence are of
-// one moment. If they never are, the mod-sequence is the older of both: with a newer one
-// a client would believe that it knows a message which the numbers do not count yet.
+// stateAndModSeq reads the state up to four times, until the numbers and the mod-sequence
+// belong to the same moment. If they never do, the mod-sequence is older than the
+// numbers: with a newer one, a client would take itself to know a message that the
+// numbers do not include yet.
 func (n *notifier) stateAndModSeq(w *watchedBox) (now boxState, err error) {
 	modseq, err := w.box.HighestModSeq(n.s.ctx)
 	for range 4 {
@@ -209,7 +208,7 @@ func (n *notifier) numbers(w *watchedBox) (boxState, error) {
 	return boxState{messages: st.Messages, uidNext: st.UIDNext, validity: st.UIDValidity, unseen: st.Unseen}, err
 }
 
-// reopen goes on with the mailbox that has the name now.
+// reopen continues with the mailbox that has the name now.
 func (n *notifier) reopen(w *watchedBox) {
 	w.close()
 	delete(n.watched, w.name)
@@ -225,12 +224,12 @@ func (n *notifier) reopen(w *watchedBox) {
 			n.tellState(again, now)
 		}
 	}
-	if err != nil && !errors.Is(err, mailbox.ErrReplaced) { // it is removed as well
+	if err != nil && !errors.Is(err, mailbox.ErrReplaced) { // removed once more
 		n.s.log.Warn("mailbox cannot be read", "mailbox", w.name, "error", err)
 	}
 }
 
-// What a STATUS response has, as bits.
+// showBits selects the items of a STATUS response.
 type showBits uint8
 
 const (
@@ -240,8 +239,8 @@ const (
 	showModSeq
 )
 
-// tellState tells what of a mailbox changed that the client wants to know (RFC
-// 5465 sections 5.1 to 5.3).
+// tellState reports the changes of a mailbox that the client asked for (RFC 5465
+// sections 5.1 to 5.3).
 func (n *notifier) tellState(w *watchedBox, now boxState) {
 	was, e := w.told, n.eventsOf(w.name)
 	w.told = now
@@ -271,8 +270,7 @@ func (n *notifier) tellState(w *watchedBox, now boxState) {
 	}
 }
 
-// isSelected tells whether a mailbox is the selected one, of which STATUS
-// responses are not sent.
+// isSelected reports whether a mailbox is the selected one, which gets no STATUS responses.
 func (n *notifier) isSelected(w *watchedBox) bool { return n.s.sel != nil && n.s.sel.name == w.name }
 
 // boxStateResponse writes a STATUS response.
@@ -299,8 +297,8 @@ func (s *session) boxStateResponse(name string, st boxState, show showBits) {
 	w.Raw(")\r\n")
 }
 
-// eventsOf is what the client wants to know of a mailbox that is not the
-// selected one: what any of the groups says.
+// eventsOf returns the events that the client asked for of a mailbox other than the selected
+// one: those of all groups that match.
 func (n *notifier) eventsOf(name string) (e events) {
 	return n.eventsIf(name, n.known[name].Subscribed)
 }
@@ -315,8 +313,8 @@ func (n *notifier) eventsIf(name string, subscribed bool) (e events) {
 	return e
 }
 
-// watch opens the mailboxes whose messages the client wants to know of and
-// closes others. opened is called with each that is new.
+// watch opens the mailboxes for which the client asked for message events, and closes the
+// others. It calls opened for each new one.
 func (n *notifier) watch(opened func(*watchedBox, boxState)) error {
 	want := map[string]bool{}
 	for name, e := range n.known {
@@ -369,6 +367,6 @@ func (n *notifier) open(name string) (*watchedBox, error) {
 	return w, nil
 }
 
-// errOverflow refuses to watch more mailboxes than one session may (RFC 5465
-// section 5.8).
+// errOverflow refuses to watch more mailboxes than the limit of a session (RFC
+// 5465 section 5.8).
 var errOverflow = no("NOTIFICATIONOVERFLOW", "That is more mailboxes than a session may watch.")

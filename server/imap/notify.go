@@ -10,8 +10,8 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// notifyExtension is NOTIFY (RFC 5465). This file has the command; notifier.go
-// what a session does to keep its word.
+// notifyExtension is NOTIFY (RFC 5465). This file parses the command;
+// notifier.go sends the notifications.
 func notifyExtension() extension {
 	return extension{
 		caps:     []imap.Cap{imap.CapNotify},
@@ -19,7 +19,7 @@ func notifyExtension() extension {
 	}
 }
 
-// events are what a client can ask to be told of, as bits.
+// events is a set of events that a client can ask for.
 type events uint8
 
 const (
@@ -30,7 +30,7 @@ const (
 	eventSubscription
 	eventMetadata       // MailboxMetadataChange
 	eventServerMetadata // ServerMetadataChange
-	eventUnknown        // what is not told here
+	eventUnknown        // any event that is not supported
 
 	eventsOfMessages = eventNew | eventExpunge | eventFlags
 	eventsOfTree     = eventName | eventSubscription
@@ -43,17 +43,17 @@ var eventWords = map[string]events{
 	"MAILBOXMETADATACHANGE": eventMetadata, "SERVERMETADATACHANGE": eventServerMetadata,
 }
 
-// knownEvents is told to who asks for others.
+// knownEvents is the response code for a command with unknown events.
 const knownEvents = "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange)"
 
-// eventGroup is what is to be told of some mailboxes.
+// eventGroup is the events that a client asks for of some mailboxes.
 type eventGroup struct {
 	mailboxFilter
 	events events
 	items  *fetchItems // of MessageNew; nil for none
 }
 
-// selected tells whether the group is for the selected mailbox.
+// selected reports whether the group is for the selected mailbox.
 func (g *eventGroup) selected() bool {
 	return g.kind == filterSelected || g.kind == filterSelectedDelayed
 }
@@ -99,13 +99,13 @@ func runNotify(s *session) error {
 		return err
 	}
 	s.setNotifier(n)
-	// What has gathered in the selected mailbox is told, whatever is to be told
-	// from now on.
+	// Changes of the selected mailbox until now are reported, whatever the client asks
+	// for from now on.
 	s.done.tellAll = true
 	return nil
 }
 
-// eventGroup takes one group.
+// eventGroup takes a group of events.
 func (s *session) eventGroup() (g eventGroup) {
 	lx := s.lx
 	lx.Enter()
@@ -129,8 +129,8 @@ func (s *session) eventGroup() (g eventGroup) {
 	return g
 }
 
-// event takes an event, with the items that MessageNew may have, and the space
-// behind it; more tells whether there was one.
+// event takes an event, the items that MessageNew may have, and the space that follows. more
+// reports whether there was a space.
 func (lx *lexer) event(g *eventGroup) (more bool) {
 	word := lx.Word()
 	e, ok := eventWords[string(word)]
@@ -146,13 +146,13 @@ func (lx *lexer) event(g *eventGroup) (more bool) {
 	}
 	items := lx.fetchItems()
 	for i := range items.parts {
-		items.parts[i].Peek = true // nobody read the message
+		items.parts[i].Peek = true // nobody has read the message
 	}
 	g.items = &items
 	return lx.More()
 }
 
-// checkGroups refuses what RFC 5465 sections 5 and 6.1 rule out.
+// checkGroups returns an error for what RFC 5465 sections 5 and 6.1 do not allow.
 func checkGroups(groups []eventGroup) error {
 	found := false
 	for i := range groups {
@@ -174,8 +174,8 @@ func checkGroups(groups []eventGroup) error {
 	return nil
 }
 
-// holds says what of the news of the selected mailbox a command, or the time
-// between commands, is not to tell.
+// holds returns which updates of the selected mailbox must be held back after a
+// command, or between commands.
 func (s *session) holds(n news) mailbox.Hold {
 	hold := mailbox.Hold(0)
 	if n == noExpunges {
@@ -194,10 +194,10 @@ func (s *session) holds(n news) mailbox.Hold {
 	return hold
 }
 
-// newMessages tells of messages that came into the selected mailbox what the
-// client asked for, of all (RFC 5465 section 5.2) and of those that are in the
-// result of a search (section 7), in one response a message. last is the highest
-// UID before.
+// newMessages sends the FETCH responses that the client asked for of new messages in the
+// selected mailbox, be it of all (RFC 5465 section 5.2) or of those that joined the
+// result of a search (section 7). Each message gets one response. last is the highest
+// UID of older messages.
 func (s *session) newMessages(last uint32, changes []contextChange) error {
 	wishes := s.newsWishes(changes)
 	s.sel.own = nil
@@ -205,7 +205,7 @@ func (s *session) newMessages(last uint32, changes []contextChange) error {
 		return nil
 	}
 	var run []mailbox.Message
-	var by uint64 // whose wish all of run are, as bits
+	var by uint64 // set of wishes that apply to all of run, as bits
 	for m := range s.sel.view.Messages([]mailbox.Range{{First: last + 1, Last: ^uint32(0)}}, true) {
 		which := uint64(0)
 		for i, w := range wishes {
@@ -226,14 +226,14 @@ func (s *session) newMessages(last uint32, changes []contextChange) error {
 	return s.tellNew(run, wishes, by)
 }
 
-// newsWish is what the client wants to be told of some of the new messages.
+// newsWish is the items that the client asked for of some new messages.
 type newsWish struct {
 	items *fetchItems
 	of    func(uid uint32) bool
 }
 
-// newsWishes are those of NOTIFY, for what the client did not bring itself, and of the
-// contexts that messages came into.
+// newsWishes returns the wishes of NOTIFY, which leave out messages that this client added, and
+// of the contexts that messages joined.
 func (s *session) newsWishes(changes []contextChange) (wishes []newsWish) {
 	if s.notify != nil && s.notify.selected.items != nil {
 		own := s.sel.own
@@ -247,7 +247,7 @@ func (s *session) newsWishes(changes []contextChange) (wishes []newsWish) {
 	return wishes
 }
 
-// tellNew fetches, for new messages, the items of the wishes whose bits are set.
+// tellNew sends, for new messages, the items of the wishes whose bits are set.
 func (s *session) tellNew(msgs []mailbox.Message, wishes []newsWish, which uint64) error {
 	if len(msgs) == 0 {
 		return nil
@@ -277,7 +277,7 @@ func (s *session) fetchNew(items *fetchItems, msgs []mailbox.Message) error {
 	return f.run(slices.Chunk(msgs, fetchChunk), false)
 }
 
-// ownMessages notes messages that a command of the client put into a mailbox.
+// ownMessages notes messages that a command of this client added to a mailbox.
 func (s *session) ownMessages(box *maildir.Mailbox, uids []uint32) {
 	if s.notify != nil && s.notify.selected.items != nil && s.sel != nil && s.sel.box.Mailbox == box.Mailbox {
 		s.sel.own = append(s.sel.own, uids...)

@@ -9,8 +9,8 @@ import (
 	"maildird/server/imap/wire"
 )
 
-// metadataChanged notes that annotations were changed, unless the client did it
-// itself. Called from other goroutines.
+// metadataChanged notes that annotations have changed, unless this client changed them. It is
+// called by other goroutines.
 func (n *notifier) metadataChanged(c maildir.MetadataChange) {
 	if c.By == n.s {
 		return
@@ -31,8 +31,8 @@ func (n *notifier) metadataChanged(c maildir.MetadataChange) {
 	n.s.wire.Wake(wire.NewsOthers)
 }
 
-// tellMetadata tells which annotations were changed, without their values (RFC
-// 5465 sections 5.6 and 5.7, RFC 5464 section 4.4.2).
+// tellMetadata reports which annotations have changed, without their values (RFC 5465 sections
+// 5.6 and 5.7, RFC 5464 section 4.4.2).
 func (n *notifier) tellMetadata(changed map[string]map[string]bool) {
 	w := n.s.w
 	for _, name := range slices.Sorted(maps.Keys(changed)) {

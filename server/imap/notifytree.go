@@ -9,13 +9,13 @@ import (
 	"maildird/maildir/folder"
 )
 
-// treeEntry is a mailbox, or a name that is subscribed to or above others.
+// treeEntry is a mailbox, or a name that only is subscribed or has children.
 type treeEntry struct {
 	folder.Entry
 	id maildir.FolderID
 }
 
-// look lists the account's folders.
+// look lists the folders of the account.
 func (n *notifier) look() (map[string]treeEntry, error) {
 	account := n.s.account
 	entries, err := account.Tree().List()
@@ -40,8 +40,8 @@ func (n *notifier) look() (map[string]treeEntry, error) {
 	return now, nil
 }
 
-// ownTreeChange notes that a command of the client changed names, of which it
-// need not be told (RFC 5465 section 5).
+// ownTreeChange notes names that a command of this client changed, so that they are not
+// reported to it (RFC 5465 section 5).
 func (s *session) ownTreeChange(names ...string) {
 	n := s.notify
 	if n == nil || n.wants == 0 {
@@ -62,8 +62,7 @@ func (s *session) ownTreeChange(names ...string) {
 	n.markTree()
 }
 
-// tellTree tells what happened to the folders, and watches what is to be watched
-// by now.
+// tellTree reports changes of the folders, and updates the set of watched mailboxes.
 func (n *notifier) tellTree() error {
 	now, err := n.look()
 	if err != nil {
@@ -91,12 +90,12 @@ func (n *notifier) tellTree() error {
 	return err
 }
 
-// treeDiff tells the difference of two looks at the folders.
+// treeDiff reports the differences between two listings of the folders.
 type treeDiff struct {
 	n        *notifier
 	was, now map[string]treeEntry
 	told     map[string]bool
-	renames  map[string]string // old names by new ones, but for those that are told with one above
+	renames  map[string]string // old names by new names, without those below a renamed one
 }
 
 func (d *treeDiff) tell() {
@@ -111,15 +110,15 @@ func (d *treeDiff) tell() {
 			gone = append(gone, name)
 		}
 	}
-	slices.Sort(made) // so that names come before those below them
+	slices.Sort(made) // parents before their children
 	slices.Sort(gone)
-	byPlace := map[maildir.FolderID][]string{} // names that are gone
+	byPlace := map[maildir.FolderID][]string{} // names that are gone, by identity
 	for _, name := range gone {
 		if place := d.was[name].id.Place(); place != (maildir.FolderID{}) {
 			byPlace[place] = append(byPlace[place], name)
 		}
 	}
-	moved := map[string]bool{} // of those
+	moved := map[string]bool{} // which of those were renamed
 	for _, to := range made {
 		id := d.now[to].id
 		from := byPlace[id.Place()]
@@ -141,8 +140,8 @@ func (d *treeDiff) tell() {
 	d.subscriptions()
 }
 
-// rename tells that a mailbox has another name. Those below it are renamed with
-// it and not told of.
+// rename reports that a mailbox was renamed. The names below it were renamed with it
+// and are not reported.
 func (d *treeDiff) rename(from, to string) {
 	for above := range parents(to, d.n.s.account.Tree().Separator()) {
 		if was, ok := d.renames[above]; ok && from == was+to[len(above):] {
@@ -154,7 +153,7 @@ func (d *treeDiff) rename(from, to string) {
 	d.name(to, from)
 }
 
-// name tells that a name is one of a mailbox now, or is no more.
+// name reports that a name has become a mailbox or is no longer one.
 func (d *treeDiff) name(name, from string) {
 	e := d.events(name)
 	if from != "" {
@@ -166,8 +165,8 @@ func (d *treeDiff) name(name, from string) {
 	d.told[name] = true
 }
 
-// parent tells of the name above one that was made or removed: it may have
-// children now, or none any more.
+// parent reports the name above one that was created or removed: it may have got its first
+// child or lost its last.
 func (d *treeDiff) parent(name string) {
 	i := strings.LastIndexByte(name, d.n.s.account.Tree().Separator())
 	if _, moved := d.renames[name]; i <= 0 || moved || d.n.own[name] {
@@ -199,8 +198,8 @@ func (d *treeDiff) subscriptions() {
 	}
 }
 
-// events is what the client wants to know of a name, whether it was subscribed
-// to or is now.
+// events returns the events that the client asked for of a name. Subscribed counts if it was
+// subscribed or is now.
 func (d *treeDiff) events(name string) events {
 	return d.n.eventsIf(name, d.was[name].Subscribed || d.now[name].Subscribed)
 }

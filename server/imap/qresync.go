@@ -34,7 +34,7 @@ func qresyncExtension() extension {
 	}
 }
 
-// needQResync is for what RFC 7162 allows after ENABLE QRESYNC only.
+// needQResync returns an error unless QRESYNC is enabled, for what RFC 7162 allows only then.
 func (s *session) needQResync() error {
 	if !s.qresync {
 		return bad("Please ENABLE QRESYNC first.")
@@ -42,18 +42,18 @@ func (s *session) needQResync() error {
 	return nil
 }
 
-// resyncRequest is the arguments of the SELECT parameter QRESYNC.
+// resyncRequest holds the arguments of the SELECT parameter QRESYNC.
 type resyncRequest struct {
 	validity uint32
 	since    uint64
-	known    syntax.NumSet // no ranges: all
-	// Messages whose number and UID the client knows, in step.
+	known    syntax.NumSet // no ranges: all UIDs
+	// Sequence numbers and UIDs of messages that the client knows, in the same order.
 	seqs, uids syntax.NumSet
 }
 
-// resyncArguments takes " (uidvalidity modseq known-uids (seqs uids))". Against the
-// grammar the first two may be 0, which clients have for what they do not know: no
-// mailbox has that UIDVALIDITY, and all messages changed since that mod-sequence.
+// resyncArguments takes " (uidvalidity modseq known-uids (seqs uids))". Beyond the grammar, the
+// first two may be 0, which clients send for what they do not know: no mailbox has this
+// UIDVALIDITY, and every message has changed since this mod-sequence.
 func (lx *lexer) resyncArguments() (q resyncRequest) {
 	lx.SP()
 	lx.Enter()
@@ -89,8 +89,8 @@ func (lx *lexer) plainSet() syntax.NumSet {
 	return set
 }
 
-// resync tells what happened in the mailbox since the client last knew it (RFC
-// 7162 section 3.2.5): what vanished, then what changed.
+// resync reports what has happened in the mailbox since the client last knew it (RFC 7162
+// section 3.2.5): first what vanished, then what changed.
 func (s *session) resync(q *resyncRequest) error {
 	view := s.sel.view
 	if s.sel.modseq.none || q.validity != view.UIDValidity() {
@@ -98,7 +98,8 @@ func (s *session) resync(q *resyncRequest) error {
 	}
 	since := q.since
 	if since > view.HighestModSeq() {
-		// The client knows more than the history, which must have been lost.
+		// The client has seen more than the history contains, so the history
+		// must have been lost.
 		since = 0
 	}
 	known := []mailbox.Range{{First: 1, Last: ^uint32(0)}}
@@ -120,10 +121,9 @@ func (s *session) resync(q *resyncRequest) error {
 	return nil
 }
 
-// lastMatch returns the highest UID of those that the client gave as a sample
-// whose message has the number that the client knows; all that is missing below
-// it the client knows to be missing (RFC 7162 section 3.2.5.2). 0 if there is
-// none.
+// lastMatch returns the highest UID of the client's sample whose message still has the sequence
+// number that the client knows. The client already knows which UIDs below it are missing (RFC
+// 7162 section 3.2.5.2). It returns 0 if there is none.
 func (s *session) lastMatch(q *resyncRequest) (last uint32) {
 	exists := s.sel.view.Exists()
 	uids := numbers{ranges: q.uids.Resolve(0)}
@@ -138,14 +138,13 @@ func (s *session) lastMatch(q *resyncRequest) (last uint32) {
 	}
 }
 
-// numbers gives the numbers of ranges one after the other, as long as they
-// ascend.
+// numbers iterates over the numbers of ranges, as long as they ascend.
 type numbers struct {
 	ranges []mailbox.Range
 	last   uint32
 }
 
-// next returns 0 after the last one.
+// next returns the next number, or 0 after the last one.
 func (n *numbers) next() uint32 {
 	for len(n.ranges) > 0 {
 		r := n.ranges[0]
@@ -165,7 +164,7 @@ func (n *numbers) next() uint32 {
 	return 0
 }
 
-// above gives what of the ranges lies above a UID.
+// above returns the part of the ranges that lies above a UID.
 func above(ranges []mailbox.Range, uid uint32) []mailbox.Range {
 	out := make([]mailbox.Range, 0, len(ranges))
 	for _, r := range ranges {
@@ -176,8 +175,7 @@ func above(ranges []mailbox.Range, uid uint32) []mailbox.Range {
 	return out
 }
 
-// fetchVanished serves the modifier VANISHED of UID FETCH (RFC 7162 section
-// 3.2.6).
+// fetchVanished implements the modifier VANISHED of UID FETCH (RFC 7162 section 3.2.6).
 func (s *session) fetchVanished(items *fetchItems, set syntax.NumSet) error {
 	switch {
 	case !items.byUID:
@@ -193,7 +191,7 @@ func (s *session) fetchVanished(items *fetchItems, set syntax.NumSet) error {
 	}
 	ranges := s.sel.saved
 	if !set.Saved {
-		// "*" is the last message that the client may know of.
+		// "*" is the highest UID that the client may know.
 		ranges = set.Resolve(max(s.sel.view.UIDNext(), 2) - 1)
 	}
 	return s.vanishedEarlier(ranges, *items.changedSince)
@@ -220,7 +218,8 @@ func (s *session) vanishedEarlier(ranges []mailbox.Range, since uint64) error {
 	return nil
 }
 
-// expunged tells that a message is gone.
+// expunged reports that a message was expunged, with QRESYNC or UIDONLY at the
+// next flushVanished.
 func (s *session) expunged(u mailbox.Update) {
 	if (!s.qresync || s.sel.modseq.none) && !s.uidOnly {
 		s.count(u.Seq, " EXPUNGE\r\n")
@@ -229,7 +228,7 @@ func (s *session) expunged(u mailbox.Update) {
 	s.sel.modseq.gone = append(s.sel.modseq.gone, u.UID)
 }
 
-// flushVanished writes VANISHED for what expunged collected.
+// flushVanished writes VANISHED for the UIDs that expunged has collected.
 func (s *session) flushVanished() {
 	c := &s.sel.modseq
 	if len(c.gone) == 0 {
@@ -241,9 +240,9 @@ func (s *session) flushVanished() {
 	c.gone, c.vanished = nil, true
 }
 
-// correctModSeq returns the response code with which the client gets a copy of
-// HIGHESTMODSEQ from which it misses nothing, "" if it computes such a one
-// itself. Called at the end of what is told (RFC 7162 sections 3.2 and 6).
+// correctModSeq returns a response code that gives the client the right HIGHESTMODSEQ, or "" if
+// the copy that the client computes from the responses misses no change. It is called after all
+// other untagged responses (RFC 7162 sections 3.2 and 6).
 func (s *session) correctModSeq() string {
 	if s.sel == nil || !s.tellsModSeqs() {
 		return ""

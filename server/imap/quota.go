@@ -6,12 +6,12 @@ import (
 	"maildird/maildir/quota"
 )
 
-// quotaRoot is the name of the one quota root, which is for all mailboxes of an
-// account; Dovecot's is called so too.
+// quotaRoot is the name of the only quota root, which covers all mailboxes of the account. It
+// has the same name in Dovecot.
 const quotaRoot = "User quota"
 
-// quotaExtension is QUOTA (RFC 9208). That APPEND, COPY and REPLACE fail with
-// OVERQUOTA follows from the error that the mailbox gives.
+// quotaExtension is QUOTA (RFC 9208). APPEND, COPY and REPLACE fail with OVERQUOTA because of
+// the error that the mailbox returns.
 func quotaExtension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapQuota, "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE"},
@@ -44,8 +44,7 @@ func runGetQuota(s *session) error {
 	return s.quotaResponse()
 }
 
-// runGetQuotaRoot is GETQUOTAROOT (RFC 9208 section 4.1.2). The mailbox need
-// not exist.
+// runGetQuotaRoot is GETQUOTAROOT (RFC 9208 section 4.1.2). The mailbox need not exist.
 func runGetQuotaRoot(s *session) error {
 	name, err := s.mailboxArgument()
 	if err == nil {
@@ -75,8 +74,8 @@ func (s *session) quotaResponse() error {
 	return err
 }
 
-// writeQuota writes the QUOTA response (RFC 9208 section 4.2.1), which has the
-// resources that are limited. STORAGE is in units of 1024 octets.
+// writeQuota writes the QUOTA response (RFC 9208 section 4.2.1) with the resources that have
+// limits. STORAGE is in units of 1024 octets.
 func (s *session) writeQuota(u quota.Usage) {
 	w := s.w
 	w.Raw("* QUOTA ")
@@ -103,8 +102,8 @@ func (s *session) writeQuota(u quota.Usage) {
 	w.Raw(")\r\n")
 }
 
-// runSetQuota refuses SETQUOTA (RFC 9208 section 4.1.3): limits are set in the
-// configuration, and QUOTASET is not announced.
+// runSetQuota refuses SETQUOTA (RFC 9208 section 4.1.3): limits are set in the configuration,
+// and QUOTASET is not announced.
 func runSetQuota(s *session) error {
 	lx := s.lx
 	lx.SP()

@@ -18,9 +18,9 @@ func replaceExtension() extension {
 	}
 }
 
-// replace is REPLACE and UID REPLACE: the new message is saved, then the old
-// one is removed. If the first fails nothing has changed; if only the second
-// does, both are there, which loses nothing.
+// replace is REPLACE and UID REPLACE. It saves the new message, then removes the old one.
+// If saving fails, nothing has changed; if only the removal fails, both messages exist
+// and nothing is lost.
 func (s *session) replace(uid bool) error {
 	lx := s.lx
 	lx.SP()
@@ -56,13 +56,13 @@ func (s *session) replace(uid bool) error {
 		return err
 	}
 	s.done.tellAll = true
-	// Before the removal is told (RFC 8508 section 3.4).
+	// RFC 8508 section 3.4: before the EXPUNGE or VANISHED response.
 	s.writeStatus(nil, "OK", code, "The new message is saved.")
 	_, err = s.sel.view.Remove(s.ctx, old.UID)
 	return err
 }
 
-// oneMessage returns the message of a set that has to be a single number.
+// oneMessage returns the message of a set that must be a single number.
 func (s *session) oneMessage(set syntax.NumSet, uid bool) (mailbox.Message, error) {
 	if set.Saved || len(set.Ranges) != 1 || set.Ranges[0].First != set.Ranges[0].Last {
 		return mailbox.Message{}, bad("Expected a single message.")

@@ -9,8 +9,8 @@ import (
 	"maildird/server/sasl"
 )
 
-// scramExtension is SCRAM-SHA-256 (RFC 7677) and, over TLS, its variant with
-// channel binding. The strongest mechanism is announced first.
+// scramExtension is SCRAM-SHA-256 (RFC 7677) and, over TLS, its variant with channel binding,
+// which is stronger and thus announced first.
 func scramExtension(users sasl.Users) extension {
 	if users == nil {
 		return extension{}
@@ -48,7 +48,7 @@ func tlsState(s *session) *tls.ConnectionState {
 	return &state
 }
 
-// saslPeer is the client, as the mechanisms need to know it.
+// saslPeer describes the client to the mechanisms.
 func (s *session) saslPeer(login func(auth.User)) sasl.Peer {
 	return sasl.Peer{Ctx: s.ctx, From: s.peer.Addr, TLS: tlsState(s), Login: login, Refused: s.refusedLogin}
 }

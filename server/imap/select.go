@@ -30,9 +30,9 @@ func runExamine(s *session) error { return s.selectMailbox(true) }
 // selectRequest is the arguments of SELECT and EXAMINE.
 type selectRequest struct {
 	name string
-	// checks are called before anything is done.
+	// checks are called before anything else is done.
 	checks []func(*session) error
-	// opened are called when the mailbox is selected and described.
+	// opened are called after the mailbox was selected and described.
 	opened []func(*session) error
 }
 
@@ -47,7 +47,7 @@ func (s *session) selectMailbox(readOnly bool) error {
 	}
 	if err := lx.End(); err != nil {
 		if status, _ := statusOf(err); status.Type == imap.StatusResponseTypeNo {
-			s.closePrevious() // the name is none, which is a SELECT that fails
+			s.closePrevious() // the name is invalid, so this is a SELECT that fails
 		}
 		return err
 	}
@@ -85,8 +85,8 @@ func (s *session) selectMailbox(readOnly bool) error {
 	return nil
 }
 
-// closePrevious deselects the mailbox that is selected, which every SELECT does
-// that is a proper command, also one that fails (RFC 9051 section 6.3.2).
+// closePrevious deselects the selected mailbox, if any. Every well-formed SELECT does, even if
+// it fails (RFC 9051 section 6.3.2).
 func (s *session) closePrevious() {
 	if s.sel != nil {
 		s.unselect()
@@ -94,8 +94,8 @@ func (s *session) closePrevious() {
 	}
 }
 
-// describeMailbox writes what a client is told of a mailbox that it selects by a
-// name.
+// describeMailbox writes the untagged responses to SELECT and EXAMINE. given is the name
+// that the client used.
 func (s *session) describeMailbox(given string) {
 	view, w := s.sel.view, s.w
 	s.mailboxFlagsResponse()
@@ -144,7 +144,7 @@ func runClose(s *session) error {
 	name := s.sel.name
 	s.unselect()
 	if err != nil {
-		// The mailbox is closed in any case, and nobody can act on a NO.
+		// The mailbox is closed in any case, and no client could do anything about a NO.
 		s.log.Error("deleted messages cannot be removed at CLOSE", "mailbox", name, "error", err)
 	}
 	return nil
@@ -159,12 +159,12 @@ func runUnselect(s *session) error {
 	return nil
 }
 
-// listResponse writes a LIST response up to the mailbox's name.
+// listResponse writes a LIST response up to and including the mailbox name.
 func (s *session) listResponse(attrs []imap.MailboxAttr, name string) {
 	s.nameResponse("LIST", attrs, name)
 }
 
-// nameResponse writes a LIST or LSUB response up to the mailbox's name.
+// nameResponse writes a LIST or LSUB response up to and including the mailbox name.
 func (s *session) nameResponse(kind string, attrs []imap.MailboxAttr, name string) {
 	w := s.w
 	w.Raw("* ")

@@ -21,10 +21,10 @@ func specialUseExtension() extension {
 	}
 }
 
-// codeUseAttr is of RFC 6154 section 3.
+// codeUseAttr is from RFC 6154 section 3.
 const codeUseAttr = imap.ResponseCode("USEATTR")
 
-// specialUse takes an attribute such as \Sent. Which there are, folder.Tree knows.
+// specialUse takes an attribute such as \Sent. folder.Tree knows which ones exist.
 func (lx *lexer) specialUse() string {
 	lx.Expect('\\')
 	return `\` + string(lx.AtomAs("an attribute"))

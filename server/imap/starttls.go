@@ -35,13 +35,13 @@ func runStartTLS(s *session) error {
 	return nil
 }
 
-// startTLS goes on with TLS behind the response to STARTTLS.
+// startTLS performs the TLS handshake after the response to STARTTLS.
 func (s *session) startTLS() error {
 	if err := s.w.Flush(); err != nil {
 		return &connError{err}
 	}
-	// What came before the handshake was not protected: somebody on the way
-	// may have put it there (CVE-2011-0411 and its kin).
+	// Input that came before the handshake was not protected: an attacker may have injected
+	// it (CVE-2011-0411 and similar).
 	s.lx.Discard()
 	conn := tls.Server(s.wire.Socket, s.srv.cfg.TLS)
 	ctx, cancel := context.WithDeadline(s.srv.sessions.Stop(), s.wire.Until)

@@ -30,13 +30,13 @@ func statusExtension() extension {
 type statusItem struct {
 	name  string
 	sizes bool // needs the sizes of all messages
-	// begin, if not nil, is called before the mailbox is looked at.
+	// begin, if not nil, is called before the status of the mailbox is read.
 	begin func(*mailboxStatus) error
 	// write writes the value.
 	write func(*mailboxStatus)
 }
 
-// mailboxStatus is what the items of STATUS are made of.
+// mailboxStatus holds the values of STATUS items.
 type mailboxStatus struct {
 	s   *session
 	box *maildir.Mailbox
@@ -51,8 +51,7 @@ func statusNumber(name string, value func(*mailbox.Status) uint64) statusItem {
 	return statusItem{name: name, write: func(st *mailboxStatus) { st.s.w.Number(value(&st.Status)) }}
 }
 
-// statusItems takes the items of STATUS in parentheses. They are answered in
-// the order of the table.
+// statusItems takes STATUS items in parentheses, and returns them in the order of the table.
 func (lx *lexer) statusItems() []*statusItem {
 	all := lx.grammar.statusItems
 	asked := make([]bool, len(all))
@@ -87,7 +86,7 @@ func runStatus(s *session) error {
 	return s.status(name, items)
 }
 
-// status looks at a mailbox and writes the STATUS response.
+// status reads the status of a mailbox and writes the STATUS response.
 func (s *session) status(name string, items []*statusItem) error {
 	box, err := s.open(name)
 	if err != nil {

@@ -87,7 +87,7 @@ func (s *session) store(uid bool) error {
 		}
 	}
 	for _, m := range others {
-		s.flagsResponse(m) // so that the client sees why
+		s.flagsResponse(m) // so that the client sees what has changed
 	}
 	if err != nil {
 		return err
@@ -104,8 +104,8 @@ func (s *session) store(uid bool) error {
 	return err
 }
 
-// storeFlags changes the flags. others are messages that were left alone
-// because they changed since the client knew them.
+// storeFlags changes the flags. others are messages that failed UNCHANGEDSINCE
+// and were not changed.
 func (s *session) storeFlags(req *storeRequest, uids []uint32) (done, others []mailbox.Message, err error) {
 	view := s.sel.view
 	if req.unchangedSince == nil {
@@ -115,8 +115,8 @@ func (s *session) storeFlags(req *storeRequest, uids []uint32) (done, others []m
 	return view.StoreUnchangedSince(s.ctx, *req.unchangedSince, uids, req.op, req.flags.system, req.flags.words)
 }
 
-// storeLacks tells whether messages that are gone make the command fail (RFC
-// 2180 section 4.2). A UID that is not there is no error.
+// storeLacks returns an error if the command fails because messages are gone (RFC 2180 section
+// 4.2). A UID that does not exist is no error.
 func (s *session) storeLacks(req *storeRequest, uid bool, uids []uint32, found int) error {
 	if uid || found == len(uids) || req.silent && found > 0 {
 		return nil
@@ -124,7 +124,7 @@ func (s *session) storeLacks(req *storeRequest, uid bool, uids []uint32, found i
 	return mailbox.ErrGone
 }
 
-// uids collects the UIDs of a set of messages, ascending.
+// uids returns the UIDs of a set of messages in ascending order.
 func (s *session) uids(set syntax.NumSet, uid bool) ([]uint32, error) {
 	msgs, err := s.messages(set, uid)
 	if err != nil {

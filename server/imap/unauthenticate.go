@@ -8,8 +8,8 @@ import (
 	"maildird/auth"
 )
 
-// unauthenticateExtension is UNAUTHENTICATE, unless the operator does without it
-// (RFC 8437 section 8: a proxy before the server may watch the first login only).
+// unauthenticateExtension is UNAUTHENTICATE. The operator can disable it, because a proxy in
+// front of the server may check the first login only (RFC 8437 section 8).
 func unauthenticateExtension(cfg *Config) extension {
 	if cfg.NoUnauthenticate {
 		return extension{}
@@ -25,11 +25,11 @@ func unauthenticateExtension(cfg *Config) extension {
 	}
 }
 
-// runUnauthenticate is UNAUTHENTICATE (RFC 8437): the session is as it was
-// after the greeting, but for TLS. Compression would have to end in the middle of
-// what the client sends, and where that is nothing tells but a final block, which
-// few compressors write. "Servers MAY close the connection with an untagged BYE
-// response" (section 3): a new one costs little.
+// runUnauthenticate is UNAUTHENTICATE (RFC 8437): the session returns to its state after the
+// greeting, but TLS stays. With compression it ends the session instead, since "Servers MAY
+// close the connection with an untagged BYE response" (section 3). Compression would have to
+// end in the middle of the client's input, at a place that only a final block could mark, and
+// few compressors write one.
 func runUnauthenticate(s *session) error {
 	if err := s.lx.End(); err != nil {
 		return err

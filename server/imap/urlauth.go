@@ -18,15 +18,13 @@ import (
 	"maildird/server/imap/imapurl"
 )
 
-// urlAuthExtension is URLAUTH (RFC 4467): a user lets others, or himself later,
-// read a part of a message by a URL that carries the authorisation. A URL works
-// with what its owner may read at the time, and only that is read: the owner is
-// the user in the URL, who alone can have it authorised. Its text is not told of
-// before the token was found to be right.
+// urlAuthExtension is URLAUTH (RFC 4467): with a URL that carries the authorisation, a user
+// lets others, or himself later, read a part of a message. Only the user named in the URL can
+// have it authorised, and it gives access only to what this user can read when it is used.
+// Nothing of the text is revealed before the token has been verified.
 //
-// What mechanisms there are is told (URLMECH) to every session, because a
-// session is as protected from others as the settings want it to be: with an
-// empty auth.plaintext_from there is no login without TLS.
+// The mechanisms (URLMECH) are announced in every session, because each is as well protected as
+// the operator requires: if auth.plaintext_from is empty, nobody can log in without TLS.
 func urlAuthExtension(cfg *Config) extension {
 	if cfg.Lookup == nil || cfg.OpenExisting == nil {
 		return extension{}
@@ -46,9 +44,9 @@ const (
 	internalMechanism = "INTERNAL"
 	urlMechanisms     = "URLMECH " + internalMechanism
 
-	// tokenVersion begins a token, and says how the rest is made, so that there
-	// may be another way one day (RFC 4467 section 2.4.1): HMAC-SHA-256 of the
-	// URL up to the mechanism, with the mailbox access key.
+	// tokenVersion is the first octet of a token and identifies how the rest is made, to allow
+	// for other methods later (RFC 4467 section 2.4.1). The rest is the HMAC-SHA-256 of the URL
+	// up to the mechanism, with the mailbox access key.
 	tokenVersion = 1
 )
 
@@ -62,8 +60,8 @@ func (s *session) tellURLMechanisms() {
 	s.writeStatus(nil, "OK", urlMechanisms, "URLs can be authorised.")
 }
 
-// runResetKey is RESETKEY: a mailbox gets another key, or all mailboxes lose
-// theirs, which takes back all URLs that were authorised with them.
+// runResetKey is RESETKEY: one mailbox gets a new key, or all mailboxes lose theirs. This
+// revokes all URLs that were authorised with the old keys.
 func runResetKey(s *session) error {
 	lx := s.lx
 	if !lx.More() {
@@ -87,8 +85,8 @@ func runResetKey(s *session) error {
 	return s.account.NewAccessKey(s.ctx, name)
 }
 
-// runGenURLAuth is GENURLAUTH: the URLs of a user are authorised. What is wrong
-// with one is told by BAD, as RFC 4467 wants it.
+// runGenURLAuth is GENURLAUTH, which authorises URLs of the user. An invalid URL is answered
+// with BAD, as RFC 4467 requires.
 func runGenURLAuth(s *session) error {
 	lx := s.lx
 	var urls []string
@@ -125,7 +123,7 @@ func runGenURLAuth(s *session) error {
 	return nil
 }
 
-// authorise makes the token of a URL.
+// authorise returns the token of a URL.
 func (s *session) authorise(text string) ([]byte, error) {
 	u, err := imapurl.Parse(text)
 	switch {
@@ -152,14 +150,14 @@ func (s *session) authorise(text string) ([]byte, error) {
 	return urlToken(key, u.Auth.Rump), nil
 }
 
-// isUser tells whether a name is one of the user who is logged in.
+// isUser reports whether a name is one of the logged-in user.
 func (s *session) isUser(name string) bool {
 	user, ok := s.srv.cfg.Lookup(name)
 	return ok && user.Name == s.user.Name
 }
 
-// isHere tells whether a host, maybe with a port, is this server: by its name,
-// or by the address that the client has reached.
+// isHere reports whether a host, possibly with a port, is this server: by its name, or by the
+// address that the client has connected to.
 func (s *session) isHere(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -175,8 +173,7 @@ func (s *session) isHere(host string) bool {
 	return local.IP.Equal(net.ParseIP(host)) || local.IP.IsLoopback() && strings.EqualFold(host, "localhost")
 }
 
-// runURLFetch is URLFETCH: it tells the text of URLs that are authorised, NIL
-// for all others.
+// runURLFetch is URLFETCH, which returns the text of authorised URLs, and NIL for all others.
 func runURLFetch(s *session) error {
 	lx := s.lx
 	var urls []string
@@ -207,12 +204,12 @@ func runURLFetch(s *session) error {
 	return nil
 }
 
-// urlFetcher finds what authorised URLs refer to, of whichever user.
+// urlFetcher finds what authorised URLs of any user refer to.
 type urlFetcher struct {
 	s      *session
-	owner  string // of what is open
+	owner  string // user whose account is open
 	source urlSource
-	other  *maildir.Account // that of owner, if he is not the session's user
+	other  *maildir.Account // account of owner, unless it is the session's own
 }
 
 func (f *urlFetcher) close() {
@@ -246,7 +243,8 @@ func (f *urlFetcher) tell(text string) {
 	}
 }
 
-// usable tells whether the session may use a URL that says so, if it is valid.
+// usable reports whether this session may use a URL according to its access identifier and
+// expiry, if its token is valid.
 func (f *urlFetcher) usable(u *imapurl.URL) bool {
 	a, s := &u.Auth, f.s
 	if u.User == "" || a.Mechanism != internalMechanism || !a.Expires.IsZero() && time.Now().After(a.Expires) {
@@ -258,7 +256,7 @@ func (f *urlFetcher) usable(u *imapurl.URL) bool {
 	case imapurl.UserAccess:
 		return s.isUser(a.User)
 	case imapurl.AuthUserAccess, imapurl.AnonymousAccess:
-		return true // nobody logs in as anonymous
+		return true // anonymous login does not exist
 	}
 	return false
 }
@@ -287,9 +285,8 @@ func (f *urlFetcher) open(name string) bool {
 	return true
 }
 
-// valid tells whether the token of a URL is right. Without a key one is made
-// up, so that the time says nothing of which mailboxes there are (RFC 4467
-// section 6).
+// valid reports whether the token of a URL is correct. Without a key it computes with a random
+// one, so that the response time does not reveal which mailboxes exist (RFC 4467 section 6).
 func (f *urlFetcher) valid(u *imapurl.URL) bool {
 	key, err := f.source.account.AccessKey(u.Mailbox)
 	if err != nil && !errors.Is(err, folder.ErrNotFound) && !errors.Is(err, folder.ErrName) {

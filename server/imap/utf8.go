@@ -6,9 +6,9 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// utf8Extension is UTF8=ACCEPT (RFC 9755): after ENABLE, strings and mailbox
-// names are UTF-8 in both directions, as in IMAP4rev2, and SEARCH has no charset.
-// Headers are sent as they stand in the file in any case.
+// utf8Extension is UTF8=ACCEPT (RFC 9755). Once enabled, strings and mailbox names are UTF-8 in
+// both directions, as in IMAP4rev2, and SEARCH takes no charset. Headers are always sent as
+// they are in the file.
 func utf8Extension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapUTF8Accept},
@@ -22,8 +22,8 @@ func utf8Extension() extension {
 	}
 }
 
-// appendUTF8 takes "(~{n}" of "UTF8 (~{n} ...)", which RFC 6855 had and RFC 9755
-// has no more: a client may come with either.
+// appendUTF8 takes "(~{n}" of "UTF8 (~{n} ...)", which is in RFC 6855 but no longer in RFC
+// 9755: clients may use either.
 func (lx *lexer) appendUTF8(item *appendItem) {
 	lx.startUTF8()
 	if err := lx.appendLiteral(item); err != nil {
@@ -38,7 +38,7 @@ func (lx *lexer) appendUTF8(item *appendItem) {
 	}
 }
 
-// startUTF8 takes " (" before a literal8, which has to come.
+// startUTF8 takes " (" before a literal8, which must follow.
 func (lx *lexer) startUTF8() {
 	if !lx.UTF8 {
 		lx.Fail("UTF8 needs ENABLE UTF8=ACCEPT.")
