@@ -88,7 +88,7 @@ func (f *fetcher) filtered(msgs []mailbox.Message) []mailbox.Message {
 	return msgs
 }
 
-// setSeen sets \Seen and returns the messages that it changed. If it fails, the texts are
+// setSeen sets \Seen and returns the messages as they are now. If that fails, the texts are
 // sent all the same.
 func (f *fetcher) setSeen(uids []uint32) map[uint32]mailbox.Message {
 	if len(uids) == 0 {

@@ -40,12 +40,12 @@ type session struct {
 	toldTLS bool      // a password sent without TLS has been logged
 
 	user    auth.User
-	granted login.Granted    // registers the login for revocation
+	granted login.Granted    // the login, for revocation
 	account *maildir.Account // nil before login
 	sel     *selection       // nil without a selected mailbox
 
 	enabled
-	notify *notifier // nil unless NOTIFY is active
+	notify *notifier // nil until NOTIFY is used
 
 	logout bool // LOGOUT was received
 }
