@@ -1,8 +1,8 @@
-// Package syntax is IMAP as it stands on the wire (RFC 9051 section 9, RFC 3501):
-// Lexer takes commands apart into atoms, strings, literals, numbers, dates, sets
-// and names of mailboxes, and Writer puts responses together of them.
+// Package syntax implements the syntax of IMAP (RFC 9051 section 9, RFC 3501): Lexer splits
+// commands into atoms, strings, literals, numbers, dates, sets and mailbox names, and Writer
+// composes responses of them.
 //
-// It knows no command: which arguments one has, and what they mean, is for the
-// caller. Both bound what a peer can make them hold in memory, take what came in
-// pieces of any size, and do without allocation for what is short.
+// The package knows no commands: the caller decides which arguments a command has and what they
+// mean. Both types bound the memory that a peer can occupy, accept input in pieces of any size,
+// and do not allocate for short items.
 package syntax

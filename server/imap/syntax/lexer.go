@@ -11,62 +11,60 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// Lexer takes commands apart as they come from the connection. It reads ahead
-// into one buffer, in which a command stays until the next one begins: what
-// the methods return as []byte is valid as long and may be changed by the
-// caller.
+// Lexer parses commands as they arrive from the connection. It reads ahead into one buffer,
+// which holds the current command. A []byte that a method returns is therefore valid until the
+// next command begins, and the caller may change it.
 //
-// The first error sticks. After it every method returns the zero value and
-// every question is answered with false, so a handler takes all its arguments
-// and looks at the result of End. Loops over input go on while a question such
-// as Accept is answered with true. An error is an *imap.Error, with which the
-// command or, if it is a BYE, the session is to be ended, or one of Source.
+// The first error is sticky. After it, every method returns the zero value, and methods such as
+// Accept return false. A handler can therefore take all its arguments and then check the result
+// of End, provided that its loops continue only while a method such as Accept returns true. An
+// error is either an *imap.Error, with which the command or, if it is a BYE, the session must
+// end, or an error of Source.
 //
-// With Source, Continue and Limits set it is ready for use, by one goroutine at a
-// time.
+// A Lexer with Source, Continue and Limits set is ready to use, by one goroutine at a time.
 type Lexer struct {
-	// Source is the connection. Its errors are returned as they are, but for
-	// io.EOF, which is io.ErrUnexpectedEOF inside a command.
+	// Source is the connection. Its errors are returned unchanged, except that io.EOF becomes
+	// io.ErrUnexpectedEOF inside a command.
 	Source   io.Reader
-	Continue func() // asks for a synchronising literal: writes "+ OK", or the like
+	Continue func() // asks the client for a synchronising literal, as by writing "+ OK"
 
 	Limits Limits
-	// UTF8 says that the client enabled IMAP4rev2 or UTF8=ACCEPT: mailbox
-	// names are UTF-8 and not modified UTF-7.
+	// UTF8 is set once the client has enabled IMAP4rev2 or UTF8=ACCEPT: mailbox names are then
+	// in UTF-8, not in modified UTF-7.
 	UTF8 bool
 
-	buf   []byte // len: what was read
-	pos   int    // what comes next
-	start int    // where the current command begins
+	buf   []byte // the input that was read
+	pos   int    // the next octet
+	start int    // the first octet of the current command
 	err   error
 
-	ended bool    // the whole command was taken
-	lit   Literal // the one whose octets come next
+	ended bool    // the complete command was taken
+	lit   Literal // the literal whose octets come next
 	depth int
 
-	ranges []mailbox.Range // all number sets of the command
+	ranges []mailbox.Range // memory for all number sets of the command
 }
 
-// Limits bound what one command costs.
+// Limits bound the cost of a command.
 type Limits struct {
-	Line    int   // octets of a command with its literals, but for those that are streamed
-	Literal int64 // octets of one literal, but for those that are streamed
-	Skip    int64 // octets of a literal that is read over; above it the connection ends
-	Depth   int   // of parentheses
+	Line    int   // octets of a command including its literals, except those that are streamed
+	Literal int64 // octets of a literal, unless it is streamed
+	Skip    int64 // octets of a literal that is skipped; a longer one ends the connection
+	Depth   int   // nested parentheses
 }
 
-// readBuffers are the buffers of connections that have input.
+// readBuffers are the buffers of connections that have pending input.
 var readBuffers = sync.Pool{New: func() any { return new([readBufferSize]byte) }}
 
 const (
 	readBufferSize = 8 << 10
-	fewOctets      = 512 // are moved to the front of the buffer rather than read on behind
+	fewOctets      = 512 // up to so many are moved to the front of the buffer before more is read
 )
 
-// Buffered tells whether there is input that was not taken yet.
+// Buffered reports whether there is input that was not taken yet.
 func (lx *Lexer) Buffered() bool { return lx.pos < len(lx.buf) }
 
-// release gives the buffer back while there is no input.
+// release returns the buffer to the pool if there is no pending input.
 func (lx *Lexer) release() {
 	if lx.Buffered() {
 		return
@@ -86,7 +84,7 @@ func (lx *Lexer) Discard() {
 	lx.release()
 }
 
-// Next begins a new command. What was returned for the last one is void.
+// Next begins a new command. It invalidates what was returned for the preceding one.
 func (lx *Lexer) Next() {
 	if lx.pos == len(lx.buf) {
 		if cap(lx.buf) > readBufferSize {
@@ -101,7 +99,7 @@ func (lx *Lexer) Next() {
 	lx.ranges = lx.ranges[:0]
 }
 
-// fill reads more input behind what there is.
+// fill appends more input to the buffer.
 func (lx *Lexer) fill() error {
 	if len(lx.buf) == cap(lx.buf) {
 		if err := lx.makeRoom(); err != nil {
@@ -117,7 +115,7 @@ func (lx *Lexer) fill() error {
 		err = io.ErrNoProgress
 	}
 	if err == io.EOF {
-		err = io.ErrUnexpectedEOF // in a literal, io.EOF is its end
+		err = io.ErrUnexpectedEOF // the end of a literal is reported as io.EOF
 	}
 	return err
 }
@@ -130,7 +128,7 @@ func (lx *Lexer) makeRoom() error {
 	if len(lx.buf)-lx.start > lx.Limits.Line {
 		return &imap.Error{Type: imap.StatusResponseTypeBad, Code: imap.ResponseCodeTooBig, Text: "Command is too long."}
 	}
-	// What was returned stays where it is: the old array is left to it.
+	// What was returned remains valid: it keeps the old array.
 	size := min(2*(len(lx.buf)-lx.start), lx.Limits.Line+readBufferSize)
 	old := lx.buf[lx.start:]
 	lx.buf = append(make([]byte, 0, max(size, readBufferSize+1)), old...)
@@ -139,24 +137,24 @@ func (lx *Lexer) makeRoom() error {
 	return nil
 }
 
-// Fail makes the command end with BAD and a text for people, unless it has an error.
+// Fail makes the command fail with BAD and a text for the user, unless it has already failed.
 func (lx *Lexer) Fail(format string, args ...any) {
 	if lx.err == nil {
 		lx.err = &imap.Error{Type: imap.StatusResponseTypeBad, Text: fmt.Sprintf(format, args...)}
 	}
 }
 
-// FailWith makes the command end with err, unless it has an error.
+// FailWith makes the command fail with err, unless it has already failed.
 func (lx *Lexer) FailWith(err error) {
 	if lx.err == nil {
 		lx.err = err
 	}
 }
 
-// Err returns the first error of the command, nil if there was none so far.
+// Err returns the first error of the command, nil if there was none yet.
 func (lx *Lexer) Err() error { return lx.err }
 
-// Peek returns the next octet without taking it; 0 after an error.
+// Peek returns the next octet without taking it, 0 after an error.
 func (lx *Lexer) Peek() byte {
 	if lx.pos < len(lx.buf) && lx.err == nil {
 		return lx.buf[lx.pos]
@@ -175,9 +173,9 @@ func (lx *Lexer) ensure(n int) bool {
 	return lx.err == nil
 }
 
-// Follows tells whether this text, in upper case, is next, in any case, and
-// takes nothing. Where it has a space or a parenthesis begins, there may be more
-// spaces, as SP and Enter take them. It reads no further than to the first difference.
+// Follows reports whether text, which must be in upper case, comes next in any case. It takes
+// nothing. Where text has a space or a parenthesis, the input may have more spaces, like those
+// that SP and Enter accept. It reads no further than the first difference.
 func (lx *Lexer) Follows(text string) bool {
 	n := 0
 	for i := range len(text) {
@@ -194,8 +192,7 @@ func (lx *Lexer) Follows(text string) bool {
 	return true
 }
 
-// Accept takes c if it is next, in upper or lower case if c is a letter in
-// upper case.
+// Accept takes c if it is next. If c is an upper-case letter, case is ignored.
 func (lx *Lexer) Accept(c byte) bool {
 	got := lx.Peek()
 	if lx.err != nil || Upper(got) != c {
@@ -212,8 +209,8 @@ func (lx *Lexer) Expect(c byte) {
 	}
 }
 
-// SP takes the space between two arguments. More than one is forgiven, and none
-// between two lists.
+// SP takes the space between two arguments. It also accepts several spaces, and
+// none between two lists.
 func (lx *Lexer) SP() {
 	if !lx.Accept(' ') {
 		if lx.betweenLists() {
@@ -229,8 +226,7 @@ func (lx *Lexer) SP() {
 	lx.spaces()
 }
 
-// More tells whether another argument follows on this line, and takes the
-// space before it.
+// More reports whether another argument follows on this line, and takes the space before it.
 func (lx *Lexer) More() bool {
 	if lx.Peek() != ' ' {
 		return lx.betweenLists()
@@ -238,29 +234,28 @@ func (lx *Lexer) More() bool {
 	return !lx.atEnd()
 }
 
-// spaces takes spaces, if there are any.
+// spaces takes any number of spaces.
 func (lx *Lexer) spaces() {
 	for lx.Accept(' ') {
 	}
 }
 
-// betweenLists tells whether one list has just ended and another one begins, as in
-// "(FLAGS)(CHANGEDSINCE 1)", where Dovecot misses no space either.
+// betweenLists reports whether a list has just ended and another one begins, as in
+// "(FLAGS)(CHANGEDSINCE 1)". Dovecot does not require a space there either.
 func (lx *Lexer) betweenLists() bool {
 	return lx.Peek() == '(' && lx.pos > lx.start && lx.buf[lx.pos-1] == ')'
 }
 
-// atEnd takes spaces and tells whether the line ends here. After an error it
-// does not.
+// atEnd takes spaces and reports whether the line ends here. After an error it returns false.
 func (lx *Lexer) atEnd() bool {
 	lx.spaces()
 	c := lx.Peek()
 	return lx.err == nil && (c == '\r' || c == '\n')
 }
 
-// End takes the end of the line, CRLF or a bare LF, with spaces before it. It
-// returns the first error of the command. A handler that returns without it
-// leaves the rest of the command to be skipped.
+// End takes the end of the line, CRLF or a bare LF, and spaces before it. It returns
+// the first error of the command. If a handler returns without calling it, the rest of
+// the command is skipped.
 func (lx *Lexer) End() error {
 	if lx.err != nil {
 		return lx.err
@@ -280,9 +275,8 @@ func (lx *Lexer) lineEnd() {
 	lx.Expect('\n')
 }
 
-// Skip reads over the rest of a command that failed: to the end of the line,
-// and on if that ends in a literal whose octets come without being asked for. Its
-// error ends the session.
+// Skip skips the rest of a failed command: up to the end of the line, and further if that ends
+// in a literal that the client sends without waiting. Its error ends the session.
 func (lx *Lexer) Skip() error {
 	lx.err = nil
 	if lx.ended {
@@ -299,7 +293,7 @@ func (lx *Lexer) Skip() error {
 		}
 		lit, ok := literalAtEnd(tail)
 		if !ok || lit.sync {
-			break // who is not told to go on does not send the literal
+			break // the client does not send the literal, as it is not asked to
 		}
 		lx.lit = lit
 	}
@@ -307,8 +301,8 @@ func (lx *Lexer) Skip() error {
 	return nil
 }
 
-// skipLiteral reads over the octets of a literal that was announced, and tells
-// whether the command goes on behind it.
+// skipLiteral skips the octets of an announced literal, and reports whether the
+// command continues after it.
 func (lx *Lexer) skipLiteral() (more bool, err error) {
 	lit := lx.lit
 	lx.lit = Literal{}
@@ -331,10 +325,10 @@ func (lx *Lexer) skipLiteral() (more bool, err error) {
 	return true, nil
 }
 
-// skipLine reads over the rest of the line and returns how it ends.
+// skipLine skips the rest of the line and returns its end.
 func (lx *Lexer) skipLine() ([]byte, error) {
 	var tail []byte
-	const longest = 40 // of what announces a literal
+	const longest = 40 // octets of a literal's header
 	for {
 		rest := lx.buf[lx.pos:]
 		i := bytes.IndexByte(rest, '\n')
@@ -354,13 +348,13 @@ func (lx *Lexer) skipLine() ([]byte, error) {
 	}
 }
 
-// refill reads more input when all was taken and nothing of it is needed.
+// refill replaces the buffer, all of which was taken and is no longer needed, by more input.
 func (lx *Lexer) refill() error {
 	lx.buf, lx.pos, lx.start = lx.buf[:0], 0, 0
 	return lx.fill()
 }
 
-// Upper gives the upper case of a letter of US-ASCII, and other octets as they are.
+// Upper returns the upper-case letter for a US-ASCII letter, and any other octet unchanged.
 func Upper(c byte) byte {
 	if c >= 'a' && c <= 'z' {
 		return c - ('a' - 'A')
@@ -368,10 +362,10 @@ func Upper(c byte) byte {
 	return c
 }
 
-// Await reads the first octets of the next command when nothing is buffered, and
-// holds no buffer until they come. read waits for input: it reads into what lend
-// lends, as soon as there is some, and calls giveBack if there turns out to be
-// none; it tells how many octets it read. Its error is returned if these are none.
+// Await waits for the next command if nothing is buffered. It holds no buffer until the first
+// octets arrive. read waits for input: when there is some, it must read into the slice that
+// lend returns; if it turns out that there is none, it must call giveBack. It returns the
+// number of octets. Await returns the error of read if that is zero.
 func (lx *Lexer) Await(read func(lend func() []byte, giveBack func()) (int, error)) error {
 	lx.release()
 	n, err := read(func() []byte {

@@ -7,24 +7,23 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
-// Literal is a literal that was announced and whose octets come next (RFC 9051
-// section 4.3).
+// Literal is a literal whose header was taken and whose octets come next (RFC
+// 9051 section 4.3).
 type Literal struct {
 	Size   int64 // octets
-	Binary bool  // ~{n}: NUL may be among them (RFC 3516)
+	Binary bool  // ~{n}: the octets may include NUL (RFC 3516)
 
 	left     int64 // not taken yet
 	sync     bool  // {n}: the client waits for "+"
-	accepted bool  // the client was told to go on
+	accepted bool  // the client was asked to send it
 }
 
-// maxLiteralSize keeps sizes in a range that can be counted with.
+// maxLiteralSize limits sizes so that arithmetic cannot overflow.
 const maxLiteralSize = 1 << 62
 
-// LiteralHeader takes what announces a literal, with the end of the line. What
-// comes next are its octets: take them with ReadLiteral or StreamLiteral, or
-// return with an error. ok is false if there is no literal here, or after an
-// error.
+// LiteralHeader takes the header of a literal, including the end of the line. Its octets come
+// next: the caller must take them with ReadLiteral or StreamLiteral, or return an error. ok is
+// false if there is no literal here, and after an error.
 func (lx *Lexer) LiteralHeader() (lit Literal, ok bool) {
 	switch lx.Peek() {
 	case '~':
@@ -47,7 +46,7 @@ func (lx *Lexer) LiteralHeader() (lit Literal, ok bool) {
 	return lit, true
 }
 
-// literalAtEnd finds the literal that the end of a line announces.
+// literalAtEnd returns the literal whose header is at the end of a line.
 func literalAtEnd(line []byte) (lit Literal, ok bool) {
 	line = bytes.TrimSuffix(line, []byte("\r"))
 	i := bytes.LastIndexByte(line, '{')
@@ -69,7 +68,7 @@ func literalAtEnd(line []byte) (lit Literal, ok bool) {
 	return lit, true
 }
 
-// goOn tells the client to send the literal if it waits for that.
+// goOn asks the client to send the literal, if it waits for that.
 func (lx *Lexer) goOn() {
 	if lx.lit.sync && !lx.lit.accepted {
 		lx.Continue()
@@ -77,7 +76,7 @@ func (lx *Lexer) goOn() {
 	lx.lit.accepted = true
 }
 
-// ReadLiteral takes the octets of the literal that LiteralHeader announced, as
+// ReadLiteral takes the octets of the literal whose header LiteralHeader took. They become
 // part of the command.
 func (lx *Lexer) ReadLiteral() []byte {
 	if lx.err != nil {
@@ -98,17 +97,16 @@ func (lx *Lexer) ReadLiteral() []byte {
 	return octets
 }
 
-// StreamLiteral returns a reader of the octets of the literal that
-// LiteralHeader announced, of any size; the caller has checked that. What
-// other methods returned before is void as soon as it is read from. Reading
-// to the end gives io.EOF; an earlier end is another error.
+// StreamLiteral returns a reader of the octets of the literal whose header LiteralHeader took.
+// It can have any size, which the caller must have checked. The first read invalidates
+// everything that other methods returned before. The reader returns io.EOF at the end of the
+// literal, and another error if the input ends before.
 func (lx *Lexer) StreamLiteral() *LiteralReader {
 	lx.goOn()
 	return &LiteralReader{lx}
 }
 
-// LiteralReader reads the octets of a literal. It is an io.WriterTo, which
-// needs no buffer of its own.
+// LiteralReader reads the octets of a literal. Its WriteTo needs no buffer.
 type LiteralReader struct{ lx *Lexer }
 
 func (r *LiteralReader) Read(p []byte) (int, error) {
@@ -116,8 +114,7 @@ func (r *LiteralReader) Read(p []byte) (int, error) {
 	return copy(p, b), err
 }
 
-// WriteTo implements io.WriterTo. An error of w leaves octets that the
-// dispatcher skips.
+// WriteTo implements io.WriterTo. If w fails, Skip skips the remaining octets.
 func (r *LiteralReader) WriteTo(w io.Writer) (n int64, err error) {
 	for {
 		b, err := r.some(readBufferSize)
@@ -153,7 +150,7 @@ func (r *LiteralReader) some(limit int) ([]byte, error) {
 	b := lx.buf[lx.pos : lx.pos+n]
 	lx.pos += n
 	lx.lit.left -= int64(n)
-	// A literal does not count as part of the command's line.
+	// The literal does not count towards the length of the command.
 	lx.start = lx.pos
 	return b, nil
 }

@@ -8,7 +8,7 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// digits takes a number of at most most.
+// digits takes a number not above most.
 func (lx *Lexer) digits(most uint64, what string) uint64 {
 	var n uint64
 	count := 0
@@ -35,13 +35,13 @@ func (lx *Lexer) digits(most uint64, what string) uint64 {
 	return n
 }
 
-// Number takes a number of 32 bits.
+// Number takes a 32-bit number.
 func (lx *Lexer) Number() uint32 { return uint32(lx.digits(1<<32-1, "a number")) }
 
-// Number64 takes a number of 63 bits (RFC 9051 number64).
+// Number64 takes a 63-bit number (RFC 9051 number64).
 func (lx *Lexer) Number64() uint64 { return lx.digits(1<<63-1, "a number") }
 
-// NZNumber takes a number of 32 bits that is not zero.
+// NZNumber takes a 32-bit number other than zero.
 func (lx *Lexer) NZNumber() uint32 {
 	n := lx.Number()
 	if n == 0 {
@@ -52,13 +52,12 @@ func (lx *Lexer) NZNumber() uint32 {
 
 // NumSet is a set of sequence numbers or UIDs as the client wrote it.
 type NumSet struct {
-	// Ranges has 0 for "*"; First may be greater than Last.
+	// In Ranges, 0 stands for "*", and First may be greater than Last.
 	Ranges []mailbox.Range
-	Saved  bool // "$": the result that SEARCH saved (RFC 9051 section 6.4.4.1)
+	Saved  bool // "$": the saved result of SEARCH (RFC 9051 section 6.4.4.1)
 }
 
-// NumSet takes a set of sequence numbers or UIDs. The set is valid as long as
-// the command.
+// NumSet takes a set of sequence numbers or UIDs. It is valid until the next command begins.
 func (lx *Lexer) NumSet() NumSet {
 	if lx.Accept('$') {
 		return NumSet{Saved: true}
@@ -92,8 +91,8 @@ func (lx *Lexer) seqNumber() uint32 {
 	return uint32(n)
 }
 
-// Resolve gives the set as ranges with First <= Last, where last stands for
-// "*". It has no "$".
+// Resolve returns ranges with First <= Last, in which last replaces "*". The set
+// must not be "$".
 func (n NumSet) Resolve(last uint32) []mailbox.Range {
 	out := make([]mailbox.Range, len(n.Ranges))
 	for i, r := range n.Ranges {
@@ -111,8 +110,8 @@ func (n NumSet) Resolve(last uint32) []mailbox.Range {
 	return out
 }
 
-// AppendSet appends numbers as a set, with neighbours that ascend by one as
-// ranges. The order stays.
+// AppendSet appends numbers in their order as a set. Runs of consecutive
+// ascending numbers become ranges.
 func AppendSet(b []byte, nums []uint32) []byte {
 	for i := 0; i < len(nums); {
 		j := i
@@ -132,8 +131,8 @@ func AppendSet(b []byte, nums []uint32) []byte {
 	return b
 }
 
-// InQuotes takes what take takes, also in quotes, as some clients write all that they
-// search for; Dovecot takes it.
+// InQuotes calls take, and accepts quotes around what it takes. Some clients quote all their
+// search arguments, and Dovecot accepts it.
 func (lx *Lexer) InQuotes(take func()) {
 	quoted := lx.Accept('"')
 	take()
@@ -142,8 +141,8 @@ func (lx *Lexer) InQuotes(take func()) {
 	}
 }
 
-// Date takes a date: a string or not, with one or two digits for the day, or a space
-// and one. It is midnight in UTC.
+// Date takes a date as an atom or a string. The day has one or two digits, or a space and one
+// digit. The result is midnight in UTC.
 func (lx *Lexer) Date() time.Time {
 	var b []byte
 	if c := lx.Peek(); c == '"' || c == '{' {
@@ -163,9 +162,9 @@ func (lx *Lexer) Date() time.Time {
 	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
 }
 
-// DateTime takes a quoted date-time. The form of RFC 1730 with a two-digit
-// year and a zone behind '-' or as a name, which old clients use, is taken too,
-// and a zone as in RFC 3339.
+// DateTime takes a quoted date-time. It also accepts the form of RFC 1730, which old
+// clients use, with a two-digit year and a zone that is a name or follows a '-', and a zone
+// as in RFC 3339.
 func (lx *Lexer) DateTime() time.Time {
 	b := lx.Quoted()
 	if lx.err != nil {
@@ -178,10 +177,10 @@ func (lx *Lexer) DateTime() time.Time {
 	return t
 }
 
-// DateTime writes a date as INTERNALDATE has it, with seconds and in its own zone.
+// DateTime writes a date in the form of INTERNALDATE, with seconds and in its own zone.
 func (w *Writer) DateTime(t time.Time) { w.buf = AppendDateTime(w.Reserve(64), t) }
 
-// AppendDateTime appends a date as Writer.DateTime writes it.
+// AppendDateTime appends a date in the form of Writer.DateTime.
 func AppendDateTime(b []byte, t time.Time) []byte {
 	if y := t.Year(); y < 0 || y > 9999 {
 		t = time.Unix(0, 0) // the grammar has four digits

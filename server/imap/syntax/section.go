@@ -9,20 +9,20 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
-// Section is an item of FETCH that asks for octets of a message: BODY[...] with
-// or without PEEK (RFC 9051 section 6.4.5), or one of RFC 3516.
+// Section is a FETCH item that asks for octets of a message: BODY[...] with or without PEEK
+// (RFC 9051 section 6.4.5), or an item of RFC 3516.
 type Section struct {
 	Kind SectionKind
-	// Name is how the response calls the item: with the header fields as the
-	// client wrote them.
+	// Name is the name of the item in the response. It contains header fields as
+	// the client wrote them.
 	Name string
 	imap.FetchItemBodySection
-	// Fields are those of HEADER.FIELDS and HEADER.FIELDS.NOT, in the place of the
-	// lists of FetchItemBodySection; nil for other sections.
+	// Fields are the fields of HEADER.FIELDS and HEADER.FIELDS.NOT, and nil for other sections.
+	// They replace the lists of FetchItemBodySection.
 	Fields *message.FieldSet
 }
 
-// SectionKind says what a section is of.
+// SectionKind is the kind of a Section.
 type SectionKind uint8
 
 const (
@@ -31,11 +31,10 @@ const (
 	BinarySizeSection                    // BINARY.SIZE[...]
 )
 
-// MaxPartPath is how many numbers the path of a part may have. No client comes
-// near.
+// MaxPartPath is the maximum number of components of a part number. No client comes near it.
 const MaxPartPath = 100
 
-// Same tells whether the responses for two sections are the same.
+// Same reports whether two sections have the same response.
 func (s Section) Same(t Section) bool {
 	return s.Name == t.Name && samePartial(s.Partial, t.Partial)
 }
@@ -47,8 +46,8 @@ func samePartial(a, b *imap.SectionPartial) bool {
 	return *a == *b
 }
 
-// Section takes "[section]<partial>", as Kind allows it, into s, and makes the name
-// of the response.
+// Section takes "[section]<partial>", as far as s.Kind allows it, and fills in s, including the
+// name in the response.
 func (lx *Lexer) Section(s *Section) {
 	name := []byte("BODY[")
 	switch s.Kind {
@@ -65,7 +64,7 @@ func (lx *Lexer) Section(s *Section) {
 			return
 		}
 		n := lx.NZNumber()
-		s.Part = append(s.Part, int(min(n, math.MaxInt32))) // no message has so many
+		s.Part = append(s.Part, int(min(n, math.MaxInt32))) // no message has so many parts
 		name = strconv.AppendUint(name, uint64(n), 10)
 		if needText = lx.Accept('.'); !needText {
 			break
@@ -88,7 +87,7 @@ func (lx *Lexer) Section(s *Section) {
 	s.Name = string(name)
 }
 
-// sectionText takes what a section has behind the part number.
+// sectionText takes what follows the part number in a section.
 func (lx *Lexer) sectionText(s *Section, name []byte) []byte {
 	word := lx.Word()
 	name = append(name, word...)
@@ -114,8 +113,8 @@ func (lx *Lexer) sectionText(s *Section, name []byte) []byte {
 	return name
 }
 
-// headerList takes a list of header fields, those that are wanted or with not the
-// others, and appends it to name as it was written.
+// headerList takes a list of header fields, of those that are requested or, with not, of those
+// that are not, and appends it to name.
 func (lx *Lexer) headerList(name []byte, not bool) (*message.FieldSet, []byte) {
 	var fields []string
 	lx.SP()

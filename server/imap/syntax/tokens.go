@@ -12,14 +12,14 @@ import (
 	"maildird/maildir/folder"
 )
 
-// The classes of octets of RFC 9051 section 9.
+// Character classes of RFC 9051 section 9.
 const (
 	classAtom    = 1 << iota // ATOM-CHAR
 	classAString             // ASTRING-CHAR
 	classList                // list-char
-	classWord                // of the names of commands and their items
+	classWord                // in names of commands and their items
 	classTag
-	classUnquoted // of strings without quotes, see AString
+	classUnquoted // in strings without quotes, see AString
 )
 
 var classes = func() (t [256]uint8) {
@@ -46,10 +46,10 @@ var classes = func() (t [256]uint8) {
 	return t
 }()
 
-// IsWordChar tells whether an octet can be one of a name that Word takes.
+// IsWordChar reports whether an octet can be part of a name that Word takes.
 func IsWordChar(c byte) bool { return classes[c]&classWord != 0 }
 
-// IsAtom tells whether a text that is not empty can be sent as an atom.
+// IsAtom reports whether text, which must not be empty, can be sent as an atom.
 func IsAtom(text string) bool {
 	for i := range len(text) {
 		if classes[text[i]]&classAtom == 0 {
@@ -59,7 +59,7 @@ func IsAtom(text string) bool {
 	return true
 }
 
-// run takes the longest run of octets of a class, which may be empty.
+// run takes the longest run of octets of a class. It may be empty.
 func (lx *Lexer) run(class uint8) []byte {
 	n := 0
 	for {
@@ -78,7 +78,7 @@ func (lx *Lexer) run(class uint8) []byte {
 	}
 }
 
-// nonEmpty is run, and fails if there is nothing of the class.
+// nonEmpty is run, but fails if the run is empty.
 func (lx *Lexer) nonEmpty(class uint8, what string) []byte {
 	b := lx.run(class)
 	if len(b) == 0 {
@@ -92,8 +92,8 @@ func (lx *Lexer) nonEmpty(class uint8, what string) []byte {
 	return b
 }
 
-// Word takes a name of the protocol (of a command, a FETCH item, a search key,
-// an option) and gives it in upper case. It ends before '[', '<', ',' and ':'.
+// Word takes a name of the protocol (a command, a FETCH item, a search key, an option) and
+// returns it in upper case. It ends before '[', '<', ',' and ':'.
 func (lx *Lexer) Word() []byte {
 	b := lx.nonEmpty(classWord, "a word")
 	for i, c := range b {
@@ -102,8 +102,8 @@ func (lx *Lexer) Word() []byte {
 	return b
 }
 
-// PeekWord returns the word that comes next as it is written, without taking it;
-// empty if none does.
+// PeekWord returns the next word as it is written, without taking it, or an empty one
+// if there is none.
 func (lx *Lexer) PeekWord() []byte {
 	word := lx.run(classWord)
 	lx.pos -= len(word)
@@ -113,16 +113,16 @@ func (lx *Lexer) PeekWord() []byte {
 // Atom takes an atom.
 func (lx *Lexer) Atom() []byte { return lx.AtomAs("an atom") }
 
-// AtomAs is Atom; what says in the error what was expected, as in "a flag".
+// AtomAs is Atom with what, such as "a flag", as the name of the atom in the error.
 func (lx *Lexer) AtomAs(what string) []byte { return lx.nonEmpty(classAtom, what) }
 
-// OptionalAtom takes an atom, or nothing if none is next.
+// OptionalAtom takes an atom, if one is next.
 func (lx *Lexer) OptionalAtom() []byte { return lx.run(classAtom) }
 
 // Tag takes the tag of a command.
 func (lx *Lexer) Tag() []byte { return lx.nonEmpty(classTag, "a tag") }
 
-// Str takes a quoted string or a literal, in which NUL is an error.
+// Str takes a quoted string or a literal. NUL is an error in both.
 func (lx *Lexer) Str() []byte {
 	switch lx.Peek() {
 	case '"':
@@ -143,7 +143,7 @@ func (lx *Lexer) Str() []byte {
 	return nil
 }
 
-// Quoted takes a quoted string. Octets above 127 are taken as they are.
+// Quoted takes a quoted string. Octets above 127 are accepted unchanged.
 func (lx *Lexer) Quoted() []byte {
 	lx.Expect('"')
 	for n := 0; ; n++ {
@@ -167,8 +167,8 @@ func (lx *Lexer) Quoted() []byte {
 	}
 }
 
-// unquoted takes the rest of a quoted string whose first n octets have no
-// backslash, and moves what follows a backslash to its place.
+// unquoted takes the rest of a quoted string whose first n octets contain no backslash, and
+// removes backslashes from the rest.
 func (lx *Lexer) unquoted(n int) []byte {
 	to := n
 	for ; ; n++ {
@@ -200,9 +200,9 @@ func (lx *Lexer) unquoted(n int) []byte {
 	}
 }
 
-// AString takes an atom, which may hold ']', or a string. Against the grammar it may
-// hold '%', '*' and '\' too, which have no other meaning here: offlineimap 8.0.0 quotes
-// mailbox names for spaces only, others search for "50%", and Dovecot takes it.
+// AString takes a string or an atom, which may contain ']'. Beyond the grammar, the atom may
+// also contain '%', '*' and '\', which are unambiguous here: offlineimap 8.0.0 quotes mailbox
+// names only because of spaces, other clients search for "50%", and Dovecot accepts it.
 func (lx *Lexer) AString() []byte {
 	if c := lx.Peek(); c == '"' || c == '{' {
 		return lx.Str()
@@ -222,8 +222,8 @@ func (lx *Lexer) NString() (b []byte, isNil bool) {
 	return nil, lx.err == nil
 }
 
-// Mailbox takes the name of a mailbox, an AString, and gives it in UTF-8. INBOX in
-// any case gives "INBOX".
+// Mailbox takes a mailbox name, an AString, and returns it in UTF-8. INBOX is
+// returned in upper case.
 func (lx *Lexer) Mailbox() string {
 	name := lx.MailboxAsGiven()
 	if len(name) == len("INBOX") && EqualFold([]byte(name), "INBOX") {
@@ -232,10 +232,10 @@ func (lx *Lexer) Mailbox() string {
 	return name
 }
 
-// MailboxAsGiven is Mailbox with INBOX as the client wrote it.
+// MailboxAsGiven is Mailbox, but leaves the case of INBOX as the client wrote it.
 func (lx *Lexer) MailboxAsGiven() string { return lx.mailboxName(lx.AString()) }
 
-// mailboxName decodes what the client calls a mailbox.
+// mailboxName decodes a mailbox name.
 func (lx *Lexer) mailboxName(b []byte) string {
 	if lx.err != nil {
 		return ""
@@ -257,9 +257,9 @@ func (lx *Lexer) mailboxName(b []byte) string {
 	return name
 }
 
-// decodeName decodes a name in modified UTF-7. Characters beyond US-ASCII, which
-// it cannot have, are taken as they are: go-imap's client sends UTF-8 as soon as
-// IMAP4rev2 is announced.
+// decodeName decodes a name in modified UTF-7. It also accepts characters beyond
+// US-ASCII, which modified UTF-7 does not allow: go-imap's client sends UTF-8 as soon
+// as IMAP4rev2 is announced.
 func decodeName(b []byte) (string, error) {
 	var name strings.Builder
 	for len(b) > 0 {
@@ -284,7 +284,7 @@ func decodeName(b []byte) (string, error) {
 	return name.String(), nil
 }
 
-// ListMailbox takes a pattern of LIST as it is written; see PatternText.
+// ListMailbox takes a LIST pattern without decoding it; see PatternText.
 func (lx *Lexer) ListMailbox() []byte {
 	if c := lx.Peek(); c == '"' || c == '{' {
 		return lx.Str()
@@ -292,8 +292,8 @@ func (lx *Lexer) ListMailbox() []byte {
 	return lx.nonEmpty(classList, "a mailbox pattern")
 }
 
-// PatternText decodes a pattern. What is no name in modified UTF-7 is kept: no
-// mailbox matches it.
+// PatternText decodes a LIST pattern. It leaves a text unchanged that is not valid modified
+// UTF-7, which no mailbox matches.
 func (lx *Lexer) PatternText(b []byte) string {
 	if !lx.UTF8 {
 		if text, err := decodeName(b); err == nil {
@@ -303,8 +303,8 @@ func (lx *Lexer) PatternText(b []byte) string {
 	return string(b)
 }
 
-// Enter takes the '(' of a list that may hold lists. Call Leave behind it. Spaces
-// inside of the parentheses are forgiven.
+// Enter takes the '(' of a list that may contain lists. Leave must be called at its end. Spaces
+// after '(' and before ')' are accepted.
 func (lx *Lexer) Enter() {
 	lx.Expect('(')
 	lx.spaces()
@@ -313,15 +313,14 @@ func (lx *Lexer) Enter() {
 	}
 }
 
-// Leave takes the ')' that belongs to Enter.
+// Leave takes the ')' that matches Enter.
 func (lx *Lexer) Leave() {
 	lx.spaces()
 	lx.Expect(')')
 	lx.depth--
 }
 
-// List takes a list in parentheses with at least one member, each of which
-// item takes.
+// List takes a list in parentheses with at least one member. It calls item to take each member.
 func (lx *Lexer) List(item func()) {
 	lx.Enter()
 	item()
@@ -331,7 +330,7 @@ func (lx *Lexer) List(item func()) {
 	lx.Leave()
 }
 
-// OptionalList is List, and may be empty: "()".
+// OptionalList is List, but accepts an empty list: "()".
 func (lx *Lexer) OptionalList(item func()) {
 	lx.Enter()
 	for lx.err == nil && lx.Peek() != ')' {
@@ -343,7 +342,7 @@ func (lx *Lexer) OptionalList(item func()) {
 	lx.Leave()
 }
 
-// EqualFold tells whether b is s but for the case of letters of US-ASCII.
+// EqualFold reports whether b and s are equal, ignoring the case of US-ASCII letters.
 func EqualFold(b []byte, s string) bool {
 	if len(b) != len(s) {
 		return false

@@ -12,31 +12,32 @@ import (
 	"maildird/maildir/message"
 )
 
-// Writer puts responses together in one buffer, which is sent when it is full
-// and when Flush is called. The first error sticks; after it nothing is sent. With
-// Dest set it is ready for use, by one goroutine at a time.
+// Writer composes responses in a buffer, which is sent when it is full and by Flush. The first
+// error is sticky; after it nothing more is sent. A Writer with Dest set is ready to use, by
+// one goroutine at a time.
 type Writer struct {
 	Dest io.Writer
-	// UTF8 says that the client enabled IMAP4rev2 or UTF8=ACCEPT: quoted
-	// strings may hold UTF-8, and mailbox names are not in modified UTF-7.
+	// UTF8 is set once the client has enabled IMAP4rev2 or UTF8=ACCEPT: quoted strings may then
+	// contain UTF-8, and mailbox names are not in modified UTF-7.
 	UTF8 bool
-	// Rev2 says that the client enabled IMAP4rev2: it knows that parts of type
-	// message/global hold messages.
+	// Rev2 is set once the client has enabled IMAP4rev2: it then knows that parts of type
+	// message/global contain messages.
 	Rev2 bool
 
-	buf []byte // nil while there is nothing to send
+	buf []byte // nil if there is nothing to send
 	err error
-	lit int64 // octets that the open literal still lacks
+	lit int64 // octets of the current literal that have not been written yet
 }
 
 const writeBufferSize = 32 << 10
 
 var writeBuffers = sync.Pool{New: func() any { return new([writeBufferSize]byte) }}
 
-// ErrShortLiteral ends the output when fewer octets came than a literal announced.
+// ErrShortLiteral is the error of a literal with fewer octets than announced.
+// It ends the output.
 var ErrShortLiteral = errors.New("message turned out shorter than announced")
 
-// Flush sends what there is and gives the buffer back. It returns what Err does.
+// Flush sends the contents of the buffer and releases it. It returns Err.
 func (w *Writer) Flush() error {
 	w.send()
 	if w.buf != nil {
@@ -46,7 +47,7 @@ func (w *Writer) Flush() error {
 	return w.err
 }
 
-// send sends what there is.
+// send sends the contents of the buffer.
 func (w *Writer) send() {
 	if len(w.buf) > 0 && w.err == nil {
 		_, w.err = w.Dest.Write(w.buf)
@@ -54,10 +55,10 @@ func (w *Writer) send() {
 	w.buf = w.buf[:0]
 }
 
-// Err returns the error that ended the output, nil if none did.
+// Err returns the error that ended the output, nil if there was none.
 func (w *Writer) Err() error { return w.err }
 
-// room makes sure that some octets fit into the buffer.
+// room ensures that 64 octets fit into the buffer.
 func (w *Writer) room() {
 	if w.buf == nil {
 		w.buf = writeBuffers.Get().(*[writeBufferSize]byte)[:0]
@@ -67,8 +68,8 @@ func (w *Writer) room() {
 	}
 }
 
-// Reserve returns the buffer with room for at least n octets more, no more than
-// half of it: append to it and hand it to Put, before anything else is written.
+// Reserve returns the buffer with room for at least n more octets; n must be at most half the
+// buffer size. The caller must append to it and pass it to Put before anything else is written.
 func (w *Writer) Reserve(n int) []byte {
 	w.room()
 	if cap(w.buf)-len(w.buf) < n {
@@ -77,7 +78,7 @@ func (w *Writer) Reserve(n int) []byte {
 	return w.buf
 }
 
-// Put takes back the buffer that Reserve gave, with what was appended to it.
+// Put takes the buffer that Reserve returned, with what was appended to it.
 func (w *Writer) Put(b []byte) { w.buf = b }
 
 // Byte writes one octet.
@@ -92,7 +93,7 @@ func (w *Writer) SP() { w.Byte(' ') }
 // CRLF writes the end of a line.
 func (w *Writer) CRLF() { w.Raw("\r\n") }
 
-// Raw writes s as it is.
+// Raw writes s unchanged.
 func (w *Writer) Raw(s string) {
 	for {
 		w.room()
@@ -104,7 +105,7 @@ func (w *Writer) Raw(s string) {
 	}
 }
 
-// RawBytes writes b as it is. What does not fit into the buffer is not copied.
+// RawBytes writes b unchanged. It avoids copying long slices to the buffer.
 func (w *Writer) RawBytes(b []byte) {
 	w.room()
 	n := min(len(b), cap(w.buf)-len(w.buf))
@@ -127,7 +128,7 @@ func (w *Writer) Number(n uint64) {
 	w.buf = strconv.AppendUint(w.buf, n, 10)
 }
 
-// Str writes a string, quoted if it can be.
+// Str writes a string, quoted if possible.
 func (w *Writer) Str(s string) {
 	if !w.quotable(s) {
 		w.Literal(int64(len(s)))
@@ -158,11 +159,11 @@ func (w *Writer) NString(s string, ok bool) {
 	w.Str(s)
 }
 
-// longestQuoted bounds what is sent as a quoted string; some clients read
-// lines into buffers of a fixed size.
+// longestQuoted is the longest string that is sent as a quoted string, because some clients
+// read lines into buffers of a fixed size.
 const longestQuoted = 1024
 
-// quotable tells whether s can be sent as a quoted string.
+// quotable reports whether s can be sent as a quoted string.
 func (w *Writer) quotable(s string) bool {
 	if len(s) > longestQuoted {
 		return false
@@ -179,7 +180,7 @@ func (w *Writer) quotable(s string) bool {
 	return ascii || w.UTF8 && utf8.ValidString(s)
 }
 
-// Mailbox writes the name of a mailbox, given in UTF-8, always as a string.
+// Mailbox writes a mailbox name, which must be in UTF-8, as a string.
 func (w *Writer) Mailbox(name string) {
 	if !w.UTF8 {
 		name = folder.EncodeUTF7(name)
@@ -187,8 +188,8 @@ func (w *Writer) Mailbox(name string) {
 	w.Str(name)
 }
 
-// Literal announces a literal of size octets: write them with Write, then call
-// EndLiteral.
+// Literal writes the header of a literal of size octets. They must be written with
+// Write, followed by EndLiteral.
 func (w *Writer) Literal(size int64) {
 	w.Byte('{')
 	w.Number(uint64(size))
@@ -196,14 +197,14 @@ func (w *Writer) Literal(size int64) {
 	w.lit = size
 }
 
-// Literal8 is Literal for octets among which may be NUL (RFC 3516).
+// Literal8 is Literal for octets that may include NUL (RFC 3516).
 func (w *Writer) Literal8(size int64) {
 	w.Byte('~')
 	w.Literal(size)
 }
 
-// Write writes octets of the open literal; what is more than was announced is
-// not sent and gives io.ErrShortWrite.
+// Write writes octets of the current literal. Octets beyond the announced size are not sent,
+// and io.ErrShortWrite is returned.
 func (w *Writer) Write(p []byte) (int, error) {
 	n := int(min(int64(len(p)), w.lit))
 	w.lit -= int64(n)
@@ -217,8 +218,8 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// Convert writes the CRLF form of b, which has no NUL, into the open literal.
-// before is the byte before b.
+// Convert writes b with CRLF line ends to the current literal. b must not contain NUL. before
+// is the octet before b.
 func (w *Writer) Convert(b []byte, before byte) {
 	for len(b) > 0 {
 		w.room()
@@ -235,8 +236,8 @@ func (w *Writer) Convert(b []byte, before byte) {
 	}
 }
 
-// EndLiteral ends a literal. If octets are missing, the connection cannot go
-// on: the client would take what follows for a part of the message.
+// EndLiteral ends a literal. If octets are missing, the connection cannot continue: the client
+// would take the next response for part of the message.
 func (w *Writer) EndLiteral() {
 	if w.lit != 0 {
 		w.Fail(ErrShortLiteral)
@@ -244,8 +245,8 @@ func (w *Writer) EndLiteral() {
 	w.lit = 0
 }
 
-// StartLine makes sure that what comes next stands on a line of its own, after
-// a panic in the middle of a response.
+// StartLine begins a new line, unless output is at the start of one. It is called after a panic
+// in the middle of a response.
 func (w *Writer) StartLine() {
 	if w.lit != 0 {
 		w.Fail(ErrShortLiteral)
@@ -255,8 +256,8 @@ func (w *Writer) StartLine() {
 	}
 }
 
-// Fail ends all output, for an error after which the client could not tell
-// what the next octets are.
+// Fail ends all output after an error that leaves the client unable to
+// interpret further octets.
 func (w *Writer) Fail(err error) {
 	if w.err == nil {
 		w.send()
