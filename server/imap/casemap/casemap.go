@@ -1,6 +1,6 @@
-// Package casemap compares text without regard to case, in the way of
-// i;unicode-casemap (RFC 5051): Append gives the form of a text in which equal
-// ones have the same octets, and Scanner looks for texts in a stream.
+// Package casemap compares text without regard to case, as i;unicode-casemap (RFC 5051) does:
+// Append converts a text to a form in which equal texts are the same octets, and Scanner looks
+// for such texts in a stream.
 package casemap
 
 import (
@@ -14,9 +14,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Append appends text in the form in which i;unicode-casemap compares it (RFC
-// 5051 section 2): each character in title case, then decomposed. Octets that
-// are no UTF-8 stay as they are.
+// Append appends text in the form that i;unicode-casemap compares (RFC 5051 section 2): each
+// character in title case, then decomposed. Octets that are not UTF-8 are copied unchanged.
 func Append(dst, text []byte) []byte {
 	for {
 		dst = slices.Grow(dst, len(text))
@@ -38,8 +37,8 @@ func Append(dst, text []byte) []byte {
 	}
 }
 
-// upperRun copies the US-ASCII at the beginning of src to dst in upper case and
-// returns how many octets these are: eight at a time.
+// upperRun copies the US-ASCII at the beginning of src to dst in upper case, eight octets at a
+// time, and returns its length.
 func upperRun(dst, src []byte) int {
 	const (
 		tops = 0x8080808080808080
@@ -51,7 +50,7 @@ func upperRun(dst, src []byte) int {
 		if w&tops != 0 {
 			break
 		}
-		// The top bit of each octet that is not below 'a' and not above 'z'.
+		// The top bit of each octet that is between 'a' and 'z'.
 		lower := (w + (0x80-'a')*ones) &^ (w + (0x7f-'z')*ones) & tops
 		binary.LittleEndian.PutUint64(dst[n:], w-lower>>2)
 	}
@@ -78,26 +77,25 @@ func appendRune(dst []byte, r rune) []byte {
 	return append(dst, b[:n]...)
 }
 
-// Scanner looks for several strings, the needles, at once in text that comes as a
-// stream. Its memory does not grow with the text. For one goroutine at a time.
+// Scanner looks for several strings, the needles, at once in a stream of text. Its memory does
+// not depend on the length of the text. Only one goroutine at a time may use it.
 type Scanner struct {
-	// Check, unless it is nil, is asked between pieces of a long text whether to go
-	// on: its error ends Scan.
+	// Check, if not nil, is called between pieces of a long text. If it returns an error, Scan
+	// stops and returns that.
 	Check func() error
 
 	needles [][]byte // in the form of Append
-	found   []bool   // by the index of the needle
-	left    int      // needles that were not found yet
-	longest int      // of the needles
+	found   []bool   // by index of the needle
+	left    int      // needles not yet found
+	longest int      // length of the longest needle
 
-	raw  []byte // text that was read
-	text []byte // its other form, behind the end of what came before
+	raw  []byte // input
+	text []byte // the input in the form of Append, after the end of the preceding piece
 }
 
 const scanChunk = 32 << 10
 
-// NewScanner returns a scanner that has found nothing so far. The needles are in
-// the form of Append.
+// NewScanner returns a scanner for needles, which must be in the form of Append.
 func NewScanner(needles [][]byte) *Scanner {
 	t := &Scanner{needles: needles, found: make([]bool, len(needles))}
 	for _, n := range needles {
@@ -107,20 +105,20 @@ func NewScanner(needles [][]byte) *Scanner {
 	return t
 }
 
-// Found tells whether the needle with this index was found.
+// Found reports whether the needle with index i was found.
 func (t *Scanner) Found(i int) bool { return t.found[i] }
 
-// Left is how many needles were not found yet.
+// Left returns the number of needles that were not found yet.
 func (t *Scanner) Left() int { return t.left }
 
-// Reset forgets what was found.
+// Reset forgets which needles were found.
 func (t *Scanner) Reset() {
 	clear(t.found)
 	t.left = len(t.needles)
 }
 
-// Scan reads r to its end, or until nothing is left to be found. Needles that
-// were found before are not looked for. A needle is not found across two calls.
+// Scan reads r to its end, or until all needles are found. It does not look for needles that
+// were found before, and does not find a needle that spans two calls.
 func (t *Scanner) Scan(r io.Reader) error {
 	if t.raw == nil {
 		t.raw = make([]byte, 0, scanChunk)
@@ -157,8 +155,7 @@ func (t *Scanner) Scan(r io.Reader) error {
 	return nil
 }
 
-// Line looks for the first n needles in a text that is in memory. Those that were
-// found before are not looked for.
+// Line looks for the first n needles in text, except for those that were found before.
 func (t *Scanner) Line(text []byte, n int) {
 	t.text = Append(t.text[:0], text)
 	t.look(n)
@@ -173,8 +170,8 @@ func (t *Scanner) look(n int) {
 	}
 }
 
-// partialRune returns how many octets at the end of b are the beginning of a
-// character that is not complete.
+// partialRune returns the number of octets at the end of b that are the beginning
+// of an incomplete character.
 func partialRune(b []byte) int {
 	for n := 1; n < utf8.UTFMax && n <= len(b); n++ {
 		if c := b[len(b)-n]; utf8.RuneStart(c) {

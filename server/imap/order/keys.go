@@ -1,6 +1,6 @@
-// Package order is what SORT and THREAD (RFC 5256, RFC 5957) compare messages by:
-// Keys are the properties that the header of one gives, which the cache keeps as
-// cache.Order, and a Place is where any of them, in any order, put it among others.
+// Package order provides what SORT and THREAD (RFC 5256, RFC 5957) compare: Keys are the sort
+// keys from the header of a message, which the cache keeps as cache.Order, and a Place is the
+// position that any of them, in any order, give a message.
 package order
 
 import (
@@ -10,49 +10,48 @@ import (
 	"maildird/server/imap/casemap"
 )
 
-// Keys is what SORT and THREAD look at in the header of a message, made ready
-// to be compared: what the cache has as cache.Order. Its octets are those that it
-// was parsed from.
+// Keys are the sort keys from the header of a message, ready to be compared. The cache keeps
+// them as cache.Order. They refer to the octets that they were parsed from.
 type Keys struct {
-	Sent  int64 // of the Date field, Unix time; good if Dated
+	Sent  int64 // of the Date field, as Unix time; valid if Dated
 	Dated bool
-	Reply bool          // the subject is one of a reply or a forwarded message
-	Texts [texts][]byte // by Text
-	// The identifiers of the message itself, which may be empty, and of those it
-	// refers to, as appendPiece has them.
+	Reply bool          // the subject is that of a reply or a forwarded message
+	Texts [texts][]byte // indexed by Text
+	// The identifiers of the message itself, which may be empty, and of the messages that it
+	// refers to, in the form of appendPiece.
 	ids []byte
 }
 
-// Text is one of the texts of Keys. They are in the form of casemap.Append, and cut
-// where they are very long.
+// Text is an index of Keys.Texts. The texts are in the form of casemap.Append, and are
+// truncated if they are very long.
 type Text uint8
 
 const (
-	BaseSubject Text = iota // of RFC 5256 section 2.1
-	FromMailbox             // addr-mailbox of the first address; so are these two
+	BaseSubject Text = iota // RFC 5256 section 2.1
+	FromMailbox             // addr-mailbox of the first address, like the next two
 	ToMailbox
 	CCMailbox
-	FromDisplayed // what a client shows of the first address (RFC 5957 section 3)
+	FromDisplayed // the displayed name of the first address (RFC 5957 section 3)
 	ToDisplayed
 	texts
 )
 
 const (
-	// maxText bounds a text: those that are equal so far are equal.
+	// maxText is the maximum length of a text in octets: texts are compared only up to there.
 	maxText = 2 << 10
-	// maxReferences bounds the ancestors that one message can name. The first ones
-	// make the root of the thread, the last ones the place in it.
+	// maxReferences is the maximum number of ancestors of a message. The first ones determine
+	// the root of the thread, the last ones the place in it.
 	maxReferences = 200
 )
 
-// When what Append writes changes, cache.Format has to.
+// When the output of Append changes, cache.Format must change, too.
 
-// In that form: dated (1) and reply (2), sent (8, little-endian), the texts, and
-// the identifiers up to the end.
+// It consists of flags (1: dated, 2: reply), sent (8 octets, little-endian), the texts, and the
+// identifiers up to the end.
 const keysHead = 9
 
-// Append appends the keys of a message with this header, which is in CRLF form, as
-// Parse takes them.
+// Append appends the keys of a message in the form that Parse reads. head is its header
+// with CRLF line ends.
 func Append(b, head []byte) []byte {
 	o := message.ParseOrder(head)
 	base, reply := message.BaseSubject(o.Subject)
@@ -84,8 +83,8 @@ func Append(b, head []byte) []byte {
 	return b
 }
 
-// references gives the identifiers of the messages that a message answers, the
-// oldest first (RFC 5256 section 3, REFERENCES).
+// references returns the identifiers of the messages that a message refers to, the oldest first
+// (RFC 5256 section 3, REFERENCES).
 func references(o *message.Order) []string {
 	ids := message.MessageIDs(o.References)
 	if len(ids) == 0 {
@@ -98,7 +97,7 @@ func references(o *message.Order) []string {
 	return ids
 }
 
-// addrMailbox is the addr-mailbox of an address.
+// addrMailbox returns the addr-mailbox of an address.
 func addrMailbox(a *message.Address) string {
 	if a == nil || a.Mailbox == message.MissingMailbox {
 		return ""
@@ -106,7 +105,7 @@ func addrMailbox(a *message.Address) string {
 	return a.Mailbox
 }
 
-// displayName is what a client would show of an address (RFC 5957 section 3).
+// displayName returns the displayed name of an address (RFC 5957 section 3).
 func displayName(a *message.Address) string {
 	switch {
 	case a == nil:
@@ -123,7 +122,7 @@ func displayName(a *message.Address) string {
 	return a.Mailbox + "@" + a.Host
 }
 
-// Parse reads what Append wrote; ok is false for anything else.
+// Parse reads the output of Append; ok is false for anything else.
 func (o *Keys) Parse(b []byte) (ok bool) {
 	if len(b) < keysHead {
 		return false
@@ -145,8 +144,8 @@ func (o *Keys) Parse(b []byte) (ok bool) {
 	return len(o.ids) > 0
 }
 
-// IDs gives the identifier of the message, "" if it has none, and those of
-// the messages that it answers, the oldest first. They are copies.
+// IDs returns copies of the identifier of the message, "" if it has none, and of those of the
+// messages that it refers to, the oldest first.
 func (o *Keys) IDs() (id string, references []string) {
 	ids := string(o.ids) // the only copy
 	id, ids, _ = cutPiece(ids)
@@ -158,12 +157,12 @@ func (o *Keys) IDs() (id string, references []string) {
 	return id, references
 }
 
-// appendPiece appends a piece with its length before it.
+// appendPiece appends the length of a piece and the piece.
 func appendPiece(b, piece []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(piece))), piece...)
 }
 
-// cutPiece takes a piece from the front; ok is false if it is not whole.
+// cutPiece takes a piece from the front; ok is false if it is incomplete.
 func cutPiece[T string | []byte](b T) (piece, rest T, ok bool) {
 	n := uint64(0)
 	for i := 0; i < len(b) && i < 4; i++ {

@@ -7,15 +7,15 @@ import (
 	"slices"
 )
 
-// Place is where the criteria put a message, as octets that are compared one by
-// one. No two places that were made of the same criteria begin with each other.
+// Place is the position that the criteria give a message, as octets that are compared
+// lexically. No place is a prefix of another one of the same criteria.
 type Place struct {
-	head uint64 // the first eight, or all and zeros: most of the time that is enough
+	head uint64 // the first eight octets, padded with zeros: usually sufficient
 	rest []byte
 }
 
-// Compare is negative if a comes before b, 0 if they are the same, positive if it
-// comes after. Both were made of the same criteria.
+// Compare returns a negative number if a comes before b, 0 if they are equal, and a positive
+// number if a comes after b. Both must be of the same criteria.
 func (a *Place) Compare(b *Place) int {
 	if a.head != b.head {
 		return cmp.Compare(a.head, b.head)
@@ -23,10 +23,10 @@ func (a *Place) Compare(b *Place) int {
 	return bytes.Compare(a.rest, b.rest)
 }
 
-// Sorted gives the numbers of places in the order of the places; equal ones stay in
-// that of their numbers. All were made of the same criteria.
+// Sorted returns the indexes of places in the order of the places. Equal places stay in the
+// order of their indexes. All must be of the same criteria.
 func Sorted(places []Place) []uint32 {
-	type key struct { // small, as sorting moves them about
+	type key struct { // small, because sorting moves it
 		head uint64
 		n    uint32
 	}
@@ -47,26 +47,25 @@ func Sorted(places []Place) []uint32 {
 	return numbers
 }
 
-// PlaceMaker makes the places of many messages, each of the numbers and texts that
-// the criteria give, the first criterion first. Zero is ready for use, by one
+// PlaceMaker makes the places of many messages. For each, call Number or Text for each
+// criterion, the first one first, then Place. The zero value is ready to use, by one
 // goroutine at a time.
 type PlaceMaker struct {
 	room  []byte
-	rests []byte // of many places, one after the other
+	rests []byte // memory for many places, one after the other
 }
 
-// restsBytes is what is taken for rests at once.
+// restsBytes is the size of the allocations for rests.
 const restsBytes = 64 << 10
 
-// Number adds a number to the place that is being made; with reverse the greatest
-// comes first.
+// Number adds a number to the current place; with reverse the greatest comes first.
 func (p *PlaceMaker) Number(n int64, reverse bool) {
 	from := len(p.room)
 	p.room = binary.BigEndian.AppendUint64(p.room, uint64(n)^1<<63)
 	p.turn(from, reverse)
 }
 
-// Text adds a text to the place that is being made.
+// Text adds a text to the current place; with reverse the greatest comes first.
 func (p *PlaceMaker) Text(text []byte, reverse bool) {
 	from := len(p.room)
 	p.room = appendText(p.room, text)
@@ -81,7 +80,7 @@ func (p *PlaceMaker) turn(from int, reverse bool) {
 	}
 }
 
-// Place ends the place that was made, and begins the next.
+// Place returns the current place and begins the next.
 func (p *PlaceMaker) Place() (at Place) {
 	b := p.room
 	p.room = b[:0]
@@ -99,8 +98,8 @@ func (p *PlaceMaker) Place() (at Place) {
 	return at
 }
 
-// appendText appends a text and its end, two NULs: those that are in the text
-// have something greater behind them.
+// appendText appends a text, terminated by two NULs. A NUL in the text is followed
+// by a greater octet.
 func appendText(b, text []byte) []byte {
 	for {
 		i := bytes.IndexByte(text, 0)

@@ -1,9 +1,8 @@
-// Package search tests the messages of a view against the keys of SEARCH, the cheap
-// ones first, and with several processors where files have to be read. It knows
-// nothing of sessions: who searches is an Asker. The words of the protocol become
-// keys in package imap, which writes the answers too.
+// Package search tests the messages of a view against the keys of SEARCH, cheap keys first, and
+// on several processors if files must be read. It knows nothing about sessions: whoever
+// searches is represented by an Asker. Package imap parses the words of the protocol into keys,
+// and writes the responses.
 //
-// key.go has the keys, plan.go makes them ready for one mailbox, match.go tests one
-// message, of which text.go looks at the header and the text, and run.go goes through
-// all messages.
+// key.go defines the keys, plan.go prepares them for a mailbox, match.go tests a message,
+// text.go searches its header and text, and run.go iterates over the messages.
 package search

@@ -13,39 +13,39 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// Op is what a Key asks.
+// Op is the kind of a Key.
 type Op uint8
 
-// What a key may ask.
+// The kinds of keys.
 const (
-	And Op = iota // all of the keys; none of them is ALL
+	And Op = iota // all of Keys; without any it is ALL
 	Or
 	Not
-	AnyFlag // any of the flags
-	NoFlag  // none of the flags
+	AnyFlag // has any of Flags
+	NoFlag  // has none of Flags
 	Keyword
 	Recent
 	Seq
 	UID
 	Larger
 	Smaller
-	Before // these three in this order
+	Before // INTERNALDATE; these three in this order
 	On
 	Since
-	SentBefore // and these
+	SentBefore // the Date field; in the same order
 	SentOn
 	SentSince
 	Text
 	Extension
 )
 
-// Program is what a SEARCH asks of messages, as the client wrote it.
+// Program is a search as the client wrote it.
 type Program struct {
 	Key    Key
-	Probes []Probe // what its keys Text look for
+	Probes []Probe // of its keys with Op Text
 }
 
-// Key is a node of what SEARCH asks for.
+// Key is a node of a search.
 type Key struct {
 	Op        Op
 	Keys      []Key          // And, Or, Not (one)
@@ -57,33 +57,33 @@ type Key struct {
 	Extension *ExtensionKey  // Extension
 }
 
-// ExtensionKey is a key that an extension of the protocol brings.
+// ExtensionKey is a key of a protocol extension.
 type ExtensionKey struct {
 	Name string
 	Cost Cost
-	// Matches tests a message. Several goroutines may call it at the same time.
+	// Matches tests a message. It may be called by several goroutines at the same time.
 	Matches func(*Candidate) (bool, error)
-	// Fleeting says that the answer changes while nothing happens.
+	// Fleeting: the result changes with time alone.
 	Fleeting bool
 }
 
-// Candidate is a message that is tested.
+// Candidate is a message to be tested.
 type Candidate struct {
 	Ctx     context.Context // of the search
 	Message mailbox.Message
 	View    *mailbox.View
-	File    *mailfile.File // from CostHeader on, else nil
+	File    *mailfile.File // nil for keys below CostHeader
 }
 
 // Probe is a string to be found in the text of a message.
 type Probe struct {
 	In     Place
-	Field  string // InField: its name
-	People bool   // InField: as ENVELOPE has its addresses counts too
+	Field  string // InField: the field name
+	People bool   // InField: also match the addresses as ENVELOPE has them
 	Needle []byte // in the form of casemap.Append
 }
 
-// NewProbe is a probe for a text in UTF-8.
+// NewProbe returns a probe for a text in UTF-8.
 func NewProbe(in Place, field string, text []byte) Probe {
 	if in == InField {
 		text = appendOneSpaced(nil, text)
@@ -91,29 +91,29 @@ func NewProbe(in Place, field string, text []byte) Probe {
 	return Probe{In: in, Field: field, Needle: casemap.Append(nil, text)}
 }
 
-// Place is where a string is looked for.
+// Place is the part of a message that is searched.
 type Place uint8
 
-// The places.
+// The parts of a message.
 const (
 	InField Place = iota // of the header
 	InBody
 	InText // header and body
 )
 
-// Cost is what it costs to answer a key for one message.
+// Cost is the cost of testing a key against a message.
 type Cost uint8
 
-// The costs, each with those before.
+// Each cost includes those before it.
 const (
-	CostNothing Cost = iota // the view knows
+	CostNothing Cost = iota // the view knows the result
 	CostStat                // size, INTERNALDATE
-	CostHeader              // the header has to be read
-	CostBody                // the whole message has to be read
+	CostHeader              // the header must be read
+	CostBody                // the whole message must be read
 	costs
 )
 
-// DayOf numbers the days as the calendar has them in the zone of t.
+// DayOf returns the number of days from 1970-01-01 to the date of t in the zone of t.
 func DayOf(t time.Time) int64 {
 	const day = 24 * 60 * 60
 	_, zone := t.Zone()
@@ -121,8 +121,8 @@ func DayOf(t time.Time) int64 {
 	return (here - (here%day+day)%day) / day
 }
 
-// OfDay tells whether a time is before, on or since a day (see DayOf), as the op, one of
-// the date keys, has it. The day is that of the zone of t.
+// OfDay reports whether t is before, on or since a day (see DayOf), depending on op, which must
+// be a date key. The date of t is that in the zone of t.
 func (op Op) OfDay(t time.Time, day int64) bool {
 	switch is := DayOf(t); op {
 	case Before, SentBefore:
@@ -134,7 +134,7 @@ func (op Op) OfDay(t time.Time, day int64) bool {
 	}
 }
 
-// Fleeting tells whether the answer of a key changes while nothing happens.
+// Fleeting reports whether the result of a key changes with time alone.
 func (k *Key) Fleeting() bool {
 	if k.Extension != nil && k.Extension.Fleeting {
 		return true
@@ -147,8 +147,8 @@ func (k *Key) Fleeting() bool {
 	return false
 }
 
-// Frozen is a program that outlives its command: sequence numbers and "$", which
-// stands for saved, have become the UIDs that they stand for.
+// Frozen returns a program that remains valid after its command: sequence numbers, and "$",
+// which stands for saved, are replaced by UIDs.
 func (p Program) Frozen(view *mailbox.View, saved []mailbox.Range) Program {
 	p.Key = p.Key.frozen(view, saved)
 	return p
@@ -170,8 +170,8 @@ func (k Key) frozen(view *mailbox.View, saved []mailbox.Range) Key {
 	return k
 }
 
-// uidRanges turns sequence numbers into UIDs. UIDs between those of two
-// neighbours belong to no message and never will.
+// uidRanges converts sequence numbers to UIDs. The UIDs between those of adjacent messages
+// belong to no message and never will.
 func uidRanges(view *mailbox.View, set syntax.NumSet) []mailbox.Range {
 	exists := view.Exists()
 	var out []mailbox.Range
@@ -183,7 +183,7 @@ func uidRanges(view *mailbox.View, set syntax.NumSet) []mailbox.Range {
 	return out
 }
 
-// UsesLast tells whether "*" is in a set of UIDs.
+// UsesLast reports whether a set of UIDs contains "*".
 func (k *Key) UsesLast() bool {
 	for _, r := range k.Set.Ranges {
 		if r.First == 0 || r.Last == 0 {
@@ -198,7 +198,7 @@ func (k *Key) UsesLast() bool {
 	return false
 }
 
-// UsesSaved tells whether "$" is in a search.
+// UsesSaved reports whether the search contains "$".
 func (k *Key) UsesSaved() bool {
 	if k.Set.Saved {
 		return true
@@ -211,8 +211,8 @@ func (k *Key) UsesSaved() bool {
 	return false
 }
 
-// String gives the key in prefix form, for tests and logs. It has no text that
-// the client looks for.
+// String returns the key in prefix form, for tests and logs. It does not contain the text that
+// the client searches for.
 func (k Key) String() string {
 	switch k.Op {
 	case And, Or, Not:

@@ -14,54 +14,54 @@ import (
 	"maildird/server/imap/casemap"
 )
 
-// Asker is who waits for a search. Its functions are called by the goroutine that
-// searches, unless they say otherwise.
+// Asker is the one who waits for a search. Its functions are called by the goroutine that
+// searches, except where noted.
 type Asker struct {
-	Ctx  context.Context // nothing is waited for when it ends
+	Ctx  context.Context // ends all waiting
 	View *mailbox.View
-	// Working hears how many messages of how many are tested. An error ends the search.
+	// Working is told how many of goal messages have been tested. Its error ends the search.
 	Working func(tested, goal int) error
-	// Interrupted returns an error when the reading of a long message is to end.
+	// Interrupted returns an error if the reading of a long message must end.
 	Interrupted func() error
-	// Missed hears of a message that could not be read, and does not match. Other
-	// goroutines call it too, one at a time.
+	// Missed is told about a message that could not be read, and so does not match. It is
+	// called by other goroutines too, but never concurrently.
 	Missed func(mailbox.Message, error)
-	// Helpers is a semaphore that all searches share: its capacity is how many
-	// goroutines may help at a time.
+	// Helpers is a semaphore shared by all searches. Its capacity is the maximum
+	// number of helper goroutines.
 	Helpers chan struct{}
 }
 
-// Searcher tests messages, one after the other. For one goroutine.
+// Searcher tests messages, one after the other. Only one goroutine may use it.
 type Searcher struct {
 	asker *Asker
 	plan  *plan
 
-	fields  map[string][]int // probes that are InField, by lower-case field name
-	names   []string         // of these fields, if all are ordinary and no probe is InText
+	fields  map[string][]int // probes InField, by lower-case field name
+	names   []string         // of these fields, if all can be found by EachNamed and no probe is InText; else nil
 	scanner *casemap.Scanner // for the other probes
-	scanned []int            // which these are; those InText are the first
-	inText  int              // how many of them
-	crlf    bool             // one of them has a line end in it
+	scanned []int            // indexes of the other probes; those InText come first
+	inText  int              // how many of those are InText
+	crlf    bool             // one of those contains a line end
 	reader  message.TextReader
 
-	field  []byte // room for header fields
-	value  []byte // room for one of them
-	folded []byte // room for its other form
+	field  []byte // memory for header fields
+	value  []byte // memory for a field value
+	folded []byte // memory for its form of casemap.Append
 
-	cached *mailbox.Cached // nil for what needs no more than the view
-	// check ends the reading of a long message: the asker's Interrupted, or for a
-	// helper what tells that nobody waits for it.
+	cached *mailbox.Cached // nil if the view knows everything that is needed
+	// check ends the reading of a long message. It is the asker's Interrupted or,
+	// in a helper, work.check.
 	check func() error
-	// missed is the asker's Missed, or for a helper that behind a lock.
+	// missed is the asker's Missed or, with helpers, that under a lock.
 	missed func(mailbox.Message, error)
 
-	Candidate // the message that is tested
+	Candidate // the message being tested
 	err       error
-	answers   []answer // of the probes
+	answers   []answer // by index of the probe
 }
 
-// New makes a program ready for the mailbox of the asker, which is not to change from
-// then on. saved is what "$" stands for. Close it.
+// New prepares a program for the mailbox of the asker. The program must not be changed
+// afterwards. saved is the value of "$". The caller must call Close.
 func New(asker *Asker, program *Program, saved []mailbox.Range) *Searcher {
 	return newSearcher(asker, program.plan(asker.View, saved))
 }
@@ -98,8 +98,8 @@ func newSearcher(asker *Asker, plan *plan) *Searcher {
 	return sr
 }
 
-// ordinary gives the names of the fields if they are all that counts in a header
-// and can be looked for by message.EachNamed.
+// ordinary returns the names of the fields if message.EachNamed can look for them and nothing
+// else in a header matters, else nil.
 func (sr *Searcher) ordinary() []string {
 	names := slices.Collect(maps.Keys(sr.fields))
 	if sr.inText > 0 || len(names) > 4 {
@@ -113,18 +113,18 @@ func (sr *Searcher) ordinary() []string {
 	return names
 }
 
-// maxFieldName is the longest name of a header field that SEARCH finds.
+// maxFieldName is the maximum length of a field name that SEARCH finds.
 const maxFieldName = 64
 
-// Close gives back what the searcher has.
+// Close releases the resources of the searcher.
 func (sr *Searcher) Close() {
 	if sr.cached != nil {
 		sr.cached.Close()
 	}
 }
 
-// Matches tests a message, by what is cheap first. The file is opened once at
-// most. What cannot be read does not match.
+// Matches tests a message, cheap keys first. It opens the file at most once. A message that
+// cannot be read does not match.
 func (sr *Searcher) Matches(m mailbox.Message) bool {
 	sr.Message, sr.err = m, nil
 	clear(sr.answers)
@@ -149,7 +149,7 @@ func (sr *Searcher) Matches(m mailbox.Message) bool {
 	return result == isTrue
 }
 
-// answer gives the result of a test as far as it is known at this cost.
+// answer returns the result of a test as far as it is known at this cost.
 func (sr *Searcher) answer(t *test, cost Cost) answer {
 	switch t.op {
 	case And:
@@ -220,8 +220,7 @@ func (sr *Searcher) failed(err error) {
 	}
 }
 
-// sentDate returns the Date of the header, as it stands there: the zone does
-// not count.
+// sentDate returns the Date field as it is written, in its own zone.
 func (sr *Searcher) sentDate() (time.Time, bool) {
 	head, err := sr.File.Header()
 	sr.failed(err)

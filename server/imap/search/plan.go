@@ -9,30 +9,30 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// test is a key made ready for one mailbox: keywords are letters, number
-// sets are ranges, and what is cheap comes first.
+// test is a key prepared for a mailbox: keywords are flags, sets are ranges, and
+// cheap tests come first.
 type test struct {
 	op     Op
-	cost   Cost // the most that an answer may cost
+	cost   Cost // maximum cost of an answer
 	tests  []test
 	flags  filename.Flags
-	ranges []mailbox.Range // sorted, none overlaps another
+	ranges []mailbox.Range // sorted, without overlaps
 	n      int64
 	probe  int
 	own    *ExtensionKey
 }
 
-// plan is a SEARCH made ready for one mailbox.
+// plan is a search prepared for a mailbox.
 type plan struct {
 	test   test
-	known  *mailbox.Test // the same, if the view can answer it; else nil
+	known  *mailbox.Test // the same test, if the view can perform it; else nil
 	probes []Probe
-	// Every match is among these messages.
+	// All matches are among these messages.
 	ranges []mailbox.Range
-	uid    bool // which are UIDs
+	uid    bool // ranges are of UIDs
 }
 
-// plan makes a program ready. saved is what "$" stands for.
+// plan prepares a program. saved is the value of "$".
 func (q *Program) plan(view *mailbox.View, saved []mailbox.Range) *plan {
 	b := planner{view: view, saved: saved, probes: q.Probes}
 	p := &plan{test: b.test(&q.Key), probes: q.Probes}
@@ -53,8 +53,7 @@ func (q *Program) plan(view *mailbox.View, saved []mailbox.Range) *plan {
 	return p
 }
 
-// known gives the test in the view's terms, ok false if it asks for more than
-// the view knows.
+// known converts the test to one of the view; ok is false if the view does not know enough.
 func (t *test) known() (k mailbox.Test, ok bool) {
 	k = mailbox.Test{Flags: t.flags, Ranges: t.ranges}
 	switch t.op {
@@ -86,14 +85,14 @@ func (t *test) known() (k mailbox.Test, ok bool) {
 	return k, true
 }
 
-// planner turns keys into tests of the messages of one view.
+// planner converts keys to tests of the messages of a view.
 type planner struct {
 	view   *mailbox.View
 	saved  []mailbox.Range
 	probes []Probe
 }
 
-// test makes a key ready, and those that it is made of.
+// test prepares a key and its operands.
 func (b *planner) test(k *Key) test {
 	t := test{op: k.Op, flags: k.Flags, n: k.N, probe: k.Probe, own: k.Extension}
 	switch k.Op {
@@ -128,7 +127,7 @@ func (b *planner) test(k *Key) test {
 	return t
 }
 
-// keyword returns the flags that show a keyword.
+// keyword returns the flags that represent a keyword.
 func (b *planner) keyword(word string) (f filename.Flags) {
 	if i, ok := b.view.KeywordIndex(word); ok {
 		f = filename.Keyword(i)
@@ -139,7 +138,7 @@ func (b *planner) keyword(word string) (f filename.Flags) {
 	return f
 }
 
-// ranges sorts and joins the ranges of a set.
+// ranges sorts the ranges of a set and joins those that overlap.
 func (b *planner) ranges(set syntax.NumSet, last uint32) []mailbox.Range {
 	if set.Saved {
 		return b.saved
@@ -157,7 +156,7 @@ func (b *planner) ranges(set syntax.NumSet, last uint32) []mailbox.Range {
 	return out
 }
 
-// inRanges tells whether a number is in sorted ranges.
+// inRanges reports whether a number is in sorted ranges.
 func inRanges(ranges []mailbox.Range, n uint32) bool {
 	lo, hi := 0, len(ranges)
 	for lo < hi {
@@ -171,8 +170,8 @@ func inRanges(ranges []mailbox.Range, n uint32) bool {
 	return lo < len(ranges) && ranges[lo].First <= n
 }
 
-// answer is what is known of a test: its order makes "all of" the least and
-// "any of" the greatest of the answers.
+// answer is the state of a test. It is ordered such that AND is the minimum of answers
+// and OR the maximum.
 type answer int8
 
 const (

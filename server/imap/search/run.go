@@ -14,20 +14,20 @@ import (
 )
 
 const (
-	// slice is how many messages a helper takes at once, and, where no text is
-	// read, after how many it is asked whether the client is still there.
+	// slice is the number of messages that a helper takes at a time and, if no text is read,
+	// the number after which the searcher checks whether the client is still there.
 	slice = 16
-	// fewest is how many messages are not worth a helper.
+	// fewest is the number of messages below which helpers are not worthwhile.
 	fewest = 4 * slice
-	// maxHelpers bounds the helpers of one search. Those of all searches are
-	// bounded by the processors.
+	// maxHelpers is the maximum number of helpers of one search. Their total number is limited
+	// by the number of processors.
 	maxHelpers = 7
-	// lookUp is how often it is asked whether the client is gone while helpers work.
+	// lookUp is how often the searcher checks for its client while helpers work.
 	lookUp = time.Second
 )
 
-// All returns the messages that match, ascending. If files have to be read,
-// other processors help as far as they are not busy with other searches.
+// All returns the messages that match, in ascending order. If files must be read, it uses other
+// processors that are not busy with other searches.
 func (sr *Searcher) All() ([]mailbox.Message, error) {
 	view := sr.View
 	if sr.plan.known != nil {
@@ -61,8 +61,8 @@ func (sr *Searcher) All() ([]mailbox.Message, error) {
 	return found, nil
 }
 
-// Ends returns the first match, the last, or both, and looks no further; or all, if
-// no file has to be read for that.
+// Ends returns the first match, the last, or both, and stops there. If no file must be read, it
+// may return all matches.
 func (sr *Searcher) Ends(first, last bool) (found []mailbox.Message, err error) {
 	if sr.plan.known != nil {
 		return sr.All()
@@ -95,8 +95,8 @@ func (sr *Searcher) firstOf(msgs iter.Seq2[int, mailbox.Message], found *[]mailb
 	return 0, nil
 }
 
-// shareAndWait takes part in the work and returns when nobody is at it any more,
-// whatever happens.
+// shareAndWait takes part in the work and returns when all helpers have ended,
+// even if it panics.
 func (sr *Searcher) shareAndWait(w *work) error {
 	done := false
 	defer func() {
@@ -113,8 +113,8 @@ func (sr *Searcher) shareAndWait(w *work) error {
 	return err
 }
 
-// await waits for the helpers, one of which may read a long message, as long as
-// the client does.
+// await waits for the helpers, one of which may be reading a long message, unless
+// the client goes away.
 func (sr *Searcher) await(w *work) error {
 	ended := make(chan struct{})
 	go func() {
@@ -153,20 +153,20 @@ func (sr *Searcher) alone() (found []mailbox.Message, err error) {
 	return found, nil
 }
 
-// work is a search that several searchers share.
+// work is a search shared by several searchers.
 type work struct {
 	msgs  []mailbox.Message
-	next  atomic.Int64 // index of the first message that nobody has taken
-	stop  atomic.Bool  // there is no use in going on
-	found []bool       // by index; each is written by who took it
+	next  atomic.Int64 // index of the first message that was not taken yet
+	stop  atomic.Bool  // the work is no longer needed
+	found []bool       // by index; written by whoever took the message
 
-	mu       sync.Mutex     // held while the asker hears what was missed
+	mu       sync.Mutex     // held during Asker.Missed
 	running  sync.WaitGroup // the helpers
 	once     sync.Once
-	panicked error // a fault of the program in one of them
+	panicked error // a panic of a helper
 }
 
-// take gives the next messages to test; from == to at the end.
+// take returns the next messages to test; from == to at the end.
 func (w *work) take() (from, to int) {
 	if w.stop.Load() {
 		return 0, 0
@@ -176,10 +176,10 @@ func (w *work) take() (from, to int) {
 	return int(min(end-slice, n)), int(min(end, n))
 }
 
-// errStopped says that nobody waits for what a helper does.
+// errStopped is the error of a helper whose work is no longer needed.
 var errStopped = errors.New("search stopped")
 
-// check is a helper's answer to whether it shall go on.
+// check is the check of helpers: it returns an error if they should stop.
 func (w *work) check() error {
 	if w.stop.Load() {
 		return errStopped
@@ -187,8 +187,8 @@ func (w *work) check() error {
 	return nil
 }
 
-// share is the part that the session's own goroutine takes. Only it speaks to
-// the client and hears that it is gone.
+// share is the part of the work that is done by the goroutine of the session. Only this
+// goroutine may use the connection.
 func (sr *Searcher) share(w *work) error {
 	sr.scanner.Check = w.check
 	for {
@@ -205,7 +205,7 @@ func (sr *Searcher) share(w *work) error {
 	}
 }
 
-// help starts helpers: as many as there is work for and processors are free.
+// help starts as many helpers as there is work for and processors are free.
 func (sr *Searcher) help(w *work) {
 	for range min(maxHelpers, len(w.msgs)/slice-1) {
 		select {
@@ -226,7 +226,7 @@ func (sr *Searcher) help(w *work) {
 func (sr *Searcher) shareAsHelper(w *work) {
 	defer func() {
 		if r := recover(); r != nil {
-			// The session ends by it, as by a panic of its own.
+			// It is passed on to the session, and ends that.
 			w.stop.Store(true)
 			w.once.Do(func() { w.panicked = fmt.Errorf("%v\n%s", r, debug.Stack()) })
 		}

@@ -9,7 +9,7 @@ import (
 	"maildird/server/imap/mailfile"
 )
 
-// load reads what answers of this cost need.
+// load reads what tests of this cost need.
 func (sr *Searcher) load(cost Cost) {
 	switch cost {
 	case CostHeader:
@@ -17,7 +17,7 @@ func (sr *Searcher) load(cost Cost) {
 		rec, _ := sr.cached.Read(sr.Message)
 		sr.File = mailfile.New(sr.View, sr.Message, nil, rec, sr.check)
 		if rec.Has() == 0 && sr.plan.test.cost == CostBody {
-			sr.failed(sr.File.Open(true)) // all at once
+			sr.failed(sr.File.Open(true)) // read the file at once
 		}
 		if sr.err == nil {
 			sr.failed(sr.scanHeader())
@@ -28,7 +28,8 @@ func (sr *Searcher) load(cost Cost) {
 	}
 }
 
-// noteFound takes over what the scanner found, and otherwise for the rest.
+// noteFound sets the answers of the scanner's probes: isTrue for those found,
+// otherwise for the others.
 func (sr *Searcher) noteFound(otherwise answer) {
 	for i, probe := range sr.scanned {
 		sr.answers[probe] = otherwise
@@ -38,7 +39,7 @@ func (sr *Searcher) noteFound(otherwise answer) {
 	}
 }
 
-// scanHeader answers the probes that are InField, and looks for those InText.
+// scanHeader answers the probes InField, and looks for those InText.
 func (sr *Searcher) scanHeader() error {
 	head, err := sr.File.Header()
 	if err != nil {
@@ -54,14 +55,14 @@ func (sr *Searcher) scanHeader() error {
 	return nil
 }
 
-// scanFields looks at the fields of a header, which is in CRLF form: for
-// probes InText, and for those InField if it is the message's own.
+// scanFields searches the fields of a header with CRLF line ends for probes InText and, if it
+// is the message's own header, for those InField.
 func (sr *Searcher) scanFields(head []byte, own bool) {
 	own = own && len(sr.fields) > 0
 	if !own && sr.inText == 0 {
 		return
 	}
-	if sr.names != nil { // and nothing is InText
+	if sr.names != nil { // and no probe is InText
 		message.EachNamed(head, sr.names, func(i int, value []byte) { sr.scanField(value, sr.fields[sr.names[i]]) })
 		return
 	}
@@ -85,14 +86,14 @@ func (sr *Searcher) scanFields(head []byte, own bool) {
 	}
 }
 
-// appendField puts a field, or a line that is none, where the probes InText look: all
-// fields at once, with what no search string can hold between them.
+// appendField adds a field, or a line that is not a field, to the text that is searched for
+// probes InText. It contains all fields, separated by octets that no search string can contain.
 func (sr *Searcher) appendField(name, value []byte) {
 	if name != nil {
 		sr.field = append(append(sr.field, name...), ": "...)
 	}
 	sr.field = append(appendFieldText(sr.field, value, false), 0)
-	if hasBlanks(value) { // the search string may be the one or the other
+	if hasBlanks(value) { // the search string may match either form
 		sr.field = append(appendFieldText(sr.field, value, true), 0)
 	}
 }
@@ -119,14 +120,14 @@ func (sr *Searcher) scanField(value []byte, probes []int) {
 	}
 }
 
-// oddlyWritten tells whether addresses may be written otherwise than ENVELOPE has
-// them: with comments, quoted characters, or spaces in an address.
+// oddlyWritten reports whether addresses may be written differently from ENVELOPE: with
+// comments, quoted characters, or spaces in an address.
 func oddlyWritten(value []byte) bool {
 	return bytes.ContainsAny(value, "(\\") || bytes.Contains(value, []byte(" @")) || bytes.Contains(value, []byte("@ "))
 }
 
-// appendFieldText appends the value of a field on one line, without encoded
-// words, and if wanted with one space for any white space.
+// appendFieldText appends the value of a field as one line, with encoded words decoded, and
+// with oneSpace each run of white space as one space.
 func appendFieldText(dst, value []byte, oneSpace bool) []byte {
 	from := len(dst)
 	if value = bytes.TrimSpace(value); oneSpace {
@@ -144,9 +145,9 @@ func appendFieldText(dst, value []byte, oneSpace bool) []byte {
 	return dst
 }
 
-// appendOneSpaced appends text with one space for any white space. Where a long field
-// was folded (RFC 5322 section 2.2.3), and whether with a space or a tab, is not what
-// people see of it and look for.
+// appendOneSpaced appends text with each run of white space replaced by one space. Where and
+// how a long field is folded (RFC 5322 section 2.2.3) is invisible to users, so searches must
+// not depend on it.
 func appendOneSpaced(dst, text []byte) []byte {
 	blank := false
 	for _, c := range text {
@@ -164,7 +165,7 @@ func appendOneSpaced(dst, text []byte) []byte {
 	return dst
 }
 
-// hasBlanks tells whether appendOneSpaced changes more than line ends.
+// hasBlanks reports whether appendOneSpaced changes more than line ends.
 func hasBlanks(text []byte) bool {
 	return bytes.IndexByte(text, '\t') >= 0 || bytes.Contains(text, []byte("  "))
 }
@@ -179,7 +180,7 @@ func appendLower(dst, b []byte) []byte {
 	return dst
 }
 
-// scanBody looks through all parts for what was not found in the header.
+// scanBody searches all parts for what was not found in the header.
 func (sr *Searcher) scanBody() error {
 	if sr.scanner.Left() == 0 {
 		return nil
@@ -191,8 +192,8 @@ func (sr *Searcher) scanBody() error {
 	return sr.scanPart(root, true)
 }
 
-// scanPart looks at a part. Its header counts as text, and not as body (RFC
-// 9051 section 6.4.4); that of the message itself was seen.
+// scanPart searches a part. The header of a part belongs to the text, but not to the body (RFC
+// 9051 section 6.4.4); that of the message itself was searched before.
 func (sr *Searcher) scanPart(p *message.Part, root bool) error {
 	if sr.scanner.Left() == 0 {
 		return nil
@@ -215,8 +216,7 @@ func (sr *Searcher) scanPart(p *message.Part, root bool) error {
 	return sr.scanner.Scan(sr.reader.Text(sr.File.Source(), p, sr.crlf))
 }
 
-// isText tells whether people read a part. Attachments of other types are not
-// searched.
+// isText reports whether a part is readable text. Attachments of other types are not searched.
 func isText(p *message.Part) bool {
 	return strings.EqualFold(p.Type, "text") || strings.EqualFold(p.Type, "message")
 }

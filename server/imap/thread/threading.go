@@ -1,7 +1,7 @@
-// Package thread puts messages into threads, by the algorithms of THREAD (RFC 5256
-// section 3, and draft-ietf-morg-inthread). It knows of a message what it is told,
-// and reads nothing. The algorithms take messages in any order, whatever these say
-// of each other, and give threads that point to them.
+// Package thread groups messages into threads by the algorithms of THREAD (RFC 5256 section 3,
+// draft-ietf-morg-inthread). It does no I/O: the caller provides everything that it needs to
+// know of the messages. They may be given in any order, and may refer to each other in any way.
+// The threads that are returned point to them.
 package thread
 
 import (
@@ -11,33 +11,32 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// Mail is what threading needs of a message.
+// Mail is a message to be threaded.
 type Mail struct {
 	Message    mailbox.Message
-	ID         string   // its Message-ID, "" if it has none
-	References []string // of those that it answers, the oldest first
+	ID         string   // Message-ID, "" if there is none
+	References []string // identifiers of the messages that it answers, the oldest first
 	Sent       int64    // Unix time
-	Subject    string   // base subject, to be compared as it is
-	Reply      bool     // the subject is one of a reply or a forwarded message
+	Subject    string   // base subject, normalised for comparison
+	Reply      bool     // the subject is that of a reply or a forwarded message
 }
 
-// Thread is a message with the answers to it. Without a message it stands for
-// one that is not there and holds its answers together: it has at least one.
-// Threads can be as deep as there are messages.
+// Thread is a message and the replies to it. If Mail is nil, it represents a missing message
+// that has replies, and has at least one child. Threads can be as deep as there are messages.
 type Thread struct {
 	Mail     *Mail
-	Children []*Thread // in their order
+	Children []*Thread // in order
 
-	// While threads are linked:
+	// Only used by linked:
 	parent *Thread
-	place  int // among the parent's children
+	place  int // index in the parent's children
 }
 
-// maxThreadDepth bounds the ancestors that are looked at for a loop. What would
-// stand below so many begins a thread of its own.
+// maxThreadDepth is the maximum number of ancestors that are checked for a loop. A message at
+// greater depth begins a thread of its own.
 const maxThreadDepth = 1000
 
-// lead is the message of a thread, or the first below it.
+// lead returns the message of a thread or, if that is missing, the first message below it.
 func (t *Thread) lead() *Mail {
 	for t.Mail == nil {
 		t = t.Children[0]
@@ -50,8 +49,8 @@ func bySent(a, b *Thread) int {
 	return cmp.Or(cmp.Compare(x.Sent, y.Sent), cmp.Compare(x.Message.Seq, y.Message.Seq))
 }
 
-// OrderedSubject is ORDEREDSUBJECT (RFC 5256 section 3): messages of one base
-// subject are one thread, the first the parent of all others.
+// OrderedSubject implements ORDEREDSUBJECT (RFC 5256 section 3): messages with the same base
+// subject are a thread, in which the first is the parent of all others.
 func OrderedSubject(mails []Mail) []*Thread {
 	bySubject := map[string]*Thread{}
 	order := make([]*Thread, len(mails))
@@ -71,10 +70,11 @@ func OrderedSubject(mails []Mail) []*Thread {
 	return roots
 }
 
-// ByReferences is REFERENCES (RFC 5256 section 3); the numbers are its steps.
+// ByReferences implements REFERENCES (RFC 5256 section 3). The numbers in
+// parentheses are its steps.
 func ByReferences(mails []Mail) []*Thread {
 	roots := prune(linked(mails))  // (1) to (3)
-	sortSiblings(roots)            // needed below for the lead of those without a message
+	sortSiblings(roots)            // the roots without a message need it for lead
 	slices.SortFunc(roots, bySent) // (4)
 	roots = joinSubjects(roots)    // (5)
 	sortSiblings(roots)            // (6)
@@ -82,8 +82,8 @@ func ByReferences(mails []Mail) []*Thread {
 	return roots
 }
 
-// ByRefs is REFS (draft-ietf-morg-inthread): REFERENCES without the step that
-// looks at subjects, threads by their latest message, as Dovecot 2.3 has it.
+// ByRefs implements REFS (draft-ietf-morg-inthread): REFERENCES without the step that joins
+// subjects, with threads sorted by their latest message, as in Dovecot 2.3.
 func ByRefs(mails []Mail) []*Thread {
 	roots := prune(linked(mails))
 	sortSiblings(roots)
@@ -107,8 +107,8 @@ func (t *Thread) latest() int64 {
 	return n
 }
 
-// walk calls f for a thread and all below it, parents first. Threads can be as
-// deep as there are messages, so it does not recurse.
+// walk calls f for a thread and all threads below it, parents first. It is not recursive,
+// because threads can be as deep as there are messages.
 func (t *Thread) walk(f func(*Thread)) {
 	stack := []*Thread{t}
 	for len(stack) > 0 {
@@ -118,7 +118,7 @@ func (t *Thread) walk(f func(*Thread)) {
 	}
 }
 
-// upwards calls f for threads and all below them, children first.
+// upwards calls f for threads and all threads below them, children first.
 func upwards(roots []*Thread, f func(*Thread)) {
 	var order []*Thread
 	for _, root := range roots {
@@ -129,8 +129,8 @@ func upwards(roots []*Thread, f func(*Thread)) {
 	}
 }
 
-// linked makes parents and children of messages (1), and returns all that have
-// no parent (2), in the order in which they came up.
+// linked links messages to their parents (1) and returns those without a parent (2),
+// in order of appearance.
 func linked(mails []Mail) []*Thread {
 	byID := make(map[string]*Thread, len(mails))
 	var all []*Thread
@@ -150,8 +150,8 @@ func linked(mails []Mail) []*Thread {
 			t = named(mail.ID)
 		}
 		if t == nil || t.Mail != nil {
-			// Without an identifier, or with that of another message: nobody can
-			// name this one.
+			// Without an identifier, or with one that another message has, no message can
+			// refer to this one.
 			t = &Thread{}
 			all = append(all, t)
 		}
@@ -164,8 +164,8 @@ func linked(mails []Mail) []*Thread {
 			}
 			before = r
 		}
-		// What the message itself says of its parent is better than what others
-		// said.
+		// What the message itself says about its parent takes precedence over
+		// what other messages say.
 		if t.parent != nil {
 			t.leave()
 		}
@@ -176,7 +176,7 @@ func linked(mails []Mail) []*Thread {
 	return slices.DeleteFunc(all, func(t *Thread) bool { return t.parent != nil })
 }
 
-// above tells whether other is t or below it, or too deep to know.
+// above reports whether other is t, is below t, or is too deep to tell.
 func (t *Thread) above(other *Thread) bool {
 	if t == other {
 		return true
@@ -206,8 +206,8 @@ func (t *Thread) leave() {
 	t.parent = nil
 }
 
-// prune takes out the threads that have no message (3): their children go up,
-// but at the top only an only child does.
+// prune removes threads without a message (3). Their children are moved up; at the top level
+// only if there is just one.
 func prune(roots []*Thread) []*Thread {
 	upwards(roots, func(t *Thread) { t.Children = lifted(t.Children) })
 	var kept []*Thread
@@ -222,7 +222,7 @@ func prune(roots []*Thread) []*Thread {
 	return kept
 }
 
-// lifted puts the children of those without a message in their place.
+// lifted replaces threads without a message by their children.
 func lifted(siblings []*Thread) []*Thread {
 	if !slices.ContainsFunc(siblings, func(t *Thread) bool { return t.Mail == nil }) {
 		return siblings
@@ -238,12 +238,12 @@ func lifted(siblings []*Thread) []*Thread {
 	return out
 }
 
-// sortSiblings sorts all that have the same parent, the lowest first (6).
+// sortSiblings sorts the children of each thread, the lowest level first (6).
 func sortSiblings(roots []*Thread) {
 	upwards(roots, func(t *Thread) { slices.SortFunc(t.Children, bySent) })
 }
 
-// joinSubjects joins threads of the same base subject (5).
+// joinSubjects joins threads with the same base subject (5).
 func joinSubjects(roots []*Thread) []*Thread {
 	table := map[string]*Thread{}
 	for _, t := range roots {
@@ -275,7 +275,7 @@ func joinSubjects(roots []*Thread) []*Thread {
 		default:
 			both := &Thread{Children: []*Thread{have, t}}
 			gone[have] = true
-			// It stands where the current one stood.
+			// It takes the place of the current one.
 			roots[i] = both
 			table[subject] = both
 		}
