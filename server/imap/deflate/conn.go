@@ -1,6 +1,6 @@
-// Package deflate is the stream that COMPRESS=DEFLATE (RFC 4978) puts on a
-// connection: what is written is compressed, what is read decompressed, and
-// neither side ever waits for octets that the other keeps back.
+// Package deflate implements the stream of COMPRESS=DEFLATE (RFC 4978) on a connection:
+// output is compressed, input decompressed, and neither side ever waits for octets that the
+// other is holding back.
 package deflate
 
 import (
@@ -13,32 +13,31 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// Conn is a connection whose octets are compressed both ways. Deadlines work as
-// usual: a decompressor cannot go on after a read that timed out, so it has a
-// goroutine of its own, which waits for the peer without a deadline and ends with
-// Close. What is no DEFLATE stream ends what can be read, with io.EOF.
+// Conn is a connection that compresses its output and decompresses its input. Deadlines work as
+// usual. Since a decompressor cannot continue after a read that timed out, it runs in its own
+// goroutine, which waits for the peer without a deadline and ends with Close. If the input is
+// not a DEFLATE stream, Read returns io.EOF.
 //
-// What is written is compressed by itself, with the last octets before it as
-// the dictionary: no compressor waits in memory for the next response. Read and
-// Write are each for one goroutine; Close and the deadlines may come from others.
+// Each Write is compressed separately, with the end of the preceding output as the dictionary,
+// so that no compressor occupies memory between responses. Read and Write may each be used by
+// one goroutine at a time; Close and the deadlines by others as well.
 type Conn struct {
 	net.Conn
-	plain net.Conn // the end of a pipe that the decompressed octets come from
-	last  []byte   // what was written last
+	plain net.Conn // the end of a pipe that delivers the decompressed input
+	last  []byte   // the end of the output so far, the next dictionary
 }
 
 const (
-	// dictionarySize is the most that a stateless compressor looks back.
+	// dictionarySize is how far a stateless compressor looks back, in octets.
 	dictionarySize = 8 << 10
 	inflateBuffer  = 4 << 10
 )
 
-// deflated are buffers for what is about to be written.
+// deflated are buffers for compressed output.
 var deflated = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// NewConn puts compression on a connection, which is the Conn's from then on.
-// panicked is told of a panic of the decompressor, by which what can be read has
-// ended. It is called in the decompressor's goroutine.
+// NewConn returns a Conn on top of conn, which then belongs to it. If the decompressor panics,
+// the input ends, and panicked is called in the goroutine of the decompressor.
 func NewConn(conn net.Conn, panicked func(any)) *Conn {
 	plain, feed := net.Pipe()
 	go func() {
@@ -70,7 +69,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// remember keeps the end of what was written.
+// remember keeps the end of the output.
 func (c *Conn) remember(p []byte) {
 	if len(p) >= dictionarySize {
 		c.last = append(c.last[:0], p[len(p)-dictionarySize:]...)
@@ -88,7 +87,7 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// CloseWrite ends what is sent, if what is below can do that.
+// CloseWrite closes the writing side, if the underlying connection can do that.
 func (c *Conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

@@ -7,13 +7,12 @@ import (
 	"sync"
 )
 
-// inflate decompresses a DEFLATE stream (RFC 1951) from r to w until its end,
-// and hands on everything that can be known from the octets that came before
-// it waits for more. Neither library does that: compress/flate keeps a block
-// until the next one begins or a sync flush, and klauspost/compress wants ten
-// bits behind a block before it decodes the block's last symbols. A client that
-// ends what it sends by zlib's partial flush (isync 1.4.4, mutt 2.2) sends
-// fewer, and then waits for the answer.
+// inflate decompresses a DEFLATE stream (RFC 1951) from r to w until its end. Before it waits
+// for more input, it writes everything that can be decoded from what it has. Neither library
+// does so: compress/flate holds back a block until the next one begins or a sync flush, and
+// klauspost/compress needs ten bits after a block before it decodes the last symbols. A client
+// that flushes with zlib's partial flush (isync 1.4.4, mutt 2.2) sends fewer bits, and then
+// waits for the response.
 func inflate(w io.Writer, r io.Reader) error {
 	z := &inflater{in: bufio.NewReaderSize(r, inflateBuffer), w: w, out: make([]byte, 0, 2*inflateWindow)}
 	for last := false; !last && z.err == nil; {
@@ -37,20 +36,20 @@ func inflate(w io.Writer, r io.Reader) error {
 var errInflate = errors.New("not a DEFLATE stream")
 
 const (
-	inflateWindow = 32 << 10 // how far back a stream may refer
+	inflateWindow = 32 << 10 // how far back a stream can refer
 	endOfBlock    = 256
 	longestCode   = 15 // bits
 )
 
-// inflater is the state of one stream. After err is set it only gives zeros.
+// inflater is the state of a stream. Once err is set, it only reads zeros.
 type inflater struct {
 	in    *bufio.Reader
 	w     io.Writer
 	err   error
-	held  uint32 // bits that were read and not used
+	held  uint32 // bits that were read but not used yet
 	nHeld uint
-	out   []byte // the window, and behind it what was not handed on
-	sent  int    // octets of out that were handed on
+	out   []byte // the window, followed by output that was not written yet
+	sent  int    // octets of out that were written
 }
 
 func (z *inflater) fail(err error) {
@@ -59,7 +58,7 @@ func (z *inflater) fail(err error) {
 	}
 }
 
-// flush hands on what was decompressed.
+// flush writes the pending output.
 func (z *inflater) flush() {
 	if z.sent < len(z.out) {
 		_, err := z.w.Write(z.out[z.sent:])
@@ -70,7 +69,7 @@ func (z *inflater) flush() {
 	}
 }
 
-// octet reads one octet, and flushes before it has to wait.
+// octet reads an octet, and flushes before it has to wait.
 func (z *inflater) octet() byte {
 	if z.err != nil {
 		return 0
@@ -85,8 +84,7 @@ func (z *inflater) octet() byte {
 	return c
 }
 
-// bits takes the next n bits, at most 16, and reads no octet that it does not
-// need.
+// bits takes the next n bits, at most 16. It reads no more octets than it needs.
 func (z *inflater) bits(n uint) int {
 	for z.nHeld < n {
 		z.held |= uint32(z.octet()) << z.nHeld
@@ -98,7 +96,7 @@ func (z *inflater) bits(n uint) int {
 	return int(v)
 }
 
-// put adds one octet to the output.
+// put appends an octet to the output.
 func (z *inflater) put(c byte) {
 	if len(z.out) == cap(z.out) {
 		z.flush()
@@ -108,9 +106,9 @@ func (z *inflater) put(c byte) {
 	z.out = append(z.out, c)
 }
 
-// stored copies a block that is not compressed.
+// stored copies an uncompressed block.
 func (z *inflater) stored() {
-	z.held, z.nHeld = 0, 0 // up to the next octet
+	z.held, z.nHeld = 0, 0 // skip to an octet boundary
 	n := z.bits(16)
 	if z.bits(16) != ^n&0xffff {
 		z.fail(errInflate)
@@ -120,15 +118,15 @@ func (z *inflater) stored() {
 	}
 }
 
-// code is a canonical Huffman code: how many symbols have each length, and the
-// symbols in the order of their codes.
+// code is a canonical Huffman code: the number of symbols of each length, and the symbols in
+// the order of their codes.
 type code struct {
 	count   [longestCode + 1]int
 	symbols []int
 }
 
-// newCode makes a code from the length of each symbol's code, 0 for symbols
-// that do not occur. Only a code of a single symbol may be incomplete.
+// newCode returns the code with the given length for each symbol, 0 for symbols that are not
+// used. Only a code with a single symbol may be incomplete.
 func newCode(lengths []byte) (*code, error) {
 	c := new(code)
 	for _, n := range lengths {
@@ -158,7 +156,7 @@ func newCode(lengths []byte) (*code, error) {
 	return c, nil
 }
 
-// symbol takes one symbol of the code.
+// symbol takes a symbol of the code.
 func (z *inflater) symbol(c *code) int {
 	value, first, index := 0, 0, 0
 	for n := 1; n <= longestCode && z.err == nil; n++ {
@@ -175,13 +173,13 @@ func (z *inflater) symbol(c *code) int {
 	return endOfBlock
 }
 
-// extra is what a symbol stands for: base and the bits that are added to it.
+// extra is the value of a symbol: base plus a number of extra bits.
 type extra struct {
 	base int
 	bits uint
 }
 
-// lengthsOf and distancesOf follow RFC 1951 section 3.2.5.
+// lengthsOf and distancesOf are from RFC 1951 section 3.2.5.
 var lengthsOf = [29]extra{
 	{3, 0}, {4, 0}, {5, 0}, {6, 0}, {7, 0}, {8, 0}, {9, 0}, {10, 0}, {11, 1}, {13, 1}, {15, 1}, {17, 1},
 	{19, 2}, {23, 2}, {27, 2}, {31, 2}, {35, 3}, {43, 3}, {51, 3}, {59, 3}, {67, 4}, {83, 4}, {99, 4}, {115, 4},
@@ -194,7 +192,7 @@ var distancesOf = [30]extra{
 	{2049, 10}, {3073, 10}, {4097, 11}, {6145, 11}, {8193, 12}, {12289, 12}, {16385, 13}, {24577, 13},
 }
 
-// block decompresses up to the end of a block.
+// block decompresses the rest of a block.
 func (z *inflater) block(literals, distances *code) {
 	for z.err == nil {
 		s := z.symbol(literals)
@@ -226,12 +224,11 @@ func (z *inflater) block(literals, distances *code) {
 	}
 }
 
-// codesOrder is the order of the lengths of the code for the other two codes'
-// lengths (RFC 1951 section 3.2.7).
+// codesOrder is the order in which the lengths of the code length code are sent
+// (RFC 1951 section 3.2.7).
 var codesOrder = [19]int{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
 
-// codes reads the two codes of a block. After an error they are those of a
-// block of fixed codes.
+// codes reads the two codes of a block. After an error it returns the fixed codes.
 func (z *inflater) codes() (literals, distances *code) {
 	fixed := fixedCodes()
 	nLiterals, nDistances, nLengths := 257+z.bits(5), 1+z.bits(5), 4+z.bits(4)
@@ -266,7 +263,7 @@ func (z *inflater) codes() (literals, distances *code) {
 			lengths = append(lengths, last)
 		}
 	}
-	// RFC 1951 has room for more symbols, which mean nothing; zlib refuses them too.
+	// RFC 1951 allows for more symbols, which have no meaning; zlib refuses them too.
 	if z.err != nil || len(lengths) != nLiterals+nDistances || nLiterals > 286 || nDistances > len(distancesOf) || lengths[endOfBlock] == 0 {
 		z.fail(errInflate)
 		return fixed.literals, fixed.distances
@@ -282,7 +279,7 @@ func (z *inflater) codes() (literals, distances *code) {
 	return literals, distances
 }
 
-// fixedCodes are those of RFC 1951 section 3.2.6.
+// fixedCodes are the fixed codes of RFC 1951 section 3.2.6.
 var fixedCodes = sync.OnceValue(func() (c struct{ literals, distances *code }) {
 	var lengths [288]byte
 	for i := range lengths {

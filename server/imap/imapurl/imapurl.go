@@ -1,7 +1,6 @@
-// Package imapurl understands IMAP URLs (RFC 5092, with the parts of RFC 4467 for
-// who may use them) that refer to messages, as CATENATE and URLAUTH have them. It
-// says what a URL is, and neither whether what it refers to is there nor whether
-// its token is right.
+// Package imapurl parses IMAP URLs (RFC 5092, and the access identifiers and tokens of RFC
+// 4467) that refer to messages, as CATENATE and URLAUTH use them. It checks neither whether
+// what a URL refers to exists nor whether its token is correct.
 package imapurl
 
 import (
@@ -17,58 +16,56 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// URL is an IMAP URL (RFC 5092) that refers to a message or to a part of one.
+// URL is an IMAP URL (RFC 5092) of a message or a part of one.
 type URL struct {
-	// Absolute URLs begin with "imap://"; User, which may be empty, and Host, with
-	// the port if the URL has one, are theirs.
+	// Absolute: the URL begins with "imap://". Only then are there User, which may be empty,
+	// and Host, which includes the port if the URL has one.
 	Absolute   bool
-	dots       bool // the path had "." or ".." in it
+	dots       bool // the path contained "." or ".."
 	User, Host string
 
-	Mailbox  string // in UTF-8; "" for the one that the URL is relative to
-	Validity uint32 // 0 if the URL does not say it
+	Mailbox  string // in UTF-8; "" for the mailbox that the URL is relative to
+	Validity uint32 // 0 if the URL does not have it
 	UID      uint32
-	Part     syntax.Section // SECTION and PARTIAL; without a size it goes to the end
+	Part     syntax.Section // SECTION and PARTIAL; a PARTIAL without a size extends to the end
 
-	Auth Auth // zero if the URL carries no authorisation
+	Auth Auth // zero if the URL has no URLAUTH
 }
 
-// Auth is what a URL says of who may use it (RFC 4467 section 3).
+// Auth is what a URL says about who may use it (RFC 4467 section 3).
 type Auth struct {
-	Expires time.Time // zero: never
+	Expires time.Time // zero for never
 	Access  Access
-	User    string // of UserAccess and SubmitAccess
+	User    string // for UserAccess and SubmitAccess
 
-	// Rump is the URL up to mechanism and token, as it is written; these are
-	// empty in a URL that is not authorised yet.
+	// Rump is the URL up to the mechanism and the token, as it was written. Both are empty in a
+	// URL that is not authorised yet.
 	Rump      string
 	Mechanism string // in upper case
 	Token     []byte
 }
 
-// Access is an access identifier (RFC 4467 section 3): who may use a URL.
+// Access is an access identifier (RFC 4467 section 3).
 type Access uint8
 
 const (
-	NoAccess        Access = iota // the URL says nothing of it
-	SubmitAccess                  // who submits mail for Auth.User
+	NoAccess        Access = iota // there is none
+	SubmitAccess                  // whoever submits mail on behalf of Auth.User
 	UserAccess                    // Auth.User
-	AuthUserAccess                // all who are logged in
+	AuthUserAccess                // all logged-in users
 	AnonymousAccess               // everybody
 )
 
 const (
-	// MaxLen is how many octets a URL may have.
+	// MaxLen is the maximum length of a URL in octets.
 	MaxLen = 4096
-	// toTheEnd is the size of a part whose length PARTIAL does not say.
+	// toTheEnd is the size of a part if PARTIAL does not specify a length.
 	toTheEnd = math.MaxInt64
 )
 
-// Parse takes a URL apart. Only those of a message or its parts are taken, in
-// the forms of RFC 5092 section 11 that do not depend on where in a hierarchy
-// they stand: absolute ones, those that begin with a slash, and those that begin
-// with ";UID=". Part has Peek set. The error says what is wrong in words for
-// people.
+// Parse parses a URL of a message or its parts. It accepts the forms of RFC 5092 section 11
+// that do not depend on a position in a hierarchy: absolute URLs, and those that begin with a
+// slash or ";UID=". Part.Peek is set. The text of an error is meant for users.
 func Parse(text string) (u URL, err error) {
 	if len(text) > MaxLen {
 		return u, fmt.Errorf("a URL may have at most %d octets", MaxLen)
@@ -121,8 +118,8 @@ func Parse(text string) (u URL, err error) {
 	return u, nil
 }
 
-// withoutDots resolves "." and ".." in a path without its first slash (RFC 3986
-// section 5.2.4). Those that are percent-encoded are part of a name.
+// withoutDots resolves "." and ".." in a path without its leading slash (RFC 3986 section
+// 5.2.4). Percent-encoded dots are part of a name.
 func withoutDots(path string) string {
 	var kept []string
 	segments := strings.Split(path, "/")
@@ -142,7 +139,7 @@ func withoutDots(path string) string {
 // urlParser takes a URL from its beginning.
 type urlParser struct{ rest string }
 
-// accept takes a text, in any case, if it is next.
+// accept takes text, ignoring case, if it is next.
 func (p *urlParser) accept(text string) bool {
 	if len(p.rest) < len(text) || !strings.EqualFold(p.rest[:len(text)], text) {
 		return false
@@ -151,7 +148,7 @@ func (p *urlParser) accept(text string) bool {
 	return true
 }
 
-// until takes what stands before the first of some characters, and leaves that.
+// until takes everything before the first of some characters, but not that character.
 func (p *urlParser) until(chars string) string {
 	i := strings.IndexAny(p.rest, chars)
 	if i < 0 {
@@ -173,7 +170,7 @@ func (p *urlParser) server(u *URL) (err error) {
 		if u.User, err = decodeURL(server.until(";@"), "&="); err != nil {
 			return err
 		}
-		// How to log in is for others.
+		// The mechanism is of no interest here.
 		if server.accept(";AUTH=") {
 			if _, err := decodeURL(server.until("@"), "&=*"); err != nil {
 				return err
@@ -183,7 +180,7 @@ func (p *urlParser) server(u *URL) (err error) {
 			return errors.New("its user is malformed")
 		}
 	}
-	// "[", "]" and ":" are for IPv6 addresses, and a port.
+	// "[", "]" and ":" are used in IPv6 addresses and before a port.
 	if u.Host, err = decodeURL(server.rest, "&=:[]"); err == nil && u.Host == "" {
 		err = errors.New("it does not name a server")
 	}
@@ -216,7 +213,7 @@ func (p *urlParser) mailbox(u *URL) (err error) {
 
 var errNoMessage = errors.New("it does not refer to a message")
 
-// number32 takes a number of 32 bits that is not 0.
+// number32 takes a 32-bit number other than 0.
 func (p *urlParser) number32(what string) (uint32, error) {
 	n, ok := p.digits(math.MaxUint32)
 	if !ok || n == 0 {
@@ -225,7 +222,7 @@ func (p *urlParser) number32(what string) (uint32, error) {
 	return uint32(n), nil
 }
 
-// digits takes a number; ok is false if there is none, or one above limit.
+// digits takes a number; ok is false if there is none, or it exceeds limit.
 func (p *urlParser) digits(limit int64) (n int64, ok bool) {
 	for p.rest != "" && p.rest[0] >= '0' && p.rest[0] <= '9' {
 		digit := int64(p.rest[0] - '0')
@@ -238,11 +235,11 @@ func (p *urlParser) digits(limit int64) (n int64, ok bool) {
 	return n, ok
 }
 
-// section takes a section as FETCH has it between brackets, percent-encoded.
+// section takes a percent-encoded section, as FETCH has it between brackets.
 func (p *urlParser) section(to *syntax.Section) error {
 	text := p.until(";")
 	if cut, slash := strings.CutSuffix(text, "/"); slash {
-		text, p.rest = cut, "/"+p.rest // of what comes behind it
+		text, p.rest = cut, "/"+p.rest // it belongs to what follows
 	}
 	text, err := decodeURL(text, "&=:@/")
 	if err != nil {
@@ -276,8 +273,8 @@ func (p *urlParser) partial(to *syntax.Section) error {
 	return nil
 }
 
-// authorisation takes ";EXPIRE=date-time;URLAUTH=access:mechanism:token", or
-// what is there of it, from the end of a URL.
+// authorisation takes what is there of ";EXPIRE=date-time;URLAUTH=access:mechanism:token" at
+// the end of a URL.
 func (p *urlParser) authorisation(u *URL, text string) (err error) {
 	a := &u.Auth
 	if p.accept(";EXPIRE=") {
@@ -334,14 +331,14 @@ func (p *urlParser) authorisation(u *URL, text string) (err error) {
 	return nil
 }
 
-// isMechanism tells whether a name in upper case can be one of a mechanism
+// isMechanism reports whether a name in upper case is valid for a mechanism
 // (RFC 4467 section 9).
 func isMechanism(name string) bool {
 	return name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") == ""
 }
 
-// decodeURL undoes percent-encoding. Besides what stands for itself everywhere
-// (RFC 5092 section 11, uchar) the text may have the characters of more.
+// decodeURL decodes percent-encoding. Unencoded, text may only contain the characters that are
+// allowed everywhere (RFC 5092 section 11, uchar) and those of more.
 func decodeURL(text, more string) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
@@ -371,7 +368,7 @@ func decodeURL(text, more string) (string, error) {
 
 var errPercent = errors.New("a percent sign is not followed by two hexadecimal digits")
 
-// urlPlain tells whether a character stands for itself everywhere in a URL.
+// urlPlain reports whether a character needs no encoding anywhere in a URL.
 func urlPlain(c byte) bool {
 	switch u := syntax.Upper(c); {
 	case u >= 'A' && u <= 'Z', c >= '0' && c <= '9':
@@ -384,8 +381,8 @@ func hexDigit(c byte) int {
 	return strings.IndexByte("0123456789ABCDEF", syntax.Upper(c))
 }
 
-// Escape makes a URL fit for a response code, which cannot have all octets:
-// what has no place in a URL is percent-encoded.
+// Escape makes any text suitable for a response code with a URL: it percent-encodes the
+// characters that a URL cannot contain.
 func Escape(text string) string {
 	var b strings.Builder
 	for i := range len(text) {

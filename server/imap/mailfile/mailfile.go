@@ -1,11 +1,11 @@
-// Package mailfile is one message as FETCH, SEARCH and SORT read it: what the cache
-// has of it and, when that is not enough, its file, which is opened then. Who reads
-// asks for the header, the parts or what the cache keeps rendered (rendering.go), and
-// need not know where it comes from; what was read is given to the cache.
+// Package mailfile reads a message for FETCH, SEARCH and SORT. It uses what the cache has of
+// the message, and opens the file only if that is not enough. A caller asks for the header, the
+// parts, or what the cache keeps in rendered form (rendering.go), and need not know where it
+// comes from; what was read is added to the cache.
 //
-// It knows neither sessions nor commands. What a section of FETCH is in a message
-// (package imap, fetchpart.go) does not belong here, nor how headers and parts are
-// written (package render) or taken apart (package message).
+// The package knows nothing about sessions and commands. How a section of FETCH is found in a
+// message belongs in package imap (fetchpart.go), how headers and parts are written in package
+// render, and how they are parsed in package message.
 package mailfile
 
 import (
@@ -21,71 +21,71 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// File is one message. What was read once is kept, and not read again. For one
-// goroutine at a time.
+// File is a message. It keeps what it has read and does not read it again. Only one goroutine
+// at a time may use it.
 type File struct {
 	view  *mailbox.View
 	m     mailbox.Message
 	known *Known
 	room  *room
 
-	// rec is what the cache has, and what was made since; that of the cache is
-	// good until the next record is read.
+	// rec is what the cache has, and what was added since. The cache's memory is valid until
+	// the next record is read.
 	rec    cache.Record
-	cached cache.Kinds // the kinds of rec that are the cache's
+	cached cache.Kinds // the kinds of rec that came from the cache
 
-	check func() error // an error of it ends the reading of a long text
+	check func() error // its error ends the reading of a long text
 
 	opened bool
-	told   bool // the cache knows the size and the date of the file
+	told   bool // the cache knows the size and date of the file
 	file   mailbox.File
-	src    io.ReaderAt // the file behind what was read ahead
-	text   []byte      // all of it, if it was read ahead
-	head   []byte      // the header, in CRLF form, if rec does not have it
+	src    io.ReaderAt // the file, with the beginning from memory
+	text   []byte      // the complete file, if it was read ahead
+	head   []byte      // the header with CRLF line ends, if rec does not have it
 }
 
-// Known is what is known of the parts of one file. A session keeps it of the
-// message that it served last a piece of, so that the next piece costs neither a
-// scan nor a parse. Zero: nothing is known.
+// Known is what is known about the parts of a file. A session keeps it for the message of which
+// it last served a piece, so that the next piece requires neither a scan nor a parse. The zero
+// value means that nothing is known.
 type Known struct {
 	uid   uint32
 	size  int64
 	mtime time.Time
 
-	virtual int64         // octets in CRLF form, 0 if not known
-	body    message.Pos   // where the header ends, zero if not known
+	virtual int64         // octets with CRLF line ends; 0 if not known
+	body    message.Pos   // the end of the header; zero if not known
 	root    *message.Part // nil if not known
-	at      message.Pos   // where the last copy ended
-	binary  []knownBinary // decoded parts whose size was counted
+	at      message.Pos   // the end of the last copy
+	binary  []knownBinary // decoded parts whose sizes were counted
 }
 
-// knownBinary is what is known of the part with a path.
+// knownBinary is the decoding of the part with a path.
 type knownBinary struct {
 	path []int
 	message.Binary
 }
 
-// maxKnownBinary bounds how many of them are kept.
+// maxKnownBinary is the maximum number of them.
 const maxKnownBinary = 32
 
 const (
-	// ReadAhead is how many octets are read of a file at once, if all of it is
-	// wanted: a message that is no longer is in memory then.
+	// ReadAhead is how many octets of a file are read at once if all of it is needed. Messages
+	// up to this size are kept in memory.
 	ReadAhead = 64 << 10
-	// ReadHeader is how many are read at once if only the header is wanted, and the
-	// room that every message has.
+	// ReadHeader is how many octets are read at once if only the header is needed. Every
+	// message has a buffer of this size.
 	ReadHeader = 16 << 10
-	// maxHeader bounds the header that is held in memory. What is beyond is not
-	// found by HEADER.FIELDS, ENVELOPE and SEARCH; BODY[HEADER] has it.
+	// maxHeader is how much of a header is held in memory, in octets. HEADER.FIELDS, ENVELOPE
+	// and SEARCH do not find what is beyond it; BODY[HEADER] includes it.
 	maxHeader = 1 << 20
 )
 
-// room is the memory of one File, which the next one takes over.
+// room is the memory of a File, which is reused.
 type room struct {
 	mail   File
 	ahead  [ReadHeader]byte
-	more   *[ReadAhead]byte // from aheadRooms, nil if ahead is enough
-	memory bytes.Reader     // of ahead or more
+	more   *[ReadAhead]byte // from aheadRooms; nil if ahead is large enough
+	memory bytes.Reader     // reads ahead or more
 	head   []byte
 	pieces []byte // renderings, one after the other
 	known  Known
@@ -97,9 +97,9 @@ var (
 	aheadRooms = sync.Pool{New: func() any { return new([ReadAhead]byte) }}
 )
 
-// New returns a message for reading. known is used and changed; it may be of
-// another message, and nil. rec is what the cache has, zero for nothing. check
-// is asked by whoever reads whether there is use in going on. Close it.
+// New returns a message to read. known is used and updated; it may be about another message,
+// and may be nil. rec is the record of the cache, zero if there is none. check is called from
+// time to time during long reads; its error ends them. The caller must call Close.
 func New(view *mailbox.View, m mailbox.Message, known *Known, rec cache.Record, check func() error) *File {
 	r := rooms.Get().(*room)
 	if known == nil {
@@ -109,15 +109,14 @@ func New(view *mailbox.View, m mailbox.Message, known *Known, rec cache.Record, 
 	return &r.mail
 }
 
-// Own makes the record of the cache good for longer than until the next one is
-// read.
+// Own copies the cache's memory, so that it stays valid when the next record is read.
 func (f *File) Own() { f.room.pieces = f.rec.MoveTo(f.room.pieces) }
 
-// SetCheck puts another check in the place of New's, for who takes the message over
-// from another goroutine.
+// SetCheck replaces the check of New. It is for a goroutine that takes over the
+// message from another one.
 func (f *File) SetCheck(check func() error) { f.check = check }
 
-// Close gives back all that the message has, also what it returned.
+// Close releases all memory of the message, including what its methods have returned.
 func (f *File) Close() {
 	r := f.room
 	if f.opened {
@@ -144,8 +143,8 @@ func (f *File) Close() {
 // UID returns the message's UID.
 func (f *File) UID() uint32 { return f.m.UID }
 
-// Open opens the file, if it is not open, and reads its beginning: all of a
-// small message if whole is set.
+// Open opens the file, unless it is open, and reads its beginning; with whole, all
+// of a small message.
 func (f *File) Open(whole bool) error {
 	if f.opened {
 		return nil
@@ -176,8 +175,8 @@ func (f *File) Open(whole bool) error {
 	return nil
 }
 
-// adopt goes on with what the cache has of the file that was opened, if it is
-// still the one that the cache knows.
+// adopt keeps what the cache has if it is still about the file that was opened,
+// and drops it otherwise.
 func (f *File) adopt() {
 	rec := &f.rec
 	if rec.Has() == 0 {
@@ -193,23 +192,23 @@ func (f *File) adopt() {
 	}
 }
 
-// Opened tells whether the file is open; what follows here is for such a one.
+// Opened reports whether the file is open. The following methods require that.
 func (f *File) Opened() bool { return f.opened }
 
-// Source is the text as it stands in the file.
+// Source returns the octets of the file.
 func (f *File) Source() io.ReaderAt { return f.src }
 
-// Octets is how long that is.
+// Octets returns the size of the file.
 func (f *File) Octets() int64 { return f.file.Size }
 
-// Text is all of it, nil if it is too long to be held in memory, or only its
-// beginning was wanted.
+// Text returns the complete file, nil if it is too long to be held in memory or only
+// its beginning was read.
 func (f *File) Text() []byte { return f.text }
 
-// Mtime is the file's modification time.
+// Mtime returns the modification time of the file.
 func (f *File) Mtime() time.Time { return f.file.Mtime }
 
-// aheadReader has the beginning of a file in memory.
+// aheadReader reads a file whose beginning is in memory.
 type aheadReader struct {
 	ahead []byte
 	file  io.ReaderAt
@@ -235,8 +234,8 @@ func (r *aheadReader) ReadAt(p []byte, off int64) (int, error) {
 	return r.file.ReadAt(p, off)
 }
 
-// Size returns the octets of the message in CRLF form, as others counted them if
-// that can be, and tells the view.
+// Size returns the size of the message with CRLF line ends. It trusts a size that the view
+// knows if that is plausible; otherwise it counts, and tells the view.
 func (f *File) Size() (int64, error) {
 	if f.known.virtual == 0 {
 		if n, ok := f.view.KnownSize(f.m); ok && n >= f.file.Size && n <= 2*f.file.Size {
@@ -250,7 +249,7 @@ func (f *File) Size() (int64, error) {
 	return n, err
 }
 
-// virtual returns the octets of the message in CRLF form, as counted.
+// virtual counts the octets of the message with CRLF line ends.
 func (f *File) virtual() (int64, error) {
 	if err := f.Open(true); err != nil {
 		return 0, err
@@ -266,11 +265,11 @@ func (f *File) virtual() (int64, error) {
 	return k.virtual, nil
 }
 
-// CachedHeader returns the header of the message in CRLF form, if the cache has it
-// or it was read, all of it.
+// CachedHeader returns the complete header with CRLF line ends, if it is in the cache
+// or was already read.
 func (f *File) CachedHeader() ([]byte, bool) { return f.rec.Get(cache.Header) }
 
-// Header returns the header of the message in CRLF form, no more than 1 MiB of it.
+// Header returns the header with CRLF line ends, at most 1 MiB of it.
 func (f *File) Header() ([]byte, error) {
 	if b, ok := f.CachedHeader(); ok {
 		return b, nil
@@ -292,13 +291,13 @@ func (f *File) Header() ([]byte, error) {
 	return head, nil
 }
 
-// PartHeader returns the header of a part, as Header does that of the message. The
-// file is open.
+// PartHeader returns the header of a part, as Header does for the message. The
+// file must be open.
 func (f *File) PartHeader(p *message.Part) ([]byte, error) {
 	return message.Header(f.src, p, maxHeader)
 }
 
-// BodyBegin returns where the header ends.
+// BodyBegin returns the end of the header.
 func (f *File) BodyBegin() (message.Pos, error) {
 	if err := f.Open(false); err != nil {
 		return message.Pos{}, err
@@ -313,7 +312,7 @@ func (f *File) BodyBegin() (message.Pos, error) {
 	return f.known.body, nil
 }
 
-// End returns where the message ends.
+// End returns the end of the message.
 func (f *File) End() (message.Pos, error) {
 	n, err := f.virtual()
 	if err != nil {
@@ -322,7 +321,7 @@ func (f *File) End() (message.Pos, error) {
 	return message.Pos{Phys: f.file.Size, Virt: n}, nil
 }
 
-// Structure returns the message's parts.
+// Structure returns the MIME structure of the message.
 func (f *File) Structure() (*message.Part, error) {
 	if err := f.Open(true); err != nil {
 		return nil, err
@@ -343,7 +342,7 @@ func (f *File) Structure() (*message.Part, error) {
 	return k.root, nil
 }
 
-// Part returns the part with a number, nil if there is none.
+// Part returns the part with a part number, nil if there is none.
 func (f *File) Part(path []int) (*message.Part, error) {
 	root, err := f.Structure()
 	if err != nil {
@@ -356,8 +355,8 @@ func (f *File) Part(path []int) (*message.Part, error) {
 	return p, nil
 }
 
-// CopyTo writes octets from, up to but not including, to of the message in
-// CRLF form, where start is a place not behind them. The file is open.
+// CopyTo copies the octets in [from, to) of the message with CRLF line ends to w. start is any
+// known position at or before from, and end the end of the section. The file must be open.
 func (f *File) CopyTo(w io.Writer, start, end message.Pos, from, to int64) error {
 	if at := f.known.at; at.Virt <= from && at.Virt > start.Virt {
 		start = at
@@ -370,8 +369,8 @@ func (f *File) CopyTo(w io.Writer, start, end message.Pos, from, to int64) error
 	return err
 }
 
-// Decoded tells what a part is without its transfer encoding. The part is the one
-// with the given path; nil is the whole message.
+// Decoded returns what is known of a part without its transfer encoding. p is the part with the
+// given path; for the whole message, path is empty.
 func (f *File) Decoded(path []int, p *message.Part) (message.Binary, error) {
 	if err := f.Open(true); err != nil {
 		return message.Binary{}, err

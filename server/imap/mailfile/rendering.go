@@ -10,10 +10,10 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// The cache holds what is here rendered, for all sessions: so only what is the
-// same whether a client takes UTF-8 in quoted strings or not, and knows IMAP4rev2
-// or not. That is what has no octet beyond ASCII, and a structure without parts of
-// type message/global. When a rendering changes, cache.Format has to.
+// The cache holds these renderings for all sessions. It can therefore only hold what is the
+// same whether or not a client accepts UTF-8 in quoted strings and knows IMAP4rev2: what is
+// pure ASCII, and structures without parts of type message/global. When a rendering changes,
+// cache.Format must change, too.
 
 // renderer writes responses to memory.
 type renderer struct {
@@ -21,7 +21,7 @@ type renderer struct {
 	out bytes.Buffer
 }
 
-// render returns what f writes, nil if it depends on the session. It is good
+// render returns what f writes, nil if it depends on the session. The result is valid
 // until the next call.
 func (r *renderer) render(f func(w *syntax.Writer)) []byte {
 	r.out.Reset()
@@ -42,11 +42,11 @@ func isASCII(b []byte) bool {
 	return true
 }
 
-// rendered are the kinds that Provide makes by rendering, in this order.
+// rendered are the kinds that Provide renders, in this order.
 var rendered = [...]cache.Kind{cache.Envelope, cache.BodyStructure, cache.Body}
 
-// Provide reads what is needed for the kinds of the message, and renders those
-// that are the same for all sessions, so that Rendering needs no file.
+// Provide reads what the kinds need of the message, and renders those that are the same for all
+// sessions, so that Rendering needs no file.
 func (f *File) Provide(kinds cache.Kinds) error {
 	missing := kinds &^ f.rec.Has()
 	if missing&cache.Header.Set() != 0 {
@@ -79,8 +79,8 @@ func (f *File) Provide(kinds cache.Kinds) error {
 	return nil
 }
 
-// Rendering gives what writes a kind, best one that Provide was called for: then it cannot
-// fail, and needs no file.
+// Rendering returns a function that writes a kind. After Provide for this kind, it needs no
+// file and cannot fail.
 func (f *File) Rendering(kind cache.Kind) (func(*syntax.Writer), error) {
 	if b, ok := f.rec.Get(kind); ok {
 		return func(w *syntax.Writer) { w.RawBytes(b) }, nil
@@ -89,8 +89,8 @@ func (f *File) Rendering(kind cache.Kind) (func(*syntax.Writer), error) {
 	return render, err
 }
 
-// renderer gives what renders a kind for any session, and whether it renders the
-// same for all, if that is ASCII.
+// renderer returns a function that renders a kind for any session, and whether the result, if
+// it is ASCII, is the same for all.
 func (f *File) renderer(kind cache.Kind) (write func(*syntax.Writer), forAll bool, err error) {
 	if kind == cache.Envelope {
 		head, err := f.Header()
@@ -111,7 +111,7 @@ func (f *File) renderer(kind cache.Kind) (write func(*syntax.Writer), forAll boo
 	return func(w *syntax.Writer) { st.Write(w, kind == cache.BodyStructure) }, st.ForAll(), nil
 }
 
-// readPreview makes the kind Preview, which is text and no rendering.
+// readPreview sets the kind Preview, which is text and not rendered.
 func (f *File) readPreview() error {
 	root, err := f.Structure()
 	if err != nil {
@@ -124,22 +124,22 @@ func (f *File) readPreview() error {
 	return err
 }
 
-// Preview returns the message's PREVIEW.
+// Preview returns the PREVIEW text of the message.
 func (f *File) Preview() (string, error) {
 	err := f.Provide(cache.Preview.Set())
 	b, _ := f.rec.Get(cache.Preview)
 	return string(b), err
 }
 
-// Stamped returns a record without content, for what is made of the message as it
-// was read and kept elsewhere. Call Remember before.
+// Stamped returns a record without content, for what is derived from the message as it was read
+// but kept elsewhere. Remember must be called first.
 func (f *File) Stamped() cache.Record {
 	return cache.Record{Size: f.rec.Size, Mtime: f.rec.Mtime, Virtual: -1, Source: f.rec.Source}
 }
 
-// Remember gives the cache what it lacks of what was read, and the size of a text
-// that is in memory, which costs little now. An error is one of reading, and
-// comes up where somebody needs what cannot be read.
+// Remember adds to the cache what it lacks of what was read, and the size of a text in memory,
+// which is cheap to count now. A failure to read is ignored here; it is reported when someone
+// needs what cannot be read.
 func (f *File) Remember() {
 	rec, k := &f.rec, f.known
 	told := !f.opened || f.told && (rec.Virtual >= 0 || k.virtual == 0)

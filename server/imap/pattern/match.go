@@ -1,20 +1,19 @@
-// Package pattern matches names of mailboxes with the wildcards of LIST and LSUB,
-// in a time that no pattern can make long.
+// Package pattern matches mailbox names with the wildcards of LIST and LSUB. No pattern
+// can make it slow.
 package pattern
 
 import "strings"
 
-// Pattern is a mailbox name with wildcards (RFC 9051 section 6.3.9): "*" stands
-// for any octets, "%" for any but the hierarchy separator. For one goroutine at a
-// time.
+// Pattern is a mailbox name with wildcards (RFC 9051 section 6.3.9): "*" matches any octets,
+// "%" any except the hierarchy separator. Only one goroutine at a time may use it.
 type Pattern struct {
-	text  string // runs of wildcards are one
+	text  string // each run of wildcards is a single one
 	sep   byte
-	solo  int    // octets that stand for themselves
-	table *table // nil until a name comes that may match
+	solo  int    // number of octets that are not wildcards
+	table *table // nil until the first name that may match
 }
 
-// New makes the pattern of a text in UTF-8; sep is the hierarchy separator.
+// New returns the pattern for a text in UTF-8. sep is the hierarchy separator.
 func New(text string, sep byte) *Pattern {
 	p := &Pattern{sep: sep}
 	var b strings.Builder
@@ -25,7 +24,7 @@ func New(text string, sep byte) *Pattern {
 			i++
 			continue
 		}
-		// A run matches what its strongest member matches.
+		// A run of wildcards matches what the strongest of them matches.
 		wild := byte('%')
 		for ; i < len(text) && isWildcard(text[i]); i++ {
 			if text[i] == '*' {
@@ -40,14 +39,14 @@ func New(text string, sep byte) *Pattern {
 
 func isWildcard(c byte) bool { return c == '*' || c == '%' }
 
-// table is a pattern with a bit for each octet of its text, and one more: a bit j
-// stands for what the first j octets have matched.
+// table is a pattern as bit sets. They have a bit for each octet of its text, and one more: bit
+// j stands for the state after the first j octets.
 type table struct {
-	literal [256][]uint64 // bit j+1: octet j is this one; nil: none is
+	literal [256][]uint64 // bit j+1: octet j is this octet; nil if none is
 	wild    []uint64      // bit j: octet j is a wildcard
 	star    []uint64      // bit j+1: octet j is "*"
 	percent []uint64      // bit j+1: octet j is "%"
-	row     []uint64      // room for Matches
+	row     []uint64      // memory of Matches
 }
 
 func (p *Pattern) makeTable() *table {
@@ -72,9 +71,9 @@ func (p *Pattern) makeTable() *table {
 	return t
 }
 
-// Matches tells whether the pattern matches a name. INBOX, also as the first
-// level of a name, is matched in any case. Whatever the wildcards, it takes
-// len(name) times len(p.text)/64 steps at most.
+// Matches reports whether the pattern matches a name. INBOX, also as the first level of a
+// name, is matched regardless of case. It takes at most len(name) times len(p.text)/64
+// steps, whatever the wildcards.
 func (p *Pattern) Matches(name string) bool {
 	if p.solo > len(name) {
 		return false
@@ -83,20 +82,20 @@ func (p *Pattern) Matches(name string) bool {
 		p.table = p.makeTable()
 	}
 	t := p.table
-	fold := 0 // octets that are compared without regard to case
+	fold := 0 // octets that are compared regardless of case
 	if len(name) >= 5 && name[:5] == "INBOX" && (len(name) == 5 || name[5] == p.sep) {
 		fold = 5
 	}
 	row := t.row
 	clear(row)
-	row[0] = 1 | t.wild[0]&1<<1 // nothing matches nothing, and so does a wildcard
+	row[0] = 1 | t.wild[0]&1<<1 // the empty name is matched by nothing, and by a wildcard
 	for n := range len(name) {
 		c := name[n]
 		literal, other := t.literal[c], []uint64(nil)
 		if n < fold {
 			other = t.literal[c+('a'-'A')]
 		}
-		var possible, before, passed uint64 // before and passed: what goes over from word to word
+		var possible, before, passed uint64 // before, passed: carries from word to word
 		for w, was := range row {
 			fits, stays := uint64(0), t.star[w]
 			if literal != nil {

@@ -9,26 +9,26 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// Structure is all that BODY and BODYSTRUCTURE tell of a message. It is not changed once
-// it was read.
+// Structure is what BODY and BODYSTRUCTURE return of a message. It is immutable once
+// it has been read.
 type Structure struct {
 	root *message.Part
-	// envelopes are those of the embedded messages.
+	// envelopes are the envelopes of embedded messages.
 	envelopes map[*message.Part]*message.Envelope
-	global    bool  // there are parts of type message/global
-	header    int64 // octets of a header that are read
+	global    bool  // some part is of type message/global
+	header    int64 // maximum octets of a header to read
 	room      int64 // octets of headers that may still be read
 }
 
-// ForAll says that Write writes the same for all clients, if that is ASCII.
+// ForAll reports whether the output of Write, if it is ASCII, is the same for all clients.
 func (st *Structure) ForAll() bool { return !st.global }
 
-// maxEmbedded bounds the headers of embedded messages that are read for their
-// envelopes; those beyond have empty ones.
+// maxEmbedded is the maximum size in octets of all headers of embedded messages that are read
+// for envelopes. Messages beyond it get empty envelopes.
 const maxEmbedded = 4 << 20
 
-// ReadStructure reads what is needed of the messages that are embedded in the one
-// whose parts are below root: of the header of each at most header octets.
+// ReadStructure reads the headers of embedded messages, at most header octets of each. src is
+// the message, and root its MIME structure.
 func ReadStructure(src io.ReaderAt, root *message.Part, header int64) (*Structure, error) {
 	st := &Structure{root: root, header: header, room: maxEmbedded}
 	return st, st.readEnvelopes(src, root)
@@ -55,8 +55,8 @@ func (st *Structure) readEnvelopes(src io.ReaderAt, p *message.Part) error {
 	return nil
 }
 
-// Write writes the structure (RFC 9051 section 7.5.2), with the extension data
-// for BODYSTRUCTURE and without for BODY.
+// Write writes the structure (RFC 9051 section 7.5.2), for BODYSTRUCTURE with the extension
+// data, for BODY without.
 func (st *Structure) Write(w *syntax.Writer, extended bool) { st.part(w, st.root, extended) }
 
 func (st *Structure) part(w *syntax.Writer, p *message.Part, extended bool) {
@@ -85,7 +85,7 @@ func (st *Structure) multipart(w *syntax.Writer, p *message.Part, extended bool)
 	}
 }
 
-// emptyPart stands in where the grammar wants a part and the message has none.
+// emptyPart writes a part where the grammar requires one and the message has none.
 func emptyPart(w *syntax.Writer, extended bool) {
 	w.Raw(`("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0`)
 	if extended {
@@ -112,9 +112,9 @@ func (st *Structure) single(w *syntax.Writer, p *message.Part, extended bool) {
 	}
 	w.SP()
 	w.Number(uint64(p.End.Virt - p.Body.Virt))
-	// To a client of IMAP4rev1, MESSAGE/RFC822 is the only type with more to tell
-	// (RFC 3501 section 9, media-message). JavaMail 1.6.5 reads no structure in which
-	// another has that.
+	// To IMAP4rev1 clients, MESSAGE/RFC822 is the only type with envelope and structure (RFC
+	// 3501 section 9, media-message). JavaMail 1.6.5 cannot parse a structure in which
+	// another type has them.
 	opens := p.Message() && (w.Rev2 || !isGlobal(p))
 	if opens {
 		st.embedded(w, p, extended)
@@ -134,8 +134,8 @@ func isGlobal(p *message.Part) bool { return p.Message() && strings.EqualFold(p.
 
 func isTextType(p *message.Part) bool { return strings.EqualFold(p.Type, "text") }
 
-// typeParams returns the parameters of a part's type, for text with the charset
-// that it has if it does not say (RFC 2046 section 4.1.2), as Dovecot does.
+// typeParams returns the parameters of a part's type. For text without a charset it adds the
+// default one (RFC 2046 section 4.1.2), as Dovecot does.
 func typeParams(p *message.Part) []message.Param {
 	isCharset := func(q message.Param) bool { return strings.EqualFold(q.Name, "charset") }
 	if !isTextType(p) || slices.ContainsFunc(p.Params, isCharset) {
@@ -144,8 +144,8 @@ func typeParams(p *message.Part) []message.Param {
 	return append(slices.Clip(p.Params), message.Param{Name: "charset", Value: "us-ascii"})
 }
 
-// embedded writes the envelope and the structure of the message in a part. If
-// it has none, because it ends with its header or lies too deep, an empty one.
+// embedded writes the envelope and the structure of the message in a part. They are empty if
+// there is no message, because the part ends with its header or is nested too deeply.
 func (st *Structure) embedded(w *syntax.Writer, p *message.Part, extended bool) {
 	w.SP()
 	inner := p.Embedded()
@@ -160,7 +160,7 @@ func (st *Structure) embedded(w *syntax.Writer, p *message.Part, extended bool) 
 	st.part(w, inner, extended)
 }
 
-// bodyExtension writes the extension data that all kinds of parts have.
+// bodyExtension writes the extension data that all types of parts have.
 func bodyExtension(w *syntax.Writer, p *message.Part) {
 	w.SP()
 	if p.Disposition == "" {

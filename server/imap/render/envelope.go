@@ -1,7 +1,7 @@
-// Package render writes what FETCH tells of the header and the parts of a message:
-// ENVELOPE, BODY and BODYSTRUCTURE (RFC 9051 section 7.5.2).
+// Package render writes what FETCH returns of the header and the parts of a message: ENVELOPE,
+// BODY and BODYSTRUCTURE (RFC 9051 section 7.5.2).
 //
-// The cache keeps what is written here: when that changes, cache.Format has to.
+// The cache keeps its output: when that changes, cache.Format must change, too.
 package render
 
 import (
@@ -9,8 +9,8 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// Envelope writes an ENVELOPE (RFC 9051 section 7.5.2). The strings are the
-// text of the header as it stands there, encoded words and all.
+// Envelope writes an ENVELOPE (RFC 9051 section 7.5.2). The strings are the text of the header
+// as it is, including encoded words.
 func Envelope(w *syntax.Writer, e *message.Envelope) {
 	w.Byte('(')
 	w.NString(e.Date, e.HasDate)
@@ -40,8 +40,8 @@ func addresses(w *syntax.Writer, list []message.Address) {
 	w.Byte(')')
 }
 
-// address writes one address. The begin of a group has its name as the mailbox
-// and no host, its end has neither.
+// address writes an address. The start of a group has the group name as the mailbox and no
+// host; the end of a group has neither.
 func address(w *syntax.Writer, a *message.Address) {
 	switch a.Kind {
 	case message.GroupStart:

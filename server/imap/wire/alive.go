@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PeerGone returns an error if the client closed its side, also while input of
-// it is waiting. It looks at most every 100 ms.
+// PeerGone returns an error if the client has closed its side of the connection, even while its
+// input is still pending. It checks at most every 100 ms.
 func (c *Conn) PeerGone(now time.Time) error {
 	c.peer.Lock()
 	defer c.peer.Unlock()

@@ -1,6 +1,6 @@
-// Package wire is the connection below lexer and writer of an IMAP session: when
-// reading and writing time out, how a session that waits for its client is woken,
-// how TLS and compression are put on it, and whether the client is there at all.
+// Package wire is the connection below the lexer and writer of an IMAP session. It handles
+// timeouts, wakes sessions that are waiting for their client, puts TLS and compression on top
+// of the connection, and detects whether the client is gone.
 package wire
 
 import (
@@ -12,44 +12,44 @@ import (
 	"time"
 )
 
-// Conn is a connection, used by the goroutine of its session, but for Wake, Close,
-// Cut and PeerGone, which may be called by any. With Socket, Stream and the timeouts set it
-// is ready for use.
+// Conn is a connection. Only the goroutine of its session may use it, except for Wake, Cut
+// and PeerGone, which any goroutine may call. A Conn with Socket, Stream and the timeouts set
+// is ready to use.
 type Conn struct {
-	Socket net.Conn // as accepted
-	Stream net.Conn // what is read and written: the socket, or what is stacked on it
+	Socket net.Conn // the accepted connection
+	Stream net.Conn // what is read and written: Socket, or what is stacked on it
 
-	ReadTimeout  time.Duration // inside a command, without any octet coming
-	WriteTimeout time.Duration // without the client taking any octet
-	Until        time.Time     // when reading ends in any case; zero: never
+	ReadTimeout  time.Duration // inside a command, without any input
+	WriteTimeout time.Duration // without the client accepting any output
+	Until        time.Time     // when reading ends in any case; zero for never
 
 	one    [1]byte
 	peer   sync.Mutex
-	looked time.Time // when PeerGone did
-	gone   error     // what it found; nil: the client is there
+	looked time.Time // last check by PeerGone
+	gone   error     // its result; nil if the client is there
 
 	mu     sync.Mutex
-	news   Reasons // that the session was not woken for yet
-	wakeOn Reasons // while the session waits: what ends that
+	news   Reasons // for which the session was not woken yet
+	wakeOn Reasons // what wakes the session while it waits; else 0
 }
 
-// Reasons say why a session that waits for its client is woken.
+// Reasons are reasons to wake a session that waits for its client.
 type Reasons uint8
 
 const (
 	NewsMailbox  Reasons = 1 << iota // the selected mailbox changed
-	NewsOthers                       // something that NOTIFY asked for happened elsewhere
-	NewsShutdown                     // the server ends
-	NewsRevoked                      // the login does not hold any more
+	NewsOthers                       // an event elsewhere that NOTIFY asked for
+	NewsShutdown                     // the server is stopping
+	NewsRevoked                      // the login is no longer valid
 )
 
-// ErrWoken is what Await returns when the session was woken.
+// ErrWoken is returned by Await when the session was woken.
 var ErrWoken = errors.New("woken")
 
 var longAgo = time.Unix(1, 0)
 
-// Wake ends the session's waiting for input if it waits for that reason also;
-// otherwise it is told the next time it does. It never blocks.
+// Wake wakes the session if it is waiting and why is among the reasons that it waits for.
+// Otherwise, the next wait for this reason returns at once. Wake never blocks.
 func (c *Conn) Wake(why Reasons) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,16 +59,16 @@ func (c *Conn) Wake(why Reasons) {
 	}
 }
 
-// Forget drops news that need not be told any more.
+// Forget drops pending reasons that are no longer relevant.
 func (c *Conn) Forget(why Reasons) {
 	c.mu.Lock()
 	c.news &^= why
 	c.mu.Unlock()
 }
 
-// Read reads inside a command, with ReadTimeout. Before login (Until is set) the end of
-// the server ends it at once. After login a command that has begun, such as an APPEND, may
-// still come to its end, unless the login is revoked.
+// Read reads inside a command, with ReadTimeout. Before login (Until is set), a shutdown of the
+// server ends it at once. After login, a command that has begun, such as APPEND, may complete,
+// unless the login is revoked.
 func (c *Conn) Read(p []byte) (int, error) {
 	deadline, wakeOn := time.Now().Add(c.ReadTimeout), NewsRevoked
 	if !c.Until.IsZero() {
@@ -81,7 +81,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if c.news&wakeOn != 0 {
 		deadline = longAgo
 	}
-	// Under the mutex, so that it cannot undo what Wake does.
+	// Under the mutex, so that it cannot override the deadline that Wake sets.
 	err := c.Stream.SetReadDeadline(deadline)
 	c.wakeOn = wakeOn
 	c.mu.Unlock()
@@ -95,10 +95,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// maxWrite is what a client must take within the time-out.
+// maxWrite is the number of octets of which the client must accept some within WriteTimeout.
 const maxWrite = 64 << 10
 
-// Write writes all of p as long as the client takes some of it in time.
+// Write writes all of p, as long as the client keeps accepting some of it in time.
 func (c *Conn) Write(p []byte) (n int, err error) {
 	for len(p) > 0 && err == nil {
 		if err := c.Stream.SetWriteDeadline(time.Now().Add(c.WriteTimeout)); err != nil {
@@ -112,10 +112,9 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// Await reads the first octets of a command. lend is asked for a buffer when
-// there is something to read, and giveBack is called if there is not. The
-// error is ErrWoken for one of the reasons, os.ErrDeadlineExceeded at the
-// deadline, or another one of the connection.
+// Await reads the first octets of a command. It calls lend for a buffer when there may be
+// something to read, and giveBack if there was nothing. It returns ErrWoken if it was woken for
+// one of the reasons, os.ErrDeadlineExceeded at the deadline, or an error of the connection.
 func (c *Conn) Await(deadline time.Time, wakeOn Reasons, lend func() []byte, giveBack func()) (int, error) {
 	c.mu.Lock()
 	if c.news&wakeOn != 0 {
@@ -123,7 +122,7 @@ func (c *Conn) Await(deadline time.Time, wakeOn Reasons, lend func() []byte, giv
 		c.mu.Unlock()
 		return 0, ErrWoken
 	}
-	// Under the mutex, so that it cannot undo what Wake does.
+	// Under the mutex, so that it cannot override the deadline that Wake sets.
 	err := c.Stream.SetReadDeadline(deadline)
 	c.wakeOn = wakeOn
 	c.mu.Unlock()
@@ -143,12 +142,12 @@ func (c *Conn) Await(deadline time.Time, wakeOn Reasons, lend func() []byte, giv
 	return n, err
 }
 
-// readFirst reads without a buffer in hand while there is nothing to read.
+// readFirst reads the first octets without holding a buffer while it waits.
 func (c *Conn) readFirst(lend func() []byte, giveBack func()) (int, error) {
 	sc, ok := c.Stream.(syscall.Conn)
 	if !ok {
-		// TLS: it has a buffer of its own and gives the other octets of the
-		// record without another system call.
+		// TLS has a buffer of its own, and returns the other octets of the record
+		// without another system call.
 		n, err := c.Stream.Read(c.one[:])
 		if n > 0 {
 			copy(lend(), c.one[:n])
@@ -179,16 +178,16 @@ func (c *Conn) readFirst(lend func() []byte, giveBack func()) (int, error) {
 	return max(n, 0), err
 }
 
-// Stack goes on with TLS or compression on top of what was spoken so far.
+// Stack puts TLS or compression on top of the connection.
 func (c *Conn) Stack(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.Stream = conn
 }
 
-// Close ends the connection, and what is stacked on it.
+// Close closes the connection, including what is stacked on it.
 func (c *Conn) Close() { _ = c.Stream.Close() }
 
-// Cut ends the connection from another goroutine than the session's, whose
-// read or write returns.
+// Cut closes the connection from another goroutine; a pending read or write of the
+// session returns an error.
 func (c *Conn) Cut() { _ = c.Socket.Close() }
