@@ -97,6 +97,7 @@ lou@example.org:{PLAIN}x::::::delay_until=9999999999
 mia@example.org:{PLAIN}x::::::userdb_name=Mia
 nina@example.org:{PLAIN}x::::: allow_nets=192.0.2.0/24
 otto@example.org:{PLAIN}x:::::/sbin/nologin
+paul@example.org:{PLAIN}x::::::userdb_mail_path=/elsewhere
 gina:nothing
 `)
 	for _, c := range []struct {
@@ -104,7 +105,7 @@ gina:nothing
 		leftOut, user bool
 	}{
 		{"carol@example.org", true, false}, {"Carol", true, false}, {"dave@example.org", true, false}, {"eve@Example.org", true, false},
-		{"kim@example.org", true, false}, {"lea", true, false}, {"leo", true, false}, {"lou", true, false}, {"mia", false, true}, {"nina", true, false}, {"otto", false, true},
+		{"kim@example.org", true, false}, {"lea", true, false}, {"leo", true, false}, {"lou", true, false}, {"mia", false, true}, {"nina", true, false}, {"paul", true, false}, {"otto", false, true},
 		{"alice@example.org", false, true}, // a line that is there twice
 		{"gina@example.net", false, true}, {"gina@example.org", false, true},
 		{"nobody@example.org", false, false}, {"carol@example.net", false, false}, {"broken line", false, false}, {"", false, false},

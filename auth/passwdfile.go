@@ -87,7 +87,9 @@ func parseLine(line string, domains []string) (*entry, error) {
 		if len(f) > 2+i && f[2+i] != "" {
 			n, err := strconv.ParseUint(f[2+i], 10, 32)
 			if err != nil || n >= math.MaxUint32 {
-				return nil, fmt.Errorf("the %s is not a number (a plain-text password cannot contain a colon)", [...]string{"uid", "gid"}[i])
+				// No name service can be reached once the server is confined.
+				return nil, fmt.Errorf("the %[1]s is not a number: names are not looked up; write what \"id -%.1[1]s NAME\" shows (and a plain-text password cannot contain a colon)",
+					[...]string{"uid", "gid"}[i])
 			}
 			*id = int(n)
 		}
@@ -113,8 +115,9 @@ func parseLine(line string, domains []string) (*entry, error) {
 // as if they were not there.
 var mustHeed = [...]string{
 	"delay_until", "domain", "login_user", "proxy", "proxy_maybe", "user", "username",
-	"userdb_domain", "userdb_fail", "userdb_gid", "userdb_home", "userdb_mail", "userdb_tempfail", "userdb_uid",
-	"userdb_user", "userdb_username",
+	"userdb_domain", "userdb_fail", "userdb_gid", "userdb_home",
+	"userdb_mail", "userdb_mail_control_path", "userdb_mail_inbox_path", "userdb_mail_location", "userdb_mail_path", // 2.4 has the paths
+	"userdb_tempfail", "userdb_uid", "userdb_user", "userdb_username",
 }
 
 func checkExtra(extra []string) error {

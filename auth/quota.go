@@ -10,28 +10,64 @@ import (
 // Quota is what a user's mail may take; 0 is no limit.
 type Quota struct{ Bytes, Messages int64 }
 
-// fieldQuota is the extra field with a user's quota, as Dovecot has it:
+// The extra fields with a user's quota, as Dovecot has them:
 //
 //	userdb_quota_rule=*:storage=1G:messages=1000
+//	userdb_quota_storage_size=1G userdb_quota_message_count=1000
 //
-// Rules for single mailboxes, which begin with their name, mean nothing here.
-const fieldQuota = "userdb_quota_rule="
+// The second form is that of Dovecot 2.4, and counts where the first is missing. Rules for
+// single mailboxes, which begin with their name, mean nothing here.
+const (
+	fieldQuotaRule     = "userdb_quota_rule"
+	fieldQuotaSize     = "userdb_quota_storage_size"
+	fieldQuotaMessages = "userdb_quota_message_count"
+)
 
 // quotaOf finds the quota of a line; nil if it has none, so that the
 // configured one counts.
 func quotaOf(extra []string) (*Quota, error) {
+	var q *Quota
 	for _, field := range extra {
-		rule, ok := strings.CutPrefix(field, fieldQuota)
-		if !ok {
+		name, value, _ := strings.Cut(field, "=")
+		switch name {
+		case fieldQuotaRule:
+			if mailbox, limits, _ := strings.Cut(value, ":"); mailbox == "*" {
+				return parseQuota(limits)
+			}
+			continue
+		case fieldQuotaSize, fieldQuotaMessages:
+		default:
 			continue
 		}
-		mailbox, limits, _ := strings.Cut(rule, ":")
-		if mailbox != "*" {
-			continue
+		if q == nil {
+			q = &Quota{}
 		}
-		return parseQuota(limits)
+		var err error
+		if name == fieldQuotaSize {
+			q.Bytes, err = size(value)
+		} else if value != unlimited {
+			q.Messages, err = amount(value, 'b')
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
 	}
-	return nil, nil
+	return q, nil
+}
+
+// unlimited is Dovecot's word for no limit, which 0 is too.
+const unlimited = "unlimited"
+
+// size reads a size as Dovecot 2.4 has it: "1G", "1GiB" or "1gb", in bytes without a unit.
+func size(text string) (int64, error) {
+	if text == unlimited {
+		return 0, nil
+	}
+	text = strings.TrimSuffix(strings.ToLower(text), "b")
+	if n := len(text) - 2; n >= 0 && text[n] > '9' && text[n+1] == 'i' {
+		text = text[:n+1]
+	}
+	return amount(text, 'b')
 }
 
 // parseQuota reads "storage=1G:messages=1000", or "ignore" for no limit.
