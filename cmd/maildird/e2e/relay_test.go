@@ -73,11 +73,11 @@ func TestRelay(t *testing.T) {
 		tool(t, name)
 	}
 	t.Parallel()
-	mx := freeAddress(t)
+	lmtp := freeAddress(t)
 	dead := (&relaytest.Server{Answers: map[string]string{"RCPT": "550 5.1.1 nobody is there"}}).Start(t)
-	p := postfix(t, rig.PostfixOptions{Mailboxes: []string{friend}, Main: "transport_maps = inline:{ example.org=smtp:" +
-		bracketed(mx) + ", dead.example=smtp:" + bracketed(dead.Address) + " }"})
-	m := start(t, append(relayTo("smtp://"+p.SMTP), `smtp        = ["127.0.0.1:0"]`, `smtp        = ["`+mx+`"]`)...)
+	p := postfix(t, rig.PostfixOptions{Mailboxes: []string{friend}, Main: "transport_maps = inline:{ example.org=lmtp:inet:" +
+		lmtp + ", dead.example=smtp:" + bracketed(dead.Address) + " }"})
+	m := start(t, append(relayTo("smtp://"+p.SMTP), `["127.0.0.1:0", "unix:lmtp.sock"]`, `["`+lmtp+`"]`)...)
 	if out, err := m.Run("", "config", "check", "--config", m.Config); err != nil {
 		t.Errorf("config check: %v\n%s", err, out)
 	}
