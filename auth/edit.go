@@ -102,7 +102,7 @@ func edit(path string, domains []string, name string, change func(lines []string
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
-	unlock, err := lock(path + ".lock")
+	unlock, err := lock(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
@@ -168,10 +168,11 @@ func replace(path string, body []byte, old fs.FileInfo) error {
 	return dir.Sync()
 }
 
-// lock waits for other edits. The kernel gives the lock back when a process
-// dies, so that none is ever left over.
-func lock(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+// lock waits for other edits in the directory, which needs no file of its own:
+// that would belong to who came first. The kernel gives the lock back when a
+// process dies, so that none is ever left over.
+func lock(dir string) (unlock func(), err error) {
+	f, err := os.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock the users file: %w", err)
 	}

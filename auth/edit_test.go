@@ -2,9 +2,11 @@ package auth
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -46,6 +48,28 @@ func TestLinesOfOneName(t *testing.T) {
 	}
 	if err := Remove(path, domains, "alice@example.org"); !errors.Is(err, errNotFound) {
 		t.Errorf("alice removed again: %v", err)
+	}
+}
+
+// TestEditLeavesNothing: not even a lock, which would be root's, and keep the
+// owner of the file from the next edit. Edits at the same time wait for each other.
+func TestEditLeavesNothing(t *testing.T) {
+	_, path, _ := open(t, "")
+	var adding sync.WaitGroup
+	for i := range 8 {
+		adding.Go(func() {
+			if err := Add(path, domains, fmt.Sprintf("user%d", i), "secret"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	adding.Wait()
+	if text, err := os.ReadFile(path); err != nil || strings.Count(string(text), "\n") != 8 {
+		t.Errorf("of 8 users there are\n%s%v", text, err)
+	}
+	files, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(files) != 1 {
+		t.Errorf("beside the users file there are %v, %v", files, err)
 	}
 }
 
