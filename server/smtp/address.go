@@ -7,15 +7,15 @@ import (
 	"unicode/utf8"
 )
 
-// address is a mailbox as RFC 5321 section 4.1.2 has it, taken apart.
+// address is a parsed mailbox of RFC 5321 section 4.1.2.
 type address struct {
 	local  string // without quoting
-	domain string // as given, or "[...]"; "" for a local part alone
+	domain string // as given, or "[...]"; "" if the address is only a local part
 }
 
-// Sizes of the parts of an address. RFC 5321 section 4.5.3.1 asks for at least 64
-// octets of a local part, and for no limit where that is possible: senders that
-// name the recipient or a way back in themselves (VERP, SRS) are longer.
+// Maximum lengths of the parts of an address, in octets. RFC 5321 section 4.5.3.1 requires at
+// least 64 octets for a local part, and no limit where possible. Local parts that contain
+// another address (VERP, SRS) are longer than 64.
 const (
 	longestLocal  = 512
 	longestDomain = 255
@@ -34,10 +34,10 @@ var (
 	errNoBracket = errors.New("address has no closing >")
 )
 
-// parsePath takes a path, "<" [route ":"] mailbox ">" or "<>", from the front
-// of s and returns what follows. null tells that it is "<>". A source route is
-// dropped (RFC 5321 appendix C). Brackets may be missing: devices leave them
-// out. A mailbox may be a local part alone; who calls decides about it.
+// parsePath takes a path, "<" [route ":"] mailbox ">" or "<>", from the front of s, and returns
+// what follows. null reports whether it is "<>". A source route is dropped (RFC 5321 appendix
+// C). Angle brackets may be missing, because some devices omit them. The mailbox may be only a
+// local part; the caller decides whether that is allowed.
 func parsePath(s string, utf8Allowed bool) (a address, null bool, rest string, err error) {
 	if err := checkUTF8(s, utf8Allowed); err != nil {
 		return address{}, false, "", err
@@ -74,7 +74,7 @@ func parsePath(s string, utf8Allowed bool) (a address, null bool, rest string, e
 	return endPath(a, s[1:])
 }
 
-// endPath checks that parameters or nothing follow.
+// endPath checks that either parameters or nothing follow.
 func endPath(a address, rest string) (address, bool, string, error) {
 	if rest != "" && rest[0] != ' ' {
 		return address{}, false, "", errTrailing
@@ -97,7 +97,7 @@ func checkUTF8(s string, allowed bool) error {
 	return nil
 }
 
-// parseMailbox takes a local part and, if there is an "@", a domain.
+// parseMailbox takes a local part and, after an "@", a domain.
 func parseMailbox(s string) (a address, rest string, err error) {
 	quoted := strings.HasPrefix(s, `"`)
 	if quoted {
@@ -134,8 +134,8 @@ func parseMailbox(s string) (a address, rest string, err error) {
 	return a, rest, nil
 }
 
-// parseQuoted takes a quoted string. What it holds is what it says: "a b" and
-// "a\ b" are the same local part.
+// parseQuoted takes a quoted string and removes the quoting: "a b" and "a\ b" are
+// the same local part.
 func parseQuoted(s string) (local, rest string, err error) {
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {
@@ -157,7 +157,7 @@ func parseQuoted(s string) (local, rest string, err error) {
 	return "", "", errLocal
 }
 
-// isAtext: RFC 5322 section 3.2.3, with UTF-8 (RFC 6531 section 3.3).
+// isAtext reports whether c is atext (RFC 5322 section 3.2.3) or UTF-8 (RFC 6531 section 3.3).
 func isAtext(c byte) bool {
 	switch {
 	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c >= utf8.RuneSelf:
@@ -166,8 +166,8 @@ func isAtext(c byte) bool {
 	return strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
 }
 
-// validDomain tells whether s is a domain name or an address literal. Labels
-// may hold underscores, as some hosts do, and UTF-8 (U-labels).
+// validDomain reports whether s is a domain name or an address literal. Labels may contain
+// underscores, which some hosts have, and UTF-8 (U-labels).
 func validDomain(s string) bool {
 	if strings.HasPrefix(s, "[") {
 		return validLiteral(s)
@@ -189,7 +189,8 @@ func validDomain(s string) bool {
 	return true
 }
 
-// validLiteral: "[192.0.2.1]" or "[IPv6:2001:db8::1]" (RFC 5321 section 4.1.3).
+// validLiteral reports whether s is an address literal such as "[192.0.2.1]" or
+// "[IPv6:2001:db8::1]" (RFC 5321 section 4.1.3).
 func validLiteral(s string) bool {
 	inside, ok := strings.CutSuffix(s[1:], "]")
 	if !ok {
@@ -203,7 +204,7 @@ func validLiteral(s string) bool {
 	return err == nil && ip.Is6() == v6 && ip.Zone() == ""
 }
 
-// String returns the address with the local part quoted where it has to be.
+// String returns the address, with the local part quoted if necessary.
 func (a address) String() string {
 	local := a.local
 	for i := range len(local) {

@@ -19,7 +19,7 @@ func (c *conn) passwordsAllowed() bool {
 	return login.PasswordsAllowed(c.peer.tls != nil, c.peer.Addr, c.srv.cfg.PlaintextFrom)
 }
 
-// checkMaySend: submission is for users who logged in (RFC 6409 section 4.3).
+// checkMaySend returns an error for submission without login (RFC 6409 section 4.3).
 func (c *conn) checkMaySend() error {
 	switch {
 	case c.srv.kind != Submission, c.session.user != nil:
@@ -69,14 +69,14 @@ func runAuth(c *conn, arg string) error {
 		if response, err = c.challenge(challenge); err != nil {
 			return err
 		}
-		if done { // the response to a last message is empty
+		if done { // the response to a final challenge is empty
 			return c.loggedIn(user)
 		}
 	}
 }
 
-// mechanism returns a server of a SASL mechanism that puts who it proved into
-// user, or nil.
+// mechanism returns the server of a SASL mechanism, or nil if there is none. It sets user once
+// the identity is proved.
 func (c *conn) mechanism(name string, user *auth.User) sasl.Server {
 	check := func(identity, username, password string) error {
 		if identity != "" && !strings.EqualFold(identity, username) {
@@ -101,8 +101,8 @@ func (c *conn) mechanism(name string, user *auth.User) sasl.Server {
 	return sasl.NewPlainServer(check)
 }
 
-// mechanisms are those that the client can use as the connection stands, the
-// strongest first.
+// mechanisms returns the mechanisms that the client can use on this connection,
+// the strongest first.
 func (c *conn) mechanisms() (names []string) {
 	users := c.srv.cfg.SCRAM
 	if users != nil && users.SCRAMReady() {
@@ -117,7 +117,7 @@ func (c *conn) mechanisms() (names []string) {
 	return append(names, sasl.Plain, sasl.Login)
 }
 
-// decodeResponse decodes base64; "=" is the initial response without octets.
+// decodeResponse decodes base64. "=" is an empty initial response.
 func decodeResponse(s string) ([]byte, error) {
 	if s == "=" {
 		return []byte{}, nil
@@ -129,7 +129,7 @@ func decodeResponse(s string) ([]byte, error) {
 	return b, nil
 }
 
-// challenge sends a challenge and takes the response to it.
+// challenge sends a challenge and returns the response of the client.
 func (c *conn) challenge(challenge []byte) ([]byte, error) {
 	c.reply(334, smtp.NoEnhancedCode, base64.StdEncoding.EncodeToString(challenge))
 	line, err := c.responseLine()
@@ -144,7 +144,7 @@ func (c *conn) challenge(challenge []byte) ([]byte, error) {
 	return decodeResponse(line)
 }
 
-// authFailed answers an exchange that did not prove anything.
+// authFailed returns the reply to a failed exchange.
 func (c *conn) authFailed(err error) error {
 	r, known := refusalOf(err)
 	if !known {
@@ -157,7 +157,7 @@ func (c *conn) authFailed(err error) error {
 	return lastReply(421, code3{4, 7, 0}, "Too many failed logins")
 }
 
-// checkPassword asks who a name and a password belong to.
+// checkPassword returns the user that a name and a password belong to.
 func (c *conn) checkPassword(method, name, password string) (auth.User, error) {
 	user, err := c.srv.cfg.Auth.Authenticate(c.srv.conns.Stop(), c.peer.Addr, name, password)
 	if err == nil {
@@ -166,7 +166,7 @@ func (c *conn) checkPassword(method, name, password string) (auth.User, error) {
 	return auth.User{}, c.refusedLogin(method, name, err)
 }
 
-// refusedLogin counts and logs a login that failed, and returns the answer to it.
+// refusedLogin counts and logs a failed login, and returns the reply to it.
 func (c *conn) refusedLogin(method, name string, err error) error {
 	if c.srv.conns.Stopping() && errors.Is(err, context.Canceled) {
 		return refusal(454, code3{4, 3, 2}, "Server is shutting down")
@@ -186,7 +186,7 @@ func (c *conn) refusedLogin(method, name string, err error) error {
 	return refusal(535, code3{5, 7, 8}, "Authentication failed")
 }
 
-// loggedIn goes on as a user who proved who he is.
+// loggedIn continues the session as a user whose identity was proved.
 func (c *conn) loggedIn(user auth.User) error {
 	if err := c.srv.cfg.Connections.AdmitUser(user.Name); err != nil {
 		c.log.Warn("login refused", "user", user.Name, "error", err)
@@ -197,19 +197,19 @@ func (c *conn) loggedIn(user auth.User) error {
 	c.log = c.log.With("user", user.Name)
 	c.session.log = c.log
 	c.log.Info("logged in", "tls", c.peer.tls != nil)
-	c.recheck() // the password may have changed since it was compared
+	c.recheck() // the password may have changed since it was checked
 	c.reply(235, code3{2, 7, 0}, "Authentication succeeded")
 	return nil
 }
 
-// logOut ends the login, if there was one, and what the log says of it.
+// logOut ends the login, if any, and removes the user name from the log.
 func (c *conn) logOut() {
 	c.leaveUser()
 	c.log = c.anonymous
 	c.session.log = c.log
 }
 
-// leaveUser takes back what a login took.
+// leaveUser releases what belongs to a login.
 func (c *conn) leaveUser() {
 	if u := c.session.user; u != nil {
 		c.grant(nil)

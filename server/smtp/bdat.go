@@ -9,7 +9,7 @@ import (
 func runBdat(c *conn, arg string) error {
 	size, last, ok := parseBdat(arg)
 	if !ok {
-		// How much follows is not known, so neither is where commands go on.
+		// The length of the chunk is unknown, so the next command cannot be found.
 		return lastReply(501, code3{5, 5, 4}, "Syntax: BDAT octets [LAST]")
 	}
 	if err := c.readyForMessage(); err != nil {
@@ -28,7 +28,7 @@ func (c *conn) chunk(size int64, last bool) error {
 	switch {
 	case size > 2*limit:
 		return goodbye{errTooBig(limit)}
-	case c.chunks.octets+size > limit+largeBuffer: // line ends may become shorter, but not by that
+	case c.chunks.octets+size > limit+largeBuffer: // shorter line ends cannot make up for that much
 		c.message.refuse(errTooBig(limit))
 	}
 	if err := c.receive(c.chunks, size); err != nil {
@@ -43,7 +43,7 @@ func (c *conn) chunk(size int64, last bool) error {
 		return c.answerMessage()
 	}
 	if r := c.message.refused; r != nil {
-		// The transaction is over, and chunks that may follow are passed over.
+		// The transaction is over. Further chunks will be skipped.
 		c.message.finish()
 		c.message = nil
 		c.reset()
@@ -68,7 +68,7 @@ func parseBdat(arg string) (size int64, last, ok bool) {
 	return size, last, err == nil
 }
 
-// skipChunk passes over a chunk that is refused.
+// skipChunk skips a chunk that is refused.
 func (c *conn) skipChunk(size int64, why error) error {
 	if size > 2*c.srv.cfg.Limits.Message {
 		r, _ := refusalOf(why)

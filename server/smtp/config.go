@@ -17,17 +17,17 @@ import (
 	"maildird/server/sasl"
 )
 
-// Kind is what a server is for.
+// Kind is the purpose of a server.
 type Kind int
 
 // The kinds of servers.
 const (
-	MX         Kind = iota // takes mail from anybody for our users
-	Submission             // takes mail from our users, after AUTH
-	LMTP                   // takes mail from a trusted relay, with a result for each recipient
+	MX         Kind = iota // accepts mail for our users from anybody
+	Submission             // accepts mail from our users, after AUTH
+	LMTP                   // accepts mail from a trusted relay, with a reply for each recipient
 )
 
-// String returns the name that logs use.
+// String returns the name of the kind in the log.
 func (k Kind) String() string {
 	switch k {
 	case Submission:
@@ -38,125 +38,124 @@ func (k Kind) String() string {
 	return "smtp"
 }
 
-// BareNewline is what is done about a CR or LF by itself (VU#302671).
+// BareNewline is the treatment of a CR or LF by itself (VU#302671).
 type BareNewline int
 
 const (
-	// Normalize takes an LF without CR as the end of a line, but never of
-	// DATA, and leaves a CR without LF as it is. So does Postfix 3.9.
+	// Normalize accepts an LF without CR as the end of a line, but never of DATA, and keeps a
+	// CR without LF. Postfix 3.9 does the same.
 	Normalize BareNewline = iota
-	// Reject answers 550 5.5.2 to both and closes the connection.
+	// Reject replies 550 5.5.2 to both and closes the connection.
 	Reject
 )
 
-// Directory finds users. Safe for concurrent use.
+// Directory finds users. It must be safe for concurrent use.
 type Directory interface {
-	// Lookup finds a user by full address, or by a local part that only one
-	// user has; upper and lower case are the same.
+	// Lookup finds a user by his full address, or by a local part that only one user
+	// has. It ignores case.
 	Lookup(address string) (auth.User, bool)
-	// LeftOut tells whether an address that Lookup does not find is one of a user
-	// who cannot be served now.
+	// LeftOut reports whether an address that Lookup does not find belongs to a user who cannot
+	// be served at the moment.
 	LeftOut(address string) bool
-	// Empty tells whether there is no user at all.
+	// Empty reports whether there are no users at all.
 	Empty() bool
 }
 
-// Config is the settings of a Server. Zero values of limits and times mean the
-// defaults.
+// Config holds the settings of a Server. Limits and timeouts that are zero get their defaults.
 type Config struct {
-	Log      *slog.Logger // nil: none
+	Log      *slog.Logger // nil for no log
 	Hostname string       // of this server, in greetings and Received
-	Domains  []string     // whose mail is ours
-	// Postmaster is the address of the user who gets the mail for postmaster
-	// and abuse.
+	Domains  []string     // for which this server accepts mail
+	// Postmaster is the address of the user who gets the mail for postmaster and abuse.
 	Postmaster string
 
 	Users Directory
-	// Aliases, if not nil, says who gets the mail for an address; else it is the users
-	// of Users and the postmaster.
+	// Aliases, if not nil, decides who gets the mail for an address. Otherwise the users
+	// and the postmaster do.
 	Aliases *aliases.Aliases
 	Auth    login.Authenticator // for Submission
-	// SCRAM, if not nil, lets clients of Submission prove passwords without
-	// showing them.
+	// SCRAM, if not nil, lets clients of Submission prove that they know a
+	// password without sending it.
 	SCRAM sasl.Users
 	// Tokens, if not nil, lets the users of SCRAM log in with OAuth tokens too.
 	Tokens sasl.Tokens
-	// Revoked, if not nil, tells whether a login of this user from this address does
-	// not hold any more. Server.Recheck asks it of all connections.
+	// Revoked, if not nil, reports whether a login of this user from this address is no longer
+	// valid. Server.Recheck calls it for every connection.
 	Revoked func(from netip.Addr, user auth.User) bool
 
-	// Open opens the folder that a user's new mail goes to. release gives it
-	// back; it is called even if the delivery fails, but not after an error.
+	// Open opens the folder for new mail of a user. The caller must call release, even if the
+	// delivery fails, unless Open returned an error.
 	Open     func(context.Context, auth.User) (dirs delivery.Dirs, release func(), err error)
 	Delivery *delivery.Options
-	// Room, if not nil, returns an error whose delivery.CauseOf is OverQuota or TooBig if
-	// the user's quota has no room for one more message of so many bytes. It is
-	// asked at RCPT; when the message is there, its folder is (delivery.Dirs).
+	// Room, if not nil, returns an error if the user's quota has no room for another message of
+	// size bytes; its delivery.CauseOf is OverQuota or TooBig. Room is called at RCPT. Once the
+	// message has arrived, its folder is asked (delivery.Dirs).
 	Room func(ctx context.Context, u auth.User, size int64) error
 
-	// Reserve is how many bytes have to stay free on a user's file system
-	// after a delivery.
+	// Reserve is the number of bytes that must remain free on a user's file
+	// system after a delivery.
 	Reserve uint64
-	// FreeSpace, if not nil, tells at MAIL how many bytes are free where most
-	// mail lies, so that nobody sends what cannot be stored.
+	// FreeSpace, if not nil, returns the number of free bytes where most mail is stored. It is
+	// called at MAIL, so that clients do not send what cannot be stored.
 	FreeSpace func() (uint64, error)
 
-	// TLS is for STARTTLS, and for listeners whose connections begin with TLS.
-	// nil: there is neither.
+	// TLS is used for STARTTLS and by listeners with implicit TLS. If nil,
+	// neither is available.
 	TLS *tls.Config
-	// PlaintextFrom are the peers that may log in without TLS. Connections
-	// over Unix sockets always may.
+	// PlaintextFrom are the networks whose clients may log in without TLS. Clients that connect
+	// through a Unix socket always may.
 	PlaintextFrom []netip.Prefix
 
 	BareNewline BareNewline
 
-	// Relay, if not nil, takes what users submit for other domains. Without it
-	// these are refused.
+	// Relay, if not nil, sends what users submit for other domains. If nil,
+	// such recipients are refused.
 	Relay *relay.Relay
 
-	// Connections counts those of all services; nil: of this one, by the
-	// default limits.
+	// Connections counts the connections of all services. If nil, this server counts only its
+	// own, with the default limits.
 	Connections *limit.Connections
-	// Mail bounds what users send by Submission; nil: by the default limits.
+	// Mail limits what users send by Submission; nil for the default limits
 	Mail     *limit.Mail
 	Limits   Limits
 	Timeouts Timeouts
 
-	Now func() time.Time // for the date of Received; nil: time.Now
+	Now func() time.Time // for the date of Received; nil for time.Now
 }
 
-// Limits bound what clients can cost. A limit of 0 is the default.
+// Limits bound what a client can cost. A limit of 0 means the default, which is the last
+// number of each comment.
 type Limits struct {
-	Message     int64 // octets of a message as sent, with CRLF line ends; 50 MiB
+	Message     int64 // octets of a message with CRLF line ends; 50 MiB
 	Line        int   // octets of a line in a message; 1 MiB
-	HeaderLines int   // lines of a message's header; 20,000
+	HeaderLines int   // lines of the header of a message; 20,000
 	Header      int   // octets of the header of a submitted message, which is held in memory; 1 MiB
-	Received    int   // Received fields, one for each server that had the message; 100
-	Recipients  int   // of a message; 1,000
+	Received    int   // Received fields, of which each server on the way adds one; 100
+	Recipients  int   // recipients of a message; 1,000
 
-	BadRecipients int   // refused recipients that end a connection of SMTP; 100
-	DataRate      int64 // octets a second that a message must come with after Timeouts.Command; 500
+	BadRecipients int   // refused recipients that end an SMTP connection; 100
+	DataRate      int64 // minimum octets per second of a message once Timeouts.Command has passed; 500
 }
 
-// Limits that are the same for every server.
+// These limits are the same for every server.
 const (
 	maxCommand   = 4096            // octets of a command line
 	maxAuthLine  = 12288           // octets of an AUTH command or response (RFC 4954 section 4)
-	badCommands  = 10              // commands answered by 5xx, other than RCPT, that end a connection of SMTP
+	badCommands  = 10              // commands with a 5xx reply, other than RCPT, that end an SMTP connection
 	authFails    = 3               // failed logins that end a connection
-	writeTimeout = 2 * time.Minute // for a client to take a reply
+	writeTimeout = 2 * time.Minute // within which the client must accept a reply
 )
 
-// Timeouts end connections that nothing comes from. A time of 0 is the default.
+// Timeouts end connections whose clients are silent. A timeout of 0 means the default, which
+// each comment gives last.
 type Timeouts struct {
-	Command time.Duration // for a command to come (RFC 5321 4.5.3.2.7: at least 5 min); 5 min
+	Command time.Duration // until the next command (RFC 5321 4.5.3.2.7: at least 5 min); 5 min
 	TLS     time.Duration // for a TLS handshake; 30 s
 	Session time.Duration // of a connection; 2 h
-	// Greet is how long a client of an MX server is made to wait for the
-	// greeting; one that speaks before is sent away. 0: it is greeted at once.
+	// Greet is how long a client of an MX server must wait for the greeting. One that sends
+	// anything before is disconnected. 0 means that there is no wait.
 	Greet time.Duration
-	// Tarpit is the longest that a client waits for the answer to one of many
-	// bad commands; 5 s.
+	// Tarpit is the maximum delay of the reply to a client that sends many bad commands; 5 s.
 	Tarpit time.Duration
 }
 

@@ -20,43 +20,43 @@ import (
 	"maildird/server/login"
 )
 
-// conn is one connection. Its goroutine owns all of it but what mu guards.
+// conn is a connection. It is owned by its goroutine, except for the fields that mu guards.
 type conn struct {
 	srv    *Server
-	socket net.Conn // as accepted
+	socket net.Conn // the accepted connection
 	wire   wire
 	log    *slog.Logger
-	// anonymous is log without the user's name.
+	// anonymous is log without the user name.
 	anonymous *slog.Logger
 	began     time.Time
-	begun     func() // to be called before it waits for its client first
+	begun     func() // must be called before the connection first waits for its client
 
 	peer    peer
 	session *session
 	message *message
-	chunks  *decoder // of a message that comes in BDAT chunks
-	hasty   bool     // the input at hand came before an answer it should have waited for
+	chunks  *decoder // set while a message arrives in BDAT chunks
+	hasty   bool     // the pending input was sent before a reply that the client should have waited for
 
-	bad           int // commands answered by 5xx, other than RCPT
+	bad           int // commands with a 5xx reply, other than RCPT
 	badRecipients int
 	authFails     int
 
 	granted login.Granted
 
 	mu        sync.Mutex
-	waiting   bool // for a command: Shutdown ends that, and Recheck
-	receiving bool // for more of a message: Recheck ends that
+	waiting   bool // for a command: Shutdown and Recheck interrupt it
+	receiving bool // more of a message: Recheck interrupts it
 }
 
-// peer is what is known about the other side.
+// peer is what is known about the client.
 type peer struct {
 	accept.Peer
-	hello string // what it calls itself
-	esmtp bool   // it said EHLO or LHLO, not HELO
+	hello string // the name in HELO, EHLO or LHLO; "" before
+	esmtp bool   // the client sent EHLO or LHLO, not HELO
 	tls   *tls.ConnectionState
 }
 
-// goodbye is a reply after which the connection ends.
+// goodbye is a reply that ends the connection.
 type goodbye struct{ *smtp.SMTPError }
 
 func lastReply(code int, enhanced code3, format string, args ...any) error {
@@ -67,10 +67,10 @@ func errStopping() error {
 	return lastReply(421, code3{4, 3, 2}, "Server is shutting down, try again later")
 }
 
-// errQuit ends a connection that was answered already.
+// errQuit ends a connection after its reply was sent.
 var errQuit = errors.New("quit")
 
-// serve runs the connection until its end.
+// serve runs the connection to its end.
 func (c *conn) serve() {
 	defer func() { c.session.relaying.close() }()
 	defer c.recovered()
@@ -80,8 +80,8 @@ func (c *conn) serve() {
 	c.end(err)
 }
 
-// giveUp gives up a message that is still coming in when the connection ends, and
-// says so in the log: its sender may ask where it is.
+// giveUp drops a message that was still being received when the connection ended, and logs it,
+// because its sender may ask about it.
 func (c *conn) giveUp(err error) {
 	defer c.abort()
 	switch m := c.message; {
@@ -97,7 +97,7 @@ func (c *conn) giveUp(err error) {
 	}
 }
 
-// abort gives up a message that is coming in.
+// abort drops the message that is being received, if any.
 func (c *conn) abort() {
 	if c.message != nil {
 		c.message.abort()
@@ -105,7 +105,7 @@ func (c *conn) abort() {
 	}
 }
 
-// recovered ends a connection whose code went wrong; the others go on.
+// recovered ends a connection after a panic. Other connections are not affected.
 func (c *conn) recovered() {
 	p := recover()
 	if p == nil {
@@ -114,7 +114,7 @@ func (c *conn) recovered() {
 	c.srv.panics.Add(1)
 	c.log.Error("panic in a session, which is ended", "panic", p, "stack", string(debug.Stack()))
 	defer func() {
-		// What is left of the session may be broken too.
+		// The state of the session may be broken as well.
 		if p := recover(); p != nil {
 			c.log.Error("panic at the end of a session", "panic", p, "stack", string(debug.Stack()))
 			_ = c.socket.Close()
@@ -141,8 +141,8 @@ func (c *conn) talk() error {
 	}
 }
 
-// greet sends the greeting. A client of an MX server that speaks before it is
-// sent away: it does not listen.
+// greet sends the greeting. A client of an MX server that sends anything before the greeting is
+// disconnected, because it ignores replies.
 func (c *conn) greet() error {
 	if wait := c.srv.cfg.Timeouts.Greet; wait > 0 && c.srv.kind == MX {
 		c.begun()
@@ -161,7 +161,7 @@ func (c *conn) greet() error {
 	return err
 }
 
-// command takes one command and answers it.
+// command reads a command and answers it.
 func (c *conn) command() error {
 	c.hasty = c.hasty && len(c.wire.unread()) > 0
 	if c.granted.Revoked() {
@@ -188,8 +188,8 @@ func (c *conn) command() error {
 		return c.outOfStep()
 	}
 	if v.alone || c.peer.hello != "" && !c.peer.esmtp {
-		// RFC 2920 section 3.1: this is the last of a group. What follows may be
-		// somebody else's, put there on the way, and must not begin anything.
+		// RFC 2920 section 3.1: this command ends a group. What follows it may have been
+		// injected by an attacker, and must not begin anything.
 		c.hasty = c.hasty || len(c.wire.unread()) > 0
 	}
 	if err = v.run(c, arg); err == nil {
@@ -207,7 +207,7 @@ func (c *conn) outOfStep() error {
 	return lastReply(503, code3{5, 5, 0}, "Wait for the reply before sending more")
 }
 
-// refuse answers a command by an error, slowly if there were many.
+// refuse sends an error reply and counts the error.
 func (c *conn) refuse(r *smtp.SMTPError) error {
 	if r.Code >= 500 && r != errNobody {
 		c.bad++
@@ -215,10 +215,10 @@ func (c *conn) refuse(r *smtp.SMTPError) error {
 	return c.refused(r)
 }
 
-// refused sends the reply, after a pause if there were many; too many end the
-// connection. Not with LMTP: the relay there keeps a connection for all its mail, is
-// refused what others ask of it, and sends DATA along with a recipient (RFC 2920), so
-// that each refused one counts twice.
+// refused sends an error reply, delayed if there were many errors, and ends the connection if
+// there were too many. It does neither for LMTP: there a relay uses one connection for all its
+// mail, is refused because of what others asked it to deliver, and sends DATA together with a
+// recipient (RFC 2920), so that each refused recipient would count twice.
 func (c *conn) refused(r *smtp.SMTPError) error {
 	if c.srv.kind == LMTP {
 		c.replyTo(r)
@@ -233,9 +233,9 @@ func (c *conn) refused(r *smtp.SMTPError) error {
 	return nil
 }
 
-// tarpit makes a client wait that gets many errors.
+// tarpit delays the reply to a client with many errors.
 func (c *conn) tarpit() {
-	const patience = 4 // errors that are answered at once
+	const patience = 4 // errors that are answered without delay
 	n := c.bad + c.badRecipients/4 - patience
 	if n <= 0 {
 		return
@@ -248,10 +248,10 @@ func (c *conn) tarpit() {
 	}
 }
 
-// line waits for a command and returns it without its line end.
+// line reads a command and returns it without its line end.
 func (c *conn) line() (string, error) { return c.lineWithin(lineLimit) }
 
-// responseLine waits for a response of an AUTH exchange.
+// responseLine reads a response of an AUTH exchange.
 func (c *conn) responseLine() (string, error) {
 	return c.lineWithin(func([]byte) int { return maxAuthLine })
 }
@@ -288,7 +288,7 @@ func errBare() error {
 	return lastReply(550, code3{5, 5, 2}, "Lines must end in CR LF, a bare CR or LF is not allowed")
 }
 
-// lineLimit is how long a line may be.
+// lineLimit returns the maximum length of a line.
 func lineLimit(line []byte) int {
 	if len(line) >= 5 && strings.EqualFold(string(line[:5]), "AUTH ") {
 		return maxAuthLine
@@ -296,10 +296,11 @@ func lineLimit(line []byte) int {
 	return maxCommand
 }
 
-// await lets take wait for the client until the deadline, or until Shutdown.
+// await calls take, which waits for the client. Shutdown, Recheck and the
+// deadline interrupt it.
 func (c *conn) await(deadline time.Time, take func() error) error {
 	c.mu.Lock()
-	// Under the mutex, so that it cannot undo what wake does.
+	// Under the mutex, so that it cannot override the deadline that Wake sets.
 	err := c.wire.conn.SetReadDeadline(deadline)
 	c.waiting = true
 	c.mu.Unlock()
@@ -326,8 +327,7 @@ func (c *conn) await(deadline time.Time, take func() error) error {
 
 var longAgo = time.Unix(1, 0)
 
-// Wake implements accept.Conn: it ends the waiting for a command. Any goroutine
-// may call it.
+// Wake implements accept.Conn. It interrupts the wait for a command. Any goroutine may call it.
 func (c *conn) Wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -342,7 +342,7 @@ func (c *conn) reply(code int, enhanced code3, lines ...string) {
 
 func (c *conn) replyTo(r *smtp.SMTPError) { c.reply(r.Code, r.EnhancedCode, r.Message) }
 
-// end says goodbye for the reason err and closes.
+// end sends the last reply, depending on err, and closes the connection.
 func (c *conn) end(err error) {
 	if c.granted.Revoked() {
 		c.log.Info("login revoked")
@@ -380,16 +380,16 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// handshake does a TLS handshake.
+// handshake performs a TLS handshake.
 func (c *conn) handshake(conn *tls.Conn) error {
 	ctx, cancel := context.WithTimeout(c.srv.conns.Stop(), c.srv.cfg.Timeouts.TLS)
 	defer cancel()
-	// The deadline of the last command would end it.
+	// The deadline of the preceding command would interrupt it.
 	if err := c.socket.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
 	if err := accept.Handshake(ctx, conn); err != nil {
-		// Who tries all ports does not fill the log.
+		// The log is limited, so that port scanners cannot fill it.
 		how := c.srv.kind.String() + " STARTTLS"
 		if c.wire.conn == conn {
 			how = c.srv.kind.String() + " TLS"

@@ -20,7 +20,7 @@ func runData(c *conn, arg string) error {
 		return refusal(503, code3{5, 5, 1}, "Message is already being sent in BDAT chunks")
 	}
 	if len(c.wire.unread()) > 0 {
-		// What came is the message or another's commands: there is no telling.
+		// Whether this is the message or an injected command cannot be known.
 		return c.outOfStep()
 	}
 	c.message = c.session.begin()
@@ -31,7 +31,7 @@ func runData(c *conn, arg string) error {
 	return c.answerMessage()
 }
 
-// readyForMessage tells why no message can come now.
+// readyForMessage returns an error if no message can follow now.
 func (c *conn) readyForMessage() error {
 	switch {
 	case c.session.from == nil:
@@ -44,13 +44,13 @@ func (c *conn) readyForMessage() error {
 	return refusal(503, code3{5, 5, 1}, "Send RCPT first")
 }
 
-// errNobody answers who has not read yet that all recipients were refused: with
-// PIPELINING, DATA comes along with the last one (RFC 2920 section 3.1). It is no wrong
-// command, and what is refused was counted.
+// errNobody is the reply to DATA from a client that does not know yet that all recipients were
+// refused: with PIPELINING it sends DATA together with the last one (RFC 2920 section 3.1). It
+// does not count as a bad command, since the refused recipients were already counted.
 var errNobody = refusal(554, code3{5, 5, 1}, "No valid recipients")
 
-// receive takes a message, to its end or for count octets, and hands the text
-// on. An error is one of the connection, or a last reply.
+// receive reads a message, to its end or count octets of it, and passes on its text. An error
+// is either one of the connection, or its last reply.
 func (c *conn) receive(d *decoder, count int64) error {
 	defer c.wire.shrink()
 	began, got := time.Now(), int64(0)
@@ -77,9 +77,9 @@ func (c *conn) receive(d *decoder, count int64) error {
 	return nil
 }
 
-// decode takes octets of a message as far as they go.
+// decode processes as many octets of a message as it can.
 func (c *conn) decode(d *decoder, in []byte) (taken int, err error) {
-	buf := largeBuffers.Get().(*[]byte) // not while the client is waited for
+	buf := largeBuffers.Get().(*[]byte) // not held while waiting for the client
 	defer largeBuffers.Put(buf)
 	for taken < len(in) && d.state != textComplete {
 		put, n := d.decode(*buf, in[taken:])
@@ -91,8 +91,8 @@ func (c *conn) decode(d *decoder, in []byte) (taken int, err error) {
 	return taken, nil
 }
 
-// moreOfMessage waits for a piece of a message. A slow sender may take as long
-// as it likes if it keeps to the rate; one that stalls may not.
+// moreOfMessage waits for more of a message. A sender may take any time if it keeps up the data
+// rate, but may not stall.
 func (c *conn) moreOfMessage(began time.Time, got int64) error {
 	patience := c.srv.cfg.Timeouts.Command
 	deadline := time.Now().Add(patience)
@@ -119,7 +119,7 @@ func (c *conn) moreOfMessage(began time.Time, got int64) error {
 	return err
 }
 
-// passOn gives text to the message, if it is within the limits.
+// passOn writes text to the message, or refuses the message if it exceeds the limits.
 func (c *conn) passOn(d *decoder, text []byte) error {
 	l := &c.srv.cfg.Limits
 	m := c.message
@@ -141,7 +141,7 @@ func (c *conn) passOn(d *decoder, text []byte) error {
 	return nil
 }
 
-// answerMessage stores the message and tells the client.
+// answerMessage completes the message and sends the replies.
 func (c *conn) answerMessage() error {
 	m, done := c.message, "Stored"
 	if m.relaying != nil {
@@ -154,11 +154,11 @@ func (c *conn) answerMessage() error {
 		if r := results[0].refusal; r != nil {
 			return c.refuse(r)
 		}
-		c.bad = 0 // who brings mail may make some mistakes each time
+		c.bad = 0 // a client that delivers mail may make some errors each time
 		c.reply(250, code3{2, 0, 0}, done+" as "+m.id)
 		return nil
 	}
-	// RFC 2033 section 4.2: a reply for each RCPT, in their order.
+	// RFC 2033 section 4.2: one reply for each RCPT, in the same order.
 	for _, r := range results {
 		if r.refusal != nil {
 			c.reply(r.refusal.Code, r.refusal.EnhancedCode, "<"+r.to+"> "+r.refusal.Message)

@@ -12,19 +12,19 @@ import (
 	"maildird/maildir/delivery"
 )
 
-// message is a message that is coming in, on its way to disk, to the relay, or both.
+// message is a message that is being received and passed on to disk, to the relay, or both.
 type message struct {
 	s        *session
 	id       string
-	spool    *delivery.Spool // nil when refused, and without a recipient here
-	relaying *relaying       // nil when refused, and without a recipient elsewhere
-	refused  *smtp.SMTPError // why it is not stored; the rest is dropped
-	top      firstLine       // of a message that is not submitted
+	spool    *delivery.Spool // nil once refused, and if no recipient is local
+	relaying *relaying       // nil once refused, and if all recipients are local
+	refused  *smtp.SMTPError // why the message is refused; the rest of it is discarded
+	top      firstLine       // checks the first line; not used by Submission
 	head     headerScan
-	edit     *headerEdit // of a submitted message, whose header has to be one; else nil
+	edit     *headerEdit // checks and completes the header; nil unless Submission
 }
 
-// begin starts the message of the transaction.
+// begin creates the message of the transaction.
 func (s *session) begin() *message {
 	m := &message{s: s, id: s.nextID()}
 	received, now := s.received(m.id), date(s.srv.cfg.Now())
@@ -39,7 +39,7 @@ func (s *session) begin() *message {
 		m.spool = delivery.NewSpool(targets, s.srv.kind == LMTP, s.srv.cfg.Delivery)
 	}
 	if s.srv.kind == LMTP && len(s.aliases()) > 0 {
-		for _, to := range s.to { // has one reply for all whom it leads to
+		for _, to := range s.to { // each has one reply for all targets
 			m.spool.Group(to.targets...)
 		}
 	}
@@ -53,8 +53,8 @@ func (s *session) begin() *message {
 	return m
 }
 
-// open opens the folder that a target's message goes to. It is called on other
-// goroutines too.
+// open opens the folder that the copy of a target goes to. It may be called by
+// other goroutines.
 func (s *session) open(t target) (dirs delivery.Dirs, release func(), err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -74,7 +74,7 @@ func (s *session) open(t target) (dirs delivery.Dirs, release func(), err error)
 	return dirs, release, nil
 }
 
-// refuse drops the message, for the first reason that there is.
+// refuse discards the message. Only the first reason counts.
 func (m *message) refuse(why *smtp.SMTPError) {
 	if m.refused == nil {
 		m.refused = why
@@ -82,7 +82,7 @@ func (m *message) refuse(why *smtp.SMTPError) {
 	}
 }
 
-// abort gives the message up, without a trace on disk.
+// abort drops the message without leaving anything on disk.
 func (m *message) abort() {
 	if m.spool != nil {
 		m.spool.Abort()
@@ -92,7 +92,7 @@ func (m *message) abort() {
 	m.relaying = nil
 }
 
-// size is how many bytes of the message have come, without what is put on top of it.
+// size returns the number of bytes received so far, without the trace fields.
 func (m *message) size() int64 {
 	switch {
 	case m.spool != nil:
@@ -111,7 +111,7 @@ func (m *message) write(text []byte) {
 	m.pass(text)
 }
 
-// pass hands on text that our fields can go before.
+// pass passes on text after the first line was checked.
 func (m *message) pass(text []byte) {
 	if m.refused != nil {
 		return
@@ -135,13 +135,13 @@ func (m *message) pass(text []byte) {
 	m.store(text)
 }
 
-// store hands on text as it is to be stored and sent.
+// store writes text to the disk and to the relay.
 func (m *message) store(text []byte) {
 	if m.refused != nil {
 		return
 	}
 	if m.spool != nil {
-		_, _ = m.spool.Write(text) // finish tells of an error
+		_, _ = m.spool.Write(text) // finish reports the error
 	}
 	if m.relaying != nil {
 		if err := m.relaying.write(text); err != nil {
@@ -155,14 +155,14 @@ func (m *message) logRefused() {
 	s.log.Info("message refused", "id", m.id, "from", s.sender(), "to", s.recipientList(), "reply", asLine(m.refused))
 }
 
-// result is what became of the message for one recipient.
+// result is the outcome for a recipient.
 type result struct {
 	to      string
-	refusal *smtp.SMTPError // nil: it is stored, and durable
+	refusal *smtp.SMTPError // nil if the message is stored durably
 }
 
-// finish stores the message. There is a result for each recipient, all the same
-// but with LMTP.
+// finish completes the message and returns a result for each recipient. Except with LMTP,
+// all results are equal.
 func (m *message) finish() []result {
 	s := m.s
 	switch {
@@ -189,7 +189,7 @@ func (m *message) finish() []result {
 	m.logStored(refusals, size)
 	for i, to := range s.to {
 		results[i].to = to.text
-		if to.targets == nil { // elsewhere: as all others
+		if to.targets == nil { // relayed: all recipients have the same result
 			results[i].refusal = refusals[0]
 		}
 		for _, n := range to.targets {
@@ -201,8 +201,7 @@ func (m *message) finish() []result {
 	return results
 }
 
-// refusals is what the targets are told for the errors of commit, nil for none. It logs
-// the errors.
+// refusals logs the errors of commit and returns the reply for each target, nil for none.
 func (m *message) refusals(errs []error) []*smtp.SMTPError {
 	s := m.s
 	refusals := make([]*smtp.SMTPError, len(errs))
@@ -213,7 +212,7 @@ func (m *message) refusals(errs []error) []*smtp.SMTPError {
 		refusals[i] = refusalOfStorage(err)
 		if i == 0 || s.srv.kind == LMTP && !errors.Is(err, delivery.ErrGroup) {
 			level := slog.LevelError
-			if c := delivery.CauseOf(err); c == delivery.OverQuota || c == delivery.TooBig { // nothing that an operator has to mend
+			if c := delivery.CauseOf(err); c == delivery.OverQuota || c == delivery.TooBig { // the operator need not do anything
 				level = slog.LevelInfo
 			}
 			s.log.Log(s.srv.conns.Work(), level, "message cannot be stored", "id", m.id, "from", s.sender(), "user", s.targets[i].user.Name, "error", err)
@@ -222,7 +221,7 @@ func (m *message) refusals(errs []error) []*smtp.SMTPError {
 	return refusals
 }
 
-// logStored logs a message that a target has, if there are targets.
+// logStored logs the message if at least one target has stored it.
 func (m *message) logStored(refusals []*smtp.SMTPError, size int64) {
 	s := m.s
 	stored := 0
@@ -242,8 +241,8 @@ func (m *message) logStored(refusals []*smtp.SMTPError, size int64) {
 	s.log.LogAttrs(s.srv.conns.Work(), slog.LevelInfo, "message stored", attrs...)
 }
 
-// commit stores the message and has the relay take it. What the relay refuses is
-// refused, and not stored. There is an error for each target, or one if there is none.
+// commit stores the message and passes it to the relay. If the relay refuses it, it is refused
+// and not stored. There is an error for each target, or a single one if there are no targets.
 func (m *message) commit() []error {
 	defer func() { m.spool, m.relaying = nil, nil }()
 	if m.relaying == nil {
@@ -262,8 +261,8 @@ func (m *message) commit() []error {
 	return m.spool.CommitAfter(relay)
 }
 
-// refusalOfStorage tells the client of an error of its message's storage. All but one
-// can be mended, so they are not permanent, and their text is for the log.
+// refusalOfStorage returns the reply to an error of storage. All but one of these errors are
+// temporary, because they can be repaired. Their text is only logged.
 func refusalOfStorage(err error) *smtp.SMTPError {
 	switch delivery.CauseOf(err) {
 	case delivery.NoSpace:
@@ -276,8 +275,9 @@ func refusalOfStorage(err error) *smtp.SMTPError {
 	return tempFailure()
 }
 
-// errNeverFits: a sender who tries for days in vain learns of it too late. RFC 3463
-// section 3.3 has X.2.3 for a limit of the mailbox that is less than that of the server.
+// errNeverFits is permanent, because a sender who keeps trying for days learns about it
+// too late. RFC 3463 section 3.3 has X.2.3 for a limit of the mailbox that is below
+// that of the server.
 func errNeverFits() *smtp.SMTPError {
 	return refusal(552, code3{5, 2, 3}, "Message is larger than the quota of this mailbox")
 }
@@ -290,7 +290,7 @@ func errNoSpace() *smtp.SMTPError {
 	return refusal(452, code3{4, 3, 1}, "Not enough free space, try again later")
 }
 
-// aliases are the recipients that were some.
+// aliases returns the recipients that were aliases.
 func (s *session) aliases() []string {
 	var all []string
 	for _, to := range s.to {
@@ -301,7 +301,7 @@ func (s *session) aliases() []string {
 	return all
 }
 
-// recipientList is for logs: some of the recipients, and how many more.
+// recipientList returns the recipients for the log.
 func (s *session) recipientList() string {
 	all := addressesOf(s.targets)
 	if s.relaying != nil {
@@ -318,7 +318,7 @@ func addressesOf(targets []target) []string {
 	return all
 }
 
-// list is the first of some addresses, and how many more there are.
+// list returns the first few addresses, and the number of the others.
 func list(addresses []string) string {
 	const most = 5
 	if len(addresses) <= most {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// extensions are what EHLO announces now.
+// extensions returns what EHLO announces in the current state.
 func (c *conn) extensions() []string {
 	list := []string{
 		"PIPELINING", // RFC 2920

@@ -2,24 +2,23 @@ package smtp
 
 import "bytes"
 
-// firstLine looks at how the text of a message begins, which our own fields are put
-// on top of: a line that begins with a space or tab would continue the last of them
-// (RFC 5322 section 2.2.3), so that the sender could write into what we say of him,
-// and a line that is no field would stand in the middle of a header. As with Postfix's
-// smtpd(8) and cleanup(8), an empty line comes before such text, which is a body then.
-// The line that begins a message in an mbox file, "From " and more, often comes in
-// front of a header: it becomes a field, so that the header stays one.
+// firstLine checks how the text of a message begins, because our trace fields precede it. A
+// first line that begins with a space or tab would continue the last of these fields (RFC
+// 5322 section 2.2.3), so that the sender could forge what they say about him; and a line
+// that is not a field would be in the middle of a header. As in Postfix's smtpd(8) and
+// cleanup(8), an empty line is inserted before such text, which thus becomes the body. The
+// line "From " of an mbox file is often left in front of a header: it is turned into a field,
+// so that the header remains intact.
 type firstLine struct {
-	known bool   // what goes before the text, and it was put there
-	held  []byte // of the text while that is not known; less than maxFieldName octets
+	known bool   // the beginning was checked and completed
+	held  []byte // text while that is not known; less than maxFieldName octets
 }
 
-// maxFieldName is how far the name of a field is looked for, in octets: as far as a
-// line may go (RFC 5322 section 2.1.1).
+// maxFieldName is the maximum length of a field name in octets: that of a line
+// (RFC 5322 section 2.1.1).
 const maxFieldName = 998
 
-// take returns what of the text can be passed on, with what goes before it, when the
-// next piece has come.
+// take returns the text that can be passed on, together with what must precede it.
 func (f *firstLine) take(text []byte) []byte {
 	if f.known || len(text) == 0 {
 		return text
@@ -36,7 +35,7 @@ func (f *firstLine) take(text []byte) []byte {
 	return f.put(before, start)
 }
 
-// end returns what is held back when the message has ended.
+// end returns the text that is still held at the end of the message.
 func (f *firstLine) end() []byte {
 	if len(f.held) == 0 {
 		return nil
@@ -53,8 +52,8 @@ func (f *firstLine) put(before string, start []byte) []byte {
 	return append([]byte(before), start...)
 }
 
-// beforeText returns what goes between our fields and a text that begins with start,
-// which is not empty. If that is not known yet, it is what goes there if no more comes.
+// beforeText returns what must precede a text that begins with start, which must not be empty.
+// If known is false, that holds only if nothing else follows.
 func beforeText(start []byte) (before string, known bool) {
 	const bodyFollows, mboxLine, from = "\n", "X-Mailbox-Line: ", "From "
 	if start[0] == '\n' {
@@ -69,7 +68,7 @@ func beforeText(start []byte) (before string, known bool) {
 	for name < len(start) && start[name] > ' ' && start[name] < 0x7f && start[name] != ':' {
 		name++
 	}
-	// RFC 5322 section 4.5: some put spaces behind the name.
+	// RFC 5322 section 4.5: spaces after the name are obsolete, but occur.
 	rest := bytes.TrimLeft(start[name:], " \t")
 	switch {
 	case name == 0:

@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// headerScan watches the header of a message go by, in pieces of any size.
+// headerScan inspects the header of a message as it passes, in pieces of any size.
 type headerScan struct {
-	lines     int    // so far, with folded ones
+	lines     int    // so far, including continuation lines
 	received  int    // Received fields
-	messageID string // of the first Message-ID field, for the log
+	messageID string // of the first Message-ID field
 	done      bool
 
-	start [len("message-id:") + maxLoggedID]byte // of the line that is coming
+	start [len("message-id:") + maxLoggedID]byte // of the current line
 	n     int                                    // octets of start
-	colon bool                                   // in that line
-	inID  bool                                   // the lines before were Message-ID without its value: some fold there
+	colon bool                                   // the current line has a colon
+	inID  bool                                   // the preceding lines were a Message-ID field without a value, which some senders fold
 }
 
-// maxLoggedID bounds what of a Message-ID gets into the log, in octets.
+// maxLoggedID is the maximum length of a Message-ID in the log, in octets.
 const maxLoggedID = 250
 
 // scan takes the next piece of text with LF line ends.
@@ -43,7 +43,7 @@ func (h *headerScan) endLine() {
 	start, field := h.start[:h.n], h.colon
 	h.n, h.colon = 0, false
 	if len(start) == 0 || !field && start[0] != ' ' && start[0] != '\t' {
-		// The empty line, or a line of a body that has none before it.
+		// An empty line, or a line of a body that is not preceded by one.
 		h.done = true
 		return
 	}
@@ -62,7 +62,7 @@ func (h *headerScan) endLine() {
 	}
 }
 
-// fieldValue is what comes behind the name of a field and its colon.
+// fieldValue returns what follows a field name and its colon.
 func fieldValue(line []byte, name string) ([]byte, bool) {
 	if len(line) < len(name) || !strings.EqualFold(string(line[:len(name)]), name) {
 		return nil, false

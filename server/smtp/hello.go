@@ -6,9 +6,9 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// runHello is HELO or, extended, EHLO and LHLO (RFC 5321 section 4.1.1.1). Names of
-// several words, which printers and scanners have, are taken as Postfix takes them: what
-// is no domain does not come into the Received field.
+// runHello is HELO or, if extended, EHLO and LHLO (RFC 5321 section 4.1.1.1). Like Postfix it
+// accepts names of several words, which printers and scanners send. A name that is not a domain
+// is left out of the Received field.
 func runHello(extended bool) func(c *conn, arg string) error {
 	return func(c *conn, arg string) error {
 		name := strings.TrimSpace(arg)

@@ -8,15 +8,15 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// envelope is what MAIL says.
+// envelope is the content of MAIL.
 type envelope struct {
 	sender address
 	null   bool  // the sender is <>
-	size   int64 // octets that the client says the message has; 0: it does not say
+	size   int64 // size according to the client, in octets; 0 if not given
 	utf8   bool  // SMTPUTF8
 }
 
-// text is the sender as it is logged.
+// text returns the sender for the log.
 func (e *envelope) text() string {
 	if e.null {
 		return "<>"
@@ -48,7 +48,7 @@ func runMail(c *conn, arg string) error {
 	return nil
 }
 
-// readMail takes MAIL's argument from a client who may send.
+// readMail parses the argument of MAIL, if the client may send mail.
 func (c *conn) readMail(arg string) (e envelope, err error) {
 	if err := c.checkMaySend(); err != nil {
 		return e, err
@@ -70,9 +70,9 @@ func (c *conn) readMail(arg string) (e envelope, err error) {
 	return e, nil
 }
 
-// relayed tells that a relay answered for the message already. Postfix takes an
-// address in UTF-8 without SMTPUTF8 and hands it on so: to refuse it now would be
-// too late for its client.
+// relayed reports whether a relay has already accepted responsibility for the message. Postfix
+// accepts an address in UTF-8 without SMTPUTF8 and passes it on: its client could no longer be
+// told about a refusal here.
 func (c *conn) relayed() bool { return c.srv.kind == LMTP }
 
 func (c *conn) helloName() string {
@@ -82,7 +82,7 @@ func (c *conn) helloName() string {
 	return "EHLO"
 }
 
-// mailParameters reads the parameters of MAIL.
+// mailParameters parses the parameters of MAIL.
 func (c *conn) mailParameters(e *envelope, s string) error {
 	seen := map[string]bool{}
 	for p := range strings.FieldsSeq(s) {
@@ -109,7 +109,7 @@ func (c *conn) mailParameters(e *envelope, s string) error {
 		case key == "SMTPUTF8" && len(p) == len(key):
 			e.utf8 = true
 		case key == "AUTH" && c.srv.kind == Submission:
-			// RFC 4954 section 5: it may be passed on, or not.
+			// RFC 4954 section 5: passing it on is optional.
 		default:
 			return refusal(555, code3{5, 5, 4}, "Unknown parameter %s", key)
 		}
@@ -121,7 +121,7 @@ func errTooBig(limit int64) *smtp.SMTPError {
 	return refusal(552, code3{5, 3, 4}, "Message is larger than %d octets", limit)
 }
 
-// cutPrefixFold is strings.CutPrefix without regard to upper and lower case.
+// cutPrefixFold is strings.CutPrefix ignoring case. prefix must be in upper case.
 func cutPrefixFold(s, prefix string) (string, bool) {
 	if len(s) < len(prefix) || upper(s[:len(prefix)]) != prefix {
 		return s, false

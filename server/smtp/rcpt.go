@@ -44,18 +44,18 @@ func (c *conn) recipient(arg string) error {
 	case null:
 		return refusal(501, code3{5, 1, 3}, "Recipient is empty")
 	}
-	if parameters := strings.Fields(rest); len(parameters) > 0 { // no extension here has any
+	if parameters := strings.Fields(rest); len(parameters) > 0 { // no extension here defines one
 		key, _, _ := strings.Cut(parameters[0], "=")
 		return refusal(555, code3{5, 5, 4}, "Unknown parameter %s", upper(key))
 	}
 	return c.session.rcpt(to)
 }
 
-// shorten bounds what a client can put into the log.
+// shorten limits what a client can write to the log.
 func shorten(s string) string { return s[:min(len(s), 320)] }
 
-// bare is an address that may be none without its angle brackets and what
-// comes behind them, as accepted ones are logged.
+// bare removes the angle brackets from an address, which may be malformed, and what follows
+// them: accepted addresses are logged in this form.
 func bare(address string) string {
 	address = strings.TrimSpace(address)
 	if end := strings.LastIndexByte(address, '>'); end > 0 && address[0] == '<' {

@@ -11,11 +11,11 @@ import (
 	"maildird/auth/aliases"
 )
 
-// recipients says who gets mail for an address.
+// recipients decides who gets the mail for an address.
 type recipients struct {
 	users    Directory
 	aliases  *aliases.Aliases
-	domains  map[string]string // by canonical form: as configured
+	domains  map[string]string // those configured, by canonical form
 	hostname string            // canonical
 }
 
@@ -30,8 +30,8 @@ func newRecipients(cfg *Config) recipients {
 	return r
 }
 
-// canonicalDomain is the form in which domains are compared: A-labels in lower
-// case. Letters that only look alike differ in it.
+// canonicalDomain returns the form in which domains are compared: A-labels in lower case. It
+// distinguishes letters that only look alike.
 func canonicalDomain(d string) string {
 	if checkUTF8(d, false) != nil {
 		a, err := idna.Lookup.ToASCII(d)
@@ -43,7 +43,7 @@ func canonicalDomain(d string) string {
 	return lower(d)
 }
 
-// lower is strings.ToLower for ASCII alone.
+// lower is strings.ToLower for ASCII only.
 func lower(s string) string {
 	b := []byte(s)
 	for i, c := range b {
@@ -54,8 +54,8 @@ func lower(s string) string {
 	return string(b)
 }
 
-// find returns whose an address is: one user's, or those an alias leads to. The error is
-// an SMTPError.
+// find returns the targets of an address: a user, or those that an alias leads to. The
+// error is an SMTPError.
 func (r *recipients) find(a address, k Kind) ([]target, error) {
 	found, err := r.resolve(a, k)
 	if err != nil {
@@ -75,7 +75,7 @@ func (r *recipients) find(a address, k Kind) ([]target, error) {
 	return targets, nil
 }
 
-// resolve is find for who does not need copies.
+// resolve is find without the copies of addresses.
 func (r *recipients) resolve(a address, k Kind) (aliases.Found, error) {
 	domain, ours := r.domainOf(a)
 	if !ours {
@@ -84,7 +84,8 @@ func (r *recipients) resolve(a address, k Kind) (aliases.Found, error) {
 	found, err := r.aliases.Resolve(lower(a.local), domain)
 	switch {
 	case errors.Is(err, aliases.ErrNobody) && r.users.Empty():
-		// The file was emptied by a slip, or a disk that is full: nobody's mail goes back for it.
+		// The users file may have been emptied by mistake or by a full disk, for which
+		// no mail should bounce.
 		return aliases.Found{}, refusal(451, code3{4, 3, 5}, "No users are set up yet")
 	case errors.Is(err, aliases.ErrNobody):
 		return aliases.Found{}, refusal(550, code3{5, 1, 1}, "No such user here")
@@ -96,8 +97,8 @@ func (r *recipients) resolve(a address, k Kind) (aliases.Found, error) {
 	return found, nil
 }
 
-// domainOf tells whether an address is one of ours, and in which domain, as that is
-// configured: "" for a local part alone, and for those that the host itself has.
+// domainOf reports whether an address is one of ours, and returns its domain as configured: ""
+// if it has no domain, and for the addresses that exist at the host name.
 func (r *recipients) domainOf(a address) (domain string, ours bool) {
 	if a.domain == "" {
 		return "", true
@@ -117,8 +118,8 @@ func notOurs(k Kind) error {
 	return refusal(550, code3{5, 7, 1}, "Relaying denied, not a domain of this server")
 }
 
-// own tells whether a user may use an address as a sender: mail for it comes to him,
-// alone or beside others, and it is not another user's, who lets him have copies.
+// own reports whether a user may use an address as a sender: he gets its mail, alone or with
+// others, and it does not belong to another user who merely lets him have copies.
 func (r *recipients) own(u *auth.User, a address) bool {
 	found, err := r.resolve(a, Submission)
 	return err == nil && (found.Owner == "" || found.Owner == u.Name) &&

@@ -11,26 +11,26 @@ import (
 	"maildird/server/relay"
 )
 
-// relaying is the part of a submitted message's transaction that is for other domains:
-// one with the relay, which is asked about each recipient and gets the text while it
-// comes. It takes the message last of all, when the copies here are complete; then they
-// get their names. If that fails, which is rare by then, the client is told to come
-// again: what goes out comes twice, and nothing is lost.
+// relaying is the part of a submission for other domains: a transaction with the relay, which
+// is asked about each recipient and gets the text as it arrives. Only when the copies here are
+// complete is the message committed at the relay; then the copies get their final names. If
+// that last step fails, which is unlikely by then, the client is told to try again: the message
+// is relayed twice, but never lost.
 //
 // It is nil for a transaction without such recipients.
 type relaying struct {
 	s    *session
-	tx   *relay.Transaction // nil: it could not begin
-	work func() bool        // ends that the end of the server ends it
-	to   []string           // whom the relay took
-	// failed is why there can be no more recipients, and, if there are some, no message.
+	tx   *relay.Transaction // nil if it could not begin
+	work func() bool        // unregisters tx from the end of the server
+	to   []string           // recipients that the relay accepted
+	// failed is why no more recipients are possible, and no message if there are recipients.
 	failed *smtp.SMTPError
 
-	trace []byte // what is put on top of the message
-	size  int64  // bytes of the message so far, without it
+	trace []byte // the fields at the top of the message
+	size  int64  // bytes of the message so far, without trace
 }
 
-// relays tells whether mail for an address goes to the relay. Only what users submit does.
+// relays reports whether mail for an address goes to the relay. Only submitted mail does.
 func (srv *Server) relays(a address) bool {
 	if srv.kind != Submission || srv.cfg.Relay == nil {
 		return false
@@ -39,7 +39,7 @@ func (srv *Server) relays(a address) bool {
 	return !ours
 }
 
-// relayTo adds a recipient elsewhere. The answer is the relay's.
+// relayTo adds a recipient in another domain, if the relay accepts it.
 func (s *session) relayTo(to address) error {
 	if err := s.countRecipient(to); err != nil {
 		return err
@@ -67,8 +67,8 @@ func (s *session) relayTo(to address) error {
 	return nil
 }
 
-// beginRelaying begins the transaction with the relay. If it cannot, that is the answer
-// for all recipients of the message.
+// beginRelaying begins the transaction with the relay. If that fails, all recipients of the
+// message get the error.
 func (s *session) beginRelaying() *relaying {
 	r := &relaying{s: s}
 	mail := relay.Mail{Size: s.from.size, UTF8: s.from.utf8}
@@ -85,8 +85,8 @@ func (s *session) beginRelaying() *relaying {
 	return r
 }
 
-// refusal is what the client is told of an error of the relay. If it is no answer to
-// what he wants, that is for the operator to know, and the transaction has failed.
+// refusal returns the reply to the client for an error of the relay. An error other than a
+// reply of the relay to this command is logged, and makes the transaction fail.
 func (r *relaying) refusal(err error) *smtp.SMTPError {
 	if refused, ok := errors.AsType[*smtp.SMTPError](err); ok {
 		return refused
@@ -100,10 +100,10 @@ func (r *relaying) refusal(err error) *smtp.SMTPError {
 	return r.failed
 }
 
-// any tells whether the relay took a recipient.
+// any reports whether the relay accepted a recipient.
 func (r *relaying) any() bool { return r != nil && len(r.to) > 0 }
 
-// ready tells why the message cannot be taken.
+// ready returns an error if the message cannot be relayed.
 func (r *relaying) ready() error {
 	if r.any() && r.failed != nil {
 		return r.failed
@@ -111,7 +111,7 @@ func (r *relaying) ready() error {
 	return nil
 }
 
-// begin begins the message. Its header follows by write, and is looked at only.
+// begin begins the message. header is only inspected; it must be passed to write afterwards.
 func (r *relaying) begin(header []byte) *smtp.SMTPError {
 	if r == nil {
 		return nil
@@ -130,7 +130,7 @@ func (r *relaying) write(text []byte) *smtp.SMTPError {
 
 func (r *relaying) send(text []byte) *smtp.SMTPError {
 	if !r.tx.EightBit() && !isASCII(text) {
-		// RFC 6152 section 3: it is not sent to who does not take it.
+		// RFC 6152 section 3: do not send it to a server that does not accept it.
 		return refusal(554, code3{5, 6, 3}, "Message has non-ASCII characters, which the relay does not accept")
 	}
 	if _, err := r.tx.Write(text); err != nil {
@@ -139,7 +139,7 @@ func (r *relaying) send(text []byte) *smtp.SMTPError {
 	return nil
 }
 
-// commit has the relay take the message.
+// commit completes the message at the relay.
 func (r *relaying) commit(m *message) *smtp.SMTPError {
 	said, err := r.tx.Commit()
 	if err != nil {
@@ -153,8 +153,7 @@ func (r *relaying) commit(m *message) *smtp.SMTPError {
 	return nil
 }
 
-// close ends the transaction with the relay, which forgets a message that is not
-// committed.
+// close ends the transaction with the relay, which discards a message that was not committed.
 func (r *relaying) close() {
 	if r == nil || r.tx == nil {
 		return
@@ -164,8 +163,9 @@ func (r *relaying) close() {
 	r.tx = nil
 }
 
-// relayTrace is what is put on top of the relay's copy of a message. Of several
-// recipients none is named: one does not know of another (RFC 5321 section 7.2).
+// relayTrace returns the fields at the top of the relayed message. It names the
+// recipient only if there is just one, since recipients must not learn about each other
+// (RFC 5321 section 7.2).
 func (s *session) relayTrace(received []byte, now string) []byte {
 	b := append([]byte{}, received...)
 	if to := s.relaying.to; len(to) == 1 {

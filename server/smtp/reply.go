@@ -12,21 +12,18 @@ import (
 // code3 is an enhanced status code (RFC 3463).
 type code3 = smtp.EnhancedCode
 
-// refusal makes the error that a command is answered with. The text reaches
-// the client.
+// refusal returns an error that is sent as the reply to a command.
 func refusal(code int, enhanced code3, format string, args ...any) *smtp.SMTPError {
 	return &smtp.SMTPError{Code: code, EnhancedCode: enhanced, Message: fmt.Sprintf(format, args...)}
 }
 
-// tempFailure is what the client learns of an error that only the operator can
-// understand.
+// tempFailure returns the reply to an error that means something only to the operator.
 func tempFailure() *smtp.SMTPError {
 	return refusal(451, code3{4, 3, 0}, "Temporary failure, please try again later")
 }
 
-// refusalOf returns what the client is told of err, and whether that is all
-// there is to know; the text of other errors is for the log only, and they may
-// pass.
+// refusalOf returns the reply for err. known is false if err is not a reply; then its text must
+// only be logged, and the reply is temporary.
 func refusalOf(err error) (r *smtp.SMTPError, known bool) {
 	if errors.As(err, &r) {
 		return r, true
@@ -34,11 +31,11 @@ func refusalOf(err error) (r *smtp.SMTPError, known bool) {
 	return tempFailure(), false
 }
 
-// longestReply keeps a reply line inside 512 octets (RFC 5321 section 4.5.3.1.5).
+// longestReply keeps a reply line within 512 octets (RFC 5321 section 4.5.3.1.5).
 const longestReply = 512 - len("550-5.7.1 ") - len("\r\n")
 
-// appendReply adds a reply of one or more lines. Without an enhanced code in
-// the reply (3yz, greetings, EHLO) use smtp.NoEnhancedCode.
+// appendReply appends a reply of one or more lines. For replies that have no enhanced code
+// (3yz, the greeting, EHLO), enhanced must be smtp.NoEnhancedCode.
 func appendReply(b []byte, code int, enhanced code3, lines ...string) []byte {
 	for i, line := range lines {
 		b = strconv.AppendInt(b, int64(code), 10)
@@ -61,13 +58,13 @@ func appendReply(b []byte, code int, enhanced code3, lines ...string) []byte {
 	return b
 }
 
-// asLine is a refusal as the client reads it, for the log.
+// asLine returns a refusal for the log, as the client sees it.
 func asLine(r *smtp.SMTPError) string {
 	return strings.TrimSuffix(string(appendReply(nil, r.Code, r.EnhancedCode, r.Message)), "\r\n")
 }
 
-// replyText makes a text fit for a reply line: whatever a client sent that is
-// quoted in it cannot begin another line.
+// replyText makes a text suitable for a reply line: quoted input of a client
+// cannot begin another line.
 func replyText(s string) string {
 	if len(s) > longestReply {
 		s = s[:longestReply]
@@ -75,7 +72,7 @@ func replyText(s string) string {
 	return printable(s)
 }
 
-// printable replaces everything but printable ASCII by question marks.
+// printable replaces everything except printable ASCII with question marks.
 func printable(s string) string {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] >= 0x7f {

@@ -15,11 +15,10 @@ import (
 	"maildird/server/limit"
 )
 
-// ErrServerClosed is what Serve returns after Shutdown.
+// ErrServerClosed is returned by Serve after Shutdown.
 var ErrServerClosed = accept.ErrClosed
 
-// Server is one of the protocols, on any number of listeners. Safe for
-// concurrent use.
+// Server serves one of the protocols on any number of listeners. It is safe for concurrent use.
 type Server struct {
 	kind       Kind
 	cfg        Config
@@ -30,7 +29,7 @@ type Server struct {
 	panics atomic.Uint64
 }
 
-// New returns a server that is not serving yet.
+// New returns a server of a kind with these settings.
 func New(kind Kind, cfg Config) *Server {
 	cfg.setDefaults()
 	srv := &Server{
@@ -40,11 +39,11 @@ func New(kind Kind, cfg Config) *Server {
 	return srv
 }
 
-// Panics returns how many sessions ended by a fault of the program.
+// Panics returns the number of sessions that ended with a panic.
 func (srv *Server) Panics() uint64 { return srv.panics.Load() }
 
-// Greeting is how a server of that kind and host begins, behind the code. It names
-// the protocol: "ESMTP" tells a client that it may say EHLO.
+// Greeting returns the text of a greeting without its code. It names the protocol: "ESMTP"
+// tells the client that it may use EHLO.
 func Greeting(k Kind, hostname string) string {
 	if k == LMTP {
 		return hostname + " LMTP maildird"
@@ -52,9 +51,9 @@ func Greeting(k Kind, hostname string) string {
 	return hostname + " ESMTP maildird"
 }
 
-// Serve takes connections from l until Shutdown, then returns ErrServerClosed.
-// With implicitTLS they begin with a TLS handshake (RFC 8314). The listener is
-// closed when Serve returns.
+// Serve accepts connections until Shutdown is called, then returns ErrServerClosed. With
+// implicitTLS, connections begin with a TLS handshake (RFC 8314). Serve closes the
+// listener when it returns.
 func (srv *Server) Serve(l net.Listener, implicitTLS bool) error {
 	if implicitTLS && srv.cfg.TLS == nil {
 		_ = l.Close()
@@ -64,9 +63,9 @@ func (srv *Server) Serve(l net.Listener, implicitTLS bool) error {
 	return srv.conns.Serve(l, log, func(nc net.Conn) { srv.start(nc, implicitTLS) })
 }
 
-// Shutdown closes the listeners, sends 421 to clients that are between two
-// commands, and lets messages that are coming in be delivered. When ctx ends
-// before all connections did, it cuts them off and returns the context's error.
+// Shutdown closes the listeners, sends 421 to clients that are between two commands, and lets
+// messages that are being received be delivered. If ctx ends first, it closes the remaining
+// connections and returns the error of ctx.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	return srv.conns.Shutdown(ctx)
 }
@@ -74,7 +73,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 // Cut implements accept.Conn.
 func (c *conn) Cut() { _ = c.socket.Close() }
 
-// start serves a connection in a goroutine of its own, or refuses it.
+// start serves a connection in a new goroutine, or refuses it.
 func (srv *Server) start(nc net.Conn, implicitTLS bool) {
 	begun := srv.cfg.Connections.Begin(srv.conns.Stop())
 	c := srv.newConn(nc, implicitTLS)
@@ -82,8 +81,8 @@ func (srv *Server) start(nc net.Conn, implicitTLS bool) {
 		if srv.cfg.Connections.Tell(srv.kind.String(), c.countedAddr(), c.began) {
 			c.log.Warn("connection refused", "reason", r.Message, "more", "not logged again for a minute")
 		}
-		if !implicitTLS { // else it is not worth a handshake
-			// A new connection has room for it: the time is for a machine that stands still.
+		if !implicitTLS { // otherwise a refusal is not worth a handshake
+			// A new connection has room for it; the deadline is for when the system stalls.
 			_ = nc.SetWriteDeadline(time.Now().Add(10 * time.Second))
 			_, _ = nc.Write(appendReply(nil, r.Code, r.EnhancedCode, r.Message))
 		}
@@ -112,7 +111,7 @@ func (srv *Server) newConn(nc net.Conn, implicitTLS bool) *conn {
 	return c
 }
 
-// admit counts a new connection, or returns why it is refused.
+// admit counts a new connection, or returns the reason to refuse it.
 func (srv *Server) admit(c *conn) *smtp.SMTPError {
 	err := srv.conns.Enter(c, func() error {
 		return srv.cfg.Connections.Admit(srv.kind.String(), c.countedAddr(), c.began)
@@ -128,8 +127,8 @@ func (srv *Server) admit(c *conn) *smtp.SMTPError {
 	return refusal(421, code3{4, 7, 0}, "Too many connections from your address, try again later")
 }
 
-// countedAddr is the address that the connection counts for: none for LMTP,
-// whose relays have as many connections as there are.
+// countedAddr returns the address that the connection counts for: none for LMTP, whose relays
+// may use all connections.
 func (c *conn) countedAddr() netip.Addr {
 	if c.srv.kind == LMTP {
 		return netip.Addr{}
@@ -137,7 +136,7 @@ func (c *conn) countedAddr() netip.Addr {
 	return c.peer.Addr
 }
 
-// leave takes back what admit counted.
+// leave undoes admit.
 func (srv *Server) leave(c *conn) {
 	srv.cfg.Connections.Leave(srv.kind.String(), c.countedAddr())
 	c.leaveUser()

@@ -12,40 +12,40 @@ import (
 	"maildird/maildir/delivery"
 )
 
-// session is what a client wants: who it is, and the mail transaction that is
-// under way.
+// session is what is known about the client's intent: who it is, and the
+// current mail transaction.
 type session struct {
 	srv  *Server
 	peer *peer
 	log  *slog.Logger
-	user *auth.User // who logged in
+	user *auth.User // nil unless logged in
 
-	from    *envelope // nil: there is no transaction
+	from    *envelope // nil if there is no transaction
 	to      []accepted
-	targets []target         // of to, each once
-	copies  map[string][]int // indexes in targets by the user's name
+	targets []target         // of all in to, without duplicates
+	copies  map[string][]int // indexes in targets by user name
 	refused int              // recipients
-	count   int              // messages of the session
+	count   int              // messages of this session
 
-	relaying *relaying // recipients elsewhere; nil: there is none so far
+	relaying *relaying // recipients in other domains; nil while there are none
 }
 
-// accepted is one RCPT command that was answered by 250.
+// accepted is a RCPT command that was accepted.
 type accepted struct {
-	text    string // the address as the client gave it
-	targets []int  // indexes in targets; several for an alias, none elsewhere
+	text    string // address as the client gave it
+	targets []int  // indexes in targets; several for an alias, none if relayed
 	alias   bool
 }
 
-// target is a copy of the message: whose it is and the address that it is for.
+// target is a copy of the message: the user who gets it and the address that it is for.
 type target struct {
 	user    auth.User
 	address string
-	alias   string // that led to it, as the client gave it; "" if none did
+	alias   string // that led to the user, as the client gave it; "" for none
 }
 
-// mostCopies bounds the copies of one message. An alias alone may have as many as it
-// leads to.
+// mostCopies is the maximum number of copies of a message. A single alias may have as many
+// as it leads to.
 const mostCopies = aliases.MaxUsers
 
 // reset ends the mail transaction.
@@ -55,7 +55,7 @@ func (s *session) reset() {
 	s.from, s.to, s.targets, s.copies, s.refused = nil, nil, nil, nil, 0
 }
 
-// sender is the reverse-path as it is logged.
+// sender returns the reverse-path for the log.
 func (s *session) sender() string {
 	if s.from == nil {
 		return "<>"
@@ -79,15 +79,15 @@ func (s *session) mail(e envelope) error {
 	switch {
 	case e.null:
 	case s.srv.kind == Submission:
-		if e.sender.domain == "" { // RFC 6409 section 4.2: there has to be one
+		if e.sender.domain == "" { // RFC 6409 section 4.2: domains must be fully qualified
 			_, e.sender.domain, _ = strings.Cut(s.user.Name, "@")
 		}
 		if !s.srv.recipients.own(s.user, e.sender) {
 			return s.notYours(e.sender.String())
 		}
 	case e.sender.domain == "" && s.srv.kind == MX:
-		// RFC 5321 section 4.1.2: only <Postmaster> in RCPT has no domain. The
-		// relay that LMTP is for may know its own users by less.
+		// RFC 5321 section 4.1.2: only <Postmaster> in RCPT may lack a domain. The relay that
+		// uses LMTP may know its own users without one.
 		return refusal(553, code3{5, 1, 7}, "Sender has no domain")
 	}
 	if s.srv.kind == Submission && !cfg.Mail.Message(s.user.Name, cfg.Now()) {
@@ -98,7 +98,7 @@ func (s *session) mail(e envelope) error {
 	return nil
 }
 
-// notYours refuses a sender that is not the user's.
+// notYours refuses a sender address that does not belong to the user.
 func (s *session) notYours(sender string) error {
 	s.log.Warn("message refused", "from", shorten(sender), "reason", "sender is not the user")
 	return refusal(553, code3{5, 7, 1}, "Sender address does not belong to %s", s.user.Name)
@@ -133,7 +133,7 @@ func (s *session) rcpt(to address) error {
 	return nil
 }
 
-// countRecipient counts a recipient of what a user submits, or refuses it.
+// countRecipient counts a recipient of a submission, or refuses it.
 func (s *session) countRecipient(to address) error {
 	if cfg := &s.srv.cfg; s.srv.kind == Submission && !cfg.Mail.Recipient(s.user.Name, cfg.Now()) {
 		s.log.Warn("recipient refused", "to", shorten(to.String()), "reason", "too many recipients from this user in an hour")
@@ -146,10 +146,9 @@ func errTooMany() error {
 	return refusal(452, code3{4, 5, 3}, "Too many recipients, send the rest in another message")
 }
 
-// room refuses a message of so many bytes that a user's quota has no room for, or if
-// that cannot be known. An alias one of whose users has no room is refused as a whole:
-// there is no queue that his copy could wait in, and an answer for all that says it is
-// stored would lose it.
+// room returns an error if the user's quota has no room for a message of size bytes, or if that
+// cannot be determined. An alias is refused as a whole if one of its users has no room: there
+// is no queue for his copy, and a reply that accepts the message for all of them would lose it.
 func (s *session) room(t target, size int64) error {
 	if s.srv.cfg.Room == nil {
 		return nil
@@ -174,9 +173,9 @@ func (s *session) room(t target, size int64) error {
 	return tempFailure()
 }
 
-// copy returns the index of the copy that a target has already, else -1. One who is
-// named twice gets the message once; one who is named with two details gets two, unless
-// an alias leads to him.
+// copy returns the index of the copy that a target already has, or -1. A user who is named
+// twice gets the message once. If he is named with two details he gets two copies, unless an
+// alias leads to him.
 func (s *session) copy(t target) int {
 	for _, i := range s.copies[t.user.Name] {
 		if other := &s.targets[i]; other.address == t.address || other.alias != "" || t.alias != "" {
@@ -186,7 +185,7 @@ func (s *session) copy(t target) int {
 	return -1
 }
 
-// addTargets adds copies for those who have none, and returns the indexes of all.
+// addTargets adds targets that have no copy yet, and returns the indexes of all.
 func (s *session) addTargets(targets []target) []int {
 	if s.copies == nil {
 		s.copies = map[string][]int{}
@@ -204,7 +203,7 @@ func (s *session) addTargets(targets []target) []int {
 	return indexes
 }
 
-// nextID names a message, in replies, logs and Received.
+// nextID returns the identifier of a message in replies, in the log and in Received.
 func (s *session) nextID() string {
 	s.count++
 	return s.peer.Session + "-" + strconv.Itoa(s.count)

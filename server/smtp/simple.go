@@ -12,7 +12,7 @@ func runRset(c *conn, arg string) error {
 	return nil
 }
 
-// reset gives up the mail transaction.
+// reset drops the mail transaction.
 func (c *conn) reset() {
 	c.abort()
 	c.chunks = nil
@@ -25,7 +25,7 @@ func runNoop(c *conn, _ string) error {
 	return nil
 }
 
-// runVrfy is VRFY (RFC 5321 section 3.5.3): who is a user is told at RCPT only.
+// runVrfy is VRFY (RFC 5321 section 3.5.3). It does not reveal users; only RCPT does.
 func runVrfy(c *conn, arg string) error {
 	if strings.TrimSpace(arg) == "" {
 		return refusal(501, code3{5, 5, 4}, "VRFY needs an address")
@@ -34,7 +34,7 @@ func runVrfy(c *conn, arg string) error {
 	return nil
 }
 
-// runUnsupported is for commands that are known and not done here.
+// runUnsupported refuses commands that are known but not implemented.
 func runUnsupported(*conn, string) error {
 	return refusal(502, code3{5, 5, 1}, "Command not implemented")
 }

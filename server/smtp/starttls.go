@@ -20,8 +20,8 @@ func runStartTLS(c *conn, arg string) error {
 	if err := c.wire.flush(); err != nil {
 		return err
 	}
-	// What came before the handshake was not protected: somebody on the way
-	// may have put it there (CVE-2011-0411 and its kin).
+	// Input that came before the handshake was not protected: an attacker may have injected
+	// it (CVE-2011-0411 and similar).
 	if n := len(c.wire.unread()); n > 0 {
 		c.log.Warn("discarded unencrypted data after STARTTLS", "octets", n)
 		c.wire.use(n)
@@ -33,7 +33,7 @@ func runStartTLS(c *conn, arg string) error {
 	c.mu.Lock()
 	c.wire.conn = conn
 	c.mu.Unlock()
-	// RFC 3207 section 4.2: all begins anew.
+	// RFC 3207 section 4.2: the session starts over.
 	c.reset()
 	if c.session.user != nil {
 		c.log.Info("logged out", "reason", "STARTTLS")

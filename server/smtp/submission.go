@@ -11,14 +11,14 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// headerEdit holds back the header of a submitted message until it is complete,
-// to check and mend it (RFC 6409 sections 6 and 8).
+// headerEdit holds back the header of a submitted message until it is complete, to check and
+// correct it (RFC 6409 sections 6 and 8).
 type headerEdit struct {
 	s    *session
 	id   string
 	text []byte // the header so far
-	done bool   // it was passed on
-	// messageID is what the message got, "" if it had one.
+	done bool   // the header was passed on
+	// messageID is the Message-ID that was added, "" if the message already had one.
 	messageID string
 }
 
@@ -43,16 +43,16 @@ func (m *message) editHeader(text []byte) {
 	m.passHeader(end)
 }
 
-// endHeader is called at the end of the message: one without a body has a
-// header that is not ended.
+// endHeader is called at the end of the message. A message without a body has no empty line
+// to end its header.
 func (m *message) endHeader() {
 	if !m.edit.done {
 		m.passHeader(len(m.edit.text))
 	}
 }
 
-// endOfHeader returns where the empty line is that ends a header, -1 if it has
-// not come yet. What is before from was looked at.
+// endOfHeader returns the index of the empty line that ends a header, or -1. It looks only
+// from index from on.
 func endOfHeader(b []byte, from int) int {
 	if len(b) > 0 && b[0] == '\n' {
 		return 0
@@ -63,7 +63,7 @@ func endOfHeader(b []byte, from int) int {
 	return -1
 }
 
-// passHeader checks the header, which ends at end, and passes on what is there.
+// passHeader checks the header, which ends at index end, and passes on all text so far.
 func (m *message) passHeader(end int) {
 	e := m.edit
 	header, err := e.mend(e.text[:end])
@@ -84,10 +84,10 @@ func (m *message) passHeader(end int) {
 	e.text = nil
 }
 
-// mend returns the header as it is stored: without Bcc and Return-Path, with Date and
-// Message-ID. A CR in the middle of a line is a line end for some readers, who
-// would find another From or a Bcc behind it, and a NUL the end of all: neither
-// has a place in a header (RFC 5322 section 2.2).
+// mend returns the header to be stored: without Bcc and Return-Path, with Date and Message-ID.
+// It refuses a header that contains CR or NUL (RFC 5322 section 2.2): some readers take a CR in
+// the middle of a line for a line end, and would find another From or a Bcc after it, or take a
+// NUL for the end.
 func (e *headerEdit) mend(header []byte) ([]byte, *smtp.SMTPError) {
 	if bytes.ContainsAny(header, "\r\x00") {
 		e.s.log.Warn("message refused", "id", e.id, "reason", "CR or NUL in the header")
@@ -108,7 +108,7 @@ func (e *headerEdit) mend(header []byte) ([]byte, *smtp.SMTPError) {
 			return nil, refusal(554, code3{5, 6, 0}, "Message header has a line that is not a field")
 		}
 		switch lower(string(name)) {
-		case "bcc", "resent-bcc", "return-path": // the last is for who delivers (RFC 5321 section 4.4)
+		case "bcc", "resent-bcc", "return-path": // Return-Path is for the delivering server (RFC 5321 section 4.4)
 			continue
 		case "from":
 			from = append(from, string(value))
@@ -143,13 +143,13 @@ func (e *headerEdit) mend(header []byte) ([]byte, *smtp.SMTPError) {
 	return out, nil
 }
 
-// isFieldName: RFC 5322 section 3.6.8. What stands before a colon and is no name is
-// one for readers that take spaces and line ends away, who would find another From.
+// isFieldName reports whether name is a field name (RFC 5322 section 3.6.8). Readers that drop
+// spaces and line ends could otherwise find another From field.
 func isFieldName(name []byte) bool {
 	return len(name) > 0 && !bytes.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
 
-// fieldLength is the length of the first field of a header, with folded lines.
+// fieldLength returns the length of the first field of a header, including continuation lines.
 func fieldLength(header []byte) int {
 	n := 0
 	for {
@@ -164,10 +164,10 @@ func fieldLength(header []byte) int {
 	}
 }
 
-// checkFrom makes sure that a message says to be from nobody but its sender.
+// checkFrom checks that all authors in the From field are addresses of the sender.
 func (e *headerEdit) checkFrom(fields []string) *smtp.SMTPError {
 	if len(fields) == 1 && e.s.from.null && strings.Join(strings.Fields(fields[0]), " ") == "MAILER-DAEMON <>" {
-		return nil // of the bounces that dma 0.13 sends; it is nobody's address
+		return nil // in bounces of dma 0.13; it is nobody's address
 	}
 	if len(fields) != 1 {
 		return refusal(553, code3{5, 7, 1}, "Message must have exactly one From field, with an address of %s", e.s.user.Name)
@@ -175,12 +175,12 @@ func (e *headerEdit) checkFrom(fields []string) *smtp.SMTPError {
 	return e.checkAddresses("From", fields[0])
 }
 
-// mostAuthors bounds the addresses in a From or Sender field.
+// mostAuthors is the maximum number of addresses in a From or Sender field.
 const mostAuthors = 100
 
-// checkAddresses makes sure that all addresses in a field are the user's.
+// checkAddresses checks that all addresses in a field belong to the user.
 func (e *headerEdit) checkAddresses(name, field string) *smtp.SMTPError {
-	// The name beside an address is not looked at, whatever its charset.
+	// Display names are ignored, whatever their charset.
 	parser := mail.AddressParser{WordDecoder: &mime.WordDecoder{
 		CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil },
 	}}
@@ -189,7 +189,7 @@ func (e *headerEdit) checkAddresses(name, field string) *smtp.SMTPError {
 	if err != nil || len(list) == 0 {
 		return refusal(553, code3{5, 7, 1}, "%s field of the message cannot be parsed", name)
 	}
-	if len(list) > mostAuthors { // each may be an alias that leads to many
+	if len(list) > mostAuthors { // each may be an alias that leads to many users
 		return refusal(553, code3{5, 7, 1}, "%s field of the message has more than %d addresses", name, mostAuthors)
 	}
 	for _, a := range list {

@@ -2,41 +2,39 @@ package smtp
 
 import "bytes"
 
-// decoder turns the octets of a message as they are sent into text with LF
-// line ends. It keeps its place between calls, so the octets may come in
-// pieces of any size.
+// decoder decodes a message from its form in SMTP to text with LF line ends. It keeps its state
+// between calls, so the input may arrive in pieces of any size.
 //
-// A line of the protocol ends in CRLF and in nothing else (RFC 5321 section
-// 2.3.8). With dots, a dot that begins such a line is taken away (section
-// 4.5.2), and the line ".CRLF" is the end; a dot after an LF without CR is
-// text, or one server would see an end where another does not (VU#302671). An
-// LF without CR stays an LF, which is a line end in the result. A CR without
-// LF stays as it is.
+// A line of the protocol ends in CRLF and in nothing else (RFC 5321 section 2.3.8). With dots,
+// a leading dot of such a line is removed (section 4.5.2), and the line ".CRLF" is the end. A
+// dot after an LF without CR is text: otherwise one server would see an end where another does
+// not (VU#302671). An LF without CR is kept and thus becomes a line end in the result. A CR
+// without LF is kept.
 type decoder struct {
-	dots  bool // as DATA sends it; false: as BDAT does
+	dots  bool // input of DATA; false for BDAT
 	state textState
 
-	octets int64 // of text so far, with every line end as CRLF
-	line   int   // octets of the line that is coming
+	octets int64 // of text so far, counting every line end as CRLF
+	line   int   // octets of the current line
 	widest int   // octets of the longest line
-	bareLF bool  // there was an LF without CR
-	bareCR bool  // there was a CR without LF
+	bareLF bool  // an LF without CR occurred
+	bareCR bool  // a CR without LF occurred
 }
 
-// textState is where in a line the decoder is.
+// textState is the position within a line.
 type textState int
 
 const (
-	lineStart textState = iota // behind a CRLF, or nothing has come yet
+	lineStart textState = iota // after CRLF, or at the beginning
 	inLine
-	afterCR      // in a line, behind a CR that is not in the result yet
-	afterDot     // behind a dot that began a line
-	afterDotCR   // and a CR
-	textComplete // the end has come
+	afterCR      // in a line, after a CR that was not written yet
+	afterDot     // after a dot at the start of a line
+	afterDotCR   // after such a dot and a CR
+	textComplete // after the end
 )
 
-// decode takes octets from src and puts text into dst until one of them is used
-// up or the end has come. dst must hold at least two octets.
+// decode decodes octets of src to dst until src is used up, dst is full, or the message ends.
+// dst must have room for at least two octets.
 func (d *decoder) decode(dst, src []byte) (put, taken int) {
 	for taken < len(src) && put < len(dst)-1 && d.state != textComplete {
 		c := src[taken]
@@ -82,7 +80,7 @@ func (d *decoder) decode(dst, src []byte) (put, taken int) {
 	return put, taken
 }
 
-// decodeLine takes a part of a line, with its end if that is there.
+// decodeLine takes a part of a line, including its end if that is there.
 func (d *decoder) decodeLine(dst, src []byte) (put, taken int) {
 	if len(src) > len(dst) {
 		src = src[:len(dst)]
@@ -105,7 +103,7 @@ func (d *decoder) decodeLine(dst, src []byte) (put, taken int) {
 	return put + 1, i + 1
 }
 
-// text counts octets of a line that go into the result.
+// text counts octets of a line that are written to the result.
 func (d *decoder) text(p []byte) {
 	d.octets += int64(len(p))
 	d.line += len(p)
@@ -133,8 +131,8 @@ func (d *decoder) endLine(crlf bool) {
 	}
 }
 
-// finish puts what is held back at the end of the last BDAT chunk: at most one
-// octet.
+// finish writes what is held back at the end of the last BDAT chunk, which is
+// at most one octet.
 func (d *decoder) finish(dst []byte) (put int) {
 	if d.state == afterCR {
 		put = d.putCR(dst)

@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// trace is the header fields that are put on top of a copy of a message, with
-// LF line ends (RFC 5321 section 4.4). They say where it came from, so that its
-// way can be followed.
+// trace returns the trace fields at the top of a copy of a message, with LF line ends
+// (RFC 5321 section 4.4).
 func (s *session) trace(received []byte, t target, now string) []byte {
 	to, alias := t.address, t.alias
 	if !s.from.utf8 {
@@ -20,7 +19,7 @@ func (s *session) trace(received []byte, t target, now string) []byte {
 		b = append(b, s.from.sender.String()...)
 	}
 	b = append(b, ">\n"...)
-	if alias != "" { // as Postfix calls it; each copy names its own
+	if alias != "" { // the name is Postfix's; each copy has its own
 		b = append(append(append(b, "X-Original-To: "...), alias...), '\n')
 	}
 	b = append(b, "Delivered-To: "...)
@@ -34,8 +33,8 @@ func (s *session) trace(received []byte, t target, now string) []byte {
 	return append(b, '\n')
 }
 
-// withALabels is an address for the header of a message that is not one of
-// SMTPUTF8, and is to have no other letters than ASCII for that reason (RFC 6532).
+// withALabels returns an address for a header that must be ASCII because the message does not
+// use SMTPUTF8 (RFC 6532).
 func withALabels(address string) string {
 	at := strings.LastIndexByte(address, '@') + 1
 	if checkUTF8(address[at:], false) == nil {
@@ -48,7 +47,7 @@ func withALabels(address string) string {
 	return address[:at] + domain
 }
 
-// received is the Received field without its "for" and date:
+// received returns the Received field without its "for" clause and date:
 //
 //	from client.example ([192.0.2.1])
 //		(using TLSv1.3 with cipher TLS_AES_128_GCM_SHA256)
@@ -92,7 +91,7 @@ func (s *session) received(id string) []byte {
 	return append(b, id...)
 }
 
-// with is the protocol (RFC 3848, and RFC 6531 section 4.3 for UTF8*).
+// with returns the name of the protocol (RFC 3848; UTF8*: RFC 6531 section 4.3).
 func (s *session) with() string {
 	name := "ESMTP"
 	switch {
@@ -114,7 +113,7 @@ func (s *session) with() string {
 	return name
 }
 
-// tlsVersion is as IANA's registry of TLS clauses and other servers write it.
+// tlsVersion returns the name of a TLS version as other servers write it.
 func tlsVersion(v uint16) string {
 	switch v {
 	case tls.VersionTLS12:
@@ -125,5 +124,5 @@ func tlsVersion(v uint16) string {
 	return tls.VersionName(v)
 }
 
-// date is a date and time as header fields have it (RFC 5322 section 3.3).
+// date returns a date and time for a header field (RFC 5322 section 3.3).
 func date(t time.Time) string { return t.Format("Mon, 2 Jan 2006 15:04:05 -0700") }

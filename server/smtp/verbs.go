@@ -1,13 +1,13 @@
 package smtp
 
-// verb is a command.
+// verb is a command of the protocol.
 type verb struct {
-	// run answers the command. An SMTPError is sent as the reply; other errors
-	// end the connection.
+	// run executes the command. An SMTPError is sent as the reply; any other
+	// error ends the connection.
 	run func(c *conn, arg string) error
-	// alone says that a client has to wait for the answer before it sends more.
+	// alone: the client must wait for the reply before it sends more.
 	alone bool
-	// idle says that it begins nothing, and may come before that answer.
+	// idle: the command begins nothing, and is accepted before that reply.
 	idle bool
 }
 
@@ -15,7 +15,7 @@ func verbsOf(k Kind) map[string]verb {
 	verbs := map[string]verb{
 		"MAIL":     {run: runMail},
 		"RCPT":     {run: runRcpt},
-		"DATA":     {run: runData}, // which looks at what follows itself
+		"DATA":     {run: runData}, // checks itself what follows
 		"BDAT":     {run: runBdat},
 		"RSET":     {run: runRset, idle: true},
 		"NOOP":     {run: runNoop, idle: true},
@@ -25,7 +25,7 @@ func verbsOf(k Kind) map[string]verb {
 		"TURN":     {run: runUnsupported},
 		"HELP":     {run: runHelp},
 		"QUIT":     {run: runQuit, idle: true},
-		"STARTTLS": {run: runStartTLS}, // which drops what follows
+		"STARTTLS": {run: runStartTLS}, // discards what follows
 		"AUTH":     {run: runUnsupported},
 	}
 	switch k {
@@ -42,15 +42,15 @@ func verbsOf(k Kind) map[string]verb {
 	return verbs
 }
 
-// foreign are first words of other protocols, which a browser can be made to
-// send here with mail in the text.
+// foreign are words that begin lines of other protocols. A browser can be made to send such
+// lines here, with mail in what follows.
 var foreign = map[string]bool{
 	"GET": true, "POST": true, "PUT": true, "HEAD": true, "OPTIONS": true, "CONNECT": true,
 	"HOST:": true, "USER-AGENT:": true, "CONTENT-TYPE:": true,
 }
 
-// upper is strings.ToUpper for ASCII alone: no letter of another alphabet
-// becomes one of a command.
+// upper is strings.ToUpper for ASCII only, so that no letter of another alphabet can become
+// one of a command.
 func upper(s string) string {
 	b := []byte(s)
 	for i, c := range b {

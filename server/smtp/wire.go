@@ -9,30 +9,30 @@ import (
 )
 
 const (
-	smallBuffer = 4 << 10  // of a connection between messages
-	largeBuffer = 32 << 10 // while a message comes that fills the small one
-	outBuffer   = 4 << 10  // replies gathered before they are sent
-	// skipLimit is how much of a line that is too long is passed over.
+	smallBuffer = 4 << 10  // between messages
+	largeBuffer = 32 << 10 // while receiving a message that fills the small one
+	outBuffer   = 4 << 10  // octets of replies that are collected before they are sent
+	// skipLimit is how many octets of an overlong line are skipped.
 	skipLimit = 1 << 20
 )
 
-// largeBuffers are shared by the connections that receive messages: for what
-// comes from the client, and for its text on the way to the file.
+// largeBuffers are shared by the connections that are receiving messages. They hold input, and
+// decoded text on its way to the file.
 var largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
 
-// wire is the byte stream of a connection: input in a buffer that the parts of
-// the protocol look at in place, and replies gathered until input is waited for.
+// wire is the byte stream of a connection: input in a buffer that the protocol parses in place,
+// and replies that are collected until the connection waits for input.
 type wire struct {
 	conn net.Conn
 
-	in    []byte // buffer; in[r:w] is not used yet
+	in    []byte // buffer; in[r:w] is unread
 	r, w  int
-	big   *[]byte // in, if it is from largeBuffers
-	small []byte  // what in was before
-	full  bool    // the last read left no room
+	big   *[]byte // in, if it is from largeBuffers; else nil
+	small []byte  // the buffer that in replaced
+	full  bool    // the last read filled the buffer
 
 	out    []byte
-	failed error // of a flush
+	failed error // error of a flush
 }
 
 var (
@@ -40,15 +40,14 @@ var (
 	errEndless  = errors.New("line without end")
 )
 
-// unread returns the input that has come and is not used yet.
+// unread returns the input that was received but not used yet.
 func (x *wire) unread() []byte { return x.in[x.r:x.w] }
 
-// use passes over n octets of unread.
+// use consumes n octets of unread.
 func (x *wire) use(n int) { x.r += n }
 
-// more waits for input, after sending what the client may wait for. The caller
-// has set the deadline. size, which is more than there is unread, is how much
-// there may be.
+// more sends the collected replies, then waits for input. The caller must have set the
+// deadline. size is the maximum size of the unread input; it must exceed the current one.
 func (x *wire) more(size int) error {
 	if err := x.flush(); err != nil {
 		return err
@@ -63,7 +62,7 @@ func (x *wire) more(size int) error {
 	return err
 }
 
-// room makes place behind the unread input.
+// room makes room after the unread input.
 func (x *wire) room(size int) {
 	switch {
 	case x.full && size >= largeBuffer && x.big == nil:
@@ -81,7 +80,7 @@ func (x *wire) room(size int) {
 	}
 }
 
-// swap moves the unread input to a large buffer, or with nil to a small one.
+// swap moves the unread input to a large buffer or, with nil, to a small one.
 func (x *wire) swap(large *[]byte) {
 	var buf []byte
 	switch {
@@ -99,16 +98,16 @@ func (x *wire) swap(large *[]byte) {
 	x.in, x.big, x.r, x.w = buf, large, 0, n
 }
 
-// shrink gives a large buffer back when a message is complete.
+// shrink releases a large buffer after a message.
 func (x *wire) shrink() {
 	if x.big != nil {
 		x.swap(nil)
 	}
 }
 
-// line takes the next line, with its line end, of at most limit(line) octets,
-// where limit is asked with what has come of it. A longer one is passed over and
-// gives errLongLine. The line is valid until the next call of a method.
+// line takes the next line, including its line end. limit returns the maximum length in octets
+// for a line that begins with its argument. A longer line is skipped, and the error is
+// errLongLine. The line is valid until the next call of a method.
 func (x *wire) line(limit func([]byte) int) ([]byte, error) {
 	for seen := 0; ; {
 		have := x.unread()
@@ -131,7 +130,7 @@ func (x *wire) line(limit func([]byte) int) ([]byte, error) {
 	}
 }
 
-// skipLine passes over the rest of a line.
+// skipLine skips the rest of a line.
 func (x *wire) skipLine() error {
 	for skipped := 0; skipped < skipLimit; {
 		have := x.unread()
@@ -148,15 +147,16 @@ func (x *wire) skipLine() error {
 	return errEndless
 }
 
-// write takes what was added to the replies, and sends them when there are many.
+// write takes the collected replies, with what was appended to them, and sends them
+// if there are many.
 func (x *wire) write(replies []byte) {
 	x.out = replies
 	if len(x.out) >= outBuffer {
-		_ = x.flush() // the next one tells
+		_ = x.flush() // the next flush returns the error
 	}
 }
 
-// flush sends the replies gathered. After an error nothing is sent any more.
+// flush sends the collected replies. After an error nothing more is sent.
 func (x *wire) flush() error {
 	if len(x.out) == 0 || x.failed != nil {
 		x.out = x.out[:0]
