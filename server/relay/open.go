@@ -12,21 +12,21 @@ import (
 	"time"
 )
 
-// conn is a connection to the relay. For one goroutine, but for cut.
+// conn is a connection to the relay. Only one goroutine at a time may use it, except for cut.
 type conn struct {
-	socket net.Conn // as dialled; closed, it ends everything
-	wire   net.Conn // socket, or TLS on it
+	socket net.Conn // the dialled connection; closing it ends everything
+	wire   net.Conn // socket, or TLS on top of it
 	in     *bufio.Reader
 	offers offers
 }
 
-// offers are the extensions that the relay announced, as far as they are used.
+// offers are the announced extensions, as far as they are used.
 type offers struct {
 	startTLS, eightBit, utf8, size bool
 	login                          []string // mechanisms
 }
 
-// open connects and logs in, within the time for that and until ctx ends.
+// open connects and logs in, within Timeouts.Open and until ctx ends.
 func (r *Relay) open(ctx context.Context) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeouts.Open)
 	defer cancel()
@@ -47,7 +47,7 @@ func (r *Relay) open(ctx context.Context) (*conn, error) {
 	return c, nil
 }
 
-// begin takes the greeting, and does all that comes before MAIL.
+// begin reads the greeting, and does everything that precedes MAIL.
 func (r *Relay) begin(ctx context.Context, c *conn) error {
 	if peer, ok := c.socket.RemoteAddr().(*net.TCPAddr); r.local && (!ok || !peer.IP.IsLoopback()) {
 		return fmt.Errorf("%s is not an address of this machine", c.socket.RemoteAddr())
@@ -74,7 +74,7 @@ func (r *Relay) begin(ctx context.Context, c *conn) error {
 		if err := r.startTLS(ctx, c); err != nil {
 			return err
 		}
-	case !r.local: // or somebody on the way took it out
+	case !r.local: // or an attacker has removed it
 		return ErrNoTLS
 	}
 	if r.cfg.User == "" {
@@ -83,7 +83,7 @@ func (r *Relay) begin(ctx context.Context, c *conn) error {
 	return r.login(c)
 }
 
-// hello is EHLO, or HELO for a server that does not know it.
+// hello sends EHLO, or HELO to a server that does not know EHLO.
 func (r *Relay) hello(c *conn) error {
 	c.offers = offers{}
 	said, err := c.command("EHLO " + r.cfg.Hostname)
@@ -120,18 +120,18 @@ func (r *Relay) hello(c *conn) error {
 	return nil
 }
 
-// startTLS is STARTTLS (RFC 3207), after which all begins anew.
+// startTLS sends STARTTLS (RFC 3207), after which the session starts over.
 func (r *Relay) startTLS(ctx context.Context, c *conn) error {
 	said, err := c.command("STARTTLS")
 	switch {
 	case err != nil:
 		return err
-	case said.code != 220 && r.local: // there need be none
+	case said.code != 220 && r.local: // TLS is optional here
 		return nil
 	case said.code != 220:
 		return unexpected("answers STARTTLS", said)
 	case c.in.Buffered() > 0:
-		// Somebody on the way may have put it there (CVE-2011-0411 and its kin).
+		// An attacker may have injected it (CVE-2011-0411 and similar).
 		return fmt.Errorf("%w: it sent more before TLS began", ErrProtocol)
 	}
 	if err := r.handshake(ctx, c); err != nil {
@@ -140,8 +140,8 @@ func (r *Relay) startTLS(ctx context.Context, c *conn) error {
 	return r.hello(c)
 }
 
-// handshake begins TLS. The certificate of a relay on this machine is not looked at:
-// it is nobody else.
+// handshake begins TLS. It does not verify the certificate of a relay on this machine, whose
+// identity is not in doubt.
 func (r *Relay) handshake(ctx context.Context, c *conn) error {
 	host, _, err := net.SplitHostPort(r.cfg.Address)
 	if err != nil {
@@ -158,7 +158,7 @@ func (r *Relay) handshake(ctx context.Context, c *conn) error {
 	return nil
 }
 
-// login is AUTH (RFC 4954), by PLAIN or else LOGIN.
+// login logs in with AUTH (RFC 4954) PLAIN or, if that is not offered, LOGIN.
 func (r *Relay) login(c *conn) error {
 	var steps []string
 	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
@@ -189,7 +189,7 @@ func (r *Relay) login(c *conn) error {
 	return nil
 }
 
-// unexpected is a reply that ends all.
+// unexpected returns the error for a reply after which the connection cannot be used.
 func unexpected(what string, r reply) error {
 	if r.code/100 == 4 {
 		return fmt.Errorf("%w: it %s with %v", ErrForNow, what, r)
@@ -197,7 +197,7 @@ func unexpected(what string, r reply) error {
 	return fmt.Errorf("it %s with %v", what, r)
 }
 
-// command sends a line and takes the reply, whatever it is.
+// command sends a line and reads the reply, whatever it is.
 func (c *conn) command(line string) (reply, error) {
 	if strings.ContainsAny(line, "\r\n\x00") {
 		return reply{}, errors.New("a command has more than one line")
@@ -208,15 +208,16 @@ func (c *conn) command(line string) (reply, error) {
 	return c.reply()
 }
 
-// quit says QUIT and closes. The answer is not waited for: nothing depends on it.
+// quit sends QUIT and closes the connection. It does not wait for the reply, on
+// which nothing depends.
 func (c *conn) quit() {
 	_ = c.wire.SetDeadline(time.Now().Add(farewell))
 	_, _ = c.wire.Write([]byte("QUIT\r\n"))
 	_ = c.wire.Close()
 }
 
-// farewell is how long the last words may take.
+// farewell is how long quit may take.
 const farewell = 5 * time.Second
 
-// cut ends the connection at once. Any goroutine may call it.
+// cut closes the connection at once. Any goroutine may call it.
 func (c *conn) cut() { _ = c.socket.Close() }

@@ -1,15 +1,15 @@
-// Package relay is the client of the smart host: the mail server, of the operator or
-// of a provider, that sends on what users submit for other domains.
+// Package relay is the client of the smart host: the operator's or a provider's mail server
+// that delivers what users submit for other domains.
 //
-// There is no queue here. A transaction goes through to the relay while the submitting
-// client waits, and the client is told what the relay replies: it is the relay that then
-// has the message, retries for days and returns what cannot be delivered. The end of a
-// message is sent only when all is well with it: a message that is given up ends with
-// its connection, and no server accepts a message without its last line.
+// There is no queue here. A transaction goes through to the relay while the submitting client
+// waits, and the client gets the relay's replies. After that the relay is responsible for the
+// message: it retries for days, and returns what cannot be delivered. The end of a message is
+// only sent when nothing is wrong with it. To drop a message, its connection is closed, because
+// no server accepts a message without its last line.
 //
-// relay.go has the settings and the errors, open.go connects and logs in,
-// transaction.go goes from MAIL to the end of the message, reply.go reads replies, and
-// text.go writes the text of a message, which comes in with LF line ends.
+// relay.go has the settings and the errors, open.go connects and logs in, transaction.go covers
+// everything from MAIL to the end of the message, reply.go reads replies, and text.go writes
+// the text of a message, which is given with LF line ends.
 package relay
 
 import (
@@ -21,50 +21,50 @@ import (
 	"time"
 )
 
-// Config says who the relay is. Zero times mean the defaults.
+// Config identifies the relay. Timeouts that are zero get their defaults.
 type Config struct {
 	Address string // "host:port"
-	TLS     bool   // the connection begins with TLS (RFC 8314); else there is STARTTLS
-	// User and Password log in, if there is a user.
+	TLS     bool   // implicit TLS (RFC 8314); otherwise STARTTLS is used
+	// User and Password are used to log in, unless User is empty.
 	User, Password string
-	// Roots are who may have signed the relay's certificate; nil: the system's.
+	// Roots verify the relay's certificate; nil for those of the system.
 	Roots *x509.CertPool
 
 	Hostname string // of this server, for EHLO
-	// Greeting is how this server itself begins: a relay that does so would be asked
-	// to send a message to itself. "" is nobody's.
+	// Greeting is the beginning of this server's own greeting. A relay that greets the same way
+	// is this server itself, and is refused. "" disables the check.
 	Greeting string
 
 	Timeouts Timeouts
 }
 
-// Timeouts bound how long the relay is waited for. RFC 5321 section 4.5.3.2 has 5
-// minutes for most commands; but the user's program waits too, and not as long.
+// Timeouts limit how long to wait for the relay. RFC 5321 section 4.5.3.2 has 5 minutes for
+// most commands, but the user's mail program is waiting too, and less patiently.
 type Timeouts struct {
-	Open    time.Duration // until it is connected and logged in; 1 min
+	Open    time.Duration // to connect and log in; 1 min
 	Command time.Duration // for the reply to MAIL, RCPT or DATA; 1 min
-	Block   time.Duration // until it takes a piece of the message; 3 min
-	End     time.Duration // for the reply to the whole message; 10 min
+	Block   time.Duration // for the relay to accept a block of the message; 3 min
+	End     time.Duration // for the reply to the complete message; 10 min
 }
 
-// Relay is a smart host. Safe for concurrent use.
+// Relay is a smart host. It is safe for concurrent use.
 type Relay struct {
 	cfg   Config
 	local bool // it is on this machine
 }
 
-// Why a relay cannot be used.
+// Reasons why a relay cannot be used.
 var (
 	ErrNoTLS = errors.New("it does not offer STARTTLS, and is not on this machine")
 	ErrLogin = errors.New("it does not let this server log in")
 	ErrSelf  = errors.New("it is this very server")
-	// ErrForNow says that it replied so (4xx): nothing has to be changed here.
+	// ErrForNow means that the relay sent a 4xx reply. Nothing needs to be changed here.
 	ErrForNow = errors.New("it cannot be used for now")
-	// ErrProtocol says that what came is no reply of SMTP.
+	// ErrProtocol means that the input was not a reply of SMTP.
 	ErrProtocol = errors.New("it does not speak SMTP")
 )
 
-// New returns a relay. Nobody is asked before Check or Begin.
+// New returns a relay. It does not connect before Check or Begin.
 func New(cfg Config) (*Relay, error) {
 	host, _, err := net.SplitHostPort(cfg.Address)
 	if err != nil {
@@ -78,17 +78,17 @@ func New(cfg Config) (*Relay, error) {
 	return &Relay{cfg: cfg, local: Local(host)}, nil
 }
 
-// Local tells whether a host is this machine by its very name: nobody listens on the
-// way to it, and there need be no TLS.
+// Local reports whether host unmistakably names this machine. Nobody can intercept connections
+// to it, so TLS is optional.
 func Local(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Address is the relay's "host:port".
+// Address returns the "host:port" of the relay.
 func (r *Relay) Address() string { return r.cfg.Address }
 
-// Check connects, logs in, and says QUIT.
+// Check connects, logs in, and sends QUIT.
 func (r *Relay) Check(ctx context.Context) error {
 	c, err := r.open(ctx)
 	if err != nil {
@@ -98,7 +98,7 @@ func (r *Relay) Check(ctx context.Context) error {
 	return nil
 }
 
-// trouble is why a relay cannot be used.
+// trouble is the error of a relay that cannot be used.
 type trouble struct {
 	address string
 	err     error
@@ -109,7 +109,7 @@ func (t *trouble) Unwrap() error { return t.err }
 
 func (r *Relay) trouble(err error) error { return &trouble{r.cfg.Address, err} }
 
-// IsTrouble tells whether an error says that a relay cannot be used.
+// IsTrouble reports whether err means that a relay cannot be used.
 func IsTrouble(err error) bool {
 	_, ok := errors.AsType[*trouble](err)
 	return ok

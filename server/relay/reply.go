@@ -11,22 +11,23 @@ import (
 )
 
 const (
-	// longestLine bounds a line of a reply, in octets; RFC 5321 section 4.5.3.1.5 has 512.
+	// longestLine is the maximum length of a line of a reply, in octets; RFC 5321
+	// section 4.5.3.1.5 has 512.
 	longestLine = 4 << 10
-	// mostLines bounds a reply.
+	// mostLines is the maximum number of lines of a reply.
 	mostLines = 100
-	// longestText bounds what of a reply is kept for people.
+	// longestText is how much of a reply is kept for error texts and the log, in octets.
 	longestText = 1000
 )
 
-// reply is what the relay said (RFC 5321 section 4.2).
+// reply is a reply of the relay (RFC 5321 section 4.2).
 type reply struct {
 	code  int
-	lines []string // one at least, in printable ASCII
+	lines []string // at least one, in printable ASCII
 }
 
-// class is the first digit of a reply's code, by which a client goes: a code that it does
-// not know means what others of its class do (RFC 5321 section 4.3.2).
+// class is the first digit of a reply's code. It is all that the client goes by: a code that it
+// does not know means the same as others of the class (RFC 5321 section 4.3.2).
 type class int
 
 const (
@@ -37,10 +38,10 @@ const (
 
 func (r reply) class() class { return class(r.code / 100) }
 
-// newReader reads lines of replies.
+// newReader returns a reader for replies.
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, longestLine) }
 
-// reply takes the next one.
+// reply reads the next reply.
 func (c *conn) reply() (reply, error) {
 	r := reply{}
 	for len(r.lines) < mostLines {
@@ -64,7 +65,7 @@ func (c *conn) reply() (reply, error) {
 	return reply{}, fmt.Errorf("%w: its reply has more than %d lines", ErrProtocol, mostLines)
 }
 
-// parseLine takes a line of a reply apart: "250-text". more tells that it is not the last.
+// parseLine parses a line of a reply, "250-text". more reports whether it is not the last one.
 func parseLine(line []byte) (code int, more bool, text string, ok bool) {
 	s := strings.TrimRight(string(line), "\r\n")
 	if len(s) < 3 || s[0] < '2' || s[0] > '5' {
@@ -85,7 +86,7 @@ func parseLine(line []byte) (code int, more bool, text string, ok bool) {
 	return code, more, printable(s), true
 }
 
-// printable replaces everything but printable ASCII by question marks.
+// printable replaces everything except printable ASCII with question marks.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f {
@@ -95,18 +96,18 @@ func printable(s string) string {
 	}, s)
 }
 
-// text is all lines in one.
+// text returns all lines as one.
 func (r reply) text() string {
 	s := strings.Join(r.lines, " ")
 	return s[:min(len(s), longestText)]
 }
 
-// String is the reply for the log and for operators.
+// String returns the reply for the log and for operators.
 func (r reply) String() string { return fmt.Sprintf("%d %s", r.code, r.text()) }
 
-// refusal is the reply as an error for who submits: an SMTPError of 4xx or 5xx. Other
-// replies say something about this server and not about his message: that the
-// connection ends (421), or that a login is missing; or they make no sense.
+// refusal returns the reply as an error for the submitting client, an SMTPError with 4xx or
+// 5xx. For a reply that is not about the client's message it returns another error: for the end
+// of the connection (421), a missing login, or a reply that makes no sense.
 func (r reply) refusal() error {
 	switch {
 	case r.code == 421:
@@ -118,7 +119,7 @@ func (r reply) refusal() error {
 	}
 	out := &smtp.SMTPError{Code: r.code}
 	lines := make([]string, len(r.lines))
-	for i, line := range r.lines { // each begins with the code (RFC 2034 section 4)
+	for i, line := range r.lines { // each line begins with the code (RFC 2034 section 4)
 		enhanced, text, ok := cutEnhanced(line, r.code/100)
 		if ok {
 			out.EnhancedCode = enhanced
@@ -129,7 +130,7 @@ func (r reply) refusal() error {
 	return out
 }
 
-// cutEnhanced takes an enhanced status code (RFC 3463) of that class from the front of a text.
+// cutEnhanced takes an enhanced status code (RFC 3463) of a class from the front of a text.
 func cutEnhanced(s string, class int) (code smtp.EnhancedCode, text string, ok bool) {
 	word, rest, _ := strings.Cut(s, " ")
 	parts := strings.Split(word, ".")

@@ -5,17 +5,17 @@ import (
 	"bytes"
 )
 
-// text writes a message as it follows DATA: with CRLF line ends, and with a dot before
-// each that begins a line (RFC 5321 section 4.5.2).
+// text writes a message in the form that follows DATA: with CRLF line ends, and with an
+// additional dot before a dot that begins a line (RFC 5321 section 4.5.2).
 //
-// A CR that is no part of a line end becomes a space, as Postfix has it: a server for
-// which it is a line end would see another message behind it (RFC 5321 section 2.3.8).
+// A CR that is not part of a line end becomes a space, as in Postfix: a server that takes it
+// for a line end could find another message after it (RFC 5321 section 2.3.8).
 type text struct {
 	w    *bufio.Writer
 	line bool // in a line, not at its beginning
 }
 
-// write takes a piece of text with LF line ends. The error is w's, and stays.
+// write takes a piece of text with LF line ends. It returns the error of w, which is sticky.
 func (t *text) write(p []byte) error {
 	for len(p) > 0 {
 		line, rest, ended := bytes.Cut(p, []byte{'\n'})
@@ -39,7 +39,7 @@ func (t *text) write(p []byte) error {
 	return nil
 }
 
-// end writes the line that ends the message, and sends all there is.
+// end writes the line that ends the message, and flushes.
 func (t *text) end() error {
 	if t.line {
 		_, _ = t.w.WriteString("\r\n")

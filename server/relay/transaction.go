@@ -13,30 +13,31 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// Mail is what begins a transaction. Addresses are as they stand between the brackets of
-// a command.
+// Mail is what begins a transaction. Addresses have the form that they have
+// between angle brackets.
 type Mail struct {
-	From string // "" is the null sender
-	Size int64  // octets of the message, about; 0: not known
-	UTF8 bool   // addresses, or the header of the message, may be in UTF-8 (RFC 6531)
+	From string // "" for the null sender
+	Size int64  // approximate octets of the message; 0 if not known
+	UTF8 bool   // addresses, or the message header, may be in UTF-8 (RFC 6531)
 }
 
-// Transaction is a message on its way to the relay. Begin it, name recipients, Write its
-// text, Commit, and Close in any case. For one goroutine, but for Cut.
+// Transaction is a message that is being passed to the relay. Call Rcpt for each recipient,
+// Write the text, then Commit. Close must be called in any case. Only one goroutine at a time
+// may use a Transaction, except for Cut.
 //
-// An error is the relay's refusal, an *smtp.SMTPError of 4xx or 5xx with a text in
-// printable ASCII that who submits is to be told; any other one says that the relay
-// cannot be used, and the transaction is over.
+// If the relay refuses, the error is an *smtp.SMTPError with 4xx or 5xx and a text in printable
+// ASCII for the submitting client. Any other error means that the relay cannot be used; the
+// transaction is then over.
 type Transaction struct {
 	relay *Relay
 	conn  *conn
-	text  *text // since DATA
-	// over says that there is nothing to say good-bye for: the connection is lost, or
-	// in the middle of a message.
+	text  *text // nil before DATA
+	// over means that QUIT must not be sent: the connection is lost, or in the
+	// middle of a message.
 	over bool
 }
 
-// Begin connects to the relay and begins a transaction. ctx is for that only.
+// Begin connects to the relay and begins a transaction. ctx only applies until Begin returns.
 func (r *Relay) Begin(ctx context.Context, m Mail) (*Transaction, error) {
 	c, err := r.open(ctx)
 	if err != nil {
@@ -50,8 +51,9 @@ func (r *Relay) Begin(ctx context.Context, m Mail) (*Transaction, error) {
 	return t, nil
 }
 
-// mail is MAIL. That the text may have octets above 127 is said whenever it can be: who
-// submits often does not, and it binds the relay to nothing if it has none.
+// mail sends MAIL. It declares octets above 127 whenever the relay supports them,
+// because submitting clients often do not, and it does not oblige the relay to anything
+// if there are none.
 func (t *Transaction) mail(m Mail) error {
 	if err := t.ascii(m.From, "Sender"); err != nil {
 		return err
@@ -69,7 +71,7 @@ func (t *Transaction) mail(m Mail) error {
 	return t.ask(line, done)
 }
 
-// Rcpt names a recipient.
+// Rcpt adds a recipient.
 func (t *Transaction) Rcpt(to string) error {
 	if err := t.ascii(to, "Recipient"); err != nil {
 		return err
@@ -77,13 +79,13 @@ func (t *Transaction) Rcpt(to string) error {
 	return t.ask("RCPT TO:<"+to+">", done)
 }
 
-// UTF8 tells whether the relay takes headers in UTF-8.
+// UTF8 reports whether the relay accepts headers in UTF-8.
 func (t *Transaction) UTF8() bool { return t.conn.offers.utf8 }
 
-// EightBit tells whether it takes text with octets above 127 (RFC 6152).
+// EightBit reports whether the relay accepts text with octets above 127 (RFC 6152).
 func (t *Transaction) EightBit() bool { return t.conn.offers.eightBit }
 
-// ascii refuses an address that the relay's protocol has no letters for.
+// ascii returns an error if an address has characters that the relay does not accept.
 func (t *Transaction) ascii(address, what string) error {
 	if t.conn.offers.utf8 || !strings.ContainsFunc(address, func(r rune) bool { return r >= utf8.RuneSelf }) {
 		return nil
@@ -94,7 +96,7 @@ func (t *Transaction) ascii(address, what string) error {
 	}
 }
 
-// ask sends a command and takes the reply, which is to be of that class.
+// ask sends a command and reads the reply, which must have the class want.
 func (t *Transaction) ask(line string, want class) error {
 	_ = t.conn.wire.SetDeadline(time.Now().Add(t.relay.cfg.Timeouts.Command))
 	said, err := t.conn.command(line)
@@ -104,7 +106,7 @@ func (t *Transaction) ask(line string, want class) error {
 	return t.wanted(said, want)
 }
 
-// wanted is the error of a reply that is not of that class.
+// wanted returns the error for a reply that does not have the class want.
 func (t *Transaction) wanted(said reply, want class) error {
 	if said.class() == want {
 		return nil
@@ -116,7 +118,7 @@ func (t *Transaction) wanted(said reply, want class) error {
 	return t.lost(err)
 }
 
-// lost ends the transaction for an error that is no refusal.
+// lost ends the transaction for an error that is not a refusal.
 func (t *Transaction) lost(err error) error {
 	t.over = true
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -125,8 +127,7 @@ func (t *Transaction) lost(err error) error {
 	return t.relay.trouble(err)
 }
 
-// Write takes a piece of the message with LF line ends; with the first one the relay is
-// asked for it (DATA).
+// Write writes a piece of the message with LF line ends. The first call sends DATA.
 func (t *Transaction) Write(p []byte) (int, error) {
 	if t.text == nil {
 		if err := t.ask("DATA", goOn); err != nil {
@@ -141,8 +142,9 @@ func (t *Transaction) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// interrupted is the error of a message that the relay takes no more of. It may have
-// said why before it hung up, such as that the message is too large.
+// interrupted returns the error of a message that the relay stopped accepting. The
+// relay may have sent a reply before it closed the connection, for instance that the
+// message is too large.
 func (t *Transaction) interrupted(err error) error {
 	_ = t.conn.wire.SetReadDeadline(time.Now().Add(time.Second))
 	if said, noReply := t.conn.reply(); noReply == nil {
@@ -151,10 +153,10 @@ func (t *Transaction) interrupted(err error) error {
 	return t.lost(err)
 }
 
-// blockSize is how much of a message is sent at once, in octets.
+// blockSize is how many octets of a message are sent at once.
 const blockSize = 32 << 10
 
-// patient gives each block its own time.
+// patient sets a new deadline for each block.
 type patient struct{ *Transaction }
 
 func (w patient) Write(p []byte) (int, error) {
@@ -162,8 +164,8 @@ func (w patient) Write(p []byte) (int, error) {
 	return w.conn.wire.Write(p)
 }
 
-// Commit ends the message and returns what the relay said: it has taken it, for all
-// recipients. After an error that is no refusal, nobody knows whether it has.
+// Commit ends the message and returns the reply of the relay, which has then accepted it for
+// all recipients. After an error that is not a refusal, it is unknown whether it has.
 func (t *Transaction) Commit() (said string, err error) {
 	if t.text == nil {
 		if _, err := t.Write(nil); err != nil {
@@ -185,7 +187,7 @@ func (t *Transaction) Commit() (said string, err error) {
 	return r.text(), nil
 }
 
-// Close ends the connection. A message that is not committed is none.
+// Close ends the connection. A message that was not committed is discarded.
 func (t *Transaction) Close() {
 	if t.over {
 		t.conn.cut()
@@ -195,5 +197,5 @@ func (t *Transaction) Close() {
 	t.conn.quit()
 }
 
-// Cut is Close at once, whatever is under way then fails. Any goroutine may call it.
+// Cut closes the connection at once, so that a pending call fails. Any goroutine may call it.
 func (t *Transaction) Cut() { t.conn.cut() }

@@ -1,5 +1,5 @@
-// Package relaytest is a mail server for the tests of what sends mail on: it takes
-// everything, but for what it is told to answer otherwise.
+// Package relaytest provides a mail server for tests of code that relays mail. It accepts
+// everything, except for the commands that have other answers.
 package relaytest
 
 import (
@@ -12,39 +12,40 @@ import (
 	"testing"
 )
 
-// Answers that are not sent.
+// Answers with a special meaning.
 const (
-	Silence = "silence" // there is none, and nothing is read any more
+	Silence = "silence" // no reply, and no further input is read
 	HangUp  = "hang up" // the connection is closed
 )
 
-// Server is a relay on 127.0.0.1. Fields are set before Start.
+// Server is a relay on 127.0.0.1. Its fields must be set before Start.
 type Server struct {
-	Offers []string    // what EHLO tells of
-	TLS    *tls.Config // for STARTTLS, which is in Offers, or from the start with Implicit
-	// Implicit says that connections begin with TLS.
+	Offers []string    // the EHLO keywords
+	TLS    *tls.Config // for STARTTLS, which must be in Offers, or for Implicit
+	// Implicit makes connections begin with TLS.
 	Implicit bool
-	// Answers are what is said to a line that begins so, instead of yes: whole lines
-	// without the last CRLF, or one of the constants. "greeting" is the connection,
-	// "text" the first line of a message, after which the rest is not waited for, and
-	// ". RCPT TO:<address>" its end, with the last recipient.
+	// Answers are the replies to lines that begin with a key, instead of the positive
+	// ones. They are complete lines without the last CRLF, or one of the constants. The
+	// key "greeting" is for the connection, "text" for the first line of a message, the
+	// rest of which is not read, and ". RCPT TO:<address>" for the end of a message,
+	// with its last recipient.
 	Answers map[string]string
-	// Taken, if not nil, is called when a message has come, before it is answered.
+	// Taken, if not nil, is called when a message has arrived, before the reply.
 	Taken func()
-	// Through, if not nil, is what connections come through.
+	// Through, if not nil, wraps the listener.
 	Through func(net.Listener) net.Listener
 
-	Address string // since Start
+	Address string // set by Start
 
 	mu       sync.Mutex
-	said     []string // by clients
+	said     []string // commands of all clients
 	messages []string
-	cut      []string // messages without an end
+	cut      []string // incomplete messages
 	open     int
 	changed  *sync.Cond
 }
 
-// Start serves until the end of the test.
+// Start serves until the test ends.
 func (s *Server) Start(t testing.TB) *Server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -103,36 +104,35 @@ func (s *Server) Idle() {
 	}
 }
 
-// Said returns the commands that came, in their order.
+// Said returns all commands in order.
 func (s *Server) Said() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]string{}, s.said...)
 }
 
-// Messages returns the messages that were taken, as they came behind DATA but for the
-// last line.
+// Messages returns the accepted messages as they were sent after DATA, without the last line.
 func (s *Server) Messages() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]string{}, s.messages...)
 }
 
-// Unfinished returns what came behind DATA where the connection ended before the last
-// line.
+// Unfinished returns the messages whose connections ended before the last line, as they
+// were sent after DATA.
 func (s *Server) Unfinished() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]string{}, s.cut...)
 }
 
-// session is one connection.
+// session is a connection.
 type session struct {
 	*Server
 	conn net.Conn
 	in   *bufio.Reader
 	stop chan struct{}
-	to   string // the last RCPT
+	to   string // the last RCPT command
 }
 
 func (s *Server) serve(conn net.Conn, stop chan struct{}) {
@@ -159,7 +159,7 @@ func (s *Server) serve(conn net.Conn, stop chan struct{}) {
 	}
 }
 
-// answer says what there is to say to a line; false ends the connection.
+// answer sends the reply to a line; false ends the connection.
 func (c *session) answer(line, otherwise string) bool {
 	text, longest := otherwise, -1
 	for prefix, a := range c.Answers {
@@ -178,7 +178,7 @@ func (c *session) answer(line, otherwise string) bool {
 	return err == nil && !strings.HasPrefix(text, "421")
 }
 
-// asked tells whether there is another answer than yes.
+// asked reports whether Answers has a reply to a line.
 func (c *session) asked(line string) bool {
 	for prefix := range c.Answers {
 		if strings.HasPrefix(line, prefix) {
@@ -221,7 +221,7 @@ func (c *session) command(line string) bool {
 	return c.answer(line, "250 2.1.0 Ok")
 }
 
-// message takes a message.
+// message reads a message.
 func (c *session) message() bool {
 	var text strings.Builder
 	end := ". " + c.to
