@@ -1,7 +1,6 @@
-// Package login is what SMTP and IMAP have in common about logins, whatever the
-// mechanism (package sasl): who may send a password, what is logged about a failed
-// login, and how a session ends whose login has been revoked. The replies to clients
-// are up to the protocols.
+// Package login is what SMTP and IMAP share about logins, whatever the mechanism (package
+// sasl): who may send a password, what is logged about a failed login, and how a session ends
+// whose login has been revoked. The protocols word the replies to clients.
 package login
 
 import (
@@ -11,16 +10,15 @@ import (
 	"maildird/auth"
 )
 
-// Authenticator checks passwords that come from an address, the zero one for
-// Unix sockets. An unknown user and a wrong password both give auth.ErrInvalid
-// after the same time; auth.ErrThrottled is for those that are not checked now;
-// other errors pass by themselves.
+// Authenticator checks a password from a client at an address, the zero one for Unix sockets.
+// For an unknown user and for a wrong password it returns auth.ErrInvalid after the same time,
+// and auth.ErrThrottled if logins are not checked at the moment. Other errors are temporary.
 type Authenticator interface {
 	Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.User, error)
 }
 
-// PasswordsAllowed tells whether a client may send a password as it is: over TLS,
-// a Unix socket (the zero address), or from where the operator trusts the network.
+// PasswordsAllowed reports whether a client may send a password in plain text: over TLS,
+// through a Unix socket (the zero address), or from a network that the operator trusts.
 func PasswordsAllowed(tls bool, from netip.Addr, trusted []netip.Prefix) bool {
 	if tls || !from.IsValid() {
 		return true

@@ -8,28 +8,25 @@ import (
 	"maildird/server/sasl"
 )
 
-// Refusal is why a login was refused, as far as its client is told.
+// Refusal is the reason for refusing a login, as far as the client is told.
 type Refusal uint8
 
-// The refusals.
+// The reasons.
 const (
-	Failed      Refusal = iota // user or password is wrong, or he is not let in
+	Failed      Refusal = iota // wrong user or password, or a user who may not log in
 	OtherUser                  // the client wants to act for another user
-	Throttled                  // it was not checked, after too many that failed
-	Unavailable                // it cannot be checked now
+	Throttled                  // not checked, after too many failures
+	Unavailable                // cannot be checked at the moment
 )
 
-// Counts tells whether the refusal is one of those after some of which a session
-// ends.
+// Counts reports whether the refusal counts towards the limit that ends a session.
 func (r Refusal) Counts() bool { return r != Unavailable }
 
-// longestName bounds what a stranger can put into the log: the octets of the
-// longest address.
+// longestName is how much of a name is logged, in octets: the length of the longest address.
 const longestName = 320
 
-// Refused logs a login that failed by err, for programs that block the addresses
-// that such logins come from, and tells why it is refused. err is one of
-// Authenticator, or of sasl.Peer.
+// Refused logs a failed login, for programs that block the addresses of such clients, and
+// returns the reason. err is an error of Authenticator or of sasl.Peer.
 func Refused(log *slog.Logger, method, name string, err error) Refusal {
 	log = log.With("method", method, "user", name[:min(len(name), longestName)])
 	switch {

@@ -14,27 +14,27 @@ import (
 	"maildird/server/sasl"
 )
 
-// algorithms are the signatures that are taken: those of private keys. "none",
-// and those of keys that the issuer would share with us (HS...), are not.
+// algorithms are the accepted signature algorithms: those with private keys. "none", and
+// algorithms with shared keys (HS...), are not accepted.
 var algorithms = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
 	jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
 }
 
 const (
-	// keysFor is how long keys are used before they are read again.
+	// keysFor is how long keys are used before they are fetched again.
 	keysFor = time.Hour
-	// keysAgain is how long after a reading the next one may come, for a token
-	// with a key that is not known, or after a failure.
+	// keysAgain is the minimum time between two attempts to fetch the keys, for a token with an
+	// unknown key or after a failure.
 	keysAgain = 30 * time.Second
-	// keysLast is how long keys are used while new ones cannot be had.
+	// keysLast is how long keys are used while new ones cannot be fetched.
 	keysLast = 24 * time.Hour
-	// maxKeys bounds the keys that a signature is tried with.
+	// maxKeys is the maximum number of keys that a signature is verified with.
 	maxKeys = 100
 )
 
-// CheckKeys reads the issuer's keys and tells why tokens could not be checked with them.
-// Where he is asked about tokens it does nothing.
+// CheckKeys fetches the keys of the issuer, and returns an error if tokens cannot be verified
+// with them. It does nothing if tokens are checked by introspection.
 func (v *Verifier) CheckKeys(ctx context.Context) error {
 	if v.keys == nil {
 		return nil
@@ -45,7 +45,7 @@ func (v *Verifier) CheckKeys(ctx context.Context) error {
 	return err
 }
 
-// signed checks the signature of a JWT and returns its claims.
+// signed verifies the signature of a JWT and returns its claims.
 func (v *Verifier) signed(ctx context.Context, token string) ([]byte, error) {
 	jws, err := jose.ParseSignedCompact(token, algorithms)
 	if err != nil {
@@ -67,20 +67,20 @@ func (v *Verifier) signed(ctx context.Context, token string) ([]byte, error) {
 	return nil, fmt.Errorf("%w: it is not signed by a key of the issuer", sasl.ErrToken)
 }
 
-// keySet is the issuer's keys as they were read last. Readings are one at a
-// time; who waits for one can give up.
+// keySet is the keys of the issuer as last fetched. Fetches are serialised; those who wait for
+// one can give up.
 type keySet struct {
 	v    *Verifier
 	busy chan struct{} // capacity 1
 
 	set   jose.JSONWebKeySet
-	read  time.Time // when set was read; zero: never
-	tried time.Time // when it was read, or that failed
-	err   error     // of the last reading
+	read  time.Time // when set was fetched; zero for never
+	tried time.Time // the last attempt to fetch it
+	err   error     // of that attempt
 }
 
-// find returns the keys with this ID, or all of them for none. It reads them
-// anew if there are none, or they are old.
+// find returns the keys with an ID, or all keys if it is empty. It fetches them again if there
+// are none, or they are old.
 func (k *keySet) find(ctx context.Context, id string) ([]jose.JSONWebKey, error) {
 	select {
 	case k.busy <- struct{}{}:
@@ -116,13 +116,13 @@ func (k *keySet) have(id string) []jose.JSONWebKey {
 	return k.set.Key(id)
 }
 
-// load reads the keys.
+// load fetches the keys.
 func (k *keySet) load(ctx context.Context) (set jose.JSONWebKeySet, err error) {
 	text, err := k.text(ctx)
 	if err != nil {
 		return set, err
 	}
-	// Keys of kinds that are not known are passed over, not refused.
+	// Ignore keys of unknown types.
 	var raw struct {
 		Keys []json.RawMessage `json:"keys"`
 	}

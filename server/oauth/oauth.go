@@ -1,5 +1,5 @@
-// Package oauth checks OAuth 2.0 access tokens: signed ones (JWT, RFC 9068) with
-// the keys of their issuer, others by asking the issuer (RFC 7662).
+// Package oauth checks OAuth 2.0 access tokens: signed ones (JWT, RFC 9068) with the keys of
+// the issuer, others by asking the issuer (introspection, RFC 7662).
 package oauth
 
 import (
@@ -20,47 +20,48 @@ import (
 	"maildird/server/sasl"
 )
 
-// Config says whose tokens are taken. Either JWKS or Introspection is set.
+// Config says which tokens are accepted. Either JWKS or Introspection must be set.
 type Config struct {
-	Issuer   string // what "iss" must be
-	Audience string // what must be in "aud"; "": whatever the issuer lets us ask about
-	// JWKS is where the issuer's keys are (RFC 7517): an https URL, or the path
-	// of a file.
+	Issuer   string // the required "iss"
+	Audience string // must be in "aud"; "" accepts every token that the issuer lets us introspect
+	// JWKS is the location of the issuer's keys (RFC 7517): an https URL, or the
+	// path of a file.
 	JWKS string
-	// Introspection is the https URL that is asked about tokens, as a client
-	// with these credentials.
+	// Introspection is the https URL for introspection, which is used with
+	// these client credentials.
 	Introspection          string
 	ClientID, ClientSecret string
-	// UsernameClaim names the claim with the user's name here.
+	// UsernameClaim is the name of the claim that contains the user's name here.
 	UsernameClaim string
-	Hint          sasl.Hint // Hint.Scope must be in the token's scope, if it is set
+	Hint          sasl.Hint // Hint.Scope, if set, must be in the scope of the token
 
 	Log    *slog.Logger
-	Client *http.Client     // nil: one that follows no redirects
-	Now    func() time.Time // nil: time.Now
+	Client *http.Client     // nil for one that does not follow redirects
+	Now    func() time.Time // nil for time.Now
 }
 
-// ErrForNow says that the issuer answered so: nothing has to be changed here.
+// ErrForNow means that the issuer reported a temporary failure. Nothing needs
+// to be changed here.
 var ErrForNow = errors.New("the issuer cannot answer for now")
 
 const (
-	// timeout bounds each question to the issuer.
+	// timeout is the maximum duration of a request to the issuer.
 	timeout = 10 * time.Second
-	// maxAnswer bounds what he answers, in octets.
+	// maxAnswer is the maximum size of the response, in octets.
 	maxAnswer = 1 << 20
-	// leeway is how far the issuer's clock may be from ours.
+	// leeway is the tolerated difference between the issuer's clock and ours.
 	leeway = time.Minute
-	// maxToken bounds a token, in octets.
+	// maxToken is the maximum length of a token, in octets.
 	maxToken = 16 << 10
 )
 
-// Verifier checks tokens. Safe for concurrent use. It implements sasl.Tokens.
+// Verifier checks tokens. It is safe for concurrent use, and implements sasl.Tokens.
 type Verifier struct {
 	cfg  Config
-	keys *keySet // nil: the issuer is asked
+	keys *keySet // nil for introspection
 }
 
-// New returns a Verifier. It asks nobody before the first token comes.
+// New returns a Verifier. It makes no request before the first token must be checked.
 func New(cfg Config) (*Verifier, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -84,8 +85,8 @@ func New(cfg Config) (*Verifier, error) {
 
 func isURL(where string) bool { return strings.Contains(where, "://") }
 
-// checkURL refuses URLs by which tokens or keys would go through the network
-// unprotected: all but https, and http on this host.
+// checkURL refuses URLs that would send tokens or keys over the network unprotected: all except
+// https, and http on this host.
 func checkURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -131,8 +132,8 @@ func (v *Verifier) Holder(ctx context.Context, token string) (string, error) {
 	return name, nil
 }
 
-// claims are those of RFC 7519 section 4.1 that decide whether a token is valid,
-// in a JWT or in the answer to an introspection.
+// claims are the claims of RFC 7519 section 4.1 that decide whether a token is valid, from a
+// JWT or from the response of an introspection.
 type claims struct {
 	Issuer    string   `json:"iss"`
 	Audience  audience `json:"aud"`
@@ -141,9 +142,8 @@ type claims struct {
 	Scope     scope    `json:"scope"`
 }
 
-// check compares the claims with what they must be. One that is missing fails,
-// but for the issuer and the end in the answer to an introspection, where they
-// are optional and the issuer checked them.
+// check checks the claims. A missing claim is an error, except for the issuer and the expiry in
+// the response of an introspection, where they are optional and the issuer has checked them.
 func (v *Verifier) check(c *claims) error {
 	now, asked := v.cfg.Now(), v.keys == nil
 	switch {
@@ -163,8 +163,8 @@ func (v *Verifier) check(c *claims) error {
 	return nil
 }
 
-// username returns the claim that names the user. An e-mail address that the
-// issuer has not verified names nobody.
+// username returns the claim with the user's name. An e-mail address that the issuer has not
+// verified is an error.
 func (v *Verifier) username(text []byte) (string, error) {
 	var all map[string]any
 	if err := json.Unmarshal(text, &all); err != nil {
@@ -174,13 +174,13 @@ func (v *Verifier) username(text []byte) (string, error) {
 	if !ok || name == "" {
 		return "", fmt.Errorf("it has no claim %q with a name", v.cfg.UsernameClaim)
 	}
-	if verified, told := all["email_verified"]; v.cfg.UsernameClaim == "email" && told && verified != true && verified != "true" { // some issuers write it as a text
+	if verified, told := all["email_verified"]; v.cfg.UsernameClaim == "email" && told && verified != true && verified != "true" { // some issuers send it as a string
 		return "", errors.New("its e-mail address is not verified")
 	}
 	return name, nil
 }
 
-// audience is one text or a list of them.
+// audience is a string or a list of strings.
 type audience []string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -188,8 +188,7 @@ func (a *audience) UnmarshalJSON(b []byte) error {
 	return textOrList(b, (*[]string)(a), func(one string) []string { return []string{one} })
 }
 
-// scope is a list of words in one text (RFC 9068 section 2.2.3), or, as some
-// issuers have it, a list.
+// scope is a string of words (RFC 9068 section 2.2.3) or, with some issuers, a list.
 type scope []string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -197,7 +196,7 @@ func (s *scope) UnmarshalJSON(b []byte) error {
 	return textOrList(b, (*[]string)(s), strings.Fields)
 }
 
-// textOrList reads a list, or the one text that stands for what split makes of it.
+// textOrList decodes a list, or a string, which split turns into a list.
 func textOrList(b []byte, list *[]string, split func(string) []string) error {
 	var one string
 	if json.Unmarshal(b, &one) == nil {
@@ -223,7 +222,7 @@ func (d *numDate) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// ask sends a request and returns the answer's body.
+// ask sends a request and returns the body of the response.
 func (v *Verifier) ask(req *http.Request) ([]byte, error) {
 	req.Header.Set("Accept", "application/json")
 	resp, err := v.cfg.Client.Do(req)

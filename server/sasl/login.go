@@ -2,20 +2,20 @@ package sasl
 
 import "github.com/emersion/go-sasl"
 
-// loginExchange is the server's side of LOGIN (draft-murchison-sasl-login),
-// which has no standard, but clients that know no other.
+// loginExchange is the server side of LOGIN (draft-murchison-sasl-login). It never became a
+// standard, but some clients know nothing else.
 type loginExchange struct {
 	check func(name, password string) error
-	name  *string // nil until the client told it
+	name  *string // nil until the client has sent it
 	asked bool
 }
 
-// NewLogin begins an exchange. Its result is that of check.
+// NewLogin returns the server of an exchange. The result is that of check.
 func NewLogin(check func(name, password string) error) sasl.Server {
 	return &loginExchange{check: check}
 }
 
-// Next implements go-sasl's Server. The name may come with the command.
+// Next implements go-sasl's Server. The first response may be the name.
 func (x *loginExchange) Next(response []byte) (challenge []byte, done bool, err error) {
 	switch {
 	case response == nil && !x.asked:

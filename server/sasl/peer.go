@@ -12,52 +12,51 @@ import (
 	"maildird/auth"
 )
 
-// Users are users who can prove who they are without a password being shown.
+// Users are the users who can log in without sending a password.
 type Users interface {
-	// SCRAMReady tells whether every user has keys for SCRAM.
+	// SCRAMReady reports whether every user has keys for SCRAM.
 	SCRAMReady() bool
-	// SCRAM returns what a proof is checked against, for any name.
+	// SCRAM returns what a proof is checked against. It must work for any name.
 	SCRAM(name string) scram.StoredCredentials
-	// Lookup finds a user by the full address or by a local part that one user
-	// has, in any case of letters.
+	// Lookup finds a user by his full address, or by a local part that only one user
+	// has. It ignores case.
 	Lookup(name string) (auth.User, bool)
 	// Allowed returns auth.ErrNotAllowed if a user may not log in from an address.
 	Allowed(from netip.Addr, name string) error
-	// Admit returns auth.ErrThrottled if no login may be tried now. Otherwise
-	// Failed or Succeeded follows.
+	// Admit returns auth.ErrThrottled if no login may be tried at the moment. Otherwise Failed
+	// or Succeeded must be called next.
 	Admit(from netip.Addr, name string) error
-	// Failed counts a login that failed, and returns when it may be answered or
-	// ctx has ended.
+	// Failed counts a failed login. It returns when the reply may be sent, or when ctx ends.
 	Failed(ctx context.Context, from netip.Addr, name string)
-	// Succeeded notes a login that was proved.
+	// Succeeded notes a successful login.
 	Succeeded(from netip.Addr, name string)
 }
 
-// Peer is who logs in, as the mechanisms of this package need to know it.
+// Peer is a client that is logging in, as the mechanisms see it.
 type Peer struct {
 	Ctx  context.Context      // ends the exchange
-	From netip.Addr           // the zero one for Unix sockets
+	From netip.Addr           // zero for Unix sockets
 	TLS  *tls.ConnectionState // nil without TLS
-	// Login takes the user that the peer proved to be.
+	// Login is called with the user whose identity was proved.
 	Login func(auth.User)
-	// Refused logs that a login failed, and returns the answer of the protocol.
-	// The error is ErrProof, ErrToken, ErrOther, auth.ErrNotAllowed,
-	// auth.ErrThrottled, or one that passes by itself.
+	// Refused logs a failed login and returns the protocol's error for it. err is
+	// ErrProof, ErrToken, ErrOther, auth.ErrNotAllowed or auth.ErrThrottled; any
+	// other error is temporary.
 	Refused func(mechanism, name string, err error) error
 }
 
-// Why logins fail.
+// Reasons why logins fail.
 var (
-	// ErrProof says that the client did not prove that it knows the password.
+	// ErrProof means that the client did not prove that it knows the password.
 	ErrProof = errors.New("proof is wrong")
-	// ErrToken says that a token is not valid, or nobody's here.
+	// ErrToken means that a token is not valid, or belongs to nobody here.
 	ErrToken = errors.New("token is not valid")
-	// ErrOther says that the client wants to act for another user.
+	// ErrOther means that the client wants to act for another user.
 	ErrOther = errors.New("acting for another user is not supported")
 )
 
-// NewSCRAMLogin begins a login by SCRAM-SHA-256, with plus bound to the TLS
-// connection.
+// NewSCRAMLogin returns the server of a login with SCRAM-SHA-256, which with plus is bound
+// to the TLS connection.
 func NewSCRAMLogin(users Users, p Peer, plus bool) sasl.Server {
 	name := SCRAM
 	if plus {
@@ -68,17 +67,17 @@ func NewSCRAMLogin(users Users, p Peer, plus bool) sasl.Server {
 	return x
 }
 
-// scramLogin is one exchange of SCRAM-SHA-256 or SCRAM-SHA-256-PLUS.
+// scramLogin is an exchange of SCRAM-SHA-256 or SCRAM-SHA-256-PLUS.
 type scramLogin struct {
 	mechanism string
 	users     Users
 	peer      Peer
 	exchange  *scramExchange
-	user      auth.User // as he was when the exchange began
+	user      auth.User // as of the beginning of the exchange
 }
 
-// keys gives what the proof is checked against. Who the user is is asked before:
-// a login with a password that is changed meanwhile does not hold.
+// keys returns what the proof is checked against. It looks up the user first, so that a login
+// is not valid if the password is changed meanwhile.
 func (x *scramLogin) keys(name string) scram.StoredCredentials {
 	x.user, _ = x.users.Lookup(name)
 	return x.users.SCRAM(name)
@@ -100,7 +99,7 @@ func (x *scramLogin) Next(response []byte) (challenge []byte, done bool, err err
 	if err != nil || !done {
 		return challenge, done, err
 	}
-	if _, ok := x.users.Lookup(name); !ok { // removed just now
+	if _, ok := x.users.Lookup(name); !ok { // just removed
 		return nil, true, p.Refused(x.mechanism, name, ErrProof)
 	}
 	if err := x.users.Allowed(p.From, name); err != nil {

@@ -1,5 +1,5 @@
-// Package sasl has the SASL mechanisms (RFC 4422) that IMAP and submission
-// share and that go-sasl has no server for.
+// Package sasl implements the SASL mechanisms (RFC 4422) that IMAP and submission share and for
+// which go-sasl has no server.
 package sasl
 
 import (
@@ -10,15 +10,15 @@ import (
 	"github.com/xdg-go/scram"
 )
 
-// Names of the mechanisms.
+// Names of mechanisms.
 const (
 	SCRAM     = "SCRAM-SHA-256"
 	SCRAMPlus = SCRAM + "-PLUS"
 )
 
-// scramExchange is the server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677), or of
-// its variant that is bound to the TLS connection by tls-exporter (RFC 9266). It
-// implements go-sasl's Server.
+// scramExchange is the server side of SCRAM-SHA-256 (RFC 5802, RFC 7677), or of
+// its variant that is bound to the TLS connection by tls-exporter (RFC 9266).
+// It implements go-sasl's Server.
 type scramExchange struct {
 	keys func(name string) scram.StoredCredentials
 	tls  *tls.ConnectionState // nil without TLS
@@ -26,17 +26,17 @@ type scramExchange struct {
 	conv *scram.ServerConversation
 }
 
-// newSCRAM begins an exchange. keys gives what proofs are checked against, for
-// every name. state is that of the client's TLS connection, nil if there is none;
-// plus asks for a proof that is bound to it.
+// newSCRAM returns a new exchange. keys returns what proofs are checked against, for every
+// name. state is that of the client's TLS connection, nil without TLS. With plus, the proof
+// must be bound to it.
 func newSCRAM(keys func(name string) scram.StoredCredentials, state *tls.ConnectionState, plus bool) *scramExchange {
 	return &scramExchange{keys: keys, tls: state, plus: plus}
 }
 
-// Bindable tells whether SCRAMPlus is possible over a TLS connection, nil for none:
-// with TLS 1.2 it is only where both sides have the extended master secret (RFC
-// 9266 section 4.2). A client that sees the name takes it (RFC 5802 section 6), and
-// could not log in otherwise.
+// Bindable reports whether SCRAMPlus is possible on a TLS connection, nil without TLS. With
+// TLS 1.2 this requires that both sides use the extended master secret (RFC 9266 section
+// 4.2). A client that sees the mechanism must choose it (RFC 5802 section 6), and otherwise
+// could not log in.
 func Bindable(state *tls.ConnectionState) bool {
 	if state == nil {
 		return false
@@ -45,11 +45,11 @@ func Bindable(state *tls.ConnectionState) bool {
 	return err == nil
 }
 
-// Next implements go-sasl's Server. The error is ErrProof if the password was
-// not proved; any other one is for a message that is none of SCRAM's.
+// Next implements go-sasl's Server. The error is ErrProof or ErrOther, or another one
+// for a malformed message.
 func (x *scramExchange) Next(response []byte) (challenge []byte, done bool, err error) {
 	if response == nil {
-		return []byte{}, false, nil // the client speaks first
+		return []byte{}, false, nil // the client sends the first message
 	}
 	if x.conv == nil {
 		if x.conv, err = x.begin(string(response)); err != nil {
@@ -71,7 +71,7 @@ func (x *scramExchange) Next(response []byte) (challenge []byte, done bool, err 
 	return []byte(answer), false, nil
 }
 
-// Name is the name that the client gave, "" before it did.
+// Name returns the name that the client gave, "" before that.
 func (x *scramExchange) Name() string {
 	if x.conv == nil {
 		return ""
@@ -79,8 +79,8 @@ func (x *scramExchange) Name() string {
 	return x.conv.Username()
 }
 
-// begin takes the kind of channel binding from the client's first message
-// (RFC 5802 section 7, gs2-header).
+// begin parses the type of channel binding in the client's first message (RFC
+// 5802 section 7, gs2-header).
 func (x *scramExchange) begin(first string) (*scram.ServerConversation, error) {
 	server, err := scram.SHA256.NewServer(func(name string) (scram.StoredCredentials, error) { return x.keys(name), nil })
 	if err != nil {
@@ -104,6 +104,6 @@ func (x *scramExchange) begin(first string) (*scram.ServerConversation, error) {
 	case x.plus:
 		return server.NewConversationWithChannelBindingRequired(binding), nil
 	}
-	// A client that knows bindings, but believes that we do not, was deceived.
+	// Detects a client that supports channel binding, but was made to believe that we do not.
 	return server.NewConversationWithChannelBinding(binding), nil
 }

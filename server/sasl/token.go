@@ -10,51 +10,51 @@ import (
 	"github.com/emersion/go-sasl"
 )
 
-// Names of the mechanisms that take OAuth 2.0 access tokens.
+// Names of the mechanisms with OAuth 2.0 access tokens.
 const (
 	OAuthBearer = "OAUTHBEARER" // RFC 7628
-	XOAuth2     = "XOAUTH2"     // Google's, older, which many clients know alone
+	XOAuth2     = "XOAUTH2"     // older, from Google; all that many clients support
 )
 
-// Tokens checks access tokens. Safe for concurrent use.
+// Tokens checks access tokens. It must be safe for concurrent use.
 type Tokens interface {
-	// Holder returns the name that the holder of a token has here. The error is
-	// ErrToken for a token that is not valid; others pass by themselves.
+	// Holder returns the name of a token's holder on this server. The error is ErrToken if the
+	// token is not valid; other errors are temporary.
 	Holder(ctx context.Context, token string) (string, error)
-	// Hint is what a client is told that has no valid token.
+	// Hint returns what clients without a valid token are told.
 	Hint() Hint
 }
 
-// Hint says how to get a token (RFC 7628 section 3.2.2). What is empty is not told.
+// Hint says how to get a token (RFC 7628 section 3.2.2). Empty fields are omitted.
 type Hint struct {
 	Scope         string
 	Configuration string // https URL of the OpenID Provider Configuration
 }
 
-// NewTokenLogin begins a login by OAuthBearer or XOAuth2. They show the token to
-// who reads along, so they are for TLS.
+// NewTokenLogin returns the server of a login with OAuthBearer or XOAuth2. The token can be
+// read from the traffic, so these mechanisms require TLS.
 func NewTokenLogin(mechanism string, users Users, tokens Tokens, p Peer) sasl.Server {
 	return &tokenLogin{mechanism: mechanism, users: users, tokens: tokens, peer: p}
 }
 
-// tokenLogin is one exchange of OAUTHBEARER or XOAUTH2.
+// tokenLogin is an exchange of OAUTHBEARER or XOAUTH2.
 type tokenLogin struct {
 	mechanism string
 	users     Users
 	tokens    Tokens
 	peer      Peer
-	failed    error // what ends the exchange when the client has taken the reason
+	failed    error // the error to return once the client has acknowledged the reason
 }
 
 var errTokenForm = errors.New("not a response of this mechanism")
 
 // Next implements go-sasl's Server.
 func (x *tokenLogin) Next(response []byte) (challenge []byte, done bool, err error) {
-	if x.failed != nil { // whatever the client says now (RFC 7628 section 3.2.3)
+	if x.failed != nil { // whatever the client answers (RFC 7628 section 3.2.3)
 		return nil, true, x.failed
 	}
 	if response == nil {
-		return []byte{}, false, nil // the client speaks first
+		return []byte{}, false, nil // the client sends the first message
 	}
 	form := bearerResponse
 	if x.mechanism == XOAuth2 {
@@ -75,11 +75,11 @@ func (x *tokenLogin) Next(response []byte) (challenge []byte, done bool, err err
 	return x.reason(), false, nil
 }
 
-// login finds out who holds the token. A name that the client gave must be his.
+// login checks who holds the token. If the client gave a name, it must be that of the holder.
 func (x *tokenLogin) login(name, token string) error {
 	p := &x.peer
 	counted := name
-	if counted == "" { // so that failures of one do not count for all
+	if counted == "" { // so that failures of one client do not count against all
 		counted = "token from " + p.From.String()
 	}
 	if err := x.users.Admit(p.From, counted); err != nil {
@@ -112,7 +112,7 @@ func (x *tokenLogin) login(name, token string) error {
 	return nil
 }
 
-// reason is what the client is told before the login fails.
+// reason returns what the client is told before the login fails.
 func (x *tokenLogin) reason() []byte {
 	hint := x.tokens.Hint()
 	r := struct {
@@ -131,9 +131,8 @@ func (x *tokenLogin) reason() []byte {
 	return text
 }
 
-// bearerResponse takes the response of OAUTHBEARER apart (RFC 7628 section 3.1).
-// Which names clients reach the server by is not known here, so host and port
-// are not compared with anything.
+// bearerResponse parses the response of OAUTHBEARER (RFC 7628 section 3.1). Host and port are
+// ignored, because this package does not know the names by which clients reach the server.
 func bearerResponse(response []byte) (name, token string, ok bool) {
 	header, pairs, found := strings.Cut(string(response), "\x01")
 	flag, rest, cut := strings.Cut(header, ",")
@@ -151,14 +150,13 @@ func bearerResponse(response []byte) (name, token string, ok bool) {
 	return name, token, ok
 }
 
-// saslName decodes a name as GS2 headers have it (RFC 5801 section 4).
+// saslName decodes a name from a GS2 header (RFC 5801 section 4).
 func saslName(text string) (string, bool) {
 	name := strings.NewReplacer("=2C", ",", "=3D", "=").Replace(text)
 	return name, strings.Count(text, "=") == strings.Count(text, "=2C")+strings.Count(text, "=3D") && text != "" && !strings.Contains(text, ",")
 }
 
-// authPair finds the pair with the token among "key=value^A...^A". Other keys
-// are passed over.
+// authPair returns the token in "key=value^A...^A". Other keys are ignored.
 func authPair(pairs string) (token string, ok bool) {
 	pairs, ended := strings.CutSuffix(pairs, "\x01\x01")
 	if !ended {
@@ -182,7 +180,7 @@ func authPair(pairs string) (token string, ok bool) {
 	return token, ok
 }
 
-// isToken tells whether text is a b64token (RFC 6750 section 2.1).
+// isToken reports whether text is a b64token (RFC 6750 section 2.1).
 func isToken(text string) bool {
 	body := strings.TrimRight(text, "=")
 	return body != "" && strings.IndexFunc(body, func(r rune) bool {
@@ -190,7 +188,7 @@ func isToken(text string) bool {
 	}) < 0
 }
 
-// xoauth2Response takes "user=name^Aauth=Bearer token^A^A" apart.
+// xoauth2Response parses "user=name^Aauth=Bearer token^A^A".
 func xoauth2Response(response []byte) (name, token string, ok bool) {
 	user, pairs, found := bytes.Cut(response, []byte{1})
 	text, isUser := strings.CutPrefix(string(user), "user=")

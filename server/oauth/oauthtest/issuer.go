@@ -1,4 +1,4 @@
-// Package oauthtest is an issuer of OAuth tokens on this host, for tests.
+// Package oauthtest provides an issuer of OAuth tokens on this host, for tests.
 package oauthtest
 
 import (
@@ -15,8 +15,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Issuer signs tokens, and serves its keys at /jwks and introspection at /introspect
-// for the client "maildird" with the password "pass:word".
+// Issuer signs tokens, and serves its keys at /jwks and introspection at /introspect. The
+// client for introspection is "maildird" with the password "pass:word".
 type Issuer struct {
 	*httptest.Server
 	t testing.TB
@@ -28,7 +28,7 @@ type Issuer struct {
 	down bool
 }
 
-// New starts an issuer that ends with the test.
+// New starts an issuer, which ends with the test.
 func New(t testing.TB) *Issuer {
 	t.Helper()
 	i := &Issuer{t: t}
@@ -52,21 +52,21 @@ func (i *Issuer) Rotate(id string) {
 	i.id, i.key = id, key
 }
 
-// SetDown makes the issuer answer 503, or no more.
+// SetDown sets whether the issuer only answers 503.
 func (i *Issuer) SetDown(down bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.down = down
 }
 
-// Asked tells how many questions came.
+// Asked returns the number of requests.
 func (i *Issuer) Asked() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.asks
 }
 
-// Keys are the public keys, as /jwks serves them.
+// Keys returns the public keys as /jwks serves them.
 func (i *Issuer) Keys() []byte {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -77,7 +77,7 @@ func (i *Issuer) Keys() []byte {
 	return text
 }
 
-// Claims are those of a valid token of a user.
+// Claims returns the claims of a valid token for a user.
 func (i *Issuer) Claims(email string) map[string]any {
 	now := time.Now()
 	return map[string]any{
@@ -86,7 +86,7 @@ func (i *Issuer) Claims(email string) map[string]any {
 	}
 }
 
-// Token signs claims.
+// Token returns a token with claims, signed by the issuer.
 func (i *Issuer) Token(claims map[string]any) string {
 	i.t.Helper()
 	i.mu.Lock()
@@ -95,7 +95,7 @@ func (i *Issuer) Token(claims map[string]any) string {
 	return i.Sign(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: id}}, claims)
 }
 
-// Sign signs claims with any key.
+// Sign returns a token with claims, signed with any key.
 func (i *Issuer) Sign(key jose.SigningKey, claims map[string]any) string {
 	i.t.Helper()
 	signer, err := jose.NewSigner(key, (&jose.SignerOptions{}).WithType("at+jwt"))
@@ -117,7 +117,7 @@ func (i *Issuer) Sign(key jose.SigningKey, claims map[string]any) string {
 	return token
 }
 
-// asked counts a question, and tells whether it is to be answered.
+// asked counts a request, and reports whether it is to be answered.
 func (i *Issuer) asked(w http.ResponseWriter) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -134,7 +134,7 @@ func (i *Issuer) jwks(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// introspect takes "active:" and a user's name for a valid token.
+// introspect accepts "active~" followed by a local part as a valid token.
 func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 	if !i.asked(w) {
 		return
