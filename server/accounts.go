@@ -16,19 +16,19 @@ import (
 	"maildird/server/config"
 )
 
-// accounts finds the Maildirs of users.
+// accounts opens the Maildirs of users.
 type accounts struct {
 	mail  config.Mail
 	store *maildir.Store
 }
 
-// open opens a user's Maildir and makes it if it is missing. The caller
-// releases it.
+// open opens the Maildir of a user, and creates it if it does not exist. The
+// caller must release it.
 func (a *accounts) open(ctx context.Context, u auth.User) (*maildir.Account, error) {
 	return a.account(ctx, u, false)
 }
 
-// existing is open for a Maildir that is there: none is made.
+// existing is like open, but never creates a Maildir.
 func (a *accounts) existing(ctx context.Context, u auth.User) (*maildir.Account, error) {
 	return a.account(ctx, u, true)
 }
@@ -43,8 +43,8 @@ func (a *accounts) account(ctx context.Context, u auth.User, existing bool) (*ma
 	})
 }
 
-// owner is the system user of a user, who owns the mail if this process acts
-// for several of them. Any other process has what it makes for itself.
+// owner returns the system user who owns the mail of a user, if this process acts for several
+// system users, or else nil: then the process owns all files that it creates.
 func owner(u auth.User) *maildir.Owner {
 	if os.Geteuid() != 0 || u.UID < 0 {
 		return nil
@@ -52,7 +52,7 @@ func owner(u auth.User) *maildir.Owner {
 	return &maildir.Owner{UID: u.UID, GID: u.GID, Home: u.Home}
 }
 
-// quota is the limit that is configured for a user: his own, or that of all.
+// quota returns the limit of a user: his own, or the common one.
 func (a *accounts) quota(u auth.User) quota.Limit {
 	if u.Quota != nil {
 		return quota.Limit{Bytes: u.Quota.Bytes, Messages: u.Quota.Messages}
@@ -60,8 +60,8 @@ func (a *accounts) quota(u auth.User) quota.Limit {
 	return quota.Limit{Bytes: a.mail.Quota, Messages: a.mail.QuotaMessages}
 }
 
-// room returns quota.ErrOver, or quota.ErrNever, if a user has no room for one more message of so
-// many bytes. A user without a Maildir gets none for the question.
+// room returns quota.ErrOver or quota.ErrNever if a user has no room for another message of
+// size bytes. It does not create a Maildir.
 func (a *accounts) room(ctx context.Context, u auth.User, size int64) error {
 	account, err := a.existing(ctx, u)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -77,7 +77,7 @@ func (a *accounts) room(ctx context.Context, u auth.User, size int64) error {
 	return account.Quota().Room(size, 1)
 }
 
-// inbox opens the folder that a user's new mail goes to.
+// inbox opens the folder for new mail of a user.
 func (a *accounts) inbox(ctx context.Context, u auth.User) (delivery.Dirs, func(), error) {
 	account, err := a.open(ctx, u)
 	if err != nil {
@@ -94,13 +94,13 @@ func (a *accounts) inbox(ctx context.Context, u auth.User) (delivery.Dirs, func(
 	}, nil
 }
 
-// freeSpace tells how much space is free where mail lies.
+// freeSpace returns the number of free bytes where mail is stored.
 func (a *accounts) freeSpace() (uint64, error) {
 	path := a.mail.Location.Fixed()
 	for {
 		bytes, err := dirfd.FreeBytesAt(path)
 		if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
-			path = filepath.Dir(path) // made with the first Maildir
+			path = filepath.Dir(path) // the first Maildir will create it
 			continue
 		}
 		return bytes, err

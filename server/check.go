@@ -25,8 +25,8 @@ import (
 	"maildird/server/relay"
 )
 
-// Check returns what keeps a configuration that Load accepted from working, and, as
-// doubts, what does so only if it is not meant, or for now only. Each is one sentence.
+// Check returns what keeps a configuration that Load has accepted from working. doubts are
+// problems that may be intended or temporary. Each item is a sentence.
 func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, log)
 	if err != nil {
@@ -83,7 +83,7 @@ func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 	return wrong, doubts
 }
 
-// checkAliases tells what is wrong with the lines of the aliases file.
+// checkAliases returns what is wrong with lines of the aliases file.
 func checkAliases(cfg *config.Config, users *auth.Users, log *slog.Logger) []string {
 	a, err := aliases.Open(cfg.Auth.Aliases, cfg.Domains, users, cfg.Postmaster, log)
 	if err != nil {
@@ -92,7 +92,7 @@ func checkAliases(cfg *config.Config, users *auth.Users, log *slog.Logger) []str
 	return a.Problems()
 }
 
-// checkRelay connects to the relay and logs in, and tells what is wrong about it.
+// checkRelay connects and logs in to the relay.
 func checkRelay(cfg *config.Config) error {
 	client, err := newRelay(cfg)
 	if err != nil || client == nil {
@@ -106,8 +106,8 @@ func checkRelay(cfg *config.Config) error {
 	return nil
 }
 
-// mayPass tells whether an error about another server may go by itself: it is down, or
-// the way to it is. A name that nobody has and a certificate that is not trusted stay.
+// mayPass reports whether an error about another server may go away by itself, because the
+// server or the network is down. An unknown host name and an untrusted certificate do not.
 func mayPass(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	var header tls.RecordHeaderError
@@ -123,10 +123,10 @@ func mayPass(err error) bool {
 		errors.Is(err, relay.ErrForNow) || errors.Is(err, oauth.ErrForNow)
 }
 
-// checkMail tells what is wrong about the users' Maildirs.
+// checkMail returns what is wrong with the Maildirs of the users.
 func checkMail(cfg *config.Config, users []auth.User) []string {
 	var out []string
-	whose := map[string]string{} // by Maildir
+	whose := map[string]string{} // user by Maildir
 	for _, u := range users {
 		wrong := func(format string, args ...any) {
 			out = append(out, "mail of "+u.Name+": "+fmt.Sprintf(format, args...))
@@ -138,7 +138,7 @@ func checkMail(cfg *config.Config, users []auth.User) []string {
 		if err != nil {
 			wrong("%v", err)
 		} else if other, ok := whose[root]; ok && cfg.Mail.Location.Fixed() != "" {
-			// Two lines of the users file may name the same home on purpose.
+			// Two users may have the same home directory on purpose.
 			wrong("it is in the same place as that of %s, so each can read the other's; use %%d or %%u in mail.location to separate them", other)
 		} else {
 			whose[root] = u.Name
@@ -150,8 +150,8 @@ func checkMail(cfg *config.Config, users []auth.User) []string {
 	return out
 }
 
-// checkCache tells that something else has the name of the cache's directory, or of one
-// that it would be in.
+// checkCache returns an error if the cache directory, or a parent of it, exists but
+// is not a directory.
 func checkCache(dir string) error {
 	switch st, err := os.Stat(dir); {
 	case err == nil && !st.IsDir():
@@ -162,8 +162,8 @@ func checkCache(dir string) error {
 	return nil
 }
 
-// mayUseCache tells why this process cannot write in the cache's directory, or make it
-// where it is missing. The server would go on without a cache.
+// mayUseCache returns an error if this process can neither write to nor create the cache
+// directory. The server would then run without a cache.
 func mayUseCache(dir string) error {
 	if dir == "" {
 		return nil
@@ -178,8 +178,8 @@ func mayUseCache(dir string) error {
 	return nil
 }
 
-// checkSockets looks at the directories of Unix sockets. One that is missing may be made
-// by the service manager when the server starts, and is only doubted.
+// checkSockets checks the directories of Unix sockets. A missing one is only a doubt, because
+// the service manager may create it when it starts the server.
 func checkSockets(cfg *config.Config) (wrong, doubts []string) {
 	for _, a := range cfg.Listen.LMTP {
 		if a.Network != "unix" {
@@ -199,7 +199,7 @@ func checkSockets(cfg *config.Config) (wrong, doubts []string) {
 	return wrong, doubts
 }
 
-// checkRoom tells that mail is refused as the disk has too little space.
+// checkRoom returns an error if mail is refused because too little disk space is free.
 func checkRoom(cfg *config.Config) error {
 	if cfg.Mail.Location.Fixed() == "" {
 		return nil

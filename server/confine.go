@@ -17,14 +17,14 @@ import (
 	"maildird/server/confine"
 )
 
-// confineProcess takes from this process what it does not need once its
-// listeners are bound. Where the kernel or a container does not let it, the log
-// says so and the server goes on.
+// confineProcess takes away from this process what it does not need once its listeners
+// are bound. Where the kernel or a container does not support that, this is logged and
+// the server runs unconfined.
 func confineProcess(cfg *config.Config, users []auth.User, log *slog.Logger) {
 	if err := confine.Privileges(); err != nil {
 		log.Warn("privileges cannot be given up", "error", err)
 	}
-	// What does not exist cannot be let through.
+	// Landlock rules can only name what exists.
 	if err := makeDirs(cfg); err != nil {
 		log.Warn("a missing directory cannot be created: create it, and restart", "error", err)
 	}
@@ -38,7 +38,7 @@ func confineProcess(cfg *config.Config, users []auth.User, log *slog.Logger) {
 		Write: append(append(mail, elsewhere(cfg, users)...), os.TempDir()),
 	}
 	if asksIssuer(cfg.Auth.OAuth) {
-		access.Connect = true // it may be reached by a proxy
+		access.Connect = true // the issuer may be reached through a proxy
 	}
 	access.Ports = relayPorts(cfg.Relay)
 	if access.Connect || len(access.Ports) > 0 {
@@ -63,11 +63,11 @@ func confineProcess(cfg *config.Config, users []auth.User, log *slog.Logger) {
 	}
 }
 
-// makeDirs makes the directory of the mail, and that of the cache.
+// makeDirs creates the directories of the mail and of the cache.
 func makeDirs(cfg *config.Config) error {
 	mode := os.FileMode(0o700)
 	if os.Geteuid() == 0 {
-		mode = 0o711 // users may come to what is theirs
+		mode = 0o711 // so that users can reach their own files
 	}
 	return errors.Join(makeDir(cfg.CacheDir, 0o700), makeDir(cfg.Mail.Location.Fixed(), mode))
 }
@@ -82,14 +82,14 @@ func makeDir(path string, mode os.FileMode) error {
 	return maildir.MakeDirs(path, mode)
 }
 
-// asksIssuer tells whether tokens or the keys for them are asked for at another
-// server.
+// asksIssuer reports whether tokens are checked with another server, or its keys
+// are fetched from one.
 func asksIssuer(o *config.OAuth) bool {
 	return o != nil && (!filepath.IsAbs(o.JWKS) || o.Introspection != "")
 }
 
-// relayPorts are the ports that connections go to because of the relay: its own, and
-// that of name servers, whose long answers come by TCP.
+// relayPorts returns the ports that must be reachable because of the relay: its own, and that
+// of name servers, which send long answers over TCP.
 func relayPorts(r *config.Relay) []uint16 {
 	if r == nil {
 		return nil
@@ -105,8 +105,8 @@ func relayPorts(r *config.Relay) []uint16 {
 	return []uint16{uint16(port), 53}
 }
 
-// filesOf are the directories of the files that are read again. A file may be
-// replaced by another one of its name.
+// filesOf returns the directories of the files that are reread. The directories are needed
+// because a file may be replaced by a new one.
 func filesOf(cfg *config.Config) []string {
 	var dirs []string
 	files := []string{cfg.Path, cfg.Auth.Users, cfg.Auth.Aliases, cfg.TLS.Cert, cfg.TLS.Key}
@@ -118,16 +118,15 @@ func filesOf(cfg *config.Config) []string {
 			continue
 		}
 		dirs = append(dirs, filepath.Dir(path))
-		if real, err := filepath.EvalSymlinks(path); err == nil { // as certbot's are
+		if real, err := filepath.EvalSymlinks(path); err == nil { // such as certbot's
 			dirs = append(dirs, filepath.Dir(real))
 		}
 	}
 	return dirs
 }
 
-// elsewhere are the Maildirs, and the home directories of system users, that
-// their paths lead to by symbolic links of the operator, such as one to another
-// disk.
+// elsewhere returns the real paths of Maildirs, and of home directories of system users, that
+// the operator's symbolic links lead to, for instance on another disk.
 func elsewhere(cfg *config.Config, users []auth.User) []string {
 	var dirs []string
 	for _, u := range users {
@@ -141,7 +140,7 @@ func elsewhere(cfg *config.Config, users []auth.User) []string {
 			}
 			continue
 		}
-		// The Maildir may not be there yet: then it is made in the home directory.
+		// If the Maildir does not exist yet, it will be created in the home directory.
 		for _, path := range []string{root, u.Home} {
 			if real, ok := byOperator(path); ok {
 				dirs = append(dirs, real)
@@ -151,11 +150,11 @@ func elsewhere(cfg *config.Config, users []auth.User) []string {
 	return dirs
 }
 
-// mostLinks is how many symbolic links a path may lead through, as in Linux.
+// mostLinks is the maximum number of symbolic links in a path, as in Linux.
 const mostLinks = 40
 
-// byOperator tells where a path leads by symbolic links that are all root's; ok
-// is false if there are none. Those of a system user may lead to what is another's.
+// byOperator resolves a path whose symbolic links all belong to root; ok is false if there are
+// none, or others. Links of a system user could lead to files of another user.
 func byOperator(path string) (real string, ok bool) {
 	if !filepath.IsAbs(path) {
 		return "", false
@@ -186,8 +185,8 @@ func byOperator(path string) (real string, ok bool) {
 	}
 }
 
-// mailDirs are the directories that users' mail is in, now and when there are
-// more users. None: they could be anywhere.
+// mailDirs returns the directories that contain the mail of all users, including future ones.
+// nil means that it could be anywhere.
 func mailDirs(cfg *config.Config, users []auth.User) []string {
 	if fixed := cfg.Mail.Location.Fixed(); fixed == "/" {
 		return nil

@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// profiles serves Go's profiles of the program (go tool pprof) to people on
-// this machine.
+// profiles serves Go's profiles of the program (go tool pprof) to users of this machine.
 type profiles struct{ http *http.Server }
 
 func newProfiles() profiles {
@@ -23,5 +22,5 @@ func newProfiles() profiles {
 // Serve implements service.
 func (p profiles) Serve(l net.Listener, _ bool) error { return p.http.Serve(l) }
 
-// Shutdown implements service. A profile that is being made is not waited for.
+// Shutdown implements service. It does not wait for a running profile.
 func (p profiles) Shutdown(context.Context) error { return p.http.Close() }

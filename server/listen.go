@@ -12,11 +12,11 @@ import (
 	"maildird/server/config"
 )
 
-// socketMode lets the group of the server's user deliver to a Unix socket.
+// socketMode lets the group of the server's user deliver through a Unix socket.
 const socketMode = 0o660
 
-// listenOn binds an address. A socket file that a dead server left behind is
-// replaced; one that somebody answers on is not.
+// listenOn binds an address. It replaces a socket file left behind by a server that no longer
+// runs, but not one that still accepts connections.
 func listenOn(a config.Address) (net.Listener, error) {
 	if a.Network == "unix" {
 		if err := removeStaleSocket(a.Address); err != nil {
@@ -44,8 +44,8 @@ func listenOn(a config.Address) (net.Listener, error) {
 	return l, nil
 }
 
-// network keeps a listener to the family of its address: for Go, 0.0.0.0 and [::] are every
-// address of both.
+// network restricts a listener to the family of its address. Without it, Go takes 0.0.0.0 and
+// [::] for all addresses of both families.
 func network(a config.Address) string {
 	host, _, err := net.SplitHostPort(a.Address)
 	if a.Network != "tcp" || err != nil {

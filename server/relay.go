@@ -10,7 +10,7 @@ import (
 	"maildird/server/smtp"
 )
 
-// newRelay returns the client of the smart host; nil if there is none.
+// newRelay returns the client of the smart host, nil if none is configured.
 func newRelay(cfg *config.Config) (*relay.Relay, error) {
 	r := cfg.Relay
 	if r == nil {

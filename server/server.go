@@ -30,26 +30,26 @@ type Server struct {
 	users   *auth.Users
 	aliases *aliases.Aliases
 	cert    *certificate
-	tokens  sasl.Tokens  // nil: none are taken
-	relay   *relay.Relay // nil: there is none
+	tokens  sasl.Tokens  // nil if none are accepted
+	relay   *relay.Relay // nil if none is configured
 	store   *maildir.Store
 
 	bound    []bound
 	services []service
 	running  sync.WaitGroup
-	unwatch  context.CancelFunc // ends what looks at files
+	unwatch  context.CancelFunc // stops watching files
 	failed   chan error
 }
 
-// service is one protocol server; Serve returns when Shutdown was called.
+// service is a protocol server. Serve returns after Shutdown was called.
 type service interface {
 	Serve(l net.Listener, implicitTLS bool) error
 	Shutdown(ctx context.Context) error
 }
 
-// Start binds all addresses and serves on them. It logs "ready" when every
-// listener accepts. After an error nothing is left running. The process is
-// confined to what it needs by then, for ever: to be called once.
+// Start binds all addresses and serves on them. It logs "ready" once every listener accepts
+// connections. After an error nothing is left running. Start confines the process to what it
+// needs, irreversibly, and so must be called only once.
 func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	if err := checkCache(cfg.CacheDir); err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
-// bound is a listener and the service behind it.
+// bound is a listener and its service.
 type bound struct {
 	name    string
 	l       net.Listener
@@ -129,11 +129,12 @@ type bound struct {
 	closed  error // what Serve returns after Shutdown
 }
 
-// connectionsInAll is the setting, or less where the system gives the program too
-// few descriptors for it: connections that take the last would keep mail out.
+// connectionsInAll returns the configured limit, or less if the system allows the
+// program too few file descriptors: connections must not take the last ones, which are
+// needed to deliver mail.
 func (s *Server) connectionsInAll() int {
 	set := s.cfg.Limits.Connections
-	var files unix.Rlimit // Go has raised the soft limit to the hard one
+	var files unix.Rlimit // Go raises the soft limit to the hard one
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		s.log.Warn("cannot determine how many files may be open", "error", err)
 		return set
@@ -146,7 +147,7 @@ func (s *Server) connectionsInAll() int {
 	return n
 }
 
-// bind makes the services that have an address, and their listeners.
+// bind creates the services that have addresses, and their listeners.
 func (s *Server) bind() ([]bound, error) {
 	a := &accounts{mail: s.cfg.Mail, store: s.store}
 	l := &s.cfg.Limits
@@ -239,7 +240,7 @@ func (s *Server) imapConfig(a *accounts, connections *limit.Connections) imap.Co
 	}
 }
 
-// Addresses returns the addresses that a service of [listen] is bound to.
+// Addresses returns the addresses that a service in [listen] is bound to.
 func (s *Server) Addresses(service string) []string {
 	var out []string
 	for _, b := range s.bound {
@@ -250,19 +251,18 @@ func (s *Server) Addresses(service string) []string {
 	return out
 }
 
-// Failed gives an error that ends the server: a listener that broke.
+// Failed returns a channel for an error that ends the server: a listener has failed.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// ReloadUsers reads the users file again. After an error the users stay as they
-// were.
+// ReloadUsers rereads the users file. After an error the users remain unchanged.
 func (s *Server) ReloadUsers() error { return s.users.Reload() }
 
-// ReloadAliases reads the aliases file again, if there is one. After an error the
-// aliases stay as they were.
+// ReloadAliases rereads the aliases file, if there is one. After an error the
+// aliases remain unchanged.
 func (s *Server) ReloadAliases() error { return s.aliases.Reload() }
 
-// ReloadCertificate reads the certificate again, if there is one. Connections go on.
-// After an error it stays as it was.
+// ReloadCertificate rereads the certificate, if there is one. Connections stay open. After an
+// error the certificate remains unchanged.
 func (s *Server) ReloadCertificate() error {
 	if s.cert == nil {
 		return nil
@@ -274,8 +274,8 @@ func (s *Server) ReloadCertificate() error {
 	return err
 }
 
-// Stop closes the listeners, lets deliveries finish, says BYE to IMAP clients,
-// and returns when all is done. What is not done when ctx ends is cut off.
+// Stop closes the listeners, lets deliveries finish, sends BYE to IMAP clients, and returns
+// when everything has ended. It cuts the remaining connections when ctx ends.
 func (s *Server) Stop(ctx context.Context) error {
 	s.unwatch()
 	var wg sync.WaitGroup

@@ -14,14 +14,13 @@ import (
 	"maildird/server/config"
 )
 
-// certificate is the server's certificate, exchanged by reload while
-// connections go on.
+// certificate is the server's certificate. It can be reloaded while connections are open.
 type certificate struct {
 	files   config.TLS
 	current atomic.Pointer[tls.Certificate]
 }
 
-// loadCertificate reads the files; nil if there are none.
+// loadCertificate reads the files; it returns nil if none are configured.
 func loadCertificate(files config.TLS) (*certificate, error) {
 	if files.Cert == "" {
 		return nil, nil
@@ -30,7 +29,7 @@ func loadCertificate(files config.TLS) (*certificate, error) {
 	return c, c.reload()
 }
 
-// reload reads the files again. After an error the old certificate stays.
+// reload rereads the files. After an error the old certificate remains in use.
 func (c *certificate) reload() error {
 	pair, err := tls.LoadX509KeyPair(c.files.Cert, c.files.Key)
 	if err != nil {
@@ -40,8 +39,8 @@ func (c *certificate) reload() error {
 	return nil
 }
 
-// valid tells that every client will refuse the certificate: for its dates, or because
-// it is for no host. A common name has not counted for years.
+// valid returns an error if every client will refuse the certificate, because of its dates or
+// because it is for no host. Clients have long ignored common names.
 func (c *certificate) valid(now time.Time) error {
 	if c == nil {
 		return nil
@@ -58,12 +57,12 @@ func (c *certificate) valid(now time.Time) error {
 	return nil
 }
 
-// overdue is which part of its life a certificate has left when it should have been
-// renewed for long: a sixth. certbot renews when a third is left.
+// overdue is the fraction of its lifetime, one sixth, below which a certificate should have
+// been renewed long ago. certbot renews when a third is left.
 const overdue = 6
 
-// doubts are what may be meant so, but makes some clients refuse the certificate, or all
-// of them soon.
+// doubts returns problems that may be intended, but make some clients refuse the certificate,
+// or all of them soon.
 func (c *certificate) doubts(hostname string, now time.Time) []string {
 	if c == nil {
 		return nil
@@ -81,7 +80,7 @@ func (c *certificate) doubts(hostname string, now time.Time) []string {
 	for _, ip := range leaf.IPAddresses {
 		names = append(names, ip.String())
 	}
-	// The hostname is what other mail servers are told; clients may be set up with another.
+	// Other mail servers use the hostname; clients may be set up with another name.
 	if len(names) > 0 && leaf.VerifyHostname(hostname) != nil {
 		const most = 10
 		list := strings.Join(names[:min(len(names), most)], ", ")
@@ -91,7 +90,8 @@ func (c *certificate) doubts(hostname string, now time.Time) []string {
 		out = append(out, fmt.Sprintf("the certificate %s is for %s, not for the hostname %s: clients that are set up with that name will refuse it",
 			c.files.Cert, list, hostname))
 	}
-	// certbot's cert.pem. Browsers fetch what is missing, mail programs do not.
+	// This happens with certbot's cert.pem. Browsers fetch missing certificates,
+	// mail programs do not.
 	if len(pair.Certificate) == 1 && !bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
 		var unknown x509.UnknownAuthorityError
 		if _, err := leaf.Verify(x509.VerifyOptions{}); errors.As(err, &unknown) {
@@ -102,7 +102,8 @@ func (c *certificate) doubts(hostname string, now time.Time) []string {
 	return out
 }
 
-// config is for all listeners: TLS 1.2 or later, with Go's choice of ciphers.
+// config returns the settings for all listeners: TLS 1.2 or later, with Go's
+// default cipher suites.
 func (c *certificate) config() *tls.Config {
 	if c == nil {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"maildird/server/sasl"
 )
 
-// checkTokens reads the issuer's keys, if tokens are checked by them.
+// checkTokens fetches the issuer's keys, if tokens are verified with them.
 func checkTokens(cfg *config.OAuth, log *slog.Logger) error {
 	v, err := newTokens(cfg, log)
 	if err != nil || v == nil {
@@ -22,7 +22,7 @@ func checkTokens(cfg *config.OAuth, log *slog.Logger) error {
 	return nil
 }
 
-// newTokens returns what checks OAuth access tokens; nil if none are taken.
+// newTokens returns the verifier of OAuth access tokens, nil if none are accepted.
 func newTokens(cfg *config.OAuth, log *slog.Logger) (*oauth.Verifier, error) {
 	if cfg == nil {
 		return nil, nil

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// lookInterval is how often the users file and the aliases file are looked at.
+// lookInterval is how often the users file and the aliases file are checked.
 const lookInterval = time.Second / 2
 
-// every calls f each lookInterval until ctx ends.
+// every calls f every lookInterval until ctx ends.
 func every(ctx context.Context, f func()) {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
@@ -22,8 +22,9 @@ func every(ctx context.Context, f func()) {
 	}
 }
 
-// watchUsers reads the users file again when it changes, and ends the sessions of users
-// who may not log in any more as they did since a revision. It returns when ctx ends.
+// watchUsers rereads the users file when it changes, and ends the sessions of users whose
+// logins are no longer valid. seen is the last revision that sessions were checked against. It
+// returns when ctx ends.
 func (s *Server) watchUsers(ctx context.Context, seen uint64) {
 	every(ctx, func() {
 		s.users.Refresh()
@@ -40,8 +41,8 @@ func (s *Server) watchUsers(ctx context.Context, seen uint64) {
 	})
 }
 
-// watchAliases reads the aliases file again when it changes. Of a million lines that
-// takes long, so it makes nothing else wait. It returns when ctx ends.
+// watchAliases rereads the aliases file when it changes. It has its own goroutine, because a
+// million lines take long. It returns when ctx ends.
 func (s *Server) watchAliases(ctx context.Context) {
 	every(ctx, func() { s.aliases.Refresh(ctx) })
 }

@@ -1,5 +1,5 @@
-// Package accept runs the listeners of one protocol server and ends its
-// connections in an orderly way when the server stops.
+// Package accept runs the listeners of a protocol server, and ends its connections in an
+// orderly way when the server stops.
 package accept
 
 import (
@@ -11,20 +11,20 @@ import (
 	"time"
 )
 
-// Conn is one connection, as far as the end of the server concerns it.
+// Conn is a connection that can be stopped.
 type Conn interface {
 	comparable
-	// Wake tells it that the server stops: if it waits for its client, it says
-	// good-bye and ends; if it works, it goes on to the end of that.
+	// Wake tells the connection that the server is stopping. If it is waiting for its client,
+	// it must say goodbye and end; if it is working, it may finish that first.
 	Wake()
-	// Cut ends it at once.
+	// Cut closes the connection at once.
 	Cut()
 }
 
-// ErrClosed is what Serve returns after Shutdown, and Enter once it began.
+// ErrClosed is returned by Serve after Shutdown, and by Enter once Shutdown has begun.
 var ErrClosed = errors.New("server closed")
 
-// Group is the listeners and connections of one server. Safe for concurrent use.
+// Group is the listeners and connections of a server. It is safe for concurrent use.
 type Group[C Conn] struct {
 	stop, work         context.Context
 	beginStop, endWork context.CancelFunc
@@ -35,7 +35,7 @@ type Group[C Conn] struct {
 	running   sync.WaitGroup
 }
 
-// New returns a group without any.
+// New returns an empty group.
 func New[C Conn]() *Group[C] {
 	g := &Group[C]{listeners: map[net.Listener]struct{}{}, conns: map[C]struct{}{}}
 	g.work, g.endWork = context.WithCancel(context.Background())
@@ -43,20 +43,19 @@ func New[C Conn]() *Group[C] {
 	return g
 }
 
-// Stop ends when Shutdown begins.
+// Stop returns a context that is cancelled when Shutdown begins.
 func (g *Group[C]) Stop() context.Context { return g.stop }
 
-// Stopping says whether Shutdown began.
+// Stopping reports whether Shutdown has begun.
 func (g *Group[C]) Stopping() bool { return g.stop.Err() != nil }
 
-// Work ends when Shutdown does, or when it loses patience: what still runs then
-// has to end too.
+// Work returns a context that is cancelled when Shutdown returns or its ctx ends. Whatever is
+// still running then must end.
 func (g *Group[C]) Work() context.Context { return g.work }
 
-// Serve accepts connections and hands them to start, which must not block,
-// until Shutdown; then it returns ErrClosed. An error that may pass, such as
-// too many open files, is logged and waited out. The listener is closed when
-// Serve returns.
+// Serve accepts connections and calls start for each, which must not block, until Shutdown is
+// called; then it returns ErrClosed. Errors that may be temporary, such as too many open files,
+// are logged, and Serve retries after a pause. It closes the listener when it returns.
 func (g *Group[C]) Serve(l net.Listener, log *slog.Logger, start func(net.Conn)) error {
 	defer l.Close()
 	if !g.track(l) {
@@ -103,8 +102,8 @@ func (g *Group[C]) untrack(l net.Listener) {
 	delete(g.listeners, l)
 }
 
-// Enter takes a connection in if admit lets it; the connection must Leave. The
-// error is admit's or ErrClosed.
+// Enter adds a connection if admit returns nil; it must be removed with Leave. The error is
+// that of admit, or ErrClosed.
 func (g *Group[C]) Enter(c C, admit func() error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -119,7 +118,7 @@ func (g *Group[C]) Enter(c C, admit func() error) error {
 	return nil
 }
 
-// Leave ends what Enter began.
+// Leave removes a connection that Enter has added.
 func (g *Group[C]) Leave(c C) {
 	g.mu.Lock()
 	delete(g.conns, c)
@@ -127,14 +126,14 @@ func (g *Group[C]) Leave(c C) {
 	g.running.Done()
 }
 
-// Len is how many connections there are.
+// Len returns the number of connections.
 func (g *Group[C]) Len() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.conns)
 }
 
-// Each calls f for each connection. f must not block, nor call the group.
+// Each calls f for each connection. f must neither block nor call methods of the group.
 func (g *Group[C]) Each(f func(C)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -143,8 +142,8 @@ func (g *Group[C]) Each(f func(C)) {
 	}
 }
 
-// Shutdown closes the listeners, wakes all connections and waits for their end.
-// When ctx ends before, it cuts them off and returns the context's error.
+// Shutdown closes the listeners, wakes all connections and waits until they have ended. If ctx
+// ends first, it cuts them and returns the error of ctx.
 func (g *Group[C]) Shutdown(ctx context.Context) error {
 	defer g.endWork()
 	g.mu.Lock()

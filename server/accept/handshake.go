@@ -7,11 +7,11 @@ import (
 	"fmt"
 )
 
-// Handshake does a TLS handshake. The end of ctx ends it, and the connection.
+// Handshake performs a TLS handshake. If ctx ends first, the connection is closed.
 func Handshake(ctx context.Context, conn *tls.Conn) error {
 	err := conn.HandshakeContext(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		// The client said nothing of TLS, or not enough.
+		// The client sent no TLS records, or not enough of them.
 		err = fmt.Errorf("the client did not begin the handshake in time; it may be waiting for a greeting, but this port begins with TLS: %w", err)
 	}
 	return err

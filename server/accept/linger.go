@@ -9,17 +9,17 @@ import (
 const (
 	// patience is how long Linger waits for the client.
 	patience = 500 * time.Millisecond
-	// most is how much it reads.
+	// most is how many octets it reads.
 	most = 256 << 10
 )
 
-// halfCloser is a connection that can end what it sends and go on reading.
+// halfCloser is a connection whose sending side can be closed separately.
 type halfCloser interface{ CloseWrite() error }
 
-// Linger ends the sending half of a connection and reads what its client has
-// under way, for a moment: to close at once would reset the connection, and what
-// was said last might be lost (RFC 1122 section 4.2.2.13). stream is what is
-// spoken on socket: TLS, compression, or the socket itself. Close it then.
+// Linger closes the sending side of a connection and reads, for a moment, what the client has
+// already sent. If the connection were closed at once, it would be reset, and the last output
+// might be lost (RFC 1122 section 4.2.2.13). stream is the layer on top of socket, TLS or
+// compression, or socket itself. The caller must close the connection afterwards.
 func Linger(stream, socket net.Conn) {
 	half, ok := socket.(halfCloser)
 	if !ok {

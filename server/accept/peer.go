@@ -8,13 +8,13 @@ import (
 	"net/netip"
 )
 
-// Peer is the other side of a connection.
+// Peer is the remote side of a connection.
 type Peer struct {
-	Addr    netip.Addr // not valid for a Unix socket
-	Session string     // 12 hex digits that name the session in logs
+	Addr    netip.Addr // invalid for a Unix socket
+	Session string     // 12 hex digits that identify the session in the log
 }
 
-// NewPeer is the peer of a connection that was accepted.
+// NewPeer returns the peer of an accepted connection.
 func NewPeer(conn net.Conn) (p Peer) {
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		p.Addr = a.AddrPort().Addr().Unmap().WithZone("")
@@ -25,7 +25,7 @@ func NewPeer(conn net.Conn) (p Peer) {
 	return p
 }
 
-// Log is log for what concerns the session.
+// Log returns a logger that adds the attributes of the session.
 func (p Peer) Log(log *slog.Logger, protocol string) *slog.Logger {
 	remote := "unix"
 	if p.Addr.IsValid() {

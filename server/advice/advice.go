@@ -1,5 +1,5 @@
-// Package advice tells the operator, in the log, what to do about an error of the
-// operating system, of the relay, or of a TLS handshake.
+// Package advice adds to log lines what the operator can do about an error of the operating
+// system, of the relay, or of a TLS handshake.
 package advice
 
 import (
@@ -19,17 +19,17 @@ import (
 	"maildird/server/relay"
 )
 
-// Handler adds the attribute "advice" to lines that have an "error" about which
-// something can be done, and hands all on to next.
+// Handler returns a handler that adds the attribute "advice" to records with an attribute
+// "error" for which there is advice, and passes all records to next.
 func Handler(next slog.Handler) slog.Handler { return handler{next} }
 
-// handler adds advice to records with an error.
+// handler adds advice to records that have an error.
 type handler struct{ slog.Handler }
 
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	text := ""
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "error" { // not for all: what is no error has to be allocated for Any
+		if a.Key == "error" { // Any would allocate for other values
 			if err, ok := a.Value.Any().(error); ok {
 				text = about(err)
 			}
@@ -48,7 +48,7 @@ func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 func (h handler) WithGroup(name string) slog.Handler { return handler{h.Handler.WithGroup(name)} }
 
-// Error is err with what can be done about it.
+// Error returns err with the advice appended, if there is some.
 func Error(err error) error {
 	if text := about(err); text != "" {
 		return fmt.Errorf("%w; %s", err, text)
@@ -56,7 +56,7 @@ func Error(err error) error {
 	return err
 }
 
-// about returns what can be done about err, "" if that is not known.
+// about returns the advice for err, "" if there is none.
 func about(err error) string {
 	if relay.IsTrouble(err) {
 		return aboutRelay(err)

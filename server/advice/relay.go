@@ -10,8 +10,8 @@ import (
 	"maildird/server/relay"
 )
 
-// aboutRelay is what can be done about a relay that cannot be used. Nothing is lost
-// meanwhile: who submits keeps his message.
+// aboutRelay returns the advice for a relay that cannot be used. Nothing is lost meanwhile:
+// clients keep messages that were not accepted.
 func aboutRelay(err error) string {
 	var header tls.RecordHeaderError
 	var certificate *tls.CertificateVerificationError

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// aboutTLS is what can be done about a handshake. The alerts of crypto/tls have no type that others
-// can see: their texts are what tells them apart.
+// aboutTLS returns the advice for a failed TLS handshake. The alerts of crypto/tls have no
+// exported type, so they are recognised by their texts.
 func aboutTLS(err error) string {
 	if header := (tls.RecordHeaderError{}); errors.As(err, &header) {
 		return "the client did not begin with TLS, as this port requires"
@@ -21,8 +21,8 @@ func aboutTLS(err error) string {
 		return ""
 	}
 	text := alert.Err.Error()
-	// OpenSSL sends its alert about a certificate of TLS 1.3 without encryption,
-	// which cannot be read as what it is.
+	// In TLS 1.3, OpenSSL sends its alert about a certificate unencrypted, so that
+	// it cannot be decoded.
 	if alert.Op == "remote error" && strings.Contains(text, "certificate") || alert.Op == "local error" && text == "tls: bad record MAC" {
 		return "the client probably does not accept the certificate: check its names, dates and chain, or accept it in the client"
 	}

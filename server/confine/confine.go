@@ -1,7 +1,6 @@
-// Package confine takes from this process what a running server does not need:
-// privileges, files, the network. An attacker who exploits a fault can then reach
-// little more than what the server serves. This applies to every thread and cannot
-// be undone.
+// Package confine takes away from this process what a running server does not need: privileges,
+// files, network access. An attacker who exploits a bug can then reach little more than what
+// the server serves. It applies to all threads and cannot be undone.
 package confine
 
 import (
@@ -17,22 +16,20 @@ import (
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 )
 
-// forOwners are the capabilities of a process that works on the files of
-// several system users: to give what it makes to them (CHOWN), to reach what is
-// theirs (DAC_OVERRIDE), to set modes and times of it (FOWNER), and set-group-ID
-// on their directories (FSETID).
+// forOwners are the capabilities of a process that works on the files of several system users:
+// to give them the files that it creates (CHOWN), to access their files (DAC_OVERRIDE), to set
+// modes and times of those (FOWNER), and to keep set-group-ID on their directories (FSETID).
 var forOwners = []cap.Value{cap.CHOWN, cap.DAC_OVERRIDE, cap.FOWNER, cap.FSETID}
 
-// Privileges gives up all capabilities but those with which root acts for the
-// owners of files, and keeps programs that this process starts from gaining any
-// (no_new_privs).
+// Privileges drops all capabilities except those with which root acts for the owners of files,
+// and prevents programs that this process starts from gaining any (no_new_privs).
 func Privileges() error {
 	have := cap.GetProc()
 	keep := cap.NewSet()
 	if os.Geteuid() == 0 {
 		for _, v := range forOwners {
 			if ok, err := have.GetFlag(cap.Permitted, v); err != nil || !ok {
-				continue // a container may have taken it
+				continue // a container may not have it
 			}
 			if err := errors.Join(keep.SetFlag(cap.Permitted, true, v), keep.SetFlag(cap.Effective, true, v)); err != nil {
 				return err
@@ -46,24 +43,23 @@ func Privileges() error {
 	return err
 }
 
-// Access is the files that remain within reach. A directory stands for
-// everything below it. Those that do not exist are left out.
+// Access is the files that remain accessible. A directory includes everything below it. Paths
+// that do not exist are ignored.
 type Access struct {
 	Read   []string // files and directories
-	Write  []string // directories, for all that can be done with files
-	Remove []string // directories from which names can be removed
-	// Connect lets TCP connections be opened, to any port; Ports lets them be opened to
-	// these.
+	Write  []string // directories, with every file operation
+	Remove []string // directories whose files can be removed
+	// Connect allows TCP connections to all ports, Ports those to the given ones.
 	Connect bool
 	Ports   []uint16
 }
 
-// Files puts all files out of reach but those of a, if the kernel has Landlock. From
-// version 4 on it also forbids new TCP listeners, and TCP connections to ports other
-// than a.Ports, unless a.Connect is set; MPTCP is not covered by Landlock. It returns
-// the kernel's Landlock version. That is 0, and nothing is confined, without Landlock
-// and with version 1, which forbids every rename from one directory to another, and
-// so deliveries.
+// Files makes all files inaccessible except those of a, if the kernel has Landlock. From
+// Landlock version 4 on, it also forbids new TCP listeners, and TCP connections to ports other
+// than a.Ports, unless a.Connect is set; Landlock does not cover MPTCP. It returns the
+// Landlock version of the kernel. Without Landlock the version is 0 and nothing is confined;
+// the same holds for Landlock version 1, which forbids every rename from one directory to
+// another, and thereby deliveries.
 func Files(a Access) (version int, err error) {
 	version, err = llsys.LandlockGetABIVersion()
 	if err != nil || version < 2 {
@@ -78,9 +74,10 @@ func Files(a Access) (version int, err error) {
 		}
 	}
 	for _, path := range spellings(a.Write) {
-		// Every right that is taken elsewhere, even that to control devices, of which it
-		// can make none: at each link or move into another directory the kernel goes up
-		// from both until it meets all of them, or else to the root of the file system.
+		// Grant every right that is restricted elsewhere, even that to control devices, which
+		// cannot be created here anyway: at each link or rename into another directory, the
+		// kernel walks up from both directories until it has found all rights, or else to the
+		// root of the file system.
 		rules = append(rules, landlock.RWDirs(path).WithRefer().WithIoctlDev())
 	}
 	for _, path := range spellings(a.Remove) {
@@ -92,12 +89,12 @@ func Files(a Access) (version int, err error) {
 	for _, port := range a.Ports {
 		rules = append(rules, landlock.ConnectTCP(port))
 	}
-	// Version 5 is files and TCP. Later ones also take signals away, and whether
-	// the process that holds a lock file lives is asked by one.
+	// Version 5 restricts files and TCP. Later versions also restrict signals, one of which is
+	// used to find out whether the process that holds a lock file is alive.
 	return version, landlock.V5.BestEffort().Restrict(rules...)
 }
 
-// spellings returns the paths that exist, and where their symbolic links lead.
+// spellings returns the paths that exist, and what they resolve to.
 func spellings(paths []string) []string {
 	var out []string
 	for _, p := range paths {
@@ -113,13 +110,13 @@ func spellings(paths []string) []string {
 	return slices.Compact(out)
 }
 
-// System is what Go's own library reads.
+// System returns the files that Go's standard library reads.
 func System() []string {
 	return []string{"/etc/localtime", "/usr/share/zoneinfo", "/proc", "/dev/null"}
 }
 
-// Servers is what Go's and the system's libraries read to find a server by name
-// and to trust it.
+// Servers returns the files that Go's and the system's libraries read to resolve the name of a
+// server and to verify its certificate.
 func Servers() []string {
 	return []string{
 		"/etc/resolv.conf", "/run/systemd/resolve", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services",

@@ -1,5 +1,5 @@
-// Package limit counts and limits what clients use of a server, over all its
-// protocols: connections, and the mail that users send.
+// Package limit counts and limits what clients use of a server, across all protocols:
+// connections, and the mail that users send.
 package limit
 
 import (
@@ -12,7 +12,7 @@ import (
 	"maildird/auth"
 )
 
-// Why a connection or a login is refused.
+// Reasons to refuse a connection or a login.
 var (
 	ErrFull    = errors.New("too many connections")
 	ErrAddress = errors.New("too many connections from this address")
@@ -20,12 +20,13 @@ var (
 	ErrUser    = errors.New("too many connections for this user")
 )
 
-// Limits of connections. A limit of 0 is the default.
+// Limits are limits on connections. A limit of 0 means the default, which each
+// comment gives last.
 type Limits struct {
-	Total     int // of all services; 10,000
-	PerIP     int // of one address, of one /64 for IPv6; 100
-	PerUser   int // logged in as one user; 50
-	PerMinute int // new ones of one address in a minute, but not of this machine; 600
+	Total     int // of all services together; 10,000
+	PerIP     int // of one address, or one /64 for IPv6; 100
+	PerUser   int // logged in as the same user; 50
+	PerMinute int // new ones of one address per minute, except loopback; 600
 }
 
 func (l *Limits) setDefaults() {
@@ -35,19 +36,18 @@ func (l *Limits) setDefaults() {
 	l.PerMinute = cmp.Or(l.PerMinute, 600)
 }
 
-// Within returns the limit of all connections together for a program that may have so
-// many files open: connections get half of these at most, and the others are kept for
-// mail.
+// Within returns the total limit on connections for a program that may open a number of files:
+// at most half of them, since the rest is needed for mail.
 func Within(files uint64, connections int) int {
 	return int(max(1, min(uint64(connections), files/2)))
 }
 
-// mostRates bounds how many addresses are counted in one minute; each takes some 100
-// bytes.
+// mostRates is the maximum number of addresses that are counted within a minute. Each
+// takes about 100 bytes.
 const mostRates = 100_000
 
-// Connections counts the connections of all services of a process. Safe for
-// concurrent use.
+// Connections counts the connections of all services of a process. It is safe
+// for concurrent use.
 type Connections struct {
 	limits Limits
 	pace   pace
@@ -57,18 +57,18 @@ type Connections struct {
 	services map[string]int
 	perIP    map[netip.Prefix]int
 	perUser  map[string]int
-	minute   time.Time            // when opened and told begin
-	opened   map[netip.Prefix]int // new connections since then
+	minute   time.Time            // start of the current minute, for opened and told
+	opened   map[netip.Prefix]int // new connections in this minute
 	told     map[told]struct{}
 }
 
-// told is a service and an address whose refusal was logged in this minute.
+// told is a service and a network whose refusal was logged in the current minute.
 type told struct {
 	service string
 	from    netip.Prefix
 }
 
-// New returns a count of no connections.
+// New returns a Connections without connections.
 func New(l Limits) *Connections {
 	l.setDefaults()
 	return &Connections{
@@ -77,11 +77,10 @@ func New(l Limits) *Connections {
 	}
 }
 
-// Admit counts a new connection to a service, or returns why it is refused:
-// ErrFull, ErrAddress or ErrRate. A zero address is that of a peer who is not
-// counted by address: a Unix socket, a trusted relay. One service gets three
-// quarters of the connections at most, so that a flood of strangers at one
-// door leaves the other doors open.
+// Admit counts a new connection to a service, or returns the reason to refuse it: ErrFull,
+// ErrAddress or ErrRate. Peers with the zero address are not counted by address: Unix sockets
+// and trusted relays. A single service can have at most three quarters of all connections, so
+// that a flood on one leaves the others reachable.
 func (c *Connections) Admit(service string, from netip.Addr, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,7 +102,7 @@ func (c *Connections) Admit(service string, from netip.Addr, now time.Time) erro
 	return nil
 }
 
-// tooFast counts a new connection of a network. c.mu is held.
+// tooFast counts a new connection from a network. c.mu must be held.
 func (c *Connections) tooFast(n netip.Prefix, now time.Time) bool {
 	if n.Addr().IsLoopback() {
 		return false
@@ -113,16 +112,16 @@ func (c *Connections) tooFast(n netip.Prefix, now time.Time) bool {
 	return c.opened[n] > c.limits.PerMinute
 }
 
-// turn begins another minute when it is time to. c.mu is held.
+// turn begins a new minute when the current one is over. c.mu must be held.
 func (c *Connections) turn(now time.Time) {
 	if d := now.Sub(c.minute); d < 0 || d >= time.Minute || len(c.opened) >= mostRates || len(c.told) >= mostRates {
 		c.minute, c.opened, c.told = now, map[netip.Prefix]int{}, map[told]struct{}{}
 	}
 }
 
-// Tell says whether a refusal by Admit, or another failure of a connection, is worth
-// a line in the log: it is the first of the address at this service in this minute. A
-// flood of connections is not to fill the log.
+// Tell reports whether a refusal by Admit, or another failure of a connection, should be
+// logged: only the first one of a network at a service in each minute, so that a flood of
+// connections cannot fill the log.
 func (c *Connections) Tell(service string, from netip.Addr, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -133,7 +132,7 @@ func (c *Connections) Tell(service string, from netip.Addr, now time.Time) bool 
 	return !again
 }
 
-// Leave takes back what Admit counted with the same arguments.
+// Leave undoes Admit with the same arguments.
 func (c *Connections) Leave(service string, from netip.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -155,7 +154,7 @@ func (c *Connections) AdmitUser(name string) error {
 	return nil
 }
 
-// LeaveUser takes back what AdmitUser counted.
+// LeaveUser undoes AdmitUser.
 func (c *Connections) LeaveUser(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

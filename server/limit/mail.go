@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Mail bounds how much mail users send in an hour: a stolen password is not to
-// bury everybody. Each user has an hour's worth to spend at once, and it grows
-// back evenly. Safe for concurrent use.
+// Mail limits how much mail users send per hour, so that a stolen password cannot be used to
+// flood others. A user can spend the allowance of an hour at once, and it is replenished
+// continuously. Mail is safe for concurrent use.
 type Mail struct {
 	messages, recipients int // in an hour
 
@@ -16,27 +16,27 @@ type Mail struct {
 	users map[string]*spent
 }
 
-// spent is what a user used of an hour's worth, as of then.
+// spent is what a user has used of the hourly allowance, as of a time.
 type spent struct {
 	messages, recipients float64
 	at                   time.Time
 }
 
-// NewMail returns limits of messages and recipients in an hour; 0 is the
-// default: 1,000 and 10,000.
+// NewMail returns limits on messages and recipients per hour; 0 means the
+// defaults, 1,000 and 10,000.
 func NewMail(messages, recipients int) *Mail {
 	return &Mail{messages: cmp.Or(messages, 1000), recipients: cmp.Or(recipients, 10_000), users: map[string]*spent{}}
 }
 
-// Message counts a message of a user and tells whether it is within the limit;
-// one that is not does not count.
+// Message counts a message of a user and reports whether it is within the limit. A message
+// beyond the limit is not counted.
 func (m *Mail) Message(user string, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return take(&m.of(user, now).messages, m.messages)
 }
 
-// Recipient counts a recipient likewise.
+// Recipient does the same for a recipient.
 func (m *Mail) Recipient(user string, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -51,8 +51,8 @@ func take(spent *float64, limit int) bool {
 	return true
 }
 
-// of returns the account of a user as of now. m.mu is held. There are no more
-// of them than users who logged in.
+// of returns the record of a user as of now. m.mu must be held. There are at most as many
+// records as users who have logged in.
 func (m *Mail) of(user string, now time.Time) *spent {
 	s := m.users[user]
 	if s == nil {

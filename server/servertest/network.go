@@ -11,31 +11,30 @@ import (
 	"time"
 )
 
-// Failure is how a network fails.
+// Failure is a kind of network failure.
 type Failure uint8
 
-// The failures of a network. Each lasts from one call of Read or Write on.
+// The kinds of network failures. Each begins with a call of Read or Write, and lasts.
 const (
-	Reset Failure = iota // half of what is written arrives, and the connection is reset
-	Ended                // the client has closed its side, and still takes what is written
-	Stuck                // half of what is written arrives, and nothing more comes or goes
+	Reset Failure = iota // half of a write arrives, then the connection is reset
+	Ended                // the client has closed its side, but still reads
+	Stuck                // half of a write arrives, then nothing comes or goes any more
 )
 
 func (f Failure) String() string { return [...]string{"reset", "ended", "stuck"}[f] }
 
-// Failures are all of them.
+// Failures lists all of them.
 var Failures = []Failure{Reset, Ended, Stuck}
 
-// Network is a listener on whose connections the network fails at one call, as the
-// server sees it.
+// Network is a listener whose connections fail at a given call, as seen by the server.
 //
-// While it is stuck a deadline of the server comes at once. That there is none is
-// what Err tells of.
+// While a connection is stuck, a deadline of the server expires at once. Err reports a
+// call without a deadline.
 type Network struct {
 	net.Listener
-	// Piece is how many octets come at most by one Read; 0: 100.
+	// Piece is the maximum number of octets that a Read returns; 0 means 100.
 	Piece int
-	// Patient says that the server is not what is tested: stuck, it waits until the
+	// Patient means that the server is not what is being tested: a stuck call waits until the
 	// other side closes the connection.
 	Patient bool
 
@@ -46,22 +45,22 @@ type Network struct {
 	err   error
 }
 
-// Fail counts calls from here and from 0, and has the network fail at one of them;
-// less than 0: at none.
+// Fail resets the count of calls, and makes connections accepted from now on fail at a call,
+// counted from 0; a negative number means never.
 func (n *Network) Fail(at int, how Failure) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.at, n.how, n.calls = at, how, 0
 }
 
-// Calls is how many calls there were since Fail.
+// Calls returns the number of calls since Fail.
 func (n *Network) Calls() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.calls
 }
 
-// Err tells that a server waited without a deadline for a connection that is stuck.
+// Err returns an error if a server waited without a deadline on a stuck connection.
 func (n *Network) Err() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -92,7 +91,7 @@ type networkConn struct {
 	closed      chan struct{}
 }
 
-// fails counts a call.
+// fails counts a call, and reports whether it fails.
 func (c *networkConn) fails() bool {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
@@ -126,11 +125,11 @@ func (c *networkConn) Write(p []byte) (int, error) {
 	return n, syscall.EPIPE
 }
 
-// patience is how long somebody may wait for a connection without a deadline before
-// that is a fault; the end of a handshake's time closes it.
+// patience is how long a call may wait on a stuck connection without a deadline before it
+// counts as a fault. The timeout of a TLS handshake may close the connection before that.
 const patience = 20 * time.Second
 
-// stuck is the end of waiting.
+// stuck waits as a call on a stuck connection would, and returns its error.
 func (c *networkConn) stuck(deadline *time.Time) error {
 	c.mu.Lock()
 	until := *deadline
@@ -154,7 +153,7 @@ func (c *networkConn) stuck(deadline *time.Time) error {
 	return c.n.err
 }
 
-// What sets a deadline has to do so for the socket too: others wait on that.
+// Deadlines are also set on the socket, since others wait on that.
 
 func (c *networkConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
@@ -174,7 +173,7 @@ func (c *networkConn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// CloseWrite is that of the socket.
+// CloseWrite closes the sending side of the socket.
 func (c *networkConn) CloseWrite() error {
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok {

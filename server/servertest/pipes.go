@@ -5,20 +5,19 @@ import (
 	"sync"
 )
 
-// Pipes is a listener whose connections are made in memory. What a client writes
-// has arrived when its Write returns, so that it can wait for a server that
-// has something else to do first.
+// Pipes is a listener for connections in memory. A client's Write returns when the server has
+// read the data, so that a client can wait for a server that is busy.
 type Pipes struct {
 	conns chan net.Conn
 	done  chan struct{}
 	once  sync.Once
 }
 
-// NewPipes returns a listener, to be closed as others are.
+// NewPipes returns a listener, which must be closed.
 func NewPipes() *Pipes { return &Pipes{conns: make(chan net.Conn), done: make(chan struct{})} }
 
-// Dial returns the client's end of a new connection, and a channel that is
-// closed when the server closes its end. It must not be called after Close.
+// Dial returns the client side of a new connection, and a channel that is closed when the
+// server closes its side. It must not be called after Close.
 func (p *Pipes) Dial() (client net.Conn, ended <-chan struct{}) {
 	client, server := net.Pipe()
 	end := &pipeEnd{Conn: server, closed: make(chan struct{})}
@@ -45,7 +44,7 @@ func (p *Pipes) Close() error {
 // Addr implements net.Listener.
 func (p *Pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
-// pipeEnd tells when it is closed.
+// pipeEnd reports when it is closed.
 type pipeEnd struct {
 	net.Conn
 	closed chan struct{}

@@ -8,11 +8,11 @@ import (
 	"maildird/auth"
 )
 
-// Refusing is a source of users that checks no login: of a lock that refuses
-// all of them. Only the first is worth a line in the log.
+// Refusing is an Authenticator that refuses all logins because of a lock, as if it had checked
+// none. Only the first refusal is to be logged.
 type Refusing struct{ asked atomic.Int32 }
 
-// Authenticate fails.
+// Authenticate returns auth.ErrThrottled the first time, then auth.ErrThrottledAgain.
 func (r *Refusing) Authenticate(context.Context, netip.Addr, string, string) (auth.User, error) {
 	if r.asked.Add(1) > 1 {
 		return auth.User{}, auth.ErrThrottledAgain

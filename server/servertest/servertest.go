@@ -1,5 +1,5 @@
-// Package servertest has what the tests of several servers need: a certificate
-// and a place for the log.
+// Package servertest provides what the tests of several servers need: a certificate, a log,
+// and listeners that fail.
 package servertest
 
 import (
@@ -16,21 +16,20 @@ import (
 	"time"
 )
 
-// Log collects what a server logs. The zero value is empty. Safe for concurrent
-// use.
+// Log collects what a server logs. The zero value is empty. It is safe for concurrent use.
 type Log struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-// Write takes a piece of the log. There is no error.
+// Write appends to the log. It never fails.
 func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-// Take returns what was logged since the last call.
+// Take returns what was logged since the last call of Take.
 func (l *Log) Take() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -38,15 +37,15 @@ func (l *Log) Take() string {
 	return l.text.String()
 }
 
-// String returns what was logged, but for what Take returned.
+// String returns what was logged since the last call of Take.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-// Certificate makes a certificate for 127.0.0.1, good for an hour, and a pool
-// that trusts it.
+// Certificate returns a certificate for 127.0.0.1 that is valid for an hour, and a
+// pool that trusts it.
 func Certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
