@@ -9,10 +9,10 @@ import (
 // Next returns the mod-sequence of the next change.
 func (f *File) Next() uint64 { return max(f.h.highest+1, fromClock(f.opt.Now())) }
 
-// Add notes a change, which has the mod-sequence of Next (of Highest if it is of
-// save dates only), and appends it to the file; Sync makes it durable. UIDs
-// ascend in all lists. The change counts for this process whatever the error; a
-// file that could not be appended to is made anew by Rewrite.
+// Add records a change and appends it to the file; Sync makes it durable. The change has
+// the mod-sequence returned by Next, or by Highest if it consists only of save dates. UIDs
+// ascend in all lists. This process takes the change into account whatever the error; if
+// the file could not be appended to, Rewrite replaces it.
 func (f *File) Add(c Frame) error {
 	f.note(&c)
 	if f.rewrite {
@@ -21,7 +21,7 @@ func (f *File) Add(c Frame) error {
 	b := appendSplit(nil, f.last, c)
 	err := f.append(b)
 	if errors.Is(err, errNoLock) {
-		f.begun = false // read it again, all of it
+		f.begun = false // read all of it again
 		return f.fail(err)
 	}
 	if err != nil {
@@ -49,7 +49,7 @@ func (f *File) append(b []byte) error {
 		return fmt.Errorf("%s/%s: %w", f.dir.Path(), Name, errNoLock)
 	}
 	if _, err = file.Write(b); err != nil {
-		// What is half written would count as damage.
+		// A partial write would count as damage.
 		err = errors.Join(err, file.Truncate(f.size))
 	} else {
 		f.unsynced = true
@@ -60,14 +60,14 @@ func (f *File) append(b []byte) error {
 	return err
 }
 
-// Sync makes all that was written or read so far durable, if so configured. It
-// comes before a client is told of a mod-sequence; as long as none is, nothing
-// need be. It does not need the lock.
+// Sync makes everything that was written or read so far durable, if so configured. It must
+// be called before a client is told a mod-sequence; until then, nothing has to be durable.
+// It does not need the lock.
 func (f *File) Sync() error { return f.SyncWith(f.dir.Sync) }
 
-// SyncWith is Sync for one who has names in the folder of his own to make
-// durable: he is called for that, once at most, instead of the folder being
-// synced, in another goroutine.
+// SyncWith is Sync for a caller that has to make names in the folder durable itself:
+// instead of syncing the folder, it calls the function folder, in another goroutine and at
+// most once.
 func (f *File) SyncWith(folder func() error) error {
 	f.told = true
 	if !f.opt.Fsync || f.inode == 0 || !f.unsynced && !f.renamed {
@@ -79,16 +79,15 @@ func (f *File) SyncWith(folder func() error) error {
 		_ = file.Close()
 	}
 	if err != nil {
-		// Another sync would say that all is well: the system forgets what it
-		// could not write.
+		// A second sync would report success: the system forgets what it could not write.
 		f.rewrite = true
 		return f.fail(err)
 	}
 	return nil
 }
 
-// sync makes the content and, at the same time, the name durable: one without the
-// other counts as lost, see the package comment.
+// sync makes the content and, at the same time, the name durable: one without the other
+// counts as lost, see the package comment.
 func (f *File) sync(file *os.File, folder func() error) error {
 	named := make(chan error, 1)
 	if f.renamed {
@@ -104,7 +103,7 @@ func (f *File) sync(file *os.File, folder func() error) error {
 	return nil
 }
 
-// fail notes why the journal cannot be written.
+// fail records why the journal cannot be written.
 func (f *File) fail(err error) error {
 	f.failed, f.retry = err, f.opt.Now().Add(retryAfter)
 	return err

@@ -11,57 +11,57 @@ import (
 	"maildird/maildir/filename"
 )
 
-// The file begins with a header of 64 bytes (all numbers little-endian):
+// The file starts with a header of 64 bytes (all numbers little-endian):
 //
 //	 0  magic
-//	 8  inode of the file
+//	 8  inode number of the file
 //	16  mod-sequence since which removed messages are remembered
-//	24  highest mod-sequence when the file was written anew
-//	32  run of the machine it was written in, 0 if all of it was synced
+//	24  highest mod-sequence when the file was rewritten
+//	32  run of the machine in which it was written, 0 if all of it was synced
 //	40  UIDVALIDITY (32 bits)
-//	44  highest UID that was accounted for when the file was written anew (32 bits)
-//	48  when the file was made, in nanoseconds since 1970, 0 if the file system does not tell
+//	44  highest UID accounted for when the file was rewritten (32 bits)
+//	48  when the file was created, in nanoseconds since 1970, 0 if the file system does not tell
 //	56  zero
-//	60  CRC-32C of what comes before (32 bits)
+//	60  CRC-32C of the preceding bytes (32 bits)
 //
-// and goes on with frames: the length of the payload and its CRC-32C (32 bits
-// each), and the payload, which is unsigned varints:
+// Frames follow, each consisting of the length of the payload and its CRC-32C (32 bits
+// each), and the payload, which is a sequence of unsigned varints:
 //
-//	mod-sequence, less that of the frame before
-//	number of changed messages, for each: UID less the one before, flags
-//	number of runs of removed UIDs, for each: first UID less the last one
-//	of the run before, number of UIDs less one
-//	number of save dates, for each: UID less the one before, seconds less
-//	those of the one before (zigzag), or less the mod-sequence's for the first
-//	number of keyword letters that stand for another name from here on, for
+//	mod-sequence, minus that of the previous frame
+//	number of changed messages, and for each: UID minus the previous one, flags
+//	number of runs of removed UIDs, and for each: first UID minus the last one
+//	of the previous run, number of UIDs minus one
+//	number of save dates, and for each: UID minus the previous one, seconds minus
+//	the previous ones (zigzag), or for the first, minus those of the mod-sequence
+//	number of keyword letters that stand for another name from here on, and for
 //	each: its index (0 for a), length of the name (0: it has none), the name
 //
-// UIDs ascend in all lists. Version 2 has no letters; others count as lost.
+// UIDs ascend in all lists. Version 2 has no letters; all other versions count as lost.
 const (
 	magic      = "MDHIST\x00\x03" // the last octet is the version
 	unlettered = 2
 	headerSize = 64
 	frameHead  = 8
 
-	// maxPayload bounds what is read at once; maxList keeps frames below it.
+	// maxPayload limits what is read at once; maxList keeps frames below it.
 	maxPayload = 1 << 20
 	maxList    = 30_000
-	// maxFile bounds what a reader accepts: ten times a million messages.
+	// maxFile is the largest file that is read: ten times what a million messages need.
 	maxFile = 256 << 20
-	// maxModSeq is far below the 63 bits of RFC 7162, so that there is always
-	// a next one. The clock gets there in 36,000 years.
+	// maxModSeq is far below the 63 bits of RFC 7162, so that there is always a next one.
+	// The clock gets there in 36,000 years.
 	maxModSeq = 1 << 60
 	maxUID    = 1<<32 - 2
-	// maxName is the longest name of a keyword.
+	// maxName is the length in octets of the longest keyword name.
 	maxName = 255
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// errDamaged says that what was read is no journal of ours, or not whole.
+// errDamaged means that what was read is not a complete journal in a known format.
 var errDamaged = errors.New("damaged")
 
-// header is the beginning of the file, see above.
+// header is the beginning of the file; see above for the fields.
 type header struct {
 	inode     uint64
 	since     uint64
@@ -115,14 +115,13 @@ type State struct {
 	Flags filename.Flags
 }
 
-// Run is UIDs from First to Last, First <= Last.
+// Run is the UIDs from First to Last, First <= Last.
 type Run struct{ First, Last uint32 }
 
-// Saved is when a message was saved in the folder: At is in seconds since 1970,
-// never 0.
+// Saved is when a message was saved in the folder: At is in seconds since 1970, never 0.
 type Saved struct{ UID, At uint32 }
 
-// Letter is what a keyword letter stands for, "" for nothing. Index is 0 for a.
+// Letter is the name that a keyword letter stands for, "" for none. Index is 0 for a.
 type Letter struct {
 	Index int
 	Name  string
@@ -131,9 +130,9 @@ type Letter struct {
 // Names are the names of the keyword letters.
 type Names [filename.MaxKeywords]string
 
-// Frame is what happened with one mod-sequence, or a part of it. UIDs ascend. A
-// frame with save dates or letters alone may have the mod-sequence of the one before,
-// as they are no change.
+// Frame is what happened with one mod-sequence, or part of it. UIDs ascend. A frame that
+// has only save dates or letters may have the mod-sequence of the previous frame, because
+// these are not changes.
 type Frame struct {
 	ModSeq  uint64
 	Changed []State
@@ -142,11 +141,11 @@ type Frame struct {
 	Letters []Letter
 }
 
-// seconds is what the first save date of a frame is compared with.
+// seconds is the time in seconds since 1970 from which the first save date of a frame is
+// subtracted.
 func (f *Frame) seconds() int64 { return int64(f.ModSeq / 1_000_000) }
 
-// appendFrame appends the frame in the form of the file. Its lists are not
-// longer than maxList.
+// appendFrame appends the encoded frame. Its lists must not be longer than maxList.
 func appendFrame(b []byte, last uint64, f *Frame) []byte {
 	at := len(b)
 	b = append(b, make([]byte, frameHead)...)
@@ -185,8 +184,8 @@ func appendFrame(b []byte, last uint64, f *Frame) []byte {
 	return b
 }
 
-// appendSplit is appendFrame for lists of any length: it appends as many
-// frames with the same mod-sequence as it takes.
+// appendSplit is appendFrame for lists of any length: it appends as many frames with the
+// same mod-sequence as necessary.
 func appendSplit(b []byte, last uint64, f Frame) []byte {
 	for {
 		part := Frame{f.ModSeq, f.Changed[:min(len(f.Changed), maxList)], f.Gone[:min(len(f.Gone), maxList)], f.Saved[:min(len(f.Saved), maxList)], f.Letters}
@@ -200,19 +199,20 @@ func appendSplit(b []byte, last uint64, f Frame) []byte {
 	}
 }
 
-// frameReader reads frames one after the other.
+// frameReader reads frames one after another.
 type frameReader struct {
 	r       io.Reader
 	head    [frameHead]byte
 	payload []byte
 	frame   Frame
-	before  uint64 // mod-sequence of the frame before
-	// lettered is that of the header.
+	before  uint64 // mod-sequence of the previous frame
+	// lettered is header.lettered.
 	lettered bool
 }
 
-// next returns the next frame, which is valid until the next call; io.EOF
-// where the file ends behind a frame, errDamaged or another error elsewhere.
+// next returns the next frame, which is valid until the next call. It returns io.EOF if the
+// file ends after a frame, errDamaged if it ends elsewhere or is malformed, or a read
+// error.
 func (fr *frameReader) next() (*Frame, error) {
 	if _, err := io.ReadFull(fr.r, fr.head[:]); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
@@ -243,7 +243,7 @@ func (fr *frameReader) next() (*Frame, error) {
 	return &fr.frame, nil
 }
 
-// decode takes the payload apart into frame.
+// decode decodes the payload into frame.
 func (fr *frameReader) decode() bool {
 	p, f := varints{b: fr.payload}, &fr.frame
 	f.ModSeq = fr.before + p.next(maxModSeq)
@@ -279,7 +279,7 @@ func (fr *frameReader) decode() bool {
 	return !p.bad && len(p.b) == 0
 }
 
-// varints takes unsigned varints off b.
+// varints decodes unsigned varints from b.
 type varints struct {
 	b   []byte
 	bad bool
@@ -295,7 +295,7 @@ func (p *varints) next(most uint64) uint64 {
 	return n
 }
 
-// text takes a text of most octets at most, after its length.
+// text decodes a string of at most most octets, preceded by its length.
 func (p *varints) text(most uint64) string {
 	n := p.next(most)
 	if n > uint64(len(p.b)) {
@@ -307,7 +307,7 @@ func (p *varints) text(most uint64) string {
 	return text
 }
 
-// above takes a UID that is greater than uid.
+// above decodes a UID that must be greater than uid.
 func (p *varints) above(uid uint64) uint64 {
 	n := p.next(maxUID - uid)
 	if n == 0 {
@@ -316,7 +316,7 @@ func (p *varints) above(uid uint64) uint64 {
 	return uid + n
 }
 
-// time takes a difference to the time before.
+// time decodes a difference from the previous time.
 func (p *varints) time(before int64) int64 {
 	n, size := binary.Varint(p.b)
 	at := before + n

@@ -17,23 +17,24 @@ import (
 )
 
 const (
-	// Name is what the journal is called in its folder.
+	// Name is the journal's file name in its folder.
 	Name     = "maildird-history"
 	tempName = Name + ".tmp"
 
-	// maxGone bounds how many runs of removed UIDs are remembered: half a
+	// maxGone limits how many runs of removed UIDs are remembered: they take half a
 	// megabyte.
 	maxGone = 1 << 15
-	// lead is how far after a loss the first mod-sequence is above the clock.
+	// lead is how far the first mod-sequence after a loss is ahead of the clock.
 	lead = uint64(time.Second / time.Microsecond)
-	// retryAfter is how long a journal that could not be written is left alone.
+	// retryAfter is how long to wait before a journal that could not be written is tried
+	// again.
 	retryAfter = 10 * time.Second
 )
 
 // Options of New.
 type Options struct {
-	Fsync bool // let Sync sync
-	// DataSync makes a file's content durable, nil: as the system does. Tests set it.
+	Fsync bool // whether Sync syncs
+	// DataSync makes a file's content durable; nil: by the usual system call. Tests set it.
 	DataSync func(*os.File) error
 	Log      *slog.Logger
 	Now      func() time.Time
@@ -45,44 +46,44 @@ type Change uint8
 // The findings of Refresh.
 const (
 	Unchanged Change = iota // nothing new
-	Appended                // only what is new was given
-	Replaced                // all was given, from the first frame on
-	Missing                 // there is no journal that counts: call Begin
+	Appended                // only the new frames were passed on
+	Replaced                // all frames were passed on, from the first one on
+	Missing                 // there is no valid journal: call Begin
 )
 
-// File is the journal of one folder. All methods but Highest, Sync and the queries
-// need dovecot-uidlist.lock. Not safe for concurrent use.
+// File is the journal of one folder. All methods except Highest, Sync and the queries
+// require dovecot-uidlist.lock. A File is not safe for concurrent use.
 type File struct {
 	dir  *dirfd.Dir
 	opt  Options
-	boot uint64 // this run of the machine
+	boot uint64 // identifies this run of the machine
 
-	begun   bool   // what follows holds
-	inode   uint64 // of the file that was read or written
+	begun   bool   // the following fields are valid
+	inode   uint64 // of the file that was last read or written
 	size    int64
-	mtime   time.Time // another file may get the inode, and have the size
+	mtime   time.Time // to detect another file with the same inode number and size
 	h       header
 	last    uint64 // mod-sequence of the last frame in the file
-	records int    // messages and runs in the file, but not save dates: each is added once
+	records int    // messages and runs in the file, but not save dates: each of these is added only once
 	gone    []gone // ascending by mod-sequence
 	letters Names
 
-	rewrite bool // the file cannot be appended to
-	// unsynced says that something was written or read that may not be on disk
-	// yet, renamed that the file's name may not be.
+	rewrite bool // the file cannot be appended to and has to be rewritten
+	// unsynced is set if something was written or read that may not be on disk yet; renamed
+	// is set if the file's name may not be.
 	unsynced, renamed bool
-	// told says that clients may be told of what is read at any moment.
+	// told is set once clients may be told what is read at any moment.
 	told   bool
 	failed error
 	retry  time.Time // when writing may be tried again after failed
 
 	copied bool // see Copied
-	// void is the inode of the file of which the log has that it does not count:
-	// a mailbox reads it before and after it takes the lock.
+	// void is the inode number of the file that the log already reports as unusable: a
+	// mailbox reads it both before and after it acquires the lock.
 	void uint64
 }
 
-// gone is UIDs that were removed together, and when.
+// gone is a run of UIDs that were removed together, and when.
 type gone struct {
 	Run
 	modseq uint64
@@ -100,11 +101,11 @@ func New(dir *dirfd.Dir, opt Options) *File {
 	return f
 }
 
-// RunOfMachine identifies the time since the machine was started, never 0.
+// RunOfMachine identifies the time since the machine was started. It is never 0.
 var RunOfMachine = sync.OnceValue(func() uint64 {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		id = []byte(time.Now().String()) // never the same: each process starts anew
+		id = []byte(time.Now().String()) // different each time: each process starts anew
 	}
 	sum := fnv.New64a()
 	_, _ = sum.Write(id)
@@ -114,26 +115,26 @@ var RunOfMachine = sync.OnceValue(func() uint64 {
 // Highest returns the highest mod-sequence, 0 before Begin or Refresh.
 func (f *File) Highest() uint64 { return f.h.highest }
 
-// Accounted returns the highest UID of which the journal tells what became of it.
+// Accounted returns the highest UID that the journal accounts for.
 func (f *File) Accounted() uint32 { return f.h.accounted }
 
-// Letters returns what the keyword letters in the journal's flags stand for: what
-// they stood for when the last frame was added that gave messages flags. known is
-// false if it does not tell.
+// Letters returns the names that keyword letters in the journal's flags stand for: those at
+// the time when the last frame with flags was added. known is false if the journal does not
+// record them.
 func (f *File) Letters() (names Names, known bool) { return f.letters, f.h.lettered }
 
-// Copied tells whether Refresh found a journal that was made in another place: the
-// folder is a copy of another one, or was put back from a backup.
+// Copied reports whether Refresh found a journal that was created elsewhere: the folder is
+// a copy of another one, or was restored from a backup.
 func (f *File) Copied() bool { return f.copied }
 
-// Err returns why the journal could not be written, nil if it is as it should be.
+// Err returns why the journal could not be written, or nil if it is up to date.
 func (f *File) Err() error { return f.failed }
 
-// Refresh reads what others wrote since the last call and gives it frame by
-// frame, ascending by mod-sequence. A frame is valid during the call of give.
-// A journal that belongs to another UIDVALIDITY, cannot be read, or does not
-// count for one of the reasons in the package comment, is Missing; give may
-// have been called before that was found out.
+// Refresh reads what others wrote since the last call and calls give with each frame,
+// ascending by mod-sequence. A frame is valid only during the call. Refresh returns Missing
+// for a journal that belongs to another UIDVALIDITY, cannot be read, or is invalid for one
+// of the reasons in the package comment; give may have been called before that was found
+// out.
 func (f *File) Refresh(validity uint32, give func(*Frame)) Change {
 	begun := f.begun && f.h.validity == validity
 	st, err := f.dir.Lstat(Name)
@@ -165,7 +166,7 @@ func (f *File) Refresh(validity uint32, give func(*Frame)) Change {
 	return Missing
 }
 
-// Stale tells whether another process wrote since the last Refresh.
+// Stale reports whether another process wrote to the journal since the last Refresh.
 func (f *File) Stale() bool {
 	st, err := f.dir.Lstat(Name)
 	if err != nil {
@@ -174,7 +175,7 @@ func (f *File) Stale() bool {
 	return !f.begun || !f.isAt(st)
 }
 
-// isAt tells whether the file is as it was read or written last.
+// isAt reports whether the file is unchanged since it was last read or written.
 func (f *File) isAt(st dirfd.Stat) bool {
 	return st.Ino == f.inode && st.Size == f.size && st.Mtime.Equal(f.mtime)
 }
@@ -186,12 +187,12 @@ func (f *File) open(st dirfd.Stat, validity uint32, change Change, give func(*Fr
 	}
 	defer file.Close()
 	if change == Appended && !f.continues(file, st, f.h) {
-		change = Replaced // twice, and the second file got the inode of the first
+		change = Replaced // replaced twice, and the second file got the inode number of the first
 	}
 	return change, f.read(file, st, validity, change, give)
 }
 
-// read takes over the file from where reading ended, or from its beginning.
+// read reads the file from where reading ended, or from its beginning.
 func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change, give func(*Frame)) error {
 	at := f.size
 	if change == Replaced {
@@ -208,7 +209,7 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 		f.renamed = true
 		at = headerSize
 	}
-	f.unsynced = true // maybe its writer told nobody, and did not sync it
+	f.unsynced = true // perhaps its writer told nobody, and so did not sync it
 	if f.told && f.opt.Fsync {
 		if err := f.sync(file, f.dir.Sync); err != nil {
 			f.rewrite = true
@@ -256,17 +257,16 @@ func (f *File) readHeader(file *os.File, st dirfd.Stat, validity uint32) (h head
 	return h, nil
 }
 
-// unlike tells whether nothing can be appended to a file with this header.
+// unlike reports whether nothing can be appended to a file with this header.
 func (f *File) unlike(h header) bool { return h.boot == 0 && f.boot != 0 || !h.lettered }
 
-// sameBirth tells whether two times may be of the making of one file, as far as
-// they are known (not 0). Some file systems keep them in memory more exactly than
-// on disk.
+// sameBirth reports whether two creation times, as far as they are known (not 0), may be
+// those of one file. Some file systems keep them more exactly in memory than on disk.
 func sameBirth(a, b int64) bool {
 	return a == 0 || b == 0 || time.Duration(a-b).Abs() < dirfd.CoarseGrain
 }
 
-// note takes a frame into what is remembered.
+// note adds a frame to what is remembered.
 func (f *File) note(frame *Frame) {
 	f.h.highest = max(f.h.highest, frame.ModSeq)
 	f.records += len(frame.Changed) + len(frame.Gone)
@@ -289,8 +289,8 @@ func (f *File) note(frame *Frame) {
 	}
 }
 
-// Begin starts a history without a past: of messages up to the UID accounted
-// nothing is known. The next Rewrite makes the file.
+// Begin starts a history without a past: nothing is known of messages up to the UID
+// accounted. The next Rewrite creates the file.
 func (f *File) Begin(validity, accounted uint32) {
 	start := f.floor()
 	f.begun, f.rewrite = true, true
@@ -299,8 +299,8 @@ func (f *File) Begin(validity, accounted uint32) {
 	f.inode, f.size, f.last, f.records, f.gone, f.letters = 0, 0, 0, 0, nil, Names{}
 }
 
-// floor returns a mod-sequence above any that was given by the clock of the
-// folder, whose traces are the times of its directories and files.
+// floor returns a mod-sequence above any that was derived from the clock of this folder's
+// host, judging by the times of the folder's directories and files.
 func (f *File) floor() uint64 {
 	last := f.opt.Now()
 	newer := func(st dirfd.Stat, err error) {
@@ -319,8 +319,8 @@ func fromClock(t time.Time) uint64 {
 	return uint64(min(max(t.UnixMicro(), 1), maxModSeq/2))
 }
 
-// GoneSince returns what was removed after the mod-sequence since, oldest
-// first. exact is false if that is too long ago to be known.
+// GoneSince returns what was removed after the mod-sequence since, oldest first. exact is
+// false if since is too long ago for that to be known.
 func (f *File) GoneSince(since uint64) (runs []Run, exact bool) {
 	if since < f.h.since {
 		return nil, false

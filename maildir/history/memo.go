@@ -9,14 +9,14 @@ import (
 	"maildird/maildir/octets"
 )
 
-// The memo is a header as in the file (its size tells how long it is), then
-// numbers of 64 bits: inode, size, modification and change time of the file,
-// last mod-sequence, messages and runs in the file, 1 if something may not be
-// on disk yet, number of removed runs, and for each its first and last UID in
-// one number, and its mod-sequence; then the name of each letter, a text.
+// The memo is a header as in the file (its size determines the length), followed by numbers
+// of 64 bits: inode number, size, modification and change time of the file, last
+// mod-sequence, messages and runs in the file, 1 if something may not be on disk yet,
+// number of removed runs, and for each its first and last UID in one number, and its
+// mod-sequence; then the name of each letter, as a text.
 const memoNumbers = 8
 
-// Memo returns what the File knows, for Recall of another one. ok is false if
+// Memo returns what the File knows, to be passed to Recall of another File. ok is false if
 // the journal could not be read or written.
 func (f *File) Memo() (memo []byte, ok bool) {
 	if !f.begun || f.rewrite || f.failed != nil || f.inode == 0 {
@@ -26,7 +26,7 @@ func (f *File) Memo() (memo []byte, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	if !f.isAt(st) { // another process wrote
+	if !f.isAt(st) { // another process wrote to it
 		st.Mtime, st.Ctime = time.Unix(0, 0), time.Unix(0, 0)
 	}
 	le := binary.LittleEndian
@@ -49,10 +49,10 @@ func (f *File) Memo() (memo []byte, ok bool) {
 	return b, true
 }
 
-// Recall takes over a memo instead of reading the journal: ok says that it
-// counts, same that nobody wrote since. sameRun says that the machine was not
-// started anew since. What others appended is read by Refresh. The lock is not
-// needed.
+// Recall restores a memo instead of reading the journal: ok reports whether it is valid,
+// same whether nobody wrote to the journal since. sameRun tells whether the machine has
+// been running since then without a restart. Refresh reads what others appended. The lock
+// is not needed.
 func (f *File) Recall(memo []byte, validity uint32, sameRun bool) (ok, same bool) {
 	le := binary.LittleEndian
 	if len(memo) < headerSize+8*memoNumbers {
@@ -99,7 +99,7 @@ func (f *File) Recall(memo []byte, validity uint32, sameRun bool) (ok, same bool
 	return true, same
 }
 
-// appendedTo is continues for the file that is there now.
+// appendedTo is continues for the current file.
 func (f *File) appendedTo(h header) bool {
 	file, err := f.dir.Open(Name)
 	if err != nil {
@@ -113,9 +113,9 @@ func (f *File) appendedTo(h header) bool {
 	return f.continues(file, st, h)
 }
 
-// continues tells whether a file begins with the header that was read or written
-// last, so that what follows was appended. The highest mod-sequence and UID in
-// it are those of when the file was written anew.
+// continues reports whether a file starts with the header that was last read or written, so
+// that the rest was appended. The highest mod-sequence and UID in the header date from when
+// the file was rewritten.
 func (f *File) continues(file *os.File, st dirfd.Stat, h header) bool {
 	now, err := f.readHeader(file, st, h.validity)
 	return err == nil && now.inode == h.inode && now.boot == h.boot && now.since <= h.since &&

@@ -11,7 +11,7 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// WantsRewrite tells whether Rewrite is due, with this many messages live.
+// WantsRewrite reports whether Rewrite is due, given the number of live messages.
 func (f *File) WantsRewrite(live int) bool {
 	if f.failed != nil && f.opt.Now().Before(f.retry) {
 		return false
@@ -19,16 +19,16 @@ func (f *File) WantsRewrite(live int) bool {
 	return f.rewrite || f.records > 2*(live+len(f.gone))+1000
 }
 
-// Entry is a message, when it last changed, and when it was saved (as Saved.At, 0
-// if that is not known).
+// Entry is a message, when it last changed, and when it was saved (like Saved.At, 0 if
+// unknown).
 type Entry struct {
 	State
 	ModSeq uint64
 	Saved  uint32
 }
 
-// Rewrite replaces the file by one with these messages (in any order; the
-// slice is sorted) and the removed ones that are remembered.
+// Rewrite replaces the file by one with these messages (in any order; the slice is sorted)
+// and the removed ones that are remembered.
 func (f *File) Rewrite(live []Entry) error {
 	slices.SortFunc(live, func(a, b Entry) int {
 		if c := cmp.Compare(a.ModSeq, b.ModSeq); c != 0 {
@@ -43,8 +43,8 @@ func (f *File) Rewrite(live []Entry) error {
 	return nil
 }
 
-// writeNew writes the journal anew beside the old one, and gives it its name. Sync
-// makes both durable.
+// writeNew writes a new journal beside the old one, and renames it into place. Sync makes
+// its content and name durable.
 func (f *File) writeNew(live []Entry) (err error) {
 	rights, err := f.dir.Rights()
 	if err != nil {
@@ -86,7 +86,8 @@ func (f *File) writeNew(live []Entry) (err error) {
 	if err != nil {
 		return err
 	}
-	// Half of it on disk after a power failure counts as damage, and as lost.
+	// If only half of it is on disk after a power failure, it counts as damaged, and so as
+	// lost.
 	if err := f.dir.Rename(tempName, f.dir, Name); err != nil {
 		return err
 	}
@@ -96,7 +97,7 @@ func (f *File) writeNew(live []Entry) (err error) {
 	return nil
 }
 
-// writeFrames writes one frame for each mod-sequence that occurs, the first with the
+// writeFrames writes one frame for each mod-sequence that occurs. The first one has the
 // names of all letters.
 func (f *File) writeFrames(w io.Writer, live []Entry) (last uint64, size int, err error) {
 	var b []byte

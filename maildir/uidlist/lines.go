@@ -8,16 +8,16 @@ import (
 
 const blockSize = 128 << 10
 
-// lines reads a file line by line, many lines at a read. The lines of a block
-// share the block's memory.
+// lines reads a file line by line, many lines per read. The lines of a block share the
+// block's memory.
 type lines struct {
 	r    io.ReaderAt
-	size int64 // nothing beyond is read
+	size int64 // nothing beyond it is read
 	buf  []byte
-	text string // of the block, not given yet
+	text string // of the block, not returned yet
 	next int64  // offset of the next read
-	end  int64  // offset behind the last line that was given
-	long bool   // in the middle of a line that is too long
+	end  int64  // offset after the last line that was returned
+	long bool   // in the middle of an overlong line
 	err  error
 }
 
@@ -25,8 +25,8 @@ func newLines(r io.ReaderAt, from, size int64) *lines {
 	return &lines{r: r, size: size, next: from, end: from}
 }
 
-// line gives the next complete line, "" for one that is too long; ok is false
-// at the end, where an unfinished line may be left in l.text.
+// line returns the next complete line, "" if it is too long. ok is false at the end, where
+// an unfinished line may be left in l.text.
 func (l *lines) line() (line string, ok bool) {
 	for {
 		if i := strings.IndexByte(l.text, '\n'); i >= 0 {
@@ -55,7 +55,7 @@ func (l *lines) fill() bool {
 		l.buf = make([]byte, min(blockSize, int(min(left, blockSize))))
 	}
 	kept := copy(l.buf, l.text)
-	if kept == len(l.buf) { // a small first buffer, which held no line end
+	if kept == len(l.buf) { // a small first buffer without a line end
 		l.buf = append(l.buf, make([]byte, blockSize)...)
 	}
 	n, err := l.r.ReadAt(l.buf[kept:kept+int(min(left, int64(len(l.buf)-kept)))], l.next)

@@ -8,8 +8,8 @@ import (
 	"maildird/maildir/octets"
 )
 
-// Memo returns what the File knows, for Recall of another one. ok is false if
-// there was no list in order at the last Refresh.
+// Memo returns what the File knows, to be passed to Recall of another File. ok is false if
+// there was no list in good order at the last Refresh.
 func (f *File) Memo() (memo []byte, ok bool) {
 	if !f.known || f.version == 0 || f.damaged || f.h.UIDValidity == 0 {
 		return nil, false
@@ -34,8 +34,8 @@ func (f *File) Memo() (memo []byte, ok bool) {
 	return b, true
 }
 
-// lookAgain finds out, as Refresh would, that nothing changed since the list
-// was looked at within the grain of its time.
+// lookAgain checks, as Refresh would, that nothing has changed since the list was read
+// within the granularity of its time.
 func (f *File) lookAgain() {
 	file, err := f.dir.Open(Name)
 	if err != nil {
@@ -47,10 +47,9 @@ func (f *File) lookAgain() {
 	}
 }
 
-// Recall takes over a memo instead of reading the list: ok says that it could,
-// same that nobody wrote the list since. What others appended is read by Refresh.
-// After any other change the memo does not count: the records that were read
-// with it may have become others.
+// Recall restores a memo instead of reading the list: ok reports whether it is valid, same
+// whether nobody wrote the list since. Refresh reads what others appended. After any other
+// change the memo is not valid, because the records that it stands for may have changed.
 func (f *File) Recall(memo []byte) (ok, same bool) {
 	d := octets.Decoder{Rest: memo}
 	var n [12]uint64
@@ -75,14 +74,15 @@ func (f *File) Recall(memo []byte) (ok, same bool) {
 	return known, known && now.same(was) && !was.racy
 }
 
-// standsFor tells whether the list is the one that was seen, or has grown since.
+// standsFor reports whether the list is the one that was seen, possibly with records
+// appended.
 func (f *File) standsFor(was sight) (now sight, ok bool) {
 	st, err := f.dir.Lstat(Name)
 	if err != nil {
 		return now, false
 	}
 	if now = f.sightOf(st); now.same(was) {
-		return now, now.ctime.Equal(was.ctime) // else somebody put the old time back
+		return now, now.ctime.Equal(was.ctime) // otherwise somebody restored the old time
 	}
 	if now.size <= was.size {
 		return now, false

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// maxBase is the longest name of a file.
+// maxBase is the length in bytes of the longest file name.
 const maxBase = 255
 
-// parseHeader reads the first line. version is 0 if it gives no UIDVALIDITY
-// that can be trusted; sound is false if Dovecot would refuse it.
+// parseHeader parses the first line. version is 0 if it has no usable UIDVALIDITY; sound is
+// false if Dovecot would reject the line.
 func parseHeader(line string) (h Header, version int, sound bool) {
 	fields := strings.Fields(strings.TrimLeft(line, "\x00"))
 	if len(fields) == 0 {
@@ -49,7 +49,7 @@ func parseHeader(line string) (h Header, version int, sound bool) {
 	return h, version, sound
 }
 
-// number reads a number from 1 to 2^32-1; 0 if it is none.
+// number parses a number from 1 to 2^32-1; it returns 0 for anything else.
 func number(s string) uint32 {
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil {
@@ -70,8 +70,8 @@ func isGUID(s string) bool {
 	return true
 }
 
-// leadingUID reads the UID at the start of a record; 0 if there is none. rest
-// is what follows its space.
+// leadingUID parses the UID at the start of a record; 0 if there is none. rest is what
+// follows the space after it.
 func leadingUID(line string) (uid uint32, rest string) {
 	var n uint64
 	for i := range len(line) {
@@ -88,9 +88,9 @@ func leadingUID(line string) (uid uint32, rest string) {
 	return 0, ""
 }
 
-// parseRecord reads a line after the first. cut tells that more than a base
-// followed the colon. A CR at the end is none of the name's, as Dovecot reads
-// it: an editor that ends lines with CR LF had the list.
+// parseRecord parses a line after the first. cut reports that the colon was followed by
+// more than a base. A CR at the end is not part of the name, as in Dovecot: the list was
+// saved by an editor that ends lines with CR LF.
 func parseRecord(line string, version int) (r Record, cut, ok bool) {
 	uid, rest := leadingUID(strings.TrimSuffix(line, "\r"))
 	if uid == 0 {
@@ -113,17 +113,18 @@ func parseRecord(line string, version int) (r Record, cut, ok bool) {
 			}
 		}
 	}
-	// The flags of a name do not belong here; others may have left them.
+	// The flags of a name do not belong here, but other programs may have left them.
 	if i := strings.IndexByte(r.Base, ':'); i >= 0 {
 		r.Base, cut = r.Base[:i], true
 	}
 	return r, cut, writable(r)
 }
 
-// mergedUID finds the UID of a record that was appended to an unfinished line:
-// "12 :1700.M13 :1701.M5.host" is 12, cut off, and 13. Where the first ends and
-// the second begins cannot be seen; the shortest number above the first's is
-// right if the writers counted on. 0 if the line is no such line.
+// mergedUID returns the UID of a record that was appended to an unfinished line: for "12
+// :1700.M13 :1701.M5.host", which is 12, cut off, and 13, it returns 13. Where the first
+// record ends and the second begins cannot be determined; the shortest number above the UID
+// of the first is correct if the writers assigned ascending UIDs. It returns 0 if the line
+// is not of that kind.
 func mergedUID(line string, uid uint32) uint32 {
 	first, last := strings.Index(line, " :"), strings.LastIndex(line, " :")
 	if first == last {
@@ -135,7 +136,7 @@ func mergedUID(line string, uid uint32) uint32 {
 		if i <= first || i+1 == len(head) || head[i+1] < 'A' || head[i+1] > 'Z' {
 			break
 		}
-		head = head[:i] // a field of the second
+		head = head[:i] // a field of the second record
 	}
 	for i := len(head) - 1; i >= 0 && head[i] >= '0' && head[i] <= '9'; i-- {
 		if n := number(head[i:]); head[i] != '0' && n > uid && n <= MaxUID {
@@ -182,8 +183,7 @@ func appendRecord(b []byte, r Record) []byte {
 	return append(b, '\n')
 }
 
-// writable tells whether a record can stand in the list and is read again as
-// it is.
+// writable reports whether a record can be written to the list and is read back unchanged.
 func writable(r Record) bool {
 	return r.UID > 0 && r.UID <= MaxUID && validBase(r.Base) && (r.Ext == "" || writableExt(r))
 }

@@ -13,11 +13,11 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// Refresh reads what others changed since the last call and gives the records
-// in ascending order of UIDs. While add runs, Header tells of the list that is
-// being read. The strings of a record share memory with those of many others:
-// clone what is to be kept. It costs one system call when nothing changed. After
-// an error nothing is known of the list, and the next call reads all of it.
+// Refresh reads what others changed since the last call and calls add with the records, in
+// ascending order of UIDs. While add runs, Header describes the list that is being read.
+// The strings of a record share memory with those of many others: clone what is to be kept.
+// Refresh costs one system call if nothing has changed. After an error nothing is known of
+// the list, and the next call reads all of it.
 func (f *File) Refresh(add func(Record)) (Change, error) {
 	st, err := f.dir.Lstat(Name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -50,7 +50,7 @@ func (f *File) Refresh(add func(Record)) (Change, error) {
 	return change, err
 }
 
-// forget notes that there is no list. What a new one should go on with stays.
+// forget notes that there is no list. What a new list should continue with is kept.
 func (f *File) forget() {
 	f.h.UIDValidity = 0
 	f.known = false
@@ -88,8 +88,8 @@ func (f *File) look(file *os.File) (sight, error) {
 	return f.sightOf(st), err
 }
 
-// holds tells whether the file is the one that was read last and still has, at
-// their places, the first and the last line that were read.
+// holds reports whether the file is the one that was last read, and still has the first and
+// the last line that were read in their places.
 func (f *File) holds(file *os.File, now sight) bool {
 	if now.id != f.seen.id || now.size < f.end || f.version == 0 {
 		return false
@@ -102,7 +102,7 @@ func (f *File) holds(file *os.File, now sight) bool {
 	return at(0, f.first) && at(f.end-int64(len(f.last))-1, f.last)
 }
 
-// inOrder tells whether the UIDs of the lines from an offset on ascend.
+// inOrder reports whether the UIDs of the lines from an offset on ascend.
 func inOrder(file io.ReaderAt, from, size int64, last uint32) (bool, error) {
 	l := newLines(file, from, size)
 	for {
@@ -156,7 +156,7 @@ func (f *File) readAll(file io.ReaderAt, now sight, add func(Record)) error {
 		f.opt.Log.Error("dovecot-uidlist gives no UIDVALIDITY, nothing in it can be trusted",
 			"folder", f.dir.Path(), "size", now.size, "line", excerpt(first))
 		f.damaged = true
-		f.h.UIDValidity = 0 // GUID and the like are good enough for a new list
+		f.h.UIDValidity = 0 // GUID and the like can be used for a new list
 		return nil
 	}
 	f.h, f.end = h, l.end
@@ -215,8 +215,8 @@ func (f *File) count(uid uint32) error {
 	return nil
 }
 
-// unordered reads records in any order, and gives them in that of their UIDs.
-// Of two with one UID the one that comes first in the file counts.
+// unordered reads records in any order and passes them on in the order of their UIDs. If
+// two have the same UID, the first one in the file is used.
 func (f *File) unordered(l *lines, add func(Record)) error {
 	var all []Record
 	collect := func(r Record) { all = append(all, r) }
@@ -238,7 +238,7 @@ func (f *File) unordered(l *lines, add func(Record)) error {
 	return nil
 }
 
-// record reads one line.
+// record parses one line.
 func (f *File) record(line string) (Record, bool) {
 	clean := withoutNULs(line)
 	r, cut, ok := parseRecord(clean, f.version)
@@ -254,8 +254,8 @@ func (f *File) record(line string) (Record, bool) {
 	return r, ok
 }
 
-// withoutNULs cuts off what a file system may leave of a write that a power
-// failure cut off, if somebody wrote on behind it.
+// withoutNULs removes the NULs that a file system may leave of a write interrupted by a
+// power failure, if somebody appended after them.
 func withoutNULs(line string) string {
 	if line == "" || line[0] != 0 {
 		return line
@@ -263,8 +263,8 @@ func withoutNULs(line string) string {
 	return strings.TrimLeft(line, "\x00")
 }
 
-// noteTorn keeps the UID in an unfinished last line from being given out again:
-// whoever began to write it may have told it to a client.
+// noteTorn keeps the UID in an unfinished last line from being assigned again: whoever
+// started to write the line may have told a client that UID.
 func (f *File) noteTorn(l *lines) {
 	if uid, _ := leadingUID(l.text); uid != 0 && uid > f.lastUID && l.size > l.end {
 		f.h.NextUID = max(f.h.NextUID, uid+1)

@@ -1,37 +1,35 @@
-// Package uidlist reads and writes dovecot-uidlist, the file in which Dovecot
-// keeps the UIDs of a Maildir folder, and takes UIDVALIDITY values from
-// dovecot-uidvalidity.
+// Package uidlist reads and writes dovecot-uidlist, the file in which Dovecot keeps the
+// UIDs of a Maildir folder, and allocates UIDVALIDITY values from dovecot-uidvalidity.
 //
-// The list is one line for the folder and one for each message:
+// The list has one line for the folder and one for each message:
 //
 //	3 V1700000000 N12 G0123456789abcdef0123456789abcdef
 //	7 S120 W124 :1700000001.M1P2.host
 //	11 :1700000005.M1P2.host
 //
-// The first line gives UIDVALIDITY (V), the next UID at the time the file was
-// made (N) and the mailbox's GUID (G); the others a UID, further fields of a
-// letter and a value, and the base of the file's name. Version 1, which is also
-// Courier's, has "1 <UIDVALIDITY> <next UID>" and "<UID> <name>". Source:
-// Dovecot's maildir-uidlist.c.
+// The first line has the UIDVALIDITY (V), the next UID at the time when the file was
+// created (N) and the mailbox's GUID (G). Each other line has a UID, further fields that
+// consist of a letter and a value, and the base of the file's name. Version 1, which
+// Courier uses too, has "1 <UIDVALIDITY> <next UID>" and "<UID> <name>". Source: Dovecot's
+// maildir-uidlist.c.
 //
-// Writers hold dovecot-uidlist.lock. New records are appended, so N falls
-// behind; everything else replaces the file. Readers take no lock. What they
-// may meet, and the answer:
+// Writers hold dovecot-uidlist.lock. New records are appended, so N falls behind; any other
+// change replaces the file. Readers take no lock. They may encounter the following:
 //
-//   - An unfinished last line, of a writer that is at work or died: it is left
-//     for later, but its UID is not given out again, and the next writer
-//     replaces the file rather than add to that line.
-//   - Lines that make no sense, lines out of order, UIDs given twice, a next UID
-//     below an earlier one: Dovecot deletes such a file and numbers anew. Here
-//     every record that can be read is kept, what was found is logged, and the
-//     next writer puts the file in order.
-//   - A first line without a UIDVALIDITY: nothing can be trusted, and
-//     Header().UIDValidity is 0.
-//   - Anything but a regular file, or a file beyond the limits: an error.
+//   - An unfinished last line, because a writer is at work or died: it is not read yet, but
+//     its UID is not assigned again, and the next writer replaces the file instead of
+//     appending to that line.
+//   - Malformed lines, lines out of order, UIDs assigned twice, a next UID below an earlier
+//     one: Dovecot deletes such a file and assigns new UIDs. This package keeps every
+//     record that can be read and logs what it found, and the next writer puts the file in
+//     order.
+//   - A first line without a UIDVALIDITY: nothing can be trusted, and Header().UIDValidity
+//     is 0.
+//   - Something other than a regular file, or a file beyond the limits: an error.
 //
-// lines.go and parse.go read lines, read.go what is new in the file, write.go appends and
-// replaces; memo.go spares a reader the file, copied.go marks a copy of it, validity.go is
-// the counter.
+// lines.go and parse.go parse lines, read.go reads what is new in the file, write.go
+// appends to it and replaces it, memo.go saves a reader from reading the file, copied.go
+// marks a copy of it, and validity.go handles the counter of UIDVALIDITY values.
 package uidlist
 
 import (
@@ -46,8 +44,7 @@ import (
 // Name is the list's file name in the folder.
 const Name = "dovecot-uidlist"
 
-// Limits of what is read. A line that is longer is taken for damage; a larger
-// file is an error.
+// Limits of what is read. A longer line counts as damage; a larger file is an error.
 const (
 	maxLine    = 8 << 10
 	maxFile    = 256 << 20
@@ -56,20 +53,20 @@ const (
 	MaxUID = 1<<32 - 2
 )
 
-// errChanged says that another program wrote the list while its lock was held
-// here. Nothing was changed; read it again.
+// errChanged means that another program wrote the list while this process held its lock.
+// Nothing was changed; the list has to be read again.
 var errChanged = errors.New("another program wrote dovecot-uidlist without regard to its lock")
 
 // Options of New.
 type Options struct {
-	Fsync bool             // say that a change is done only when it is on disk
-	Log   *slog.Logger     // nil: nothing is logged
+	Fsync bool             // return from a change only when it is on disk
+	Log   *slog.Logger     // nil: no logging
 	Now   func() time.Time // nil: time.Now
 }
 
 // Header is the first line of the list.
 type Header struct {
-	UIDValidity uint32 // 0: no list, or one that says nothing to be trusted
+	UIDValidity uint32 // 0: there is no list, or it cannot be trusted
 	NextUID     uint32
 	GUID        string   // 32 hex digits, "" if the list has none
 	Extra       []string // unknown fields verbatim, such as "P2"
@@ -85,35 +82,35 @@ type Record struct {
 // Change is what Refresh found.
 type Change uint8
 
-// The findings of Refresh.
+// The results of Refresh.
 const (
-	Unchanged Change = iota // no record was given
-	Appended                // only the new records were given
-	Replaced                // all records were given, from the first one on
-	Missing                 // there is no list (any more)
+	Unchanged Change = iota // no records were passed on
+	Appended                // only the new records were passed on
+	Replaced                // all records were passed on, from the first one on
+	Missing                 // there is no list, or no longer one
 )
 
-// File is the dovecot-uidlist of one folder. Not safe for concurrent use but for
+// File is the dovecot-uidlist of one folder. It is not safe for concurrent use, except for
 // StampNow.
 type File struct {
 	dir *dirfd.Dir
 	opt Options
 	h   Header
 
-	// What was read or written last.
-	known   bool  // there is a file, and the rest describes it
+	// What was last read or written.
+	known   bool  // there is a file, and the other fields describe it
 	seen    sight // the file
-	version int   // 1 or 3; 0 if the header says nothing
-	end     int64 // offset behind the last complete line
+	version int   // 1 or 3; 0 if the header is unusable
+	end     int64 // offset after the last complete line
 	first   string
-	last    string // the last complete line, to see that the file still holds it
+	last    string // the last complete line, to check that the file still has it
 	lastUID uint32 // highest UID in a complete line
 	lines   int    // records
-	damaged bool   // something is to be put in order
-	// unsettled says that the file's name may not be durable yet.
+	damaged bool   // the file has to be put in order
+	// unsettled is set if the file's name may not be durable yet.
 	unsettled bool
-	// doubtful says that the list could not be made durable. Another sync may say that all
-	// is well and be wrong, so it is written anew before UIDs are added.
+	// doubtful is set if the list could not be made durable. A second sync may wrongly
+	// report success, so the list is rewritten before UIDs are added.
 	doubtful bool
 }
 
@@ -128,12 +125,12 @@ func New(dir *dirfd.Dir, opt Options) *File {
 	return &File{dir: dir, opt: opt}
 }
 
-// Header returns what the header says, NextUID raised above the last record
-// and above what it was before under the same UIDVALIDITY.
+// Header returns the list's header. NextUID is raised above the last record, and is never
+// lower than before under the same UIDVALIDITY.
 func (f *File) Header() Header { return f.h }
 
-// WantsRewrite tells whether Dovecot would rewrite a list now of which so many
-// records stand for messages that exist, or could not read it as it is.
+// WantsRewrite reports whether Dovecot would now rewrite a list in which live records stand
+// for existing messages, or could not read the list as it is.
 func (f *File) WantsRewrite(live int) bool {
 	if !f.known {
 		return false
@@ -142,20 +139,20 @@ func (f *File) WantsRewrite(live int) bool {
 		f.lines > 0 && f.lines*75/100 >= live
 }
 
-// Damaged tells whether the list, as it was read last, had lines that make no
-// sense, UIDs given twice, or no sound first line: it may lack UIDs that were
-// given out. An unfinished last line alone is none: its UID is known.
+// Damaged reports whether the list, when it was last read, had malformed lines, UIDs
+// assigned twice, or an unusable first line: UIDs that were assigned may be missing from
+// it. An unfinished last line alone is not damage, because its UID is known.
 func (f *File) Damaged() bool { return f.known && (f.damaged || f.h.UIDValidity == 0) }
 
-// sight is what a stat told of the file, enough to see whether it is another
-// one or has grown.
+// sight is what a stat returned of the file, enough to detect that it was replaced or has
+// grown.
 type sight struct {
 	id    dirfd.ID
 	size  int64
 	mtime time.Time
-	ctime time.Time // counts for Recall only
-	// racy: the file was looked at so soon after its last change that another
-	// one may hide behind the same time.
+	ctime time.Time // only used by Recall
+	// racy means that the file was examined so soon after its last change that another
+	// change may be hidden behind the same time.
 	racy bool
 }
 
@@ -163,15 +160,15 @@ func (f *File) sightOf(st dirfd.Stat) sight {
 	return sight{st.ID(), st.Size, st.Mtime, st.Ctime, dirfd.WithinGrain(f.opt.Now(), st.Mtime)}
 }
 
-// Stamp identifies one state of a list, but for a change that leaves its size
-// and, within the clock's tick, its time. The zero Stamp stands for no list.
+// Stamp identifies one state of a list, unless a later change keeps its size and, within
+// the clock's tick, its time. The zero Stamp stands for no list.
 type Stamp struct {
 	id    dirfd.ID
 	size  int64
 	mtime int64 // Unix time in ns
 }
 
-// Time is when the list was changed last, the zero time if there is none.
+// Time returns when the list was last changed, the zero time if there is none.
 func (s Stamp) Time() time.Time {
 	if s == (Stamp{}) {
 		return time.Time{}
@@ -181,7 +178,7 @@ func (s Stamp) Time() time.Time {
 
 func (s sight) stamp() Stamp { return Stamp{s.id, s.size, s.mtime.UnixNano()} }
 
-// Stamp is that of the state which was read or written last; ok is false if
+// Stamp returns the stamp of the state that was last read or written. ok is false if
 // nothing is known of the list.
 func (f *File) Stamp() (s Stamp, ok bool) {
 	if !f.known {
@@ -190,8 +187,8 @@ func (f *File) Stamp() (s Stamp, ok bool) {
 	return f.seen.stamp(), true
 }
 
-// StampNow is that of the list as it is. It is safe for concurrent use, and
-// costs one system call.
+// StampNow returns the stamp of the list in its current state. It is safe for concurrent
+// use and costs one system call.
 func (f *File) StampNow() (Stamp, error) {
 	st, err := f.dir.Lstat(Name)
 	if errors.Is(err, fs.ErrNotExist) {

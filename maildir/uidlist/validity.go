@@ -13,19 +13,19 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// validityName names Dovecot's counter of UIDVALIDITY in the root of a Maildir:
-// the highest N of the empty files "dovecot-uidvalidity.<8 hex digits N>" is the
-// last value given out, and renaming that file to a higher N is what takes a
-// value. The file of the bare name repeats it as text, for Dovecot to find it
-// faster. Source: Dovecot's mailbox-uidvalidity.c.
+// validityName is the name of Dovecot's counter of UIDVALIDITY values in the root of a
+// Maildir. The highest N of the empty files "dovecot-uidvalidity.<8 hex digits N>" is the
+// last value assigned, and renaming that file to a higher N allocates a value. The file
+// with the bare name contains the same value as text, so that Dovecot finds it faster.
+// Source: Dovecot's mailbox-uidvalidity.c.
 const validityName = "dovecot-uidvalidity"
 
-// validityTries bounds how often others may take a value before we do.
+// validityTries is how often other programs may take a value first before we give up.
 const validityTries = 100
 
-// NextValidity takes a UIDVALIDITY from the counter in root, durable on return:
-// one above the last, or the time for a new counter. Several programs may do so
-// at once, and each gets a value of its own.
+// NextValidity allocates a UIDVALIDITY from the counter in root, durable on return: the
+// last value plus one, or the current time for a new counter. Several programs may do so at
+// once, and each gets a value of its own.
 func NextValidity(root *dirfd.Dir, now time.Time, fsync bool) (uint32, error) {
 	n, settle, err := TakeValidity(root, now, fsync)
 	if err == nil {
@@ -37,9 +37,9 @@ func NextValidity(root *dirfd.Dir, now time.Time, fsync bool) (uint32, error) {
 	return n, nil
 }
 
-// TakeValidity is NextValidity, except that the value is durable only when
-// settle, which may be called in another goroutine, has ended without an error.
-// Until then no list may have it under its name.
+// TakeValidity is NextValidity, except that the value is durable only once settle, which
+// may be called in another goroutine, has returned without an error. Until then no list may
+// have the value under its final name.
 func TakeValidity(root *dirfd.Dir, now time.Time, fsync bool) (n uint32, settle func() error, err error) {
 	n, err = moveValidity(root, func(highest uint32, any bool) (uint32, error) {
 		if any {
@@ -53,8 +53,8 @@ func TakeValidity(root *dirfd.Dir, now time.Time, fsync bool) (n uint32, settle 
 	return n, func() error { return settleValidity(root, n, fsync) }, err
 }
 
-// RaiseValidity raises the counter in root to at least a value, so that later
-// ones are greater.
+// RaiseValidity raises the counter in root to at least the value least, so that later
+// values are greater.
 func RaiseValidity(root *dirfd.Dir, least uint32, fsync bool) error {
 	n, err := moveValidity(root, func(highest uint32, any bool) (uint32, error) {
 		if any && highest >= least {
@@ -68,8 +68,8 @@ func RaiseValidity(root *dirfd.Dir, least uint32, fsync bool) error {
 	return settleValidity(root, n, fsync)
 }
 
-// settleValidity makes durable that the counter was moved to n, and notes n in
-// the text, which only saves Dovecot a search.
+// settleValidity makes it durable that the counter was advanced to n, and writes n to the
+// text file, which merely saves Dovecot a search.
 func settleValidity(root *dirfd.Dir, n uint32, fsync bool) error {
 	if fsync {
 		if err := root.Sync(); err != nil {
@@ -80,7 +80,7 @@ func settleValidity(root *dirfd.Dir, n uint32, fsync bool) error {
 	return nil
 }
 
-// moveValidity moves the counter to what next says; 0: it stays.
+// moveValidity advances the counter to the value that next returns; 0 leaves it unchanged.
 func moveValidity(root *dirfd.Dir, next func(highest uint32, any bool) (uint32, error)) (uint32, error) {
 	name := func(n uint32) string { return fmt.Sprintf("%s.%08x", validityName, n) }
 	for range validityTries {
@@ -108,9 +108,9 @@ func moveValidity(root *dirfd.Dir, next func(highest uint32, any bool) (uint32, 
 	return 0, fmt.Errorf("%s/%s: other programs change it all the time", root.Path(), validityName)
 }
 
-// newCounter makes the first file of a counter; fs.ErrExist if there is one by
-// now. Another program may have made it, and moved it on, since the directory
-// was listed: the name is free again then, and its value is taken.
+// newCounter creates the first file of a counter, or returns fs.ErrExist if there is one by
+// now. Another program may have created it, and advanced it, since the directory was
+// listed: then the name is free again, but its value is taken.
 func newCounter(root *dirfd.Dir, name string, n uint32) error {
 	if err := createEmpty(root, name); err != nil {
 		return err
@@ -128,12 +128,11 @@ func newCounter(root *dirfd.Dir, name string, n uint32) error {
 	return err
 }
 
-// emptyLooks is how often a directory is listed before it counts as without a
-// counter: a file that is renamed during a listing may be in it under neither
-// name.
+// emptyLooks is how often a directory is listed before it counts as having no counter: a
+// file that is renamed during a listing may be missing from it under both names.
 const emptyLooks = 6
 
-// highestValidity finds the counter, but for the file with one value.
+// highestValidity finds the counter, ignoring the file with the value but.
 func highestValidity(root *dirfd.Dir, but uint32) (highest uint32, any bool, err error) {
 	for range emptyLooks {
 		if highest, any, err = listValidity(root, but); any || err != nil {
@@ -156,7 +155,7 @@ func listValidity(root *dirfd.Dir, but uint32) (highest uint32, any bool, err er
 	return highest, any, err
 }
 
-// textValidity reads the counter's text; 0 if there is none that makes sense.
+// textValidity reads the counter's text file; 0 if there is no usable one.
 func textValidity(root *dirfd.Dir) uint32 {
 	text, err := root.ReadFile(validityName, 64)
 	if err != nil {
@@ -181,8 +180,7 @@ func createEmpty(root *dirfd.Dir, name string) error {
 	return errors.Join(f.Chmod(0o444), f.Close())
 }
 
-// writeValidity writes the counter's text to a new file that takes the old
-// one's place.
+// writeValidity writes the counter's text to a new file and renames it over the old one.
 func writeValidity(root *dirfd.Dir, n uint32) error {
 	rights, err := root.Rights()
 	if err != nil {
@@ -206,18 +204,18 @@ func writeValidity(root *dirfd.Dir, n uint32) error {
 	return nil
 }
 
-// ValidityOf reads the UIDVALIDITY in a folder's list; 0 if there is none that
-// can be read.
+// ValidityOf returns the UIDVALIDITY in a folder's list; 0 if there is none that can be
+// read.
 func ValidityOf(folder *dirfd.Dir) uint32 { return HeaderOf(folder).UIDValidity }
 
-// HeaderOf is ReadHeader for one who has no use for the error.
+// HeaderOf is ReadHeader for callers that do not need the error.
 func HeaderOf(folder *dirfd.Dir) Header {
 	h, _ := ReadHeader(folder)
 	return h
 }
 
-// ReadHeader reads the first line of a folder's list; a zero Header if there is no list,
-// or one whose first line makes no sense.
+// ReadHeader reads the first line of a folder's list. It returns a zero Header if there is
+// no list, or if its first line is malformed.
 func ReadHeader(folder *dirfd.Dir) (Header, error) {
 	f, err := folder.Open(Name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, dirfd.ErrNotRegular) {

@@ -13,19 +13,19 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// tempName is Dovecot's name for the file that takes the list's place.
+// tempName is Dovecot's name for the file that replaces the list.
 const tempName = Name + ".tmp"
 
-// About how much is written at a time, always whole lines: to a list that is
-// read while it is written, and to a new one.
+// Roughly how much is written at a time, always whole lines: to a list that is read while
+// it is being written, and to a new one.
 const (
 	writeSize    = 256 << 10
 	newWriteSize = 32 << 10
 )
 
-// Append writes records at the end, durable on return. Their UIDs must ascend
-// from Header().NextUID. The lock must be held and the list have been
-// refreshed under it: that it is not as it was then is an error.
+// Append appends records, durable on return. Their UIDs must ascend from Header().NextUID.
+// The caller must hold the lock and have called Refresh while holding it; if the list has
+// changed since then, Append returns an error.
 func (f *File) Append(recs []Record) error {
 	if len(recs) == 0 {
 		return nil
@@ -64,8 +64,8 @@ func (f *File) Append(recs []Record) error {
 	}
 	if f.opt.Fsync {
 		if err := dirfd.DataSync(file); err != nil {
-			// The kernel says so once, and takes what it could not write for
-			// written: what was appended must not be found by the next reader.
+			// The kernel reports this only once, and then treats what it could not write as
+			// written: the next reader must not find what was appended.
 			f.known = false
 			cut := file.Truncate(before)
 			f.doubtful = f.doubtful || cut != nil
@@ -84,7 +84,7 @@ func (f *File) changed() error {
 	return fmt.Errorf("%s: %w", f.dir.Path(), errChanged)
 }
 
-// write appends whole lines, and takes half a line back if the disk is full.
+// write appends whole lines, and removes a partial line if the disk is full.
 func (f *File) write(file *os.File, recs []Record) error {
 	var buf []byte
 	for i, r := range recs {
@@ -110,8 +110,8 @@ func (f *File) write(file *os.File, recs []Record) error {
 	return nil
 }
 
-// appendAnew replaces the list by one with the records that it has and new
-// ones: where nothing can be appended to what is there.
+// appendAnew replaces the list by one with its existing records and the new ones. It is
+// used if the existing file cannot be appended to.
 func (f *File) appendAnew(recs []Record) error {
 	h := f.h
 	h.NextUID = recs[len(recs)-1].UID + 1
@@ -135,11 +135,11 @@ func (f *File) appendAnew(recs []Record) error {
 	return f.Settle()
 }
 
-// Rewrite replaces the list, durable on return. live gives the records in
-// ascending order of UIDs; one without fields keeps those that it has in the
-// list. A header without a GUID gets one, and NextUID does not go back while
-// UIDVALIDITY stays. The lock must be held and the list have been refreshed
-// under it: that it is not as it was then is an error.
+// Rewrite replaces the list, durable on return. live yields the records in ascending order
+// of UIDs; a record without fields keeps those that it has in the list. A header without a
+// GUID gets one, and NextUID does not decrease while UIDVALIDITY stays the same. The caller
+// must hold the lock and have called Refresh while holding it; if the list has changed
+// since then, Rewrite returns an error.
 func (f *File) Rewrite(h Header, live iter.Seq[Record]) error {
 	if err := f.Prepare(h, live, Steps{}); err != nil {
 		return err
@@ -147,26 +147,25 @@ func (f *File) Rewrite(h Header, live iter.Seq[Record]) error {
 	return f.Settle()
 }
 
-// Steps are what Prepare calls before the list gets its name; nil: nothing.
+// Steps are functions that Prepare calls before the list gets its name; nil: none.
 type Steps struct {
-	// Meanwhile is called while the list is written and synced in another
-	// goroutine: it must not change what the records are taken from.
+	// Meanwhile is called while another goroutine writes and syncs the list. It must not
+	// change what the records are taken from.
 	Meanwhile func()
-	// Before is called in a goroutine of its own, and must end without an error.
+	// Before is called in a goroutine of its own, and must return without an error.
 	Before func() error
 }
 
-// Prepare is Rewrite, except that the list is durable only after Settle, which
-// may then become so together with other files. Until then nobody may be told
-// what is in it.
+// Prepare is Rewrite, except that the list becomes durable only with Settle, possibly
+// together with other files. Until then nobody may be told what is in it.
 func (f *File) Prepare(h Header, live iter.Seq[Record], steps Steps) error {
 	return f.replace(h, func(old iter.Seq[Record]) iter.Seq[Record] { return withFields(live, old) }, steps)
 }
 
-// Unsettled tells whether Settle has something to do.
+// Unsettled reports whether Settle has something to do.
 func (f *File) Unsettled() bool { return f.unsettled }
 
-// Settle makes the name of the list durable that was written last.
+// Settle makes the name of the list that was last written durable.
 func (f *File) Settle() error {
 	if !f.unsettled {
 		return nil
@@ -179,8 +178,8 @@ func (f *File) Settle() error {
 	return nil
 }
 
-// withFields gives the records of live, with the fields of the same record in
-// old where they have none.
+// withFields yields the records of live; a record without fields gets those of the same
+// record in old.
 func withFields(live, old iter.Seq[Record]) iter.Seq[Record] {
 	if old == nil {
 		return live
@@ -203,8 +202,8 @@ func withFields(live, old iter.Seq[Record]) iter.Seq[Record] {
 	}
 }
 
-// replace writes a new list, made of the old one's records (nil: there are
-// none), and puts it in the old one's place.
+// replace writes a new list, made from the records of the old one (nil: there are none),
+// and renames it over the old one.
 func (f *File) replace(h Header, records func(old iter.Seq[Record]) iter.Seq[Record], steps Steps) error {
 	if h.UIDValidity == 0 {
 		return fmt.Errorf("%s/%s: cannot write a list without UIDVALIDITY", f.dir.Path(), Name)
@@ -259,8 +258,8 @@ func (f *File) createTemp() (*os.File, error) {
 	return f.dir.CreateAs(tempName, rights)
 }
 
-// around makes the steps while write is called, and waits for all of it. A disk
-// that is to make several things durable at once does so sooner than one by one.
+// around runs the steps while write runs, and waits for all of them. A disk makes several
+// things durable faster together than one by one.
 func (s *Steps) around(write func() error) error {
 	if s.Meanwhile == nil && s.Before == nil {
 		return write()
@@ -278,7 +277,7 @@ func (s *Steps) around(write func() error) error {
 	return errors.Join(<-ended, <-ended)
 }
 
-// take notes that the list is what w wrote.
+// take records that the list is what w wrote.
 func (f *File) take(w *listWriter) error {
 	f.unsettled = f.opt.Fsync
 	now, err := f.look(w.file)
@@ -289,7 +288,7 @@ func (f *File) take(w *listWriter) error {
 	return err
 }
 
-// openOld opens the list as it was refreshed; nil if there was none.
+// openOld opens the list in the state that was last read; nil if there was none.
 func (f *File) openOld() (*os.File, error) {
 	file, err := f.dir.Open(Name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -312,14 +311,14 @@ func (f *File) openOld() (*os.File, error) {
 	return file, nil
 }
 
-// oldRecords gives the records of the list as it was refreshed, and sets err;
-// nil if there are none.
+// oldRecords yields the records of the list in the state that was last read, and sets err
+// on failure; nil if there are none.
 func (f *File) oldRecords(old *os.File, err *error) iter.Seq[Record] {
 	if old == nil || f.version == 0 {
 		return nil
 	}
 	return func(yield func(Record) bool) {
-		reader := New(f.dir, Options{Now: f.opt.Now}) // what is wrong was logged before
+		reader := New(f.dir, Options{Now: f.opt.Now}) // faults were logged before
 		more := true
 		*err = reader.readAll(old, f.seen, func(r Record) {
 			more = more && yield(r)
@@ -343,7 +342,7 @@ func (w *listWriter) write(records iter.Seq[Record]) error {
 	w.buf = appendHeader(make([]byte, 0, newWriteSize+maxLine), w.h)
 	w.first = string(w.buf[:len(w.buf)-1])
 	w.last = w.first
-	line := 0 // where the last line begins in buf
+	line := 0 // where the last line starts in buf
 	for r := range records {
 		if r.UID <= w.lastUID || !writable(r) {
 			return fmt.Errorf("%s: cannot hold the record %d %q :%q", w.file.Name(), r.UID, r.Ext, r.Base)
