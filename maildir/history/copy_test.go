@@ -61,6 +61,32 @@ func TestOldCopy(t *testing.T) {
 	}
 }
 
+// TestOverwritten: a process that has read the journal notices that an older copy was written
+// over it, although the modification time was not restored.
+func TestOverwritten(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	m, _ := sample(t, path, c)
+	if m.h.birth == 0 {
+		t.Skip("the file system does not tell when files were made")
+	}
+	file := filepath.Join(path, Name)
+	old, err := os.ReadFile(file)
+	must(t, err)
+	highest := m.change(map[uint32]filename.Flags{7: filename.Flagged}, 9)
+	must(t, os.Chtimes(file, time.Time{}, time.Now())) // which alone changes nothing
+	if change := m.refresh(); change != Replaced {
+		t.Errorf("after touch: %v, want %v", change, Replaced)
+	}
+	must(t, os.WriteFile(file, old, 0o600))
+	must(t, os.Chtimes(file, time.Time{}, time.Now().Add(time.Second))) // the clock may not have ticked
+	if change := m.refresh(); change != Missing {
+		t.Errorf("after cp: %v, want %v", change, Missing)
+	}
+	if m.Highest() <= highest {
+		t.Errorf("goes on at %d, %d was told", m.Highest(), highest)
+	}
+}
+
 // TestWithoutBirth: a journal counts also if it does not say when it was made.
 func TestWithoutBirth(t *testing.T) {
 	path, c := t.TempDir(), newClock()

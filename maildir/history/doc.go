@@ -42,7 +42,9 @@
 //     of removed files, and a tree that is removed and unpacked again may get all of its
 //     old ones. If a copy was written over the journal and its modification time restored,
 //     as by cp -p, the change time is later. (chown, chmod and link also alter the change
-//     time: then clients fetch all flags once without need.)
+//     time: then clients fetch all flags once without need.) If its modification time was
+//     not restored, as by plain cp, a process that has read the journal before notices that
+//     the highest mod-sequence went back.
 //   - After a loss, all messages count as new: they get a mod-sequence that is above the
 //     clock and above the times of the folder's directories by one second, and so above all
 //     that were ever assigned (a mod-sequence is ahead of the clock only if there was more
@@ -51,9 +53,9 @@
 //     not exist (RFC 7162 section 3.2.6).
 //
 // Three cases are not covered: the clock is set back, and the journal is lost before the old
-// time is reached again; an older copy is written over the journal with its modification
-// time not restored, as by plain cp; or the machine's whole disk is restored to an older
-// state. (In the last two cases, delete the file.)
+// time is reached again; plain cp writes an older copy over the journal while no process has
+// it open; or the machine's whole disk is restored to an older state. (In the last two cases,
+// delete the file.)
 //
 // After a loss, the save dates are unknown, and all that is left are the change times of
 // the files.

@@ -195,6 +195,7 @@ func (f *File) open(st dirfd.Stat, validity uint32, change Change, give func(*Fr
 // read reads the file from where reading ended, or from its beginning.
 func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change, give func(*Frame)) error {
 	at := f.size
+	least := uint64(0) // the highest mod-sequence that the file had before
 	if change == Replaced {
 		if st.Size > maxFile {
 			return fmt.Errorf("%w: it has %d bytes", errDamaged, st.Size)
@@ -202,6 +203,9 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 		h, err := f.readHeader(file, st, validity)
 		if err != nil {
 			return err
+		}
+		if f.begun && !f.rewrite && st.Ino == f.inode && h.birth == f.h.birth && h.birth != 0 {
+			least = f.h.highest
 		}
 		f.begun, f.h, f.inode = true, h, st.Ino
 		f.last, f.records, f.gone, f.letters = 0, 0, nil, Names{}
@@ -229,11 +233,18 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 		f.last = frame.ModSeq
 		give(frame)
 	}
+	if f.h.highest < least {
+		f.h.highest = least // for floor
+		return errOverwritten
+	}
 	f.size, f.mtime = st.Size, st.Mtime
 	return nil
 }
 
-var errCopy = errors.New("it is a copy, as after a restore")
+var (
+	errCopy        = errors.New("it is a copy, as after a restore")
+	errOverwritten = errors.New("an older copy was written over it")
+)
 
 func (f *File) readHeader(file *os.File, st dirfd.Stat, validity uint32) (h header, err error) {
 	var b [headerSize]byte
