@@ -69,7 +69,7 @@ func (f *File) Sync() error { return f.SyncWith(f.dir.Sync) }
 // instead of syncing the folder, it calls the function folder, in another goroutine and at
 // most once.
 func (f *File) SyncWith(folder func() error) error {
-	f.told = true
+	f.clientsTold = true
 	if !f.opt.Fsync || f.inode == 0 || !f.unsynced && !f.renamed {
 		return nil
 	}

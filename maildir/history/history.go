@@ -72,15 +72,15 @@ type File struct {
 	// unsynced is set if something was written or read that may not be on disk yet; renamed
 	// is set if the file's name may not be.
 	unsynced, renamed bool
-	// told is set once clients may be told what is read at any moment.
-	told   bool
-	failed error
-	retry  time.Time // when writing may be tried again after failed
+	// clientsTold is set once clients may be told what is read at any moment.
+	clientsTold bool
+	failed      error
+	retry       time.Time // when writing may be tried again after failed
 
 	copied bool // see Copied
-	// void is the inode number of the file that the log already reports as unusable: a
+	// rejected is the inode number of the file that the log already reports as unusable: a
 	// mailbox reads it both before and after it acquires the lock.
-	void uint64
+	rejected uint64
 }
 
 // gone is a run of UIDs that were removed together, and when.
@@ -138,7 +138,7 @@ func (f *File) Err() error { return f.failed }
 func (f *File) Refresh(validity uint32, give func(*Frame)) Change {
 	begun := f.begun && f.h.validity == validity
 	st, err := f.dir.Lstat(Name)
-	if err == nil && begun && f.isAt(st) {
+	if err == nil && begun && f.unchanged(st) {
 		return Unchanged
 	}
 	change := Replaced
@@ -153,10 +153,10 @@ func (f *File) Refresh(validity uint32, give func(*Frame)) Change {
 		return change
 	case !errors.Is(err, fs.ErrNotExist):
 		f.copied = f.copied || errors.Is(err, errCopy)
-		if st.Ino != 0 && st.Ino == f.void {
+		if st.Ino != 0 && st.Ino == f.rejected {
 			break
 		}
-		f.void = st.Ino
+		f.rejected = st.Ino
 		f.opt.Log.Warn("the mailbox's change history cannot be used and starts anew: returning clients will fetch all flags again",
 			"mailbox", f.dir.Path(), "file", Name, "reason", err)
 	case begun && f.inode == 0:
@@ -172,11 +172,11 @@ func (f *File) Stale() bool {
 	if err != nil {
 		return f.inode != 0
 	}
-	return !f.begun || !f.isAt(st)
+	return !f.begun || !f.unchanged(st)
 }
 
-// isAt reports whether the file is unchanged since it was last read or written.
-func (f *File) isAt(st dirfd.Stat) bool {
+// unchanged reports whether the file is unchanged since it was last read or written.
+func (f *File) unchanged(st dirfd.Stat) bool {
 	return st.Ino == f.inode && st.Size == f.size && st.Mtime.Equal(f.mtime)
 }
 
@@ -209,12 +209,12 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 		}
 		f.begun, f.h, f.inode = true, h, st.Ino
 		f.last, f.records, f.gone, f.letters = 0, 0, nil, Names{}
-		f.rewrite = f.unlike(h)
+		f.rewrite = f.cannotAppend(h)
 		f.renamed = true
 		at = headerSize
 	}
 	f.unsynced = true // perhaps its writer told nobody, and so did not sync it
-	if f.told && f.opt.Fsync {
+	if f.clientsTold && f.opt.Fsync {
 		if err := f.sync(file, f.dir.Sync); err != nil {
 			f.rewrite = true
 			_ = f.fail(err)
@@ -268,8 +268,8 @@ func (f *File) readHeader(file *os.File, st dirfd.Stat, validity uint32) (h head
 	return h, nil
 }
 
-// unlike reports whether nothing can be appended to a file with this header.
-func (f *File) unlike(h header) bool { return h.boot == 0 && f.boot != 0 || !h.lettered }
+// cannotAppend reports whether nothing can be appended to a file with this header.
+func (f *File) cannotAppend(h header) bool { return h.boot == 0 && f.boot != 0 || !h.lettered }
 
 // sameBirth reports whether two creation times, as far as they are known (not 0), may be
 // those of one file. Some file systems keep them more exactly in memory than on disk.

@@ -26,7 +26,7 @@ func (f *File) Memo() (memo []byte, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	if !f.isAt(st) { // another process wrote to it
+	if !f.unchanged(st) { // another process wrote to it
 		st.Mtime, st.Ctime = time.Unix(0, 0), time.Unix(0, 0)
 	}
 	le := binary.LittleEndian
@@ -90,7 +90,7 @@ func (f *File) Recall(memo []byte, validity uint32, sameRun bool) (ok, same bool
 	f.begun, f.h, f.inode, f.size, f.last, f.records = true, h, n[0], int64(n[1]), n[4], int(n[5])
 	f.mtime = time.Unix(0, int64(n[2]))
 	f.unsynced, f.renamed = unsynced, unsynced
-	f.rewrite, f.letters = f.unlike(h), letters
+	f.rewrite, f.letters = f.cannotAppend(h), letters
 	f.gone = make([]gone, n[7])
 	for i := range f.gone {
 		run := le.Uint64(removed[16*i:])

@@ -48,7 +48,7 @@ func FuzzList(f *testing.F) {
 func readText(t *testing.T, d *dirfd.Dir, file string) (*File, []Record) {
 	f := New(d, Options{})
 	var all []Record
-	must(t, f.readAll(strings.NewReader(file), sight{size: int64(len(file))}, func(r Record) { all = append(all, r) }))
+	must(t, f.readAll(strings.NewReader(file), fileState{size: int64(len(file))}, func(r Record) { all = append(all, r) }))
 	return f, all
 }
 

@@ -64,24 +64,24 @@ func (f *File) Recall(memo []byte) (ok, same bool) {
 		n[10] == 0 || n[10] > 1<<32-1 || n[6] != 1 && n[6] != 3 {
 		return false, false
 	}
-	was := sight{id: dirfd.ID{Dev: n[0], Ino: n[1]}, size: int64(n[2]), mtime: time.Unix(0, int64(n[3])), ctime: time.Unix(0, int64(n[4])), racy: n[5] != 0}
+	was := fileState{id: dirfd.ID{Dev: n[0], Ino: n[1]}, size: int64(n[2]), mtime: time.Unix(0, int64(n[3])), ctime: time.Unix(0, int64(n[4])), racy: n[5] != 0}
 	f.h = Header{UIDValidity: uint32(n[10]), NextUID: uint32(n[11]), GUID: texts[2], Extra: texts[3:]}
 	f.version, f.end, f.lastUID, f.lines = int(n[6]), int64(n[7]), uint32(n[8]), int(n[9])
 	f.first, f.last = texts[0], texts[1]
 	f.known, f.seen, f.damaged = true, was, false
-	now, known := f.standsFor(was)
+	now, known := f.sameOrGrown(was)
 	f.known = known
 	return known, known && now.same(was) && !was.racy
 }
 
-// standsFor reports whether the list is the one that was seen, possibly with records
+// sameOrGrown reports whether the list is the one that was seen, possibly with records
 // appended.
-func (f *File) standsFor(was sight) (now sight, ok bool) {
+func (f *File) sameOrGrown(was fileState) (now fileState, ok bool) {
 	st, err := f.dir.Lstat(Name)
 	if err != nil {
 		return now, false
 	}
-	if now = f.sightOf(st); now.same(was) {
+	if now = f.fileStateOf(st); now.same(was) {
 		return now, now.ctime.Equal(was.ctime) // otherwise somebody restored the old time
 	}
 	if now.size <= was.size {

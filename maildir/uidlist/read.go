@@ -27,7 +27,7 @@ func (f *File) Refresh(add func(Record)) (Change, error) {
 	if err != nil {
 		return Unchanged, err
 	}
-	if now := f.sightOf(st); f.known && f.seen.same(now) && !f.seen.racy {
+	if now := f.fileStateOf(st); f.known && f.seen.same(now) && !f.seen.racy {
 		return Unchanged, nil
 	}
 	file, err := f.dir.Open(Name)
@@ -83,14 +83,14 @@ func (f *File) read(file *os.File, add func(Record)) (Change, error) {
 	return Replaced, f.readAll(file, now, add)
 }
 
-func (f *File) look(file *os.File) (sight, error) {
+func (f *File) look(file *os.File) (fileState, error) {
 	st, err := dirfd.FileStat(file)
-	return f.sightOf(st), err
+	return f.fileStateOf(st), err
 }
 
 // holds reports whether the file is the one that was last read, and still has the first and
 // the last line that were read in their places.
-func (f *File) holds(file *os.File, now sight) bool {
+func (f *File) holds(file *os.File, now fileState) bool {
 	if now.id != f.seen.id || now.size < f.end || f.version == 0 {
 		return false
 	}
@@ -122,7 +122,7 @@ func inOrder(file io.ReaderAt, from, size int64, last uint32) (bool, error) {
 }
 
 // readRest reads what was appended.
-func (f *File) readRest(file *os.File, now sight, add func(Record)) (Change, error) {
+func (f *File) readRest(file *os.File, now fileState, add func(Record)) (Change, error) {
 	l := newLines(file, f.end, now.size)
 	before := f.end
 	if err := f.records(l, add); err != nil {
@@ -137,7 +137,7 @@ func (f *File) readRest(file *os.File, now sight, add func(Record)) (Change, err
 }
 
 // readAll reads the list from the first line on.
-func (f *File) readAll(file io.ReaderAt, now sight, add func(Record)) error {
+func (f *File) readAll(file io.ReaderAt, now fileState, add func(Record)) error {
 	l := newLines(file, 0, now.size)
 	old := f.h
 	f.known, f.seen, f.damaged = true, now, false

@@ -98,10 +98,10 @@ type File struct {
 	h   Header
 
 	// What was last read or written.
-	known   bool  // there is a file, and the other fields describe it
-	seen    sight // the file
-	version int   // 1 or 3; 0 if the header is unusable
-	end     int64 // offset after the last complete line
+	known   bool      // there is a file, and the other fields describe it
+	seen    fileState // the file
+	version int       // 1 or 3; 0 if the header is unusable
+	end     int64     // offset after the last complete line
 	first   string
 	last    string // the last complete line, to check that the file still has it
 	lastUID uint32 // highest UID in a complete line
@@ -144,9 +144,9 @@ func (f *File) WantsRewrite(live int) bool {
 // it. An unfinished last line alone is not damage, because its UID is known.
 func (f *File) Damaged() bool { return f.known && (f.damaged || f.h.UIDValidity == 0) }
 
-// sight is what a stat returned of the file, enough to detect that it was replaced or has
+// fileState is what a stat returned of the file, enough to detect that it was replaced or has
 // grown.
-type sight struct {
+type fileState struct {
 	id    dirfd.ID
 	size  int64
 	mtime time.Time
@@ -156,8 +156,8 @@ type sight struct {
 	racy bool
 }
 
-func (f *File) sightOf(st dirfd.Stat) sight {
-	return sight{st.ID(), st.Size, st.Mtime, st.Ctime, dirfd.WithinGrain(f.opt.Now(), st.Mtime)}
+func (f *File) fileStateOf(st dirfd.Stat) fileState {
+	return fileState{st.ID(), st.Size, st.Mtime, st.Ctime, dirfd.WithinGrain(f.opt.Now(), st.Mtime)}
 }
 
 // Stamp identifies one state of a list, unless a later change keeps its size and, within
@@ -176,7 +176,7 @@ func (s Stamp) Time() time.Time {
 	return time.Unix(0, s.mtime)
 }
 
-func (s sight) stamp() Stamp { return Stamp{s.id, s.size, s.mtime.UnixNano()} }
+func (s fileState) stamp() Stamp { return Stamp{s.id, s.size, s.mtime.UnixNano()} }
 
 // Stamp returns the stamp of the state that was last read or written. ok is false if
 // nothing is known of the list.
@@ -197,6 +197,6 @@ func (f *File) StampNow() (Stamp, error) {
 	return Stamp{st.ID(), st.Size, st.Mtime.UnixNano()}, err
 }
 
-func (s sight) same(now sight) bool {
+func (s fileState) same(now fileState) bool {
 	return s.id == now.id && s.size == now.size && s.mtime.Equal(now.mtime)
 }

@@ -230,7 +230,7 @@ func (f *File) replace(h Header, records func(old iter.Seq[Record]) iter.Seq[Rec
 	}
 	defer file.Close()
 	w := &listWriter{file: file, h: h}
-	err = steps.around(func() error {
+	err = steps.during(func() error {
 		var readErr error
 		err := w.write(records(f.oldRecords(old, &readErr)))
 		if err = errors.Join(err, readErr); err == nil && f.opt.Fsync {
@@ -258,9 +258,9 @@ func (f *File) createTemp() (*os.File, error) {
 	return f.dir.CreateAs(tempName, rights)
 }
 
-// around runs the steps while write runs, and waits for all of them. A disk makes several
+// during runs the steps while write runs, and waits for all of them. A disk makes several
 // things durable faster together than one by one.
-func (s *Steps) around(write func() error) error {
+func (s *Steps) during(write func() error) error {
 	if s.Meanwhile == nil && s.Before == nil {
 		return write()
 	}
