@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Box is what is kept of one open mailbox. Its messages are numbered by rows,
-// which the mailbox hands out and which do not change while it is open. Sizes
-// and dates are in memory, 40 bytes a message once one of them is known;
-// the rest is read from the files. Safe for concurrent use.
+// Box is what is cached of one open mailbox. Its messages are identified by rows, which the
+// mailbox assigns and which do not change while it is open. Sizes and dates are in memory,
+// 40 bytes per message once one of them is known; the rest is read from the files. A Box is
+// safe for concurrent use.
 type Box struct {
 	s *Store
 
@@ -22,61 +22,60 @@ type Box struct {
 	retry   time.Time
 	closed  bool
 	forgot  uint64 // see Forgotten
-	// unwritten are rows that were outdated before there were files to tell.
+	// unwritten are rows that were outdated while there were no files to record it.
 	unwritten map[uint32]Key
 
-	// What is to be written.
+	// Data that is yet to be written.
 	data     []byte
 	adds     []addition
 	flushing bool
 }
 
-// Resolve finds the row of a UID, the sum of its base, and the Source.Inode of its file
-// as far as the mailbox knows, 0 if it does not; ok is false if the mailbox does not
-// have it.
+// Resolve returns the row of a UID, the sum of its base, and the Source.Inode of its file
+// as far as the mailbox knows, 0 if it does not. ok is false if the mailbox does not have
+// the UID.
 type Resolve func(uid uint32) (row uint32, base uint64, inode uint32, ok bool)
 
-// Look looks at the file of a row; ok is false if it is not where the mailbox has it.
+// Look examines the file of a row. ok is false if it is not where the mailbox has it.
 type Look func(row uint32) (file Source, mtime time.Time, ok bool)
 
-// fact is what is known of a row. Zero: nothing.
+// fact is what is known of a row. The zero value means nothing.
 type fact struct {
 	virtual int64 // plus one
 	mtime   int64
-	off     int64 // of the record, and its length, 0 if there is none
+	off     int64 // of the record in the data file, and its length; 0 if there is none
 	len     uint32
 	source  Source
 	has     Kinds
 	dated   bool // mtime is known
 }
 
-// addition is an entry that is to be written, with the place of its record in
-// Box.data.
+// addition is an entry that is yet to be written, with the place of its record in Box.data.
 type addition struct {
 	row uint32
 	entry
 }
 
-// flushBytes is how much is put together before it is written.
+// Additions are written once there are this many.
 const (
 	flushBytes   = 512 << 10
 	flushEntries = 4096
 )
 
-// factsAtOnce bounds the room that is made for what an index says it has.
+// factsAtOnce limits the memory that is allocated for the entries that an index claims to
+// have.
 const factsAtOnce = 1 << 18
 
-// retryAfter is how long nothing is tried after files could not be opened or
-// written.
+// retryAfter is how long to wait after files could not be opened or written.
 const retryAfter = time.Minute
 
 // NewBox returns a Box without files: see Open.
 func (s *Store) NewBox() *Box { return &Box{s: s} }
 
-// Open reads what the files have of the mailbox, and later what other processes
-// added since. It is cheap when there is nothing new. What they have of a message whose
-// file is another one, by its inode number, counts if look finds the length and the time
-// that they have, as of a Maildir that was copied.
+// Open reads what the files have of the mailbox, and when called again, what other
+// processes have added since. It is cheap if there is nothing new. If the data of a message
+// came from a file with another inode number, it is used only if look finds the recorded
+// length and time, as is the case for a Maildir that was copied.
 func (b *Box) Open(id ID, resolve Resolve, look Look) {
 	if b.s.dir == "" {
 		return
@@ -97,9 +96,9 @@ func (b *Box) Open(id ID, resolve Resolve, look Look) {
 	b.load()
 }
 
-// load takes over the entries that were not read yet. b.mu is held.
+// load reads the entries that were not read yet. b.mu is held.
 func (b *Box) load() {
-	if b.facts == nil { // room for all: to grow is to copy it again and again
+	if b.facts == nil { // room for all: growing it would copy it repeatedly
 		b.facts = make([]fact, 0, min(b.files.entries(), factsAtOnce))
 	}
 	var doubts []doubt
@@ -123,7 +122,7 @@ func (b *Box) load() {
 	b.unwritten = nil
 }
 
-// take makes an entry what is known of a row. b.mu is held.
+// take applies an entry to what is known of a row. b.mu is held.
 func (b *Box) take(row uint32, e *entry) {
 	f := b.row(row)
 	if e.has&outdated != 0 {
@@ -147,7 +146,7 @@ func (b *Box) take(row uint32, e *entry) {
 	}
 }
 
-// row returns a row's fact. b.mu is held.
+// row returns a pointer to a row's fact. b.mu is held.
 func (b *Box) row(row uint32) *fact {
 	if n := int(row) + 1; n > len(b.facts) {
 		b.facts = append(b.facts, make([]fact, n-len(b.facts))...)
@@ -163,7 +162,7 @@ func (b *Box) fact(row uint32) fact {
 	return fact{}
 }
 
-// Size returns the octets of a message in CRLF form, if they are known.
+// Size returns the size of a message in octets with CRLF line ends, if it is known.
 func (b *Box) Size(row uint32) (int64, bool) {
 	b.mu.RLock()
 	f := b.fact(row)
@@ -182,23 +181,23 @@ func (b *Box) Date(row uint32) (time.Time, bool) {
 	return time.Unix(0, f.mtime), true
 }
 
-// Kinds tells what can be read of a message.
+// Kinds returns the kinds of data that can be read of a message.
 func (b *Box) Kinds(row uint32) Kinds {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return b.fact(row).has
 }
 
-// Fact is what is known of a row without a look at the files.
+// Fact is what is known of a row without reading the files.
 type Fact struct {
 	Has     Kinds
-	Virtual int64 // octets in CRLF form, negative if not known
+	Virtual int64 // octets with CRLF line ends, negative if unknown
 	Mtime   int64 // of the text, in nanoseconds since 1970, if Dated
 	Dated   bool
 }
 
-// Facts gives the facts of n rows: row tells which is the i-th, and emit gets
-// what is known of it. Neither may use the Box.
+// Facts calls emit with the facts of n rows; row returns the i-th row. Neither function may
+// use the Box.
 func (b *Box) Facts(n int, row func(i int) uint32, emit func(i int, f Fact)) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
@@ -208,18 +207,18 @@ func (b *Box) Facts(n int, row func(i int) uint32, emit func(i int, f Fact)) {
 	}
 }
 
-// Keeps tells whether Add is of any use, beyond sizes and dates.
+// Keeps reports whether Add has any effect beyond sizes and dates.
 func (b *Box) Keeps() bool { return b.s.dir != "" }
 
-// SetSize notes the octets of a message in CRLF form, for the life of the Box, as they
-// were counted in a file.
+// SetSize records, for the life of the Box, the size of a message in octets with CRLF line
+// ends, as counted in the file of.
 func (b *Box) SetSize(row uint32, n int64, of Source) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.take(row, &entry{mtime: noTime, virtual: n, source: of})
 }
 
-// Forget drops what is known of a row: its message is gone, or is another one.
+// Forget drops what is known of a row whose message is gone or is a different one.
 func (b *Box) Forget(row uint32) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -228,7 +227,7 @@ func (b *Box) Forget(row uint32) {
 	}
 }
 
-// clear forgets a row's fact. b.mu is held.
+// clear drops a row's fact. b.mu is held.
 func (b *Box) clear(f *fact) {
 	if *f != (fact{}) {
 		*f = fact{}
@@ -236,8 +235,8 @@ func (b *Box) clear(f *fact) {
 	}
 }
 
-// Outdate is Forget of a message that goes on with another text. The files are told,
-// so that nobody who reads them takes what they have so far for that text.
+// Outdate is Forget for a message that continues with another text. That is recorded in the
+// files, so that nobody who reads them takes their older data for that of the new text.
 func (b *Box) Outdate(row uint32, key Key) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -256,29 +255,30 @@ func (b *Box) noteOutdated(row uint32, key Key) {
 	b.unwritten[row] = key
 }
 
-// outdate is Outdate where there are files. b.mu is held.
+// outdate is Outdate if there are files. b.mu is held.
 func (b *Box) outdate(row uint32, key Key) {
 	b.clear(b.row(row))
 	b.adds = append(b.adds, addition{row, entry{key: key, has: outdated, mtime: noTime, virtual: -1}})
 }
 
-// Unwritten tells whether Outdate was called and no files were told, as before Open.
+// Unwritten reports whether Outdate was called while there were no files to record it, as
+// before Open.
 func (b *Box) Unwritten() bool {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return len(b.unwritten) > 0
 }
 
-// Forgotten counts how often what was known of any text was forgotten: what was made
-// of it before may be wrong.
+// Forgotten returns how often something known of a text was dropped: whatever was derived
+// from it before may be wrong.
 func (b *Box) Forgotten() uint64 {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return b.forgot
 }
 
-// Add keeps what r has, unless all of it is kept already. It is written with
-// much else, see Flush.
+// Add caches what r has, unless all of it is cached already. It is written together with
+// other additions, see Flush.
 func (b *Box) Add(row uint32, key Key, r *Record) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -301,8 +301,8 @@ func (b *Box) Add(row uint32, key Key, r *Record) {
 	}
 }
 
-// writable makes files if there are none, and tells whether there are some.
-// b.mu is held.
+// writable creates files if there are none, and reports whether they can be added to. b.mu
+// is held.
 func (b *Box) writable() bool {
 	if b.closed || b.resolve == nil || b.files == nil && time.Now().Before(b.retry) {
 		return false
@@ -329,7 +329,7 @@ func (b *Box) writable() bool {
 	return b.files != nil
 }
 
-// fail gives the files up for a while. b.mu is held.
+// fail stops using the files for a while. b.mu is held.
 func (b *Box) fail(err error) {
 	b.s.failed(err)
 	b.drop()
@@ -349,7 +349,7 @@ func (b *Box) drop() {
 	}
 }
 
-// Flush writes what was added. Call it at the end of a command.
+// Flush writes what was added. It should be called at the end of a command.
 func (b *Box) Flush() {
 	b.mu.RLock()
 	idle := len(b.adds) == 0
@@ -360,11 +360,11 @@ func (b *Box) Flush() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.flush()
-	b.data, b.adds = nil, nil // the next time may be far
+	b.data, b.adds = nil, nil // they may not be needed again for long
 }
 
-// flush writes what was added, or drops it: if somebody else writes just now,
-// or has put other files in the place of these. b.mu is held.
+// flush writes what was added. If another process is writing, or has replaced the files, it
+// drops the additions instead. b.mu is held.
 func (b *Box) flush() {
 	if b.files == nil || len(b.adds) == 0 {
 		return
@@ -398,7 +398,7 @@ func (b *Box) flush() {
 		b.fail(err)
 		return
 	}
-	var outdatedAt map[uint32]int // by row: what stands before is of another text
+	var outdatedAt map[uint32]int // by row: entries before this one are of another text
 	for i := range entries {
 		if entries[i].has&outdated != 0 {
 			if outdatedAt == nil {
@@ -415,8 +415,7 @@ func (b *Box) flush() {
 	b.s.wrote(int64(len(b.data) + len(entries)*entrySize))
 }
 
-// putOff keeps for the next files what is outdated, where the rest is dropped. b.mu is
-// held.
+// putOff remembers for the next files what is outdated; the rest is dropped. b.mu is held.
 func (b *Box) putOff() {
 	for i := range b.adds {
 		if a := &b.adds[i]; a.has&outdated != 0 {
@@ -425,15 +424,15 @@ func (b *Box) putOff() {
 	}
 }
 
-// allowed tells whether the files may grow. b.mu is held.
+// allowed reports whether the files may grow. b.mu is held.
 func (b *Box) allowed() bool {
 	n, err := size(b.files.data)
 	b.files.large = err != nil || n+int64(len(b.data)) > b.s.max/2
 	return !b.files.large && roomy(b.files.data)
 }
 
-// Close writes what was added and closes the files. If most of what they hold
-// is of messages that are gone, they are made small again later.
+// Close writes what was added and closes the files. If most of their contents belong to
+// messages that are gone, they are compacted later.
 func (b *Box) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -5,21 +5,20 @@ import (
 	"slices"
 )
 
-// compactFrom is the size of a data file from which on it is worth while to
-// make it smaller.
+// compactFrom is the smallest size of a data file that is worth compacting.
 const compactFrom = 1 << 20
 
-// compaction writes the files of a mailbox anew without what nobody needs.
+// compaction rewrites the files of a mailbox without what nobody needs.
 type compaction struct {
 	s     *Store
 	id    ID
 	alive []int64 // offsets of the records to keep, ascending
-	upTo  int64   // entries of the index behind this were added by others
+	upTo  int64   // entries of the index after this were added by others
 	of    uint64  // number of the files
 }
 
-// compaction returns the job to do for the files, nil if it is not worth while.
-// b.mu is held.
+// compaction returns the job that compacts the files, nil if that is not worth while. b.mu
+// is held.
 func (b *Box) compaction() *compaction {
 	n, err := size(b.files.data)
 	if err != nil || n < compactFrom {
@@ -43,7 +42,7 @@ func (b *Box) compaction() *compaction {
 func (c *compaction) run() {
 	old, err := c.s.openPair(c.id)
 	if err != nil {
-		return // gone or made anew by others
+		return // gone, or replaced by others
 	}
 	defer old.close()
 	if ok, err := lock(old.index); err != nil || !ok || old.number != c.of || !c.s.current(old) {
@@ -65,12 +64,12 @@ func (c *compaction) run() {
 	p.close()
 }
 
-// copy puts the records that are needed into new files, in the order of UIDs,
-// in which they will be read.
+// copy copies the records that are needed to new files, in the order of UIDs, in which they
+// will be read.
 func (c *compaction) copy(old, p *pair) error {
 	var keep []entry
 	err := old.each(func(e entry) {
-		if e.has&outdated != 0 { // perhaps added by others meanwhile
+		if e.has&outdated != 0 { // perhaps added by others in the meantime
 			keep = slices.DeleteFunc(keep, func(k entry) bool { return k.key == e.key })
 		}
 		if e.len == 0 {

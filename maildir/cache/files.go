@@ -13,23 +13,22 @@ import (
 	"time"
 )
 
-// ID says which mailbox it is whose messages are kept.
+// ID identifies the mailbox whose messages are cached.
 type ID struct {
 	Account     string // the path of its Maildir
 	GUID        string // of dovecot-uidlist
 	UIDValidity uint32
 }
 
-// name is what the mailbox's files are called, whatever its UIDVALIDITY: a new
-// one takes the place of those before.
+// name returns the name of the mailbox's files. It does not depend on the UIDVALIDITY, so
+// that the files for a new one replace the old ones.
 func (id ID) name() string {
 	h := sha256.Sum256([]byte(id.Account + "\x00" + id.GUID))
 	return hex.EncodeToString(h[:16])
 }
 
-// The header of both files, little-endian: magic (16), format (4), which of the
-// two it is (4), the number that both have in common (8), a hash of the ID (16),
-// zero (12), checksum (4).
+// The header of both files, little-endian: magic (16), format (4), isIndex or isData (4),
+// the number that both files share (8), a hash of the ID (16), zero (12), checksum (4).
 const (
 	fileHead = 64
 	magic    = "maildird cache\r\n"
@@ -50,13 +49,13 @@ func (id ID) header(which uint32, number uint64) []byte {
 	return le.AppendUint32(b, sum(number, b))
 }
 
-// pair is the two files of a mailbox, open.
+// pair is the two open files of a mailbox.
 type pair struct {
 	name        string
 	index, data *os.File
 	number      uint64
-	read        int64 // bytes of the index that were read
-	large       bool  // nothing more is added
+	read        int64 // number of bytes of the index that were read
+	large       bool  // nothing more may be added
 }
 
 func (p *pair) close() {
@@ -66,11 +65,11 @@ func (p *pair) close() {
 
 var errStopped = errors.New("cache is being closed")
 
-// errUnusable says that the files are not those of this mailbox and version.
+// errUnusable means that the files are not those of this mailbox and version.
 var errUnusable = errors.New("cache files cannot be used")
 
-// openPair opens the files as they are; an error that missing knows, or
-// errUnusable, says that they can be made anew.
+// openPair opens the existing files. If the error is errUnusable, or one that missing
+// recognises, new files can be created.
 func (s *Store) openPair(id ID) (*pair, error) {
 	p := &pair{name: id.name(), read: fileHead}
 	var err error
@@ -95,14 +94,14 @@ func (s *Store) openPair(id ID) (*pair, error) {
 	}
 	if st, err := p.index.Stat(); err == nil && time.Since(st.ModTime()) > 24*time.Hour {
 		now := time.Now()
-		_ = os.Chtimes(p.index.Name(), now, now) // that it is used counts in evict
+		_ = os.Chtimes(p.index.Name(), now, now) // evict uses this time as that of the last use
 	}
 	return p, nil
 }
 
 const tempSuffix = ".tmp"
 
-// createPair makes empty files under names of their own, locked.
+// createPair creates empty files under temporary names and locks them.
 func (s *Store) createPair(id ID) (*pair, error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, err
@@ -134,14 +133,14 @@ func (s *Store) createPair(id ID) (*pair, error) {
 	return p, nil
 }
 
-// abandon removes files that createPair made.
+// abandon removes files that createPair created.
 func (p *pair) abandon() {
 	_ = os.Remove(p.index.Name())
 	_ = os.Remove(p.data.Name())
 	p.close()
 }
 
-// place gives files that createPair made their names.
+// place renames files that createPair created into place.
 func (s *Store) place(p *pair) error {
 	err := os.Rename(p.data.Name(), filepath.Join(s.dir, p.name+dataSuffix))
 	if err == nil {
@@ -150,13 +149,13 @@ func (s *Store) place(p *pair) error {
 	return err
 }
 
-// current tells whether the files are still those that the names lead to.
+// current reports whether the names still lead to these files.
 func (s *Store) current(p *pair) bool {
 	return s.same(p.index, p.name+indexSuffix) && s.same(p.data, p.name+dataSuffix)
 }
 
-// add appends records and their entries, whose offsets are those in data. The
-// index is locked.
+// add appends records and their entries, whose offsets are relative to data. The index is
+// locked.
 func (p *pair) add(data []byte, entries []entry) error {
 	end, err := size(p.data)
 	if err != nil {
@@ -167,7 +166,7 @@ func (p *pair) add(data []byte, entries []entry) error {
 		return err
 	}
 	end = max(end, fileHead)
-	at = max(at-at%entrySize, fileHead) // what a crash cut off is overwritten
+	at = max(at-at%entrySize, fileHead) // a partial entry left by a crash is overwritten
 	raw := make([]byte, 0, len(entries)*entrySize)
 	for i := range entries {
 		if entries[i].len > 0 {
@@ -187,8 +186,8 @@ func (p *pair) add(data []byte, entries []entry) error {
 	return nil
 }
 
-// each calls f with the entries of the index that were not read yet. Meanwhile
-// p.read is where the entry stands.
+// each calls f with the entries of the index that were not read yet. During the call,
+// p.read is the offset of the entry.
 func (p *pair) each(f func(entry)) error {
 	end, err := size(p.index)
 	if err != nil {
@@ -199,7 +198,7 @@ func (p *pair) each(f func(entry)) error {
 		b := buf[:min(int64(len(buf)), end-p.read)/entrySize*entrySize]
 		n, err := p.index.ReadAt(b, p.read)
 		if n < len(b) {
-			return err // it got shorter
+			return err // it was truncated
 		}
 		for raw := range chunks(b) {
 			if e, ok := parseEntry(raw, p.number); ok {
@@ -211,7 +210,7 @@ func (p *pair) each(f func(entry)) error {
 	return nil
 }
 
-// entries returns how many entries the index has room for.
+// entries returns the number of entries in the index.
 func (p *pair) entries() int64 {
 	n, _ := size(p.index)
 	return max(n-fileHead, 0) / entrySize

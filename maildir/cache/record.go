@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// Format is the version of the files and of what the kinds hold. Change it when
-// any octet of a rendering changes, and old files are not read any more.
+// Format is the version of the files and of the contents of the kinds. It must be changed
+// whenever any octet of them changes; files of other versions are not read.
 const Format = 5
 
-// Kind names a piece of what is kept of a message.
+// Kind identifies a part of what is cached of a message.
 type Kind uint8
 
-// The kinds. All but Header, Parts and Order are as a protocol writes them.
+// The kinds. All except Header, Parts and Order are in the form that a protocol uses.
 const (
 	Envelope      Kind = iota // ENVELOPE of IMAP
 	BodyStructure             // BODYSTRUCTURE of IMAP
 	Body                      // BODY of IMAP
 	Preview                   // PREVIEW of RFC 8970, the text itself
 	Parts                     // message.Part, encoded
-	Header                    // all of the header in CRLF form
-	Order                     // what SORT and THREAD of IMAP look at
+	Header                    // the complete header with CRLF line ends
+	Order                     // what SORT and THREAD of IMAP need
 	kinds
 )
 
@@ -31,44 +31,44 @@ type Kinds uint16
 // Set returns the set of one kind.
 func (k Kind) Set() Kinds { return 1 << k }
 
-// maxPiece is the most octets of one kind that are kept.
+// maxPiece is the most octets of one kind that are cached.
 const maxPiece = 16 << 10
 
-// maxRecord is more than any record has.
+// maxRecord is an upper bound for the size of a record in bytes.
 const maxRecord = recordHead + int(kinds)*(pieceHead+maxPiece)
 
 // Record is what is known of one message.
 type Record struct {
 	// Size and Mtime are those of the text that the record was made from (see
-	// mailbox.File): one that has others is another text.
+	// mailbox.File). If they differ, it is a different text.
 	Size  int64
 	Mtime time.Time
-	// Virtual is the octets of the text in CRLF form, negative if not known.
+	// Virtual is the size of the text in octets with CRLF line ends, negative if unknown.
 	Virtual int64
-	// Source is the file that the text was read from. Its record does not have it, but
-	// its entry of the index.
+	// Source identifies the file that the text was read from. It is stored in the index
+	// entry, not in the record.
 	Source Source
 
 	has    Kinds
 	pieces [kinds][]byte
 }
 
-// Has tells which kinds the record has.
+// Has returns the kinds that the record has.
 func (r *Record) Has() Kinds { return r.has }
 
-// Get returns the octets of a kind, which belong to the record; ok tells
-// whether it has them.
+// Get returns the octets of a kind, which belong to the record. ok reports whether it has
+// them.
 func (r *Record) Get(k Kind) (b []byte, ok bool) { return r.pieces[k], r.has&k.Set() != 0 }
 
-// Set keeps octets, which then belong to the record. More than 16 KiB are not
-// kept.
+// Set stores octets, which then belong to the record. More than 16 KiB are not stored.
 func (r *Record) Set(k Kind, b []byte) {
 	if len(b) <= maxPiece {
 		r.pieces[k], r.has = b, r.has|k.Set()
 	}
 }
 
-// MoveTo makes the octets of the record stand behind b, which it returns.
+// MoveTo appends the octets of the record to b, lets the record refer to them there, and
+// returns b.
 func (r *Record) MoveTo(b []byte) []byte {
 	for k, piece := range r.pieces {
 		from := len(b)
@@ -78,10 +78,9 @@ func (r *Record) MoveTo(b []byte) []byte {
 	return b
 }
 
-// A record in the data file, little-endian: checksum (4), UID (4), base (8),
-// size (8), time (8), virtual (8), number of pieces (1), zero (3); for each
-// piece its kind (1), zero (1), length (2); then
-// the pieces.
+// A record in the data file, little-endian: checksum (4), UID (4), base (8), size (8), time
+// (8), virtual (8), number of pieces (1), zero (3); for each piece its kind (1), zero (1),
+// length (2); then the pieces.
 const (
 	recordHead = 44
 	pieceHead  = 4
@@ -89,12 +88,12 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// sum is the checksum of b in files with this number.
+// sum returns the checksum of b in files with this number.
 func sum(number uint64, b []byte) uint32 {
 	return crc32.Update(uint32(number)^uint32(number>>32), castagnoli, b)
 }
 
-// appendRecord appends a record in the form of the data file.
+// appendRecord appends an encoded record.
 func appendRecord(b []byte, number uint64, key Key, r *Record) []byte {
 	le := binary.LittleEndian
 	from := len(b)
@@ -124,8 +123,8 @@ func appendRecord(b []byte, number uint64, key Key, r *Record) []byte {
 	return b
 }
 
-// parseRecord reads a record; its octets stay those of b. ok is false for
-// anything that appendRecord did not write for this key and number.
+// parseRecord decodes a record, whose octets are those of b. ok is false for anything that
+// appendRecord did not write for this key and number.
 func parseRecord(b []byte, number uint64, key Key) (r Record, ok bool) {
 	le := binary.LittleEndian
 	if len(b) < recordHead || le.Uint32(b) != sum(number, b[4:]) ||
@@ -135,7 +134,7 @@ func parseRecord(b []byte, number uint64, key Key) (r Record, ok bool) {
 	return parsePieces(b)
 }
 
-// parsePieces reads a record whose checksum is right.
+// parsePieces decodes a record whose checksum is correct.
 func parsePieces(b []byte) (r Record, ok bool) {
 	le := binary.LittleEndian
 	r.Size, r.Virtual = int64(le.Uint64(b[16:])), int64(le.Uint64(b[32:]))
@@ -157,8 +156,8 @@ func parsePieces(b []byte) (r Record, ok bool) {
 	return r, len(rest) == 0
 }
 
-// noTime stands for a time that is not known or that has no nanoseconds in 64
-// bits (before 1678 and after 2261).
+// noTime stands for a time that is unknown, or that cannot be represented as nanoseconds in
+// 64 bits (before 1678 and after 2261).
 const noTime = -1 << 63
 
 func nanoseconds(t time.Time) int64 {
@@ -176,13 +175,13 @@ func fromNanoseconds(n int64) (time.Time, bool) {
 	return t, true
 }
 
-// Key is a message: its UID, and the base of its file name by BaseSum.
+// Key identifies a message by its UID and the BaseSum of its base.
 type Key struct {
 	UID  uint32
 	Base uint64
 }
 
-// BaseSum is what stands for the base of a file name (FNV-1a).
+// BaseSum returns a hash (FNV-1a) of the base of a file name.
 func BaseSum[T string | []byte](base T) uint64 {
 	h := uint64(14695981039346656037)
 	for i := range len(base) {
@@ -191,10 +190,10 @@ func BaseSum[T string | []byte](base T) uint64 {
 	return h
 }
 
-// entrySize is the bytes of an entry of the index, little-endian: UID (4), kinds
-// (2), zero (2), base (8), time (8), virtual (8), offset (8) and length (4) of
-// the record, inode (4) and length (4) of the file, zero (8), checksum (4). An entry that is outdated has a time and
-// sizes that are not known.
+// entrySize is the size in bytes of an index entry, little-endian: UID (4), kinds (2), zero
+// (2), base (8), time (8), virtual (8), offset (8) and length (4) of the record, inode
+// number (4) and length (4) of the file, zero (8), checksum (4). In an entry that marks a
+// message as outdated, the time and the sizes are unknown.
 const entrySize = 64
 
 // entry is a record's entry in the index.
@@ -208,8 +207,8 @@ type entry struct {
 	source  Source
 }
 
-// outdated among the kinds of an entry says that what stands before it of its message
-// is of another text. It has nothing else.
+// outdated among the kinds of an entry means that all earlier entries of the message are of
+// another text. Such an entry has nothing else.
 const outdated Kinds = 1 << 15
 
 func appendEntry(b []byte, number uint64, e *entry) []byte {

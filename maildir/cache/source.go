@@ -2,15 +2,15 @@ package cache
 
 import "time"
 
-// Source is what tells a file from another one that got its name, beside the time of
-// modification. Zero: not known.
+// Source distinguishes a file from another one that got its name, in addition to the
+// modification time. The zero value means unknown.
 type Source struct {
-	Inode  uint32 // sum of its inode number (dirfd.InodeSum)
+	Inode  uint32 // length in bytes, modulo 2^32
 	Length uint32 // its bytes, modulo 2^32
 }
 
-// differs tells whether a fact is of another text than that of a file, as far as both are
-// known. A file with another inode number is a copy of the one before if it has its
+// differs reports whether a fact belongs to another text than the given file, as far as
+// both are known. A file with another inode number counts as a copy if it has the same
 // length and time.
 func (f *fact) differs(file Source, mtime int64) bool {
 	dated := f.dated && mtime != noTime
@@ -23,24 +23,24 @@ func (f *fact) differs(file Source, mtime int64) bool {
 	return !dated || f.source.Length != file.Length
 }
 
-// doubt is a row of which the files know what may be of another file. inode is that of
-// the mailbox.
+// doubt is a row whose cached data may come from another file. inode is that of the
+// mailbox.
 type doubt struct {
 	row, inode uint32
 	key        Key
 }
 
-// settle drops what was read from the files of rows whose messages have another file.
-// b.mu is held.
+// settle drops what was read from the cache files for messages that have a different file
+// now. b.mu is held.
 func (b *Box) settle(doubts []doubt) {
 	for _, d := range doubts {
 		f := b.row(d.row)
 		if *f == (fact{}) || d.inode != 0 && f.source.Inode == d.inode {
-			continue // what came later is of this file
+			continue // later entries are from this file
 		}
 		switch file, mtime, ok := b.look(d.row); {
 		case !ok:
-			b.clear(f) // the file is somewhere else, perhaps
+			b.clear(f) // the file may be somewhere else
 		case !b.compare(d.row, d.key, file, mtime):
 			b.outdate(d.row, d.key)
 		}
@@ -50,7 +50,7 @@ func (b *Box) settle(doubts []doubt) {
 	}
 }
 
-// Doubts tells whether anything is known of a row, and of a file with another
+// Doubts reports whether anything is known of a row and came from a file with another
 // Source.Inode.
 func (b *Box) Doubts(row, inode uint32) bool {
 	b.mu.RLock()
@@ -59,16 +59,16 @@ func (b *Box) Doubts(row, inode uint32) bool {
 	return f != fact{} && f.source.Inode != inode
 }
 
-// Compare tells whether what is known of a row, if anything, can be of its file. Then it
-// is known to be of that from now on, also by who reads the files later; or else it has
-// to be outdated.
+// Compare reports whether what is known of a row, if anything, can come from its file. If
+// so, it is from then on recorded as coming from that file, also for processes that read
+// the cache files later; otherwise the caller has to call Outdate.
 func (b *Box) Compare(row uint32, key Key, file Source, mtime time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.compare(row, key, file, mtime)
 }
 
-// compare is Compare. b.mu is held.
+// compare is Compare with b.mu held.
 func (b *Box) compare(row uint32, key Key, file Source, mtime time.Time) bool {
 	f := b.row(row)
 	switch {

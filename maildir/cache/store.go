@@ -20,10 +20,10 @@ import (
 
 // Options of New.
 type Options struct {
-	// Dir is the directory of the files, which is made when it is needed. "":
-	// nothing is kept beyond the life of a Box, and then sizes and dates only.
+	// Dir is the directory of the files, created when it is needed. If it is "", only sizes
+	// and dates are kept, and only for the life of a Box.
 	Dir string
-	// MaxBytes bounds all files together; 0: 4 GiB.
+	// MaxBytes limits the total size of all files; 0 means 4 GiB.
 	MaxBytes int64
 	Log      *slog.Logger
 }
@@ -36,15 +36,15 @@ const (
 	dataSuffix  = ".data"
 )
 
-// Store is the cache of one process. Safe for concurrent use.
+// Store is the cache of one process. It is safe for concurrent use.
 type Store struct {
 	dir string
 	max int64
 	log *slog.Logger
 
 	mu      sync.Mutex
-	told    bool          // that nothing can be kept
-	written int64         // bytes since the last look at all files
+	told    bool          // the log says that nothing can be kept
+	written int64         // bytes since evict last checked all files
 	busy    chan struct{} // capacity 1: one job at a time in the background
 	closed  chan struct{}
 	jobs    sync.WaitGroup
@@ -60,20 +60,20 @@ func New(opt Options) *Store {
 	}
 	s := &Store{max: opt.MaxBytes, log: opt.Log, busy: make(chan struct{}, 1), closed: make(chan struct{})}
 	if opt.Dir != "" {
-		s.dir = filepath.Join(opt.Dir, "messages") // others may keep other things there
+		s.dir = filepath.Join(opt.Dir, "messages") // other things may be kept in Dir
 	}
-	s.written = s.max // so that the first writing looks at what is there
+	s.written = s.max // so that the first write checks what is there
 	return s
 }
 
-// Close ends what is under way in the background.
+// Close stops the background work and waits for it.
 func (s *Store) Close() error {
 	close(s.closed)
 	s.jobs.Wait()
 	return nil
 }
 
-// failed tells, once, that nothing can be kept. Mail is served all the same.
+// failed logs, once, that nothing can be kept. Mail is served all the same.
 func (s *Store) failed(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,8 +83,8 @@ func (s *Store) failed(err error) {
 	}
 }
 
-// background runs a job unless the Store is closed; one at a time, so that
-// housekeeping does not get in the way of mail.
+// background runs a job unless the Store is closed. Jobs run one at a time, so that
+// housekeeping does not slow down mail.
 func (s *Store) background(job func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,7 +108,7 @@ func (s *Store) background(job func()) {
 	})
 }
 
-// stopped tells a job to end.
+// stopped reports whether a job has to end.
 func (s *Store) stopped() bool {
 	select {
 	case <-s.closed:
@@ -118,7 +118,7 @@ func (s *Store) stopped() bool {
 	}
 }
 
-// wrote counts what was added, and now and then has all files looked at.
+// wrote counts what was added, and starts evict from time to time.
 func (s *Store) wrote(n int64) {
 	s.mu.Lock()
 	s.written += n
@@ -132,14 +132,14 @@ func (s *Store) wrote(n int64) {
 	}
 }
 
-// evict removes the files that were not used for the longest time, if all
-// together are too large.
+// evict removes the files that were not used for the longest time if all files together are
+// too large.
 func (s *Store) evict() {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return
 	}
-	type group struct { // of files of one name
+	type group struct { // files with the same name
 		name  string
 		bytes int64
 		used  time.Time
@@ -163,7 +163,7 @@ func (s *Store) evict() {
 			g.used = info.ModTime()
 		}
 		if strings.HasSuffix(e.Name(), tempSuffix) && time.Since(info.ModTime()) > time.Hour {
-			_ = os.Remove(filepath.Join(s.dir, e.Name())) // of a process that died
+			_ = os.Remove(filepath.Join(s.dir, e.Name())) // left by a process that died
 		}
 	}
 	if total <= s.max {
@@ -181,7 +181,7 @@ func (s *Store) evict() {
 	}
 }
 
-// openFile opens one file of the cache: a regular one, whatever stands there.
+// openFile opens one file of the cache. It fails for anything but a regular file.
 func (s *Store) openFile(name string, flags int) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(s.dir, name), flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
@@ -198,8 +198,8 @@ func (s *Store) openFile(name string, flags int) (*os.File, error) {
 	return f, nil
 }
 
-// lock takes the lock that those hold who write, without waiting; false if
-// somebody else has it.
+// lock tries to acquire the lock for writing, without waiting; false means that somebody
+// else holds it.
 func lock(f *os.File) (bool, error) {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -216,14 +216,14 @@ func lock(f *os.File) (bool, error) {
 
 func unlock(f *os.File) { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) }
 
-// roomy tells whether the file system has so much room that a cache may take
-// some of it: mail comes first.
+// roomy reports whether the file system has enough free space for a cache: mail comes
+// first.
 func roomy(f *os.File) bool {
 	var st unix.Statfs_t
 	return unix.Fstatfs(int(f.Fd()), &st) != nil || st.Bavail > st.Blocks/20
 }
 
-// same tells whether name still leads to the open file.
+// same reports whether name still leads to the open file.
 func (s *Store) same(f *os.File, name string) bool {
 	a, err := f.Stat()
 	if err != nil {

@@ -9,26 +9,26 @@ import (
 	"time"
 )
 
-// Besides the pairs of files there are files that are replaced as a whole, under
-// names that their owner gives. Nobody writes to one in place.
+// Besides the pairs, there are files that are always replaced as a whole, under names
+// chosen by their owners. Nobody writes to such a file in place.
 
 const wholeSuffix = ".whole"
 
-// errNoRoom says that the cache is to take no room now.
+// errNoRoom means that the cache must not use disk space now.
 var errNoRoom = errors.New("no room for the cache")
 
-// Keeps tells whether the Store keeps files.
+// Keeps reports whether the Store keeps files.
 func (s *Store) Keeps() bool { return s.dir != "" }
 
-// OpenWhole opens the file of this name, letters and digits, for reading.
+// OpenWhole opens the file with this name, which consists of letters and digits, for
+// reading.
 func (s *Store) OpenWhole(name string) (*os.File, error) {
 	return s.openFile(name+wholeSuffix, os.O_RDONLY)
 }
 
-// ReplaceWhole gives the name to what write writes; the file has the
-// modification time mtime then. Nothing is synced: after a power failure the
-// file may be half of what it was. A failure is told once, in the log, and
-// returned.
+// ReplaceWhole replaces the file with that name by what write writes, and sets its
+// modification time to mtime. Nothing is synced: after a power failure the file may be
+// incomplete. The first failure is logged, and each is returned.
 func (s *Store) ReplaceWhole(name string, mtime time.Time, write func(*os.File) error) error {
 	n, err := s.replaceWhole(name, mtime, write)
 	switch {
@@ -71,5 +71,5 @@ func (s *Store) replaceWhole(name string, mtime time.Time, write func(*os.File) 
 	return n, err
 }
 
-// RemoveWhole takes the name away, if anything has it.
+// RemoveWhole removes the file with that name, if there is one.
 func (s *Store) RemoveWhole(name string) { _ = os.Remove(filepath.Join(s.dir, name+wholeSuffix)) }

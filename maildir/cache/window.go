@@ -2,22 +2,22 @@ package cache
 
 import "sync"
 
-// Window reads records, one after the other. What it read last is good until
-// it reads again. For one goroutine; Close it when done.
+// Window reads records one after another. A result is valid until the next read. A Window
+// must be used by one goroutine at a time, and closed when done.
 type Window struct {
 	of   *pair
 	off  int64
-	buf  []byte  // what the data file has at off
-	next int64   // where the record behind the last one begins
+	buf  []byte  // the contents of the data file at off
+	next int64   // where the record after the last one starts
 	room *[]byte // from windowRooms
 }
 
-// windowBytes is what is read at once of records that follow each other.
+// windowBytes is how much is read at once of consecutive records.
 const windowBytes = 256 << 10
 
 var windowRooms = sync.Pool{New: func() any { b := make([]byte, windowBytes); return &b }}
 
-// Close gives the room back.
+// Close releases the buffer.
 func (w *Window) Close() {
 	if w.room != nil {
 		windowRooms.Put(w.room)
@@ -41,7 +41,7 @@ func (b *Box) Read(w *Window, row uint32, key Key) (Record, bool) {
 			return r, true
 		}
 	}
-	// What cannot be read once is not tried again.
+	// A record that could not be read is not tried again.
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if now := b.row(row); now.off == f.off && b.files == p {
@@ -61,7 +61,7 @@ func (w *Window) at(p *pair, off int64, n int) []byte {
 		}
 		want := n
 		if w.of == p && off >= w.next && off < w.next+windowBytes {
-			want = windowBytes // they follow each other
+			want = windowBytes // they are read consecutively
 		}
 		got, _ := p.data.ReadAt((*w.room)[:want], off)
 		w.of, w.off, w.buf = p, off, (*w.room)[:got]

@@ -8,16 +8,16 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// tempAge is how long a file may lie in tmp/ since its last change before it
-// counts as left over: 36 hours, as the Maildir specification and Dovecot have it.
+// tempAge is how long a file in tmp/ may be unchanged before it counts as left over: 36
+// hours, as in the Maildir specification and Dovecot.
 const tempAge = 36 * time.Hour
 
-// cleanBatch bounds how many names are held in memory.
+// cleanBatch limits how many names are held in memory.
 const cleanBatch = 1000
 
-// CleanTemp removes what crashed programs left in a folder's tmp/: files whose
-// status change (ctime) is more than 36 hours before now. Names that begin with
-// a dot and directories stay.
+// CleanTemp removes what crashed programs left in a folder's tmp/: files whose last status
+// change (ctime) is more than 36 hours before now. It keeps directories and names that
+// start with a dot.
 func CleanTemp(tmp *dirfd.Dir, now time.Time) (removed int, err error) {
 	var names []string
 	if err := tmp.List(func(name []byte, kind dirfd.Kind, _ uint64) bool {

@@ -13,15 +13,16 @@ import (
 	"maildird/maildir/maildirsize"
 )
 
-// Commit puts the message into new/ of all targets, durable on return. The
-// errors are in step with the targets. Without each they are all nil, or all
-// the same and nothing is left in any folder.
+// Commit puts the message into new/ of all targets, durable on return. The errors are in
+// the order of the targets. Unless the Spool was made with each, either all are nil, or all
+// are the same and nothing is left in any folder.
 func (s *Spool) Commit() []error { return s.CommitAfter(nil) }
 
-// CommitAfter is Commit for a message that somebody else has to take too; not with
-// each. last is called when the files are complete and durable in tmp/, before any has
-// a name in new/: little can go wrong after that. Its error is that of all targets, and
-// nothing is left in any folder. It is not called if there is an error already.
+// CommitAfter is Commit for a message that somebody else has to accept too. It must not be
+// used with each. last is called when the files are complete and durable in tmp/, before
+// any has a name in new/: little can go wrong after that. If last returns an error, all
+// targets get that error, and nothing is left in any folder. last is not called if there is
+// an error already.
 func (s *Spool) CommitAfter(last func() error) []error {
 	defer s.Abort()
 	s.last = last
@@ -48,8 +49,8 @@ func (s *Spool) CommitAfter(last func() error) []error {
 	return errs
 }
 
-// commitMany is for several recipients. Unless each has a result of his own, all get
-// the message or none does: every step is done for all before the next one begins.
+// commitMany is for several recipients. Unless each has a result of its own, all get the
+// message or none does: every step is done for all of them before the next one starts.
 func (s *Spool) commitMany() {
 	if len(s.targets) > spoolWide {
 		room := &s.opt.wide
@@ -57,7 +58,7 @@ func (s *Spool) commitMany() {
 			room = &s.opt.wideLast
 		}
 		defer room.enter(len(s.targets))()
-		defer s.release() // before the room goes to the next
+		defer s.release() // before others enter the room
 	}
 	if s.each && s.groups != nil {
 		s.commitGroups()
@@ -66,7 +67,7 @@ func (s *Spool) commitMany() {
 	if s.each {
 		s.parallel(func(t *target) {
 			t.deliver(s)
-			if t != s.first { // whose file the others read
+			if t != s.first { // the others read its file
 				t.abort()
 			}
 		})
@@ -96,7 +97,7 @@ func (s *Spool) commitMany() {
 	}
 }
 
-// failed tells whether a target has an error, which then is everybody's.
+// failed reports whether a target has an error, which then becomes the error of all.
 func (s *Spool) failed() bool {
 	for _, t := range s.targets {
 		if t.err != nil {
@@ -110,9 +111,9 @@ func (s *Spool) failed() bool {
 	return false
 }
 
-// parallel runs f for all targets without an error or a file to undo, on a
-// bounded number of goroutines. A panic in one of them becomes one of the caller,
-// who ends his session by it and not the program.
+// parallel runs f for all targets that have no error, or a file to remove, on a limited
+// number of goroutines. A panic in one of them is raised again in the caller, where it ends
+// a session and not the program.
 func (s *Spool) parallel(f func(*target)) {
 	work := make(chan *target)
 	var wg sync.WaitGroup
@@ -167,7 +168,7 @@ func (t *target) deliver(s *Spool) {
 	t.count()
 }
 
-// room asks whether the quota has room for the message.
+// room checks whether the quota has room for the message.
 func (t *target) room(s *Spool) {
 	if t.dirs.Room != nil {
 		t.fail(t.dirs.Room(s.body.size + int64(len(t.Header))))
@@ -205,10 +206,10 @@ func (t *target) tryWrite(s *Spool) error {
 	if _, err := t.temp.finish(time.Time{}, t == s.first); err != nil {
 		return err
 	}
-	return t.dirs.Reserved(s.opt.Reserve, 0) // with its true size
+	return t.dirs.Reserved(s.opt.Reserve, 0) // now that its size is known
 }
 
-// writeSmall writes header and body, which are in memory, at once.
+// writeSmall writes header and body, which are in memory, in one write.
 func (t *target) writeSmall(s *Spool) error {
 	if t.dirs.Tmp == nil {
 		if err := t.openDirs(); err != nil {
@@ -251,17 +252,17 @@ func (t *target) sync(o *Options) {
 	}
 }
 
-// count adds the message to the Maildir's maildirsize, if the folder is the
-// root and has one. The message is stored whatever becomes of that: programs
-// that want the sum count anew now and then.
+// count adds the message to the Maildir's maildirsize, if the folder is the root and has
+// one. An error does not matter, since the message is stored: programs that use the sum
+// recalculate it from time to time.
 func (t *target) count() {
 	if maildirsize.Kept(t.dirs.Folder) {
 		_ = maildirsize.Add(t.dirs.Folder, maildirsize.Size(t.dirs.New, t.name), 1)
 	}
 }
 
-// unlink takes the file out of new/ again. One that somebody moved already is
-// left alone: then it is mail like any other, and comes twice.
+// unlink removes the file from new/ again. A file that somebody already moved is left
+// alone: it is mail like any other then, and will be delivered twice.
 func (t *target) unlink(o *Options) {
 	if t.name == "" {
 		return

@@ -5,21 +5,21 @@ import (
 	"io"
 )
 
-// CRLFWriter passes text on with every CRLF as LF, as messages stand on disk.
-// A CR or LF by itself stays as it is.
+// CRLFWriter passes text on with every CRLF replaced by LF, the form of messages on disk. A
+// single CR or LF is passed on unchanged.
 type CRLFWriter struct {
 	w       io.Writer
 	buf     []byte
-	pending bool // the last byte was a CR that is not passed on yet
+	pending bool // the last byte was a CR that was not passed on yet
 }
 
-// crlfBuffer is how many bytes a CRLFWriter gathers before it passes them on.
+// crlfBuffer is how many bytes a CRLFWriter collects before it passes them on.
 const crlfBuffer = 32 << 10
 
-// NewCRLFWriter returns a CRLFWriter that passes text on to w.
+// NewCRLFWriter returns a CRLFWriter that writes to w.
 func NewCRLFWriter(w io.Writer) *CRLFWriter { return &CRLFWriter{w: w} }
 
-// Write takes a piece of text. It may keep some of it until Close.
+// Write adds a piece of text. Some of it may be held back until Close.
 func (c *CRLFWriter) Write(p []byte) (int, error) {
 	total := len(p)
 	if total == 0 {
@@ -53,7 +53,7 @@ func (c *CRLFWriter) Write(p []byte) (int, error) {
 	return total, nil
 }
 
-// keep gathers text that needs no more change.
+// keep buffers text that needs no further change.
 func (c *CRLFWriter) keep(p []byte) error {
 	if len(c.buf)+len(p) > crlfBuffer {
 		if err := c.flush(); err != nil {
@@ -80,8 +80,8 @@ func (c *CRLFWriter) flush() error {
 	return err
 }
 
-// Close passes on what was kept, a CR at the very end included. The writer
-// below stays open.
+// Close passes on what was held back, including a CR at the very end. It does not close the
+// underlying writer.
 func (c *CRLFWriter) Close() error {
 	if c.pending {
 		c.pending = false

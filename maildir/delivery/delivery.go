@@ -1,23 +1,24 @@
-// Package delivery writes messages into a Maildir so that a reader sees a
-// whole message or none, and a crash loses none that was acknowledged.
+// Package delivery writes messages into a Maildir so that readers see a whole message or
+// none, and a crash loses no message that was acknowledged.
 //
-// A message is written under tmp/, made durable there (fsync), renamed to its
-// final unique name in new/ or cur/, and the directory that got the name is
-// made durable (fsync) before anybody is told that it was stored. Between the
-// last two steps a crash may lose the name: the sender was not answered yet
-// and sends again. The name is unique by construction and the rename refuses
-// to replace, so no message can take another's place. Deliveries into one folder
-// at the same time share an fsync of the directory if all their names were there
-// when it began. No lock is taken and no UID assigned: that is the reader's work.
+// A message is written in tmp/, made durable there (fsync), and renamed to its final unique
+// name in new/ or cur/; then the directory with the new name is made durable (fsync) before
+// anybody is told that the message was stored. A crash between the last two steps may lose
+// the name: the sender has not been answered yet and sends the message again. The name is
+// unique by construction, and the rename refuses to replace a file, so no message can
+// overwrite another. Simultaneous deliveries into one folder share an fsync of the
+// directory if all their names existed when it started. No lock is taken and no UID
+// assigned: that is left to the reader.
 //
-// Sources: http://cr.yp.to/proto/maildir.html for the order of steps and the
-// fields of a unique name; Courier's Maildir++ for "S="; Dovecot for "W=".
+// Sources: http://cr.yp.to/proto/maildir.html for the order of steps and the fields of a
+// unique name; Courier's Maildir++ for "S="; Dovecot for "W=".
 //
-// delivery.go has the unique names and the directories of a folder, temp.go writes one
-// file and gives it its name. spool.go writes one message for several folders, commit.go
-// makes them all have it, groups.go says which of them have it together, and wide.go how
-// many may be under way at once; groupsync.go is the shared fsync. crlf.go makes the line ends those on disk, cause.go tells what
-// an error means to a sender, clean.go empties tmp/ of what is left over.
+// delivery.go has the unique names and the directories of a folder, and temp.go writes one
+// file and renames it into place. spool.go writes one message for several folders,
+// commit.go delivers it to all of them, groups.go defines which of them get it together,
+// wide.go limits how many may be in progress at once, and groupsync.go is the shared fsync.
+// crlf.go converts line ends, cause.go classifies errors for the sender, and clean.go
+// removes what is left over in tmp/.
 package delivery
 
 import (
@@ -33,38 +34,39 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// Options are shared by all deliveries of a process, by pointer. Fields must
-// not change after first use. Safe for concurrent use.
+// Options are shared by all deliveries of a process, by pointer. The exported fields must
+// not change after first use. Options are safe for concurrent use.
 type Options struct {
 	Host  string           // host part of unique names; any text, escaped as needed
 	PID   int              // process id in unique names
-	Fsync bool             // false: trust the kernel to write in time; a power cut may lose mail
+	Fsync bool             // false: the kernel writes when it likes, and a power failure may lose mail
 	Now   func() time.Time // nil: time.Now
 
-	Compress compress.Format // of the files: None, Gzip or Zstd
+	Compress compress.Format // format of the files: None, Gzip or Zstd
 
-	Reserve uint64 // bytes of the file system that a message has to leave free; 0: none
+	Reserve uint64 // bytes that must stay free on the file system after a message is stored; 0: none
 
 	hostOnce sync.Once
 	host     string
 
-	last  atomic.Int64  // microseconds of the last name given
-	count atomic.Uint64 // names in tmp/ given
+	last  atomic.Int64  // microseconds of the last name generated
+	count atomic.Uint64 // number of names generated for tmp/
 
-	// wide is for Spools that have many folders open at once, and wideLast for those that
-	// wait for somebody else meanwhile: nobody else is to wait for him too.
+	// wide is for Spools that have many folders open at once, and wideLast for those of
+	// them that wait for somebody else meanwhile, so that no other Spool has to wait for
+	// that too.
 	wide, wideLast wide
 
 	syncs groupSync
 }
 
-// longestHost keeps a whole name, with sizes, flags and other programs'
-// additions, inside the 255 bytes of a file name.
+// longestHost keeps a complete name, with sizes, flags and other programs' additions,
+// within the 255 bytes of a file name.
 const longestHost = 100
 
-// hostPart is the host as it may stand in a file name: Dovecot and the Maildir
-// specification write a slash as \057 and a colon as \072; a comma would begin
-// a field, and bytes outside printable ASCII do not survive every tool.
+// hostPart returns the host as it may appear in a file name: Dovecot and the Maildir
+// specification write a slash as \057 and a colon as \072; a comma would start a field, and
+// bytes outside printable ASCII do not survive every tool.
 func (o *Options) hostPart() string {
 	o.hostOnce.Do(func() {
 		var b strings.Builder
@@ -86,8 +88,8 @@ func (o *Options) hostPart() string {
 	return o.host
 }
 
-// stamp returns the time in microseconds, later than any it returned before:
-// names sort in the order in which they were given.
+// stamp returns the time in microseconds, later than any it has returned before, so that
+// names sort in the order in which they were generated.
 func (o *Options) stamp() (sec, usec int64) {
 	now := time.Now
 	if o.Now != nil {
@@ -105,8 +107,8 @@ func (o *Options) stamp() (sec, usec int64) {
 	}
 }
 
-// UniqueName returns a fresh base "<sec>.M<usec>P<pid>Q<count>.<host>" that no
-// other message has: no other call in this process, and no other process, gives it.
+// UniqueName returns a new base "<sec>.M<usec>P<pid>Q<count>.<host>" that no other message
+// has: no other call in this process, and no other process, generates it.
 func (o *Options) UniqueName() string {
 	return o.name('Q', strconv.FormatUint(o.count.Add(1), 10))
 }
@@ -130,16 +132,16 @@ func (o *Options) name(field byte, value string) string {
 // Dirs are the open directories of one folder.
 type Dirs struct {
 	Folder, Tmp, New, Cur *dirfd.Dir
-	// Rights of new files, if it is known that the folder's are still the same;
+	// Rights are those of new files, if it is known that the folder's have not changed;
 	// nil: they are looked up for each file.
 	Rights *dirfd.Rights
-	// Room, if not nil, says whether the quota of the Maildir has room for a
-	// message of so many bytes. It is asked before a message gets its name, if the
-	// answer is one recipient's alone.
+	// Room, if not nil, returns an error if the quota of the Maildir has no room for a
+	// message of size bytes. It is called before a message gets its name if the result
+	// concerns only one recipient.
 	Room func(size int64) error
 }
 
-// rights returns what new files take over from the folder.
+// rights returns the rights that new files inherit from the folder.
 func (d Dirs) rights() (dirfd.Rights, error) {
 	if d.Rights != nil {
 		return *d.Rights, nil
@@ -147,12 +149,13 @@ func (d Dirs) rights() (dirfd.Rights, error) {
 	return d.Folder.Rights()
 }
 
-// OpenDirs opens the directories of a folder and creates those that are
-// missing, with the rights of the folder. The folder's handle belongs to the
-// result; after an error it still is the caller's.
+// OpenDirs opens the directories of a folder and creates those that are missing, with the
+// folder's rights. The result takes ownership of the folder's handle; after an error, the
+// caller keeps it.
 func OpenDirs(folder *dirfd.Dir) (Dirs, error) { return openDirs(folder, openOrCreate) }
 
-// FindDirs is OpenDirs, but makes nothing: fs.ErrNotExist where one is missing.
+// FindDirs is OpenDirs without creating anything: it returns fs.ErrNotExist if a directory
+// is missing.
 func FindDirs(folder *dirfd.Dir) (Dirs, error) {
 	return openDirs(folder, func(folder *dirfd.Dir, name string) (*dirfd.Dir, bool, bool, error) {
 		d, err := folder.OpenDir(name)
@@ -164,7 +167,7 @@ func openDirs(folder *dirfd.Dir, open func(folder *dirfd.Dir, name string) (d *d
 	d := Dirs{Folder: folder}
 	var made []string
 	sync := false
-	// Who comes next would take what was made for durable.
+	// Otherwise, the next caller would assume that the new directories are durable.
 	fail := func(err error) (Dirs, error) {
 		d.closeSubs()
 		for _, name := range made {
@@ -194,8 +197,8 @@ func openDirs(folder *dirfd.Dir, open func(folder *dirfd.Dir, name string) (d *d
 	return d, nil
 }
 
-// openOrCreate opens a directory that may be missing, and tells whether it was, and
-// whether it was created here.
+// openOrCreate opens a directory that may be missing, and reports whether it was missing,
+// and whether this call created it.
 func openOrCreate(folder *dirfd.Dir, name string) (d *dirfd.Dir, missing, created bool, err error) {
 	d, err = folder.OpenDir(name)
 	if !errors.Is(err, fs.ErrNotExist) {

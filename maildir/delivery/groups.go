@@ -5,16 +5,16 @@ import (
 	"fmt"
 )
 
-// ErrGroup is in the error of a target that could have had the message, beside that of
-// the target that could not.
+// ErrGroup is wrapped in the error of a target that could have received the message,
+// together with the error of the target that could not.
 var ErrGroup = errors.New("another user who must receive the message together with this one cannot receive it")
 
-// Group makes targets, by index, get the message together or not at all, where every
-// target would succeed or fail by itself: they are one recipient to the client, who has
-// one answer for them. A target may be in several groups. It gets the message if one of
-// these does as a whole, and then counts as stored although another group failed: it does
-// not wait for whoever is in that one, and has the message twice when it comes again.
-// Targets in no group stand for themselves. To be called before Commit.
+// Group makes the targets with these indexes get the message together or not at all,
+// instead of each succeeding or failing by itself: to the client they are one recipient,
+// for which it gets one answer. A target may be in several groups. It gets the message if
+// one of its groups does as a whole, and then counts as stored even if another group
+// failed: it does not wait for the others in that group, and gets the message twice when it
+// is sent again. Targets in no group are independent. Group must be called before Commit.
 func (s *Spool) Group(targets ...int) {
 	g := make([]*target, len(targets))
 	for i, n := range targets {
@@ -25,8 +25,8 @@ func (s *Spool) Group(targets ...int) {
 	s.groups = append(s.groups, g)
 }
 
-// commitGroups does every step for all before the next one begins, and leaves out who
-// has nobody left to get the message with.
+// commitGroups does every step for all targets before the next one starts, and leaves out
+// targets all of whose groups have failed.
 func (s *Spool) commitGroups() {
 	s.parallel(func(t *target) {
 		if t.write(s); t.err == nil && !t.shared {
@@ -55,9 +55,9 @@ func (s *Spool) commitGroups() {
 	})
 }
 
-// settle fails the targets all of whose groups have one that failed.
+// settle fails the targets all of whose groups contain a target that failed.
 func (s *Spool) settle() {
-	lost := map[*target]int{} // groups
+	lost := map[*target]int{} // number of failed groups
 	why := map[*target]error{}
 	for _, g := range s.groups {
 		for _, t := range g {

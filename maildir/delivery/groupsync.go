@@ -6,26 +6,26 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// groupSync lets one fsync of a directory make the names of several deliveries
-// durable. An fsync promises nothing of a name that appeared after it began: so
-// who comes while one runs waits for the next one, which serves all who came
-// before it begins. One at a time is enough: two at once write the same blocks of
-// the directory twice. For any number of goroutines.
+// groupSync lets one fsync of a directory make the names of several deliveries durable. An
+// fsync guarantees nothing for a name that appeared after it started, so a caller that
+// comes while one is running waits for the next one, which serves all callers that came
+// before it started. One at a time is enough: two at once write the same blocks of the
+// directory twice. A groupSync is safe for concurrent use.
 type groupSync struct {
 	fsync func(*dirfd.Dir) error // nil: (*dirfd.Dir).Sync
 
 	mu   sync.Mutex
-	dirs map[dirfd.ID]*syncing // those of which one runs
+	dirs map[dirfd.ID]*syncing // the directories with an fsync in progress
 }
 
-// syncing is a directory of which an fsync runs: the next one, or nil.
+// syncing is a directory with an fsync in progress. next is the one after it, or nil.
 type syncing struct{ next *syncRound }
 
-// syncRound is an fsync for all who wait for it.
+// syncRound is an fsync for all callers that wait for it.
 type syncRound struct {
 	begin, done chan struct{}
-	// before is the error of the fsync that ended last. The kernel tells of an
-	// error once: it may have been about a name that was to be synced next.
+	// before is the error of the preceding fsync. The kernel reports an error only once,
+	// and it may have concerned a name that this fsync is for.
 	before error
 	err    error
 }
@@ -49,7 +49,7 @@ func (g *groupSync) sync(d *dirfd.Dir) error {
 		err = g.run(d)
 		g.leave(id, s, err)
 	} else {
-		g.leave(id, s, nil) // those who come now know nothing of that error
+		g.leave(id, s, nil) // callers that come now are not affected by that error
 	}
 	if r != nil {
 		r.err = err
@@ -58,8 +58,8 @@ func (g *groupSync) sync(d *dirfd.Dir) error {
 	return err
 }
 
-// enter tells which fsync a caller takes part in: one of his own if r is nil,
-// and who has to do it.
+// enter determines which fsync a caller takes part in: one of its own if r is nil, and
+// otherwise r, which the caller has to run if leads is set.
 func (g *groupSync) enter(id dirfd.ID) (s *syncing, r *syncRound, leads bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -78,7 +78,7 @@ func (g *groupSync) enter(id dirfd.ID) (s *syncing, r *syncRound, leads bool) {
 	return s, s.next, leads
 }
 
-// leave lets those who wait begin, if there are any; nobody joins them any more.
+// leave starts the next round, if anybody is waiting; nobody can join it any more.
 func (g *groupSync) leave(id dirfd.ID, s *syncing, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -8,37 +8,37 @@ import (
 	"sync"
 )
 
-// Target is one recipient of a Spool: a folder, and what stands before the
+// Target is one recipient of a Spool: a folder, and the header that is put before the
 // message there.
 type Target struct {
-	// Open opens the folder when the first byte has to be written to it;
-	// release gives the directories back.
+	// Open opens the folder when the first byte has to be written to it; release closes the
+	// directories.
 	Open   func() (dirs Dirs, release func(), err error)
-	Header []byte // lines ended by LF
+	Header []byte // lines end with LF
 }
 
 const (
-	// spoolMemory is how much of a message is held in memory. A message that
-	// is no longer is written at once, when it is complete.
+	// spoolMemory is how many bytes of a message are held in memory. A message that is not
+	// longer is written at once when it is complete.
 	spoolMemory = 64 << 10
-	spoolFirst  = 8 << 10 // of them at first, which most messages fit into
-	// spoolWorkers is how many files of one message are written and synced at
-	// the same time, so that the file system's journal can take them together.
+	spoolFirst  = 8 << 10 // initial size, enough for most messages
+	// spoolWorkers is how many files of one message are written and synced concurrently, so
+	// that the file system's journal can commit them together.
 	spoolWorkers = 8
 )
 
-// The memory of messages goes from one to the next: left to the garbage
-// collector it would be most of what a delivery leaves. The pools belong to no
-// Options, as nothing that counts is kept in them: what a message is comes from
-// buf's length, and the runtime drops a pool's memory whenever it wants.
+// The buffers for messages are reused: otherwise they would be most of the garbage that a
+// delivery produces. The pools can be global, since they hold no state: how much of a
+// buffer belongs to a message is determined by buf's length, and the runtime may free a
+// pool's memory at any time.
 var firstMemory, wholeMemory = memoryOf(spoolFirst), memoryOf(spoolMemory)
 
 func memoryOf(size int) *sync.Pool {
 	return &sync.Pool{New: func() any { b := make([]byte, size); return &b }}
 }
 
-// Spool takes one message for one or more folders. Each folder gets a file of
-// its own. For one goroutine.
+// Spool takes one message for one or more folders. Each folder gets a file of its own. A
+// Spool must be used by one goroutine at a time.
 type Spool struct {
 	opt     *Options
 	each    bool
@@ -46,34 +46,34 @@ type Spool struct {
 	groups  [][]*target // see Group
 
 	buf    []byte     // header of targets[0] and body, or the part of the body that is not in the file yet
-	mem    *[]byte    // what buf lies in; nil after Abort
-	pool   *sync.Pool // that mem goes back to
-	inFile bool       // a file has been begun and buf holds no header
+	mem    *[]byte    // the memory of buf; nil after Abort
+	pool   *sync.Pool // where mem came from
+	inFile bool       // a file was started, and buf has no header
 	first  *target
-	held   *Temp // the file, since Commit
+	held   *Temp // the file, from Commit on
 	body   counter
 	led    byte             // first byte of the body, if body.size > 0
-	full   map[uint64]error // by device: disks without space
+	full   map[uint64]error // by device: full file systems
 	last   func() error     // of CommitAfter
 	err    error
 }
 
-// target is a Target with what is open and was made for it.
+// target is a Target with its open files.
 type target struct {
 	Target
 	dirs    Dirs
 	release func()
 	temp    *Temp
-	plain   *Temp  // what temp was while it held the text for others, if files are compressed
-	name    string // in new/, while undo may have to remove it
-	groups  int    // that it is in
-	shared  bool   // one of them with others
+	plain   *Temp  // the former temp with the text for the other targets, if files are compressed
+	name    string // in new/, as long as it may have to be removed again
+	groups  int    // number of groups it is in
+	shared  bool   // it is in a group with others
 	err     error
 }
 
-// NewSpool begins a message for the targets, of which there is at least one.
-// With each, every target succeeds or fails by itself (LMTP), or with its Group;
-// without, all get the message or none does (SMTP).
+// NewSpool starts a message for the targets, of which there is at least one. With each,
+// every target succeeds or fails by itself (LMTP), or with its Group; without, all get the
+// message or none does (SMTP).
 func NewSpool(targets []Target, each bool, o *Options) *Spool {
 	s := &Spool{opt: o, each: each, targets: make([]*target, len(targets))}
 	for i, t := range targets {
@@ -83,11 +83,11 @@ func NewSpool(targets []Target, each bool, o *Options) *Spool {
 	return s
 }
 
-// Size returns the bytes of the message written so far, without any header of
-// the targets.
+// Size returns the number of bytes of the message written so far, without the targets'
+// headers.
 func (s *Spool) Size() int64 { return s.body.size }
 
-// Write takes a piece of the message as it shall stand on disk.
+// Write adds a piece of the message in the form in which it is stored.
 func (s *Spool) Write(p []byte) (int, error) {
 	for n := 0; n < len(p); {
 		space := s.space()
@@ -101,7 +101,7 @@ func (s *Spool) Write(p []byte) (int, error) {
 	return len(p), s.err
 }
 
-// space returns room for more of the message, and makes some if there is none.
+// space returns buffer space for more of the message, making some if there is none.
 func (s *Spool) space() []byte {
 	if s.err == nil && len(s.buf) == cap(s.buf) {
 		if cap(s.buf) < spoolMemory {
@@ -113,7 +113,8 @@ func (s *Spool) space() []byte {
 	return s.buf[len(s.buf):cap(s.buf)]
 }
 
-// move takes memory from the pool for what buf holds, and gives back what buf had.
+// move moves the contents buf to a buffer from the pool, and gives back the previous
+// buffer.
 func (s *Spool) move(pool *sync.Pool, buf []byte) {
 	mem := pool.Get().(*[]byte)
 	buf = append((*mem)[:0], buf...)
@@ -140,7 +141,7 @@ func (s *Spool) took(n int) {
 	s.buf = s.buf[:len(s.buf)+n]
 }
 
-// flush empties buf into a file in the first folder that takes it.
+// flush writes buf to a file in the first folder that accepts it.
 func (s *Spool) flush() error {
 	if !s.inFile {
 		return s.begin(s.buf[len(s.targets[0].Header):])
@@ -158,12 +159,12 @@ func (s *Spool) flush() error {
 	return s.begin(s.buf)
 }
 
-// begin starts the file of the next target that can have one: with what an
-// earlier target's file holds already, if there is one, and with rest.
+// begin starts the file of the next target that can have one, with the contents of an
+// earlier target's file, if there is one, followed by rest.
 func (s *Spool) begin(rest []byte) error {
 	from := s.first
 	if from != nil {
-		defer from.abort() // its file stays until the next has what is in it
+		defer from.abort() // its file is kept until the next one has its contents
 	}
 	held := s.body.size - int64(len(rest))
 	for _, t := range s.targets {
@@ -190,11 +191,11 @@ func (s *Spool) begin(rest []byte) error {
 	return errNoTarget
 }
 
-// errNoTarget says that no target can have the message; each has its own error.
+// errNoTarget means that no target can have the message; each has its own error.
 var errNoTarget = errors.New("no folder takes the message")
 
-// fail gives a target its error and remembers a disk that is full: it is full
-// for all who live on it, while a quota is one user's own.
+// fail sets a target's error, and remembers a full file system: it is full for all targets
+// on it, while a quota concerns only one user.
 func (s *Spool) fail(t *target, err error) {
 	t.fail(err)
 	if CauseOf(err) != NoSpace || t.dirs.Tmp == nil {
@@ -208,7 +209,8 @@ func (s *Spool) fail(t *target, err error) {
 	}
 }
 
-// onFullDisk fails a target on a disk that was found full.
+// onFullDisk reports whether a target is on a file system that was found full, and if so,
+// fails it.
 func (s *Spool) onFullDisk(t *target) bool {
 	if s.full == nil {
 		return false
@@ -228,7 +230,7 @@ func (s *Spool) onFullDisk(t *target) bool {
 	return true
 }
 
-// open opens the target's folder and begins its file with the header.
+// open opens the target's folder and starts its file with the header.
 func (t *target) open(o *Options, begin func(Dirs, *Options) (*Temp, error)) error {
 	if t.dirs.Tmp == nil {
 		if err := t.openDirs(); err != nil {
@@ -258,7 +260,7 @@ func (t *target) fail(err error) {
 	}
 }
 
-// abort removes what is left in tmp/ and gives the folder back.
+// abort removes what is left in tmp/ and releases the folder.
 func (t *target) abort() {
 	if t.temp != nil {
 		t.temp.Abort()
@@ -276,8 +278,7 @@ func (t *target) close() {
 	}
 }
 
-// copyRange appends n bytes of the file old, from offset on, to t. They are
-// not counted.
+// copyRange appends n bytes of the file old, from offset on, to t. They are not counted.
 func copyRange(t, old *Temp, offset, n int64) error {
 	if n <= 0 {
 		return nil
@@ -293,8 +294,8 @@ func copyRange(t, old *Temp, offset, n int64) error {
 	return err
 }
 
-// Abort gives up what is not committed and closes everything. After Commit it
-// does nothing.
+// Abort discards what was not committed and closes everything. It does nothing after
+// Commit.
 func (s *Spool) Abort() {
 	s.release()
 	s.giveBack()

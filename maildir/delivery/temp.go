@@ -16,32 +16,33 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// Temp is one message being written in a folder's tmp/: write it, Finish it,
-// Commit it. Abort at any time, best deferred. For one goroutine.
+// Temp is one message being written in a folder's tmp/: write it, Finish it, Commit it.
+// Abort may be called at any time and is best deferred. A Temp must be used by one
+// goroutine at a time.
 type Temp struct {
 	dirs  Dirs
 	opt   *Options
 	file  *os.File
-	name  string // in tmp/; "" when it is not there any more
-	base  string // set by Finish, and inode
+	name  string // in tmp/; "" once it is not there any more
+	base  string // set by Finish, like inode
 	inode uint32
 	err   error // of the first write that failed
 
 	pack    *compress.Writer // nil: the file is not compressed
-	written int64            // bytes of the file
+	written int64            // length of the file in bytes
 	begin   []byte           // the first bytes of the text
 
 	counter // of the text
 }
 
-// ErrCompressed says that a message begins like a compressed file: stored as it
-// is, it would be read as what it decompresses to.
+// ErrCompressed means that a message starts like a compressed file: if it were stored as it
+// is, readers would decompress it.
 var ErrCompressed = errors.New("the message is compressed data, not mail")
 
 // counter measures text for the "S=" and "W=" fields of a name.
 type counter struct {
 	size  int64 // bytes
-	bare  int64 // LFs with no CR before them: each is one octet more as CRLF
+	bare  int64 // LFs without a CR before them: each becomes two octets as CRLF
 	endCR bool  // the last byte was a CR
 }
 
@@ -60,7 +61,7 @@ func (c *counter) count(p []byte) {
 	c.endCR = p[len(p)-1] == '\r'
 }
 
-// add counts text that c2 has measured, as if it followed.
+// add adds the counts of text that follows and was measured by c2.
 func (c *counter) add(c2 counter, beginsLF bool) {
 	c.size += c2.size
 	c.bare += c2.bare
@@ -74,8 +75,8 @@ func (c *counter) add(c2 counter, beginsLF bool) {
 
 var lf, crlf = []byte("\n"), []byte("\r\n")
 
-// NewTemp creates an empty file in the folder's tmp/ with the folder's rights.
-// A tmp/ that somebody removed is not made again: OpenDirs does that.
+// NewTemp creates an empty file in the folder's tmp/ with the folder's rights. It does not
+// recreate a tmp/ that somebody removed: OpenDirs does.
 func NewTemp(d Dirs, o *Options) (*Temp, error) {
 	t, err := newPlainTemp(d, o)
 	if err != nil || o.Compress == compress.None {
@@ -88,20 +89,20 @@ func NewTemp(d Dirs, o *Options) (*Temp, error) {
 	return t, nil
 }
 
-// NewScratch is NewTemp for text that is read again, and does not become a message
-// as it is: it is never compressed. It is aborted in the end.
+// NewScratch is NewTemp for text that is read back and does not become a message as it is.
+// The file is never compressed, and has to be aborted in the end.
 func NewScratch(d Dirs, o *Options) (*Temp, error) { return newPlainTemp(d, o) }
 
-// ReadAt reads text of a NewScratch.
+// ReadAt reads text from a Temp made by NewScratch.
 func (t *Temp) ReadAt(p []byte, off int64) (int, error) { return t.file.ReadAt(p, off) }
 
 // newPlainTemp is NewTemp for a file that is not compressed.
 //
-// It has a name from the beginning. A file without one (O_TMPFILE), which linkat puts
-// into new/, takes a tenth less of the processor, but linkat changes the link count in
-// its inode, and that is not on disk by an fsync of the directory where the file system
-// has no journal: after a power failure ext4 holds it for deleted, and e2fsck takes
-// the name away. A rename changes no link count.
+// The file has a name from the start. A file without one (O_TMPFILE), which linkat links
+// into new/, would take a tenth less CPU time. But linkat changes the link count in the
+// inode, and on a file system without a journal, an fsync of the directory does not write
+// the inode: after a power failure, ext4 considers the file deleted, and e2fsck removes its
+// name. A rename does not change the link count.
 func newPlainTemp(d Dirs, o *Options) (*Temp, error) {
 	rights, err := d.rights()
 	if err != nil {
@@ -125,7 +126,7 @@ func newPlainTemp(d Dirs, o *Options) (*Temp, error) {
 	return nil, err
 }
 
-// Write appends bytes as they shall stand on disk.
+// Write appends bytes in the form in which they are stored.
 func (t *Temp) Write(p []byte) (int, error) {
 	if t.err != nil {
 		return 0, t.err
@@ -157,7 +158,7 @@ func (t *Temp) Hole(n int64) error {
 	return t.err
 }
 
-// zeros reads as octets of zero, without end.
+// zeros is an endless reader of zero octets.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) {
@@ -165,7 +166,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// put is Write for text that is counted otherwise.
+// put is Write for text that is counted elsewhere.
 func (t *Temp) put(p []byte) (int, error) {
 	if room := compress.MagicLen - len(t.begin); room > 0 {
 		t.begin = append(t.begin, p[:min(room, len(p))]...)
@@ -185,7 +186,7 @@ func (w fileWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// unpack ends compression.
+// unpack finishes the compression.
 func (t *Temp) unpack() error {
 	if t.pack == nil {
 		return nil
@@ -195,21 +196,22 @@ func (t *Temp) unpack() error {
 	return pack.Close()
 }
 
-// Size returns the bytes written so far, and how many octets they are with
-// every line end as CRLF.
+// Size returns the number of bytes written so far, and the number of octets if every line
+// end were CRLF.
 func (t *Temp) Size() (size, virtual int64) { return t.size, t.size + t.bare }
 
-// InodeSum is that of the file's inode number, once it is finished.
+// InodeSum returns the dirfd.InodeSum of the file's inode number, once the file is
+// finished.
 func (t *Temp) InodeSum() uint32 { return t.inode }
 
-// Finish makes the file durable in tmp/ and gives it its unique name, which is
-// not yet used: Commit does that. mtime, if not zero, becomes the file's
-// modification time, the message's INTERNALDATE.
+// Finish makes the file durable in tmp/ and determines its unique name, which Commit will
+// use. mtime, if not zero, becomes the file's modification time, which is the message's
+// INTERNALDATE.
 func (t *Temp) Finish(mtime time.Time) (base string, err error) {
 	return t.finish(mtime, false)
 }
 
-// finish is Finish; with keep the file stays open for reading until Abort.
+// finish is Finish; with keep, the file stays open for reading until Abort.
 func (t *Temp) finish(mtime time.Time, keep bool) (base string, err error) {
 	if t.err != nil {
 		return "", t.err
@@ -252,8 +254,8 @@ func (t *Temp) finish(mtime time.Time, keep bool) (base string, err error) {
 	return t.base, nil
 }
 
-// finalName is "<sec>.M<usec>P<pid>V<dev>I<ino>.<host>,S=<size>,W=<virtual>",
-// device and inode in hexadecimal. The inode makes it unique on this machine
+// finalName returns "<sec>.M<usec>P<pid>V<dev>I<ino>.<host>,S=<size>,W=<virtual>", with
+// device and inode number in hexadecimal. The inode number makes it unique on this machine
 // whatever the clock does.
 func (t *Temp) finalName(dev, ino uint64) string {
 	field := strconv.AppendUint(nil, dev, 16)
@@ -267,14 +269,14 @@ func (t *Temp) finalName(dev, ino uint64) string {
 	return string(b)
 }
 
-// nameTries bounds how often a taken name is met with a new one. Not even one is
-// expected, but where servers in containers have the same number and host.
+// nameTries limits how often another name is tried if one is taken. That is only expected
+// where servers in containers have the same process number and host name.
 const nameTries = 5
 
-// Commit renames the finished file to base+info in the directory to (new/ with
-// info "", cur/ with info ":2,..."), never in the place of another file. The
-// caller syncs the directory before it says that the message is stored. If
-// the name was taken, name has another base than Finish told.
+// Commit renames the finished file to base+info in the directory to (new/ with info "",
+// cur/ with info ":2,..."), without ever replacing another file. The caller must sync the
+// directory before it reports the message as stored. If the name was taken, name has a
+// different base than Finish returned.
 func (t *Temp) Commit(to *dirfd.Dir, info string) (name string, err error) {
 	if t.base == "" {
 		return "", errors.New("commit of a message that is not finished")
@@ -294,7 +296,7 @@ func (t *Temp) Commit(to *dirfd.Dir, info string) (name string, err error) {
 	return "", err
 }
 
-// Abort removes the file from tmp/. After Commit it does nothing.
+// Abort removes the file from tmp/. It does nothing after Commit.
 func (t *Temp) Abort() {
 	if t.pack != nil {
 		t.pack.Discard()

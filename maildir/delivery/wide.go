@@ -7,23 +7,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spoolWide is the number of targets from which a delivery is wide: it keeps the
-// directories of all of them open at once, and takes part in a wide for that.
+// spoolWide is the number of targets above which a delivery is wide: it keeps the
+// directories of all of them open at once, and has to enter a wide for that.
 const spoolWide = 64
 
-// wide bounds how many targets the wide deliveries have between them, as they would
-// take the descriptors that others need. Who comes first enters first. One that is over
-// the bound by itself is alone. Zero is ready; safe for concurrent use.
+// wide limits the total number of targets of wide deliveries, which would otherwise use up
+// the file descriptors that others need. Deliveries enter in the order in which they come.
+// One that exceeds the limit by itself runs alone. The zero value is ready for use. A wide
+// is safe for concurrent use.
 type wide struct {
-	turn sync.Mutex // held by the first of those who wait
+	turn sync.Mutex // held by the first of those that wait
 
 	mu    sync.Mutex
-	less  sync.Cond // open sank; its L is &mu
+	less  sync.Cond // open has decreased; its L is &mu
 	open  int       // targets
-	bound int       // 0: not known yet
+	bound int       // 0: not determined yet
 }
 
-// enter waits until there is room for so many targets. leave gives it back.
+// enter waits until there is room for that many targets. leave releases it.
 func (w *wide) enter(targets int) (leave func()) {
 	w.turn.Lock()
 	defer w.turn.Unlock()
@@ -45,9 +46,9 @@ func (w *wide) enter(targets int) (leave func()) {
 	}
 }
 
-// wideBound is for a fifth of the files that the program may have open: a target has some
-// six, its directories and its file. Two messages of a thousand recipients each are within it
-// with 65,536 files.
+// wideBound allows for a fifth of the files that the program may have open: a target needs
+// about six, for its directories and its file. With a limit of 65,536 files, two messages
+// with a thousand recipients each fit.
 func wideBound() int {
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
