@@ -377,11 +377,11 @@ func (b *Box) flush() {
 		return
 	}
 	if !ok {
-		b.putOff()
+		b.keepOutdated()
 		return
 	}
 	if !b.s.current(b.files) {
-		b.putOff()
+		b.keepOutdated()
 		b.drop()
 		return
 	}
@@ -415,8 +415,8 @@ func (b *Box) flush() {
 	b.s.wrote(int64(len(b.data) + len(entries)*entrySize))
 }
 
-// putOff remembers for the next files what is outdated; the rest is dropped. b.mu is held.
-func (b *Box) putOff() {
+// keepOutdated remembers for the next files what is outdated; the rest is dropped. b.mu is held.
+func (b *Box) keepOutdated() {
 	for i := range b.adds {
 		if a := &b.adds[i]; a.has&outdated != 0 {
 			b.noteOutdated(a.row, a.key)

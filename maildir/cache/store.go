@@ -43,7 +43,7 @@ type Store struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	told    bool          // the log says that nothing can be kept
+	logged  bool          // the log says that nothing can be kept
 	written int64         // bytes since evict last checked all files
 	busy    chan struct{} // capacity 1: one job at a time in the background
 	closed  chan struct{}
@@ -77,8 +77,8 @@ func (s *Store) Close() error {
 func (s *Store) failed(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.told {
-		s.told = true
+	if !s.logged {
+		s.logged = true
 		s.log.Warn("the message cache cannot be written, so reading mail is slower", "dir", s.dir, "error", err)
 	}
 }

@@ -202,7 +202,7 @@ func (t *target) tryWrite(s *Spool) error {
 			return err
 		}
 	}
-	t.temp.add(s.body, s.led == '\n')
+	t.temp.add(s.body, s.firstByte == '\n')
 	if _, err := t.temp.finish(time.Time{}, t == s.first); err != nil {
 		return err
 	}

@@ -683,7 +683,7 @@ func FuzzCounter(f *testing.F) {
 		tail.count([]byte(text[i:]))
 		c.add(tail, i < len(text) && text[i] == '\n')
 		want := virtualSize(text)
-		if c != both || c.size != int64(len(text)) || c.size+c.bare != want {
+		if c != both || c.size != int64(len(text)) || c.size+c.bareLFs != want {
 			t.Errorf("%q at %d: %+v and %+v, want %d octets as CRLF", text, i, c, both, want)
 		}
 	})

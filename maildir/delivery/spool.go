@@ -45,17 +45,17 @@ type Spool struct {
 	targets []*target
 	groups  [][]*target // see Group
 
-	buf    []byte     // header of targets[0] and body, or the part of the body that is not in the file yet
-	mem    *[]byte    // the memory of buf; nil after Abort
-	pool   *sync.Pool // where mem came from
-	inFile bool       // a file was started, and buf has no header
-	first  *target
-	held   *Temp // the file, from Commit on
-	body   counter
-	led    byte             // first byte of the body, if body.size > 0
-	full   map[uint64]error // by device: full file systems
-	last   func() error     // of CommitAfter
-	err    error
+	buf       []byte     // header of targets[0] and body, or the part of the body that is not in the file yet
+	mem       *[]byte    // the memory of buf; nil after Abort
+	pool      *sync.Pool // where mem came from
+	inFile    bool       // a file was started, and buf has no header
+	first     *target
+	held      *Temp // the file, from Commit on
+	body      counter
+	firstByte byte             // first byte of the body, if body.size > 0
+	full      map[uint64]error // by device: full file systems
+	last      func() error     // of CommitAfter
+	err       error
 }
 
 // target is a Target with its open files.
@@ -95,7 +95,7 @@ func (s *Spool) Write(p []byte) (int, error) {
 			return n, s.err
 		}
 		k := copy(space, p[n:])
-		s.took(k)
+		s.advance(k)
 		n += k
 	}
 	return len(p), s.err
@@ -129,13 +129,13 @@ func (s *Spool) giveBack() {
 	s.buf, s.mem = nil, nil
 }
 
-func (s *Spool) took(n int) {
+func (s *Spool) advance(n int) {
 	if n == 0 {
 		return
 	}
 	p := s.buf[len(s.buf) : len(s.buf)+n]
 	if s.body.size == 0 {
-		s.led = p[0]
+		s.firstByte = p[0]
 	}
 	s.body.count(p)
 	s.buf = s.buf[:len(s.buf)+n]

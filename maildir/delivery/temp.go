@@ -41,9 +41,9 @@ var ErrCompressed = errors.New("the message is compressed data, not mail")
 
 // counter measures text for the "S=" and "W=" fields of a name.
 type counter struct {
-	size  int64 // bytes
-	bare  int64 // LFs without a CR before them: each becomes two octets as CRLF
-	endCR bool  // the last byte was a CR
+	size    int64 // bytes
+	bareLFs int64 // LFs without a CR before them: each becomes two octets as CRLF
+	endCR   bool  // the last byte was a CR
 }
 
 func (c *counter) count(p []byte) {
@@ -51,12 +51,12 @@ func (c *counter) count(p []byte) {
 		return
 	}
 	c.size += int64(len(p))
-	c.bare += int64(bytes.Count(p, lf))
+	c.bareLFs += int64(bytes.Count(p, lf))
 	if c.endCR && p[0] == '\n' {
-		c.bare--
+		c.bareLFs--
 	}
 	if bytes.IndexByte(p, '\r') >= 0 {
-		c.bare -= int64(bytes.Count(p, crlf))
+		c.bareLFs -= int64(bytes.Count(p, crlf))
 	}
 	c.endCR = p[len(p)-1] == '\r'
 }
@@ -64,9 +64,9 @@ func (c *counter) count(p []byte) {
 // add adds the counts of text that follows and was measured by c2.
 func (c *counter) add(c2 counter, beginsLF bool) {
 	c.size += c2.size
-	c.bare += c2.bare
+	c.bareLFs += c2.bareLFs
 	if c.endCR && beginsLF {
-		c.bare--
+		c.bareLFs--
 	}
 	if c2.size > 0 {
 		c.endCR = c2.endCR
@@ -198,7 +198,7 @@ func (t *Temp) unpack() error {
 
 // Size returns the number of bytes written so far, and the number of octets if every line
 // end were CRLF.
-func (t *Temp) Size() (size, virtual int64) { return t.size, t.size + t.bare }
+func (t *Temp) Size() (size, virtual int64) { return t.size, t.size + t.bareLFs }
 
 // InodeSum returns the dirfd.InodeSum of the file's inode number, once the file is
 // finished.
@@ -265,7 +265,7 @@ func (t *Temp) finalName(dev, ino uint64) string {
 	b = append(b, ",S="...)
 	b = strconv.AppendInt(b, t.size, 10)
 	b = append(b, ",W="...)
-	b = strconv.AppendInt(b, t.size+t.bare, 10)
+	b = strconv.AppendInt(b, t.size+t.bareLFs, 10)
 	return string(b)
 }
 
