@@ -73,7 +73,7 @@ func about(err error) string {
 	case errors.Is(err, unix.EDQUOT):
 		return "raise the disk quota of the owner of the files (repquota), or remove mail; no restart is needed"
 	case errors.Is(err, unix.EROFS):
-		return "find out why the file system is read-only (an I/O error in dmesg?) and remount it read-write; no restart is needed"
+		return "find out why the file system is read-only (an I/O error in dmesg?) and remount it read-write, no restart is needed; or, if it is so for the systemd service only, add the directory to its ReadWritePaths="
 	case errors.Is(err, unix.EIO), errors.Is(err, unix.EUCLEAN), errors.Is(err, unix.ESTALE), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
 		return "the disk or the connection to it is failing: look at dmesg, and check the disk and the file system"
 	case errors.Is(err, unix.EMFILE):

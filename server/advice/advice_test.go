@@ -25,6 +25,7 @@ func TestHandler(t *testing.T) {
 		{fmt.Errorf("%w: %w", watch.ErrUnavailable, unix.EMFILE), "max_user_instances"},
 		{fmt.Errorf("%w: /mail has 1 byte", delivery.ErrReserve), "mail.reserve"},
 		{unix.EROFS, "remount"},
+		{unix.EROFS, "ReadWritePaths="},
 		{unix.EACCES, "correct the owner and mode"},
 		{unix.EDQUOT, "quota"},
 		{unix.EIO, "dmesg"},
