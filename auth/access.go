@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// ErrNotAllowed is for a user who proved who he is, and whom the users file does
-// not let in from where he is. To a client it is ErrInvalid, which it is too.
+// ErrNotAllowed is for a user who proved his identity, but whom the users file does not allow
+// to log in from his address. It also is ErrInvalid, which is all that a client learns.
 var ErrNotAllowed error = notAllowed{}
 
-// notAllowed is the type of ErrNotAllowed, which is ErrInvalid besides.
+// notAllowed is the type of ErrNotAllowed.
 type notAllowed struct{}
 
 func (notAllowed) Error() string {
@@ -22,19 +22,19 @@ func (notAllowed) Error() string {
 
 func (notAllowed) Is(target error) bool { return target == ErrInvalid }
 
-// access is from where a user may log in, by the extra fields that Dovecot has
-// for it: "nologin" and "fail", whatever their values, and lists of networks, all
-// of which an address has to be in:
+// access says from where a user may log in, by the extra fields of Dovecot: "nologin"
+// and "fail", with any value, forbid all logins; the address must be in every one of
+// the lists of networks:
 //
 //	allow_nets=192.0.2.0/24,2001:db8::/32,127.0.0.1,local
 //
-// "local" stands for Unix sockets. Zero: from everywhere.
+// "local" stands for Unix sockets. The zero value allows logins from everywhere.
 type access struct {
 	never bool
 	nets  []allowedNets
 }
 
-// allowedNets is one list of networks.
+// allowedNets is a list of networks.
 type allowedNets struct {
 	prefixes []netip.Prefix
 	local    bool
@@ -56,7 +56,7 @@ func accessOf(extra []string) (a access, err error) {
 		switch name {
 		case "nologin", "fail":
 			a.never = true
-		case "allow_nets", "allow_real_nets": // there is nobody before us who has a connection of his own
+		case "allow_nets", "allow_real_nets": // no proxy in front of us has connections of its own
 			nets, err := parseNets(value)
 			if err != nil {
 				return a, fmt.Errorf("%s: %w", name, err)
@@ -88,16 +88,16 @@ func parseNets(list string) (nets allowedNets, err error) {
 	return nets, nil
 }
 
-// Revoked tells whether a user who logged in from an address (the zero one for Unix
-// sockets) could not do so any more as he did: he is not in the users file, or on a
-// line that cannot be used, his password is another one, or he is not let in from
-// there. Other changes of his line, as of the quota, revoke nothing.
+// Revoked reports whether a user who logged in from an address (the zero one for Unix sockets)
+// could no longer log in the same way: he is no longer in the users file, his line cannot be
+// used, his password has changed, or he may not log in from this address. Other changes of his
+// line, such as a new quota, revoke nothing.
 func (u *Users) Revoked(from netip.Addr, user User) bool {
 	e := u.current().find(user.Name)
 	return e == nil || e.user.proof != user.proof || !e.allows(from)
 }
 
-// proofOf is a hash of a line's password and SCRAM keys.
+// proofOf returns a hash of the password and the SCRAM keys of a line.
 func proofOf(password string, extra []string) [sha256.Size]byte {
 	text := password
 	for _, field := range extra {
@@ -108,9 +108,8 @@ func proofOf(password string, extra []string) [sha256.Size]byte {
 	return sha256.Sum256([]byte(text))
 }
 
-// Allowed returns ErrNotAllowed if the users file keeps a user from logging in
-// from an address (the zero one for Unix sockets), nil for unknown users.
-// Authenticate asks by itself.
+// Allowed returns ErrNotAllowed if the users file forbids a user to log in from an address (the
+// zero one for Unix sockets), and nil for unknown users. Authenticate calls it implicitly.
 func (u *Users) Allowed(from netip.Addr, name string) error {
 	if e := u.current().find(name); e != nil && !e.allows(from) {
 		return ErrNotAllowed

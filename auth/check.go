@@ -12,29 +12,30 @@ import (
 	"time"
 )
 
-// ErrInvalid is for an unknown user and a wrong password alike.
+// ErrInvalid is for an unknown user and for a wrong password alike.
 var ErrInvalid = errors.New("user or password is wrong")
 
 const (
-	// rememberFor is how long a password that was right is not hashed again:
-	// IMAP clients log in many times in a row.
+	// rememberFor is how long a correct password is not hashed again, because IMAP clients log
+	// in many times in a row.
 	rememberFor = 5 * time.Minute
-	// rememberMost bounds how many are remembered.
+	// rememberMost is the maximum number of passwords that are remembered.
 	rememberMost = 10_000
 )
 
-// checker checks passwords, a few at a time: each takes memory and time.
+// checker checks passwords. Only a few are checked at a time, because each
+// takes memory and time.
 type checker struct {
 	slots chan struct{}
-	key   [32]byte // of this process
+	key   [32]byte // random key of this process
 	now   func() time.Time
 
 	throttle *throttle
-	// dummy is checked for unknown users where there are no others.
+	// dummy returns a hash to check for unknown users if there are no users.
 	dummy func() string
 
 	mu    sync.Mutex
-	known map[[32]byte]time.Time // when what was right may no longer be trusted
+	known map[[32]byte]time.Time // until when a correct password is remembered
 }
 
 func newChecker() *checker {
@@ -53,18 +54,17 @@ func newChecker() *checker {
 	return c
 }
 
-// Authenticate checks a password that comes from an address (the zero one for
-// Unix sockets). The error is ErrInvalid if user or password is wrong, or
-// ErrNotAllowed, after the same time in all cases, which grows with the number
-// of failures; ErrThrottled after too many of them, whether the password is
-// right or not; or the context's error.
+// Authenticate checks a password from an address (the zero one for Unix sockets). The error is
+// ErrInvalid if the user or the password is wrong, or ErrNotAllowed; both are returned after
+// the same time, which grows with the number of failures. After too many failures it is
+// ErrThrottled, whether the password is correct or not. It may also be the error of ctx.
 func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, password string) (User, error) {
 	t := u.current()
 	e := t.find(name)
 	key := countedName(e, name)
 	proper := checkPassword(password) == nil
 	if !proper {
-		password = "x" // it cannot be anybody's, and costs what others do
+		password = "x" // nobody can have it, and it costs the same as others
 	}
 	var ok bool
 	var err error
@@ -94,20 +94,19 @@ func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, passwor
 	return e.user, nil
 }
 
-// Admit is for logins that are proved without Authenticate, as by SCRAM: it
-// returns ErrThrottled if this one is not to be checked now. Failed or
-// Succeeded follows.
+// Admit is for logins that do not use Authenticate, such as those with SCRAM. It returns
+// ErrThrottled if the login must not be checked at the moment. Otherwise the caller must
+// call Failed or Succeeded.
 func (u *Users) Admit(from netip.Addr, name string) error {
 	return u.check.throttle.refused(from, u.countedName(name))
 }
 
-// Failed counts a login that failed and returns when it may be answered, or
-// ctx has ended.
+// Failed counts a failed login. It returns when the reply may be sent, or when ctx ends.
 func (u *Users) Failed(ctx context.Context, from netip.Addr, name string) {
 	u.failed(ctx, from, u.countedName(name))
 }
 
-// Succeeded notes a login that was proved.
+// Succeeded notes a successful login.
 func (u *Users) Succeeded(from netip.Addr, name string) {
 	u.check.throttle.succeeded(from, u.countedName(name))
 }
@@ -120,8 +119,8 @@ func (u *Users) failed(ctx context.Context, from netip.Addr, key string) {
 
 func (u *Users) countedName(name string) string { return countedName(u.current().find(name), name) }
 
-// countedName is what failures of a name are counted by: the user, whichever
-// way the name is written, or the name where there is none.
+// countedName returns the name that failures are counted by: that of the user, however it was
+// written, or the given name if there is no such user.
 func countedName(e *entry, name string) string {
 	if e != nil {
 		return e.user.Name
@@ -129,7 +128,7 @@ func countedName(e *entry, name string) string {
 	return Fold(name[:min(len(name), longestName)])
 }
 
-// standInHash is the hash that is checked for a name that no user has.
+// standInHash returns the hash that is checked for a name that no user has.
 func (c *checker) standInHash(t *table, name string) string {
 	if e := c.standIn(t, name); e != nil {
 		return e.hash
@@ -137,8 +136,8 @@ func (c *checker) standInHash(t *table, name string) string {
 	return c.dummy()
 }
 
-// check tells whether a password is the stored one. With known, one that was
-// right a moment ago is not hashed again.
+// check reports whether a password matches the stored one. With known, a recently checked
+// correct password is not hashed again.
 func (c *checker) check(ctx context.Context, key string, from netip.Addr, stored, password string, known bool) (bool, error) {
 	if err := c.throttle.refused(from, key); err != nil {
 		return false, err
@@ -153,7 +152,7 @@ func (c *checker) check(ctx context.Context, key string, from netip.Addr, stored
 		return false, ctx.Err()
 	}
 	defer func() { <-c.slots }()
-	// Others may have failed while this one waited, many at once.
+	// Other logins may have failed while this one waited.
 	if err := c.throttle.refused(from, key); err != nil {
 		return false, err
 	}
@@ -164,8 +163,8 @@ func (c *checker) check(ctx context.Context, key string, from netip.Addr, stored
 	return ok, err
 }
 
-// identity is a keyed hash of a password and what it was checked against: the
-// password cannot be had from it, and a changed one is another.
+// identity returns a keyed hash of a password and the stored hash. It does not reveal the
+// password, and differs after a change of the password.
 func (c *checker) identity(stored, password string) [32]byte {
 	mac := hmac.New(sha256.New, c.key[:])
 	mac.Write([]byte(stored))

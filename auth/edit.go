@@ -16,11 +16,11 @@ var (
 	errNotFound = errors.New("no such user")
 )
 
-// Add appends a user with this password, of 1 to MaxPassword bytes, to the users
-// file at path. A name without a domain is one of the first of the domains. The
-// change is durable on return. A user who is there already is an error; others
-// name what is wrong with the name, the password or the file. Several processes may
-// change the file at the same time: each waits for the one before.
+// Add appends a user with this password, of 1 to MaxPassword bytes, to the users file at
+// path. A name without a domain gets the first of the domains. The change is durable on
+// return. It is an error if the user already exists; other errors say what is wrong with the
+// name, the password or the file. Several processes may edit the file at the same time: each
+// waits for the others.
 func Add(path string, domains []string, name, password string) error {
 	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
 		if at >= 0 {
@@ -34,9 +34,9 @@ func Add(path string, domains []string, name, password string) error {
 	})
 }
 
-// SetPassword changes a user's password, also in the extra field with keys for
-// SCRAM if there is one, and leaves the rest of the line alone. No such user is
-// an error; otherwise as Add.
+// SetPassword changes the password of a user, including his extra field with SCRAM keys, if
+// any. The rest of the line remains unchanged. It is an error if the user does not exist;
+// otherwise SetPassword behaves like Add.
 func SetPassword(path string, domains []string, name, password string) error {
 	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
 		if at < 0 {
@@ -61,9 +61,9 @@ func SetPassword(path string, domains []string, name, password string) error {
 	})
 }
 
-// Remove takes a user out of the file, with all lines of that name: one that was
-// passed over would be the user's otherwise, with an old password. The mail stays
-// where it is. No such user is an error; otherwise as Add.
+// Remove removes a user from the file, with all lines for his name: otherwise, a line that was
+// ignored so far would become the user's, with an old password. The mail is not removed. It is
+// an error if the user does not exist; otherwise Remove behaves like Add.
 func Remove(path string, domains []string, name string) error {
 	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
 		if at < 0 {
@@ -74,8 +74,8 @@ func Remove(path string, domains []string, name string) error {
 	})
 }
 
-// nameOf returns whose a line of the users file is, also if it cannot be used; ""
-// if nobody's.
+// nameOf returns the name of the user that a line of the users file is for, even if the line
+// cannot be used; "" if there is none.
 func nameOf(line string, domains []string) string {
 	if strings.HasPrefix(line, "#") {
 		return ""
@@ -88,17 +88,17 @@ func nameOf(line string, domains []string) string {
 	return name
 }
 
-// edit rewrites the users file: change gets its lines and the index of the
-// user's, -1 if there is none; of several, it is the one that is used. Comments
-// and lines that mean nothing here stay.
-// A reader sees the old file or the new one; two edits wait for each other.
+// edit rewrites the users file. change gets its lines and the index of the line for the
+// user, -1 if there is none; of several lines, it is the one that is used. Comments and
+// unusable lines are kept. Readers see either the old file or the new one, and edits
+// wait for each other.
 func edit(path string, domains []string, name string, change func(lines []string, at int) ([]string, error)) error {
 	full, err := userName(name, domains)
 	if err != nil {
 		return err
 	}
-	// A link is followed once, so that the rename below replaces the file and
-	// not the link to it.
+	// Resolve a symbolic link once, so that the rename below replaces the file
+	// and not the link.
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
@@ -141,7 +141,7 @@ func edit(path string, domains []string, name string, change func(lines []string
 	return replace(path, []byte(out), st)
 }
 
-// replace puts a new file in the place of the old, with its mode and owner.
+// replace replaces a file by a new one with the same mode and owner.
 func replace(path string, body []byte, old fs.FileInfo) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-")
 	if err != nil {
@@ -168,9 +168,9 @@ func replace(path string, body []byte, old fs.FileInfo) error {
 	return dir.Sync()
 }
 
-// lock waits for other edits in the directory, which needs no file of its own:
-// that would belong to who came first. The kernel gives the lock back when a
-// process dies, so that none is ever left over.
+// lock waits for other edits in the directory. It locks the directory itself: a lock file
+// would belong to the user who edited first. The kernel releases the lock when a process
+// dies, so that it never remains.
 func lock(dir string) (unlock func(), err error) {
 	f, err := os.Open(dir)
 	if err != nil {

@@ -12,49 +12,51 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// File is a text file of the operator's that is read again when it changes. For one
-// goroutine at a time.
+// File is a text file of the operator's that is reread when it changes. Only one goroutine at a
+// time may use it.
 //
-// Other programs write it as they like: in place, or removing it first, as vim does, and
-// in pieces. Who is missing in half of a file would have his mail refused for good, or
-// given to the catch-all, and his sessions ended. So a file that changed is taken over
-// when it has stood still for a while, by looks at it and not by its times, which are of
-// another clock; and one that ends in the middle of a line only after a longer while.
+// Other programs write it in any way: in place, or after removing it like vim, and in
+// pieces. If half of a file were used, mail for the users who are missing in it would bounce
+// or go to the catch-all, and their sessions would end. A changed file is therefore only
+// used once it has not changed for a while. That is judged by comparing its state at
+// intervals, not by its times, which are of another clock. If the file ends in the middle of
+// a line, the wait is longer.
 type File struct {
 	path string
-	what string // "users": what it holds, for errors and the log
+	what string // its contents for errors and the log, such as "users"
 	log  *slog.Logger
 
-	version fileVersion // that was read
-	seen    fileVersion // at the last look, if that is another one
-	since   time.Time   // when seen was seen first
-	told    time.Time   // when the log was told that the file cannot be read
+	version fileVersion // that was read last
+	seen    fileVersion // at the last look, if it differed
+	since   time.Time   // when seen was first seen
+	told    time.Time   // when the log last mentioned that the file cannot be read
 }
 
 const (
-	// settled is how long a file has to be as it is before it is taken to be whole.
+	// settled is how long a file must not change to be considered complete.
 	settled = 3 * time.Second / 4
-	// settledUnended is the same for one whose last line does not end.
+	// settledUnended is the same for a file whose last line has no line end.
 	settledUnended = 10 * time.Second
 )
 
-// tellInterval is how often the log is told that the file cannot be read.
+// tellInterval is how often it is logged that the file cannot be read.
 const tellInterval = time.Minute
 
-// fileVersion tells one state of a file from another.
+// fileVersion identifies a state of a file.
 type fileVersion struct {
 	ino          uint64
-	born         unix.StatxTimestamp // zero where the file system does not tell
+	born         unix.StatxTimestamp // zero if the file system does not report it
 	size         uint64
 	mtime, ctime unix.StatxTimestamp
 }
 
-// NewFile is the file at path that holds what ("users"). Nothing is read yet.
+// NewFile returns a File for path, which contains what ("users"). It does not
+// read the file yet.
 func NewFile(path, what string, log *slog.Logger) *File {
 	return &File{path: path, what: what, log: log}
 }
 
-// Read reads the file now.
+// Read reads the file unconditionally.
 func (f *File) Read() ([]byte, error) {
 	text, v, err := readFile(f.path, f.what)
 	if err != nil {
@@ -64,9 +66,9 @@ func (f *File) Read() ([]byte, error) {
 	return text, nil
 }
 
-// Changed looks whether the file is another one than the one that was read last, and
-// reads it when it is whole. One that cannot be read has not changed, and the log is told.
-// To be called again and again.
+// Changed returns the contents of the file if it has changed since it was last read and
+// is complete. A file that cannot be read counts as unchanged, and is logged. Changed
+// must be called regularly.
 func (f *File) Changed() (text []byte, changed bool) {
 	now := time.Now()
 	v, err := versionOf(f.path)
@@ -87,7 +89,7 @@ func (f *File) Changed() (text []byte, changed bool) {
 	return text, changed
 }
 
-// readWhole reads the version v, unless it is being written after all.
+// readWhole reads version v, unless it turns out to be incomplete.
 func (f *File) readWhole(v fileVersion, now time.Time) (text []byte, ok bool, err error) {
 	text, _, err = readFile(f.path, f.what)
 	if err != nil {
@@ -103,9 +105,9 @@ func (f *File) readWhole(v fileVersion, now time.Time) (text []byte, ok bool, er
 	return text, true, nil
 }
 
-// readFile reads a file that holds what, without the mark that editors of other
-// systems put before UTF-8, and tells the state that it had before. A FIFO or device
-// would not come to an end.
+// readFile reads a file that contains what, without the byte order mark that some editors
+// write, and returns its version before the read. It refuses files that are not regular,
+// because reading a FIFO or device might never end.
 func readFile(path, what string) (text []byte, v fileVersion, err error) {
 	v, err = versionOf(path)
 	if err == nil {

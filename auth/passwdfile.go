@@ -13,7 +13,7 @@ import (
 
 const (
 	maxLine     = 4096 // bytes of a line of the users file
-	longestName = 254  // bytes of a user's name
+	longestName = 254  // bytes of a user name
 )
 
 // problem is a line that cannot be used.
@@ -22,9 +22,8 @@ type problem struct {
 	text string
 }
 
-// parse reads a passwd-file: "name:{SCHEME}hash:uid:gid:gecos:home:shell:extra",
-// fields may be missing from the end; "#" begins a comment. (Dovecot:
-// passdb passwd-file.)
+// parse parses a passwd-file: "name:{SCHEME}hash:uid:gid:gecos:home:shell:extra", in which
+// fields may be missing at the end; "#" begins a comment (Dovecot: passdb passwd-file).
 func parse(text []byte, domains []string) (*table, []problem) {
 	t := &table{byName: map[string]*entry{}, byLocal: map[string]*entry{}, leftOut: map[string]bool{}}
 	var problems []problem
@@ -55,7 +54,7 @@ func parse(text []byte, domains []string) (*table, []problem) {
 	return t, problems
 }
 
-// parseLine takes a line apart. An error says why it cannot be used.
+// parseLine parses a line. The error says why the line cannot be used.
 func parseLine(line string, domains []string) (*entry, error) {
 	if len(line) > maxLine {
 		return nil, fmt.Errorf("longer than %d bytes", maxLine)
@@ -110,9 +109,9 @@ func parseLine(line string, domains []string) (*entry, error) {
 	return e, nil
 }
 
-// mustHeed are extra fields of Dovecot's that say who somebody is, where the mail
-// is, or that he is not served now, and that are not supported. Nobody is served
-// as if they were not there.
+// mustHeed are unsupported extra fields of Dovecot that determine who a user is, where his mail
+// is, or that he is not to be served at the moment. A user who has one is not served, since the
+// field must not be ignored.
 var mustHeed = [...]string{
 	"delay_until", "domain", "login_user", "proxy", "proxy_maybe", "user", "username",
 	"userdb_domain", "userdb_fail", "userdb_gid", "userdb_home",
@@ -130,7 +129,7 @@ func checkExtra(extra []string) error {
 	return nil
 }
 
-// userName checks a name and gives it a domain if it has none.
+// userName validates a name, and appends a domain if it has none.
 func userName(name string, domains []string) (string, error) {
 	name = Fold(name)
 	if !strings.Contains(name, "@") && len(domains) > 0 {
@@ -142,7 +141,7 @@ func userName(name string, domains []string) (string, error) {
 	}
 	for i, r := range name {
 		if r <= ' ' || r == 0x7f || r == utf8.RuneError || unicode.IsSpace(r) || strings.ContainsRune(`/\:*?"<>|%`, r) {
-			// Behind it may be the password, if it stands for a colon.
+			// The rest may contain the password, if the character was meant to be a colon.
 			return "", fmt.Errorf("the user name that begins with %q contains %q, which is not allowed", name[:i], r)
 		}
 	}

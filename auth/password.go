@@ -15,30 +15,30 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// defaultScheme is how new passwords are stored.
+// defaultScheme is the scheme of new passwords.
 const defaultScheme = "ARGON2ID"
 
-// MaxPassword is the most bytes that a password can have.
+// MaxPassword is the maximum length of a password in bytes.
 const MaxPassword = 1024
 
-// The cost of new passwords: OWASP's second choice for Argon2id, 19 MiB and two
-// passes, about 20 ms. Dovecot reads it.
+// The cost of new passwords is OWASP's second choice for Argon2id: 19 MiB and two passes, which
+// takes about 20 ms. Dovecot can verify such hashes.
 const (
 	argonMemory = 19 << 10 // KiB
 	argonPasses = 2
-	// argonLimit bounds what a line in the users file can cost: 1 GiB.
+	// argonLimit is the maximum cost of a hash in the users file: 1 GiB.
 	argonLimit = 1 << 20 // KiB
 )
 
-// scheme is one way to store passwords.
+// scheme is a way to store passwords.
 type scheme struct {
 	name string
-	// match tells whether hash (without the "{SCHEME}") is of the password.
+	// match reports whether hash (without "{SCHEME}") is that of the password.
 	match func(hash string, password []byte) (bool, error)
 	hash  func(password []byte) (string, error)
 }
 
-// schemes are Dovecot's names of those that are understood.
+// schemes returns the supported schemes, under Dovecot's names.
 func schemes() []scheme {
 	return []scheme{
 		{"ARGON2ID", matchArgon2, hashArgon2},
@@ -53,11 +53,11 @@ func schemes() []scheme {
 	}
 }
 
-// schemeCrypt is crypt(3)'s form, whose beginning says what it is. Without a
-// scheme that is what Dovecot takes a password in a passwd-file for.
+// schemeCrypt is the format of crypt(3), in which the beginning of a hash identifies the
+// method. Like Dovecot, this package assumes it for a password without a scheme.
 const schemeCrypt = "CRYPT"
 
-// schemeOf is that of "{SCHEME}hash".
+// schemeOf returns the scheme of "{SCHEME}hash".
 func schemeOf(stored string) (scheme, error) {
 	name, hash, ok := strings.Cut(strings.TrimPrefix(stored, "{"), "}")
 	if !strings.HasPrefix(stored, "{") {
@@ -82,7 +82,7 @@ func schemeOf(stored string) (scheme, error) {
 	return scheme{}, fmt.Errorf("the password scheme %q is not one of %s", name, schemeNames())
 }
 
-// cryptScheme is the scheme of a hash as crypt(3) has it, "" for others.
+// cryptScheme returns the scheme of a crypt(3) hash, "" for unsupported ones.
 func cryptScheme(hash string) string {
 	switch {
 	case strings.HasPrefix(hash, "$6$"):
@@ -116,9 +116,9 @@ func matches(stored string, password []byte) (bool, error) {
 	return s.match(stored, password)
 }
 
-// HashPassword stores a password, of 1 to MaxPassword bytes, as "{SCHEME}hash". It
-// fails for a scheme that cannot be written, and for a hash that would not fit in
-// a line of the users file.
+// HashPassword returns the hash of a password of 1 to MaxPassword bytes, as "{SCHEME}hash". It
+// fails for a scheme in which no new passwords can be stored, and for a hash that a line of the
+// users file cannot hold.
 func HashPassword(schemeName, password string) (string, error) {
 	if err := checkPassword(password); err != nil {
 		return "", err
@@ -151,8 +151,8 @@ func checkPassword(password string) error {
 }
 
 func matchArgon2(hash string, password []byte) (bool, error) {
-	// The cost stands in the hash: check it before it is paid.
-	// Nothing may follow, as the last one of a name counts.
+	// The cost is part of the hash: check it before paying it. Nothing may follow the
+	// parameters, because the last one of a name counts.
 	var v, m, t, p int
 	if _, err := fmt.Sscanf(argonParams(hash), "v=%d$m=%d,t=%d,p=%d$", &v, &m, &t, &p); err != nil {
 		return false, errors.New("malformed Argon2 hash")
@@ -187,7 +187,7 @@ func hashArgon2(password []byte) (string, error) {
 	return d.Encode(), nil
 }
 
-// maxBcrypt bounds what a line in the users file can cost: some 20 s.
+// maxBcrypt is the maximum cost of a hash in the users file, about 20 s.
 const maxBcrypt = 18
 
 func matchBcrypt(hash string, password []byte) (bool, error) {
@@ -198,7 +198,7 @@ func matchBcrypt(hash string, password []byte) (bool, error) {
 	if cost > maxBcrypt {
 		return false, errors.New("the bcrypt hash requires too much time")
 	}
-	// bcrypt reads 72 bytes; Dovecot and others cut there without a word.
+	// bcrypt reads 72 bytes. Dovecot and others silently truncate there.
 	err = bcrypt.CompareHashAndPassword([]byte(hash), password[:min(len(password), 72)])
 	if errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
 		return false, nil
@@ -211,7 +211,7 @@ func hashBcrypt(password []byte) (string, error) {
 	return string(h), err
 }
 
-// maxRounds bounds what a line in the users file can cost.
+// maxRounds is the maximum cost of a hash in the users file.
 const maxRounds = 10_000_000
 
 func matchShacrypt(hash string, password []byte) (bool, error) {
@@ -255,7 +255,7 @@ func encodeSHA(h *shacrypt.Hasher, password []byte) (string, error) {
 func sha512Sum(b []byte) []byte { s := sha512.Sum512(b); return s[:] }
 func sha256Sum(b []byte) []byte { s := sha256.Sum256(b); return s[:] }
 
-// matchSalted is for base64(digest(password + salt) + salt).
+// matchSalted matches base64(digest(password + salt) + salt).
 func matchSalted(sum func([]byte) []byte, size int) func(string, []byte) (bool, error) {
 	return func(hash string, password []byte) (bool, error) {
 		raw, err := base64.StdEncoding.DecodeString(hash)

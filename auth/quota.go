@@ -7,24 +7,23 @@ import (
 	"strings"
 )
 
-// Quota is what a user's mail may take; 0 is no limit.
+// Quota limits the mail of a user; 0 means no limit.
 type Quota struct{ Bytes, Messages int64 }
 
-// The extra fields with a user's quota, as Dovecot has them:
+// Dovecot's extra fields with the quota of a user:
 //
 //	userdb_quota_rule=*:storage=1G:messages=1000
 //	userdb_quota_storage_size=1G userdb_quota_message_count=1000
 //
-// The second form is that of Dovecot 2.4, and counts where the first is missing. Rules for
-// single mailboxes, which begin with their name, mean nothing here.
+// The second form is that of Dovecot 2.4; it applies if the first is missing. Rules for
+// single mailboxes, which begin with a mailbox name, are ignored.
 const (
 	fieldQuotaRule     = "userdb_quota_rule"
 	fieldQuotaSize     = "userdb_quota_storage_size"
 	fieldQuotaMessages = "userdb_quota_message_count"
 )
 
-// quotaOf finds the quota of a line; nil if it has none, so that the
-// configured one counts.
+// quotaOf returns the quota in a line, nil if there is none and the configured one applies.
 func quotaOf(extra []string) (*Quota, error) {
 	var q *Quota
 	for _, field := range extra {
@@ -55,10 +54,10 @@ func quotaOf(extra []string) (*Quota, error) {
 	return q, nil
 }
 
-// unlimited is Dovecot's word for no limit, which 0 is too.
+// unlimited is Dovecot's word for no limit; 0 means the same.
 const unlimited = "unlimited"
 
-// size reads a size as Dovecot 2.4 has it: "1G", "1GiB" or "1gb", in bytes without a unit.
+// size parses a size in the syntax of Dovecot 2.4: "1G", "1GiB" or "1gb"; without a unit, bytes.
 func size(text string) (int64, error) {
 	if text == unlimited {
 		return 0, nil
@@ -70,8 +69,8 @@ func size(text string) (int64, error) {
 	return amount(text, 'b')
 }
 
-// parseQuota reads "storage=1G:messages=1000", or "ignore" for no limit.
-// Without a suffix storage is in kilobytes.
+// parseQuota parses "storage=1G:messages=1000", or "ignore" for no limit. Without a suffix,
+// storage is in kilobytes.
 func parseQuota(limits string) (*Quota, error) {
 	q := &Quota{}
 	for limit := range strings.SplitSeq(limits, ":") {
@@ -96,7 +95,7 @@ func parseQuota(limits string) (*Quota, error) {
 	return q, nil
 }
 
-// amount reads a number with a suffix; unit is that of a number without one.
+// amount parses a number with a suffix. unit is the default suffix.
 func amount(text string, unit byte) (int64, error) {
 	number := text
 	if n := len(text); n > 0 && (text[n-1] < '0' || text[n-1] > '9') {

@@ -13,22 +13,21 @@ import (
 	"github.com/xdg-go/scram"
 )
 
-// SCRAM-SHA-256 (RFC 5802, RFC 7677) proves a password without showing it, so
-// the server must store what the proof is checked against: as the password
-// scheme {SCRAM-SHA-256}, or beside another scheme in the extra field
-// scram_sha_256. Both hold "iterations,salt,StoredKey,ServerKey", all but the
-// first in base64, as Dovecot has it.
+// SCRAM-SHA-256 (RFC 5802, RFC 7677) proves knowledge of a password without sending it, so the
+// server must store keys to check the proof against: either in the password scheme
+// {SCRAM-SHA-256}, or in addition to another scheme in the extra field scram_sha_256. As in
+// Dovecot, both contain "iterations,salt,StoredKey,ServerKey", all but the first in base64.
 const (
 	schemeSCRAM = "SCRAM-SHA-256"
 	fieldSCRAM  = "scram_sha_256="
 
-	// scramIterations is for new keys. The client pays for them at each login.
+	// scramIterations is the number for new keys. The client performs them at each login.
 	scramIterations = 100_000
 	scramLimit      = 10_000_000
 	scramSalt       = 16 // bytes
 )
 
-// hashSCRAM makes the keys of a password.
+// hashSCRAM returns the keys of a password.
 func hashSCRAM(password []byte) (string, error) {
 	salt := make([]byte, scramSalt)
 	_, _ = rand.Read(salt) // never fails
@@ -71,7 +70,7 @@ func parseSCRAM(text string) (keys scram.StoredCredentials, err error) {
 	return keys, nil
 }
 
-// matchSCRAM checks a password that was shown after all.
+// matchSCRAM checks a password that a client sent in plain text.
 func matchSCRAM(hash string, password []byte) (bool, error) {
 	keys, err := parseSCRAM(hash)
 	if err != nil {
@@ -79,12 +78,12 @@ func matchSCRAM(hash string, password []byte) (bool, error) {
 	}
 	got, err := scramKeys(string(password), keys.KeyFactors)
 	if err != nil {
-		return false, nil // not the one that the keys were made of
+		return false, nil // not the password of the keys
 	}
 	return hmac.Equal(got.StoredKey, keys.StoredKey), nil
 }
 
-// scramOf finds the SCRAM keys of a line: its password, or an extra field.
+// scramOf returns the SCRAM keys of a line, from its password or an extra field.
 func scramOf(password string, extra []string) (*scram.StoredCredentials, error) {
 	text, found := "", false
 	if s, err := schemeOf(password); err == nil && s.name == schemeSCRAM {
@@ -105,8 +104,8 @@ func scramOf(password string, extra []string) (*scram.StoredCredentials, error) 
 	return &keys, nil
 }
 
-// replaceSCRAM gives extra fields with the keys of another password, if there
-// are keys among them.
+// replaceSCRAM returns extra fields with the keys replaced by those of another password,
+// if they contain keys.
 func replaceSCRAM(extra, password string) (string, error) {
 	fields, found := strings.Fields(extra), false
 	for i := range fields {
@@ -125,8 +124,8 @@ func replaceSCRAM(extra, password string) (string, error) {
 	return strings.Join(fields, " "), nil
 }
 
-// SCRAMReady tells whether SCRAM can be offered: a client that may choose
-// takes it, so every user has to have keys for it.
+// SCRAMReady reports whether SCRAM can be offered. Clients that support SCRAM prefer it, so
+// every user must have keys.
 func (u *Users) SCRAMReady() bool {
 	t := u.current()
 	for _, e := range t.entries {
@@ -137,9 +136,8 @@ func (u *Users) SCRAMReady() bool {
 	return len(t.entries) > 0
 }
 
-// SCRAM returns what a proof of SCRAM-SHA-256 for this name is checked against.
-// For a user who does not exist, or has no keys, it is what looks like that of
-// one and matches no password.
+// SCRAM returns what a SCRAM-SHA-256 proof for this name is checked against. For a user who
+// does not exist or has no keys, the result looks like that of a user, but matches no password.
 func (u *Users) SCRAM(name string) scram.StoredCredentials {
 	t, c := u.current(), u.check
 	e := t.find(name)

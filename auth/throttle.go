@@ -9,53 +9,52 @@ import (
 	"time"
 )
 
-// ErrThrottled is for logins that are not checked for some minutes, because
-// many failed. ErrThrottledAgain is one for all but the first of a lock, which
-// are not worth a line in the log: a flood of them would fill it.
+// ErrThrottled is for logins that are not checked for some minutes, because many have failed.
+// ErrThrottledAgain is an ErrThrottled for all but the first login during a lock. It should not
+// be logged, because a flood of such logins would fill the log.
 var (
 	ErrThrottled      = errors.New("too many failed logins, try again later")
 	ErrThrottledAgain = fmt.Errorf("%w: not the first time", ErrThrottled)
 )
 
-// Failed logins are counted in three ways, each with a limit that locks out
-// what is counted: of a user from a network (guessing), of all users from a
-// network (trying one password for many), of a user from everywhere (guessing
-// with many computers). The last two do not hold where the user logged in
-// before, so that nobody can lock another out from there; and what is tried
-// during a lock is not counted, so that it ends.
+// Failed logins are counted in three ways, each with a limit that causes a lock: for a user
+// from a network (guessing), for all users from a network (trying a password for many users),
+// and for a user from everywhere (guessing with many computers). The last two locks do not
+// apply in networks from which the user has logged in before, so that nobody can lock out
+// another user there. Logins during a lock are not counted, so that the lock ends.
 const (
 	pairLimit    = 10
 	networkLimit = 40
 	userLimit    = 60
 
-	// Locks are this long, each one twice the one before.
+	// Durations of locks. Each is twice the preceding one.
 	lockFirst   = time.Minute
 	lockLongest = 15 * time.Minute
-	// forgetAfter is how long after the last failure, or lock, a count ends.
+	// forgetAfter is the time after the last failure or lock at which a count is dropped.
 	forgetAfter = time.Hour
-	// trustFor is how long a network is one where a user logged in before.
+	// trustFor is how long a network counts as one from which the user has logged in before.
 	trustFor = 30 * 24 * time.Hour
 
-	// The answer to a failure waits, twice as long for each.
+	// Delays of the reply to a failure. Each is twice the preceding one.
 	pauseFirst   = 250 * time.Millisecond
 	pauseLongest = 5 * time.Second
-	// pauseWide is how many failures of a network or a user make for one of
-	// a pair: they may be mistakes of several people.
+	// pauseWide is how many failures of a network or a user weigh as much as one of a pair,
+	// since they may be mistakes of several people.
 	pauseWide = 5
 
-	// mostCounts bounds the memory: some 100 bytes each.
+	// mostCounts limits the memory, about 100 bytes per count.
 	mostCounts = 50_000
 )
 
-// counted is what failures are counted of. The zero network is that of peers
-// without an address, on Unix sockets.
+// counted identifies a count. The zero network is that of peers without an
+// address, on Unix sockets.
 type counted struct {
 	network netip.Prefix
 	user    string
 	kind    countKind
 }
 
-// countKind says which fields of counted count.
+// countKind says which fields of counted are used.
 type countKind uint8
 
 const (
@@ -66,23 +65,23 @@ const (
 
 func (k countKind) limit() int { return [...]int{pairLimit, networkLimit, userLimit}[k] }
 
-// count is the failures of one counted, and the lock that came of them.
+// count is the number of failures, and the lock that they caused.
 type count struct {
 	failures int
 	locks    int
-	until    time.Time // of the lock
-	told     bool      // it refused a login
-	last     time.Time // of a failure
+	until    time.Time // end of the lock
+	told     bool      // the lock has refused a login
+	last     time.Time // the last failure
 }
 
-// throttle slows guessing down. Safe for concurrent use.
+// throttle slows down guessing. It is safe for concurrent use.
 type throttle struct {
 	now   func() time.Time
 	pause func(context.Context, time.Duration)
 
 	mu      sync.Mutex
 	counts  map[counted]*count
-	trusted map[counted]time.Time // pairs that logged in, and until when
+	trusted map[counted]time.Time // pairs that have logged in, with the end of the trust
 }
 
 func newThrottle() *throttle {
@@ -98,8 +97,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Network is what connections and logins of one peer are counted by: the address for
-// IPv4 and its /64 for IPv6, which is what one subscriber has.
+// Network returns the prefix by which connections and logins of a peer are counted: its address
+// for IPv4, its /64 for IPv6, which is what a single subscriber has.
 func Network(a netip.Addr) netip.Prefix {
 	a = a.Unmap().WithZone("")
 	bits := a.BitLen()
@@ -110,14 +109,14 @@ func Network(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// keys are the three counts that a login belongs to.
+// keys returns the three counts that a login belongs to.
 func keys(from netip.Addr, user string) [3]counted {
 	n := Network(from)
 	return [3]counted{{n, user, ofPair}, {n, "", ofNetwork}, {user: user, kind: ofUser}}
 }
 
-// refused returns ErrThrottled, or ErrThrottledAgain, if a login is not to be
-// checked now.
+// refused returns ErrThrottled or ErrThrottledAgain if a login must not be
+// checked at the moment.
 func (t *throttle) refused(from netip.Addr, user string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -144,7 +143,7 @@ func (t *throttle) locked(k counted, now time.Time) error {
 	return ErrThrottled
 }
 
-// failed counts a failure and returns how long its answer has to wait.
+// failed counts a failure and returns the delay of the reply.
 func (t *throttle) failed(from netip.Addr, user string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -152,7 +151,7 @@ func (t *throttle) failed(from netip.Addr, user string) time.Duration {
 	step := 0
 	for _, k := range keys(from, user) {
 		if k.kind == ofNetwork && !k.network.IsValid() {
-			continue // all local programs
+			continue // they are all local programs
 		}
 		n := t.countOne(k, now)
 		if k.kind != ofPair {
@@ -166,7 +165,7 @@ func (t *throttle) failed(from netip.Addr, user string) time.Duration {
 	return min(pauseFirst<<min(step-2, 10), pauseLongest)
 }
 
-// countOne returns how many failures there were of late.
+// countOne counts a failure, and returns how many there were recently.
 func (t *throttle) countOne(k counted, now time.Time) int {
 	c := t.counts[k]
 	if c != nil && now.Sub(c.last) > forgetAfter && now.Sub(c.until) > forgetAfter {
@@ -184,13 +183,12 @@ func (t *throttle) countOne(k counted, now time.Time) int {
 		c.until = now.Add(min(lockFirst<<min(c.locks, 10), lockLongest))
 		c.locks++
 		c.told = false
-		c.failures /= 2 // what may come when the lock has ended
+		c.failures /= 2 // so that half as many failures cause the next lock
 	}
 	return n
 }
 
-// makeRoom keeps the table within its bound: what is old goes, then what has
-// counted little.
+// makeRoom keeps the table within its limit: it removes old counts first, then small ones.
 func (t *throttle) makeRoom(now time.Time) {
 	if len(t.counts) < mostCounts {
 		return
@@ -210,8 +208,8 @@ func (t *throttle) makeRoom(now time.Time) {
 	}
 }
 
-// succeeded notes a login. It ends the count of the pair only: who has one
-// password cannot so make good for guessing others.
+// succeeded notes a login. It only resets the count of the pair, so that someone who has one
+// password cannot use it to continue guessing others.
 func (t *throttle) succeeded(from netip.Addr, user string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// wholeName completes a name that no user has to the address that it is treated as.
-// A user is the same with and without his domain, and somebody else in another
-// domain; if an unknown name behaved otherwise, comparing these forms would tell it
-// from a user's. Of several domains a name without one is given one by pick.
+// wholeName completes a name that no user has to the address that it is treated as. A user is
+// the same with and without his domain, and someone else in another domain. If an unknown name
+// behaved differently, comparing these forms would tell it from a user's name. If there are
+// several domains, pick chooses the one for a name without a domain.
 func (c *checker) wholeName(t *table, name string) string {
 	name = Fold(name)
 	if strings.Contains(name, "@") || len(t.domains) == 0 {
@@ -20,12 +20,11 @@ func (c *checker) wholeName(t *table, name string) string {
 	return name + "@" + t.domains[c.pick("domain", name, len(t.domains))]
 }
 
-// standIn is the user whose stored password is checked in the place of that of a name
-// that no user has, nil if there are no users. A name always gets the same user, so
-// unknown names take as long as users do, scheme by scheme and in the same shares. If
-// all unknown names were checked with one scheme, whoever takes another time would be
-// known to exist. A local part that several users have gets the one in the domain that
-// wholeName gives it, if there is one.
+// standIn returns the user whose password hash is checked in place of a name that no user has;
+// nil if there are no users. A name always gets the same user, so unknown names take as long as
+// users do, with the same distribution over the schemes. If all unknown names were checked with
+// the same scheme, a name that takes a different time would be known to exist. A local part
+// that several users have gets the user in the domain that wholeName chooses, if there is one.
 func (c *checker) standIn(t *table, name string) *entry {
 	name = c.wholeName(t, name)
 	if e := t.byName[name]; e != nil || len(t.byHash) == 0 {
@@ -34,14 +33,14 @@ func (c *checker) standIn(t *table, name string) *entry {
 	return t.byHash[c.pick("user", name, len(t.byHash))]
 }
 
-// pick gives a name one of n places, always the same one while the process lives. When
-// n grows by one, most names stay close to where they were.
+// pick assigns one of n places to a name, always the same one as long as the process lives.
+// When n grows by one, most names stay close to their places.
 func (c *checker) pick(what, name string, n int) int {
 	share := binary.BigEndian.Uint32(c.derive(what, name, 4))
 	return int(uint64(share) * uint64(n) >> 32)
 }
 
-// derive returns n octets for a name, which cannot be foretold without the checker's key.
+// derive returns n octets for a name, which cannot be predicted without the key of the checker.
 func (c *checker) derive(what, name string, n int) []byte {
 	mac := hmac.New(sha256.New, c.key[:])
 	mac.Write([]byte(what))

@@ -1,10 +1,11 @@
-// Package auth knows the users of a server and their passwords, from a file in
-// Dovecot's passwd-file format. It knows nothing about connections.
+// Package auth manages the users of a server and their passwords, from a file in Dovecot's
+// passwd-file format. It knows nothing about connections.
 //
-// users.go holds the users. file.go rereads their file when it changes, passwdfile.go
-// parses its lines, access.go and quota.go their extra fields, and edit.go changes them.
-// password.go has the password schemes, scram.go the keys of SCRAM-SHA-256. check.go
-// checks a password, throttle.go slows down guessing, and unknown.go makes unknown names
+// users.go holds the users. file.go rereads their file when it changes, passwdfile.go parses
+// its lines, access.go and quota.go parse their extra fields, and edit.go changes them.
+// password.go implements the password schemes, and scram.go the keys of SCRAM-SHA-256.
+// check.go checks passwords, throttle.go slows down guessing, and unknown.go makes unknown
+// names indistinguishable from users.
 // look like users.
 package auth
 
@@ -22,19 +23,19 @@ import (
 	"github.com/xdg-go/scram"
 )
 
-// User is one user, without the password.
+// User is a user without his password.
 type User struct {
 	Name     string // full address, in lower case
-	Home     string // "" if the file gives none
-	UID, GID int    // system user and group that own the mail, -1 if the file gives none
-	Quota    *Quota // nil if the file gives none
+	Home     string // "" if the file has none
+	UID, GID int    // system user and group that own the mail, -1 if the file has none
+	Quota    *Quota // nil if the file has none
 
-	// proof is a hash of what the user proves himself by.
+	// proof is a hash of the credentials.
 	proof [sha256.Size]byte
 }
 
-// Users is the users file. Refresh reads it again when it has changed; until it is done,
-// however long that takes, all who ask get the users known so far. Safe for concurrent use.
+// Users are the users in a users file. Refresh rereads the file when it has changed; until it
+// has finished, all other methods use the users known so far. Users is safe for concurrent use.
 type Users struct {
 	path    string
 	domains []string
@@ -47,9 +48,8 @@ type Users struct {
 	file    *File
 }
 
-// OpenUsers reads the users file at path. Names without a domain belong to the
-// first of the domains. Lines that cannot be understood are logged with their
-// number and left out.
+// OpenUsers reads the users file at path. Names without a domain belong to the first of the
+// domains. Lines that cannot be used are logged with their numbers and ignored.
 func OpenUsers(path string, domains []string, log *slog.Logger) (*Users, error) {
 	u := &Users{path: path, domains: domains, log: log, check: newChecker(), file: NewFile(path, "users", log)}
 	if err := u.Reload(); err != nil {
@@ -58,7 +58,7 @@ func OpenUsers(path string, domains []string, log *slog.Logger) (*Users, error) 
 	return u, nil
 }
 
-// Reload reads the file now. After an error the old users stay.
+// Reload rereads the file. After an error the users remain unchanged.
 func (u *Users) Reload() error {
 	u.reading.Lock()
 	defer u.reading.Unlock()
@@ -69,10 +69,10 @@ func (u *Users) Reload() error {
 	return err
 }
 
-// mostTold bounds what one reading of the file puts into the log.
+// mostTold is the maximum number of lines that a reading of the file logs.
 const mostTold = 100
 
-// Refresh reads the file if it is another one than before. To be called again and again.
+// Refresh rereads the file if it has changed. It must be called regularly.
 func (u *Users) Refresh() {
 	u.reading.Lock()
 	defer u.reading.Unlock()
@@ -81,7 +81,7 @@ func (u *Users) Refresh() {
 	}
 }
 
-// take makes the users those of a text. u.reading is held.
+// take replaces the users by those of a text. u.reading must be held.
 func (u *Users) take(text []byte) {
 	t, problems := parse(text, u.domains)
 	for _, p := range problems[:min(len(problems), mostTold)] {
@@ -99,8 +99,7 @@ func (u *Users) take(text []byte) {
 	u.table.Store(t)
 }
 
-// Problems reads the file and returns what is wrong with its lines, for an
-// operator who asks.
+// Problems reads the file and returns what is wrong with its lines, for the operator.
 func (u *Users) Problems() ([]string, error) {
 	text, _, err := readFile(u.path, "users")
 	if err != nil {
@@ -114,16 +113,15 @@ func (u *Users) Problems() ([]string, error) {
 	return out, nil
 }
 
-// current returns the users as they were when the file was read last.
+// current returns the users as last read.
 func (u *Users) current() *table { return u.table.Load() }
 
-// Revision counts how often the file was read. What was asked before it grew may have
-// another answer.
+// Revision returns how often the file was read. When it has grown, the answers of other
+// methods may have changed.
 func (u *Users) Revision() uint64 { return u.current().revision }
 
-// Lookup finds a user by the full address, or by a local part that only one
-// user has. Upper and lower case are the same. The address is compared with
-// the table and used for nothing else.
+// Lookup finds a user by his full address, or by a local part that only one user has. It
+// ignores case. The address is only compared with the table.
 func (u *Users) Lookup(address string) (User, bool) {
 	e := u.current().find(address)
 	if e == nil {
@@ -132,15 +130,14 @@ func (u *Users) Lookup(address string) (User, bool) {
 	return e.user, true
 }
 
-// LeftOut tells whether an address, in the forms that Lookup takes, stands in
-// the users file on a line that cannot be used only: there is such a user, but
-// nothing can be done for him now.
+// LeftOut reports whether an address, in the forms that Lookup accepts, only occurs in unusable
+// lines of the users file: the user exists, but cannot be served at the moment.
 func (u *Users) LeftOut(address string) bool {
 	t := u.current()
 	return t.leftOut[Fold(address)] && t.find(address) == nil
 }
 
-// Empty tells whether there is no user at all.
+// Empty reports whether there are no users at all.
 func (u *Users) Empty() bool { return len(u.current().entries) == 0 }
 
 // All returns the users in the order of the file.
@@ -156,10 +153,10 @@ func (u *Users) All() []User {
 type table struct {
 	entries []*entry
 	byName  map[string]*entry
-	byLocal map[string]*entry // nil where several users share a local part
-	leftOut map[string]bool   // names and local parts on lines that cannot be used
-	// byHash are all, sorted by their hashes: the same scheme and cost side by side,
-	// so that a change of one user moves few of those who stand in for unknown ones.
+	byLocal map[string]*entry // nil for a local part that several users have
+	leftOut map[string]bool   // names and local parts on unusable lines
+	// byHash are all entries, sorted by hash, so that equal schemes and costs are adjacent, and
+	// a change of one user moves only few of the stand-ins for unknown ones.
 	byHash   []*entry
 	domains  []string // in lower case
 	revision uint64   // see Users.Revision
@@ -197,8 +194,8 @@ func (t *table) add(e *entry) error {
 	return nil
 }
 
-// Fold is lower case for comparing names. A letter outside ASCII never becomes
-// one in it, as the Kelvin sign would, which looks like a K.
+// Fold returns a name in lower case for comparisons. A letter outside ASCII never becomes an
+// ASCII letter, as the Kelvin sign would, which looks like a K.
 func Fold(name string) string {
 	return strings.Map(func(r rune) rune {
 		if l := unicode.ToLower(r); r < utf8.RuneSelf || l >= utf8.RuneSelf {

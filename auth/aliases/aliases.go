@@ -1,9 +1,9 @@
-// Package aliases says who gets the mail for an address in our domains: a user, or the
+// Package aliases determines who gets the mail for an address in our domains: a user, or the
 // users that an alias leads to. It knows nothing about protocols.
 //
-// aliases.go holds the aliases and rereads their file when it changes; parse.go parses
-// its lines, in the format of Postfix's virtual(5), resolve.go follows an address to
-// users, and check.go says what is wrong with the file.
+// aliases.go holds the aliases and rereads their file when it changes; parse.go parses its
+// lines, in the format of Postfix's virtual(5), resolve.go follows an address to users, and
+// check.go finds what is wrong with the file.
 //
 // Unlike in Postfix, an alias does not take over a user's address unless it leads to that
 // user too, and a catch-all ("@example.org") does not take precedence over users. All
@@ -21,20 +21,20 @@ import (
 	"maildird/auth"
 )
 
-// Users finds users. Safe for concurrent use. See auth.Users.
+// Users finds users, like auth.Users. It must be safe for concurrent use.
 type Users interface {
 	Lookup(address string) (auth.User, bool)
 	LeftOut(address string) bool
 }
 
-// Aliases are those of an aliases file. Refresh reads it again when it has changed; until
-// it is done, however long that takes, all who ask get the aliases known so far. Safe for
-// concurrent use.
+// Aliases are the aliases in an aliases file. Refresh rereads the file when it has
+// changed; until it has finished, all other methods use the aliases known so far. Aliases
+// is safe for concurrent use.
 type Aliases struct {
 	users      Users
-	revision   func() uint64 // of users; nil: without a file nobody asks
+	revision   func() uint64 // of users; nil without a file
 	postmaster string
-	first      string // domain
+	first      string // the first domain
 	ours       domains
 	path       string
 	log        *slog.Logger
@@ -42,13 +42,13 @@ type Aliases struct {
 	table atomic.Pointer[table]
 
 	reading sync.Mutex // held while the file is read and checked
-	file    *auth.File // nil: there is none
+	file    *auth.File // nil if there is no file
 	parsed  []problem
 	told    map[problem]bool
-	asked   uint64 // revision of users that the table was checked with
+	asked   uint64 // revision of users that the table was last checked with
 }
 
-// None are the aliases of a server without an aliases file.
+// None returns the aliases of a server without an aliases file.
 func None(domains []string, users Users, postmaster string) *Aliases {
 	a := &Aliases{users: users, postmaster: postmaster, ours: newDomains(domains)}
 	a.table.Store(&table{})
@@ -58,9 +58,9 @@ func None(domains []string, users Users, postmaster string) *Aliases {
 	return a
 }
 
-// Open reads the aliases file at path; with "" there is none. postmaster is the address
-// of the user who gets the mail for postmaster and abuse if no alias does. Lines that
-// cannot be used are logged with their number, once for each time that they turn out so.
+// Open reads the aliases file at path; "" means that there is none. postmaster is the address
+// of the user who gets the mail for postmaster and abuse, unless an alias does. Lines that
+// cannot be used are logged with their numbers, once each time that they become unusable.
 func Open(path string, domains []string, users *auth.Users, postmaster string, log *slog.Logger) (*Aliases, error) {
 	a := None(domains, users, postmaster)
 	if path == "" {
@@ -70,7 +70,7 @@ func Open(path string, domains []string, users *auth.Users, postmaster string, l
 	return a, a.Reload()
 }
 
-// Reload reads the file now. After an error the old aliases stay.
+// Reload rereads the file. After an error the aliases remain unchanged.
 func (a *Aliases) Reload() error {
 	if a.file == nil {
 		return nil
@@ -84,8 +84,8 @@ func (a *Aliases) Reload() error {
 	return err
 }
 
-// Refresh reads the file if it is another one than before, and looks whom its aliases
-// lead to, which may take long; ctx ends that. To be called again and again.
+// Refresh rereads the file if it has changed, and checks where its aliases lead, which may take
+// long; the end of ctx aborts the check. Refresh must be called regularly.
 func (a *Aliases) Refresh(ctx context.Context) {
 	if a.file == nil {
 		return
@@ -95,11 +95,11 @@ func (a *Aliases) Refresh(ctx context.Context) {
 	if text, changed := a.file.Changed(); changed {
 		a.take(ctx, text)
 	} else if a.revision() != a.asked {
-		a.tell(ctx) // an alias may lead to users who came or went
+		a.tell(ctx) // users that an alias leads to may have been added or removed
 	}
 }
 
-// take makes the aliases those of a text. a.reading is held.
+// take replaces the aliases by those of a text. a.reading must be held.
 func (a *Aliases) take(ctx context.Context, text []byte) {
 	t, parsed := parse(text, a.ours)
 	a.parsed = parsed
@@ -107,13 +107,13 @@ func (a *Aliases) take(ctx context.Context, text []byte) {
 	a.tell(ctx)
 }
 
-// current returns the aliases as they were when the file was read last.
+// current returns the aliases as last read.
 func (a *Aliases) current() *table { return a.table.Load() }
 
-// mostTold bounds what one reading of the file puts into the log.
+// mostTold is the maximum number of lines that a reading of the file logs.
 const mostTold = 100
 
-// tell logs what is wrong with the file and was not so before. a.reading is held.
+// tell logs new problems of the file. a.reading must be held.
 func (a *Aliases) tell(ctx context.Context) {
 	a.asked = a.revision()
 	now, told := map[problem]bool{}, 0
@@ -135,7 +135,7 @@ func (a *Aliases) tell(ctx context.Context) {
 	a.told = now
 }
 
-// Problems returns what is wrong with the lines of the file, for an operator who asks.
+// Problems returns what is wrong with the lines of the file, for the operator.
 func (a *Aliases) Problems() []string {
 	if a.file == nil {
 		return nil

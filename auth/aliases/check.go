@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// mostHeld bounds the memory of a check, in targets.
+// mostHeld limits the memory of a check, in targets.
 const mostHeld = 100 * MaxUsers
 
-// problems are those that were found when the file was parsed, and those of where its
-// entries lead now, by line and each once. When ctx ends they are not all.
+// problems returns the problems found by parsing, and those of where entries lead now, sorted
+// by line and without duplicates. If ctx ends, the result is incomplete.
 func (a *Aliases) problems(ctx context.Context, t *table, parsed []problem) []problem {
 	all := slices.Clone(parsed)
 	w := &walk{of: a, table: t, note: true}
@@ -19,7 +19,7 @@ func (a *Aliases) problems(ctx context.Context, t *table, parsed []problem) []pr
 		if ctx.Err() != nil {
 			break
 		}
-		if w.held > mostHeld { // of thousands of aliases that lead to a thousand users each
+		if w.held > mostHeld { // thousands of aliases that lead to a thousand users each
 			w.known, w.held = nil, 0
 		}
 		switch {
@@ -44,7 +44,7 @@ func (a *Aliases) problems(ctx context.Context, t *table, parsed []problem) []pr
 	})
 }
 
-// checkDomain tells of a domain that leads in a circle.
+// checkDomain reports a domain that leads in a circle.
 func (t *table) checkDomain(e *entry) []problem {
 	seen := map[string]bool{}
 	for at := e; at != nil && at.targets[0].isDomain(); at = t.byKey[at.targets[0].String()] {
@@ -56,8 +56,8 @@ func (t *table) checkDomain(e *entry) []problem {
 	return nil
 }
 
-// isUsers tells whether an entry has no effect: in its domain, or without one in all of
-// ours, its address is that of a user whom it does not lead to.
+// isUsers reports whether an entry has no effect, because its address, in its domain or in each
+// of ours if it has none, is that of a user whom the entry does not lead to.
 func (a *Aliases) isUsers(e *entry, leads *result) bool {
 	in := []string{e.of.domain}
 	if e.of.domain == "" {

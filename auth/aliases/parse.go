@@ -15,16 +15,16 @@ import (
 )
 
 const (
-	maxLine     = 64 << 10 // bytes of a line of the aliases file, with those that continue it
-	longestName = 254      // bytes of an address in it, as of a user's name
+	maxLine     = 64 << 10 // bytes of a line of the aliases file, including its continuation lines
+	longestName = 254      // bytes of an address, as for a user name
 )
 
-// table is what an aliases file says.
+// table is the content of an aliases file.
 type table struct {
 	entries []*entry
 	byKey   map[string]*entry
-	// unusable are the keys of lines that cannot be used: there is such an alias, but
-	// nobody knows where it leads.
+	// unusable are the keys of unusable lines: the alias exists, but it is not
+	// known where it leads.
 	unusable map[string]bool
 }
 
@@ -35,12 +35,12 @@ type entry struct {
 	targets []address
 }
 
-// address is one of our domains, as that is configured. Without a domain it is one of
-// all domains, or of the user who alone has the local part. Without a local part it is
-// every address of the domain.
+// address is an address in one of our domains, as configured. Without a domain it is an address
+// in all domains, or the user who alone has the local part. Without a local part it is every
+// address of the domain.
 type address struct{ local, domain string }
 
-// String is the address as the file has it, and the key of a table.
+// String returns the address as in the file. It is also the key in a table.
 func (a address) String() string {
 	if a.domain == "" {
 		return a.local
@@ -48,13 +48,13 @@ func (a address) String() string {
 	return a.local + "@" + a.domain
 }
 
-// problem is a line that cannot be used, or not as it was meant.
+// problem is a line that cannot be used, or not as intended.
 type problem struct {
 	line int
 	text string
 }
 
-// domains are ours, as they are configured, by canonical form.
+// domains are our domains as configured, by canonical form.
 type domains map[string]string
 
 func newDomains(list []string) domains {
@@ -65,7 +65,7 @@ func newDomains(list []string) domains {
 	return d
 }
 
-// canonical is the form in which domains are compared: A-labels in lower case.
+// canonical returns the form in which domains are compared: A-labels in lower case.
 func canonical(domain string) string {
 	domain = strings.ToLower(domain)
 	if a, err := idna.Lookup.ToASCII(domain); err == nil {
@@ -74,9 +74,9 @@ func canonical(domain string) string {
 	return domain
 }
 
-// parse reads an aliases file. Lines are those of Postfix's virtual(5): what begins
-// with white space continues the line before, and empty lines and those whose first
-// other character is "#" are passed over, also between the two.
+// parse parses an aliases file. Its lines are those of Postfix's virtual(5): a line that begins
+// with white space continues the preceding one. Empty lines, and lines whose first other
+// character is "#", are ignored, even between the two.
 func parse(text []byte, ours domains) (*table, []problem) {
 	t := &table{byKey: map[string]*entry{}, unusable: map[string]bool{}}
 	var problems []problem
@@ -112,7 +112,7 @@ func parse(text []byte, ours domains) (*table, []problem) {
 
 func isBlank(r rune) bool { return r == ' ' || r == '\t' }
 
-// add takes a line, with those that continue it. An error says why it is not used.
+// add adds a line, including its continuation lines. The error says why it is not used.
 func (t *table) add(line string, number int, ours domains) error {
 	e := &entry{line: number}
 	name, rest := line, ""
@@ -120,7 +120,7 @@ func (t *table) add(line string, number int, ours domains) error {
 		name, rest = line[:i], line[i:]
 	}
 	if _, ok := ours[canonical(name)]; ok {
-		return nil // "example.org anything" tells Postfix that mail for the domain is taken
+		return nil // "example.org anything" tells Postfix to accept mail for the domain
 	}
 	var err error
 	if e.of, err = parseAddress(name, ours); err != nil {
@@ -167,17 +167,18 @@ func (e *entry) parseTargets(line, rest string, ours domains) error {
 	return nil
 }
 
-// isDomain tells whether an address is all those of a domain.
+// isDomain reports whether an address stands for all addresses of a domain.
 func (a address) isDomain() bool { return a.local == "" }
 
-// parseAddress reads "local@domain", "local" or "@domain".
+// parseAddress parses "local@domain", "local" or "@domain".
 func parseAddress(text string, ours domains) (address, error) {
 	if !utf8.ValidString(text) {
 		return address{}, errors.New("not UTF-8")
 	}
 	local, domain, hasDomain := strings.Cut(auth.Fold(text), "@")
 	if strings.HasSuffix(text, ":") {
-		// Of a users file, taken for this one by a slip, a hash follows the first colon.
+		// In a users file, which may have been named by mistake, a hash follows
+		// the first colon.
 		return address{}, fmt.Errorf("%q ends in a colon, as in another file format; here, name and addresses are separated by spaces", shorten(text[:strings.IndexByte(text, ':')+1]))
 	}
 	if len(text) > longestName || !hasDomain && local == "" || hasDomain && domain == "" || strings.HasPrefix(local, ".") ||
@@ -199,5 +200,5 @@ func parseAddress(text string, ours domains) (address, error) {
 	return address{local, configured}, nil
 }
 
-// shorten bounds what a file can put into the log.
+// shorten limits how much of a file can get into the log.
 func shorten(s string) string { return s[:min(len(s), 320)] }

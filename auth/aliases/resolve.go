@@ -11,49 +11,49 @@ import (
 	"maildird/auth"
 )
 
-// The reasons why there is nobody to give mail to.
+// Reasons why nobody gets the mail for an address.
 var (
 	// ErrNobody is for an address that no user and no alias has.
 	ErrNobody = errors.New("no user or alias has this address")
-	// The others are for now: somebody has the address, and something that an
-	// operator set up has to be mended.
+	// The others are temporary: someone has the address, but the operator has
+	// to correct something.
 	ErrUser       = errors.New("the users file has a line for this address that cannot be used")
 	ErrPostmaster = errors.New("the postmaster is not a user")
 	ErrAlias      = errors.New("the alias leads to somebody who does not exist")
 )
 
 const (
-	// MaxUsers bounds whom an alias leads to, as Postfix's
-	// virtual_alias_expansion_limit does.
+	// MaxUsers is the maximum number of users that an alias leads to, like
+	// Postfix's virtual_alias_expansion_limit.
 	MaxUsers = 1000
-	// maxSize bounds the addresses on the way to them, each counted as often as it is
-	// come to.
+	// maxSize is the maximum number of addresses on the way to them. Each counts as often
+	// as it is visited.
 	maxSize = 10 * MaxUsers
-	// maxDepth bounds the aliases that lead to each other on one way, and with them the
-	// stack, as Postfix's virtual_alias_recursion_limit does.
+	// maxDepth is the maximum number of consecutive aliases, which also limits the stack, like
+	// Postfix's virtual_alias_recursion_limit.
 	maxDepth = 1000
 )
 
-// Target is one who gets mail.
+// Target is a user who gets the mail.
 type Target struct {
 	User   auth.User
-	Detail string // "+detail" of the address, which is kept on the way through aliases
+	Detail string // "+detail" of the address, which is kept through aliases
 }
 
 // Found is who gets the mail for an address.
 type Found struct {
-	Targets []Target // one at least, and each user once
-	Alias   bool     // it is an alias that leads to them
-	// Owner is the name of the user whose own address it is, if an alias of that leads to
-	// others too.
+	Targets []Target // at least one, without duplicate users
+	Alias   bool     // the address is an alias
+	// Owner is the name of the user who has the address himself, if an alias for it
+	// leads to others too.
 	Owner string
 }
 
-// Resolve finds who gets the mail for a local part in one of the domains, as that is
-// configured. Without a domain it is one of the first domain, or the user who alone has
-// the local part. The address is compared and used for nothing else. The error is one of
-// those of this package. An alias that does not lead to all whom it names leads to
-// nobody: mail that one of them would not have is not taken.
+// Resolve determines who gets the mail for a local part in one of the domains, as configured.
+// Without a domain, it is an address in the first domain, or the user who alone has the local
+// part. The address is only compared. The error is one of those of this package. An alias
+// leads to nobody unless it leads to everyone it names: otherwise one of them would not get
+// the mail that was accepted.
 func (a *Aliases) Resolve(local, domain string) (Found, error) {
 	w := &walk{of: a, table: a.current()}
 	r := &result{}
@@ -68,28 +68,28 @@ func (a *Aliases) Resolve(local, domain string) (Found, error) {
 type walk struct {
 	of    *Aliases
 	table *table
-	way   map[string]bool    // addresses that are being followed
-	known map[string]*result // by address: where entries lead
-	held  int                // targets in known
+	way   map[string]bool    // addresses that are currently being followed
+	known map[string]*result // where entries lead, by address
+	held  int                // number of targets in known
 
-	note   bool      // faults are wanted
-	faults []problem // what is wrong, and on which line
+	note   bool      // collect faults
+	faults []problem // what is wrong, with line numbers
 }
 
 // result is where an address leads.
 type result struct {
 	targets []Target
-	users   map[string]bool // of targets; nil while it is the address of one user
-	shared  bool            // both are another result's too
+	users   map[string]bool // of targets; nil for the address of a single user
+	shared  bool            // both are shared with another result
 	alias   bool
 	owner   string // see Found
-	size    int    // addresses on the way
-	err     error  // why not all are there; the first one
+	size    int    // addresses visited
+	err     error  // why targets are missing; the first reason
 }
 
-// address adds who gets the mail for an address: its own, those of the name without its
-// detail, the postmaster, or who gets what is left of the domain, as in virtual(5). by is
-// the entry that names it, nil for the address that was asked for.
+// address adds the users who get the mail for an address: those of the address itself, or else
+// of its name without the detail, the postmaster, or the catch-all of the domain, as in
+// virtual(5). by is the entry that names the address, nil for the address to resolve.
 func (w *walk) address(a address, by *entry, r *result) {
 	switch r.size++; {
 	case r.size > maxSize:
@@ -121,24 +121,24 @@ func (w *walk) address(a address, by *entry, r *result) {
 	}
 }
 
-// isPostmasters tells whether an address is one that each server has (RFC 5321 section
-// 4.5.1, RFC 2142).
+// isPostmasters reports whether an address is one that every server must have (RFC 5321
+// section 4.5.1, RFC 2142).
 func (a address) isPostmasters() bool { return a.local == "postmaster" || a.local == "abuse" }
 
-// name tells whether there is a user or an alias of that name, and adds them. What a
-// user's mail comes to stays his, whatever slip is in the file: an alias of his name
-// counts only if all of it can be used and it leads to him too.
+// name reports whether there is a user or an alias with a name, and adds the targets. Users
+// keep their mail whatever mistakes the file has: an alias with a user's name is only used if
+// it is entirely valid and leads to that user too.
 func (w *walk) name(a address, detail string, by *entry, r *result) bool {
 	if a.local == "" || strings.IndexByte(a.local, '@') >= 0 || !utf8.ValidString(a.local) {
-		return false // of a quoted local part
+		return false // from a quoted local part
 	}
 	key := a.String()
 	user, isUser := w.of.user(a, detail)
 	e, unusable := w.table.find(a, w.of.first)
 	switch {
 	case !isUser && (e != nil || unusable) && w.leftOut(a) && !a.isPostmasters():
-		// Of his line nothing can be used, but he is there: not even who gets copies of
-		// his mail gets all of it now.
+		// His line cannot be used, but he exists. Those who get copies of his mail must
+		// not get it alone.
 		w.fault(by, r, ErrUser, "the users file has a line for %s that cannot be used", a)
 		return true
 	case e != nil && w.way[key]:
@@ -170,8 +170,8 @@ func (w *walk) name(a address, detail string, by *entry, r *result) bool {
 	return true
 }
 
-// user finds the user who has an address. A user who is called postmaster has that
-// address only if the configuration names him as the postmaster.
+// user returns the user who has an address. A user who is named postmaster only has that
+// address if he is the configured postmaster.
 func (a *Aliases) user(of address, detail string) (auth.User, bool) {
 	u, ok := a.users.Lookup(of.String())
 	if ok && of.local == "postmaster" && detail == "" {
@@ -181,7 +181,7 @@ func (a *Aliases) user(of address, detail string) (auth.User, bool) {
 	return u, ok
 }
 
-// through follows the addresses of an entry for the address key.
+// through follows the targets of an entry for the address key.
 func (w *walk) through(e *entry, key, detail string) *result {
 	if known := w.known[key+detail]; known != nil {
 		return known
@@ -205,7 +205,7 @@ func (w *walk) through(e *entry, key, detail string) *result {
 	return to
 }
 
-// join takes over what an alias leads to.
+// join adds the targets of an alias.
 func (w *walk) join(to *result, by *entry, r *result) {
 	r.alias = true
 	r.size += to.size
@@ -228,17 +228,17 @@ func (w *walk) tooFar(by *entry, r *result) {
 	w.fault(by, r, ErrAlias, "leads through more than %d addresses", maxSize)
 }
 
-// rest follows the line "@domain", which is for all addresses of the domain that nobody
-// has. An address that an alias names (by is not nil) takes it only where it leads to the
-// same local part in another domain; to users it does not lead from there, or a
-// misspelled address in the file would silently be theirs.
+// rest follows the line "@domain", which is for all addresses of the domain that nobody has. If
+// an alias names the address (by is not nil), the line is only used if it leads to the same
+// local part in another domain. If it led to users, they would silently get the mail for a
+// misspelled address in the file.
 func (w *walk) rest(a address, by *entry, r *result) bool {
 	if a.domain == "" {
 		return false
 	}
 	all := address{domain: a.domain}
 	e := w.table.byKey[all.String()]
-	on := a.String() + " " // a name of its own: the address without it may be on the way
+	on := a.String() + " " // a distinct key: the address without the space may be on the way
 	switch {
 	case e == nil && w.table.unusable[all.String()]:
 		w.fault(by, r, ErrAlias, "%s is on a line that cannot be used", all)
@@ -262,8 +262,7 @@ func (w *walk) rest(a address, by *entry, r *result) bool {
 
 func (w *walk) leftOut(a address) bool { return w.of.users.LeftOut(a.String()) }
 
-// postmaster adds the postmaster of the configuration, whose mail is never refused for
-// good.
+// postmaster adds the configured postmaster, whose mail is never refused permanently.
 func (w *walk) postmaster(by *entry, r *result) {
 	user, ok := w.of.users.Lookup(w.of.postmaster)
 	if !ok {
@@ -302,8 +301,8 @@ func (w *walk) fault(by *entry, r *result, err error, format string, args ...any
 	}
 }
 
-// find returns the entry of an address, or that for its local part in all domains.
-// unusable tells that there is one on a line that cannot be used.
+// find returns the entry for an address, or that for its local part in all domains. unusable
+// reports whether that is on an unusable line.
 func (t *table) find(a address, first string) (e *entry, unusable bool) {
 	if t.byKey == nil {
 		return nil, false
