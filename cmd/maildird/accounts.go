@@ -10,12 +10,12 @@ import (
 	"maildird/server/config"
 )
 
-// account is a user and the place of the Maildir.
+// account is a user and the path of his Maildir.
 type account struct{ name, root string }
 
-// accountsOf lists the users whose Maildir a command works on: one if it is
-// named, else all. The error tells of those who stand on a line of the users file that
-// cannot be used, or whose Maildir has no place; the others are returned beside it.
+// accountsOf returns the users whose Maildirs a command works on: the named one, or all. The
+// error lists users whose line in the users file cannot be used or whose Maildir has no path;
+// the others are still returned.
 func accountsOf(cfg *config.Config, user string) ([]account, error) {
 	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -45,7 +45,7 @@ func accountsOf(cfg *config.Config, user string) ([]account, error) {
 	return found, errors.Join(failed...)
 }
 
-// leftOut names the lines of the users file that cannot be used.
+// leftOut returns an error for each unusable line of the users file.
 func leftOut(users *auth.Users) []error {
 	problems, err := users.Problems()
 	if err != nil {
@@ -58,8 +58,8 @@ func leftOut(users *auth.Users) []error {
 	return lines
 }
 
-// eachAccount works on one account after the other. One that fails keeps no
-// other from its turn; the end of ctx does.
+// eachAccount calls work for one account after the other. It continues after an error, but not
+// after the end of ctx.
 func eachAccount(ctx context.Context, accounts []account, work func(account) error) error {
 	var failed []error
 	for _, a := range accounts {

@@ -8,12 +8,12 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// misuse is the error of a wrong command line. It says how the command is used.
+// misuse returns the error for a wrong command line, which includes the usage.
 func misuse(cmd *cobra.Command, format string, args ...any) error {
 	return exitError{fmt.Errorf("%s: %w; usage: %s", cmd.CommandPath(), fmt.Errorf(format, args...), cmd.UseLine()), exitMisuse}
 }
 
-// required asks for the flags that a command cannot do without.
+// required checks that all required flags are given.
 func required(cmd *cobra.Command, _ []string) error {
 	var missing []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
@@ -27,7 +27,7 @@ func required(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
-// atMost takes so many arguments and no more.
+// atMost accepts at most n arguments.
 func atMost(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) > n {
@@ -37,7 +37,7 @@ func atMost(n int) cobra.PositionalArgs {
 	}
 }
 
-// one asks for exactly one argument and says what it is.
+// one requires exactly one argument. what describes it.
 func one(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
@@ -47,7 +47,7 @@ func one(what string) cobra.PositionalArgs {
 	}
 }
 
-// configFlag adds --config, which most commands need.
+// configFlag adds the flag --config, which most commands need.
 func configFlag(cmd *cobra.Command) *string {
 	path := cmd.Flags().StringP("config", "c", "", "path of maildird.toml")
 	if err := cmd.MarkFlagRequired("config"); err != nil {
@@ -59,14 +59,13 @@ func configFlag(cmd *cobra.Command) *string {
 	return path
 }
 
-// userFlag adds --user, which the shell completes from the configuration at
-// path.
+// userFlag adds the flag --user. The shell completes it from the configuration at path.
 func userFlag(cmd *cobra.Command, path *string) *string {
 	user := cmd.Flags().String("user", "", "work on this user only")
 	if err := cmd.RegisterFlagCompletionFunc("user", func(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return completeUser(path)(cmd, nil, word)
 	}); err != nil {
-		panic(err) // the flag is there
+		panic(err) // the flag exists
 	}
 	return user
 }

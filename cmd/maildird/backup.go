@@ -55,12 +55,12 @@ func backupCommand() *cobra.Command {
 	return cmd
 }
 
-// outsideMaildirs refuses a place for snapshots that lies in a Maildir, also in that of
-// a user who is not backed up now.
+// outsideMaildirs refuses a destination inside a Maildir, including those of users who are
+// not being backed up.
 func outsideMaildirs(dest string, cfg *config.Config) error {
-	everybody, _ := accountsOf(cfg, "") // who has no place for mail has none to lie in
+	everybody, _ := accountsOf(cfg, "") // users without a path for their mail do not matter here
 	for _, a := range everybody {
-		// An error of this one is reported when its user's turn comes.
+		// An error about this account is reported when it is backed up.
 		if inside, err := backup.Inside(dest, a.root); err == nil && inside {
 			return fmt.Errorf("%s lies in the Maildir of %s (%s): give a directory outside of all Maildirs", dest, a.name, a.root)
 		}

@@ -11,8 +11,8 @@ import (
 	"maildird/server/config"
 )
 
-// The exit codes of check, besides 0: all is well, or was repaired. Whatever
-// kept it from looking, a wrong command line too, is no finding.
+// Exit codes of check other than 0, which means that all is well or was repaired. Anything that
+// prevents a check, including a wrong command line, is not a finding.
 const (
 	exitFindings = exitFailed
 	exitNoCheck  = exitMisuse
@@ -71,7 +71,7 @@ func checkCommand() *cobra.Command {
 	return cmd
 }
 
-// checkOne checks one Maildir and tells how many findings are left.
+// checkOne checks a Maildir and returns the number of findings that remain.
 func checkOne(ctx context.Context, cmd *cobra.Command, cfg *config.Config, a account, repair bool, with tools) (int, error) {
 	bar := newProgress(cmd.ErrOrStderr(), a.name, "messages")
 	r, err := check.Run(ctx, check.Options{

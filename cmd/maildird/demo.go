@@ -17,11 +17,11 @@ import (
 	"maildird/server/config"
 )
 
-// The server that "maildird demo" sets up.
+// The server of "maildird demo".
 const (
 	demoDomain = "example.org"
 	demoHost   = "mail.example.org"
-	// demoPasswords is the file in which the demo keeps what it prints.
+	// demoPasswords is the file in which the demo keeps the passwords that it prints.
 	demoPasswords = "passwords"
 )
 
@@ -49,8 +49,8 @@ func demoCommand() *cobra.Command {
 			return err
 		}
 		return serve(cmd.Context(), file, cmd.ErrOrStderr(), func(cfg *config.Config, srv *server.Server) error {
-			// Without a Maildir nothing was ever delivered: the first start may
-			// have failed, for want of a free port.
+			// If there is no Maildir, nothing was delivered yet: the first start may have
+			// failed, for instance because a port was in use.
 			home, err := cfg.Mail.Location.Expand(demoUsers()[0], "")
 			if err != nil {
 				return err
@@ -66,8 +66,7 @@ func demoCommand() *cobra.Command {
 	return cmd
 }
 
-// demoInit sets up the server beside dir and moves it there when it is
-// complete.
+// demoInit sets up the server next to dir, and moves it there once it is complete.
 func demoInit(dir string, freePorts bool) error {
 	dir = filepath.Clean(dir)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
@@ -77,7 +76,7 @@ func demoInit(dir string, freePorts bool) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(fresh) // is gone after the rename
+	defer os.RemoveAll(fresh) // does nothing after the rename
 	settings := config.Template(demoHost, demoDomain, demoUsers()[0])
 	if freePorts {
 		for _, port := range []string{"2525", "2587", "2465", "2143", "2993"} {
@@ -107,13 +106,13 @@ func demoInit(dir string, freePorts bool) error {
 	return nil
 }
 
-// demoPassword makes a password of 60 random bits that is easy to copy.
+// demoPassword returns a password of 60 random bits that is easy to copy.
 func demoPassword() string {
 	s := strings.ToLower(rand.Text())
 	return s[:4] + "-" + s[4:8] + "-" + s[8:12]
 }
 
-// readDemoPasswords returns the passwords that were printed at first, by user.
+// readDemoPasswords returns the passwords printed on first use, by user.
 func readDemoPasswords(dir string) map[string]string {
 	text, _ := os.ReadFile(filepath.Join(dir, demoPasswords)) // without it there is nothing to print
 	out := map[string]string{}
@@ -125,7 +124,7 @@ func readDemoPasswords(dir string) map[string]string {
 	return out
 }
 
-// demoPrint prints what to type into clients.
+// demoPrint prints the settings for clients.
 func demoPrint(out io.Writer, dir string, cfg *config.Config, srv *server.Server) error {
 	alice, bob := demoUsers()[0], demoUsers()[1]
 	passwords := readDemoPasswords(dir)
@@ -159,7 +158,7 @@ func demoPrint(out io.Writer, dir string, cfg *config.Config, srv *server.Server
 	return err
 }
 
-// demoText has the settings first and the ways to see them work after them.
+// demoText has the settings first, then ways to try the server.
 const demoText = `
 maildird serves example.org on this machine only. Ctrl-C stops it; the mail stays in %[13]s.
 
@@ -182,7 +181,7 @@ Alice's mail as files, while the server is running:
 
 `
 
-// shellQuote quotes a word for the shell if it needs it.
+// shellQuote quotes a word for the shell, if necessary.
 func shellQuote(s string) string {
 	if s != "" && strings.IndexFunc(s, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@%+,=", r))

@@ -64,8 +64,7 @@ func initCommand() *cobra.Command {
 	return cmd
 }
 
-// initServer writes the files of a new server to dir. After an error none of
-// them is left behind.
+// initServer writes the files of a new server to dir. After an error none of them remains.
 func initServer(dir, settings, hostname string) (err error) {
 	names := []string{"maildird.toml", "users", "cert.pem", "key.pem"}
 	for _, name := range names {
@@ -98,7 +97,7 @@ func initServer(dir, settings, hostname string) (err error) {
 	return nil
 }
 
-// writeNew writes a file that must not exist, whole or not at all.
+// writeNew writes a file that must not exist yet, completely or not at all.
 func writeNew(path string, body []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -111,8 +110,8 @@ func writeNew(path string, body []byte) error {
 	return nil
 }
 
-// selfSigned makes a certificate for a year from now on, for the host name and for this
-// machine's own names.
+// selfSigned creates a certificate for the host name and for the loopback names of this
+// machine. It is valid for a year from now.
 func selfSigned(hostname string, now time.Time) (cert, key []byte, err error) {
 	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -11,13 +11,13 @@ import (
 	"syscall"
 )
 
-// errorPriority is what a line about an error begins with in the journal.
+// errorPriority is the prefix of an error in the journal.
 const errorPriority = "<3>"
 
-// isJournal reports whether w leads to systemd's journal, which takes lines that begin
-// with a priority (sd-daemon(3)). stream is JOURNAL_STREAM of the environment, device and
-// inode of what the service manager opened; it is inherited by programs whose standard
-// error goes elsewhere, so that it has to be compared (systemd.exec(5)).
+// isJournal reports whether w leads to systemd's journal, which interprets a priority at the
+// beginning of a line (sd-daemon(3)). stream is the environment variable JOURNAL_STREAM: device
+// and inode of what the service manager opened. It must be compared, because programs inherit
+// it even if their standard error goes elsewhere (systemd.exec(5)).
 func isJournal(w io.Writer, stream string) bool {
 	f, ok := w.(*os.File)
 	if !ok || stream == "" {
@@ -31,14 +31,14 @@ func isJournal(w io.Writer, stream string) bool {
 	return ok && stream == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
-// journalHandler writes lines that begin with their priority.
+// journalHandler prefixes each line with its priority.
 type journalHandler struct {
 	slog.Handler
 	out *prefixWriter
 }
 
-// newJournalHandler returns the handler that format makes, with lines for the journal.
-// format's handler has to write a line by one Write, as those of slog do.
+// newJournalHandler returns the handler that format returns, with lines for the journal. That
+// handler must write each line with a single Write, as those of slog do.
 func newJournalHandler(to io.Writer, format func(io.Writer) slog.Handler) slog.Handler {
 	out := &prefixWriter{to: to}
 	return journalHandler{format(out), out}
@@ -59,8 +59,8 @@ func (h journalHandler) WithGroup(name string) slog.Handler {
 	return journalHandler{h.Handler.WithGroup(name), h.out}
 }
 
-// prefixWriter writes prefix and a line at once. mu is held from where prefix is set
-// until the line is written.
+// prefixWriter writes a prefix and a line at once. mu must be held from setting prefix until
+// the line is written.
 type prefixWriter struct {
 	to     io.Writer
 	mu     sync.Mutex
@@ -76,7 +76,7 @@ func (w *prefixWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// priority is the one of syslog(3) that a level has, as a line begins with it.
+// priority returns the prefix for a level, with the priorities of syslog(3).
 func priority(level slog.Level) string {
 	switch {
 	case level >= slog.LevelError:
@@ -89,7 +89,7 @@ func priority(level slog.Level) string {
 	return "<7>"
 }
 
-// printError writes the error that ends the program, which may have several lines.
+// printError writes the error that ends the program. It may have several lines.
 func printError(to io.Writer, stream string, err error) {
 	text := fmt.Sprint("maildird: ", err)
 	if isJournal(to, stream) {

@@ -1,10 +1,10 @@
 // Command maildird is a mail server over plain Maildir files.
 //
-// Each command is in a file of its name and in the list in root (main.go), from which
-// man.go makes the manual page and completion.go the completions. accounts.go finds the
-// Maildirs for a command, tools.go its tools; progress.go shows its progress, and args.go
-// reports a wrong command line (misuse). journal.go gives lines in the journal their
-// priority. The work itself is done by other packages.
+// Each command is in a file of its name, and in the list in root (main.go), from which man.go
+// generates the manual page and completion.go the completions. accounts.go finds the Maildirs
+// for a command, tools.go provides its tools; progress.go shows its progress, and args.go
+// reports a wrong command line (misuse). journal.go adds priorities to lines in the journal.
+// The actual work is done by other packages.
 package main
 
 import (
@@ -23,14 +23,14 @@ func main() {
 	}
 }
 
-// The exit codes, besides 0: what was asked for did not go well, or was not
-// begun, as the command line is wrong.
+// Exit codes other than 0: the command failed, or was not begun because of a
+// wrong command line.
 const (
 	exitFailed = 1
 	exitMisuse = 2
 )
 
-// exitError is an error with another exit code than exitFailed.
+// exitError is an error with an exit code other than exitFailed.
 type exitError struct {
 	error
 	code int
@@ -46,8 +46,8 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// root is the tree of all commands. Completions and the manual page are made
-// from it.
+// root returns the tree of all commands, from which the completions and the
+// manual page are generated.
 func root() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "maildird",
@@ -61,7 +61,7 @@ func root() *cobra.Command {
 	})
 	cmd.SetVersionTemplate("maildird {{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if args := cmd.Flags().Args(); cmd.HasSubCommands() && len(args) > 0 { // the flag is one of a command that is not there
+		if args := cmd.Flags().Args(); cmd.HasSubCommands() && len(args) > 0 { // the flag belongs to a command that does not exist
 			return noCommand(cmd, args[0])
 		}
 		return misuse(cmd, "%w", err)
@@ -74,8 +74,8 @@ func root() *cobra.Command {
 	return cmd
 }
 
-// group makes a command that only holds others: an unknown one is an error and
-// none at all shows the help.
+// group sets up a command that only has subcommands: an unknown one is an error, and without
+// one it prints the help.
 func group(cmd *cobra.Command) *cobra.Command {
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -87,12 +87,12 @@ func group(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// noCommand is the error for a command that a group does not have.
+// noCommand returns the error for an unknown subcommand of a group.
 func noCommand(group *cobra.Command, name string) error {
 	return exitError{fmt.Errorf("unknown command %q; \"%s --help\" lists the commands", group.CommandPath()+" "+name, group.CommandPath()), exitMisuse}
 }
 
-// plainUsage keeps "[flags]" out of usage lines, which name their flags.
+// plainUsage removes "[flags]" from usage lines, because they list their flags.
 func plainUsage(cmd *cobra.Command) {
 	cmd.DisableFlagsInUseLine = true
 	for _, sub := range cmd.Commands() {
@@ -111,7 +111,7 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// version is the module's version, or the commit it was built from.
+// version returns the version of the module, or the commit that it was built from.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -23,7 +23,7 @@ func manCommand() *cobra.Command {
 	}
 }
 
-// manual writes one page for the whole tree of commands, in the man macros.
+// manual writes a page for the whole command tree, with the man macros.
 func manual(out io.Writer, root *cobra.Command) error {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -72,7 +72,7 @@ func manual(out io.Writer, root *cobra.Command) error {
 	return err
 }
 
-// leaves lists the commands that do something themselves.
+// leaves returns the commands without subcommands.
 func leaves(cmd *cobra.Command) []*cobra.Command {
 	var out []*cobra.Command
 	for _, c := range cmd.Commands() {
@@ -87,7 +87,7 @@ func leaves(cmd *cobra.Command) []*cobra.Command {
 	return out
 }
 
-// roff escapes text for roff. Empty lines begin paragraphs.
+// roff escapes text for roff. Empty lines become paragraphs.
 func roff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`).Replace(text)
 	lines := strings.Split(text, "\n")

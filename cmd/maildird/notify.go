@@ -6,10 +6,9 @@ import (
 	"net"
 )
 
-// notifyReady tells a service manager that every listener accepts, as
-// sd_notify(3) describes it: until then "systemctl start" waits, and it fails if
-// the program ends before. socket is NOTIFY_SOCKET of the environment; "" is for
-// a program that nobody waits for.
+// notifyReady tells the service manager that every listener accepts connections, as described
+// in sd_notify(3): "systemctl start" waits for that, and fails if the program ends before.
+// socket is the environment variable NOTIFY_SOCKET; if it is empty, nobody is waiting.
 func notifyReady(socket string) error {
 	if socket == "" {
 		return nil

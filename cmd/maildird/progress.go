@@ -10,12 +10,12 @@ import (
 	"golang.org/x/term"
 )
 
-// progress is a bar on a terminal, and nothing elsewhere: a log has no use for
-// it. For one goroutine.
+// progress shows a progress bar on a terminal, and nothing elsewhere, as a log has no use for
+// it. Only one goroutine may use it.
 type progress struct {
-	out   io.Writer // nil: no terminal
+	out   io.Writer // nil if not a terminal
 	title string
-	what  string // is counted
+	what  string // unit of the counts
 	last  time.Time
 	shown bool
 }
@@ -33,7 +33,7 @@ func newProgress(out io.Writer, title, what string) *progress {
 	return p
 }
 
-// update draws the bar, at most ten times a second.
+// update draws the bar, at most ten times per second.
 func (p *progress) update(done, total int) {
 	if p.out == nil || time.Since(p.last) < barInterval {
 		return
@@ -52,7 +52,7 @@ func (p *progress) end() {
 	}
 }
 
-// many writes a count: "1 message", "2 messages".
+// many returns a count with its unit: "1 message", "2 messages".
 func many(n int, what string) string {
 	if n == 1 {
 		return "1 " + what

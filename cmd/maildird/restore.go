@@ -50,8 +50,8 @@ func restoreCommand() *cobra.Command {
 	return cmd
 }
 
-// restoreWhat lists the Maildirs that are named, or those of the users. lacking tells
-// of users whose Maildir cannot be found; the others are restored all the same.
+// restoreWhat returns the Maildirs that are named, or those of the users. lacking lists users
+// whose Maildirs cannot be found; the others are still restored.
 func restoreWhat(cmd *cobra.Command, path, user string, args []string) (found []account, lacking, err error) {
 	switch {
 	case path == "" && len(args) == 0:

@@ -18,7 +18,7 @@ import (
 	"maildird/server/config"
 )
 
-// stopTime bounds how long a stop waits for what is under way.
+// stopTime is the maximum duration of a shutdown.
 const stopTime = 9 * time.Second
 
 func serveCommand() *cobra.Command {
@@ -37,8 +37,8 @@ func serveCommand() *cobra.Command {
 	return cmd
 }
 
-// serve runs the server until a signal. ready, if not nil, is called when every
-// listener accepts; its error stops the server.
+// serve runs the server until a signal arrives. ready, if not nil, is called once every
+// listener accepts connections; its error stops the server.
 func serve(ctx context.Context, path string, logTo io.Writer, ready func(*config.Config, *server.Server) error) error {
 	cfg, err := config.Load(path)
 	if err != nil {
@@ -47,7 +47,7 @@ func serve(ctx context.Context, path string, logTo io.Writer, ready func(*config
 	level := new(slog.LevelVar)
 	level.Set(cfg.Log.Level)
 	log := logger(cfg, level, logTo)
-	// Signals are taken before anything starts, so that none is lost.
+	// Handle signals before anything starts, so that none is lost.
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(stop)
@@ -86,9 +86,9 @@ func serve(ctx context.Context, path string, logTo io.Writer, ready func(*config
 	}
 }
 
-// reload does what SIGHUP asks for. Settings that need a restart are named
-// rather than taken for granted. What has an error stays as it was, and keeps
-// nothing else from being taken up: a certificate has to be exchanged in time.
+// reload handles SIGHUP. It logs settings that require a restart. Anything that has an error
+// remains as it was, and does not prevent the rest from being reloaded: a certificate must
+// be replaced in time.
 func reload(srv *server.Server, cfg *config.Config, level *slog.LevelVar, log *slog.Logger) {
 	var kept []string
 	keep := func(what string, err error) {

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// interruptible gives a context that ends at Ctrl-C or SIGTERM, so that what is
-// under way can be taken back.
+// interruptible returns a context that ends with Ctrl-C or SIGTERM, so that the
+// command can clean up.
 func interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 }

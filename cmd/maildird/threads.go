@@ -5,17 +5,16 @@ import (
 	"runtime"
 )
 
-// letThreadsBlock lets Go run code on twice as many threads as there are
-// processors, unless GOMAXPROCS says how many.
+// letThreadsBlock lets Go run code on twice as many threads as there are processors,
+// unless GOMAXPROCS is set.
 //
-// A thread that waits for an fsync keeps one of these places until the runtime
-// takes it away, which it does after 20 µs at the earliest and, as the kernel's
-// timers are, after about 100: on a fast disk that is as long as the fsync. With
-// as many places as processors, deliveries over many connections wait for places
-// while the processors and the disk are idle.
+// A thread that waits for an fsync occupies one of these places until the runtime takes it
+// away, after 20 µs at the earliest and, because of the kernel's timers, after about 100 µs: on
+// a fast disk that is as long as the fsync takes. With one place per processor, deliveries over
+// many connections would wait for places while the processors and the disk are idle.
 //
-// What sizes itself by the processors does so before. A limit of a control group counts
-// as it is at the start; the runtime does not follow it after this.
+// Whatever is sized by the number of processors must be set up before. The runtime no longer
+// follows changes of a control group's limit after this call.
 func letThreadsBlock() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))

@@ -7,8 +7,8 @@ import (
 	"maildird/maildir/dotlock"
 )
 
-// tools is what a command locks folders and writes messages with: one for all
-// accounts, as its parts are to be one for the process.
+// tools are what commands use to lock folders and to write messages. They are shared by all
+// accounts, because their parts must exist only once per process.
 type tools struct {
 	locker   *dotlock.Locker
 	delivery *delivery.Options

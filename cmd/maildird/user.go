@@ -75,7 +75,7 @@ func changeUser(verb, short, done string, wantsPassword bool, change func(path s
 	return cmd
 }
 
-// noteMail tells what mail has nobody to go to: that to postmaster, and to aliases.
+// noteMail prints which mail has no recipient: that for postmaster, and for aliases.
 func noteMail(out io.Writer, cfg *config.Config) {
 	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -149,7 +149,7 @@ func completeUser(path *string) cobra.CompletionFunc {
 	}
 }
 
-// readPassword asks twice on a terminal and reads one line otherwise.
+// readPassword asks twice on a terminal, and otherwise reads a line.
 func readPassword(in io.Reader, out io.Writer) (string, error) {
 	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		first, err := prompt(f, out, "Password: ")
@@ -172,8 +172,8 @@ func readPassword(in io.Reader, out io.Writer) (string, error) {
 	return strings.TrimRight(line, "\r\n"), nil
 }
 
-// prompt reads a line without echo. An interrupt gives the terminal its echo
-// back before it ends the program.
+// prompt reads a line without echo. An interrupt restores the echo of the terminal
+// and ends the program.
 func prompt(f *os.File, out io.Writer, text string) (string, error) {
 	fd := int(f.Fd())
 	before, err := term.GetState(fd)

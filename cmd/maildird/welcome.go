@@ -16,8 +16,8 @@ import (
 //go:embed welcome.txt
 var welcomeText string
 
-// welcome sends the first message to the users of the demo, by LMTP: a server
-// that runs opens no TCP connections any more, not even to itself.
+// welcome sends the first message to the users of the demo. It uses LMTP, because a running
+// server can no longer open TCP connections, not even to itself.
 func welcome(srv *server.Server) error {
 	addresses := srv.Addresses("lmtp")
 	if len(addresses) == 0 {
