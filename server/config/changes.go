@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// Changes lists the settings outside of tables, and the tables, that differ
-// between two configurations, in the order of Config and as the file names them:
-// "cache_dir", "tls".
+// Changes returns the settings outside of tables, and the tables, that differ between two
+// configurations, in the order of Config and with their names in the file: "cache_dir", "tls".
 func Changes(before, now *Config) []string {
 	var out []string
 	a, b := reflect.ValueOf(*before), reflect.ValueOf(*now)
@@ -20,5 +19,5 @@ func Changes(before, now *Config) []string {
 	return out
 }
 
-// wordStart is where a word begins in a name such as CacheDir.
+// wordStart matches the beginning of a word in a name such as CacheDir.
 var wordStart = regexp.MustCompile(`([a-z])([A-Z])`)

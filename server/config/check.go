@@ -15,14 +15,14 @@ import (
 	"maildird/maildir/folder"
 )
 
-// checker turns the file into a Config and collects what is wrong with it.
+// checker converts a file to a Config and collects its problems.
 type checker struct {
 	path, dir string
 	text      []byte
 	problems  []error
 }
 
-// wrong notes a problem with a setting ("mail.layout").
+// wrong adds a problem with a setting ("mail.layout").
 func (c *checker) wrong(key, format string, args ...any) {
 	where := c.path
 	line := c.line(key)
@@ -35,9 +35,8 @@ func (c *checker) wrong(key, format string, args ...any) {
 	c.problems = append(c.problems, fmt.Errorf("%s: %s: %s", where, key, fmt.Sprintf(format, args...)))
 }
 
-// line finds the line on which a key of a table is set, 0 if it is not. The
-// file has been parsed, so the simple forms are enough; a dotted or quoted key
-// is merely not found.
+// line returns the line on which a key of a table is set, 0 if it is not found. Since the file
+// has been parsed, it only looks for the simple forms, not for dotted or quoted keys.
 func (c *checker) line(key string) int {
 	table, name := "", key
 	if i := strings.LastIndexByte(key, '.'); i >= 0 {
@@ -68,7 +67,7 @@ func (c *checker) abs(p string) string {
 	return filepath.Join(c.dir, p)
 }
 
-// unlessFalse is a setting that is true if it is missing.
+// unlessFalse returns a setting that is true by default.
 func unlessFalse(b *bool) bool { return b == nil || *b }
 
 func (c *checker) check(f *file) *Config {
@@ -112,7 +111,8 @@ func (c *checker) check(f *file) *Config {
 	return cfg
 }
 
-// cache refuses a cache that cannot be deleted without what is no cache.
+// cache refuses a cache directory that contains anything but the cache, because
+// it can be deleted.
 func (c *checker) cache(cfg *Config) {
 	if cfg.CacheDir == "" {
 		return

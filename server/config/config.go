@@ -1,11 +1,11 @@
-// Package config reads and checks maildird.toml.
+// Package config reads and validates maildird.toml.
 //
-// A setting is in five places: in Config (config.go) as the program uses it, in
-// file (file.go) as it is written, in check (check.go), which turns the one into
-// the other and says what is wrong, in the template that "maildird init" writes,
-// and in the README. Tests compare the template with file, and the README with the
-// template. What a setting does is up to package server, which passes it on.
-// syntax.go words the errors of the TOML library.
+// Each setting occurs in five places: in Config (config.go) as the program uses it, in
+// file (file.go) as it is written, in check (check.go), which converts the latter to the
+// former and reports problems, in the template that "maildird init" writes, and in the
+// README. Tests compare the template with file, and the README with the template. Package
+// server passes the settings on to the packages that implement them. syntax.go words the
+// errors of the TOML library.
 package config
 
 import (
@@ -17,12 +17,12 @@ import (
 	"maildird/maildir/folder"
 )
 
-// Config is the settings of a server, checked, with all paths absolute.
+// Config holds the validated settings of a server. All paths are absolute.
 type Config struct {
-	Path string // of the file
+	Path string // of the configuration file
 
-	Hostname   string   // as in the DNS
-	Domains    []string // lower case; the first is that of users without one
+	Hostname   string   // with A-labels
+	Domains    []string // in lower case; users without a domain belong to the first
 	CacheDir   string
 	Postmaster string
 
@@ -30,7 +30,7 @@ type Config struct {
 	Auth   Auth
 	TLS    TLS
 	Listen Listen
-	Relay  *Relay // nil: nobody sends mail to other domains
+	Relay  *Relay // nil if mail to other domains is refused
 	SMTP   SMTP
 	IMAP   IMAP
 	Limits Limits
@@ -38,99 +38,97 @@ type Config struct {
 	Debug  Debug
 }
 
-// Mail says where users' mail is.
+// Mail says where and how users' mail is stored.
 type Mail struct {
 	Location Location
 	Folder   folder.Options
 	Defaults []folder.Default
 	Fsync    bool
-	Compress compress.Format // of the files that are written
-	Reserve  int64           // bytes that stay free on the disk: below, mail is refused for now
-	// Quota is the bytes, and QuotaMessages the messages, that each user without
-	// a quota of his own may have; 0: no limit.
+	Compress compress.Format // of new message files
+	Reserve  int64           // bytes that must remain free on the disk; otherwise mail is temporarily refused
+	// Quota and QuotaMessages limit the bytes and messages of each user who has no quota of his
+	// own; 0 means no limit.
 	Quota         int64
 	QuotaMessages int64
 }
 
-// Auth says who the users are.
+// Auth says how users log in.
 type Auth struct {
 	Users         string // the users file
-	Aliases       string // the aliases file; "": there is none
+	Aliases       string // the aliases file; "" if there is none
 	PlaintextFrom []netip.Prefix
-	OAuth         *OAuth // nil: no tokens are taken
+	OAuth         *OAuth // nil if tokens are not accepted
 }
 
-// OAuth says whose OAuth 2.0 access tokens prove who a user is. JWKS or
-// Introspection is set, not both.
+// OAuth says which OAuth 2.0 access tokens are accepted. Either JWKS or Introspection
+// is set, not both.
 type OAuth struct {
 	Issuer, Audience       string
 	JWKS                   string // an https URL, or the absolute path of a file
 	Introspection          string // an https URL
 	ClientID, ClientSecret string // for Introspection
 	UsernameClaim          string
-	Scope                  string // that tokens must have; "": any
+	Scope                  string // that a token must have; "" if none is required
 	Configuration          string // URL of the issuer's OpenID configuration, for clients
 }
 
-// TLS is the certificate. Both empty: there is no TLS.
+// TLS is the certificate. Both fields are empty if there is no TLS.
 type TLS struct{ Cert, Key string }
 
-// Listen is the addresses of each service.
+// Listen lists the addresses of each service.
 type Listen struct {
 	SMTP, Submission, Submissions, LMTP, IMAP, IMAPS []Address
 }
 
-// Address is one address to listen on: a TCP address, or a Unix socket.
+// Address is an address to listen on: a TCP address or a Unix socket.
 type Address struct {
 	Network string // "tcp" or "unix"
 	Address string
 }
 
-// Relay is the server that sends what users submit for other domains.
+// Relay is the server that delivers what users submit for other domains.
 type Relay struct {
 	Address        string // "host:port"
-	TLS            bool   // from the start; false: by STARTTLS
-	User, Password string // to log in with; "": there is no login
-	CA             string // a file with roots to trust instead of the system's; "": the system's
+	TLS            bool   // implicit TLS; otherwise STARTTLS is used
+	User, Password string // login; "" for none
+	CA             string // file of CA certificates to trust; "" for the system's
 }
 
-// SMTP is what concerns SMTP, submission and LMTP.
+// SMTP holds the settings of SMTP, submission and LMTP.
 type SMTP struct {
 	BareNewline string        // "normalize" or "reject"
-	GreetDelay  time.Duration // that strangers wait for the greeting
+	GreetDelay  time.Duration // that clients of SMTP must wait for the greeting
 }
 
-// IMAP is what concerns IMAP.
+// IMAP holds the settings of IMAP.
 type IMAP struct {
 	Rev2           bool     // announce IMAP4rev2
 	Unauthenticate bool     // let clients log in as another user on the same connection
 	UIDOnly        bool     // announce UIDONLY
-	SubmitUsers    []string // who submit for others, and may use their URLs for that
+	SubmitUsers    []string // who submit mail for others, and may use URLs made for that purpose
 }
 
-// Limits bound what clients can cost.
+// Limits bound what a client can cost.
 type Limits struct {
 	Connections        int
 	ConnectionsPerIP   int
 	ConnectionsPerUser int
-	// ConnectionsPerMinute is how many connections one address may open in a
-	// minute.
+	// ConnectionsPerMinute is the number of connections that an address may open per minute.
 	ConnectionsPerMinute int
 	MessageSize          int64
-	Recipients           int // of one message
-	// MessagesPerHour and RecipientsPerHour are what one user may send by
-	// submission.
+	Recipients           int // of a message
+	// MessagesPerHour and RecipientsPerHour limit what a user may submit.
 	MessagesPerHour   int
 	RecipientsPerHour int
 }
 
-// Log says what is logged, and how.
+// Log says what is logged, and in which format.
 type Log struct {
 	Level  slog.Level
 	Format string // "text" or "json"
 }
 
-// Debug is for people who look into the running program.
+// Debug holds the settings for inspecting the running program.
 type Debug struct {
-	Pprof []Address // of this machine only; empty: nowhere
+	Pprof []Address // loopback only; empty for none
 }

@@ -2,16 +2,16 @@ package config
 
 import "maildird/maildir/folder"
 
-// defaults of settings that may be left out.
+// Defaults of optional settings.
 const (
 	defaultReserve     = 64 << 20
 	defaultMessageSize = 50 << 20
 )
 
-// specialUse are the attributes of RFC 6154 that a folder can be given.
+// specialUse are the attributes of RFC 6154 that a folder can have.
 var specialUse = []string{`\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Junk`, `\Sent`, `\Trash`}
 
-// standardFolders are made for a new user.
+// standardFolders are created for a new user.
 var standardFolders = []folder.Default{
 	{Name: "Drafts", SpecialUse: `\Drafts`},
 	{Name: "Sent", SpecialUse: `\Sent`},
@@ -20,8 +20,7 @@ var standardFolders = []folder.Default{
 	{Name: "Archive", SpecialUse: `\Archive`},
 }
 
-// usualNames are what other programs call these folders in a Maildir that
-// exists already.
+// usualNames are the names that other programs give to these folders in an existing Maildir.
 var usualNames = map[string]string{
 	"Drafts": `\Drafts`,
 	"Sent":   `\Sent`, "Sent Items": `\Sent`, "Sent Messages": `\Sent`, "Sent Mail": `\Sent`,

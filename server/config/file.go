@@ -11,7 +11,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// file is maildird.toml as it is written.
+// file is maildird.toml as written.
 type file struct {
 	Hostname   string   `toml:"hostname"`
 	Domains    []string `toml:"domains"`
@@ -77,8 +77,8 @@ type file struct {
 	} `toml:"debug"`
 }
 
-// Load reads the file at path. The error holds one line for each thing that is
-// wrong, each naming the key and, where the file has one, the line.
+// Load reads the file at path. The error has a line for each problem, with the key and, if the
+// key is in the file, the line number.
 func Load(path string) (*Config, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -94,8 +94,8 @@ func Load(path string) (*Config, error) {
 	return parse(path, text)
 }
 
-// CheckText tells what is wrong with text as the file at path, which need not
-// exist.
+// CheckText returns the problems of text as the contents of the file at path,
+// which need not exist.
 func CheckText(path, text string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -107,7 +107,7 @@ func CheckText(path, text string) error {
 
 func parse(path string, text []byte) (*Config, error) {
 	var f file
-	text = bytes.TrimPrefix(text, []byte("\ufeff")) // as some editors write it
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // some editors write a byte order mark
 	dec := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
 	if err := dec.Decode(&f); err != nil {
 		return nil, syntax(path, err)

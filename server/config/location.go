@@ -7,12 +7,11 @@ import (
 	"strings"
 )
 
-// Location is where a user's Maildir is, with Dovecot's variables: %u the full
-// address, %n its local part, %d its domain, %h the home directory of the
-// users file, %% a percent sign.
+// Location is the path of a user's Maildir, with Dovecot's variables: %u the full address, %n
+// its local part, %d its domain, %h the home directory in the users file, %% a percent sign.
 type Location struct{ pattern string }
 
-// parseLocation checks a pattern. A relative one is below dir.
+// parseLocation validates a pattern. A relative one is below dir.
 func parseLocation(pattern, dir string) (Location, error) {
 	if pattern == "" {
 		return Location{}, errors.New("missing: the location of the users' mail, such as \"mail/%d/%n\"")
@@ -43,9 +42,8 @@ func parseLocation(pattern, dir string) (Location, error) {
 	return Location{pattern}, nil
 }
 
-// Expand gives the Maildir of a user. It fails when a part of the address
-// could lead out of its directory, or when the user lacks the home directory
-// that the pattern asks for.
+// Expand returns the Maildir of a user. It returns an error if a part of the address could lead
+// out of its directory, or if the pattern needs a home directory that the user does not have.
 func (l Location) Expand(address, home string) (string, error) {
 	local, domain, _ := strings.Cut(address, "@")
 	if i := strings.LastIndexByte(address, '@'); i >= 0 {
@@ -83,8 +81,8 @@ func (l Location) Expand(address, home string) (string, error) {
 	return filepath.Clean(b.String()), nil
 }
 
-// Fixed is the directory that all users' Maildirs are below, "" if home
-// directories decide.
+// Fixed returns the directory that contains all users' Maildirs, "" if it
+// depends on home directories.
 func (l Location) Fixed() string {
 	i := strings.IndexByte(l.pattern, '%')
 	if i <= 0 {

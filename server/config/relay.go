@@ -23,7 +23,7 @@ func (c *checker) relay(cfg *Config, r *relay) {
 	if r.Server == "" {
 		c.wrong("relay.server", "missing: the server that relays mail to other domains, such as %s", relayExample)
 	} else if u, err := url.Parse(r.Server); err != nil {
-		c.wrong("relay.server", "is not the URL of a server, such as %s", relayExample) // a password may be in it
+		c.wrong("relay.server", "is not the URL of a server, such as %s", relayExample) // it may contain a password
 	} else {
 		cfg.Relay.Address, cfg.Relay.TLS = c.relayAddress(u, withoutLogin(r.Server)), u.Scheme == "smtps"
 	}
@@ -39,8 +39,8 @@ func (c *checker) relay(cfg *Config, r *relay) {
 
 const relayExample = `"smtps://mail.isp.example:465" or "smtp://127.0.0.1:25"`
 
-// withoutLogin is the text of a URL to show to people, without what may be a login, with
-// a password, wherever that stands: "smtp:alice:secret@host" has none for package url.
+// withoutLogin returns the text of a URL for error messages, without anything that may be a
+// login with a password, in any place: package url finds none in "smtp:alice:secret@host".
 func withoutLogin(s string) string {
 	if at := strings.LastIndexByte(s, '@'); at >= 0 {
 		s = "..." + s[at:]
@@ -51,7 +51,7 @@ func withoutLogin(s string) string {
 	return s
 }
 
-// relayAddress takes host and port from the URL of the relay, which is shown as text.
+// relayAddress returns host and port of the relay's URL. text is the URL for error messages.
 func (c *checker) relayAddress(u *url.URL, text string) string {
 	const key = "relay.server"
 	host, ok := u.Hostname(), net.ParseIP(u.Hostname()) != nil

@@ -10,7 +10,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// syntax words the TOML library's errors as one line each.
+// syntax words each error of the TOML library as a single line.
 func syntax(path string, err error) error {
 	var unknown *toml.StrictMissingError
 	if errors.As(err, &unknown) {
@@ -39,9 +39,9 @@ func syntax(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
-// otherTable tells where a setting of this name belongs: who takes the comment sign from its
-// line only, and not from that of its table, sets it in the table before. It is empty for
-// a name that no table has.
+// otherTable returns a hint where a setting with this name belongs: someone who removes the
+// comment sign from a setting but not from its table sets it in the preceding table. It is
+// empty for a name that no table has.
 func otherTable(key []string) string {
 	name := key[len(key)-1]
 	if _, ok := setting(reflect.TypeFor[file](), name); ok {
@@ -57,7 +57,7 @@ func otherTable(key []string) string {
 	return ""
 }
 
-// setting returns the field of a table for the setting of that name.
+// setting returns the field of a table for a setting.
 func setting(table reflect.Type, name string) (reflect.StructField, bool) {
 	fields := reflect.VisibleFields(table)
 	i := slices.IndexFunc(fields, func(f reflect.StructField) bool { return f.Tag.Get("toml") == name })
@@ -67,7 +67,7 @@ func setting(table reflect.Type, name string) (reflect.StructField, bool) {
 	return fields[i], true
 }
 
-// pointedTo is t without the pointers to it.
+// pointedTo returns t without pointers.
 func pointedTo(t reflect.Type) reflect.Type {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -75,8 +75,8 @@ func pointedTo(t reflect.Type) reflect.Type {
 	return t
 }
 
-// kindOf says what the value of a setting has to be. The library says it with
-// names of this program. It is empty for keys that are no settings.
+// kindOf describes the values of a setting; the library only uses the names of Go types. It is
+// empty for keys that are not settings.
 func kindOf(key []string) string {
 	t := reflect.TypeFor[file]()
 	for _, name := range key {

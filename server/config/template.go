@@ -2,8 +2,7 @@ package config
 
 import "fmt"
 
-// Template is the file that "maildird init" writes: every setting, and what it
-// means.
+// Template returns the file that "maildird init" writes, with every setting and its meaning.
 func Template(hostname, domain, postmaster string) string {
 	return fmt.Sprintf(template, hostname, domain, postmaster)
 }

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// addresses takes a string or a list of strings.
+// addresses converts a string or a list of strings.
 func (c *checker) addresses(key string, in any) []Address {
 	var list []string
 	switch v := in.(type) {
@@ -63,10 +63,10 @@ func (c *checker) addresses(key string, in any) []Address {
 	return out
 }
 
-// maxSocketPath is Linux's limit, in bytes (sockaddr_un, unix(7)).
+// maxSocketPath is the limit of Linux in bytes (sockaddr_un, unix(7)).
 const maxSocketPath = 107
 
-// choice checks a word; the first of the possible ones is the default.
+// choice checks a word. The first possible one is the default.
 func (c *checker) choice(key, v string, possible ...string) string {
 	if v == "" {
 		return possible[0]
@@ -87,7 +87,7 @@ func (c *checker) positive(key string, v, otherwise int) int {
 	return v
 }
 
-// size reads "50MiB", "1GiB", "4096".
+// size parses "50MiB", "1GiB", "4096".
 func (c *checker) size(key, v string, otherwise int64) int64 {
 	if v == "" {
 		return otherwise
@@ -103,8 +103,8 @@ func (c *checker) size(key, v string, otherwise int64) int64 {
 	return n << shift
 }
 
-// overlap tells whether two addresses cannot be listened on at once, as one is the other
-// one's port on every address, or on every one of its family.
+// overlap reports whether two addresses cannot both be listened on, because one of them is the
+// other's port on all addresses, or on all of its family.
 func overlap(a, b Address) bool {
 	if a.Network != "tcp" || b.Network != "tcp" {
 		return false
@@ -122,11 +122,11 @@ func overlap(a, b Address) bool {
 	return errA == nil && errB == nil && ipA.Is4() == ipB.Is4() && (ipA.IsUnspecified() || ipB.IsUnspecified())
 }
 
-// maxGreetDelay: clients wait 5 minutes for the greeting (RFC 5321 section
-// 4.5.3.2.1), but people wait for clients.
+// maxGreetDelay is shorter than the 5 minutes that clients wait for the greeting (RFC 5321
+// section 4.5.3.2.1), because users wait for their clients.
 const maxGreetDelay = time.Minute
 
-// duration reads a time such as "3s"; none is 0.
+// duration parses a duration such as "3s"; the default is 0.
 func (c *checker) duration(key, v string, most time.Duration) time.Duration {
 	if v == "" {
 		return 0
@@ -143,7 +143,7 @@ func (c *checker) prefix(key, s string) netip.Prefix {
 	if a, e := netip.ParseAddr(s); e == nil {
 		p, err = netip.PrefixFrom(a, a.BitLen()), nil
 	}
-	if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 { // peers are looked at as IPv4 then
+	if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 { // peers have IPv4 addresses, too
 		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 	}
 	if err == nil {
@@ -153,9 +153,8 @@ func (c *checker) prefix(key, s string) netip.Prefix {
 	return netip.Prefix{}
 }
 
-// DNSName is a host name or domain as the DNS and protocols have it: in lower
-// case, and with A-labels for letters outside ASCII (RFC 5891). ok tells whether
-// the name is one.
+// DNSName returns a host name or domain in the form of the DNS and of protocols: in lower case,
+// and with A-labels for letters outside ASCII (RFC 5891). ok reports whether the name is valid.
 func DNSName(name string) (dns string, ok bool) {
 	name = strings.ToLower(name)
 	if !hostName(name) {
@@ -170,8 +169,8 @@ func DNSName(name string) (dns string, ok bool) {
 	return name, hostName(name)
 }
 
-// hostName tells whether s is a name of letters, digits, hyphens and dots, as
-// mail servers and domains have (RFC 5321 section 4.1.2).
+// hostName reports whether s consists of letters, digits, hyphens and dots, like the names of
+// mail servers and domains (RFC 5321 section 4.1.2).
 func hostName(s string) bool {
 	if s == "" || len(s) > 253 {
 		return false
@@ -188,5 +187,5 @@ func hostName(s string) bool {
 			}
 		}
 	}
-	return !digits // the last label: an IPv4 address, or a slip in one (RFC 1123 section 2.1)
+	return !digits // the last label: an IPv4 address, or a mistyped one (RFC 1123 section 2.1)
 }

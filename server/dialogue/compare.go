@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// Difference is a command of a dialogue that another server answers otherwise.
+// Difference is a command of a dialogue that another server answers differently.
 type Difference struct {
 	Tag       string // of the command
-	Line      int    // of the dialogue, where the answer begins
+	Line      int    // line of the dialogue where the answer begins
 	Want, Got []string
 }
 
@@ -22,10 +22,10 @@ func (d Difference) String() string {
 		strings.Join(d.Want, "\n\t         "), strings.Join(d.Got, "\n\t         "))
 }
 
-// Compare plays a dialogue with another server and tells where its answers
-// differ. What the protocol leaves open does not count: texts for people, the
-// order of untagged responses, of flags and of the items of FETCH and STATUS,
-// whether a string is quoted, and news that belong to extensions.
+// Compare plays a dialogue with another server and returns where its answers differ. It
+// ignores what the protocol leaves open: texts for users, the order of untagged responses,
+// of flags, and of the items of FETCH and STATUS, whether a string is quoted, and
+// unsolicited responses of extensions.
 func Compare(t testing.TB, script *Script, target Target) []Difference {
 	t.Helper()
 	if target.Patience == 0 {
@@ -39,7 +39,7 @@ func Compare(t testing.TB, script *Script, target Target) []Difference {
 	return c.found
 }
 
-// comparer plays a dialogue and goes on after an answer that is another one.
+// comparer plays a dialogue and continues after a different answer.
 type comparer struct {
 	player
 	sent  map[int]string // the last line of each connection
@@ -72,10 +72,10 @@ func (c *comparer) run() error {
 	return nil
 }
 
-// answer tells whether the step is something that the server says.
+// answer reports whether a step is output of the server.
 func (st step) answer() bool { return st.kind == expect || st.kind == anyway || st.kind == closed }
 
-// tag names the command that is answered.
+// tag returns the tag of the command that is answered.
 func (c *comparer) tag(st step, want []string) string {
 	for _, w := range want {
 		if word, _, _ := strings.Cut(w, " "); word != "*" && word != "+" {
@@ -89,7 +89,7 @@ func (c *comparer) tag(st step, want []string) string {
 	return word
 }
 
-// block compares what the server says until the dialogue goes on.
+// block compares the output of the server up to the next step of the client.
 func (c *comparer) block(steps []step) error {
 	nc, err := c.conn(steps[0].conn)
 	if err != nil {
@@ -119,7 +119,7 @@ func (c *comparer) block(steps []step) error {
 	return nil
 }
 
-// joinLiterals puts lines together that a literal goes over.
+// joinLiterals joins lines that are part of the same literal.
 func joinLiterals(lines []string) (out []string) {
 	for i := 0; i < len(lines); i++ {
 		line := lines[i]
@@ -152,8 +152,8 @@ func literalAt(line string) int {
 	return n
 }
 
-// collect reads what the server says: up to the tagged responses that the
-// dialogue has, or as many lines as it has if it has none.
+// collect reads the output of the server: up to the tagged responses of the dialogue or,
+// without any, as many lines as the dialogue has.
 func (c *comparer) collect(nc *conn, want []string, end bool) (got []string, err error) {
 	open := map[string]bool{}
 	for _, w := range want {
@@ -161,7 +161,7 @@ func (c *comparer) collect(nc *conn, want []string, end bool) (got []string, err
 			open[word] = true
 		}
 	}
-	// News may follow what is tagged, in IDLE.
+	// In IDLE, untagged responses may follow the last tagged one.
 	count := 0
 	if n := len(want); n > 0 && strings.HasPrefix(want[n-1], "* ") {
 		count = n
@@ -203,7 +203,7 @@ func countKnown(lines []string) (n int) {
 	return n
 }
 
-// readResponse reads a line, and on if it ends in a literal.
+// readResponse reads a line, including its literals and what follows them.
 func (c *comparer) readResponse(nc *conn) (string, error) {
 	whole := ""
 	for {
@@ -221,13 +221,12 @@ func (c *comparer) readResponse(nc *conn) (string, error) {
 	}
 }
 
-// extra tells whether a response is of an extension that a dialogue need not
-// know.
+// extra reports whether a response belongs to an extension that the dialogue need not mention.
 func extra(line string) bool {
 	return strings.HasPrefix(line, "* OK [HIGHESTMODSEQ ") || strings.HasPrefix(line, "* OK [NOMODSEQ]")
 }
 
-// compare pairs the lines and returns those that have no partner.
+// compare pairs the lines, and returns those without a partner.
 func (c *comparer) compare(want, got []string) (lackWant, lackGot []string) {
 	left := slices.Clone(got)
 	for _, w := range want {
@@ -241,7 +240,7 @@ func (c *comparer) compare(want, got []string) (lackWant, lackGot []string) {
 	return lackWant, slices.DeleteFunc(left, extra)
 }
 
-// same tells whether two responses mean the same.
+// same reports whether two responses have the same meaning.
 func (c *comparer) same(want, got string) bool {
 	want, got = c.substitute(withoutText(want)), withoutText(got)
 	if code := statusCode(want); code == "" || optionalCode[code] && statusCode(got) == "" {
@@ -252,7 +251,7 @@ func (c *comparer) same(want, got string) bool {
 
 var statusLine = regexp.MustCompile(`^(\S+) (OK|NO|BAD|BYE|PREAUTH)( \[[^\]]*\])?`)
 
-// withoutText leaves out what people read.
+// withoutText removes the text for users.
 func withoutText(line string) string {
 	if strings.HasPrefix(line, "+") {
 		return "+"
@@ -263,7 +262,7 @@ func withoutText(line string) string {
 	return line
 }
 
-// statusCode gives the name of the response code of a status response.
+// statusCode returns the name of the response code of a status response.
 func statusCode(line string) string {
 	m := statusLine.FindStringSubmatch(line)
 	if m == nil || m[3] == "" {
@@ -273,7 +272,7 @@ func statusCode(line string) string {
 	return code
 }
 
-// withoutCode leaves out the response code. A dialogue that has none takes any.
+// withoutCode removes the response code. A dialogue without a code accepts any.
 func withoutCode(line string) string {
 	if m := statusLine.FindStringSubmatch(line); m != nil {
 		return m[1] + " " + m[2]
@@ -281,7 +280,7 @@ func withoutCode(line string) string {
 	return line
 }
 
-// optionalCode are the codes of RFC 5530, which a server may leave out.
+// optionalCode are the codes of RFC 5530, which a server may omit.
 var optionalCode = map[string]bool{
 	"UNAVAILABLE": true, "AUTHENTICATIONFAILED": true, "AUTHORIZATIONFAILED": true, "EXPIRED": true,
 	"PRIVACYREQUIRED": true, "CONTACTADMIN": true, "NOPERM": true, "INUSE": true, "EXPUNGEISSUED": true,

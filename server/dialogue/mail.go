@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// secure goes on with TLS on a connection.
+// secure starts TLS on a connection.
 func (p *player) secure(st step) error {
 	c, err := p.conn(st.conn)
 	if err != nil {
@@ -25,9 +25,9 @@ func (p *player) secure(st step) error {
 	return nil
 }
 
-// newMail returns the messages in a directory that "@mail" was not about yet.
+// newMail returns the messages in a directory that no "@mail" has matched yet.
 func (p *player) newMail(dir string) []string {
-	entries, _ := os.ReadDir(dir) // one that is not there has no mail
+	entries, _ := os.ReadDir(dir) // a missing directory has no mail
 	var found []string
 	for _, e := range entries {
 		if path := filepath.Join(dir, e.Name()); !p.mails[path] {
@@ -37,7 +37,7 @@ func (p *player) newMail(dir string) []string {
 	return found
 }
 
-// expectMail compares the one new message in a directory, line by line.
+// expectMail compares the only new message in a directory, line by line.
 func (p *player) expectMail(dir string, st step) error {
 	found := p.newMail(dir)
 	if len(found) != 1 {
@@ -62,7 +62,7 @@ func (p *player) expectMail(dir string, st step) error {
 	return nil
 }
 
-// unescape lets a pattern say "\r" and "\t".
+// unescape replaces "\r" and "\t" in a pattern.
 func unescape(s string) string {
 	return strings.NewReplacer(`\r`, "\r", `\t`, "\t").Replace(s)
 }

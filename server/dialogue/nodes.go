@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// node is a list, or a string or atom, of a response.
+// node is a list, a string or an atom in a response.
 type node struct {
 	text string
 	list []node
-	is   bool // a list
+	is   bool // it is a list
 }
 
-// parseNodes takes a response apart.
+// parseNodes parses a response.
 func parseNodes(s string) []node {
 	p := &nodeParser{s}
 	return p.list()
 }
 
-// nodeParser takes a response apart; rest is what is left of it.
+// nodeParser parses a response; rest is what remains of it.
 type nodeParser struct{ rest string }
 
 func (p *nodeParser) list() (out []node) {
@@ -63,7 +63,7 @@ func (p *nodeParser) quoted() string {
 
 var literalStart = regexp.MustCompile(`^~?\{(\d+)\}\r\n`)
 
-// atom takes an atom, in which brackets may hold anything, or a literal.
+// atom takes a literal, or an atom. Within brackets, an atom may contain anything.
 func (p *nodeParser) atom() string {
 	if m := literalStart.FindStringSubmatch(p.rest); m != nil {
 		n, _ := strconv.Atoi(m[1])
@@ -91,8 +91,8 @@ func (p *nodeParser) atom() string {
 	return text
 }
 
-// sameNodes compares responses, in which a list of flags and the pairs in a
-// FETCH or STATUS may stand in any order.
+// sameNodes compares responses. A list of flags, and the pairs in a FETCH or STATUS response,
+// may be in any order.
 func (c *comparer) sameNodes(want, got []node) bool {
 	if len(want) == 1 && want[0].text == "<*>" {
 		return true
@@ -146,14 +146,14 @@ func (c *comparer) sameFlags(want, got []node) bool {
 	return wild || !slices.ContainsFunc(left, func(g node) bool { return !unasked[g.text] })
 }
 
-// unasked are the attributes that a server may tell whether a LIST asks for
-// them or not (RFC 9051 section 6.3.9.4, RFC 6154 section 2).
+// unasked are the attributes that a server may return whether or not a LIST asks for them (RFC
+// 9051 section 6.3.9.4, RFC 6154 section 2).
 var unasked = map[string]bool{
 	`\HasChildren`: true, `\HasNoChildren`: true, `\Archive`: true, `\Drafts`: true, `\Junk`: true, `\Sent`: true, `\Trash`: true,
 }
 
 func (c *comparer) samePairs(want, got []node) bool {
-	if len(want) == len(got)+2 && want[0].text == "UID" { // which may be told unasked (RFC 9051 section 6.4.9)
+	if len(want) == len(got)+2 && want[0].text == "UID" { // which may be returned unasked (RFC 9051 section 6.4.9)
 		want = want[2:]
 	}
 	if len(want) != len(got) || len(want)%2 != 0 {

@@ -18,24 +18,24 @@ import (
 
 // Target is a server to play dialogues with.
 type Target struct {
-	// Root is the Maildir of the dialogue's user.
+	// Root is the Maildir of the user in the dialogue.
 	Root string
 	// Dial opens a connection.
 	Dial func() (net.Conn, error)
-	// TLS is for "@tls".
+	// TLS is used for "@tls".
 	TLS *tls.Config
-	// Bye is what ends a connection that the dialogue leaves open, and what the
-	// answer to it begins with; LOGOUT if there is none.
+	// Bye is sent on connections that the dialogue leaves open. The reply must begin with
+	// ByeAnswer. The default is LOGOUT.
 	Bye, ByeAnswer string
-	// Made, if not nil, is called with the path of each file and directory that
-	// a dialogue makes, for a server that runs as another user.
+	// Made, if not nil, is called with the path of each file and directory that a dialogue
+	// creates, for a server that runs as another user.
 	Made func(path string)
-	// Patience is how long an answer may take; patience if zero.
+	// Patience is how long an answer may take; 0 means patience.
 	Patience time.Duration
 }
 
-// patience is longer than an answer takes on a slow and busy machine. Dovecot
-// looks every 30 s for what no event told it in IDLE.
+// patience is longer than an answer takes on a slow and busy machine. In IDLE, Dovecot checks
+// only every 30 s for changes without an event.
 const patience = 90 * time.Second
 
 // player is a dialogue that is being played.
@@ -45,21 +45,21 @@ type player struct {
 	target  Target
 	conns   map[int]*conn
 	login   bool
-	values  map[string]string // of <name>
-	mails   map[string]bool   // paths of messages that "@mail" was about
-	played  []string          // what was said, for the report of a failure
+	values  map[string]string // of placeholders
+	mails   map[string]bool   // paths of messages that "@mail" has matched
+	played  []string          // the lines so far, for reporting a failure
 	current step
 }
 
-// conn is one connection of a dialogue.
+// conn is a connection of a dialogue.
 type conn struct {
 	net.Conn
 	lines *bufio.Reader
 	ended bool
 }
 
-// Play plays a dialogue and reports the first difference as an error of t,
-// with all that was said before.
+// Play plays a dialogue and reports the first difference as an error of t, with the
+// lines that precede it.
 func Play(t testing.TB, script *Script, target Target) {
 	t.Helper()
 	if target.Patience == 0 {
@@ -143,7 +143,7 @@ func (p *player) made(path string) {
 	}
 }
 
-// putFile makes a message appear at once, as programs that keep Maildirs do.
+// putFile creates a message by a rename, as Maildir programs do.
 func (p *player) putFile(path string, st step) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -163,7 +163,7 @@ func (p *player) putFile(path string, st step) error {
 	return os.Rename(tmp, path)
 }
 
-// conn returns a connection; the first use opens it.
+// conn returns a connection. It opens it on first use.
 func (p *player) conn(n int) (*conn, error) {
 	if c := p.conns[n]; c != nil {
 		return c, nil
@@ -204,7 +204,7 @@ func (p *player) send(st step) error {
 
 var placeholder = regexp.MustCompile(`<([a-z]+|\*)>`)
 
-// substitute puts in what placeholders stand for.
+// substitute replaces placeholders by their values.
 func (p *player) substitute(text string) string {
 	text = strings.ReplaceAll(text, "$user", p.script.User)
 	text = strings.ReplaceAll(text, "$password", p.script.Password)
@@ -229,13 +229,13 @@ func (p *player) readLine(c *conn) (string, error) {
 	return text, nil
 }
 
-// passedOver begin the lines that every SELECT has because of OBJECTID (RFC 8474),
-// URLAUTH (RFC 4467) and CONDSTORE (RFC 7162), and those that any command has on a
-// slow machine (RFC 9585). A dialogue need not have them.
+// passedOver are beginnings of lines that a dialogue need not contain: those that every SELECT
+// has because of OBJECTID (RFC 8474), URLAUTH (RFC 4467) and CONDSTORE (RFC 7162), and those of
+// any command on a slow machine (RFC 9585).
 var passedOver = []string{"* OK [MAILBOXID (", "* OK [URLMECH ", "* OK [HIGHESTMODSEQ ", "* OK [NOMODSEQ]", "* OK [INPROGRESS ("}
 
-// readAnswer reads a line, and passes over those that none of the patterns is
-// for and a dialogue need not have.
+// readAnswer reads a line. It skips lines that a dialogue need not contain, unless a
+// pattern is for them.
 func (p *player) readAnswer(c *conn, patterns ...string) (string, error) {
 	line, err := p.readLine(c)
 	for err == nil && slices.ContainsFunc(passedOver, func(begin string) bool {
@@ -262,8 +262,7 @@ func (p *player) expect(st step) error {
 	return nil
 }
 
-// expectGroup takes as many lines as there are patterns, each of which must
-// match one of them.
+// expectGroup reads as many lines as there are patterns. Each must match a different one.
 func (p *player) expectGroup(group []step) error {
 	c, err := p.conn(group[0].conn)
 	if err != nil {
@@ -294,9 +293,9 @@ func (p *player) expectGroup(group []step) error {
 	return nil
 }
 
-// match compares a line with a pattern and notes what new placeholders are.
+// match compares a line with a pattern, and sets the values of new placeholders.
 func (p *player) match(pattern, line string) bool {
-	// Octets as characters: what is no UTF-8 is compared too.
+	// Treat octets as characters, to compare what is not UTF-8 as well.
 	pattern, line = characters(p.substitute(pattern)), characters(line)
 	var re strings.Builder
 	var names []string
@@ -329,7 +328,7 @@ func (p *player) match(pattern, line string) bool {
 	return true
 }
 
-// characters makes each octet a character.
+// characters converts each octet to a character.
 func characters(s string) string {
 	var b strings.Builder
 	for i := range len(s) {
@@ -364,7 +363,7 @@ func (p *player) expectEnd(st step) error {
 	return nil
 }
 
-// finish makes sure that nothing was said that the dialogue does not have.
+// finish checks that the server sent nothing that is not in the dialogue.
 func (p *player) finish() error {
 	for n, c := range p.conns {
 		if c.ended {
@@ -384,8 +383,7 @@ func (p *player) finish() error {
 	return nil
 }
 
-// await waits until there is a file: the server moves mail to cur/ a little after
-// it told of it.
+// await waits until a file exists: the server moves mail to cur/ shortly after reporting it.
 func await(path string) error {
 	deadline := time.Now().Add(time.Minute)
 	for {

@@ -1,7 +1,6 @@
-// Package dialogue plays written dialogues of IMAP, or SMTP and its kin, against a
-// server and checks its answers: those of testdata/imap and testdata/smtp. The server
-// may be one in the same process, the real binary, or another program that serves
-// the same kind of Maildir. It is for tests.
+// Package dialogue plays the IMAP and SMTP dialogues in testdata/imap and testdata/smtp with a
+// server, and checks its answers. The server may be in the same process, the real binary, or
+// another program that serves the same kind of Maildir. The package is for tests.
 //
 // A dialogue is a text file. Its lines:
 //
@@ -50,30 +49,30 @@ type Script struct {
 	User, Password string
 	// Options are the settings that the server must have, such as "rev2": "no".
 	Options map[string]string
-	// Ours says why no other server is compared with this dialogue; "" if one is.
+	// Ours says why no other server is compared with this dialogue; "" if others are.
 	Ours  string
 	steps []step
 }
 
-// kind is what a step does.
+// kind is the kind of a step.
 type kind int
 
 const (
-	send    kind = iota // text to a connection
-	expect              // a line from it
-	anyway              // a line of a group
-	closed              // the end of it
-	login               // from now on
+	send    kind = iota // text sent on a connection
+	expect              // a line from a connection
+	anyway              // a line of an unordered group
+	closed              // the end of a connection
+	login               // applies to connections opened later
 	putFile             // args: path, content
 	rename
 	remove
 	mkdir
-	secure // conn: goes on with TLS
+	secure // conn: starts TLS
 	mail   // args: directory; text: patterns of the lines
 	noMail
 )
 
-// step is a line of a dialogue, or several that belong together.
+// step is a line of a dialogue, or several lines that belong together.
 type step struct {
 	kind kind
 	line int // in the file
@@ -86,7 +85,7 @@ type step struct {
 var clientLine = regexp.MustCompile(`^C(\d*)([:+"])(?: (.*))?$`)
 var serverLine = regexp.MustCompile(`^S(\d*)([:.|"])(?: (.*))?$`)
 
-// Parse reads a dialogue. Errors name the line.
+// Parse reads a dialogue from a file. Errors contain the line number.
 func Parse(path string) (*Script, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -217,8 +216,8 @@ func (s *Script) parseContent(line string) error {
 	return nil
 }
 
-// Sent returns all that the client sends over its first connection, for a
-// fuzzer to begin with.
+// Sent returns everything that the client sends over its first connection, as a
+// seed for a fuzzer.
 func (s *Script) Sent() string {
 	var all strings.Builder
 	for _, st := range s.steps {
@@ -229,14 +228,14 @@ func (s *Script) Sent() string {
 	return all.String()
 }
 
-// named puts in the names that a dialogue may use for its user.
+// named replaces the names that a dialogue may use for its user.
 func (s *Script) named(text string) string {
 	return strings.NewReplacer("$user", s.User, "$password", s.Password).Replace(text)
 }
 
-// Played is Sent with the rest of what is done: a line "@file PATH TEXT" with the
-// text as a Go string, "@rename PATH PATH", "@remove PATH" or "@mkdir PATH" for
-// each change of the files, and "@N TEXT" for a line that is sent over connection N.
+// Played is Sent with the other steps: a line "@file PATH TEXT" with the text as a Go string,
+// "@rename PATH PATH", "@remove PATH" or "@mkdir PATH" for each change of the files, and "@N
+// TEXT" for a line that is sent over connection N.
 func (s *Script) Played() string {
 	var all strings.Builder
 	for _, st := range s.steps {
