@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// answer is what a server said, in a form that is equal for equal answers:
-// one line a message, in their order.
+// answer is the response of a server in a form that is equal for equivalent responses: one line
+// per message, in order.
 type answer struct{ lines []string }
 
-// difference says where two answers differ first, or nothing.
+// difference describes the first difference between two answers, "" if there is none.
 func (a *answer) difference(b *answer) string {
 	if a == nil || b == nil {
 		return ""
@@ -31,9 +31,9 @@ func (a *answer) difference(b *answer) string {
 	return ""
 }
 
-// fetched brings FETCH responses into that form: items sorted by name, flags
-// sorted and without \Recent, quoted strings and literals alike, long ones as
-// their digest. fold says that case does not matter.
+// fetched converts FETCH responses to that form: items are sorted by name, flags are sorted and
+// without \Recent, quoted strings and literals look alike, and long ones are replaced by their
+// digest. With fold, case is ignored.
 func fetched(data []byte, fold bool) (*answer, error) {
 	a := new(answer)
 	for p := (parser{data: data}); len(p.data) > 0; {
@@ -52,12 +52,12 @@ func fetched(data []byte, fold bool) (*answer, error) {
 	return a, nil
 }
 
-// parser takes apart the responses of a server that is trusted to be a server.
+// parser parses responses of a server that is trusted to send valid ones.
 type parser struct{ data []byte }
 
 var errSyntax = errors.New("a response that cannot be read")
 
-// response reads one untagged response; ok says that it was a FETCH.
+// response reads an untagged response; ok reports whether it was a FETCH response.
 func (p *parser) response() (line string, ok bool, err error) {
 	head, rest, found := bytes.Cut(p.data, []byte(" FETCH ("))
 	if !found || bytes.ContainsAny(head, "\r\n") {
@@ -97,8 +97,8 @@ func (p *parser) take(c byte) bool {
 	return false
 }
 
-// itemName reads such as FLAGS or BODY[HEADER.FIELDS (FROM TO)]; a list of
-// fields is left out, as servers may give it in any order.
+// itemName reads a name such as FLAGS or BODY[HEADER.FIELDS (FROM TO)]. It omits the list of
+// fields, which servers may return in any order.
 func (p *parser) itemName() string {
 	end := bytes.IndexAny(p.data, " [")
 	if end < 0 {
@@ -175,7 +175,7 @@ func (p *parser) literal() (string, error) {
 	return text(rest[:n]), nil
 }
 
-// text renders a string, a long one by its digest.
+// text renders a string; long ones by their digest.
 func text(b []byte) string {
 	if len(b) <= 2000 {
 		return strconv.Quote(string(b))
@@ -183,7 +183,7 @@ func text(b []byte) string {
 	return fmt.Sprintf("%.80q... %d octets, sha256 %x", b, len(b), sha256.Sum256(b))
 }
 
-// instant brings a date to one time zone.
+// instant converts a date to UTC.
 func instant(quoted string) string {
 	s, _ := strconv.Unquote(quoted)
 	t, err := time.Parse("_2-Jan-2006 15:04:05 -0700", s)

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bareChange is the bound that the file system sets for commands on many
-// messages: one system call for each, an fsync of the directory, and nothing else.
+// bareChange measures the limit that the file system sets for commands on many messages: a
+// system call for each, an fsync of the directory, and nothing else.
 var bareChange = &workload{
 	name: "bare change",
 	bare: true,
@@ -44,7 +44,7 @@ var bareChange = &workload{
 	},
 }
 
-// bareChanges does what the rows of bareChange say with names in cur.
+// bareChanges performs the rows of bareChange with names in cur.
 func bareChanges(cur, to *os.File, names []string) ([]float64, *answer, error) {
 	from, into := int(cur.Fd()), int(to.Fd())
 	each := func(names []string, sync *os.File, call func(name string) error) (float64, error) {

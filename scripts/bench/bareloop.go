@@ -13,8 +13,8 @@ import (
 	"maildird/scripts/mailgen"
 )
 
-// bareLoop is the bound that the machine sets for durable delivery: write a
-// file in tmp/, fsync, rename, fsync of the directory, and nothing else.
+// bareLoop measures the limit that the machine sets for durable delivery: write a file in tmp/,
+// fsync, rename, fsync of the directory, and nothing else.
 var bareLoop = &workload{
 	name: "bare delivery loop",
 	bare: true,
@@ -36,10 +36,10 @@ var bareLoop = &workload{
 	},
 }
 
-// bareTime is what the bare loop takes for n messages on some threads. They end
-// in a directory that is new, below the directory beside, and begin in tmp; "" is
-// a new one too. What they leave stays until the run ends: a file system may look
-// twice at what was removed a moment ago, at the expense of what is measured next.
+// bareTime returns how long the bare loop takes for n messages on some threads. It writes them
+// in tmp, or in a new directory if that is "", and renames them to a new directory below
+// beside. The files are kept until the run ends, because a file system may have to revisit what
+// was removed recently, which would slow down the next measurement.
 func (b *bench) bareTime(beside, tmp string, threads, n int) (time.Duration, error) {
 	b.folders++
 	dir := filepath.Join(beside, fmt.Sprintf("bare%d", b.folders))
@@ -63,13 +63,13 @@ func (b *bench) bareTime(beside, tmp string, threads, n int) (time.Duration, err
 	return time.Duration(float64(n/threads*threads) / rate * float64(time.Second)), err
 }
 
-// uniqueName is as long as the names that a mail server gives its files: what an
-// fsync of the directory writes goes by that.
+// uniqueName returns a name as long as those of mail servers, since the length determines how
+// much an fsync of the directory writes.
 func uniqueName(i int) string {
 	return fmt.Sprintf("%d.M%06dP%dVfe00Idc2388.mail.example.org,S=%d,W=%d", time.Now().Unix(), i, os.Getpid(), letterSize, letterSize)
 }
 
-// place puts a message into a directory so that a power failure cannot lose it.
+// place puts a message into a directory durably.
 func place(tmp string, into *os.File, name string, data []byte) error {
 	path := filepath.Join(tmp, name)
 	f, err := os.Create(path)
@@ -80,7 +80,7 @@ func place(tmp string, into *os.File, name string, data []byte) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	// Not os.Rename, which looks at the new name first.
+	// os.Rename would look up the new name first.
 	if err := unix.Rename(path, filepath.Join(into.Name(), name)); err != nil {
 		return err
 	}

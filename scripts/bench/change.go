@@ -10,7 +10,7 @@ import (
 	"maildird/scripts/rig"
 )
 
-// some is how many messages a bulk command is about, all if there are fewer.
+// some is the number of messages that a bulk command affects, or all if there are fewer.
 const some = 1000
 
 var changeMessages = &workload{
@@ -74,9 +74,8 @@ var changeMessages = &workload{
 	},
 }
 
-// doomed marks n messages as deleted that EXPUNGE is then to remove, after
-// the first n of the mailbox that c has selected have gone: the next ones, or
-// those of a new mailbox if there are not so many left.
+// doomed marks n messages as deleted for an EXPUNGE, after the first n of the mailbox that c
+// has selected were moved: the next ones, or those of a new mailbox if too few are left.
 func (b *bench) doomed(s *server, c *imapClient, n int) (*imapClient, error) {
 	first := n + 1
 	if 2*n > b.opt.n {
@@ -96,7 +95,7 @@ func (b *bench) doomed(s *server, c *imapClient, n int) (*imapClient, error) {
 
 var statusNumbers = regexp.MustCompile(`(?:MESSAGES|UNSEEN|UIDNEXT) [0-9]+`)
 
-// counted keeps of STATUS responses what must be equal.
+// counted keeps what must be equal of STATUS responses.
 func counted(data []byte, name string) (*answer, error) {
 	if len(data) == 0 {
 		return nil, fmt.Errorf("no STATUS of %s", name)
@@ -148,8 +147,8 @@ var statusOfMany = &workload{
 	},
 }
 
-// manyFolders makes mailboxes M0, M1, ... below the one at path, with the first few
-// of its messages each.
+// manyFolders creates mailboxes M0, M1, ... below the one at path, with its first
+// few messages in each.
 func manyFolders(path string, mailboxes, messages int) error {
 	entries, err := os.ReadDir(filepath.Join(path, "cur"))
 	if err != nil {

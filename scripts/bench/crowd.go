@@ -7,18 +7,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// crowd is some connections that deliver at the same time. One thread serves
-// them all: it waits for whichever has an answer.
+// crowd is a number of connections that deliver at the same time. A single thread serves them
+// all: it waits for any of them to have a reply.
 type crowd struct {
 	epoll   int
 	clients map[int32]*member // by descriptor
 }
 
-// member is a connection and what it has to deliver.
+// member is a connection and the letters that it still has to deliver.
 type member struct {
 	*mailClient
 	letters []letter
-	text    bool // the text of letters[0] is sent, else the commands are
+	text    bool // the text of letters[0] was sent, not only the commands
 }
 
 func newCrowd(n int, dial func() (*mailClient, error)) (*crowd, error) {
@@ -49,8 +49,8 @@ func (w *crowd) close() {
 	_ = unix.Close(w.epoll)
 }
 
-// deliver hands over the letters, as many over each connection, and returns what
-// that took, from the first command to the last answer.
+// deliver delivers the letters, the same number over each connection, and returns the time from
+// the first command to the last reply.
 func (w *crowd) deliver(letters []letter) (time.Duration, error) {
 	each := len(letters) / len(w.clients)
 	start := time.Now()
@@ -84,7 +84,7 @@ func (w *crowd) deliver(letters []letter) (time.Duration, error) {
 	return time.Since(start), nil
 }
 
-// goOn reads what came, and sends what is next if that was all.
+// goOn reads the input, and sends the next part if all replies have arrived.
 func (m *member) goOn() error {
 	if err := m.read(); err != nil || len(m.want) > 0 {
 		return err

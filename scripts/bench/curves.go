@@ -12,16 +12,16 @@ import (
 	"maildird/scripts/rig"
 )
 
-// sizes are the messages in a mailbox that the curves go over; million is for
-// those who have the time and the disk.
+// sizes are the numbers of messages in a mailbox for the curves. million takes much time and
+// disk space, and is optional.
 var sizes = []int{1_000, 10_000, 100_000}
 
 const million = 1_000_000
 
-// curved are the workloads that are measured at each size.
+// curved are the workloads that are measured for each size.
 var curved = []*workload{selectNeverSeen, selectWatched, changeMessages, deliverIntoFull}
 
-// curvedRows are the rows of theirs that are drawn, in the order of the plots.
+// curvedRows are the rows of these that are drawn, in the order of the plots.
 var curvedRows = []string{
 	selectNeverSeen.rows[0].name,
 	selectWatched.rows[0].name,
@@ -32,8 +32,7 @@ var curvedRows = []string{
 	"EXPUNGE of 1k",
 }
 
-// deliverIntoFull is delivery into an INBOX that has as many messages as the
-// mailboxes that are read.
+// deliverIntoFull measures delivery into an INBOX with as many messages as the other mailboxes.
 var deliverIntoFull = &workload{
 	name: "delivery into a full mailbox",
 	rows: []row{{name: "LMTP delivery, 1 connection", unit: millis, target: 0.5}},
@@ -49,7 +48,7 @@ var deliverIntoFull = &workload{
 		}
 		defer c.close()
 		if have == 0 {
-			// The first message makes the Maildir.
+			// The first message creates the Maildir.
 			if err := c.deliver(newLetter(mailgen.Letter(0, letterSize))); err != nil {
 				return nil, nil, err
 			}
@@ -70,7 +69,7 @@ var deliverIntoFull = &workload{
 	},
 }
 
-// fill adds the messages of corpus to a mailbox that is there.
+// fill adds the messages of corpus to an existing mailbox.
 func fill(corpus, mailbox string) error {
 	entries, err := os.ReadDir(filepath.Join(corpus, "cur"))
 	if err != nil {
@@ -84,15 +83,15 @@ func fill(corpus, mailbox string) error {
 	return rig.OwnDirs(mailbox)
 }
 
-// curve is a row at all sizes: medians by server, in ms.
+// curve is a row for all sizes: medians in ms by server.
 type curve struct {
 	row    string
 	sizes  map[string][]int
 	values map[string][]float64
-	late   map[string]int // the size at which a rival gave no answer
+	late   map[string]int // the size for which a rival did not answer
 }
 
-// runCurves measures some workloads over the size of the mailbox, prints the
+// runCurves measures some workloads for several mailbox sizes, prints the
 // medians and draws them.
 func runCurves(ctx context.Context, opt options) error {
 	start := time.Now()
@@ -137,7 +136,7 @@ func runCurves(ctx context.Context, opt options) error {
 	return errors.Join(wrong...)
 }
 
-// take adds what was measured at size n.
+// take adds the measurements for size n.
 func (c *curve) take(n int, results []*result) {
 	for _, r := range results {
 		if r.row.name != c.row {

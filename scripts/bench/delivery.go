@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// letterSize is the octets of a delivered or appended message.
+// letterSize is the size of a delivered or appended message in octets.
 const letterSize = 4096
 
-// stopTime is what a server may take to stop.
+// stopTime is how long a server may take to stop.
 const stopTime = 15 * time.Second
 
-// parallel runs do each times on every one of some connections, which begin
-// together, and returns how many of them there were in a second.
+// parallel calls do each times on every one of some connections, which start at the same time,
+// and returns the number of calls per second.
 func parallel(connections, each int, open func() (do func(int) error, done func(), err error)) (float64, error) {
 	var wg sync.WaitGroup
 	begin := make(chan struct{})
@@ -47,7 +47,7 @@ func parallel(connections, each int, open func() (do func(int) error, done func(
 	return float64(connections*each) / elapsed.Seconds(), nil
 }
 
-// messagesIn counts the messages of a Maildir folder, which may not be there.
+// messagesIn counts the messages of a Maildir folder, which need not exist.
 func messagesIn(folder string) (int, error) {
 	n := 0
 	for _, sub := range []string{"new", "cur"} {

@@ -20,7 +20,7 @@ const (
 	plotHeight  = 3 * vg.Inch
 )
 
-// looks are the colours and shapes of the servers, told apart in print too.
+// looks are the colours and shapes of the servers. They can be told apart in print, too.
 var looks = []struct {
 	server string
 	color  color.RGBA
@@ -30,7 +30,7 @@ var looks = []struct {
 	{dovecotName, color.RGBA{R: 0xd5, G: 0x5e, B: 0x00, A: 0xff}, draw.SquareGlyph{}},
 }
 
-// drawCurves draws one plot a curve, both axes logarithmic, into a PNG.
+// drawCurves draws one plot per curve, with logarithmic axes, into a PNG file.
 func drawCurves(curves []*curve, path string) (err error) {
 	rows := (len(curves) + plotColumns - 1) / plotColumns
 	plots := make([][]*plot.Plot, rows)
@@ -66,7 +66,7 @@ func drawCurves(curves []*curve, path string) (err error) {
 	return err
 }
 
-// plot draws one row over the size of the mailbox.
+// plot draws a row against the size of the mailbox.
 func (c *curve) plot() (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = c.row
@@ -100,7 +100,7 @@ func (c *curve) plot() (*plot.Plot, error) {
 	if low > high {
 		return nil, fmt.Errorf("nothing was measured of %q", c.row)
 	}
-	// Whole powers of ten, so that a flat line looks flat, and room for the legend.
+	// Use whole powers of ten, so that a flat line looks flat and there is room for the legend.
 	p.Y.Min, p.Y.Max = math.Pow(10, math.Floor(math.Log10(low))), math.Pow(10, math.Ceil(math.Log10(high))+1)
 	return p, nil
 }

@@ -2,7 +2,7 @@ package main
 
 import "context"
 
-// thunderbirdHeaders is what Thunderbird 153 asks of every new message.
+// thunderbirdHeaders is what Thunderbird 153 fetches of every new message.
 const thunderbirdHeaders = "(UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date Message-ID " +
 	"Priority X-Priority References Newsgroups In-Reply-To Content-Type Reply-To Received)])"
 
@@ -12,8 +12,8 @@ var fetchHeaders = fetch("Thunderbird's headers", thunderbirdHeaders, false, 0.5
 var fetchEnvelope = fetch("ENVELOPE", "(ENVELOPE)", false, 0.25)
 var fetchStructure = fetch("BODYSTRUCTURE", "(BODYSTRUCTURE)", true, 0.7)
 
-// fetch is a workload that fetches items of all messages of a folder that is
-// new to the server, twice. fold says that the case of the answer is free.
+// fetch returns a workload that fetches items of all messages of a folder twice. The folder is
+// new to the server. With fold, case in the response is ignored.
 func fetch(name, items string, fold bool, second float64) *workload {
 	return &workload{
 		name: "fetch " + name,
@@ -65,8 +65,8 @@ var fetchBodies = &workload{
 	},
 }
 
-// fetchAfterRestart shows what is kept when the server goes: nothing but the
-// files of the Maildir and what a server puts beside them.
+// fetchAfterRestart measures what is kept when the server stops: only the files of the Maildir
+// and what a server stores next to them.
 var fetchAfterRestart = &workload{
 	name: "fetch after restart",
 	rows: []row{
@@ -93,7 +93,7 @@ var fetchAfterRestart = &workload{
 		if _, err := c.do("SELECT %s", name); err != nil {
 			return nil, nil, err
 		}
-		c.reserve(b.octets) // else the growth of its buffer is measured
+		c.reserve(b.octets) // otherwise the growth of its buffer would be measured
 		headers, data, err := c.timed("UID FETCH 1:* %s", thunderbirdHeaders)
 		if err != nil {
 			return nil, nil, err

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// limit bounds an operation of either server.
+// limit is the maximum duration of an operation of either server.
 const limit = 60 * time.Second
 
-// imapClient is a bare IMAP connection that costs as little as can be: what
-// comes is read to where it stays, and only the end of the answer is looked for.
+// imapClient is a minimal IMAP connection that costs as little as possible: input is read to
+// its final place, and only searched for the end of the response.
 type imapClient struct {
 	conn net.Conn
 	tag  int
-	buf  []byte // what came
-	used int    // of it was taken by line
+	buf  []byte // input
+	used int    // octets of buf that line has returned
 }
 
 // dialIMAP connects and logs in as reader.
@@ -46,14 +46,14 @@ func dialIMAP(s *server) (*imapClient, error) {
 
 func (c *imapClient) close() { c.conn.Close() }
 
-// forget drops the lines that were taken.
+// forget discards the lines that were returned.
 func (c *imapClient) forget() {
 	c.buf = append(c.buf[:0], c.buf[c.used:]...)
 	c.used = 0
 }
 
-// reserve makes room for an answer of n octets that is in memory already, so
-// that the first answer does not wait for what the second one finds.
+// reserve allocates memory for a response of n octets and touches it, so that the first
+// response is not slower than the second.
 func (c *imapClient) reserve(n int64) {
 	if int64(cap(c.buf)) >= n {
 		return
@@ -65,9 +65,9 @@ func (c *imapClient) reserve(n int64) {
 	c.buf = room[:copy(room, c.buf)]
 }
 
-// line reads one line with the literals in it; it is good until forget.
+// line reads a line including its literals. It is valid until forget is called.
 func (c *imapClient) line() ([]byte, error) {
-	start, at := c.used, c.used // where the line begins, and where to look for its end
+	start, at := c.used, c.used // start of the line, and of the part to search for its end
 	for {
 		end := bytes.IndexByte(c.buf[at:], '\n')
 		if end < 0 {
@@ -90,7 +90,7 @@ func (c *imapClient) line() ([]byte, error) {
 	}
 }
 
-// fill reads until buf has n octets or more.
+// fill reads until buf has at least n octets.
 func (c *imapClient) fill(n int) error {
 	if n > cap(c.buf) {
 		c.buf = slices.Grow(c.buf, max(n-len(c.buf), len(c.buf), 512))
@@ -105,7 +105,7 @@ func (c *imapClient) fill(n int) error {
 	return nil
 }
 
-// literalSize looks for {n} at the end of a line.
+// literalSize parses {n} at the end of a line.
 func literalSize(line []byte) (int, bool) {
 	if !bytes.HasSuffix(line, []byte("}\r\n")) {
 		return 0, false
@@ -118,8 +118,8 @@ func literalSize(line []byte) (int, bool) {
 	return n, err == nil && n >= 0
 }
 
-// do sends a command and returns the untagged responses; they are valid until
-// the next command. Anything but OK is an error.
+// do sends a command and returns the untagged responses, which are valid until the next
+// command. Any result but OK is an error.
 func (c *imapClient) do(format string, args ...any) ([]byte, error) {
 	c.tag++
 	command := fmt.Sprintf("t%d "+format+"\r\n", append([]any{c.tag}, args...)...)
@@ -151,7 +151,7 @@ func (c *imapClient) answer() ([]byte, error) {
 	}
 }
 
-// timed returns how long a command takes, in milliseconds, and its answer.
+// timed returns the duration of a command in milliseconds, and its response.
 func (c *imapClient) timed(format string, args ...any) (ms float64, data []byte, err error) {
 	ms, err = timed(func() error {
 		data, err = c.do(format, args...)

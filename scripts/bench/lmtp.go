@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mailClient is a bare LMTP or SMTP connection. It reads and writes by system
-// calls, as few as there can be, and no other goroutine: what the client takes
-// of the processors, no server has.
+// mailClient is a minimal LMTP or SMTP connection. It uses as few system calls as
+// possible and no other goroutine, because processor time that the client uses is not
+// available to the server.
 type mailClient struct {
 	fd   int
-	file *os.File // whose descriptor fd is
+	file *os.File // owner of fd
 
 	in   [4 << 10]byte
-	have int      // octets of in
-	want []string // codes of the replies that are still to come
+	have int      // octets in in
+	want []string // codes of the pending replies
 }
 
 func dialLMTP(s *server) (*mailClient, error) { return dialMail(s.lmtp, "LHLO") }
@@ -31,7 +31,7 @@ func dialMail(address, hello string) (*mailClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A second descriptor of it, which Go does not wait for.
+	// Use a duplicate of the descriptor that is not in Go's poller.
 	file, err := conn.(*net.TCPConn).File()
 	conn.Close()
 	if err != nil {
@@ -65,11 +65,12 @@ func (c *mailClient) greet(hello string) error {
 
 func (c *mailClient) close() { c.file.Close() }
 
-// letter is a message as it is sent to one recipient: made ready before the time
-// is taken.
+// letter is a message for one recipient in the form that is sent. It is prepared before
+// the time is taken.
 type letter struct{ commands, text []byte }
 
-// newLetter addresses a message to receiver; it is in CRLF form without leading dots.
+// newLetter addresses a message to receiver. The message must have CRLF line ends
+// and no leading dots.
 func newLetter(message []byte) letter {
 	return letter{
 		commands: []byte("MAIL FROM:<bench@example.net>\r\nRCPT TO:<" + receiver + ">\r\nDATA\r\n"),
@@ -82,8 +83,8 @@ var (
 	stored       = []string{"250"}
 )
 
-// deliver hands over one message. It sends MAIL, RCPT and DATA at once, and the
-// message with its end, as the clients of Postfix do.
+// deliver delivers a message. Like the clients of Postfix, it sends MAIL, RCPT and DATA at
+// once, and then the message with its end.
 func (c *mailClient) deliver(l letter) error {
 	if err := c.begin(l); err != nil {
 		return err
@@ -97,17 +98,17 @@ func (c *mailClient) deliver(l letter) error {
 	return c.wait()
 }
 
-// begin sends the commands of a message, finish its text; then the replies are
-// to be waited for.
+// begin sends the commands of a message, finish sends its text. After each, the
+// replies must be read.
 func (c *mailClient) begin(l letter) error  { return c.send(l.commands, readyForText...) }
 func (c *mailClient) finish(l letter) error { return c.send(l.text, stored...) }
 
-// send sends something that is answered by these codes.
+// send sends something that is answered with these codes.
 func (c *mailClient) send(what []byte, codes ...string) error {
 	c.want = codes
 	for len(what) > 0 {
 		n, err := unix.Write(c.fd, what)
-		if err == unix.EAGAIN { // of SO_SNDTIMEO
+		if err == unix.EAGAIN { // because of SO_SNDTIMEO
 			return os.ErrDeadlineExceeded
 		}
 		if err != nil && err != unix.EINTR {
@@ -118,7 +119,7 @@ func (c *mailClient) send(what []byte, codes ...string) error {
 	return nil
 }
 
-// wait waits for the replies.
+// wait reads all pending replies.
 func (c *mailClient) wait() error {
 	for len(c.want) > 0 {
 		if err := c.read(); err != nil {
@@ -128,13 +129,13 @@ func (c *mailClient) wait() error {
 	return nil
 }
 
-// read reads once, and takes the replies that came.
+// read reads once and processes the replies.
 func (c *mailClient) read() error {
 	n, err := unix.Read(c.fd, c.in[c.have:])
 	switch {
 	case err == unix.EINTR:
 		return nil
-	case err == unix.EAGAIN: // of SO_RCVTIMEO
+	case err == unix.EAGAIN: // because of SO_RCVTIMEO
 		return os.ErrDeadlineExceeded
 	case err != nil:
 		return err
@@ -152,7 +153,7 @@ func (c *mailClient) read() error {
 		if len(c.want) == 0 || end < 4 || string(line[:3]) != c.want[0] {
 			return fmt.Errorf("answer %q", bytes.TrimSpace(line))
 		}
-		if line[3] != '-' { // else there is more of it
+		if line[3] != '-' { // otherwise the reply has more lines
 			c.want = c.want[1:]
 		}
 		rest = rest[end+1:]

@@ -12,13 +12,12 @@ import (
 	"maildird/scripts/rig"
 )
 
-// size says what was measured.
+// size describes what was measured.
 func (b *bench) size() string {
 	return fmt.Sprintf("Mailboxes of %d messages, %.1f MB; medians of %d rounds.", b.opt.n, float64(b.octets)/1e6, b.opt.rounds)
 }
 
-// surroundings names the machine, the versions of the programs, and the file
-// system of dir.
+// surroundings describes the machine, the versions of the programs, and the file system of dir.
 func surroundings(dir string) string {
 	parts := []string{fmt.Sprintf("%d CPUs (%s)", runtime.NumCPU(), processor())}
 	if m := memory(); m > 0 {
@@ -35,7 +34,7 @@ func surroundings(dir string) string {
 	return "Machine: " + strings.Join(parts, ", ") + "."
 }
 
-// invocation is the command that repeats this run.
+// invocation returns the command that repeats this run.
 func invocation() string {
 	words := []string{"go run ./scripts/bench"}
 	for _, arg := range os.Args[1:] {
@@ -47,7 +46,7 @@ func invocation() string {
 	return strings.Join(words, " ")
 }
 
-// processor names the model of the first processor.
+// processor returns the model of the first processor.
 func processor() string {
 	f, err := os.Open("/proc/cpuinfo")
 	if err != nil {
@@ -62,7 +61,7 @@ func processor() string {
 	return runtime.GOARCH
 }
 
-// memory is the machine's memory in bytes, 0 if it is unknown.
+// memory returns the memory of the machine in bytes, 0 if unknown.
 func memory() uint64 {
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) != nil {
@@ -71,7 +70,7 @@ func memory() uint64 {
 	return uint64(info.Totalram) * uint64(info.Unit)
 }
 
-// kernel names the running kernel.
+// kernel returns the version of the running kernel.
 func kernel() string {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
@@ -80,7 +79,7 @@ func kernel() string {
 	return "Linux " + unix.ByteSliceToString(u.Release[:])
 }
 
-// filesystem names the type of the file system that holds path.
+// filesystem returns the type of the file system that contains path.
 func filesystem(path string) string {
 	var st unix.Stat_t
 	if unix.Stat(path, &st) != nil {

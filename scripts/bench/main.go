@@ -1,15 +1,15 @@
-// Bench measures maildird beside Debian's Dovecot and Postfix, with equal durability, on
-// copies of the same generated Maildirs: A B, B A, A B, ... and medians, so
-// that what else the machine does falls on both. It compares the answers of
-// the two servers and ends with an error when they differ. Where Dovecot is not
-// installed it says so and measures maildird alone.
+// Bench compares maildird with Debian's Dovecot and Postfix, with equal durability, on
+// copies of the same generated Maildirs. The servers take turns (A B, B A, A B, ...), so
+// that other load on the machine affects both, and medians are reported. Bench compares the
+// responses of the two servers and exits with an error if they differ. If Dovecot is not
+// installed, it measures maildird alone.
 //
-// A workload is an entry of the table in workloads.go, made in the file of what it is about,
-// such as search.go, change.go or lmtp.go; barechange.go and bareloop.go are what the file
-// system alone takes. server.go starts maildird and Dovecot, rivals.go Postfix. imap.go and
-// lmtp.go are the clients, crowd.go many of them. answer.go compares what servers said, syncs.go
-// counts fsyncs, process.go and memory.go look at processes. table.go prints, curves.go and
-// draw.go draw, machine.go says where it was.
+// A workload is an entry of the table in workloads.go. It is defined in the file of its
+// subject, such as search.go, change.go or lmtp.go; barechange.go and bareloop.go measure the
+// file system alone. server.go starts maildird and Dovecot, and rivals.go Postfix. imap.go and
+// lmtp.go are the clients, crowd.go is many of them. answer.go compares responses, syncs.go
+// counts fsyncs, process.go and memory.go inspect processes. table.go prints, curves.go and
+// draw.go draw, and machine.go describes the machine.
 package main
 
 import (
@@ -70,7 +70,7 @@ func main() {
 	}
 }
 
-// usage says what is measured and what the options are.
+// usage describes what is measured, and the options.
 func usage() {
 	out := flag.CommandLine.Output()
 	fmt.Fprint(out, `Measures maildird beside Dovecot and Postfix on this machine, on loopback, with
@@ -86,7 +86,7 @@ they acknowledge, and with room for more connections. Postfix needs root.
 	}
 }
 
-// run measures all workloads at one size and prints the table.
+// run measures all workloads for one size and prints the table.
 func run(ctx context.Context, opt options) error {
 	start := time.Now()
 	return withBench(ctx, opt, func(b *bench) error {
@@ -109,8 +109,8 @@ func run(ctx context.Context, opt options) error {
 	})
 }
 
-// withBench makes the corpus, starts the servers, and stops and removes all
-// that after do.
+// withBench creates the corpus and starts the servers, calls do, and finally
+// stops and removes them.
 func withBench(ctx context.Context, opt options, do func(*bench) error) (err error) {
 	if opt.dir != "" {
 		if err := os.Setenv("TMPDIR", opt.dir); err != nil {
@@ -135,5 +135,5 @@ func withBench(ctx context.Context, opt options, do func(*bench) error) (err err
 	return do(b)
 }
 
-// note tells on standard error what is going on.
+// note reports progress on standard error.
 func note(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

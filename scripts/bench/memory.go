@@ -10,7 +10,7 @@ import (
 const (
 	idlers     = 2000 // connections in IDLE at the same time
 	idleBoxes  = 20   // mailboxes that they have selected
-	idleMail   = 1000 // messages in each of them, or as many as there are
+	idleMail   = 1000 // messages in each of them, or as many as exist
 	idleSettle = 15 * time.Second
 )
 
@@ -19,9 +19,9 @@ var idleMemory = &workload{
 	once: true,
 	rows: []row{{name: "PSS of the server per connection, 2,000 in IDLE, mailbox selected", unit: kibibytes, limit: 40}},
 	run: func(ctx context.Context, b *bench, s *server) ([]float64, *answer, error) {
-		// A server that has not done anything yet, so that nothing of what went
-		// before is counted or used again.
-		c, err := restarted(ctx, s) // its login makes the Maildir
+		// Use a fresh server, so that memory left over from before is neither
+		// counted nor reused.
+		c, err := restarted(ctx, s) // the login creates the Maildir
 		if err != nil {
 			return nil, nil, err
 		}
@@ -54,19 +54,19 @@ var idleMemory = &workload{
 				return nil, nil, ctx.Err()
 			}
 		}
-		select { // a server may give back what it needed for the start of IDLE
+		select { // a server may release what it needed to enter IDLE
 		case <-time.After(idleSettle):
 		case <-ctx.Done():
 			return nil, nil, ctx.Err()
 		}
-		// All of it, also what the server takes without a connection: what went
-		// before, such as the hashing of a password, cannot hide a part then.
+		// Count all memory, including what the server uses without a connection: this way,
+		// memory that was used before, such as for hashing a password, cannot hide a part.
 		size, err := s.proportionalSize()
 		return []float64{float64(size) / 1024 / idlers}, nil, err
 	},
 }
 
-// smallFolder gives the reader a new folder with the first messages of the corpus.
+// smallFolder creates a new folder of the reader with the first messages of the corpus.
 func (b *bench) smallFolder(s *server) (string, error) {
 	b.folders++
 	name := fmt.Sprintf("F%d", b.folders)

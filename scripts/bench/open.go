@@ -29,8 +29,8 @@ var selectNeverSeen = &workload{
 		if _, err := c.do("UNSELECT"); err != nil {
 			return nil, nil, err
 		}
-		// In the session that saw it first, Dovecot reads the directory again at
-		// each SELECT; it is warm for others, from their second SELECT on.
+		// In the session that saw the mailbox first, Dovecot reads the directory again at each
+		// SELECT. For other sessions it is warm from their second SELECT on.
 		other, err := dialIMAP(s)
 		if err != nil {
 			return nil, nil, err
@@ -126,8 +126,8 @@ var selectAfterRestart = &workload{
 	},
 }
 
-// selectMillion is SELECT of a mailbox that has more messages than a server may
-// have been made for. Its files are few, under many names: SELECT opens none.
+// selectMillion measures SELECT of a mailbox with more messages than a server may be designed
+// for. It has few files under many names, because SELECT opens none.
 var selectMillion = &workload{
 	name:    "select million",
 	once:    true,
@@ -166,8 +166,8 @@ var selectMillion = &workload{
 
 var counts = regexp.MustCompile(`(?m)^\* (?:[0-9]+ EXISTS|OK \[(?:UNSEEN|UIDNEXT) [0-9]+\])`)
 
-// selected is what two servers must say alike about a mailbox: how many
-// messages, which one is the first unseen, and the next UID.
+// selected returns what two servers must agree on about a mailbox: the number of messages, the
+// first unseen one, and the next UID.
 func selected(data []byte) *answer {
 	lines := counts.FindAllString(string(data), -1)
 	a := new(answer)
@@ -181,7 +181,7 @@ func selected(data []byte) *answer {
 	return a
 }
 
-// restarted restarts the server and logs the reader in again.
+// restarted restarts the server and logs in the reader.
 func restarted(ctx context.Context, s *server) (*imapClient, error) {
 	if err := s.restart(ctx); err != nil {
 		return nil, err

@@ -15,20 +15,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ticksPerSecond is the unit of times in /proc/PID/stat, USER_HZ, which is 100
-// on every architecture that Go knows.
+// ticksPerSecond is the unit of the times in /proc/PID/stat, USER_HZ, which is 100 on every
+// architecture that Go supports.
 const ticksPerSecond = 100
 
-// procStat is what /proc/PID/stat says of a process.
+// procStat is the content of /proc/PID/stat.
 type procStat struct {
 	pid, parent int
-	// ticks of the processor, user and system, by the process and by those of
-	// its children that have ended.
+	// ticks is the user and system time of the process and of its children that have ended.
 	ticks int64
 }
 
-// parseStat reads a line of /proc/PID/stat; the name in parentheses may hold
-// anything.
+// parseStat parses a line of /proc/PID/stat. The name in parentheses may contain anything.
 func parseStat(line string) (procStat, error) {
 	head, _, _ := strings.Cut(line, " ")
 	pid, err := strconv.Atoi(head)
@@ -54,7 +52,7 @@ func parseStat(line string) (procStat, error) {
 	return st, nil
 }
 
-// processTree is the process root and all that descend from it.
+// processTree returns the process root and all its descendants.
 func processTree(root int) ([]procStat, error) {
 	paths, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
@@ -86,13 +84,13 @@ func processTree(root int) ([]procStat, error) {
 	return tree, nil
 }
 
-// gone says that an error of a file in /proc means that the process has ended.
+// gone reports whether the error of a file in /proc means that the process has ended.
 func gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
 }
 
-// processorTime is what the processes of a server, those that have ended
-// included, have used of the processor.
+// processorTime returns the processor time used by the processes of a server, including
+// those that have ended.
 func (s *server) processorTime() (time.Duration, error) {
 	var ticks int64
 	for _, root := range s.processes() {
@@ -107,7 +105,7 @@ func (s *server) processorTime() (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
 }
 
-// ownTime is what this process has used of the processor.
+// ownTime returns the processor time used by this process.
 func ownTime() time.Duration {
 	var used unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &used) != nil {
@@ -116,8 +114,8 @@ func ownTime() time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// proportionalSize is the memory of a server's processes in bytes, shared pages
-// divided among those that share them (PSS).
+// proportionalSize returns the memory of a server's processes in bytes, with shared pages
+// divided among the processes that share them (PSS).
 func (s *server) proportionalSize() (int64, error) {
 	var total int64
 	for _, root := range s.processes() {

@@ -12,7 +12,7 @@ import (
 	"maildird/scripts/rig"
 )
 
-// drops is how many files are dropped in a measurement of push.
+// drops is the number of files in a measurement of push.
 const drops = 20
 
 var push = &workload{
@@ -35,7 +35,7 @@ var push = &workload{
 		}
 		var waits []float64
 		for i := range drops {
-			// Let what the last change set off come to rest, as in real life.
+			// Let the effects of the last change settle, as in real use.
 			time.Sleep(100 * time.Millisecond)
 			wait, err := timed(func() error {
 				if err := drop(path, fmt.Sprintf("%d.M%dP1.drop", time.Now().Unix(), i), mailgen.Letter(i, letterSize)); err != nil {
@@ -52,7 +52,7 @@ var push = &workload{
 	},
 }
 
-// drop puts a file into new/ as a delivery program does; it need not be durable.
+// drop puts a file into new/ as a delivery program does, but not durably.
 func drop(folder, name string, data []byte) error {
 	tmp := filepath.Join(folder, "tmp", name)
 	if err := os.WriteFile(tmp, data, 0o600); err != nil {
@@ -64,7 +64,7 @@ func drop(folder, name string, data []byte) error {
 	return os.Rename(tmp, filepath.Join(folder, "new", name))
 }
 
-// idle enters IDLE and waits for the server's consent.
+// idle enters IDLE and waits for the continuation request.
 func (c *imapClient) idle() error {
 	c.tag++
 	if err := c.conn.SetDeadline(time.Now().Add(limit)); err != nil {
@@ -85,7 +85,7 @@ func (c *imapClient) idle() error {
 	}
 }
 
-// awaitExists reads until the server tells of so many messages.
+// awaitExists reads until the server reports n messages.
 func (c *imapClient) awaitExists(n int) error {
 	if err := c.conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		return err

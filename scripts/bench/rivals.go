@@ -7,7 +7,7 @@ import (
 	"maildird/scripts/rig"
 )
 
-// manyConnections lifts the limits of ours for the workload of many connections.
+// manyConnections lifts the limits of maildird for the workload with many connections.
 var manyConnections = []string{"# [limits]\n", "[limits]\nconnections_per_ip = 10000\nconnections_per_user = 10000\n"}
 
 // dovecotLimits lifts those of Dovecot.
@@ -15,8 +15,8 @@ const dovecotLimits = `default_client_limit = 20000
 default_process_limit = 10000
 `
 
-// startPostfixes starts a Postfix that writes Maildirs itself and, if Dovecot is
-// measured, one that hands its mail to Dovecot's LMTP server.
+// startPostfixes starts a Postfix that writes to Maildirs itself and, if Dovecot is measured,
+// one that passes its mail to Dovecot's LMTP server.
 func (b *bench) startPostfixes(ctx context.Context) error {
 	start := func(name, lmtp string) (*server, error) {
 		p, err := rig.StartPostfix(ctx, rig.PostfixOptions{Mailboxes: []string{receiver}, LMTP: lmtp})
@@ -49,7 +49,7 @@ func (b *bench) startPostfixes(ctx context.Context) error {
 	return nil
 }
 
-// stopRelays stops what startPostfixes started.
+// stopRelays stops the servers that startPostfixes has started.
 func (b *bench) stopRelays() error {
 	var err error
 	for _, s := range b.relays {
@@ -58,8 +58,8 @@ func (b *bench) stopRelays() error {
 	return err
 }
 
-// compared is the servers that a workload runs on: the first one, which is ours
-// unless it is not measured, and the rival, if it is there.
+// compared returns the servers that a workload runs on: the first one, which is maildird unless
+// it is not measured, and the rival if available.
 func (b *bench) compared(w *workload) []*server {
 	if w.rival == "" {
 		return b.servers
@@ -76,7 +76,7 @@ func (b *bench) compared(w *workload) []*server {
 	return all
 }
 
-// pair is the values of a result: those of the first server, and the rival's.
+// pair returns the values of the first server and of the rival.
 func (b *bench) pair(r *result) (ours, theirs []float64) {
 	all := b.compared(r.workload)
 	if len(all) > 0 {

@@ -17,13 +17,13 @@ var searchSince = search("SINCE", 0.7, func(b *bench) string {
 var searchSubject = search("SUBJECT", 0.7, func(*bench) string { return `SUBJECT "team release"` })
 var searchText = search("TEXT", 0.3, func(*bench) string { return `TEXT "hotel team release version"` })
 
-// search is a workload that searches for key.
+// search returns a workload that searches for key.
 func search(name string, target float64, key func(*bench) string) *workload {
 	return askedTwice("SEARCH "+name, target, func(b *bench) string { return "SEARCH " + key(b) }, found)
 }
 
-// askedTwice is a workload that gives a UID command twice, in a folder that is new
-// to the server. read takes from the responses what servers have to agree on.
+// askedTwice returns a workload that sends a UID command twice, in a folder that is new to the
+// server. read extracts from the responses what servers must agree on.
 func askedTwice(name string, target float64, command func(*bench) string, read func([]byte) *answer) *workload {
 	return &workload{
 		name: strings.ToLower(name),
@@ -59,7 +59,7 @@ func askedTwice(name string, target float64, command func(*bench) string, read f
 	}
 }
 
-// found is the numbers of a SEARCH response in order, one a line.
+// found returns the sorted numbers of a SEARCH response, one per line.
 func found(data []byte) *answer {
 	a := new(answer)
 	for line := range bytes.Lines(data) {

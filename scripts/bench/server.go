@@ -13,7 +13,7 @@ import (
 
 const (
 	reader   = "alice@example.org" // whose mailboxes are read
-	receiver = "bob@example.org"   // whose inbox is delivered to
+	receiver = "bob@example.org"   // whose inbox gets deliveries
 	password = "bench"
 )
 
@@ -24,32 +24,32 @@ const (
 
 var accounts = []rig.Account{{Address: reader, Password: password}, {Address: receiver, Password: password}}
 
-// bench is one run.
+// bench is a run.
 type bench struct {
 	opt     options
 	dir     string
-	corpus  string // the generated folder, never served itself
+	corpus  string // the generated folder, which is never served itself
 	octets  int64
-	servers []*server // ours first
-	relays  []*server // those that measure SMTP only
+	servers []*server // maildird first
+	relays  []*server // servers that measure SMTP only
 	results []*result
 	wrong   []error
 	folders int
 }
 
-// server is one of the programs that are compared.
+// server is a program that is compared.
 type server struct {
 	name             string
 	imap, lmtp, smtp string
-	root             string       // holds mail/<domain>/<user>
-	relay            bool         // takes messages before they are in new/
-	processes        func() []int // the first one of each tree of processes
+	root             string       // contains mail/<domain>/<user>
+	relay            bool         // accepts messages before they are in new/
+	processes        func() []int // roots of its process trees
 	halt             func() error
-	restart          func(context.Context) error // halts it first, if it runs
+	restart          func(context.Context) error // stops it first if it is running
 	stop             func() error
 }
 
-// start starts the servers that were asked for and are there.
+// start starts the servers that were requested and are installed.
 func (b *bench) start(ctx context.Context) error {
 	for _, name := range splitList(b.opt.against) {
 		var s *server
@@ -104,7 +104,7 @@ func (b *bench) startMaildird(ctx context.Context) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.LogFile = filepath.Join(m.Dir, "log") // as the rivals': no line of it costs the client
+	m.LogFile = filepath.Join(m.Dir, "log") // like the rivals, so that logging does not slow down the client
 	s := &server{name: oursName, root: m.Dir, stop: m.Close, processes: func() []int { return []int{m.Process.Process.Pid} }}
 	serve := func() error {
 		if err := m.Start(ctx); err != nil {
@@ -138,25 +138,25 @@ func startDovecot(ctx context.Context, optimized bool) (*server, error) {
 	return &server{
 		name: dovecotName, imap: d.IMAP, lmtp: d.LMTP, root: d.Dir, stop: d.Close,
 		processes: func() []int { return []int{d.Process.Process.Pid} },
-		halt:      func() error { _ = d.Stop(stopTime); return nil }, // it ends by the signal
+		halt:      func() error { _ = d.Stop(stopTime); return nil }, // the signal is reported as an error
 		restart:   func(ctx context.Context) error { return d.Restart(ctx) },
 	}, nil
 }
 
-// home is the Maildir of a user.
+// home returns the Maildir of a user.
 func (s *server) home(user string) string {
 	return filepath.Join(s.root, "mail", "example.org", localPart(user))
 }
 
-// fresh gives the reader a folder that no server has seen, with hard links to
-// the corpus, logs in, and returns its name and path.
+// fresh creates a folder of the reader that no server has seen, with hard links to the corpus.
+// It returns a logged-in client, and the name and path of the folder.
 func (b *bench) fresh(s *server) (c *imapClient, name, path string, err error) {
-	if c, err = dialIMAP(s); err != nil { // makes the Maildir
+	if c, err = dialIMAP(s); err != nil { // creates the Maildir
 		return nil, "", "", err
 	}
 	b.folders++
 	name = fmt.Sprintf("F%d", b.folders)
-	// A server may make the Maildir at the first SELECT only.
+	// A server may create the Maildir only at the first SELECT.
 	if _, err := c.do("STATUS INBOX (MESSAGES)"); err != nil {
 		c.close()
 		return nil, "", "", err
@@ -169,10 +169,10 @@ func (b *bench) fresh(s *server) (c *imapClient, name, path string, err error) {
 	return c, name, path, nil
 }
 
-// link makes a Maildir folder at path whose messages are those of corpus.
+// link creates a Maildir folder at path with the messages of corpus.
 func link(corpus, path string) error { return linkSome(corpus, path, -1) }
 
-// linkSome is link for the first n messages; all if n is less than 0.
+// linkSome is link for the first n messages, or all if n is negative.
 func linkSome(corpus, path string, n int) error {
 	for _, sub := range []string{"", "cur", "new", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(path, sub), 0o700); err != nil {
@@ -197,9 +197,9 @@ func linkSome(corpus, path string, n int) error {
 	if err := rig.OwnDirs(path); err != nil {
 		return err
 	}
-	// A mailbox that has had its messages for a while. A server that reads a
-	// directory again until its time is some seconds past, as Dovecot does,
-	// would be measured at that and not at what it does every day.
+	// Make it look like a mailbox whose messages arrived a while ago. A server such as Dovecot,
+	// which rereads a directory until its time lies some seconds in the past, would otherwise
+	// be measured in this unusual state.
 	for _, sub := range []string{"cur", "new"} {
 		if err := os.Chtimes(filepath.Join(path, sub), settled, settled); err != nil {
 			return err
@@ -208,5 +208,5 @@ func linkSome(corpus, path string, n int) error {
 	return nil
 }
 
-// settled is when the directories of the mailboxes were last changed.
+// settled is the time of the last change of the mailboxes' directories.
 var settled = mailgen.Epoch

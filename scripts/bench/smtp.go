@@ -10,8 +10,8 @@ import (
 	"maildird/scripts/mailgen"
 )
 
-// The ways of a message from an SMTP client to the file in new/ that ours is
-// compared with. Each is a server of the table.
+// Paths of a message from an SMTP client to the file in new/ with which maildird is compared.
+// Each is a server in the table.
 const (
 	postfixVirtual = "postfix"
 	postfixLMTP    = "postfix+lmtp"
@@ -20,8 +20,8 @@ const (
 var smtpVirtual = smtpDelivery("smtp delivery, virtual", "SMTP to new/ (Postfix, virtual)", postfixVirtual, 2, 0)
 var smtpDovecot = smtpDelivery("smtp delivery, lmtp", "SMTP to new/ (Postfix, Dovecot LMTP)", postfixLMTP, 4, 0)
 
-// smtpDelivery is a workload that hands messages over by SMTP and waits until
-// all are files in new/, which Postfix promises for later.
+// smtpDelivery returns a workload that submits messages by SMTP and waits until all are files
+// in new/, since Postfix delivers only after it has accepted them.
 func smtpDelivery(name, title, rival string, target, cpu float64) *workload {
 	return &workload{
 		name: name, rival: rival,
@@ -43,8 +43,8 @@ var lmtpDelivery = &workload{
 // deliveries are the numbers of connections that deliver at the same time.
 var deliveries = []int{1, 8, 32}
 
-// lettersOver is how many messages they deliver in all: one connection takes
-// its time for each.
+// lettersOver returns the total number of messages, which is lower for a single connection
+// because that is slow.
 func lettersOver(connections int) int {
 	if connections == 1 {
 		return 128
@@ -52,8 +52,8 @@ func lettersOver(connections int) int {
 	return 640
 }
 
-// deliveryRows are the rows of measureDelivery: target is that of the rate, cpu
-// the bound of the milliseconds of the processor that a message takes of ours.
+// deliveryRows returns the rows of measureDelivery. target is for the rate, cpu the limit on
+// maildird's processor time per message in milliseconds.
 func deliveryRows(title, operation string, target, cpu float64) []row {
 	var rows []row
 	for _, n := range deliveries {
@@ -78,18 +78,18 @@ func connections(n int) string {
 	return fmt.Sprintf("%d connections", n)
 }
 
-// measureDelivery delivers over 1, 8 and 32 connections and returns for each:
-// messages a second from the first command to the last file in new/, the
-// processor's time that the server and that the client takes for one in ms, and
-// the rate in percent of the bare loop, half of which runs before and half after.
-// The bare loop has no client: it has for itself what that takes.
+// measureDelivery delivers over 1, 8 and 32 connections, and returns for each: messages per
+// second, from the first command to the last file in new/; the processor time of the server and
+// of the client per message, in ms; and the rate in percent of that of the bare loop, half of
+// which runs before and half after. The bare loop needs no client, so it has the processor time
+// of that for itself.
 func measureDelivery(ctx context.Context, b *bench, s *server, dial func(*server) (*mailClient, error)) ([]float64, *answer, error) {
-	if _, err := deliver(ctx, s, 1, 1, dial); err != nil { // makes the Maildir
+	if _, err := deliver(ctx, s, 1, 1, dial); err != nil { // creates the Maildir
 		return nil, nil, err
 	}
-	// Where in the file system a directory lies makes a great difference: finding
-	// an inode for a new file takes long where many were removed. So the bare loop
-	// makes its files where the server does.
+	// The location of a directory in the file system matters a lot, because it takes long to
+	// find an inode for a new file where many were removed. The bare loop therefore creates its
+	// files where the server does.
 	home := s.home(receiver)
 	beside, tmp := filepath.Dir(home), filepath.Join(home, "tmp")
 	var values []float64
@@ -113,11 +113,11 @@ func measureDelivery(ctx context.Context, b *bench, s *server, dial func(*server
 	return values, nil, nil
 }
 
-// times is what a delivery takes: from the first command on, and of the
-// processor for the server's processes and for the client.
+// times are the durations of a delivery: from the first command on, and of processor time for
+// the server and for the client.
 type times struct{ all, server, client time.Duration }
 
-// deliver hands over total messages and waits until they are in new/.
+// deliver delivers total messages and waits until they are in new/.
 func deliver(ctx context.Context, s *server, connections, total int, dial func(*server) (*mailClient, error)) (took times, err error) {
 	letters := make([]letter, total)
 	for i := range letters {

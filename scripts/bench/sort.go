@@ -9,13 +9,13 @@ var sortSubject = order("SORT (SUBJECT)")
 var sortFrom = order("SORT (FROM)")
 var threadReferences = order("THREAD REFERENCES")
 
-// order is a workload that asks for all messages in an order of the server's.
+// order returns a workload that requests all messages in a server-side order.
 func order(command string) *workload {
 	return askedTwice(command, 1, func(*bench) string { return command + " UTF-8 ALL" }, ordered)
 }
 
-// ordered is what a SORT or THREAD response has, in its order: a message or a
-// whole thread a line.
+// ordered returns the content of a SORT or THREAD response in order, with one message
+// or thread per line.
 func ordered(data []byte) *answer {
 	a := new(answer)
 	for line := range bytes.Lines(data) {

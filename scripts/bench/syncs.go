@@ -17,8 +17,8 @@ import (
 	"maildird/scripts/mailgen"
 )
 
-// The operations whose system calls for durability are counted. They stand
-// beside the figures of the rows that name them.
+// The operations whose system calls for durability are counted. The counts are shown in the
+// rows that name them.
 const (
 	delivering = "a delivery by LMTP"
 	appending  = "an APPEND"
@@ -29,13 +29,13 @@ const (
 	expunging  = "an EXPUNGE of 1k"
 )
 
-// tracedTimes is how often a small operation is done while it is counted.
+// tracedTimes is how often a small operation is repeated while it is counted.
 const tracedTimes = 10
 
-// durable finds the calls that wait for the disk, at their beginning.
+// durable matches the beginning of a call that waits for the disk.
 var durable = regexp.MustCompile(`(?m)^[0-9]+ +(?:fsync|fdatasync|syncfs|sync|sync_file_range|msync)\(`)
 
-// calls are those that strace watches for.
+// calls are the system calls that strace traces.
 const calls = "trace=fsync,fdatasync,syncfs,sync,sync_file_range,msync"
 
 var countSyncs = &workload{
@@ -67,8 +67,7 @@ var countSyncs = &workload{
 	},
 }
 
-// steps returns a function that runs commands on a mailbox, whose name takes the
-// place of %s.
+// steps returns a function that sends commands. The name of a mailbox replaces %s.
 func steps(c *imapClient, commands ...string) func(name string) error {
 	return func(name string) error {
 		for _, command := range commands {
@@ -83,7 +82,7 @@ func steps(c *imapClient, commands ...string) func(name string) error {
 	}
 }
 
-// traced does each operation under strace and returns what it counted.
+// traced performs each operation under strace and returns the counts.
 func (b *bench) traced(ctx context.Context, s *server, c *imapClient, name string) (values []float64, _ *answer, err error) {
 	lmtp, err := dialLMTP(s)
 	if err != nil {
@@ -91,7 +90,7 @@ func (b *bench) traced(ctx context.Context, s *server, c *imapClient, name strin
 	}
 	defer lmtp.close()
 	text := func(i int) []byte { return mailgen.Letter(i, letterSize) }
-	if err := lmtp.deliver(newLetter(text(0))); err != nil { // makes the Maildir
+	if err := lmtp.deliver(newLetter(text(0))); err != nil { // creates the Maildir
 		return nil, nil, err
 	}
 	t, err := startTrace(ctx, s, filepath.Join(b.dir, "strace"))
@@ -152,8 +151,7 @@ type trace struct {
 	path string
 }
 
-// startTrace attaches strace to a server's processes and waits until it
-// watches them.
+// startTrace attaches strace to the processes of a server and waits until it traces them.
 func startTrace(ctx context.Context, s *server, path string) (*trace, error) {
 	args := []string{"-f", "-o", path, "-e", calls, "-e", "signal=none"}
 	for _, root := range s.processes() {
@@ -190,7 +188,7 @@ func attached(s *server) error {
 	}
 }
 
-// untraced counts a server's threads without a tracer.
+// untraced counts the threads of a server without a tracer.
 func untraced(s *server) (int, error) {
 	alone := 0
 	for _, root := range s.processes() {
@@ -217,8 +215,8 @@ func untraced(s *server) (int, error) {
 	return alone, nil
 }
 
-// count returns how many durable calls begin while do runs. strace writes a
-// call down before the process goes on, so an answer comes after its calls.
+// count returns the number of durable calls that begin while do runs. strace writes a call down
+// before the process continues, so a response comes after the record of its calls.
 func (t *trace) count(do func() error) (int, error) {
 	before, err := t.calls()
 	if err != nil {
@@ -240,13 +238,13 @@ func (t *trace) calls() (int, error) {
 func (t *trace) stop() error {
 	_ = t.cmd.Process.Signal(syscall.SIGINT)
 	var exit *exec.ExitError
-	if err := t.cmd.Wait(); err != nil && !errors.As(err, &exit) { // it ends by the signal
+	if err := t.cmd.Wait(); err != nil && !errors.As(err, &exit) { // the signal is reported as an error
 		return err
 	}
 	return os.Remove(t.path)
 }
 
-// syncs renders what was counted for an operation, ours and the rival's.
+// syncs renders the counts of an operation, for maildird and the rival.
 func (b *bench) syncs(operation string) string {
 	if operation == "" {
 		return ""

@@ -9,7 +9,7 @@ import (
 // bareName stands for the machine itself in the results.
 const bareName = "machine"
 
-// heads are the columns of the table.
+// heads are the headings of the table.
 var heads = [...]string{"", oursName, "rival", "ratio", "target", "fsyncs"}
 
 // legend explains the table.
@@ -18,8 +18,8 @@ ratio   maildird divided by the rival: of times and memory less than 1 is better
 target  what the ratio, or maildird's own figure, is to be
 fsyncs  calls that wait for the disk, for one operation: maildird / rival`
 
-// line is what the table says of a result: medians and, with a rival, what ours
-// is of its; how many fsyncs an operation takes, ours and the rival's.
+// line returns the cells of a result: medians and, with a rival, their ratio; and the number of
+// fsyncs of an operation for both.
 func (b *bench) line(r *result) [len(heads)]string {
 	cells := [len(heads)]string{r.row.name}
 	if r.workload.bare {
@@ -97,7 +97,7 @@ func (r row) goal() string {
 	return strings.Join(parts, ", ")
 }
 
-// missed tells whether a row is not what it is to be.
+// missed reports whether a row misses its target.
 func (r row) missed(ours, theirs []float64) bool {
 	short := func(v, bound float64) bool {
 		return bound > 0 && (r.unit.rate && v < bound || !r.unit.rate && v > bound)

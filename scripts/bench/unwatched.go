@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A mailbox that the server knows and does not watch: what another program changes
-// there shows when the directory is read, by whoever selects it next. Ours gives
-// its watches back when nobody had a mailbox selected for ten minutes, or many
-// others since, and has none while it is stopped. The bound is what the file
-// system alone takes to list the directory.
+// These workloads use a mailbox that the server knows but does not watch: changes by another
+// program are only seen when the next SELECT reads the directory. maildird drops its watches
+// after ten minutes without a session in the mailbox, or when many other mailboxes were used
+// since, and has none while it is stopped. The limit is the time that the file system alone
+// takes to list the directory.
 
 var selectUnwatched = &workload{
 	name: "select unwatched",
@@ -80,11 +80,11 @@ func unwatchedRows(title string) []row {
 	}
 }
 
-// manyOthers is more mailboxes than ours keeps ready that nobody has selected.
+// manyOthers is more than the number of unselected mailboxes that maildird keeps ready.
 const manyOthers = 300
 
-// selectBeside returns how long SELECT of the folder at path takes, and how long
-// it then takes to list that, both in milliseconds.
+// selectBeside returns the duration of SELECT of the folder at path, and of a listing of its
+// directories after that, both in milliseconds.
 func (c *imapClient) selectBeside(name, path string) (took, listed float64, a *answer, err error) {
 	took, data, err := c.timed("SELECT %s", name)
 	if err != nil {
@@ -95,7 +95,7 @@ func (c *imapClient) selectBeside(name, path string) (took, listed float64, a *a
 	return took, listed, a, err
 }
 
-// bareList lists new/ and cur/ of a folder in big pieces, and looks at no name.
+// bareList lists new/ and cur/ of a folder with a large buffer and ignores the names.
 func bareList(path string) error {
 	buf := make([]byte, 1<<20)
 	for _, sub := range []string{"new", "cur"} {

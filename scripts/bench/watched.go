@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// selectWatched is SELECT of a mailbox that another session has open, right
-// after another program changed one file. The other session has had no time to
-// bring it into an index that both use.
+// selectWatched measures SELECT of a mailbox that another session has open, right after another
+// program has changed a file. The other session had no time to update an index that both use.
 var selectWatched = &workload{
 	name: "select watched",
 	rows: []row{{name: "SELECT after one file changed, open in another session", unit: millis, target: 0.3}},
@@ -43,9 +42,8 @@ var selectWatched = &workload{
 				return nil, nil, err
 			}
 		}
-		// Dovecot may miss a file that is renamed while it reads the directory,
-		// and give it a new UID when it sees it again: only what is there when
-		// all is quiet is compared.
+		// Dovecot may miss a file that is renamed while it reads the directory, and give it a
+		// new UID when it sees it again. Only the final state is therefore compared.
 		time.Sleep(quiet)
 		data, err := c.do("STATUS %s (MESSAGES)", name)
 		if err != nil {
@@ -56,5 +54,5 @@ var selectWatched = &workload{
 	},
 }
 
-// quiet is more than either server waits before it looks at a change.
+// quiet is longer than either server waits before it looks at a change.
 const quiet = 2 * time.Second

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// workloads is the table of what is measured, in the order of the output.
+// workloads is the table of measurements, in the order of the output.
 var workloads = []*workload{
 	bareLoop,
 	lmtpDelivery,
@@ -48,20 +48,20 @@ var workloads = []*workload{
 	countSyncs,
 }
 
-// workload is one thing to do to a server and the figures that come of it.
+// workload is something that a server does, and its measurements.
 type workload struct {
 	name string
 	rows []row
-	// once says that one measurement is enough, whatever the rounds.
+	// once: a single measurement is sufficient, regardless of the number of rounds.
 	once bool
-	// million says that it is only for those who ask for mailboxes of that size.
+	// million: only measured if mailboxes of that size are requested.
 	million bool
-	// rival is the server that ours is compared with, "" for Dovecot.
+	// rival is the server to compare with, "" for Dovecot.
 	rival string
-	// bare says that it measures the machine and no server.
+	// bare: measures the machine without a server.
 	bare bool
-	// run gives a value for each row, in their order, and whatever must be
-	// equal between servers ("" if nothing).
+	// run returns a value for each row, in order, and what must be equal between
+	// servers (nil if nothing).
 	run func(ctx context.Context, b *bench, s *server) (values []float64, answer *answer, err error)
 }
 
@@ -69,13 +69,13 @@ type workload struct {
 type row struct {
 	name   string
 	unit   unit
-	target float64 // bound of ours divided by the rival's; 0: none
-	limit  float64 // absolute bound of ours; 0: none
-	// operation names what syncs.go counts for this row, if it does.
+	target float64 // limit of our value divided by the rival's; 0 for none
+	limit  float64 // absolute limit of our value; 0 for none
+	// operation names what syncs.go counts for this row, if anything.
 	operation string
 }
 
-// unit says what a value is, and whether more of it is better.
+// unit is the unit of a value, and whether higher values are better.
 type unit struct {
 	name string
 	rate bool
@@ -89,19 +89,18 @@ var (
 	calledTimes = unit{name: "calls"}
 	mebibytes   = unit{name: "MiB"}
 	megabytes   = unit{name: "MB/s", rate: true}
-	timesBare   = unit{name: "x"} // of what the machine takes without a server
+	timesBare   = unit{name: "x"} // of the time that the machine takes without a server
 )
 
-// result is what a row came to.
+// result is the measurements of a row.
 type result struct {
 	workload *workload
 	row      row
 	values   map[string][]float64 // by server
-	late     bool                 // the rival took longer than limit, or gave up
+	late     bool                 // the rival exceeded limit or gave up
 }
 
-// measure runs a workload on every server in turn, the other way round in
-// every second round.
+// measure runs a workload on every server in turn, in reverse order in every second round.
 func (b *bench) measure(ctx context.Context, w *workload) error {
 	results := make([]*result, len(w.rows))
 	for i, r := range w.rows {
@@ -131,7 +130,7 @@ func (b *bench) measure(ctx context.Context, w *workload) error {
 				for _, r := range results {
 					r.late = true
 				}
-				// It may still be at work, at the expense of the others.
+				// It may still be working, which would slow down the others.
 				if err := s.restart(ctx); err != nil {
 					return fmt.Errorf("restart of %s: %w", s.name, err)
 				}
@@ -152,13 +151,13 @@ func (b *bench) measure(ctx context.Context, w *workload) error {
 	return nil
 }
 
-// tooLate says that a server did not answer within limit, or ended the connection
-// instead.
+// tooLate reports whether a server did not answer within limit, or closed the
+// connection instead.
 func tooLate(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// compare notes where the servers' answers differ.
+// compare records where the responses of the servers differ.
 func (b *bench) compare(w *workload, answers map[string]*answer) {
 	servers := b.compared(w)
 	if len(servers) < 2 || w.bare {
@@ -170,7 +169,7 @@ func (b *bench) compare(w *workload, answers map[string]*answer) {
 	}
 }
 
-// timed returns how long do takes, in milliseconds.
+// timed returns the duration of do in milliseconds.
 func timed(do func() error) (float64, error) {
 	start := time.Now()
 	err := do()
@@ -179,8 +178,8 @@ func timed(do func() error) (float64, error) {
 
 func median(values []float64) float64 { return percentile(values, 50) }
 
-// percentile of values by the nearest rank; the median of an even number is the
-// mean of the two in the middle.
+// percentile returns a percentile of values by the nearest rank; the median of an even number
+// of values is the mean of the two in the middle.
 func percentile(values []float64, p float64) float64 {
 	if len(values) == 0 {
 		return 0
