@@ -17,8 +17,8 @@ import (
 	"maildird/scripts/rig"
 )
 
-// fileActor changes files as a careful shell user does with cp, "mv -n" and rm.
-// It takes no locks and knows of no UIDs.
+// fileActor changes files as a careful shell user does, with cp, "mv -n" and rm. It takes no
+// locks and does not know about UIDs.
 type fileActor struct {
 	name    string
 	home    string
@@ -28,7 +28,7 @@ type fileActor struct {
 	n       int
 }
 
-// NewFileActor returns an actor on the files of a site.
+// NewFileActor returns an actor that works on the files of a site.
 func NewFileActor(name string, s *Site, l *Ledger, folders []string) Actor {
 	return &fileActor{name: name, home: s.Dir(), tree: NewTree(s, folders), ledger: l, folders: folders}
 }
@@ -78,7 +78,8 @@ func (a *fileActor) Step(rng *rand.Rand) (string, error) {
 	return what, err
 }
 
-// again does something with a file whose flags others may change meanwhile.
+// again calls do for a file whose flags others may change meanwhile, and retries
+// with its new name.
 func (a *fileActor) again(f File, do func(path string) error) error {
 	for try := 0; ; try++ {
 		err := do(a.tree.path(f))
@@ -96,9 +97,8 @@ func (a *fileActor) again(f File, do func(path string) error) error {
 	}
 }
 
-// moveNoReplace is "mv -n". A copy of a message may have its base for a moment
-// in the same folder, until a server finds that out: mutt does not rename one
-// over the other either.
+// moveNoReplace is "mv -n". A copy of a message may have the same base in the same folder for a
+// moment, until a server notices. mutt does not rename one over the other either.
 func moveNoReplace(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	if err != nil {
@@ -107,7 +107,7 @@ func moveNoReplace(from, to string) error {
 	return nil
 }
 
-// flags renames a file, as mutt does for a change of flags.
+// flags renames a file, as mutt does to change flags.
 func (a *fileActor) flags(rng *rand.Rand, f File) error {
 	flags := filename.FlagsOf(f.Name)
 	letters, err := a.tree.letters(f.Folder)
@@ -122,12 +122,12 @@ func (a *fileActor) flags(rng *rand.Rand, f File) error {
 	to := File{f.Folder, "cur", filename.WithFlags(f.Name, flags)}
 	err = moveNoReplace(a.tree.path(f), a.tree.path(to))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
-		return nil // somebody was faster
+		return nil // another program was faster
 	}
 	return err
 }
 
-// target is where a file comes to lie in another folder.
+// target chooses a name in another folder for a file.
 func (a *fileActor) target(rng *rand.Rand, f File, base string) (File, error) {
 	to := File{Folder: other(rng, a.folders, f.Folder), Sub: "cur"}
 	if rng.IntN(2) == 0 {
@@ -141,7 +141,7 @@ func (a *fileActor) target(rng *rand.Rand, f File, base string) (File, error) {
 	}
 	to.Name = base
 	if to.Sub == "cur" {
-		// The letters of keywords stand for other names there, or for none; then
+		// The letters of keywords have other names there, or none; in that case
 		// Dovecot makes one up.
 		to.Name = filename.WithFlags(base, filename.FlagsOf(f.Name)&^filename.Deleted)
 	}
@@ -160,7 +160,7 @@ func (a *fileActor) move(rng *rand.Rand, f File, id string) error {
 	}
 	err = a.again(f, func(path string) error { return moveNoReplace(path, a.tree.path(to)) })
 	if errors.Is(err, fs.ErrExist) {
-		return nil // it stays where it is
+		return nil // it remains where it is
 	}
 	if err == nil {
 		a.ledger.Arrived(id, to.Folder, 1)
@@ -169,11 +169,11 @@ func (a *fileActor) move(rng *rand.Rand, f File, id string) error {
 	return err
 }
 
-// copy runs cp, which writes the file in its place: for a moment it is there
-// and not whole.
+// copy runs cp, which writes the file in place, so that for a moment it exists
+// but is incomplete.
 func (a *fileActor) copy(rng *rand.Rand, f File, id string) error {
-	// Under its own name a copy is the same message, with its date: it may come
-	// in the place of one that was removed before anybody noticed.
+	// A copy under its own name is the same message, and keeps its date: it may take the place
+	// of one that was removed before anyone noticed.
 	base, args := f.Base(), []string{"-p"}
 	if rng.IntN(2) == 0 || strings.Contains(base, ",U=") {
 		base, args = a.fresh(), nil
@@ -189,7 +189,7 @@ func (a *fileActor) copy(rng *rand.Rand, f File, id string) error {
 		if err == nil {
 			return nil
 		}
-		// Looked for now, it may have its old flags again.
+		// By now the file may have its old flags again, so do not look for it.
 		if text := string(out); strings.Contains(text, "No such file or directory") && !strings.Contains(text, "cannot create") {
 			err = fs.ErrNotExist
 		}
@@ -201,7 +201,7 @@ func (a *fileActor) copy(rng *rand.Rand, f File, id string) error {
 	return err
 }
 
-// agentActor delivers with procmail or maildrop to any folder.
+// agentActor delivers to any folder with procmail or maildrop.
 type agentActor struct {
 	name, home string
 	tree       *Tree

@@ -13,7 +13,7 @@ import (
 	"maildird/maildir/filename"
 )
 
-// imapActor is one IMAP session that does everything that clients do.
+// imapActor is an IMAP session that does everything that clients do.
 type imapActor struct {
 	name    string
 	server  *Server
@@ -23,11 +23,11 @@ type imapActor struct {
 
 	c *Client
 	v *View
-	// hangUps is how many there were when the session began.
+	// hangUps is the number of hang-ups when the session began.
 	hangUps int
 }
 
-// NewIMAPActor connects to a server when it makes its first step.
+// NewIMAPActor returns an actor that connects to a server in its first step.
 func NewIMAPActor(name string, s *Server, l *Ledger, tree *Tree, folders []string) Actor {
 	return &imapActor{name: name, server: s, ledger: l, tree: tree, folders: folders}
 }
@@ -63,7 +63,7 @@ func (a *imapActor) Step(rng *rand.Rand) (string, error) {
 	}
 	var refused *RefusedError
 	if errors.As(err, &refused) && !strings.HasPrefix(refused.Answer, "BAD") {
-		// Messages that others removed meanwhile (RFC 2180).
+		// Other actors have removed messages meanwhile (RFC 2180).
 		a.ledger.Count(a.name + ": " + what + " refused: " + strings.TrimSpace(strings.SplitN(refused.Answer, " (", 2)[0]))
 		err = a.v.Refresh()
 		if errors.As(err, &refused) {
@@ -107,7 +107,8 @@ func (a *imapActor) step(rng *rand.Rand, what string) error {
 	return err
 }
 
-// keywordPool has fewer than 26 names, with the letters that any folder begins with.
+// keywordPool has fewer than 26 names, including the letters that every folder
+// has from the start.
 var keywordPool = []string{"$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "NonJunk", "$label1", "$label2", "$label3", "work", "later"}
 
 func flagList(rng *rand.Rand) string {
@@ -157,8 +158,8 @@ func (a *imapActor) store(rng *rand.Rand) error {
 	if len(uids) == 0 {
 		return nil
 	}
-	// Not FLAGS alone: it would take away the \Deleted with which another
-	// session is about to remove a message.
+	// Never plain FLAGS: it would remove the \Deleted with which another session is about
+	// to remove a message.
 	_, err := a.c.Do("UID STORE %s %sFLAGS %s", set(uids), []string{"+", "-"}[rng.IntN(2)], flagList(rng))
 	return err
 }
@@ -231,8 +232,8 @@ func (a *imapActor) transfer(rng *rand.Rand, what string) error {
 	return err
 }
 
-// arrivals notes what the codes COPYUID in an answer say that came to a folder,
-// and returns the UIDs that it had where it came from.
+// arrivals records what the COPYUID codes of a response say about arrivals in a folder, and
+// returns the source UIDs.
 func (a *imapActor) arrivals(texts []string, ids map[uint32]string, from, to string) (arrived []uint32, err error) {
 	for _, text := range texts {
 		if !strings.Contains(text, "[COPYUID ") {
@@ -255,10 +256,10 @@ func (a *imapActor) arrivals(texts []string, ids map[uint32]string, from, to str
 	return arrived, nil
 }
 
-// lying counts in how many files the messages that Dovecot is to move lie in the
-// source; nil for other servers and commands. Where a file was removed and one
-// with its base came back before a session of Dovecot looked, which gives the
-// file a new UID, it moves the old UID: it copies the file and removes none.
+// lying counts the files in the source of the messages that Dovecot is to move; it returns nil
+// for other servers and commands. If a file was removed and another one with the same base came
+// back before a session of Dovecot looked, the file gets a new UID; a MOVE of the old UID then
+// copies the file and removes none.
 func (a *imapActor) lying(what string, ids map[uint32]string, from string) (map[string]int, error) {
 	if what != "move" || a.server.log == "" {
 		return nil, nil
@@ -274,11 +275,11 @@ func (a *imapActor) lying(what string, ids map[uint32]string, from string) (map[
 	return files, nil
 }
 
-// safe leaves out what Dovecot is not to be asked for. Its COPY and MOVE keep the
-// base. Where a file with that base, a copy that somebody made by hand, lies in
-// the destination and Dovecot has not seen it yet, it renames over it, or takes
-// two links of one file for a duplicate and removes one: a copy less than there
-// were. Ours looks, and is asked for those too.
+// safe leaves out messages that Dovecot must not be asked to copy. Its COPY and MOVE keep the
+// base of a name. If the destination has a file with this base, a copy made by hand, that
+// Dovecot has not seen yet, it renames over it, or takes two links of one file for duplicates
+// and removes one: there is one copy fewer than before. maildird checks for this, so it is
+// asked for these messages too.
 func (a *imapActor) safe(uids []uint32, ids map[uint32]string, from, to string) ([]uint32, error) {
 	if a.server.log == "" || len(uids) == 0 {
 		return uids, nil
@@ -287,7 +288,7 @@ func (a *imapActor) safe(uids []uint32, ids map[uint32]string, from, to string) 
 	return slices.DeleteFunc(uids, func(uid uint32) bool { return shared[ids[uid]] }), err
 }
 
-// uidCode reads the sets of APPENDUID or COPYUID (RFC 4315).
+// uidCode parses the sets of APPENDUID or COPYUID (RFC 4315).
 func uidCode(text, name string) (source, dest []uint32, err error) {
 	_, rest, ok := strings.Cut(text, "["+name+" ")
 	words := strings.Fields(strings.SplitN(rest, "]", 2)[0])
@@ -322,7 +323,7 @@ func expand(set string) ([]uint32, error) {
 	return uids, nil
 }
 
-// delete removes one message for good.
+// delete permanently removes a message.
 func (a *imapActor) delete(rng *rand.Rand) error {
 	uids, ids, release := a.claim(rng, "delete", 1)
 	defer release()
@@ -330,8 +331,8 @@ func (a *imapActor) delete(rng *rand.Rand) error {
 		return nil
 	}
 	uid, id := uids[0], ids[uids[0]]
-	// Nobody else removes it now; that it is there at all the server has to
-	// show by its text.
+	// Nobody else removes it now. Whether it exists at all, the server must prove
+	// by sending its text.
 	there := false
 	fetched, err := a.c.Do("UID FETCH %d (UID BODY.PEEK[])", uid)
 	for _, r := range fetched {
@@ -360,7 +361,7 @@ func (a *imapActor) delete(rng *rand.Rand) error {
 	return nil
 }
 
-// expunge sets \Deleted and removes, until the message is gone for the session.
+// expunge sets \Deleted and expunges, until the message is gone in this session.
 func (a *imapActor) expunge(uid uint32, id string) error {
 	for try := 0; a.v.Has(uid); try++ {
 		if try == 5 {
@@ -383,10 +384,10 @@ func (a *imapActor) expunge(uid uint32, id string) error {
 	return nil
 }
 
-// reappeared takes \Deleted from the files of a message that the session was
-// told is gone and that is not: the server took it for gone because a listing
-// missed it, and will show it again under a new UID. Another session's EXPUNGE
-// that saw the flag before may yet remove the file: the user wanted it gone.
+// reappeared removes \Deleted from the files of a message that the session was told is gone but
+// which exists: the server took it for gone because a listing missed it, and will show it again
+// under a new UID. The EXPUNGE of another session that saw the flag before may still remove the
+// file: the user wanted it gone.
 func (a *imapActor) reappeared(id string) error {
 	a.ledger.Count(a.name + ": was told that a message is gone that is not")
 	a.ledger.Either(id, 1)

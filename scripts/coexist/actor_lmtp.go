@@ -8,18 +8,18 @@ import (
 	"maildird/scripts/rig"
 )
 
-// lmtpActor delivers to a user's INBOX by LMTP (RFC 2033).
+// lmtpActor delivers to the INBOX of a user by LMTP (RFC 2033).
 type lmtpActor struct {
 	name   string
 	server *Server
 	ledger *Ledger
 
-	sender *rig.Sender // nil: not connected
-	// hangUps is how many there were when the session began.
+	sender *rig.Sender // nil if not connected
+	// hangUps is the number of hang-ups when the session began.
 	hangUps int
 }
 
-// NewLMTPActor connects to a server when it makes its first step.
+// NewLMTPActor returns an actor that connects to a server in its first step.
 func NewLMTPActor(name string, s *Server, l *Ledger) Actor {
 	return &lmtpActor{name: name, server: s, ledger: l}
 }

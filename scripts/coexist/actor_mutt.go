@@ -15,7 +15,7 @@ import (
 	"maildird/scripts/rig"
 )
 
-// Mutt runs mutt on the folders of a site, with keys that were typed ahead.
+// Mutt runs mutt on the folders of a site, with keys that are typed ahead.
 type Mutt struct {
 	home  string
 	links map[string]string // a path without spaces for each folder
@@ -36,7 +36,7 @@ set sort=mailbox-order
 set auto_tag=no
 `
 
-// NewMutt prepares it.
+// NewMutt writes the configuration for mutt.
 func NewMutt(s *Site, tree *Tree, name string) (*Mutt, error) {
 	m := &Mutt{home: filepath.Join(s.Dir(), name), links: map[string]string{}}
 	if err := os.Mkdir(m.home, 0o755); err != nil {
@@ -58,8 +58,8 @@ func NewMutt(s *Site, tree *Tree, name string) (*Mutt, error) {
 	return m, rig.Own(m.home)
 }
 
-// Run opens a folder and types the keys, in mutt's notation. markOld says
-// whether unread mail is moved to cur/ at the end.
+// Run opens a folder and types keys in mutt's notation. With markOld, mutt moves unread mail to
+// cur/ when it quits.
 func (m *Mutt) Run(folder, keys string, markOld bool) error {
 	rc := "rc-no"
 	if markOld {
@@ -76,7 +76,7 @@ func (m *Mutt) Run(folder, keys string, markOld bool) error {
 	return nil
 }
 
-// muttActor is a user who reads with mutt now and then.
+// muttActor is a user who sometimes reads with mutt.
 type muttActor struct {
 	name    string
 	mutt    *Mutt
@@ -98,7 +98,7 @@ func (a *muttActor) Close()       {}
 
 var muttSteps = []weight{{"open and quit", 10}, {"flag", 20}, {"save", 20}, {"copy", 8}, {"delete", 10}}
 
-// tagged does something with one message, if it is there.
+// tagged returns keys that do something with one message, if it exists.
 func tagged(id, keys string) string {
 	return "<tag-pattern>=i " + id + "<enter><tag-prefix-cond>" + keys + "<end-cond>"
 }
@@ -133,8 +133,7 @@ func (a *muttActor) Step(rng *rand.Rand) (string, error) {
 	return what, a.transfer(rng, what, folder, id, markOld)
 }
 
-// transfer saves, copies or deletes a message and counts by the files what
-// became of it.
+// transfer saves, copies or deletes a message, and counts the files to find out what happened.
 func (a *muttActor) transfer(rng *rand.Rand, what, from, id string, markOld bool) error {
 	to := other(rng, a.folders, from)
 	keys := "<delete-message>"
@@ -155,9 +154,9 @@ func (a *muttActor) transfer(rng *rand.Rand, what, from, id string, markOld bool
 	}
 	left, came := fromBefore-fromAfter, toAfter-toBefore
 	account := strings.TrimSpace(fmt.Sprintf("%s of %d in %s: %d left, %d came to %s", what, fromBefore, from, left, came, to))
-	// Whoever renames a file while mutt lists the folder may let mutt miss it or
-	// meet it under two names, and mutt leaves a file that it cannot find again.
-	// What must not happen is that a copy leaves and none comes.
+	// If a file is renamed while mutt lists the folder, mutt may miss it or see it under two
+	// names, and it keeps a file that it cannot find again. But no copy may be removed without
+	// another one being created.
 	switch {
 	case what == "copy" && left == 0 && came >= 0:
 	case what == "delete" && came == 0 && left >= 0:

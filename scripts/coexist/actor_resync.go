@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// resyncActor is a client with a copy of one mailbox that it brings in step by
-// QRESYNC (RFC 7162): it comes, waits for news, and goes, often without a word. A
-// change that the server does not tell it of is never found by such a client, so it
-// compares its copy with a listing of everything.
+// resyncActor is a client with a copy of a mailbox that it synchronises by QRESYNC (RFC 7162):
+// it connects, waits for changes, and disconnects, often without LOGOUT. Such a client never
+// finds out about a change that the server does not report, so the actor compares its copy
+// with a complete listing.
 type resyncActor struct {
 	name   string
 	server *Server
@@ -24,24 +24,24 @@ type resyncActor struct {
 	c *Client
 	copyOf
 	// Since the last tagged response:
-	code uint64 // HIGHESTMODSEQ that the server told, 0 for none
+	code uint64 // HIGHESTMODSEQ from the server, 0 for none
 	seen uint64 // highest MODSEQ of a FETCH
 	// Since the last learn:
-	grew bool   // there are messages that were not fetched
+	grew bool   // there are messages that were not fetched yet
 	high uint32 // highest UID of a FETCH
 }
 
-// copyOf is what the client keeps of a mailbox.
+// copyOf is the client's copy of a mailbox.
 type copyOf struct {
 	validity uint32
-	modseq   uint64            // HIGHESTMODSEQ, as RFC 7162 section 6 lets a client compute it
+	modseq   uint64            // HIGHESTMODSEQ, as computed by a client (RFC 7162 section 6)
 	flags    map[uint32]string // by UID
 	told     map[uint32]uint64 // the last mod-sequence, by UID
-	gone     map[uint32]bool   // UIDs that the server said are gone
-	last     uint32            // up to this UID it has all that were there
+	gone     map[uint32]bool   // UIDs that the server reported as gone
+	last     uint32            // the copy is complete up to this UID
 }
 
-// NewResyncActor connects when it makes its first step.
+// NewResyncActor returns an actor that connects in its first step.
 func NewResyncActor(name string, s *Server, l *Ledger, folder string) Actor {
 	return &resyncActor{name: name, server: s, ledger: l, folder: folder}
 }
@@ -79,7 +79,7 @@ func (a *resyncActor) Step(rng *rand.Rand) (string, error) {
 	return what, nil
 }
 
-// do runs a command and takes what it tells over.
+// do sends a command and applies the responses.
 func (a *resyncActor) do(format string, args ...any) error {
 	text, _, err := a.c.Tagged(format, args...)
 	if err != nil {
@@ -92,7 +92,7 @@ func (a *resyncActor) do(format string, args ...any) error {
 	return nil
 }
 
-// refresh asks for news.
+// refresh polls for changes.
 func (a *resyncActor) refresh() error {
 	if err := a.do("NOOP"); err != nil {
 		return err
@@ -100,7 +100,7 @@ func (a *resyncActor) refresh() error {
 	return a.learn()
 }
 
-// learn fetches the messages that came, of which EXISTS alone tells.
+// learn fetches new messages, which the server reports only by EXISTS.
 func (a *resyncActor) learn() error {
 	for a.grew {
 		a.grew = false
@@ -115,7 +115,7 @@ func (a *resyncActor) learn() error {
 	return nil
 }
 
-// tagged is what a tagged response makes of the client's HIGHESTMODSEQ.
+// tagged updates the client's HIGHESTMODSEQ after a tagged response.
 func (a *resyncActor) tagged() {
 	if a.modseq = max(a.modseq, a.seen); a.code != 0 {
 		a.modseq = a.code
@@ -123,7 +123,7 @@ func (a *resyncActor) tagged() {
 	a.code, a.seen = 0, 0
 }
 
-// resync connects and brings the copy in step.
+// resync connects and synchronises the copy.
 func (a *resyncActor) resync() error {
 	c, err := a.server.Dial()
 	if err != nil {
@@ -147,9 +147,9 @@ func (a *resyncActor) resync() error {
 	return a.compare()
 }
 
-// compare lists the mailbox. What has no higher mod-sequence than the client knows
-// has to be as in its copy, or get a higher one soon: other programs change files
-// while nobody looks, and what they did may show before it is accounted for.
+// compare lists the mailbox. A message without a higher mod-sequence than the client knows must
+// be as in the copy, or get a higher one soon: other programs change files unobserved, and the
+// effect may be visible before it is recorded.
 func (a *resyncActor) compare() error {
 	if err := a.refresh(); err != nil {
 		return err
@@ -175,7 +175,7 @@ func (a *resyncActor) compare() error {
 	err := a.do("UID FETCH 1:* (FLAGS MODSEQ)")
 	a.c.untagged = a.take
 	if err == nil {
-		err = a.refresh() // what was gone is told by now
+		err = a.refresh() // removals have been reported by now
 	}
 	if err != nil {
 		return err
@@ -242,7 +242,7 @@ func (a *resyncActor) take(r Response) error {
 	return nil
 }
 
-// flagsAt reads a FETCH response with flags; uid is 0 if it is another one.
+// flagsAt parses a FETCH response with flags; uid is 0 for other responses.
 func flagsAt(r Response) (uid uint32, flags string, modseq uint64, err error) {
 	m, _, err := message(r)
 	if err != nil || r.Name != "FETCH" {
@@ -258,8 +258,8 @@ func flagsAt(r Response) (uid uint32, flags string, modseq uint64, err error) {
 	return m.UID, strings.Join(m.Flags, " "), modseq, nil
 }
 
-// differs compares the copy, after another resync, with what a server says at a
-// time when nobody changes anything.
+// differs resynchronises once more, and compares the copy with the state of a server at
+// a time without changes.
 func (a *resyncActor) differs(f Folder) error {
 	if a.flags == nil {
 		return nil

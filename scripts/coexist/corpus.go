@@ -11,8 +11,7 @@ import (
 	"maildird/maildir/folder"
 )
 
-// difficult are mailbox names, as levels, that both separators and both
-// layouts allow.
+// difficult are mailbox names, by level, that both separators and both layouts allow.
 var difficult = [][]string{
 	{"With Space"}, {"R&D"}, {`quo"te`}, {`back\slash`}, {"[Gmail]"}, {"[Gmail]", "All Mail"},
 	{"Grüße"}, {"日本語", "メール"}, {"star*per%cent"}, {"Lists"}, {"Lists", "golang nuts"}, {"Lists", "golang nuts", "2024"},
@@ -24,20 +23,20 @@ var difficult = [][]string{
 // withDots are names for the layout fs with the separator "/".
 var withDots = [][]string{{"v1.2"}, {"[Gmail]", "example.org"}, {"ends.in.dot."}, {".hidden"}}
 
-// Corpus is a Maildir to write: all that a tree may hold when a server comes
-// to it for the first time.
+// Corpus is a Maildir to be written, with everything that a server may find when it
+// first sees a tree.
 type Corpus struct {
 	Root      string
 	Layout    string
-	Folders   [][]string // INBOX is there besides
+	Folders   [][]string // in addition to INBOX
 	Messages  int
-	Subscribe string // "", "v1" or "v2": the form of the subscriptions file
-	// Undeleted leaves out \Deleted, with which synchronisers do not begin.
+	Subscribe string // format of the subscriptions file: "", "v1" or "v2"
+	// Undeleted omits \Deleted, which synchronisers cannot start with.
 	Undeleted bool
 }
 
-// Write writes it. Some folders have a dovecot-uidlist of version 1 or 3 that
-// lists some of their messages, some have none.
+// Write writes the Maildir. Some folders have a dovecot-uidlist of version 1 or 3 that lists
+// some of their messages, others have none.
 func (c Corpus) Write() error {
 	rng := rand.New(rand.NewPCG(1, 2))
 	all := append([][]string{nil}, c.Folders...)
@@ -61,7 +60,7 @@ func (c Corpus) Write() error {
 	return c.subscriptions()
 }
 
-// dir is where a mailbox is kept.
+// dir returns the directory of a mailbox.
 func (c Corpus) dir(levels []string) string {
 	if len(levels) == 0 {
 		return c.Root
@@ -99,10 +98,10 @@ func (c Corpus) subscriptions() error {
 	return os.WriteFile(filepath.Join(c.Root, "subscriptions"), []byte(text), 0o600)
 }
 
-// corpusFolder is one folder of the corpus.
+// corpusFolder is a folder of the corpus.
 type corpusFolder struct {
 	dir   string
-	kind  int // 0: no list; 1: version 3; 2: version 1; 3: all mail is new
+	kind  int // 0: no uidlist; 1: version 3; 2: version 1; 3: all mail is new
 	rng   *rand.Rand
 	bases []string
 
@@ -124,10 +123,10 @@ func (f *corpusFolder) write(n int) error {
 		if n%3 == 0 {
 			name += ":2," + f.flags("FRST") // as mbsync and mutt leave it
 		}
-	case n%10 != 8: // a file in cur/ without info is rare and allowed
+	case n%10 != 8: // a file in cur/ without info is rare but allowed
 		name += ":2," + f.flags("DFRSTabc")
 		if n%50 == 3 {
-			name += "X" // a letter that means nothing here
+			name += "X" // a letter without a meaning
 		}
 	}
 	path := filepath.Join(f.dir, name)
@@ -137,7 +136,7 @@ func (f *corpusFolder) write(n int) error {
 	return os.Chtimes(path, at, at)
 }
 
-// base names a file as one of the programs of the field does.
+// base returns a file name as one of several programs would choose it.
 func (f *corpusFolder) base(n int, at time.Time, text string) string {
 	virtual := len(text) + strings.Count(text, "\n")
 	switch n % 7 {

@@ -11,29 +11,28 @@ import (
 	"time"
 )
 
-// answerLimit bounds one answer of a server. Dovecot waits up to two minutes
-// for a lock.
+// answerLimit is how long a server may take to respond. Dovecot waits up to two
+// minutes for a lock.
 const answerLimit = 150 * time.Second
 
-// Client is one IMAP connection that is logged in, to any server. Not safe for
-// concurrent use.
+// Client is a logged-in IMAP connection to any server. It is not safe for concurrent use.
 type Client struct {
 	Server string // for messages
 
 	conn net.Conn
 	r    *bufio.Reader
 	tag  int
-	// untagged is called with each response as it comes; nil: none.
+	// untagged, if not nil, is called with each response as it arrives.
 	untagged func(Response) error
 }
 
-// Response is one untagged response: the number in front, if any, its keyword
-// in capitals, and what follows.
+// Response is an untagged response: the number at its beginning, if any, its keyword in upper
+// case, and what follows.
 type Response struct {
 	Number uint32
 	Name   string
 	Args   []Value
-	Text   string // the whole line, with the literals in it
+	Text   string // the whole line, including literals
 }
 
 // RefusedError is a tagged NO or BAD.
@@ -62,17 +61,16 @@ func Dial(server, address, user, password string) (*Client, error) {
 	return c, nil
 }
 
-// Close ends the connection without a word.
+// Close closes the connection without LOGOUT.
 func (c *Client) Close() { c.conn.Close() }
 
-// Do sends a command and returns the untagged responses of the answer. A NO or
-// BAD is a *RefusedError.
+// Do sends a command and returns the untagged responses. A NO or BAD is a *RefusedError.
 func (c *Client) Do(format string, args ...any) ([]Response, error) {
 	_, responses, err := c.Tagged(format, args...)
 	return responses, err
 }
 
-// Tagged is Do, and gives the text of the tagged OK too.
+// Tagged is Do, but also returns the text of the tagged OK.
 func (c *Client) Tagged(format string, args ...any) (string, []Response, error) {
 	command := fmt.Sprintf(format, args...)
 	c.tag++
@@ -126,8 +124,8 @@ func (c *Client) take(line string) (Response, error) {
 	return r, err
 }
 
-// Idle waits for news for d and hands them on one by one; f returns true to
-// end it earlier.
+// Idle waits for responses in IDLE for d and calls f with each; f can return true
+// to end it earlier.
 func (c *Client) Idle(d time.Duration, f func(Response) bool) error {
 	c.tag++
 	tag := "t" + strconv.Itoa(c.tag)
@@ -177,10 +175,10 @@ func (c *Client) Idle(d time.Duration, f func(Response) bool) error {
 	return err
 }
 
-// errQuiet says that nothing came in time; no octet is lost by it.
+// errQuiet means that nothing arrived in time. No octet is lost.
 var errQuiet = errors.New("nothing came in time")
 
-// line reads one line with the literals in it, without the last CRLF.
+// line reads a line including its literals, without the last CRLF.
 func (c *Client) line(limit time.Duration) (string, error) {
 	if err := c.conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
 		return "", err
@@ -212,7 +210,7 @@ func (c *Client) line(limit time.Duration) (string, error) {
 	}
 }
 
-// literalSize looks for {n} at the end of a line.
+// literalSize parses {n} at the end of a line.
 func literalSize(line string) (int64, bool) {
 	head, ok := strings.CutSuffix(line, "}\r\n")
 	at := strings.LastIndexByte(head, '{')
@@ -223,7 +221,7 @@ func literalSize(line string) (int64, bool) {
 	return n, err == nil && n >= 0
 }
 
-// Value is a string of any form, or a list.
+// Value is a string in any form, or a list.
 type Value struct {
 	Text string
 	List []Value
@@ -233,14 +231,14 @@ type Value struct {
 // Kind is the form of a Value.
 type Kind uint8
 
-// The forms. NIL is an Atom.
+// The forms of values. NIL is an Atom.
 const (
 	Atom Kind = iota
 	Quoted
 	List
 )
 
-// Words gives the texts of a list.
+// Words returns the texts of a list.
 func (v Value) Words() []string {
 	words := make([]string, len(v.List))
 	for i, w := range v.List {
@@ -305,7 +303,7 @@ func parseValue(s string) (Value, string, error) {
 		}
 		return Value{Text: rest[:n], Kind: Quoted}, rest[n:], nil
 	}
-	// An atom; a section in brackets may hold spaces and parentheses.
+	// An atom. A section in brackets may contain spaces and parentheses.
 	depth, end := 0, 0
 	for ; end < len(s); end++ {
 		switch s[end] {
@@ -351,7 +349,7 @@ func parseList(s string) (Value, string, error) {
 	}
 }
 
-// quote makes a string of a mailbox name or the like.
+// quote returns a quoted string.
 func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }

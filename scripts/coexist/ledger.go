@@ -10,36 +10,36 @@ import (
 	"time"
 )
 
-// Ledger is what a perfect witness would know of a site: which messages were
-// acknowledged by whom, in how many places each has to be, and which UID was
-// ever shown for what. Safe for concurrent use.
+// Ledger is what a perfect witness would know about a site: which messages were
+// acknowledged by whom, how many copies of each must exist, and what each UID ever stood
+// for. It is safe for concurrent use.
 type Ledger struct {
 	mu       sync.Mutex
 	mail     map[string]*mail
 	next     int
-	uids     map[place]string  // what a UID stands for, a Message-ID
+	uids     map[place]string  // Message-ID that a UID stands for
 	validity map[string]uint32 // by folder
 	wrong    []string
 	counts   map[string]int
 }
 
-// mail is one Message-ID.
+// mail is a message, identified by its Message-ID.
 type mail struct {
 	body    string
-	count   int  // places in which it has to be
-	either  int  // of these, so many may be gone, now or later
-	unsure  bool // an operation on it ended without an answer
+	count   int  // copies that must exist
+	either  int  // this many of these may be gone, now or later
+	unsure  bool // an operation on it ended without a response
 	claimed bool
-	folders map[string]int // arrivals that were acknowledged, by folder
+	folders map[string]int // acknowledged arrivals, by folder
 	history []string       // what was done with it
 }
 
-// note adds a line to the history of a message. l.mu of its ledger is held.
+// note adds a line to the history of a message. The mutex of its ledger must be held.
 func (m *mail) note(format string, args ...any) {
 	m.history = append(m.history, time.Now().Format(clock)+" "+fmt.Sprintf(format, args...))
 }
 
-// clock is how times are written in histories.
+// clock is the format of times in histories.
 const clock = "15:04:05.000000"
 
 // place is where a message was or is.
@@ -53,7 +53,7 @@ func NewLedger() *Ledger {
 	return &Ledger{mail: map[string]*mail{}, uids: map[place]string{}, validity: map[string]uint32{}, counts: map[string]int{}}
 }
 
-// NewMail invents a message that is nowhere yet, in LF form.
+// NewMail invents a message that does not exist anywhere yet, with LF line ends.
 func (l *Ledger) NewMail(rng *rand.Rand, author string) (id, text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -61,12 +61,12 @@ func (l *Ledger) NewMail(rng *rand.Rand, author string) (id, text string) {
 	id = fmt.Sprintf("%s.%06d.x@coexist.test", author, l.next)
 	body := fmt.Sprintf("body of %s\n%s", id, strings.Repeat("0123456789 and a line\n", rng.IntN(60)))
 	l.mail[id] = &mail{body: body, folders: map[string]int{}}
-	// Every Date is another second: mutt makes it a file's time.
+	// Every Date differs by a second, because mutt uses it as the time of the file.
 	date := corpusEpoch.AddDate(1, 0, 0).Add(time.Duration(l.next) * time.Second).Format("Mon, 02 Jan 2006 15:04:05 -0700")
 	return id, fmt.Sprintf("Message-ID: <%s>\nDate: %s\nFrom: %s@coexist.test\nSubject: mail %d\n\n%s", id, date, author, l.next, body)
 }
 
-// Arrived says that so many copies of a message came to be, in this folder.
+// Arrived records that n copies of a message were created in a folder.
 func (l *Ledger) Arrived(id, folder string, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,7 +77,7 @@ func (l *Ledger) Arrived(id, folder string, n int) {
 	}
 }
 
-// Left says that so many copies are gone as somebody wanted.
+// Left records that n copies were intentionally removed.
 func (l *Ledger) Left(id string, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,8 +87,8 @@ func (l *Ledger) Left(id string, n int) {
 	}
 }
 
-// Either says that so many copies may be gone or not, and both are right: a
-// server said that they are, and their files were there afterwards.
+// Either records that n copies may or may not exist: a server reported them as gone, but
+// their files existed afterwards.
 func (l *Ledger) Either(id string, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -98,7 +98,7 @@ func (l *Ledger) Either(id string, n int) {
 	}
 }
 
-// Unsure says that nobody can tell whether an operation on a message happened.
+// Unsure records that it is unknown whether an operation on a message happened.
 func (l *Ledger) Unsure(id, why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -109,8 +109,8 @@ func (l *Ledger) Unsure(id, why string) {
 	}
 }
 
-// Claim reserves a message for one actor, which says what for: only it may copy,
-// move or remove it until Release. Anyone may change its flags meanwhile.
+// Claim reserves a message for an actor, for a purpose: until Release, only that actor may
+// copy, move or remove it. Others may still change its flags.
 func (l *Ledger) Claim(id, what string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,7 +133,7 @@ func (l *Ledger) Release(ids ...string) {
 	}
 }
 
-// Saw notes that a server showed a UID for a message.
+// Saw records that a server showed a UID for a message.
 func (l *Ledger) Saw(who, folder string, uid uint32, id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -150,7 +150,7 @@ func (l *Ledger) Saw(who, folder string, uid uint32, id string) {
 	}
 }
 
-// Validity notes the UIDVALIDITY that a server shows.
+// Validity records the UIDVALIDITY that a server shows.
 func (l *Ledger) Validity(who, folder string, validity uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -161,7 +161,7 @@ func (l *Ledger) Validity(who, folder string, validity uint32) {
 	l.validity[folder] = validity
 }
 
-// Fault notes what must not happen.
+// Fault records something that must not happen.
 func (l *Ledger) Fault(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -181,8 +181,8 @@ func (l *Ledger) Count(what string) {
 	l.counts[what]++
 }
 
-// CheckBody compares the text of a message, as a server gives it, with what was
-// stored; both ends of lines are allowed.
+// CheckBody compares the text of a message from a server with what was stored. Both forms of
+// line ends are accepted.
 func (l *Ledger) CheckBody(who, id, text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -197,9 +197,9 @@ func (l *Ledger) CheckBody(who, id, text string) {
 	}
 }
 
-// Renumbered counts the messages that were shown under more UIDs than they came
-// into a folder: each of them was taken for gone once and came back. A client
-// downloads it again; nothing else is wrong with it.
+// Renumbered returns the messages that were shown under more UIDs than they arrived in a
+// folder: each was taken for gone once and then came back. A client downloads it again, but
+// nothing else is wrong.
 func (l *Ledger) Renumbered() (list []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -221,14 +221,14 @@ func (l *Ledger) Renumbered() (list []string) {
 	return list
 }
 
-// History tells what was done with a message.
+// History returns what was done with a message.
 func (l *Ledger) History(id string) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.mail[id].history)
 }
 
-// Named gives up to three messages that a text names.
+// Named returns up to three messages whose IDs occur in a text.
 func (l *Ledger) Named(text string) (ids []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -241,7 +241,7 @@ func (l *Ledger) Named(text string) (ids []string) {
 	return ids
 }
 
-// Faults returns everything that was noted as wrong so far.
+// Faults returns all faults recorded so far as an error.
 func (l *Ledger) Faults() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -251,7 +251,7 @@ func (l *Ledger) Faults() error {
 	return errors.New(strings.Join(l.wrong, "\n"))
 }
 
-// Counts returns the report's events, sorted.
+// Counts returns the events of the report, sorted.
 func (l *Ledger) Counts() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -263,13 +263,13 @@ func (l *Ledger) Counts() []string {
 	return lines
 }
 
-// right says whether so many copies are as they have to be.
+// right reports whether n copies are as many as there must be.
 func (m *mail) right(n int) bool {
 	return m.unsure || n <= m.count && n >= m.count-m.either
 }
 
-// Check compares a state with the ledger: every message is in as many places
-// as it has to be, and no UID stands for another message than before.
+// Check compares a state with the ledger: every message must have the right number of copies,
+// and no UID may stand for another message than before.
 func (l *Ledger) Check(who string, s State) (acknowledged, present int, err error) {
 	found := map[string]int{}
 	for folder, f := range s.Folders {

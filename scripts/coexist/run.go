@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// Actor is a program, or one session of it, that does one thing at a time.
+// Actor is a program, or a session of it, that does one thing at a time.
 type Actor interface {
 	Name() string
-	// Step does one thing that rng chooses, and says in a word what.
+	// Step does one thing, chosen with rng, and names it.
 	Step(rng *rand.Rand) (what string, err error)
 	Close()
 }
 
-// Run lets all actors go on at once for d. Each draws its steps from a
-// generator of its own that follows from the seed and the actor's name. The
-// first error of any ends the run.
+// Run lets all actors work at the same time for d. Each chooses its steps with its
+// own generator, which is derived from the seed and the name of the actor. The first
+// error ends the run.
 func Run(ctx context.Context, l *Ledger, seed uint64, d time.Duration, actors []Actor) error {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
@@ -67,13 +67,13 @@ func pick(rng *rand.Rand, weights []weight) string {
 	panic("not reached")
 }
 
-// weight is a kind of step, and how often it comes among the others.
+// weight is a kind of step and its relative frequency.
 type weight struct {
 	what string
 	n    int
 }
 
-// other chooses a folder that is not the given one.
+// other chooses a folder other than the given one.
 func other(rng *rand.Rand, folders []string, not string) string {
 	for {
 		if f := folders[rng.IntN(len(folders))]; f != not {

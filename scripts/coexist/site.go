@@ -16,18 +16,18 @@ import (
 	"maildird/scripts/rig"
 )
 
-// Options say how a Site is set up.
+// Options determine how a Site is set up.
 type Options struct {
 	Binary    string // maildird
-	Layout    string // "maildir++" (also for "") or "fs"
-	Separator string // "/" (also for "") or "."
+	Layout    string // "maildir++" (default) or "fs"
+	Separator string // "/" (default) or "."
 	Prefix    string
-	// Maildirds is how many maildird processes serve the tree; 0: one.
+	// Maildirds is the number of maildird processes that serve the tree; 0 means one.
 	Maildirds int
 }
 
-// Site is one tree of Maildirs that maildird and Dovecot serve at the same
-// time, to the user alice.
+// Site is a tree of Maildirs that maildird and Dovecot serve to the user alice
+// at the same time.
 type Site struct {
 	Account rig.Account
 	Root    string // alice's Maildir, which may not exist yet
@@ -37,23 +37,23 @@ type Site struct {
 	dovecot *rig.Dovecot
 }
 
-// Server is one program that serves the site.
+// Server is a program that serves the site.
 type Server struct {
 	Name       string
-	IMAP, LMTP string // addresses; "" if it does not speak it
+	IMAP, LMTP string // addresses; "" if it does not speak the protocol
 	Account    rig.Account
 	Prefix     string
 
-	log string // Dovecot's, its path
+	log string // path of Dovecot's log
 }
 
-// hangUps are what Dovecot 2.3 logs when it ends a session because a file has
-// not the size that it remembers or that S= tells (it met one that cp had not
-// written to the end), and when a process of it crashed, as its LMTP does at times.
+// hangUps are what Dovecot 2.3 logs when it ends a session because a file does not have the
+// size that it remembers or that S= specifies (a file that cp has not finished), and when one
+// of its processes crashes, which its LMTP sometimes does.
 var hangUps = []string{"Cached message size", "killed with signal"}
 
-// HangUps counts what may have ended sessions of the server before their time.
-// Only Dovecot is allowed to do so.
+// HangUps counts the events that may have ended sessions of the server early. Only Dovecot is
+// allowed to do so.
 func (s *Server) HangUps() int {
 	if s.log == "" {
 		return 0
@@ -66,8 +66,8 @@ func (s *Server) HangUps() int {
 	return n
 }
 
-// HungUp tells whether err is the end of such a session, when there were
-// before so many. The log may come later than the end.
+// HungUp reports whether err is such an early end, if there were before hang-ups so far. The
+// log may be written after the end of the session.
 func (s *Server) HungUp(err error, before int) bool {
 	ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 	if !ended || s.log == "" {
@@ -82,7 +82,7 @@ func (s *Server) HungUp(err error, before int) bool {
 	return false
 }
 
-// NewSite prepares a site; nothing runs yet.
+// NewSite prepares a site. It starts nothing yet.
 func NewSite(opt Options) (*Site, error) {
 	if opt.Layout == "" {
 		opt.Layout = "maildir++"
@@ -111,7 +111,7 @@ func NewSite(opt Options) (*Site, error) {
 	return s, nil
 }
 
-// configure gives settings of a maildird.toml other values, as TOML writes them.
+// configure changes settings in a maildird.toml to values in TOML syntax.
 func configure(file string, settings map[string]string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -127,10 +127,10 @@ func configure(file string, settings map[string]string) error {
 	return os.WriteFile(file, text, 0o600)
 }
 
-// Dir is a directory of the site for whatever a caller likes to keep there.
+// Dir returns a directory of the site that callers can use for their own files.
 func (s *Site) Dir() string { return s.ours[0].Dir }
 
-// MakeMaildir makes alice's Maildir with nothing in it.
+// MakeMaildir creates an empty Maildir for alice.
 func (s *Site) MakeMaildir() error {
 	if err := os.MkdirAll(s.Root, 0o700); err != nil {
 		return err
@@ -146,7 +146,7 @@ func (s *Site) MakeMaildir() error {
 // Own gives the files of the Maildir to the servers' user.
 func (s *Site) Own() error { return rig.Own(filepath.Join(s.ours[0].Dir, "mail")) }
 
-// StartMaildird starts the maildird with this number, from 0.
+// StartMaildird starts maildird number n, counted from 0.
 func (s *Site) StartMaildird(ctx context.Context, n int) (*Server, error) {
 	m := s.ours[n]
 	if err := m.Start(ctx); err != nil {
@@ -159,7 +159,7 @@ func (s *Site) StartMaildird(ctx context.Context, n int) (*Server, error) {
 	return &Server{Name: name, IMAP: m.Address("imap"), LMTP: m.Address("lmtp"), Account: s.Account, Prefix: s.opt.Prefix}, nil
 }
 
-// StartDovecot starts Dovecot on the same tree. It makes no mailboxes by itself.
+// StartDovecot starts Dovecot on the same tree. It does not create mailboxes by itself.
 func (s *Site) StartDovecot(ctx context.Context) (*Server, error) {
 	var extra strings.Builder
 	fmt.Fprintf(&extra, "namespace inbox {\n  separator = %s\n  prefix = %s\n", s.opt.Separator, s.opt.Prefix)
@@ -186,7 +186,7 @@ func (s *Server) Dial() (*Client, error) {
 	return Dial(s.Name, s.IMAP, s.Account.Address, s.Account.Password)
 }
 
-// DovecotLog returns what Dovecot logged so far.
+// DovecotLog returns Dovecot's log so far.
 func (s *Site) DovecotLog() string {
 	if s.dovecot == nil {
 		return ""
@@ -195,7 +195,7 @@ func (s *Site) DovecotLog() string {
 	return string(text)
 }
 
-// StopDovecot ends Dovecot.
+// StopDovecot stops Dovecot.
 func (s *Site) StopDovecot() error {
 	if s.dovecot == nil {
 		return nil
@@ -205,7 +205,7 @@ func (s *Site) StopDovecot() error {
 	return err
 }
 
-// StopMaildird ends a maildird as an operator does.
+// StopMaildird stops a maildird as an operator would.
 func (s *Site) StopMaildird(n int) error {
 	m := s.ours[n]
 	if m.Process == nil {
@@ -219,7 +219,7 @@ func (s *Site) StopMaildird(n int) error {
 	return nil
 }
 
-// MaildirdLog returns what all maildird processes logged so far.
+// MaildirdLog returns the logs of all maildird processes so far.
 func (s *Site) MaildirdLog() string {
 	var text strings.Builder
 	for _, m := range s.ours {
@@ -228,8 +228,7 @@ func (s *Site) MaildirdLog() string {
 	return text.String()
 }
 
-// Complaints returns the lines of maildird's log that tell of an error or of
-// a race that the detector saw.
+// Complaints returns the lines of maildird's log that report an error, a panic, or a data race.
 func (s *Site) Complaints() []string {
 	var lines []string
 	for line := range strings.Lines(s.MaildirdLog()) {
@@ -249,6 +248,5 @@ func (s *Site) Close() error {
 	return err
 }
 
-// stopLimit is generous: the program may run under the race detector on a
-// machine that does much else.
+// stopLimit is generous, because the program may run under the race detector on a busy machine.
 const stopLimit = 2 * time.Minute

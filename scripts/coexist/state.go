@@ -9,25 +9,25 @@ import (
 	"time"
 )
 
-// State is what a server says of an account: everything that a client keeps.
+// State is what a server reports about an account: everything that a client keeps.
 type State struct {
 	Folders    map[string]Folder // by name as sent, in modified UTF-7
-	NoSelect   []string          // levels without a folder of their own
+	NoSelect   []string          // names without a mailbox
 	Subscribed []string
 }
 
-// Folder is one mailbox.
+// Folder is a mailbox.
 type Folder struct {
 	UIDValidity, UIDNext uint32
 	Messages             []Message // by UID
 }
 
-// Message is one message of a mailbox.
+// Message is a message in a mailbox.
 type Message struct {
 	UID   uint32
 	Flags []string // sorted, without \Recent
 	Size  string   // RFC822.SIZE
-	Date  string   // INTERNALDATE, the same instant in the same spelling
+	Date  string   // INTERNALDATE in UTC
 	ID    string   // Message-ID
 }
 
@@ -35,9 +35,8 @@ func (m Message) String() string {
 	return fmt.Sprintf("UID %d %s, %s octets, %s, flags %v", m.UID, m.ID, m.Size, m.Date, m.Flags)
 }
 
-// Read asks a server for everything, on one connection, looking at mailboxes
-// with EXAMINE or, to have new mail moved to cur/, with SELECT. skip names
-// mailboxes that are not looked at.
+// Read asks a server for everything, on one connection. It opens mailboxes with EXAMINE or, to
+// have new mail moved to cur/, with SELECT. It ignores the mailboxes in skip.
 func Read(c *Client, examine bool, skip ...string) (State, error) {
 	s := State{Folders: map[string]Folder{}}
 	list, err := c.Do(`LIST "" *`)
@@ -77,7 +76,7 @@ func Read(c *Client, examine bool, skip ...string) (State, error) {
 	return s, nil
 }
 
-// ReadFrom is Read on a connection of its own.
+// ReadFrom is Read on a new connection.
 func (s *Server) ReadFrom(examine bool, skip ...string) (State, error) {
 	c, err := s.Dial()
 	if err != nil {
@@ -118,7 +117,7 @@ func readFolder(c *Client, name string, examine bool) (Folder, error) {
 	if err != nil {
 		return f, err
 	}
-	seen := map[uint32]int{} // a server may tell of flags once more
+	seen := map[uint32]int{} // a server may report flags once more
 	for _, r := range fetched {
 		m, whole, err := message(r)
 		if err != nil {
@@ -140,9 +139,8 @@ func readFolder(c *Client, name string, examine bool) (Folder, error) {
 	return f, identify(c, f.Messages)
 }
 
-// identify reads the whole of those messages that had no Message-ID. Dovecot
-// keeps in its cache for good what it saw of the header of a file that cp had
-// not written to the end.
+// identify reads the whole text of messages without a Message-ID. Dovecot permanently caches
+// what it saw of the header of a file that cp had not finished.
 func identify(c *Client, list []Message) error {
 	for i := range list {
 		m := &list[i]
@@ -166,7 +164,8 @@ func identify(c *Client, list []Message) error {
 	return nil
 }
 
-// code reads the number of a response code such as [UIDNEXT 5], which has so many bits.
+// code parses the number of a response code such as [UIDNEXT 5], which has at
+// most so many bits.
 func code(text, name string, bits int) (uint64, bool) {
 	_, rest, ok := strings.Cut(text, "["+name+" ")
 	if !ok {
@@ -177,7 +176,7 @@ func code(text, name string, bits int) (uint64, bool) {
 	return n, err == nil
 }
 
-// message reads a FETCH response; whole says that it has the header.
+// message parses a FETCH response; whole reports whether it contains the header.
 func message(r Response) (m Message, whole bool, err error) {
 	if r.Name != "FETCH" {
 		return m, false, nil
@@ -215,8 +214,8 @@ func message(r Response) (m Message, whole bool, err error) {
 	return m, whole, nil
 }
 
-// madeUp counts the messages with a keyword whose name Dovecot invented, because the
-// folder had none for its letter.
+// madeUp counts the messages with a keyword whose name Dovecot invented, because the folder had
+// none for its letter.
 func (s State) madeUp() (n int) {
 	for _, f := range s.Folders {
 		for _, m := range f.Messages {
@@ -228,7 +227,7 @@ func (s State) madeUp() (n int) {
 	return n
 }
 
-// MessageID finds the Message-ID in a header, which a body may follow.
+// MessageID returns the Message-ID of a header, which may be followed by a body.
 func MessageID(header string) string {
 	for line := range strings.Lines(header) {
 		if line == "\n" || line == "\r\n" {
@@ -245,26 +244,26 @@ func MessageID(header string) string {
 type What struct {
 	Dates     bool
 	Subscribe bool
-	// ButForwarded leaves $Forwarded out, which mbsync writes as the letter P.
-	// Dovecot does not show that letter.
+	// ButForwarded ignores $Forwarded, which mbsync writes as the letter P. Dovecot does
+	// not show that letter.
 	ButForwarded bool
-	// ButSizes leaves RFC822.SIZE out. Dovecot 2.3 gives a copy that it makes of a
-	// name with S= alone a W= without the CRs, and believes it.
+	// ButSizes ignores RFC822.SIZE. When Dovecot 2.3 copies a message whose name has S= only,
+	// it adds a W= that does not count the CRs, and trusts it.
 	ButSizes bool
-	// ButUnnamed leaves unknown-N out, Dovecot's name for a keyword letter that has
-	// none, as when mutt moves a file to another folder. Dovecot writes it to
-	// dovecot-keywords when it has read the folder, and a session of it with an old list
-	// may put it in the place of another's name.
+	// ButUnnamed ignores unknown-N, Dovecot's name for a keyword letter without a name,
+	// which occurs when mutt moves a file to another folder. Dovecot adds it to
+	// dovecot-keywords when it has read the folder, and a session with an outdated list may
+	// replace another name by it.
 	ButUnnamed bool
 }
 
-// unnamed tells whether a flag is unknown-N.
+// unnamed reports whether a flag is unknown-N.
 func unnamed(flag string) bool { return strings.HasPrefix(flag, "unknown-") }
 
-// maxDifferences bounds the text of Differences.
+// maxDifferences limits the number of lines of Differences.
 const maxDifferences = 20
 
-// Differences compares two states; an empty result means that they are equal.
+// Differences compares two states and returns an error if they differ.
 func Differences(nameA string, a State, nameB string, b State, what What) error {
 	d := &differences{a: nameA, b: nameB}
 	if !slices.Equal(a.NoSelect, b.NoSelect) {
@@ -306,7 +305,7 @@ func names(a, b State) []string {
 	return slices.Compact(all)
 }
 
-// differences collects how what a says is not what b says.
+// differences collects how two states differ.
 type differences struct {
 	a, b string
 	text []string
@@ -363,8 +362,8 @@ func (d *differences) messages(name string, a, b []Message, what What) {
 	}
 }
 
-// WrongSizes asks for every message with its text, and gives those whose
-// RFC822.SIZE is not the octets of the text.
+// WrongSizes fetches every message and returns those whose RFC822.SIZE is not the
+// size of the text.
 func (s *Server) WrongSizes() ([]string, error) {
 	c, err := s.Dial()
 	if err != nil {
@@ -408,7 +407,7 @@ func (s *Server) WrongSizes() ([]string, error) {
 	return wrong, nil
 }
 
-// Count returns how many mailboxes and messages a state has.
+// Count returns the numbers of mailboxes and messages in a state.
 func (s State) Count() (folders, messages int) {
 	for _, f := range s.Folders {
 		messages += len(f.Messages)
@@ -416,7 +415,7 @@ func (s State) Count() (folders, messages int) {
 	return len(s.Folders), messages
 }
 
-// instant gives an INTERNALDATE in one spelling, whatever its zone.
+// instant converts an INTERNALDATE to UTC.
 func instant(date string) (string, error) {
 	t, err := time.Parse("_2-Jan-2006 15:04:05 -0700", date)
 	if err != nil {

@@ -17,11 +17,11 @@ import (
 	"maildird/scripts/rig"
 )
 
-// syncLimit bounds one run of a synchroniser.
+// syncLimit is the maximum duration of a run of a synchroniser.
 const syncLimit = 5 * time.Minute
 
-// runTool runs a program as the servers' user and returns what it says. mbsync
-// counts only for somebody who watches.
+// runTool runs a program as the servers' user and returns its output. It uses a terminal,
+// because mbsync only prints counts there.
 func runTool(home, program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), syncLimit)
 	defer cancel()
@@ -35,10 +35,10 @@ func runTool(home, program string, args ...string) (string, error) {
 	return out, nil
 }
 
-// Mbsync is one mbsync user, who keeps an IMAP account and a Maildir in step.
+// Mbsync is a user of mbsync, which synchronises an IMAP account with a Maildir.
 type Mbsync struct{ Home, Config string }
 
-// NewMbsync keeps the account that s serves in step with Home/local.
+// NewMbsync prepares the synchronisation of an account with home/local.
 func NewMbsync(home string) (*Mbsync, error) {
 	if err := os.MkdirAll(filepath.Join(home, "local"), 0o755); err != nil {
 		return nil, err
@@ -83,14 +83,14 @@ func (m *Mbsync) write(s *Server, near string) error {
 	return rig.Own(m.Home)
 }
 
-// Sync runs it once against a server, with Home/local on the near side.
+// Sync runs mbsync once against a server, with Home/local on the near side.
 func (m *Mbsync) Sync(s *Server) (Transfers, error) {
 	near := fmt.Sprintf("MaildirStore near\nPath %s/local/\nInbox %s/local/INBOX\nSubFolders Verbatim\n", m.Home, m.Home)
 	return m.run(s, near)
 }
 
-// SyncMaildir runs it once against a server with a Maildir++ tree on the near
-// side, whose files it does not rename: AltMap.
+// SyncMaildir runs mbsync once against a server, with a Maildir++ tree on the near side. With
+// altMap (AltMap), mbsync does not rename its files.
 func (m *Mbsync) SyncMaildir(s *Server, root string, altMap bool) (Transfers, error) {
 	near := fmt.Sprintf("MaildirStore near\nInbox %s\nSubFolders Maildir++\n", root)
 	if altMap {
@@ -110,14 +110,14 @@ func (m *Mbsync) run(s *Server, near string) (Transfers, error) {
 	return parseTransfers(out)
 }
 
-// Transfers counts what a run of mbsync changed on either side: messages that
-// it stored, changed the flags of, and removed.
+// Transfers counts what a run of mbsync did on either side: messages that it stored, whose
+// flags it changed, and that it removed.
 type Transfers struct {
 	Boxes     int
 	Far, Near [3]int
 }
 
-// None tells that nothing was to be done.
+// None reports whether there was nothing to do.
 func (t Transfers) None() bool { return t.Far == [3]int{} && t.Near == [3]int{} }
 
 var transfers = regexp.MustCompile(`B: (\d+)/\d+\s+F: \+(\d+)/\d+ \*(\d+)/\d+ #(\d+)/\d+\s+N: \+(\d+)/\d+ \*(\d+)/\d+ #(\d+)/\d+`)
@@ -136,10 +136,10 @@ func parseTransfers(out string) (Transfers, error) {
 	return t, nil
 }
 
-// Offlineimap is one offlineimap user.
+// Offlineimap is a user of offlineimap.
 type Offlineimap struct{ Home string }
 
-// NewOfflineimap keeps an account in step with home/local.
+// NewOfflineimap prepares the synchronisation of an account with home/local.
 func NewOfflineimap(home string) (*Offlineimap, error) {
 	if err := os.MkdirAll(filepath.Join(home, "local"), 0o755); err != nil {
 		return nil, err
@@ -168,11 +168,11 @@ remotepass = %[5]s
 auth_mechanisms = LOGIN
 `
 
-// offlineCopies is what offlineimap says of each message that it stores,
-// changes the flags of, or removes.
+// offlineCopies matches the output of offlineimap for each message that it stores, removes, or
+// whose flags it changes.
 var offlineCopies = regexp.MustCompile(`(?m)^\s*(Copy message|Adding flags|Deleting flags|Deleting \d+ messages|Creating folder|Deleting messages).*$`)
 
-// Sync runs it once and returns what it did, a line each.
+// Sync runs offlineimap once and returns what it did, one line each.
 func (o *Offlineimap) Sync(s *Server) ([]string, error) {
 	host, port, err := net.SplitHostPort(s.IMAP)
 	if err != nil {
@@ -196,8 +196,8 @@ func (o *Offlineimap) Sync(s *Server) ([]string, error) {
 	return offlineCopies.FindAllString(out, -1), nil
 }
 
-// mailFiles lists the message files below a directory, with their inodes and
-// times: equal lists mean that nothing was stored, renamed or touched.
+// mailFiles lists the message files below a directory with their times and sizes: equal lists
+// mean that nothing was stored, renamed or touched.
 func mailFiles(root string) ([]string, error) {
 	var files []string
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {

@@ -9,14 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is after how long a program on a terminal is told to leave.
+// patience is the time after which a program on a terminal is told to exit.
 const patience = 20 * time.Second
 
-// onTerminal runs a program, which rig.Prepare has prepared, on a terminal and
-// returns what it painted. Some do not start without one, and some say what
-// they do only there. If leave is not empty it is typed when the program takes
-// long: mutt may drop the keys that it has not read yet when it has a message
-// to show, and would wait for more.
+// onTerminal runs a program, prepared by rig.Prepare, on a terminal and returns its output.
+// Some programs do not start without a terminal, or report only there. If the program takes
+// long, leave is typed, unless it is empty: mutt may discard keys that it has not read yet when
+// it shows a message, and would then wait for more.
 func onTerminal(cmd *exec.Cmd, leave string) (string, error) {
 	terminal, screen, err := openTerminal()
 	if err != nil {
@@ -62,7 +61,7 @@ func onTerminal(cmd *exec.Cmd, leave string) (string, error) {
 	return <-read, err
 }
 
-// openTerminal opens a pseudo terminal, without which mutt does not start.
+// openTerminal opens a pseudo-terminal, without which mutt does not start.
 func openTerminal() (terminal, screen *os.File, err error) {
 	terminal, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"maildird/maildir/filename"
 )
 
-// Trace remembers what happened to the names of all messages of a tree, so that
-// the end of one that is lost can be told.
+// Trace records what happens to the names of all messages of a tree, so that the end of a lost
+// message can be reported.
 type Trace struct {
 	tree *Tree
 	fs   *fsnotify.Watcher
@@ -22,7 +22,7 @@ type Trace struct {
 	ids    map[string]string // Message-ID by base
 }
 
-// traced is one event.
+// traced is an event.
 type traced struct {
 	at   time.Time
 	path string
@@ -48,7 +48,7 @@ func NewTrace(tree *Tree) (*Trace, error) {
 	return t, nil
 }
 
-// Close ends it.
+// Close stops the trace.
 func (t *Trace) Close() {
 	_ = t.fs.Close()
 	<-t.done
@@ -88,7 +88,7 @@ func (t *Trace) event(e fsnotify.Event) {
 	t.mu.Unlock()
 	id := ""
 	if !known {
-		// A file that is gone already has its name for another look.
+		// If the file is already gone, another event for its base may find it.
 		id, _ = readID(e.Name)
 	}
 	t.mu.Lock()
@@ -99,7 +99,7 @@ func (t *Trace) event(e fsnotify.Event) {
 	t.events = append(t.events, traced{now, e.Name, e.Op})
 }
 
-// Of tells what happened to the files of a message.
+// Of returns what happened to the files of a message.
 func (t *Trace) Of(id string) []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -13,13 +13,12 @@ import (
 	"maildird/maildir/filename"
 )
 
-// Tree is the folders of a site as a program sees them that knows nothing but
-// files.
+// Tree is the folders of a site as seen by a program that only knows files.
 type Tree struct {
 	dirs map[string]string // by mailbox name
 }
 
-// NewTree says where the mailboxes with these names are kept.
+// NewTree returns the directories of the mailboxes with these names.
 func NewTree(s *Site, folders []string) *Tree {
 	t := &Tree{dirs: map[string]string{}}
 	for _, name := range folders {
@@ -36,18 +35,18 @@ func NewTree(s *Site, folders []string) *Tree {
 	return t
 }
 
-// File is one message file.
+// File is a message file.
 type File struct {
 	Folder, Sub, Name string
 }
 
-// Base identifies the message in its folder.
+// Base identifies the message within its folder.
 func (f File) Base() string { return filename.Base(f.Name) }
 
 func (t *Tree) path(f File) string { return filepath.Join(t.dirs[f.Folder], f.Sub, f.Name) }
 
-// list gives the files of a folder. Others rename meanwhile: one may be missed
-// or come twice.
+// list returns the files of a folder. If others rename a file meanwhile, it may be
+// missed or listed twice.
 func (t *Tree) list(folder string) ([]File, error) {
 	var files []File
 	for _, sub := range []string{"new", "cur"} {
@@ -64,7 +63,7 @@ func (t *Tree) list(folder string) ([]File, error) {
 	return files, nil
 }
 
-// letters gives the keyword letters that have a name in a folder.
+// letters returns the keyword letters that have a name in a folder.
 func (t *Tree) letters(folder string) ([]filename.Flags, error) {
 	text, err := os.ReadFile(filepath.Join(t.dirs[folder], "dovecot-keywords"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -80,7 +79,7 @@ func (t *Tree) letters(folder string) ([]filename.Flags, error) {
 	return letters, nil
 }
 
-// id reads the Message-ID of a file, fs.ErrNotExist if it is not there any more.
+// id returns the Message-ID of a file; the error is fs.ErrNotExist if it no longer exists.
 func (t *Tree) id(f File) (string, error) { return readID(t.path(f)) }
 
 func readID(path string) (string, error) {
@@ -96,8 +95,8 @@ func readID(path string) (string, error) {
 	return MessageID(string(header)), nil
 }
 
-// find looks for a file by its base; ok is false if it is really gone, which
-// only who has claimed the message can be sure of.
+// find looks for a file by its base; ok is false if it is really gone, which only the actor
+// that has claimed the message can be sure of.
 func (t *Tree) find(folder, base string) (f File, ok bool, err error) {
 	for range 20 {
 		files, err := t.list(folder)
@@ -113,8 +112,8 @@ func (t *Tree) find(folder, base string) (f File, ok bool, err error) {
 	return f, false, nil
 }
 
-// instances gives the bases of all files of a folder that hold a message. The
-// caller has claimed it, so that they do not come or go.
+// instances returns the bases of all files of a folder that contain a message. The caller must
+// have claimed it, so that their number does not change.
 func (t *Tree) instances(folder, id string) (map[string]bool, error) {
 	found := map[string]bool{}
 	for range 4 {
@@ -125,7 +124,7 @@ func (t *Tree) instances(folder, id string) (map[string]bool, error) {
 		for _, f := range files {
 			got, err := t.id(f)
 			if errors.Is(err, fs.ErrNotExist) {
-				continue // renamed; another pass meets it
+				continue // renamed; another pass finds it
 			}
 			if err != nil {
 				return nil, err
@@ -135,8 +134,8 @@ func (t *Tree) instances(folder, id string) (map[string]bool, error) {
 			}
 		}
 	}
-	// Passes see files at different times: what is gone for all of them is
-	// weeded out by looking for it once more.
+	// Passes see files at different times. Look once more for those that are gone
+	// in all of them.
 	for base := range found {
 		if _, ok, err := t.find(folder, base); err != nil {
 			return nil, err
@@ -147,13 +146,13 @@ func (t *Tree) instances(folder, id string) (map[string]bool, error) {
 	return found, nil
 }
 
-// shared gives the messages that have a file of one base in both folders. The
-// caller asks about messages that it has claimed.
+// shared returns the messages that have files with the same base in both folders. The result is
+// reliable for messages that the caller has claimed.
 func (t *Tree) shared(one, two string) (ids map[string]bool, err error) {
 	bases := map[string]map[string]bool{} // folder and base
 	for _, folder := range []string{one, two} {
 		bases[folder] = map[string]bool{}
-		for range 4 { // each listing may miss what is renamed meanwhile
+		for range 4 { // each listing may miss a file that is being renamed
 			files, err := t.list(folder)
 			if err != nil {
 				return nil, err
@@ -168,13 +167,13 @@ func (t *Tree) shared(one, two string) (ids map[string]bool, err error) {
 		if !bases[two][base] {
 			continue
 		}
-		for range 20 { // somebody may change its flags before it is opened
+		for range 20 { // its flags may be changed before it is opened
 			f, ok, err := t.find(one, base)
 			if err != nil {
 				return nil, err
 			}
 			if !ok {
-				break // nobody has claimed that message, it is another
+				break // this is a message that nobody has claimed
 			}
 			id, err := t.id(f)
 			if err == nil {
@@ -189,8 +188,8 @@ func (t *Tree) shared(one, two string) (ids map[string]bool, err error) {
 	return ids, nil
 }
 
-// Check compares the files with the ledger: each message is in as many files
-// as it has to be in places. It returns the Message-IDs for which that is wrong.
+// Check compares the files with the ledger: each message must have the right number of files.
+// It returns the Message-IDs for which that is not true.
 func (t *Tree) Check(l *Ledger) (ids []string, err error) {
 	found := map[string]int{}
 	for folder := range t.dirs {

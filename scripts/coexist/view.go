@@ -6,25 +6,25 @@ import (
 	"strings"
 )
 
-// View is what an IMAP client knows of the mailbox that it has selected: it is
-// kept from what the server tells, and a server that tells nonsense is found out.
+// View is what an IMAP client knows about the selected mailbox. It is maintained from the
+// server's responses, and detects responses that make no sense.
 type View struct {
 	c      *Client
 	ledger *Ledger
 	folder string
-	uids   []uint32          // by sequence number; 0: not known yet
+	uids   []uint32          // by sequence number; 0 if not known yet
 	ids    map[uint32]string // Message-ID by UID
-	gone   bool              // the server said BYE
+	gone   bool              // the server sent BYE
 }
 
-// NewView selects nothing yet.
+// NewView returns a view without a selected mailbox.
 func NewView(c *Client, l *Ledger) *View {
 	v := &View{c: c, ledger: l, ids: map[uint32]string{}}
 	c.untagged = v.take
 	return v
 }
 
-// Select selects a mailbox and learns all of it.
+// Select selects a mailbox and fetches everything.
 func (v *View) Select(folder string) error {
 	v.folder, v.uids, v.ids = folder, nil, map[uint32]string{}
 	opened, err := v.c.Do("SELECT %s", quote(folder))
@@ -39,7 +39,7 @@ func (v *View) Select(folder string) error {
 	return v.learn()
 }
 
-// learn asks for the messages that the client does not know yet.
+// learn fetches the messages that the client does not know yet.
 func (v *View) learn() error {
 	for range 20 {
 		first := slices.Index(v.uids, 0)
@@ -50,10 +50,10 @@ func (v *View) learn() error {
 			return err
 		}
 	}
-	return nil // others are faster; the next time
+	return nil // others add messages too fast; continue next time
 }
 
-// Refresh asks for news.
+// Refresh polls for changes.
 func (v *View) Refresh() error {
 	if _, err := v.c.Do("NOOP"); err != nil {
 		return err
@@ -113,15 +113,15 @@ func (v *View) fetched(r Response, nonsense func(string) error) error {
 	return nil
 }
 
-// Known gives the UIDs of the messages with a known Message-ID.
+// Known returns the UIDs of the messages with a known Message-ID.
 func (v *View) Known() []uint32 {
 	return slices.DeleteFunc(slices.Clone(v.uids), func(uid uint32) bool { return v.ids[uid] == "" })
 }
 
-// Has tells whether a UID is in the view.
+// Has reports whether a UID is in the view.
 func (v *View) Has(uid uint32) bool { return slices.Contains(v.uids, uid) }
 
-// set writes a set of UIDs.
+// set returns a set of UIDs.
 func set(uids []uint32) string {
 	words := make([]string, len(uids))
 	for i, uid := range uids {

@@ -18,32 +18,30 @@ import (
 	"maildird/scripts/rig"
 )
 
-// patience bounds every wait: for an answer, and for the end of a fault to be
-// noticed.
+// patience is how long to wait for a response, and until the end of a fault is noticed.
 var patience = 60 * time.Second
 
-// cell is one user with a Maildir on a file system of its own, a session, and
-// what has to be there.
+// cell is a user with a Maildir on a file system of its own, sessions, and the expected state.
 type cell struct {
 	m       *rig.Maildird
 	user    string
 	home    string
-	client  *coexist.Client // INBOX is selected
+	client  *coexist.Client // with INBOX selected
 	senders map[string]*sender
-	lines   int  // of the messages that are sent during the fault
-	trashed bool // a mailbox that was deleted may lie in the trash
+	lines   int  // length of the messages that are sent during the fault
+	trashed bool // a deleted mailbox may be in the trash
 
 	mail     world
-	uids     map[string]map[string]uint32 // of mail that clients were told of
+	uids     map[string]map[string]uint32 // of mail that clients have seen
 	validity map[string]string
 
-	mu          sync.Mutex      // guards what follows, and mail where several clients work
-	unsure      map[string]bool // "FOLDER ID" that may be there
+	mu          sync.Mutex      // guards the following fields, and mail when several clients work
+	unsure      map[string]bool // "FOLDER ID" of mail that may exist
 	unsureFlags string          // the message that may be \Answered
 }
 
-// start is the mail of a cell. Of Known the server has seen "old" only, of
-// Unseen nothing.
+// start is the initial mail of a cell. In Known, the server has only seen
+// "old"; in Unseen, nothing.
 var start = world{
 	"INBOX":  {"copied": "", "moved": "", "flagged": "", "keyword": "", "fetched": "", "deleted": `\Deleted`, "probed": ""},
 	"Box":    {"here": ""},
@@ -51,7 +49,7 @@ var start = world{
 	"Unseen": {"unseen": ""},
 }
 
-// newCell makes a Maildir and lets a client use it.
+// newCell creates a Maildir and lets a client use it.
 func newCell(m *rig.Maildird, user string) (*cell, error) {
 	c := &cell{m: m, user: user, home: m.Home(user), senders: map[string]*sender{}, mail: start.clone(),
 		uids: map[string]map[string]uint32{}, validity: map[string]string{},
@@ -76,7 +74,7 @@ func newCell(m *rig.Maildird, user string) (*cell, error) {
 	return c, errors.Join(c.own(), c.use())
 }
 
-// mount gives the Maildir a file system of 2 MiB and 400 inodes.
+// mount puts the Maildir on a file system of 2 MiB and 400 inodes.
 func (c *cell) mount() error {
 	if err := os.MkdirAll(c.home, 0o700); err != nil {
 		return err
@@ -98,7 +96,7 @@ func (c *cell) dir(folder string) string {
 
 func (c *cell) own() error { return rig.Own(c.home) }
 
-// use connects and opens what is to be known.
+// use connects and opens the mailboxes that must be known.
 func (c *cell) use() error {
 	if err := c.connect(); err != nil {
 		return err
@@ -126,9 +124,9 @@ func (c *cell) use() error {
 	return errors.Join(c.own(), c.rest())
 }
 
-// rest lets the program look at what is open once more when so much time went by
-// after the last change that no other one can hide behind the same time (package
-// mailbox): it need not look again when nothing changes.
+// rest lets the program look at open mailboxes once more, so long after the last change that
+// no other change can have the same time (package mailbox). After that it need not look
+// again if nothing changes.
 func (c *cell) rest() error {
 	time.Sleep(100 * time.Millisecond)
 	for _, command := range []string{"STATUS Box (MESSAGES)", "NOOP"} {
@@ -153,7 +151,7 @@ func (c *cell) connect() (err error) {
 	return nil
 }
 
-// padList fills the last block of a uidlist with messages, so that the next
+// padList adds messages until the last block of a uidlist is full, so that the next
 // line needs another block.
 func (c *cell) padList(folder string) error {
 	const block, long = 4096, 200
@@ -179,8 +177,8 @@ func (c *cell) padList(folder string) error {
 		if left == 0 {
 			return nil
 		}
-		// A line is "UID :BASE\n". The first ones leave room for one, and the
-		// last one fills it.
+		// A line is "UID :BASE
+		// ". The first ones leave room for one more, and the last one fills it.
 		line := len(fmt.Sprint(c.nextUID(folder))) + len(" :\n")
 		if left <= long+line {
 			err = pad(left - line)
@@ -221,7 +219,7 @@ func (c *cell) close() {
 	}
 }
 
-// learn selects a mailbox and notes the UIDs.
+// learn selects a mailbox and records the UIDs.
 func (c *cell) learn(client *coexist.Client, folder string) error {
 	mail, uids, validity, err := fetchAll(client, "SELECT", folder)
 	if err != nil {
@@ -234,7 +232,7 @@ func (c *cell) learn(client *coexist.Client, folder string) error {
 	return nil
 }
 
-// fetchAll tells all of a mailbox.
+// fetchAll returns the contents of a mailbox.
 func fetchAll(client *coexist.Client, how, folder string) (mail map[string]string, uids map[string]uint32, validity string, err error) {
 	responses, err := client.Do("%s %s", how, folder)
 	if err != nil {
@@ -280,8 +278,8 @@ func fetchAll(client *coexist.Client, how, folder string) (mail map[string]strin
 	return mail, uids, validity, nil
 }
 
-// onDisk compares the messages in new/ and cur/ with a world, without flags. In
-// tmp/ there is to be nothing.
+// onDisk compares the messages in new/ and cur/ with a world, ignoring flags.
+// tmp/ must be empty.
 func (c *cell) onDisk(w world) error {
 	found := map[string][]string{}
 	var wrong []error
@@ -325,7 +323,7 @@ func (c *cell) onDisk(w world) error {
 	return errors.Join(append(wrong, err)...)
 }
 
-// compare has a new session tell what is there.
+// compare checks the expected state in a new session.
 func (c *cell) compare() error {
 	client, err := coexist.Dial("maildird", c.m.Address("imap"), c.user, "secret")
 	if err != nil {
@@ -360,8 +358,7 @@ func (c *cell) compare() error {
 	return errors.Join(wrong...)
 }
 
-// everything does one thing of each kind in the old session, which all have to
-// work.
+// everything performs each kind of operation in the old session. All must succeed.
 func (c *cell) everything() error {
 	for _, s := range []string{"lmtp", "smtp", "submission"} {
 		id := "later-" + s
@@ -393,12 +390,12 @@ func (c *cell) everything() error {
 	return nil
 }
 
-// logSince gives the lines of the log from an offset on.
+// logSince returns the lines of the log from an offset on.
 func (c *cell) logSince(offset int) []string {
 	return strings.Split(c.m.Log()[offset:], "\n")
 }
 
-// sleepUntil waits for f to be true, for as long as an answer may take.
+// sleepUntil waits until f returns true, at most as long as a response may take.
 func sleepUntil(f func() bool) bool {
 	deadline := time.Now().Add(patience)
 	for !f() {

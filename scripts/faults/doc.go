@@ -1,24 +1,23 @@
-// Package faults takes from the maildird program what it needs: space, inodes,
-// descriptors, the right to write, and disks that do what they are told. All of
-// it is done by the kernel to the real program, while its clients work.
+// Package faults deprives the maildird program of what it needs: disk space, inodes,
+// descriptors, write permission, and working disks. The kernel does all of this to the real
+// program, while its clients work.
 //
-// testdata/table.txt says for each fault and each operation what the client is
-// told. For each of its lines TestFaults makes a Maildir on a file system of its
-// own, begins the fault, has a client do the operation, and sees to it that
+// testdata/table.txt has the expected response for each fault and each operation. For each of
+// its lines, TestFaults creates a Maildir on a file system of its own, begins the fault, lets a
+// client perform the operation, and checks that
 //
-//   - the answer is that of the table, with a text for people;
-//   - nothing partial is there: on disk lies what was before, or, if the answer
-//     was OK, what the operation makes of it, and nothing in tmp/;
-//   - another user, on a file system that is well, is served meanwhile;
-//   - the log names the operation, the file, the error and what the operator can
-//     do about it;
-//   - when the fault ends, the same program does the operation, and every other
-//     one, in the same session and in a new one, and every message that was
-//     there or acknowledged is there once, with its UID and flags.
+//   - the response is that of the table, with a text for users;
+//   - nothing is partial: the disk contains the state from before or, if the response was OK,
+//     that after the operation, and nothing in tmp/;
+//   - another user, on an intact file system, is served meanwhile;
+//   - the log names the operation, the file, the error, and what the operator can do about it;
+//   - when the fault ends, the same program performs the operation and every other one, in the
+//     same session and in a new one, and every message that existed or was acknowledged exists
+//     once, with its UID and flags.
 //
-// Then the program gets SIGTERM while the fault is on and clients work; it has
-// to end in order, and what it acknowledged has to be there after a start.
+// Finally the program gets SIGTERM during the fault while clients work: it must stop in an
+// orderly way, and everything that it acknowledged must exist after a restart.
 //
-// It needs root, for mounts and for strace, and runs the program as nobody:
-// root would not meet most of the faults.
+// The tests need root, for mounts and for strace, and run the program as nobody, because root
+// does not encounter most of the faults.
 package faults

@@ -18,24 +18,24 @@ import (
 	"maildird/scripts/rig"
 )
 
-// fault is one thing that goes wrong.
+// fault is something that goes wrong.
 type fault struct {
 	name string
-	// begin makes it go wrong for a cell; end makes it well again.
+	// begin starts the fault for a cell; end ends it.
 	begin func(c *cell) (end func() error, err error)
-	// everybody says that all users are affected, not that of the cell alone.
+	// everybody: all users are affected, not only that of the cell.
 	everybody bool
-	// errors are what the log may call it.
+	// errors are the possible texts in the log.
 	errors []string
-	// advice is in the log too: what the operator can do.
+	// advice must be in the log too: what the operator can do.
 	advice string
-	// long makes messages longer than one block.
+	// long makes messages longer than a block.
 	long bool
 }
 
 var full = []string{"no space left on device", "free space is below the reserve"}
 
-// faults are all, by the names in the table.
+// faults are all faults, with their names in the table.
 var faults = []fault{
 	{name: "disk full", begin: fillBlocks(0), errors: full, advice: "free space"},
 	{name: "disk full in the middle of a message", begin: fillBlocks(4 << 12), long: true, errors: full, advice: "free space"},
@@ -62,7 +62,7 @@ func faultNamed(name string) *fault {
 	return nil
 }
 
-// fillBlocks leaves so many bytes free.
+// fillBlocks fills the file system except for some bytes.
 func fillBlocks(free int64) func(c *cell) (func() error, error) {
 	return func(c *cell) (func() error, error) { return fill(c.home, free) }
 }
@@ -114,7 +114,7 @@ func remountReadOnly(c *cell) (func() error, error) {
 	return func() error { return unix.Mount("", c.home, "", unix.MS_REMOUNT, "") }, err
 }
 
-// denyWrites takes the right to write from all directories of the Maildir.
+// denyWrites removes write permission from all directories of the Maildir.
 func denyWrites(c *cell) (func() error, error) {
 	mode := func(mode fs.FileMode) error {
 		return filepath.WalkDir(c.home, func(path string, e fs.DirEntry, err error) error {
@@ -127,10 +127,9 @@ func denyWrites(c *cell) (func() error, error) {
 	return func() error { return mode(0o700) }, mode(0o500)
 }
 
-// inject makes system calls of the program fail. strace takes the threads that
-// there are when it looks, and those that they make from then on; one that is
-// made meanwhile by one that it has not taken yet escapes it. Then another
-// strace looks again.
+// inject makes system calls of the program fail. strace attaches to the threads that exist when
+// it looks, and to those that they create afterwards. A thread that is created meanwhile by one
+// that is not attached yet escapes; then strace is started again.
 func inject(calls, errno string) func(c *cell) (func() error, error) {
 	return func(c *cell) (func() error, error) {
 		deadline := time.Now().Add(patience)
@@ -143,11 +142,11 @@ func inject(calls, errno string) func(c *cell) (func() error, error) {
 	}
 }
 
-// errEscaped says that a thread is not traced.
+// errEscaped means that a thread is not traced.
 var errEscaped = errors.New("a thread is not traced")
 
-// trace lets strace take all threads of a process within a time limit, and
-// returns what lets them go.
+// trace attaches strace to all threads of a process within a time limit, and returns a
+// function that detaches it.
 func trace(pid int, limit time.Duration, expressions ...string) (end func() error, err error) {
 	args := []string{"-f", "-qq", "-o", "/dev/null", "-p", strconv.Itoa(pid)}
 	for _, e := range expressions {
@@ -162,7 +161,7 @@ func trace(pid int, limit time.Duration, expressions ...string) (end func() erro
 		return nil, err
 	}
 	end = func() error {
-		_ = tracer.Process.Signal(unix.SIGINT) // strace lets go of all threads and ends
+		_ = tracer.Process.Signal(unix.SIGINT) // strace detaches from all threads and ends
 		select {
 		case <-tracer.Done():
 			return nil
@@ -177,7 +176,7 @@ func trace(pid int, limit time.Duration, expressions ...string) (end func() erro
 		default:
 		}
 		if err = allTraced(pid); err == nil {
-			err = allTraced(pid) // one that is not may have made another during the first look
+			err = allTraced(pid) // an untraced thread may have created another one during the first look
 		}
 		if err == nil {
 			return end, nil
@@ -188,7 +187,7 @@ func trace(pid int, limit time.Duration, expressions ...string) (end func() erro
 	}
 }
 
-// allTraced tells whether a tracer has all threads of a process.
+// allTraced returns an error unless all threads of a process have a tracer.
 func allTraced(pid int) error {
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	if err != nil || len(threads) == 0 {
@@ -203,10 +202,10 @@ func allTraced(pid int) error {
 	return nil
 }
 
-// takeDescriptors leaves the program those that it has.
+// takeDescriptors lets the program keep only the descriptors that it has.
 func takeDescriptors(c *cell) (func() error, error) {
 	pid := c.m.Process.Process.Pid
-	// By a program of the same user: root may not everywhere (CAP_SYS_RESOURCE).
+	// Run a program as the same user, because root is not always allowed to (CAP_SYS_RESOURCE).
 	limit := func(args ...string) (string, error) {
 		cmd := exec.Command("prlimit", append(args, "--pid", strconv.Itoa(pid))...)
 		rig.Prepare(cmd, c.m.Dir)
@@ -229,12 +228,12 @@ func takeDescriptors(c *cell) (func() error, error) {
 		_, err := limit("--nofile=" + before + ":")
 		return err
 	}
-	// Numbers up to 2 are always in use, and those above the limit stay open.
+	// Numbers up to 2 are always in use, and descriptors above the limit stay open.
 	_, err = limit("--nofile=3:")
 	return end, err
 }
 
-// until repeats f, for as long as one answer may take, until it gives no error.
+// until repeats f until it succeeds, at most as long as a response may take.
 func until(f func() error) error {
 	deadline := time.Now().Add(patience)
 	for {
@@ -249,14 +248,14 @@ func until(f func() error) error {
 // line is a line of the table.
 type line struct{ operation, answer string }
 
-// section is the part of the table about one fault.
+// section is the part of the table for a fault.
 type section struct {
 	fault string
 	lines []line
 }
 
-// readTable reads the table: "fault NAME:" begins a section, an indented line
-// is "OPERATION: ANSWER", and others are for people.
+// readTable reads the table: "fault NAME:" begins a section, an indented line is "OPERATION:
+// ANSWER", and other lines are comments.
 func readTable(path string) ([]section, error) {
 	f, err := os.Open(path)
 	if err != nil {

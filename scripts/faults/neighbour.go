@@ -7,7 +7,7 @@ import (
 	"maildird/scripts/rig"
 )
 
-// neighbourhood is another user, on a file system that is well.
+// neighbourhood is another user, on an intact file system.
 type neighbourhood struct {
 	user   string
 	sender *sender
@@ -33,7 +33,7 @@ func (n *neighbourhood) close() {
 	n.client.Close()
 }
 
-// served sends a message and fetches it.
+// served delivers a message and fetches it.
 func (n *neighbourhood) served() error {
 	n.sent++
 	id := fmt.Sprintf("neighbour-%d", n.sent)

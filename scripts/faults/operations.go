@@ -9,19 +9,19 @@ import (
 	"maildird/scripts/coexist"
 )
 
-// operation is one thing that a client does in the Maildir of a cell, and what
-// becomes of the mail if it succeeds.
+// operation is something that a client does in the Maildir of a cell, and its effect on the
+// mail if it succeeds.
 type operation struct {
 	name string
-	// closed says that no session has the mailbox open meanwhile.
+	// closed: no session has the mailbox open meanwhile.
 	closed bool
 	do     func(c *cell) (answer, words string)
 	done   func(w world)
-	// reads says that nothing is to be written.
+	// reads: nothing is written.
 	reads bool
 }
 
-// operations are all, by the names in the table.
+// operations are all operations, with their names in the table.
 var operations = []operation{
 	{name: "LMTP", closed: true, do: (*cell).lmtp, done: arrives("lmtp", "INBOX", "")},
 	{name: "LMTP, mailbox is open", do: (*cell).lmtp, done: arrives("lmtp", "INBOX", "")},
@@ -59,7 +59,7 @@ func operationNamed(name string) *operation {
 	return nil
 }
 
-// world is mail: folder, identity, flags.
+// world is mail: flags by folder and identity.
 type world map[string]map[string]string
 
 func (w world) clone() world {
@@ -94,7 +94,7 @@ func (c *cell) append() (string, string) {
 	return c.command(`APPEND Box (\Seen) {%d+}`+"\r\n%s", len(text), text)
 }
 
-// imap is a command about one message of INBOX.
+// imap returns a command for one message of INBOX.
 func imap(format, id string) func(c *cell) (string, string) {
 	return func(c *cell) (string, string) { return c.command(format, c.uids["INBOX"][id]) }
 }
@@ -103,7 +103,7 @@ func plain(command string) func(c *cell) (string, string) {
 	return func(c *cell) (string, string) { return c.command("%s", command) }
 }
 
-// rename lets a mailbox, which is to keep its UIDs, get another name.
+// rename renames a mailbox, which must keep its UIDs.
 func (c *cell) rename() (answer, words string) {
 	answer, words = c.command("RENAME Known Renamed")
 	if answer == "OK" {
@@ -112,8 +112,8 @@ func (c *cell) rename() (answer, words string) {
 	return answer, words
 }
 
-// subscribe subscribes, and sees to it that an OK is true. Where a list cannot be read,
-// who asks is told of it, and not that there is nothing in it.
+// subscribe subscribes, and checks that an OK is true. If the list cannot be read, the response
+// must say so, and not pretend that it is empty.
 func (c *cell) subscribe() (answer, words string) {
 	if answer, words = c.command("SUBSCRIBE Box"); answer != "OK" {
 		return answer, words
@@ -125,7 +125,7 @@ func (c *cell) subscribe() (answer, words string) {
 	return answer, words
 }
 
-// command gives the tagged answer: "OK" or "NO [CODE]", and the text after it.
+// command returns the tagged response: "OK" or "NO [CODE]", and the text after it.
 func (c *cell) command(format string, args ...any) (answer, words string) {
 	tagged, _, err := c.client.Tagged(format, args...)
 	var refused *coexist.RefusedError

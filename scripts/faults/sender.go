@@ -10,13 +10,13 @@ import (
 	"maildird/scripts/rig"
 )
 
-// sender brings mail by SMTP, submission or LMTP.
+// sender submits mail by SMTP, submission or LMTP.
 type sender struct {
 	*rig.Sender
 	from string
 }
 
-// dialSender connects; for submission it logs in.
+// dialSender connects; for submission it also logs in.
 func dialSender(m *rig.Maildird, service, user string) (*sender, error) {
 	client, err := rig.DialSender(m.Address(service), service == "lmtp", patience)
 	if err != nil {
@@ -32,8 +32,8 @@ func dialSender(m *rig.Maildird, service, user string) (*sender, error) {
 	return &sender{client, user}, nil
 }
 
-// deliver sends a message, in LF form, and gives the reply's code, with the
-// enhanced one if it is a refusal, and its text.
+// deliver sends a message with LF line ends. It returns the code of the reply, with the
+// enhanced code if it is a refusal, and its text.
 func (s *sender) deliver(text, to string) (answer, words string) {
 	err := s.Deliver(s.from, "From: "+s.from+"\n"+text, to)[0]
 	var refused *textproto.Error
@@ -48,7 +48,7 @@ func (s *sender) deliver(text, to string) (answer, words string) {
 	return fmt.Sprintf("%d %s", refused.Code, enhanced), words
 }
 
-// mailText invents a message with an identity and so many lines, in LF form.
+// mailText returns a message with an identity and a number of lines, with LF line ends.
 func mailText(id string, lines int) string {
 	return fmt.Sprintf("Message-ID: <%s>\nSubject: mail %s\n\n", id, id) + body(id, lines)
 }
@@ -57,7 +57,7 @@ func body(id string, lines int) string {
 	return fmt.Sprintf("This is %s.\n", id) + strings.Repeat("A line of text like any other.\n", lines) + fmt.Sprintf("The end of it after %d lines.\n", lines)
 }
 
-// idOf finds the identity of a message that is whole; "" if it is not.
+// idOf returns the identity of a message if it is complete, else "".
 func idOf(text string) string {
 	header, rest, _ := strings.Cut(strings.ReplaceAll(text, "\r\n", "\n"), "\n\n")
 	for line := range strings.Lines(header) {

@@ -1,9 +1,9 @@
-// Package mailgen makes mail of the shapes that mailboxes are full of, the same
-// in every run: for the benchmark and for tests.
+// Package mailgen generates mail as it is typical of mailboxes, the same in every run, for the
+// benchmark and for tests.
 //
-// Of ten messages five are plain text, two have HTML beside it, one has an
-// attachment, and the others take turns: mail in other charsets, forwarded
-// messages, invitations, reports of failed delivery. All have the Received and
+// Of ten messages, five are plain text, two also have HTML, one has an attachment, and the
+// others vary: other charsets, forwarded messages, invitations, delivery failure reports. All
+// have Received and DKIM fields, like mail from the Internet. Line ends are LF.
 // DKIM fields of mail that came over the net. Line ends are LF.
 package mailgen
 
@@ -22,11 +22,11 @@ import (
 // Epoch is when message 0 was sent.
 var Epoch = time.Date(2024, time.January, 1, 8, 0, 0, 0, time.UTC)
 
-// Date is when message i was sent.
+// Date returns when message i was sent.
 func Date(i int) time.Time { return Epoch.Add(time.Duration(i) * 7 * time.Minute) }
 
-// Fill writes n messages to dir/cur with flags and dates, and returns their
-// octets. The names carry no sizes, as those of most programs.
+// Fill writes n messages to dir/cur with flags and dates, and returns their total size in
+// octets. As with most programs, the file names contain no sizes.
 func Fill(dir string, n int) (octets int64, err error) {
 	cur := filepath.Join(dir, "cur")
 	if err := os.MkdirAll(cur, 0o700); err != nil {
@@ -84,7 +84,7 @@ func WithAttachment(i, size int) []byte {
 	return g.buf.Bytes()
 }
 
-// Letter is a plain message of about size octets in CRLF form, for delivery.
+// Letter returns a plain message of about size octets with CRLF line ends, for delivery.
 func Letter(i, size int) []byte {
 	g := newGenerator(uint64(i) + 1<<32)
 	fmt.Fprintf(&g.buf, "From: %s\nTo: alice@example.org\nSubject: letter %d\nDate: %s\nMessage-ID: <letter.%d@example.net>\nContent-Type: text/plain\n\n",
@@ -93,7 +93,7 @@ func Letter(i, size int) []byte {
 	return bytes.ReplaceAll(g.buf.Bytes(), []byte("\n"), []byte("\r\n"))
 }
 
-// generator makes the text of one message.
+// generator generates the text of a message.
 type generator struct {
 	*rand.Rand
 	buf bytes.Buffer
@@ -141,7 +141,7 @@ func (g *generator) bytes(n int) []byte {
 
 func (g *generator) base64(n int) string { return base64.StdEncoding.EncodeToString(g.bytes(n)) }
 
-// header writes all fields but those of the body's type.
+// header writes all fields except those of the body's type.
 func (g *generator) header(i int) {
 	stamp := Date(i).Format(time.RFC1123Z)
 	fmt.Fprintf(&g.buf, "Return-Path: <bounce-%d@lists.example.net>\nDelivered-To: alice@example.org\n", i)
@@ -186,7 +186,7 @@ func (g *generator) attachment(i, size int) {
 	fmt.Fprintf(&g.buf, "--mixed_%d--\n", i)
 }
 
-// rare writes one of the bodies that are seen less often.
+// rare writes one of the less frequent kinds of body.
 func (g *generator) rare(i int) {
 	switch i / 10 % 4 {
 	case 0:
@@ -208,7 +208,7 @@ func (g *generator) rare(i int) {
 	}
 }
 
-// otherCharset writes text that is not ASCII, in base64 or quoted-printable.
+// otherCharset writes non-ASCII text in base64 or quoted-printable.
 func (g *generator) otherCharset() {
 	var text strings.Builder
 	for range 100 + g.IntN(200) {
