@@ -1,40 +1,39 @@
-// Package dotlock takes and gives back the lock files that exclude the writers
-// of a Maildir folder from each other: "dovecot-uidlist.lock" first of all.
+// Package dotlock acquires and releases the lock files with which the writers of a Maildir
+// folder exclude each other, above all "dovecot-uidlist.lock".
 //
-// The protocol is Dovecot's (file-dotlock.c): the lock is held by whoever
-// created the file, with "<pid>:<host>" in it, and is given back by removing
-// it. Nobody is told; who waits looks again. What can go wrong, and the answer:
+// The protocol is Dovecot's (file-dotlock.c): the lock is held by whoever created the file,
+// which contains "<pid>:<host>", and is released by removing it. There is no notification;
+// whoever waits has to look again. What can go wrong, and how it is handled:
 //
-//   - The holder died. Its lock is taken over once it is 2 s old and unchanged
-//     on a second look, if it names a process of this host that does not exist
-//     (TestDeadHolder). A number that was given to a younger process since, as
-//     after a restart of the machine, counts as not existing
-//     (TestRecycledPID); Dovecot waits for such a one for ever.
-//   - The holder is unknown: the file is empty, or names another host. It is
-//     taken over when neither the lock nor the file that it protects has
-//     changed for 120 s (TestUnknownHolder), as Dovecot does.
-//   - The power was cut before the holder's name was on disk: an empty lock that
-//     was there before this machine was started is taken over when it has not
-//     changed for 2 s, but not on a file system that other hosts may use
-//     (TestEmptyAfterRestart). The wait is for a clock that was set forward
-//     since, after which a lock that is held seems that old.
-//   - The disk has no room for the holder's name: the lock is created empty, which
-//     takes an inode and no block (TestFaults in scripts/faults). It excludes as any other does;
-//     only if its holder dies, it stays for 120 s.
-//   - Several take over at once. The lock is moved aside, by one at a time,
-//     and looked at again before it is removed, so that nobody removes the
-//     lock that another one has just created (TestContendedTakeover).
-//   - This process dies in the middle of creating: the name appears together
-//     with the content (dirfd.CreateWhole), so no lock of ours is empty while
-//     there is room for that.
-//   - Another program takes our lock over, or somebody removes it: Touch and
-//     Release tell (TestStolen), and remove nothing of anybody else.
-//   - The folder's owner puts something else there: what is no regular file is
-//     an error at once (TestNotRegular), and nothing is followed or waited on.
+//   - The holder died. Its lock is taken over once it is 2 s old and unchanged on a second
+//     look, if it names a process of this host that does not exist (TestDeadHolder). If the
+//     process number was reused by a younger process, for example after a restart of the
+//     machine, the holder counts as not existing (TestRecycledPID); Dovecot waits for such
+//     a lock forever.
+//   - The holder is unknown: the file is empty, or names another host. It is taken over
+//     when neither the lock nor the file that it protects has changed for 120 s
+//     (TestUnknownHolder), as in Dovecot.
+//   - The power failed before the holder's name was on disk: an empty lock that is older
+//     than the last start of this machine is taken over when it has not changed for 2 s,
+//     but not on a file system that other hosts may use (TestEmptyAfterRestart). The wait
+//     is necessary because after the clock was set forward, a lock that is held may seem
+//     that old.
+//   - The disk has no room for the holder's name: the lock is created empty, which takes an
+//     inode but no block (TestFaults in scripts/faults). It excludes others like any other
+//     lock, but stays for 120 s if its holder dies.
+//   - Several processes take over a lock at once. It is moved aside, by one at a time, and
+//     examined again before it is removed, so that nobody removes a lock that another
+//     process has just created (TestContendedTakeover).
+//   - This process dies while creating a lock: the name appears together with the content
+//     (dirfd.CreateWhole), so no lock of this package is empty unless the disk is full.
+//   - Another program takes over our lock, or somebody removes it: Touch and Release report
+//     that (TestStolen), and never remove anybody else's lock.
+//   - The folder's owner puts something else in the lock's place: anything but a regular
+//     file is an error at once (TestNotRegular); links are not followed, and nothing
+//     blocks.
 //
-// A program that died while the machine kept its number in use by an older
-// process holds its lock until somebody removes the file: Acquire's error
-// names the holder.
+// If a program died and its process number belongs to an older process that still runs, its
+// lock stays until somebody removes the file: Acquire's error names the holder.
 package dotlock
 
 import (
@@ -54,32 +53,31 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// ErrLocked says that the lock is held, by another program or another part of
-// this one. The text of the error that wraps it names the holder.
+// ErrLocked means that the lock is held by another program or another part of this one. The
+// text of the wrapping error names the holder.
 var ErrLocked = errors.New("locked by another program")
 
-// ErrStolen says that a lock was not there any more, or was somebody else's,
-// before it was given back: its holder may not have been alone.
+// ErrStolen means that a lock no longer existed, or belonged to somebody else, before it
+// was released: its holder may not have been alone.
 var ErrStolen = errors.New("the lock was taken away while it was held")
 
-// Options say how long one Acquire waits and for whom.
+// Options control how long one Acquire waits, and for whom.
 type Options struct {
 	Timeout time.Duration // longest wait; 0: until the context ends
-	Stale   time.Duration // how long the lock of an unknown holder must not change before it is taken over; 0: 120 s
-	Watch   []string      // files beside the lock whose change proves that its holder is alive
+	Stale   time.Duration // how long the lock of an unknown holder must be unchanged before it is taken over; 0: 120 s
+	Watch   []string      // files in the same directory whose change proves that the lock's holder is alive
 }
 
 const (
 	defaultStale = 120 * time.Second
-	touchEvery   = time.Second // Dovecot looks at whole seconds
+	touchEvery   = time.Second // Dovecot compares whole seconds
 )
 
-// Locker takes locks for one process, which must have only one: it tells its
-// own locks from those that an earlier process with the same number left. Safe
-// for concurrent use.
+// Locker acquires locks for a process. There must be only one in a process, since it
+// distinguishes its own locks from those left by an earlier process with the same number.
+// It is safe for concurrent use.
 type Locker struct {
-	// Log, if set before the first use, gets a line for each lock that was
-	// taken over.
+	// Log, if set before first use, gets a line for each lock that is taken over.
 	Log *slog.Logger
 
 	host  string
@@ -88,16 +86,16 @@ type Locker struct {
 	start time.Time // of this process
 	rules rules
 	find  func(pid int) process
-	boot  func() time.Time // when this machine was started, as its clock now tells
+	boot  func() time.Time // when this machine was started, according to the clock now
 
 	mu   sync.Mutex
-	own  map[dirfd.ID]bool // our lock files; false for one that could not be removed at Release
+	own  map[dirfd.ID]bool // our lock files; false for a lock that could not be removed by Release
 	seen map[dirfd.ID]sighting
 }
 
-// NewLocker returns the Locker of this process. host is written into lock
-// files, and is what Dovecot compares with its own: it should be the name that
-// gethostname gives, which is taken for "".
+// NewLocker returns the Locker of this process. host is written to the lock files, and
+// Dovecot compares it with its own: it should be the name that gethostname returns, which
+// is used if host is "".
 func NewLocker(host string) *Locker {
 	if host == "" {
 		host, _ = os.Hostname()
@@ -112,20 +110,20 @@ func NewLocker(host string) *Locker {
 	return l
 }
 
-// Lock is a lock that is held. Its methods must not be called concurrently.
+// Lock is a held lock. Its methods must not be called concurrently.
 type Lock struct {
 	locker  *Locker
 	dir     *dirfd.Dir
 	name    string
-	file    *os.File // open as long as the lock is held, so that its inode number stays ours
+	file    *os.File // open as long as the lock is held, so that its inode number is not reused
 	id      dirfd.ID
 	stamped time.Time
 }
 
-// Acquire creates the lock file name in dir, waiting until its holder gives it
-// back. After opt.Timeout the error wraps ErrLocked; if the context ends, its
-// error is wrapped. Where no file can be created, that error is given
-// (fs.ErrPermission, EROFS, ENOSPC, ...). dir must stay open until Release.
+// Acquire creates the lock file name in dir, waiting until its holder releases it. After
+// opt.Timeout it returns an error that wraps ErrLocked; if the context ends, one that wraps
+// the context's error. If no file can be created, it returns that error (fs.ErrPermission,
+// EROFS, ENOSPC, ...). dir must stay open until Release.
 func (l *Locker) Acquire(ctx context.Context, dir *dirfd.Dir, name string, opt Options) (*Lock, error) {
 	var end time.Time
 	if opt.Timeout > 0 {
@@ -140,7 +138,7 @@ func (l *Locker) Acquire(ctx context.Context, dir *dirfd.Dir, name string, opt O
 		}
 		wait := pause/2 + rand.N(pause)
 		pause = min(2*pause, longestPause)
-		// To look at the holder costs more than to try again: now and then.
+		// Examining the holder is more expensive than trying again: do it less often.
 		if time.Since(looked) >= lookEvery {
 			gone, err := l.clear(dir, name, opt)
 			if err != nil {
@@ -178,7 +176,7 @@ func (l *Locker) create(dir *dirfd.Dir, name string) (*Lock, error) {
 	}
 	f, err := dir.CreateWhole(name, rights, []byte(strconv.Itoa(l.pid)+":"+l.host))
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		// What frees space needs the lock too.
+		// Freeing space requires the lock too.
 		f, err = dir.CreateWhole(name, rights, nil)
 	}
 	if err != nil {
@@ -196,9 +194,9 @@ func (l *Locker) create(dir *dirfd.Dir, name string) (*Lock, error) {
 	return lock, nil
 }
 
-// Touch shows in long work that the holder is alive; call it every few
-// seconds at least, more often costs next to nothing. An error that wraps
-// ErrStolen says to stop.
+// Touch shows during long work that the holder is alive. It should be called at least every
+// few seconds; calling it more often costs next to nothing. If the error wraps ErrStolen,
+// the caller must stop.
 func (l *Lock) Touch() error {
 	now := l.locker.now()
 	if since := now.Sub(l.stamped); since >= 0 && since < touchEvery {
@@ -214,7 +212,7 @@ func (l *Lock) Touch() error {
 	return nil
 }
 
-// Release gives the lock back. It wraps ErrStolen if somebody else took it
+// Release releases the lock. Its error wraps ErrStolen if somebody else took the lock
 // meanwhile. A second call does nothing.
 func (l *Lock) Release() error {
 	if l.file == nil {
@@ -230,7 +228,7 @@ func (l *Lock) Release() error {
 	if err == nil || errors.Is(err, ErrStolen) {
 		delete(l.locker.own, l.id)
 	} else {
-		l.locker.own[l.id] = false // the next one to want it removes it
+		l.locker.own[l.id] = false // whoever wants it next removes it
 	}
 	l.locker.mu.Unlock()
 	_ = l.file.Close()
@@ -238,7 +236,7 @@ func (l *Lock) Release() error {
 	return err
 }
 
-// verify tells whether the name still stands for our lock file.
+// verify checks that the name still belongs to our lock file.
 func (l *Lock) verify() error {
 	st, err := l.dir.Lstat(l.name)
 	if err == nil && st.ID() == l.id {

@@ -14,17 +14,17 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// life is what can be known of a lock's holder.
+// life is what is known about whether a lock's holder still exists.
 type life uint8
 
 const (
-	unknown  life = iota // of another host, or the file does not say
+	unknown  life = iota // on another host, or the file does not say
 	alive                // a process of this host
 	dead                 // a process of this host that does not exist
-	replaced             // its number belongs to a process that began after the lock's last change
+	replaced             // its number belongs to a process that started after the lock's last change
 )
 
-// holder is who a lock file says holds it.
+// holder is the holder that a lock file names.
 type holder struct {
 	life life
 	pid  int
@@ -43,10 +43,11 @@ func (h holder) String() string {
 	return fmt.Sprintf("process %d of this host, which no longer exists", h.pid)
 }
 
-// maxContent bounds what is read of a lock file, in bytes; Dovecot reads as much.
+// maxContent limits how many bytes of a lock file are read; Dovecot has the same limit.
 const maxContent = 512
 
-// holder reads the lock file f, which st describes; nil if it cannot be read.
+// holder determines the holder of the lock file f, which st describes; f is nil if it
+// cannot be read.
 func (l *Locker) holder(f *os.File, st dirfd.Stat) holder {
 	l.mu.Lock()
 	held := l.own[st.ID()]
@@ -83,9 +84,9 @@ func (l *Locker) holder(f *os.File, st dirfd.Stat) holder {
 	return h
 }
 
-// ownLife judges a lock with the number of this process. One that is not in
-// the books and younger than the process may be held by a process with the
-// same number and host name in another container: it stays unknown.
+// ownLife judges a lock with the number of this process. A lock that the Locker does not
+// know and that is younger than the process may be held by a process with the same number
+// and host name in another container: its holder is unknown.
 func (l *Locker) ownLife(id dirfd.ID, changed time.Time) life {
 	l.mu.Lock()
 	held, ours := l.own[id]
@@ -99,7 +100,7 @@ func (l *Locker) ownLife(id dirfd.ID, changed time.Time) life {
 	return unknown
 }
 
-// parseHolder reads "<pid>:<host>", with or without a line end.
+// parseHolder parses "<pid>:<host>", with or without a line end.
 func parseHolder(content []byte) (holder, bool) {
 	pid, host, ok := strings.Cut(string(bytes.TrimSuffix(content, []byte("\n"))), ":")
 	if !ok {
@@ -118,8 +119,8 @@ type process struct {
 	started time.Time // zero if it cannot be read
 }
 
-// startSlack is how much a process's start, which the kernel counts from boot
-// in hundredths of a second, may seem later than it was.
+// startSlack is how much later than it was a process's start may seem, since the kernel
+// counts it from boot in hundredths of a second.
 const startSlack = 3 * time.Second
 
 func findProcess(pid int) process {
@@ -138,10 +139,10 @@ func findProcess(pid int) process {
 	return p
 }
 
-// bootTime is when the machine was started, by the clock as it is now, or before
-// that, never after it: the clock is read first, so that who is held up between
-// the two readings does not find a process younger than a lock, nor a lock older
-// than the machine's start, that are not.
+// bootTime returns when the machine was started, according to the clock as it is now, or a
+// moment before that, but never after it. The clock is read first, so that a delay between
+// the two readings can neither make a process seem younger than a lock nor a lock older
+// than the machine's start if they are not.
 func bootTime() time.Time {
 	now := time.Now()
 	var up unix.Timespec
@@ -151,12 +152,12 @@ func bootTime() time.Time {
 	return now.Add(-time.Duration(up.Nano()))
 }
 
-// userHZ is the unit of times in /proc, the same on every architecture that Go
-// runs Linux on.
+// userHZ is the unit of times in /proc, the same on every architecture on which Go supports
+// Linux.
 const userHZ = 100
 
-// startTicks finds field 22 of /proc/<pid>/stat (proc_pid_stat(5)). The second
-// field is the program's name in parentheses and may hold anything.
+// startTicks returns field 22 of /proc/<pid>/stat (proc_pid_stat(5)). The second field is
+// the program's name in parentheses and may contain anything.
 func startTicks(stat []byte) (int64, bool) {
 	end := bytes.LastIndexByte(stat, ')')
 	if end < 0 {

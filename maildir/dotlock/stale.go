@@ -13,11 +13,11 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// rules are the ages by which a lock counts as left behind.
+// rules are the ages at which a lock counts as left behind.
 type rules struct {
-	// fresh is the age below which nobody's death is trusted.
+	// fresh is the age below which no holder is considered dead.
 	fresh time.Duration
-	// look is how long a lock must have stayed the same between two looks.
+	// look is how long a lock must be unchanged between two looks.
 	look time.Duration
 }
 
@@ -36,12 +36,12 @@ type sighting struct {
 	since time.Time
 }
 
-// maxSightings bounds what is remembered of locks that others hold.
+// maxSightings limits how many locks of others are remembered.
 const maxSightings = 1024
 
-// sight returns for how long this process has seen the lock like this. It is
-// remembered from one Acquire to the next, because a wait may be shorter than
-// the time that a lock must stay unchanged.
+// sight returns for how long this process has seen the lock in this state. That is
+// remembered between calls of Acquire, because a wait may be shorter than the time that a
+// lock must be unchanged.
 func (l *Locker) sight(s state) time.Duration {
 	now := time.Now()
 	l.mu.Lock()
@@ -66,8 +66,8 @@ func (l *Locker) forget(id dirfd.ID) {
 	l.mu.Unlock()
 }
 
-// clear removes a lock that was left behind. It tells whether it is worth
-// trying again at once; an error says that it never will be.
+// clear removes a lock that was left behind. It reports whether it is worth trying again at
+// once; an error means that it never will be.
 func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 	st, err := dir.Lstat(name)
 	if err != nil {
@@ -79,8 +79,8 @@ func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 	if !st.Regular() {
 		return false, fmt.Errorf("%s/%s is in the way of the lock, remove it: %w", dir.Path(), name, dirfd.ErrNotRegular)
 	}
-	// Open from the first look to the last: while it is, no other file can
-	// have its inode number.
+	// The file stays open from the first look to the last, so that no other file can get
+	// its inode number.
 	f, err := dir.Open(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -91,7 +91,7 @@ func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 			return false, err
 		}
 	default:
-		f = nil // it belongs to another user: its state has to tell
+		f = nil // it belongs to another user: judge it by its state
 	}
 	s := state{id: st.ID(), size: st.Size, latest: st.Changed().UnixNano()}
 	for _, other := range opt.Watch {
@@ -122,9 +122,9 @@ func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 	return took, err
 }
 
-// leftBehind tells whether the lock in state s is nobody's any more. Its last
-// change was age ago by the clock, and this process has seen it like this for
-// so long.
+// leftBehind reports whether the lock in state s no longer belongs to anybody. Its last
+// change was age ago by the clock, and this process has seen it in this state for the
+// duration since.
 func (l *Locker) leftBehind(dir *dirfd.Dir, s state, h holder, age, since time.Duration, opt Options) bool {
 	stale := opt.Stale
 	if stale <= 0 {
@@ -132,7 +132,7 @@ func (l *Locker) leftBehind(dir *dirfd.Dir, s state, h holder, age, since time.D
 	}
 	switch h.life {
 	case dead:
-		// The clock may have gone back since the file was made.
+		// The clock may have been set back since the file was created.
 		return age >= l.rules.fresh || since >= l.rules.fresh
 	case replaced:
 		return since >= l.rules.fresh
@@ -142,18 +142,17 @@ func (l *Locker) leftBehind(dir *dirfd.Dir, s state, h holder, age, since time.D
 	return false
 }
 
-// outlived tells whether nothing has changed since before this machine was
-// started, and no other machine can hold the lock.
+// outlived reports whether nothing has changed since before this machine was started, and
+// no other machine can hold the lock.
 func (l *Locker) outlived(dir *dirfd.Dir, s state) bool {
 	return time.Unix(0, max(s.latest, s.other)).Add(startSlack).Before(l.boot()) && !dir.Shared()
 }
 
-// takeAway removes the lock file name if it is still the one that st describes,
-// and that f, if not nil, holds open. Unlinking it by name would remove
-// another's lock that took its place between the last look and the unlink; so
-// it is moved aside first and looked at there. Among processes that do the
-// same, the kernel's lock on the old file keeps even the move from happening to
-// a new one.
+// takeAway removes the lock file name if it is still the one that st describes, and that f,
+// if not nil, keeps open. Unlinking it by name could remove another process's lock that
+// replaced it between the last look and the unlink; therefore it is first moved aside and
+// examined there. Among processes that do the same, a kernel lock on the old file prevents
+// even the move of a new one.
 func takeAway(dir *dirfd.Dir, name string, f *os.File, st dirfd.Stat) (bool, error) {
 	same := func(now dirfd.Stat) bool {
 		return now.ID() == st.ID() && (f != nil || now.Mtime.Equal(st.Mtime) && now.Size == st.Size)
@@ -181,18 +180,17 @@ func takeAway(dir *dirfd.Dir, name string, f *os.File, st dirfd.Stat) (bool, err
 		return false, err
 	}
 	if same(now) {
-		_ = dir.Remove(aside) // the lock is free if only its name is
+		_ = dir.Remove(aside) // the lock is free once its name is
 		return true, nil
 	}
-	// A live lock, created in these microseconds by a program that removed the
-	// old one: back with it.
+	// A live lock, created just now by a program that removed the old one: put it back.
 	if err := dir.RenameNoReplace(aside, dir, name); err != nil {
 		return false, errors.Join(err, dir.Remove(aside))
 	}
 	return false, nil
 }
 
-// held describes the lock in an error that wraps ErrLocked.
+// held returns an error that describes the lock and wraps ErrLocked.
 func (l *Locker) held(dir *dirfd.Dir, name string) error {
 	path := dir.Path() + "/" + name
 	st, err := dir.Lstat(name)

@@ -8,10 +8,10 @@ import (
 	"slices"
 )
 
-// Create makes a mailbox (and missing levels above it as NoSelect where the
-// layout has such) and gives it special-use attributes, in any case of
-// letters. ErrExists, ErrName, ErrSpecialUse. As with all changes, the end of ctx
-// ends the wait for others' locks and gives its error.
+// Create creates a mailbox (and, as NoSelect, missing levels above it if the layout has
+// such levels), and gives it special-use attributes, whose case is ignored. It returns
+// ErrExists, ErrName or ErrSpecialUse. As with all changes, if ctx ends while waiting for a
+// lock, its error is returned.
 func (t *Tree) Create(ctx context.Context, name string, specialUse []string) error {
 	at, err := t.newPlace(name)
 	if err != nil {
@@ -22,7 +22,7 @@ func (t *Tree) Create(ctx context.Context, name string, specialUse []string) err
 		return err
 	}
 	return t.withLock(ctx, func() error {
-		// What is shown under this name may be spelled otherwise on disk.
+		// A directory that is shown under this name may be spelled differently on disk.
 		if err := t.nameFree(name, at); err != nil {
 			return err
 		}
@@ -36,11 +36,11 @@ func (t *Tree) Create(ctx context.Context, name string, specialUse []string) err
 	})
 }
 
-// removedTries is how often what another program removes each time is done anew.
+// removedTries is how often an operation is repeated if another program keeps interfering.
 const removedTries = 5
 
-// whileRemoved does something again of which another program removed a part while it
-// was done.
+// whileRemoved repeats an operation if another program removed something that it was
+// working on.
 func whileRemoved(do func() error) error {
 	for try := 1; ; try++ {
 		if err := do(); !errors.Is(err, fs.ErrNotExist) || try == removedTries {
@@ -49,8 +49,8 @@ func whileRemoved(do func() error) error {
 	}
 }
 
-// nameFree fails with ErrExists if a directory of another spelling is shown
-// under a name.
+// nameFree returns ErrExists if a directory that is spelled differently is shown under a
+// name.
 func (t *Tree) nameFree(name string, at levels) error {
 	other, d, err := t.locate(name)
 	if errors.Is(err, ErrNotFound) {
@@ -66,7 +66,7 @@ func (t *Tree) nameFree(name string, at levels) error {
 	return nil
 }
 
-// undoCreate takes back a mailbox that was made but not as asked for.
+// undoCreate removes a mailbox that was created but could not be completed.
 func (t *Tree) undoCreate(at levels, cause error) error {
 	rest, err := t.layout.remove(t.root, at)
 	if err == nil && rest != nil {
@@ -75,10 +75,10 @@ func (t *Tree) undoCreate(at levels, cause error) error {
 	return errors.Join(cause, err)
 }
 
-// Delete removes the mailbox's folder and all mail in it; its children stay. A
-// level without a folder of its own is removed if it has no children.
-// ErrNotFound, ErrInbox, ErrHasChildren (of a mere level). With ErrLeftover the
-// mailbox is gone all the same.
+// Delete removes the mailbox's folder and all mail in it, but not its children. A level
+// without a folder of its own is removed if it has no children. Delete returns ErrNotFound,
+// ErrInbox, or ErrHasChildren (only for a level without a folder). After ErrLeftover the
+// mailbox is deleted all the same.
 func (t *Tree) Delete(ctx context.Context, name string) error {
 	var rest func() error
 	err := t.withLock(ctx, func() error {
@@ -100,17 +100,17 @@ func (t *Tree) Delete(ctx context.Context, name string) error {
 	if rest == nil {
 		return err
 	}
-	// The lock is not held for this: a large folder takes long.
+	// Without the lock, because a large folder takes long.
 	if restErr := rest(); restErr != nil {
 		err = errors.Join(err, fmt.Errorf("%w: %w", ErrLeftover, restErr))
 	}
 	return err
 }
 
-// Rename renames the mailbox and its children, not INBOX (ErrInbox).
-// Subscriptions stay as they are (RFC 9051 section 6.3.6 leaves them to the
-// client, and so does Dovecot). ErrNotFound, ErrName, ErrExists also when a
-// child's new name is taken; then nothing is renamed.
+// Rename renames the mailbox and its children. INBOX cannot be renamed (ErrInbox).
+// Subscriptions are not changed (RFC 9051 section 6.3.6 leaves them to the client, and so
+// does Dovecot). Rename returns ErrNotFound, ErrName, or ErrExists, also if the new name of
+// a child is taken; then nothing is renamed.
 func (t *Tree) Rename(ctx context.Context, from, to string) error {
 	target, err := t.newPlace(to)
 	if err != nil {
@@ -127,8 +127,8 @@ func (t *Tree) Rename(ctx context.Context, from, to string) error {
 		if len(target) > len(source) && slices.Equal(target[:len(source)], source) {
 			return badName(to, "is below the mailbox that would get this name")
 		}
-		// A mailbox whose spelling on disk alone is odd may be renamed to
-		// what it is shown as.
+		// A mailbox that merely has an odd spelling on disk may be renamed to the name
+		// under which it is shown.
 		if shown := t.show(source); !slices.Equal(encode(shown), target) {
 			if err := t.nameFree(to, target); err != nil {
 				return err
@@ -140,8 +140,8 @@ func (t *Tree) Rename(ctx context.Context, from, to string) error {
 	})
 }
 
-// locateOther finds the place of any mailbox or level but INBOX, also that of
-// a level that is only implied.
+// locateOther finds the place of any mailbox or level except INBOX, including a level that
+// is only implied.
 func (t *Tree) locateOther(name string) (levels, error) {
 	text, err := t.parse(name)
 	if err != nil {
@@ -160,7 +160,7 @@ func (t *Tree) locateOther(name string) (levels, error) {
 	return at, d.Close()
 }
 
-// named adds the name that the client used to an error of a layout.
+// named adds the name that the client used to a layout's error.
 func named(err error, name string) error {
 	if err == ErrNotFound {
 		return fmt.Errorf("%w: %q", ErrNotFound, name)

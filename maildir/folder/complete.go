@@ -10,7 +10,7 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// complete makes the directories that the open mailbox at a place needs.
+// complete creates the directories that the open mailbox at a place lacks.
 func (t *Tree) complete(at levels, d *dirfd.Dir) error {
 	missing, err := t.letMake(d)
 	if err != nil {
@@ -20,7 +20,8 @@ func (t *Tree) complete(at levels, d *dirfd.Dir) error {
 		return nil
 	}
 	if len(at) > 0 && slices.Contains(missing, "cur") {
-		// It may be what makes a mailbox of it: then somebody has just deleted that.
+		// It may be what makes the directory a mailbox: then somebody has just deleted the
+		// mailbox.
 		ok, err := t.layout.selectable(d)
 		if err == nil && !ok {
 			err = fmt.Errorf("%w: it was deleted just now", ErrNotFound)
@@ -36,9 +37,9 @@ func (t *Tree) complete(at levels, d *dirfd.Dir) error {
 	return t.makeDirs(d, missing, rights)
 }
 
-// makeDirs makes directories, which may be there already, durable on return. After an
-// error those that it made are gone, unless they have mail: who comes next would take
-// them for durable.
+// makeDirs creates directories, which may exist already, durable on return. After an error
+// it removes those that it created, unless they contain mail: others would assume that they
+// are durable.
 func (t *Tree) makeDirs(d *dirfd.Dir, names []string, rights dirfd.Rights) (err error) {
 	var made []string
 	defer func() {
@@ -65,10 +66,9 @@ func (t *Tree) makeDirs(d *dirfd.Dir, names []string, rights dirfd.Rights) (err 
 	return nil
 }
 
-// letMake waits while another program may be about to make what is in a new
-// folder, and returns what is missing then: Dovecot, mutt and maildirmake make
-// cur, new and tmp one after another, and say that the folder exists already
-// if somebody is faster.
+// letMake waits while another program may be creating the contents of a new folder, and
+// returns what is missing after that: Dovecot, mutt and maildirmake create cur, new and tmp
+// one after another, and report that the folder already exists if somebody else is faster.
 func (t *Tree) letMake(d *dirfd.Dir) (missing []string, err error) {
 	for waited := time.Duration(0); ; waited += t.pause {
 		missing, err = missingDirs(d)
@@ -86,7 +86,7 @@ func (t *Tree) letMake(d *dirfd.Dir) (missing []string, err error) {
 	}
 }
 
-// missingDirs tells which directories of an open mailbox are not there.
+// missingDirs returns which directories of an open mailbox do not exist.
 func missingDirs(d *dirfd.Dir) (missing []string, err error) {
 	for _, sub := range []string{"cur", "new", "tmp"} {
 		st, err := d.Lstat(sub)

@@ -1,29 +1,29 @@
-// Package folder maps mailbox names to the directories of a Maildir and back,
-// in the layouts "maildir++" and "fs", and keeps what belongs to the tree and
-// not to one folder: creation, removal and renaming, subscriptions and
-// special-use attributes.
+// Package folder maps mailbox names to the directories of a Maildir and back, in the
+// layouts "maildir++" and "fs", and handles what belongs to the whole tree rather than one
+// folder: creating, deleting and renaming mailboxes, subscriptions and special-use
+// attributes.
 //
-// The tree belongs to everyone. Other programs create, rename and remove
-// folders at any moment, and a folder's owner may be hostile:
+// The tree belongs to everyone. Other programs create, rename and remove folders at any
+// moment, and a folder's owner may be hostile:
 //
 //   - What is on disk is looked up at every call; nothing is cached.
-//   - Create, Delete, Rename and Provision hold the lock that Dovecot holds
-//     for the same work (mailboxes.lock, see lock.go). Programs that take no
-//     lock are met by system calls that fail rather than overwrite.
-//   - Directories are reached by handle, one level at a time. A symbolic link
-//     is no folder: it is neither listed nor opened, wherever it leads.
-//   - Every change is made durable before the call returns. A Rename in the
-//     layout maildir++ renames several directories; a crash in the middle
-//     leaves each under its old or its new name, and nothing lost.
-//   - A directory whose name is no mailbox name (raw 8-bit text, a control
-//     character, an empty level) gets a visible name by which clients reach it
-//     (see show in names.go), and keeps its name on disk.
+//   - Create, Delete, Rename and Provision hold the lock that Dovecot holds for the same
+//     operations (mailboxes.lock, see lock.go). Against programs that take no lock, system
+//     calls are used that fail rather than overwrite.
+//   - Directories are opened by handle, one level at a time. A symbolic link is not a
+//     folder: it is neither listed nor opened, wherever it leads.
+//   - Every change is durable before the call returns. A Rename in the layout maildir++
+//     renames several directories; a crash halfway leaves each under its old or its new
+//     name, and nothing is lost.
+//   - A directory whose name is not a valid mailbox name (raw 8-bit text, a control
+//     character, an empty level) is shown to clients under a substitute name (see show in
+//     names.go) and keeps its name on disk.
 //
-// names.go turns names into places on disk and back, with utf7.go; maildirpp.go and
-// fslayout.go are the layouts, which a third one would stand beside. change.go creates,
-// renames and deletes mailboxes, provision.go makes the first ones, list.go lists them.
-// complete.go makes what a folder lacks, trash.go removes one, and validity.go sees to
-// it that its UIDVALIDITY is not given again. subscriptions.go and specialuse.go are
+// names.go converts between names and places on disk, with utf7.go; maildirpp.go and
+// fslayout.go are the layouts, next to which a third one could be added. change.go creates,
+// renames and deletes mailboxes, provision.go creates the first ones, and list.go lists
+// them. complete.go creates what a folder lacks, trash.go removes a folder, and validity.go
+// makes sure that its UIDVALIDITY is not reused. subscriptions.go and specialuse.go handle
 // files of the tree.
 package folder
 
@@ -41,8 +41,8 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// Errors that callers tell apart. The text of ErrName's wrapping error says
-// what is wrong with the name.
+// Errors that callers distinguish. The text of the error that wraps ErrName says what is
+// wrong with the name.
 var (
 	ErrNotFound    = errors.New("no such mailbox")
 	ErrExists      = errors.New("mailbox already exists")
@@ -50,46 +50,46 @@ var (
 	ErrHasChildren = errors.New("mailbox has children")
 	ErrInbox       = errors.New("not allowed for INBOX")
 	ErrSpecialUse  = errors.New("special use not allowed") // RFC 6154 section 3: USEATTR
-	// ErrLeftover says that a mailbox is deleted, but not all of its files
-	// could be removed: for the log, not for the client.
+	// ErrLeftover means that a mailbox was deleted, but not all of its files could be
+	// removed. It is meant for the log, not for the client.
 	ErrLeftover = errors.New("the mailbox is deleted, but not all of its files are")
 )
 
-// Layouts of a Maildir's folders on disk.
+// The layouts of a Maildir's folders on disk.
 const (
 	LayoutMaildirPP = "maildir++" // A/B is the directory .A.B
 	LayoutFS        = "fs"        // A/B is the directory A/B
 )
 
-// Options say how names map to directories.
+// Options define how names map to directories.
 type Options struct {
 	Layout    string // "maildir++" or "fs"; there is no default
 	Separator byte   // between levels, as clients see it: '/' or '.'
-	Prefix    string // before every name but INBOX, such as "INBOX."; includes the separator
-	// SpecialUse gives names their special-use attribute ("Sent Items":
-	// "\\Sent") unless the Maildir's own file gives the attribute to an
-	// existing mailbox. Names have '/' between levels and no prefix.
+	Prefix    string // before every name except INBOX, such as "INBOX."; includes the separator
+	// SpecialUse assigns special-use attributes to names ("Sent Items": "\\Sent"). An entry
+	// has no effect if the Maildir's own file gives the attribute to an existing mailbox.
+	// Names have '/' between levels and no prefix.
 	SpecialUse map[string]string
 	Fsync      bool
 }
 
-// Default is a folder that a new Maildir gets.
+// Default is a folder that every new Maildir gets.
 type Default struct {
 	Name       string // with '/' between levels and without prefix
 	SpecialUse string // "\\Sent" or ""
 }
 
-// Entry is one mailbox of a listing.
+// Entry is one mailbox in a listing.
 type Entry struct {
 	Name        string // UTF-8, as clients see it
 	NoSelect    bool   // a level that has no folder of its own
-	NonExistent bool   // a NoSelect level that is not even a directory: only names below it imply it
+	NonExistent bool   // a NoSelect level that is not even a directory, but only implied by names below it
 	HasChildren bool
 	Subscribed  bool
 	SpecialUse  []string // sorted
 }
 
-// Tree is the folders of one account. Safe for concurrent use.
+// Tree is the folders of one account. It is safe for concurrent use.
 type Tree struct {
 	root   *dirfd.Dir
 	opt    Options
@@ -98,19 +98,19 @@ type Tree struct {
 	sleep  func(time.Duration)
 	patience
 
-	log      *slog.Logger // nil: nothing is logged
-	troubled atomic.Bool  // the log was told that the subscriptions cannot be used
+	log      *slog.Logger // nil: no logging
+	troubled atomic.Bool  // the log already says that the subscriptions cannot be used
 
-	one      turn         // of who wants or has the lock of the tree
-	changing sync.RWMutex // held for writing while directories get new names, so that a listing by this process sees no half of a Rename
-	files    turn         // of who rewrites one of the tree's own files
-	// doubtful are those of them that could not be made durable. Another sync may say that
-	// all is well and be wrong: they are written anew. Guarded by files.
+	one      turn         // the right to try for, or hold, the tree's lock
+	changing sync.RWMutex // held for writing while directories are renamed, so that a listing by this process never sees half of a Rename
+	files    turn         // the right to rewrite one of the tree's own files
+	// doubtful are those of them that could not be made durable. A second sync may wrongly
+	// report success, so they are written again. Guarded by files.
 	doubtful map[string]bool
 }
 
-// NewTree reads nothing yet; root stays the caller's. A layout that is none of the
-// two is an error.
+// NewTree returns a Tree without reading anything. root still belongs to the caller. An
+// unknown layout is an error.
 func NewTree(root *dirfd.Dir, opt Options) (*Tree, error) {
 	if opt.Separator == 0 {
 		opt.Separator = '/'
@@ -134,42 +134,43 @@ func NewTree(root *dirfd.Dir, opt Options) (*Tree, error) {
 	return t, nil
 }
 
-// LogTo has the tree log what its clients are not told. Call it before anything else.
+// LogTo makes the tree log errors that its callers are not told. It must be called before
+// any other method.
 func (t *Tree) LogTo(log *slog.Logger) { t.log = log }
 
-// Separator is the hierarchy separator that clients see.
+// Separator returns the hierarchy separator that clients see.
 func (t *Tree) Separator() byte { return t.opt.Separator }
 
-// Prefix is the namespace prefix.
+// Prefix returns the namespace prefix.
 func (t *Tree) Prefix() string { return t.opt.Prefix }
 
-// layout is one way to keep folders on disk. at is never empty: INBOX is the
-// root itself in every layout.
+// layout is one way to store folders on disk. at is never empty: INBOX is the root itself
+// in every layout.
 type layout interface {
-	// separator stands between levels on disk, whatever clients see.
+	// separator returns the character between levels on disk, whatever clients see.
 	separator() byte
-	// refuse says why no mailbox can be made at a place, "" if one can.
+	// refuse returns why no mailbox can be created at a place, "" if one can.
 	refuse(at levels) string
-	// open opens the directory at a place. fs.ErrNotExist also stands for a
-	// symbolic link and anything else that is no directory.
+	// open opens the directory at a place. It also returns fs.ErrNotExist for a symbolic
+	// link and anything else that is not a directory.
 	open(root *dirfd.Dir, at levels) (*dirfd.Dir, error)
-	// selectable tells whether the directory of a place is a mailbox.
+	// selectable reports whether the directory of a place is a mailbox.
 	selectable(d *dirfd.Dir) (bool, error)
-	// scan calls f for each directory, in no certain order.
+	// scan calls f for each directory, in unspecified order.
 	scan(root *dirfd.Dir, f func(at levels, selectable bool) error) error
-	// create makes a mailbox; ErrExists.
+	// create creates a mailbox, or returns ErrExists.
 	create(root *dirfd.Dir, at levels) error
-	// remove takes the mailbox away from its place; ErrNotFound,
-	// ErrHasChildren. What is left to do, such as emptying a trash directory,
-	// it returns: it needs no lock and may take long.
+	// remove removes the mailbox from its place, or returns ErrNotFound or ErrHasChildren.
+	// rest is the remaining work, such as emptying a trash directory: it needs no lock and
+	// may take long.
 	remove(root *dirfd.Dir, at levels) (rest func() error, err error)
-	// rename moves a mailbox and those below it, or those alone; ErrNotFound,
-	// ErrExists.
+	// rename moves a mailbox and those below it, or, for a mere level, just those below it.
+	// It returns ErrNotFound or ErrExists.
 	rename(root *dirfd.Dir, from, to levels) error
 }
 
-// OpenDir opens the mailbox's directory; missing cur/new/tmp are created.
-// ErrNotFound, ErrName. The caller closes it.
+// OpenDir opens the mailbox's directory, and creates cur, new and tmp in it if they are
+// missing. It returns ErrNotFound or ErrName. The caller closes the directory.
 func (t *Tree) OpenDir(name string) (*dirfd.Dir, error) {
 	at, d, err := t.locate(name)
 	if err != nil {
@@ -200,15 +201,15 @@ func makeDir(d *dirfd.Dir, name string, rights dirfd.Rights) error {
 	return sub.Close()
 }
 
-// notThere tells whether an error of a lookup says that there is no directory
-// of that name.
+// notThere reports whether the error of a lookup means that there is no directory with that
+// name.
 func notThere(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) ||
 		errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, dirfd.ErrBadName)
 }
 
-// locate finds the directory of an existing mailbox or level; ErrNotFound also for a
-// name that those below it only imply. at is empty for INBOX.
+// locate finds the directory of an existing mailbox or level. It also returns ErrNotFound
+// for a name that is only implied by those below it. at is empty for INBOX.
 func (t *Tree) locate(name string) (at levels, d *dirfd.Dir, err error) {
 	text, err := t.parse(name)
 	if err != nil {

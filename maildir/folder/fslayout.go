@@ -12,8 +12,8 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// fsLayout keeps mailbox A/B in the directory A/B of the root. A directory is
-// a mailbox if it holds a directory "cur"; others are only levels.
+// fsLayout stores mailbox A/B in the directory A/B of the root. A directory is a mailbox if
+// it contains a directory "cur"; others are only levels.
 type fsLayout struct{ sync syncDir }
 
 func (fsLayout) separator() byte { return '/' }
@@ -21,8 +21,8 @@ func (fsLayout) separator() byte { return '/' }
 // mailDirs are the parts of a mailbox; no level can have their names.
 var mailDirs = []string{"cur", "new", "tmp"}
 
-// treeFiles are the files that mail programs keep beside the folders. A new
-// folder with such a name would stand in their way.
+// treeFiles are files that mail programs keep beside the folders. A new folder with such a
+// name would get in their way.
 var treeFiles = []string{
 	trashName, "maildirfolder", "maildirsize", "subscriptions", "subscriptions.lock", "mailboxes.lock",
 	specialUseFile, specialUseFile + ".lock", "maildird-history", "maildird-quarantine", "maildird-metadata", "maildird-metadata-account", "maildird-urlauth",
@@ -49,10 +49,10 @@ func (fsLayout) refuse(at levels) string {
 	return ""
 }
 
-// hidden tells whether a directory of this name is never a level.
+// hidden reports whether a directory with this name is never a level.
 func hidden(name string) bool { return name == trashName || foreign(name) }
 
-// open opens the root a second time for no levels.
+// open returns a second handle of the root if at is empty.
 func (fsLayout) open(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
 	d, err := root.Dup()
 	if err != nil {
@@ -84,12 +84,12 @@ func (fsLayout) selectable(d *dirfd.Dir) (bool, error) {
 	return err == nil && st.Mode.IsDir(), err
 }
 
-// scanTries is how often the tree is looked through while folders move in it.
+// scanTries is how often the tree is walked while folders are being moved in it.
 const scanTries = 4
 
-// scan looks through the tree again if folders seem to have moved meanwhile, until it
-// finds the same twice: one that moves from where nobody looked yet to where somebody
-// did would be missing.
+// scan walks the tree again if folders seem to have been moved meanwhile, until it finds
+// the same twice: a folder that moves from a part that was not walked yet to one that was
+// would be missed.
 func (l fsLayout) scan(root *dirfd.Dir, f func(at levels, selectable bool) error) error {
 	var before []fsFound
 	for try := 1; ; try++ {
@@ -121,14 +121,14 @@ func (a fsFound) same(b fsFound) bool {
 	return a.selectable == b.selectable && slices.Equal(a.at, b.at)
 }
 
-// fsWalk looks through the tree once.
+// fsWalk is one walk through the tree.
 type fsWalk struct {
 	began time.Time
 	found []fsFound
-	moved bool // a directory was removed or renamed meanwhile, or that cannot be told
+	moved bool // a directory was removed or renamed meanwhile, or may have been
 }
 
-// visit finds what is below d and tells whether d itself is a mailbox; fs.ErrNotExist
+// visit collects what is below d and reports whether d itself is a mailbox; fs.ErrNotExist
 // if d was removed.
 func (w *fsWalk) visit(d *dirfd.Dir, at levels) (bool, error) {
 	in, err := contentOf(d, maxFolders-len(w.found))
@@ -149,7 +149,8 @@ func (w *fsWalk) visit(d *dirfd.Dir, at levels) (bool, error) {
 			w.moved = true
 			continue
 		case errors.Is(err, fs.ErrPermission):
-			// It is there and not for us: a level that leads nowhere.
+			// It exists, but this process cannot read it: a level without anything below
+			// it.
 		case err != nil:
 			return false, err
 		}
@@ -170,9 +171,9 @@ func (w *fsWalk) enter(d *dirfd.Dir, name string, at levels) (selectable bool, e
 	return w.visit(sub, at)
 }
 
-// fsContent is what matters in a directory.
+// fsContent is what matters of a directory's contents.
 type fsContent struct {
-	names      []string // of the directories in it that are levels of names
+	names      []string // of the directories in it that are levels of mailbox names
 	selectable bool     // it is a mailbox
 	changed    time.Time
 }
@@ -236,7 +237,7 @@ func (l fsLayout) createOnce(root *dirfd.Dir, at levels) (err error) {
 	if err != nil {
 		return err
 	}
-	// "cur" comes last: it makes the directory a mailbox.
+	// "cur" comes last, since it makes the directory a mailbox.
 	for _, sub := range []string{"new", "tmp", "cur"} {
 		err := makeDir(d, sub, rights)
 		if errors.Is(err, fs.ErrExist) && sub == "cur" {
@@ -254,8 +255,8 @@ func (l fsLayout) createOnce(root *dirfd.Dir, at levels) (err error) {
 	return nil
 }
 
-// makeLevels opens the directory of a place and makes those that are missing, which
-// unmake takes back. For no levels it opens the root a second time.
+// makeLevels opens the directory of a place and creates those that are missing; unmake
+// removes them again. If at is empty, it returns a second handle of the root.
 func (l fsLayout) makeLevels(root *dirfd.Dir, at levels) (d *dirfd.Dir, unmake func(), err error) {
 	if d, err = root.Dup(); err != nil {
 		return nil, nil, err
@@ -308,7 +309,7 @@ func (l fsLayout) makeLevel(d *dirfd.Dir, level string) (sub *dirfd.Dir, isNew b
 	return sub, true, nil
 }
 
-// removeLevel removes the directory of a place, if nothing is in it.
+// removeLevel removes the directory of a place if it is empty.
 func (l fsLayout) removeLevel(root *dirfd.Dir, at levels) {
 	above, err := l.above(root, at)
 	if err != nil {
@@ -329,7 +330,7 @@ func (l fsLayout) remove(root *dirfd.Dir, at levels) (func() error, error) {
 	defer d.Close()
 	in, err := contentOf(d, maxFolders)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = ErrNotFound // by now
+		err = ErrNotFound // removed in the meantime
 	}
 	if err != nil {
 		return nil, err
@@ -349,11 +350,11 @@ func (l fsLayout) remove(root *dirfd.Dir, at levels) (func() error, error) {
 	if in.selectable {
 		return trash(above, name, root, l.sync)
 	}
-	// No mailbox, so what it may hold is no mail and not ours to remove.
+	// It is not a mailbox, so whatever it contains is not mail and must not be removed.
 	if err := above.RemoveDir(name); err != nil {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			err = ErrNotFound // by now
+			err = ErrNotFound // removed in the meantime
 		case errors.Is(err, unix.ENOTEMPTY):
 			err = fmt.Errorf("%w: %s is no mailbox and holds other files", ErrHasChildren, d.Path())
 		}
@@ -371,12 +372,12 @@ func (l fsLayout) above(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
 	return d, err
 }
 
-// removeContent makes a mailbox a mere level: its mail goes, what is below
-// stays. Files go with the mail, lest a later mailbox of the same name take up
-// its UIDs.
+// removeContent turns a mailbox into a mere level: it removes the mail, but not what is
+// below. Files are removed with the mail, so that a later mailbox of the same name does not
+// continue with its UIDs.
 func (l fsLayout) removeContent(root, d *dirfd.Dir) (func() error, error) {
-	// "cur" goes first: without it the directory is no mailbox any more, whatever
-	// becomes of the rest.
+	// "cur" goes first: without it, the directory is not a mailbox any more, whatever
+	// happens to the rest.
 	emptyTrash, err := trash(d, "cur", root, l.sync)
 	if err != nil {
 		return nil, err
@@ -385,7 +386,7 @@ func (l fsLayout) removeContent(root, d *dirfd.Dir) (func() error, error) {
 	return func() error { return errors.Join(left, emptyTrash()) }, nil
 }
 
-// removeRest removes what is left of a mailbox but its cur/.
+// removeRest removes what is left of a mailbox other than its cur/.
 func (l fsLayout) removeRest(d *dirfd.Dir) error {
 	var files []string
 	if err := d.List(func(name []byte, kind dirfd.Kind, _ uint64) bool {

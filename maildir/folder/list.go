@@ -10,14 +10,14 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// unusable tells whether an error says that a file is not one that a mail
-// program made, or not for this process. A listing goes on without it.
+// unusable reports whether an error means that a file was not made by a mail program, or
+// cannot be read by this process. A listing does without it.
 func unusable(err error) bool {
 	return errors.Is(err, dirfd.ErrNotRegular) || errors.Is(err, fs.ErrPermission) || errors.Is(err, dirfd.ErrTooLong) ||
 		errors.Is(err, errSubscriptions)
 }
 
-// logTrouble logs that the subscriptions cannot be used, once as long as it is so.
+// logTrouble logs that the subscriptions cannot be used, once until they can be used again.
 func (t *Tree) logTrouble(err error) {
 	switch {
 	case err == nil:
@@ -27,10 +27,9 @@ func (t *Tree) logTrouble(err error) {
 	}
 }
 
-// List gives all mailboxes, INBOX first, the others sorted by name. A
-// subscriptions file that cannot be used (a symbolic link, no right to read, too
-// long, of an unknown form) counts as empty here; the log and Subscriptions tell the
-// error.
+// List returns all mailboxes: INBOX first, the others sorted by name. A subscriptions file
+// that cannot be used (a symbolic link, not readable, too long, of unknown format) counts
+// as empty here; the error is logged, and Subscriptions returns it.
 func (t *Tree) List() ([]Entry, error) {
 	t.changing.RLock()
 	defer t.changing.RUnlock()
@@ -39,7 +38,7 @@ func (t *Tree) List() ([]Entry, error) {
 	err := t.layout.scan(t.root, func(at levels, selectable bool) error {
 		text := t.show(at)
 		if len(text) == 0 {
-			return nil // hidden behind INBOX
+			return nil // hidden by INBOX
 		}
 		name := t.join(text)
 		if _, twice := found[name]; twice && !slices.Equal(at, encode(text)) {
@@ -84,8 +83,8 @@ func rank(e Entry) int {
 	return 1
 }
 
-// addLevels adds the levels that only names below them imply, and notes who
-// has children.
+// addLevels adds the levels that are only implied by names below them, and sets
+// HasChildren.
 func (t *Tree) addLevels(found map[string]Entry) {
 	names := make([]string, 0, len(found))
 	for name := range found {

@@ -14,34 +14,34 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// patience says how long to wait for others.
+// patience defines how long to wait for others.
 type patience struct {
 	lock  time.Duration // for the lock of the tree
 	file  time.Duration // for the lock of a file
 	stale time.Duration // age at which the lock of a file counts as left behind
 	pause time.Duration // between two attempts
-	young time.Duration // age of a folder's directory up to which its maker may still be at work in it
+	young time.Duration // age of a folder's directory up to which its creator may still be filling it
 }
 
-// Dovecot waits two minutes for subscriptions.lock and takes one over that has
-// not been touched for half a minute.
+// Dovecot waits two minutes for subscriptions.lock, and takes it over if it was not touched
+// for half a minute.
 var defaultPatience = patience{lock: 30 * time.Second, file: 60 * time.Second, stale: 30 * time.Second, pause: 10 * time.Millisecond, young: 250 * time.Millisecond}
 
-// ErrLocked is wrapped by the error of a wait for another program that was too
-// long.
+// ErrLocked is wrapped by the error that is returned after waiting too long for another
+// program.
 var ErrLocked = errors.New("another program holds the lock")
 
-// treeLock is the name of the file whose lock Dovecot holds while it creates,
-// deletes or renames a mailbox.
+// treeLock is the name of the file that Dovecot locks while it creates, deletes or renames
+// a mailbox.
 const treeLock = "mailboxes.lock"
 
-// withLock runs change while no other program that takes the lock, and no
-// other goroutine, changes the tree. The lock is a kernel lock on the file, so
-// one left by a dead program holds nothing. The file exists while the lock is
-// held: it gets its name only when it is locked, and loses it before the
-// lock; who has locked a file that lost its name starts again. The wait for other
-// goroutines counts: if they wait for a program in vain, each waits no longer. The
-// end of ctx ends the wait, but not the change.
+// withLock runs change while no other goroutine, and no other program that takes the lock,
+// changes the tree. The lock is a kernel lock on the file, so that of a dead program has no
+// effect. The file exists while the lock is held: it is locked before it gets its name, and
+// loses its name before it is unlocked; whoever locks a file without a name has to start
+// again. The time spent waiting for other goroutines counts, so that if they wait for a
+// program in vain, they do not do so one after another. If ctx ends, the wait ends, but not
+// the change.
 func (t *Tree) withLock(ctx context.Context, change func() error) error {
 	deadline := t.now().Add(t.lock)
 	if err := t.one.take(ctx); err != nil {
@@ -58,7 +58,7 @@ func (t *Tree) withLock(ctx context.Context, change func() error) error {
 			t.changing.Lock()
 			err := change()
 			t.changing.Unlock()
-			// Whoever locks a file that stays behind has the lock all the same.
+			// A file that is left behind does no harm: it can be locked.
 			_ = t.root.Remove(treeLock)
 			return err
 		}
@@ -71,12 +71,12 @@ func (t *Tree) withLock(ctx context.Context, change func() error) error {
 	}
 }
 
-// Still runs f while nobody who takes the lock makes, deletes or renames a mailbox. What
-// f asks of t it asks for itself: no method of t that changes the tree is called in it.
-// ErrLocked; the end of ctx ends the wait, but not f.
+// Still runs f while nobody who takes the lock creates, deletes or renames a mailbox. f
+// must not call methods of t that change the tree. Still may return ErrLocked. If ctx ends,
+// the wait ends, but not f.
 func (t *Tree) Still(ctx context.Context, f func() error) error { return t.withLock(ctx, f) }
 
-// wait waits for the next attempt to get a lock, or for the end of ctx.
+// wait waits until the next attempt to get a lock, or until ctx ends.
 func (t *Tree) wait(ctx context.Context) error {
 	select {
 	case <-time.After(t.pause):
@@ -86,8 +86,8 @@ func (t *Tree) wait(ctx context.Context) error {
 	}
 }
 
-// turn is a mutex that one can stop waiting for. Capacity 1; who has it, has put
-// something in.
+// turn is a mutex on which a wait can be cancelled: a channel with capacity 1, which is
+// full while it is held.
 type turn chan struct{}
 
 func (u turn) take(ctx context.Context) error {
@@ -101,14 +101,14 @@ func (u turn) take(ctx context.Context) error {
 
 func (u turn) give() { <-u }
 
-// tryTreeLock returns nil if someone else has the lock.
+// tryTreeLock returns nil if somebody else has the lock.
 func (t *Tree) tryTreeLock() (*os.File, error) {
 	f, err := t.root.OpenAppend(treeLock)
 	if errors.Is(err, fs.ErrNotExist) {
 		return t.makeTreeLock()
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, nil // that of a program which runs as another user
+		return nil, nil // the file of a program that runs as another user
 	}
 	if err != nil {
 		return nil, err
@@ -146,15 +146,14 @@ func (t *Tree) makeTreeLock() (*os.File, error) {
 	return nil, err
 }
 
-// lockWhole takes a lock of the open file, which goroutines of one process
-// exclude each other with too, and which conflicts with Dovecot's locks of a
-// process.
+// lockWhole acquires an open file description lock. It excludes other goroutines of this
+// process too, and conflicts with Dovecot's process locks.
 func lockWhole(f *os.File) bool {
 	whole := unix.Flock_t{Type: unix.F_WRLCK}
 	return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &whole) == nil
 }
 
-// isNamed tells whether a file has a name, still.
+// isNamed reports whether an open file still has the given name.
 func (t *Tree) isNamed(f *os.File, name string) (bool, error) {
 	st, err := t.root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -167,14 +166,13 @@ func (t *Tree) isNamed(f *os.File, name string) (bool, error) {
 	return own.ID() == st.ID(), nil
 }
 
-// maxTreeFile bounds the files that are read whole, in bytes.
+// maxTreeFile limits the size in bytes of files that are read completely.
 const maxTreeFile = 16 << 20
 
-// rewrite replaces one of the tree's own files in Dovecot's way: the new
-// content is written to "<name>.lock", which must not exist before, and takes
-// the file's place. edit gets the present content, nil if there is no file,
-// and returns the new one; returning nil leaves the file as it is. The end of ctx
-// ends the wait for the lock.
+// rewrite replaces one of the tree's own files in the same way as Dovecot: it writes the
+// new content to "<name>.lock", which must not exist before, and renames that to the file's
+// name. edit gets the present content, nil if there is no file, and returns the new one; if
+// it returns nil, the file is not changed. If ctx ends, the wait for the lock ends.
 func (t *Tree) rewrite(ctx context.Context, name string, edit func(old []byte) ([]byte, error)) error {
 	deadline := t.now().Add(t.file)
 	if err := t.files.take(ctx); err != nil {
@@ -215,13 +213,13 @@ func (t *Tree) rewrite(ctx context.Context, name string, edit func(old []byte) (
 		return giveUp(err)
 	}
 	err = t.settle(name)
-	if err != nil && old == nil { // who opens the tree anew would take it for durable
+	if err != nil && old == nil { // otherwise, whoever opens the tree next would assume that it is durable
 		err = errors.Join(err, t.root.Remove(name))
 	}
 	return err
 }
 
-// settle makes the name of a file durable that was just written. t.files is had.
+// settle makes the name of a file that was just written durable. t.files is held.
 func (t *Tree) settle(name string) error {
 	if !t.opt.Fsync {
 		return nil
@@ -257,9 +255,9 @@ func (t *Tree) createLock(ctx context.Context, lock string, deadline time.Time) 
 	}
 }
 
-// removeStale removes a lock file that nobody has touched for long. It is
-// moved aside first: should it turn out to be a fresh one that took the stale
-// one's place just then, it goes back.
+// removeStale removes a lock file that nobody has touched for long. It first moves the file
+// aside: if that turns out to be a fresh lock that has just replaced the stale one, it
+// moves it back.
 func (t *Tree) removeStale(lock string) bool {
 	seen, err := t.root.Lstat(lock)
 	if err != nil || t.now().Sub(seen.Changed()) < t.stale {

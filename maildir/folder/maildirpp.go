@@ -11,22 +11,22 @@ import (
 	"maildird/maildir/quarantine"
 )
 
-// trashName is where Dovecot moves a folder that is being deleted. It is never
-// listed; Dovecot removes what it finds there after an hour.
+// trashName is the directory to which Dovecot moves a folder that is being deleted. It is
+// never listed; Dovecot removes what it finds there after an hour.
 const trashName = "..DOVECOT-TRASHED"
 
-// fileNameMax is the longest name of a directory entry in octets.
+// fileNameMax is the length in octets of the longest file name.
 const fileNameMax = 255
 
-// maxFolders bounds one listing, whoever made the directories.
+// maxFolders limits how many folders are listed, whoever created them.
 const maxFolders = 1 << 17
 
-// ppLayout is Maildir++: mailbox A/B is the directory ".A.B" of the root.
-// Levels need no directory of their own. An empty file "maildirfolder" tells
-// other programs that the directory is no Maildir root.
+// ppLayout is Maildir++: mailbox A/B is the directory ".A.B" of the root. Levels need no
+// directory of their own. An empty file "maildirfolder" tells other programs that the
+// directory is not the root of a Maildir.
 type ppLayout struct{ sync syncDir }
 
-// syncDir makes the names in a directory durable, if that is wanted.
+// syncDir makes the names in a directory durable, if so configured.
 type syncDir func(*dirfd.Dir) error
 
 func (ppLayout) separator() byte { return '.' }
@@ -44,8 +44,8 @@ func (l ppLayout) refuse(at levels) string {
 	return ""
 }
 
-// foreign tells whether a directory that programs keep in a Maildir root for
-// themselves has this name: it is no folder unless it holds mail.
+// foreign reports whether this is the name of a directory that other programs keep in a
+// Maildir root for their own purposes: it is not a folder unless it contains mail.
 func foreign(name string) bool { return name == ".notmuch" || name == quarantine.Name }
 
 func (l ppLayout) open(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
@@ -64,9 +64,9 @@ func (l ppLayout) open(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
 	return d, nil
 }
 
-// holdsMail tells whether anything lies in the cur/ or new/ of a directory.
-// That they are there says nothing: Dovecot takes any directory for a folder,
-// and makes them when a client asks for the state of all folders.
+// holdsMail reports whether a directory's cur/ or new/ contains any files. That these
+// directories exist means nothing: Dovecot treats any directory as a folder, and creates
+// them when a client asks for the status of all folders.
 func holdsMail(d *dirfd.Dir) bool {
 	for _, sub := range []string{"cur", "new"} {
 		in, err := d.OpenDir(sub)
@@ -101,8 +101,8 @@ func (l ppLayout) scan(root *dirfd.Dir, f func(at levels, selectable bool) error
 	return nil
 }
 
-// names lists the folders' directories. A listing that others changed
-// meanwhile is repeated, lest a folder renamed under it be missed.
+// names lists the folders' directories. It repeats the listing if others changed the root
+// meanwhile, so as not to miss a folder that was renamed.
 func (l ppLayout) names(root *dirfd.Dir) ([]string, error) {
 	var names, unknown []string
 	for range 3 {
@@ -179,7 +179,7 @@ func (l ppLayout) createOnce(root *dirfd.Dir, at levels) error {
 	return err
 }
 
-// fill makes what is in a new folder.
+// fill creates the contents of a new folder.
 func (l ppLayout) fill(d *dirfd.Dir, rights dirfd.Rights) error {
 	for _, sub := range []string{"new", "tmp", "cur"} {
 		if err := makeDir(d, sub, rights); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -199,8 +199,8 @@ func (l ppLayout) fill(d *dirfd.Dir, rights dirfd.Rights) error {
 	return l.sync(d)
 }
 
-// unfill takes back what was made in a new folder. Mail that came meanwhile
-// stays, and the folder with it.
+// unfill removes what was created in a new folder. If mail has arrived meanwhile, the
+// folder is kept.
 func unfill(d *dirfd.Dir) {
 	for _, sub := range []string{"cur", "tmp", "new"} {
 		_ = d.RemoveDir(sub)
@@ -208,7 +208,7 @@ func unfill(d *dirfd.Dir) {
 	_ = d.Remove("maildirfolder")
 }
 
-// rights are those of the nearest folder above, else of the root.
+// rights returns the rights of the nearest folder above, or else those of the root.
 func (l ppLayout) rights(root *dirfd.Dir, at levels) (dirfd.Rights, error) {
 	for n := len(at) - 1; n > 0; n-- {
 		d, err := root.OpenDir(l.dirName(at[:n]))
@@ -265,8 +265,8 @@ func (l ppLayout) rename(root *dirfd.Dir, from, to levels) error {
 	case len(moves) == 0:
 		return ErrNotFound
 	}
-	// All targets are checked before anything moves: half a tree under a new
-	// name is worse than none. The name itself must be free in any case.
+	// Check all targets before anything is moved: half a tree under a new name is worse
+	// than none. The new name itself must be free in any case.
 	targets := []string{newName}
 	for _, name := range moves {
 		targets = append(targets, newName+name[len(oldName):])
@@ -294,7 +294,7 @@ func (l ppLayout) rename(root *dirfd.Dir, from, to levels) error {
 		switch err := renameDir(root, name, root, newName+name[len(oldName):]); {
 		case err == nil:
 			moved = append(moved, name)
-		case !errors.Is(err, fs.ErrNotExist): // another program may have taken it away
+		case !errors.Is(err, fs.ErrNotExist): // another program may have removed it
 			return back(moved, err)
 		}
 	}

@@ -7,18 +7,18 @@ import (
 	"unicode/utf8"
 )
 
-// levels are the names of a mailbox's levels as they stand on disk, in modified
-// UTF-7 if the name was made by a mail program. No levels: INBOX.
+// levels are the levels of a mailbox's name as they are on disk, in modified UTF-7 if the
+// name was made by a mail program. It is empty for INBOX.
 type levels []string
 
-// maxName is the longest name of a mailbox in octets, and maxLevels the
-// greatest number of levels. Dovecot has the same limit of length.
+// maxName is the length in octets of the longest mailbox name, and maxLevels the greatest
+// number of levels. Dovecot has the same limit of length.
 const (
 	maxName   = 4096
 	maxLevels = 100
 )
 
-// unshowable stands in visible names for what clients cannot be shown.
+// unshowable replaces, in visible names, what clients cannot be shown.
 const unshowable = "\uFFFD"
 
 func badName(name, why string) error {
@@ -28,8 +28,8 @@ func badName(name, why string) error {
 	return fmt.Errorf("%w: %q %s", ErrName, name, why)
 }
 
-// Canonical gives the one spelling of a name ("inbox" -> "INBOX", no trailing
-// separator). ErrName tells why a name can be that of no mailbox; a name that
+// Canonical returns the canonical spelling of a name ("inbox" -> "INBOX", no trailing
+// separator). The text of ErrName says why it cannot be the name of a mailbox; a name that
 // passes may still be refused for a new one.
 func (t *Tree) Canonical(name string) (string, error) {
 	text, err := t.parse(name)
@@ -39,7 +39,7 @@ func (t *Tree) Canonical(name string) (string, error) {
 	return t.join(text), nil
 }
 
-// join gives a mailbox its name as clients see it.
+// join returns the name of a mailbox as clients see it.
 func (t *Tree) join(text []string) string {
 	if len(text) == 0 {
 		return "INBOX"
@@ -47,7 +47,7 @@ func (t *Tree) join(text []string) string {
 	return t.opt.Prefix + strings.Join(text, string(t.opt.Separator))
 }
 
-// parse splits a name as clients write it into its levels; none for INBOX.
+// parse splits a name as written by clients into its levels; none for INBOX.
 func (t *Tree) parse(name string) ([]string, error) {
 	if strings.EqualFold(name, "INBOX") {
 		return nil, nil
@@ -82,8 +82,8 @@ func (t *Tree) parse(name string) ([]string, error) {
 	return t.inboxRule(text), nil
 }
 
-// cutPrefix takes the namespace prefix away. The word INBOX in it may be
-// written in any case, as everywhere (RFC 9051 section 5.1).
+// cutPrefix removes the namespace prefix. The case of the word INBOX in it is ignored, as
+// everywhere (RFC 9051 section 5.1).
 func (t *Tree) cutPrefix(name string) (string, bool) {
 	prefix := t.opt.Prefix
 	const inbox = len("INBOX")
@@ -94,9 +94,9 @@ func (t *Tree) cutPrefix(name string) (string, bool) {
 	return strings.CutPrefix(name, prefix)
 }
 
-// inboxRule applies what Dovecot does with the word INBOX as the first level.
-// Without a prefix it is INBOX in any case, with or without levels below it.
-// Below a prefix only the exact word alone means INBOX; others are ordinary.
+// inboxRule treats the word INBOX as the first level like Dovecot. Without a prefix it
+// means INBOX in any case, with or without levels below it. Below a prefix only the exact
+// word by itself means INBOX; others are ordinary names.
 func (t *Tree) inboxRule(text []string) []string {
 	if t.opt.Prefix != "" {
 		if len(text) == 1 && text[0] == "INBOX" {
@@ -113,7 +113,7 @@ func (t *Tree) inboxRule(text []string) []string {
 	return text
 }
 
-// refuseText says why a level can stand in no visible name.
+// refuseText returns why a level cannot be part of a visible name, "" if it can.
 func (t *Tree) refuseText(level string) string {
 	if level == "" {
 		return "has two hierarchy separators in a row"
@@ -132,7 +132,7 @@ func (t *Tree) refuseText(level string) string {
 	return ""
 }
 
-// checkNew tells whether a mailbox may be created with this name.
+// checkNew checks whether a mailbox may be created with this name.
 func (t *Tree) checkNew(name string, text []string) error {
 	if strings.HasPrefix(text[0], "~") {
 		return badName(name, "begins with '~', which means a home directory in other places")
@@ -154,7 +154,7 @@ func (t *Tree) checkNew(name string, text []string) error {
 	return nil
 }
 
-// newPlace is parse and checkNew for a mailbox to be made.
+// newPlace is parse and checkNew for a mailbox that is to be created.
 func (t *Tree) newPlace(name string) (levels, error) {
 	text, err := t.parse(name)
 	if err != nil {
@@ -177,12 +177,12 @@ func encode(text []string) levels {
 	return disk
 }
 
-// show gives the visible levels of a place on disk; none if the place is INBOX
-// or hidden behind it. Text that is no modified UTF-7 is shown as it stands,
-// as Dovecot does. What remains that a client could not name (octets that are
-// no UTF-8, control characters, separators, empty levels) becomes U+FFFD.
-// Two places may look alike: then the one that the visible name encodes to
-// comes first, and the other is not reachable until it is renamed on disk.
+// show returns the visible levels of a place on disk; none if the place is INBOX or hidden
+// by it. Text that is not modified UTF-7 is shown as it is, as in Dovecot. Anything else in
+// it that a client could not write in a name (octets that are not UTF-8, control
+// characters, separators, empty levels) becomes U+FFFD. If two places look alike, the one
+// that the visible name encodes to takes precedence, and the other cannot be reached until
+// it is renamed on disk.
 func (t *Tree) show(at levels) []string {
 	if len(at) == 0 {
 		return nil
@@ -210,8 +210,8 @@ func (t *Tree) showLevel(level string) string {
 	}, text)
 }
 
-// search finds the place on disk that is shown by a name but not spelled as
-// the name encodes. Names that only show themselves are not searched for.
+// search finds the place on disk that is shown under a name but is not what the name
+// encodes to. Names that cannot stand for such a place are not searched for.
 func (t *Tree) search(text []string) (levels, bool, error) {
 	plain := true
 	for _, level := range text {

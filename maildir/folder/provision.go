@@ -9,11 +9,11 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// Provision makes a Maildir in an empty directory: the standard folders, with
-// their special-use attributes, subscribed together with INBOX, and INBOX
-// itself. It does nothing in a Maildir that exists. INBOX comes last, so a
-// Provision that was interrupted is completed by the next one. The end of ctx ends
-// the wait for others who change the tree.
+// Provision creates a Maildir in an empty directory: the default folders, with their
+// special-use attributes and subscribed together with INBOX, and INBOX itself. It does
+// nothing in a Maildir that exists. INBOX is created last, so that the next Provision
+// completes one that was interrupted. If ctx ends while waiting for others who change the
+// tree, its error is returned.
 func Provision(ctx context.Context, root *dirfd.Dir, opt Options, defaults []Default) error {
 	if exists, err := maildirExists(root); exists || err != nil {
 		return err
@@ -72,8 +72,8 @@ func (t *Tree) makeInbox() error {
 	return t.makeDirs(t.root, []string{"tmp", "new", "cur"}, rights)
 }
 
-// maildirExists tells whether INBOX exists. "new" alone does: a delivery by
-// another program may have made no more than that.
+// maildirExists reports whether INBOX exists. "new" is enough: a delivery by another
+// program may have created no more than that.
 func maildirExists(root *dirfd.Dir) (bool, error) {
 	for _, sub := range []string{"cur", "new"} {
 		_, err := root.Lstat(sub)

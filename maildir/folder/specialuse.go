@@ -9,20 +9,19 @@ import (
 	"strings"
 )
 
-// specialUseFile is a plain file of our own in the Maildir's root with the
-// special-use attributes that clients gave to mailboxes (RFC 6154), so that a
-// backup takes them along. Each line is an attribute, a blank, and a name as
-// on disk with '/' between levels:
+// specialUseFile is a text file in the Maildir's root with the special-use attributes that
+// clients gave to mailboxes (RFC 6154). It is kept there so that it is included in backups.
+// Each line is an attribute, a blank, and a name as on disk with '/' between levels:
 //
 //	\Sent Gesendete Objekte
 //
-// Lines that do not begin with a backslash are kept and mean nothing. A
-// mailbox keeps its attributes when it is renamed and loses them when it is
-// deleted. A line of a mailbox that is missing means nothing.
+// Lines that do not start with a backslash are kept and ignored. A mailbox keeps its
+// attributes when it is renamed and loses them when it is deleted. A line whose mailbox
+// does not exist is ignored.
 const specialUseFile = "maildird-specialuse"
 
-// specialUses are the attributes that a client may set: RFC 6154 section 2 and
-// RFC 8457 without \All and \Flagged, which are views of other mailboxes.
+// specialUses are the attributes that a client may set: those of RFC 6154 section 2 and RFC
+// 8457, except \All and \Flagged, which stand for views of other mailboxes.
 var specialUses = []string{`\Archive`, `\Drafts`, `\Important`, `\Junk`, `\Sent`, `\Trash`}
 
 // usesByFile maps names, as in the file, to attributes.
@@ -47,7 +46,7 @@ func cutUse(line string) (use, place string, ok bool) {
 	return use, place, ok
 }
 
-// knownUse gives the usual spelling of an attribute; they are case-insensitive.
+// knownUse returns the usual spelling of an attribute; case is ignored.
 func knownUse(use string) (string, bool) {
 	i := slices.IndexFunc(specialUses, func(known string) bool { return strings.EqualFold(known, use) })
 	if i < 0 {
@@ -58,8 +57,8 @@ func knownUse(use string) (string, bool) {
 
 func (at levels) key() string { return strings.Join(at, "/") }
 
-// fileUses reads the file. One that cannot be one of ours (a symbolic link, a
-// directory) counts as missing.
+// fileUses reads the file. If it is not a regular file (but a symbolic link or a
+// directory), it counts as missing.
 func (t *Tree) fileUses() (usesByFile, error) {
 	data, err := t.root.ReadFile(specialUseFile, maxTreeFile)
 	if err != nil && !unusable(err) && !errors.Is(err, fs.ErrNotExist) {
@@ -68,7 +67,7 @@ func (t *Tree) fileUses() (usesByFile, error) {
 	return parseSpecialUse(data), nil
 }
 
-// checkUses gives the attributes in their usual spelling; ErrSpecialUse.
+// checkUses returns the attributes in their usual spelling, or ErrSpecialUse.
 func checkUses(uses []string) ([]string, error) {
 	var known []string
 	for _, use := range uses {
@@ -82,9 +81,9 @@ func checkUses(uses []string) ([]string, error) {
 	return slices.Compact(known), nil
 }
 
-// editUses rewrites the file line by line, then appends lines. edit gets the
-// name of each line and returns the new one, "" to drop the line. The end of ctx ends
-// the wait for the file's lock.
+// editUses rewrites the file line by line, then appends lines. edit gets the name on each
+// line and returns the new one, "" to remove the line. If ctx ends, the wait for the file's
+// lock ends.
 func (t *Tree) editUses(ctx context.Context, edit func(place string) string, add []string) error {
 	if len(add) == 0 {
 		if _, err := t.root.Lstat(specialUseFile); errors.Is(err, fs.ErrNotExist) {
@@ -121,7 +120,7 @@ func (t *Tree) editUses(ctx context.Context, edit func(place string) string, add
 	})
 }
 
-// setUses gives a mailbox exactly these attributes, which must be known.
+// setUses replaces the attributes of a mailbox by these, which must be known ones.
 func (t *Tree) setUses(ctx context.Context, at levels, uses []string) error {
 	var add []string
 	for _, use := range uses {
@@ -130,10 +129,10 @@ func (t *Tree) setUses(ctx context.Context, at levels, uses []string) error {
 	return t.editUses(ctx, dropPlaces(map[string]bool{at.key(): true}), add)
 }
 
-// keepingUses calls rename, by which a mailbox and those below it get other names,
-// and which they keep their attributes through. Meanwhile they have them under both
-// names, as a line of a mailbox that is missing means nothing: if the file cannot be
-// written, nothing is renamed. What comes after that does not end with ctx.
+// keepingUses calls rename, which gives new names to a mailbox and those below it, and
+// keeps their attributes. During the rename they have them under both names, since lines of
+// missing mailboxes are ignored; if the file cannot be written, nothing is renamed. After
+// that, the end of ctx has no effect.
 func (t *Tree) keepingUses(ctx context.Context, from, to levels, rename func() error) error {
 	uses, err := t.fileUses()
 	if err != nil {
@@ -161,7 +160,7 @@ func (t *Tree) keepingUses(ctx context.Context, from, to levels, rename func() e
 	if err := rename(); err != nil {
 		return errors.Join(err, t.editUses(ctx, dropPlaces(moved), nil))
 	}
-	_ = t.editUses(ctx, dropPlaces(old), nil) // what stays is dropped when a mailbox of the name is made
+	_ = t.editUses(ctx, dropPlaces(old), nil) // leftovers are dropped when a mailbox with that name is created
 	return nil
 }
 
@@ -174,7 +173,7 @@ func dropPlaces(gone map[string]bool) func(string) string {
 	}
 }
 
-// movePlace renames a mailbox and those below it.
+// movePlace returns a function that renames a mailbox and those below it.
 func movePlace(from, to string) func(string) string {
 	return func(place string) string {
 		if rest, ok := strings.CutPrefix(place, from); ok && (rest == "" || rest[0] == '/') {
@@ -184,8 +183,8 @@ func movePlace(from, to string) func(string) string {
 	}
 }
 
-// markSpecialUse sets the attributes of a listing: by the file, and by
-// configuration those that the file gives to none of the mailboxes.
+// markSpecialUse sets the attributes of a listing: those in the file, and the configured
+// ones that the file does not give to any of the mailboxes.
 func (t *Tree) markSpecialUse(entries []Entry, places map[string]levels) error {
 	byFile, err := t.fileUses()
 	if err != nil {
@@ -220,8 +219,7 @@ func (t *Tree) markSpecialUse(entries []Entry, places map[string]levels) error {
 	return nil
 }
 
-// SpecialUse returns the attributes of a mailbox as List does, sorted.
-// ErrNotFound.
+// SpecialUse returns the attributes of a mailbox as List does, sorted, or ErrNotFound.
 func (t *Tree) SpecialUse(name string) ([]string, error) {
 	at, d, err := t.locate(name)
 	if err != nil {
@@ -241,7 +239,7 @@ func (t *Tree) SpecialUse(name string) ([]string, error) {
 		slices.Sort(uses)
 		return uses, err
 	}
-	// Whether another mailbox took the attribute, a listing tells.
+	// Only a listing shows whether another mailbox has the attribute.
 	entries, err := t.List()
 	for _, e := range entries {
 		if e.Name == name {
@@ -251,8 +249,7 @@ func (t *Tree) SpecialUse(name string) ([]string, error) {
 	return nil, err
 }
 
-// useByName is the attribute that the configuration gives to a name, "" for
-// none.
+// useByName returns the attribute that the configuration gives to a name, "" for none.
 func (t *Tree) useByName(name string) string {
 	for configured, use := range t.opt.SpecialUse {
 		if t.join(strings.Split(configured, "/")) == name {
@@ -262,9 +259,9 @@ func (t *Tree) useByName(name string) string {
 	return ""
 }
 
-// SetSpecialUse gives a mailbox these attributes instead of those that it has.
-// ErrNotFound; ErrSpecialUse for one that is not known, for INBOX, and where the
-// mailbox would keep another one because of its name.
+// SetSpecialUse replaces the attributes of a mailbox by these. It returns ErrNotFound, or
+// ErrSpecialUse for an unknown attribute, for INBOX, and if the mailbox would keep a
+// different one because of its name.
 func (t *Tree) SetSpecialUse(ctx context.Context, name string, uses []string) error {
 	uses, err := checkUses(uses)
 	if err != nil {

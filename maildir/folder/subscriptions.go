@@ -10,16 +10,16 @@ import (
 	"strings"
 )
 
-// subscriptionsFile is Dovecot's list of subscribed mailboxes in the root, in
-// one of two forms. Names are as on disk, without the namespace prefix.
+// subscriptionsFile is Dovecot's list of subscribed mailboxes in the root, in one of two
+// formats. Names are as on disk, without the namespace prefix.
 //
-//	version 1: one name a line, levels joined by the layout's separator
-//	version 2: "V\t2\n\n", then one name a line, levels joined by a tab, and
-//	           NUL, 01, tab, CR, LF inside of a level written as 01 and one
+//	version 1: one name per line, levels joined by the layout's separator
+//	version 2: "V\t2\n\n", then one name per line, levels joined by a tab, and
+//	           NUL, 01, tab, CR, LF inside a level written as 01 and one
 //	           of "0", "1", "t", "r", "n"
 //
-// A file keeps its form; a new one gets version 2. Names may be those of
-// missing mailboxes. Lines that are no names are kept.
+// A file keeps its format; a new one gets version 2. Mailboxes that are named need not
+// exist. Lines that are not names are kept.
 const subscriptionsFile = "subscriptions"
 
 const subscriptionsV2 = "V\t2\n\n"
@@ -38,8 +38,8 @@ func parseSubscriptions(data []byte) (subscriptions, error) {
 	if data == nil {
 		s.v2, s.head = true, []byte(subscriptionsV2)
 	}
-	// No name ends in a CR of its own: an editor may have ended the lines so, also
-	// the last one, which then becomes one that LF ends.
+	// No name ends with a CR: an editor may have added it to the line ends, also of the
+	// last line, to which an LF may be added later.
 	lines := bytes.Split(data, []byte("\n"))
 	for i, line := range lines {
 		lines[i] = bytes.TrimRight(line, "\r")
@@ -63,15 +63,15 @@ func parseSubscriptions(data []byte) (subscriptions, error) {
 	return s, nil
 }
 
-// versionLine gives the version of which a first line makes a file. Any other line
-// that begins so is a name in a file of version 1, as in Dovecot.
+// versionLine returns the version that a first line declares. As in Dovecot, any other line
+// that starts the same way is a name in a file of version 1.
 func versionLine(line string) (version string, ok bool) {
 	version, ok = strings.CutPrefix(line, "V\t")
 	return version, ok && version != "" && strings.Trim(version, "0123456789") == ""
 }
 
-// bytes gives the file. A name that looks like the version of a file does not come
-// first.
+// bytes returns the contents of the file. It does not put a name first that looks like a
+// version line.
 func (s subscriptions) bytes() []byte {
 	out := bytes.NewBuffer(slices.Clip(s.head))
 	lines := s.lines
@@ -84,7 +84,7 @@ func (s subscriptions) bytes() []byte {
 			n++
 		}
 		if n == len(lines) {
-			lines = nil // where there is nothing else, they are given up
+			lines = nil // if there are no other names, they are dropped
 		} else {
 			lines = slices.Concat(lines[n:], lines[:n])
 		}
@@ -99,7 +99,7 @@ func (s subscriptions) bytes() []byte {
 	return out.Bytes()
 }
 
-// place gives the mailbox that a line names. An empty line names none.
+// place returns the mailbox that a line names. An empty line names none.
 func (s subscriptions) place(line string, separator byte) (levels, bool) {
 	if line == "" {
 		return nil, false
@@ -117,7 +117,7 @@ func (s subscriptions) place(line string, separator byte) (levels, bool) {
 	return at, true
 }
 
-// line gives the line for a mailbox.
+// line returns the line for a mailbox.
 func (s subscriptions) line(at levels, separator byte) string {
 	if len(at) == 0 {
 		return "INBOX"
@@ -164,8 +164,7 @@ func (t *Tree) parseSubscriptions(data []byte) (subscriptions, error) {
 	return s, err
 }
 
-// Subscriptions gives the subscribed names, sorted, also those without a
-// mailbox.
+// Subscriptions returns the subscribed names, sorted, including those without a mailbox.
 func (t *Tree) Subscriptions() ([]string, error) {
 	data, err := t.root.ReadFile(subscriptionsFile, maxTreeFile)
 	if err != nil {
@@ -188,19 +187,18 @@ func (t *Tree) Subscriptions() ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// subscribedName gives the visible name on a line. One that clients could not use is
-// none.
+// subscribedName returns the visible name on a line. ok is false if clients could not use
+// it.
 func (t *Tree) subscribedName(s subscriptions, line string) (string, bool) {
 	at, ok := s.place(line, t.layout.separator())
 	if !ok || len(line) > maxName || len(at) > maxLevels || slices.Contains(at, "") {
 		return "", false
 	}
 	name := t.join(t.show(at))
-	return name, len(name) <= maxName // what is shown may be longer than the line
+	return name, len(name) <= maxName // it may be longer than the line
 }
 
-// SetSubscribed adds a name to the subscriptions or takes it away. Whether
-// there is such a mailbox does not matter.
+// SetSubscribed adds a name to the subscriptions or removes it. The mailbox need not exist.
 func (t *Tree) SetSubscribed(ctx context.Context, name string, on bool) error {
 	return t.setSubscribed(ctx, []string{name}, on)
 }
@@ -230,7 +228,7 @@ func (t *Tree) setSubscribed(ctx context.Context, names []string, on bool) error
 	})
 }
 
-// subscribe changes the parsed file and tells whether that was needed.
+// subscribe changes the parsed file and reports whether a change was necessary.
 func (t *Tree) subscribe(s *subscriptions, at levels, on bool) bool {
 	name := t.join(t.show(at))
 	isName := func(line string) bool {

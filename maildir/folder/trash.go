@@ -11,13 +11,12 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// renameDir renames a directory to a name that is free.
+// renameDir renames a directory to a name that must be free.
 func renameDir(from *dirfd.Dir, name string, to *dirfd.Dir, newName string) error {
 	err := from.RenameNoReplace(name, to, newName)
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EISDIR) {
-		// A file system without a rename that keeps what is there, and no
-		// hard link of a directory. A plain rename onto a directory that
-		// holds anything fails too.
+		// The file system has neither a rename that does not replace nor hard links of
+		// directories. A plain rename onto a directory that is not empty fails too.
 		if _, statErr := to.Lstat(newName); !errors.Is(statErr, fs.ErrNotExist) {
 			return ErrExists
 		}
@@ -29,9 +28,9 @@ func renameDir(from *dirfd.Dir, name string, to *dirfd.Dir, newName string) erro
 	return err
 }
 
-// trash moves a directory out of the tree in one step, as Dovecot does, and
-// returns what removes it for good. Once trash returns, the folder is gone
-// for every program; after an error it is where it was.
+// trash moves a directory out of the tree in one step, as Dovecot does, and returns a
+// function that removes it for good. Once trash returns, the folder is gone for every
+// program; after an error it is back in its place.
 func trash(in *dirfd.Dir, name string, root *dirfd.Dir, sync syncDir) (func() error, error) {
 	back, err := intoTrash(in, name, root)
 	if err != nil {
@@ -46,9 +45,9 @@ func trash(in *dirfd.Dir, name string, root *dirfd.Dir, sync syncDir) (func() er
 	return func() error { return emptyTrash(root) }, nil
 }
 
-// emptyTrash removes the trash directory, also one that another program which
-// deletes a folder puts in the place of ours while that is being removed: it looks
-// to us as if ours could not be emptied.
+// emptyTrash removes the trash directory. If another program that is deleting a folder
+// creates a new one while the old one is being removed, it seems as if that could not be
+// emptied, and emptyTrash removes the new one too.
 func emptyTrash(root *dirfd.Dir) (err error) {
 	for range 10 {
 		if err = root.RemoveAll(trashName); !errors.Is(err, unix.ENOTEMPTY) {
@@ -58,15 +57,15 @@ func emptyTrash(root *dirfd.Dir) (err error) {
 	return err
 }
 
-// intoTrash returns what takes the directory back out of the trash.
+// intoTrash moves a directory into the trash; back moves it out again.
 func intoTrash(in *dirfd.Dir, name string, root *dirfd.Dir) (back func() error, err error) {
 	for range 10 {
 		err := renameDir(in, name, root, trashName)
 		if !errors.Is(err, ErrExists) {
 			return func() error { return renameDir(root, trashName, in, name) }, err
 		}
-		// Left by a program that was stopped, or being emptied by another one
-		// right now. What cannot be removed can still take us in.
+		// Left by a program that was stopped, or being emptied by another one right now. If
+		// it cannot be removed, move the directory into it.
 		if root.RemoveAll(trashName) != nil {
 			return intoOldTrash(in, name, root)
 		}
@@ -74,7 +73,7 @@ func intoTrash(in *dirfd.Dir, name string, root *dirfd.Dir) (back func() error, 
 	return intoOldTrash(in, name, root)
 }
 
-// intoOldTrash moves a directory into the trash directory that is there.
+// intoOldTrash moves a directory into the existing trash directory.
 func intoOldTrash(in *dirfd.Dir, name string, root *dirfd.Dir) (back func() error, err error) {
 	old, err := root.OpenDir(trashName)
 	if err != nil {

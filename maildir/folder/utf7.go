@@ -8,19 +8,19 @@ import (
 	"unicode/utf8"
 )
 
-// errUTF7 says that a name is no modified UTF-7. What follows the rules but is
-// not the one spelling of its text (RFC 3501 5.1.3: printable US-ASCII must
-// stand for itself, runs may not be split) counts as wrong too: two spellings
-// of one name would be two folders that no client can tell apart.
+// errUTF7 means that a name is not modified UTF-7. A name that follows the rules but is not
+// the canonical spelling of its text (RFC 3501 section 5.1.3: printable US-ASCII must
+// represent itself, and runs must not be split) is rejected too: two spellings of one name
+// would be two folders that no client can distinguish.
 var errUTF7 = errors.New("not valid modified UTF-7")
 
-// utf7Base64 is base64 with ',' for '/' and without padding; bits that do not
-// fill an octet must be zero.
+// utf7Base64 is base64 with ',' instead of '/' and without padding; bits that do not fill
+// an octet must be zero.
 var utf7Base64 = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,").
 	WithPadding(base64.NoPadding).Strict()
 
-// EncodeUTF7 gives text in modified UTF-7 (RFC 3501 5.1.3), as Maildir folders
-// are named on disk. Octets that are no UTF-8 become U+FFFD.
+// EncodeUTF7 encodes text in modified UTF-7 (RFC 3501 section 5.1.3), in which Maildir
+// folders are named on disk. Octets that are not UTF-8 become U+FFFD.
 func EncodeUTF7(s string) string {
 	i := 0
 	for i < len(s) && isDirect(s[i]) {
@@ -53,8 +53,7 @@ func EncodeUTF7(s string) string {
 	return out.String()
 }
 
-// DecodeUTF7 gives the text of modified UTF-7 and accepts only what EncodeUTF7
-// makes.
+// DecodeUTF7 decodes modified UTF-7. It accepts only what EncodeUTF7 produces.
 func DecodeUTF7(s string) (string, error) {
 	if strings.IndexByte(s, '&') < 0 {
 		for i := 0; i < len(s); i++ {
@@ -66,7 +65,7 @@ func DecodeUTF7(s string) (string, error) {
 	}
 	var out strings.Builder
 	out.Grow(len(s))
-	afterRun := false // the last thing read was base64: another run may not follow
+	afterRun := false // the preceding text was base64: another run must not follow
 	for len(s) > 0 {
 		c := s[0]
 		if c != '&' {
@@ -94,8 +93,8 @@ func DecodeUTF7(s string) (string, error) {
 	return out.String(), nil
 }
 
-// decodeRun decodes one base64 run; it must hold whole UTF-16 characters, none
-// of which could have stood for itself.
+// decodeRun decodes one base64 run. It must contain whole UTF-16 characters, none of which
+// could represent itself.
 func decodeRun(out *strings.Builder, run string) bool {
 	// The decoder of the standard library skips line ends.
 	if strings.ContainsAny(run, "\r\n") {

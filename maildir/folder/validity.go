@@ -7,11 +7,11 @@ import (
 	"maildird/maildir/uidlist"
 )
 
-// outliveValidity makes sure that a mailbox created later under the name of one
-// that is now deleted gets a greater UIDVALIDITY (RFC 9051 section 2.3.1.1):
-// the counter is raised to at least the deleted one's. Dovecot does nothing
-// like it and relies on the counter being ahead of all mailboxes, which fails
-// for one that was copied here or numbered by another program.
+// outliveValidity makes sure that a mailbox created later under the name of one that is now
+// deleted gets a greater UIDVALIDITY (RFC 9051 section 2.3.1.1), by raising the counter to
+// at least the deleted one's. Dovecot does not do this: it relies on the counter being
+// ahead of all mailboxes, which is not so for one that was copied here or numbered by
+// another program.
 func (t *Tree) outliveValidity(at levels) error {
 	d, err := t.layout.open(t.root, at)
 	if err != nil {
