@@ -140,7 +140,7 @@ func (l *Locker) Acquire(ctx context.Context, dir *dirfd.Dir, name string, opt O
 		pause = min(2*pause, longestPause)
 		// Examining the holder is more expensive than trying again: do it less often.
 		if time.Since(looked) >= lookEvery {
-			gone, err := l.clear(dir, name, opt)
+			gone, err := l.clearStale(dir, name, opt)
 			if err != nil {
 				return nil, err
 			}

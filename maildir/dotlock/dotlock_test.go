@@ -31,7 +31,7 @@ func (l *Locker) try(dir *dirfd.Dir, name string, opt Options) (*Lock, error) {
 	if err == nil || !errors.Is(err, fs.ErrExist) {
 		return lock, err
 	}
-	gone, err := l.clear(dir, name, opt)
+	gone, err := l.clearStale(dir, name, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -719,7 +719,7 @@ func TestTakeAwayLive(t *testing.T) {
 func TestSightingsAreBounded(t *testing.T) {
 	l := NewLocker("host.test")
 	for i := range 5 * maxSightings {
-		l.sight(state{id: dirfd.ID{Dev: 1, Ino: uint64(i)}})
+		l.unchangedFor(state{id: dirfd.ID{Dev: 1, Ino: uint64(i)}})
 	}
 	if len(l.seen) > 2*maxSightings {
 		t.Errorf("%d sightings are remembered", len(l.seen))

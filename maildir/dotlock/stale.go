@@ -39,10 +39,10 @@ type sighting struct {
 // maxSightings limits how many locks of others are remembered.
 const maxSightings = 1024
 
-// sight returns for how long this process has seen the lock in this state. That is
+// unchangedFor returns for how long this process has seen the lock in this state. That is
 // remembered between calls of Acquire, because a wait may be shorter than the time that a
 // lock must be unchanged.
-func (l *Locker) sight(s state) time.Duration {
+func (l *Locker) unchangedFor(s state) time.Duration {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,9 +66,9 @@ func (l *Locker) forget(id dirfd.ID) {
 	l.mu.Unlock()
 }
 
-// clear removes a lock that was left behind. It reports whether it is worth trying again at
+// clearStale removes a lock that was left behind. It reports whether it is worth trying again at
 // once; an error means that it never will be.
-func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
+func (l *Locker) clearStale(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 	st, err := dir.Lstat(name)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -99,7 +99,7 @@ func (l *Locker) clear(dir *dirfd.Dir, name string, opt Options) (bool, error) {
 			s.other = max(s.other, w.Changed().UnixNano())
 		}
 	}
-	since := l.sight(s)
+	since := l.unchangedFor(s)
 	if since < l.rules.look {
 		return false, nil
 	}

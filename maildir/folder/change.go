@@ -39,9 +39,9 @@ func (t *Tree) Create(ctx context.Context, name string, specialUse []string) err
 // removedTries is how often an operation is repeated if another program keeps interfering.
 const removedTries = 5
 
-// whileRemoved repeats an operation if another program removed something that it was
+// retryIfRemoved repeats an operation if another program removed something that it was
 // working on.
-func whileRemoved(do func() error) error {
+func retryIfRemoved(do func() error) error {
 	for try := 1; ; try++ {
 		if err := do(); !errors.Is(err, fs.ErrNotExist) || try == removedTries {
 			return err

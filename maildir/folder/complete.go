@@ -12,7 +12,7 @@ import (
 
 // complete creates the directories that the open mailbox at a place lacks.
 func (t *Tree) complete(at levels, d *dirfd.Dir) error {
-	missing, err := t.letMake(d)
+	missing, err := t.waitForCreator(d)
 	if err != nil {
 		return err
 	}
@@ -66,10 +66,10 @@ func (t *Tree) makeDirs(d *dirfd.Dir, names []string, rights dirfd.Rights) (err 
 	return nil
 }
 
-// letMake waits while another program may be creating the contents of a new folder, and
+// waitForCreator waits while another program may be creating the contents of a new folder, and
 // returns what is missing after that: Dovecot, mutt and maildirmake create cur, new and tmp
 // one after another, and report that the folder already exists if somebody else is faster.
-func (t *Tree) letMake(d *dirfd.Dir) (missing []string, err error) {
+func (t *Tree) waitForCreator(d *dirfd.Dir) (missing []string, err error) {
 	for waited := time.Duration(0); ; waited += t.pause {
 		missing, err = missingDirs(d)
 		if err != nil || len(missing) == 0 || waited >= t.young {

@@ -24,7 +24,7 @@
 // renames and deletes mailboxes, provision.go creates the first ones, and list.go lists
 // them. complete.go creates what a folder lacks, trash.go removes a folder, and validity.go
 // makes sure that its UIDVALIDITY is not reused. subscriptions.go and specialuse.go handle
-// files of the tree.
+// fileTurn of the tree.
 package folder
 
 import (
@@ -101,11 +101,11 @@ type Tree struct {
 	log      *slog.Logger // nil: no logging
 	troubled atomic.Bool  // the log already says that the subscriptions cannot be used
 
-	one      turn         // the right to try for, or hold, the tree's lock
-	changing sync.RWMutex // held for writing while directories are renamed, so that a listing by this process never sees half of a Rename
-	files    turn         // the right to rewrite one of the tree's own files
+	lockTurn cancelableMutex // the right to try for, or hold, the tree's lock
+	changing sync.RWMutex    // held for writing while directories are renamed, so that a listing by this process never sees half of a Rename
+	fileTurn cancelableMutex // the right to rewrite one of the tree's own files
 	// doubtful are those of them that could not be made durable. A second sync may wrongly
-	// report success, so they are written again. Guarded by files.
+	// report success, so they are written again. Guarded by fileTurn.
 	doubtful map[string]bool
 }
 
@@ -121,7 +121,7 @@ func NewTree(root *dirfd.Dir, opt Options) (*Tree, error) {
 	}
 	t := &Tree{
 		root: root, opt: opt, now: time.Now, sleep: time.Sleep, patience: defaultPatience,
-		one: make(turn, 1), files: make(turn, 1), doubtful: map[string]bool{},
+		lockTurn: make(cancelableMutex, 1), fileTurn: make(cancelableMutex, 1), doubtful: map[string]bool{},
 	}
 	switch opt.Layout {
 	case LayoutMaildirPP:
@@ -201,9 +201,9 @@ func makeDir(d *dirfd.Dir, name string, rights dirfd.Rights) error {
 	return sub.Close()
 }
 
-// notThere reports whether the error of a lookup means that there is no directory with that
+// isMissing reports whether the error of a lookup means that there is no directory with that
 // name.
-func notThere(err error) bool {
+func isMissing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) ||
 		errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, dirfd.ErrBadName)
 }

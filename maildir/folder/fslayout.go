@@ -66,7 +66,7 @@ func (fsLayout) open(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
 		}
 		_ = d.Close()
 		if err != nil {
-			if notThere(err) {
+			if isMissing(err) {
 				err = fs.ErrNotExist
 			}
 			return nil, err
@@ -145,7 +145,7 @@ func (w *fsWalk) visit(d *dirfd.Dir, at levels) (bool, error) {
 		below := append(slices.Clip(at), name)
 		selectable, err := w.enter(d, name, below)
 		switch {
-		case notThere(err):
+		case isMissing(err):
 			w.moved = true
 			continue
 		case errors.Is(err, fs.ErrPermission):
@@ -219,7 +219,7 @@ func contentOf(d *dirfd.Dir, limit int) (in fsContent, err error) {
 }
 
 func (l fsLayout) create(root *dirfd.Dir, at levels) error {
-	return whileRemoved(func() error { return l.createOnce(root, at) })
+	return retryIfRemoved(func() error { return l.createOnce(root, at) })
 }
 
 func (l fsLayout) createOnce(root *dirfd.Dir, at levels) (err error) {
@@ -285,7 +285,7 @@ func (l fsLayout) makeLevels(root *dirfd.Dir, at levels) (d *dirfd.Dir, unmake f
 
 func (l fsLayout) makeLevel(d *dirfd.Dir, level string) (sub *dirfd.Dir, isNew bool, err error) {
 	sub, err = d.OpenDir(level)
-	if err == nil || !notThere(err) {
+	if err == nil || !isMissing(err) {
 		return sub, false, err
 	}
 	rights, err := d.Rights()
@@ -294,7 +294,7 @@ func (l fsLayout) makeLevel(d *dirfd.Dir, level string) (sub *dirfd.Dir, isNew b
 	}
 	sub, err = d.MkdirAs(level, rights)
 	if errors.Is(err, fs.ErrExist) {
-		if sub, err = d.OpenDir(level); err == nil || !notThere(err) || errors.Is(err, fs.ErrNotExist) {
+		if sub, err = d.OpenDir(level); err == nil || !isMissing(err) || errors.Is(err, fs.ErrNotExist) {
 			return sub, false, err // another program was faster
 		}
 		return nil, false, fmt.Errorf("%w: %s/%s is no folder", ErrExists, d.Path(), level)
@@ -415,7 +415,7 @@ func (l fsLayout) removeRest(d *dirfd.Dir) error {
 }
 
 func (l fsLayout) rename(root *dirfd.Dir, from, to levels) error {
-	return whileRemoved(func() error { return l.renameOnce(root, from, to) })
+	return retryIfRemoved(func() error { return l.renameOnce(root, from, to) })
 }
 
 func (l fsLayout) renameOnce(root *dirfd.Dir, from, to levels) error {

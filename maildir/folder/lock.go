@@ -44,10 +44,10 @@ const treeLock = "mailboxes.lock"
 // the change.
 func (t *Tree) withLock(ctx context.Context, change func() error) error {
 	deadline := t.now().Add(t.lock)
-	if err := t.one.take(ctx); err != nil {
+	if err := t.lockTurn.take(ctx); err != nil {
 		return err
 	}
-	defer t.one.give()
+	defer t.lockTurn.give()
 	for {
 		f, err := t.tryTreeLock()
 		if err != nil {
@@ -86,11 +86,11 @@ func (t *Tree) wait(ctx context.Context) error {
 	}
 }
 
-// turn is a mutex on which a wait can be cancelled: a channel with capacity 1, which is
+// cancelableMutex is a mutex on which a wait can be cancelled: a channel with capacity 1, which is
 // full while it is held.
-type turn chan struct{}
+type cancelableMutex chan struct{}
 
-func (u turn) take(ctx context.Context) error {
+func (u cancelableMutex) take(ctx context.Context) error {
 	select {
 	case u <- struct{}{}:
 		return nil
@@ -99,7 +99,7 @@ func (u turn) take(ctx context.Context) error {
 	}
 }
 
-func (u turn) give() { <-u }
+func (u cancelableMutex) give() { <-u }
 
 // tryTreeLock returns nil if somebody else has the lock.
 func (t *Tree) tryTreeLock() (*os.File, error) {
@@ -175,10 +175,10 @@ const maxTreeFile = 16 << 20
 // it returns nil, the file is not changed. If ctx ends, the wait for the lock ends.
 func (t *Tree) rewrite(ctx context.Context, name string, edit func(old []byte) ([]byte, error)) error {
 	deadline := t.now().Add(t.file)
-	if err := t.files.take(ctx); err != nil {
+	if err := t.fileTurn.take(ctx); err != nil {
 		return err
 	}
-	defer t.files.give()
+	defer t.fileTurn.give()
 	lock := name + ".lock"
 	f, err := t.createLock(ctx, lock, deadline)
 	if err != nil {
@@ -219,7 +219,7 @@ func (t *Tree) rewrite(ctx context.Context, name string, edit func(old []byte) (
 	return err
 }
 
-// settle makes the name of a file that was just written durable. t.files is held.
+// settle makes the name of a file that was just written durable. t.fileTurn is held.
 func (t *Tree) settle(name string) error {
 	if !t.opt.Fsync {
 		return nil

@@ -69,9 +69,9 @@ func TestWaitEnds(t *testing.T) {
 		for range 3 {
 			all.Go(func() { wantError(t, c.change(ctx, tree), context.Canceled) })
 		}
-		waits := tree.files
+		waits := tree.fileTurn
 		if c.lock == treeLock {
-			waits = tree.one
+			waits = tree.lockTurn
 		}
 		for end := time.Now().Add(time.Minute); len(waits) == 0; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {

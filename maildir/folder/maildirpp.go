@@ -52,7 +52,7 @@ func (l ppLayout) open(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
 	name := l.dirName(at)
 	d, err := root.OpenDir(name)
 	if err != nil {
-		if notThere(err) {
+		if isMissing(err) {
 			err = fs.ErrNotExist
 		}
 		return nil, err
@@ -149,7 +149,7 @@ func tooMany(root *dirfd.Dir) error {
 }
 
 func (l ppLayout) create(root *dirfd.Dir, at levels) error {
-	return whileRemoved(func() error { return l.createOnce(root, at) })
+	return retryIfRemoved(func() error { return l.createOnce(root, at) })
 }
 
 func (l ppLayout) createOnce(root *dirfd.Dir, at levels) error {
