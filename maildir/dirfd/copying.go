@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CopyContent makes dst, which is empty, hold what src holds: by sharing the
-// blocks where the file system can (FICLONE), else by copying the bytes without
-// the holes. It tells whether blocks are shared.
+// CopyContent copies the content of src to dst, which must be empty: by sharing blocks
+// where the file system supports that (FICLONE), and otherwise by copying the bytes,
+// leaving out holes. It reports whether blocks are shared.
 func CopyContent(dst, src *os.File) (shared bool, err error) {
 	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil {
 		return true, nil
@@ -32,7 +32,7 @@ func CopyContent(dst, src *os.File) (shared bool, err error) {
 			return false, err
 		}
 		if n < end-begin {
-			size = begin + n // it got shorter meanwhile
+			size = begin + n // it was truncated meanwhile
 			break
 		}
 		at = end
@@ -40,8 +40,8 @@ func CopyContent(dst, src *os.File) (shared bool, err error) {
 	return false, dst.Truncate(size)
 }
 
-// DataAt finds the first stretch of data at or after an offset in a file of this
-// size, passing over holes; ok is false if there is none.
+// DataAt returns the first stretch of data at or after offset at in a file of this size,
+// skipping holes. ok is false if there is none.
 func DataAt(f *os.File, at, size int64) (begin, end int64, ok bool) {
 	return dataAt(int(f.Fd()), at, size)
 }
@@ -52,7 +52,7 @@ func dataAt(fd int, at, size int64) (begin, end int64, ok bool) {
 		return 0, 0, false
 	}
 	if err != nil {
-		return at, size, true // this file system knows no holes
+		return at, size, true // this file system does not report holes
 	}
 	end, err = unix.Seek(fd, begin, unix.SEEK_HOLE)
 	if err != nil {

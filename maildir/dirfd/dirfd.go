@@ -1,11 +1,11 @@
-// Package dirfd gives access to files by directory handle (openat and its
-// relatives), one path component at a time.
+// Package dirfd accesses files through directory handles (openat and related calls), one
+// path component at a time.
 //
-// A Maildir may belong to a hostile local user, who can put symbolic links,
-// FIFOs or devices where a message or a folder is expected and may swap
-// directories while an operation runs. Nothing in this package follows a
-// symbolic link, waits on a FIFO, or resolves more than one component below a
-// handle, so an operation acts inside the directory that was opened or fails.
+// A Maildir may belong to a hostile local user, who can put symbolic links, FIFOs or
+// devices where a message or a folder is expected, and can swap directories while an
+// operation is running. Nothing in this package follows a symbolic link, waits for a FIFO,
+// or resolves more than one component below a handle, so an operation either acts inside
+// the directory that was opened or fails.
 package dirfd
 
 import (
@@ -22,46 +22,46 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotRegular says that a name stands for something that is no regular file
-// (a symbolic link, a directory, a FIFO, a device, a socket), which this
-// program neither reads nor waits on.
+// ErrNotRegular means that a name refers to something other than a regular file (a symbolic
+// link, a directory, a FIFO, a device, a socket), which this program neither reads nor
+// waits for.
 var ErrNotRegular = errors.New("not a regular file")
 
-// ErrTooLong says that a file is longer than whoever reads it takes.
+// ErrTooLong means that a file is longer than its reader accepts.
 var ErrTooLong = errors.New("file is too long")
 
-// errForeignLink says that a file has several names and belongs to another user
-// than the directory: whoever owns the directory may have linked it there to
-// have it read or changed by a program that may do more.
+// errForeignLink means that a file has several names and belongs to a different user than
+// the directory: the directory's owner may have linked it there to have it read or changed
+// by a program with more rights.
 var errForeignLink = fmt.Errorf("%w of this directory's owner but a hard link to somebody else's", ErrNotRegular)
 
-// errPrivate says that a file belongs to another user than the directory, whose owner may
-// not read it. Who may write to the directory where it was could move it here, to have it
-// read by root.
+// errPrivate means that a file belongs to a different user than the directory, and the
+// directory's owner may not read it. Whoever may write to the directory in which it was
+// could have moved it here to have it read by root.
 var errPrivate = fmt.Errorf("%w: it is another user's, and this directory's owner may not read it", fs.ErrPermission)
 
-// ErrBadName says that a name is empty, ".", "..", or holds a slash or a NUL.
+// ErrBadName means that a name is empty, "." or "..", or contains a slash or a NUL.
 var ErrBadName = errors.New("not a single file name")
 
-// Dir is an open directory. All methods may be called concurrently; after
-// Close they fail with fs.ErrClosed.
+// Dir is an open directory. All methods may be called concurrently; after Close they fail
+// with fs.ErrClosed.
 type Dir struct {
 	path string // for error texts only
 
-	mu   sync.RWMutex // held for reading during system calls, so that Close cannot reuse the number under them
+	mu   sync.RWMutex // held for reading during system calls, so that after Close the number is not reused while one is running
 	fd   int
 	open bool
 
-	owner atomic.Uint64      // user ID plus one, as seen last; 0: not seen yet
-	id    atomic.Pointer[ID] // nil: not asked yet
+	owner atomic.Uint64      // the user ID last seen, plus one; 0: not known yet
+	id    atomic.Pointer[ID] // nil: not known yet
 
-	foreign atomic.Bool // there was a file of somebody else
+	foreign atomic.Bool // a file of another user was found
 
 	before func(op, path string) error // see Before
 }
 
-// Open opens the directory at path, following symbolic links: the path comes
-// from the operator's configuration and is trusted.
+// Open opens the directory at path, following symbolic links: the path comes from the
+// operator's configuration and is trusted.
 func Open(path string) (*Dir, error) {
 	fd := 0
 	err := retry(func() (err error) {
@@ -74,21 +74,21 @@ func Open(path string) (*Dir, error) {
 	return &Dir{path: path, fd: fd, open: true}, nil
 }
 
-// Path returns the path by which the directory was reached, for messages to
-// people. It may be out of date.
+// Path returns the path by which the directory was opened, for messages to people. It may
+// be out of date.
 func (d *Dir) Path() string { return d.path }
 
-// Fd returns the descriptor number, for naming the directory through /proc. It
-// is valid until Close.
+// Fd returns the descriptor number, for naming the directory through /proc. It is valid
+// until Close.
 func (d *Dir) Fd() int { return d.fd }
 
-// Before has f called before every system call on d, and on what is opened through d
-// from then on, with the words that an error would have. In f a test can do what other
-// programs do just then; the call fails with the error that f returns. To be called
-// before anything else is done with d.
+// Before makes every system call on d, and on what is opened through d from then on, call f
+// first, with the words that an error would contain. In f, a test can do what other
+// programs might do at that moment; if f returns an error, the call fails with it. Before
+// must be called before d is used.
 func (d *Dir) Before(f func(op, path string) error) { d.before = f }
 
-// Close gives the handle back.
+// Close closes the handle.
 func (d *Dir) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -99,7 +99,7 @@ func (d *Dir) Close() error {
 	return unix.Close(d.fd)
 }
 
-// OpenDir opens the directory name inside d. It fails on a symbolic link.
+// OpenDir opens the directory name inside d. It fails for a symbolic link.
 func (d *Dir) OpenDir(name string) (*Dir, error) {
 	var sub *Dir
 	err := d.do("open directory", name, func(fd int) error {
@@ -112,8 +112,7 @@ func (d *Dir) OpenDir(name string) (*Dir, error) {
 	return sub, err
 }
 
-// Dup opens the same directory a second time, for a holder with a life of its
-// own.
+// Dup opens the same directory a second time, for an independent user.
 func (d *Dir) Dup() (*Dir, error) {
 	var twin *Dir
 	err := d.self("duplicate", func(fd int) error {
@@ -126,17 +125,16 @@ func (d *Dir) Dup() (*Dir, error) {
 	return twin, err
 }
 
-// Open opens the regular file name for reading. A symbolic link or anything
-// else that is no regular file gives ErrNotRegular, at once; and so does a file
-// with several names that belongs to another user than the directory. To root,
-// fs.ErrPermission is given for what another user than root has in a directory
-// whose owner may not read it.
+// Open opens the regular file name for reading. It returns ErrNotRegular at once, without
+// waiting, for a symbolic link and anything else that is not a regular file, and for a file
+// with several names that belongs to a different user than the directory. If the process
+// runs as root, it returns fs.ErrPermission for a file that belongs neither to root nor to
+// the directory's owner and that the directory's owner may not read.
 func (d *Dir) Open(name string) (*os.File, error) {
 	return d.openRegular(name, unix.O_RDONLY)
 }
 
-// OpenAppend opens the existing regular file name for appending, with the errors of
-// Open.
+// OpenAppend opens the existing regular file name for appending, with the errors of Open.
 func (d *Dir) OpenAppend(name string) (*os.File, error) {
 	return d.openRegular(name, unix.O_WRONLY|unix.O_APPEND)
 }
@@ -149,8 +147,8 @@ func (d *Dir) openRegular(name string, flags int) (*os.File, error) {
 		if err != nil {
 			return err
 		}
-		// O_NONBLOCK has no meaning for a regular file, but os.NewFile would
-		// hand a non-blocking descriptor to the network poller.
+		// O_NONBLOCK has no effect on a regular file, but os.NewFile would hand a
+		// non-blocking descriptor to the network poller.
 		if err := unix.SetNonblock(n, false); err != nil {
 			_ = unix.Close(n)
 			return err
@@ -161,14 +159,14 @@ func (d *Dir) openRegular(name string, flags int) (*os.File, error) {
 	return f, err
 }
 
-// openChecked opens the regular file name in the directory, whose descriptor is
-// fd, as Open says, and describes it.
+// openChecked opens the regular file name in the directory with descriptor fd, with the
+// checks described at Open, and stores its attributes in st.
 func (d *Dir) openChecked(fd int, name string, flags int, st *unix.Stat_t) (int, error) {
 	flags |= unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 	n, err := 0, error(unix.EPERM)
 	if !d.foreign.Load() {
-		// To note that a message was read costs a write of its inode, and nobody
-		// asks for it. Only a file's owner may leave it.
+		// Recording that a message was read costs a write of its inode, and nobody needs
+		// it. Only a file's owner may avoid it.
 		n, err = unix.Openat(fd, name, flags|unix.O_NOATIME, 0)
 	}
 	if err == unix.EPERM {
@@ -192,8 +190,8 @@ func (d *Dir) openChecked(fd int, name string, flags int, st *unix.Stat_t) (int,
 	return n, nil
 }
 
-// checkRegular tells what is wrong with a file that was opened in the directory,
-// whose descriptor is fd.
+// checkRegular returns why a file that was opened in the directory with descriptor fd must
+// not be used, or nil.
 func (d *Dir) checkRegular(fd int, st *unix.Stat_t) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return ErrNotRegular
@@ -210,7 +208,7 @@ func (d *Dir) checkRegular(fd int, st *unix.Stat_t) error {
 
 // mayRead returns errPrivate if this process, which runs as root and acts for the owner of
 // the directory, could read a file of another user that the owner may not read. Files of
-// root are read: a delivery by root, or a copy that root made, leaves them.
+// root may be read: they are left by a delivery by root, or a copy that root made.
 func mayRead(fd int, st *unix.Stat_t) error {
 	if st.Uid == 0 || st.Mode&0o004 != 0 || os.Geteuid() != 0 {
 		return nil
@@ -225,7 +223,7 @@ func mayRead(fd int, st *unix.Stat_t) error {
 	return errPrivate
 }
 
-// Owns tells whether the directory belongs to a user.
+// Owns reports whether the directory belongs to a user.
 func (d *Dir) Owns(uid uint32) (owns bool, err error) {
 	err = d.self("stat", func(fd int) error {
 		owns, err = d.owns(fd, uid)
@@ -234,10 +232,10 @@ func (d *Dir) Owns(uid uint32) (owns bool, err error) {
 	return owns, err
 }
 
-// owns is Owns for one who has the descriptor.
+// owns is Owns for callers that have the descriptor.
 func (d *Dir) owns(fd int, uid uint32) (bool, error) {
 	if d.owner.Load() == uint64(uid)+1 {
-		return true, nil // only root gives directories away, so what was seen may count
+		return true, nil // only root gives directories away, so what was seen is good enough
 	}
 	var in unix.Stat_t
 	if err := unix.Fstat(fd, &in); err != nil {
@@ -247,8 +245,8 @@ func (d *Dir) owns(fd int, uid uint32) (bool, error) {
 	return in.Uid == uid, nil
 }
 
-// Create creates the file name for writing and fails with fs.ErrExist if
-// anything has that name. The mode is exact: the umask does not lessen it.
+// Create creates the file name for writing. It returns fs.ErrExist if anything has that
+// name. The umask does not affect the mode.
 func (d *Dir) Create(name string, mode fs.FileMode) (*os.File, error) {
 	var f *os.File
 	err := d.do("create", name, func(fd int) error {
@@ -269,8 +267,8 @@ func (d *Dir) Create(name string, mode fs.FileMode) (*os.File, error) {
 	return f, err
 }
 
-// ReadFile reads the regular file name, at most limit bytes of it; ErrTooLong for a
-// longer one.
+// ReadFile reads the regular file name, or returns ErrTooLong if it has more than limit
+// bytes.
 func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
 	f, err := d.Open(name)
 	if err != nil {
@@ -289,19 +287,19 @@ func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	return buf[:n], nil // fewer if the file got shorter meanwhile
+	return buf[:n], nil // fewer if the file was truncated meanwhile
 }
 
-// Rename moves name to newName in the directory to, replacing what is there.
+// Rename moves name to newName in the directory to, replacing what has that name.
 func (d *Dir) Rename(name string, to *Dir, newName string) error {
 	return d.two("rename", name, to, newName, func(a, b int) error {
 		return unix.Renameat(a, name, b, newName)
 	})
 }
 
-// RenameNoReplace moves name to newName in the directory to and fails with
-// fs.ErrExist if that name is taken. File systems without renameat2 get a
-// link and an unlink, with the same result for a reader of the new name.
+// RenameNoReplace moves name to newName in the directory to. It returns fs.ErrExist if that
+// name is taken. On file systems without renameat2 it uses link and unlink, with the same
+// result for a reader of the new name.
 func (d *Dir) RenameNoReplace(name string, to *Dir, newName string) error {
 	return d.two("rename", name, to, newName, func(a, b int) error {
 		err := unix.Renameat2(a, name, b, newName, unix.RENAME_NOREPLACE)
@@ -315,7 +313,7 @@ func (d *Dir) RenameNoReplace(name string, to *Dir, newName string) error {
 	})
 }
 
-// Link makes newName in the directory to a hard link of name; fs.ErrExist if
+// Link makes newName in the directory to a hard link to name. It returns fs.ErrExist if
 // that name is taken.
 func (d *Dir) Link(name string, to *Dir, newName string) error {
 	return d.two("link", name, to, newName, func(a, b int) error {
@@ -323,8 +321,8 @@ func (d *Dir) Link(name string, to *Dir, newName string) error {
 	})
 }
 
-// Symlink creates name as a symbolic link to target, which nothing in this
-// package follows; fs.ErrExist if anything has that name.
+// Symlink creates name as a symbolic link to target. Nothing in this package follows it. It
+// returns fs.ErrExist if anything has that name.
 func (d *Dir) Symlink(target, name string) error {
 	return d.do("create symbolic link", name, func(fd int) error {
 		return unix.Symlinkat(target, fd, name)
@@ -357,8 +355,8 @@ func (d *Dir) Mkdir(name string, mode fs.FileMode) error {
 	})
 }
 
-// Chtimes sets the modification time of name; the access time is left alone. Of a
-// time that the file system cannot keep it keeps the nearest.
+// Chtimes sets the modification time of name, and does not change the access time. If the
+// file system cannot represent the time, it stores the nearest one.
 func (d *Dir) Chtimes(name string, mtime time.Time) error {
 	t, err := unix.TimeToTimespec(mtime)
 	if err != nil {
@@ -375,8 +373,8 @@ func (d *Dir) Sync() error {
 	return d.self("sync", func(fd int) error { return unix.Fsync(fd) })
 }
 
-// Writable tells why no names can be made in the directory: fs.ErrPermission, or
-// EROFS for a file system that is mounted read-only; nil if they can.
+// Writable returns why no names can be created in the directory: fs.ErrPermission, or EROFS
+// for a file system that is mounted read-only; nil if they can.
 func (d *Dir) Writable() error {
 	return d.self("access", func(fd int) error {
 		return unix.Faccessat(fd, ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
@@ -430,7 +428,7 @@ func (d *Dir) failed(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: d.join(name), Err: err}
 }
 
-// join is the path of name, or of d itself for "".
+// join returns the path of name, or of d itself for "".
 func (d *Dir) join(name string) string {
 	if name == "" {
 		return d.path
@@ -442,7 +440,7 @@ func singleName(name string) bool {
 	return name != "" && name != "." && name != ".." && strings.IndexByte(name, '/') < 0 && strings.IndexByte(name, 0) < 0
 }
 
-// retry makes a system call until no signal interrupts it.
+// retry repeats a system call until no signal interrupts it.
 func retry(call func() error) error {
 	for {
 		if err := call(); err != unix.EINTR {

@@ -9,26 +9,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kind is the type of a directory entry as far as the file system tells it
-// without a stat.
+// Kind is the type of a directory entry as far as the file system reports it without a
+// stat.
 type Kind uint8
 
-// The kinds of directory entries that callers tell apart.
+// The kinds of directory entries that callers distinguish.
 const (
-	KindUnknown Kind = iota // the file system does not say: Lstat tells
+	KindUnknown Kind = iota // the file system does not say: use Lstat
 	KindRegular
 	KindDir
 	KindOther // symbolic link, FIFO, socket, device
 )
 
-// listBuffers holds the buffers of getdents, for some hundred names each: a larger
-// one would not mean less work, but that it is shared later between who lists and
-// who takes the names.
+// listBuffers holds the buffers for getdents, for a few hundred names each. Larger ones
+// would not save work, but delay the point from which listing and processing the names run
+// in parallel.
 var listBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
-// List calls f for each entry but "." and "..", in directory order, until f
-// returns false. name is valid during the call only. While other programs
-// rename files, a listing may miss an entry or give one twice.
+// List calls f for each entry except "." and "..", in directory order, until f returns
+// false. name is valid only during the call. While other programs rename files, a listing
+// may miss an entry or return one twice.
 func (d *Dir) List(f func(name []byte, kind Kind, ino uint64) bool) error {
 	own, err := d.openAgain()
 	if err != nil {
@@ -45,7 +45,7 @@ func (d *Dir) List(f func(name []byte, kind Kind, ino uint64) bool) error {
 	}
 }
 
-// Entry is an entry of a directory, as List gives it.
+// Entry is an entry of a directory, as returned by List.
 type Entry struct {
 	Name  []byte
 	Kind  Kind
@@ -53,18 +53,17 @@ type Entry struct {
 }
 
 const (
-	// together is how many entries ListMany gives at once, at most.
+	// together is the maximum number of entries that ListMany passes to one call of f.
 	together = 256
-	// alone is how many buffers are filled before another goroutine does that: to wake
-	// one another takes as long as some hundred names.
+	// alone is how many buffers are filled before another goroutine takes over: waking each
+	// other takes as long as a few hundred names.
 	alone = 3
-	// ahead is how many buffers there are then.
+	// ahead is how many buffers there are from then on.
 	ahead = 4
 )
 
-// ListMany is List for a directory that may be large: f gets many entries at once,
-// while another goroutine waits for the next ones. They are valid during the call
-// only.
+// ListMany is List for a directory that may be large: f gets many entries at once, while
+// another goroutine reads the next ones. The entries are valid only during the call.
 func (d *Dir) ListMany(f func(some []Entry)) error {
 	own, err := d.openAgain()
 	if err != nil {
@@ -124,8 +123,8 @@ func (d *Dir) ListMany(f func(some []Entry)) error {
 	return p.err
 }
 
-// openAgain opens the directory with a position of its own, which concurrent
-// listings must not share.
+// openAgain opens the directory with a position of its own, since concurrent listings must
+// not share one.
 func (d *Dir) openAgain() (own int, err error) {
 	err = d.self("list", func(fd int) error {
 		own, err = unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -134,10 +133,10 @@ func (d *Dir) openAgain() (own int, err error) {
 	return own, err
 }
 
-// piece is what one getdents gave, in the form of the kernel.
+// piece is the result of one getdents call, in the kernel's format.
 type piece struct {
 	buf *[]byte
-	n   int // 0: that was all, or err
+	n   int // 0: that was all, or see err
 	err error
 }
 
@@ -158,7 +157,7 @@ func (d *Dir) nextPiece(own int, buf *[]byte) piece {
 	return piece{buf, n, nil}
 }
 
-// each calls f for each entry but "." and "..", until it returns false.
+// each calls f for each entry except "." and "..", until f returns false.
 func (p piece) each(f func(name []byte, kind Kind, ino uint64) bool) bool {
 	for rest := (*p.buf)[:p.n]; len(rest) > 0; {
 		// struct linux_dirent64: ino, off, reclen, type, name.

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reader is a regular file that is open for reading. What os.File does beside
-// (the network poller, a path, a finalizer) costs more than reading a short
-// message; so a Reader that nobody closes stays open. ReadAt may be called
-// concurrently, Close not with anything else. The zero Reader is closed.
+// Reader is a regular file that is open for reading. The other things that os.File does
+// (the network poller, a path, a finalizer) cost more than reading a short message. Without
+// them, a Reader that is not closed stays open. ReadAt may be called concurrently, but
+// Close must not run concurrently with anything else. The zero Reader is closed.
 type Reader struct {
 	fd        int // plus one; 0: closed
 	size      int64
@@ -21,8 +21,7 @@ type Reader struct {
 	dir, name string // for error texts
 }
 
-// OpenReader opens a file into r, which must be closed. It refuses what Open
-// refuses.
+// OpenReader opens a file into r, which must be closed. It has the same checks as Open.
 func (d *Dir) OpenReader(r *Reader, name string) error {
 	return d.do("open", name, func(fd int) error {
 		var st unix.Stat_t
@@ -35,17 +34,17 @@ func (d *Dir) OpenReader(r *Reader, name string) error {
 	})
 }
 
-// Size returns the bytes of the file when it was opened.
+// Size returns the size of the file in bytes when it was opened.
 func (r *Reader) Size() int64 { return r.size }
 
 // Mtime returns the modification time of the file when it was opened.
 func (r *Reader) Mtime() time.Time { return r.mtime }
 
-// InodeSum is that of the file's inode number.
+// InodeSum returns the InodeSum of the file's inode number.
 func (r *Reader) InodeSum() uint32 { return r.inode }
 
-// Hole returns where the hole of the file ends that an offset lies in, or the
-// offset if it lies in none.
+// Hole returns the end of the hole in which an offset lies, or the offset if it does not
+// lie in one.
 func (r *Reader) Hole(off int64) int64 {
 	if !r.sparse || r.fd == 0 {
 		return off
@@ -56,10 +55,10 @@ func (r *Reader) Hole(off int64) int64 {
 	return r.size
 }
 
-// Path returns the path by which the file was reached, for messages to people.
+// Path returns the path by which the file was opened, for messages to people.
 func (r *Reader) Path() string { return r.dir + "/" + r.name }
 
-// ReadAt is that of io.ReaderAt.
+// ReadAt implements io.ReaderAt.
 func (r *Reader) ReadAt(p []byte, off int64) (n int, err error) {
 	if r.fd == 0 {
 		return 0, r.failed("read", fs.ErrClosed)
@@ -79,7 +78,7 @@ func (r *Reader) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// Close gives the descriptor back. A second Close does nothing.
+// Close closes the file. A second call does nothing.
 func (r *Reader) Close() error {
 	if r.fd == 0 {
 		return nil

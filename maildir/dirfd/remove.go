@@ -14,10 +14,10 @@ const (
 	removeRounds = 1000 // listings of one directory that others keep filling
 )
 
-// RemoveAll removes name and, if it is a directory, everything in it. Symbolic
-// links are removed, not followed, and mount points are not crossed. A name
-// that does not exist is no error. Memory and open files are bounded however
-// large or deep the tree is. After an error what could be removed is gone.
+// RemoveAll removes name and, if it is a directory, everything in it. Symbolic links are
+// removed, not followed, and mount points are not crossed. A name that does not exist is
+// not an error. Memory and open files are limited however large or deep the tree is. After
+// an error, everything that could be removed before it is gone.
 func (d *Dir) RemoveAll(name string) error {
 	err := d.Remove(name)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
@@ -48,8 +48,8 @@ func (d *Dir) RemoveAll(name string) error {
 	return nil
 }
 
-// openRemovable opens a directory for listing; one that its rights close is
-// opened up first.
+// openRemovable opens a directory for listing. If its rights do not allow that, it changes
+// them first.
 func (d *Dir) openRemovable(name string) (*Dir, error) {
 	sub, err := d.OpenDir(name)
 	if !errors.Is(err, fs.ErrPermission) {
@@ -68,11 +68,11 @@ func (d *Dir) openRemovable(name string) (*Dir, error) {
 	return d.OpenDir(name)
 }
 
-// remover removes one directory with all that is in it.
+// remover removes one directory with everything in it.
 type remover struct {
 	top   *Dir
 	dev   uint64
-	moved int // deep directories that were moved to the top
+	moved int // directories that were moved to the top because they were too deep
 }
 
 // empty removes everything inside d.
@@ -88,7 +88,7 @@ func (r *remover) empty(d *Dir, depth int) error {
 			return len(batch) < removeBatch
 		}); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
-				return nil // someone else removed d itself
+				return nil // somebody else removed d itself
 			}
 			return err
 		}
@@ -132,8 +132,8 @@ func (r *remover) remove(d *Dir, name string, isDir bool, depth int) error {
 	return d.RemoveDir(name)
 }
 
-// moveUp hangs a directory that is too deep below the top, where the next
-// listing of the top finds it.
+// moveUp moves a directory that is too deep to the top, where the next listing of the top
+// finds it.
 func (r *remover) moveUp(d *Dir, name string) error {
 	for {
 		r.moved++

@@ -9,18 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Rights are what a new file or directory takes over from a directory, by the
-// rules that Dovecot follows in a Maildir: the permission bits of the
-// directory, and its group where the bits give the group something that they
-// do not give everyone. A process that runs as root also hands what it creates
-// to the directory's owner.
+// Rights are what a new file or directory inherits from a directory, by the rules that
+// Dovecot follows in a Maildir: the directory's permission bits, and its group if the bits
+// give the group different rights than everyone. A process that runs as root also gives
+// what it creates to the directory's owner.
 type Rights struct {
 	Mode     fs.FileMode // permission bits of the directory
-	UID, GID int         // new owner and group; -1: as the kernel chooses
+	UID, GID int         // new owner and group; -1: the kernel's choice
 }
 
-// Rights returns what entries created in d, or in a directory that stands
-// under d in the tree of folders, take over from d.
+// Rights returns what new entries of d, or of a directory below d in the tree of folders,
+// inherit from d.
 func (d *Dir) Rights() (Rights, error) {
 	st, err := d.Stat()
 	if err != nil {
@@ -29,7 +28,7 @@ func (d *Dir) Rights() (Rights, error) {
 	return st.Rights(), nil
 }
 
-// Rights returns what Dir.Rights does, for a directory that was described.
+// Rights is Dir.Rights for a directory with these attributes.
 func (st Stat) Rights() Rights {
 	r := Rights{Mode: st.Mode.Perm(), UID: -1, GID: -1}
 	if os.Geteuid() == 0 && st.UID != 0 {
@@ -60,9 +59,9 @@ func (d *Dir) CreateAs(name string, r Rights) (*os.File, error) {
 	return f, nil
 }
 
-// MkdirAs creates the directory name with these rights and opens it; fs.ErrExist
-// if anything has that name. Rights are set through the handle, so nothing that
-// takes the name's place meanwhile gets them.
+// MkdirAs creates the directory name with these rights and opens it. It returns fs.ErrExist
+// if anything has that name. Rights are set through the handle, so that nothing that takes
+// the name's place meanwhile gets them.
 func (d *Dir) MkdirAs(name string, r Rights) (*Dir, error) {
 	if err := d.do("create directory", name, func(fd int) error {
 		return unix.Mkdirat(fd, name, 0o700)
@@ -100,16 +99,16 @@ func (r Rights) apply(fd int, bits uint32) error {
 			if err != unix.EPERM {
 				return err
 			}
-			// The group stays this process's: it gets no more than everyone.
+			// The group remains this process's group: it gets the same rights as everyone.
 			bits = bits&^0o070 | bits&0o007<<3
 		}
 	}
 	return unix.Fchmod(fd, bits)
 }
 
-// TakeRights gives the directory itself the mode, owner and group of another
-// one. Owner and group stay where this process may not change them; the group
-// then gets no more than everyone.
+// TakeRights gives the directory itself the mode, owner and group of another one. If this
+// process may not change owner or group, they stay the same, and the group gets the same
+// rights as everyone.
 func (d *Dir) TakeRights(from Stat) error {
 	return d.self("set rights of", func(fd int) error { return takeRights(fd, from, true) })
 }
@@ -145,8 +144,8 @@ func takeRights(fd int, from Stat, dir bool) error {
 	return unix.Fchmod(fd, bits)
 }
 
-// Chmod sets the permission bits of a regular file or directory. A symbolic link or
-// anything else gives ErrNotRegular; files of others are refused as by Open.
+// Chmod sets the permission bits of a regular file or directory. It returns ErrNotRegular
+// for a symbolic link or anything else, and refuses other users' files like Open.
 func (d *Dir) Chmod(name string, mode fs.FileMode) error {
 	return d.do("set rights of", name, func(fd int) error {
 		return d.withOwn(fd, name, func(n int, st *unix.Stat_t) error {
@@ -155,8 +154,8 @@ func (d *Dir) Chmod(name string, mode fs.FileMode) error {
 	})
 }
 
-// Chown changes the owner or group of a regular file or directory; -1 leaves one as it
-// is. The errors are those of Chmod.
+// Chown changes the owner or group of a regular file or directory; -1 leaves it unchanged.
+// The errors are those of Chmod.
 func (d *Dir) Chown(name string, uid, gid int) error {
 	return d.do("change owner of", name, func(fd int) error {
 		return d.withOwn(fd, name, func(n int, _ *unix.Stat_t) error {
@@ -166,8 +165,8 @@ func (d *Dir) Chown(name string, uid, gid int) error {
 }
 
 // withOwn calls f with a handle (O_PATH) of the regular file or directory name in the
-// directory, whose descriptor is fd, unless Open would refuse the file: whoever owns the
-// directory may have put it there to be given it by root.
+// directory with descriptor fd, unless Open would refuse the file: the directory's owner
+// may have put it there so that root gives it to them.
 func (d *Dir) withOwn(fd int, name string, f func(n int, st *unix.Stat_t) error) error {
 	n, err := unix.Openat(fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -186,9 +185,9 @@ func (d *Dir) withOwn(fd int, name string, f func(n int, st *unix.Stat_t) error)
 	return f(n, &st)
 }
 
-// chmodPath sets the permission bits of what a handle of O_PATH stands for. Such
-// a handle, which needs no right to the file, takes no fchmod; its name in /proc
-// does.
+// chmodPath sets the permission bits of the file of an O_PATH handle. Such a handle, which
+// needs no rights to the file, cannot be used with fchmod, but its name in /proc can be
+// used with chmod.
 func chmodPath(fd int, bits uint32) error {
 	return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), bits)
 }

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ID is what a directory or file is, whatever its names and handles.
+// ID identifies a directory or file, whatever its names and handles.
 type ID struct{ Dev, Ino uint64 }
 
-// Stat is what the kernel says of one name.
+// Stat is what the kernel returns for one name.
 type Stat struct {
 	Size     int64
 	Mode     fs.FileMode // type and permission bits
@@ -23,14 +23,14 @@ type Stat struct {
 	Atime    time.Time
 }
 
-// Regular tells whether the name is a regular file.
+// Regular reports whether the name is a regular file.
 func (s Stat) Regular() bool { return s.Mode.IsRegular() }
 
-// ID is what the name stands for.
+// ID returns the identity of the file.
 func (s Stat) ID() ID { return ID{s.Dev, s.Ino} }
 
-// Changed is the time of the last change that the kernel tells of: of the content, or of
-// rights, names and the like.
+// Changed returns the time of the last change that the kernel recorded: of the content, or
+// of rights, names and the like.
 func (s Stat) Changed() time.Time {
 	if s.Ctime.After(s.Mtime) {
 		return s.Ctime
@@ -38,17 +38,17 @@ func (s Stat) Changed() time.Time {
 	return s.Mtime
 }
 
-// InodeSum is that of the name's inode number.
+// InodeSum returns the InodeSum of the inode number.
 func (s Stat) InodeSum() uint32 { return InodeSum(s.Ino) }
 
-// InodeSum is 32 bits that stand for an inode number, never 0. Numbers that are near
-// each other, as those of the files of a directory, have different ones.
+// InodeSum returns 32 bits that represent an inode number, never 0. Numbers that are close
+// to each other, such as those of the files of a directory, have different sums.
 func InodeSum(ino uint64) uint32 {
-	const golden = 0x9e3779b97f4a7c15 // 2^64 by the golden ratio
+	const golden = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio
 	return max(uint32(ino*golden>>32), 1)
 }
 
-// Lstat describes name without following a symbolic link.
+// Lstat returns the attributes of name without following a symbolic link.
 func (d *Dir) Lstat(name string) (Stat, error) {
 	var st unix.Stat_t
 	err := d.do("stat", name, func(fd int) error {
@@ -57,23 +57,23 @@ func (d *Dir) Lstat(name string) (Stat, error) {
 	return fromUnix(&st), err
 }
 
-// StatTarget describes what name leads to, also through symbolic links. It is for
-// telling an operator what he has there: no work on mail may rest on it.
+// StatTarget returns the attributes of what name leads to, following symbolic links. It is
+// only for messages to the operator: no operation on mail may depend on it.
 func (d *Dir) StatTarget(name string) (Stat, error) {
 	var st unix.Stat_t
 	err := d.do("stat", name, func(fd int) error { return unix.Fstatat(fd, name, &st, 0) })
 	return fromUnix(&st), err
 }
 
-// Stat describes the directory itself.
+// Stat returns the attributes of the directory itself.
 func (d *Dir) Stat() (Stat, error) {
 	var st unix.Stat_t
 	err := d.self("stat", func(fd int) error { return unix.Fstat(fd, &st) })
 	return fromUnix(&st), err
 }
 
-// ID tells which directory this is. It does not change while d is open, so the
-// system is asked once.
+// ID identifies the directory. It does not change while d is open, so it is determined only
+// once.
 func (d *Dir) ID() (ID, error) {
 	if id := d.id.Load(); id != nil {
 		return *id, nil
@@ -87,7 +87,7 @@ func (d *Dir) ID() (ID, error) {
 	return id, nil
 }
 
-// FileStat describes an open file.
+// FileStat returns the attributes of an open file.
 func FileStat(f *os.File) (Stat, error) {
 	var st unix.Stat_t
 	if err := retry(func() error { return unix.Fstat(int(f.Fd()), &st) }); err != nil {
@@ -96,8 +96,8 @@ func FileStat(f *os.File) (Stat, error) {
 	return fromUnix(&st), nil
 }
 
-// Birth tells when a file was made, in nanoseconds since 1970: nobody can change it,
-// and a copy has another one. 0 if the file system does not tell.
+// Birth returns when a file was created, in nanoseconds since 1970. Nobody can change that,
+// and a copy has a different value. It is 0 if the file system does not tell.
 func Birth(f *os.File) int64 {
 	var st unix.Statx_t
 	err := retry(func() error { return unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &st) })

@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CreateWhole creates the file name with this content and fails with
-// fs.ErrExist if anything has that name. The name appears when the content is
-// there: where the file system has nameless files, nobody finds it empty,
-// whenever this process dies. Elsewhere it is created and then written. The
-// file is returned open for reading and writing; it is not synced.
+// CreateWhole creates the file name with this content. It returns fs.ErrExist if anything
+// has that name. The name appears together with the content: if the file system supports
+// nameless files, nobody finds the file empty, whenever this process dies. Otherwise the
+// file is created first and then written. It is returned open for reading and writing, and
+// is not synced.
 func (d *Dir) CreateWhole(name string, r Rights, content []byte) (*os.File, error) {
 	f, err := d.createNameless(name, r, content)
 	if f != nil || err != nil {
@@ -30,12 +30,12 @@ func (d *Dir) CreateWhole(name string, r Rights, content []byte) (*os.File, erro
 	return f, nil
 }
 
-// createNameless returns neither a file nor an error where the file system (or
-// a missing /proc) does not allow it.
+// createNameless returns neither a file nor an error if the file system (or a missing
+// /proc) does not support it.
 func (d *Dir) createNameless(name string, r Rights, content []byte) (*os.File, error) {
 	var f *os.File
 	err := d.do("create", name, func(fd int) error {
-		// A taken name is the common failure, and costs less to see first.
+		// A taken name is the common failure, and cheaper to detect first.
 		var st unix.Stat_t
 		if unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
 			return fs.ErrExist
@@ -43,7 +43,7 @@ func (d *Dir) createNameless(name string, r Rights, content []byte) (*os.File, e
 		n, err := unix.Openat(fd, ".", unix.O_RDWR|unix.O_TMPFILE|unix.O_CLOEXEC, 0o600)
 		if err != nil {
 			if err == unix.EOPNOTSUPP || err == unix.EISDIR || err == unix.ENOENT || err == unix.EINVAL ||
-				err == unix.EPERM { // which a directory that was removed gives: creating by name tells better
+				err == unix.EPERM { // the error for a removed directory: creating the file by name returns a better one
 				return nil
 			}
 			return err

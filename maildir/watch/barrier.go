@@ -15,40 +15,40 @@ import (
 )
 
 const (
-	// barrierPatience bounds the wait for a mark's event: a watcher that lags by
-	// more is as good as one that lost events.
+	// barrierPatience limits the wait for a mark's event: a watcher that lags behind by
+	// more counts as one that lost events.
 	barrierPatience = 100 * time.Millisecond
-	// maxOwed bounds the marks whose events did not come yet.
+	// maxOwed limits the number of marks whose events have not arrived yet.
 	maxOwed = 16
 )
 
-// barrier finds out that all events so far have come. It writes to a mark, a
-// nameless file that is watched like a directory: the kernel queues events in
-// the order of the changes.
+// barrier finds out whether all events so far have arrived. It writes to a mark, a nameless
+// file that is watched like a directory: the kernel queues events in the order of the
+// changes.
 type barrier struct {
 	in   *inotify
 	hold *holding
 	log  *slog.Logger
-	dirs []string   // where marks may lie, the first ones first
-	turn sync.Mutex // of the round under way
+	dirs []string   // where marks may be created, in order of preference
+	turn sync.Mutex // held during a round
 
 	mu   sync.Mutex
-	next *round            // that callers may still join, as its write is yet to come
-	idle []*mark           // that no event is owed for
-	owed map[watchOf]*mark // written to, and the event did not come yet
-	lost int               // how many of owed may wait for an event that was dropped
-	told bool              // the log has it that no mark can be made
+	next *round            // callers may still join it, since its write is yet to come
+	idle []*mark           // no event is due for them
+	owed map[watchOf]*mark // written to, and the event has not arrived yet
+	lost int               // how many of owed may be waiting for an event that was dropped
+	told bool              // the log says that no mark can be created
 }
 
-// mark is one such file. It is not written to again before its event has come,
-// and not closed, or a late event might be taken for another one's.
+// mark is one such file. It is not written to again, and not closed, before its event has
+// arrived, since a late event might be mistaken for another one.
 type mark struct {
 	file *os.File
 	wd   watchOf
 	came chan struct{} // capacity 1
 }
 
-// round is one write, on which any number of callers wait.
+// round is one write, for which any number of callers wait.
 type round struct {
 	done chan struct{}
 	ok   bool // set before done is closed
@@ -58,8 +58,8 @@ func newBarrier(in *inotify, hold *holding, log *slog.Logger, dirs []string) *ba
 	return &barrier{in: in, hold: hold, log: log, dirs: dirs, owed: map[watchOf]*mark{}}
 }
 
-// newMark returns nil where there can be none: the log then says once what that
-// costs. Memory (memfd) would not do: new kernels tell of no change there.
+// newMark returns nil if no mark can be created; the log then says once what that costs.
+// Memory (memfd) cannot be used: newer kernels report no changes of it.
 func (b *barrier) newMark() *mark {
 	var failed error
 	for _, dir := range b.dirs {
@@ -82,10 +82,10 @@ func (b *barrier) markIn(dir string) (*mark, error) {
 		return nil, err
 	}
 	m := &mark{file: file, came: make(chan struct{}, 1)}
-	_, err = file.WriteAt([]byte{0}, 0) // later writes need no more room
+	_, err = file.WriteAt([]byte{0}, 0) // later writes need no more space
 	if err == nil {
 		if m.wd, err = b.in.add(int(file.Fd()), unix.IN_MODIFY); err != nil {
-			err = fmt.Errorf("%w: %w", ErrUnavailable, err) // what is used up is no space
+			err = fmt.Errorf("%w: %w", ErrUnavailable, err) // so that ENOSPC from inotify does not look like a full disk
 		}
 	}
 	if err != nil {
@@ -95,11 +95,11 @@ func (b *barrier) markIn(dir string) (*mark, error) {
 	return m, nil
 }
 
-// take gives a mark and notes that its event is owed; nil if there is none.
+// take returns a mark and records that its event is due; nil if there is none.
 func (b *barrier) take() *mark {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.next = nil // who comes from now on may come after the write
+	b.next = nil // callers that come from now on may come after the write
 	var m *mark
 	if n := len(b.idle); n > 0 {
 		m, b.idle = b.idle[n-1], b.idle[:n-1]
@@ -110,14 +110,14 @@ func (b *barrier) take() *mark {
 		return nil
 	}
 	select {
-	case <-m.came: // late, from a round that was given up
+	case <-m.came: // late, from a round that timed out
 	default:
 	}
 	b.owed[m.wd] = m
 	return m
 }
 
-// arrived notes the event of a mark.
+// arrived records the event of a mark.
 func (b *barrier) arrived(wd watchOf) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -131,14 +131,14 @@ func (b *barrier) arrived(wd watchOf) {
 	m.came <- struct{}{}
 }
 
-// dropped notes that events were lost, among them perhaps those of marks.
+// dropped records that events were lost, possibly including those of marks.
 func (b *barrier) dropped() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lost = len(b.owed)
 }
 
-// close closes the marks. The watcher is closed.
+// close closes the marks. The watcher must be closed.
 func (b *barrier) close() {
 	b.turn.Lock()
 	defer b.turn.Unlock()
@@ -153,15 +153,15 @@ func (b *barrier) close() {
 	b.idle, b.owed = nil, map[watchOf]*mark{}
 }
 
-// Barrier waits until the callbacks of all events that happened before the call
-// have returned. It gives up after 0.1 s, or when ctx ends: false says that
-// events may be on their way, and only a look at the directory tells.
+// Barrier waits until the callbacks of all events that happened before the call have
+// returned. It gives up after 0.1 s, or when ctx ends, and returns false: then events may
+// still be on their way, and the caller has to look at the directory.
 func (w *Watcher) Barrier(ctx context.Context) bool {
 	if w.in == nil {
 		return false
 	}
-	// Most often all have come long since. Who read an event said so before he took
-	// it from the queue.
+	// Usually, all have arrived long ago. The reader of events sets passing before it takes
+	// them from the queue.
 	if w.in.empty() && !w.passing.Load() {
 		return true
 	}
@@ -182,7 +182,7 @@ func (w *Watcher) Barrier(ctx context.Context) bool {
 	}
 }
 
-// run waits for the end of the round before and goes through with r.
+// run waits for the end of the previous round and then performs r.
 func (b *barrier) run(r *round, closed <-chan struct{}) {
 	b.turn.Lock()
 	defer b.turn.Unlock()

@@ -6,23 +6,23 @@ import (
 )
 
 const (
-	// holdFor bounds how long events wait for the end of a hold.
+	// holdFor is the longest time for which a hold delays events.
 	holdFor = 10 * time.Millisecond
-	// passFor is how long events then pass before they wait again.
+	// passFor is for how long events are then passed on before they are delayed again.
 	passFor = time.Millisecond
 )
 
-// holding has events wait. While the goroutine that reads them waits, they gather
-// in the kernel, which then wakes nobody for each and gives many at once.
+// holding delays events. While the goroutine that reads them waits, they accumulate in the
+// kernel, which then wakes nobody for each of them and returns many at once.
 type holding struct {
 	mu      sync.Mutex
-	holds   int           // that did not end yet
-	hurries int           // how many wait for events
-	open    chan struct{} // closed when events are to pass
-	pass    time.Time     // until when they do in any case
+	holds   int           // holds that have not ended
+	hurries int           // number of callers that wait for events
+	open    chan struct{} // closed when events are to be passed on
+	pass    time.Time     // until when they are passed on in any case
 }
 
-// begin has events wait until end.
+// begin delays events until end.
 func (h *holding) begin() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -42,7 +42,7 @@ func (h *holding) end() {
 	}
 }
 
-// hurry has events pass until unhurry, whoever holds them.
+// hurry lets events pass until unhurry, whoever holds them.
 func (h *holding) hurry() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -59,7 +59,7 @@ func (h *holding) unhurry() {
 	}
 }
 
-// wait returns when events may pass.
+// wait returns when events may be passed on.
 func (h *holding) wait() {
 	h.mu.Lock()
 	open := h.open
@@ -79,10 +79,10 @@ func (h *holding) wait() {
 	}
 }
 
-// Hold has the events of all directories wait, for one who is about to change many
-// names himself: to be told of each at once costs more than some of the changes. They
-// wait 10 ms at most, and not while Barrier waits for them. Call the function that it
-// returns after the changes.
+// Hold delays the events of all directories, for a caller that is about to change many
+// names: handling each event at once costs more than some of the changes. Events are
+// delayed by at most 10 ms, and not while Barrier is waiting for them. The caller calls
+// release after the changes.
 func (w *Watcher) Hold() (release func()) {
 	w.hold.begin()
 	return w.hold.end

@@ -13,28 +13,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inotify is the kernel's queue of events, see inotify(7). Go's poller would be woken
-// for each event, also while nobody is about to read it, and that costs more than the
-// event. So it waits for an epoll(7) instead, which waits for the queue, and for one
-// event each time that wait is called.
+// inotify is the kernel's queue of events, see inotify(7). Go's poller would be woken for
+// each event, even while nobody is about to read it, and that costs more than the event.
+// Therefore it polls an epoll(7) instance, which watches the queue and reports one event
+// for each call of wait.
 type inotify struct {
 	epoll *os.File
 	conn  syscall.RawConn // of epoll
 
-	mu     sync.RWMutex // held to close fd
+	mu     sync.RWMutex // held for writing to close fd
 	closed bool
 	fd     int
 
 	buf [64 << 10]byte // for read
 }
 
-// watchOf is what the kernel calls one thing that is watched. It does not give the
-// number again before 2^31 others.
+// watchOf is the kernel's number of a watch. The kernel does not reuse it before 2^31
+// others.
 type watchOf int32
 
-// named are the changes of names in a directory. That nothing else is asked for, such
-// as changes of a file's content, spares new kernels a walk through all the names of
-// the directory, and a look at its watches when one of its files is used.
+// named are the changes of names in a directory. Asking for nothing else, such as changes
+// of a file's content, saves newer kernels a walk through all names of the directory, and a
+// check of its watches whenever one of its files is used.
 const named = unix.IN_CREATE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_DELETE | unix.IN_MOVE_SELF | unix.IN_DELETE_SELF
 
 var errOverflow = errors.New("the kernel's queue of inotify events was full")
@@ -59,7 +59,7 @@ func (in *inotify) openEpoll() error {
 	}
 	err = unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, in.fd, &unix.EpollEvent{Events: unix.EPOLLONESHOT})
 	if err == nil {
-		err = unix.SetNonblock(ep, true) // os.NewFile gives it to the poller then
+		err = unix.SetNonblock(ep, true) // os.NewFile then registers it with the poller
 	}
 	if err != nil {
 		_ = unix.Close(ep)
@@ -70,8 +70,8 @@ func (in *inotify) openEpoll() error {
 	return err
 }
 
-// add watches what an open descriptor is of. An event of before the return may be
-// read before it, too.
+// add watches the file of an open descriptor. Events that happen before it returns may also
+// be read before it returns.
 func (in *inotify) add(fd int, mask uint32) (watchOf, error) {
 	in.mu.RLock()
 	defer in.mu.RUnlock()
@@ -82,19 +82,19 @@ func (in *inotify) add(fd int, mask uint32) (watchOf, error) {
 	return watchOf(wd), os.NewSyscallError("inotify_add_watch", err)
 }
 
-// remove ends a watch. Events of before may still be read.
+// remove ends a watch. Earlier events may still be read.
 func (in *inotify) remove(wd watchOf) {
 	in.mu.RLock()
 	defer in.mu.RUnlock()
 	if !in.closed {
-		// An error says that the kernel dropped the watch already, as it does
-		// when the directory is removed.
+		// On an error, the kernel has already dropped the watch, as it does when the
+		// directory is removed.
 		_, _ = unix.InotifyRmWatch(in.fd, uint32(wd))
 	}
 }
 
-// wait waits for events; false after stop. Once it has returned, events wake nobody
-// until the next call. For one goroutine.
+// wait waits for events; it returns false after stop. Once it has returned, events wake
+// nobody until the next call. It must be used by one goroutine only.
 func (in *inotify) wait() bool {
 	asked := false
 	err := in.conn.Read(func(ep uintptr) bool {
@@ -107,7 +107,7 @@ func (in *inotify) wait() bool {
 	return err == nil
 }
 
-// ready tells whether an epoll has something to tell, and takes it.
+// ready reports whether an epoll instance has an event, and consumes it.
 func ready(ep int) bool {
 	for {
 		var came [1]unix.EpollEvent
@@ -117,7 +117,7 @@ func ready(ep int) bool {
 	}
 }
 
-// empty tells that no event waits to be read.
+// empty reports whether no event is waiting to be read.
 func (in *inotify) empty() bool {
 	in.mu.RLock()
 	defer in.mu.RUnlock()
@@ -131,7 +131,7 @@ func (in *inotify) empty() bool {
 // stop ends wait.
 func (in *inotify) stop() error { return in.epoll.Close() }
 
-// close is called when wait has ended for good.
+// close is called after wait has ended for good.
 func (in *inotify) close() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -141,15 +141,15 @@ func (in *inotify) close() {
 	}
 }
 
-// kernelEvent is one event as the kernel has it.
+// kernelEvent is one event in the kernel's terms.
 type kernelEvent struct {
 	wd   watchOf // -1 if mask is IN_Q_OVERFLOW
 	mask uint32
-	name []byte // "" if it happened to what is watched itself
+	name []byte // "" if it happened to the watched directory or file itself
 }
 
-// read gives the events that wait, or as many as fit into buf. They are good for one
-// turn of the loop. For one goroutine.
+// read returns the waiting events, as many as fit into buf. Each is valid for one
+// iteration. It must be used by one goroutine only.
 func (in *inotify) read() (iter.Seq[kernelEvent], error) {
 	n, err := unix.Read(in.fd, in.buf[:])
 	if err == unix.EAGAIN || err == unix.EINTR {

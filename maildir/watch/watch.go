@@ -1,10 +1,10 @@
-// Package watch tells mailboxes which names changed in the directories they
-// have open. It is one inotify instance for the whole process: a user may have 128
-// of them by default, so one for each mailbox would not last.
+// Package watch tells mailboxes which names changed in the directories that they have open.
+// It uses one inotify instance for the whole process: a user may have only 128 of them by
+// default, so one per mailbox would not be enough.
 //
-// A directory is watched through its open handle, as /proc/self/fd/N, and not
-// by its path: a path may lead to another directory by the time the watch is
-// set, and stays behind when the folder is renamed.
+// A directory is watched through its open handle, as /proc/self/fd/N, and not by its path:
+// the path may lead to another directory by the time the watch is set, and does not follow
+// the folder when it is renamed.
 package watch
 
 import (
@@ -22,20 +22,20 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// ErrUnavailable says that the kernel gives no watch (a limit, no inotify, a
-// network file system): the caller has to poll.
+// ErrUnavailable means that the kernel provides no watch (a limit, no inotify, a network
+// file system): the caller has to poll.
 var ErrUnavailable = errors.New("no file-system events available")
 
-// Op says what happened to a name.
+// Op is what happened to a name.
 type Op uint8
 
 // The kinds of events.
 const (
 	Appeared  Op = iota + 1 // created, linked or renamed to
 	Removed                 // unlinked
-	MovedAway               // renamed to another name, here or elsewhere
-	// Lost says that events were lost or can come no more: look at the
-	// whole directory. Name is empty.
+	MovedAway               // renamed to another name, in this directory or elsewhere
+	// Lost means that events were lost or no more will come: look at the whole directory.
+	// Name is empty.
 	Lost
 )
 
@@ -45,10 +45,10 @@ type Event struct {
 	Op   Op
 }
 
-// Watcher hands out watches. Safe for concurrent use.
+// Watcher creates watches. It is safe for concurrent use.
 type Watcher struct {
 	log     *slog.Logger
-	in      *inotify // nil when the system has none for us
+	in      *inotify // nil if the system provides none
 	barrier *barrier
 	hold    holding
 	passing atomic.Bool // events may have been read that were not passed on yet
@@ -56,8 +56,8 @@ type Watcher struct {
 
 	mu      sync.Mutex
 	watches map[watchOf]*Watch
-	watched map[dirfd.ID]bool // the directories of watches
-	warned  time.Time         // when the log was told that there are no events
+	watched map[dirfd.ID]bool // the directories that have a watch
+	warned  time.Time         // when the log last said that there are no events
 }
 
 // Watch is one watched directory.
@@ -67,14 +67,14 @@ type Watch struct {
 	id  dirfd.ID
 	f   func(Event)
 
-	mu     sync.Mutex // held while the kernel is told of this watch
+	mu     sync.Mutex // held during calls of the kernel for this watch
 	wd     watchOf
 	closed bool
 }
 
-// New starts a watcher. Without file-system events it works all the same:
-// every Add then gives ErrUnavailable. It needs a directory where it can make a
-// file, without a name: that of temporary files, or else one of dirs.
+// New starts a watcher. It also works without file-system events: every Add then returns
+// ErrUnavailable. It needs a directory in which it can create a nameless file: the one for
+// temporary files, or else one of dirs.
 func New(log *slog.Logger, dirs ...string) *Watcher {
 	w := &Watcher{log: log, watches: map[watchOf]*Watch{}, watched: map[dirfd.ID]bool{}, done: make(chan struct{})}
 	in, err := newInotify()
@@ -89,7 +89,7 @@ func New(log *slog.Logger, dirs ...string) *Watcher {
 	return w
 }
 
-// Close ends the watcher and waits for its goroutine. No callback runs after it.
+// Close stops the watcher and waits for its goroutine. No callback runs after that.
 func (w *Watcher) Close() error {
 	if w.in == nil {
 		return nil
@@ -104,10 +104,10 @@ func (w *Watcher) Close() error {
 	return err
 }
 
-// Add watches dir, which must stay open until the watch is closed. f is called
-// from the watcher's goroutine and must neither block nor call Close. A
-// directory can have one watch only, as the kernel has it: another one, as of a
-// Maildir that is reached by two paths, is ErrUnavailable.
+// Add watches dir, which must stay open until the watch is closed. f is called from the
+// watcher's goroutine and must neither block nor call Close. Since the kernel allows only
+// one watch per directory, Add returns ErrUnavailable for a second one, as for a Maildir
+// that is reached by two paths.
 func (w *Watcher) Add(dir *dirfd.Dir, f func(Event)) (*Watch, error) {
 	if w.in == nil {
 		return nil, ErrUnavailable
@@ -134,7 +134,7 @@ func (w *Watcher) Add(dir *dirfd.Dir, f func(Event)) (*Watch, error) {
 	return wa, nil
 }
 
-// begin has the kernel queue events. wa.mu is held, or nobody else has the watch yet.
+// begin makes the kernel queue events. wa.mu is held, or nobody else has the watch yet.
 func (wa *Watch) begin() error {
 	wd, err := wa.w.in.add(wa.dir.Fd(), named)
 	if err != nil {
@@ -147,7 +147,7 @@ func (wa *Watch) begin() error {
 	return nil
 }
 
-// end undoes begin, if that was done. wa.mu is held.
+// end undoes begin, if it was done. wa.mu is held.
 func (wa *Watch) end() {
 	wa.w.mu.Lock()
 	on := wa.w.watches[wa.wd] == wa
@@ -167,21 +167,21 @@ func (wa *Watch) Close() {
 	wa.closed = true
 	wa.end()
 	wa.w.mu.Lock()
-	delete(wa.w.watched, wa.id) // only now can another watch be had
+	delete(wa.w.watched, wa.id) // only now can another watch be added
 	wa.w.mu.Unlock()
 }
 
-// Pause has the kernel queue no more events, for one who is about to change very
-// many names in the directory himself: each would be told. An event that is on its
-// way may still be delivered, or may not.
+// Pause stops the kernel from queueing events, for a caller that is about to change very
+// many names in the directory itself. An event that is on its way may or may not still be
+// delivered.
 func (wa *Watch) Pause() {
 	wa.mu.Lock()
 	defer wa.mu.Unlock()
 	wa.end()
 }
 
-// Resume undoes Pause, and tells Lost for what was not told. After an error no
-// more events come; Close the watch all the same.
+// Resume undoes Pause, and reports Lost in place of the events that were not delivered.
+// After an error no more events come; the watch still has to be closed.
 func (wa *Watch) Resume() error {
 	wa.mu.Lock()
 	defer wa.mu.Unlock()
@@ -196,8 +196,8 @@ func (wa *Watch) Resume() error {
 	return nil
 }
 
-// tell calls who watches. A panic there does not end the program, for one name
-// that a local user has chosen: the folder is looked at anew.
+// tell calls the callback. A panic there must not end the program because of a name that a
+// local user has chosen: the folder is scanned instead.
 func (wa *Watch) tell(ev Event) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -210,10 +210,10 @@ func (wa *Watch) tell(ev Event) {
 	wa.f(ev)
 }
 
-// warnInterval is how often the log is told that there are no events.
+// warnInterval is how often the log says that there are no events.
 const warnInterval = time.Hour
 
-// unavailable says, now and then, that mailboxes will be polled.
+// unavailable logs, now and then, that mailboxes are polled instead.
 func (w *Watcher) unavailable(dir string, err error) {
 	now := time.Now()
 	w.mu.Lock()
@@ -227,7 +227,7 @@ func (w *Watcher) unavailable(dir string, err error) {
 	}
 }
 
-// run passes the events on until Close.
+// run passes events on until Close.
 func (w *Watcher) run() {
 	defer close(w.done)
 	for w.in.wait() {
@@ -256,7 +256,7 @@ func (w *Watcher) event(ev kernelEvent) {
 	w.mu.Lock()
 	wa := w.watches[ev.wd]
 	if ev.mask&unix.IN_IGNORED != 0 {
-		delete(w.watches, ev.wd) // the directory is no more
+		delete(w.watches, ev.wd) // the directory no longer exists
 	}
 	w.mu.Unlock()
 	if wa == nil {
@@ -276,8 +276,8 @@ func (w *Watcher) event(ev kernelEvent) {
 	wa.tell(tell)
 }
 
-// lost tells everyone to look for themselves: an overflow of the kernel's
-// queue does not say whose events were dropped.
+// lost tells all watches to look at their directories: an overflow of the kernel's queue
+// does not say whose events were dropped.
 func (w *Watcher) lost(err error) {
 	w.log.Warn("file-system events were lost, rescanning open folders", "error", err)
 	w.barrier.dropped()

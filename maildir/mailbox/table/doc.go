@@ -1,18 +1,16 @@
-// Package table is the messages of a folder in UID order: one row for each
-// record of dovecot-uidlist, also for those whose file is not there. It knows
-// sequence numbers, UIDs and bases of file names, and neither the directories nor
-// who looks at them.
+// Package table implements the messages of a folder in UID order: one row for each record
+// of dovecot-uidlist, including those without a file. It knows sequence numbers, UIDs and
+// bases of file names, but neither the directories nor the views.
 //
-// Rows are in pages of 256, which take about 35 bytes and the base of the file
-// name for a message (page.go). A Fenwick tree over the pages turns rows into
-// numbers of messages and back (number.go); a hash table finds a row by its base
-// (index.go); another one finds it by where its file is, its whole name and its inode
-// number, for whoever lists a directory (marks.go).
+// Rows are stored in pages of 256, which take about 35 bytes per message plus the base of
+// its file name (page.go). A Fenwick tree over the pages converts between rows and
+// positions among the present messages (number.go); a hash table finds a row by its base
+// (index.go); another one, for listing a directory, finds it by its file's place, full name
+// and inode number (marks.go).
 //
-// A table can be written to a file as a snapshot, with what its owner wants to
-// keep beside it (write.go), and taken up again (read.go). Then only the head is
-// read, which has the counts of all pages. Each page and each piece of the index
-// is read when one of its rows is asked for (saved.go, pageform.go); each has a
-// checksum, and what it says must be possible. If one cannot be read, the table is
-// broken: see Broken.
+// A table can be written to a file as a snapshot, together with its owner's state
+// (write.go), and resumed from it (read.go). At first only the head is read, which has the
+// counts of all pages. Each page and each piece of the index is read when one of its rows
+// is needed (saved.go, pageform.go); each has a checksum, and its contents are validated.
+// If one cannot be read, the table is broken: see Broken.
 package table

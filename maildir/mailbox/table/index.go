@@ -9,24 +9,24 @@ import (
 	"github.com/dchest/siphash"
 )
 
-// index finds a row by its base: open addressing, row+1, 0 is free. What a
-// snapshot has is in slots that are read when they are needed; rows that were
-// added since are in slots of their own, which are looked at first.
+// index finds a row by its base: open addressing, row+1, 0 is free. The index of a snapshot
+// is in slots that are read when they are needed; rows that were added since are in
+// separate slots, which are searched first.
 //
-// Who puts files into a folder chooses their names, so the hash has a random
-// key, which goes with the snapshot.
+// File names are chosen by whoever puts files into a folder, so the hash has a random key,
+// which is saved with the snapshot.
 type index struct {
 	key   hashKey
 	slots []uint32
 	used  int
-	old   []atomic.Pointer[slotBlock] // of the snapshot, nil: not read yet
+	old   []atomic.Pointer[slotBlock] // of the snapshot; nil: not read yet
 }
 
 // hashKey is a key of SipHash, so that nobody can choose names that collide.
 type hashKey [2]uint64
 
-// leastSlots is how many slots an index has that has any; a power of two, as all
-// sizes of it.
+// leastSlots is the number of slots of the smallest index that has any; a power of two,
+// like all its sizes.
 const leastSlots = 64
 
 func newIndex() index {
@@ -37,21 +37,21 @@ func newIndex() index {
 
 func (k hashKey) sum(base []byte) uint64 { return siphash.Hash(k[0], k[1], base) }
 
-// bytesOf is the octets of a string, not to be changed.
+// bytesOf returns the octets of a string, which must not be changed.
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
-// stringOf is the octets as a string, which is good as long as they do not change.
+// stringOf returns the octets as a string, which is valid as long as they do not change.
 func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// Bases tells which of some files has a base, in slots as an index has them, for
-// Fill.
+// Bases finds which of a number of files has a base. Its slots have the form of an index,
+// for Fill.
 type Bases struct {
 	key   hashKey
 	slots []uint32
 	base  func(i uint32) string
 }
 
-// NewBases makes room for so many files, whose bases base gives.
+// NewBases returns Bases for that number of files. base returns their bases.
 func (t *Table) NewBases(files int, base func(i uint32) string) *Bases {
 	size := leastSlots
 	for size < 2*files {
@@ -60,8 +60,8 @@ func (t *Table) NewBases(files int, base func(i uint32) string) *Bases {
 	return &Bases{t.index.key, make([]uint32, size), base}
 }
 
-// Slot returns where the number of the file with a base, counted from 1, is or
-// would be: 0 says that none of the files was put there yet.
+// Slot returns a pointer to the slot of a base, which holds the number of the file with
+// that base, counted from 1; 0 means that no such file was entered yet.
 func (b *Bases) Slot(base string) *uint32 {
 	mask := uint64(len(b.slots) - 1)
 	h := b.key.sum(bytesOf(base)) & mask
@@ -71,16 +71,16 @@ func (b *Bases) Slot(base string) *uint32 {
 	return &b.slots[h]
 }
 
-// Lookup finds the row of a base, whatever its state.
+// Lookup returns the row of a base, whatever its state.
 func (t *Table) Lookup(base string) (uint32, bool) {
 	sum := t.index.key.sum(bytesOf(base))
 	return t.find(probe{sum: sum, at: sum}, base)
 }
 
-// LookupEach is Lookup of many bases: rows gets the row of each plus one, or 0. To
-// look one up is to wait for memory several times. Of many, the processor waits
-// for some at a time, as long as it need not know what the one says to go on with
-// the next.
+// LookupEach is Lookup for many bases: it sets rows to the row of each plus one, or 0.
+// Looking up one base means waiting for memory several times. With many, the processor can
+// wait for several at a time, because the next lookup does not depend on the result of the
+// previous one.
 func (t *Table) LookupEach(bases []string, rows []uint32) {
 	const group = 64
 	var probes [group]struct {
@@ -118,10 +118,10 @@ func (t *Table) LookupEach(bases []string, rows []uint32) {
 	}
 }
 
-// probe is where a base with some sum is looked for.
+// probe is a position in the search for a base with a certain hash.
 type probe struct {
 	sum, at uint64
-	old     bool // in what the snapshot has of the index
+	old     bool // in the snapshot's part of the index
 }
 
 // slot returns the row plus one at which a probe is; 0: the base has no row.
@@ -145,7 +145,7 @@ func (t *Table) slot(p *probe) uint32 {
 	return 0
 }
 
-// find finds the row of a base from where the probe is on.
+// find returns the row of a base, starting the search at the probe.
 func (t *Table) find(p probe, base string) (uint32, bool) {
 	for ; ; p.at++ {
 		e := t.slot(&p)
@@ -158,8 +158,8 @@ func (t *Table) find(p probe, base string) (uint32, bool) {
 	}
 }
 
-// link enters row n in the index, in the place of a row with the same base: old,
-// if again is true.
+// link enters row n in the index, replacing a row with the same base: old, if again is
+// true.
 func (t *Table) link(n uint32) (old uint32, again bool) {
 	x := &t.index
 	t.growIndex(x.used + 1)
@@ -178,7 +178,7 @@ func (t *Table) link(n uint32) (old uint32, again bool) {
 	return t.find(probe{sum: sum, at: sum, old: true}, stringOf(base))
 }
 
-// growIndex makes room for so many slots that are in use.
+// growIndex makes room for that many used slots.
 func (t *Table) growIndex(used int) {
 	x := &t.index
 	size := max(leastSlots, len(x.slots))
@@ -208,7 +208,7 @@ type slotBlock [blockSlots]uint32
 
 const blockSlots = 1024
 
-// block returns a block of slots, which is read if need be.
+// block returns a block of slots, reading it if necessary.
 func (t *Table) block(i uint64) *slotBlock {
 	if b := t.index.old[i].Load(); b != nil {
 		return b

@@ -8,30 +8,30 @@ import (
 	"maildird/maildir/filename"
 )
 
-// Marks is what a directory that is listed is compared with: of each row that is
-// present the 64 bits of a hash of its place, file name and inode number (Row.Inode),
-// with the key of the index. Two files with one hash are as good as impossible, and
-// cannot be chosen. A file that took the place of another is one that the table has not.
+// Marks is what a directory listing is compared with: for each present row a 64-bit hash of
+// its file's place, name and inode number (Row.Inode), with the key of the index. Two files
+// with the same hash are practically impossible, and cannot be constructed. A file that
+// replaced another one counts as a file that the table does not have.
 //
-// To find a row by its mark is to look at neither the row nor its page, so the
-// snapshot has the marks of all rows beside the pages: those pages need not be read.
-// It stands for the table as it was when it was made. Safe for concurrent use.
+// Finding a row by its mark touches neither the row nor its page, so the snapshot has the
+// marks of all rows outside the pages, which then need not be read. Marks represent the
+// table at the time when they were made. They are safe for concurrent use.
 type Marks struct {
 	key   hashKey
 	marks []byte
 	slots []uint32 // row+1, 0 is free; open addressing
 }
 
-// What stands in the place of the mark of a row that is not present.
+// Values that stand in place of a mark for rows that are not present.
 const (
 	markExpunged = iota
 	markAbsent
-	leastMark // the marks begin here
+	leastMark // the smallest mark
 )
 
 const markSize = 8
 
-// Marks gives the marks of all rows.
+// Marks returns the marks of all rows.
 func (t *Table) Marks() *Marks {
 	m := &Marks{key: t.index.key, marks: t.allMarks()}
 	size := leastSlots
@@ -54,9 +54,9 @@ func (t *Table) Marks() *Marks {
 	return m
 }
 
-// FindEach finds the rows that are present with their files at this place under
-// these names, each with its Row.Inode: rows gets each one's number plus one, or 0. As
-// for LookupEach, the processor waits for memory for many at a time.
+// FindEach finds the present rows whose files are at this place under these names, with
+// these values of Row.Inode, and sets rows to the row of each plus one, or 0. As in
+// LookupEach, the processor waits for memory for many of them at a time.
 func (m *Marks) FindEach(where Place, names []string, inodes, rows []uint32) {
 	const group = 64
 	var marks [group]uint64
@@ -96,8 +96,8 @@ func (k hashKey) mark(where Place, inode uint32, name []byte) uint64 {
 	return max(siphash.Hash(k[0], k[1]^uint64(where)^uint64(inode)<<8, name), leastMark)
 }
 
-// allMarks gives the marks of all rows as they stand in a snapshot: 64 bits each,
-// little-endian. Those of pages that were not read come from there.
+// allMarks returns the marks of all rows in the form of the snapshot: 64 bits each,
+// little-endian. Those of pages that were not read come from the snapshot.
 func (t *Table) allMarks() []byte {
 	marks := t.savedMarks()
 	for i, p := range t.pages {
@@ -108,9 +108,9 @@ func (t *Table) allMarks() []byte {
 	return marks
 }
 
-// savedMarks gives the marks in the snapshot, and room for those of rows that were
-// added since. If they are not as they were written the table is broken, and the
-// rows of its pages that were not read have no files.
+// savedMarks returns the marks in the snapshot, with space for those of rows that were
+// added since. If they are damaged, the table is broken, and the rows of pages that were
+// not read count as having no files.
 func (t *Table) savedMarks() []byte {
 	marks := make([]byte, int(t.n)*markSize)
 	s := t.saved
@@ -130,7 +130,7 @@ func (t *Table) savedMarks() []byte {
 	return saved[:int(t.n)*markSize]
 }
 
-// putMarks puts the marks of the page's rows.
+// putMarks stores the marks of the page's rows.
 func (p *page) putMarks(marks []byte, key hashKey) {
 	var room [256]byte
 	for i := range p.rows {
@@ -145,7 +145,7 @@ func (p *page) putMarks(marks []byte, key hashKey) {
 	}
 }
 
-// appendName appends the name of the file of a row.
+// appendName appends the name of a row's file.
 func (p *page) appendName(b []byte, i uint8) []byte {
 	r := &p.rows[i]
 	if r.form == formOdd {

@@ -6,7 +6,7 @@ import (
 	"maildird/maildir/filename"
 )
 
-// Before counts the present rows with a number below n.
+// Before returns the number of present rows below n.
 func (t *Table) Before(n uint32) uint32 {
 	if n >= t.n {
 		return t.count
@@ -25,7 +25,7 @@ func (t *Table) Before(n uint32) uint32 {
 	return sum
 }
 
-// Nth returns the row that has k present rows before it, ok false past the end.
+// Nth returns the row that has k present rows before it. ok is false past the end.
 func (t *Table) Nth(k uint32) (n uint32, ok bool) {
 	if k >= t.count {
 		return 0, false
@@ -49,11 +49,10 @@ func (t *Table) Nth(k uint32) (n uint32, ok bool) {
 		}
 		return n + uint32(bits.TrailingZeros64(word)), true
 	}
-	return at * PageRows, true // the page could not be read: it is one of these, and gone
+	return at * PageRows, true // the page could not be read: it is one of its rows, all of which are gone
 }
 
-// FirstUnseen returns the first row that is present and has no \Seen, ok false
-// if there is none.
+// FirstUnseen returns the first present row without \Seen. ok is false if there is none.
 func (t *Table) FirstUnseen() (n uint32, ok bool) {
 	for i, p := range t.pages {
 		if p.Unseen == 0 {
@@ -68,7 +67,7 @@ func (t *Table) FirstUnseen() (n uint32, ok bool) {
 	return 0, false
 }
 
-// FirstFrom returns the first row with at least this UID, Len if there is none.
+// FirstFrom returns the first row with at least this UID, or Len if there is none.
 func (t *Table) FirstFrom(uid uint32) uint32 {
 	at := search(uint32(len(t.pages)), func(i uint32) bool { return t.pages[i].first > uid })
 	if at == 0 {
@@ -79,7 +78,7 @@ func (t *Table) FirstFrom(uid uint32) uint32 {
 	return from + search(uint32(len(rows)), func(i uint32) bool { return rows[i].UID >= uid })
 }
 
-// search returns the first of n numbers for which f is true, n if for none.
+// search returns the smallest i < n for which f is true, or n if there is none.
 func search(n uint32, f func(uint32) bool) uint32 {
 	lo := uint32(0)
 	for lo < n {

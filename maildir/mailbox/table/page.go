@@ -8,25 +8,25 @@ import (
 	"maildird/maildir/filename"
 )
 
-// PageRows is how many rows a page has, all but the last one. Offsets of names
-// in a page fit in 16 bits, as a name has at most 255 octets.
+// PageRows is the number of rows in every page except the last one. Offsets of names in a
+// page fit in 16 bits, because a name has at most 255 octets.
 const PageRows = 256
 
-// page is a run of rows. What it says of all of them is there before its rows
-// were read.
+// page is a run of rows. The summary of its rows is available before they are read.
 type page struct {
 	first uint32 // UID of its first row
 	Counts
 
-	here  atomic.Bool // what follows was read, or was never in a file
+	here  atomic.Bool // the following fields were read, or never came from a file
 	rows  []Row
-	names []byte // bases, one after the other
+	names []byte // bases, one after another
 	alive [PageRows / 64]uint64
-	odd   map[uint8]string // full names that base and flags do not give
-	exts  map[uint8]string // what SetExt noted
+	odd   map[uint8]string // full names that do not follow from base and flags
+	exts  map[uint8]string // set by SetExt
 }
 
-// Counts is how many rows of a page are present, and what these are.
+// Counts is how many rows of a page are present, and how many of these are unseen, deleted
+// and recent.
 type Counts struct{ Present, Unseen, Deleted, Recent uint16 }
 
 func (p *page) add(uid uint32, base string) {
@@ -34,8 +34,8 @@ func (p *page) add(uid uint32, base string) {
 	p.names = append(p.names, base...)
 }
 
-// addFile appends the row of a file that is there, \Recent for whom it is told
-// to first.
+// addFile appends a row with a file, which is \Recent for the session that is told of it
+// first.
 func (p *page) addFile(uid uint32, where Place, name string, inode uint32) {
 	p.add(uid, filename.Base(name))
 	i := len(p.rows) - 1
@@ -46,7 +46,7 @@ func (p *page) addFile(uid uint32, where Place, name string, inode uint32) {
 	p.tally(r, 1)
 }
 
-// setName notes in a row where its file is and what the name says.
+// setName records where a row's file is, and the flags in its name.
 func (p *page) setName(i uint8, where Place, name string) {
 	r := &p.rows[i]
 	if r.form == formOdd {
@@ -64,7 +64,7 @@ func (p *page) setName(i uint8, where Place, name string) {
 		if p.odd == nil {
 			p.odd = map[uint8]string{}
 		}
-		p.odd[i] = strings.Clone(name) // it may be a part of a long listing
+		p.odd[i] = strings.Clone(name) // it may be part of a long listing
 	}
 }
 
@@ -73,7 +73,7 @@ func (p *page) base(i uint8) []byte {
 	return p.names[r.name : int(r.name)+int(r.len)]
 }
 
-// tally counts a row, or takes it off.
+// tally adds a row to the counts (by = 1) or subtracts it (by = -1).
 func (c *Counts) tally(r *Row, by int) {
 	if r.State != Present {
 		return
@@ -91,17 +91,17 @@ func (c *Counts) tally(r *Row, by int) {
 	}
 }
 
-// PageCounts returns the counts of the page that row n is in, without reading it.
+// PageCounts returns the counts of the page that contains row n, without reading it.
 func (t *Table) PageCounts(n uint32) Counts { return t.pages[n/PageRows].Counts }
 
-// Page returns the rows of the page that row n is in, as Row does, and which of
-// them are present, a bit each.
+// Page returns the rows of the page that contains row n, with the same validity as for Row,
+// and which of them are present, one bit each.
 func (t *Table) Page(n uint32) (rows []Row, present [PageRows / 64]uint64) {
 	p := t.page(n)
 	return p.rows, p.alive
 }
 
-// Expunged gives the rows whose messages are gone, of the pages that were read.
+// Expunged returns the rows of messages that are gone, in the pages that were read.
 func (t *Table) Expunged() iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
 		for i, p := range t.pages {

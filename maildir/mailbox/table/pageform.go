@@ -8,11 +8,11 @@ import (
 	"maildird/maildir/octets"
 )
 
-// A page in the file, all numbers little-endian: for each row its UID (32 bits),
-// flags (32), mod-sequence (64), save date (32), Row.Inode (32), length of its base (8), and
-// state, place, form and whether it is unsettled (8); then the bases, one after the other; then the
-// odd names and the fields of records: the number of the row (8), the length
-// (16), and the text, each list after the number of its texts (16).
+// A page in the file, all numbers little-endian: for each row its UID (32 bits), flags
+// (32), mod-sequence (64), save date (32), Row.Inode (32), length of its base (8), and
+// state, place, form and whether it is unsettled (8); then the bases, one after another;
+// then the odd names and the extension fields, each as the number of the row (8), the
+// length (16) and the text, each list preceded by the number of its texts (16).
 const rowSize = 26
 
 // encode appends the page in the form of the file.
@@ -45,11 +45,11 @@ func (p *page) encode(b []byte) []byte {
 	return b
 }
 
-// decode fills the page, which has this many rows, and compares what it finds
-// with what the page says of all of them.
+// decode fills the page, which has this many rows, and compares the result with the page's
+// summary.
 func (p *page) decode(b []byte, rows int) error {
 	in := octets.Decoder{Rest: b}
-	var found Counts // others read the page's own meanwhile
+	var found Counts // p.Counts may be read concurrently
 	p.rows = make([]Row, rows)
 	names, before := 0, uint32(0)
 	for i := range p.rows {
@@ -58,7 +58,7 @@ func (p *page) decode(b []byte, rows int) error {
 		bits := in.U8()
 		r.State, r.Where, r.form = State(bits&3), Place(bits>>2&1), form(bits>>3&3)
 		r.Unsettled = bits&(1<<5) != 0
-		r.Recent = r.Where == InNew // as when the folder is opened without a snapshot
+		r.Recent = r.Where == InNew // as if the folder were opened without a snapshot
 		if r.UID <= before || r.State > Expunged || r.form > formOdd || r.len == 0 {
 			in.Bad = true
 		}
@@ -81,7 +81,7 @@ func (p *page) decode(b []byte, rows int) error {
 	return nil
 }
 
-// takeTexts takes texts of so many rows, each of which has one at most.
+// takeTexts decodes a list of texts of rows, at most one for each.
 func takeTexts(d *octets.Decoder, rows int) map[uint8]string {
 	n := int(d.U16())
 	if n > rows {

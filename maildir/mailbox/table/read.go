@@ -10,7 +10,19 @@ import (
 	"maildird/maildir/octets"
 )
 
-// The file of a snapshot, all numbers little-endian, begins with
+// The file of a snapshot, all numbers little-endian, starts with
+//
+//	 0  magic
+//	 8  offset of the head (64 bits)
+//	16  length of the head (32 bits) and its CRC-32C (32 bits)
+//	24  run of the machine in which it was written (64 bits)
+//	32  modification time that the file was given, in nanoseconds (64 bits)
+//	40  CRC-32C of the preceding bytes (32 bits), and zero up to 64
+//
+// It is followed by the pages, the slots of the index, the marks of the rows, and the head.
+// The head has the owner's state, the key of the index, and the positions of each page,
+// each block of slots and the marks. It is read completely: it takes 20 bytes for 256
+// messages.
 //
 //	 0  magic
 //	 8  offset of the head (64 bits)
@@ -26,16 +38,16 @@ const (
 	snapMagic = "MDTABLE\x03"
 	snapFront = 64
 	maxHead   = 64 << 20
-	// MaxRows is how many rows a snapshot has at most.
+	// MaxRows is the maximum number of rows in a snapshot.
 	MaxRows = 1 << 23
 )
 
-// Read opens a snapshot, in this run of the machine. The file belongs to the table
-// then, unless there is an error: ErrDamaged, or one of reading. state is called to
-// take from the head what Write was given of its owner's, which is returned as it
-// stands there. lost is called, in any goroutine, when a part of the table cannot
-// be read later. whole says that the file is as it was written in this run;
-// otherwise all of it was checked.
+// Read opens a snapshot in this run of the machine. The table takes ownership of the file
+// unless there is an error: ErrDamaged, or one from reading. Read calls state to decode the
+// state of the owner that was passed to Write, which is at the start of the head, and
+// returns that state undecoded in own. lost is called, in any goroutine, if a part of the
+// table cannot be read later. whole reports whether the file is as it was written in this
+// run; if not, all of it was verified.
 func Read(file *os.File, run uint64, state func(*octets.Decoder), lost func()) (t *Table, own []byte, whole bool, err error) {
 	head, whole, err := readHead(file, run)
 	if err != nil {
@@ -59,7 +71,7 @@ func Read(file *os.File, run uint64, state func(*octets.Decoder), lost func()) (
 	return t, own, whole, nil
 }
 
-// readHead reads the head. whole says that the file is as it was written.
+// readHead reads the head. whole reports whether the file is as it was written in this run.
 func readHead(file *os.File, run uint64) (head []byte, whole bool, err error) {
 	var front [snapFront]byte
 	if _, err := file.ReadAt(front[:], 0); err != nil && !errors.Is(err, io.EOF) {
@@ -80,7 +92,7 @@ func readHead(file *os.File, run uint64) (head []byte, whole bool, err error) {
 	return head, wrote == run && st.ModTime().UnixNano() == mtime, err
 }
 
-// takeTable takes the head's description of the table.
+// takeTable decodes the head's description of the table.
 func takeTable(d *octets.Decoder, file *os.File) (*Table, error) {
 	t := &Table{saved: &saved{file: file}}
 	t.index.key = hashKey{d.U64(), d.U64()}
@@ -131,5 +143,5 @@ func takeTable(d *octets.Decoder, file *os.File) (*Table, error) {
 	return t, nil
 }
 
-// maxPage is more than a page has: rows, names, odd names, fields.
+// maxPage is an upper bound for the size of a page: rows, names, odd names, fields.
 const maxPage = PageRows * (rowSize + 255 + 3 + 255 + 3 + 1<<16)

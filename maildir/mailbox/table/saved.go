@@ -9,14 +9,14 @@ import (
 	"sync"
 )
 
-// saved is the part of a snapshot that is read when it is needed: the pages of
-// a table, the slots of its index and the marks of its rows, one after the other in a
-// file that does not change. Each has a checksum, and what a page says must be possible, so
-// that nothing else than what was written can come out, or nothing.
+// saved is the part of a snapshot that is read when needed: the pages of a table, the slots
+// of its index and the marks of its rows, one after another in a file that does not change.
+// Each has a checksum, and the contents of a page are validated, so that the result is what
+// was written or nothing.
 type saved struct {
 	mu    sync.Mutex
-	file  *os.File // nil when all was read
-	left  int      // pages and blocks that were not read yet
+	file  *os.File // nil once everything was read
+	left  int      // number of pages and blocks that were not read yet
 	lost  func()   // called when something could not be read
 	pages []chunk
 	slots []chunk
@@ -32,16 +32,16 @@ type chunk struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// ErrDamaged says that a snapshot is not as it was written.
+// ErrDamaged means that a snapshot is not as it was written.
 var ErrDamaged = errors.New("snapshot of the mailbox is damaged")
 
-// rooms holds room for chunks that are decoded as soon as they are read.
+// rooms holds buffers for chunks that are decoded as soon as they are read.
 var rooms = sync.Pool{New: func() any { return new([]byte) }}
 
 // read returns the octets of a chunk.
 func (s *saved) read(c chunk) ([]byte, error) { return s.readInto(new([]byte), c) }
 
-// readInto is read into room, which is made larger if need be.
+// readInto is read with a buffer, which is enlarged if necessary.
 func (s *saved) readInto(room *[]byte, c chunk) ([]byte, error) {
 	if s.file == nil {
 		return nil, os.ErrClosed
@@ -72,7 +72,8 @@ func (s *saved) verify() error {
 	return nil
 }
 
-// done counts what was read, and closes the file after the last. s.mu is held.
+// done counts down what is left to read, and closes the file after the last part. s.mu is
+// held.
 func (s *saved) done() {
 	if s.left--; s.left == 0 {
 		s.close()
@@ -86,7 +87,7 @@ func (s *saved) close() {
 	}
 }
 
-// Unread counts the parts that were not read yet.
+// Unread returns the number of parts that were not read yet.
 func (t *Table) Unread() int {
 	if t.saved == nil {
 		return 0
@@ -96,12 +97,11 @@ func (t *Table) Unread() int {
 	return t.saved.left
 }
 
-// Broken tells that a part of the table could not be read. Its rows are those of
-// messages that are gone then, and nothing may be written that follows from them.
+// Broken reports whether a part of the table could not be read. Its rows then count as
+// those of messages that are gone, and nothing that follows from them may be written.
 func (t *Table) Broken() bool { return t.broken.Load() }
 
-// Close gives back what the table has open. Parts that were not read by then are
-// lost.
+// Close closes the table's file. Parts that were not read by then are lost.
 func (t *Table) Close() {
 	if t.saved != nil {
 		t.saved.mu.Lock()
@@ -110,7 +110,7 @@ func (t *Table) Close() {
 	}
 }
 
-// LoadAll reads all pages; false if that is not possible.
+// LoadAll reads all pages, and reports whether that was possible.
 func (t *Table) LoadAll() bool {
 	for n := uint32(0); n < t.n; n += PageRows {
 		t.page(n)
@@ -118,7 +118,7 @@ func (t *Table) LoadAll() bool {
 	return !t.broken.Load()
 }
 
-// load reads page i. Whoever only reads the table may call it.
+// load reads page i. It may be called by readers of the table.
 func (t *Table) load(i uint32) {
 	s, p := t.saved, t.pages[i]
 	s.mu.Lock()
@@ -141,13 +141,13 @@ func (t *Table) load(i uint32) {
 	s.done()
 }
 
-// fail notes that not all of the table can be read. saved.mu is held.
+// fail records that part of the table cannot be read. saved.mu is held.
 func (t *Table) fail() {
 	t.broken.Store(true)
 	t.saved.lost()
 }
 
-// blank fills the page with messages that are gone.
+// blank fills the page with rows of messages that are gone.
 func (p *page) blank(rows int) {
 	p.rows, p.names = make([]Row, rows), nil
 	p.alive, p.odd, p.exts = [PageRows / 64]uint64{}, nil, nil

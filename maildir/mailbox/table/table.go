@@ -8,11 +8,11 @@ import (
 	"maildird/maildir/filename"
 )
 
-// Table is the rows of a folder. Rows are only added at the end, as UIDs only
-// grow, so a row's number, counted from 0, is good for as long as the table lives.
+// Table is the rows of a folder. Rows are only added at the end, since UIDs only grow, so a
+// row's number, counted from 0, is valid as long as the table exists.
 //
-// Any number of goroutines may read a table at once, also one of which parts are
-// in a file still; whoever changes it must be alone.
+// Any number of goroutines may read a table concurrently, even if parts of it have yet to
+// be read from a file. Changes need exclusive access.
 type Table struct {
 	pages []*page
 	n     uint32 // rows
@@ -21,39 +21,39 @@ type Table struct {
 	alive []uint32
 	index index
 
-	saved   *saved // what pages are read from; nil: all are there
+	saved   *saved // what pages are read from; nil: all are in memory
 	broken  atomic.Bool
-	changed uint32 // times, since TakeChanges
+	changed uint32 // number of changes since TakeChanges
 
-	// coming is how many rows Reserve made room for, and baseLen about how long
-	// their bases are.
+	// coming is the number of rows for which Reserve made room, and baseLen the average
+	// length of their bases.
 	coming, baseLen int
 }
 
 // Row is one message. Only the table's methods change it.
 type Row struct {
 	UID   uint32
-	Flags filename.Flags // as the file's name has them
-	// ModSeq is when the message last changed, as far as that is in the history;
-	// 0 for one that is not there. Of an absent row with a ModSeq, Flags are
-	// those that the history has.
+	Flags filename.Flags // as in the file's name
+	// ModSeq is the mod-sequence of the message's last change, as far as it is in the
+	// history; 0 if it is not. If an absent row has a ModSeq, Flags are those in the
+	// history.
 	ModSeq uint64
-	Saved  uint32 // when it came into the folder, Unix seconds; 0 if that is not known
-	// Inode is the sum of its file's inode number (dirfd.InodeSum) as a listing of the
-	// directory gave it, or whoever looked at the file last; 0 if that is not known.
+	Saved  uint32 // when it arrived in the folder, Unix seconds; 0 if unknown
+	// Inode is the sum of its file's inode number (dirfd.InodeSum), from a listing of the
+	// directory or the last time the file was examined; 0 if unknown.
 	Inode uint32
 	name  uint16 // offset of the base in the page's names
 	len   uint8
 	State State
 	Where Place
 	form  form
-	// Recent says that no session has claimed the message as \Recent yet.
+	// Recent means that no session has claimed the message as \Recent yet.
 	Recent bool
-	// Unsettled says that the row may differ from the history.
+	// Unsettled means that the row may differ from the history.
 	Unsettled bool
 }
 
-// State says whether a row's message exists.
+// State is whether a row's message exists.
 type State uint8
 
 // The states of a row.
@@ -72,36 +72,36 @@ const (
 	InCur
 )
 
-// form says how the file name follows from base and flags.
+// form is how the file name is derived from base and flags.
 type form uint8
 
 const (
-	formBase  form = iota // the base alone
+	formBase  form = iota // only the base
 	formFlags             // base, ":2,", flags in order
 	formOdd               // as in page.odd
 )
 
-// New makes a table without rows.
+// New returns a table without rows.
 func New() *Table { return &Table{index: newIndex()} }
 
-// Len returns how many rows there are, in whatever state.
+// Len returns the number of rows, in any state.
 func (t *Table) Len() uint32 { return t.n }
 
-// Count returns how many rows are present.
+// Count returns the number of present rows.
 func (t *Table) Count() uint32 { return t.count }
 
-// Changes counts what changed since TakeChanges was called: what a snapshot of
-// then does not have.
+// Changes returns the number of changes since TakeChanges was called, which a snapshot of
+// that time does not have.
 func (t *Table) Changes() uint32 { return t.changed }
 
-// TakeChanges returns Changes, and begins anew to count.
+// TakeChanges returns Changes, and resets it.
 func (t *Table) TakeChanges() uint32 {
 	n := t.changed
 	t.changed = 0
 	return n
 }
 
-// Row returns row n, which must be below Len. It is good until the next Add.
+// Row returns row n, which must be below Len. The result is valid until the next Add.
 func (t *Table) Row(n uint32) *Row { return &t.page(n).rows[n%PageRows] }
 
 func (t *Table) page(n uint32) *page {
@@ -112,9 +112,8 @@ func (t *Table) page(n uint32) *page {
 	return p
 }
 
-// Add appends a row that is absent so far. An older row with the same base, old
-// if again is true, loses its name to it: the later record is right, as in
-// Dovecot.
+// Add appends a row, which is absent at first. An older row with the same base (old, if
+// again is true) loses the base to it: the later record is the valid one, as in Dovecot.
 func (t *Table) Add(uid uint32, base string) (n, old uint32, again bool) {
 	n = t.n
 	if n%PageRows == 0 {
@@ -128,9 +127,10 @@ func (t *Table) Add(uid uint32, base string) (n, old uint32, again bool) {
 	return n, old, again
 }
 
-// Fill gives a table that has no rows those of so many files, which file gives with
-// Row.Inode, all present and \Recent, with UIDs from first on. bases has all of them and no others, and is
-// the table's then; all of them together have so many octets.
+// Fill adds rows for all files to an empty table, present and \Recent, with UIDs from first
+// on. file returns the place, name and Row.Inode of each file. bases must have exactly
+// these files, and belongs to the table afterwards; octets is the total length of the
+// bases.
 func (t *Table) Fill(first uint32, files int, file func(i int) (Place, string, uint32), octets int, bases *Bases) {
 	t.index.slots = bases.slots
 	t.Reserve(files, octets)
@@ -151,7 +151,7 @@ func (t *Table) Fill(first uint32, files int, file func(i int) (Place, string, u
 	t.changed += t.n
 }
 
-// Reserve makes room for rows whose bases have so many octets together, so that
+// Reserve allocates memory for rows whose bases have that many octets in total, so that
 // adding them moves nothing.
 func (t *Table) Reserve(rows, octets int) {
 	if rows == 0 {
@@ -179,10 +179,10 @@ func (t *Table) addPage(first uint32) {
 	t.alive = append(t.alive, below)
 }
 
-// Base returns the base of the row's file name. It is good until the next Add.
+// Base returns the base of the row's file name. The result is valid until the next Add.
 func (t *Table) Base(n uint32) []byte { return t.page(n).base(uint8(n % PageRows)) }
 
-// FileName returns the name under which the row's file is in its directory.
+// FileName returns the name of the row's file in its directory.
 func (t *Table) FileName(n uint32) string {
 	p, i := t.page(n), uint8(n%PageRows)
 	if p.rows[i].form == formOdd {
@@ -192,13 +192,13 @@ func (t *Table) FileName(n uint32) string {
 	return string(p.appendName(room[:0], i))
 }
 
-// HasName tells whether the row's file is at this place under this name.
+// HasName reports whether the row's file is at this place under this name.
 func (t *Table) HasName(n uint32, where Place, name string) bool {
 	r := t.Row(n)
 	if r.Where != where {
 		return false
 	}
-	if r.form == formFlags { // what FileName would give, without making it
+	if r.form == formFlags { // what FileName would return, without an allocation
 		base := t.Base(n)
 		var room [64]byte
 		return len(name) > len(base) && name[:len(base)] == string(base) &&
@@ -207,7 +207,7 @@ func (t *Table) HasName(n uint32, where Place, name string) bool {
 	return t.FileName(n) == name
 }
 
-// SetName notes where the row's file is and reads the flags from its name.
+// SetName records where the row's file is, and takes the flags from its name.
 func (t *Table) SetName(n uint32, where Place, name string) {
 	p, i := t.page(n), uint8(n%PageRows)
 	r := &p.rows[i]
@@ -217,7 +217,7 @@ func (t *Table) SetName(n uint32, where Place, name string) {
 	t.changed++
 }
 
-// SetInode notes which file the row's is: see Row.
+// SetInode records the inode number of the row's file: see Row.
 func (t *Table) SetInode(n, inode uint32) {
 	if r := t.Row(n); r.Inode != inode {
 		r.Inode = inode
@@ -225,7 +225,7 @@ func (t *Table) SetInode(n, inode uint32) {
 	}
 }
 
-// SetState changes whether the row is there, and with it the numbering.
+// SetState changes the state of the row, and with it the numbering.
 func (t *Table) SetState(n uint32, s State) {
 	p, i := t.page(n), n%PageRows
 	r := &p.rows[i]
@@ -250,7 +250,7 @@ func (t *Table) SetState(n uint32, s State) {
 	}
 }
 
-// SetRecent notes whether a session has yet to claim the row's message.
+// SetRecent records whether a session has yet to claim the row's message.
 func (t *Table) SetRecent(n uint32, recent bool) {
 	p, r := t.page(n), t.Row(n)
 	p.tally(r, -1)
@@ -259,10 +259,10 @@ func (t *Table) SetRecent(n uint32, recent bool) {
 	t.changed++
 }
 
-// SetUnsettled notes whether a row is among those that may differ from the history.
+// SetUnsettled records whether a row is among those that may differ from the history.
 func (t *Table) SetUnsettled(n uint32, unsettled bool) { t.Row(n).Unsettled = unsettled }
 
-// SetHistory notes what the history has of a row; flags of an absent one only.
+// SetHistory records what the history has of a row; the flags only for an absent row.
 func (t *Table) SetHistory(n uint32, flags filename.Flags, modseq uint64) {
 	r := t.Row(n)
 	if r.State == Absent {
@@ -272,17 +272,17 @@ func (t *Table) SetHistory(n uint32, flags filename.Flags, modseq uint64) {
 	t.changed++
 }
 
-// SetSaved notes when the row's message came into the folder, in Unix seconds.
+// SetSaved records when the row's message arrived in the folder, in Unix seconds.
 func (t *Table) SetSaved(n, at uint32) {
 	t.Row(n).Saved = at
 	t.changed++
 }
 
-// Ext returns the fields that SetExt noted of a row.
+// Ext returns the fields that SetExt stored for a row.
 func (t *Table) Ext(n uint32) string { return t.page(n).exts[uint8(n%PageRows)] }
 
-// SetExt notes fields that a row's record has in dovecot-uidlist, "" for none.
-// They take room, so only few rows should have some.
+// SetExt stores fields of a row's record in dovecot-uidlist, "" for none. They need extra
+// memory, so only few rows should have some.
 func (t *Table) SetExt(n uint32, ext string) {
 	p, i := t.page(n), uint8(n%PageRows)
 	switch {

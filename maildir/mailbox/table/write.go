@@ -11,8 +11,7 @@ import (
 	"sync"
 )
 
-// snapWriter writes a snapshot from its front to its end, and gathers the head
-// meanwhile.
+// snapWriter writes a snapshot from front to end, and collects the head meanwhile.
 type snapWriter struct {
 	t    *Table
 	lock sync.Locker // for reading the table
@@ -22,10 +21,10 @@ type snapWriter struct {
 	buf  []byte
 }
 
-// Write writes a snapshot to an empty file, which belongs to the run of the
-// machine and gets the modification time (Unix nanoseconds) that are given. state
-// is what the table's owner wants to have with it. lock is taken to read the
-// table, for a page at a time; between pages nobody may add or expunge.
+// Write writes a snapshot to an empty file, which records the given run of the machine, and
+// the modification time (Unix nanoseconds) that the caller will give the file. state is the
+// state of the table's owner. lock is acquired for reading the table, one page at a time;
+// between pages, nobody may add or expunge rows.
 func (t *Table) Write(f *os.File, state []byte, mtime int64, run uint64, lock sync.Locker) error {
 	if _, err := f.Seek(snapFront, io.SeekStart); err != nil {
 		return err
@@ -106,7 +105,7 @@ func (w *snapWriter) slots() error {
 	return nil
 }
 
-// chunk writes what is in buf, and its checksum into the head.
+// chunk writes buf, and adds its checksum to the head.
 func (w *snapWriter) chunk() error {
 	w.head = binary.LittleEndian.AppendUint32(w.head, crc32.Checksum(w.buf, castagnoli))
 	w.off += int64(len(w.buf))
@@ -114,8 +113,8 @@ func (w *snapWriter) chunk() error {
 	return err
 }
 
-// front is what the file begins with. It comes last: without it the rest is no
-// snapshot.
+// front returns the beginning of the file. It is written last: without it, the rest is not
+// a snapshot.
 func (w *snapWriter) front(mtime int64, run uint64) []byte {
 	le := binary.LittleEndian
 	b := append(make([]byte, 0, snapFront), snapMagic...)
@@ -128,8 +127,8 @@ func (w *snapWriter) front(mtime int64, run uint64) []byte {
 	return b[:snapFront]
 }
 
-// pageBytes appends a page in the form of the file. One that was not read yet
-// is copied. The lock is held.
+// pageBytes appends a page in the form of the file. A page that was not read yet is copied.
+// The lock is held.
 func (t *Table) pageBytes(b []byte, i uint32) ([]byte, Counts, error) {
 	p := t.pages[i]
 	if s := t.saved; !p.here.Load() {
@@ -140,7 +139,7 @@ func (t *Table) pageBytes(b []byte, i uint32) ([]byte, Counts, error) {
 			return append(b, raw...), p.Counts, err
 		}
 	}
-	// What is in new/ is recent for whoever opens the folder.
+	// Mail in new/ is recent for whoever opens the folder.
 	c := p.Counts
 	c.Recent = 0
 	for k := range p.rows {
@@ -151,7 +150,7 @@ func (t *Table) pageBytes(b []byte, i uint32) ([]byte, Counts, error) {
 	return p.encode(b), c, nil
 }
 
-// allSlots makes an index of all rows.
+// allSlots returns the slots of an index of all rows.
 func (t *Table) allSlots() ([]uint32, error) {
 	size := uint64(blockSlots)
 	for size*3 < uint64(t.n)*4 {
@@ -198,8 +197,8 @@ func (t *Table) allSlots() ([]uint32, error) {
 	return slots, nil
 }
 
-// put enters a row in slots, in the place of one with the same hash: these are
-// 64 random bits, so it has the same base.
+// put enters a row in slots, replacing one with the same hash: since hashes are 64 random
+// bits, that row has the same base.
 func put(slots []uint32, sums []uint64, n uint32, sum uint64) {
 	mask := uint64(len(slots) - 1)
 	h := sum & mask
