@@ -23,17 +23,6 @@ import (
 // The head has the owner's state, the key of the index, and the positions of each page,
 // each block of slots and the marks. It is read completely: it takes 20 bytes for 256
 // messages.
-//
-//	 0  magic
-//	 8  offset of the head (64 bits)
-//	16  length of the head (32 bits) and its CRC-32C (32 bits)
-//	24  run of the machine in which it was written (64 bits)
-//	32  modification time that the file was given, in nanoseconds (64 bits)
-//	40  CRC-32C of what comes before (32 bits), and zero up to 64
-//
-// then come the pages, the slots of the index, the marks of the rows, and the head: the
-// owner's state, the key of the index, and of each page, each block of slots and the
-// marks where it is. A head is read as a whole: it takes 20 bytes for 256 messages.
 const (
 	snapMagic = "MDTABLE\x03"
 	snapFront = 64
