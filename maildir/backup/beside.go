@@ -9,9 +9,9 @@ import (
 	"maildird/maildir/walk"
 )
 
-// beside lists the files of a folder that belong into a copy: all that stand
-// beside new, cur and tmp and that nobody can make anew. others are the names
-// of what is neither file nor directory.
+// beside lists the files of a folder, outside new, cur and tmp, that belong in a copy
+// because they cannot be recreated. others are the names of what is neither a file nor a
+// directory.
 func beside(d *dirfd.Dir) (files map[string]dirfd.Stat, others []string, err error) {
 	var names []string
 	err = d.List(func(raw []byte, kind dirfd.Kind, _ uint64) bool {
@@ -39,10 +39,9 @@ func beside(d *dirfd.Dir) (files map[string]dirfd.Stat, others []string, err err
 	return files, others, nil
 }
 
-// beside opens the files beside the messages that are not in the copy as they
-// are now, to be copied after the lock is given back. What a program appends
-// after this moment is in the file and not in the copy: the size is
-// noted here.
+// beside opens the files beside the messages that differ from the copy, to be copied after
+// the lock is released. The size of each is recorded here: what a program appends later is
+// in the file but not in the copy.
 func (s *snapshot) beside(o *opened) error {
 	now, others, err := beside(o.src)
 	if err != nil {

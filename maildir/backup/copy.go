@@ -14,8 +14,8 @@ import (
 	"maildird/maildir/walk"
 )
 
-// pending is a file that was opened while it had its name and is copied when
-// no lock is held.
+// pending is a file that was opened while it had its name, and is copied when no lock is
+// held.
 type pending struct {
 	f    *folder
 	part int // 0 new, 1 cur, besides: neither
@@ -30,8 +30,8 @@ const (
 	fewerOpen = 32
 )
 
-// message takes one message into the copy and tells whether it is there. One
-// that has another name by now is met again under that.
+// message adds one message to the copy, and reports whether the file is there. If it has
+// another name by now, it is found again under that name.
 func (s *snapshot) message(o *opened, i int, name string, kind dirfd.Kind) (bool, error) {
 	if kind == dirfd.KindOther || kind == dirfd.KindDir {
 		s.noFile(o.f, i, name)
@@ -58,8 +58,8 @@ func (s *snapshot) noFile(f *folder, i int, name string) {
 	s.note(fmt.Sprintf("%s: %s/%q is not a regular file and is left out", walk.Title(f.path), walk.MailDirs[i], name))
 }
 
-// linked checks what was linked: a hostile owner may have put something else
-// in its place after the listing.
+// linked checks what was linked: a hostile owner may have put something else in its place
+// after the listing.
 func (s *snapshot) linked(o *opened, i int, name string) error {
 	st, err := o.to[i].Lstat(name)
 	if err != nil {
@@ -85,12 +85,12 @@ func (s *snapshot) have(f *folder, i int, name string) {
 	}
 }
 
-// later opens a file to copy it when no lock is held: it stays the same file,
-// whatever happens to its name. It tells whether there is such a file.
+// later opens a file to copy it when no lock is held: it stays the same file, whatever
+// happens to its name. It reports whether there is such a file.
 func (s *snapshot) later(o *opened, part int, in *dirfd.Dir, name string) (bool, error) {
 	if len(s.pending) >= mostOpen {
 		if part != besides {
-			o.f.dirs[part].again, o.f.dirs[part].listed = true, false // with the next pass
+			o.f.dirs[part].again, o.f.dirs[part].listed = true, false // in the next pass
 		}
 		return true, nil
 	}
@@ -150,14 +150,14 @@ func (s *snapshot) dropPending() {
 	s.pending = s.pending[:0]
 }
 
-// copyPending copies one file, or links it from the snapshot before. One that is
-// written meanwhile is left to the next pass.
+// copyPending copies one file, or links it from the previous snapshot. A file that is being
+// written is left to the next pass.
 func (s *snapshot) copyPending(p pending) error {
 	path := p.f.path
 	if p.part != besides {
 		path = walk.Join(path, walk.MailDirs[p.part])
 		if _, ok := p.f.dirs[p.part].have[p.name]; !ok {
-			return nil // it left meanwhile
+			return nil // it has left the folder meanwhile
 		}
 	}
 	to, err := walk.Open(s.target, path)
@@ -186,7 +186,7 @@ func (s *snapshot) copyPending(p pending) error {
 	}
 	now, err := dirfd.FileStat(p.file)
 	if err == nil && (now.Size != p.st.Size || !now.Mtime.Equal(p.st.Mtime)) {
-		// Somebody writes it in place, as cp does: once more in the next pass.
+		// Somebody is writing it in place, as cp does: copy it again in the next pass.
 		delete(p.f.dirs[p.part].have, p.name)
 		p.f.dirs[p.part].again, p.f.dirs[p.part].listed = true, false
 		err = to.Remove(p.name)
@@ -194,8 +194,8 @@ func (s *snapshot) copyPending(p pending) error {
 	return err
 }
 
-// copyFile copies the content as it was when the file was opened, its rights and its
-// time. shared tells whether it takes no room of its own.
+// copyFile copies the content of the file as it was when it was opened, its rights and its
+// time. shared reports whether the copy takes no disk space of its own.
 func copyFile(to *dirfd.Dir, p pending) (shared bool, err error) {
 	f, err := to.Create(p.name, 0o600)
 	if err != nil {
@@ -208,7 +208,7 @@ func copyFile(to *dirfd.Dir, p pending) (shared bool, err error) {
 	if now, err := f.Stat(); err != nil {
 		return false, err
 	} else if p.part == besides && now.Size() > p.st.Size {
-		// Appended to since it was opened: that belongs to a later moment.
+		// Data appended since it was opened belongs to a later moment.
 		if err := f.Truncate(p.st.Size); err != nil {
 			return false, err
 		}
@@ -219,13 +219,13 @@ func copyFile(to *dirfd.Dir, p pending) (shared bool, err error) {
 	return shared, to.Chtimes(p.name, p.st.Mtime)
 }
 
-// fromEarlier makes a hard link to the same message in the snapshot before, if
-// that has it.
+// fromEarlier makes a hard link to the same message in the previous snapshot, if that has
+// it.
 func (s *snapshot) fromEarlier(p pending, path string, to *dirfd.Dir) (bool, error) {
 	if s.earlier == nil {
 		return false, nil
 	}
-	// Under the same name, or with the flags that it had then.
+	// Under the same name, or under the name with the flags that it had then.
 	from, name, ok := s.findEarlier(p, path)
 	if !ok {
 		return false, nil
@@ -241,7 +241,7 @@ func (s *snapshot) fromEarlier(p pending, path string, to *dirfd.Dir) (bool, err
 	return err == nil, err
 }
 
-// findEarlier looks for the file in the snapshot before, unchanged.
+// findEarlier searches the previous snapshot for the unchanged file.
 func (s *snapshot) findEarlier(p pending, path string) (*dirfd.Dir, string, bool) {
 	same := func(d *dirfd.Dir, name string) bool {
 		st, err := d.Lstat(name)

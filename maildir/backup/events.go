@@ -11,13 +11,13 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// events tells which names came and went in the watched directories. The
-// kernel queues an event before the change that it tells of returns to whoever
-// made it, so a queue that was read empty holds nothing of the past. The
-// package maildir/watch, made for mailboxes that wait, gives no such moment.
+// events reports which names were added and removed in the watched directories. The kernel
+// queues an event before the change that it reports returns to its caller, so once the
+// queue was read empty, all earlier changes are known. Package maildir/watch, which serves
+// mailboxes that wait, provides no such moment.
 type events struct {
 	fd   int
-	read func(fd int, buf []byte) (int, error) // unix.Read, but for tests
+	read func(fd int, buf []byte) (int, error) // unix.Read, except in tests
 	dirs map[int32]*state
 	buf  []byte
 	// halves are the directories that a name was moved out of, by the number that
@@ -25,8 +25,8 @@ type events struct {
 	halves map[uint32]*state
 }
 
-// newEvents returns nil where the kernel gives no events, or not for what other
-// machines do on the file system of root.
+// newEvents returns nil if the kernel provides no events, or none for what other machines
+// do on root's file system.
 func newEvents(root *dirfd.Dir) *events {
 	if root.Shared() {
 		return nil
@@ -44,7 +44,8 @@ func (e *events) close() {
 	}
 }
 
-// watch begins to note in st what changes in a directory, and tells whether it could.
+// watch starts recording in st what changes in a directory, and reports whether that is
+// possible.
 func (e *events) watch(d *dirfd.Dir, st *state) bool {
 	if e == nil {
 		return false
@@ -58,7 +59,7 @@ func (e *events) watch(d *dirfd.Dir, st *state) bool {
 	return true
 }
 
-// drain notes all changes up to now.
+// drain records all changes up to now.
 func (e *events) drain() error {
 	if e == nil {
 		return nil
@@ -115,8 +116,8 @@ func (e *events) note(wd int32, mask, cookie uint32, name string) {
 	}
 }
 
-// takeHalves gives the directories of the moves of which only half is known, and
-// forgets the moves.
+// takeHalves returns the directories of the moves of which only half is known, and forgets
+// these moves.
 func (e *events) takeHalves() map[*state]bool {
 	if e == nil || len(e.halves) == 0 {
 		return nil

@@ -22,33 +22,33 @@ type folder struct {
 	mail bool // it has or had new or cur
 
 	own    dirfd.Stat
-	rights [3]dirfd.Stat // of new, cur, tmp; zero where there is none
+	rights [3]dirfd.Stat // of new, cur, tmp; zero if missing
 	dirs   [2]state      // of new and cur
 	files  map[string]version
 
 	list     *uidlist.File
 	unlisted bool                // there is no list
 	validity uint32              // a UIDVALIDITY for that case
-	recorded map[uint64]struct{} // hashes of the bases with a UID
-	fresh    []string            // names that came since UIDs were last given
-	robbed   bool                // somebody else got the lock before they had UIDs
+	recorded map[uint64]struct{} // hashes of the bases that have a UID
+	fresh    []string            // names that came since UIDs were last assigned
+	robbed   bool                // another program got the lock before they had UIDs
 }
 
-// state is what was seen of new or cur. have is the names in the copy. If the
-// directory was listed, they are those that it had: while it is watched, apart
-// from the news since; otherwise while it had this modification time.
+// state is what was seen of new or cur. have are the names in the copy. If the directory
+// was listed, these are the names that it had: if it is watched, apart from news; otherwise
+// as long as it had this modification time.
 type state struct {
 	ino     uint64
 	listed  bool
 	watched bool
 	time    time.Time
 	have    map[string]struct{}
-	news    map[string]bool // names that came (true) or went since
-	again   bool            // something is to be done once more
-	late    bool            // it was listed after the moment of the pass, when it may have held something else
+	news    map[string]bool // names that were added (true) or removed since
+	again   bool            // something has to be done again
+	late    bool            // it was listed after the moment of the pass, when its contents may have been different
 }
 
-// version tells one state of a file from another.
+// version distinguishes the states of a file.
 type version struct {
 	ino   uint64
 	size  int64
@@ -62,7 +62,7 @@ func versionOf(st dirfd.Stat) version { return version{st.Ino, st.Size, st.Mtime
 type opened struct {
 	f        *folder
 	src, dst *dirfd.Dir
-	from, to [2]*dirfd.Dir // new and cur; nil where there is none
+	from, to [2]*dirfd.Dir // new and cur; nil if missing
 }
 
 func (o *opened) close() {
@@ -73,8 +73,8 @@ func (o *opened) close() {
 	}
 }
 
-// open opens a folder and makes the directories of its copy; nil if the folder
-// is not there any more.
+// open opens a folder and creates the directories of its copy. It returns nil if the folder
+// no longer exists.
 func (s *snapshot) open(f *folder) (*opened, error) {
 	src, err := walk.Open(s.root, f.path)
 	if walk.Gone(err) {
@@ -92,7 +92,8 @@ func (s *snapshot) open(f *folder) (*opened, error) {
 	return nil, err
 }
 
-// openParts opens what open promises. o.dst stays nil if the folder is another one now.
+// openParts opens the handles for open. o.dst stays nil if the folder was replaced by
+// another one.
 func (s *snapshot) openParts(o *opened) error {
 	st, err := o.src.Stat()
 	if err != nil || st.ID() != o.f.id {
@@ -119,7 +120,7 @@ func (s *snapshot) openParts(o *opened) error {
 			return err
 		}
 		if i == len(o.from) {
-			break // nothing is taken from tmp
+			break // nothing is copied from tmp
 		}
 		if o.to[i], err = dst.OpenDir(sub); err != nil {
 			return err
@@ -134,7 +135,7 @@ func (s *snapshot) openParts(o *opened) error {
 	return nil
 }
 
-// makeAll opens a directory below d and makes what is missing of its path.
+// makeAll opens a directory below d and creates what is missing of its path.
 func makeAll(d *dirfd.Dir, path string) (*dirfd.Dir, error) {
 	at, err := d.Dup()
 	if err != nil || path == "" {
@@ -155,7 +156,7 @@ func makeAll(d *dirfd.Dir, path string) (*dirfd.Dir, error) {
 	return at, nil
 }
 
-// inStep tells whether the copy of a folder is as the folder is now.
+// inStep reports whether the copy of a folder matches its current state.
 func (s *snapshot) inStep(f *folder) (bool, error) {
 	d, err := walk.Open(s.root, f.path)
 	if walk.Gone(err) {
@@ -186,7 +187,8 @@ func (s *snapshot) inStep(f *folder) (bool, error) {
 	return true, nil
 }
 
-// inStep tells whether a directory is as it was seen. The events are drained.
+// inStep reports whether a directory is still as it was seen. The events must have been
+// drained.
 func (st *state) inStep(folder *dirfd.Dir, name string) (bool, error) {
 	part, err := folder.Lstat(name)
 	switch {
@@ -204,8 +206,8 @@ func (st *state) inStep(folder *dirfd.Dir, name string) (bool, error) {
 	return part.Mtime.Equal(st.time), nil
 }
 
-// capture brings the messages of a folder's copy in step. With a hold it gives
-// way in time.
+// capture brings the messages of a folder's copy up to date. With a hold, it gives way to
+// other programs in time.
 func (s *snapshot) capture(ctx context.Context, o *opened, h *hold) error {
 	for i := range o.from {
 		if o.from[i] == nil {
@@ -221,8 +223,8 @@ func (s *snapshot) capture(ctx context.Context, o *opened, h *hold) error {
 	return nil
 }
 
-// captureDir takes what the copy lacks of new or cur. new comes first, as
-// messages go from there to cur.
+// captureDir copies what the copy lacks of new or cur. new comes first, since messages move
+// from there to cur.
 func (s *snapshot) captureDir(ctx context.Context, o *opened, i int, h *hold) error {
 	d := &o.f.dirs[i]
 	now, err := o.from[i].Stat()
@@ -264,10 +266,10 @@ func (s *snapshot) captureDir(ctx context.Context, o *opened, i int, h *hold) er
 	return nil
 }
 
-// list takes all that is in new or cur.
+// list copies everything in new or cur.
 func (s *snapshot) list(ctx context.Context, o *opened, i int, h *hold) (map[string]struct{}, error) {
 	d := &o.f.dirs[i]
-	var listed map[string]struct{} // only where some may be gone
+	var listed map[string]struct{} // only if some may be gone
 	if len(d.have) > 0 {
 		listed = make(map[string]struct{}, len(d.have))
 	}
@@ -297,7 +299,7 @@ func (s *snapshot) list(ctx context.Context, o *opened, i int, h *hold) (map[str
 	return listed, errors.Join(err, failed)
 }
 
-// captureNews takes what came to new or cur since, and drops what went.
+// captureNews copies what was added to new or cur since, and drops what was removed.
 func (s *snapshot) captureNews(ctx context.Context, o *opened, i int, h *hold) error {
 	d := &o.f.dirs[i]
 	news := d.news
@@ -329,13 +331,13 @@ func (s *snapshot) captureNews(ctx context.Context, o *opened, i int, h *hold) e
 	return nil
 }
 
-// giveWay is called now and then in long work.
+// giveWay is called regularly during long work.
 func (s *snapshot) giveWay(ctx context.Context, h *hold) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
 	if h == nil {
-		// The queue of events is bounded.
+		// The event queue is limited.
 		if err := s.events.drain(); err != nil {
 			return err
 		}
@@ -344,11 +346,11 @@ func (s *snapshot) giveWay(ctx context.Context, h *hold) error {
 	return h.tick(ctx)
 }
 
-// settledTime reads a directory's modification time. It is sharp if every
-// change from now on leaves another one: if the clock that the kernel stamps
-// files with has gone on since. With wait, that moment is waited for; it is at
-// most one tick away (10 ms at worst). File systems that keep whole seconds only
-// are sharp after some seconds.
+// settledTime returns a directory's modification time. sharp means that every later change
+// leaves a different time, because the clock from which the kernel takes file times has
+// advanced since. With wait, it waits for that moment, which is at most one tick away (10
+// ms in the worst case). On file systems that store only whole seconds, times become sharp
+// after a few seconds.
 func settledTime(d *dirfd.Dir, wait bool) (t time.Time, sharp bool, err error) {
 	const longest = 15 * time.Millisecond
 	start := time.Now()
@@ -365,7 +367,7 @@ func settledTime(d *dirfd.Dir, wait bool) (t time.Time, sharp bool, err error) {
 		if st.Mtime.Nanosecond() == 0 {
 			now = now.Add(-dirfd.CoarseGrain)
 		}
-		// A time in the future (the clock went back) will not be left again.
+		// A time in the future (the clock was set back) will not occur again.
 		if sharp = now.After(st.Mtime) || st.Mtime.Sub(now) > 2*dirfd.CoarseGrain; sharp || !wait || time.Since(start) > longest {
 			return st.Mtime, sharp, nil
 		}

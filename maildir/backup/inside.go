@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Inside tells whether the path dest is that of the Maildir at root or of a
-// place in it, whether these exist yet or not. Nothing is made.
+// Inside reports whether the path dest is that of the Maildir at root or of a place in it,
+// whether or not these exist. It creates nothing.
 func Inside(dest, root string) (bool, error) {
 	dest, err := resolve(dest)
 	if err != nil {
@@ -22,8 +22,8 @@ func Inside(dest, root string) (bool, error) {
 	return dest == root || strings.HasPrefix(dest, strings.TrimSuffix(root, "/")+"/"), nil
 }
 
-// resolve makes a path absolute and follows the symbolic links in what there is
-// of it.
+// resolve makes a path absolute and follows the symbolic links in the part of it that
+// exists.
 func resolve(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -34,7 +34,7 @@ func resolve(path string) (string, error) {
 		return real, err
 	}
 	if st, err := os.Lstat(path); err == nil && st.Mode()&fs.ModeSymlink != 0 {
-		return path, nil // it leads nowhere
+		return path, nil // a dangling link
 	}
 	parent, err := resolve(filepath.Dir(path))
 	return filepath.Join(parent, filepath.Base(path)), err

@@ -14,20 +14,20 @@ import (
 	"maildird/maildir/walk"
 )
 
-// errInside says that the snapshots would lie in the Maildir itself.
+// errInside means that the snapshots would be inside the Maildir itself.
 var errInside = errors.New("the snapshots would lie inside the Maildir")
 
 const (
 	maxPasses = 400
-	patience  = 5 * time.Minute // for a quiet moment
-	// lockedPasses is after how many passes folders of which one stays locked
-	// are copied without their locks.
+	patience  = 5 * time.Minute // how long to wait for a quiet moment
+	// lockedPasses is the number of passes after which folders are copied without their
+	// locks if one of them stays locked.
 	lockedPasses = 20
-	// alonePasses is the same where all the others are as in the copy already.
+	// alonePasses is the same if all other folders already match the copy.
 	alonePasses = 4
-	// together is how many folders are locked at once at most.
+	// together is the maximum number of folders that are locked at once.
 	together = 64
-	// firstPause and longestPause are between passes that found no quiet moment.
+	// firstPause and longestPause are the pauses between passes that found no quiet moment.
 	firstPause, longestPause = 2 * time.Millisecond, time.Second
 )
 
@@ -68,8 +68,8 @@ func (s *snapshot) settle(ctx context.Context) error {
 	}
 }
 
-// pass brings folders in step. It returns those of them that were found
-// unchanged after all had been brought in step, while they were locked.
+// pass brings folders up to date. It returns those of them that had not changed, while they
+// were locked, after all of them had been brought up to date.
 func (s *snapshot) pass(ctx context.Context, changed []*folder) ([]*folder, error) {
 	if s.Passes > 1 && len(changed) <= together {
 		return s.visit(ctx, changed)
@@ -88,13 +88,13 @@ func (s *snapshot) pass(ctx context.Context, changed []*folder) ([]*folder, erro
 		settled = one
 	}
 	if len(changed) > 1 {
-		settled = nil // each was checked at a moment of its own
+		settled = nil // each was checked at a different moment
 	}
 	return settled, nil
 }
 
-// changed lists the tree and returns the folders that are not in the copy as
-// they are now. Folders that are gone leave the copy.
+// changed lists the tree and returns the folders whose current state is not in the copy.
+// Folders that are gone are removed from the copy.
 func (s *snapshot) changed() ([]*folder, error) {
 	if err := s.events.drain(); err != nil {
 		return nil, err
@@ -137,9 +137,9 @@ func (s *snapshot) changed() ([]*folder, error) {
 	return changed, nil
 }
 
-// unchangedBut tells whether the tree is as in the copy and no folder has
-// changed but perhaps those that were seen at the moment of the snapshot. What
-// happened in watched folders up to that moment is known.
+// unchangedBut reports whether the tree is the same as in the copy, and no folder has
+// changed except possibly those that were seen at the moment of the snapshot. What happened
+// in watched folders up to that moment is known.
 func (s *snapshot) unchangedBut(seen []*folder) (bool, error) {
 	tree, err := s.tree()
 	if err != nil || len(tree) != len(s.folders) {
@@ -160,11 +160,11 @@ func (s *snapshot) unchangedBut(seen []*folder) (bool, error) {
 	return true, nil
 }
 
-// treeTries bounds how often the directories are listed until two listings agree.
+// treeTries limits how often the directories are listed until two listings agree.
 const treeTries = 100
 
-// tree lists the directories of the Maildir until it finds the same twice: one that gets
-// another name during a listing may be in it under neither.
+// tree lists the directories of the Maildir until two listings agree: a directory that is
+// renamed during a listing may be missing from it under both names.
 func (s *snapshot) tree() ([]walk.Dir, error) {
 	tree, err := walk.Tree(s.root)
 	for try := 1; err == nil; try++ {
@@ -191,8 +191,8 @@ func (s *snapshot) tree() ([]walk.Dir, error) {
 	return tree, nil
 }
 
-// forget takes a folder out of the copy: its name leads to another one now, or
-// nowhere. Folders below it that still are there are copied anew.
+// forget removes a folder from the copy, because its name now leads to a different one, or
+// nowhere. Folders below it that still exist are copied again.
 func (s *snapshot) forget(f *folder) error {
 	for path := range s.folders {
 		if path == f.path || f.path == "" || strings.HasPrefix(path, f.path+"/") {
@@ -218,7 +218,7 @@ func (s *snapshot) forget(f *folder) error {
 	return at.RemoveAll(name)
 }
 
-// bulk copies what can be had without a lock.
+// bulk copies what can be copied without a lock.
 func (s *snapshot) bulk(ctx context.Context, f *folder) error {
 	o, err := s.open(f)
 	if o == nil || err != nil {
@@ -228,9 +228,8 @@ func (s *snapshot) bulk(ctx context.Context, f *folder) error {
 	return ignoreGone(s.capture(ctx, o, nil))
 }
 
-// visit brings folders in step under their locks, and checks them again before
-// the locks are given back: it returns all of them if none has changed, else
-// none.
+// visit brings folders up to date while holding their locks, and checks them again before
+// it releases the locks: it returns all of them if none has changed, and otherwise none.
 func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, error) {
 	var all []*opened
 	defer func() {
@@ -260,10 +259,10 @@ func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, err
 		if !errors.Is(err, dotlock.ErrLocked) || len(folders) > 1 && s.Passes < lockedPasses || s.Passes < alonePasses {
 			return nil, ignoreLocked(err)
 		}
-		// Held by a program that does not give it back: go on without.
+		// Held by a program that does not release it: continue without it.
 		s.note(fmt.Sprintf("%s: copied without the lock: %v", titles(folders), err))
 	}
-	// This is the moment of the snapshot, if nothing comes between.
+	// This is the moment of the snapshot, if nothing interferes.
 	whole, err := s.moment()
 	if err != nil {
 		return nil, err
@@ -298,14 +297,14 @@ func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, err
 	return folders, nil
 }
 
-// momentTries bounds how often a moment is looked for at which all moves are known.
+// momentTries limits how often a moment is tried at which all moves are completely known.
 const momentTries = 20
 
-// moment drains the events, and tells whether they have each move as a whole. A
-// rename is two events, one after the other, and between them a message would be
-// nowhere. The kernel queues both while it holds the locks of both directories:
-// when one of these could be listed, the second event is there, or else it was a
-// move to where nobody watches.
+// moment drains the events, and reports whether they contain both halves of each move. A
+// rename is two events, one after the other, and between them a message would be nowhere.
+// The kernel queues both while it holds the locks of both directories: once one of these
+// directories could be listed, the second event has been queued, unless the destination is
+// not watched.
 func (s *snapshot) moment() (bool, error) {
 	for range momentTries {
 		if err := s.events.drain(); err != nil {
@@ -329,9 +328,9 @@ func (s *snapshot) moment() (bool, error) {
 	return false, nil
 }
 
-// touchLock returns when everybody who was changing new or cur of a folder has
-// ended that. One that is not there any more was not removed before; one that was
-// moved is listed anew, before any pass is the last one.
+// touchLock returns once all changes of new or cur of a folder that were in progress have
+// ended. If the directory no longer exists, it was not removed before they ended; if it was
+// moved, it is listed again before any pass can be the last one.
 func (s *snapshot) touchLock(f *folder, i int) error {
 	d, err := walk.Open(s.root, f.path)
 	if err == nil {
@@ -348,12 +347,12 @@ func (s *snapshot) touchLock(f *folder, i int) error {
 	return d.List(func([]byte, dirfd.Kind, uint64) bool { return false })
 }
 
-// unnumbered tells whether a folder is worth another pass, as somebody else got
-// its lock before all its messages had UIDs.
+// unnumbered reports whether a folder needs another pass because another program got its
+// lock before all its messages had UIDs.
 func (s *snapshot) unnumbered(f *folder) bool { return f.robbed && s.Passes < lockedPasses }
 
-// newsOutside tells whether anything changed in a watched folder that is not
-// among these. The events are drained.
+// newsOutside reports whether anything changed in a watched folder that is not among these.
+// The events must have been drained.
 func (s *snapshot) newsOutside(these []*folder) bool {
 	for _, f := range s.folders {
 		for i := range f.dirs {
@@ -365,10 +364,10 @@ func (s *snapshot) newsOutside(these []*folder) bool {
 	return false
 }
 
-// seen tells whether the directories of a folder were seen as they were at
-// the last drain of the events, or as they are now. One that was listed after
-// that drain was not: a message may have left it in between, for a folder that
-// is as it was at the drain.
+// seen reports whether the directories of a folder were seen as they were when the events
+// were last drained, or as they are now. A directory that was listed after that does not
+// qualify: a message may have moved from it in between to a folder that was seen at that
+// time.
 func (s *snapshot) seen(o *opened) (bool, error) {
 	for i := range o.f.dirs {
 		st := &o.f.dirs[i]
@@ -393,8 +392,8 @@ func ignoreLocked(err error) error {
 	return err
 }
 
-// ignoreGone lets the next pass see what became of a folder that was removed, or a part
-// of it, while it was copied.
+// ignoreGone lets the next pass find out about a folder that was removed, completely or in
+// part, while it was being copied.
 func ignoreGone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -402,7 +401,7 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// update brings one locked folder in step.
+// update brings one locked folder up to date.
 func (s *snapshot) update(ctx context.Context, o *opened, h *hold) error {
 	if err := s.capture(ctx, o, h); err != nil {
 		return err

@@ -8,8 +8,8 @@ import (
 	"maildird/maildir/walk"
 )
 
-// earlierIndex knows one folder's messages in the snapshot before by their
-// base: flags change, and the file stays the same.
+// earlierIndex finds one folder's messages in the previous snapshot by their base, since
+// flags change while the file stays the same.
 type earlierIndex struct {
 	path  string
 	names [2]map[string]string // of new and cur

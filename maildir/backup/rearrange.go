@@ -6,16 +6,16 @@ import (
 	"maildird/maildir/walk"
 )
 
-// derived is a name that a message had at the moment of the snapshot and lost
-// before the file could be taken under it: renamed once more, or moved on. The
-// message itself is in the copy under another name, most likely.
+// derived is a name that a message had at the moment of the snapshot, but lost before the
+// file could be copied under it, because it was renamed again or moved. Most likely, the
+// message is in the copy under another name.
 type derived struct {
 	f    *folder
 	part int
 	name string
 }
 
-// drop takes a name out of the copy, when no lock is held.
+// drop removes a name from the copy, once no lock is held.
 func (s *snapshot) drop(f *folder, i int, name string) {
 	if s.dropped == nil {
 		s.dropped = map[derived]bool{}
@@ -23,8 +23,8 @@ func (s *snapshot) drop(f *folder, i int, name string) {
 	s.dropped[derived{f, i, name}] = true
 }
 
-// rearrange gives messages of the copy the names that they had, and removes
-// those that they had not. It tells whether all was found.
+// rearrange gives messages in the copy the names that they had, and removes names that they
+// did not have. It reports whether all of them were found.
 func (s *snapshot) rearrange() (complete bool, err error) {
 	complete = true
 	if len(s.derived) > 0 {
@@ -35,7 +35,7 @@ func (s *snapshot) rearrange() (complete bool, err error) {
 				return false, err
 			}
 			if !found {
-				// It is listed again: it may have come back, or be expunged.
+				// List it again: the message may have come back, or was expunged.
 				want.f.dirs[want.part].listed = false
 				complete = false
 			}
@@ -61,7 +61,7 @@ func (s *snapshot) rearrange() (complete bool, err error) {
 	return complete, nil
 }
 
-// byBase finds those messages of the copy whose bases are wanted.
+// byBase returns those messages of the copy whose bases are needed.
 func (s *snapshot) byBase() map[string][]derived {
 	found := make(map[string][]derived, len(s.derived))
 	for _, d := range s.derived {
@@ -80,8 +80,8 @@ func (s *snapshot) byBase() map[string][]derived {
 	return found
 }
 
-// derive makes a name for a message that the copy has, in the same folder if
-// it can be chosen.
+// derive creates a name for a message that the copy already has, preferably in the same
+// folder.
 func (s *snapshot) derive(want derived, known []derived) (bool, error) {
 	if len(known) == 0 {
 		return false, nil
@@ -109,7 +109,7 @@ func (s *snapshot) derive(want derived, known []derived) (bool, error) {
 	return true, nil
 }
 
-// openCopy opens the directory of the copy in which a name is.
+// openCopy opens the directory of the copy that a name belongs to.
 func (s *snapshot) openCopy(d derived) (*dirfd.Dir, error) {
 	return walk.Open(s.target, walk.Join(d.f.path, walk.MailDirs[d.part]))
 }

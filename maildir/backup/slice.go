@@ -11,12 +11,11 @@ import (
 	"maildird/maildir/dotlock"
 )
 
-// slice bounds how long locks are held at a time: mail servers wait for them.
-// The rest of the 50 ms is for what cannot be cut short, such as a write to
-// disk.
+// slice limits how long locks are held at once, because mail servers wait for them. The
+// rest of the 50 ms is for operations that cannot be interrupted, such as a write to disk.
 const slice = 25 * time.Millisecond
 
-// hold is the locks of some folders, held together.
+// hold is the locks of some folders, which are held together.
 type hold struct {
 	locker  *dotlock.Locker
 	folders []*opened
@@ -25,19 +24,20 @@ type hold struct {
 	locks []*dotlock.Lock
 	none  bool // no lock can be had here: the folders are read-only or abandoned
 	since time.Time
-	// robbed: they were held, and somebody else got one when it was his turn.
+	// robbed means that they were held, and another program got one of them when they were
+	// released for it.
 	robbed bool
 }
 
 const (
 	lockName = "dovecot-uidlist.lock"
-	// alone is how long one folder's lock is waited for, and among when others
-	// are held meanwhile.
+	// alone is how long to wait for the lock if only one folder is locked, and among if
+	// others are held at the same time.
 	alone, among = 5 * time.Second, 3 * time.Millisecond
 )
 
-// acquire takes all the locks, or none and ErrLocked. Where no lock file can
-// be made, there is none to take.
+// acquire acquires all the locks, or none and returns ErrLocked. A folder in which no lock
+// file can be created is left unlocked.
 func (h *hold) acquire(ctx context.Context) error {
 	if h.none {
 		return nil
@@ -73,14 +73,14 @@ func unwritable(err error) bool {
 
 func (h *hold) locked() bool { return len(h.locks) > 0 }
 
-// tick gives others a turn when the slice is over. What they do meanwhile shows
-// in the directories' times.
+// tick gives other programs a turn when the slice is over. What they do meanwhile shows in
+// the directories' times.
 func (h *hold) tick(ctx context.Context) error {
 	if h == nil || !h.locked() || time.Since(h.since) < slice {
 		return nil
 	}
 	h.release()
-	time.Sleep(time.Millisecond) // waiters look again within some milliseconds
+	time.Sleep(time.Millisecond) // waiters try again within a few milliseconds
 	err := h.acquire(ctx)
 	h.robbed = errors.Is(err, dotlock.ErrLocked)
 	return ignoreLocked(err)
@@ -91,8 +91,7 @@ func (h *hold) release() {
 		return
 	}
 	for _, l := range h.locks {
-		// A lock that somebody took away is no harm: nothing is believed here
-		// because of it.
+		// It does no harm if somebody removed the lock: nothing here relies on it.
 		_ = l.Release()
 	}
 	h.locks = h.locks[:0]

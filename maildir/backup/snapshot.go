@@ -18,16 +18,16 @@ import (
 	"maildird/maildir/walk"
 )
 
-// ErrNoMaildir says that there is nothing to copy.
+// ErrNoMaildir means that there is nothing to copy.
 var ErrNoMaildir = errors.New("no such Maildir")
 
-// Options say what is copied where.
+// Options define what is copied, and where to.
 type Options struct {
 	Root   string // path of the Maildir
-	Dest   string // directory of this Maildir's snapshots; made if it is missing
+	Dest   string // directory of this Maildir's snapshots; created if it is missing
 	Locker *dotlock.Locker
-	// Progress, if not nil, is told now and then how many of about how many
-	// messages are done.
+	// Progress, if not nil, is called from time to time with the number of messages that
+	// are done, and the approximate total.
 	Progress func(done, total int)
 
 	noEvents bool                        // as on a network file system
@@ -38,16 +38,16 @@ type Options struct {
 type Result struct {
 	Path                   string
 	Folders, Messages      int
-	Linked, Shared, Copied int // how messages came into it: hard links, shared blocks, copied bytes
-	Earlier                int // hard links to the snapshot before
+	Linked, Shared, Copied int // how messages were added: hard links, shared blocks, copied bytes
+	Earlier                int // hard links to the previous snapshot
 	Passes                 int
-	LongestLock            time.Duration // for which a folder of the Maildir was locked
-	// Notes are what an operator should know: files that are not in it, folders
-	// that could not be locked.
+	LongestLock            time.Duration // longest time for which a folder of the Maildir was locked
+	// Notes are what an operator should know: files that are not included, folders that
+	// could not be locked.
 	Notes []string
 }
 
-// nameLayout is the name of a snapshot: its time, in UTC.
+// nameLayout is the format of a snapshot's name: its time in UTC.
 const nameLayout = "20060102T150405Z"
 
 // The names in a directory of snapshots.
@@ -57,16 +57,16 @@ const (
 	incomplete = ".incomplete"
 )
 
-// isSnapshot tells whether a name in Dest is that of a finished snapshot.
+// isSnapshot reports whether a name in Dest is that of a finished snapshot.
 func isSnapshot(name string) bool {
 	stamp, _, _ := strings.Cut(name, "-")
 	_, err := time.Parse(nameLayout, stamp)
 	return err == nil
 }
 
-// Take makes a snapshot. ErrNoMaildir; it is an error too if another run writes to
-// the same place, if that is in the Maildir itself, or if mail is moved for minutes
-// faster than it can be listed. After an error there is none.
+// Take makes a snapshot. It returns ErrNoMaildir if there is no Maildir, and also fails if
+// another run is writing to the same place, if that place is inside the Maildir, or if for
+// minutes mail is moved faster than it can be listed. After an error there is no snapshot.
 func Take(ctx context.Context, opt Options) (Result, error) {
 	root, err := dirfd.Open(opt.Root)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -113,8 +113,8 @@ func Take(ctx context.Context, opt Options) (Result, error) {
 	return s.Result, nil
 }
 
-// lockRun keeps two runs apart. The kernel gives the lock back when this
-// process ends, however it ends.
+// lockRun prevents two simultaneous runs. The kernel releases the lock when this process
+// ends, however it ends.
 func lockRun(dest *dirfd.Dir) (*os.File, error) {
 	f, err := dest.Create(runLock, 0o600)
 	if errors.Is(err, fs.ErrExist) {
@@ -130,7 +130,7 @@ func lockRun(dest *dirfd.Dir) (*os.File, error) {
 	return f, nil
 }
 
-// clean removes what interrupted runs left and returns the name of the newest
+// clean removes what interrupted runs left behind, and returns the name of the newest
 // snapshot, "" if there is none.
 func clean(dest *dirfd.Dir) (earlier string, err error) {
 	var left []string
@@ -150,10 +150,10 @@ func clean(dest *dirfd.Dir) (earlier string, err error) {
 	return earlier, err
 }
 
-// freeName is the time, or with a number behind it that comes after those of the
-// same second: also after one that was removed since, for names tell the order, by
-// which snapshots are followed up and removed. So the clock may not have gone back
-// either: late says that it has, and the name is the second after earlier.
+// freeName returns the current time, with a suffix if there is already a snapshot of that
+// second. The name sorts after all earlier ones, including those that have been removed
+// since, because names determine the order in which snapshots are used and removed. If the
+// clock was set back, late is set, and the name is that of the second after earlier.
 func freeName(dest *dirfd.Dir, now time.Time, earlier string) (name string, late bool) {
 	stamp := now.UTC().Format(nameLayout)
 	before, _, _ := strings.Cut(earlier, "-")
@@ -169,14 +169,14 @@ func freeName(dest *dirfd.Dir, now time.Time, earlier string) (name string, late
 	}
 }
 
-// snapshot is one being made.
+// snapshot is a snapshot in the making.
 type snapshot struct {
 	opt        Options
 	root, dest *dirfd.Dir
 	target     *dirfd.Dir // of the incomplete snapshot
-	earlier    *dirfd.Dir // the snapshot before; nil if there is none
+	earlier    *dirfd.Dir // the previous snapshot; nil if there is none
 
-	events  *events            // nil where there are none
+	events  *events            // nil if they are not available
 	folders map[string]*folder // by path
 	derived []derived
 	dropped map[derived]bool
@@ -212,7 +212,7 @@ func (s *snapshot) close() {
 	s.events.close()
 }
 
-// take makes the snapshot and gives it its name.
+// take makes the snapshot and renames it into place.
 func (s *snapshot) take(ctx context.Context, name string) error {
 	temp := "." + name + incomplete
 	if err := s.dest.Mkdir(temp, 0o700); err != nil {
@@ -237,7 +237,7 @@ func (s *snapshot) take(ctx context.Context, name string) error {
 	return errors.Join(s.pointLatest(name), s.dest.Sync())
 }
 
-// pointLatest makes the symbolic link "latest" lead to a snapshot.
+// pointLatest makes the symbolic link "latest" point to a snapshot.
 func (s *snapshot) pointLatest(name string) error {
 	temp := "." + latestLink + incomplete
 	if err := s.dest.RemoveAll(temp); err != nil {
@@ -249,7 +249,7 @@ func (s *snapshot) pointLatest(name string) error {
 	return s.dest.Rename(temp, s.dest, latestLink)
 }
 
-// finish gives directories their rights and raises the numbers.
+// finish sets the rights of directories and raises the numbers.
 func (s *snapshot) finish() error {
 	for _, path := range s.paths() {
 		f := s.folders[path]
@@ -301,8 +301,8 @@ func takeRights(d *dirfd.Dir, name string, from dirfd.Stat) error {
 	return sub.TakeRights(from)
 }
 
-// paths lists the folders, those below others first: a directory's own rights
-// may forbid to change what is in it.
+// paths lists the folders, with subfolders before their parents, because a directory's own
+// rights may not allow changing its contents.
 func (s *snapshot) paths() []string {
 	var all []string
 	for path := range s.folders {
@@ -312,7 +312,7 @@ func (s *snapshot) paths() []string {
 	return all
 }
 
-// note keeps one text once.
+// note adds a text to the notes, unless it is there already.
 func (s *snapshot) note(text string) {
 	if s.noted == nil {
 		s.noted = map[string]bool{}

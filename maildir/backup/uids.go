@@ -14,12 +14,12 @@ import (
 	"maildird/maildir/uidlist"
 )
 
-// uidGap is by how much UIDNEXT is greater in a copy than it was in the folder:
-// more than the new messages that a folder gets between a backup and its
-// restore. There are UIDs enough for 4,000 restores.
+// uidGap is how much greater UIDNEXT is in a copy than in the folder: more than the number
+// of messages that a folder gets between a backup and its restore. There are enough UIDs
+// for 4,000 restores.
 const uidGap = 1 << 20
 
-// validityGap is the same for the mailboxes that are created meanwhile.
+// validityGap is the same for mailboxes that are created in the meantime.
 const validityGap = 1 << 16
 
 // readList reads what is new in the uidlist of an open folder.
@@ -38,8 +38,8 @@ func (s *snapshot) readList(o *opened) error {
 	return err
 }
 
-// prepare does before the lock is taken what needs no lock: most of the reading
-// and sorting, and a UIDVALIDITY for a folder without a list.
+// prepare does what needs no lock before the lock is acquired: most of the reading and
+// sorting, and allocating a UIDVALIDITY for a folder without a list.
 func (s *snapshot) prepare(o *opened) error {
 	f := o.f
 	if !f.mail {
@@ -59,9 +59,9 @@ func (s *snapshot) prepare(o *opened) error {
 // batch is how many messages get UIDs before others have a turn.
 const batch = 2048
 
-// number gives UIDs to the messages that have none, as every program does that
-// opens the folder: otherwise one and the same message would get one UID in the
-// folder later and another one in the copy. The folder's lock is held.
+// number assigns UIDs to the messages that have none, as every program does that opens the
+// folder: otherwise, the same message would later get one UID in the folder and another one
+// in the copy. The folder's lock is held.
 func (s *snapshot) number(ctx context.Context, o *opened, h *hold) error {
 	f := o.f
 	for f.mail && h.locked() {
@@ -86,7 +86,7 @@ func (s *snapshot) number(ctx context.Context, o *opened, h *hold) error {
 	return nil
 }
 
-// numberSome gives UIDs to names that have none. The folder's lock is held.
+// numberSome assigns UIDs to names that have none. The folder's lock is held.
 func (s *snapshot) numberSome(f *folder, names []string) error {
 	for _, name := range names {
 		f.recorded[maphash.String(s.seed, filename.Base(name))] = struct{}{}
@@ -112,9 +112,9 @@ func (s *snapshot) numberSome(f *folder, names []string) error {
 	return f.list.Append(records(names, next))
 }
 
-// withoutUID gives those of some names that have no UID, in the order in which
-// Dovecot would give UIDs to them, one for each base. Two bases with the same
-// hash leave a message for the next reader to number.
+// withoutUID returns those of some names that have no UID, in the order in which Dovecot
+// would assign them, one for each base. If two bases have the same hash, one message is
+// left for the next reader to number.
 func (s *snapshot) withoutUID(f *folder, some []string) []string {
 	var names []string
 	twice := map[uint64]struct{}{}
@@ -133,8 +133,8 @@ func (s *snapshot) withoutUID(f *folder, some []string) []string {
 	return names
 }
 
-// left tells whether a name that a folder had is known to be gone: who took it
-// away may have taken its UID from the list, too.
+// left reports whether a name that a folder had is known to be gone: whoever removed it may
+// also have removed its UID from the list.
 func (s *snapshot) left(f *folder, name string) bool {
 	gone := false
 	for i := range f.dirs {
@@ -169,19 +169,18 @@ func raiseUIDNext(d *dirfd.Dir) error {
 	return list.Rewrite(h, slices.Values(all))
 }
 
-// RaisedUIDNext is UIDNEXT for a copy of a folder that had this one and so many
-// messages without a UID.
+// RaisedUIDNext returns the UIDNEXT for a copy of a folder that had the given UIDNEXT and
+// that many messages without a UID.
 func RaisedUIDNext(next uint32, without int) uint32 {
 	return uint32(min(uint64(next)+uint64(without)+uidGap, uidlist.MaxUID))
 }
 
-// RaiseValidity raises the counter from which new mailboxes of a copy get their
-// UIDVALIDITY beyond what mailboxes that were created at the source meanwhile
-// can have.
+// RaiseValidity raises the counter from which new mailboxes of a copy get their UIDVALIDITY
+// above any value that mailboxes created at the source in the meantime can have.
 func RaiseValidity(root *dirfd.Dir, now time.Time) error {
 	next, err := uidlist.NextValidity(root, now, false)
 	if err != nil {
-		return nil // none is left: the operator learns of it at the next new mailbox
+		return nil // none is left: the operator finds out when the next mailbox is created
 	}
 	for _, least := range []uint64{uint64(next), uint64(max(now.Unix(), 0))} {
 		if least += validityGap; least < 1<<32-validityGap {

@@ -1,15 +1,13 @@
-// Package check looks through a Maildir for what mail programs stumble over, and
+// Package check examines a Maildir for things that cause problems for mail programs, and
 // repairs what can be repaired without losing mail.
 //
-// Each finding is one sentence on its cause. A repair gives a file a new name,
-// changes rights, or moves what may or may not be mail into the quarantine;
-// nothing is ever deleted. The Maildir may be in use: repairs hold the folder's
-// lock, and a file that has another name by the time it is looked at is passed
-// over.
+// Each finding is one sentence about its cause. A repair renames a file, changes rights, or
+// moves what may or may not be mail into the quarantine; nothing is ever deleted. The
+// Maildir may be in use: repairs are made while holding the folder's lock, and a file that
+// was renamed before it could be examined is skipped.
 //
-// Whatever lies in the folders, the work is bounded: nothing but regular files
-// is opened, holes of sparse files are not read, and memory is some bytes a
-// message.
+// Whatever the folders contain, the work is limited: only regular files are opened, holes
+// in sparse files are not read, and memory use is a few bytes per message.
 package check
 
 import (
@@ -39,18 +37,18 @@ type Options struct {
 	Now      func() time.Time  // nil: time.Now
 	// Tell is called for each finding.
 	Tell func(Finding)
-	// Progress, if not nil, is told now and then how many of about how many
-	// messages are done.
+	// Progress, if not nil, is called from time to time with the number of messages that
+	// are done, and the approximate total.
 	Progress func(done, total int)
 }
 
-// Finding is something wrong.
+// Finding is a problem that was found.
 type Finding struct {
 	Folder string // path below the root, INBOX for the root
-	Name   string // of the file or directory in the folder, quoted if it has odd characters
+	Name   string // of the file or directory in the folder, quoted if it has unusual characters
 	Cause  string // one sentence
-	// Done says what the repair did, "" if nothing was repaired; Failed, why it
-	// could not be.
+	// Done says what the repair did, "" if nothing was repaired. Failed says why the repair
+	// failed.
 	Done   string
 	Failed error
 }
@@ -66,13 +64,14 @@ func (f Finding) String() string {
 	return text
 }
 
-// Result counts.
+// Result has the totals of a run.
 type Result struct{ Folders, Messages, Findings, Repaired int }
 
-// ErrNoMaildir says that there is nothing to check.
+// ErrNoMaildir means that there is nothing to check.
 var ErrNoMaildir = errors.New("no such Maildir")
 
-// Run checks one Maildir. ErrNoMaildir if there is none, or an empty directory.
+// Run checks one Maildir. It returns ErrNoMaildir if there is none, or only an empty
+// directory.
 func Run(ctx context.Context, opt Options) (Result, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
@@ -116,7 +115,7 @@ func Run(ctx context.Context, opt Options) (Result, error) {
 	return c.Result, nil
 }
 
-// isEmpty tells whether a directory is one that no mail has come to.
+// isEmpty reports whether a directory is empty, because no mail has arrived yet.
 func isEmpty(d *dirfd.Dir) (bool, error) {
 	empty := true
 	err := d.List(func([]byte, dirfd.Kind, uint64) bool {
@@ -126,7 +125,7 @@ func isEmpty(d *dirfd.Dir) (bool, error) {
 	return empty, err
 }
 
-// checker is one run, and what it has found.
+// checker is one run and its results.
 type checker struct {
 	opt     Options
 	root    *dirfd.Dir
@@ -140,7 +139,7 @@ type checker struct {
 // problem is a finding that may be repaired.
 type problem struct {
 	name, cause string
-	repair      func() (done string, err error) // nil: nobody can
+	repair      func() (done string, err error) // nil: it cannot be repaired
 	tree        bool                            // repair takes the lock of the tree, not the folder's
 }
 
@@ -149,15 +148,15 @@ type at struct {
 	path     string
 	dir      *dirfd.Dir
 	problems []problem
-	letters  [26]int // messages with each keyword letter
+	letters  [26]int // number of messages with each keyword letter
 }
 
 func (a *at) add(name, cause string, repair func() (string, error)) {
 	a.problems = append(a.problems, problem{name: name, cause: cause, repair: repair})
 }
 
-// in makes a repair of what is to be done in a part of the folder, or with "" in the
-// folder itself.
+// in returns a repair that calls do with a part of the folder, or for "" with the folder
+// itself.
 func (a *at) in(part string, do func(*dirfd.Dir) (string, error)) func() (string, error) {
 	return func() (string, error) {
 		if part == "" {
@@ -172,10 +171,10 @@ func (a *at) in(part string, do func(*dirfd.Dir) (string, error)) func() (string
 	}
 }
 
-// most is how many problems are kept before they are told and repaired.
+// most is how many problems are collected before they are reported and repaired.
 const most = 1000
 
-// wholeTree checks what belongs to no folder alone.
+// wholeTree checks what does not belong to a single folder.
 func (c *checker) wholeTree(tree []walk.Dir) {
 	a := &at{dir: c.root}
 	if !slices.ContainsFunc(tree, func(d walk.Dir) bool { return d.Path == "" && d.Folder }) {
@@ -187,7 +186,7 @@ func (c *checker) wholeTree(tree []walk.Dir) {
 	c.tell(a)
 }
 
-// folder checks one directory of the tree, and what belongs to a folder if it is one.
+// folder checks one directory of the tree and, if it is a mail folder, its contents.
 func (c *checker) folder(ctx context.Context, d walk.Dir) error {
 	dir, err := walk.Open(c.root, d.Path)
 	if walk.Gone(err) {
@@ -221,7 +220,7 @@ func (c *checker) folder(ctx context.Context, d walk.Dir) error {
 	return c.settle(ctx, a)
 }
 
-// settle repairs the problems of a folder if that is wanted, and tells them.
+// settle repairs the problems of a folder if so requested, and reports them.
 func (c *checker) settle(ctx context.Context, a *at) error {
 	if len(a.problems) == 0 {
 		return nil
@@ -269,7 +268,7 @@ func (c *checker) repair(a *at, p problem) {
 	if p.repair != nil {
 		f.Done, f.Failed = p.repair()
 		if errors.Is(f.Failed, fs.ErrNotExist) {
-			return // it was renamed or removed meanwhile, or another program made it
+			return // it was renamed or removed meanwhile, or another program created it
 		}
 		if f.Failed == nil && f.Done != "" {
 			c.Repaired++
@@ -279,7 +278,7 @@ func (c *checker) repair(a *at, p problem) {
 	c.opt.Tell(f)
 }
 
-// tell passes the problems on without repairing them.
+// tell reports the problems without repairing them.
 func (c *checker) tell(a *at) {
 	for _, p := range a.problems {
 		c.Findings++

@@ -17,7 +17,7 @@ import (
 	"maildird/maildir/uidlist"
 )
 
-// duplicates finds messages under several names.
+// duplicates finds messages that have several names.
 func (c *checker) duplicates(ctx context.Context, a *at) error {
 	groups, err := dupes.Find(a.dir)
 	if err != nil {
@@ -71,7 +71,7 @@ func (c *checker) list(_ context.Context, a *at) error {
 	return nil
 }
 
-// mendList writes the list anew with every record that can be read.
+// mendList rewrites the list with every record that can be read.
 func (c *checker) mendList(a *at) (string, error) {
 	list := uidlist.New(a.dir, uidlist.Options{Fsync: true})
 	var all []uidlist.Record
@@ -121,8 +121,8 @@ func (c *checker) setBeside(a *at, name string) func() (string, error) {
 	}
 }
 
-// lockAge is how old a lock file has to be to count as left behind. Programs
-// that hold one for long touch it every few seconds.
+// lockAge is the age from which a lock file counts as left behind. Programs that hold a
+// lock for long touch it every few seconds.
 const lockAge = time.Hour
 
 // leftLocks finds lock files whose holders are long gone.
@@ -147,13 +147,13 @@ func (c *checker) leftLocks(a *at) error {
 			a.add(name, cause, c.setBeside(a, name))
 			continue
 		}
-		// Repairs are made under this lock, and take it over if they can.
+		// Repairs are made under this lock, and take it over if possible.
 		a.add(name, cause, func() (string, error) { return "took it over", nil })
 	}
 	return nil
 }
 
-// complaints keeps what a list logs about itself.
+// complaints collects what a list logs about itself.
 type complaints struct {
 	texts []string
 }

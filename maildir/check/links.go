@@ -9,12 +9,11 @@ import (
 	"maildird/maildir/walk"
 )
 
-// links finds symbolic links where a folder would be. Dovecot and mutt follow
-// them; nothing of ours does, so the mail behind them is neither shown nor in a
-// snapshot.
+// links finds symbolic links where a folder would be. Dovecot and mutt follow them;
+// maildird does not, so the mail behind them is neither shown nor included in snapshots.
 func (c *checker) links(a *at) error {
 	if c.opt.Folder.Layout != folder.LayoutFS && a.path != "" {
-		return nil // a folder of Maildir++ lies beside the others, in the root
+		return nil // in Maildir++, all folders are directly in the root
 	}
 	return a.dir.List(func(raw []byte, kind dirfd.Kind, _ uint64) bool {
 		name := string(raw)
@@ -33,7 +32,7 @@ func (c *checker) links(a *at) error {
 	})
 }
 
-// namesFolder tells whether an entry of that name could be a folder.
+// namesFolder reports whether an entry with that name could be a folder.
 func (c *checker) namesFolder(name string) bool {
 	if c.opt.Folder.Layout == folder.LayoutFS {
 		return name[0] != '.' && !slices.Contains(walk.MailDirs, name)

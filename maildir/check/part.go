@@ -16,14 +16,14 @@ import (
 	"maildird/maildir/walk"
 )
 
-// leftAge is how old a file has to be to count as left behind: 36 hours, as the
-// Maildir specification has it for tmp.
+// leftAge is the age from which a file counts as left behind: 36 hours, as in the Maildir
+// specification for tmp.
 const leftAge = 36 * time.Hour
 
-// longestName is how long a name may be so that all its flags still fit.
+// longestName is the length of the longest name to which all flags can still be added.
 const longestName = 255 - len(":2,DFPRSTabcdefghijklmnopqrstuvwxyz")
 
-// part checks new, cur or tmp of a folder and what is in it.
+// part checks new, cur or tmp of a folder, and its contents.
 func (c *checker) part(ctx context.Context, a *at, part string) error {
 	st, err := a.dir.Lstat(part)
 	switch {
@@ -73,8 +73,8 @@ func (c *checker) part(ctx context.Context, a *at, part string) error {
 	return errors.Join(err, failed)
 }
 
-// make makes a part of a folder that is missing, unless the folder was deleted, or
-// whoever was just making it has made that part too.
+// make creates a missing part of a folder, unless the folder was deleted, or the program
+// that is just creating the folder has created that part too.
 func (c *checker) make(ctx context.Context, a *at, part string) (string, error) {
 	err := c.folders.Still(ctx, func() error {
 		_, noNew := a.dir.Lstat("new")
@@ -110,10 +110,10 @@ type file struct {
 	st   dirfd.Stat
 }
 
-// label is the name for people.
+// label returns the name for display.
 func (f file) label() string { return f.part + "/" + label(f.name) }
 
-// label quotes a name if it has characters that would spoil the line.
+// label quotes a name if it contains characters that would garble the line.
 func label(name string) string {
 	if q := strconv.Quote(name); q != `"`+name+`"` {
 		return q
@@ -149,7 +149,7 @@ func (c *checker) entry(ctx context.Context, f file) error {
 	return c.sizes(ctx, f)
 }
 
-// oddName checks the name but for the sizes in it.
+// oddName checks the name except for the sizes in it.
 func (c *checker) oddName(f file) bool {
 	cause := ""
 	switch base := filename.Base(f.name); {
@@ -164,7 +164,7 @@ func (c *checker) oddName(f file) bool {
 		f.a.add(f.label(), cause, c.rename(f, func() string { return c.freshName(f) }))
 		return true
 	}
-	// Letters and fields that are not known are somebody's, and stay.
+	// Unknown letters and fields belong to some program, and are kept.
 	if proper := filename.WithFlags(f.name, filename.FlagsOf(f.name)); strings.Contains(f.name, ":2,") && proper != f.name {
 		f.a.add(f.label(), "its flags are not in ASCII order, or are repeated; notmuch ignores such a file",
 			c.rename(f, func() string { return proper }))
@@ -173,7 +173,7 @@ func (c *checker) oddName(f file) bool {
 	return false
 }
 
-// freshName is a name with a new base and the old flags.
+// freshName returns a name with a new base and the old flags.
 func (c *checker) freshName(f file) string {
 	name := c.opt.Delivery.UniqueName()
 	if flags := filename.FlagsOf(f.name); f.part == "cur" || flags != 0 {
@@ -182,7 +182,8 @@ func (c *checker) freshName(f file) string {
 	return name
 }
 
-// rename gives a file the name that to returns, never that of another file.
+// rename returns a repair that renames a file to the name that to returns, without
+// replacing another file.
 func (c *checker) rename(f file, to func() string) func() (string, error) {
 	return f.a.in(f.part, func(dir *dirfd.Dir) (string, error) {
 		name := to()
@@ -193,7 +194,7 @@ func (c *checker) rename(f file, to func() string) func() (string, error) {
 	})
 }
 
-// setAside moves a file into the quarantine.
+// setAside returns a repair that moves a file into the quarantine.
 func (c *checker) setAside(f file) func() (string, error) {
 	return f.a.in(f.part, func(dir *dirfd.Dir) (string, error) {
 		to, err := quarantine.Move(c.root, f.a.path, dir, f.name)
@@ -201,9 +202,9 @@ func (c *checker) setAside(f file) func() (string, error) {
 	})
 }
 
-// rights checks who owns a file or directory and what its owner may do. Of a file with
-// several names that is not the Maildir owner's nothing is changed: root would give him
-// whatever he can make a link of.
+// rights checks who owns a file or directory, and its owner's rights. A file with several
+// names that does not belong to the Maildir's owner is not changed: otherwise, root would
+// give the owner anything that they can hard-link.
 func (c *checker) rights(a *at, part, name string, st dirfd.Stat, wanted fs.FileMode) {
 	label := file{part: part, name: name}.label()
 	if part == "" {

@@ -15,11 +15,11 @@ import (
 	"maildird/maildir/filename"
 )
 
-// longestText is how much text of a compressed message is measured.
+// longestText is how many bytes of a compressed message's text are measured.
 const longestText = 256 << 20
 
-// sizes checks "S=" and "W=" in a message's name. Dovecot refuses to show a
-// message of which S is wrong, and believes a wrong W.
+// sizes checks "S=" and "W=" in a message's name. Dovecot refuses to show a message if S is
+// wrong, and trusts W.
 func (c *checker) sizes(ctx context.Context, f file) error {
 	base := filename.Base(f.name)
 	size, virtual := filename.Sizes(base)
@@ -59,7 +59,7 @@ func (c *checker) sizes(ctx context.Context, f file) error {
 	return nil
 }
 
-// measure gives the size of a message's text, and with every line end as CRLF.
+// measure returns the size of a message's text, and its size with CRLF line ends.
 func measure(ctx context.Context, in *os.File, size int64) (plain, virtual int64, err error) {
 	text, err := compress.Open(in, size, longestText, nil)
 	if err != nil {
@@ -74,7 +74,7 @@ func measure(ctx context.Context, in *os.File, size int64) (plain, virtual int64
 	for at := int64(0); at < size; {
 		begin, end, ok := dirfd.DataAt(in, at, size)
 		if !ok {
-			break // a hole is NULs to the end
+			break // the rest is a hole, which consists of NULs
 		}
 		n, err := bareLFs(ctx, io.NewSectionReader(in, begin, end-begin))
 		if err != nil {
@@ -112,7 +112,7 @@ func bareLFs(ctx context.Context, r io.Reader) (int64, error) {
 	}
 }
 
-// withSizes returns a name with the right "S=" and "W=". It has another base:
+// withSizes returns a name with the correct "S=" and "W=". Its base is different, so that
 // the message gets a new UID, since clients may have the old text or size.
 func withSizes(name string, size, virtual int64) string {
 	base := filename.Base(name)

@@ -1,27 +1,26 @@
-// Package restore makes a Maildir fit to be served that plain rsync has copied
-// while it was in use, in one or several passes without --delete.
+// Package restore makes a Maildir that plain rsync copied while it was in use, in one or
+// more passes without --delete, fit to be served.
 //
-// Such a copy has two faults, which a snapshot by package backup has not:
+// Such a copy has two faults, which a snapshot by package backup does not have:
 //
-//   - A message whose flags changed between two passes, or during one, lies in
-//     it under several names. A server would take them for different messages
-//     and give all but one a new UID. Here the names become one (see package
-//     dupes for which one), if their bytes are the same. If not, the shorter
-//     ones, whose size is not the one in their name, are set aside as parts of
-//     an interrupted copy; what is whole and different keeps its place under a
-//     name of its own.
-//   - Its uidlist may be older than its messages, and older than what clients
-//     know: they have seen UIDs for mail that came after it was copied. A server
-//     would give those UIDs to other mail, and clients would show old text under
-//     new mail. Either UIDVALIDITY or UIDNEXT has to grow. A new UIDVALIDITY
-//     makes every client download everything again. A UIDNEXT far beyond what
-//     can have been given out since is as safe, and all that the list vouches for
-//     keeps its UID: that is what is done, by as much as in a snapshot (package backup) and the
-//     number of messages that the list does not know. Only a list that is damaged, or
-//     one that is missing, gives no bound for what was given out: there
-//     UIDVALIDITY grows, beyond what the counter can have reached meanwhile.
+//   - A message whose flags changed between or during passes is in it under several names.
+//     A server would treat these as different messages and assign new UIDs to all but one.
+//     This package reduces them to one name if their bytes are the same (see package dupes
+//     for which one). If not, the shorter ones whose size differs from the one in their
+//     name are set aside as parts of an interrupted copy; whatever is complete and
+//     different is kept under a name of its own.
+//   - Its uidlist may be older than its messages, and older than what clients know: they
+//     have seen UIDs for mail that came after it was copied. A server would assign those
+//     UIDs to other mail, and clients would show old text for new mail. Either UIDVALIDITY
+//     or UIDNEXT has to be increased. A new UIDVALIDITY makes every client download
+//     everything again. A UIDNEXT far above any UID that can have been assigned since is
+//     just as safe, and all messages in the list keep their UIDs. So UIDNEXT is raised, by
+//     as much as in a snapshot (package backup) plus the number of messages that are not in
+//     the list. Only if the list is damaged or missing is there no bound for the UIDs that
+//     were assigned: then UIDVALIDITY is increased, above the value that the counter can
+//     have reached in the meantime.
 //
-// Messages that the list does not know get UIDs from the next reader.
+// Messages that are not in the list get UIDs from the next reader.
 package restore
 
 import (
@@ -47,27 +46,28 @@ import (
 // Options of Run.
 type Options struct {
 	Root     string // path of the copied Maildir
-	DryRun   bool   // change nothing, only tell
+	DryRun   bool   // change nothing, only report
 	Locker   *dotlock.Locker
 	Delivery *delivery.Options // for new names
-	// Tell is called for each change that is made, or would be.
+	// Tell is called for each change that is made, or would be made.
 	Tell func(Change)
-	// Progress, if not nil, is told now and then how many of all folders are done.
+	// Progress, if not nil, is called from time to time with the number of folders that are
+	// done, and the total.
 	Progress func(done, total int)
 }
 
-// Change is one thing that was done.
+// Change is one change that was made.
 type Change struct {
 	Folder string // path below the root, INBOX for the root
 	Text   string // what, and why, in one line
 }
 
-// Result counts what was done.
+// Result counts the changes that were made.
 type Result struct {
 	Folders, Merged, SetAside, Renamed, Raised, NewValidity int
 }
 
-// Run works on one Maildir. Files are made durable before it returns.
+// Run processes one Maildir. Files are durable when it returns.
 func Run(ctx context.Context, opt Options) (Result, error) {
 	root, err := dirfd.Open(opt.Root)
 	if err != nil {
@@ -105,12 +105,12 @@ func Run(ctx context.Context, opt Options) (Result, error) {
 	return r.Result, root.SyncAll()
 }
 
-// rootFiles lie in the root of a user's Maildir, also where INBOX is elsewhere.
+// rootFiles are files in the root of a user's Maildir, even if INBOX is elsewhere.
 var rootFiles = []string{"subscriptions", "dovecot-uidvalidity", "dovecot-uidlist"}
 
-// isRoot tells whether root is a user's Maildir, and not a directory with the
-// Maildirs of many users, or of other programs, somewhere below it: those may
-// be in use, and restore is for copies.
+// isRoot reports whether root is a user's Maildir, rather than a directory with the
+// Maildirs of many users, or of other programs, somewhere below it: those may be in use,
+// and restore is for copies.
 func isRoot(root *dirfd.Dir, tree []walk.Dir) (bool, error) {
 	if slices.ContainsFunc(tree, func(d walk.Dir) bool { return d.Folder && d.Path == "" }) {
 		return true, nil
@@ -138,8 +138,7 @@ func (r *run) tell(folder, format string, args ...any) {
 	}
 }
 
-// raiseCounter makes new mailboxes get a UIDVALIDITY that none had at the
-// source.
+// raiseCounter makes new mailboxes get a UIDVALIDITY that no mailbox had at the source.
 func (r *run) raiseCounter() error {
 	if r.opt.DryRun {
 		return nil
@@ -147,11 +146,12 @@ func (r *run) raiseCounter() error {
 	return backup.RaiseValidity(r.root, time.Now())
 }
 
-// lockWait and lockStale are for the lock of a folder, which may be one that
-// was copied with the mail: nobody keeps it fresh.
+// lockWait and lockStale are for a folder's lock, which may have been copied together with
+// the mail: nobody refreshes it.
 const lockWait, lockStale = time.Minute, 15 * time.Second
 
-// folder makes one folder fit to be served, under its lock unless nothing is changed.
+// folder makes one folder fit to be served, while holding its lock unless nothing is
+// changed.
 func (r *run) folder(ctx context.Context, path string) error {
 	d, err := walk.Open(r.root, path)
 	if walk.Gone(err) {
@@ -187,9 +187,9 @@ func (r *run) folder(ctx context.Context, path string) error {
 	return r.vouch(d, path)
 }
 
-// merge makes one name of the several that a message has.
+// merge reduces the names of a message to one.
 func (r *run) merge(d *dirfd.Dir, path string, g dupes.Group) error {
-	// A part of an interrupted copy is never what to keep.
+	// A part of an interrupted copy is never the one to keep.
 	slices.SortStableFunc(g.Files, func(a, b dupes.File) int {
 		if a.Whole() == b.Whole() {
 			return 0
@@ -222,7 +222,7 @@ func (r *run) merge(d *dirfd.Dir, path string, g dupes.Group) error {
 		}
 	}
 	if different {
-		// Nobody can tell whose UID the list has.
+		// It is unknown which of them has the UID in the list.
 		return r.rename(d, path, keep)
 	}
 	return nil
@@ -267,7 +267,7 @@ func inPart(d *dirfd.Dir, f dupes.File, do func(part *dirfd.Dir) error) error {
 	return do(part)
 }
 
-// vouch makes sure that no UID is given out that a client knows already.
+// vouch makes sure that no UID is assigned that a client already knows.
 func (r *run) vouch(d *dirfd.Dir, path string) error {
 	list := uidlist.New(d, uidlist.Options{Fsync: true})
 	var all []uidlist.Record
@@ -304,7 +304,7 @@ func (r *run) vouch(d *dirfd.Dir, path string) error {
 	return list.Rewrite(h, slices.Values(all))
 }
 
-// countUnknown counts the messages that the list has no UID for.
+// countUnknown counts the messages that have no UID in the list.
 func countUnknown(d *dirfd.Dir, known []uidlist.Record) (int, error) {
 	bases := make(map[string]struct{}, len(known))
 	for _, r := range known {
