@@ -2,8 +2,8 @@
 // continue to deliver, flag, move and expunge mail in it.
 //
 // A copy by rsync or tar cannot do that: if a directory is listed while files in it are
-// being renamed, a file may be missing under any name, and a message that moves from a
-// folder that was not copied yet to one that was already is missing from both.
+// being renamed, a file may not appear in the listing under any name, and a message that
+// moves from a folder that was not copied yet to one that was already is missing from both.
 //
 // How it works: before a directory (new/ or cur/) is listed for the first time, the kernel
 // is asked to queue an event for each name that is added or removed there (inotify). The
@@ -49,7 +49,7 @@
 // in the previous snapshot, otherwise shared blocks (FICLONE), otherwise copies. Every
 // other file is copied, since programs append to the uidlist in place. The copy does not
 // include tmp/, lock files, Dovecot's indexes, notmuch's database, the change history, a
-// copy of which would be ignored (package history), and access keys (package accesskey).
+// copy of which would be ignored (package history), or access keys (package accesskey).
 //
 // By the time the copy is needed, it is older than the mailbox. Clients then know UIDs that
 // are not in the copy: those of mail that came after it was made. Therefore UIDNEXT in the

@@ -20,8 +20,8 @@ type events struct {
 	read func(fd int, buf []byte) (int, error) // unix.Read, except in tests
 	dirs map[int32]*state
 	buf  []byte
-	// halves are the directories that a name was moved out of, by the number that
-	// the kernel gave the move, as long as no event said where the name went.
+	// halves are the directories that a name was moved out of, by the kernel's number of the
+	// move, until an event says where the name went.
 	halves map[uint32]*state
 }
 
