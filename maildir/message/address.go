@@ -2,7 +2,7 @@ package message
 
 import "strings"
 
-// Kind tells an address from the marks that begin and end a group.
+// Kind distinguishes addresses from the markers that start and end a group.
 type Kind uint8
 
 // The kinds of Address.
@@ -12,8 +12,8 @@ const (
 	GroupEnd
 )
 
-// Address is one address of a header field. Texts are as they stand there,
-// without quotes; encoded words are not decoded.
+// Address is one address of a header field. Its texts are as in the field, without quotes;
+// encoded words are not decoded.
 type Address struct {
 	Kind    Kind
 	Name    string
@@ -22,18 +22,17 @@ type Address struct {
 	Host    string
 }
 
-// What stands in for the parts of an address that are missing: IMAP has other
-// uses for NIL there.
+// Placeholders for missing parts of an address: NIL has other meanings there in IMAP.
 const (
 	MissingMailbox = "MISSING_MAILBOX"
 	MissingDomain  = "MISSING_DOMAIN"
 )
 
-// maxAddresses bounds the addresses of one message's envelope.
+// maxAddresses limits the number of addresses in one message's envelope.
 const maxAddresses = 10_000
 
-// parseAddresses reads an address list (RFC 5322 section 3.4 and obsolete
-// forms) and appends to list. Every text gives some list.
+// parseAddresses parses an address list (RFC 5322 section 3.4 and obsolete forms) and
+// appends the addresses to list. Any text yields some list.
 func parseAddresses(list []Address, text string) []Address {
 	s := &scanner{text: text}
 	group := false
@@ -62,8 +61,8 @@ func parseAddresses(list []Address, text string) []Address {
 	return list
 }
 
-// AppendAddresses appends the addresses of a field as people read them, a name before
-// its address: Anna <anna@example.org>, bob@example.org.
+// AppendAddresses appends the addresses of a field in the form in which people read them,
+// with names before addresses: Anna <anna@example.org>, bob@example.org.
 func AppendAddresses(dst, value []byte) []byte {
 	for i, a := range parseAddresses(nil, unfold(value)) {
 		if i > 0 && a.Kind != GroupEnd {
@@ -84,7 +83,8 @@ func AppendAddresses(dst, value []byte) []byte {
 	return dst
 }
 
-// firstAddress reads what parseAddresses has first; ok is false for an empty list.
+// firstAddress returns the first address that parseAddresses would return; ok is false for
+// an empty list.
 func firstAddress(text string) (a Address, ok bool) {
 	s := &scanner{text: text}
 	for s.space(); !s.done(); s.space() {
@@ -95,8 +95,8 @@ func firstAddress(text string) (a Address, ok bool) {
 	return Address{}, false
 }
 
-// address reads one address, or the begin of a group, and passes over what
-// stands behind it and has no place there.
+// address parses one address, or the start of a group, and skips anything after it that
+// does not belong there.
 func (s *scanner) address() Address {
 	s.comment = ""
 	phrase, local, several := s.phrase()
@@ -114,7 +114,7 @@ func (s *scanner) address() Address {
 		s.pos++
 		a = Address{Mailbox: local, Host: s.domain()}
 	default:
-		if several { // words are a name, and not the mailbox of somebody
+		if several { // several words are a name and not a mailbox
 			a.Name = phrase
 		} else {
 			a.Mailbox = local
@@ -128,7 +128,7 @@ func (s *scanner) address() Address {
 	return a.complete()
 }
 
-// untilNext passes over all that is no separator of addresses.
+// untilNext skips to the next separator of addresses.
 func (s *scanner) untilNext() {
 	for !s.done() {
 		switch s.peek() {
@@ -154,9 +154,9 @@ func (a Address) complete() Address {
 	return a
 }
 
-// phrase reads words: as a phrase they are separated by a space, as a local
-// part they are not. several tells that they cannot be a local part, because no
-// dot is between two of them (RFC 5322 sections 3.4.1 and 4.4).
+// phrase parses words: as a phrase they are separated by spaces, as a local part they are
+// not. several reports that they cannot be a local part because there is no dot between two
+// of them (RFC 5322 sections 3.4.1 and 4.4).
 func (s *scanner) phrase() (phrase, local string, several bool) {
 	p, l := words{in: s.text}, words{in: s.text}
 	dot := true
@@ -189,17 +189,17 @@ func (s *scanner) phrase() (phrase, local string, several bool) {
 	}
 }
 
-// words is text that is put together of words. As long as that is a piece of the
-// text that they stand in, it is not copied.
+// words is text composed of words. It is not copied as long as it is a substring of the
+// text that contains the words.
 type words struct {
 	in       string
-	from, to int // the piece
+	from, to int // the substring
 	copied   []byte
 }
 
 func (w *words) empty() bool { return w.from == w.to && len(w.copied) == 0 }
 
-// add adds a word that stands in the text at from, if it does.
+// add adds a word, which is in the text at from if it is there unchanged.
 func (w *words) add(space, word string, from int) {
 	if word == "" && space == "" {
 		return
@@ -230,7 +230,7 @@ func (w *words) text() string {
 // octets is a set of octets.
 type octets [256]bool
 
-// allBut is all octets but those, white space and control characters.
+// allBut returns all octets except those in specials, white space and control characters.
 func allBut(specials string) (set octets) {
 	for c := range set {
 		set[c] = c > ' ' && c != 0x7f && strings.IndexByte(specials, byte(c)) < 0
@@ -238,10 +238,10 @@ func allBut(specials string) (set octets) {
 	return set
 }
 
-// atoms is what words are made of, with all octets beyond ASCII.
+// atoms are the octets that words consist of, including all non-ASCII octets.
 var atoms = allBut(`()<>[]:;@\,."`)
 
-// angle reads "<route:local@domain>" after its "<".
+// angle parses "<route:local@domain>" after its "<".
 func (s *scanner) angle() Address {
 	var a Address
 	s.space()
@@ -259,8 +259,8 @@ func (s *scanner) angle() Address {
 	return a
 }
 
-// domain reads a domain or a domain literal. White space and comments may stand
-// around its dots (RFC 5322 section 4.4) and end it elsewhere.
+// domain parses a domain or a domain literal. White space and comments may appear around
+// its dots (RFC 5322 section 4.4) and end it elsewhere.
 func (s *scanner) domain() string {
 	s.space()
 	from := s.pos

@@ -5,29 +5,30 @@ import (
 	"io"
 )
 
-// Binary is what is known of a part's body without its transfer encoding (RFC
-// 3516). It does not change.
+// Binary describes a part's body without its transfer encoding (RFC 3516). It is immutable.
 type Binary struct {
-	Size   int64 // octets
-	NUL    bool  // there is a NUL among them
+	Size   int64 // in octets
+	NUL    bool  // the body contains a NUL
 	places []place
 }
 
-// place is where decoding can begin, so that a piece far inside of a part does
-// not cost decoding all before it: a client takes a long attachment by pieces.
+// place is a position from which decoding can start, so that reading a piece far inside a
+// part does not require decoding everything before it: clients fetch long attachments in
+// pieces.
 type place struct {
 	at     Pos
-	octets int64  // decoded before
-	bits   uint32 // of base64Reader
-	n      int    // of base64Reader
+	octets int64  // number of octets decoded before it
+	bits   uint32 // state of base64Reader
+	n      int    // state of base64Reader
 }
 
 const (
 	maxPlaces   = 32
-	placesEvery = 256 << 10 // octets between two places, at first
+	placesEvery = 256 << 10 // initial number of octets between two places
 )
 
-// MeasureBinary decodes a part's body. ErrEncoding.
+// MeasureBinary decodes a part's body. It returns ErrEncoding if the transfer encoding is
+// unknown.
 func MeasureBinary(src io.ReaderAt, p *Part) (b Binary, err error) {
 	if p.encoding() == "" {
 		b.Size, b.NUL, err = rawSize(src, p.Body.Phys, p.End.Phys)
@@ -39,7 +40,7 @@ func MeasureBinary(src io.ReaderAt, p *Part) (b Binary, err error) {
 	}
 	every := int64(placesEvery)
 	next := every
-	buf := make([]byte, readerChunk) // more than a decoder has at a time
+	buf := make([]byte, readerChunk) // more than a decoder holds at a time
 	for {
 		n, err := r.Read(buf)
 		b.Size += int64(n)
@@ -67,7 +68,7 @@ func MeasureBinary(src io.ReaderAt, p *Part) (b Binary, err error) {
 	}
 }
 
-// thin keeps every second place.
+// thin removes every other place.
 func (b *Binary) thin() {
 	for i := range maxPlaces / 2 {
 		b.places[i] = b.places[2*i+1]
@@ -75,7 +76,7 @@ func (b *Binary) thin() {
 	b.places = b.places[:maxPlaces/2]
 }
 
-// before returns the last place with no more than that many octets before it.
+// before returns the last place that has at most that many octets before it.
 func (b *Binary) before(octets int64, p *Part) place {
 	from := place{at: p.Body}
 	for _, at := range b.places {
@@ -87,8 +88,8 @@ func (b *Binary) before(octets int64, p *Part) place {
 	return from
 }
 
-// Copy writes at most limit octets of the body of the part that was measured,
-// passing over the first skip; limit < 0: all. src has to be the same still.
+// Copy writes at most limit octets of the body of the measured part after skipping the
+// first skip octets; if limit < 0, it writes all of them. src must not have changed.
 func (b *Binary) Copy(w io.Writer, src io.ReaderAt, p *Part, skip, limit int64) (int64, error) {
 	if p.encoding() == "" {
 		n, _, err := convert(w, src, p.Body, p.End, skip, limit, true)

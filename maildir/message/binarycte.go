@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// encodable tells whether the part is one whose octets a content transfer
-// encoding can stand for: those of a multipart and of a message are parts
-// themselves (RFC 2046 section 5.1 and 5.2.1).
+// encodable reports whether the part's octets can be represented in a content transfer
+// encoding: those of a multipart and of a message are parts themselves (RFC 2046 sections
+// 5.1 and 5.2.1).
 func (p *Part) encodable() bool {
 	return strings.EqualFold(p.Encoding, "binary") && !p.Multipart() && !p.Message()
 }
 
-// EncodeBinary copies the message of size bytes with each part of
-// Content-Transfer-Encoding binary in base64. root is what Parse said of it.
-// In a file such a part could not stay what it is: line ends are one thing there,
-// whether CRLF or LF, and BODY[] has no NUL (RFC 9051 section 4.3.1).
-// Errors are those of reading and writing.
+// EncodeBinary copies the message of size bytes, with each part of
+// Content-Transfer-Encoding binary re-encoded in base64. root is the result of Parse. Such
+// a part cannot be stored as it is: in a file, LF and CRLF line ends are equivalent, and
+// BODY[] must not contain a NUL (RFC 9051 section 4.3.1). Errors are those of reading and
+// writing.
 func EncodeBinary(w io.Writer, src io.ReaderAt, size int64, root *Part) error {
 	e := &binaryEncoder{src: src, size: size, w: bufio.NewWriterSize(w, chunk)}
 	if err := e.part(root); err != nil {
@@ -35,14 +35,14 @@ type binaryEncoder struct {
 	src  io.ReaderAt
 	size int64
 	w    *bufio.Writer
-	pos  int64 // what is before it was copied
+	pos  int64 // everything before it was copied
 }
 
 func (e *binaryEncoder) section(from, to int64) *io.SectionReader {
 	return io.NewSectionReader(e.src, from, to-from)
 }
 
-// copyTo copies what is before end as it is.
+// copyTo copies everything before end unchanged.
 func (e *binaryEncoder) copyTo(end int64) error {
 	_, err := io.Copy(e.w, e.section(e.pos, end))
 	e.pos = end
@@ -73,10 +73,10 @@ func (e *binaryEncoder) part(p *Part) error {
 
 const encodingField = "Content-Transfer-Encoding"
 
-// header copies a part's header with another encoding.
+// header copies a part's header with another transfer encoding.
 func (e *binaryEncoder) header(p *Part) error {
 	r := bufio.NewReaderSize(e.section(p.Start.Phys, p.Body.Phys), chunk)
-	dropped, whole := false, true // the field; the piece before ended a line
+	dropped, whole := false, true // whether the current field is dropped; whether the previous piece ended a line
 	for {
 		line, err := r.ReadSlice('\n')
 		if whole && len(line) > 0 && line[0] != ' ' && line[0] != '\t' {
@@ -86,7 +86,7 @@ func (e *binaryEncoder) header(p *Part) error {
 			}
 		}
 		if !dropped {
-			_, _ = e.w.Write(line) // Flush has the error
+			_, _ = e.w.Write(line) // Flush returns the error
 		}
 		whole = err == nil
 		switch {
@@ -98,7 +98,7 @@ func (e *binaryEncoder) header(p *Part) error {
 	}
 }
 
-// lineOctets is how many octets a line of base64 stands for (RFC 2045 section 6.8).
+// lineOctets is how many octets a line of base64 represents (RFC 2045 section 6.8).
 const lineOctets = 57
 
 // body encodes a part's body. The line end after it belongs to the boundary.

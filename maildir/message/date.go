@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// ParseDate reads a date as mail has it: RFC 5322 section 3.3 with its obsolete
-// forms (named zones, two-digit years, comments), without the day name, without
-// seconds, and with hyphens, as some programs write it.
+// ParseDate parses a date as found in mail: RFC 5322 section 3.3 with its obsolete forms
+// (named zones, two-digit years, comments), also without the day name, without seconds, or
+// with hyphens, as written by some programs.
 func ParseDate(text string) (time.Time, bool) {
 	s := &scanner{text: text}
 	word := func() string {
@@ -21,7 +21,7 @@ func ParseDate(text string) (time.Time, bool) {
 	}
 	day := word()
 	if _, ok := decimal(day, 2); !ok {
-		day = word() // it was the day's name
+		day = word() // the first word was the name of the day
 	}
 	d, ok1 := decimal(day, 2)
 	month, ok2 := monthNamed(word())
@@ -48,7 +48,7 @@ func ParseDate(text string) (time.Time, bool) {
 	return time.Date(y, month, d, h, m, sec, 0, time.FixedZone("", zone)), true
 }
 
-// decimal reads a number of at most digits digits.
+// decimal parses a number of at most digits digits.
 func decimal(s string, digits int) (int, bool) {
 	if s == "" || len(s) > digits {
 		return 0, false
@@ -71,7 +71,7 @@ func monthNamed(s string) (time.Month, bool) {
 	return time.Month(i/3 + 1), i >= 0 && i%3 == 0
 }
 
-// clock reads "15:04" or "15:04:05", also with dots.
+// clock parses "15:04" or "15:04:05", also with dots.
 func clock(s string) (h, m, sec int, ok bool) {
 	f := strings.FieldsFunc(s, func(r rune) bool { return r == ':' || r == '.' })
 	if len(f) < 2 || len(f) > 3 {
@@ -86,7 +86,7 @@ func clock(s string) (h, m, sec int, ok bool) {
 	return h, m, sec, ok1 && ok2 && ok3 && h < 24 && m < 60 && sec <= 60
 }
 
-// zoneSeconds reads a zone; one that is not known is UTC (RFC 5322 section 4.3).
+// zoneSeconds parses a time zone; an unknown one is UTC (RFC 5322 section 4.3).
 func zoneSeconds(s string) int {
 	if len(s) == 5 && (s[0] == '+' || s[0] == '-') {
 		h, ok1 := decimal(s[1:3], 2)

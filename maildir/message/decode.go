@@ -11,19 +11,19 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// ErrEncoding says that a part has a Content-Transfer-Encoding that is not known.
+// ErrEncoding means that a part's Content-Transfer-Encoding is unknown.
 var ErrEncoding = errors.New("unknown Content-Transfer-Encoding")
 
-// decoded reads the body of a part without its transfer encoding, in CRLF form
-// where it had none, from a place on. What is no proper encoding is passed
-// over. ErrEncoding.
+// decoded returns a reader of the body of a part without its transfer encoding, starting at
+// a place. A body that is not encoded is read with CRLF line ends. Whatever is not valid in
+// the encoding is skipped. It returns ErrEncoding if the encoding is unknown.
 func decoded(src io.ReaderAt, p *Part, from place) (decoder, error) {
 	r := newVirtualReader(src, from.at, p.End)
 	switch p.encoding() {
 	case "":
 		return r, nil
 	case "base64":
-		r.asIs, r.squeeze = true, true // what is no base64 does not count
+		r.asIs, r.squeeze = true, true // what is not base64 does not count
 		return &base64Reader{in: r, bits: from.bits, n: from.n}, nil
 	case "quoted-printable":
 		return &qpReader{in: r}, nil
@@ -31,18 +31,18 @@ func decoded(src io.ReaderAt, p *Part, from place) (decoder, error) {
 	return nil, ErrEncoding
 }
 
-// decoder reads what is decoded, and tells where another one can go on.
+// decoder reads decoded text, and reports where another decoder can continue.
 type decoder interface {
 	io.Reader
-	// rest returns the place behind all that was read; false if there is none
-	// because something is held back.
+	// rest returns the place after everything that was read; false if there is none because
+	// something is held back.
 	rest() (place, bool)
 }
 
-// encoding is the transfer encoding of a part in lower case, "" for none.
+// encoding returns the transfer encoding of a part in lower case, "" for none.
 func (p *Part) encoding() string {
 	if p.Multipart() {
-		return "" // whatever it says: its parts are not encoded once more (RFC 2045 section 6.4)
+		return "" // whatever it says: a multipart must not be encoded itself (RFC 2045 section 6.4)
 	}
 	switch e := strings.ToLower(p.Encoding); e {
 	case "7bit", "8bit", "binary":
@@ -52,8 +52,8 @@ func (p *Part) encoding() string {
 	}
 }
 
-// TextReader reads the text of parts, one after the other, and keeps its room
-// for the next. Zero is ready for use. For one goroutine.
+// TextReader reads the text of parts, one after another, and reuses its buffers. The zero
+// value is ready for use. It must be used by one goroutine at a time.
 type TextReader struct {
 	in     virtualReader
 	base64 base64Reader
@@ -62,11 +62,10 @@ type TextReader struct {
 
 const textChunk = 32 << 10
 
-// Text returns what reads the body of a part as UTF-8: without transfer
-// encoding, and from its charset. A charset that is not known is taken for
-// UTF-8. With crlf a body that is not encoded comes in CRLF form, without it
-// its line ends are those of the file. Of a hole it gives some NULs. It ends what
-// an earlier call returned.
+// Text returns a reader of the body of a part as UTF-8: without transfer encoding, and
+// converted from its charset. An unknown charset is treated as UTF-8. With crlf, a body
+// that is not encoded is read with CRLF line ends; without it, with those of the file. A
+// hole is represented by a few NULs. The result is valid until the next call.
 func (t *TextReader) Text(src io.ReaderAt, p *Part, crlf bool) io.Reader {
 	if t.in.raw == nil {
 		t.in.raw, t.in.buf = make([]byte, textChunk), make([]byte, 2*textChunk)
@@ -90,14 +89,14 @@ func (t *TextReader) Text(src io.ReaderAt, p *Part, crlf bool) io.Reader {
 	return r
 }
 
-// decodeText is TextReader.Text for one part, in CRLF form.
+// decodeText is TextReader.Text for a single part, with CRLF line ends.
 func decodeText(src io.ReaderAt, p *Part) io.Reader {
 	t := TextReader{in: *newVirtualReader(src, p.Body, p.End)}
 	return t.Text(src, p, true)
 }
 
-// charsetReader reads text of a charset as UTF-8. It fails for one that is not
-// known.
+// charsetReader returns a reader that converts text from a charset to UTF-8. It fails for
+// an unknown charset.
 func charsetReader(charset string, r io.Reader) (io.Reader, error) {
 	switch strings.ToLower(charset) {
 	case "us-ascii", "ascii", "utf-8", "utf8":
@@ -115,8 +114,8 @@ func charsetReader(charset string, r io.Reader) (io.Reader, error) {
 	return transform.NewReader(r, e.NewDecoder()), nil
 }
 
-// DecodeHeader turns the encoded words of RFC 2047 in a value into UTF-8. Those
-// of a charset that is not known, or that are broken, stay as they are.
+// DecodeHeader converts the encoded words of RFC 2047 in a value to UTF-8. Words that are
+// malformed or in an unknown charset are left as they are.
 func DecodeHeader(raw string) string {
 	if !strings.Contains(raw, "=?") {
 		return raw
@@ -126,7 +125,7 @@ func DecodeHeader(raw string) string {
 	if err == nil {
 		return out
 	}
-	// One word that cannot be read must not hide the others.
+	// One word that cannot be decoded must not prevent decoding the others.
 	words := strings.Fields(raw)
 	for i, w := range words {
 		if text, err := d.Decode(w); err == nil {
@@ -136,19 +135,19 @@ func DecodeHeader(raw string) string {
 	return strings.Join(words, " ")
 }
 
-// wordReader is charsetReader for encoded words, which may name a language too
-// (RFC 2231 section 5).
+// wordReader is charsetReader for encoded words, which may also name a language (RFC 2231
+// section 5).
 func wordReader(charset string, r io.Reader) (io.Reader, error) {
 	charset, _, _ = strings.Cut(charset, "*")
 	return charsetReader(charset, r)
 }
 
-// base64Reader decodes base64 and passes over all that is none of it.
+// base64Reader decodes base64 and skips everything that is not base64.
 type base64Reader struct {
 	in   *virtualReader
 	raw  [4096]byte
 	bits uint32
-	n    int // digits in bits
+	n    int // number of digits in bits
 	out  []byte
 	buf  [3 * 4096 / 4]byte
 	err  error
@@ -182,8 +181,8 @@ func (r *base64Reader) rest() (place, bool) {
 	return at, ok && len(r.out) == 0 && r.err == nil
 }
 
-// digits takes four digits at once where they stand side by side, as in all but
-// one of a line's quanta.
+// digits decodes four digits at once if they are adjacent, as they are in all but one of a
+// line's quanta.
 func (r *base64Reader) digits(text []byte) {
 	for i := 0; i < len(text); i++ {
 		for r.n == 0 && i+4 <= len(text) {
@@ -216,11 +215,10 @@ func (r *base64Reader) digit(c byte) {
 	}
 }
 
-// noDigit is set in the value of what is no digit of base64.
+// noDigit is set in the value of octets that are not base64 digits.
 const noDigit = 0x80
 
-// base64Values are the values of digits, of both alphabets (RFC 4648 sections 4
-// and 5).
+// base64Values are the values of the digits of both alphabets (RFC 4648 sections 4 and 5).
 var base64Values = func() (v [256]byte) {
 	for c := range v {
 		v[c] = noDigit
@@ -243,11 +241,11 @@ func (r *base64Reader) flush() {
 	r.bits, r.n = 0, 0
 }
 
-// qpReader decodes quoted-printable; what is no proper encoding stays as it is.
+// qpReader decodes quoted-printable; whatever is not valid is left as it is.
 type qpReader struct {
 	in    *virtualReader
 	raw   [2048]byte
-	held  []byte // the beginning of what may become an escape, or white space that may end a line
+	held  []byte // the start of a possible escape, or white space that may end a line
 	out   []byte
 	err   error
 	space [2048 + maxHeld + 8]byte
@@ -294,9 +292,9 @@ func (r *qpReader) rest() (place, bool) {
 	return at, ok && len(r.out) == 0 && len(r.held) == 0 && r.err == nil
 }
 
-// plain takes what stands for itself at the beginning of b, if nothing is held,
-// and returns how many octets these are. White space at its end may be that of
-// a line: it is left for byte.
+// plain copies the octets at the start of b that represent themselves, if nothing is held,
+// and returns how many there are. White space at their end may be the end of a line: it is
+// left for byte.
 func (r *qpReader) plain(b []byte) int {
 	if len(r.held) > 0 {
 		return 0
@@ -312,7 +310,7 @@ func (r *qpReader) plain(b []byte) int {
 	return n
 }
 
-// maxHeld bounds white space that is kept back: more is no end of a line.
+// maxHeld limits white space that is held back: a longer run is not at the end of a line.
 const maxHeld = 998
 
 func (r *qpReader) byte(c byte) {
@@ -328,7 +326,7 @@ func (r *qpReader) byte(c byte) {
 		r.held = append(r.held, c)
 		return
 	case c == '\r' || c == '\n':
-		r.held = r.held[:0] // white space at the end of a line is none (RFC 2045 6.7)
+		r.held = r.held[:0] // white space at the end of a line is ignored (RFC 2045 section 6.7)
 	case c == '=':
 		r.release()
 		r.held = append(r.held, '=')
@@ -344,7 +342,7 @@ func (r *qpReader) release() {
 	r.held = r.held[:0]
 }
 
-// escape goes on after a "=".
+// escape continues after a "=".
 func (r *qpReader) escape(c byte) {
 	held := r.held
 	switch {

@@ -1,22 +1,22 @@
-// Package message reads the text of mail: header fields, MIME structure, line
-// ends, encodings. It works on files as they lie in a Maildir and knows nothing
-// of protocols, but for the form in which they want a message:
+// Package message parses mail: header fields, MIME structure, line ends, encodings. It
+// works on files as they are in a Maildir, and knows nothing of protocols except the form
+// in which they need a message:
 //
-// A file may have LF or CRLF line ends, or both. In CRLF form each LF that no
-// CR stands before is CRLF; a bare CR stays. That form is called virtual here,
-// as Dovecot calls it, and positions say where something is in both.
+// A file may have LF or CRLF line ends, or both. In CRLF form, each LF without a CR before
+// it becomes CRLF; a bare CR is kept. This package calls that form virtual, as Dovecot
+// does, and a position has an offset in both forms.
 //
-// Where what is:
+// This is where to find things:
 //
-//   - The text as octets: virtual.go counts and converts line ends, sparse.go passes
-//     over holes, binary.go and decode.go undo transfer encodings and charsets.
-//   - The header: header.go finds it and its fields, fieldset.go those of a list,
-//     address.go, date.go, msgid.go and subject.go read what stands in some.
-//     envelope.go and order.go gather what ENVELOPE, and SORT and THREAD, need.
-//   - The structure: parse.go finds the parts (part.go), mime.go and rfc2231.go read
-//     the fields that describe them; encode.go writes parts down for the cache.
-//   - preview.go makes the beginning of a text that people read.
+//   - The text as octets: virtual.go counts and converts line ends, sparse.go skips holes,
+//     binary.go and decode.go decode transfer encodings and charsets.
+//   - The header: header.go finds it and its fields, fieldset.go selects fields by name,
+//     address.go, date.go, msgid.go and subject.go parse the values of some. envelope.go
+//     and order.go collect what ENVELOPE, and SORT and THREAD, need.
+//   - The structure: parse.go finds the parts (part.go), mime.go and rfc2231.go parse the
+//     fields that describe them, and encode.go encodes parts for the cache.
+//   - preview.go extracts the beginning of the text that people read.
 //
-// What a client is answered of all this is written by package render of the IMAP
-// server, and what is kept of it by package cache.
+// Package render of the IMAP server turns all this into responses for clients, and package
+// cache keeps the results.
 package message

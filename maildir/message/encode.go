@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// AppendPart appends a part with all that are in it, for DecodePart of the same
-// version of this program.
+// AppendPart appends a part and all parts in it, encoded for DecodePart of the same version
+// of this program.
 func AppendPart(b []byte, p *Part) []byte {
 	for _, n := range [...]int64{p.Start.Phys, p.Start.Virt, p.Body.Phys, p.Body.Virt, p.End.Phys, p.End.Virt, p.Lines} {
 		b = binary.AppendUvarint(b, uint64(n))
@@ -32,7 +32,7 @@ func AppendPart(b []byte, p *Part) []byte {
 	return b
 }
 
-// texts are the fields that are one text.
+// texts returns the fields that consist of one text.
 func (p *Part) texts() [8]*string {
 	return [...]*string{&p.Type, &p.Subtype, &p.ID, &p.Description, &p.Encoding, &p.MD5, &p.Location, &p.Disposition}
 }
@@ -51,8 +51,8 @@ func appendParams(b []byte, params []Param) []byte {
 
 var errEncodedPart = errors.New("encoded part is damaged")
 
-// DecodePart reads what AppendPart wrote. What else it is given ends with an
-// error or with some part, and costs no more than its length.
+// DecodePart decodes what AppendPart encoded. For any other input it returns an error or
+// some part, at a cost no greater than the input's length.
 func DecodePart(b []byte) (*Part, error) {
 	d := &partDecoder{rest: string(b)}
 	p := d.part(0)
@@ -62,7 +62,7 @@ func DecodePart(b []byte) (*Part, error) {
 	return p, nil
 }
 
-// partDecoder takes numbers and texts, which share one string.
+// partDecoder decodes numbers and texts; the texts share one string.
 type partDecoder struct {
 	rest string
 	bad  bool
@@ -120,7 +120,7 @@ func (d *partDecoder) number() (n uint64) {
 	return 0
 }
 
-// count takes the number of things that follow, each of an octet at least.
+// count decodes the number of items that follow, each of which takes at least one octet.
 func (d *partDecoder) count() int {
 	n := d.number()
 	if n > uint64(len(d.rest)) {

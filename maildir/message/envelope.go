@@ -1,18 +1,17 @@
 package message
 
-// Envelope is what IMAP's ENVELOPE tells of a header: text as it stands there,
-// unfolded.
+// Envelope is what IMAP's ENVELOPE contains of a header: texts as in the header, unfolded.
 type Envelope struct {
 	Date, Subject, InReplyTo, MessageID             string
 	HasDate, HasSubject, HasInReplyTo, HasMessageID bool
 	From, Sender, ReplyTo, To, Cc, Bcc              []Address
 }
 
-// ParseEnvelope reads a header. Of Date, Subject, In-Reply-To and Message-ID,
-// which should be there once, the last counts, as Dovecot has it: it is the one
-// that a DKIM signature covers first (RFC 6376 section 5.4.2). Address fields
-// add up. Sender and Reply-To are From if they are
-// missing or empty (RFC 9051 section 7.5.2).
+// ParseEnvelope parses a header. If Date, Subject, In-Reply-To or Message-ID, which should
+// occur once, occur more often, the last one is used, as in Dovecot: it is the first one
+// that a DKIM signature covers (RFC 6376 section 5.4.2). Addresses of repeated fields are
+// combined. Sender and Reply-To default to From if they are missing or empty (RFC 9051
+// section 7.5.2).
 func ParseEnvelope(header []byte) *Envelope {
 	e := parseEnvelope(header)
 	if len(e.Sender) == 0 {

@@ -1,19 +1,19 @@
 package message
 
-// FieldSet is the fields of a header that somebody wants, by name and without
-// regard to case. Safe for concurrent use.
+// FieldSet is a set of header fields, by name and without regard to case. It is safe for
+// concurrent use.
 type FieldSet struct {
 	not   bool
 	names []string            // in lower case
-	marks uint64              // those of names: most fields of a header are told apart by it
-	many  map[string]struct{} // names, if they are not to be gone through for each field
+	marks uint64              // those of names: they exclude most fields of a header quickly
+	many  map[string]struct{} // names, if there are too many to compare with each field
 }
 
-// fewNames are gone through faster than looked up.
+// fewNames is the number of names up to which comparing them all is faster than a lookup.
 const fewNames = 32
 
-// NewFieldSet makes the set of the fields with one of the names, or with not of
-// those with none of them.
+// NewFieldSet returns the set of the fields that have one of the names or, with not, of
+// those that have none of them.
 func NewFieldSet(names []string, not bool) *FieldSet {
 	s := &FieldSet{not: not}
 	for _, name := range names {
@@ -39,10 +39,10 @@ func lowerASCII(name string) string {
 	return string(b)
 }
 
-// fieldMark is one bit, by the length of a name and its first letter.
+// fieldMark returns one bit that depends on the length of a name and its first letter.
 func fieldMark(n int, first byte) uint64 { return 1 << ((n ^ int(first|0x20)<<1) % 64) }
 
-// has tells whether the set has the field with a name.
+// has reports whether the set contains the field with a name.
 func (s *FieldSet) has(name []byte) bool {
 	if len(name) > 0 && s.marks&fieldMark(len(name), name[0]) != 0 {
 		if s.many != nil {
@@ -58,10 +58,10 @@ func (s *FieldSet) has(name []byte) bool {
 	return s.not
 }
 
-// Append appends to dst the fields of the set as they stand in a header, and the
+// Append appends to dst the fields of a header that are in the set, unchanged, and the
 // blank line if there is one (RFC 9051 section 6.4.5.1).
 func (s *FieldSet) Append(dst, header []byte) []byte {
-	from := 0 // of the fields that are wanted up to here
+	from := 0 // start of the wanted fields up to here
 	for pos := 0; pos < len(header); {
 		rest := header[pos:]
 		name, line := fieldName(rest)
@@ -82,8 +82,8 @@ func (s *FieldSet) Append(dst, header []byte) []byte {
 	return dst
 }
 
-// fieldName gives the name of the field that a header begins with, nil if it is
-// a line without one, and how much of the first line was looked at.
+// fieldName returns the name of the first field of a header, nil if the line has none, and
+// how much of the first line was examined.
 func fieldName(header []byte) (name []byte, n int) {
 	for n < len(header) && header[n] != ':' && header[n] != '\n' {
 		n++

@@ -5,16 +5,16 @@ import (
 	"io"
 )
 
-// ReadHeader reads the header of a message, in CRLF form with the blank line
-// that ends it, if there is one, into buf[:0]. A header longer than limit
-// octets is cut after the last line that fits. body is where the body begins,
-// in any case. Little more is read than the header. It is cut at a hole, too.
+// ReadHeader reads the header of a message into buf[:0], with CRLF line ends and including
+// the blank line that ends it, if there is one. A header longer than limit octets is
+// truncated after the last line that fits, and one that contains a hole at that hole. body
+// is where the body starts, in any case. Little more than the header is read.
 func ReadHeader(buf []byte, src io.ReaderAt, size int64, limit int) (header []byte, body Pos, err error) {
 	cb := convertBuffers.Get().(*convertBuffer)
 	defer convertBuffers.Put(cb)
 	header = buf[:0]
-	line := 0      // octets of the line so far, without its end
-	onlyCR := true // all of them are one CR
+	line := 0      // number of octets of the line so far, without its end
+	onlyCR := true // these octets are a single CR
 	full := false
 	before := byte(0)
 	next := int64(16 << 10)
@@ -67,23 +67,23 @@ func ReadHeader(buf []byte, src io.ReaderAt, size int64, limit int) (header []by
 	return header, body, nil
 }
 
-// Header reads the header of a part in CRLF form, at most limit octets of it.
+// Header returns the header of a part with CRLF line ends, at most limit octets of it.
 func Header(src io.ReaderAt, p *Part, limit int64) ([]byte, error) {
 	var out bytes.Buffer
 	_, _, err := CopyVirtual(&out, src, p.Start, p.Body, 0, limit)
 	return out.Bytes(), err
 }
 
-// eachField calls f with each field of a header until it returns false: the
-// name, and the value with its folding but without the line end that ends it.
-// Lines that are no field are passed over.
+// eachField calls f with each field of a header until f returns false: the name, and the
+// value with its folding but without the final line end. Lines that are not fields are
+// skipped.
 func eachField(header []byte, f func(name, value []byte) bool) {
 	EachEntry(header, func(name, value []byte) bool { return name == nil || f(name, value) })
 }
 
-// EachEntry calls f with each field of a header until it returns false, as
-// eachField, and with the lines that are no field: their name is nil, and the value
-// is the line with those that continue it.
+// EachEntry calls f with each field of a header until f returns false, like eachField, and
+// also with lines that are not fields: their name is nil, and the value is the line with
+// its continuation lines.
 func EachEntry(header []byte, f func(name, value []byte) bool) {
 	for len(header) > 0 {
 		field := header[:fieldLen(header)]
@@ -100,9 +100,8 @@ func EachEntry(header []byte, f func(name, value []byte) bool) {
 	}
 }
 
-// EachNamed calls f with each field whose name is one of names, which have to be
-// ordinary (see IsFieldName): it passes over others without a look at
-// them. f gets the index of the name.
+// EachNamed calls f with each field whose name is one of names, which must be valid (see
+// IsFieldName); it skips other fields without examining them. f gets the index of the name.
 func EachNamed(header []byte, names []string, f func(i int, value []byte)) {
 	for len(header) > 0 {
 		first := lower(header[0])
@@ -110,7 +109,7 @@ func EachNamed(header []byte, names []string, f func(i int, value []byte)) {
 			if lower(name[0]) != first || len(header) <= len(name) || !equalFold(header[:len(name)], name) {
 				continue
 			}
-			rest := bytes.TrimLeft(header[len(name):], " \t") // obsolete, but seen
+			rest := bytes.TrimLeft(header[len(name):], " \t") // obsolete, but it occurs
 			if len(rest) == 0 || rest[0] != ':' {
 				continue
 			}
@@ -125,7 +124,7 @@ func EachNamed(header []byte, names []string, f func(i int, value []byte)) {
 	}
 }
 
-// IsFieldName tells whether a text is a name as RFC 5322 section 3.6.8 has it.
+// IsFieldName reports whether a text is a field name according to RFC 5322 section 3.6.8.
 func IsFieldName(name string) bool {
 	for i := range len(name) {
 		if name[i] <= ' ' || name[i] > '~' || name[i] == ':' {
@@ -135,8 +134,8 @@ func IsFieldName(name string) bool {
 	return name != ""
 }
 
-// fieldLen is the length of the first field in header, with the lines that
-// continue it and their line ends.
+// fieldLen returns the length of the first field in header, with its continuation lines and
+// line ends.
 func fieldLen(header []byte) int {
 	for i := 0; ; {
 		j := bytes.IndexByte(header[i:], '\n')
@@ -150,7 +149,7 @@ func fieldLen(header []byte) int {
 	}
 }
 
-// splitField parts a field; ok is false for a line without a colon.
+// splitField splits a field; ok is false for a line without a colon.
 func splitField(field []byte) (name, value []byte, ok bool) {
 	i := bytes.IndexByte(field, ':')
 	if i <= 0 {
@@ -163,7 +162,8 @@ func splitField(field []byte) (name, value []byte, ok bool) {
 	return name, trimEnd(field[i+1:]), len(name) > 0
 }
 
-// trimBlanks takes away what stands between a name and its colon: obsolete, but seen.
+// trimBlanks removes white space between a name and its colon: it is obsolete, but it
+// occurs.
 func trimBlanks(name []byte) []byte {
 	for len(name) > 0 && (name[len(name)-1] == ' ' || name[len(name)-1] == '\t') {
 		name = name[:len(name)-1]
@@ -176,7 +176,7 @@ func trimEnd(b []byte) []byte {
 	return bytes.TrimSuffix(b, []byte("\r"))
 }
 
-// equalFold compares ASCII text of equal length.
+// equalFold compares ASCII texts of equal length, ignoring case.
 func equalFold(a []byte, b string) bool {
 	for i := range a {
 		if lower(a[i]) != lower(b[i]) {
@@ -193,7 +193,7 @@ func lower(c byte) byte {
 	return c
 }
 
-// Field returns the first field with a name, unfolded and without white space
+// Field returns the value of the first field with a name, unfolded and without white space
 // around it.
 func Field(header []byte, name string) (value string, ok bool) {
 	eachField(header, func(n, v []byte) bool {
@@ -206,8 +206,8 @@ func Field(header []byte, name string) (value string, ok bool) {
 	return value, ok
 }
 
-// unfold takes the line ends out of a value, and white space around it
-// (RFC 5322 section 2.2.3).
+// unfold removes the line ends from a value, and white space around it (RFC 5322 section
+// 2.2.3).
 func unfold(v []byte) string {
 	for len(v) > 0 && isSpace(v[0]) {
 		v = v[1:]

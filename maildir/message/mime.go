@@ -2,8 +2,7 @@ package message
 
 import "strings"
 
-// describe takes what a part's "Content-" fields say of it. The first of each
-// name counts.
+// describe evaluates a part's "Content-" fields. The first field of each name is used.
 func (p *Part) describe(fields []byte) {
 	typ, hasType := "", false
 	p.NoType = true
@@ -61,12 +60,11 @@ func first(have *string, v string) {
 	}
 }
 
-// maxParams bounds the parameters of one field.
+// maxParams limits the number of parameters of one field.
 const maxParams = 200
 
-// params reads the rest of a field: ";name=value" as often as it comes. What
-// cannot be understood is passed over up to the next semicolon (RFC 2045
-// section 5.1).
+// params parses the rest of a field: any number of ";name=value". Malformed text is skipped
+// up to the next semicolon (RFC 2045 section 5.1).
 func (s *scanner) params() []Param { return joinPieces(s.eachParam()) }
 
 func (s *scanner) eachParam() []Param {
@@ -92,9 +90,9 @@ func (s *scanner) eachParam() []Param {
 	return out
 }
 
-// value reads the value of a parameter: a quoted string, or a token that
-// comments may follow (RFC 2045 section 5.1: "charset=us-ascii (Plain text)").
-// Not only a token: file names with spaces are seen without quotes.
+// value parses the value of a parameter: a quoted string, or a token that may be followed
+// by comments (RFC 2045 section 5.1: "charset=us-ascii (Plain text)"). It is more lenient
+// than the RFC: file names with spaces occur without quotes.
 func (s *scanner) value() string {
 	if s.peek() == '"' {
 		return s.quoted()
@@ -108,7 +106,7 @@ func (s *scanner) value() string {
 	return strings.TrimRight(s.until(";"), " \t")
 }
 
-// list reads words that commas separate.
+// list parses words separated by commas.
 func (s *scanner) list() []string {
 	var out []string
 	for len(out) < maxParams {
@@ -119,17 +117,17 @@ func (s *scanner) list() []string {
 		if w := s.token(); w != "" {
 			out = append(out, w)
 		} else {
-			s.pos++ // a comma, or what has no place here
+			s.pos++ // a comma, or something invalid
 		}
 	}
 	return out
 }
 
-// scanner reads structured header text: tokens, quoted strings, comments.
+// scanner parses structured header text: tokens, quoted strings, comments.
 type scanner struct {
 	text    string
 	pos     int
-	comment string // the last one passed over
+	comment string // the last one that was skipped
 }
 
 func (s *scanner) done() bool { return s.pos >= len(s.text) }
@@ -150,7 +148,7 @@ func (s *scanner) accept(c byte) bool {
 	return false
 }
 
-// space passes over white space and comments (RFC 5322 section 3.2.2).
+// space skips white space and comments (RFC 5322 section 3.2.2).
 func (s *scanner) space() {
 	for !s.done() {
 		switch s.text[s.pos] {
@@ -164,7 +162,7 @@ func (s *scanner) space() {
 	}
 }
 
-// inParentheses reads a comment, which may hold others.
+// inParentheses parses a comment, which may contain other comments.
 func (s *scanner) inParentheses() string {
 	var b strings.Builder
 	depth := 0
@@ -189,7 +187,7 @@ func (s *scanner) inParentheses() string {
 	return strings.TrimSpace(b.String())
 }
 
-// token reads a token of RFC 2045, "" if there is none.
+// token parses a token of RFC 2045, "" if there is none.
 func (s *scanner) token() string { return s.run(&tokens) }
 
 var tokens = allBut(`()<>@,;:\"/[]?=`)
@@ -221,7 +219,7 @@ func (s *scanner) until(stops string) string {
 	return text
 }
 
-// quoted reads a quoted string and returns what it says.
+// quoted parses a quoted string and returns its value.
 func (s *scanner) quoted() string {
 	s.pos++
 	from := s.pos
@@ -237,7 +235,7 @@ func (s *scanner) quoted() string {
 	return s.text[from:]
 }
 
-// escaped is the rest of quoted, from the first backslash on.
+// escaped parses the rest of a quoted string, from the first backslash on.
 func (s *scanner) escaped(from int) string {
 	var b strings.Builder
 	b.WriteString(s.text[from:s.pos])

@@ -2,10 +2,9 @@ package message
 
 import "strings"
 
-// MessageIDs gives the message identifiers of a Message-ID, References or
-// In-Reply-To field, without angle brackets and with quoting undone, so that
-// two spellings of one are the same (RFC 5256 section 3, REFERENCES). What is
-// no identifier is passed over.
+// MessageIDs returns the message identifiers in a Message-ID, References or In-Reply-To
+// field, without angle brackets and quoting, so that different spellings of the same
+// identifier are equal (RFC 5256 section 3, REFERENCES). Anything else is skipped.
 func MessageIDs(value string) []string {
 	var ids []string
 	for {
@@ -22,7 +21,7 @@ func MessageIDs(value string) []string {
 	}
 }
 
-// messageID takes an identifier up to its ">".
+// messageID parses an identifier up to its ">".
 func messageID(s string) (id, rest string, ok bool) {
 	var b strings.Builder
 	quoted := false
@@ -34,7 +33,7 @@ func messageID(s string) (id, rest string, ok bool) {
 		case c == '"':
 			quoted = !quoted
 		case c == '<' && !quoted:
-			return "", s[i:], false // that one did not end
+			return "", s[i:], false // the previous one was not terminated
 		case c == '>' && !quoted:
 			id := b.String()
 			at := strings.LastIndexByte(id, '@')

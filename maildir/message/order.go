@@ -1,18 +1,18 @@
 package message
 
-// Order is what messages are sorted and threaded by (RFC 5256): text as it stands
-// in the header, unfolded.
+// Order is what messages are sorted and threaded by (RFC 5256): texts as in the header,
+// unfolded.
 type Order struct {
 	Date, Subject, InReplyTo, MessageID, References string
-	// The first entry of each list of addresses; nil if it is empty.
+	// The first entry of each address list; nil if it is empty.
 	From, To, Cc *Address
 }
 
 // orderFields are the fields that ParseOrder reads, in the order of its switch.
 var orderFields = []string{"date", "subject", "in-reply-to", "message-id", "references", "from", "to", "cc"}
 
-// ParseOrder reads of a header what ParseEnvelope reads, as far as an Order has
-// it, and the first References.
+// ParseOrder parses the fields of a header that an Order has, in the same way as
+// ParseEnvelope, and the first References field.
 func ParseOrder(header []byte) *Order {
 	o := &Order{}
 	referred := false
@@ -41,7 +41,7 @@ func ParseOrder(header []byte) *Order {
 	return o
 }
 
-// addFirst is parseAddresses for who wants the first entry only.
+// addFirst is parseAddresses for callers that need only the first entry.
 func addFirst(list **Address, value []byte) {
 	if *list == nil {
 		if a, ok := firstAddress(unfold(value)); ok {

@@ -6,25 +6,25 @@ import (
 	"strings"
 )
 
-// limits bound what Parse spends on a message. What is beyond is served as the
-// body of the part that it lies in.
+// limits limit what Parse spends on a message. Whatever exceeds them is served as the body
+// of the part that contains it.
 type limits struct {
-	depth       int // parts inside parts
-	parts       int // of the whole message
-	headerBytes int // of one part's MIME fields
-	fieldBytes  int // of the MIME fields of all parts
+	depth       int // nesting of parts
+	parts       int // in the whole message
+	headerBytes int // MIME fields of one part
+	fieldBytes  int // MIME fields of all parts
 }
 
-// Parse finds the parts of the message in the first size bytes of src. Any
-// bytes are a message; errors are those of reading. Memory does not grow with
-// the message but with the parts, up to the limits.
+// Parse finds the parts of the message in the first size bytes of src. Any bytes are a
+// message; errors are those of reading. Memory use grows not with the message but with the
+// number of parts, up to the limits.
 //
-// What mail does that it should not is read as Dovecot reads it: a boundary
-// line needs to begin with the boundary only (RFC 2046 section 5.1.1) and the
-// longest one that fits counts, an outer boundary ends inner parts, a missing
-// last boundary is the end of the message.
+// Malformed mail is interpreted like in Dovecot: a boundary line only needs to start with
+// the boundary (RFC 2046 section 5.1.1), and the longest one that matches is used; an outer
+// boundary ends inner parts; if the closing boundary is missing, the part extends to the
+// end of the message.
 //
-// Parts inside 100 others, or after 10,000 others, are not told apart.
+// Parts inside 100 others, or after 10,000 others, are not distinguished.
 func Parse(src io.ReaderAt, size int64) (*Part, error) {
 	return parseWithin(src, size, limits{depth: 100, parts: 10_000, headerBytes: 64 << 10, fieldBytes: 8 << 20})
 }
@@ -38,7 +38,7 @@ func parseWithin(src io.ReaderAt, size int64, lim limits) (*Part, error) {
 	return root, err
 }
 
-// mark is a place in the message and how many line ends are before it.
+// mark is a place in the message, and the number of line ends before it.
 type mark struct {
 	Pos
 	lines int64
@@ -51,23 +51,23 @@ type parser struct {
 	lim  limits
 
 	buf   []byte
-	rest  []byte // of buf, not looked at yet
+	rest  []byte // of buf, not examined yet
 	off   int64  // in the file, of what is read into buf next
 	holes holes
 
 	pos    mark // of the next piece
 	eol    mark // before the line end of the last line
-	prev   mark // before the line end of the line before the last
-	bol    bool // the next piece begins a line
-	before byte // the last byte
+	prev   mark // before the line end of the second to last line
+	bol    bool // the next piece starts a line
+	before byte // the previous byte
 
 	boundaries []string // of the multiparts that are open, innermost last
 	parts      int
-	fields     int // bytes of MIME fields that were kept
+	fields     int // number of bytes of MIME fields that were kept
 }
 
-// next returns the next line with its end, or a piece of a long one; nil at the
-// end of the message. first says that it begins a line.
+// next returns the next line with its end, or a piece of a long one; nil at the end of the
+// message. first reports whether the piece starts a line.
 func (p *parser) next() (piece []byte, first bool, err error) {
 	i := bytes.IndexByte(p.rest, '\n')
 	if i < 0 && len(p.rest) < len(p.buf) && p.off < p.size {
@@ -105,7 +105,7 @@ func (p *parser) next() (piece []byte, first bool, err error) {
 	return piece, first, nil
 }
 
-// fill moves what is left to the front of the buffer and reads more.
+// fill moves the rest to the front of the buffer and reads more.
 func (p *parser) fill() error {
 	n := copy(p.buf, p.rest)
 	want := min(int64(len(p.buf)-n), p.size-p.off)
@@ -117,15 +117,14 @@ func (p *parser) fill() error {
 		return err
 	}
 	if got == 0 && want > 0 {
-		p.size = p.off // the file got shorter
+		p.size = p.off // the file was truncated
 	}
 	p.off += int64(got)
 	p.rest = p.buf[:n+got]
 	return nil
 }
 
-// hole passes over a hole, of which some octets stand for all; nil if there is
-// none.
+// hole skips a hole and returns a few octets that represent it; nil if there is none.
 func (p *parser) hole() (piece []byte, first bool) {
 	n := p.holes.at(p.off)
 	if n == 0 || p.off >= p.size {
@@ -139,20 +138,20 @@ func (p *parser) hole() (piece []byte, first bool) {
 	return nuls[:], first
 }
 
-// none says that a part ended with the message and not at a boundary.
+// none means that a part ended with the message and not at a boundary.
 const none = -1
 
-// ending is how a part ended: at a line of which boundary, whether that was the
-// closing one, and where: before the line end in front of that line, which
-// belongs to the boundary.
+// ending is how a part ended: at a line of which boundary, whether that was the closing
+// one, and where: before the line end that precedes the boundary line, and belongs to the
+// boundary.
 type ending struct {
 	level   int // index in boundaries, or none
 	closing bool
 	at      mark
 }
 
-// boundary tells whether a line that was just read is one of an open boundary.
-// least is the first place where the part that it ends can end.
+// boundary reports whether a line that was just read is one of an open boundary. least is
+// the earliest possible end of the part that it ends.
 func (p *parser) boundary(line []byte, least mark) (e ending, ok bool) {
 	if len(line) < 3 || line[0] != '-' || line[1] != '-' || len(p.boundaries) == 0 {
 		return e, false
@@ -171,20 +170,20 @@ func (p *parser) boundary(line []byte, least mark) (e ending, ok bool) {
 	e.closing = bytes.HasPrefix(rest[len(p.boundaries[best]):], []byte("--"))
 	e.at = p.prev
 	if !p.bol {
-		e.at = p.eol // the boundary line itself has no end
+		e.at = p.eol // the boundary line itself has no line end
 	}
 	if e.at.Phys < least.Phys {
-		e.at = least // the line end in front belongs to the boundary line before
+		e.at = least // the preceding line end belongs to the previous boundary line
 	}
 	return e, true
 }
 
-// part reads one part, its header first. typ and subtype are what it is if it
-// does not say; least is where it may end if there is nothing of it.
+// part parses one part, starting with its header. typ and subtype are its defaults; least
+// is where it ends if it is empty.
 //
-// The line end in front of a boundary belongs to the boundary, even if it is
-// the blank line that ends the header: then there is neither blank line nor
-// body (RFC 2046 section 5.1.1, body-part).
+// The line end before a boundary belongs to the boundary, even if it is the blank line that
+// ends the header: then there is neither blank line nor body (RFC 2046 section 5.1.1,
+// body-part).
 func (p *parser) part(part *Part, typ, subtype string, depth int, least mark) (ending, error) {
 	p.parts++
 	part.Start = p.pos.Pos
@@ -219,10 +218,10 @@ func (p *parser) part(part *Part, typ, subtype string, depth int, least mark) (e
 	return e, err
 }
 
-// header reads a part's header. ended says that the part ended with it, at a
+// header parses a part's header. ended reports whether the part ended with it, at a
 // boundary or with the message.
 func (p *parser) header(part *Part, least mark) (e ending, ended bool, err error) {
-	var fields []byte // those that tell of the part
+	var fields []byte // those that describe the part
 	keep := false
 	defer func() { part.describe(fields) }()
 	for {
@@ -251,7 +250,7 @@ func (p *parser) header(part *Part, least mark) (e ending, ended bool, err error
 	}
 }
 
-// leaf reads the body of a part without parts, which ends at least or later.
+// leaf reads the body of a part without subparts, which ends at least or later.
 func (p *parser) leaf(least mark) (ending, error) {
 	for {
 		p.skip()
@@ -270,8 +269,8 @@ func (p *parser) leaf(least mark) (ending, error) {
 	}
 }
 
-// skip passes over lines that can be no boundary, but for the last two, whose
-// ends next notes.
+// skip skips lines that cannot be boundaries, except for the last two, whose ends next
+// records.
 func (p *parser) skip() {
 	if !p.bol {
 		return
@@ -285,7 +284,7 @@ func (p *parser) skip() {
 			b = b[:i+1]
 		}
 	}
-	for range 3 { // what is behind the last line end, and two lines
+	for range 3 { // what is after the last line end, and two lines
 		b = b[:max(0, bytes.LastIndexByte(b, '\n'))]
 	}
 	if len(b) == 0 {
@@ -301,8 +300,8 @@ func (p *parser) skip() {
 
 var dashes = []byte("\n--")
 
-// multipart reads the body of a part that a boundary divides: what is before
-// the first boundary line and after the closing one belongs to no part.
+// multipart parses the body of a part that is divided by a boundary: what is before the
+// first boundary line and after the closing one belongs to no part.
 func (p *parser) multipart(part *Part, boundary string, least mark, depth int) (ending, error) {
 	mine := len(p.boundaries)
 	p.boundaries = append(p.boundaries, boundary)

@@ -2,17 +2,17 @@ package message
 
 import "strings"
 
-// Part is one part of a message: the message itself, a part of a multipart, or
-// the message in a message/rfc822 part. Texts are as they stand in the header,
-// unfolded, "" if the field is missing.
+// Part is one part of a message: the message itself, a part of a multipart, or the message
+// in a message/rfc822 part. Texts are as in the header, unfolded, "" if the field is
+// missing.
 type Part struct {
-	Start Pos // where the header begins
-	Body  Pos // where the body begins, after the blank line
+	Start Pos // where the header starts
+	Body  Pos // where the body starts, after the blank line
 	End   Pos // where the body ends, before the line end that belongs to a boundary
 	Lines int64
 
 	Type, Subtype     string
-	NoType            bool // there is no Content-Type that can be read, Type is the default
+	NoType            bool // there is no valid Content-Type, and Type is the default
 	Params            []Param
 	ID                string
 	Description       string
@@ -23,26 +23,26 @@ type Part struct {
 	DispositionParams []Param
 	Language          []string
 
-	// Children are the parts of a multipart, or the one message that a
-	// message/rfc822 or message/global part holds.
+	// Children are the parts of a multipart, or the single message in a message/rfc822 or
+	// message/global part.
 	Children []*Part
 }
 
-// Param is a parameter of Content-Type or Content-Disposition, the value
-// without its quotes.
+// Param is a parameter of Content-Type or Content-Disposition. The value is without its
+// quotes.
 type Param struct{ Name, Value string }
 
-// Multipart tells whether the part is divided by boundaries.
+// Multipart reports whether the part is divided by boundaries.
 func (p *Part) Multipart() bool { return strings.EqualFold(p.Type, "multipart") }
 
-// Message tells whether the part holds a message.
+// Message reports whether the part contains a message.
 func (p *Part) Message() bool {
 	return strings.EqualFold(p.Type, "message") &&
 		(strings.EqualFold(p.Subtype, "rfc822") || strings.EqualFold(p.Subtype, "global"))
 }
 
-// Embedded returns the message that a part of type message/rfc822 or
-// message/global holds, nil for parts of other types, and if it was not parsed.
+// Embedded returns the message in a part of type message/rfc822 or message/global. It
+// returns nil for parts of other types, and if the message was not parsed.
 func (p *Part) Embedded() *Part {
 	if !p.Message() || len(p.Children) != 1 {
 		return nil
@@ -59,13 +59,13 @@ func (p *Part) param(name string) (string, bool) {
 	return "", false
 }
 
-// Find returns the part with an IMAP part number (RFC 9051 section 6.4.5.1). A
-// message that is no multipart has one part, 1, which is its own body. A
-// multipart without a part counts as one with an empty part.
+// Find returns the part with an IMAP part number (RFC 9051 section 6.4.5.1). A message that
+// is not a multipart has one part, 1, which is its own body. A multipart without parts
+// counts as one with an empty part.
 func (p *Part) Find(path []int) (*Part, bool) {
 	for i, n := range path {
 		if i > 0 {
-			// A number after another one goes into a multipart or a message.
+			// Each number after the first one goes into a multipart or a message.
 			switch {
 			case p.Message() && len(p.Children) == 1:
 				p = p.Children[0]
@@ -91,7 +91,7 @@ func (p *Part) Find(path []int) (*Part, bool) {
 	return p, true
 }
 
-// empty is the part that stands in for those that a multipart lacks.
+// empty returns the part that is used if a multipart has none.
 func (p *Part) empty() *Part {
 	return &Part{Start: p.End, Body: p.End, End: p.End, Type: "text", Subtype: "plain", NoType: true}
 }

@@ -10,17 +10,17 @@ import (
 )
 
 const (
-	// previewLength is the most characters of a preview (RFC 8970 section 3.2
-	// recommends it).
+	// previewLength is the maximum number of characters in a preview (the recommendation of
+	// RFC 8970 section 3.2).
 	previewLength = 200
-	// previewSource is how much decoded text is looked through for a preview.
+	// previewSource is how many bytes of decoded text are examined for a preview.
 	previewSource = 32 << 10
 )
 
-// Preview gives the beginning of what a person reads in a message, on one line
-// (RFC 8970): of the first text/plain part that is no attachment, or else of
-// the first text/html part. It leaves out quoted lines. root is the message's
-// structure. "" if there is no such text.
+// Preview returns the beginning of the text that a person reads in a message, on one line
+// (RFC 8970): that of the first text/plain part that is not an attachment, or else of the
+// first text/html part. It leaves out quoted lines. root is the message's structure. If
+// there is no such text, it returns "".
 func Preview(src io.ReaderAt, root *Part) (string, error) {
 	p := textPart(root, "plain")
 	if p == nil {
@@ -42,8 +42,8 @@ func Preview(src io.ReaderAt, root *Part) (string, error) {
 	return out.b.String(), nil
 }
 
-// textPart finds the first part of text/subtype that is shown in the message.
-// Messages inside the message are not looked into.
+// textPart finds the first part of text/subtype that is displayed in the message. It does
+// not search messages inside the message.
 func textPart(p *Part, subtype string) *Part {
 	if strings.EqualFold(p.Disposition, "attachment") {
 		return nil
@@ -108,10 +108,10 @@ func (w *previewWriter) plain(text string) {
 	}
 }
 
-// html takes the text that a browser would show.
+// html adds the text that a browser would display.
 func (w *previewWriter) html(text string) {
 	z := html.NewTokenizer(strings.NewReader(text))
-	hidden := 0 // depth inside elements that are not shown
+	hidden := 0 // depth inside elements that are not displayed
 	for !w.full() {
 		switch z.Next() {
 		case html.ErrorToken:

@@ -14,7 +14,7 @@ type piece struct {
 	value    string
 }
 
-// pieceOf takes the name of such a parameter apart.
+// pieceOf splits the name of such a parameter.
 func pieceOf(p Param) (piece, bool) {
 	base, rest, ok := strings.Cut(p.Name, "*")
 	out := piece{base: base, number: -1, value: p.Value}
@@ -31,9 +31,9 @@ func pieceOf(p Param) (piece, bool) {
 	return out, ok
 }
 
-// joinPieces puts values together that come in pieces, as RFC 2231 section 6
-// wants it for BODYSTRUCTURE. They stand behind the other parameters, as Dovecot
-// has them. A value in another charset stays encoded, under the name "name*".
+// joinPieces joins values that are split into pieces, as RFC 2231 section 6 requires for
+// BODYSTRUCTURE. They follow the other parameters, as in Dovecot. A value in another
+// charset stays encoded, under the name "name*".
 func joinPieces(params []Param) []Param {
 	star := func(p Param) bool { return strings.Contains(p.Name, "*") }
 	if !slices.ContainsFunc(params, star) {
@@ -64,8 +64,7 @@ func joinPieces(params []Param) []Param {
 	return out
 }
 
-// joined puts the pieces of one value together. If one is missing they are left
-// as they are.
+// joined joins the pieces of one value. If one is missing, they are left as they are.
 func joined(pieces []piece) (out []Param) {
 	slices.SortStableFunc(pieces, func(a, b piece) int { return a.number - b.number })
 	for len(pieces) > 0 && pieces[0].number < 0 {
@@ -103,7 +102,7 @@ func joined(pieces []piece) (out []Param) {
 	return append(out, Param{name, value.String()})
 }
 
-// param is the piece as it stood in the field.
+// param returns the piece as it was in the field.
 func (p piece) param() Param {
 	name := p.base + "*"
 	if p.number >= 0 {
@@ -115,7 +114,7 @@ func (p piece) param() Param {
 	return Param{name, p.value}
 }
 
-// percentEncode writes text as it stands in an extended value.
+// percentEncode writes text in the form of an extended value.
 func percentEncode(b *strings.Builder, text string) {
 	const digits = "0123456789ABCDEF"
 	for i := range len(text) {

@@ -2,20 +2,19 @@ package message
 
 import "io"
 
-// Sparse is what a source of text may be besides: a file that may have holes,
-// which are NULs that no disk holds. A file of gigabytes may consist of them, and
-// costs nothing to make; so what is only counted or looked through passes over
-// them at once.
+// Sparse may be implemented by a source of text that is a file with holes, which are NULs
+// that take no disk space. A file of gigabytes may consist of holes, and costs nothing to
+// create; therefore, operations that only count or search skip holes at once.
 type Sparse interface {
-	// Hole returns where the hole ends that an offset lies in, or the offset if
-	// it lies in none.
+	// Hole returns the end of the hole in which an offset lies, or the offset if it does
+	// not lie in one.
 	Hole(off int64) int64
 }
 
 // holes finds the holes of one source.
 type holes struct {
-	src Sparse // nil: it has none
-	end int64  // nothing is looked for behind it
+	src Sparse // nil: the source has none
+	end int64  // holes after it are ignored
 }
 
 func holesOf(src io.ReaderAt, end int64) holes {
@@ -23,8 +22,8 @@ func holesOf(src io.ReaderAt, end int64) holes {
 	return holes{s, end}
 }
 
-// at returns how many NULs in a hole stand at an offset, 0 where that is less
-// than a read brings.
+// at returns the number of NULs of a hole at an offset, or 0 if that is less than one read
+// returns.
 func (h holes) at(off int64) int64 {
 	if h.src == nil {
 		return 0
@@ -35,18 +34,18 @@ func (h holes) at(off int64) int64 {
 	return 0
 }
 
-// nuls stand for the octets of a hole where its length does not matter. Their
-// number does where characters have several octets.
+// nuls represent the octets of a hole if its length does not matter. Their number matters
+// for charsets in which characters consist of several octets.
 var nuls [8]byte
 
-// Checked gives the octets of a source as long as check returns no error. check
-// is asked before each read.
+// Checked returns a reader of a source that calls check before each read, and fails if
+// check returns an error.
 func Checked(src io.ReaderAt, check func() error) io.ReaderAt {
 	s, _ := src.(Sparse)
 	return &checked{src, s, check}
 }
 
-// checked asks before each read.
+// checked calls check before each read.
 type checked struct {
 	src    io.ReaderAt
 	sparse Sparse // nil: it has no holes

@@ -2,9 +2,9 @@ package message
 
 import "strings"
 
-// BaseSubject takes from a subject what replying and forwarding put there
-// (RFC 5256 section 2.1), and tells whether there was any. raw may have encoded
-// words; the result is UTF-8.
+// BaseSubject removes from a subject what replying and forwarding added (RFC 5256 section
+// 2.1), and reports whether there was any of that. raw may contain encoded words; the
+// result is UTF-8.
 func BaseSubject(raw string) (base string, reply bool) {
 	s := strings.Join(strings.FieldsFunc(DecodeHeader(raw), isSubjectSpace), " ")
 	for {
@@ -35,9 +35,9 @@ func trimTrailers(s string) (rest string, found bool) {
 	}
 }
 
-// trimLeaders removes "Re:", "Fwd:", "[list] Re[2]:" and so on from the front,
-// and "[list]" if something is left. It looks at each "[list]" once: a stranger
-// chooses how many there are.
+// trimLeaders removes "Re:", "Fwd:", "[list] Re[2]:" and so on from the front, and "[list]"
+// if something is left. It examines each "[list]" only once, because the sender decides how
+// many there are.
 func trimLeaders(s string) (rest string, found bool) {
 	for {
 		s = strings.TrimLeft(s, " ")
@@ -57,7 +57,7 @@ func trimLeaders(s string) (rest string, found bool) {
 	}
 }
 
-// subjectBlob takes "[...]" and the white space behind it from the front.
+// subjectBlob removes "[...]" and the white space after it from the front.
 func subjectBlob(s string) (rest string, ok bool) {
 	if !strings.HasPrefix(s, "[") {
 		return s, false
@@ -69,7 +69,7 @@ func subjectBlob(s string) (rest string, ok bool) {
 	return strings.TrimLeft(s[i+2:], " "), true
 }
 
-// replyMark takes "Re", "Fw" or "Fwd", a blob if there is one, and the colon.
+// replyMark removes "Re", "Fw" or "Fwd", a blob if there is one, and the colon.
 func replyMark(s string) (rest string, ok bool) {
 	for _, mark := range []string{"re", "fwd", "fw"} {
 		if len(s) < len(mark) || !strings.EqualFold(s[:len(mark)], mark) {
@@ -84,7 +84,7 @@ func replyMark(s string) (rest string, ok bool) {
 	return s, false
 }
 
-// forwardedSubject gives what is inside "[fwd: ...]".
+// forwardedSubject returns what is inside "[fwd: ...]".
 func forwardedSubject(s string) (inner string, ok bool) {
 	const head = "[fwd:"
 	if len(s) <= len(head) || !strings.EqualFold(s[:len(head)], head) || !strings.HasSuffix(s, "]") {

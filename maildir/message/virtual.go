@@ -9,7 +9,7 @@ import (
 // Pos is a place in a message: the offset in the file and in its CRLF form.
 type Pos struct{ Phys, Virt int64 }
 
-// chunk is how much of a file is read and converted at once.
+// chunk is how many bytes of a file are read and converted at once.
 const chunk = 32 << 10
 
 // convertBuffer holds a piece of a file, one byte before it, and its CRLF form.
@@ -20,8 +20,7 @@ type convertBuffer struct {
 
 var convertBuffers = sync.Pool{New: func() any { return new(convertBuffer) }}
 
-// lineEnds counts the LFs in b that have no CR before them. before is the byte
-// before b.
+// lineEnds counts the LFs in b that have no CR before them. before is the byte before b.
 func lineEnds(b []byte, before byte) int64 {
 	n := bytes.Count(b, newline)
 	if n == 0 {
@@ -41,7 +40,7 @@ var (
 	crlf    = []byte("\r\n")
 )
 
-// readFull reads len(b) bytes at off, fewer at the end of the file only.
+// readFull reads len(b) bytes at off, fewer only at the end of the file.
 func readFull(src io.ReaderAt, b []byte, off int64) (int, error) {
 	n, err := src.ReadAt(b, off)
 	if n == len(b) || err == io.EOF {
@@ -50,18 +49,18 @@ func readFull(src io.ReaderAt, b []byte, off int64) (int, error) {
 	return n, err
 }
 
-// VirtualSize counts the octets of the first size bytes of src in CRLF form.
+// VirtualSize returns the number of octets of the first size bytes of src in CRLF form.
 func VirtualSize(src io.ReaderAt, size int64) (int64, error) {
 	n, _, err := RawSize(src, size)
 	return n, err
 }
 
-// RawSize is VirtualSize and also tells whether there is a NUL among them.
+// RawSize is VirtualSize, and also reports whether there is a NUL among them.
 func RawSize(src io.ReaderAt, size int64) (virtual int64, nul bool, err error) {
 	return rawSize(src, 0, size)
 }
 
-// rawSize is RawSize for what stands between two offsets.
+// rawSize is RawSize for the text between two offsets.
 func rawSize(src io.ReaderAt, off, end int64) (virtual int64, nul bool, err error) {
 	cb := convertBuffers.Get().(*convertBuffer)
 	defer convertBuffers.Put(cb)
@@ -86,7 +85,7 @@ func rawSize(src io.ReaderAt, off, end int64) (virtual int64, nul bool, err erro
 			return 0, false, err
 		}
 		if n == 0 {
-			break // the file got shorter
+			break // the file was truncated
 		}
 		b = b[:n]
 		virtual += int64(n) + lineEnds(b, before)
@@ -97,23 +96,22 @@ func rawSize(src io.ReaderAt, off, end int64) (virtual int64, nul bool, err erro
 	return virtual, nul, nil
 }
 
-// CopyVirtual writes the CRLF form of what stands between from and to: it
-// passes over skip octets and writes at most limit, all if limit is negative.
-// A NUL, which IMAP cannot have in a literal, becomes 0x80. n is how many
-// octets were written, less than asked for if the file got shorter; at is a
-// place at or before the end of what was passed over or written, from which
-// the next piece can be copied without beginning again.
+// CopyVirtual writes the CRLF form of the text between from and to: it skips skip octets
+// and writes at most limit, or all of them if limit is negative. A NUL, which must not
+// occur in an IMAP literal, becomes 0x80. n is how many octets were written, less than
+// requested if the file was truncated. at is a place at or before the end of what was
+// skipped or written, from which the next piece can be copied without starting over.
 func CopyVirtual(w io.Writer, src io.ReaderAt, from, to Pos, skip, limit int64) (n int64, at Pos, err error) {
 	return convert(w, src, from, to, skip, limit, false)
 }
 
-// CopyRaw is CopyVirtual for the first size bytes of src, with NULs as they are.
+// CopyRaw is CopyVirtual for the first size bytes of src, with NULs unchanged.
 func CopyRaw(w io.Writer, src io.ReaderAt, size, skip, limit int64) (n int64, err error) {
 	n, _, err = convert(w, src, Pos{}, Pos{Phys: size, Virt: 2 * size}, skip, limit, true)
 	return n, err
 }
 
-// convert is CopyVirtual, with NULs as they are if nuls is set.
+// convert is CopyVirtual; if nuls is set, NULs are unchanged.
 func convert(w io.Writer, src io.ReaderAt, from, to Pos, skip, limit int64, nuls bool) (n int64, at Pos, err error) {
 	cb := convertBuffers.Get().(*convertBuffer)
 	defer convertBuffers.Put(cb)
@@ -122,7 +120,7 @@ func convert(w io.Writer, src io.ReaderAt, from, to Pos, skip, limit int64, nuls
 	}
 	at = from
 	if at.Phys > 0 {
-		// Whether a LF at the beginning has a CR before it.
+		// Find out whether an LF at the beginning has a CR before it.
 		if _, err := readFull(src, cb.raw[:1], at.Phys-1); err != nil {
 			return 0, at, err
 		}
@@ -165,7 +163,7 @@ func convert(w io.Writer, src io.ReaderAt, from, to Pos, skip, limit int64, nuls
 				return n, at, err
 			}
 			if last {
-				return n, at, nil // at stays where this piece begins
+				return n, at, nil // at remains at the start of this piece
 			}
 		}
 		at.Phys += int64(got)
@@ -175,12 +173,12 @@ func convert(w io.Writer, src io.ReaderAt, from, to Pos, skip, limit int64, nuls
 	return n, at, nil
 }
 
-// AppendVirtual appends the CRLF form of b, which has no NUL, to out. before is
-// the byte before b.
+// AppendVirtual appends the CRLF form of b, which contains no NUL, to out. before is the
+// byte before b.
 func AppendVirtual(out, b []byte, before byte) []byte { return appendVirtual(out, b, before, true) }
 
-// appendVirtual is AppendVirtual, and unless nuls is set, for b that may have NULs:
-// it makes them 0x80, in b too.
+// appendVirtual is AppendVirtual for a b that may contain NULs. Unless nuls is set, it
+// replaces them by 0x80, in b too.
 func appendVirtual(out, b []byte, before byte, nuls bool) []byte {
 	if !nuls && bytes.IndexByte(b, 0) >= 0 {
 		for i, c := range b {
@@ -208,20 +206,20 @@ func appendVirtual(out, b []byte, before byte, nuls bool) []byte {
 	return out
 }
 
-// virtualReader reads the CRLF form between two places, or what the file has,
-// with NULs as they are.
+// virtualReader reads the text between two places in CRLF form, or as it is in the file,
+// with NULs unchanged.
 type virtualReader struct {
 	src      io.ReaderAt
 	off, end int64
 	before   byte
-	asIs     bool // line ends as the file has them
-	squeeze  bool // of a hole some NULs are enough
+	asIs     bool // with the line ends of the file
+	squeeze  bool // represent a hole by a few NULs
 	holes    holes
 	out      []byte
-	raw, buf []byte // room; buf has twice the octets of raw
+	raw, buf []byte // buffers; buf is twice as large as raw
 }
 
-// readerChunk is the room of a reader that is made for one part.
+// readerChunk is the buffer size of a reader for a single part.
 const readerChunk = 8 << 10
 
 func newVirtualReader(src io.ReaderAt, from, to Pos) *virtualReader {
@@ -230,12 +228,12 @@ func newVirtualReader(src io.ReaderAt, from, to Pos) *virtualReader {
 	return r
 }
 
-// reset begins anew elsewhere.
+// reset restarts the reader elsewhere.
 func (r *virtualReader) reset(src io.ReaderAt, from, to Pos) {
 	r.src, r.off, r.end, r.before, r.out = src, from.Phys, to.Phys, 0, nil
 	r.holes = holesOf(src, r.end)
 	if from.Phys > 0 {
-		_, _ = readFull(src, r.raw[:1], from.Phys-1) // an error comes again below
+		_, _ = readFull(src, r.raw[:1], from.Phys-1) // an error occurs again below
 		r.before = r.raw[0]
 	}
 }
@@ -277,12 +275,12 @@ func (r *virtualReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// rest implements decoder. In the place only the offset in the file is good.
+// rest implements decoder. In the place, only the offset in the file is set.
 func (r *virtualReader) rest() (place, bool) {
 	return place{at: Pos{Phys: r.off}}, len(r.out) == 0
 }
 
-// hole returns how many NULs come next that need not be read.
+// hole returns how many NULs follow that need not be read.
 func (r *virtualReader) hole() int64 {
 	if !r.squeeze || len(r.out) > 0 {
 		return 0
