@@ -44,10 +44,15 @@ func (r *meeting) check() {
 	r.nothingLeft(r.b)
 }
 
-// swap puts one message in the place of another one, while nobody has the folder open.
+// swap puts one message in the place of another one, while nobody has the folder open:
+// two of which there is one file each.
 func (r *meeting) swap() {
 	files := r.a.files()
-	names := slices.Sorted(maps.Keys(files))
+	times := map[string]int{}
+	for _, text := range files {
+		times[text]++
+	}
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(files)), func(rel string) bool { return times[files[rel]] > 1 })
 	if len(names) < 2 {
 		return
 	}
