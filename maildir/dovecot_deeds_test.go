@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"maildird/maildir/delivery"
@@ -87,23 +86,24 @@ var dovecotOperations = []dovecotOperation{
 	}},
 	{name: "create N", shut: true, do: func(w *dovecotWorld) error { return w.a.Create(w.Context(), "N", nil) }},
 	{name: "subscribe A", shut: true, do: func(w *dovecotWorld) error { return w.a.SetSubscribed(w.Context(), "A", true) }},
-	{name: "delete A", shut: true, folders: true, do: func(w *dovecotWorld) error {
-		w.drop("A")
-		return w.a.Delete(w.Context(), "A")
-	}},
-	{name: "rename A to R", folders: true, do: func(w *dovecotWorld) error { return w.a.Rename(w.Context(), "A", "R") }},
+	{name: "create A/N", shut: true, do: func(w *dovecotWorld) error { return w.a.Create(w.Context(), "A/N", nil) }},
+	{name: "delete A", folders: true, do: func(w *dovecotWorld) error { return w.weDelete("A") }},
+	{name: "delete A/K", shut: true, folders: true, do: func(w *dovecotWorld) error { return w.weDelete("A/K") }},
+	{name: "rename A to R", folders: true, do: func(w *dovecotWorld) error { return w.weRename("A", "R") }},
+	{name: "rename A to X/Y", shut: true, folders: true, do: func(w *dovecotWorld) error { return w.weRename("A", "X/Y") }},
+	{name: "rename B to A/E", shut: true, folders: true, do: func(w *dovecotWorld) error { return w.weRename("B", "A/E") }},
 }
 
 // changed is what mutt did since anybody looked.
 func (w *dovecotWorld) changed() {
 	move := func(from, to string) {
-		check(os.Rename(filepath.Join(w.root, ".A", from), filepath.Join(w.root, ".A", to)))
+		check(os.Rename(filepath.Join(w.path("A"), from), filepath.Join(w.path("A"), to)))
 	}
 	move("cur/1700000001.M1P1.host:2,S", "cur/1700000001.M1P1.host:2,RS")
 	move("cur/1700000002.M1P1.host:2,", "cur/1700000002.M1P1.host:2,F")
-	w.put(".A", "cur/1700000007.M1P1.host:2,F", "late")
+	w.put("A", "cur/1700000007.M1P1.host:2,F", "late")
 	w.owe("late", "A")
-	check(os.Remove(filepath.Join(w.root, ".A/cur/1700000003.M1P1.host:2,ST")))
+	check(os.Remove(w.path("A") + "/cur/1700000003.M1P1.host:2,ST"))
 	w.took(w.uids(w.main.v.UIDValidity(), "doom"))
 	for _, text := range []string{"one", "two"} {
 		w.flagged(w.main.v.UIDValidity(), w.uids(w.main.v.UIDValidity(), text), map[string]string{"one": `\Answered`, "two": `\Flagged`}[text])
@@ -194,14 +194,16 @@ func (w *dovecotWorld) copied(from, to uint32, source, dest []uint32, move bool)
 func (w *dovecotWorld) owe(text, mailbox string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.owed[text] = mailbox
+	w.homes[text] = append(w.homes[text], mailbox)
 }
 
 func (w *dovecotWorld) took(uids []uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, uid := range uids {
-		w.removed[dovecotFact{w.main.v.UIDValidity(), uid}] = true
+		f := dovecotFact{w.main.v.UIDValidity(), uid}
+		w.removed[f] = true
+		w.expunged[w.facts[f]] = true
 	}
 }
 
@@ -216,25 +218,9 @@ func (w *dovecotWorld) append(flags filename.Flags, words []string) error {
 		return err
 	}
 	w.tell(validity, uids[0], "appended")
+	w.owe("appended", "A")
 	w.flagged(validity, uids, words...)
 	return nil
-}
-
-// drop notes that a mailbox is deleted.
-func (w *dovecotWorld) drop(name string) {
-	text, err := os.ReadFile(filepath.Join(w.root, "."+name, "dovecot-uidlist"))
-	if err != nil {
-		return
-	}
-	w.mu.Lock()
-	w.ended[name] = true
-	w.mu.Unlock()
-	m := regexp.MustCompile(`V(\d+)`).FindStringSubmatch(string(text))
-	n, err := strconv.ParseUint(m[1], 10, 32)
-	check(err)
-	w.mu.Lock()
-	w.dropped[uint32(n)] = true
-	w.mu.Unlock()
 }
 
 // dovecotDeed is what Dovecot does.
@@ -296,15 +282,15 @@ func (w *dovecotWorld) codes(lines []string) {
 // on gives the UIDs of the template's messages in A, as a sequence set.
 func (w *dovecotWorld) on(texts ...string) string {
 	var set []string
-	for _, uid := range w.known(".A", texts...) {
+	for _, uid := range w.known("A", texts...) {
 		set = append(set, fmt.Sprint(uid))
 	}
 	return strings.Join(set, ",")
 }
 
 // known gives the UIDs that Dovecot gave to the template's messages.
-func (w *dovecotWorld) known(dir string, texts ...string) (uids []uint32) {
-	for i, m := range dovecotTemplate[dir] {
+func (w *dovecotWorld) known(mailbox string, texts ...string) (uids []uint32) {
+	for i, m := range dovecotTemplate[mailbox] {
 		if slices.Contains(texts, m.text) {
 			uids = append(uids, uint32(i+1))
 		}
@@ -314,7 +300,7 @@ func (w *dovecotWorld) known(dir string, texts ...string) (uids []uint32) {
 
 func (w *dovecotWorld) theirs(flags string, texts ...string) {
 	if untagged, ok := w.ask(w.at, "UID STORE "+w.on(texts...)+" +FLAGS ("+flags+")"); ok {
-		for _, uid := range w.known(".A", texts...) {
+		for _, uid := range w.known("A", texts...) {
 			for _, line := range untagged { // what it says nothing of was gone
 				if strings.Contains(line, fmt.Sprintf("FETCH (UID %d FLAGS", uid)) {
 					w.flagged(w.validityA(), []uint32{uid}, strings.Fields(flags)...)
@@ -341,7 +327,7 @@ func (w *dovecotWorld) unknown(texts ...string) { w.note(w.loose, texts) }
 func (w *dovecotWorld) gone(texts ...string)    { w.note(w.removed, texts) }
 
 func (w *dovecotWorld) note(of map[dovecotFact]bool, texts []string) {
-	for _, uid := range w.known(".A", texts...) {
+	for _, uid := range w.known("A", texts...) {
 		f := dovecotFact{w.validityA(), uid}
 		w.mu.Lock()
 		of[f] = true
@@ -372,7 +358,7 @@ func delivers(name string) dovecotDeed {
 	}}
 }
 
-func on(name string, d func(w *dovecotWorld) *doveimap.Session, commands ...string) dovecotDeed {
+func on(name string, d func(w *dovecotWorld) *doveSession, commands ...string) dovecotDeed {
 	return dovecotDeed{name: name, do: func(w *dovecotWorld) {
 		for _, command := range commands {
 			w.ask(d(w), command)
@@ -380,8 +366,10 @@ func on(name string, d func(w *dovecotWorld) *doveimap.Session, commands ...stri
 	}}
 }
 
-func atA(w *dovecotWorld) *doveimap.Session { return w.at }
-func atB(w *dovecotWorld) *doveimap.Session { return w.atB }
+type doveSession = doveimap.Session
+
+func atA(w *dovecotWorld) *doveSession { return w.at }
+func atB(w *dovecotWorld) *doveSession { return w.atB }
 
 // afresh has a new connection do something.
 func (w *dovecotWorld) afresh(commands ...string) {
@@ -418,10 +406,12 @@ var dovecotDeeds = []dovecotDeed{
 	}},
 	{name: "EXPUNGE", removes: true, do: func(w *dovecotWorld) {
 		w.gone("doom")
+		w.purge("doom")
 		w.ask(w.at, "EXPUNGE")
 	}},
 	{name: "UID EXPUNGE", removes: true, do: func(w *dovecotWorld) {
 		w.gone("two")
+		w.purge("two")
 		w.ask(w.at, "UID STORE "+w.on("two")+` +FLAGS (\Deleted)`)
 		w.ask(w.at, "UID EXPUNGE "+w.on("two"))
 	}},
@@ -430,25 +420,17 @@ var dovecotDeeds = []dovecotDeed{
 	on("NOOP", atA, "NOOP"), on("SELECT", atA, "SELECT A"), on("SELECT INBOX", atB, "SELECT INBOX"), on("NOOP in B", atB, "NOOP"),
 	on("STATUS", atB, "STATUS A (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)"), on("SUBSCRIBE B", atA, "SUBSCRIBE B"),
 	{name: "CREATE N", makes: true, do: func(w *dovecotWorld) { w.ask(w.at, "CREATE N") }}, on("CREATE A/N", atB, "CREATE A/N"),
-	{name: "DELETE A", folders: true, removes: true, do: func(w *dovecotWorld) {
-		w.drop("A")
-		w.ask(w.atB, "DELETE A")
-	}},
-	{name: "DELETE B", folders: true, removes: true, do: func(w *dovecotWorld) {
-		w.drop("B")
-		w.ask(w.at, "DELETE B")
-	}},
-	{name: "RENAME A R", folders: true, makes: true, do: func(w *dovecotWorld) { w.ask(w.atB, "RENAME A R") }},
-	{name: "RENAME A R selected", folders: true, makes: true, do: func(w *dovecotWorld) { w.ask(w.at, "RENAME A R") }},
-	{name: "RENAME B R", folders: true, makes: true, do: func(w *dovecotWorld) { w.ask(w.at, "RENAME B R") }},
+	deletesTheir("A", atB), deletesTheir("B", atA), deletesTheir("A/K", atB),
+	renamesTheir("RENAME A R", "A", "R", atB), renamesTheir("RENAME A R selected", "A", "R", atA), renamesTheir("RENAME B R", "B", "R", atA),
+	renamesTheir("RENAME B A/E", "B", "A/E", atA), renamesTheir("RENAME A/K K", "A/K", "K", atA),
 	{name: "force-resync", do: func(w *dovecotWorld) {
-		if err := doveimap.Admin(w.root, "force-resync", "A"); err != nil {
+		if err := doveimap.Admin(w.root, "force-resync", "A"); err != nil && !(w.moved && strings.Contains(err.Error(), "doesn't exist")) {
 			w.fault("%v", err)
 		}
 	}},
 	{name: "lose the index", do: func(w *dovecotWorld) {
-		for _, pattern := range []string{"dovecot.*index*", ".A/dovecot.index*", ".B/dovecot.index*"} {
-			names, _ := filepath.Glob(filepath.Join(w.root, pattern))
+		for _, pattern := range []string{w.root + "/dovecot.*index*", w.path("A") + "/dovecot.index*", w.path("B") + "/dovecot.index*"} {
+			names, _ := filepath.Glob(pattern)
 			for _, name := range names {
 				check(os.Remove(name))
 			}

@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	flagDovecot = flag.String("dovecot", "", "of TestInterleaveDovecot: a regular expression; instead of some, all that have it in \"operation / action\"")
+	flagDovecot = flag.String("dovecot", "", "of TestInterleaveDovecot: a regular expression; instead of some, all that have it in \"layout with a quota: operation / action\"")
 	flagFirst   = flag.Int("first", 0, "of TestInterleaveDovecot: before which call -dovecot begins; -step goes on from there")
 )
 
@@ -49,14 +49,11 @@ func TestInterleaveDovecot(t *testing.T) {
 		x.some()
 	} else {
 		only := regexp.MustCompile(*flagDovecot)
-		for _, op := range dovecotOperations {
-			for _, deed := range dovecotDeeds {
-				if !only.MatchString(op.name + " / " + deed.name) {
-					continue
-				}
-				for call := *flagFirst; ; call += *flagStep {
-					if w := x.run(op, deed, call); w.calls <= call {
-						break
+		for _, how := range dovecotSettings {
+			for _, op := range dovecotOperations {
+				for _, deed := range dovecotDeeds {
+					if only.MatchString(fmt.Sprint(how, ": ", op.name, " / ", deed.name)) {
+						x.explore(how, op, deed)
 					}
 				}
 			}
@@ -65,6 +62,12 @@ func TestInterleaveDovecot(t *testing.T) {
 	t.Logf("%d interleavings", x.runs)
 	for answer, times := range x.answers {
 		t.Logf("Dovecot's answer %q: %d times", answer, times)
+	}
+}
+
+// explore tries an action before some of the calls of an operation, up to the last one.
+func (x *dovecotExplorer) explore(how dovecotSetting, op dovecotOperation, deed dovecotDeed) {
+	for call := *flagFirst; x.run(how, op, deed, call).calls > call; call += *flagStep {
 	}
 }
 
@@ -84,11 +87,13 @@ func (x *dovecotExplorer) some() {
 	end := time.Now().Add(budget)
 	calls := map[string]int{}
 	for time.Now().Before(end) {
+		how := dovecotSettings[rng.IntN(len(dovecotSettings))]
 		op, deed := dovecotOperations[rng.IntN(len(dovecotOperations))], dovecotDeeds[rng.IntN(len(dovecotDeeds))]
-		if calls[op.name] == 0 {
-			calls[op.name] = x.run(op, dovecotDeed{name: "does nothing", do: func(*dovecotWorld) {}}, 0).calls
+		in := fmt.Sprint(how, op.name)
+		if calls[in] == 0 {
+			calls[in] = x.run(how, op, dovecotDeed{name: "does nothing", do: func(*dovecotWorld) {}}, 0).calls
 		}
-		x.run(op, deed, rng.IntN(calls[op.name]))
+		x.run(how, op, deed, rng.IntN(calls[in]))
 	}
 }
 
@@ -102,7 +107,9 @@ type dovecotExplorer struct {
 // dovecotWorld is one Maildir that both serve.
 type dovecotWorld struct {
 	*dovecotExplorer
+	dovecotFolders
 	name  string
+	how   dovecotSetting
 	store *Store
 	a     *Account
 	main  *session          // of ours, which has the mailbox A open
@@ -123,9 +130,6 @@ type dovecotWorld struct {
 	removed map[dovecotFact]bool
 	loose   map[dovecotFact]bool            // of which it is not known what flags it has to have
 	need    map[dovecotFact]map[string]bool // flags that were acknowledged
-	owed    map[string]string               // texts that a mailbox has, of whatever UID
-	ended   map[string]bool                 // mailboxes that were deleted
-	dropped map[uint32]bool                 // UIDVALIDITY of mailboxes that were deleted
 }
 
 type dovecotFact struct{ validity, uid uint32 }
@@ -136,9 +140,9 @@ type session struct {
 	v *mailbox.View
 }
 
-func (x *dovecotExplorer) run(op dovecotOperation, deed dovecotDeed, call int) *dovecotWorld {
-	w := &dovecotWorld{dovecotExplorer: x, facts: map[dovecotFact]string{}, removed: map[dovecotFact]bool{}, loose: map[dovecotFact]bool{},
-		need: map[dovecotFact]map[string]bool{}, owed: map[string]string{}, ended: map[string]bool{}, dropped: map[uint32]bool{}}
+func (x *dovecotExplorer) run(how dovecotSetting, op dovecotOperation, deed dovecotDeed, call int) *dovecotWorld {
+	w := &dovecotWorld{dovecotExplorer: x, dovecotFolders: newDovecotFolders(), how: how, facts: map[dovecotFact]string{},
+		removed: map[dovecotFact]bool{}, loose: map[dovecotFact]bool{}, need: map[dovecotFact]map[string]bool{}}
 	x.runs++
 	w.moved = op.folders || deed.folders
 	w.prepare(op)
@@ -162,7 +166,7 @@ func (x *dovecotExplorer) run(op dovecotOperation, deed dovecotDeed, call int) *
 	mu.Lock()
 	armed = false
 	mu.Unlock()
-	w.name = fmt.Sprintf("%s / %s before %d %s", op.name, deed.name, call, w.where)
+	w.name = fmt.Sprintf("%v: %s / %s before %d %s", how, op.name, deed.name, call, w.where)
 	if w.acted != nil {
 		<-w.acted
 	}
@@ -208,16 +212,17 @@ func (w *dovecotWorld) fault(format string, args ...any) {
 	w.faults = append(w.faults, strings.ReplaceAll(fmt.Sprintf(format, args...), w.root, ""))
 }
 
-// The messages of the template, by the directory of their mailbox.
+// The messages of the template, by their mailbox.
 var dovecotTemplate = map[string][]struct{ text, file string }{
-	"":   {{"i1", "cur/1700000001.M1P1.host:2,S"}, {"i2", "cur/1700000002.M1P1.host:2,"}},
-	".A": {{"one", "cur/1700000001.M1P1.host:2,S"}, {"two", "cur/1700000002.M1P1.host:2,"}, {"doom", "cur/1700000003.M1P1.host:2,ST"}, {"word", "cur/1700000004.M1P1.host:2,a"}, {"spare", "cur/1700000005.M1P1.host:2,"}},
-	".B": {{"there", "cur/1700000001.M1P1.host:2,S"}, {"too", "cur/1700000002.M1P1.host:2,a"}},
+	"INBOX": {{"i1", "cur/1700000001.M1P1.host:2,S"}, {"i2", "cur/1700000002.M1P1.host:2,"}},
+	"A/K":   {{"kid", "cur/1700000001.M1P1.host:2,S"}},
+	"A":     {{"one", "cur/1700000001.M1P1.host:2,S"}, {"two", "cur/1700000002.M1P1.host:2,"}, {"doom", "cur/1700000003.M1P1.host:2,ST"}, {"word", "cur/1700000004.M1P1.host:2,a"}, {"spare", "cur/1700000005.M1P1.host:2,"}},
+	"B":     {{"there", "cur/1700000001.M1P1.host:2,S"}, {"too", "cur/1700000002.M1P1.host:2,a"}},
 }
 
-func (w *dovecotWorld) put(dir, file, text string) {
-	path := filepath.Join(w.root, dir, "tmp/put")
-	check(os.WriteFile(path, []byte("Subject: "+text+"\n\nhello\n"), 0o600), os.Rename(path, filepath.Join(w.root, dir, file)))
+func (w *dovecotWorld) put(mailbox, file, text string) {
+	path := filepath.Join(w.path(mailbox), "tmp/put")
+	check(os.WriteFile(path, []byte("Subject: "+text+"\n\nhello\n"), 0o600), os.Rename(path, filepath.Join(w.path(mailbox), file)))
 }
 
 // prepare makes the Maildir, and has Dovecot open it.
@@ -228,24 +233,26 @@ func (w *dovecotWorld) prepare(op dovecotOperation) {
 		check(os.RemoveAll(filepath.Join(w.root, n.Name())))
 	}
 	_ = os.Remove(filepath.Dir(w.root) + "/dovecot.log")
+	w.configure()
 	past := time.Now().Add(-time.Hour)
-	for dir, messages := range dovecotTemplate {
+	for name, messages := range dovecotTemplate {
 		for _, sub := range []string{"tmp", "new", "cur"} {
-			check(os.MkdirAll(filepath.Join(w.root, dir, sub), 0o700))
+			check(os.MkdirAll(filepath.Join(w.path(name), sub), 0o700))
 		}
 		for _, m := range messages {
-			w.put(dir, m.file, m.text)
+			w.put(name, m.file, m.text)
 		}
-		word := map[string]string{".A": "0 word\n", ".B": "0 letter\n"}[dir]
-		check(os.WriteFile(filepath.Join(w.root, dir, "dovecot-keywords"), []byte(word), 0o600))
+		word := map[string]string{"A": "0 word\n", "B": "0 letter\n"}[name]
+		check(os.WriteFile(filepath.Join(w.path(name), "dovecot-keywords"), []byte(word), 0o600))
 		for _, sub := range []string{"new", "cur", "dovecot-keywords"} {
-			check(os.Chtimes(filepath.Join(w.root, dir, sub), past, past))
+			check(os.Chtimes(filepath.Join(w.path(name), sub), past, past))
 		}
 	}
 	for name, s := range map[string]**doveimap.Session{"INBOX": nil, "A": &w.at, "B": &w.atB} {
 		d := doveimap.Start(w.T, w.root)
 		w.learn(d, name, d.Do("SELECT "+name))
 		if s == nil {
+			w.learn(d, "A/K", d.Do("SELECT A/K"))
 			d.Close()
 		} else {
 			*s = d
@@ -265,11 +272,12 @@ func (w *dovecotWorld) open(op dovecotOperation, hook func(op, path string) erro
 		w.other, err = w.session("B")
 		check(err)
 	}
-	w.put(".A", "new/1700000006.M1P1.host", "fresh")
+	w.put("A", "new/1700000006.M1P1.host", "fresh")
 	w.owe("fresh", "A")
 	if op.ready != nil {
 		op.ready(w)
 	}
+	w.count()
 	*armed = true
 }
 
@@ -279,10 +287,6 @@ func (w *dovecotWorld) newStore(watched bool) *Store {
 		check(s.env.Watcher.Close())
 	}
 	return s
-}
-
-func (w *dovecotWorld) account(hook func(op, path string) error) AccountOptions {
-	return AccountOptions{Root: w.root, Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}, Existing: true, before: hook}
 }
 
 func (w *dovecotWorld) begin() (err error) {

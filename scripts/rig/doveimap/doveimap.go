@@ -58,6 +58,15 @@ func Maildir(t testing.TB) string {
 	return root
 }
 
+// Configure has what is started on the Maildir at root from now on use these settings
+// in addition, or instead of others.
+func Configure(t testing.TB, root, settings string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(filepath.Dir(root), "more.conf"), []byte(settings), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func own(t testing.TB, path string) {
 	t.Helper()
 	if err := rig.Own(path); err != nil {
@@ -85,7 +94,8 @@ namespace inbox {
   inbox = yes
   separator = /
 }
-`, root, home, home)
+!include_try %s/more.conf
+`, root, home, home, home)
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
