@@ -7,7 +7,8 @@
 //   - A directory that others change while it is being listed may omit a file or return it
 //     twice. A scan counts as exact only if the times of new/ and cur/ did not change
 //     during it; otherwise it is repeated, and a message is considered gone only if every
-//     pass missed it and no file has its last known name (scan.go).
+//     pass missed it and no file has its last known name. What only the last pass missed is
+//     looked for again (scan.go).
 //   - Directory times have a limited granularity. A scan made within that granularity of
 //     the time it saw is not final (dirTimes in scan.go).
 //   - Dovecot assigns UIDs and moves files while holding dovecot-uidlist.lock. So does this

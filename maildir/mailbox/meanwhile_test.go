@@ -76,30 +76,43 @@ func TestCopiedAsFlaggedNow(t *testing.T) {
 	}
 }
 
-// TestRenamedBeforeWatch: a file that is renamed when the folder was listed already,
-// and is not watched yet, has its new name in the mailbox.
-func TestRenamedBeforeWatch(t *testing.T) {
-	b, env := newBox(t), newEnv(t)
-	rel := b.drop("cur/")
-	b.settle()
-	m := b.open(env)
-	defer m.Close()
-	must(t, m.acquire(ctx))
-	defer m.release()
-	m.watch.drop()
-	m.watch.pending = make(chan []*watch.Watch)
-	go func() {
-		time.Sleep(100 * time.Millisecond) // the listing takes less, or shows the new name
-		_ = os.Rename(b.file(rel), b.file(rel+"F"))
-		m.watch.pending <- m.addWatches()
-	}()
-	must(t, m.scan(ctx, nil))
-	if got := "cur/" + m.nameOf(0); got != rel+"F" {
-		t.Errorf("the file is %s for the mailbox, and was renamed to %sF", got, rel)
+// TestChangedBeforeWatch: a file that is renamed or removed when the folder was listed
+// already, and is not watched yet, has its new name in the mailbox, or leaves it.
+func TestChangedBeforeWatch(t *testing.T) {
+	scan := func(t *testing.T, change func(b *box, rel string)) (m *Mailbox, rel string) {
+		b, env := newBox(t), newEnv(t)
+		rel = b.drop("cur/")
+		b.settle()
+		m = b.open(env)
+		t.Cleanup(m.Close)
+		must(t, m.acquire(ctx))
+		defer m.release()
+		m.watch.drop()
+		m.watch.pending = make(chan []*watch.Watch)
+		go func() {
+			time.Sleep(100 * time.Millisecond) // the listing takes less, or shows the change
+			change(b, rel)
+			m.watch.pending <- m.addWatches()
+		}()
+		must(t, m.scan(ctx, nil))
+		if !m.watch.on {
+			t.Error("the folder is not watched")
+		}
+		return m, rel
 	}
-	if !m.watch.on {
-		t.Error("the folder is not watched")
-	}
+	t.Run("renamed", func(t *testing.T) {
+		m, rel := scan(t, func(b *box, rel string) { _ = os.Rename(b.file(rel), b.file(rel+"F")) })
+		if got := "cur/" + m.nameOf(0); got != rel+"F" {
+			t.Errorf("the file is %s for the mailbox, and was renamed to %sF", got, rel)
+		}
+	})
+	t.Run("removed", func(t *testing.T) {
+		m, rel := scan(t, func(b *box, rel string) { _ = os.Remove(b.file(rel)) })
+		must(t, m.Poll(ctx))
+		if n := m.t.Count(); n != 0 {
+			t.Errorf("the mailbox still has %s", rel)
+		}
+	})
 }
 
 // TestRemovedWhileRecorded is that for mail that comes into an open mailbox, by

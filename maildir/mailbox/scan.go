@@ -46,7 +46,8 @@ func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
 	defer m.events.expect()()
 	m.forgetAway()
 	var fresh []entry
-	var missing []uint32
+	var missing []uint32 // by every pass
+	var last []uint32    // by the last one
 	var before dirTimes
 	for pass := 1; ; pass++ {
 		if err := ctx.Err(); err != nil {
@@ -76,10 +77,14 @@ func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
 		if err != nil {
 			return err
 		}
+		last = p.missing
 		same := n == n2 && c == c2
 		if len(missing) == 0 && (same || pass > 1) || same && !before.racy || pass >= 4 {
 			break
 		}
+	}
+	if len(last) > len(missing) { // an earlier pass met their files, which went, or were renamed again
+		m.events.orderScan()
 	}
 	missing = slices.DeleteFunc(missing, m.stillThere)
 	m.expunged(missing)
