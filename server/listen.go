@@ -44,6 +44,17 @@ func listenOn(a config.Address) (net.Listener, error) {
 	return l, nil
 }
 
+// shown returns the address of a listener as the settings have it: of a port alone, the
+// system says [::], which in the settings is IPv6 only.
+func shown(a config.Address, l net.Listener) string {
+	bound := l.Addr().String()
+	if host, _, err := net.SplitHostPort(a.Address); a.Network != "tcp" || err != nil || host != "" {
+		return bound
+	}
+	_, port, _ := net.SplitHostPort(bound)
+	return ":" + port
+}
+
 // network restricts a listener to the family of its address. Without it, Go takes 0.0.0.0 and
 // [::] for all addresses of both families.
 func network(a config.Address) string {

@@ -34,6 +34,9 @@ func TestFamilies(t *testing.T) {
 		if four, six := dials("127.0.0.1:"+port), dials("[::1]:"+port); four != want.four || six != want.six {
 			t.Errorf("%q: IPv4 %v, IPv6 %v; want %v", host, four, six, want)
 		}
+		if got := shown(config.Address{Network: "tcp", Address: host + ":0"}, l); got != host+":"+port {
+			t.Errorf("%q is shown as %s", host, got)
+		}
 		if _, err := listenOn(config.Address{Network: "tcp", Address: l.Addr().String()}); err == nil || !strings.Contains(err.Error(), "the address is in use by another program") {
 			t.Errorf("%q twice: %v", host, err)
 		}

@@ -101,11 +101,11 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	confineProcess(cfg, users.All(), log)
 	var ready []any
 	for _, b := range plan {
-		ready = append(ready, b.name, b.l.Addr().String())
+		ready = append(ready, b.name, b.shown)
 		s.running.Go(func() {
 			if err := b.service.Serve(b.l, b.tls); err != nil && !errors.Is(err, b.closed) {
 				select {
-				case s.failed <- fmt.Errorf("%s on %s: %w", b.name, b.l.Addr(), err):
+				case s.failed <- fmt.Errorf("%s on %s: %w", b.name, b.shown, err):
 				default:
 				}
 			}
@@ -123,6 +123,7 @@ func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
 // bound is a listener and its service.
 type bound struct {
 	name    string
+	shown   string // the address, for the log
 	l       net.Listener
 	tls     bool
 	service service
@@ -196,7 +197,7 @@ func (s *Server) bind() ([]bound, error) {
 				}
 				return nil, fmt.Errorf("%s: %w", p.name, err)
 			}
-			plan = append(plan, bound{p.name, l, p.tls, p.service, p.closed})
+			plan = append(plan, bound{p.name, shown(address, l), l, p.tls, p.service, p.closed})
 		}
 	}
 	return plan, nil
