@@ -3,7 +3,6 @@ package imap
 import (
 	"encoding/base64"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -116,14 +115,15 @@ func saslExtension() extension {
 
 func plainServer(s *session, login func(auth.User)) sasl.Server {
 	return sasl.NewPlainServer(func(identity, name, password string) error {
-		if identity != "" && !strings.EqualFold(identity, name) {
-			return errOtherUser()
-		}
 		user, err := s.checkPassword(sasl.Plain, name, password)
-		if err == nil {
-			login(user)
+		switch {
+		case err != nil:
+			return err
+		case !own.ActsAsSelf(identity, name, user):
+			return s.refusedLogin(sasl.Plain, name, own.ErrOther)
 		}
-		return err
+		login(user)
+		return nil
 	})
 }
 

@@ -66,9 +66,9 @@ func (holders) Holder(_ context.Context, token string) (string, error) {
 // TestCounted: every login that is refused for what the client said is counted as a
 // failure, once, one that is not checked is not, and each refusal has its reason.
 func TestCounted(t *testing.T) {
-	proof := func(name, password string) func(*noted, Peer) error {
+	proofFor := func(name, password, identity string) func(*noted, Peer) error {
 		return func(u *noted, p Peer) error {
-			client, err := scram.SHA256.NewClient(name, password, "")
+			client, err := scram.SHA256.NewClient(name, password, identity)
 			if err != nil {
 				return err
 			}
@@ -87,6 +87,7 @@ func TestCounted(t *testing.T) {
 			return nil
 		}
 	}
+	proof := func(name, password string) func(*noted, Peer) error { return proofFor(name, password, "") }
 	token := func(mechanism, response, reason string) func(*noted, Peer) error {
 		return func(u *noted, p Peer) error {
 			server := NewTokenLogin(mechanism, u, holders{}, p)
@@ -115,6 +116,9 @@ func TestCounted(t *testing.T) {
 	}{
 		"SCRAM":                {login: proof("alice", "secret"), calls: "succeeded alice, alice"},
 		"wrong proof":          {login: proof("alice", "Secret"), err: ErrProof, calls: "failed alice"},
+		"SCRAM for another":    {login: proofFor("alice", "secret", "bob"), err: ErrOther, calls: "failed alice"},
+		"wrong, for another":   {login: proofFor("alice", "Secret", "bob"), err: ErrProof, calls: "failed alice"},
+		"SCRAM for oneself":    {login: proofFor("alice", "secret", "Alice"), calls: "succeeded alice, alice"},
 		"proof of no user":     {login: proof("mallory", "Secret"), err: ErrProof, calls: "failed mallory"},
 		"SCRAM of one removed": {login: proof("dave", "secret"), err: ErrProof},
 		"SCRAM, not let in":    {login: proof("carol", "secret"), err: auth.ErrNotAllowed, calls: "failed carol"},

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/netip"
+	"strings"
 
 	"github.com/emersion/go-sasl"
 	"github.com/xdg-go/scram"
@@ -55,6 +56,12 @@ var (
 	ErrOther = errors.New("acting for another user is not supported")
 )
 
+// ActsAsSelf tells whether an authorization identity (RFC 4422 section 2) is that of the
+// user who proved to be name, or "", which stands for it.
+func ActsAsSelf(identity, name string, user auth.User) bool {
+	return identity == "" || strings.EqualFold(identity, name) || strings.EqualFold(identity, user.Name)
+}
+
 // NewSCRAMLogin returns the server of a login with SCRAM-SHA-256, which with plus is bound
 // to the TLS connection.
 func NewSCRAMLogin(users Users, p Peer, plus bool) sasl.Server {
@@ -92,7 +99,10 @@ func (x *scramLogin) Next(response []byte) (challenge []byte, done bool, err err
 			return nil, true, p.Refused(x.mechanism, name, err)
 		}
 	}
-	if errors.Is(err, ErrProof) {
+	if err == nil && done && !ActsAsSelf(x.exchange.Identity(), name, x.user) {
+		err = ErrOther
+	}
+	if errors.Is(err, ErrProof) || errors.Is(err, ErrOther) {
 		x.users.Failed(p.Ctx, p.From, name)
 		return nil, true, p.Refused(x.mechanism, name, err)
 	}

@@ -65,9 +65,6 @@ func (x *scramExchange) Next(response []byte) (challenge []byte, done bool, err 
 	case err != nil:
 		return nil, true, err
 	}
-	if id := x.conv.AuthzID(); id != "" && !strings.EqualFold(id, x.conv.Username()) {
-		return nil, true, ErrOther
-	}
 	return []byte(answer), false, nil
 }
 
@@ -77,6 +74,15 @@ func (x *scramExchange) Name() string {
 		return ""
 	}
 	return x.conv.Username()
+}
+
+// Identity is whom the client wants to act for, "" for the one of the name. What it says
+// is proved when the exchange is done.
+func (x *scramExchange) Identity() string {
+	if x.conv == nil {
+		return ""
+	}
+	return x.conv.AuthzID()
 }
 
 // begin parses the type of channel binding in the client's first message (RFC

@@ -79,10 +79,10 @@ func runAuth(c *conn, arg string) error {
 // the identity is proved.
 func (c *conn) mechanism(name string, user *auth.User) sasl.Server {
 	check := func(identity, username, password string) error {
-		if identity != "" && !strings.EqualFold(identity, username) {
-			return refusal(535, code3{5, 7, 8}, "Acting for another user is not supported")
-		}
 		u, err := c.checkPassword(name, username, password)
+		if err == nil && !own.ActsAsSelf(identity, username, u) {
+			return c.refusedLogin(name, username, own.ErrOther)
+		}
 		*user = u
 		return err
 	}
