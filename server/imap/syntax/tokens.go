@@ -274,7 +274,7 @@ func decodeName(b []byte) (string, error) {
 		name.WriteString(text)
 		for b = b[n:]; len(b) > 0 && b[0] >= utf8.RuneSelf; {
 			r, size := utf8.DecodeRune(b)
-			if r == utf8.RuneError {
+			if r == utf8.RuneError && size == 1 {
 				return "", errors.New("not valid UTF-8")
 			}
 			name.WriteRune(r)

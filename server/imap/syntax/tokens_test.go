@@ -51,6 +51,20 @@ var takers = []func(*Lexer) any{
 	},
 }
 
+// TestRawNames: before ENABLE, names in plain UTF-8 are accepted too, also those with the
+// U+FFFD that stands for what cannot be shown.
+func TestRawNames(t *testing.T) {
+	for in, want := range map[string]string{
+		"Entw\u00fcrfe": "Entw\u00fcrfe", "a\ufffdb": "a\ufffdb", "a&,,0-b": "a\ufffdb", "a\xffb": "", "a\xef\xbf": "",
+	} {
+		lx, _ := lexerOn(`"`+in+"\"\r\n", pieces["whole"])
+		got := lx.Mailbox()
+		if err := lx.End(); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v", in, got, err)
+		}
+	}
+}
+
 // FuzzTokens takes tokens of all kinds from the same input. What is taken does
 // not depend on how the input arrives, nor does where the next command begins, whether
 // this one failed or not; and names are UTF-8.
