@@ -56,7 +56,11 @@ func (s *snapshot) settle(ctx context.Context) error {
 			return fmt.Errorf("mail in %s is moved or renamed without pause, so no copy is sure to be complete; try again later", titles(changed))
 		}
 		if s.Passes > 3 {
-			time.Sleep(pause)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 			pause = min(pause*5/4, longestPause)
 		}
 		if s.Passes == 1 {
