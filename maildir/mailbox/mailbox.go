@@ -420,6 +420,15 @@ func (m *Mailbox) putBack() error {
 	return nil
 }
 
+// Broken tells whether a part of what the cache had of the messages could not be read:
+// what was told of them, or done with them, may not have been all since an unknown time.
+// Poll gives ErrReplaced then, and the folder can be opened anew.
+func (m *Mailbox) Broken() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.t.Broken()
+}
+
 // check returns ErrReplaced if the mailbox has ended.
 func (m *Mailbox) check() error {
 	m.mu.RLock()

@@ -80,7 +80,7 @@ func (m *Mailbox) openSnapshot() (ok bool) {
 	}
 	var s *state
 	t, raw, whole, err := table.Read(file, m.snap.run, func(d *octets.Decoder) { s = takeState(d) },
-		func() { m.env.Cache.RemoveWhole(m.snap.name) })
+		m.snapshotLost)
 	if err == nil && (whole && s.run != m.snap.run || !s.fits(t.Len())) {
 		err = table.ErrDamaged
 	}
@@ -99,6 +99,13 @@ func (m *Mailbox) openSnapshot() (ok bool) {
 		m.snap.written = st.ModTime()
 	}
 	return true
+}
+
+// snapshotLost is called when a part of the snapshot cannot be read that was not needed
+// before: the mailbox is Broken from then on.
+func (m *Mailbox) snapshotLost(err error) {
+	m.env.Cache.RemoveWhole(m.snap.name)
+	m.env.Log.Warn("the mailbox's snapshot cannot be read any more, its sessions end", "mailbox", m.Path(), "error", err)
 }
 
 // resume takes over a snapshot if it belongs to this folder.

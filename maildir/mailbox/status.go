@@ -42,7 +42,9 @@ func (m *Mailbox) Status(ctx context.Context, size bool, check func() error) (St
 	}
 	m.mu.RUnlock()
 	var err error
-	st.Size, err = m.sum(ctx, all, check)
+	if st.Size, err = m.sum(ctx, all, check); err == nil && m.Broken() {
+		err = ErrReplaced
+	}
 	return st, err
 }
 
@@ -80,5 +82,8 @@ func (m *Mailbox) DeletedSize(ctx context.Context, check func() error) (total in
 		}
 	}
 	m.mu.RUnlock()
-	return m.sum(ctx, deleted, check)
+	if total, err = m.sum(ctx, deleted, check); err == nil && m.Broken() {
+		err = ErrReplaced
+	}
+	return total, err
 }

@@ -152,7 +152,12 @@ func (s *session) call(cmd *command) (err error) {
 	if s.account != nil && s.account.Moved() {
 		return errMoved()
 	}
-	return cmd.run(s)
+	sel := s.sel
+	err = cmd.run(s)
+	if err == nil && sel != nil && sel.box.Broken() && !s.logout {
+		err = mailbox.ErrReplaced // it may not have told of all messages, or done it with all
+	}
+	return err
 }
 
 // errMoved ends the session of a user whose Maildir has been moved or replaced.

@@ -6,6 +6,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/folder"
+	"maildird/maildir/mailbox"
 )
 
 // multiSearchExtension is MULTISEARCH (RFC 7377): ESEARCH searches several
@@ -156,6 +157,9 @@ func (s *session) searchSelection(query *searchQuery) error {
 	sr := newSearcher(s, &query.program)
 	defer sr.Close()
 	found, err := sr.run(query)
+	if err == nil && s.sel.box.Broken() {
+		err = mailbox.ErrReplaced
+	}
 	if err != nil {
 		return err
 	}

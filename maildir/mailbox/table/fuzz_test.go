@@ -102,7 +102,7 @@ func FuzzSnapshot(f *testing.F) {
 		if trusted {
 			must(t, os.Chtimes(name, unixNano(1e18), unixNano(1e18)))
 		}
-		tab, own, whole, err := Read(file, run, func(d *octets.Decoder) { d.Text() }, func() {})
+		tab, own, whole, err := Read(file, run, func(d *octets.Decoder) { d.Text() }, func(error) {})
 		if err == nil {
 			if whole != trusted || len(own) > len(head) {
 				t.Errorf("whole is %v of a file that is trusted: %v; %d octets are the owner's", whole, trusted, len(own))

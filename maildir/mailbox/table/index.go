@@ -223,7 +223,7 @@ func (t *Table) block(i uint64) *slotBlock {
 	room := rooms.Get().(*[]byte)
 	defer rooms.Put(room)
 	if raw, err := s.readInto(room, s.slots[i]); err != nil {
-		t.fail()
+		t.fail(err)
 	} else {
 		for k := range block {
 			block[k] = binary.LittleEndian.Uint32(raw[4*k:])

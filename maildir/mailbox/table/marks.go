@@ -124,7 +124,7 @@ func (t *Table) savedMarks() []byte {
 	}
 	saved, err := s.readInto(&marks, s.marks)
 	if err != nil {
-		t.fail()
+		t.fail(err)
 		return make([]byte, int(t.n)*markSize)
 	}
 	return saved[:int(t.n)*markSize]

@@ -63,7 +63,7 @@ func reopened(t *testing.T, tab *Table) *Table {
 	must(t, err)
 	must(t, tab.Write(f, octets.AppendText(nil, "state"), 0, 7, new(sync.Mutex)))
 	tab.Close()
-	tab, _, _, err = Read(f, 7, func(d *octets.Decoder) { d.Text() }, func() {})
+	tab, _, _, err = Read(f, 7, func(d *octets.Decoder) { d.Text() }, func(error) {})
 	must(t, err)
 	t.Cleanup(tab.Close)
 	return tab

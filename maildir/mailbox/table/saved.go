@@ -15,9 +15,9 @@ import (
 // was written or nothing.
 type saved struct {
 	mu    sync.Mutex
-	file  *os.File // nil once everything was read
-	left  int      // number of pages and blocks that were not read yet
-	lost  func()   // called when something could not be read
+	file  *os.File    // nil once everything was read
+	left  int         // number of pages and blocks that were not read yet
+	lost  func(error) // called when something could not be read
 	pages []chunk
 	slots []chunk
 	marks chunk // of all rows, see Marks
@@ -134,7 +134,7 @@ func (t *Table) load(i uint32) {
 		err = p.decode(b, rows)
 	}
 	if err != nil {
-		t.fail()
+		t.fail(err)
 		p.blank(rows)
 	}
 	p.here.Store(true)
@@ -142,9 +142,9 @@ func (t *Table) load(i uint32) {
 }
 
 // fail records that part of the table cannot be read. saved.mu is held.
-func (t *Table) fail() {
+func (t *Table) fail(err error) {
 	t.broken.Store(true)
-	t.saved.lost()
+	t.saved.lost(err)
 }
 
 // blank fills the page with rows of messages that are gone.

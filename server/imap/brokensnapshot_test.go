@@ -1,0 +1,77 @@
+package imap
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestBrokenSnapshot: when what the cache knows of a mailbox's messages cannot be read any
+// more after the mailbox was opened, no command says that it has told of all of them, or
+// has done something with them. Who opens the mailbox again sees them.
+func TestBrokenSnapshot(t *testing.T) {
+	const messages = 300 // two pages
+	home, cache := t.TempDir(), t.TempDir()
+	ts := startServerOn(t, home, cache)
+	must(t, ts.provision("alice"))
+	for n := range messages {
+		must(t, os.WriteFile(filepath.Join(ts.root("alice"), "cur", fmt.Sprintf("17%08d.M%dP1.host:2,S", n, n)), []byte("Subject: x\n\ntext\n"), 0o600))
+	}
+	for _, command := range []string{
+		"", "UID FETCH 1:* (FLAGS)", "FETCH 1:* (RFC822.SIZE)", "UID SEARCH ALL", "UID SORT (SUBJECT) UTF-8 ALL", `UID STORE 1:* +FLAGS (\Flagged)`,
+		"UID COPY 1:* Archive", "UID MOVE 1:* Archive", "UID EXPUNGE 1:*", "STATUS INBOX (SIZE)", `ESEARCH IN (mailboxes INBOX) UID 1:*`, "CLOSE",
+	} {
+		t.Run(command, func(t *testing.T) {
+			ts := startServerOn(t, home, cache)
+			defer ts.stop()
+			c := ts.login()
+			looks := strings.HasPrefix(command, "STATUS") || strings.HasPrefix(command, "ESEARCH")
+			other := ts.login() // has it open when it is not selected
+			other.ok("SELECT INBOX")
+			if !looks {
+				c.ok("SELECT INBOX")
+				other.ok("UNSELECT")
+			}
+			if command != "" {
+				spoilSnapshots(t, cache)
+				c.send("x " + command + "\r\n")
+				for {
+					line, err := c.tryLine()
+					if strings.HasPrefix(line, "x OK") && !strings.Contains(line, "Not all mailboxes") {
+						t.Errorf("it is answered %q", line)
+					}
+					if err != nil || strings.HasPrefix(line, "x ") {
+						break
+					}
+				}
+			}
+			_ = c.conn.Close() // or else the server waits for it
+			_ = other.conn.Close()
+			again := ts.login()
+			again.ok("SELECT INBOX")
+			if untagged := again.ok("UID FETCH 1:* (FLAGS)"); len(untagged) != messages {
+				t.Errorf("afterwards there are %d messages", len(untagged))
+			}
+			again.ok("LOGOUT")
+		})
+	}
+}
+
+// spoilSnapshots overwrites the first page of each snapshot.
+func spoilSnapshots(t *testing.T, cache string) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(cache, "messages", "*.whole"))
+	must(t, err)
+	if len(paths) == 0 {
+		t.Fatal("there is no snapshot")
+	}
+	for _, path := range paths {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		must(t, err)
+		_, err = f.WriteAt([]byte(strings.Repeat("\xff", 200)), 64)
+		must(t, err)
+		must(t, f.Close())
+	}
+}
