@@ -18,6 +18,10 @@
 // Finally the program gets SIGTERM during the fault while clients work: it must stop in an
 // orderly way, and everything that it acknowledged must exist after a restart.
 //
+// Those faults last, and affect all calls of a kind. TestCalls fails a single call of each
+// operation, once (package intercept), and TestCallsOfCache a single one on the cache. By
+// default they try some of the calls, with -calls all of them.
+//
 // The tests need root, for mounts and for strace, and run the program as nobody, because root
 // does not encounter most of the faults.
 package faults

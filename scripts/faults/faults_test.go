@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"maildird/scripts/rig"
+	"maildird/scripts/rig/intercept"
 )
 
 var flagPatience = flag.Duration("patience", patience, "how long to wait for what has to come")
@@ -30,6 +31,7 @@ const apart = "FAULTS_TEST_APART"
 // TestMain runs the tests in a mount namespace, with which all mounts go, however
 // the tests end.
 func TestMain(m *testing.M) {
+	intercept.Launch()
 	flag.Parse()
 	patience = *flagPatience
 	if os.Getuid() != 0 || os.Getenv(apart) != "" {
@@ -78,6 +80,12 @@ const neighbour = "bob@example.org"
 
 // newMaildird prepares a program with users u00, u01, ... and the neighbour.
 func newMaildird(t *testing.T, users int, edits ...string) *rig.Maildird {
+	t.Helper()
+	return newMaildirdOf(t, binary, users, edits...)
+}
+
+// newMaildirdOf is newMaildird for another program.
+func newMaildirdOf(t *testing.T, binary string, users int, edits ...string) *rig.Maildird {
 	t.Helper()
 	edits = append([]string{`# reserve = "64MiB"`, `reserve = "1B" #`}, edits...)
 	m, err := rig.InitMaildird(binary, nil, edits...)
