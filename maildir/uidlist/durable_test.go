@@ -237,3 +237,31 @@ func TestListInDoubt(t *testing.T) {
 		}
 	}
 }
+
+// TestAppendNotDurable: records that could not be made durable are removed again. The list
+// is not reported as damaged then, and the UIDs are not used again: Dovecot reads the list
+// without its lock.
+func TestAppendNotDurable(t *testing.T) {
+	d := openDir(t)
+	before := "3 V17 N1 G" + guid + "\n1 :a\n"
+	put(t, d, before)
+	f := open(d)
+	f.opt.Fsync = true
+	f.opt.DataSync = func(*os.File) error { return unix.EIO }
+	f.refresh(t)
+	if err := f.Append([]Record{{2, "", "b"}, {3, "", "c"}}); !errors.Is(err, unix.EIO) {
+		t.Fatal(err)
+	}
+	if got := content(t, d); got != before {
+		t.Errorf("the file is\n%s", got)
+	}
+	f.opt.DataSync = dirfd.DataSync
+	f.refresh(t)
+	if n := f.Header().NextUID; n != 4 || f.damaged || f.log.Len() > 0 {
+		t.Errorf("next UID %d, damaged: %v, logged: %s", n, f.damaged, &f.log)
+	}
+	must(t, f.Append([]Record{{4, "", "c"}}))
+	if got := content(t, d); got != "3 V17 N5 G"+guid+"\n1 :a\n4 :c\n" {
+		t.Errorf("the file is\n%s", got)
+	}
+}

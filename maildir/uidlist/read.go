@@ -180,7 +180,9 @@ func (f *File) readAll(file io.ReaderAt, now fileState, add func(Record)) error 
 	}
 	f.noteTorn(l)
 	if old.UIDValidity == h.UIDValidity && f.h.NextUID < old.NextUID {
-		f.complain(fmt.Sprintf("its next UID went back from %d to %d", old.NextUID, f.h.NextUID), first)
+		if !f.doubtful { // otherwise Append removed records again
+			f.complain(fmt.Sprintf("its next UID went back from %d to %d", old.NextUID, f.h.NextUID), first)
+		}
 		f.h.NextUID = old.NextUID
 	}
 	return nil

@@ -36,6 +36,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os"
 	"time"
 
 	"maildird/maildir/dirfd"
@@ -62,6 +63,8 @@ type Options struct {
 	Fsync bool             // return from a change only when it is on disk
 	Log   *slog.Logger     // nil: no logging
 	Now   func() time.Time // nil: time.Now
+	// DataSync makes a file's content durable, nil: as the system does. Tests set it.
+	DataSync func(*os.File) error
 }
 
 // Header is the first line of the list.
@@ -121,6 +124,9 @@ func New(dir *dirfd.Dir, opt Options) *File {
 	}
 	if opt.Now == nil {
 		opt.Now = time.Now
+	}
+	if opt.DataSync == nil {
+		opt.DataSync = dirfd.DataSync
 	}
 	return &File{dir: dir, opt: opt}
 }

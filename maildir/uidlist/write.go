@@ -9,8 +9,6 @@ import (
 	"iter"
 	"os"
 	"strings"
-
-	"maildird/maildir/dirfd"
 )
 
 // tempName is Dovecot's name for the file that replaces the list.
@@ -63,13 +61,12 @@ func (f *File) Append(recs []Record) error {
 		return err
 	}
 	if f.opt.Fsync {
-		if err := dirfd.DataSync(file); err != nil {
+		if err := f.opt.DataSync(file); err != nil {
 			// The kernel reports this only once, and then treats what it could not write as
-			// written: the next reader must not find what was appended.
-			f.known = false
-			cut := file.Truncate(before)
-			f.doubtful = f.doubtful || cut != nil
-			return errors.Join(err, cut)
+			// written: the next reader must not find what was appended. A reader without
+			// the lock may have seen the UIDs meanwhile, so they are not used again.
+			f.known, f.doubtful = false, true
+			return errors.Join(err, file.Truncate(before))
 		}
 	}
 	if now, err = f.look(file); err != nil || now.size != f.end {
