@@ -35,13 +35,35 @@ func listenOn(a config.Address) (net.Listener, error) {
 	case err != nil:
 		return nil, fmt.Errorf("cannot listen on %s: %w", a.Address, err)
 	}
-	if a.Network == "unix" {
-		if err := os.Chmod(a.Address, socketMode); err != nil {
-			_ = l.Close()
-			return nil, err
-		}
+	if a.Network != "unix" {
+		return l, nil
 	}
-	return l, nil
+	st, err := os.Lstat(a.Address)
+	if err == nil {
+		err = os.Chmod(a.Address, socketMode)
+	}
+	if err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	return &socket{l, a.Address, st}, nil
+}
+
+// socket is a listener that removes its file when it is closed, but not that of another
+// server, which may listen there if the file was removed before.
+type socket struct {
+	net.Listener
+	path string
+	file fs.FileInfo
+}
+
+// Close implements net.Listener.
+func (s *socket) Close() error {
+	if st, err := os.Lstat(s.path); err == nil && os.SameFile(st, s.file) {
+		_ = os.Remove(s.path)
+	}
+	return s.Listener.Close()
 }
 
 // shown returns the address of a listener as the settings have it: of a port alone, the

@@ -1,7 +1,11 @@
 package server
 
 import (
+	"errors"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -42,4 +46,38 @@ func TestFamilies(t *testing.T) {
 		}
 		_ = l.Close()
 	}
+}
+
+// TestSocketOfAnother: a listener takes its own socket file with it, and not the one that
+// another server has put in the place of it.
+func TestSocketOfAnother(t *testing.T) {
+	a := config.Address{Network: "unix", Address: filepath.Join(t.TempDir(), "lmtp.sock")}
+	listen := func() net.Listener {
+		t.Helper()
+		l, err := listenOn(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	first := listen()
+	if err := os.Remove(a.Address); err != nil {
+		t.Fatal(err)
+	}
+	second := listen()
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := net.Dial("unix", a.Address); err != nil {
+		t.Error(err)
+	} else {
+		_ = conn.Close()
+	}
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(a.Address); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+	_ = listen().Close()
 }
