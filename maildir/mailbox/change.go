@@ -19,7 +19,7 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 	}
 	err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error {
 		quiet := m.watch.on && m.quiet()
-		if len(m.unlisted) > 0 {
+		if m.untidy() {
 			if err := m.tidy(); err != nil {
 				return err
 			}

@@ -102,6 +102,15 @@ var others = []other{
 	{name: "removes the list", do: func(r *meeting, _ string) { r.beside("dovecot-uidlist", "") }},
 	{name: "removes the history", do: func(r *meeting, _ string) { r.beside("maildird-history", "") }},
 	{name: "removes the keywords", do: func(r *meeting, _ string) { r.beside("dovecot-keywords", "") }},
+	{name: "cuts the list short", do: func(r *meeting, _ string) {
+		r.rewrite(uidlistName, true, func(old string) string { return old[:len(old)-len(old)/3] })
+	}},
+	{name: "empties the list", do: func(r *meeting, _ string) { r.rewrite(uidlistName, true, func(string) string { return "" }) }},
+	{name: "copies the list over itself", do: func(r *meeting, _ string) { r.rewrite(uidlistName, false, strings.Clone) }},
+	{name: "replaces the keywords", do: func(r *meeting, _ string) {
+		r.rewrite("dovecot-keywords", false, func(string) string { return "0 theirs\n1 word\n" })
+	}},
+	{name: "delivers by a link", do: func(r *meeting, _ string) { r.deliverByLink("new/1700000021.M1P1.x", "linked") }},
 	{name: "puts back the list", ready: keepList, do: func(r *meeting, _ string) { r.beside("dovecot-uidlist", "list") }},
 	{name: "opens", process: true, do: func(r *meeting, _ string) { r.process(func(*process) error { return nil }) }},
 	{name: "looks", process: true, ready: withProcess, do: func(r *meeting, _ string) {
@@ -291,6 +300,36 @@ func (r *meeting) beside(name, from string) {
 	} else if err := os.Rename(r.root+"/"+from, r.a.file(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		r.t.Fatal(err)
 	}
+}
+
+// rewrite changes a file beside the mail, in place or as another file of its name.
+func (r *meeting) rewrite(name string, inPlace bool, change func(old string) string) {
+	old, err := os.ReadFile(r.a.file(name))
+	if err != nil {
+		return
+	}
+	r.lists = true
+	to := r.a.file(name)
+	if !inPlace {
+		to = r.root + "/rewritten"
+	}
+	must(r.t, os.WriteFile(to, []byte(change(string(old))), 0o600))
+	if !inPlace {
+		must(r.t, os.Rename(to, r.a.file(name)))
+	}
+}
+
+// deliverByLink delivers as procmail does: for a moment the message has two names.
+func (r *meeting) deliverByLink(rel, text string) {
+	if _, err := os.Stat(r.a.file("tmp")); err != nil || r.a.find(text) != "" {
+		return
+	}
+	tmp := r.a.file("tmp/link")
+	must(r.t, os.WriteFile(tmp, []byte(text+"\n"), 0o600))
+	if os.Link(tmp, r.a.file(rel)) == nil {
+		r.owed[text] = r.a
+	}
+	must(r.t, os.Remove(tmp))
 }
 
 func keepList(r *meeting) {

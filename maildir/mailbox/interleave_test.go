@@ -100,6 +100,7 @@ func TestInterleavedFound(t *testing.T) {
 		{"store some", "puts another message in its place", "one"}, // whose size was told
 		{"remove", "removes the list", ""},                         // of which nobody took note
 		{"see a message again", "removes the list", ""},            // which could not be written then
+		{"copy", "empties the list", ""},                           // which stayed empty
 	} {
 		t.Run(strings.TrimSpace(c.op+" while it "+c.other+" "+c.text), func(t *testing.T) {
 			t.Parallel()

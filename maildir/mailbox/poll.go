@@ -221,7 +221,7 @@ func (m *Mailbox) lookNow(ctx context.Context) error {
 	if !scan {
 		scan, err = m.follow(changed, nil)
 		known, ok := m.list.Stamp()
-		if err == nil && !scan && ok && known == now.list && !m.newMailToMove() && !m.mustSettle() {
+		if err == nil && !scan && ok && known == now.list && !m.untidy() && !m.newMailToMove() && !m.mustSettle() {
 			m.setTimes(now)
 			return nil
 		}

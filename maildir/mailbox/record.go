@@ -246,6 +246,10 @@ func (m *Mailbox) tidy() error {
 	return m.postponeIfFull(err)
 }
 
+// untidy reports whether the list, as it was read last, has lost something that the table
+// has. m.sync is held.
+func (m *Mailbox) untidy() bool { return len(m.unlisted) > 0 || m.list.Damaged() }
+
 // tidyList rewrites the list if Dovecot would. The uidlist's lock is held.
 func (m *Mailbox) tidyList() error {
 	m.mu.RLock()
