@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"maildird/server/dialogue":      {},
 	"maildird/server/servertest":    {"maildird/auth"},
 	"maildird/server/imap":          {"maildird/maildir", "maildird/auth", "maildird/server/login", "maildird/server/sasl", "maildird/server/limit", "maildird/server/accept", "maildird/server/imap"},
-	"maildird/server/imap/wire":     {},
+	"maildird/server/imap/wire":     {"maildird/server/accept"},
 	"maildird/server/imap/deflate":  {},
 	"maildird/server/imap/syntax":   {"maildird/maildir/folder", "maildird/maildir/mailbox", "maildird/maildir/message"},
 	"maildird/server/imap/casemap":  {},

@@ -22,10 +22,9 @@ import (
 
 // conn is a connection. It is owned by its goroutine, except for the fields that mu guards.
 type conn struct {
-	srv    *Server
-	socket net.Conn // the accepted connection
-	wire   wire
-	log    *slog.Logger
+	srv  *Server
+	wire wire
+	log  *slog.Logger
 	// anonymous is log without the user name.
 	anonymous *slog.Logger
 	began     time.Time
@@ -74,7 +73,7 @@ var errQuit = errors.New("quit")
 func (c *conn) serve() {
 	defer func() { c.session.relaying.close() }()
 	defer c.recovered()
-	c.log.Debug("connected", "tls", c.wire.conn != c.socket)
+	c.log.Debug("connected", "tls", c.wire.conn != c.wire.socket)
 	err := c.talk()
 	c.giveUp(err)
 	c.end(err)
@@ -117,7 +116,7 @@ func (c *conn) recovered() {
 		// The state of the session may be broken as well.
 		if p := recover(); p != nil {
 			c.log.Error("panic at the end of a session", "panic", p, "stack", string(debug.Stack()))
-			_ = c.socket.Close()
+			_ = c.wire.socket.Close()
 		}
 	}()
 	c.abort()
@@ -362,7 +361,7 @@ func (c *conn) end(err error) {
 		c.reply(421, code3{4, 4, 2}, "Timeout waiting for a command")
 	}
 	if c.wire.flush() == nil && rude {
-		accept.Linger(c.wire.conn, c.socket)
+		accept.Linger(c.wire.conn, c.wire.socket)
 	}
 	_ = c.wire.conn.Close()
 }
@@ -385,7 +384,7 @@ func (c *conn) handshake(conn *tls.Conn) error {
 	ctx, cancel := context.WithTimeout(c.srv.conns.Stop(), c.srv.cfg.Timeouts.TLS)
 	defer cancel()
 	// The deadline of the preceding command would interrupt it.
-	if err := c.socket.SetDeadline(time.Time{}); err != nil {
+	if err := c.wire.socket.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
 	if err := accept.Handshake(ctx, conn); err != nil {

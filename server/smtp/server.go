@@ -71,7 +71,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 }
 
 // Cut implements accept.Conn.
-func (c *conn) Cut() { _ = c.socket.Close() }
+func (c *conn) Cut() { _ = c.wire.socket.Close() }
 
 // start serves a connection in a new goroutine, or refuses it.
 func (srv *Server) start(nc net.Conn, implicitTLS bool) {
@@ -99,8 +99,8 @@ func (srv *Server) start(nc net.Conn, implicitTLS bool) {
 }
 
 func (srv *Server) newConn(nc net.Conn, implicitTLS bool) *conn {
-	c := &conn{srv: srv, socket: nc, began: time.Now()}
-	c.wire = wire{conn: nc}
+	c := &conn{srv: srv, began: time.Now()}
+	c.wire = wire{socket: nc, conn: nc}
 	if implicitTLS {
 		c.wire.conn = tls.Server(nc, srv.cfg.TLS)
 	}

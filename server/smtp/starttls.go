@@ -26,7 +26,7 @@ func runStartTLS(c *conn, arg string) error {
 		c.log.Warn("discarded unencrypted data after STARTTLS", "octets", n)
 		c.wire.use(n)
 	}
-	conn := tls.Server(c.socket, c.srv.cfg.TLS)
+	conn := tls.Server(c.wire.socket, c.srv.cfg.TLS)
 	if err := c.handshake(conn); err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"maildird/server/accept"
 )
 
 const (
@@ -23,13 +25,16 @@ var largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); r
 // wire is the byte stream of a connection: input in a buffer that the protocol parses in place,
 // and replies that are collected until the connection waits for input.
 type wire struct {
-	conn net.Conn
+	socket net.Conn // the accepted connection
+	conn   net.Conn // the same, or TLS on it
 
 	in    []byte // buffer; in[r:w] is unread
 	r, w  int
 	big   *[]byte // in, if it is from largeBuffers; else nil
 	small []byte  // the buffer that in replaced
 	full  bool    // the last read filled the buffer
+
+	silent bool // something was read, and nothing was sent since
 
 	out    []byte
 	failed error // error of a flush
@@ -53,7 +58,11 @@ func (x *wire) more(size int) error {
 		return err
 	}
 	x.room(size)
+	if x.silent && !x.full {
+		accept.Acknowledge(x.socket)
+	}
 	n, err := x.conn.Read(x.in[x.w:])
+	x.silent = n > 0
 	x.w += n
 	x.full = x.w == len(x.in)
 	if n > 0 {
@@ -162,6 +171,7 @@ func (x *wire) flush() error {
 		x.out = x.out[:0]
 		return x.failed
 	}
+	x.silent = false
 	x.failed = x.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	if x.failed == nil {
 		_, x.failed = x.conn.Write(x.out)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"maildird/server/accept"
 )
 
 // Conn is a connection. Only the goroutine of its session may use it, except for Wake, Cut
@@ -23,6 +25,7 @@ type Conn struct {
 	WriteTimeout time.Duration // without the client accepting any output
 	Until        time.Time     // when reading ends in any case; zero for never
 
+	silent bool // all that came was read, and nothing was written since
 	one    [1]byte
 	peer   sync.Mutex
 	looked time.Time // last check by PeerGone
@@ -87,7 +90,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.mu.Unlock()
 	n := 0
 	if err == nil {
+		if c.silent {
+			accept.Acknowledge(c.Socket)
+		}
 		n, err = c.Stream.Read(p)
+		c.silent = n < len(p)
 	}
 	c.mu.Lock()
 	c.wakeOn = 0
@@ -100,6 +107,7 @@ const maxWrite = 64 << 10
 
 // Write writes all of p, as long as the client keeps accepting some of it in time.
 func (c *Conn) Write(p []byte) (n int, err error) {
+	c.silent = false
 	for len(p) > 0 && err == nil {
 		if err := c.Stream.SetWriteDeadline(time.Now().Add(c.WriteTimeout)); err != nil {
 			return n, err
@@ -160,8 +168,9 @@ func (c *Conn) readFirst(lend func() []byte, giveBack func()) (int, error) {
 	}
 	n := 0
 	rerr := raw.Read(func(fd uintptr) bool {
+		buf := lend()
 		for {
-			n, err = syscall.Read(int(fd), lend())
+			n, err = syscall.Read(int(fd), buf)
 			if err != syscall.EINTR {
 				break
 			}
@@ -170,6 +179,7 @@ func (c *Conn) readFirst(lend func() []byte, giveBack func()) (int, error) {
 			giveBack()
 			return false
 		}
+		c.silent = n < len(buf)
 		return true
 	})
 	if rerr != nil {
