@@ -11,8 +11,8 @@ import (
 	"maildird/maildir/folder"
 )
 
-// AccessKey returns the mailbox access key (RFC 4467) of a mailbox, nil if it
-// has none; folder.ErrNotFound if there is no such mailbox.
+// AccessKey returns the mailbox access key (RFC 4467) of a mailbox, nil if it has none. It
+// returns folder.ErrNotFound if there is no such mailbox.
 func (a *Account) AccessKey(name string) (key []byte, err error) {
 	err = a.inFolder(name, func(dir *dirfd.Dir) error {
 		key, err = accesskey.Read(dir)
@@ -21,11 +21,10 @@ func (a *Account) AccessKey(name string) (key []byte, err error) {
 	return key, err
 }
 
-// MakeAccessKey is AccessKey, and makes the key, durable on return, if there is
-// none.
+// MakeAccessKey is AccessKey, but creates the key, durable on return, if there is none.
 func (a *Account) MakeAccessKey(name string) (key []byte, err error) {
 	err = a.inFolder(name, func(dir *dirfd.Dir) error {
-		// One at a time, so that no other session takes one that is not on disk.
+		// One at a time, so that no other session gets a key that is not on disk.
 		a.keys.Lock()
 		defer a.keys.Unlock()
 		key, err = accesskey.Make(dir, a.store.env.Fsync)
@@ -34,8 +33,7 @@ func (a *Account) MakeAccessKey(name string) (key []byte, err error) {
 	return key, err
 }
 
-// NewAccessKey gives a mailbox another key, durable on return, and tells the
-// views of it.
+// NewAccessKey replaces a mailbox's key, durable on return, and tells the views.
 func (a *Account) NewAccessKey(ctx context.Context, name string) error {
 	box, err := a.Open(ctx, name)
 	if err != nil {
@@ -57,8 +55,8 @@ func (a *Account) NewAccessKey(ctx context.Context, name string) error {
 	return err
 }
 
-// RemoveAccessKeys takes the keys of all mailboxes away, durable on return. An
-// error of one does not spare the others.
+// RemoveAccessKeys removes the keys of all mailboxes, durable on return. An error for one
+// does not prevent the removal of the others.
 func (a *Account) RemoveAccessKeys() error {
 	entries, err := a.tree.List()
 	if err != nil {

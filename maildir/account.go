@@ -18,73 +18,73 @@ import (
 	"maildird/maildir/watch"
 )
 
-// AccountOptions say how one account's Maildir is laid out.
+// AccountOptions describe the Maildir of one account.
 type AccountOptions struct {
 	Root   string // absolute path of the Maildir
 	Folder folder.Options
-	// Defaults are folders to create and subscribe to when the Maildir itself
-	// is created. In an existing one nothing is created.
+	// Defaults are folders to create and subscribe to when the Maildir itself is created.
+	// Nothing is created in an existing one.
 	Defaults []folder.Default
-	// Owner is the system user whose Maildir this is, for a process that runs
-	// as root: what is made belongs to him, and a Maildir of somebody else is
-	// not opened. nil: whoever has it.
+	// Owner is the system user whose Maildir this is, for a process that runs as root: what
+	// is created belongs to this user, and another user's Maildir is not opened. nil: any
+	// user.
 	Owner *Owner
-	// Existing says that a Maildir that is missing is not made: fs.ErrNotExist.
+	// Existing means that a missing Maildir is not created: Account returns fs.ErrNotExist.
 	Existing bool
-	// Quota is the limit that is configured for the account; the zero one leaves
-	// it to the Maildir's maildirsize.
+	// Quota is the limit configured for the account; if it is zero, that in the Maildir's
+	// maildirsize applies.
 	Quota quota.Limit
 
 	before func(op, path string) error // for tests: see dirfd.Dir.Before
 }
 
-// Account is one user's Maildir. Safe for concurrent use.
+// Account is one user's Maildir. It is safe for concurrent use.
 type Account struct {
 	store *Store
 	path  string
 	env   *mailbox.Env
 
-	done  chan struct{} // closed when err or what follows is set
+	done  chan struct{} // closed once err or the following fields are set
 	err   error
 	root  *dirfd.Dir
-	id    dirfd.ID // of root, which nothing else can have while root is open
+	id    dirfd.ID // of root; nothing else can have it while root is open
 	tree  *folder.Tree
 	quota *quota.Quota
-	// flat says that all folders lie in the root itself.
+	// flat means that all folders are in the root itself.
 	flat bool
 
 	inbox inbox
 
 	ids       mailboxIDs
 	folderIDs folderIDs
-	keys      sync.Mutex // held while access keys are made or removed
+	keys      sync.Mutex // held while access keys are created or removed
 
 	watching sync.Once
-	watch    *watch.Watch // of the root, nil without events or before a mailbox was open
+	watch    *watch.Watch // of the root; nil without events or before a mailbox was opened
 
-	// changes counts what may have given a name to another folder, as far as
-	// events tell.
+	// changes counts what may have given a name to another folder, as far as events report
+	// it.
 	changes atomic.Uint64
 
-	looked atomic.Int64 // when Moved looked, in nanoseconds of the clock
-	moved  atomic.Bool  // what it saw
+	looked atomic.Int64 // when Moved last looked, in nanoseconds of the clock
+	moved  atomic.Bool  // what it found
 
 	// Guarded by store.mu.
 	refs  int
 	since time.Time     // unused since
-	rest  *list.Element // in store.resting, nil while somebody has it
+	rest  *list.Element // in store.resting, nil while somebody has the account
 	boxes map[dirfd.ID]*openBox
-	// names are boxes by the name that leads to them, as long as changes stands
-	// still. Empty without events, and if folders lie in folders.
+	// names are boxes by the name that leads to them. They are valid as long as changes
+	// does not change. It is empty without events, and if folders are inside folders.
 	names     map[string]*openBox
 	treeWatch treeWatch
 
 	onMetadata map[*func(MetadataChange)]struct{} // guarded by store.mu
 }
 
-// Account opens the Maildir at opt.Root and creates it if it is missing. The
-// same root gives the same Account while one is open. The end of ctx ends the wait for
-// others who are making it. Release it when done.
+// Account opens the Maildir at opt.Root, and creates it if it is missing. While an Account
+// is open, the same root returns the same Account. If ctx ends, waiting for others who are
+// creating it ends. The caller has to call Release.
 func (s *Store) Account(ctx context.Context, opt AccountOptions) (*Account, error) {
 	for looked := false; ; {
 		s.mu.Lock()
@@ -113,7 +113,7 @@ func (s *Store) Account(ctx context.Context, opt AccountOptions) (*Account, erro
 			return nil, ctx.Err()
 		}
 		if a.err != nil {
-			if ended(a.err) && ctx.Err() == nil { // whoever opened it went away
+			if ended(a.err) && ctx.Err() == nil { // the caller that was opening it gave up
 				continue
 			}
 			return nil, a.err
@@ -127,12 +127,12 @@ func (s *Store) Account(ctx context.Context, opt AccountOptions) (*Account, erro
 	}
 }
 
-// ended tells whether an error is the end of a context.
+// ended reports whether an error is caused by the end of a context.
 func ended(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// giveUp gives back an account that another one may still be opening.
+// giveUp releases an account that another caller may still be opening.
 func (a *Account) giveUp() {
 	s := a.store
 	s.mu.Lock()
@@ -143,12 +143,12 @@ func (a *Account) giveUp() {
 			a.Release()
 		}
 	default:
-		a.refs-- // whoever opens it has another
+		a.refs-- // whoever opens it has another reference
 		s.mu.Unlock()
 	}
 }
 
-// forget makes the next one who asks for the account open it anew.
+// forget makes the next caller open the account again.
 func (s *Store) forget(a *Account) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,8 +157,7 @@ func (s *Store) forget(a *Account) {
 	}
 }
 
-// opened opens the account for those who wait for it. They get an error too if it
-// panics.
+// opened opens the account for those who wait for it. They get an error too if it panics.
 func (a *Account) opened(ctx context.Context, opt AccountOptions) {
 	a.err = errPanicked
 	defer func() {
@@ -193,8 +192,8 @@ func (a *Account) open(ctx context.Context, opt AccountOptions) error {
 	return nil
 }
 
-// watchRoot lets open mailboxes, and who asked by OnTreeChange, hear at once of
-// folders that others make, rename or remove.
+// watchRoot makes open mailboxes, and the functions passed to OnTreeChange, learn
+// immediately of folders that others create, rename or remove.
 func (a *Account) watchRoot() {
 	w, err := a.store.env.Watcher.Add(a.root, a.rootEvent)
 	if err == nil {
@@ -202,7 +201,7 @@ func (a *Account) watchRoot() {
 	}
 }
 
-// Release gives the account back. Its mailboxes must have been released.
+// Release releases the account. Its mailboxes must have been released.
 func (a *Account) Release() {
 	s := a.store
 	s.mu.Lock()
@@ -217,12 +216,12 @@ func (a *Account) Release() {
 	case last:
 		a.close()
 	case stale:
-		s.shrink(s.most, s.env.Now().Add(-idleTime)) // nobody comes back to its mailboxes
+		s.shrink(s.most, s.env.Now().Add(-idleTime)) // nobody will use its mailboxes again
 	}
 }
 
-// unused tells whether nobody has the account or one of its mailboxes, and if
-// so forgets it. store.mu is held.
+// unused reports whether nobody has the account or one of its mailboxes, and if so, forgets
+// it. store.mu is held.
 func (a *Account) unused() bool {
 	if a.refs > 0 || len(a.boxes) > 0 {
 		return false
@@ -241,18 +240,18 @@ func (a *Account) close() {
 	_ = a.root.Close()
 }
 
-// Tree returns the account's folders. Change them through the Account.
+// Tree returns the account's folders. Changes must be made through the Account.
 func (a *Account) Tree() *folder.Tree { return a.tree }
 
-// Quota returns what the account may hold.
+// Quota returns the account's quota.
 func (a *Account) Quota() *quota.Quota { return a.quota }
 
-// nextValidity takes a UIDVALIDITY, which is not given again once settle was called.
+// nextValidity allocates a UIDVALIDITY. It is not allocated again once settle was called.
 func (a *Account) nextValidity() (validity uint32, settle func() error, err error) {
 	return uidlist.TakeValidity(a.root, a.store.env.Now(), a.store.env.Fsync)
 }
 
-// leadsTo tells whether a name leads to the folder with this identity.
+// leadsTo reports whether a name leads to the folder with this identity.
 func (a *Account) leadsTo(name string, id dirfd.ID) bool {
 	if !a.inPlace() {
 		return false

@@ -9,8 +9,7 @@ import (
 	"maildird/maildir/maildirsize"
 )
 
-// namesChanged lets the open mailboxes check that they still are what their
-// names lead to.
+// namesChanged makes the open mailboxes check whether their names still lead to them.
 func (a *Account) namesChanged() {
 	a.changes.Add(1)
 	a.store.mu.Lock()
@@ -27,14 +26,14 @@ func (a *Account) namesChanged() {
 	}
 }
 
-// Delete removes a mailbox and its mail, with the errors of folder.Tree.Delete.
-// The next Poll of sessions that have it open gives mailbox.ErrReplaced.
+// Delete removes a mailbox and its mail, with the errors of folder.Tree.Delete. The next
+// Poll of sessions that have it open returns mailbox.ErrReplaced.
 func (a *Account) Delete(ctx context.Context, name string) error {
 	var bytes int64
 	messages := 0
 	if maildirsize.Kept(a.root) {
-		// What comes after this and before the folder is gone is not counted:
-		// the programs that sum up count anew now and then.
+		// Mail that arrives between this and the removal of the folder is not counted:
+		// programs that use the sum recalculate it from time to time.
 		if dir, err := a.tree.OpenDir(name); err == nil {
 			bytes, messages = maildirsize.Folder(dir)
 			_ = dir.Close()
@@ -51,9 +50,9 @@ func (a *Account) Delete(ctx context.Context, name string) error {
 	return err
 }
 
-// Rename renames a mailbox and its children, with the errors of
-// folder.Tree.Rename. Renaming INBOX moves its messages to a new mailbox (RFC
-// 9051 section 6.3.6); if that fails, the new mailbox stays.
+// Rename renames a mailbox and its children, with the errors of folder.Tree.Rename.
+// Renaming INBOX moves its messages to a new mailbox (RFC 9051 section 6.3.6); if that
+// fails, the new mailbox is kept.
 func (a *Account) Rename(ctx context.Context, from, to string) error {
 	if from == "INBOX" {
 		return a.renameInbox(ctx, to)
@@ -83,15 +82,15 @@ func (a *Account) renameInbox(ctx context.Context, to string) error {
 	}
 	for try := 1; ; try++ {
 		err := moveAll(ctx, src.Mailbox, dst.Mailbox)
-		// What others removed meanwhile keeps nobody from moving the rest.
+		// Messages that others removed meanwhile must not prevent moving the rest.
 		if !errors.Is(err, mailbox.ErrGone) || try == moveTries {
 			return err
 		}
 	}
 }
 
-// moveTries is how often the messages of INBOX are moved of which others remove some
-// each time.
+// moveTries limits how often the messages of INBOX are moved while others keep removing
+// some of them.
 const moveTries = 10
 
 func moveAll(ctx context.Context, src, dst *mailbox.Mailbox) error {

@@ -10,31 +10,31 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// inbox holds the directories of an account's INBOX open between deliveries.
+// inbox keeps the directories of an account's INBOX open between deliveries.
 type inbox struct {
 	mu   sync.Mutex
 	dirs *inboxDirs // nil: none are open
 }
 
-// inboxDirs are the directories of INBOX, shared by all who deliver.
+// inboxDirs are the directories of INBOX, shared by all deliveries.
 type inboxDirs struct {
 	delivery.Dirs
-	users int // who deliver, and the inbox itself; guarded by inbox.mu
+	users int // deliveries, and the inbox itself; guarded by inbox.mu
 
-	// seen is the change time of the folder when its names led to these
-	// directories: as long as it stands, they do, for a name that comes or goes
-	// changes it. Zero if that cannot be known.
+	// seen is the change time of the folder when its names led to these directories. As
+	// long as that time is unchanged, they still do, since adding or removing a name
+	// changes it. It is zero if that cannot be known.
 	seen   time.Time
-	shared bool // with other hosts, whose clocks are others
+	shared bool // with other hosts, whose clocks may differ
 }
 
-// settled is how far back a directory's change time has to lie for another
-// change to be sure to give it another one: file systems take times from a
-// clock that stands still for some milliseconds.
+// settled is how long ago a directory's change time has to be for another change to be
+// certain to change it: file systems take times from a clock that advances only every few
+// milliseconds.
 const settled = 100 * time.Millisecond
 
-// Inbox gives the directories that a delivery writes to, which are shared and
-// not to be closed. Release them when done.
+// Inbox returns the directories to which a delivery writes. They are shared and must not be
+// closed; the caller calls release when done.
 func (a *Account) Inbox() (dirs delivery.Dirs, release func(), err error) {
 	in := &a.inbox
 	in.mu.Lock()
@@ -60,7 +60,7 @@ func (a *Account) Inbox() (dirs delivery.Dirs, release func(), err error) {
 	}, nil
 }
 
-// openInbox opens the directories, and makes those that are missing.
+// openInbox opens the directories, and creates those that are missing.
 func (a *Account) openInbox() (*inboxDirs, error) {
 	dir, err := a.tree.OpenDir("INBOX")
 	if err != nil {
@@ -72,7 +72,7 @@ func (a *Account) openInbox() (*inboxDirs, error) {
 		return nil, err
 	}
 	d := &inboxDirs{Dirs: dirs, users: 1, shared: dir.Shared()}
-	// From before they were opened: it is not known yet that they are current.
+	// seen is not set yet: it is not known that these are current.
 	st, err := dir.Stat()
 	if err != nil {
 		dirs.Close()
@@ -84,8 +84,8 @@ func (a *Account) openInbox() (*inboxDirs, error) {
 	return d, nil
 }
 
-// current tells whether the folder's names still lead to these directories, and
-// takes note of the folder's rights.
+// current reports whether the folder's names still lead to these directories, and records
+// the folder's rights.
 func (d *inboxDirs) current() (bool, error) {
 	now := time.Now()
 	st, err := d.Folder.Stat()
@@ -116,14 +116,14 @@ func (d *inboxDirs) current() (bool, error) {
 	return true, nil
 }
 
-// leave gives the directories back for one who had them. in.mu is held.
+// leave releases the directories for one user. in.mu is held.
 func (in *inbox) leave(d *inboxDirs) {
 	if d.users--; d.users == 0 {
 		d.Close()
 	}
 }
 
-// drop closes the directories. Nobody delivers any more.
+// drop closes the directories. No deliveries are left.
 func (in *inbox) drop() {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -11,23 +11,23 @@ import (
 	"maildird/maildir/uidlist"
 )
 
-// RFC 8474 section 4.1 wants IDs of mailboxes that are unique within an account, and
-// they are made of what lies in the folder: who copies its directory (cp -a) copies the
-// ID. Dovecot looks for that when it synchronizes two servers, and gives one of both
-// another GUID (dsync_mailbox_tree_fix_guid_duplicate). Here a folder gets another one
-// when it is opened first, if its maildird-history says that it is a copy and there is a
-// folder with the same ID. Where the history does not tell, the first that a client is
-// told of keeps the ID, and another one gets a new one when a client asks for its ID.
-// UIDVALIDITY stays, as there: nothing is downloaded again.
+// RFC 8474 section 4.1 requires IDs of mailboxes to be unique within an account. They are
+// derived from data in the folder, so copying its directory (cp -a) copies the ID. Dovecot
+// checks for that when it synchronises two servers, and assigns a new GUID to one of both
+// mailboxes (dsync_mailbox_tree_fix_guid_duplicate). maildird assigns a new ID when a
+// folder is first opened, if its maildird-history says that it is a copy and there is a
+// folder with the same ID. If the history does not tell, the first mailbox whose ID a
+// client is told keeps it, and any other gets a new one when a client asks for its ID.
+// UIDVALIDITY is unchanged, as in Dovecot, so that nothing is downloaded again.
 
-// mailboxIDs are the IDs that clients were told, and of which folders.
+// mailboxIDs are the IDs that clients were told, and the folders that have them.
 type mailboxIDs struct {
 	mu   sync.Mutex
 	told map[string]toldID
 }
 
-// mostTold bounds what is remembered of an account whose client makes and removes
-// mailboxes all day.
+// mostTold limits how many IDs are remembered for an account whose client keeps creating
+// and removing mailboxes.
 const mostTold = 10_000
 
 type toldID struct {
@@ -35,19 +35,19 @@ type toldID struct {
 	name   string // that led to it
 }
 
-// ID returns the ID of the mailbox, which no other mailbox of the account has that a
-// client was told of since the account was opened (of the last ones, if they are very
-// many); see mailbox.Mailbox.ID. Where nothing can be written a copy shares that of its
+// ID returns the ID of the mailbox. No other mailbox of the account has it whose ID a
+// client was told since the account was opened (if these are very many, among the last
+// ones); see mailbox.Mailbox.ID. If nothing can be written, a copy has the same ID as its
 // original.
 func (m *Mailbox) ID(ctx context.Context) (string, error) { return m.uniqueID(ctx, m.Mailbox.ID) }
 
-// IDOf is ID for one who has just opened a view of the mailbox: nobody looks at the
-// files again for it.
+// IDOf is ID for a caller that has just opened a view of the mailbox: it does not look at
+// the files again.
 func (m *Mailbox) IDOf(ctx context.Context, v *mailbox.View) (string, error) {
 	return m.uniqueID(ctx, v.MailboxID)
 }
 
-// uniqueID is ID, which get gives as this folder has it.
+// uniqueID implements ID. get returns the ID that is stored in this folder.
 func (m *Mailbox) uniqueID(ctx context.Context, get func(context.Context) (string, error)) (string, error) {
 	a, own := m.b.a, toldID{m.b.id, m.b.name}
 	for renewed := false; ; renewed = true {
@@ -68,30 +68,30 @@ func (m *Mailbox) uniqueID(ctx context.Context, get func(context.Context) (strin
 	}
 }
 
-// partFromOriginal gives the folder another ID if it is a copy and its original is there.
+// partFromOriginal assigns a new ID to the folder if it is a copy and its original exists.
 func (b *openBox) partFromOriginal(ctx context.Context) {
 	if !b.box.IsCopy() {
 		return
 	}
 	id, err := b.box.ID(ctx)
 	if err != nil {
-		return // ID tells who asks
+		return // ID reports the error to its caller
 	}
 	if other, found := b.a.original(toldID{b.id, b.name}, id); found {
 		_ = b.a.renewID(ctx, b.box, id, other.name)
 	}
 }
 
-// folderIDs are the folders that have an ID, as all of them were looked at when a folder
-// was met that turned out to be a copy and was not there the last time: a Maildir that was
-// put back has copies only.
+// folderIDs are the folders that have an ID. They are all read when a folder turns out to
+// be a copy and was not among them the last time: in a Maildir that was restored, all
+// folders are copies.
 type folderIDs struct {
 	mu    sync.Mutex
 	by    map[string][]toldID
 	known map[dirfd.ID]struct{}
 }
 
-// original finds another folder than the copy that has its ID.
+// original returns another folder that has the same ID as the copy.
 func (a *Account) original(copied toldID, id string) (other toldID, found bool) {
 	f := &a.folderIDs
 	f.mu.Lock()
@@ -107,7 +107,7 @@ func (a *Account) original(copied toldID, id string) (other toldID, found bool) 
 	return toldID{}, false
 }
 
-// readIDs looks at all folders, as far as they can be opened. f.mu is held.
+// readIDs reads all folders that can be opened. f.mu is held.
 func (a *Account) readIDs(f *folderIDs) {
 	f.by, f.known = map[string][]toldID{}, map[dirfd.ID]struct{}{}
 	entries, err := a.tree.List()
@@ -141,8 +141,8 @@ func (a *Account) renewID(ctx context.Context, m *mailbox.Mailbox, id, other str
 	return err
 }
 
-// claim notes that an ID is that of a folder, unless another one has it, which did not
-// lose it.
+// claim records that an ID belongs to a folder, unless another folder has it, other than
+// lost, which no longer has it.
 func (ids *mailboxIDs) claim(id string, own, lost toldID) (other toldID, taken bool) {
 	ids.mu.Lock()
 	defer ids.mu.Unlock()
@@ -156,7 +156,7 @@ func (ids *mailboxIDs) claim(id string, own, lost toldID) (other toldID, taken b
 	return toldID{}, false
 }
 
-// hasID tells whether a folder is where it was, with this ID.
+// hasID reports whether a folder is still in its place and has this ID.
 func (a *Account) hasID(f toldID, id string) bool {
 	dir, err := a.tree.OpenDir(f.name)
 	if err != nil {

@@ -23,24 +23,23 @@ import (
 
 // Options are the settings of a Store.
 type Options struct {
-	Host  string // host part of file names; lock files have the system's own, as Dovecot's
-	Fsync bool   // say that a change is done only when it is on disk
+	Host  string // host part of file names; lock files have the system's own, like Dovecot's
+	Fsync bool   // return from a change only when it is on disk
 	Log   *slog.Logger
 	Now   func() time.Time // nil: time.Now
-	// Compress is how the files that are written are compressed.
+	// Compress is the format in which files are written.
 	Compress compress.Format
-	// Reserve is how many bytes of a file system have to stay free when a message
-	// is appended.
+	// Reserve is how many bytes of a file system must stay free when a message is appended.
 	Reserve uint64
-	// Idle is how many mailboxes that nobody has open are kept ready all the
-	// same, with their tables and watches; 0: 256, less than 0: none.
+	// Idle is how many mailboxes that nobody has open are kept ready, with their tables and
+	// watches; 0: 256, less than 0: none.
 	Idle int
-	// CacheDir is the path of the directory where what was read of messages is
-	// kept. It may be deleted while nobody uses it. "": nothing is kept.
+	// CacheDir is the path of the directory that caches what was read of messages. It may
+	// be deleted while nobody uses it. "": nothing is cached.
 	CacheDir string
 }
 
-// Store is all Maildirs that this process serves. Safe for concurrent use.
+// Store is all Maildirs that this process serves. It is safe for concurrent use.
 type Store struct {
 	env  mailbox.Env
 	most int // idle mailboxes
@@ -48,12 +47,12 @@ type Store struct {
 	mu       sync.Mutex
 	accounts map[string]*Account // by root
 	idle     *list.List          // of *openBox, the longest idle ones last
-	resting  *list.List          // of *Account, those that are unused longest last
+	resting  *list.List          // of *Account, those unused for the longest time last
 	sweeper  *time.Timer         // nil: nothing is idle
 	closed   bool
 }
 
-// NewStore starts the file-system watcher that all accounts share.
+// NewStore returns a Store, and starts the file-system watcher that all its accounts share.
 func NewStore(opt Options) *Store {
 	if opt.Now == nil {
 		opt.Now = time.Now
@@ -65,7 +64,7 @@ func NewStore(opt Options) *Store {
 	if opt.CacheDir != "" {
 		scratch = append(scratch, opt.CacheDir)
 	}
-	_ = history.RunOfMachine() // is found out now, and not while the first client waits
+	_ = history.RunOfMachine() // determine it now rather than while the first client waits
 	return &Store{
 		env: mailbox.Env{
 			Log: opt.Log, Now: opt.Now, Fsync: opt.Fsync,
@@ -81,7 +80,7 @@ func NewStore(opt Options) *Store {
 	}
 }
 
-// Close ends all background work. Accounts must have been released.
+// Close stops all background work. Accounts must have been released.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -94,9 +93,9 @@ func (s *Store) Close() error {
 // Delivery returns the settings with which files are written.
 func (s *Store) Delivery() *delivery.Options { return s.env.Delivery }
 
-// CheckRoot tells what keeps the directory at root from being served as a
-// Maildir by this process, of the owner if that is not nil. One that is missing is made
-// when its first mail comes, if this process may.
+// CheckRoot returns what prevents the directory at root from being served by this process
+// as a Maildir, or, if owner is not nil, as that of the owner. A missing one is created
+// when its first mail arrives, so CheckRoot checks whether this process may create it.
 func CheckRoot(root string, owner *Owner) error {
 	if owner != nil {
 		if err := owner.served(root); err != nil {

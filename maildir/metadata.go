@@ -7,16 +7,16 @@ import (
 	"maildird/maildir/metadata"
 )
 
-// MetadataChange says which annotations of a mailbox, or with Mailbox "" of the
-// account, were changed or removed.
+// MetadataChange says which annotations of a mailbox or, if Mailbox is "", of the account,
+// were changed or removed.
 type MetadataChange struct {
-	By      any // who did it, as given to SetMetadata
+	By      any // who changed them, as passed to SetMetadata
 	Mailbox string
 	Entries []string
 }
 
-// Metadata returns the annotations of a mailbox, or with name "" those of the
-// account; folder.ErrNotFound if there is no such mailbox.
+// Metadata returns the annotations of a mailbox or, if name is "", those of the account. It
+// returns folder.ErrNotFound if there is no such mailbox.
 func (a *Account) Metadata(ctx context.Context, name string) (*metadata.Set, error) {
 	name, file := metadataFile(name)
 	box, err := a.Open(ctx, name)
@@ -33,11 +33,11 @@ func (a *Account) Metadata(ctx context.Context, name string) (*metadata.Set, err
 	return set, err
 }
 
-// specialUseEntry is tied to the attributes of the mailbox (RFC 6154 section 5.4).
+// specialUseEntry represents the attributes of the mailbox (RFC 6154 section 5.4).
 const specialUseEntry = "/private/specialuse"
 
-// setSpecialUse makes the change that is of the mailbox's attributes, unless the
-// others cannot be made, and returns those.
+// setSpecialUse makes the change that concerns the mailbox's attributes, unless the other
+// changes cannot be made, and returns the others.
 func (a *Account) setSpecialUse(ctx context.Context, box *Mailbox, name string, changes []metadata.Change) (others []metadata.Change, err error) {
 	var uses []string
 	asked := false
@@ -65,9 +65,9 @@ func (a *Account) setSpecialUse(ctx context.Context, box *Mailbox, name string, 
 	return others, err
 }
 
-// SetMetadata changes the annotations of a mailbox, or with name "" of the
-// account, all or none, durable on return. What changed about a mailbox gets a
-// mod-sequence (RFC 7162 section 3.1.2).
+// SetMetadata changes the annotations of a mailbox or, if name is "", of the account: all
+// or none, durable on return. A change of a mailbox's annotations gets a mod-sequence (RFC
+// 7162 section 3.1.2).
 func (a *Account) SetMetadata(ctx context.Context, by any, name string, changes []metadata.Change) error {
 	in, file := metadataFile(name)
 	box, err := a.Open(ctx, in)
@@ -85,10 +85,10 @@ func (a *Account) SetMetadata(ctx context.Context, by any, name string, changes 
 		return err
 	}
 	if file == metadata.Name {
-		if err := box.RaiseModSeq(ctx); err != nil { // the annotations are changed all the same
+		if err := box.RaiseModSeq(ctx); err != nil { // the annotations have been changed all the same
 			a.store.env.Log.Warn("changed annotations have no mod-sequence", "mailbox", box.Path(), "error", err)
 		}
-		name, _ = a.tree.Canonical(name) // it was opened by it
+		name, _ = a.tree.Canonical(name) // valid, since the mailbox was opened by that name
 	}
 	c := MetadataChange{By: by, Mailbox: name}
 	for _, one := range changes {
@@ -106,8 +106,8 @@ func (a *Account) SetMetadata(ctx context.Context, by any, name string, changes 
 	return nil
 }
 
-// metadataFile returns where annotations are: those of the account lie in
-// INBOX, which is the Maildir's root.
+// metadataFile returns where annotations are stored: those of the account are in INBOX,
+// which is the Maildir's root.
 func metadataFile(name string) (mailbox, file string) {
 	if name == "" {
 		return "INBOX", metadata.AccountName
@@ -115,8 +115,8 @@ func metadataFile(name string) (mailbox, file string) {
 	return name, metadata.Name
 }
 
-// OnMetadata has f called when SetMetadata changed annotations. f must not
-// block, nor call stop. After stop returned, a call may still be on its way.
+// OnMetadata arranges for f to be called after SetMetadata changed annotations. f must
+// neither block nor call stop. A call may still be in progress after stop has returned.
 func (a *Account) OnMetadata(f func(MetadataChange)) (stop func()) {
 	a.store.mu.Lock()
 	defer a.store.mu.Unlock()

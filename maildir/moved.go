@@ -8,14 +8,14 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// rootInterval is how often it is checked that the path of an account leads to
-// its Maildir, if no event tells of it.
+// rootInterval is how often it is checked that the path of an account leads to its Maildir,
+// since no event reports that.
 const rootInterval = time.Second
 
-// Moved tells whether the account's path leads to another Maildir by now, or
-// nowhere: it was moved away, removed, or replaced by a copy from a backup. What
-// is written from then on goes where nobody looks: who has the account must give
-// it back and open it anew. It looks once a second.
+// Moved reports whether the account's path now leads to a different Maildir, or nowhere,
+// because it was moved away, removed, or replaced by a copy from a backup. Anything written
+// after that goes where nobody looks: whoever has the account must release it and open it
+// again. Moved checks once a second.
 func (a *Account) Moved() bool {
 	now := a.store.env.Now().UnixNano()
 	last := a.looked.Load()
@@ -29,23 +29,22 @@ func (a *Account) Moved() bool {
 	return moved
 }
 
-// inPlace is Moved at this moment. A path that cannot be looked at counts as
-// what it was.
+// inPlace is Moved at this moment. If the path cannot be examined, it counts as unchanged.
 func (a *Account) inPlace() bool {
 	same, _, err := a.look()
 	return same || err != nil && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ENOTDIR)
 }
 
-// current tells whether who opens the account may have this one: its path leads to
-// the same directory, which is its owner's (nil: anybody's). A path that cannot be
-// looked at is opened anew, for the error.
+// current reports whether a caller that opens the account can have this one: its path leads
+// to the same directory, and that belongs to the owner (nil: anybody). If the path cannot
+// be examined, the account is opened again, for the error.
 func (a *Account) current(o *Owner) bool {
 	same, uid, err := a.look()
 	return err == nil && same && (o == nil || uid == o.UID)
 }
 
-// look tells whether the account's path leads to its Maildir, and whose what it
-// leads to is.
+// look reports whether the account's path leads to its Maildir, and the owner of what it
+// leads to.
 func (a *Account) look() (same bool, uid int, err error) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(a.path, &st); err != nil {

@@ -12,24 +12,23 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// openBox is a mailbox that is open, shared by all who have it. When the last
-// one gives it back it stays ready for a while, watched, so that the next one
-// need not read the folder again.
+// openBox is an open mailbox, shared by all who have it. When the last one releases it, it
+// stays ready and watched for a while, so that the next one need not read the folder again.
 type openBox struct {
 	a    *Account
 	id   dirfd.ID
 	name string // under which it was opened
 
-	done chan struct{} // closed when box or err is set
+	done chan struct{} // closed once box or err is set
 	box  *mailbox.Mailbox
 	err  error
 
-	checked atomic.Uint64 // Account.changes when name was seen to lead here
+	checked atomic.Uint64 // Account.changes when name was last found to lead here
 
 	// Guarded by store.mu.
 	refs    int
 	since   time.Time     // idle since
-	place   *list.Element // in store.idle, nil while somebody has it
+	place   *list.Element // in store.idle, nil while somebody has the box
 	closing bool
 	gone    chan struct{} // closed when the folder can be opened again
 }
@@ -50,9 +49,8 @@ type Mailbox struct {
 	once sync.Once
 }
 
-// Open opens the mailbox with this name (UTF-8, with the separator and prefix
-// that clients see); folder.ErrNotFound if there is none. Sessions that open
-// the same folder share it.
+// Open opens the mailbox with this name (UTF-8, with the separator and prefix that clients
+// see), or returns folder.ErrNotFound. Sessions that open the same folder share it.
 func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
 	for try := 1; ; try++ {
 		m, err := a.openOnce(ctx, name)
@@ -63,7 +61,7 @@ func (a *Account) Open(ctx context.Context, name string) (*Mailbox, error) {
 	}
 }
 
-// openTries is how often a folder that is replaced each time is opened anew.
+// openTries limits how often Open tries again if the folder is replaced each time.
 const openTries = 3
 
 func (a *Account) openOnce(ctx context.Context, name string) (*Mailbox, error) {
@@ -113,7 +111,7 @@ func (a *Account) openOnce(ctx context.Context, name string) (*Mailbox, error) {
 		}
 		if b.err != nil {
 			b.release()
-			if ended(b.err) && ctx.Err() == nil { // whoever opened it went away
+			if ended(b.err) && ctx.Err() == nil { // the caller that was opening it gave up
 				continue
 			}
 			_ = dir.Close()
@@ -129,9 +127,9 @@ func (a *Account) openOnce(ctx context.Context, name string) (*Mailbox, error) {
 	}
 }
 
-// open reads the folder dir, which the box then owns. After an error, also of a panic,
-// which ends one session and not the mailbox, those who wait for it get the error, and
-// who comes later opens it anew.
+// open reads the folder dir, of which the box takes ownership. After an error, including a
+// panic, which ends one session but not the mailbox, those who wait for the box get the
+// error, and later callers open the folder again.
 func (b *openBox) open(ctx context.Context, dir *dirfd.Dir) {
 	b.err = errPanicked
 	defer func() {
@@ -156,8 +154,8 @@ func (b *openBox) open(ctx context.Context, dir *dirfd.Dir) {
 
 var errPanicked = errors.New("internal error: a panic in the middle of opening")
 
-// named returns the box that a name is known to lead to, with a reference; nil
-// if that has to be looked up.
+// named returns the box that a name is known to lead to, with a reference; nil if the name
+// has to be looked up.
 func (a *Account) named(name string) *openBox {
 	s := a.store
 	s.mu.Lock()
@@ -176,8 +174,8 @@ func (a *Account) named(name string) *openBox {
 	return b
 }
 
-// remember notes that the box's name leads to it, if nothing happened since
-// changes was read that could have changed that.
+// remember records that the box's name leads to it, unless something that may have changed
+// that has happened since changes was read.
 func (b *openBox) remember(changes uint64) {
 	a := b.a
 	a.store.mu.Lock()
@@ -188,8 +186,8 @@ func (b *openBox) remember(changes uint64) {
 	}
 }
 
-// leadsHere tells whether the box's name still leads to its folder. Where
-// events tell of all that could change that, it is looked up after one only.
+// leadsHere reports whether the box's name still leads to its folder. If events report
+// everything that could change that, the name is looked up only after one.
 func (b *openBox) leadsHere() bool {
 	a := b.a
 	changes := a.changes.Load()
@@ -212,13 +210,13 @@ func (b *openBox) hold() {
 	}
 }
 
-// taken says what take found.
+// taken is the result of take.
 type taken uint8
 
 const (
-	sharing taken = iota // the box is open, or another one opens it; the caller has a reference
-	opening              // the box is new, and for the caller to open
-	closing              // the box is given up; the caller waits
+	sharing taken = iota // the box is open, or another caller is opening it; the caller has a reference
+	opening              // the box is new, and the caller has to open it
+	closing              // the box is being closed; the caller has to wait
 )
 
 func (a *Account) take(id dirfd.ID, name string) (b *openBox, how taken) {
@@ -238,14 +236,14 @@ func (a *Account) take(id dirfd.ID, name string) (b *openBox, how taken) {
 	return b, sharing
 }
 
-// fits tells whether who opens the folder under a name can share the box: it
-// ended if its name leads elsewhere by now, or its UIDs are others.
+// fits reports whether a caller that opens the folder under a name can share the box. It
+// cannot if the box has ended because its name leads elsewhere by now, or its UIDs are
+// different.
 func (b *openBox) fits(name string) bool {
 	return !b.box.Replaced() && (b.name == name || b.a.leadsTo(b.name, b.id))
 }
 
-// retire ends the box for those who have it, so that the folder can be opened
-// anew.
+// retire ends the box for those who have it, so that the folder can be opened again.
 func (b *openBox) retire() {
 	s := b.a.store
 	s.mu.Lock()
@@ -262,7 +260,7 @@ func (b *openBox) retire() {
 	s.mu.Unlock()
 }
 
-// leave lets the folder be opened again. store.mu is held.
+// leave allows the folder to be opened again. store.mu is held.
 func (b *openBox) leave() {
 	if b.a.boxes[b.id] == b {
 		delete(b.a.boxes, b.id)
@@ -273,7 +271,7 @@ func (b *openBox) leave() {
 	close(b.gone)
 }
 
-// Release gives the mailbox back. Its views must be closed.
+// Release releases the mailbox. Its views must be closed.
 func (m *Mailbox) Release() { m.once.Do(m.b.release) }
 
 func (b *openBox) release() {
@@ -298,8 +296,8 @@ func (b *openBox) release() {
 	b.close(retired)
 }
 
-// close gives up a box that nobody has, and that is marked as closing. One that
-// was retired has left already.
+// close closes a box that nobody has, and that is marked as closing. A box that was retired
+// has already left.
 func (b *openBox) close(retired bool) {
 	s := b.a.store
 	if b.err == nil {
@@ -337,7 +335,7 @@ func (s *Store) sweep() {
 	}
 }
 
-// shrink closes the mailboxes that were idle longest until at most most are
+// shrink closes the mailboxes that were idle for the longest time, until at most most are
 // left, none of them idle since before then.
 func (s *Store) shrink(most int, then time.Time) {
 	for {

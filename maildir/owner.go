@@ -16,10 +16,10 @@ type Owner struct {
 	Home     string // "" if there is none
 }
 
-// openOrMake opens the owner's Maildir, and makes it if it is missing. The
-// owner may be hostile, and have put symbolic links to others' directories
-// where root is to read and write: what is opened has to be his, and nothing is
-// made behind a link of his.
+// openOrMake opens the owner's Maildir, and creates it if it is missing. The owner may be
+// hostile, and may have put symbolic links to other users' directories where root would
+// read and write: what is opened must belong to the owner, and nothing is created behind a
+// link of theirs.
 func (o *Owner) openOrMake(path string) (*dirfd.Dir, error) {
 	if err := o.served(path); err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func (o *Owner) openOrMake(path string) (*dirfd.Dir, error) {
 	return root, nil
 }
 
-// served tells that the owner is one whose mail is not served.
+// served returns an error if the owner is a user whose mail is not served.
 func (o *Owner) served(path string) error {
 	if o.UID <= 0 {
 		return fmt.Errorf("%s: mail of the system user %d is not served", path, o.UID)
@@ -54,7 +54,7 @@ func (o *Owner) check(d *dirfd.Dir) error {
 	return o.owns(d.Path(), st.UID)
 }
 
-// owns tells that a directory of the user uid is not the owner's.
+// owns returns an error if a directory of the user uid does not belong to the owner.
 func (o *Owner) owns(path string, uid uint32) error {
 	if int64(uid) != int64(o.UID) {
 		return fmt.Errorf("%s belongs to the system user %d, not to %d as in the users file", path, uid, o.UID)
@@ -62,8 +62,8 @@ func (o *Owner) owns(path string, uid uint32) error {
 	return nil
 }
 
-// make makes the Maildir, and the directories above it that are missing: in the
-// home directory as the owner's, elsewhere as ones that others may pass.
+// make creates the Maildir and the missing directories above it: in the home directory they
+// belong to the owner, elsewhere others may pass through them.
 func (o *Owner) make(path string) (*dirfd.Dir, error) {
 	above, missing := filepath.Dir(path), []string{filepath.Base(path)}
 	if rest, ok := strings.CutPrefix(path, filepath.Clean(o.Home)+"/"); ok && filepath.IsAbs(o.Home) {
@@ -86,7 +86,7 @@ func (o *Owner) make(path string) (*dirfd.Dir, error) {
 	return d, nil
 }
 
-// enter opens a directory, and makes it, durably, if it is missing.
+// enter opens a directory, and creates it, durably, if it is missing.
 func (o *Owner) enter(d *dirfd.Dir, name string) (*dirfd.Dir, error) {
 	sub, err := d.OpenDir(name)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -101,7 +101,7 @@ func (o *Owner) enter(d *dirfd.Dir, name string) (*dirfd.Dir, error) {
 	}
 	if err := d.Sync(); err != nil {
 		_ = sub.Close()
-		_ = d.RemoveDir(name) // who finds it takes it for durable
+		_ = d.RemoveDir(name) // otherwise, whoever finds it would assume that it is durable
 		return nil, err
 	}
 	return sub, nil

@@ -14,9 +14,9 @@ import (
 	"maildird/maildir/folder"
 )
 
-// openRoot opens the Maildir and makes it, with its standard folders, if
-// there is none. Several programs may do so at once: all wait until one has
-// made it, or until the end of ctx.
+// openRoot opens the Maildir, and creates it with its default folders if there is none.
+// Several programs may do so at once: all of them wait until one has created it, or until
+// ctx ends.
 func openRoot(ctx context.Context, opt AccountOptions) (*dirfd.Dir, error) {
 	open := openOrMake
 	if opt.Owner != nil {
@@ -28,8 +28,8 @@ func openRoot(ctx context.Context, opt AccountOptions) (*dirfd.Dir, error) {
 	}
 	root.Before(opt.before)
 	if _, err = root.Lstat("cur"); errors.Is(err, fs.ErrNotExist) {
-		// Durable before it is a Maildir, so that whoever finds one can tell
-		// of mail in it at once.
+		// It is durable before it becomes a Maildir, so that whoever finds a Maildir can
+		// immediately acknowledge mail in it.
 		if err = syncAbove(opt.Root); err == nil {
 			err = folder.Provision(ctx, root, opt.Folder, opt.Defaults)
 		}
@@ -55,9 +55,9 @@ func openOrMake(path string) (*dirfd.Dir, error) {
 	return dirfd.Open(path)
 }
 
-// MakeDirs creates a directory and those above it that are missing, each
-// one durable before another is made in it. One that is there may have been
-// made by another program just now, so it is synced as well.
+// MakeDirs creates a directory and the missing directories above it, each of them durable
+// before another is created in it. An existing directory may just have been created by
+// another program, so it is synced too.
 func MakeDirs(path string, mode fs.FileMode) error {
 	err := makeDurably(path, mode)
 	if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
@@ -69,8 +69,9 @@ func MakeDirs(path string, mode fs.FileMode) error {
 	return err
 }
 
-// makeDurably makes a directory, which may be there, and its name durable. If that fails
-// it is removed again: another sync may say that all is well and be wrong.
+// makeDurably creates a directory, which may exist already, and makes its name durable. If
+// that fails, it removes the directory again, because a second sync may wrongly report
+// success.
 func makeDurably(path string, mode fs.FileMode) error {
 	made := os.Mkdir(path, mode)
 	if made != nil && !errors.Is(made, fs.ErrExist) {
@@ -83,7 +84,8 @@ func makeDurably(path string, mode fs.FileMode) error {
 	return err
 }
 
-// MayMakeDirs tells why this process has no right to do what MakeDirs does for path.
+// MayMakeDirs returns why this process has no right to do what MakeDirs does for path, or
+// nil.
 func MayMakeDirs(path string) error {
 	above := filepath.Dir(path)
 	err := unix.Faccessat(unix.AT_FDCWD, above, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
@@ -96,7 +98,8 @@ func MayMakeDirs(path string) error {
 	return nil
 }
 
-// MayWrite tells why this process has no right to make and remove files in a directory.
+// MayWrite returns why this process has no right to create and remove files in a directory,
+// or nil.
 func MayWrite(dir string) error {
 	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.R_OK|unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
 		return fmt.Errorf("read and write in %s: %w", dir, err)

@@ -2,12 +2,12 @@ package maildir
 
 import "time"
 
-// mostResting is how many accounts that nobody has stay open all the same, with
-// the directories of their INBOX: mail often comes for those who had some a
-// moment ago. Each takes five descriptors.
+// mostResting is how many accounts that nobody has are kept open, with the directories of
+// their INBOX, because mail often arrives for users that received some a moment ago. Each
+// uses five descriptors.
 const mostResting = 64
 
-// hold takes a reference. store.mu is held.
+// hold adds a reference. store.mu is held.
 func (a *Account) hold() {
 	a.refs++
 	if a.rest != nil {
@@ -16,8 +16,8 @@ func (a *Account) hold() {
 	}
 }
 
-// putToRest keeps an account open that nobody has any more, if whoever asks for
-// its path would get it. store.mu is held.
+// putToRest keeps an account open that nobody has any more, if it is the one that the next
+// caller would get. store.mu is held.
 func (a *Account) putToRest() bool {
 	s := a.store
 	if a.refs > 0 || len(a.boxes) > 0 || s.accounts[a.path] != a || s.closed || s.most <= 0 {
@@ -29,7 +29,7 @@ func (a *Account) putToRest() bool {
 	return true
 }
 
-// endRest closes the accounts that were unused longest until at most most are
+// endRest closes the accounts that were unused for the longest time, until at most most are
 // left, none of them unused since before then.
 func (s *Store) endRest(most int, then time.Time) {
 	for {

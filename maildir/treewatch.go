@@ -12,26 +12,26 @@ import (
 )
 
 const (
-	// treeInterval is how often an account's folders are looked at for those
-	// who asked by OnTreeChange, where events do not tell of all of them: below
-	// the root in the layout "fs", or anywhere without events.
+	// treeInterval is how often an account's folders are checked on behalf of OnTreeChange
+	// if events do not report all changes: below the root in the layout "fs", or everywhere
+	// without events.
 	treeInterval = 2 * time.Second
-	// treeSettles is how long the making of a folder may take: the event comes
-	// with its directory, which is no mailbox before it has a cur.
+	// treeSettles is how long creating a folder may take: the event reports the creation of
+	// its directory, which is not a mailbox until it has a cur.
 	treeSettles = time.Second
 )
 
-// treeWatch tells those who asked that the account's folders or subscriptions
-// may have changed. Guarded by store.mu.
+// treeWatch calls the functions passed to OnTreeChange when the account's folders or
+// subscriptions may have changed. It is guarded by store.mu.
 type treeWatch struct {
 	listeners map[*func()]struct{}
 	later     *time.Timer // calls them once more; nil before the first change
 	ticking   chan struct{}
 }
 
-// OnTreeChange has f called when folders or subscriptions of the account may
-// have changed, by whomever. f is called from other goroutines and must neither
-// block nor call stop. After stop returned, a call may still be on its way.
+// OnTreeChange arranges for f to be called when folders or subscriptions of the account may
+// have changed, whoever changed them. f is called from other goroutines and must neither
+// block nor call stop. A call may still be in progress after stop has returned.
 func (a *Account) OnTreeChange(f func()) (stop func()) {
 	a.watching.Do(a.watchRoot)
 	s, t := a.store, &a.treeWatch
@@ -76,8 +76,8 @@ func (a *Account) tick(ended <-chan struct{}) {
 	}
 }
 
-// rootEvent takes an event of the account's root directory. Of what comes and
-// goes there, which is INBOX too, most are locks.
+// rootEvent handles an event of the account's root directory, which is also INBOX. Most
+// events there are about locks.
 func (a *Account) rootEvent(ev watch.Event) {
 	if !a.flat || ev.Op == watch.Lost || strings.HasPrefix(ev.Name, ".") || ev.Name == "cur" || ev.Name == "new" {
 		a.namesChanged()
@@ -87,15 +87,15 @@ func (a *Account) rootEvent(ev watch.Event) {
 	}
 }
 
-// keptByServers tells whether a name in the root is that of a file that changes
-// with the mail of INBOX, and says nothing of folders.
+// keptByServers reports whether a name in the root is that of a file that changes with the
+// mail of INBOX, and is unrelated to folders.
 func keptByServers(name string) bool {
 	return strings.HasPrefix(name, "dovecot") || strings.HasPrefix(name, "maildird-") || strings.HasSuffix(name, ".lock") ||
 		strings.HasPrefix(name, "maildirsize")
 }
 
-// treeChanged calls those who asked, and once more when what happens now has
-// settled.
+// treeChanged calls the functions passed to OnTreeChange, and calls them once more after
+// what is happening now has settled.
 func (a *Account) treeChanged() {
 	a.store.mu.Lock()
 	if t := &a.treeWatch; t.later != nil {
@@ -119,24 +119,23 @@ func (a *Account) tellTree() {
 	}
 }
 
-// FolderID tells one folder from another, whatever it is called.
+// FolderID identifies a folder, whatever its name.
 type FolderID struct {
 	id       dirfd.ID
 	validity uint32 // 0: it had none yet
 }
 
-// Same tells whether both are of one folder: that a directory's number is given
-// to another one when it is removed does not count.
+// Same reports whether both identify the same folder, even though the inode number of a
+// removed directory may be reused.
 func (f FolderID) Same(other FolderID) bool {
 	return f.id == other.id && f.id != dirfd.ID{} && (f.validity == other.validity || f.validity == 0 || other.validity == 0)
 }
 
-// Place is where a folder is, without its UIDVALIDITY: those that are the same have
-// the same place.
+// Place returns the FolderID without its UIDVALIDITY: folders that are the same have the
+// same place.
 func (f FolderID) Place() FolderID { return FolderID{id: f.id} }
 
-// FolderID returns the identity of the mailbox with this name;
-// folder.ErrNotFound if there is none.
+// FolderID returns the identity of the mailbox with this name, or folder.ErrNotFound.
 func (a *Account) FolderID(name string) (FolderID, error) {
 	dir, err := a.tree.OpenDir(name)
 	if err != nil {
@@ -147,14 +146,15 @@ func (a *Account) FolderID(name string) (FolderID, error) {
 	return f, errors.Join(err, dir.Close())
 }
 
-// Create makes a mailbox, as folder.Tree.Create.
+// Create creates a mailbox, like folder.Tree.Create.
 func (a *Account) Create(ctx context.Context, name string, specialUse []string) error {
 	err := a.tree.Create(ctx, name, specialUse)
 	a.treeChanged()
 	return err
 }
 
-// SetSubscribed subscribes to a name or ends that, as folder.Tree.SetSubscribed.
+// SetSubscribed subscribes to a name or unsubscribes from it, like
+// folder.Tree.SetSubscribed.
 func (a *Account) SetSubscribed(ctx context.Context, name string, on bool) error {
 	err := a.tree.SetSubscribed(ctx, name, on)
 	a.treeChanged()

@@ -1,12 +1,12 @@
-// Package accesskey keeps the mailbox access keys of URLAUTH (RFC 4467): the
-// secret that the authorisation in URLs of one mailbox is made with.
+// Package accesskey stores the mailbox access keys of URLAUTH (RFC 4467): the secret with
+// which the authorisation in URLs of a mailbox is computed.
 //
-// It is a plain file, "maildird-urlauth" in the mailbox's folder, which thus
-// goes with the mailbox when it is deleted. Only its owner can read it. Its line
-// is "INTERNAL" and 64 hexadecimal digits; others mean nothing. It is never
-// written in place. Without it, or when it is damaged, no URL of the mailbox is
-// valid, and the next one that is authorised makes another key. Snapshots leave
-// it out: a restored mailbox would take URLs again that were revoked meanwhile.
+// A key is stored in a text file, "maildird-urlauth" in the mailbox's folder, so it is
+// deleted together with the mailbox. Only the owner can read the file. Its line is
+// "INTERNAL" and 64 hexadecimal digits; other lines are ignored. It is never written in
+// place. If it is missing or damaged, no URL of the mailbox is valid, and the next
+// authorisation of a URL creates a new key. Snapshots do not include it: otherwise, a
+// restored mailbox would accept URLs that were revoked meanwhile.
 package accesskey
 
 import (
@@ -21,16 +21,16 @@ import (
 )
 
 const (
-	// Name is the file.
+	// Name is the name of the file.
 	Name = "maildird-urlauth"
-	// keySize is the octets of a key: twice what RFC 4467 section 2.2 asks for.
+	// keySize is the length of a key in octets: twice what RFC 4467 section 2.2 requires.
 	keySize = 32
 
 	mechanism = "INTERNAL "
 	maxFile   = 1 << 10
 )
 
-// Read returns the key of the mailbox whose folder this is, nil if it has none.
+// Read returns the key of the mailbox with this folder, nil if it has none.
 func Read(folder *dirfd.Dir) ([]byte, error) {
 	f, err := folder.Open(Name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, dirfd.ErrNotRegular) {
@@ -53,8 +53,8 @@ func Read(folder *dirfd.Dir) ([]byte, error) {
 	return nil, nil
 }
 
-// Make returns the key, and makes one, durable on return with fsync, if there
-// is none. Of several processes that do so at once all get the same.
+// Make returns the key. If there is none it creates one, durable on return with fsync.
+// Several processes that do so at once all get the same key.
 func Make(folder *dirfd.Dir, fsync bool) ([]byte, error) {
 	for range tries {
 		key, err := Read(folder)
@@ -64,7 +64,7 @@ func Make(folder *dirfd.Dir, fsync bool) ([]byte, error) {
 		if err := create(folder, fsync); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		} else if errors.Is(err, fs.ErrExist) {
-			// Somebody was faster, or what is there is no key.
+			// Somebody was faster, or what is there is not a key.
 			if key, err := Read(folder); key != nil || err != nil {
 				return key, err
 			}
@@ -78,7 +78,7 @@ func Make(folder *dirfd.Dir, fsync bool) ([]byte, error) {
 
 const tries = 10
 
-// create makes the file, whole, or gives fs.ErrExist.
+// create creates the complete file, or returns fs.ErrExist.
 func create(folder *dirfd.Dir, fsync bool) error {
 	rights, err := folder.Rights()
 	if err != nil {
@@ -101,7 +101,7 @@ func create(folder *dirfd.Dir, fsync bool) error {
 	return errors.Join(err, f.Close())
 }
 
-// Remove takes the key away, durable on return with fsync.
+// Remove removes the key, durable on return with fsync.
 func Remove(folder *dirfd.Dir, fsync bool) error {
 	err := folder.RemoveAll(Name)
 	if errors.Is(err, fs.ErrNotExist) {

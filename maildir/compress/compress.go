@@ -1,7 +1,6 @@
-// Package compress reads and writes message files that are compressed as a
-// whole, as Dovecot's mail-compression plugin ("zlib") leaves them. Nothing in
-// the name of such a file tells: its first bytes do. "S=" and "W=" in the name
-// are sizes of the plain message.
+// Package compress reads and writes message files that are compressed as a whole, as by
+// Dovecot's mail-compression plugin ("zlib"). The name of such a file does not show it, but
+// its first bytes do. "S=" and "W=" in the name are sizes of the uncompressed message.
 package compress
 
 import (
@@ -12,11 +11,11 @@ import (
 	"slices"
 )
 
-// Format is how a file is compressed.
+// Format is a compression format.
 type Format uint8
 
-// The formats. Gzip and Zstd are read and written, LZ4 (in Dovecot's own
-// framing) and Bzip2 are read only.
+// The formats. Gzip and Zstd can be read and written; LZ4 (in Dovecot's own framing) and
+// Bzip2 can only be read.
 const (
 	None Format = iota
 	Gzip
@@ -29,7 +28,7 @@ var names = []string{"", "gzip", "zstd", "lz4", "bzip2"}
 
 func (f Format) String() string { return names[f] }
 
-// ParseFormat reads the name of a format that can be written; "" is None.
+// ParseFormat parses the name of a format that can be written; "" is None.
 func ParseFormat(name string) (Format, error) {
 	if i := slices.Index(names[:LZ4], name); i >= 0 {
 		return Format(i), nil
@@ -37,7 +36,7 @@ func ParseFormat(name string) (Format, error) {
 	return None, fmt.Errorf(`%q is not "", "gzip" or "zstd"`, name)
 }
 
-// magics are the beginnings by which Dovecot (lib-compression) tells formats.
+// magics are the prefixes by which Dovecot (lib-compression) recognises formats.
 var magics = []struct {
 	Format
 	begin []byte
@@ -48,14 +47,14 @@ var magics = []struct {
 	{Bzip2, []byte("BZh")},
 }
 
-// MagicLen is how many of the first bytes of a file Detect wants to see.
+// MagicLen is how many of the first bytes of a file Detect needs.
 const MagicLen = 16
 
-// bzip2Block stands behind the digit that follows "BZh".
+// bzip2Block follows the digit after "BZh".
 const bzip2Block = "1AY&SY"
 
-// Detect tells the format of a file by its first bytes. No mail begins so:
-// none of them can begin a header field.
+// Detect determines the format of a file from its first bytes. No mail starts with these
+// bytes, because none of them can start a header field.
 func Detect(begin []byte) Format {
 	for _, m := range magics {
 		if !bytes.HasPrefix(begin, m.begin) {
@@ -69,24 +68,25 @@ func Detect(begin []byte) Format {
 	return None
 }
 
-// Limit is the longest text that a compressed file may have, in bytes: a few
-// kilobytes can claim to hold any amount.
+// Limit is the maximum length in bytes of a compressed file's text: a few kilobytes can
+// expand to any amount.
 const Limit = 1 << 30
 
-// Errors of reading.
+// Errors from reading.
 var (
 	ErrDamaged = errors.New("compressed file is damaged")
 	ErrTooBig  = errors.New("compressed file is too big when decompressed")
 )
 
-// Plain is the decompressed text of a file. Close it. Safe for concurrent use.
+// Plain is the decompressed text of a file, to be closed after use. It is safe for
+// concurrent use.
 type Plain struct {
 	io.ReaderAt
 	Size  int64
 	close func() error
 }
 
-// Close gives back what holds the text.
+// Close releases the memory or the temporary file of the text.
 func (p *Plain) Close() error {
 	if p.close == nil {
 		return nil
@@ -94,10 +94,10 @@ func (p *Plain) Close() error {
 	return p.close()
 }
 
-// Open decompresses the file of size bytes. The text is held in memory, or, if
-// it is long, in a nameless temporary file that takes its size of scratch. nil:
-// it is not compressed. Errors are ErrDamaged, ErrTooBig for a text of more than
-// limit bytes, ErrScratch, and those of reading and of the temporary file.
+// Open decompresses the file of size bytes. The text is held in memory or, if it is long,
+// in a nameless temporary file whose size counts in scratch. Open returns nil if the file
+// is not compressed. Errors are ErrDamaged, ErrTooBig for a text of more than limit bytes,
+// ErrScratch, and those of reading and of the temporary file.
 func Open(file io.ReaderAt, size, limit int64, scratch *Scratch) (*Plain, error) {
 	var begin [MagicLen]byte
 	n, err := file.ReadAt(begin[:min(size, MagicLen)], 0)
@@ -125,7 +125,7 @@ func Open(file io.ReaderAt, size, limit int64, scratch *Scratch) (*Plain, error)
 	return p, nil
 }
 
-// source keeps an error of reading the file apart from those of its contents.
+// source distinguishes errors from reading the file from errors in its contents.
 type source struct {
 	io.Reader
 	err error
@@ -139,7 +139,7 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// explain tells what an error of decompression means.
+// explain returns what an error from decompression means.
 func (s *source) explain(err error) error {
 	if s.err != nil {
 		return s.err

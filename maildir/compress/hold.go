@@ -9,7 +9,7 @@ import (
 	"maildird/maildir/nameless"
 )
 
-// inMemory is the longest text that is held in memory.
+// inMemory is the length in bytes of the longest text that is held in memory.
 const inMemory = 256 << 10
 
 // hold reads r, which decompresses src, to its end.
@@ -38,8 +38,8 @@ func hold(r io.Reader, src *source, scratch *Scratch) (*Plain, error) {
 	return &Plain{ReaderAt: file, Size: n, close: release}, nil
 }
 
-// copyPlain is io.Copy that tells errors of the file from those of the text. It
-// takes n bytes of scratch.
+// copyPlain is io.Copy, except that it distinguishes errors of the file from those of the
+// text. It takes n bytes of scratch.
 func copyPlain(file *os.File, r io.Reader, src *source, scratch *Scratch) (n int64, err error) {
 	buf := make([]byte, 64<<10)
 	for {

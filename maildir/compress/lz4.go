@@ -8,20 +8,20 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// Dovecot frames LZ4 blocks in its own way (lib-compression/iostream-lz4.h): the
-// magic, the length of the longest decompressed block, then each block behind
-// its length; the lengths are 32 bits, big-endian.
+// Dovecot has its own framing for LZ4 blocks (lib-compression/iostream-lz4.h): the magic,
+// the length of the longest decompressed block, then each block preceded by its length;
+// lengths have 32 bits, big-endian.
 const (
 	lz4Magic    = "Dovecot-LZ4\x0d\x2a\x9b\xc5"
-	lz4MaxBlock = 64 << 10 // what Dovecot writes, and all that it reads
+	lz4MaxBlock = 64 << 10 // what Dovecot writes, and the most that it reads
 )
 
-// lz4Reader reads blocks one after the other, each of which is held in memory.
+// lz4Reader reads blocks one after another, and holds each of them in memory.
 type lz4Reader struct {
 	src  io.Reader
 	in   []byte
 	room []byte // for one block
-	out  []byte // of it, not read yet
+	out  []byte // the part of it that was not read yet
 }
 
 var errLZ4 = errors.New("bad lz4 block")
@@ -53,7 +53,7 @@ func (r *lz4Reader) Read(p []byte) (int, error) {
 func (r *lz4Reader) block() error {
 	var head [4]byte
 	if _, err := io.ReadFull(r.src, head[:]); err != nil {
-		return err // io.EOF, if nothing of it is there
+		return err // io.EOF if there is no other block
 	}
 	size := binary.BigEndian.Uint32(head[:])
 	if size == 0 || int64(size) > int64(lz4.CompressBlockBound(len(r.room))) {

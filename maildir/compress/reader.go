@@ -10,7 +10,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// newReader returns what decompresses r.
+// newReader returns a reader that decompresses r.
 func newReader(r io.Reader, f Format) (io.ReadCloser, error) {
 	switch f {
 	case Gzip:
@@ -24,13 +24,13 @@ func newReader(r io.Reader, f Format) (io.ReadCloser, error) {
 	}
 }
 
-// Readers keep their tables; what a file needs is small beside them.
+// Readers keep their tables, which are large compared with what one file needs.
 var (
 	gzipReaders sync.Pool
 	zstdReaders sync.Pool
 )
 
-// gzipReader goes back to its pool when it is closed.
+// gzipReader returns to its pool when it is closed.
 type gzipReader struct{ *gzip.Reader }
 
 func pooledGzip(r io.Reader) (io.ReadCloser, error) {
@@ -54,11 +54,10 @@ func (z gzipReader) Close() error {
 	return err
 }
 
-// maxWindow is the most memory that a zstd file can ask for: the levels up to
-// 19 need 8 MiB.
+// maxWindow limits the memory that a zstd file can require: the levels up to 19 need 8 MiB.
 const maxWindow = 16 << 20
 
-// zstdReader goes back to its pool when it is closed.
+// zstdReader returns to its pool when it is closed.
 type zstdReader struct{ *zstd.Decoder }
 
 func pooledZstd(r io.Reader) (io.ReadCloser, error) {
@@ -69,7 +68,7 @@ func pooledZstd(r io.Reader) (io.ReadCloser, error) {
 		}
 		return zstdReader{z}, nil
 	}
-	// Without concurrency there are no goroutines that would have to be ended.
+	// Without concurrency, there are no goroutines that would have to be stopped.
 	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 	if err != nil {
 		return nil, err

@@ -5,23 +5,22 @@ import (
 	"sync/atomic"
 )
 
-// ScratchLimit is what the temporary files of one account's open messages may
-// take together, in bytes: two texts of Limit.
+// ScratchLimit is the maximum total size in bytes of the temporary files of one account's
+// open messages: two texts of Limit.
 const ScratchLimit = 2 * Limit
 
-// ErrScratch says that the long compressed messages that are open take all the
-// room that temporary files may have. It is there again when one is closed.
+// ErrScratch means that the long compressed messages that are open use all the space
+// allowed for temporary files. Closing one makes room again.
 var ErrScratch = errors.New("too many long compressed messages are open at once")
 
-// Scratch bounds temporary files: a message of a few kilobytes can claim a
-// gigabyte, and each session can open one. A nil Scratch has no bound. Safe for
-// concurrent use.
+// Scratch limits temporary files: a message of a few kilobytes can expand to a gigabyte,
+// and each session can open one. A nil Scratch has no limit. It is safe for concurrent use.
 type Scratch struct {
 	limit int64
 	used  atomic.Int64
 }
 
-// NewScratch bounds temporary files to limit bytes.
+// NewScratch returns a Scratch that limits temporary files to a total of limit bytes.
 func NewScratch(limit int64) *Scratch { return &Scratch{limit: limit} }
 
 func (s *Scratch) take(n int64) error {

@@ -8,14 +8,14 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Writer compresses what is written to it. Close ends the file; then, or after
+// Writer compresses what is written to it. Close completes the file; after that, or after
 // Discard, the Writer must not be used any more.
 type Writer struct {
 	encoder
 	pool *sync.Pool
 }
 
-// encoder is what the libraries' writers have in common.
+// encoder is the common interface of the libraries' writers.
 type encoder interface {
 	io.WriteCloser
 	Reset(io.Writer)
@@ -23,7 +23,7 @@ type encoder interface {
 
 var gzipWriters, zstdWriters sync.Pool
 
-// NewWriter returns a Writer to w of a format that is Gzip or Zstd.
+// NewWriter returns a Writer to w. f is Gzip or Zstd.
 func NewWriter(w io.Writer, f Format) (*Writer, error) {
 	pool := &gzipWriters
 	if f == Zstd {
@@ -50,7 +50,7 @@ func (w *Writer) Close() error {
 	return err
 }
 
-// Discard gives the file up.
+// Discard abandons the file.
 func (w *Writer) Discard() {
 	if w.pool != nil {
 		w.Reset(io.Discard)

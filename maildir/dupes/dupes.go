@@ -1,9 +1,9 @@
-// Package dupes finds messages that lie in a folder under several names: with
-// the same base and different flags, or in new/ and cur/ at once.
+// Package dupes finds messages that have several names in a folder: with the same base and
+// different flags, or in new/ and cur/ at the same time.
 //
-// A copy made by several passes of rsync is full of them, and two programs that
-// rename one message at the same moment leave one now and then. A server that
-// meets them takes them for different messages.
+// A copy made by several passes of rsync is full of these, and two programs that rename a
+// message at the same moment occasionally leave one. A server treats them as different
+// messages.
 package dupes
 
 import (
@@ -31,15 +31,15 @@ type File struct {
 
 func (f File) String() string { return f.Part + "/" + f.Name }
 
-// Group is the names with one base, the one to keep first.
+// Group is the names that have one base, the one to keep first.
 type Group struct {
 	Base  string
 	Files []File
 }
 
-// Find gives the groups of two files and more in a folder, sorted by base. It
-// remembers eight bytes for each message. Names that others change meanwhile
-// may be missed, and are never given though they are gone.
+// Find returns the groups of two or more files in a folder, sorted by base. It uses eight
+// bytes of memory for each message. Names that others change meanwhile may be missed, but
+// names that are gone are never returned.
 func Find(folder *dirfd.Dir) ([]Group, error) {
 	seed := maphash.MakeSeed()
 	var hashes []uint64
@@ -110,8 +110,7 @@ func each(folder *dirfd.Dir, f func(part string, raw []byte)) error {
 	return nil
 }
 
-// present looks the files of a group up, drops those that are not there and
-// sorts the rest.
+// present looks up the files of a group, drops those that do not exist, and sorts the rest.
 func present(folder *dirfd.Dir, g Group) (Group, error) {
 	var kept []File
 	for _, f := range g.Files {
@@ -126,7 +125,7 @@ func present(folder *dirfd.Dir, g Group) (Group, error) {
 		kept = append(kept, f)
 	}
 	slices.SortFunc(kept, compare)
-	// A directory that changes while it is listed can give a name twice.
+	// A directory that changes while it is being listed may return a name twice.
 	g.Files = slices.CompactFunc(kept, func(a, b File) bool { return a.String() == b.String() })
 	return g, nil
 }
@@ -142,14 +141,13 @@ func lstat(folder *dirfd.Dir, f File) (dirfd.Stat, error) {
 
 // compare puts the name to keep first.
 //
-// In a copy, the time of the last status change (ctime) is when the copying
-// program gave the file its name, which then was the message's name at the
-// source: the youngest is what the message was called last. Nothing else in the
-// copy tells that; the modification time is the same for all. Where the copy
-// was copied again and the times are equal: cur before new, where messages do
-// not go back to; a name without T before one with it, since a message that is
-// not deleted can be deleted again, but not the reverse; and more flags before
-// fewer.
+// In a copy, the time of the last status change (ctime) is when the copying program gave
+// the file its name, which was the message's name at the source at that time: the most
+// recent one is the message's last name. Nothing else in the copy shows that; the
+// modification time is the same for all of them. If the copy was copied again and the times
+// are equal, cur comes before new, since messages do not go back there; a name without T
+// comes before one with it, since a message that is not deleted can be deleted again, but
+// not the reverse; and more flags come before fewer.
 func compare(a, b File) int {
 	flags := func(f File) filename.Flags { return filename.FlagsOf(f.Name) }
 	return cmp.Or(
@@ -162,7 +160,7 @@ func compare(a, b File) int {
 	)
 }
 
-// Same tells whether two files hold the same bytes.
+// Same reports whether two files have the same content.
 func Same(folder *dirfd.Dir, a, b File) (bool, error) {
 	if a.ID() == b.ID() {
 		return true, nil
@@ -216,7 +214,7 @@ func sameBytes(x, y io.Reader) (bool, error) {
 	}
 }
 
-// Whole tells whether the size in the name, if there is one, is the file's.
+// Whole reports whether the size in the name, if there is one, is that of the file.
 func (f File) Whole() bool {
 	size, _ := filename.Sizes(filename.Base(f.Name))
 	return size < 0 || size == f.Size

@@ -49,8 +49,7 @@ func (f Flags) EachKeyword(fn func(index int)) {
 	}
 }
 
-// Base returns the part of name that identifies the message: what stands
-// before the first ':'.
+// Base returns the part of name that identifies the message: what precedes the first ':'.
 func Base(name string) string {
 	if i := strings.IndexByte(name, ':'); i >= 0 {
 		return name[:i]
@@ -58,8 +57,8 @@ func Base(name string) string {
 	return name
 }
 
-// info returns where the flag letters begin and end in name, ok false when
-// name has none. They follow the last ':' and "2,", up to a further comma.
+// info returns where the flag letters start and end in name; ok is false if name has none.
+// They follow the last ':' and "2,", up to another comma.
 func info(name string) (start, end int, ok bool) {
 	i := strings.LastIndexByte(name, ':')
 	if i < 0 || !strings.HasPrefix(name[i+1:], "2,") {
@@ -73,8 +72,8 @@ func info(name string) (start, end int, ok bool) {
 	return start, end, true
 }
 
-// FlagsOf reads the flags of a file name; a name without ":2," has none.
-// Letters that mean nothing here are passed over.
+// FlagsOf returns the flags in a file name; a name without ":2," has none. Unknown letters
+// are skipped.
 func FlagsOf(name string) Flags {
 	start, end, ok := info(name)
 	if !ok {
@@ -97,8 +96,8 @@ func letterFlag(c byte) Flags {
 	return 0
 }
 
-// Regular tells whether name is exactly what WithFlags(Base(name), flags)
-// gives, so that it need not be remembered beside base and flags.
+// Regular reports whether name is exactly what WithFlags(Base(name), flags) returns, so
+// that it need not be stored in addition to base and flags.
 func Regular(name string) bool {
 	i := strings.IndexByte(name, ':')
 	if i < 0 || !strings.HasPrefix(name[i+1:], "2,") {
@@ -114,10 +113,10 @@ func Regular(name string) bool {
 	return true
 }
 
-// WithFlags returns name with its flags replaced by f. Unknown letters are kept,
-// and all are written in ASCII order, as Maildir has it: notmuch reads no flags
-// in another one. Further comma-separated fields of the name follow. A name
-// without ":2," gets it, in place of another info part such as ":1,".
+// WithFlags returns name with its flags replaced by f. Unknown letters are kept, and all
+// letters are written in ASCII order, as Maildir requires: notmuch ignores flags in any
+// other order. Further comma-separated fields of the name are kept. A name without ":2,"
+// gets it, in place of a different info part such as ":1,".
 func WithFlags(name string, f Flags) string {
 	var room [256]byte
 	start, end, ok := info(name)
@@ -137,8 +136,8 @@ func WithFlags(name string, f Flags) string {
 	return string(append(b, name[end:]...))
 }
 
-// AppendInfo appends to a base, which has no ':', what follows it in the name of a
-// file with the flags f.
+// AppendInfo appends to a base, which has no ':', the info part of a file name with the
+// flags f.
 func AppendInfo(base []byte, f Flags) []byte {
 	return appendLetters(append(base, ":2,"...), f)
 }
@@ -153,9 +152,9 @@ func appendLetters(b []byte, f Flags) []byte {
 	return b
 }
 
-// Sizes reads "S=" (bytes of the file) and "W=" (octets with every line end as
-// CRLF) from the fields of a base. A field that is missing or malformed gives
-// -1: the caller measures then.
+// Sizes returns "S=" (bytes of the file) and "W=" (octets with every line end as CRLF) from
+// the fields of a base. For a field that is missing or malformed it returns -1, and the
+// caller has to measure.
 func Sizes(base string) (size, virtual int64) {
 	size, virtual = -1, -1
 	for i := 0; i < len(base); {
@@ -189,16 +188,15 @@ func fieldNumber(s string) int64 {
 	return int64(n)
 }
 
-// HasField tells whether a base carries the field letter, as in ",U=12"
-// (mbsync's UID).
+// HasField reports whether a base has the field letter, as in ",U=12" (mbsync's UID).
 func HasField(base string, letter byte) bool {
 	return strings.Contains(base, ","+string(letter)+"=")
 }
 
-// Ignored tells whether a directory entry is no message by its name alone:
-// names that begin with '.', and names with a line break, which the uidlist
-// could not hold. A name that begins with ':' has no base and is not ignored
-// but given a new name when it is met.
+// Ignored reports whether the name of a directory entry shows that it is not a message:
+// names that start with '.', and names with a line break, which could not be stored in the
+// uidlist. A name that starts with ':' has no base; it is not ignored, but replaced by a
+// new one when it is found.
 func Ignored(name string) bool {
 	if name == "" || name[0] == '.' {
 		return true
@@ -211,16 +209,15 @@ func Ignored(name string) bool {
 	return false
 }
 
-// Compare orders two names as UIDs are assigned to new messages, the way Dovecot
-// does (maildir_filename_sort_cmp): by the leading decimal seconds, of which a
-// name without digits has 0; if both have microseconds ("M" and digits anywhere
-// in the second dotted field), by those; then by the rest of the name up to
-// ':', octets above 127 first. A ':' counts as a character at the place where
-// only one of both names ends. Names of one base are ordered as text. Three names
-// may have no order: see SortBy.
+// Compare orders two names in the order in which UIDs are assigned to new messages, like
+// Dovecot (maildir_filename_sort_cmp): by the leading decimal seconds, which are 0 for a
+// name without digits; if both have microseconds ("M" and digits anywhere in the second
+// dotted field), by those; then by the rest of the name up to ':', octets above 127 first.
+// A ':' counts as a character where only one of the names ends. Names with the same base
+// are ordered as text. Three names may have no consistent order: see SortBy.
 //
-// Dovecot takes differences of seconds modulo 2^32, so that dates more than 68
-// years apart may come in any order. Here they come in theirs.
+// Dovecot computes differences of seconds modulo 2^32, so that times more than 68 years
+// apart may come in any order. Here they are in chronological order.
 func Compare(a, b string) int {
 	as, ar := leadingNumber(a)
 	bs, br := leadingNumber(b)
@@ -246,7 +243,7 @@ func leadingNumber(s string) (n uint64, rest string) {
 	return n, s[i:]
 }
 
-// microseconds reads them from a name whose seconds are cut off. A number that
+// microseconds parses the microseconds in a name whose seconds were cut off. A number that
 // does not fit wraps around, as in Dovecot.
 func microseconds(s string) (n int32, ok bool) {
 	if !strings.HasPrefix(s, ".") {

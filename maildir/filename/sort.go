@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// sortKey is what Compare looks at first in a name, and where the name is.
+// sortKey is what Compare examines first in a name, and the index of the name.
 type sortKey struct {
 	seconds  int64
 	micros   int32
@@ -13,15 +13,15 @@ type sortKey struct {
 	index    uint32
 }
 
-// SortBy sorts up to 2^32 things as UIDs are assigned to their names; tie decides
-// between two of the same name. It reads most names only once.
+// SortBy sorts up to 2^32 elements in the order in which UIDs are assigned to their names;
+// tie decides between two with the same name. It reads most names only once.
 //
-// It is the order of Compare, which two names always have to each other. Three may
-// have none, if they are of one second and not all have microseconds: .V1M9 is before
-// .M10 by those, and .M10 before .R and .R before .V1M9 by text. Dovecot's qsort in
-// maildir_uidlist_assign_uids then gives any order. Here names without microseconds
-// stand behind the last one with them that is before them, which is Compare's order
-// wherever it is one.
+// The order is that of Compare, which always orders two names. For three names it may be
+// inconsistent, if they are of the same second and not all have microseconds: .V1M9 is
+// before .M10 by these, and .M10 before .R and .R before .V1M9 by text. Dovecot's qsort in
+// maildir_uidlist_assign_uids then returns any order. Here, a name without microseconds
+// comes after the last name with microseconds that is before it; this is Compare's order
+// wherever that is consistent.
 func SortBy[E any](list []E, name func(E) string, tie func(a, b E) int) {
 	keys := make([]sortKey, len(list))
 	for i, e := range list {
@@ -68,7 +68,7 @@ func sortSecond(keys []sortKey, compare func(a, b sortKey) int) {
 			without = append(without, k)
 		}
 	}
-	slices.SortFunc(with, compare) // a total order, as the other one is
+	slices.SortFunc(with, compare) // each of the two parts has a total order
 	slices.SortFunc(without, compare)
 	for at := len(keys) - 1; at >= 0; at-- { // from the last one on
 		if w := len(without); w == 0 || len(with) > 0 && compare(with[len(with)-1], without[w-1]) > 0 {
@@ -79,9 +79,9 @@ func sortSecond(keys []sortKey, compare func(a, b sortKey) int) {
 	}
 }
 
-// bySeconds returns the keys ordered by their seconds alone, in the slice that
-// it is given or another. Many are sorted digit by digit, from the last one on:
-// the seconds of a folder's messages differ in 30 bits at most.
+// bySeconds returns the keys ordered only by their seconds, in the given slice or another.
+// Many keys are sorted digit by digit, starting with the least significant: the seconds of
+// a folder's messages differ in at most 30 bits.
 func bySeconds(keys []sortKey) []sortKey {
 	if len(keys) < 64 {
 		slices.SortFunc(keys, func(a, b sortKey) int { return cmp.Compare(a.seconds, b.seconds) })
@@ -95,7 +95,7 @@ func bySeconds(keys []sortKey) []sortKey {
 	other := make([]sortKey, len(keys))
 	for shift, span := 0, uint64(most)-uint64(least); span > 0; shift, span = shift+bits, span>>bits {
 		digit := func(k *sortKey) uint64 { return (uint64(k.seconds) - uint64(least)) >> shift % (1 << bits) }
-		var next [1 << bits]uint32 // place of the next key with a digit
+		var next [1 << bits]uint32 // place of the next key with each digit
 		for i := range keys {
 			next[digit(&keys[i])]++
 		}
@@ -114,7 +114,7 @@ func bySeconds(keys []sortKey) []sortKey {
 	return keys
 }
 
-// permute puts the thing with the index in keys[i] in place i of the list.
+// permute moves the element with the index in keys[i] to place i of the list.
 func permute[E any](list []E, keys []sortKey) {
 	for start := range keys {
 		first := list[start]

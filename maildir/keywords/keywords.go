@@ -1,20 +1,19 @@
-// Package keywords reads and writes dovecot-keywords, the names of the keyword
-// letters a to z in the file names of a Maildir folder.
+// Package keywords reads and writes dovecot-keywords, the names of the keyword letters a to
+// z in the file names of a Maildir folder.
 //
-// The file has a line "<index> <name>" for each letter that has a name, index 0
-// standing for "a". Names are unique whatever their case. An entry is never
-// removed and never renumbered: files carry its letter, in this folder's past
-// and in copies of it. Source: Dovecot's maildir-keywords.c.
+// The file has a line "<index> <name>" for each letter that has a name; index 0 stands for
+// "a". Names are unique regardless of case. An entry is never removed or renumbered,
+// because files have its letter in their names, in this folder's past and in copies of it.
+// Source: Dovecot's maildir-keywords.c.
 //
-// Who adds a name holds the folder's dovecot-uidlist.lock and replaces the
-// file. Dovecot notices that by the modification time in whole seconds, so each
-// replacement has a time at least one second later than the one before, in the
-// future if need be.
+// A program that adds a name holds the folder's dovecot-uidlist.lock and replaces the file.
+// Dovecot detects that by the modification time in whole seconds, so each replacement has a
+// time at least one second later than the previous one, in the future if necessary.
 //
-// The file may be anything: a line that gives no name that a client could be
-// told (see validName), repeats a name or an index, or has an index beyond 25
-// is kept as it is and gives no name; its letter counts as taken. A file that
-// is too long or no regular file is an error.
+// The file may contain anything: a line whose name cannot be sent to clients (see
+// validName), that repeats a name or an index, or that has an index above 25 is kept
+// unchanged and defines no name; its letter counts as taken. A file that is too long or not
+// a regular file is an error.
 package keywords
 
 import (
@@ -30,7 +29,7 @@ import (
 	"maildird/maildir/filename"
 )
 
-// ErrFull says that the names do not all fit in the 26 letters.
+// ErrFull means that the names do not all fit in the 26 letters.
 var ErrFull = errors.New("all 26 keyword letters of the folder are in use")
 
 const (
@@ -40,7 +39,7 @@ const (
 	maxName  = 255
 )
 
-// Table is the dovecot-keywords of one folder. Not safe for concurrent use.
+// Table is the dovecot-keywords of one folder. It is not safe for concurrent use.
 type Table struct {
 	dir   *dirfd.Dir
 	fsync bool
@@ -48,19 +47,18 @@ type Table struct {
 
 	known bool
 	seen  dirfd.Stat
-	racy  bool // looked at so soon after its last change that another may hide behind the same time
+	racy  bool // read so soon after its last change that another one may be hidden behind the same time
 
-	// unsettled says that a name which was written may not be durable. Another sync may
-	// say that all is well and be wrong: the file is written anew before one is relied on.
+	// unsettled means that a name that was written may not be durable. A second sync may
+	// wrongly report success, so the file is written again before it is relied on.
 	unsettled bool
 }
 
 // New returns the table of the folder dir without reading it.
 func New(dir *dirfd.Dir, fsync bool) *Table { return &Table{dir: dir, fsync: fsync} }
 
-// Refresh reads the file if it changed since the last call, and tells whether
-// the names may be others now. A missing file has no names. After an error the
-// table is as it was.
+// Refresh reads the file if it has changed since the last call, and reports whether names
+// may have changed. A missing file has no names. After an error the table is unchanged.
 func (t *Table) Refresh() (changed bool, err error) {
 	st, err := t.dir.Lstat(fileName)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -82,7 +80,7 @@ func (t *Table) Refresh() (changed bool, err error) {
 		return false, err
 	}
 	was := t.list
-	// The time was read before the content: what changed since shows next time.
+	// The time was read before the content: later changes will be noticed next time.
 	t.list, t.known, t.seen = parse(string(data)), true, st
 	t.racy = time.Since(st.Ctime).Abs() < 3*time.Second
 	return !was.equal(&t.list), nil
@@ -90,8 +88,8 @@ func (t *Table) Refresh() (changed bool, err error) {
 
 func same(a, b dirfd.Stat) bool { return stampOf(a) == stampOf(b) }
 
-// Stamp identifies one state of the file, but for a change that leaves its size and,
-// within the clock's tick, its times. The zero Stamp stands for no file.
+// Stamp identifies one state of the file, unless a later change keeps its size and, within
+// the clock's tick, its times. The zero Stamp stands for no file.
 type Stamp struct {
 	id           dirfd.ID
 	size         int64
@@ -102,7 +100,7 @@ func stampOf(st dirfd.Stat) Stamp {
 	return Stamp{st.ID(), st.Size, st.Mtime.UnixNano(), st.Ctime.UnixNano()}
 }
 
-// Stamp is that of the state which was read or written last.
+// Stamp returns the stamp of the state that was last read or written.
 func (t *Table) Stamp() Stamp {
 	if !t.known {
 		return Stamp{}
@@ -110,7 +108,8 @@ func (t *Table) Stamp() Stamp {
 	return stampOf(t.seen)
 }
 
-// StampNow is that of the file in dir as it is. It is safe for concurrent use.
+// StampNow returns the stamp of the file in dir in its current state. It is safe for
+// concurrent use.
 func StampNow(dir *dirfd.Dir) (Stamp, error) {
 	st, err := dir.Lstat(fileName)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -127,14 +126,13 @@ func (t *Table) Name(index int) (string, bool) {
 	return t.list.names[index], t.list.names[index] != ""
 }
 
-// Index finds a name, whatever its case.
+// Index returns the index of a name, ignoring case.
 func (t *Table) Index(name string) (int, bool) { return t.list.index(name) }
 
-// Add gives letters to names that have none yet, the lowest free ones, durable
-// on return, and returns the indexes of all names. ErrFull if they do not all
-// fit; after any error no name was added. Letters in avoid, which files carry
-// although they have no name, count as taken. The folder's dovecot-uidlist.lock
-// must be held.
+// Add assigns letters to names that have none yet, the lowest free ones, durable on return,
+// and returns the indexes of all names. It returns ErrFull if they do not all fit; after
+// any error, no name was added. Letters in avoid, which are used in file names although
+// they have no name, count as taken. The folder's dovecot-uidlist.lock must be held.
 func (t *Table) Add(avoid filename.Flags, names ...string) ([]int, error) {
 	if _, err := t.Refresh(); err != nil {
 		return nil, err
@@ -213,7 +211,7 @@ func (t *Table) write(l list) (err error) {
 type list struct {
 	names [filename.MaxKeywords]string
 	taken [filename.MaxKeywords]bool // by a line in odd
-	odd   []string                   // lines that give no name, verbatim
+	odd   []string                   // lines that define no name, verbatim
 }
 
 func parse(text string) list {
@@ -277,9 +275,8 @@ func (l *list) equal(o *list) bool {
 	return l.names == o.names && l.taken == o.taken && slices.Equal(l.odd, o.odd)
 }
 
-// validName tells whether a client can be told a name: it is an atom (RFC 9051
-// section 9, flag-keyword), or has octets beyond ASCII besides, as some clients
-// write them.
+// validName reports whether a name can be sent to clients: it must be an atom (RFC 9051
+// section 9, flag-keyword), but may also contain non-ASCII octets, which some clients use.
 func validName(name string) bool {
 	if name == "" || len(name) > maxName {
 		return false

@@ -1,12 +1,12 @@
-// Package maildirsize adds to the file "maildirsize" in the root of a Maildir,
-// in which Courier, Dovecot, maildrop and Exim count what the Maildir holds
-// (http://www.courier-mta.org/imap/README.maildirquota.html): the first line
-// is the quota, and each line after it has bytes and messages that came or, with
-// a minus sign, went. Who wants the sum adds the lines up, and counts anew when
-// the file is long or old (package quota). A Maildir without the file is not
+// Package maildirsize adds to the file "maildirsize" in the root of a Maildir, in which
+// Courier, Dovecot, maildrop and Exim record what the Maildir contains
+// (http://www.courier-mta.org/imap/README.maildirquota.html): the first line is the quota,
+// and each further line has the bytes and messages that were added or, with a minus sign,
+// removed. A program that needs the sum adds up the lines, and recalculates it from the
+// messages if the file is long or old (package quota). A Maildir without the file is not
 // counted.
 //
-// As Dovecot does, mail is counted in every folder, also with \Deleted.
+// As in Dovecot, the mail in every folder is counted, including \Deleted messages.
 package maildirsize
 
 import (
@@ -20,22 +20,22 @@ import (
 
 const name = "maildirsize"
 
-// ErrOver says that a Maildir may not hold what is to be added.
+// ErrOver means that a Maildir has no room for what is to be added.
 var ErrOver = errors.New("mailbox quota is exceeded")
 
-// ErrNever is ErrOver for what is more than the Maildir may hold in all: there will be
-// no room for it, whatever is removed.
+// ErrNever is ErrOver for something that exceeds the whole limit: there will be no room for
+// it, whatever is removed.
 var ErrNever = fmt.Errorf("%w, and would be if nothing else were there", ErrOver)
 
-// Kept tells whether the Maildir with this root is counted.
+// Kept reports whether the Maildir with this root is counted.
 func Kept(root *dirfd.Dir) bool {
 	st, err := root.Lstat(name)
 	return err == nil && st.Regular()
 }
 
-// Add appends what came or went, in one write, so that lines of several
-// programs do not mix. It does nothing without the file. The file is a hint for
-// others and is not synced.
+// Add appends what was added or removed, in one write, so that lines of several programs
+// are not mixed. Without the file it does nothing. The file is a hint for others and is not
+// synced.
 func Add(root *dirfd.Dir, bytes int64, messages int) error {
 	if messages == 0 {
 		return nil
@@ -51,8 +51,8 @@ func Add(root *dirfd.Dir, bytes int64, messages int) error {
 	return errors.Join(err, f.Close())
 }
 
-// Size gives the bytes that a message file counts: what its name says (S=), or
-// the length of the file; 0 if it is not there.
+// Size returns how many bytes a message file counts: the number in its name (S=), or the
+// length of the file; 0 if it does not exist.
 func Size(dir *dirfd.Dir, file string) int64 {
 	if size, _ := filename.Sizes(filename.Base(file)); size >= 0 {
 		return size
@@ -64,7 +64,7 @@ func Size(dir *dirfd.Dir, file string) int64 {
 	return st.Size
 }
 
-// Folder gives what the messages of a folder count.
+// Folder returns how much the messages of a folder count.
 func Folder(folder *dirfd.Dir) (bytes int64, messages int) {
 	for _, sub := range []string{"new", "cur"} {
 		in, err := folder.OpenDir(sub)

@@ -12,21 +12,22 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// LongFile is the size in bytes from which on the file is to be written anew,
-// as all programs that keep it have it.
+// LongFile is the size in bytes from which on the file has to be rewritten, as in all
+// programs that maintain it.
 const LongFile = 5120
 
-// maxFile bounds what is read of a file that nobody wrote anew for long.
+// maxFile limits how much is read of a file that nobody has rewritten for long.
 const maxFile = 1 << 20
 
-// ErrDamaged says that the lines of the file make no sense: count anew.
+// ErrDamaged means that the lines of the file are malformed and the sum has to be
+// recalculated.
 var ErrDamaged = errors.New("maildirsize is damaged")
 
-// Limit is what a Maildir may hold; 0 is no limit.
+// Limit is what a Maildir may contain; 0 means no limit.
 type Limit struct{ Bytes, Messages int64 }
 
-// parseLimit reads the first line of the file, such as "1048576S,1000C": bytes
-// and messages. What it does not know is passed over, as the format has it.
+// parseLimit parses the first line of the file, such as "1048576S,1000C": bytes and
+// messages. Unknown fields are skipped, as the format requires.
 func parseLimit(line string) (l Limit) {
 	for field := range strings.SplitSeq(strings.TrimSpace(line), ",") {
 		if field == "" {
@@ -46,7 +47,7 @@ func parseLimit(line string) (l Limit) {
 	return l
 }
 
-// String is the limit as the first line of the file.
+// String returns the limit in the form of the file's first line.
 func (l Limit) String() string {
 	var fields []string
 	if l.Bytes > 0 {
@@ -58,7 +59,7 @@ func (l Limit) String() string {
 	return strings.Join(fields, ",")
 }
 
-// Sum is what the file says.
+// Sum is the content of the file.
 type Sum struct {
 	Limit           Limit
 	Bytes, Messages int64
@@ -67,8 +68,8 @@ type Sum struct {
 	Mtime           time.Time
 }
 
-// Read adds the lines up. fs.ErrNotExist if there is no file, ErrDamaged with
-// the limit alone if it cannot be added up.
+// Read adds up the lines. It returns fs.ErrNotExist if there is no file, and ErrDamaged
+// with only the limit if the lines cannot be added up.
 func Read(root *dirfd.Dir) (Sum, error) {
 	st, err := root.Lstat(name)
 	if err != nil {
@@ -102,16 +103,15 @@ func Read(root *dirfd.Dir) (Sum, error) {
 	return s, nil
 }
 
-// add tells whether the sum is one that 64 bits hold.
+// add adds n to sum, and reports whether the result fits in 64 bits.
 func add(sum *int64, n int64) bool {
 	before := *sum
 	*sum += n
 	return (*sum >= before) == (n >= 0)
 }
 
-// Write replaces the file by one with a limit and a sum. What other programs
-// add between the counting and this is lost to the sum, and found when it is
-// counted again.
+// Write replaces the file by one with a limit and a sum. What other programs add between
+// the counting and this is missing from the sum until it is recalculated.
 func Write(root *dirfd.Dir, l Limit, size, messages int64) error {
 	rights, err := root.Rights()
 	if err != nil {

@@ -1,21 +1,20 @@
-// Package metadata keeps annotations (RFC 5464): short texts with a name that
-// clients attach to a mailbox, or to the account as a whole.
+// Package metadata stores annotations (RFC 5464): short texts with a name that clients
+// attach to a mailbox or to the account as a whole.
 //
-// They are plain files, so that a backup takes them along: "maildird-metadata"
-// in the folder of each mailbox that has any, which thus follows the mailbox
-// when it is renamed and goes with it when it is deleted, and
-// "maildird-metadata-account" in the Maildir's root. No other program looks at
-// them, as they lie beside new/ and cur/. Each line is an entry:
+// They are stored in text files, so that they are included in backups: "maildird-metadata"
+// in the folder of each mailbox that has any, which is therefore renamed and deleted
+// together with the mailbox, and "maildird-metadata-account" in the Maildir's root. No
+// other program uses these files, as they are outside new/ and cur/. Each line is an entry:
 //
 //	/private/comment Letters of my aunt
 //	/shared/vendor/example/colour 50%25 grey%0D%0Aand blue
 //
-// the name in lower case, a blank, and the value, in which "%" and all octets
-// but printable US-ASCII are written as "%" and two hexadecimal digits. Lines
-// that do not begin with a slash are kept and mean nothing.
+// that is, the name in lower case, a blank, and the value, in which "%" and all octets
+// except printable US-ASCII are written as "%" and two hexadecimal digits. Lines that do
+// not start with a slash are kept and ignored.
 //
-// A change replaces the file, under dovecot-uidlist.lock of the folder that it
-// is in. Readers need no lock.
+// A change replaces the file while holding dovecot-uidlist.lock of its folder. Readers need
+// no lock.
 package metadata
 
 import (
@@ -30,22 +29,23 @@ import (
 )
 
 const (
-	// Name is the file with the entries of a mailbox, AccountName in the root
-	// that with those of the account.
+	// Name is the file with the entries of a mailbox, and AccountName the one in the root
+	// with those of the account.
 	Name        = "maildird-metadata"
 	AccountName = "maildird-metadata-account"
 
-	// MaxValue is the octets that a value may have, MaxEntries how many entries
-	// a mailbox or an account may have, MaxName the octets of an entry's name.
+	// MaxValue is the maximum number of octets in a value, MaxEntries the maximum number of
+	// entries of a mailbox or an account, and MaxName the maximum number of octets in an
+	// entry's name.
 	MaxValue   = 16 << 10
 	MaxEntries = 64
 	MaxName    = 255
 
-	// maxFile bounds what is read: all entries, each octet written as three.
+	// maxFile limits what is read: all entries, with each octet written as three.
 	maxFile = 4 << 20
 )
 
-// Errors that callers tell apart.
+// Errors that callers distinguish.
 var (
 	ErrTooMany = errors.New("too many annotations")
 	ErrTooBig  = errors.New("the value of an annotation is too big")
@@ -54,10 +54,10 @@ var (
 // Set is the entries of one mailbox or account.
 type Set struct {
 	values map[string]string // by name in lower case
-	others []string          // lines of somebody else's
+	others []string          // other lines in the file
 }
 
-// Get returns the value of an entry, whatever the case of its name.
+// Get returns the value of an entry, ignoring the case of its name.
 func (s *Set) Get(name string) (value string, ok bool) {
 	value, ok = s.values[strings.ToLower(name)]
 	return value, ok
@@ -66,14 +66,14 @@ func (s *Set) Get(name string) (value string, ok bool) {
 // Names returns the names of all entries, sorted.
 func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.values)) }
 
-// Change gives an entry a value, or removes it.
+// Change sets the value of an entry, or removes it.
 type Change struct {
 	Name   string
 	Value  string
 	Remove bool
 }
 
-// Apply makes changes, in this order, all or none: ErrTooMany, ErrTooBig.
+// Apply makes changes, in this order, all or none. It returns ErrTooMany or ErrTooBig.
 func (s *Set) Apply(changes []Change) error {
 	values := maps.Clone(s.values)
 	if values == nil {
@@ -97,8 +97,8 @@ func (s *Set) Apply(changes []Change) error {
 	return nil
 }
 
-// Show adds an entry that is not kept in the file and counts for no limit, or
-// hides one; a value that the file has for it does not count.
+// Show adds an entry that is not stored in the file and not subject to limits, or hides
+// one; a value for it in the file is ignored.
 func (s *Set) Show(name, value string, ok bool) {
 	values := maps.Clone(s.values)
 	if values == nil {
@@ -110,8 +110,8 @@ func (s *Set) Show(name, value string, ok bool) {
 	s.values = values
 }
 
-// Read returns the entries in a file of the folder. One that is missing has
-// none, and so has one that cannot be one of ours, such as a symbolic link.
+// Read returns the entries in a file of the folder. A missing file has none, and neither
+// has something that is not a regular file, such as a symbolic link.
 func Read(folder *dirfd.Dir, name string) (*Set, error) {
 	text, err := folder.ReadFile(name, maxFile)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, dirfd.ErrNotRegular) {
@@ -140,8 +140,8 @@ func parse(text string) *Set {
 	return s
 }
 
-// Write replaces the file, durable on return with fsync. Without entries there
-// is none. The folder's lock must be held.
+// Write replaces the file, durable on return with fsync. If there are no entries, it
+// removes the file. The folder's lock must be held.
 func Write(folder *dirfd.Dir, name string, s *Set, fsync bool) error {
 	text := s.format()
 	if text == "" {
@@ -197,8 +197,8 @@ func (s *Set) format() string {
 	return b.String()
 }
 
-// ValidName tells whether an entry can have a name (RFC 5464 section 3.2):
-// components after slashes, printable US-ASCII without blanks, "*" and "%".
+// ValidName reports whether an entry can have a name (RFC 5464 section 3.2): components
+// after slashes, of printable US-ASCII without blanks, "*" and "%".
 func ValidName(name string) bool {
 	if len(name) < 2 || len(name) > MaxName || name[0] != '/' || name[len(name)-1] == '/' || strings.Contains(name, "//") {
 		return false
@@ -221,7 +221,7 @@ func escape(b *strings.Builder, value string) {
 	}
 }
 
-// unescape undoes escape. sound is false if the text is cut off or odd.
+// unescape reverses escape. sound is false if the text is truncated or malformed.
 func unescape(text string) (value string, sound bool) {
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {

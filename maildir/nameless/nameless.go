@@ -1,5 +1,5 @@
-// Package nameless makes temporary files that have no name: nobody else can
-// open one, and it is gone when it is closed, also by a crash.
+// Package nameless creates temporary files without a name: nobody else can open them, and
+// they disappear when they are closed, even by a crash.
 package nameless
 
 import (
@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Create makes an empty file for reading and writing on the file system of dir,
-// a directory that is the operator's and no user's.
+// Create creates an empty file for reading and writing on the file system of dir, a
+// directory that belongs to the operator and not to a user.
 func Create(dir string) (*os.File, error) {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	switch {
@@ -23,8 +23,8 @@ func Create(dir string) (*os.File, error) {
 	return nil, &fs.PathError{Op: "create a file in", Path: dir, Err: err}
 }
 
-// unlinked is Create for file systems that have to give a name first, such as
-// overlayfs in old kernels and NFS.
+// unlinked is Create for file systems on which a file needs a name first, such as overlayfs
+// in old kernels and NFS.
 func unlinked(dir string) (*os.File, error) {
 	file, err := os.CreateTemp(dir, "maildird-*")
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package quarantine keeps what a repair takes out of a Maildir's folders: files
-// that may be mail or not, which mail programs must not see and nobody may
-// delete unseen.
+// Package quarantine keeps what repairs remove from a Maildir's folders: files that may or
+// may not be mail, which mail programs must not see, and which must not be deleted before
+// somebody has looked at them.
 package quarantine
 
 import (
@@ -12,11 +12,11 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// Name is the quarantine's directory in the root of a Maildir. It is no mail
-// folder in any layout, and has one directory for each folder.
+// Name is the quarantine's directory in the root of a Maildir. It is not a mail folder in
+// any layout, and contains one directory per folder.
 const Name = "maildird-quarantine"
 
-// Place is the directory for what comes from a folder, below the root.
+// Place returns the path below the root of the directory for files from a folder.
 func Place(folder string) string { return Name + "/" + dirName(folder) }
 
 func dirName(folder string) string {
@@ -26,8 +26,8 @@ func dirName(folder string) string {
 	return strings.TrimLeft(strings.ReplaceAll(folder, "/", "."), ".")
 }
 
-// Move moves a file of a folder into the quarantine of its Maildir and returns
-// its path there below the root. Nothing is replaced.
+// Move moves a file of a folder into the quarantine of its Maildir, and returns its path
+// there, below the root. It never replaces a file.
 func Move(root *dirfd.Dir, folder string, from *dirfd.Dir, name string) (string, error) {
 	at, err := open(root, folder)
 	if err != nil {

@@ -1,20 +1,19 @@
-// Package quota says how much one user's Maildir holds and may hold, by the
-// file "maildirsize" (package maildirsize), which Courier, Dovecot, maildrop and
-// Exim share: the limit is its first line, and what the Maildir holds is the sum
-// of its other lines, so that a question costs one small file, however much
-// mail there is.
+// Package quota determines how much one user's Maildir contains and may contain, from the
+// file "maildirsize" (package maildirsize), which is shared with Courier, Dovecot, maildrop
+// and Exim: its first line is the limit, and the sum of the other lines is what the Maildir
+// contains, so that a check reads one small file, however much mail there is.
 //
-// A limit that is configured counts, and is written to the file, as in
-// Dovecot; the file's own counts where none is. All folders are counted anew
+// A configured limit takes precedence, and is written to the file, as in Dovecot; if none
+// is configured, the file's limit applies. All folders are counted again
 //
-//   - if there is no file, or it makes no sense, or its limit is not the
-//     configured one;
+//   - if there is no file, or it is malformed, or its limit differs from the configured
+//     one;
 //   - if it is longer than 5120 bytes;
-//   - if the limit would be passed, unless the file was written anew less than
-//     15 minutes ago and nothing was added to it since: what programs that do
-//     not keep the file took away is found before mail is refused.
+//   - if the limit would be exceeded, unless the file was rewritten less than 15 minutes
+//     ago and nothing was added to it since: so mail that was removed by programs that do
+//     not maintain the file is noticed before mail is refused.
 //
-// Without any limit nothing is counted, and no file is made.
+// Without any limit, nothing is counted, and no file is created.
 package quota
 
 import (
@@ -31,33 +30,32 @@ import (
 	"maildird/maildir/walk"
 )
 
-// Limit is what a Maildir may hold: bytes as they are counted in maildirsize,
-// and messages; 0 is no limit.
+// Limit is what a Maildir may contain: bytes as counted in maildirsize, and messages; 0
+// means no limit.
 type Limit = maildirsize.Limit
 
-// ErrOver says that there is no room for what is to be added.
+// ErrOver means that there is no room for what is to be added.
 var ErrOver = maildirsize.ErrOver
 
-// ErrNever is ErrOver for what is larger than the whole quota.
+// ErrNever is ErrOver for something larger than the whole quota.
 var ErrNever = maildirsize.ErrNever
 
-// staleAfter is how long a file is trusted that says that a Maildir is full.
+// staleAfter is how long a file that says that a Maildir is full is trusted.
 const staleAfter = 15 * time.Minute
 
-// Usage is what a Maildir holds and may hold. What is not limited is not
-// counted either.
+// Usage is what a Maildir contains and may contain. Without a limit, nothing is counted.
 type Usage struct {
 	Limit           Limit
 	Bytes, Messages int64
 }
 
-// fits tells whether the limit allows more.
+// fits reports whether the limit allows that much more.
 func (u *Usage) fits(bytes, messages int64) bool {
 	return (u.Limit.Bytes == 0 || u.Bytes+bytes <= u.Limit.Bytes) &&
 		(u.Limit.Messages == 0 || u.Messages+messages <= u.Limit.Messages)
 }
 
-// Quota is that of one Maildir. Safe for concurrent use.
+// Quota is the quota of one Maildir. It is safe for concurrent use.
 type Quota struct {
 	root *dirfd.Dir
 	log  *slog.Logger
@@ -65,29 +63,28 @@ type Quota struct {
 
 	configured atomic.Pointer[Limit]
 
-	counting sync.Mutex // all folders are counted by one at a time
+	counting sync.Mutex // held while counting all folders
 }
 
-// New returns the quota of the Maildir with this root, which stays the
-// caller's.
+// New returns the quota of the Maildir with this root, which still belongs to the caller.
 func New(root *dirfd.Dir, log *slog.Logger, now func() time.Time) *Quota {
 	q := &Quota{root: root, log: log, now: now}
 	q.Configure(Limit{})
 	return q
 }
 
-// Configure sets the limit that counts before that of the file; the zero Limit
-// for none.
+// Configure sets the limit that takes precedence over that in the file; the zero Limit for
+// none.
 func (q *Quota) Configure(l Limit) {
 	q.configured.Store(&l)
 }
 
-// Usage tells what the Maildir holds.
+// Usage returns what the Maildir contains and may contain.
 func (q *Quota) Usage() (Usage, error) { return q.look(0, 0) }
 
-// Room returns ErrOver if there is no room for that many bytes and messages
-// more, ErrNever if there never will be. If it cannot be known there is room: mail
-// is not refused for it. There always is for what takes no more than is removed for it.
+// Room returns ErrOver if there is no room for that many more bytes and messages, and
+// ErrNever if there never will be. If that cannot be determined, it returns nil, so that
+// mail is not refused. There is always room for what needs no more than is removed for it.
 func (q *Quota) Room(bytes, messages int64) error {
 	if bytes <= 0 && messages <= 0 {
 		return nil
@@ -108,7 +105,7 @@ func (q *Quota) Room(bytes, messages int64) error {
 		over, u.Bytes, u.Messages, u.Limit, bytes)
 }
 
-// Limited tells whether there is a limit.
+// Limited reports whether there is a limit.
 func (q *Quota) Limited() (bool, error) {
 	if *q.configured.Load() != (Limit{}) {
 		return true, nil
@@ -120,7 +117,7 @@ func (q *Quota) Limited() (bool, error) {
 	return s.Limit != (Limit{}), err
 }
 
-// look reads the file, and counts anew if that is due.
+// look reads the file, and counts the folders again if necessary.
 func (q *Quota) look(bytes, messages int64) (Usage, error) {
 	q.counting.Lock()
 	defer q.counting.Unlock()
@@ -175,10 +172,10 @@ func (q *Quota) count() (bytes, messages int64, err error) {
 	return bytes, messages, nil
 }
 
-// Kept tells whether there is a file in which what comes and goes is counted.
+// Kept reports whether there is a file in which additions and removals are counted.
 func (q *Quota) Kept() bool { return maildirsize.Kept(q.root) }
 
-// Add counts what came or, negative, went.
+// Add records what was added or, if negative, removed.
 func (q *Quota) Add(bytes int64, messages int) error {
 	return maildirsize.Add(q.root, bytes, messages)
 }

@@ -1,9 +1,9 @@
-// Package walk visits every directory of a Maildir, whatever its layout, for
-// the programs that work on whole trees: backup, restore, check.
+// Package walk visits every directory of a Maildir, whatever its layout, for programs that
+// work on whole trees: backup, restore, check.
 //
-// Package folder maps mailbox names to directories and passes over what no
-// client can be shown. A backup must not: here each directory counts, under the
-// name that it has on disk.
+// Package folder maps mailbox names to directories, and skips what cannot be shown to
+// clients. A backup must not do that: here, every directory is included, under its name on
+// disk.
 package walk
 
 import (
@@ -18,7 +18,7 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// The limits of one tree.
+// The limits for one tree.
 const (
 	maxDirs   = 1 << 17
 	maxLevels = 100
@@ -28,23 +28,23 @@ const (
 type Dir struct {
 	Path string // below the root, levels joined by '/'; "" for the root
 	ID   dirfd.ID
-	// Folder tells whether it holds cur or new, so that messages can be in it.
-	// Other directories are levels above folders, or something else.
+	// Folder is set if it contains cur or new, so that messages can be in it. Other
+	// directories are levels above folders, or something else.
 	Folder bool
 }
 
-// skipped are directories of other programs, which hold no mail: where Dovecot
-// moves what is being deleted, and notmuch's database, of which a copy made
-// while it is in use is of no use.
+// skipped are directories of other programs that contain no mail: the one to which Dovecot
+// moves what is being deleted, and notmuch's database, a copy of which would be useless if
+// it was made while the database was in use.
 var skipped = []string{"..DOVECOT-TRASHED", ".notmuch"}
 
 // MailDirs are the parts of a folder.
 var MailDirs = []string{"new", "cur", "tmp"}
 
-// Tree lists root and every directory below it, sorted by path, but not the
-// parts of a folder (new, cur, tmp). Symbolic links are no directories. A
-// directory that cannot be opened is an error: nobody could tell what is in it.
-// One that vanishes meanwhile is left out.
+// Tree lists root and every directory below it, sorted by path, except for the parts of a
+// folder (new, cur, tmp). Symbolic links are not directories. A directory that cannot be
+// opened is an error, since nobody could tell what it contains. One that disappears during
+// the walk is left out.
 func Tree(root *dirfd.Dir) ([]Dir, error) {
 	w := walker{left: maxDirs}
 	id, err := root.ID()
@@ -58,7 +58,7 @@ func Tree(root *dirfd.Dir) ([]Dir, error) {
 	return w.found, nil
 }
 
-// walker is what Tree has found, and how many directories may yet come.
+// walker is what Tree has found, and how many more directories are allowed.
 type walker struct {
 	found []Dir
 	left  int
@@ -123,16 +123,16 @@ func (w *walker) isDir(d *dirfd.Dir, name string, kind dirfd.Kind) bool {
 	return err == nil && st.Mode.IsDir()
 }
 
-// Gone tells whether an error says that there is no such directory (any more),
-// be it that something else has its name.
+// Gone reports whether an error means that there is no such directory, or no longer one,
+// including that something else has its name.
 func Gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }
 
-// Join is the path of a name in the directory at a path that Tree gave.
+// Join returns the path of a name in the directory at a path returned by Tree.
 func Join(path, name string) string { return strings.TrimPrefix(path+"/"+name, "/") }
 
-// Open opens the directory at a path that Tree gave. The caller closes it.
+// Open opens the directory at a path returned by Tree. The caller closes it.
 func Open(root *dirfd.Dir, path string) (*dirfd.Dir, error) {
 	d, err := root.Dup()
 	if err != nil || path == "" {
@@ -149,7 +149,7 @@ func Open(root *dirfd.Dir, path string) (*dirfd.Dir, error) {
 	return d, nil
 }
 
-// Title names a directory for people: the path, or INBOX for the root.
+// Title returns the name of a directory for people: the path, or INBOX for the root.
 func Title(path string) string {
 	if path == "" {
 		return "INBOX"
