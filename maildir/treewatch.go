@@ -122,7 +122,7 @@ func (a *Account) tellTree() {
 // FolderID identifies a folder, whatever its name.
 type FolderID struct {
 	id       dirfd.ID
-	validity uint32 // 0: it had none yet
+	validity uint32 // UIDVALIDITY; 0: it had none yet
 }
 
 // Same reports whether both identify the same folder, even though the inode number of a
