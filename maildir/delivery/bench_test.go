@@ -12,8 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// benchDir is a fresh directory on the disk that the benchmark means: TMPDIR
-// may be a RAM disk.
+// benchDir returns a new directory on the disk to be measured: TMPDIR may be a RAM disk.
 func benchDir(b *testing.B) string {
 	dir, err := os.MkdirTemp(os.Getenv("BENCH_DIR"), "delivery")
 	must(b, err)
@@ -21,8 +20,8 @@ func benchDir(b *testing.B) string {
 	return dir
 }
 
-// BenchmarkDurable compares a delivery with the bare system calls that it
-// cannot do without: create and write in tmp/, fsync, rename, fsync of new/.
+// BenchmarkDurable compares a delivery with the bare system calls that it needs: create and
+// write in tmp/, fsync, rename, fsync of new/.
 func BenchmarkDurable(b *testing.B) {
 	body := []byte(strings.Repeat(strings.Repeat("x", 63)+"\n", 64))
 	for _, conns := range []int{1, 8, 32} {

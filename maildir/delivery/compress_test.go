@@ -13,7 +13,7 @@ import (
 	"maildird/maildir/compress"
 )
 
-// plainContents reads the files of a subdirectory as they are decompressed.
+// plainContents returns the decompressed contents of the files in a subdirectory.
 func (f *testFolder) plainContents(sub string, want compress.Format) []string {
 	f.t.Helper()
 	var out []string
@@ -39,8 +39,8 @@ func (f *testFolder) plainContents(sub string, want compress.Format) []string {
 	return out
 }
 
-// TestCompressedSpool delivers small and big messages to one and several
-// folders: each gets a whole compressed file, whose name has the plain sizes.
+// TestCompressedSpool delivers small and big messages to one and several folders: each gets
+// a complete compressed file, whose name has the uncompressed sizes.
 func TestCompressedSpool(t *testing.T) {
 	for _, format := range []compress.Format{compress.Gzip, compress.Zstd} {
 		for _, size := range []int{10, 5000, spoolMemory - 20, spoolMemory + 1, 300_000} {
@@ -75,7 +75,7 @@ func TestCompressedSpool(t *testing.T) {
 	}
 }
 
-// TestCompressedTemp writes one file, and gives others up half-written.
+// TestCompressedTemp writes one file, and aborts others half-written.
 func TestCompressedTemp(t *testing.T) {
 	f := newFolder(t)
 	d := f.open()
@@ -106,8 +106,8 @@ func TestCompressedTemp(t *testing.T) {
 	}
 }
 
-// TestCompressedDataIsNoMail: what begins like a compressed file would be read
-// as something else than was written.
+// TestCompressedDataIsNoMail: a message that starts like a compressed file would not be
+// read back as it was written.
 func TestCompressedDataIsNoMail(t *testing.T) {
 	for _, format := range []compress.Format{compress.None, compress.Gzip} {
 		f := newFolder(t)

@@ -27,7 +27,7 @@ func TestHostPart(t *testing.T) {
 	for host, want := range map[string]string{
 		"mail.example.org":       "mail.example.org",
 		"a/b:c":                  `a\057b\072c`, // http://cr.yp.to/proto/maildir.html
-		"x,S=1":                  `x\054S=1`,    // a comma would begin a field
+		"x,S=1":                  `x\054S=1`,    // a comma would start a field
 		"new\nline":              `new\012line`,
 		"é":                      `\303\251`,
 		`back\slash`:             `back\134slash`,
@@ -44,7 +44,7 @@ func TestHostPart(t *testing.T) {
 	}
 }
 
-// TestNamesAscend: names are unique and sort in the order they were given,
+// TestNamesAscend: names are unique and sort in the order in which they were generated,
 // even when the clock stands still or goes back.
 func TestNamesAscend(t *testing.T) {
 	now := time.Unix(1700000000, 999_999_000)
@@ -65,7 +65,7 @@ func virtualSize(s string) int64 {
 
 var finalName = regexp.MustCompile(`^\d+\.M\d+P4711V[0-9a-f]+I([0-9a-f]+)\.host\.test,S=\d+,W=\d+$`)
 
-// checkOne tells of a folder that does not hold exactly this message.
+// checkOne fails the test if a folder does not contain exactly this message.
 func (f *testFolder) checkOne(want string) {
 	f.t.Helper()
 	names, contents := f.names("new"), f.contents("new")
@@ -91,7 +91,7 @@ func (f *testFolder) checkEmpty(subs ...string) {
 	}
 }
 
-// texts are messages on both sides of every size that is treated apart.
+// texts returns messages on both sides of every size limit.
 func texts() map[string]string {
 	m := map[string]string{
 		"empty": "", "newline": "\n", "no end": "x", "cr at the end": "x\r",
@@ -163,7 +163,7 @@ func TestSpoolMany(t *testing.T) {
 	}
 }
 
-// TestWide delivers to more folders than may be open beside other deliveries.
+// TestWide delivers to more folders than may be open at the same time as other deliveries.
 func TestWide(t *testing.T) {
 	o := newOptions()
 	o.Fsync = false
@@ -192,7 +192,7 @@ func TestWide(t *testing.T) {
 	wg.Wait()
 }
 
-// broken makes a target fail at one step.
+// broken are targets that fail at one step.
 var broken = map[string]func(*testFolder) Target{
 	"open": func(*testFolder) Target {
 		return Target{Open: func() (Dirs, func(), error) { return Dirs{}, nil, syscall.EMFILE }}
@@ -221,7 +221,7 @@ func (f *testFolder) spoiled(how func(Dirs) error) Target {
 	return t
 }
 
-// TestAllOrNone: one folder that fails at any step leaves nothing in any.
+// TestAllOrNone: a folder that fails at any step leaves nothing in any folder.
 func TestAllOrNone(t *testing.T) {
 	for name, breakIt := range broken {
 		for _, size := range []int{10, 2 * spoolMemory} {
@@ -255,8 +255,8 @@ func TestAllOrNone(t *testing.T) {
 	}
 }
 
-// TestCommitAfter: what is done last of all finds nothing in new/ yet, and its error
-// leaves nothing anywhere. It is not done after another error.
+// TestCommitAfter: the last step finds nothing in new/ yet, and its error leaves nothing
+// anywhere. It is not done after another error.
 func TestCommitAfter(t *testing.T) {
 	refused := errors.New("refused")
 	for _, size := range []int{10, 2 * spoolMemory} {
@@ -321,7 +321,7 @@ func TestCommitAfter(t *testing.T) {
 	}
 }
 
-// TestEach: over LMTP, those whose folder works get their mail.
+// TestEach: over LMTP, recipients whose folder works get their mail.
 func TestEach(t *testing.T) {
 	for name, breakIt := range broken {
 		for _, size := range []int{10, 2 * spoolMemory} {
@@ -354,8 +354,8 @@ func TestEach(t *testing.T) {
 	}
 }
 
-// TestEachMovesOn: the file that a long message streams to fails in the
-// middle; the next folder gets all of it.
+// TestEachMovesOn: the file to which a long message is streamed fails halfway; the next
+// folder gets all of it.
 func TestEachMovesOn(t *testing.T) {
 	text := strings.Repeat(strings.Repeat("z", 77)+"\n", 10*spoolMemory/78)
 	a, b, c := newFolder(t), newFolder(t), newFolder(t)
@@ -364,7 +364,7 @@ func TestEachMovesOn(t *testing.T) {
 	if _, err := s.Write([]byte(text[:half])); err != nil {
 		t.Fatal(err)
 	}
-	// A file open for reading only refuses the next write, as a full quota does.
+	// A file that is open only for reading refuses the next write, like a full quota.
 	f, err := os.Open(s.first.temp.file.Name())
 	must(t, err)
 	must(t, s.first.temp.file.Close())
@@ -381,8 +381,8 @@ func TestEachMovesOn(t *testing.T) {
 	c.checkOne(text)
 }
 
-// TestPanic: a fault with one folder is a panic of who delivers, so that it
-// ends one session; the others have their mail, and nothing partial is left.
+// TestPanic: a bug triggered by one folder panics in the caller, so that it ends one
+// session; the others get their mail, and nothing partial is left.
 func TestPanic(t *testing.T) {
 	var targets []Target
 	var good []*testFolder
@@ -414,8 +414,8 @@ func TestPanic(t *testing.T) {
 	bad.checkEmpty("tmp", "new")
 }
 
-// TestFileTooLarge: the system refuses to let a file grow. Nothing is left, and
-// the cause is one that passes.
+// TestFileTooLarge: the system refuses to let a file grow. Nothing is left, and the cause
+// is temporary.
 func TestFileTooLarge(t *testing.T) {
 	var old unix.Rlimit
 	must(t, unix.Getrlimit(unix.RLIMIT_FSIZE, &old))
@@ -435,7 +435,7 @@ func TestFileTooLarge(t *testing.T) {
 	}
 }
 
-// TestDiskFull needs the right to mount a file system of its own.
+// TestDiskFull needs the right to mount a file system.
 func TestDiskFull(t *testing.T) {
 	small := newFolder(t)
 	if err := unix.Mount("none", small.path, "tmpfs", 0, "size=256k,mode=0700"); err != nil {
@@ -453,7 +453,7 @@ func TestDiskFull(t *testing.T) {
 	small.checkEmpty("tmp", "new")
 	other.checkOne("H: x\n" + text)
 
-	// And it takes mail again when there is space.
+	// It accepts mail again when there is space.
 	s = NewSpool([]Target{small.target("")}, false, newOptions())
 	_, _ = s.Write([]byte("small\n"))
 	must(t, errors.Join(s.Commit()...))
@@ -479,7 +479,7 @@ func TestAbort(t *testing.T) {
 	f.checkEmpty("tmp", "new")
 }
 
-// TestRights: files and missing directories take the folder's rights.
+// TestRights: files and missing directories inherit the folder's rights.
 func TestRights(t *testing.T) {
 	f := newFolder(t)
 	must(t, os.Chmod(f.path, 0o750))
@@ -494,7 +494,7 @@ func TestRights(t *testing.T) {
 	}
 }
 
-// TestDenied: no right to write is an error with nothing left behind.
+// TestDenied: without the right to write there is an error, and nothing is left behind.
 func TestDenied(t *testing.T) {
 	f := newFolder(t)
 	d := f.open()
@@ -525,7 +525,7 @@ func TestTemp(t *testing.T) {
 	if !finalName.MatchString(base) || !strings.HasSuffix(base, ",S=5,W=6") {
 		t.Errorf("base %q", base)
 	}
-	// Somebody has the name already: his file stays.
+	// Another file has the name already: it is kept.
 	must(t, os.WriteFile(filepath.Join(f.path, "cur", base+":2,S"), []byte("other"), 0o600))
 	name, err := temp.Commit(d.Cur, ":2,S")
 	must(t, err)
@@ -544,8 +544,8 @@ func TestTemp(t *testing.T) {
 	f.checkEmpty("tmp", "new")
 }
 
-// TestSameNames: two servers with the same number and host, as in containers, give
-// the same name in one microsecond; both files are written.
+// TestSameNames: two servers with the same process number and host name, as in containers,
+// generate the same name in one microsecond; both files are written.
 func TestSameNames(t *testing.T) {
 	f := newFolder(t)
 	d := f.open()
@@ -563,7 +563,7 @@ func TestSameNames(t *testing.T) {
 	}
 }
 
-// TestTempChanged: a file that another program touched in tmp/ is not mail.
+// TestTempChanged: a file in tmp/ that another program modified is not delivered.
 func TestTempChanged(t *testing.T) {
 	f := newFolder(t)
 	d := f.open()
@@ -580,8 +580,8 @@ func TestTempChanged(t *testing.T) {
 	f.checkEmpty("tmp")
 }
 
-// TestWholeOrAbsent: a reader that looks at new/ all the time never sees a
-// part of a message, and every message arrives once.
+// TestWholeOrAbsent: a reader that keeps looking at new/ never sees a part of a message,
+// and every message arrives once.
 func TestWholeOrAbsent(t *testing.T) {
 	f := newFolder(t)
 	f.open().Close()
@@ -630,8 +630,8 @@ func TestCleanTemp(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(f.path, "tmp", ".dot"), nil, 0o600))
 	must(t, os.Mkdir(filepath.Join(f.path, "tmp", "dir"), 0o700))
 	must(t, os.Symlink("/nowhere", filepath.Join(f.path, "tmp", "link")))
-	// The time of the last access or change says nothing: a message with an
-	// old date may just be written.
+	// The time of the last access or modification means nothing: a message with an old date
+	// may just be being written.
 	must(t, os.Chtimes(filepath.Join(f.path, "tmp", "left"), time.Unix(1, 0), time.Unix(1, 0)))
 	d, err := dirfd.Open(filepath.Join(f.path, "tmp"))
 	must(t, err)

@@ -15,7 +15,7 @@ import (
 
 var flagFaults = flag.Bool("faults", false, "have TestFaults try every error at every call")
 
-// failingTarget is a recipient whose folder's calls may fail.
+// failingTarget returns a recipient whose folder's calls may fail.
 func (f *testFolder) failingTarget(header string, c *failing.Calls) Target {
 	return Target{Header: []byte(header), Open: func() (Dirs, func(), error) {
 		dir, err := dirfd.Open(f.path)
@@ -32,7 +32,7 @@ func (f *testFolder) failingTarget(header string, c *failing.Calls) Target {
 	}}
 }
 
-// faultyDelivery is a way to deliver one message to several.
+// faultyDelivery is a way to deliver one message to several recipients.
 type faultyDelivery struct {
 	name   string
 	count  int // of recipients
@@ -60,7 +60,7 @@ func openFiles(t *testing.T) int {
 	return len(entries)
 }
 
-// faultOf delivers while a call fails, and gives the calls that there are.
+// faultOf delivers while a call fails, and returns the number of calls.
 func (d *faultyDelivery) faultOf(t *testing.T, first int, lasting bool, reason error) int {
 	var folders []*testFolder
 	var paths []string
@@ -154,8 +154,9 @@ func (d *faultyDelivery) faultOf(t *testing.T, first int, lasting bool, reason e
 	return calls
 }
 
-// TestFaults: whichever system call of a delivery fails, once or with all that come after
-// it, who is said to have the message has it durably, and who is not has none of it.
+// TestFaults: whichever system call of a delivery fails, once or with all subsequent calls,
+// each recipient for whom success was reported has the message durably, and the others have
+// nothing of it.
 func TestFaults(t *testing.T) {
 	for i := range faultyDeliveries {
 		d := &faultyDeliveries[i]

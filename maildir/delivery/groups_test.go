@@ -9,15 +9,15 @@ import (
 	"maildird/maildir/maildirsize"
 )
 
-// TestGroup: whom one answer is for get the message together, or not at all; one who is
-// in another group too, that has it, does.
+// TestGroup: recipients that share one answer get the message together, or not at all; one
+// that is also in another group that gets it, gets it too.
 func TestGroup(t *testing.T) {
 	for name, breakIt := range broken {
 		for _, size := range []int{10, 2 * spoolMemory} {
 			t.Run(name, func(t *testing.T) {
 				text := strings.Repeat("x", size)
-				// 0 fails. 1 is with 0 alone, 2 with 0 and for himself, 3 with 1, who may
-				// have it for that, 4 with nobody, 5 and 6 with each other.
+				// 0 fails. 1 is only with 0; 2 is with 0 and on its own; 3 is with 1, and
+				// may therefore get it; 4 is with nobody; 5 and 6 are with each other.
 				groups := [][]int{{0, 2, 7}, {2}, {1, 3}, {0, 1}, {5, 6}}
 				want := []bool{false, true, true, true, true, true, true, false}
 				for _, first := range []int{0, 3} { // the one whose file a long message streams to
@@ -59,8 +59,8 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// TestGroupSync: a name that cannot be made durable is the last that can go wrong, and who
-// is in a group with it has nothing either.
+// TestGroupSync: making a name durable is the last step that can fail, and then others in
+// the same group have nothing either.
 func TestGroupSync(t *testing.T) {
 	var targets []Target
 	var folders []*testFolder
@@ -90,7 +90,7 @@ func TestGroupSync(t *testing.T) {
 	folders[2].checkOne("A: b\ntext\n")
 }
 
-// TestGroupQuota: a quota is asked for who is answered for alone.
+// TestGroupQuota: a quota is checked only for recipients with an answer of their own.
 func TestGroupQuota(t *testing.T) {
 	var targets []Target
 	var folders []*testFolder
@@ -116,7 +116,7 @@ func TestGroupQuota(t *testing.T) {
 	}
 }
 
-// spoiledDirs is a target whose directories are changed when they are open.
+// spoiledDirs returns a target whose directories are changed once they are open.
 func (f *testFolder) spoiledDirs(how func(*Dirs)) Target {
 	t := f.target("X: y\n")
 	open := t.Open

@@ -11,8 +11,8 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// disk is a directory as a power failure would leave it: durable is what was
-// there when the last fsync that has ended began.
+// disk is a directory as a power failure would leave it: durable is what was there when the
+// last completed fsync started.
 type disk struct {
 	mu             sync.Mutex
 	there, durable map[int]bool
@@ -59,7 +59,7 @@ func openTestDir(t *testing.T) *dirfd.Dir {
 	return d
 }
 
-// Nobody is answered before an fsync has ended that began after his name was there.
+// No caller returns before an fsync has completed that started after its name was there.
 func TestGroupSyncCovers(t *testing.T) {
 	dirs := []*dirfd.Dir{openTestDir(t), openTestDir(t)}
 	synctest.Test(t, func(t *testing.T) {
@@ -93,8 +93,8 @@ func TestGroupSyncCovers(t *testing.T) {
 	})
 }
 
-// Who comes while an fsync runs shares the next one; an error of the one that ran
-// is theirs too, and nobody's after that.
+// Callers that come while an fsync is running share the next one; an error of the running
+// one is theirs too, but nobody's after that.
 func TestGroupSyncRounds(t *testing.T) {
 	dir := openTestDir(t)
 	failure := errors.New("bad disk")

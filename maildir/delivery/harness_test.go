@@ -69,7 +69,7 @@ func (f *testFolder) names(sub string) []string {
 	return out
 }
 
-// contents reads the files of a subdirectory in the order of their names.
+// contents returns the contents of the files in a subdirectory in the order of their names.
 func (f *testFolder) contents(sub string) []string {
 	f.t.Helper()
 	var out []string
@@ -81,8 +81,8 @@ func (f *testFolder) contents(sub string) []string {
 	return out
 }
 
-// asNobody takes the rights of root from the test's thread, for file systems
-// only. The function returned gives them back.
+// asNobody drops root's file-system rights for the test's thread. The returned function
+// restores them.
 func asNobody(t *testing.T) func() {
 	if os.Geteuid() != 0 {
 		return func() {}
@@ -96,8 +96,7 @@ func asNobody(t *testing.T) func() {
 	}
 }
 
-// fill writes a message into a spool piece by piece, as a session does: of what goes
-// wrong Commit tells.
+// fill writes a message into a spool piece by piece, like a session: Commit reports errors.
 func fill(s *Spool, text string) {
 	for piece := range slices.Chunk([]byte(text), 5000) {
 		_, _ = s.Write(piece)

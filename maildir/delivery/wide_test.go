@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestWideBound: all who want to enter do, within the bound together, or alone.
+// TestWideBound: all deliveries that want to enter do so, together within the bound, or
+// alone.
 func TestWideBound(t *testing.T) {
 	const bound = 10
 	w := &wide{bound: bound}
@@ -35,7 +36,7 @@ func TestWideBound(t *testing.T) {
 	}
 }
 
-// TestWideTogether: deliveries that are within the bound do not wait for one another.
+// TestWideTogether: deliveries within the bound do not wait for one another.
 func TestWideTogether(t *testing.T) {
 	w := &wide{bound: 10}
 	var leave []func()
@@ -54,11 +55,11 @@ func TestWideTogether(t *testing.T) {
 	(<-third)()
 }
 
-// TestWideBoundOfProcess: it is of the files that the process may have.
+// TestWideBoundOfProcess: the bound depends on how many files the process may open.
 func TestWideBoundOfProcess(t *testing.T) {
 	if n := wideBound(); n < 1 {
 		t.Error(n)
 	}
 	var w wide
-	w.enter(1 << 20)() // alone, whatever it is
+	w.enter(1 << 20)() // alone, whatever the bound
 }

@@ -10,8 +10,8 @@ import (
 	"maildird/maildir/filename"
 )
 
-// TestOldCopy: a backup of the journal does not count when it is put back, be it
-// over the present one or as a file that got the inode of the one it is of.
+// TestOldCopy: a backup of the journal is rejected when it is restored, whether over the
+// present one or as a file that got the same inode number.
 func TestOldCopy(t *testing.T) {
 	for name, putBack := range map[string]func(t *testing.T, file string, old []byte, date time.Time){
 		"over the present one": func(t *testing.T, file string, old []byte, date time.Time) {
@@ -30,7 +30,7 @@ func TestOldCopy(t *testing.T) {
 			if dirfd.Birth(f) == 0 {
 				t.Skip("the file system does not tell when files were made")
 			}
-			h.inode = st.Ino // or else wait for chance
+			h.inode = st.Ino // rather than wait for it to happen by chance
 			h.birth -= int64(time.Hour)
 			_, err = f.Write(append(h.encode(), old[headerSize:]...))
 			must(t, err)
@@ -87,7 +87,7 @@ func TestOverwritten(t *testing.T) {
 	}
 }
 
-// TestWithoutBirth: a journal counts also if it does not say when it was made.
+// TestWithoutBirth: a journal that does not record its creation time is valid too.
 func TestWithoutBirth(t *testing.T) {
 	path, c := t.TempDir(), newClock()
 	sample(t, path, c)

@@ -28,7 +28,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// clock is a clock that the test turns.
+// clock is a clock that the test sets.
 type clock struct{ t time.Time }
 
 func (c *clock) now() time.Time { return c.t }
@@ -37,7 +37,7 @@ func newClock() *clock { return &clock{time.Now()} }
 
 const validity = 77
 
-// model is a journal and what a mailbox that reads it would know.
+// model is a journal, and what a mailbox that reads it would know.
 type model struct {
 	*File
 	t     testing.TB
@@ -53,7 +53,7 @@ func open(t testing.TB, path string, c *clock) *model {
 	return &model{File: New(dir, opt), t: t, state: map[uint32]Entry{}}
 }
 
-// refresh reads what others wrote and begins anew if there is nothing.
+// refresh reads what others wrote, and starts a new history if there is none.
 func (m *model) refresh() Change {
 	m.t.Helper()
 	change := m.Refresh(validity, func(f *Frame) {
@@ -121,7 +121,7 @@ func (m *model) change(set map[uint32]filename.Flags, gone ...uint32) uint64 {
 	return f.ModSeq
 }
 
-// date gives the messages a save date that have none, which is no change.
+// date assigns save dates to the messages that have none, which is not a change.
 func (m *model) date() {
 	m.t.Helper()
 	m.refresh()
@@ -155,8 +155,8 @@ func (m *model) same(o *model) {
 	}
 }
 
-// TestShared lets two processes change one journal in turn, and others that
-// come later read it.
+// TestShared lets two processes take turns at changing one journal, and others that come
+// later read it.
 func TestShared(t *testing.T) {
 	path, c := t.TempDir(), newClock()
 	a, b := open(t, path, c), open(t, path, c)
@@ -217,8 +217,8 @@ func TestShared(t *testing.T) {
 	}
 }
 
-// TestOneChange: a change of one message appends a few bytes, whatever the
-// number of messages, and another process reads just these.
+// TestOneChange: a change of one message appends a few bytes, whatever the number of
+// messages, and another process reads only these.
 func TestOneChange(t *testing.T) {
 	path, c := t.TempDir(), newClock()
 	a, b := open(t, path, c), open(t, path, c)
@@ -242,8 +242,8 @@ func TestOneChange(t *testing.T) {
 	}
 }
 
-// TestSameInode: a journal that another process wrote anew twice may have the
-// inode of the one that was read, and is read from its beginning.
+// TestSameInode: a journal that another process rewrote twice may have the same inode
+// number as the one that was read, and is read from its beginning.
 func TestSameInode(t *testing.T) {
 	path, c := t.TempDir(), newClock()
 	name, old := filepath.Join(path, Name), filepath.Join(path, "old")
@@ -275,7 +275,7 @@ func TestSameInode(t *testing.T) {
 	a.same(b)
 }
 
-// TestSameInodeAndSize: so may one that has its size as well.
+// TestSameInodeAndSize: it may also have the same size.
 func TestSameInodeAndSize(t *testing.T) {
 	path, c := t.TempDir(), newClock()
 	name := filepath.Join(path, Name)
@@ -305,8 +305,8 @@ func TestSameInodeAndSize(t *testing.T) {
 	a.same(b)
 }
 
-// TestSameTime: another process may append within the grain of the file system's clock,
-// so that the time tells nothing; and what this one wrote is nothing new to it.
+// TestSameTime: another process may append within the granularity of the file system's
+// clock, so that the time does not show it; and a process's own writes are not news to it.
 func TestSameTime(t *testing.T) {
 	path, c := t.TempDir(), newClock()
 	a, b := open(t, path, c), open(t, path, c)
@@ -325,8 +325,8 @@ func TestSameTime(t *testing.T) {
 	}
 }
 
-// sample makes a journal with some past and returns its highest mod-sequence. The
-// clock has gone on then: those of files may still show the time before.
+// sample makes a journal with some past and returns its highest mod-sequence, and advances
+// the clock: file times may still show the previous time.
 func sample(t testing.TB, path string, c *clock) (m *model, highest uint64) {
 	m = open(t, path, c)
 	m.change(map[uint32]filename.Flags{1: 0, 2: filename.Seen, 3: filename.Keywords, 7: 1})
@@ -336,9 +336,8 @@ func sample(t testing.TB, path string, c *clock) (m *model, highest uint64) {
 	return m, highest
 }
 
-// TestDamage cuts the journal at each byte and flips each byte. What is not a
-// whole journal counts as lost, and what is given after that lies above all
-// that was given before.
+// TestDamage cuts the journal at each byte and flips each byte. An incomplete journal
+// counts as lost, and mod-sequences assigned after that are above all earlier ones.
 func TestDamage(t *testing.T) {
 	path, c := t.TempDir(), newClock()
 	m, highest := sample(t, path, c)
@@ -396,8 +395,8 @@ func TestDamage(t *testing.T) {
 	m.refresh()
 }
 
-// TestCutHeader cuts off the last octet of a header that ends in a zero, as one of
-// 256 checksums does.
+// TestCutHeader cuts off the last octet of a header that ends in a zero, as one in 256
+// checksums does.
 func TestCutHeader(t *testing.T) {
 	path, c := t.TempDir(), newClock()
 	file, err := os.Create(filepath.Join(path, Name))
@@ -416,8 +415,8 @@ func TestCutHeader(t *testing.T) {
 	}
 }
 
-// TestLoss: a journal that was deleted, copied, or is of another mailbox starts
-// above what was given, also by a process that has it open.
+// TestLoss: after a journal was deleted, copied, or replaced by that of another mailbox,
+// mod-sequences start above those assigned before, even in a process that has it open.
 func TestLoss(t *testing.T) {
 	for name, lose := range map[string]func(file string, c *clock){
 		"deleted": func(file string, _ *clock) { must(t, os.Remove(file)) },
@@ -460,7 +459,8 @@ func TestLoss(t *testing.T) {
 	}
 }
 
-// TestLostAgainAndAgain: however often and soon it is lost, nothing is given twice.
+// TestLostAgainAndAgain: however often and quickly the journal is lost, no mod-sequence is
+// assigned twice.
 func TestLostAgainAndAgain(t *testing.T) {
 	path, c := t.TempDir(), &clock{time.Now().Add(time.Hour)}
 	var last uint64
@@ -489,7 +489,7 @@ func TestOtherValidity(t *testing.T) {
 	}
 }
 
-// TestOtherVersion: a journal in an older form counts as lost.
+// TestOtherVersion: a journal in an older format counts as lost.
 func TestOtherVersion(t *testing.T) {
 	path, c := t.TempDir(), newClock()
 	_, highest := sample(t, path, c)
@@ -539,8 +539,7 @@ func TestNotSynced(t *testing.T) {
 	}
 }
 
-// TestBounded: removed messages are forgotten from the oldest on, and it is known
-// since when.
+// TestBounded: the oldest removed messages are forgotten first, and it is known since when.
 func TestBounded(t *testing.T) {
 	path, c := t.TempDir(), newClock()
 	m := open(t, path, c)
@@ -578,8 +577,8 @@ func TestBounded(t *testing.T) {
 	}
 }
 
-// TestUnwritable: what cannot be written counts for this process, is tried
-// again, and is then complete.
+// TestUnwritable: a change that cannot be written is still taken into account by this
+// process; writing is retried, and the file is complete then.
 func TestUnwritable(t *testing.T) {
 	path, c := t.TempDir(), newClock()
 	m, _ := sample(t, path, c)
@@ -614,9 +613,9 @@ func TestUnwritable(t *testing.T) {
 	late.same(m)
 }
 
-// FuzzRead reads any octets as a journal, as they are and as the payload of a frame
-// whose checksum is right: it ends, and what it gives is in order, and the same when it
-// is written and read again.
+// FuzzRead reads any octets as a journal, both as they are and as the payload of a frame
+// with a correct checksum: reading ends, the result is in order, and it is the same after
+// it was written and read again.
 func FuzzRead(f *testing.F) {
 	dir := f.TempDir()
 	sample(f, dir, newClock())
@@ -702,8 +701,8 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// TestToldOnce: of a file that does not count there is one line in the log, as
-// often as it is read, and one of the next such file.
+// TestToldOnce: a journal that is rejected is logged once, however often it is read; the
+// next such file is logged again.
 func TestToldOnce(t *testing.T) {
 	path := t.TempDir()
 	dir, err := dirfd.Open(path)

@@ -12,8 +12,8 @@ import (
 	"maildird/maildir/filename"
 )
 
-// TestLetters: what keyword letters stand for is read again, and stays when the
-// journal is written anew or recalled.
+// TestLetters: the names of keyword letters are read back, and survive rewriting and
+// recalling the journal.
 func TestLetters(t *testing.T) {
 	path, c := t.TempDir(), newClock()
 	m, _ := sample(t, path, c)
@@ -59,8 +59,8 @@ func TestLetters(t *testing.T) {
 	}
 }
 
-// TestWithoutLetters: a journal in the form before counts, does not tell of letters,
-// and is written anew at the next chance.
+// TestWithoutLetters: a journal in the previous format is valid, has no letters, and is
+// rewritten at the next opportunity.
 func TestWithoutLetters(t *testing.T) {
 	path, c := t.TempDir(), newClock()
 	file, err := os.Create(filepath.Join(path, Name))

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestRecall: who takes over a memo goes on as if it had read the journal, also
-// if others wrote since; who cannot be sure is told so.
+// TestRecall: a File that recalls a memo continues as if it had read the journal, even if
+// others wrote to it since; if it cannot be sure, it says so.
 func TestRecall(t *testing.T) {
 	path, c := t.TempDir(), newClock()
 	a := open(t, path, c)

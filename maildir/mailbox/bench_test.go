@@ -61,9 +61,9 @@ func BenchmarkNeverSeen(b *testing.B) {
 	}
 }
 
-// BenchmarkArrivals is what the first SELECT does with the names of a folder once
-// they are listed, in the order of no list: they are sorted, looked through,
-// written as records, and become rows.
+// BenchmarkArrivals is what the first SELECT does with the names of a folder after listing
+// them in random order: it sorts and examines them, writes their records, and makes them
+// rows.
 func BenchmarkArrivals(b *testing.B) {
 	for _, n := range []int{10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -92,8 +92,8 @@ func BenchmarkArrivals(b *testing.B) {
 	}
 }
 
-// BenchmarkOpenHistory is BenchmarkOpen of a large folder, with its history and
-// without: the first writes it, as after the file was lost.
+// BenchmarkOpenHistory is BenchmarkOpen of a large folder, with its history and without: in
+// the latter case it writes the history, as after the file was lost.
 func BenchmarkOpenHistory(b *testing.B) {
 	x, env := bigBox(b, 100_000), newEnv(b)
 	open := func(m *Mailbox) {
@@ -116,8 +116,8 @@ func BenchmarkOpenHistory(b *testing.B) {
 	})
 }
 
-// BenchmarkStore is STORE of one message of many, with all that makes it
-// durable, and without.
+// BenchmarkStore is STORE of one message of many, with everything that makes it durable,
+// and without.
 func BenchmarkStore(b *testing.B) {
 	for _, fsync := range []bool{false, true} {
 		b.Run(fmt.Sprintf("fsync=%v", fsync), func(b *testing.B) {
@@ -167,7 +167,7 @@ func BenchmarkOneChange(b *testing.B) {
 	}
 }
 
-// BenchmarkFlags is FETCH 1:* (FLAGS) without the writing.
+// BenchmarkFlags is FETCH 1:* (FLAGS) without writing the responses.
 func BenchmarkFlags(b *testing.B) {
 	m := bigBox(b, 10_000).open(newEnv(b))
 	defer m.Close()

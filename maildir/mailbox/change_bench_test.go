@@ -14,8 +14,8 @@ func news(b *testing.B, v *View) {
 	v.Updates(0, func(Update) {})
 }
 
-// BenchmarkChange is commands on many messages of a folder, durable, with the look
-// at the folder that follows each.
+// BenchmarkChange measures commands on many messages of a folder, durable, with the look at
+// the folder that follows each.
 func BenchmarkChange(b *testing.B) {
 	const n, some = 10_000, 1000
 	view := func(m *Mailbox) *View {

@@ -19,13 +19,13 @@ import (
 // dovecotBox is a folder that the real Dovecot can serve too, as its INBOX.
 func dovecotBox(t *testing.T) *box { return &box{t: t, path: doveimap.Maildir(t)} }
 
-// own gives what the test put there to Dovecot.
+// own gives what the test put there to Dovecot's user.
 func (b *box) own() {
 	b.t.Helper()
 	must(b.t, rig.Own(b.path))
 }
 
-// has writes what one of the programs says of a message: UID, subject, flags.
+// has formats what one of the programs says of a message: UID, subject, flags.
 func has(uid uint32, subject string, flags []string) string {
 	slices.SortFunc(flags, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
 	return fmt.Sprint(uid, " ", subject, " ", flags)
@@ -71,7 +71,7 @@ func weSay(t *testing.T, c *client) []string {
 	return out
 }
 
-// agree compares what Dovecot's new session and ours say of the folder.
+// agree compares what a new session of Dovecot and one of ours say of the folder.
 func agree(t *testing.T, b *box, m *Mailbox, c *client, what string) {
 	t.Helper()
 	b.own()
@@ -90,7 +90,7 @@ func agree(t *testing.T, b *box, m *Mailbox, c *client, what string) {
 	quiet(t, s, what)
 }
 
-// quiet tells if Dovecot found fault with a file.
+// quiet fails the test if Dovecot complained about a file.
 func quiet(t *testing.T, s *doveimap.Session, what string) {
 	t.Helper()
 	for line := range strings.Lines(s.Log()) {
@@ -100,7 +100,7 @@ func quiet(t *testing.T, s *doveimap.Session, what string) {
 	}
 }
 
-// change has one of our sessions do all that writes the list and the keywords.
+// change makes one of our sessions do everything that writes the list and the keywords.
 func change(t *testing.T, m *Mailbox, c *client, round string) {
 	t.Helper()
 	for i := range 3 {
@@ -122,8 +122,8 @@ func change(t *testing.T, m *Mailbox, c *client, round string) {
 	must(t, err)
 }
 
-// TestDovecotFirst and TestDovecotSecond: whoever numbers a folder first, the
-// other goes on with it, through appends, rewrites and new keywords by both.
+// TestDovecotFirst and TestDovecotSecond: whichever program numbers a folder first, the
+// other continues from there, through appends, rewrites and new keywords by both.
 func TestDovecotFirst(t *testing.T) {
 	b := dovecotBox(t)
 	for range 5 {
@@ -192,8 +192,8 @@ func dovecotAndWe(t *testing.T, b *box, m *Mailbox, c *client) {
 	s.Close()
 }
 
-// TestPushWithDovecot: idle sessions of both learn of what the other does,
-// without a poll on our side.
+// TestPushWithDovecot: idle sessions of both servers learn what the other does, without
+// polling on our side.
 func TestPushWithDovecot(t *testing.T) {
 	b := dovecotBox(t)
 	b.drop("cur/100.M1P1.h:2,")
@@ -244,8 +244,8 @@ func TestPushWithDovecot(t *testing.T) {
 	s.Close()
 }
 
-// oddNames is names of files as other programs and people make them, in no
-// certain order, for new/ or cur/.
+// oddNames returns file names such as other programs and people make them, in random order,
+// for new/ or cur/.
 func oddNames(rng *rand.Rand) []string {
 	names := []string{
 		"new/1700000000.M5P1.host", "new/1700000000.M40P1.host", "new/1700000000.M300P1.host", "new/1700000000.P1.host",
@@ -263,9 +263,8 @@ func oddNames(rng *rand.Rand) []string {
 	return names
 }
 
-// TestOrderOfDovecot: files that others drop get the UIDs that Dovecot would
-// give them, and move from new/ to cur/ when, and under the names that, Dovecot
-// moves them.
+// TestOrderOfDovecot: files that others drop get the UIDs that Dovecot would assign, and
+// move from new/ to cur/ when Dovecot would move them, and under the same names.
 func TestOrderOfDovecot(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 12))
 	ours, theirs := dovecotBox(t), dovecotBox(t)
@@ -330,7 +329,7 @@ func TestOrderOfDovecot(t *testing.T) {
 	s.Close()
 }
 
-// inNew tells whether mail lies in new/.
+// inNew reports whether there is mail in new/.
 func inNew(b *box) bool {
 	for f := range b.files() {
 		if strings.HasPrefix(f, "new/") {
@@ -340,7 +339,7 @@ func inNew(b *box) bool {
 	return false
 }
 
-// records gives the lines of a folder's list without their fields.
+// records returns the lines of a folder's list without their fields.
 func records(b *box) []string {
 	text, err := os.ReadFile(filepath.Join(b.path, uidlistName))
 	must(b.t, err)
@@ -354,8 +353,8 @@ func records(b *box) []string {
 	return out
 }
 
-// TestDovecotAndSnapshot: Dovecot reads the list of a snapshot that came back, goes on
-// with it and leaves the mark there, so that who of us comes later takes other UIDs.
+// TestDovecotAndSnapshot: Dovecot reads the list of a restored snapshot, continues it and
+// keeps the mark, so that maildird uses other UIDs when it comes later.
 func TestDovecotAndSnapshot(t *testing.T) {
 	b := dovecotBox(t)
 	b.drop("cur/1700000001.M1P1.other:2,S")

@@ -15,8 +15,8 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// TestPanicGivesLocksBack: a fault in one session's change leaves the mailbox
-// to the others.
+// TestPanicGivesLocksBack: a bug in one session's change leaves the mailbox usable for the
+// others.
 func TestPanicGivesLocksBack(t *testing.T) {
 	b := newBox(t)
 	b.drop("new/")
@@ -40,8 +40,8 @@ func TestPanicGivesLocksBack(t *testing.T) {
 	}
 }
 
-// TestFirstLookIsDurable: a UIDVALIDITY is taken for good before it stands in a
-// list, and the list and the history are on disk when the folder is open.
+// TestFirstLookIsDurable: a UIDVALIDITY is durably allocated before a list contains it, and
+// the list and the history are on disk when the folder is open.
 func TestFirstLookIsDurable(t *testing.T) {
 	for _, fails := range []error{nil, errors.New("the counter cannot be synced")} {
 		b := newBox(t)
@@ -77,8 +77,8 @@ func TestFirstLookIsDurable(t *testing.T) {
 	}
 }
 
-// TestListWaitsForRemovals: a list without messages that were removed has its name
-// only when their files are gone for good.
+// TestListWaitsForRemovals: a list without the messages that were removed gets its name
+// only once their files are durably gone.
 func TestListWaitsForRemovals(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		b := newBox(t)
@@ -126,13 +126,13 @@ func TestListWaitsForRemovals(t *testing.T) {
 	}
 }
 
-// TestOldTempFilesGo: what is left in tmp/ goes after 36 hours, when the
-// mailbox is opened to read mail, and not before.
+// TestOldTempFilesGo: what is left in tmp/ is removed after 36 hours, when the mailbox is
+// opened to read mail, and not before.
 func TestOldTempFilesGo(t *testing.T) {
 	b := newBox(t)
 	left := b.file("tmp/left")
 	must(t, os.WriteFile(left, []byte("half a mess"), 0o600))
-	// The age is that of the last status change, whatever the file says.
+	// The age is that of the last status change, whatever times the file has.
 	must(t, os.Chtimes(left, time.Unix(1, 0), time.Unix(1, 0)))
 	env := newEnv(t)
 	late := time.Duration(0)
@@ -159,8 +159,8 @@ func TestOldTempFilesGo(t *testing.T) {
 	}
 }
 
-// TestBothNames: a crash in the middle of a move may leave a message under both
-// names. It is one message, and gets rid of the old name.
+// TestBothNames: a crash during a move may leave a message under both names. It is one
+// message, and loses the old name.
 func TestBothNames(t *testing.T) {
 	b := newBox(t)
 	name := b.drop("new/")

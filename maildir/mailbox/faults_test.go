@@ -21,7 +21,7 @@ import (
 
 var flagFaults = flag.Bool("faults", false, "have TestFaults try every error at every call, for some minutes")
 
-// faulty is a folder, and another one that is copied to, of which calls fail.
+// faulty is a folder, and another one to copy to, whose calls fail.
 type faulty struct {
 	t     *testing.T
 	env   *Env
@@ -110,8 +110,8 @@ func (w *faulty) close() {
 	}
 }
 
-// state is what a session sees, by UID: text, flags and keywords. No UID may be that
-// of another message than before.
+// state returns what a session sees, by UID: text, flags and keywords. No UID may belong to
+// a different message than before.
 func (w *faulty) state(b *box, m *Mailbox) map[uint32]string {
 	w.t.Helper()
 	state, err := w.look(b, m)
@@ -154,7 +154,7 @@ func (w *faulty) look(b *box, m *Mailbox) (map[uint32]string, error) {
 	return out, nil
 }
 
-// onDisk is what lies in the folder: flags and keywords by text.
+// onDisk returns what is in the folder: flags and keywords by text.
 func (w *faulty) onDisk(b *box) map[string]string {
 	w.t.Helper()
 	names := strings.Fields(strings.ReplaceAll(readOr(b.file("dovecot-keywords")), "\n", " "))
@@ -215,14 +215,14 @@ func (w *faulty) agree(when string, b *box, m *Mailbox) map[uint32]string {
 	return fresh
 }
 
-// lateEnv is the environment of another one who shares the locks.
+// lateEnv returns the environment of another process that shares the locks.
 func (w *faulty) lateEnv() *Env {
 	env := *w.env
 	env.Cache = nil
 	return &env
 }
 
-// leftovers are files that should not be there when nobody works on a folder.
+// leftovers returns files that should not exist when nobody is working on a folder.
 func (b *box) leftovers() (names []string) {
 	for _, pattern := range []string{"tmp/*", "*.lock*", "*.tmp*", "*.maildird*"} {
 		found, err := filepath.Glob(b.file(pattern))
@@ -232,13 +232,13 @@ func (b *box) leftovers() (names []string) {
 	return names
 }
 
-// faultyOp is an operation that is tried.
+// faultyOp is an operation to be tested.
 type faultyOp struct {
 	name    string
 	fresh   bool // the folder was never opened, and is not
 	prepare func(*faulty)
 	run     func(*faulty) error
-	// check tells what is wrong with what came of it; now is what is on disk.
+	// check says what is wrong with the result; now is what is on disk.
 	check func(w *faulty, failed bool, now, to map[string]string) string
 	// settled are the names that must be durable after success.
 	settled func(w *faulty) []string
@@ -626,7 +626,7 @@ func (w *faulty) others() {
 	w.b.drop("cur/")
 }
 
-// what a fault is like.
+// duration is how long a fault lasts.
 type duration uint8
 
 const (
@@ -637,7 +637,7 @@ const (
 
 func (d duration) String() string { return [...]string{"once", "once, nobody looks", "lasting"}[d] }
 
-// faultOf runs an operation of which a call fails, and gives the calls it has.
+// faultOf runs an operation in which a call fails, and returns the number of its calls.
 func faultOf(t *testing.T, op *faultyOp, first int, d duration, reason error) (calls int) {
 	w := newFaulty(t, op)
 	defer w.close()
@@ -660,14 +660,14 @@ func faultOf(t *testing.T, op *faultyOp, first int, d duration, reason error) (c
 	}
 	if err != nil {
 		known := errors.Is(err, reason) || errors.Is(err, ErrReadOnly)
-		// Where the folder has no room for a lock, the log has its name.
+		// If the folder has no room for a lock, the log names it.
 		if !known || !errors.Is(err, errNoRoom) && !strings.Contains(err.Error(), filepath.Dir(w.b.path)) && !strings.Contains(err.Error(), filepath.Dir(w.to.path)) {
 			t.Errorf("the error does not tell what is wrong: %v", err)
 		}
 	} else {
 		w.durable("done", op, true)
 	}
-	// What cannot be removed stays: the error or the log says so.
+	// What cannot be removed is left: the error or the log says so.
 	stuck := d == lasting && slices.ContainsFunc(failed, func(call string) bool { return strings.HasPrefix(call, "remove ") })
 	if text := w.onDisk(w.to); op.name == "MOVE" && d == lasting && err != nil && len(text) > len(w.toBefore) {
 		stuck = true
@@ -711,8 +711,8 @@ func faultOf(t *testing.T, op *faultyOp, first int, d duration, reason error) (c
 	return calls
 }
 
-// durable tells what is not durable after success. Names of messages are not made again
-// where only their durability failed: how could they.
+// durable reports what is not durable after success. Names of messages whose durability
+// alone failed are not recreated: that is impossible.
 func (w *faulty) durable(when string, op *faultyOp, mail bool) {
 	w.t.Helper()
 	if op.settled == nil {
@@ -727,9 +727,9 @@ func (w *faulty) durable(when string, op *faultyOp, mail bool) {
 	}
 }
 
-// TestFaults: whichever system call on a directory fails, with whatever error, once or
-// from then on, nothing is lost, nothing is said to be done that is not, and all is well
-// when the fault has ended.
+// TestFaults: whichever system call on a directory fails, with whatever error, once or from
+// then on, nothing is lost, nothing is reported as done that is not, and everything works
+// once the fault has ended.
 func TestFaults(t *testing.T) {
 	for i := range faultyOps {
 		op := &faultyOps[i]

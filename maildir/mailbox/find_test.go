@@ -13,8 +13,8 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// TestFind compares Find with a look at each message of a view, among them some
-// that are gone and some that are \Recent, while others are not in the view yet.
+// TestFind compares Find with examining each message of a view. Some of the messages are
+// gone, some are \Recent, and others are not in the view yet.
 func TestFind(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
 	b := newBox(t)
@@ -121,7 +121,7 @@ func randomTest(rng *rand.Rand, exists uint32, depth int) Test {
 	return test
 }
 
-// passes is what a Test means.
+// passes defines the meaning of a Test.
 func passes(t *Test, m Message) bool {
 	in := func(n uint32) bool {
 		return slices.ContainsFunc(t.Ranges, func(r Range) bool { return r.First <= n && n <= r.Last })
@@ -145,7 +145,7 @@ func passes(t *Test, m Message) bool {
 	return in(m.Seq)
 }
 
-// TestFindEnds: an error of who waits for the result ends the search.
+// TestFindEnds: an error from the caller's check ends the search.
 func TestFindEnds(t *testing.T) {
 	b := newBox(t)
 	b.drop("cur/")

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// guids gives the GUID of each message of a view.
+// guids returns the GUID of each message of a view.
 func guids(c *client) (out []string) {
 	for _, m := range c.all() {
 		out = append(out, c.v.GUID(m))
@@ -14,8 +14,8 @@ func guids(c *client) (out []string) {
 	return out
 }
 
-// TestGUIDFieldCopies: a message and all copies of it have one GUID, also when
-// the list of UIDs is lost and written again, and for whoever reads it later.
+// TestGUIDFieldCopies: a message and all copies of it have the same GUID, even after the
+// list of UIDs is lost and written again, and for other processes.
 func TestGUIDFieldCopies(t *testing.T) {
 	for _, base := range []string{"100.M1P1.h", "100.M1P1.h,U=7", "100 M1"} {
 		t.Run(base, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestGUIDFieldCopies(t *testing.T) {
 	}
 }
 
-// TestID: a mailbox whose list has no GUID gets one, for good.
+// TestID: a mailbox whose list has no GUID gets a permanent one.
 func TestID(t *testing.T) {
 	b := newBox(t)
 	b.drop("cur/100.M1P1.h:2,S")
@@ -85,8 +85,8 @@ func TestGUIDField(t *testing.T) {
 	}
 }
 
-// TestRenewIDOnce: who is late with the news that another folder has the ID does not
-// take the one away that the mailbox got for that.
+// TestRenewIDOnce: a caller that learns late that another folder has the same ID does not
+// replace the ID that the mailbox got because of that.
 func TestRenewIDOnce(t *testing.T) {
 	m := newBox(t).open(newEnv(t))
 	defer m.Close()

@@ -30,7 +30,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// testLog shows what the mailbox logs where the test fails.
+// testLog shows what the mailbox logs if the test fails.
 type testLog struct{ t testing.TB }
 
 func (l testLog) Write(p []byte) (int, error) {
@@ -38,7 +38,7 @@ func (l testLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// newEnv is one process's worth of what mailboxes share.
+// newEnv returns what the mailboxes of one process share.
 func newEnv(t testing.TB) *Env {
 	log := slog.New(slog.NewTextHandler(testLog{t}, nil))
 	env := &Env{
@@ -49,7 +49,7 @@ func newEnv(t testing.TB) *Env {
 	return env
 }
 
-// unwatched is an environment without file-system events.
+// unwatched returns an environment without file-system events.
 func unwatched(t testing.TB) *Env {
 	env := newEnv(t)
 	must(t, env.Watcher.Close())
@@ -73,7 +73,7 @@ func newBoxIn(t testing.TB, dir string) *box {
 	return b
 }
 
-// open opens the folder as one process would.
+// open opens the folder as a process would.
 func (b *box) open(env *Env) *Mailbox {
 	b.t.Helper()
 	for _, sub := range []string{"cur", "new", "tmp"} { // as the tree of folders does
@@ -91,8 +91,8 @@ func (b *box) open(env *Env) *Mailbox {
 
 func (b *box) file(rel string) string { return filepath.Join(b.path, rel) }
 
-// drop puts a message there as cp or another program would, and returns its
-// path below the folder.
+// drop adds a message as cp or another program would, and returns its path below the
+// folder.
 func (b *box) drop(rel string) string {
 	b.t.Helper()
 	if strings.HasSuffix(rel, "/") {
@@ -133,7 +133,7 @@ func (b *box) files() map[string]bool {
 	return out
 }
 
-// client is a view with what an IMAP client would know from what it was told.
+// client is a view, together with what an IMAP client would know from what it was told.
 type client struct {
 	t    testing.TB
 	v    *View
@@ -175,7 +175,7 @@ func (c *client) list() []uint32 {
 	return uids
 }
 
-// poll looks and applies the updates the way a client does; it returns them as
+// poll looks at the files and applies the updates as a client would; it returns them as
 // text: "exists 3", "expunge 2", "flags 1 S".
 func (c *client) poll(expunges bool) []string {
 	c.t.Helper()
@@ -212,7 +212,7 @@ func (c *client) poll(expunges bool) []string {
 	return out
 }
 
-// holdUnless is what is held back unless expunges may be told.
+// holdUnless returns what is held back unless expunges may be reported.
 func holdUnless(expunges bool) Hold {
 	if expunges {
 		return 0

@@ -12,8 +12,8 @@ import (
 	"maildird/maildir/filename"
 )
 
-// check brings the sessions up to date and holds what they know against the files,
-// and against what a process knows that opens the folder anew.
+// check brings the sessions up to date and compares what they know with the files, and with
+// what a process that opens the folder now knows.
 func (r *meeting) check() {
 	for _, f := range r.later {
 		f()
@@ -44,8 +44,8 @@ func (r *meeting) check() {
 	r.nothingLeft(r.b)
 }
 
-// swap puts one message in the place of another one, while nobody has the folder open:
-// two of which there is one file each.
+// swap replaces one message by another one while nobody has the folder open. Of both there
+// is only one file.
 func (r *meeting) swap() {
 	files := r.a.files()
 	times := map[string]int{}
@@ -88,7 +88,7 @@ func (r *meeting) checkEnded() {
 	r.nothingLeft(r.a)
 }
 
-// close ends what is open.
+// close closes everything.
 func (r *meeting) close() {
 	for _, s := range append(slices.Clone(r.some), r.there) {
 		if s != nil {
@@ -109,7 +109,7 @@ func (r *meeting) close() {
 	_ = r.env.Watcher.Close() // also that which was closed
 }
 
-// noErrors looks for what an operator would have to look at.
+// noErrors looks for logged errors that an operator would have to handle.
 func (r *meeting) noErrors() {
 	for line := range strings.Lines(r.logged()) {
 		if strings.Contains(line, "level=ERROR") && !r.lists {
@@ -118,7 +118,7 @@ func (r *meeting) noErrors() {
 	}
 }
 
-// comeToRest polls until nobody has news.
+// comeToRest polls until there is no news.
 func (r *meeting) comeToRest() {
 	for round := 0; ; round++ {
 		moving := false
@@ -141,7 +141,7 @@ func (r *meeting) comeToRest() {
 	}
 }
 
-// checkSessions holds what sessions know against the files.
+// checkSessions compares what sessions know with the files.
 func (r *meeting) checkSessions(d *disk, some ...*session) {
 	for i, s := range some {
 		files := d.files()
@@ -183,7 +183,7 @@ func (r *meeting) checkSessions(d *disk, some ...*session) {
 	}
 }
 
-// checkFacts holds what may come from the cache against a file.
+// checkFacts compares what may come from the cache with a file.
 func (r *meeting) checkFacts(d *disk, s *session, msg Message, rel, text string) {
 	st, err := os.Lstat(d.file(rel))
 	must(r.t, err)
@@ -235,9 +235,9 @@ func (r *meeting) checkPromises() {
 	}
 }
 
-// anew opens the folder as a process that knows nothing of it, or only what the
-// cache has, and holds what it tells against what was told. old, which is closed, is a
-// client that comes back.
+// anew opens the folder as a process that knows nothing of it except what is in the cache,
+// and compares what it says with what clients were told. old, which is closed, is a client
+// that comes back.
 func (r *meeting) anew(who string, env *Env, old *session) {
 	defer env.Watcher.Close()
 	before := fmt.Sprint(r.a.files())
@@ -280,8 +280,8 @@ func (r *meeting) anew(who string, env *Env, old *session) {
 	r.noErrors()
 }
 
-// comeBack lets a client that was away ask for what changed (RFC 7162), which has to
-// lead it to what a new one is told.
+// comeBack lets a client that was away ask for what changed (RFC 7162). It must end up with
+// what a new client is told.
 func (r *meeting) comeBack(s, old *session) {
 	gone, err := s.v.Vanished(ctx, []Range{{1, ^uint32(0)}}, old.upTo)
 	if err != nil {
@@ -304,7 +304,7 @@ func (r *meeting) comeBack(s, old *session) {
 	}
 }
 
-// nothingLeft looks for what an operation leaves behind.
+// nothingLeft looks for what an operation left behind.
 func (r *meeting) nothingLeft(d *disk) {
 	for _, sub := range []string{"", "tmp"} {
 		names, err := os.ReadDir(d.file(sub))

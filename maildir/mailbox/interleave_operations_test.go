@@ -7,7 +7,7 @@ import (
 	"maildird/maildir/filename"
 )
 
-// operation is one of a session, between whose system calls others act.
+// operation is an operation of a session, between whose system calls others act.
 type operation struct {
 	name  string
 	on    []string         // the messages that it is about
@@ -107,7 +107,7 @@ var operations = []operation{
 	}},
 }
 
-// changed is what others did since anybody looked.
+// changed is what others did since the last look.
 func changed(r *meeting) {
 	r.flag("one", filename.Answered, 0)
 	r.deliver("new/1700000010.M1P1.x", "late")
@@ -115,7 +115,7 @@ func changed(r *meeting) {
 	r.removed(r.a.find("doom"), "doom")
 }
 
-// awayAndBack has a message come back that all were told was gone.
+// awayAndBack makes a message come back that everybody was told was gone.
 func (r *meeting) awayAndBack() {
 	back := r.away("two")
 	for _, s := range r.some {
@@ -143,7 +143,7 @@ func (r *meeting) store(since uint64, op Op, flags filename.Flags, words []strin
 	return err
 }
 
-// took notes which messages the operation removed.
+// took records which messages the operation removed.
 func (r *meeting) took(text string, removed []uint32) {
 	for _, uid := range removed {
 		if r.a.told[uid] != text {
@@ -216,7 +216,7 @@ func (r *meeting) copy(move bool, texts ...string) error {
 	return err
 }
 
-// overtaken notes that a message is gone which another program gave the name of one
+// overtaken records that a message is gone because another program gave it the name of one
 // that was about to be removed.
 func (r *meeting) overtaken(text string) {
 	for now, was := range r.became {
@@ -224,7 +224,7 @@ func (r *meeting) overtaken(text string) {
 	}
 }
 
-// mayMiss tells whether a message need not be there.
+// mayMiss reports whether a message may be missing.
 func (r *meeting) mayMiss(text string) bool {
 	return r.gone[text] || r.owed[text] != r.a || r.other[text]
 }

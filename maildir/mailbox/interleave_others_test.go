@@ -11,11 +11,11 @@ import (
 	"maildird/maildir/filename"
 )
 
-// other is what another program does at one moment, to the message with a text, if it
-// is about one.
+// other is an action of another program at one moment, on the message with a text, if it
+// concerns one.
 type other struct {
 	name    string
-	about   bool // one message
+	about   bool // it concerns one message
 	process bool // it is another process of ours, or Dovecot, which tells clients of UIDs
 	ready   func(r *meeting)
 	do      func(r *meeting, text string)
@@ -188,7 +188,7 @@ func (r *meeting) flag(text string, add, remove filename.Flags) {
 	}
 }
 
-// move renames a file to a name that nothing has, or fails.
+// move renames a file to a free name, or fails.
 func (r *meeting) move(from, to string) bool {
 	if _, err := os.Lstat(r.a.file(to)); err == nil && from != to {
 		return false
@@ -196,7 +196,7 @@ func (r *meeting) move(from, to string) bool {
 	return os.Rename(r.a.file(from), r.a.file(to)) == nil
 }
 
-// linkFlag is flag by a link; what it returns removes the old name.
+// linkFlag is flag by a link; the returned function removes the old name.
 func (r *meeting) linkFlag(text string) (unlink func()) {
 	rel := r.a.find(text)
 	if rel == "" {
@@ -242,7 +242,7 @@ func (r *meeting) over(text, victim string) {
 	r.reset[text] = true
 }
 
-// away moves a message to the other folder; what it returns moves it back.
+// away moves a message to the other folder; the returned function moves it back.
 func (r *meeting) away(text string) (back func()) {
 	rel := r.a.find(text)
 	if rel == "" {
@@ -290,7 +290,7 @@ func (r *meeting) name(lines string) {
 	must(r.t, os.Rename(tmp, r.a.file("dovecot-keywords")))
 }
 
-// beside removes a file beside the mail, or puts another one in its place.
+// beside removes a file beside the mail, or replaces it by another one.
 func (r *meeting) beside(name, from string) {
 	r.lists = true
 	if from == "" {

@@ -26,7 +26,7 @@ import (
 	"maildird/maildir/watch"
 )
 
-// disk is a folder as other programs see it. A message is known by its text.
+// disk is a folder as other programs see it. A message is identified by its text.
 type disk struct {
 	t    testing.TB
 	path string
@@ -35,7 +35,7 @@ type disk struct {
 
 func (d *disk) file(rel string) string { return filepath.Join(d.path, rel) }
 
-// files gives the text of each file of new/ and cur/, by its path below the folder.
+// files returns the text of each file of new/ and cur/, by its path below the folder.
 func (d *disk) files() map[string]string {
 	out := map[string]string{}
 	for _, sub := range []string{"new", "cur"} {
@@ -52,7 +52,7 @@ func (d *disk) files() map[string]string {
 	return out
 }
 
-// inode tells which file has a name.
+// inode identifies the file that has a name.
 func (d *disk) inode(rel string) string {
 	st, err := os.Lstat(d.file(rel))
 	if err != nil {
@@ -61,7 +61,7 @@ func (d *disk) inode(rel string) string {
 	return fmt.Sprint(st.Sys().(*syscall.Stat_t).Ino)
 }
 
-// find gives the path of the message with a text, "" if it is not there.
+// find returns the path of the message with a text, "" if there is none.
 func (d *disk) find(text string) string {
 	files := d.files()
 	for _, rel := range slices.Sorted(maps.Keys(files)) {
@@ -108,8 +108,8 @@ type meeting struct {
 	gone  map[string]bool           // it is not in the mailbox any more
 	need  map[string]filename.Flags // it has to have these
 	reset map[string]bool           // its flags are what others say, whatever was stored
-	// alike have one base: one may be taken for the other where nobody knows which
-	// was there first, or when the other goes.
+	// alike have the same base: one may be mistaken for the other if nobody knows which was
+	// there first, or when the other goes.
 	alike    []string
 	became   map[string]string // whose name it has by now
 	other    map[string]bool   // it has another name, or place
@@ -128,7 +128,7 @@ func (r *meeting) fault(format string, args ...any) {
 	r.faults = append(r.faults, fmt.Sprintf(format, args...))
 }
 
-// Write takes what is logged.
+// Write receives what is logged.
 func (r *meeting) Write(p []byte) (int, error) {
 	r.logMu.Lock()
 	defer r.logMu.Unlock()
@@ -141,7 +141,7 @@ func (r *meeting) logged() string {
 	return r.log.String()
 }
 
-// The messages that the folder has at first.
+// The initial messages of the folder.
 var firstFiles = map[string]string{
 	"one":   "cur/1700000001.M1P1.h,S=4:2,S",
 	"two":   "cur/1700000002.M2P1.h:2,",
@@ -206,7 +206,7 @@ func (r *meeting) newEnv(watched, fsync bool) *Env {
 	return env
 }
 
-// open opens a folder, with others before the calls on it if hooked.
+// open opens a folder; if hooked, others act before the calls on it.
 func (r *meeting) open(env *Env, d *disk, hooked bool) (*Mailbox, error) {
 	dir, err := dirfd.Open(d.path)
 	if err != nil {
@@ -265,7 +265,7 @@ func (r *meeting) arm(on bool) {
 	}
 }
 
-// ready opens all that the operation needs.
+// ready opens everything that the operation needs.
 func (r *meeting) ready(opened bool) error {
 	var err error
 	if r.dst, err = r.open(r.env, r.b, true); err != nil {
@@ -277,7 +277,7 @@ func (r *meeting) ready(opened bool) error {
 	return r.begin()
 }
 
-// begin opens the mailbox for two sessions, of which the second is told mod-sequences.
+// begin opens the mailbox for two sessions, the second of which is told mod-sequences.
 func (r *meeting) begin() (err error) {
 	if r.m, err = r.open(r.env, r.a, true); err != nil {
 		return err
@@ -341,7 +341,7 @@ func (s *session) all() (out []Message) {
 	return out
 }
 
-// list asks for what the client does not know yet: the flags of new messages.
+// list fetches what the client does not know yet: the flags of new messages.
 func (s *session) list() {
 	s.uids = nil
 	for i, m := range s.all() {
@@ -367,7 +367,7 @@ func relOf(e entry) string {
 	return "cur/" + e.name
 }
 
-// tell notes that somebody was told of a message.
+// tell records that somebody was told of a message.
 func (r *meeting) tell(d *disk, uid uint32, text string) {
 	if was, ok := d.told[uid]; ok && was != text && r.became[text] != was && !(slices.Contains(r.alike, was) && slices.Contains(r.alike, text)) {
 		r.fault("UID %d was %q and is %q", uid, was, text)
@@ -375,7 +375,7 @@ func (r *meeting) tell(d *disk, uid uint32, text string) {
 	d.told[uid] = text
 }
 
-// poll looks and takes the updates; news tells whether there were any.
+// poll looks at the files and applies the updates; news reports whether there were any.
 func (s *session) poll() (news bool, err error) {
 	if err := s.v.Poll(ctx); err != nil {
 		return false, err
@@ -407,7 +407,7 @@ func (s *session) poll() (news bool, err error) {
 	return news, nil
 }
 
-// text gives what a UID stands for, as the session can read it.
+// text returns the text of a message as the session can read it.
 func (s *session) text(m Message) string {
 	f, err := s.v.Open(m)
 	if err != nil {

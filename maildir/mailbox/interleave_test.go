@@ -40,10 +40,10 @@ var settings = []setting{
 	{watched: false, fsync: true},
 }
 
-// TestInterleaved runs each operation once for every system call that it makes, and
-// right before that call another program does one thing. Whatever it is, and whenever:
-// the operation goes on, all sessions come to know what the files say, as does who opens
-// the folder anew, no UID ever stands for two messages, and nothing is lost or left.
+// TestInterleaved runs each operation once for every system call that it makes, and right
+// before that call another program does one thing. Whatever it is, and whenever it happens:
+// the operation completes, all sessions learn what the files say, and so does whoever opens
+// the folder then, no UID ever stands for two messages, and nothing is lost or left behind.
 func TestInterleaved(t *testing.T) {
 	if *flagFor > 0 {
 		byChance(t)
@@ -70,8 +70,8 @@ func TestInterleaved(t *testing.T) {
 	}
 }
 
-// interleave has what can happen to an operation happen before each flagStep-th of its
-// calls, or if that is 0 some of it before one. k makes it others for each operation.
+// interleave makes things happen before every flagStep-th call of an operation or, if that
+// is 0, some of them before one call. k varies them between operations.
 func interleave(t *testing.T, how setting, op operation, k int) {
 	root := t.TempDir()
 	n := runMeeting(t, root, how, op, nil).calls()
@@ -91,8 +91,8 @@ func interleave(t *testing.T, how setting, op operation, k int) {
 	}
 }
 
-// TestInterleavedFound has before every call what once was found to go wrong before one
-// of them.
+// TestInterleavedFound tests, before every call, the combinations that once went wrong
+// before one of them.
 func TestInterleavedFound(t *testing.T) {
 	for _, c := range []struct{ op, other, text string }{
 		{"move", "answers", "one"},                                 // a copy without the flags
@@ -128,7 +128,7 @@ func (h happening) String() string {
 	return fmt.Sprintf("%q before call %d", strings.TrimSpace(h.other.name+" "+h.text), h.at)
 }
 
-// happenings are all that may happen to an operation.
+// happenings returns everything that may happen to an operation.
 func happenings(op operation) (all []happening) {
 	for i := range others {
 		o := &others[i]
@@ -143,7 +143,7 @@ func happenings(op operation) (all []happening) {
 	return all
 }
 
-// byChance has several things happen in one operation.
+// byChance makes several things happen in one operation.
 func byChance(t *testing.T) {
 	seed := *flagSeed
 	if seed == 0 {
@@ -177,9 +177,9 @@ func byChance(t *testing.T) {
 	}
 }
 
-// apart tells whether several things may happen to one operation. Another process that
-// meets the folder without its list, or with an older one, is right to give other UIDs;
-// and of two messages with one base, one takes the place of the other as that goes.
+// apart reports whether several things may happen to one operation. Another process that
+// finds the folder without its list, or with an older one, is right to assign other UIDs;
+// and of two messages with the same base, one takes the place of the other when that goes.
 func apart(some []happening) bool {
 	lists, process := false, false
 	for _, h := range some {
@@ -237,7 +237,8 @@ func runMeeting(t *testing.T, root string, how setting, op operation, what []hap
 	return r
 }
 
-// justified tells whether an operation could not be but in vain after what others did.
+// justified reports whether the failure of an operation was unavoidable after what others
+// did.
 func (r *meeting) justified(op operation, err error) bool {
 	switch {
 	case errors.Is(err, ErrReplaced):
@@ -254,14 +255,14 @@ func (r *meeting) justified(op operation, err error) bool {
 // calls is how many the operation made.
 func (r *meeting) calls() int { return len(r.trace) }
 
-// report fails the test for what is wrong.
+// report fails the test with what is wrong.
 func (r *meeting) report() {
 	if len(r.faults) > 0 {
 		r.t.Errorf("%s:\n  %s\ncalls:\n  %s\nlog:\n%s", r.what, strings.Join(r.faults, "\n  "), strings.Join(r.trace, "\n  "), r.logged())
 	}
 }
 
-// openFiles gives what the process has open.
+// openFiles returns the files that the process has open.
 func openFiles(t testing.TB) map[string]bool {
 	out := map[string]bool{}
 	some, err := os.ReadDir("/proc/self/fd")

@@ -8,9 +8,9 @@ import (
 	"maildird/maildir/history"
 )
 
-// TestLettersOfOtherNames: a client that was away is told of the messages whose
-// keyword letters stand for other names by now, although no file changed and nobody
-// of us saw the names change.
+// TestLettersOfOtherNames: a client that was away is told of the messages whose keyword
+// letters stand for other names by now, although no file changed and no maildird process
+// saw the names change.
 func TestLettersOfOtherNames(t *testing.T) {
 	for name, words := range map[string]string{"other names": "0 two\n1 one\n", "no names": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -46,9 +46,9 @@ func TestLettersOfOtherNames(t *testing.T) {
 	}
 }
 
-// TestLetterNamedLater: sessions are told of the messages that carry a letter which
-// another program gives a name, though it touches nothing but dovecot-keywords. A real
-// Dovecot does so with a letter that mutt brought along from another folder.
+// TestLetterNamedLater: sessions are told of the messages that have a letter which another
+// program names, although it modifies nothing but dovecot-keywords. A real Dovecot does so
+// with a letter that mutt brought from another folder.
 func TestLetterNamedLater(t *testing.T) {
 	for name, env := range map[string]func(testing.TB) *Env{"watched": newEnv, "polled": unwatched} {
 		t.Run(name, func(t *testing.T) {
@@ -77,8 +77,8 @@ func TestLetterNamedLater(t *testing.T) {
 	}
 }
 
-// TestLetterNamedBehindFlags: a message counts as changed by a new name of its letter
-// also while the table, or the history, has other flags of it than its file.
+// TestLetterNamedBehindFlags: a message counts as changed by a new name of its letter even
+// while the table, or the history, has different flags than its file.
 func TestLetterNamedBehindFlags(t *testing.T) {
 	const plain, lettered = "cur/1700000001.M1P1.other:2,S", "cur/1700000001.M1P1.other:2,Sv"
 	for name, do := range map[string]func(b *box, open func() *Mailbox, visit func(*Mailbox), name func(string)){

@@ -8,8 +8,8 @@ import (
 	"maildird/maildir/filename"
 )
 
-// TestLongNames: files whose names leave no room for flags are served, flagged
-// and removed as others are.
+// TestLongNames: files whose names leave no room for flags are served, flagged and removed
+// like others.
 func TestLongNames(t *testing.T) {
 	b := newBox(t)
 	b.drop("new/17.M1P1." + strings.Repeat("n", 242))

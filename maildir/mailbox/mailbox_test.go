@@ -68,7 +68,7 @@ func TestChangesByOthers(t *testing.T) {
 	})
 }
 
-// TestUIDsLast: what the files say survives everything but the files.
+// TestUIDsLast: what the files say survives the loss of everything but the files.
 func TestUIDsLast(t *testing.T) {
 	b := newBox(t)
 	for range 20 {
@@ -116,7 +116,7 @@ func TestStore(t *testing.T) {
 			if !b.files()["cur/"+want] {
 				t.Errorf("no file %q, but %v", want, b.files())
 			}
-			// Its own change is not told, but for the name of a new keyword.
+			// Its own change is not reported, except for the name of a new keyword.
 			if got := one.poll(true); len(got) > 0 && !slices.Equal(got, []string{"keywords"}) {
 				t.Errorf("told %q of its own change", got)
 			}
@@ -134,8 +134,8 @@ func TestStore(t *testing.T) {
 	})
 }
 
-// TestForwarded: P is $Forwarded of other programs and goes only when a client
-// takes $Forwarded away.
+// TestForwarded: P is other programs' $Forwarded, and is removed only when a client removes
+// $Forwarded.
 func TestForwarded(t *testing.T) {
 	b := newBox(t)
 	b.drop("cur/100.M1P1.h:2,P")
@@ -287,8 +287,8 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// TestAppendBinary: parts of any octets are stored in base64, compressed or not, and
-// what is written stays for a moment only.
+// TestAppendBinary: parts of arbitrary octets are stored in base64, compressed or not, and
+// the text as written is kept only for a moment.
 func TestAppendBinary(t *testing.T) {
 	const head = "MIME-Version: 1.0\r\nContent-Transfer-Encoding: "
 	for _, format := range []compress.Format{compress.None, compress.Gzip} {
@@ -375,8 +375,8 @@ func TestCopyAndMove(t *testing.T) {
 	})
 }
 
-// TestRenamedWhileInUse: mutt renames without a lock between our look and our
-// use of the name.
+// TestRenamedWhileInUse: mutt renames without a lock between our look and our use of the
+// name.
 func TestRenamedWhileInUse(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
@@ -410,7 +410,7 @@ func TestRenamedWhileInUse(t *testing.T) {
 	})
 }
 
-// TestSameBaseTwice: a second file of the same base becomes a message of its own.
+// TestSameBaseTwice: a second file with the same base becomes a message of its own.
 func TestSameBaseTwice(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
@@ -430,8 +430,8 @@ func TestSameBaseTwice(t *testing.T) {
 	})
 }
 
-// TestHardLink: two names of one file are one message, and losing one name is
-// not losing the message.
+// TestHardLink: two names of one file are one message, and removing one name does not
+// remove the message.
 func TestHardLink(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
@@ -469,8 +469,8 @@ func TestReappears(t *testing.T) {
 	})
 }
 
-// TestMovedAwayAndBack lets a file return after its UID was seen to vanish: the
-// list names the new UID alone.
+// TestMovedAwayAndBack lets a file return after its UID was seen to vanish: the list has
+// only the new UID.
 func TestMovedAwayAndBack(t *testing.T) {
 	b := newBox(t)
 	for range 3 {
@@ -570,7 +570,7 @@ func TestFolderRemoved(t *testing.T) {
 	})
 }
 
-// TestNothingRegular: what is no message is passed over and does no harm.
+// TestNothingRegular: what is not a message is skipped and does no harm.
 func TestNothingRegular(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)

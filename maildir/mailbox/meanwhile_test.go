@@ -13,7 +13,7 @@ import (
 	"maildird/maildir/watch"
 )
 
-// arrive waits until the events of what was done so far were taken, however slow the
+// arrive waits until the events of everything done so far were received, however slow the
 // machine is.
 func arrive(t *testing.T, env *Env) {
 	t.Helper()
@@ -24,9 +24,9 @@ func arrive(t *testing.T, env *Env) {
 	}
 }
 
-// TestRemovedWhileListed: a file that goes between the listing that has it and
-// its entry in the table does not stay in the mailbox, though the event of that
-// came when the table did not know it.
+// TestRemovedWhileListed: a file that is removed between being listed and being entered in
+// the table does not stay in the mailbox, even though the event for the removal came when
+// the table did not know the file.
 func TestRemovedWhileListed(t *testing.T) {
 	b, env := newBox(t), newEnv(t)
 	doomed := b.drop("cur/")
@@ -47,8 +47,8 @@ func TestRemovedWhileListed(t *testing.T) {
 	}
 }
 
-// TestCopiedAsFlaggedNow: a copy has the flags that another program gave the original
-// since anybody looked.
+// TestCopiedAsFlaggedNow: a copy has the flags that another program gave the original since
+// the last look.
 func TestCopiedAsFlaggedNow(t *testing.T) {
 	for how, do := range map[string]func(v *View, dst *Mailbox) (Copied, error){
 		"COPY": func(v *View, dst *Mailbox) (Copied, error) { return v.Copy(ctx, []uint32{1}, dst) },
@@ -76,8 +76,8 @@ func TestCopiedAsFlaggedNow(t *testing.T) {
 	}
 }
 
-// TestChangedBeforeWatch: a file that is renamed or removed when the folder was listed
-// already, and is not watched yet, has its new name in the mailbox, or leaves it.
+// TestChangedBeforeWatch: a file that is renamed or removed after the folder was listed, and
+// before it is watched, has its new name in the mailbox, or is gone from it.
 func TestChangedBeforeWatch(t *testing.T) {
 	scan := func(t *testing.T, change func(b *box, rel string)) (m *Mailbox, rel string) {
 		b, env := newBox(t), newEnv(t)
@@ -115,8 +115,8 @@ func TestChangedBeforeWatch(t *testing.T) {
 	})
 }
 
-// TestRemovedWhileRecorded is that for mail that comes into an open mailbox, by
-// others and by APPEND: another program removes it when it has its UID.
+// TestRemovedWhileRecorded is the same for mail that arrives in an open mailbox, by others
+// and by APPEND: another program removes it once it has its UID.
 func TestRemovedWhileRecorded(t *testing.T) {
 	for name, add := range map[string]func(*testing.T, *box, *Mailbox){
 		"delivery": func(_ *testing.T, b *box, _ *Mailbox) { b.drop("cur/") },

@@ -17,8 +17,8 @@ import (
 	"maildird/maildir/history"
 )
 
-// offline is a client that keeps what it was told when it disconnects, and asks
-// for no more than what it missed when it comes back (RFC 7162 section 6).
+// offline is a client that keeps what it was told when it disconnects, and asks only for
+// what it missed when it comes back (RFC 7162 section 6).
 type offline struct {
 	t     *testing.T
 	cache map[uint32]filename.Flags
@@ -27,8 +27,8 @@ type offline struct {
 	v     *View  // nil while it is away
 }
 
-// come opens the mailbox and learns what happened since. It returns how many
-// messages it was told of.
+// come opens the mailbox and learns what happened since. It returns how many messages it
+// was told of.
 func (c *offline) come(m *Mailbox) (heard int) {
 	c.t.Helper()
 	v, err := m.NewView(ctx, false, nil)
@@ -75,7 +75,7 @@ func (c *offline) fetchNew() {
 	}
 }
 
-// listen takes what there is to be told.
+// listen applies what there is to be told.
 func (c *offline) listen(expunges bool) {
 	c.t.Helper()
 	must(c.t, c.v.Poll(ctx))
@@ -85,7 +85,8 @@ func (c *offline) listen(expunges bool) {
 		case Expunge:
 			delete(c.cache, u.UID)
 		case Flags:
-			// A change that was undone before it had a mod-sequence may be told all the same.
+			// A change that was undone before it had a mod-sequence may be reported all the
+			// same.
 			if u.Message.ModSeq <= before && u.Message.Flags != c.cache[u.UID] {
 				c.t.Fatalf("UID %d changed at %d, told were all changes up to %d", u.UID, u.Message.ModSeq, before)
 			}
@@ -133,10 +134,10 @@ func (c *offline) check(b *box) {
 	}
 }
 
-// TestResync lets two processes, which end and begin again, and a program
-// without locks change a folder, also while no process looks; clients come and
-// go, and whenever one comes back and hears what it missed, it has exactly the
-// files. Now and then the journal is lost.
+// TestResync lets two processes, which end and start again, and a program without locks
+// change a folder, also while no process is looking; clients come and go, and whenever one
+// comes back and hears what it missed, it knows exactly the files. Now and then the journal
+// is lost.
 func TestResync(t *testing.T) {
 	for _, watched := range []bool{true, false} {
 		for seed := range uint64(6) {
@@ -160,7 +161,7 @@ func TestResync(t *testing.T) {
 	}
 }
 
-// resync is the folder of TestResync and who works on it.
+// resync is the folder of TestResync and the programs that work on it.
 type resync struct {
 	*world
 	envs    []*Env
@@ -220,7 +221,7 @@ func (r *resync) step() {
 	}
 }
 
-// lose spoils the journal in one of several ways.
+// lose damages the journal in one of several ways.
 func (r *resync) lose() {
 	file := r.b.file(history.Name)
 	data, err := os.ReadFile(file)
@@ -240,7 +241,7 @@ func (r *resync) lose() {
 	}
 }
 
-// comeAndGo lets a client that is away come, which then must know all, or one
+// comeAndGo lets a client that is away come back, which must then know everything, or one
 // that is there listen or leave.
 func (r *resync) comeAndGo() {
 	k := r.rng.IntN(len(r.clients))
@@ -270,8 +271,8 @@ func (r *resync) comeAndGo() {
 	}
 }
 
-// unaware is a client that wants no mod-sequences but remembers the one that it
-// was told when it opened the mailbox.
+// unaware is a client that uses no mod-sequences but remembers the one that it was told
+// when it opened the mailbox.
 func (r *resync) unaware() {
 	m := r.open(r.rng.IntN(len(r.boxes)))
 	k := r.rng.IntN(len(r.clients))
@@ -333,7 +334,7 @@ func (r *resync) act() {
 	case 5:
 		_, err = c.v.Copy(ctx, uids[:min(len(uids), 2)], r.open(r.rng.IntN(len(r.boxes))))
 	case 6:
-		// Moved to itself: all get new UIDs.
+		// Moved to the same mailbox: all get new UIDs.
 		_, err = c.v.Move(ctx, uids[:min(len(uids), 2)], c.v.m)
 	}
 	if err != nil && !errors.Is(err, ErrGone) {
@@ -348,8 +349,8 @@ func (r *resync) words() []string {
 	return nil
 }
 
-// stored takes what STORE tells. It does not move what the client asks from
-// when it comes back, as earlier changes of others may not be told yet.
+// stored applies what STORE returned. It does not change from where the client asks when it
+// comes back, because earlier changes by others may not have been reported yet.
 func (c *offline) stored(done []Message) {
 	for _, msg := range done {
 		if msg.ModSeq == 0 {
@@ -359,8 +360,8 @@ func (c *offline) stored(done []Message) {
 	}
 }
 
-// storeUnchanged changes flags on condition that nothing changed that the
-// client does not know, and checks that condition against the files.
+// storeUnchanged changes flags on condition that nothing changed that the client does not
+// know, and checks that condition against the files.
 func (r *resync) storeUnchanged(c *offline, uids []uint32) {
 	c.listen(true)
 	c.listen(true)
@@ -391,7 +392,7 @@ func (r *resync) storeUnchanged(c *offline, uids []uint32) {
 	c.stored(modified) // they are not told again
 }
 
-// vanished asks what was removed of all that ever was.
+// vanished asks what was removed of everything that ever existed.
 func (c *offline) vanished(since uint64) []Range {
 	c.t.Helper()
 	gone, err := c.v.Vanished(ctx, []Range{{1, ^uint32(0)}}, since)
@@ -399,8 +400,8 @@ func (c *offline) vanished(since uint64) []Range {
 	return gone
 }
 
-// TestUIDListLostRecord: the history knows of a message that the uidlist does
-// not know of any more, as after another program wrote it anew.
+// TestUIDListLostRecord: the history knows of a message that the uidlist no longer has, as
+// after another program rewrote it.
 func TestUIDListLostRecord(t *testing.T) {
 	b, env := newBox(t), newEnv(t)
 	for range 3 {
@@ -429,8 +430,8 @@ func TestUIDListLostRecord(t *testing.T) {
 	c.leave()
 }
 
-// TestOlderListWithoutHistory: an older uidlist was put back, and after a while the
-// history is lost, too. The next UID does not go back: clients know those before it.
+// TestOlderListWithoutHistory: an older uidlist was restored, and after a while the history
+// is lost too. The next UID does not go back: clients know the UIDs before it.
 func TestOlderListWithoutHistory(t *testing.T) {
 	b, env := newBox(t), unwatched(t)
 	b.drop("cur/")
@@ -466,8 +467,8 @@ func TestOlderListWithoutHistory(t *testing.T) {
 	}
 }
 
-// TestCameAndWent: a UID was given, and the file gone, before the history was
-// told of either, as when a process ends between the two.
+// TestCameAndWent: a UID was assigned, and the file was gone, before the history recorded
+// either, as when a process ends between the two.
 func TestCameAndWent(t *testing.T) {
 	b, env := newBox(t), newEnv(t)
 	b.drop("cur/")
@@ -487,7 +488,7 @@ func TestCameAndWent(t *testing.T) {
 	if got := c.vanished(since); !slices.Equal(got, []Range{{2, 3}}) {
 		t.Errorf("vanished: %v", got)
 	}
-	// What was told to be gone does not come back under its UID.
+	// What was reported gone does not come back under its UID.
 	must(t, os.WriteFile(b.file("cur/1700000000.M1P1.gone:2,"), nil, 0o600))
 	c.listen(true)
 	c.check(b)
@@ -497,8 +498,8 @@ func TestCameAndWent(t *testing.T) {
 	c.leave()
 }
 
-// TestGoneElsewhere: one process told its clients that a message is gone; its
-// file comes back before the other looks. Both give it the same new UID.
+// TestGoneElsewhere: one process told its clients that a message is gone; its file comes
+// back before the other one looks. Both assign the same new UID.
 func TestGoneElsewhere(t *testing.T) {
 	b := newBox(t)
 	b.drop("cur/")
@@ -528,8 +529,8 @@ func TestGoneElsewhere(t *testing.T) {
 	d.leave()
 }
 
-// TestKeywordNamedLater: another program names a letter that messages have
-// already, so the client sees another keyword: that is a change.
+// TestKeywordNamedLater: another program names a letter that messages already have, so the
+// client sees a different keyword: that is a change.
 func TestKeywordNamedLater(t *testing.T) {
 	b := newBox(t)
 	b.drop("cur/")
@@ -554,7 +555,7 @@ func TestKeywordNamedLater(t *testing.T) {
 	c.leave()
 }
 
-// TestNoHistory: where the history cannot be written there are no mod-sequences.
+// TestNoHistory: if the history cannot be written, there are no mod-sequences.
 func TestNoHistory(t *testing.T) {
 	b := newBox(t)
 	b.drop("cur/")
@@ -619,9 +620,9 @@ func TestStoreAppends(t *testing.T) {
 	}
 }
 
-// TestUndoneBehindUnaware: a client that wants no mod-sequences is told of a
-// change, which is undone when it is gone; back with the mod-sequence that it was
-// told first, it hears of the message.
+// TestUndoneBehindUnaware: a client that uses no mod-sequences is told of a change, which
+// is undone after it left; when it comes back with the mod-sequence that it was told first,
+// it hears of the message.
 func TestUndoneBehindUnaware(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
@@ -652,9 +653,9 @@ func TestUndoneBehindUnaware(t *testing.T) {
 	})
 }
 
-// TestUndoneAfterFetch: a client reads flags that another program changed, before
-// they have a mod-sequence, and loses its connection; they are changed back, and the
-// client hears of the message when it comes again.
+// TestUndoneAfterFetch: a client reads flags that another program changed, before they have
+// a mod-sequence, and loses its connection; they are changed back, and the client hears of
+// the message when it comes back.
 func TestUndoneAfterFetch(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// TestNewStaysAWhile: mail that comes while a session watches is served at once,
-// keeps the name that it was delivered by until newPatience is over, and then goes
-// to cur/ without a command.
+// TestNewStaysAWhile: mail that arrives while a session is watching is served at once,
+// keeps the name under which it was delivered until newPatience is over, and then moves to
+// cur/ without a command.
 func TestNewStaysAWhile(t *testing.T) {
 	b := newBox(t)
 	env := newEnv(t)

@@ -17,8 +17,8 @@ import (
 	"maildird/maildir/uidlist"
 )
 
-// TestMovedBetweenFolders: mutt and mv take a file from one folder to another;
-// it is gone there and new here, whatever UIDs its name had.
+// TestMovedBetweenFolders: mutt and mv move a file from one folder to another; it is gone
+// from the one and new in the other, whatever UIDs its name had.
 func TestMovedBetweenFolders(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		a, b := newBox(t), newBox(t)
@@ -49,9 +49,8 @@ func TestMovedBetweenFolders(t *testing.T) {
 	})
 }
 
-// TestRestored: rsync puts back an older list and older names while the mailbox
-// is open. UIDs that clients have seen stay with their files or are never used
-// again.
+// TestRestored: rsync restores an older list and older names while the mailbox is open.
+// UIDs that clients have seen stay with their files or are never used again.
 func TestRestored(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
@@ -89,8 +88,8 @@ func TestRestored(t *testing.T) {
 	})
 }
 
-// TestNewUIDValidity: a list with another UIDVALIDITY ends the sessions, and
-// the mailbox opens anew as the list says.
+// TestNewUIDValidity: a list with a different UIDVALIDITY ends the sessions, and the
+// mailbox opens again with the new one.
 func TestNewUIDValidity(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
@@ -117,8 +116,8 @@ func TestNewUIDValidity(t *testing.T) {
 	})
 }
 
-// TestReplacedFolder: the mailbox's name leads to another directory by now, as
-// after a restore under a selected session.
+// TestReplacedFolder: the mailbox's name now leads to another directory, as after a restore
+// under a selected session.
 func TestReplacedFolder(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
@@ -150,8 +149,8 @@ func TestReplacedFolder(t *testing.T) {
 	})
 }
 
-// TestTimesOfDirectories: changes are found whatever the directories' times and
-// the clock say: in the same tick as the last look, in the past, in the future.
+// TestTimesOfDirectories: changes are found whatever the directories' times and the clock
+// are: in the same tick as the last look, in the past, in the future.
 func TestTimesOfDirectories(t *testing.T) {
 	for name, at := range map[string]func(i int) time.Time{
 		"the same tick":   func(int) time.Time { return time.Now() },
@@ -189,8 +188,8 @@ func TestTimesOfDirectories(t *testing.T) {
 	}
 }
 
-// TestReadOnlyFolder: where nothing can be written the mailbox is served as it
-// is, new mail included, and taken up again when it can be written.
+// TestReadOnlyFolder: if nothing can be written, the mailbox is served as it is, including
+// new mail, and normally again once it can be written.
 func TestReadOnlyFolder(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
@@ -237,8 +236,8 @@ func TestReadOnlyFolder(t *testing.T) {
 	})
 }
 
-// TestBecomesReadOnly: who selects a mailbox that is open learns that it cannot be
-// written since, and that it can again.
+// TestBecomesReadOnly: a client that selects an open mailbox learns that it can no longer
+// be written, and that it can again.
 func TestBecomesReadOnly(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
@@ -257,8 +256,8 @@ func TestBecomesReadOnly(t *testing.T) {
 	})
 }
 
-// readOnlyBox returns a function that makes a folder unwritable and writable:
-// by its rights, or for root, who is above them, by mounting it again.
+// readOnlyBox returns a function that makes a folder unwritable and writable: by its rights
+// or, for root, who is not restricted by them, by mounting it again.
 func readOnlyBox(b *box) func(writable bool) {
 	if os.Geteuid() != 0 {
 		return func(writable bool) {
@@ -282,8 +281,8 @@ func readOnlyBox(b *box) func(writable bool) {
 	}
 }
 
-// TestStoreAfterOthers: others flagged all messages, and removed one, since anybody
-// looked. None of that is lost.
+// TestStoreAfterOthers: others flagged all messages, and removed one, since the last look.
+// None of that is lost.
 func TestStoreAfterOthers(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)

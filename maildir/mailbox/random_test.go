@@ -15,10 +15,9 @@ import (
 	"maildird/maildir/filename"
 )
 
-// TestRandom lets two processes with two sessions each and a program that
-// takes no locks change one folder, one step after the other, and compares
-// after each round: every session knows exactly the files that are there,
-// under UIDs that nobody ever had for another file.
+// TestRandom lets two processes with two sessions each, and a program that takes no locks,
+// change one folder, one step at a time, and compares after each round: every session knows
+// exactly the files that are there, under UIDs that nobody ever had for another file.
 func TestRandom(t *testing.T) {
 	for _, watched := range []bool{true, false} {
 		for seed := range uint64(8) {
@@ -74,7 +73,7 @@ func (w *world) close() {
 	}
 }
 
-// anyFile picks a file, "" if there is none.
+// anyFile returns some file, "" if there is none.
 func (w *world) anyFile() string {
 	var all []string
 	for f := range w.b.files() {
@@ -159,7 +158,7 @@ func (w *world) stranger() {
 	}
 }
 
-// compare brings all sessions up to date and checks them against the files.
+// compare brings all sessions up to date and compares them with the files.
 func (w *world) compare() {
 	w.t.Helper()
 	// Twice: what one process moves to cur/ is a change to the other.
@@ -199,8 +198,8 @@ func (w *world) compare() {
 	}
 }
 
-// TestConcurrent does the same from several goroutines at once; the race
-// detector watches, and at the end everyone must agree.
+// TestConcurrent does the same from several goroutines at once; the race detector watches,
+// and at the end everybody must agree.
 func TestConcurrent(t *testing.T) {
 	w := newWorld(t, 7, newEnv(t), newEnv(t))
 	defer w.close()

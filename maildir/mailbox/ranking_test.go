@@ -9,7 +9,7 @@ import (
 	"maildird/maildir/filename"
 )
 
-// rankingBox is a mailbox whose cache can have the keys of messages.
+// rankingBox is a mailbox whose cache can have the sort keys of messages.
 type rankingBox struct {
 	*box
 	m *Mailbox
@@ -37,7 +37,7 @@ func (b *rankingBox) connect() *client {
 	return c
 }
 
-// keep lets the cache have the keys of messages.
+// keep stores the sort keys of messages in the cache.
 func (b *rankingBox) keep(msgs []Message) {
 	b.t.Helper()
 	orders := b.c.v.Orders()
@@ -51,7 +51,7 @@ func (b *rankingBox) keep(msgs []Message) {
 	}
 }
 
-// known checks which of all messages are remembered, by UID, and how.
+// known checks which of all messages are remembered, by UID, and in which order.
 func (b *rankingBox) known(c *client, by string, want ...uint32) {
 	b.t.Helper()
 	all := c.all()
@@ -72,7 +72,7 @@ func uidsOf(msgs []Message) (uids []uint32) {
 	return uids
 }
 
-// backward is all messages, the last one first.
+// backward returns all messages, the last one first.
 func (b *rankingBox) backward() []Message {
 	all := b.c.all()
 	slices.Reverse(all)
@@ -92,7 +92,7 @@ func TestRankingHasWhatTheCacheHas(t *testing.T) {
 	b.keep(b.c.all())
 	b.c.v.Ranking("a").Remember(b.backward())
 	b.known(b.c, "a", 5, 4, 3, 2, 1)
-	// What may yet get another date is not kept.
+	// The keys of a message whose date may still change are not kept.
 	b.m.env.Now = time.Now
 	b.drop("cur/")
 	b.c.poll(true)
@@ -101,8 +101,8 @@ func TestRankingHasWhatTheCacheHas(t *testing.T) {
 	b.known(b.c, "a", 5, 4, 3, 2, 1)
 }
 
-// TestRankingOfFewer: the order of a part is not remembered instead of that of more,
-// as long as these are there.
+// TestRankingOfFewer: the order of some messages does not replace that of more, as long as
+// these exist.
 func TestRankingOfFewer(t *testing.T) {
 	b := newRankingBox(t, 5)
 	b.keep(b.c.all())
@@ -133,8 +133,8 @@ func TestRankingsOfOneMailbox(t *testing.T) {
 	b.known(b.c, "c", 1, 2)
 }
 
-// TestRankingOfAnotherText: nothing is remembered that was made of a text that
-// turned out to be another one, also if that came up meanwhile.
+// TestRankingOfAnotherText: nothing is remembered that was derived from a text that turned
+// out to be a different one, even if that was found out meanwhile.
 func TestRankingOfAnotherText(t *testing.T) {
 	b := newRankingBox(t, 3)
 	b.keep(b.c.all())

@@ -14,9 +14,9 @@ import (
 	"maildird/maildir/filename"
 )
 
-// TestRemovedDirectories: somebody removes a directory of an open folder. What is put
-// into it fails, and does not wait for the directory, nor try again and again; the
-// mailbox ends, and the folder can be opened anew.
+// TestRemovedDirectories: somebody removes a directory of an open folder. Adding something
+// to it fails, without waiting for the directory or trying forever; the mailbox ends, and
+// the folder can be opened again.
 func TestRemovedDirectories(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		for _, gone := range []string{"new", "cur", "tmp"} {
@@ -57,9 +57,9 @@ func TestRemovedDirectories(t *testing.T) {
 	})
 }
 
-// TestReplacedDirectories: somebody moves a directory of an open folder away and makes
-// it anew. Who has the mailbox open is woken, the mailbox ends, and what is opened
-// anew is the new directory.
+// TestReplacedDirectories: somebody moves a directory of an open folder away and creates a
+// new one. Whoever has the mailbox open is woken, the mailbox ends, and opening it again
+// uses the new directory.
 func TestReplacedDirectories(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		for _, name := range []string{"new", "cur"} {
@@ -118,8 +118,8 @@ func TestRemovedFolder(t *testing.T) {
 	})
 }
 
-// TestMoveInterrupted: what ends a MOVE in the middle leaves the message where it was,
-// and not in both mailboxes.
+// TestMoveInterrupted: if a MOVE is interrupted, the message stays where it was, and is not
+// in both mailboxes.
 func TestMoveInterrupted(t *testing.T) {
 	env := newEnv(t)
 	from, to := newBox(t), newBox(t)
@@ -150,9 +150,9 @@ func TestMoveInterrupted(t *testing.T) {
 	}
 }
 
-// TestRemovedUnderLock: a folder is removed, with the lock and all, while something
-// is done under the lock. That is a user's DELETE: the mailbox ends, and nothing is
-// complained of. If only the lock is taken away, something is wrong.
+// TestRemovedUnderLock: a folder is removed, including the lock, while something is done
+// under the lock. That is a user's DELETE: the mailbox ends, and nothing is logged as an
+// error. If only the lock is removed, something is wrong.
 func TestRemovedUnderLock(t *testing.T) {
 	failed := errors.New("a file is not there any more")
 	for name, c := range map[string]struct {
@@ -208,7 +208,7 @@ func TestRemovedUnderLock(t *testing.T) {
 	}
 }
 
-// TestRemovedBeforeOpened: a folder is removed after somebody found it by its name.
+// TestRemovedBeforeOpened: a folder is removed after it was looked up by its name.
 func TestRemovedBeforeOpened(t *testing.T) {
 	b := newBox(t)
 	dir, err := dirfd.Open(b.path)

@@ -25,8 +25,8 @@ func (is reading) equal(other reading) bool {
 	return is.size == other.size && is.date.Equal(other.date) && is.text == other.text
 }
 
-// readAll reads all messages of a mailbox by way of the cache. cached tells of how many
-// it had the text.
+// readAll reads all messages of a mailbox through the cache. cached is the number of those
+// whose text it had.
 func readAll(t testing.TB, m *Mailbox) (all []reading, cached int) {
 	t.Helper()
 	c := connect(t, m, false)
@@ -65,7 +65,7 @@ var (
 	later   = time.Unix(1_710_000_000, 0)
 )
 
-// putOver puts another file in the place of one, as mv and rsync do.
+// putOver replaces one file by another one, as mv and rsync do.
 func (b *box) putOver(rel, text string, date time.Time) {
 	b.t.Helper()
 	must(b.t, os.WriteFile(b.file("tmp/over"), []byte(text), 0o600))
@@ -73,8 +73,8 @@ func (b *box) putOver(rel, text string, date time.Time) {
 	b.rename("tmp/over", rel)
 }
 
-// TestReplacedUnseen: another file gets a message's name while nobody looks. What the
-// cache had of the first one is not told of it.
+// TestReplacedUnseen: another file gets a message's name while nobody is looking. What the
+// cache had of the first file is not reported for it.
 func TestReplacedUnseen(t *testing.T) {
 	first := "Subject: a\n\nhello\n"
 	for name, text := range map[string]string{"longer": first + first, "shorter": "Subject: b\n\n", "as long": strings.ToUpper(first)} {
@@ -180,7 +180,7 @@ func (s *unseen) restart() {
 	s.m = s.b.open(s.env)
 }
 
-// moved makes the folder another directory, with the same files.
+// moved replaces the folder by another directory with the same files.
 func (s *unseen) moved() {
 	old := s.b.path + ".old"
 	must(s.b.t, os.Rename(s.b.path, old))
@@ -202,8 +202,8 @@ func unwatchedKeeping(t testing.TB, dir string) *Env {
 	return env
 }
 
-// TestCopiedFiles: all files are others and say the same, as after a restore. Nothing of
-// the cache is lost, and each file is looked at once.
+// TestCopiedFiles: all files were replaced and have the same contents, as after a restore.
+// Nothing in the cache is lost, and each file is examined once.
 func TestCopiedFiles(t *testing.T) {
 	const messages = 300
 	for name, newFolder := range map[string]bool{"in the same folder": false, "in another folder": true} {
@@ -244,7 +244,7 @@ func TestCopiedFiles(t *testing.T) {
 	}
 }
 
-// counted opens the folder and counts the looks at its files.
+// counted opens the folder and counts how often its files are examined.
 func (s *unseen) counted() (looks *int, m *Mailbox) {
 	s.b.t.Helper()
 	dir, err := dirfd.Open(s.b.path)

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reportCPU has the processor time of the process reported, which other programs
-// on the machine do not change as much as the time that passes.
+// reportCPU reports the CPU time of the process, which other programs on the machine affect
+// less than the elapsed time.
 func reportCPU(b *testing.B) func() {
 	start := usedCPU(b)
 	return func() { b.ReportMetric(float64(usedCPU(b)-start)/float64(b.N), "cpu-ns/op") }
@@ -22,8 +22,8 @@ func usedCPU(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkResume is a SELECT of a folder that another process had open, and that
-// nobody changed since.
+// BenchmarkResume is a SELECT of a folder that another process had open, and that nobody
+// has changed since.
 func BenchmarkResume(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -50,9 +50,9 @@ func BenchmarkResume(b *testing.B) {
 	}
 }
 
-// BenchmarkResumeChanged is a SELECT of a folder that another process had open, and
-// in which somebody renamed one file since; "listed" is what the file system alone
-// takes for a listing.
+// BenchmarkResumeChanged is a SELECT of a folder that another process had open, and in
+// which somebody has renamed one file since; "listed" is the time that the file system
+// alone needs for a listing.
 func BenchmarkResumeChanged(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
 		x, env := bigBox(b, n), keeping(b, b.TempDir())

@@ -17,8 +17,8 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// nextSecond waits until save dates of now differ from those of before, also those
-// that files get from the kernel's coarse clock.
+// nextSecond waits until save dates of now differ from earlier ones, including those that
+// files get from the kernel's coarse clock.
 func nextSecond() {
 	now := time.Now()
 	time.Sleep(now.Truncate(time.Second).Add(time.Second).Sub(now))
@@ -31,7 +31,7 @@ func nextSecond() {
 	}
 }
 
-// dates gives the save dates of all messages of a view by UID.
+// dates returns the save dates of all messages of a view by UID.
 func dates(t *testing.T, v *View) map[uint32]int64 {
 	t.Helper()
 	out := map[uint32]int64{}
@@ -43,7 +43,7 @@ func dates(t *testing.T, v *View) map[uint32]int64 {
 	return out
 }
 
-// ctime is the change time of a message's file, whatever its flags.
+// ctime returns the change time of a message's file, whatever its flags.
 func (b *box) ctime(base string) int64 {
 	b.t.Helper()
 	for f := range b.files() {
@@ -57,7 +57,7 @@ func (b *box) ctime(base string) int64 {
 	return 0
 }
 
-// view opens a view that the test closes.
+// view opens a view that is closed at the end of the test.
 func view(t *testing.T, m *Mailbox) *View {
 	t.Helper()
 	v, err := m.NewView(ctx, false, nil)
@@ -65,9 +65,9 @@ func view(t *testing.T, m *Mailbox) *View {
 	return v
 }
 
-// TestSaveDateOfOldMail: of mail that was there before, the change time of its
-// file counts, from the first time on that it is asked for, for all processes
-// and whatever happens to the file; and again if the history is lost.
+// TestSaveDateOfOldMail: for mail that was there before, the change time of its file is
+// used, from the first request on, for all processes and whatever happens to the file; and
+// again if the history is lost.
 func TestSaveDateOfOldMail(t *testing.T) {
 	t.Parallel()
 	b, env := newBox(t), newEnv(t)
@@ -110,8 +110,8 @@ func TestSaveDateOfOldMail(t *testing.T) {
 	}
 }
 
-// TestSaveDateBeforeOwnChange: what this process does to a file does not hide
-// when it came, although nobody asked before.
+// TestSaveDateBeforeOwnChange: what this process does to a file does not hide when it
+// arrived, although nobody asked before.
 func TestSaveDateBeforeOwnChange(t *testing.T) {
 	t.Parallel()
 	b, env := newBox(t), newEnv(t)
@@ -145,8 +145,8 @@ func TestSaveDateBeforeOwnChange(t *testing.T) {
 	}
 }
 
-// TestSaveDateOfNewMail: mail that comes has the time at which it came, however
-// it comes and however late somebody looks.
+// TestSaveDateOfNewMail: mail gets the time at which it arrived, however it arrives and
+// however late somebody looks.
 func TestSaveDateOfNewMail(t *testing.T) {
 	for _, watched := range []bool{true, false} {
 		t.Run(fmt.Sprintf("watched=%v", watched), func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestSaveDateOfNewMail(t *testing.T) {
 			b.drop("new/")
 			must(t, v.Poll(ctx))
 			to := time.Now().Unix()
-			// One that comes while no process of ours is there.
+			// A message that arrives while no maildird process is running.
 			v.Close()
 			m.Close()
 			name := b.drop("new/")
@@ -197,8 +197,8 @@ func TestSaveDateOfNewMail(t *testing.T) {
 	}
 }
 
-// TestSaveDateReadOnly: where nothing can be written there are dates all the
-// same; they stay, and are written when that is possible again.
+// TestSaveDateReadOnly: if nothing can be written, there are dates all the same; they do
+// not change, and are written when that is possible again.
 func TestSaveDateReadOnly(t *testing.T) {
 	b := newBox(t)
 	name := b.drop("cur/")
@@ -231,9 +231,9 @@ func TestSaveDateReadOnly(t *testing.T) {
 	}
 }
 
-// TestSaveDatesStay lets two processes, which end and begin again, and a program
-// without locks change a folder, while clients ask for save dates: whoever is
-// asked, whenever, says what was said before.
+// TestSaveDatesStay lets two processes, which end and start again, and a program without
+// locks change a folder, while clients ask for save dates: every answer agrees with the
+// earlier ones.
 func TestSaveDatesStay(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
@@ -270,7 +270,7 @@ func TestSaveDatesStay(t *testing.T) {
 	}
 }
 
-// askDates asks for some of the save dates, and returns how many were told before.
+// askDates asks for some of the save dates, and returns how many had been told before.
 func (r *resync) askDates(told map[uint32]int64) (again int) {
 	m := r.open(r.rng.IntN(len(r.boxes)))
 	v := view(r.t, m)
@@ -293,8 +293,8 @@ func (r *resync) askDates(told map[uint32]int64) (again int) {
 	return again
 }
 
-// TestSaveDatesLostElsewhere: a process that told dates keeps them when the
-// history is lost and another process begins it anew.
+// TestSaveDatesLostElsewhere: a process that told clients dates keeps them when the history
+// is lost and another process starts a new one.
 func TestSaveDatesLostElsewhere(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
@@ -324,7 +324,7 @@ func TestSaveDatesLostElsewhere(t *testing.T) {
 	}
 }
 
-// TestRowSize: a save date takes no room that was not there without.
+// TestRowSize: a save date uses no extra memory.
 func TestRowSize(t *testing.T) {
 	if n := unsafe.Sizeof(table.Row{}); n > 32 {
 		t.Errorf("a row takes %d bytes", n)

@@ -10,8 +10,8 @@ import (
 	"maildird/maildir/compress"
 )
 
-// TestScratchOfAccount: the folders of an account share the bound on what their
-// open messages take of temporary disk.
+// TestScratchOfAccount: the folders of an account share the limit on the temporary disk
+// space for their open messages.
 func TestScratchOfAccount(t *testing.T) {
 	var packed bytes.Buffer
 	w := gzip.NewWriter(&packed)

@@ -18,7 +18,7 @@ import (
 	"maildird/maildir/history"
 )
 
-// keeping is an environment with a cache in dir.
+// keeping returns an environment with a cache in dir.
 func keeping(t testing.TB, dir string) *Env {
 	env := newEnv(t)
 	env.Cache = cache.New(cache.Options{Dir: dir, Log: env.Log})
@@ -26,7 +26,7 @@ func keeping(t testing.TB, dir string) *Env {
 	return env
 }
 
-// snapshotFile is the snapshot in a cache that has one mailbox, "" if there is none.
+// snapshotFile returns the snapshot in a cache that has one mailbox, "" if there is none.
 func snapshotFile(t testing.TB, dir string) string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "messages", "*.whole"))
@@ -37,8 +37,7 @@ func snapshotFile(t testing.TB, dir string) string {
 	return files[0]
 }
 
-// settle waits until the times of the folder's directories and files are not
-// those of this moment any more.
+// settle waits until the times of the folder's directories and files are in the past.
 func (b *box) settle() {
 	b.t.Helper()
 	past := time.Now().Add(-time.Minute)
@@ -48,7 +47,7 @@ func (b *box) settle() {
 	}
 }
 
-// all that a view tells, as text.
+// told returns everything that a view says, as text.
 func told(t testing.TB, m *Mailbox) []string {
 	t.Helper()
 	v, err := m.NewView(ctx, true, nil)
@@ -67,8 +66,8 @@ func told(t testing.TB, m *Mailbox) []string {
 	return out
 }
 
-// TestSnapshotResumes: a folder that did not change is opened without reading
-// any of it, and one that did is read once.
+// TestSnapshotResumes: a folder that has not changed is opened without reading any of it,
+// and one that has is read once.
 func TestSnapshotResumes(t *testing.T) {
 	dir := t.TempDir()
 	b, env := newBox(t), keeping(t, dir)
@@ -88,8 +87,8 @@ func TestSnapshotResumes(t *testing.T) {
 		}
 		return m
 	}
-	// What the last look wrote may be of this moment, or events may lag: then the
-	// folder is listed once more.
+	// What the last look wrote may be too recent, or events may lag behind: then the folder
+	// is listed once more.
 	m = resumed()
 	must(t, m.Poll(ctx))
 	m.Close()
@@ -105,7 +104,7 @@ func TestSnapshotResumes(t *testing.T) {
 		}
 		time.Sleep(2 * dirfd.FineGrain)
 	}
-	// Who opens a folder takes only what is in new/ for recent.
+	// Whoever opens a folder considers only what is in new/ recent.
 	if d := difference(unrecent(told(t, m)), unrecent(want)); d != "" {
 		t.Error(d)
 	}
@@ -128,9 +127,9 @@ func TestSnapshotResumes(t *testing.T) {
 	}
 }
 
-// TestSnapshotChangesNothing lets everyone change a folder while nobody has it
-// open, and compares what is told with a snapshot, whatever became of that,
-// with what is told without one.
+// TestSnapshotChangesNothing lets everyone change a folder while nobody has it open, and
+// compares what is reported with a snapshot, whatever happened to that, with what is
+// reported without one.
 func TestSnapshotChangesNothing(t *testing.T) {
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -149,7 +148,7 @@ func TestSnapshotChangesNothing(t *testing.T) {
 					w.b.settle()
 				}
 				what := w.spoil(dir, &old)
-				// Who sees a message first has it as \Recent, and the other has not.
+				// Whoever sees a message first has it as \Recent, and the other does not.
 				known := w.rng.IntN(2) == 0
 				if known {
 					m := w.b.open(without)
@@ -189,7 +188,7 @@ func unrecent(lines []string) []string {
 	return out
 }
 
-// difference is the lines that only one of two has.
+// difference returns the lines that only one of the two has.
 func difference(got, want []string) string {
 	if slices.Equal(got, want) {
 		return ""
@@ -209,7 +208,7 @@ func difference(got, want []string) string {
 	return strings.Join(d[:min(len(d), 20)], "\n")
 }
 
-// toldOr is told, ok false if the mailbox ended meanwhile.
+// toldOr is told; ok is false if the mailbox ended meanwhile.
 func (w *world) toldOr(m *Mailbox) (got []string, ok bool) {
 	w.t.Helper()
 	v, err := m.NewView(ctx, true, nil)
@@ -269,7 +268,7 @@ func (w *world) away(other *Env) {
 	}
 }
 
-// spoil does something to the snapshot, most often.
+// spoil usually does something to the snapshot.
 func (w *world) spoil(dir string, old *[]byte) string {
 	file := snapshotFile(w.t, dir)
 	if file == "" {
@@ -310,8 +309,8 @@ func (w *world) spoil(dir string, old *[]byte) string {
 	return "as it was"
 }
 
-// TestSnapshotOfAnotherFolder: what was known of a folder says nothing of one
-// that took its place.
+// TestSnapshotOfAnotherFolder: what was known of a folder is not used for one that replaced
+// it.
 func TestSnapshotOfAnotherFolder(t *testing.T) {
 	dir := t.TempDir()
 	b, env := newBox(t), keeping(t, dir)
@@ -329,8 +328,8 @@ func TestSnapshotOfAnotherFolder(t *testing.T) {
 	}
 }
 
-// TestSnapshotReadOnly: a folder that cannot be written is shown as such also
-// with a snapshot from when it could.
+// TestSnapshotReadOnly: a folder that cannot be written is reported as such even if there
+// is a snapshot from when it could.
 func TestSnapshotReadOnly(t *testing.T) {
 	b, env := newBox(t), keeping(t, t.TempDir())
 	writable := readOnlyBox(b)
@@ -351,8 +350,8 @@ func TestSnapshotReadOnly(t *testing.T) {
 	}
 }
 
-// TestSnapshotAtOnce: a folder whose uidlist was written a moment before the end
-// is not listed again either.
+// TestSnapshotAtOnce: a folder whose uidlist was written just before the end is not listed
+// again either.
 func TestSnapshotAtOnce(t *testing.T) {
 	b, env := newBox(t), keeping(t, t.TempDir())
 	must(t, env.Watcher.Close()) // events could be late

@@ -8,7 +8,7 @@ import (
 	"maildird/maildir/octets"
 )
 
-// FuzzState reads what anyone may have written for the state in a snapshot.
+// FuzzState decodes arbitrary octets as the state in a snapshot.
 func FuzzState(f *testing.F) {
 	s := &state{run: 7, settled: true, durable: true, validity: 3, uidNext: 9, guid: "guid", list: []byte("list"), hist: []byte("history"),
 		inNew: []uint32{1}, unsettled: []uint32{3, 2}, dated: []uint32{0, 0}, strays: []uint32{1 << 30}, was: []pastFlags{{2, filename.Seen}}}
@@ -30,8 +30,8 @@ func FuzzState(f *testing.F) {
 	})
 }
 
-// TestStateFits: a state that speaks of rows which the table has not does not
-// count, whichever of its lists it is.
+// TestStateFits: a state that mentions rows which the table does not have is rejected,
+// whichever of its lists mentions them.
 func TestStateFits(t *testing.T) {
 	for _, s := range []state{
 		{inNew: []uint32{1, 4}}, {unsettled: []uint32{4}}, {dated: []uint32{4, 1}}, {was: []pastFlags{{4, 0}}},

@@ -12,8 +12,8 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// TestCopyOfSparseFile: where no hard link can be made the copy has the octets
-// of its original, and its holes.
+// TestCopyOfSparseFile: if no hard link can be made, the copy has the octets of its
+// original, and its holes.
 func TestCopyOfSparseFile(t *testing.T) {
 	for _, format := range []compress.Format{compress.None, compress.Gzip} {
 		t.Run(format.String(), func(t *testing.T) {

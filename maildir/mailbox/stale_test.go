@@ -12,8 +12,8 @@ import (
 	"maildird/maildir/watch"
 )
 
-// TestRenumbered: another program gives a message a new UID in the list, as
-// Dovecot does with one that it took for gone; no file changes its name.
+// TestRenumbered: another program gives a message a new UID in the list, as Dovecot does
+// with one that it considered gone; no file changes its name.
 func TestRenumbered(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
@@ -40,8 +40,8 @@ func TestRenumbered(t *testing.T) {
 	})
 }
 
-// TestUndeletedMeanwhile: another program takes \Deleted from a message before
-// EXPUNGE gets to its file.
+// TestUndeletedMeanwhile: another program removes \Deleted from a message before EXPUNGE
+// gets to its file.
 func TestUndeletedMeanwhile(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
@@ -66,8 +66,8 @@ func TestUndeletedMeanwhile(t *testing.T) {
 	})
 }
 
-// TestCopyOntoUnseen: a copy does not get the base of a file that came into the
-// destination a moment ago, under other flags.
+// TestCopyOntoUnseen: a copy does not get the base of a file that has just come into the
+// destination with different flags.
 func TestCopyOntoUnseen(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b, d := newBox(t), newBox(t)
@@ -92,9 +92,9 @@ func TestCopyOntoUnseen(t *testing.T) {
 	})
 }
 
-// TestReplacedFile: a file takes the place of another one with its name between
-// two looks; its date is not the one of the other. Also if events lag, which has
-// the folder scanned, once they came.
+// TestReplacedFile: a file replaces another one with its name between two looks; it does
+// not get the date of the other. This also works if events lag behind, so that the folder
+// is scanned, once they have arrived.
 func TestReplacedFile(t *testing.T) {
 	for name, lag := range map[string]func(*Mailbox){
 		"events":           func(*Mailbox) {},
@@ -128,7 +128,7 @@ func TestReplacedFile(t *testing.T) {
 	}
 }
 
-// awaitEvents waits until the events of what happened are in the queue.
+// awaitEvents waits until the events for what happened are in the queue.
 func awaitEvents(t *testing.T, m *Mailbox) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !m.env.Watcher.Barrier(ctx); {
@@ -138,9 +138,9 @@ func awaitEvents(t *testing.T, m *Mailbox) {
 	}
 }
 
-// TestReplacedByRename: another program puts another file in a message's place by one
-// rename, as mv, rsync and scripts that encrypt mail do, the last with the time of
-// the file before.
+// TestReplacedByRename: another program replaces a message's file by another one with a
+// rename, as mv, rsync and scripts that encrypt mail do; the latter keep the time of the
+// previous file.
 func TestReplacedByRename(t *testing.T) {
 	old, date := time.Unix(1_700_000_000, 0), time.Unix(1_710_000_000, 0)
 	for name, to := range map[string]time.Time{"another time": date, "the same time": old, "now": time.Now()} {
@@ -175,7 +175,7 @@ func TestReplacedByRename(t *testing.T) {
 			}
 			c.v.Close()
 			m.Close()
-			// Nor does what was known of the first one come back.
+			// Nor does what was known of the first file come back.
 			next := b.open(keeping(t, dir))
 			defer next.Close()
 			c = connect(t, next, false)

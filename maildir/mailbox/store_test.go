@@ -9,8 +9,8 @@ import (
 	"maildird/maildir/filename"
 )
 
-// TestStoreToNobody: a keyword that no message gets takes none of the 26 letters, as
-// with Dovecot, which names a letter when it stands in a file name.
+// TestStoreToNobody: a keyword that no message gets uses none of the 26 letters, as in
+// Dovecot, which names a letter when it is used in a file name.
 func TestStoreToNobody(t *testing.T) {
 	b := newBox(t)
 	b.drop("cur/1700000001.M1P1.other:2,S")

@@ -11,8 +11,8 @@ import (
 	"maildird/maildir/history"
 )
 
-// TestToldWhenDurable: no session can read a mod-sequence before its frame is on
-// disk, whether this process wrote it or another one.
+// TestToldWhenDurable: no session can read a mod-sequence before its frame is on disk,
+// whether this process wrote it or another one.
 func TestToldWhenDurable(t *testing.T) {
 	b := newBox(t)
 	b.drop("cur/")
@@ -57,8 +57,9 @@ func TestToldWhenDurable(t *testing.T) {
 	}
 }
 
-// TestToldAfterChange: who asks for no mod-sequences is told another one after each
-// change, though its client was away: Thunderbird asks for flags only then. It is on disk.
+// TestToldAfterChange: a client that asks for no mod-sequences is told a different one
+// after each change, even if it was away: only then does Thunderbird fetch flags. It is on
+// disk.
 func TestToldAfterChange(t *testing.T) {
 	b := newBox(t)
 	name := b.drop("cur/")

@@ -9,9 +9,9 @@ import (
 	"maildird/maildir/filename"
 )
 
-// TestTwoNamesAtOpening: two files of one base are found by who knows of neither. Two
-// messages are both there, one that has two names once; a message goes from new/ to
-// cur/, so that the name in cur/ is the later one, with the UID that the list has.
+// TestTwoNamesAtOpening: two files with the same base are found by a process that knows
+// neither. Two messages both exist, one that has two names exists once; a message moves
+// from new/ to cur/, so the name in cur/ is the later one, and has the UID in the list.
 func TestTwoNamesAtOpening(t *testing.T) {
 	const base = "1700000001.M1P1.other"
 	for name, c := range map[string]struct {
@@ -77,8 +77,8 @@ func textOf(t *testing.T, v *View, msg Message) string {
 	return string(text)
 }
 
-// TestSecondNameGoes: of the two names that a move by link and unlink left when it was
-// cut short, one goes when the move cannot be under way any more.
+// TestSecondNameGoes: of the two names left by an interrupted move by link and unlink, one
+// is removed once the move can no longer be in progress.
 func TestSecondNameGoes(t *testing.T) {
 	for _, names := range [][2]string{{"cur/100.M1P1.h:2,S", "new/100.M1P1.h"}, {"cur/100.M1P1.h:2,", "cur/100.M1P1.h:2,S"}} {
 		b, env := newBox(t), newEnv(t)
@@ -103,8 +103,8 @@ func TestSecondNameGoes(t *testing.T) {
 	}
 }
 
-// TestSecondNameGoesAlong: a message that is removed does not come back by the second
-// name of its file, unless that one says that somebody takes \Deleted from it.
+// TestSecondNameGoesAlong: a message that is removed does not come back under the second
+// name of its file, unless that name says that somebody is removing \Deleted from it.
 func TestSecondNameGoesAlong(t *testing.T) {
 	const base = "100.M1P1.h"
 	for _, c := range []struct {
@@ -147,9 +147,9 @@ func TestSecondNameGoesAlong(t *testing.T) {
 	}
 }
 
-// TestTakenNameGoesMeanwhile: a file whose base is another message's is moved by somebody
-// when it is about to get a name of its own. The command goes on, and whatever the file
-// is called then is looked at next.
+// TestTakenNameGoesMeanwhile: somebody moves a file, whose base belongs to another message,
+// when it is about to get a name of its own. The command continues, and the file is
+// examined next under whatever name it has then.
 func TestTakenNameGoesMeanwhile(t *testing.T) {
 	const base = "1700000001.M1P1.other"
 	both(t, func(t *testing.T, env *Env) {

@@ -20,7 +20,7 @@ import (
 
 func (b *box) write(rel, text string) {
 	b.t.Helper()
-	// As a program that writes a file anew does it.
+	// As a program that rewrites a file does it.
 	must(b.t, os.WriteFile(b.file(rel+".other"), []byte(text), 0o600))
 	must(b.t, os.Rename(b.file(rel+".other"), b.file(rel)))
 }
@@ -34,8 +34,8 @@ func (b *box) read(rel string) string {
 
 const someGUID = "0123456789abcdef0123456789abcdef"
 
-// TestListDamagedWhileOpen: whatever becomes of the list, sessions keep their
-// UIDs, and the list says so again after the next change.
+// TestListDamagedWhileOpen: whatever happens to the list, sessions keep their UIDs, and the
+// list has them again after the next change.
 func TestListDamagedWhileOpen(t *testing.T) {
 	for name, damage := range map[string]func(b *box){
 		"removed":            func(b *box) { b.remove(uidlistName) },
@@ -70,7 +70,7 @@ func TestListDamagedWhileOpen(t *testing.T) {
 			if want := []uint32{1, 2, 3, 4, 5}; !slices.Equal(c.uids, want) || m.UIDValidity() != validity {
 				t.Errorf("UIDs %v under UIDVALIDITY %d, it was %d", c.uids, m.UIDValidity(), validity)
 			}
-			// A process that knows nothing of it reads the same.
+			// A process that knows nothing of this reads the same.
 			other := b.open(newEnv(t))
 			defer other.Close()
 			d := connect(t, other, true)
@@ -82,9 +82,9 @@ func TestListDamagedWhileOpen(t *testing.T) {
 	}
 }
 
-// TestRemovedAndUnlisted: Dovecot removes files and then writes the list without
-// them, as it does where many are expunged. That is no loss, whenever we come to
-// read the list: nothing is complained of, and no record of them is put back.
+// TestRemovedAndUnlisted: Dovecot removes files and then writes the list without them, as
+// it does when many are expunged. That is not a loss, whenever we read the list: nothing is
+// logged, and none of their records is restored.
 func TestRemovedAndUnlisted(t *testing.T) {
 	for name, come := range map[string]func(c *client, m *Mailbox, others func()){
 		"before a change": func(c *client, _ *Mailbox, others func()) {
@@ -149,8 +149,8 @@ func TestRemovedAndUnlisted(t *testing.T) {
 	}
 }
 
-// TestListSalvaged: what a list says when the mailbox is opened counts, as far
-// as it can be read.
+// TestListSalvaged: what a list says when the mailbox is opened is used as far as it can be
+// read.
 func TestListSalvaged(t *testing.T) {
 	bases := []string{"100.M1P1.h", "200.M1P1.h", "300.M1P1.h"}
 	head := "3 V777 N1 G" + someGUID + "\n"
@@ -209,8 +209,8 @@ func TestListSalvaged(t *testing.T) {
 	}
 }
 
-// TestFieldsKept: records keep the fields of other programs when the list is
-// written anew after an expunge.
+// TestFieldsKept: records keep other programs' fields when the list is rewritten after an
+// expunge.
 func TestFieldsKept(t *testing.T) {
 	b := newBox(t)
 	list := "3 V777 N30 G" + someGUID + " P2\n"
@@ -235,8 +235,8 @@ func TestFieldsKept(t *testing.T) {
 	}
 }
 
-// TestUIDsUsedUp: the last UID is 2^32-2, and after it there is an error. New mail
-// does not keep the rest from being served, and moved to where there are UIDs.
+// TestUIDsUsedUp: the last UID is 2^32-2, and after it there is an error. New mail does not
+// prevent the rest from being served, and moved to where there are UIDs.
 func TestUIDsUsedUp(t *testing.T) {
 	b := newBox(t)
 	b.drop("cur/100.M1P1.h:2,")
@@ -272,8 +272,8 @@ func TestUIDsUsedUp(t *testing.T) {
 	}
 }
 
-// TestNamelessLetters: a letter without a name means nothing, keeps its place
-// and is not given to another keyword; with a name it is told.
+// TestNamelessLetters: a letter without a name means nothing, keeps its place and is not
+// assigned to another keyword; once it has a name, that is reported.
 func TestNamelessLetters(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
@@ -308,8 +308,8 @@ func TestNamelessLetters(t *testing.T) {
 	})
 }
 
-// TestLetterBeforeName: Dovecot renames the file first and names the letter
-// then, under its lock; nobody is told of the letter before it has a name.
+// TestLetterBeforeName: Dovecot first renames the file and then names the letter, under its
+// lock; nobody is told of the letter before it has a name.
 func TestLetterBeforeName(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
@@ -329,8 +329,8 @@ func TestLetterBeforeName(t *testing.T) {
 	})
 }
 
-// TestListNoFile: what stands in the place of the list or of the keywords is
-// neither waited on nor followed.
+// TestListNoFile: whatever is in place of the list or of the keywords is neither waited for
+// nor followed.
 func TestListNoFile(t *testing.T) {
 	for _, name := range []string{uidlistName, "dovecot-keywords"} {
 		for kind, put := range map[string]func(path string) error{
@@ -354,7 +354,7 @@ func TestListNoFile(t *testing.T) {
 	}
 }
 
-// TestLineUp: the names of very many files stay what they were, in their order.
+// TestLineUp: the names of very many files are unchanged, and in the same order.
 func TestLineUp(t *testing.T) {
 	files := make([]entry, 40_000)
 	for i := range files {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// deleteAt leaves what slices.Delete of one index after the other leaves.
+// TestDeleteAt: deleteAt has the same result as slices.Delete of one index after another.
 func TestDeleteAt(t *testing.T) {
 	for range 500 {
 		s := make([]uint32, rand.IntN(20))

@@ -8,7 +8,7 @@ import (
 	"maildird/maildir/filename"
 )
 
-// hears waits until the idle client is told what it wants to hear.
+// hears waits until the idle client is told what it expects.
 func (c *client) hears(t *testing.T, want ...string) {
 	t.Helper()
 	var got []string
@@ -23,8 +23,8 @@ func (c *client) hears(t *testing.T, want ...string) {
 	wantUpdates(t, got, want...)
 }
 
-// rest is an idle session that looks whenever it is woken, until it is not; it
-// returns how often.
+// rest is an idle session that looks whenever it is woken, until it is not woken any more;
+// it returns how often it looked.
 func (c *client) rest() (looks int) {
 	for {
 		select {
@@ -37,8 +37,8 @@ func (c *client) rest() (looks int) {
 	}
 }
 
-// TestPushAfterFailedLook: a look that fails leaves its work to be done, and an
-// idle session is told as soon as it can be, also if nothing happens any more.
+// TestPushAfterFailedLook: a look that fails leaves its work to be done, and an idle
+// session is told as soon as possible, even if nothing else happens.
 func TestPushAfterFailedLook(t *testing.T) {
 	for name, more := range map[string]bool{"other mail comes": true, "nothing else comes": false} {
 		t.Run(name, func(t *testing.T) {
@@ -71,8 +71,8 @@ func TestPushAfterFailedLook(t *testing.T) {
 	}
 }
 
-// TestPushAfterLock: while another program holds the lock an idle session does
-// not look all the time, and is told when the lock is gone.
+// TestPushAfterLock: while another program holds the lock, an idle session does not keep
+// looking, and is told when the lock is released.
 func TestPushAfterLock(t *testing.T) {
 	b := newBox(t)
 	m := b.open(newEnv(t))
@@ -100,8 +100,8 @@ func TestPushAfterLock(t *testing.T) {
 	c.hears(t, "exists 1", "recent 1")
 }
 
-// TestIdleRests: an idle session looks a few times after a change, and not again
-// and again while the folder's times are fresh.
+// TestIdleRests: an idle session looks a few times after a change, and does not keep
+// looking while the folder's times are recent.
 func TestIdleRests(t *testing.T) {
 	b := newBox(t)
 	m := b.open(newEnv(t))
@@ -116,8 +116,8 @@ func TestIdleRests(t *testing.T) {
 	}
 }
 
-// TestDirectoryMovedAndBack: new/ or cur/ that was elsewhere for a moment is
-// still watched, and looked at.
+// TestDirectoryMovedAndBack: new/ or cur/ that was elsewhere for a moment is still watched
+// and examined.
 func TestDirectoryMovedAndBack(t *testing.T) {
 	for _, dir := range []string{"new", "cur"} {
 		t.Run(dir, func(t *testing.T) {
@@ -137,8 +137,8 @@ func TestDirectoryMovedAndBack(t *testing.T) {
 	}
 }
 
-// TestMuted: what others do while a command changes so many files that cur/ is not
-// watched meanwhile is told after it, and so is what they do later.
+// TestMuted: what others do while a command changes so many files that cur/ is not watched
+// is reported after it, and so is what they do later.
 func TestMuted(t *testing.T) {
 	b := newBox(t)
 	for range 3 {

@@ -34,7 +34,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// BenchmarkUnchanged is a look at a list that is as it was.
+// BenchmarkUnchanged is a look at a list that has not changed.
 func BenchmarkUnchanged(b *testing.B) {
 	f := bigList(b, 100_000)
 	_, err := f.Refresh(func(Record) {})
@@ -59,7 +59,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkRewrite writes a list anew, keeping fields of the old one.
+// BenchmarkRewrite rewrites a list, keeping fields of the old one.
 func BenchmarkRewrite(b *testing.B) {
 	f := bigList(b, 100_000)
 	var all []Record

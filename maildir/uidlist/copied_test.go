@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestPutBack: a copy that is put back twice gives out other UIDs the second time,
-// and one that is in use is left alone.
+// TestPutBack: a copy that is restored twice assigns other UIDs the second time, and one
+// that is in use is left alone.
 func TestPutBack(t *testing.T) {
 	made := time.Unix(1_700_000_000, 0)
 	for name, c := range map[string]struct {
@@ -49,7 +49,7 @@ func TestPutBack(t *testing.T) {
 }
 
 // TestRaiseNextUID: the list gets a higher next UID, never a lower one, and keeps its
-// records, also those whose files are not there: they may be put back after it.
+// records, including those without files, which may be restored later.
 func TestRaiseNextUID(t *testing.T) {
 	d := openDir(t)
 	h := Header{UIDValidity: 7, NextUID: 10, GUID: "0123456789abcdef0123456789abcdef", Extra: []string{"P2"}}

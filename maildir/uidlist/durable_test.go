@@ -17,7 +17,7 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// work writes all that this package writes, for TestOrderOfWrites.
+// work writes everything that this package writes, for TestOrderOfWrites.
 func work(path string) error {
 	d, err := dirfd.Open(path)
 	if err != nil {
@@ -57,9 +57,9 @@ func work(path string) error {
 	return nil
 }
 
-// TestOrderOfWrites looks at the system calls: a value of the counter and a new
-// list are on disk before the call returns, a list under its name only after its
-// content and what has to come before, and an append is one write of whole lines.
+// TestOrderOfWrites examines the system calls: a value of the counter and a new list are on
+// disk before the call returns, a list gets its name only after its content and everything
+// that has to come before, and an append is one write of whole lines.
 func TestOrderOfWrites(t *testing.T) {
 	if path := os.Getenv("UIDLIST_WORK"); path != "" {
 		must(t, work(path))
@@ -125,7 +125,7 @@ var (
 	creates = regexp.MustCompile(`O_CREAT`)
 )
 
-// brief says in a few words what a traced call does in dir, "" for nothing.
+// brief describes in a few words what a traced call does in dir, "" for nothing.
 func brief(line, dir string) string {
 	m := call.FindStringSubmatch(line)
 	if m == nil {
@@ -158,8 +158,8 @@ func brief(line, dir string) string {
 	return ""
 }
 
-// TestNoRoom: an append that does not fit leaves whole lines only, and the list
-// goes on when there is room again.
+// TestNoRoom: an append that does not fit leaves only whole lines, and the list continues
+// when there is room again.
 func TestNoRoom(t *testing.T) {
 	d := openDir(t)
 	f := open(d)
@@ -200,8 +200,8 @@ func TestNoRoom(t *testing.T) {
 	}
 }
 
-// TestListInDoubt: a list whose name could not be made durable is written anew before a
-// UID is added to it, as another fsync may say that all is well and be wrong.
+// TestListInDoubt: a list whose name could not be made durable is rewritten before a UID is
+// added to it, because another fsync may wrongly report success.
 func TestListInDoubt(t *testing.T) {
 	path := t.TempDir()
 	d, err := dirfd.Open(path)

@@ -10,8 +10,7 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// FuzzList reads any file, writes what it was as a
-// proper list, and reads that again.
+// FuzzList reads any file, writes the result as a proper list, and reads that again.
 func FuzzList(f *testing.F) {
 	head := "3 V17 N1 G" + guid + "\n"
 	for _, seed := range []string{
@@ -52,8 +51,8 @@ func readText(t *testing.T, d *dirfd.Dir, file string) (*File, []Record) {
 	return f, all
 }
 
-// FuzzGrowing reads a file that grows in two steps, which gives the same as
-// reading it at once; only that a UID that was cut off is not given out either.
+// FuzzGrowing reads a file that grows in two steps, with the same result as reading it at
+// once, except that a UID that was cut off is not assigned either.
 func FuzzGrowing(f *testing.F) {
 	head := "3 V17 N1 G" + guid + "\n"
 	for _, seed := range []string{head + "1 :a\n2 S1 W2 :b\n", head + "5 :e\n1 :a\n5 :x\n", head + "1 :" + strings.Repeat("a", 300) + "\n2 :b\n", "1 17 3\n1 a\n2 b c:2,S\n"} {

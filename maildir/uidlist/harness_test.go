@@ -49,7 +49,7 @@ func content(t testing.TB, d *dirfd.Dir) string {
 	return string(text)
 }
 
-// reading is a File with what it logged.
+// reading is a File together with what it logged.
 type reading struct {
 	*File
 	log bytes.Buffer
@@ -65,7 +65,7 @@ func (c Change) String() string {
 	return [...]string{"unchanged", "appended", "replaced", "missing"}[c]
 }
 
-// refresh gives the change and the records as text: "7 S12 :base".
+// refresh returns the change, and the records as text: "7 S12 :base".
 func (r *reading) refresh(t testing.TB) (Change, []string) {
 	t.Helper()
 	var got []string

@@ -11,7 +11,7 @@ import (
 
 const memoList = "3 V7 N9 G0123456789abcdef0123456789abcdef P2\n1 :a\n2 S12 :b\n5 :c\n"
 
-// TestRecall: who takes over a memo finds what was appended since, and no more.
+// TestRecall: a File that recalls a memo finds what was appended since, and no more.
 func TestRecall(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -56,7 +56,7 @@ func TestRecall(t *testing.T) {
 			if !ok {
 				t.Fatal("a list in order has no memo")
 			}
-			// The change time has the grain of the kernel's clock.
+			// The change time has the granularity of the kernel's clock.
 			for st, err := os.Stat(path); ; {
 				must(t, err)
 				probe := filepath.Join(d.Path(), "probe")
@@ -88,7 +88,7 @@ func TestRecall(t *testing.T) {
 	}
 }
 
-// TestNoMemo: a list that is to be put in order is read again.
+// TestNoMemo: a list that has to be put in order is read again.
 func TestNoMemo(t *testing.T) {
 	d := openDir(t)
 	a := open(d)

@@ -16,7 +16,7 @@ import (
 
 const guid = "0123456789abcdef0123456789abcdef"
 
-// TestRead: what each form of the file says, well-formed or not.
+// TestRead: what each format of the file means, well-formed or not.
 func TestRead(t *testing.T) {
 	v3 := "3 V17 N1 G" + guid + "\n"
 	for _, c := range []struct {
@@ -94,7 +94,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestFollow: what a reader finds when others change the file under it.
+// TestFollow: what a reader finds when others change the file.
 func TestFollow(t *testing.T) {
 	d := openDir(t)
 	f := open(d)
@@ -117,7 +117,7 @@ func TestFollow(t *testing.T) {
 	want("another piece", Unchanged, 5)
 	add(t, d, "d\n")
 	want("the end of it", Appended, 5, "4 W9 :dd")
-	// In place of the old file, one of the same size and time, as a restore makes it.
+	// The old file is replaced by one with the same size and time, as by a restore.
 	st, err := os.Stat(filepath.Join(d.Path(), Name))
 	must(t, err)
 	now := content(t, d)
@@ -151,8 +151,8 @@ func inode(t testing.TB, d *dirfd.Dir) uint64 {
 	return st.Ino
 }
 
-// TestSameTick: a change that leaves size and time as they were is found while
-// the clock has not moved on from that time, if it changes the last line.
+// TestSameTick: a change that leaves size and time unchanged is found while the clock has
+// not advanced beyond that time, if it changes the last line.
 func TestSameTick(t *testing.T) {
 	d := openDir(t)
 	at := time.Now()
@@ -169,7 +169,7 @@ func TestSameTick(t *testing.T) {
 	}
 }
 
-// TestNotRegular: what is no file is refused at once.
+// TestNotRegular: anything but a file is refused at once.
 func TestNotRegular(t *testing.T) {
 	for name, make := range map[string]func(path string) error{
 		"FIFO":             func(p string) error { return syscall.Mkfifo(p, 0o600) },
@@ -192,7 +192,7 @@ func TestNotRegular(t *testing.T) {
 	}
 }
 
-// TestNoDescriptors: nobody is told to give up a list that is sound.
+// TestNoDescriptors: nobody is told to discard a list that is sound.
 func TestNoDescriptors(t *testing.T) {
 	d := openDir(t)
 	put(t, d, "3 V17 N1\n")

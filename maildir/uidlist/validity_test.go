@@ -87,8 +87,8 @@ func TestRaiseValidity(t *testing.T) {
 	}
 }
 
-// TestNextValidityAtOnce: many take values at once, from nothing, and no two
-// get the same.
+// TestNextValidityAtOnce: many callers allocate values at once, starting from nothing, and
+// no two get the same.
 func TestNextValidityAtOnce(t *testing.T) {
 	path := openDir(t).Path()
 	var mu sync.Mutex
@@ -123,7 +123,7 @@ func TestNextValidityAtOnce(t *testing.T) {
 	}
 }
 
-// TestValidityWithDovecot: Dovecot and we take values from one counter.
+// TestValidityWithDovecot: Dovecot and maildird allocate values from one counter.
 func TestValidityWithDovecot(t *testing.T) {
 	root := doveimap.Maildir(t)
 	d, err := dirfd.Open(root)

@@ -51,7 +51,7 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// TestAppendRefuses: what could not be read again, and UIDs that are not new.
+// TestAppendRefuses: records that could not be read back, and UIDs that are not new.
 func TestAppendRefuses(t *testing.T) {
 	d := openDir(t)
 	f := open(d)
@@ -91,8 +91,8 @@ func entries(t testing.TB, path string) []string {
 	return names
 }
 
-// TestChangedUnderLock: a list that is not as it was read is not written, so
-// that nobody's records are lost and no UID is given twice.
+// TestChangedUnderLock: a list that has changed since it was read is not written, so that
+// no records are lost and no UID is assigned twice.
 func TestChangedUnderLock(t *testing.T) {
 	d := openDir(t)
 	put(t, d, "3 V17 N1 G"+guid+"\n1 :a\n")
@@ -119,8 +119,8 @@ func TestChangedUnderLock(t *testing.T) {
 	}
 }
 
-// TestRewrite: records keep fields that nobody here knows, the header too, and
-// what a reader knew stays true.
+// TestRewrite: records and the header keep unknown fields, and what a reader knew stays
+// true.
 func TestRewrite(t *testing.T) {
 	d := openDir(t)
 	put(t, d, "3 P2 V17 N9 Xy\n1 S1 W2 :a\n2 Q7 :b\n4 S3 :d\n6 :f\n")
@@ -154,8 +154,8 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
-// TestWantsRewrite: Dovecot's rule of three quarters, and whatever it would not
-// read as it is.
+// TestWantsRewrite: Dovecot's rule of three quarters, and whatever Dovecot could not read
+// as it is.
 func TestWantsRewrite(t *testing.T) {
 	head := "3 V17 N1 G" + guid + "\n"
 	four := head + "1 :a\n2 :b\n3 :c\n4 :d\n"
@@ -177,8 +177,8 @@ func TestWantsRewrite(t *testing.T) {
 	}
 }
 
-// TestRandom lets two programs append, rewrite and read one list, one after
-// the other, with damage between, and compares with what it should be.
+// TestRandom lets two programs append to, rewrite and read one list, one after another,
+// with damage in between, and compares it with what it should be.
 func TestRandom(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
