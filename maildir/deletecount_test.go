@@ -15,8 +15,8 @@ import (
 	"maildird/maildir/folder"
 )
 
-// TestDeleteUncounted: that a mailbox is deleted is not undone, and is no error, where
-// only the count of it cannot be written. The log says so.
+// TestDeleteUncounted: if only the count for the deletion of a mailbox cannot be written,
+// the deletion is not undone and is not an error. The log reports it.
 func TestDeleteUncounted(t *testing.T) {
 	var log bytes.Buffer
 	s := NewStore(Options{Host: "test", Log: slog.New(slog.NewTextHandler(&log, nil))})
@@ -40,8 +40,8 @@ func TestDeleteUncounted(t *testing.T) {
 	}
 }
 
-// fullFile makes a file without content, but so long that nothing can be appended to
-// it, as to one on a disk that fails.
+// fullFile creates a file without data that is so long that nothing can be appended to it,
+// like one on a disk that fails.
 func fullFile(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

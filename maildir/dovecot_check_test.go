@@ -12,11 +12,11 @@ import (
 	"maildird/scripts/rig/doveimap"
 )
 
-// agreed is how long the two may take to tell the same. Dovecot looks again more than a
-// second after what may have happened in the same moment as its last look.
+// agreed is how long the two may take to agree. Dovecot looks again more than a second
+// after anything that may have happened at the same moment as its last look.
 const agreed = 5 * time.Second
 
-// check holds what both servers tell against each other and against what was promised.
+// check compares what both servers say with each other and with what was promised.
 func (w *dovecotWorld) check(deed dovecotDeed) {
 	var ours, theirs map[string][]string
 	for end := time.Now().Add(agreed); ; time.Sleep(100 * time.Millisecond) {
@@ -58,7 +58,7 @@ func shown(told map[string][]string) string {
 	return strings.Join(lines, "\n    ")
 }
 
-// weTell is what a process of ours that starts now tells of each mailbox.
+// weTell returns what a maildird process that starts now says of each mailbox.
 func (w *dovecotWorld) weTell() map[string][]string {
 	told := map[string][]string{}
 	s := w.newStore(false)
@@ -85,7 +85,7 @@ func (w *dovecotWorld) weTell() map[string][]string {
 	return told
 }
 
-// dovecotTells is what a new connection to Dovecot tells of each mailbox.
+// dovecotTells returns what a new connection to Dovecot says of each mailbox.
 func (w *dovecotWorld) dovecotTells() map[string][]string {
 	told := map[string][]string{}
 	d := doveimap.Start(w.T, w.root)
@@ -98,7 +98,7 @@ func (w *dovecotWorld) dovecotTells() map[string][]string {
 	return told
 }
 
-// sessions holds what those that had A open all the time tell against what new ones tell.
+// sessions compares what sessions that had A open all the time say with what new ones say.
 func (w *dovecotWorld) sessions(now map[string][]string) {
 	want, there := now["A"]
 	if w.main != nil && there && !w.ended["A"] && w.main.v.UIDValidity() == w.validityA() {

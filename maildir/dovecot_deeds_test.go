@@ -19,7 +19,7 @@ var dovecotFlags = map[filename.Flags]string{
 	filename.Seen: `\Seen`, filename.Flagged: `\Flagged`, filename.Answered: `\Answered`, filename.Deleted: `\Deleted`, filename.Draft: `\Draft`,
 }
 
-// dovecotOperation is one of ours.
+// dovecotOperation is one of our operations.
 type dovecotOperation struct {
 	name    string
 	shut    bool // no mailbox is open
@@ -94,7 +94,7 @@ var dovecotOperations = []dovecotOperation{
 	{name: "rename B to A/E", shut: true, folders: true, do: func(w *dovecotWorld) error { return w.weRename("B", "A/E") }},
 }
 
-// changed is what mutt did since anybody looked.
+// changed is what mutt did since the last look.
 func (w *dovecotWorld) changed() {
 	move := func(from, to string) {
 		check(os.Rename(filepath.Join(w.path("A"), from), filepath.Join(w.path("A"), to)))
@@ -137,7 +137,7 @@ func (w *dovecotWorld) change(op mailbox.Op, flags filename.Flags, words []strin
 	return err
 }
 
-// flagged notes that messages have flags that nobody takes away.
+// flagged records that messages have flags that nobody removes.
 func (w *dovecotWorld) flagged(validity uint32, uids []uint32, names ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -162,7 +162,7 @@ func (w *dovecotWorld) copy(move bool, texts ...string) error {
 	return err
 }
 
-// copied notes what came of COPY or MOVE.
+// copied records the result of COPY or MOVE.
 func (w *dovecotWorld) copied(from, to uint32, source, dest []uint32, move bool) {
 	if len(source) != len(dest) {
 		w.fault("COPYUID of %v is %v", source, dest)
@@ -190,7 +190,7 @@ func (w *dovecotWorld) copied(from, to uint32, source, dest []uint32, move bool)
 	}
 }
 
-// owe notes that a mailbox got a message.
+// owe records that a message was added to a mailbox.
 func (w *dovecotWorld) owe(text, mailbox string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -232,7 +232,7 @@ type dovecotDeed struct {
 	do      func(w *dovecotWorld)
 }
 
-// ask has Dovecot do a command, and notes its answer if it is not what one hopes for.
+// ask makes Dovecot perform a command, and records its answer if it is not OK.
 func (w *dovecotWorld) ask(d *doveimap.Session, command string) (untagged []string, ok bool) {
 	untagged, status := d.Ask(command)
 	w.mu.Lock()
@@ -252,7 +252,7 @@ func (w *dovecotWorld) ask(d *doveimap.Session, command string) (untagged []stri
 
 var copyUID = regexp.MustCompile(`\[COPYUID (\d+) (\S+) (\S+)\]`)
 
-// codes notes what COPYUID tells of one message.
+// codes records what COPYUID says of one message.
 func (w *dovecotWorld) codes(lines []string) {
 	for _, line := range lines {
 		m := copyUID.FindStringSubmatch(line)
@@ -279,7 +279,7 @@ func (w *dovecotWorld) codes(lines []string) {
 	}
 }
 
-// on gives the UIDs of the template's messages in A, as a sequence set.
+// on returns the UIDs of the template's messages in A, as a sequence set.
 func (w *dovecotWorld) on(texts ...string) string {
 	var set []string
 	for _, uid := range w.known("A", texts...) {
@@ -288,7 +288,7 @@ func (w *dovecotWorld) on(texts ...string) string {
 	return strings.Join(set, ",")
 }
 
-// known gives the UIDs that Dovecot gave to the template's messages.
+// known returns the UIDs that Dovecot assigned to the template's messages.
 func (w *dovecotWorld) known(mailbox string, texts ...string) (uids []uint32) {
 	for i, m := range dovecotTemplate[mailbox] {
 		if slices.Contains(texts, m.text) {
@@ -310,7 +310,7 @@ func (w *dovecotWorld) theirs(flags string, texts ...string) {
 	}
 }
 
-// validityA is the UIDVALIDITY that A has at first.
+// validityA returns the initial UIDVALIDITY of A.
 func (w *dovecotWorld) validityA() (validity uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -322,7 +322,7 @@ func (w *dovecotWorld) validityA() (validity uint32) {
 	return validity
 }
 
-// unknown notes that messages of A may lose flags, gone that they may be removed.
+// unknown records that messages of A may lose flags; gone that they may be removed.
 func (w *dovecotWorld) unknown(texts ...string) { w.note(w.loose, texts) }
 func (w *dovecotWorld) gone(texts ...string)    { w.note(w.removed, texts) }
 
@@ -371,7 +371,7 @@ type doveSession = doveimap.Session
 func atA(w *dovecotWorld) *doveSession { return w.at }
 func atB(w *dovecotWorld) *doveSession { return w.atB }
 
-// afresh has a new connection do something.
+// afresh makes a new connection do something.
 func (w *dovecotWorld) afresh(commands ...string) {
 	d := doveimap.Start(w.T, w.root)
 	defer d.Kill()

@@ -26,18 +26,18 @@ var (
 	flagFirst   = flag.Int("first", 0, "of TestInterleaveDovecot: before which call -dovecot begins; -step goes on from there")
 )
 
-// How long some of the interleavings are tried.
+// How long some of the interleavings are tested.
 const (
 	dovecotBudget = 40 * time.Second
 	dovecotShort  = 5 * time.Second // with -short
 )
 
-// TestInterleaveDovecot has a real Dovecot do one thing to a Maildir right before each
-// system call in turn of one operation of ours on it. While we hold a folder's lock it
-// may have to wait, and then is done when the operation is. In the end both tell the
-// same of all mailboxes: UIDVALIDITY, UIDs, flags, keywords and texts. What either of
-// them told a client of a UID stays true, nothing that it acknowledged is lost, and
-// Dovecot finds fault with no file.
+// TestInterleaveDovecot lets a real Dovecot do one thing to a Maildir right before each
+// system call, in turn, of one of our operations on it. While we hold a folder's lock it
+// may have to wait, and finishes after the operation. In the end both report the same for
+// all mailboxes: UIDVALIDITY, UIDs, flags, keywords and texts. What either of them told a
+// client of a UID stays true, nothing that it acknowledged is lost, and Dovecot reports no
+// damaged file.
 //
 // All operations with all actions take hours: -args -dovecot . -step 1
 func TestInterleaveDovecot(t *testing.T) {
@@ -74,7 +74,7 @@ func (x *dovecotExplorer) explore(how dovecotSetting, op dovecotOperation, deed 
 // usualSeed gives the interleavings that are tried if no seed is given.
 const usualSeed = 1
 
-// some tries operations, actions and calls in an order that the seed gives. How many
+// some tests operations, actions and calls in an order determined by the seed. How many
 // depends on the machine.
 func (x *dovecotExplorer) some() {
 	seed := cmp.Or(*flagSeed, usualSeed)
@@ -134,7 +134,7 @@ type dovecotWorld struct {
 
 type dovecotFact struct{ validity, uid uint32 }
 
-// session is one of ours that has a mailbox open.
+// session is one of our sessions, with a mailbox open.
 type session struct {
 	*Mailbox
 	v *mailbox.View
@@ -181,7 +181,7 @@ func (x *dovecotExplorer) run(how dovecotSetting, op dovecotOperation, deed dove
 	return w
 }
 
-// act has Dovecot do its deed, and waits for it unless it may wait for us.
+// act makes Dovecot do its deed, and waits for that unless it may be waiting for us.
 func (w *dovecotWorld) act(deed dovecotDeed) {
 	w.acted = make(chan struct{})
 	go func() {
@@ -199,7 +199,7 @@ func (w *dovecotWorld) act(deed dovecotDeed) {
 	}
 }
 
-// locked tells whether we hold a lock that Dovecot takes too.
+// locked reports whether we hold a lock that Dovecot takes too.
 func (w *dovecotWorld) locked() bool {
 	inbox, _ := filepath.Glob(filepath.Join(w.root, "*.lock")) // also those of the tree and of subscriptions
 	folders, _ := filepath.Glob(filepath.Join(w.root, "*", "dovecot-uidlist.lock"))
@@ -225,7 +225,7 @@ func (w *dovecotWorld) put(mailbox, file, text string) {
 	check(os.WriteFile(path, []byte("Subject: "+text+"\n\nhello\n"), 0o600), os.Rename(path, filepath.Join(w.path(mailbox), file)))
 }
 
-// prepare makes the Maildir, and has Dovecot open it.
+// prepare makes the Maildir, and makes Dovecot open it.
 func (w *dovecotWorld) prepare(op dovecotOperation) {
 	names, err := os.ReadDir(w.root)
 	check(err)
@@ -327,7 +327,8 @@ func (w *dovecotWorld) close() {
 	w.atB.Kill()
 }
 
-// justified tells whether an operation could not be but in vain after what Dovecot did.
+// justified reports whether the failure of an operation was unavoidable after what Dovecot
+// did.
 func (w *dovecotWorld) justified(err error, deed dovecotDeed) bool {
 	switch {
 	case errors.Is(err, folder.ErrExists):
@@ -342,7 +343,7 @@ func (w *dovecotWorld) justified(err error, deed dovecotDeed) bool {
 
 var allUIDs = []mailbox.Range{{First: 1, Last: ^uint32(0)}}
 
-// list notes what one of our sessions can tell its client.
+// list records what one of our sessions can tell its client.
 func (w *dovecotWorld) list(s *session) (lines []string) {
 	for msg := range s.v.Messages(allUIDs, true) {
 		text, err := textOf(s.v, msg)
@@ -373,7 +374,7 @@ func flagsOf(v *mailbox.View, msg mailbox.Message) (names []string) {
 	return names
 }
 
-// tell notes that a client was told what a UID stands for.
+// tell records that a client was told what a UID stands for.
 func (w *dovecotWorld) tell(validity, uid uint32, text string) {
 	f := dovecotFact{validity, uid}
 	w.mu.Lock()
@@ -387,7 +388,7 @@ func (w *dovecotWorld) tell(validity, uid uint32, text string) {
 
 var selectedValidity = regexp.MustCompile(`\[UIDVALIDITY (\d+)\]`)
 
-// learn notes what Dovecot tells of the mailbox that is selected, and gives it.
+// learn records what Dovecot says of the selected mailbox, and returns it.
 func (w *dovecotWorld) learn(d *doveimap.Session, name string, selected []string) (validity uint32, lines []string) {
 	for _, line := range selected {
 		if m := selectedValidity.FindStringSubmatch(line); m != nil {

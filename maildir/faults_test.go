@@ -23,7 +23,7 @@ import (
 
 var flagFaults = flag.Bool("faults", false, "have TestFaults try every error at every call")
 
-// faultyAccount is an account of whose Maildir calls fail.
+// faultyAccount is an account whose Maildir's calls fail.
 type faultyAccount struct {
 	t    *testing.T
 	root string
@@ -42,7 +42,7 @@ func (w *faultyAccount) deliver() error {
 	return sp.Commit()[0]
 }
 
-// mail is the texts in all folders, by folder; one text is in one folder once.
+// mail returns the texts in all folders, by folder; each text is in a folder only once.
 func (w *faultyAccount) mail() map[string]string {
 	w.t.Helper()
 	out := map[string]string{}
@@ -67,7 +67,7 @@ func (w *faultyAccount) mail() map[string]string {
 	return out
 }
 
-// faultyAccountOps are operations, and what is wrong with what came of them.
+// faultyAccountOps are operations, and checks of their results.
 var faultyAccountOps = []struct {
 	name  string
 	quota quota.Limit
@@ -129,7 +129,7 @@ var faultyAccountOps = []struct {
 		}},
 }
 
-// errStored says that the message is stored although what came next failed.
+// errStored means that the message is stored although the next step failed.
 var errStored = errors.New("stored")
 
 func oneMore(w *faultyAccount, err error, before, now map[string]string) string {
@@ -191,7 +191,7 @@ func faultInAccount(t *testing.T, op int, first int, lasting bool, reason error)
 			_ = os.Remove(filepath.Join(w.root, dir, "dovecot-uidlist.lock"))
 		}
 	}
-	// Where nothing can be removed either, a copy stays: the error or the log says so.
+	// If nothing can be removed either, a copy stays: the error or the log says so.
 	stuck := lasting && err != nil && slices.ContainsFunc(failed, func(call string) bool {
 		return strings.HasPrefix(call, "remove ") || strings.HasPrefix(call, "create ")
 	})
@@ -228,8 +228,8 @@ func faultInAccount(t *testing.T, op int, first int, lasting bool, reason error)
 	return calls
 }
 
-// TestFaults: whichever system call of a delivery or of a change of folders fails, what is
-// answered is true, nothing is lost, and the account works when the fault has ended.
+// TestFaults: whichever system call of a delivery or of a change of folders fails, the
+// reported result is true, nothing is lost, and the account works once the fault has ended.
 func TestFaults(t *testing.T) {
 	for i, o := range faultyAccountOps {
 		t.Run(o.name, func(t *testing.T) {
@@ -254,8 +254,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestFaultsOfFirstDelivery: a Maildir that could not be made durably is made when it is
-// tried again.
+// TestFaultsOfFirstDelivery: a Maildir that could not be created durably is created by the
+// next attempt.
 func TestFaultsOfFirstDelivery(t *testing.T) {
 	opt := folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/', Fsync: true}
 	defaults := []folder.Default{{Name: "Sent", SpecialUse: `\Sent`}, {Name: "Trash", SpecialUse: `\Trash`}}
@@ -287,7 +287,7 @@ func TestFaultsOfFirstDelivery(t *testing.T) {
 		}
 		for _, name := range []string{"cur", "new", "tmp", ".Sent", ".Trash", "subscriptions", "maildird-specialuse"} {
 			if _, err := os.Lstat(filepath.Join(path, name)); err != nil {
-				// What is there of INBOX is completed when it is opened.
+				// What exists of INBOX is completed when it is opened.
 				if !lasting || name != "cur" && name != "tmp" {
 					t.Error(err)
 				}

@@ -14,7 +14,7 @@ import (
 	"maildird/maildir/quota"
 )
 
-// deliverTo puts a message into the account's INBOX and tells its file.
+// deliverTo adds a message to the account's INBOX, and returns its file's name and mode.
 func deliverTo(t *testing.T, s *Store, root string) (name string, mode fs.FileMode) {
 	t.Helper()
 	a := openAccount(t, s, root)
@@ -53,9 +53,8 @@ func mailIn(t *testing.T, root string) map[string]struct{} {
 	return names
 }
 
-// TestInboxFollowsItsPath delivers into directories that stay open between
-// deliveries, while others change what the paths lead to: always to what is
-// there now.
+// TestInboxFollowsItsPath delivers into directories that stay open between deliveries,
+// while others change what the paths lead to: mail always goes to what is there now.
 func TestInboxFollowsItsPath(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "alice")
 	s := newStore(t, 0)
@@ -94,8 +93,8 @@ func TestInboxFollowsItsPath(t *testing.T) {
 	} {
 		for _, rest := range []time.Duration{0, settled + 50*time.Millisecond} {
 			t.Run(c.name, func(t *testing.T) {
-				// At once the change time tells nothing; later the directories are
-				// believed in by it.
+				// At first the change time means nothing; later it proves that the
+				// directories are current.
 				time.Sleep(rest)
 				deliverTo(t, s, root)
 				deliverTo(t, s, root)
@@ -111,7 +110,7 @@ func TestInboxFollowsItsPath(t *testing.T) {
 	}
 }
 
-// TestInboxRights changes the rights of a folder, which its new files take over.
+// TestInboxRights changes the rights of a folder, which new files inherit.
 func TestInboxRights(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "alice")
 	s := newStore(t, 0)
@@ -130,8 +129,8 @@ func TestInboxRights(t *testing.T) {
 	}
 }
 
-// TestAccountsRest opens more accounts than rest, and finds the latest one as it
-// was left, and no Maildir made for a question.
+// TestAccountsRest opens more accounts than can rest, and finds the latest one as it was
+// left, and no Maildir created by a mere query.
 func TestAccountsRest(t *testing.T) {
 	dir := t.TempDir()
 	s := newStore(t, 0)
@@ -165,9 +164,8 @@ func TestAccountsRest(t *testing.T) {
 	}
 }
 
-// TestInboxHasRoom: a message that its client said nothing of beforehand is
-// refused when it is there, by the Maildir that it would be in, and the limit of
-// the moment.
+// TestInboxHasRoom: a message whose size the client did not announce is refused once it has
+// arrived, by the Maildir that it was meant for, and the limit at that moment.
 func TestInboxHasRoom(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "alice")
 	s := newStore(t, 0)
@@ -197,7 +195,7 @@ func TestInboxHasRoom(t *testing.T) {
 	}
 }
 
-// BenchmarkInbox gets an account's INBOX for a delivery and gives it back.
+// BenchmarkInbox gets an account's INBOX for a delivery and releases it.
 func BenchmarkInbox(b *testing.B) {
 	root := filepath.Join(b.TempDir(), "alice")
 	s := NewStore(Options{Host: "host.test", Log: slog.New(slog.DiscardHandler)})

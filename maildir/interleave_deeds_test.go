@@ -49,7 +49,7 @@ func annotate(name, entry, value string) operation {
 	}}
 }
 
-// deliver brings a message to all users, or to each.
+// deliver delivers a message to all users together, or to each.
 func deliver(each bool, users ...string) operation {
 	return operation{name: fmt.Sprintf("deliver to %s (each: %t)", strings.Join(users, " and "), each), do: func(w *world, a *Account) (string, error) {
 		var targets []delivery.Target
@@ -176,7 +176,7 @@ func (w *world) status(a *Account, name string) (string, error) {
 	return fmt.Sprint(st.Messages, " ", w.validity(st.UIDValidity)), nil
 }
 
-// subtree are the directories to move or remove for a mailbox and those below it.
+// subtree returns the directories to move or remove for a mailbox and those below it.
 func (w *world) subtree(name string) []string {
 	if w.layout == folder.LayoutFS {
 		return []string{w.path(name)}
@@ -203,7 +203,7 @@ func (w *world) moveFolder(from, to string) {
 	}
 }
 
-// aside puts what has a path away.
+// aside moves a path out of the way.
 func (w *world) aside(path string) { _ = os.Rename(path, w.dir+"/aside") }
 
 func (w *world) write(name, text string) {
@@ -241,14 +241,15 @@ func removesFile(name string) action {
 	return action{name: "rm " + name, do: func(w *world) { _ = os.RemoveAll(w.root + "/" + name) }}
 }
 
-// lost marks an action that may be undone by who has read the file and replaces it.
+// lost marks an action that may be undone by a program that has read the file and replaces
+// it.
 func lost(a action) action {
 	a.lost = true
 	return a
 }
 
-// refuses marks an action that takes a directory away in which the operation is at work:
-// a sender may have to come again, and a client may be told that the mailbox is gone.
+// refuses marks an action that removes a directory in which the operation is at work: a
+// sender may have to try again, and a client may be told that the mailbox is gone.
 func refuses(a action) action {
 	a.refuses = true
 	return a
@@ -257,7 +258,7 @@ func refuses(a action) action {
 var anyValidity = regexp.MustCompile(`new V|V of \S+`)
 
 // renumbers marks an action after which a process that knows a mailbox may keep its
-// UIDVALIDITY, and another one gives it a new one.
+// UIDVALIDITY, and another one assigns a new one.
 func renumbers(a action) action {
 	a.loose = func(text string) string { return anyValidity.ReplaceAllString(text, "V") }
 	return a
@@ -272,8 +273,8 @@ func again(op operation) action {
 	}
 }
 
-// tool is a command of maildird's that an administrator runs on a Maildir in use. It does
-// not wait for locks for long.
+// tool is one of maildird's commands that an administrator runs on a Maildir in use. It
+// does not wait for locks for long.
 func tool(name string, run func(ctx context.Context, w *world) error) action {
 	return action{name: "maildird: " + name, do: func(w *world) {
 		patience := time.Minute

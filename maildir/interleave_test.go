@@ -27,8 +27,8 @@ var (
 	flagStep       = flag.Int("step", 1, "of TestInterleave: how many calls of an operation there are to one that an action is tried before")
 )
 
-// interleaved are the operations and actions of which something came that could not be,
-// and before which calls.
+// interleaved are the operations and actions that once had an impossible result, and the
+// calls before which that happened.
 var interleaved = []struct{ op, other, at string }{
 	{"create A/N", "rm -r A", "N/tmp"},
 	{"rename A to R", "rm -r A", "rename alice/"},
@@ -47,15 +47,15 @@ var interleaved = []struct{ op, other, at string }{
 	{"renew the access key of A", "maildird: delete A", "maildird-urlauth"},
 }
 
-// mostCalls is how many of the calls are tried.
+// mostCalls is how many of the calls are tested.
 const mostCalls = 4
 
-// TestInterleave has another program do one thing to a Maildir right before each system
-// call in turn of one operation on it. What comes of it has to be what could have come
-// of the two one after the other: the answer to the user, and what a process that starts
-// afterwards shows of the tree. No UID that anybody was told stands for another message,
-// nothing outside of the Maildir is touched, and no lock, temporary file or open file is
-// left.
+// TestInterleave lets another program do one thing to a Maildir right before each system
+// call, in turn, of one operation on it. The result has to be one that is possible if the
+// two happen one after the other: both the answer to the user, and what a process that
+// starts afterwards shows of the tree. No UID that anybody was told stands for another
+// message, nothing outside of the Maildir is touched, and no lock, temporary file or open
+// file is left.
 //
 // All operations with all actions take hours: -args -interleave . -step 10
 func TestInterleave(t *testing.T) {
@@ -89,7 +89,7 @@ func named[T any](all []T, name func(T) string, want string) T {
 	return all[slices.IndexFunc(all, func(one T) bool { return name(one) == want })]
 }
 
-// every gives each call that is step after another one.
+// every returns each call that is step calls after another one.
 func every(first, step int) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for call := first; yield(call); call += step {
@@ -97,7 +97,7 @@ func every(first, step int) iter.Seq[int] {
 	}
 }
 
-// callsAt gives some of the calls of an operation that have a text.
+// callsAt returns some of an operation's calls that contain a text.
 func (x *explorer) callsAt(op operation, text string) iter.Seq[int] {
 	var calls []int
 	for call, at := range x.run(op, func(int, *world) {}).at {
@@ -114,27 +114,27 @@ func (x *explorer) callsAt(op operation, text string) iter.Seq[int] {
 	}
 }
 
-// operation is one thing that a client has done.
+// operation is one thing that a client requests.
 type operation struct {
 	name string
 	do   func(w *world, a *Account) (result string, err error)
-	// pieces says that lines of the result are looked up one after the other.
+	// pieces means that lines of the result are looked up one at a time.
 	pieces bool
 	fresh  bool   // there is no Maildir yet
 	moves  string // the mailbox that gets another name, whatever is there by then
 	quota  quota.Limit
 }
 
-// action is one thing that another program does. It may fail: what it was to be done to
-// may not be there.
+// action is one thing that another program does. It may fail, since its object may not
+// exist.
 type action struct {
 	name string
 	do   func(w *world)
-	// lost says that it may be as if nothing had been done: it takes no lock of a file
-	// that is read and then replaced.
+	// lost means that the result may be as if nothing had been done: the action takes no
+	// lock of a file that is read and then replaced.
 	lost    bool
 	refuses bool // the operation may fail, and then nothing of it is done
-	// loose, if not nil, takes what does not count from an outcome.
+	// loose, if not nil, removes what does not matter from an outcome.
 	loose func(text string) string
 }
 
@@ -152,10 +152,10 @@ func newExplorer(t *testing.T, layout string) *explorer {
 	return x
 }
 
-// outcome is what came of an operation and an action.
+// outcome is the result of an operation and an action.
 type outcome struct{ result, state string }
 
-// explore tries an action before some of the calls of an operation, up to the last one.
+// explore tests an action before some of the calls of an operation, up to the last one.
 func (x *explorer) explore(op operation, other action, calls iter.Seq[int]) {
 	legal := x.legal(op, other)
 	for call := range calls {
@@ -171,7 +171,7 @@ func (x *explorer) explore(op operation, other action, calls iter.Seq[int]) {
 	}
 }
 
-// legal are the outcomes of an operation and actions one after the other.
+// legal returns the outcomes of an operation and actions one after another.
 func (x *explorer) legal(op operation, others ...action) []outcome {
 	var all []outcome
 	orders := [][]int{{0, 1}, {1, 0}}
@@ -199,7 +199,7 @@ func (x *explorer) legal(op operation, others ...action) []outcome {
 	return all
 }
 
-// fewer adds what is legal if an action comes to nothing, as it finds a lock or takes
+// fewer adds what is legal if an action has no effect, because it finds a lock or takes
 // none.
 func (x *explorer) fewer(legal []outcome, op operation, w *world, others []action) []outcome {
 	for i, other := range others {
@@ -255,7 +255,7 @@ func (x *explorer) judge(name string, op operation, w *world, legal []outcome, o
 	x.Errorf("%s: the outcome is\n    %s\nand not%s", name, w.outcome, strings.TrimPrefix(text.String(), "\n or"))
 }
 
-// alone is the outcome of an action without an operation.
+// alone returns the outcome of an action without an operation.
 func (x *explorer) alone(op operation, other action) outcome {
 	w := x.world(op)
 	other.do(w)
@@ -263,7 +263,7 @@ func (x *explorer) alone(op operation, other action) outcome {
 	return w.outcome
 }
 
-// fromPieces tells whether each line of a text is one of those that are legal.
+// fromPieces reports whether each line of a text is one of the legal ones.
 func fromPieces(text string, legal []outcome, others []action) bool {
 	known := map[string]bool{}
 	for _, l := range legal {
@@ -277,10 +277,10 @@ func fromPieces(text string, legal []outcome, others []action) bool {
 
 var marks = regexp.MustCompile(`(?m)^(\S+) [NXCS]+`)
 
-// withoutMarks leaves out of what is shown what depends on other mailboxes.
+// withoutMarks removes from a state what depends on other mailboxes.
 func withoutMarks(state string) string { return marks.ReplaceAllString(state, "$1") }
 
-// loose is the outcome without what does not count if actions were done.
+// loose returns the outcome without what does not matter if actions were done.
 func (o outcome) loose(others []action) outcome {
 	for _, other := range others {
 		if other.loose != nil {
@@ -328,7 +328,7 @@ func (w *world) operate(op operation, at func(call int, w *world)) {
 	}
 }
 
-// class is what a client is told of an error, as far as it matters here.
+// class returns what a client is told of an error, as far as it matters here.
 func class(err error) string {
 	switch {
 	case err == nil, errors.Is(err, folder.ErrLeftover):

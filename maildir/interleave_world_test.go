@@ -18,7 +18,7 @@ import (
 	"maildird/maildir/quota"
 )
 
-// world is the files of two users, alice and bob, and a directory that is none of theirs.
+// world is the files of two users, alice and bob, and a directory that belongs to neither.
 type world struct {
 	*explorer
 	outcome
@@ -45,13 +45,13 @@ func (w *world) Context() context.Context {
 	return w.explorer.Context()
 }
 
-// uidFact is what somebody was told a message's UID is.
+// uidFact is what somebody was told about a message's UID.
 type uidFact struct {
 	mailbox       string
 	validity, uid uint32
 }
 
-// The folders of the template with the messages in them and their UIDVALIDITY.
+// The folders of the template with their messages and UIDVALIDITY.
 var templateFolders = []struct {
 	name     string
 	validity uint32
@@ -75,7 +75,7 @@ func check(errs ...error) {
 	}
 }
 
-// makeTemplate writes the Maildirs that every world begins with.
+// makeTemplate writes the Maildirs with which every world starts.
 func makeTemplate(x *explorer) {
 	for _, user := range []string{"alice", "bob"} {
 		w := &world{explorer: x, dir: x.template, root: filepath.Join(x.template, user)}
@@ -109,7 +109,7 @@ func makeTemplate(x *explorer) {
 	check(os.WriteFile(w.root+"/new/1600000000.M1P1.host", []byte("Subject: secret\n\ntext\n"), 0o600))
 }
 
-// path is the directory of a mailbox.
+// path returns the directory of a mailbox.
 func (w *world) path(name string) string {
 	switch {
 	case name == "INBOX":
@@ -120,7 +120,7 @@ func (w *world) path(name string) string {
 	return w.root + "/" + name
 }
 
-// mkfolder makes a mailbox as mutt and Dovecot do.
+// mkfolder creates a mailbox as mutt and Dovecot do.
 func (w *world) mkfolder(name string) {
 	dir := w.path(name)
 	for _, sub := range []string{"tmp", "new", "cur"} {
@@ -131,7 +131,7 @@ func (w *world) mkfolder(name string) {
 	}
 }
 
-// drop puts a message into a mailbox as another program would.
+// drop adds a message to a mailbox as another program would.
 func (w *world) drop(name, text string) {
 	if st, err := os.Lstat(w.path(name)); err != nil || !st.IsDir() {
 		return
@@ -162,8 +162,7 @@ func (x *explorer) world(op operation) *world {
 	return w
 }
 
-// age makes the files so old that nobody takes them for the work of a program that may
-// still be at it.
+// age makes the files so old that nobody believes that a program is still working on them.
 func (w *world) age() {
 	old := time.Now().Add(-time.Hour)
 	check(filepath.WalkDir(w.dir, func(path string, d fs.DirEntry, err error) error {
@@ -174,7 +173,7 @@ func (w *world) age() {
 	}))
 }
 
-// look describes the files of a directory, but not what was read last.
+// look describes the files of a directory, except for access times.
 func (w *world) look(name string) string {
 	var b strings.Builder
 	check(filepath.WalkDir(filepath.Join(w.dir, name), func(path string, d fs.DirEntry, err error) error {
@@ -202,7 +201,8 @@ func (w *world) account(root string) AccountOptions {
 	}
 }
 
-// second is another maildird that does something, and does not wait for locks for long.
+// second is another maildird process that does something, and does not wait for locks for
+// long.
 func (w *world) second(do func(w *world, a *Account) (string, error)) {
 	patience := time.Minute
 	if w.locked() {
@@ -229,7 +229,7 @@ func (w *world) second(do func(w *world, a *Account) (string, error)) {
 	}
 }
 
-// locked tells whether the operation holds a lock.
+// locked reports whether the operation holds a lock.
 func (w *world) locked() (locked bool) {
 	_ = filepath.WalkDir(w.root, func(path string, _ fs.DirEntry, err error) error {
 		locked = locked || err == nil && strings.HasSuffix(path, ".lock")
@@ -242,7 +242,7 @@ func (w *world) fault(format string, args ...any) {
 	w.faults = append(w.faults, strings.ReplaceAll(fmt.Sprintf(format, args...), w.dir, ""))
 }
 
-// told notes what somebody was told of a message.
+// told records what somebody was told of a message.
 func (w *world) told(mailbox string, validity, uid uint32, text string) {
 	if text == "" {
 		return
@@ -254,7 +254,7 @@ func (w *world) told(mailbox string, validity, uid uint32, text string) {
 	w.facts[f] = text
 }
 
-// finish notes what the world is like, for a process that starts now, and what is left.
+// finish records the state of the world for a process that starts now, and what is left.
 func (w *world) finish() {
 	if now := openFilesNow(); now != w.open {
 		w.fault("%d files were open and %d are", w.open, now)
@@ -271,7 +271,7 @@ func (w *world) finish() {
 	if w.runs%4 > 0 {
 		return
 	}
-	// What comes later gets no UID that anybody was told for something else.
+	// What arrives later gets no UID that anybody was told for something else.
 	s = w.store()
 	if a, err := s.Account(w.Context(), w.account(w.root)); err == nil {
 		for i, name := range []string{"A", "A/B", "A/B/C", "D", "R", "R/B", "X/Y/Z", "Q"} {
@@ -284,7 +284,7 @@ func (w *world) finish() {
 	w.close(s)
 }
 
-// shown is what clients of a process see.
+// shown returns what clients of a process see.
 func (w *world) shown(s *Store) string {
 	opt := w.account(w.root)
 	opt.Existing = true
@@ -317,7 +317,7 @@ func (w *world) shown(s *Store) string {
 	return b.String()
 }
 
-// annotations are those of a mailbox that may have some.
+// annotations returns those of a mailbox that may have some.
 func (w *world) annotations(a *Account, name string) (*metadata.Set, error) {
 	if name != "A" && name != "D" && name != "R" {
 		return &metadata.Set{}, nil
@@ -338,8 +338,8 @@ func listed(e folder.Entry) string {
 	return strings.TrimSpace(e.Name + " " + marks + strings.Join(e.SpecialUse, ""))
 }
 
-// content opens a mailbox and gives its messages as the client of a view sees them, in
-// the order of their UIDs, behind its UIDVALIDITY if the template has it.
+// content opens a mailbox and returns its messages as the client of a view sees them, in the
+// order of their UIDs, preceded by its UIDVALIDITY if the template has it.
 func (w *world) content(a *Account, name string, readOnly bool) (string, error) {
 	m, err := a.Open(w.Context(), name)
 	if err != nil {
@@ -380,13 +380,13 @@ func (w *world) validity(n uint32) string {
 	return "new V"
 }
 
-// known are files that may lie in a folder, and beside the folders.
+// known are files that may be in a folder, and beside the folders.
 var known = regexp.MustCompile(`^(dovecot-uidlist|dovecot-keywords|dovecot-uidvalidity(\.[0-9a-f]{8})?|subscriptions|maildirsize|maildirfolder|` +
 	`maildird-(specialuse|metadata|metadata-account|history|urlauth))$`)
 
 var random = regexp.MustCompile(`[0-9A-Z]{26}|[0-9a-f]{8}$|\d{10}\.M\d+P\d+(Q\d+|V[0-9a-fI]+)?`)
 
-// leftovers are files in alice's and bob's Maildirs that are none of mail and lists.
+// leftovers returns files in alice's and bob's Maildirs that are neither mail nor lists.
 func (w *world) leftovers() string {
 	var found []string
 	for _, user := range []string{"alice", "bob"} {

@@ -16,7 +16,7 @@ import (
 	"maildird/scripts/rig/doveimap"
 )
 
-// changeFolders has a client make, rename or remove a folder.
+// changeFolders makes a client create, rename or remove a folder.
 func (w *lives) changeFolders() (delta map[string]int) {
 	a := w.account(w.rng.IntN(2))
 	defer a.Release()
@@ -49,7 +49,7 @@ func (w *lives) changeFolders() (delta map[string]int) {
 
 func (w *lives) own() { w.must(rig.Own(w.root)) }
 
-// moveFolders does that with mv, cp -a and rm -rf.
+// moveFolders does the same with mv, cp -a and rm -rf.
 func (w *lives) moveFolders() {
 	from := w.other()
 	if from == "" {
@@ -84,7 +84,7 @@ func (w *lives) moveFolders() {
 	w.settled()
 }
 
-// restart ends a process and begins another, which may find no cache.
+// restart ends a process and starts another, which may find no cache.
 func (w *lives) restart() {
 	i := w.rng.IntN(2)
 	w.did("restart %d", i)
@@ -99,7 +99,7 @@ func (w *lives) restart() {
 	w.begin(i)
 }
 
-// lose takes away or puts back an old state of what servers keep beside the mail.
+// lose removes, or restores an old state of, what servers keep beside the mail.
 func (w *lives) lose() {
 	name := w.anyFolder()
 	dir := w.path(name)
@@ -127,14 +127,14 @@ func (w *lives) lose() {
 		if w.dovecot {
 			return // who would give UIDs again that it does not know of
 		}
-		// Two lives that begin with one snapshot, and know nothing of each other, give
-		// the list that is lost in both the same UIDVALIDITY.
+		// Two lives that start from one snapshot, and know nothing of each other, assign
+		// the same UIDVALIDITY to a list that is lost in both.
 		l := w.folders[name]
 		if l.lost != 0 && l.lost != w.life {
 			return
 		}
 		l.lost = w.life
-		// What one process gave out and the other did not hear of is in the list alone.
+		// What one process assigned and the other did not hear of is only in the list.
 		w.end(1)
 		if w.rng.IntN(2) == 0 {
 			w.end(0)
@@ -175,7 +175,7 @@ func (w *lives) lose() {
 	}
 }
 
-// backUp makes a snapshot, or puts it back while no process runs.
+// backUp makes a snapshot, or restores it while no process runs.
 func (w *lives) backUp() {
 	if w.latest == "" || w.rng.IntN(2) == 0 {
 		r, err := backup.Take(context.Background(), backup.Options{Root: w.root, Dest: w.backups, Locker: dotlock.NewLocker("")})
@@ -243,7 +243,7 @@ func (w *lives) age(snapshot string) {
 	}))
 }
 
-// askDovecot compares what Dovecot says of a folder, and has it change something.
+// askDovecot compares what Dovecot says of a folder, and makes it change something.
 func (w *lives) askDovecot() {
 	name := w.anyFolder()
 	a := w.account(0) // what has a base of others first gets one of its own

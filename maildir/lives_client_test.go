@@ -14,8 +14,8 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// liveClient is a client that keeps what it was told when it goes, and asks for no
-// more than what it missed when it comes back (RFC 7162 section 6).
+// liveClient is a client that keeps what it was told when it disconnects, and asks only for
+// what it missed when it comes back (RFC 7162 section 6).
 type liveClient struct {
 	w        *lives
 	at       int // which process
@@ -39,7 +39,7 @@ func (c *liveClient) leave() {
 	c.v = nil
 }
 
-// name is what the client's folder is called by now, "" if it is gone.
+// name returns the current name of the client's folder, "" if it is gone.
 func (c *liveClient) name() string {
 	for name, l := range c.w.folders {
 		if l == c.lin {
@@ -66,8 +66,8 @@ func (c *liveClient) comeAndGo() {
 	c.check()
 }
 
-// ended tells whether the mailbox ended, as it may when its folder got another
-// name or went.
+// ended reports whether the mailbox has ended, as it may when its folder was renamed or
+// removed.
 func (c *liveClient) ended(err error) bool {
 	if err == nil {
 		return false
@@ -125,7 +125,7 @@ func (c *liveClient) come() {
 	c.heard()
 }
 
-// validities sees to it that UIDVALIDITY changed for a reason, and grew.
+// validities makes sure that UIDVALIDITY changed for a reason, and increased.
 func (c *liveClient) validities(name string, validity uint32) {
 	w := c.w
 	if _, known := c.lin.next[validity]; known || len(c.lin.next) == 0 {
@@ -137,7 +137,7 @@ func (c *liveClient) validities(name string, validity uint32) {
 	}
 }
 
-// heard notes up to where the client was told of everything.
+// heard records up to where the client was told of everything.
 func (c *liveClient) heard() {
 	c.since, c.lin.blind = c.v.HighestModSeq(), false
 	c.lin.highest[c.validity] = max(c.lin.highest[c.validity], c.since)
@@ -158,7 +158,7 @@ func (c *liveClient) fetchNew() {
 	}
 }
 
-// learn takes what a client is told of a message.
+// learn takes over what a client is told of a message.
 func (c *liveClient) learn(msg mailbox.Message) {
 	w := c.w
 	content, ok := c.content(msg)
@@ -185,7 +185,7 @@ func (c *liveClient) content(msg mailbox.Message) (string, bool) {
 	return subject(string(text)), true
 }
 
-// listen takes what there is to be told; false if the mailbox ended.
+// listen takes over what there is to be told; false if the mailbox has ended.
 func (c *liveClient) listen(expunges bool) bool {
 	if c.ended(c.v.Poll(context.Background())) {
 		return false
@@ -208,11 +208,11 @@ func (c *liveClient) listen(expunges bool) bool {
 	return true
 }
 
-// check lets a client listen, compares what it knows with the files, and looks at
-// each message's number and text.
+// check lets a client listen, compares what it knows with the files, and checks each
+// message's number and text.
 func (c *liveClient) check() {
 	w := c.w
-	// The first may be put off by news of its own making.
+	// The first poll may be delayed by news that it caused itself.
 	for range 3 {
 		if !c.listen(true) {
 			return
@@ -245,7 +245,7 @@ func (c *liveClient) check() {
 	}
 }
 
-// act lets a client change something; delta is what came and went by that.
+// act lets a client change something; delta is what was added and removed by that.
 func (c *liveClient) act() (delta map[string]int) {
 	w := c.w
 	delta = map[string]int{}

@@ -87,7 +87,7 @@ func live(t *testing.T, seed uint64) {
 	}
 }
 
-// lives is a Maildir and who works on it.
+// lives is a Maildir and the programs that work on it.
 type lives struct {
 	t       *testing.T
 	rng     *rand.Rand
@@ -106,7 +106,7 @@ type lives struct {
 	trail   []string
 }
 
-// lineage is one folder, whatever it is called: what clients were told of it.
+// lineage is one folder, whatever its name: what clients were told of it.
 type lineage struct {
 	uids    map[told]string // content
 	highest map[uint32]uint64
@@ -182,7 +182,7 @@ func (w *lives) anyFolder() string {
 	return names[w.rng.IntN(len(names))]
 }
 
-// other is any folder but INBOX, "" if there is none.
+// other returns any folder except INBOX, "" if there is none.
 func (w *lives) other() string {
 	if names := w.names(); len(names) > 1 {
 		return names[1:][w.rng.IntN(len(names)-1)] // INBOX sorts first
@@ -242,7 +242,7 @@ func (w *lives) count(names ...string) map[string]int {
 	return n
 }
 
-// words are the names of a folder's keyword letters.
+// words returns the names of a folder's keyword letters.
 func (w *lives) words(name string) (words [filename.MaxKeywords]string) {
 	data, _ := os.ReadFile(filepath.Join(w.path(name), "dovecot-keywords"))
 	for line := range strings.Lines(string(data)) {
@@ -266,7 +266,7 @@ func flagText(f filename.Flags, word func(int) string) string {
 	return strings.TrimPrefix(filename.WithFlags("", system), ":2,") + fmt.Sprint(words)
 }
 
-// state is what the files of a folder say, in no order of UIDs.
+// state returns what the files of a folder say, in random order.
 func (w *lives) state(name string) (all []string) {
 	words := w.words(name)
 	for _, f := range w.files(name) {
@@ -276,7 +276,7 @@ func (w *lives) state(name string) (all []string) {
 	return all
 }
 
-// quietly does what must neither lose nor make a message but those in delta.
+// quietly does something that must neither lose nor create messages except those in delta.
 func (w *lives) quietly(what string, do func() (delta map[string]int)) {
 	w.t.Helper()
 	before := w.contents()
@@ -325,7 +325,7 @@ func (w *lives) step() {
 	}
 }
 
-// settled lets both processes hear of what was done to the folders.
+// settled lets both processes learn what was done to the folders.
 func (w *lives) settled() {
 	for _, s := range w.stores {
 		s.env.Watcher.Barrier(context.Background())
@@ -340,7 +340,7 @@ func (w *lives) flags() filename.Flags {
 	return f
 }
 
-// put makes a file as other programs do.
+// put creates a file as other programs do.
 func (w *lives) put(path, content string) {
 	temp := filepath.Join(w.root, "tmp", "put")
 	w.must(os.WriteFile(temp, []byte("Subject: "+content+"\n\nhello\n"), 0o600))
@@ -425,8 +425,8 @@ func (w *lives) stranger() {
 	}
 }
 
-// linked tells whether a file has a hard link in a folder, as a copy by a client has:
-// both under one base there would be one message.
+// linked reports whether a file has a hard link in a folder, as a copy by a client has:
+// both with one base there would be one message.
 func (w *lives) linked(f file, name string) bool {
 	st, err := os.Lstat(f.path)
 	w.must(err)
@@ -437,7 +437,7 @@ func (w *lives) linked(f file, name string) bool {
 	})
 }
 
-// look has a process look at a folder.
+// look makes a process look at a folder.
 func (w *lives) look(name string) {
 	a := w.account(0)
 	defer a.Release()
@@ -453,7 +453,7 @@ func (w *lives) run(name string, args ...string) {
 	}
 }
 
-// note holds that a UID stands for a message.
+// note checks that a UID stands for only one message.
 func (l *lineage) note(t *testing.T, who string, u told, content string) {
 	t.Helper()
 	if old, ok := l.uids[u]; ok && old != content {

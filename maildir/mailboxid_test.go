@@ -14,8 +14,8 @@ import (
 
 var guid = regexp.MustCompile(` G[0-9a-f]{32}`)
 
-// TestCopiedFolder: a folder that was made by cp -a of another one has the same GUID in
-// its list. Each has an ID of its own all the same, and keeps all else and that.
+// TestCopiedFolder: a folder that was made from another one by cp -a has the same GUID in
+// its list. Each has an ID of its own all the same, and keeps it and everything else.
 func TestCopiedFolder(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "alice")
 	opt := AccountOptions{Root: root, Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}}
@@ -84,7 +84,8 @@ func TestCopiedFolder(t *testing.T) {
 	if again := ask("Copy"); again != copied {
 		t.Errorf("after a restart the copy has %v, had %v", again, copied)
 	}
-	// So it is if a client asks for the copy before the original, and after a restart.
+	// The same is true if a client asks for the copy before the original, and after a
+	// restart.
 	box = ask("Box")
 	cp("Box", "Later")
 	a.Release()
@@ -96,8 +97,8 @@ func TestCopiedFolder(t *testing.T) {
 	if got := ask("Box"); got != box {
 		t.Errorf("after its copy was opened the original has %v, had %v", got, box)
 	}
-	// One that only got another name has its ID, by whomever, also when another one
-	// comes in its place.
+	// A folder that was only renamed keeps its ID, whoever renamed it, even when another
+	// one takes its place.
 	if err := os.Rename(filepath.Join(root, ".Copy"), filepath.Join(root, ".Moved")); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +109,7 @@ func TestCopiedFolder(t *testing.T) {
 	if got := ask("Copy"); got.id == copied.id || got.id == box.id {
 		t.Errorf("the copy of the copy has %v", got)
 	}
-	// So has one that was put back from a backup.
+	// So does one that was restored from a backup.
 	cp("Moved", "Aside")
 	if err := os.RemoveAll(filepath.Join(root, ".Moved")); err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ func newStore(t *testing.T, idle int) *Store {
 }
 
 // TestPanicAtOpening: a panic that ends one session while it opens a mailbox does not
-// keep others from it.
+// prevent others from opening it.
 func TestPanicAtOpening(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -88,8 +88,8 @@ func TestPanicAtOpening(t *testing.T) {
 	}
 }
 
-// TestOpenAfterRenumbering: a mailbox that is kept ready, and got a new UIDVALIDITY by
-// another program meanwhile, is opened anew for the first who asks.
+// TestOpenAfterRenumbering: a mailbox that is kept ready, and was given a new UIDVALIDITY
+// by another program meanwhile, is opened again for the next caller.
 func TestOpenAfterRenumbering(t *testing.T) {
 	s := newStore(t, 0)
 	root := filepath.Join(t.TempDir(), "alice")
@@ -114,8 +114,8 @@ func TestOpenAfterRenumbering(t *testing.T) {
 
 func openFiles(t *testing.T) int {
 	t.Helper()
-	// os.Open has the runtime open what it polls with, which stays open; ReadDir
-	// alone does not, and it might come up later.
+	// os.Open makes the runtime open its poller, which stays open; ReadDir alone does not,
+	// and it might be opened later.
 	dir, err := os.Open("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)
@@ -162,8 +162,7 @@ func messages(t *testing.T, m *Mailbox) uint32 {
 	return st.Messages
 }
 
-// A mailbox that nobody has open is kept ready, and what happens to it
-// meanwhile is found.
+// A mailbox that nobody has open is kept ready, and what happens to it meanwhile is found.
 func TestIdleMailbox(t *testing.T) {
 	s := newStore(t, 1)
 	root := filepath.Join(t.TempDir(), "alice")
@@ -194,9 +193,8 @@ func TestIdleMailbox(t *testing.T) {
 	}
 }
 
-// TestOpenWaits: a session that waits for another one's opening of a mailbox goes on
-// when it need not wait any more, and opens the mailbox itself when it is the other
-// one that gives up.
+// TestOpenWaits: a session that waits for another one to open a mailbox continues when it
+// need not wait any more, and opens the mailbox itself if the other one gives up.
 func TestOpenWaits(t *testing.T) {
 	s := newStore(t, 1)
 	root := filepath.Join(t.TempDir(), "alice")
@@ -258,7 +256,7 @@ func TestOpenWaits(t *testing.T) {
 	}
 }
 
-// Who opens a mailbox by its new name does not get what ended with the old one.
+// Opening a mailbox by its new name does not return the one that ended with the old name.
 func TestOpenRenamed(t *testing.T) {
 	for _, held := range []bool{true, false} {
 		t.Run(fmt.Sprintf("held=%v", held), func(t *testing.T) {
@@ -302,7 +300,7 @@ func TestOpenRenamed(t *testing.T) {
 	}
 }
 
-// A Maildir that was put in the place of another is opened anew.
+// A Maildir that replaced another one is opened again.
 func TestAccountReplaced(t *testing.T) {
 	s := newStore(t, 0)
 	root := filepath.Join(t.TempDir(), "alice")
@@ -325,8 +323,8 @@ func TestAccountReplaced(t *testing.T) {
 	}
 }
 
-// TestOpenTogether opens, changes and renames the same mailboxes from many
-// goroutines. The race detector and the counts of newStore are the test.
+// TestOpenTogether opens, changes and renames the same mailboxes from many goroutines. The
+// race detector and the counts of newStore are the test.
 func TestOpenTogether(t *testing.T) {
 	s := newStore(t, 3)
 	ctx := context.Background()

@@ -21,8 +21,8 @@ func open(t *testing.T) (*dirfd.Dir, string) {
 	return d, filepath.Join(path, Name)
 }
 
-// TestMake has many make a key at once, some of whom begin by taking it away:
-// in the end all read the same, and nobody else than the owner can.
+// TestMake lets many create a key at once, some of them after removing it: in the end all
+// read the same key, and nobody but the owner can.
 func TestMake(t *testing.T) {
 	d, file := open(t)
 	if err := os.Chmod(filepath.Dir(file), 0o770); err != nil {
@@ -66,7 +66,7 @@ func TestMake(t *testing.T) {
 	}
 }
 
-// TestDamaged has something else in the key's place.
+// TestDamaged puts something else in the key's place.
 func TestDamaged(t *testing.T) {
 	d, file := open(t)
 	key, err := Make(d, false)
@@ -109,7 +109,7 @@ func TestDamaged(t *testing.T) {
 			t.Errorf("%s: %x and then %x, %v", name, got, now, err)
 		}
 	}
-	// Lines of somebody else's mean nothing.
+	// Other lines are ignored.
 	if err := os.WriteFile(file, append([]byte("# a comment\n"), whole...), 0o600); err != nil {
 		t.Fatal(err)
 	}

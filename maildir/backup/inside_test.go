@@ -22,7 +22,7 @@ func TestInside(t *testing.T) {
 		{"mail/alice/new/one", "mail/alice", true},
 		{"link/alice/cur/x", "mail/alice", true},
 		{"mail/alice/cur", "link/alice", true},
-		{"mail/bob/x", "link/bob", true}, // who has no mail yet
+		{"mail/bob/x", "link/bob", true}, // bob has no mail yet
 		{"mail", "mail/alice", false},
 		{"mail/alice2", "mail/alice", false},
 		{"mail/alice/../bob", "mail/alice", false},

@@ -19,9 +19,9 @@ import (
 
 var flagStep = flag.Int("step", 60, "of TestInterleave: how many system calls there are to one that an action is tried before")
 
-// TestInterleave has another program do one thing to a Maildir right before each system
-// call in turn of a backup: the snapshot is the Maildir as it was before that, or after
-// it, and each message in it has the UID that it had.
+// TestInterleave lets another program do one thing to a Maildir right before each system
+// call of a backup in turn: the snapshot is the Maildir as it was before that or after it,
+// and each message in it has the UID that it had.
 func TestInterleave(t *testing.T) {
 	runs := 0
 	for _, noEvents := range []bool{false, true} {
@@ -86,7 +86,7 @@ var interleaved = []struct {
 }
 
 // interleave makes a Maildir and takes a snapshot, with the action before one call. It
-// returns how many calls there were.
+// returns the number of calls.
 func interleave(t *testing.T, other struct {
 	name string
 	do   func(path func(string) string)
@@ -147,7 +147,7 @@ func interleave(t *testing.T, other struct {
 	return calls
 }
 
-// contents are the folders and messages of a Maildir and its subscriptions.
+// contents returns the folders and messages of a Maildir and its subscriptions.
 func contents(t *testing.T, dir string) []string {
 	t.Helper()
 	var found []string

@@ -88,8 +88,8 @@ func uids(t *testing.T, folder string) (map[string]uint32, uidlist.Header) {
 type actors struct {
 	root    string
 	folders []string
-	pause   atomic.Int64 // between two acts of one actor, on average, ns
-	moving  sync.Map     // bases of messages that a mover is at work on
+	pause   atomic.Int64 // average time between two actions of one actor, in ns
+	moving  sync.Map     // bases of messages that a mover is working on
 	stop    chan struct{}
 	running sync.WaitGroup
 }
@@ -133,8 +133,8 @@ func renamer(r *rand.Rand, a *actors) error {
 		filepath.Join(folder, "cur", filename.WithFlags(name, filename.Flags(r.Uint32())&filename.Seen|filename.Flags(r.Uint32())&filename.Flagged)))
 }
 
-// mover moves a message to another folder: by one rename, as mv does, or by a
-// link there and an unlink here, each under the folder's lock, as servers do.
+// mover moves a message to another folder: by a rename, as mv does, or by a link there and
+// an unlink here, each under the folder's lock, as servers do.
 func mover(locker *dotlock.Locker, t *testing.T) func(r *rand.Rand, a *actors) error {
 	return func(r *rand.Rand, a *actors) error {
 		folder, sub, name, err := a.some(r)
@@ -145,8 +145,8 @@ func mover(locker *dotlock.Locker, t *testing.T) func(r *rand.Rand, a *actors) e
 		if to == folder {
 			return nil
 		}
-		// Two that move the same one to the same folder can leave it there under two
-		// names, of which no snapshot makes one.
+		// Two that move the same message to the same folder can leave it there under two
+		// names, which no snapshot merges.
 		base := filename.Base(name)
 		if _, busy := a.moving.LoadOrStore(base, true); busy {
 			return nil
@@ -193,10 +193,10 @@ func locked(t *testing.T, locker *dotlock.Locker, folder string, f func() error)
 	return errors.Join(f(), lock.Release())
 }
 
-// TestMoveNeverInNone: while programs with and without locks move messages
-// between all folders and change flags, each snapshot has every message,
-// each under one name in a folder, and with a UID; but for a machine so slow that
-// a folder's lock was not had in as many passes as are made for it, which is told.
+// TestMoveNeverInNone: while programs with and without locks move messages between all
+// folders and change flags, each snapshot has every message, each under one name in a
+// folder, and with a UID; except on a machine so slow that a folder's lock could not be
+// acquired in the allowed number of passes, which is noted.
 func TestMoveNeverInNone(t *testing.T) {
 	t.Run("events", func(t *testing.T) { moveNeverInNone(t, false) })
 	t.Run("times", func(t *testing.T) { moveNeverInNone(t, true) })
@@ -255,7 +255,7 @@ func moveNeverInNone(t *testing.T, noEvents bool) {
 	}
 }
 
-// withoutLock tells whether a result says that a folder's lock was not had.
+// withoutLock reports whether a result says that a folder's lock could not be acquired.
 func withoutLock(r Result, folder string) bool {
 	return r.Passes >= alonePasses && slices.ContainsFunc(r.Notes, func(note string) bool {
 		folders, what, _ := strings.Cut(note, ": ")
@@ -264,8 +264,8 @@ func withoutLock(r Result, folder string) bool {
 	})
 }
 
-// takeSlowing is Take without events, which needs gaps in what the actors do: if
-// the machine is too slow to find one in some time, they make longer ones.
+// takeSlowing is Take without events, which needs pauses in what the actors do: if the
+// machine is too slow to find one within some time, they make longer ones.
 func takeSlowing(t *testing.T, a *actors, opt Options) (Result, error) {
 	opt.noEvents = true
 	for {

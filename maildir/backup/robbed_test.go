@@ -14,9 +14,9 @@ import (
 	"maildird/maildir/walk"
 )
 
-// TestRobbed: locks are given back for a moment in long work. If somebody else
-// has one of them when they are to be taken again, the folders that were not
-// visited yet are visited once more, as their messages have no UIDs.
+// TestRobbed: locks are released for a moment during long work. If another program holds
+// one of them when they are to be acquired again, the folders that were not visited yet are
+// visited again, because their messages have no UIDs.
 func TestRobbed(t *testing.T) {
 	ctx := t.Context()
 	path := t.TempDir()
@@ -62,9 +62,9 @@ func TestRobbed(t *testing.T) {
 	}
 }
 
-// TestListedLate: a directory that has to be listed once more is listed after the
-// moment of the pass. What left it in between for a folder that is as it was at
-// that moment would be in neither.
+// TestListedLate: a directory that has to be listed again is listed after the moment of the
+// pass. A message that moved from it in between to a folder that was seen at that moment
+// would be in neither.
 func TestListedLate(t *testing.T) {
 	ctx := t.Context()
 	path := t.TempDir()
@@ -99,8 +99,8 @@ func TestListedLate(t *testing.T) {
 	}
 }
 
-// TestHalfMove: a message that is renamed is told of by two events. A moment
-// between them, at which it came from somewhere and went nowhere, is none.
+// TestHalfMove: the rename of a message is reported by two events. A moment between them,
+// at which the message has left one directory and arrived nowhere, must not be used.
 func TestHalfMove(t *testing.T) {
 	ctx := t.Context()
 	for _, to := range []string{"cur/1.a:2,", ".A/cur/1.a:2,S", "elsewhere"} {
@@ -135,8 +135,8 @@ func TestHalfMove(t *testing.T) {
 	}
 }
 
-// TestNoUIDForWhatLeft: a message that left before the folder was locked gets no
-// UID there any more, whatever its listing gave.
+// TestNoUIDForWhatLeft: a message that left before the folder was locked gets no UID there,
+// whatever the listing returned.
 func TestNoUIDForWhatLeft(t *testing.T) {
 	ctx := t.Context()
 	path := t.TempDir()
@@ -160,7 +160,7 @@ func TestNoUIDForWhatLeft(t *testing.T) {
 	}
 }
 
-// watched is a snapshot of the Maildir at path after its first pass: events tell
+// watched returns a snapshot of the Maildir at path after its first pass: events report
 // what changes from now on.
 func watched(t *testing.T, path string) *snapshot {
 	t.Helper()
@@ -176,7 +176,7 @@ func watched(t *testing.T, path string) *snapshot {
 	return s
 }
 
-// begun is a snapshot of the Maildir at path before its first pass.
+// begun returns a snapshot of the Maildir at path before its first pass.
 func begun(t *testing.T, path string) *snapshot {
 	t.Helper()
 	open := func(path string) *dirfd.Dir {

@@ -16,7 +16,7 @@ import (
 	"maildird/maildir/dotlock"
 )
 
-// listing gives the paths of all files and directories below a directory.
+// listing returns the paths of all files and directories below a directory.
 func listing(t *testing.T, dir string) []string {
 	t.Helper()
 	var found []string
@@ -30,8 +30,8 @@ func listing(t *testing.T, dir string) []string {
 	return found
 }
 
-// TestWhatIsCopied: everything that belongs to the mail, nothing that programs
-// make anew, and no symbolic link, FIFO or socket, in either layout.
+// TestWhatIsCopied: everything that belongs to the mail, nothing that programs recreate,
+// and no symbolic link, FIFO or socket, in either layout.
 func TestWhatIsCopied(t *testing.T) {
 	for _, c := range []struct {
 		layout, folder, level string
@@ -92,8 +92,8 @@ func TestWhatIsCopied(t *testing.T) {
 	}
 }
 
-// TestNumbers: all messages have UIDs in the Maildir and the same in the copy,
-// where UIDNEXT leaves room for what comes after the snapshot.
+// TestNumbers: all messages have UIDs in the Maildir and the same in the copy, where
+// UIDNEXT leaves room for what comes after the snapshot.
 func TestNumbers(t *testing.T) {
 	root, dest := t.TempDir(), t.TempDir()
 	maildirAt(t, root, ".A")
@@ -118,9 +118,8 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
-// TestIncremental: on another file system, a second snapshot copies what is new
-// and shares the rest with the first, also a message that has other flags by
-// now.
+// TestIncremental: on another file system, a second snapshot copies what is new and shares
+// the rest with the first, including a message whose flags have changed.
 func TestIncremental(t *testing.T) {
 	root := t.TempDir()
 	dest, err := os.MkdirTemp("/dev/shm", "backup")
@@ -160,8 +159,7 @@ func TestIncremental(t *testing.T) {
 	}
 }
 
-// TestInterrupted: an error or an end in the middle leaves no snapshot, and the
-// next run cleans up.
+// TestInterrupted: an error or interruption leaves no snapshot, and the next run cleans up.
 func TestInterrupted(t *testing.T) {
 	root, dest := t.TempDir(), t.TempDir()
 	maildirAt(t, root, ".A")
@@ -197,8 +195,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestStuckLock: a lock that is not given back does not keep a snapshot from
-// being made; a note tells.
+// TestStuckLock: a lock that is not released does not prevent a snapshot; a note reports
+// it.
 func TestStuckLock(t *testing.T) {
 	root, dest := t.TempDir(), t.TempDir()
 	maildirAt(t, root)
@@ -213,15 +211,15 @@ func TestStuckLock(t *testing.T) {
 	}
 }
 
-// TestNamesTellTheOrder: a snapshot has a later name than the one before, also
-// if others of the same second were removed since, and if the clock went back.
+// TestNamesTellTheOrder: a snapshot has a later name than the previous one, even if others
+// of the same second were removed since, and if the clock was set back.
 func TestNamesTellTheOrder(t *testing.T) {
 	const second = "20260102T030405Z"
 	now, err := time.Parse(nameLayout, second)
 	must(t, err)
 	for _, c := range []struct{ there, earlier, want string }{
 		{"", "", second}, {second, second, second + "-002"}, {second + "-003", second + "-003", second + "-004"},
-		{"20260102T030404Z-002", "20260102T030404Z-002", second}, {"20270102T030459Z", "20270102T030459Z", "20270102T030500Z"}, // the clock went back
+		{"20260102T030404Z-002", "20260102T030404Z-002", second}, {"20270102T030459Z", "20270102T030459Z", "20270102T030500Z"}, // the clock was set back
 		{"20260102T030406Z-002", "20260102T030406Z-002", "20260102T030407Z"},
 	} {
 		dir := t.TempDir()

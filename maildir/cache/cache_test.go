@@ -76,9 +76,9 @@ func TestDateAloneIsKept(t *testing.T) {
 	}
 }
 
-// TestOutdatedIsForgottenInTheNextProcess: what the files have of a text does not come
-// back, whether they were open when it was replaced or not, and what is added after
-// that stays.
+// TestOutdatedIsForgottenInTheNextProcess: what the files have of a replaced text does not
+// come back, whether they were open when it was replaced or not, and what is added after
+// that is kept.
 func TestOutdatedIsForgottenInTheNextProcess(t *testing.T) {
 	dir := t.TempDir()
 	sh := openShelf(t, newStore(t, Options{Dir: dir}), 4)
@@ -135,8 +135,8 @@ func TestForgottenMessageIsAddedAnew(t *testing.T) {
 	}
 }
 
-// TestForgettingIsCounted: whoever made something of what was known hears that it
-// may be wrong, and of nothing else.
+// TestForgettingIsCounted: a caller that derived something from cached data learns when it
+// may be wrong, and only then.
 func TestForgettingIsCounted(t *testing.T) {
 	dir := t.TempDir()
 	s := newStore(t, Options{Dir: dir})
@@ -184,8 +184,7 @@ func TestTooMuchOfOneKindIsNotKept(t *testing.T) {
 	}
 }
 
-// TestDamage flips every byte of both files, one after the other, and cuts them
-// at many lengths.
+// TestDamage flips every byte of both files in turn, and truncates them at many lengths.
 func TestDamage(t *testing.T) {
 	dir := t.TempDir()
 	sh := openShelf(t, newStore(t, Options{Dir: dir}), 2)
@@ -205,7 +204,7 @@ func TestDamage(t *testing.T) {
 			s := New(Options{Dir: dir})
 			defer s.Close()
 			sh := openShelf(t, s, 2)
-			if n := sh.count(); n < least { // and it fails on a wrong one
+			if n := sh.count(); n < least { // fails on a wrong record
 				t.Fatalf("%d messages are left", n)
 			}
 			sh.b.Close()
@@ -228,7 +227,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// TestDamagedFilesAreMadeAnew adds to files that are damaged in any way.
+// TestDamagedFilesAreMadeAnew adds to files that are damaged in various ways.
 func TestDamagedFilesAreMadeAnew(t *testing.T) {
 	for _, suffix := range []string{indexSuffix, dataSuffix} {
 		for _, length := range []int64{-1, 0, 10, fileHead, fileHead + 10, fileHead + 70} {

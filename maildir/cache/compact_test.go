@@ -2,9 +2,9 @@ package cache
 
 import "testing"
 
-// TestCompactionKeepsWhatOthersAdded: between the look at what is alive and the
-// writing of smaller files another process may have added records, of messages of
-// which the one who makes the files smaller has none.
+// TestCompactionKeepsWhatOthersAdded: after a process determined which records are needed,
+// and before it writes the smaller files, another process may add records of messages for
+// which the first one has none.
 func TestCompactionKeepsWhatOthersAdded(t *testing.T) {
 	const rows, more = 900, 100 // one read of the index has entries of both
 	dir := t.TempDir()

@@ -5,14 +5,14 @@ import (
 	"testing"
 )
 
-// FuzzParseRecord gives records with a right checksum, so that all of them is
-// looked at: whatever is taken has the same octets again.
+// FuzzParseRecord parses records with a correct checksum, so that all of their contents are
+// examined: whatever is accepted has the same octets when it is encoded again.
 func FuzzParseRecord(f *testing.F) {
 	for row := range uint32(5) {
 		r := sample(row)
 		f.Add(appendRecord(nil, 1, Key{UID: row, Base: 2}, &r))
 	}
-	// A time of 1678, which has nanoseconds and is not taken.
+	// A time in 1678, which can be represented in nanoseconds and is not accepted.
 	f.Add([]byte("V\x13\xa0\b000000000000000000000000000\x8000000000\x00000"))
 	f.Add([]byte{})
 	f.Add(make([]byte, recordHead))
@@ -39,8 +39,8 @@ func FuzzParseRecord(f *testing.F) {
 	})
 }
 
-// FuzzParseEntry is the same for the index: an entry has the same octets again but
-// for those that mean nothing.
+// FuzzParseEntry is the same for the index: an accepted entry has the same octets when it
+// is encoded again, except for those without meaning.
 func FuzzParseEntry(f *testing.F) {
 	f.Add(appendEntry(nil, 1, &entry{key: Key{UID: 3, Base: 4}, has: 5, mtime: 6, virtual: 7, off: 8, len: 9}))
 	f.Add(make([]byte, entrySize))

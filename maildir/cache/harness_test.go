@@ -15,10 +15,10 @@ type shelf struct {
 	s     *Store
 	b     *Box
 	id    ID
-	bases map[uint32]string // by row, where they are others
-	files map[uint32]Record // by row, what the files say that are not as sample has them
+	bases map[uint32]string // by row, where they differ
+	files map[uint32]Record // by row, the files that differ from sample
 	rows  uint32
-	looks int // that Open took
+	looks int // number of calls of Open's look
 }
 
 var inbox = ID{Account: "/mail/alice", GUID: "0123456789abcdef0123456789abcdef", UIDValidity: 7}
@@ -28,7 +28,7 @@ func openShelf(t testing.TB, s *Store, rows uint32) *shelf {
 	return openShelfOf(t, s, rows, nil)
 }
 
-// openShelfOf is openShelf of a mailbox with other files than at first.
+// openShelfOf is openShelf for a mailbox with files other than the initial ones.
 func openShelfOf(t testing.TB, s *Store, rows uint32, files map[uint32]Record) *shelf {
 	t.Helper()
 	sh := &shelf{t: t, s: s, b: s.NewBox(), id: inbox, rows: rows, bases: map[uint32]string{}, files: files}
@@ -44,7 +44,7 @@ func (sh *shelf) resolve(uid uint32) (row uint32, base uint64, inode uint32, ok 
 	return row, sh.key(row).Base, file.Source.Inode, uid > 0 && row < sh.rows
 }
 
-// file is what the file of a row says, as a record.
+// file returns the file of a row, as a record.
 func (sh *shelf) file(row uint32) Record {
 	if r, ok := sh.files[row]; ok {
 		return r
@@ -68,14 +68,14 @@ func (sh *shelf) key(row uint32) Key {
 
 func (sh *shelf) add(row uint32, r Record) { sh.b.Add(row, sh.key(row), &r) }
 
-// read returns what there is of a row.
+// read returns what is cached of a row.
 func (sh *shelf) read(row uint32) (Record, bool) {
 	var w Window
 	defer w.Close()
 	return sh.b.Read(&w, row, sh.key(row))
 }
 
-// sample is the record that row always gets in these tests.
+// sample returns the record that row always gets in these tests.
 func sample(row uint32) Record {
 	rnd := rand.New(rand.NewPCG(uint64(row), 1))
 	r := Record{
@@ -107,8 +107,7 @@ func sameRecord(a, b *Record) bool {
 	return true
 }
 
-// check reads a row: what is there must be right. It returns whether all of it
-// is there.
+// check reads a row: what is there must be correct. It reports whether all of it is there.
 func (sh *shelf) check(row uint32) bool {
 	sh.t.Helper()
 	want := sample(row)
@@ -125,7 +124,7 @@ func (sh *shelf) check(row uint32) bool {
 	return ok
 }
 
-// count tells how many of the rows are there.
+// count returns how many of the rows are there.
 func (sh *shelf) count() (n int) {
 	sh.t.Helper()
 	for row := range sh.rows {
@@ -157,7 +156,7 @@ func newStore(t testing.TB, opt Options) *Store {
 	return s
 }
 
-// logBuffer is a log to look into.
+// logBuffer returns a log whose output can be examined.
 func logBuffer() (*slog.Logger, *bytes.Buffer) {
 	b := new(bytes.Buffer)
 	return slog.New(slog.NewTextHandler(b, nil)), b

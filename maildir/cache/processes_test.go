@@ -14,8 +14,8 @@ const (
 	crowdEnv  = "MAILDIRD_CACHE_CROWD"
 )
 
-// TestProcessesShareFiles lets processes add to the same files, read them, give
-// them up and make them smaller, all at once. Each checks all that it reads.
+// TestProcessesShareFiles lets processes add to the same files, read them, release them and
+// compact them, all at once. Each checks everything that it reads.
 func TestProcessesShareFiles(t *testing.T) {
 	if seed, err := strconv.Atoi(os.Getenv(crowdEnv)); err == nil {
 		crowdMember(t, seed)
@@ -72,7 +72,7 @@ func crowdMember(t *testing.T, seed int) {
 			}
 		}
 		for range crowdRows * 2 / 3 {
-			sh.b.Forget(rnd.Uint32N(crowdRows)) // so that files are made smaller
+			sh.b.Forget(rnd.Uint32N(crowdRows)) // so that the files are compacted
 		}
 		sh.b.Close()
 	}

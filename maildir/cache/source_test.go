@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// TestOtherFile: what is kept counts for the file of which it is, by its inode number, and
-// for one of its length and time, at which somebody has to look once.
+// TestOtherFile: cached data is valid for the file that it came from, identified by its
+// inode number, and for one with its length and time, which has to be examined once.
 func TestOtherFile(t *testing.T) {
 	is := sample(3)
 	inode, length := is.Source.Inode, is.Source.Length
 	for name, c := range map[string]struct {
-		now   Record // what the file says by now
+		now   Record // the current file
 		kept  bool   // in this process
-		later bool   // by one that meets the first file again
+		later bool   // in another process that finds the first file again
 		looks int
 	}{
 		"the same":                       {now: is, kept: true, later: true},
@@ -39,7 +39,7 @@ func TestOtherFile(t *testing.T) {
 				t.Error("others are not kept")
 			}
 			sh.b.Flush()
-			if c.now.Source.Inode != 0 && c.kept { // who comes later need not look
+			if c.now.Source.Inode != 0 && c.kept { // later processes need not examine it
 				if next := openShelfOf(t, s, 5, sh.files); next.looks != 0 {
 					t.Errorf("another process looked at the file %d times", next.looks)
 				}
@@ -51,8 +51,8 @@ func TestOtherFile(t *testing.T) {
 	}
 }
 
-// TestManyOtherFiles: when all files are others no more than some of what is to be written
-// of that is held in memory.
+// TestManyOtherFiles: when all files were replaced, only a limited part of the resulting
+// entries is held in memory before it is written.
 func TestManyOtherFiles(t *testing.T) {
 	const rows = 2*flushEntries + 10
 	s := newStore(t, Options{Dir: t.TempDir()})

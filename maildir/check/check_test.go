@@ -53,8 +53,8 @@ func run(t *testing.T, root string, repair bool) (Result, []Finding) {
 	return r, found
 }
 
-// texts gathers what all regular files of a Maildir hold, but for the files
-// beside the messages.
+// texts returns the contents of all regular files of a Maildir except those beside the
+// messages.
 func texts(t *testing.T, root string) []string {
 	t.Helper()
 	var all []string
@@ -70,7 +70,7 @@ func texts(t *testing.T, root string) []string {
 	return all
 }
 
-// TestSound: what other programs write rightly gives no finding.
+// TestSound: what other programs write correctly gives no finding.
 func TestSound(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -102,9 +102,8 @@ func TestSound(t *testing.T) {
 	}
 }
 
-// TestFindings: each fault gives one finding with its cause; without a wish to
-// repair nothing changes; a repair mends it, loses no byte of mail, and leaves
-// nothing to find.
+// TestFindings: each fault gives one finding with its cause; without Repair nothing
+// changes; a repair fixes the fault, loses no byte of mail, and leaves nothing to find.
 func TestFindings(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -191,7 +190,7 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// TestLinkedFolder: in the layout fs a folder may be a link on every level.
+// TestLinkedFolder: in the layout fs, a folder may be a link at every level.
 func TestLinkedFolder(t *testing.T) {
 	root := maildir(t, "Lists")
 	must(t, os.Symlink(t.TempDir(), root+"/Lists/go"))
@@ -206,8 +205,8 @@ func TestLinkedFolder(t *testing.T) {
 	}
 }
 
-// TestForeignLink: root gives to the owner what a delivery by root left, but nothing that
-// the owner may have linked here to get it, and changes no rights of it.
+// TestForeignLink: root gives the owner what a delivery by root left, but nothing that the
+// owner may have linked there to get it, and does not change its rights either.
 func TestForeignLink(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root makes files of others")
@@ -245,9 +244,9 @@ func TestForeignLink(t *testing.T) {
 	}
 }
 
-// TestTakenName: a file whose repair would need another one's name is not put in
-// its place. Of two names of a message the later one stays, and is repaired when
-// the other one is gone.
+// TestTakenName: a file whose repair would require another file's name does not replace
+// that. Of two names of a message the later one is kept, and is repaired once the other one
+// is gone.
 func TestTakenName(t *testing.T) {
 	for later, want := range map[string][]int{"FS": {2, 0}, "SF": {2, 1, 0}} {
 		t.Run(later, func(t *testing.T) {
@@ -255,7 +254,7 @@ func TestTakenName(t *testing.T) {
 			earlier := map[string]string{"FS": "SF", "SF": "FS"}[later]
 			write(t, root+"/cur/1.a:2,"+earlier, "x")
 			write(t, root+"/cur/1.a:2,"+later, "x")
-			for !changed(t, root+"/cur/1.a:2,"+later).After(changed(t, root+"/cur/1.a:2,"+earlier)) { // within one tick of the kernel's clock
+			for !changed(t, root+"/cur/1.a:2,"+later).After(changed(t, root+"/cur/1.a:2,"+earlier)) { // both may fall within one tick of the kernel's clock
 				must(t, os.Chmod(root+"/cur/1.a:2,"+later, 0o600))
 			}
 			for i, n := range want {
@@ -270,7 +269,7 @@ func TestTakenName(t *testing.T) {
 	}
 }
 
-// changed is when a file was changed last, its name included.
+// changed returns when a file, including its name, was last changed.
 func changed(t *testing.T, path string) time.Time {
 	t.Helper()
 	var st syscall.Stat_t
@@ -281,8 +280,8 @@ func changed(t *testing.T, path string) time.Time {
 // gzipped is "a\nb" as gzip -n writes it.
 const gzipped = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x4b\xe4\x4a\x02\x00\xfb\x90\x07\xef\x03\x00\x00\x00"
 
-// TestBounded: what a hostile owner leaves neither stops the check nor costs
-// it much: gigabytes that are holes, FIFOs, devices.
+// TestBounded: what a hostile owner leaves neither stops the check nor makes it expensive:
+// gigabytes of holes, FIFOs, devices.
 func TestBounded(t *testing.T) {
 	root := maildir(t)
 	const huge = 5 << 30

@@ -89,7 +89,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestWhatDovecotWrote reads files that Dovecot 2.3.19 made of one message.
+// TestWhatDovecotWrote reads files that Dovecot 2.3.19 made from one message.
 func TestWhatDovecotWrote(t *testing.T) {
 	const want = "Subject: x\n\nhello hello hello hello hello hello hello hello\n"
 	for name, text := range map[string]string{
@@ -116,7 +116,7 @@ func TestWhatDovecotWrote(t *testing.T) {
 	}
 }
 
-// TestBzip2 reads a file of the bzip2 program.
+// TestBzip2 reads a file made by the bzip2 program.
 func TestBzip2(t *testing.T) {
 	data, err := hex.DecodeString("425a68393141592653599ac2aa00000002db8000104000001008001a5486402000228d3d206daa100000a84e0f36a91603e2ee48a70a121358554000")
 	if err != nil {
@@ -142,8 +142,8 @@ func TestNotCompressed(t *testing.T) {
 	}
 }
 
-// TestMembers reads files that are several compressed files one behind the
-// other, as "cat" makes them.
+// TestMembers reads files that consist of several concatenated compressed files, as "cat"
+// makes them.
 func TestMembers(t *testing.T) {
 	for _, f := range []Format{Gzip, Zstd} {
 		data := append(packed(t, f, []byte("one")), packed(t, f, []byte("two"))...)
@@ -174,7 +174,7 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-// TestBombs opens small files that claim to hold much.
+// TestBombs opens small files that claim to contain much.
 func TestBombs(t *testing.T) {
 	zeros := make([]byte, 1<<20)
 	var gz, zs bytes.Buffer
@@ -203,7 +203,7 @@ func TestBombs(t *testing.T) {
 		}
 		_ = p.Close()
 	}
-	// A zstd frame that asks for a window of 2 GiB.
+	// A zstd frame that requires a window of 2 GiB.
 	if p, err := open([]byte("\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00"), 1<<20); !errors.Is(err, ErrDamaged) {
 		t.Errorf("big window: %v, %v", p, err)
 	}
@@ -218,7 +218,7 @@ func (f failing) ReadAt(p []byte, off int64) (int, error) {
 	return 0, f.err
 }
 
-// TestReadErrors: a disk that cannot be read is no damaged file.
+// TestReadErrors: a disk that cannot be read is not reported as a damaged file.
 func TestReadErrors(t *testing.T) {
 	bad := errors.New("input/output error")
 	if _, err := Open(failing{bad}, 1000, 1000, nil); !errors.Is(err, bad) || errors.Is(err, ErrDamaged) {
@@ -239,8 +239,9 @@ func TestParseFormat(t *testing.T) {
 	}
 }
 
-// FuzzOpen holds that any bytes are read within the limit or give an error, that gzip
-// is read as the standard library does, and that any text is again what it was.
+// FuzzOpen checks that any bytes are read within the limit or give an error, that gzip is
+// read as by the standard library, and that any text is the same after it was compressed
+// and read.
 func FuzzOpen(f *testing.F) {
 	for _, format := range []Format{Gzip, Zstd, LZ4} {
 		f.Add(packed(f, format, mail(300)))

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestScratch: long texts take room until they are closed, one that does not
-// fit gives back what it took, and short ones need none.
+// TestScratch: long texts use scratch space until they are closed, one that does not fit
+// returns what it took, and short ones need none.
 func TestScratch(t *testing.T) {
 	long := packed(t, Zstd, mail(1<<20))
 	short := packed(t, Zstd, mail(100<<10))

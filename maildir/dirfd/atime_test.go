@@ -11,12 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestReadLeavesNoTrace: reading a file of one's own does not change its access
-// time.
+// TestReadLeavesNoTrace: reading one's own file does not change its access time.
 func TestReadLeavesNoTrace(t *testing.T) {
 	d, path := openTemp(t)
 	must(t, os.WriteFile(filepath.Join(path, "file"), []byte("text"), 0o600))
-	// Older than the modification: it would change with any mount option but noatime.
+	// Older than the modification: it would change with any mount option except noatime.
 	long, when := time.Unix(1_600_000_000, 0), time.Unix(1_700_000_000, 0)
 	must(t, os.Chtimes(filepath.Join(path, "file"), long, when))
 	readBoth(t, d, "file", "text")
@@ -27,8 +26,8 @@ func TestReadLeavesNoTrace(t *testing.T) {
 	}
 }
 
-// TestReadForeign: a file of somebody else that one may read is read, and so are
-// those beside it.
+// TestReadForeign: another user's file that this process may read is read, and so are those
+// beside it.
 func TestReadForeign(t *testing.T) {
 	if os.Geteuid() != 0 {
 		d, err := Open("/etc")

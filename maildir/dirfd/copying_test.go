@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestCopyContent: the copy has the bytes and not more blocks than the
-// original, however large the hole in it.
+// TestCopyContent: the copy has the same bytes as the original, and no more blocks, however
+// large the hole in it.
 func TestCopyContent(t *testing.T) {
 	_, path := openTemp(t)
 	for _, c := range []struct {

@@ -35,8 +35,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestNotRegular: whatever a hostile owner puts in a message's place is
-// refused at once; above all, a FIFO does not make us wait for a writer.
+// TestNotRegular: whatever a hostile owner puts in a message's place is refused at once; in
+// particular, a FIFO does not make us wait for a writer.
 func TestNotRegular(t *testing.T) {
 	d, path := openTemp(t)
 	for _, name := range hostileNames(t, path) {
@@ -59,7 +59,7 @@ func TestNotRegular(t *testing.T) {
 	}
 }
 
-// hostileNames puts into a directory what is no regular file.
+// hostileNames creates various things in a directory that are not regular files.
 func hostileNames(t *testing.T, path string) []string {
 	t.Helper()
 	must(t, os.WriteFile(filepath.Join(path, "file"), []byte("secret"), 0o600))
@@ -130,8 +130,8 @@ func TestRenameAndLink(t *testing.T) {
 	}
 }
 
-// TestMovedDirectory: a handle stays with its directory when others rename it,
-// and does not stray into what took its place.
+// TestMovedDirectory: a handle stays with its directory when others rename it, and does not
+// follow the name to what replaces it.
 func TestMovedDirectory(t *testing.T) {
 	d, path := openTemp(t)
 	must(t, d.Mkdir("box", 0o700))
@@ -203,7 +203,7 @@ func TestList(t *testing.T) {
 	if n != 3 {
 		t.Errorf("List went on to %d names after it was stopped", n)
 	}
-	func() { // the goroutine that reads ahead ends with one who panics: see TestMain
+	func() { // the goroutine that reads ahead ends when its caller panics: see TestMain
 		defer func() { _ = recover() }()
 		_ = d.ListMany(func([]Entry) { panic("in the middle") })
 	}()
@@ -228,7 +228,7 @@ func TestTimesAndStat(t *testing.T) {
 	if !st.Mtime.Equal(when) || st.Size != 3 || st.Mode != 0o640 || !st.Regular() || st.Nlink != 1 {
 		t.Errorf("stat gives %+v", st)
 	}
-	for _, year := range []int{1, 1600, 2300, 9999} { // which have no nanoseconds in 64 bits
+	for _, year := range []int{1, 1600, 2300, 9999} { // these cannot be represented as nanoseconds in 64 bits
 		must(t, d.Chtimes("f", time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)))
 		st, err := d.Lstat("f")
 		must(t, err)
@@ -253,8 +253,8 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// TestReadFileFails: what cannot be read is not taken for a file that ends there.
-// Whoever changes a file by writing all of it anew would lose the rest.
+// TestReadFileFails: a read error is not mistaken for the end of the file. Otherwise,
+// whoever changes a file by rewriting all of it would lose the rest.
 func TestReadFileFails(t *testing.T) {
 	const dir, name = "/sys/class/net/lo", "speed" // EINVAL, as a loop has none
 	if st, err := os.Stat(dir + "/" + name); err != nil || st.Size() == 0 {
@@ -270,8 +270,8 @@ func TestReadFileFails(t *testing.T) {
 	}
 }
 
-// TestBefore: what is given to Before is asked before each operation, below the
-// directory too, sees the files as they are then, and has a call fail.
+// TestBefore: the function given to Before is called before each operation, also below the
+// directory, sees the files as they are then, and can make a call fail.
 func TestBefore(t *testing.T) {
 	path := t.TempDir()
 	d, err := Open(path)

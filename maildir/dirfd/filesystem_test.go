@@ -2,8 +2,8 @@ package dirfd
 
 import "testing"
 
-// TestSharedTypes: a file system that other machines change needs looking at
-// again, as no event tells of that. The numbers are those of statfs(2).
+// TestSharedTypes: a file system that other machines change has to be checked repeatedly,
+// because no event reports these changes. The numbers are those of statfs(2).
 func TestSharedTypes(t *testing.T) {
 	for name, magic := range map[string]uint32{
 		"nfs": 0x6969, "smb": 0x517b, "cifs": 0xff534d42, "smb2": 0xfe534d42, "fuse": 0x65735546, "9p": 0x01021997, "ceph": 0x00c36400,

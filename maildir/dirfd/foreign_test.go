@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestForeignLink: a file with two names is read, and given rights and an owner, if it is
-// the directory owner's, and not if it is another's.
+// TestForeignLink: a file with two names can be read, and its rights and owner changed, if
+// it belongs to the directory's owner, but not if it belongs to another user.
 func TestForeignLink(t *testing.T) {
 	d, path := openTemp(t)
 	must(t, os.WriteFile(filepath.Join(path, "own"), []byte("x"), 0o600))
@@ -43,8 +43,8 @@ func TestForeignLink(t *testing.T) {
 	}
 }
 
-// TestPrivateFile: root reads for the owner of a directory what the owner may read, and
-// what root left there, but no private file of another user, who did not put it there.
+// TestPrivateFile: on behalf of a directory's owner, root reads what the owner may read,
+// and what root left there, but no private file of another user, who did not put it there.
 func TestPrivateFile(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root acts for others")

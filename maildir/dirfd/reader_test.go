@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// TestReader reads a file by Reader and by os.File alike.
+// TestReader: Reader and os.File read the same from a file.
 func TestReader(t *testing.T) {
 	d, path := openTemp(t)
 	want := bytes.Repeat([]byte("0123456789"), 1000)
@@ -42,8 +42,7 @@ func TestReader(t *testing.T) {
 	}
 }
 
-// TestReaderRefusals: what Open refuses, OpenReader refuses, and leaves no
-// descriptor open.
+// TestReaderRefusals: OpenReader refuses what Open refuses, and leaves no descriptor open.
 func TestReaderRefusals(t *testing.T) {
 	d, path := openTemp(t)
 	names := hostileNames(t, path)
@@ -75,7 +74,7 @@ func descriptors(t *testing.T) int {
 	return len(entries)
 }
 
-// BenchmarkOpenReader opens, reads and closes a short message, beside os.File.
+// BenchmarkOpenReader opens, reads and closes a short message, compared with os.File.
 func BenchmarkOpenReader(b *testing.B) {
 	path := b.TempDir()
 	d, err := Open(path)

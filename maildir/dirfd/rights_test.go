@@ -64,8 +64,8 @@ func TestRightsOfNewEntries(t *testing.T) {
 	}
 }
 
-// Root gives what it creates to the directory's owner, and the group follows
-// where the bits say that it matters.
+// Root gives what it creates to the directory's owner, and the group is inherited if the
+// permission bits make it matter.
 func TestRightsOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files away")
@@ -184,7 +184,7 @@ func TestRemoveAll(t *testing.T) {
 	}
 }
 
-// Two programs that remove one tree do not stop each other.
+// Two programs that remove the same tree do not stop each other.
 func TestRemoveAllTwice(t *testing.T) {
 	path := t.TempDir()
 	for i := range 50 {

@@ -34,8 +34,8 @@ func TestCreateWhole(t *testing.T) {
 	}
 }
 
-// TestCreateWholeNeverEmpty: of many that try, one gets the name, and whoever
-// finds it finds the content.
+// TestCreateWholeNeverEmpty: of many callers that try, one gets the name, and whoever finds
+// the file finds its content.
 func TestCreateWholeNeverEmpty(t *testing.T) {
 	d, path := openTemp(t)
 	r := Rights{Mode: 0o700, UID: -1, GID: -1}

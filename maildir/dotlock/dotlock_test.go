@@ -24,8 +24,8 @@ import (
 
 const name = "dovecot-uidlist.lock"
 
-// try is Acquire without waiting: if the lock is held, or was left behind but
-// not seen before, the error wraps ErrLocked.
+// try is Acquire without waiting: if the lock is held, or was left behind but not seen
+// before, the error wraps ErrLocked.
 func (l *Locker) try(dir *dirfd.Dir, name string, opt Options) (*Lock, error) {
 	lock, err := l.create(dir, name)
 	if err == nil || !errors.Is(err, fs.ErrExist) {
@@ -59,7 +59,7 @@ func openDir(t testing.TB) (*dirfd.Dir, string) {
 	return d, path
 }
 
-// plant puts a lock file there that was last changed age ago.
+// plant creates a lock file that was last changed age ago.
 func plant(t testing.TB, path, content string, age time.Duration) string {
 	t.Helper()
 	file := filepath.Join(path, name)
@@ -69,23 +69,23 @@ func plant(t testing.TB, path, content string, age time.Duration) string {
 	return file
 }
 
-// at returns a Locker whose clock is ahead, because the status-change time of
-// a file cannot be set back.
+// at returns a Locker whose clock is ahead, because the status-change time of a file cannot
+// be set back.
 func at(ahead time.Duration) *Locker {
 	l := NewLocker("host.test")
 	l.now = func() time.Time { return time.Now().Add(ahead) }
 	return l
 }
 
-// early is at for what must not happen before a lock is 2 s old: that is put off
-// further, for a machine that stands still for 2 s.
+// early is at for what must not happen before a lock is 2 s old: it allows more time, in
+// case the machine stalls for 2 s.
 func early(ahead time.Duration) *Locker {
 	l := at(ahead)
 	l.rules.fresh = time.Hour
 	return l
 }
 
-// deadPID is the number of a process that has ended.
+// deadPID returns the number of a process that has ended.
 func deadPID(t testing.TB) int {
 	t.Helper()
 	cmd := exec.Command("true")
@@ -93,10 +93,10 @@ func deadPID(t testing.TB) int {
 	return cmd.Process.Pid
 }
 
-// soon is how long what has to happen may take on a slow and busy machine.
+// soon is how long an expected event may take on a slow and busy machine.
 const soon = time.Minute
 
-// taken tells whether the lock can be had within limit.
+// taken reports whether the lock can be acquired within limit.
 func taken(t testing.TB, l *Locker, d *dirfd.Dir, limit time.Duration, opt Options) bool {
 	t.Helper()
 	opt.Timeout = limit
@@ -175,8 +175,8 @@ func TestContext(t *testing.T) {
 	}
 }
 
-// TestDeadHolder: the lock of a process that is gone is taken over as soon as
-// it is two seconds old, and not before.
+// TestDeadHolder: the lock of a process that is gone is taken over as soon as it is two
+// seconds old, and not before.
 func TestDeadHolder(t *testing.T) {
 	if defaultRules.fresh != 2*time.Second {
 		t.Errorf("a lock is fresh for %s", defaultRules.fresh)
@@ -192,7 +192,7 @@ func TestDeadHolder(t *testing.T) {
 	if !taken(t, at(3*time.Second), d, soon, Options{}) {
 		t.Error("a lock of a dead process, 3 s old, was not taken over")
 	}
-	// With the clock gone back the age says nothing: what counts is that it
+	// After the clock was set back, the age means nothing: what counts is that the lock
 	// does not change.
 	plant(t, path, fmt.Sprintf("%d:host.test\n", deadPID(t)), 0)
 	l := early(-time.Hour)
@@ -205,7 +205,7 @@ func TestDeadHolder(t *testing.T) {
 	}
 }
 
-// TestTryTwice: what one look has seen, the next one builds on.
+// TestTryTwice: each look builds on what the previous one saw.
 func TestTryTwice(t *testing.T) {
 	d, path := openDir(t)
 	plant(t, path, fmt.Sprintf("%d:host.test", deadPID(t)), 0)
@@ -243,7 +243,7 @@ func TestLiveHolder(t *testing.T) {
 	must(t, holder.Start())
 	defer func() { _ = holder.Process.Kill(); _ = holder.Wait() }()
 	plant(t, path, fmt.Sprintf("%d:host.test", holder.Process.Pid), 0)
-	// An hour later it still holds it.
+	// An hour later it is still held.
 	l := at(time.Hour)
 	l.rules.fresh = time.Millisecond
 	if taken(t, l, d, 300*time.Millisecond, Options{Stale: time.Millisecond}) {
@@ -256,8 +256,8 @@ func TestLiveHolder(t *testing.T) {
 	}
 }
 
-// TestRecycledPID: a process that began after the lock's last change cannot be
-// its holder.
+// TestRecycledPID: a process that started after the lock's last change cannot be its
+// holder.
 func TestRecycledPID(t *testing.T) {
 	d, path := openDir(t)
 	plant(t, path, fmt.Sprintf("%d:host.test", os.Getppid()), 0)
@@ -297,17 +297,17 @@ func TestProcessStart(t *testing.T) {
 	}
 }
 
-// TestBootTime: what is between the two readings of clocks makes the start of the
-// machine earlier, and never later.
+// TestBootTime: a delay between the two clock readings makes the start of the machine seem
+// earlier, and never later.
 func TestBootTime(t *testing.T) {
-	// The other way round it is the start or later.
+	// With the readings in the opposite order, it is the start or later.
 	later := func() time.Time {
 		var up unix.Timespec
 		must(t, unix.ClockGettime(unix.CLOCK_BOOTTIME, &up))
 		return time.Now().Add(-time.Duration(up.Nano()))
 	}
 	for range 20_000 {
-		// Two of them, as the clock may be set meanwhile.
+		// Two of them, because the clock may be set in between.
 		first, boot, second := later(), bootTime(), later()
 		if boot.After(first.Add(time.Microsecond)) && boot.After(second.Add(time.Microsecond)) {
 			t.Fatalf("the machine was started at %s, and not after %s or %s", boot, first, second)
@@ -315,8 +315,8 @@ func TestBootTime(t *testing.T) {
 	}
 }
 
-// TestUnknownHolder: what says nothing of a process of this host is taken over
-// when nothing has changed for two minutes.
+// TestUnknownHolder: a lock that does not name a process of this host is taken over when
+// nothing has changed for two minutes.
 func TestUnknownHolder(t *testing.T) {
 	for _, content := range []string{"", "77:elsewhere", "nonsense", "0:host.test", "1:", ":", "77:host.test.example"} {
 		t.Run(strconv.Quote(content), func(t *testing.T) {
@@ -336,7 +336,7 @@ func TestUnknownHolder(t *testing.T) {
 			if taken(t, l, d, 300*time.Millisecond, Options{}) {
 				t.Error("taken over without a second look")
 			}
-			// The look goes on from one attempt to the next.
+			// The observation continues from one attempt to the next.
 			l.rules = defaultRules
 			time.Sleep(l.rules.fresh)
 			if !taken(t, l, d, soon, Options{}) {
@@ -346,8 +346,8 @@ func TestUnknownHolder(t *testing.T) {
 	}
 }
 
-// TestEmptyAfterRestart: a lock without a name that is older than this run of the
-// machine is nobody's, if only this machine has the file system.
+// TestEmptyAfterRestart: an empty lock that is older than this run of the machine belongs
+// to nobody, if no other machine uses the file system.
 func TestEmptyAfterRestart(t *testing.T) {
 	for _, c := range []struct {
 		name, content string
@@ -401,8 +401,8 @@ func TestOwnEmptyLock(t *testing.T) {
 	must(t, held.Release())
 }
 
-// TestOwnNumber: a lock with our own number that we do not hold was left by a
-// process before us if it is older than we are.
+// TestOwnNumber: a lock with our own process number that we do not hold was left by an
+// earlier process if it is older than we are.
 func TestOwnNumber(t *testing.T) {
 	d, path := openDir(t)
 	plant(t, path, fmt.Sprintf("%d:host.test", os.Getpid()), 0)
@@ -416,18 +416,18 @@ func TestOwnNumber(t *testing.T) {
 	}
 	held, err := l.Acquire(context.Background(), d, name, Options{})
 	must(t, err)
-	l.start = time.Now().Add(time.Hour) // the clock went back
+	l.start = time.Now().Add(time.Hour) // the clock was set back
 	if taken(t, l, d, 300*time.Millisecond, Options{}) {
 		t.Error("our own lock was taken over while we hold it")
 	}
 	must(t, held.Release())
 }
 
-// TestFailedRelease: a lock that could not be removed is not held for ever by
-// our being alive.
+// TestFailedRelease: a lock that could not be removed does not count as held as long as we
+// live.
 func TestFailedRelease(t *testing.T) {
 	if os.Geteuid() == 0 {
-		// Root may write anywhere: let the directory be closed instead.
+		// Root may write anywhere: close the directory instead.
 		t.Log("running as root")
 	}
 	d, _ := openDir(t)
@@ -471,8 +471,8 @@ func TestStolen(t *testing.T) {
 	}
 }
 
-// TestStolenDuringRelease: a lock that somebody takes away while it is given back was
-// taken away.
+// TestStolenDuringRelease: a lock that somebody removes while it is being released counts
+// as stolen.
 func TestStolenDuringRelease(t *testing.T) {
 	d, path := openDir(t)
 	file := filepath.Join(path, name)
@@ -508,7 +508,7 @@ func TestTouch(t *testing.T) {
 	if !mtime().Equal(first) {
 		t.Error("stamped anew after half a second")
 	}
-	for _, d := range []time.Duration{10 * time.Second, -time.Hour} { // the clock may go back
+	for _, d := range []time.Duration{10 * time.Second, -time.Hour} { // the clock may be set back
 		now = now.Add(d)
 		must(t, lock.Touch())
 		if !mtime().Equal(now.Round(0)) {
@@ -518,8 +518,7 @@ func TestTouch(t *testing.T) {
 	must(t, lock.Release())
 }
 
-// TestNotRegular: whatever the folder's owner puts in the lock's place is an
-// error at once.
+// TestNotRegular: whatever the folder's owner puts in the lock's place is an error at once.
 func TestNotRegular(t *testing.T) {
 	for kind, plant := range map[string]func(string) error{
 		"symlink":  func(p string) error { return os.Symlink("/etc/passwd", p) },
@@ -540,7 +539,7 @@ func TestNotRegular(t *testing.T) {
 	}
 }
 
-// TestUnreadable: a lock that cannot be read is an unknown holder's.
+// TestUnreadable: a lock that cannot be read has an unknown holder.
 func TestUnreadable(t *testing.T) {
 	d, path := openDir(t)
 	file := plant(t, path, fmt.Sprintf("%d:host.test", os.Getppid()), 0)
@@ -570,8 +569,8 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// inside fails if two hold the lock at once: it creates a file, does a lost
-// update's worth of work on a counter, and removes the file.
+// inside fails if two hold the lock at once: it creates a file, increments a counter in a
+// way that could lose an update, and removes the file.
 func inside(path string) error {
 	guard := filepath.Join(path, "inside")
 	f, err := os.OpenFile(guard, os.O_CREATE|os.O_EXCL, 0o600)
@@ -658,13 +657,13 @@ func TestTwoProcesses(t *testing.T) {
 	}
 }
 
-// TestContendedTakeover: many find the same lock left behind, again and again,
-// and never two get in.
+// TestContendedTakeover: many find the same lock left behind, again and again, and two
+// never get in at once.
 func TestContendedTakeover(t *testing.T) {
 	d, path := openDir(t)
 	const rounds, waiters = 60, 6
 	for range rounds {
-		// One of now each time: the number may soon be that of another process.
+		// A current one each time: the number may soon be that of another process.
 		plant(t, path, fmt.Sprintf("%d:host.test", deadPID(t)), 0)
 		var all sync.WaitGroup
 		for range waiters {
@@ -688,7 +687,7 @@ func TestContendedTakeover(t *testing.T) {
 	}
 }
 
-// TestTakeAwayLive: a live lock in the stale one's place is left in peace.
+// TestTakeAwayLive: a live lock that replaced the stale one is left alone.
 func TestTakeAwayLive(t *testing.T) {
 	d, path := openDir(t)
 	file := plant(t, path, "1:host.test", 0)

@@ -18,9 +18,9 @@ func byPlace(a, b placed) int { return cmp.Compare(a.place, b.place) }
 
 func nameOf(p placed) string { return p.name }
 
-// TestSortBy sorts names of which many are equal in what is looked at first, or lack
-// it. The order does not depend on that of before, and is that of Compare if Compare is
-// one: whatever Dovecot's qsort makes of these names.
+// TestSortBy sorts names many of which are equal in what is compared first, or lack it. The
+// result does not depend on the previous order, and is that of Compare if that is
+// consistent: what Dovecot's qsort makes of these names.
 func TestSortBy(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	pick := func(of ...string) string { return of[rng.IntN(len(of))] }
@@ -81,9 +81,9 @@ func BenchmarkSortBy(b *testing.B) {
 	}
 }
 
-// FuzzSortBy sorts any names: all are there afterwards, those of one second stand
-// together, and the order is that of Compare where all have microseconds, or none.
-// However they lay before, they come out the same.
+// FuzzSortBy sorts any names: all are there afterwards, those of one second are together,
+// and the order is that of Compare if all have microseconds, or none has. The result does
+// not depend on the previous order.
 func FuzzSortBy(f *testing.F) {
 	for _, s := range []string{"", "2.b\n1.a\n1.a:2,S\n1.a", "1.M5.a\n1.M4.b\n0.x\n\xff\n:\n1", "18446744073709551617.x\n1.y\n1.M99999999999.z"} {
 		f.Add(s, uint8(1))

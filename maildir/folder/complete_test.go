@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A program that makes a folder makes its directories one after another, and
-// fails if somebody who saw the folder made one of them first.
+// A program that creates a folder creates its directories one after another, and fails if
+// somebody who saw the folder created one of them first.
 func TestOpenWhileAnotherProgramMakesTheFolder(t *testing.T) {
 	for _, name := range []string{"cur", ""} { // how far the other got
 		root := t.TempDir()
@@ -41,8 +41,8 @@ func TestOpenWhileAnotherProgramMakesTheFolder(t *testing.T) {
 	}
 }
 
-// Who died or never wanted to make the rest is not waited for long, and not at
-// all if the directory is old or its time lies ahead.
+// A program that died, or never wanted to create the rest, is not waited for long, and not
+// at all if the directory is old or its time is in the future.
 func TestOpenOfAnUnfinishedFolder(t *testing.T) {
 	for _, c := range []struct {
 		age   time.Duration

@@ -78,7 +78,7 @@ func same(a, b []string) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
-// faultOf makes a change of which a call fails, and gives the calls it has.
+// faultOf makes a change in which a call fails, and returns the number of its calls.
 func faultOf(t *testing.T, layout string, opt Options, op *faultyOp, first int, lasting bool, reason error) int {
 	opt.Fsync = true
 	path := filepath.Join(failing.Dir(t), "m")
@@ -119,7 +119,7 @@ func faultOf(t *testing.T, layout string, opt Options, op *faultyOp, first int, 
 	if len(failed) == 0 && err != nil {
 		t.Fatalf("without a fault: %v", err)
 	}
-	// Where nothing can be removed either, what could not be made durable stays.
+	// If nothing can be removed either, what could not be made durable stays.
 	stuck := lasting && op.name == "open what is not whole"
 	done := func(when string) {
 		t.Helper()
@@ -170,9 +170,9 @@ func faultOf(t *testing.T, layout string, opt Options, op *faultyOp, first int, 
 	return calls
 }
 
-// TestFaults: whichever system call of a change fails, once or with all that come after
-// it, the change is not made, or what was made of it is said, and it can be made when the
-// fault has ended.
+// TestFaults: whichever system call of a change fails, once or with all subsequent calls,
+// either the change is not made, or what was made of it is reported, and it can be made
+// once the fault has ended.
 func TestFaults(t *testing.T) {
 	for layout, opt := range map[string]Options{"pp": ppSlash, "fs": fsSlash} {
 		for i := range faultyOps {

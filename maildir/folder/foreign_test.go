@@ -2,7 +2,7 @@ package folder
 
 import "testing"
 
-// TestForeign: notmuch's directory is no folder, also after Dovecot has made a
+// TestForeign: notmuch's directory is not a folder, even after Dovecot has created a
 // folder's directories in it; if somebody keeps mail there, it is one.
 func TestForeign(t *testing.T) {
 	tree, root := testTree(t, ppSlash, ".notmuch/xapian/")

@@ -13,9 +13,8 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// testTree makes a Maildir whose entries are described as strings: "a/b/" is a
-// directory with those above it, "a -> b" a symbolic link, "a|" a FIFO,
-// "a = text" a file.
+// testTree makes a Maildir whose entries are described as strings: "a/b/" is a directory
+// with those above it, "a -> b" a symbolic link, "a|" a FIFO, "a = text" a file.
 func testTree(t testing.TB, opt Options, entries ...string) (*Tree, string) {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "m")
@@ -54,8 +53,8 @@ func place(t testing.TB, root string, entries ...string) {
 	}
 }
 
-// brief writes a listing as lines: the name, then in brackets N for NoSelect,
-// X for NonExistent, C for HasChildren, S for Subscribed, and attributes.
+// brief formats a listing as lines: the name, then in brackets N for NoSelect, X for
+// NonExistent, C for HasChildren, S for Subscribed, and attributes.
 func brief(t testing.TB, tree *Tree) []string {
 	t.Helper()
 	entries, err := tree.List()
@@ -105,7 +104,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// opens tells what OpenDir says of a name.
+// opens returns the error of OpenDir for a name.
 func opens(tree *Tree, name string) error {
 	d, err := tree.OpenDir(name)
 	if err != nil {

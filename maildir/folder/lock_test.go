@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestHungProgram: a program hangs with a lock. Who waits for it in vain does so no
-// longer than one does, however many wait.
+// TestHungProgram: a program hangs while it holds a lock. However many wait for it in vain,
+// each waits no longer than a single one would.
 func TestHungProgram(t *testing.T) {
 	const patience, many = 500 * time.Millisecond, 20
 	for name, change := range map[string]func(*Tree) error{
@@ -42,8 +42,8 @@ func TestHungProgram(t *testing.T) {
 	}
 }
 
-// TestWaitEnds: who need not wait any more for a program that hangs with a lock does
-// not, whether he waits for that program or for others who do.
+// TestWaitEnds: a caller that no longer has to wait for a program that hangs with a lock
+// stops waiting, whether it waits for that program or for others that do.
 func TestWaitEnds(t *testing.T) {
 	const usesLock = specialUseFile + ".lock"
 	for _, c := range []struct {

@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// A name, its one spelling, and its place on disk.
+// A name, its canonical spelling, and its place on disk.
 func TestNameToDisk(t *testing.T) {
 	for _, c := range []struct {
 		opt                    Options
@@ -100,8 +100,8 @@ func TestInboxSpellings(t *testing.T) {
 	}
 }
 
-// Names of which no mailbox can be made, with a word of the reason. Those
-// marked as opening say only ErrNotFound when asked for.
+// Names that cannot be those of mailboxes, with a word of the reason. Those marked as
+// opening return only ErrNotFound from OpenDir.
 func TestImpossibleNames(t *testing.T) {
 	long := strings.Repeat("x", 255)
 	for _, c := range []struct {
@@ -179,7 +179,7 @@ func TestImpossibleNames(t *testing.T) {
 	}
 }
 
-// Directories whose names are no mailbox names are shown and reached.
+// Directories whose names are not mailbox names are shown and can be opened.
 func TestOddNamesOnDisk(t *testing.T) {
 	for _, c := range []struct {
 		opt         Options
@@ -231,7 +231,7 @@ func TestOddNamesOnDisk(t *testing.T) {
 	}
 }
 
-// A rename to what it is shown as already gives a folder its proper spelling.
+// A rename to the name under which a folder is already shown gives it its proper spelling.
 func TestRenameToProperSpelling(t *testing.T) {
 	tree, root := testTree(t, ppSlash, ".raw-ü/cur/", ".raw-ü.x/cur/")
 	must(t, tree.Rename(t.Context(), "raw-ü", "raw-ü"))
@@ -252,7 +252,7 @@ func TestTwoPlacesThatLookAlike(t *testing.T) {
 	}
 }
 
-// randomName makes a name that may be created with these options.
+// randomName returns a name that may be created with these options.
 func randomName(r *rand.Rand, opt Options) string {
 	const letters = "abcXYZ019 &~\"\\*%[](){}<>|'`$!?#:;,+=@^_-üßé日本語😀Жא\u0301"
 	pool := []rune(letters)

@@ -2,8 +2,8 @@ package folder
 
 import "testing"
 
-// TestSetSpecialUse: a mailbox gets exactly the attributes that are asked for, or
-// keeps those that it has.
+// TestSetSpecialUse: a mailbox gets exactly the requested attributes, or keeps those that
+// it has.
 func TestSetSpecialUse(t *testing.T) {
 	tree := openTree(t, t.TempDir(), Options{Layout: LayoutMaildirPP, Separator: '/', SpecialUse: map[string]string{"Sent": `\Sent`}})
 	for _, name := range []string{"Post", "Sent"} {
@@ -18,7 +18,7 @@ func TestSetSpecialUse(t *testing.T) {
 	wantError(t, set("Nothing", `\Drafts`), ErrNotFound)
 	wantList(t, tree, "INBOX", `Post [\Drafts\Junk]`, `Sent [\Sent]`)
 
-	// What a mailbox has by its name it keeps, until another one has it.
+	// A mailbox keeps what it has because of its name, until another one has it.
 	wantError(t, set("Sent"), ErrSpecialUse)
 	wantError(t, set("Sent", `\Trash`), ErrSpecialUse)
 	must(t, set("Sent", `\Sent`, `\Trash`))

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestRenameKeepsUses: a mailbox keeps its attributes when it is renamed, and if they
-// cannot be written it is not renamed. One that is not there has no say.
+// TestRenameKeepsUses: a mailbox keeps its attributes when it is renamed, and is not
+// renamed if they cannot be written. Lines of missing mailboxes do not matter.
 func TestRenameKeepsUses(t *testing.T) {
 	tree, root := testTree(t, ppSlash, ".A/cur/", ".A.sub/cur/", ".C/cur/", ".C.sub/cur/",
 		`maildird-specialuse = \Sent A`+"\n\\Trash A/sub\n\\Junk B\nnot ours\n")

@@ -12,8 +12,7 @@ import (
 	"testing"
 )
 
-// TestSubscribeInbox: INBOX has no levels, and its line is the bare word in
-// every layout.
+// TestSubscribeInbox: INBOX has no levels, and its line is that word in every layout.
 func TestSubscribeInbox(t *testing.T) {
 	for name, opt := range allOptions {
 		t.Run(name, func(t *testing.T) {
@@ -34,8 +33,8 @@ func TestSubscribeInbox(t *testing.T) {
 	}
 }
 
-// TestSubscriptionsLikeVersions: a line of version 1 that begins as the header of
-// another version does is a name, and does not become the header.
+// TestSubscriptionsLikeVersions: a line of version 1 that starts like the header of another
+// version is a name, and does not become a header.
 func TestSubscriptionsLikeVersions(t *testing.T) {
 	for file, after := range map[string]string{
 		"Sent\nV\tx\nA\n":        "V\tx\nA\n",
@@ -56,8 +55,8 @@ func TestSubscriptionsLikeVersions(t *testing.T) {
 	}
 }
 
-// TestUnusableSubscriptions: a file of subscriptions that is beyond use does not keep
-// the mailboxes from being listed. The log says so, once.
+// TestUnusableSubscriptions: an unusable subscriptions file does not prevent mailboxes from
+// being listed. The log says so, once.
 func TestUnusableSubscriptions(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"huge":    func(path string) error { return os.Truncate(path, maxTreeFile+1) },
@@ -111,8 +110,8 @@ func TestSubscriptionsWithCRLF(t *testing.T) {
 	}
 }
 
-// FuzzSubscriptions reads any file. A name that is subscribed, and one that is not any
-// more, changes nothing else, whatever stands there.
+// FuzzSubscriptions reads any file. Subscribing and unsubscribing a name changes nothing
+// else, whatever the file contains.
 func FuzzSubscriptions(f *testing.F) {
 	for _, s := range []string{
 		"", "Sent\nA.B\n", "V\t2\n\nSent\nA\tB\n\x01n\t\x012\n", "V\t2\r\n\r\nA\r\n\r\nINBOX", "V\t3\n\nA\n", "V\t2\nA\n", "\n\n.\n..\nInbox\n\x00\n\xff\nZz\n",

@@ -8,8 +8,8 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// TestSyncFails: a change that cannot be made durable is not made, as the answer to it
-// says: a client that hears that a mailbox was not renamed goes on with its old name.
+// TestSyncFails: a change that cannot be made durable is not made, as its answer says: a
+// client that is told that a mailbox was not renamed continues to use the old name.
 func TestSyncFails(t *testing.T) {
 	failing := func(*dirfd.Dir) error { return syscall.EIO }
 	for name, opt := range map[string]Options{"maildir++": ppSlash, "fs": fsSlash} {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestDeletesMeet: who empties the trash while another one moves a folder there
-// has left nothing of his own, and nothing stays.
+// TestDeletesMeet: if one emptied the trash while another moved a folder there, nothing is
+// left behind.
 func TestDeletesMeet(t *testing.T) {
 	tree, root := testTree(t, Options{Layout: LayoutMaildirPP})
 	var workers sync.WaitGroup

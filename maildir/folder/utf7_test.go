@@ -85,7 +85,7 @@ func FuzzUTF7(f *testing.F) {
 		if utf8.ValidString(s) && back != s {
 			t.Fatalf("%q came back as %q", s, back)
 		}
-		// Whatever decodes has one spelling.
+		// Whatever can be decoded has only one spelling.
 		if text, err := DecodeUTF7(s); err == nil {
 			if !utf8.ValidString(text) {
 				t.Fatalf("DecodeUTF7(%q) = %q is no UTF-8", s, text)

@@ -63,7 +63,7 @@ func load(t testing.TB, d *dirfd.Dir) *Table {
 	return table
 }
 
-// names writes a table as "0=a 5=b".
+// names formats a table as "0=a 5=b".
 func names(t *Table) string {
 	var out []string
 	for i := -1; i <= filename.MaxKeywords; i++ {
@@ -74,7 +74,7 @@ func names(t *Table) string {
 	return strings.Join(out, " ")
 }
 
-// TestFormat: what a file says, and what becomes of it when a name is added.
+// TestFormat: what a file means, and what happens to it when a name is added.
 func TestFormat(t *testing.T) {
 	for _, c := range []struct{ name, file, names, after string }{
 		{"empty", "", "", "0 new\n"},
@@ -120,7 +120,7 @@ func TestAdd(t *testing.T) {
 	if !slices.Equal(got, []int{0, 1, 0}) {
 		t.Errorf("indexes %v", got)
 	}
-	// Another program's names count, without a Refresh between.
+	// Another program's names count, even without a Refresh in between.
 	got, err = two.Add(0, "$LABEL1", "Later")
 	must(t, err)
 	if !slices.Equal(got, []int{1, 2}) || content(t, d) != "0 Work\n1 $label1\n2 Later\n" {
@@ -132,7 +132,7 @@ func TestAdd(t *testing.T) {
 	if changed, err := one.Refresh(); changed || err != nil {
 		t.Errorf("news without a change: %v, %v", changed, err)
 	}
-	// A letter that files carry without a name is nobody's.
+	// A letter that files have without a name is not assigned.
 	got, err = one.Add(filename.Keyword(3)|filename.Keyword(4), "six")
 	must(t, err)
 	if !slices.Equal(got, []int{5}) {
@@ -169,7 +169,7 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// TestTimeGrows: Dovecot sees a change by the whole seconds of the file's time.
+// TestTimeGrows: Dovecot detects a change by the whole seconds of the file's time.
 func TestTimeGrows(t *testing.T) {
 	for _, start := range []time.Time{time.Now(), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)} {
 		d := openDir(t)
@@ -191,7 +191,7 @@ func TestTimeGrows(t *testing.T) {
 	}
 }
 
-// TestSeesChanges: also one that leaves size and time as they were.
+// TestSeesChanges: even one that leaves size and time unchanged.
 func TestSeesChanges(t *testing.T) {
 	d := openDir(t)
 	table := New(d, false)
@@ -232,7 +232,7 @@ func TestNotRegular(t *testing.T) {
 			}
 		})
 	}
-	// What lies in the way of the new file goes.
+	// What is in the way of the new file is removed.
 	d := openDir(t)
 	must(t, syscall.Mkfifo(filepath.Join(d.Path(), tempName), 0o600))
 	_, err := New(d, false).Add(0, "word")
@@ -263,8 +263,8 @@ func FuzzKeywords(f *testing.F) {
 	})
 }
 
-// TestNameInDoubt: a keyword whose letter could not be made durable is written anew before
-// it is relied on, as another fsync may say that all is well and be wrong.
+// TestNameInDoubt: a keyword whose letter could not be made durable is written again before
+// it is relied on, because another fsync may wrongly report success.
 func TestNameInDoubt(t *testing.T) {
 	d := openDir(t)
 	var calls []string

@@ -354,7 +354,7 @@ func (r *meeting) end(where string) {
 	}
 }
 
-// process is another one that has the folder open.
+// process is another process that has the folder open.
 type process struct {
 	r   *meeting
 	env *Env
@@ -380,8 +380,8 @@ func withProcess(r *meeting) {
 	r.proc = p
 }
 
-// process lets the other one do something, unless it would wait for ever: our side,
-// which has the lock, stands still.
+// process lets the other process do something, unless it would wait forever: our side, which
+// holds the lock, is stopped.
 func (r *meeting) process(do func(p *process) error) {
 	if _, err := os.Lstat(r.a.file(uidlistLock)); err == nil || r.ended != "" {
 		return

@@ -252,7 +252,7 @@ func (r *meeting) justified(op operation, err error) bool {
 	return r.lists && strings.Contains(err.Error(), "without regard to its lock")
 }
 
-// calls is how many the operation made.
+// calls returns the number of calls of the operation.
 func (r *meeting) calls() int { return len(r.trace) }
 
 // report fails the test with what is wrong.

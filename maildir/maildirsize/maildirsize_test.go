@@ -40,8 +40,8 @@ func TestAdd(t *testing.T) {
 	}
 }
 
-// TestFolder: a message counts what its name says, or else what it has; a folder with
-// one of its two directories only has what is in that one.
+// TestFolder: a message counts the size in its name, or else its length; in a folder with
+// only one of its two directories, only what is in that one counts.
 func TestFolder(t *testing.T) {
 	root, path := openRoot(t)
 	cur := filepath.Join(filepath.Dir(path), "cur")

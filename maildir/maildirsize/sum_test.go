@@ -74,7 +74,7 @@ func TestReadWrite(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	// Nobody makes us read another file, or one without end.
+	// Nobody can make us read another file, or an endless one.
 	if err := os.Symlink("/etc/passwd", path); err != nil {
 		t.Fatal(err)
 	}

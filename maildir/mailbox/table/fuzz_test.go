@@ -16,8 +16,8 @@ import (
 	"maildird/maildir/octets"
 )
 
-// use asks a table for everything, as sessions do: whatever was in its file, it
-// must not panic, and what it says must hang together.
+// use asks a table for everything, as sessions do: whatever was in its file, it must not
+// panic, and the answers must be consistent.
 func (t *Table) use(tb testing.TB) {
 	t.lookUpAll(tb)
 	for n := range t.n {
@@ -43,8 +43,7 @@ func (t *Table) use(tb testing.TB) {
 	t.lookUpAll(tb)
 }
 
-// lookUpAll looks all bases up, and one that no row has, one by one and all at
-// once.
+// lookUpAll looks up all bases, and one that no row has, one by one and all at once.
 func (t *Table) lookUpAll(tb testing.TB) {
 	bases := []string{"nothing"}
 	for n := range t.n {
@@ -59,7 +58,7 @@ func (t *Table) lookUpAll(tb testing.TB) {
 	}
 }
 
-// FuzzSnapshot reads files with what anyone may have written behind the front.
+// FuzzSnapshot reads files with arbitrary contents after the front.
 func FuzzSnapshot(f *testing.F) {
 	tab := New()
 	for i := range uint32(300) {
@@ -113,8 +112,8 @@ func FuzzSnapshot(f *testing.F) {
 	})
 }
 
-// FuzzPage decodes a page with whatever counts it is said to have. What is taken is
-// the same when it is written and read again.
+// FuzzPage decodes a page with arbitrary counts. Whatever is accepted is the same after it
+// was written and read again.
 func FuzzPage(f *testing.F) {
 	p := &page{first: 5}
 	p.add(5, "one")

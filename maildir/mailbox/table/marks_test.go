@@ -12,15 +12,15 @@ import (
 	"maildird/maildir/octets"
 )
 
-// file is where a file is and how it is called.
+// file is a file's place and name.
 type file struct {
 	where Place
 	name  string
 	inode uint32
 }
 
-// compareMarks compares a table's marks with the files that a model has of its
-// rows, where nothing but the marks may have to be read.
+// compareMarks compares a table's marks with the files that a model has of its rows,
+// without reading anything but the marks.
 func compareMarks(t *testing.T, tab *Table, rows []file, states []State) {
 	t.Helper()
 	m := tab.Marks()
@@ -69,8 +69,8 @@ func reopened(t *testing.T, tab *Table) *Table {
 	return tab
 }
 
-// TestMarks changes a table at random, which is written and read again now and
-// then, so that some of its rows are in the file and some were added or changed.
+// TestMarks changes a table at random; the table is written and read again now and then, so
+// that some of its rows are in the file and some were added or changed.
 func TestMarks(t *testing.T) {
 	infos := []string{"", ":2,", ":2,S", ":2,FS", ":2,T", ":2,Sa", ":2,SF", ":1,x", ":2,S,u=1"}
 	for seed := range uint64(6) {
@@ -118,7 +118,7 @@ func TestMarks(t *testing.T) {
 	}
 }
 
-// TestMarksDamaged: of marks that are not as they were written none is used.
+// TestMarksDamaged: if marks are not as they were written, none is used.
 func TestMarksDamaged(t *testing.T) {
 	tab := New()
 	for i := range uint32(1000) {
@@ -139,15 +139,15 @@ func TestMarksDamaged(t *testing.T) {
 	}
 }
 
-// TestMarksKeyed: what collides in one table does not in another one.
+// TestMarksKeyed: names that collide in one table do not collide in another one.
 func TestMarksKeyed(t *testing.T) {
 	if a, b := New().index.key.mark(InCur, 7, []byte("name")), New().index.key.mark(InCur, 7, []byte("name")); a == b {
 		t.Errorf("a name has the mark %x in two tables", a)
 	}
 }
 
-// BenchmarkListed compares the names of a listing with the table: by their marks,
-// the table's rows in memory or in a snapshot, and by their bases.
+// BenchmarkListed compares the names of a listing with the table: by their marks, with the
+// table's rows in memory or in a snapshot, and by their bases.
 func BenchmarkListed(b *testing.B) {
 	for _, n := range []int{1000, 10_000, 100_000} {
 		tab := New()

@@ -9,8 +9,8 @@ import (
 	"maildird/maildir/filename"
 )
 
-// TestTableAgainstModel adds, reveals and expunges rows at random and compares
-// numbering and look-up with a plain list.
+// TestTableAgainstModel adds, reveals and expunges rows at random and compares numbering
+// and look-up with a plain list.
 func TestTableAgainstModel(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	tab := New()
@@ -69,8 +69,8 @@ func TestTableAgainstModel(t *testing.T) {
 	tab.lookUpAll(t)
 }
 
-// TestFilledTable compares a table that is filled at once with one that gets the
-// same files one by one, also in what comes after.
+// TestFilledTable compares a table that is filled at once with one that gets the same files
+// one by one, including later changes.
 func TestFilledTable(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	infos := []string{"", ":2,", ":2,S", ":2,FS", ":2,T", ":2,SF", ":2,Sa", ":1,x"}
@@ -164,7 +164,7 @@ func BenchmarkLookup(b *testing.B) {
 		n, _, _ := tab.Add(uint32(i+1), names[i])
 		tab.SetState(n, Present)
 	}
-	// In the order of a directory, which is none.
+	// In random order, like that of a directory.
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(names), func(i, k int) { names[i], names[k] = names[k], names[i] })
 	b.Run("one", func(b *testing.B) {
 		for b.Loop() {
