@@ -29,14 +29,14 @@ var (
 	flagSteps = flag.Int("steps", 0, "of TestLives, instead of the usual number")
 )
 
-// TestLives lets two processes with their clients, programs that know of no server,
-// and in every second run a real Dovecot, work on one Maildir and its folders, one step
-// after the other, and what may happen to it does: folders are renamed, copied and
-// removed under the servers, snapshots come back, lists, histories, keywords and caches
-// are lost or old ones, processes end and begin again, clocks go back. Clients come and
-// go, ask for what they missed only, and then have exactly the files (check in
-// lives_client_test.go). A UID stands for one message for ever, UIDVALIDITY changes for
-// a reason only, UIDNEXT and HIGHESTMODSEQ never go back, and what nobody removed stays.
+// TestLives lets two processes with their clients, programs that know of no server, and in
+// every second run a real Dovecot, work on one Maildir and its folders, one step at a time,
+// and anything that may happen to it does: folders are renamed, copied and removed under
+// the servers, snapshots are restored, lists, histories, keywords and caches are lost or
+// replaced by old ones, processes end and start again, clocks are set back. Clients come
+// and go, ask only for what they missed, and then know exactly the files (check in
+// lives_client_test.go). A UID stands for one message forever, UIDVALIDITY changes only for
+// a reason, UIDNEXT and HIGHESTMODSEQ never decrease, and what nobody removed is kept.
 //
 //	go test ./maildir -run TestLives -args -seed 17 -steps 5000
 func TestLives(t *testing.T) {

@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// TestOwner makes Maildirs for a system user, who may have put links in the
-// way.
+// TestOwner creates Maildirs for a system user, who may have put links in the way.
 func TestOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root acts for system users")

@@ -17,8 +17,8 @@ import (
 	"maildird/maildir/folder"
 )
 
-// TestFirstDeliveries: they come all at once, over several servers, make the
-// Maildir with its folders, and each message is there.
+// TestFirstDeliveries: they come all at once, through several servers, and create the
+// Maildir with its folders; each message is delivered.
 func TestFirstDeliveries(t *testing.T) {
 	opt := AccountOptions{
 		Root:     filepath.Join(t.TempDir(), "not", "there", "yet", "alice"),
@@ -55,8 +55,9 @@ func TestFirstDeliveries(t *testing.T) {
 	}
 }
 
-// TestFirstOfAccountGoes: who is making the Maildir waits for another program. He
-// does not any more when he goes away, and who waited for him makes it himself.
+// TestFirstOfAccountGoes: the caller that creates the Maildir waits for another program.
+// When it gives up, it stops waiting, and a caller that waited for it creates the Maildir
+// itself.
 func TestFirstOfAccountGoes(t *testing.T) {
 	store := newStore(t, 0)
 	opt := AccountOptions{Root: filepath.Join(t.TempDir(), "alice"), Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}}
@@ -118,7 +119,7 @@ func TestFirstOfAccountGoes(t *testing.T) {
 	all.Wait()
 }
 
-// TestUnknownLayout: a layout that is none is not taken for another one.
+// TestUnknownLayout: an unknown layout is not mistaken for a known one.
 func TestUnknownLayout(t *testing.T) {
 	store := newStore(t, 0)
 	root := t.TempDir()

@@ -92,7 +92,7 @@ func TestReadWrite(t *testing.T) {
 	}
 }
 
-// FuzzRead: whatever the file holds, the sum is what its lines say.
+// FuzzRead: whatever the file contains, the sum is that of its lines.
 func FuzzRead(f *testing.F) {
 	for _, text := range []string{
 		"", "10000S,20C\n300 2\n-100 -1\n", "S,C,,\n1 1\n", "5S\n1 1", "\x00\n\xff 1\n",

@@ -22,7 +22,7 @@ func (c *countingReader) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// wrapped puts a line end behind each piece of text.
+// wrapped adds a line end after each piece of text of the given length.
 func wrapped(text []byte, length int, end string) []byte {
 	var out bytes.Buffer
 	for len(text) > length {
@@ -34,8 +34,8 @@ func wrapped(text []byte, length int, end string) []byte {
 	return out.Bytes()
 }
 
-// TestBinaryPieces: a piece of a long part is the piece of the whole one, and
-// decoding begins near it.
+// TestBinaryPieces: a piece of a long part is equal to that piece of the whole, and
+// decoding starts near it.
 func TestBinaryPieces(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 9))
 	content := make([]byte, 12<<20)
@@ -104,7 +104,7 @@ func TestBinaryPieces(t *testing.T) {
 	}
 }
 
-// BenchmarkBinaryPieces takes an attachment by pieces.
+// BenchmarkBinaryPieces fetches an attachment in pieces.
 func BenchmarkBinaryPieces(b *testing.B) {
 	digits := make([]byte, base64.StdEncoding.EncodedLen(32<<20))
 	base64.StdEncoding.Encode(digits, make([]byte, 32<<20))

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// encoded is the message as EncodeBinary has it.
+// encoded returns the message as encoded by EncodeBinary.
 func encoded(t testing.TB, text string) (string, *Part) {
 	t.Helper()
 	root, err := Parse(strings.NewReader(text), int64(len(text)))
@@ -24,8 +24,8 @@ func encoded(t testing.TB, text string) (string, *Part) {
 	return out.String(), root
 }
 
-// TestEncodeBinary: what parts of encoding binary hold is the same in base64, and
-// the rest of the message is as it was.
+// TestEncodeBinary: parts of encoding binary have the same contents in base64, and the rest
+// of the message is unchanged.
 func TestEncodeBinary(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 16))
 	for _, n := range []int{0, 1, 2, 56, 57, 58, 114, chunk - 1, chunk, chunk + 1, 3*chunk + 7} {
@@ -71,7 +71,7 @@ func TestEncodeBinary(t *testing.T) {
 	}
 }
 
-// TestEncodeBinaryLeavesAlone: mail without such parts is copied.
+// TestEncodeBinaryLeavesAlone: mail without such parts is copied unchanged.
 func TestEncodeBinaryLeavesAlone(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/mail/*.eml")
 	if err != nil || len(files) == 0 {
@@ -91,8 +91,8 @@ func TestEncodeBinaryLeavesAlone(t *testing.T) {
 	}
 }
 
-// FuzzEncodeBinary holds that no part of encoding binary is left, that the parts are
-// the same as before, and that those that were decode to what they held.
+// FuzzEncodeBinary checks that no part of encoding binary is left, that the parts are the
+// same as before, and that those of encoding binary decode to what they contained.
 func FuzzEncodeBinary(f *testing.F) {
 	f.Add("Content-Transfer-Encoding: binary\r\n\r\n\x00\n\r\n")
 	f.Add("Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Transfer-Encoding: binary\n\na\n--b\nContent-Transfer-Encoding: binary\n--b--")

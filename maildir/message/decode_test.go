@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// partOf makes a message of one part with this encoding and body.
+// partOf returns a message of one part with this encoding and body.
 func partOf(t testing.TB, header, body string) ([]byte, *Part) {
 	data := []byte(header + "\n\n" + body)
 	return data, parse(t, data)
@@ -81,8 +81,8 @@ func TestDecoded(t *testing.T) {
 	}
 }
 
-// TestBase64Quanta: four digits at once are what they are one by one, however
-// the text is cut, and whatever stands between them.
+// TestBase64Quanta: decoding four digits at once gives the same as one by one, however the
+// text is split, and whatever is between the digits.
 func TestBase64Quanta(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 5))
 	const letters = "ABZabz019+/-_ABZabz019+/-_ABZabz019+/-_= \r\n!\xff"

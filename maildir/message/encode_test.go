@@ -29,8 +29,8 @@ func TestEncodedPartIsTheSame(t *testing.T) {
 	}
 }
 
-// FuzzDecodePart holds that what was decoded is encoded as something that is
-// decoded the same.
+// FuzzDecodePart checks that what was decoded is the same after it was encoded and decoded
+// again.
 func FuzzDecodePart(f *testing.F) {
 	for _, text := range []string{
 		"", "Subject: x\n\ntext\n",

@@ -7,7 +7,7 @@ import (
 	"maildird/scripts/mailgen"
 )
 
-// BenchmarkEnvelope reads the headers of generated mail, one a round.
+// BenchmarkEnvelope parses the headers of generated mail, one per iteration.
 func BenchmarkEnvelope(b *testing.B) {
 	headers := make([][]byte, 256)
 	for i := range headers {

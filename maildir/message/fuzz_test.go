@@ -15,19 +15,18 @@ import (
 	"unicode/utf8"
 )
 
-// addSamples gives a target the mails of testdata/mail to begin with.
+// addSamples adds the mails of testdata/mail to a fuzz target's seed corpus.
 func addSamples(f *testing.F) {
 	for _, data := range samples(f) {
 		f.Add(data)
 	}
 }
 
-// fuzzBytes bounds an input: what takes longer is covered by TestLimits.
+// fuzzBytes limits the length of inputs: TestLimits covers what takes longer.
 const fuzzBytes = 64 << 10
 
-// FuzzParse holds that any bytes are a message, that its parts lie inside the
-// file, inside each other and in order, and that their offsets in both forms
-// agree.
+// FuzzParse checks that any bytes are a message, that its parts are inside the file, inside
+// each other and in order, and that their offsets in both forms agree.
 func FuzzParse(f *testing.F) {
 	addSamples(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -68,8 +67,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzMultipart holds that the parts that package mime/multipart writes are found,
-// each as it was.
+// FuzzMultipart checks that the parts written by package mime/multipart are found,
+// unchanged.
 func FuzzMultipart(f *testing.F) {
 	for _, s := range []string{"", "one", "one\x00two\r\n\x00\n\r", "a\n--\x00--other--\n\x00\r", "\x00\x00\n"} {
 		f.Add([]byte(s))
@@ -110,8 +109,8 @@ func FuzzMultipart(f *testing.F) {
 	})
 }
 
-// FuzzHeader holds that both ways to find the end of the header agree, and that
-// what is selected of it and what is left out are all of it.
+// FuzzHeader checks that both ways to find the end of the header agree, and that the
+// selected fields and the other fields together are the whole header.
 func FuzzHeader(f *testing.F) {
 	addSamples(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -151,8 +150,8 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-// FuzzAddresses holds that groups end as they begin, that no address lacks a
-// mailbox or a host, and that an address that package net/mail writes is read.
+// FuzzAddresses checks that each group that starts also ends, that no address lacks a
+// mailbox or a host, and that an address written by package net/mail is parsed.
 func FuzzAddresses(f *testing.F) {
 	for _, s := range []string{
 		"A B <a@b>, c@d (E)", "G: a@b, \"c d\"@[1.2.3.4];", "<@x,@y:a@b>", "a . b @ c . d", "(((", "\"\\", "two words, <>,@,::;;",
@@ -189,9 +188,9 @@ func FuzzAddresses(f *testing.F) {
 	})
 }
 
-// FuzzDecode holds that the size of a decoded part is what is read of it, that
-// a piece is a slice of the whole, that a body does not grow but for what
-// a charset asks for, and that what the standard library encodes is decoded.
+// FuzzDecode checks that the size of a decoded part is the number of octets that can be
+// read of it, that a piece is a slice of the whole, that a body does not grow except as its
+// charset requires, and that what the standard library encodes is decoded.
 func FuzzDecode(f *testing.F) {
 	for i, s := range []string{"SGVs\nbG8=", "a=3Db=\nc = d \n=", "a\nb", "Gr\xfc\xdfe", "\x1b$BF|K\\\x1b(B"} {
 		f.Add(uint8(i), "utf-8", []byte(s), int64(1), int64(2))
@@ -236,7 +235,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// inBase64 has lines of 76 octets.
+// inBase64 encodes body with lines of 76 octets.
 func inBase64(body []byte) []byte {
 	text := base64.StdEncoding.AppendEncode(nil, body)
 	var out []byte
@@ -256,9 +255,8 @@ func inQP(body []byte) []byte {
 	return out.Bytes()
 }
 
-// FuzzWords holds that decoding encoded words changes nothing where none is,
-// does not make more of a field than there is, and gives back what package mime
-// encoded.
+// FuzzWords checks that decoding encoded words changes nothing if there are none, does not
+// enlarge a field, and returns what package mime encoded.
 func FuzzWords(f *testing.F) {
 	for _, s := range []string{
 		"=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "Grüße_ und\t=mehr als eine Zeile, was zwei Wörter werden, oder drei, da 75 Octets schnell voll sind", "=?iso-2022-jp?B?GyRCRnxLXBsoQg==?= x =?utf-8?B?4oI=?= =?utf-8?B?rA==?=", "=?x?q?a?= =?utf-8*de?q?b?=", "=?=?=?",

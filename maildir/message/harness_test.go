@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// samples are the mails of testdata/mail by their names.
+// samples returns the mails of testdata/mail by name.
 func samples(t testing.TB) map[string][]byte {
 	t.Helper()
 	files, err := filepath.Glob("../../testdata/mail/*.eml")
@@ -27,8 +27,8 @@ func samples(t testing.TB) map[string][]byte {
 	return out
 }
 
-// readDecoded reads the body of a part without its transfer encoding, or as it
-// is where that is not known.
+// readDecoded reads the body of a part without its transfer encoding, or unchanged if that
+// is unknown.
 func readDecoded(src io.ReaderAt, p *Part) ([]byte, error) {
 	r, err := decoded(src, p, place{at: p.Body})
 	if err != nil {
@@ -37,7 +37,7 @@ func readDecoded(src io.ReaderAt, p *Part) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// inCRLF is the CRLF form of data, made one octet after the other.
+// inCRLF returns the CRLF form of data, computed octet by octet.
 func inCRLF(data []byte) []byte {
 	var out []byte
 	for i, c := range data {
@@ -49,11 +49,11 @@ func inCRLF(data []byte) []byte {
 	return out
 }
 
-// withoutNUL is data as IMAP may have it in a literal.
+// withoutNUL returns data in the form that IMAP allows in a literal.
 func withoutNUL(data []byte) []byte { return bytes.ReplaceAll(data, []byte{0}, []byte{0x80}) }
 
-// lineEndText is random text of line ends, NULs and a letter, with more text
-// between them if long is set, so that it has several chunks.
+// lineEndText returns random text consisting of line ends, NULs and a letter, with more
+// text between them if long is set, so that it has several chunks.
 func lineEndText(rng *rand.Rand, n int, long bool) []byte {
 	out := make([]byte, n)
 	for i := range out {
@@ -65,7 +65,7 @@ func lineEndText(rng *rand.Rand, n int, long bool) []byte {
 	return out
 }
 
-// parts gives all parts of a message, the message itself first.
+// parts returns all parts of a message, the message itself first.
 func parts(root *Part) []*Part {
 	out := []*Part{root}
 	for _, child := range root.Children {

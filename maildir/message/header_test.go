@@ -43,7 +43,7 @@ func TestReadHeader(t *testing.T) {
 
 func inHeader(s string) string { return string(inCRLF([]byte(s))) }
 
-// TestHeaderEndsAsParsed finds the end of the header by both ways.
+// TestHeaderEndsAsParsed finds the end of the header in both ways.
 func TestHeaderEndsAsParsed(t *testing.T) {
 	for name, data := range samples(t) {
 		header, body, err := ReadHeader(nil, bytes.NewReader(data), int64(len(data)), 1<<20)
@@ -94,7 +94,7 @@ func TestFields(t *testing.T) {
 	}
 }
 
-// addressText shows an address list as IMAP tells it.
+// addressText formats an address list as in IMAP.
 func addressText(list []Address) string {
 	var out []string
 	for _, a := range list {
@@ -242,7 +242,7 @@ func TestParseDate(t *testing.T) {
 	}
 }
 
-// TestEachNamed holds that EachNamed finds what eachField finds, in any header.
+// TestEachNamed checks that EachNamed finds what eachField finds, in any header.
 func TestEachNamed(t *testing.T) {
 	names := []string{"subject", "to", "x-a"}
 	tokens := []string{"Subject", "subject", "To", "TO", "X-A", "X-Ab", ":", ": ", " ", "\t", "\r\n", "\n", "\n", "\r", "text", "\x00", ": a\n", " :b\r\n\tc\r\n"}
@@ -266,8 +266,8 @@ func TestEachNamed(t *testing.T) {
 	}
 }
 
-// TestManyFieldNames: a client may ask for thousands of fields, of a header that has
-// tens of thousands.
+// TestManyFieldNames: a client may ask for thousands of fields of a header that has tens of
+// thousands.
 func TestManyFieldNames(t *testing.T) {
 	var names []string
 	for i := range 20_000 {

@@ -34,8 +34,8 @@ func libraryMail(t *testing.T) []string {
 	return files
 }
 
-// TestLibraryMail reads the samples of a mail library as they are and in CRLF
-// form: structure, offsets, every part as a slice of the whole, decoding.
+// TestLibraryMail parses the samples of a mail library as they are and in CRLF form:
+// structure, offsets, every part as a slice of the whole, decoding.
 func TestLibraryMail(t *testing.T) {
 	for _, file := range libraryMail(t) {
 		data, err := os.ReadFile(file)
@@ -48,7 +48,7 @@ func TestLibraryMail(t *testing.T) {
 	}
 }
 
-// checkMail reads all of a mail in every way.
+// checkMail reads a mail completely, in every way.
 func checkMail(t *testing.T, name string, data []byte) {
 	t.Helper()
 	root := parse(t, data)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// described shows what the header of a part says of it.
+// described formats what the header of a part says about it.
 func described(header string) string {
 	p := &Part{Type: "text", Subtype: "plain"}
 	p.describe([]byte(header))

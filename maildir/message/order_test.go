@@ -9,7 +9,7 @@ import (
 	"maildird/scripts/mailgen"
 )
 
-// orderOf is what ParseOrder gives, by way of all that ParseEnvelope reads.
+// orderOf computes the result of ParseOrder from everything that ParseEnvelope reads.
 func orderOf(header []byte) *Order {
 	e := ParseEnvelope(header)
 	o := &Order{Date: e.Date, Subject: e.Subject, InReplyTo: e.InReplyTo, MessageID: e.MessageID}
@@ -32,8 +32,8 @@ func checkOrder(t *testing.T, header []byte) {
 	}
 }
 
-// TestParseOrder holds that an Order has what an Envelope has: of sample mail, and
-// of headers made of pieces at random.
+// TestParseOrder checks that an Order has the same contents as an Envelope: for sample
+// mail, and for headers composed at random.
 func TestParseOrder(t *testing.T) {
 	for _, text := range samples(t) {
 		checkOrder(t, inCRLF(text))

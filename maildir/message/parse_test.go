@@ -18,7 +18,7 @@ func parse(t testing.TB, data []byte) *Part {
 	return root
 }
 
-// checkParts tells what is wrong with the places of the parts of a message.
+// checkParts returns what is wrong with the positions of the parts of a message.
 func checkParts(data []byte, root *Part) error {
 	if root.Start != (Pos{}) || root.End.Phys != int64(len(data)) {
 		return fmt.Errorf("the message is from %v to %v, of %d bytes", root.Start, root.End, len(data))
@@ -56,8 +56,8 @@ func TestPartsLieInsideTheFile(t *testing.T) {
 	}
 }
 
-// TestLineEndsDoNotMatter parses each mail as it is and in CRLF form: only the
-// offsets in the file may differ.
+// TestLineEndsDoNotMatter parses each mail as it is and in CRLF form: only the offsets in
+// the file may differ.
 func TestLineEndsDoNotMatter(t *testing.T) {
 	for name, data := range samples(t) {
 		a, b := parts(parse(t, data)), parts(parse(t, inCRLF(data)))
@@ -77,7 +77,7 @@ func TestLineEndsDoNotMatter(t *testing.T) {
 	}
 }
 
-// TestChunkEnds moves a boundary line over the end of the buffer.
+// TestChunkEnds moves a boundary line across the end of the buffer.
 func TestChunkEnds(t *testing.T) {
 	const head = "Content-Type: multipart/mixed; boundary=b\r\n\r\n"
 	for pad := chunk - 45; pad < chunk+3; pad++ {
@@ -95,8 +95,8 @@ func TestChunkEnds(t *testing.T) {
 	}
 }
 
-// TestTooDeep: what is nested deeper than the limit is one part of octets,
-// which clients can fetch.
+// TestTooDeep: whatever is nested deeper than the limit is one part of octets, which
+// clients can fetch.
 func TestTooDeep(t *testing.T) {
 	for name, level := range map[string]string{
 		"multipart": "Content-Type: multipart/mixed; boundary=b%03d\n\n--b%03[1]d\n",
@@ -164,7 +164,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// checkOffsets is checkParts without what takes long for many parts.
+// checkOffsets is checkParts without the checks that take long for many parts.
 func checkOffsets(data []byte, root *Part) error {
 	for _, p := range parts(root) {
 		if p.Start.Phys < 0 || p.Start.Phys > p.Body.Phys || p.Body.Phys > p.End.Phys || p.End.Phys > int64(len(data)) {
@@ -182,8 +182,8 @@ func depth(p *Part) int {
 	return d + 1
 }
 
-// endless is a message with an attachment of any size that needs no memory. It
-// counts what is read of it.
+// endless is a message with an attachment of any size that needs no memory. It counts what
+// is read of it.
 type endless struct {
 	head, tail string
 	size       int64
@@ -213,8 +213,8 @@ func (e *endless) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// TestBigMessage parses 50 MB: each byte is read once, and memory does not grow
-// with them. A part is then read by its offsets alone.
+// TestBigMessage parses 50 MB: each byte is read once, and memory use does not grow with
+// the size. A part is then read using only its offsets.
 func TestBigMessage(t *testing.T) {
 	src := &endless{
 		head: "Content-Type: multipart/mixed; boundary=b\n\n--b\n\ntext\n--b\nContent-Type: application/pdf\nContent-Transfer-Encoding: base64\n\n",

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// holed is a text that says where its runs of NULs are.
+// holed is a text that reports where its runs of NULs are.
 type holed struct {
 	*bytes.Reader
 	ends []int64 // by offset
@@ -28,7 +28,7 @@ func newHoled(text []byte) *holed {
 
 func (h *holed) Hole(off int64) int64 { return h.ends[off] }
 
-// holedText is mail with holes in all places, short and long ones.
+// holedText returns mail with short and long holes everywhere.
 func holedText(rng *rand.Rand) []byte {
 	pieces := []string{
 		"Subject: x\n", "Content-Type: multipart/mixed; boundary=b\n", "Content-Type: multipart/mixed; boundary=\"b c\"\r\n", "\n", "\r\n", "\r", "--b", "--b\n",
@@ -51,8 +51,8 @@ func holedText(rng *rand.Rand) []byte {
 	return b.Bytes()
 }
 
-// TestHolesDoNotMatter: what is counted and found of a file with holes is what
-// is counted and found of the same octets on disk.
+// TestHolesDoNotMatter: counting and searching a file with holes has the same results as
+// for the same octets on disk.
 func TestHolesDoNotMatter(t *testing.T) {
 	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -134,8 +134,7 @@ func (h *huge) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// TestHugeHole: what is asked of a file with a hole of a terabyte reads next to
-// nothing.
+// TestHugeHole: queries of a file with a hole of a terabyte read next to nothing.
 func TestHugeHole(t *testing.T) {
 	for _, begin := range []string{"Subject: x\n\n", "Subject: x\n", "", "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n", "Content-Transfer-Encoding: base64\n\n"} {
 		h := &huge{begin: begin, end: "\n--b\n\nneedle\n--b--\n", size: 1 << 40}

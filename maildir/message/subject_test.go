@@ -41,7 +41,7 @@ func TestBaseSubject(t *testing.T) {
 	}
 }
 
-// slowLeaders is trimLeaders as RFC 5256 section 2.1 tells it, step by step.
+// slowLeaders is trimLeaders as described in RFC 5256 section 2.1, step by step.
 func slowLeaders(s string) (rest string, found bool) {
 	for {
 		s = strings.TrimLeft(s, " ")
@@ -73,7 +73,7 @@ func TestLeadersRandomly(t *testing.T) {
 	}
 }
 
-// TestSubjectBomb: a stranger's subject does not keep SORT busy for hours.
+// TestSubjectBomb: a subject chosen by a stranger does not keep SORT busy for hours.
 func TestSubjectBomb(t *testing.T) {
 	for _, piece := range []string{"[a] ", "[a]", "re: ", "re[a]: ", "[a] re: ", "[fwd: ", "(fwd) ", "[", "]"} {
 		base, _ := BaseSubject(strings.Repeat(piece, 1<<20/len(piece)) + "x")

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// BenchmarkVirtual brings a text with lines of usual lengths into CRLF form, as
-// it lies in a Maildir and when it has that form already.
+// BenchmarkVirtual converts a text with lines of usual lengths to CRLF form, both as it is
+// in a Maildir and if it already has that form.
 func BenchmarkVirtual(b *testing.B) {
 	line := "what stands in a line of mail, seventy octets or so, ends with this LF\n"
 	text := []byte(strings.Repeat(line+"\n"+line[20:]+line, 40))

@@ -27,8 +27,8 @@ func TestVirtualSizeIsThatOfTheCRLFForm(t *testing.T) {
 	}
 }
 
-// TestAnyPieceIsASliceOfTheWhole copies pieces, from places where earlier
-// copies ended, and compares them with the slice of the whole.
+// TestAnyPieceIsASliceOfTheWhole copies pieces, starting at places where earlier copies
+// ended, and compares them with slices of the whole.
 func TestAnyPieceIsASliceOfTheWhole(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	for round := range 300 {
@@ -59,7 +59,7 @@ func TestAnyPieceIsASliceOfTheWhole(t *testing.T) {
 		if at.Virt != int64(len(inCRLF(data[:at.Phys]))) || at.Virt > from.Virt+skip+n {
 			t.Fatalf("round %d: the copy of %d octets from %d on ended at %v", round, n, from.Virt+skip, at)
 		}
-		// What comes next can be copied from there.
+		// The next piece can be copied from there.
 		out.Reset()
 		rest := whole[min(int64(len(whole)), from.Virt+skip+n):]
 		if n, _, err := CopyVirtual(&out, src, at, end, max(0, from.Virt+skip+n-at.Virt), -1); err != nil || !bytes.Equal(out.Bytes(), rest) {
@@ -86,7 +86,7 @@ func TestReaderOfTheCRLFForm(t *testing.T) {
 	}
 }
 
-// TestFileGotShorter reads a file that has lost its end since it was opened.
+// TestFileGotShorter reads a file that was truncated after it was opened.
 func TestFileGotShorter(t *testing.T) {
 	src := bytes.NewReader([]byte("Subject: x\n\nbody\n"))
 	const was = 1 << 20

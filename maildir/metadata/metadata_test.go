@@ -51,7 +51,7 @@ func TestFile(t *testing.T) {
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
 		t.Error(err)
 	}
-	// Nobody makes us read what is not the user's.
+	// Nobody can make us read a file that is not the user's.
 	if err := os.Symlink("/etc/passwd", path); err != nil {
 		t.Fatal(err)
 	}
@@ -83,8 +83,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// FuzzParse: whatever a file holds, what was read of it is read again as it was
-// written.
+// FuzzParse: whatever a file contains, what was read of it is read back as it was written.
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{"", "# x\n/private/a b%25\n", "/a %", "/a/ x\n/b  \n", "/\xff x\n\x00\n/a \xff\n"} {
 		f.Add(text)

@@ -13,8 +13,8 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// TestCreate: both ways give a file that has no name, keeps what is written, and
-// tells of writes to who watches it.
+// TestCreate: both ways create a file that has no name, keeps what is written, and reports
+// writes to a watcher.
 func TestCreate(t *testing.T) {
 	events, err := fsnotify.NewWatcher()
 	must(t, err)
@@ -47,7 +47,7 @@ func TestCreate(t *testing.T) {
 	}
 }
 
-// TestError: where nothing can be made, the error says so and where.
+// TestError: if nothing can be created, the error says so and where.
 func TestError(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	if f, err := Create(missing); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), missing) {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestDecoder reads a form back, whole and cut off at each octet: what is not
-// there is zero, and the decoder says so.
+// TestDecoder decodes some data, complete and truncated at each octet: what is missing is
+// zero, and the decoder reports it.
 func TestDecoder(t *testing.T) {
 	le := binary.LittleEndian
 	form := []byte{7}
@@ -33,7 +33,7 @@ func TestDecoder(t *testing.T) {
 	}
 }
 
-// TestCountIsBounded: a number of things for which there is no room is none.
+// TestCountIsBounded: a number of items that would not fit is rejected.
 func TestCountIsBounded(t *testing.T) {
 	d := Decoder{Rest: append(binary.LittleEndian.AppendUint32(nil, 3), make([]byte, 11)...)}
 	if n := d.Count(4); n != 0 || !d.Bad {

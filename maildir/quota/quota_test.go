@@ -64,7 +64,7 @@ func (s *site) file() string {
 	return string(text)
 }
 
-// TestCounted: a configured limit makes the file, by what all folders hold.
+// TestCounted: a configured limit creates the file, with what all folders contain.
 func TestCounted(t *testing.T) {
 	s := newSite(t)
 	s.put("cur/1.a:2,S", "12345")
@@ -91,14 +91,14 @@ func TestCounted(t *testing.T) {
 	if got := s.file(); got != "2000S\n106 3\n" {
 		t.Errorf("maildirsize %q", got)
 	}
-	// The file's own counts where none is configured.
+	// The file's limit applies if none is configured.
 	s.q.Configure(Limit{})
 	if u, err := s.q.Usage(); err != nil || u.Limit != (Limit{Bytes: 2000}) {
 		t.Errorf("%+v, %v", u, err)
 	}
 }
 
-// TestTrust says when the sum is believed, and when all is counted anew.
+// TestTrust: when the sum is trusted, and when all folders are counted again.
 func TestTrust(t *testing.T) {
 	const old, fresh = time.Hour, time.Second
 	for name, c := range map[string]struct {
@@ -133,7 +133,7 @@ func TestTrust(t *testing.T) {
 	}
 }
 
-// TestUnreadable: mail is not refused because nobody can tell how much there is.
+// TestUnreadable: mail is not refused because the usage cannot be determined.
 func TestUnreadable(t *testing.T) {
 	s := newSite(t)
 	s.q.Configure(Limit{Bytes: 1})
@@ -155,8 +155,8 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestRoomInPlaceOfOthers: what takes no more than is removed for it has room in a
-// Maildir that is over its limit, what takes more has not.
+// TestRoomInPlaceOfOthers: what needs no more than is removed for it has room in a Maildir
+// that is over its limit; what needs more has not.
 func TestRoomInPlaceOfOthers(t *testing.T) {
 	s := newSite(t)
 	s.put("cur/1.a:2,S", strings.Repeat("x", 500))

@@ -22,8 +22,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// maildirWith makes a Maildir with these files, in this order, each at a kernel
-// time of its own. A text of digits only is a file of that size.
+// maildirWith creates a Maildir with these files, in this order, each with a different file
+// time. A text that consists of digits is a file of that size.
 func maildirWith(t *testing.T, files ...string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -74,9 +74,9 @@ func restore(t *testing.T, root string, dry bool) (Result, []string) {
 	return r, told
 }
 
-// TestMerge: a message under several names keeps the one that was given last
-// and none is renumbered; parts of a copy are set aside; different messages are
-// all kept. A dry run tells the same and changes nothing.
+// TestMerge: a message with several names keeps the one that was given last, and none is
+// renumbered; parts of a copy are set aside; different messages are all kept. A dry run
+// reports the same and changes nothing.
 func TestMerge(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -133,8 +133,8 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// TestVouch: UIDs that clients may know are not given out again, and those of
-// the list stay, unless the list is damaged.
+// TestVouch: UIDs that clients may know are not assigned again, and those in the list are
+// kept, unless the list is damaged.
 func TestVouch(t *testing.T) {
 	const guid = " G0123456789abcdef0123456789abcdef\n"
 	for _, c := range []struct {
@@ -172,7 +172,7 @@ func TestVouch(t *testing.T) {
 	}
 }
 
-// TestNotARoot: a directory with Maildirs of users in it is not taken for one.
+// TestNotARoot: a directory that contains the Maildirs of users is not mistaken for one.
 func TestNotARoot(t *testing.T) {
 	users := t.TempDir()
 	root := filepath.Join(users, "example.org", "alice")

@@ -10,7 +10,7 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// BenchmarkAdd is a watch of a folder of whose names the kernel knows many.
+// BenchmarkAdd watches a folder many of whose names the kernel has cached.
 func BenchmarkAdd(b *testing.B) {
 	for _, n := range []int{10_000, 100_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {

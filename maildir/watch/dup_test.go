@@ -8,8 +8,8 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// TestWatchedTwice: a directory that is watched already gives no second watch,
-// which would get no events, and would end with the first one.
+// TestWatchedTwice: a directory that is already watched gets no second watch, which would
+// get no events, and would end with the first one.
 func TestWatchedTwice(t *testing.T) {
 	w := New(slog.New(slog.DiscardHandler))
 	defer w.Close()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestHold: events that are held come in their order, at the end of the hold or
-// without one, and Barrier does not wait for its end.
+// TestHold: events that are held arrive in order, at the end of the hold or earlier, and
+// Barrier does not wait for its end.
 func TestHold(t *testing.T) {
 	w := start(t)
 	path := t.TempDir()
@@ -56,8 +56,8 @@ func TestHold(t *testing.T) {
 	other()
 }
 
-// TestHoldWaits: an event passes when nobody holds events, or somebody waits for
-// them, and else after a while.
+// TestHoldWaits: an event is passed on when nobody holds events, or somebody waits for
+// them, and otherwise after a while.
 func TestHoldWaits(t *testing.T) {
 	var h holding
 	h.wait()

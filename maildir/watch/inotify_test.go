@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestNobodyIsWoken: between two waits nothing that happens wakes who would read it,
-// and the next wait has what gathered.
+// TestNobodyIsWoken: between two waits, events wake nobody, and the next wait has what
+// accumulated.
 func TestNobodyIsWoken(t *testing.T) {
 	in, err := newInotify()
 	must(t, err)
@@ -57,8 +57,8 @@ func TestNobodyIsWoken(t *testing.T) {
 	}
 }
 
-// TestClosedTwice: a watcher that is closed gives no more watches, and those that
-// it gave can be closed.
+// TestClosedTwice: a closed watcher gives out no more watches, and those that it gave out
+// can be closed.
 func TestClosedTwice(t *testing.T) {
 	w := start(t) // which closes it again
 	wa, err := w.Add(open(t, t.TempDir()), func(Event) {})

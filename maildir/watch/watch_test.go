@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { leaks.Main(m) }
 
-// recorder keeps events in the order in which they came.
+// recorder stores events in the order in which they came.
 type recorder struct {
 	mu     sync.Mutex
 	events []Event
@@ -62,7 +62,7 @@ func start(t *testing.T) *Watcher {
 	return w
 }
 
-// TestEvents also shows what the barrier is for: no test here waits otherwise.
+// TestEvents also shows what the barrier is for: no test here waits in any other way.
 func TestEvents(t *testing.T) {
 	w := start(t)
 	path := t.TempDir()
@@ -88,8 +88,8 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestPause: nothing is told of a directory that is paused, then that something
-// may have been missed, and then everything again.
+// TestPause: nothing is reported for a directory that is paused, then that something may
+// have been missed, and then everything again.
 func TestPause(t *testing.T) {
 	w := start(t)
 	path := t.TempDir()
@@ -118,8 +118,7 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// TestPanic: a fault with one event makes the folder be looked at anew, and
-// events go on.
+// TestPanic: a bug triggered by one event makes the folder be scanned, and events continue.
 func TestPanic(t *testing.T) {
 	w := start(t)
 	path := t.TempDir()
@@ -141,8 +140,8 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// TestRenamedFolder: the watch follows the directory, and a new one of the old
-// name is another directory.
+// TestRenamedFolder: the watch follows the directory, and a new one with the old name is a
+// different directory.
 func TestRenamedFolder(t *testing.T) {
 	w := start(t)
 	path := t.TempDir()
@@ -184,13 +183,12 @@ func TestRemovedFolder(t *testing.T) {
 	must(t, os.Remove(path))
 	arrive(t, w)
 	wa.Close()
-	// Closing the handle is what ends the directory's inode; until then the
-	// kernel keeps the watch. Neither may upset the watcher.
+	// Closing the handle frees the directory's inode; until then the kernel keeps the watch.
+	// Neither may disturb the watcher.
 	arrive(t, w)
 }
 
-// TestOverflow: with more events than the kernel queues, everybody is told to
-// look.
+// TestOverflow: with more events than the kernel queues, all watches are told to look.
 func TestOverflow(t *testing.T) {
 	w := start(t)
 	path := t.TempDir()
@@ -218,7 +216,7 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
-// arrive waits until all events so far have come, however slow the machine is.
+// arrive waits until all events so far have arrived, however slow the machine is.
 func arrive(t *testing.T, w *Watcher) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !w.Barrier(context.Background()); {
@@ -228,8 +226,9 @@ func arrive(t *testing.T, w *Watcher) {
 	}
 }
 
-// TestBarrierGivesUp: who waits for a watcher that lags is told so, and a late
-// event is not taken for that of a later wait. Any number can wait at once.
+// TestBarrierGivesUp: a caller that waits for a watcher that lags behind is told so, and a
+// late event is not mistaken for that of a later wait. Any number of callers can wait at
+// once.
 func TestBarrierGivesUp(t *testing.T) {
 	w := start(t)
 	path := t.TempDir()
@@ -263,8 +262,8 @@ func TestBarrierGivesUp(t *testing.T) {
 	}
 }
 
-// TestBarrierSeesAll: what happened before Barrier was told of when it returns, also
-// while many other events come.
+// TestBarrierSeesAll: what happened before Barrier was called has been reported when it
+// returns, even while many other events arrive.
 func TestBarrierSeesAll(t *testing.T) {
 	w := start(t)
 	path, busy := t.TempDir(), t.TempDir()
@@ -307,8 +306,8 @@ func TestBarrierSeesAll(t *testing.T) {
 	others.Wait()
 }
 
-// TestBarrierElsewhere: the watcher makes do with another directory than that of
-// temporary files; without any it says so once, and that it knows nothing.
+// TestBarrierElsewhere: the watcher can use another directory than that for temporary
+// files; without any it logs so once, and knows nothing.
 func TestBarrierElsewhere(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	t.Setenv("TMPDIR", missing)
@@ -335,7 +334,7 @@ func TestBarrierElsewhere(t *testing.T) {
 	}
 }
 
-// TestNoWatchForMarks: that a file cannot be watched is not taken for a full disk.
+// TestNoWatchForMarks: a file that cannot be watched is not reported as a full disk.
 func TestNoWatchForMarks(t *testing.T) {
 	in, err := newInotify()
 	must(t, err)
