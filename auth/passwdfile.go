@@ -85,7 +85,7 @@ func parseLine(line string, domains []string) (*entry, error) {
 	for i, id := range []*int{&e.user.UID, &e.user.GID} {
 		if len(f) > 2+i && f[2+i] != "" {
 			n, err := strconv.ParseUint(f[2+i], 10, 32)
-			if err != nil || n >= math.MaxUint32 {
+			if err != nil || n >= math.MaxUint32 || n > math.MaxInt { // int has 32 bits on some machines
 				// No name service can be reached once the server is confined.
 				return nil, fmt.Errorf("the %[1]s is not a number: names are not looked up; write what \"id -%.1[1]s NAME\" shows (and a plain-text password cannot contain a colon)",
 					[...]string{"uid", "gid"}[i])

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
 	"testing"
 
@@ -49,11 +49,18 @@ func fullFile(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	tooLong := sort.Search(1<<63-1, func(size int) bool { return f.Truncate(int64(size)) != nil })
-	if err := f.Truncate(int64(tooLong) - 1); err != nil {
+	longest, tooLong := int64(0), int64(math.MaxInt64)
+	for longest+1 < tooLong {
+		if size := longest + (tooLong-longest)/2; f.Truncate(size) == nil {
+			longest = size
+		} else {
+			tooLong = size
+		}
+	}
+	if err := f.Truncate(longest); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.Write([]byte("xx")); !errors.Is(err, unix.EFBIG) {
-		t.Fatalf("a file of %d bytes is not full: %v", tooLong-1, err)
+		t.Fatalf("a file of %d bytes is not full: %v", longest, err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -356,11 +357,16 @@ func (d *Dir) Mkdir(name string, mode fs.FileMode) error {
 }
 
 // Chtimes sets the modification time of name, and does not change the access time. If the
-// file system cannot represent the time, it stores the nearest one.
+// file system or the system call cannot represent the time, it stores the nearest one: on
+// 32-bit machines the call knows no time after January 2038.
 func (d *Dir) Chtimes(name string, mtime time.Time) error {
 	t, err := unix.TimeToTimespec(mtime)
 	if err != nil {
-		return fmt.Errorf("set time of %s: %w", name, err)
+		bound := time.Unix(math.MaxInt32, 0)
+		if mtime.Before(bound) {
+			bound = time.Unix(math.MinInt32, 0)
+		}
+		t = unix.NsecToTimespec(bound.UnixNano())
 	}
 	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, t}
 	return d.do("set time of", name, func(fd int) error {

@@ -24,7 +24,7 @@ func nextSecond() {
 	time.Sleep(now.Truncate(time.Second).Add(time.Second).Sub(now))
 	for {
 		var ts unix.Timespec
-		if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts); err != nil || ts.Sec > now.Unix() {
+		if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts); err != nil || ts.Nano()/1e9 > now.Unix() {
 			return
 		}
 		time.Sleep(time.Millisecond)
@@ -50,7 +50,7 @@ func (b *box) ctime(base string) int64 {
 		if filename.Base(path.Base(f)) == base {
 			var st syscall.Stat_t
 			must(b.t, syscall.Stat(b.file(f), &st))
-			return st.Ctim.Sec
+			return st.Ctim.Nano() / 1e9
 		}
 	}
 	b.t.Fatalf("there is no %s", base)

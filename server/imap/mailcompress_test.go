@@ -146,7 +146,7 @@ func TestCompressedFilesOfBoth(t *testing.T) {
 					t.Fatal(err)
 				}
 				// Later names, so that they come behind Dovecot's own.
-				name := strings.Replace(filepath.Base(file), filepath.Base(file)[:10], fmt.Sprint(4_000_000_000+i), 1)
+				name := strings.Replace(filepath.Base(file), filepath.Base(file)[:10], fmt.Sprint(2_000_000_000+i), 1)
 				if err := os.WriteFile(filepath.Join(root, "cur", name), data, 0o666); err != nil {
 					t.Fatal(err)
 				}
