@@ -12,10 +12,12 @@ import (
 )
 
 // straceCalls are the system calls by which a program can change a file system,
-// and those that the meaning of their descriptors depends on.
-const straceCalls = "open,openat,creat,close,dup,dup2,dup3,fcntl,write,pwrite64,writev,pwritev,pwritev2,ftruncate,truncate,fallocate," +
-	"fsync,fdatasync,sync,syncfs,sync_file_range,msync,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir," +
-	"mkdir,mkdirat,mknod,mknodat,utimensat,copy_file_range,sendfile,splice,sendto,sendmsg"
+// and those that the meaning of their descriptors depends on. "?" stands before
+// those that not every architecture has.
+const straceCalls = "?open,openat,?creat,close,dup,?dup2,dup3,fcntl,?fcntl64,write,pwrite64,writev,pwritev,pwritev2," +
+	"ftruncate,?ftruncate64,truncate,?truncate64,fallocate,fsync,fdatasync,sync,syncfs,?sync_file_range,msync," +
+	"?rename,?renameat,renameat2,?link,linkat,?symlink,symlinkat,?unlink,unlinkat,?rmdir," +
+	"?mkdir,mkdirat,?mknod,mknodat,utimensat,copy_file_range,sendfile,splice,sendto,sendmsg"
 
 // call is one system call of a trace. It comes up twice: when it begins and
 // when it has ended, for what happens in between may be seen by others at any
@@ -105,6 +107,10 @@ func parseCall(text string) (call, error) {
 	name, rest, ok := strings.Cut(text, "(")
 	if !ok {
 		return call{}, errors.New("no call")
+	}
+	switch name { // the names on 32-bit machines
+	case "fcntl64", "ftruncate64", "truncate64":
+		name = strings.TrimSuffix(name, "64")
 	}
 	c := call{name: name, begun: true}
 	depth, quoted, start := 0, false, 0
