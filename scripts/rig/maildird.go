@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,7 +22,7 @@ import (
 func Build(dir string, race bool) (string, error) {
 	binary := filepath.Join(dir, "maildird")
 	args := []string{"build", "-o", binary}
-	if race {
+	if race && strconv.IntSize == 64 { // there is no race detector for 32-bit machines
 		args = append(args, "-race")
 	}
 	out, err := exec.Command("go", append(args, "maildird/cmd/maildird")...).CombinedOutput()
