@@ -3,12 +3,7 @@ package message
 import (
 	"errors"
 	"io"
-	"mime"
 	"strings"
-
-	"golang.org/x/text/encoding/htmlindex"
-	"golang.org/x/text/encoding/ianaindex"
-	"golang.org/x/text/transform"
 )
 
 // ErrEncoding means that a part's Content-Transfer-Encoding is unknown.
@@ -24,7 +19,7 @@ func decoded(src io.ReaderAt, p *Part, from place) (decoder, error) {
 		return r, nil
 	case "base64":
 		r.asIs, r.squeeze = true, true // what is not base64 does not count
-		return &base64Reader{in: r, bits: from.bits, n: from.n}, nil
+		return &base64Reader{in: r, quanta: quanta{bits: from.bits, n: from.n}}, nil
 	case "quoted-printable":
 		return &qpReader{in: r}, nil
 	}
@@ -81,12 +76,8 @@ func (t *TextReader) Text(src io.ReaderAt, p *Part, crlf bool) io.Reader {
 		t.qp.reset(&t.in)
 		r = &t.qp
 	}
-	if charset, ok := p.param("charset"); ok {
-		if c, err := charsetReader(charset, r); err == nil {
-			return c
-		}
-	}
-	return r
+	charset, _ := p.param("charset")
+	return charsetReader(charset, r)
 }
 
 // decodeText is TextReader.Text for a single part, with CRLF line ends.
@@ -95,66 +86,17 @@ func decodeText(src io.ReaderAt, p *Part) io.Reader {
 	return t.Text(src, p, true)
 }
 
-// charsetReader returns a reader that converts text from a charset to UTF-8. It fails for
-// an unknown charset.
-func charsetReader(charset string, r io.Reader) (io.Reader, error) {
-	switch strings.ToLower(charset) {
-	case "us-ascii", "ascii", "utf-8", "utf8":
-		return r, nil
-	}
-	e, err := htmlindex.Get(charset)
-	if err != nil {
-		if e, err = ianaindex.MIME.Encoding(charset); err == nil && e == nil {
-			err = errors.New("charset without decoder: " + charset)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	return transform.NewReader(r, e.NewDecoder()), nil
-}
-
-// DecodeHeader converts the encoded words of RFC 2047 in a value to UTF-8. Words that are
-// malformed or in an unknown charset are left as they are.
-func DecodeHeader(raw string) string {
-	if !strings.Contains(raw, "=?") {
-		return raw
-	}
-	d := mime.WordDecoder{CharsetReader: wordReader}
-	out, err := d.DecodeHeader(raw)
-	if err == nil {
-		return out
-	}
-	// One word that cannot be decoded must not prevent decoding the others.
-	words := strings.Fields(raw)
-	for i, w := range words {
-		if text, err := d.Decode(w); err == nil {
-			words[i] = text
-		}
-	}
-	return strings.Join(words, " ")
-}
-
-// wordReader is charsetReader for encoded words, which may also name a language (RFC 2231
-// section 5).
-func wordReader(charset string, r io.Reader) (io.Reader, error) {
-	charset, _, _ = strings.Cut(charset, "*")
-	return charsetReader(charset, r)
-}
-
 // base64Reader decodes base64 and skips everything that is not base64.
 type base64Reader struct {
-	in   *virtualReader
-	raw  [4096]byte
-	bits uint32
-	n    int // number of digits in bits
-	out  []byte
-	buf  [3 * 4096 / 4]byte
-	err  error
+	quanta
+	in  *virtualReader
+	raw [4096]byte
+	buf [3 * 4096 / 4]byte
+	err error
 }
 
 func (r *base64Reader) reset(in *virtualReader) {
-	r.in, r.bits, r.n, r.out, r.err = in, 0, 0, nil, nil
+	r.quanta, r.in, r.err = quanta{}, in, nil
 }
 
 func (r *base64Reader) Read(p []byte) (int, error) {
@@ -181,9 +123,16 @@ func (r *base64Reader) rest() (place, bool) {
 	return at, ok && len(r.out) == 0 && r.err == nil
 }
 
+// quanta decodes digits of base64 and skips everything else.
+type quanta struct {
+	bits uint32
+	n    int // number of digits in bits
+	out  []byte
+}
+
 // digits decodes four digits at once if they are adjacent, as they are in all but one of a
 // line's quanta.
-func (r *base64Reader) digits(text []byte) {
+func (r *quanta) digits(text []byte) {
 	for i := 0; i < len(text); i++ {
 		for r.n == 0 && i+4 <= len(text) {
 			a, b, c, d := base64Values[text[i]], base64Values[text[i+1]], base64Values[text[i+2]], base64Values[text[i+3]]
@@ -199,7 +148,7 @@ func (r *base64Reader) digits(text []byte) {
 	}
 }
 
-func (r *base64Reader) digit(c byte) {
+func (r *quanta) digit(c byte) {
 	v := base64Values[c]
 	switch {
 	case c == '=':
@@ -231,7 +180,7 @@ var base64Values = func() (v [256]byte) {
 }()
 
 // flush ends a quantum: two digits hold one octet, three hold two.
-func (r *base64Reader) flush() {
+func (r *quanta) flush() {
 	switch r.n {
 	case 2:
 		r.out = append(r.out, byte(r.bits>>4))

@@ -9,6 +9,7 @@ import (
 	"mime/quotedprintable"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 // partOf returns a message of one part with this encoding and body.
@@ -185,16 +186,61 @@ func TestDecodeHeader(t *testing.T) {
 		{"=?utf-8?q?a?= =?utf-8?q?b?=", "ab"},
 		{"=?utf-8?q?a?=\t =?utf-8?q?b?= c", "ab c"},
 		{"=?utf-8*de?q?a=C3=BC?= =?iso-8859-1*en-GB?q?=FC?=", "aüü"},
-		{"=?x-none?q?a?= =?utf-8?q?b?=", "=?x-none?q?a?= b"},
+		{"=?x-none?q?a?= =?utf-8?q?b?=", "ab"},
+		{"=?x-none?q?=E4?= =?utf-8?q?b?=", "=?x-none?q?=E4?=b"},
 		{"=?utf-8?x?a?=", "=?utf-8?x?a?="},
 		{"=?utf-8?q?unfinished", "=?utf-8?q?unfinished"},
 		{"=?ISO-2022-JP?B?GyRCRnxLXBsoQg==?=", "日本"},
 		// A character in the middle of two words, as some programs write it.
 		{"=?utf-8?B?4oI=?= =?utf-8?B?rA==?=", "€"},
 		{"=?utf-8?Q?=E2=82?= =?utf-8?Q?=AC?=", "€"},
+		{"=?shift_jis?B?k/o=?= =?Shift_JIS*ja?Q?=96?=  =?shift_jis?B?ew==?=", "日本"},
+		// Padding that is missing, too much, or in the middle of what is padding.
+		{"=?utf-8?B?eHB0bw?= x", "xpto x"},
+		{"=?gb18030?B?suLK1A===?=", "测试"},
+		{"=?iso-2022-jp?b?GyRCJUYlOSVIGyhCCg=?=", "テスト\n"},
+		{"=?utf-8?B?4o\t-s?=", "⏬"},
+		// What should have been encoded too.
+		{"=?iso-8859-1?Q?Fr\xf6sche und_H=FChner?=", "Frösche und Hühner"},
+		{"=?utf-8?q?100=_=4?=", "100= =4"},
+		{"=?us-ascii?q??= a =?utf-8?q??=", " a "},
+		{"=?utf-8?q?a?=b=?utf-8?q?c?=", "abc"},
+		{"a=?=?utf-8?q?b?==?utf-8?q?c?=?=", "a=?bc?="},
+		{"=?cp932?Q?=82=b1?=", "こ"},
+		{"=?hz-gb-2312?Q?~{<:~}.?=", "己."},
+		{"=?iso-2022-kr?Q?in_ASCII?=", "in ASCII"},
+		{"=?utf-7?Q?Fr+APY-sche?= =?unicode-1-1-utf-7?Q?_+2D3eAA-_1_+-_1?=", "Frösche 😀 1 + 1"},
 	} {
 		if got := DecodeHeader(c.in); got != c.want {
 			t.Errorf("%q: %q, want %q", c.in, got, c.want)
+		}
+	}
+}
+
+func TestUTF7(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"", ""},
+		{"plain - text", "plain - text"},
+		{"A+ImIDkQ.", "A≢Α."},
+		{"Hi Mom -+Jjo--!", "Hi Mom -☺-!"},
+		{"+ZeVnLIqe-", "日本語"},
+		{"Item 3 is +AKM-1.", "Item 3 is £1."},
+		{"1 +- 1 + 1", "1 + 1 + 1"},
+		{"+2D3eAA", "😀"},
+		{"+2D0-x", "\ufffdx"},
+		{"+2D0AQQ-", "\ufffdA"},
+		{"+2D0", "\ufffd"},
+		{"+3gA-", "\ufffd"},
+		{"Gr\xfc\xdfe", "Gr\ufffd\ufffde"},
+		{"+AGE_", "a_"},
+	} {
+		got, err := io.ReadAll(iotest.OneByteReader(charsetReader("UTF-7", strings.NewReader(c.in))))
+		if err != nil || string(got) != c.want {
+			t.Errorf("%q: %q %v, want %q", c.in, got, err, c.want)
+		}
+		long, err := io.ReadAll(charsetReader("utf-7", strings.NewReader(strings.Repeat(c.in+"-.", 5000))))
+		if piece := 2 + len(c.want); err != nil || len(long) < 5000*(piece-2) {
+			t.Errorf("%q: %d octets, %v", c.in, len(long), err)
 		}
 	}
 }

@@ -9,10 +9,11 @@
 // This is where to find things:
 //
 //   - The text as octets: virtual.go counts and converts line ends, sparse.go skips holes,
-//     binary.go and decode.go decode transfer encodings and charsets.
+//     binary.go and decode.go decode transfer encodings, charset.go and utf7.go charsets.
 //   - The header: header.go finds it and its fields, fieldset.go selects fields by name,
-//     address.go, date.go, msgid.go and subject.go parse the values of some. envelope.go
-//     and order.go collect what ENVELOPE, and SORT and THREAD, need.
+//     address.go, date.go, msgid.go and subject.go parse the values of some, and
+//     encodedword.go decodes encoded words. envelope.go and order.go collect what ENVELOPE,
+//     and SORT and THREAD, need.
 //   - The structure: parse.go finds the parts (part.go), mime.go and rfc2231.go parse the
 //     fields that describe them, and encode.go encodes parts for the cache.
 //   - preview.go extracts the beginning of the text that people read.

@@ -5,9 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/text/encoding"
-	"golang.org/x/text/encoding/htmlindex"
-	"golang.org/x/text/encoding/ianaindex"
+	"maildird/maildir/message"
 )
 
 var errCharset = errors.New("some octets have no meaning in it")
@@ -20,15 +18,12 @@ func charsetDecoder(name string) (func([]byte) ([]byte, error), bool) {
 		// Clients that name US-ASCII but send UTF-8 mean UTF-8.
 		return decodeUTF8, true
 	}
-	enc, err := htmlindex.Get(name)
-	if err != nil {
-		enc, err = ianaindex.MIME.Encoding(name)
-	}
-	if err != nil || enc == nil || enc == encoding.Replacement {
+	d := message.CharsetDecoder(name)
+	if d == nil {
 		return nil, false
 	}
 	return func(b []byte) ([]byte, error) {
-		text, err := enc.NewDecoder().Bytes(b)
+		text, err := d.Bytes(b)
 		if err != nil {
 			return nil, errCharset
 		}

@@ -1,0 +1,154 @@
+package message
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+)
+
+// DecodeHeader turns the encoded words of RFC 2047 in a value into UTF-8. What mail
+// has in them that it should not is read as far as it can be: base64 without padding
+// or with too much, blanks and octets beyond ASCII in a "Q" word, a character that
+// begins in one word and ends in the next. Words of a charset that is not known are
+// read if they are ASCII, and stay as they are otherwise.
+func DecodeHeader(raw string) string {
+	if !strings.Contains(raw, "=?") {
+		return raw
+	}
+	d := wordDecoder{raw: raw}
+	for {
+		i := strings.Index(raw[d.pos:], "=?")
+		if i < 0 {
+			break
+		}
+		if w, ok := d.word(d.pos + i); ok {
+			d.take(w)
+		} else {
+			d.plain(d.pos + i + 2)
+		}
+	}
+	d.plain(len(raw))
+	return d.out.String()
+}
+
+// wordDecoder goes through a value from one encoded word to the next. Neighbours of
+// one charset are decoded together.
+type wordDecoder struct {
+	raw   string
+	out   strings.Builder
+	pos   int  // what is before it was looked at
+	noEnd bool // there is no "?=" behind pos
+
+	charset  string // of the words that are open
+	octets   []byte // what they hold
+	from, to int    // where they stand; equal if none are open
+}
+
+// encodedWord is one word, and where it stands.
+type encodedWord struct {
+	charset, text string
+	base64        bool
+	from, to      int
+}
+
+// word reads the word that begins at from, with "=?".
+func (d *wordDecoder) word(from int) (w encodedWord, ok bool) {
+	rest := d.raw[from+2:]
+	i := strings.IndexByte(rest, '?')
+	if i <= 0 || len(rest) < i+3 || rest[i+2] != '?' || strings.ContainsAny(rest[:i], " \t=") {
+		return w, false
+	}
+	switch rest[i+1] {
+	case 'b', 'B':
+		w.base64 = true
+	case 'q', 'Q':
+	default:
+		return w, false
+	}
+	// The charset may name a language too (RFC 2231 section 5).
+	w.charset, _, _ = strings.Cut(rest[:i], "*")
+	rest = rest[i+3:]
+	end := -1
+	if !d.noEnd {
+		end = strings.Index(rest, "?=")
+	}
+	if end < 0 {
+		d.noEnd = true
+		return w, false
+	}
+	w.text = rest[:end]
+	w.from, w.to = from, len(d.raw)-len(rest)+end+2
+	return w, true
+}
+
+// take adds a word. White space between two of them is not text (RFC 2047 section
+// 6.2).
+func (d *wordDecoder) take(w encodedWord) {
+	between := d.raw[d.pos:w.from]
+	adjacent := d.from < d.to && strings.Trim(between, " \t\r\n") == ""
+	if !adjacent || !strings.EqualFold(d.charset, w.charset) {
+		d.flush()
+		if !adjacent {
+			d.out.WriteString(between)
+		}
+		d.charset, d.from = w.charset, w.from
+	}
+	if w.base64 {
+		q := quanta{out: d.octets}
+		q.digits([]byte(w.text))
+		q.flush()
+		d.octets = q.out
+	} else {
+		d.octets = appendQ(d.octets, w.text)
+	}
+	d.pos, d.to = w.to, w.to
+}
+
+// plain adds text up to a place, as it stands.
+func (d *wordDecoder) plain(to int) {
+	d.flush()
+	d.out.WriteString(d.raw[d.pos:to])
+	d.pos = to
+}
+
+// flush writes the words that are open.
+func (d *wordDecoder) flush() {
+	if d.from == d.to {
+		return
+	}
+	if text, ok := decodeOctets(d.charset, d.octets); ok {
+		d.out.Write(text)
+	} else {
+		d.out.WriteString(d.raw[d.from:d.to])
+	}
+	d.octets, d.from, d.to = d.octets[:0], 0, 0
+}
+
+// decodeOctets gives text of a charset as UTF-8; ok is false if it cannot be read.
+func decodeOctets(charset string, octets []byte) (text []byte, ok bool) {
+	if isUTF8(charset) {
+		return octets, true
+	}
+	d := CharsetDecoder(charset)
+	if d == nil {
+		return octets, bytes.IndexFunc(octets, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
+	}
+	text, err := d.Bytes(octets)
+	return text, err == nil
+}
+
+// appendQ decodes the "Q" encoding of RFC 2047 section 4.2.
+func appendQ(dst []byte, text string) []byte {
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '_':
+			dst = append(dst, ' ')
+		case c == '=' && i+2 < len(text) && isHex(text[i+1]) && isHex(text[i+2]):
+			dst = append(dst, unhex(text[i+1])<<4|unhex(text[i+2]))
+			i += 2
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}

@@ -1,0 +1,102 @@
+package message
+
+import (
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"golang.org/x/text/transform"
+)
+
+// utf7 turns UTF-7 (RFC 2152) into UTF-8. What is none stands for itself, octets beyond
+// ASCII become U+FFFD.
+type utf7 struct {
+	shifted bool // after a "+"
+	empty   bool // and nothing since then
+	bits    uint32
+	n       int  // how many bits
+	high    rune // the first half of a character beyond 16 bits, 0 if there is none
+}
+
+func (u *utf7) Reset() { *u = utf7{} }
+
+// utf7Most is the most octets that one octet of UTF-7 gives: U+FFFD for a half of a
+// character, and another one.
+const utf7Most = 2 * utf8.UTFMax
+
+func (u *utf7) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
+	for ; nSrc < len(src); nSrc++ {
+		if len(dst)-nDst < utf7Most {
+			return nDst, nSrc, transform.ErrShortDst
+		}
+		dst := dst[:nDst]
+		switch c := src[nSrc]; {
+		case u.shifted && isDigit64(c):
+			dst = u.digit(dst, c)
+		case u.shifted:
+			dst = u.unshift(dst, c)
+		case c == '+':
+			u.shifted, u.empty = true, true
+		default:
+			dst = appendASCII(dst, c)
+		}
+		nDst = len(dst)
+	}
+	if atEOF && u.high != 0 {
+		if len(dst)-nDst < utf7Most {
+			return nDst, nSrc, transform.ErrShortDst
+		}
+		u.high = 0
+		nDst = len(utf8.AppendRune(dst[:nDst], utf8.RuneError))
+	}
+	return nDst, nSrc, nil
+}
+
+// isDigit64 leaves out the digits of the other alphabet that base64Values has.
+func isDigit64(c byte) bool { return base64Values[c] != noDigit && c != '-' && c != '_' }
+
+// digit takes six bits more of a text in UTF-16.
+func (u *utf7) digit(dst []byte, c byte) []byte {
+	u.empty = false
+	u.bits = u.bits<<6 | uint32(base64Values[c])
+	if u.n += 6; u.n < 16 {
+		return dst
+	}
+	u.n -= 16
+	r := rune(u.bits >> u.n & 0xffff)
+	high := u.high
+	u.high = 0
+	if high != 0 {
+		if whole := utf16.DecodeRune(high, r); whole != utf8.RuneError {
+			return utf8.AppendRune(dst, whole)
+		}
+		dst = utf8.AppendRune(dst, utf8.RuneError)
+	}
+	if r >= 0xd800 && r < 0xdc00 {
+		u.high = r
+		return dst
+	}
+	return utf8.AppendRune(dst, r)
+}
+
+// unshift goes back to ASCII. A "-" says no more than that, but after "+" at once.
+func (u *utf7) unshift(dst []byte, c byte) []byte {
+	if u.high != 0 {
+		dst = utf8.AppendRune(dst, utf8.RuneError)
+	}
+	empty := u.empty
+	u.Reset()
+	if empty {
+		dst = append(dst, '+')
+	}
+	if c == '-' {
+		return dst
+	}
+	return appendASCII(dst, c)
+}
+
+func appendASCII(dst []byte, c byte) []byte {
+	if c >= utf8.RuneSelf {
+		return utf8.AppendRune(dst, utf8.RuneError)
+	}
+	return append(dst, c)
+}
