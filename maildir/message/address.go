@@ -99,25 +99,25 @@ func firstAddress(text string) (a Address, ok bool) {
 // does not belong there.
 func (s *scanner) address() Address {
 	s.comment = ""
-	phrase, local, several := s.phrase()
+	phrase := s.phrase()
 	s.space()
 	var a Address
 	switch s.peek() {
 	case ':':
 		s.pos++
-		return Address{Kind: GroupStart, Mailbox: phrase}
+		return Address{Kind: GroupStart, Mailbox: phrase.text}
 	case '<':
 		s.pos++
 		a = s.angle()
-		a.Name = phrase
-	case '@':
+		a.Name = phrase.text
+	case '@': // possibly with a name before it, although there are no angle brackets
 		s.pos++
-		a = Address{Mailbox: local, Host: s.domain()}
+		a = Address{Name: phrase.text[:phrase.lead], Mailbox: phrase.last, Host: s.domain()}
 	default:
-		if several { // several words are a name and not a mailbox
-			a.Name = phrase
+		if phrase.several || phrase.quoted { // a name and not a mailbox
+			a.Name = phrase.text
 		} else {
-			a.Mailbox = local
+			a.Mailbox = phrase.local
 		}
 	}
 	s.space()
@@ -154,11 +154,22 @@ func (a Address) complete() Address {
 	return a
 }
 
-// phrase parses words: as a phrase they are separated by spaces, as a local part they are
-// not. several reports that they cannot be a local part because there is no dot between two
-// of them (RFC 5322 sections 3.4.1 and 4.4).
-func (s *scanner) phrase() (phrase, local string, several bool) {
-	p, l := words{in: s.text}, words{in: s.text}
+// phrase is a sequence of words, as the various things that they may turn out to be.
+type phrase struct {
+	text  string // as a name: separated by spaces
+	local string // as a local part: not separated
+	// The words cannot be a local part if there is no dot between two of them (RFC 5322
+	// sections 3.4.1 and 4.4). Then several is set, last is the words at the end that can
+	// be one, and text[:lead] is those before them.
+	several bool
+	lead    int
+	last    string
+	quoted  bool // some of the words are in quotes
+}
+
+// phrase parses words.
+func (s *scanner) phrase() (out phrase) {
+	text, local, last := words{in: s.text}, words{in: s.text}, words{in: s.text}
 	dot := true
 	for {
 		at := s.pos
@@ -170,22 +181,28 @@ func (s *scanner) phrase() (phrase, local string, several bool) {
 		case c == '"':
 			w = s.quoted()
 			from++
+			out.quoted = true
 		case c == '.':
 			s.pos++
 			w, isDot = ".", true
 		case atoms[c]:
 			w = s.run(&atoms)
 		default:
-			return p.text(), l.text(), several
+			out.text, out.local, out.last = text.text(), local.text(), last.text()
+			return out
 		}
 		space := ""
-		if !p.empty() && (!isDot && !dot || s.text[at] == ' ' || s.text[at] == '\t') {
+		if !text.empty() && (!isDot && !dot || s.text[at] == ' ' || s.text[at] == '\t') {
 			space = " "
 		}
-		several = several || !isDot && !dot
+		if !isDot && !dot {
+			out.several = true
+			out.lead, last = text.size(), words{in: s.text}
+		}
 		dot = isDot
-		p.add(space, w, from)
-		l.add("", w, from)
+		text.add(space, w, from)
+		local.add("", w, from)
+		last.add("", w, from)
 	}
 }
 
@@ -198,6 +215,13 @@ type words struct {
 }
 
 func (w *words) empty() bool { return w.from == w.to && len(w.copied) == 0 }
+
+func (w *words) size() int {
+	if w.copied != nil {
+		return len(w.copied)
+	}
+	return w.to - w.from
+}
 
 // add adds a word, which is in the text at from if it is there unchanged.
 func (w *words) add(space, word string, from int) {
@@ -249,7 +273,7 @@ func (s *scanner) angle() Address {
 		a.Route = strings.Join(strings.Fields(s.until(":>")), "")
 		s.accept(':')
 	}
-	_, a.Mailbox, _ = s.phrase()
+	a.Mailbox = s.phrase().local
 	s.space()
 	if s.accept('@') {
 		a.Host = s.domain()

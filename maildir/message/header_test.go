@@ -129,7 +129,12 @@ func TestAddresses(t *testing.T) {
 		{"A (x) B <a@b>", `"A B" a@b`},
 		{`"" A "" <a@b>`, `"A " a@b`},
 		{`"A B" <"c d"."e" . f@[x y> g`, `"A B" c d.e.f@[x y> g`},
-		{`"A \"B`, `A "B@MISSING_DOMAIN`},
+		{`"A \"B`, `"A \"B" MISSING_MAILBOX@MISSING_DOMAIN`},
+		{`"A B"`, `"A B" MISSING_MAILBOX@MISSING_DOMAIN`},
+		{`"A", <a@b>`, `"A" MISSING_MAILBOX@MISSING_DOMAIN, a@b`},
+		{"A B. C a.b@c, d@e", `"A B. C" a.b@c, d@e`},
+		{`A "\B" "C d" . e@f (g)`, `"A B" C d.e@f`},
+		{"A  B \t a . b @ c", `"A B" a.b@c`},
 		{"a@b (A B)", `"A B" a@b`},
 		{"(before) a@b", "a@b"},
 		{"a@b (one) (two)", `"two" a@b`},
@@ -159,7 +164,7 @@ func TestAddresses(t *testing.T) {
 		{"a@b c, d@e", "a@b, d@e"},
 		{"A <a@b> c, d@e", `"A" a@b, d@e`},
 		{"A <a@b", `"A" a@b`},
-		{`"A <a@b>, c@d`, "A <a@b>, c@d@MISSING_DOMAIN"},
+		{`"A <a@b>, c@d`, `"A <a@b>, c@d" MISSING_MAILBOX@MISSING_DOMAIN`},
 		{"(A <a@b>, c@d", ""},
 		{"(((((", ""},
 		{")", "MISSING_MAILBOX@MISSING_DOMAIN"},
@@ -177,7 +182,7 @@ func TestAddresses(t *testing.T) {
 func TestAddressesAreBounded(t *testing.T) {
 	for _, text := range []string{
 		strings.Repeat("a@b,", 1<<17), strings.Repeat("(", 1<<17), strings.Repeat("\"", 1<<17), strings.Repeat("<", 1<<20),
-		strings.Repeat("G:", 1<<17), strings.Repeat(":", 1<<17), strings.Repeat("a.", 1<<17), strings.Repeat("a@b ", 1<<17),
+		strings.Repeat("G:", 1<<17), strings.Repeat(":", 1<<17), strings.Repeat("a.", 1<<17), strings.Repeat("a@b ", 1<<17), strings.Repeat("a ", 1<<17) + "@b", strings.Repeat(`"\\a" `, 1<<17) + "@b",
 	} {
 		list := parseAddresses(nil, text)
 		if len(list) > maxAddresses+2 {
