@@ -70,30 +70,28 @@ func (s *scanner) params() []Param { return joinPieces(s.eachParam()) }
 func (s *scanner) eachParam() []Param {
 	var out []Param
 	for len(out) < maxParams {
-		s.space()
-		if !s.accept(';') {
-			if s.done() {
-				return out
-			}
-			s.until(";")
-			continue
+		if s.space(); s.done() {
+			return out
 		}
+		s.accept(';') // missing in some mail
 		s.space()
 		name := s.token()
 		s.space()
 		if name == "" || !s.accept('=') {
+			s.until(";")
 			continue
 		}
 		s.space()
-		out = append(out, Param{name, s.value()})
+		out = append(out, Param{name, s.value(name)})
 	}
 	return out
 }
 
 // value parses the value of a parameter: a quoted string, or a token that may be followed
 // by comments (RFC 2045 section 5.1: "charset=us-ascii (Plain text)"). It is more lenient
-// than the RFC: file names with spaces occur without quotes.
-func (s *scanner) value() string {
+// than the RFC: boundaries with "=" and file names with spaces occur without quotes. Other
+// values end at a space, because what follows is another parameter or does not belong there.
+func (s *scanner) value(name string) string {
 	if s.peek() == '"' {
 		return s.quoted()
 	}
@@ -103,7 +101,16 @@ func (s *scanner) value() string {
 		return v
 	}
 	s.pos = from
-	return strings.TrimRight(s.until(";"), " \t")
+	if isFileName(name) {
+		return strings.TrimRight(s.until(";"), " \t")
+	}
+	return s.until("; \t")
+}
+
+// isFileName reports whether a parameter is the name of a file, in any form of RFC 2231.
+func isFileName(param string) bool {
+	base, _, _ := strings.Cut(param, "*")
+	return strings.EqualFold(base, "name") || strings.EqualFold(base, "filename")
 }
 
 // list parses words separated by commas.
