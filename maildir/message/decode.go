@@ -167,7 +167,9 @@ func (r *quanta) digit(c byte) {
 // noDigit is set in the value of octets that are not base64 digits.
 const noDigit = 0x80
 
-// base64Values are the values of the digits of both alphabets (RFC 4648 sections 4 and 5).
+// base64Values are the values of the digits. The other alphabet (RFC 4648 section 5) is not
+// for mail: its "-" and "_" occur in footers that mailing lists append to the text, and
+// "must be ignored" (RFC 2045 section 6.8).
 var base64Values = func() (v [256]byte) {
 	for c := range v {
 		v[c] = noDigit
@@ -175,7 +177,6 @@ var base64Values = func() (v [256]byte) {
 	for i, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/" {
 		v[c] = byte(i)
 	}
-	v['-'], v['_'] = 62, 63
 	return v
 }()
 

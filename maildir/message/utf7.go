@@ -30,7 +30,7 @@ func (u *utf7) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error
 		}
 		dst := dst[:nDst]
 		switch c := src[nSrc]; {
-		case u.shifted && isDigit64(c):
+		case u.shifted && base64Values[c] != noDigit:
 			dst = u.digit(dst, c)
 		case u.shifted:
 			dst = u.unshift(dst, c)
@@ -50,9 +50,6 @@ func (u *utf7) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error
 	}
 	return nDst, nSrc, nil
 }
-
-// isDigit64 leaves out the digits of the other alphabet that base64Values has.
-func isDigit64(c byte) bool { return base64Values[c] != noDigit && c != '-' && c != '_' }
 
 // digit takes six bits more of a text in UTF-16.
 func (u *utf7) digit(dst []byte, c byte) []byte {
