@@ -46,6 +46,30 @@ func checkParts(data []byte, root *Part) error {
 	return nil
 }
 
+// TestExtendedParameters has the boundary and the charset in the forms of RFC 2231.
+func TestExtendedParameters(t *testing.T) {
+	for _, boundary := range []string{
+		"boundary*=us-ascii'en'a%2Bb", "boundary*=a%2bb", "boundary*0*=''a%2B; boundary*1=b", "BOUNDARY*0=a; boundary*1=+b",
+		"boundary*=other; boundary=a+b",
+	} {
+		text := "Content-Type: multipart/mixed; " + boundary + "\n\n--a+b\nContent-Type: text/plain; charset*=us-ascii''iso-8859%2d1\n\n\xfc\n--a+b--\n"
+		root := parse(t, []byte(text))
+		if len(root.Children) != 1 {
+			t.Errorf("%s: %d parts", boundary, len(root.Children))
+			continue
+		}
+		got, err := io.ReadAll(decodeText(strings.NewReader(text), root.Children[0]))
+		if err != nil || string(got) != "ü" {
+			t.Errorf("%s: %q %v", boundary, got, err)
+		}
+	}
+	for value, want := range map[string]string{"": "", "'": "'", "''": "", "a'b": "a'b", "%4": "%4", "%zz%41": "%zzA", "x'y'z'%27": "z''"} {
+		if got := extendedValue(value); got != want {
+			t.Errorf("%q: %q, want %q", value, got, want)
+		}
+	}
+}
+
 func TestPartsLieInsideTheFile(t *testing.T) {
 	for name, data := range samples(t) {
 		for _, form := range [][]byte{data, inCRLF(data)} {

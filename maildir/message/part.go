@@ -50,13 +50,19 @@ func (p *Part) Embedded() *Part {
 	return p.Children[0]
 }
 
+// param returns the value of a parameter of Content-Type, also of one in the extended
+// form of RFC 2231, for values in ASCII.
 func (p *Part) param(name string) (string, bool) {
+	value, ok := "", false
 	for _, q := range p.Params {
 		if strings.EqualFold(q.Name, name) {
 			return q.Value, true
 		}
+		if base, extended := strings.CutSuffix(q.Name, "*"); extended && !ok && strings.EqualFold(base, name) {
+			value, ok = extendedValue(q.Value), true
+		}
 	}
-	return "", false
+	return value, ok
 }
 
 // Find returns the part with an IMAP part number (RFC 9051 section 6.4.5.1). A message that

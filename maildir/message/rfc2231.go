@@ -128,3 +128,23 @@ func percentEncode(b *strings.Builder, text string) {
 		}
 	}
 }
+
+// extendedValue undoes percentEncode, and takes the charset and the language away that
+// stand before the text.
+func extendedValue(value string) string {
+	if i := strings.IndexByte(value, '\''); i >= 0 {
+		if j := strings.IndexByte(value[i+1:], '\''); j >= 0 {
+			value = value[i+1+j+1:]
+		}
+	}
+	var b strings.Builder
+	for i := 0; i < len(value); i++ {
+		if value[i] == '%' && i+2 < len(value) && isHex(value[i+1]) && isHex(value[i+2]) {
+			b.WriteByte(unhex(value[i+1])<<4 | unhex(value[i+2]))
+			i += 2
+		} else {
+			b.WriteByte(value[i])
+		}
+	}
+	return b.String()
+}

@@ -137,7 +137,7 @@ func isTextType(p *message.Part) bool { return strings.EqualFold(p.Type, "text")
 // typeParams returns the parameters of a part's type. For text without a charset it adds the
 // default one (RFC 2046 section 4.1.2), as Dovecot does.
 func typeParams(p *message.Part) []message.Param {
-	isCharset := func(q message.Param) bool { return strings.EqualFold(q.Name, "charset") }
+	isCharset := func(q message.Param) bool { return strings.EqualFold(strings.TrimSuffix(q.Name, "*"), "charset") }
 	if !isTextType(p) || slices.ContainsFunc(p.Params, isCharset) {
 		return p.Params
 	}
