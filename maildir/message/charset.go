@@ -10,8 +10,8 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// CharsetDecoder returns what turns text of a charset into UTF-8, by any of the names
-// that mail has for it; nil for a charset that is not known. It is for one goroutine.
+// CharsetDecoder returns a decoder from a charset, by any name that occurs in mail, to
+// UTF-8, and nil for an unknown charset. The decoder is for use by one goroutine.
 func CharsetDecoder(name string) *encoding.Decoder {
 	name = strings.ToLower(name)
 	if label, ok := moreCharsets[name]; ok {
@@ -21,7 +21,7 @@ func CharsetDecoder(name string) *encoding.Decoder {
 		return &encoding.Decoder{Transformer: &utf7{}}
 	}
 	e, err := htmlindex.Get(name)
-	if err != nil || e == encoding.Replacement { // which browsers do not read
+	if err != nil || e == encoding.Replacement { // one that browsers refuse
 		e, err = ianaindex.MIME.Encoding(name)
 	}
 	if err != nil || e == nil {
@@ -30,14 +30,14 @@ func CharsetDecoder(name string) *encoding.Decoder {
 	return e.NewDecoder()
 }
 
-// moreCharsets are names that neither browsers nor IANA know and mail has, and those
-// of UTF-7.
+// moreCharsets are names that occur in mail and are known neither to browsers nor to IANA,
+// and those of UTF-7.
 var moreCharsets = map[string]string{
 	"cp932": "shift_jis", "cp936": "gbk", "cp949": "euc-kr", "cp950": "big5",
 	"utf16": "utf-16", "unicode-1-1-utf-7": "utf-7", "utf7": "utf-7",
 }
 
-// isUTF8 tells whether text of a charset is UTF-8 as it stands.
+// isUTF8 reports whether text in a charset is UTF-8 already.
 func isUTF8(charset string) bool {
 	switch strings.ToLower(charset) {
 	case "us-ascii", "ascii", "utf-8", "utf8":
@@ -46,8 +46,8 @@ func isUTF8(charset string) bool {
 	return false
 }
 
-// charsetReader reads text of a charset as UTF-8. One that is not known is taken for
-// UTF-8.
+// charsetReader returns a reader that converts text from a charset to UTF-8. Text in an
+// unknown charset is left as it is.
 func charsetReader(charset string, r io.Reader) io.Reader {
 	if isUTF8(charset) {
 		return r

@@ -6,11 +6,11 @@ import (
 	"unicode/utf8"
 )
 
-// DecodeHeader turns the encoded words of RFC 2047 in a value into UTF-8. What mail
-// has in them that it should not is read as far as it can be: base64 without padding
-// or with too much, blanks and octets beyond ASCII in a "Q" word, a character that
-// begins in one word and ends in the next. Words of a charset that is not known are
-// read if they are ASCII, and stay as they are otherwise.
+// DecodeHeader converts the encoded words of RFC 2047 in a value to UTF-8. It is lenient,
+// because these errors are common in mail: base64 with too little or too much padding,
+// spaces and octets that are not ASCII in a "Q" word, and a character that begins in one
+// word and ends in the next. Words in an unknown charset are decoded if they contain only
+// ASCII, and are left as they are otherwise.
 func DecodeHeader(raw string) string {
 	if !strings.Contains(raw, "=?") {
 		return raw
@@ -31,27 +31,27 @@ func DecodeHeader(raw string) string {
 	return d.out.String()
 }
 
-// wordDecoder goes through a value from one encoded word to the next. Neighbours of
-// one charset are decoded together.
+// wordDecoder decodes a value word by word. Adjacent words in the same charset are decoded
+// together.
 type wordDecoder struct {
 	raw   string
 	out   strings.Builder
-	pos   int  // what is before it was looked at
-	noEnd bool // there is no "?=" behind pos
+	pos   int  // the end of the text that was processed
+	noEnd bool // there is no "?=" after pos
 
-	charset  string // of the words that are open
-	octets   []byte // what they hold
-	from, to int    // where they stand; equal if none are open
+	charset  string // of the words that are not written yet
+	octets   []byte // their content
+	from, to int    // where they are; equal if there are none
 }
 
-// encodedWord is one word, and where it stands.
+// encodedWord is an encoded word and its place in the value.
 type encodedWord struct {
 	charset, text string
 	base64        bool
 	from, to      int
 }
 
-// word reads the word that begins at from, with "=?".
+// word parses the word that begins with the "=?" at from.
 func (d *wordDecoder) word(from int) (w encodedWord, ok bool) {
 	rest := d.raw[from+2:]
 	i := strings.IndexByte(rest, '?')
@@ -65,7 +65,7 @@ func (d *wordDecoder) word(from int) (w encodedWord, ok bool) {
 	default:
 		return w, false
 	}
-	// The charset may name a language too (RFC 2231 section 5).
+	// A language may follow the charset (RFC 2231 section 5).
 	w.charset, _, _ = strings.Cut(rest[:i], "*")
 	rest = rest[i+3:]
 	end := -1
@@ -81,8 +81,7 @@ func (d *wordDecoder) word(from int) (w encodedWord, ok bool) {
 	return w, true
 }
 
-// take adds a word. White space between two of them is not text (RFC 2047 section
-// 6.2).
+// take adds a word. White space between two words is not text (RFC 2047 section 6.2).
 func (d *wordDecoder) take(w encodedWord) {
 	between := d.raw[d.pos:w.from]
 	adjacent := d.from < d.to && strings.Trim(between, " \t\r\n") == ""
@@ -104,14 +103,14 @@ func (d *wordDecoder) take(w encodedWord) {
 	d.pos, d.to = w.to, w.to
 }
 
-// plain adds text up to a place, as it stands.
+// plain adds the text up to an offset, as it is.
 func (d *wordDecoder) plain(to int) {
 	d.flush()
 	d.out.WriteString(d.raw[d.pos:to])
 	d.pos = to
 }
 
-// flush writes the words that are open.
+// flush decodes and writes the words that are not written yet.
 func (d *wordDecoder) flush() {
 	if d.from == d.to {
 		return
@@ -124,7 +123,7 @@ func (d *wordDecoder) flush() {
 	d.octets, d.from, d.to = d.octets[:0], 0, 0
 }
 
-// decodeOctets gives text of a charset as UTF-8; ok is false if it cannot be read.
+// decodeOctets converts text from a charset to UTF-8. If it cannot, ok is false.
 func decodeOctets(charset string, octets []byte) (text []byte, ok bool) {
 	if isUTF8(charset) {
 		return octets, true

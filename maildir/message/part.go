@@ -50,8 +50,8 @@ func (p *Part) Embedded() *Part {
 	return p.Children[0]
 }
 
-// param returns the value of a parameter of Content-Type, also of one in the extended
-// form of RFC 2231, for values in ASCII.
+// param returns the value of a parameter of Content-Type. The extended form of RFC 2231 is
+// decoded for values in ASCII.
 func (p *Part) param(name string) (string, bool) {
 	value, ok := "", false
 	for _, q := range p.Params {

@@ -129,8 +129,8 @@ func percentEncode(b *strings.Builder, text string) {
 	}
 }
 
-// extendedValue undoes percentEncode, and takes the charset and the language away that
-// stand before the text.
+// extendedValue decodes an extended value, without the charset and the language that may
+// precede the text.
 func extendedValue(value string) string {
 	if i := strings.IndexByte(value, '\''); i >= 0 {
 		if j := strings.IndexByte(value[i+1:], '\''); j >= 0 {

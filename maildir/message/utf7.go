@@ -7,20 +7,20 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// utf7 turns UTF-7 (RFC 2152) into UTF-8. What is none stands for itself, octets beyond
-// ASCII become U+FFFD.
+// utf7 converts UTF-7 (RFC 2152) to UTF-8. Whatever is not valid is kept, except that
+// octets that are not ASCII become U+FFFD.
 type utf7 struct {
 	shifted bool // after a "+"
-	empty   bool // and nothing since then
+	empty   bool // immediately after it
 	bits    uint32
-	n       int  // how many bits
-	high    rune // the first half of a character beyond 16 bits, 0 if there is none
+	n       int  // number of bits
+	high    rune // the first half of a surrogate pair, or 0
 }
 
 func (u *utf7) Reset() { *u = utf7{} }
 
-// utf7Most is the most octets that one octet of UTF-7 gives: U+FFFD for a half of a
-// character, and another one.
+// utf7Most is the maximum number of octets for one octet of UTF-7: U+FFFD for an unpaired
+// surrogate, and another character.
 const utf7Most = 2 * utf8.UTFMax
 
 func (u *utf7) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
@@ -51,7 +51,7 @@ func (u *utf7) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error
 	return nDst, nSrc, nil
 }
 
-// digit takes six bits more of a text in UTF-16.
+// digit adds six bits of text in UTF-16.
 func (u *utf7) digit(dst []byte, c byte) []byte {
 	u.empty = false
 	u.bits = u.bits<<6 | uint32(base64Values[c])
@@ -75,7 +75,8 @@ func (u *utf7) digit(dst []byte, c byte) []byte {
 	return utf8.AppendRune(dst, r)
 }
 
-// unshift goes back to ASCII. A "-" says no more than that, but after "+" at once.
+// unshift goes back to ASCII at an octet that is not a digit. "-" is only the mark of that,
+// and "+-" is "+".
 func (u *utf7) unshift(dst []byte, c byte) []byte {
 	if u.high != 0 {
 		dst = utf8.AppendRune(dst, utf8.RuneError)
