@@ -28,7 +28,7 @@ var (
 )
 
 // interleaved are the operations and actions that once had an impossible result, and the
-// calls before which that happened.
+// calls before which that happened; and some of two maildirds.
 var interleaved = []struct{ op, other, at string }{
 	{"create A/N", "rm -r A", "N/tmp"},
 	{"rename A to R", "rm -r A", "rename alice/"},
@@ -45,6 +45,13 @@ var interleaved = []struct{ op, other, at string }{
 	{"create A/N", "maildird: check --repair", "N/"},
 	{"delete A", "maildird: check --repair", "alice/A/"},
 	{"renew the access key of A", "maildird: delete A", "maildird-urlauth"},
+	{"rename A to R", "maildird: create A/N", "alice/"},
+	{"rename D to X/Y", "maildird: create X/Y/Z", "alice/"},
+	{"delete A", "maildird: rename A to R", "alice/"},
+	{"subscribe X true", "maildird: subscribe D false", "alice/"},
+	{"annotate A /private/comment", "maildird: rename A to R", "alice/"},
+	{"deliver with a quota", "maildird: deliver with a quota", "alice/"},
+	{"deliver the first message", "maildird: deliver the first message", "alice"},
 }
 
 // mostCalls is how many of the calls are tested.
