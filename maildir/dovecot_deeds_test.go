@@ -246,14 +246,18 @@ func (w *dovecotWorld) ask(d *doveimap.Session, command string) (untagged []stri
 	if strings.HasPrefix(status, "BAD") || !w.moved && (strings.Contains(status, "SERVERBUG") || strings.Contains(status, "INUSE")) {
 		w.fault("Dovecot answers %s to %s", status, command)
 	}
-	w.codes(append(untagged, status))
+	w.codes(d, append(untagged, status))
 	return untagged, strings.HasPrefix(status, "OK")
 }
 
 var copyUID = regexp.MustCompile(`\[COPYUID (\d+) (\S+) (\S+)\]`)
 
-// codes records what COPYUID says of one message.
-func (w *dovecotWorld) codes(lines []string) {
+// codes records what COPYUID says of the one message that a session copies.
+func (w *dovecotWorld) codes(d *doveSession, lines []string) {
+	text := "too" // of B
+	if d == w.at {
+		text = "two"
+	}
 	for _, line := range lines {
 		m := copyUID.FindStringSubmatch(line)
 		if m == nil {
@@ -265,17 +269,7 @@ func (w *dovecotWorld) codes(lines []string) {
 			check(err)
 		}
 		w.said = append(w.said, line)
-		text := ""
-		w.mu.Lock()
-		for f, t := range w.facts { // of A or of B, and to the other
-			if f.validity != n[0] && f.uid == n[1] && slices.Contains([]string{"two", "too"}, t) {
-				text = t
-			}
-		}
-		w.mu.Unlock()
-		if text != "" {
-			w.tell(n[0], n[2], text)
-		}
+		w.tell(n[0], n[2], text)
 	}
 }
 
@@ -419,7 +413,7 @@ var dovecotDeeds = []dovecotDeed{
 	delivers("A"), delivers("INBOX"), delivers("New"),
 	on("NOOP", atA, "NOOP"), on("SELECT", atA, "SELECT A"), on("SELECT INBOX", atB, "SELECT INBOX"), on("NOOP in B", atB, "NOOP"),
 	on("STATUS", atB, "STATUS A (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)"), on("SUBSCRIBE B", atA, "SUBSCRIBE B"),
-	{name: "CREATE N", makes: true, do: func(w *dovecotWorld) { w.ask(w.at, "CREATE N") }}, on("CREATE A/N", atB, "CREATE A/N"),
+	{name: "CREATE N", makes: true, do: func(w *dovecotWorld) { w.ask(w.at, "CREATE N") }}, {name: "CREATE A/N", makes: true, do: func(w *dovecotWorld) { w.ask(w.atB, "CREATE A/N") }},
 	deletesTheir("A", atB), deletesTheir("B", atA), deletesTheir("A/K", atB),
 	renamesTheir("RENAME A R", "A", "R", atB), renamesTheir("RENAME A R selected", "A", "R", atA), renamesTheir("RENAME B R", "B", "R", atA),
 	renamesTheir("RENAME B A/E", "B", "A/E", atA), renamesTheir("RENAME A/K K", "A/K", "K", atA),

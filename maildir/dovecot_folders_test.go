@@ -97,22 +97,34 @@ func (w *dovecotWorld) purge(texts ...string) {
 	}
 }
 
+// follow gives the name that a mailbox has if one above it was renamed.
+func (w *dovecotWorld) follow(name string) string {
+	for from, to := range w.renamed {
+		if below, ok := strings.CutPrefix(name, from+"/"); ok {
+			return to + "/" + below
+		}
+	}
+	return name
+}
+
 // folders holds the tree against what was said of it.
 func (w *dovecotWorld) folders(told map[string][]string) {
 	names := w.mailboxes()
 	there := func(name string) bool { return slices.Contains(names, name) }
+	// Where the directory of A stays, or is made anew for a folder below it, Dovecot's
+	// session that has A selected makes a mailbox of it again.
+	again := func(name string) bool { return name == "A" && w.how.layout == folder.LayoutFS && there("A") }
 	for name := range w.ended {
-		again := w.how.layout == folder.LayoutFS && name == "A" // by Dovecot's session that has it selected, as its directory stays
-		if there(name) && !again {
+		if there(name) && !again(name) {
 			w.fault("%s was deleted and is there: %v", name, names)
 		}
 	}
 	for from, to := range w.renamed {
-		if there(from) || !there(to) {
-			w.fault("%s was renamed to %s: %v", from, to, names)
+		if w.ended[from] { // those below it were renamed
+			continue
 		}
-		if w.ended[from] {
-			w.fault("%s was both deleted and renamed", from)
+		if there(from) && !again(from) || !there(to) && !there(w.follow(to)) {
+			w.fault("%s was renamed to %s: %v", from, to, names)
 		}
 	}
 	all := shown(told)

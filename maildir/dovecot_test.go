@@ -333,7 +333,7 @@ func (w *dovecotWorld) justified(err error, deed dovecotDeed) bool {
 	switch {
 	case errors.Is(err, folder.ErrExists):
 		return deed.makes
-	case errors.Is(err, mailbox.ErrReplaced), errors.Is(err, folder.ErrNotFound):
+	case errors.Is(err, mailbox.ErrReplaced), errors.Is(err, folder.ErrNotFound), errors.Is(err, folder.ErrHasChildren):
 		return deed.folders
 	case errors.Is(err, mailbox.ErrGone):
 		return deed.removes
