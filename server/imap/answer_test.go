@@ -10,11 +10,12 @@ import (
 	"time"
 )
 
-// closedByServer stands for an answer that did not come.
+// closedByServer stands for the answer to a command during which the server
+// closed the connection.
 const closedByServer = "connection closed"
 
-// fetched sends a FETCH of one item of one message and gives the item's value
-// in the form of canonicalValue; what the server says if it does not serve it.
+// fetched sends a FETCH of one item of one message and returns the item's value in the form of
+// canonicalValue, or the server's response if it refuses.
 func (c *testClient) fetched(seq int, item string) string {
 	c.t.Helper()
 	c.tags++
@@ -41,7 +42,7 @@ func (c *testClient) fetched(seq int, item string) string {
 	}
 }
 
-// responseKind leaves the text out of a status response: that is a server's own.
+// responseKind removes the text of a status response, which differs between servers.
 func responseKind(s string) string {
 	kind, rest, _ := strings.Cut(s, " ")
 	if strings.HasPrefix(rest, "[") {
@@ -51,7 +52,7 @@ func responseKind(s string) string {
 	return kind
 }
 
-// response takes one response with the literals in it.
+// response reads a response, including its literals.
 func (c *testClient) response() (out []byte, err error) {
 	for {
 		_ = c.conn.SetReadDeadline(time.Now().Add(60 * time.Second))
@@ -73,7 +74,7 @@ func (c *testClient) response() (out []byte, err error) {
 	}
 }
 
-// announced tells whether a line ends in {n}.
+// announced reports whether a line ends in {n}.
 func announced(line []byte) (int, bool) {
 	text, ok := bytes.CutSuffix(line, []byte("}\r\n"))
 	open := bytes.LastIndexByte(text, '{')
@@ -84,7 +85,7 @@ func announced(line []byte) (int, bool) {
 	return n, err == nil
 }
 
-// itemValue takes "NAME value)" apart.
+// itemValue parses "NAME value)".
 func itemValue(b []byte) string {
 	depth := 0
 	for i, c := range b {
@@ -103,9 +104,9 @@ func itemValue(b []byte) string {
 	return fmt.Sprintf("no item: %q", b)
 }
 
-// canonicalValue gives a value in one form, whichever of the forms that mean
-// the same a server chose: strings quoted as in Go, or, if they have several
-// lines, a line each. A literal8 has a "~" before it.
+// canonicalValue returns a value in a form that does not depend on which of several equivalent
+// forms the server chose: strings are quoted as in Go, with one line each for a string of
+// several lines. A literal8 begins with "~".
 func canonicalValue(b []byte) (text string, rest []byte) {
 	if len(b) == 0 {
 		return "nothing", nil
@@ -153,7 +154,7 @@ func canonicalValue(b []byte) (text string, rest []byte) {
 	return string(b[:i]), b[i:]
 }
 
-// quotedLines quotes a text, a line each if it has several.
+// quotedLines quotes a text, line by line if it has several lines.
 func quotedLines(s string) string {
 	lines := strings.SplitAfter(s, "\n")
 	if lines[len(lines)-1] == "" && len(lines) > 1 {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestAppendDates appends with dates that a file may not be able to have. What
-// comes back is the nearest that it can.
+// TestAppendDates appends messages with dates that a file may not be able to have. The server
+// must return the nearest date that the file can have.
 func TestAppendDates(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)
@@ -18,7 +18,7 @@ func TestAppendDates(t *testing.T) {
 	c.ok("SELECT INBOX")
 	tests := []struct {
 		date        string
-		first, last int // the years that are right
+		first, last int // the allowed years
 	}{
 		{"17-Jul-1996 02:44:25 -0700", 1996, 1996},
 		{"31-Dec-1999 23:59:60 +0000", 2000, 2000},
@@ -43,8 +43,8 @@ func TestAppendDates(t *testing.T) {
 	}
 }
 
-// TestAppendCut ends the connection in the middle of messages. Nothing of them is
-// left, not even in tmp/, and what REPLACE was to replace is still there.
+// TestAppendCut closes the connection in the middle of messages. Nothing of them may be left,
+// not even in tmp/, and the message that REPLACE was to replace must still exist.
 func TestAppendCut(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)
@@ -90,8 +90,8 @@ func TestAppendCut(t *testing.T) {
 	}
 }
 
-// TestInterruptedAppend: a client that goes in the middle of a message leaves a
-// line in the log, and no message.
+// TestInterruptedAppend: a client that disconnects in the middle of a message leaves a line in
+// the log, and no message.
 func TestInterruptedAppend(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)
@@ -113,8 +113,8 @@ func TestInterruptedAppend(t *testing.T) {
 	}
 }
 
-// TestAppendToRemoved removes a mailbox, as Dovecot does, while a message for it is
-// on its way: the answer is NO, and the session and its own mailbox go on.
+// TestAppendToRemoved removes a mailbox, as Dovecot does, while a message for it is being
+// received: the answer is NO, and the session and its selected mailbox keep working.
 func TestAppendToRemoved(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)

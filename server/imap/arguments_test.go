@@ -14,8 +14,8 @@ var testGrammar = newGrammar(extensions(&Config{}))
 
 var testLimits = syntax.Limits{Line: 1000, Literal: 100, Skip: 400, Depth: 5}
 
-// lexerOn returns a lexer of input that comes in pieces of any size, and counts
-// how often it asked for a literal.
+// lexerOn returns a lexer whose input arrives in pieces of any size, and a count of the
+// literals that it requested.
 func lexerOn(input string, pieces func(io.Reader) io.Reader) (*lexer, *int) {
 	asked := new(int)
 	lx := &lexer{Lexer: syntax.Lexer{Source: pieces(strings.NewReader(input)), Limits: testLimits, Continue: func() { *asked++ }}, grammar: testGrammar}
@@ -23,14 +23,14 @@ func lexerOn(input string, pieces func(io.Reader) io.Reader) (*lexer, *int) {
 	return lx, asked
 }
 
-// pieces are ways in which input arrives.
+// pieces are ways in which input can arrive.
 var pieces = map[string]func(io.Reader) io.Reader{
 	"whole":    func(r io.Reader) io.Reader { return r },
 	"octets":   iotest.OneByteReader,
 	"with EOF": iotest.DataErrReader,
 }
 
-// takers take the arguments of commands, and say what they took.
+// takers parse the arguments of commands, and return what they parsed.
 var takers = []func(*lexer) any{
 	func(lx *lexer) any { return lx.flagsArgument() },
 	func(lx *lexer) any {
@@ -58,8 +58,8 @@ var takers = []func(*lexer) any{
 	},
 }
 
-// FuzzArguments takes the arguments of several commands from the same input. What
-// is taken does not depend on how the input arrives.
+// FuzzArguments parses the arguments of several commands from the same input. The result must
+// not depend on how the input arrives.
 func FuzzArguments(f *testing.F) {
 	for _, seed := range []string{
 		`(\Seen $Label1)`, `\Seen \Flagged`, ` 1:4 (UNCHANGEDSINCE 5) +FLAGS.SILENT (\Deleted)`, " 2:4 Trash", " $ {8+}\r\nEntw&APw-",

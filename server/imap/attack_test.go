@@ -21,16 +21,15 @@ import (
 	"maildird/maildir/folder"
 )
 
-// How an attack sends what it sends; other numbers are for pieces of that size.
+// How an attack sends its input. Any other number is the size of the pieces.
 const (
 	atOnce   = 0
-	byLine   = 1    // the next is not taken before this is answered
-	vanishes = 1000 // and all larger: at once, and the client is gone before it is answered
+	byLine   = 1    // waits for each answer before the next line
+	vanishes = 1000 // and any larger number: all at once; the client is gone before the answer
 )
 
-// attack plays what Script.Played returned, or what became of it, with pieces as
-// above. It returns when the server has ended the connections, and checks what
-// it said and left behind.
+// attack plays the result of Script.Played, or a mutation of it, in pieces as above. It returns
+// when the server has closed the connections, and checks what the server sent and left behind.
 func (v *victim) attack(t testing.TB, played string, pieces int) {
 	a := &attack{victim: v, pieces: pieces, clients: map[string]*attacker{}}
 	root, err := os.OpenRoot(v.root("alice"))
@@ -72,7 +71,7 @@ type attack struct {
 	clients map[string]*attacker
 }
 
-// client returns a connection; those beside the first one are logged in.
+// client returns a connection. All but the first are logged in.
 func (a *attack) client(n string) *attacker {
 	if c := a.clients[n]; c != nil {
 		return c
@@ -88,7 +87,7 @@ func (a *attack) client(n string) *attacker {
 	return c
 }
 
-// deed does something beside the first connection, if it is possible.
+// deed performs an action outside the first connection, if it is possible.
 func (a *attack) deed(line string) {
 	what, rest, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
 	path, more, _ := strings.Cut(rest, " ")
@@ -113,7 +112,7 @@ func (a *attack) deed(line string) {
 	}
 }
 
-// checkFiles holds that the server alone makes no Maildir that others stumble over.
+// checkFiles checks that the server by itself leaves a Maildir that other programs can read.
 func (a *attack) checkFiles(t testing.TB) {
 	for _, dir := range []string{"tmp", "*/tmp"} {
 		if left, _ := filepath.Glob(filepath.Join(a.root("alice"), dir, "*")); len(left) > 0 {
@@ -133,7 +132,7 @@ func (a *attack) checkFiles(t testing.TB) {
 type attacker struct {
 	net.Conn
 	ended <-chan struct{} // by the server
-	read  chan error      // what was wrong with what it said
+	read  chan error      // what was wrong with the responses
 }
 
 func (c *attacker) send(text string, pieces int) {
@@ -148,16 +147,16 @@ func (c *attacker) send(text string, pieces int) {
 			n = len(text)
 		}
 		if _, err := io.WriteString(c, text[:n]); err != nil {
-			return // it had enough
+			return // the server had enough
 		}
 		text = text[n:]
 	}
 }
 
-// end says goodbye, and waits for the end of the session.
+// end logs out, and waits for the end of the session.
 func (c *attacker) end(pieces int) error {
 	if pieces < vanishes {
-		// The last line is taken when all before is done.
+		// The last line is processed when everything before it is done.
 		c.send("\r\nDONE\r\nend LOGOUT\r\n\r\n", byLine)
 	}
 	_ = c.Close()
@@ -172,8 +171,8 @@ func (c *attacker) end(pieces int) error {
 
 var responseLine = regexp.MustCompile(`^(\*|\+|[^\x00-\x20\x7f(){%*"\\+]+) .*$`)
 
-// readResponses reads what the server says up to its end, and makes sure that
-// it is made of lines and literals, and speaks of messages that are there.
+// readResponses reads the server's output to its end. It checks that it consists of lines and
+// literals, and refers to existing messages only.
 func readResponses(conn io.Reader) error {
 	r := bufio.NewReader(conn)
 	exists := 0
@@ -186,7 +185,7 @@ func readResponses(conn io.Reader) error {
 		case err != nil && whole == "" && errors.Is(err, errNoResponse):
 			return err
 		case err != nil:
-			return nil // the end, maybe in the middle of what nobody reads
+			return nil // the end, perhaps within a response that nobody reads
 		case !responseLine.MatchString(whole):
 			return fmt.Errorf("no response: %q", whole)
 		case strings.HasSuffix(whole, " OK DEFLATE active."):
@@ -200,7 +199,7 @@ func readResponses(conn io.Reader) error {
 
 var numbered = regexp.MustCompile(`^\* (\d+) (EXISTS|RECENT|EXPUNGE|FETCH)\b`)
 
-// follow returns how many messages the client knows of after a response.
+// follow returns the number of messages that the client knows after a response.
 func follow(response string, exists int) (int, error) {
 	if gone, ok := strings.CutPrefix(response, "* VANISHED "); ok && gone[0] != '(' {
 		for part := range strings.SplitSeq(gone, ",") {

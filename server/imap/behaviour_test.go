@@ -18,9 +18,9 @@ import (
 	"maildird/server/servertest"
 )
 
-// Sessions, their servers and what they open leave nothing running.
+// Sessions, their servers and everything they open must leave no goroutine behind.
 func TestMain(m *testing.M) {
-	// The dialogues have local dates, as Dovecot gives them too.
+	// The dialogues contain local dates, like those of Dovecot.
 	if err := os.Setenv("TZ", "UTC"); err != nil {
 		panic(err)
 	}
@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 	leaks.Main(m)
 }
 
-// TestPipelined sends many commands without waiting: they are answered in
-// order, and each sees what the one before did.
+// TestPipelined sends many commands without waiting. They must be answered in order, and each
+// must see the effect of the one before.
 func TestPipelined(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)
@@ -70,7 +70,7 @@ func TestPipelined(t *testing.T) {
 	}
 }
 
-// big puts a message of some size into alice's INBOX.
+// big adds a message of the given size to alice's INBOX.
 func (ts *testServer) big(t *testing.T, size int) {
 	t.Helper()
 	if err := ts.provision("alice"); err != nil {
@@ -79,16 +79,16 @@ func (ts *testServer) big(t *testing.T, size int) {
 	ts.deliver(t, "1706933101.M1P1.test:2,S", "Subject: big\n\n"+strings.Repeat(strings.Repeat("x", 70)+"\n", size/71))
 }
 
-// TestSlowReader has a client that asks for much and reads nothing: others work
-// on the same mailbox meanwhile.
+// TestSlowReader: while a client requests much data and reads nothing, others can
+// use the same mailbox.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)
-	ts.big(t, 12<<20) // more than sockets buffer
+	ts.big(t, 12<<20) // more than socket buffers hold
 	slow := ts.login()
 	slow.ok("SELECT INBOX")
 	slow.send("a FETCH 1 BODY[]\r\nb FETCH 1 BODY[]\r\nc STORE 1 +FLAGS (\\Answered)\r\n")
-	slow.line() // it has begun
+	slow.line() // the response has begun
 	for range 2 {
 		c := ts.login()
 		c.ok("SELECT INBOX")
@@ -101,8 +101,8 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// TestDisconnectInterrupts has clients that go away in the middle of long
-// commands: their sessions end soon.
+// TestDisconnectInterrupts: when clients disconnect in the middle of long commands,
+// their sessions end soon.
 func TestDisconnectInterrupts(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)
@@ -130,8 +130,8 @@ func (ts *testServer) count() int {
 	return ts.sessions.Len()
 }
 
-// TestShutdown says BYE to all who wait, lets a command that runs finish, and
-// takes no new connections.
+// TestShutdown: a shutdown sends BYE to all idle clients, lets a running command finish,
+// and accepts no connections.
 func TestShutdown(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)
@@ -160,7 +160,7 @@ func TestShutdown(t *testing.T) {
 	for _, c := range []*testClient{stranger, half, proving, quiet, idle} {
 		c.ends("shutting down")
 	}
-	// The message that was on its way is stored.
+	// The message whose transfer had begun is stored.
 	busy.send("abc\r\nd\r\n")
 	if line := busy.line(); !strings.HasPrefix(line, "a OK [APPENDUID ") {
 		t.Errorf("APPEND during shutdown: %s", line)
@@ -174,7 +174,8 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// TestShutdownInHandshake does not wait for clients that never go on with TLS.
+// TestShutdownInHandshake: a shutdown does not wait for clients that never
+// continue the TLS handshake.
 func TestShutdownInHandshake(t *testing.T) {
 	t.Parallel()
 	cert, _ := servertest.Certificate(t)
@@ -204,7 +205,7 @@ func TestShutdownInHandshake(t *testing.T) {
 	}
 }
 
-// TestLoginLogLine: a stranger does not choose how long a line of the log is.
+// TestLoginLogLine: a client cannot make a log line arbitrarily long.
 func TestLoginLogLine(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)
@@ -219,7 +220,7 @@ func TestLoginLogLine(t *testing.T) {
 	}
 }
 
-// TestRefusedLoginLine: a flood of logins that are not checked is one line.
+// TestRefusedLoginLine: a flood of unchecked logins is logged in one line.
 func TestRefusedLoginLine(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t, func(c *Config, _ *maildir.AccountOptions) { c.Auth = &servertest.Refusing{} })
@@ -234,7 +235,7 @@ func TestRefusedLoginLine(t *testing.T) {
 	}
 }
 
-// TestConnectionLimits refuses politely who comes too often.
+// TestConnectionLimits: a client with too many connections is refused politely.
 func TestConnectionLimits(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t, func(c *Config, _ *maildir.AccountOptions) {
@@ -251,14 +252,14 @@ func TestConnectionLimits(t *testing.T) {
 	two.ok("NOOP")
 }
 
-// TestTimeouts ends connections that nothing comes from.
+// TestTimeouts: silent connections are closed.
 func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t, withTimeouts(Timeouts{Login: 50 * time.Millisecond}))
 	ts.dial().ends("inactivity")
 	ts = startServer(t, withTimeouts(Timeouts{Idle: 50 * time.Millisecond, Read: 50 * time.Millisecond, StillHere: 10 * time.Millisecond}))
 	ts.login().ends("inactivity")
-	// In one piece, or the time could be over before the second command.
+	// In one write, or the time could be over before the second command.
 	c := ts.dial()
 	c.line()
 	c.send("l LOGIN alice secret\r\na IDLE\r\n")
@@ -287,7 +288,8 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// TestDeleteLeavesFiles: a mailbox that is gone is deleted, whatever of it is left.
+// TestDeleteLeavesFiles: a mailbox counts as deleted even if some of its files
+// cannot be removed.
 func TestDeleteLeavesFiles(t *testing.T) {
 	ts := startServer(t)
 	c := ts.login()

@@ -10,9 +10,9 @@ import (
 	"maildird/server/servertest"
 )
 
-// TestByeArrives: a client that is still sending when the server ends the
-// connection gets the BYE and the end of the stream. A reset, which on many
-// systems throws away what was not read yet, is no answer.
+// TestByeArrives: a client that is still sending when the server closes the connection
+// receives the BYE and the end of the stream. It must not receive a reset, which on many
+// systems discards unread data.
 func TestByeArrives(t *testing.T) {
 	cert, roots := servertest.Certificate(t)
 	ts := startServer(t, withTLS(cert))

@@ -10,8 +10,8 @@ import (
 	"maildird/maildir"
 )
 
-// TestCapabilities compares what is announced after login, if all is configured, with
-// the list in testdata, which is also there to be read.
+// TestCapabilities compares the capabilities after login, with everything configured, with the
+// list in testdata, which also serves as documentation.
 func TestCapabilities(t *testing.T) {
 	text, err := os.ReadFile("../../testdata/imap-capabilities.txt")
 	if err != nil {
@@ -42,8 +42,8 @@ func TestCapabilities(t *testing.T) {
 	}
 }
 
-// TestLongestID: as much as a client may say of itself (RFC 2971 section 3.3) is
-// taken before the login too.
+// TestLongestID: the longest allowed ID (RFC 2971 section 3.3) is accepted
+// before the login, too.
 func TestLongestID(t *testing.T) {
 	var pairs []string
 	for i := range 30 {

@@ -12,7 +12,7 @@ import (
 	"maildird/server/imap/imapurl"
 )
 
-// TestHostileURLs uses URLs that only an attacker uses. Nothing is saved.
+// TestHostileURLs uses URLs that only an attacker uses. Nothing may be stored.
 func TestHostileURLs(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)
@@ -55,8 +55,8 @@ func TestHostileURLs(t *testing.T) {
 	c.ok("APPEND INBOX CATENATE (" + strings.Repeat("TEXT {1+}\r\nx ", maxCatenated-1) + "TEXT {1+}\r\nx)")
 }
 
-// TestCatenateLoop makes messages out of themselves until they are too big:
-// what ends that is the limit of a message, and no command takes memory for one.
+// TestCatenateLoop builds messages from themselves until they are too large. The limit for
+// messages must end this, and no command may need the memory of a whole message.
 func TestCatenateLoop(t *testing.T) {
 	ts := startServer(t, func(cfg *Config, _ *maildir.AccountOptions) { cfg.AppendLimit = 8 << 20 })
 	c := ts.login()
@@ -89,8 +89,7 @@ func TestCatenateLoop(t *testing.T) {
 	}
 }
 
-// TestCatenateChanges has other programs change the mailbox in the middle of a
-// command.
+// TestCatenateChanges: other programs change the mailbox in the middle of a command.
 func TestCatenateChanges(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)
@@ -104,7 +103,7 @@ func TestCatenateChanges(t *testing.T) {
 	c := ts.login()
 	c.ok("SELECT INBOX")
 
-	// Renamed: it is found. Removed: it is not, and nothing is saved.
+	// A renamed message is found. A removed one is not, and nothing is stored.
 	c.send("a APPEND Drafts CATENATE (URL \"/INBOX/;UID=1/;SECTION=HEADER\" TEXT {3}\r\n")
 	if line := c.line(); line[0] != '+' {
 		t.Fatal(line)
@@ -134,7 +133,7 @@ func TestCatenateChanges(t *testing.T) {
 	if lines := c.ok("STATUS Drafts (MESSAGES)"); !strings.Contains(strings.Join(lines, ""), "MESSAGES 1)") {
 		t.Error(lines)
 	}
-	// A part is read of the file that is there, whatever its name says.
+	// A part is read from the actual file, regardless of the sizes in its name.
 	ts.deliver(t, "1706933104.M1P1.test,S=5000,W=6000:2,S", "Subject: wrong sizes\n\nx\n")
 	c.ok("NOOP")
 	c.ok("APPEND Drafts CATENATE (URL /INBOX/;UID=4)")
@@ -144,8 +143,8 @@ func TestCatenateChanges(t *testing.T) {
 	}
 }
 
-// TestCatenateDeep takes a part out of the depth of a message, and replaces a
-// draft by one that is made of it.
+// TestCatenateDeep takes a deeply nested part out of a message, and replaces a draft by
+// one that contains it.
 func TestCatenateDeep(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)

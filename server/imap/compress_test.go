@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// zipped is a connection as a client sees it after COMPRESS, by the standard
-// library's DEFLATE.
+// zipped is a client's view of a connection after COMPRESS, with the DEFLATE of
+// the standard library.
 type zipped struct {
 	net.Conn
 	in  io.Reader
@@ -73,7 +73,7 @@ func TestCompress(t *testing.T) {
 	}
 	for c.line() != "f OK FETCH completed." {
 	}
-	// A wait that is cut short by news leaves the stream whole.
+	// If news interrupts a wait, the stream stays intact.
 	for i, name := range []string{"1706933106.M1P1.test", "1706933107.M1P1.test"} {
 		c.send("i IDLE\r\n")
 		if got := c.line(); got != "+ idling" {
@@ -90,8 +90,8 @@ func TestCompress(t *testing.T) {
 	c.ok("LOGOUT")
 }
 
-// TestCompressPartialFlush speaks as mutt does, by zlib's Z_PARTIAL_FLUSH: the
-// octets were made with zlib 1.2.13 for "a2 NOOP", "a3 IDLE", "DONE", "a4 LOGOUT".
+// TestCompressPartialFlush uses zlib's Z_PARTIAL_FLUSH, as mutt does. The bytes were made with
+// zlib 1.2.13 from "a2 NOOP", "a3 IDLE", "DONE", "a4 LOGOUT".
 func TestCompressPartialFlush(t *testing.T) {
 	ts := startServer(t)
 	c := ts.login()
@@ -117,8 +117,8 @@ func TestCompressPartialFlush(t *testing.T) {
 	}
 }
 
-// TestUnauthenticateCompressed: a client whose UNAUTHENTICATE is refused would go
-// on without compression, as RFC 8437 section 4.1 says, and not be understood.
+// TestUnauthenticateCompressed: after a refused UNAUTHENTICATE, a client would continue without
+// compression, as RFC 8437 section 4.1 says, and the server would not understand it.
 func TestUnauthenticateCompressed(t *testing.T) {
 	c := startServer(t).login()
 	if caps := c.ok("CAPABILITY"); !strings.Contains(caps[0], " UNAUTHENTICATE") {
@@ -156,7 +156,7 @@ func TestCompressRefused(t *testing.T) {
 	if got := c.line(); !strings.HasPrefix(got, "q OK") {
 		t.Error(got)
 	}
-	// What is no DEFLATE ends the connection, and only that.
+	// Invalid DEFLATE data ends this connection only.
 	c.ok("COMPRESS DEFLATE")
 	c.send("r NOOP\r\n")
 	c.in = bufio.NewReader(flate.NewReader(c.in))

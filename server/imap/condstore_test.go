@@ -11,7 +11,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 )
 
-// TestCondstoreIndependentClient runs what go-imap's client knows of CONDSTORE.
+// TestCondstoreIndependentClient uses all CONDSTORE features of go-imap's client.
 func TestCondstoreIndependentClient(t *testing.T) {
 	t.Parallel()
 	c := startServer(t).connect(t, nil)
@@ -34,7 +34,7 @@ func TestCondstoreIndependentClient(t *testing.T) {
 	if len(all) != 2 || all[1] == 0 || all[2] <= all[1] {
 		t.Errorf("MODSEQ of two messages: %v", all)
 	}
-	if box.HighestModSeq != 0 && box.HighestModSeq != all[2] { // beta 8 does not read the code
+	if box.HighestModSeq != 0 && box.HighestModSeq != all[2] { // beta 8 does not parse the code
 		t.Errorf("HIGHESTMODSEQ %d of %v", box.HighestModSeq, all)
 	}
 	stored, err := c.Store(imap.UIDSetNum(2), &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagFlagged}},
@@ -76,7 +76,7 @@ func TestNoModSeq(t *testing.T) {
 	if err := ts.provision("alice"); err != nil {
 		t.Fatal(err)
 	}
-	// A directory that is not empty cannot be replaced by a file, whoever runs this.
+	// A nonempty directory cannot be replaced by a file, even by root.
 	if err := os.MkdirAll(filepath.Join(ts.root("alice"), "maildird-history", "x"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -105,8 +105,8 @@ func TestNoModSeq(t *testing.T) {
 	has("EXPUNGE", "* 1 EXPUNGE")
 }
 
-// TestConditionalStoreIsAtomic lets clients of two servers on one Maildir change
-// a message on condition that nobody else did: one of them succeeds.
+// TestConditionalStoreIsAtomic: clients of two servers on the same Maildir change a message, on
+// the condition that nobody else did. Exactly one must succeed.
 func TestConditionalStoreIsAtomic(t *testing.T) {
 	t.Parallel()
 	servers := []*testServer{startServer(t), startServer(t)}
@@ -152,8 +152,8 @@ func TestConditionalStoreIsAtomic(t *testing.T) {
 	}
 }
 
-// TestEverySelectTellsModSeq: also a client that did not ask for mod-sequences
-// is told the highest one (RFC 7162 section 3.1.2.1), and can begin from it.
+// TestEverySelectTellsModSeq: a client that did not ask for mod-sequences is also told the
+// highest one (RFC 7162 section 3.1.2.1), and can start from it.
 func TestEverySelectTellsModSeq(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)

@@ -18,17 +18,17 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// keptResult is a client's copy of a result that it keeps up to date by what it
-// is told.
+// keptResult is a client's copy of a search result, which it keeps up to date
+// with the server's notifications.
 type keptResult struct {
 	tag    string
 	uid    bool
 	sorted bool
-	fresh  string // the command that gives the same result anew, but for RETURN
+	fresh  string // the command that returns the same result, without RETURN
 	list   []uint32
 }
 
-// contextClient keeps results up to date as RFC 5267 section 4.3 says.
+// contextClient keeps results up to date as described in RFC 5267 section 4.3.
 type contextClient struct {
 	*testClient
 	results []*keptResult
@@ -44,7 +44,7 @@ var (
 	allItem     = regexp.MustCompile(`^ ALL (\S+)`)
 )
 
-// hear takes one response into account.
+// hear processes a response.
 func (c *contextClient) hear(line string) {
 	c.t.Helper()
 	if m := existsLine.FindStringSubmatch(line); m != nil {
@@ -61,8 +61,7 @@ func (c *contextClient) hear(line string) {
 	}
 }
 
-// expunged counts sequence numbers anew. The message must have left the results
-// before.
+// expunged renumbers the messages. The expunged message must have left the results before.
 func (c *contextClient) expunged(seq uint32) {
 	c.exists--
 	for _, r := range c.results {
@@ -78,7 +77,7 @@ func (c *contextClient) expunged(seq uint32) {
 	}
 }
 
-// update applies the items of one response, in their order.
+// update applies the items of a response, in order.
 func (c *contextClient) update(r *keptResult, uid bool, rest string) {
 	c.t.Helper()
 	if uid != r.uid {
@@ -139,8 +138,8 @@ func (r *keptResult) remove(t testing.TB, at int, nums []uint32) {
 	}
 }
 
-// do sends a command that must be answered with OK and hears its responses; it
-// gives ALL of the ESEARCH that is the answer itself.
+// do sends a command that must be answered with OK, and processes its responses. It returns ALL
+// of the ESEARCH that is the answer itself.
 func (c *contextClient) do(text string) (all []uint32) {
 	c.t.Helper()
 	tag := fmt.Sprintf("t%d", c.tags+1)
@@ -155,20 +154,20 @@ func (c *contextClient) do(text string) (all []uint32) {
 	return all
 }
 
-// keep begins a result that is kept up to date. anew is what finds the same
-// later if it is another query.
+// keep requests a result that is kept up to date. anew is the query that finds the same result
+// later, if it differs.
 func (c *contextClient) keep(command, order, query, anew string) {
 	c.t.Helper()
 	r := &keptResult{tag: fmt.Sprintf("t%d", c.tags+1), uid: strings.HasPrefix(command, "UID "), sorted: order != ""}
 	text := fmt.Sprintf("%s RETURN (UPDATE ALL)%s %s", command, order, query)
 	r.fresh = fmt.Sprintf("%s RETURN (ALL)%s %s", command, order, anew)
 	c.results = append(c.results, r)
-	// Nothing is told of it before its answer.
+	// There are no notifications before the answer.
 	r.list = c.do(text)
 }
 
-// compare finds all results anew. What changes meanwhile is told, and they are
-// found once more.
+// compare repeats all queries. They are repeated once more, since the server
+// reports changes in between.
 func (c *contextClient) compare() {
 	c.t.Helper()
 	wrong := ""
@@ -197,7 +196,7 @@ func number32(t testing.TB, s string) uint32 {
 	return uint32(n)
 }
 
-// expandSet gives the numbers of a set in their order.
+// expandSet returns the numbers in a set, in order.
 func expandSet(t testing.TB, set string) (nums []uint32) {
 	t.Helper()
 	for part := range strings.SplitSeq(set, ",") {
@@ -212,8 +211,8 @@ func expandSet(t testing.TB, set string) (nums []uint32) {
 	return nums
 }
 
-// contextWorld is a mailbox that a client with results, another session and
-// other programs work on.
+// contextWorld is a mailbox that is used by a client with results, by another session
+// and by other programs.
 type contextWorld struct {
 	*contextClient
 	rng   *rand.Rand
@@ -224,7 +223,7 @@ type contextWorld struct {
 
 func (w *contextWorld) pick(list ...string) string { return list[w.rng.IntN(len(list))] }
 
-// text is a message that searches find and sort in many ways.
+// text returns a message that searches find and sort in many ways.
 func (w *contextWorld) text() string {
 	w.made++
 	return fmt.Sprintf("Subject: %s%s\nDate: %d Feb 2024 12:00:00 +0000\nFrom: %s\n\n%s\n", w.pick("", "Re: ", "[list] "),
@@ -232,7 +231,7 @@ func (w *contextWorld) text() string {
 		w.pick("boss@example.org", "Zoe <a@example.org>", "b@example.org"), strings.Repeat(w.pick("x", "needle "), w.rng.IntN(4)))
 }
 
-// files are the messages of the mailbox.
+// files returns the messages of the mailbox.
 func (w *contextWorld) files() (files []string) {
 	for _, dir := range []string{"cur", "new"} {
 		found, err := filepath.Glob(filepath.Join(w.root, dir, "*"))
@@ -244,8 +243,7 @@ func (w *contextWorld) files() (files []string) {
 	return files
 }
 
-// stranger changes the files as other programs do. Letters are keywords that
-// may have no name.
+// stranger changes files as other programs do. Some keyword letters may have no name.
 func (w *contextWorld) stranger() {
 	files := w.files()
 	var err error
@@ -271,13 +269,13 @@ func (w *contextWorld) stranger() {
 		}
 		err = os.Rename(file, filepath.Join(w.root, "cur", filename.WithFlags(filepath.Base(file), flags)))
 	}
-	// The server moves what is new when it hears of it.
+	// The server may have moved a new file in the meantime.
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		w.t.Fatal(err)
 	}
 }
 
-// nameLetters gives keyword letters names, or other ones, as Dovecot does.
+// nameLetters gives keyword letters new or other names, as Dovecot does.
 func (w *contextWorld) nameLetters() {
 	names := []string{"work", "home", "fun", "later", "never"}
 	w.rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
@@ -294,7 +292,7 @@ func (w *contextWorld) nameLetters() {
 	}
 }
 
-// set is some messages by UID.
+// set returns some messages by UID.
 func (w *contextWorld) set() string {
 	var nums []string
 	for range 1 + w.rng.IntN(3) {
@@ -308,7 +306,7 @@ func (w *contextWorld) store() string {
 		w.pick(`\Seen`, `\Flagged`, `\Deleted`, "work", "fun", `\Seen \Flagged work`))
 }
 
-// step does one thing as somebody.
+// step lets one of the actors do something.
 func (w *contextWorld) step() {
 	appends := func() string {
 		text := strings.ReplaceAll(w.text(), "\n", "\r\n")
@@ -324,7 +322,7 @@ func (w *contextWorld) step() {
 	case 4:
 		w.do("UID FETCH " + w.set() + " BODY[HEADER.FIELDS (X-NONE)]")
 	case 5:
-		w.do(w.pick("FETCH 1:* FLAGS", "SEARCH UNSEEN", "UID SEARCH DELETED")) // some hold back what is gone
+		w.do(w.pick("FETCH 1:* FLAGS", "SEARCH UNSEEN", "UID SEARCH DELETED")) // some of them delay EXPUNGE
 	case 6:
 		w.other.ok(w.store())
 	case 7:
@@ -341,7 +339,7 @@ func (w *contextWorld) step() {
 	}
 }
 
-// keepAny begins to keep some result.
+// keepAny requests a random result that is kept up to date.
 func (w *contextWorld) keepAny() {
 	command := w.pick("SEARCH", "UID SEARCH", "UID SEARCH", "SORT", "UID SORT")
 	query := w.pick("UNSEEN", "OR FLAGGED KEYWORD work", "UNKEYWORD work UNDELETED", "UID 4:*", "NOT UID *", "UID 1000:* UNSEEN",
@@ -351,7 +349,7 @@ func (w *contextWorld) keepAny() {
 		order = " (" + w.pick("SUBJECT", "REVERSE SUBJECT DATE", "SIZE REVERSE FROM", "REVERSE ARRIVAL", "DISPLAYFROM REVERSE SIZE") + ") UTF-8"
 	}
 	anew := query
-	if w.rng.IntN(4) == 0 && w.exists > 0 { // numbers stand for the messages that have them now
+	if w.rng.IntN(4) == 0 && w.exists > 0 { // sequence numbers refer to the messages that have them now
 		uids := w.do("UID SEARCH RETURN (ALL) 2:*")
 		if len(uids) > 0 {
 			set := string(syntax.AppendSet(nil, uids))
@@ -361,8 +359,8 @@ func (w *contextWorld) keepAny() {
 	w.keep(command, order, query, anew)
 }
 
-// TestContextsRandom: what a client makes of what it is told is what a new
-// search finds, whoever changes the mailbox and however.
+// TestContextsRandom: the result that a client derives from notifications always equals that of
+// a new search, regardless of who changes the mailbox and how.
 func TestContextsRandom(t *testing.T) {
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -415,7 +413,8 @@ func (w *contextWorld) idle() {
 	}
 }
 
-// TestContextBounds: a session has so many contexts, and one in any case.
+// TestContextBounds: the number of contexts of a session is limited, but one is
+// always possible.
 func TestContextBounds(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t, func(cfg *Config, _ *maildir.AccountOptions) { cfg.Limits.Contexts = 2 })
@@ -437,9 +436,8 @@ func TestContextBounds(t *testing.T) {
 	}
 }
 
-// TestContextLooksAtChanges: a change costs a look at what changed, and none at
-// the rest of the mailbox. A message that another program changes in place, which
-// no Maildir program does, shows who was looked at.
+// TestContextLooksAtChanges: after a change, the server reads only the changed messages. This
+// is visible because the test changes a message in place, which no Maildir program does.
 func TestContextLooksAtChanges(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)

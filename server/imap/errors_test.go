@@ -20,8 +20,8 @@ import (
 	"maildird/maildir/quota"
 )
 
-// TestStatusOf: every kind of error has its response code, which clients act by, and what
-// only the log may have, such as the paths of files, is kept from the client.
+// TestStatusOf: every kind of error has its response code, which clients evaluate. Details that
+// are meant for the log only, such as file paths, are not sent to the client.
 func TestStatusOf(t *testing.T) {
 	const path = "/srv/mail/alice/cur/1.secret"
 	system := func(errno syscall.Errno) error { return &fs.PathError{Op: "rename", Path: path, Err: errno} }

@@ -9,9 +9,9 @@ import (
 	"maildird/scripts/mailgen"
 )
 
-// BenchmarkFetch fetches what clients ask of all messages: of a folder that has
-// no cache yet, and of one that has. cpu-ns/op is the processor time of both
-// ends, which tells more than the clock does where others are at work too.
+// BenchmarkFetch fetches what clients usually request for all messages, from a folder with and
+// without a cache. cpu-ns/op is the CPU time of client and server, which is more reliable than
+// elapsed time on a busy machine.
 func BenchmarkFetch(b *testing.B) {
 	home := b.TempDir()
 	octets, err := mailgen.Fill(filepath.Join(home, "alice"), 3000)
@@ -58,7 +58,7 @@ func BenchmarkFetch(b *testing.B) {
 	}
 }
 
-// drain sends a command and takes the answer as cheaply as can be.
+// drain sends a command and reads the answer as cheaply as possible.
 func (c *testClient) drain(text string) {
 	c.send("dr " + text + "\r\n")
 	_ = c.conn.SetReadDeadline(time.Now().Add(time.Minute))

@@ -12,9 +12,9 @@ import (
 	"maildird/maildir/filename"
 )
 
-// TestFetchKnown asks for sizes, dates and flags of more messages than are looked
-// at together, of which some have their size in the name and some were asked for
-// before: what comes from memory and what from files stands in its order.
+// TestFetchKnown fetches sizes, dates and flags of more messages than the server processes in
+// one chunk. Some have their size in the name, and some were requested before. Values from
+// memory and from files must come in the right order.
 func TestFetchKnown(t *testing.T) {
 	ts := startServer(t)
 	if err := ts.provision("alice"); err != nil {
@@ -75,7 +75,7 @@ func TestFetchKnown(t *testing.T) {
 	}
 }
 
-// flagNames is how flags are to be written, the keywords being key0 to key4.
+// flagNames returns the expected representation of flags, with the keywords key0 to key4.
 func flagNames(f filename.Flags) string {
 	var names []string
 	for _, s := range systemFlags {

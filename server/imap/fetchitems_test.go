@@ -9,7 +9,7 @@ import (
 	"maildird/server/imap/imapurl"
 )
 
-// describe gives the items in a form for tables.
+// describe formats the items for tables.
 func (items fetchItems) describe() string {
 	out := fmt.Sprintf("%#x", uint8(items.set))
 	for _, p := range items.parts {
@@ -52,7 +52,7 @@ func TestFetchItems(t *testing.T) {
 		{"BINARY.PEEK[1]", "0x0 BINARY[1]*"},
 		{"BINARY[]", "0x0 BINARY[]"},
 		{"BINARY.SIZE[1]", "0x0 BINARY.SIZE[1]*"},
-		// The same item twice is one response; a peek does not undo the other.
+		// A repeated item is returned once; a peek does not undo the other item.
 		{"(BODY[] BODY.PEEK[] BODY[])", "0x0 BODY[]"},
 		{"(BODY.PEEK[]<0.5> BODY.PEEK[]<0.6>)", "0x0 BODY[]<0>+5* BODY[]<0>+6*"},
 		{"(  FLAGS", ""},
@@ -97,8 +97,8 @@ func TestFetchItems(t *testing.T) {
 	}
 }
 
-// FuzzFetchItems checks that what is taken as FETCH items does not depend on how it
-// arrives, and can be sent back as the items of responses and is taken as the same then.
+// FuzzFetchItems checks that the parsed FETCH items do not depend on how the input arrives, and
+// that the name of an item in a response gives the same item when it is parsed.
 func FuzzFetchItems(f *testing.F) {
 	for _, seed := range []string{
 		"ALL", "(FLAGS UID RFC822.SIZE)", "BODY.PEEK[HEADER.FIELDS (From \"a b\" {1+}\r\nx)]<3.4>",
@@ -138,7 +138,7 @@ func FuzzFetchItems(f *testing.F) {
 	})
 }
 
-// TestSectionsOfURLs gives a URL the same section that FETCH has.
+// TestSectionsOfURLs: a URL accepts the same sections as FETCH.
 func TestSectionsOfURLs(t *testing.T) {
 	for _, section := range []string{"1", "1.2", "HEADER", "TEXT", "3.TEXT", "2.HEADER", "2.1.MIME", "HEADER.FIELDS (From To)", "1.HEADER.FIELDS.NOT (X)"} {
 		u, err := imapurl.Parse("/a/;UID=1/;SECTION=" + imapurl.Escape(section))

@@ -13,12 +13,12 @@ import (
 	"maildird/server/servertest"
 )
 
-// victim is a live server that hostile sessions are thrown at.
+// victim is a running server that is the target of hostile sessions.
 type victim struct {
 	*testServer
 	pipes   *servertest.Pipes
-	other   *testClient // a good client, which must not notice anything
-	touched bool        // others than the server changed files since fill
+	other   *testClient // a good client, which must not be affected
+	touched bool        // whether someone other than the server changed files since fill
 }
 
 func newVictim(t testing.TB) *victim {
@@ -35,8 +35,7 @@ func newVictim(t testing.TB) *victim {
 // validity is the UIDVALIDITY of alice's mailboxes.
 const validity = "1700000000"
 
-// fill makes the Maildir of alice anew, with some messages that come after those
-// of a dialogue.
+// fill recreates alice's Maildir, with some messages in addition to those of a dialogue.
 func (v *victim) fill(t testing.TB) {
 	v.touched = false
 	root := v.root("alice")
@@ -60,11 +59,11 @@ func (v *victim) fill(t testing.TB) {
 	}
 }
 
-// unknown are the values that dialogues learn from the server.
+// unknown matches values that dialogues learn from the server.
 var unknown = regexp.MustCompile(`<[a-z]+>`)
 
-// attackOf is what the client of a dialogue does, for attack, with a login if it
-// needs one.
+// attackOf returns the client's part of a dialogue, for attack, with a login if
+// one is required.
 func attackOf(s *dialogue.Script) string {
 	sent := strings.ReplaceAll(s.Played(), "<validity>", validity)
 	sent = unknown.ReplaceAllString(sent, "1")
@@ -74,13 +73,13 @@ func attackOf(s *dialogue.Script) string {
 	return sent
 }
 
-// longestAttack keeps an input within the 10 s that the go command gives it, also
-// where it is sent by the octet and the machine has other work.
+// longestAttack keeps the duration of an input below the go command's limit of 10 s, even if it
+// is sent byte by byte on a busy machine.
 const longestAttack = 32 << 10
 
-// FuzzSession throws octets at a live server, at once, by the line or in pieces.
-// It goes on to serve others, says nothing but responses that fit together, ends the
-// session when the client is done, and leaves the files in order.
+// FuzzSession sends input to a running server, at once, line by line or in pieces. The server
+// must continue to serve others, send only consistent responses, end the session when the
+// client is done, and leave the files in order.
 func FuzzSession(f *testing.F) {
 	files, err := filepath.Glob("../../testdata/imap/*.txt")
 	if err != nil || len(files) == 0 {
@@ -107,8 +106,8 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
-// TestMutatedDialogues throws dialogues at the server in which octets, words
-// and lines were changed, in the same way each time.
+// TestMutatedDialogues sends dialogues to the server in which bytes, words and lines were
+// changed, in the same way in every run.
 func TestMutatedDialogues(t *testing.T) {
 	t.Parallel()
 	v := newVictim(t)
@@ -132,7 +131,7 @@ func TestMutatedDialogues(t *testing.T) {
 	}
 }
 
-// mutate changes some places of what a client sends.
+// mutate changes some parts of a client's input.
 func mutate(random *rand.Rand, sent string, lines []string) string {
 	parts := strings.SplitAfter(sent, "\r\n")
 	for range 1 + random.IntN(6) {

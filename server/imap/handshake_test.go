@@ -11,8 +11,8 @@ import (
 	"maildird/server/servertest"
 )
 
-// TestHandshakeFailureIsLogged: an operator whose certificate no client accepts
-// sees that in the log.
+// TestHandshakeFailureIsLogged: if no client accepts the certificate, the operator sees
+// that in the log.
 func TestHandshakeFailureIsLogged(t *testing.T) {
 	cert, _ := servertest.Certificate(t)
 	ts := startServer(t, withTLS(cert))
@@ -28,7 +28,7 @@ func TestHandshakeFailureIsLogged(t *testing.T) {
 		if err := tls.Client(conn, &tls.Config{ServerName: "127.0.0.1"}).Handshake(); err == nil {
 			t.Fatal("the certificate was accepted")
 		}
-		_, _ = io.ReadAll(conn) // to the end of the session
+		_, _ = io.ReadAll(conn) // until the end of the session
 		if got := ts.log.Take(); !strings.Contains(got, "TLS handshake failed") || !strings.Contains(got, "level=INFO") {
 			t.Errorf("logged: %s", got)
 		}
@@ -48,8 +48,8 @@ func TestHandshakeFailureIsLogged(t *testing.T) {
 	distrust(conn)
 }
 
-// TestSilentHandshake: a connection on which no handshake comes is in the log too, but
-// somebody who makes many of them has a line a minute.
+// TestSilentHandshake: a connection without a handshake is logged, but a client that opens many
+// of them causes only one line a minute.
 func TestSilentHandshake(t *testing.T) {
 	cert, _ := servertest.Certificate(t)
 	ts := startServer(t, withTLS(cert), withTimeouts(Timeouts{Login: 100 * time.Millisecond}))
@@ -72,7 +72,7 @@ func TestSilentHandshake(t *testing.T) {
 		_, _ = io.ReadAll(conn)
 	}
 	end := time.Now().Add(time.Minute)
-	for ts.sessions.Len() > 0 { // the connection is closed before that is logged
+	for ts.sessions.Len() > 0 { // the connection is closed before this is logged
 		if time.Now().After(end) {
 			t.Fatal("the sessions do not end")
 		}

@@ -20,14 +20,14 @@ import (
 	"maildird/server/servertest"
 )
 
-// testServer is a server on a Maildir of its own, with the user alice whose
-// password is "secret", and bob whose password is "secret" too.
+// testServer is a server with its own Maildirs, for the users alice and bob, who both
+// have the password "secret".
 type testServer struct {
 	*Server
 	t        testing.TB
 	listener net.Listener
 	addr     string // of it
-	home     string // holds one Maildir a user
+	home     string // contains one Maildir per user
 	store    *maildir.Store
 	log      *servertest.Log
 	ended    chan error
@@ -49,7 +49,7 @@ func lookupTestUser(name string) (auth.User, bool) {
 	return auth.User{Name: name + "@example.org"}, name == "alice" || name == "bob"
 }
 
-// serverOption changes how a test server is set up.
+// serverOption changes the configuration of a test server.
 type serverOption func(*Config, *maildir.AccountOptions)
 
 // startServer starts a server that ends with the test.
@@ -58,7 +58,7 @@ func startServer(t testing.TB, options ...serverOption) *testServer {
 	return startServerOn(t, t.TempDir(), "", options...)
 }
 
-// startServerOn is startServer with the Maildirs in home and a cache.
+// startServerOn is like startServer, with the Maildirs in home and with a cache.
 func startServerOn(t testing.TB, home, cacheDir string, options ...serverOption) *testServer {
 	t.Helper()
 	ts := &testServer{t: t, home: home, log: &servertest.Log{}}
@@ -76,7 +76,7 @@ func startServerOn(t testing.TB, home, cacheDir string, options ...serverOption)
 		Auth:          testUsers{},
 		PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Postmaster:    "alice@example.org",
-		// Who compares all that is answered is not told that a slow machine is at work.
+		// Tests that compare all responses must not see progress reports on a slow machine.
 		Timeouts: Timeouts{Progress: time.Hour},
 	}
 	for _, o := range options {
@@ -108,7 +108,7 @@ func startServerOn(t testing.TB, home, cacheDir string, options ...serverOption)
 	return ts
 }
 
-// stop ends the server, before the test's end if it is called.
+// stop stops the server; the end of the test does it otherwise.
 func (ts *testServer) stop() {
 	ts.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -125,7 +125,7 @@ func (ts *testServer) stop() {
 	})
 }
 
-// provision makes the Maildir of a user, as a first login or delivery does.
+// provision creates the Maildir of a user, as a first login or delivery does.
 func (ts *testServer) provision(user string) error {
 	a, err := ts.cfg.OpenAccount(context.Background(), auth.User{Name: user + "@example.org"})
 	if err == nil {
@@ -134,10 +134,10 @@ func (ts *testServer) provision(user string) error {
 	return err
 }
 
-// root is the Maildir of a user.
+// root returns the Maildir of a user.
 func (ts *testServer) root(user string) string { return filepath.Join(ts.home, user) }
 
-// dial opens a connection that is closed with the test.
+// dial opens a connection that is closed at the end of the test.
 func (ts *testServer) dial() *testClient {
 	ts.t.Helper()
 	conn, err := net.Dial("tcp", ts.addr)

@@ -15,8 +15,8 @@ import (
 	"maildird/maildir"
 )
 
-// TestHostileCommands sends what only an attacker sends. Each is answered with
-// this beginning of a line, and the connection goes on.
+// TestHostileCommands sends commands that only an attacker sends. The answer to each must begin
+// with the given text, and the connection must stay usable.
 func TestHostileCommands(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)
@@ -99,7 +99,7 @@ func manyWords(n int) string {
 	return strings.Join(words, " ")
 }
 
-// deliver puts a file into alice's cur/.
+// deliver writes a file to alice's cur/.
 func (ts *testServer) deliver(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(ts.root("alice"), "cur", name), []byte(text), 0o600); err != nil {
@@ -107,8 +107,8 @@ func (ts *testServer) deliver(t *testing.T, name, text string) {
 	}
 }
 
-// TestHostileLiteralEnds announces literals that are too big even to be read
-// over: the connection ends.
+// TestHostileLiteralEnds announces literals that are too large even to be
+// skipped: the connection ends.
 func TestHostileLiteralEnds(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)
@@ -121,8 +121,8 @@ func TestHostileLiteralEnds(t *testing.T) {
 	c.ends("too big")
 }
 
-// TestHostileNames uses names of mailboxes that would lead out of the Maildir,
-// or into the parts of one.
+// TestHostileNames uses mailbox names that would lead out of the Maildir, or to
+// its internal files.
 func TestHostileNames(t *testing.T) {
 	for _, layout := range []string{"maildir++", "fs"} {
 		t.Run(layout, func(t *testing.T) {
@@ -166,7 +166,7 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// tree lists all files below dir but for those below one directory.
+// tree lists all files below dir, except those below one directory.
 func tree(t *testing.T, dir, without string) string {
 	t.Helper()
 	var all strings.Builder
@@ -183,8 +183,8 @@ func tree(t *testing.T, dir, without string) string {
 	return all.String()
 }
 
-// TestHostileFiles has things in the Maildir that are no messages: none of them
-// hangs the server or shows another file.
+// TestHostileFiles puts things into the Maildir that are not messages. None of them may block
+// the server or expose another file.
 func TestHostileFiles(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)
@@ -227,7 +227,7 @@ func TestHostileFiles(t *testing.T) {
 	c.ok("NOOP")
 }
 
-// TestHostileMemory keeps sessions from costing more than their limits.
+// TestHostileMemory: the memory of sessions stays within their limits.
 func TestHostileMemory(t *testing.T) {
 	ts := startServer(t)
 	var before, after runtime.MemStats
@@ -243,7 +243,7 @@ func TestHostileMemory(t *testing.T) {
 		clients = append(clients, conn)
 		c := newTestClient(t, conn)
 		c.line()
-		// A line that never ends, far beyond what a command may have.
+		// An endless line, much longer than a command may be.
 		for range 32 {
 			c.send(strings.Repeat("x", 32<<10))
 		}

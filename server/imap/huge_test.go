@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// plantHuge puts a message into alice's INBOX that is a hole but for its header:
-// as long as the file system can have it, and 8 GiB at least.
+// plantHuge adds a message to alice's INBOX that consists of a header and a hole. Its size is
+// 1 TiB, or less if the file system allows less, but at least 8 GiB.
 func plantHuge(t *testing.T, ts *testServer, header string) (size int64) {
 	t.Helper()
 	if err := ts.provision("alice"); err != nil {
@@ -34,8 +34,8 @@ func plantHuge(t *testing.T, ts *testServer, header string) (size int64) {
 	}
 }
 
-// TestHugeSparseFile: a message of a terabyte without content costs no time, in
-// which a terabyte could not be read, and what cannot be said of it is refused.
+// TestHugeSparseFile: commands on a message of a terabyte, almost all of it a hole, are answered
+// without reading all of it. What cannot be determined in that way is refused.
 func TestHugeSparseFile(t *testing.T) {
 	ts := startServer(t)
 	const header = "Subject: huge\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nneedle\n--b\n\n"
@@ -76,8 +76,8 @@ func TestHugeSparseFile(t *testing.T) {
 	c.ok("MOVE " + uid + " Trash")
 }
 
-// TestLongReadEnds: what has to read all of a message that never ends stops when
-// the client goes, and when the server stops. Others are served meanwhile.
+// TestLongReadEnds: a command that must read the whole of an endless message stops when the
+// client disconnects and when the server shuts down. Others are served in the meantime.
 func TestLongReadEnds(t *testing.T) {
 	const header = "Content-Transfer-Encoding: quoted-printable\n\n"
 	for name, command := range map[string]string{
@@ -111,7 +111,7 @@ func TestLongReadEnds(t *testing.T) {
 	}
 }
 
-// awaitOpen waits until this process has a file open with that in its name.
+// awaitOpen waits until this process has opened a file whose name contains part.
 func awaitOpen(t *testing.T, part string) {
 	t.Helper()
 	for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(5 * time.Millisecond) {

@@ -17,8 +17,8 @@ import (
 	"maildird/server/servertest"
 )
 
-// independent is a test with go-imap's client, which judges what we send: it
-// ends the connection at anything that is not in the grammar.
+// independent is a test with go-imap's client, which checks the server's output: it closes the
+// connection if anything violates the grammar.
 type independent struct {
 	*imapclient.Client
 	t *testing.T
@@ -290,7 +290,7 @@ func nums(t *testing.T, set imap.UIDSet) []imap.UID {
 	return uids
 }
 
-// TestIndependentClientIdle waits for a message that another session brings.
+// TestIndependentClientIdle waits for a message that another session appends.
 func TestIndependentClientIdle(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)
@@ -335,7 +335,7 @@ func wait(t *testing.T, news <-chan uint32, want uint32) {
 	}
 }
 
-// TestIndependentClientTLS goes on with TLS, and logs in then.
+// TestIndependentClientTLS uses STARTTLS, and then logs in.
 func TestIndependentClientTLS(t *testing.T) {
 	t.Parallel()
 	cert, pool := servertest.Certificate(t)

@@ -35,8 +35,8 @@ func scripts(t *testing.T) []*dialogue.Script {
 	return out
 }
 
-// firstLogin logs in and out, which makes the Maildir of a user. Dovecot makes
-// those folders that are selected.
+// firstLogin logs in and out, which creates the Maildir of a user. Dovecot creates those
+// folders that are selected.
 func firstLogin(t *testing.T, addr, user, password string, folders ...string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -54,7 +54,7 @@ func firstLogin(t *testing.T, addr, user, password string, folders ...string) {
 	c.ok("LOGOUT")
 }
 
-// liveEdits are the changes to maildird.toml that a dialogue asks for.
+// liveEdits returns the changes to maildird.toml that a dialogue requires.
 func liveEdits(t *testing.T, s *dialogue.Script) []string {
 	t.Helper()
 	var keys []string
@@ -94,7 +94,7 @@ func TestTranscriptsLive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Where the program's user, who may be another one, can run it.
+	// The program may run as another user, who needs access to it.
 	for dir := filepath.Dir(binary); dir != filepath.Clean(os.TempDir()) && dir != "/"; dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -149,7 +149,7 @@ func playLive(t *testing.T, binary, edits string, group []*dialogue.Script) {
 					}
 				},
 			})
-			awaitNoClients(t, addr) // a session that is ending would see the next dialogue's files
+			awaitNoClients(t, addr) // a session that is just ending would see the files of the next dialogue
 			if err := rig.RemoveAll(root); err != nil {
 				t.Error(err)
 			}
@@ -157,8 +157,8 @@ func playLive(t *testing.T, binary, edits string, group []*dialogue.Script) {
 	}
 }
 
-// awaitNoClients waits until the server has closed all connections to an address,
-// which is the last thing that its sessions do.
+// awaitNoClients waits until the server has closed all connections to an address, which is the
+// last action of its sessions.
 func awaitNoClients(t *testing.T, addr string) {
 	t.Helper()
 	_, port, err := net.SplitHostPort(addr)
@@ -191,10 +191,10 @@ func awaitNoClients(t *testing.T, addr string) {
 	}
 }
 
-// knownDifferences is the table of what Dovecot answers otherwise.
+// knownDifferences is the table of Dovecot's different answers.
 const knownDifferences = "../../testdata/imap/dovecot.md"
 
-// dovecotReasons reads the table: reasons by "file tag".
+// dovecotReasons reads the table and returns the reasons by "file tag".
 func dovecotReasons(t *testing.T) map[string]string {
 	t.Helper()
 	f, err := os.Open(knownDifferences)
@@ -225,8 +225,8 @@ func dovecotReasons(t *testing.T) map[string]string {
 	return known
 }
 
-// TestTranscriptsDovecot plays the dialogues with Dovecot too. Where it answers
-// otherwise the table says why, and says nothing else.
+// TestTranscriptsDovecot plays the dialogues with Dovecot. The table must explain every
+// difference, and contain nothing else.
 func TestTranscriptsDovecot(t *testing.T) {
 	t.Parallel()
 	known := dovecotReasons(t)

@@ -34,7 +34,7 @@ var cacheQuestions = []string{
 	"UID SORT (SUBJECT FROM SIZE) UTF-8 ALL", "UID SORT (DATE ARRIVAL CC) UTF-8 ALL", "UID THREAD REFERENCES UTF-8 ALL",
 }
 
-// askAll asks the questions in an order of its own and returns the answers.
+// askAll sends the commands in random order and returns the answers.
 func askAll(ts *testServer, rnd *rand.Rand, rev2 bool) map[string]string {
 	ts.t.Helper()
 	c := ts.login()
@@ -52,13 +52,13 @@ func askAll(ts *testServer, rnd *rand.Rand, rev2 bool) map[string]string {
 	return answers
 }
 
-// octets sends a command and gives the answer, whatever its line ends.
+// octets sends a command and returns the answer, regardless of its line endings.
 func (c *testClient) octets(text string) string {
 	c.t.Helper()
 	c.send("same " + text + "\r\n")
 	var all strings.Builder
 	for {
-		response, err := c.response() // whose literals may have lines of any kind
+		response, err := c.response() // literals may have any line endings
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func (c *testClient) octets(text string) string {
 	}
 }
 
-// randomMail fills an inbox with samples, generated mail, and both damaged.
+// randomMail fills an inbox with samples, generated mail, and damaged variants of both.
 func randomMail(t *testing.T, root string, rnd *rand.Rand) {
 	t.Helper()
 	files := corpus(t)
@@ -113,8 +113,8 @@ func randomMail(t *testing.T, root string, rnd *rand.Rand) {
 
 var mailSeed = flag.Uint64("mailseed", 1, "which random mail TestCacheChangesNoAnswer has: the same in every run unless another is asked for")
 
-// TestCacheChangesNoAnswer asks servers with an empty cache, a full one, and
-// one that was full before, what a server without a cache answers.
+// TestCacheChangesNoAnswer: servers with an empty cache, with a full one, and with one that was
+// full before return the same answers as a server without a cache.
 func TestCacheChangesNoAnswer(t *testing.T) {
 	home, dir := t.TempDir(), t.TempDir()
 	rnd := rand.New(rand.NewPCG(*mailSeed, 3))
@@ -161,7 +161,7 @@ func firstOther(a, b string) string {
 	return fmt.Sprintf("%d lines, %d lines", len(as), len(bs))
 }
 
-// damage flips bits all over the files of a cache.
+// damage flips random bits in the files of a cache.
 func damage(t *testing.T, dir string, rnd *rand.Rand) {
 	t.Helper()
 	each(t, dir, func(path string, data []byte) {
@@ -197,7 +197,7 @@ func each(t *testing.T, dir string, f func(path string, data []byte)) {
 	}
 }
 
-// TestCorpusWithCache asks for all items of the sample mails one by one.
+// TestCorpusWithCache fetches all items of the sample mails one by one.
 func TestCorpusWithCache(t *testing.T) {
 	files := corpus(t)
 	home, dir := t.TempDir(), t.TempDir()
@@ -225,8 +225,8 @@ func TestCorpusWithCache(t *testing.T) {
 	}
 }
 
-// TestChangedFileIsServedAnew changes a message in its place, which nobody
-// should do: what the cache had of it is not used once its file was opened.
+// TestChangedFileIsServedAnew changes a message in place, which no program should do: the
+// server must not use its cache entry after it has opened the file.
 func TestChangedFileIsServedAnew(t *testing.T) {
 	ts := startServerOn(t, t.TempDir(), t.TempDir())
 	if err := ts.provision("alice"); err != nil {
@@ -255,8 +255,8 @@ func TestChangedFileIsServedAnew(t *testing.T) {
 	}
 }
 
-// TestChangedFileHasItsDate does so just now, when the date of the file may yet
-// change: that of the older text is not given out any more.
+// TestChangedFileHasItsDate does the same while the file is so new that its date may still be
+// the same after a change: the date of the old text must no longer be returned.
 func TestChangedFileHasItsDate(t *testing.T) {
 	for _, cacheDir := range []string{"", t.TempDir()} {
 		ts := startServerOn(t, t.TempDir(), cacheDir)
@@ -290,8 +290,8 @@ func TestChangedFileHasItsDate(t *testing.T) {
 	}
 }
 
-// TestCacheIsGivenEachMessageOnce: a command gives the cache all that it needed
-// of a message, short or long, and gives it once.
+// TestCacheIsGivenEachMessageOnce: a command passes everything that it had to read of a message
+// to the cache, for short and long messages, and only once.
 func TestCacheIsGivenEachMessageOnce(t *testing.T) {
 	for _, items := range []string{"ENVELOPE", "BODYSTRUCTURE", "(ENVELOPE BODY RFC822.SIZE)", "BODY.PEEK[HEADER.FIELDS (From)]"} {
 		home, dir := t.TempDir(), t.TempDir()
@@ -339,8 +339,8 @@ func TestCacheIsGivenEachMessageOnce(t *testing.T) {
 	}
 }
 
-// TestTranscriptsWithCache plays the dialogues with an empty cache, and with
-// one that another process filled just before.
+// TestTranscriptsWithCache plays the dialogues with an empty cache, and with one that another
+// process has just filled.
 func TestTranscriptsWithCache(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/imap/*.txt")
 	if err != nil || len(files) == 0 {
@@ -373,10 +373,10 @@ func TestTranscriptsWithCache(t *testing.T) {
 	}
 }
 
-// warmUp lets a server of its own read all of the inbox.
+// warmUp starts another server, which reads the whole inbox.
 func warmUp(t *testing.T, home, dir string) {
 	if _, err := os.Stat(filepath.Join(home, "alice", "dovecot-uidlist")); err != nil {
-		return // the dialogue may be about the first UIDs
+		return // the dialogue may depend on the first UIDs
 	}
 	ts := startServerOn(t, home, dir)
 	defer ts.stop()
@@ -387,9 +387,9 @@ func warmUp(t *testing.T, home, dir string) {
 	}
 }
 
-// TestRenderingHasItsFormat holds that what the cache keeps is what the code
-// writes today. If the rendering of anything in it changed: raise cache.Format,
-// and put the new digest here. If only the generated mail did, the digest.
+// TestRenderingHasItsFormat checks that the contents of the cache are what today's code writes.
+// If the rendering of anything in it has changed, increase cache.Format and replace the digest.
+// If only the generated mail has changed, replace the digest.
 func TestRenderingHasItsFormat(t *testing.T) {
 	const format, digest, orders = 6, "c0f94a02cca0772d", "2b8ae74bda6a2e6f"
 	home := t.TempDir()

@@ -14,12 +14,12 @@ import (
 	"maildird/scripts/rig"
 )
 
-// compressItems are fetched of each message from both servers.
+// compressItems are fetched for each message from both servers.
 var compressItems = []string{
 	"RFC822.SIZE", "BODY.PEEK[]", "BODY.PEEK[HEADER]", "BODYSTRUCTURE", "BODY.PEEK[1]", "BODY.PEEK[TEXT]<3.9>", "BODY.PEEK[]<70000.50>",
 }
 
-// compressMails are one small message and one of several blocks of every format.
+// compressMails returns a small message and one that has several blocks in every format.
 func compressMails() []string {
 	head := "Subject: compressed\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\n\r\n"
 	var b strings.Builder
@@ -29,7 +29,7 @@ func compressMails() []string {
 	return []string{head + "two\r\n--b--\r\n", head + b.String() + "--b--\r\n"}
 }
 
-// dovecotClient logs in as alice at a Dovecot that has the plugin.
+// dovecotClient logs in as alice to a Dovecot with the plugin.
 func dovecotClient(t *testing.T, d *rig.Dovecot) *testClient {
 	t.Helper()
 	conn, err := net.Dial("tcp", d.IMAP)
@@ -43,7 +43,7 @@ func dovecotClient(t *testing.T, d *rig.Dovecot) *testClient {
 	return c
 }
 
-// appendMails appends to INBOX, with a flag, so that the files go to cur/.
+// appendMails appends to INBOX, with a flag, so that the files are put in cur/.
 func (c *testClient) appendMails(mails []string) {
 	c.t.Helper()
 	for _, text := range mails {
@@ -51,7 +51,7 @@ func (c *testClient) appendMails(mails []string) {
 	}
 }
 
-// curFiles returns the paths of the files in cur/, in their order.
+// curFiles returns the sorted paths of the files in cur/.
 func curFiles(t *testing.T, root string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(root, "cur", "*"))
@@ -62,8 +62,8 @@ func curFiles(t *testing.T, root string) []string {
 	return files
 }
 
-// checkCompressed looks at the files: their format, and sizes in their names
-// that are those of the text.
+// checkCompressed checks that the files have the format, and that the sizes in their names are
+// those of the text.
 func checkCompressed(t *testing.T, root string, format compress.Format, mails []string) {
 	t.Helper()
 	files := curFiles(t, root)
@@ -85,11 +85,11 @@ func checkCompressed(t *testing.T, root string, format compress.Format, mails []
 	}
 }
 
-// TestCompressedFilesOfBoth lets Dovecot write compressed files that we read,
-// and reads ours by Dovecot. Sizes, structure and pieces agree.
+// TestCompressedFilesOfBoth: maildird reads the compressed files of Dovecot, and Dovecot reads
+// those of maildird. Sizes, structure and partial texts must agree.
 func TestCompressedFilesOfBoth(t *testing.T) {
 	for _, c := range []struct {
-		dovecot string // its setting
+		dovecot string // Dovecot's setting
 		theirs  compress.Format
 		ours    compress.Format
 	}{{"gz", compress.Gzip, compress.Gzip}, {"zstd", compress.Zstd, compress.Zstd}, {"lz4", compress.LZ4, compress.None}} {
@@ -124,7 +124,7 @@ func TestCompressedFilesOfBoth(t *testing.T) {
 			theirs.ok("SELECT INBOX")
 			compareItems(t, ours, theirs, 1, len(mails))
 
-			// And what we write, appended and copied.
+			// Also the files that maildird writes for APPEND and COPY.
 			if c.ours == compress.None {
 				return
 			}
@@ -145,7 +145,7 @@ func TestCompressedFilesOfBoth(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				// Later names, so that they come behind Dovecot's own.
+				// Later names, so that they sort after Dovecot's.
 				name := strings.Replace(filepath.Base(file), filepath.Base(file)[:10], fmt.Sprint(2_000_000_000+i), 1)
 				if err := os.WriteFile(filepath.Join(root, "cur", name), data, 0o666); err != nil {
 					t.Fatal(err)
@@ -167,7 +167,7 @@ func TestCompressedFilesOfBoth(t *testing.T) {
 	}
 }
 
-// compareItems fetches the same of both.
+// compareItems fetches the same items from both.
 func compareItems(t *testing.T, ours, theirs *testClient, from, to int) {
 	t.Helper()
 	for seq := from; seq <= to; seq++ {
@@ -180,8 +180,8 @@ func compareItems(t *testing.T, ours, theirs *testClient, from, to int) {
 	}
 }
 
-// TestCompressedDamaged: a damaged file is one message that cannot be read; the
-// session and the others go on.
+// TestCompressedDamaged: a damaged file is a message that cannot be read; the session and the
+// other messages are not affected.
 func TestCompressedDamaged(t *testing.T) {
 	ts := startServer(t)
 	if err := ts.provision("alice"); err != nil {

@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write the golden files anew; then read 
 
 const mailDir = "../../testdata/mail"
 
-// corpus is the mail of testdata/mail in the order of their names.
+// corpus returns the mail in testdata/mail, sorted by name.
 func corpus(t testing.TB) []string {
 	t.Helper()
 	files, err := filepath.Glob(mailDir + "/*.eml")
@@ -33,8 +33,8 @@ func corpus(t testing.TB) []string {
 	return files
 }
 
-// fillInbox puts the mail into a Maildir. They get sequence numbers in this
-// order. IMAP does not tell the names of the files from their contents.
+// fillInbox writes the mail to a Maildir, with sequence numbers in this order. IMAP does not
+// reveal the file names.
 func fillInbox(t testing.TB, root string, files []string) {
 	t.Helper()
 	for _, sub := range []string{"cur", "new", "tmp"} {
@@ -58,8 +58,8 @@ func fillInbox(t testing.TB, root string, files []string) {
 	}
 }
 
-// corpusItems are the items that are asked for of a message: all sections that
-// it has, some that it has not, and pieces.
+// corpusItems returns the items that are requested for a message: all its sections, some that
+// do not exist, and partial texts.
 func corpusItems(t testing.TB, data []byte) []string {
 	t.Helper()
 	root, err := message.Parse(bytes.NewReader(data), int64(len(data)))
@@ -126,7 +126,7 @@ func answersOf(t testing.TB, dial func() *testClient, files []string) map[string
 
 func mailName(file string) string { return strings.TrimSuffix(filepath.Base(file), ".eml") }
 
-// ourAnswers serves the mail by a server of its own.
+// ourAnswers returns the answers of a new server.
 func ourAnswers(t testing.TB, files []string) map[string]map[string]string {
 	ts := startServer(t)
 	if err := ts.provision("alice"); err != nil {
@@ -140,8 +140,8 @@ func ourAnswers(t testing.TB, files []string) map[string]map[string]string {
 	}, files)
 }
 
-// TestMailCorpus compares what FETCH says of the mail in testdata/mail with the
-// golden files beside them, which were read line by line against the RFCs.
+// TestMailCorpus compares the FETCH responses for the mail in testdata/mail with the golden
+// files beside it, which were checked line by line against the RFCs.
 func TestMailCorpus(t *testing.T) {
 	files := corpus(t)
 	got := ourAnswers(t, files)
@@ -172,7 +172,7 @@ func TestMailCorpus(t *testing.T) {
 	}
 }
 
-// firstDifference shows the first line in which two texts differ.
+// firstDifference returns the first line in which two texts differ.
 func firstDifference(want, got string) string {
 	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
 	for i := range min(len(w), len(g)) {
@@ -183,8 +183,8 @@ func firstDifference(want, got string) string {
 	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
 }
 
-// TestMailCorpusBesideDovecot asks a real Dovecot the same of the same files.
-// Where it answers otherwise, testdata/mail/differences.txt says why.
+// TestMailCorpusBesideDovecot sends the same commands for the same files to a real Dovecot.
+// testdata/mail/differences.txt must explain every difference.
 func TestMailCorpusBesideDovecot(t *testing.T) {
 	files := corpus(t)
 	home, err := rig.Dir("corpus")
@@ -245,14 +245,14 @@ func TestMailCorpusBesideDovecot(t *testing.T) {
 	}
 }
 
-// plainLiteral takes a literal8 for a literal: a server may send either where
-// no NUL is (RFC 9051 section 9, msg-att-static).
+// plainLiteral converts a literal8 to a literal: a server may send either if the text contains
+// no NUL (RFC 9051 section 9, msg-att-static).
 func plainLiteral(value string) string {
 	rest, _ := strings.CutPrefix(value, "~")
 	return strings.TrimLeft(rest, " ")
 }
 
-// difference is one row of differences.txt.
+// difference is a row of differences.txt.
 type difference struct {
 	line  int
 	mail  string
@@ -264,8 +264,8 @@ func (d *difference) covers(mail, item string) bool {
 	return (d.mail == "*" || d.mail == mail) && d.items.MatchString(item)
 }
 
-// readDifferences reads the table: a line "mail: items" (a regular expression)
-// for each, and below it, indented, the reason. Comments begin with "#".
+// readDifferences parses the table: each row is a line "mail: items" (a regular expression),
+// followed by the indented reason. Comments begin with "#".
 func readDifferences(t *testing.T) []*difference {
 	t.Helper()
 	text, err := os.ReadFile(mailDir + "/differences.txt")

@@ -9,8 +9,8 @@ import (
 	"maildird/maildir/metadata"
 )
 
-// TestMetadataModSeq: a change of a mailbox's annotations raises its
-// HIGHESTMODSEQ, and that of the account's does not.
+// TestMetadataModSeq: a change of a mailbox's annotations increases its HIGHESTMODSEQ; a change
+// of the server annotations does not.
 func TestMetadataModSeq(t *testing.T) {
 	ts := startServer(t)
 	c := ts.login()
@@ -33,7 +33,7 @@ func TestMetadataModSeq(t *testing.T) {
 	}
 }
 
-// TestMetadataTooMany: what does not fit any more changes nothing.
+// TestMetadataTooMany: a command that would exceed the limits changes nothing.
 func TestMetadataTooMany(t *testing.T) {
 	ts := startServer(t)
 	c := ts.login()
@@ -51,8 +51,8 @@ func TestMetadataTooMany(t *testing.T) {
 	}
 }
 
-// TestMetadataOfServer: what the server itself says about an account is there
-// also when the account has all the entries that it may have.
+// TestMetadataOfServer: the entries that the server itself provides exist even if the account
+// has as many entries as allowed.
 func TestMetadataOfServer(t *testing.T) {
 	ts := startServer(t, func(cfg *Config, _ *maildir.AccountOptions) { cfg.Postmaster = "postmaster@example.org" })
 	c := ts.login()
@@ -64,15 +64,15 @@ func TestMetadataOfServer(t *testing.T) {
 	}
 }
 
-// TestMetadataNames: an entry's name that is no atom is quoted in responses,
-// also in those that other sessions get.
+// TestMetadataNames: an entry name that is not an atom is quoted in responses, also in
+// those to other sessions.
 func TestMetadataNames(t *testing.T) {
 	ts := startServer(t)
 	c := ts.login()
 	other := ts.login()
 	other.ok("NOTIFY SET (PERSONAL (MailboxMetadataChange))")
 	const name = `"/private/a) \"{9}\\"`
-	c.fails(`SETMETADATA INBOX (`+name+` "x")`, "BAD") // has a blank
+	c.fails(`SETMETADATA INBOX (`+name+` "x")`, "BAD") // contains a space
 	const quoted = `"/private/a)\"{9}\\"`
 	c.ok(`SETMETADATA INBOX (` + quoted + ` "x")`)
 	for _, command := range []string{"GETMETADATA INBOX " + quoted, "GETMETADATA INBOX (DEPTH infinity) /private"} {
@@ -85,7 +85,7 @@ func TestMetadataNames(t *testing.T) {
 	}
 }
 
-// TestListMetadataBound: LIST takes no more names of entries than GETMETADATA.
+// TestListMetadataBound: LIST accepts no more entry names than GETMETADATA.
 func TestListMetadataBound(t *testing.T) {
 	ts := startServer(t)
 	c := ts.login()

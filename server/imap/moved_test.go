@@ -9,10 +9,9 @@ import (
 	"time"
 )
 
-// TestMaildirReplaced: a Maildir is moved away while clients are connected, and
-// a copy takes its place, as when somebody restores a backup without stopping
-// the server. No session may go on in the one that was moved away: what it
-// saved there would be lost with it.
+// TestMaildirReplaced: a Maildir is moved away while clients are connected, and a copy takes
+// its place, as when an operator restores a backup without stopping the server. No session may
+// continue with the Maildir that was moved away: everything stored there would be lost with it.
 func TestMaildirReplaced(t *testing.T) {
 	ts := startServer(t)
 	if err := ts.provision("alice"); err != nil {
@@ -23,7 +22,7 @@ func TestMaildirReplaced(t *testing.T) {
 	idle.ok("CREATE Work")
 	idle.ok("SELECT INBOX")
 	reading.ok("SELECT Work")
-	none.ok("NOOP") // looked at the path just now
+	none.ok("NOOP") // has just checked the path
 	idle.send("i IDLE\r\n")
 	if line := idle.line(); line != "+ idling" {
 		t.Fatal(line)
@@ -37,7 +36,7 @@ func TestMaildirReplaced(t *testing.T) {
 	if err := os.Rename(root+".copy", root); err != nil {
 		t.Fatal(err)
 	}
-	idle.ends("replaced") // without a word of the client
+	idle.ends("replaced") // although the client sends nothing
 	endsSoon(t, reading)
 	endsSoon(t, none)
 
@@ -50,12 +49,12 @@ func TestMaildirReplaced(t *testing.T) {
 	}
 }
 
-// endsSoon asks until the session is ended: the path is looked at once a second.
+// endsSoon sends commands until the session ends: the server checks the path once a second.
 func endsSoon(t *testing.T, c *testClient) {
 	t.Helper()
 	deadline := time.Now().Add(2 * time.Minute)
 	for i := 0; time.Now().Before(deadline); i++ {
-		_, _ = fmt.Fprintf(c.conn, "n%d NOOP\r\n", i) // perhaps it has ended
+		_, _ = fmt.Fprintf(c.conn, "n%d NOOP\r\n", i) // the session may have ended
 		if strings.HasPrefix(c.line(), "* BYE") {
 			return
 		}
@@ -67,8 +66,8 @@ func endsSoon(t *testing.T, c *testClient) {
 	t.Fatal("the session goes on")
 }
 
-// TestFolderRemovedBeforeFetch: somebody removes the selected folder before its messages
-// are read: they are gone, and nothing is wrong that the operator has to know of.
+// TestFolderRemovedBeforeFetch: the selected folder is removed before its messages are read.
+// The messages count as removed, and there is no error that the operator must know about.
 func TestFolderRemovedBeforeFetch(t *testing.T) {
 	ts := startServer(t)
 	c := ts.login()

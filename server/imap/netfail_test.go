@@ -32,10 +32,10 @@ var netCommands = []string{
 	`SETMETADATA INBOX (/private/comment "x")`, "LIST \"\" * RETURN (STATUS (MESSAGES))", netAppend("B", "four"), "CREATE C", "DELETE C",
 }
 
-// TestNetworkFails has the network fail at reads and writes all along a connection
-// on which a client sends commands, all at once or each when it has the answer to the one
-// before. What there is afterwards is what comes of the first commands, whole, and of all
-// that the client was told of; the session ends, and neither files nor locks are left.
+// TestNetworkFails makes reads and writes fail at all points of a connection on which a client
+// sends commands, all at once or each after the answer to the previous one. The final state
+// must be the result of the first commands, each complete, including all that were
+// acknowledged. The session must end, and leave neither files nor locks.
 func TestNetworkFails(t *testing.T) {
 	states := make([]string, len(netCommands)+1)
 	for n := range states {
@@ -46,7 +46,7 @@ func TestNetworkFails(t *testing.T) {
 }
 
 func networkFails(t *testing.T, states []string, waits bool) {
-	step := 4 // each time with another failure
+	step := 4 // with a different failure each time
 	if testing.Short() {
 		step = 13
 	}
@@ -67,9 +67,9 @@ func networkFails(t *testing.T, states []string, waits bool) {
 	}
 }
 
-// runNetCommands sends the first commands on a connection whose network fails at one
-// call. It returns how many calls there were, of how many commands the client was told
-// the end, and what a client sees afterwards.
+// runNetCommands sends the first n commands on a connection that fails at one call. It
+// returns the number of calls, the number of commands that were acknowledged, and the state
+// that a client sees afterwards.
 func runNetCommands(t *testing.T, n, at int, how servertest.Failure, waits bool) (calls, told int, state string) {
 	t.Helper()
 	home := t.TempDir()
@@ -128,11 +128,11 @@ func runNetCommands(t *testing.T, n, at int, how servertest.Failure, waits bool)
 	return calls, told, state
 }
 
-// netChanging is what differs between runs of the same commands.
+// netChanging matches what differs between runs of the same commands.
 var netChanging = regexp.MustCompile(`\\Recent|\* OK \[(UIDVALIDITY|HIGHESTMODSEQ|MAILBOXID)[^\r]*\r\n|\* \d+ RECENT\r\n|(?m)^\w+ (OK|BAD) [^\r]*\r\n`)
 
-// sendAll sends commands, each of several when it has the answer to the one before, and
-// gives all that is answered until the connection ends.
+// sendAll sends commands, each (if there are several) after the answer to the previous one, and
+// returns all output until the connection ends.
 func sendAll(t *testing.T, addr string, commands ...string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)

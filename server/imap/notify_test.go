@@ -18,8 +18,7 @@ import (
 	"maildird/server/servertest"
 )
 
-// drop puts a message into a folder of alice's, "" for INBOX, as a delivery
-// agent does.
+// drop delivers a message to a folder of alice, "" for INBOX, as a delivery agent does.
 func (ts *testServer) drop(folder string, n int) {
 	ts.t.Helper()
 	dir := filepath.Join(ts.root("alice"), folder)
@@ -32,7 +31,7 @@ func (ts *testServer) drop(folder string, n int) {
 	}
 }
 
-// want reads a line and compares how it begins.
+// want reads a line and checks how it begins.
 func (c *testClient) want(prefix string) {
 	c.t.Helper()
 	if got := c.line(); !strings.HasPrefix(got, prefix) {
@@ -40,8 +39,8 @@ func (c *testClient) want(prefix string) {
 	}
 }
 
-// TestNotifyOverflow: more mailboxes than a session may watch are refused, and
-// end NOTIFY when they come up later (RFC 5465 sections 3.1 and 5.8).
+// TestNotifyOverflow: a NOTIFY with more mailboxes than a session may watch is refused, and
+// additional mailboxes that appear later end NOTIFY (RFC 5465 sections 3.1 and 5.8).
 func TestNotifyOverflow(t *testing.T) {
 	ts := startServer(t, func(cfg *Config, _ *maildir.AccountOptions) { cfg.Limits.Watched = 6 })
 	c := ts.login()
@@ -59,7 +58,8 @@ func TestNotifyOverflow(t *testing.T) {
 	c.want(`* STATUS "Drafts" (MESSAGES 2 UIDNEXT 3)`)
 }
 
-// TestMailboxFilterBounds: each mailbox is compared with all that one command names.
+// TestMailboxFilterBounds: each mailbox is compared with all filters of a command,
+// whose number is limited.
 func TestMailboxFilterBounds(t *testing.T) {
 	c := startServer(t).login()
 	subtrees := func(n int) string { return "subtree (" + strings.Repeat("a ", n-1) + "a)" }
@@ -77,7 +77,7 @@ func TestMailboxFilterBounds(t *testing.T) {
 	}
 }
 
-// TestNotifyReplaced: another folder gets the name of a watched one.
+// TestNotifyReplaced: another folder takes the name of a watched one.
 func TestNotifyReplaced(t *testing.T) {
 	ts := startServer(t)
 	c := ts.login()
@@ -98,7 +98,7 @@ func TestNotifyReplaced(t *testing.T) {
 	c.want(`* STATUS "a" (MESSAGES 1 UIDNEXT 2 UIDVALIDITY `)
 	ts.drop(".a", 2)
 	c.want(`* STATUS "a" (MESSAGES 2 UIDNEXT 3 UNSEEN 2)`)
-	// What is selected is told as such, what was is not.
+	// The selected mailbox is reported as such, the previously selected one is not.
 	c.ok("SELECT a")
 	ts.drop(".a", 3)
 	c.ok("NOOP")
@@ -107,8 +107,8 @@ func TestNotifyReplaced(t *testing.T) {
 	c.want(`* STATUS "a" (MESSAGES 4 UIDNEXT 5 UNSEEN 4)`)
 }
 
-// TestNotifyLayouts: in the layout "fs" folders below folders are seen, and
-// over TLS with COMPRESS a session is woken as well.
+// TestNotifyLayouts: in the layout "fs", folders below folders are noticed, and a session with
+// TLS and COMPRESS is woken, too.
 func TestNotifyLayouts(t *testing.T) {
 	cert, pool := servertest.Certificate(t)
 	ts := startServer(t, withTLS(cert), withLayoutFS)
@@ -126,8 +126,8 @@ func TestNotifyLayouts(t *testing.T) {
 	c.ok("LOGIN alice secret")
 	c.ok("CREATE a")
 	c.ok("NOTIFY SET (subtree a (MailboxName MessageNew MessageExpunge))")
-	// Made elsewhere: before it has a cur it is a name that cannot be selected, and
-	// would be told of as such by a look that falls between the two directories.
+	// Create it elsewhere: without cur it would be a name that cannot be selected, and would be
+	// reported as such if the server looked between the creation of the two directories.
 	made := t.TempDir()
 	if err := os.Mkdir(filepath.Join(made, "cur"), 0o700); err != nil {
 		t.Fatal(err)
@@ -142,9 +142,9 @@ func TestNotifyLayouts(t *testing.T) {
 	c.want(`* STATUS "a/b" (MESSAGES 1 UIDNEXT 2)`)
 }
 
-// TestNotifyModSeq: a mod-sequence that is told is not that of a message which the
-// numbers beside it do not count, however the looks of one session fall between
-// the appends of another.
+// TestNotifyModSeq: a reported mod-sequence never includes a message that the
+// accompanying counts do not include, however the observations of a session interleave
+// with the appends of another.
 func TestNotifyModSeq(t *testing.T) {
 	ts := startServer(t)
 	c, other := ts.login(), ts.login()
@@ -161,7 +161,7 @@ func TestNotifyModSeq(t *testing.T) {
 		}
 		return found
 	}
-	highest := map[uint64]uint64{} // by the UIDNEXT of which the client knows
+	highest := map[uint64]uint64{} // by the UIDNEXT that the client knows
 	for next := uint64(1); next <= n; {
 		told := read(c.line())
 		next = max(next, told["UIDNEXT"])

@@ -13,7 +13,7 @@ import (
 	"maildird/maildir"
 )
 
-// faultyUsers has a fault that shows with one name.
+// faultyUsers panics for one name.
 type faultyUsers struct{ testUsers }
 
 func (u faultyUsers) Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.User, error) {
@@ -23,7 +23,7 @@ func (u faultyUsers) Authenticate(ctx context.Context, from netip.Addr, name, pa
 	return u.testUsers.Authenticate(ctx, from, name, password)
 }
 
-// TestPanicEndsOneSession: in a command and outside of one.
+// TestPanicEndsOneSession: a panic in a command or outside of one ends only the session.
 func TestPanicEndsOneSession(t *testing.T) {
 	t.Parallel()
 	broken := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {

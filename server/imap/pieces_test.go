@@ -13,9 +13,9 @@ import (
 	"maildird/server/imap/mailfile"
 )
 
-// TestPiecesOfLongMessage: a piece of a message that is too long to be held in
-// memory is the piece of the whole one, where it ends inside of the file's
-// length, between that and the length in CRLF form, at the end, and beyond.
+// TestPiecesOfLongMessage: partial texts of a message that is too long to be held in memory are
+// correct, whether they end within the length of the file, between that and the length in CRLF
+// form, at the end, or beyond it.
 func TestPiecesOfLongMessage(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 1))
 	for name, ends := range map[string][]string{"LF": {"\n"}, "CRLF": {"\r\n"}, "both": {"\n", "\r\n", "\r", "\x00\n"}} {

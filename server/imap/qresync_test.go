@@ -18,21 +18,21 @@ import (
 	"maildird/maildir/filename"
 )
 
-// resyncer is a client that keeps a copy of INBOX by QRESYNC, as RFC 7162
-// section 6 tells it to, and checks what it is told.
+// resyncer is a client that keeps a copy of INBOX with QRESYNC, as described in RFC 7162
+// section 6, and checks the server's responses.
 type resyncer struct {
 	t        *testing.T
-	c        *testClient // nil while it is away
+	c        *testClient // nil while disconnected
 	validity string
 	modseq   uint64            // its copy of HIGHESTMODSEQ
 	flags    map[uint32]string // by UID
-	uids     []uint32          // by sequence number, 0 for one it does not know
-	next     uint32            // it fetched all messages with UIDs below
+	uids     []uint32          // by sequence number; 0 if unknown
+	next     uint32            // it has fetched all messages with lower UIDs
 
 	// Since the last tagged response:
 	code, seen uint64
-	// silent is what the STORE that runs does to flags, if it is silent: the
-	// server says only that it did it.
+	// silent is the effect of the current STORE on flags if it is silent: the server only
+	// reports that it has done it.
 	silent func(flags string) string
 }
 
@@ -68,7 +68,7 @@ func eachUID(set string, f func(uint32)) {
 	}
 }
 
-// hear takes one line of the server.
+// hear processes a line from the server.
 func (r *resyncer) hear(line string) {
 	r.t.Helper()
 	if m := highestCode.FindStringSubmatch(line); m != nil {
@@ -106,11 +106,11 @@ func (r *resyncer) vanish(line string, uid uint32, earlier bool) {
 		return
 	}
 	if i < 0 {
-		// One whose number it does not know: it came after SELECT.
+		// An unknown UID: the message arrived after SELECT.
 		if i = slices.Index(r.uids, 0); i < 0 {
 			r.t.Fatalf("%s: the client was never told of UID %d", line, uid)
 		}
-		// Numbers ascend with UIDs: forget all that is unknown, and ask.
+		// UIDs ascend: forget all unknown ones, and ask.
 		r.uids = r.uids[:len(r.uids)-1]
 		for j := range r.uids[i:] {
 			r.uids[i+j] = 0
@@ -143,7 +143,7 @@ func (r *resyncer) fetched(line string, seq int, items string) {
 	}
 }
 
-// store sends a STORE and does to the copy what it says, where the server does.
+// store sends a STORE and applies it to the copy where the server applies it.
 func (r *resyncer) store(cut int, set, modifier, sign, silent, flags string) {
 	r.t.Helper()
 	if silent != "" {
@@ -176,8 +176,8 @@ func sortedFlags(s string) string {
 	return strings.Join(out, " ")
 }
 
-// do sends a command and takes what comes. If it is cut off after some lines,
-// it is away and keeps what it heard.
+// do sends a command and processes the responses. If cut off after some lines, the client is
+// disconnected and keeps what it received.
 func (r *resyncer) do(cut int, format string, args ...any) {
 	r.t.Helper()
 	r.c.tags++
@@ -209,7 +209,7 @@ func (r *resyncer) do(cut int, format string, args ...any) {
 	}
 }
 
-// come connects and learns what it missed.
+// come connects and receives what it missed.
 func (r *resyncer) come(ts *testServer, rng *rand.Rand) {
 	r.t.Helper()
 	r.c = ts.login()
@@ -223,7 +223,7 @@ func (r *resyncer) come(ts *testServer, rng *rand.Rand) {
 		more := ""
 		if len(known) > 0 && rng.IntN(2) == 0 {
 			more = fmt.Sprintf(" %d:%d", known[0], known[len(known)-1])
-			// A sample of what it believes, below which it has seen everything.
+			// A sample of what it knows, below which it has seen everything.
 			if k := rng.IntN(len(known)); known[k] < r.next && rng.IntN(2) == 0 {
 				more += fmt.Sprintf(" (%d %d)", k+1, known[k])
 			}
@@ -233,7 +233,7 @@ func (r *resyncer) come(ts *testServer, rng *rand.Rand) {
 	r.fetchNew()
 }
 
-// fetchNew asks for what it does not know yet.
+// fetchNew fetches what it does not know yet.
 func (r *resyncer) fetchNew() {
 	r.t.Helper()
 	r.do(-1, "UID FETCH %d:* (FLAGS MODSEQ)", max(r.next, 1))
@@ -242,7 +242,7 @@ func (r *resyncer) fetchNew() {
 	}
 }
 
-// check compares the copy with what a client without a copy is told.
+// check compares the copy with the state that a client without a copy sees.
 func (r *resyncer) check(ts *testServer) {
 	r.t.Helper()
 	c := ts.login()
@@ -259,9 +259,9 @@ func (r *resyncer) check(ts *testServer) {
 	}
 }
 
-// TestQResyncModel lets clients of two servers on one Maildir, and a program
-// that takes no locks, change it. Clients are cut off at any line; whenever one
-// is back, it has exactly what is there.
+// TestQResyncModel: clients of two servers on the same Maildir, and a program that uses no
+// locks, change it. Clients are cut off at any line. Whenever a client has reconnected, its
+// copy equals the mailbox.
 func TestQResyncModel(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -338,8 +338,7 @@ func (w *qresyncWorld) step() {
 	}
 }
 
-// quiet waits until the servers are done with what those asked for who were cut
-// off.
+// quiet waits until the servers have finished the commands of clients that were cut off.
 func (w *qresyncWorld) quiet() {
 	w.t.Helper()
 	here := 0
@@ -364,7 +363,7 @@ func (w *qresyncWorld) quiet() {
 
 func (w *qresyncWorld) pick(words ...string) string { return words[w.rng.IntN(len(words))] }
 
-// some is a set of a few UIDs.
+// some returns a set of a few UIDs.
 func (w *qresyncWorld) some(r *resyncer) string {
 	uids := slices.Sorted(maps.Keys(r.flags))
 	if len(uids) == 0 {
@@ -403,7 +402,7 @@ func (w *qresyncWorld) stranger() {
 		flags := filename.Flags(w.rng.Uint32()) & (filename.Seen | filename.Flagged | filename.Answered)
 		err = os.Rename(file, filepath.Join(w.root, "cur", filename.WithFlags(filepath.Base(file), flags)))
 	}
-	// A server that still works for a client that was cut off may be faster.
+	// The server may still execute the command of a disconnected client, and be faster.
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		w.t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// testClient speaks IMAP by hand. Everything that goes wrong ends the test.
+// testClient is a simple IMAP client. Every error ends the test.
 type testClient struct {
 	t    testing.TB
 	conn net.Conn
@@ -22,7 +22,7 @@ func newTestClient(t testing.TB, conn net.Conn) *testClient {
 	return &testClient{t: t, conn: conn, in: bufio.NewReader(conn)}
 }
 
-// send sends text as it is.
+// send sends text unchanged.
 func (c *testClient) send(text string) {
 	c.t.Helper()
 	_ = c.conn.SetWriteDeadline(time.Now().Add(2 * time.Minute))
@@ -31,7 +31,7 @@ func (c *testClient) send(text string) {
 	}
 }
 
-// line takes one line without its CRLF.
+// line reads a line and returns it without its CRLF.
 func (c *testClient) line() string {
 	c.t.Helper()
 	line, err := c.tryLine()
@@ -54,8 +54,7 @@ func (c *testClient) tryLine() (string, error) {
 	return text, nil
 }
 
-// command sends a command and gives the untagged lines and the tagged one
-// without its tag.
+// command sends a command and returns the untagged lines and the tagged one, without its tag.
 func (c *testClient) command(text string) (untagged []string, status string) {
 	c.t.Helper()
 	c.tags++
@@ -70,7 +69,7 @@ func (c *testClient) command(text string) (untagged []string, status string) {
 	}
 }
 
-// ok sends a command that must be answered with OK, and gives the untagged lines.
+// ok sends a command that must be answered with OK, and returns the untagged lines.
 func (c *testClient) ok(text string) []string {
 	c.t.Helper()
 	lines, status := c.command(text)
@@ -80,7 +79,7 @@ func (c *testClient) ok(text string) []string {
 	return lines
 }
 
-// fails sends a command that must be answered with this beginning of a line.
+// fails sends a command whose answer must begin with want.
 func (c *testClient) fails(text, want string) {
 	c.t.Helper()
 	if _, status := c.command(text); !strings.HasPrefix(status, want) {
@@ -88,7 +87,7 @@ func (c *testClient) fails(text, want string) {
 	}
 }
 
-// ends takes the BYE, which must have this text in it, and the end.
+// ends reads a BYE that must contain want, and the end of the stream.
 func (c *testClient) ends(want string) {
 	c.t.Helper()
 	for {

@@ -16,8 +16,8 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// TestRevoked: whatever a session does, it ends with BYE when its login does not hold
-// any more, and nothing that its client began is done.
+// TestRevoked: when the login is revoked, a session ends with BYE whatever it is doing, and a
+// command that the client has only begun has no effect.
 func TestRevoked(t *testing.T) {
 	var revoked atomic.Bool
 	ts := startServer(t, func(c *Config, _ *maildir.AccountOptions) {
@@ -59,7 +59,7 @@ func TestRevoked(t *testing.T) {
 	sessions["in AUTHENTICATE"].ok("LOGIN bob secret")
 	sessions["in a started login"].send("alice {6}\r\n")
 	sessions["in a started login"].line()
-	sessions["in a started login"].send("secret\r\n") // its password was compared already, as it were
+	sessions["in a started login"].send("secret\r\n") // as if its password had been verified already
 	if line := sessions["in a started login"].line(); !strings.HasPrefix(line, "v OK") {
 		t.Error(line)
 	}
@@ -79,7 +79,8 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
-// TestLoggedOut: the log tells of each login when it ended, and of nobody else.
+// TestLoggedOut: the log contains the end of each login, and nothing about clients that
+// did not log in.
 func TestLoggedOut(t *testing.T) {
 	ts := startServer(t)
 	stranger := ts.dial()
@@ -100,8 +101,8 @@ func TestLoggedOut(t *testing.T) {
 	}
 }
 
-// TestRevokedInESearch: a search of several mailboxes ends when the login is revoked,
-// and none of the others is taken for one that cannot be searched.
+// TestRevokedInESearch: a search of several mailboxes ends when the login is revoked, and the
+// remaining ones are not reported as mailboxes that cannot be searched.
 func TestRevokedInESearch(t *testing.T) {
 	var ts *testServer
 	var revoked atomic.Bool
@@ -128,8 +129,8 @@ func TestRevokedInESearch(t *testing.T) {
 	}
 }
 
-// TestRevokedWhileRead: a message whose reading ends with the login is not one that
-// cannot be read.
+// TestRevokedWhileRead: a message whose reading ends because the login is revoked does
+// not count as unreadable.
 func TestRevokedWhileRead(t *testing.T) {
 	var l lacking
 	new(session).lack(&l, mailbox.Message{}, errRevoked()) // would panic if it logged

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestSaveDateEverywhere asks for save dates in all places where one can, over
-// two servers on one Maildir, at the same time: all say the same.
+// TestSaveDateEverywhere queries save dates in all possible ways, with two servers on the same
+// Maildir at the same time. All answers must agree.
 func TestSaveDateEverywhere(t *testing.T) {
 	t.Parallel()
 	servers := []*testServer{startServer(t), startServer(t)}
@@ -59,8 +59,8 @@ func TestSaveDateEverywhere(t *testing.T) {
 	}
 }
 
-// TestSaveDateWithoutHistory: where the history cannot be written there are
-// dates, which stay as long as the mailbox is open.
+// TestSaveDateWithoutHistory: if the history cannot be written, there are save dates that stay
+// the same as long as the mailbox is open.
 func TestSaveDateWithoutHistory(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t)

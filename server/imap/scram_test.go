@@ -17,11 +17,11 @@ import (
 	"maildird/server/servertest"
 )
 
-// scramUsers are the users of test servers with keys for SCRAM.
+// scramUsers are the users of test servers, with keys for SCRAM.
 type scramUsers struct {
 	keys  scram.StoredCredentials
 	ready atomic.Bool
-	// away is whether the users file keeps all of them from logging in.
+	// away makes the users file unavailable, so that nobody can log in.
 	away atomic.Bool
 }
 
@@ -57,8 +57,8 @@ func newSCRAMUsers(t *testing.T) *scramUsers {
 	return u
 }
 
-// scramLogin logs in by an exchange of the client library, and gives the
-// tagged response without the tag.
+// scramLogin logs in with an exchange of the client library, and returns the tagged
+// response without the tag.
 func (c *testClient) scramLogin(mechanism string, conv *scram.ClientConversation) string {
 	c.t.Helper()
 	message, err := conv.Step("")
@@ -97,7 +97,7 @@ func TestAuthenticateSCRAM(t *testing.T) {
 		}
 		return c
 	}
-	// It needs no TLS, as the password is not shown.
+	// It needs no TLS, since the password is not revealed.
 	c := ts.dial()
 	greeting := c.line()
 	if !strings.Contains(greeting, "AUTH=SCRAM-SHA-256 ") || strings.Contains(greeting, "PLUS") || !strings.Contains(greeting, "LOGINDISABLED") {
@@ -155,8 +155,8 @@ func TestAuthenticateSCRAM(t *testing.T) {
 	c.fails("AUTHENTICATE SCRAM-SHA-256", "NO [CANNOT]")
 }
 
-// TestNothingToBindTo: without keying material that can be exported, as with TLS 1.2
-// and no extended master secret, no mechanism that needs it is announced.
+// TestNothingToBindTo: if no keying material can be exported, as with TLS 1.2 without the
+// extended master secret, no mechanism that needs it is announced.
 func TestNothingToBindTo(t *testing.T) {
 	cert, pool := servertest.Certificate(t)
 	users := newSCRAMUsers(t)

@@ -7,8 +7,8 @@ import (
 	"maildird/scripts/mailgen"
 )
 
-// BenchmarkSearch looks through mail of all shapes for what is nowhere. The
-// files are in the page cache: what remains is our own cost.
+// BenchmarkSearch searches mail of all shapes for text that does not occur. The files are in
+// the page cache, so only the cost of the program is measured.
 func BenchmarkSearch(b *testing.B) {
 	ts := startServer(b)
 	if err := ts.provision("alice"); err != nil {
@@ -36,7 +36,7 @@ func BenchmarkSearch(b *testing.B) {
 	}
 }
 
-// BenchmarkSearchKnown asks for what the view of the mailbox knows without a file.
+// BenchmarkSearchKnown searches for what the view of the mailbox knows without reading a file.
 func BenchmarkSearchKnown(b *testing.B) {
 	ts := startServer(b)
 	if err := ts.provision("alice"); err != nil {
@@ -61,7 +61,7 @@ func BenchmarkSearchKnown(b *testing.B) {
 	}
 }
 
-// cpuTime is what this process has used of all processors, in nanoseconds.
+// cpuTime returns the CPU time of this process in nanoseconds.
 func cpuTime(b *testing.B) int64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -15,7 +15,7 @@ func TestSearchKeys(t *testing.T) {
 	tests := []struct {
 		in    string
 		key   string // "" means an error
-		text  string // of the probes
+		text  string // text of the probes
 		retrn string
 	}{
 		{in: "ALL", key: "and[]"},
@@ -93,7 +93,7 @@ func TestSearchKeys(t *testing.T) {
 				}
 				continue
 			}
-			if tt.retrn == "?" { // an octet of the string is beyond its literal
+			if tt.retrn == "?" { // a byte of the string is beyond its literal
 				if err == nil {
 					t.Errorf("%.60q in %s: got %v, want an error", tt.in, how, q.program.Key)
 				}
@@ -165,8 +165,8 @@ func TestSearchBadCharset(t *testing.T) {
 	}
 }
 
-// FuzzSearchKeys checks that a query is taken or refused without harm, however it
-// arrives, and that what is taken is within its bounds.
+// FuzzSearchKeys checks that a query is accepted or refused in the same way however it arrives,
+// and that an accepted query is within the limits.
 func FuzzSearchKeys(f *testing.F) {
 	for _, seed := range []string{
 		"ALL", "RETURN (MIN SAVE) OR (SEEN $) NOT UID 1:*", "CHARSET UTF-8 SUBJECT {1+}\r\nx",

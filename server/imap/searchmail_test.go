@@ -10,7 +10,7 @@ import (
 	"maildird/scripts/mailgen"
 )
 
-// searched gives the numbers that a SEARCH finds.
+// searched returns the numbers that a SEARCH finds.
 func (c *testClient) searched(query string) (found []int) {
 	c.t.Helper()
 	for _, line := range c.ok("SEARCH " + query) {
@@ -27,8 +27,8 @@ func (c *testClient) searched(query string) (found []int) {
 	return found
 }
 
-// TestSearchMail looks for text in the mail of testdata/mail: decoded from
-// transfer encodings, charsets and encoded words, compared by i;unicode-casemap.
+// TestSearchMail searches the mail of testdata/mail for text, which is decoded from transfer
+// encodings, charsets and encoded words, and compared with i;unicode-casemap.
 func TestSearchMail(t *testing.T) {
 	files := corpus(t)
 	ts := startServer(t)
@@ -45,19 +45,19 @@ func TestSearchMail(t *testing.T) {
 		want  string // names
 	}{
 		{utf8("BODY", "grüße"), "nested no-mime-version plain"},
-		{utf8("BODY", "GRÜSSE"), ""}, // ß is no SS by i;unicode-casemap
+		{utf8("BODY", "GRÜSSE"), ""}, // ß is not SS in i;unicode-casemap
 		{utf8("TEXT", "GRÜße"), "8bit-header nested no-mime-version plain"},
 		{"BODY caf", "nested"},
-		{"BODY CAFE", "nested"}, // é is E and an accent
+		{"BODY CAFE", "nested"}, // é is e and an accent
 		{utf8("BODY", "\u00c9"), "nested"},
-		{"BODY \"broken softly\"", "nested"}, // a soft line break is none
+		{"BODY \"broken softly\"", "nested"}, // a soft line break is not text
 		{"BODY PHA+R3", ""},                  // the base64 itself
 		{"BODY \"no first line\"", ""},
-		{"BODY \"its first line has no colon\"", ""},                 // it is all header
-		{"TEXT \"its first line has no colon\"", "no-header-at-all"}, // of no field
+		{"BODY \"its first line has no colon\"", ""},                 // all of it is header
+		{"TEXT \"its first line has no colon\"", "no-header-at-all"}, // not in a field
 		{"BODY \"second, in parts\"", "digest"},
-		{"BODY inside", ""},       // a header in a message inside
-		{"TEXT inside", "nested"}, // is text
+		{"BODY inside", ""},       // the header of a nested message
+		{"TEXT inside", "nested"}, // is part of the text
 		{"TEXT \"image/png\"", "nested"},
 		{"BODY iVBORw0KGgo", ""}, // attachments are not searched
 		{"SUBJECT zeilen", "encoded-words"},
@@ -66,14 +66,14 @@ func TestSearchMail(t *testing.T) {
 		{utf8("FROM", "JÜRGEN MÜLLER"), "encoded-words"},
 		{utf8("TO", "日本"), "encoded-words"},
 		{utf8("TO", "иван"), "8bit-header encoded-words"},
-		{"HEADER X-Long \"2    3\"", "bad-header-lines"}, // white space is white space
+		{"HEADER X-Long \"2    3\"", "bad-header-lines"}, // white space is significant
 		{"HEADER X-Long \"2 3\"", "bad-header-lines"},
 		{"HEADER X-Long \"23\"", ""},
 		{"HEADER X-Long \"1 2\"", "bad-header-lines"},
 		{"HEADER X-Long \"\"", "bad-header-lines"},
 		{"CC second", "addresses"},
 		{"TEXT \"subject: inside\"", "nested"},
-		{"BODY " + literal("one\r\n--inner"), ""}, // boundaries are no text
+		{"BODY " + literal("one\r\n--inner"), ""}, // boundaries are not part of the text
 		{"BODY " + literal("vcalendar\r\nmethod"), "calendar"},
 		{"SENTON 4-Jun-2024", ""},
 		{"SENTON 3-Jun-2024 SUBJECT parts", "empty-parts nested"},
@@ -93,7 +93,7 @@ func TestSearchMail(t *testing.T) {
 	}
 }
 
-// TestSearchWithHelpers: who helps does not change what is found.
+// TestSearchWithHelpers: helper goroutines do not change the result.
 func TestSearchWithHelpers(t *testing.T) {
 	ts := startServer(t)
 	if err := ts.provision("alice"); err != nil {

@@ -11,8 +11,8 @@ import (
 	"maildird/scripts/mailgen"
 )
 
-// TestSeenFromCache: a FETCH that sets \Seen serves several messages from the
-// cache before it is told their new flags, each with its own text.
+// TestSeenFromCache: a FETCH that sets \Seen returns several messages from the cache before
+// their new flags, each with its own text.
 func TestSeenFromCache(t *testing.T) {
 	ts := startServerOn(t, t.TempDir(), t.TempDir())
 	if err := ts.provision("alice"); err != nil {

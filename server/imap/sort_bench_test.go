@@ -10,7 +10,7 @@ import (
 	"maildird/scripts/mailgen"
 )
 
-// BenchmarkSort asks for an order of messages whose headers are in the cache.
+// BenchmarkSort sorts messages whose headers are in the cache.
 func BenchmarkSort(b *testing.B) {
 	ts := startServerOn(b, b.TempDir(), b.TempDir())
 	if err := ts.provision("alice"); err != nil {
@@ -38,8 +38,8 @@ func BenchmarkSort(b *testing.B) {
 	}
 }
 
-// BenchmarkSortAfterDelivery asks for an order that is remembered but for so many
-// messages.
+// BenchmarkSortAfterDelivery sorts a mailbox whose order is remembered, except
+// for some new messages.
 func BenchmarkSortAfterDelivery(b *testing.B) {
 	ts := startServerOn(b, b.TempDir(), b.TempDir())
 	if err := ts.provision("alice"); err != nil {

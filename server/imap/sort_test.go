@@ -14,8 +14,8 @@ import (
 	"maildird/scripts/rig/doveimap"
 )
 
-// randomThreads writes n messages to a Maildir whose subjects, addresses, dates
-// and references cross each other in all ways; the same for the same seed.
+// randomThreads writes n messages to a Maildir whose subjects, addresses, dates and references
+// overlap in all ways. The same seed produces the same messages.
 func randomThreads(t *testing.T, root string, seed uint64, n int) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -64,7 +64,7 @@ func randomThreads(t *testing.T, root string, seed uint64, n int) {
 	}
 }
 
-// TestSortThreadAsDovecot asks a Dovecot the same on the same mail.
+// TestSortThreadAsDovecot compares the answers with those of Dovecot for the same mail.
 func TestSortThreadAsDovecot(t *testing.T) {
 	for seed := range uint64(3) {
 		const n = 120
@@ -94,8 +94,8 @@ func TestSortThreadAsDovecot(t *testing.T) {
 	}
 }
 
-// TestSortOfChangedFile: what is known of a message that was changed in its place
-// is not used once its file was opened.
+// TestSortOfChangedFile: the sort keys of a message that was changed in place are not used
+// after its file was opened.
 func TestSortOfChangedFile(t *testing.T) {
 	ts := startServerOn(t, t.TempDir(), t.TempDir())
 	if err := ts.provision("alice"); err != nil {

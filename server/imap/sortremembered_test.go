@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// sortWorld is a mailbox on which two servers are at work, and other programs: one
-// server remembers orders, and the other has no cache and remembers nothing.
+// sortWorld is a mailbox that two servers and other programs use. One server remembers orders;
+// the other has no cache and remembers nothing.
 type sortWorld struct {
 	t                  *testing.T
 	rng                *rand.Rand
 	root               string
 	remembers, forgets *testClient
-	other              *testClient // of the server that remembers
+	other              *testClient // client of the server that remembers
 	made               int
 }
 
 func (w *sortWorld) pick(list ...string) string { return list[w.rng.IntN(len(list))] }
 
-// write makes the file of a message, of some time that may be only now.
+// write writes the file of a message, whose time may be in the last moments.
 func (w *sortWorld) write(path string) {
 	w.t.Helper()
 	text := fmt.Sprintf("Subject: %s%s\nFrom: %s\n%s\n%s\n", w.pick("", "Re: ", "[list] "),
@@ -54,7 +54,7 @@ func (w *sortWorld) deliver() {
 	}
 }
 
-// anyFile is the path of some message.
+// anyFile returns the path of a random message.
 func (w *sortWorld) anyFile() string {
 	w.t.Helper()
 	files, err := filepath.Glob(filepath.Join(w.root, "cur", "*"))
@@ -64,7 +64,7 @@ func (w *sortWorld) anyFile() string {
 	return files[w.rng.IntN(len(files))]
 }
 
-// step changes something.
+// step makes a random change.
 func (w *sortWorld) step() {
 	w.t.Helper()
 	switch w.rng.IntN(10) {
@@ -76,7 +76,7 @@ func (w *sortWorld) step() {
 		for range w.rng.IntN(15) {
 			w.deliver()
 		}
-	case 5: // the other one is not told at once
+	case 5: // the other server does not notice this at once
 		w.other.ok(fmt.Sprintf(`UID STORE %d:%d +FLAGS.SILENT (\Deleted)`, 1+w.rng.IntN(w.made), 1+w.rng.IntN(w.made)))
 		if w.rng.IntN(2) == 0 {
 			w.other.ok(`UID STORE 1:* -FLAGS.SILENT (\Deleted)`)
@@ -86,7 +86,7 @@ func (w *sortWorld) step() {
 		if err := os.Remove(w.anyFile()); err != nil {
 			w.t.Fatal(err)
 		}
-	case 7: // who changes a message in its place is heard of when it is read
+	case 7: // a change in place is noticed when the message is read
 		w.write(w.anyFile())
 		for _, c := range []*testClient{w.other, w.forgets} {
 			c.ok("NOOP")
@@ -97,8 +97,8 @@ func (w *sortWorld) step() {
 	}
 }
 
-// compare sorts in some way by both servers. What is on its way to one of them
-// makes them differ for a moment.
+// compare sorts in some way with both servers. They may differ for a moment, while a change
+// reaches one of them.
 func (w *sortWorld) compare() {
 	w.t.Helper()
 	command := fmt.Sprintf("UID SORT (%s) UTF-8 %s",
@@ -115,8 +115,8 @@ func (w *sortWorld) compare() {
 	w.t.Fatalf("%s:\nwith memory    %s\nwithout memory %s", command, got, want)
 }
 
-// TestSortRemembered: an order that is remembered is the one that is found without
-// memory, whatever comes, goes and changes.
+// TestSortRemembered: a remembered order always equals the one that is computed without memory,
+// whatever is added, removed or changed.
 func TestSortRemembered(t *testing.T) {
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -146,8 +146,7 @@ func TestSortRemembered(t *testing.T) {
 	}
 }
 
-// putSettled writes alice's i-th message, in its place if it is there, and always
-// of the same time, which is long ago.
+// putSettled writes alice's i-th message, in place if it exists, always with the same old time.
 func (ts *testServer) putSettled(i int, text string) {
 	ts.t.Helper()
 	path := filepath.Join(ts.root("alice"), "cur", fmt.Sprintf("%d.M1P1.test:2,", 1_700_000_000+i))
@@ -160,9 +159,9 @@ func (ts *testServer) putSettled(i int, text string) {
 	}
 }
 
-// TestSortReadsWhatIsNew: of the messages that were sorted before only those are
-// read between which a new one may belong. A message that another program changes
-// in its place, which no Maildir program does, shows who was looked at.
+// TestSortReadsWhatIsNew: of the messages that were sorted before, only those are read between
+// which a new one may belong. This is visible because the test changes a message in place,
+// which no Maildir program does.
 func TestSortReadsWhatIsNew(t *testing.T) {
 	cacheDir := t.TempDir()
 	ts := startServerOn(t, t.TempDir(), cacheDir)
@@ -192,7 +191,7 @@ func TestSortReadsWhatIsNew(t *testing.T) {
 	if err != nil || len(records) == 0 {
 		t.Fatal(records, err)
 	}
-	for _, file := range records { // as if the cache had nothing
+	for _, file := range records { // as if the cache were empty
 		if err := os.Truncate(file, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -203,8 +202,7 @@ func TestSortReadsWhatIsNew(t *testing.T) {
 	order(backward(n) + " 41")
 }
 
-// TestSortOfMendedFile: a message that cannot be read has no place that is
-// remembered.
+// TestSortOfMendedFile: the position of an unreadable message is not remembered.
 func TestSortOfMendedFile(t *testing.T) {
 	ts := startServerOn(t, t.TempDir(), t.TempDir())
 	if err := ts.provision("alice"); err != nil {

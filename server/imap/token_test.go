@@ -11,8 +11,8 @@ import (
 	"maildird/server/sasl"
 )
 
-// TestAuthenticateToken logs in with tokens of a real issuer, by OAUTHBEARER (RFC
-// 7628 section 4) and XOAUTH2.
+// TestAuthenticateToken logs in with tokens of a real issuer, with OAUTHBEARER (RFC 7628
+// section 4) and XOAUTH2.
 func TestAuthenticateToken(t *testing.T) {
 	issuer := oauthtest.New(t)
 	tokens, err := oauth.New(oauth.Config{
@@ -51,7 +51,7 @@ func TestAuthenticateToken(t *testing.T) {
 	c.send(xoauth2("alice", good) + "\r\n")
 	c.want("a OK ")
 
-	// The client is told why, and says that it understood.
+	// The server tells the client the reason, and the client confirms it.
 	c = ts.dial()
 	c.line()
 	c.send("a AUTHENTICATE OAUTHBEARER " + bearer("", good+"x") + "\r\n")
@@ -70,7 +70,7 @@ func TestAuthenticateToken(t *testing.T) {
 		t.Error(lines)
 	}
 
-	// An issuer that cannot be asked is no wrong token.
+	// A token is not wrong only because the issuer cannot be reached.
 	issuer.SetDown(true)
 	asking, err := oauth.New(oauth.Config{Issuer: issuer.URL, Introspection: issuer.URL + "/introspect", ClientID: "maildird", UsernameClaim: "email"})
 	if err != nil {
@@ -82,7 +82,7 @@ func TestAuthenticateToken(t *testing.T) {
 	c.send("a AUTHENTICATE OAUTHBEARER " + bearer("", "active~alice") + "\r\n")
 	c.want("a NO [UNAVAILABLE]")
 
-	// A token is shown to who reads along.
+	// Without TLS, a token could be read on the wire.
 	ts = startServer(t, func(cfg *Config, _ *maildir.AccountOptions) {
 		cfg.SCRAM, cfg.Tokens, cfg.PlaintextFrom = users, tokens, nil
 	})

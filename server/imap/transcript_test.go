@@ -10,7 +10,7 @@ import (
 	"maildird/server/servertest"
 )
 
-// scriptOptions are the settings of the server that a dialogue asks for.
+// scriptOptions returns the server settings that a dialogue requires.
 func scriptOptions(t *testing.T, s *dialogue.Script) []serverOption {
 	var out []serverOption
 	for key, value := range s.Options {

@@ -11,7 +11,7 @@ import (
 	"maildird/maildir/accesskey"
 )
 
-// urlTester has messages of alice read by URLs.
+// urlTester lets clients read messages of alice by URL.
 type urlTester struct {
 	*testServer
 	t     *testing.T
@@ -30,7 +30,7 @@ func newURLTester(t *testing.T, options ...serverOption) *urlTester {
 	return ut
 }
 
-// authorise has alice authorise the URL of the text of her message.
+// authorise lets alice authorise the URL of the text of her message.
 func (ut *urlTester) authorise(path, access string) string {
 	ut.t.Helper()
 	url := "imap://alice@127.0.0.1/" + path + ";URLAUTH=" + access
@@ -42,7 +42,7 @@ func (ut *urlTester) authorise(path, access string) string {
 	return full
 }
 
-// told has a client fetch a URL, and checks whether its text is told.
+// told lets a client fetch a URL, and checks whether it gets the text.
 func (ut *urlTester) told(c *testClient, url string, want bool) {
 	ut.t.Helper()
 	lines := c.ok(fmt.Sprintf("URLFETCH %q", url))
@@ -55,7 +55,7 @@ func (ut *urlTester) told(c *testClient, url string, want bool) {
 
 const inboxText = "INBOX/;UID=1/;SECTION=TEXT"
 
-// TestURLAuth has another user read what a URL lets him, and nothing else.
+// TestURLAuth: another user can read what a URL allows, and nothing else.
 func TestURLAuth(t *testing.T) {
 	t.Parallel()
 	ut := newURLTester(t)
@@ -75,7 +75,7 @@ func TestURLAuth(t *testing.T) {
 	ut.told(ut.bob, ut.authorise(inboxText, "user+alice"), false)
 	ut.told(ut.alice, forBob, false)
 
-	// Whatever is changed in a URL, it is none of alice's any more.
+	// A URL that was modified in any way is no longer valid.
 	for i := range anybody {
 		changed := []byte(anybody)
 		changed[i] ^= 1
@@ -92,8 +92,8 @@ func TestURLAuth(t *testing.T) {
 	ut.told(ut.bob, strings.Replace(anybody, "/INBOX", "/x/../INBOX", 1), false)
 	ut.told(ut.bob, strings.Replace(anybody, "imap://alice@127.0.0.1", "", 1), false)
 
-	// Bob cannot authorise what is of alice, whether it is there or not, nor does
-	// his session look there otherwise.
+	// Bob cannot authorise URLs of alice, whether or not they exist, and the server does not
+	// look at them in his session.
 	for _, url := range []string{
 		"imap://alice@127.0.0.1/INBOX/;UID=1;URLAUTH=user+bob", "imap://alice@127.0.0.1/nowhere/;UID=1;URLAUTH=user+bob", "imap://nobody@127.0.0.1/INBOX/;UID=1;URLAUTH=user+bob",
 		"imap://bob@127.0.0.1/%2e%2e/alice/;UID=1;URLAUTH=user+bob", "imap://bob@127.0.0.1/../alice/;UID=1;URLAUTH=user+bob", "imap://bob@127.0.0.1/a%00/;UID=1;URLAUTH=user+bob",
@@ -103,14 +103,14 @@ func TestURLAuth(t *testing.T) {
 	}
 	ut.bob.fails(`APPEND INBOX CATENATE (URL "`+anybody+`")`, "NO [BADURL "+anybody+"]")
 
-	// Who submits for others may use what is for that.
+	// A user who submits mail for others may use URLs that are meant for that.
 	sub := newURLTester(t, func(cfg *Config, _ *maildir.AccountOptions) { cfg.Submitters = []string{"bob@example.org"} })
 	submitted := sub.authorise(inboxText, "submit+alice")
 	sub.told(sub.bob, submitted, true)
 	sub.told(sub.alice, submitted, false)
 }
 
-// TestURLAuthKeys takes URLs back, in all ways in which a key goes.
+// TestURLAuthKeys revokes URLs in all ways in which a key can be lost.
 func TestURLAuthKeys(t *testing.T) {
 	t.Parallel()
 	ut := newURLTester(t)
@@ -140,7 +140,7 @@ func TestURLAuthKeys(t *testing.T) {
 	if _, err := os.Lstat(file); !os.IsNotExist(err) {
 		t.Errorf("the key's file is there: %v", err)
 	}
-	// Its file is removed, damaged, or not a file.
+	// The key file is removed, damaged, or not a file.
 	for _, harm := range []func() error{
 		func() error { return os.Remove(file) },
 		func() error { return os.WriteFile(file, []byte("INTERNAL 00\n"), 0o600) },
@@ -160,7 +160,7 @@ func TestURLAuthKeys(t *testing.T) {
 		}
 		ut.told(ut.bob, inbox, false)
 	}
-	// The mailbox has another name, or is another one.
+	// The mailbox is renamed or replaced.
 	_, work = make2()
 	ut.alice.ok("RENAME Work Play")
 	ut.told(ut.bob, work, false)
@@ -178,7 +178,7 @@ func TestURLAuthKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	ut.told(ut.bob, inbox, false)
-	// The Maildir is gone, and is not made for a URL.
+	// The Maildir is gone, and is not created for a URL.
 	if err := os.RemoveAll(ut.root("alice")); err != nil {
 		t.Fatal(err)
 	}

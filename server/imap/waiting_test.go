@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestWaitingForNobody: a session that waits for another program's lock ends when its
-// client goes.
+// TestWaitingForNobody: a session that waits for another program's lock ends
+// when its client disconnects.
 func TestWaitingForNobody(t *testing.T) {
 	ts := startServer(t)
 	for _, c := range []struct{ lock, command string }{
@@ -25,7 +25,7 @@ func TestWaitingForNobody(t *testing.T) {
 		if err := unix.FcntlFlock(held.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
 			t.Fatal(err)
 		}
-		deadline := time.Now().Add(20 * time.Second) // before any of the locks is given up
+		deadline := time.Now().Add(20 * time.Second) // before any of the lock waits times out
 		s.send("a " + c.command + "\r\n")
 		if err := s.conn.Close(); err != nil {
 			t.Fatal(err)
