@@ -12,8 +12,8 @@ import (
 	"maildird/server/config"
 )
 
-// TestFamilies: an address of IPv4 takes no connections of IPv6, nor the other way round,
-// so that both can be listened on; a port alone takes both.
+// TestFamilies: an IPv4 listener accepts no IPv6 connections and vice versa, so that both can
+// be used; a listener with only a port accepts both.
 func TestFamilies(t *testing.T) {
 	if l, err := net.Listen("tcp6", "[::1]:0"); err != nil {
 		t.Skip("no IPv6 here")

@@ -16,8 +16,8 @@ import (
 	"maildird/server/servertest"
 )
 
-// TestNewRelay: the settings of a relay are those of the client, and "config check"
-// tries it.
+// TestNewRelay: the settings of the relay are passed to the client, and "config
+// check" tries the relay.
 func TestNewRelay(t *testing.T) {
 	if r, err := newRelay(&config.Config{}); r != nil || err != nil {
 		t.Errorf("without one: %v, %v", r, err)
@@ -44,7 +44,7 @@ func TestNewRelay(t *testing.T) {
 		{config.Relay{Address: s.Address, TLS: true}, "relay " + s.Address + ": TLS: "},
 	} {
 		err := checkRelay(&config.Config{Hostname: "mail.example.org", Relay: &c.relay})
-		s.Idle() // the last words of each are in the list
+		s.Idle() // the last commands of each connection are in the list
 		if (err == nil) != (c.want == "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q", c.relay, err, c.want)
 		}
@@ -57,9 +57,8 @@ func TestNewRelay(t *testing.T) {
 	}
 }
 
-// TestMayPass: "config check", and with it "systemctl reload", does not fail because a
-// relay or an OAuth issuer is down; it does because of one that this server is not set
-// up for.
+// TestMayPass: "config check", and with it "systemctl reload", does not fail because a relay or
+// an OAuth issuer is down, but because the configuration does not suit it.
 func TestMayPass(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

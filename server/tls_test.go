@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// TestCertificate tells what every client refuses from what may be meant so.
+// TestCertificate distinguishes certificates that every client refuses from those
+// that may be intentional.
 func TestCertificate(t *testing.T) {
 	now := time.Now()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -47,9 +48,9 @@ func TestCertificate(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		leaf   *x509.Certificate
-		behind [][]byte // the certificates after it
+		behind [][]byte // the rest of the chain
 		at     time.Time
-		valid  string // what valid says; "" is nothing
+		valid  string // result of valid; "" means no problem
 		doubts []string
 	}{
 		"its own":          {leaf: issue([]string{"mail.example.org"}, nil, nil)},

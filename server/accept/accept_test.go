@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// member is a connection that ends when it is woken, or only when it is cut, or when
-// the server does not wait for its work any longer.
+// member is a connection that ends when it is woken, or only when it is cut, or when the server
+// no longer waits for its work.
 type member struct {
 	kind       string
 	work       context.Context

@@ -12,8 +12,8 @@ import (
 	"maildird/server/servertest"
 )
 
-// TestRelay: what keeps a relay from being used is told in words that help, also by
-// "config check".
+// TestRelay: a problem that prevents the use of a relay is reported in helpful words,
+// also by "config check".
 func TestRelay(t *testing.T) {
 	cert, _ := servertest.Certificate(t)
 	closed, err := net.Listen("tcp", "127.0.0.1:0")

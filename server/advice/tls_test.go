@@ -12,7 +12,7 @@ import (
 	"maildird/server/servertest"
 )
 
-// TestTLS: what a client does wrong in a handshake is told in words that help.
+// TestTLS: a client's mistake in a handshake is reported in helpful words.
 func TestTLS(t *testing.T) {
 	cert, roots := servertest.Certificate(t)
 	const refuses = "does not accept the certificate"
@@ -58,7 +58,7 @@ func TestTLS(t *testing.T) {
 			}
 		})
 	}
-	// As OpenSSL makes it.
+	// The error if the client is OpenSSL.
 	err := fmt.Errorf("handshake: %w", &net.OpError{Op: "local error", Err: errors.New("tls: bad record MAC")})
 	if got := about(err); !strings.Contains(got, refuses) {
 		t.Errorf("%v: advice %q", err, got)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestChanges: what changed is named as in the file.
+// TestChanges: changed settings are named as in the file.
 func TestChanges(t *testing.T) {
 	before, err := load(t, Template("mail.example.org", "example.org", "alice@example.org"))
 	if err != nil {

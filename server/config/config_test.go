@@ -32,7 +32,7 @@ func TestTemplate(t *testing.T) {
 	if root, err := cfg.Mail.Location.Expand("alice@example.org", ""); err != nil || root != "/etc/m/mail/example.org/alice" {
 		t.Errorf("alice's Maildir is %q, %v", root, err)
 	}
-	// All that is commented out is true as well.
+	// The settings that are commented out are valid, too.
 	full, err := load(t, signedTokens(everySetting()))
 	if err != nil {
 		t.Fatal(err)
@@ -54,20 +54,19 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
-// everySetting is the template with all settings that are commented out in it.
+// everySetting returns the template with all commented-out settings enabled.
 func everySetting() string {
 	commented := regexp.MustCompile(`(?m)^# ([A-Za-z0-9_"]+ *=|\[)`)
 	return commented.ReplaceAllString(Template("h.example", "example.org", "a@example.org"), "$1")
 }
 
-// signedTokens leaves out the settings that jwks excludes: tokens are either checked
-// here or by who issued them.
+// signedTokens removes the settings that exclude jwks: tokens are checked either by the server
+// or by their issuer.
 func signedTokens(text string) string {
 	return regexp.MustCompile(`(?m)^(introspection|client_).*$`).ReplaceAllString(text, "")
 }
 
-// TestTemplateHasEverySetting: who reads what "maildird init" wrote knows what can be
-// set.
+// TestTemplateHasEverySetting: the file that "maildird init" writes mentions every setting.
 func TestTemplateHasEverySetting(t *testing.T) {
 	var shown map[string]any
 	if err := toml.Unmarshal([]byte(everySetting()), &shown); err != nil {
@@ -189,7 +188,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestFamilies: a port may be listened on for each family by itself.
+// TestFamilies: a port can be used in separate listeners for IPv4 and IPv6.
 func TestFamilies(t *testing.T) {
 	for _, list := range []string{`["0.0.0.0:2525", "[::]:2525"]`, `["0.0.0.0:2525", "[::1]:2525"]`, `["192.0.2.1:2525", "192.0.2.2:2525"]`, `[":0", "127.0.0.1:0"]`} {
 		if _, err := load(t, strings.Replace(Template("mail.example.org", "example.org", "alice@example.org"), `["127.0.0.1:2525"]`, list, 1)); err != nil {
@@ -198,7 +197,7 @@ func TestFamilies(t *testing.T) {
 	}
 }
 
-// TestNames: names may be given in any letters, and protocols get A-labels.
+// TestNames: names may be written in any script and case, and protocols get A-labels.
 func TestNames(t *testing.T) {
 	text := "\ufeff" + strings.Replace(Template("Mail.Bücher.example", "example.org", "alice@example.org"), `["example.org"]`, `["example.org", "BÜCHER.example"]`, 1)
 	text = strings.Replace(text, `["127.0.0.1:2143"]`, `["localhost:2143", "[::1]:2143", "[fe80::1%eth0]:2143", ":2144"]`, 1)
@@ -233,7 +232,7 @@ func TestFixedPart(t *testing.T) {
 	}
 }
 
-// TestAllProblems: one run tells of everything that is wrong.
+// TestAllProblems: a single run reports all problems.
 func TestAllProblems(t *testing.T) {
 	_, err := load(t, "")
 	for _, key := range []string{"hostname", "domains", "postmaster", "mail.location", "auth.users", "listen"} {
@@ -290,7 +289,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		// What was checked can be used.
+		// A configuration that passed the checks can be used.
 		if len(Changes(cfg, cfg)) > 0 || len(cfg.Domains) == 0 || cfg.Limits.MessageSize <= 0 || cfg.Limits.Connections <= 0 || !hostName(cfg.Hostname) {
 			t.Fatalf("%+v", cfg)
 		}
@@ -300,8 +299,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// TestRelayPasswordIsNotShown: wherever in a URL of the relay somebody puts his password,
-// it does not get into a terminal or a log.
+// TestRelayPasswordIsNotShown: a password in the URL of the relay never gets into a terminal or
+// a log, wherever it is in the URL.
 func TestRelayPasswordIsNotShown(t *testing.T) {
 	for _, server := range []string{
 		"smtp:alice:secret@mail.isp.example:25", "smtp:alice:secret@mail.isp.example", "smtps:/alice:secret@mail.isp.example:465",

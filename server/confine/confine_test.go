@@ -19,7 +19,7 @@ import (
 
 const (
 	inside  = "MAILDIRD_CONFINED"
-	onePort = "MAILDIRD_PORT" // there is a port that connections may go to
+	onePort = "MAILDIRD_PORT" // a port that the process may connect to exists
 )
 
 func TestMain(m *testing.M) {
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestConfinedFiles confines a process and lets it try.
+// TestConfinedFiles confines a process and lets it try to access files.
 func TestConfinedFiles(t *testing.T) {
 	dir := t.TempDir()
 	must := func(err error) {
@@ -55,8 +55,8 @@ func TestConfinedFiles(t *testing.T) {
 		must(os.WriteFile(filepath.Join(dir, "run/sock"), []byte("x"), 0o600))
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), inside+"="+dir, onePort+"="+port)
-		// With go test -cover the program says on standard error that it cannot
-		// write its counts any more.
+		// With go test -cover, the program reports on standard error that it can no longer
+		// write its coverage data.
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
 		out, err := cmd.Output()
@@ -71,7 +71,7 @@ func TestConfinedFiles(t *testing.T) {
 	}
 }
 
-// confined confines this process and tells what is not as it should be.
+// confined confines this process and reports what is not as expected.
 func confined(dir string) (problems []string) {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -107,7 +107,7 @@ func confined(dir string) (problems []string) {
 		}
 	}
 	read := func(name string) error { _, err := os.ReadFile(name); return err }
-	// On several threads at once: it holds for all of them.
+	// On several threads at once: the rules apply to all of them.
 	var wg, ready sync.WaitGroup
 	ready.Add(8)
 	for i := range 8 {

@@ -29,12 +29,12 @@ func TestConnections(t *testing.T) {
 		{"imap", netip.MustParseAddr("::ffff:192.0.2.1"), ErrAddress},
 		{"imap", netip.MustParseAddr("2001:db8::1"), nil},
 		{"imap", netip.MustParseAddr("2001:db8::2"), nil},
-		{"imap", netip.MustParseAddr("2001:db8:0:0:ffff::"), ErrAddress}, // of the same /64
+		{"imap", netip.MustParseAddr("2001:db8:0:0:ffff::"), ErrAddress}, // in the same /64
 		{"imap", netip.MustParseAddr("2001:db8:0:1::"), nil},
 		{"lmtp", netip.Addr{}, nil},
 		{"lmtp", netip.Addr{}, nil},
 		{"lmtp", netip.Addr{}, nil}, // not counted by address
-		{"lmtp", a2, ErrFull},       // eight there are
+		{"lmtp", a2, ErrFull},       // there are eight
 	} {
 		if err := c.Admit(step.service, step.from, noon); !errors.Is(err, step.want) {
 			t.Errorf("%s from %s: %v, want %v", step.service, step.from, err, step.want)
@@ -46,8 +46,8 @@ func TestConnections(t *testing.T) {
 	}
 }
 
-// TestShare: a flood at one service leaves a quarter of the connections to the
-// others.
+// TestShare: a flood of connections to one service leaves a quarter of them to
+// the other services.
 func TestShare(t *testing.T) {
 	c := New(Limits{Total: 100, PerIP: 1000})
 	n := 0
@@ -127,7 +127,7 @@ func TestUsers(t *testing.T) {
 	}
 }
 
-// TestMail: an hour's worth at once, which grows back evenly.
+// TestMail: an hour's worth is allowed at once, and is replenished evenly.
 func TestMail(t *testing.T) {
 	m := NewMail(60, 120)
 	send := func(user string, now time.Time) (n int) {
@@ -142,7 +142,7 @@ func TestMail(t *testing.T) {
 		want  int
 	}{
 		{"alice", 0, 60}, {"alice", 0, 0}, {"bob", 0, 60},
-		{"alice", 10 * time.Minute, 10}, {"alice", 5 * time.Minute, 0}, // the clock went back
+		{"alice", 10 * time.Minute, 10}, {"alice", 5 * time.Minute, 0}, // the clock was set back
 		{"alice", 26 * time.Hour, 60},
 	} {
 		t.Run(fmt.Sprint(step.user, step.after), func(t *testing.T) {
@@ -160,8 +160,8 @@ func TestMail(t *testing.T) {
 	}
 }
 
-// TestPace: few connections begin at a time, and each gives its place back
-// once.
+// TestPace: the number of connections that begin at the same time is limited, and each
+// returns its place once.
 func TestPace(t *testing.T) {
 	c := New(Limits{})
 	var begun []func()
@@ -200,7 +200,7 @@ func TestWithin(t *testing.T) {
 	}
 }
 
-// TestTell: one refusal of an address at a service in a minute is logged.
+// TestTell: for each address and service, one refusal per minute is logged.
 func TestTell(t *testing.T) {
 	c := New(Limits{})
 	now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)

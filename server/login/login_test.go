@@ -35,14 +35,14 @@ func TestPasswordsAllowed(t *testing.T) {
 	}
 }
 
-// TestRefused: what is logged of a failure, and whether it ends sessions, whoever
-// reports it.
+// TestRefused checks for each error what is logged, and whether the refusal counts towards the
+// limit that ends a session.
 func TestRefused(t *testing.T) {
 	for _, c := range []struct {
 		err    error
 		want   Refusal
 		counts bool
-		log    string // "": nothing
+		log    string // "" means nothing
 	}{
 		{auth.ErrInvalid, Failed, true, "WARN login failed"},
 		{auth.ErrNotAllowed, Failed, true, "WARN login failed"},
@@ -77,7 +77,7 @@ func TestRecheck(t *testing.T) {
 				return u.Name == "alice" && from.IsValid() && !holds
 			}, func() { woken++ }, func() { cut.Add(1) })
 		}
-		recheck() // nobody's
+		recheck() // of no user
 		g.To(&auth.User{Name: "alice"})
 		holds = true
 		recheck()
@@ -88,7 +88,7 @@ func TestRecheck(t *testing.T) {
 		g.To(nil) // logged out
 		recheck()
 		g.To(&auth.User{Name: "alice"})
-		g.Recheck(netip.Addr{}, nil, func() { woken++ }, nil) // all logins hold
+		g.Recheck(netip.Addr{}, nil, func() { woken++ }, nil) // all logins are still valid
 		if woken != 0 || g.Revoked() {
 			t.Fatal("nobody's login was revoked")
 		}

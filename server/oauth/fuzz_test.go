@@ -13,15 +13,15 @@ import (
 	"maildird/server/sasl"
 )
 
-// answer is an issuer that says the same to every question.
+// answer is an issuer that gives the same answer to every request.
 type answer []byte
 
 func (a answer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(a)), Header: http.Header{}, Request: req}, nil
 }
 
-// FuzzIntrospection takes anything for the answer of an issuer. Who is let in is
-// named in an object that says that the token is active.
+// FuzzIntrospection uses arbitrary data as the answer of an issuer. Only a user named in an
+// object that declares the token active may log in.
 func FuzzIntrospection(f *testing.F) {
 	for _, text := range []string{
 		`{"active":true,"email":"alice@example.org","aud":"mail"}`, `{"active":true,"iss":"https://id.example","aud":["mail"],"exp":1700000100,"nbf":1.7e9,"scope":["a","mail"],"email":"b"}`,
@@ -49,8 +49,8 @@ func FuzzIntrospection(f *testing.F) {
 	})
 }
 
-// FuzzSigned tries any token with any keys. With the issuer's keys nobody is let in
-// by a token that is not the issuer's.
+// FuzzSigned tries arbitrary tokens with arbitrary keys. With the issuer's keys, only a token
+// of the issuer may be accepted.
 func FuzzSigned(f *testing.F) {
 	issuer := oauthtest.New(f)
 	keys, now := issuer.Keys(), time.Now()

@@ -35,10 +35,10 @@ func verifier(t *testing.T, cfg Config) *Verifier {
 	return v
 }
 
-// TestSigned checks what each part of a token must be.
+// TestSigned checks the requirements for each part of a token.
 func TestSigned(t *testing.T) {
 	issuer := oauthtest.New(t)
-	now := time.Now() // it stands still: the tokens are made first, and then tried
+	now := time.Now() // the clock stands still: the tokens are made first, and then tried
 	v := verifier(t, Config{Issuer: issuer.URL, Audience: "mail", JWKS: issuer.URL + "/jwks", Hint: sasl.Hint{Scope: "mail"}, Now: func() time.Time { return now }})
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -107,8 +107,8 @@ func TestSigned(t *testing.T) {
 	}
 }
 
-// TestKeyRotation: a new key is found, but nobody can make the server ask all
-// the time; while the issuer is down the keys that are known serve on.
+// TestKeyRotation: a new key is found, but nobody can make the server fetch keys all the time.
+// While the issuer is down, the known keys remain in use.
 func TestKeyRotation(t *testing.T) {
 	issuer := oauthtest.New(t)
 	now := time.Now()
@@ -147,7 +147,7 @@ func TestKeyRotation(t *testing.T) {
 	}
 }
 
-// TestKeysFromFile also passes over keys of unknown kinds.
+// TestKeysFromFile also ignores keys of unknown types.
 func TestKeysFromFile(t *testing.T) {
 	issuer := oauthtest.New(t)
 	text := bytes.Replace(issuer.Keys(), []byte(`"keys":[`), []byte(`"keys":[{"kty":"future"},{"kty":"oct","k":"AAAA"},`), 1)
@@ -157,8 +157,8 @@ func TestKeysFromFile(t *testing.T) {
 	}
 }
 
-// TestOnlyKeysForSignatures: a key of the issuer's that is for something else signs no
-// token, nor does one whose private half everybody can read.
+// TestOnlyKeysForSignatures: a key that the issuer uses for another purpose is not accepted for
+// tokens, nor is one whose private part is public.
 func TestOnlyKeysForSignatures(t *testing.T) {
 	issuer := oauthtest.New(t)
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -193,7 +193,7 @@ func TestOnlyKeysForSignatures(t *testing.T) {
 	}
 }
 
-// TestNoKeys: a file without keys is the operator's to mend, and not the token's fault.
+// TestNoKeys: a file without keys is a problem of the operator, not of the token.
 func TestNoKeys(t *testing.T) {
 	issuer := oauthtest.New(t)
 	for _, text := range []string{"", "{", `{"keys":[]}`, `{"keys":[{"kty":"future"}]}`} {
@@ -241,7 +241,7 @@ func TestIntrospection(t *testing.T) {
 	}
 }
 
-// TestHostileIssuer: answers without end, redirects, and none at all.
+// TestHostileIssuer: the issuer sends endless answers, redirects, or nothing.
 func TestHostileIssuer(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/endless", func(w http.ResponseWriter, r *http.Request) {

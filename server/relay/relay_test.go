@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// all is what a good relay offers.
+// all are the extensions of a good relay.
 var all = []string{"PIPELINING", "SIZE 1000000", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"}
 
 func connect(t *testing.T, s *relaytest.Server, edits ...func(*Config)) *Relay {
@@ -39,7 +39,7 @@ func connect(t *testing.T, s *relaytest.Server, edits ...func(*Config)) *Relay {
 	return r
 }
 
-// send sends a message through.
+// send sends a message.
 func send(r *Relay, m Mail, text string, to ...string) (string, error) {
 	tx, err := r.Begin(context.Background(), m)
 	if err != nil {
@@ -61,7 +61,7 @@ func send(r *Relay, m Mail, text string, to ...string) (string, error) {
 	return tx.Commit()
 }
 
-// TestSend sends a message, and looks at what the relay got.
+// TestSend sends a message, and checks what the relay received.
 func TestSend(t *testing.T) {
 	s := (&relaytest.Server{Offers: all}).Start(t)
 	r := connect(t, s)
@@ -72,7 +72,7 @@ func TestSend(t *testing.T) {
 	if got := s.Messages(); len(got) != 1 || got[0] != "..a\r\n\r\n...\r\n..\r\nb c \r\nend\r\n" {
 		t.Errorf("the relay got %q", got)
 	}
-	s.Idle() // its QUIT has come
+	s.Idle() // its QUIT has arrived
 	if _, err := send(r, Mail{UTF8: true}, "", "jos\u00e9@there.example"); err != nil {
 		t.Fatal(err)
 	}
@@ -89,13 +89,13 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// TestAnswers: what the relay says to a transaction is passed on, or says that it cannot
-// be used.
+// TestAnswers: a relay's reply in a transaction is passed on, or results in an error that says
+// that the relay cannot be used.
 func TestAnswers(t *testing.T) {
 	long := strings.Repeat("x", 3000)
 	for name, c := range map[string]struct {
 		answers map[string]string
-		code    int // of a refusal; 0: it cannot be used
+		code    int // code of a refusal; 0 means that the relay cannot be used
 		want    string
 	}{
 		"sender":            {map[string]string{"MAIL": "553 5.7.1 Not yours"}, 553, "Not yours"},
@@ -159,8 +159,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestUnknownCodes: a relay that says yes by a code that nobody knows has taken the
-// message, and would have it twice if that were an error.
+// TestUnknownCodes: a relay that replies with an unknown positive code has accepted the
+// message. If that were an error, the message would be sent twice.
 func TestUnknownCodes(t *testing.T) {
 	for _, step := range []string{"MAIL", "RCPT", "."} {
 		t.Run(step, func(t *testing.T) {
@@ -172,7 +172,7 @@ func TestUnknownCodes(t *testing.T) {
 	}
 }
 
-// TestHello: a server that does not know EHLO gets HELO, and nothing of any extension.
+// TestHello: a server that does not know EHLO receives HELO, and no use is made of extensions.
 func TestHello(t *testing.T) {
 	for _, answer := range []string{"500 5.5.1 What", "502 5.5.1 What"} {
 		t.Run(answer[:3], func(t *testing.T) {
@@ -187,7 +187,7 @@ func TestHello(t *testing.T) {
 			}
 		})
 	}
-	// What is no answer to an unknown command is one to HELO too.
+	// A reply that does not mean that EHLO is unknown is final, and so is one to HELO.
 	for _, answers := range []map[string]string{{"EHLO": "504 5.5.4 x"}, {"EHLO": "500 x", "HELO": "504 5.5.4 x"}} {
 		s := (&relaytest.Server{Answers: answers}).Start(t)
 		if _, err := send(connect(t, s), Mail{From: "a@example.org"}, "x\n", "b@there.example"); !IsTrouble(err) || !strings.Contains(err.Error(), "504 5.5.4 x") {
@@ -196,7 +196,7 @@ func TestHello(t *testing.T) {
 	}
 }
 
-// TestGivenUp: a message that is not committed is none, and the connection ends.
+// TestGivenUp: a message that is not committed is not sent, and the connection ends.
 func TestGivenUp(t *testing.T) {
 	s := (&relaytest.Server{Offers: all}).Start(t)
 	r := connect(t, s)
@@ -215,14 +215,14 @@ func TestGivenUp(t *testing.T) {
 				}
 			}
 			end(tx)
-			tx.Close() // once more does no harm
+			tx.Close() // closing twice does no harm
 			s.Idle()
 		}
 	}
 	if got := s.Messages(); len(got) > 0 {
 		t.Errorf("the relay took %.100q", got)
 	}
-	// In the middle of a message a QUIT would be text of it.
+	// In the middle of a message, QUIT would become part of its text.
 	for _, text := range s.Unfinished() {
 		if strings.Contains(text, "QUIT") {
 			t.Errorf("the relay got %.100q", text)
@@ -230,7 +230,7 @@ func TestGivenUp(t *testing.T) {
 	}
 }
 
-// TestQuitAfterDATA: a relay that wants no message is told good-bye, as there is none.
+// TestQuitAfterDATA: if the relay refuses DATA, it receives QUIT, since no message was begun.
 func TestQuitAfterDATA(t *testing.T) {
 	s := (&relaytest.Server{Offers: all, Answers: map[string]string{"DATA": "451 4.3.0 Later"}}).Start(t)
 	if _, err := send(connect(t, s), Mail{}, "x\n", "b@there.example"); err == nil {
@@ -245,7 +245,7 @@ func TestQuitAfterDATA(t *testing.T) {
 	}
 }
 
-// TestNothingIsInjected: an address, whoever let it in, does not become a command.
+// TestNothingIsInjected: an address never becomes a command, wherever it comes from.
 func TestNothingIsInjected(t *testing.T) {
 	s := (&relaytest.Server{Offers: all}).Start(t)
 	r := connect(t, s)
@@ -265,7 +265,7 @@ func TestNothingIsInjected(t *testing.T) {
 	}
 }
 
-// TestCancelled: who waits for a relay that says nothing can be called off.
+// TestCancelled: waiting for a silent relay can be cancelled.
 func TestCancelled(t *testing.T) {
 	s := (&relaytest.Server{Answers: map[string]string{"EHLO": relaytest.Silence}}).Start(t)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -280,7 +280,7 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// backend is of go-smtp's server, which is another one's work.
+// backend is the backend of go-smtp's server, which is an independent implementation.
 type backend struct {
 	mechanisms []string
 	got        *bytes.Buffer
@@ -303,7 +303,7 @@ func (b *backend) Auth(mech string) (sasl.Server, error) {
 	return &loginServer{check: check}, nil
 }
 
-// loginServer is AUTH LOGIN.
+// loginServer implements AUTH LOGIN.
 type loginServer struct {
 	check func(user, password string) error
 	said  []string
@@ -356,7 +356,7 @@ func TestGoSMTP(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.local = false // so that there has to be TLS, and the certificate counts
+			r.local = false // so that TLS is required, and the certificate is checked
 			text := strings.Repeat(".Gr\u00fc\u00dfe\n", 100_000)
 			if _, err := send(r, Mail{From: "alice@example.org", UTF8: true}, text, "jos\u00e9@there.example"); err != nil || b.user != mechanism {
 				t.Errorf("implicit %v, %s: %v, logged in by %q", implicit, mechanism, err, b.user)
@@ -385,7 +385,7 @@ func TestGoSMTP(t *testing.T) {
 	}
 }
 
-// TestNoTLS: without TLS nothing is said to another machine.
+// TestNoTLS: without TLS, nothing is sent to another machine.
 func TestNoTLS(t *testing.T) {
 	s := (&relaytest.Server{Offers: []string{"AUTH PLAIN"}}).Start(t)
 	r := connect(t, s, func(cfg *Config) { cfg.User, cfg.Password = "alice", "secret" })
@@ -426,8 +426,8 @@ type elsewhere struct{ net.Conn }
 
 func (elsewhere) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 25} }
 
-// TestLocalhostElsewhere: who needs no TLS because he is this machine is sent nothing if
-// that name leads to another one.
+// TestLocalhostElsewhere: a relay that needs no TLS because it is on this machine receives
+// nothing if its name leads to another machine.
 func TestLocalhostElsewhere(t *testing.T) {
 	r, err := New(Config{Address: "localhost:25", Hostname: "mail.example.org", User: "alice", Password: "secret"})
 	if err != nil || !r.local {
@@ -447,11 +447,11 @@ func TestLocalhostElsewhere(t *testing.T) {
 	}
 }
 
-// TestLogin: what the relay says to a login.
+// TestLogin checks how the replies to a login are reported.
 func TestLogin(t *testing.T) {
 	for name, c := range map[string]struct {
 		answers map[string]string
-		login   bool // it is the login that is wrong
+		login   bool // whether the login is at fault
 	}{
 		"refused":       {map[string]string{"AUTH": "535 5.7.8 No"}, true},
 		"not now":       {map[string]string{"AUTH": "454 4.7.0 Later"}, false},
@@ -470,7 +470,7 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// FuzzReply: no reply is taken for more than it is, and all are bounded.
+// FuzzReply: replies are parsed correctly, and their size is limited.
 func FuzzReply(f *testing.F) {
 	f.Add([]byte("250 2.0.0 Ok\r\n"))
 	f.Add([]byte("550-5.1.1 no\r\n550 5.1.1 user\n"))
@@ -498,10 +498,10 @@ func FuzzReply(f *testing.F) {
 	})
 }
 
-// FuzzText: whatever a message is, cut in pieces, the relay reads it as one, to its end.
+// FuzzText: the relay reads any message, in any pieces, as one message, to its end.
 func FuzzText(f *testing.F) {
 	f.Add([]byte("Subject: x\n\n.\n..\r\n\r.\r\nend"), 3)
-	f.Add([]byte("a.b\n..c"), 1) // not each piece begins a line
+	f.Add([]byte("a.b\n..c"), 1) // not every piece begins a line
 	f.Add([]byte("a.b\n..c"), 4)
 	f.Add([]byte("\r"), 1)
 	f.Add([]byte(".\r"), 1)

@@ -13,8 +13,8 @@ import (
 	"maildird/auth"
 )
 
-// noted are users who note what is counted of their logins. alice and bob may log in,
-// nobody may as carol, and dave is removed when somebody has asked for him.
+// noted are users that record how their logins are counted. alice and bob may log in, nobody
+// may log in as carol, and dave is removed after a lookup.
 type noted struct {
 	keys    scram.StoredCredentials
 	locked  bool
@@ -51,7 +51,7 @@ func (u *noted) Failed(_ context.Context, _ netip.Addr, name string) {
 	u.calls = append(u.calls, "failed "+name)
 }
 
-// holders are tokens that are the names of their holders.
+// holders accepts tokens that are the names of their holders.
 type holders struct{}
 
 func (holders) Hint() Hint { return Hint{Scope: "mail"} }
@@ -63,8 +63,8 @@ func (holders) Holder(_ context.Context, token string) (string, error) {
 	return token, nil
 }
 
-// TestCounted: every login that is refused for what the client said is counted as a
-// failure, once, one that is not checked is not, and each refusal has its reason.
+// TestCounted: every login that is refused because of the client's data is counted as a
+// failure, once; one that is not checked is not counted; and each refusal has its reason.
 func TestCounted(t *testing.T) {
 	proofFor := func(name, password, identity string) func(*noted, Peer) error {
 		return func(u *noted, p Peer) error {

@@ -13,7 +13,7 @@ import (
 	"maildird/auth"
 )
 
-// tlsPair gives both ends' states of one TLS connection.
+// tlsPair returns the states of both ends of a TLS connection.
 func tlsPair(t *testing.T) (client, server *tls.ConnectionState) {
 	t.Helper()
 	web := httptest.NewUnstartedServer(nil)
@@ -64,7 +64,7 @@ func TestSCRAM(t *testing.T) {
 		client   func(*scram.Client) conv
 		password string
 		proved   bool
-		proof    bool // the failure is one of the proof
+		proof    bool // whether the proof is wrong
 	}{
 		{what: "without TLS", client: plain, password: "secret", proved: true},
 		{what: "wrong password", client: plain, password: "Secret", proof: true},
@@ -113,8 +113,8 @@ func TestSCRAM(t *testing.T) {
 	}
 }
 
-// FuzzSCRAM holds that without the password nobody gets in, and that with it nobody
-// gets in as another. "$r" in the last message is the nonce that the server sent.
+// FuzzSCRAM checks that nobody can log in without the password, and that a user cannot log in
+// as another one. "$r" in the last message is the nonce of the server.
 func FuzzSCRAM(f *testing.F) {
 	f.Add("n,,n=alice,r=fyko+d2lbbFgONRv9qkxdawL", "c=biws,r=$r,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "alice", "")
 	f.Add("p=tls-exporter,,n=alice,r=1", "", "bob", "alice")
@@ -141,7 +141,7 @@ func FuzzSCRAM(f *testing.F) {
 
 		client, err := scram.SHA256.NewClient(name, "secret", identity)
 		if err != nil || name == "" {
-			return // no name that SCRAM can have
+			return // not possible as a name in SCRAM
 		}
 		c := client.WithMinIterations(1).NewConversation()
 		x = newSCRAM(func(string) scram.StoredCredentials { return keys }, nil, false)

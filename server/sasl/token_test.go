@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// TestTokenResponses has the example of RFC 7628 section 4.1 first.
+// TestTokenResponses begins with the example of RFC 7628 section 4.1.
 func TestTokenResponses(t *testing.T) {
 	for _, c := range []struct {
 		form        func([]byte) (string, string, bool)
@@ -44,8 +44,8 @@ func TestTokenResponses(t *testing.T) {
 	}
 }
 
-// FuzzTokenResponses holds that a token has the octets of one, and that name and
-// token are found in a response that is made of them.
+// FuzzTokenResponses checks that a token contains only allowed bytes, and that the name and the
+// token are found in a response that was built from them.
 func FuzzTokenResponses(f *testing.F) {
 	f.Add([]byte("n,a=b=2Cc=3D,\x01host=x\x01port=1\x01auth=bearer a.b-c_~+/=\x01\x01"))
 	f.Add([]byte("n,,\x01auth=Bearer a\x01auth=Bearer b\x01\x01"))

@@ -19,7 +19,7 @@ func TestParsePath(t *testing.T) {
 		{in: "<Postmaster>", local: "Postmaster"},
 		{in: "a@b.example BODY=7BIT", local: "a", domain: "b.example", rest: " BODY=7BIT"},
 		{in: "<a.b+c=d@b.example>", local: "a.b+c=d", domain: "b.example"},
-		{in: "<.a..b.@b.example>", local: ".a..b.", domain: "b.example"}, // some have such addresses
+		{in: "<.a..b.@b.example>", local: ".a..b.", domain: "b.example"}, // such addresses exist
 		{in: `<"a b"@b.example>`, local: "a b", domain: "b.example"},
 		{in: `<"a\"\\b"@b.example>`, local: `a"\b`, domain: "b.example"},
 		{in: `<"a>b"@b.example>`, local: "a>b", domain: "b.example"},
@@ -79,9 +79,8 @@ func TestParsePath(t *testing.T) {
 	}
 }
 
-// FuzzParsePath: what is taken for an address has no octet that could end a
-// line or a header field, and writes itself as an address that is read as the
-// same.
+// FuzzParsePath: an accepted address contains no byte that could end a line or a header field,
+// and its text form is parsed as the same address.
 func FuzzParsePath(f *testing.F) {
 	for _, s := range []string{"<a@b.example> SIZE=1", "<>", "<Postmaster>", `<"a\"b"@[IPv6:::1]>`, `<""@b>`, `<@[1.2.3.4],@b:"a b"@c> X`, "a@[tag:x] SIZE", "<a.b@-c>", "<a@b_c.d>", "<a@" + strings.Repeat("b.", 127) + "c>", "<@a,@b:c@d>", "a@b", "<ä@ö>", "<\"\xff\"@b>"} {
 		f.Add(s)
@@ -119,7 +118,7 @@ func FuzzParsePath(f *testing.F) {
 	})
 }
 
-// TestBare: refused recipients are logged as accepted ones are.
+// TestBare: refused recipients are logged in the same form as accepted ones.
 func TestBare(t *testing.T) {
 	for in, want := range map[string]string{
 		"<eve@example.org>": "eve@example.org", " <eve@example.org> NOTIFY=NEVER": "eve@example.org", "<>": "",

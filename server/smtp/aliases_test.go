@@ -16,8 +16,8 @@ import (
 	"maildird/maildir/delivery"
 )
 
-// TestAliasOfAFaultyMailbox: all whom an alias leads to get the message, or none of
-// them; others in the same transaction have what is theirs.
+// TestAliasOfAFaultyMailbox: either all users that an alias leads to get the message, or none.
+// Other recipients in the same transaction are not affected.
 func TestAliasOfAFaultyMailbox(t *testing.T) {
 	for _, kind := range []Kind{MX, LMTP} {
 		t.Run(kind.String(), func(t *testing.T) {
@@ -56,7 +56,8 @@ func TestAliasOfAFaultyMailbox(t *testing.T) {
 	}
 }
 
-// TestAliasCopiesAreBounded: one message has so many copies, but those of one alias.
+// TestAliasCopiesAreBounded: the number of copies of a message is limited, except for those
+// of a single alias.
 func TestAliasCopiesAreBounded(t *testing.T) {
 	var file, names strings.Builder
 	for _, group := range []string{"a", "b"} {
@@ -84,7 +85,7 @@ func TestAliasCopiesAreBounded(t *testing.T) {
 	for range 2 {
 		c.say("MAIL FROM:<s@client.example>", "250")
 		c.say("RCPT TO:<a@example.org>", "250")
-		c.say("RCPT TO:<a@example.org>", "250") // who have their copies
+		c.say("RCPT TO:<a@example.org>", "250") // they have their copies
 		c.say("RCPT TO:<a+x@example.org>", "250")
 		c.say("RCPT TO:<a7@example.org>", "250")
 		c.say("RCPT TO:<b@example.org>", "452 4.5.3")
@@ -101,7 +102,7 @@ func TestAliasCopiesAreBounded(t *testing.T) {
 	c.say("RCPT TO:<b@example.org>", "452 4.5.3")
 }
 
-// TestManyAuthors: the addresses of a submitted message may not cost more than so much.
+// TestManyAuthors: the cost of the addresses in a submitted message is limited.
 func TestManyAuthors(t *testing.T) {
 	ts := startServer(t, Submission, withAliases(t, "info alice, bob"))
 	c := ts.hello()
@@ -114,7 +115,8 @@ func TestManyAuthors(t *testing.T) {
 	}
 }
 
-// TestAnotherUsersAddressIsNoSender: who gets copies of a user's mail cannot send as him.
+// TestAnotherUsersAddressIsNoSender: a user who gets copies of another user's mail cannot
+// send as that user.
 func TestAnotherUsersAddressIsNoSender(t *testing.T) {
 	ts := startServer(t, Submission, withAliases(t, "bob@example.org bob, alice\nalice@example.org alice, bob\n@m\u00fcller.example @example.org\nteam bob"))
 	c := ts.submit()
@@ -130,8 +132,8 @@ func TestAnotherUsersAddressIsNoSender(t *testing.T) {
 	c.say("From: bob@example.org\r\n.", "553")
 }
 
-// TestSenderWithoutDomain: the domain that a sender gets is part of what is looked at: an
-// alias of one domain is none of another.
+// TestSenderWithoutDomain: the domain that is appended to a sender is checked, too. An alias in
+// one domain is not an alias in another.
 func TestSenderWithoutDomain(t *testing.T) {
 	ts := startServer(t, Submission, withAliases(t, "info@example.org erika@m\u00fcller.example\ninfo@m\u00fcller.example alice\nboth alice, erika@m\u00fcller.example"))
 	for _, one := range []struct{ user, sender, reply string }{

@@ -21,7 +21,7 @@ import (
 	"maildird/server/servertest"
 )
 
-// authClient speaks SMTP by hand.
+// authClient is a simple SMTP client.
 type authClient struct {
 	t *testing.T
 	*textproto.Conn
@@ -42,8 +42,8 @@ func (c *authClient) say(line, want string) string {
 	return text
 }
 
-// authServer is a submission server for Alice, whose password is "secret", with
-// SCRAM and the tokens of an issuer. Nobody may log in without TLS.
+// authServer is a submission server for Alice, whose password is "secret", with SCRAM and the
+// tokens of an issuer. Logins require TLS.
 type authServer struct {
 	*testServer
 	t      *testing.T
@@ -77,7 +77,7 @@ func startAuthServer(t *testing.T) *authServer {
 	return s
 }
 
-// writeUser writes the users file, with an extra field of Alice's or none.
+// writeUser writes the users file, with one extra field for Alice or none.
 func (s *authServer) writeUser(extra string) {
 	s.t.Helper()
 	if err := os.WriteFile(s.path, []byte("alice@example.org:"+s.hash+"::::::"+extra+"\n"), 0o600); err != nil {
@@ -115,8 +115,8 @@ func (s *authServer) dial() (*authClient, tls.ConnectionState) {
 	return c, conn.ConnectionState()
 }
 
-// scram logs Alice in by SCRAM-SHA-256, with plus bound to TLS, and returns the
-// text of the last reply.
+// scram logs in as Alice with SCRAM-SHA-256 and returns the text of the last reply. With plus,
+// the login is bound to TLS.
 func (s *authServer) scram(password string, plus bool) string {
 	t := s.t
 	t.Helper()
@@ -160,7 +160,7 @@ func (s *authServer) scram(password string, plus bool) string {
 
 func encode(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
 
-// TestAuthWithoutPassword logs in to submission by SCRAM and by tokens.
+// TestAuthWithoutPassword logs in to submission with SCRAM and with tokens.
 func TestAuthWithoutPassword(t *testing.T) {
 	s := startAuthServer(t)
 	for _, plus := range []bool{false, true} {
@@ -183,7 +183,7 @@ func TestAuthWithoutPassword(t *testing.T) {
 	c.say(encode("user=alice@example.org\x01auth=Bearer "+good+"\x01\x01"), "2.7.0")
 	c.say("MAIL FROM:<alice@example.org>", "2.1.0")
 
-	// The users file says from where: not from here.
+	// The users file restricts the addresses, and this one is not allowed.
 	s.writeUser("allow_nets=192.0.2.0/24")
 	if err := s.users.Reload(); err != nil {
 		t.Fatal(err)

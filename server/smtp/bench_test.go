@@ -13,9 +13,9 @@ import (
 	"maildird/maildir/delivery"
 )
 
-// BenchmarkLMTP delivers messages of 4 KiB durably over loopback, each answered
-// before the next of the same connection. Compare with delivery's
-// BenchmarkDurable/bare on the same file system.
+// BenchmarkLMTP delivers messages of 4 KiB durably over loopback. A connection waits for each
+// reply before it sends the next message. Compare with delivery's BenchmarkDurable/bare on
+// the same file system.
 func BenchmarkLMTP(b *testing.B) {
 	for _, conns := range []int{1, 8, 32} {
 		b.Run(fmt.Sprint(conns), func(b *testing.B) {

@@ -16,7 +16,7 @@ const letter = "From: alice@example.org\r\nSubject: x\r\nDate: now\r\nMessage-ID
 
 var stored = strings.ReplaceAll(letter, "\r\n", "\n")
 
-// TestNetSMTP sends by the client of the standard library, which does STARTTLS
+// TestNetSMTP sends with the client of the standard library, which uses STARTTLS
 // and AUTH by itself.
 func TestNetSMTP(t *testing.T) {
 	cert, pool := servertest.Certificate(t)
@@ -54,7 +54,7 @@ func TestNetSMTP(t *testing.T) {
 	}
 }
 
-// TestGoSMTPClient sends by go-smtp's client: implicit TLS, AUTH LOGIN, SIZE,
+// TestGoSMTPClient sends with go-smtp's client: implicit TLS, AUTH LOGIN, SIZE,
 // 8BITMIME and SMTPUTF8.
 func TestGoSMTPClient(t *testing.T) {
 	cert, pool := servertest.Certificate(t)
@@ -119,7 +119,7 @@ func isStatus(err error, code int) bool {
 	return ok && e.Code == code
 }
 
-// TestGoSMTPClientLMTP: a status for each recipient.
+// TestGoSMTPClientLMTP: go-smtp's client gets a status for each recipient.
 func TestGoSMTPClientLMTP(t *testing.T) {
 	ts := startServer(t, LMTP)
 	conn, err := net.Dial("tcp", ts.addr)

@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// sampleMails are our own and those that ship with the module of a mail
-// library.
+// sampleMails returns the project's sample mail and that in the module of a mail library.
 func sampleMails(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob("../../testdata/mail/*.eml")
@@ -29,12 +28,12 @@ func sampleMails(t *testing.T) []string {
 	return append(files, theirs...)
 }
 
-// TestSampleMails: what is sent by DATA and by BDAT is on disk byte for byte,
-// with LF for CRLF.
+// TestSampleMails: messages sent with DATA and BDAT are on disk byte for byte, with
+// LF instead of CRLF.
 func TestSampleMails(t *testing.T) {
 	ts := startServer(t, MX)
 	c := ts.hello()
-	// Those that do not begin with a field (see firstLine).
+	// Messages that do not begin with a field (see firstLine).
 	before := map[string]string{
 		"bad-header-lines.eml": "X-Mailbox-Line: ", "bad-header-start.raw": "\n", "erroneous.raw": "\n", "no-header-at-all.eml": "\n",
 	}
@@ -44,7 +43,7 @@ func TestSampleMails(t *testing.T) {
 			t.Fatal(err)
 		}
 		name := filepath.Base(file)
-		// As a client sends it that knows lines: LF by itself is a line end.
+		// As a client with text lines sends it: an LF alone is a line ending.
 		lf := bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
 		wire := bytes.ReplaceAll(lf, []byte("\n"), []byte("\r\n"))
 		want := string(lf)
@@ -72,7 +71,7 @@ func TestSampleMails(t *testing.T) {
 	}
 }
 
-// expectOnly looks at a user's only message and removes it.
+// expectOnly checks a user's only message and removes it.
 func (ts *testServer) expectOnly(what, user, want string) {
 	ts.t.Helper()
 	got := ts.mail(user)

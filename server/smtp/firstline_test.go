@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestFirstLine tells what comes between our fields and the text of a message, in
-// whatever pieces it comes. Postfix 3.7 does the same with these, but where it says so.
+// TestFirstLine checks what is inserted between the server's header fields and the text of a
+// message, whatever pieces it arrives in. Postfix 3.7 does the same, except where noted.
 func TestFirstLine(t *testing.T) {
 	long := strings.Repeat("x", maxFieldName)
 	for text, want := range map[string]string{
@@ -15,7 +15,7 @@ func TestFirstLine(t *testing.T) {
 		"foo\t \t:\n":                       "",
 		"\nbody\n":                          "",
 		"":                                  "",
-		"x-" + long[3:] + ": a\n":           "", // 998 octets with the colon
+		"x-" + long[3:] + ": a\n":           "", // 998 bytes including the colon
 		" folded: x\nSubject: a\n\nbody\n":  "\n",
 		"\tfolded\n":                        "\n",
 		"   \nSubject: b\n\nc\n":            "\n",
@@ -26,9 +26,9 @@ func TestFirstLine(t *testing.T) {
 		": x\n":                             "\n",
 		"\x00foo: x\n":                      "\n",
 		"\xc3\xa4: x\n":                     "\n",
-		"\rfoo: x\n":                        "\n", // Postfix makes a space of the CR, and no empty line
+		"\rfoo: x\n":                        "\n", // Postfix replaces the CR by a space, and adds no empty line
 		"foo\r: x\n":                        "\n",
-		long + ": a\n":                      "\n", // Postfix sees a field there
+		long + ": a\n":                      "\n", // Postfix recognises a field there
 		long + long:                         "\n",
 		"From x@y Mon Jan 1\nSubject: a\n":  "X-Mailbox-Line: ",
 		">>From : x\nbody\n":                "X-Mailbox-Line: ",

@@ -16,9 +16,9 @@ import (
 
 var replyLine = regexp.MustCompile(`^[2345][0-9][0-9][ -][ -~]*$`)
 
-// FuzzSession throws octets at servers of all kinds: all at once, by the line,
-// or in pieces of a size. What they answer are replies, nobody falls over, what
-// is acknowledged is in the Maildir, and nothing else is left on disk.
+// FuzzSession sends input to servers of all kinds: all at once, line by line, or in pieces of
+// some size. They must send valid replies and not panic. Acknowledged messages must be in the
+// Maildir, and nothing else may be left on disk.
 func FuzzSession(f *testing.F) {
 	files, err := filepath.Glob("../../testdata/smtp/*.txt")
 	if err != nil || len(files) == 0 {
@@ -43,7 +43,7 @@ func FuzzSession(f *testing.F) {
 			c.setDefaults()
 			c.Limits.Message = 20_000
 			c.Limits.Line = 2_000
-			// The end of what is sent may be inside a command.
+			// The input may end in the middle of a command.
 			c.Timeouts = Timeouts{Command: 50 * time.Millisecond, TLS: 50 * time.Millisecond, Tarpit: time.Nanosecond}
 			c.setDefaults()
 		})
@@ -54,7 +54,7 @@ func FuzzSession(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, sent []byte, kind uint8, piece uint16) {
 		if len(sent) > 32<<10 {
-			return // the go command gives an input 10 s, also on a loaded machine
+			return // the go command limits an input to 10 s, also on a busy machine
 		}
 		ts := servers[int(kind)%len(servers)]
 		client, _ := listeners[int(kind)%len(servers)].Dial()
@@ -65,7 +65,7 @@ func FuzzSession(f *testing.F) {
 				case piece == 0:
 					n = len(sent)
 				case piece == 1 && end > 0:
-					n = end // the next is not taken before this is answered
+					n = end // wait for the reply before the next line
 				}
 				if _, err := client.Write(sent[:n]); err != nil {
 					return
@@ -89,7 +89,7 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
-// checkReplies returns how many messages were acknowledged.
+// checkReplies returns the number of acknowledged messages.
 func checkReplies(t *testing.T, got string) int {
 	stored := 0
 	for line := range strings.Lines(got) {
@@ -110,7 +110,7 @@ func checkReplies(t *testing.T, got string) int {
 	return stored
 }
 
-// checkFiles looks at the Maildirs and empties them.
+// checkFiles checks the Maildirs and empties them.
 func (ts *testServer) checkFiles(t *testing.T, acknowledged int) {
 	paths, err := filepath.Glob(filepath.Join(ts.home, "*", "*", "*"))
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"maildird/server/servertest"
 )
 
-// TestHandshakes: a handshake that does not come, or fails, is in the log, but somebody
-// who tries many times has a line a minute.
+// TestHandshakes: a missing or failed handshake is logged, but a client that tries many times
+// causes only one line a minute.
 func TestHandshakes(t *testing.T) {
 	cert, _ := servertest.Certificate(t)
 	ts := startServer(t, Submission, withTLS(cert), func(c *Config) { c.Timeouts.TLS = 100 * time.Millisecond })
@@ -20,7 +20,7 @@ func TestHandshakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	ts.listen(l, true)
-	ended := func() { // the connection is closed before that is logged
+	ended := func() { // the connection is closed before this is logged
 		for ts.conns.Len() > 0 {
 			time.Sleep(time.Millisecond)
 		}

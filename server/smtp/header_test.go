@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestHeaderScan: what is seen of a header does not depend on the pieces that it
-// comes in, and ends where the body begins.
+// TestHeaderScan: the result of a header scan does not depend on the pieces in which the header
+// arrives, and ends where the body begins.
 func TestHeaderScan(t *testing.T) {
 	long := strings.Repeat("x", 1000)
 	for _, c := range []struct {
@@ -40,8 +40,8 @@ func TestHeaderScan(t *testing.T) {
 	}
 }
 
-// FuzzHeaderScan: what is seen of a header is what one finds who has all of it, in
-// whatever pieces it comes.
+// FuzzHeaderScan: the result of a header scan equals that of a search in the whole header,
+// whatever pieces it arrives in.
 func FuzzHeaderScan(f *testing.F) {
 	for _, s := range []string{"Received: a\nX: b\n c\nMessage-ID:\n <d>\n\nReceived: e\n", "message-id: <a>\nno field\nReceived:\n", "\n", " :\nRECEIVED:\nMessage-ID: \n\tx"} {
 		f.Add(s, uint8(1))

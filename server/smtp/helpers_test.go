@@ -22,14 +22,14 @@ import (
 	"maildird/server/servertest"
 )
 
-// testServer is a server with users alice, bob and carol of example.org and erika
-// of müller.example, all with the password "secret", and real Maildirs.
+// testServer is a server for the users alice, bob and carol of example.org and erika of
+// müller.example, who all have the password "secret" and real Maildirs.
 type testServer struct {
 	*Server
 	t        testing.TB
 	listener net.Listener
 	addr     string // of it
-	home     string // holds one Maildir a user
+	home     string // contains one Maildir per user
 	log      *servertest.Log
 }
 
@@ -94,7 +94,7 @@ func startServer(t testing.TB, kind Kind, options ...serverOption) *testServer {
 	return ts
 }
 
-// openTestUsers makes a file of users and opens it.
+// openTestUsers creates a users file and opens it.
 func openTestUsers(t testing.TB, log *slog.Logger) *auth.Users {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "users")
@@ -103,7 +103,7 @@ func openTestUsers(t testing.TB, log *slog.Logger) *auth.Users {
 		lines.WriteString(name + "@example.org:{PLAIN}secret:::::\n")
 	}
 	lines.WriteString("erika@müller.example:{PLAIN}secret:::::\n")
-	lines.WriteString("dave@example.org:{ROT13}secret:::::\n") // is left out
+	lines.WriteString("dave@example.org:{ROT13}secret:::::\n") // is ignored
 	if err := os.WriteFile(file, []byte(lines.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -132,13 +132,12 @@ func aliasesOf(t testing.TB, path string) serverOption {
 	}
 }
 
-// listen serves on another listener, until the test ends.
+// listen serves another listener until the test ends.
 func (ts *testServer) listen(l net.Listener, implicitTLS bool) {
 	go func() { _ = ts.Serve(l, implicitTLS) }()
 }
 
-// mail returns the messages in a user's new/, without their trace header when
-// body is set, in the order of their names.
+// mail returns the messages in a user's new/, sorted by name, without their trace header.
 func (ts *testServer) mail(user string) []string {
 	ts.t.Helper()
 	paths, _ := filepath.Glob(filepath.Join(ts.home, user, "new", "*"))
@@ -154,7 +153,7 @@ func (ts *testServer) mail(user string) []string {
 	return out
 }
 
-// untraced takes the trace header away that a message was given.
+// untraced removes the trace header that the server added to a message.
 func untraced(t testing.TB, text string) string {
 	t.Helper()
 	_, after, ok := strings.Cut(text, "\n\tfor <")
@@ -167,7 +166,7 @@ func untraced(t testing.TB, text string) string {
 	return after
 }
 
-// noTemp makes sure that nothing is left in tmp/ when the sessions have ended.
+// noTemp checks that nothing is left in tmp/ after the sessions have ended.
 func (ts *testServer) noTemp() {
 	ts.t.Helper()
 	eventually(ts.t, "tmp/ is empty", func() bool {

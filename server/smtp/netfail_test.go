@@ -22,21 +22,22 @@ import (
 	"maildird/server/servertest"
 )
 
-// netStep is what a client sends at once, and what it waits for then.
+// netStep is what a client sends at once, and the replies that it then waits for.
 type netStep struct {
 	text string
-	// replies are those that it gets before it goes on, each with the copies that are
-	// stored if it is 250: "MESSAGE USER", and "MESSAGE relay" for the relay's.
+	// replies are the replies to wait for, each with the copies that are stored if it is 250:
+	// "MESSAGE USER", and "MESSAGE relay" for that of the relay.
 	replies [][]string
 	tls     bool // then TLS begins
 }
 
-// netDialogue is a session.
+// netDialogue is the script of a session.
 type netDialogue struct {
 	name  string
 	kind  Kind
 	steps []netStep
-	// together are copies of which all are there or none, as one reply is for them.
+	// together contains groups of copies, of which all or none are stored, because there is one
+	// reply for each group.
 	together [][]string
 }
 
@@ -44,12 +45,12 @@ func says(text string, copies ...string) netStep {
 	return netStep{text: text + "\r\n", replies: [][]string{copies}}
 }
 
-// group is several commands at once, answered without a copy.
+// group returns a step with several commands at once, whose replies confirm no copy.
 func group(lines ...string) netStep {
 	return netStep{text: strings.Join(lines, "\r\n") + "\r\n", replies: make([][]string, len(lines))}
 }
 
-// netText is the text of a message, longer than what is held in memory when large.
+// netText returns the text of a message; if large, it is longer than what is held in memory.
 func netText(name string, large bool) string {
 	text := "From: alice@example.org\r\nSubject: " + name + "\r\n\r\n" + strings.Repeat("text\r\n", 30)
 	if large {
@@ -98,16 +99,16 @@ var netDialogues = []netDialogue{
 	}},
 }
 
-// TestNetworkFails has the network fail at each read and write in turn of a session,
-// by a reset, by the end of what the client sends, and by nothing that comes or goes.
-// What the client was told is stored is there once, whole, for each recipient of LMTP
-// by itself; of what it was told nothing of there is one copy at most, and none of what
-// did not come to its end. The only connection and login that there may be are free again.
+// TestNetworkFails makes each read and write of a session fail in turn, by a reset, by the end
+// of the client's data, and by a network that stalls. Each copy that was acknowledged must be
+// stored completely and once, with LMTP separately for each recipient. Of a message that was
+// not acknowledged, there may be one copy at most, and none if it was not sent to its end. The
+// only available connection and the only login must be free again.
 func TestNetworkFails(t *testing.T) {
 	for _, d := range netDialogues {
 		t.Run(d.name, func(t *testing.T) {
 			others := goleak.IgnoreCurrent()
-			t.Cleanup(func() { leaks.None(t, others) }) // after the server's end
+			t.Cleanup(func() { leaks.None(t, others) }) // after the server has ended
 			n, stuck := newNetTest(t, &d, time.Minute), newNetTest(t, &d, 100*time.Millisecond)
 			calls := n.run(-1, servertest.Reset)
 			step := 1
@@ -133,7 +134,7 @@ type netTest struct {
 	roots   *x509.CertPool
 }
 
-// newNetTest has a server of which nothing but that time ends a handshake that is stuck.
+// newNetTest starts a server on which only this timeout ends a handshake that is stuck.
 func newNetTest(t *testing.T, d *netDialogue, handshake time.Duration) *netTest {
 	cert, roots := servertest.Certificate(t)
 	r := newRelay(t, nil)
@@ -152,7 +153,7 @@ func newNetTest(t *testing.T, d *netDialogue, handshake time.Duration) *netTest 
 	return n
 }
 
-// run plays the dialogue while the network fails, and gives how many calls there were.
+// run plays the dialogue while the network fails, and returns the number of calls.
 func (n *netTest) run(at int, how servertest.Failure) int {
 	n.t.Helper()
 	n.log.Take()
@@ -182,7 +183,8 @@ func (n *netTest) run(at int, how servertest.Failure) int {
 	}
 	for _, together := range n.d.together {
 		for _, copy := range together {
-			// What the relay has is not stored here if it did not say so.
+			// A copy at the relay need not be stored locally if the relay's
+			// acknowledgement was lost.
 			if copies[copy] != copies[together[0]] {
 				fail("%v", copies)
 			}
@@ -191,14 +193,14 @@ func (n *netTest) run(at int, how servertest.Failure) int {
 	if at < 0 && len(told) != len(sent) {
 		fail("without a fault")
 	}
-	// Nothing is wrong with the server, and the client just went.
+	// The server is not at fault, and the client just disconnected.
 	if n.Panics() > 0 || strings.Contains(log, "level=ERROR") || strings.Contains(log, `reason="unexpected EOF"`) || strings.Count(log, "message interrupted") > 1 {
 		fail("the log")
 	}
 	return n.network.Calls()
 }
 
-// copies counts what is there, and removes it.
+// copies counts the stored copies, and removes them.
 func (n *netTest) copies(relayed []string, fail func(string, ...any)) map[string]int {
 	n.t.Helper()
 	copies := map[string]int{}
@@ -232,8 +234,8 @@ func (n *netTest) copies(relayed []string, fail func(string, ...any)) map[string
 	return copies
 }
 
-// play is the client's part. It gives the copies that it was told are stored, and
-// those whose message it sent to the end.
+// play plays the client's part. It returns the copies that were acknowledged, and those whose
+// message was sent to the end.
 func (n *netTest) play() (told, sent map[string]bool) {
 	n.t.Helper()
 	told, sent = map[string]bool{}, map[string]bool{}
@@ -265,7 +267,7 @@ func (n *netTest) play() (told, sent map[string]bool) {
 				sent[copy] = true
 			}
 		}
-		_, _ = io.WriteString(wire, step.text) // what was answered before it failed counts
+		_, _ = io.WriteString(wire, step.text) // replies before the failure count
 		for _, copies := range step.replies {
 			line, ok := take()
 			if !ok {
@@ -289,10 +291,10 @@ func (n *netTest) play() (told, sent map[string]bool) {
 	return told, sent
 }
 
-// TestRelayNetworkFails has the network to the relay fail at each read and write of it,
-// with STARTTLS and a login. A message that is acknowledged is there and here; the relay
-// may have one that is not, as nobody can know when its answer is lost, but nothing is
-// stored here then; and each failure is a line in the log.
+// TestRelayNetworkFails makes each read and write on the connection to the relay fail in turn,
+// with STARTTLS and a login. A message that is acknowledged must be at the relay and stored
+// locally. The relay may have a message that is not acknowledged, which is unavoidable if its
+// reply is lost, but then nothing is stored locally. Each failure must be a line in the log.
 func TestRelayNetworkFails(t *testing.T) {
 	others := goleak.IgnoreCurrent()
 	t.Cleanup(func() { leaks.None(t, others) })
@@ -360,7 +362,7 @@ func TestRelayNetworkFails(t *testing.T) {
 	try(patient, -1, servertest.Reset)
 }
 
-// expectAny takes one reply, whatever it is, and returns its last line.
+// expectAny reads a reply and returns its last line.
 func (c *client) expectAny() string {
 	c.t.Helper()
 	_ = c.conn.SetReadDeadline(time.Now().Add(2 * time.Minute))

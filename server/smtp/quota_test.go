@@ -11,10 +11,10 @@ import (
 	"maildird/maildir/quota"
 )
 
-// TestQuota: a full mailbox refuses its own mail for now, and nobody else's: at
-// RCPT if that can be known, else, with a result of its own, after the message.
+// TestQuota: a full mailbox refuses its own mail temporarily, and does not affect other
+// recipients: at RCPT if the size is known, otherwise after the message, with a separate reply.
 func TestQuota(t *testing.T) {
-	const most = 2000 // that a mailbox may hold
+	const most = 2000 // limit of a mailbox
 	var room atomic.Int64
 	limited := func(c *Config) {
 		c.Room = func(_ context.Context, u auth.User, size int64) error {
@@ -38,7 +38,7 @@ func TestQuota(t *testing.T) {
 		t.Run(kind.String(), func(t *testing.T) {
 			ts := startServer(t, kind, limited, withAliases(t, "both alice, bob"))
 			c := ts.hello()
-			room.Store(-1) // less than nothing is left
+			room.Store(-1) // the limit is exceeded
 			c.say("MAIL FROM:<>", "250")
 			c.say("RCPT TO:<alice@example.org>", "452 4.2.2")
 			c.say("RCPT TO:<bob@example.org>", "250")
@@ -48,10 +48,10 @@ func TestQuota(t *testing.T) {
 			c.say("MAIL FROM:<> SIZE=51", "250")
 			c.say("RCPT TO:<alice@example.org>", "452 4.2.2")
 			c.say("RSET", "250")
-			// The client said nothing of the size.
+			// The client did not declare the size.
 			c.begin("alice@example.org")
 			c.say(text+"\r\n.", "452 4.2.2")
-			// An alias leads to all or nobody.
+			// An alias leads to all its users or to none.
 			c.say("MAIL FROM:<> SIZE=51", "250")
 			c.say("RCPT TO:<both@example.org>", "452 4.2.2")
 			c.say("RSET", "250")
@@ -60,13 +60,13 @@ func TestQuota(t *testing.T) {
 				c.say(text+"\r\n.", "250")
 				c.expect("452 4.2.2")
 			} else {
-				// One reply for both: bob's mail must not wait for alice.
+				// One reply for both: bob's mail must not be delayed because of alice.
 				c.say(text+"\r\n.", "250")
 			}
 			if b, a := len(ts.mail("bob")), len(ts.mail("alice")); b != 2 || a != map[Kind]int{MX: 1, LMTP: 0}[kind] {
 				t.Errorf("%d messages for bob, %d for alice", b, a)
 			}
-			// What is larger than the mailbox may be is not for later.
+			// A message that is larger than the quota is refused permanently.
 			c.say("MAIL FROM:<> SIZE=2001", "250")
 			c.say("RCPT TO:<alice@example.org>", "552 5.2.3")
 			c.say("RCPT TO:<bob@example.org>", "250")

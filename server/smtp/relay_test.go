@@ -8,13 +8,13 @@ import (
 	"maildird/auth"
 )
 
-// TestRelayKeepsItsConnection: a relay hands over all its mail on one LMTP
-// connection, as Postfix does, and much of it may be for nobody.
+// TestRelayKeepsItsConnection: a relay passes all its mail over one LMTP connection, as Postfix
+// does, and many of the recipients may not exist.
 func TestRelayKeepsItsConnection(t *testing.T) {
 	ts := startServer(t, LMTP)
 	c := ts.hello()
 	for i := range 150 {
-		// As Postfix 3.7 sends it to a server with PIPELINING.
+		// This is what Postfix 3.7 sends to a server with PIPELINING.
 		c.send(fmt.Sprintf("MAIL FROM:<s@client.example>\r\nRCPT TO:<nobody%d@example.org>\r\nDATA\r\n", i))
 		c.expect("250")
 		c.expect("550")
@@ -29,14 +29,14 @@ func TestRelayKeepsItsConnection(t *testing.T) {
 	}
 }
 
-// TestRefusedRecipientCountsOnce: a client of SMTP that sends DATA along with the
-// recipients, as RFC 2920 has it, did nothing wrong if they are refused. Each of these
-// counts, DATA does not.
+// TestRefusedRecipientCountsOnce: an SMTP client that sends DATA along with the
+// recipients, as in RFC 2920, did nothing wrong if they are refused. Each recipient counts
+// as an error; DATA does not.
 func TestRefusedRecipientCountsOnce(t *testing.T) {
 	for _, last := range []string{"DATA\r\n", "BDAT 3 LAST\r\nx\r\n"} {
 		ts := startServer(t, MX)
 		c := ts.hello()
-		for range 15 { // half as many as would make it slow, more than wrong commands may be
+		for range 15 { // half the number that slows the client down, but more than the limit of wrong commands
 			c.send("MAIL FROM:<s@client.example>\r\nRCPT TO:<nobody@example.org>\r\n" + last)
 			c.expect("250")
 			c.expect("550")
@@ -49,14 +49,14 @@ func TestRefusedRecipientCountsOnce(t *testing.T) {
 	}
 }
 
-// noUsers is a directory of nobody, as of a users file that was emptied by a slip.
+// noUsers is a directory without users, like a users file that was emptied by mistake.
 type noUsers struct{}
 
 func (noUsers) Lookup(string) (auth.User, bool) { return auth.User{}, false }
 func (noUsers) LeftOut(string) bool             { return false }
 func (noUsers) Empty() bool                     { return true }
 
-// TestNoUsers: while there is no user at all, mail is refused for now only.
+// TestNoUsers: while there are no users at all, mail is only refused temporarily.
 func TestNoUsers(t *testing.T) {
 	c := startServer(t, MX, func(c *Config) { c.Users = noUsers{} }).hello()
 	c.say("MAIL FROM:<s@client.example>", "250")
@@ -64,8 +64,8 @@ func TestNoUsers(t *testing.T) {
 	c.say("RCPT TO:<alice@elsewhere.example>", "550 ")
 }
 
-// TestRefusedMailIsLogged: of a sender who is refused at once, as who did not log in, the
-// log tells why.
+// TestRefusedMailIsLogged: if a sender is refused at once, for example because the client did
+// not log in, the log contains the reason.
 func TestRefusedMailIsLogged(t *testing.T) {
 	ts := startServer(t, Submission, func(c *Config) { c.PlaintextFrom = nil })
 	c := ts.hello()

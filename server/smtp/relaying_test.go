@@ -18,13 +18,13 @@ import (
 	"maildird/server/relay/relaytest"
 )
 
-// newRelay starts a relay that offers what today's do.
+// newRelay starts a relay with the extensions of today's relays.
 func newRelay(t testing.TB, answers map[string]string) *relaytest.Server {
 	s := &relaytest.Server{Offers: []string{"PIPELINING", "SIZE 60000000", "8BITMIME", "SMTPUTF8"}, Answers: answers}
 	return s.Start(t)
 }
 
-// scriptRelay starts the relay of a dialogue.
+// scriptRelay starts the relay for a dialogue.
 func scriptRelay(t *testing.T, kind string) *relaytest.Server {
 	switch kind {
 	case "new":
@@ -56,7 +56,7 @@ func withRelay(t testing.TB, s *relaytest.Server) serverOption {
 	return func(c *Config) { c.Relay = r }
 }
 
-// submit opens a connection of alice's.
+// submit opens a connection and logs in as alice.
 func (ts *testServer) submit() *client {
 	ts.t.Helper()
 	c := ts.hello()
@@ -64,7 +64,7 @@ func (ts *testServer) submit() *client {
 	return c
 }
 
-// recipients begins a transaction of alice's.
+// recipients begins a transaction of alice.
 func (c *client) recipients(to ...string) {
 	c.t.Helper()
 	c.say("MAIL FROM:<alice@example.org>", "250")
@@ -73,8 +73,8 @@ func (c *client) recipients(to ...string) {
 	}
 }
 
-// TestRelayedCopy: the relay gets what is stored here, but with our Received only, and
-// without a word about other recipients.
+// TestRelayedCopy: the relay gets the message that is stored locally, but with no other
+// Received field than this server's, and without any mention of other recipients.
 func TestRelayedCopy(t *testing.T) {
 	s := newRelay(t, nil)
 	ts := startServer(t, Submission, withRelay(t, s))
@@ -116,7 +116,7 @@ func TestRelayedCopy(t *testing.T) {
 	s.Idle()
 }
 
-// TestRelayRefuses: whatever the relay says to the message, or does, who submits is told
+// TestRelayRefuses: if the relay refuses the message or fails in any way, the client is told
 // so, and nothing is stored.
 func TestRelayRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -132,7 +132,7 @@ func TestRelayRefuses(t *testing.T) {
 		"hangs up at end": {map[string]string{".": relaytest.HangUp}, "451 4.4.1"},
 		"login":           {map[string]string{"DATA": "530 5.7.0 Log in"}, "451 4.4.1"},
 	} {
-		for _, length := range []int{1, 20_000} { // lines of the message
+		for _, length := range []int{1, 20_000} { // number of lines in the message
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				s := newRelay(t, c.answers)
@@ -147,7 +147,7 @@ func TestRelayRefuses(t *testing.T) {
 				}
 				ts.noTemp()
 				s.Idle()
-				// The session goes on.
+				// The session continues.
 				cl.recipients("bob@example.org")
 				cl.say("DATA", "354")
 				cl.say("From: alice@example.org\r\n.", "250 2.0.0 Stored as ")
@@ -160,8 +160,8 @@ func TestRelayRefuses(t *testing.T) {
 	}
 }
 
-// TestStoringFailsAfterRelay: the relay took the message, and then it cannot be stored
-// here: it comes again, as nothing may be lost.
+// TestStoringFailsAfterRelay: if a message cannot be stored after the relay has accepted it,
+// the client must send it again, since nothing may be lost.
 func TestStoringFailsAfterRelay(t *testing.T) {
 	s := &relaytest.Server{}
 	var home string
@@ -187,8 +187,8 @@ func TestStoringFailsAfterRelay(t *testing.T) {
 	}
 }
 
-// TestUTF8HelloToOldRelay: our own field on top must not have letters that the relay does
-// not take, such as those of a client's name.
+// TestUTF8HelloToOldRelay: the Received field that the server adds must not contain characters
+// that the relay does not accept, such as those in a client's name.
 func TestUTF8HelloToOldRelay(t *testing.T) {
 	s := (&relaytest.Server{Offers: []string{"8BITMIME"}}).Start(t)
 	ts := startServer(t, Submission, withRelay(t, s))
@@ -208,8 +208,8 @@ func TestUTF8HelloToOldRelay(t *testing.T) {
 	}
 }
 
-// TestSenderInALabels: the sender's domain has another spelling for a relay that takes
-// ASCII only, as the recipients' have.
+// TestSenderInALabels: for a relay that accepts only ASCII, the sender's domain is converted,
+// like those of the recipients.
 func TestSenderInALabels(t *testing.T) {
 	for _, offers := range [][]string{nil, {"SMTPUTF8"}} {
 		s := (&relaytest.Server{Offers: offers}).Start(t)
@@ -245,10 +245,10 @@ func TestSenderInALabels(t *testing.T) {
 	}
 }
 
-// TestSlowRelay: who waits for the relay makes nobody wait, whomever the message is for
-// besides. Here the relay answers when it has everybody's.
+// TestSlowRelay: a client that waits for the relay does not block other clients, whoever the
+// recipients are. Here, the relay only replies when it has the messages of all clients.
 func TestSlowRelay(t *testing.T) {
-	const many, clients = 66, 2 // more than 64 are a wide delivery
+	const many, clients = 66, 2 // more than 64 make a wide delivery
 	all := make([]string, many)
 	for i := range all {
 		all[i] = fmt.Sprintf("bob+%d@example.org", i)
@@ -288,7 +288,7 @@ func TestSlowRelay(t *testing.T) {
 	}
 }
 
-// TestLargeRelayed: a message that no buffer holds arrives as it was sent, here and there.
+// TestLargeRelayed: a message that no buffer can hold is stored and relayed unchanged.
 func TestLargeRelayed(t *testing.T) {
 	s := newRelay(t, nil)
 	ts := startServer(t, Submission, withRelay(t, s))
@@ -307,8 +307,8 @@ func TestLargeRelayed(t *testing.T) {
 	}
 }
 
-// TestRelayIsLeft: the connection to the relay ends with the transaction, however that
-// ends, and no message is taken.
+// TestRelayIsLeft: the connection to the relay ends with the transaction, however that ends,
+// and the relay accepts no message.
 func TestRelayIsLeft(t *testing.T) {
 	const half = "From: alice@example.org\r\n\r\nhalf of it\r\n"
 	for name, end := range map[string]func(c *client){
@@ -348,7 +348,7 @@ func TestRelayIsLeft(t *testing.T) {
 	}
 }
 
-// TestRelayAtStop: a relay that says nothing does not hold up the end of the server.
+// TestRelayAtStop: a silent relay does not delay the shutdown of the server.
 func TestRelayAtStop(t *testing.T) {
 	for name, c := range map[string]struct {
 		silent string
@@ -387,8 +387,8 @@ func TestRelayAtStop(t *testing.T) {
 	}
 }
 
-// TestRelayedAreCounted: recipients elsewhere count as others do, also those whom the
-// relay refuses: it is not to be asked who there is.
+// TestRelayedAreCounted: external recipients count like others, even if the relay refuses them,
+// so that the server cannot be used to probe for addresses.
 func TestRelayedAreCounted(t *testing.T) {
 	s := newRelay(t, map[string]string{"RCPT TO:<nobody@": "550 5.1.1 No"})
 	ts := startServer(t, Submission, withRelay(t, s), func(c *Config) { c.Mail = limit.NewMail(100, 3) })
@@ -402,7 +402,7 @@ func TestRelayedAreCounted(t *testing.T) {
 	}
 }
 
-// TestRelayInACircle: servers that are each other's relay find no end, but for limits.
+// TestRelayInACircle: servers that relay to each other stop because of their limits.
 func TestRelayInACircle(t *testing.T) {
 	var second *testServer
 	first := startServer(t, Submission, func(c *Config) {
@@ -420,7 +420,7 @@ func TestRelayInACircle(t *testing.T) {
 	c.say("RCPT TO:<friend@there.example>", "451 4.4.1")
 }
 
-// loggedInRelay is a relay that is another of these servers.
+// loggedInRelay sets a relay that is another server of this kind.
 func loggedInRelay(t *testing.T, address string) serverOption {
 	r, err := relay.New(relay.Config{Address: address, User: "alice@example.org", Password: "secret", Hostname: "second.example"})
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"maildird/auth"
 )
 
-// TestRevoked: whatever a client does, it gets 421 when its login does not hold any
-// more, and the message that it is sending is dropped.
+// TestRevoked: when the login is revoked, the client gets 421 whatever it is doing, and the
+// message that it is sending is dropped.
 func TestRevoked(t *testing.T) {
 	var revoked atomic.Bool
 	ts := startServer(t, Submission, func(c *Config) {
@@ -49,7 +49,7 @@ func TestRevoked(t *testing.T) {
 		c.expectEnd()
 	}
 	other.say("NOOP", "250")
-	// A password that is changed while it is compared is an old one.
+	// A password that is changed during its verification is no longer valid.
 	late := login("alice")
 	late.expect("421 4.7.0 ")
 	late.expectEnd()

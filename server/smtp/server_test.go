@@ -23,7 +23,7 @@ import (
 	"maildird/server/servertest"
 )
 
-// client speaks by hand. What goes wrong ends the test.
+// client is a simple SMTP client. Every error ends the test.
 type client struct {
 	t    testing.TB
 	conn net.Conn
@@ -40,7 +40,7 @@ func (ts *testServer) dial() *client {
 	return &client{ts.t, conn, bufio.NewReader(conn)}
 }
 
-// hello opens a connection and says EHLO or LHLO.
+// hello opens a connection and sends EHLO or LHLO.
 func (ts *testServer) hello() *client {
 	ts.t.Helper()
 	c := ts.dial()
@@ -61,7 +61,7 @@ func (c *client) send(text string) {
 	}
 }
 
-// expect takes one reply and returns its last line.
+// expect reads a reply and returns its last line.
 func (c *client) expect(prefix string) string {
 	c.t.Helper()
 	_ = c.conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
@@ -93,7 +93,7 @@ func (c *client) expectEnd() {
 	}
 }
 
-// begin sends the envelope, to DATA.
+// begin sends the envelope, up to DATA.
 func (c *client) begin(to ...string) {
 	c.t.Helper()
 	c.say("MAIL FROM:<s@client.example>", "250")
@@ -103,7 +103,7 @@ func (c *client) begin(to ...string) {
 	c.say("DATA", "354")
 }
 
-// eventually waits for something that other goroutines do.
+// eventually waits until ok returns true because of other goroutines.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
@@ -133,8 +133,7 @@ func TestSessionTimeEnds(t *testing.T) {
 	c.expectEnd()
 }
 
-// hurried is a listener of whose connections the deadlines for reading come when
-// the test says.
+// hurried is a listener for connections whose read deadlines expire when the test says so.
 type hurried struct {
 	net.Listener
 	conns chan *hurriedConn
@@ -153,9 +152,9 @@ func (l hurried) Accept() (net.Conn, error) {
 type hurriedConn struct {
 	*net.TCPConn
 	mu       sync.Mutex
-	read     int       // octets that the server took
-	deadline time.Time // of reading, as the server asked for it
-	late     bool      // all deadlines have come
+	read     int       // bytes that the server has read
+	deadline time.Time // read deadline, as set by the server
+	late     bool      // whether all deadlines expire at once
 }
 
 func (c *hurriedConn) Read(p []byte) (int, error) {
@@ -176,14 +175,14 @@ func (c *hurriedConn) SetReadDeadline(t time.Time) error {
 	return c.TCPConn.SetReadDeadline(t)
 }
 
-// has tells how much the server took, and until when it waits for more.
+// has returns how much the server has read, and its read deadline.
 func (c *hurriedConn) has() (octets int, until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.read, c.deadline
 }
 
-// hurry lets the deadlines come.
+// hurry makes the deadlines expire.
 func (c *hurriedConn) hurry() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -191,8 +190,8 @@ func (c *hurriedConn) hurry() error {
 	return c.TCPConn.SetReadDeadline(time.Now())
 }
 
-// TestStalledMessage: one who stops in the middle of a message is sent away,
-// and nothing is left of it.
+// TestStalledMessage: a client that stops in the middle of a message is disconnected, and
+// nothing of the message is left.
 func TestStalledMessage(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t, MX, func(c *Config) { c.Timeouts.Command = time.Hour })
@@ -229,8 +228,7 @@ func TestStalledMessage(t *testing.T) {
 	ts.interrupted("size=220000 reason=\"Timeout waiting for the message\"")
 }
 
-// interrupted waits for the one line in the log on a message to alice that did not
-// come to its end.
+// interrupted waits for the single log line about an incomplete message to alice.
 func (ts *testServer) interrupted(want string) {
 	ts.t.Helper()
 	eventually(ts.t, "the log names a message that was interrupted, "+want, func() bool {
@@ -242,8 +240,8 @@ func (ts *testServer) interrupted(want string) {
 	})
 }
 
-// TestLostConnection: a client that goes in the middle of a message leaves a line
-// in the log, since its sender may ask where the message is.
+// TestLostConnection: a client that disconnects in the middle of a message leaves a line in the
+// log, since its sender may ask where the message is.
 func TestLostConnection(t *testing.T) {
 	for name, begin := range map[string]func(c *client){
 		"DATA":           func(c *client) { c.say("DATA", "354"); c.send("Subject: x\r\n") },
@@ -262,7 +260,7 @@ func TestLostConnection(t *testing.T) {
 	}
 }
 
-// deadlines is a connection that notes the deadline of each read.
+// deadlines is a connection that records the deadline of each read.
 type deadlines struct {
 	net.Conn
 	read time.Time
@@ -271,15 +269,15 @@ type deadlines struct {
 func (d *deadlines) SetReadDeadline(t time.Time) error { d.read = t; return nil }
 func (d *deadlines) Read(p []byte) (int, error)        { p[0] = 'x'; return 1, nil }
 
-// TestSlowSender: what counts is progress. The time that a piece of a message
-// may take grows with what has come, and never beyond that of a command.
+// TestSlowSender: progress counts. The time allowed for a piece of a message grows with the
+// data received, but never exceeds that of a command.
 func TestSlowSender(t *testing.T) {
 	ts := startServer(t, MX, func(c *Config) {
 		c.Timeouts.Command = 100 * time.Second
 		c.Limits.DataRate = 1000
 	})
 	for _, step := range []struct {
-		ago  time.Duration // when the message began
+		ago  time.Duration // start of the message
 		got  int64
 		left time.Duration
 	}{
@@ -379,8 +377,8 @@ func TestConnectionLimits(t *testing.T) {
 	})
 }
 
-// held is a listener on whose connections the server is held up after it set a
-// deadline for writing.
+// held is a listener on whose connections the server is delayed after it has
+// set a write deadline.
 type held struct{ net.Listener }
 
 func (l held) Accept() (net.Conn, error) {
@@ -399,8 +397,8 @@ func (c heldConn) SetWriteDeadline(t time.Time) error {
 	return err
 }
 
-// TestRefusalOnBusyMachine: who is one too many hears so, also from a server that
-// is held up for a moment.
+// TestRefusalOnBusyMachine: a client that exceeds the limit of connections receives the
+// refusal, even if the server is delayed for a moment.
 func TestRefusalOnBusyMachine(t *testing.T) {
 	t.Parallel()
 	ts := startServer(t, MX, func(c *Config) { c.Connections = limit.New(limit.Limits{PerIP: 1}) })
@@ -416,7 +414,7 @@ func TestRefusalOnBusyMachine(t *testing.T) {
 	c.expectEnd()
 }
 
-// faulty is a directory that breaks for one name.
+// faulty is a directory that panics for one name.
 type faulty struct{ Directory }
 
 func (f faulty) Lookup(name string) (auth.User, bool) {
@@ -449,8 +447,8 @@ func heap() int64 {
 	return int64(m.HeapInuse + m.StackInuse)
 }
 
-// TestParkedConnections: a client that does nothing costs a few KiB, also after
-// it sent a large message.
+// TestParkedConnections: an idle client costs a few KiB, even after it has sent
+// a large message.
 func TestParkedConnections(t *testing.T) {
 	const n = 400
 	ts := startServer(t, MX, func(c *Config) {
@@ -466,7 +464,7 @@ func TestParkedConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		// A small reader, for it counts too.
+		// A small reader, since it is included in the count.
 		c := &client{t, conn, bufio.NewReaderSize(conn, 512)}
 		c.expect("220")
 		c.say("EHLO client.example", "250")
@@ -483,7 +481,7 @@ func TestParkedConnections(t *testing.T) {
 	}
 }
 
-// TestNothingLeaks: sessions of all kinds leave no goroutine and no descriptor.
+// TestNothingLeaks: sessions of all kinds leave neither goroutines nor file descriptors behind.
 func TestNothingLeaks(t *testing.T) {
 	defer leaks.None(t, goleak.IgnoreCurrent())
 	descriptors := func() int {
@@ -521,7 +519,7 @@ func TestNothingLeaks(t *testing.T) {
 	}
 }
 
-// TestUnixSocket: LMTP on a Unix socket, and Received without an address.
+// TestUnixSocket uses LMTP on a Unix socket; the Received field then contains no address.
 func TestUnixSocket(t *testing.T) {
 	ts := startServer(t, LMTP)
 	dir, err := os.MkdirTemp("", "lmtp") // t.TempDir may be too long for a socket
@@ -566,7 +564,7 @@ func TestFailedLoginLine(t *testing.T) {
 	}
 }
 
-// TestRefusedLoginLine: a flood of logins that are not checked is one line.
+// TestRefusedLoginLine: a flood of unchecked logins is logged in one line.
 func TestRefusedLoginLine(t *testing.T) {
 	ts := startServer(t, Submission, func(c *Config) { c.Auth = &servertest.Refusing{} })
 	for range 3 {
@@ -579,8 +577,8 @@ func TestRefusedLoginLine(t *testing.T) {
 	}
 }
 
-// TestLoggedMessageID: the log names a submitted message as its readers see it,
-// also if it came without a name.
+// TestLoggedMessageID: the log names the Message-ID of a submitted message as its readers see
+// it, even if the client sent none.
 func TestLoggedMessageID(t *testing.T) {
 	for _, field := range []string{"", "Message-ID: <own@client.example>\r\n"} {
 		ts := startServer(t, Submission)
@@ -602,7 +600,7 @@ func TestLoggedMessageID(t *testing.T) {
 	}
 }
 
-// session takes the id of the last session out of the log.
+// session returns the ID of the last session in the log.
 func (ts *testServer) session(log string) string {
 	_, after, _ := strings.Cut(log[strings.LastIndex(log, "login failed"):], "session=")
 	id, _, _ := strings.Cut(after, " ")

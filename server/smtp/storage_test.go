@@ -16,8 +16,8 @@ import (
 	"maildird/maildir/delivery"
 )
 
-// TestStorageFailures: whatever goes wrong with the files, the client may try
-// again, and is not told what it was.
+// TestStorageFailures: whatever goes wrong with the files, the client is told to try again, but
+// not what went wrong.
 func TestStorageFailures(t *testing.T) {
 	var mu sync.Mutex
 	var fault func() error
@@ -56,7 +56,7 @@ func TestStorageFailures(t *testing.T) {
 			setFault(c.fault)
 			mx := startServer(t, MX, failing)
 			m := mx.hello()
-			// All or none: bob does not get it either.
+			// All or none: bob does not get it, either.
 			m.begin("bob@example.org", "alice@example.org")
 			if reply := m.say("x\r\n.", c.reply); strings.Contains(reply, "secret") {
 				t.Error("shows", reply)
@@ -75,7 +75,7 @@ func TestStorageFailures(t *testing.T) {
 			if !strings.Contains(mx.log.String(), "message cannot be stored") {
 				t.Error("not in the log")
 			}
-			// It recovers by itself.
+			// The server recovers by itself.
 			setFault(nil)
 			m.begin("bob@example.org", "alice@example.org")
 			m.say("x\r\n.", "250")
@@ -88,8 +88,7 @@ func TestStorageFailures(t *testing.T) {
 	}
 }
 
-// TestLargeMessage: a message that no buffer holds arrives as it was sent, for
-// several.
+// TestLargeMessage: a message that no buffer can hold is stored unchanged, for several users.
 func TestLargeMessage(t *testing.T) {
 	ts := startServer(t, MX)
 	var text strings.Builder
@@ -108,7 +107,8 @@ func TestLargeMessage(t *testing.T) {
 	}
 }
 
-// TestNoSpaceAtMail: who says how large a message is need not send it in vain.
+// TestNoSpaceAtMail: a client that declares the size of a message does not have to
+// send it in vain.
 func TestNoSpaceAtMail(t *testing.T) {
 	ts := startServer(t, MX, func(c *Config) {
 		c.Reserve = 1000
@@ -125,8 +125,8 @@ func TestNoSpaceAtMail(t *testing.T) {
 	}
 }
 
-// TestManyRecipients: each gets a file of its own, and with LMTP a reply of its
-// own, in the order in which they were named.
+// TestManyRecipients: each recipient gets a separate file, and with LMTP a separate reply, in
+// the order of the RCPT commands.
 func TestManyRecipients(t *testing.T) {
 	const n = 150
 	for _, kind := range []Kind{MX, LMTP} {

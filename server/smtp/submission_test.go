@@ -10,7 +10,7 @@ import (
 	"maildird/auth"
 )
 
-// onlyAlice is a directory of one.
+// onlyAlice is a directory with one user.
 type onlyAlice struct{}
 
 func (onlyAlice) Lookup(name string) (auth.User, bool) {
@@ -71,7 +71,7 @@ func TestMendHeader(t *testing.T) {
 	} {
 		got, err := aliceEdit().mend([]byte(c.in))
 		if string(got) != c.want || (err == nil) != (c.want != "") {
-			// A header that ends without a line end is ended.
+			// A missing line ending at the end of the header is added.
 			if string(got) == c.want+"\n" && err == nil {
 				continue
 			}
@@ -80,8 +80,8 @@ func TestMendHeader(t *testing.T) {
 	}
 }
 
-// FuzzMendHeader: what is accepted has no Bcc and one From, and the other
-// fields are as they were, in their order.
+// FuzzMendHeader: an accepted header has no Bcc and one From field, and the other fields are
+// unchanged and in the same order.
 func FuzzMendHeader(f *testing.F) {
 	for _, s := range []string{
 		"From: alice@example.org\nBcc: b\n c\nDate: d\n", "From: a:b;, <alice@example.org>\n", "bcc:\n\nfrom:",
@@ -99,7 +99,7 @@ func FuzzMendHeader(f *testing.F) {
 			return
 		}
 		names := map[string]int{}
-		was := in // what comes after the field before
+		was := in // what comes after the previous field
 		for rest := got; len(rest) > 0; {
 			n := fieldLength(rest)
 			name, _, ok := bytes.Cut(rest[:n], []byte(":"))

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// TestSwaks sends by swaks in all the ways that it knows and we do.
+// TestSwaks sends with swaks in all ways that both swaks and the server support.
 func TestSwaks(t *testing.T) {
 	if _, err := exec.LookPath("swaks"); err != nil {
 		t.Fatal("swaks is missing, run scripts/test-tools: ", err)

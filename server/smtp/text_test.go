@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// decodeAll runs octets through a decoder, in pieces of the sizes that cut
-// gives, into a buffer of size room. rest is what follows the end.
+// decodeAll decodes src, in pieces of the sizes that cut returns, into a buffer of size room.
+// rest is what follows the end.
 func decodeAll(d *decoder, src []byte, room int, cut func() int) (text, rest []byte) {
 	buf := make([]byte, max(room, 2))
 	for len(src) > 0 && d.state != textComplete {
@@ -25,8 +25,8 @@ func decodeAll(d *decoder, src []byte, room int, cut func() int) (text, rest []b
 
 func whole() int { return 1 << 30 }
 
-// stuff sends a text as a client does (RFC 5321 section 4.5.2): lines end in
-// CRLF, and one that begins with a dot gets another.
+// stuff encodes a text as a client does (RFC 5321 section 4.5.2): lines end in CRLF, and one
+// that begins with a dot gets another.
 func stuff(text []byte) []byte {
 	s := append([]byte("\r\n"), text...)
 	s = bytes.ReplaceAll(s, []byte("\r\n."), []byte("\r\n.."))
@@ -36,9 +36,8 @@ func stuff(text []byte) []byte {
 	return append(s[2:], ".\r\n"...)
 }
 
-// TestDecoder tells which octets end a message, and what of the others is text.
-// Every kind of end that some server takes for one and another does not
-// (VU#302671) has to be text here.
+// TestDecoder checks which bytes end a message, and what is text otherwise. All sequences that
+// some servers accept as the end and others do not (VU#302671) must be text.
 func TestDecoder(t *testing.T) {
 	for _, c := range []struct {
 		name, in, text, rest string
@@ -89,9 +88,9 @@ func TestDecoder(t *testing.T) {
 	}
 }
 
-// TestNothingElseEnds tries all short sequences of the octets that ends are made
-// of, in one piece and octet by octet: a message ends at the first CR LF . CR LF,
-// of which the first CR LF may be that of DATA, and nowhere else.
+// TestNothingElseEnds tries all short sequences of the bytes in an end, in one piece and byte
+// by byte: a message ends at the first CR LF . CR LF, of which the first CR LF may be that of
+// DATA, and nowhere else.
 func TestNothingElseEnds(t *testing.T) {
 	const octets, longest = "\r\n.x", 8
 	total := 1
@@ -104,7 +103,7 @@ func TestNothingElseEnds(t *testing.T) {
 			in[i] = octets[n%len(octets)]
 			n /= len(octets)
 		}
-		want := -1 // octets up to the end
+		want := -1 // number of bytes up to the end
 		if i := strings.Index("\r\n"+string(in), "\r\n.\r\n"); i >= 0 {
 			want = i + len(".\r\n")
 		}
@@ -122,7 +121,7 @@ func TestNothingElseEnds(t *testing.T) {
 	}
 }
 
-// TestDecoderNoEnd: without CRLF . CRLF there is no end.
+// TestDecoderNoEnd: a message does not end without CRLF . CRLF.
 func TestDecoderNoEnd(t *testing.T) {
 	for _, in := range []string{"", "a", "a\r\n", ".", ".\r", "a\r\n.", "a\r\n.\r", "a\n.\n", "a\r.\r", "\n.\r\n", "\r.\r\n", "x.\r\n"} {
 		d := &decoder{dots: true}
@@ -133,7 +132,7 @@ func TestDecoderNoEnd(t *testing.T) {
 	}
 }
 
-// TestDecoderChunks: in BDAT chunks a dot is text.
+// TestDecoderChunks: in BDAT chunks, a dot has no special meaning.
 func TestDecoderChunks(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                  "",
@@ -171,8 +170,8 @@ func TestDecoderNotesBareOnes(t *testing.T) {
 	}
 }
 
-// FuzzDecoder: what a client sends comes out as it was, with LF for CRLF, in
-// whatever pieces it comes; what follows the end is left alone.
+// FuzzDecoder: the decoded text equals what the client encoded, with LF instead of CRLF,
+// whatever pieces it arrives in; what follows the end is not consumed.
 func FuzzDecoder(f *testing.F) {
 	for _, s := range []string{"", "a\r\n.b\r\n", "\r\n.\r\n", "a\n.\nb", "\r\r\n.\r\r\n..", ".\rx", "\n\r\n\r."} {
 		f.Add([]byte(s), uint8(3), uint8(2))
@@ -205,8 +204,8 @@ func FuzzDecoder(f *testing.F) {
 	})
 }
 
-// FuzzDecoderAny: octets that no client would send have the same meaning in one
-// piece and in many, and the end is found where a search finds it.
+// FuzzDecoderAny: input that no client would send is decoded in the same way in one piece and
+// in many, and the end is found where a search finds it.
 func FuzzDecoderAny(f *testing.F) {
 	for _, s := range []string{"a\r\n.\r\nb", ".\r\n", "\n.\r\n\r\n.\n.\r\n", "\r\n.\r\r\n.\r\n"} {
 		f.Add([]byte(s), uint8(1))

@@ -14,7 +14,7 @@ import (
 	"maildird/server/servertest"
 )
 
-// scriptServer starts the server that a dialogue asks for.
+// scriptServer starts the server that a dialogue requires.
 func scriptServer(t *testing.T, s *dialogue.Script) (*testServer, dialogue.Target) {
 	target := dialogue.Target{Bye: "QUIT", ByeAnswer: "221 "}
 	kind := MX
@@ -93,7 +93,7 @@ func TestTranscripts(t *testing.T) {
 			}
 			ts, target := scriptServer(t, script)
 			dialogue.Play(t, script, target)
-			// What is not delivered is not left over.
+			// An undelivered message leaves nothing behind.
 			if _, err := os.Stat(ts.home); err != nil {
 				t.Fatal(err)
 			}

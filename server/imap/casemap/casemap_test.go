@@ -20,7 +20,7 @@ func TestCasemap(t *testing.T) {
 		{"Ǆ", "ǅ"},
 		{"Ω", "Ω"},
 		{"АБВ", "абв"},
-		{"ＡＢＣ", "ABC"}, // wide letters decompose to those of ASCII
+		{"ＡＢＣ", "ABC"}, // full-width letters decompose to ASCII letters
 		{"\xff\xfe", "\xff\xfe"},
 		{"", ""},
 	}
@@ -54,8 +54,8 @@ func TestPartialRune(t *testing.T) {
 	}
 }
 
-// TestScan looks for needles that stand anywhere in a long text, also across
-// the places where it is read.
+// TestScan searches for needles anywhere in a long text, including at the
+// boundaries of its chunks.
 func TestScan(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	needles := []string{"needle", "nädel", "𝄞𝄞", "nowhere"}
@@ -99,7 +99,7 @@ func TestScanEnds(t *testing.T) {
 	if err := sc.Scan(strings.NewReader("x")); err != nil || !sc.found[0] || sc.left != 0 {
 		t.Errorf("not found: %v", err)
 	}
-	// Nothing is left to look for, so nothing is read.
+	// No needle is left, so nothing is read.
 	if err := sc.Scan(iotest.ErrReader(io.ErrUnexpectedEOF)); err != nil {
 		t.Error(err)
 	}
@@ -109,7 +109,7 @@ func TestScanEnds(t *testing.T) {
 	}
 }
 
-// TestUpperRun compares eight octets at a time with one at a time.
+// TestUpperRun compares the conversion of eight bytes at a time with that of one at a time.
 func TestUpperRun(t *testing.T) {
 	var all []byte
 	for c := range 128 {
@@ -125,8 +125,8 @@ func TestUpperRun(t *testing.T) {
 	}
 }
 
-// FuzzScanner holds that what is found in a stream, however it comes, is
-// what is in the whole.
+// FuzzScanner checks that the needles found in a stream, in any pieces, are those
+// in the whole text.
 func FuzzScanner(f *testing.F) {
 	f.Add([]byte("some text with a Grüße"), []byte("GRÜSS"), []byte("ith A"), uint8(3))
 	f.Add([]byte("\xff\xc3\xc3\xbc\xe4\xb8"), []byte("\xc3"), []byte("ü"), uint8(1))
@@ -134,7 +134,7 @@ func FuzzScanner(f *testing.F) {
 		needles := [][]byte{Append(nil, a), Append(nil, b)}
 		whole := Append(nil, text)
 		s := NewScanner(needles)
-		s.raw = make([]byte, 0, 4+int(pieces)) // a chunk that ends everywhere
+		s.raw = make([]byte, 0, 4+int(pieces)) // chunks that end everywhere
 		var r io.Reader = bytes.NewReader(text)
 		if pieces%2 == 0 {
 			r = iotest.OneByteReader(r)

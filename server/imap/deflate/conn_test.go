@@ -26,8 +26,8 @@ type faultyConn struct{ net.Conn }
 
 func (faultyConn) Read([]byte) (int, error) { panic("a fault of the decompressor") }
 
-// TestPanicOfTheDecompressor: its goroutine is not the session's; the connection
-// ends by it, and not the program.
+// TestPanicOfTheDecompressor: the decompressor has its own goroutine; a panic in it ends the
+// connection, not the program.
 func TestPanicOfTheDecompressor(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()

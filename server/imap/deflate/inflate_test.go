@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// isync is what isync 1.4.4 sends after COMPRESS, one write a line, each ended
+// isync is the data that isync 1.4.4 sends after COMPRESS, one write per line, each terminated
 // by zlib's partial flush.
 var isync = []struct{ octets, text string }{
 	{"3256f073f4750d0e707476e5e50208", "3 NAMESPACE\r\n"},
@@ -33,8 +33,8 @@ func isyncFetches() string {
 	return b.String()
 }
 
-// TestInflateAtOnce sends what isync sends and waits for the text before it
-// sends more, as isync waits for the answer.
+// TestInflateAtOnce sends the data of isync, and waits for the text of each write before it
+// sends the next, as isync waits for the answer.
 func TestInflateAtOnce(t *testing.T) {
 	client, server := net.Pipe()
 	out, in := io.Pipe()
@@ -65,7 +65,7 @@ func TestInflateAtOnce(t *testing.T) {
 	}
 }
 
-// TestInflate decompresses what the standard library compressed.
+// TestInflate decompresses the output of the standard library.
 func TestInflate(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	noise := make([]byte, 200_000)
@@ -99,14 +99,14 @@ func TestInflate(t *testing.T) {
 	}
 }
 
-// distances are streams of the text "a" in a block with codes of its own, that
-// for distances with so many symbols, of which 30 have a meaning.
+// distances are streams of the text "a" in a dynamic block. Its code for distances has the
+// given number of symbols, of which 30 have a meaning.
 var distances = []struct {
 	symbols int
 	octets  string
 }{{30, "05dd8100000000009056ff134e04"}, {31, "05de8100000000009056ff135204"}, {32, "05df8100000000009056ff135604"}}
 
-// TestInflateDistances refuses more distances than there are, as zlib does.
+// TestInflateDistances: more distance symbols than exist are refused, as by zlib.
 func TestInflateDistances(t *testing.T) {
 	for _, d := range distances {
 		stream, err := hex.DecodeString(d.octets)
@@ -121,8 +121,8 @@ func TestInflateDistances(t *testing.T) {
 	}
 }
 
-// FuzzInflate compares with the standard library: what it takes gives the same
-// text, and what it refuses is refused.
+// FuzzInflate compares with the standard library: data that it accepts gives the same text, and
+// data that it refuses is refused.
 func FuzzInflate(f *testing.F) {
 	for _, step := range isync {
 		octets, _ := hex.DecodeString(step.octets)
@@ -158,7 +158,7 @@ func FuzzInflate(f *testing.F) {
 	})
 }
 
-// limitedBuffer takes a megabyte.
+// limitedBuffer accepts a megabyte.
 type limitedBuffer struct{ bytes.Buffer }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {

@@ -10,7 +10,7 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// shown writes what was understood of a URL.
+// shown formats a parsed URL.
 func (u URL) shown() string {
 	var b strings.Builder
 	if u.Absolute {
@@ -64,7 +64,7 @@ func TestMessageURL(t *testing.T) {
 		},
 		{"imap://joe@x/a/;UID=1;URLAUTH=authuser:X-Y.2:AB", "joe at x: a 0 1 for 3  until 0001-01-01T00:00:00Z by X-Y.2 ab of imap://joe@x/a/;UID=1;URLAUTH=authuser"},
 
-		// Dots (RFC 3986 section 5.2.4, RFC 5092 section 9.1).
+		// Dot segments (RFC 3986 section 5.2.4, RFC 5092 section 9.1).
 		{"/foo/../bar/;UID=1", "bar 0 1"},
 		{"/../../bar/./;UID=1", "bar 0 1"},
 		{"/foo/;UID=20/../;UID=30", "foo 0 30"},
@@ -108,8 +108,8 @@ func TestNoMessageURL(t *testing.T) {
 	}
 }
 
-// FuzzMessageURL takes any URL. What is understood is whole, and the same when
-// it was shown to a client and comes back.
+// FuzzMessageURL parses arbitrary URLs. The result of a successful parse is complete, and the
+// same when the URL is sent to a client and returned.
 func FuzzMessageURL(f *testing.F) {
 	for _, seed := range []string{
 		"/Drafts;UIDVALIDITY=385759045/;UID=20/;section=HEADER", ";UID=7/;Section=1.2.TEXT/;partial=3.4", "imap://joe%40x;AUTH=*@[::1]:143/a%2Fb/../c/;uid=1",
@@ -143,7 +143,7 @@ func FuzzMessageURL(f *testing.F) {
 			t.Fatalf("%q: %+v", text, a)
 		}
 		again, err := Parse(shown)
-		again.Auth.Rump = u.Auth.Rump // as it is written
+		again.Auth.Rump = u.Auth.Rump // depends on the spelling
 		if err != nil || !reflect.DeepEqual(again, u) {
 			t.Fatalf("%q was shown as %q, and is %+v and not %+v (%v)", text, shown, again, u, err)
 		}

@@ -17,7 +17,7 @@ import (
 
 const mail = "Subject: hello\nContent-Type: text/plain\n\nbody\n"
 
-// openInbox opens an INBOX with one message, whose file it names.
+// openInbox opens an INBOX with one message, and returns the path of its file.
 func openInbox(t *testing.T) (view *mailbox.View, m mailbox.Message, path string) {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "mail")
@@ -30,7 +30,7 @@ func openInbox(t *testing.T) (view *mailbox.View, m mailbox.Message, path string
 	if err := os.WriteFile(path, []byte(mail), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	old := time.Now().Add(-time.Hour) // of a file that is just made little is kept
+	old := time.Now().Add(-time.Hour) // little is kept of a file that was just created
 	if err := os.Chtimes(path, old, old); err != nil {
 		t.Fatal(err)
 	}
@@ -61,8 +61,8 @@ func openInbox(t *testing.T) (view *mailbox.View, m mailbox.Message, path string
 	return nil, m, ""
 }
 
-// remembered gives the cache what was read of a message, closes that, and returns
-// what the cache has of it then.
+// remembered passes what was read of a message to the cache, closes it, and returns
+// the resulting cache record.
 func remembered(t *testing.T, view *mailbox.View, f *File) cache.Record {
 	t.Helper()
 	m := f.m
@@ -78,8 +78,8 @@ func remembered(t *testing.T, view *mailbox.View, f *File) cache.Record {
 
 func never() error { return nil }
 
-// TestFileReadsOnce: what a message was asked for it answers again without its file,
-// and so does the next one that is given what the cache keeps.
+// TestFileReadsOnce: a repeated request for a message is answered without its file, also by a
+// new File that gets the cache record.
 func TestFileReadsOnce(t *testing.T) {
 	view, m, path := openInbox(t)
 	const header = "Subject: hello\r\nContent-Type: text/plain\r\n\r\n"
@@ -125,8 +125,8 @@ func TestFileReadsOnce(t *testing.T) {
 	}
 }
 
-// TestChangedFileIsReadAnew: what the cache has of a file that was changed in place
-// does not count when the file is opened.
+// TestChangedFileIsReadAnew: the cache record of a file that was changed in place is ignored
+// when the file is opened.
 func TestChangedFileIsReadAnew(t *testing.T) {
 	view, m, path := openInbox(t)
 	f := New(view, m, nil, cache.Record{}, never)

@@ -13,8 +13,8 @@ import (
 	"maildird/server/imap/casemap"
 )
 
-// plainKeys is the keys made of all of the header, as RFC 5256 tells it,
-// and its identifiers as a list.
+// plainKeys computes the keys from the whole header, as described in RFC 5256, and returns the
+// identifiers as a list.
 func plainKeys(head []byte) (o Keys, ids []string) {
 	e := message.ParseEnvelope(head)
 	if t, ok := message.ParseDate(e.Date); ok {
@@ -53,8 +53,7 @@ func plainKeys(head []byte) (o Keys, ids []string) {
 	return o, slices.Insert(ids, 0, "")
 }
 
-// checkKeys holds that what the cache would give back of a header is what the
-// header says.
+// checkKeys checks that the keys that come from the cache equal those of the header.
 func checkKeys(t *testing.T, head []byte) {
 	t.Helper()
 	raw := Append([]byte("before"), head)
@@ -77,7 +76,7 @@ func checkKeys(t *testing.T, head []byte) {
 	}
 }
 
-// heads are headers that are no pleasure to read.
+// heads are difficult headers.
 var heads = []string{
 	"", "\r\n", "Date: \r\nSubject: Re: [x] \x00 fwd: [fwd: a]\r\nFrom: =?utf-8?q?=C3=A4?= <>, x@y\r\n\r\n",
 	"Subject: a\r\nsubject : =?utf-8?B?w6Q=?=\r\n b (fwd)\r\nDate: 31 Dec 2016 23:59:60 -0130 (x)\r\nDate: 1 Jan 1000 00:00 Z\r\n\r\n",
@@ -119,13 +118,13 @@ func FuzzKeys(f *testing.F) {
 		}
 		checkKeys(t, b)
 		var o Keys
-		if o.Parse(b) { // whatever it is, it can be used
+		if o.Parse(b) { // any successful result can be used
 			o.IDs()
 		}
 	})
 }
 
-// TestPieces cuts what was put together, and nothing else.
+// TestPieces: cut only accepts what was joined before.
 func TestPieces(t *testing.T) {
 	for _, n := range []int{0, 1, 127, 128, 16383, 16384, 70_000} {
 		piece := bytes.Repeat([]byte{'x'}, n)
@@ -145,11 +144,11 @@ func TestPieces(t *testing.T) {
 	}
 }
 
-// TestAddressKeys: FROM, TO and CC are the addr-mailbox of the first address as ENVELOPE
-// has it (RFC 5256 section 3), which is the name of a group if one comes first (RFC 3501
-// section 7.4.2); the displayed ones prefer a name (RFC 5957 section 3). All are compared
-// without regard to case (RFC 5256 section 2.1: i;unicode-casemap). What stands in
-// ENVELOPE for a mailbox that is missing is none.
+// TestAddressKeys: FROM, TO and CC are the addr-mailbox of the first address as in ENVELOPE
+// (RFC 5256 section 3), which is the name of a group if a group comes first (RFC 3501 section
+// 7.4.2). The display variants prefer a name (RFC 5957 section 3). All are compared without
+// regard to case (RFC 5256 section 2.1: i;unicode-casemap). What ENVELOPE contains instead of a
+// missing mailbox does not count as one.
 func TestAddressKeys(t *testing.T) {
 	for field, want := range map[string]struct{ mailbox, displayed string }{
 		"":                                   {"", ""},

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestPlaces holds that places are in the order of their numbers and texts,
-// compared one after the other.
+// TestPlaces checks that places are ordered by their numbers and texts, compared
+// one after the other.
 func TestPlaces(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(13, 14))
 	text := func() []byte {
@@ -24,7 +24,7 @@ func TestPlaces(t *testing.T) {
 		first, last []byte
 	}
 	type key struct {
-		of      int // 0 the number, 1 the first text, 2 the last
+		of      int // 0 for the number, 1 for the first text, 2 for the last
 		reverse bool
 	}
 	for range 300 {

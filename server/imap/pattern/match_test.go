@@ -43,7 +43,7 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
-// slowMatch is the definition.
+// slowMatch implements the definition.
 func slowMatch(p, name string) bool {
 	if p == "" {
 		return name == ""
@@ -70,7 +70,7 @@ func TestPatternsRandomly(t *testing.T) {
 	for range 70_000 {
 		text := draw("ab/%*", 8)
 		p := New(text, '/')
-		for range 3 { // one pattern is for many names
+		for range 3 { // a pattern can be used for many names
 			name := draw("ab/", 10)
 			want := slowMatch(text, name)
 			if want {
@@ -86,12 +86,12 @@ func TestPatternsRandomly(t *testing.T) {
 	}
 }
 
-// TestLongPatterns: the bits of these go over several words.
+// TestLongPatterns uses patterns whose bits extend over several words.
 func TestLongPatterns(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	matched := 0
 	for range 20_000 {
-		// A name, and a pattern made of it that may be wrong in one place.
+		// A name, and a pattern made from it that may be wrong in one place.
 		name := make([]byte, 1+rng.IntN(300))
 		for i := range name {
 			name[i] = "abc/"[rng.IntN(4)]
@@ -129,7 +129,7 @@ func TestLongPatterns(t *testing.T) {
 	}
 }
 
-// A hostile pattern costs no more than a bounded number of steps a name.
+// TestPatternBomb: the number of steps for a name is bounded even for a hostile pattern.
 func TestPatternBomb(t *testing.T) {
 	name := strings.Repeat("a", 4000)
 	for _, p := range []string{
@@ -157,7 +157,7 @@ func BenchmarkUsual(b *testing.B) {
 	}
 }
 
-// FuzzMatches compares with the definition, octet by octet.
+// FuzzMatches compares with the definition, byte by byte.
 func FuzzMatches(f *testing.F) {
 	for _, s := range [][2]string{
 		{"a%/*", "ab/c"}, {"inb%", "INBOX"}, {"%*%", "x/"}, {"iNBOX/%", "INBOX/\xff"}, {"*ü*", "grün"},
@@ -171,7 +171,7 @@ func FuzzMatches(f *testing.F) {
 			return
 		}
 		p, want := New(pattern, '/'), definition(pattern, name)
-		for range 2 { // it can be used again
+		for range 2 { // it can be reused
 			if got := p.Matches(name); got != want {
 				t.Fatalf("%q on %q: %v", pattern, name, got)
 			}
@@ -179,13 +179,13 @@ func FuzzMatches(f *testing.F) {
 	})
 }
 
-// definition is slowMatch for patterns of any length, and with INBOX.
+// definition is slowMatch for patterns of any length, with special treatment of INBOX.
 func definition(p, name string) bool {
 	fold := 0
 	if name == "INBOX" || strings.HasPrefix(name, "INBOX/") {
 		fold = 5
 	}
-	before := make([]bool, len(p)+1) // what of the pattern matches the name so far
+	before := make([]bool, len(p)+1) // prefixes of the pattern that match the name so far
 	for i := range len(name) + 1 {
 		row := make([]bool, len(p)+1)
 		row[0] = i == 0

@@ -9,7 +9,7 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// written is what f writes.
+// written returns what f writes.
 func written(t *testing.T, f func(*syntax.Writer)) string {
 	t.Helper()
 	var out bytes.Buffer

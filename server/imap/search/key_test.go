@@ -21,8 +21,8 @@ func TestDayOf(t *testing.T) {
 	}
 }
 
-// TestOfDay holds that a day is before, on or since another one, and that the zone of
-// a time says which day it is.
+// TestOfDay checks whether a time is before, on or since a day, and that the zone of the
+// time determines its day.
 func TestOfDay(t *testing.T) {
 	late := time.Date(2026, 3, 1, 23, 30, 0, 0, time.FixedZone("", -60*60)) // March 2 in UTC
 	day := DayOf(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
@@ -44,7 +44,7 @@ func TestOfDay(t *testing.T) {
 	}
 }
 
-// TestUses finds "*" and "$" wherever they stand in a program.
+// TestUses checks that "*" and "$" are found anywhere in a program.
 func TestUses(t *testing.T) {
 	set := func(r mailbox.Range) Key { return Key{Op: UID, Set: syntax.NumSet{Ranges: []mailbox.Range{r}}} }
 	for name, c := range map[string]struct {
@@ -66,8 +66,8 @@ func TestUses(t *testing.T) {
 	}
 }
 
-// TestRanges: what a program has as a set is tested as sorted ranges that do not
-// overlap, which is what inRanges looks numbers up in.
+// TestRanges: the sets in a program become sorted ranges that do not overlap,
+// as inRanges requires.
 func TestRanges(t *testing.T) {
 	b := planner{}
 	got := b.ranges(syntax.NumSet{Ranges: []mailbox.Range{{First: 9, Last: 7}, {First: 3, Last: 3}, {First: 2, Last: 5}, {First: 12}}}, 20)

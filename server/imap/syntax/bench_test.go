@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// BenchmarkLexer takes a FETCH of many sets apart.
+// BenchmarkLexer parses a FETCH with many sets.
 func BenchmarkLexer(b *testing.B) {
 	in := []byte("a12 UID FETCH 1:5,7,9:*" + strings.Repeat(",100:200,4711", 50) + " (UID FLAGS INTERNALDATE RFC822.SIZE)\r\n")
 	src := bytes.NewReader(in)
@@ -22,7 +22,7 @@ func BenchmarkLexer(b *testing.B) {
 	}
 }
 
-// BenchmarkWriter writes what FETCH tells of a message.
+// BenchmarkWriter writes a FETCH response.
 func BenchmarkWriter(b *testing.B) {
 	w := &Writer{Dest: io.Discard}
 	b.ReportAllocs()

@@ -14,8 +14,8 @@ import (
 
 var testLimits = Limits{Line: 1000, Literal: 100, Skip: 400, Depth: 5}
 
-// lexerOn returns a lexer of input that comes in pieces of any size, and counts
-// how often it asked for a literal.
+// lexerOn returns a lexer whose input arrives in pieces of any size, and a count of the
+// literals that it requested.
 func lexerOn(input string, how func(io.Reader) io.Reader) (*Lexer, *int) {
 	asked := new(int)
 	lx := &Lexer{Source: how(strings.NewReader(input)), Limits: testLimits, Continue: func() { *asked++ }}
@@ -23,7 +23,7 @@ func lexerOn(input string, how func(io.Reader) io.Reader) (*Lexer, *int) {
 	return lx, asked
 }
 
-// pieces are ways in which input arrives.
+// pieces are ways in which input can arrive.
 var pieces = map[string]func(io.Reader) io.Reader{
 	"whole":    func(r io.Reader) io.Reader { return r },
 	"octets":   iotest.OneByteReader,
@@ -101,8 +101,8 @@ func TestNil(t *testing.T) {
 	}
 }
 
-// What was returned stays as it was until the next command, however much is
-// read after it.
+// TestTokensStay: a returned token stays valid until the next command, however much
+// is read after it.
 func TestTokensStay(t *testing.T) {
 	for how, p := range pieces {
 		long := strings.Repeat("x", 90)
@@ -202,7 +202,7 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// A command that failed is skipped with its literals, and the next one works.
+// TestSkip: a failed command is skipped with its literals, and the next one works.
 func TestSkip(t *testing.T) {
 	tests := []struct {
 		name, in string
@@ -307,7 +307,7 @@ func TestStreamEndsEarly(t *testing.T) {
 func TestLists(t *testing.T) {
 	tests := []struct {
 		in    string
-		empty bool // may the list be empty
+		empty bool // whether the list may be empty
 		want  string
 	}{
 		{"(a b c)", false, "a b c"},
@@ -343,7 +343,7 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// Two lists need no space between them, and nothing else may do without.
+// TestSpaceBetweenLists: two lists need no space between them, but everything else does.
 func TestSpaceBetweenLists(t *testing.T) {
 	for in, want := range map[string]string{
 		"(a) (b)": "", "(a)(b)": "", "(a)  (b) ": "",
@@ -364,7 +364,7 @@ func TestSpaceBetweenLists(t *testing.T) {
 	if lx.Atom(); lx.More() {
 		t.Error("a list begins at once behind an atom")
 	}
-	// What came before the command does not count.
+	// Input before the command does not count.
 	lx, _ = lexerOn("x NOOP)\r\n(a)\r\n", pieces["whole"])
 	_ = lx.Skip()
 	lx.Next()
@@ -373,7 +373,7 @@ func TestSpaceBetweenLists(t *testing.T) {
 	}
 }
 
-// takeFetch takes a UID FETCH whose items are words.
+// takeFetch parses a UID FETCH whose items are words.
 func takeFetch(lx *Lexer) error {
 	lx.Next()
 	lx.Tag()
@@ -393,7 +393,7 @@ func takeFetch(lx *Lexer) error {
 	return lx.End()
 }
 
-// The hot tokens of a command are taken without allocation.
+// TestNoAllocations: the frequent tokens are parsed without allocation.
 func TestNoAllocations(t *testing.T) {
 	in := []byte("a12 UID FETCH 1:5,7,9:* (UID FLAGS RFC822.SIZE)\r\n")
 	src := bytes.NewReader(in)

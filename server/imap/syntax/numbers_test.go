@@ -113,7 +113,7 @@ func TestDateTimes(t *testing.T) {
 	}
 }
 
-// TestAppendDateTime compares dates with how package time writes them.
+// TestAppendDateTime compares dates with the output of package time.
 func TestAppendDateTime(t *testing.T) {
 	for range 5000 {
 		at := time.Unix(rand.Int64N(1<<37)-1<<35, 0).In(time.FixedZone("", 60*(rand.IntN(2*14*60)-14*60)))

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// takers take tokens, and say what they took.
+// takers parse tokens, and return what they parsed.
 var takers = []func(*Lexer) any{
 	func(lx *Lexer) any { return lx.Mailbox() },
 	func(lx *Lexer) any { return lx.DateTime().Unix() },
@@ -51,8 +51,8 @@ var takers = []func(*Lexer) any{
 	},
 }
 
-// TestRawNames: before ENABLE, names in plain UTF-8 are accepted too, also those with the
-// U+FFFD that stands for what cannot be shown.
+// TestRawNames: before ENABLE, names in plain UTF-8 are accepted too, including those with U+FFFD,
+// which stands for what cannot be displayed.
 func TestRawNames(t *testing.T) {
 	for in, want := range map[string]string{
 		"Entw\u00fcrfe": "Entw\u00fcrfe", "a\ufffdb": "a\ufffdb", "a&,,0-b": "a\ufffdb", "a\xffb": "", "a\xef\xbf": "",
@@ -65,9 +65,9 @@ func TestRawNames(t *testing.T) {
 	}
 }
 
-// FuzzTokens takes tokens of all kinds from the same input. What is taken does
-// not depend on how the input arrives, nor does where the next command begins, whether
-// this one failed or not; and names are UTF-8.
+// FuzzTokens parses tokens of all kinds from the same input. The results and the beginning of
+// the next command must not depend on how the input arrives, whether or not the command failed;
+// and names must be UTF-8.
 func FuzzTokens(f *testing.F) {
 	for _, seed := range []string{
 		`"INBOX"`, "inbox", "Entw&APw-rfe", "{5+}\r\nA&-B!", `"17-Jul-1996 02:44:25 -0700"`, `" 1-Feb-94 1:02:03 EST"`, "1-Feb-1994",

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// shown writes threads as THREAD does, "-" for a message that is not there.
+// shown formats threads like THREAD, with "-" for a missing message.
 func shown(threads []*Thread) string {
 	var b strings.Builder
 	for _, t := range threads {
@@ -34,7 +34,7 @@ func TestAlgorithms(t *testing.T) {
 			{ID: "e", Sent: 25, Subject: "LOST", References: []string{"gone"}},
 			{ID: "f", Sent: 5, Subject: "LOST", References: []string{"gone"}},
 			{ID: "", Sent: 50, Subject: "A", Reply: true},
-			{ID: "a", Sent: 60, Subject: "LATE"}, // an identifier twice
+			{ID: "a", Sent: 60, Subject: "LATE"}, // duplicate identifier
 			{ID: "x", Sent: 61, Subject: "LOOP", References: []string{"y"}},
 			{ID: "y", Sent: 62, Subject: "LOOP", References: []string{"x"}},
 		}
@@ -58,8 +58,8 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-// TestSubjectOfNoMessage: a thread whose first message is not there has the subject of
-// its earliest one, whichever came first.
+// TestSubjectOfNoMessage: a thread whose first message is missing has the subject of its
+// earliest message, regardless of their order.
 func TestSubjectOfNoMessage(t *testing.T) {
 	list := []Mail{
 		{ID: "a", Sent: 30, Subject: "LATER", References: []string{"gone"}},
@@ -74,7 +74,7 @@ func TestSubjectOfNoMessage(t *testing.T) {
 	}
 }
 
-// TestThreadShapes threads messages that answer each other in one long line.
+// TestThreadShapes threads messages that reply to each other in one long chain.
 func TestThreadShapes(t *testing.T) {
 	deep := make([]Mail, 20_000)
 	for i := range deep {
@@ -98,8 +98,8 @@ func TestThreadShapes(t *testing.T) {
 	}
 }
 
-// FuzzThreads threads messages that say anything of each other: each is there once,
-// and no thread is empty.
+// FuzzThreads threads messages with arbitrary references: each message appears once, and
+// no thread is empty.
 func FuzzThreads(f *testing.F) {
 	f.Add([]byte("\x01\x00a\x02\x01\x01b\x03\x02\x01\x02c"))
 	f.Add([]byte("\x01\x01\x02a\x02\x01\x01a\x00\x03\x01\x02\x03A\x02\x00b"))
@@ -130,7 +130,8 @@ func FuzzThreads(f *testing.F) {
 	})
 }
 
-// mailsOf makes messages of octets: identifier, references behind their number, subject.
+// mailsOf creates messages from bytes: the identifier, the references after their
+// number, and the subject.
 func mailsOf(data []byte) (mails []Mail) {
 	take := func() (c byte) {
 		if len(data) > 0 {

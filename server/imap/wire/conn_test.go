@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// pair gives both ends of a connection: of sockets, and of what is no socket, as
-// TLS is none.
+// pair returns both ends of a connection, either of sockets or of something that is not
+// a socket, like TLS.
 func pair(t *testing.T, kind string) (*Conn, net.Conn) {
 	var near, far net.Conn
 	if kind == "pipe" {
@@ -41,7 +41,7 @@ func TestAwait(t *testing.T) {
 				n, err := c.Await(deadline, on, func() []byte { return lent }, func() {})
 				return string(lent[:n]), err
 			}
-			// News of before, and news that come while it waits.
+			// Earlier news, and news that arrive during the wait.
 			c.Wake(NewsMailbox)
 			if _, err := await(time.Time{}, NewsMailbox|NewsShutdown); !errors.Is(err, ErrWoken) {
 				t.Fatal("not woken by what came before:", err)
@@ -50,7 +50,7 @@ func TestAwait(t *testing.T) {
 			if _, err := await(time.Time{}, NewsShutdown); !errors.Is(err, ErrWoken) {
 				t.Fatal("not woken:", err)
 			}
-			// News that it does not wait for, and those that were forgotten.
+			// News that it does not wait for, and news that were dropped.
 			c.Wake(NewsMailbox | NewsOthers)
 			c.Forget(NewsMailbox)
 			if _, err := await(time.Now().Add(-time.Second), NewsMailbox|NewsShutdown); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -67,7 +67,7 @@ func TestAwait(t *testing.T) {
 	}
 }
 
-// TestReadUntil holds that a command does not go on beyond Until.
+// TestReadUntil checks that a command does not continue after Until.
 func TestReadUntil(t *testing.T) {
 	c, _ := pair(t, "socket")
 	c.Until = time.Now().Add(-time.Second)
