@@ -239,7 +239,7 @@ func (s *session) refusedLogin(method, name string, err error) error {
 	}
 	why := login.Refused(s.log, method, name, err)
 	if why.Counts() {
-		s.fails++
+		s.failedLogins++
 	}
 	switch why {
 	case login.OtherUser:
@@ -265,7 +265,7 @@ func (s *session) login(user auth.User) error {
 		return no(imap.ResponseCodeUnavailable, "Mail is temporarily unavailable.")
 	}
 	s.user, s.account = user, account
-	s.fails = 0
+	s.failedLogins = 0
 	s.log = s.anonymous.With("user", user.Name)
 	s.lx.Limits = s.srv.cfg.lexLimits(true)
 	s.wire.Until = time.Time{}

@@ -240,7 +240,7 @@ func (src *urlSource) open(name string) error {
 		return err
 	}
 	src.close()
-	ctx, done := src.s.whileThere()
+	ctx, done := src.s.waitContext()
 	box, err := src.account.Open(ctx, name)
 	done()
 	if err != nil {

@@ -67,9 +67,9 @@ type done struct {
 	// tellAll: all changes of the selected mailbox are part of the response, whatever
 	// NOTIFY asked for.
 	tellAll bool
-	// tookAway: the command may have deleted or renamed the selected mailbox. The
+	// mayLoseSelected: the command may have deleted or renamed the selected mailbox. The
 	// session may continue until its next command.
-	tookAway bool
+	mayLoseSelected bool
 	// then, if not nil, is called after the tagged response was written.
 	then func() error
 }
@@ -78,7 +78,7 @@ type done struct {
 func (s *session) serveCommand() error {
 	lx := s.lx
 	lx.Next()
-	s.tag, s.done, s.told = s.tag[:0], done{}, time.Time{}
+	s.tag, s.done, s.progressAt = s.tag[:0], done{}, time.Time{}
 	cmd, err := s.readCommand()
 	if err == nil {
 		err = s.call(cmd)
@@ -181,7 +181,7 @@ func (s *session) answer(cmd *command, err error) error {
 		return &connError{s.w.Err()}
 	}
 	if err == nil {
-		s.badRow = 0
+		s.badStreak = 0
 		ended := s.tellNews(s.newsOf(cmd))
 		s.highestAfter(true)
 		s.writeStatus(s.tag, "OK", s.done.code, s.okText(cmd))
@@ -213,19 +213,19 @@ func (s *session) answer(cmd *command, err error) error {
 	}
 	var ended error
 	if status.Type == imap.StatusResponseTypeBad {
-		s.badRow++
+		s.badStreak++
 	} else {
-		s.badRow = 0
+		s.badStreak = 0
 		if cmd != nil {
 			ended = s.tellNews(s.newsOf(cmd))
 		}
 	}
 	s.highestAfter(false)
 	s.writeStatus(s.tag, string(status.Type), string(status.Code), status.Text)
-	if s.badRow >= badCommands {
+	if s.badStreak >= maxBadCommands {
 		return bye("", "Too many bad commands.")
 	}
-	if s.fails >= loginFails {
+	if s.failedLogins >= maxFailedLogins {
 		return bye("", "Too many failed logins.")
 	}
 	return ended

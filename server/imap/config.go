@@ -91,10 +91,10 @@ type Limits struct {
 
 // These limits are the same for every server.
 const (
-	badCommands  = 10              // consecutive ones that end a connection
-	loginFails   = 4               // failed logins that end a connection
-	maxDepth     = 50              // nested parentheses in one command
-	writeTimeout = 2 * time.Minute // within which the client must accept some output
+	maxBadCommands  = 10              // consecutive ones that end a connection
+	maxFailedLogins = 4               // failed logins that end a connection
+	maxDepth        = 50              // nested parentheses in one command
+	writeTimeout    = 2 * time.Minute // within which the client must accept some output
 )
 
 // Timeouts end connections whose clients are silent. A timeout of 0 means the default,

@@ -138,14 +138,14 @@ func (s *session) contextChange(c *searchContext, touched map[uint32]mailbox.Mes
 		}
 	}
 	change.removed = c.remove(out)
-	if in = c.strangers(in); len(in) == 0 {
+	if in = c.nonMembers(in); len(in) == 0 {
 		return change, nil
 	}
 	if c.order == nil {
 		change.added = c.insert(in, make([]int, len(in)))
 		return change, nil
 	}
-	reader := newHeaderReader(s, lacking{})
+	reader := newHeaderReader(s, omissions{})
 	defer reader.close()
 	in, places, err := newPlacer(reader, c.order, len(c.members), func(i int) (mailbox.Message, bool) { return messageOf(view, c.members[i]) }).places(in)
 	if err == nil {
@@ -209,8 +209,8 @@ func (c *searchContext) remove(uids []uint32) (edits []edit) {
 	return edits
 }
 
-// strangers returns those of the messages, given in ascending order, that are not members.
-func (c *searchContext) strangers(msgs []mailbox.Message) []mailbox.Message {
+// nonMembers returns those of the messages, given in ascending order, that are not members.
+func (c *searchContext) nonMembers(msgs []mailbox.Message) []mailbox.Message {
 	if len(msgs) == 0 {
 		return nil
 	}

@@ -50,7 +50,7 @@ func (s *session) fetch(uid bool) error {
 	if err != nil {
 		return err
 	}
-	return f.lacking.result()
+	return f.omissions.result()
 }
 
 // fetcher serves one FETCH command.
@@ -63,7 +63,7 @@ type fetcher struct {
 	cached *mailbox.Cached
 	last   *mailfile.Known // remembers the only message of the command; nil if there are several
 
-	lacking lacking
+	omissions omissions
 
 	facts []mailbox.Facts // of the current chunk
 	fact  *mailbox.Facts  // of the current message; nil if not looked up
@@ -111,7 +111,7 @@ func (f *fetcher) setSeen(uids []uint32) map[uint32]mailbox.Message {
 // the response includes the flags even if the client did not ask for them.
 func (f *fetcher) respond(m mailbox.Message, mf *mailfile.File, flags bool) {
 	if err := f.prepare(m, mf); err != nil {
-		f.s.lack(&f.lacking, m, err)
+		f.s.noteOmission(&f.omissions, m, err)
 		if flags {
 			f.s.flagsResponse(m)
 		}
@@ -219,7 +219,7 @@ func (f *fetcher) prepare(m mailbox.Message, mf *mailfile.File) (err error) {
 	for i := range f.items.parts {
 		p, err := f.resolve(&f.items.parts[i], mf)
 		if errors.Is(err, message.ErrEncoding) {
-			p.absent, f.lacking.decoded = true, true
+			p.absent, f.omissions.decoded = true, true
 			err = nil
 		}
 		if err != nil {

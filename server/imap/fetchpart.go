@@ -51,7 +51,7 @@ func (f *fetcher) resolve(p *syntax.Section, mf *mailfile.File) (sp servedPart, 
 		}
 	}
 	if err == nil && !sp.none && sp.n > maxLiteral && !f.s.rev2 && p.Kind != syntax.BinarySizeSection {
-		sp.absent, f.lacking.big = true, true
+		sp.absent, f.omissions.big = true, true
 	}
 	return sp, err
 }
@@ -236,18 +236,18 @@ func (sp *servedPart) writeText(w *writer, text []byte) bool {
 	return true
 }
 
-// lacking collects the reasons why a command was not completed for all messages, while it
+// omissions collects the reasons why a command was not completed for all messages, while it
 // continues with the others (RFC 2180 section 4.1.2).
-type lacking struct {
+type omissions struct {
 	gone    bool // files of messages are gone
 	unread  bool // files of messages cannot be read
 	big     bool // texts are too long for IMAP4rev1
 	decoded bool // parts have an unknown transfer encoding
 }
 
-// lack notes that a message could not be served. It logs the reason, unless the
+// noteOmission notes that a message could not be served. It logs the reason, unless the
 // message was just removed.
-func (s *session) lack(l *lacking, m mailbox.Message, err error) {
+func (s *session) noteOmission(l *omissions, m mailbox.Message, err error) {
 	switch {
 	case errors.Is(err, mailbox.ErrGone), errors.Is(err, mailbox.ErrReplaced):
 		l.gone = true
@@ -260,7 +260,7 @@ func (s *session) lack(l *lacking, m mailbox.Message, err error) {
 }
 
 // result returns the error of the command.
-func (l lacking) result() error {
+func (l omissions) result() error {
 	switch {
 	case l.decoded:
 		return no(imap.ResponseCodeUnknownCTE, "Some parts have an unknown transfer encoding.")

@@ -95,7 +95,7 @@ func (f *fetcher) serve(t *fetchTask, isNew bool) {
 		}
 	}
 	if t.err != nil {
-		f.s.lack(&f.lacking, t.m, t.err)
+		f.s.noteOmission(&f.omissions, t.m, t.err)
 		if isNew {
 			f.s.flagsResponse(t.m)
 		}

@@ -48,7 +48,7 @@ func runCreate(s *session) error {
 		return err
 	}
 	s.ownTreeChange(req.name)
-	ctx, done := s.whileThere()
+	ctx, done := s.waitContext()
 	defer done()
 	if err := s.account.Create(ctx, req.name, req.uses); err != nil {
 		return err
@@ -92,14 +92,14 @@ func runDelete(s *session) error {
 		return err
 	}
 	s.ownTreeChange(name)
-	ctx, done := s.whileThere()
+	ctx, done := s.waitContext()
 	defer done()
 	if err := s.account.Delete(ctx, name); errors.Is(err, folder.ErrLeftover) {
 		s.log.Warn("files of a deleted mailbox are left", "mailbox", name, "error", err)
 	} else if err != nil {
 		return err
 	}
-	s.done.tookAway = true
+	s.done.mayLoseSelected = true
 	s.tellName(given, name, imap.MailboxAttrNonExistent)
 	return nil
 }
@@ -122,7 +122,7 @@ func runRename(s *session) error {
 		return err
 	}
 	s.ownTreeChange(from, to)
-	ctx, done := s.whileThere()
+	ctx, done := s.waitContext()
 	defer done()
 	if from == "INBOX" { // all its messages are moved, even if the client goes away
 		ctx = s.ctx
@@ -130,7 +130,7 @@ func runRename(s *session) error {
 	if err := s.account.Rename(ctx, from, to); err != nil {
 		return err
 	}
-	s.done.tookAway = true
+	s.done.mayLoseSelected = true
 	if from != "INBOX" { // INBOX still exists
 		s.tellName(from, to)
 	}
@@ -170,7 +170,7 @@ func runSubscribe(s *session) error {
 	}
 	_ = dir.Close()
 	s.ownTreeChange(name)
-	ctx, done := s.whileThere()
+	ctx, done := s.waitContext()
 	defer done()
 	return s.account.SetSubscribed(ctx, name, true)
 }
@@ -182,7 +182,7 @@ func runUnsubscribe(s *session) error {
 		return err
 	}
 	s.ownTreeChange(name)
-	ctx, done := s.whileThere()
+	ctx, done := s.waitContext()
 	defer done()
 	return s.account.SetSubscribed(ctx, name, false)
 }

@@ -18,10 +18,10 @@ func (s *session) working(n, goal int) error {
 		return err
 	}
 	switch {
-	case s.told.IsZero():
-		s.told = now
-	case now.Sub(s.told) >= s.srv.cfg.Timeouts.Progress && n < goal:
-		s.told = now
+	case s.progressAt.IsZero():
+		s.progressAt = now
+	case now.Sub(s.progressAt) >= s.srv.cfg.Timeouts.Progress && n < goal:
+		s.progressAt = now
 		w := s.w
 		w.Raw(`* OK [INPROGRESS (`)
 		w.Str(string(s.tag))

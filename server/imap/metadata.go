@@ -241,7 +241,7 @@ func runSetMetadata(s *session) error {
 			}
 		}
 	}
-	ctx, done := s.whileThere()
+	ctx, done := s.waitContext()
 	defer done()
 	switch err := s.account.SetMetadata(ctx, s, name, changes); {
 	case errors.Is(err, metadata.ErrTooBig):

@@ -166,8 +166,8 @@ func (s *session) searchSelection(query *searchQuery) error {
 	if len(found) > 0 {
 		s.esearchResponse(found, true, query)
 	}
-	if sr.lacking.unread { // messages that are gone need no mention: the client has no view of the mailbox
-		s.searched(sr.lacking)
+	if sr.omissions.unread { // messages that are gone need no mention: the client has no view of the mailbox
+		s.searched(sr.omissions)
 	}
 	return nil
 }

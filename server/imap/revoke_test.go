@@ -132,9 +132,9 @@ func TestRevokedInESearch(t *testing.T) {
 // TestRevokedWhileRead: a message whose reading ends because the login is revoked does
 // not count as unreadable.
 func TestRevokedWhileRead(t *testing.T) {
-	var l lacking
-	new(session).lack(&l, mailbox.Message{}, errRevoked()) // would panic if it logged
-	if l != (lacking{}) {
+	var l omissions
+	new(session).noteOmission(&l, mailbox.Message{}, errRevoked()) // would panic if it logged
+	if l != (omissions{}) {
 		t.Errorf("%+v", l)
 	}
 }

@@ -34,7 +34,7 @@ func (s *session) unsave(query *searchQuery, err error) error {
 // searcher is a search of the session. It collects what could not be read.
 type searcher struct {
 	*search.Searcher
-	lacking lacking
+	omissions omissions
 }
 
 // searcher prepares a query for the selected mailbox.
@@ -55,7 +55,7 @@ func newSearcher(s *session, program *search.Program) *searcher {
 	sr := &searcher{}
 	sr.Searcher = search.New(&search.Asker{
 		Ctx: s.ctx, View: s.sel.view, Working: s.working, Interrupted: s.interrupted, Helpers: s.srv.helpers,
-		Missed: func(m mailbox.Message, err error) { s.lack(&sr.lacking, m, err) },
+		Missed: func(m mailbox.Message, err error) { s.noteOmission(&sr.omissions, m, err) },
 	}, program, s.sel.saved)
 	return sr
 }
@@ -83,24 +83,24 @@ func (s *session) answerSearch(query *searchQuery, uid bool) error {
 	} else {
 		s.esearchResponse(found, uid, query)
 	}
-	s.searched(sr.lacking)
+	s.searched(sr.omissions)
 	return nil
 }
 
 // searched mentions in the tagged OK what a search had to leave out: a file that is unreadable
 // or gone must not hide the other results.
-func (s *session) searched(l lacking) {
+func (s *session) searched(l omissions) {
 	switch {
 	case l.unread:
 		s.done.text = "Some messages cannot be read and were not searched; see the server log."
 	case l.gone:
-		s.passedOver()
+		s.mentionOmitted()
 	}
 }
 
-// passedOver mentions in the tagged OK that messages were left out because they no longer
+// mentionOmitted mentions in the tagged OK that messages were left out because they no longer
 // exist, which the client may not know yet (RFC 5530 section 3).
-func (s *session) passedOver() {
+func (s *session) mentionOmitted() {
 	s.done.code, s.done.text = string(codeExpungeIssued), "Some messages no longer exist and were left out."
 }
 

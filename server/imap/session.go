@@ -32,12 +32,12 @@ type session struct {
 	tls   bool
 	began time.Time
 
-	tag     []byte    // of the current command
-	done    done      // tagged response of the current command
-	told    time.Time // when the client last heard of the command's progress; zero at its start
-	badRow  int       // consecutive BAD commands
-	fails   int       // failed logins
-	toldTLS bool      // a password sent without TLS has been logged
+	tag          []byte    // of the current command
+	done         done      // tagged response of the current command
+	progressAt   time.Time // when the client last heard of the command's progress; zero at its start
+	badStreak    int       // consecutive BAD commands
+	failedLogins int       // failed logins
+	toldTLS      bool      // a password sent without TLS has been logged
 
 	user    auth.User
 	granted login.Granted    // the login, for revocation

@@ -45,7 +45,7 @@ func (s *session) answerSort(keys []sortKey, query *searchQuery, uid bool) error
 	if err != nil {
 		return err
 	}
-	reader := newHeaderReader(s, sr.lacking)
+	reader := newHeaderReader(s, sr.omissions)
 	defer reader.close()
 	if found, err = reader.sorted(found, keys); err != nil {
 		return err

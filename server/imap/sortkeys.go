@@ -77,19 +77,19 @@ func (m *sortee) sent() int64 {
 // counts as empty, and makes the command fail in the end. Messages that are gone are left
 // out, as in SEARCH.
 type headerReader struct {
-	s       *session
-	orders  *mailbox.Cached
-	cached  *mailbox.Cached // nil until the first header is read
-	lacking lacking
-	missed  bool       // a message was left out, here or by the preceding search
-	one     sortee     // the current message
-	order   order.Keys // keys of the current message
-	room    []byte     // memory of order, if the cache does not have it
+	s         *session
+	orders    *mailbox.Cached
+	cached    *mailbox.Cached // nil until the first header is read
+	omissions omissions
+	missed    bool       // a message was left out, here or by the preceding search
+	one       sortee     // the current message
+	order     order.Keys // keys of the current message
+	room      []byte     // memory of order, if the cache does not have it
 }
 
-func newHeaderReader(s *session, l lacking) *headerReader {
-	r := &headerReader{s: s, orders: s.sel.view.Orders(), lacking: l, missed: l.gone}
-	r.lacking.gone = false
+func newHeaderReader(s *session, l omissions) *headerReader {
+	r := &headerReader{s: s, orders: s.sel.view.Orders(), omissions: l, missed: l.gone}
+	r.omissions.gone = false
 	r.one = sortee{reader: r, Keys: &r.order}
 	return r
 }
@@ -129,8 +129,8 @@ func (r *headerReader) reads(m mailbox.Message, header bool, read func(*sortee))
 		r.read(m)
 	}
 	read(&r.one)
-	gone := r.lacking.gone
-	r.lacking.gone = false
+	gone := r.omissions.gone
+	r.omissions.gone = false
 	r.missed = r.missed || gone
 	return !gone
 }
@@ -138,9 +138,9 @@ func (r *headerReader) reads(m mailbox.Message, header bool, read func(*sortee))
 // result returns the error of the command.
 func (r *headerReader) result() error {
 	if r.missed {
-		r.s.passedOver()
+		r.s.mentionOmitted()
 	}
-	return r.lacking.result()
+	return r.omissions.result()
 }
 
 // read loads the sort keys of a message from the cache, or from its header.
@@ -170,7 +170,7 @@ func (r *headerReader) read(m mailbox.Message) {
 
 func (r *headerReader) failed(m mailbox.Message, err error) {
 	if err != nil {
-		r.s.lack(&r.lacking, m, err)
+		r.s.noteOmission(&r.omissions, m, err)
 	}
 }
 

@@ -92,7 +92,7 @@ func (s *session) store(uid bool) error {
 	if err != nil {
 		return err
 	}
-	err = s.storeLacks(&req, uid, uids, len(done)+len(others))
+	err = s.storeMissing(&req, uid, uids, len(done)+len(others))
 	if len(others) == 0 {
 		return err
 	}
@@ -115,9 +115,9 @@ func (s *session) storeFlags(req *storeRequest, uids []uint32) (done, others []m
 	return view.StoreUnchangedSince(s.ctx, *req.unchangedSince, uids, req.op, req.flags.system, req.flags.words)
 }
 
-// storeLacks returns an error if the command fails because messages are gone (RFC 2180 section
+// storeMissing returns an error if the command fails because messages are gone (RFC 2180 section
 // 4.2). A UID that does not exist is no error.
-func (s *session) storeLacks(req *storeRequest, uid bool, uids []uint32, found int) error {
+func (s *session) storeMissing(req *storeRequest, uid bool, uids []uint32, found int) error {
 	if uid || found == len(uids) || req.silent && found > 0 {
 		return nil
 	}

@@ -51,7 +51,7 @@ func (s *session) thread(algorithms map[string]func([]thread.Mail) []*thread.Thr
 	if err != nil {
 		return err
 	}
-	reader := newHeaderReader(s, sr.lacking)
+	reader := newHeaderReader(s, sr.omissions)
 	defer reader.close()
 	mails := make([]thread.Mail, 0, len(found))
 	var one thread.Mail

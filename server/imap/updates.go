@@ -26,7 +26,7 @@ func (s *session) tellSelected(n news) error {
 	}
 	var ended error
 	if err := s.sel.view.Poll(s.ctx); errors.Is(err, mailbox.ErrReplaced) {
-		if !s.done.tookAway {
+		if !s.done.mayLoseSelected {
 			ended, _ = statusOf(err)
 		}
 	} else if err != nil {

@@ -10,10 +10,10 @@ import (
 // peerInterval is how often a waiting session checks whether its client is still connected.
 const peerInterval = time.Second
 
-// whileThere returns a context for waiting, such as for the lock of another program, or until
+// waitContext returns a context for waiting, such as for the lock of another program, or until
 // another session has opened a mailbox. The context ends when the server stops, when the client
 // disconnects, or when done is called. The caller must call done.
-func (s *session) whileThere() (ctx context.Context, done func()) {
+func (s *session) waitContext() (ctx context.Context, done func()) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	watch := time.AfterFunc(peerInterval, func() {
 		tick := time.NewTicker(peerInterval)
@@ -35,7 +35,7 @@ func (s *session) whileThere() (ctx context.Context, done func()) {
 
 // open opens a mailbox, which the caller must release.
 func (s *session) open(name string) (*maildir.Mailbox, error) {
-	ctx, done := s.whileThere()
+	ctx, done := s.waitContext()
 	defer done()
 	return s.account.Open(ctx, name)
 }
