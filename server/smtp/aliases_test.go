@@ -107,7 +107,7 @@ func TestManyAuthors(t *testing.T) {
 	ts := startServer(t, Submission, withAliases(t, "info alice, bob"))
 	c := ts.hello()
 	c.say("AUTH PLAIN AGFsaWNlAHNlY3JldA==", "235")
-	for n, reply := range map[int]string{mostAuthors: "250", mostAuthors + 1: "553 5.7.1"} {
+	for n, reply := range map[int]string{maxAuthors: "250", maxAuthors + 1: "553 5.7.1"} {
 		c.say("MAIL FROM:<info@example.org>", "250")
 		c.say("RCPT TO:<bob@example.org>", "250")
 		c.say("DATA", "354")

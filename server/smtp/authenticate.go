@@ -150,7 +150,7 @@ func (c *conn) authFailed(err error) error {
 	if !known {
 		return refusal(501, code3{5, 5, 2}, "Malformed response for this mechanism")
 	}
-	if c.authFails < authFails {
+	if c.failedLogins < maxFailedLogins {
 		return r
 	}
 	c.replyTo(r)
@@ -173,7 +173,7 @@ func (c *conn) refusedLogin(method, name string, err error) error {
 	}
 	why := login.Refused(c.log, method, name, err)
 	if why.Counts() {
-		c.authFails++
+		c.failedLogins++
 	}
 	switch why {
 	case login.OtherUser:
@@ -193,7 +193,7 @@ func (c *conn) loggedIn(user auth.User) error {
 		return refusal(454, code3{4, 7, 0}, "Too many connections for this user, try again later")
 	}
 	c.grant(&user)
-	c.bad, c.authFails = 0, 0
+	c.bad, c.failedLogins = 0, 0
 	c.log = c.log.With("user", user.Name)
 	c.session.log = c.log
 	c.log.Info("logged in", "tls", c.peer.tls != nil)
@@ -204,13 +204,13 @@ func (c *conn) loggedIn(user auth.User) error {
 
 // logOut ends the login, if any, and removes the user name from the log.
 func (c *conn) logOut() {
-	c.leaveUser()
+	c.releaseLogin()
 	c.log = c.anonymous
 	c.session.log = c.log
 }
 
-// leaveUser releases what belongs to a login.
-func (c *conn) leaveUser() {
+// releaseLogin releases what belongs to a login.
+func (c *conn) releaseLogin() {
 	if u := c.session.user; u != nil {
 		c.grant(nil)
 		c.srv.cfg.Connections.LeaveUser(u.Name)

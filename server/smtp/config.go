@@ -139,11 +139,11 @@ type Limits struct {
 
 // These limits are the same for every server.
 const (
-	maxCommand   = 4096            // octets of a command line
-	maxAuthLine  = 12288           // octets of an AUTH command or response (RFC 4954 section 4)
-	badCommands  = 10              // commands with a 5xx reply, other than RCPT, that end an SMTP connection
-	authFails    = 3               // failed logins that end a connection
-	writeTimeout = 2 * time.Minute // within which the client must accept a reply
+	maxCommand      = 4096            // octets of a command line
+	maxAuthLine     = 12288           // octets of an AUTH command or response (RFC 4954 section 4)
+	maxBadCommands  = 10              // commands with a 5xx reply, other than RCPT, that end an SMTP connection
+	maxFailedLogins = 3               // failed logins that end a connection
+	writeTimeout    = 2 * time.Minute // within which the client must accept a reply
 )
 
 // Timeouts end connections whose clients are silent. A timeout of 0 means the default, which

@@ -38,7 +38,7 @@ type conn struct {
 
 	bad           int // commands with a 5xx reply, other than RCPT
 	badRecipients int
-	authFails     int
+	failedLogins  int
 
 	granted login.Granted
 
@@ -74,7 +74,7 @@ func (c *conn) serve() {
 	defer func() { c.session.relaying.close() }()
 	defer c.recovered()
 	c.log.Debug("connected", "tls", c.wire.conn != c.wire.socket)
-	err := c.talk()
+	err := c.serveCommands()
 	c.giveUp(err)
 	c.end(err)
 }
@@ -123,7 +123,7 @@ func (c *conn) recovered() {
 	c.end(lastReply(421, code3{4, 3, 0}, "Internal error, try again later"))
 }
 
-func (c *conn) talk() error {
+func (c *conn) serveCommands() error {
 	if conn, ok := c.wire.conn.(*tls.Conn); ok {
 		c.begun()
 		if err := c.handshake(conn); err != nil {
@@ -225,7 +225,7 @@ func (c *conn) refused(r *smtp.SMTPError) error {
 	}
 	c.tarpit()
 	c.replyTo(r)
-	if c.bad >= badCommands || c.badRecipients >= c.srv.cfg.Limits.BadRecipients {
+	if c.bad >= maxBadCommands || c.badRecipients >= c.srv.cfg.Limits.BadRecipients {
 		c.log.Warn("too many errors", "commands", c.bad, "recipients", c.badRecipients)
 		return lastReply(421, code3{4, 7, 0}, "Too many errors")
 	}

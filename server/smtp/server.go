@@ -139,6 +139,6 @@ func (c *conn) countedAddr() netip.Addr {
 // leave undoes admit.
 func (srv *Server) leave(c *conn) {
 	srv.cfg.Connections.Leave(srv.kind.String(), c.countedAddr())
-	c.leaveUser()
+	c.releaseLogin()
 	srv.conns.Leave(c)
 }

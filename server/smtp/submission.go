@@ -175,8 +175,8 @@ func (e *headerEdit) checkFrom(fields []string) *smtp.SMTPError {
 	return e.checkAddresses("From", fields[0])
 }
 
-// mostAuthors is the maximum number of addresses in a From or Sender field.
-const mostAuthors = 100
+// maxAuthors is the maximum number of addresses in a From or Sender field.
+const maxAuthors = 100
 
 // checkAddresses checks that all addresses in a field belong to the user.
 func (e *headerEdit) checkAddresses(name, field string) *smtp.SMTPError {
@@ -189,8 +189,8 @@ func (e *headerEdit) checkAddresses(name, field string) *smtp.SMTPError {
 	if err != nil || len(list) == 0 {
 		return refusal(553, code3{5, 7, 1}, "%s field of the message cannot be parsed", name)
 	}
-	if len(list) > mostAuthors { // each may be an alias that leads to many users
-		return refusal(553, code3{5, 7, 1}, "%s field of the message has more than %d addresses", name, mostAuthors)
+	if len(list) > maxAuthors { // each may be an alias that leads to many users
+		return refusal(553, code3{5, 7, 1}, "%s field of the message has more than %d addresses", name, maxAuthors)
 	}
 	for _, a := range list {
 		at := strings.LastIndexByte(a.Address, '@')
