@@ -125,7 +125,7 @@ func countedName(e *entry, name string) string {
 	if e != nil {
 		return e.user.Name
 	}
-	return Fold(name[:min(len(name), longestName)])
+	return Fold(name[:min(len(name), maxNameLen)])
 }
 
 // standInHash returns the hash that is checked for a name that no user has.

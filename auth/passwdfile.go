@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	maxLine     = 4096 // bytes of a line of the users file
-	longestName = 254  // bytes of a user name
+	maxLine    = 4096 // bytes of a line of the users file
+	maxNameLen = 254  // bytes of a user name
 )
 
 // problem is a line that cannot be used.
@@ -109,10 +109,10 @@ func parseLine(line string, domains []string) (*entry, error) {
 	return e, nil
 }
 
-// mustHeed are unsupported extra fields of Dovecot that determine who a user is, where his mail
-// is, or that he is not to be served at the moment. A user who has one is not served, since the
-// field must not be ignored.
-var mustHeed = [...]string{
+// unsupportedFields are extra fields of Dovecot that determine who a user is, where his mail is, or
+// that he is not to be served at the moment. A user who has one is not served, since the field
+// must not be ignored.
+var unsupportedFields = [...]string{
 	"delay_until", "domain", "login_user", "proxy", "proxy_maybe", "user", "username",
 	"userdb_domain", "userdb_fail", "userdb_gid", "userdb_home",
 	"userdb_mail", "userdb_mail_control_path", "userdb_mail_inbox_path", "userdb_mail_location", "userdb_mail_path", // 2.4 has the paths
@@ -122,7 +122,7 @@ var mustHeed = [...]string{
 func checkExtra(extra []string) error {
 	for _, field := range extra {
 		name, _, _ := strings.Cut(field, "=")
-		if slices.Contains(mustHeed[:], name) {
+		if slices.Contains(unsupportedFields[:], name) {
 			return fmt.Errorf("the extra field %s is not supported, and must not be ignored", name)
 		}
 	}
@@ -146,7 +146,7 @@ func userName(name string, domains []string) (string, error) {
 		}
 	}
 	if local[0] == '.' || local[0] == '#' || domain[0] == '.' || // "#" would begin a comment
-		len(name) > longestName {
+		len(name) > maxNameLen {
 		return "", fmt.Errorf("%q cannot be a user name", name)
 	}
 	return name, nil

@@ -69,8 +69,8 @@ func (u *Users) Reload() error {
 	return err
 }
 
-// mostTold is the maximum number of lines that a reading of the file logs.
-const mostTold = 100
+// maxLoggedLines is the maximum number of lines that a reading of the file logs.
+const maxLoggedLines = 100
 
 // Refresh rereads the file if it has changed. It must be called regularly.
 func (u *Users) Refresh() {
@@ -84,10 +84,10 @@ func (u *Users) Refresh() {
 // take replaces the users by those of a text. u.reading must be held.
 func (u *Users) take(text []byte) {
 	t, problems := parse(text, u.domains)
-	for _, p := range problems[:min(len(problems), mostTold)] {
+	for _, p := range problems[:min(len(problems), maxLoggedLines)] {
 		u.log.Warn("users file has a line that cannot be used", "file", u.path, "line", p.line, "problem", p.text)
 	}
-	if more := len(problems) - mostTold; more > 0 {
+	if more := len(problems) - maxLoggedLines; more > 0 {
 		u.log.Warn("users file has more lines that cannot be used", "file", u.path, "more", more)
 	}
 	if len(t.entries)+len(problems) == 0 {
