@@ -110,8 +110,8 @@ func (a *Aliases) take(ctx context.Context, text []byte) {
 // current returns the aliases as last read.
 func (a *Aliases) current() *table { return a.table.Load() }
 
-// mostTold is the maximum number of lines that a reading of the file logs.
-const mostTold = 100
+// maxLoggedLines is the maximum number of lines that a reading of the file logs.
+const maxLoggedLines = 100
 
 // tell logs new problems of the file. a.reading must be held.
 func (a *Aliases) tell(ctx context.Context) {
@@ -125,12 +125,12 @@ func (a *Aliases) tell(ctx context.Context) {
 		if now[p] = true; a.told[p] {
 			continue
 		}
-		if told++; told <= mostTold {
+		if told++; told <= maxLoggedLines {
 			a.log.Warn("aliases file has a line that cannot be used", "file", a.path, "line", p.line, "problem", p.text)
 		}
 	}
-	if told > mostTold {
-		a.log.Warn("aliases file has more lines that cannot be used", "file", a.path, "more", told-mostTold)
+	if told > maxLoggedLines {
+		a.log.Warn("aliases file has more lines that cannot be used", "file", a.path, "more", told-maxLoggedLines)
 	}
 	a.told = now
 }

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// mostHeld limits the memory of a check, in targets.
-const mostHeld = 100 * MaxUsers
+// maxHeldTargets limits the memory of a check, in targets.
+const maxHeldTargets = 100 * MaxUsers
 
 // problems returns the problems found by parsing, and those of where entries lead now, sorted
 // by line and without duplicates. If ctx ends, the result is incomplete.
@@ -19,7 +19,7 @@ func (a *Aliases) problems(ctx context.Context, t *table, parsed []problem) []pr
 		if ctx.Err() != nil {
 			break
 		}
-		if w.held > mostHeld { // thousands of aliases that lead to a thousand users each
+		if w.held > maxHeldTargets { // thousands of aliases that lead to a thousand users each
 			w.known, w.held = nil, 0
 		}
 		switch {

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	maxLine     = 64 << 10 // bytes of a line of the aliases file, including its continuation lines
-	longestName = 254      // bytes of an address, as for a user name
+	maxLine       = 64 << 10 // bytes of a line of the aliases file, including its continuation lines
+	maxAddressLen = 254      // bytes of an address, as for a user name
 )
 
 // table is the content of an aliases file.
@@ -181,7 +181,7 @@ func parseAddress(text string, ours domains) (address, error) {
 		// the first colon.
 		return address{}, fmt.Errorf("%q ends in a colon, as in another file format; here, name and addresses are separated by spaces", shorten(text[:strings.IndexByte(text, ':')+1]))
 	}
-	if len(text) > longestName || !hasDomain && local == "" || hasDomain && domain == "" || strings.HasPrefix(local, ".") ||
+	if len(text) > maxAddressLen || !hasDomain && local == "" || hasDomain && domain == "" || strings.HasPrefix(local, ".") ||
 		strings.ContainsFunc(local+domain, func(r rune) bool {
 			return r <= ' ' || r == 0x7f || unicode.IsSpace(r) || unicode.IsControl(r) || r == utf8.RuneError || strings.ContainsRune(`"(),:;<>@[\]`, r)
 		}) {
