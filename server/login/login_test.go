@@ -54,12 +54,12 @@ func TestRefused(t *testing.T) {
 		{errors.New("the issuer does not answer"), Unavailable, false, "ERROR login cannot be checked"},
 	} {
 		log := &servertest.Log{}
-		got := Refused(slog.New(slog.NewTextHandler(log, nil)), "PLAIN", strings.Repeat("x", longestName+1), c.err)
+		got := Refused(slog.New(slog.NewTextHandler(log, nil)), "PLAIN", strings.Repeat("x", maxLoggedName+1), c.err)
 		if got != c.want || got.Counts() != c.counts {
 			t.Errorf("%v: %v, counts %v", c.err, got, got.Counts())
 		}
 		level, msg, _ := strings.Cut(c.log, " ")
-		line := fmt.Sprintf("level=%s msg=%q method=PLAIN user=%s error=%q", level, msg, strings.Repeat("x", longestName), c.err.Error())
+		line := fmt.Sprintf("level=%s msg=%q method=PLAIN user=%s error=%q", level, msg, strings.Repeat("x", maxLoggedName), c.err.Error())
 		if c.log == "" && log.String() != "" || c.log != "" && !strings.Contains(log.String(), line) {
 			t.Errorf("%v: logged %s", c.err, log.String())
 		}

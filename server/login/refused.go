@@ -22,13 +22,13 @@ const (
 // Counts reports whether the refusal counts towards the limit that ends a session.
 func (r Refusal) Counts() bool { return r != Unavailable }
 
-// longestName is how much of a name is logged, in octets: the length of the longest address.
-const longestName = 320
+// maxLoggedName is how much of a name is logged, in octets: the length of the longest address.
+const maxLoggedName = 320
 
 // Refused logs a failed login, for programs that block the addresses of such clients, and
 // returns the reason. err is an error of Authenticator or of sasl.Peer.
 func Refused(log *slog.Logger, method, name string, err error) Refusal {
-	log = log.With("method", method, "user", name[:min(len(name), longestName)])
+	log = log.With("method", method, "user", name[:min(len(name), maxLoggedName)])
 	switch {
 	case errors.Is(err, sasl.ErrOther):
 		log.Warn("login failed", "error", err)
