@@ -42,9 +42,9 @@ func Within(files uint64, connections int) int {
 	return int(max(1, min(uint64(connections), files/2)))
 }
 
-// mostRates is the maximum number of addresses that are counted within a minute. Each
+// maxCountedAddresses is the maximum number of addresses that are counted within a minute. Each
 // takes about 100 bytes.
-const mostRates = 100_000
+const maxCountedAddresses = 100_000
 
 // Connections counts the connections of all services of a process. It is safe
 // for concurrent use.
@@ -114,7 +114,7 @@ func (c *Connections) tooFast(n netip.Prefix, now time.Time) bool {
 
 // turn begins a new minute when the current one is over. c.mu must be held.
 func (c *Connections) turn(now time.Time) {
-	if d := now.Sub(c.minute); d < 0 || d >= time.Minute || len(c.opened) >= mostRates || len(c.told) >= mostRates {
+	if d := now.Sub(c.minute); d < 0 || d >= time.Minute || len(c.opened) >= maxCountedAddresses || len(c.told) >= maxCountedAddresses {
 		c.minute, c.opened, c.told = now, map[netip.Prefix]int{}, map[told]struct{}{}
 	}
 }

@@ -103,10 +103,10 @@ func TestRate(t *testing.T) {
 	if err := open(a1, noon); err != nil {
 		t.Errorf("the clock went back: %v", err)
 	}
-	for i := range mostRates + 10 {
+	for i := range maxCountedAddresses + 10 {
 		_ = open(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), noon)
 	}
-	if len(c.opened) > mostRates {
+	if len(c.opened) > maxCountedAddresses {
 		t.Errorf("%d addresses are kept", len(c.opened))
 	}
 }
