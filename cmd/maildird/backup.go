@@ -35,9 +35,9 @@ func backupCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		accounts, lacking := accountsOf(cfg, *user)
-		if lacking != nil && len(accounts) == 0 {
-			return lacking
+		accounts, skipped := accountsOf(cfg, *user)
+		if skipped != nil && len(accounts) == 0 {
+			return skipped
 		}
 		if err := outsideMaildirs(args[0], cfg); err != nil {
 			return err
@@ -45,7 +45,7 @@ func backupCommand() *cobra.Command {
 		ctx, stop := interruptible(cmd)
 		defer stop()
 		locker := dotlock.NewLocker("")
-		return errors.Join(lacking, eachAccount(ctx, accounts, func(a account) error {
+		return errors.Join(skipped, eachAccount(ctx, accounts, func(a account) error {
 			if err := backupOne(ctx, cmd, a, args[0], locker); err != nil {
 				return fmt.Errorf("no snapshot of %s: %w", a.name, err)
 			}

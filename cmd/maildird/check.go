@@ -44,7 +44,7 @@ func checkCommand() *cobra.Command {
 		if err != nil {
 			return exitError{err, exitNoCheck}
 		}
-		accounts, lacking := accountsOf(cfg, user)
+		accounts, skipped := accountsOf(cfg, user)
 		with, err := newTools()
 		if err != nil {
 			return exitError{err, exitNoCheck}
@@ -60,7 +60,7 @@ func checkCommand() *cobra.Command {
 			}
 			return nil
 		})
-		if err := errors.Join(lacking, err); err != nil {
+		if err := errors.Join(skipped, err); err != nil {
 			return exitError{err, exitNoCheck}
 		}
 		if left > 0 {

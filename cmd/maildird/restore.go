@@ -30,7 +30,7 @@ func restoreCommand() *cobra.Command {
 		panic(err)
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		accounts, lacking, err := restoreWhat(cmd, *path, *user, args)
+		accounts, skipped, err := restoreWhat(cmd, *path, *user, args)
 		if err != nil {
 			return err
 		}
@@ -40,7 +40,7 @@ func restoreCommand() *cobra.Command {
 		}
 		ctx, stop := interruptible(cmd)
 		defer stop()
-		return errors.Join(lacking, eachAccount(ctx, accounts, func(a account) error {
+		return errors.Join(skipped, eachAccount(ctx, accounts, func(a account) error {
 			if err := restoreOne(ctx, cmd, a, *dry, with); err != nil {
 				return fmt.Errorf("%s: %w", a.name, err)
 			}
@@ -50,9 +50,9 @@ func restoreCommand() *cobra.Command {
 	return cmd
 }
 
-// restoreWhat returns the Maildirs that are named, or those of the users. lacking lists users
+// restoreWhat returns the Maildirs that are named, or those of the users. skipped lists users
 // whose Maildirs cannot be found; the others are still restored.
-func restoreWhat(cmd *cobra.Command, path, user string, args []string) (found []account, lacking, err error) {
+func restoreWhat(cmd *cobra.Command, path, user string, args []string) (found []account, skipped, err error) {
 	switch {
 	case path == "" && len(args) == 0:
 		return nil, nil, misuse(cmd, "give the path of a Maildir, or --config FILE")
@@ -65,7 +65,7 @@ func restoreWhat(cmd *cobra.Command, path, user string, args []string) (found []
 		if err != nil {
 			return nil, nil, err
 		}
-		all, lacking := accountsOf(cfg, user)
+		all, skipped := accountsOf(cfg, user)
 		for _, a := range all {
 			switch _, err := os.Stat(a.root); {
 			case err == nil:
@@ -73,10 +73,10 @@ func restoreWhat(cmd *cobra.Command, path, user string, args []string) (found []
 			case errors.Is(err, fs.ErrNotExist):
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s: no mail yet (there is no %s)\n", a.name, a.root)
 			default:
-				lacking = errors.Join(lacking, fmt.Errorf("%s: %w", a.name, err))
+				skipped = errors.Join(skipped, fmt.Errorf("%s: %w", a.name, err))
 			}
 		}
-		return found, lacking, nil
+		return found, skipped, nil
 	}
 	for _, root := range args {
 		found = append(found, account{root, root})

@@ -19,7 +19,7 @@ import (
 	"maildird/server/config"
 )
 
-const passwordLong = "The password is asked for without echo, or read from standard input\n" +
+const passwordHelp = "The password is asked for without echo, or read from standard input\n" +
 	"as one line if that is not a terminal."
 
 func userCommand() *cobra.Command {
@@ -44,7 +44,7 @@ func changeUser(verb, short, done string, wantsPassword bool, change func(path s
 		Args:  one("ADDRESS"),
 	}
 	if wantsPassword {
-		cmd.Long = short + ". " + passwordLong
+		cmd.Long = short + ". " + passwordHelp
 	}
 	path := configFlag(cmd)
 	if verb != "add" {
