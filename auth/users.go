@@ -6,7 +6,6 @@
 // password.go implements the password schemes, and scram.go the keys of SCRAM-SHA-256.
 // check.go checks passwords, throttle.go slows down guessing, and unknown.go makes unknown
 // names indistinguishable from users.
-// look like users.
 package auth
 
 import (

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A picture is drawn also of a rival that did not answer at the largest size;
-// a row that nothing was measured of is an error, not an empty plot.
+// TestDrawCurves: a plot is drawn even if a rival did not answer at the largest size; a row
+// without any measurement is an error, not an empty plot.
 func TestDrawCurves(t *testing.T) {
 	c := &curve{
 		row:    "SELECT, never seen",

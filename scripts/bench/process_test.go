@@ -28,7 +28,7 @@ func TestParsePSS(t *testing.T) {
 	}
 }
 
-// The numbers of a process tree are those of real processes.
+// TestProcessTree checks the numbers of a tree of real processes.
 func TestProcessTree(t *testing.T) {
 	child := exec.CommandContext(t.Context(), "sleep", "60")
 	if err := child.Start(); err != nil {

@@ -35,8 +35,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// A rival that does not answer in time is given up, with what it did, and ours
-// is measured to the end; ours that is late is an error.
+// TestLateRival: a rival that does not answer in time is abandoned, with its results so far,
+// and maildird is measured to the end; if maildird is late, that is an error.
 func TestLateRival(t *testing.T) {
 	for _, err := range []error{os.ErrDeadlineExceeded, io.EOF} {
 		testLateRival(t, err)
@@ -66,7 +66,7 @@ func testLateRival(t *testing.T, failure error) {
 	}
 }
 
-// Every row that names an operation gets the count of one.
+// TestOperationsAreCounted: every row that names an operation has its count.
 func TestOperationsAreCounted(t *testing.T) {
 	for _, w := range workloads {
 		for _, r := range w.rows {
@@ -81,7 +81,8 @@ func TestOperationsAreCounted(t *testing.T) {
 	}
 }
 
-// Names of calls are found where they begin, not where strace goes on with one.
+// TestDurableCalls: a name of a call is counted where the call begins, not
+// where strace resumes it.
 func TestDurableCalls(t *testing.T) {
 	log := "12 fsync(5) = 0\n13   fdatasync(7 <unfinished ...>\n12 fsync(6) = 0\n13 <... fdatasync resumed>) = 0\n14 +++ exited with 0 +++\n"
 	path := filepath.Join(t.TempDir(), "strace")

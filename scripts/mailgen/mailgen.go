@@ -4,7 +4,6 @@
 // Of ten messages, five are plain text, two also have HTML, one has an attachment, and the
 // others vary: other charsets, forwarded messages, invitations, delivery failure reports. All
 // have Received and DKIM fields, like mail from the Internet. Line ends are LF.
-// DKIM fields of mail that came over the net. Line ends are LF.
 package mailgen
 
 import (

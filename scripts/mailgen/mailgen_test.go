@@ -9,8 +9,8 @@ import (
 	"maildird/maildir/message"
 )
 
-// TestSameInEveryRun: numbers measured yesterday are compared with those of
-// today.
+// TestSameInEveryRun: the output must not change, since new measurements are
+// compared with older ones.
 func TestSameInEveryRun(t *testing.T) {
 	h := sha256.New()
 	for i := range 200 {
@@ -24,7 +24,7 @@ func TestSameInEveryRun(t *testing.T) {
 	}
 }
 
-// TestShapes holds that all kinds of bodies are there and are what they say.
+// TestShapes checks that all kinds of bodies occur and are valid.
 func TestShapes(t *testing.T) {
 	seen := map[string]int{}
 	total := 0

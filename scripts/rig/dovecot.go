@@ -12,18 +12,18 @@ import (
 	"time"
 )
 
-// Account is one user of a server.
+// Account is a user of a server.
 type Account struct{ Address, Password string }
 
-// DovecotOptions say how a Dovecot is set up.
+// DovecotOptions determine how a Dovecot is set up.
 type DovecotOptions struct {
-	// Root is the directory that holds mail/%d/%n; Dir of the server if empty.
+	// Root is the directory that contains mail/%d/%n; by default the server's Dir.
 	Root string
-	// Location is Dovecot's mail_location without "maildir:" and the path,
-	// for example ":LAYOUT=fs"; indexes are kept where Dovecot puts them.
+	// Location is appended to "maildir:" and the path in Dovecot's mail_location, for example
+	// ":LAYOUT=fs". Indexes are where Dovecot puts them by default.
 	Location string
 	Accounts []Account
-	// Extra is added to the end of the configuration.
+	// Extra is appended to the configuration.
 	Extra string
 }
 
@@ -32,12 +32,11 @@ type Dovecot struct {
 	*Process
 	Dir        string
 	IMAP, LMTP string // addresses
-	Log        string // path of its log
+	Log        string // path of its log file
 	path       string
 }
 
-// FindDovecot returns the path of the dovecot program, or an error that says
-// that there is none.
+// FindDovecot returns the path of the dovecot program, or an error if it is not installed.
 func FindDovecot() (string, error) {
 	if p, err := exec.LookPath("dovecot"); err == nil {
 		return p, nil
@@ -49,7 +48,7 @@ func FindDovecot() (string, error) {
 	return sbin, nil
 }
 
-// DovecotVersion returns the first word that dovecot --version prints.
+// DovecotVersion returns the first word of the output of dovecot --version.
 func DovecotVersion() string {
 	path, err := FindDovecot()
 	if err != nil {
@@ -121,8 +120,8 @@ namespace inbox {
 {{.Extra}}
 `))
 
-// StartDovecot starts Dovecot with equal durability to ours (mail_fsync =
-// always) and waits until it accepts connections.
+// StartDovecot starts Dovecot with the same durability as maildird (mail_fsync = always) and
+// waits until it accepts connections.
 func StartDovecot(ctx context.Context, opt DovecotOptions) (*Dovecot, error) {
 	path, err := FindDovecot()
 	if err != nil {
@@ -180,7 +179,7 @@ func StartDovecot(ctx context.Context, opt DovecotOptions) (*Dovecot, error) {
 	return d, d.serve(ctx)
 }
 
-// serve starts the program and waits until it takes connections.
+// serve starts the program and waits until it accepts connections.
 func (d *Dovecot) serve(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, d.path, "-F", "-c", filepath.Join(d.Dir, "dovecot.conf"))
 	cmd.Dir = d.Dir
@@ -212,6 +211,6 @@ func (d *Dovecot) Restart(ctx context.Context) error {
 
 // Close stops Dovecot and removes its directory.
 func (d *Dovecot) Close() error {
-	_ = d.Stop(5 * time.Second) // Dovecot ends by the signal: its status says nothing
+	_ = d.Stop(5 * time.Second) // the signal ends Dovecot, so its status has no meaning
 	return RemoveAll(d.Dir)
 }

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// Build builds the maildird program into dir and returns its path. The caller
-// is somewhere below the module's root.
+// Build builds the maildird program into dir and returns its path. The working directory must
+// be in the module.
 func Build(dir string, race bool) (string, error) {
 	binary := filepath.Join(dir, "maildird")
 	args := []string{"build", "-o", binary}
@@ -32,8 +32,8 @@ func Build(dir string, race bool) (string, error) {
 	return binary, nil
 }
 
-// Main runs the tests of a package and returns the exit code. They find maildird,
-// built for them, at *binary. m is a *testing.M.
+// Main runs the tests of a package and returns the exit code. It builds maildird for them and
+// sets *binary to its path. m is a *testing.M.
 func Main(m interface{ Run() int }, binary *string, race bool) int {
 	dir, err := Dir("binary")
 	if err == nil {
@@ -47,17 +47,17 @@ func Main(m interface{ Run() int }, binary *string, race bool) int {
 	return m.Run()
 }
 
-// Maildird is a real maildird process with its own directory. Set it up with
-// InitMaildird, then Start it.
+// Maildird is a real maildird process with its own directory. InitMaildird sets it up,
+// and Start starts it.
 type Maildird struct {
 	*Process
 	Binary string
-	Dir    string // of maildird.toml; the caller removes it
+	Dir    string // contains maildird.toml; the caller removes it
 	Config string // path of maildird.toml
-	// AsRoot runs "maildird serve" as root, if that is who the caller is, for
-	// system users.
+	// AsRoot makes Start run "maildird serve" as root, if the caller is root.
+	// System users require it.
 	AsRoot bool
-	// LogFile is where its log goes, "" for through this process, which then has
+	// LogFile is the log file. If it is "", the log goes through this process, which then has
 	// some work with each line.
 	LogFile string
 
@@ -65,9 +65,9 @@ type Maildird struct {
 	bound map[string]string
 }
 
-// InitMaildird runs "maildird init" for example.org in a new directory, moves
-// all listeners to free loopback ports, adds LMTP on TCP, and makes the first
-// account postmaster. edits are pairs of texts to replace in maildird.toml.
+// InitMaildird runs "maildird init" for example.org in a new directory, moves all listeners to
+// free loopback ports, adds LMTP on TCP, and makes the first account postmaster. edits are
+// pairs of a text in maildird.toml and its replacement.
 func InitMaildird(binary string, accounts []Account, edits ...string) (*Maildird, error) {
 	dir, err := Dir("maildird")
 	if err != nil {
@@ -103,7 +103,7 @@ func InitMaildird(binary string, accounts []Account, edits ...string) (*Maildird
 	return m, nil
 }
 
-// Run runs another command of maildird to its end.
+// Run runs another maildird command and returns its output.
 func (m *Maildird) Run(stdin string, args ...string) (string, error) {
 	cmd := exec.Command(m.Binary, args...)
 	Prepare(cmd, m.Dir)
@@ -121,7 +121,7 @@ func (m *Maildird) Start(ctx context.Context) error {
 		cmd.SysProcAttr.Credential = nil
 	}
 	cmd.Dir = m.Dir
-	// An end of ctx is a stop as an operator does it.
+	// When ctx ends, stop maildird as an operator does.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 15 * time.Second
 	r, w, err := m.openLog()
@@ -157,8 +157,8 @@ func (m *Maildird) Start(ctx context.Context) error {
 	}
 }
 
-// Address returns the address of a service by its name in [listen], the first
-// one on TCP.
+// Address returns the first TCP address of a service, which has the name that
+// it has in [listen].
 func (m *Maildird) Address(service string) string { return m.bound[service] }
 
 // Home returns the Maildir of a user.
@@ -179,7 +179,7 @@ func (m *Maildird) Log() string {
 	return string(log)
 }
 
-// openLog opens both ends of where the log goes.
+// openLog opens both ends of the log.
 func (m *Maildird) openLog() (r, w *os.File, err error) {
 	if m.LogFile == "" {
 		return os.Pipe()
@@ -197,8 +197,8 @@ func (m *Maildird) openLog() (r, w *os.File, err error) {
 	return r, w, nil
 }
 
-// Close stops maildird, if it runs, and removes its directory. An exit status
-// other than 0 is an error.
+// Close stops maildird, if it is running, and removes its directory. It returns an error if the
+// exit status is not 0.
 func (m *Maildird) Close() error {
 	var err error
 	if m.Process != nil {
@@ -209,7 +209,7 @@ func (m *Maildird) Close() error {
 	return errors.Join(err, RemoveAll(m.Dir))
 }
 
-// output collects what a program writes.
+// output collects the output of a program.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -235,7 +235,7 @@ func (o *output) follow(r io.ReadCloser, ready chan<- string) {
 	}
 }
 
-// followFile waits until the line "ready" is in a log that is a file, or ended.
+// followFile waits until a log file contains the line "ready", or the program has ended.
 func followFile(r io.ReadCloser, ready chan<- string, ended <-chan struct{}) {
 	defer r.Close()
 	lines, line := bufio.NewReader(r), ""
@@ -268,7 +268,7 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// service finds one service=address in the line "ready".
+// service matches a service=address in the line "ready".
 var service = regexp.MustCompile(`\b(smtp|submission|submissions|lmtp|imap|imaps|pprof)"?[=:]"?\[?(127\.0\.0\.1:[0-9]+)`)
 
 func addresses(line string) map[string]string {

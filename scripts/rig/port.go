@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// FreePort returns a TCP port on 127.0.0.1 for a program that cannot be told to
-// take any. It is this process's as long as that runs, also while nothing listens
-// there: it is none of those that the kernel gives to whoever connects or
-// listens without a wish, and no other rig of this machine takes it meanwhile.
+// FreePort returns a TCP port on 127.0.0.1 for a program that needs a fixed port. The port is
+// reserved for this process as long as it runs, even while nothing listens on it: the kernel
+// does not choose it for connections and listeners without a fixed port, and other rigs on this
+// machine do not take it.
 func FreePort() (int, error) {
 	first, last := unasked()
 	from, n := 10_000, first-10_000
@@ -36,14 +36,14 @@ func FreePort() (int, error) {
 	return 0, errors.New("1,000 ports were tried, and none is free")
 }
 
-// Closed tells whether nobody can connect to a listener of this process any more.
-// To dial it tells less: its port may be somebody else's by then.
+// Closed reports whether a listener of this process is closed. To dial it would prove less,
+// because its port may belong to another process by then.
 func Closed(l net.Listener) bool {
 	d, ok := l.(interface{ SetDeadline(time.Time) error })
 	return ok && errors.Is(d.SetDeadline(time.Time{}), net.ErrClosed)
 }
 
-// unasked are the first and the last port of those that the kernel chooses from.
+// unasked returns the first and the last of the ports from which the kernel chooses.
 func unasked() (first, last int) {
 	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err == nil {
@@ -51,11 +51,11 @@ func unasked() (first, last int) {
 			return first, last
 		}
 	}
-	return 32_768, 60_999 // what Linux begins with
+	return 32_768, 60_999 // the default of Linux
 }
 
-// claim takes the port's name among the Unix sockets that have no file; false if
-// there is one. The kernel takes it back when this process ends.
+// claim binds the abstract Unix socket that stands for the port; false if it exists. The kernel
+// releases it when this process ends.
 func claim(port int) bool {
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -17,27 +17,27 @@ import (
 	"time"
 )
 
-// PostfixOptions say how a Postfix is set up.
+// PostfixOptions determine how a Postfix is set up.
 type PostfixOptions struct {
-	// Mailboxes are the addresses that it takes mail for.
+	// Mailboxes are the addresses that it accepts mail for.
 	Mailboxes []string
-	// LMTP is the address of a server that the mail is handed to; if empty,
-	// Postfix's own virtual(8) writes it to mail/%d/%n below Dir.
+	// LMTP is the address of a server that the mail is passed to. If it is empty, Postfix's own
+	// virtual(8) writes the mail to mail/%d/%n below Dir.
 	LMTP string
-	// Main are lines to add to main.cf.
+	// Main contains lines to add to main.cf.
 	Main string
 }
 
-// Postfix is a private Postfix that takes mail by SMTP on loopback.
+// Postfix is a private Postfix that accepts mail by SMTP on loopback.
 type Postfix struct {
 	*Process
 	Dir  string
 	SMTP string // address
-	Log  string // path of its log
+	Log  string // path of its log file
 }
 
-// FindPostfix says whether a private Postfix can be started: the program must
-// be there, and its master(8) runs as root only.
+// FindPostfix returns an error if a private Postfix cannot be started. The program must be
+// installed, and its master(8) can only run as root.
 func FindPostfix() error {
 	if _, err := postfixTool("postconf"); err != nil {
 		return err
@@ -48,7 +48,7 @@ func FindPostfix() error {
 	return nil
 }
 
-// PostfixVersion returns Postfix's mail_version, or nothing if there is none.
+// PostfixVersion returns Postfix's mail_version, or "" if Postfix is not installed.
 func PostfixVersion() string {
 	version, err := postfixDefault("mail_version")
 	if err != nil {
@@ -69,7 +69,7 @@ func postfixTool(name string) (string, error) {
 	return p, nil
 }
 
-// postfixDefault returns a parameter as it was when Postfix was built.
+// postfixDefault returns the default of a parameter, as it was built into Postfix.
 func postfixDefault(parameter string) (string, error) {
 	tool, err := postfixTool("postconf")
 	if err != nil {
@@ -82,7 +82,7 @@ func postfixDefault(parameter string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// Everything that bears on speed and durability is as Debian ships it.
+// All parameters that affect speed and durability are those of Debian's package.
 var postfixMain = template.Must(template.New("main.cf").Parse(`compatibility_level = 3.6
 queue_directory = {{.Dir}}/spool
 data_directory = {{.Dir}}/data
@@ -136,8 +136,8 @@ tlsmgr unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 `
 
-// StartPostfix starts Postfix with a configuration and a queue of its own and
-// waits until it accepts connections. See FindPostfix for who can.
+// StartPostfix starts Postfix with its own configuration and queue, and waits until it accepts
+// connections. FindPostfix tells whether this is possible.
 func StartPostfix(ctx context.Context, opt PostfixOptions) (*Postfix, error) {
 	if err := FindPostfix(); err != nil {
 		return nil, err
@@ -162,7 +162,7 @@ func StartPostfix(ctx context.Context, opt PostfixOptions) (*Postfix, error) {
 }
 
 func (p *Postfix) configure(opt PostfixOptions, port int) error {
-	// Postfix complains of anything but the mail that is not root's.
+	// Postfix complains about anything but mail that is not owned by root.
 	if err := os.Chown(p.Dir, 0, 0); err != nil {
 		return err
 	}
@@ -179,7 +179,8 @@ func (p *Postfix) configure(opt PostfixOptions, port int) error {
 			domains = append(domains, domain)
 		}
 		fmt.Fprintf(&mailboxes, "%s %s/%s/\n", address, domain, local)
-		// virtual(8) makes a Maildir, but not the directory above it as its user.
+		// virtual(8), which runs as the user, creates a Maildir, but cannot create
+		// the directory above it.
 		if err := os.MkdirAll(filepath.Join(p.Dir, "mail", domain), 0o700); err != nil {
 			return err
 		}
@@ -208,8 +209,8 @@ func (p *Postfix) configure(opt PostfixOptions, port int) error {
 	return Own(filepath.Join(p.Dir, "mail"))
 }
 
-// serve makes the queue's directories, starts master(8) itself, which is then
-// ours to stop by its pid, and waits until it takes connections.
+// serve creates the directories of the queue, starts master(8) itself, so that it can be
+// stopped by its process ID, and waits until it accepts connections.
 func (p *Postfix) serve(ctx context.Context) error {
 	tool, err := postfixTool("postfix")
 	if err != nil {
@@ -226,7 +227,7 @@ func (p *Postfix) serve(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(daemons, "master"), "-c", etc, "-s")
 	cmd.Dir = p.Dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "MAIL_CONFIG="+etc)
-	// master(8) ends at once as the leader of a group that is not of a session.
+	// master(8) exits at once if it leads a process group but not a session.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second
 	out, err := os.Create(filepath.Join(p.Dir, "output"))
@@ -254,11 +255,11 @@ func (p *Postfix) Restart(ctx context.Context) error {
 
 // Close stops Postfix and removes its directory.
 func (p *Postfix) Close() error {
-	_ = p.Stop(5 * time.Second) // master(8) ends by the signal: its status says nothing
+	_ = p.Stop(5 * time.Second) // the signal ends master(8), so its status has no meaning
 	return RemoveAll(p.Dir)
 }
 
-// postfixOwner is the user that Postfix's daemons run as.
+// postfixOwner returns the ID of the user that Postfix's daemons run as.
 func postfixOwner() (int, error) {
 	name, err := postfixDefault("mail_owner")
 	if err != nil {

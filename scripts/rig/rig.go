@@ -1,10 +1,9 @@
 // Package rig starts real mail servers and real mail clients on loopback, each
 // in a directory of its own, for the end-to-end tests and the benchmark.
 //
-// Servers and clients run as an unprivileged user when the caller is root:
-// Dovecot refuses to serve mail as root, and root does not meet the permission
-// errors that tests look for. Everything a rig starts ends with the context or
-// test that started it.
+// If the caller is root, servers and clients run as an unprivileged user: Dovecot refuses to
+// serve mail as root, and root would not get the permission errors that tests expect.
+// Everything that a rig starts ends with the context or test that started it.
 package rig
 
 import (
@@ -26,11 +25,11 @@ import (
 type Identity struct {
 	Name, Group string
 	UID, GID    int
-	switched    bool // it is not the user of this process
+	switched    bool // whether it differs from the user of this process
 }
 
-// Self returns the identity for servers: the user of this process or, if that
-// is root, the user nobody.
+// Self returns the identity for servers: the user of this process or, if that is
+// root, the user nobody.
 var Self = sync.OnceValue(func() Identity {
 	uid, gid := os.Getuid(), os.Getgid()
 	switched := false
@@ -51,9 +50,8 @@ var Self = sync.OnceValue(func() Identity {
 	return id
 })
 
-// Own gives path and everything below it to the servers' user, as files would
-// be that a user's own programs made. It does nothing for an unprivileged
-// caller.
+// Own makes the servers' user the owner of path and everything below it, as if a user's own
+// programs had made the files. It does nothing for an unprivileged caller.
 func Own(path string) error {
 	id := Self()
 	if !id.switched {
@@ -66,7 +64,7 @@ func Own(path string) error {
 			}
 			return err
 		}
-		// A change to what is so already would leave another change time.
+		// A change without effect would still update the change time.
 		if st, err := os.Lstat(p); err == nil && st.Sys().(*syscall.Stat_t).Uid == uint32(id.UID) && st.Sys().(*syscall.Stat_t).Gid == uint32(id.GID) {
 			return nil
 		}
@@ -77,8 +75,8 @@ func Own(path string) error {
 	})
 }
 
-// OwnDirs gives path and the directories in it to the servers' user, and the
-// files in path itself, but not those further down.
+// OwnDirs makes the servers' user the owner of path and of the files and directories directly
+// in it, but not of anything further down.
 func OwnDirs(path string) error {
 	id := Self()
 	if !id.switched {
@@ -96,8 +94,8 @@ func OwnDirs(path string) error {
 	return os.Lchown(path, id.UID, id.GID)
 }
 
-// Dir makes a new directory for a server. Its path is short, because the names
-// of Unix sockets are limited to 107 bytes. The caller removes it.
+// Dir creates a directory for a server. Its path is short, because the path of a Unix socket is
+// limited to 107 bytes. The caller removes it.
 func Dir(prefix string) (string, error) {
 	dir, err := os.MkdirTemp(os.TempDir(), prefix)
 	if err != nil {
@@ -109,8 +107,8 @@ func Dir(prefix string) (string, error) {
 	return dir, Own(dir)
 }
 
-// RemoveAll is os.RemoveAll for a directory in which programs that were told to
-// end may be making files a moment longer.
+// RemoveAll is like os.RemoveAll, for a directory in which programs that were told to end may
+// still create files for a moment.
 func RemoveAll(path string) error {
 	for end := time.Now().Add(settleLimit); ; time.Sleep(20 * time.Millisecond) {
 		err := os.RemoveAll(path)
@@ -122,12 +120,12 @@ func RemoveAll(path string) error {
 
 // How long programs may take on a slow and busy machine.
 const (
-	startLimit  = 2 * time.Minute // for a server to start, and for ours to stop
-	settleLimit = 2 * time.Minute // for what ended to leave its directory alone
+	startLimit  = 2 * time.Minute // for a server to start, and for maildird to stop
+	settleLimit = 2 * time.Minute // for ended programs to stop writing to their directory
 )
 
-// Prepare makes cmd run as the rig's user, with home as its home directory,
-// in a process group of its own that dies with this process.
+// Prepare makes cmd run as the rig's user, with home as its home directory, in its own process
+// group. It is killed when this process ends.
 func Prepare(cmd *exec.Cmd, home string) {
 	id := Self()
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -139,14 +137,14 @@ func Prepare(cmd *exec.Cmd, home string) {
 	cmd.WaitDelay = 5 * time.Second
 }
 
-// Process is a program that runs until it is stopped.
+// Process is a running program.
 type Process struct {
 	*exec.Cmd
 	done chan struct{}
 	err  error
 }
 
-// Start starts cmd, which Prepare has prepared.
+// Start starts cmd, which was prepared by Prepare.
 func Start(cmd *exec.Cmd) (*Process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
@@ -162,14 +160,14 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Stop sends SIGTERM, waits at most grace for the process to end, kills what
-// is left of its process group, and returns what Wait returned.
+// Stop sends SIGTERM, waits at most grace until the process has ended, kills the rest of its
+// process group, and returns the result of Wait.
 func (p *Process) Stop(grace time.Duration) error {
 	_ = p.Process.Signal(syscall.SIGTERM)
 	return p.await(grace)
 }
 
-// Kill ends the process with SIGKILL, as a crash would.
+// Kill kills the process with SIGKILL, which simulates a crash.
 func (p *Process) Kill() error {
 	_ = syscall.Kill(-p.Process.Pid, syscall.SIGKILL)
 	return p.await(5 * time.Second)

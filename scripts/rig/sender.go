@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Sender speaks SMTP or LMTP to a server. An answer with another code than it
-// should have is a *textproto.Error. For one goroutine.
+// Sender is a client of an SMTP or LMTP server. A reply with an unexpected code is returned as
+// a *textproto.Error. Only one goroutine may use a Sender.
 type Sender struct {
 	conn     net.Conn
 	text     *textproto.Conn
@@ -17,7 +17,7 @@ type Sender struct {
 	patience time.Duration
 }
 
-// DialSender connects and says hello. No answer may take longer than patience.
+// DialSender connects and sends EHLO or LHLO. No reply may take longer than patience.
 func DialSender(address string, lmtp bool, patience time.Duration) (*Sender, error) {
 	conn, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
@@ -38,7 +38,7 @@ func DialSender(address string, lmtp bool, patience time.Duration) (*Sender, err
 	return s, nil
 }
 
-// Close ends the connection without a word.
+// Close closes the connection without QUIT.
 func (s *Sender) Close() { _ = s.conn.Close() }
 
 func (s *Sender) answer(code int) error {
@@ -49,7 +49,7 @@ func (s *Sender) answer(code int) error {
 	return err
 }
 
-// Command sends a command, whose answer has to have this code.
+// Command sends a command and expects a reply with this code.
 func (s *Sender) Command(code int, format string, args ...any) error {
 	if err := s.conn.SetDeadline(time.Now().Add(s.patience)); err != nil {
 		return err
@@ -60,7 +60,7 @@ func (s *Sender) Command(code int, format string, args ...any) error {
 	return s.answer(code)
 }
 
-// Begin sends what comes before the text of a message.
+// Begin sends MAIL, RCPT and DATA.
 func (s *Sender) Begin(from string, to ...string) error {
 	if err := s.Command(250, "MAIL FROM:<%s>", from); err != nil {
 		return err
@@ -73,15 +73,14 @@ func (s *Sender) Begin(from string, to ...string) error {
 	return s.Command(354, "DATA")
 }
 
-// Text is Octets with a text in LF form.
+// Text is like Octets, for a message with LF line endings.
 func (s *Sender) Text(text string, recipients int) []error {
 	return s.Octets(strings.ReplaceAll(text, "\n", "\r\n"), recipients)
 }
 
-// Octets sends a message that was begun for so many recipients as it stands but
-// for the dots that DATA asks for (RFC 5321 section 4.5.2). It has to end in
-// CRLF. There is an error for each answer: one, or with LMTP one for each
-// recipient.
+// Octets sends a message after Begin with the given number of recipients. It adds the dots that
+// DATA requires (RFC 5321 section 4.5.2), but changes nothing else. The message must end in
+// CRLF. The result has an error for each reply: one, or with LMTP one for each recipient.
 func (s *Sender) Octets(message string, recipients int) []error {
 	answers := make([]error, 1)
 	if s.lmtp {
@@ -99,7 +98,7 @@ func (s *Sender) Octets(message string, recipients int) []error {
 	return answers
 }
 
-// Deliver sends a message, in LF form: Begin and Text.
+// Deliver sends a message with LF line endings: Begin and Text.
 func (s *Sender) Deliver(from, text string, to ...string) []error {
 	if err := s.Begin(from, to...); err != nil {
 		return []error{err}

@@ -21,18 +21,18 @@ import (
 	"maildird/scripts/rig/marionette"
 )
 
-// Security says how Thunderbird protects a connection. The values are those of
-// its preferences socketType and try_ssl.
+// Security is how Thunderbird protects a connection. The values are those of its
+// preferences socketType and try_ssl.
 type Security int
 
-// The ways to connect.
+// The values of Security.
 const (
 	Plain    Security = 0
 	StartTLS Security = 2
 	TLS      Security = 3
 )
 
-// Mailbox is an account as a person would type it into Thunderbird.
+// Mailbox is an account as a person would enter it in Thunderbird.
 type Mailbox struct {
 	Account
 	Name       string // full name
@@ -45,8 +45,7 @@ type Mailbox struct {
 //go:embed thunderbird.js
 var steps string
 
-// Thunderbird is a running Thunderbird with a fresh profile on a display of
-// its own.
+// Thunderbird is a running Thunderbird with a fresh profile on its own display.
 type Thunderbird struct {
 	*marionette.Client
 	Dir     string // home directory; the profile is below it
@@ -55,13 +54,13 @@ type Thunderbird struct {
 	process *Process
 }
 
-// patience is how long Thunderbird may take to start: some seconds, or very much
-// longer on a machine that does much else.
+// patience is how long Thunderbird may take to start: usually some seconds, but much longer
+// on a busy machine.
 const patience = 5 * time.Minute
 
-// StartThunderbird starts Thunderbird with the given accounts, whose passwords
-// it is told as if a person had saved them. It does not connect until the step
-// "connect". prefs are further preferences.
+// StartThunderbird starts Thunderbird with the given accounts. It stores their passwords
+// as if a person had saved them. Thunderbird does not connect until the step "connect".
+// prefs are additional preferences.
 func StartThunderbird(ctx context.Context, boxes []Mailbox, prefs map[string]any) (_ *Thunderbird, err error) {
 	path, err := exec.LookPath("thunderbird")
 	if err != nil {
@@ -108,7 +107,7 @@ func StartThunderbird(ctx context.Context, boxes []Mailbox, prefs map[string]any
 
 func (t *Thunderbird) profile() string { return filepath.Join(t.Dir, "profile") }
 
-// launch starts the program with the profile as it is.
+// launch starts the program with the existing profile.
 func (t *Thunderbird) launch(ctx context.Context, path string) error {
 	port := filepath.Join(t.profile(), "MarionetteActivePort")
 	if err := os.Remove(port); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -132,11 +131,11 @@ func (t *Thunderbird) launch(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	t.Client, err = marionette.Dial(address, patience) // it answers when its window is there
+	t.Client, err = marionette.Dial(address, patience) // it answers as soon as its window exists
 	return err
 }
 
-// Quit ends Thunderbird as a person does, and keeps its profile for Again.
+// Quit quits Thunderbird as a person does, and keeps its profile for Again.
 func (t *Thunderbird) Quit(limit time.Duration) error {
 	err := t.Client.Quit()
 	t.Client.Close()
@@ -149,7 +148,7 @@ func (t *Thunderbird) Quit(limit time.Duration) error {
 	return nil
 }
 
-// Again starts Thunderbird with what it knew when it was ended by Quit.
+// Again restarts Thunderbird with the profile that it had at Quit.
 func (t *Thunderbird) Again(ctx context.Context) error {
 	path, err := exec.LookPath("thunderbird")
 	if err != nil {
@@ -158,8 +157,8 @@ func (t *Thunderbird) Again(ctx context.Context) error {
 	return t.launch(ctx, path)
 }
 
-// Do runs one of the steps in thunderbird.js and stores what it returns in
-// result, unless that is nil.
+// Do runs one of the steps in thunderbird.js and stores its result in result,
+// unless that is nil.
 func (t *Thunderbird) Do(step string, result any, limit time.Duration, args ...any) error {
 	if err := t.Run(steps+"\nreturn "+step+"(...args);", args, result, limit); err != nil {
 		return fmt.Errorf("%s%v: %w", step, args, err)
@@ -189,7 +188,8 @@ func (t *Thunderbird) startDisplay(ctx context.Context) (string, error) {
 	return ":" + strings.TrimSpace(line), nil
 }
 
-// await waits for the file that Thunderbird writes its Marionette port to.
+// await waits for the file to which Thunderbird writes its Marionette port, and
+// returns the address.
 func (t *Thunderbird) await(ctx context.Context, file string) (string, error) {
 	for {
 		if data, err := os.ReadFile(file); err == nil && len(data) > 0 {
@@ -208,7 +208,7 @@ func (t *Thunderbird) await(ctx context.Context, file string) (string, error) {
 	}
 }
 
-// Close ends Thunderbird and its display and removes the profile.
+// Close quits Thunderbird, stops its display, and removes the profile.
 func (t *Thunderbird) Close() error {
 	if t.Client != nil {
 		_ = t.Client.Quit()
@@ -222,8 +222,8 @@ func (t *Thunderbird) Close() error {
 	return RemoveAll(t.Dir)
 }
 
-// quiet are the preferences that keep Thunderbird from first-run pages, from
-// asking anything, and from talking to anyone but the accounts' servers.
+// quiet are the preferences that keep Thunderbird from showing first-run pages, from asking
+// anything, and from talking to any server but those of the accounts.
 var quiet = map[string]any{
 	"marionette.port":                                0,
 	"app.update.auto":                                false,
@@ -261,7 +261,7 @@ var quiet = map[string]any{
 	"network.captive-portal-service.enabled":         false,
 	"network.connectivity-service.enabled":           false,
 	"network.dns.disableIPv6":                        true,
-	"network.proxy.type":                             1, // whatever is left asks a proxy that refuses
+	"network.proxy.type":                             1, // all other traffic goes to a proxy that refuses connections
 	"network.proxy.http":                             "127.0.0.1",
 	"network.proxy.http_port":                        9,
 	"network.proxy.ssl":                              "127.0.0.1",
@@ -281,7 +281,7 @@ var quiet = map[string]any{
 	"mailnews.auto_config.guess.enabled":             false,
 }
 
-// preferences renders user.js.
+// preferences returns the contents of user.js.
 func preferences(boxes []Mailbox, extra map[string]any) ([]byte, error) {
 	all := map[string]any{}
 	maps.Copy(all, quiet)
@@ -317,7 +317,7 @@ func preferences(boxes []Mailbox, extra map[string]any) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// account adds the preferences of one account.
+// account adds the preferences of an account.
 func account(all map[string]any, n string, b Mailbox) error {
 	host, port, err := splitHostPort(b.IMAP)
 	if err != nil {

@@ -1,12 +1,13 @@
-// What a person does in Thunderbird, as functions for privileged scripts. Each
+// The actions of a person in Thunderbird, as functions for privileged scripts. Each
 // call of (*Thunderbird).Do runs one of them in a fresh sandbox.
 const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
 
 const mainWindow = () => Services.wm.getMostRecentWindow("mail:3pane");
 const sleep = ms => new Promise(resolve => mainWindow().setTimeout(resolve, ms));
 
-// until waits for check to give something true, and returns that. What throws is
-// not ready: a folder's summary, which is opened or made anew, or a window's part.
+// until waits until check returns a true value, and returns that value. A check that
+// throws is not ready yet: a folder's summary is being opened or rebuilt, or a part of
+// a window does not exist yet.
 async function until(what, ms, check) {
   const end = Date.now() + ms;
   for (;;) {
@@ -35,7 +36,7 @@ function server(address) {
   throw new Error(`no account ${address}`);
 }
 
-// path of a folder below its account, levels joined by "/".
+// path returns the path of a folder below its account, with "/" between levels.
 function path(folder) {
   const names = [];
   for (let f = folder; !f.isServer; f = f.parent) {
@@ -59,14 +60,14 @@ function message(folder, subject) {
   return [...folder.messages].find(h => h.mime2DecodedSubject == subject);
 }
 
-// Stores the password as a person does who ticks "remember".
+// Stores the password, as if a person had ticked "remember".
 async function savePassword(origin, address, password) {
   const info = Cc["@mozilla.org/login-manager/loginInfo;1"].createInstance(Ci.nsILoginInfo);
   info.init(origin, null, origin, address, password, "", "");
   await Services.logins.addLoginAsync(info);
 }
 
-// Accepts a certificate as a person does who confirms the exception.
+// Accepts a certificate, as if a person had confirmed the exception.
 function trust(host, port, base64) {
   const cert = Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB).constructX509FromBase64(base64);
   Cc["@mozilla.org/security/certoverride;1"]
@@ -74,10 +75,10 @@ function trust(host, port, base64) {
     .rememberValidityOverride(host, port, {}, cert, false);
 }
 
-// Logs in, lists the folders, then opens the inbox. One after the other: left to
-// itself, "Get Messages" does both at once on two connections, and if the list
-// ends while the first headers come, Thunderbird may begin a second summary file
-// for the inbox (INBOX-1.msf), and count messages twice or forget them.
+// Logs in, lists the folders, and then opens the inbox, one after the other. "Get
+// Messages" would do both at the same time, on two connections. If the list ended while
+// the first headers arrive, Thunderbird might create a second summary file for the inbox
+// (INBOX-1.msf), and count messages twice or forget them.
 async function connect(address, ms) {
   const { rootFolder } = server(address);
   const inbox = rootFolder.getFolderWithFlags(Ci.nsMsgFolderFlags.Inbox);
@@ -97,7 +98,7 @@ async function connect(address, ms) {
   await done(l => inbox.getNewMessages(mainWindow().msgWindow, l));
 }
 
-// The folders of an account: path to the names of its special uses.
+// Returns the folders of an account: a map from the path to the names of the special uses.
 function folders(address) {
   const F = Ci.nsMsgFolderFlags;
   const uses = { Inbox: F.Inbox, Drafts: F.Drafts, Sent: F.SentMail, Junk: F.Junk, Trash: F.Trash, Archive: F.Archive };
@@ -108,8 +109,8 @@ function folders(address) {
   return result;
 }
 
-// Shows a folder in the main window, which passes over what its list of folders has
-// not yet, and at first shows one of its own choice.
+// Shows a folder in the main window, which ignores folders that are not in its list yet,
+// and initially shows a folder of its own choice.
 async function open(address, name, ms) {
   const folder = await until(`folder ${name}`, ms, () => find(address, name));
   await until(`display of ${name}`, ms, () => {
@@ -119,14 +120,14 @@ async function open(address, name, ms) {
   });
 }
 
-// Waits until a message with that subject is in the folder without asking the
-// server for anything.
+// Waits until a message with that subject is in the folder, without sending a request to
+// the server.
 async function arrives(address, name, subject, ms) {
   const folder = find(address, name);
   await until(`${subject} in ${name} of ${address}`, ms, () => message(folder, subject));
 }
 
-// Waits until a folder has that many messages, as Thunderbird knows them.
+// Waits until Thunderbird knows that many messages in a folder.
 async function holds(address, name, count, ms) {
   const folder = await until(`folder ${name}`, ms, () => find(address, name));
   await until(`${count} messages in ${name} of ${address}`, ms, () => folder.getTotalMessages(false) == count && [...folder.messages].length == count);
@@ -144,7 +145,7 @@ async function leaves(address, name, subject, ms) {
   await until(`${subject} to leave ${name} of ${address}`, ms, () => !message(folder, subject));
 }
 
-// Clicks a message of the open folder and returns the text that is shown.
+// Clicks a message in the open folder and returns the displayed text.
 async function read(address, name, subject, ms) {
   await open(address, name, ms);
   await arrives(address, name, subject, ms);
@@ -156,7 +157,7 @@ async function read(address, name, subject, ms) {
       return null;
     }
     if (pane.threadTree.selectedIndex != row) {
-      pane.threadTree.selectedIndex = row; // it moves when others come
+      pane.threadTree.selectedIndex = row; // it moves when other messages arrive
     }
     const about = pane.messageBrowser && pane.messageBrowser.contentWindow;
     const content = about && about.getMessagePaneBrowser && about.getMessagePaneBrowser();
@@ -201,7 +202,7 @@ async function tag(address, name, subject, key) {
   folder.addKeywordsToMessages([message(folder, subject)], key);
 }
 
-// Whether a message is starred, read, and its tags.
+// Returns whether a message is starred and read, and its tags.
 function state(address, name, subject) {
   const h = message(find(address, name), subject);
   return { starred: h.isFlagged, read: h.isRead, tags: h.getStringProperty("keywords").split(" ").filter(Boolean) };
@@ -222,7 +223,7 @@ async function move(address, from, to, subject, ms) {
   await leaves(address, from, subject, ms);
 }
 
-// Makes a folder at the top of the account.
+// Creates a top-level folder in the account.
 async function createFolder(address, name, ms) {
   server(address).rootFolder.createSubfolder(name, mainWindow().msgWindow);
   await until(`folder ${name}`, ms, () => find(address, name));

@@ -1,7 +1,6 @@
-// Command summary reads the events of `go test -json` from standard input and prints a
-// line a package as it ends, the full output of what failed, the reason of
-// every skip, totals, and what each failed test said once more, in short. Its
-// exit status is that of the tests.
+// Command summary reads the events of "go test -json" from standard input. It prints one line
+// for each package when it ends, the full output of each failure, the reason for each skip, the
+// totals, and finally a digest of each failed test. Its exit status is that of the tests.
 package main
 
 import (
@@ -16,7 +15,7 @@ import (
 	"time"
 )
 
-// event is what cmd/test2json documents.
+// event is an event as documented by cmd/test2json.
 type event struct {
 	Action     string
 	Package    string
@@ -26,10 +25,10 @@ type event struct {
 	Elapsed    float64 // seconds
 }
 
-// key is a test, or with test "" its package.
+// key identifies a test, or a package if test is "".
 type key struct{ pkg, test string }
 
-// report is what the events told so far.
+// report is the state after the events so far.
 type report struct {
 	w                       io.Writer
 	output                  map[key][]string
@@ -64,7 +63,7 @@ func (r *report) read(in io.Reader) error {
 		if len(bytes.TrimSpace(line)) > 0 {
 			var e event
 			if json.Unmarshal(line, &e) != nil {
-				fmt.Fprint(r.w, string(line)) // the go command itself speaks
+				fmt.Fprint(r.w, string(line)) // output of the go command itself
 			} else {
 				r.event(e)
 			}
@@ -125,8 +124,8 @@ func (r *report) endPackage(e event, k key) {
 	}
 }
 
-// unfinished prints what tests wrote that never ended: a panic or a time-out
-// is in the output of the test that was running.
+// unfinished prints the output of tests that never ended: a panic or a timeout is in the output
+// of the test that was running.
 func (r *report) unfinished(pkg string) {
 	for k, lines := range r.output {
 		if k.pkg == pkg && k.test != "" {
@@ -137,7 +136,7 @@ func (r *report) unfinished(pkg string) {
 	}
 }
 
-// reason is the last line that a skipped test wrote before its own verdict.
+// reason returns the last line that a skipped test wrote before its verdict.
 func reason(lines []string) string {
 	for i := len(lines) - 1; i >= 0; i-- {
 		if line := strings.TrimSpace(lines[i]); line != "" && !strings.HasPrefix(line, "---") && !strings.HasPrefix(line, "===") {
@@ -147,19 +146,18 @@ func reason(lines []string) string {
 	return "\n"
 }
 
-// What digest keeps of a failed test: a log of a server that a test shows may
-// have thousands of lines, and who sees only the end of the output wants the reason.
+// What digest keeps of a failed test. A test may print a server log of thousands of lines, and
+// a reader who sees only the end of the output needs the reason.
 const (
 	digestMessages = 12
-	digestLines    = 3   // of a message
-	digestWidth    = 300 // octets of a line
+	digestLines    = 3   // of each message
+	digestWidth    = 300 // bytes of each line
 )
 
-// says is how the testing package begins a message of a test, and the runtime
-// its own.
+// says matches the beginning of a message from the testing package or the runtime.
 var says = regexp.MustCompile(`^( {4,}\S+\.go:\d+: |panic: |WARNING: DATA RACE)`)
 
-// digest gives the beginnings of what a failed test said.
+// digest returns the beginning of each message of a failed test.
 func digest(k key, output []string) string {
 	var messages [][]string
 	for _, line := range output {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestDigest has a test fail that shows a long log after its reason, and looks
-// for the reason in what is said at the end.
+// TestDigest: a test fails and prints a long log after its reason; the reason must
+// be in the digest.
 func TestDigest(t *testing.T) {
 	events := []event{{Action: "output", Output: "=== RUN   TestRandom\n"}}
 	say := func(lines ...string) {

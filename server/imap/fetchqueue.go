@@ -197,7 +197,7 @@ func (q *fetchQueue) serve() error {
 	if err := q.await(job); err != nil {
 		return err
 	}
-	q.jobs = q.jobs[1:] // no helper uses it any more
+	q.jobs = q.jobs[1:] // helpers no longer use it
 	defer job.close()
 	f.flags.forget()
 	var changed map[uint32]mailbox.Message

@@ -18,7 +18,7 @@ type Failure uint8
 const (
 	Reset Failure = iota // half of a write arrives, then the connection is reset
 	Ended                // the client has closed its side, but still reads
-	Stuck                // half of a write arrives, then nothing comes or goes any more
+	Stuck                // half of a write arrives; after that, no data is transferred
 )
 
 func (f Failure) String() string { return [...]string{"reset", "ended", "stuck"}[f] }

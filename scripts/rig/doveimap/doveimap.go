@@ -1,7 +1,7 @@
-// Package doveimap talks to one process of the installed Dovecot's IMAP server
-// over its standard input and output, on one Maildir, without a login and
-// without any other process of Dovecot. Tests use it to ask the real program
-// what it makes of the files, and to have it change them.
+// Package doveimap talks to a single process of the installed Dovecot's IMAP server over its
+// standard input and output. The process serves one Maildir, without a login and without any
+// other process of Dovecot. Tests use it to find out how the real program interprets the files,
+// and to have it change them.
 package doveimap
 
 import (
@@ -24,11 +24,11 @@ import (
 // Program is the IMAP server of Debian's dovecot-imapd.
 const Program = "/usr/lib/dovecot/imap"
 
-// answerLimit is how long Dovecot may take for one answer. It waits up to two
+// answerLimit is how long Dovecot may take to send the next line. It waits up to two
 // minutes for a lock.
 const answerLimit = 150 * time.Second
 
-// Session is one connection, logged in. Not safe for concurrent use.
+// Session is an authenticated connection. It is not safe for concurrent use.
 type Session struct {
 	t     testing.TB
 	cmd   *exec.Cmd
@@ -39,8 +39,8 @@ type Session struct {
 	done  bool
 }
 
-// Maildir makes an empty Maildir that Dovecot and the test can write, and
-// returns its path. It is removed with the test.
+// Maildir creates an empty Maildir that Dovecot and the test can write, and returns its path.
+// It is removed when the test ends.
 func Maildir(t testing.TB) string {
 	t.Helper()
 	home, err := rig.Dir("doveimap")
@@ -74,8 +74,8 @@ func own(t testing.TB, path string) {
 	}
 }
 
-// Start starts Dovecot on the Maildir at root, which Maildir has made; files
-// that the test put there become Dovecot's own.
+// Start starts Dovecot on the Maildir at root, which was created by Maildir. It makes Dovecot
+// the owner of the files that the test put there.
 func Start(t testing.TB, root string) *Session {
 	t.Helper()
 	if _, err := os.Stat(Program); err != nil {
@@ -102,7 +102,7 @@ namespace inbox {
 	own(t, home)
 	s := &Session{t: t, cmd: exec.Command(Program, "-c", conf), lines: make(chan string, 1024), log: filepath.Join(home, "dovecot.log")}
 	rig.Prepare(s.cmd, home)
-	// The thread that starts it may end before the test does.
+	// The thread that starts the process may end before the test does.
 	s.cmd.SysProcAttr.Pdeathsig = 0
 	var err error
 	if s.in, err = s.cmd.StdinPipe(); err != nil {
@@ -135,7 +135,7 @@ namespace inbox {
 	return s
 }
 
-// Kill ends the process at once.
+// Kill kills the process.
 func (s *Session) Kill() {
 	if s.done {
 		return
@@ -148,7 +148,7 @@ func (s *Session) Kill() {
 	_ = s.cmd.Wait()
 }
 
-// Close logs out and waits for the end of the process.
+// Close logs out and waits until the process ends.
 func (s *Session) Close() {
 	s.t.Helper()
 	s.Do("LOGOUT")
@@ -162,8 +162,8 @@ func (s *Session) Close() {
 	}
 }
 
-// Do sends a command, without tag and line end, and returns the untagged lines
-// of the answer. Anything but OK fails the test.
+// Do sends a command, given without the tag and CRLF, and returns the untagged responses. The
+// test fails unless the tagged response is OK.
 func (s *Session) Do(command string) []string {
 	s.t.Helper()
 	untagged, status := s.Try(command)
@@ -173,13 +173,13 @@ func (s *Session) Do(command string) []string {
 	return untagged
 }
 
-// Try is Do, and gives the tagged answer (without the tag) instead of judging it.
+// Try is like Do, but returns the tagged response (without the tag) instead of checking it.
 func (s *Session) Try(command string) (untagged []string, status string) {
 	s.t.Helper()
 	return s.Wait(s.Send(command))
 }
 
-// Send sends a command without waiting for the answer, and returns its tag.
+// Send sends a command and returns its tag. It does not wait for the response.
 func (s *Session) Send(command string) string {
 	s.t.Helper()
 	s.tag++
@@ -190,8 +190,8 @@ func (s *Session) Send(command string) string {
 	return tag
 }
 
-// Ask is Try for a command during which Dovecot may end the connection, as it does
-// when the selected mailbox is removed: the answer is "" then, and after that.
+// Ask is like Try, but Dovecot may end the connection during the command, as it does when the
+// selected mailbox is removed. The status is "" then, and for all later commands.
 func (s *Session) Ask(command string) (untagged []string, status string) {
 	s.t.Helper()
 	s.tag++
@@ -211,7 +211,7 @@ func (s *Session) Ask(command string) (untagged []string, status string) {
 	}
 }
 
-// Wait reads up to the answer with this tag.
+// Wait reads responses until the tagged response with this tag.
 func (s *Session) Wait(tag string) (untagged []string, status string) {
 	s.t.Helper()
 	for {
@@ -223,8 +223,8 @@ func (s *Session) Wait(tag string) (untagged []string, status string) {
 	}
 }
 
-// Idle has Dovecot idle while change runs and until it sends a line that holds
-// want. It returns the lines sent meanwhile.
+// Idle sends IDLE, calls change, and waits until Dovecot sends a line that contains want. It
+// returns the lines sent meanwhile.
 func (s *Session) Idle(change func(), want string) []string {
 	s.t.Helper()
 	tag := s.Send("IDLE")
@@ -252,7 +252,7 @@ func (s *Session) next(limit time.Duration) string {
 	return line
 }
 
-// line gives the next line; false if there is none, as the connection ended.
+// line returns the next line; false if the connection ended.
 func (s *Session) line(limit time.Duration) (string, bool) {
 	s.t.Helper()
 	select {
@@ -264,7 +264,7 @@ func (s *Session) line(limit time.Duration) (string, bool) {
 	return "", false
 }
 
-// tail is what Dovecot logged, for a failing test.
+// tail returns Dovecot's log, for the message of a failing test.
 func (s *Session) tail() string {
 	data, err := os.ReadFile(s.log)
 	if err != nil || len(data) == 0 {
@@ -273,7 +273,7 @@ func (s *Session) tail() string {
 	return "\nDovecot's log:\n" + string(data)
 }
 
-// Log returns what Dovecot logged so far.
+// Log returns what Dovecot has logged so far.
 func (s *Session) Log() string {
 	data, err := os.ReadFile(s.log)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -282,7 +282,7 @@ func (s *Session) Log() string {
 	return string(data)
 }
 
-// Append has Dovecot store a message in the mailbox, with flags such as
+// Append makes Dovecot store a message in the mailbox, with flags such as
 // "(\\Seen $Work)" or "".
 func (s *Session) Append(mailbox, flags, subject string) {
 	s.t.Helper()
@@ -293,14 +293,14 @@ func (s *Session) Append(mailbox, flags, subject string) {
 	s.Do(fmt.Sprintf("APPEND %s %s{%d+}\r\n%s", mailbox, flags, len(text), text))
 }
 
-// Message is what Dovecot says of one message.
+// Message is what Dovecot reports about a message.
 type Message struct {
 	UID     uint32
 	Subject string
 	Flags   []string // without \Recent
 }
 
-// Messages asks for all messages of the selected mailbox.
+// Messages fetches all messages of the selected mailbox.
 func (s *Session) Messages() []Message {
 	s.t.Helper()
 	var out []Message
@@ -336,10 +336,10 @@ func cutAfter(s, sep string) (string, bool) {
 	return after, ok
 }
 
-// Status is the answer to SELECT or STATUS.
+// Status is the result of STATUS.
 type Status struct{ Messages, UIDNext, UIDValidity uint32 }
 
-// Status asks for the numbers of a mailbox that is not selected.
+// Status requests the STATUS of a mailbox that is not selected.
 func (s *Session) Status(mailbox string) Status {
 	s.t.Helper()
 	for _, line := range s.Do("STATUS " + mailbox + " (MESSAGES UIDNEXT UIDVALIDITY)") {

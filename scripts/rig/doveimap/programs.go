@@ -12,13 +12,13 @@ import (
 // lda is Dovecot's delivery program.
 const lda = "/usr/lib/dovecot/dovecot-lda"
 
-// Deliver has Dovecot's delivery agent bring a message to a mailbox of the Maildir at
-// root, for which Start was called.
+// Deliver makes Dovecot's delivery agent deliver a message to a mailbox of the Maildir at root,
+// for which Start was called.
 func Deliver(root, mailbox, text string) error {
 	return program(root, text, lda, "-f", "sender@example.org", "-m", mailbox)
 }
 
-// Admin runs a command of doveadm on the Maildir at root, for which Start was called.
+// Admin runs a doveadm command on the Maildir at root, for which Start was called.
 func Admin(root string, args ...string) error { return program(root, "", "doveadm", args...) }
 
 func program(root, input, name string, args ...string) error {

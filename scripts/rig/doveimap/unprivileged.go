@@ -10,17 +10,18 @@ import (
 	"maildird/scripts/rig"
 )
 
-// Unprivileged has the test that calls it run once more, by itself and as the servers'
-// user, if this process is root's. It tells whether the test is to go on in this one.
-// What such a test makes belongs to the servers' user at any moment, so that a server
-// may meet files in the middle of being made. Its working directory is that for
-// temporary files.
+// Unprivileged reports whether the calling test should continue in this process. If this
+// process runs as root, it runs that test in another process, as the servers' user, and
+// returns false. All files that the test makes then belong to the servers' user from the
+// beginning, so that a server may find a file that is just being made. The working directory
+// is the directory for temporary files.
 func Unprivileged(t *testing.T) bool {
 	t.Helper()
 	if os.Getuid() != 0 || rig.Self().UID == 0 {
 		return true
 	}
-	// The program may lie where that user cannot go; what runs can be run again.
+	// That user may not have access to the program's file, but a running program
+	// can be run again.
 	args := []string{"-test.run=^" + t.Name() + "$"}
 	for _, arg := range os.Args[1:] {
 		if !strings.HasPrefix(arg, "-test.run=") && !strings.HasPrefix(arg, "-test.testlogfile=") && !strings.HasPrefix(arg, "-test.gocoverdir=") && !strings.HasPrefix(arg, "-test.coverprofile=") {
@@ -30,7 +31,7 @@ func Unprivileged(t *testing.T) bool {
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
 	rig.Prepare(cmd, os.TempDir())
 	cmd.Dir = os.TempDir()
-	runtime.LockOSThread() // whose end would kill it
+	runtime.LockOSThread() // the child is killed when the thread that started it ends
 	defer runtime.UnlockOSThread()
 	out, err := cmd.CombinedOutput()
 	if t.Log(string(out)); err != nil {

@@ -1,5 +1,5 @@
-// Package failing has system calls fail that tests make by package dirfd, and knows what
-// of their outcome is durable.
+// Package failing makes system calls fail that tests make through package dirfd, and knows
+// which of their effects are durable.
 package failing
 
 import (
@@ -11,10 +11,11 @@ import (
 	"testing"
 )
 
-// Reasons are why calls fail.
+// Reasons are the errors of failing calls.
 var Reasons = []error{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.EACCES, syscall.EROFS, syscall.ESTALE}
 
-// Calls are the system calls on the directories that have Before. Safe for concurrent use.
+// Calls observes the system calls on the directories whose Before is Calls.Before. It is
+// safe for concurrent use.
 type Calls struct {
 	mu      sync.Mutex
 	on      bool
@@ -25,12 +26,14 @@ type Calls struct {
 	log     []string
 	failed  []string
 
-	// Inodes by name, by path of the directory. What is lost was to be made durable by an
-	// fsync that failed: the kernel may take it for written, so another one does not help.
+	// Inodes by the path of the directory and the name. An entry is lost if the fsync that
+	// should have made it durable failed: the kernel may regard it as written, so another
+	// fsync does not help.
 	durable, lost map[string]map[string]uint64
 }
 
-// New takes what is in the directory at path and those below for durable.
+// New returns Calls that regard the contents of the given directories, and of those
+// below them, as durable.
 func New(path ...string) *Calls {
 	c := &Calls{durable: map[string]map[string]uint64{}, lost: map[string]map[string]uint64{}}
 	for _, p := range path {
@@ -44,8 +47,8 @@ func New(path ...string) *Calls {
 	return c
 }
 
-// Begin has the call with number first fail, counted from here and from 0, and if lasting
-// all that come after it. No call has a number less than 0.
+// Begin makes the call with number first fail, counted from here and from 0, and if lasting,
+// all calls after it. No call has a negative number.
 func (c *Calls) Begin(first int, lasting bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -53,8 +56,8 @@ func (c *Calls) Begin(first int, lasting bool, err error) {
 	c.n, c.log, c.failed = 0, nil, nil
 }
 
-// End lets all calls pass again. It gives how many there were since Begin, and those that
-// failed.
+// End lets all calls succeed again. It returns the number of calls since Begin,
+// and those that failed.
 func (c *Calls) End() (n int, failed []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -62,14 +65,14 @@ func (c *Calls) End() (n int, failed []string) {
 	return c.n, c.failed
 }
 
-// Log is the calls between Begin and End, a line each.
+// Log returns the calls between Begin and End, one per line.
 func (c *Calls) Log() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return strings.Join(c.log, "\n")
 }
 
-// Before is for dirfd.Dir.Before.
+// Before is meant for dirfd.Dir.Before.
 func (c *Calls) Before(op, path string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,8 +92,8 @@ func (c *Calls) Before(op, path string) error {
 	return c.err
 }
 
-// forget drops what was lost and is not there any more: what gets the name later is
-// written again.
+// forget drops lost entries that no longer exist: an inode that later gets the
+// name is written again.
 func (c *Calls) forget() {
 	for dir, lost := range c.lost {
 		now := inodes(dir)
@@ -124,8 +127,8 @@ func (c *Calls) sync(dir string, fails bool) {
 	c.durable[dir] = now
 }
 
-// Missing gives the names in a directory that begin with a prefix and that a power cut
-// might take.
+// Missing returns the names in a directory that begin with a prefix and that a
+// power cut might remove.
 func (c *Calls) Missing(dir, prefix string) (names []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,8 +151,8 @@ func inodes(dir string) map[string]uint64 {
 	return out
 }
 
-// Dir is an empty directory for a test, in memory where there is such: what is synced
-// thousands of times takes no time then.
+// Dir returns an empty directory for a test, in memory if possible, where thousands of
+// fsyncs take no time.
 func Dir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "maildird-faults-")

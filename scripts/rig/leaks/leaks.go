@@ -1,6 +1,5 @@
-// Package leaks fails tests after which goroutines are left, as goleak does, and
-// gives those that are about to end more time for it: goleak's half a second is
-// short on a busy machine.
+// Package leaks fails tests that leave goroutines behind, as goleak does, but gives goroutines
+// more time to end: goleak's half a second is too short on a busy machine.
 package leaks
 
 import (
@@ -13,11 +12,10 @@ import (
 // patience is how long goroutines may take to end.
 const patience = time.Minute
 
-// Main runs a package's tests and ends the process. It fails if they leave a
-// goroutine.
+// Main runs the tests of a package and exits. It fails if they leave a goroutine behind.
 func Main(m *testing.M) { goleak.VerifyTestMain(settled{m}) }
 
-// settled runs the tests, and gives what is about to end the time for it.
+// settled runs the tests, and then waits for goroutines that are about to end.
 type settled struct{ *testing.M }
 
 func (s settled) Run() int {
@@ -26,8 +24,8 @@ func (s settled) Run() int {
 	return code
 }
 
-// None fails the test if there is a goroutine that is not of the test runner, or
-// that options tell to pass over.
+// None fails the test if a goroutine exists other than those of the test runner and those
+// that the options ignore.
 func None(t testing.TB, options ...goleak.Option) {
 	t.Helper()
 	wait(options...)

@@ -1,6 +1,6 @@
-// Package marionette is a small client of Mozilla's remote protocol Marionette:
-// enough to run privileged scripts in a Thunderbird that was started with
-// --marionette --remote-allow-system-access, and to take a screenshot of it.
+// Package marionette is a small client for Mozilla's remote protocol Marionette. It can run
+// privileged scripts in a Thunderbird that was started with --marionette
+// --remote-allow-system-access, and take a screenshot.
 //
 // A message is its length in decimal, a colon, and a JSON array:
 // [0, id, command, parameters] from the client, [1, id, error, result] back.
@@ -18,17 +18,17 @@ import (
 	"time"
 )
 
-// maxMessage bounds an answer; screenshots are the largest.
+// maxMessage is the maximum size of an answer; screenshots are the largest.
 const maxMessage = 64 << 20
 
-// Client is one connection. It is used by one goroutine at a time.
+// Client is a connection. Only one goroutine at a time may use it.
 type Client struct {
 	conn net.Conn
 	r    *bufio.Reader
 	id   int
 }
 
-// Error is what Thunderbird answers when a command failed or a script threw.
+// Error is Thunderbird's answer if a command failed or a script threw.
 type Error struct {
 	Code    string `json:"error"`
 	Message string `json:"message"`
@@ -39,8 +39,8 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("marionette: %s: %s\n%s", e.Code, e.Message, e.Stack)
 }
 
-// Dial connects to address, opens a session and enters the privileged context.
-// limit bounds every single exchange of the connection.
+// Dial connects to address, opens a session and enters the privileged context. limit is the
+// maximum duration of each exchange that Dial makes.
 func Dial(address string, limit time.Duration) (*Client, error) {
 	conn, err := net.DialTimeout("tcp", address, limit)
 	if err != nil {
@@ -75,11 +75,11 @@ func (c *Client) open(limit time.Duration) error {
 	return c.call("Marionette:SetContext", map[string]any{"value": "chrome"}, nil, limit)
 }
 
-// Close ends the connection; Thunderbird runs on.
+// Close closes the connection; Thunderbird keeps running.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// Run runs the body of an asynchronous function with args as its arguments and
-// stores what it returns in result, unless that is nil.
+// Run runs body as the body of an asynchronous function with the arguments args, and stores its
+// result in result, unless that is nil.
 func (c *Client) Run(body string, args []any, result any, limit time.Duration) error {
 	script := `const done = arguments[arguments.length - 1];
 (async (...args) => {` + body + `
@@ -124,7 +124,7 @@ func (c *Client) Screenshot() ([]byte, error) {
 	return base64.StdEncoding.DecodeString(answer.Value)
 }
 
-// Quit asks Thunderbird to end.
+// Quit asks Thunderbird to quit.
 func (c *Client) Quit() error {
 	return c.call("Marionette:Quit", map[string]any{"flags": []string{"eForceQuit"}}, nil, 20*time.Second)
 }
@@ -152,7 +152,7 @@ func (c *Client) call(command string, params, result any, limit time.Duration) e
 		}
 		var id int
 		if len(message) != 4 || json.Unmarshal(message[1], &id) != nil || id != c.id {
-			continue // the answer to a command that was given up
+			continue // the answer to an abandoned command
 		}
 		if string(message[2]) != "null" {
 			e := new(Error)
