@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestAccess: extra fields say from where a user may log in, by password and
-// otherwise. Mail for him is taken all the same.
+// TestAccess: extra fields restrict the addresses from which a user may log in, with a password
+// or otherwise. Mail for the user is accepted all the same.
 func TestAccess(t *testing.T) {
 	u, _, _ := open(t, `free@example.org:{PLAIN}x
 nets@example.org:{PLAIN}x::::::allow_nets=192.0.2.0/24,198.51.100.7,2001:db8::/32

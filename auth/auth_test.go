@@ -57,7 +57,7 @@ func TestLookup(t *testing.T) {
 		{"alice", "alice@example.org"},
 		{"bob@example.org", "bob@example.org"},
 		{"bob@example.net", ""},
-		{"gina", ""}, // two of them
+		{"gina", ""}, // there are two
 		{"gina@example.net", "gina@example.net"},
 		{"carol@example.org", ""}, {"dave", ""}, {"eve", ""}, {"frank", ""}, {"../frank@example.org", ""},
 		{"", ""}, {"@", ""}, {"alice@example.org@example.org", ""}, {"#", ""}, {"alice\x00@example.org", ""},
@@ -87,7 +87,7 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// TestLeftOut: who stands on a line that cannot be used is known, and no user.
+// TestLeftOut: a name on an unusable line is known, but is not a user.
 func TestLeftOut(t *testing.T) {
 	u, _, _ := open(t, file+`
 kim@example.org:{PLAIN}x::::::allow_nets=192.0.2.0/33
@@ -106,7 +106,7 @@ gina:nothing
 	}{
 		{"carol@example.org", true, false}, {"Carol", true, false}, {"dave@example.org", true, false}, {"eve@Example.org", true, false},
 		{"kim@example.org", true, false}, {"lea", true, false}, {"leo", true, false}, {"lou", true, false}, {"mia", false, true}, {"nina", true, false}, {"paul", true, false}, {"otto", false, true},
-		{"alice@example.org", false, true}, // a line that is there twice
+		{"alice@example.org", false, true}, // a duplicate line
 		{"gina@example.net", false, true}, {"gina@example.org", false, true},
 		{"nobody@example.org", false, false}, {"carol@example.net", false, false}, {"broken line", false, false}, {"", false, false},
 	} {
@@ -119,7 +119,7 @@ gina:nothing
 	}
 }
 
-// TestCrypt: what crypt(3) made needs no scheme, as in Dovecot's passwd-file.
+// TestCrypt: the output of crypt(3) needs no scheme, as in Dovecot's passwd-file.
 func TestCrypt(t *testing.T) {
 	blowfish, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
 	if err != nil {
@@ -184,7 +184,7 @@ func TestSchemes(t *testing.T) {
 	}
 }
 
-// TestDovecot: what we store Dovecot can check, and the reverse.
+// TestDovecot: Dovecot can verify the hashes that maildird stores, and vice versa.
 func TestDovecot(t *testing.T) {
 	if _, err := exec.LookPath("doveadm"); err != nil {
 		t.Fatal("doveadm is missing: apt-get install dovecot-core (make test does)")
@@ -220,7 +220,7 @@ func TestCostlyHashes(t *testing.T) {
 	for _, stored := range []string{
 		"{ARGON2ID}$argon2id$v=19$m=1073741824,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
 		"{ARGON2ID}$argon2id$v=19$m=65536,t=999999,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
-		"{ARGON2ID}$argon2id$v=19$m=8,t=1,p=1,m=1073741824$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", // the last one counts
+		"{ARGON2ID}$argon2id$v=19$m=8,t=1,p=1,m=1073741824$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", // the last value counts
 		"{ARGON2ID}$argon2id$v=19,m=1073741824$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
 		"{SHA512-CRYPT}$6$rounds=999999999$salt$x",
 		"{SHA512-CRYPT}$6$rounds=1000,rounds=999999999$salt$x",
@@ -280,7 +280,7 @@ func testFileChanges(t *testing.T) {
 			t.Errorf("the file lost %q:\n%s", keep, text)
 		}
 	}
-	if strings.Contains(string(text), "\nBob:") { // "Bob" alone may stand in a hash
+	if strings.Contains(string(text), "\nBob:") { // a hash may contain "Bob"
 		t.Errorf("bob is still there:\n%s", text)
 	}
 	if st, _ := os.Stat(path); st.Mode().Perm() != 0o600 {
@@ -295,8 +295,8 @@ func testFileChanges(t *testing.T) {
 	}
 }
 
-// TestHalfWrittenFile: a file is taken over when it has stood still, however it is
-// written. Until then, the users are those known before.
+// TestHalfWrittenFile: a file is loaded when it has not changed for a while, however it is
+// written. Until then, the known users remain.
 func TestHalfWrittenFile(t *testing.T) {
 	const before, half, whole = "alice:{PLAIN}a\nbob:{PLAIN}b\n", "alice:{PLAIN}a\n", "alice:{PLAIN}a\nbob:{PLAIN}b\ncarol:{PLAIN}c\n"
 	write := func(t *testing.T, path, text string) {
@@ -306,10 +306,10 @@ func TestHalfWrittenFile(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		begin  func(t *testing.T, path string) // writes half
+		begin  func(t *testing.T, path string) // writes half of it
 		pause  time.Duration                   // of the writer
 		finish string
-		within time.Duration // of the last change
+		within time.Duration // after the last change
 	}{
 		"in place": {func(t *testing.T, path string) { write(t, path, half) }, settled - 1, whole, settled},
 		"emptied":  {func(t *testing.T, path string) { write(t, path, "") }, settled - 1, whole, settled},
@@ -394,8 +394,8 @@ func TestBadNames(t *testing.T) {
 	}
 }
 
-// TestSetPasswordSCRAM: after a change of the password the old one proves
-// nothing, also where its SCRAM keys stand beside its hash.
+// TestSetPasswordSCRAM: after a change of the password, the old one is no longer valid, even if
+// its SCRAM keys are stored beside its hash.
 func TestSetPasswordSCRAM(t *testing.T) {
 	keys, err := hashSCRAM([]byte("old"))
 	if err != nil {
@@ -433,8 +433,8 @@ func TestSetPasswordSCRAM(t *testing.T) {
 	}
 }
 
-// TestProblemsShowNoPassword: what is said of a line that cannot be used goes into the
-// log and onto a terminal.
+// TestProblemsShowNoPassword: messages about unusable lines appear in the log and on terminals,
+// so they must not contain a password.
 func TestProblemsShowNoPassword(t *testing.T) {
 	for _, line := range []string{
 		"alice {PLAIN}secret", "alice;{PLAIN}secret", "alice|secret", "alice@example.org/secret", "alice:secret", "alice:{PLAIN secret", "alice:{PLAIN}x:secret",

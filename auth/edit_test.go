@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestLinesOfOneName: a user who is removed is not there by a second line, and
-// one whose line cannot be used is there for changes.
+// TestLinesOfOneName: a removed user does not remain because of a second line, and a user whose
+// line cannot be used can be changed.
 func TestLinesOfOneName(t *testing.T) {
 	_, path, _ := open(t, "# alice:{PLAIN}comment\nalice:{ROT13}x\nbob:{PLAIN}b\nALICE@example.org:{PLAIN}old:5::::\nalice@example.net:{PLAIN}other\ncarol\n#end\n")
 	read := func() string {
@@ -29,7 +29,7 @@ func TestLinesOfOneName(t *testing.T) {
 	if err := SetPassword(path, domains, "carol", "new"); err != nil {
 		t.Error(err)
 	}
-	// Of two lines, the one that is used is changed.
+	// Of two lines, the one in use is changed.
 	if err := SetPassword(path, domains, "alice", "new"); err != nil {
 		t.Error(err)
 	}
@@ -51,8 +51,9 @@ func TestLinesOfOneName(t *testing.T) {
 	}
 }
 
-// TestEditLeavesNothing: not even a lock, which would be root's, and keep the
-// owner of the file from the next edit. Edits at the same time wait for each other.
+// TestEditLeavesNothing: an edit leaves no file behind, not even a lock file, which could
+// belong to root and prevent the next edit by the owner of the users file. Concurrent edits
+// wait for each other.
 func TestEditLeavesNothing(t *testing.T) {
 	_, path, _ := open(t, "")
 	var adding sync.WaitGroup
@@ -73,7 +74,7 @@ func TestEditLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestByteOrderMark: an editor put it before the name of the first user.
+// TestByteOrderMark: an editor may have put one before the name of the first user.
 func TestByteOrderMark(t *testing.T) {
 	u, path, _ := open(t, "\xef\xbb\xbfalice:{PLAIN}a\r\nbob:{PLAIN}b\r\n")
 	if _, ok := u.Lookup("alice@example.org"); !ok {
@@ -87,7 +88,7 @@ func TestByteOrderMark(t *testing.T) {
 	}
 }
 
-// TestNoRegularFile: what has no end is not read.
+// TestNoRegularFile: a file without an end is not read.
 func TestNoRegularFile(t *testing.T) {
 	u, path, log := open(t, "alice:{PLAIN}a\n")
 	if err := os.Remove(path); err != nil {

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// FuzzParse reads any users file: each line that is no comment gives a user or a
-// problem, who is found under a name that can be one of a directory, and a line that
-// follows is read whatever was before it.
+// FuzzParse parses any users file: each line that is not a comment results in a user or
+// a problem, under a name that can be that of a directory, and a line is parsed
+// whatever comes before it.
 func FuzzParse(f *testing.F) {
 	scram := "1,c2FsdA==,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	for _, text := range []string{
@@ -52,8 +52,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzMatches checks a password against anything that a users file may hold for it.
-// Hashes that cost too much to fuzz are left out.
+// FuzzMatches checks a password against any contents of a users file, except for hashes that
+// are too expensive for a fuzz test.
 func FuzzMatches(f *testing.F) {
 	for _, stored := range []string{
 		"{PLAIN}x", "{ARGON2ID}$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", "{ARGON2I}$argon2i$v=19$m=8,t=1,p=1$c2FsdA$aA",
@@ -70,7 +70,7 @@ func FuzzMatches(f *testing.F) {
 				return
 			}
 		}
-		if costly.MatchString(stored) || len(stored)+len(password) > maxLine || stored == "" { // a line without a password has a problem
+		if costly.MatchString(stored) || len(stored)+len(password) > maxLine || stored == "" { // a line without a password is a problem
 			return
 		}
 		ok, err := matches(stored, []byte(password))

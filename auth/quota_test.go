@@ -20,7 +20,7 @@ func TestQuotaRule(t *testing.T) {
 		"userdb_quota_message_count=unlimited":                       {},
 		"userdb_quota_storage_size=0":                                {},
 		"userdb_quota_storage_grace=10M":                             nil,
-		// Both, for either version of Dovecot.
+		// Both are present, for either version of Dovecot.
 		"userdb_quota_storage_size=2G userdb_quota_rule=*:storage=1G":     {Bytes: 1 << 30},
 		"userdb_quota_storage_size=2G userdb_quota_rule=Trash:storage=1G": {Bytes: 2 << 30},
 	} {

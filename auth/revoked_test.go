@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestRevoked: a login holds as long as the same one would be let in again.
+// TestRevoked: a login remains valid as long as the same login would be accepted again.
 func TestRevoked(t *testing.T) {
 	const line = "alice@example.org:{PLAIN}a:1000:1000::/home/alice::"
 	key := func(s string) string {

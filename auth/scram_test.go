@@ -17,8 +17,8 @@ func TestSCRAMKeys(t *testing.T) {
 			t.Errorf("%q: %v %v", password, ok, err)
 		}
 	}
-	// RFC 7677 section 3: the keys of "pencil" with the salt and count there,
-	// as Dovecot's doveadm pw writes them.
+	// The keys of "pencil" with the salt and count in RFC 7677 section 3, as Dovecot's
+	// doveadm pw writes them.
 	keys, err := scramKeys("pencil", scram.KeyFactors{Salt: "\x5b\x6d\x99\x68\x9d\x12\x35\x8e\xec\xa0\x4b\x14\x12\x36\xfa\x81", Iters: 4096})
 	if err != nil {
 		t.Fatal(err)

@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// clocked is a users file whose throttle lives in a time of its own: pauses
-// are added up and not made.
+// clocked is a users file whose throttle has a simulated clock: pauses are only added up.
 type clocked struct {
 	*Users
 	t      *testing.T
@@ -35,7 +34,7 @@ func (c *clocked) login(from, name, password string) error {
 	return err
 }
 
-// failures makes n logins fail, and tells how many of them were checked.
+// failures makes n logins fail, and returns how many of them were checked.
 func (c *clocked) failures(n int, from, name string) (checked int) {
 	c.t.Helper()
 	for range n {
@@ -64,7 +63,7 @@ func (c *clocked) throttled(what, from, name, password string) {
 }
 
 func TestPausesGrow(t *testing.T) {
-	for _, name := range []string{"alice", "nobody"} { // who exists is not told
+	for _, name := range []string{"alice", "nobody"} { // the result does not reveal whether the user exists
 		c := newClocked(t)
 		for i, want := range []time.Duration{0, 250, 500, 1000, 2000, 4000, 5000, 5000} {
 			c.failures(1, "192.0.2.1", name)
@@ -82,8 +81,8 @@ func TestPausesGrow(t *testing.T) {
 	}
 }
 
-// TestGuessingIsLockedOut: of one user from one network, however the name and
-// the address are written; and nobody else is.
+// TestGuessingIsLockedOut: guessing the password of one user from one network is locked out,
+// however the name and the address are written; nobody else is affected.
 func TestGuessingIsLockedOut(t *testing.T) {
 	c := newClocked(t)
 	if n := c.failures(6, "2001:db8::1", "alice") + c.failures(6, "2001:db8::2", "ALICE@example.org"); n != pairLimit {
@@ -93,13 +92,13 @@ func TestGuessingIsLockedOut(t *testing.T) {
 	c.ok("another user from there", "2001:db8::1", "bob", "b")
 	c.ok("from elsewhere", "2001:db8:0:1::1", "alice", "a")
 
-	// What is tried in the meantime does not make it longer.
+	// Attempts in the meantime do not extend the lock.
 	c.now = c.now.Add(lockFirst - time.Second)
 	if n := c.failures(100, "2001:db8::1", "alice"); n != 0 {
 		t.Errorf("%d guesses were checked during the lock", n)
 	}
 	c.now = c.now.Add(2 * time.Second)
-	// The next lock comes earlier and is twice as long.
+	// The next lock comes after fewer failures and is twice as long.
 	if n := c.failures(100, "2001:db8::1", "alice"); n != pairLimit/2 {
 		t.Errorf("%d guesses were checked after the lock", n)
 	}
@@ -109,7 +108,7 @@ func TestGuessingIsLockedOut(t *testing.T) {
 	c.ok("after the second lock", "2001:db8::1", "alice", "a")
 }
 
-// TestGuessRate: a day of guessing from one place gets few guesses.
+// TestGuessRate: a day of guessing from one address allows few guesses.
 func TestGuessRate(t *testing.T) {
 	c := newClocked(t)
 	checked := 0
@@ -133,9 +132,8 @@ func TestSprayingIsLockedOut(t *testing.T) {
 	c.ok("from elsewhere", "192.0.2.2", "alice", "a")
 }
 
-// TestNobodyLocksAUserOut: many computers guess alice's password without end.
-// She gets in where she did before at any time, and from new places now and
-// then.
+// TestNobodyLocksAUserOut: many computers keep guessing alice's password. She can always log in
+// from networks where she did before, and sometimes from new ones.
 func TestNobodyLocksAUserOut(t *testing.T) {
 	c := newClocked(t)
 	c.ok("before", "198.51.100.1", "alice", "a")
@@ -145,7 +143,7 @@ func TestNobodyLocksAUserOut(t *testing.T) {
 			c.failures(1, fmt.Sprintf("203.0.%d.%d", minute%256, i), "alice")
 		}
 		c.ok("where she is known", "198.51.100.1", "alice", "a")
-		// Each time from another place.
+		// Each time from another network.
 		if c.login(fmt.Sprintf("192.%d.2.%d", minute/250, minute%250), "alice", "a") == nil {
 			inNewPlace++
 		}
@@ -170,8 +168,8 @@ func TestCountsAreForgotten(t *testing.T) {
 	c.ok("afterwards", "192.0.2.1", "alice", "a")
 }
 
-// TestCountsAreBounded: names and addresses without end cost no memory without
-// end, and do not make a lock forgotten.
+// TestCountsAreBounded: endless names and addresses cost limited memory, and do not make the
+// throttle forget a lock.
 func TestCountsAreBounded(t *testing.T) {
 	c := newClocked(t)
 	c.failures(pairLimit, "192.0.2.1", "alice")
@@ -192,12 +190,12 @@ func TestCountsAreBounded(t *testing.T) {
 	}
 }
 
-// TestParallelGuesses: of many guesses that come before the first one is checked, those
-// that wait for their turn are not checked any more when enough have failed.
+// TestParallelGuesses: many guesses arrive before the first one is checked. Those that wait for
+// their turn are not checked when enough have failed.
 func TestParallelGuesses(t *testing.T) {
 	u, _, _ := open(t, "alice@example.org:{PLAIN}a\n")
 	const guesses = 400
-	asked := make(chan struct{}, 2*guesses) // the throttle looks at the clock when it is asked
+	asked := make(chan struct{}, 2*guesses) // the throttle reads the clock for each guess
 	u.check.throttle.now = func() time.Time {
 		select {
 		case asked <- struct{}{}:
@@ -225,13 +223,13 @@ func TestParallelGuesses(t *testing.T) {
 		<-u.check.slots
 	}
 	wg.Wait()
-	// Some are checked between the end of another one's check and its count.
+	// Some are checked between the end of another check and its count.
 	if n := int(checked.Load()); n > guesses/4 {
 		t.Errorf("%d guesses of %d were checked, the limit is %d", n, guesses, pairLimit)
 	}
 }
 
-// TestSCRAMIsCounted: what is proved elsewhere counts as well.
+// TestSCRAMIsCounted: failed proofs of SCRAM count, too.
 func TestSCRAMIsCounted(t *testing.T) {
 	c := newClocked(t)
 	from := netip.MustParseAddr("192.0.2.1")
@@ -251,8 +249,8 @@ func TestSCRAMIsCounted(t *testing.T) {
 	}
 }
 
-// TestUnknownUserIsNoOracle: a guess for a user who does not exist never tells
-// of another's password, and is never remembered.
+// TestUnknownUserIsNoOracle: a guess for an unknown user never reveals another user's password,
+// and is never remembered.
 func TestUnknownUserIsNoOracle(t *testing.T) {
 	c := newClocked(t)
 	for range 3 {
@@ -265,8 +263,8 @@ func TestUnknownUserIsNoOracle(t *testing.T) {
 	}
 }
 
-// TestUnknownUsersCostWhatUsersCost: where schemes are mixed, no cost tells that
-// a user exists.
+// TestUnknownUsersCostWhatUsersCost: if the file contains different schemes, the cost does not
+// reveal whether a user exists.
 func TestUnknownUsersCostWhatUsersCost(t *testing.T) {
 	u, _, _ := open(t, "a@example.org:{PLAIN}a\nb@example.org:{SSHA256}b\nc@example.org:{SSHA256}c\nd@example.org:{ARGON2ID}d\n")
 	now := u.current()
@@ -285,7 +283,7 @@ func TestUnknownUsersCostWhatUsersCost(t *testing.T) {
 			t.Errorf("%d of %d unknown names cost what %s costs, want about %d", got, names, scheme, want)
 		}
 	}
-	// One more user leaves nearly all as they were.
+	// An additional user leaves nearly all costs unchanged.
 	more, _ := parse([]byte("a@example.org:{PLAIN}a\nb@example.org:{SSHA256}b\nc@example.org:{SSHA256}c\nd@example.org:{ARGON2ID}d\n"+
 		"x@example.org:{SSHA256}b\n"), domains)
 	moved := 0
@@ -304,7 +302,7 @@ func TestUnknownUsersCostWhatUsersCost(t *testing.T) {
 	}
 }
 
-// TestImproperPasswords: one that nobody can have is refused as others are.
+// TestImproperPasswords: a password that no user can have is refused like any other.
 func TestImproperPasswords(t *testing.T) {
 	u, _, _ := open(t, "a@example.org:{PLAIN}x\n")
 	for _, password := range []string{"", "x\x00", "x\n", strings.Repeat("x", MaxPassword+1)} {
@@ -318,7 +316,7 @@ func TestImproperPasswords(t *testing.T) {
 	}
 }
 
-// TestLookAlikes: a letter that becomes one of ASCII in lower case is not it.
+// TestLookAlikes: a letter whose lower case is an ASCII letter is different from that letter.
 func TestLookAlikes(t *testing.T) {
 	u, _, _ := open(t, "mike@example.org:{PLAIN}m\nÄrger@example.org:{PLAIN}x\n")
 	for name, want := range map[string]bool{
@@ -331,14 +329,13 @@ func TestLookAlikes(t *testing.T) {
 	}
 }
 
-// TestRefusalsAreToldOnce: a flood of logins during a lock is worth one line in
-// the log, for each lock.
+// TestRefusalsAreToldOnce: a flood of logins during a lock causes one log line for each lock.
 func TestRefusalsAreToldOnce(t *testing.T) {
 	c := newClocked(t)
 	for lock := range 3 {
 		for c.failures(1, "192.0.2.1", "alice") == 1 {
 		}
-		// The one above was the first that was refused.
+		// The first refusal was the one above.
 		for range 100 {
 			if err := c.login("192.0.2.1", "alice", "wrong"); !errors.Is(err, ErrThrottledAgain) || !errors.Is(err, ErrThrottled) {
 				t.Fatalf("in lock %d: %v", lock, err)

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestUnknownNamesLookLikeUsers: what a client is told before it proved anything
-// says of no name whether it is a user's, however many forms of it are compared.
+// TestUnknownNamesLookLikeUsers: what a client learns before it has proved anything does not
+// reveal whether a name is that of a user, however many spellings are compared.
 func TestUnknownNamesLookLikeUsers(t *testing.T) {
 	line := func(name string, iterations int, salt string) string {
 		return fmt.Sprintf("%s:{SCRAM-SHA-256}%d,%s,WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n", name, iterations, salt)
@@ -14,7 +14,7 @@ func TestUnknownNamesLookLikeUsers(t *testing.T) {
 	u, _, _ := open(t, line("alice@example.org", 4096, "W22ZaJ0SNY7soEsUEjb6gQ==")+line("bob@example.net", 8192, "c2FsdHNhbHRzYWx0")+
 		line("gina@example.org", 4096, "Z2luYSBnaW5hIGdpbmEgZw==")+line("gina@example.net", 8192, "Z2luYXMgc2FsdCAx"))
 	salt := func(name string) string { return u.SCRAM(name).Salt }
-	same := func(name string) (n int) { // whose address has the salt of the name alone
+	same := func(name string) (n int) { // its address has the same salt as the name alone
 		for _, domain := range domains {
 			if salt(name) == salt(name+"@"+domain) {
 				n++
@@ -22,7 +22,7 @@ func TestUnknownNamesLookLikeUsers(t *testing.T) {
 		}
 		return n
 	}
-	forms := map[[2]int]int{} // iterations and octets of salt
+	forms := map[[2]int]int{} // iterations and length of the salt
 	const names = 400
 	for i := range names {
 		name := fmt.Sprintf("nobody%d", i)

@@ -19,11 +19,11 @@ import (
 
 var ours = []string{"example.org", "müller.example", "example.net"}
 
-// users are those of a file: of dave the line cannot be used, and two are called erika.
+// users is a users file: the line of dave cannot be used, and there are two users called erika.
 const users = "alice:{PLAIN}x\nbob:{PLAIN}x\ncarol:{PLAIN}x\nerika@müller.example:{PLAIN}x\nerika@example.org:{PLAIN}x\n" +
 	"zoe@müller.example:{PLAIN}x\ndave:{ROT13}x\n"
 
-// fixture is an aliases file, and the users beside it.
+// fixture is an aliases file with its users.
 type fixture struct {
 	*Aliases
 	known      *auth.Users
@@ -31,7 +31,7 @@ type fixture struct {
 	log        syncBuffer
 }
 
-// syncBuffer takes a log.
+// syncBuffer collects a log.
 type syncBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -65,7 +65,7 @@ func open(t testing.TB, text string) *fixture {
 	return f
 }
 
-// write replaces a file.
+// write replaces the contents of a file.
 func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
@@ -76,7 +76,7 @@ func write(t testing.TB, path, text string) {
 	}
 }
 
-// found is what Resolve says as text: "alias: alice@example.org+x bob@example.org".
+// found returns the result of Resolve as text: "alias: alice@example.org+x bob@example.org".
 func found(a *Aliases, address string) string {
 	local, domain := address, ""
 	if at := strings.LastIndexByte(address, '@'); at >= 0 {
@@ -206,7 +206,8 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// TestPostmasterIsAUser: a user who is called so has his mail if he is the postmaster.
+// TestPostmasterIsAUser: a user called postmaster gets his mail if he is the
+// configured postmaster.
 func TestPostmasterIsAUser(t *testing.T) {
 	for _, c := range []struct{ is, file, want string }{
 		{"postmaster@example.org", "", "postmaster"},
@@ -227,7 +228,7 @@ func TestPostmasterIsAUser(t *testing.T) {
 	}
 }
 
-// TestNone: without a file there are the users.
+// TestNone: without a file, only the users exist.
 func TestNone(t *testing.T) {
 	known := open(t, "").known
 	a, err := Open("", ours, known, "nobody@example.org", nil)
@@ -244,7 +245,8 @@ func TestNone(t *testing.T) {
 	}
 }
 
-// TestExpansionIsBounded: neither many users nor many ways to them cost more than that.
+// TestExpansionIsBounded: the cost is limited even if an alias leads to many users
+// or in many ways.
 func TestExpansionIsBounded(t *testing.T) {
 	var list, wide strings.Builder
 	list.WriteString(users)
@@ -257,14 +259,14 @@ func TestExpansionIsBounded(t *testing.T) {
 	}
 	wide.WriteString("\ntoo just, u1000\n")
 	wide.WriteString("l0 alice\n")
-	for i := range 40 { // as many ways as 2^40
+	for i := range 40 { // 2^40 ways
 		fmt.Fprintf(&wide, "l%d l%d, m%d\nm%d l%d\n", i+1, i, i, i, i)
 	}
 	for i := range maxSize + 1 {
 		fmt.Fprintf(&wide, "deep%d deep%d\n", i, i+1)
 	}
 	fmt.Fprintf(&wide, "deep%d alice\n", maxSize+1)
-	for i := range 30 { // each a user's, who has to be looked for among many
+	for i := range 30 { // each leads to a user, who must be looked up among many
 		fmt.Fprintf(&list, "v%d@example.net:{PLAIN}x\n", i)
 		fmt.Fprintf(&wide, "v%d v%d, v%d, v%d\n", i, i, min(i+1, 29), min(i+2, 29))
 	}
@@ -348,8 +350,8 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// TestChanges: a file that changes is read again, one that cannot be read leaves things
-// as they are, and what is wrong is told once.
+// TestChanges: a changed file is read again, an unreadable one changes nothing, and each
+// problem is logged once.
 func TestChanges(t *testing.T) { synctest.Test(t, testChanges) }
 
 func testChanges(t *testing.T) {
@@ -407,7 +409,7 @@ func testChanges(t *testing.T) {
 	}
 }
 
-// slowUsers answer for one name when they are told to.
+// slowUsers delays the lookup of one name until it is released.
 type slowUsers struct {
 	Users
 	name          string
@@ -422,8 +424,8 @@ func (u *slowUsers) Lookup(address string) (auth.User, bool) {
 	return u.Users.Lookup(address)
 }
 
-// TestNobodyWaitsForCheck: while a file that changed is checked, which takes long if it is
-// large, mail for others finds its way, by the new file.
+// TestNobodyWaitsForCheck: while a changed file is checked, which takes long if it is large,
+// other mail is delivered according to the new file.
 func TestNobodyWaitsForCheck(t *testing.T) { synctest.Test(t, testNobodyWaitsForCheck) }
 
 func testNobodyWaitsForCheck(t *testing.T) {
@@ -442,22 +444,22 @@ func testNobodyWaitsForCheck(t *testing.T) {
 	}
 	close(slow.answer)
 	<-done
-	// The end of the server does not wait either.
+	// The shutdown of the server does not wait, either.
 	ended, end := context.WithCancel(t.Context())
 	end()
-	write(t, f.path, "other carol\n") // who would ask, and wait for ever
+	write(t, f.path, "other carol\n") // whose lookup would wait forever
 	f.refreshSettled(ended)
 }
 
-// refreshSettled looks at a file that changed until it is taken to be whole.
+// refreshSettled rereads a changed file until it is regarded as complete.
 func (f *fixture) refreshSettled(ctx context.Context) {
 	f.Refresh(ctx)
 	time.Sleep(time.Second)
 	f.Refresh(ctx)
 }
 
-// FuzzResolve reads any aliases file, and follows any address: it ends, with users who
-// are there and each once, and no line hides the next.
+// FuzzResolve resolves any address with any aliases file: this must end, with existing users,
+// each at most once, and no line may hide the next.
 func FuzzResolve(f *testing.F) {
 	for _, text := range []string{
 		"info alice, bob@example.org\n", "@example.org carol\n@example.net @example.org\n", "# c\n\na b\n\tc,\n#x\n d\n",
@@ -510,7 +512,7 @@ func FuzzResolve(f *testing.F) {
 	})
 }
 
-// TestLogIsBounded: a file that is none of aliases or users does not fill the log.
+// TestLogIsBounded: a file that contains neither aliases nor users does not fill the log.
 func TestLogIsBounded(t *testing.T) {
 	f := open(t, strings.Repeat("a b@elsewhere.example\n", 5000))
 	if n := strings.Count(f.log.String(), "\n"); n != maxLoggedLines+1 || !strings.Contains(f.log.String(), "more=4900") {

@@ -15,15 +15,14 @@ import (
 	"maildird/scripts/rig"
 )
 
-// rounds is how many copies are made while the load goes on, in each way.
+// rounds is the number of copies that are made under load with each method.
 const rounds = 20
 
-// TestBackupUnderLoad: a real server under deliveries, STORE, MOVE and EXPUNGE,
-// while a program renames and moves files without a lock, is copied by "maildird
-// backup" and by several passes of plain rsync with "maildird restore". Nothing
-// that was acknowledged before a copy began is missing from it, no UID has
-// changed, flags are some that the message had meanwhile, and a server that
-// serves the copy says the same.
+// TestBackupUnderLoad copies the mail of a server while there are deliveries, STORE, MOVE and
+// EXPUNGE, and a program renames and moves files without a lock, with "maildird backup", and
+// with several passes of plain rsync and "maildird restore". Everything that was acknowledged
+// before a copy began must be in it, no UID may have changed, the flags must be some that the
+// message had in the meantime, and a server that serves the copy must show the same.
 func TestBackupUnderLoad(t *testing.T) {
 	copies, err := rig.Dir("copies")
 	if err != nil {
@@ -51,7 +50,7 @@ func TestBackupUnderLoad(t *testing.T) {
 			if n%5 == 0 {
 				t.Log(lines[0])
 			}
-			// A machine may be too slow to get a folder's lock in time, which is told.
+			// A slow machine may not get the lock of a folder in time, which is reported.
 			numbered := !strings.Contains(out, "copied without the lock") && !strings.Contains(out, "could not be given UIDs")
 			l.ledger.check(t, fmt.Sprintf("round %d", n+1), last, begun, numbered)
 		}
@@ -81,11 +80,11 @@ func TestBackupUnderLoad(t *testing.T) {
 	})
 }
 
-// passes of rsync are made while the load takes so many turns in each.
+// passes of rsync are made, and during each, the load has this many turns.
 const passes, turns = 5, 30
 
-// rsync copies the Maildir as README says: several passes, and the lists once
-// more.
+// rsync copies the Maildir as described in README: several passes, and then the
+// lists once more.
 func (l *load) rsync(t *testing.T, dest string) {
 	t.Helper()
 	pass := func(args ...string) {
@@ -103,8 +102,7 @@ func (l *load) rsync(t *testing.T, dest string) {
 	pass("-a", "--include=*/", "--include=dovecot-uidlist", "--include=dovecot-keywords", "--exclude=*")
 }
 
-// serves puts a copy where another server looks for it and compares what that
-// says with the files.
+// serves lets another server serve a copy, and compares what it shows with the files.
 func (l *load) serves(t *testing.T, binary, copied string) {
 	t.Helper()
 	other, err := rig.InitMaildird(binary, []rig.Account{loadUser})

@@ -12,11 +12,11 @@ import (
 	"maildird/scripts/rig"
 )
 
-// backupUsers have mail where backupScript runs.
+// backupUsers are the users whose mail backupScript copies.
 var backupUsers = []string{"alice@example.org", "bob@example.org"}
 
-// backupScript is scripts/backup-rsync, with the real sh and rsync, and the two
-// places in which it is to keep two snapshots of each user.
+// backupScript is scripts/backup-rsync, with the real sh and rsync, and the two places in which
+// it keeps two snapshots of each user.
 type backupScript struct{ top, binary, config, snapshots, remote string }
 
 func newBackupScript(t *testing.T) *backupScript {
@@ -56,9 +56,9 @@ func (b *backupScript) run(env ...string) (string, error) {
 	return string(out), err
 }
 
-// TestBackupRsync: the script keeps as many snapshots as told in both places, the
-// same in both; sends a message once; takes up a transfer that was cut off, which
-// never counts as a snapshot; and does not run twice at a time.
+// TestBackupRsync: the script keeps the configured number of snapshots in both places, with the
+// same contents; it sends a message once; it resumes an interrupted transfer, which never
+// counts as a snapshot; and it does not run twice at the same time.
 func TestBackupRsync(t *testing.T) {
 	b := newBackupScript(t)
 	for range 4 {
@@ -74,8 +74,7 @@ func TestBackupRsync(t *testing.T) {
 	t.Run("two at a time", b.twice)
 }
 
-// sameInBoth looks at the snapshots of a user who has a message of that name in
-// cur/.
+// sameInBoth checks the snapshots of a user who has a message of that name in cur/.
 func (b *backupScript) sameInBoth(t *testing.T, user, message string) {
 	here, there := snapshotNames(t, b.snapshots, user), snapshotNames(t, b.remote, user)
 	if len(here) != 2 || !slices.Equal(here, there) {
@@ -95,7 +94,7 @@ func (b *backupScript) sameInBoth(t *testing.T, user, message string) {
 	}
 }
 
-// cutOff has rsync cut off while it sends alice's next snapshot.
+// cutOff interrupts rsync while it sends alice's next snapshot.
 func (b *backupScript) cutOff(t *testing.T) {
 	before, err := os.Readlink(filepath.Join(b.remote, backupUsers[0], "latest"))
 	if err != nil {
@@ -123,8 +122,8 @@ func (b *backupScript) cutOff(t *testing.T) {
 	mustExist(t, filepath.Join(b.remote, backupUsers[0], newest, "dovecot-uidlist"))
 }
 
-// clockBack has the snapshots so far come from a clock that was ahead: those of
-// the clock as it is are kept, not taken for the oldest.
+// clockBack makes the existing snapshots appear to come from a clock that was ahead: those of
+// the current clock must be kept, and not be regarded as the oldest.
 func (b *backupScript) clockBack(t *testing.T) {
 	user := backupUsers[1]
 	for i, name := range snapshotNames(t, b.snapshots, user) {
@@ -169,7 +168,7 @@ func mustExist(t *testing.T, path string) {
 	}
 }
 
-// snapshotNames lists a user's snapshots, oldest first.
+// snapshotNames returns a user's snapshots, oldest first.
 func snapshotNames(t *testing.T, dir, user string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(dir, user))

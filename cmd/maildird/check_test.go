@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestCheckCommand: the exit code and the lines tell what is wrong, what was
-// repaired, and what could not be checked.
+// TestCheckCommand: the exit code and the output report what is wrong, what was repaired, and
+// what could not be checked.
 func TestCheckCommand(t *testing.T) {
 	dir, config := newServer(t)
 	good(t, "secret\n", "user", "add", "--config", config, "alice@example.org")
@@ -47,7 +47,7 @@ func TestCheckCommand(t *testing.T) {
 	}
 }
 
-// TestBackupCommand: what a user sees of backup and restore.
+// TestBackupCommand checks what a user sees of backup and restore.
 func TestBackupCommand(t *testing.T) {
 	dir, config := newServer(t)
 	good(t, "secret\n", "user", "add", "--config", config, "alice@example.org")
@@ -95,7 +95,7 @@ func TestBackupCommand(t *testing.T) {
 	}
 	misused(t, "give the path of a Maildir", "restore")
 	bad(t, "is not a Maildir", "", "restore", t.TempDir())
-	// A directory above Maildirs is not what was meant.
+	// The parent directory of Maildirs is refused as a Maildir.
 	if err := os.WriteFile(filepath.Join(copied, "cur", "1.a:2,F"), []byte("x\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// run runs one command line in this process.
+// run runs a command in this process.
 func run(stdin string, args ...string) (stdout, stderr string, err error) {
 	cmd := root()
 	var out, errOut bytes.Buffer
@@ -23,7 +23,7 @@ func run(stdin string, args ...string) (stdout, stderr string, err error) {
 	return out.String(), errOut.String(), err
 }
 
-// good runs a command that must succeed and returns what it prints.
+// good runs a command that must succeed and returns its output.
 func good(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
 	out, errOut, err := run(stdin, args...)
@@ -33,7 +33,7 @@ func good(t *testing.T, stdin string, args ...string) string {
 	return out
 }
 
-// bad runs a command that must fail with this sentence.
+// bad runs a command that must fail with this message.
 func bad(t *testing.T, want, stdin string, args ...string) {
 	t.Helper()
 	out, _, err := run(stdin, args...)
@@ -44,7 +44,7 @@ func bad(t *testing.T, want, stdin string, args ...string) {
 	}
 }
 
-// misused is bad for a command line that is wrong, which the exit code tells.
+// misused is like bad, for an invalid command line, which has its own exit code.
 func misused(t *testing.T, want string, args ...string) {
 	t.Helper()
 	bad(t, want, "", args...)
@@ -89,7 +89,7 @@ func TestInit(t *testing.T) {
 	}
 }
 
-// TestInitOfAnyName: a domain may be given in any letters.
+// TestInitOfAnyName: a domain may be given in any script and case.
 func TestInitOfAnyName(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "srv")
 	good(t, "", "init", dir, "--domain", "bücher.example")
@@ -102,7 +102,7 @@ func TestInitOfAnyName(t *testing.T) {
 	good(t, "", "config", "check", "--config", config)
 }
 
-// TestInitLeavesNothing: an init that fails wrote nothing.
+// TestInitLeavesNothing: a failed init has written nothing.
 func TestInitLeavesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "srv")
 	misused(t, `--domain: "foo bar" is not a domain`, "init", dir, "--domain", "foo bar")
@@ -180,8 +180,7 @@ func TestConfigCheck(t *testing.T) {
 	}
 	users, settings := read("users"), read("maildird.toml")
 
-	// What is wrong is printed one a line; the error only says that there is
-	// something.
+	// Problems are printed one per line; the error only reports that there are some.
 	finds := func(want ...string) {
 		t.Helper()
 		out, _, err := run("", "config", "check", "--config", config)
@@ -238,7 +237,7 @@ func TestConfigCheck(t *testing.T) {
 		certify("mx.example.org", years)
 		finds("the certificate " + path("cert.pem") + want)
 	}
-	// A certificate for another name may be meant so, and a reload with it is one: the
+	// A certificate for another name may be intentional, and so may be a reload with it: the
 	// hostname is what other mail servers are told.
 	certify("imap.example.org", 0)
 	notFor := "warning: the certificate " + path("cert.pem") + " is for imap.example.org, localhost, 127.0.0.1, ::1, not for the hostname mx.example.org: "
@@ -248,7 +247,7 @@ func TestConfigCheck(t *testing.T) {
 	certify("imap.example.org", -2)
 	finds(" expired at ", notFor)
 	certify("*.example.org", 0)
-	// "systemctl reload", which checks, is not for telling that a relay is down.
+	// "systemctl reload", which runs a check, must not fail because a relay is down.
 	write("maildird.toml", settings+"\n[relay]\nserver = \"smtp://127.0.0.1:1\"\n")
 	if got := good(t, "", "config", "check", "--config", config); !strings.HasPrefix(got, "warning: relay 127.0.0.1:1: ") || !strings.HasSuffix(got, "\nThe configuration is good.\n") {
 		t.Errorf("config check printed %q", got)
@@ -270,7 +269,7 @@ func TestConfigCheck(t *testing.T) {
 
 	write("maildird.toml", strings.Replace(settings, "[tls]", "[tls]\nciphers = \"all\"", 1))
 	before, _, _ := strings.Cut(settings, "[tls]")
-	line := strings.Count(before, "\n") + 2 // the one behind [tls]
+	line := strings.Count(before, "\n") + 2 // the line after [tls]
 	bad(t, fmt.Sprintf(`maildird.toml:%d: unknown setting "tls.ciphers"`, line), "", "config", "check", "--config", config)
 	write("maildird.toml", strings.Replace(settings, "domains  =", "domians  =", 1))
 	bad(t, `maildird.toml:5: unknown setting "domians"`, "", "serve", "--config", config)
@@ -292,8 +291,8 @@ func TestMaildirThatIsNone(t *testing.T) {
 	}
 }
 
-// TestGenerated: completion and the manual page come from the same tree, and
-// the tools that read them are content.
+// TestGenerated: completion and the manual page are generated from the same tree, and the tools
+// that read them accept them.
 func TestGenerated(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		if got := good(t, "", "completion", shell); !strings.Contains(got, "maildird") {

@@ -15,7 +15,7 @@ import (
 	"maildird/server/config"
 )
 
-// streamOf is JOURNAL_STREAM for what f leads to.
+// streamOf returns the JOURNAL_STREAM of f.
 func streamOf(t *testing.T, f *os.File) string {
 	t.Helper()
 	var st syscall.Stat_t
@@ -25,7 +25,8 @@ func streamOf(t *testing.T, f *os.File) string {
 	return fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
-// TestJournal: what goes to the journal has a priority by level, one line a record; what goes elsewhere has none.
+// TestJournal: log records for the journal have a priority according to their level, and one
+// line per record; others have no priority.
 func TestJournal(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
@@ -72,7 +73,7 @@ func TestJournal(t *testing.T) {
 	}
 }
 
-// TestJournalWhole: lines of many sessions keep their own priority and stay whole.
+// TestJournalWhole: lines of concurrent sessions keep their own priority and stay complete.
 func TestJournalWhole(t *testing.T) {
 	var out strings.Builder
 	log := slog.New(newJournalHandler(&out, func(to io.Writer) slog.Handler { return slog.NewTextHandler(to, nil) }))

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// mayImport says for each part of the tree which others of this module it may
-// stand on. maildir knows files and no protocol, auth knows passwords and no
-// sockets, server speaks protocols and owns no file format, cmd only wires.
+// mayImport lists for each part of the tree which other packages of this module it may use.
+// maildir knows files but no protocol, auth knows passwords but no sockets, server speaks
+// protocols but owns no file format, and cmd only connects them.
 var mayImport = map[string][]string{
 	"maildird/maildir":              {"maildird/maildir"},
 	"maildird/auth":                 {},
@@ -46,9 +46,9 @@ var mayImport = map[string][]string{
 	"maildird/scripts":              {"maildird"},
 }
 
-// rooms are those of maildir, from the ground up, with the others of them that each may
-// stand on: a file format knows the file system, a folder knows file formats, and what
-// looks through whole Maildirs knows neither mailboxes nor accounts.
+// rooms lists the packages of maildir, from the bottom up, with the others of them that each
+// may use: a file format knows the file system, a folder knows file formats, and packages for
+// whole Maildirs know neither mailboxes nor accounts.
 var rooms = map[string][]string{
 	"cache":         {},
 	"dirfd":         {},
@@ -78,7 +78,7 @@ var rooms = map[string][]string{
 	"restore":       {"backup", "delivery", "dirfd", "dotlock", "dupes", "filename", "quarantine", "uidlist", "walk"},
 }
 
-// imports is mayImport with the rooms of maildir.
+// imports is mayImport with the packages of maildir.
 func imports() map[string][]string {
 	const within = "maildird/maildir/"
 	all := maps.Clone(mayImport)
@@ -91,7 +91,7 @@ func imports() map[string][]string {
 	return all
 }
 
-// notFor names packages of the standard library that a part must do without.
+// notFor lists packages of the standard library that a part must not use.
 var notFor = map[string][]string{
 	"maildird/maildir": {"net", "net/http", "crypto/tls"},
 	"maildird/auth":    {"net", "net/http", "crypto/tls"},
@@ -99,7 +99,7 @@ var notFor = map[string][]string{
 
 func under(pkg, part string) bool { return pkg == part || strings.HasPrefix(pkg, part+"/") }
 
-// rule finds the most specific part of the table that a package belongs to.
+// rule returns the most specific entry of the table that applies to a package.
 func rule[T any](table map[string]T, pkg string) (T, bool) {
 	best := ""
 	for part := range table {

@@ -20,32 +20,31 @@ import (
 	"maildird/maildir/uidlist"
 )
 
-// ledger is what the actors of a run know of each message, by Message-ID. Each
-// message has one actor that flags, moves and expunges it, so that it knows
-// what is true.
+// ledger is what the actors of a run know about each message, by Message-ID. Only one actor
+// flags, moves and expunges a given message, so that it knows its state.
 type ledger struct {
 	mu       sync.Mutex
 	messages map[string]*entry
-	uids     map[place]uint32 // every UID that any uidlist ever gave
+	uids     map[place]uint32 // every UID that any uidlist ever contained
 	ids      map[string]string
 }
 
 type entry struct {
-	states    []string // flags it was to have, in order; the last ones may not have come about
+	states    []string // requested flags, in order; the last ones may not have taken effect
 	confirmed int      // index of the last one that did
 	moves     int
-	gone      bool // its expunge was asked for
+	gone      bool // whether its expunge was requested
 }
 
-// place is a message in a folder. Actors move messages onwards only, so it has
-// one UID for ever.
+// place is a message in a folder. Actors never move a message back to a folder, so its
+// UID there is permanent.
 type place struct{ folder, base string }
 
 func newLedger() *ledger {
 	return &ledger{messages: map[string]*entry{}, uids: map[place]uint32{}, ids: map[string]string{}}
 }
 
-// acknowledged says that a message is stored.
+// acknowledged records that a message was stored.
 func (l *ledger) acknowledged(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -54,7 +53,7 @@ func (l *ledger) acknowledged(id string) {
 	}
 }
 
-// known tells whether a message was acknowledged and is not to be expunged.
+// known reports whether a message was acknowledged and is not to be expunged.
 func (l *ledger) known(id string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,7 +61,7 @@ func (l *ledger) known(id string) bool {
 	return e != nil && !e.gone
 }
 
-// flag runs an act that gives a message these flags.
+// flag runs an action that gives a message these flags.
 func (l *ledger) flag(id, flags string, act func() error) error {
 	l.mu.Lock()
 	e := l.messages[id]
@@ -92,7 +91,7 @@ func (l *ledger) expunge(id string, act func() error) error {
 	return act()
 }
 
-// mark is the ledger when a copy began.
+// mark is the ledger at the time when a copy began.
 type mark map[string]entry
 
 func (l *ledger) mark() mark {
@@ -107,10 +106,10 @@ func (l *ledger) mark() mark {
 	return m
 }
 
-// stored is a message of a Maildir as it is on disk.
+// stored is a message on disk.
 type stored struct {
 	id, base, flags string
-	uid             uint32 // 0: none in the list
+	uid             uint32 // 0 if not in the list
 }
 
 // read reads a folder of a Maildir.
@@ -149,7 +148,7 @@ func (l *ledger) read(dir string) ([]stored, error) {
 	return all, nil
 }
 
-// flagText writes flags as the ledger has them.
+// flagText returns flags in the form of the ledger.
 func flagText(name string, words *keywords.Table) string {
 	var out []string
 	f := filename.FlagsOf(name)
@@ -169,7 +168,7 @@ func flagText(name string, words *keywords.Table) string {
 	return strings.Join(out, " ")
 }
 
-// idOf reads the Message-ID of a file, once for each base.
+// idOf reads the Message-ID of a file, once for each base name.
 func (l *ledger) idOf(path string) (string, error) {
 	base := filename.Base(filepath.Base(path))
 	l.mu.Lock()
@@ -195,8 +194,8 @@ func (l *ledger) idOf(path string) (string, error) {
 	return "", fmt.Errorf("%s has no Message-ID", path)
 }
 
-// note enters the UIDs of a folder's list and complains of any that differ
-// from what was known.
+// note records the UIDs in the list of a folder, and reports any that differ
+// from the known ones.
 func (l *ledger) note(t *testing.T, what, folder, dir string) {
 	t.Helper()
 	d, err := dirfd.Open(dir)
@@ -217,10 +216,9 @@ func (l *ledger) note(t *testing.T, what, folder, dir string) {
 	}
 }
 
-// check compares a copy that was begun at a mark with the ledger: nothing that
-// was acknowledged is missing, no UID has changed, flags are some that the
-// message had since. Where strict is false, messages that were moved or had no UID
-// before need none.
+// check compares a copy that was begun at a mark with the ledger: everything that was
+// acknowledged must exist, no UID may have changed, and the flags must be some that the message
+// had since. If strict is false, messages that were moved or had no UID before need none.
 func (l *ledger) check(t *testing.T, what, copied string, begun mark, strict bool) {
 	t.Helper()
 	found := map[string]int{}

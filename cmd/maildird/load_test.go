@@ -24,8 +24,8 @@ import (
 	"maildird/scripts/rig"
 )
 
-// loadFolders are the folders of the load, as directories, in the order in
-// which messages move through them.
+// loadFolders are the folders of the load, as directories, in the order in which
+// messages move through them.
 var (
 	loadFolders = []string{"", ".A", ".A.B", ".Z"}
 	loadNames   = []string{"INBOX", "A", "A/B", "Z"}
@@ -41,17 +41,16 @@ type load struct {
 	home   string
 	ledger *ledger
 	serial atomic.Int64
-	// Where metered is set, each act takes a turn, of which there are as many
-	// as were given: so much happens during a pass of rsync, however fast the
-	// machine is.
+	// If metered is set, each action uses up one of a given number of turns, so that the amount
+	// of work during a pass of rsync does not depend on the speed of the machine.
 	metered atomic.Bool
 	turns   chan struct{}
 	stop    chan struct{}
 	actors  sync.WaitGroup
 }
 
-// actorOf says who flags, moves and expunges a message: one of the two IMAP
-// clients, or the file-level program.
+// actorOf returns the actor who flags, moves and expunges a message: one of the two IMAP
+// clients, or the program that works on the files.
 func actorOf(id string) int {
 	n := 0
 	if _, err := fmt.Sscanf(id, "m%d@", &n); err != nil {
@@ -99,7 +98,7 @@ func (l *load) end() {
 	l.actors.Wait()
 }
 
-// drop puts messages into a directory as cp does.
+// drop writes messages to a directory as cp does.
 func (l *load) drop(dir string, count int) {
 	for range count {
 		n := l.serial.Add(1)
@@ -119,7 +118,7 @@ func messageText(id, end string) string {
 	return strings.ReplaceAll("From: sender@example.com\nMessage-ID: <"+id+">\nSubject: "+id+"\n\nText.\n", "\n", end)
 }
 
-// pause waits a moment and tells whether to go on.
+// pause waits a moment and reports whether to continue.
 func (l *load) pause(d time.Duration) bool {
 	select {
 	case <-l.stop:
@@ -137,7 +136,7 @@ func (l *load) pause(d time.Duration) bool {
 	}
 }
 
-// meter gives so many turns.
+// meter grants a number of turns.
 func (l *load) meter(turns int) {
 	l.metered.Store(true)
 	for range turns {
@@ -149,7 +148,7 @@ func (l *load) meter(turns int) {
 	}
 }
 
-// deliverers hand over messages by LMTP: so many, or until the end.
+// deliverers deliver messages by LMTP: the given number, or until the end.
 func (l *load) deliverers(pause time.Duration, count int) {
 	conn, err := net.Dial("tcp", l.server.Address("lmtp"))
 	if err != nil {
@@ -259,8 +258,8 @@ func (l *load) imapAct(c *imapclient.Client, at int, id string, uid imap.UIDSet)
 	})
 }
 
-// files renames messages without any lock, as mutt does, and moves some to
-// other folders, as mv does.
+// files renames messages without a lock, as mutt does, and moves some to other
+// folders, as mv does.
 func (l *load) files() {
 	for l.pause(2 * time.Millisecond) {
 		at := rand.N(len(loadFolders))
@@ -297,7 +296,7 @@ func (l *load) files() {
 	}
 }
 
-// note enters what the live uidlists say into the ledger.
+// note records the contents of the live uidlists in the ledger.
 func (l *load) note(what string) {
 	for _, folder := range loadFolders {
 		l.ledger.note(l.t, what, folder, filepath.Join(l.home, folder))

@@ -11,7 +11,7 @@ import (
 	"maildird/server/config"
 )
 
-// TestReadme: what the README shows is what the program has.
+// TestReadme: the examples in README agree with the program.
 func TestReadme(t *testing.T) {
 	file, err := os.ReadFile("../../README.md")
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestRestoreOthers: a user whose Maildir has no place, or cannot be looked at, keeps
-// nobody else's from being restored, and the exit code tells of him.
+// TestRestoreOthers: a user whose Maildir has no location, or cannot be accessed, does not keep
+// the others from being restored, and the exit code reports the problem.
 func TestRestoreOthers(t *testing.T) {
 	dir, config := newServer(t)
 	text, err := os.ReadFile(config)
@@ -56,8 +56,8 @@ func TestRestoreOthers(t *testing.T) {
 	}
 }
 
-// TestUserLeftOut: a user whose line in the users file cannot be used is an error of the
-// commands that work on all Maildirs, and keeps no other from his turn.
+// TestUserLeftOut: a user with an unusable line in the users file is an error of the commands
+// that work on all Maildirs, but does not keep them from processing the others.
 func TestUserLeftOut(t *testing.T) {
 	dir, config := newServer(t)
 	good(t, "secret\n", "user", "add", "--config", config, "alice@example.org")
@@ -79,7 +79,7 @@ func TestUserLeftOut(t *testing.T) {
 	snapshots := filepath.Join(t.TempDir(), "snapshots")
 	for _, c := range []struct {
 		args []string
-		user string // flag that names one
+		user string // flag that names a user
 		code int
 	}{
 		{[]string{"backup", "--config", config, snapshots}, "--user", 1},

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestServiceUnit: systemd understands the unit, and calls what it exposes
-// "OK". No service is started.
+// TestServiceUnit: systemd accepts the unit, and rates its exposure "OK". No
+// service is started.
 func TestServiceUnit(t *testing.T) {
 	const unit = "../../scripts/maildird.service"
 	analyze, err := exec.LookPath("systemd-analyze")
@@ -27,8 +27,8 @@ func TestServiceUnit(t *testing.T) {
 	if exposed, err := strconv.ParseFloat(string(level[1]), 64); err != nil || exposed >= 3 || string(level[2]) != "OK" && string(level[2]) != "SAFE" {
 		t.Errorf("%s\n%s", level[0], out)
 	}
-	// What it cannot run on this machine is not of interest, what it does not
-	// know is.
+	// Ignore that it cannot run some programs on this machine, but not what it
+	// does not recognise.
 	out, _ = exec.Command(analyze, "verify", "--man=no", unit).CombinedOutput()
 	for line := range strings.Lines(string(out)) {
 		if !strings.Contains(line, "is not executable") {
