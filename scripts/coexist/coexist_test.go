@@ -29,7 +29,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// newSite prepares a site that ends with the test.
+// newSite prepares a site that is removed when the test ends.
 func newSite(t *testing.T, opt Options) *Site {
 	t.Helper()
 	opt.Binary = binary
@@ -76,8 +76,8 @@ func dial(t *testing.T, s *Server) *Client {
 	return c
 }
 
-// agree waits until new connections to all servers tell the same of everything.
-// Dovecot looks once more at a folder that changed within its last second.
+// agree waits until new connections to all servers report the same state. Dovecot rereads a
+// folder that changed within its last second.
 func agree(t *testing.T, what What, examine bool, servers ...*Server) State {
 	t.Helper()
 	end := time.Now().Add(2 * time.Minute)

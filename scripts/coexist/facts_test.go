@@ -15,9 +15,9 @@ import (
 	"maildird/scripts/rig"
 )
 
-// facts are what lies in the files of a folder and a client sees, each changed by a
-// shell in the folder's directory. m3 is the file of the third of six messages, whose
-// text and date are known to the server; w waits a moment.
+// facts are what the files of a folder contain and a client can see, each with a shell command
+// that changes it in the folder's directory. m3 is the file of the third of six messages, whose
+// text and date the server knows; w waits a moment.
 var facts = []struct{ name, change string }{
 	{"flags", `mv cur/$m3 cur/${m3}FRT`},
 	{"a letter that has no name yet", `mv cur/$m3 cur/${m3}c; w; printf '0 kw\n2 other\n' >dovecot-keywords`},
@@ -55,9 +55,9 @@ var facts = []struct{ name, change string }{
 	{"a special use", `printf '\\Sent %s\n' "${PWD##*/.}" >../maildird-specialuse`},
 }
 
-// TestFacts changes each fact while a session has the folder selected, and looks with
-// it, with new sessions, and with a server that has just started and has no cache:
-// they have to tell the same, once word has got around.
+// TestFacts changes each fact while a session has the folder selected, and compares this
+// session, new sessions, and a server that has just started and has no cache: after a while,
+// all must report the same.
 func TestFacts(t *testing.T) {
 	site := newSite(t, Options{Maildirds: 2})
 	must(t, site.MakeMaildir())
@@ -83,9 +83,9 @@ func TestFacts(t *testing.T) {
 	sessions := make([]*Client, len(facts))
 	for i := range facts {
 		sessions[i] = dial(t, running)
-		factsOf(sessions[i], i) // leaves it selected, and in the cache what there is
+		factsOf(sessions[i], i) // leaves the folder selected and its contents in the cache
 	}
-	time.Sleep(3 * time.Second) // what is told now is not of what was just made
+	time.Sleep(3 * time.Second) // so that later notifications are not about the creation
 	for i, f := range facts {
 		script := "set -e; m3=1700000003.M1P1.h:2,S; w() { sleep 0.5; }\n" + f.change
 		cmd := exec.CommandContext(context.Background(), "bash", "-c", script)
@@ -138,8 +138,8 @@ func TestFacts(t *testing.T) {
 
 func factFolder(i int) string { return sprintf("fact%02d", i) }
 
-// told gives the responses of these kinds, or the answer of a command that is refused,
-// without what differs between sessions.
+// told returns the responses of these kinds, or the answer to a refused command, without
+// what differs between sessions.
 func told(c *Client, kinds []string, format string, args ...any) []string {
 	responses, err := c.Do(format, args...)
 	var lines []string
@@ -158,7 +158,7 @@ func told(c *Client, kinds []string, format string, args ...any) []string {
 	return lines
 }
 
-// seen is what a client sees of the folders without opening one.
+// seen returns what a client sees of the folders without opening one.
 func seen(c *Client) []string {
 	return slices.Concat(
 		told(c, []string{"LIST"}, `LIST "" * RETURN (SUBSCRIBED SPECIAL-USE CHILDREN)`),
@@ -166,15 +166,15 @@ func seen(c *Client) []string {
 		told(c, []string{"LSUB"}, `LSUB "" *`))
 }
 
-// factsOf opens a folder and gives what a client sees of it.
+// factsOf opens a folder and returns what a client sees of it.
 func factsOf(c *Client, i int) []string {
 	opened := told(c, []string{"FLAGS", "EXISTS", "OK"}, "SELECT %s", factFolder(i))
 	opened = slices.DeleteFunc(opened, func(line string) bool { return strings.Contains(line, "[CLOSED]") })
 	return slices.Concat(opened, messagesOf(c))
 }
 
-// messagesOf is what a client sees of the messages of the folder that it has open. No
-// text is read for it that the cache knows: that would show the server what it missed.
+// messagesOf returns what a client sees of the messages in its selected folder. It reads no
+// text that the cache contains: that would show the server what it missed.
 func messagesOf(c *Client) []string {
 	const items = "(UID FLAGS INTERNALDATE RFC822.SIZE EMAILID THREADID SAVEDATE ENVELOPE BODYSTRUCTURE)"
 	return slices.Concat(

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// watcher is a session that waits in IDLE and notes what it is told, as
-// Thunderbird does for each of its folders.
+// watcher is a session that waits in IDLE and records the notifications, as Thunderbird does
+// for each of its folders.
 type watcher struct {
 	server string
 	v      *View
@@ -24,8 +24,8 @@ func watch(t *testing.T, s *Server, folder string) *watcher {
 	return w
 }
 
-// until waits in IDLE until the view is as wanted. It is never asked for: what
-// the server does not tell by itself, the session does not know.
+// until waits in IDLE until the view is as wanted. It requests nothing: the session only knows
+// what the server reports by itself.
 func (w *watcher) until(t *testing.T, what string, as func(v *View) bool) {
 	t.Helper()
 	began := time.Now()
@@ -47,7 +47,7 @@ func (w *watcher) until(t *testing.T, what string, as func(v *View) bool) {
 	must(t, w.v.ledger.Faults())
 }
 
-// flagged tells whether the last flags that were told of a message hold one.
+// flagged reports whether the last flags reported for a message include flag.
 func (w *watcher) flagged(flag string) func(*View) bool {
 	return func(*View) bool {
 		return slices.ContainsFunc(w.told, func(line string) bool {
@@ -56,7 +56,7 @@ func (w *watcher) flagged(flag string) func(*View) bool {
 	}
 }
 
-// TestMutt reads, flags, saves and deletes with mutt while sessions of both
+// TestMutt reads, flags, saves and deletes messages with mutt while sessions of both
 // servers wait in IDLE.
 func TestMutt(t *testing.T) {
 	site := newSite(t, Options{})
@@ -99,8 +99,8 @@ func TestMutt(t *testing.T) {
 	must(t, mutt.Run("Saved", tagged("m1@x.test", "<copy-message>"+mutt.links["INBOX"]+"<enter>")+"<sync-mailbox><exit>", false))
 	all(inboxes, "a copy", has(5))
 
-	// The other way round: Dovecot's sessions learn of what ours does, and
-	// ours of what Dovecot's does.
+	// Conversely, Dovecot's sessions notice changes by maildird, and maildird's
+	// sessions those by Dovecot.
 	for i, s := range []*Server{ours, dovecot} {
 		do := dial(t, s)
 		for _, command := range []string{
@@ -117,7 +117,7 @@ func TestMutt(t *testing.T) {
 		})
 		all(saved, "what another session moved here", has(2+i))
 	}
-	// And of files that somebody drops and removes.
+	// The same for files that are added and removed directly.
 	drop := filepath.Join(site.Root, ".Saved", "new", "1700000000.1.byhand")
 	must(t, os.WriteFile(drop, []byte("Message-ID: <dropped@x.test>\n\nhi\n"), 0o644))
 	must(t, site.Own())
@@ -133,9 +133,8 @@ func TestMutt(t *testing.T) {
 	agree(t, What{}, false, ours, dovecot)
 }
 
-// TestNotmuch indexes the tree that both servers serve: tags become flags that
-// they show, flags that they set become tags, and nobody takes notmuch's own
-// directory for a mailbox.
+// TestNotmuch indexes the tree that both servers serve: tags become flags that they show, flags
+// that they set become tags, and neither server shows notmuch's directory as a mailbox.
 func TestNotmuch(t *testing.T) {
 	site := populated(t, 60)
 	ours, dovecot := startMaildird(t, site, 0), startDovecot(t, site)

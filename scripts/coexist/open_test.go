@@ -9,15 +9,14 @@ import (
 	"maildird/maildir/folder"
 )
 
-// TestOpen has one server come to a Maildir that it has never seen, and the
-// other one second: both must tell the same of it, down to the last UID, and
-// go on doing so after either has changed it.
+// TestOpen: one server opens a Maildir that it has never seen, and then the other one does.
+// Both must report the same state, including all UIDs, also after each has changed it.
 func TestOpen(t *testing.T) {
 	for _, layout := range []string{"maildir++", "fs"} {
 		for _, separator := range []string{"/", "."} {
 			for _, first := range []string{"maildird", "Dovecot"} {
 				name := strings.NewReplacer("/", "slash", ".", "dot", "++", "pp").Replace(layout + " " + separator + " " + first + " first")
-				// Each pair of two conditions meets once at full size.
+				// Each pair of conditions occurs once at full size.
 				messages := 1500
 				if (layout == "fs") != (separator == ".") != (first == "maildird") {
 					messages = 5000
@@ -72,7 +71,7 @@ func testOpen(t *testing.T, layout, separator string, oursFirst bool, messages i
 	}
 }
 
-// change does a bit of everything on a server.
+// change makes a change of every kind on a server.
 func change(t *testing.T, s *Server, separator, tag string) {
 	t.Helper()
 	c := dial(t, s)
@@ -102,8 +101,8 @@ func change(t *testing.T, s *Server, separator, tag string) {
 	}
 }
 
-// refusesDots checks that a name that the layout cannot hold is refused with a
-// reason that a client understands.
+// refusesDots checks that a name that the layout cannot represent is refused with a reason that
+// a client can understand.
 func refusesDots(t *testing.T, s *Server) {
 	t.Helper()
 	_, err := dial(t, s).Do("CREATE %s", quote("v1.2"))

@@ -9,7 +9,7 @@ import (
 	"maildird/maildir/folder"
 )
 
-// mailboxes are those that the random operations go on in.
+// mailboxes returns the mailboxes in which the random operations take place.
 func mailboxes() []string {
 	return []string{
 		"INBOX", "Archive", "Archive/2024", "With Space", "[Gmail]/All Mail",
@@ -17,9 +17,9 @@ func mailboxes() []string {
 	}
 }
 
-// TestRandom lets everybody work on one Maildir at once: sessions of our IMAP
-// and Dovecot's, clients of ours that come back by QRESYNC, our LMTP and Dovecot's,
-// mutt, procmail, maildrop, and somebody with cp, mv and rm.
+// TestRandom lets everyone work on one Maildir at the same time: IMAP sessions of maildird and
+// Dovecot, clients of maildird that reconnect with QRESYNC, LMTP of maildird and Dovecot, mutt,
+// procmail, maildrop, and a shell with cp, mv and rm.
 func TestRandom(t *testing.T) {
 	site := newSite(t, Options{})
 	must(t, site.MakeMaildir())
@@ -27,8 +27,8 @@ func TestRandom(t *testing.T) {
 	random(t, site, duration(2*time.Minute), ours, dovecot)
 }
 
-// TestTwoMaildirds is TestRandom with two maildird processes that know nothing
-// of each other, as two nodes on a shared file system.
+// TestTwoMaildirds is TestRandom with two maildird processes that know nothing of each other,
+// like two nodes on a shared file system.
 func TestTwoMaildirds(t *testing.T) {
 	site := newSite(t, Options{Maildirds: 2})
 	must(t, site.MakeMaildir())
@@ -73,7 +73,7 @@ func random(t *testing.T, site *Site, d time.Duration, servers ...*Server) {
 		return
 	}
 
-	// The sessions that took part have to know the end as well as new ones.
+	// The sessions that took part must end with the same state as new ones.
 	state := agree(t, What{ButSizes: true, ButUnnamed: true}, false, servers...)
 	for _, a := range actors {
 		switch a := a.(type) {
@@ -135,7 +135,7 @@ func tell(t *testing.T, l *Ledger, trace *Trace, id string) {
 	t.Logf("what was done with %s:\n%s\nand with its files:\n%s", id, strings.Join(l.History(id), "\n"), strings.Join(trace.Of(id), "\n"))
 }
 
-// cast engages everybody.
+// cast returns all actors.
 func cast(t *testing.T, site *Site, l *Ledger, folders []string, servers []*Server) []Actor {
 	var actors []Actor
 	tree := NewTree(site, folders)
@@ -166,8 +166,8 @@ func report(t *testing.T, l *Ledger) {
 	t.Logf("what was done:\n%s", strings.Join(l.Counts(), "\n"))
 }
 
-// knows checks that a session that was there all the time ends up with the
-// same messages as a new one.
+// knows checks that a session that was there all the time ends up with the same messages
+// as a new one.
 func (a *imapActor) knows(t *testing.T, s State) {
 	t.Helper()
 	if a.c == nil {

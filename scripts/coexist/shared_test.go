@@ -15,8 +15,8 @@ import (
 	"maildird/maildir/maildirsize"
 )
 
-// TestRecreated has both servers delete and create one mailbox in turn: its
-// UIDVALIDITY grows each time, whatever the clock says meanwhile.
+// TestRecreated: both servers delete and create the same mailbox in turn. Its UIDVALIDITY must
+// increase each time, whatever the clock does.
 func TestRecreated(t *testing.T) {
 	site := newSite(t, Options{})
 	must(t, site.MakeMaildir())
@@ -43,8 +43,8 @@ func TestRecreated(t *testing.T) {
 	}
 }
 
-// TestLeftLock puts the lock of a program that died into a folder: both servers
-// go on.
+// TestLeftLock: a folder contains the lock of a program that died. Both servers
+// must continue to work.
 func TestLeftLock(t *testing.T) {
 	site := newSite(t, Options{})
 	must(t, site.MakeMaildir())
@@ -70,8 +70,9 @@ func TestLeftLock(t *testing.T) {
 	agree(t, What{}, false, ours, dovecot)
 }
 
-// TestMaildirsize delivers, appends, copies, moves, expunges and deletes a
-// mailbox where other programs count the mail: the lines add up to what is there.
+// TestMaildirsize delivers, appends, copies, moves and expunges messages and deletes a
+// mailbox in a Maildir where other programs count the mail: the lines of maildirsize must add
+// up to the actual usage.
 func TestMaildirsize(t *testing.T) {
 	site := newSite(t, Options{})
 	must(t, site.MakeMaildir())
@@ -135,9 +136,8 @@ func TestMaildirsize(t *testing.T) {
 	}
 }
 
-// TestCopy has both servers copy the same messages, each to a mailbox of its
-// own: a copy is a hard link with the time of the original, and keeps its name
-// unless that would be wrong there.
+// TestCopy: both servers copy the same messages, each to a different mailbox. A copy must be a
+// hard link with the time of the original, and keep its name unless that would be wrong there.
 func TestCopy(t *testing.T) {
 	site := newSite(t, Options{})
 	must(t, site.MakeMaildir())
@@ -168,7 +168,7 @@ func TestCopy(t *testing.T) {
 		for i, name := range names {
 			base, _, _ := strings.Cut(name, ":")
 			kept := strings.Contains(string(list), ":"+base+"\n")
-			// Dovecot keeps a foreign U= as well.
+			// Dovecot also keeps a foreign U=.
 			if want := i != 2 || s == dovecot; kept != want {
 				t.Errorf("%s: the base %s is in the list: %v, want %v\n%s", s.Name, base, kept, want, list)
 			}
@@ -196,8 +196,8 @@ func TestCopy(t *testing.T) {
 	agree(t, What{Dates: true}, false, ours, dovecot)
 }
 
-// TestCopyOfCopy has Dovecot copy our copies, with a session that knows nothing
-// of them: all have the size of their text on the wire.
+// TestCopyOfCopy: Dovecot copies maildird's copies, in a session that does not know them yet.
+// All must have the right RFC822.SIZE.
 func TestCopyOfCopy(t *testing.T) {
 	site := newSite(t, Options{})
 	must(t, site.MakeMaildir())

@@ -11,8 +11,7 @@ import (
 	"maildird/scripts/rig"
 )
 
-// populated prepares a site with a Maildir that holds mail in some of the
-// difficult folders.
+// populated prepares a site with a Maildir that contains mail in some of the difficult folders.
 func populated(t *testing.T, messages int, folders ...[]string) *Site {
 	t.Helper()
 	if folders == nil {
@@ -60,8 +59,8 @@ func files(t *testing.T, dir string) []string {
 	return list
 }
 
-// TestMbsync keeps an account in step with a Maildir of its own: what is in
-// step stays so, with us and with Dovecot after us.
+// TestMbsync synchronises an account with a separate Maildir: what has been synchronised is not
+// transferred again, whether maildird or Dovecot serves it afterwards.
 func TestMbsync(t *testing.T) {
 	site := populated(t, 240)
 	m, err := NewMbsync(home(t, site, "mbsync"))
@@ -103,7 +102,7 @@ func TestMbsync(t *testing.T) {
 
 // TestOfflineimap is TestMbsync with offlineimap.
 func TestOfflineimap(t *testing.T) {
-	// offlineimap quotes no name but those with spaces.
+	// offlineimap only quotes names that contain spaces.
 	site := populated(t, 150, []string{"With Space"}, []string{"R&D"}, []string{"[Gmail]", "All Mail"}, []string{"Grüße"},
 		[]string{`back\slash`}, []string{"star*per%cent"})
 	o, err := NewOfflineimap(home(t, site, "offlineimap"))
@@ -131,8 +130,8 @@ func TestOfflineimap(t *testing.T) {
 	nothing(startDovecot(t, site), "after Dovecot took over")
 }
 
-// TestMbsyncOnOurMaildir lets mbsync use the very Maildir that we serve as its
-// local store, in step with an account elsewhere, while sessions are open.
+// TestMbsyncOnOurMaildir: mbsync uses the Maildir that maildird serves as its local store and
+// synchronises it with another account, while sessions are open.
 func TestMbsyncOnOurMaildir(t *testing.T) {
 	for _, altMap := range []bool{true, false} {
 		name := "AltMap"
@@ -189,7 +188,8 @@ func testMbsyncLocal(t *testing.T, altMap bool) {
 		t.Errorf("the session that was open has %d messages of %d", n, len(inbox.Messages))
 	}
 
-	// Changes go both ways, through our IMAP and past it.
+	// Changes are synchronised in both directions, made through maildird's IMAP
+	// or in the files.
 	_, err = v.c.Do("UID STORE %d +FLAGS.SILENT (\\Flagged)", v.uids[0])
 	must(t, err)
 	_, err = v.c.Do("UID STORE %d +FLAGS.SILENT (\\Deleted)", v.uids[1])

@@ -25,11 +25,11 @@ var flagPatience = flag.Duration("patience", patience, "how long to wait for wha
 // binary is the path of maildird.
 var binary string
 
-// apart says that this process has mounts of its own.
+// apart marks a process that has its own mount namespace.
 const apart = "FAULTS_TEST_APART"
 
-// TestMain runs the tests in a mount namespace, with which all mounts go, however
-// the tests end.
+// TestMain runs the tests in a mount namespace, so that all mounts disappear
+// however the tests end.
 func TestMain(m *testing.M) {
 	intercept.Launch()
 	flag.Parse()
@@ -60,7 +60,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// needed fails if something is missing that faults are made with.
+// needed fails if something is missing that is required to cause the faults.
 func needed(t *testing.T) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -78,7 +78,7 @@ func needed(t *testing.T) {
 
 const neighbour = "bob@example.org"
 
-// newMaildird prepares a program with users u00, u01, ... and the neighbour.
+// newMaildird prepares a program with the users u00, u01, ... and the neighbour.
 func newMaildird(t *testing.T, users int, edits ...string) *rig.Maildird {
 	t.Helper()
 	return newMaildirdOf(t, binary, users, edits...)
@@ -122,7 +122,7 @@ func newMaildirdOf(t *testing.T, binary string, users int, edits ...string) *rig
 
 func userName(n int) string { return fmt.Sprintf("u%02d@example.org", n) }
 
-// TestFaults is described in the package's comment.
+// TestFaults is described in the package comment.
 func TestFaults(t *testing.T) {
 	needed(t)
 	table, err := readTable("testdata/table.txt")
@@ -184,7 +184,7 @@ func faultSection(t *testing.T, f *fault, s section) {
 	})
 }
 
-// try does the operation while there is the fault, and after it.
+// try performs the operation during and after the fault.
 func (c *cell) try(t *testing.T, f *fault, op *operation, want string, next *neighbourhood) {
 	if op.closed {
 		if _, err := c.client.Do("UNSELECT"); err != nil {
@@ -232,7 +232,7 @@ func (c *cell) try(t *testing.T, f *fault, op *operation, want string, next *nei
 		}
 	}
 	must(t, end())
-	if c.trashed { // until the next one is deleted
+	if c.trashed { // until the next mailbox is deleted
 		for _, command := range []string{"CREATE Another", "DELETE Another"} {
 			if _, err := c.client.Do("%s", command); err != nil {
 				t.Error(err)
@@ -244,7 +244,7 @@ func (c *cell) try(t *testing.T, f *fault, op *operation, want string, next *nei
 	}
 	c.trashed = false
 	if !done {
-		// New mail that could not get a UID is looked at again in 2 s.
+		// The program retries after 2 s if new mail could not get a UID.
 		if !sleepUntil(func() bool { answer, words = op.do(c); return answer == "250" || strings.HasPrefix(answer, "OK") }) {
 			t.Errorf("afterwards the answer is %q, %q", answer, words)
 		}
@@ -261,7 +261,7 @@ func (c *cell) try(t *testing.T, f *fault, op *operation, want string, next *nei
 	}
 }
 
-// checkLog looks for one line with all that an operator has to know.
+// checkLog looks for a line with everything that an operator must know.
 func (c *cell) checkLog(t *testing.T, f *fault, offset int) {
 	found := sleepUntil(func() bool {
 		for _, line := range c.logSince(offset) {

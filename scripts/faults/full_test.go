@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestFullAtStart starts the program on a full file system: the mail that has
-// UIDs is served, and what is removed makes room.
+// TestFullAtStart starts the program on a full file system: mail with UIDs must be served, and
+// a removal must make room.
 func TestFullAtStart(t *testing.T) {
 	needed(t)
 	for n, name := range []string{"disk full", "inode table full"} {
@@ -47,8 +47,8 @@ func TestFullAtStart(t *testing.T) {
 	}
 }
 
-// TestReserve sends messages that leave less space free than mail.reserve says,
-// with and without a word about their size, and smaller ones.
+// TestReserve sends messages that would leave less free space than mail.reserve, with and
+// without a declared size, and smaller ones.
 func TestReserve(t *testing.T) {
 	needed(t)
 	m := newMaildird(t, 1, `reserve = "1B"`, `reserve = "1MiB"`)

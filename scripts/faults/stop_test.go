@@ -11,9 +11,8 @@ import (
 	"maildird/scripts/coexist"
 )
 
-// stopDuring sends SIGTERM while there is the fault and clients work, and
-// starts the program again. What was acknowledged has to be there, also that of
-// all the cells before.
+// stopDuring sends SIGTERM during the fault while clients work, and restarts the program.
+// Everything that was acknowledged must exist, also in all earlier cells.
 func stopDuring(t *testing.T, f *fault, c *cell, all []*cell) {
 	end, err := f.begin(c)
 	if end != nil {
@@ -40,8 +39,8 @@ func stopDuring(t *testing.T, f *fault, c *cell, all []*cell) {
 	}
 }
 
-// acknowledged notes an answer: a message that was refused or not answered may
-// be there all the same if the connection broke.
+// acknowledged records an answer: a message that was refused or not answered may exist all the
+// same if the connection broke.
 func (c *cell) acknowledged(folder, id string, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -52,14 +51,14 @@ func (c *cell) acknowledged(folder, id string, ok bool) {
 	}
 }
 
-// With a pause after each message clients work until the program stops, but do not fill
-// the cell's file system, which has 400 inodes: that is another fault.
+// With a pause after each message, clients work until the program stops, but do not fill the
+// file system of the cell, which has 400 inodes: that would be another fault.
 const (
-	mostSent = 60 // by each of four
+	mostSent = 60 // by each of the four
 	pause    = 3 * time.Millisecond
 )
 
-// sendOn sends messages until there is no answer.
+// sendOn sends messages until an answer is missing.
 func (c *cell) sendOn(service string) {
 	for n := range mostSent {
 		id := fmt.Sprintf("stop-%s-%d", service, n)
@@ -85,11 +84,11 @@ func (c *cell) appendOn() {
 	}
 }
 
-// storeOn sets and clears a flag in a session of its own.
+// storeOn sets and clears a flag in a separate session.
 func (c *cell) storeOn() {
 	client, err := coexist.Dial("maildird", c.m.Address("imap"), c.user, "secret")
 	if err != nil {
-		return // there are no descriptors, or it stops already
+		return // no descriptors are left, or the program is stopping already
 	}
 	defer client.Close()
 	other := &cell{m: c.m, client: client}
@@ -98,7 +97,7 @@ func (c *cell) storeOn() {
 	}
 	for {
 		for _, how := range []string{"+", "-"} {
-			// Also when the answer to the first one is lost.
+			// Also if the answer to the first one is lost.
 			c.mu.Lock()
 			c.unsureFlags = "flagged"
 			c.mu.Unlock()

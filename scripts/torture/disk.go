@@ -10,29 +10,26 @@ import (
 	"strings"
 )
 
-// disk is a model of a file system and of what a power cut may leave of it. It
-// follows the system calls of a program and knows of every change whether it
-// has been synced since.
+// disk is a model of a file system and of what a power cut may leave of it. It follows the
+// system calls of a program and knows for every change whether it has been synced.
 //
-// What it promises is less than what ext4, XFS, btrfs or ZFS do:
+// It promises less than ext4, XFS, btrfs and ZFS do:
 //
-//   - fsync and fdatasync of a file make its content and length durable, and
-//     not its name.
-//   - fsync of a directory makes durable which names are in it.
-//   - Without fsync, any of the changes may be on disk and any may not,
-//     whatever their order; of a write, only a part; of a longer file, only the
-//     length, with zeros.
-//   - A rename within one file system is on disk as a whole or not at all, and
-//     not before the file had its old name there, unless loose is set: then a
-//     file may have both names after it, but never none.
+//   - fsync and fdatasync of a file make its content and length durable, but not its name.
+//   - fsync of a directory makes durable which names it contains.
+//   - Without fsync, each change may or may not be on disk, regardless of their order. A write
+//     may be there in part, and of an extended file, only the length may be there, with zeros.
+//   - A rename within a file system is on disk as a whole or not at all, and not before the
+//     file's old name is on disk. If loose is set, the file may have both names after a
+//     rename, but never none.
 type disk struct {
 	root  *inode
 	path  string // of the root
 	loose bool
 
 	fds  map[int]*openFile
-	ops  []*change // that are not folded into the inodes' durable state yet
-	last int       // number of the last inode
+	ops  []*change // not yet folded into the durable state of the inodes
+	last int       // number of the newest inode
 }
 
 // inode is a file or directory. names and data are what the program sees.
@@ -40,7 +37,7 @@ type inode struct {
 	id    int
 	names map[string]*inode // nil: a file
 	data  []byte
-	// safe is what is durable, as far as it is folded.
+	// The durable state, as far as changes have been folded into it.
 	safeNames map[string]*inode
 	safeData  []byte
 	sum       [sha256.Size]byte // of safeData, if summed
@@ -54,19 +51,19 @@ func (in *inode) safeSum() [sha256.Size]byte {
 	return in.sum
 }
 
-// change is one thing that may or may not be on disk.
+// change is a change that may or may not be on disk.
 type change struct {
 	on      *inode
 	durable bool
 
-	// Of a directory: a name that came (target) or went (nil).
+	// In a directory: a name that was added (target) or removed (nil).
 	name   string
 	target *inode
-	first  *change // of a rename's second half: the first one
-	second *change // of a rename's first half: the second one
-	needs  *change // of a rename: what gave the file its old name
+	first  *change // in the second half of a rename: the first half
+	second *change // in the first half of a rename: the second half
+	needs  *change // in a rename: the change that gave the file its old name
 
-	// Of a file: bytes written at an offset, or a new length.
+	// In a file: bytes written at an offset, or a new length.
 	write  []byte
 	offset int
 	cut    bool // to the length offset
@@ -74,14 +71,14 @@ type change struct {
 
 func (c *change) ofFile() bool { return c.on.names == nil }
 
-// openFile is what a descriptor stands for.
+// openFile is the file or directory of a descriptor.
 type openFile struct {
 	ino      *inode
 	pos      int
 	appended bool
 }
 
-// newDisk loads a directory, all of which counts as durable.
+// newDisk loads a directory, whose contents count as durable.
 func newDisk(path string, loose bool) (*disk, error) {
 	d := &disk{path: path, loose: loose, fds: map[int]*openFile{}}
 	var load func(string) (*inode, error)
@@ -124,10 +121,10 @@ func (d *disk) newInode(dir bool) *inode {
 	return in
 }
 
-// errForeign says that a path is not on the disk.
+// errForeign means that a path is not on the disk.
 var errForeign = errors.New("not on this disk")
 
-// at finds the directory and the name that a path means.
+// at returns the directory and the name that a path refers to.
 func (d *disk) at(c call, dirArg, pathArg int) (*inode, string, error) {
 	path, err := c.text(pathArg)
 	if err != nil {
@@ -144,7 +141,7 @@ func (d *disk) at(c call, dirArg, pathArg int) (*inode, string, error) {
 		}
 		path = strings.Trim(rel, "/")
 	case c.args[dirArg] == "AT_FDCWD":
-		// The program was started in the directory.
+		// The program was started in the root of the disk.
 	default:
 		fd, _ := c.number(dirArg)
 		f := d.fds[fd]
@@ -183,7 +180,7 @@ func setName(names map[string]*inode, name string, target *inode) {
 	}
 }
 
-// applyData gives the content of a file after the change.
+// applyData returns the content of a file after the change.
 func (c *change) applyData(data []byte) []byte {
 	end := c.offset
 	if !c.cut {
@@ -199,23 +196,23 @@ func (c *change) applyData(data []byte) []byte {
 	return out
 }
 
-// sync makes durable what is known of an inode. Only what had been done by the
-// time when the call began is sure to be.
+// sync marks changes of an inode as durable. Only those made before the call began are
+// guaranteed to be: the first upTo of all changes.
 func (d *disk) sync(in *inode, upTo int) {
 	for _, c := range d.ops[:min(upTo, len(d.ops))] {
 		if c.on != in {
 			continue
 		}
 		c.durable = true
-		// A rename is one change, and durable with the new name.
+		// A rename is a single change, and is durable with the new name.
 		if c.second != nil && !d.loose {
 			c.second.durable = true
 		}
 	}
 }
 
-// fold takes durable changes that come before all others of their inode into
-// its safe state.
+// fold moves durable changes into the safe state of their inode, up to the first one
+// that is not durable.
 func (d *disk) fold() {
 	waits := map[*inode]bool{}
 	kept := d.ops[:0]

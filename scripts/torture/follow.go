@@ -11,14 +11,13 @@ import (
 // follower applies the calls of a trace to a disk.
 type follower struct {
 	*disk
-	syncs map[string]int // by thread whose call has begun: how many changes it covers
-	// said is called with what is written to something that is no file of the
-	// disk, such as a connection, before anybody can have read it.
+	syncs map[string]int // number of changes that a pending fsync covers, by thread
+	// said is called with data that is written to something other than a file of the disk, such
+	// as a connection, before anyone can have read it.
 	said func(fd int, text string)
 }
 
-// take follows one call, and tells whether it changed what a power cut may
-// leave.
+// take follows a call, and reports whether it changed what a power cut may leave.
 func (f *follower) take(c call) (changed bool, err error) {
 	switch c.name {
 	case "close":
@@ -122,8 +121,8 @@ func (f *follower) done(c call) (bool, error) {
 	return false, f.unknown(c)
 }
 
-// unknown is for calls that the model does not follow: none may change a file
-// that it knows.
+// unknown handles calls that the model does not follow. It returns an error if the call might
+// change a known file.
 func (f *follower) unknown(c call) error {
 	for i := range c.args {
 		if fd, ok := c.number(i); ok && i < 3 && f.fds[fd] != nil && f.fds[fd].ino.names == nil {
@@ -164,7 +163,7 @@ func (f *follower) opened(c call) (bool, error) {
 		changed = true
 	}
 	if in == nil {
-		return false, nil // a socket or the like, which was there before
+		return false, nil // a socket or the like, which existed before
 	}
 	if strings.Contains(flags, "O_TRUNC") {
 		f.note(&change{on: in, cut: true})

@@ -19,9 +19,9 @@ import (
 	"maildird/scripts/rig"
 )
 
-// hostile is what the owner of a Maildir may put into it. outside is a
-// directory of somebody else with the files "canary" and, for links to a whole
-// folder, "new", "cur" and "tmp".
+// hostile contains what the owner of a Maildir may put into it. outside is a
+// directory of another user with the files "canary" and, for links to a whole folder,
+// "new", "cur" and "tmp".
 var hostile = map[string]func(h *hostileMaildir){
 	"message is a link":      func(h *hostileMaildir) { h.link("canary", "cur/17.link.x:2,") },
 	"new message is a link":  func(h *hostileMaildir) { h.link("canary", "new/17.link.x") },
@@ -66,7 +66,7 @@ var hostile = map[string]func(h *hostileMaildir){
 }
 
 func init() {
-	// Everything that is read, written, or waited for beside the messages.
+	// Everything that is read, written, or waited for, apart from the messages.
 	for _, name := range []string{
 		"dovecot-uidlist", "dovecot-uidlist.lock", "dovecot-uidlist.tmp", "dovecot-keywords", "dovecot-keywords.lock", "dovecot-uidvalidity",
 		"subscriptions", "mailboxes.lock", "maildird-history", "maildird-history.tmp", "maildird-specialuse", "maildirsize", "maildird-cache",
@@ -74,7 +74,7 @@ func init() {
 		hostile[name+" is a link"] = func(h *hostileMaildir) { h.link("canary", name) }
 		hostile[name+" is a FIFO"] = func(h *hostileMaildir) { h.must(unix.Mkfifo(h.in(name), 0o666)); h.own(name) }
 		if strings.HasSuffix(name, ".lock") {
-			continue // a regular file that is a lock is waited for, which packages dotlock and folder test
+			continue // the program waits for a regular file that is a lock, which packages dotlock and folder test
 		}
 		hostile[name+" is a hard link"] = func(h *hostileMaildir) { h.must(os.Link(h.out("canary"), h.in(name))) }
 	}
@@ -117,14 +117,14 @@ func (h *hostileMaildir) instead(name, to string) {
 
 func (h *hostileMaildir) device(name string) {
 	err := unix.Mknod(h.in(name), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 5)))
-	if errors.Is(err, unix.EPERM) { // only root can
+	if errors.Is(err, unix.EPERM) { // only root can create it
 		err = unix.Mkfifo(h.in(name), 0o666)
 	}
 	h.must(err)
 }
 
 func (h *hostileMaildir) socket(name string) {
-	// By a short path: the names of sockets are limited.
+	// Use a short path: the paths of sockets are limited.
 	dir, err := os.Open(filepath.Dir(h.in(name)))
 	h.must(err)
 	defer dir.Close()
@@ -171,11 +171,11 @@ func (h *hostileMaildir) many() {
 
 const canaryText = "Subject: canary\n\nthis is the secret of somebody else\n"
 
-// refuses finds what makes a folder none, or one that the program does not touch.
+// refuses matches what makes a folder invalid, or unusable for the program.
 var refuses = regexp.MustCompile(`^(cur|new|tmp|unreadable cur|dovecot-uidlist(\.lock)?|dovecot-keywords)( |$)`)
 
-// TestHostile plants each of these in a Maildir of its own and uses it: nothing
-// outside is read or changed, nothing hangs, and what is good is served.
+// TestHostile puts each of these into a separate Maildir and uses it: nothing outside may be
+// read or changed, nothing may hang, and the valid mail must be served.
 func TestHostile(t *testing.T) {
 	m := startHostile(t)
 	for name, plant := range hostile {
@@ -185,7 +185,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// startHostile starts the program for the user whose Maildir is made hostile.
+// startHostile starts the program for the user with the hostile Maildir.
 func startHostile(t *testing.T) *rig.Maildird {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -202,8 +202,8 @@ func startHostile(t *testing.T) *rig.Maildird {
 	return m
 }
 
-// newHostileMaildir gives the user a Maildir with some mail, beside which there
-// is what belongs to somebody else.
+// newHostileMaildir gives the user a Maildir with some mail, and creates files of
+// another user beside it.
 func newHostileMaildir(t *testing.T, m *rig.Maildird) *hostileMaildir {
 	h := &hostileMaildir{t: t, home: m.Home("user@example.org"), outside: filepath.Join(m.Dir, "outside")}
 	must(t, rig.RemoveAll(h.home))
@@ -236,7 +236,7 @@ func hostileCase(t *testing.T, m *rig.Maildird, plant func(*hostileMaildir), goo
 	watch()
 }
 
-// findGood looks for the good message of INBOX.
+// findGood looks for the valid message in INBOX.
 func findGood(t *testing.T, m *rig.Maildird) {
 	c, err := coexist.Dial("maildird", m.Address("imap"), "user@example.org", "secret")
 	must(t, err)
@@ -249,7 +249,7 @@ func findGood(t *testing.T, m *rig.Maildird) {
 	}
 }
 
-// watchCanary returns what complains if anything outside was read or changed.
+// watchCanary returns a function that fails the test if anything outside was read or changed.
 func watchCanary(t *testing.T, h *hostileMaildir) func() {
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	must(t, err)

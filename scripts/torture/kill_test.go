@@ -25,9 +25,9 @@ var flagRounds = flag.Int("rounds", 50, "how often TestKill kills the program")
 
 var killFolders = []string{"INBOX", "Archive", "Junk"}
 
-// TestKill kills the program with SIGKILL at random instants while eight
-// clients write, starts it again, and compares what it shows and what lies on
-// disk with what the clients were told.
+// TestKill kills the program with SIGKILL at random moments while eight clients
+// write, restarts it, and compares the mail that it shows and the files on disk with
+// what the clients were told.
 func TestKill(t *testing.T) {
 	seed := seedOf(t)
 	k := &killer{t: t, m: newMaildird(t), l: newLedger(), left: map[string]bool{}}
@@ -35,7 +35,7 @@ func TestKill(t *testing.T) {
 	must(t, k.m.Start(context.Background()))
 	must(t, k.provision())
 	began := time.Now()
-	// On a slow machine more of them, until something of each kind was done.
+	// On a slow machine, more rounds are needed until something of each kind was done.
 	round := 0
 	for ; round < *flagRounds || k.lacks() != "" && round < 10**flagRounds; round++ {
 		rng := rand.New(rand.NewPCG(seed, uint64(round)))
@@ -51,7 +51,7 @@ func TestKill(t *testing.T) {
 	k.leftovers()
 }
 
-// lacks is an operation that was acknowledged too seldom to prove anything, ""
+// lacks returns an operation that was acknowledged too seldom to prove anything, ""
 // if there is none.
 func (k *killer) lacks() string {
 	for _, what := range []string{"smtp", "lmtp", "append", "store", "copy", "move", "expunge"} {
@@ -67,14 +67,14 @@ type killer struct {
 	m    *rig.Maildird
 	l    *ledger
 	home string
-	left map[string]bool // files in tmp/ that no program works on
+	left map[string]bool // files in tmp/ that no running program uses
 }
 
 func (k *killer) imap() (*coexist.Client, error) {
 	return coexist.Dial("maildird", k.m.Address("imap"), "alice@example.org", "secret")
 }
 
-// provision makes the Maildir.
+// provision creates the Maildir.
 func (k *killer) provision() error {
 	c, err := k.imap()
 	if err == nil {
@@ -83,7 +83,7 @@ func (k *killer) provision() error {
 	return err
 }
 
-// writers are the eight clients. Each runs until an error.
+// writers are the eight clients. Each runs until an error occurs.
 var writers = []struct {
 	name string
 	run  func(*killer, *rand.Rand) error
@@ -119,7 +119,7 @@ func (k *killer) round(rng *rand.Rand) {
 	k.compare()
 }
 
-// compare has the program tell all that there is.
+// compare compares everything that the program shows.
 func (k *killer) compare() {
 	c, err := k.imap()
 	must(k.t, err)
@@ -171,8 +171,8 @@ func messages(responses []coexist.Response) (all []seen) {
 	return all
 }
 
-// onDisk looks at the files while no program runs: none in new/ and cur/ is
-// partial, and none in tmp/ that an earlier program left has gone.
+// onDisk checks the files while no program runs: none in new/ and cur/ may be partial, and none
+// in tmp/ that an earlier program left behind may have disappeared.
 func (k *killer) onDisk() error {
 	now := map[string]bool{}
 	err := filepath.WalkDir(k.home, func(path string, e fs.DirEntry, err error) error {
@@ -202,7 +202,7 @@ func (k *killer) onDisk() error {
 	return err
 }
 
-// leftovers lets 36 hours go by.
+// leftovers simulates that 36 hours pass.
 func (k *killer) leftovers() {
 	for _, folder := range killFolders {
 		dir := k.home
@@ -224,7 +224,7 @@ func (k *killer) leftovers() {
 	}
 }
 
-// send delivers to INBOX.
+// send delivers a message to INBOX.
 func (k *killer) send(rng *rand.Rand, service string) error {
 	s, err := dialSender(k.m, service)
 	if err != nil {
@@ -276,7 +276,7 @@ func (k *killer) append(rng *rand.Rand) error {
 	}
 }
 
-// work does something to messages of one folder after the other.
+// work does something to messages, one folder after the other.
 func (k *killer) work(rng *rand.Rand, do func(*rand.Rand, *coexist.Client, *item) error) error {
 	c, err := k.imap()
 	if err != nil {
@@ -293,7 +293,7 @@ func (k *killer) work(rng *rand.Rand, do func(*rand.Rand, *coexist.Client, *item
 			if it == nil {
 				break
 			}
-			// A UID that the session was not told of yet is passed over.
+			// A UID that was not reported to the session yet would be ignored.
 			if _, err := c.Do("NOOP"); err != nil {
 				return err
 			}
@@ -333,8 +333,8 @@ func (k *killer) store(rng *rand.Rand, c *coexist.Client, it *item) error {
 	return nil
 }
 
-// toldOf tells whether a FETCH response came for a message: one that the session
-// did not know of yet has none, beside those of what others changed.
+// toldOf reports whether there was a FETCH response for the message: there is none for a
+// message that the session did not know yet, but there may be some for changes by others.
 func toldOf(responses []coexist.Response, uid uint32) bool {
 	return slices.ContainsFunc(messages(responses), func(s seen) bool { return s.uid == uid })
 }
@@ -411,7 +411,7 @@ func (k *killer) expunge(_ *rand.Rand, c *coexist.Client, it *item) error {
 	return nil
 }
 
-// lastUID reads the last number of APPENDUID or COPYUID, 0 if there is none.
+// lastUID returns the last number of APPENDUID or COPYUID, 0 if there is none.
 func lastUID(text, code string) (uid uint32) {
 	_, rest, _ := strings.Cut(text, "["+code+" ")
 	rest, _, _ = strings.Cut(rest, "]")

@@ -10,22 +10,22 @@ import (
 	"maildird/scripts/coexist"
 )
 
-// key is a message in a folder, where it is once at most.
+// key identifies a message in a folder, which contains it at most once.
 type key struct{ folder, id string }
 
-// item is what a client knows of a message.
+// item is what a client knows about a message.
 type item struct {
 	key
-	uid   uint32 // 0: not known
+	uid   uint32 // 0 if unknown
 	flags string
-	// What an operation without an answer yet may have done.
-	unsure bool   // it may be there or not
-	other  string // it may have these flags instead; "-": no
-	twin   *item  // one of both is there at least
-	busy   bool   // an actor works on it
+	// Possible effects of an operation that has not been answered yet.
+	unsure bool   // whether it exists is unknown
+	other  string // flags that it may have instead; "-" means none
+	twin   *item  // at least one of the two exists
+	busy   bool   // an actor is working on it
 }
 
-// ledger is what all clients together know. Safe for concurrent use.
+// ledger is what all clients together know. It is safe for concurrent use.
 type ledger struct {
 	mu       sync.Mutex
 	items    map[key]*item
@@ -33,9 +33,9 @@ type ledger struct {
 	uids     map[string]map[uint32]string
 	validity map[string]string
 	done     map[string]int // acknowledged operations
-	cut      map[string]int // those without an answer
+	cut      map[string]int // operations without an answer
 	next     int
-	past     map[string][]string // what happened to a message, by identity
+	past     map[string][]string // history of each message, by identity
 }
 
 func newLedger() *ledger {
@@ -43,7 +43,7 @@ func newLedger() *ledger {
 		validity: map[string]string{}, done: map[string]int{}, cut: map[string]int{}, past: map[string][]string{}}
 }
 
-// invent makes a message that is on its way into a folder.
+// invent creates a message that is about to be stored in a folder.
 func (l *ledger) invent(rng *rand.Rand, folder string) (*item, string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,7 +51,7 @@ func (l *ledger) invent(rng *rand.Rand, folder string) (*item, string) {
 	id := fmt.Sprintf("k%05d@torture.test", l.next)
 	size := rng.IntN(2000)
 	if rng.IntN(8) == 0 {
-		size = 100_000 // more than is held in memory
+		size = 100_000 // more than the program holds in memory
 	}
 	l.texts[id] = mailText(id, size)
 	it := &item{key: key{folder, id}, unsure: true, other: "-", busy: true}
@@ -59,7 +59,7 @@ func (l *ledger) invent(rng *rand.Rand, folder string) (*item, string) {
 	return it, l.texts[id]
 }
 
-// claim takes a message of a folder for one actor.
+// claim reserves a message of a folder for an actor; nil if none is free.
 func (l *ledger) claim(rng *rand.Rand, folder string) *item {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,7 +78,7 @@ func (l *ledger) claim(rng *rand.Rand, folder string) *item {
 	return it
 }
 
-// target notes that a copy of a message may come to be; nil if there is one.
+// target notes that a copy of a message may be created; nil if one exists.
 func (l *ledger) target(it *item, folder string) *item {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,7 +97,7 @@ func (l *ledger) change(f func()) {
 	f()
 }
 
-// arrived says that a message is where it was to go.
+// arrived notes that a message was stored.
 func (l *ledger) arrived(what string, it *item, uid uint32) {
 	l.change(func() {
 		it.unsure, it.busy, it.uid = false, false, uid
@@ -106,7 +106,7 @@ func (l *ledger) arrived(what string, it *item, uid uint32) {
 	})
 }
 
-// left says that a message was taken away.
+// left notes that a message was removed.
 func (l *ledger) left(it *item) {
 	l.change(func() {
 		delete(l.items, it.key)
@@ -114,28 +114,29 @@ func (l *ledger) left(it *item) {
 	})
 }
 
-// tell keeps what happened for the report of a failure. l.mu is held.
+// tell records an event for the report of a failure. The caller holds l.mu.
 func (l *ledger) tell(it *item, what string) {
 	l.past[it.id] = append(l.past[it.id], fmt.Sprintf("%s %s UID %d", what, it.folder, it.uid))
 }
 
 func (l *ledger) release(it *item) { l.change(func() { it.busy = false }) }
 
-// crowded tells whether there is so much mail that there need not be more.
+// crowded reports whether there is enough mail.
 func (l *ledger) crowded(most int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.items) > most
 }
 
-// seen is a message as the program shows it.
+// seen is a message as the program presents it.
 type seen struct {
 	uid   uint32
 	flags string
 	text  string
 }
 
-// compare compares what is there with what is known, which it is made equal to.
+// compare compares the messages in a folder with the ledger, and then adapts
+// the ledger to them.
 func (l *ledger) compare(folder, validity string, all []seen) (wrong []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -186,7 +187,7 @@ func (l *ledger) compare(folder, validity string, all []seen) (wrong []string) {
 	return wrong
 }
 
-// settle ends all doubts after all folders were compared.
+// settle resolves all doubts after all folders have been compared.
 func (l *ledger) settle() (wrong []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -204,5 +205,5 @@ func (l *ledger) settle() (wrong []string) {
 	return wrong
 }
 
-// unanswered notes an operation without an answer.
+// unanswered records an operation without an answer.
 func (l *ledger) unanswered(what string) { l.change(func() { l.cut[what]++ }) }

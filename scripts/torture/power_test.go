@@ -25,10 +25,10 @@ import (
 
 var flagOutcomes = flag.Float64("outcomes", 0.4, "how many outcomes of each power cut are looked at, at most; below 1, of how many of them one is")
 
-// TestPower cuts the power between any two system calls of the program, while
-// it delivers, appends, flags, copies, moves and removes, and looks at what the
-// file system may have left: the check of Maildirs finds nothing wrong, and
-// everything that was acknowledged is there.
+// TestPower cuts the power between any two system calls of the program, while it
+// delivers, appends, flags, copies, moves and removes messages, and examines what the
+// file system may have left: the check of Maildirs must find nothing wrong, and
+// everything that was acknowledged must exist.
 func TestPower(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Fatal("strace is needed; scripts/test-tools installs it")
@@ -45,8 +45,8 @@ func TestPower(t *testing.T) {
 
 // recording is a run of the program under strace.
 type recording struct {
-	before string // a copy of its directory from before
-	dir    string // where it was then
+	before string // a copy of its directory before the run
+	dir    string // the path of that directory
 	trace  string
 	worlds []*world // after each acknowledgement
 	what   []string // what was acknowledged
@@ -55,8 +55,7 @@ type recording struct {
 
 var accounts = []rig.Account{{Address: "alice@example.org", Password: "secret"}, {Address: "bob@example.org", Password: "secret"}}
 
-// record runs the program under strace, with one client that does one thing
-// after the other.
+// record runs the program under strace, with a client that does one thing at a time.
 func record(t *testing.T) *recording {
 	m := newMaildird(t)
 	rec := &recording{dir: m.Dir, before: t.TempDir(), trace: filepath.Join(m.Dir, "trace"), texts: map[string]string{}}
@@ -102,7 +101,7 @@ func replay(t *testing.T, rec *recording, loose bool) {
 	}
 }
 
-// replayer is one way through the trace.
+// replayer is one pass through the trace.
 type replayer struct {
 	t        *testing.T
 	rec      *recording
@@ -113,7 +112,7 @@ type replayer struct {
 	looked   int
 	seen     map[[sha256.Size]byte]bool
 	scratch  string
-	data     map[int]bool // connections on which a message was asked for
+	data     map[int]bool // connections on which the program has requested a message
 	failed   int
 }
 
@@ -140,7 +139,7 @@ func (r *replayer) follow() error {
 	})
 }
 
-// cut looks at outcomes that were not looked at since the last acknowledgement.
+// cut examines outcomes that were not examined since the last acknowledgement.
 func (r *replayer) cut() (err error) {
 	d := r.follower.disk
 	look := *flagOutcomes
@@ -169,8 +168,8 @@ func (r *replayer) cut() (err error) {
 	return err
 }
 
-// said looks for acknowledgements: of an IMAP command its tagged OK, of a
-// message the reply after 354.
+// said looks for acknowledgements: the tagged OK of an IMAP command, or the reply to
+// a message after 354.
 func (r *replayer) said(fd int, text string) {
 	for line := range strings.Lines(text) {
 		switch {
@@ -189,7 +188,7 @@ func taggedOK(line string) bool {
 	return ok && strings.HasPrefix(tag, "t") && strings.HasPrefix(rest, "OK ")
 }
 
-// look opens what is left as the program would after the restart.
+// look opens what is left, as the program would after the restart.
 func (r *replayer) look(l left, loose bool) error {
 	before := r.rec.worlds[r.acks]
 	after := before
@@ -232,9 +231,9 @@ func (r *replayer) look(l left, loose bool) error {
 	return nil
 }
 
-// checkLeft runs the check of Maildirs. A mailbox whose making was not
-// acknowledged may be incomplete; where the file system may leave both names of
-// a rename, it says so.
+// checkLeft runs the check of Maildirs. A mailbox whose creation was not acknowledged
+// may be incomplete. Where the file system may leave both names of a renamed file, the
+// check may report that.
 func checkLeft(root string, users []string, before *world, loose bool) error {
 	var wrong []string
 	for _, user := range users {
@@ -279,7 +278,7 @@ func listing(root string) string {
 	return strings.Join(lines, "\n")
 }
 
-// driver is the client, and keeps what it was told.
+// driver is the client, and records what it was told.
 type driver struct {
 	t     *testing.T
 	m     *rig.Maildird
@@ -289,7 +288,7 @@ type driver struct {
 	n     int
 }
 
-// ack notes that something was acknowledged.
+// ack records that something was acknowledged.
 func (d *driver) ack(what string) {
 	d.rec.what = append(d.rec.what, what)
 	d.rec.worlds = append(d.rec.worlds, d.world.clone())
@@ -339,7 +338,7 @@ func (d *driver) deliver(size int, lmtp bool, users ...string) string {
 	return id
 }
 
-// do runs an IMAP command whose effect change notes in the world.
+// do runs an IMAP command. change records its effect in the world.
 func (d *driver) do(change func(tagged string, responses []coexist.Response), format string, args ...any) {
 	d.t.Helper()
 	command := fmt.Sprintf(format, args...)
@@ -351,7 +350,7 @@ func (d *driver) do(change func(tagged string, responses []coexist.Response), fo
 	d.ack(strings.SplitN(command, "\r\n", 2)[0])
 }
 
-// sync tells the client the UIDs of a mailbox; they count from here on.
+// learn tells the client the UIDs of a mailbox; they count from here on.
 func (d *driver) learn(p place) {
 	d.t.Helper()
 	d.do(func(_ string, responses []coexist.Response) {
@@ -397,7 +396,7 @@ func (d *driver) sel(p place) {
 	}, "SELECT %s", p.folder)
 }
 
-// flag stores flags, which are those that the message has then.
+// flag stores flags, which replace those of the message.
 func (d *driver) flag(p place, flags string, ids ...string) {
 	d.t.Helper()
 	d.do(func(string, []coexist.Response) {
@@ -450,11 +449,11 @@ func (d *driver) expunge(p place, ids ...string) {
 	}, "EXPUNGE")
 }
 
-// run does everything once, and what follows each other closely in an order
-// that invites mistakes.
+// run does everything once. Some operations follow each other closely, in an
+// order that invites mistakes.
 func (d *driver) run() {
 	t := d.t
-	m1 := d.deliver(0, false, "alice") // makes her Maildir
+	m1 := d.deliver(0, false, "alice") // creates her Maildir
 	for _, p := range []string{"Archive", "Drafts", "Junk", "Sent", "Trash"} {
 		d.put(place{"alice", p}, "", letter{})
 		delete(d.world.mail[place{"alice", p}], "")
@@ -489,7 +488,7 @@ func (d *driver) run() {
 	m6 := d.deliver(0, true, "alice")
 	d.do(nil, "NOOP")
 	d.learn(inbox)
-	d.transfer("MOVE", inbox, work, m6) // that was in new/ a moment ago
+	d.transfer("MOVE", inbox, work, m6) // which was in new/ a moment ago
 	m7 := d.deliver(0, true, "alice", "bob")
 	d.do(nil, "NOOP")
 	d.learn(inbox)

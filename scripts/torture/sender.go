@@ -8,18 +8,18 @@ import (
 	"maildird/scripts/rig"
 )
 
-// patience bounds one answer of the program.
+// patience is the maximum time that the program may take for an answer.
 const patience = 60 * time.Second
 
-// from is who all mail is from.
+// from is the sender of all mail.
 const from = "sender@example.net"
 
-// dialSender connects to the program's smtp or lmtp.
+// dialSender connects to the program's smtp or lmtp service.
 func dialSender(m *rig.Maildird, service string) (*rig.Sender, error) {
 	return rig.DialSender(m.Address(service), service == "lmtp", patience)
 }
 
-// mailText invents a message with an identity, in LF form.
+// mailText returns a message with an identity, with LF line endings.
 func mailText(id string, size int) string {
 	text := fmt.Sprintf("Message-ID: <%s>\nFrom: sender@example.net\nSubject: mail %s\n\nThis is %s.\n", id, id, id)
 	line := strings.Repeat("0123456789abcdef ", 4) + "\n"

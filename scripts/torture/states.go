@@ -9,26 +9,26 @@ import (
 	"slices"
 )
 
-// wreck says what of a file's content that was not synced is on disk.
+// wreck is what a power cut leaves of changes to a file's content that were not synced.
 type wreck int
 
-// The wrecks.
+// The values of wreck.
 const (
 	dropped wreck = iota // nothing
-	written              // all
-	torn                 // the last write only in part
-	zeroed               // the length, and zeros
-	holed                // the last write alone, with zeros before it
+	written              // everything
+	torn                 // everything, but the last write only in part
+	zeroed               // the length, with zeros
+	holed                // only the last write, with zeros before it
 )
 
-// fate is one choice of what a power cut leaves.
+// fate is one possible outcome of a power cut.
 type fate struct {
-	chosen map[*change]bool // names that are on disk although not synced
+	chosen map[*change]bool // names that are on disk although they were not synced
 	files  wreck
 }
 
-// fates calls f with choices of what is left if the power goes now, until it
-// returns false. They come in any order.
+// fates calls f with possible outcomes of a power cut at this moment, in random order,
+// until f returns false.
 func (d *disk) fates(rng *rand.Rand, f func(fate) bool) {
 	var units [][]*change
 	files := []wreck{dropped}
@@ -38,7 +38,7 @@ func (d *disk) fates(rng *rand.Rand, f func(fate) bool) {
 		case c.ofFile():
 			files = []wreck{dropped, written, torn, zeroed, holed}
 		case c.first != nil && !d.loose:
-			// comes with the first half
+			// handled with the first half
 		case c.second != nil && !d.loose:
 			units = append(units, []*change{c, c.second})
 		default:
@@ -65,7 +65,7 @@ func (d *disk) fates(rng *rand.Rand, f func(fate) bool) {
 	}
 }
 
-// subsets gives all subsets of n things, or many of them.
+// subsets returns all subsets of n things, or many of them.
 func subsets(rng *rand.Rand, n int) [][]bool {
 	const all, some = 4, 12
 	var out [][]bool
@@ -103,7 +103,7 @@ func (f fate) has(c *change) bool {
 	return c.durable || f.chosen[c] && (c.needs == nil || f.has(c.needs))
 }
 
-// left is what a power cut left of a disk.
+// left is what a power cut left on a disk.
 type left struct {
 	disk  *disk
 	names map[*inode]map[string]*inode
@@ -136,7 +136,7 @@ func (d *disk) after(f fate) left {
 	return l
 }
 
-// content applies a change of a file as far as it came about.
+// content applies a change of a file as far as the outcome includes it.
 func (f fate) content(c *change, data []byte, last bool) []byte {
 	if c.durable {
 		return c.applyData(data)
@@ -177,7 +177,7 @@ func (l left) entries(in *inode) map[string]*inode {
 	return in.safeNames
 }
 
-// walk visits everything below a directory, in the order of names.
+// walk visits everything below a directory, sorted by name.
 func (l left) walk(in *inode, path string, f func(path string, in *inode) error) error {
 	entries := l.entries(in)
 	names := make([]string, 0, len(entries))
@@ -199,7 +199,7 @@ func (l left) walk(in *inode, path string, f func(path string, in *inode) error)
 	return nil
 }
 
-// find gives the directory at a path below the root, nil if there is none.
+// find returns the directory at a path below the root, nil if there is none.
 func (l left) find(path ...string) *inode {
 	in := l.disk.root
 	for _, name := range path {
@@ -210,7 +210,7 @@ func (l left) find(path ...string) *inode {
 	return in
 }
 
-// sum is the same for what looks the same.
+// sum returns a hash of everything below a directory.
 func (l left) sum(in *inode) [sha256.Size]byte {
 	h := sha256.New()
 	_ = l.walk(in, "", func(path string, in *inode) error {
@@ -225,10 +225,9 @@ func (l left) sum(in *inode) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// write makes real files of what is below a directory. It leaves out the files
-// that are locks: those of a process that is gone are taken over when they have
-// some age (package dotlock proves that), which they have after the restart of a
-// machine and would not have here.
+// write writes everything below a directory to real files, except lock files: a program takes
+// over the locks of a dead process when they have reached some age (see the tests of package
+// dotlock), which they have after a machine has restarted, but would not have here.
 func (l left) write(in *inode, to string) error {
 	if err := os.Mkdir(to, 0o700); err != nil {
 		return err

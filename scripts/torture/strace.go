@@ -11,23 +11,22 @@ import (
 	"strings"
 )
 
-// straceCalls are the system calls by which a program can change a file system,
-// and those that the meaning of their descriptors depends on. "?" stands before
-// those that not every architecture has.
+// straceCalls are the system calls by which a program can change a file system, and those that
+// determine the meaning of their descriptors. "?" marks those that do not exist on every
+// architecture.
 const straceCalls = "?open,openat,?creat,close,dup,?dup2,dup3,fcntl,?fcntl64,write,pwrite64,writev,pwritev,pwritev2," +
 	"ftruncate,?ftruncate64,truncate,?truncate64,fallocate,fsync,fdatasync,sync,syncfs,?sync_file_range,msync," +
 	"?rename,?renameat,renameat2,?link,linkat,?symlink,symlinkat,?unlink,unlinkat,?rmdir," +
 	"?mkdir,mkdirat,?mknod,mknodat,utimensat,copy_file_range,sendfile,splice,sendto,sendmsg"
 
-// call is one system call of a trace. It comes up twice: when it begins and
-// when it has ended, for what happens in between may be seen by others at any
-// moment.
+// call is a system call in a trace. It appears twice: when it begins and when it has ended,
+// because others may see its effect at any moment in between.
 type call struct {
 	thread string
 	name   string
 	args   []string
 	begun  bool // false: it has ended, with result
-	// result of a call that has ended, -1 for an error.
+	// result is the result of a call that has ended, -1 for an error.
 	result int
 }
 
@@ -37,10 +36,10 @@ var (
 	straceResult  = regexp.MustCompile(`^(.*)\) += (-?[0-9]+|\?|0x[0-9a-f]+).*$`)
 )
 
-// readTrace reads what "strace -f -xx" wrote, and gives the calls to f in the
-// order of their beginnings and ends.
+// readTrace parses the output of "strace -f -xx" and passes the beginnings and ends of calls to
+// f, in their order.
 func readTrace(r io.Reader, f func(call) error) error {
-	begun := map[string]string{} // by thread: what was written of a call that has not ended
+	begun := map[string]string{} // by thread: the text of a call that has not ended
 	lines := bufio.NewReaderSize(r, 1<<20)
 	for {
 		line, err := lines.ReadString('\n')
@@ -102,7 +101,7 @@ func readTraceLine(thread, text string, begun map[string]string, f func(call) er
 	return f(c)
 }
 
-// parseCall reads "name(arg, arg", as far as it was written.
+// parseCall parses "name(arg, arg", up to where it was written.
 func parseCall(text string) (call, error) {
 	name, rest, ok := strings.Cut(text, "(")
 	if !ok {
@@ -117,7 +116,7 @@ func parseCall(text string) (call, error) {
 	for i := range len(rest) {
 		switch b := rest[i]; {
 		case b == '"':
-			quoted = !quoted // -xx leaves no quote inside of a string
+			quoted = !quoted // -xx leaves no quote inside a string
 		case quoted:
 		case b == '[' || b == '{' || b == '(':
 			depth++
@@ -134,7 +133,7 @@ func parseCall(text string) (call, error) {
 	return c, nil
 }
 
-// text reads argument n as a string.
+// text parses argument n as a string.
 func (c call) text(n int) (string, error) {
 	if n >= len(c.args) {
 		return "", errors.New("argument is missing")
@@ -147,7 +146,7 @@ func (c call) text(n int) (string, error) {
 	return string(b), err
 }
 
-// number reads argument n as a number; ok is false for a symbol.
+// number parses argument n as a number; ok is false for a symbol.
 func (c call) number(n int) (int, bool) {
 	if n >= len(c.args) {
 		return 0, false

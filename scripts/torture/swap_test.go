@@ -20,16 +20,15 @@ import (
 	"maildird/scripts/rig"
 )
 
-// swapRounds is how often each client goes through its commands, and swaps how many
-// there are to be meanwhile, at least: on a fast machine more rounds are made.
+// swapRounds is the number of times that each client goes through its commands, and swaps the
+// minimum number of swaps meanwhile: on a fast machine, there are more rounds.
 const swapRounds, swaps = 10, 10
 
-// TestSwappedDirectories: while mail comes in by LMTP and APPEND and clients
-// read, flag and copy, the owner of the Maildir moves its directories away and
-// back all the time, and puts links to a directory of somebody else, empty
-// directories, files and FIFOs in their place. Nothing outside is read or
-// changed, what was acknowledged is in a directory that he had there, and the
-// program works when he is done.
+// TestSwappedDirectories: while mail arrives by LMTP and APPEND and clients read, flag and
+// copy, the owner of the Maildir keeps moving its directories away and back, and replaces them
+// by links to a directory of another user, empty directories, files and FIFOs. Nothing outside
+// may be read or changed, everything that was acknowledged must be in a directory that the
+// owner had put there, and the program must work when he is done.
 func TestSwappedDirectories(t *testing.T) {
 	m := startHostile(t)
 	h := newHostileMaildir(t, m)
@@ -65,11 +64,11 @@ func TestSwappedDirectories(t *testing.T) {
 	useHostile(t, m)
 }
 
-// swapper is the owner of a Maildir at his work.
+// swapper is the owner of a Maildir while he replaces its directories.
 type swapper struct {
 	*hostileMaildir
 	rng    *rand.Rand
-	decoys string // where what stood in the place of a directory goes
+	decoys string // where the replacements of directories are moved afterwards
 	swaps  atomic.Int64
 }
 
@@ -81,13 +80,13 @@ func (s *swapper) run(ctx context.Context) {
 	}
 }
 
-// swap puts something in the place of a directory for a moment.
+// swap replaces a directory by something else for a moment.
 func (s *swapper) swap(name string) {
 	n := s.swaps.Add(1)
 	place, away := s.in(name), filepath.Join(s.decoys, "away")
 	s.must(os.Rename(place, away))
-	// What others made in the meantime stays in the way: then this fails, which
-	// is as good.
+	// Files that others created in the meantime may prevent this. Then it fails,
+	// which does no harm.
 	switch s.rng.IntN(5) {
 	case 0, 1:
 		_ = os.Symlink(s.out(strings.TrimPrefix(filepath.Base(name), ".Box")), place)
@@ -142,9 +141,9 @@ func (a *acks) add(id string, err error) {
 	a.ids = append(a.ids, id)
 }
 
-// missing looks for all messages in the directories that hold mail below roots,
-// and returns those that are in none. Sessions of clients that have gone may
-// still be moving files: what is missing is looked for again.
+// missing looks for all messages in the directories with mail below roots, and returns those
+// that are in none. Sessions of disconnected clients may still be moving files, so it looks
+// again for messages that are missing.
 func (a *acks) missing(t *testing.T, roots ...string) (out []string) {
 	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		found := map[string]bool{}
@@ -172,7 +171,7 @@ func (a *acks) missing(t *testing.T, roots ...string) (out []string) {
 	}
 }
 
-// passOver takes what is gone for nothing wrong.
+// passOver ignores errors about missing files.
 func passOver(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -180,7 +179,7 @@ func passOver(err error) error {
 	return err
 }
 
-// deliverSwapped brings mail by LMTP, for as long as the swapper has done little.
+// deliverSwapped delivers mail by LMTP until the swapper has done enough.
 func deliverSwapped(t *testing.T, m *rig.Maildird, who int, a *acks, by *swapper) {
 	s, err := dialSender(m, "lmtp")
 	if err != nil {
@@ -203,8 +202,8 @@ func deliverSwapped(t *testing.T, m *rig.Maildird, who int, a *acks, by *swapper
 	}
 }
 
-// useSwapped does what a client does. Mailboxes may be gone for it at any
-// moment, and the connection with them.
+// useSwapped does what a client does. Mailboxes may disappear at any moment, and
+// the connection with them.
 func useSwapped(t *testing.T, m *rig.Maildird, who int, a *acks) {
 	var c *coexist.Client
 	defer func() {
@@ -223,7 +222,7 @@ func useSwapped(t *testing.T, m *rig.Maildird, who int, a *acks) {
 				var err error
 				if c, err = coexist.Dial("maildird", m.Address("imap"), "user@example.org", "secret"); err != nil {
 					c = nil
-					continue // refused while the Maildir is not one
+					continue // refused while the Maildir is invalid
 				}
 			}
 			_, responses, err := c.Tagged("%s", command)

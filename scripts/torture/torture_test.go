@@ -24,7 +24,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// seedOf gives the seed of a test and prints it.
+// seedOf returns the seed of a test and prints it.
 func seedOf(t *testing.T) uint64 {
 	seed := *flagSeed
 	if seed == 0 {
@@ -51,7 +51,7 @@ func newMaildird(t *testing.T, edits ...string) *rig.Maildird {
 	return m
 }
 
-// scratch is a directory in memory, if there is such.
+// scratch returns a directory, in memory if possible.
 func scratch(t *testing.T) string {
 	base := "/dev/shm"
 	if st, err := os.Stat(base); err != nil || !st.IsDir() {
@@ -63,7 +63,7 @@ func scratch(t *testing.T) string {
 	return dir
 }
 
-// noSockets is a directory without what cannot be copied.
+// noSockets returns a directory without files that cannot be copied.
 func noSockets(dir string) fs.FS { return onlyFiles{os.DirFS(dir)} }
 
 type onlyFiles struct{ fs.FS }

@@ -18,7 +18,7 @@ import (
 	"maildird/scripts/coexist"
 )
 
-// standardFolders are those of "maildird init".
+// standardFolders are the folders that "maildird init" configures.
 var standardFolders = []folder.Default{
 	{Name: "Drafts", SpecialUse: `\Drafts`}, {Name: "Sent", SpecialUse: `\Sent`}, {Name: "Junk", SpecialUse: `\Junk`},
 	{Name: "Trash", SpecialUse: `\Trash`}, {Name: "Archive", SpecialUse: `\Archive`},
@@ -27,14 +27,14 @@ var standardFolders = []folder.Default{
 // place is a mailbox of a user.
 type place struct{ user, folder string }
 
-// letter is a message where it is.
+// letter is a message in a mailbox.
 type letter struct {
 	flags string // sorted
-	uid   uint32 // 0: nobody was told of one
+	uid   uint32 // 0 if no client was told of one
 }
 
-// world is what a client was told of all Maildirs: every message by place and
-// identity. It never changes.
+// world is what clients were told about all Maildirs: every message by place and
+// identity. It is immutable.
 type world struct {
 	mail       map[place]map[string]letter
 	validity   map[place]uint32
@@ -49,7 +49,7 @@ func (w *world) clone() *world {
 	return c
 }
 
-// found is what is there.
+// found is what the Maildirs contain.
 type found struct {
 	mail       map[place]map[string][]letter
 	validity   map[place]uint32
@@ -57,8 +57,8 @@ type found struct {
 	subscribed string
 }
 
-// openWorld reads Maildirs as the program would serve them after a start.
-// texts has the messages as they were sent.
+// openWorld reads Maildirs as the program would serve them after a start. texts contains the
+// messages as they were sent.
 func openWorld(root string, users []string, texts map[string]string) (*found, error) {
 	log := slog.New(slog.DiscardHandler)
 	store := maildir.NewStore(maildir.Options{Host: "torture.test", Log: log, Idle: -1})
@@ -153,8 +153,8 @@ func flagWords(v *mailbox.View, flags filename.Flags) string {
 	return strings.Join(words, " ")
 }
 
-// compare tells how what is there differs from what may be: as before an
-// operation, as after it, or something between.
+// compare returns an error if the Maildirs differ from every state that is allowed: that before
+// an operation, that after it, or one in between.
 func (f *found) compare(before, after *world) error {
 	var wrong []string
 	add := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
