@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestAliases: swaks sends to an alias and as one, over each protocol; the running
-// server, confined to its files, takes up another file.
+// TestAliases: swaks sends to an alias and from one, with each protocol; the running server,
+// confined to its files, loads a changed file.
 func TestAliases(t *testing.T) {
 	t.Parallel()
 	m := setUp(t, "# aliases =", "aliases =")
@@ -68,7 +68,7 @@ func TestAliases(t *testing.T) {
 	if err := ask("broken@example.org", "<-  250 2.1.5"); err != nil {
 		t.Error(err)
 	}
-	// Without the file things stay as they are.
+	// If the file is missing, the aliases remain.
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}

@@ -83,7 +83,7 @@ func TestSwaks(t *testing.T) {
 	}
 }
 
-// TestNetSMTP: the standard library's client, with its own TLS checks.
+// TestNetSMTP: the standard library's client, which verifies certificates itself.
 func TestNetSMTP(t *testing.T) {
 	m := start(t)
 	c, err := smtp.Dial(m.Address("submission"))
@@ -128,7 +128,7 @@ func TestNetSMTP(t *testing.T) {
 	}
 }
 
-// TestCurl: curl reads the folder list and a message by imap:// and imaps://.
+// TestCurl: curl reads the folder list and a message with imap:// and imaps://.
 func TestCurl(t *testing.T) {
 	m := start(t)
 	deliver(t, m, bob, "for curl", "Hello\r\n.dot\r\n")
@@ -166,8 +166,8 @@ func TestCurl(t *testing.T) {
 	}
 }
 
-// TestMutt: mutt in batch mode reads, flags and deletes on the files, an idle
-// IMAP session sees it, and mutt sends through submission.
+// TestMutt: mutt in batch mode reads, flags and deletes messages in the files, an idle IMAP
+// session notices it, and mutt sends through submission.
 func TestMutt(t *testing.T) {
 	m := start(t)
 	for _, subject := range []string{"first", "second", "third"} {
@@ -193,13 +193,13 @@ func TestMutt(t *testing.T) {
 		t.Helper()
 		args = append([]string{"-n", "-F", "/dev/null", "-e", "set mbox_type=Maildir folder=" + m.Home(bob) +
 			" move=no delete=yes confirmappend=no quit=yes sort=subject wait_key=no beep=no", "-e", "push '" + keys + "'"}, args...)
-		// mutt draws on a terminal: script gives it one.
+		// mutt needs a terminal, which script provides.
 		if out, err := command(t, m, "", "script", "-qec", "TERM=xterm "+quoted(append([]string{tool(t, "mutt")}, args...)), "/dev/null"); err != nil {
 			t.Fatalf("mutt: %v\n%s", err, out)
 		}
 	}
 	mutt("<first-entry><flag-message><last-entry><delete-message><quit>", "-f", m.Home(bob))
-	// In any order: one look may have found both.
+	// In any order: one scan may have found both.
 	missing := []string{`\Flagged`, "expunge 3"}
 	for len(missing) > 0 {
 		select {
@@ -231,7 +231,7 @@ func TestMutt(t *testing.T) {
 	}
 }
 
-// quoted joins words for sh.
+// quoted quotes words for sh.
 func quoted(words []string) string {
 	out := make([]string, len(words))
 	for i, w := range words {
@@ -240,8 +240,8 @@ func quoted(words []string) string {
 	return strings.Join(out, " ")
 }
 
-// TestSecondReader: go-maildir reads what was delivered, and flags that it
-// sets are served.
+// TestSecondReader: go-maildir reads what was delivered, and the server shows the
+// flags that it sets.
 func TestSecondReader(t *testing.T) {
 	m := start(t)
 	deliver(t, m, bob, "for go-maildir", "text\r\n")
@@ -250,7 +250,7 @@ func TestSecondReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := maildir.Dir(m.Home(bob))
-	if _, err := dir.Unseen(); err != nil { // moves new/ to cur/ where the server left anything
+	if _, err := dir.Unseen(); err != nil { // moves messages from new/ to cur/ if the server left any
 		t.Fatal(err)
 	}
 	messages, err := dir.Messages()
@@ -279,7 +279,7 @@ func has(flags []imap.Flag, flag imap.Flag) bool {
 	return slices.Contains(flags, flag)
 }
 
-// deliver sends a message from outside.
+// deliver sends a message from an external sender.
 func deliver(t testing.TB, m *rig.Maildird, to, subject, body string) {
 	t.Helper()
 	c, err := smtp.Dial(m.Address("smtp"))

@@ -10,8 +10,8 @@ import (
 	"maildird/scripts/rig"
 )
 
-// TestConfined: the running server reaches what a symbolic link of the operator
-// leads to, and reads users, certificate and settings again.
+// TestConfined: the running server can access the target of an operator's symbolic link, and
+// can reload users, certificate and settings.
 func TestConfined(t *testing.T) {
 	m := setUp(t)
 	disk, err := rig.Dir("disk")
@@ -19,7 +19,7 @@ func TestConfined(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(disk) })
-	// Outside the directory for temporary files, which is within reach anyway.
+	// Not in the directory for temporary files, which is accessible anyway.
 	t.Setenv("TMPDIR", m.Dir)
 	if err := os.MkdirAll(filepath.Dir(m.Home(bob)), 0o700); err != nil {
 		t.Fatal(err)

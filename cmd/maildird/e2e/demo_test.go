@@ -36,7 +36,7 @@ func (d *demo) String() string {
 	return d.text.String()
 }
 
-// startDemo runs the demo in home/data and waits for what it prints.
+// startDemo runs the demo in home/data and waits for its output.
 func startDemo(t *testing.T, home string) *demo {
 	t.Helper()
 	d := new(demo)
@@ -58,8 +58,8 @@ func startDemo(t *testing.T, home string) *demo {
 	return d
 }
 
-// TestDemo: what "make run" runs. Every line that it prints works as it stands,
-// and a second run keeps mail and passwords.
+// TestDemo runs what "make run" runs. Every command that it prints must work unchanged, and a
+// second run must keep mail and passwords.
 func TestDemo(t *testing.T) {
 	home, err := rig.Dir("demo")
 	if err != nil {

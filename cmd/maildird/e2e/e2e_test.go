@@ -1,5 +1,5 @@
-// Package e2e runs the real maildird, built with the race detector, with real
-// clients. scripts/test-tools installs those; without one its test fails.
+// Package e2e runs the real maildird, built with the race detector, with real clients, which
+// scripts/test-tools installs. A test fails if its client is missing.
 package e2e
 
 import (
@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	os.Exit(rig.Main(m, &binary, true))
 }
 
-// tool returns the path of a program that the test cannot do without.
+// tool returns the path of a program that the test requires.
 func tool(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -46,9 +46,9 @@ func tool(t testing.TB, name string) string {
 	return path
 }
 
-// prepare makes a server for alice and bob that does not run yet. edits are
-// pairs of texts to replace in maildird.toml. Passwords are stored plainly: a
-// good hash takes seconds under the race detector.
+// prepare prepares a server for alice and bob, and does not start it. edits are pairs of a text
+// in maildird.toml and its replacement. Passwords are stored in plain text: a good hash takes
+// seconds under the race detector.
 func prepare(edits ...string) (*rig.Maildird, error) {
 	m, err := rig.InitMaildird(binary, nil, append(edits, "postmaster@example.org", alice)...)
 	if err != nil {
@@ -58,8 +58,7 @@ func prepare(edits ...string) (*rig.Maildird, error) {
 	return m, os.WriteFile(filepath.Join(m.Dir, "users"), []byte(users), 0o600)
 }
 
-// setUp makes a server for alice and bob that does not run yet and ends with
-// the test.
+// setUp prepares a server for alice and bob that ends with the test, and does not start it.
 func setUp(t testing.TB, edits ...string) *rig.Maildird {
 	t.Helper()
 	m, err := prepare(edits...)
@@ -92,7 +91,7 @@ func run(t testing.TB, m *rig.Maildird) {
 	}
 }
 
-// trusting is the TLS settings of a client that knows the server's certificate.
+// trusting returns the TLS settings of a client that trusts the server's certificate.
 func trusting(t testing.TB, m *rig.Maildird) *tls.Config {
 	t.Helper()
 	pem, err := os.ReadFile(filepath.Join(m.Dir, "cert.pem"))
@@ -137,7 +136,7 @@ func command(t testing.TB, m *rig.Maildird, stdin, name string, args ...string) 
 	return string(out), err
 }
 
-// eventually waits for check to have nothing to say.
+// eventually waits until check returns no error.
 func eventually(t testing.TB, check func() error) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
@@ -156,7 +155,7 @@ func eventually(t testing.TB, check func() error) {
 // mailIn returns the files of a folder, new/ before cur/, by name.
 func mailIn(t testing.TB, m *rig.Maildird, user, folder string) (files map[string][]byte) {
 	t.Helper()
-	eventually(t, func() error { // names may change meanwhile
+	eventually(t, func() error { // names may change in the meantime
 		files = map[string][]byte{}
 		for _, sub := range []string{"new", "cur"} {
 			dir := filepath.Join(m.Home(user), folder, sub)
@@ -177,10 +176,10 @@ func mailIn(t testing.TB, m *rig.Maildird, user, folder string) (files map[strin
 	return files
 }
 
-// find returns the file of a message with that subject.
+// find returns the file of the message with that subject.
 func find(t testing.TB, m *rig.Maildird, user, subject string) (name string, text []byte) {
 	t.Helper()
-	eventually(t, func() error { // a directory that changes may be listed without a name
+	eventually(t, func() error { // a listing may miss a name while the directory changes
 		for name, text = range mailIn(t, m, user, "") {
 			if bytes.Contains(text, []byte("\nSubject: "+subject+"\n")) {
 				return nil

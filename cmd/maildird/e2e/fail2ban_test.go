@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// TestFail2ban: the filter of the README finds the address in every failed
-// login, by either protocol and in either format of the log, and in nothing
-// that a client can write into a line.
+// TestFail2ban: the filter in README finds the address in every line about a failed
+// login, for both protocols and both formats of the log, and in nothing that a client can
+// write into a line.
 func TestFail2ban(t *testing.T) {
 	readme, err := os.ReadFile("../../../README.md")
 	if err != nil {

@@ -12,14 +12,14 @@ import (
 	"maildird/scripts/rig"
 )
 
-// speaker is a client that speaks by hand.
+// speaker is a raw client.
 type speaker struct {
 	t     testing.TB
 	conn  net.Conn
 	lines *bufio.Reader
 }
 
-// speak connects to a service, and reads its greeting.
+// speak connects to a service and reads its greeting.
 func speak(t testing.TB, m *rig.Maildird, service, greeting string) *speaker {
 	t.Helper()
 	conn := dial(t, m.Address(service))
@@ -33,13 +33,13 @@ func (s *speaker) say(text, want string) string {
 	return say(s.t, s.conn, s.lines, text, want)
 }
 
-// authPlain is the command that logs in by SMTP.
+// authPlain returns the SMTP command that logs in.
 func authPlain(user string) string {
 	return "AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00"+password)) + "\r\n"
 }
 
-// TestLimits: what [limits] says holds over all services, and who is refused
-// hears why.
+// TestLimits: the values in [limits] apply to all services together, and a refused client
+// is told the reason.
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	m := start(t, "# [limits]", `[limits]
@@ -58,7 +58,7 @@ recipients_per_hour = 5
 	send.say("EHLO x\r\n", "250 ")
 	send.say(authPlain(alice), "235 ")
 
-	// Both services count for the user, and the logins that are refused do not.
+	// Both services count for the user, and refused logins do not.
 	third := speak(t, m, "imap", "* OK")
 	third.say(loginAs(alice), "a NO [LIMIT] ")
 	fourth := speak(t, m, "submission", "220 ")
@@ -86,7 +86,7 @@ recipients_per_hour = 5
 	fourth.say(fmt.Sprintf("MAIL FROM:<%s>\r\n", bob), "250 ")
 	mail.say("b APPEND INBOX {5000}\r\n", "b NO [TOOBIG] ")
 
-	// One address, over all services. LMTP is for a relay, which has one.
+	// One address, with all services. LMTP is for a relay, which has one address.
 	fifth := speak(t, m, "smtp", "220 ")
 	speak(t, m, "smtp", "220 ")
 	speak(t, m, "smtp", "421 4.7.0 ")
@@ -106,7 +106,7 @@ recipients_per_hour = 5
 		if line, err := lines.ReadString('\n'); err != nil || !strings.HasPrefix(line, "* OK") {
 			return fmt.Errorf("greeting %q, %v", line, err)
 		}
-		// The server counts her submission until its session has ended, a moment
+		// The server counts her submission session until it has ended, a moment
 		// after it said so.
 		if answer := say(t, conn, lines, loginAs(alice), "a "); !strings.HasPrefix(answer, "a OK") {
 			return fmt.Errorf("LOGIN after QUIT of another session: %s", answer)
@@ -115,8 +115,8 @@ recipients_per_hour = 5
 	})
 }
 
-// TestTotalLimit: [limits] connections is for all services together, and one
-// of them cannot take all.
+// TestTotalLimit: [limits] connections applies to all services together, and a single
+// one cannot use all.
 func TestTotalLimit(t *testing.T) {
 	t.Parallel()
 	m := start(t, "# [limits]", "[limits]\nconnections = 8\n")
@@ -135,8 +135,7 @@ func TestTotalLimit(t *testing.T) {
 	})
 }
 
-// TestLimitsInReadme: the table shows the defaults, and every limit of
-// maildird.toml is in it.
+// TestLimitsInReadme: the table contains the defaults, and every limit of maildird.toml.
 func TestLimitsInReadme(t *testing.T) {
 	readme, err := os.ReadFile("../../../README.md")
 	if err != nil {

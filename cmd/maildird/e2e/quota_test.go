@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestQuota: the limit of maildird.toml is for all but those who have their own
+// TestQuota: the limit in maildird.toml applies to all users without their own limit
 // in the users file.
 func TestQuota(t *testing.T) {
 	t.Parallel()

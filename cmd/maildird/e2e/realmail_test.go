@@ -14,15 +14,14 @@ import (
 	"testing"
 
 	"github.com/emersion/go-imap/v2"
-	_ "github.com/jhillyerd/enmime/v2" // its samples are used, and have to be there
+	_ "github.com/jhillyerd/enmime/v2" // provides samples, and must be in the module
 
 	"maildird/scripts/rig"
 )
 
-// TestRealMail: every message of testdata/mail, and every sample that ships
-// with enmime, survives the way through: SMTP in, bytes on disk, BODY[] out.
-// What may change is documented: lines end in LF on disk and in CRLF on the
-// wire, and a NUL is 0x80 in BODY[].
+// TestRealMail: every message of testdata/mail, and every sample in the enmime module, is
+// transferred unchanged: SMTP in, bytes on disk, BODY[] out. The changes that may occur are
+// documented: lines end in LF on disk and in CRLF on the wire, and a NUL is 0x80 in BODY[].
 func TestRealMail(t *testing.T) {
 	samples := append(ownMail(t), libraryMail(t)...)
 	m := start(t)
@@ -50,12 +49,12 @@ func TestRealMail(t *testing.T) {
 	if len(stored) != len(samples) {
 		t.Fatalf("%d files for %d messages", len(stored), len(samples))
 	}
-	// Each message is found on disk by its body below what was put on top.
+	// Each message on disk is recognised by its body, below the added header fields.
 	left := map[string]bool{}
 	for name := range stored {
 		left[name] = true
 	}
-	// What goes before those that do not begin with a field.
+	// What is inserted before messages that do not begin with a field.
 	before := map[string]string{
 		"bad-header-lines.eml": "X-Mailbox-Line: ", "bad-header-start.raw": "\n", "erroneous.raw": "\n", "no-header-at-all.eml": "\n",
 	}
@@ -105,12 +104,12 @@ func TestRealMail(t *testing.T) {
 	}
 }
 
-// ownMail lists the messages of testdata/mail.
+// ownMail returns the messages of testdata/mail.
 func ownMail(t *testing.T) []string {
 	return messages(t, "../../../testdata/mail")
 }
 
-// libraryMail lists the samples that ship with enmime.
+// libraryMail returns the samples in the enmime module.
 func libraryMail(t *testing.T) []string {
 	const module = "github.com/jhillyerd/enmime/v2"
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
@@ -124,7 +123,7 @@ func libraryMail(t *testing.T) []string {
 	return paths
 }
 
-// messages lists the files below a directory that are messages by their name.
+// messages returns the files below a directory whose name says that they are messages.
 func messages(t *testing.T, dir string) []string {
 	var paths []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -142,8 +141,8 @@ func messages(t *testing.T, dir string) []string {
 	return paths
 }
 
-// onWire is a file as a client sends it: every LF without a CR becomes CRLF,
-// and there is an end of the last line.
+// onWire returns a file as a client sends it: every LF without a CR becomes CRLF, and the
+// last line is terminated.
 func onWire(text []byte) []byte {
 	out := crlf(text)
 	if len(out) > 0 && !bytes.HasSuffix(out, []byte("\r\n")) {
@@ -152,10 +151,10 @@ func onWire(text []byte) []byte {
 	return out
 }
 
-// onDisk is what the server keeps of that.
+// onDisk returns what the server stores of wire.
 func onDisk(wire []byte) []byte { return bytes.ReplaceAll(wire, []byte("\r\n"), []byte("\n")) }
 
-// served822 is BODY[] of a file.
+// served822 returns BODY[] of a file.
 func served822(file []byte) []byte {
 	return bytes.ReplaceAll(crlf(file), []byte{0}, []byte{0x80})
 }
@@ -171,7 +170,7 @@ func crlf(text []byte) []byte {
 	return out
 }
 
-// onlyTrace tells whether top is what a server puts on top of a message.
+// onlyTrace reports whether top consists of what a server adds to a message.
 func onlyTrace(top []byte) bool {
 	if bytes.Contains(top, []byte("\n\n")) {
 		return false

@@ -19,7 +19,7 @@ import (
 
 const friend = "friend@there.example"
 
-// relayTo are edits of maildird.toml for a relay.
+// relayTo returns the edits of maildird.toml for a relay.
 func relayTo(url string) []string {
 	return []string{"# [relay]  ", "[relay]\nserver = \"" + url + "\"\n#"}
 }
@@ -43,7 +43,7 @@ func postfix(t *testing.T, opt rig.PostfixOptions) *rig.Postfix {
 	return p
 }
 
-// freeAddress is one that nothing listens on.
+// freeAddress returns an address on which nothing listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	port, err := rig.FreePort()
@@ -53,21 +53,21 @@ func freeAddress(t *testing.T) string {
 	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
-// bracketed is an address as Postfix has it in a transport.
+// bracketed returns an address in the syntax of a Postfix transport.
 func bracketed(address string) string {
 	host, port, _ := net.SplitHostPort(address)
 	return "[" + host + "]:" + port
 }
 
-// submit sends a message of alice's by swaks.
+// submit sends a message from alice with swaks.
 func submit(t *testing.T, m *rig.Maildird, subject string, to ...string) (string, error) {
 	t.Helper()
 	return command(t, m, "", "swaks", "--server", m.Address("submission"), "--tls", "--auth-user", alice, "--auth-password", password,
 		"--from", alice, "--to", strings.Join(to, ","), "--header", "Subject: "+subject, "--header", "To: "+friend, "--body", ".dot\nGr\u00fc\u00dfe")
 }
 
-// TestRelay: what users submit for other domains goes out by the Postfix of the same
-// machine, set up as the README has it, and what that sends back comes in.
+// TestRelay: mail that users submit for other domains goes out through the Postfix on the same
+// machine, set up as described in README, and mail from that Postfix comes in.
 func TestRelay(t *testing.T) {
 	for _, name := range []string{"swaks", "msmtp", "curl"} {
 		tool(t, name)
@@ -113,7 +113,7 @@ func TestRelay(t *testing.T) {
 		t.Errorf("Postfix's name for the message is %q:\n%s\n%s", queued, m.Log(), log)
 	}
 
-	// Other programs, by TLS and in the clear.
+	// Other programs, with and without TLS.
 	host, port, err := net.SplitHostPort(m.Address("submissions"))
 	if err != nil {
 		t.Fatal(err)
@@ -139,14 +139,14 @@ func TestRelay(t *testing.T) {
 		return nil
 	})
 
-	// Whom it does not know, it refuses at once, and others go on.
+	// It refuses unknown recipients at once, and other recipients are not affected.
 	if out, err := submit(t, m, "partly", "nobody@there.example", bob); !strings.Contains(out, "<~* 550 5.1.1 <nobody@there.example>: Recipient address rejected") &&
 		!strings.Contains(out, "<** 550 5.1.1 <nobody@there.example>: Recipient address rejected") {
 		t.Errorf("swaks: %v\n%s", err, out)
 	}
 	find(t, m, bob, "partly")
 
-	// What it finds out later comes back.
+	// A later failure results in a bounce.
 	if out, err := submit(t, m, "in vain", "anybody@dead.example"); err != nil {
 		t.Fatalf("swaks: %v\n%s", err, out)
 	}
@@ -155,7 +155,7 @@ func TestRelay(t *testing.T) {
 		t.Errorf("alice got:\n%s", bounce)
 	}
 
-	// The relay is gone: nothing is taken.
+	// The relay is down: no mail is accepted.
 	if err := p.Stop(patience); err != nil && !strings.Contains(err.Error(), "signal") {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestRelay(t *testing.T) {
 	}
 }
 
-// keyPair writes a certificate that nobody signed, and its key, for Postfix.
+// keyPair writes a self-signed certificate and its key, for Postfix.
 func keyPair(t *testing.T) (file string) {
 	t.Helper()
 	cert, _ := servertest.Certificate(t)
@@ -188,13 +188,13 @@ func keyPair(t *testing.T) (file string) {
 	return file
 }
 
-// TestRelayInFront: the Postfix that hands in mail by LMTP also is the relay. It offers
-// STARTTLS, with a certificate that counts for nothing on the same machine.
+// TestRelayInFront: the Postfix that delivers mail by LMTP is also the relay. It offers
+// STARTTLS, with a certificate that does not matter on the same machine.
 func TestRelayInFront(t *testing.T) {
 	tool(t, "swaks")
 	t.Parallel()
 	lmtp := freeAddress(t)
-	there := (&relaytest.Server{}).Start(t) // the world outside
+	there := (&relaytest.Server{}).Start(t) // the outside world
 	p := postfix(t, rig.PostfixOptions{Mailboxes: []string{alice, bob}, LMTP: lmtp, Main: "transport_maps = inline:{ there.example=smtp:" + bracketed(there.Address) + " }\n" +
 		"smtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination, reject_unverified_recipient\nunverified_recipient_reject_code = 550\n" +
 		"smtpd_tls_security_level = may\nsmtpd_tls_loglevel = 1\nsmtpd_tls_chain_files = " + keyPair(t)})

@@ -18,11 +18,10 @@ import (
 	"maildird/scripts/rig"
 )
 
-// TestThunderbirdResync counts the octets between Thunderbird and the server for
-// mailboxes of 5,000 messages: at the first start, which takes the headers of
-// all, and at later ones, which are to take no more than what changed. Three
-// accounts differ in what Thunderbird may use: nothing, CONDSTORE, and COMPRESS
-// besides.
+// TestThunderbirdResync counts the bytes between Thunderbird and the server for mailboxes of
+// 5,000 messages: at the first start, which transfers all headers, and at later ones, which
+// should only transfer what has changed. Three accounts differ in what Thunderbird may use:
+// nothing, CONDSTORE, and CONDSTORE with COMPRESS.
 func TestThunderbirdResync(t *testing.T) {
 	tool(t, "thunderbird")
 	tool(t, "Xvfb")
@@ -58,7 +57,7 @@ func TestThunderbirdResync(t *testing.T) {
 		do("holds", a.address, "INBOX", messages)
 		a.first = a.meter.rest(t)
 	}
-	// Thunderbird keeps mod-sequences from its second start on.
+	// Thunderbird stores mod-sequences from its second start on.
 	for start := range 2 {
 		must(t, tb.Quit(patience))
 		for _, a := range accounts {
@@ -80,15 +79,15 @@ func TestThunderbirdResync(t *testing.T) {
 	}
 }
 
-// headersOf finds the first UID of each fetch of headers.
+// headersOf matches the first UID of each fetch of headers.
 var headersOf = regexp.MustCompile(`UID fetch (\d+)[0-9:,]* \(UID RFC822\.SIZE FLAGS BODY\.PEEK\[HEADER`)
 
-// check looks at what the later starts took. UIDs up to known were known before
-// the second, and each came after as many more.
+// check checks the traffic of the later starts. UIDs up to known existed before the second
+// start, and as many as more were added before each.
 func (a *resyncAccount) check(t *testing.T, known, more int) {
 	t.Helper()
 	for i, later := range a.later {
-		// Without a mod-sequence it asks for the flags of all messages.
+		// Without a mod-sequence, it requests the flags of all messages.
 		fraction := 10
 		if a.condstore && i > 0 {
 			fraction = 100
@@ -96,7 +95,7 @@ func (a *resyncAccount) check(t *testing.T, known, more int) {
 		if later.down > a.first.down/fraction {
 			t.Errorf("%s: start %d took more than a part in %d of the first", a.address, i+2, fraction)
 		}
-		if a.compress { // nothing can be read
+		if a.compress { // the data cannot be read
 			continue
 		}
 		fetched := headersOf.FindAllSubmatch(later.sent, -1)
@@ -120,7 +119,7 @@ type resyncAccount struct {
 	condstore, compress bool
 	meter               *meter
 	first               traffic
-	later               [2]traffic // at the second start and the third
+	later               [2]traffic // at the second and at the third start
 }
 
 // startMetered starts Thunderbird with accounts.
@@ -145,8 +144,8 @@ func startMetered(t *testing.T, m *rig.Maildird, accounts []*resyncAccount) *rig
 	return tb
 }
 
-// change does what other programs do while Thunderbird is away: some messages
-// get a flag, and some come.
+// change makes the changes of other programs while Thunderbird is not running: some messages
+// get a flag, and some are added.
 func (a *resyncAccount) change(t *testing.T, m *rig.Maildird, n int, subject string) {
 	t.Helper()
 	cur := filepath.Join(m.Home(a.address), "cur")
@@ -167,13 +166,13 @@ func (a *resyncAccount) flagged(t *testing.T, m *rig.Maildird) int {
 	return len(names)
 }
 
-// traffic is what went over a meter.
+// traffic is the data transferred through a meter.
 type traffic struct {
-	down, up int    // octets from the server, to it
+	down, up int    // bytes from the server, to the server
 	sent     []byte // what the client sent
 }
 
-// meter is a TCP proxy that counts.
+// meter is a TCP proxy that counts bytes.
 type meter struct {
 	listener net.Listener
 	to       string
@@ -181,11 +180,11 @@ type meter struct {
 
 	mu   sync.Mutex
 	seen traffic
-	last time.Time // when something went over it
+	last time.Time // when data was last transferred
 	open map[net.Conn]struct{}
 }
 
-// startMeter starts a meter before a server; it ends with the test.
+// startMeter starts a meter in front of a server; it ends with the test.
 func startMeter(t *testing.T, to string) *meter {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -225,7 +224,7 @@ func (p *meter) accept() {
 	}
 }
 
-// pass copies what comes from one side to the other.
+// pass copies data from one side to the other.
 func (p *meter) pass(to, from net.Conn, count func([]byte)) {
 	defer to.Close()
 	defer from.Close()
@@ -247,8 +246,8 @@ func (p *meter) pass(to, from net.Conn, count func([]byte)) {
 	}
 }
 
-// rest waits until nothing went over the meter for a while, and returns what did
-// since the last time.
+// rest waits until no data has passed the meter for a while, and returns the traffic
+// since the last call.
 func (p *meter) rest(t *testing.T) traffic {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {

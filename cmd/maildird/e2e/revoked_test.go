@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestRevoked: who may not log in any more is sent away without having to say a
-// word, whatever the operator did for it, and nobody else is.
+// TestRevoked: sessions of users who may no longer log in are ended without waiting for a
+// command, whatever the operator changed, and no others are.
 func TestRevoked(t *testing.T) {
 	t.Parallel()
 	line := func(user, rest string) string { return fmt.Sprintf("%s:{PLAIN}%s%s\n", user, password, rest) }
@@ -20,7 +20,7 @@ func TestRevoked(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			m := start(t)
-			write := func(text string) { // as an editor does that renames
+			write := func(text string) { // like an editor that renames
 				t.Helper()
 				users := filepath.Join(m.Dir, "users")
 				if err := os.WriteFile(users+".new", []byte(text), 0o644); err != nil {

@@ -18,7 +18,7 @@ import (
 	"maildird/scripts/rig"
 )
 
-// TestReady: one line tells all addresses, and each of them accepts.
+// TestReady: one line reports all addresses, and each of them accepts connections.
 func TestReady(t *testing.T) {
 	m := start(t)
 	log := m.Log()
@@ -51,8 +51,8 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestNotifyReady: a service manager is told when every listener accepts, at a
-// socket as systemd has it.
+// TestNotifyReady: a service manager is notified when every listener accepts connections, on a
+// socket like that of systemd.
 func TestNotifyReady(t *testing.T) {
 	dir, err := rig.Dir("notify")
 	if err != nil {
@@ -81,16 +81,15 @@ func TestNotifyReady(t *testing.T) {
 	dial(t, m.Address("smtp")).Close()
 }
 
-// mostOfStop is beyond the 10 s that maildird gives its clients at the end, and
-// far below the time after which it would send a silent one away.
+// mostOfStop is more than the 10 s that maildird allows its clients at the end, and much less
+// than the time after which it would disconnect a silent one.
 const mostOfStop = time.Minute
 
-// stopPatience is how long maildird waits, from the signal on, for what is under
-// way.
+// stopPatience is how long maildird waits, from the signal on, for work in progress.
 const stopPatience = 9 * time.Second
 
-// TestStop: both signals end the server with status 0 in time, with BYE to
-// IMAP clients, and the delivery in flight is finished.
+// TestStop: both signals end the server with status 0 in time, with BYE to IMAP clients, and a
+// delivery in progress is completed.
 func TestStop(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(sig.String(), func(t *testing.T) {
@@ -104,12 +103,11 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// stopInFlight stops a server while a message comes. It is false, and tells
-// nothing, if this machine was too slow for the rest of the message to be taken
-// in time.
+// stopInFlight stops a server while it receives a message. It returns false, which proves
+// nothing, if this machine was too slow for the rest of the message to be received in time.
 func stopInFlight(t *testing.T, sig syscall.Signal) bool {
 	t.Helper()
-	port, err := rig.FreePort() // that nobody takes when the server has closed it
+	port, err := rig.FreePort() // nobody uses it after the server has closed it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +171,7 @@ func stopInFlight(t *testing.T, sig syscall.Signal) bool {
 	return true
 }
 
-// say sends text and reads lines up to one with that beginning.
+// say sends text and reads lines up to one that begins with want.
 func say(t testing.TB, conn net.Conn, lines *bufio.Reader, text, want string) string {
 	t.Helper()
 	if _, err := fmt.Fprint(conn, text); err != nil {
@@ -193,8 +191,8 @@ func say(t testing.TB, conn net.Conn, lines *bufio.Reader, text, want string) st
 	}
 }
 
-// TestStopWithHangingClients: a client that hangs in the middle of things does not
-// keep the server from ending.
+// TestStopWithHangingClients: a client that hangs in the middle of something does not keep
+// the server from ending.
 func TestStopWithHangingClients(t *testing.T) {
 	t.Parallel()
 	m := start(t)
@@ -214,8 +212,7 @@ func TestStopWithHangingClients(t *testing.T) {
 	}
 }
 
-// TestHangup: SIGHUP takes up users, certificate and log level, and the
-// connections go on.
+// TestHangup: SIGHUP reloads users, certificate and log level, and the connections stay.
 func TestHangup(t *testing.T) {
 	m := start(t)
 	conn := dial(t, m.Address("imap"))
@@ -237,7 +234,7 @@ func TestHangup(t *testing.T) {
 			return nil
 		})
 	}
-	// A new certificate, as another server's init makes it.
+	// A new certificate, made by init for another server.
 	other, err := rig.InitMaildird(binary, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -263,7 +260,7 @@ func TestHangup(t *testing.T) {
 	say(t, second, reader, fmt.Sprintf("a LOGIN robert@example.org %q\r\n", password), "a OK")
 	say(t, conn, lines, "b NOOP\r\n", "b OK")
 
-	// What needs a restart is said to need one.
+	// A change that needs a restart is reported.
 	edit(t, m.Config, `hostname = "mail.example.org"`, `hostname = "other.example.org"`)
 	good := strings.Count(m.Log(), "msg=reloaded\n") + 1
 	hangup("has changes that require a restart")
@@ -273,8 +270,8 @@ func TestHangup(t *testing.T) {
 		}
 		return nil
 	})
-	// A bad file changes nothing of what is in it, and keeps nothing else back: it
-	// is plain what stays.
+	// An invalid file changes nothing that it contains, and prevents no other change; the
+	// log says what remains.
 	edit(t, m.Config, "[auth]", "[auth]\nusres = 1")
 	hangup(`level=ERROR msg="cannot be reloaded and is left as it was: the configuration" error="` + m.Config)
 	hangup("usres")
@@ -292,8 +289,8 @@ func TestHangup(t *testing.T) {
 	if err := m.Process.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	// At level error a login is no news; at which moment the level changes
-	// cannot be seen but by that.
+	// At level error, a login is not logged. There is no other way to see when
+	// the level has changed.
 	eventually(t, func() error {
 		n = strings.Count(m.Log(), "\n")
 		c := dial(t, m.Address("imap"))
@@ -308,7 +305,7 @@ func TestHangup(t *testing.T) {
 	say(t, conn, lines, "d NOOP\r\n", "d OK")
 }
 
-// serial is the serial number of the certificate that imaps shows.
+// serial returns the serial number of the certificate of imaps.
 func serial(t *testing.T, m *rig.Maildird) string {
 	t.Helper()
 	conn := tls.Client(dial(t, m.Address("imaps")), &tls.Config{InsecureSkipVerify: true})
@@ -333,8 +330,8 @@ func edit(t testing.TB, path, old, new string) {
 	}
 }
 
-// TestRefusesToStart: what cannot be served with is one clear sentence and
-// status 1, and nothing is left running or written.
+// TestRefusesToStart: if the server cannot work, it exits with one clear message and status 1,
+// and leaves nothing running or written.
 func TestRefusesToStart(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -391,7 +388,7 @@ func TestRefusesToStart(t *testing.T) {
 	}
 }
 
-// unreadable takes a file away from the servers' user.
+// unreadable makes a file unreadable for the servers' user.
 func unreadable(name string) func(string) error {
 	return func(dir string) error {
 		path := filepath.Join(dir, name)
@@ -405,8 +402,7 @@ func unreadable(name string) func(string) error {
 	}
 }
 
-// TestStaleSocket: the socket of a server that was killed is in nobody's way,
-// that of a running one is not taken over.
+// TestStaleSocket: the socket of a killed server is replaced, that of a running one is not.
 func TestStaleSocket(t *testing.T) {
 	m := start(t)
 	second := &rig.Maildird{Binary: binary, Dir: m.Dir, Config: m.Config}
@@ -422,7 +418,7 @@ func TestStaleSocket(t *testing.T) {
 	run(t, m)
 }
 
-// TestBadUsersLine: a bad line is named, and the other users are served.
+// TestBadUsersLine: an invalid line is reported, and the other users are served.
 func TestBadUsersLine(t *testing.T) {
 	m := setUp(t)
 	edit(t, filepath.Join(m.Dir, "users"), alice, "no password here\n"+alice)
@@ -434,8 +430,8 @@ func TestBadUsersLine(t *testing.T) {
 	login(t, m, bob, nil)
 }
 
-// TestMaildirThatIsNone: the user gets a clear answer, the log tells why, and
-// what is there stays.
+// TestMaildirThatIsNone: the user gets a clear answer, the log contains the reason, and the
+// existing files are not changed.
 func TestMaildirThatIsNone(t *testing.T) {
 	m, err := prepare()
 	if err != nil {
@@ -480,12 +476,12 @@ func TestMaildirThatIsNone(t *testing.T) {
 	}
 }
 
-// TestThreads: a server runs code on twice as many threads as there are processors, or
-// on as many as GOMAXPROCS says.
+// TestThreads: a server runs code on twice as many threads as there are processors,
+// or on GOMAXPROCS threads.
 func TestThreads(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	runtime.SetDefaultGOMAXPROCS()
-	t.Setenv("GODEBUG", "schedtrace=20") // the runtime tells how many it uses
+	t.Setenv("GODEBUG", "schedtrace=20") // the runtime reports how many it uses
 	for _, c := range []struct {
 		configured string
 		want       int
@@ -507,14 +503,15 @@ func TestThreads(t *testing.T) {
 	}
 }
 
-// TestCheckRights: who may not make a Maildir hears of it before the first mail comes.
+// TestCheckRights: a missing permission to create Maildirs is reported before
+// the first mail arrives.
 func TestCheckRights(t *testing.T) {
 	m := setUp(t, `cache_dir = "cache"`, `cache_dir = "mail/cache"`)
 	if out, err := m.Run("", "config", "check", "--config", m.Config); err != nil {
 		t.Fatalf("%v, %s", err, out)
 	}
 	mail := filepath.Join(m.Dir, "mail")
-	if err := os.Mkdir(mail, 0o755); err != nil { // not of the server's user, or not for him to write
+	if err := os.Mkdir(mail, 0o755); err != nil { // not owned by the server's user, or not writable
 		t.Fatal(err)
 	}
 	if err := os.Chmod(mail, 0o555); err != nil {
@@ -529,7 +526,7 @@ func TestCheckRights(t *testing.T) {
 			t.Errorf("%s, want %q", out, want)
 		}
 	}
-	// The same of what is there.
+	// The same for an existing Maildir.
 	must(t, os.Chmod(mail, 0o755))
 	alices := m.Home(alice)
 	for _, name := range []string{filepath.Join(alices, "cur"), filepath.Join(alices, "new"), filepath.Join(mail, "cache")} {

@@ -15,12 +15,12 @@ import (
 	"maildird/scripts/rig"
 )
 
-// The system users of these tests.
+// The user IDs of the system users in these tests.
 const aliceID, bobID = 54321, 54322
 
-// TestSystemUsers: as root, maildird makes for each user what is his alone,
-// keeps nobody's secrets within reach of another, and has given up what root
-// can do beyond that.
+// TestSystemUsers: as root, maildird creates for each user files that only that user
+// can access, keeps users from reading the files of others, and has given up all
+// other capabilities of root.
 func TestSystemUsers(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can serve system users")
@@ -28,7 +28,7 @@ func TestSystemUsers(t *testing.T) {
 	m := setUp(t, "mail/%d/%n", "%h/Maildir")
 	m.AsRoot = true
 	makeSystemUsers(t, m)
-	// Bob wants to read what is Alice's.
+	// Bob wants to read Alice's mail.
 	if err := os.Symlink(filepath.Join(homeOf(m, "alice"), "Maildir"), filepath.Join(homeOf(m, "bob"), "Maildir")); err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestSystemUsers(t *testing.T) {
 
 func homeOf(m *rig.Maildird, name string) string { return filepath.Join(m.Dir, "home", name) }
 
-// makeSystemUsers makes the homes of alice and bob, who are system users now.
+// makeSystemUsers creates the homes of alice and bob, who are system users in this test.
 func makeSystemUsers(t *testing.T, m *rig.Maildird) {
 	t.Helper()
 	if err := os.Mkdir(filepath.Join(m.Dir, "home"), 0o755); err != nil {
@@ -64,8 +64,8 @@ func makeSystemUsers(t *testing.T, m *rig.Maildird) {
 	}
 }
 
-// useMaildir has mail delivered to alice, and has her change all that a client
-// can. Her session has INBOX selected then.
+// useMaildir delivers mail to alice, and lets her session change everything that a client can
+// change. It then has INBOX selected.
 func useMaildir(t *testing.T, m *rig.Maildird) *speaker {
 	t.Helper()
 	in := speak(t, m, "lmtp", "220 ")
@@ -85,8 +85,8 @@ func useMaildir(t *testing.T, m *rig.Maildird) *speaker {
 	return mail
 }
 
-// readForeignFiles: a hard link to a file of root's in alice's mail is not read, nor a
-// private file of bob's that she could move there.
+// readForeignFiles: a hard link in alice's mail to a file of root is not read, nor is a private
+// file of bob that she could move there.
 func readForeignFiles(t *testing.T, m *rig.Maildird, mail *speaker) {
 	t.Helper()
 	secret := filepath.Join(m.Dir, "home", "secret")
@@ -120,8 +120,8 @@ func readForeignFiles(t *testing.T, m *rig.Maildird, mail *speaker) {
 	}
 }
 
-// refuseForeignMaildir: bob's link to alice's Maildir leads nowhere, and the log
-// says why.
+// refuseForeignMaildir: bob's link to alice's Maildir is refused, and the log
+// contains the reason.
 func refuseForeignMaildir(t *testing.T, m *rig.Maildird) {
 	t.Helper()
 	other := speak(t, m, "imap", "* OK")
@@ -134,7 +134,7 @@ func refuseForeignMaildir(t *testing.T, m *rig.Maildird) {
 	})
 }
 
-// lookAtOwners: all that is in alice's Maildir by now is hers alone.
+// lookAtOwners: everything in alice's Maildir belongs to her, and only she can access it.
 func lookAtOwners(t *testing.T, m *rig.Maildird) {
 	t.Helper()
 	files := 0
@@ -157,15 +157,15 @@ func lookAtOwners(t *testing.T, m *rig.Maildird) {
 	}
 }
 
-// lookAtCapabilities: root may give files to others and pass over their rights,
-// and nothing else.
+// lookAtCapabilities: the server may change owners and override permissions, and nothing else
+// that root may do.
 func lookAtCapabilities(t *testing.T, m *rig.Maildird) {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.Process.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// CHOWN, DAC_OVERRIDE, FOWNER, FSETID are bits 0, 1, 3 and 4.
+	// CHOWN, DAC_OVERRIDE, FOWNER and FSETID are bits 0, 1, 3 and 4.
 	for _, want := range []string{"CapPrm:\t000000000000001b", "CapEff:\t000000000000001b", "CapInh:\t0000000000000000", "NoNewPrivs:\t1"} {
 		if !strings.Contains(string(status), want) {
 			t.Errorf("the process has not %q but %s", want, regexp.MustCompile("(?m)^(Cap|NoNew).*$").FindAllString(string(status), -1))
@@ -173,9 +173,9 @@ func lookAtCapabilities(t *testing.T, m *rig.Maildird) {
 	}
 }
 
-// TestSystemUserElsewhere: a home directory may be a symbolic link that root
-// made to another disk, also when there is no Maildir in it yet. One that the
-// user made leads out of what the program reaches.
+// TestSystemUserElsewhere: a home directory may be a symbolic link by root to another
+// disk, even if it contains no Maildir yet. A link by the user leads to a place that
+// the program cannot access.
 func TestSystemUserElsewhere(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can serve system users")
@@ -187,7 +187,7 @@ func TestSystemUserElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(disk) })
-	// Outside the directory for temporary files, which is within reach anyway.
+	// Not in the directory for temporary files, which is accessible anyway.
 	t.Setenv("TMPDIR", m.Dir)
 	if err := os.Mkdir(filepath.Join(m.Dir, "home"), 0o755); err != nil {
 		t.Fatal(err)

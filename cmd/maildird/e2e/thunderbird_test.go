@@ -17,8 +17,8 @@ import (
 	"maildird/scripts/rig"
 )
 
-// TestThunderbird does what a person does with two accounts in Thunderbird,
-// over STARTTLS with the self-signed certificate, and looks at the files.
+// TestThunderbird does what a person does with two accounts in Thunderbird, with STARTTLS and
+// the self-signed certificate, and checks the files.
 func TestThunderbird(t *testing.T) {
 	tool(t, "thunderbird")
 	tool(t, "Xvfb")
@@ -81,7 +81,7 @@ func TestThunderbird(t *testing.T) {
 	}
 	flagged(t, m, alice, "Welcome", "S")
 
-	// Bob's inbox is watched by IDLE: nothing is asked for.
+	// Thunderbird watches Bob's inbox with IDLE, without polling.
 	do("open", nil, bob, "INBOX")
 	do("send", nil, alice, bob, "From Alice", "Written in Thunderbird.\nSecond line, with ümläuts.")
 	do("arrives", nil, bob, "INBOX", "From Alice")
@@ -112,7 +112,7 @@ func TestThunderbird(t *testing.T) {
 	})
 	do("createFolder", nil, bob, "Büro & Co")
 	do("move", nil, bob, "INBOX", "Büro & Co", "Hello Bob")
-	eventually(t, func() error { // a directory that changes may be listed without a name
+	eventually(t, func() error { // a listing may miss a name while the directory changes
 		if got := mailIn(t, m, bob, ".B&APw-ro &- Co"); len(got) != 1 {
 			return fmt.Errorf("the new folder holds %d files", len(got))
 		}
@@ -120,7 +120,7 @@ func TestThunderbird(t *testing.T) {
 	})
 }
 
-// certificate is the server's certificate in base64, as Thunderbird keeps it.
+// certificate returns the server's certificate in base64, as Thunderbird stores it.
 func certificate(t testing.TB, m *rig.Maildird) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(m.Dir, "cert.pem"))
@@ -131,7 +131,7 @@ func certificate(t testing.TB, m *rig.Maildird) string {
 	return base64.StdEncoding.EncodeToString(block.Bytes)
 }
 
-// picture saves what Thunderbird shows, for whoever looks into a failure.
+// picture saves a screenshot of Thunderbird, to help find the cause of a failure.
 func picture(t testing.TB, tb *rig.Thunderbird) string {
 	png, err := tb.Screenshot()
 	if err != nil {
@@ -148,7 +148,7 @@ func picture(t testing.TB, tb *rig.Thunderbird) string {
 	return "a screenshot is in " + f.Name()
 }
 
-// flagged waits until a message's file name has a flag.
+// flagged waits until the file name of a message has a flag.
 func flagged(t testing.TB, m *rig.Maildird, user, subject, flag string) {
 	t.Helper()
 	eventually(t, func() error {
@@ -160,7 +160,7 @@ func flagged(t testing.TB, m *rig.Maildird, user, subject, flag string) {
 	})
 }
 
-// dropFile puts a message into new/ as cp does it, without any server.
+// dropFile writes a message to new/ as cp does, without a server.
 func dropFile(t testing.TB, m *rig.Maildird, user, subject string) {
 	t.Helper()
 	tmp := filepath.Join(m.Home(user), "tmp", "dropped")

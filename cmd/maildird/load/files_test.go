@@ -10,8 +10,8 @@ import (
 	"maildird/scripts/rig"
 )
 
-// TestManyFiles: a user has a folder of very many files. It is served, the
-// memory for it is bounded, and others are served meanwhile.
+// TestManyFiles: a user has a folder with a huge number of files. It is served, its memory is
+// limited, and other users are served in the meantime.
 func TestManyFiles(t *testing.T) {
 	n := several(50_000, 1_000_000)
 	m := start(t, 2*perUser)
@@ -49,7 +49,7 @@ func TestManyFiles(t *testing.T) {
 	took := good.took()
 	rss := memory(t, m, "status", "VmHWM")
 	t.Logf("%s; %d MiB RSS before, %d at most", took, before>>10, rss>>10)
-	if rss > before+64<<10+n/2 { // half a KiB a message
+	if rss > before+64<<10+n/2 { // half a KiB per message
 		t.Errorf("the server took %d MiB for %d files", rss>>10, n)
 	}
 	if worst := took.at(1); worst > slowest {
@@ -57,10 +57,9 @@ func TestManyFiles(t *testing.T) {
 	}
 }
 
-// plantMany puts n names of messages into a Maildir: hard links, as any user can
-// make them.
+// plantMany creates n message files in a Maildir: hard links, which any user can create.
 func plantMany(t *testing.T, home string, n int) {
-	const perFile = 30_000 // a file system bounds the names of one file
+	const perFile = 30_000 // file systems limit the number of links to a file
 	var first string
 	for i := range n {
 		name := filepath.Join(home, "cur", fmt.Sprintf("17%08d.M1P1.many:2,", i))

@@ -15,7 +15,7 @@ import (
 	"maildird/scripts/rig"
 )
 
-// latencies are how long answers took.
+// latencies are response times.
 type latencies []time.Duration
 
 func (l latencies) at(part float64) time.Duration {
@@ -28,17 +28,17 @@ func (l latencies) String() string {
 		l.at(0.5).Round(10*time.Microsecond), l.at(0.99).Round(10*time.Microsecond), l.at(1).Round(10*time.Microsecond), len(l))
 }
 
-// goodAddress makes this program the good client of that server.
+// goodAddress makes this program the good client of the server at that address.
 const goodAddress = "MAILDIRD_LOAD_GOOD"
 
-// good is a client in a process of its own, which asks for nothing but NOOP.
+// good is a client in a separate process, which only sends NOOP.
 type good struct {
 	t   testing.TB
 	in  io.WriteCloser
 	out *json.Decoder
 }
 
-// startGood logs a good client in as the first user, who has nobody else then.
+// startGood starts a good client that logs in as the first user, who has no other connections.
 func startGood(t testing.TB, m *rig.Maildird) *good {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -62,11 +62,11 @@ func startGood(t testing.TB, m *rig.Maildird) *good {
 		}
 	})
 	g := &good{t, in, json.NewDecoder(out)}
-	g.took() // of the login
+	g.took() // response time of the login
 	return g
 }
 
-// took tells how long NOOPs took since it was asked last.
+// took returns the response times of NOOP since the last call.
 func (g *good) took() latencies {
 	g.t.Helper()
 	var l latencies
@@ -80,8 +80,8 @@ func (g *good) took() latencies {
 	return l
 }
 
-// beGood is that process: it says NOOP a hundred times a second until its input
-// ends, and for each line of it, after at least twenty, how long they took.
+// beGood is the main function of that process: it sends NOOP a hundred times a second until its
+// input ends. For each input line, it prints the response times, at least twenty.
 func beGood(address string) error {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {

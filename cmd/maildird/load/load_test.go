@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// mostMemory is what the server may take under all of this, in KiB.
+	// mostMemory is the maximum memory of the server under load, in KiB.
 	mostMemory = 512 << 10
-	// slowest is what a test can ask for on any machine; the README tells what
-	// is measured on a common one.
+	// slowest is the limit for response times on any machine; README contains measurements
+	// on a common one.
 	slowest = time.Minute
 )
 
-// TestLoad: a good client is served, and the memory stays bounded, while
-// thousands are connected, while thousands more say one octet at a time, and
-// while others connect as fast as they can.
+// TestLoad: a good client is served, and the memory stays limited, while thousands of clients
+// are connected, while thousands more send one byte at a time, and while others connect as
+// fast as they can.
 func TestLoad(t *testing.T) {
 	n, slow := several(250, 5000), several(100, 2000)
 	m := start(t, n)
@@ -43,7 +43,7 @@ func TestLoad(t *testing.T) {
 	phase("clients connect", func() {
 		crowd(t, n, func(i int) (*client, error) {
 			if i%2 == 0 {
-				return idle(m, "imap", "IDLE", i+perUser) // the first user is the good one
+				return idle(m, "imap", "IDLE", i+perUser) // the first user is that of the good client
 			}
 			return idle(m, "smtp", "EHLO", i+perUser)
 		})
@@ -65,8 +65,8 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// slowServices are what the slow clients connect to; with implicit TLS they
-// are slow at the handshake.
+// slowServices are the services that the slow clients connect to; with implicit TLS, they are
+// slow in the handshake.
 var slowServices = []string{"imap", "smtp", "submission", "imaps", "submissions"}
 
 func tcp(t testing.TB, address string) *net.TCPAddr {
@@ -77,7 +77,7 @@ func tcp(t testing.TB, address string) *net.TCPAddr {
 	return a
 }
 
-// dribble says one octet at a time for each client in turn.
+// dribble sends one byte at a time for each client in turn.
 func dribble(clients []*client) {
 	text := map[int]string{
 		0: "a LOGIN {100}\r\n" + "x", 1: "EHLO client.example", 2: "EHLO client.example",
@@ -87,15 +87,15 @@ func dribble(clients []*client) {
 	for round := range rounds {
 		for i, c := range clients {
 			say := text[i%len(slowServices)]
-			// An error is the server's right: it may have lost its patience.
+			// An error is acceptable: the server may have closed the connection.
 			_, _ = io.WriteString(c, say[min(round, len(say)-1):][:1])
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
 }
 
-// flood opens connections as fast as it can, says a little and leaves, and
-// tells how many.
+// flood opens connections as fast as it can, sends a little, disconnects, and returns
+// the number of connections.
 func flood(t testing.TB, addresses []string) int64 {
 	end := time.Now().Add(time.Duration(several(1, 10)) * time.Second)
 	var n atomic.Int64
@@ -106,10 +106,10 @@ func flood(t testing.TB, addresses []string) int64 {
 			for time.Now().Before(end) {
 				conn, err := net.DialTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 3, 0, byte(i))}, to)
 				if err != nil {
-					continue // no port is left for a moment
+					continue // no port is available for a moment
 				}
 				_, _ = io.WriteString(conn, "NOOP\r\n")
-				_ = conn.SetLinger(0) // or ports run out
+				_ = conn.SetLinger(0) // otherwise ports run out
 				_ = conn.Close()
 				n.Add(1)
 			}

@@ -9,14 +9,14 @@ import (
 	"maildird/scripts/rig"
 )
 
-// TestMemoryOfIdleConnections tells what a client costs that is connected and
-// says nothing: in memory of the process (PSS) after a garbage collection.
+// TestMemoryOfIdleConnections measures the cost of an idle client: the memory of the process
+// (PSS) after a garbage collection.
 func TestMemoryOfIdleConnections(t *testing.T) {
 	n := several(150, 2000)
 	for _, c := range []struct {
 		service, how string
 		messages     int // in each user's INBOX
-		most         int // KiB a connection, with room for a garbage collector that is late
+		most         int // KiB per connection, with room for a late garbage collection
 	}{
 		{"imap", "SELECT", 0, 80},
 		{"imap", "SELECT", 200, 160},
@@ -27,7 +27,7 @@ func TestMemoryOfIdleConnections(t *testing.T) {
 		t.Run(fmt.Sprint(c.service, " ", c.how, " ", c.messages), func(t *testing.T) {
 			m := start(t, n)
 			fill(t, m, n, c.messages)
-			// What the first of each costs is not theirs.
+			// The cost of the first connections of each kind is not counted.
 			crowd(t, min(n, 2*perUser), func(i int) (*client, error) {
 				cl, err := idle(m, c.service, c.how, i*perUser%n)
 				if err == nil {
@@ -49,7 +49,7 @@ func TestMemoryOfIdleConnections(t *testing.T) {
 	}
 }
 
-// fill puts mail into the INBOX of the users of n connections.
+// fill writes mail to the INBOX of the users of n connections.
 func fill(t *testing.T, m *rig.Maildird, n, messages int) {
 	t.Helper()
 	if messages == 0 {

@@ -1,7 +1,6 @@
-// Package load puts many clients, and bad ones, onto the real maildird, built
-// as it is installed, and looks at what that costs and what a good client
-// feels. MAILDIRD_LOAD=full takes the numbers that the README tells; without it
-// there are few, so that the tests stay short.
+// Package load connects many clients, including hostile ones, to the real maildird, built as it
+// is installed, and measures the cost and the effect on a good client. MAILDIRD_LOAD=full uses
+// the numbers in README; without it, the numbers are small, so that the tests are short.
 package load
 
 import (
@@ -24,10 +23,10 @@ import (
 	"maildird/scripts/rig"
 )
 
-// full asks for the big numbers.
+// full selects the large numbers.
 var full = os.Getenv("MAILDIRD_LOAD") == "full"
 
-// several is one of two numbers.
+// several returns one of two numbers.
 func several(few, many int) int {
 	if full {
 		return many
@@ -37,8 +36,8 @@ func several(few, many int) int {
 
 const (
 	password = "correct horse"
-	perUser  = 50  // connections of one user, by default
-	perIP    = 100 // connections of one address, by default
+	perUser  = 50  // connections per user, by default
+	perIP    = 100 // connections per address, by default
 	// patience is how long anything may take on a slow, busy machine.
 	patience = 2 * time.Minute
 )
@@ -85,14 +84,14 @@ func start(t testing.TB, n int, edits ...string) *rig.Maildird {
 	return m
 }
 
-// client is a connection that costs this process little while it rests.
+// client is a connection that costs this process little while it is idle.
 type client struct {
 	net.Conn
 	one [1]byte
 }
 
-// dial connects to a service as the i-th client does: from an address that no
-// more than perIP have, all of this machine.
+// dial connects to a service as the i-th client does: from an address of this machine that at
+// most perIP clients use.
 func dial(m *rig.Maildird, service string, i int) (*client, error) {
 	from := &net.TCPAddr{IP: net.IPv4(127, 1, byte(i/perIP>>8), byte(i/perIP))}
 	d := net.Dialer{LocalAddr: from, Timeout: patience}
@@ -106,7 +105,7 @@ func dial(m *rig.Maildird, service string, i int) (*client, error) {
 	return &client{Conn: conn}, nil
 }
 
-// line reads a line, octet by octet: nothing is read ahead.
+// line reads a line byte by byte, so that nothing is read ahead.
 func (c *client) line() (string, error) {
 	_ = c.SetReadDeadline(time.Now().Add(patience))
 	var b []byte
@@ -121,7 +120,7 @@ func (c *client) line() (string, error) {
 	}
 }
 
-// say sends text and reads up to a line with that beginning.
+// say sends text and reads lines up to one that begins with want.
 func (c *client) say(text, want string) error {
 	if _, err := io.WriteString(c, text); err != nil {
 		return err
@@ -140,7 +139,7 @@ func (c *client) say(text, want string) error {
 	}
 }
 
-// idle connects the i-th client and takes it to where clients rest.
+// idle connects the i-th client and brings it to an idle state.
 func idle(m *rig.Maildird, service, how string, i int) (*client, error) {
 	c, err := dial(m, service, i)
 	if err != nil {
@@ -163,7 +162,7 @@ func idle(m *rig.Maildird, service, how string, i int) (*client, error) {
 	return c, nil
 }
 
-// crowd connects n clients, some at a time, which end with the test.
+// crowd connects n clients, some at the same time. They disconnect when the test ends.
 func crowd(t testing.TB, n int, connect func(i int) (*client, error)) []*client {
 	t.Helper()
 	clients := make([]*client, n)
@@ -205,7 +204,7 @@ func crowd(t testing.TB, n int, connect func(i int) (*client, error)) []*client 
 	return clients
 }
 
-// memory is a field of /proc/PID/smaps_rollup or status, in KiB.
+// memory returns a field of /proc/PID/smaps_rollup or status, in KiB.
 func memory(t testing.TB, m *rig.Maildird, file, field string) int {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", m.Process.Process.Pid, file))
@@ -239,7 +238,7 @@ func pprof(t testing.TB, m *rig.Maildird, path string) string {
 	return string(text)
 }
 
-// goroutines counts those of the server.
+// goroutines returns the number of goroutines in the server.
 func goroutines(t testing.TB, m *rig.Maildird) int {
 	t.Helper()
 	first, _ := bufio.NewReader(strings.NewReader(pprof(t, m, "goroutine?debug=1"))).ReadString('\n')
@@ -251,8 +250,8 @@ func goroutines(t testing.TB, m *rig.Maildird) int {
 	return n
 }
 
-// descriptors counts what the server has open, but for the marks of package
-// watch: it makes another one when an event is late, and has 16 of them at most.
+// descriptors counts the open files of the server, except for the marks of package watch: it
+// creates another one when an event is late, and has at most 16.
 func descriptors(t testing.TB, m *rig.Maildird) int {
 	t.Helper()
 	open := files(t, m)
@@ -268,7 +267,7 @@ func descriptors(t testing.TB, m *rig.Maildird) int {
 	return len(open) - marks
 }
 
-// files are what the server's descriptors stand for.
+// files returns the targets of the server's descriptors.
 func files(t testing.TB, m *rig.Maildird) (open []string) {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", m.Process.Process.Pid)
@@ -277,14 +276,14 @@ func files(t testing.TB, m *rig.Maildird) (open []string) {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if to, err := os.Readlink(filepath.Join(dir, name.Name())); err == nil { // else it was closed just now
+		if to, err := os.Readlink(filepath.Join(dir, name.Name())); err == nil { // otherwise it was just closed
 			open = append(open, to)
 		}
 	}
 	return open
 }
 
-// settled is the server's memory when garbage is collected and given back.
+// settled returns the server's memory after garbage has been collected and released.
 func settled(t testing.TB, m *rig.Maildird) int {
 	t.Helper()
 	least := memory(t, m, "smaps_rollup", "Pss")

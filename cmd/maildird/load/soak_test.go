@@ -11,7 +11,7 @@ import (
 	"maildird/scripts/rig"
 )
 
-// rounds are what clients do, each as the i-th one.
+// rounds are the activities of clients, each as the i-th one.
 var rounds = []func(m *rig.Maildird, i int) error{
 	func(m *rig.Maildird, i int) error { return deliver(m, "smtp", "EHLO x\r\n", i) },
 	func(m *rig.Maildird, i int) error { return deliver(m, "lmtp", "LHLO x\r\n", i) },
@@ -34,8 +34,8 @@ func deliver(m *rig.Maildird, service, hello string, i int) error {
 	})
 }
 
-// read reads, changes and removes all mail. Others of the same user may be
-// faster at the last.
+// read reads, changes and removes all mail. Another client of the same user may
+// remove it first.
 func read(m *rig.Maildird, i int) error {
 	c, err := idle(m, "imap", "SELECT", i)
 	if err != nil {
@@ -48,7 +48,7 @@ func read(m *rig.Maildird, i int) error {
 	})
 }
 
-// hangUp leaves without a word.
+// hangUp disconnects without logging out.
 func hangUp(m *rig.Maildird, service, how string, i int) error {
 	c, err := idle(m, service, how, i)
 	if err != nil {
@@ -96,15 +96,15 @@ func work(t testing.TB, m *rig.Maildird, n int) {
 	}
 }
 
-// state is what the server holds when nobody is connected.
+// state is what the server uses when no client is connected.
 type state struct{ goroutines, descriptors, memory int }
 
 func (s state) String() string {
 	return fmt.Sprintf("%d goroutines, %d descriptors, %d KiB (PSS)", s.goroutines, s.descriptors, s.memory)
 }
 
-// rest waits until the server holds no more than before, and returns what it
-// holds then; or what it holds when patience ends.
+// rest waits until the server uses no more than before, and returns what it uses then, or what
+// it uses when patience ends.
 func rest(t testing.TB, m *rig.Maildird, before state) state {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
@@ -116,10 +116,10 @@ func rest(t testing.TB, m *rig.Maildird, before state) state {
 	}
 }
 
-// TestNothingStays: a thousand sessions leave no goroutine and no descriptor.
+// TestNothingStays: a thousand sessions leave no goroutine and no descriptor behind.
 func TestNothingStays(t *testing.T) {
 	m := start(t, 4*perUser)
-	work(t, m, 400) // what is kept ready is ready then
+	work(t, m, 400) // afterwards, everything that is kept ready exists
 	before := state{goroutines(t, m), descriptors(t, m), 0}
 	for last := (state{}); last != before; { // the sessions end after their clients
 		last = before
@@ -134,10 +134,10 @@ func TestNothingStays(t *testing.T) {
 	}
 }
 
-// TestSoak is steady work for as long as MAILDIRD_SOAK says, with a look at
-// what the server holds twenty times. After a fifth of the time it has to hold
-// no more than the most until then: a mailbox of which so much was removed that it is
-// not worth keeping ready is closed when a look comes, or not.
+// TestSoak is steady work for the duration in MAILDIRD_SOAK, during which the resources of the
+// server are measured twenty times. After a fifth of the time, it must not use more than the
+// maximum until then: depending on the moment of the measurement, a mailbox from which many
+// messages were removed is still open or already closed.
 func TestSoak(t *testing.T) {
 	long, err := time.ParseDuration(os.Getenv("MAILDIRD_SOAK"))
 	if err != nil {
