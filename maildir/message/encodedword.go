@@ -34,10 +34,9 @@ func DecodeHeader(raw string) string {
 // wordDecoder decodes a value word by word. Adjacent words in the same charset are decoded
 // together.
 type wordDecoder struct {
-	raw   string
-	out   strings.Builder
-	pos   int  // the end of the text that was processed
-	noEnd bool // there is no "?=" after pos
+	raw string
+	out strings.Builder
+	pos int // the end of the text that was processed
 
 	charset  string // of the words that are not written yet
 	octets   []byte // their content
@@ -68,17 +67,32 @@ func (d *wordDecoder) word(from int) (w encodedWord, ok bool) {
 	// A language may follow the charset (RFC 2231 section 5).
 	w.charset, _, _ = strings.Cut(rest[:i], "*")
 	rest = rest[i+3:]
-	end := -1
-	if !d.noEnd {
-		end = strings.Index(rest, "?=")
-	}
+	end := endOfWord(rest, w.base64)
 	if end < 0 {
-		d.noEnd = true
 		return w, false
 	}
 	w.text = rest[:end]
 	w.from, w.to = from, len(d.raw)-len(rest)+end+2
 	return w, true
+}
+
+// endOfWord returns the length of the text of a word before its "?=", or -1. A "?" in the
+// text (RFC 2047 section 2 has none) is accepted where people forgot to encode it, but not
+// in base64, nor in a "=?": there, the word was truncated and another one begins.
+func endOfWord(text string, base64 bool) int {
+	for end := 0; ; end++ {
+		i := strings.IndexByte(text[end:], '?')
+		if i < 0 {
+			return -1
+		}
+		end += i
+		switch {
+		case strings.HasPrefix(text[end:], "?="):
+			return end
+		case base64 || end > 0 && text[end-1] == '=':
+			return -1
+		}
+	}
 }
 
 // take adds a word. White space between two words is not text (RFC 2047 section 6.2).
