@@ -229,6 +229,7 @@ func TestUTF7(t *testing.T) {
 		{"A+ImIDkQ.", "A≢Α."},
 		{"Hi Mom -+Jjo--!", "Hi Mom -☺-!"},
 		{"+ZeVnLIqe-", "日本語"},
+		{"C+", "C+"},
 		{"Item 3 is +AKM-1.", "Item 3 is £1."},
 		{"1 +- 1 + 1", "1 + 1 + 1"},
 		{"+2D3eAA", "😀"},

@@ -41,12 +41,11 @@ func (u *utf7) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error
 		}
 		nDst = len(dst)
 	}
-	if atEOF && u.high != 0 {
+	if atEOF && u.shifted {
 		if len(dst)-nDst < utf7Most {
 			return nDst, nSrc, transform.ErrShortDst
 		}
-		u.high = 0
-		nDst = len(utf8.AppendRune(dst[:nDst], utf8.RuneError))
+		nDst = len(u.unshift(dst[:nDst], '-')) // the mark may be missing at the end
 	}
 	return nDst, nSrc, nil
 }
