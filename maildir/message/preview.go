@@ -139,6 +139,8 @@ func (w *previewWriter) html(r io.Reader) error {
 				w.own.text(z.Text())
 			}
 			continue
+		case html.SelfClosingTagToken:
+			z.NextIsNotRawText() // "<title/>", by programs that write XML, is an empty element
 		case html.StartTagToken, html.EndTagToken:
 			name, _ := z.TagName()
 			depth := &hidden
@@ -161,7 +163,7 @@ func (w *previewWriter) html(r io.Reader) error {
 
 func hiddenElement(name string) bool {
 	switch name {
-	case "style", "script", "title", "template", "noscript":
+	case "style", "script", "title", "template", "noscript", "noframes", "noembed", "iframe":
 		return true
 	}
 	return false

@@ -29,6 +29,7 @@ func TestPreview(t *testing.T) {
 		{"only a signature", "Subject: x\n\n-- \nBob\n> quoted by Bob", "Bob quoted by Bob"},
 		{"quoted html", "Content-Type: text/html\n\n<blockquote>one<p>two</blockquote> &nbsp;", "one two"},
 		{"html, its head without an end", "Content-Type: text/html\n\n<html><head><title>no</title><style>p{}</style>\n<body><p>One", "One"},
+		{"html, written as XML", "Content-Type: text/html\n\n<html><head><title/><script src='x'/></head><body><p>One<iframe src='x'><b>no</b></iframe><style/>two", "One two"},
 		{"html, long styles", "Content-Type: text/html\n\n<style>" + strings.Repeat("p{}\n", 20_000) + "</style><p>One", "One"},
 		{"empty alternative", "Content-Type: multipart/alternative; boundary=b\n\n--b\n\n \n--b\nContent-Type: text/html\n\n<p>html\n--b--\n", "html"},
 		{"text and what a list adds", "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html\n\n<p>html\n--b\n\nfooter\n--b--\n", "html"},
