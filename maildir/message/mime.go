@@ -91,6 +91,7 @@ func (s *scanner) eachParam() []Param {
 // by comments (RFC 2045 section 5.1: "charset=us-ascii (Plain text)"). It is more lenient
 // than the RFC: boundaries with "=" and file names with spaces occur without quotes. Other
 // values end at a space, because what follows is another parameter or does not belong there.
+// Nothing is parsed twice: comments may contain many others.
 func (s *scanner) value(name string) string {
 	if s.peek() == '"' {
 		return s.quoted()
@@ -100,11 +101,14 @@ func (s *scanner) value(name string) string {
 	if s.space(); v != "" && (s.done() || s.peek() == ';') {
 		return v
 	}
-	s.pos = from
+	stops := "; \t"
 	if isFileName(name) {
-		return strings.TrimRight(s.until(";"), " \t")
+		stops = ";"
+	} else if strings.ContainsAny(s.text[from:s.pos], stops) {
+		return v
 	}
-	return s.until("; \t")
+	s.until(stops)
+	return strings.TrimRight(s.text[from:s.pos], " \t")
 }
 
 // isFileName reports whether a parameter is the name of a file, in any form of RFC 2231.

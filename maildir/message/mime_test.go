@@ -2,6 +2,7 @@ package message
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -32,6 +33,21 @@ func described(header string) string {
 	return s
 }
 
+// TestPiecesCostLittle checks that the memory for pieces of many different values does not grow
+// with the square of their number.
+func TestPiecesCostLittle(t *testing.T) {
+	var params []Param
+	for i := range maxParams {
+		params = append(params, Param{fmt.Sprintf("p%d*", i), "x"})
+	}
+	if n := testing.AllocsPerRun(10, func() { joinPieces(params) }); n > 5*maxParams {
+		t.Errorf("%d pieces: %.0f allocations", len(params), n)
+	}
+	if got := joinPieces(params); !slices.Equal(got, params) {
+		t.Errorf("%q instead of %q", got, params)
+	}
+}
+
 func TestDescribe(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"", "text/plain (default)"},
@@ -52,6 +68,8 @@ func TestDescribe(t *testing.T) {
 		{"Content-Type: multipart/mixed boundary=----=_x charset=\"utf-8\" ; a=b c = d\r\n", "multipart/mixed boundary=----=_x charset=utf-8 a=b c=d"},
 		{"Content-Type: text/plain; Format=Flowed\tDelSp=Yes x y=z\r\n", "text/plain Format=Flowed DelSp=Yes"},
 		{"Content-Disposition: attachment filename*=utf-8''two words.txt\r\n", "text/plain (default) | attachment filename*=utf-8''two words.txt"},
+		{"Content-Type: text/plain; a=b( c=d( ) ) e; f=g( h=i( ) )j k=l\r\n", "text/plain a=b f=g"},
+		{"Content-Type: text/plain; a=b(c)d(e f)g; name=h(i; j=k)l (m).n; o=p\r\n", "text/plain a=b(c)d(e name=h(i; j=k)l (m).n o=p"},
 		{"Content-Type: text/plain; name=\"unclosed\r\n", "text/plain name=unclosed"},
 		{"Content-Type: text/plain;\r\n name=\"a\r\n b\"\r\n", "text/plain name=a b"},
 		{"Content-Type: a/b\r\nContent-Type: c/d\r\n", "a/b"},

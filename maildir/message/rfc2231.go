@@ -40,26 +40,25 @@ func joinPieces(params []Param) []Param {
 		return params
 	}
 	var out []Param
-	var pieces []piece
+	var values [][]piece
+	indexes := map[string]int{} // in values, by base in lower case
 	for _, p := range params {
-		if pc, ok := pieceOf(p); ok {
-			pieces = append(pieces, pc)
-		} else {
+		pc, ok := pieceOf(p)
+		if !ok {
 			out = append(out, p)
+			continue
 		}
+		base := strings.ToLower(pc.base)
+		i, ok := indexes[base]
+		if !ok {
+			i = len(values)
+			indexes[base] = i
+			values = append(values, nil)
+		}
+		values[i] = append(values[i], pc)
 	}
-	for len(pieces) > 0 {
-		base := pieces[0].base
-		var same, others []piece
-		for _, pc := range pieces {
-			if strings.EqualFold(pc.base, base) {
-				same = append(same, pc)
-			} else {
-				others = append(others, pc)
-			}
-		}
-		out = append(out, joined(same)...)
-		pieces = others
+	for _, pieces := range values {
+		out = append(out, joined(pieces)...)
 	}
 	return out
 }
