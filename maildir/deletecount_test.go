@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"maildird/maildir/folder"
 )
 
@@ -60,7 +58,7 @@ func fullFile(t *testing.T, path string) {
 	if err := f.Truncate(longest); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Write([]byte("xx")); !errors.Is(err, unix.EFBIG) {
-		t.Fatalf("a file of %d bytes is not full: %v", longest, err)
+	if _, err := f.Write([]byte("xx")); err == nil {
+		t.Fatalf("a file of %d bytes is not full", longest)
 	}
 }

@@ -70,7 +70,11 @@ func TestHugeSparseFile(t *testing.T) {
 	c.ok("SORT (SIZE) UTF-8 ALL")
 	c.ok("STATUS INBOX (SIZE)")
 	c.ok("COPY " + uid + " Archive")
-	if st, err := os.Stat(ts.root("alice")); err != nil || st.Sys().(*syscall.Stat_t).Nlink < 2 {
+	copies, err := filepath.Glob(filepath.Join(ts.root("alice"), ".Archive", "[cn]*", "*"))
+	if err != nil || len(copies) != 1 {
+		t.Fatalf("copies: %q, %v", copies, err)
+	}
+	if st, err := os.Stat(copies[0]); err != nil || st.Size() != size || st.Sys().(*syscall.Stat_t).Blocks*512 > 1<<20 {
 		t.Fatal(st, err)
 	}
 	c.ok("MOVE " + uid + " Trash")
