@@ -59,6 +59,51 @@ func TestBrokenSnapshot(t *testing.T) {
 	}
 }
 
+// TestBrokenForAnother: another session finds out that what the cache knows of the selected
+// mailbox is broken. A command that leaves that mailbox then succeeds or ends the session: a
+// NO would tell the client that a mailbox cannot be selected which is, or the reverse.
+func TestBrokenForAnother(t *testing.T) {
+	home, cache := t.TempDir(), t.TempDir()
+	ts := startServerOn(t, home, cache)
+	must(t, ts.provision("alice"))
+	for n := range 300 { // two pages
+		must(t, os.WriteFile(filepath.Join(ts.root("alice"), "cur", fmt.Sprintf("17%08d.M%dP1.host:2,S", n, n)), []byte("Subject: x\n\ntext\n"), 0o600))
+	}
+	c := ts.login()
+	c.ok("SELECT INBOX")
+	c.ok("LOGOUT")
+	ts.stop()
+	for _, command := range []string{"SELECT Archive", "EXAMINE Archive", "UNSELECT", "CLOSE", "UNAUTHENTICATE", "LOGOUT"} {
+		t.Run(command, func(t *testing.T) {
+			ts := startServerOn(t, home, cache)
+			defer ts.stop()
+			c, other := ts.login(), ts.login()
+			c.ok("SELECT INBOX")
+			other.ok("SELECT INBOX")
+			spoilSnapshots(t, cache)
+			other.send("x UID FETCH 1:* (FLAGS)\r\n")
+			for err := error(nil); err == nil; {
+				_, err = other.tryLine()
+			}
+			c.send("x " + command + "\r\n")
+			for {
+				line, err := c.tryLine()
+				if strings.HasPrefix(line, "x NO") {
+					t.Errorf("it is answered %q", line)
+				}
+				if err != nil || strings.HasPrefix(line, "x ") {
+					break
+				}
+			}
+			_ = c.conn.Close() // or else the server waits for it
+			_ = other.conn.Close()
+			again := ts.login()
+			again.ok("SELECT INBOX") // and keep it for the next one
+			again.ok("LOGOUT")
+		})
+	}
+}
+
 // spoilSnapshots overwrites the first page of each snapshot.
 func spoilSnapshots(t *testing.T, cache string) {
 	t.Helper()

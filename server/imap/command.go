@@ -155,7 +155,9 @@ func (s *session) call(cmd *command) (err error) {
 	sel := s.sel
 	err = cmd.run(s)
 	if err == nil && sel != nil && sel.box.Broken() && !s.logout {
-		err = mailbox.ErrReplaced // it may not have told of all messages, or done it with all
+		// It may not have told of all messages, or done it with all. A NO would be false if the
+		// command has selected another mailbox.
+		err, _ = statusOf(mailbox.ErrReplaced)
 	}
 	return err
 }
