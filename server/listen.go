@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 
 	"maildird/server/config"
@@ -47,7 +48,7 @@ func listenOn(a config.Address) (net.Listener, error) {
 		return nil, err
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	return &socket{l, a.Address, st}, nil
+	return &socket{Listener: l, path: a.Address, file: st}, nil
 }
 
 // socket is a listener that removes its file when it is closed, but not that of another
@@ -56,13 +57,17 @@ type socket struct {
 	net.Listener
 	path string
 	file fs.FileInfo
+	once sync.Once
 }
 
-// Close implements net.Listener.
+// Close implements net.Listener. The file system may give the inode number of the file to
+// that of another server once the listener is closed, so only the first call removes it.
 func (s *socket) Close() error {
-	if st, err := os.Lstat(s.path); err == nil && os.SameFile(st, s.file) {
-		_ = os.Remove(s.path)
-	}
+	s.once.Do(func() {
+		if st, err := os.Lstat(s.path); err == nil && os.SameFile(st, s.file) {
+			_ = os.Remove(s.path)
+		}
+	})
 	return s.Listener.Close()
 }
 

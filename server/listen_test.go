@@ -81,3 +81,25 @@ func TestSocketOfAnother(t *testing.T) {
 	}
 	_ = listen().Close()
 }
+
+// TestSocketClosedTwice: a listener is closed twice when a server stops. The second time it
+// leaves the socket file of the next server alone, which may have got the inode number of its own.
+func TestSocketClosedTwice(t *testing.T) {
+	a := config.Address{Network: "unix", Address: filepath.Join(t.TempDir(), "lmtp.sock")}
+	first, err := listenOn(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := listenOn(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	_ = first.Close()
+	if _, err := os.Lstat(a.Address); err != nil {
+		t.Error(err)
+	}
+}
