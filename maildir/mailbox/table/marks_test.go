@@ -69,6 +69,27 @@ func reopened(t *testing.T, tab *Table) *Table {
 	return tab
 }
 
+// TestLostOnce: however many parts of a table cannot be read, the owner is told once. There
+// is one for each 256 messages, and he logs it.
+func TestLostOnce(t *testing.T) {
+	tab := New()
+	for i := range uint32(3 * PageRows) {
+		tab.Add(i+1, fmt.Sprint("base", i))
+	}
+	path, told := filepath.Join(t.TempDir(), "snapshot"), 0
+	f, err := os.Create(path)
+	must(t, err)
+	must(t, tab.Write(f, octets.AppendText(nil, "state"), 0, 7, new(sync.Mutex)))
+	tab.Close()
+	tab, _, _, err = Read(f, 7, func(d *octets.Decoder) { d.Text() }, func(error) { told++ })
+	must(t, err)
+	defer tab.Close()
+	must(t, os.Truncate(path, snapFront))
+	if tab.LoadAll() || !tab.Broken() || told != 1 {
+		t.Errorf("broken is %v, told %d times", tab.Broken(), told)
+	}
+}
+
 // TestMarks changes a table at random; the table is written and read again now and then, so
 // that some of its rows are in the file and some were added or changed.
 func TestMarks(t *testing.T) {

@@ -34,9 +34,9 @@ const (
 // Read opens a snapshot in this run of the machine. The table takes ownership of the file
 // unless there is an error: ErrDamaged, or one from reading. Read calls state to decode the
 // state of the owner that was passed to Write, which is at the start of the head, and
-// returns that state undecoded in own. lost is called, in any goroutine, with the
-// reason if a part of the table cannot be read later. whole reports whether the file is as it was written in this
-// run; if not, all of it was verified.
+// returns that state undecoded in own. lost is called once, in any goroutine, with the
+// reason if parts of the table cannot be read later. whole reports whether the file is as
+// it was written in this run; if not, all of it was verified.
 func Read(file *os.File, run uint64, state func(*octets.Decoder), lost func(error)) (t *Table, own []byte, whole bool, err error) {
 	head, whole, err := readHead(file, run)
 	if err != nil {

@@ -141,10 +141,12 @@ func (t *Table) load(i uint32) {
 	s.done()
 }
 
-// fail records that part of the table cannot be read. saved.mu is held.
+// fail records that part of the table cannot be read, and reports the first time. saved.mu
+// is held.
 func (t *Table) fail(err error) {
-	t.broken.Store(true)
-	t.saved.lost(err)
+	if !t.broken.Swap(true) {
+		t.saved.lost(err)
+	}
 }
 
 // blank fills the page with rows of messages that are gone.
