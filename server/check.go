@@ -107,7 +107,8 @@ func checkRelay(cfg *config.Config) error {
 }
 
 // mayPass reports whether an error about another server may go away by itself, because the
-// server or the network is down. An unknown host name and an untrusted certificate do not.
+// server or the network is down. An unknown host name, an untrusted certificate and an alert
+// of TLS do not.
 func mayPass(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	var header tls.RecordHeaderError
@@ -118,8 +119,10 @@ func mayPass(err error) bool {
 		return false
 	case errors.As(err, &name):
 		return !name.IsNotFound
+	case errors.As(err, &network):
+		return network.Op != "remote error" && network.Op != "local error" // as crypto/tls calls its alerts
 	}
-	return errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, relay.ErrForNow) || errors.Is(err, oauth.ErrForNow)
 }
 

@@ -1,7 +1,10 @@
 package server
 
 import (
+	"crypto/tls"
 	"encoding/pem"
+	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -81,6 +84,11 @@ func TestMayPass(t *testing.T) {
 		}
 	}))
 	defer web.Close()
+	old := httptest.NewUnstartedServer(http.NotFoundHandler())
+	old.Config.ErrorLog = log.New(io.Discard, "", 0)
+	old.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
+	old.StartTLS()
+	defer old.Close()
 	keys := func(where string) error {
 		return checkTokens(&config.OAuth{Issuer: "i", Audience: "a", JWKS: where}, slog.New(slog.DiscardHandler))
 	}
@@ -103,6 +111,7 @@ func TestMayPass(t *testing.T) {
 		"issuer is stopped":       {keys("http://" + closed.Addr().String() + "/"), true},
 		"issuer is down":          {keys(web.URL + "/503"), true},
 		"issuer hangs up":         {keys(web.URL + "/cut"), true},
+		"issuer's TLS is old":     {keys(old.URL), false},
 		"issuer knows no URL":     {keys(web.URL + "/404"), false},
 		"issuer has no keys":      {keys(web.URL + "/none"), false},
 		"no file of keys":         {keys(filepath.Join(t.TempDir(), "none")), false},
