@@ -43,11 +43,13 @@ type Store struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	logged  bool          // the log says that nothing can be kept
-	written int64         // bytes since evict last checked all files
-	busy    chan struct{} // capacity 1: one job at a time in the background
-	closed  chan struct{}
-	jobs    sync.WaitGroup
+	logged  bool  // the log says that nothing can be kept
+	written int64 // bytes since evict last checked all files
+	// unremoved are the names of whole files that could not be removed.
+	unremoved map[string]struct{}
+	busy      chan struct{} // capacity 1: one job at a time in the background
+	closed    chan struct{}
+	jobs      sync.WaitGroup
 }
 
 // New returns a Store. It touches no file.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -20,9 +21,21 @@ var errNoRoom = errors.New("no room for the cache")
 // Keeps reports whether the Store keeps files.
 func (s *Store) Keeps() bool { return s.dir != "" }
 
+// maxUnremoved limits how many names are remembered of files that could not be removed.
+const maxUnremoved = 1 << 16
+
+// errUnremoved means that a file was to be removed and is still there.
+var errUnremoved = errors.New("it cannot be removed, and not used")
+
 // OpenWhole opens the file with this name, which consists of letters and digits, for
 // reading.
 func (s *Store) OpenWhole(name string) (*os.File, error) {
+	s.mu.Lock()
+	_, unremoved := s.unremoved[name]
+	s.mu.Unlock()
+	if unremoved {
+		return nil, errUnremoved
+	}
 	return s.openFile(name+wholeSuffix, os.O_RDONLY)
 }
 
@@ -33,6 +46,9 @@ func (s *Store) ReplaceWhole(name string, mtime time.Time, write func(*os.File) 
 	n, err := s.replaceWhole(name, mtime, write)
 	switch {
 	case err == nil:
+		s.mu.Lock()
+		delete(s.unremoved, name)
+		s.mu.Unlock()
 		s.wrote(n)
 	case !errors.Is(err, errNoRoom):
 		s.failed(err)
@@ -71,5 +87,18 @@ func (s *Store) replaceWhole(name string, mtime time.Time, write func(*os.File) 
 	return n, err
 }
 
-// RemoveWhole removes the file with that name, if there is one.
-func (s *Store) RemoveWhole(name string) { _ = os.Remove(filepath.Join(s.dir, name+wholeSuffix)) }
+// RemoveWhole removes the file with that name, if there is one. If that fails, as on a file
+// system that has become read-only, the file is not opened any more until it is replaced: it
+// may be one that cannot be read to its end.
+func (s *Store) RemoveWhole(name string) {
+	err := os.Remove(filepath.Join(s.dir, name+wholeSuffix))
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unremoved == nil || len(s.unremoved) == maxUnremoved {
+		s.unremoved = map[string]struct{}{}
+	}
+	s.unremoved[name] = struct{}{}
+}

@@ -69,3 +69,37 @@ func TestWhole(t *testing.T) {
 		t.Errorf("a file that was removed has %q", got)
 	}
 }
+
+// TestWholeNotRemoved: a file that cannot be removed, as on a file system that has become
+// read-only, is not opened again until it is replaced. Otherwise a mailbox whose snapshot
+// cannot be read to its end would end the sessions of its user again and again.
+func TestWholeNotRemoved(t *testing.T) {
+	s := New(Options{Dir: t.TempDir()})
+	defer s.Close()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace := func() {
+		must(s.ReplaceWhole("name", time.Unix(1e9, 0), func(f *os.File) error {
+			_, err := f.WriteString("text")
+			return err
+		}))
+	}
+	replace()
+	must(os.Rename(s.dir, s.dir+".away"))
+	must(os.WriteFile(s.dir, nil, 0o600))
+	s.RemoveWhole("name")
+	must(os.Remove(s.dir))
+	must(os.Rename(s.dir+".away", s.dir))
+	if f, err := s.OpenWhole("name"); err == nil {
+		_ = f.Close()
+		t.Error("it is opened")
+	}
+	replace()
+	f, err := s.OpenWhole("name")
+	must(err)
+	must(f.Close())
+}
