@@ -118,5 +118,8 @@ func (v *View) Vanished(ctx context.Context, ranges []Range, since uint64) ([]Ra
 			}
 		}
 	}
+	if m.t.Broken() { // messages seem gone that are not, and a client forgets them at once
+		return nil, ErrReplaced
+	}
 	return out, nil
 }

@@ -59,6 +59,67 @@ func TestBrokenSnapshot(t *testing.T) {
 	}
 }
 
+// TestBrokenFromTheStart: nor does a SELECT that first meets it say OK, and no message is
+// said to have vanished, which a client would forget at once.
+func TestBrokenFromTheStart(t *testing.T) {
+	home, cache := t.TempDir(), t.TempDir()
+	ts := startServerOn(t, home, cache)
+	must(t, ts.provision("alice"))
+	for n := range 300 { // two pages
+		must(t, os.WriteFile(filepath.Join(ts.root("alice"), "cur", fmt.Sprintf("17%08d.M%dP1.host:2,", n, n)), []byte("Subject: x\n\ntext\n"), 0o600))
+	}
+	c := ts.login()
+	c.ok("ENABLE QRESYNC")
+	selected := strings.Join(c.ok("SELECT INBOX"), "")
+	_, validity, _ := strings.Cut(selected, "[UIDVALIDITY ")
+	validity, _, _ = strings.Cut(validity, "]")
+	c.ok("LOGOUT")
+	ts.stop()
+	for _, command := range []string{
+		"x SELECT INBOX", "x SELECT INBOX (QRESYNC (" + validity + " 1))",
+		"y ENABLE IMAP4rev2\r\ny SELECT INBOX\r\nx UID FETCH 1:* (FLAGS) (CHANGEDSINCE 1 VANISHED)",
+	} {
+		t.Run(command, func(t *testing.T) {
+			ts := startServerOn(t, home, cache)
+			defer ts.stop()
+			spoilUnseen(t, cache)
+			c := ts.login()
+			c.ok("ENABLE QRESYNC")
+			c.send(command + "\r\n")
+			for {
+				line, err := c.tryLine()
+				if strings.HasPrefix(line, "x ") || strings.Contains(line, "VANISHED") {
+					t.Errorf("it says %q", line)
+				}
+				if err != nil || strings.HasPrefix(line, "x ") {
+					break
+				}
+			}
+			_ = c.conn.Close() // or else the server waits for it
+			again := ts.login()
+			again.ok("SELECT INBOX") // and keep it for the next one
+			again.ok("LOGOUT")
+		})
+	}
+}
+
+// spoilUnseen is spoilSnapshots by what does not show in the time of the file, such as a
+// medium that cannot be read.
+func spoilUnseen(t *testing.T, cache string) {
+	t.Helper()
+	times := map[string]os.FileInfo{}
+	paths, err := filepath.Glob(filepath.Join(cache, "messages", "*.whole"))
+	must(t, err)
+	for _, path := range paths {
+		times[path], err = os.Stat(path)
+		must(t, err)
+	}
+	spoilSnapshots(t, cache)
+	for path, st := range times {
+		must(t, os.Chtimes(path, st.ModTime(), st.ModTime()))
+	}
+}
+
 // TestBrokenForAnother: another session finds out that what the cache knows of the selected
 // mailbox is broken. A command that leaves that mailbox then succeeds or ends the session: a
 // NO would tell the client that a mailbox cannot be selected which is, or the reverse.

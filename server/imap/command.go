@@ -152,13 +152,20 @@ func (s *session) call(cmd *command) (err error) {
 	if s.account != nil && s.account.Moved() {
 		return errMoved()
 	}
-	sel := s.sel
+	before := s.sel
 	err = cmd.run(s)
-	if err == nil && sel != nil && sel.box.Broken() && !s.logout {
-		// It may not have told of all messages, or done it with all. A NO would be false if the
-		// command has selected another mailbox.
-		err, _ = statusOf(mailbox.ErrReplaced)
+	for _, sel := range []*selection{before, s.sel} { // SELECT leaves one and opens another
+		if err == nil && sel != nil && sel.box.Broken() && !s.logout {
+			err = errBroken() // it may not have told of all messages, or done it with all
+		}
 	}
+	return err
+}
+
+// errBroken ends the session because a part of what the cache had of a mailbox could not be
+// read. A NO would be false if the command has selected another mailbox.
+func errBroken() error {
+	err, _ := statusOf(mailbox.ErrReplaced)
 	return err
 }
 

@@ -67,6 +67,9 @@ func (s *session) selectMailbox(readOnly bool) error {
 	}
 	view, err := box.NewView(s.ctx, readOnly, func() { s.wire.Wake(wire.NewsMailbox) })
 	if err != nil {
+		if box.Broken() {
+			err = errBroken()
+		}
 		box.Release()
 		return err
 	}
@@ -74,6 +77,9 @@ func (s *session) selectMailbox(readOnly bool) error {
 	s.describeMailbox(req.name)
 	for _, more := range req.opened {
 		if err := more(s); err != nil {
+			if box.Broken() {
+				err = errBroken()
+			}
 			s.unselect()
 			return err
 		}
