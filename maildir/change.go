@@ -103,6 +103,9 @@ func moveAll(ctx context.Context, src, dst *mailbox.Mailbox) error {
 	for m := range v.Messages([]mailbox.Range{{First: 1, Last: ^uint32(0)}}, true) {
 		uids = append(uids, m.UID)
 	}
+	if src.Broken() { // these may not be all
+		return mailbox.ErrReplaced
+	}
 	_, err = v.Move(ctx, uids, dst)
 	return err
 }

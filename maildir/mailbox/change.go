@@ -36,7 +36,10 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 		if now, err := m.readTimes(); quiet && err == nil {
 			m.setTimes(now)
 		}
-		return m.settle(ctx, lock)
+		if err := m.settle(ctx, lock); err != nil && !m.t.Broken() {
+			return err
+		}
+		return nil // f is done, also if the mailbox has to be opened again
 	})
 	m.wake()
 	if errors.Is(err, errNoLock) {

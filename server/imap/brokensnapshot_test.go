@@ -103,6 +103,48 @@ func TestBrokenFromTheStart(t *testing.T) {
 	}
 }
 
+// TestBrokenTarget: what is refused because of a mailbox that is not selected is not done.
+func TestBrokenTarget(t *testing.T) {
+	for _, command := range []string{"APPEND INBOX {3+}\r\nabc", "UID COPY 1 INBOX", "RENAME INBOX Old"} {
+		t.Run(command, func(t *testing.T) {
+			home, cache, messages := t.TempDir(), t.TempDir(), 300 // two pages
+			ts := startServerOn(t, home, cache)
+			must(t, ts.provision("alice"))
+			root := ts.root("alice")
+			for n := range messages {
+				must(t, os.WriteFile(filepath.Join(root, "cur", fmt.Sprintf("17%08d.M%dP1.host:2,", n, n)), []byte("Subject: x\n\ntext\n"), 0o600))
+			}
+			must(t, os.WriteFile(filepath.Join(root, ".Archive", "cur", "1700000000.M1P1.host:2,S"), []byte("Subject: x\n\ntext\n"), 0o600))
+			c := ts.login()
+			c.ok("SELECT INBOX")
+			c.ok("LOGOUT")
+			ts.stop()
+			ts = startServerOn(t, home, cache)
+			defer ts.stop()
+			c = ts.login()
+			c.ok("SELECT Archive")
+			spoilUnseen(t, cache)
+			c.send("x " + command + "\r\n")
+			line, err := "", error(nil)
+			for err == nil && !strings.HasPrefix(line, "x ") {
+				line, err = c.tryLine()
+			}
+			must(t, err)
+			if done := strings.HasPrefix(line, "x OK"); done && strings.HasPrefix(command, "RENAME") {
+				messages = 0
+			} else if done {
+				messages++
+			}
+			files, err := filepath.Glob(filepath.Join(root, "[cn]*", "17*"))
+			must(t, err)
+			if len(files) != messages {
+				t.Errorf("after %q there are %d messages, not %d", line, len(files), messages)
+			}
+			_ = c.conn.Close() // or else the server waits for it
+		})
+	}
+}
+
 // spoilUnseen is spoilSnapshots by what does not show in the time of the file, such as a
 // medium that cannot be read.
 func spoilUnseen(t *testing.T, cache string) {
