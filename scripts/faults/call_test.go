@@ -306,15 +306,7 @@ func (c *cell) tryCall(t *testing.T, trap *intercept.Interceptor, op *operation,
 			op.done(c.mail)
 		}
 	}
-	if err := c.everything(); err != nil {
-		t.Errorf("afterwards: %v", err)
-	}
-	if err := until(c.compare); err != nil {
-		t.Errorf("afterwards: %v", err)
-	}
-	if err := c.onDisk(c.mail); err != nil {
-		t.Errorf("afterwards: %v", err)
-	}
+	c.checkAfterwards(t)
 	return f.log
 }
 

@@ -250,6 +250,13 @@ func (c *cell) try(t *testing.T, f *fault, op *operation, want string, next *nei
 		}
 		op.done(c.mail)
 	}
+	c.checkAfterwards(t)
+}
+
+// checkAfterwards checks that everything works again, and that the clients and the disk have
+// what was acknowledged.
+func (c *cell) checkAfterwards(t *testing.T) {
+	t.Helper()
 	if err := c.everything(); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}

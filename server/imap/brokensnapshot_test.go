@@ -16,9 +16,7 @@ func TestBrokenSnapshot(t *testing.T) {
 	home, cache := t.TempDir(), t.TempDir()
 	ts := startServerOn(t, home, cache)
 	must(t, ts.provision("alice"))
-	for n := range messages {
-		must(t, os.WriteFile(filepath.Join(ts.root("alice"), "cur", fmt.Sprintf("17%08d.M%dP1.host:2,S", n, n)), []byte("Subject: x\n\ntext\n"), 0o600))
-	}
+	plantMessages(t, ts, messages, "S")
 	for _, command := range []string{
 		"", "UID FETCH 1:* (FLAGS)", "FETCH 1:* (RFC822.SIZE)", "UID SEARCH ALL", "UID SORT (SUBJECT) UTF-8 ALL", `UID STORE 1:* +FLAGS (\Flagged)`,
 		"UID COPY 1:* Archive", "UID MOVE 1:* Archive", "UID EXPUNGE 1:*", "STATUS INBOX (SIZE)", `ESEARCH IN (mailboxes INBOX) UID 1:*`, "CLOSE",
@@ -36,15 +34,9 @@ func TestBrokenSnapshot(t *testing.T) {
 			}
 			if command != "" {
 				spoilSnapshots(t, cache)
-				c.send("x " + command + "\r\n")
-				for {
-					line, err := c.tryLine()
-					if strings.HasPrefix(line, "x OK") && !strings.Contains(line, "Not all mailboxes") {
-						t.Errorf("it is answered %q", line)
-					}
-					if err != nil || strings.HasPrefix(line, "x ") {
-						break
-					}
+				lines, _ := answerX(c, "x "+command)
+				if line := lines[len(lines)-1]; strings.HasPrefix(line, "x OK") && !strings.Contains(line, "Not all mailboxes") {
+					t.Errorf("it is answered %q", line)
 				}
 			}
 			_ = c.conn.Close() // or else the server waits for it
@@ -65,9 +57,7 @@ func TestBrokenFromTheStart(t *testing.T) {
 	home, cache := t.TempDir(), t.TempDir()
 	ts := startServerOn(t, home, cache)
 	must(t, ts.provision("alice"))
-	for n := range 300 { // two pages
-		must(t, os.WriteFile(filepath.Join(ts.root("alice"), "cur", fmt.Sprintf("17%08d.M%dP1.host:2,", n, n)), []byte("Subject: x\n\ntext\n"), 0o600))
-	}
+	plantMessages(t, ts, 300, "") // two pages
 	c := ts.login()
 	c.ok("ENABLE QRESYNC")
 	selected := strings.Join(c.ok("SELECT INBOX"), "")
@@ -85,14 +75,10 @@ func TestBrokenFromTheStart(t *testing.T) {
 			spoilUnseen(t, cache)
 			c := ts.login()
 			c.ok("ENABLE QRESYNC")
-			c.send(command + "\r\n")
-			for {
-				line, err := c.tryLine()
+			lines, _ := answerX(c, command)
+			for _, line := range lines {
 				if strings.HasPrefix(line, "x ") || strings.Contains(line, "VANISHED") {
 					t.Errorf("it says %q", line)
-				}
-				if err != nil || strings.HasPrefix(line, "x ") {
-					break
 				}
 			}
 			_ = c.conn.Close() // or else the server waits for it
@@ -111,9 +97,7 @@ func TestBrokenTarget(t *testing.T) {
 			ts := startServerOn(t, home, cache)
 			must(t, ts.provision("alice"))
 			root := ts.root("alice")
-			for n := range messages {
-				must(t, os.WriteFile(filepath.Join(root, "cur", fmt.Sprintf("17%08d.M%dP1.host:2,", n, n)), []byte("Subject: x\n\ntext\n"), 0o600))
-			}
+			plantMessages(t, ts, messages, "")
 			must(t, os.WriteFile(filepath.Join(root, ".Archive", "cur", "1700000000.M1P1.host:2,S"), []byte("Subject: x\n\ntext\n"), 0o600))
 			c := ts.login()
 			c.ok("SELECT INBOX")
@@ -124,12 +108,9 @@ func TestBrokenTarget(t *testing.T) {
 			c = ts.login()
 			c.ok("SELECT Archive")
 			spoilUnseen(t, cache)
-			c.send("x " + command + "\r\n")
-			line, err := "", error(nil)
-			for err == nil && !strings.HasPrefix(line, "x ") {
-				line, err = c.tryLine()
-			}
+			lines, err := answerX(c, "x "+command)
 			must(t, err)
+			line := lines[len(lines)-1]
 			if done := strings.HasPrefix(line, "x OK"); done && strings.HasPrefix(command, "RENAME") {
 				messages = 0
 			} else if done {
@@ -169,9 +150,7 @@ func TestBrokenForAnother(t *testing.T) {
 	home, cache := t.TempDir(), t.TempDir()
 	ts := startServerOn(t, home, cache)
 	must(t, ts.provision("alice"))
-	for n := range 300 { // two pages
-		must(t, os.WriteFile(filepath.Join(ts.root("alice"), "cur", fmt.Sprintf("17%08d.M%dP1.host:2,S", n, n)), []byte("Subject: x\n\ntext\n"), 0o600))
-	}
+	plantMessages(t, ts, 300, "S") // two pages
 	c := ts.login()
 	c.ok("SELECT INBOX")
 	c.ok("LOGOUT")
@@ -184,19 +163,12 @@ func TestBrokenForAnother(t *testing.T) {
 			c.ok("SELECT INBOX")
 			other.ok("SELECT INBOX")
 			spoilSnapshots(t, cache)
-			other.send("x UID FETCH 1:* (FLAGS)\r\n")
-			for err := error(nil); err == nil; {
-				_, err = other.tryLine()
+			if lines, err := answerX(other, "x UID FETCH 1:* (FLAGS)"); err == nil {
+				t.Errorf("it is answered %q", lines[len(lines)-1])
 			}
-			c.send("x " + command + "\r\n")
-			for {
-				line, err := c.tryLine()
-				if strings.HasPrefix(line, "x NO") {
-					t.Errorf("it is answered %q", line)
-				}
-				if err != nil || strings.HasPrefix(line, "x ") {
-					break
-				}
+			lines, _ := answerX(c, "x "+command)
+			if line := lines[len(lines)-1]; strings.HasPrefix(line, "x NO") {
+				t.Errorf("it is answered %q", line)
 			}
 			_ = c.conn.Close() // or else the server waits for it
 			_ = other.conn.Close()
@@ -204,6 +176,28 @@ func TestBrokenForAnother(t *testing.T) {
 			again.ok("SELECT INBOX") // and keep it for the next one
 			again.ok("LOGOUT")
 		})
+	}
+}
+
+// plantMessages adds messages with these flags to alice's INBOX.
+func plantMessages(t *testing.T, ts *testServer, messages int, flags string) {
+	t.Helper()
+	for n := range messages {
+		name := filepath.Join(ts.root("alice"), "cur", fmt.Sprintf("17%08d.M%dP1.host:2,%s", n, n, flags))
+		must(t, os.WriteFile(name, []byte("Subject: x\n\ntext\n"), 0o600))
+	}
+}
+
+// answerX sends a command with the tag x and returns all lines up to its tagged reply, or up
+// to the end of the connection, with the error. The last line may be empty then.
+func answerX(c *testClient, command string) (lines []string, err error) {
+	c.send(command + "\r\n")
+	for {
+		line, err := c.tryLine()
+		lines = append(lines, line)
+		if err != nil || strings.HasPrefix(line, "x ") {
+			return lines, err
+		}
 	}
 }
 
