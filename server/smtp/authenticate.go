@@ -30,8 +30,19 @@ func (c *conn) checkMaySend() error {
 	return refusal(530, code3{5, 7, 0}, "Authentication required")
 }
 
-// runAuth is AUTH (RFC 4954).
+// runAuth is AUTH (RFC 4954). After too many failed logins it ends the connection, however the
+// client took part in the last one: it may cancel an exchange that has already failed.
 func runAuth(c *conn, arg string) error {
+	err := c.authenticate(arg)
+	var r *smtp.SMTPError
+	if c.failedLogins < maxFailedLogins || !errors.As(err, &r) {
+		return err
+	}
+	c.replyTo(r)
+	return lastReply(421, code3{4, 7, 0}, "Too many failed logins")
+}
+
+func (c *conn) authenticate(arg string) error {
 	words := strings.Fields(arg)
 	switch {
 	case c.peer.hello == "":
@@ -61,7 +72,7 @@ func runAuth(c *conn, arg string) error {
 	for {
 		challenge, done, err := server.Next(response)
 		if err != nil {
-			return c.authFailed(err)
+			return authFailed(err)
 		}
 		if done && len(challenge) == 0 {
 			return c.loggedIn(user)
@@ -145,16 +156,11 @@ func (c *conn) challenge(challenge []byte) ([]byte, error) {
 }
 
 // authFailed returns the reply to a failed exchange.
-func (c *conn) authFailed(err error) error {
-	r, known := refusalOf(err)
-	if !known {
-		return refusal(501, code3{5, 5, 2}, "Malformed response for this mechanism")
-	}
-	if c.failedLogins < maxFailedLogins {
+func authFailed(err error) error {
+	if r, known := refusalOf(err); known {
 		return r
 	}
-	c.replyTo(r)
-	return lastReply(421, code3{4, 7, 0}, "Too many failed logins")
+	return refusal(501, code3{5, 5, 2}, "Malformed response for this mechanism")
 }
 
 // checkPassword returns the user that a name and a password belong to.

@@ -195,3 +195,16 @@ func TestAuthWithoutPassword(t *testing.T) {
 	c.say("AUTH OAUTHBEARER "+encode("n,,\x01auth=Bearer "+good+"\x01\x01"), "5.7.8 Authentication failed")
 	c.say("AUTH PLAIN "+encode("\x00alice@example.org\x00secret"), "5.7.8 Authentication failed")
 }
+
+// TestCancelledFailures: a client that cancels an exchange which has already failed has failed to
+// log in all the same.
+func TestCancelledFailures(t *testing.T) {
+	c, _ := startAuthServer(t).dial()
+	for range maxFailedLogins {
+		c.say("AUTH OAUTHBEARER "+encode("n,,\x01auth=Bearer x\x01\x01"), encode(`{"status":"invalid_token"}`))
+		c.say("*", "5.7.0 Authentication was cancelled")
+	}
+	if _, text, err := c.ReadResponse(421); err != nil || text != "4.7.0 Too many failed logins" {
+		t.Errorf("%q, %v", text, err)
+	}
+}
