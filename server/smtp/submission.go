@@ -124,10 +124,8 @@ func (e *headerEdit) mend(header []byte) ([]byte, *smtp.SMTPError) {
 	if err := e.checkFrom(from); err != nil {
 		return nil, err
 	}
-	for _, field := range sender {
-		if err := e.checkAddresses("Sender", field); err != nil {
-			return nil, err
-		}
+	if err := e.checkSender(sender); err != nil {
+		return nil, err
 	}
 	if n := len(out); n > 0 && out[n-1] != '\n' {
 		out = append(out, '\n')
@@ -173,6 +171,19 @@ func (e *headerEdit) checkFrom(fields []string) *smtp.SMTPError {
 		return refusal(553, code3{5, 7, 1}, "Message must have exactly one From field, with an address of %s", e.s.user.Name)
 	}
 	return e.checkAddresses("From", fields[0])
+}
+
+// checkSender checks that the Sender field, if there is one, is an address of the user. A second
+// one is refused (RFC 5322 section 3.6): thousands would keep the processor busy for a minute, if
+// each were an alias that leads to many users.
+func (e *headerEdit) checkSender(fields []string) *smtp.SMTPError {
+	switch len(fields) {
+	case 0:
+		return nil
+	case 1:
+		return e.checkAddresses("Sender", fields[0])
+	}
+	return refusal(553, code3{5, 7, 1}, "Message must not have more than one Sender field")
 }
 
 // maxAuthors is the maximum number of addresses in a From or Sender field.

@@ -58,6 +58,7 @@ func TestMendHeader(t *testing.T) {
 		{"own sender", "From: alice@example.org\nSender: Alice <alice+x@example.org>\n" + rest, "From: alice@example.org\nSender: Alice <alice+x@example.org>\n" + rest},
 		{"another sender", "From: alice@example.org\nSender: bob@example.org\n" + rest, ""},
 		{"second sender", "Sender: alice@example.org\nFrom: alice@example.org\nsender: bob@example.org\n" + rest, ""},
+		{"two own senders", "From: alice@example.org\nSender: alice@example.org\nsender : alice@example.org\n" + rest, ""},
 		{"empty sender", "From: alice@example.org\nSender:\n" + rest, ""},
 		{"from with a line end before the colon", "From\n : bob@example.org\nFrom: alice@example.org\n" + rest, ""},
 		{"from behind a space", " From: bob@example.org\nFrom: alice@example.org\n" + rest, ""},
