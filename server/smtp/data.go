@@ -45,8 +45,8 @@ func (c *conn) readyForMessage() error {
 }
 
 // errNobody is the reply to DATA from a client that does not know yet that all recipients were
-// refused: with PIPELINING it sends DATA together with the last one (RFC 2920 section 3.1). It
-// does not count as a bad command, since the refused recipients were already counted.
+// refused, for good or for now: with PIPELINING it sends DATA together with the last one (RFC 2920
+// section 3.1). It does not count as a bad command, since it is not the client's mistake.
 var errNobody = refusal(554, code3{5, 5, 1}, "No valid recipients")
 
 // receive reads a message, to its end or count octets of it, and passes on its text. An error

@@ -21,6 +21,7 @@ func runRcpt(c *conn, arg string) error {
 		c.reply(250, code3{2, 1, 5}, "Recipient OK")
 		return nil
 	}
+	c.session.refused++
 	var r *smtp.SMTPError
 	if errors.As(err, &r) && r.Code >= 500 {
 		c.badRecipients++

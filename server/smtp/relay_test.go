@@ -31,7 +31,7 @@ func TestRelayKeepsItsConnection(t *testing.T) {
 
 // TestRefusedRecipientCountsOnce: an SMTP client that sends DATA along with the
 // recipients, as in RFC 2920, did nothing wrong if they are refused. Each recipient counts
-// as an error; DATA does not.
+// as an error, unless it is refused for now; DATA does not.
 func TestRefusedRecipientCountsOnce(t *testing.T) {
 	for _, last := range []string{"DATA\r\n", "BDAT 3 LAST\r\nx\r\n"} {
 		ts := startServer(t, MX)
@@ -45,6 +45,13 @@ func TestRefusedRecipientCountsOnce(t *testing.T) {
 		}
 		if want := ` to=nobody@example.org reply="550 5.1.1 No such user here"`; strings.Count(ts.log.String(), want) != 15 {
 			t.Errorf("the log does not tell of each refusal by%s:\n%s", want, ts.log.String())
+		}
+		for range 15 { // refused for now
+			c.send("MAIL FROM:<s@client.example>\r\nRCPT TO:<dave@example.org>\r\n" + last)
+			c.expect("250")
+			c.expect("451")
+			c.expect("554 5.5.1 No valid recipients")
+			c.say("RSET", "250")
 		}
 	}
 }

@@ -55,9 +55,7 @@ func (s *session) relayTo(to address) error {
 		}
 	}
 	if refused != nil {
-		if refused.Code >= 500 {
-			s.refused++
-		} else {
+		if refused.Code < 500 {
 			s.log.Info("recipient refused for now", "from", shorten(s.sender()), "to", shorten(to.String()), "reply", asLine(refused))
 		}
 		return refused

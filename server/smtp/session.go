@@ -24,7 +24,7 @@ type session struct {
 	to      []accepted
 	targets []target         // of all in to, without duplicates
 	copies  map[string][]int // indexes in targets by user name
-	refused int              // recipients
+	refused int              // RCPT commands that were refused
 	count   int              // messages of this session
 
 	relaying *relaying // recipients in other domains; nil while there are none
@@ -114,7 +114,6 @@ func (s *session) rcpt(to address) error {
 	}
 	targets, err := s.srv.recipients.find(to, s.srv.kind)
 	if err != nil {
-		s.refused++
 		return err
 	}
 	more := slices.DeleteFunc(slices.Clone(targets), func(t target) bool { return s.copy(t) >= 0 })
@@ -166,7 +165,6 @@ func (s *session) room(t target, size int64) error {
 		log.Info("recipient refused for now", "reason", err)
 		return errMailboxFull()
 	case delivery.TooBig:
-		s.refused++
 		return errNeverFits()
 	}
 	log.Error("mailbox cannot be read", "error", err)
