@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -72,6 +73,7 @@ func TestBackupRsync(t *testing.T) {
 	t.Run("cut off", b.cutOff)
 	t.Run("clock set back", b.clockBack)
 	t.Run("two at a time", b.twice)
+	t.Run("left by a run that was killed", b.leftLock)
 }
 
 // sameInBoth checks the snapshots of a user who has a message of that name in cur/.
@@ -144,13 +146,44 @@ func (b *backupScript) clockBack(t *testing.T) {
 	mustExist(t, filepath.Join(b.remote, user, "latest", "cur", "later:2,"))
 }
 
-// twice runs the script while another run is in progress.
+// twice runs the script while another run is in progress, and after it has ended.
 func (b *backupScript) twice(t *testing.T) {
-	if err := os.WriteFile(filepath.Join(b.snapshots, ".backup-rsync.pid"), fmt.Appendln(nil, os.Getpid()), 0o600); err != nil {
+	other := exec.Command("flock", filepath.Join(b.snapshots, ".backup-rsync.lock"), "sh", "-c", "echo; cat")
+	end, err := other.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, err := other.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := begun.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := b.run(); exitStatus(err) != 1 || !strings.Contains(out, "another run is in progress") {
 		t.Errorf("two runs: %v\n%s", err, out)
+	}
+	if err := errors.Join(end.Close(), other.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := b.run(); err != nil {
+		t.Errorf("after the other run: %v\n%s", err, out)
+	}
+}
+
+// leftLock: what a run that was killed has left behind does not stop the next one, even if its
+// process number has become that of another program.
+func (b *backupScript) leftLock(t *testing.T) {
+	for _, name := range []string{".backup-rsync.pid", ".backup-rsync.lock"} {
+		if err := os.WriteFile(filepath.Join(b.snapshots, name), fmt.Appendln(nil, os.Getpid()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := b.run(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
