@@ -300,8 +300,13 @@ func (m *Mailbox) dropSecond() {
 	for n, e := range m.secondNames {
 		m.mu.RLock()
 		kept := entry{where: m.t.Row(n).Where, name: m.t.FileName(n)}
+		gone := m.t.Row(n).State != table.Present
 		m.mu.RUnlock()
 		st, err := m.in(e.where).Lstat(e.name)
+		if gone || kept.sameName(e) || errors.Is(err, fs.ErrNotExist) {
+			delete(m.secondNames, n) // by now, the file has at most one name
+			continue
+		}
 		if err != nil || m.env.Now().Sub(st.Ctime) < secondNameGrace || !m.sameFile(kept, e) {
 			continue
 		}

@@ -31,15 +31,18 @@ func (m *Mailbox) syncTouched() error {
 	return nil
 }
 
-// sameFile reports whether two names refer to one file, as is the case after a crash or
-// during a rename by link and unlink.
+// sameFile reports whether two different names refer to one file, as is the case after a
+// crash or during a rename by link and unlink.
 func (m *Mailbox) sameFile(a, b entry) bool {
+	if a.sameName(b) {
+		return false
+	}
 	one, err := m.in(a.where).Lstat(a.name)
 	if err != nil {
 		return false
 	}
 	two, err := m.in(b.where).Lstat(b.name)
-	return err == nil && one.ID() == two.ID() && a != b
+	return err == nil && one.ID() == two.ID()
 }
 
 // cleanEvery is how often tmp/ of a mailbox in use is checked for old files.

@@ -103,6 +103,42 @@ func TestSecondNameGoes(t *testing.T) {
 	}
 }
 
+// TestSecondNameStays: another program sets a flag by link and unlink, or gives that up, and
+// only the listings on both sides of it notice. The name that is left is never taken for the
+// second one, however long ago that was, and nothing else is remembered.
+func TestSecondNameStays(t *testing.T) {
+	const one, two = "cur/100.M1P1.h:2,", "cur/100.M1P1.h:2,S"
+	for _, gone := range []string{one, two} {
+		both(t, func(t *testing.T, env *Env) {
+			late := time.Duration(0)
+			env.Now = func() time.Time { return time.Now().Add(late) }
+			b := newBox(t)
+			b.drop(one)
+			m := b.open(env)
+			defer m.Close()
+			c := connect(t, m, false)
+			defer c.v.Close()
+			must(t, os.Link(b.file(one), b.file(two)))
+			for range 2 {
+				c.poll(true)
+				m.events.orderScan()
+				if late == 0 {
+					b.remove(gone)
+				}
+				c.poll(true)
+				late = time.Hour
+				m.events.orderScan()
+			}
+			if files := b.files(); len(c.uids) != 1 || len(files) != 1 || files[gone] {
+				t.Errorf("%s was removed: there is %d, files %v", gone, c.uids, files)
+			}
+			if len(m.secondNames) > 0 {
+				t.Errorf("%s was removed: second names %v are remembered", gone, m.secondNames)
+			}
+		})
+	}
+}
+
 // TestSecondNameGoesAlong: a message that is removed does not come back under the second
 // name of its file, unless that name says that somebody is removing \Deleted from it.
 func TestSecondNameGoesAlong(t *testing.T) {
