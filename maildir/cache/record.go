@@ -13,7 +13,9 @@ const Format = 7
 // Kind identifies a part of what is cached of a message.
 type Kind uint8
 
-// The kinds. All except Header, Parts and Order are in the form that a protocol uses.
+// The kinds. All except Header, Parts and Order are in the form that a protocol uses. The
+// packages of that protocol fill them in: server/imap/mailfile, and for Order server/imap
+// (sortkeys.go).
 const (
 	Envelope      Kind = iota // ENVELOPE of IMAP
 	BodyStructure             // BODYSTRUCTURE of IMAP

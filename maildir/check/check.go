@@ -8,6 +8,11 @@
 //
 // Whatever the folders contain, the work is limited: only regular files are opened, holes
 // in sparse files are not read, and memory use is a few bytes per message.
+//
+// check.go goes through the folders. part.go examines new, cur, tmp and the files in them,
+// sizes.go the sizes in a message's name, duplicates.go messages with several names, lists.go
+// dovecot-uidlist and dovecot-keywords, locks.go locks left behind, and links.go symbolic
+// links. What any of them adds with (*at).add is reported, and repaired if it has a repair.
 package check
 
 import (
@@ -212,11 +217,11 @@ func (c *checker) folder(ctx context.Context, d walk.Dir) error {
 			return err
 		}
 	}
-	for _, step := range []func(context.Context, *at) error{c.duplicates, c.list, c.keywords} {
-		if err := step(ctx, a); err != nil {
-			return err
-		}
+	if err := c.duplicates(ctx, a); err != nil {
+		return err
 	}
+	c.list(a)
+	c.keywords(a)
 	return c.settle(ctx, a)
 }
 

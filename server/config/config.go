@@ -2,7 +2,7 @@
 //
 // Each setting occurs in five places: in Config (config.go) as the program uses it, in
 // file (file.go) as it is written, in check (check.go), which converts the latter to the
-// former and reports problems, in the template that "maildird init" writes, and in the
+// former, has the defaults and reports problems, in the template that "maildird init" writes, and in the
 // README. Tests compare the template with file, and the README with the template. Package
 // server passes the settings on to the packages that implement them. syntax.go words the
 // errors of the TOML library.

@@ -2,12 +2,6 @@ package config
 
 import "maildird/maildir/folder"
 
-// Defaults of optional settings.
-const (
-	defaultReserve     = 64 << 20
-	defaultMessageSize = 50 << 20
-)
-
 // specialUse are the attributes of RFC 6154 that a folder can have.
 var specialUse = []string{`\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Junk`, `\Sent`, `\Trash`}
 

@@ -1,0 +1,44 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"maildird/maildir/dupes"
+)
+
+// duplicates finds messages that have several names.
+func (c *checker) duplicates(ctx context.Context, a *at) error {
+	groups, err := dupes.Find(a.dir)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		for _, d := range g.Files[1:] {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			same, err := dupes.Same(a.dir, g.Files[0], d)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			f := file{a: a, part: d.Part, name: d.Name, st: d.Stat}
+			if same {
+				a.add(f.label(), fmt.Sprintf("the same message also exists as %s: two programs renamed it at once, or a copy was made while it was renamed", g.Files[0]), c.setAside(f))
+			} else {
+				a.add(f.label(), fmt.Sprintf("another message has the same name up to the flags (%s), so both share one UID", g.Files[0]), c.rename(f, func() string { return c.freshName(f) }))
+			}
+		}
+		if len(a.problems) >= most {
+			if err := c.settle(ctx, a); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
