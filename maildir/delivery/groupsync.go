@@ -13,6 +13,7 @@ import (
 // directory twice. A groupSync is safe for concurrent use.
 type groupSync struct {
 	fsync func(*dirfd.Dir) error // nil: (*dirfd.Dir).Sync
+	disk  places
 
 	mu   sync.Mutex
 	dirs map[dirfd.ID]*syncing // the directories with an fsync in progress
@@ -91,8 +92,10 @@ func (g *groupSync) leave(id dirfd.ID, s *syncing, err error) {
 }
 
 func (g *groupSync) run(d *dirfd.Dir) error {
-	if g.fsync != nil {
-		return g.fsync(d)
-	}
-	return d.Sync()
+	return g.disk.with(func() error {
+		if g.fsync != nil {
+			return g.fsync(d)
+		}
+		return d.Sync()
+	})
 }

@@ -111,11 +111,14 @@ func newPlainTemp(d Dirs, o *Options) (*Temp, error) {
 	t := &Temp{dirs: d, opt: o}
 	for range nameTries {
 		t.name = o.UniqueName()
-		if rights.UID < 0 && rights.GID < 0 {
-			t.file, err = d.Tmp.Create(t.name, rights.Mode&0o666|0o600)
-		} else {
-			t.file, err = d.Tmp.CreateAs(t.name, rights)
-		}
+		err = o.disk.with(func() (err error) {
+			if rights.UID < 0 && rights.GID < 0 {
+				t.file, err = d.Tmp.Create(t.name, rights.Mode&0o666|0o600)
+			} else {
+				t.file, err = d.Tmp.CreateAs(t.name, rights)
+			}
+			return err
+		})
 		if err == nil {
 			return t, nil
 		}
@@ -180,8 +183,11 @@ func (t *Temp) put(p []byte) (int, error) {
 // fileWriter writes to the file of a Temp.
 type fileWriter struct{ *Temp }
 
-func (w fileWriter) Write(p []byte) (int, error) {
-	n, err := w.file.Write(p)
+func (w fileWriter) Write(p []byte) (n int, err error) {
+	err = w.opt.disk.with(func() (err error) {
+		n, err = w.file.Write(p)
+		return err
+	})
 	w.written += int64(n)
 	return n, err
 }
@@ -232,7 +238,7 @@ func (t *Temp) finish(mtime time.Time, keep bool) (base string, err error) {
 		}
 	}
 	if t.opt.Fsync {
-		if err := t.file.Sync(); err != nil {
+		if err := t.opt.disk.with(t.file.Sync); err != nil {
 			return fail(err)
 		}
 	}
@@ -283,7 +289,7 @@ func (t *Temp) Commit(to *dirfd.Dir, info string) (name string, err error) {
 	}
 	for range nameTries {
 		name = t.base + info
-		err = t.dirs.Tmp.RenameNoReplace(t.name, to, name)
+		err = t.opt.disk.with(func() error { return t.dirs.Tmp.RenameNoReplace(t.name, to, name) })
 		if err == nil {
 			t.name = ""
 			return name, nil
@@ -307,7 +313,7 @@ func (t *Temp) Abort() {
 		t.file = nil
 	}
 	if t.name != "" {
-		_ = t.dirs.Tmp.Remove(t.name)
+		_ = t.opt.disk.with(func() error { return t.dirs.Tmp.Remove(t.name) })
 		t.name = ""
 	}
 	if t.err == nil {
