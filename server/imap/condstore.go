@@ -66,10 +66,10 @@ type clientModSeq struct {
 	none  bool   // the mailbox has no mod-sequences
 	known uint64 // the client's copy at the last tagged response
 	// Since then:
-	code     uint64   // the last HIGHESTMODSEQ that was sent; 0 for none
-	seen     uint64   // the highest MODSEQ of a FETCH response
-	vanished bool     // VANISHED was sent
-	gone     []uint32 // UIDs that VANISHED must still be sent for
+	code   uint64   // the last HIGHESTMODSEQ that was sent; 0 for none
+	seen   uint64   // the highest MODSEQ of a FETCH response
+	untold bool     // VANISHED or EXISTS was sent, which contain no mod-sequence
+	gone   []uint32 // UIDs that VANISHED must still be sent for
 }
 
 // enableModSeqs enables mod-sequences in responses to the client. If a mailbox is selected, it

@@ -237,7 +237,7 @@ func (s *session) flushVanished() {
 	s.w.Raw("* VANISHED ")
 	s.w.RawBytes(syntax.AppendSet(nil, c.gone))
 	s.w.CRLF()
-	c.gone, c.vanished = nil, true
+	c.gone, c.untold = nil, true
 }
 
 // correctModSeq returns a response code that gives the client the right HIGHESTMODSEQ, or "" if
@@ -253,7 +253,7 @@ func (s *session) correctModSeq() string {
 		known = c.code
 	}
 	told := s.sel.view.HighestModSeq()
-	wrong := s.qresync && (known > told || c.vanished && known < told)
+	wrong := s.qresync && (known > told || c.untold && known < told)
 	*c = clientModSeq{known: known}
 	if !wrong {
 		return ""

@@ -54,6 +54,7 @@ func (s *session) writeUpdate(u mailbox.Update) {
 	switch u.Kind {
 	case mailbox.Exists:
 		s.count(u.Count, " EXISTS\r\n")
+		s.sel.modseq.untold = true
 	case mailbox.Recent:
 		if !s.rev2 { // RFC 9051 appendix E: no RECENT
 			s.count(u.Count, " RECENT\r\n")
