@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,7 +63,7 @@ func (w *crowd) deliver(letters []letter) (time.Duration, error) {
 	}
 	events := make([]unix.EpollEvent, len(w.clients))
 	for busy := len(w.clients); busy > 0; {
-		n, err := unix.EpollWait(w.epoll, events, int(limit.Milliseconds()))
+		n, err := w.wait(events)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -82,6 +83,17 @@ func (w *crowd) deliver(letters []letter) (time.Duration, error) {
 		}
 	}
 	return time.Since(start), nil
+}
+
+// wait is unix.EpollWait, except that Go's scheduler does not learn that this thread blocks.
+// Otherwise it would wake a thread of its own every 0.1 ms to give the place of this one to
+// another goroutine, of which there is none: a third of the client's processor time.
+func (w *crowd) wait(events []unix.EpollEvent) (int, error) {
+	n, _, err := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(w.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(limit.Milliseconds()), 0, 0)
+	if err != 0 {
+		return 0, err
+	}
+	return int(n), nil
 }
 
 // goOn reads the input, and sends the next part if all replies have arrived.
