@@ -134,6 +134,13 @@ func (t *Tree) Rename(ctx context.Context, from, to string) error {
 				return err
 			}
 		}
+		places, err := t.withBelow(source)
+		if err == nil {
+			err = t.outliveValidity(places...)
+		}
+		if err != nil {
+			return err
+		}
 		return t.keepingUses(ctx, source, target, func() error {
 			return named(t.layout.rename(t.root, source, target), from)
 		})
