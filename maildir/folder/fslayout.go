@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,15 +23,23 @@ func (fsLayout) separator() byte { return '/' }
 var mailDirs = []string{"cur", "new", "tmp"}
 
 // treeFiles are files that mail programs keep beside the folders. A new folder with such a
-// name would get in their way.
+// name would get in their way, and so would one whose name continues with a dot: programs
+// lock and replace these files by means of others ("dovecot-uidlist.lock"), which they
+// remove whatever they are.
 var treeFiles = []string{
-	trashName, "maildirfolder", "maildirsize", "subscriptions", "subscriptions.lock", "mailboxes.lock",
-	specialUseFile, specialUseFile + ".lock", "maildird-history", "maildird-quarantine", "maildird-metadata", "maildird-metadata-account", "maildird-urlauth",
-	"dovecot-uidlist", "dovecot-uidlist.lock", "dovecot-uidlist.tmp", "dovecot-uidvalidity",
-	"dovecot-keywords", "dovecot-keywords.lock", "dovecot-acl", "dovecot-acl-list", "dovecot-shared",
-	"dovecot.index", "dovecot.index.log", "dovecot.index.log.2", "dovecot.index.cache",
-	"dovecot.list.index", "dovecot.list.index.log", "dovecot.mailbox.log",
+	trashName, "maildirfolder", "maildirsize", "subscriptions", treeLock,
+	specialUseFile, "maildird-history", "maildird-quarantine", "maildird-metadata", "maildird-metadata-account", "maildird-urlauth",
+	"dovecot-uidlist", "dovecot-uidvalidity", "dovecot-keywords", "dovecot-acl", "dovecot-acl-list", "dovecot-shared",
+	"dovecot.index", "dovecot.list.index", "dovecot.mailbox.log",
 	".uidvalidity", ".mbsyncstate", ".notmuch",
+}
+
+// isTreeFile reports whether mail programs keep a file with this name.
+func isTreeFile(name string) bool {
+	return slices.ContainsFunc(treeFiles, func(file string) bool {
+		rest, ok := strings.CutPrefix(name, file)
+		return ok && (rest == "" || rest[0] == '.')
+	})
 }
 
 func (fsLayout) refuse(at levels) string {
@@ -42,7 +51,7 @@ func (fsLayout) refuse(at levels) string {
 			return "has a level that means a directory to the file system"
 		case slices.Contains(mailDirs, level):
 			return fmt.Sprintf("contains %q, which is the name of a directory in every mailbox on disk", level)
-		case slices.Contains(treeFiles, level):
+		case isTreeFile(level):
 			return fmt.Sprintf("contains %q, which is the name of a file that mail programs keep there", level)
 		}
 	}
