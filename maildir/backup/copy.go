@@ -38,7 +38,13 @@ func (s *snapshot) message(o *opened, i int, name string, kind dirfd.Kind) (bool
 		return true, nil
 	}
 	if !s.notLink {
-		err := o.from[i].Link(name, o.to[i], name)
+		own, err := ownFile(o.from[i], name)
+		if err == nil && !own {
+			return s.later(o, i, o.from[i], name)
+		}
+		if err == nil {
+			err = o.from[i].Link(name, o.to[i], name)
+		}
 		switch {
 		case err == nil:
 			return true, s.linked(o, i, name)
@@ -52,6 +58,17 @@ func (s *snapshot) message(o *opened, i int, name string, kind dirfd.Kind) (bool
 		}
 	}
 	return s.later(o, i, o.from[i], name)
+}
+
+// ownFile reports whether a file belongs to the owner of its directory. Another user's file,
+// such as one that root delivered, is not linked: dirfd would refuse it from then on, since
+// its owner may not be the one who made the link.
+func ownFile(d *dirfd.Dir, name string) (bool, error) {
+	st, err := d.Lstat(name)
+	if err != nil {
+		return false, err
+	}
+	return d.Owns(st.UID)
 }
 
 func (s *snapshot) noFile(f *folder, i int, name string) {
