@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,7 @@ func (c *checker) duplicates(ctx context.Context, a *at) error {
 			}
 			f := file{a: a, part: d.Part, name: d.Name, st: d.Stat}
 			if same {
-				a.add(f.label(), fmt.Sprintf("the same message also exists as %s: two programs renamed it at once, or a copy was made while it was renamed", g.Files[0]), c.setAside(f))
+				a.add(f.label(), fmt.Sprintf("the same message also exists as %s: two programs renamed it at once, or a copy was made while it was renamed", g.Files[0]), c.setAsideSecond(f, g.Files[0]))
 			} else {
 				a.add(f.label(), fmt.Sprintf("another message has the same name up to the flags (%s), so both share one UID", g.Files[0]), c.rename(f, func() string { return c.freshName(f) }))
 			}
@@ -41,4 +42,21 @@ func (c *checker) duplicates(ctx context.Context, a *at) error {
 		}
 	}
 	return nil
+}
+
+// setAsideSecond is setAside for a second name of a message, unless the first one is gone by
+// now: a server may have removed that one of the two.
+func (c *checker) setAsideSecond(f file, first dupes.File) func() (string, error) {
+	aside := c.setAside(f)
+	return func() (string, error) {
+		part, err := f.a.dir.OpenDir(first.Part)
+		if err != nil {
+			return "", err
+		}
+		defer part.Close()
+		if st, err := part.Lstat(first.Name); err != nil || st.ID() != first.ID() {
+			return "", cmp.Or(err, fs.ErrNotExist)
+		}
+		return aside()
+	}
 }
