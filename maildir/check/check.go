@@ -137,6 +137,7 @@ type checker struct {
 	folders *folder.Tree
 	owner   dirfd.Stat // of the root
 	total   int
+	again   bool // the folder was checked before, and what could not be repaired was reported
 
 	Result
 }
@@ -191,6 +192,10 @@ func (c *checker) wholeTree(tree []walk.Dir) {
 	c.tell(a)
 }
 
+// looks is how often a folder is checked, as long as repairs give names to files that may
+// have other problems.
+const looks = 4
+
 // folder checks one directory of the tree and, if it is a mail folder, its contents.
 func (c *checker) folder(ctx context.Context, d walk.Dir) error {
 	dir, err := walk.Open(c.root, d.Path)
@@ -201,28 +206,53 @@ func (c *checker) folder(ctx context.Context, d walk.Dir) error {
 		return err
 	}
 	defer dir.Close()
-	a := &at{path: d.Path, dir: dir}
+	if d.Folder {
+		c.Folders++
+	}
+	messages := c.Messages
+	for n := range looks {
+		repaired := c.Repaired
+		c.Messages, c.again = messages, n > 0
+		if err := c.look(ctx, &at{path: d.Path, dir: dir}, d.Folder); err != nil || c.Repaired == repaired {
+			return err
+		}
+	}
+	return nil
+}
+
+// look checks a folder once. Two names of one message come first: what else is wrong with a
+// name does not matter if the file does not keep it.
+func (c *checker) look(ctx context.Context, a *at, mail bool) error {
 	if err := c.leftLocks(a); err != nil {
 		return err
 	}
 	if err := c.links(a); err != nil {
 		return err
 	}
-	if !d.Folder {
-		return c.settle(ctx, a)
+	if mail {
+		if err := c.duplicates(ctx, a); err != nil {
+			return err
+		}
+		if err := c.settle(ctx, a); err != nil {
+			return err
+		}
+		if err := c.parts(ctx, a); err != nil {
+			return err
+		}
+		c.list(a)
+		c.keywords(a)
 	}
-	c.Folders++
+	return c.settle(ctx, a)
+}
+
+// parts checks new, cur and tmp.
+func (c *checker) parts(ctx context.Context, a *at) error {
 	for _, part := range walk.MailDirs {
 		if err := c.part(ctx, a, part); err != nil {
 			return err
 		}
 	}
-	if err := c.duplicates(ctx, a); err != nil {
-		return err
-	}
-	c.list(a)
-	c.keywords(a)
-	return c.settle(ctx, a)
+	return nil
 }
 
 // settle repairs the problems of a folder if so requested, and reports them.
@@ -278,6 +308,9 @@ func (c *checker) repair(a *at, p problem) {
 		if f.Failed == nil && f.Done != "" {
 			c.Repaired++
 		}
+	}
+	if c.again && f.Done == "" {
+		return
 	}
 	c.Findings++
 	c.opt.Tell(f)
