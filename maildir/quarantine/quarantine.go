@@ -19,11 +19,17 @@ const Name = "maildird-quarantine"
 // Place returns the path below the root of the directory for files from a folder.
 func Place(folder string) string { return Name + "/" + dirName(folder) }
 
+// longest is the length in bytes of the longest file name.
+const longest = 255
+
+// dirName returns the name for a folder's files. If it would be too long, only its end is
+// used: another folder may have the same name then.
 func dirName(folder string) string {
 	if folder == "" {
 		return "INBOX"
 	}
-	return strings.TrimLeft(strings.ReplaceAll(folder, "/", "."), ".")
+	name := strings.ReplaceAll(folder, "/", ".")
+	return strings.TrimLeft(name[max(0, len(name)-longest):], ".")
 }
 
 // Move moves a file of a folder into the quarantine of its Maildir, and returns its path
@@ -40,7 +46,8 @@ func Move(root *dirfd.Dir, folder string, from *dirfd.Dir, name string) (string,
 		if !errors.Is(err, fs.ErrExist) {
 			return Place(folder) + "/" + to, err
 		}
-		to = fmt.Sprintf("%s.%d", name, n)
+		suffix := fmt.Sprintf(".%d", n)
+		to = name[:min(len(name), longest-len(suffix))] + suffix
 	}
 }
 
