@@ -58,8 +58,9 @@ type Options struct {
 	// that too.
 	wide, wideLast wide
 
-	syncs groupSync
-	disk  places
+	syncs  groupSync
+	disk   places
+	wholes atomic.Int64 // number of Spools with spoolMemory
 }
 
 // longestHost keeps a complete name, with sizes, flags and other programs' additions,

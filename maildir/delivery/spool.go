@@ -22,6 +22,9 @@ const (
 	// longer is written at once when it is complete.
 	spoolMemory = 64 << 10
 	spoolFirst  = 8 << 10 // initial size, enough for most messages
+	// mostWhole is how many messages at a time may have that much memory; others are written
+	// in pieces of the initial size. Senders who stop in the middle must not use up the memory.
+	mostWhole = 1024
 	// spoolWorkers is how many files of one message are written and synced concurrently, so
 	// that the file system's journal can commit them together.
 	spoolWorkers = 8
@@ -104,13 +107,24 @@ func (s *Spool) Write(p []byte) (int, error) {
 // space returns buffer space for more of the message, making some if there is none.
 func (s *Spool) space() []byte {
 	if s.err == nil && len(s.buf) == cap(s.buf) {
-		if cap(s.buf) < spoolMemory {
-			s.move(wholeMemory, s.buf)
-		} else {
+		if !s.grow() {
 			s.err = s.flush()
 		}
 	}
 	return s.buf[len(s.buf):cap(s.buf)]
+}
+
+// grow takes a larger buffer, if there is one.
+func (s *Spool) grow() bool {
+	if cap(s.buf) >= spoolMemory {
+		return false
+	}
+	if s.opt.wholes.Add(1) > mostWhole {
+		s.opt.wholes.Add(-1)
+		return false
+	}
+	s.move(wholeMemory, s.buf)
+	return true
 }
 
 // move moves the contents buf to a buffer from the pool, and gives back the previous
@@ -126,7 +140,10 @@ func (s *Spool) giveBack() {
 	if s.mem != nil {
 		s.pool.Put(s.mem)
 	}
-	s.buf, s.mem = nil, nil
+	if s.pool == wholeMemory {
+		s.opt.wholes.Add(-1)
+	}
+	s.buf, s.mem, s.pool = nil, nil, nil
 }
 
 func (s *Spool) advance(n int) {

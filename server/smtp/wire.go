@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"maildird/server/accept"
@@ -14,6 +15,9 @@ const (
 	smallBuffer = 4 << 10  // between messages
 	largeBuffer = 32 << 10 // while receiving a message that fills the small one
 	outBuffer   = 4 << 10  // octets of replies that are collected before they are sent
+	// mostLarge is how many connections at a time may keep a large buffer. Clients that stop in
+	// the middle of a message must not use up the memory.
+	mostLarge = 1024
 	// skipLimit is how many octets of an overlong line are skipped.
 	skipLimit = 1 << 20
 )
@@ -21,6 +25,9 @@ const (
 // largeBuffers are shared by the connections that are receiving messages. They hold input, and
 // decoded text on its way to the file.
 var largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
+
+// largeKept is the number of large buffers that connections keep.
+var largeKept atomic.Int64
 
 // wire is the byte stream of a connection: input in a buffer that the protocol parses in place,
 // and replies that are collected until the connection waits for input.
@@ -74,7 +81,7 @@ func (x *wire) more(size int) error {
 // room makes room after the unread input.
 func (x *wire) room(size int) {
 	switch {
-	case x.full && size >= largeBuffer && x.big == nil:
+	case x.full && size >= largeBuffer && x.big == nil && largeKept.Load() < mostLarge:
 		x.swap(largeBuffers.Get().(*[]byte))
 	case x.r == x.w:
 		x.r, x.w = 0, 0
@@ -95,6 +102,7 @@ func (x *wire) swap(large *[]byte) {
 	switch {
 	case large != nil:
 		buf, x.small = *large, x.in
+		largeKept.Add(1)
 	case len(x.small) >= x.w-x.r:
 		buf, x.small = x.small, nil
 	default:
@@ -103,6 +111,7 @@ func (x *wire) swap(large *[]byte) {
 	n := copy(buf, x.in[x.r:x.w])
 	if x.big != nil {
 		largeBuffers.Put(x.big)
+		largeKept.Add(-1)
 	}
 	x.in, x.big, x.r, x.w = buf, large, 0, n
 }
