@@ -202,8 +202,11 @@ func (c *checker) mail(cfg *Config, f *file) {
 	m.Defaults = standardFolders
 }
 
+// maxMessageSize keeps multiples of it within an int64.
+const maxMessageSize = 1 << 40
+
 func (c *checker) limits(f *file) Limits {
-	return Limits{
+	l := Limits{
 		Connections:          c.positive("limits.connections", f.Limits.Connections, 10_000),
 		ConnectionsPerIP:     c.positive("limits.connections_per_ip", f.Limits.ConnectionsPerIP, 100),
 		ConnectionsPerUser:   c.positive("limits.connections_per_user", f.Limits.ConnectionsPerUser, 50),
@@ -213,6 +216,10 @@ func (c *checker) limits(f *file) Limits {
 		MessagesPerHour:      c.positive("limits.messages_per_hour", f.Limits.MessagesPerHour, 1000),
 		RecipientsPerHour:    c.positive("limits.recipients_per_hour", f.Limits.RecipientsPerHour, 10_000),
 	}
+	if l.MessageSize > maxMessageSize {
+		c.wrong("limits.message_size", "is more than 1TiB")
+	}
+	return l
 }
 
 func (c *checker) listen(cfg *Config, f *file) {
