@@ -76,6 +76,20 @@ func TestBackupRsync(t *testing.T) {
 	t.Run("left by a run that was killed", b.leftLock)
 }
 
+// TestBackupRsyncKeepsSome: no number of snapshots to keep is taken for none.
+func TestBackupRsyncKeepsSome(t *testing.T) {
+	for _, keep := range []string{"", "0", "00", "-1", "x"} {
+		dir := filepath.Join(t.TempDir(), "snapshots")
+		out, err := exec.Command("../../scripts/backup-rsync", "-k", keep, "config", dir, "remote").CombinedOutput()
+		if exitStatus(err) != 2 || !strings.Contains(string(out), "-k needs a number greater than 0") {
+			t.Errorf("-k %q: %v\n%s", keep, err, out)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("-k %q: something was done", keep)
+		}
+	}
+}
+
 // sameInBoth checks the snapshots of a user who has a message of that name in cur/.
 func (b *backupScript) sameInBoth(t *testing.T, user, message string) {
 	here, there := snapshotNames(t, b.snapshots, user), snapshotNames(t, b.remote, user)
