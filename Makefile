@@ -49,6 +49,7 @@ bench:
 bench-curves:
 	@scripts/test-tools bench || echo "bench: going on with the programs that are there"
 	$(GO) run ./scripts/bench -servers maildird,dovecot -curves scripts/bench/curves.png $(if $(MILLION),-million)
+
 # Kills the program 1,000 times, and looks at some 25,000 outcomes of power cuts.
 .PHONY: torture
 torture:

@@ -165,7 +165,14 @@ func TestAuthenticate(t *testing.T) {
 }
 
 func TestSchemes(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, s := range schemes() {
+		if !strings.Contains(string(readme), s.name) {
+			t.Errorf("README, Users, does not name the password scheme %s", s.name)
+		}
 		if s.hash == nil {
 			continue
 		}

@@ -77,7 +77,7 @@ func TestReadme(t *testing.T) {
 		}
 		name, _, _ := strings.Cut(strings.Fields(line)[0], "=")
 		if !strings.Contains(readme, name) {
-			t.Errorf("the README does not name the IMAP capability %s", name)
+			t.Errorf("the README, Supported protocols, does not name the IMAP capability %s", name)
 		}
 	}
 }

@@ -22,6 +22,9 @@
 // operation, once (package intercept), and TestCallsOfCache a single one on the cache. By
 // default they try some of the calls, with -calls all of them.
 //
+// A fault is an entry of the list in fault.go, an operation one of the list in operations.go;
+// to add one, add it there and its responses to the table.
+//
 // The tests need root, for mounts and for strace, and run the program as nobody, because root
 // does not encounter most of the faults.
 package faults

@@ -128,12 +128,12 @@ func TestFaults(t *testing.T) {
 	table, err := readTable("testdata/table.txt")
 	must(t, err)
 	if len(table) != len(faults) {
-		t.Errorf("the table has %d faults, there are %d", len(table), len(faults))
+		t.Errorf("testdata/table.txt has %d faults, fault.go %d", len(table), len(faults))
 	}
 	for _, s := range table {
 		f := faultNamed(s.fault)
 		if f == nil {
-			t.Fatalf("the table names a fault %q, which nobody makes", s.fault)
+			t.Fatalf("testdata/table.txt has the fault %q, fault.go has not", s.fault)
 		}
 		t.Run(strings.ReplaceAll(s.fault, " ", "-"), func(t *testing.T) {
 			t.Parallel()
@@ -144,7 +144,7 @@ func TestFaults(t *testing.T) {
 
 func faultSection(t *testing.T, f *fault, s section) {
 	if len(s.lines) != len(operations) {
-		t.Errorf("the table has %d operations, there are %d", len(s.lines), len(operations))
+		t.Errorf("testdata/table.txt has %d operations, operations.go %d", len(s.lines), len(operations))
 	}
 	m := newMaildird(t, len(s.lines)+1)
 	var cells []*cell
@@ -160,7 +160,7 @@ func faultSection(t *testing.T, f *fault, s section) {
 	for n, l := range s.lines {
 		op := operationNamed(l.operation)
 		if op == nil {
-			t.Fatalf("the table names an operation %q, which nobody does", l.operation)
+			t.Fatalf("testdata/table.txt has the operation %q, operations.go has not", l.operation)
 		}
 		t.Run(strings.ReplaceAll(op.name, " ", "-"), func(t *testing.T) {
 			c, err := newCell(m, userName(n))

@@ -29,12 +29,12 @@ func TestCapabilities(t *testing.T) {
 	got := strings.Fields(startServer(t, func(cfg *Config, _ *maildir.AccountOptions) { cfg.UIDOnly = true }).login().ok("CAPABILITY")[0])[2:]
 	for _, name := range got {
 		if !slices.Contains(want, name) {
-			t.Errorf("%s is announced and not in the list", name)
+			t.Errorf("%s is announced and not in testdata/imap-capabilities.txt", name)
 		}
 	}
 	for _, name := range want {
 		if !slices.Contains(got, name) {
-			t.Errorf("%s is in the list and not announced", name)
+			t.Errorf("%s is in testdata/imap-capabilities.txt and not announced", name)
 		}
 	}
 	if slices.Sort(got); len(slices.Compact(got)) != len(want) {

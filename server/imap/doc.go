@@ -13,9 +13,10 @@
 // The protocol is assembled from extensions (extension.go). Each is one file that adds
 // commands, capabilities, and words where the grammar can be extended: items of FETCH
 // and STATUS, keys of SEARCH, parameters of SELECT, CREATE, FETCH and STORE, options of
-// LIST and SEARCH, data of APPEND. To add an extension, add its file, its transcripts
-// in testdata/imap, and its name to the list in extensions. within.go is a small one to
-// start from.
+// LIST and SEARCH, data of APPEND. To add an extension, add its file, its name to the
+// list in extensions, its dialogues to testdata/imap (package dialogue describes their
+// format), and its capabilities to testdata/imap-capabilities.txt and to README. within.go
+// is a small one to start from.
 //
 // Code that needs no session is in packages of its own: the connection underneath
 // (wire, deflate), the syntax of commands and responses (syntax), URLs (imapurl), names

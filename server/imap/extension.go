@@ -41,7 +41,7 @@ type extension struct {
 }
 
 // extensions returns all parts, in the order in which their capabilities are announced.
-// To add one, write a file such as id.go and add it here.
+// The package comment says how to add one.
 func extensions(cfg *Config) []extension {
 	return []extension{
 		rev1Extension(), rev2Extension(cfg), literalExtension(),
