@@ -21,8 +21,8 @@ import (
 	"maildird/scripts/rig"
 )
 
-// Program is the IMAP server of Debian's dovecot-imapd.
-const Program = "/usr/lib/dovecot/imap"
+// imapServer is the IMAP server of Debian's dovecot-imapd.
+const imapServer = "/usr/lib/dovecot/imap"
 
 // answerLimit is how long Dovecot may take to send the next line. It waits up to two
 // minutes for a lock.
@@ -58,8 +58,8 @@ func Maildir(t testing.TB) string {
 	return root
 }
 
-// Configure has what is started on the Maildir at root from now on use these settings
-// in addition, or instead of others.
+// Configure adds settings, which override others, to the configuration of what is started from
+// now on for the Maildir at root.
 func Configure(t testing.TB, root, settings string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(filepath.Dir(root), "more.conf"), []byte(settings), 0o644); err != nil {
@@ -78,7 +78,7 @@ func own(t testing.TB, path string) {
 // the owner of the files that the test put there.
 func Start(t testing.TB, root string) *Session {
 	t.Helper()
-	if _, err := os.Stat(Program); err != nil {
+	if _, err := os.Stat(imapServer); err != nil {
 		t.Fatalf("this test compares with a real Dovecot, which is not installed (Debian: dovecot-imapd): %v", err)
 	}
 	home := filepath.Dir(root)
@@ -100,7 +100,7 @@ namespace inbox {
 		t.Fatal(err)
 	}
 	own(t, home)
-	s := &Session{t: t, cmd: exec.Command(Program, "-c", conf), lines: make(chan string, 1024), log: filepath.Join(home, "dovecot.log")}
+	s := &Session{t: t, cmd: exec.Command(imapServer, "-c", conf), lines: make(chan string, 1024), log: filepath.Join(home, "dovecot.log")}
 	rig.Prepare(s.cmd, home)
 	// The thread that starts the process may end before the test does.
 	s.cmd.SysProcAttr.Pdeathsig = 0
@@ -129,7 +129,7 @@ namespace inbox {
 		}
 	}()
 	t.Cleanup(s.Kill)
-	if greeting := s.next(answerLimit); !strings.HasPrefix(greeting, "* PREAUTH") {
+	if greeting := s.next(); !strings.HasPrefix(greeting, "* PREAUTH") {
 		t.Fatalf("Dovecot greets with %q%s", greeting, s.tail())
 	}
 	return s
@@ -166,41 +166,64 @@ func (s *Session) Close() {
 // test fails unless the tagged response is OK.
 func (s *Session) Do(command string) []string {
 	s.t.Helper()
-	untagged, status := s.Try(command)
+	untagged, status := s.Ask(command)
 	if !strings.HasPrefix(status, "OK") {
 		s.t.Fatalf("Dovecot answers %q to %q%s", status, command, s.tail())
 	}
 	return untagged
 }
 
-// Try is like Do, but returns the tagged response (without the tag) instead of checking it.
-func (s *Session) Try(command string) (untagged []string, status string) {
-	s.t.Helper()
-	return s.Wait(s.Send(command))
-}
-
-// Send sends a command and returns its tag. It does not wait for the response.
-func (s *Session) Send(command string) string {
-	s.t.Helper()
-	s.tag++
-	tag := "t" + strconv.Itoa(s.tag)
-	if _, err := io.WriteString(s.in, tag+" "+command+"\r\n"); err != nil {
-		s.t.Fatalf("sending to Dovecot: %v%s", err, s.tail())
-	}
-	return tag
-}
-
-// Ask is like Try, but Dovecot may end the connection during the command, as it does when the
-// selected mailbox is removed. The status is "" then, and for all later commands.
+// Ask is like Do, but returns the tagged response (without the tag) instead of checking it. It
+// is "" if Dovecot ends the connection, as it does when the selected mailbox is removed, and for
+// all later commands.
 func (s *Session) Ask(command string) (untagged []string, status string) {
 	s.t.Helper()
-	s.tag++
-	tag := "t" + strconv.Itoa(s.tag)
-	if _, err := io.WriteString(s.in, tag+" "+command+"\r\n"); err != nil {
+	tag, err := s.send(command)
+	if err != nil {
 		return nil, ""
 	}
+	return s.wait(tag)
+}
+
+// Idle sends IDLE, calls change, and waits until Dovecot sends a line that contains want. It
+// returns the lines sent meanwhile.
+func (s *Session) Idle(change func(), want string) []string {
+	s.t.Helper()
+	tag, err := s.send("IDLE")
+	if err != nil {
+		s.t.Fatalf("sending to Dovecot: %v%s", err, s.tail())
+	}
+	if line := s.next(); !strings.HasPrefix(line, "+") {
+		s.t.Fatalf("Dovecot answers %q to IDLE%s", line, s.tail())
+	}
+	change()
+	var told []string
+	for told == nil || !strings.Contains(told[len(told)-1], want) {
+		told = append(told, s.next())
+	}
+	if _, err := io.WriteString(s.in, "DONE\r\n"); err != nil {
+		s.t.Fatalf("sending to Dovecot: %v%s", err, s.tail())
+	}
+	rest, status := s.wait(tag)
+	if status == "" {
+		s.t.Fatalf("Dovecot ended the connection%s", s.tail())
+	}
+	return append(told, rest...)
+}
+
+// send sends a command and returns its tag.
+func (s *Session) send(command string) (tag string, err error) {
+	s.tag++
+	tag = "t" + strconv.Itoa(s.tag)
+	_, err = io.WriteString(s.in, tag+" "+command+"\r\n")
+	return tag, err
+}
+
+// wait reads responses until the tagged response with this tag.
+func (s *Session) wait(tag string) (untagged []string, status string) {
+	s.t.Helper()
 	for {
-		line, ok := s.line(answerLimit)
+		line, ok := s.line()
 		if !ok {
 			return untagged, ""
 		}
@@ -211,41 +234,10 @@ func (s *Session) Ask(command string) (untagged []string, status string) {
 	}
 }
 
-// Wait reads responses until the tagged response with this tag.
-func (s *Session) Wait(tag string) (untagged []string, status string) {
+// next returns the next line.
+func (s *Session) next() string {
 	s.t.Helper()
-	for {
-		line := s.next(answerLimit)
-		if status, ok := strings.CutPrefix(line, tag+" "); ok {
-			return untagged, status
-		}
-		untagged = append(untagged, line)
-	}
-}
-
-// Idle sends IDLE, calls change, and waits until Dovecot sends a line that contains want. It
-// returns the lines sent meanwhile.
-func (s *Session) Idle(change func(), want string) []string {
-	s.t.Helper()
-	tag := s.Send("IDLE")
-	if line := s.next(answerLimit); !strings.HasPrefix(line, "+") {
-		s.t.Fatalf("Dovecot answers %q to IDLE%s", line, s.tail())
-	}
-	change()
-	var told []string
-	for told == nil || !strings.Contains(told[len(told)-1], want) {
-		told = append(told, s.next(answerLimit))
-	}
-	if _, err := io.WriteString(s.in, "DONE\r\n"); err != nil {
-		s.t.Fatalf("sending to Dovecot: %v%s", err, s.tail())
-	}
-	rest, _ := s.Wait(tag)
-	return append(told, rest...)
-}
-
-func (s *Session) next(limit time.Duration) string {
-	s.t.Helper()
-	line, ok := s.line(limit)
+	line, ok := s.line()
 	if !ok {
 		s.t.Fatalf("Dovecot ended the connection%s", s.tail())
 	}
@@ -253,24 +245,15 @@ func (s *Session) next(limit time.Duration) string {
 }
 
 // line returns the next line; false if the connection ended.
-func (s *Session) line(limit time.Duration) (string, bool) {
+func (s *Session) line() (string, bool) {
 	s.t.Helper()
 	select {
 	case line, ok := <-s.lines:
 		return line, ok
-	case <-time.After(limit):
-		s.t.Fatalf("Dovecot did not answer within %s%s", limit, s.tail())
+	case <-time.After(answerLimit):
+		s.t.Fatalf("Dovecot did not answer within %s%s", answerLimit, s.tail())
 	}
 	return "", false
-}
-
-// tail returns Dovecot's log, for the message of a failing test.
-func (s *Session) tail() string {
-	data, err := os.ReadFile(s.log)
-	if err != nil || len(data) == 0 {
-		return ""
-	}
-	return "\nDovecot's log:\n" + string(data)
 }
 
 // Log returns what Dovecot has logged so far.
@@ -280,6 +263,14 @@ func (s *Session) Log() string {
 		s.t.Fatal(err)
 	}
 	return string(data)
+}
+
+// tail returns the log for the message of a failing test.
+func (s *Session) tail() string {
+	if log := s.Log(); log != "" {
+		return "\nDovecot's log:\n" + log
+	}
+	return ""
 }
 
 // Append makes Dovecot store a message in the mailbox, with flags such as

@@ -1,6 +1,18 @@
+// Package intercept lets a test decide about the system calls with which a program uses
+// files: each is made, fails, or is made in part. The kernel asks the test before each call of
+// any thread (seccomp_unotify(2)), so that the calls of the whole program can be counted, which
+// strace cannot do.
+//
+//	trap := intercept.New()
+//	program, err := trap.Program(binary, dir) // start this one instead
+//	trap.Below(mail, func(c intercept.Call) intercept.Action { ... })
+//
+// What is started is a copy of the test's binary, which sends the test the kernel's descriptor
+// for its calls and then becomes the program. TestMain must therefore begin with Launch.
 package intercept
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -13,32 +25,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// calls are those that the kernel asks about: the name, and which arguments are a
-// directory and the name of a file in it, or else a descriptor.
+// calls are the system calls that the kernel asks about, by number.
 var calls = map[int]struct {
-	name    string
-	at      bool // arguments 0 and 1
-	another bool // arguments 2 and 3 too
+	name string
+	// names is how many names of files it takes, each after the descriptor of its directory;
+	// 0: its first argument is the descriptor of the file.
+	names int
 }{
-	unix.SYS_WRITE: {name: "write"}, unix.SYS_PWRITE64: {name: "pwrite"},
-	unix.SYS_READ: {name: "read"}, unix.SYS_PREAD64: {name: "pread"},
-	unix.SYS_FSYNC: {name: "fsync"}, unix.SYS_FDATASYNC: {name: "fdatasync"},
-	unix.SYS_FTRUNCATE: {name: "ftruncate"}, unix.SYS_FSTAT: {name: "fstat"}, unix.SYS_LSEEK: {name: "lseek"},
-	unix.SYS_GETDENTS64: {name: "getdents"}, unix.SYS_FCHMOD: {name: "fchmod"}, unix.SYS_FCHOWN: {name: "fchown"},
-	unix.SYS_COPY_FILE_RANGE: {name: "copy_file_range"},
-	unix.SYS_OPENAT:          {name: "openat", at: true}, unix.SYS_NEWFSTATAT: {name: "fstatat", at: true}, unix.SYS_STATX: {name: "statx", at: true},
-	unix.SYS_UNLINKAT: {name: "unlinkat", at: true}, unix.SYS_MKDIRAT: {name: "mkdirat", at: true}, unix.SYS_UTIMENSAT: {name: "utimensat", at: true},
-	unix.SYS_FCHMODAT: {name: "fchmodat", at: true}, unix.SYS_FCHOWNAT: {name: "fchownat", at: true},
-	unix.SYS_RENAMEAT: {name: "renameat", at: true, another: true}, unix.SYS_RENAMEAT2: {name: "renameat2", at: true, another: true},
-	unix.SYS_LINKAT: {name: "linkat", at: true, another: true},
+	unix.SYS_READ: {"read", 0}, unix.SYS_PREAD64: {"pread", 0},
+	unix.SYS_WRITE: {"write", 0}, unix.SYS_PWRITE64: {"pwrite", 0}, unix.SYS_COPY_FILE_RANGE: {"copy_file_range", 0},
+	unix.SYS_FSYNC: {"fsync", 0}, unix.SYS_FDATASYNC: {"fdatasync", 0},
+	unix.SYS_FCHMOD: {"fchmod", 0}, unix.SYS_GETDENTS64: {"getdents", 0},
+	sysFchown: {"fchown", 0}, sysFstat: {"fstat", 0}, sysFtruncate: {"ftruncate", 0}, sysLseek: {"lseek", 0},
+	unix.SYS_OPENAT: {"openat", 1}, sysFstatat: {"fstatat", 1}, unix.SYS_STATX: {"statx", 1},
+	unix.SYS_UNLINKAT: {"unlinkat", 1}, unix.SYS_MKDIRAT: {"mkdirat", 1}, unix.SYS_UTIMENSAT: {"utimensat", 1},
+	unix.SYS_FCHMODAT: {"fchmodat", 1}, unix.SYS_FCHOWNAT: {"fchownat", 1},
+	unix.SYS_RENAMEAT: {"renameat", 2}, unix.SYS_RENAMEAT2: {"renameat2", 2}, unix.SYS_LINKAT: {"linkat", 2},
 }
 
 // Call is a system call on a file.
 type Call struct {
 	Name string
-	Path string // of the file, or of the first one
-	To   string // of the second one
-	Size int    // octets to be written
+	Path string // of the file, or of the first of two
+	To   string // of the second, "" if there is none
+	Size int    // of what is to be written, in octets
 
 	thread int
 	args   [6]uint64
@@ -46,14 +56,15 @@ type Call struct {
 
 func (c Call) String() string { return strings.TrimSpace(c.Name + " " + c.Path + " " + c.To) }
 
-// Action is what becomes of a call.
+// Action says what happens to a call. By default it is made.
 type Action struct {
-	Errno unix.Errno // not 0: it fails so, and is not made
-	// Half has a write do the first half only, which is no error.
+	// Errno, if not 0, is the error of the call, which is not made.
+	Errno unix.Errno
+	// Half: a write writes the first half only, which is no error.
 	Half bool
 }
 
-// Interceptor decides about calls of programs. Safe for concurrent use.
+// Interceptor decides about the calls of programs. It is safe for concurrent use.
 type Interceptor struct {
 	listener *net.UnixListener
 
@@ -62,10 +73,10 @@ type Interceptor struct {
 	err   error
 }
 
-// New returns one that lets all calls pass.
+// New returns an Interceptor that lets all calls pass.
 func New() *Interceptor { return &Interceptor{below: map[string]func(Call) Action{}} }
 
-// Below has f decide about the calls on files below a directory; nil: all pass. f is
+// Below makes f decide about the calls on files below a directory; if f is nil, all pass. f is
 // called for one call at a time.
 func (i *Interceptor) Below(dir string, f func(Call) Action) {
 	i.mu.Lock()
@@ -77,7 +88,7 @@ func (i *Interceptor) Below(dir string, f func(Call) Action) {
 	}
 }
 
-// Close takes no more programs. It gives what went wrong.
+// Close stops accepting programs. It returns the errors of the Interceptor itself.
 func (i *Interceptor) Close() error {
 	if i.listener != nil {
 		_ = i.listener.Close()
@@ -109,7 +120,7 @@ func (i *Interceptor) failed(err error) {
 	i.err = errors.Join(i.err, err)
 }
 
-// receive takes a descriptor.
+// receive receives a descriptor.
 func receive(conn *net.UnixConn) (int, error) {
 	buf, rights := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
 	_, n, _, _, err := conn.ReadMsgUnix(buf, rights)
@@ -117,14 +128,15 @@ func receive(conn *net.UnixConn) (int, error) {
 		return 0, err
 	}
 	messages, err := unix.ParseSocketControlMessage(rights[:n])
-	if err != nil || len(messages) != 1 {
-		return 0, fmt.Errorf("no descriptor came: %w", err)
+	if err != nil {
+		return 0, err
 	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		return 0, fmt.Errorf("no descriptor came: %w", err)
+	if len(messages) == 1 {
+		if fds, err := unix.ParseUnixRights(&messages[0]); err == nil && len(fds) == 1 {
+			return fds[0], nil
+		}
 	}
-	return fds[0], nil
+	return 0, errors.New("a program was started, but sent no descriptor")
 }
 
 // As in linux/seccomp.h.
@@ -181,7 +193,7 @@ func ioctl(fd int, request uintptr, p unsafe.Pointer) unix.Errno {
 	return errno
 }
 
-// decide fills in the answer.
+// decide fills in the answer to the kernel.
 func (i *Interceptor) decide(n *notification, r *response) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -198,7 +210,7 @@ func (i *Interceptor) decide(n *notification, r *response) {
 		case a.Errno != 0:
 			r.flags, r.error = 0, -int32(a.Errno)
 		case a.Half && c.Size > 1:
-			if err := half(&c); err != nil {
+			if err := c.half(); err != nil {
 				i.err = errors.Join(i.err, err)
 				return
 			}
@@ -214,13 +226,12 @@ func (i *Interceptor) describe(n *notification) Call {
 	kind := calls[int(n.nr)]
 	c := Call{Name: kind.name, thread: int(n.pid), args: n.args}
 	switch {
-	case kind.another:
-		c.To = c.at(2)
-		fallthrough
-	case kind.at:
+	case kind.names == 0:
+		c.Path = c.file(0)
+	case kind.names == 1:
 		c.Path = c.at(0)
 	default:
-		c.Path = c.file(0)
+		c.Path, c.To = c.at(0), c.at(2)
 	}
 	if c.Name == "write" || c.Name == "pwrite" {
 		c.Size = int(n.args[2])
@@ -228,7 +239,7 @@ func (i *Interceptor) describe(n *notification) Call {
 	return c
 }
 
-// file is the path of a descriptor.
+// file returns the path of the descriptor that is argument n.
 func (c *Call) file(n int) string {
 	path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", c.thread, int32(c.args[n])))
 	if err != nil {
@@ -237,42 +248,47 @@ func (c *Call) file(n int) string {
 	return strings.TrimSuffix(path, " (deleted)")
 }
 
-// at is the path of a name in a directory.
+// at returns the path of the name that is argument n+1, in the directory that is argument n. A
+// name in the working directory stays as it is: maildird uses none.
 func (c *Call) at(n int) string {
 	name := c.text(c.args[n+1])
-	switch {
-	case filepath.IsAbs(name):
+	if filepath.IsAbs(name) || int32(c.args[n]) == unix.AT_FDCWD {
 		return name
-	case int32(c.args[n]) == unix.AT_FDCWD:
-		return name // of no interest
 	}
 	return filepath.Join(c.file(n), name)
 }
 
-// text is a string of the program.
+const page = 4096
+
+// text returns the NUL-terminated string at an address of the program. It reads to the end of a
+// page at a time, because the next one may not exist.
 func (c *Call) text(at uint64) string {
-	buf := make([]byte, 4096)
-	// Not beyond the page, behind which there may be none.
 	var text []byte
-	for len(text) < len(buf) && at != 0 {
-		part := buf[:4096-at%4096]
-		k, err := unix.ProcessVMReadv(c.thread, []unix.Iovec{{Base: &part[0], Len: uint64(len(part))}}, []unix.RemoteIovec{{Base: uintptr(at), Len: len(part)}}, 0)
+	for buf := make([]byte, page); len(text) < page && at != 0; {
+		n, err := c.read(at, buf[:page-at%page])
 		if err != nil {
 			break
 		}
-		if end := strings.IndexByte(string(part[:k]), 0); end >= 0 {
-			return string(append(text, part[:end]...))
+		if end := bytes.IndexByte(buf[:n], 0); end >= 0 {
+			return string(append(text, buf[:end]...))
 		}
-		text = append(text, part[:k]...)
-		at += uint64(k)
+		text = append(text, buf[:n]...)
+		at += uint64(n)
 	}
 	return string(text)
 }
 
-// half does the first half of a write.
-func half(c *Call) error {
+// read reads the memory of the program into b.
+func (c *Call) read(at uint64, b []byte) (int, error) {
+	local := unix.Iovec{Base: &b[0]}
+	local.SetLen(len(b))
+	return unix.ProcessVMReadv(c.thread, []unix.Iovec{local}, []unix.RemoteIovec{{Base: uintptr(at), Len: len(b)}}, 0)
+}
+
+// half writes the first half of a write.
+func (c *Call) half() error {
 	data := make([]byte, c.Size/2)
-	if _, err := unix.ProcessVMReadv(c.thread, []unix.Iovec{{Base: &data[0], Len: uint64(len(data))}}, []unix.RemoteIovec{{Base: uintptr(c.args[1]), Len: len(data)}}, 0); err != nil {
+	if _, err := c.read(c.args[1], data); err != nil {
 		return err
 	}
 	leader, err := processOf(c.thread)
@@ -290,14 +306,14 @@ func half(c *Call) error {
 	}
 	defer unix.Close(fd)
 	if c.Name == "pwrite" {
-		_, err = unix.Pwrite(fd, data, int64(c.args[3]))
+		_, err = unix.Pwrite(fd, data, c.offset())
 	} else {
 		_, err = unix.Write(fd, data)
 	}
 	return err
 }
 
-// processOf is the process of a thread.
+// processOf returns the process of a thread.
 func processOf(thread int) (pid int, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
 	if err != nil {

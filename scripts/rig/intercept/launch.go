@@ -1,10 +1,3 @@
-// Package intercept lets a test decide about the system calls with which a program uses
-// files: each passes, fails, or is done in part. The kernel asks the test before each
-// (seccomp_unotify(2)), whichever thread makes it, so that calls can be counted through
-// the whole program, as strace cannot.
-//
-// The program is started by a copy of the test's binary, which asks the kernel for that
-// and becomes the program: call Launch first of all in TestMain.
 package intercept
 
 import (
@@ -27,7 +20,7 @@ const (
 	programEnv = "INTERCEPT_PROGRAM"
 )
 
-// Launch becomes the program if this process was started for that; otherwise it does
+// Launch turns this process into the program if it was started for that. Otherwise it does
 // nothing.
 func Launch() {
 	socket, program := os.Getenv(socketEnv), os.Getenv(programEnv)
@@ -45,8 +38,8 @@ func Launch() {
 	os.Exit(1)
 }
 
-// handOver has the kernel ask the process at the socket about this thread's calls, and
-// what it becomes.
+// handOver makes the kernel ask about the calls of this thread, and of the program that it
+// becomes, and sends the descriptor for that to the socket.
 func handOver(socket string) error {
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
@@ -69,7 +62,8 @@ func handOver(socket string) error {
 	if errno != 0 {
 		return fmt.Errorf("seccomp: %w", errno)
 	}
-	// From here on no file is used before the test has the descriptor: sendmsg is not asked about.
+	// Until the test has the descriptor, nobody answers, so no call on a file must be made here.
+	// The kernel does not ask about sendmsg.
 	raw, err := conn.(*net.UnixConn).SyscallConn()
 	if err != nil {
 		return err
@@ -79,8 +73,9 @@ func handOver(socket string) error {
 	return errors.Join(err, sendErr, unix.Close(int(fd)))
 }
 
-// Program makes a program in dir that is started as another one is, and whose calls the
-// test decides about. dir is one that the program's user can reach.
+// Program makes a copy of program in dir whose calls, when it is run as "serve", this
+// Interceptor decides about, and returns its path. The program's user must have access to dir.
+// It may be called once.
 func (i *Interceptor) Program(program, dir string) (string, error) {
 	self := filepath.Join(dir, "launcher")
 	if err := copyFile("/proc/self/exe", self); err != nil {
