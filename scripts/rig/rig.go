@@ -4,6 +4,16 @@
 // If the caller is root, servers and clients run as an unprivileged user: Dovecot refuses to
 // serve mail as root, and root would not get the permission errors that tests expect.
 // Everything that a rig starts ends with the context or test that started it.
+//
+// rig.go has what all programs share. maildird.go, dovecot.go, postfix.go and thunderbird.go
+// start one each; thunderbird.js has what a person does in Thunderbird. sender.go is a client of
+// SMTP and LMTP, and port.go finds free ports. The packages below:
+//
+//   - doveimap: one process of Dovecot's IMAP server over its standard input and output
+//   - marionette: the remote control of Thunderbird
+//   - intercept: decides about each system call of a program
+//   - failing: makes calls of package dirfd fail
+//   - leaks: fails tests that leave goroutines behind
 package rig
 
 import (
