@@ -184,15 +184,6 @@ func (c *checker) remember(id [32]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
-	if len(c.known) >= rememberMost {
-		for k, until := range c.known {
-			if now.After(until) {
-				delete(c.known, k)
-			}
-		}
-		if len(c.known) >= rememberMost {
-			clear(c.known)
-		}
-	}
+	makeRoom(c.known, rememberMost, now)
 	c.known[id] = now.Add(rememberFor)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"sync"
 	"time"
@@ -216,15 +217,19 @@ func (t *throttle) succeeded(from netip.Addr, user string) {
 	k := keys(from, user)[ofPair]
 	delete(t.counts, k)
 	now := t.now()
-	if _, known := t.trusted[k]; !known && len(t.trusted) >= mostCounts {
-		for k, until := range t.trusted {
-			if now.After(until) {
-				delete(t.trusted, k)
-			}
-		}
-		if len(t.trusted) >= mostCounts {
-			clear(t.trusted)
-		}
+	if _, known := t.trusted[k]; !known {
+		makeRoom(t.trusted, mostCounts, now)
 	}
 	t.trusted[k] = now.Add(trustFor)
+}
+
+// makeRoom removes from a map with most entries those whose time is over, or else all.
+func makeRoom[K comparable](m map[K]time.Time, most int, now time.Time) {
+	if len(m) < most {
+		return
+	}
+	maps.DeleteFunc(m, func(_ K, until time.Time) bool { return now.After(until) })
+	if len(m) >= most {
+		clear(m)
+	}
 }

@@ -60,12 +60,18 @@ func (s *session) existing(name string) (string, error) {
 	return name, dir.Close()
 }
 
+// existingArgument takes the last argument of a command, the name of a mailbox that exists.
+func (s *session) existingArgument() (string, error) {
+	name, err := s.mailboxArgument()
+	if err != nil {
+		return "", err
+	}
+	return s.existing(name)
+}
+
 // runMyRights is MYRIGHTS (RFC 4314 section 3.5).
 func runMyRights(s *session) error {
-	name, err := s.mailboxArgument()
-	if err == nil {
-		name, err = s.existing(name)
-	}
+	name, err := s.existingArgument()
 	if err != nil {
 		return err
 	}
@@ -83,10 +89,7 @@ func (s *session) myRightsResponse(name string) {
 
 // runGetACL is GETACL (RFC 4314 section 3.3).
 func runGetACL(s *session) error {
-	name, err := s.mailboxArgument()
-	if err == nil {
-		name, err = s.existing(name)
-	}
+	name, err := s.existingArgument()
 	if err != nil {
 		return err
 	}

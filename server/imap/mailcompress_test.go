@@ -29,7 +29,7 @@ func compressMails() []string {
 	return []string{head + "two\r\n--b--\r\n", head + b.String() + "--b--\r\n"}
 }
 
-// dovecotClient logs in as alice to a Dovecot with the plugin.
+// dovecotClient logs in to a Dovecot as alice.
 func dovecotClient(t *testing.T, d *rig.Dovecot) *testClient {
 	t.Helper()
 	conn, err := net.Dial("tcp", d.IMAP)

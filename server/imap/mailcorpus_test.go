@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -207,14 +206,7 @@ func TestMailCorpusBesideDovecot(t *testing.T) {
 		_ = d.Close()
 	})
 	theirs := answersOf(t, func() *testClient {
-		conn, err := net.Dial("tcp", d.IMAP)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = conn.Close() })
-		c := newTestClient(t, conn)
-		c.line()
-		c.ok("LOGIN alice@example.org secret")
+		c := dovecotClient(t, d)
 		c.ok("EXAMINE INBOX")
 		return c
 	}, files)
