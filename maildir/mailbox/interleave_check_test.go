@@ -19,7 +19,7 @@ func (r *meeting) check() {
 		f()
 	}
 	r.noErrors()
-	if r.m == nil || r.ended != "" {
+	if r.m == nil || r.ended != "" || len(r.some) < 2 {
 		r.checkEnded()
 		return
 	}

@@ -302,6 +302,20 @@ func (r *meeting) begin() (err error) {
 	return nil
 }
 
+// openAgain opens the mailbox after that failed, as a user would.
+func (r *meeting) openAgain() {
+	for _, s := range r.some {
+		s.v.Close()
+	}
+	if r.m != nil {
+		r.m.Close()
+	}
+	r.m, r.some = nil, nil
+	if err := r.begin(); err != nil {
+		r.fault("and again: %v", err)
+	}
+}
+
 // session is a client with what it knows from what it was told.
 type session struct {
 	r     *meeting

@@ -230,8 +230,11 @@ func runMeeting(t *testing.T, root string, how setting, op operation, what []hap
 	r.arm(true)
 	err := op.do(r)
 	r.arm(false)
-	if err != nil && !r.justified(op, err) {
+	switch {
+	case err != nil && !r.justified(op, err):
 		r.fault("%v", err)
+	case err != nil && op.opens && r.ended == "":
+		r.openAgain()
 	}
 	r.check()
 	return r
