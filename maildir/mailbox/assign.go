@@ -335,8 +335,8 @@ const newPatience = 2 * time.Second
 // served from new/ in the meantime. SELECT moves all mail, as in Dovecot. The uidlist's
 // lock is held.
 func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
-	later := false
-	defer func() { m.moveLater(later) }()
+	later, stuck := false, false
+	defer func() { m.moveLater(later, stuck) }()
 	m.mu.Lock()
 	rows := make([]uint32, 0, len(m.inNew))
 	atOnce := m.moveAll
@@ -374,10 +374,11 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 			m.events.orderScan() // somebody else moved it, or put another file there: look again
 			continue
 		}
-		if errors.Is(err, syscall.ENAMETOOLONG) {
-			continue // it is served from where it is
-		}
 		if isFull(err) {
+		if errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, fs.ErrExist) && m.isOdd(to) {
+			stuck = true // it is served from where it is
+			continue
+		}
 			m.postpone(err) // the directory needs another block
 			return nil
 		}
@@ -401,13 +402,29 @@ func (m *Mailbox) justCame(n uint32) bool {
 }
 
 // moveLater schedules another look at the mail that moveNew left in new/ because it had
-// just arrived. Anything else that it left there is handled by whoever looks next.
-func (m *Mailbox) moveLater(left bool) {
+// just arrived (later). For mail that cannot be moved (stuck), no session is woken. Anything
+// else that it left there is handled by whoever looks next.
+func (m *Mailbox) moveLater(later, stuck bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.moveFrom = time.Time{}
-	if left {
-		m.moveFrom = m.env.Now().Add(newPatience)
+	switch now := m.env.Now(); {
+	case later:
+		m.moveFrom = now.Add(newPatience)
+// isOdd reports whether a name belongs to something other than a regular file, which a scan
+// leaves alone.
+func (m *Mailbox) isOdd(e entry) bool {
+	st, err := m.in(e.where).Lstat(e.name)
+	return err == nil && !st.Regular()
+}
+
+// stuckPatience is how long mail that cannot be moved from new/ is left alone. Each attempt
+// costs a look under the lock.
+const stuckPatience = time.Minute
+
 		m.retry.Reset(newPatience)
 	}
 }
+	case stuck:
+		m.moveFrom = now.Add(stuckPatience)
+	default:
+		m.moveFrom = time.Time{}

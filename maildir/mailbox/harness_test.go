@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -218,4 +219,32 @@ func holdUnless(expunges bool) Hold {
 		return 0
 	}
 	return HoldExpunges
+}
+
+// openWith opens the folder as a process before whose system calls f is called.
+func (b *box) openWith(env *Env, f func(op, path string) error) *Mailbox {
+	b.t.Helper()
+	dir, err := dirfd.Open(b.path)
+	must(b.t, err)
+	dir.Before(f)
+	m, err := New(ctx, env, dir, func() (uint32, func() error, error) {
+		v, err := uidlist.NextValidity(dir, env.Now(), false)
+		return v, nil, err
+	}, nil)
+	must(b.t, err)
+	return m
+}
+
+// hooked makes the system calls on a folder fail for which wrong returns an error, while on
+// is set.
+type hooked struct {
+	on    atomic.Bool
+	wrong func(op, path string) error
+}
+
+func (f *hooked) before(op, path string) error {
+	if !f.on.Load() {
+		return nil
+	}
+	return f.wrong(op, path)
 }

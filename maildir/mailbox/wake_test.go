@@ -2,6 +2,8 @@ package mailbox
 
 import (
 	"os"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -175,4 +177,52 @@ func TestMuted(t *testing.T) {
 	c.rest()
 	b.rename("cur/1700000002.M2P1.other:2,F", "cur/1700000002.M2P1.other:2,FS")
 	c.hears(t, "flags 1 FS")
+}
+
+// TestRestsAtOccupiedName: something that is not a regular file has the name that new mail
+// would get in cur/. The mail is served from new/, and an idle session does not keep trying.
+func TestRestsAtOccupiedName(t *testing.T) {
+	for name, put := range map[string]func(path string) error{
+		"directory": func(path string) error { return os.Mkdir(path, 0o700) },
+		"link":      func(path string) error { return os.Symlink("nowhere", path) },
+		"pipe":      func(path string) error { return syscall.Mkfifo(path, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, env := newBox(t), newEnv(t)
+			var late atomic.Int64
+			env.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+			m := b.open(env)
+			defer m.Close()
+			c := connect(t, m, false)
+			defer c.v.Close()
+			must(t, put(b.file("cur/100.M1P1.h:2,")))
+			b.drop("new/100.M1P1.h")
+			c.hears(t, "exists 1", "recent 1")
+			for range 2 {
+				late.Add(int64(time.Hour))
+				c.poll(true)
+				for looks := 0; ; looks++ {
+					if looks > 10 {
+						t.Fatal("the session is woken again and again")
+					}
+					select {
+					case <-c.woke:
+						c.poll(true)
+						continue
+					case <-time.After(200 * time.Millisecond):
+					}
+					break
+				}
+			}
+			if text := read(t, c, 1); text == "" || !b.files()["new/100.M1P1.h"] {
+				t.Errorf("%q, files %v", text, b.files())
+			}
+			b.remove("cur/100.M1P1.h:2,")
+			late.Add(int64(time.Hour))
+			c.poll(true)
+			if !b.files()["cur/100.M1P1.h:2,"] {
+				t.Errorf("the name is free: files %v", b.files())
+			}
+		})
+	}
 }
