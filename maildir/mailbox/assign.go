@@ -51,8 +51,8 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 			m.env.Log.Error("new mail is not shown: no UID is left", "mailbox", m.Path(), "error", err)
 		}
 	case isFull(err) && m.list.Header().UIDValidity != 0: // no room for the list either
-		m.postpone(err)
-		a.fresh, m.incomplete = nil, true
+		m.leaveOut(err)
+		a.fresh = nil
 	default:
 		return err
 	}
@@ -77,7 +77,7 @@ type arrivals struct {
 
 // arrive determines which of the files that have no row become messages. If a file's base
 // cannot be used for a message of its own, arrive renames the file under the lock; without
-// the lock, the file has to wait.
+// the lock, or without room on the disk, the file has to wait.
 func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 	filename.SortBy(files, func(e entry) string { return e.name }, func(a, b entry) int { return int(a.where) - int(b.where) })
 	files = slices.CompactFunc(files, entry.sameName)
@@ -110,11 +110,14 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 				m.events.orderScan() // somebody else moved it since it was listed: look again
 				continue
 			}
-			if err != nil {
-				return nil, err
+			if err == nil {
+				err = m.syncTouched() // its UID depends on the name
 			}
-			// Its UID depends on the name.
-			if err := m.syncTouched(); err != nil {
+			if isFull(err) { // the directory needs another block
+				m.leaveOut(err)
+				continue
+			}
+			if err != nil {
 				return nil, err
 			}
 			base = filename.Base(e.name)
@@ -134,7 +137,12 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 	if empty {
 		return a, nil
 	}
-	return a, m.dropRecords(lock, a.fresh)
+	err := m.dropRecords(lock, a.fresh)
+	if isFull(err) {
+		m.leaveOut(err)
+		a.fresh, err = nil, nil
+	}
+	return a, err
 }
 
 // replace replaces one file by another.

@@ -39,6 +39,13 @@ func (m *Mailbox) postpone(err error) {
 	m.retry.Reset(pollInterval)
 }
 
+// leaveOut leaves new mail out because the disk is full. m.sync is held.
+func (m *Mailbox) leaveOut(err error) {
+	m.postpone(err)
+	m.incomplete = true
+	m.events.orderScan()
+}
+
 // roomAgain notes that nothing has been postponed since postponed was read.
 func (m *Mailbox) roomAgain(postponed int) {
 	if m.full && m.postponed == postponed {

@@ -1,0 +1,54 @@
+package mailbox
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestFullAndUnusualNames: on a full disk, mail that needs more than a record, because its
+// base was that of a message that is gone or belongs to another one, waits like other new
+// mail. The rest of the mailbox can be used, and the mail is shown when there is room.
+func TestFullAndUnusualNames(t *testing.T) {
+	for name, c := range map[string]struct{ call, path string }{
+		"no room for a list":     {"", uidlistName + ".tmp"},
+		"no room in a directory": {"rename", "/cur/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, env *Env) {
+				b := newBox(t)
+				b.drop("cur/100.M1P1.h:2,")
+				b.drop("cur/200.M1P1.h:2,")
+				failed := false
+				f := &hooked{wrong: func(op, path string) error {
+					if strings.Contains(path, c.path) && strings.Contains(op, c.call) {
+						failed = true
+						return syscall.ENOSPC
+					}
+					return nil
+				}}
+				m := b.openWith(env, f.before)
+				defer m.Close()
+				client := connect(t, m, false)
+				defer client.v.Close()
+				b.rename("cur/100.M1P1.h:2,", "away")
+				wantUpdates(t, client.poll(true), "expunge 1", "recent 1")
+				b.rename("away", "cur/100.M1P1.h:2,")
+				b.drop("cur/200.M1P1.h:2,S")
+				f.on.Store(true)
+				client.poll(true)
+				v, err := m.NewView(ctx, false, nil)
+				must(t, err)
+				v.Close()
+				if f.on.Store(false); !failed {
+					t.Fatal("there was room")
+				}
+				client.poll(true)
+				client.poll(true)
+				if len(client.uids) != 3 || client.uids[0] != 2 {
+					t.Errorf("with room there are %v, files %v", client.uids, b.files())
+				}
+			})
+		})
+	}
+}
