@@ -36,10 +36,10 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 		if now, err := m.readTimes(); quiet && err == nil {
 			m.setTimes(now)
 		}
-		if err := m.settle(ctx, lock); err != nil && !m.t.Broken() {
-			return err
+		if err := m.settle(ctx, lock); err != nil {
+			m.settleLater(err)
 		}
-		return nil // f is done, also if the mailbox has to be opened again
+		return nil // f is done
 	})
 	m.wake()
 	if errors.Is(err, errNoLock) {
@@ -47,6 +47,17 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
 	return err
+}
+
+// settleLater has a look do what settle could not do after a change: what a client was told
+// is done cannot be refused any more. m.sync is held.
+func (m *Mailbox) settleLater(err error) {
+	if m.t.Broken() || errors.Is(m.asReplaced(err), ErrReplaced) {
+		return // the folder has to be opened again
+	}
+	m.env.Log.Warn("the mailbox was changed, but not examined to the end, looking again later", "mailbox", m.Path(), "error", err)
+	m.events.orderScan()
+	m.retry.Reset(pollInterval)
 }
 
 // lookUnderLock takes over what other programs have done so far.
