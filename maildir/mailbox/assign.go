@@ -345,6 +345,7 @@ const newPatience = 2 * time.Second
 func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 	later, stuck := false, false
 	defer func() { m.moveLater(later, stuck) }()
+	defer m.events.expect()()
 	m.mu.Lock()
 	rows := make([]uint32, 0, len(m.inNew))
 	atOnce := m.moveAll
@@ -378,15 +379,15 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 			err = m.dirs.New.Remove(name)
 			delete(m.secondNames, n)
 		}
+		if errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, fs.ErrExist) && m.isOdd(to) {
+			stuck = true // it is served from where it is
+			continue
+		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
 			m.events.orderScan() // somebody else moved it, or put another file there: look again
 			continue
 		}
 		if isFull(err) {
-		if errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, fs.ErrExist) && m.isOdd(to) {
-			stuck = true // it is served from where it is
-			continue
-		}
 			m.postpone(err) // the directory needs another block
 			return nil
 		}
@@ -409,15 +410,6 @@ func (m *Mailbox) justCame(n uint32) bool {
 	return age >= 0 && age < newPatience
 }
 
-// moveLater schedules another look at the mail that moveNew left in new/ because it had
-// just arrived (later). For mail that cannot be moved (stuck), no session is woken. Anything
-// else that it left there is handled by whoever looks next.
-func (m *Mailbox) moveLater(later, stuck bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	switch now := m.env.Now(); {
-	case later:
-		m.moveFrom = now.Add(newPatience)
 // isOdd reports whether a name belongs to something other than a regular file, which a scan
 // leaves alone.
 func (m *Mailbox) isOdd(e entry) bool {
@@ -429,10 +421,19 @@ func (m *Mailbox) isOdd(e entry) bool {
 // costs a look under the lock.
 const stuckPatience = time.Minute
 
+// moveLater schedules another look at the mail that moveNew left in new/ because it had
+// just arrived (later). For mail that cannot be moved (stuck), no session is woken. Anything
+// else that it left there is handled by whoever looks next.
+func (m *Mailbox) moveLater(later, stuck bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch now := m.env.Now(); {
+	case later:
+		m.moveFrom = now.Add(newPatience)
 		m.retry.Reset(newPatience)
-	}
-}
 	case stuck:
 		m.moveFrom = now.Add(stuckPatience)
 	default:
 		m.moveFrom = time.Time{}
+	}
+}

@@ -170,7 +170,8 @@ func (m *Mailbox) at(e entry) (uint32, bool) {
 
 // updateKnown reports whether the file e belongs to a row that already has a file, and if so,
 // updates the row: the message got new flags or was moved from new/ to cur/. If the old
-// name still exists and is a different file, e is a message of its own.
+// name still exists and is a different file, e is a message of its own. The caller has
+// called expect before it found e.
 func (m *Mailbox) updateKnown(e entry) bool {
 	m.mu.RLock()
 	n, ok := m.t.Lookup(filename.Base(e.name))

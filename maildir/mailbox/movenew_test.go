@@ -44,3 +44,25 @@ func TestNewStaysAWhile(t *testing.T) {
 		t.Errorf("a while later: files %v", b.files())
 	}
 }
+
+// TestNewIsExpected: an event that mail which is just being moved to cur/ is gone from there
+// must not be dismissed because the table does not have it there yet.
+func TestNewIsExpected(t *testing.T) {
+	b := newBox(t)
+	var m *Mailbox
+	f := &hooked{wrong: func(op, path string) error {
+		if op == "rename" && m.events.coming.Load() == 0 {
+			t.Errorf("%s is moved and not expected", path)
+		}
+		return nil
+	}}
+	m = b.openWith(newEnv(t), f.before)
+	defer m.Close()
+	b.drop("new/100.M1P1.h")
+	f.on.Store(true)
+	c := connect(t, m, false)
+	defer c.v.Close()
+	if !b.files()["cur/100.M1P1.h:2,"] {
+		t.Errorf("files %v", b.files())
+	}
+}

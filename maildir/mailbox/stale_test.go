@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -184,5 +185,47 @@ func TestReplacedByRename(t *testing.T) {
 				t.Errorf("after a restart %d octets of %v, before it %d", again, at, size)
 			}
 		})
+	}
+}
+
+// TestRemovedWhileLookedAt: another process renamed a file, and the history says so. Somebody
+// removes it between the call that finds it and its entry in the table.
+func TestRemovedWhileLookedAt(t *testing.T) {
+	b, env := newBox(t), newEnv(t)
+	b.drop("cur/100.M1P1.h:2,")
+	f := &hooked{}
+	found := false
+	f.wrong = func(op, path string) error {
+		switch {
+		case op != "stat" || filepath.Dir(path) != b.file("cur"):
+		case filepath.Base(path) == "100.M1P1.h:2,F":
+			found = true
+		case found:
+			f.on.Store(false)
+			b.remove("cur/100.M1P1.h:2,F")
+			for !env.Watcher.Barrier(ctx) {
+			}
+		}
+		return nil
+	}
+	m := b.openWith(env, f.before)
+	defer m.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	other := b.open(unwatched(t))
+	defer other.Close()
+	d := connect(t, other, false)
+	defer d.v.Close()
+	_, err := d.v.Store(ctx, d.uids, Add, filename.Flagged, nil)
+	must(t, err)
+	f.on.Store(true)
+	_, err = c.v.TellModSeq(ctx)
+	must(t, err)
+	if f.on.Load() {
+		t.Fatal("the file was not looked at")
+	}
+	c.poll(true)
+	if len(c.uids) > 0 {
+		t.Errorf("there is %v, files %v", c.uids, b.files())
 	}
 }

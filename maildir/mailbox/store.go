@@ -311,6 +311,7 @@ func (m *Mailbox) placeOf(n uint32) entry {
 // rescan searches for the file of row n in both directories. The uidlist's lock is held, so
 // Dovecot changes nothing; other programs may.
 func (m *Mailbox) rescan(n uint32) error {
+	defer m.events.expect()()
 	p, err := m.listOnce()
 	if err != nil {
 		return err

@@ -154,6 +154,7 @@ func (m *Mailbox) tellModSeq(n uint32) {
 // lookAt examines the files of rows whose flags differ from those that another process saw.
 // Usually, that process has just renamed them.
 func (m *Mailbox) lookAt(ctx context.Context, doubts []uint32) error {
+	defer m.events.expect()()
 	rescan := false
 	for _, n := range doubts {
 		m.mu.RLock()
