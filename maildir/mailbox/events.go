@@ -185,7 +185,11 @@ func (m *Mailbox) updateKnown(e entry) bool {
 	}
 	old := entry{where: m.t.Row(n).Where, name: m.t.FileName(n)}
 	m.mu.RUnlock()
-	if was, err := m.in(old.where).Lstat(old.name); err == nil && was.Regular() {
+	was, err := m.in(old.where).Lstat(old.name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return true // the message may still be there, and e another one: nothing changes
+	}
+	if err == nil && was.Regular() {
 		is, err := m.in(e.where).Lstat(e.name)
 		if err == nil && was.ID() != is.ID() {
 			return false

@@ -3,6 +3,8 @@ package mailbox
 import (
 	"io"
 	"os"
+	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -217,6 +219,41 @@ func TestTakenNameGoesMeanwhile(t *testing.T) {
 		}
 		if text := textOf(t, c.v, all[1]); text != "second" || all[1].Flags != filename.Flagged {
 			t.Errorf("the second is %q with the flags %v", text, all[1].Flags)
+		}
+	})
+}
+
+// TestTwinOfUnknown: while the file of a message cannot be examined, another file with the
+// same base does not take its place.
+func TestTwinOfUnknown(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		b := newBox(t)
+		b.drop("cur/100.M1P1.h:2,")
+		f := &hooked{wrong: func(op, path string) error {
+			if op == "stat" && path == b.file("cur/100.M1P1.h:2,") {
+				return syscall.EIO
+			}
+			return nil
+		}}
+		m := b.openWith(env, f.before)
+		defer m.Close()
+		c := connect(t, m, false)
+		defer c.v.Close()
+		was := read(t, c, 1)
+		must(t, os.WriteFile(b.file("cur/100.M1P1.h:2,S"), []byte("another"), 0o600))
+		f.on.Store(true)
+		_ = c.v.Poll(ctx)
+		f.on.Store(false)
+		m.events.orderScan()
+		for range 2 {
+			c.poll(true)
+		}
+		var texts []string
+		for _, msg := range c.all() {
+			texts = append(texts, textOf(t, c.v, msg))
+		}
+		if want := []string{was, "another"}; !slices.Equal(texts, want) {
+			t.Errorf("UIDs %v are %q, want %q", c.uids, texts, want)
 		}
 	})
 }
