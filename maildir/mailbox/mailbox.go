@@ -299,10 +299,8 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 		m.mu.RLock()
 		unwritable := m.unwritable
 		m.mu.RUnlock()
-		if unwritable {
-			m.events.orderScan() // check whether that is still so
-		} else if err := m.dir.Writable(); err != nil {
-			m.cannotWrite(err)
+		if unwritable || m.dir.Writable() != nil {
+			m.events.orderScan() // a look finds out, under the lock
 		}
 	}
 	err := m.Poll(ctx)

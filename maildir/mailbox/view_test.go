@@ -1,8 +1,10 @@
 package mailbox
 
 import (
+	"io/fs"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 )
 
@@ -42,6 +44,44 @@ func TestMerged(t *testing.T) {
 	} {
 		if got := merged(c.in); !slices.Equal(got, c.want) {
 			t.Errorf("merged(%v) = %v, want %v", c.in, got, c.want)
+		}
+	}
+}
+
+// TestUnwritableAtOnce: sessions select a mailbox that just became unwritable while others
+// use it.
+func TestUnwritableAtOnce(t *testing.T) {
+	b := newBox(t)
+	b.drop("cur/")
+	f := &hooked{wrong: func(op, path string) error {
+		if op == "access" || op == "create" {
+			return fs.ErrPermission
+		}
+		return nil
+	}}
+	m := b.openWith(newEnv(t), f.before)
+	defer m.Close()
+	c := connect(t, m, true)
+	defer c.v.Close()
+	for range 100 {
+		for _, readOnly := range []bool{false, true} {
+			f.on.Store(readOnly)
+			var users sync.WaitGroup
+			users.Go(func() {
+				if v, err := m.NewView(ctx, false, nil); err != nil || v.ReadOnly() != readOnly {
+					t.Errorf("read-only: %t, want %t (%v)", v.ReadOnly(), readOnly, err)
+				} else {
+					v.Close()
+				}
+			})
+			users.Go(func() {
+				for range 5 {
+					if _, err := c.v.TellModSeq(ctx); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			users.Wait()
 		}
 	}
 }
