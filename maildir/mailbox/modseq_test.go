@@ -680,3 +680,23 @@ func TestUndoneAfterFetch(t *testing.T) {
 		c.leave()
 	})
 }
+
+// TestManyGone: what the history says of many messages that were removed one at a time costs
+// time for each of them, not for each pair.
+func TestManyGone(t *testing.T) {
+	const many = 100000
+	m := newBox(t).open(unwatched(t))
+	defer m.Close()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for uid := range uint32(many) {
+		m.modseqs.strays[uid+1] = struct{}{}
+	}
+	began := time.Now()
+	for uid := range uint32(many) {
+		m.takeGone(history.Run{First: uid + 1, Last: uid + 1})
+	}
+	if took := time.Since(began); took > 5*time.Second || len(m.modseqs.strays) > 0 {
+		t.Errorf("it took %v, %d are left", took, len(m.modseqs.strays))
+	}
+}

@@ -134,9 +134,16 @@ func (m *Mailbox) takeGone(run history.Run) {
 		m.t.SetState(n, table.Expunged)
 		m.t.SetUnsettled(n, false)
 	}
-	for uid := range m.modseqs.strays {
+	strays := m.modseqs.strays
+	if uint64(run.Last)-uint64(run.First) < uint64(len(strays)) {
+		for uid := uint64(run.First); uid <= uint64(run.Last); uid++ {
+			delete(strays, uint32(uid))
+		}
+		return
+	}
+	for uid := range strays {
 		if uid >= run.First && uid <= run.Last {
-			delete(m.modseqs.strays, uid)
+			delete(strays, uid)
 		}
 	}
 }
