@@ -3,7 +3,6 @@ package imap
 import (
 	"errors"
 	"slices"
-	"strings"
 
 	"maildird/maildir"
 	"maildird/maildir/folder"
@@ -72,7 +71,7 @@ func (n *notifier) tellTree() error {
 	was := n.known
 	n.known = now
 	if n.wants&eventsOfTree != 0 {
-		d := treeDiff{n: n, was: was, now: now, told: map[string]bool{}, renames: map[string]string{}}
+		d := treeDiff{n: n, was: was, now: now, told: map[string]bool{}, renames: map[string]string{}, isRenamed: map[string]bool{}}
 		d.tell()
 	}
 	err = n.watch(func(w *watchedBox, state boxState) {
@@ -92,10 +91,11 @@ func (n *notifier) tellTree() error {
 
 // treeDiff reports the differences between two listings of the folders.
 type treeDiff struct {
-	n        *notifier
-	was, now map[string]treeEntry
-	told     map[string]bool
-	renames  map[string]string // old names by new names, without those below a renamed one
+	n         *notifier
+	was, now  map[string]treeEntry
+	told      map[string]bool
+	renames   map[string]string // old names by new names, without those below a renamed one
+	isRenamed map[string]bool   // the names in renames, old and new
 }
 
 func (d *treeDiff) tell() {
@@ -130,12 +130,13 @@ func (d *treeDiff) tell() {
 		moved[from[i]] = true
 		d.rename(from[i], to)
 	}
-	gone = slices.DeleteFunc(gone, func(name string) bool { return moved[name] })
 	for _, name := range gone {
-		d.name(name, "")
+		if !moved[name] {
+			d.name(name, "")
+		}
 	}
 	for _, name := range append(made, gone...) {
-		d.parent(name)
+		d.parents(name)
 	}
 	d.subscriptions()
 }
@@ -150,6 +151,7 @@ func (d *treeDiff) rename(from, to string) {
 		}
 	}
 	d.renames[to] = from
+	d.isRenamed[from], d.isRenamed[to] = true, true
 	d.name(to, from)
 }
 
@@ -165,17 +167,27 @@ func (d *treeDiff) name(name, from string) {
 	d.told[name] = true
 }
 
-// parent reports the name above one that was created or removed: it may have got its first
-// child or lost its last.
-func (d *treeDiff) parent(name string) {
-	i := strings.LastIndexByte(name, d.n.s.account.Tree().Separator())
-	if _, moved := d.renames[name]; i <= 0 || moved || d.n.own[name] {
-		return
-	}
-	if above := name[:i]; !d.told[above] && d.events(above)&eventName != 0 {
-		d.list(above, "")
+// parents reports the names above one that was created, removed or renamed, if they have got
+// their first child or lost their last. Those below a renamed name were renamed with it.
+func (d *treeDiff) parents(name string) {
+	for above := range parents(name, d.n.s.account.Tree().Separator()) {
+		if d.told[above] || d.now[above].HasChildren == d.was[above].HasChildren || d.isBelowRenamed(above) {
+			continue
+		}
+		if d.events(above)&eventName != 0 {
+			d.list(above, "")
+		}
 		d.told[above] = true
 	}
+}
+
+func (d *treeDiff) isBelowRenamed(name string) bool {
+	for above := range parents(name, d.n.s.account.Tree().Separator()) {
+		if d.isRenamed[above] {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *treeDiff) subscriptions() {
