@@ -48,6 +48,10 @@ func TestStructure(t *testing.T) {
 				`(NIL "in" NIL NIL NIL NIL NIL NIL NIL NIL) ("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 1 0 NIL NIL NIL NIL) 2 NIL NIL NIL NIL) ` +
 				`"mixed" ("boundary" "b") NIL NIL NIL)`,
 		},
+		{ // no string may contain a NUL (RFC 9051 section 9)
+			"Content-Type: text/plain; charset=\"a\x00b\"\nContent-ID: <\x00>\n\nx", `("text" "plain" ("charset" ` + "{3}\r\na\x80b) {3}\r\n<\x80>" + ` NIL "7bit" 1 0)`,
+			`("text" "plain" ("charset" ` + "{3}\r\na\x80b) {3}\r\n<\x80>" + ` NIL "7bit" 1 0 NIL NIL NIL NIL)`,
+		},
 	} {
 		src := strings.NewReader(tt.in)
 		root, err := message.Parse(src, src.Size())

@@ -128,11 +128,12 @@ func (w *Writer) Number(n uint64) {
 	w.buf = strconv.AppendUint(w.buf, n, 10)
 }
 
-// Str writes a string, quoted if possible.
+// Str writes a string, quoted if possible. A NUL, which no string may contain (RFC 9051 section
+// 9, CHAR8), becomes 0x80, as in the text of a message.
 func (w *Writer) Str(s string) {
 	if !w.quotable(s) {
 		w.Literal(int64(len(s)))
-		_, _ = io.WriteString(w, s)
+		_, _ = io.WriteString(w, strings.ReplaceAll(s, "\x00", "\x80"))
 		w.EndLiteral()
 		return
 	}

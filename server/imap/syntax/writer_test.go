@@ -22,6 +22,7 @@ func TestWriteStrings(t *testing.T) {
 		{"\xe4", true, "{1}\r\n\xe4"},
 		{"a\r\nb", true, "{4}\r\na\r\nb"},
 		{"a\tb", false, "\"a\tb\""},
+		{"a\x00b", false, "{3}\r\na\x80b"},
 		{long, false, "{1025}\r\n" + long},
 	}
 	for _, tt := range tests {
