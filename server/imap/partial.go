@@ -47,6 +47,7 @@ func partialExtension() extension {
 type partialRange struct {
 	first, last uint32
 	fromEnd     bool
+	turned      bool // the client wrote the higher number first
 }
 
 // partialRange takes "1:500" or "-1:-500", in either order.
@@ -58,7 +59,7 @@ func (lx *lexer) partialRange() partialRange {
 		lx.Fail("Both ends of a PARTIAL range must have the same sign.")
 	}
 	r.last = lx.NZNumber()
-	if r.first > r.last {
+	if r.turned = r.first > r.last; r.turned {
 		r.first, r.last = r.last, r.first
 	}
 	return r
@@ -77,7 +78,8 @@ func (r partialRange) of(found []mailbox.Message) []mailbox.Message {
 	return found[r.first-1 : last]
 }
 
-// partialResult writes " PARTIAL (range set)".
+// partialResult writes " PARTIAL (range set)", with the range as the client wrote it (RFC 9394
+// section 4).
 func (w *writer) partialResult(r partialRange, found []mailbox.Message, uid bool) {
 	number := func(n uint32) {
 		if r.fromEnd {
@@ -85,10 +87,14 @@ func (w *writer) partialResult(r partialRange, found []mailbox.Message, uid bool
 		}
 		w.Number(uint64(n))
 	}
+	from, to := r.first, r.last
+	if r.turned {
+		from, to = to, from
+	}
 	w.Raw(" PARTIAL (")
-	number(r.first)
+	number(from)
 	w.Byte(':')
-	number(r.last)
+	number(to)
 	w.SP()
 	found = r.of(found)
 	if len(found) == 0 {
