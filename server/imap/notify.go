@@ -267,6 +267,7 @@ func (s *session) tellNew(msgs []mailbox.Message, wishes []newsWish, which uint6
 }
 
 func (s *session) fetchNew(items *fetchItems, msgs []mailbox.Message) error {
+	items = s.withModSeq(items)
 	for _, begin := range items.begin {
 		if err := begin(s, syntax.NumSet{Ranges: []mailbox.Range{{First: msgs[0].UID, Last: msgs[len(msgs)-1].UID}}}); err != nil {
 			return err
@@ -275,6 +276,21 @@ func (s *session) fetchNew(items *fetchItems, msgs []mailbox.Message) error {
 	f := &fetcher{s: s, items: items, need: items.needs(), cached: s.sel.view.Cached()}
 	defer f.cached.Close()
 	return f.run(slices.Chunk(msgs, fetchChunk), false)
+}
+
+// withModSeq returns items with what every FETCH response with flags must include that is not
+// the answer to a FETCH: MODSEQ, and UID (RFC 7162 sections 3.1 and 3.2.4).
+func (s *session) withModSeq(items *fetchItems) *fetchItems {
+	if !s.tellsModSeqs() || items.set&fetchFlags == 0 {
+		return items
+	}
+	more := *items
+	more.attrs, more.begin = slices.Clip(items.attrs), slices.Clip(items.begin)
+	more.addModSeq()
+	if !s.uidOnly {
+		more.set |= fetchUID
+	}
+	return &more
 }
 
 // ownMessages notes messages that a command of this client added to a mailbox.
