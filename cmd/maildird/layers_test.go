@@ -70,7 +70,7 @@ var rooms = map[string][]string{
 	"watch":         {"dirfd", "nameless"},
 	"backup":        {"dirfd", "dotlock", "filename", "uidlist", "walk"},
 	"delivery":      {"compress", "dirfd", "maildirsize"},
-	"dupes":         {"dirfd", "filename", "walk"},
+	"dupes":         {"compress", "dirfd", "filename", "walk"},
 	"folder":        {"dirfd", "quarantine", "uidlist"},
 	"quota":         {"dirfd", "maildirsize", "walk"},
 	"check":         {"compress", "delivery", "dirfd", "dotlock", "dupes", "filename", "folder", "keywords", "quarantine", "uidlist", "walk"},

@@ -14,9 +14,11 @@ import (
 	"io"
 	"io/fs"
 	"math/bits"
+	"os"
 	"slices"
 	"strings"
 
+	"maildird/maildir/compress"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/filename"
 	"maildird/maildir/walk"
@@ -160,13 +162,14 @@ func compare(a, b File) int {
 	)
 }
 
-// Same reports whether two files have the same content.
+// longestText limits how many bytes of a compressed file's text are read.
+const longestText = 256 << 20
+
+// Same reports whether two files have the same content, or the same text if either is
+// compressed.
 func Same(folder *dirfd.Dir, a, b File) (bool, error) {
 	if a.ID() == b.ID() {
 		return true, nil
-	}
-	if a.Size != b.Size {
-		return false, nil
 	}
 	x, err := open(folder, a)
 	if err != nil {
@@ -178,17 +181,46 @@ func Same(folder *dirfd.Dir, a, b File) (bool, error) {
 		return false, err
 	}
 	defer y.Close()
-	return sameBytes(x, y)
+	if a.Size == b.Size {
+		if same, err := sameBytes(x, y); same || err != nil {
+			return same, err
+		}
+	}
+	p, err := textOf(x, a.Size)
+	if err != nil {
+		return false, err
+	}
+	defer p.Close()
+	q, err := textOf(y, b.Size)
+	if err != nil {
+		return false, err
+	}
+	defer q.Close()
+	if p.Size != q.Size || p.ReaderAt == x && q.ReaderAt == y {
+		return false, nil
+	}
+	return sameBytes(io.NewSectionReader(p, 0, p.Size), io.NewSectionReader(q, 0, q.Size))
 }
 
 // open opens a file of a group.
-func open(folder *dirfd.Dir, f File) (io.ReadCloser, error) {
+func open(folder *dirfd.Dir, f File) (*os.File, error) {
 	d, err := folder.OpenDir(f.Part)
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
 	return d.Open(f.Name)
+}
+
+// textOf returns the text of a file, or the file itself if it is not compressed or its text
+// cannot be read.
+func textOf(file *os.File, size int64) (*compress.Plain, error) {
+	p, err := compress.Open(file, size, longestText, nil)
+	switch {
+	case errors.Is(err, compress.ErrDamaged), errors.Is(err, compress.ErrTooBig), p == nil && err == nil:
+		return &compress.Plain{ReaderAt: file, Size: size}, nil
+	}
+	return p, err
 }
 
 func sameBytes(x, y io.Reader) (bool, error) {
@@ -214,8 +246,21 @@ func sameBytes(x, y io.Reader) (bool, error) {
 	}
 }
 
-// Whole reports whether the size in the name, if there is one, is that of the file.
-func (f File) Whole() bool {
+// Whole reports whether the size in the name of a file, if there is one, is that of its
+// text.
+func Whole(folder *dirfd.Dir, f File) (bool, error) {
 	size, _ := filename.Sizes(filename.Base(f.Name))
-	return size < 0 || size == f.Size
+	if size < 0 || size == f.Size {
+		return true, nil
+	}
+	file, err := open(folder, f)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	p, err := textOf(file, f.Size)
+	if err != nil {
+		return false, err
+	}
+	return p.Size == size, p.Close()
 }

@@ -6,7 +6,7 @@
 //   - A message whose flags changed between or during passes is in it under several names.
 //     A server would treat these as different messages and assign new UIDs to all but one.
 //     This package reduces them to one name if their bytes are the same (see package dupes
-//     for which one). If not, the shorter ones whose size differs from the one in their
+//     for which one). If not, the ones whose size differs from the one in their
 //     name are set aside as parts of an interrupted copy; whatever is complete and
 //     different is kept under a name of its own.
 //   - Its uidlist may be older than its messages, and older than what clients know: they
@@ -189,12 +189,19 @@ func (r *run) folder(ctx context.Context, path string) error {
 
 // merge reduces the names of a message to one.
 func (r *run) merge(d *dirfd.Dir, path string, g dupes.Group) error {
+	whole := map[dupes.File]bool{}
+	for _, f := range g.Files {
+		var err error
+		if whole[f], err = dupes.Whole(d, f); err != nil {
+			return err
+		}
+	}
 	// A part of an interrupted copy is never the one to keep.
 	slices.SortStableFunc(g.Files, func(a, b dupes.File) int {
-		if a.Whole() == b.Whole() {
+		switch {
+		case whole[a] == whole[b]:
 			return 0
-		}
-		if a.Whole() {
+		case whole[a]:
 			return -1
 		}
 		return 1
@@ -209,7 +216,7 @@ func (r *run) merge(d *dirfd.Dir, path string, g dupes.Group) error {
 			r.Merged++
 			r.tell(path, "kept %s; removed %s, an older name of the same message", keep, f)
 			err = r.remove(d, f)
-		case keep.Whole() && !f.Whole():
+		case whole[keep] && !whole[f]:
 			r.SetAside++
 			r.tell(path, "kept %s; moved %s, a part of it (%d bytes), to %s", keep, f, f.Size, quarantine.Place(path))
 			err = r.setAside(d, path, f)

@@ -50,6 +50,9 @@ func maildirWith(t *testing.T, files ...string) string {
 	return root
 }
 
+// gzipped is "a\nb" as gzip -n writes it.
+const gzipped = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x4b\xe4\x4a\x02\x00\xfb\x90\x07\xef\x03\x00\x00\x00"
+
 func messages(t *testing.T, root string) []string {
 	t.Helper()
 	var found []string
@@ -94,6 +97,10 @@ func TestMerge(t *testing.T) {
 			[]string{"1.a,S=4:2,"}, Result{SetAside: 1}},
 		{"a part of it, younger", []string{"cur/1.a,S=4:2,S|wxyz", "cur/1.a,S=4:2,|xy"}, []string{"cur/1.a,S=4:2,S"},
 			[]string{"1.a,S=4:2,"}, Result{SetAside: 1}},
+		{"a part of a compressed one", []string{"cur/1.a,S=3:2,|" + gzipped[:20], "cur/1.a,S=3:2,S|" + gzipped}, []string{"cur/1.a,S=3:2,S"},
+			[]string{"1.a,S=3:2,"}, Result{SetAside: 1}},
+		{"compressed later", []string{"cur/1.a,S=3:2,|a\nb", "cur/1.a,S=3:2,SZ|" + gzipped}, []string{"cur/1.a,S=3:2,SZ"}, nil, Result{Merged: 1}},
+		{"compressed, and another text", []string{"cur/1.a,S=3:2,|c\nd", "cur/1.a,S=3:2,S|" + gzipped}, []string{"cur/*:2,", "cur/*:2,S"}, nil, Result{Renamed: 2}},
 		{"two messages", []string{"cur/1.a:2,|xxx", "cur/1.a:2,S|yyy"}, []string{"cur/*:2,", "cur/*:2,S"}, nil, Result{Renamed: 2}},
 		{"nothing to do", []string{"cur/1.a:2,|x", "new/2.b|x"}, []string{"new/2.b", "cur/1.a:2,"}, nil, Result{}},
 	} {
