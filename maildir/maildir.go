@@ -117,7 +117,7 @@ func CheckRoot(root string, owner *Owner) error {
 		return err
 	}
 	if owner != nil {
-		if err := owner.owns(root, st.Sys().(*syscall.Stat_t).Uid); err != nil {
+		if err := owner.isOwner(root, st.Sys().(*syscall.Stat_t).Uid); err != nil {
 			return err
 		}
 	} else if err := MayWrite(root); err != nil {

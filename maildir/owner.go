@@ -31,7 +31,7 @@ func (o *Owner) openOrMake(path string) (*dirfd.Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := o.check(root); err != nil {
+	if err := o.Owns(root); err != nil {
 		_ = root.Close()
 		return nil, err
 	}
@@ -46,16 +46,21 @@ func (o *Owner) served(path string) error {
 	return nil
 }
 
-func (o *Owner) check(d *dirfd.Dir) error {
+// Owns returns an error if an open Maildir does not belong to the owner, or if the owner is a
+// user whose mail is not served.
+func (o *Owner) Owns(d *dirfd.Dir) error {
+	if err := o.served(d.Path()); err != nil {
+		return err
+	}
 	st, err := d.Stat()
 	if err != nil {
 		return err
 	}
-	return o.owns(d.Path(), st.UID)
+	return o.isOwner(d.Path(), st.UID)
 }
 
-// owns returns an error if a directory of the user uid does not belong to the owner.
-func (o *Owner) owns(path string, uid uint32) error {
+// isOwner returns an error if a directory of the user uid does not belong to the owner.
+func (o *Owner) isOwner(path string, uid uint32) error {
 	if int64(uid) != int64(o.UID) {
 		return fmt.Errorf("%s belongs to the system user %d, not to %d as in the users file", path, uid, o.UID)
 	}

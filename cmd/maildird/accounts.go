@@ -5,13 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"maildird/auth"
+	"maildird/maildir"
+	"maildird/maildir/dirfd"
 	"maildird/server/config"
 )
 
 // account is a user and the path of his Maildir.
-type account struct{ name, root string }
+type account struct {
+	name, root string
+	// accept returns an error if a Maildir is not that of the system user who owns the mail.
+	// It is nil unless this process runs as root and acts for several system users: they may
+	// have put links to other directories in the place of theirs.
+	accept func(root *dirfd.Dir) error
+}
 
 // accountsOf returns the users whose Maildirs a command works on: the named one, or all. The
 // error lists users whose line in the users file cannot be used or whose Maildir has no path;
@@ -40,7 +49,11 @@ func accountsOf(cfg *config.Config, user string) ([]account, error) {
 			failed = append(failed, err)
 			continue
 		}
-		found = append(found, account{u.Name, root})
+		a := account{name: u.Name, root: root}
+		if os.Geteuid() == 0 && u.UID >= 0 {
+			a.accept = (&maildir.Owner{UID: u.UID, GID: u.GID, Home: u.Home}).Owns
+		}
+		found = append(found, a)
 	}
 	return found, errors.Join(failed...)
 }

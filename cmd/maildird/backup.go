@@ -75,7 +75,7 @@ func backupOne(ctx context.Context, cmd *cobra.Command, a account, dest string, 
 	bar := newProgress(cmd.ErrOrStderr(), a.name, "messages")
 	defer bar.end()
 	r, err := backup.Take(ctx, backup.Options{
-		Root: a.root, Dest: filepath.Join(dest, a.name), Locker: locker, Progress: bar.update,
+		Root: a.root, Dest: filepath.Join(dest, a.name), Locker: locker, Accept: a.accept, Progress: bar.update,
 	})
 	bar.end()
 	if errors.Is(err, backup.ErrNoMaildir) {

@@ -75,7 +75,7 @@ func checkCommand() *cobra.Command {
 func checkOne(ctx context.Context, cmd *cobra.Command, cfg *config.Config, a account, repair bool, with tools) (int, error) {
 	bar := newProgress(cmd.ErrOrStderr(), a.name, "messages")
 	r, err := check.Run(ctx, check.Options{
-		Root: a.root, Folder: cfg.Mail.Folder, Repair: repair, Locker: with.locker, Delivery: with.delivery, Progress: bar.update,
+		Root: a.root, Folder: cfg.Mail.Folder, Repair: repair, Locker: with.locker, Delivery: with.delivery, Accept: a.accept, Progress: bar.update,
 		Tell: func(f check.Finding) {
 			bar.end()
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", a.name, f)

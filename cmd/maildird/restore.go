@@ -79,7 +79,7 @@ func restoreWhat(cmd *cobra.Command, path, user string, args []string) (found []
 		return found, skipped, nil
 	}
 	for _, root := range args {
-		found = append(found, account{root, root})
+		found = append(found, account{name: root, root: root})
 	}
 	return found, nil, nil
 }
@@ -92,7 +92,7 @@ func restoreOne(ctx context.Context, cmd *cobra.Command, a account, dry bool, wi
 	}
 	bar := newProgress(cmd.ErrOrStderr(), a.name, "folders")
 	r, err := restore.Run(ctx, restore.Options{
-		Root: a.root, DryRun: dry, Locker: with.locker, Delivery: with.delivery, Progress: bar.update,
+		Root: a.root, DryRun: dry, Locker: with.locker, Delivery: with.delivery, Accept: a.accept, Progress: bar.update,
 		Tell: func(c restore.Change) {
 			bar.end()
 			fmt.Fprintf(out, "%s%s: %s: %s\n", prefix, a.name, c.Folder, c.Text)

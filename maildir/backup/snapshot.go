@@ -26,6 +26,8 @@ type Options struct {
 	Root   string // path of the Maildir
 	Dest   string // directory of this Maildir's snapshots; created if it is missing
 	Locker *dotlock.Locker
+	// Accept, if not nil, returns an error if the Maildir must not be worked on.
+	Accept func(root *dirfd.Dir) error
 	// Progress, if not nil, is called from time to time with the number of messages that
 	// are done, and the approximate total.
 	Progress func(done, total int)
@@ -76,6 +78,11 @@ func Take(ctx context.Context, opt Options) (Result, error) {
 		return Result{}, err
 	}
 	defer root.Close()
+	if opt.Accept != nil {
+		if err := opt.Accept(root); err != nil {
+			return Result{}, err
+		}
+	}
 	root.Before(opt.before)
 	if err := os.MkdirAll(opt.Dest, 0o700); err != nil {
 		return Result{}, err

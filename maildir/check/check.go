@@ -39,7 +39,9 @@ type Options struct {
 	Repair   bool
 	Locker   *dotlock.Locker
 	Delivery *delivery.Options // for new names
-	Now      func() time.Time  // nil: time.Now
+	// Accept, if not nil, returns an error if the Maildir must not be worked on.
+	Accept func(root *dirfd.Dir) error
+	Now    func() time.Time // nil: time.Now
 	// Tell is called for each finding.
 	Tell func(Finding)
 	// Progress, if not nil, is called from time to time with the number of messages that
@@ -89,6 +91,11 @@ func Run(ctx context.Context, opt Options) (Result, error) {
 		return Result{}, err
 	}
 	defer root.Close()
+	if opt.Accept != nil {
+		if err := opt.Accept(root); err != nil {
+			return Result{}, err
+		}
+	}
 	if empty, err := isEmpty(root); err != nil {
 		return Result{}, err
 	} else if empty {

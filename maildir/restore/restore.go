@@ -49,6 +49,8 @@ type Options struct {
 	DryRun   bool   // change nothing, only report
 	Locker   *dotlock.Locker
 	Delivery *delivery.Options // for new names
+	// Accept, if not nil, returns an error if the Maildir must not be worked on.
+	Accept func(root *dirfd.Dir) error
 	// Tell is called for each change that is made, or would be made.
 	Tell func(Change)
 	// Progress, if not nil, is called from time to time with the number of folders that are
@@ -74,6 +76,11 @@ func Run(ctx context.Context, opt Options) (Result, error) {
 		return Result{}, err
 	}
 	defer root.Close()
+	if opt.Accept != nil {
+		if err := opt.Accept(root); err != nil {
+			return Result{}, err
+		}
+	}
 	tree, err := walk.Tree(root)
 	if err != nil {
 		return Result{}, err
