@@ -117,7 +117,14 @@ func (s *snapshot) later(o *opened, part int, in *dirfd.Dir, name string) (bool,
 	}
 	if errors.Is(err, dirfd.ErrNotRegular) || errors.Is(err, fs.ErrPermission) {
 		s.note(fmt.Sprintf("%s: %q is left out: %v", walk.Title(o.f.path), name, err))
-		return true, nil
+		if part != besides {
+			return true, nil
+		}
+		st, err := in.Lstat(name)
+		if err == nil {
+			o.f.seen(name, st) // otherwise, every pass would miss it in the copy
+		}
+		return true, ignoreGone(err)
 	}
 	if err != nil {
 		return false, err
@@ -132,11 +139,16 @@ func (s *snapshot) later(o *opened, part int, in *dirfd.Dir, name string) (bool,
 		s.have(o.f, part, name)
 		return true, nil
 	}
-	if o.f.files == nil {
-		o.f.files = map[string]version{}
-	}
-	o.f.files[name] = versionOf(st)
+	o.f.seen(name, st)
 	return true, nil
+}
+
+// seen records the state of a file beside the messages that the copy is up to date with.
+func (f *folder) seen(name string, st dirfd.Stat) {
+	if f.files == nil {
+		f.files = map[string]version{}
+	}
+	f.files[name] = versionOf(st)
 }
 
 func (s *snapshot) drainIfMany(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -31,5 +32,28 @@ func TestForeign(t *testing.T) {
 		}
 		must(t, f.Close())
 		must(t, cur.Close())
+	}
+}
+
+// TestForeignBeside: files beside the messages that cannot be copied are left out, however
+// many folders have one.
+func TestForeignBeside(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes files of others")
+	}
+	root, dest := t.TempDir(), t.TempDir()
+	var folders []string
+	for i := range together + 1 {
+		folders = append(folders, fmt.Sprintf(".F%d", i))
+	}
+	maildirAt(t, root, folders...)
+	must(t, filepath.WalkDir(root, func(path string, _ os.DirEntry, _ error) error { return os.Chown(path, 54321, 54321) }))
+	for _, f := range folders {
+		path := filepath.Join(root, f, "private")
+		write(t, path, "text")
+		must(t, os.Chown(path, 54322, 54322))
+	}
+	if r := take(t, root, dest); r.Passes > 5 || len(r.Notes) != len(folders) {
+		t.Errorf("%d passes, notes %q", r.Passes, r.Notes)
 	}
 }
