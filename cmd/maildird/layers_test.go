@@ -71,7 +71,7 @@ var rooms = map[string][]string{
 	"backup":        {"dirfd", "dotlock", "filename", "uidlist", "walk"},
 	"delivery":      {"compress", "dirfd", "maildirsize"},
 	"dupes":         {"compress", "dirfd", "filename", "walk"},
-	"folder":        {"dirfd", "quarantine", "uidlist"},
+	"folder":        {"dirfd", "quarantine", "uidlist", "walk"},
 	"quota":         {"dirfd", "maildirsize", "walk"},
 	"check":         {"compress", "delivery", "dirfd", "dotlock", "dupes", "filename", "folder", "keywords", "quarantine", "uidlist", "walk"},
 	"mailbox":       {"cache", "compress", "delivery", "dirfd", "dotlock", "filename", "history", "keywords", "mailbox/table", "maildirsize", "message", "metadata", "octets", "quota", "uidlist", "watch"},

@@ -9,6 +9,7 @@ import (
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/quarantine"
+	"maildird/maildir/walk"
 )
 
 // trashName is the directory to which Dovecot moves a folder that is being deleted. It is
@@ -57,33 +58,11 @@ func (l ppLayout) open(root *dirfd.Dir, at levels) (*dirfd.Dir, error) {
 		}
 		return nil, err
 	}
-	if foreign(name) && !holdsMail(d) {
+	if foreign(name) && !walk.HoldsMail(d) {
 		_ = d.Close()
 		return nil, fs.ErrNotExist
 	}
 	return d, nil
-}
-
-// holdsMail reports whether a directory's cur/ or new/ contains any files. That these
-// directories exist means nothing: Dovecot treats any directory as a folder, and creates
-// them when a client asks for the status of all folders.
-func holdsMail(d *dirfd.Dir) bool {
-	for _, sub := range []string{"cur", "new"} {
-		in, err := d.OpenDir(sub)
-		if err != nil {
-			continue
-		}
-		found := false
-		err = in.List(func(name []byte, _ dirfd.Kind, _ uint64) bool {
-			found = found || name[0] != '.'
-			return !found
-		})
-		_ = in.Close()
-		if err == nil && found {
-			return true
-		}
-	}
-	return false
 }
 
 func (ppLayout) selectable(*dirfd.Dir) (bool, error) { return true, nil }

@@ -33,10 +33,13 @@ type Dir struct {
 	Folder bool
 }
 
-// skipped are directories of other programs that contain no mail: the one to which Dovecot
-// moves what is being deleted, and notmuch's database, a copy of which would be useless if
-// it was made while the database was in use.
-var skipped = []string{"..DOVECOT-TRASHED", ".notmuch"}
+// trash is the directory to which Dovecot moves what is being deleted.
+const trash = "..DOVECOT-TRASHED"
+
+// notmuch is the directory of notmuch's database, a copy of which would be useless if it was
+// made while the database was in use. But in Maildir++ it is also that of the mailbox
+// "notmuch", and is not skipped if it holds mail.
+const notmuch = ".notmuch"
 
 // MailDirs are the parts of a folder.
 var MailDirs = []string{"new", "cur", "tmp"}
@@ -75,7 +78,7 @@ func (w *walker) visit(d *dirfd.Dir, self Dir, level int) error {
 		switch {
 		case name == "cur" || name == "new":
 			self.Folder = self.Folder || w.isDir(d, name, kind)
-		case name == "tmp" || slices.Contains(skipped, name):
+		case name == "tmp" || name == trash:
 		case w.isDir(d, name, kind):
 			names = append(names, name)
 		}
@@ -112,7 +115,36 @@ func (w *walker) enter(d *dirfd.Dir, path, name string, level int) error {
 	if err != nil {
 		return err
 	}
-	return w.visit(sub, Dir{Path: Join(path, name), ID: id}, level)
+	self := Dir{Path: Join(path, name), ID: id}
+	if name != notmuch {
+		return w.visit(sub, self, level)
+	}
+	if self.Folder = HoldsMail(sub); self.Folder {
+		w.found = append(w.found, self)
+	}
+	return nil
+}
+
+// HoldsMail reports whether a directory's cur/ or new/ contains any files. That these
+// directories exist means nothing: Dovecot treats any directory as a folder, and creates
+// them when a client asks for the status of all folders.
+func HoldsMail(d *dirfd.Dir) bool {
+	for _, sub := range []string{"cur", "new"} {
+		in, err := d.OpenDir(sub)
+		if err != nil {
+			continue
+		}
+		found := false
+		err = in.List(func(name []byte, _ dirfd.Kind, _ uint64) bool {
+			found = found || name[0] != '.'
+			return !found
+		})
+		_ = in.Close()
+		if err == nil && found {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *walker) isDir(d *dirfd.Dir, name string, kind dirfd.Kind) bool {
