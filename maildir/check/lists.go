@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ func (c *checker) list(a *at) {
 	change, err := list.Refresh(func(uidlist.Record) {})
 	switch {
 	case errors.Is(err, dirfd.ErrNotRegular):
-		a.add(uidlist.Name, "it is not a regular file, so no UID can be read or assigned", c.setBeside(a, uidlist.Name))
+		a.add(uidlist.Name, "it is not a regular file, so no UID can be read or assigned", c.setBeside(a, uidlist.Name, a.unusable))
 	case err != nil:
 		a.add(uidlist.Name, fmt.Sprintf("it cannot be read: %v", err), nil)
 	case change == uidlist.Missing:
@@ -62,7 +63,7 @@ func (c *checker) keywords(a *at) {
 	if _, err := table.Refresh(); err != nil {
 		var repair func() (string, error)
 		if errors.Is(err, dirfd.ErrNotRegular) {
-			repair = c.setBeside(a, "dovecot-keywords")
+			repair = c.setBeside(a, "dovecot-keywords", a.unusable)
 		}
 		a.add("dovecot-keywords", fmt.Sprintf("it cannot be read, so messages lose their keywords: %v", err), repair)
 		return
@@ -74,12 +75,25 @@ func (c *checker) keywords(a *at) {
 	}
 }
 
-// setBeside moves a file beside the messages into the quarantine.
-func (c *checker) setBeside(a *at, name string) func() (string, error) {
+// setBeside returns a repair that moves a file beside the messages into the quarantine, unless
+// still says that by now another program has put something else in its place.
+func (c *checker) setBeside(a *at, name string, still func(name string) bool) func() (string, error) {
 	return func() (string, error) {
+		if !still(name) {
+			return "", fs.ErrNotExist
+		}
 		to, err := quarantine.Move(c.root, a.path, a.dir, name)
 		return "moved it to " + to, err
 	}
+}
+
+// unusable reports whether a file cannot be used because it is not a regular one.
+func (a *at) unusable(name string) bool {
+	f, err := a.dir.Open(name)
+	if err == nil {
+		_ = f.Close()
+	}
+	return errors.Is(err, dirfd.ErrNotRegular)
 }
 
 // complaints collects what a list logs about itself.

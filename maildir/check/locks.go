@@ -32,7 +32,10 @@ func (c *checker) leftLocks(a *at) error {
 		}
 		cause := fmt.Sprintf("a program that ended or hangs left this lock %s ago; others wait for it", days(c.opt.Now().Sub(st.Mtime)))
 		if name != uidlist.Name+".lock" {
-			a.add(name, cause, c.setBeside(a, name))
+			a.add(name, cause, c.setBeside(a, name, func(name string) bool {
+				now, err := a.dir.Lstat(name)
+				return err == nil && now.ID() == st.ID() && now.Mtime.Equal(st.Mtime)
+			}))
 			continue
 		}
 		// Repairs are made under this lock, and take it over if possible.

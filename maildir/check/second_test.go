@@ -3,6 +3,7 @@ package check
 import (
 	"os"
 	"testing"
+	"time"
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
@@ -35,6 +36,43 @@ func TestSecondAlone(t *testing.T) {
 			}
 			if text, err := os.ReadFile(path + "/cur/1.a:2,"); string(text) != "x" {
 				t.Errorf("the message is %q, %v", text, err)
+			}
+		})
+	}
+}
+
+// TestReplacedBeside: what another program has put in the place of a lock that was left, or of
+// a list that cannot be read, is not moved away.
+func TestReplacedBeside(t *testing.T) {
+	for name, before := range map[string]func(path string) error{
+		"subscriptions.lock": func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"dovecot-uidlist":    func(path string) error { return os.Symlink("/dev/zero", path) },
+		"dovecot-keywords":   func(path string) error { return os.Symlink("/dev/zero", path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := maildir(t)
+			root, err := dirfd.Open(path)
+			must(t, err)
+			defer root.Close()
+			must(t, before(path+"/"+name))
+			var found []Finding
+			c := &checker{root: root, opt: Options{
+				Repair: true, Locker: dotlock.NewLocker(""), Tell: func(f Finding) { found = append(found, f) },
+				Now: func() time.Time { return time.Now().Add(48 * time.Hour) },
+			}}
+			a := &at{dir: root}
+			must(t, c.leftLocks(a))
+			c.list(a)
+			if c.keywords(a); len(a.problems) != 1 {
+				t.Fatalf("found %v", a.problems)
+			}
+			write(t, path+"/other", "text")
+			must(t, os.Rename(path+"/other", path+"/"+name))
+			if must(t, c.settle(t.Context(), a)); len(found) > 0 {
+				t.Errorf("repaired %v", found)
+			}
+			if text, err := os.ReadFile(path + "/" + name); string(text) != "text" {
+				t.Errorf("the file is %q, %v", text, err)
 			}
 		})
 	}
