@@ -154,9 +154,10 @@ func appendLetters(b []byte, f Flags) []byte {
 
 // Sizes returns "S=" (bytes of the file) and "W=" (octets with every line end as CRLF) from
 // the fields of a base. For a field that is missing or malformed it returns -1, and the
-// caller has to measure.
+// caller has to measure. If a field is repeated, the first one counts, as in Dovecot.
 func Sizes(base string) (size, virtual int64) {
 	size, virtual = -1, -1
+	hasSize, hasVirtual := false, false
 	for i := 0; i < len(base); {
 		j := strings.IndexByte(base[i:], ',')
 		if j < 0 {
@@ -167,11 +168,11 @@ func Sizes(base string) (size, virtual int64) {
 		if len(field) < 3 || field[1] != '=' {
 			continue
 		}
-		switch field[0] {
-		case 'S':
-			size = fieldNumber(field[2:])
-		case 'W':
-			virtual = fieldNumber(field[2:])
+		switch {
+		case field[0] == 'S' && !hasSize:
+			size, hasSize = fieldNumber(field[2:]), true
+		case field[0] == 'W' && !hasVirtual:
+			virtual, hasVirtual = fieldNumber(field[2:]), true
 		}
 	}
 	return size, virtual
