@@ -267,13 +267,13 @@ func (t *target) unlink(o *Options) {
 	if t.name == "" {
 		return
 	}
-	err := o.disk.with(func() error { return t.dirs.New.Remove(t.name) })
+	err := o.disk.with(t.dirs.New, func() error { return t.dirs.New.Remove(t.name) })
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.err = fmt.Errorf("%w (and taking the message back failed: %w)", t.err, err)
 		return
 	}
 	t.name = ""
 	if o.Fsync {
-		_ = o.disk.with(t.dirs.New.Sync)
+		_ = o.disk.with(t.dirs.New, t.dirs.New.Sync)
 	}
 }

@@ -92,7 +92,7 @@ func (g *groupSync) leave(id dirfd.ID, s *syncing, err error) {
 }
 
 func (g *groupSync) run(d *dirfd.Dir) error {
-	return g.disk.with(func() error {
+	return g.disk.with(d, func() error {
 		if g.fsync != nil {
 			return g.fsync(d)
 		}

@@ -1,24 +1,48 @@
 package delivery
 
-import "sync"
+import (
+	"sync"
 
-// mostWaiting is how many system calls of deliveries may wait for the disk at the same time. A
+	"maildird/maildir/dirfd"
+)
+
+// mostWaiting is how many system calls of deliveries may wait for one disk at the same time. A
 // file system commits at once what that many ask for, so that more would not make it faster.
 const mostWaiting = 64
 
-// places limits how many system calls wait for the disk. Each occupies a thread meanwhile, and a
+// places limits how many system calls wait for a disk. Each occupies a thread meanwhile, and a
 // program that cannot have another thread is ended by Go: while a disk is slow, a few hundred
-// clients could otherwise end it. Everybody else waits without a thread. The zero value is ready
-// for use. A places is safe for concurrent use.
+// clients could otherwise end it. Everybody else waits without a thread. Each file system has
+// places of its own, so that one that stands still, as a network file system may, stops no
+// deliveries to others. The zero value is ready for use. A places is safe for concurrent use.
 type places struct {
-	once sync.Once
-	free chan struct{}
+	mu   sync.Mutex
+	free map[uint64]chan struct{} // by device number; full if all places are taken
 }
 
-// with calls f, which must do nothing but make system calls, once there is a place for it.
-func (p *places) with(f func() error) error {
-	p.once.Do(func() { p.free = make(chan struct{}, mostWaiting) })
-	p.free <- struct{}{}
-	defer func() { <-p.free }()
+// with calls f, which must do nothing but make system calls for files in d's file system, once
+// there is a place for it.
+func (p *places) with(d *dirfd.Dir, f func() error) error {
+	id, err := d.ID()
+	if err != nil {
+		return err
+	}
+	free := p.of(id.Dev)
+	free <- struct{}{}
+	defer func() { <-free }()
 	return f()
+}
+
+func (p *places) of(device uint64) chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.free[device]
+	if c == nil {
+		if p.free == nil {
+			p.free = map[uint64]chan struct{}{}
+		}
+		c = make(chan struct{}, mostWaiting)
+		p.free[device] = c
+	}
+	return c
 }

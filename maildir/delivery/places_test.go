@@ -72,7 +72,7 @@ func TestStepsWait(t *testing.T) {
 		} {
 			end := make(chan struct{})
 			for range mostWaiting {
-				go func() { _ = o.disk.with(func() error { <-end; return nil }) }()
+				go func() { _ = o.disk.with(dirs.Tmp, func() error { <-end; return nil }) }()
 			}
 			synctest.Wait()
 			done := make(chan error, 1)
@@ -89,4 +89,27 @@ func TestStepsWait(t *testing.T) {
 		}
 	})
 	f.checkOne("A: b\n")
+}
+
+// TestOtherDiskDoesNotWait: a file system that stands still does not stop deliveries to another.
+func TestOtherDiskDoesNotWait(t *testing.T) {
+	dirs := newFolder(t).open()
+	defer dirs.Close()
+	other, err := dirfd.Open("/proc") // the nearest directory of another file system
+	must(t, err)
+	defer other.Close()
+	synctest.Test(t, func(t *testing.T) {
+		var p places
+		end := make(chan struct{})
+		for range mostWaiting + 1 {
+			go func() { _ = p.with(dirs.Tmp, func() error { <-end; return nil }) }()
+		}
+		synctest.Wait()
+		called := false
+		must(t, p.with(other, func() error { called = true; return nil }))
+		if !called {
+			t.Error("the call was not made")
+		}
+		close(end)
+	})
 }

@@ -111,7 +111,7 @@ func newPlainTemp(d Dirs, o *Options) (*Temp, error) {
 	t := &Temp{dirs: d, opt: o}
 	for range nameTries {
 		t.name = o.UniqueName()
-		err = o.disk.with(func() (err error) {
+		err = o.disk.with(d.Tmp, func() (err error) {
 			if rights.UID < 0 && rights.GID < 0 {
 				t.file, err = d.Tmp.Create(t.name, rights.Mode&0o666|0o600)
 			} else {
@@ -184,7 +184,7 @@ func (t *Temp) put(p []byte) (int, error) {
 type fileWriter struct{ *Temp }
 
 func (w fileWriter) Write(p []byte) (n int, err error) {
-	err = w.opt.disk.with(func() (err error) {
+	err = w.opt.disk.with(w.dirs.Tmp, func() (err error) {
 		n, err = w.file.Write(p)
 		return err
 	})
@@ -238,7 +238,7 @@ func (t *Temp) finish(mtime time.Time, keep bool) (base string, err error) {
 		}
 	}
 	if t.opt.Fsync {
-		if err := t.opt.disk.with(t.file.Sync); err != nil {
+		if err := t.opt.disk.with(t.dirs.Tmp, t.file.Sync); err != nil {
 			return fail(err)
 		}
 	}
@@ -289,7 +289,7 @@ func (t *Temp) Commit(to *dirfd.Dir, info string) (name string, err error) {
 	}
 	for range nameTries {
 		name = t.base + info
-		err = t.opt.disk.with(func() error { return t.dirs.Tmp.RenameNoReplace(t.name, to, name) })
+		err = t.opt.disk.with(t.dirs.Tmp, func() error { return t.dirs.Tmp.RenameNoReplace(t.name, to, name) })
 		if err == nil {
 			t.name = ""
 			return name, nil
@@ -313,7 +313,7 @@ func (t *Temp) Abort() {
 		t.file = nil
 	}
 	if t.name != "" {
-		_ = t.opt.disk.with(func() error { return t.dirs.Tmp.Remove(t.name) })
+		_ = t.opt.disk.with(t.dirs.Tmp, func() error { return t.dirs.Tmp.Remove(t.name) })
 		t.name = ""
 	}
 	if t.err == nil {
