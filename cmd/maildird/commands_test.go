@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -337,4 +339,21 @@ func macro(line string) bool {
 		return true
 	}
 	return false
+}
+
+// TestListIsWhole: a list of the users that could not be written is an error.
+func TestListIsWhole(t *testing.T) {
+	_, config := newServer(t)
+	good(t, "secret\n", "user", "add", "--config", config, "alice@example.org")
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	cmd := root()
+	cmd.SetArgs([]string{"user", "list", "--config", config})
+	cmd.SetOut(full)
+	if err := cmd.Execute(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("error %v, want %v", err, syscall.ENOSPC)
+	}
 }

@@ -123,7 +123,9 @@ func listUsers() *cobra.Command {
 			fmt.Fprintln(cmd.ErrOrStderr(), "skipped:", p)
 		}
 		for _, u := range users.All() {
-			fmt.Fprintln(cmd.OutOrStdout(), u.Name)
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), u.Name); err != nil {
+				return err // a script must not take some of the users for all of them
+			}
 		}
 		return nil
 	}
