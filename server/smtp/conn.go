@@ -71,7 +71,7 @@ var errQuit = errors.New("quit")
 
 // serve runs the connection to its end.
 func (c *conn) serve() {
-	defer func() { c.session.relaying.close() }()
+	defer func() { c.session.reset() }()
 	defer c.recovered()
 	c.log.Debug("connected", "tls", c.wire.conn != c.wire.socket)
 	err := c.serveCommands()

@@ -14,9 +14,10 @@
 // simple.go. text.go converts what follows DATA and BDAT to text with LF line ends, header.go
 // and firstline.go inspect that text, and address.go parses addresses. The policy half:
 // session.go holds the mail transaction, recipients.go decides who gets mail for an address,
-// submission.go what a user may send, trace.go writes the fields at the top of a message,
-// deliver.go stores and logs it, relaying.go sends mail for other domains through the relay
-// (package relay), and revoke.go ends the session of a user whose login has been revoked.
+// memory.go bounds what recipients take, submission.go decides what a user may send, trace.go writes
+// the fields at the top of a message, deliver.go stores and logs it, relaying.go sends mail for
+// other domains through the relay (package relay), and revoke.go ends the session of a user
+// whose login has been revoked.
 //
 // Each connection has one goroutine. Replies are flushed when all input has been processed, so
 // that a pipelined group gets its replies in one packet. A message is stored as it arrives and

@@ -27,6 +27,7 @@ type Server struct {
 
 	conns  *accept.Group[*conn]
 	panics atomic.Uint64
+	held   atomic.Int64 // see session.hold
 }
 
 // New returns a server of a kind with these settings.

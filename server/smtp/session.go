@@ -26,6 +26,7 @@ type session struct {
 	copies  map[string][]int // indexes in targets by user name
 	refused int              // RCPT commands that were refused
 	count   int              // messages of this session
+	held    int64            // see hold
 
 	relaying *relaying // recipients in other domains; nil while there are none
 }
@@ -52,6 +53,7 @@ const mostCopies = aliases.MaxUsers
 func (s *session) reset() {
 	s.relaying.close()
 	s.relaying = nil
+	s.release()
 	s.from, s.to, s.targets, s.copies, s.refused = nil, nil, nil, nil, 0
 }
 
@@ -124,6 +126,9 @@ func (s *session) rcpt(to address) error {
 		if err := s.room(t, s.from.size); err != nil {
 			return err
 		}
+	}
+	if !s.hold(memoryOf(to, len(targets), len(more))) {
+		return errTooMany()
 	}
 	if err := s.countRecipient(to); err != nil {
 		return err

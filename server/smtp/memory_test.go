@@ -1,0 +1,48 @@
+package smtp
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestRecipientsAreBounded: the recipients of messages that clients do not complete take a limited
+// amount of memory, and leave room for a few recipients of every other message.
+func TestRecipientsAreBounded(t *testing.T) {
+	ts := startServer(t, MX, withAliases(t, "both alice, bob"))
+	const room = 100_000
+	ts.held.Store(sharedMemory - room)
+	detail := strings.Repeat("d", 400)
+	hoard := ts.hello()
+	hoard.say("MAIL FROM:<s@client.example>", "250")
+	accepted := 0
+	for ; ; accepted++ {
+		hoard.send(fmt.Sprintf("RCPT TO:<alice+%d%s@example.org>\r\n", accepted, detail))
+		reply, err := hoard.in.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(reply, "452 4.5.3 ") {
+			break
+		}
+	}
+	// Each takes what it has in the transaction and in four fields of its copy.
+	if most := (room + ownMemory) / (4 * len(detail)); accepted < most/4 || accepted > most {
+		t.Errorf("%d recipients were accepted, want %d to %d", accepted, most/4, most)
+	}
+	if got := ts.log.String(); strings.Count(got, "too many recipients of messages in progress") != 1 {
+		t.Errorf("the log does not tell of it once: %s", got)
+	}
+	other := ts.hello()
+	other.begin("bob@example.org", "both@example.org", "alice+1@example.org", "alice+2@example.org", "bob+3@example.org")
+	other.say("x\r\n.", "250")
+
+	// When the transaction is over, or the connection lost, there is room again.
+	hoard.say("RSET", "250")
+	hoard.say("MAIL FROM:<s@client.example>", "250")
+	for i := range accepted {
+		hoard.say(fmt.Sprintf("RCPT TO:<alice+%d%s@example.org>", i, detail), "250")
+	}
+	_ = hoard.conn.Close()
+	eventually(t, "there is room again", func() bool { return ts.held.Load() == sharedMemory-room })
+}
