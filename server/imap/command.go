@@ -67,8 +67,7 @@ type done struct {
 	// tellAll: all changes of the selected mailbox are part of the response, whatever
 	// NOTIFY asked for.
 	tellAll bool
-	// mayLoseSelected: the command may have deleted or renamed the selected mailbox. The
-	// session may continue until its next command.
+	// mayLoseSelected: it does not end the session that its mailbox is gone.
 	mayLoseSelected bool
 	// then, if not nil, is called after the tagged response was written.
 	then func() error
@@ -189,6 +188,7 @@ func (s *session) answer(cmd *command, err error) error {
 	if s.w.Err() != nil {
 		return &connError{s.w.Err()}
 	}
+	s.done.mayLoseSelected = cmd != nil && cmd.in == loggedIn && s.sel != nil && s.sel.leaving
 	if err == nil {
 		s.badStreak = 0
 		ended := s.tellNews(s.newsOf(cmd))

@@ -99,7 +99,7 @@ func runDelete(s *session) error {
 	} else if err != nil {
 		return err
 	}
-	s.done.mayLoseSelected = true
+	s.mayBeGone()
 	s.tellName(given, name, imap.MailboxAttrNonExistent)
 	return nil
 }
@@ -130,7 +130,7 @@ func runRename(s *session) error {
 	if err := s.account.Rename(ctx, from, to); err != nil {
 		return err
 	}
-	s.done.mayLoseSelected = true
+	s.mayBeGone()
 	if from != "INBOX" { // INBOX still exists
 		s.tellName(from, to)
 	}

@@ -67,6 +67,17 @@ type selection struct {
 	// contexts are the searches whose results are kept up to date (RFC 5267).
 	contexts []*searchContext
 	changed  []mailbox.Message // by this client, and not yet tested against contexts
+	// leaving is set once this client has deleted or renamed a mailbox, which may be this
+	// one: it may then go on with commands that need no selected mailbox, as with Dovecot,
+	// such as SUBSCRIBE with the new name.
+	leaving bool
+}
+
+// mayBeGone notes that the client has deleted or renamed a mailbox.
+func (s *session) mayBeGone() {
+	if s.sel != nil {
+		s.sel.leaving = true
+	}
 }
 
 // state returns the state of the session.
