@@ -225,7 +225,7 @@ func (src *urlSource) find(u *imapurl.URL) (servedPart, *mailfile.File, error) {
 	if err := src.message(u.UID); err != nil {
 		return fail(err)
 	}
-	src.f.arena = src.f.arena[:0]
+	src.f.s, src.f.arena = src.s, src.f.arena[:0]
 	sp, err := src.f.resolve(&u.Part, src.mf)
 	if err == nil && sp.none {
 		err = errNoPart

@@ -62,6 +62,12 @@ func TestHugeSparseFile(t *testing.T) {
 	fetch("PREVIEW", "needle")
 	c.fails("FETCH 1:* BODY.PEEK[]", "NO [LIMIT]")
 	c.fails("FETCH 1:* (UID BODY.PEEK[2])", "NO [LIMIT]")
+	message := "/INBOX/;UID=" + strings.Fields(c.ok("UID SEARCH SUBJECT huge")[0])[2] + "/;SECTION=TEXT"
+	c.fails(`APPEND Drafts CATENATE (URL "`+message+`")`, "NO [TOOBIG]")
+	url := strings.Split(c.ok(`GENURLAUTH "imap://alice@127.0.0.1` + message + `;URLAUTH=authuser" INTERNAL`)[0], `"`)[1]
+	if got := c.ok(`URLFETCH "` + url + `"`)[0]; !strings.HasSuffix(got, " NIL") {
+		t.Errorf("URLFETCH: %.300q", got)
+	}
 	for search, found := range map[string]bool{"TEXT needle": true, "TEXT nowhere": false, "BODY nowhere": false, "LARGER 4294967295": true} {
 		if got := c.ok("SEARCH " + search)[0]; strings.Contains(got, " "+uid) != found {
 			t.Errorf("SEARCH %s: %s", search, got)

@@ -229,6 +229,9 @@ func (f *urlFetcher) tell(text string) {
 		return
 	}
 	sp, mf, err := f.source.find(&u)
+	if err == nil && sp.absent {
+		err = errors.New("it is too long for IMAP4rev1")
+	}
 	switch {
 	case errors.Is(err, errNoPart): // RFC 4467 section 8, URLFETCH response
 		w.Str("")
