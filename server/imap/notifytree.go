@@ -71,7 +71,7 @@ func (n *notifier) tellTree() error {
 	was := n.known
 	n.known = now
 	if n.wants&eventsOfTree != 0 {
-		d := treeDiff{n: n, was: was, now: now, told: map[string]bool{}, renames: map[string]string{}, isRenamed: map[string]bool{}}
+		d := treeDiff{n: n, was: was, now: now, told: map[string]bool{}, renames: map[string]string{}, left: map[string]bool{}}
 		d.tell()
 	}
 	err = n.watch(func(w *watchedBox, state boxState) {
@@ -91,11 +91,11 @@ func (n *notifier) tellTree() error {
 
 // treeDiff reports the differences between two listings of the folders.
 type treeDiff struct {
-	n         *notifier
-	was, now  map[string]treeEntry
-	told      map[string]bool
-	renames   map[string]string // old names by new names, without those below a renamed one
-	isRenamed map[string]bool   // the names in renames, old and new
+	n        *notifier
+	was, now map[string]treeEntry
+	told     map[string]bool
+	renames  map[string]string // old names by new names, without those below a renamed one
+	left     map[string]bool   // the old names in renames
 }
 
 func (d *treeDiff) tell() {
@@ -151,7 +151,7 @@ func (d *treeDiff) rename(from, to string) {
 		}
 	}
 	d.renames[to] = from
-	d.isRenamed[from], d.isRenamed[to] = true, true
+	d.left[from] = true
 	d.name(to, from)
 }
 
@@ -168,10 +168,10 @@ func (d *treeDiff) name(name, from string) {
 }
 
 // parents reports the names above one that was created, removed or renamed, if they have got
-// their first child or lost their last. Those below a renamed name were renamed with it.
+// their first child or lost their last.
 func (d *treeDiff) parents(name string) {
 	for above := range parents(name, d.n.s.account.Tree().Separator()) {
-		if d.told[above] || d.now[above].HasChildren == d.was[above].HasChildren || d.isBelowRenamed(above) {
+		if d.told[above] || d.now[above].HasChildren == d.hadChildren(above) {
 			continue
 		}
 		if d.events(above)&eventName != 0 {
@@ -181,13 +181,23 @@ func (d *treeDiff) parents(name string) {
 	}
 }
 
-func (d *treeDiff) isBelowRenamed(name string) bool {
+// hadChildren reports whether a name has children as far as the client knows, which was told of
+// the renames: the names below a renamed one were renamed with it.
+func (d *treeDiff) hadChildren(name string) bool {
+	if d.left[name] {
+		return false
+	}
 	for above := range parents(name, d.n.s.account.Tree().Separator()) {
-		if d.isRenamed[above] {
-			return true
+		if from, ok := d.renames[above]; ok {
+			if was, ok := d.was[from+name[len(above):]]; ok {
+				return was.HasChildren
+			}
+		}
+		if d.left[above] {
+			return false
 		}
 	}
-	return false
+	return d.was[name].HasChildren
 }
 
 func (d *treeDiff) subscriptions() {
