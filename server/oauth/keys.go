@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -67,53 +68,67 @@ func (v *Verifier) signed(ctx context.Context, token string) ([]byte, error) {
 	return nil, fmt.Errorf("%w: it is not signed by a key of the issuer", sasl.ErrToken)
 }
 
-// keySet is the keys of the issuer as last fetched. Fetches are serialised; those who wait for
-// one can give up.
+// keySet is the keys of the issuer as last fetched. Fetches are serialised; only those whose key
+// is not known wait for one, and they can give up.
 type keySet struct {
-	v    *Verifier
-	busy chan struct{} // capacity 1
+	v   *Verifier
+	now atomic.Pointer[fetched]
 
-	set   jose.JSONWebKeySet
-	read  time.Time // when set was fetched; zero for never
-	tried time.Time // the last attempt to fetch it
-	err   error     // of that attempt
+	busy  chan struct{} // capacity 1; guards the rest
+	tried time.Time     // the last attempt to fetch the keys
+	err   error         // of that attempt
+}
+
+// fetched is the keys and when they were fetched; zero for never.
+type fetched struct {
+	jose.JSONWebKeySet
+	at time.Time
 }
 
 // find returns the keys with an ID, or all keys if it is empty. It fetches them again if there
 // are none, or they are old.
 func (k *keySet) find(ctx context.Context, id string) ([]jose.JSONWebKey, error) {
-	select {
-	case k.busy <- struct{}{}:
-		defer func() { <-k.busy }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 	now := k.v.cfg.Now()
-	keys := k.have(id)
-	fresh := !k.read.IsZero() && now.Sub(k.read) < keysFor && len(keys) > 0
-	if fresh {
+	keys, at := k.have(id)
+	if len(keys) > 0 && now.Sub(at) < keysFor {
 		return keys, nil
 	}
-	if k.tried.IsZero() || now.Sub(k.tried) >= keysAgain {
-		var set jose.JSONWebKeySet
-		k.tried = now
-		if set, k.err = k.load(ctx); k.err == nil {
-			k.set, k.read = set, now
-			return k.have(id), nil
+	select {
+	case k.busy <- struct{}{}:
+	default:
+		if len(keys) > 0 && now.Sub(at) <= keysLast {
+			return keys, nil // while somebody else fetches new ones
 		}
-		k.v.cfg.Log.Warn("cannot read the keys of the OAuth issuer", "keys", k.v.cfg.JWKS, "error", k.err)
+		select {
+		case k.busy <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	if k.read.IsZero() || now.Sub(k.read) > keysLast {
+	defer func() { <-k.busy }()
+	if k.tried.IsZero() || now.Sub(k.tried) >= keysAgain {
+		k.tried = now
+		var set jose.JSONWebKeySet
+		if set, k.err = k.load(ctx); k.err == nil {
+			k.now.Store(&fetched{set, now})
+		} else {
+			k.v.cfg.Log.Warn("cannot read the keys of the OAuth issuer", "keys", k.v.cfg.JWKS, "error", k.err)
+		}
+	}
+	keys, at = k.have(id)
+	if now.Sub(at) > keysLast {
 		return nil, k.err
 	}
 	return keys, nil
 }
 
-func (k *keySet) have(id string) []jose.JSONWebKey {
+// have returns the keys with an ID, or all keys if it is empty, and when they were fetched.
+func (k *keySet) have(id string) ([]jose.JSONWebKey, time.Time) {
+	set := k.now.Load()
 	if id == "" {
-		return k.set.Keys
+		return set.Keys, set.at
 	}
-	return k.set.Key(id)
+	return set.Key(id), set.at
 }
 
 // load fetches the keys.

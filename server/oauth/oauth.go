@@ -77,6 +77,7 @@ func New(cfg Config) (*Verifier, error) {
 		return v, checkURL(cfg.Introspection)
 	}
 	v.keys = &keySet{v: v, busy: make(chan struct{}, 1)}
+	v.keys.now.Store(new(fetched))
 	if isURL(cfg.JWKS) {
 		return v, checkURL(cfg.JWKS)
 	}

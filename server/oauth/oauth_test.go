@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,6 +145,59 @@ func TestKeyRotation(t *testing.T) {
 	now = now.Add(keysLast)
 	if _, err := v.Holder(t.Context(), token); err == nil || errors.Is(err, sasl.ErrToken) {
 		t.Errorf("with keys that are too old: %v", err)
+	}
+}
+
+// TestSlowIssuer: while keys are being fetched from an issuer that does not answer, for a token
+// with an unknown key or because they are old, tokens with known keys are accepted.
+func TestSlowIssuer(t *testing.T) {
+	issuer := oauthtest.New(t)
+	keys := issuer.Keys()
+	asked, answer := make(chan struct{}), make(chan struct{})
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		<-answer
+		_, _ = w.Write(keys)
+	}))
+	defer web.Close()
+	var late atomic.Int64
+	began := time.Now()
+	v := verifier(t, Config{Issuer: issuer.URL, Audience: "mail", JWKS: web.URL, Now: func() time.Time { return began.Add(time.Duration(late.Load())) }})
+	holder := func(token string) (result chan error) {
+		result = make(chan error, 1)
+		go func() {
+			_, err := v.Holder(t.Context(), token)
+			result <- err
+		}()
+		return result
+	}
+	claims := issuer.Claims("alice@example.org")
+	claims["exp"] = began.Add(2 * keysFor).Unix()
+	known := issuer.Token(claims)
+	issuer.Rotate("second")
+	unknown := issuer.Token(claims)
+	first := holder(known)
+	<-asked
+	answer <- struct{}{}
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		why   string
+		after time.Duration
+		token string
+	}{
+		{"a token with an unknown key", keysAgain, unknown},
+		{"keys that are old", keysAgain + keysFor, known},
+	} {
+		late.Store(int64(c.after))
+		fetching := holder(c.token)
+		<-asked
+		if _, err := v.Holder(t.Context(), known); err != nil {
+			t.Errorf("while keys are fetched for %s: %v", c.why, err)
+		}
+		answer <- struct{}{}
+		<-fetching
 	}
 }
 
