@@ -373,14 +373,9 @@ func (c *cell) everything() error {
 	uid := c.uids["INBOX"]["probed"]
 	text := strings.ReplaceAll(mailText("later-append", 3), "\n", "\r\n")
 	for _, command := range []string{
-		fmt.Sprintf("APPEND Later {%d+}\r\n%s", len(text), text), fmt.Sprintf("UID COPY %d Later", uid),
+		"CREATE Later", fmt.Sprintf("APPEND Later {%d+}\r\n%s", len(text), text), fmt.Sprintf("UID COPY %d Later", uid),
 		fmt.Sprintf(`UID STORE %d +FLAGS (\Deleted evenlater)`, uid), fmt.Sprintf("UID EXPUNGE %d", uid),
 	} {
-		if strings.HasPrefix(command, "APPEND") {
-			if _, err := c.client.Do("CREATE Later"); err != nil {
-				return err
-			}
-		}
 		if _, err := c.client.Do("%s", command); err != nil {
 			return err
 		}
@@ -405,4 +400,13 @@ func sleepUntil(f func() bool) bool {
 		time.Sleep(10 * time.Millisecond)
 	}
 	return true
+}
+
+// until repeats f like sleepUntil, and returns its last error.
+func until(f func() error) (err error) {
+	sleepUntil(func() bool {
+		err = f()
+		return err == nil
+	})
+	return err
 }

@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -231,54 +230,4 @@ func takeDescriptors(c *cell) (func() error, error) {
 	// Numbers up to 2 are always in use, and descriptors above the limit stay open.
 	_, err = limit("--nofile=3:")
 	return end, err
-}
-
-// until repeats f until it succeeds, at most as long as a response may take.
-func until(f func() error) error {
-	deadline := time.Now().Add(patience)
-	for {
-		err := f()
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-// line is a line of the table.
-type line struct{ operation, answer string }
-
-// section is the part of the table for a fault.
-type section struct {
-	fault string
-	lines []line
-}
-
-// readTable reads the table: "fault NAME:" begins a section, an indented line is "OPERATION:
-// ANSWER", and other lines are comments.
-func readTable(path string) ([]section, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var table []section
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		text := lines.Text()
-		if name, ok := strings.CutPrefix(text, "fault "); ok {
-			table = append(table, section{fault: strings.TrimSuffix(name, ":")})
-			continue
-		}
-		if !strings.HasPrefix(text, "  ") {
-			continue
-		}
-		operation, answer, ok := strings.Cut(strings.TrimSpace(text), ": ")
-		if !ok || len(table) == 0 {
-			return nil, fmt.Errorf("%s: %q is not \"OPERATION: ANSWER\" below a fault", path, text)
-		}
-		last := &table[len(table)-1]
-		last.lines = append(last.lines, line{strings.TrimSpace(operation), strings.TrimSpace(answer)})
-	}
-	return table, lines.Err()
 }
