@@ -40,7 +40,7 @@ func TestReadme(t *testing.T) {
 		t.Errorf("the README shows %d commands only", shown)
 	}
 	missing := map[string]bool{}
-	for _, pattern := range []string{"server/*/*.go", "server/imap/*/*.go", "auth/*/*.go", "maildir/*/*.go", "maildir/*/*/*.go", "scripts/*/*.go"} {
+	for _, pattern := range []string{"cmd/*/*/*.go", "server/*/*.go", "server/imap/*/*.go", "auth/*/*.go", "maildir/*/*.go", "maildir/*/*/*.go", "scripts/*/*.go"} {
 		files, err := filepath.Glob("../../" + pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -53,7 +53,7 @@ func TestReadme(t *testing.T) {
 			}
 		}
 	}
-	for _, m := range regexp.MustCompile(`(?m)^    ((?:server|auth|maildir|scripts)/[a-z/]+) `).FindAllStringSubmatch(readme, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^    ((?:cmd|server|auth|maildir|scripts)/[a-z0-9/]+) `).FindAllStringSubmatch(readme, -1) {
 		if _, err := os.Stat("../../" + m[1]); err != nil {
 			t.Errorf("the README's map of the tree has %s, which is not there", m[1])
 		}
