@@ -97,6 +97,9 @@ func create(folder *dirfd.Dir, fsync bool) error {
 		if err = f.Sync(); err == nil {
 			err = folder.Sync()
 		}
+		if err != nil { // otherwise, whoever reads the key next would assume that it is durable
+			err = errors.Join(err, Remove(folder, false))
+		}
 	}
 	return errors.Join(err, f.Close())
 }

@@ -2,6 +2,7 @@ package accesskey
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -63,6 +64,28 @@ func TestMake(t *testing.T) {
 	names, err := os.ReadDir(filepath.Dir(file))
 	if err != nil || len(names) != 1 {
 		t.Errorf("%v, %v", names, err)
+	}
+}
+
+// TestFailedSync: a key that may not be durable is not left for others to find.
+func TestFailedSync(t *testing.T) {
+	d, _ := open(t)
+	broken := errors.New("the disk is broken")
+	d.Before(func(op, _ string) error {
+		if op == "sync" {
+			return broken
+		}
+		return nil
+	})
+	if key, err := Make(d, true); key != nil || !errors.Is(err, broken) {
+		t.Errorf("%x, %v", key, err)
+	}
+	if key, err := Read(d); key != nil || err != nil {
+		t.Errorf("found %x, %v", key, err)
+	}
+	d.Before(nil)
+	if key, err := Make(d, true); len(key) != keySize || err != nil {
+		t.Errorf("%x, %v", key, err)
 	}
 }
 
