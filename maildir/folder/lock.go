@@ -271,7 +271,8 @@ func (t *Tree) removeStale(lock string) bool {
 	if err != nil {
 		return false
 	}
-	if moved.ID() != seen.ID() {
+	// A new file may have the inode number of the removed one, but not its time.
+	if moved.ID() != seen.ID() || !moved.Mtime.Equal(seen.Mtime) {
 		_ = t.root.RenameNoReplace(aside, t.root, lock)
 		return false
 	}

@@ -85,3 +85,31 @@ func TestWaitEnds(t *testing.T) {
 		must(t, c.change(t.Context(), tree))
 	}
 }
+
+// TestLockTouched: a lock file that counts as left behind is touched, or replaced by one
+// with the same inode number, just when it is about to be removed. It stays.
+func TestLockTouched(t *testing.T) {
+	tree, root := testTree(t, ppSlash)
+	lock := filepath.Join(root, subscriptionsFile+".lock")
+	must(t, os.WriteFile(lock, []byte("in use"), 0o600))
+	old := time.Now().Add(-time.Hour)
+	must(t, os.Chtimes(lock, old, old))
+	now := time.Now().Add(2 * tree.stale)
+	tree.now = func() time.Time {
+		now = now.Add(time.Millisecond)
+		return now
+	}
+	touched := false
+	tree.root.Before(func(op, _ string) error {
+		if op == "rename" && !touched {
+			touched = true
+			must(t, os.Chtimes(lock, now, now))
+		}
+		return nil
+	})
+	tree.file = 0
+	wantError(t, tree.SetSubscribed(t.Context(), "A", true), ErrLocked)
+	if text, err := os.ReadFile(lock); err != nil || string(text) != "in use" || !touched {
+		t.Errorf("%q, %v, touched %v", text, err, touched)
+	}
+}
