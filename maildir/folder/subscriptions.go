@@ -29,7 +29,7 @@ var errSubscriptions = errors.New("unknown format of the subscriptions file")
 // subscriptions is a parsed file.
 type subscriptions struct {
 	v2    bool
-	head  []byte   // before the first line, kept as it is
+	head  []byte   // before the first line
 	lines []string // raw, without line end
 }
 
@@ -45,17 +45,13 @@ func parseSubscriptions(data []byte) (subscriptions, error) {
 		lines[i] = bytes.TrimRight(line, "\r")
 	}
 	data = bytes.Join(lines, []byte("\n"))
-	first, _, _ := bytes.Cut(data, []byte("\n"))
+	first, rest, _ := bytes.Cut(data, []byte("\n"))
 	if version, ok := versionLine(string(first)); ok {
 		if version != "2" {
 			return s, fmt.Errorf("%w: version %.20q", errSubscriptions, version)
 		}
-		// The header ends with an empty line.
-		end := bytes.Index(data, []byte("\n\n"))
-		if end < 0 {
-			return s, fmt.Errorf("%w: the header does not end", errSubscriptions)
-		}
-		s.v2, s.head, data = true, data[:end+2], data[end+2:]
+		// An editor may have removed the empty line.
+		s.v2, s.head, data = true, []byte(subscriptionsV2), bytes.TrimPrefix(rest, []byte("\n"))
 	}
 	if text := strings.TrimSuffix(string(data), "\n"); text != "" {
 		s.lines = strings.Split(text, "\n")

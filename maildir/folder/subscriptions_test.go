@@ -81,14 +81,16 @@ func TestUnusableSubscriptions(t *testing.T) {
 	}
 }
 
-// TestSubscriptionsWithCRLF: an editor left CR LF at the ends of the lines.
-func TestSubscriptionsWithCRLF(t *testing.T) {
+// TestSubscriptionsEdited: an editor left CR LF at the ends of the lines, or removed the
+// empty line of version 2.
+func TestSubscriptionsEdited(t *testing.T) {
 	for name, c := range map[string]struct{ file, after string }{
 		"version 1":     {"Sent\r\nA.B\r\nINBOX\r\n", "A.B\nINBOX\n"},
 		"version 2":     {"V\t2\r\n\r\nSent\r\nA\tB\r\nINBOX\r\n", "V\t2\n\nA\tB\nINBOX\n"},
 		"one CR LF":     {"Sent\nA.B\r\nINBOX\n", "A.B\nINBOX\n"},
 		"CR at the end": {"Sent\r\nA.B\r\nINBOX\r", "A.B\nINBOX\n"},
 		"CR CR LF":      {"Sent\r\r\nA.B\nINBOX\n", "A.B\nINBOX\n"},
+		"no empty line": {"V\t2\nSent\nA\tB\nINBOX\n", "V\t2\n\nA\tB\nINBOX\n"},
 		"no line end":   {"INBOX\r\nA.B\r\nSent", "INBOX\nA.B\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
