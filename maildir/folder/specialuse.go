@@ -30,15 +30,18 @@ type usesByFile map[string][]string
 func parseSpecialUse(data []byte) usesByFile {
 	uses := usesByFile{}
 	for line := range strings.Lines(string(data)) {
-		if use, place, ok := cutUse(line); ok && !slices.Contains(uses[place], use) {
+		if use, place, ok := cutUse(withoutEnd(line)); ok && !slices.Contains(uses[place], use) {
 			uses[place] = append(uses[place], use)
 		}
 	}
 	return uses
 }
 
+// withoutEnd removes the line end, including CRs that an editor added: no name ends with one.
+func withoutEnd(line string) string { return strings.TrimRight(line, "\r\n") }
+
 func cutUse(line string) (use, place string, ok bool) {
-	use, place, ok = strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	use, place, ok = strings.Cut(line, " ")
 	if !ok || place == "" {
 		return "", "", false
 	}
@@ -94,7 +97,7 @@ func (t *Tree) editUses(ctx context.Context, edit func(place string) string, add
 		lines := []string{}
 		changed := len(add) > 0
 		for line := range strings.Lines(string(old)) {
-			line = strings.TrimSuffix(line, "\n")
+			line = withoutEnd(line)
 			use, place, ok := cutUse(line)
 			if ok {
 				switch moved := edit(place); moved {

@@ -36,3 +36,15 @@ func TestRenameKeepsUses(t *testing.T) {
 		t.Errorf("the file is\n%swant\n%s", got, want)
 	}
 }
+
+// TestUsesWithCRLF: an editor left CR LF at the ends of the lines.
+func TestUsesWithCRLF(t *testing.T) {
+	tree, root := testTree(t, ppSlash, ".A/cur/", ".B/cur/", specialUseFile+" = \\Sent A\r\nnot ours\r\n\\Junk B\r")
+	wantList(t, tree, "INBOX", `A [\Sent]`, `B [\Junk]`)
+	must(t, tree.Rename(t.Context(), "A", "C"))
+	wantList(t, tree, "INBOX", `B [\Junk]`, `C [\Sent]`)
+	text, err := os.ReadFile(filepath.Join(root, specialUseFile))
+	if want := "not ours\n\\Junk B\n\\Sent C\n"; err != nil || string(text) != want {
+		t.Errorf("the file is %q, %v, want %q", text, err, want)
+	}
+}

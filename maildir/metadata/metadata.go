@@ -126,7 +126,7 @@ func Read(folder *dirfd.Dir, name string) (*Set, error) {
 func parse(text string) *Set {
 	s := &Set{values: map[string]string{}}
 	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(line, "\n")
+		line = strings.TrimRight(line, "\r\n") // no entry ends with a CR: an editor added it
 		name, value, ok := strings.Cut(line, " ")
 		value, sound := unescape(value)
 		if !ok || !sound || !ValidName(name) || len(value) > MaxValue || len(s.values) >= 2*MaxEntries {

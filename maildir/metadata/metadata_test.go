@@ -60,6 +60,20 @@ func TestFile(t *testing.T) {
 	}
 }
 
+// TestCRLF: an editor left CR LF at the ends of the lines.
+func TestCRLF(t *testing.T) {
+	s := parse("# ours\r\n/private/a x%0D\r\n/private/b y\r")
+	if a, _ := s.Get("/private/a"); a != "x\r" {
+		t.Errorf("%q", a)
+	}
+	if b, _ := s.Get("/private/b"); b != "y" {
+		t.Errorf("%q", b)
+	}
+	if got, want := s.format(), "# ours\n/private/a x%0D\n/private/b y\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestLimits(t *testing.T) {
 	s := &Set{}
 	var changes []Change
