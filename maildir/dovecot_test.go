@@ -120,6 +120,7 @@ type dovecotWorld struct {
 	calls int
 	where string        // the call before which Dovecot acts
 	acted chan struct{} // closed when it is done; nil before it acts
+	locks bool          // we hold a folder's lock, or another goroutine is just creating it
 	late  bool          // it had to wait for us
 	moved bool          // one of the two removes or renames a folder
 
@@ -159,6 +160,9 @@ func (x *dovecotExplorer) run(how dovecotSetting, op dovecotOperation, deed dove
 			w.act(deed)
 		}
 		w.calls++
+		if strings.HasSuffix(path, "/dovecot-uidlist.lock") && (what == "create" || what == "remove") {
+			w.locks = what == "create"
+		}
 		return nil
 	}
 	w.open(op, hook, &armed)
@@ -203,7 +207,7 @@ func (w *dovecotWorld) act(deed dovecotDeed) {
 func (w *dovecotWorld) locked() bool {
 	inbox, _ := filepath.Glob(filepath.Join(w.root, "*.lock")) // also those of the tree and of subscriptions
 	folders, _ := filepath.Glob(filepath.Join(w.root, "*", "dovecot-uidlist.lock"))
-	return len(inbox)+len(folders) > 0
+	return w.locks || len(inbox)+len(folders) > 0
 }
 
 func (w *dovecotWorld) fault(format string, args ...any) {

@@ -381,9 +381,10 @@ func withProcess(r *meeting) {
 }
 
 // process lets the other process do something, unless it would wait forever: our side, which
-// holds the lock, is stopped.
+// holds the lock, is stopped. While the call of another goroutine waits for this, the lock
+// may be just being created.
 func (r *meeting) process(do func(p *process) error) {
-	if _, err := os.Lstat(r.a.file(uidlistLock)); err == nil || r.ended != "" {
+	if _, err := os.Lstat(r.a.file(uidlistLock)); err == nil || r.locks || r.ended != "" {
 		return
 	}
 	if withProcess(r); r.proc == nil {

@@ -97,6 +97,7 @@ type meeting struct {
 
 	mu    sync.Mutex
 	armed bool
+	locks bool           // the operation holds the lock, or is just creating it
 	trace []string       // the calls
 	acts  map[int]func() // before which call
 
@@ -247,6 +248,9 @@ func (r *meeting) before(op, path string) error {
 	if act != nil {
 		r.trace = append(r.trace[:len(r.trace)-1], "*** "+r.trace[len(r.trace)-1])
 		act()
+	}
+	if path == r.a.file(uidlistLock) && (op == "create" || op == "remove") {
+		r.locks = op == "create"
 	}
 	return nil
 }
