@@ -32,8 +32,9 @@ type original struct {
 
 // Copy copies messages to dst, which may be this mailbox: all or none, durable on return,
 // with flags, keywords and dates. A copy is a hard link where the file system supports it.
-// Copy returns ErrGone if one of the messages no longer exists, and quota.ErrOver if dst's
-// quota has no room for them.
+// Copy returns ErrGone if one of the messages no longer exists, ErrBusy if other programs
+// keep renaming their files for a minute, and quota.ErrOver if dst's quota has no room for
+// them.
 func (v *View) Copy(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, error) {
 	originals := v.originals(uids)
 	if err := v.roomFor(originals, dst); err != nil {
@@ -66,7 +67,7 @@ func (v *View) copy(ctx context.Context, originals []original, dst *Mailbox) (Co
 	if len(originals) == 0 {
 		return Copied{UIDValidity: dst.UIDValidity()}, nil
 	}
-	for {
+	for end := v.m.env.Now().Add(changePatience); ; {
 		var lost *Message
 		c := Copied{}
 		err := dst.change(ctx, func(lock *dotlock.Lock) error {
@@ -85,6 +86,9 @@ func (v *View) copy(ctx context.Context, originals []original, dst *Mailbox) (Co
 		if lost != nil {
 			// Its file was renamed by another program: nothing is locked now, so find out
 			// where it went and with which flags, and start again.
+			if v.m.env.Now().After(end) {
+				return Copied{}, ErrBusy
+			}
 			if _, err := v.m.find(ctx, *lost); err != nil {
 				return Copied{}, err
 			}
@@ -273,6 +277,9 @@ func (dst *Mailbox) copyIn(ctx context.Context, lock *dotlock.Lock, src *Mailbox
 	defer dst.mute(countFlagged(originals), len(originals))()
 	defer dst.events.expect()()
 	for i, o := range originals {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, dst.undo(files, err)
+		}
 		if i%256 == 255 {
 			dst.touch(lock)
 		}

@@ -189,7 +189,7 @@ func (m *Mailbox) unlink(n uint32, flags filename.Flags) (table.Place, error) {
 			return e.where, err
 		}
 	}
-	return 0, ErrGone
+	return 0, ErrBusy
 }
 
 // unlinkSecond removes the second name of a row's file e, if it has one, since the message

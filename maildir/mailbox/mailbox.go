@@ -28,6 +28,9 @@ import (
 var (
 	// ErrGone means that the message's file no longer exists.
 	ErrGone = errors.New("message is gone")
+	// ErrBusy means that the message exists, but not where it was whenever this process
+	// looked, or that it is not known where as long as another program holds the lock.
+	ErrBusy = errors.New("other programs keep renaming the message's file, or hold the lock")
 	// ErrReplaced means that the folder was removed or replaced by another one (its
 	// UIDVALIDITY changed) while it was open. It has to be opened again.
 	ErrReplaced = errors.New("mailbox was removed or replaced")

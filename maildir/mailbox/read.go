@@ -102,7 +102,7 @@ func (f *File) begin(room Room, scratch *compress.Scratch) error {
 func noRoom(int64) []byte { return nil }
 
 // Open opens a message. If its file is not where it was last seen, Open searches for it
-// before it returns ErrGone. The caller closes the file.
+// before it returns ErrGone or ErrBusy. The caller closes the file.
 func (v *View) Open(m Message) (*File, error) {
 	f := new(File)
 	if err := v.m.open(v.ctx, f, m, noRoom); err != nil {
@@ -156,7 +156,7 @@ func (m *Mailbox) withFile(ctx context.Context, msg Message, f func(entry) error
 			return err
 		}
 		if i == retries {
-			return ErrGone
+			return ErrBusy // the table has the message
 		}
 		if err := m.lookAgain(ctx, msg, e); err != nil {
 			return err

@@ -298,7 +298,7 @@ func (m *Mailbox) setFlags(n uint32, tried entry, v *View, ch flagChange) error 
 			return one[0].err
 		}
 	}
-	return ErrGone
+	return ErrBusy
 }
 
 // placeOf returns where a row's file is, as far as the table knows.

@@ -68,6 +68,8 @@ func statusOf(err error) (status *imap.Error, known bool) {
 		return &imap.Error{Type: imap.StatusResponseTypeBye, Text: "Mailbox was removed or replaced, please reconnect."}, true
 	case errors.Is(err, mailbox.ErrGone):
 		return reply(codeExpungeIssued, "Some of the messages no longer exist.")
+	case errors.Is(err, mailbox.ErrBusy):
+		return reply(imap.ResponseCodeInUse, "Other programs are working on these messages, try again.")
 	case errors.Is(err, mailbox.ErrKeywords):
 		return reply(imap.ResponseCodeLimit, "No room for another keyword in this mailbox.")
 	case errors.Is(err, mailbox.ErrNoUID):

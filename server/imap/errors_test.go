@@ -31,6 +31,7 @@ func TestStatusOf(t *testing.T) {
 		known bool
 	}{
 		{mailbox.ErrGone, codeExpungeIssued, true},
+		{mailbox.ErrBusy, imap.ResponseCodeInUse, true},
 		{mailbox.ErrKeywords, imap.ResponseCodeLimit, true},
 		{mailbox.ErrNoUID, imap.ResponseCodeLimit, true},
 		{compress.ErrScratch, imap.ResponseCodeLimit, true},

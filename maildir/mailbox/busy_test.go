@@ -1,0 +1,125 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"maildird/maildir/filename"
+)
+
+// flip gives the file at path another name, as a program does that keeps changing flags.
+func flip(t *testing.T, path string) {
+	t.Helper()
+	flags := filename.FlagsOf(filepath.Base(path)) ^ filename.Answered
+	must(t, os.Rename(path, filename.WithFlags(path, flags)))
+}
+
+// TestBusy: another program renames a message right before each attempt to use its file.
+// That ends with an error which does not say that the message is gone, nothing is done, and
+// afterwards the message is there under its UID.
+func TestBusy(t *testing.T) {
+	for name, c := range map[string]struct {
+		call string // before which the message is renamed
+		do   func(ctx context.Context, c *client, dst *Mailbox) error
+	}{
+		"read": {"open", func(_ context.Context, c *client, _ *Mailbox) error {
+			f, err := c.v.Open(c.all()[0])
+			if err == nil {
+				_ = f.Close()
+			}
+			return err
+		}},
+		"store": {"rename", func(ctx context.Context, c *client, _ *Mailbox) error {
+			done, err := c.v.Store(ctx, c.uids, Add, filename.Flagged, nil)
+			if len(done) > 0 {
+				t.Errorf("stored %v", done)
+			}
+			return err
+		}},
+		"remove": {"remove", func(ctx context.Context, c *client, _ *Mailbox) error {
+			removed, err := c.v.Remove(ctx, c.uids...)
+			if len(removed) > 0 {
+				t.Errorf("removed %v", removed)
+			}
+			return err
+		}},
+		"copy": {"link", func(ctx context.Context, c *client, dst *Mailbox) error {
+			_, err := c.v.Copy(ctx, c.uids, dst)
+			return err
+		}},
+		"move": {"link", func(ctx context.Context, c *client, dst *Mailbox) error {
+			_, err := c.v.Move(ctx, c.uids, dst)
+			return err
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, env *Env) {
+				var late atomic.Int64
+				env.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+				b, to := newBox(t), newBox(t)
+				b.drop("cur/")
+				f := &hooked{wrong: func(op, path string) error {
+					if op == c.call && strings.Contains(path, "/cur/") {
+						late.Add(int64(10 * time.Second))
+						flip(t, path)
+					}
+					return nil
+				}}
+				m, dst := b.openWith(env, f.before), to.open(env)
+				defer m.Close()
+				defer dst.Close()
+				client := connect(t, m, false)
+				defer client.v.Close()
+				f.on.Store(true)
+				ctx, cancel := context.WithTimeout(ctx, time.Minute)
+				defer cancel()
+				if err := c.do(ctx, client, dst); !errors.Is(err, ErrBusy) {
+					t.Errorf("%v, want %v", err, ErrBusy)
+				}
+				f.on.Store(false)
+				client.poll(true)
+				if all := client.all(); len(all) != 1 || all[0].UID != 1 || textOf(t, client.v, all[0]) == "" {
+					t.Errorf("afterwards there are %v", all)
+				}
+				if files := to.files(); len(files) > 0 {
+					t.Errorf("copied: %v", files)
+				}
+			})
+		})
+	}
+}
+
+// TestCopyInterrupted: a long COPY ends soon after the client has gone, and leaves nothing.
+func TestCopyInterrupted(t *testing.T) {
+	b, to := newBox(t), newBox(t)
+	for range 10 {
+		b.drop("cur/")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	links := 0
+	f := &hooked{wrong: func(op, _ string) error {
+		if op == "link" {
+			if links++; links == 3 {
+				cancel()
+			}
+		}
+		return nil
+	}}
+	env := newEnv(t)
+	m, dst := b.openWith(env, f.before), to.open(env)
+	defer m.Close()
+	defer dst.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	f.on.Store(true)
+	_, err := c.v.Copy(ctx, c.uids, dst)
+	if files := to.files(); !errors.Is(err, context.Canceled) || links > 3 || len(files) > 0 {
+		t.Errorf("%v after %d links, left %v", err, links, files)
+	}
+}
