@@ -8,7 +8,8 @@ import (
 	"maildird/maildir/dotlock"
 )
 
-// change runs f under the uidlist's lock and wakes the other sessions.
+// change runs f under the uidlist's lock and wakes the other sessions. If f returns no error,
+// neither does change, whatever fails after it: a client that is refused repeats what is done.
 func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error {
 	if err := m.acquire(ctx); err != nil {
 		return err
@@ -17,6 +18,7 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 	if err := m.check(); err != nil {
 		return err
 	}
+	done := false
 	err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error {
 		quiet := m.watch.on && m.quiet()
 		if m.untidy() {
@@ -30,6 +32,7 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 		if err != nil {
 			return errors.Join(err, m.settle(ctx, lock))
 		}
+		done = true
 		// If nothing was new before this change, nothing else is new after it. Events
 		// report what programs that take no lock do meanwhile; where there are no events,
 		// the folder is examined again.
@@ -39,8 +42,12 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 		if err := m.settle(ctx, lock); err != nil {
 			m.settleLater(err)
 		}
-		return nil // f is done
+		return nil
 	})
+	if done && errors.Is(err, dotlock.ErrStolen) && !errors.Is(err, ErrReplaced) {
+		m.lookLater(err)
+		err = nil
+	}
 	m.wake()
 	if errors.Is(err, errNoLock) {
 		m.cannotWrite(err)
@@ -55,6 +62,11 @@ func (m *Mailbox) settleLater(err error) {
 	if m.t.Broken() || errors.Is(m.asReplaced(err), ErrReplaced) {
 		return // the folder has to be opened again
 	}
+	m.lookLater(err)
+}
+
+// lookLater is settleLater for a folder that is still there.
+func (m *Mailbox) lookLater(err error) {
 	m.env.Log.Warn("the mailbox was changed, but not examined to the end, looking again later", "mailbox", m.Path(), "error", err)
 	m.events.orderScan()
 	m.retry.Reset(pollInterval)

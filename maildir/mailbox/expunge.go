@@ -101,10 +101,12 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags
 		m.count(-bytes, -messages)
 	}
 	m.expunged(gone)
-	if failed != nil || lock == nil {
-		return uids, failed
+	if failed == nil && lock != nil {
+		if err := m.tidy(); err != nil {
+			m.settleLater(err)
+		}
 	}
-	return uids, m.tidy()
+	return uids, failed
 }
 
 // syncRemoved is syncTouched after message files were removed. removed are their UIDs,
@@ -131,10 +133,12 @@ func (m *Mailbox) syncRemoved(lock *dotlock.Lock, removed []uint32) error {
 	if !synced { // the list was not even started
 		_ = sync()
 	}
-	if failed != nil {
-		return failed
+	if failed == nil {
+		if err := m.postponeIfFull(err); err != nil {
+			m.settleLater(err)
+		}
 	}
-	return m.postponeIfFull(err)
+	return failed
 }
 
 // liveBut is live without the messages with the given UIDs, which ascend.

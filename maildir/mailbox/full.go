@@ -91,9 +91,9 @@ func (m *Mailbox) changeAnyway(ctx context.Context, f func(*dotlock.Lock) error)
 		}
 		return m.settle(ctx, lock)
 	})
-	m.wake()
-	if errors.Is(lerr, errNoRoom) || errors.Is(lerr, dotlock.ErrLocked) {
-		return err
+	if lerr != nil && !errors.Is(lerr, errNoRoom) && !errors.Is(lerr, dotlock.ErrLocked) {
+		m.settleLater(lerr)
 	}
-	return errors.Join(err, lerr)
+	m.wake()
+	return err
 }
