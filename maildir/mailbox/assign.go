@@ -298,40 +298,6 @@ func (m *Mailbox) rename(e entry) (entry, error) {
 	return to, nil
 }
 
-// secondNameGrace is how long a second name of a file is left alone, since a move by link and
-// unlink may be in progress. Dovecot waits as long (DUPE_LINKS_DELETE_SECS).
-const secondNameGrace = 30 * time.Second
-
-// dropSecond removes second names of files. They are left by an interrupted move by link
-// and unlink, and other programs take them for messages. The uidlist's lock is held.
-func (m *Mailbox) dropSecond() {
-	for n, e := range m.secondNames {
-		m.mu.RLock()
-		kept := entry{where: m.t.Row(n).Where, name: m.t.FileName(n)}
-		gone := m.t.Row(n).State != table.Present
-		m.mu.RUnlock()
-		st, err := m.in(e.where).Lstat(e.name)
-		if gone || kept.sameName(e) || errors.Is(err, fs.ErrNotExist) {
-			delete(m.secondNames, n) // by now, the file has at most one name
-			continue
-		}
-		if err != nil || m.env.Now().Sub(st.Ctime) < secondNameGrace || !m.sameFile(kept, e) {
-			continue
-		}
-		// The name that stays may not be durable yet.
-		if err = m.in(kept.where).Sync(); err == nil {
-			err = m.in(e.where).Remove(e.name)
-		}
-		if err != nil {
-			m.env.Log.Warn("a message has two names", "mailbox", m.Path(), "name", kept.name, "other", e.name, "error", err)
-			continue
-		}
-		m.touched(e.where)
-		delete(m.secondNames, n)
-		m.env.Log.Warn("a message had two names", "mailbox", m.Path(), "kept", kept.name, "removed", e.name)
-	}
-}
-
 // newPatience is how long mail stays in new/ at least, to the precision of a second that
 // save dates have. Programs that deliver may use the file again by the name that they gave
 // it: notmuch insert adds it to its database, offlineimap renames it to set flags, and both
@@ -377,7 +343,7 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 		if errors.Is(err, fs.ErrExist) && m.sameFile(entry{where: table.InNew, name: name}, to) {
 			// A crash during an earlier move left both names.
 			err = m.dirs.New.Remove(name)
-			delete(m.secondNames, n)
+			m.secondNames.remove(n, entry{where: table.InNew, name: name})
 		}
 		if errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, fs.ErrExist) && m.isOdd(to) {
 			stuck = true // it is served from where it is

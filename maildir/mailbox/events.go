@@ -203,28 +203,27 @@ func (m *Mailbox) updateKnown(e entry) bool {
 			m.renamed(n, e)
 			e = old
 		}
-		m.secondNames[n] = e
+		m.secondNames.add(n, e)
 		return true
 	}
 	m.renamed(n, e)
 	return true
 }
 
-// aliased switches a row whose file lost its name to the file's other name, if it has one.
+// aliased switches a row whose file lost its name to another name of the file, if it has one.
 func (m *Mailbox) aliased(n uint32) bool {
-	e, ok := m.secondNames[n]
-	if !ok {
-		return false
+	for e := range m.secondNames[n] {
+		m.secondNames.remove(n, e)
+		st, err := m.in(e.where).Lstat(e.name)
+		if err != nil {
+			continue
+		}
+		e.inode = st.InodeSum()
+		m.renamed(n, e)
+		m.forgetUnless(e, st)
+		return true
 	}
-	delete(m.secondNames, n)
-	st, err := m.in(e.where).Lstat(e.name)
-	if err != nil {
-		return false
-	}
-	e.inode = st.InodeSum()
-	m.renamed(n, e)
-	m.forgetUnless(e, st)
-	return true
+	return false
 }
 
 // renamed records the new name of a row and tells the views if flags changed.

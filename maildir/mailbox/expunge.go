@@ -168,7 +168,7 @@ func (m *Mailbox) fileSize(n uint32) int64 {
 // errUnflagged means that a message lost the flag for which it was to be removed.
 var errUnflagged = errors.New("not flagged any more")
 
-// unlink removes the file of a row, by both names if it has two, even if other programs
+// unlink removes the file of a row, by all names if it has several, even if other programs
 // move it meanwhile, unless they removed one of the flags.
 func (m *Mailbox) unlink(n uint32, flags filename.Flags) (table.Place, error) {
 	for i := 0; i <= retries; i++ {
@@ -182,7 +182,7 @@ func (m *Mailbox) unlink(n uint32, flags filename.Flags) (table.Place, error) {
 		if r.Flags&flags != flags {
 			return r.Where, errUnflagged
 		}
-		err := m.unlinkSecond(n, e, flags)
+		err := m.unlinkSeconds(n, e, flags)
 		if err == nil {
 			err = m.in(e.where).Remove(e.name)
 		}
@@ -194,23 +194,4 @@ func (m *Mailbox) unlink(n uint32, flags filename.Flags) (table.Place, error) {
 		}
 	}
 	return 0, ErrBusy
-}
-
-// unlinkSecond removes the second name of a row's file e, if it has one, since the message
-// would come back under that name. A second name in new/ dates from before a move to cur/;
-// one in cur/ may belong to a program that is just removing a flag.
-func (m *Mailbox) unlinkSecond(n uint32, e entry, flags filename.Flags) error {
-	second, ok := m.secondNames[n]
-	if !ok || !m.sameFile(e, second) {
-		return nil
-	}
-	if second.where == table.InCur && filename.FlagsOf(second.name)&flags != flags {
-		return errUnflagged
-	}
-	if err := m.in(second.where).Remove(second.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	m.touched(second.where)
-	delete(m.secondNames, n)
-	return nil
 }

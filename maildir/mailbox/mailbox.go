@@ -80,7 +80,7 @@ type Mailbox struct {
 	list        *uidlist.File
 	words       *keywords.Table
 	hist        *history.File
-	secondNames map[uint32]entry // a second name of a row's file
+	secondNames secondNames
 	// unlisted are rows that have a file, but no record in the uidlist after another
 	// program replaced it.
 	unlisted []uint32
@@ -153,7 +153,7 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 		words: keywords.New(dir, env.Fsync),
 		hist:  history.New(dir, history.Options{Fsync: env.Fsync, Log: env.Log, Now: env.Now}),
 		t:     table.New(), inNew: map[uint32]struct{}{}, views: map[*View]struct{}{},
-		secondNames: map[uint32]entry{}, modseqs: modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}},
+		secondNames: secondNames{}, modseqs: modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}},
 		cached: env.box(), orders: env.box(),
 	}
 	m.watch.muteFrom = muteFrom

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -141,23 +142,27 @@ func TestSecondNameStays(t *testing.T) {
 	}
 }
 
-// TestSecondNameGoesAlong: a message that is removed does not come back under the second
-// name of its file, unless that name says that somebody is removing \Deleted from it.
+// TestSecondNameGoesAlong: a message that is removed does not come back under a second or
+// third name of its file, unless that name says that somebody is removing \Deleted from it.
 func TestSecondNameGoesAlong(t *testing.T) {
 	const base = "100.M1P1.h"
 	for _, c := range []struct {
-		first, second string
-		stays         bool
+		first  string
+		others []string
+		stays  bool
 	}{
-		{"cur/" + base + ":2,ST", "new/" + base, false},
-		{"cur/" + base + ":2,T", "cur/" + base + ":2,ST", false},
-		{"cur/" + base + ":2,T", "cur/" + base + ":2,", true},
+		{"cur/" + base + ":2,ST", []string{"new/" + base}, false},
+		{"cur/" + base + ":2,T", []string{"cur/" + base + ":2,ST"}, false},
+		{"cur/" + base + ":2,T", []string{"cur/" + base + ":2,"}, true},
+		{"cur/" + base + ":2,T", []string{"cur/" + base + ":2,ST", "new/" + base}, false},
+		{"cur/" + base + ":2,T", []string{"new/" + base, "cur/" + base + ":2,ST", "cur/" + base + ":2,RST"}, false},
+		{"cur/" + base + ":2,T", []string{"new/" + base, "cur/" + base + ":2,", "cur/" + base + ":2,ST"}, true},
 	} {
 		for how, remove := range map[string]func(v *View) ([]uint32, error){
 			"expunge": func(v *View) ([]uint32, error) { return v.Expunge(ctx, nil) },
 			"remove":  func(v *View) ([]uint32, error) { return v.Remove(ctx, 1) },
 		} {
-			t.Run(c.second+" "+how, func(t *testing.T) {
+			t.Run(fmt.Sprint(c.others, how), func(t *testing.T) {
 				both(t, func(t *testing.T, env *Env) {
 					b := newBox(t)
 					b.drop(c.first)
@@ -165,8 +170,10 @@ func TestSecondNameGoesAlong(t *testing.T) {
 					defer m.Close()
 					client := connect(t, m, false)
 					defer client.v.Close()
-					must(t, os.Link(b.file(c.first), b.file(c.second)))
-					client.poll(true)
+					for _, other := range c.others {
+						must(t, os.Link(b.file(c.first), b.file(other)))
+						client.poll(true)
+					}
 					left := 0
 					if c.stays && how == "expunge" {
 						left = 1
@@ -176,7 +183,7 @@ func TestSecondNameGoesAlong(t *testing.T) {
 					for range 2 {
 						client.poll(true)
 					}
-					if len(removed) != 1-left || len(client.uids) != left || len(b.files()) != 2*left {
+					if len(removed) != 1-left || len(client.uids) != left || len(b.files()) != left*(1+len(c.others)) {
 						t.Errorf("removed %d, there is %d, files %v", removed, client.uids, b.files())
 					}
 				})
