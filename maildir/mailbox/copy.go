@@ -158,7 +158,11 @@ func (dst *Mailbox) flagAfter(ctx context.Context, src *Mailbox, originals []ori
 	for i, o := range originals {
 		was, is := o.msg.Flags, src.t.Row(o.msg.row).Flags
 		if came := is &^ was; came != 0 {
-			changes = append(changes, change{c.Dest[i], Add, came &^ filename.Keywords, src.wordsOf(came)})
+			words := src.wordsOf(came)
+			if came&filename.Passed != 0 {
+				words = append(words, forwarded)
+			}
+			changes = append(changes, change{c.Dest[i], Add, came &^ filename.Keywords, words})
 		}
 		if went := was &^ is; went != 0 {
 			changes = append(changes, change{c.Dest[i], Remove, went &^ filename.Keywords, src.wordsOf(went)})

@@ -76,6 +76,58 @@ func TestCopiedAsFlaggedNow(t *testing.T) {
 	}
 }
 
+// TestFlaggedWhileMoved: the flags that another program changes after a message was copied
+// and before it is removed are those of the moved message, whichever they are.
+func TestFlaggedWhileMoved(t *testing.T) {
+	for _, c := range []struct{ was, is string }{
+		{"", "DFPRST"}, {"DFPRST", ""}, {"", "P"}, {"P", ""}, {"FP", "PR"}, {"", "a"}, {"a", "P"}, {"P", "a"}, {"Pa", "a"}, {"a", "Pa"},
+	} {
+		t.Run(c.was+" "+c.is, func(t *testing.T) {
+			both(t, func(t *testing.T, env *Env) {
+				b, to := newBox(t), newBox(t)
+				must(t, os.WriteFile(b.file("dovecot-keywords"), []byte("0 word\n"), 0o600))
+				const base = "cur/1700000001.M1P1.h:2,"
+				b.drop(base + c.was)
+				moved := false
+				f := &hooked{wrong: func(op, path string) error {
+					if op == "remove" && strings.Contains(path, "/cur/") && !moved {
+						moved = true
+						b.rename(base+c.was, base+c.is)
+					}
+					return nil
+				}}
+				m, dst := b.openWith(env, f.before), to.open(env)
+				defer m.Close()
+				defer dst.Close()
+				client, d := connect(t, m, false), connect(t, dst, false)
+				defer client.v.Close()
+				defer d.v.Close()
+				f.on.Store(true)
+				_, err := client.v.Move(ctx, client.uids, dst)
+				must(t, err)
+				f.on.Store(false)
+				d.poll(true)
+				all := d.all()
+				if len(all) != 1 || !moved {
+					t.Fatalf("the other folder has %v", all)
+				}
+				has := map[string]bool{}
+				all[0].Flags.EachKeyword(func(i int) {
+					if name, ok := d.v.KeywordName(i); ok {
+						has[name] = true
+					}
+				})
+				system := all[0].Flags &^ filename.Keywords
+				forwards := has[forwarded] || system&filename.Passed != 0
+				want := filename.FlagsOf(":2," + c.is)
+				if system&^filename.Passed != want&^filename.Keywords&^filename.Passed || forwards != (want&filename.Passed != 0) || has["word"] != strings.Contains(c.is, "a") {
+					t.Errorf("flags %q were made %q, the moved message has %v %v, files %v", c.was, c.is, system, has, to.files())
+				}
+			})
+		})
+	}
+}
+
 // TestChangedBeforeWatch: a file that is renamed or removed after the folder was listed, and
 // before it is watched, has its new name in the mailbox, or is gone from it.
 func TestChangedBeforeWatch(t *testing.T) {
