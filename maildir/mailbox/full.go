@@ -11,7 +11,8 @@ import (
 // When the file system is full, or a user's disk quota is used up, it must still be
 // possible to read and remove mail, since nothing else makes room. Work that only adds data
 // is postponed and retried every pollInterval: UIDs for new mail, the move from new/ to
-// cur/, a tidier uidlist, the history. Whatever a client asks to add fails.
+// cur/, the records that a uidlist has lost, the history. Whatever a client asks to add
+// fails.
 //
 // The uidlist's lock is a file, which takes at least an inode (package dotlock). If there
 // is none left, no other program can get the lock either. mutt and others remove files, and

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -51,4 +52,44 @@ func TestFullAndUnusualNames(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLostRecordsOnFullDisk: a message of which another program's list has no record keeps
+// its UID, which gets into the list as soon as there is room, although nothing happens in
+// the folder then.
+func TestLostRecordsOnFullDisk(t *testing.T) {
+	both(t, func(t *testing.T, env *Env) {
+		b := newBox(t)
+		b.drop("cur/100.M1P1.h:2,")
+		b.drop("cur/200.M1P1.h:2,")
+		failed := false
+		f := &hooked{wrong: func(_, path string) error {
+			if strings.HasSuffix(path, uidlistName+".tmp") {
+				failed = true
+				return syscall.ENOSPC
+			}
+			return nil
+		}}
+		m := b.openWith(env, f.before)
+		defer m.Close()
+		c := connect(t, m, false)
+		defer c.v.Close()
+		list, err := os.ReadFile(b.file(uidlistName))
+		must(t, err)
+		lines := strings.SplitAfter(string(list), "\n")
+		must(t, os.WriteFile(b.file("list"), []byte(lines[0]+lines[2]), 0o600))
+		b.rename("list", uidlistName)
+		b.settle()
+		f.on.Store(true)
+		for range 2 {
+			c.poll(true)
+		}
+		if f.on.Store(false); !failed {
+			t.Fatal("there was room")
+		}
+		c.poll(true)
+		if list, err = os.ReadFile(b.file(uidlistName)); err != nil || !strings.Contains(string(list), ":100.M1P1.h") || len(c.uids) != 2 {
+			t.Errorf("with room, there are %v and the list is (%v)\n%s", c.uids, err, list)
+		}
+	})
 }

@@ -237,11 +237,16 @@ func (m *Mailbox) raiseNextUID(lock *dotlock.Lock) error {
 	return m.postponeIfFull(err)
 }
 
-// tidy is tidyList, postponed if there is no room for it.
+// tidy is tidyList, postponed if there is no room for it: a list that lost something, until
+// the next attempt in a while, and one that is only too long, until the next look under the
+// lock.
 func (m *Mailbox) tidy() error {
 	err := m.tidyList()
 	if m.list.Header().UIDValidity == 0 {
 		return err // nothing works without a list
+	}
+	if isFull(err) && m.untidy() {
+		m.events.orderScan()
 	}
 	return m.postponeIfFull(err)
 }
