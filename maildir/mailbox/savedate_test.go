@@ -330,3 +330,30 @@ func TestRowSize(t *testing.T) {
 		t.Errorf("a row takes %d bytes", n)
 	}
 }
+
+// TestSaveDateWhileSnapshotIsWritten: a save date that a copy to another mailbox finds while
+// a snapshot is being written, which may be in the table there but not among the dates that
+// the history lacks, does not get into the cache.
+func TestSaveDateWhileSnapshotIsWritten(t *testing.T) {
+	b := newBox(t)
+	b.drop("cur/")
+	m := b.open(keeping(t, t.TempDir()))
+	defer m.Close()
+	must(t, m.acquire(ctx))
+	defer m.release()
+	for _, found := range []bool{false, true} {
+		st, ok := m.snapshot()
+		if !ok {
+			t.Fatal("there is no state")
+		}
+		if found {
+			m.foundSaved(0, time.Unix(1700000000, 0))
+		}
+		f, err := os.Create(b.file("snapshot"))
+		must(t, err)
+		if err := m.writeSnapshot(f, time.Now(), st, st.encode()); (err != nil) != found {
+			t.Errorf("a date was found: %t, written with %v", found, err)
+		}
+		must(t, f.Close())
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -231,10 +232,7 @@ func (m *Mailbox) keepSnapshot() {
 	if changed == 0 && bytes.Equal(raw, s.state) && now.Sub(s.written).Abs() < snapshotAge {
 		return
 	}
-	m.mu.RLock()
-	t := m.t
-	m.mu.RUnlock()
-	err := m.env.Cache.ReplaceWhole(s.name, now, func(f *os.File) error { return t.Write(f, raw, now.UnixNano(), st.run, m.mu.RLocker()) })
+	err := m.env.Cache.ReplaceWhole(s.name, now, func(f *os.File) error { return m.writeSnapshot(f, now, st, raw) })
 	if err != nil {
 		s.state = nil
 		m.env.Cache.RemoveWhole(s.name) // it is out of date
@@ -243,6 +241,25 @@ func (m *Mailbox) keepSnapshot() {
 	}
 	s.state, s.written = raw, now
 }
+
+// writeSnapshot writes a snapshot of the table with a state that was taken before. m.sync is
+// held.
+func (m *Mailbox) writeSnapshot(f *os.File, now time.Time, st *state, raw []byte) error {
+	m.mu.RLock()
+	t := m.t
+	m.mu.RUnlock()
+	if err := t.Write(f, raw, now.UnixNano(), st.run, m.mu.RLocker()); err != nil {
+		return err
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if len(m.modseqs.dated) != len(st.dated) { // found by whoever does not hold m.sync, such as a copy to another mailbox
+		return errDated
+	}
+	return nil
+}
+
+var errDated = errors.New("save dates were found while the snapshot was written")
 
 // snapshot returns the state of the mailbox. ok is false if it could not be resumed,
 // because what is not in the files would be lost. m.sync is held.
