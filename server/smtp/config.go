@@ -142,6 +142,7 @@ const (
 	maxCommand      = 4096            // octets of a command line
 	maxAuthLine     = 12288           // octets of an AUTH command or response (RFC 4954 section 4)
 	maxBadCommands  = 10              // commands with a 5xx reply, other than RCPT, that end an SMTP connection
+	maxVain         = 100             // commands that lead to no message before each counts as one of these
 	maxFailedLogins = 3               // failed logins that end a connection
 	writeTimeout    = 2 * time.Minute // within which the client must accept a reply
 )

@@ -36,8 +36,10 @@ type conn struct {
 	chunks  *decoder // set while a message arrives in BDAT chunks
 	hasty   bool     // the pending input was sent before a reply that the client should have waited for
 
-	bad           int // commands with a 5xx reply, other than RCPT
+	bad           int // commands with a 5xx reply, other than RCPT, and vain ones above maxVain
 	badRecipients int
+	vain          int // see inVain
+	deferred      int // recipients that were refused for now since the last message was accepted
 	failedLogins  int
 
 	granted login.Granted
@@ -191,8 +193,9 @@ func (c *conn) command() error {
 		// injected by an attacker, and must not begin anything.
 		c.hasty = c.hasty || len(c.wire.unread()) > 0
 	}
-	if err = v.run(c, arg); err == nil {
-		return nil
+	err = v.run(c, arg)
+	if err == nil && v.vain {
+		return c.inVain()
 	}
 	var r *smtp.SMTPError
 	if errors.As(err, &r) {
@@ -208,23 +211,38 @@ func (c *conn) outOfStep() error {
 
 // refuse sends an error reply and counts the error.
 func (c *conn) refuse(r *smtp.SMTPError) error {
-	if r.Code >= 500 && r != errNobody {
-		c.bad++
+	c.replyTo(r)
+	if r.Code < 500 || r == errNobody {
+		return c.inVain()
 	}
-	return c.refused(r)
+	c.bad++
+	return c.slowDown()
 }
 
-// refused sends an error reply, delayed if there were many errors, and ends the connection if
-// there were too many. It does neither for LMTP: there a relay uses one connection for all its
-// mail, is refused because of what others asked it to deliver, and sends DATA together with a
-// recipient (RFC 2920), so that each refused recipient would count twice.
-func (c *conn) refused(r *smtp.SMTPError) error {
+// inVain counts a command that is no error but does not lead to a message either, like Postfix's
+// smtpd_junk_command_limit. If there were many since the last message, each counts as an error:
+// otherwise a client could go on for hours, with recipients that are costly to find.
+func (c *conn) inVain() error {
+	if c.vain++; c.vain <= maxVain {
+		return nil
+	}
+	c.bad++
+	return c.slowDown()
+}
+
+// delivered is called after a message was accepted: a client that delivers mail may make some
+// errors each time.
+func (c *conn) delivered() { c.bad, c.vain, c.deferred = 0, 0, 0 }
+
+// slowDown delays the reply if there were many errors, and ends the connection if there were too
+// many. It does neither for LMTP: there a relay uses one connection for all its mail, is refused
+// because of what others asked it to deliver, and sends DATA together with a recipient (RFC
+// 2920), so that each refused recipient would count twice.
+func (c *conn) slowDown() error {
 	if c.srv.kind == LMTP {
-		c.replyTo(r)
 		return nil
 	}
 	c.tarpit()
-	c.replyTo(r)
 	if c.bad >= maxBadCommands || c.badRecipients >= c.srv.cfg.Limits.BadRecipients {
 		c.log.Warn("too many errors", "commands", c.bad, "recipients", c.badRecipients)
 		return lastReply(421, code3{4, 7, 0}, "Too many errors")

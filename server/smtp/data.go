@@ -151,12 +151,17 @@ func (c *conn) answerMessage() error {
 	c.message = nil
 	c.reset()
 	if c.srv.kind != LMTP {
-		if r := results[0].refusal; r != nil {
+		switch r := results[0].refusal; {
+		case r == nil:
+			c.delivered()
+			c.reply(250, code3{2, 0, 0}, done+" as "+m.id)
+			return nil
+		case r.Code < 500: // the client has done all it could
+			c.replyTo(r)
+			return c.slowDown()
+		default:
 			return c.refuse(r)
 		}
-		c.bad = 0 // a client that delivers mail may make some errors each time
-		c.reply(250, code3{2, 0, 0}, done+" as "+m.id)
-		return nil
 	}
 	// RFC 2033 section 4.2: one reply for each RCPT, in the same order.
 	for _, r := range results {

@@ -23,12 +23,19 @@ func runRcpt(c *conn, arg string) error {
 	}
 	c.session.refused++
 	var r *smtp.SMTPError
-	if errors.As(err, &r) && r.Code >= 500 {
+	switch {
+	case !errors.As(err, &r):
+		return err
+	case r.Code >= 500:
 		c.badRecipients++
 		c.log.Info("recipient refused", "from", c.session.sender(), "to", shorten(bare(address)), "reply", asLine(r))
-		return c.refused(r)
+	default:
+		if c.deferred++; c.deferred > c.srv.cfg.Limits.Recipients {
+			c.badRecipients++
+		}
 	}
-	return err
+	c.replyTo(r)
+	return c.slowDown()
 }
 
 func (c *conn) recipient(arg string) error {

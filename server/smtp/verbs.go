@@ -9,6 +9,8 @@ type verb struct {
 	alone bool
 	// idle: the command begins nothing, and is accepted before that reply.
 	idle bool
+	// vain: the command brings no message nearer; see conn.inVain.
+	vain bool
 }
 
 func verbsOf(k Kind) map[string]verb {
@@ -17,13 +19,13 @@ func verbsOf(k Kind) map[string]verb {
 		"RCPT":     {run: runRcpt},
 		"DATA":     {run: runData}, // checks itself what follows
 		"BDAT":     {run: runBdat},
-		"RSET":     {run: runRset, idle: true},
-		"NOOP":     {run: runNoop, idle: true},
-		"VRFY":     {run: runVrfy},
+		"RSET":     {run: runRset, idle: true, vain: true},
+		"NOOP":     {run: runNoop, idle: true, vain: true},
+		"VRFY":     {run: runVrfy, vain: true},
 		"EXPN":     {run: runUnsupported},
 		"ETRN":     {run: runUnsupported},
 		"TURN":     {run: runUnsupported},
-		"HELP":     {run: runHelp},
+		"HELP":     {run: runHelp, vain: true},
 		"QUIT":     {run: runQuit, idle: true},
 		"STARTTLS": {run: runStartTLS}, // discards what follows
 		"AUTH":     {run: runUnsupported},
@@ -31,13 +33,13 @@ func verbsOf(k Kind) map[string]verb {
 	switch k {
 	case LMTP:
 		// RFC 2033 section 4.1: HELO and EHLO are not LMTP.
-		verbs["LHLO"] = verb{run: runHello(true), alone: true}
+		verbs["LHLO"] = verb{run: runHello(true), alone: true, vain: true}
 	case Submission:
 		verbs["AUTH"] = verb{run: runAuth}
 		fallthrough
 	case MX:
-		verbs["HELO"] = verb{run: runHello(false), alone: true}
-		verbs["EHLO"] = verb{run: runHello(true), alone: true}
+		verbs["HELO"] = verb{run: runHello(false), alone: true, vain: true}
+		verbs["EHLO"] = verb{run: runHello(true), alone: true, vain: true}
 	}
 	return verbs
 }
