@@ -49,6 +49,11 @@ type target struct {
 // as it leads to.
 const mostCopies = aliases.MaxUsers
 
+// mostToOne is the maximum number of copies of a message for one user, who is named with several
+// details: every message of a stranger could otherwise be a thousand on the disk. It is as many as
+// a server must accept (RFC 5321 section 4.5.3.1.8); relays usually name 50 at once.
+const mostToOne = 100
+
 // reset ends the mail transaction.
 func (s *session) reset() {
 	s.relaying.close()
@@ -123,6 +128,9 @@ func (s *session) rcpt(to address) error {
 		return errTooMany()
 	}
 	for _, t := range more {
+		if len(s.copies[t.user.Name]) >= mostToOne {
+			return errTooMany()
+		}
 		if err := s.room(t, s.from.size); err != nil {
 			return err
 		}
