@@ -18,8 +18,10 @@ import (
 	"maildird/server/config"
 )
 
-// stopTime is the maximum duration of a shutdown.
-const stopTime = 9 * time.Second
+// stopTime is when connections that have not ended are cut in a shutdown. abandonTime is when the
+// program ends whatever is still going on: system calls for a disk that stands still cannot be
+// interrupted. It is less than the TimeoutStopSec of the service.
+const stopTime, abandonTime = 9 * time.Second, 12 * time.Second
 
 func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -63,7 +65,14 @@ func serve(ctx context.Context, path string, logTo io.Writer, ready func(*config
 	end := func(err error) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 		defer cancel()
-		return errors.Join(err, srv.Stop(ctx))
+		stopped := make(chan error, 1)
+		go func() { stopped <- srv.Stop(ctx) }()
+		select {
+		case failed := <-stopped:
+			return errors.Join(err, failed)
+		case <-time.After(abandonTime):
+			return errors.Join(err, errors.New("stopped without waiting for system calls in progress: a disk does not respond"))
+		}
 	}
 	if ready != nil {
 		if err := ready(cfg, srv); err != nil {

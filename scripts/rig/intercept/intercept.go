@@ -62,6 +62,8 @@ type Action struct {
 	Errno unix.Errno
 	// Half: a write writes the first half only, which is no error.
 	Half bool
+	// Hang: the call does not return. A signal makes the thread try it again (SA_RESTART).
+	Hang bool
 }
 
 // Interceptor decides about the calls of programs. It is safe for concurrent use.
@@ -183,8 +185,9 @@ func (i *Interceptor) serve(fd int) {
 			return
 		}
 		r := response{id: n.id, flags: goOn}
-		i.decide(&n, &r)
-		_ = ioctl(fd, notifySend, unsafe.Pointer(&r)) // it fails if the thread is gone
+		if i.decide(&n, &r) {
+			_ = ioctl(fd, notifySend, unsafe.Pointer(&r)) // it fails if the thread is gone
+		}
 	}
 }
 
@@ -193,12 +196,12 @@ func ioctl(fd int, request uintptr, p unsafe.Pointer) unix.Errno {
 	return errno
 }
 
-// decide fills in the answer to the kernel.
-func (i *Interceptor) decide(n *notification, r *response) {
+// decide fills in the answer to the kernel, and reports whether there is one.
+func (i *Interceptor) decide(n *notification, r *response) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if len(i.below) == 0 {
-		return
+		return true
 	}
 	c := i.describe(n)
 	for dir, f := range i.below {
@@ -212,12 +215,13 @@ func (i *Interceptor) decide(n *notification, r *response) {
 		case a.Half && c.Size > 1:
 			if err := c.half(); err != nil {
 				i.err = errors.Join(i.err, err)
-				return
+				return true
 			}
 			r.flags, r.val = 0, int64(c.Size/2)
 		}
-		return
+		return !a.Hang
 	}
+	return true
 }
 
 func within(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
