@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io/fs"
 	"slices"
 	"strings"
@@ -71,7 +72,8 @@ func (f Finding) String() string {
 	return text
 }
 
-// Result has the totals of a run.
+// Result has the totals of a run. Findings are those that were repaired, and those that are
+// left at its end.
 type Result struct{ Folders, Messages, Findings, Repaired int }
 
 // ErrNoMaildir means that there is nothing to check.
@@ -116,7 +118,7 @@ func Run(ctx context.Context, opt Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	c := &checker{opt: opt, root: root, folders: folders, owner: st}
+	c := &checker{opt: opt, root: root, folders: folders, owner: st, seed: maphash.MakeSeed(), told: map[uint64]bool{}}
 	c.count(tree)
 	c.wholeTree(tree)
 	for _, d := range tree {
@@ -144,7 +146,8 @@ type checker struct {
 	folders *folder.Tree
 	owner   dirfd.Stat // of the root
 	total   int
-	again   bool // the folder was checked before, and what could not be repaired was reported
+	seed    maphash.Seed
+	told    map[uint64]bool // hashes of what was reported in this folder as not repaired
 
 	Result
 }
@@ -216,10 +219,12 @@ func (c *checker) folder(ctx context.Context, d walk.Dir) error {
 	if d.Folder {
 		c.Folders++
 	}
-	messages := c.Messages
-	for n := range looks {
+	clear(c.told)
+	before := c.Result
+	for range looks {
 		repaired := c.Repaired
-		c.Messages, c.again = messages, n > 0
+		// What was not repaired is found again, unless another repair put an end to it.
+		c.Messages, c.Findings = before.Messages, before.Findings+repaired-before.Repaired
 		if err := c.look(ctx, &at{path: d.Path, dir: dir}, d.Folder); err != nil || c.Repaired == repaired {
 			return err
 		}
@@ -307,6 +312,7 @@ func (c *checker) settle(ctx context.Context, a *at) error {
 
 func (c *checker) repair(a *at, p problem) {
 	f := Finding{Folder: walk.Title(a.path), Name: p.name, Cause: p.cause}
+	hash := maphash.Comparable(c.seed, f)
 	if p.repair != nil {
 		f.Done, f.Failed = p.repair()
 		if errors.Is(f.Failed, fs.ErrNotExist) {
@@ -316,10 +322,13 @@ func (c *checker) repair(a *at, p problem) {
 			c.Repaired++
 		}
 	}
-	if c.again && f.Done == "" {
-		return
-	}
 	c.Findings++
+	if f.Done == "" {
+		if c.told[hash] {
+			return
+		}
+		c.told[hash] = true
+	}
 	c.opt.Tell(f)
 }
 

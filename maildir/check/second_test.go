@@ -1,9 +1,14 @@
 package check
 
 import (
+	"hash/maphash"
 	"os"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
@@ -25,7 +30,7 @@ func TestSecondAlone(t *testing.T) {
 			must(t, err)
 			defer root.Close()
 			var found []Finding
-			c := &checker{root: root, opt: Options{Repair: true, Locker: dotlock.NewLocker(""), Tell: func(f Finding) { found = append(found, f) }}}
+			c := &checker{root: root, told: map[uint64]bool{}, seed: maphash.MakeSeed(), opt: Options{Repair: true, Locker: dotlock.NewLocker(""), Tell: func(f Finding) { found = append(found, f) }}}
 			a := &at{dir: root}
 			if must(t, c.duplicates(t.Context(), a)); len(a.problems) != 1 {
 				t.Fatalf("found %v", a.problems)
@@ -38,6 +43,34 @@ func TestSecondAlone(t *testing.T) {
 				t.Errorf("the message is %q, %v", text, err)
 			}
 		})
+	}
+}
+
+// TestLaterLook: what another repair puts an end to is not left, and what only shows after
+// another repair is reported.
+func TestLaterLook(t *testing.T) {
+	if os.Geteuid() == 0 {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		const nobody = 65534
+		must(t, unix.Setfsuid(nobody)) // who may not read a file without rights
+		defer func() { must(t, unix.Setfsuid(0)) }()
+	}
+	root := t.TempDir() + "/m"
+	for _, dir := range []string{"", "/cur", "/new", "/tmp"} {
+		must(t, os.Mkdir(root+dir, 0o700))
+	}
+	unreadable := root + "/cur/1.a,S=9:2,"
+	write(t, unreadable, "x")
+	must(t, os.Chmod(unreadable, 0))
+	r, found := run(t, root, true)
+	if left := r.Findings - r.Repaired; left != 0 || r.Repaired != 2 || r.Messages != 1 {
+		t.Errorf("%+v, found %v", r, found)
+	}
+	write(t, root+"/cur/2.b,S=9:2,SF", "\x1f\x8b is compressed")
+	r, found = run(t, root, true)
+	if left := r.Findings - r.Repaired; left != 1 || r.Repaired != 1 || len(found) != 2 || !strings.Contains(found[1].Cause, "cannot be read to the end") {
+		t.Errorf("%+v, found %v", r, found)
 	}
 }
 
@@ -56,7 +89,7 @@ func TestReplacedBeside(t *testing.T) {
 			defer root.Close()
 			must(t, before(path+"/"+name))
 			var found []Finding
-			c := &checker{root: root, opt: Options{
+			c := &checker{root: root, told: map[uint64]bool{}, seed: maphash.MakeSeed(), opt: Options{
 				Repair: true, Locker: dotlock.NewLocker(""), Tell: func(f Finding) { found = append(found, f) },
 				Now: func() time.Time { return time.Now().Add(48 * time.Hour) },
 			}}
