@@ -228,7 +228,7 @@ func TestForeignLink(t *testing.T) {
 		}
 		for _, f := range found {
 			linked := strings.Contains(f.Name, "linked")
-			if linked != strings.Contains(f.Cause, "may have linked it here") || (f.Done != "") != (repair && !linked) {
+			if linked != strings.Contains(f.Cause, "give it to user 54321 (chown)") || (f.Done != "") != (repair && !linked) {
 				t.Errorf("repair %v: %v", repair, f)
 			}
 		}

@@ -216,7 +216,7 @@ func (c *checker) rights(a *at, part, name string, st dirfd.Stat, wanted fs.File
 		})
 	}
 	if st.Regular() && st.Nlink > 1 && st.UID != c.owner.UID {
-		a.add(label, fmt.Sprintf("it belongs to user %d, the Maildir to user %d, who may have linked it here to get at it: it is not served; remove this link or the others", st.UID, c.owner.UID), nil)
+		a.add(label, fmt.Sprintf("it belongs to user %d, the Maildir to user %d, who may have linked it here to get at it: it is not served; if its other names are in snapshots (find -samefile), give it to user %d (chown), otherwise remove this name", st.UID, c.owner.UID, c.owner.UID), nil)
 		return
 	}
 	mode := st.Mode.Perm()

@@ -37,10 +37,10 @@ var ErrNotRegular = errors.New("not a regular file")
 // ErrTooLong means that a file is longer than its reader accepts.
 var ErrTooLong = errors.New("file is too long")
 
-// errForeignLink means that a file has several names and belongs to a different user than
+// ErrForeignLink means that a file has several names and belongs to a different user than
 // the directory: the directory's owner may have linked it there to have it read or changed
 // by a program with more rights.
-var errForeignLink = fmt.Errorf("%w of this directory's owner but a hard link to somebody else's", ErrNotRegular)
+var ErrForeignLink = fmt.Errorf("%w of this directory's owner but a hard link to somebody else's", ErrNotRegular)
 
 // errPrivate means that a file belongs to a different user than the directory, and the
 // directory's owner may not read it. Whoever may write to the directory in which it was
@@ -208,7 +208,7 @@ func (d *Dir) checkRegular(fd int, st *unix.Stat_t) error {
 	case err != nil || owns:
 		return err
 	case st.Nlink > 1:
-		return errForeignLink
+		return ErrForeignLink
 	}
 	return mayRead(fd, st)
 }

@@ -17,7 +17,7 @@ func (m *Mailbox) ownFile(e entry, st dirfd.Stat) error {
 		return err
 	}
 	if !owns {
-		return fmt.Errorf("%s in %s is a hard link to somebody else's file: %w", e.name, m.Path(), dirfd.ErrNotRegular)
+		return fmt.Errorf("%s in %s: %w", e.name, m.Path(), dirfd.ErrForeignLink)
 	}
 	return nil
 }

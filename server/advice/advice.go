@@ -82,6 +82,8 @@ func about(err error) string {
 		return "the system has too many files open: raise fs.file-max (sysctl)"
 	case errors.Is(err, unix.ENOMEM):
 		return "the system has no memory left: give it more, or lower [limits] connections"
+	case errors.Is(err, dirfd.ErrForeignLink):
+		return "find its other names (find -samefile): if they are in snapshots of this Maildir, it is mail, so give it to the Maildir's owner (chown); otherwise remove this name"
 	case errors.Is(err, dirfd.ErrNotRegular):
 		return "remove it: it does not belong in a Maildir"
 	case errors.Is(err, fs.ErrPermission):

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"maildird/maildir/delivery"
+	"maildird/maildir/dirfd"
 	"maildird/maildir/watch"
 )
 
@@ -26,6 +27,8 @@ func TestHandler(t *testing.T) {
 		{fmt.Errorf("%w: /mail has 1 byte", delivery.ErrReserve), "mail.reserve"},
 		{unix.EROFS, "remount"},
 		{unix.EROFS, "ReadWritePaths="},
+		{fmt.Errorf("/mail/x: %w", dirfd.ErrForeignLink), "chown"},
+		{fmt.Errorf("/mail/x: %w", dirfd.ErrNotRegular), "remove it"},
 		{unix.EACCES, "correct the owner and mode"},
 		{unix.EDQUOT, "quota"},
 		{unix.EIO, "dmesg"},
