@@ -14,17 +14,20 @@ import (
 // Format is a compression format.
 type Format uint8
 
-// The formats. Gzip and Zstd can be read and written; LZ4 (in Dovecot's own framing) and
-// Bzip2 can only be read.
+// The formats that Dovecot 2.3.19 reads. Gzip and Zstd can be read and written; LZ4 (in
+// Dovecot's own framing) and Bzip2 can only be read. XZ is recognised, so that nobody takes
+// it for text, but counts as damaged: Dovecot cannot write it, and how much memory a reader
+// needs is up to the file.
 const (
 	None Format = iota
 	Gzip
 	Zstd
 	LZ4
 	Bzip2
+	XZ
 )
 
-var names = []string{"", "gzip", "zstd", "lz4", "bzip2"}
+var names = []string{"", "gzip", "zstd", "lz4", "bzip2", "xz"}
 
 func (f Format) String() string { return names[f] }
 
@@ -45,6 +48,7 @@ var magics = []struct {
 	{Zstd, []byte{0x28, 0xb5, 0x2f, 0xfd}},
 	{LZ4, []byte(lz4Magic)},
 	{Bzip2, []byte("BZh")},
+	{XZ, []byte("\xfd7zXZ\x00")},
 }
 
 // MagicLen is how many of the first bytes of a file Detect needs.
@@ -74,6 +78,7 @@ const Limit = 1 << 30
 
 // Errors from reading.
 var (
+	errXZ      = errors.New("the format xz is not supported: decompress it with xz -d")
 	ErrDamaged = errors.New("compressed file is damaged")
 	ErrTooBig  = errors.New("compressed file is too big when decompressed")
 )

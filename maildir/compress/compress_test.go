@@ -134,6 +134,17 @@ func TestBzip2(t *testing.T) {
 	}
 }
 
+// TestXZ: a file of the xz program is not served as if it were text.
+func TestXZ(t *testing.T) {
+	data, err := hex.DecodeString("fd377a585a000004e6d6b4460200210116000000742fe5a30100195375626a6563743a2068656c6c6f0a0a626f647920746578740a000000aab1724b6223123c0001321a201894301fb6f37d010000000004595a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := open(data, 100); p != nil || !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "xz -d") {
+		t.Errorf("%v, %v", p, err)
+	}
+}
+
 func TestNotCompressed(t *testing.T) {
 	for _, text := range []string{"", "\x1f", "From: a\n", "Subject: x\n\n", "(\xb5/", "Dovecot-LZ4", "\n\x1f\x8b"} {
 		if p, err := open([]byte(text), 10); p != nil || err != nil {

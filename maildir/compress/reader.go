@@ -19,6 +19,8 @@ func newReader(r io.Reader, f Format) (io.ReadCloser, error) {
 		return pooledZstd(r)
 	case LZ4:
 		return newLZ4Reader(r)
+	case XZ:
+		return nil, errXZ
 	default:
 		return io.NopCloser(bzip2.NewReader(bufio.NewReader(r))), nil
 	}
