@@ -20,9 +20,9 @@ type limits struct {
 // number of parts, up to the limits.
 //
 // Malformed mail is interpreted like in Dovecot: a boundary line only needs to start with
-// the boundary (RFC 2046 section 5.1.1), and the longest one that matches is used; an outer
-// boundary ends inner parts; if the closing boundary is missing, the part extends to the
-// end of the message.
+// the boundary (RFC 2046 section 5.1.1), and of several that match, the innermost one that
+// makes up the whole line is used, or else the longest; an outer boundary ends inner parts;
+// if the closing boundary is missing, the part extends to the end of the message.
 //
 // Parts inside 100 others, or after 10,000 others, are not distinguished.
 func Parse(src io.ReaderAt, size int64) (*Part, error) {
@@ -159,8 +159,12 @@ func (p *parser) boundary(line []byte, least mark) (e ending, ok bool) {
 	rest, best := line[2:], none
 	for i := len(p.boundaries) - 1; i >= 0; i-- {
 		b := p.boundaries[i]
-		if (best == none || len(b) > len(p.boundaries[best])) && len(rest) >= len(b) && string(rest[:len(b)]) == b {
-			best = i
+		if best != none && len(b) <= len(p.boundaries[best]) || len(rest) < len(b) || string(rest[:len(b)]) != b {
+			continue
+		}
+		best = i
+		if end := bytes.TrimRight(rest[len(b):], " \t\r\n"); len(end) == 0 || string(end) == "--" {
+			break
 		}
 	}
 	if best == none {
