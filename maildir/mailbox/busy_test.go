@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -92,6 +93,41 @@ func TestBusy(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestCopyNotUndone: if a COPY that is to begin again, because another program renamed an
+// original, cannot remove a copy that it has made, it is refused: otherwise the message would
+// be there twice, and nobody would be told.
+func TestCopyNotUndone(t *testing.T) {
+	b, to, env := newBox(t), newBox(t), newEnv(t)
+	b.drop("cur/")
+	b.drop("cur/")
+	links := 0
+	from := &hooked{wrong: func(op, path string) error {
+		if op == "link" {
+			if links++; links == 2 {
+				flip(t, path)
+			}
+		}
+		return nil
+	}}
+	into := &hooked{wrong: func(op, path string) error {
+		if op == "remove" && strings.Contains(path, "/new/") {
+			return syscall.EIO
+		}
+		return nil
+	}}
+	m, dst := b.openWith(env, from.before), to.openWith(env, into.before)
+	defer m.Close()
+	defer dst.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	from.on.Store(true)
+	into.on.Store(true)
+	_, err := c.v.Copy(ctx, c.uids, dst)
+	if files := to.files(); !errors.Is(err, syscall.EIO) || len(files) != 1 {
+		t.Errorf("%v, files %v", err, files)
 	}
 }
 

@@ -293,11 +293,11 @@ func (dst *Mailbox) copyIn(ctx context.Context, lock *dotlock.Lock, src *Mailbox
 		}
 		flags := o.msg.Flags&^filename.Keywords | letters
 		e, err := dst.copyFile(ctx, src, o, flags, bases)
-		if errors.Is(err, errMoved) {
-			return nil, &originals[i].msg, dst.undo(files, err)
-		}
 		if err != nil {
-			return nil, nil, dst.undo(files, err)
+			if undone := dst.undo(files, err); undone != err || !errors.Is(err, errMoved) {
+				return nil, nil, undone
+			}
+			return nil, &originals[i].msg, err
 		}
 		base := filename.Base(e.name)
 		bases[base] = true
