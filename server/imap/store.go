@@ -80,7 +80,7 @@ func (s *session) store(uid bool) error {
 	s.noteChanged(others)
 	s.tellKeywords()
 	for _, m := range done {
-		if !req.silent {
+		if !req.silent || err != nil { // a client that is refused does not know which were changed
 			s.flagsResponse(m)
 		} else if s.tellsModSeqs() {
 			s.modSeqResponse(m)
