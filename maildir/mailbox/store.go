@@ -154,8 +154,9 @@ func (m *Mailbox) store(lock *dotlock.Lock, v *View, uids []uint32, ch flagChang
 		}
 		m.takeRenamings(batch, v)
 		arrived()
-		for _, r := range batch {
-			if r.elsewhere() {
+		var failed error
+		for _, r := range batch { // all of it: those after one that fails may be done
+			if r.elsewhere() && failed == nil {
 				r.err = m.setFlags(r.n, r.from, v, ch)
 			}
 			switch {
@@ -163,10 +164,15 @@ func (m *Mailbox) store(lock *dotlock.Lock, v *View, uids []uint32, ch flagChang
 			case errors.Is(r.err, errModified):
 				did.modified = append(did.modified, r.n)
 			case r.err != nil:
-				return did, errors.Join(r.err, m.syncTouched())
+				if failed == nil {
+					failed = r.err
+				}
 			default:
 				did.done = append(did.done, r.n)
 			}
+		}
+		if failed != nil {
+			return did, errors.Join(failed, m.syncTouched())
 		}
 	}
 	return did, m.syncTouched()
