@@ -96,6 +96,25 @@ func TestBusy(t *testing.T) {
 	}
 }
 
+// TestCopyFromLocked: a COPY that is done is answered although another program holds the lock
+// of the mailbox with the originals.
+func TestCopyFromLocked(t *testing.T) {
+	b, to, env := newBox(t), newBox(t), newEnv(t)
+	b.drop("cur/")
+	m, dst := b.open(env), to.open(env)
+	defer m.Close()
+	defer dst.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	must(t, os.WriteFile(b.file(uidlistLock), []byte("77:elsewhere"), 0o600))
+	defer b.remove(uidlistLock)
+	began := time.Now()
+	copied, err := c.v.Copy(ctx, c.uids, dst)
+	if took := time.Since(began); err != nil || len(copied.Dest) != 1 || took > changePatience/2 {
+		t.Errorf("copied %v, %v, after %s", copied, err, took)
+	}
+}
+
 // TestCopyNotUndone: if a COPY that is to begin again, because another program renamed an
 // original, cannot remove a copy that it has made, it is refused: otherwise the message would
 // be there twice, and nobody would be told.

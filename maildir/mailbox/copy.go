@@ -41,7 +41,9 @@ func (v *View) Copy(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 		return Copied{}, err
 	}
 	c, err := v.copy(ctx, originals, dst)
-	if err == nil {
+	if err == nil { // nobody waits long for an answer because of dates that can be written later
+		ctx, cancel := context.WithTimeout(ctx, lockPatience)
+		defer cancel()
 		v.m.settleSaved(ctx)
 	}
 	return c, err
