@@ -96,6 +96,30 @@ func TestBusy(t *testing.T) {
 	}
 }
 
+// TestCopyTakenName: a message is copied to another file system although a file there that
+// has not been noticed yet has the name of the copy.
+func TestCopyTakenName(t *testing.T) {
+	b, to, env := newBox(t), newBox(t), newEnv(t)
+	b.drop("cur/")
+	errs := []error{syscall.EEXIST, syscall.EXDEV} // as the kernel checks them
+	f := &hooked{wrong: func(op, _ string) (err error) {
+		if op == "link" && len(errs) > 0 {
+			err, errs = errs[0], errs[1:]
+		}
+		return err
+	}}
+	m, dst := b.openWith(env, f.before), to.open(env)
+	defer m.Close()
+	defer dst.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	f.on.Store(true)
+	_, err := c.v.Copy(ctx, c.uids, dst)
+	if files := to.files(); err != nil || len(files) != 1 {
+		t.Errorf("%v, files %v", err, files)
+	}
+}
+
 // TestCopyFromLocked: a COPY that is done is answered although another program holds the lock
 // of the mailbox with the originals.
 func TestCopyFromLocked(t *testing.T) {

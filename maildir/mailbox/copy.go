@@ -375,14 +375,15 @@ func (dst *Mailbox) copyFrom(ctx context.Context, src *Mailbox, from entry, o or
 		return dst.copyBytes(ctx, src, from, flags)
 	}
 	err = src.in(from.where).Link(from.name, dst.in(e.where), e.name)
-	switch {
-	case errors.Is(err, fs.ErrExist):
+	if errors.Is(err, fs.ErrExist) {
 		// A file that has not been noticed yet has that name.
 		if base, err = dst.freshBase(src, from, st); err != nil {
 			return entry{}, err
 		}
 		e.name = named(base, flags)
 		err = src.in(from.where).Link(from.name, dst.in(e.where), e.name)
+	}
+	switch { // only a free name shows whether a link is possible
 	case errors.Is(err, syscall.EXDEV), errors.Is(err, syscall.EMLINK), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EOPNOTSUPP):
 		return dst.copyBytes(ctx, src, from, flags)
 	}
