@@ -254,7 +254,13 @@ func (m *Mailbox) renameOne(r *renaming) bool {
 			r.saved = unixSeconds(st.Ctime) // the rename changes it
 		}
 	}
-	if r.err = from.RenameNoReplace(r.from.name, m.dirs.Cur, r.to); r.err != nil {
+	r.err = from.RenameNoReplace(r.from.name, m.dirs.Cur, r.to)
+	if to := (entry{where: table.InCur, name: r.to}); errors.Is(r.err, fs.ErrExist) && m.sameFile(r.from, to) {
+		// Somebody is renaming it to that by link and unlink, or was interrupted.
+		r.err = from.Remove(r.from.name)
+		m.secondNames.remove(r.n, to)
+	}
+	if r.err != nil {
 		return r.elsewhere()
 	}
 	m.touched(r.from.where)

@@ -192,6 +192,31 @@ func TestSecondNameGoesAlong(t *testing.T) {
 	}
 }
 
+// TestStoreToSecondName: a message gets flags that another name of its file says already.
+func TestStoreToSecondName(t *testing.T) {
+	for _, noticed := range []bool{false, true} {
+		both(t, func(t *testing.T, env *Env) {
+			const one, two = "cur/100.M1P1.h:2,", "cur/100.M1P1.h:2,S"
+			b := newBox(t)
+			b.drop(one)
+			m := b.open(env)
+			defer m.Close()
+			c := connect(t, m, false)
+			defer c.v.Close()
+			must(t, os.Link(b.file(one), b.file(two)))
+			if noticed {
+				c.poll(true)
+			}
+			done, err := c.v.Store(ctx, c.uids, Add, filename.Seen, nil)
+			must(t, err)
+			c.poll(true)
+			if files := b.files(); len(done) != 1 || done[0].Flags != filename.Seen || len(c.all()) != 1 || len(files) != 1 || !files[two] || len(m.secondNames) > 0 {
+				t.Errorf("stored %v, there are %v, files %v, second names %v", done, c.all(), files, m.secondNames)
+			}
+		})
+	}
+}
+
 // TestTakenNameGoesMeanwhile: somebody moves a file, whose base belongs to another message,
 // when it is about to get a name of its own. The command continues, and the file is
 // examined next under whatever name it has then.
