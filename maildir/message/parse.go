@@ -304,6 +304,10 @@ func (p *parser) skip() {
 
 var dashes = []byte("\n--")
 
+// cutOff reports whether the message ends in a line that has no line end. If that is a
+// boundary line, no part begins after it (RFC 2046 section 5.1.1, encapsulation).
+func (p *parser) cutOff() bool { return !p.bol && len(p.rest) == 0 && p.off >= p.size }
+
 // multipart parses the body of a part that is divided by a boundary: what is before the
 // first boundary line and after the closing one belongs to no part.
 func (p *parser) multipart(part *Part, boundary string, least mark, depth int) (ending, error) {
@@ -314,7 +318,7 @@ func (p *parser) multipart(part *Part, boundary string, least mark, depth int) (
 		typ, subtype = "message", "rfc822" // RFC 2046 section 5.1.5
 	}
 	e, err := p.leaf(least)
-	for err == nil && e.level == mine && !e.closing && p.parts < p.lim.parts {
+	for err == nil && e.level == mine && !e.closing && !p.cutOff() && p.parts < p.lim.parts {
 		child := &Part{}
 		part.Children = append(part.Children, child)
 		e, err = p.part(child, typ, subtype, depth+1, p.pos)
