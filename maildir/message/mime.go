@@ -40,6 +40,7 @@ func (p *Part) describe(fields []byte) {
 		return true
 	})
 	if hasType {
+		p.Type, p.Subtype = "text", "plain" // if it is invalid (RFC 2045 section 5.2), also in a digest
 		s := &scanner{text: typ}
 		s.space()
 		major := s.token()
