@@ -202,10 +202,29 @@ func (c *conn) command(line string) (reply, error) {
 	if strings.ContainsAny(line, "\r\n\x00") {
 		return reply{}, errors.New("a command has more than one line")
 	}
+	if err := c.unasked(); err != nil {
+		return reply{}, err
+	}
 	if _, err := c.wire.Write([]byte(line + "\r\n")); err != nil {
 		return reply{}, err
 	}
 	return c.reply()
+}
+
+// unasked returns an error if the relay has sent more than it was asked for, which would be taken
+// for the reply to what comes next: a message could be acknowledged that it then refuses.
+func (c *conn) unasked() error {
+	if c.in.Buffered() == 0 {
+		return nil
+	}
+	r, err := c.reply()
+	switch {
+	case err != nil:
+		return err
+	case r.code == 421:
+		return r.refusal()
+	}
+	return fmt.Errorf("%w: it sends without being asked: %v", ErrProtocol, r)
 }
 
 // quit sends QUIT and closes the connection. It does not wait for the reply, on

@@ -172,6 +172,9 @@ func (t *Transaction) Commit() (said string, err error) {
 			return "", err
 		}
 	}
+	if err := t.conn.unasked(); err != nil {
+		return "", t.lost(err)
+	}
 	if err := t.text.end(); err != nil {
 		return "", t.interrupted(err)
 	}
