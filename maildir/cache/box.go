@@ -2,6 +2,7 @@ package cache
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -341,6 +342,7 @@ func (b *Box) drop() {
 	if b.files != nil {
 		b.files.close()
 	}
+	b.keepOutdated()
 	b.files, b.data, b.adds = nil, b.data[:0], b.adds[:0]
 	b.forgot++
 	for i := range b.facts {
@@ -364,7 +366,8 @@ func (b *Box) Flush() {
 }
 
 // flush writes what was added. If another process is writing, or has replaced the files, it
-// drops the additions instead. b.mu is held.
+// drops the additions instead. What is outdated is recorded even if the files may not grow.
+// b.mu is held.
 func (b *Box) flush() {
 	if b.files == nil || len(b.adds) == 0 {
 		return
@@ -381,20 +384,29 @@ func (b *Box) flush() {
 		return
 	}
 	if !b.s.current(b.files) {
-		b.keepOutdated()
 		b.drop()
 		return
 	}
 	defer unlock(b.files.index)
 	b.load()
-	if b.files == nil || !b.allowed() {
+	if b.files == nil {
 		return
+	}
+	if !b.allowed() {
+		b.adds = slices.DeleteFunc(b.adds, func(a addition) bool { return a.has&outdated == 0 })
+		b.data = b.data[:0]
+		if len(b.adds) == 0 {
+			return
+		}
 	}
 	entries := make([]entry, len(b.adds))
 	for i := range b.adds {
 		entries[i] = b.adds[i].entry
 	}
 	if err := b.files.add(b.data, entries); err != nil {
+		if slices.ContainsFunc(entries, func(e entry) bool { return e.has&outdated != 0 }) {
+			b.s.remove(b.files) // what is outdated must not be read again
+		}
 		b.fail(err)
 		return
 	}

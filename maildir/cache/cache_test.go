@@ -406,3 +406,42 @@ func TestOutdatedUnwritten(t *testing.T) {
 		t.Error("another one is not")
 	}
 }
+
+// TestOutdatedAnyway: nobody reads what is outdated, also if that cannot be recorded because
+// the files may not grow, or cannot be written.
+func TestOutdatedAnyway(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, sh *shelf)
+		kept  int
+	}{
+		"no room": {func(_ *testing.T, sh *shelf) { sh.s.max = 0 }, 9},
+		"no writing": {func(t *testing.T, sh *shelf) {
+			index, err := os.Open(filepath.Join(sh.s.dir, sh.b.files.name+indexSuffix))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = sh.b.files.index.Close()
+			sh.b.files.index = index
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			sh := openShelf(t, newStore(t, Options{Dir: dir}), 10)
+			sh.fill(upTo(10)...)
+			c.spoil(t, sh)
+			sh.b.Outdate(3, sh.key(3))
+			sh.b.Flush()
+			if _, ok := sh.read(3); ok {
+				t.Error("it is still read")
+			}
+			sh.b.Close()
+			next := openShelf(t, newStore(t, Options{Dir: dir}), 10)
+			if next.check(3) {
+				t.Error("it is read later")
+			}
+			if n := next.count(); n != c.kept {
+				t.Errorf("%d messages are there, not %d", n, c.kept)
+			}
+		})
+	}
+}

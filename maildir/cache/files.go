@@ -149,6 +149,12 @@ func (s *Store) place(p *pair) error {
 	return err
 }
 
+// remove removes the names of files that are current and locked.
+func (s *Store) remove(p *pair) {
+	_ = os.Remove(filepath.Join(s.dir, p.name+indexSuffix))
+	_ = os.Remove(filepath.Join(s.dir, p.name+dataSuffix))
+}
+
 // current reports whether the names still lead to these files.
 func (s *Store) current(p *pair) bool {
 	return s.same(p.index, p.name+indexSuffix) && s.same(p.data, p.name+dataSuffix)
