@@ -21,6 +21,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,9 @@ var ErrTooLong = errors.New("file is too long")
 // the directory: the directory's owner may have linked it there to have it read or changed
 // by a program with more rights.
 var ErrForeignLink = fmt.Errorf("%w of this directory's owner but a hard link to somebody else's", ErrNotRegular)
+
+// errRemoved means that the name of another user's file was removed while it was opened.
+var errRemoved = fmt.Errorf("%w that keeps its name", ErrNotRegular)
 
 // errPrivate means that a file belongs to a different user than the directory, and the
 // directory's owner may not read it. Whoever may write to the directory in which it was
@@ -169,6 +173,16 @@ func (d *Dir) openRegular(name string, flags int) (*os.File, error) {
 // openChecked opens the regular file name in the directory with descriptor fd, with the
 // checks described at Open, and stores its attributes in st.
 func (d *Dir) openChecked(fd int, name string, flags int, st *unix.Stat_t) (int, error) {
+	const tries = 10 // while other programs keep removing the name
+	for try := 1; ; try++ {
+		n, err := d.openOnce(fd, name, flags, st)
+		if err != errRemoved || try == tries {
+			return n, err
+		}
+	}
+}
+
+func (d *Dir) openOnce(fd int, name string, flags int, st *unix.Stat_t) (int, error) {
 	flags |= unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 	n, err := 0, error(unix.EPERM)
 	if !d.foreign.Load() {
@@ -188,7 +202,7 @@ func (d *Dir) openChecked(fd int, name string, flags int, st *unix.Stat_t) (int,
 		return 0, err
 	}
 	if err = unix.Fstat(n, st); err == nil {
-		err = d.checkRegular(fd, st)
+		err = d.checkRegular(fd, n, name, st)
 	}
 	if err != nil {
 		_ = unix.Close(n)
@@ -197,9 +211,9 @@ func (d *Dir) openChecked(fd int, name string, flags int, st *unix.Stat_t) (int,
 	return n, nil
 }
 
-// checkRegular returns why a file that was opened in the directory with descriptor fd must
-// not be used, or nil.
-func (d *Dir) checkRegular(fd int, st *unix.Stat_t) error {
+// checkRegular returns why a file must not be used that was opened as name in the directory
+// with descriptor fd and got the descriptor n, through which st was read then; nil if it may be.
+func (d *Dir) checkRegular(fd, n int, name string, st *unix.Stat_t) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return ErrNotRegular
 	}
@@ -210,7 +224,46 @@ func (d *Dir) checkRegular(fd int, st *unix.Stat_t) error {
 	case st.Nlink > 1:
 		return ErrForeignLink
 	}
+	// The owner may have removed, before st was read, a hard link through which the file was
+	// opened: the one name must be that one.
+	if err := stillNamed(fd, n, name); err != nil {
+		return err
+	}
 	return mayRead(fd, st)
+}
+
+// stillNamed returns errRemoved if a file that was opened as name in the directory with
+// descriptor fd, and got the descriptor n, no longer has that name, or has it again after it
+// was removed. Only the kernel can tell (proc(5)): looking the name up and counting the file's
+// names, as stat does, are two steps, between which the name can be removed.
+func stillNamed(fd, n int, name string) error {
+	// The kernel counts a removed name out before it says that the file has lost it, but holds
+	// the directory's lock meanwhile. Listing the directory waits for that.
+	own, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = unix.Getdents(own, make([]byte, 512))
+	_ = unix.Close(own)
+	if err != nil {
+		return err
+	}
+	file, err := pathOf(n)
+	if err != nil {
+		return err
+	}
+	if dir, err := pathOf(fd); err != nil || file != dir+"/"+name {
+		return errRemoved
+	}
+	return nil
+}
+
+// pathOf returns the path by which an open file is reached, with " (deleted)" after it if that
+// was removed.
+func pathOf(fd int) (string, error) {
+	path := make([]byte, 2*os.Getpagesize()) // the kernel returns at most one
+	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(fd), path)
+	return string(path[:max(n, 0)]), err
 }
 
 // mayRead returns errPrivate if this process, which runs as root and acts for the owner of

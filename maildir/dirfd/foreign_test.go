@@ -82,3 +82,45 @@ func TestPrivateFile(t *testing.T) {
 		}
 	}
 }
+
+// TestForeignLinkRemoved: a directory's owner, who removes a hard link to a file of root while
+// root opens it, does not make it look like a file that root left in the directory.
+func TestForeignLinkRemoved(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes files of others")
+	}
+	top := t.TempDir()
+	secret, path := filepath.Join(top, "shadow"), filepath.Join(top, "cur")
+	must(t, os.WriteFile(secret, []byte("root"), 0o600))
+	must(t, os.Mkdir(path, 0o700))
+	must(t, os.Chown(path, 54321, 54321))
+	d, err := Open(path)
+	must(t, err)
+	defer d.Close()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = os.Link(secret, path+"/a")
+				_ = os.Remove(path + "/a")
+			}
+		}
+	}()
+	defer func() {
+		close(stop)
+		<-stopped
+	}()
+	for range 50_000 {
+		if f, err := d.Open("a"); err == nil {
+			_ = f.Close()
+			t.Fatal("the file was opened")
+		}
+		if err := d.Chown("a", 54321, -1); err == nil {
+			t.Fatal("the file was given away")
+		}
+	}
+}

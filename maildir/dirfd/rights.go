@@ -178,7 +178,7 @@ func (d *Dir) withOwn(fd int, name string, f func(n int, st *unix.Stat_t) error)
 		return err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		if err := d.checkRegular(fd, &st); err != nil {
+		if err := d.checkRegular(fd, n, name, &st); err != nil {
 			return err
 		}
 	}
