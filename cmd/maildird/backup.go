@@ -47,7 +47,7 @@ func backupCommand() *cobra.Command {
 		locker := dotlock.NewLocker("")
 		return errors.Join(skipped, eachAccount(ctx, accounts, func(a account) error {
 			if err := backupOne(ctx, cmd, a, args[0], locker); err != nil {
-				return fmt.Errorf("no snapshot of %s: %w", a.name, err)
+				return fmt.Errorf("no snapshot of %s: %w", a.name, printableError{err})
 			}
 			return nil
 		}))
@@ -86,7 +86,7 @@ func backupOne(ctx context.Context, cmd *cobra.Command, a account, dest string, 
 		return err
 	}
 	for _, note := range r.Notes {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", a.name, note)
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", a.name, printable(note))
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s in %s (%d linked, %d copied, %d cloned, %d as in the previous snapshot), locks held at most %v\n%s\n",
 		a.name, many(r.Messages, "message"), many(r.Folders, "folder"), r.Linked, r.Copied, r.Shared, r.Earlier, r.LongestLock.Round(100*time.Microsecond), r.Path)

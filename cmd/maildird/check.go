@@ -56,7 +56,7 @@ func checkCommand() *cobra.Command {
 			n, err := checkOne(ctx, cmd, cfg, a, *repair, with)
 			left += n
 			if err != nil {
-				return fmt.Errorf("the Maildir of %s could not be checked: %w", a.name, err)
+				return fmt.Errorf("the Maildir of %s could not be checked: %w", a.name, printableError{err})
 			}
 			return nil
 		})
@@ -78,7 +78,7 @@ func checkOne(ctx context.Context, cmd *cobra.Command, cfg *config.Config, a acc
 		Root: a.root, Folder: cfg.Mail.Folder, Repair: repair, Locker: with.locker, Delivery: with.delivery, Accept: a.accept, Progress: bar.update,
 		Tell: func(f check.Finding) {
 			bar.end()
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", a.name, f)
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", a.name, printable(f.String()))
 		},
 	})
 	bar.end()

@@ -2,9 +2,9 @@
 //
 // Each command is in a file of its name, and in the list in root (main.go), from which man.go
 // generates the manual page and completion.go the completions. accounts.go finds the Maildirs
-// for a command, tools.go provides its tools; progress.go shows its progress, and args.go
-// reports a wrong command line (misuse). journal.go adds priorities to lines in the journal.
-// The actual work is done by other packages.
+// for a command, tools.go provides its tools; progress.go shows its progress, printable.go makes
+// what it says of a Maildir fit for a terminal, and args.go reports a wrong command line (misuse).
+// journal.go adds priorities to lines in the journal. The actual work is done by other packages.
 package main
 
 import (

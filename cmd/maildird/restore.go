@@ -42,7 +42,7 @@ func restoreCommand() *cobra.Command {
 		defer stop()
 		return errors.Join(skipped, eachAccount(ctx, accounts, func(a account) error {
 			if err := restoreOne(ctx, cmd, a, *dry, with); err != nil {
-				return fmt.Errorf("%s: %w", a.name, err)
+				return fmt.Errorf("%s: %w", a.name, printableError{err})
 			}
 			return nil
 		}))
@@ -95,7 +95,7 @@ func restoreOne(ctx context.Context, cmd *cobra.Command, a account, dry bool, wi
 		Root: a.root, DryRun: dry, Locker: with.locker, Delivery: with.delivery, Accept: a.accept, Progress: bar.update,
 		Tell: func(c restore.Change) {
 			bar.end()
-			fmt.Fprintf(out, "%s%s: %s: %s\n", prefix, a.name, c.Folder, c.Text)
+			fmt.Fprintf(out, "%s%s: %s: %s\n", prefix, a.name, printable(c.Folder), printable(c.Text))
 		},
 	})
 	bar.end()
