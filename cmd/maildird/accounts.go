@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 
@@ -20,6 +21,19 @@ type account struct {
 	// It is nil unless this process runs as root and acts for several system users: they may
 	// have put links to other directories in the place of theirs.
 	accept func(root *dirfd.Dir) error
+}
+
+// refused reports whether the Maildir exists but cannot be opened, or is not accepted.
+func (a account) refused() bool {
+	if a.accept == nil {
+		return false
+	}
+	root, err := dirfd.Open(a.root)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	defer root.Close()
+	return a.accept(root) != nil
 }
 
 // accountsOf returns the users whose Maildirs a command works on: the named one, or all. The

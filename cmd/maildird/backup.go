@@ -61,6 +61,10 @@ func outsideMaildirs(dest string, cfg *config.Config) error {
 	everybody, _ := accountsOf(cfg, "") // users without a path for their mail do not matter here
 	for _, a := range everybody {
 		// An error about this account is reported when it is backed up.
+		// With a link to a directory around dest, a user would keep all others from being backed up.
+		if a.refused() {
+			continue
+		}
 		if inside, err := backup.Inside(dest, a.root); err == nil && inside {
 			return fmt.Errorf("%s lies in the Maildir of %s (%s): give a directory outside of all Maildirs", dest, a.name, a.root)
 		}

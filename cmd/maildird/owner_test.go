@@ -24,12 +24,13 @@ func TestForeignMaildir(t *testing.T) {
 	text, err := os.ReadFile(config)
 	must(err)
 	must(os.WriteFile(config, []byte(strings.Replace(string(text), `"mail/%d/%n"`, `"%h/Maildir"`, 1)), 0o600))
+	snapshots := filepath.Join(t.TempDir(), "snapshots")
 	var users strings.Builder
-	for name, uid := range map[string]string{"alice": "54321", "bob": "54322", "carol": "54323"} {
+	for name, uid := range map[string]string{"alice": "54321", "bob": "54322", "carol": "54323", "dan": "54324"} {
 		users.WriteString(name + "@example.org:{PLAIN}secret:" + uid + ":" + uid + "::" + filepath.Join(dir, name) + "::\n")
 	}
 	must(os.WriteFile(filepath.Join(dir, "users"), []byte(users.String()), 0o600))
-	for name, uid := range map[string]int{"alice": 54321, "bob": 54322, "carol": 54323} {
+	for name, uid := range map[string]int{"alice": 54321, "bob": 54322, "carol": 54323, "dan": 54324} {
 		home := filepath.Join(dir, name)
 		must(os.MkdirAll(home, 0o700))
 		switch name {
@@ -40,6 +41,8 @@ func TestForeignMaildir(t *testing.T) {
 			must(os.WriteFile(dir+"/etc/.pwd.lock", nil, 0o600))
 			must(os.Chtimes(dir+"/etc/.pwd.lock", time.Unix(1_700_000_000, 0), time.Unix(1_700_000_000, 0)))
 			must(os.Symlink("../etc", home+"/Maildir"))
+		case "dan": // with which everybody's snapshots would be in his Maildir
+			must(os.Symlink(filepath.Dir(snapshots), home+"/Maildir"))
 		default:
 			for _, sub := range []string{"cur", "new", "tmp"} {
 				must(os.MkdirAll(home+"/Maildir/"+sub, 0o700))
@@ -48,7 +51,6 @@ func TestForeignMaildir(t *testing.T) {
 		}
 		must(filepath.WalkDir(home, func(path string, _ os.DirEntry, _ error) error { return os.Lchown(path, uid, uid) }))
 	}
-	snapshots := filepath.Join(t.TempDir(), "snapshots")
 	for _, args := range [][]string{
 		{"backup", "--config", config, snapshots}, {"restore", "--config", config}, {"check", "--repair", "--config", config},
 	} {
@@ -56,7 +58,7 @@ func TestForeignMaildir(t *testing.T) {
 		if !strings.Contains(out, "alice@example.org: ") || strings.Contains(out, "bob@") || strings.Contains(out, "carol@") {
 			t.Errorf("%s: %q", args[0], out)
 		}
-		for _, want := range []string{"bob/Maildir belongs to the system user 54321, not to 54322", "carol/Maildir belongs to the system user 0, not to 54323"} {
+		for _, want := range []string{"bob/Maildir belongs to the system user 54321, not to 54322", "carol/Maildir belongs to the system user 0, not to 54323", "dan/Maildir belongs to"} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %s", args[0], err, want)
 			}
