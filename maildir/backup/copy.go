@@ -86,6 +86,13 @@ func (s *snapshot) linked(o *opened, i int, name string) error {
 		s.noFile(o.f, i, name)
 		return o.to[i].Remove(name)
 	}
+	switch own, err := o.from[i].Owns(st.UID); {
+	case err != nil:
+		return err
+	case !own:
+		s.note(fmt.Sprintf("%s: %s/%q was replaced by another user's file and is left out", walk.Title(o.f.path), walk.MailDirs[i], name))
+		return o.to[i].Remove(name)
+	}
 	s.Linked++
 	s.have(o.f, i, name)
 	return nil

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"maildird/maildir/dirfd"
+	"maildird/maildir/dotlock"
 )
 
 // TestForeign: a message that belongs to another user than the Maildir, such as one that
@@ -55,5 +56,30 @@ func TestForeignBeside(t *testing.T) {
 	}
 	if r := take(t, root, dest); r.Passes > 5 || len(r.Notes) != len(folders) {
 		t.Errorf("%d passes, notes %q", r.Passes, r.Notes)
+	}
+}
+
+// TestForeignSwapped: a file of root that a user links into the place of a message just before
+// that is linked gets into no snapshot, and so not with a restored one into the Maildir.
+func TestForeignSwapped(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes files of others")
+	}
+	root, dest := t.TempDir(), t.TempDir()
+	maildirAt(t, root)
+	path, secret := filepath.Join(root, "cur/1.a:2,S"), filepath.Join(filepath.Dir(root), "secret")
+	write(t, path, "text")
+	write(t, secret, "secret")
+	must(t, filepath.WalkDir(root, func(path string, _ os.DirEntry, _ error) error { return os.Chown(path, 54321, 54321) }))
+	r, err := Take(t.Context(), Options{Root: root, Dest: dest, Locker: dotlock.NewLocker(""), before: func(op, name string) error {
+		if op == "link" && name == path {
+			must(t, os.Remove(path))
+			must(t, os.Link(secret, path))
+		}
+		return nil
+	}})
+	must(t, err)
+	if _, err := os.Lstat(filepath.Join(r.Path, "cur/1.a:2,S")); !os.IsNotExist(err) || len(r.Notes) == 0 {
+		t.Errorf("%v, notes %q", err, r.Notes)
 	}
 }
