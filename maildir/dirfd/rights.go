@@ -76,6 +76,16 @@ func (d *Dir) MkdirAs(name string, r Rights) (*Dir, error) {
 		_ = d.RemoveDir(name)
 		return nil, err
 	}
+	// The owner of d may have put a directory of root there, which is not to be given away.
+	empty := true
+	if err := sub.List(func([]byte, Kind, uint64) bool { empty = false; return false }); err != nil || !empty {
+		_ = sub.Close()
+		_ = d.RemoveDir(name)
+		if err == nil {
+			err = &fs.PathError{Op: "create directory", Path: d.join(name), Err: fs.ErrExist}
+		}
+		return nil, err
+	}
 	if err := sub.self("set rights of", func(fd int) error {
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil {

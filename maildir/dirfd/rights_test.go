@@ -119,6 +119,30 @@ func TestMkdirAsExisting(t *testing.T) {
 	}
 }
 
+// TestMkdirAsSwapped: a directory that gets the name of the new one before that is opened does
+// not get its rights.
+func TestMkdirAsSwapped(t *testing.T) {
+	path := t.TempDir()
+	d, err := Open(path)
+	must(t, err)
+	defer d.Close()
+	must(t, os.Mkdir(filepath.Join(path, "root's"), 0o700))
+	must(t, os.WriteFile(filepath.Join(path, "root's", "secret"), nil, 0o644))
+	d.Before(func(op, name string) error {
+		if op == "open directory" {
+			must(t, os.Rename(name, name+".aside"))
+			must(t, os.Rename(filepath.Join(path, "root's"), name))
+		}
+		return nil
+	})
+	if sub, err := d.MkdirAs("new", Rights{Mode: 0o777, UID: -1, GID: -1}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("MkdirAs gave %v, %v", sub, err)
+	}
+	if st, err := os.Stat(filepath.Join(path, "new")); err != nil || st.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", st.Mode(), err)
+	}
+}
+
 func TestDup(t *testing.T) {
 	d, err := Open(t.TempDir())
 	if err != nil {
