@@ -116,7 +116,7 @@ func (s *snapshot) openParts(o *opened) error {
 		return nil
 	}
 	for i, sub := range walk.MailDirs {
-		if err := dst.Mkdir(sub, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := dst.Mkdir(sub); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		if i == len(o.from) {
@@ -142,7 +142,7 @@ func makeAll(d *dirfd.Dir, path string) (*dirfd.Dir, error) {
 		return at, err
 	}
 	for level := range strings.SplitSeq(path, "/") {
-		if err := at.Mkdir(level, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := at.Mkdir(level); err != nil && !errors.Is(err, fs.ErrExist) {
 			_ = at.Close()
 			return nil, err
 		}

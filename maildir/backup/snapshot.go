@@ -222,7 +222,7 @@ func (s *snapshot) close() {
 // take makes the snapshot and renames it into place.
 func (s *snapshot) take(ctx context.Context, name string) error {
 	temp := "." + name + incomplete
-	if err := s.dest.Mkdir(temp, 0o700); err != nil {
+	if err := s.dest.Mkdir(temp); err != nil {
 		return err
 	}
 	var err error

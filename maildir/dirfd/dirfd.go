@@ -401,18 +401,10 @@ func (d *Dir) RemoveDir(name string) error {
 	})
 }
 
-// Mkdir creates the directory name with exactly this mode.
-func (d *Dir) Mkdir(name string, mode fs.FileMode) error {
-	return d.do("create directory", name, func(fd int) error {
-		bits := uint32(mode.Perm())
-		if err := unix.Mkdirat(fd, name, bits); err != nil {
-			return err
-		}
-		if mode.Perm()&^0o700 != 0 {
-			return unix.Fchmodat(fd, name, bits, 0)
-		}
-		return nil
-	})
+// Mkdir creates the directory name, accessible only to its owner. For other rights, see
+// MkdirAs.
+func (d *Dir) Mkdir(name string) error {
+	return d.do("create directory", name, func(fd int) error { return unix.Mkdirat(fd, name, 0o700) })
 }
 
 // Chtimes sets the modification time of name, and does not change the access time. If the

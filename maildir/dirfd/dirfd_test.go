@@ -77,7 +77,7 @@ func TestBadNames(t *testing.T) {
 		if _, err := d.Open(name); !errors.Is(err, ErrBadName) {
 			t.Errorf("Open(%q): %v, want ErrBadName", name, err)
 		}
-		if err := d.Mkdir(name, 0o700); !errors.Is(err, ErrBadName) {
+		if err := d.Mkdir(name); !errors.Is(err, ErrBadName) {
 			t.Errorf("Mkdir(%q): %v, want ErrBadName", name, err)
 		}
 		if err := d.Rename("x", d, name); !errors.Is(err, ErrBadName) {
@@ -93,7 +93,9 @@ func TestModesIgnoreUmask(t *testing.T) {
 	f, err := d.Create("f", 0o664)
 	must(t, err)
 	must(t, f.Close())
-	must(t, d.Mkdir("sub", 0o775))
+	sub, err := d.MkdirAs("sub", Rights{Mode: 0o775, UID: -1, GID: -1})
+	must(t, err)
+	must(t, sub.Close())
 	for name, want := range map[string]fs.FileMode{"f": 0o664, "sub": 0o775} {
 		st, err := os.Stat(filepath.Join(path, name))
 		must(t, err)
@@ -105,7 +107,7 @@ func TestModesIgnoreUmask(t *testing.T) {
 
 func TestRenameAndLink(t *testing.T) {
 	d, path := openTemp(t)
-	must(t, d.Mkdir("sub", 0o700))
+	must(t, d.Mkdir("sub"))
 	sub, err := d.OpenDir("sub")
 	must(t, err)
 	defer sub.Close()
@@ -134,7 +136,7 @@ func TestRenameAndLink(t *testing.T) {
 // follow the name to what replaces it.
 func TestMovedDirectory(t *testing.T) {
 	d, path := openTemp(t)
-	must(t, d.Mkdir("box", 0o700))
+	must(t, d.Mkdir("box"))
 	box, err := d.OpenDir("box")
 	must(t, err)
 	defer box.Close()
@@ -284,7 +286,7 @@ func TestBefore(t *testing.T) {
 		got = append(got, fmt.Sprint(op, " ", strings.TrimPrefix(p, path), " ", err == nil))
 		return fault
 	})
-	must(t, d.Mkdir("sub", 0o700))
+	must(t, d.Mkdir("sub"))
 	sub, err := d.OpenDir("sub")
 	must(t, err)
 	defer sub.Close()
