@@ -23,10 +23,7 @@ type places struct {
 // with calls f, which must do nothing but make system calls for files in d's file system, once
 // there is a place for it.
 func (p *places) with(d *dirfd.Dir, f func() error) error {
-	id, err := d.ID()
-	if err != nil {
-		return err
-	}
+	id, _ := d.ID() // f must be called whatever fails: it may have to remove a message
 	free := p.of(id.Dev)
 	free <- struct{}{}
 	defer func() { <-free }()
