@@ -8,8 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PeerGone returns an error if the client has closed its side of the connection, even while its
-// input is still pending. It checks at most every 100 ms.
+// halfClosed is how long a client counts as present after it has closed its sending side: it may
+// be a script that has sent all its commands and reads the answers ("nc -N").
+const halfClosed = 5 * time.Second
+
+// PeerGone returns an error if the connection is broken, or if the client closed its sending
+// side more than halfClosed ago, even while its input is still pending. It checks at most every
+// 100 ms.
 func (c *Conn) PeerGone(now time.Time) error {
 	c.peer.Lock()
 	defer c.peer.Unlock()
@@ -25,13 +30,18 @@ func (c *Conn) PeerGone(now time.Time) error {
 	if err != nil {
 		return nil
 	}
-	gone := false
+	var state int16
 	err = raw.Control(func(fd uintptr) {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-		n, perr := unix.Poll(fds, 0)
-		gone = perr == nil && n > 0 && fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+		if n, err := unix.Poll(fds, 0); err == nil && n > 0 {
+			state = fds[0].Revents
+		}
 	})
-	if err != nil || gone {
+	half := state&unix.POLLRDHUP != 0
+	if half && c.halfSince.IsZero() {
+		c.halfSince = now
+	}
+	if err != nil || state&(unix.POLLHUP|unix.POLLERR) != 0 || half && now.Sub(c.halfSince) >= halfClosed {
 		c.gone = io.ErrUnexpectedEOF
 	}
 	return c.gone

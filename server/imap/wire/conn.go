@@ -30,6 +30,8 @@ type Conn struct {
 	peer   sync.Mutex
 	looked time.Time // last check by PeerGone
 	gone   error     // its result; nil if the client is there
+	// halfSince is when PeerGone first saw that the client had closed its sending side.
+	halfSince time.Time
 
 	mu     sync.Mutex
 	news   Reasons // for which the session was not woken yet
