@@ -12,11 +12,11 @@ import (
 	"maildird/scripts/rig/doveimap"
 )
 
-// agreed is how long the two may take to agree. Dovecot looks again more than a second
-// after anything that may have happened at the same moment as its last look.
+// agreed is how long the two servers may take to agree. Dovecot rereads a directory only when
+// more than a second has passed since a change that its last look may have missed.
 const agreed = 5 * time.Second
 
-// check compares what both servers say with each other and with what was promised.
+// check compares the answers of both servers with each other and with what was acknowledged.
 func (w *dovecotWorld) check(deed dovecotDeed) {
 	var ours, theirs map[string][]string
 	for end := time.Now().Add(agreed); ; time.Sleep(100 * time.Millisecond) {
@@ -58,7 +58,7 @@ func shown(told map[string][]string) string {
 	return strings.Join(lines, "\n    ")
 }
 
-// weTell returns what a maildird process that starts now says of each mailbox.
+// weTell returns what a maildird process that starts now reports of each mailbox.
 func (w *dovecotWorld) weTell() map[string][]string {
 	told := map[string][]string{}
 	s := w.newStore(false)
@@ -85,7 +85,7 @@ func (w *dovecotWorld) weTell() map[string][]string {
 	return told
 }
 
-// dovecotTells returns what a new connection to Dovecot says of each mailbox.
+// dovecotTells returns what Dovecot reports of each mailbox on a new connection.
 func (w *dovecotWorld) dovecotTells() map[string][]string {
 	told := map[string][]string{}
 	d := doveimap.Start(w.T, w.root)
@@ -98,7 +98,7 @@ func (w *dovecotWorld) dovecotTells() map[string][]string {
 	return told
 }
 
-// sessions compares what sessions that had A open all the time say with what new ones say.
+// sessions compares the sessions that had A open all the time with new ones.
 func (w *dovecotWorld) sessions(now map[string][]string) {
 	want, there := now["A"]
 	if w.main != nil && there && !w.ended["A"] && w.main.v.UIDValidity() == w.validityA() {
@@ -119,7 +119,7 @@ func (w *dovecotWorld) sessions(now map[string][]string) {
 	}
 }
 
-// promises looks for what was acknowledged.
+// promises checks that everything that was acknowledged exists.
 func (w *dovecotWorld) promises(now map[string][]string) {
 	validities := map[uint32][]string{}
 	for _, lines := range now {

@@ -19,7 +19,7 @@ var dovecotFlags = map[filename.Flags]string{
 	filename.Seen: `\Seen`, filename.Flagged: `\Flagged`, filename.Answered: `\Answered`, filename.Deleted: `\Deleted`, filename.Draft: `\Draft`,
 }
 
-// dovecotOperation is one of our operations.
+// dovecotOperation is an operation of maildird.
 type dovecotOperation struct {
 	name    string
 	shut    bool // no mailbox is open
@@ -232,7 +232,7 @@ type dovecotDeed struct {
 	do      func(w *dovecotWorld)
 }
 
-// ask makes Dovecot perform a command, and records its answer if it is not OK.
+// ask sends Dovecot a command, and records the answer if it is not OK.
 func (w *dovecotWorld) ask(d *doveimap.Session, command string) (untagged []string, ok bool) {
 	untagged, status := d.Ask(command)
 	w.mu.Lock()
@@ -252,7 +252,7 @@ func (w *dovecotWorld) ask(d *doveimap.Session, command string) (untagged []stri
 
 var copyUID = regexp.MustCompile(`\[COPYUID (\d+) (\S+) (\S+)\]`)
 
-// codes records what COPYUID says of the one message that a session copies.
+// codes records what COPYUID says about the only message that a session copies.
 func (w *dovecotWorld) codes(d *doveSession, lines []string) {
 	text := "too" // of B
 	if d == w.at {
@@ -295,7 +295,7 @@ func (w *dovecotWorld) known(mailbox string, texts ...string) (uids []uint32) {
 func (w *dovecotWorld) theirs(flags string, texts ...string) {
 	if untagged, ok := w.ask(w.at, "UID STORE "+w.on(texts...)+" +FLAGS ("+flags+")"); ok {
 		for _, uid := range w.known("A", texts...) {
-			for _, line := range untagged { // what it says nothing of was gone
+			for _, line := range untagged { // a message without a response was gone
 				if strings.Contains(line, fmt.Sprintf("FETCH (UID %d FLAGS", uid)) {
 					w.flagged(w.validityA(), []uint32{uid}, strings.Fields(flags)...)
 				}

@@ -12,13 +12,13 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// dovecotFolders is what became of the folders, as far as somebody was told.
+// dovecotFolders is what clients were told about the folders.
 type dovecotFolders struct {
 	ended    map[string]bool     // mailboxes that were deleted
-	dropped  map[uint32]bool     // the UIDVALIDITY of these
-	renamed  map[string]string   // to what mailboxes were renamed
-	homes    map[string][]string // the mailboxes in which a text has been
-	expunged map[string]bool     // texts that were removed for good
+	dropped  map[uint32]bool     // their UIDVALIDITY
+	renamed  map[string]string   // new names of mailboxes, by the old one
+	homes    map[string][]string // mailboxes that a message was in, by its text
+	expunged map[string]bool     // texts of messages that may be removed for good
 }
 
 func newDovecotFolders() dovecotFolders {
@@ -28,13 +28,13 @@ func newDovecotFolders() dovecotFolders {
 			f.homes[m.text] = []string{name}
 		}
 	}
-	for _, text := range []string{"two", "word", "too"} { // what is copied and moved
+	for _, text := range []string{"two", "word", "too"} { // they are copied and moved
 		f.homes[text] = []string{"A", "B"}
 	}
 	return f
 }
 
-// drop has a mailbox removed, and notes that it is if remove says so.
+// drop calls remove, which removes a mailbox, and records that if it succeeds.
 func (w *dovecotWorld) drop(name string, remove func() (done bool)) {
 	text, err := os.ReadFile(w.path(name) + "/dovecot-uidlist")
 	if !remove() || err != nil {
@@ -49,7 +49,7 @@ func (w *dovecotWorld) drop(name string, remove func() (done bool)) {
 	w.dropped[uint32(n)] = true
 }
 
-// weDelete is our DELETE.
+// weDelete is DELETE by maildird.
 func (w *dovecotWorld) weDelete(name string) (err error) {
 	w.drop(name, func() bool {
 		err = w.a.Delete(w.Context(), name)
@@ -68,7 +68,7 @@ func (w *dovecotWorld) weRename(from, to string) error {
 	return err
 }
 
-// deletesTheir is Dovecot's DELETE, by a session that has another mailbox selected.
+// deletesTheir is DELETE by Dovecot, in a session that has another mailbox selected.
 func deletesTheir(name string, d func(w *dovecotWorld) *doveSession) dovecotDeed {
 	return dovecotDeed{name: "DELETE " + name, folders: true, removes: true, do: func(w *dovecotWorld) {
 		w.drop(name, func() bool {
@@ -88,7 +88,7 @@ func renamesTheir(title, from, to string, d func(w *dovecotWorld) *doveSession) 
 	}}
 }
 
-// purge notes that texts may be removed for good.
+// purge records that the messages with these texts may be removed for good.
 func (w *dovecotWorld) purge(texts ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -97,7 +97,7 @@ func (w *dovecotWorld) purge(texts ...string) {
 	}
 }
 
-// follow gives the name that a mailbox has if one above it was renamed.
+// follow returns the name of a mailbox after one above it was renamed.
 func (w *dovecotWorld) follow(name string) string {
 	for from, to := range w.renamed {
 		if below, ok := strings.CutPrefix(name, from+"/"); ok {
@@ -107,12 +107,12 @@ func (w *dovecotWorld) follow(name string) string {
 	return name
 }
 
-// folders holds the tree against what was said of it.
+// folders compares the tree with what clients were told about it.
 func (w *dovecotWorld) folders(told map[string][]string) {
 	names := w.mailboxes()
 	there := func(name string) bool { return slices.Contains(names, name) }
-	// Where the directory of A stays, or is made anew for a folder below it, Dovecot's
-	// session that has A selected makes a mailbox of it again.
+	// If the directory of A still exists, or is created again for a folder below it, the
+	// session of Dovecot that has A selected makes it a mailbox again.
 	again := func(name string) bool { return name == "A" && w.how.layout == folder.LayoutFS && there("A") }
 	for name := range w.ended {
 		if there(name) && !again(name) {
@@ -120,7 +120,7 @@ func (w *dovecotWorld) folders(told map[string][]string) {
 		}
 	}
 	for from, to := range w.renamed {
-		if w.ended[from] { // those below it were renamed
+		if w.ended[from] { // only those below it were renamed
 			continue
 		}
 		if there(from) && !again(from) || !there(to) && !there(w.follow(to)) {

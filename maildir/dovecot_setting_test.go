@@ -13,10 +13,10 @@ import (
 	"maildird/scripts/rig/doveimap"
 )
 
-// dovecotSetting is how both serve the Maildir.
+// dovecotSetting is the configuration with which maildird and Dovecot serve the Maildir.
 type dovecotSetting struct {
 	layout string
-	quota  bool // both count what the Maildir holds, in maildirsize
+	quota  bool // both maintain maildirsize
 }
 
 var dovecotSettings = []dovecotSetting{
@@ -33,7 +33,7 @@ func (how dovecotSetting) String() string {
 
 const quotaBytes = 1 << 20
 
-// configure tells Dovecot.
+// configure writes the setting to Dovecot's configuration.
 func (w *dovecotWorld) configure() {
 	layout := ""
 	if w.how.layout == folder.LayoutFS {
@@ -46,7 +46,7 @@ func (w *dovecotWorld) configure() {
 	doveimap.Configure(w.T, w.root, settings)
 }
 
-// account is how a process of ours opens the Maildir.
+// account returns the options with which maildird opens the Maildir.
 func (w *dovecotWorld) account(hook func(op, path string) error) AccountOptions {
 	opt := AccountOptions{Root: w.root, Folder: folder.Options{Layout: w.how.layout, Separator: '/'}, Existing: true, before: hook}
 	if w.how.quota {
@@ -55,7 +55,7 @@ func (w *dovecotWorld) account(hook func(op, path string) error) AccountOptions 
 	return opt
 }
 
-// path is the directory of a mailbox.
+// path returns the directory of a mailbox.
 func (w *dovecotWorld) path(name string) string {
 	switch {
 	case name == "INBOX":
@@ -66,7 +66,7 @@ func (w *dovecotWorld) path(name string) string {
 	return w.root + "/" + name
 }
 
-// mailboxes are those that lie on the disk.
+// mailboxes returns the names of all mailboxes on the disk.
 func (w *dovecotWorld) mailboxes() (names []string) {
 	check(filepath.WalkDir(w.root, func(path string, d os.DirEntry, err error) error {
 		if d.Name() != "cur" || strings.Contains(path, "/..") {
@@ -85,7 +85,7 @@ func (w *dovecotWorld) mailboxes() (names []string) {
 	return names
 }
 
-// held counts what the Maildir holds.
+// held counts the bytes and messages in the Maildir.
 func (w *dovecotWorld) held() (bytes int64, messages int) {
 	for _, name := range w.mailboxes() {
 		dir, err := dirfd.Open(w.path(name))
@@ -97,7 +97,7 @@ func (w *dovecotWorld) held() (bytes int64, messages int) {
 	return bytes, messages
 }
 
-// count has the Maildir counted.
+// count writes maildirsize, if there is a quota.
 func (w *dovecotWorld) count() {
 	if w.how.quota {
 		bytes, messages := w.held()
@@ -105,8 +105,8 @@ func (w *dovecotWorld) count() {
 	}
 }
 
-// counted holds maildirsize against what the Maildir holds. Of a folder that is deleted
-// what comes and goes at the last moment may be counted or not.
+// counted compares maildirsize with the contents of the Maildir, unless a mailbox was deleted:
+// what arrived in it or left it at the last moment may be counted or not.
 func (w *dovecotWorld) counted() {
 	if !w.how.quota || len(w.ended) > 0 {
 		return

@@ -96,7 +96,7 @@ func named[T any](all []T, name func(T) string, want string) T {
 	return all[slices.IndexFunc(all, func(one T) bool { return name(one) == want })]
 }
 
-// every returns each call that is step calls after another one.
+// every returns every step-th call, beginning with first.
 func every(first, step int) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for call := first; yield(call); call += step {
@@ -128,7 +128,7 @@ type operation struct {
 	// pieces means that lines of the result are looked up one at a time.
 	pieces bool
 	fresh  bool   // there is no Maildir yet
-	moves  string // the mailbox that gets another name, whatever is there by then
+	moves  string // the mailbox that it renames
 	quota  quota.Limit
 }
 
@@ -149,7 +149,7 @@ type explorer struct {
 	*testing.T
 	layout   string
 	template string // what every world is a copy of
-	place    string // where that is
+	place    string // path of the template
 	runs     int
 }
 
@@ -206,8 +206,8 @@ func (x *explorer) legal(op operation, others ...action) []outcome {
 	return all
 }
 
-// fewer adds what is legal if an action has no effect, because it finds a lock or takes
-// none.
+// fewer adds the outcomes that are legal if an action has no effect, because it finds a lock or
+// takes none.
 func (x *explorer) fewer(legal []outcome, op operation, w *world, others []action) []outcome {
 	for i, other := range others {
 		if w.blocked || other.lost {

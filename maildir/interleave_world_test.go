@@ -27,10 +27,10 @@ type world struct {
 	before    func(op, path string) error
 
 	calls   int
-	at      []string // what the calls are
+	at      []string // the calls so far
 	facts   map[uidFact]string
-	outside string // what the directory that is not theirs was like
-	open    int    // files of this process
+	outside string // the state of the directory that is not theirs, before the operation
+	open    int    // number of files that this process had open
 	blocked bool   // an action found a lock
 	faults  []string
 	gone    map[string]bool // users whose Maildir the action took away

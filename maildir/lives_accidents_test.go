@@ -84,7 +84,7 @@ func (w *lives) moveFolders() {
 	w.settled()
 }
 
-// restart ends a process and starts another, which may find no cache.
+// restart replaces a process by a new one, for which the cache may have been deleted.
 func (w *lives) restart() {
 	i := w.rng.IntN(2)
 	w.did("restart %d", i)
@@ -99,7 +99,7 @@ func (w *lives) restart() {
 	w.begin(i)
 }
 
-// lose removes, or restores an old state of, what servers keep beside the mail.
+// lose removes a file that servers keep beside the mail, or restores an old state of it.
 func (w *lives) lose() {
 	name := w.anyFolder()
 	dir := w.path(name)
@@ -125,7 +125,7 @@ func (w *lives) lose() {
 		}
 	case 3:
 		if w.dovecot {
-			return // who would give UIDs again that it does not know of
+			return // Dovecot would reuse UIDs that it does not know were assigned
 		}
 		// Two lives that start from one snapshot, and know nothing of each other, assign
 		// the same UIDVALIDITY to a list that is lost in both.
@@ -134,7 +134,7 @@ func (w *lives) lose() {
 			return
 		}
 		l.lost = w.life
-		// What one process assigned and the other did not hear of is only in the list.
+		// What one process assigned and the other has not read is only in the list.
 		w.end(1)
 		if w.rng.IntN(2) == 0 {
 			w.end(0)
@@ -170,7 +170,7 @@ func (w *lives) lose() {
 		}
 		w.must(os.WriteFile(words+".new", []byte(text), 0o600))
 		w.must(os.Rename(words+".new", words))
-		w.n++ // nobody looks at it unless there is mail
+		w.n++ // processes only look if there is new mail
 		w.put(filepath.Join(dir, "new", fmt.Sprintf("17%08d.M%dP1.other", w.n, w.n)), fmt.Sprint("m", w.n))
 	}
 }
@@ -200,7 +200,7 @@ func (w *lives) backUp() {
 		before := maps.Clone(w.folders)
 		for name, l := range w.then {
 			for now, other := range before {
-				if other == l && now != name { // it goes on under another name
+				if other == l && now != name { // it still exists under another name
 					l = l.clone()
 					break
 				}
@@ -224,7 +224,7 @@ func (w *lives) backUp() {
 	}
 }
 
-// age makes the marks of a snapshot older by hours, as between two restores.
+// age makes a snapshot look some hours older, as between two restores.
 func (w *lives) age(snapshot string) {
 	mark := regexp.MustCompile(`^(3 .* T)(\d+)`)
 	w.must(filepath.WalkDir(snapshot, func(path string, _ os.DirEntry, err error) error {

@@ -18,7 +18,7 @@ import (
 // what it missed when it comes back (RFC 7162 section 6).
 type liveClient struct {
 	w        *lives
-	at       int // which process
+	at       int // number of its process
 	a        *Account
 	m        *Mailbox
 	v        *mailbox.View
@@ -125,7 +125,7 @@ func (c *liveClient) come() {
 	c.heard()
 }
 
-// validities makes sure that UIDVALIDITY changed for a reason, and increased.
+// validities checks that UIDVALIDITY only changes for a reason, and increases.
 func (c *liveClient) validities(name string, validity uint32) {
 	w := c.w
 	if _, known := c.lin.next[validity]; known || len(c.lin.next) == 0 {
@@ -158,7 +158,7 @@ func (c *liveClient) fetchNew() {
 	}
 }
 
-// learn takes over what a client is told of a message.
+// learn records what a client is told about a message.
 func (c *liveClient) learn(msg mailbox.Message) {
 	w := c.w
 	content, ok := c.content(msg)
@@ -185,7 +185,7 @@ func (c *liveClient) content(msg mailbox.Message) (string, bool) {
 	return subject(string(text)), true
 }
 
-// listen takes over what there is to be told; false if the mailbox has ended.
+// listen applies all updates; it returns false if the mailbox has ended.
 func (c *liveClient) listen(expunges bool) bool {
 	if c.ended(c.v.Poll(context.Background())) {
 		return false
@@ -220,7 +220,7 @@ func (c *liveClient) check() {
 	}
 	name := c.name()
 	if name == "" {
-		return // it went, and nobody noticed yet
+		return // it was removed, and nobody has noticed yet
 	}
 	seq := uint32(0)
 	for msg := range c.v.Messages([]mailbox.Range{{First: 1, Last: ^uint32(0)}}, true) {

@@ -30,13 +30,13 @@ var (
 )
 
 // TestLives lets two processes with their clients, programs that know of no server, and in
-// every second run a real Dovecot, work on one Maildir and its folders, one step at a time,
-// and anything that may happen to it does: folders are renamed, copied and removed under
-// the servers, snapshots are restored, lists, histories, keywords and caches are lost or
-// replaced by old ones, processes end and start again, clocks are set back. Clients come
-// and go, ask only for what they missed, and then know exactly the files (check in
-// lives_client_test.go). A UID stands for one message forever, UIDVALIDITY changes only for
-// a reason, UIDNEXT and HIGHESTMODSEQ never decrease, and what nobody removed is kept.
+// every second run a real Dovecot, work on one Maildir, one step at a time. Meanwhile folders
+// are renamed, copied and removed, snapshots are restored, lists, histories, keywords and
+// caches are lost or replaced by old ones, processes restart, and clocks are set back. Clients
+// disconnect and come back, ask only for what they missed, and must then know exactly what is
+// in the files (check in lives_client_test.go). A UID stands for one message forever,
+// UIDVALIDITY changes only for a reason, UIDNEXT and HIGHESTMODSEQ never decrease, and no
+// message is lost that nobody removed.
 //
 //	go test ./maildir -run TestLives -args -seed 17 -steps 5000
 func TestLives(t *testing.T) {
@@ -96,23 +96,23 @@ type lives struct {
 	backups string
 	dovecot bool
 	stores  [2]*Store
-	behind  atomic.Int64 // of the clock of both, in nanoseconds
-	n       int          // of messages and names so far
+	behind  atomic.Int64 // how far the clock of both is behind, in nanoseconds
+	n       int          // number of messages and names so far
 	folders map[string]*lineage
 	clients []*liveClient
 	latest  string // snapshot
 	then    map[string]*lineage
-	life    int // one more with each restore, from 1 on
+	life    int // 1, and one more with each restore
 	trail   []string
 }
 
-// lineage is one folder, whatever its name: what clients were told of it.
+// lineage is what clients were told about a folder, under all its names.
 type lineage struct {
 	uids    map[told]string // content
 	highest map[uint32]uint64
 	next    map[uint32]uint32
-	newUIDs bool // something happened after which UIDVALIDITY may be another
-	blind   bool // its history was lost, and nobody looked since
+	newUIDs bool // UIDVALIDITY may change
+	blind   bool // its history was lost, and nobody has opened it since
 	// lost is the life of the Maildir, counted by lives.life, in which its list was lost.
 	lost int
 }
@@ -146,7 +146,7 @@ func (w *lives) begin(i int) {
 	})
 }
 
-// end ends a process.
+// end stops a process.
 func (w *lives) end(i int) {
 	for _, c := range w.clients {
 		if c.v != nil && c.at == i {
@@ -228,7 +228,7 @@ func subject(text string) string {
 // contents counts all messages of the Maildir.
 func (w *lives) contents() map[string]int { return w.count(slices.Collect(maps.Keys(w.folders))...) }
 
-// count counts the messages of some folders; "" is one that is gone.
+// count counts the messages of some folders; "" stands for one that is gone.
 func (w *lives) count(names ...string) map[string]int {
 	n := map[string]int{}
 	for _, name := range names {
@@ -365,14 +365,14 @@ func (w *lives) stranger() {
 	if len(files) == 0 || w.rng.IntN(3) == 0 {
 		switch w.rng.IntN(8) {
 		case 0:
-			base = fmt.Sprintf("%d.M%dP1.other,S=%d", w.n, w.n, 24) // wrong, and of 1970
+			base = fmt.Sprintf("%d.M%dP1.other,S=%d", w.n, w.n, 24) // a wrong size, and a time in 1970
 		case 1:
 			base = fmt.Sprintf("17%08d.%s", w.n, strings.Repeat("x", 225+w.rng.IntN(18)))
-			if w.dovecot { // it moves what it finds in new/, and cannot open what has no room for ":2,"
+			if w.dovecot { // Dovecot moves it to cur/, and cannot open it there if ":2," does not fit
 				base = base[:min(len(base), 255-len(":2,"))]
 			}
 		case 2:
-			base = ":2,S" // none at all
+			base = ":2,S" // an empty base
 		}
 		to := filepath.Join(dir, "new", base)
 		if w.rng.IntN(2) == 0 {
@@ -401,7 +401,7 @@ func (w *lives) stranger() {
 		if filename.Base(f.name) == "" {
 			return
 		}
-		w.look(name) // who opens the folder with both there takes one for the first
+		w.look(name) // a process that opens the folder only now may take either for the first one
 		w.did("put %s beside %s", at, f.path)
 		w.put(at, content)
 		w.look(name)
@@ -425,8 +425,8 @@ func (w *lives) stranger() {
 	}
 }
 
-// linked reports whether a file has a hard link in a folder, as a copy by a client has:
-// both with one base there would be one message.
+// linked reports whether a file has a hard link in a folder, as a copy by a client has. Two
+// links with one base in the same folder would be one message.
 func (w *lives) linked(f file, name string) bool {
 	st, err := os.Lstat(f.path)
 	w.must(err)

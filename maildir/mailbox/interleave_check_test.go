@@ -44,8 +44,8 @@ func (r *meeting) check() {
 	r.nothingLeft(r.b)
 }
 
-// swap replaces one message by another one while nobody has the folder open. Of both there
-// is only one file.
+// swap replaces one message by another one while nobody has the folder open. Each of them has
+// only one file.
 func (r *meeting) swap() {
 	files := r.a.files()
 	times := map[string]int{}
@@ -81,7 +81,7 @@ func (r *meeting) checkEnded() {
 		r.a.path = r.ended
 	}
 	r.checkPromises()
-	if r.lists { // nobody wrote the list again before the end
+	if r.lists { // the list may not have been rewritten
 		clear(r.a.told)
 	}
 	r.anew("another process", r.newEnv(false, false), nil)
@@ -106,7 +106,7 @@ func (r *meeting) close() {
 		r.proc.close()
 		r.proc = nil
 	}
-	_ = r.env.Watcher.Close() // also that which was closed
+	_ = r.env.Watcher.Close() // it may have been closed already
 }
 
 // noErrors looks for logged errors that an operator would have to handle.
@@ -163,7 +163,7 @@ func (r *meeting) checkSessions(d *disk, some ...*session) {
 			if got := s.text(msg); got != text {
 				r.fault("session %d: UID %d is %s with %q, read as %q", i, msg.UID, rel, text, got)
 			}
-			if s.anew || r.waits || r.became[text] == "" && !slices.Contains(r.alike, text) { // else that may show only when it is read
+			if s.anew || r.waits || r.became[text] == "" && !slices.Contains(r.alike, text) { // otherwise it may show only when the text is read
 				r.checkFacts(d, s, msg, rel, text)
 			}
 			r.tell(d, msg.UID, text)
@@ -173,7 +173,7 @@ func (r *meeting) checkSessions(d *disk, some ...*session) {
 		}
 		for rel, text := range files {
 			if met[d.inode(rel)+filename.Base(path.Base(rel))] {
-				continue // a second name
+				continue // a second name of the same message
 			}
 			r.fault("session %d does not have %s with %q", i, rel, text)
 		}
@@ -183,7 +183,7 @@ func (r *meeting) checkSessions(d *disk, some ...*session) {
 	}
 }
 
-// checkFacts compares what may come from the cache with a file.
+// checkFacts compares what the session may have from the cache with the file.
 func (r *meeting) checkFacts(d *disk, s *session, msg Message, rel, text string) {
 	st, err := os.Lstat(d.file(rel))
 	must(r.t, err)
@@ -195,9 +195,9 @@ func (r *meeting) checkFacts(d *disk, s *session, msg Message, rel, text string)
 	}
 }
 
-// checkPromises looks for what was acknowledged, and for what others did.
+// checkPromises checks that everything that was acknowledged or done by others is on the disk.
 func (r *meeting) checkPromises() {
-	if r.ended != "" { // what was moved away is not lost
+	if r.ended != "" { // the messages went with the folder
 		old, _ := os.ReadDir(r.a.file("cur.old"))
 		for _, one := range old {
 			text, _ := os.ReadFile(r.a.file("cur.old/" + one.Name()))
@@ -223,10 +223,10 @@ func (r *meeting) checkPromises() {
 			r.fault("%q lost flags %b that were stored, it is %s", text, lost, rel)
 		}
 		need := r.need[text]
-		if d == r.b { // where the letters are others
+		if d == r.b { // it has other keyword letters
 			need &^= filename.Keywords
 		}
-		if d == r.b && r.other[text] { // under another base it was another message than the one that went there
+		if d == r.b && r.other[text] { // it had another base by then, so the copy is another message
 			need = 0
 		}
 		if lost := need &^ flags; lost != 0 {
@@ -254,11 +254,11 @@ func (r *meeting) anew(who string, env *Env, old *session) {
 	}
 	defer s.v.Close()
 	s.anew = true
-	s.v.Cached().Close() // reads all that the cache has
+	s.v.Cached().Close() // reads everything in the cache
 	faults := len(r.faults)
 	r.checkSessions(r.a, s)
 	for _, other := range r.some {
-		if _, err := other.poll(); err != nil { // it may have told of a message that went and came back
+		if _, err := other.poll(); err != nil { // its last answer may have been about a message that has come back since
 			r.fault("Poll: %v", err)
 		}
 		if !slices.Equal(s.uids, other.uids) {
@@ -280,8 +280,8 @@ func (r *meeting) anew(who string, env *Env, old *session) {
 	r.noErrors()
 }
 
-// comeBack lets a client that was away ask for what changed (RFC 7162). It must end up with
-// what a new client is told.
+// comeBack lets a client that was away ask for the changes (RFC 7162). Afterwards it must know
+// the same as a new client.
 func (r *meeting) comeBack(s, old *session) {
 	gone, err := s.v.Vanished(ctx, []Range{{1, ^uint32(0)}}, old.upTo)
 	if err != nil {
@@ -304,7 +304,7 @@ func (r *meeting) comeBack(s, old *session) {
 	}
 }
 
-// nothingLeft looks for what an operation left behind.
+// nothingLeft checks that the operation left no temporary file or lock.
 func (r *meeting) nothingLeft(d *disk) {
 	for _, sub := range []string{"", "tmp"} {
 		names, err := os.ReadDir(d.file(sub))

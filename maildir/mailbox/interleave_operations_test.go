@@ -7,13 +7,13 @@ import (
 	"maildird/maildir/filename"
 )
 
-// operation is an operation of a session, between whose system calls others act.
+// operation is an operation of a session. Others act between its system calls.
 type operation struct {
 	name  string
-	on    []string         // the messages that it is about
+	on    []string         // the messages that it concerns
 	shut  bool             // the mailbox is not open
 	opens bool             // it opens the mailbox
-	ready func(r *meeting) // what happened just before it
+	ready func(r *meeting) // what happens just before it
 	do    func(r *meeting) error
 }
 
@@ -107,7 +107,7 @@ var operations = []operation{
 	}},
 }
 
-// changed is what others did since the last look.
+// changed makes the changes of others since the last look.
 func changed(r *meeting) {
 	r.flag("one", filename.Answered, 0)
 	r.deliver("new/1700000010.M1P1.x", "late")
@@ -115,7 +115,7 @@ func changed(r *meeting) {
 	r.removed(r.a.find("doom"), "doom")
 }
 
-// awayAndBack makes a message come back that everybody was told was gone.
+// awayAndBack makes a message disappear, tells everybody, and brings it back.
 func (r *meeting) awayAndBack() {
 	back := r.away("two")
 	for _, s := range r.some {

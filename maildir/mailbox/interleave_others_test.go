@@ -11,12 +11,11 @@ import (
 	"maildird/maildir/filename"
 )
 
-// other is an action of another program at one moment, on the message with a text, if it
-// concerns one.
+// other is a single action of another program. If it concerns one message, do gets its text.
 type other struct {
 	name    string
 	about   bool // it concerns one message
-	process bool // it is another process of ours, or Dovecot, which tells clients of UIDs
+	process bool // it is done by another server process, which tells clients UIDs
 	ready   func(r *meeting)
 	do      func(r *meeting, text string)
 }
@@ -214,7 +213,7 @@ func (r *meeting) linkFlag(text string) (unlink func()) {
 		if err := os.Remove(r.a.file(rel)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			r.t.Fatal(err)
 		}
-		if r.a.find(text) == "" { // the other name had been removed, or renamed back
+		if r.a.find(text) == "" { // the other name was removed or renamed back meanwhile
 			r.gone[text] = true
 		}
 	}
@@ -236,7 +235,7 @@ func (r *meeting) over(text, victim string) {
 	must(r.t, os.Rename(r.a.file(from), r.a.file(to)))
 	r.gone[victim] = true
 	r.other[text] = true
-	if r.became[text] = victim; r.became[victim] != "" { // it had another's name itself
+	if r.became[text] = victim; r.became[victim] != "" { // it already had the name of a third one
 		r.became[text] = r.became[victim]
 	}
 	r.reset[text] = true
@@ -279,7 +278,7 @@ func (r *meeting) deliver(rel, text string) {
 	r.owed[text] = r.a
 }
 
-// name adds to dovecot-keywords, in one step.
+// name adds lines to dovecot-keywords, atomically.
 func (r *meeting) name(lines string) {
 	have, _ := os.ReadFile(r.a.file("dovecot-keywords"))
 	if r.ended != "" || strings.Contains(string(have), "\n1 ") {
@@ -290,7 +289,7 @@ func (r *meeting) name(lines string) {
 	must(r.t, os.Rename(tmp, r.a.file("dovecot-keywords")))
 }
 
-// beside removes a file beside the mail, or replaces it by another one.
+// beside removes uidlist, history or keywords, or replaces it by the file from.
 func (r *meeting) beside(name, from string) {
 	r.lists = true
 	if from == "" {
@@ -302,7 +301,7 @@ func (r *meeting) beside(name, from string) {
 	}
 }
 
-// rewrite changes a file beside the mail, in place or as another file of its name.
+// rewrite changes such a file, in place or by renaming a new one over it.
 func (r *meeting) rewrite(name string, inPlace bool, change func(old string) string) {
 	old, err := os.ReadFile(r.a.file(name))
 	if err != nil {

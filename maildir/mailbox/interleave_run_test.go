@@ -30,7 +30,7 @@ import (
 type disk struct {
 	t    testing.TB
 	path string
-	told map[uint32]string // which text a UID stood for, in all that anybody was told
+	told map[uint32]string // text of each UID that anybody was told
 }
 
 func (d *disk) file(rel string) string { return filepath.Join(d.path, rel) }
@@ -90,38 +90,38 @@ type meeting struct {
 	env      *Env
 	m        *Mailbox
 	dst      *Mailbox
-	some     []*session // of m; the first one acts
+	some     []*session // sessions of m; the first one performs the operation
 	validity uint32
-	there    *session // of dst
-	proc     *process // another one, over the same folder
+	there    *session // session of dst
+	proc     *process // another process with the same folder open
 
 	mu    sync.Mutex
 	armed bool
 	locks bool           // the operation holds the lock, or is just creating it
-	trace []string       // the calls
-	acts  map[int]func() // before which call
+	trace []string       // the calls so far
+	acts  map[int]func() // what others do, by the number of the call that follows
 
 	log   bytes.Buffer
 	logMu sync.Mutex
 
 	faults []string
 	// What others did, by the text of the messages.
-	gone  map[string]bool           // it is not in the mailbox any more
-	need  map[string]filename.Flags // it has to have these
-	reset map[string]bool           // its flags are what others say, whatever was stored
-	// alike have the same base: one may be mistaken for the other if nobody knows which was
-	// there first, or when the other goes.
+	gone  map[string]bool           // it may be missing from the mailbox
+	need  map[string]filename.Flags // flags that it must have
+	reset map[string]bool           // others may have replaced the flags that were stored
+	// alike are messages with the same base. One may be mistaken for the other if nobody knows
+	// which of them was first, or when one is removed.
 	alike    []string
-	became   map[string]string // whose name it has by now
-	other    map[string]bool   // it has another name, or place
-	odd      bool              // what is no message lies in its place
+	became   map[string]string // the message whose name it has been given
+	other    map[string]bool   // it has another base, or is in another folder
+	odd      bool              // a directory is in the place of a message
 	waits    bool              // see setting.wait
 	reopened bool              // the operation opens the mailbox
-	ended    string            // the folder is not the mailbox's any more, but here
-	lists    bool              // the files beside the mail were changed
-	later    []func()          // what they do when the operation is over
+	ended    string            // where the folder was moved, or "removed"
+	lists    bool              // somebody changed uidlist, history or keywords
+	later    []func()          // what others do after the operation
 
-	owed    map[string]*disk // messages that were acknowledged, and where
+	owed    map[string]*disk // where messages that were acknowledged must be
 	flagged map[string]filename.Flags
 }
 
@@ -175,7 +175,7 @@ func newMeeting(t testing.TB, root string, how setting) *meeting {
 	}
 	r.env = r.newEnv(how.watched, how.fsync)
 	r.env.Cache = r.cache
-	if how.known { // somebody had the folder open before
+	if how.known { // the folder was open before
 		m, err := r.open(r.newEnv(false, false), r.a, false)
 		must(t, err)
 		r.validity = m.UIDValidity()
@@ -186,7 +186,7 @@ func newMeeting(t testing.TB, root string, how setting) *meeting {
 	}
 	r.a.put(firstFiles["fresh"], "fresh")
 	r.owed["fresh"] = r.a
-	for _, d := range []*disk{r.a, r.b} { // what changes now shows in the times
+	for _, d := range []*disk{r.a, r.b} { // so that changes from now on show in the times
 		for _, sub := range []string{"new", "cur"} {
 			past := time.Now().Add(-time.Hour)
 			must(t, os.Chtimes(d.file(sub), past, past))
@@ -262,7 +262,7 @@ func (r *meeting) arm(on bool) {
 	if on {
 		return
 	}
-	for _, i := range slices.Sorted(maps.Keys(r.acts)) { // the operation made fewer calls this time
+	for _, i := range slices.Sorted(maps.Keys(r.acts)) { // those for which the operation made too few calls
 		if i >= len(r.trace) {
 			r.acts[i]()
 		}
@@ -286,7 +286,7 @@ func (r *meeting) begin() (err error) {
 	if r.m, err = r.open(r.env, r.a, true); err != nil {
 		return err
 	}
-	if now := r.m.UIDValidity(); now != r.validity { // or its list was removed while nobody had it open
+	if now := r.m.UIDValidity(); now != r.validity { // its list was removed while nobody had it open
 		clear(r.a.told)
 		r.validity = now
 	}
@@ -297,7 +297,7 @@ func (r *meeting) begin() (err error) {
 		}
 		r.some = append(r.some, s)
 		cached := s.v.Cached()
-		for _, msg := range s.all() { // so that the cache has something of it
+		for _, msg := range s.all() { // fills the cache
 			_, _ = s.v.Size(msg, func() error { return nil })
 			_, _ = s.v.Date(msg)
 		}
@@ -320,7 +320,7 @@ func (r *meeting) openAgain() {
 	}
 }
 
-// session is a client with what it knows from what it was told.
+// session is a client and what it has been told.
 type session struct {
 	r     *meeting
 	d     *disk
@@ -328,7 +328,7 @@ type session struct {
 	uids  []uint32
 	flags map[uint32]filename.Flags
 	upTo  uint64 // HIGHESTMODSEQ
-	anew  bool   // of a process that just opened the folder
+	anew  bool   // its process has just opened the folder
 }
 
 func (r *meeting) connect(m *Mailbox, d *disk, modseqs bool) (*session, error) {
@@ -359,7 +359,7 @@ func (s *session) all() (out []Message) {
 	return out
 }
 
-// list fetches what the client does not know yet: the flags of new messages.
+// list fetches the flags of messages that are new to the client.
 func (s *session) list() {
 	s.uids = nil
 	for i, m := range s.all() {
