@@ -17,11 +17,11 @@ import (
 //	 8  inode number of the file
 //	16  mod-sequence since which removed messages are remembered
 //	24  highest mod-sequence when the file was rewritten
-//	32  run of the machine in which it was written, 0 if all of it was synced
+//	32  run of the machine in which it was written
 //	40  UIDVALIDITY (32 bits)
 //	44  highest UID accounted for when the file was rewritten (32 bits)
 //	48  when the file was created, in nanoseconds since 1970, 0 if the file system does not tell
-//	56  zero
+//	56  length of what was written at once, in bytes (32 bits); what follows was appended
 //	60  CRC-32C of the preceding bytes (32 bits)
 //
 // Frames follow, each consisting of the length of the payload and its CRC-32C (32 bits
@@ -35,11 +35,13 @@ import (
 //	the previous ones (zigzag), or for the first, minus those of the mod-sequence
 //	number of keyword letters that stand for another name from here on, and for
 //	each: its index (0 for a), length of the name (0: it has none), the name
+//	number of gaps, and for each: first mod-sequence minus the last one of the
+//	previous gap, number of mod-sequences minus one
+//	run of the machine that begins, 0 if it is that of the previous frame
 //
-// UIDs ascend in all lists. Version 2 has no letters; all other versions count as lost.
+// UIDs and gaps ascend in all lists. All other versions count as lost.
 const (
-	magic      = "MDHIST\x00\x03" // the last octet is the version
-	unlettered = 2
+	magic      = "MDHIST\x00\x04" // the last octet is the version
 	headerSize = 64
 	frameHead  = 8
 
@@ -54,6 +56,8 @@ const (
 	maxUID    = 1<<32 - 2
 	// maxName is the length in octets of the longest keyword name.
 	maxName = 255
+	// maxGaps limits how many gaps are remembered one by one.
+	maxGaps = 64
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -66,11 +70,11 @@ type header struct {
 	inode     uint64
 	since     uint64
 	highest   uint64
-	boot      uint64
+	run       uint64
 	validity  uint32
 	accounted uint32
 	birth     int64
-	lettered  bool // frames have letters
+	base      uint32
 }
 
 func (h *header) encode() []byte {
@@ -79,31 +83,31 @@ func (h *header) encode() []byte {
 	b = binary.LittleEndian.AppendUint64(b, h.inode)
 	b = binary.LittleEndian.AppendUint64(b, h.since)
 	b = binary.LittleEndian.AppendUint64(b, h.highest)
-	b = binary.LittleEndian.AppendUint64(b, h.boot)
+	b = binary.LittleEndian.AppendUint64(b, h.run)
 	b = binary.LittleEndian.AppendUint32(b, h.validity)
 	b = binary.LittleEndian.AppendUint32(b, h.accounted)
 	b = binary.LittleEndian.AppendUint64(b, uint64(h.birth))
-	b = append(b, make([]byte, headerSize-4-len(b))...)
+	b = binary.LittleEndian.AppendUint32(b, h.base)
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
 func decodeHeader(b []byte) (h header, err error) {
-	h.lettered = len(b) < headerSize || b[7] != unlettered
-	if len(b) >= headerSize && string(b[:7]) == magic[:7] && b[7] != magic[7] && h.lettered {
+	if len(b) >= headerSize && string(b[:7]) == magic[:7] && b[7] != magic[7] {
 		return h, fmt.Errorf("%w: it is in version %d of its form, not %d", errDamaged, b[7], magic[7])
 	}
-	if len(b) < headerSize || string(b[:7]) != magic[:7] ||
+	if len(b) < headerSize || string(b[:8]) != magic ||
 		binary.LittleEndian.Uint32(b[headerSize-4:]) != crc32.Checksum(b[:headerSize-4], castagnoli) {
 		return h, errDamaged
 	}
 	h.inode = binary.LittleEndian.Uint64(b[8:])
 	h.since = binary.LittleEndian.Uint64(b[16:])
 	h.highest = binary.LittleEndian.Uint64(b[24:])
-	h.boot = binary.LittleEndian.Uint64(b[32:])
+	h.run = binary.LittleEndian.Uint64(b[32:])
 	h.validity = binary.LittleEndian.Uint32(b[40:])
 	h.accounted = binary.LittleEndian.Uint32(b[44:])
 	h.birth = int64(binary.LittleEndian.Uint64(b[48:]))
-	if h.since == 0 || h.highest < h.since || h.highest > maxModSeq || h.accounted > maxUID {
+	h.base = binary.LittleEndian.Uint32(b[56:])
+	if h.since == 0 || h.run == 0 || h.base < headerSize || h.highest < h.since || h.highest > maxModSeq || h.accounted > maxUID {
 		return h, errDamaged
 	}
 	return h, nil
@@ -130,6 +134,10 @@ type Letter struct {
 // Names are the names of the keyword letters.
 type Names [filename.MaxKeywords]string
 
+// gap is the mod-sequences from first to last, first <= last, that clients may have been told
+// although the journal does not have what happened with them.
+type gap struct{ first, last uint64 }
+
 // Frame is what happened with one mod-sequence, or part of it. UIDs ascend. A frame that
 // has only save dates or letters may have the mod-sequence of the previous frame, because
 // these are not changes.
@@ -139,7 +147,13 @@ type Frame struct {
 	Gone    []Run
 	Saved   []Saved
 	Letters []Letter
+
+	gaps []gap
+	run  uint64
 }
+
+// full reports whether further frames with the same mod-sequence may have to follow.
+func (f *Frame) full() bool { return len(f.Changed) == maxList || len(f.Gone) == maxList }
 
 // seconds is the time in seconds since 1970 from which the first save date of a frame is
 // subtracted.
@@ -178,6 +192,14 @@ func appendFrame(b []byte, last uint64, f *Frame) []byte {
 		b = binary.AppendUvarint(b, uint64(len(l.Name)))
 		b = append(b, l.Name...)
 	}
+	b = binary.AppendUvarint(b, uint64(len(f.gaps)))
+	end := uint64(0)
+	for _, g := range f.gaps {
+		b = binary.AppendUvarint(b, g.first-end)
+		b = binary.AppendUvarint(b, g.last-g.first)
+		end = g.last
+	}
+	b = binary.AppendUvarint(b, f.run)
 	payload := b[at+frameHead:]
 	binary.LittleEndian.PutUint32(b[at:], uint32(len(payload)))
 	binary.LittleEndian.PutUint32(b[at+4:], crc32.Checksum(payload, castagnoli))
@@ -188,10 +210,11 @@ func appendFrame(b []byte, last uint64, f *Frame) []byte {
 // same mod-sequence as necessary.
 func appendSplit(b []byte, last uint64, f Frame) []byte {
 	for {
-		part := Frame{f.ModSeq, f.Changed[:min(len(f.Changed), maxList)], f.Gone[:min(len(f.Gone), maxList)], f.Saved[:min(len(f.Saved), maxList)], f.Letters}
+		part := f
+		part.Changed, part.Gone, part.Saved = f.Changed[:min(len(f.Changed), maxList)], f.Gone[:min(len(f.Gone), maxList)], f.Saved[:min(len(f.Saved), maxList)]
 		b = appendFrame(b, last, &part)
 		f.Changed, f.Gone, f.Saved = f.Changed[len(part.Changed):], f.Gone[len(part.Gone):], f.Saved[len(part.Saved):]
-		f.Letters = nil
+		f.Letters, f.gaps, f.run = nil, nil, 0
 		if len(f.Changed)+len(f.Gone)+len(f.Saved) == 0 {
 			return b
 		}
@@ -206,8 +229,6 @@ type frameReader struct {
 	payload []byte
 	frame   Frame
 	before  uint64 // mod-sequence of the previous frame
-	// lettered is header.lettered.
-	lettered bool
 }
 
 // next returns the next frame, which is valid until the next call. It returns io.EOF if the
@@ -250,7 +271,7 @@ func (fr *frameReader) decode() bool {
 	if f.ModSeq == 0 || f.ModSeq > maxModSeq {
 		return false
 	}
-	f.Changed, f.Gone, f.Saved, f.Letters = f.Changed[:0], f.Gone[:0], f.Saved[:0], f.Letters[:0]
+	f.Changed, f.Gone, f.Saved, f.Letters, f.gaps = f.Changed[:0], f.Gone[:0], f.Saved[:0], f.Letters[:0], f.gaps[:0]
 	uid := uint64(0)
 	for n := p.next(maxPayload); n > 0 && !p.bad; n-- {
 		uid = p.above(uid)
@@ -269,12 +290,12 @@ func (fr *frameReader) decode() bool {
 		at = p.time(at)
 		f.Saved = append(f.Saved, Saved{uint32(uid), uint32(at)})
 	}
-	if fr.lettered {
-		for n := p.next(filename.MaxKeywords); n > 0 && !p.bad; n-- {
-			index := p.next(filename.MaxKeywords - 1)
-			f.Letters = append(f.Letters, Letter{int(index), p.text(maxName)})
-		}
+	for n := p.next(filename.MaxKeywords); n > 0 && !p.bad; n-- {
+		index := p.next(filename.MaxKeywords - 1)
+		f.Letters = append(f.Letters, Letter{int(index), p.text(maxName)})
 	}
+	f.gaps = p.gaps(f.gaps)
+	f.run = p.next(math.MaxUint64)
 	fr.before = f.ModSeq
 	return !p.bad && len(p.b) == 0
 }
@@ -293,6 +314,21 @@ func (p *varints) next(most uint64) uint64 {
 	}
 	p.b = p.b[size:]
 	return n
+}
+
+// gaps decodes a list of gaps and appends them to list.
+func (p *varints) gaps(list []gap) []gap {
+	last := uint64(0)
+	for n := p.next(maxGaps); n > 0 && !p.bad; n-- {
+		first := last + p.next(maxModSeq-last)
+		if first == last {
+			p.bad = true
+			break
+		}
+		last = first + p.next(maxModSeq-first)
+		list = append(list, gap{first, last})
+	}
+	return list
 }
 
 // text decodes a string of at most most octets, preceded by its length.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -24,8 +25,12 @@ const (
 	// maxGone limits how many runs of removed UIDs are remembered: they take half a
 	// megabyte.
 	maxGone = 1 << 15
-	// lead is how far the first mod-sequence after a loss is ahead of the clock.
-	lead = uint64(time.Second / time.Microsecond)
+	// lead is how far the first mod-sequence after a loss is ahead of the clock and of the
+	// times of files. File systems write these within half a minute.
+	lead = uint64(time.Minute / time.Microsecond)
+	// step is the least distance of mod-sequences: whoever asks for those from N on means
+	// all after N-1, and nobody was ever told both.
+	step = 2
 	// retryAfter is how long to wait before a journal that could not be written is tried
 	// again.
 	retryAfter = 10 * time.Second
@@ -33,7 +38,7 @@ const (
 
 // Options of New.
 type Options struct {
-	Fsync bool // whether Sync syncs
+	Fsync bool // whether Sync and Rewrite sync
 	// DataSync makes a file's content durable; nil: by the usual system call. Tests set it.
 	DataSync func(*os.File) error
 	Log      *slog.Logger
@@ -54,9 +59,9 @@ const (
 // File is the journal of one folder. All methods except Highest, Sync and the queries
 // require dovecot-uidlist.lock. A File is not safe for concurrent use.
 type File struct {
-	dir  *dirfd.Dir
-	opt  Options
-	boot uint64 // identifies this run of the machine
+	dir *dirfd.Dir
+	opt Options
+	run uint64 // identifies this run of the machine
 
 	begun   bool   // the following fields are valid
 	inode   uint64 // of the file that was last read or written
@@ -67,15 +72,13 @@ type File struct {
 	records int    // messages and runs in the file, but not save dates: each of these is added only once
 	gone    []gone // ascending by mod-sequence
 	letters Names
+	gaps    []gap
+	// lost is the first mod-sequence of a gap that the next frame ends, 0 if there is none.
+	lost uint64
 
 	rewrite bool // the file cannot be appended to and has to be rewritten
-	// unsynced is set if something was written or read that may not be on disk yet; renamed
-	// is set if the file's name may not be.
-	unsynced, renamed bool
-	// clientsTold is set once clients may be told what is read at any moment.
-	clientsTold bool
-	failed      error
-	retry       time.Time // when writing may be tried again after failed
+	failed  error
+	retry   time.Time // when writing may be tried again after failed
 
 	copied bool // see Copied
 	// rejected is the inode number of the file that the log already reports as unusable: a
@@ -91,12 +94,9 @@ type gone struct {
 
 // New returns the journal of the folder dir without reading it.
 func New(dir *dirfd.Dir, opt Options) *File {
-	f := &File{dir: dir, opt: opt}
+	f := &File{dir: dir, opt: opt, run: RunOfMachine()}
 	if opt.DataSync == nil {
 		f.opt.DataSync = dirfd.DataSync
-	}
-	if !opt.Fsync {
-		f.boot = RunOfMachine()
 	}
 	return f
 }
@@ -119,9 +119,12 @@ func (f *File) Highest() uint64 { return f.h.highest }
 func (f *File) Accounted() uint32 { return f.h.accounted }
 
 // Letters returns the names that keyword letters in the journal's flags stand for: those at
-// the time when the last frame with flags was added. known is false if the journal does not
-// record them.
-func (f *File) Letters() (names Names, known bool) { return f.letters, f.h.lettered }
+// the time when the last frame with flags was added.
+func (f *File) Letters() Names { return f.letters }
+
+// EndLost reports whether the journal may have lost its end. A frame with the mod-sequence
+// Next, which may be empty, has to be added then before anybody is told a mod-sequence.
+func (f *File) EndLost() bool { return f.lost != 0 }
 
 // Copied reports whether Refresh found a journal that was created elsewhere: the folder is
 // a copy of another one, or was restored from a backup.
@@ -166,13 +169,14 @@ func (f *File) Refresh(validity uint32, give func(*Frame)) Change {
 	return Missing
 }
 
-// Stale reports whether another process wrote to the journal since the last Refresh.
+// Stale reports whether another process wrote to the journal since the last Refresh, or a
+// frame has to be added because of EndLost.
 func (f *File) Stale() bool {
 	st, err := f.dir.Lstat(Name)
 	if err != nil {
 		return f.inode != 0
 	}
-	return !f.begun || !f.unchanged(st)
+	return !f.begun || f.EndLost() || !f.unchanged(st)
 }
 
 // unchanged reports whether the file is unchanged since it was last read or written.
@@ -208,29 +212,27 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 			least = f.h.highest
 		}
 		f.begun, f.h, f.inode = true, h, st.Ino
-		f.last, f.records, f.gone, f.letters = 0, 0, nil, Names{}
-		f.rewrite = f.cannotAppend(h)
-		f.renamed = true
+		f.last, f.records, f.gone, f.letters, f.gaps = 0, 0, nil, Names{}, nil
+		f.rewrite = false
 		at = headerSize
 	}
-	f.unsynced = true // perhaps its writer told nobody, and so did not sync it
-	if f.clientsTold && f.opt.Fsync {
-		if err := f.sync(file, f.dir.Sync); err != nil {
-			f.rewrite = true
-			_ = f.fail(err)
-		}
-	}
-	fr := frameReader{r: bufio.NewReaderSize(io.NewSectionReader(file, at, st.Size-at), 64<<10), before: f.last, lettered: f.h.lettered}
+	fr := frameReader{r: bufio.NewReaderSize(io.NewSectionReader(file, at, st.Size-at), 64<<10), before: f.last}
+	complete := true // nothing of the last change is missing
 	for {
 		frame, err := fr.next()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || errors.Is(err, errDamaged) {
+			if at < int64(f.h.base) {
+				return errDamaged
+			}
+			f.ends(errors.Is(err, io.EOF), complete)
 			break
 		}
 		if err != nil {
 			return err
 		}
+		at += frameHead + int64(len(fr.payload))
 		f.note(frame)
-		f.last = frame.ModSeq
+		f.last, complete = frame.ModSeq, !frame.full()
 		give(frame)
 	}
 	if f.h.highest < least {
@@ -239,6 +241,23 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 	}
 	f.size, f.mtime = st.Size, st.Mtime
 	return nil
+}
+
+// ends notes where the valid part of the journal ends: at its end or not, after a complete
+// change or not.
+func (f *File) ends(atEnd, complete bool) {
+	if !atEnd {
+		f.rewrite = true
+		f.opt.Log.Info("the end of the mailbox's change history is damaged, as after a power failure: clients that were told of it will fetch all flags again",
+			"mailbox", f.dir.Path(), "file", Name)
+	}
+	f.lost = 0
+	if atEnd && f.h.run == f.run {
+		return
+	}
+	if f.lost = f.h.highest; complete {
+		f.lost++
+	}
 }
 
 var (
@@ -262,14 +281,9 @@ func (f *File) readHeader(file *os.File, st dirfd.Stat, validity uint32) (h head
 		return h, errors.New("its modification time was put back, as by a restore over it, or its owner, rights or links were changed")
 	case h.validity != validity:
 		return h, errors.New("it is of another UIDVALIDITY")
-	case h.boot != 0 && h.boot != f.boot && h.boot != RunOfMachine():
-		return h, errors.New("it was not synced before the machine was restarted")
 	}
 	return h, nil
 }
-
-// cannotAppend reports whether nothing can be appended to a file with this header.
-func (f *File) cannotAppend(h header) bool { return h.boot == 0 && f.boot != 0 || !h.lettered }
 
 // sameBirth reports whether two creation times, as far as they are known (not 0), may be
 // those of one file. Some file systems keep them more exactly in memory than on disk.
@@ -298,6 +312,14 @@ func (f *File) note(frame *Frame) {
 		f.h.since = max(f.h.since, f.gone[n-1].modseq)
 		f.gone = append(f.gone[:0:0], f.gone[n:]...)
 	}
+	f.gaps = append(f.gaps, frame.gaps...)
+	if n := len(f.gaps) - maxGaps; n > 0 { // the oldest become one, with what is between them
+		f.gaps[n].first = f.gaps[0].first
+		f.gaps = slices.Delete(f.gaps, 0, n)
+	}
+	if frame.run != 0 {
+		f.h.run = frame.run
+	}
 }
 
 // Begin starts a history without a past: nothing is known of messages up to the UID
@@ -305,9 +327,10 @@ func (f *File) note(frame *Frame) {
 func (f *File) Begin(validity, accounted uint32) {
 	start := f.floor()
 	f.begun, f.rewrite = true, true
-	f.h = header{since: start, highest: start, validity: validity, accounted: accounted, lettered: true}
+	f.h = header{since: start, highest: start, run: f.run, validity: validity, accounted: accounted}
 	f.mtime = time.Time{}
 	f.inode, f.size, f.last, f.records, f.gone, f.letters = 0, 0, 0, 0, nil, Names{}
+	f.gaps, f.lost = nil, 0
 }
 
 // floor returns a mod-sequence above any that was derived from the clock of this folder's
@@ -323,17 +346,28 @@ func (f *File) floor() uint64 {
 	for _, name := range []string{"cur", "new", "dovecot-uidlist", Name} {
 		newer(f.dir.Lstat(name))
 	}
-	return max(f.h.highest+1, fromClock(last)+lead)
+	return max(f.h.highest+step, fromClock(last)+lead)
 }
 
 func fromClock(t time.Time) uint64 {
 	return uint64(min(max(t.UnixMicro(), 1), maxModSeq/2))
 }
 
+// Knows reports whether it is known what happened after the mod-sequence since: it is not in
+// a gap, and not above all that are known.
+func (f *File) Knows(since uint64) bool {
+	for _, g := range f.gaps {
+		if g.first <= since && since <= g.last {
+			return false
+		}
+	}
+	return since <= f.h.highest
+}
+
 // GoneSince returns what was removed after the mod-sequence since, oldest first. exact is
-// false if since is too long ago for that to be known.
+// false if that is not known, which may also be because since is too long ago.
 func (f *File) GoneSince(since uint64) (runs []Run, exact bool) {
-	if since < f.h.since {
+	if since < f.h.since || !f.Knows(since) {
 		return nil, false
 	}
 	from := sort.Search(len(f.gone), func(i int) bool { return f.gone[i].modseq > since })

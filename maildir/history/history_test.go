@@ -336,17 +336,23 @@ func sample(t testing.TB, path string, c *clock) (m *model, highest uint64) {
 	return m, highest
 }
 
-// TestDamage cuts the journal at each byte and flips each byte. An incomplete journal
-// counts as lost, and mod-sequences assigned after that are above all earlier ones.
+// TestDamage cuts the journal at each byte and flips each byte. What was written at once
+// counts as lost as a whole; of what was appended, the frames before the damage count, and
+// what clients may have been told later does not. Mod-sequences assigned after that are above
+// all earlier ones.
 func TestDamage(t *testing.T) {
 	path, c := t.TempDir(), newClock()
-	m, highest := sample(t, path, c)
+	m, _ := sample(t, path, c)
+	must(t, m.Rewrite(slices.Collect(maps.Values(m.state))))
+	m.change(map[uint32]filename.Flags{7: 3, 9: filename.Seen})
+	highest := m.change(map[uint32]filename.Flags{10: 0}, 7)
+	c.t = c.t.Add(time.Millisecond)
 	file := filepath.Join(path, Name)
 	whole, err := os.ReadFile(file)
 	must(t, err)
 	// The ends of frames: a file cut there is an older state of the journal.
 	var ends []int
-	fr := frameReader{r: bytes.NewReader(whole[headerSize:]), lettered: true}
+	fr := frameReader{r: bytes.NewReader(whole[headerSize:])}
 	at := headerSize
 	for ends = append(ends, at); ; ends = append(ends, at) {
 		if _, err := fr.next(); errors.Is(err, io.EOF) {
@@ -359,7 +365,7 @@ func TestDamage(t *testing.T) {
 	if at != len(whole) || len(ends) < 4 {
 		t.Fatalf("frames end at %v of %d", ends, len(whole))
 	}
-	try := func(what string, data []byte, want Change) {
+	try := func(what string, data []byte, want Change, lost bool) {
 		t.Helper()
 		f, err := os.OpenFile(file, os.O_WRONLY|os.O_TRUNC, 0)
 		must(t, err)
@@ -367,31 +373,40 @@ func TestDamage(t *testing.T) {
 		must(t, errors.Join(err, f.Close()))
 		late := open(t, path, c)
 		change := late.Refresh(validity, func(*Frame) {})
-		if change != want {
-			t.Fatalf("%s: %v, want %v", what, change, want)
+		if change != want || late.EndLost() != lost {
+			t.Fatalf("%s: %v, end lost: %v; want %v, %v", what, change, late.EndLost(), want, lost)
 		}
-		if change == Missing {
+		switch {
+		case change == Missing:
 			late.Begin(validity, 9)
-			if late.Next() <= highest || late.Highest() <= highest {
-				t.Fatalf("%s: goes on at %d, %d was given before", what, late.Next(), highest)
+		case lost:
+			must(t, late.Add(Frame{ModSeq: late.Next()}))
+			if !late.WantsRewrite(0) {
+				t.Fatalf("%s: is to be appended to", what)
 			}
-			if _, exact := late.GoneSince(highest); exact {
-				t.Fatalf("%s: claims to know what was removed", what)
-			}
+		default:
+			return
+		}
+		if late.Next() <= highest || late.Highest() <= highest {
+			t.Fatalf("%s: goes on at %d, %d was given before", what, late.Next(), highest)
+		}
+		if _, exact := late.GoneSince(highest); exact != bytes.HasPrefix(data, whole) {
+			t.Fatalf("%s: claims to know what was removed: %v", what, exact)
 		}
 	}
 	for n := range whole {
-		want := Missing
-		if slices.Contains(ends, n) {
-			want = Replaced
-		}
-		try(fmt.Sprintf("cut at %d", n), whole[:n], want)
-		bad := slices.Clone(whole)
+		base, bad := n < int(m.h.base), slices.Clone(whole)
 		bad[n] ^= 0x10
-		try(fmt.Sprintf("flipped at %d", n), bad, Missing)
+		if base {
+			try(fmt.Sprintf("cut at %d", n), whole[:n], Missing, false)
+			try(fmt.Sprintf("flipped at %d", n), bad, Missing, false)
+		} else {
+			try(fmt.Sprintf("cut at %d", n), whole[:n], Replaced, !slices.Contains(ends, n))
+			try(fmt.Sprintf("flipped at %d", n), bad, Replaced, true)
+		}
 	}
-	try("with zeros behind", append(slices.Clone(whole), make([]byte, 100)...), Missing)
-	try("whole", whole, Replaced)
+	try("with zeros behind", append(slices.Clone(whole), make([]byte, 100)...), Replaced, true)
+	try("whole", whole, Replaced, false)
 	m.refresh()
 }
 
@@ -404,7 +419,7 @@ func TestCutHeader(t *testing.T) {
 	defer file.Close()
 	st, err := dirfd.FileStat(file)
 	must(t, err)
-	h := header{inode: st.Ino, since: 1, highest: 1, validity: validity}
+	h := header{inode: st.Ino, since: 1, highest: 1, run: 1, base: headerSize, validity: validity}
 	for h.encode()[headerSize-1] != 0 {
 		h.highest++
 	}
@@ -514,31 +529,6 @@ func TestOtherVersion(t *testing.T) {
 	}
 }
 
-// TestNotSynced: without syncing, a restart of the machine ends the history.
-func TestNotSynced(t *testing.T) {
-	path, c := t.TempDir(), newClock()
-	m := open(t, path, c)
-	m.opt.Fsync, m.boot = false, 4711
-	m.refresh()
-	for name, run := range map[string]struct {
-		fsync bool
-		boot  uint64
-		want  Change
-	}{
-		"same run": {false, 4711, Replaced}, "another run": {false, 4713, Missing}, "another run, synced by now": {true, 0, Missing},
-	} {
-		late := open(t, path, c)
-		late.opt.Fsync, late.boot = run.fsync, run.boot
-		change := late.Refresh(validity, func(*Frame) {})
-		if change != run.want {
-			t.Errorf("%s: %v, want %v", name, change, run.want)
-		}
-	}
-	if a := RunOfMachine(); a == 0 || a != RunOfMachine() {
-		t.Error("the run of the machine has no name")
-	}
-}
-
 // TestBounded: the oldest removed messages are forgotten first, and it is known since when.
 func TestBounded(t *testing.T) {
 	path, c := t.TempDir(), newClock()
@@ -624,7 +614,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(data)
 	f.Add(data[headerSize:])
 	f.Add(data[headerSize+frameHead:])
-	f.Add(appendFrame(nil, 0, &Frame{ModSeq: maxModSeq, Changed: []State{{maxUID, ^filename.Flags(0)}}, Gone: []Run{{1, maxUID}}, Saved: []Saved{{1, 1}, {maxUID, 1<<32 - 1}}}))
+	f.Add(appendFrame(nil, 0, &Frame{ModSeq: maxModSeq, Changed: []State{{maxUID, ^filename.Flags(0)}}, Gone: []Run{{1, maxUID}}, Saved: []Saved{{1, 1}, {maxUID, 1<<32 - 1}}, gaps: []gap{{1, 1}, {3, maxModSeq}}, run: 1<<64 - 1}))
 	f.Add([]byte{0xff, 0xff, 0x0f, 0, 1, 2, 3, 4, 5})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		checkFrames(t, data)
@@ -639,7 +629,7 @@ func FuzzRead(f *testing.F) {
 }
 
 func checkFrames(t *testing.T, data []byte) {
-	fr := frameReader{r: bytes.NewReader(data), lettered: true}
+	fr := frameReader{r: bytes.NewReader(data)}
 	var out []byte
 	var before uint64
 	var frames []Frame
@@ -674,12 +664,12 @@ func checkFrames(t *testing.T, data []byte) {
 		}
 		out = appendFrame(out, before, frame)
 		before = frame.ModSeq
-		frames = append(frames, Frame{frame.ModSeq, slices.Clone(frame.Changed), slices.Clone(frame.Gone), slices.Clone(frame.Saved), slices.Clone(frame.Letters)})
+		frames = append(frames, Frame{frame.ModSeq, slices.Clone(frame.Changed), slices.Clone(frame.Gone), slices.Clone(frame.Saved), slices.Clone(frame.Letters), slices.Clone(frame.gaps), frame.run})
 	}
-	again := frameReader{r: bytes.NewReader(out), lettered: true}
+	again := frameReader{r: bytes.NewReader(out)}
 	for _, want := range frames {
 		got, err := again.next()
-		if err != nil || got.ModSeq != want.ModSeq || !slices.Equal(got.Changed, want.Changed) || !slices.Equal(got.Gone, want.Gone) || !slices.Equal(got.Saved, want.Saved) || !slices.Equal(got.Letters, want.Letters) {
+		if err != nil || got.ModSeq != want.ModSeq || !slices.Equal(got.Changed, want.Changed) || !slices.Equal(got.Gone, want.Gone) || !slices.Equal(got.Saved, want.Saved) || !slices.Equal(got.Letters, want.Letters) || !slices.Equal(got.gaps, want.gaps) || got.run != want.run {
 			t.Fatalf("%+v is read again as %+v, %v", want, got, err)
 		}
 	}

@@ -11,15 +11,15 @@ import (
 
 // The memo is a header as in the file (its size determines the length), followed by numbers
 // of 64 bits: inode number, size, modification and change time of the file, last
-// mod-sequence, messages and runs in the file, 1 if something may not be on disk yet,
-// number of removed runs, and for each its first and last UID in one number, and its
-// mod-sequence; then the name of each letter, as a text.
+// mod-sequence, messages and runs in the file, number of removed runs, number of gaps; for
+// each removed run its first and last UID in one number, and its mod-sequence; the bounds of
+// each gap; then the name of each letter, as a text.
 const memoNumbers = 8
 
 // Memo returns what the File knows, to be passed to Recall of another File. ok is false if
 // the journal could not be read or written.
 func (f *File) Memo() (memo []byte, ok bool) {
-	if !f.begun || f.rewrite || f.failed != nil || f.inode == 0 {
+	if !f.begun || f.EndLost() || f.rewrite || f.failed != nil || f.inode == 0 {
 		return nil, false
 	}
 	st, err := f.dir.Lstat(Name)
@@ -31,17 +31,17 @@ func (f *File) Memo() (memo []byte, ok bool) {
 	}
 	le := binary.LittleEndian
 	b := f.h.encode()
-	unsynced := uint64(0)
-	if f.unsynced || f.renamed {
-		unsynced = 1
-	}
 	for _, n := range []uint64{f.inode, uint64(f.size), uint64(st.Mtime.UnixNano()), uint64(st.Ctime.UnixNano()),
-		f.last, uint64(f.records), unsynced, uint64(len(f.gone))} {
+		f.last, uint64(f.records), uint64(len(f.gone)), uint64(len(f.gaps))} {
 		b = le.AppendUint64(b, n)
 	}
 	for _, g := range f.gone {
 		b = le.AppendUint64(b, uint64(g.First)|uint64(g.Last)<<32)
 		b = le.AppendUint64(b, g.modseq)
+	}
+	for _, g := range f.gaps {
+		b = le.AppendUint64(b, g.first)
+		b = le.AppendUint64(b, g.last)
 	}
 	for _, name := range f.letters {
 		b = octets.AppendText(b, name)
@@ -50,10 +50,9 @@ func (f *File) Memo() (memo []byte, ok bool) {
 }
 
 // Recall restores a memo instead of reading the journal: ok reports whether it is valid,
-// same whether nobody wrote to the journal since. sameRun tells whether the machine has
-// been running since then without a restart. Refresh reads what others appended. The lock
-// is not needed.
-func (f *File) Recall(memo []byte, validity uint32, sameRun bool) (ok, same bool) {
+// same whether nobody wrote to the journal since. Refresh reads what others appended. The
+// lock is not needed.
+func (f *File) Recall(memo []byte, validity uint32) (ok, same bool) {
 	le := binary.LittleEndian
 	if len(memo) < headerSize+8*memoNumbers {
 		return false, false
@@ -66,13 +65,12 @@ func (f *File) Recall(memo []byte, validity uint32, sameRun bool) (ok, same bool
 	for i := range n {
 		n[i] = le.Uint64(memo[headerSize+8*i:])
 	}
-	removed := memo[headerSize+8*memoNumbers:]
-	unsynced := n[6] != 0
-	if n[7] > maxGone || uint64(len(removed)) < 16*n[7] || n[5] > maxFile || !sameRun && unsynced {
+	pairs := memo[headerSize+8*memoNumbers:]
+	if n[6] > maxGone || n[7] > maxGaps || uint64(len(pairs)) < 16*(n[6]+n[7]) || n[5] > maxFile {
 		return false, false
 	}
 	var letters Names
-	d := octets.Decoder{Rest: removed[16*n[7]:]}
+	d := octets.Decoder{Rest: pairs[16*(n[6]+n[7]):]}
 	for i := range letters {
 		letters[i] = string(d.Text())
 	}
@@ -84,17 +82,27 @@ func (f *File) Recall(memo []byte, validity uint32, sameRun bool) (ok, same bool
 		return false, false
 	}
 	same = st.Size == int64(n[1]) && st.Mtime.UnixNano() == int64(n[2]) && st.Ctime.UnixNano() == int64(n[3])
+	sameRun := h.run == f.run
 	if !same && (!sameRun || !f.appendedTo(h)) {
 		return false, false
 	}
 	f.begun, f.h, f.inode, f.size, f.last, f.records = true, h, n[0], int64(n[1]), n[4], int(n[5])
 	f.mtime = time.Unix(0, int64(n[2]))
-	f.unsynced, f.renamed = unsynced, unsynced
-	f.rewrite, f.letters = f.cannotAppend(h), letters
-	f.gone = make([]gone, n[7])
+	f.letters = letters
+	f.gone, f.gaps = make([]gone, n[6]), make([]gap, n[7])
+	pair := func() (a, b uint64) {
+		a, b, pairs = le.Uint64(pairs), le.Uint64(pairs[8:]), pairs[16:]
+		return a, b
+	}
 	for i := range f.gone {
-		run := le.Uint64(removed[16*i:])
-		f.gone[i] = gone{Run{uint32(run), uint32(run >> 32)}, le.Uint64(removed[16*i+8:])}
+		run, modseq := pair()
+		f.gone[i] = gone{Run{uint32(run), uint32(run >> 32)}, modseq}
+	}
+	for i := range f.gaps {
+		f.gaps[i].first, f.gaps[i].last = pair()
+	}
+	if f.rewrite, f.lost = !sameRun, 0; f.rewrite { // the memo may know more than is on disk
+		f.lost = h.highest + 1
 	}
 	return true, same
 }
@@ -118,6 +126,6 @@ func (f *File) appendedTo(h header) bool {
 // the file was rewritten.
 func (f *File) continues(file *os.File, st dirfd.Stat, h header) bool {
 	now, err := f.readHeader(file, st, h.validity)
-	return err == nil && now.inode == h.inode && now.boot == h.boot && now.since <= h.since &&
-		now.highest <= h.highest && now.accounted <= h.accounted
+	return err == nil && now.inode == h.inode && now.since <= h.since && now.highest <= h.highest &&
+		now.accounted <= h.accounted
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"time"
 
 	"maildird/maildir/dirfd"
 )
@@ -28,7 +29,7 @@ type Entry struct {
 }
 
 // Rewrite replaces the file by one with these messages (in any order; the slice is sorted)
-// and the removed ones that are remembered.
+// and the removed ones that are remembered. It must not be called while EndLost.
 func (f *File) Rewrite(live []Entry) error {
 	slices.SortFunc(live, func(a, b Entry) int {
 		if c := cmp.Compare(a.ModSeq, b.ModSeq); c != 0 {
@@ -43,8 +44,8 @@ func (f *File) Rewrite(live []Entry) error {
 	return nil
 }
 
-// writeNew writes a new journal beside the old one, and renames it into place. Sync makes
-// its content and name durable.
+// writeNew writes a new journal beside the old one, and renames it into place. The content
+// is durable before that if there is an old one: after a crash, there is one of the two.
 func (f *File) writeNew(live []Entry) (err error) {
 	rights, err := f.dir.Rights()
 	if err != nil {
@@ -68,9 +69,8 @@ func (f *File) writeNew(live []Entry) (err error) {
 		return err
 	}
 	h := f.h
-	h.inode, h.birth, h.boot, h.lettered = st.Ino, dirfd.Birth(file), f.boot, true
 	w := bufio.NewWriterSize(file, 256<<10)
-	size, err := w.Write(h.encode())
+	size, err := w.Write(make([]byte, headerSize))
 	if err != nil {
 		return err
 	}
@@ -82,33 +82,41 @@ func (f *File) writeNew(live []Entry) (err error) {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	h.inode, h.birth, h.base = st.Ino, dirfd.Birth(file), uint32(min(size, maxFile))
+	if _, err := file.WriteAt(h.encode(), 0); err != nil {
+		return err
+	}
+	if f.opt.Fsync && f.inode != 0 {
+		if err := f.opt.DataSync(file); err != nil {
+			return err
+		}
+		// The rename changes the change time, and a sync may take long: see readHeader.
+		_ = f.dir.Chtimes(tempName, time.Now())
+	}
 	written, err := file.Stat()
 	if err != nil {
 		return err
 	}
-	// If only half of it is on disk after a power failure, it counts as damaged, and so as
-	// lost.
 	if err := f.dir.Rename(tempName, f.dir, Name); err != nil {
 		return err
 	}
-	f.unsynced, f.renamed = true, true
 	f.mtime = written.ModTime()
 	f.h, f.inode, f.size, f.last, f.records = h, st.Ino, int64(size), last, len(live)+len(f.gone)
 	return nil
 }
 
 // writeFrames writes one frame for each mod-sequence that occurs. The first one has the
-// names of all letters.
+// names of all letters, and all gaps.
 func (f *File) writeFrames(w io.Writer, live []Entry) (last uint64, size int, err error) {
 	var b []byte
-	frame := Frame{}
+	frame := Frame{gaps: f.gaps}
 	removed := f.gone
 	for i, name := range f.letters {
 		if name != "" {
 			frame.Letters = append(frame.Letters, Letter{i, name})
 		}
 	}
-	for len(live)+len(removed)+len(frame.Letters) > 0 {
+	for len(live)+len(removed)+len(frame.Letters)+len(frame.gaps) > 0 {
 		frame.ModSeq, frame.Changed, frame.Gone, frame.Saved = f.h.highest, frame.Changed[:0], frame.Gone[:0], frame.Saved[:0]
 		if len(live) > 0 {
 			frame.ModSeq = min(frame.ModSeq, live[0].ModSeq)
@@ -133,7 +141,7 @@ func (f *File) writeFrames(w io.Writer, live []Entry) (last uint64, size int, er
 		}
 		last = frame.ModSeq
 		size += len(b)
-		frame.Letters = nil
+		frame.Letters, frame.gaps = nil, nil
 	}
 	return last, size, nil
 }

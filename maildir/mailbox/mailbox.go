@@ -324,7 +324,7 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 		}
 	}
 	if err == nil {
-		_, err = m.settled(ctx, false)
+		_, err = m.settled(ctx)
 	}
 	if err != nil {
 		v.Close()

@@ -30,13 +30,13 @@ type modseqs struct {
 	begun bool
 	// accounted is the highest UID that the history knows of.
 	accounted uint32
-	// durable is set if the history is on disk.
-	durable bool
-	views   int // the number of views that are told mod-sequences
+	// kept is set if the history could be written.
+	kept  bool
+	views int // the number of views that are told mod-sequences
 	// past is set if the history goes back to before this process.
 	past bool
-	// datesTold is set once clients may be told save dates at any moment.
-	datesTold bool
+	// datesDurable is set if all save dates in the history are on disk.
+	datesDurable bool
 }
 
 // unsettle notes that a row may differ from the history. m.mu is held.

@@ -13,7 +13,7 @@ import (
 func (v *View) EnableModSeq(ctx context.Context) (ok bool, err error) {
 	m := v.m
 	m.mu.Lock()
-	if ok = m.modseqs.durable; ok && !v.modseqs {
+	if ok = m.modseqs.kept; ok && !v.modseqs {
 		v.modseqs = true
 		m.modseqs.views++
 	}
@@ -21,15 +21,15 @@ func (v *View) EnableModSeq(ctx context.Context) (ok bool, err error) {
 	if !ok {
 		return false, nil
 	}
-	_, err = m.settled(ctx, true)
+	_, err = m.settled(ctx)
 	return true, err
 }
 
 // TellModSeq returns HighestModSeq for a client that is told no other mod-sequences but may
-// remember this one; 0 if the mailbox cannot keep mod-sequences. The value has to be on
-// disk and up to date: Thunderbird does not fetch flags if it already has this value.
+// remember this one; 0 if the mailbox cannot keep mod-sequences. The value has to be up to
+// date: Thunderbird does not fetch flags if it already has this value.
 func (v *View) TellModSeq(ctx context.Context) (uint64, error) {
-	if _, err := v.m.settled(ctx, true); err != nil {
+	if _, err := v.m.settled(ctx); err != nil {
 		return 0, err
 	}
 	if !v.keepsModSeqs() {
@@ -42,7 +42,7 @@ func (v *View) TellModSeq(ctx context.Context) (uint64, error) {
 func (v *View) keepsModSeqs() bool {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()
-	return v.m.modseqs.durable
+	return v.m.modseqs.kept
 }
 
 // HighestModSeq returns the mod-sequence up to which the client has been told all changes.
@@ -57,7 +57,7 @@ func (m *Mailbox) HighestModSeq(ctx context.Context) (uint64, error) {
 	if err := m.Poll(ctx); err != nil {
 		return 0, err
 	}
-	return m.settled(ctx, true)
+	return m.settled(ctx)
 }
 
 // RaiseModSeq gives the mailbox a new highest mod-sequence, for a change of something other
@@ -72,9 +72,22 @@ func (m *Mailbox) RaiseModSeq(ctx context.Context) error {
 	})
 }
 
+// Since returns the mod-sequence that a client knows, or 0, the one after which everything
+// has changed, if the history does not have all that the client may have been told.
+func (v *View) Since(ctx context.Context, modseq uint64) (uint64, error) {
+	if err := v.m.acquire(ctx); err != nil {
+		return 0, err
+	}
+	defer v.m.release()
+	if !v.m.hist.Knows(modseq) {
+		return 0, nil
+	}
+	return modseq, nil
+}
+
 // Vanished returns, ascending, the UIDs in the ranges that the view does not have: those of
-// messages that were removed after the mod-sequence since or, if that is too long ago to be
-// known, all of them (RFC 7162 section 3.2.6).
+// messages that were removed after the mod-sequence since or, if it is not known which these
+// are, all of them (RFC 7162 section 3.2.6).
 func (v *View) Vanished(ctx context.Context, ranges []Range, since uint64) ([]Range, error) {
 	m := v.m
 	if err := m.acquire(ctx); err != nil {

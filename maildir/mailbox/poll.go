@@ -251,9 +251,7 @@ var errPutOff = errors.New("the look is put off")
 func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, changed changes, scan bool, now dirTimes) (err error) {
 	if !m.loaded {
 		defer func() {
-			if serr := m.settleFirst(); serr != nil {
-				err = errors.Join(err, serr)
-			}
+			err = errors.Join(err, m.list.Settle()) // before anybody is told a UID
 		}()
 	}
 	if !scan && lock != nil {
@@ -295,23 +293,6 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, changed ch
 		m.roomAgain(postponed)
 	}
 	return nil
-}
-
-// settleFirst makes durable what the first look wrote, before anybody is told of it: the
-// names of the uidlist and the history, and the history's content.
-func (m *Mailbox) settleFirst() error {
-	if !m.list.Unsettled() {
-		return nil
-	}
-	var failed error
-	m.syncHistory(func() error {
-		failed = m.list.Settle()
-		return failed
-	})
-	if failed != nil { // another sync would report success
-		return failed
-	}
-	return m.list.Settle()
 }
 
 // resolve compares with the files what another program wrote to the list. The files of

@@ -13,7 +13,7 @@ import (
 
 // record assigns UIDs to the files, writes them to dovecot-uidlist, and returns the first
 // UID; the others follow it. The records are durable on return or, during the first look,
-// after settleFirst. ext, if not nil, has the extension fields of each record. meanwhile,
+// after it (lookLocked). ext, if not nil, has the extension fields of each record. meanwhile,
 // if not nil, may be called with the first UID while a new list is being written that
 // contains only these files.
 func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwhile func(first uint32)) (first uint32, err error) {
@@ -85,7 +85,7 @@ func (m *Mailbox) recordAnew(h uidlist.Header, steps uidlist.Steps, records iter
 		}
 		records(yield)
 	})
-	if err == nil && m.loaded { // else see settleFirst: no client can be told yet
+	if err == nil && m.loaded { // else see lookLocked: no client can be told yet
 		err = m.list.Settle()
 	}
 	return err

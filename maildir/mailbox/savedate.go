@@ -58,12 +58,12 @@ func (v *View) SaveDate(ctx context.Context, msg Message) (time.Time, error) {
 }
 
 // savedAt returns a row's save date if clients can be told of it, because it is in the
-// history and will not change any more, and otherwise 0.
+// history, on disk, and will not change any more, and otherwise 0.
 func (m *Mailbox) savedAt(n uint32) uint32 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	s := &m.modseqs
-	if m.unwritable || s.datesTold && len(s.dated) == 0 {
+	if m.unwritable || s.datesDurable && len(s.dated) == 0 {
 		return m.t.Row(n).Saved
 	}
 	return 0
@@ -114,9 +114,9 @@ func (m *Mailbox) keepDates(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.syncHistory(m.dir.Sync)
+	m.historyError(m.hist.Sync())
 	m.mu.Lock()
-	m.modseqs.datesTold = true
+	m.modseqs.datesDurable = true
 	m.mu.Unlock()
 	return nil
 }
@@ -130,7 +130,7 @@ func (m *Mailbox) settleSaved(ctx context.Context) {
 	if none {
 		return
 	}
-	if _, err := m.settled(ctx, false); err != nil {
+	if _, err := m.settled(ctx); err != nil {
 		m.env.Log.Warn("cannot write when messages were saved", "mailbox", m.Path(), "file", history.Name, "error", err)
 	}
 }
@@ -190,6 +190,7 @@ func unixSeconds(t time.Time) uint32 { return uint32(min(max(t.Unix(), 1), math.
 func (m *Mailbox) takeSaved(dates []history.Saved, dated *rowBits) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.modseqs.datesDurable = m.modseqs.datesDurable && len(dates) == 0
 	for _, d := range dates {
 		if n, ok := m.t.ByUID(d.UID); ok {
 			m.t.SetSaved(n, d.At)

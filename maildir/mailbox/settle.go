@@ -18,10 +18,9 @@ func (m *Mailbox) mustSettle() bool {
 	return m.modseqs.views > 0 && len(m.modseqs.unsettled) > 0 && !m.unwritable
 }
 
-// settled makes sure that the history has everything that the table has and, if tell is
-// set, that it is on disk. It returns the highest mod-sequence that clients may be told, 0
-// if there is none.
-func (m *Mailbox) settled(ctx context.Context, tell bool) (highest uint64, err error) {
+// settled makes sure that the history has everything that the table has. It returns the
+// highest mod-sequence that clients may be told, 0 if there is none.
+func (m *Mailbox) settled(ctx context.Context) (highest uint64, err error) {
 	if err := m.acquire(ctx); err != nil {
 		return 0, err
 	}
@@ -30,7 +29,7 @@ func (m *Mailbox) settled(ctx context.Context, tell bool) (highest uint64, err e
 	defer func() {
 		m.mu.RLock()
 		defer m.mu.RUnlock()
-		if err == nil && m.modseqs.durable {
+		if err == nil && m.modseqs.kept {
 			highest = m.modseqs.highest
 		}
 	}()
@@ -55,19 +54,7 @@ func (m *Mailbox) settled(ctx context.Context, tell bool) (highest uint64, err e
 			return 0, err
 		}
 	}
-	if tell {
-		m.syncHistory(m.dir.Sync)
-	}
 	return 0, nil
-}
-
-// syncHistory makes the history durable before a client is told of it. folder syncs the
-// directory that contains it. m.sync is held.
-func (m *Mailbox) syncHistory(folder func() error) {
-	m.historyError(m.hist.SyncWith(folder))
-	m.mu.Lock()
-	m.modseqs.durable = m.modseqs.begun && m.hist.Err() == nil
-	m.mu.Unlock()
 }
 
 // settle brings history and table in step. The uidlist's lock is held, and the uidlist has
@@ -97,7 +84,7 @@ func (m *Mailbox) settleRows(lock *dotlock.Lock) error {
 		return ErrReplaced
 	}
 	switch {
-	case len(frame.Changed)+len(frame.Gone) > 0:
+	case len(frame.Changed)+len(frame.Gone) > 0 || m.hist.EndLost():
 		frame.ModSeq = m.hist.Next()
 		m.historyError(m.hist.Add(frame))
 	case len(frame.Saved) > 0:
@@ -106,7 +93,6 @@ func (m *Mailbox) settleRows(lock *dotlock.Lock) error {
 	}
 	m.mu.RLock()
 	live := int(m.t.Count())
-	tell := m.modseqs.views > 0 || m.modseqs.datesTold
 	m.mu.RUnlock()
 	if m.hist.WantsRewrite(live) {
 		if !m.loadTable() {
@@ -114,9 +100,6 @@ func (m *Mailbox) settleRows(lock *dotlock.Lock) error {
 		}
 		m.touch(lock)
 		m.historyError(m.hist.Rewrite(m.entries(rows, frame.ModSeq)))
-	}
-	if tell {
-		m.historyError(m.hist.Sync())
 	}
 	m.nowSettled(rows, frame.ModSeq, dated)
 	return nil
@@ -139,13 +122,16 @@ func (m *Mailbox) nowSettled(rows []uint32, modseq uint64, dated int) {
 	if cap(s.unsettled) > 1<<12 {
 		s.unsettled = nil
 	}
+	if dated > 0 {
+		s.datesDurable = false
+	}
 	s.dated = slices.Clip(s.dated[dated:]) // a copy to another mailbox may have added some
 	if len(s.dated) == 0 {
 		s.dated = nil
 	}
 	clear(s.was)
 	clear(s.strays)
-	s.highest, s.accounted, s.durable = m.hist.Highest(), m.hist.Accounted(), m.hist.Err() == nil
+	s.highest, s.accounted, s.kept = m.hist.Highest(), m.hist.Accounted(), m.hist.Err() == nil
 }
 
 // historyError logs why the history cannot be written. It continues in memory.

@@ -111,8 +111,7 @@ func (m *Mailbox) snapshotLost(err error) {
 
 // resume takes over a snapshot if it belongs to this folder.
 func (m *Mailbox) resume(s *state, t *table.Table) bool {
-	sameRun := s.run == m.snap.run
-	if !sameRun && !m.env.Fsync {
+	if s.run != m.snap.run && !m.env.Fsync {
 		return false
 	}
 	root, err := m.dir.Stat()
@@ -127,7 +126,7 @@ func (m *Mailbox) resume(s *state, t *table.Table) bool {
 	if !ok || m.list.Header().UIDValidity != s.validity {
 		return false
 	}
-	ok, sameHistory := m.hist.Recall(s.hist, s.validity, sameRun)
+	ok, sameHistory := m.hist.Recall(s.hist, s.validity)
 	if !ok {
 		return false
 	}
@@ -141,7 +140,7 @@ func (m *Mailbox) resume(s *state, t *table.Table) bool {
 		m.inNew[n] = struct{}{}
 	}
 	q := &m.modseqs
-	q.highest, q.accounted, q.durable, q.begun = s.highest, s.accounted, s.durable, true
+	q.highest, q.accounted, q.kept, q.begun = s.highest, s.accounted, true, true
 	q.unsettled, q.dated, q.past = s.unsettled, s.dated, true
 	for _, p := range s.was {
 		q.was[p.row] = p.flags
@@ -301,7 +300,7 @@ func (m *Mailbox) snapshot() (s *state, ok bool) {
 	s.names, s.validity, s.guid, s.uidNext = m.names, m.validity, m.guid, m.uidNext
 	s.inNew = sortedKeys(m.inNew)
 	q := &m.modseqs
-	s.highest, s.accounted, s.durable = q.highest, q.accounted, q.durable
+	s.highest, s.accounted = q.highest, q.accounted
 	s.unsettled, s.dated = q.unsettled, q.dated
 	for _, n := range sortedKeys(q.was) {
 		s.was = append(s.was, pastFlags{n, q.was[n]})

@@ -29,7 +29,6 @@ type state struct {
 
 	highest   uint64
 	accounted uint32
-	durable   bool
 	unsettled []uint32
 	dated     []uint32
 	was       []pastFlags
@@ -62,7 +61,6 @@ func (s *state) encode() []byte {
 		b = le.AppendUint64(b, n)
 	}
 	flag(s.settled)
-	flag(s.durable)
 	b = le.AppendUint32(b, s.validity)
 	b = le.AppendUint32(b, s.uidNext)
 	b = le.AppendUint32(b, s.accounted)
@@ -93,7 +91,7 @@ func takeState(d *octets.Decoder) *state {
 		p.Dev, p.Ino, p.mtime, p.ctime = d.U64(), d.U64(), int64(d.U64()), int64(d.U64())
 	}
 	s.highest = d.U64()
-	s.settled, s.durable = d.U8() == 1, d.U8() == 1
+	s.settled = d.U8() == 1
 	s.validity, s.uidNext, s.accounted = d.U32(), d.U32(), d.U32()
 	s.guid, s.list, s.hist = string(d.Text()), d.Text(), d.Text()
 	for i := range s.names {

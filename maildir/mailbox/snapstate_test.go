@@ -10,7 +10,7 @@ import (
 
 // FuzzState decodes arbitrary octets as the state in a snapshot.
 func FuzzState(f *testing.F) {
-	s := &state{run: 7, settled: true, durable: true, validity: 3, uidNext: 9, guid: "guid", list: []byte("list"), hist: []byte("history"),
+	s := &state{run: 7, settled: true, validity: 3, uidNext: 9, guid: "guid", list: []byte("list"), hist: []byte("history"),
 		inNew: []uint32{1}, unsettled: []uint32{3, 2}, dated: []uint32{0, 0}, strays: []uint32{1 << 30}, was: []pastFlags{{2, filename.Seen}}}
 	s.names[3] = "word"
 	f.Add(s.encode(), uint32(4))

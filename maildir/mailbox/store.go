@@ -57,6 +57,10 @@ func (v *View) StoreUnchangedSince(ctx context.Context, since uint64, uids []uin
 			if err := m.settle(ctx, lock); err != nil {
 				return err
 			}
+			// Clients use numbers above all that exist for a STORE on any condition.
+			if since <= m.hist.Highest() && !m.hist.Knows(since) {
+				since = 0
+			}
 		}
 		// No letter is assigned to a name that no message will have.
 		add := op != Remove && len(words) > 0 && m.anyOpen(v, uids, since)

@@ -38,7 +38,7 @@ func (m *Mailbox) readHistory() (doubts []uint32) {
 	case history.Appended:
 		m.doubtLetters()
 	case history.Missing:
-		doubts = nil
+		doubts, s.datesDurable = nil, false
 		m.hist.Begin(validity, max(m.uidNext, 1)-1)
 		clear(s.was)
 		clear(s.strays)
@@ -63,10 +63,7 @@ func (m *Mailbox) readHistory() (doubts []uint32) {
 // otherLetters returns the keyword letters whose names differ from those in the history,
 // with their current names. m.mu is held.
 func (m *Mailbox) otherLetters() (letters []history.Letter) {
-	then, known := m.hist.Letters()
-	if !known {
-		return nil
-	}
+	then := m.hist.Letters()
 	for i, name := range m.names {
 		if name != then[i] {
 			letters = append(letters, history.Letter{Index: i, Name: name})

@@ -50,6 +50,7 @@ type recording struct {
 	trace  string
 	worlds []*world // after each acknowledgement
 	what   []string // what was acknowledged
+	told   []told
 	texts  map[string]string
 }
 
@@ -183,6 +184,16 @@ func (r *replayer) said(fd int, text string) {
 	}
 }
 
+// told returns what the client knew at some time so far.
+func (r *replayer) told() (all []told) {
+	for _, c := range r.rec.told {
+		if c.acks <= r.acks {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
 func taggedOK(line string) bool {
 	tag, rest, ok := strings.Cut(line, " ")
 	return ok && strings.HasPrefix(tag, "t") && strings.HasPrefix(rest, "OK ")
@@ -197,7 +208,7 @@ func (r *replayer) look(l left, loose bool) error {
 	}
 	root := filepath.Join(r.scratch, "left")
 	defer os.RemoveAll(root)
-	if err := l.write(l.find("mail", "example.org"), root); err != nil {
+	if err := errors.Join(l.write(l.find("mail", "example.org"), root), restarted(root)); err != nil {
 		return err
 	}
 	var users []string
@@ -210,7 +221,7 @@ func (r *replayer) look(l left, loose bool) error {
 	err := checkLeft(root, users, before, loose)
 	if err == nil {
 		var f *found
-		if f, err = openWorld(root, users, r.rec.texts); err == nil {
+		if f, err = openWorld(root, users, r.rec.texts, r.told()); err == nil {
 			err = f.compare(before, after)
 		}
 	}
@@ -286,6 +297,9 @@ type driver struct {
 	world *world
 	c     *coexist.Client
 	n     int
+
+	selected place
+	modseq   uint64 // up to which the client knows the selected mailbox
 }
 
 // ack records that something was acknowledged.
@@ -348,6 +362,7 @@ func (d *driver) do(change func(tagged string, responses []coexist.Response), fo
 		change(tagged, responses)
 	}
 	d.ack(strings.SplitN(command, "\r\n", 2)[0])
+	d.hear(tagged, responses)
 }
 
 // learn tells the client the UIDs of a mailbox; they count from here on.
@@ -367,6 +382,7 @@ func (d *driver) learn(p place) {
 				case key == "UID":
 					_, err := fmt.Sscan(value.Text, &uid)
 					must(d.t, err)
+				case key == "MODSEQ":
 				case key == "FLAGS":
 					flags = slices.DeleteFunc(value.Words(), func(w string) bool { return w == `\Recent` })
 					slices.Sort(flags)
@@ -384,6 +400,7 @@ func (d *driver) learn(p place) {
 
 func (d *driver) sel(p place) {
 	d.t.Helper()
+	d.selected, d.modseq = p, 0
 	d.do(func(_ string, responses []coexist.Response) {
 		for _, r := range responses {
 			var n uint32
@@ -466,8 +483,10 @@ func (d *driver) run() {
 	must(t, err)
 	defer d.c.Close()
 	d.ack("LOGIN")
+	d.do(nil, "ENABLE QRESYNC")
 	d.sel(inbox) // moves the new mail to cur/
 	d.learn(inbox)
+	d.do(nil, "UID FETCH 1:* SAVEDATE") // puts the history on disk
 	d.flag(inbox, `\Flagged`, m1)
 	d.flag(inbox, `\Flagged urgent`, m1)
 	m4 := d.deliver(0, false, "alice")
@@ -509,5 +528,6 @@ func (d *driver) run() {
 	d.learn(kept)
 	d.flag(kept, `\Deleted`, m4)
 	d.expunge(kept, m4)
+	d.selected, d.modseq = place{}, 0
 	d.do(nil, "UNSELECT")
 }

@@ -58,21 +58,22 @@ type found struct {
 }
 
 // openWorld reads Maildirs as the program would serve them after a start. texts contains the
-// messages as they were sent.
-func openWorld(root string, users []string, texts map[string]string) (*found, error) {
+// messages as they were sent, and clients what they were told: an error is returned if one of
+// them, coming back, is not told what is different.
+func openWorld(root string, users []string, texts map[string]string, clients []told) (*found, error) {
 	log := slog.New(slog.DiscardHandler)
 	store := maildir.NewStore(maildir.Options{Host: "torture.test", Log: log, Idle: -1})
 	defer store.Close()
 	f := &found{map[place]map[string][]letter{}, map[place]uint32{}, map[place]uint32{}, ""}
 	for _, user := range users {
-		if err := f.account(store, filepath.Join(root, user), user, texts); err != nil {
+		if err := f.account(store, filepath.Join(root, user), user, texts, clients); err != nil {
 			return nil, fmt.Errorf("%s: %w", user, err)
 		}
 	}
 	return f, nil
 }
 
-func (f *found) account(store *maildir.Store, root, user string, texts map[string]string) error {
+func (f *found) account(store *maildir.Store, root, user string, texts map[string]string, clients []told) error {
 	a, err := store.Account(context.Background(), maildir.AccountOptions{
 		Root: root, Folder: folder.Options{Layout: folder.LayoutMaildirPP, Separator: '/'}, Defaults: standardFolders,
 	})
@@ -95,14 +96,14 @@ func (f *found) account(store *maildir.Store, root, user string, texts map[strin
 		if e.NoSelect {
 			continue
 		}
-		if err := f.mailbox(a, place{user, e.Name}, texts); err != nil {
+		if err := f.mailbox(a, place{user, e.Name}, texts, clients); err != nil {
 			return fmt.Errorf("%s: %w", e.Name, err)
 		}
 	}
 	return nil
 }
 
-func (f *found) mailbox(a *maildir.Account, at place, texts map[string]string) error {
+func (f *found) mailbox(a *maildir.Account, at place, texts map[string]string, clients []told) error {
 	box, err := a.Open(context.Background(), at.folder)
 	if err != nil {
 		return err
@@ -130,6 +131,16 @@ func (f *found) mailbox(a *maildir.Account, at place, texts map[string]string) e
 			return fmt.Errorf("UID %d is not what was sent: %.300q", m.UID, text)
 		}
 		f.mail[at][id] = append(f.mail[at][id], letter{flagWords(v, m.Flags), m.UID})
+	}
+	if _, err := v.TellModSeq(context.Background()); err != nil {
+		return err
+	}
+	for _, c := range clients {
+		if c.place == at {
+			if err := c.check(v, f.mail[at]); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -41,6 +41,10 @@ func condstoreExtension() extension {
 			since := lx.Number64()
 			items.changedSince = &since
 			items.addModSeq()
+			items.begin = append(items.begin, func(s *session, _ syntax.NumSet) (err error) {
+				since, err = s.sel.view.Since(s.ctx, since)
+				return err
+			})
 			items.filters = append(items.filters, func(m mailbox.Message) bool { return m.ModSeq > since })
 		}},
 		storeParams: words[storeRequest]{"UNCHANGEDSINCE": func(lx *lexer, req *storeRequest) {
@@ -220,14 +224,35 @@ func modSeqKey(p *searchParser) search.Key {
 		}
 		p.SP()
 	}
-	since := p.Number64()
-	if !p.query.modseq {
-		p.query.modseq = true
+	arg := &modSeqArg{asked: p.Number64()}
+	if p.query.modseqs == nil {
 		p.query.begin = append(p.query.begin, (*session).needModSeqs)
 	}
+	p.query.modseqs = append(p.query.modseqs, arg)
+	p.query.begin = append(p.query.begin, arg.settle)
 	return search.Key{Op: search.Extension, Extension: &search.ExtensionKey{Name: "MODSEQ", Matches: func(c *search.Candidate) (bool, error) {
-		return c.Message.ModSeq >= since, nil
+		return c.Message.ModSeq >= arg.from, nil
 	}}}
+}
+
+// modSeqArg is the argument of the search key MODSEQ.
+type modSeqArg struct {
+	asked uint64
+	from  uint64 // asked, or 0 if it is not known what has changed since then
+}
+
+// settle finds out from in the selected mailbox. A client that knows N asks for messages from N
+// or from N+1 on.
+func (a *modSeqArg) settle(s *session) (err error) {
+	a.from, err = s.sel.view.Since(s.ctx, a.asked)
+	if err != nil || a.from > 0 || a.asked == 0 {
+		return err
+	}
+	before, err := s.sel.view.Since(s.ctx, a.asked-1)
+	if before > 0 {
+		a.from = a.asked
+	}
+	return err
 }
 
 // highestOf returns the highest mod-sequence of the messages that a search returns.

@@ -182,3 +182,54 @@ func TestEverySelectTellsModSeq(t *testing.T) {
 		t.Errorf("changed since: %s", lines)
 	}
 }
+
+// TestUnknownModSeq: to a client that knows a mod-sequence which the history does not have,
+// every message has changed, whatever it asks.
+func TestUnknownModSeq(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t)
+	c := ts.login()
+	for range 2 {
+		c.ok("APPEND INBOX {15+}\r\nSubject: x\r\n\r\ny")
+	}
+	c.ok("ENABLE QRESYNC")
+	var highest, validity uint64
+	for _, line := range c.ok("SELECT INBOX") {
+		_, _ = fmt.Sscanf(line, "* OK [HIGHESTMODSEQ %d]", &highest)
+		_, _ = fmt.Sscanf(line, "* OK [UIDVALIDITY %d]", &validity)
+	}
+	for _, ask := range []struct {
+		command string
+		modseq  uint64
+		want    []string
+	}{
+		{"FETCH 1:* UID (CHANGEDSINCE %d)", highest, nil},
+		{"FETCH 1:* UID (CHANGEDSINCE %d)", highest + 1, []string{"* 1 FETCH (UID 1", "* 2 FETCH (UID 2"}},
+		{"FETCH 1:* UID (CHANGEDSINCE %d)", 1<<63 - 1, []string{"* 1 FETCH (UID 1", "* 2 FETCH (UID 2"}},
+		{"UID FETCH 1:4 (FLAGS) (CHANGEDSINCE %d VANISHED)", highest, nil},
+		{"UID FETCH 1:2 (FLAGS) (VANISHED CHANGEDSINCE %d)", highest + 1, []string{"* 1 FETCH (UID 1", "* 2 FETCH (UID 2"}},
+		{"SEARCH MODSEQ %d", highest + 1, []string{"* SEARCH\n"}}, // of a client that knows highest
+		{"SEARCH MODSEQ %d", highest + 2, []string{"* SEARCH 1 2 "}},
+		{"SEARCH OR MODSEQ 0 MODSEQ %d", highest + 1, []string{"* SEARCH 1 2 "}},
+		{"ESEARCH IN (mailboxes INBOX) MODSEQ %d", highest + 2, []string{"UID ALL 1:2 "}},
+		{"ESEARCH IN (mailboxes INBOX) MODSEQ %d", highest + 1, nil},
+	} {
+		text := strings.Join(c.ok(fmt.Sprintf(ask.command, ask.modseq)), "\n") + "\n"
+		found := strings.Count(text, "FETCH (") + strings.Count(text, "ALL ")
+		for _, want := range ask.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s with %d of %d: %q", ask.command, ask.modseq, highest, text)
+			}
+		}
+		if ask.want == nil && found > 0 {
+			t.Errorf("%s with %d of %d: %q", ask.command, ask.modseq, highest, text)
+		}
+	}
+	for modseq, want := range map[uint64]int{highest: 0, highest + 1: 2} {
+		c.ok("UNSELECT")
+		text := strings.Join(c.ok(fmt.Sprintf("SELECT INBOX (QRESYNC (%d %d))", validity, modseq)), "\n")
+		if n := strings.Count(text, "FETCH ("); n != want {
+			t.Errorf("QRESYNC with %d of %d: %q", modseq, highest, text)
+		}
+	}
+}

@@ -88,7 +88,7 @@ func (s *session) searchAll(sources []mailboxFilter, query *searchQuery) error {
 	if query.update != nil {
 		s.noUpdate(string(s.tag), "Only the result in the selected mailbox can be kept up to date.")
 	}
-	if query.modseq {
+	if query.modseqs != nil {
 		if err := s.enableModSeqs(); err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func (s *session) searchIn(name string, query *searchQuery) error {
 		return err
 	}
 	defer view.Close()
-	if query.modseq {
+	if query.modseqs != nil {
 		if ok, err := view.EnableModSeq(s.ctx); err != nil || !ok {
 			return err // without mod-sequences no message can match
 		}
@@ -154,6 +154,11 @@ func (s *session) searchIn(name string, query *searchQuery) error {
 
 // searchSelection searches s.sel and writes a response if a message matches.
 func (s *session) searchSelection(query *searchQuery) error {
+	for _, arg := range query.modseqs {
+		if err := arg.settle(s); err != nil {
+			return err
+		}
+	}
 	sr := newSearcher(s, &query.program)
 	defer sr.Close()
 	found, err := sr.run(query)

@@ -96,11 +96,9 @@ func (s *session) resync(q *resyncRequest) error {
 	if s.sel.modseq.none || q.validity != view.UIDValidity() {
 		return nil
 	}
-	since := q.since
-	if since > view.HighestModSeq() {
-		// The client has seen more than the history contains, so the history
-		// must have been lost.
-		since = 0
+	since, err := view.Since(s.ctx, q.since)
+	if err != nil {
+		return err
 	}
 	known := []mailbox.Range{{First: 1, Last: ^uint32(0)}}
 	if q.known.Ranges != nil {

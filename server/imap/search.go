@@ -198,7 +198,7 @@ func (s *session) esearchResponse(found []mailbox.Message, uid bool, q *searchQu
 	for _, more := range q.more {
 		more(w, found, uid)
 	}
-	if q.modseq && len(found) > 0 {
+	if q.modseqs != nil && len(found) > 0 {
 		w.Raw(" MODSEQ ")
 		w.Number(q.highestOf(found))
 	}

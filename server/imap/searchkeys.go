@@ -18,7 +18,7 @@ type searchQuery struct {
 	program   search.Program
 	partial   *partialRange // nil for none
 	update    *searchUpdate // nil for none
-	modseq    bool          // the key MODSEQ is used
+	modseqs   []*modSeqArg  // of the keys MODSEQ
 	numbers   bool          // sequence numbers are used
 	named     bool          // the response names the mailbox (RFC 7377), and is omitted without a match
 	// begin are called before the search.

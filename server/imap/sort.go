@@ -112,7 +112,7 @@ func (s *session) numbersResponse(name string, found []mailbox.Message, uid bool
 	for _, m := range found {
 		s.w.Put(strconv.AppendUint(append(s.w.Reserve(16), ' '), uint64(numberOf(m, uid)), 10))
 	}
-	if q.modseq && len(found) > 0 {
+	if q.modseqs != nil && len(found) > 0 {
 		s.w.Raw(" (MODSEQ ")
 		s.w.Number(q.highestOf(found))
 		s.w.Byte(')')

@@ -24,7 +24,7 @@ import (
 // each block of slots and the marks. It is read completely: it takes 20 bytes for 256
 // messages.
 const (
-	snapMagic = "MDTABLE\x03"
+	snapMagic = "MDTABLE\x04"
 	snapFront = 64
 	maxHead   = 64 << 20
 	// MaxRows is the maximum number of rows in a snapshot.
