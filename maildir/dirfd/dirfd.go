@@ -252,18 +252,29 @@ func stillNamed(fd, n int, name string) error {
 	if err != nil {
 		return err
 	}
-	if dir, err := pathOf(fd); err != nil || file != dir+"/"+name {
+	dir, err := pathOf(fd)
+	if err != nil {
+		return err
+	}
+	if file != strings.TrimSuffix(dir, "/")+"/"+name || strings.HasSuffix(name, removed) {
 		return errRemoved
 	}
 	return nil
 }
 
-// pathOf returns the path by which an open file is reached, with " (deleted)" after it if that
-// was removed.
+// removed is at the end of the path of a file that was removed, under whatever name it had last:
+// the name "a (deleted)" is not known from "a", renamed from it and removed.
+const removed = " (deleted)"
+
+// pathOf returns the path by which an open file is reached, with removed after it if that was
+// removed. Its error is never fs.ErrNotExist: without /proc, the file is still there.
 func pathOf(fd int) (string, error) {
 	path := make([]byte, 2*os.Getpagesize()) // the kernel returns at most one
 	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(fd), path)
-	return string(path[:max(n, 0)]), err
+	if err != nil {
+		return "", fmt.Errorf("it belongs to another user than its directory, and /proc does not say whether it is a hard link: %v", err)
+	}
+	return string(path[:n]), nil
 }
 
 // mayRead returns errPrivate if this process, which runs as root and acts for the owner of

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -122,5 +123,53 @@ func TestForeignLinkRemoved(t *testing.T) {
 		if err := d.Chown("a", 54321, -1); err == nil {
 			t.Fatal("the file was given away")
 		}
+	}
+}
+
+// TestForeignNamedDeleted: a file of another user does not keep its name because that ends like
+// the path of a removed file.
+func TestForeignNamedDeleted(t *testing.T) {
+	d, path := openTemp(t)
+	name := path + "/a (deleted)"
+	must(t, os.WriteFile(name, []byte("x"), 0o600))
+	f, err := os.Open(name)
+	must(t, err)
+	defer f.Close()
+	must(t, os.Rename(name, path+"/a"))
+	must(t, os.Remove(path+"/a"))
+	must(t, d.self("", func(fd int) error {
+		if err := stillNamed(fd, int(f.Fd()), "a (deleted)"); err != errRemoved {
+			t.Errorf("the file that was removed as %q: %v", "a", err)
+		}
+		return nil
+	}))
+}
+
+// TestForeignWithoutProc: without /proc, a file of another user is not read, and nobody is told
+// that it does not exist.
+func TestForeignWithoutProc(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes files of others, and can do without /proc")
+	}
+	const variable = "DIRFD_TEST_WITHOUT_PROC"
+	path := os.Getenv(variable)
+	if path == "" {
+		_, path = openTemp(t)
+		must(t, os.WriteFile(path+"/other", []byte("x"), 0o644))
+		must(t, os.Chown(path+"/other", 54321, 54321))
+		exe, err := os.Executable()
+		must(t, err)
+		cmd := exec.Command("unshare", "--mount", "sh", "-c", `mount -t tmpfs none /proc && exec "$0" -test.run='^TestForeignWithoutProc$'`, exe)
+		cmd.Env = append(os.Environ(), variable+"="+path)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
+	d, err := Open(path)
+	must(t, err)
+	defer d.Close()
+	if _, err := d.ReadFile("other", 10); err == nil || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("read without /proc: %v", err)
 	}
 }
