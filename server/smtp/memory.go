@@ -33,7 +33,7 @@ func (s *session) hold(n int64) bool {
 }
 
 // release undoes hold.
-func (s *session) release() {
-	s.srv.held.Add(-(max(s.held, ownMemory) - ownMemory))
-	s.held = 0
+func (s *session) release(n int64) {
+	s.srv.held.Add(max(s.held-n, ownMemory) - max(s.held, ownMemory))
+	s.held -= n
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"maildird/server/limit"
 )
 
 // TestRecipientsAreBounded: the recipients of messages that clients do not complete take a limited
@@ -45,4 +47,23 @@ func TestRecipientsAreBounded(t *testing.T) {
 	}
 	_ = hoard.conn.Close()
 	eventually(t, "there is room again", func() bool { return ts.held.Load() == sharedMemory-room })
+}
+
+// TestRefusedTakeNoMemory: a recipient who is refused because the user has named too many in an
+// hour does not count as one of a message in progress.
+func TestRefusedTakeNoMemory(t *testing.T) {
+	ts := startServer(t, Submission, func(c *Config) { c.Mail = limit.NewMail(100, 2) })
+	c := ts.submit()
+	c.say("MAIL FROM:<alice@example.org>", "250")
+	detail := strings.Repeat("d", 400)
+	for i := range 50 {
+		want := "250"
+		if i >= 2 {
+			want = "450 4.7.1"
+		}
+		c.say(fmt.Sprintf("RCPT TO:<bob+%d%s@example.org>", i, detail), want)
+	}
+	if held := ts.held.Load(); held != 0 { // two take no more than each session has
+		t.Errorf("%d octets are held for two recipients", held)
+	}
 }

@@ -58,7 +58,7 @@ const mostToOne = 100
 func (s *session) reset() {
 	s.relaying.close()
 	s.relaying = nil
-	s.release()
+	s.release(s.held)
 	s.from, s.to, s.targets, s.copies, s.refused = nil, nil, nil, nil, 0
 }
 
@@ -135,10 +135,12 @@ func (s *session) rcpt(to address) error {
 			return err
 		}
 	}
-	if !s.hold(memoryOf(to, len(targets), len(more))) {
+	memory := memoryOf(to, len(targets), len(more))
+	if !s.hold(memory) {
 		return errTooMany()
 	}
 	if err := s.countRecipient(to); err != nil {
+		s.release(memory)
 		return err
 	}
 	s.to = append(s.to, accepted{to.String(), s.addTargets(targets), targets[0].alias != ""})
