@@ -30,7 +30,9 @@ func runRcpt(c *conn, arg string) error {
 		c.badRecipients++
 		c.log.Info("recipient refused", "from", c.session.sender(), "to", shorten(bare(address)), "reply", asLine(r))
 	default:
-		if c.deferred++; c.deferred > c.srv.cfg.Limits.Recipients {
+		// A client may name all recipients of a mailing list before it sends the message to those
+		// who were accepted. If it were cut off before that, it would do the same again for ever.
+		if c.deferred++; c.deferred > 10*c.srv.cfg.Limits.Recipients {
 			c.badRecipients++
 		}
 	}

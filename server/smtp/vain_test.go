@@ -33,6 +33,31 @@ func TestVainCommands(t *testing.T) {
 	}
 }
 
+// TestMailingList: a client that names all recipients of a mailing list, and only then sends the
+// message to those who were accepted, gets that far.
+func TestMailingList(t *testing.T) {
+	ts := startServer(t, MX, func(c *Config) { c.Limits.Recipients = 50 })
+	c := ts.hello()
+	c.say("MAIL FROM:<list@client.example>", "250")
+	var group strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&group, "RCPT TO:<bob+%d@example.org>\r\n", i)
+	}
+	c.send(group.String())
+	for i := range 300 {
+		if i < 50 {
+			c.expect("250")
+		} else {
+			c.expect("452 4.5.3")
+		}
+	}
+	c.say("DATA", "354")
+	c.say("Subject: to the list\r\n\r\n.", "250")
+	if got := len(ts.mail("bob")); got != 50 {
+		t.Errorf("%d messages, want 50", got)
+	}
+}
+
 // answer reads a reply and returns its code.
 func (c *client) answer() string {
 	c.t.Helper()
