@@ -4,6 +4,7 @@
 package quarantine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,14 +23,11 @@ func Place(folder string) string { return Name + "/" + dirName(folder) }
 // longest is the length in bytes of the longest file name.
 const longest = 255
 
-// dirName returns the name for a folder's files. If it would be too long, only its end is
-// used: another folder may have the same name then.
+// dirName returns the name for a folder's files. Folders may share one: if it would be too
+// long, only its end is used, and a folder whose name has only dots has that of the INBOX.
 func dirName(folder string) string {
-	if folder == "" {
-		return "INBOX"
-	}
 	name := strings.ReplaceAll(folder, "/", ".")
-	return strings.TrimLeft(name[max(0, len(name)-longest):], ".")
+	return cmp.Or(strings.TrimLeft(name[max(0, len(name)-longest):], "."), "INBOX")
 }
 
 // Move moves a file of a folder into the quarantine of its Maildir, and returns its path

@@ -35,3 +35,25 @@ func TestLongNames(t *testing.T) {
 		t.Errorf("%v in %s, %v", files, Place(folder), err)
 	}
 }
+
+// TestOnlyDots: a file can be moved from a folder whose name has only dots.
+func TestOnlyDots(t *testing.T) {
+	path := t.TempDir()
+	root, err := dirfd.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for _, folder := range []string{"...", "....", "..../..."} {
+		if err := os.WriteFile(filepath.Join(path, "name"), []byte(folder), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		to, err := Move(root, folder, root, "name")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(path, to)); err != nil || string(got) != folder {
+			t.Errorf("%q in %s, %v, want %q", got, to, err, folder)
+		}
+	}
+}
