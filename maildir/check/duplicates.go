@@ -6,9 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"maildird/maildir/dupes"
 )
+
+// secondNameGrace is how long a second name of a file is left alone: a program that renames it
+// by link and unlink, as mutt does, may be about to remove the first. A server waits as long.
+const secondNameGrace = 30 * time.Second
 
 // duplicates finds messages that have several names.
 func (c *checker) duplicates(ctx context.Context, a *at) error {
@@ -20,6 +25,9 @@ func (c *checker) duplicates(ctx context.Context, a *at) error {
 		for _, d := range g.Files[1:] {
 			if err := context.Cause(ctx); err != nil {
 				return err
+			}
+			if g.Files[0].ID() == d.ID() && c.opt.Now().Sub(d.Ctime) < secondNameGrace {
+				continue
 			}
 			same, err := dupes.Same(a.dir, g.Files[0], d)
 			if errors.Is(err, fs.ErrNotExist) {

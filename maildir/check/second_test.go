@@ -12,6 +12,7 @@ import (
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
+	"maildird/maildir/folder"
 )
 
 // TestSecondAlone: if a server removes the name that was to be kept, or gives it to another
@@ -30,7 +31,10 @@ func TestSecondAlone(t *testing.T) {
 			must(t, err)
 			defer root.Close()
 			var found []Finding
-			c := &checker{root: root, told: map[uint64]bool{}, seed: maphash.MakeSeed(), opt: Options{Repair: true, Locker: dotlock.NewLocker(""), Tell: func(f Finding) { found = append(found, f) }}}
+			c := &checker{root: root, told: map[uint64]bool{}, seed: maphash.MakeSeed(), opt: Options{
+				Repair: true, Locker: dotlock.NewLocker(""), Tell: func(f Finding) { found = append(found, f) },
+				Now: func() time.Time { return time.Now().Add(48 * time.Hour) },
+			}}
 			a := &at{dir: root}
 			if must(t, c.duplicates(t.Context(), a)); len(a.problems) != 1 {
 				t.Fatalf("found %v", a.problems)
@@ -43,6 +47,26 @@ func TestSecondAlone(t *testing.T) {
 				t.Errorf("the message is %q, %v", text, err)
 			}
 		})
+	}
+}
+
+// TestSecondYoung: a program that is just renaming a message by link and unlink, and then
+// removes the first name, does not find the second one taken away.
+func TestSecondYoung(t *testing.T) {
+	path := maildir(t)
+	write(t, path+"/cur/1.a:2,", "x")
+	must(t, os.Link(path+"/cur/1.a:2,", path+"/cur/1.a:2,S"))
+	r, err := Run(t.Context(), Options{
+		Root: path, Folder: folder.Options{Layout: folder.LayoutMaildirPP}, Repair: true, Locker: dotlock.NewLocker(""), Tell: func(f Finding) { t.Error(f) },
+	})
+	must(t, err)
+	if r.Findings > 0 {
+		t.Errorf("%+v", r)
+	}
+	for _, name := range []string{"1.a:2,", "1.a:2,S"} {
+		if _, err := os.Lstat(path + "/cur/" + name); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
