@@ -3,6 +3,8 @@ package history
 import (
 	"errors"
 	"fmt"
+
+	"maildird/maildir/dirfd"
 )
 
 // Next returns the mod-sequence of the next change.
@@ -24,6 +26,9 @@ func (f *File) Add(c Frame) error {
 	}
 	f.note(&c)
 	if f.rewrite {
+		if f.failed != nil {
+			f.markEnd()
+		}
 		return nil
 	}
 	b := appendSplit(nil, f.last, c)
@@ -34,6 +39,7 @@ func (f *File) Add(c Frame) error {
 	}
 	if err != nil {
 		f.rewrite = true
+		f.markEnd()
 		return f.fail(err)
 	}
 	f.size += int64(len(b))
@@ -56,14 +62,33 @@ func (f *File) append(b []byte) error {
 	if st.Size() != f.size {
 		return fmt.Errorf("%s/%s: %w", f.dir.Path(), Name, errNoLock)
 	}
-	if _, err = file.Write(b); err != nil {
-		// A partial write would count as damage.
-		err = errors.Join(err, file.Truncate(f.size))
-	}
+	_, err = file.Write(b)
 	if st, statErr := file.Stat(); statErr == nil {
 		f.mtime = st.ModTime()
 	}
 	return err
+}
+
+// markEnd gives the file a damaged end, because what follows is only in the memory of this
+// process, and clients may be told of it: whoever reads the file takes its end for lost. A
+// hole takes no room on a full disk.
+func (f *File) markEnd() {
+	if f.marked || f.inode == 0 {
+		return
+	}
+	file, err := f.dir.OpenAppend(Name)
+	if err != nil {
+		return // tried again with the next change
+	}
+	defer file.Close()
+	st, err := dirfd.FileStat(file)
+	if err != nil || st.Ino != f.inode || file.Truncate(f.size+1) != nil {
+		return
+	}
+	f.size, f.marked = f.size+1, true
+	if st, err = dirfd.FileStat(file); err == nil {
+		f.mtime = st.Mtime
+	}
 }
 
 // Sync makes everything that was written or read so far durable, if so configured. It does

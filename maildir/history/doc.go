@@ -41,8 +41,11 @@
 //   - If a journal is damaged behind what Rewrite wrote, its end counts as lost in the same
 //     way, whatever did it. Rewrite makes the new file durable before it replaces the old
 //     one; a journal that is damaged in that part counts as lost.
-//   - So does a copy, which may come from an old backup. A copy has a different inode number
-//     than its header says, or was created at another time: file systems reuse the inode
+//   - If a change cannot be written, as on a full disk, only the process that made it knows
+//     of it, and it tells its sessions. It gives the file a damaged end if it can, so that
+//     others, or the next process if this one ends, take the end for lost (markEnd).
+//   - A copy counts as lost too, which may come from an old backup. A copy has a different
+//     inode number than its header says, or was created at another time: file systems reuse the inode
 //     numbers of removed files, and a tree that is removed and unpacked again may get all of
 //     its old ones. If a copy was written over the journal and its modification time
 //     restored, as by cp -p, the change time is later. (chown, chmod and link also alter the

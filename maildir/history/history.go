@@ -77,6 +77,7 @@ type File struct {
 	lost uint64
 
 	rewrite bool // the file cannot be appended to and has to be rewritten
+	marked  bool // see markEnd
 	failed  error
 	retry   time.Time // when writing may be tried again after failed
 
@@ -213,7 +214,7 @@ func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change
 		}
 		f.begun, f.h, f.inode = true, h, st.Ino
 		f.last, f.records, f.gone, f.letters, f.gaps = 0, 0, nil, Names{}, nil
-		f.rewrite = false
+		f.rewrite, f.marked, f.failed = false, false, nil
 		at = headerSize
 	}
 	fr := frameReader{r: bufio.NewReaderSize(io.NewSectionReader(file, at, st.Size-at), 64<<10), before: f.last}
@@ -326,7 +327,7 @@ func (f *File) note(frame *Frame) {
 // accounted. The next Rewrite creates the file.
 func (f *File) Begin(validity, accounted uint32) {
 	start := f.floor()
-	f.begun, f.rewrite = true, true
+	f.begun, f.rewrite, f.marked = true, true, false
 	f.h = header{since: start, highest: start, run: f.run, validity: validity, accounted: accounted}
 	f.mtime = time.Time{}
 	f.inode, f.size, f.last, f.records, f.gone, f.letters = 0, 0, 0, 0, nil, Names{}

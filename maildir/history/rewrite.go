@@ -40,7 +40,7 @@ func (f *File) Rewrite(live []Entry) error {
 	if err := f.writeNew(live); err != nil {
 		return f.fail(err)
 	}
-	f.failed, f.rewrite = nil, false
+	f.failed, f.rewrite, f.marked = nil, false, false
 	return nil
 }
 
