@@ -414,7 +414,20 @@ func TestOutdatedAnyway(t *testing.T) {
 		spoil func(t *testing.T, sh *shelf)
 		kept  int
 	}{
-		"no room": {func(_ *testing.T, sh *shelf) { sh.s.max = 0 }, 9},
+		"no room": {func(t *testing.T, sh *shelf) {
+			entries, err := os.ReadDir(sh.s.dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sh.s.max = 1 << 10 // with that much to spare, evict removes nothing
+			for _, e := range entries {
+				info, err := e.Info()
+				if err != nil {
+					t.Fatal(err)
+				}
+				sh.s.max += info.Size()
+			}
+		}, 9},
 		"no writing": {func(t *testing.T, sh *shelf) {
 			index, err := os.Open(filepath.Join(sh.s.dir, sh.b.files.name+indexSuffix))
 			if err != nil {
@@ -428,6 +441,7 @@ func TestOutdatedAnyway(t *testing.T) {
 			dir := t.TempDir()
 			sh := openShelf(t, newStore(t, Options{Dir: dir}), 10)
 			sh.fill(upTo(10)...)
+			sh.s.jobs.Wait()
 			c.spoil(t, sh)
 			sh.b.Outdate(3, sh.key(3))
 			sh.b.Flush()
