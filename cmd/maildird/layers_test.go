@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	"maildird/server/limit":         {"maildird/auth"},
 	"maildird/server/accept":        {},
 	"maildird/server/advice":        {"maildird/maildir", "maildird/server/relay"},
-	"maildird/server/relay":         {},
+	"maildird/server/relay":         {"maildird/server/accept"},
 	"maildird/server/smtp":          {"maildird/maildir", "maildird/auth", "maildird/server/login", "maildird/server/relay", "maildird/server/sasl", "maildird/server/limit", "maildird/server/accept"},
 	"maildird/server/login":         {"maildird/auth", "maildird/server/sasl"},
 	"maildird/server/sasl":          {"maildird/auth"},

@@ -235,7 +235,7 @@ func (c *conn) quit() {
 	_ = c.wire.Close()
 }
 
-// farewell is how long quit may take.
+// farewell is how long a QUIT may take.
 const farewell = 5 * time.Second
 
 // cut closes the connection at once. Any goroutine may call it.

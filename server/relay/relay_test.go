@@ -172,22 +172,6 @@ func TestUnknownCodes(t *testing.T) {
 	}
 }
 
-// TestUnasked: a reply too many is not taken for the reply to what comes next.
-func TestUnasked(t *testing.T) {
-	for step, answer := range map[string]string{
-		"greeting": "220 relay.example", "EHLO": "250-relay.example\r\n250 8BITMIME", "MAIL": "250 2.1.0 OK", "RCPT": "250 2.1.5 OK", "DATA": "354 Go on",
-	} {
-		t.Run(step, func(t *testing.T) {
-			answers := map[string]string{step: answer + "\r\n250 2.0.0 OK"}
-			answers["."] = "554 5.7.1 Refused"
-			s := (&relaytest.Server{Answers: answers}).Start(t)
-			if said, err := send(connect(t, s), Mail{From: "a@example.org"}, "x\n", "b@there.example"); !errors.Is(err, ErrProtocol) {
-				t.Errorf("%q, %v", said, err)
-			}
-		})
-	}
-}
-
 // TestHello: a server that does not know EHLO receives HELO, and no use is made of extensions.
 func TestHello(t *testing.T) {
 	for _, answer := range []string{"500 5.5.1 What", "502 5.5.1 What"} {

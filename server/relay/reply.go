@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/emersion/go-smtp"
+
+	"maildird/server/accept"
 )
 
 const (
@@ -41,8 +43,12 @@ func (r reply) class() class { return class(r.code / 100) }
 // newReader returns a reader for replies.
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, longestLine) }
 
-// reply reads the next reply.
+// reply reads the next reply. A relay that sends it in pieces, or after what its TLS has sent
+// unasked (session tickets), may hold it back until that is acknowledged: Postfix does.
 func (c *conn) reply() (reply, error) {
+	if c.in.Buffered() == 0 {
+		accept.Acknowledge(c.socket)
+	}
 	r := reply{}
 	for len(r.lines) < mostLines {
 		line, err := c.in.ReadSlice('\n')

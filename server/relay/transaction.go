@@ -32,8 +32,8 @@ type Transaction struct {
 	relay *Relay
 	conn  *conn
 	text  *text // nil before DATA
-	// over means that QUIT must not be sent: the connection is lost, or in the
-	// middle of a message.
+	// over means that QUIT must not be sent: it was, or the connection is lost or in
+	// the middle of a message.
 	over bool
 }
 
@@ -184,10 +184,34 @@ func (t *Transaction) Commit() (said string, err error) {
 		return "", t.lost(err)
 	}
 	t.over = false
+	if r.class() == done {
+		r = t.confirmed(r)
+	}
 	if err := t.wanted(r, done); err != nil {
 		return "", err
 	}
 	return r.text(), nil
+}
+
+// confirmed sends QUIT and returns the reply to the message: r, unless another one comes before
+// that to QUIT. Then the relay had sent one too many before, and the last one is the right one. If
+// there is no reply to QUIT, which happens, r stands.
+func (t *Transaction) confirmed(r reply) reply {
+	t.over = true
+	_ = t.conn.wire.SetDeadline(time.Now().Add(min(farewell, t.relay.cfg.Timeouts.Command)))
+	if _, err := t.conn.wire.Write([]byte("QUIT\r\n")); err != nil {
+		return r
+	}
+	for last := r; ; {
+		next, err := t.conn.reply()
+		switch {
+		case err != nil:
+			return r
+		case next.code == 221:
+			return last
+		}
+		last = next
+	}
 }
 
 // Close ends the connection. A message that was not committed is discarded.
