@@ -94,15 +94,26 @@ func (w words[T]) taken(lx *lexer, word []byte, to *T, what string) {
 	lx.Fail("Unknown %s %.40s.", what, word)
 }
 
-// once returns a function like take for a list in which no word may occur twice. No RFC
-// defines what that would mean, and each occurrence could cause another response, or another
-// pass over all messages.
+// once returns a function like take for a list in which no word may occur twice: each occurrence
+// could cause another response, or another pass over all messages.
 func (w words[T]) once(lx *lexer, to *T, what string) func() {
+	return w.each(lx, to, what, func(word []byte) { lx.Fail("%s is given twice.", word) })
+}
+
+// repeatable returns a function like take for a list in which a word that occurs again is passed
+// over together with its arguments.
+func (w words[T]) repeatable(lx *lexer, to *T, what string) func() {
+	return w.each(lx, to, what, func(word []byte) { w.taken(lx, word, new(T), what) })
+}
+
+// each returns a function like take for a list. It calls again instead for a word that was
+// already there, whose arguments come next.
+func (w words[T]) each(lx *lexer, to *T, what string, again func(word []byte)) func() {
 	var had []string
 	return func() {
 		word := lx.Word()
 		if slices.Contains(had, string(word)) {
-			lx.Fail("%s is given twice.", word)
+			again(word)
 			return
 		}
 		had = append(had, string(word))

@@ -103,21 +103,22 @@ func (lx *lexer) listCommand() (*listCommand, error) {
 	return cmd, lx.End()
 }
 
-// selectOptions takes the selection options (RFC 9051 section 6.3.9.1).
+// selectOptions takes the selection options (RFC 9051 section 6.3.9.1). If one is repeated, "the
+// server MUST act as if it received the option only once" (section 6.3.9).
 func (lx *lexer) selectOptions(cmd *listCommand) {
-	lx.OptionalList(lx.grammar.listSelect.once(lx, cmd, "selection option"))
+	lx.OptionalList(lx.grammar.listSelect.repeatable(lx, cmd, "selection option"))
 	if cmd.SelectRecursiveMatch && !cmd.SelectSubscribed && !cmd.SelectSpecialUse {
 		lx.Fail("RECURSIVEMATCH needs another option to match.")
 	}
 }
 
-// returnOptions takes the return options (RFC 9051 section 6.3.9.2).
+// returnOptions takes the return options (RFC 9051 section 6.3.9.2). A repeated one counts once.
 func (lx *lexer) returnOptions(cmd *listCommand) {
 	if string(lx.Word()) != "RETURN" {
 		lx.Fail("Expected RETURN.")
 	}
 	lx.SP()
-	lx.OptionalList(lx.grammar.listReturn.once(lx, cmd, "return option"))
+	lx.OptionalList(lx.grammar.listReturn.repeatable(lx, cmd, "return option"))
 }
 
 // list writes the responses to LIST.
