@@ -67,6 +67,8 @@ func (s *session) checkSources(sources []mailboxFilter, query *searchQuery) (oth
 		}
 	}
 	switch {
+	case query.update != nil && s.sel == nil:
+		return others, bad("No mailbox is selected whose result could be kept up to date.")
 	case others && query.options.ReturnSave:
 		return others, bad("Only results in the selected mailbox can be saved.")
 	case others && query.program.Key.UsesSaved():
