@@ -243,7 +243,7 @@ func (lx *Lexer) mailboxName(b []byte) string {
 	name := string(b)
 	if lx.UTF8 {
 		if !utf8.ValidString(name) {
-			lx.FailWith(&imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeCannot, Text: "Mailbox name is not valid UTF-8."})
+			lx.Fail("Mailbox name is not valid UTF-8.") // BAD by RFC 9755 section 3
 			return ""
 		}
 	} else {
