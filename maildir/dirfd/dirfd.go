@@ -8,7 +8,7 @@
 // the directory that was opened or fails.
 //
 // dirfd.go has directories and what is done with one name; rights.go gives what is created an
-// owner and mode. whole.go creates a file with its content at once, list.go lists names, stat.go
+// owner and mode. whole.go creates or replaces a file with its content at once, list.go lists names, stat.go
 // describes them, remove.go removes trees, and reader.go opens files only to read. copying.go
 // copies content and finds holes, filesystem.go asks and syncs the file system, and grain.go
 // knows how coarse its times are.

@@ -63,9 +63,7 @@ func (d *Dir) CreateAs(name string, r Rights) (*os.File, error) {
 // if anything has that name. Rights are set through the handle, so that nothing that takes
 // the name's place meanwhile gets them.
 func (d *Dir) MkdirAs(name string, r Rights) (*Dir, error) {
-	if err := d.do("create directory", name, func(fd int) error {
-		return unix.Mkdirat(fd, name, 0o700)
-	}); err != nil {
+	if err := d.Mkdir(name); err != nil {
 		return nil, err
 	}
 	sub, err := d.OpenDir(name)

@@ -1,6 +1,7 @@
 package dirfd
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"strconv"
@@ -26,6 +27,34 @@ func (d *Dir) CreateWhole(name string, r Rights, content []byte) (*os.File, erro
 		_ = f.Close()
 		_ = d.Remove(name)
 		return nil, err
+	}
+	return f, nil
+}
+
+// Replace gives the name to a new file in one step, so that whoever opens it finds the old
+// content or all of the new. Until then the file is called temp, and what had that name is
+// removed. The file inherits the rights of d, and write writes its content, syncs it if it
+// must be durable before it replaces the old one, and may close it. After an error there is
+// no new file. Otherwise it is returned, open unless write closed it, and its name is not
+// synced.
+func (d *Dir) Replace(name, temp string, write func(f *os.File) error) (*os.File, error) {
+	r, err := d.Rights()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.RemoveAll(temp); err != nil {
+		return nil, err
+	}
+	f, err := d.CreateAs(temp, r)
+	if err != nil {
+		return nil, err
+	}
+	if err = write(f); err == nil {
+		err = d.Rename(temp, d, name)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, errors.Join(err, d.RemoveAll(temp))
 	}
 	return f, nil
 }

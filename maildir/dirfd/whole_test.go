@@ -34,6 +34,36 @@ func TestCreateWhole(t *testing.T) {
 	}
 }
 
+// TestReplace: a name leads to the old content until all of the new is written, and forever if
+// writing fails. What is in the way of the new file is removed.
+func TestReplace(t *testing.T) {
+	d, path := openTemp(t)
+	broken := errors.New("broken")
+	for _, c := range []struct {
+		content string
+		fails   error
+		want    string
+	}{{"first", nil, "first"}, {"second", broken, "first"}, {"third", nil, "third"}} {
+		must(t, os.MkdirAll(filepath.Join(path, "temp", "sub"), 0o700))
+		f, err := d.Replace("name", "temp", func(f *os.File) error {
+			_, err := f.WriteString(c.content)
+			return errors.Join(err, c.fails)
+		})
+		if !errors.Is(err, c.fails) || (f == nil) != (err != nil) {
+			t.Errorf("%s: %v, %v", c.content, f, err)
+		}
+		if f != nil {
+			must(t, f.Close())
+		}
+		if got, err := os.ReadFile(filepath.Join(path, "name")); err != nil || string(got) != c.want {
+			t.Errorf("%s: %q, %v, want %q", c.content, got, err, c.want)
+		}
+		if _, err := d.Lstat("temp"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: temp: %v", c.content, err)
+		}
+	}
+}
+
 // TestCreateWholeNeverEmpty: of many callers that try, one gets the name, and whoever finds
 // the file finds its content.
 func TestCreateWholeNeverEmpty(t *testing.T) {

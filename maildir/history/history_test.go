@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -94,6 +95,17 @@ func (m *model) tidy() {
 		live = append(live, e)
 	}
 	must(m.t, m.Rewrite(live))
+}
+
+// keepFromRewriting makes every Rewrite fail until lift is called.
+func (m *model) keepFromRewriting() (lift func()) {
+	m.dir.Before(func(op, path string) error {
+		if op == "create" {
+			return syscall.EROFS
+		}
+		return nil
+	})
+	return func() { m.dir.Before(nil) }
 }
 
 // change sets flags and removes messages, and returns the mod-sequence.
@@ -572,8 +584,7 @@ func TestBounded(t *testing.T) {
 func TestUnwritable(t *testing.T) {
 	path, c := t.TempDir(), newClock()
 	m, _ := sample(t, path, c)
-	temp := filepath.Join(path, tempName)
-	must(t, os.Mkdir(temp, 0o700)) // keeps Rewrite from its file
+	lift := m.keepFromRewriting()
 	must(t, os.Remove(filepath.Join(path, Name)))
 	change := m.Refresh(validity, func(*Frame) {})
 	if change != Missing {
@@ -592,7 +603,7 @@ func TestUnwritable(t *testing.T) {
 	if change := m.refresh(); change != Unchanged {
 		t.Errorf("not written is %v", change)
 	}
-	must(t, os.Remove(temp))
+	lift()
 	c.t = c.t.Add(time.Minute)
 	m.change(map[uint32]filename.Flags{11: 3})
 	if m.Err() != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -32,11 +31,10 @@ func limitFiles(t *testing.T, size int64) (lift func()) {
 func TestOnlyInMemory(t *testing.T) {
 	fails := map[string]func(t *testing.T, m *model) (lift func()){
 		"cannot append": func(t *testing.T, m *model) func() {
-			must(t, os.Mkdir(filepath.Join(m.dir.Path(), tempName), 0o700)) // keeps Rewrite from its file
-			lift := limitFiles(t, m.size+1)
+			write, rewrite := limitFiles(t, m.size+1), m.keepFromRewriting()
 			return func() {
-				lift()
-				must(t, os.Remove(filepath.Join(m.dir.Path(), tempName)))
+				write()
+				rewrite()
 			}
 		},
 		"cannot sync": func(t *testing.T, m *model) func() {

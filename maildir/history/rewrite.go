@@ -3,9 +3,8 @@ package history
 import (
 	"bufio"
 	"cmp"
-	"errors"
 	"io"
-	"io/fs"
+	"os"
 	"slices"
 	"time"
 
@@ -44,64 +43,47 @@ func (f *File) Rewrite(live []Entry) error {
 	return nil
 }
 
-// writeNew writes a new journal beside the old one, and renames it into place. The content
-// is durable before that if there is an old one: after a crash, there is one of the two.
-func (f *File) writeNew(live []Entry) (err error) {
-	rights, err := f.dir.Rights()
-	if err != nil {
-		return err
-	}
-	if err := f.dir.Remove(tempName); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	file, err := f.dir.CreateAs(tempName, rights)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		_ = file.Close()
+// writeNew replaces the journal. The new one is durable before that if there is an old one:
+// after a crash, there is one of the two.
+func (f *File) writeNew(live []Entry) error {
+	h, size, last, written := f.h, headerSize, uint64(0), dirfd.Stat{}
+	file, err := f.dir.Replace(Name, tempName, func(file *os.File) error {
+		st, err := dirfd.FileStat(file)
 		if err != nil {
-			_ = f.dir.Remove(tempName)
-		}
-	}()
-	st, err := f.dir.Lstat(tempName)
-	if err != nil {
-		return err
-	}
-	h := f.h
-	w := bufio.NewWriterSize(file, 256<<10)
-	size, err := w.Write(make([]byte, headerSize))
-	if err != nil {
-		return err
-	}
-	last, n, err := f.writeFrames(w, live)
-	if err != nil {
-		return err
-	}
-	size += n
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	h.inode, h.birth, h.base = st.Ino, dirfd.Birth(file), uint32(min(size, maxFile))
-	if _, err := file.WriteAt(h.encode(), 0); err != nil {
-		return err
-	}
-	if f.opt.Fsync && f.inode != 0 {
-		if err := f.opt.DataSync(file); err != nil {
 			return err
 		}
-		// The rename changes the change time, and a sync may take long: see readHeader.
-		_ = f.dir.Chtimes(tempName, time.Now())
-	}
-	written, err := file.Stat()
+		w := bufio.NewWriterSize(file, 256<<10)
+		if _, err := w.Write(make([]byte, headerSize)); err != nil {
+			return err
+		}
+		var n int
+		if last, n, err = f.writeFrames(w, live); err != nil {
+			return err
+		}
+		size += n
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		h.inode, h.birth, h.base = st.Ino, dirfd.Birth(file), uint32(min(size, maxFile))
+		if _, err := file.WriteAt(h.encode(), 0); err != nil {
+			return err
+		}
+		if f.opt.Fsync && f.inode != 0 {
+			if err := f.opt.DataSync(file); err != nil {
+				return err
+			}
+			// The rename changes the change time, and a sync may take long: see readHeader.
+			_ = f.dir.Chtimes(tempName, time.Now())
+		}
+		written, err = dirfd.FileStat(file)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	if err := f.dir.Rename(tempName, f.dir, Name); err != nil {
-		return err
-	}
-	f.mtime = written.ModTime()
-	f.h, f.inode, f.size, f.last, f.records = h, st.Ino, int64(size), last, len(live)+len(f.gone)
+	_ = file.Close()
+	f.mtime = written.Mtime
+	f.h, f.inode, f.size, f.last, f.records = h, written.Ino, int64(size), last, len(live)+len(f.gone)
 	return nil
 }
 

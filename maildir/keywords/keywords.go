@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -165,35 +166,25 @@ func (t *Table) Add(avoid filename.Flags, names ...string) ([]int, error) {
 }
 
 // write replaces the file.
-func (t *Table) write(l list) (err error) {
-	rights, err := t.dir.Rights()
-	if err != nil {
+func (t *Table) write(l list) error {
+	file, err := t.dir.Replace(fileName, tempName, func(file *os.File) error {
+		mtime := time.Now()
+		if t.known && mtime.Unix() <= t.seen.Mtime.Unix() {
+			mtime = time.Unix(t.seen.Mtime.Unix()+1, 0)
+		}
+		_, err := file.Write(l.bytes())
+		if err == nil {
+			err = t.dir.Chtimes(tempName, mtime)
+		}
+		if err == nil && t.fsync {
+			err = file.Sync()
+		}
 		return err
-	}
-	if err := t.dir.RemoveAll(tempName); err != nil {
-		return err
-	}
-	file, err := t.dir.CreateAs(tempName, rights)
+	})
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	mtime := time.Now()
-	if t.known && mtime.Unix() <= t.seen.Mtime.Unix() {
-		mtime = time.Unix(t.seen.Mtime.Unix()+1, 0)
-	}
-	if _, err = file.Write(l.bytes()); err == nil {
-		err = t.dir.Chtimes(tempName, mtime)
-	}
-	if err == nil && t.fsync {
-		err = file.Sync()
-	}
-	if err == nil {
-		err = t.dir.Rename(tempName, t.dir, fileName)
-	}
-	if err != nil {
-		return errors.Join(err, t.dir.RemoveAll(tempName))
-	}
 	t.list, t.known = l, true
 	t.unsettled = t.fsync
 	if t.seen, err = dirfd.FileStat(file); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -113,24 +114,9 @@ func add(sum *int64, n int64) bool {
 // Write replaces the file by one with a limit and a sum. What other programs add between
 // the counting and this is missing from the sum until it is recalculated.
 func Write(root *dirfd.Dir, l Limit, size, messages int64) error {
-	rights, err := root.Rights()
-	if err != nil {
-		return err
-	}
-	const temp = name + ".maildird"
-	if err := root.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := root.CreateAs(temp, rights)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f, "%s\n%d %d\n", l, size, messages)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = root.Rename(temp, root, name)
-	}
-	if err != nil {
-		return errors.Join(err, root.RemoveAll(temp))
-	}
-	return nil
+	_, err := root.Replace(name, name+".maildird", func(f *os.File) error {
+		_, err := fmt.Fprintf(f, "%s\n%d %d\n", l, size, messages)
+		return errors.Join(err, f.Close())
+	})
+	return err
 }

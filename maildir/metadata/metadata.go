@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -154,32 +155,17 @@ func Write(folder *dirfd.Dir, name string, s *Set, fsync bool) error {
 		}
 		return err
 	}
-	rights, err := folder.Rights()
-	if err != nil {
-		return err
-	}
-	temp := name + ".tmp"
-	if err := folder.RemoveAll(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := folder.CreateAs(temp, rights)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
+	_, err := folder.Replace(name, name+".tmp", func(f *os.File) error {
+		_, err := f.WriteString(text)
+		if err == nil && fsync {
+			err = f.Sync()
+		}
+		return errors.Join(err, f.Close())
+	})
 	if err == nil && fsync {
-		err = f.Sync()
+		err = folder.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = folder.Rename(temp, folder, name)
-	}
-	if err != nil {
-		return errors.Join(err, folder.RemoveAll(temp))
-	}
-	if fsync {
-		return folder.Sync()
-	}
-	return nil
+	return err
 }
 
 func (s *Set) format() string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -180,28 +181,13 @@ func createEmpty(root *dirfd.Dir, name string) error {
 	return errors.Join(f.Chmod(0o444), f.Close())
 }
 
-// writeValidity writes the counter's text to a new file and renames it over the old one.
+// writeValidity replaces the counter's text.
 func writeValidity(root *dirfd.Dir, n uint32) error {
-	rights, err := root.Rights()
-	if err != nil {
-		return err
-	}
-	temp := fmt.Sprintf("%s.tmp.%08x", validityName, n)
-	if err := root.RemoveAll(temp); err != nil {
-		return err
-	}
-	f, err := root.CreateAs(temp, rights)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err = fmt.Fprintf(f, "%08x", n); err == nil {
-		err = root.Rename(temp, root, validityName)
-	}
-	if err != nil {
-		return errors.Join(err, root.RemoveAll(temp))
-	}
-	return nil
+	_, err := root.Replace(validityName, fmt.Sprintf("%s.tmp.%08x", validityName, n), func(f *os.File) error {
+		_, err := fmt.Fprintf(f, "%08x", n)
+		return errors.Join(err, f.Close())
+	})
+	return err
 }
 
 // ValidityOf returns the UIDVALIDITY in a folder's list; 0 if there is none that can be

@@ -221,38 +221,23 @@ func (f *File) replace(h Header, records func(old iter.Seq[Record]) iter.Seq[Rec
 	if h.UIDValidity == f.h.UIDValidity {
 		h.NextUID = max(h.NextUID, f.h.NextUID)
 	}
-	file, err := f.createTemp()
+	w := &listWriter{h: h}
+	file, err := f.dir.Replace(Name, tempName, func(file *os.File) error {
+		w.file = file
+		return steps.during(func() error {
+			var readErr error
+			err := w.write(records(f.oldRecords(old, &readErr)))
+			if err = errors.Join(err, readErr); err == nil && f.opt.Fsync {
+				err = file.Sync()
+			}
+			return err
+		})
+	})
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	w := &listWriter{file: file, h: h}
-	err = steps.during(func() error {
-		var readErr error
-		err := w.write(records(f.oldRecords(old, &readErr)))
-		if err = errors.Join(err, readErr); err == nil && f.opt.Fsync {
-			err = file.Sync()
-		}
-		return err
-	})
-	if err == nil {
-		err = f.dir.Rename(tempName, f.dir, Name)
-	}
-	if err != nil {
-		return errors.Join(err, f.dir.RemoveAll(tempName))
-	}
 	return f.take(w)
-}
-
-func (f *File) createTemp() (*os.File, error) {
-	rights, err := f.dir.Rights()
-	if err != nil {
-		return nil, err
-	}
-	if err := f.dir.RemoveAll(tempName); err != nil {
-		return nil, err
-	}
-	return f.dir.CreateAs(tempName, rights)
 }
 
 // during runs the steps while write runs, and waits for all of them. A disk makes several
