@@ -142,7 +142,8 @@ func decodeResponse(s string) ([]byte, error) {
 
 // challenge sends a challenge and returns the response of the client.
 func (c *conn) challenge(challenge []byte) ([]byte, error) {
-	c.reply(334, smtp.NoEnhancedCode, base64.StdEncoding.EncodeToString(challenge))
+	// It may be longer than other replies (RFC 4954 section 4).
+	c.wire.write(append(base64.StdEncoding.AppendEncode(append(c.wire.out, "334 "...), challenge), "\r\n"...))
 	line, err := c.responseLine()
 	switch {
 	case errors.Is(err, errLongLine):

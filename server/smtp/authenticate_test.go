@@ -196,6 +196,18 @@ func TestAuthWithoutPassword(t *testing.T) {
 	c.say("AUTH PLAIN "+encode("\x00alice@example.org\x00secret"), "5.7.8 Authentication failed")
 }
 
+// TestLongChallenge: a challenge may be much longer than other replies (RFC 4954 section 4): it
+// repeats what the client chose.
+func TestLongChallenge(t *testing.T) {
+	c, _ := startAuthServer(t).dial()
+	nonce := strings.Repeat("n", 5000)
+	text, err := base64.StdEncoding.DecodeString(c.say("AUTH SCRAM-SHA-256 "+encode("n,,n=alice@example.org,r="+nonce), ""))
+	if err != nil || !strings.HasPrefix(string(text), "r="+nonce) || !strings.HasSuffix(string(text), ",i=100000") {
+		t.Errorf("challenge %.20s, %v", text, err)
+	}
+	c.say("*", "5.7.0")
+}
+
 // TestCancelledFailures: a client that cancels an exchange which has already failed has failed to
 // log in all the same.
 func TestCancelledFailures(t *testing.T) {

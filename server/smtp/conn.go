@@ -35,6 +35,7 @@ type conn struct {
 	message *message
 	chunks  *decoder // set while a message arrives in BDAT chunks
 	hasty   bool     // the pending input was sent before a reply that the client should have waited for
+	grouped bool     // the reply to the last command may wait; see verb
 
 	bad           int // commands with a 5xx reply, other than RCPT, and vain ones above maxVain
 	badRecipients int
@@ -164,6 +165,12 @@ func (c *conn) greet() error {
 
 // command reads a command and answers it.
 func (c *conn) command() error {
+	if !c.grouped {
+		if err := c.wire.flush(); err != nil {
+			return err
+		}
+	}
+	c.grouped = false
 	c.hasty = c.hasty && len(c.wire.unread()) > 0
 	if c.granted.Revoked() {
 		return errRevoked()
@@ -188,6 +195,7 @@ func (c *conn) command() error {
 	case c.hasty && !v.idle:
 		return c.outOfStep()
 	}
+	c.grouped = v.grouped
 	if v.alone || c.peer.hello != "" && !c.peer.esmtp {
 		// RFC 2920 section 3.1: this command ends a group. What follows it may have been
 		// injected by an attacker, and must not begin anything.

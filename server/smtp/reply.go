@@ -32,7 +32,7 @@ func refusalOf(err error) (r *smtp.SMTPError, known bool) {
 }
 
 // longestReply keeps a reply line within 512 octets (RFC 5321 section 4.5.3.1.5).
-const longestReply = 512 - len("550-5.7.1 ") - len("\r\n")
+const longestReply = 512 - len("550-5.999.999 ") - len("\r\n")
 
 // appendReply appends a reply of one or more lines. For replies that have no enhanced code
 // (3yz, the greeting, EHLO), enhanced must be smtp.NoEnhancedCode.

@@ -11,15 +11,18 @@ type verb struct {
 	idle bool
 	// vain: the command brings no message nearer; see conn.inVain.
 	vain bool
+	// grouped: the reply may wait for those to the commands that have already come behind it (RFC
+	// 2920 section 3.2).
+	grouped bool
 }
 
 func verbsOf(k Kind) map[string]verb {
 	verbs := map[string]verb{
-		"MAIL":     {run: runMail},
-		"RCPT":     {run: runRcpt},
+		"MAIL":     {run: runMail, grouped: true},
+		"RCPT":     {run: runRcpt, grouped: true},
 		"DATA":     {run: runData}, // checks itself what follows
 		"BDAT":     {run: runBdat},
-		"RSET":     {run: runRset, idle: true, vain: true},
+		"RSET":     {run: runRset, idle: true, vain: true, grouped: true},
 		"NOOP":     {run: runNoop, idle: true, vain: true},
 		"VRFY":     {run: runVrfy, vain: true},
 		"EXPN":     {run: runUnsupported},
