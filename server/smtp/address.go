@@ -204,17 +204,24 @@ func validLiteral(s string) bool {
 	return err == nil && ip.Is6() == v6 && ip.Zone() == ""
 }
 
+// isDotString reports whether a local part needs no quoting (RFC 5321 section 4.1.2). parsePath takes
+// dots in other places without it, as many clients send them, but other servers may not.
+func isDotString(local string) bool {
+	dot := true // at the beginning, or after a dot
+	for i := range len(local) {
+		if local[i] != '.' && !isAtext(local[i]) || local[i] == '.' && dot {
+			return false
+		}
+		dot = local[i] == '.'
+	}
+	return !dot
+}
+
 // String returns the address, with the local part quoted if necessary.
 func (a address) String() string {
 	local := a.local
-	for i := range len(local) {
-		if !isAtext(local[i]) && local[i] != '.' {
-			local = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"`
-			break
-		}
-	}
-	if local == "" {
-		local = `""`
+	if !isDotString(local) {
+		local = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"`
 	}
 	if a.domain == "" {
 		return local

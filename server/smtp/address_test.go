@@ -79,6 +79,21 @@ func TestParsePath(t *testing.T) {
 	}
 }
 
+// TestAddressText: an address is written in the syntax that every server understands, whatever
+// the client did.
+func TestAddressText(t *testing.T) {
+	for in, want := range map[string]string{
+		"<a.b@c.example>": "a.b@c.example", `<"a.b"@c.example>`: "a.b@c.example", "<a..b@c.example>": `"a..b"@c.example`,
+		"<.a@c.example>": `".a"@c.example`, "<a.@c.example>": `"a."@c.example`, `<""@c.example>`: `""@c.example`,
+		`<"a\ b"@c.example>`: `"a b"@c.example`, `<"a\"\\"@c.example>`: `"a\"\\"@c.example`, `<"a@b"@[192.0.2.1]>`: `"a@b"@[192.0.2.1]`,
+		"<gréta@ü.example>": "gréta@ü.example", "<Postmaster>": "Postmaster",
+	} {
+		if a, _, _, err := parsePath(in, true); err != nil || a.String() != want {
+			t.Errorf("%s is written as %s, want %s; %v", in, a, want, err)
+		}
+	}
+}
+
 // FuzzParsePath: an accepted address contains no byte that could end a line or a header field,
 // and its text form is parsed as the same address.
 func FuzzParsePath(f *testing.F) {

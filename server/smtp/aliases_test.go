@@ -150,4 +150,14 @@ func TestSenderWithoutDomain(t *testing.T) {
 		c.say("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00"+one.user+"\x00secret")), "235")
 		c.say("MAIL FROM:<"+one.sender+">", one.reply)
 	}
+	// The header is in ASCII without SMTPUTF8.
+	c := ts.hello()
+	c.say("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00erika@m\u00fcller.example\x00secret")), "235")
+	c.say("MAIL FROM:<erika>", "250")
+	c.say("RCPT TO:<bob>", "250")
+	c.say("DATA", "354")
+	c.say("From: erika@xn--mller-kva.example\r\n.", "250")
+	if got := strings.Join(ts.mail("bob"), ""); !strings.HasPrefix(got, "Return-Path: <erika@xn--mller-kva.example>\n") {
+		t.Error(got)
+	}
 }

@@ -115,7 +115,7 @@ func (r *relaying) begin(header []byte) *smtp.SMTPError {
 		return nil
 	}
 	if r.s.from.utf8 && !r.tx.UTF8() && !(isASCII(header) && isASCII(r.trace)) {
-		return refusal(550, code3{5, 6, 7}, "Message header has non-ASCII characters, which the relay does not accept")
+		return refusal(550, code3{5, 6, 9}, "Message header has non-ASCII characters, which the relay does not accept")
 	}
 	return r.send(r.trace)
 }

@@ -194,7 +194,7 @@ func TestUTF8HelloToOldRelay(t *testing.T) {
 	ts := startServer(t, Submission, withRelay(t, s))
 	c := ts.submit()
 	for _, one := range []struct{ hello, reply string }{
-		{"m\u00fcller.example", "550 5.6.7 Message header has non-ASCII characters"},
+		{"m\u00fcller.example", "550 5.6.9 Message header has non-ASCII characters"},
 		{"client.example", "250 2.0.0 Relayed as "},
 	} {
 		c.say("EHLO "+one.hello, "250")

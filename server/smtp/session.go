@@ -88,6 +88,9 @@ func (s *session) mail(e envelope) error {
 	case s.srv.kind == Submission:
 		if e.sender.domain == "" { // RFC 6409 section 4.2: domains must be fully qualified
 			_, e.sender.domain, _ = strings.Cut(s.user.Name, "@")
+			if !e.utf8 {
+				e.sender.domain = canonicalDomain(e.sender.domain)
+			}
 		}
 		if !s.srv.recipients.own(s.user, e.sender) {
 			return s.notYours(e.sender.String())
