@@ -49,6 +49,33 @@ func TestRecipientsAreBounded(t *testing.T) {
 	eventually(t, "there is room again", func() bool { return ts.held.Load() == sharedMemory-room })
 }
 
+// TestRelayedAreBounded: so are recipients in other domains, and those whom the relay refuses take
+// nothing.
+func TestRelayedAreBounded(t *testing.T) {
+	ts := startServer(t, Submission, withRelay(t, newRelay(t, map[string]string{"RCPT TO:<no": "550 5.1.1 No"})))
+	c := ts.submit()
+	long := strings.Repeat("d", 400) + "@there.example"
+	ts.held.Store(sharedMemory)
+	c.say("MAIL FROM:<alice@example.org>", "250")
+	for range 10 {
+		c.say("RCPT TO:<no"+long+">", "550")
+	}
+	accepted := 0
+	for ; ; accepted++ {
+		c.send(fmt.Sprintf("RCPT TO:<%d%s>\r\n", accepted, long))
+		if c.answer() == "452" {
+			break
+		}
+	}
+	if most := ownMemory / (2 * len(long)); accepted < most/2 || accepted > most {
+		t.Errorf("%d recipients were accepted, want %d to %d", accepted, most/2, most)
+	}
+	c.say("RSET", "250")
+	if got := ts.held.Load(); got != sharedMemory {
+		t.Errorf("%d octets are left", got-sharedMemory)
+	}
+}
+
 // TestRefusedTakeNoMemory: a recipient who is refused because the user has named too many in an
 // hour does not count as one of a message in progress.
 func TestRefusedTakeNoMemory(t *testing.T) {

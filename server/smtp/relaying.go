@@ -41,7 +41,12 @@ func (srv *Server) relays(a address) bool {
 
 // relayTo adds a recipient in another domain, if the relay accepts it.
 func (s *session) relayTo(to address) error {
+	memory := memoryOf(to, 0, 0)
+	if !s.hold(memory) {
+		return errTooMany()
+	}
 	if err := s.countRecipient(to); err != nil {
+		s.release(memory)
 		return err
 	}
 	if s.relaying == nil {
@@ -55,13 +60,15 @@ func (s *session) relayTo(to address) error {
 		}
 	}
 	if refused != nil {
+		s.release(memory)
 		if refused.Code < 500 {
 			s.log.Info("recipient refused for now", "from", shorten(s.sender()), "to", shorten(to.String()), "reply", asLine(refused))
 		}
 		return refused
 	}
-	r.to = append(r.to, to.String())
-	s.to = append(s.to, accepted{text: to.String()})
+	text := to.String()
+	r.to = append(r.to, text)
+	s.to = append(s.to, accepted{text: text})
 	return nil
 }
 
