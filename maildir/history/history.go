@@ -134,6 +134,15 @@ func (f *File) Copied() bool { return f.copied }
 // Err returns why the journal could not be written, or nil if it is up to date.
 func (f *File) Err() error { return f.failed }
 
+// RetryAt returns when Rewrite is due after the journal could not be written; zero if it is
+// up to date.
+func (f *File) RetryAt() time.Time {
+	if f.failed == nil {
+		return time.Time{}
+	}
+	return f.retry
+}
+
 // Refresh reads what others wrote since the last call and calls give with each frame,
 // ascending by mod-sequence. A frame is valid only during the call. Refresh returns Missing
 // for a journal that belongs to another UIDVALIDITY, cannot be read, or is invalid for one

@@ -1,7 +1,10 @@
 package history
 
 import (
+	"bufio"
 	"encoding/binary"
+	"errors"
+	"io"
 	"os"
 	"time"
 
@@ -101,24 +104,53 @@ func (f *File) Recall(memo []byte, validity uint32) (ok, same bool) {
 	for i := range f.gaps {
 		f.gaps[i].first, f.gaps[i].last = pair()
 	}
-	if f.rewrite, f.lost = !sameRun, 0; f.rewrite { // the memo may know more than is on disk
-		f.lost = h.highest + 1
+	if f.rewrite, f.lost = false, 0; !sameRun { // the memo may know more than is on disk
+		f.rewrite, f.lost = !f.intact(), h.highest+1
 	}
 	return true, same
 }
 
 // appendedTo is continues for the current file.
 func (f *File) appendedTo(h header) bool {
+	file, err := f.openIf(h)
+	if err != nil {
+		return false
+	}
+	_ = file.Close()
+	return true
+}
+
+// openIf opens the file if it starts with a header, see continues.
+func (f *File) openIf(h header) (*os.File, error) {
 	file, err := f.dir.Open(Name)
+	if err != nil {
+		return nil, err
+	}
+	st, err := dirfd.FileStat(file)
+	if err == nil && !f.continues(file, st, h) {
+		err = errDamaged
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// intact reports whether the file has all that a memo says was written to it. After a crash
+// of the machine, it may have its size but not its content. Reading it costs less than
+// Rewrite, which waits for the disk.
+func (f *File) intact() bool {
+	file, err := f.openIf(f.h)
 	if err != nil {
 		return false
 	}
 	defer file.Close()
-	st, err := dirfd.FileStat(file)
-	if err != nil {
-		return false
+	fr := frameReader{r: bufio.NewReaderSize(io.NewSectionReader(file, headerSize, f.size-headerSize), 64<<10)}
+	for err == nil {
+		_, err = fr.next()
 	}
-	return f.continues(file, st, h)
+	return errors.Is(err, io.EOF) && fr.before == f.last
 }
 
 // continues reports whether a file starts with the header that was last read or written, so

@@ -1,8 +1,11 @@
 package history
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 )
 
 // TestRecall: a File that recalls a memo continues as if it had read the journal, even if
@@ -41,13 +44,28 @@ func TestRecall(t *testing.T) {
 			t.Errorf("recall gives %v, %v, want that nothing changed", ok, same)
 		}
 		equal(b)
-		if b.EndLost() == sameRun || b.WantsRewrite(0) == sameRun {
+		if b.EndLost() == sameRun || b.WantsRewrite(0) {
 			t.Errorf("same run: %v, end lost: %v, to be rewritten: %v", sameRun, b.EndLost(), b.WantsRewrite(0))
 		}
 		if got := b.refresh(); got != Unchanged {
 			t.Errorf("refresh gives %d, want that nothing changed", got)
 		}
 	}
+	text, err := os.ReadFile(filepath.Join(path, Name))
+	must(t, err)
+	for _, at := range []int{20, headerSize + 2, len(text) - 1} { // a crash left the size, but not all of the content
+		spoilt := slices.Clone(text)
+		spoilt[at] ^= 1
+		must(t, os.WriteFile(filepath.Join(path, Name), spoilt, 0o600))
+		must(t, os.Chtimes(filepath.Join(path, Name), time.Time{}, a.mtime))
+		memo, _ = a.Memo()
+		if b, ok, _ := recall(false); !ok || !b.EndLost() || !b.WantsRewrite(0) {
+			t.Errorf("with octet %d of %d damaged, recalled: %v, end lost: %v, to be rewritten: %v", at, len(text), ok, b.EndLost(), b.WantsRewrite(0))
+		}
+	}
+	must(t, os.WriteFile(filepath.Join(path, Name), text, 0o600))
+	must(t, os.Chtimes(filepath.Join(path, Name), time.Time{}, a.mtime))
+	memo, _ = a.Memo()
 	change(a, Frame{Changed: []State{{10, 1}}})
 	if _, ok, _ := recall(false); ok {
 		t.Error("a journal that others appended to counts after the machine was started anew")

@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"errors"
+	"maps"
 	"slices"
 
 	"maildird/maildir/filename"
@@ -181,10 +182,11 @@ func (r *meeting) copy(move bool, texts ...string) error {
 	if move {
 		how = s.v.Move
 	}
+	told := maps.Clone(r.a.told) // others may put another message in its place meanwhile
 	c, err := how(ctx, s.uidsOf(texts...), r.dst)
 	var copied []string
 	for i, uid := range c.Source {
-		text := r.a.told[uid]
+		text := told[uid]
 		copied = append(copied, text)
 		if move {
 			r.overtaken(text)

@@ -17,8 +17,8 @@ type Message struct {
 	UID    uint32
 	Flags  filename.Flags
 	Recent bool
-	// ModSeq is the mod-sequence of its last change (RFC 7162); 0 in a mailbox without
-	// history.
+	// ModSeq is the mod-sequence of its last change (RFC 7162); 0 if it has none yet, or the
+	// mailbox has no history.
 	ModSeq uint64
 	row    uint32
 }

@@ -1,6 +1,8 @@
 package mailbox
 
 import (
+	"time"
+
 	"maildird/maildir/filename"
 	"maildird/maildir/mailbox/table"
 )
@@ -31,8 +33,10 @@ type modseqs struct {
 	// accounted is the highest UID that the history knows of.
 	accounted uint32
 	// kept is set if the history could be written.
-	kept  bool
-	views int // the number of views that are told mod-sequences
+	kept bool
+	// retryAt is when the history will be written again after that failed; zero if it did not.
+	retryAt time.Time
+	views   int // the number of views that are told mod-sequences
 	// past is set if the history goes back to before this process.
 	past bool
 	// datesDurable is set if all save dates in the history are on disk.
@@ -69,7 +73,7 @@ func (m *Mailbox) flagsChanged(n uint32, before filename.Flags) {
 
 // unaware reports whether there is a view that is shown flags before they have a
 // mod-sequence. m.mu is held.
-func (m *Mailbox) unaware() bool { return m.modseqs.views < len(m.views) }
+func (m *Mailbox) unaware() bool { return m.unwritable || m.modseqs.views < len(m.views) }
 
 // shown is called before a client is shown changes that have no mod-sequence yet. It makes
 // them count even if they are undone: the client then has the new flags with the old

@@ -12,18 +12,21 @@ import (
 // if the mailbox cannot keep them (RFC 7162 section 3.1.2.2).
 func (v *View) EnableModSeq(ctx context.Context) (ok bool, err error) {
 	m := v.m
+	if _, err = m.settled(ctx); err != nil {
+		return false, err
+	}
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	if ok = m.modseqs.kept; ok && !v.modseqs {
 		v.modseqs = true
 		m.modseqs.views++
 	}
-	m.mu.Unlock()
-	if !ok {
-		return false, nil
-	}
-	_, err = m.settled(ctx)
-	return true, err
+	return ok, nil
 }
+
+// awaitsModSeqs reports whether the view holds changes back until they have a mod-sequence.
+// In a mailbox that cannot be written, they get none. m.mu is held.
+func (v *View) awaitsModSeqs() bool { return v.modseqs && !v.m.unwritable }
 
 // TellModSeq returns HighestModSeq for a client that is told no other mod-sequences but may
 // remember this one; 0 if the mailbox cannot keep mod-sequences. The value has to be up to
@@ -79,7 +82,7 @@ func (v *View) Since(ctx context.Context, modseq uint64) (uint64, error) {
 		return 0, err
 	}
 	defer v.m.release()
-	if !v.m.hist.Knows(modseq) {
+	if v.m.unwritable || !v.m.hist.Knows(modseq) {
 		return 0, nil
 	}
 	return modseq, nil

@@ -364,11 +364,14 @@ func (m *Mailbox) underLock(ctx context.Context, f func(*dotlock.Lock) error) er
 	return err
 }
 
-// cannotWrite notes that the mailbox is served read-only.
+// cannotWrite notes that the mailbox is served read-only. What changes meanwhile gets no
+// mod-sequence.
 func (m *Mailbox) cannotWrite(err error) {
 	m.mu.Lock()
 	was := m.unwritable
 	m.unwritable = true
+	m.modseqs.kept = false
+	m.showUnsettled()
 	m.mu.Unlock()
 	if !was {
 		m.env.Log.Warn("mailbox cannot be written and is served read-only", "mailbox", m.Path(), "error", err)

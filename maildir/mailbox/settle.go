@@ -11,11 +11,14 @@ import (
 	"maildird/maildir/mailbox/table"
 )
 
-// mustSettle reports whether a client is waiting for the mod-sequence of a change.
+// mustSettle reports whether a client is waiting for the mod-sequence of a change, or a
+// history that could not be written is due to be tried again.
 func (m *Mailbox) mustSettle() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.modseqs.views > 0 && len(m.modseqs.unsettled) > 0 && !m.unwritable
+	s := &m.modseqs
+	again := !s.retryAt.IsZero() && !m.env.Now().Before(s.retryAt)
+	return (again || s.views > 0 && len(s.unsettled) > 0) && !m.unwritable
 }
 
 // settled makes sure that the history has everything that the table has. It returns the
@@ -38,7 +41,7 @@ func (m *Mailbox) settled(ctx context.Context) (highest uint64, err error) {
 	}
 	m.mu.RLock()
 	s := &m.modseqs
-	done := len(s.unsettled) == 0 && len(s.strays) == 0 && len(s.dated) == 0 && s.highest > 0 && s.accounted+1 >= m.uidNext
+	done := s.kept && len(s.unsettled) == 0 && len(s.strays) == 0 && len(s.dated) == 0 && s.highest > 0 && s.accounted+1 >= m.uidNext
 	m.mu.RUnlock()
 	if !done || m.hist.Stale() {
 		defer m.wake()
@@ -46,6 +49,9 @@ func (m *Mailbox) settled(ctx context.Context) (highest uint64, err error) {
 		switch {
 		case errors.Is(err, errNoRoom):
 			m.postpone(err)
+			m.mu.Lock()
+			s.kept = false
+			m.mu.Unlock()
 			return 0, nil
 		case errors.Is(err, errNoLock):
 			m.cannotWrite(err)
@@ -132,11 +138,18 @@ func (m *Mailbox) nowSettled(rows []uint32, modseq uint64, dated int) {
 	clear(s.was)
 	clear(s.strays)
 	s.highest, s.accounted, s.kept = m.hist.Highest(), m.hist.Accounted(), m.hist.Err() == nil
+	if s.retryAt = m.hist.RetryAt(); !s.retryAt.IsZero() {
+		m.retry.Reset(max(s.retryAt.Sub(m.env.Now()), 0))
+	}
 }
 
-// historyError logs why the history cannot be written. It continues in memory.
+// historyError logs why the history cannot be written. It continues in memory. m.sync is
+// held.
 func (m *Mailbox) historyError(err error) {
-	if err != nil && !errors.Is(m.asReplaced(err), ErrReplaced) {
+	m.mu.RLock()
+	first := m.modseqs.retryAt.IsZero()
+	m.mu.RUnlock()
+	if err != nil && first && !errors.Is(m.asReplaced(err), ErrReplaced) {
 		m.env.Log.Warn("the mailbox's change history cannot be written: returning clients will fetch all flags again",
 			"mailbox", m.Path(), "file", history.Name, "error", err)
 	}

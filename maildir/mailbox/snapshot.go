@@ -218,7 +218,9 @@ func (m *Mailbox) keepSnapshot() {
 	now := m.env.Now()
 	st, ok := m.snapshot()
 	if !ok {
-		if s.state != nil {
+		// If only the first frame in this run of the machine is missing, since nobody asked for
+		// mod-sequences, the snapshot of the last run still holds.
+		if s.state != nil && !m.hist.EndLost() {
 			s.state = nil
 			m.env.Cache.RemoveWhole(s.name)
 		}

@@ -53,7 +53,7 @@ func (m *Mailbox) TellAccessKey() {
 func (v *View) news() bool {
 	return v.keywords || v.key || len(v.gone) > 0 || v.grows() ||
 		slices.ContainsFunc(v.flagged, func(n uint32) bool {
-			return v.m.t.Row(n).State == table.Present && !(v.modseqs && v.m.t.Row(n).Unsettled)
+			return v.m.t.Row(n).State == table.Present && !(v.awaitsModSeqs() && v.m.t.Row(n).Unsettled)
 		})
 }
 

@@ -89,7 +89,7 @@ func (v *View) collect(hold Hold) []Update {
 		case r.State != table.Present:
 		case hold&HoldFlags != 0:
 			later, current = append(later, n), false
-		case v.modseqs && r.Unsettled:
+		case v.awaitsModSeqs() && r.Unsettled:
 			later = append(later, n) // its mod-sequence is not known yet
 		default:
 			msg := v.message(n, v.seq(n))
@@ -145,7 +145,7 @@ func (v *View) grow() bool {
 
 func (v *View) grows() bool {
 	t := v.m.t
-	return t.Count() != t.Before(v.known) && !(v.modseqs && len(v.m.modseqs.unsettled) > 0)
+	return t.Count() != t.Before(v.known) && !(v.awaitsModSeqs() && len(v.m.modseqs.unsettled) > 0)
 }
 
 // NewKeywords reports whether a keyword letter got a name since the last Updates, and

@@ -45,7 +45,7 @@ func condstoreExtension() extension {
 				since, err = s.sel.view.Since(s.ctx, since)
 				return err
 			})
-			items.filters = append(items.filters, func(m mailbox.Message) bool { return m.ModSeq > since })
+			items.filters = append(items.filters, func(m mailbox.Message) bool { return m.ModSeq == 0 || m.ModSeq > since })
 		}},
 		storeParams: words[storeRequest]{"UNCHANGEDSINCE": func(lx *lexer, req *storeRequest) {
 			lx.SP()
@@ -158,10 +158,11 @@ func (s *session) modSeqData(items *fetchItems, m mailbox.Message) {
 	}
 }
 
-// modSeq writes the mod-sequence of a message.
+// modSeq writes the mod-sequence of a message, the lowest one if it has none: in a mailbox
+// that just became unwritable.
 func (s *session) modSeq(m mailbox.Message) {
 	s.sel.modseq.seen = max(s.sel.modseq.seen, m.ModSeq)
-	s.w.Number(m.ModSeq)
+	s.w.Number(max(m.ModSeq, 1))
 }
 
 // addModSeq adds the item MODSEQ.
