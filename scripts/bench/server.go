@@ -104,7 +104,6 @@ func (b *bench) startMaildird(ctx context.Context) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.LogFile = filepath.Join(m.Dir, "log") // like the rivals, so that logging does not slow down the client
 	s := &server{name: oursName, root: m.Dir, stop: m.Close, processes: func() []int { return []int{m.Process.Process.Pid} }}
 	serve := func() error {
 		if err := m.Start(ctx); err != nil {

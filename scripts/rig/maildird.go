@@ -1,19 +1,17 @@
 package rig
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -57,11 +55,8 @@ type Maildird struct {
 	// AsRoot makes Start run "maildird serve" as root, if the caller is root.
 	// System users require it.
 	AsRoot bool
-	// LogFile is the log file. If it is "", the log goes through this process, which then has
-	// some work with each line.
-	LogFile string
 
-	log   output
+	log   *os.File // of all its runs; it has no name
 	bound map[string]string
 }
 
@@ -124,36 +119,28 @@ func (m *Maildird) Start(ctx context.Context) error {
 	// When ctx ends, stop maildird as an operator does.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 15 * time.Second
-	r, w, err := m.openLog()
-	if err != nil {
+	if err := m.openLog(); err != nil {
 		return err
 	}
-	cmd.Stderr = w
-	m.Process, err = Start(cmd)
-	w.Close()
-	if err != nil {
-		r.Close()
+	before := int64(len(m.Log()))
+	cmd.Stderr = m.log
+	var err error
+	if m.Process, err = Start(cmd); err != nil {
 		return err
 	}
-	ready, read := make(chan string, 1), make(chan struct{})
-	go func() {
-		defer close(read)
-		if m.LogFile != "" {
-			followFile(r, ready, m.Done())
-		} else {
-			m.log.follow(r, ready)
+	for late := time.After(startLimit); ; {
+		if line := readyLine.FindString(m.logFrom(before)); line != "" {
+			m.bound = addresses(line)
+			return nil
 		}
-	}()
-	select {
-	case line := <-ready:
-		m.bound = addresses(line)
-		return nil
-	case <-m.Done():
-		<-read
-		return fmt.Errorf("maildird ended before it was ready: %s", m.Log())
-	case <-time.After(startLimit):
-		_ = m.Kill()
-		return fmt.Errorf("maildird was not ready after %s: %s", startLimit, m.Log())
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-m.Done():
+			return fmt.Errorf("maildird ended before it was ready: %s", m.Log())
+		case <-late:
+			_ = m.Kill()
+			return fmt.Errorf("maildird was not ready after %s: %s", startLimit, m.Log())
+		}
 	}
 }
 
@@ -168,33 +155,31 @@ func (m *Maildird) Home(address string) string {
 }
 
 // Log returns what maildird has logged so far.
-func (m *Maildird) Log() string {
-	if m.LogFile == "" {
-		return m.log.String()
+func (m *Maildird) Log() string { return m.logFrom(0) }
+
+func (m *Maildird) logFrom(offset int64) string {
+	if m.log == nil {
+		return ""
 	}
-	log, err := os.ReadFile(m.LogFile)
+	log, err := io.ReadAll(io.NewSectionReader(m.log, offset, math.MaxInt64-offset))
 	if err != nil {
 		return err.Error()
 	}
 	return string(log)
 }
 
-// openLog opens both ends of the log.
-func (m *Maildird) openLog() (r, w *os.File, err error) {
-	if m.LogFile == "" {
-		return os.Pipe()
+// openLog creates the file that the program itself writes its log to, so that this process,
+// which may be measuring it, has no work with each line.
+func (m *Maildird) openLog() error {
+	if m.log != nil {
+		return nil
 	}
-	if w, err = os.OpenFile(m.LogFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
-		return nil, nil, err
-	}
-	if r, err = os.Open(m.LogFile); err == nil {
-		_, err = r.Seek(0, io.SeekEnd)
-	}
+	log, err := os.CreateTemp("", "maildird-log-")
 	if err != nil {
-		w.Close()
-		return nil, nil, err
+		return err
 	}
-	return r, w, nil
+	m.log = log
+	return os.Remove(log.Name())
 }
 
 // Close stops maildird, if it is running, and removes its directory. It returns an error if the
@@ -209,64 +194,8 @@ func (m *Maildird) Close() error {
 	return errors.Join(err, RemoveAll(m.Dir))
 }
 
-// output collects the output of a program.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) follow(r io.ReadCloser, ready chan<- string) {
-	defer r.Close()
-	lines := bufio.NewReader(r)
-	for {
-		line, err := lines.ReadString('\n')
-		o.mu.Lock()
-		o.buf.WriteString(line)
-		o.mu.Unlock()
-		if isReady(line) {
-			select {
-			case ready <- line:
-			default:
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// followFile waits until a log file contains the line "ready", or the program has ended.
-func followFile(r io.ReadCloser, ready chan<- string, ended <-chan struct{}) {
-	defer r.Close()
-	lines, line := bufio.NewReader(r), ""
-	for {
-		more, err := lines.ReadString('\n')
-		line += more
-		switch {
-		case err == nil && isReady(line):
-			ready <- line
-			return
-		case err == nil:
-			line = ""
-			continue
-		}
-		select {
-		case <-ended:
-			return
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-}
-
-func isReady(line string) bool {
-	return strings.Contains(line, "msg=ready") || strings.Contains(line, `"msg":"ready"`)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
+// readyLine matches the line that says that maildird serves, to its end.
+var readyLine = regexp.MustCompile(`.*(msg=ready|"msg":"ready").*\n`)
 
 // service matches a service=address in the line "ready".
 var service = regexp.MustCompile(`\b(smtp|submission|submissions|lmtp|imap|imaps|pprof)"?[=:]"?\[?(127\.0\.0\.1:[0-9]+)`)
