@@ -2,12 +2,14 @@ package imap
 
 import (
 	"errors"
+	"io/fs"
 	"iter"
 	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
 
+	"maildird/maildir/dirfd"
 	"maildird/maildir/folder"
 	"maildird/maildir/mailbox"
 	"maildird/server/imap/pattern"
@@ -39,6 +41,8 @@ type listCommand struct {
 	patterns         []string
 	extended         bool // uses the syntax of RFC 5258
 	lsub             bool // the command is LSUB, and so are the responses
+	// status are the items of RETURN (STATUS (...)).
+	status []*statusItem
 	// each are called after the LIST response of a mailbox that can be selected, and write
 	// responses that belong to it.
 	each []func(*session, *folder.Entry) error
@@ -47,16 +51,7 @@ type listCommand struct {
 // listStatus takes the items of RETURN (STATUS (...)) (RFC 5819).
 func (lx *lexer) listStatus(cmd *listCommand) {
 	lx.SP()
-	items := lx.statusItems()
-	cmd.each = append(cmd.each, func(s *session, e *folder.Entry) error {
-		err := s.status(e.Name, items)
-		if err == nil || errors.Is(err, folder.ErrNotFound) || errors.Is(err, mailbox.ErrReplaced) {
-			return nil
-		}
-		// RFC 5819 section 2: without a STATUS response, LIST continues.
-		s.log.Warn("mailbox cannot be read", "mailbox", e.Name, "error", err)
-		return nil
-	})
+	cmd.status = lx.statusItems()
 }
 
 // maxPatterns limits how many patterns each name is matched with.
@@ -239,11 +234,15 @@ func withSubscribed(tree *folder.Tree, entries []folder.Entry) ([]folder.Entry, 
 	return all, nil
 }
 
-// listEntry writes the response for one name, followed by those of cmd.each.
+// listEntry writes the response for one name, followed by STATUS and those of cmd.each.
 func (s *session) listEntry(cmd *listCommand, e *folder.Entry, children childInfo) error {
 	kind := "LIST"
 	if cmd.lsub {
 		kind = "LSUB"
+	}
+	var status *mailboxStatus
+	if cmd.status != nil && cmd.describes(e) {
+		status = s.listedStatus(cmd, e)
 	}
 	s.nameResponse(kind, cmd.attributes(e), e.Name)
 	if children.any() {
@@ -257,13 +256,37 @@ func (s *session) listEntry(cmd *listCommand, e *folder.Entry, children childInf
 		s.w.Raw(` ("CHILDINFO" (` + strings.Join(info, " ") + `))`)
 	}
 	s.w.CRLF()
-	if e.NoSelect || !cmd.selects(e) { // RFC 5819 section 3: foo is listed only for its children
+	if !cmd.describes(e) {
 		return nil
+	}
+	if status != nil {
+		status.respond(e.Name, cmd.status)
 	}
 	for _, more := range cmd.each {
 		if err := more(s, e); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// describes reports whether further responses tell of a mailbox: it can be selected, and is not
+// listed only for its children (RFC 5819 section 3: foo).
+func (cmd *listCommand) describes(e *folder.Entry) bool { return !e.NoSelect && cmd.selects(e) }
+
+// listedStatus returns the status of a mailbox, or nil if it cannot be read. If that is because the
+// mailbox cannot be selected, "the LIST response MUST include the \NoSelect attribute" (RFC 5819
+// section 2).
+func (s *session) listedStatus(cmd *listCommand, e *folder.Entry) *mailboxStatus {
+	status, err := s.readStatus(e.Name, cmd.status)
+	switch {
+	case err == nil:
+		return status
+	case errors.Is(err, folder.ErrNotFound), errors.Is(err, mailbox.ErrReplaced):
+		e.NoSelect = true // it was removed, or is not a Maildir
+	default:
+		e.NoSelect = errors.Is(err, fs.ErrPermission) || errors.Is(err, dirfd.ErrNotRegular)
+		s.log.Warn("mailbox cannot be read", "mailbox", e.Name, "error", err)
 	}
 	return nil
 }

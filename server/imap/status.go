@@ -39,7 +39,7 @@ type statusItem struct {
 // mailboxStatus holds the values of STATUS items.
 type mailboxStatus struct {
 	s   *session
-	box *maildir.Mailbox
+	box *maildir.Mailbox // while the status is read
 	mailbox.Status
 	modseq uint64 // HIGHESTMODSEQ
 	id     string // MAILBOXID
@@ -88,9 +88,18 @@ func runStatus(s *session) error {
 
 // status reads the status of a mailbox and writes the STATUS response.
 func (s *session) status(name string, items []*statusItem) error {
+	st, err := s.readStatus(name, items)
+	if err == nil {
+		st.respond(name, items)
+	}
+	return err
+}
+
+// readStatus reads the status of a mailbox.
+func (s *session) readStatus(name string, items []*statusItem) (*mailboxStatus, error) {
 	box, err := s.open(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer box.Release()
 	sizes := slices.ContainsFunc(items, func(item *statusItem) bool { return item.sizes })
@@ -100,13 +109,16 @@ func (s *session) status(name string, items []*statusItem) error {
 			continue
 		}
 		if err := item.begin(st); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if st.Status, err = box.Status(s.ctx, sizes, s.interrupted); err != nil {
-		return err
-	}
-	w := s.w
+	st.Status, err = box.Status(s.ctx, sizes, s.interrupted)
+	return st, err
+}
+
+// respond writes the STATUS response.
+func (st *mailboxStatus) respond(name string, items []*statusItem) {
+	w := st.s.w
 	w.Raw("* STATUS ")
 	w.Mailbox(name)
 	sep := " ("
@@ -118,5 +130,4 @@ func (s *session) status(name string, items []*statusItem) error {
 		sep = " "
 	}
 	w.Raw(")\r\n")
-	return nil
 }
