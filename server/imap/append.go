@@ -62,7 +62,9 @@ func runAppend(s *session) error {
 	if err := lx.End(); err != nil {
 		return err
 	}
-	s.done.code, err = to.save(s)
+	if s.done.code, err = to.save(s); err == nil {
+		s.tellName(name, name)
+	}
 	return err
 }
 
