@@ -9,6 +9,9 @@ import (
 // utf8Extension is UTF8=ACCEPT (RFC 9755). Once enabled, strings and mailbox names are UTF-8 in
 // both directions, as in IMAP4rev2, and SEARCH takes no charset. Headers are always sent as
 // they are in the file.
+//
+// A client that has not enabled it may save messages with 8-bit header fields, too, although RFC
+// 6855 section 4 wants NO: such mail exists, and programs like mbsync must be able to copy it.
 func utf8Extension() extension {
 	return extension{
 		caps: []imap.Cap{imap.CapUTF8Accept},
