@@ -31,12 +31,15 @@ func (d *Dir) CreateWhole(name string, r Rights, content []byte) (*os.File, erro
 	return f, nil
 }
 
+// errTaken means that the new file, before it was complete, lost its name to another one.
+var errTaken = errors.New("another program is replacing the file at the same time")
+
 // Replace gives the name to a new file in one step, so that whoever opens it finds the old
 // content or all of the new. Until then the file is called temp, and what had that name is
 // removed. The file inherits the rights of d, and write writes its content, syncs it if it
-// must be durable before it replaces the old one, and may close it. After an error there is
-// no new file. Otherwise it is returned, open unless write closed it, and its name is not
-// synced.
+// must be durable before it replaces the old one, and may close it. If another program takes
+// the name temp meanwhile, that is an error. After an error there is no new file. Otherwise it
+// is returned, open unless write closed it, and its name is not synced.
 func (d *Dir) Replace(name, temp string, write func(f *os.File) error) (*os.File, error) {
 	r, err := d.Rights()
 	if err != nil {
@@ -49,7 +52,15 @@ func (d *Dir) Replace(name, temp string, write func(f *os.File) error) (*os.File
 	if err != nil {
 		return nil, err
 	}
-	if err = write(f); err == nil {
+	st, err := FileStat(f)
+	if err == nil {
+		err = write(f)
+		if now, lerr := d.Lstat(temp); lerr == nil && now.ID() != st.ID() {
+			_ = f.Close()
+			return nil, &fs.PathError{Op: "replace", Path: d.join(name), Err: errors.Join(err, errTaken)}
+		}
+	}
+	if err == nil {
 		err = d.Rename(temp, d, name)
 	}
 	if err != nil {

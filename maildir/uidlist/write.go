@@ -224,7 +224,7 @@ func (f *File) replace(h Header, records func(old iter.Seq[Record]) iter.Seq[Rec
 	w := &listWriter{h: h}
 	file, err := f.dir.Replace(Name, tempName, func(file *os.File) error {
 		w.file = file
-		return steps.during(func() error {
+		err := steps.during(func() error {
 			var readErr error
 			err := w.write(records(f.oldRecords(old, &readErr)))
 			if err = errors.Join(err, readErr); err == nil && f.opt.Fsync {
@@ -232,6 +232,11 @@ func (f *File) replace(h Header, records func(old iter.Seq[Record]) iter.Seq[Rec
 			}
 			return err
 		})
+		if err == nil {
+			// While a disk hangs, writing may take so long that others take over the lock.
+			err = f.unchanged()
+		}
+		return err
 	})
 	if err != nil {
 		return err
@@ -291,6 +296,15 @@ func (f *File) openOld() (*os.File, error) {
 		return nil, err
 	}
 	return file, nil
+}
+
+// unchanged returns errChanged if the list is not in the state that was last read.
+func (f *File) unchanged() error {
+	file, err := f.openOld()
+	if file != nil {
+		_ = file.Close()
+	}
+	return err
 }
 
 // oldRecords yields the records of the list in the state that was last read, and sets err

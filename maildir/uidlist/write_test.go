@@ -259,3 +259,39 @@ func TestRandom(t *testing.T) {
 		})
 	}
 }
+
+// TestChangedMeanwhile: while a disk hangs, another program may take over the lock. What it
+// then writes is not replaced by a list of which the writing began before, and no other
+// program's unfinished list gets the name.
+func TestChangedMeanwhile(t *testing.T) {
+	for _, c := range []struct{ what, before, written, name string }{
+		{"appended", "3 V17 N1 G" + guid + "\n1 :a\n", "3 V17 N1 G" + guid + "\n1 :a\n2 :b\n", Name},
+		{"written where there was none", "", "3 V18 N1 G" + guid + "\n1 :b\n", Name},
+		{"being written", "3 V17 N1 G" + guid + "\n1 :a\n", "3 V17 N1 G" + guid + "\n1", tempName},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			d := openDir(t)
+			if c.before != "" {
+				put(t, d, c.before)
+			}
+			f := open(d)
+			f.refresh(t)
+			theirs := filepath.Join(d.Path(), c.name)
+			err := f.Prepare(Header{UIDValidity: 17}, seq(Record{1, "", "a"}), Steps{Before: func() error {
+				if c.name == tempName {
+					must(t, os.Remove(theirs))
+				}
+				return os.WriteFile(theirs, []byte(c.written), 0o600)
+			}})
+			if err == nil || c.name == Name && !errors.Is(err, errChanged) {
+				t.Errorf("Prepare: %v", err)
+			}
+			if text, err := os.ReadFile(theirs); err != nil || string(text) != c.written {
+				t.Errorf("the other program's list is now\n%s%v", text, err)
+			}
+			if change, _ := f.refresh(t); c.name == Name && change != Replaced {
+				t.Errorf("the next Refresh: %v", change)
+			}
+		})
+	}
+}
