@@ -140,7 +140,7 @@ func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 	})
 	dst.flagAfter(ctx, m, originals, c)
 	if err != nil {
-		c = v.takeBack(ctx, c, dst)
+		c = v.takeBack(ctx, originals, c, dst)
 	}
 	return c, err
 }
@@ -199,39 +199,44 @@ func (dst *Mailbox) flagAfter(ctx context.Context, src *Mailbox, originals []ori
 }
 
 // takeBack removes the copies of messages that could not be removed from the view's
-// mailbox, and returns the others.
-func (v *View) takeBack(ctx context.Context, c Copied, dst *Mailbox) Copied {
-	m := v.m
-	moved := Copied{UIDValidity: c.UIDValidity}
-	var back []uint32
-	m.mu.RLock()
-	for i, uid := range c.Source {
-		if n, ok := m.t.ByUID(uid); ok && m.t.Row(n).State == table.Present {
-			back = append(back, c.Dest[i])
-			continue
-		}
-		moved.Source, moved.Dest = append(moved.Source, uid), append(moved.Dest, c.Dest[i])
-	}
-	m.mu.RUnlock()
-	if len(back) == 0 {
-		return moved
-	}
+// mailbox, and returns the others. A copy is only removed if the original is found: a removal
+// that failed may have been done all the same, as on a network file system.
+func (v *View) takeBack(ctx context.Context, originals []original, c Copied, dst *Mailbox) Copied {
 	// Shutdown or a client that disconnects must not leave the messages in both mailboxes.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changePatience)
 	defer cancel()
-	err := dst.changeAnyway(ctx, func(lock *dotlock.Lock) error {
-		var rows []uint32
-		for _, uid := range back {
-			if n, ok := dst.t.ByUID(uid); ok {
-				rows = append(rows, n)
-			}
+	m := v.m
+	moved := Copied{UIDValidity: c.UIDValidity}
+	var back []uint32
+	unsure, why := 0, error(nil)
+	for i, o := range originals {
+		switch _, err := m.find(ctx, o.msg); {
+		case err == nil:
+			back = append(back, c.Dest[i])
+		case errors.Is(err, ErrGone):
+			moved.Source, moved.Dest = append(moved.Source, c.Source[i]), append(moved.Dest, c.Dest[i])
+		default:
+			unsure, why = unsure+1, err
 		}
-		_, err := dst.remove(lock, rows, 0)
-		return err
-	})
-	if err != nil {
-		m.env.Log.Error("messages that could not be moved are in both mailboxes", "mailbox", m.Path(), "other", dst.Path(),
-			"messages", len(back), "error", err)
+	}
+	if len(back) > 0 {
+		err := dst.changeAnyway(ctx, func(lock *dotlock.Lock) error {
+			var rows []uint32
+			for _, uid := range back {
+				if n, ok := dst.t.ByUID(uid); ok {
+					rows = append(rows, n)
+				}
+			}
+			_, err := dst.remove(lock, rows, 0)
+			return err
+		})
+		if err != nil {
+			unsure, why = unsure+len(back), err
+		}
+	}
+	if unsure > 0 {
+		m.env.Log.Error("messages that could not be moved may be in both mailboxes", "mailbox", m.Path(), "other", dst.Path(),
+			"messages", unsure, "error", why)
 	}
 	return moved
 }
