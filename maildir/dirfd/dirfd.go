@@ -369,19 +369,42 @@ func (d *Dir) Rename(name string, to *Dir, newName string) error {
 }
 
 // RenameNoReplace moves name to newName in the directory to. It returns fs.ErrExist if that
-// name is taken. On file systems without renameat2 it uses link and unlink, with the same
-// result for a reader of the new name.
+// name is taken. On file systems without renameat2, such as NFS, it uses link and unlink, with
+// the same result for a reader of the new name.
 func (d *Dir) RenameNoReplace(name string, to *Dir, newName string) error {
 	return d.two("rename", name, to, newName, func(a, b int) error {
 		err := unix.Renameat2(a, name, b, newName, unix.RENAME_NOREPLACE)
 		if err != unix.EINVAL && err != unix.ENOSYS {
 			return err
 		}
-		if err := unix.Linkat(a, name, b, newName, 0); err != nil {
-			return err
-		}
-		return unix.Unlinkat(a, name, 0)
+		return renameByLink(a, name, b, newName)
 	})
+}
+
+// renameByLink is RenameNoReplace with link and unlink or, for a directory, which cannot have
+// two names, with a plain rename if the new name is free: a directory that takes it at that
+// moment is replaced only if it is empty, and nothing else is.
+func renameByLink(a int, name string, b int, newName string) error {
+	err := unix.Linkat(a, name, b, newName, 0)
+	if err == nil {
+		err = retry(func() error { return unix.Unlinkat(a, name, 0) })
+		if err == unix.ENOENT { // another program removed the old name
+			err = nil
+		}
+		return err
+	}
+	var st unix.Stat_t
+	if err != unix.EPERM || unix.Fstatat(a, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return err
+	}
+	switch err := unix.Fstatat(b, newName, &st, unix.AT_SYMLINK_NOFOLLOW); err {
+	case nil:
+		return unix.EEXIST
+	case unix.ENOENT:
+		return unix.Renameat(a, name, b, newName)
+	default:
+		return err
+	}
 }
 
 // Link makes newName in the directory to a hard link to name. It returns fs.ErrExist if

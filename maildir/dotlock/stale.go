@@ -170,7 +170,7 @@ func takeAway(dir *dirfd.Dir, name string, f *os.File, st dirfd.Stat) (bool, err
 		return false, err
 	}
 	aside := name + "." + rand.Text()
-	if err := dir.RenameNoReplace(name, dir, aside); err != nil {
+	if err := dir.Rename(name, dir, aside); err != nil { // in one step, on every file system
 		if errors.Is(err, fs.ErrNotExist) {
 			return true, nil
 		}

@@ -264,7 +264,7 @@ func (t *Tree) removeStale(lock string) bool {
 		return false
 	}
 	aside := lock + "." + rand.Text()
-	if t.root.RenameNoReplace(lock, t.root, aside) != nil {
+	if t.root.Rename(lock, t.root, aside) != nil { // in one step, on every file system
 		return false
 	}
 	moved, err := t.root.Lstat(aside)

@@ -14,14 +14,6 @@ import (
 // renameDir renames a directory to a name that must be free.
 func renameDir(from *dirfd.Dir, name string, to *dirfd.Dir, newName string) error {
 	err := from.RenameNoReplace(name, to, newName)
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EISDIR) {
-		// The file system has neither a rename that does not replace nor hard links of
-		// directories. A plain rename onto a directory that is not empty fails too.
-		if _, statErr := to.Lstat(newName); !errors.Is(statErr, fs.ErrNotExist) {
-			return ErrExists
-		}
-		err = from.Rename(name, to, newName)
-	}
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
 		return fmt.Errorf("%w: %w", ErrExists, err)
 	}
