@@ -51,73 +51,74 @@ type service interface {
 // connections. After an error nothing is left running. Start confines the process to what it
 // needs, irreversibly, and so must be called only once.
 func Start(cfg *config.Config, log *slog.Logger) (*Server, error) {
-	if err := checkCache(cfg.CacheDir); err != nil {
-		return nil, err
-	}
-	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, log)
+	s, err := open(cfg, log)
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := users.Lookup(cfg.Postmaster); !ok {
-		log.Warn("mail for postmaster and abuse is refused: no such user; add it with \"maildird user add\"",
-			"postmaster", cfg.Postmaster)
-	}
-	alias, err := aliases.Open(cfg.Auth.Aliases, cfg.Domains, users, cfg.Postmaster, log)
-	if err != nil {
-		return nil, err
-	}
-	cert, err := loadCertificate(cfg.TLS)
-	if err != nil {
-		return nil, err
-	}
-	if err := cert.valid(time.Now()); err != nil {
-		log.Warn("certificate is not valid", "error", err)
-	}
-	verifier, err := newTokens(cfg.Auth.OAuth, log)
-	if err != nil {
-		return nil, err
-	}
-	var tokens sasl.Tokens
-	if verifier != nil {
-		tokens = verifier
-	}
-	relay, err := newRelay(cfg)
-	if err != nil {
-		return nil, err
-	}
-	s := &Server{
-		cfg: cfg, log: log, users: users, aliases: alias, cert: cert, tokens: tokens, relay: relay,
-		store: maildir.NewStore(maildir.Options{
-			Host: cfg.Hostname, Fsync: cfg.Mail.Fsync, Compress: cfg.Mail.Compress, Reserve: uint64(cfg.Mail.Reserve),
-			CacheDir: cfg.CacheDir, Log: log,
-		}),
-		failed: make(chan error, 1),
-	}
-	plan, err := s.bind()
-	if err != nil {
+	if s.bound, err = s.bind(); err != nil {
 		return nil, errors.Join(err, s.store.Close())
 	}
-	s.bound = plan
-	confineProcess(cfg, users.All(), log)
+	confineProcess(cfg, s.users.All(), log)
 	var ready []any
-	for _, b := range plan {
+	for _, b := range s.bound {
 		ready = append(ready, b.name, b.shown)
-		s.running.Go(func() {
-			if err := b.service.Serve(b.l, b.tls); err != nil && !errors.Is(err, b.closed) {
-				select {
-				case s.failed <- fmt.Errorf("%s on %s: %w", b.name, b.shown, err):
-				default:
-				}
-			}
-		})
+		s.running.Go(func() { s.serve(b) })
 	}
 	watching, unwatch := context.WithCancel(context.Background())
 	s.unwatch = unwatch
-	seen := users.Revision()
+	seen := s.users.Revision()
 	s.running.Go(func() { s.watchUsers(watching, seen) })
 	s.running.Go(func() { s.watchAliases(watching) })
 	log.Info("ready", ready...)
 	return s, nil
+}
+
+// open reads the files that the configuration names, and returns a server without listeners.
+func open(cfg *config.Config, log *slog.Logger) (*Server, error) {
+	s := &Server{cfg: cfg, log: log, failed: make(chan error, 1)}
+	if err := checkCache(cfg.CacheDir); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.users, err = auth.OpenUsers(cfg.Auth.Users, cfg.Domains, log); err != nil {
+		return nil, err
+	}
+	if _, ok := s.users.Lookup(cfg.Postmaster); !ok {
+		log.Warn("mail for postmaster and abuse is refused: no such user; add it with \"maildird user add\"",
+			"postmaster", cfg.Postmaster)
+	}
+	if s.aliases, err = aliases.Open(cfg.Auth.Aliases, cfg.Domains, s.users, cfg.Postmaster, log); err != nil {
+		return nil, err
+	}
+	if s.cert, err = loadCertificate(cfg.TLS); err != nil {
+		return nil, err
+	}
+	s.warnOfCertificate()
+	verifier, err := newTokens(cfg.Auth.OAuth, log)
+	if err != nil {
+		return nil, err
+	}
+	if verifier != nil {
+		s.tokens = verifier
+	}
+	if s.relay, err = newRelay(cfg); err != nil {
+		return nil, err
+	}
+	s.store = maildir.NewStore(maildir.Options{
+		Host: cfg.Hostname, Fsync: cfg.Mail.Fsync, Compress: cfg.Mail.Compress, Reserve: uint64(cfg.Mail.Reserve),
+		CacheDir: cfg.CacheDir, Log: log,
+	})
+	return s, nil
+}
+
+// serve serves on one listener until Stop. Any other end is a failure of the server.
+func (s *Server) serve(b bound) {
+	if err := b.service.Serve(b.l, b.tls); err != nil && !errors.Is(err, b.closed) {
+		select {
+		case s.failed <- fmt.Errorf("%s on %s: %w", b.name, b.shown, err):
+		default:
+		}
+	}
 }
 
 // bound is a listener and its service.
@@ -269,10 +270,14 @@ func (s *Server) ReloadCertificate() error {
 		return nil
 	}
 	err := s.cert.reload()
+	s.warnOfCertificate()
+	return err
+}
+
+func (s *Server) warnOfCertificate() {
 	if err := s.cert.valid(time.Now()); err != nil {
 		s.log.Warn("certificate is not valid", "error", err)
 	}
-	return err
 }
 
 // Stop closes the listeners, lets deliveries finish, sends BYE to IMAP clients, and returns
