@@ -235,24 +235,15 @@ func (s *snapshot) bulk(ctx context.Context, f *folder) error {
 // visit brings folders up to date while holding their locks, and checks them again before
 // it releases the locks: it returns all of them if none has changed, and otherwise none.
 func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, error) {
-	var all []*opened
+	all, err := s.openAll(folders)
 	defer func() {
 		for _, o := range all {
 			o.f.list, o.f.recorded = nil, nil
 			o.close()
 		}
 	}()
-	for _, f := range folders {
-		o, err := s.open(f)
-		if err != nil {
-			return nil, err
-		}
-		if o != nil {
-			all = append(all, o)
-			if err := s.prepare(o); err != nil {
-				s.noteUnnumbered(o, err)
-			}
-		}
+	if err != nil {
+		return nil, err
 	}
 	h := &hold{locker: s.opt.Locker, longest: &s.LongestLock, folders: all}
 	defer h.release()
@@ -272,24 +263,11 @@ func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, err
 		return nil, err
 	}
 	settled := whole && len(all) == len(folders) && !s.newsOutside(folders)
-	for _, o := range all {
-		if err := s.update(ctx, o, h); err != nil {
-			if ignoreGone(err) != nil {
-				return nil, err
-			}
-			settled = false
-		}
-		if err := h.tick(ctx); err != nil {
-			return nil, err
-		}
+	same, err := s.updateAll(ctx, all, h)
+	if err != nil {
+		return nil, err
 	}
-	for _, o := range all {
-		same, err := s.seen(o)
-		if err != nil {
-			return nil, err
-		}
-		settled = settled && same && !s.unnumbered(o.f)
-	}
+	settled = settled && same
 	h.release()
 	if err := s.drain(ctx); err != nil {
 		return nil, err
@@ -299,6 +277,47 @@ func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, err
 		return nil, err
 	}
 	return folders, nil
+}
+
+// openAll opens the folders that still exist, also if it returns an error, and prepares them.
+func (s *snapshot) openAll(folders []*folder) (all []*opened, err error) {
+	for _, f := range folders {
+		o, err := s.open(f)
+		if err != nil {
+			return all, err
+		}
+		if o != nil {
+			all = append(all, o)
+			if err := s.prepare(o); err != nil {
+				s.noteUnnumbered(o, err)
+			}
+		}
+	}
+	return all, nil
+}
+
+// updateAll brings folders up to date, and reports whether none of them has changed meanwhile.
+func (s *snapshot) updateAll(ctx context.Context, all []*opened, h *hold) (settled bool, err error) {
+	settled = true
+	for _, o := range all {
+		if err := s.update(ctx, o, h); err != nil {
+			if ignoreGone(err) != nil {
+				return false, err
+			}
+			settled = false
+		}
+		if err := h.tick(ctx); err != nil {
+			return false, err
+		}
+	}
+	for _, o := range all {
+		same, err := s.seen(o)
+		if err != nil {
+			return false, err
+		}
+		settled = settled && same && !s.unnumbered(o.f)
+	}
+	return settled, nil
 }
 
 // momentTries limits how often a moment is tried at which all moves are completely known.
