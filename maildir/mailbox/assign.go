@@ -76,8 +76,7 @@ type arrivals struct {
 }
 
 // arrive determines which of the files that have no row become messages. If a file's base
-// cannot be used for a message of its own, arrive renames the file under the lock; without
-// the lock, or without room on the disk, the file has to wait.
+// cannot be used for a message of its own, the file gets another one (giveOwnBase).
 func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 	filename.SortBy(files, func(e entry) string { return e.name }, func(a, b entry) int { return int(a.where) - int(b.where) })
 	files = slices.CompactFunc(files, entry.sameName)
@@ -100,25 +99,14 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 			continue
 		}
 		if base == "" || again || !empty && m.hasFile(base) && !m.updateKnown(e) || len(base) > longestBase && (empty || !m.recorded(base)) {
-			// Its base is empty, belongs to another message, or leaves no room for flags:
-			// the file gets a base of its own.
-			if lock == nil {
-				continue
-			}
+			// Its base is empty, belongs to another message, or leaves no room for flags.
+			var done bool
 			var err error
-			if e, err = m.rename(e); errors.Is(err, fs.ErrNotExist) {
-				m.events.orderScan() // somebody else moved it since it was listed: look again
-				continue
-			}
-			if err == nil {
-				err = m.syncTouched() // its UID depends on the name
-			}
-			if isFull(err) { // the directory needs another block
-				m.leaveOut(err)
-				continue
-			}
-			if err != nil {
+			if e, done, err = m.giveOwnBase(lock, e); err != nil {
 				return nil, err
+			}
+			if !done {
+				continue
 			}
 			base = filename.Base(e.name)
 			slot = a.bases.Slot(base)
@@ -280,6 +268,28 @@ func (m *Mailbox) recorded(base string) bool {
 // longestBase is the length in bytes of the longest base to which all system flags can
 // still be appended: file names have at most 255 bytes.
 const longestBase = 255 - len(":2,DFPRST")
+
+// giveOwnBase renames a file whose base cannot be that of a message of its own. done is false
+// if the file has to wait: without the lock, without room on the disk, or until it is found
+// again.
+func (m *Mailbox) giveOwnBase(lock *dotlock.Lock, e entry) (renamed entry, done bool, err error) {
+	if lock == nil {
+		return e, false, nil
+	}
+	renamed, err = m.rename(e)
+	if errors.Is(err, fs.ErrNotExist) { // somebody else moved it since it was listed
+		m.events.orderScan()
+		return e, false, nil
+	}
+	if err == nil {
+		err = m.syncTouched() // its UID depends on the name
+	}
+	if isFull(err) { // the directory needs another block
+		m.leaveOut(err)
+		return e, false, nil
+	}
+	return renamed, err == nil, err
+}
 
 // rename moves a file whose base is taken, empty or too long to a new name in new/.
 func (m *Mailbox) rename(e entry) (entry, error) {

@@ -73,24 +73,16 @@ func (m *Mailbox) lookLater(err error) {
 }
 
 // lookUnderLock takes over what other programs have done so far.
-func (m *Mailbox) lookUnderLock(ctx context.Context, lock *dotlock.Lock) error {
-	scan := !m.watch.on
+func (m *Mailbox) lookUnderLock(ctx context.Context, lock *dotlock.Lock) (err error) {
+	scan := true
 	if m.watch.on {
-		m.awaitEvents(ctx)
-		changed := m.events.take()
-		more, err := m.follow(changed, lock)
-		scan = changed.all || more
-		if err != nil {
-			m.events.orderScan()
-			return err
-		}
+		scan, err = m.followAll(ctx, lock)
 	}
-	if !scan {
-		return nil
+	if err == nil && scan {
+		err = m.scan(ctx, lock)
 	}
-	if err := m.scan(ctx, lock); err != nil {
+	if err != nil {
 		m.events.orderScan()
-		return err
 	}
-	return nil
+	return err
 }

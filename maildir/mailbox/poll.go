@@ -242,6 +242,15 @@ func (m *Mailbox) awaitEvents(ctx context.Context) {
 	}
 }
 
+// followAll is follow for everything that happened before the call. scan is also true if
+// events were lost.
+func (m *Mailbox) followAll(ctx context.Context, lock *dotlock.Lock) (scan bool, err error) {
+	m.awaitEvents(ctx)
+	changed := m.events.take()
+	scan, err = m.follow(changed, lock)
+	return scan || changed.all, err
+}
+
 // errPutOff means that a look could not be finished and will be repeated later.
 var errPutOff = errors.New("the look is put off")
 
@@ -303,10 +312,8 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, changed ch
 // may arrive after it. The uidlist's lock is held.
 func (m *Mailbox) resolve(ctx context.Context, lock *dotlock.Lock, known uint32) error {
 	if m.watch.on {
-		m.awaitEvents(ctx)
-		changed := m.events.take()
-		scan, err := m.follow(changed, lock)
-		if err != nil || changed.all || scan {
+		scan, err := m.followAll(ctx, lock)
+		if err != nil || scan {
 			m.events.orderScan()
 		}
 		if err != nil {
