@@ -4,8 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
-	"syscall"
-	"time"
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
@@ -176,7 +174,7 @@ func (m *Mailbox) enterAll(first uint32, a *arrivals) {
 	for n := range m.t.Len() {
 		m.unsettle(n)
 		if files[n].where == table.InNew {
-			m.inNew[n] = struct{}{}
+			m.newMail.rows[n] = struct{}{}
 		}
 	}
 }
@@ -306,110 +304,4 @@ func (m *Mailbox) rename(e entry) (entry, error) {
 	m.env.Log.Warn("a file got a new name: two had the same one up to the flags, or it had none, or one too long for flags",
 		"mailbox", m.Path(), "old", e.name, "new", to.name)
 	return to, nil
-}
-
-// newPatience is how long mail stays in new/ at least, to the precision of a second that
-// save dates have. Programs that deliver may use the file again by the name that they gave
-// it: notmuch insert adds it to its database, offlineimap renames it to set flags, and both
-// fail if it is not there.
-const newPatience = 2 * time.Second
-
-// moveNew moves the mail in new/ to cur/ once a session has claimed it, because it is no
-// longer new. Mail that arrived just now, while sessions are watching, is moved later, and
-// served from new/ in the meantime. SELECT moves all mail, as in Dovecot. The uidlist's
-// lock is held.
-func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
-	later, stuck := false, false
-	defer func() { m.moveLater(later, stuck) }()
-	defer m.events.expect()()
-	m.mu.Lock()
-	rows := make([]uint32, 0, len(m.inNew))
-	atOnce := m.moveAll
-	m.moveAll = false
-	if m.claimed() {
-		for n := range m.inNew {
-			rows = append(rows, n)
-		}
-	}
-	m.mu.Unlock()
-	slices.Sort(rows)
-	for i, n := range rows {
-		if i%1024 == 1023 {
-			m.touch(lock)
-		}
-		m.mu.RLock()
-		name, flags := m.t.FileName(n), m.t.Row(n).Flags
-		m.mu.RUnlock()
-		m.dateRow(n)
-		if !atOnce && m.justCame(n) {
-			later = true
-			continue
-		}
-		to := entry{where: table.InCur, name: name}
-		if filename.Base(name) == name {
-			to.name = filename.WithFlags(name, flags)
-		}
-		err := m.dirs.New.RenameNoReplace(name, m.dirs.Cur, to.name)
-		if errors.Is(err, fs.ErrExist) && m.sameFile(entry{where: table.InNew, name: name}, to) {
-			// A crash during an earlier move left both names.
-			err = m.dirs.New.Remove(name)
-			m.secondNames.remove(n, entry{where: table.InNew, name: name})
-		}
-		if errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, fs.ErrExist) && m.isOdd(to) {
-			stuck = true // it is served from where it is
-			continue
-		}
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
-			m.events.orderScan() // somebody else moved it, or put another file there: look again
-			continue
-		}
-		if isFull(err) {
-			m.postpone(err) // the directory needs another block
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		m.touched(table.InNew)
-		m.touched(table.InCur)
-		m.renamed(n, to)
-	}
-	return nil
-}
-
-// justCame reports whether a message arrived less than newPatience ago. A time in the
-// future does not count: the clock was changed.
-func (m *Mailbox) justCame(n uint32) bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	age := m.env.Now().Sub(time.Unix(int64(m.t.Row(n).Saved), 0))
-	return age >= 0 && age < newPatience
-}
-
-// isOdd reports whether a name belongs to something other than a regular file, which a scan
-// leaves alone.
-func (m *Mailbox) isOdd(e entry) bool {
-	st, err := m.in(e.where).Lstat(e.name)
-	return err == nil && !st.Regular()
-}
-
-// stuckPatience is how long mail that cannot be moved from new/ is left alone. Each attempt
-// costs a look under the lock.
-const stuckPatience = time.Minute
-
-// moveLater schedules another look at the mail that moveNew left in new/ because it had
-// just arrived (later). For mail that cannot be moved (stuck), no session is woken. Anything
-// else that it left there is handled by whoever looks next.
-func (m *Mailbox) moveLater(later, stuck bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	switch now := m.env.Now(); {
-	case later:
-		m.moveFrom = now.Add(newPatience)
-		m.retry.Reset(newPatience)
-	case stuck:
-		m.moveFrom = now.Add(stuckPatience)
-	default:
-		m.moveFrom = time.Time{}
-	}
 }

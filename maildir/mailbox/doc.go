@@ -55,8 +55,8 @@
 //     full disk, durable.go what is synced, foreign.go which files are left alone.
 //   - Changes by others: watching.go receives events, and eventqueue.go keeps them until
 //     poll.go looks at the files on request; events.go processes single names, scan.go
-//     lists the directories, secondnames.go handles files with several names, tell.go
-//     notifies the views.
+//     lists the directories, secondnames.go handles files with several names, movenew.go
+//     moves new mail to cur/, tell.go notifies the views.
 //   - The files beside the mail: keywords.go handles dovecot-keywords, uidlist.go reads
 //     dovecot-uidlist, assign.go assigns UIDs, and record.go writes them. modseq.go tracks
 //     what differs from the history, takehistory.go reads what other processes added to it,

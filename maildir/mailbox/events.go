@@ -249,9 +249,9 @@ func (m *Mailbox) setName(n uint32, e entry) {
 		m.t.SetInode(n, e.inode)
 	}
 	if e.where == table.InNew {
-		m.inNew[n] = struct{}{}
+		m.newMail.rows[n] = struct{}{}
 	} else {
-		delete(m.inNew, n)
+		delete(m.newMail.rows, n)
 	}
 }
 

@@ -90,7 +90,8 @@ type Mailbox struct {
 	// loaded is set once the folder has been scanned.
 	loaded bool
 	// unwritable is set if no lock can be created (read-only file system, no permission):
-	// the mailbox is served as it is and not changed.
+	// the mailbox is served as it is and not changed. It is changed with m.mu held too, so
+	// that holding either is enough to read it.
 	unwritable bool
 	// full is set while work is postponed because the disk is full.
 	full      bool
@@ -117,9 +118,7 @@ type Mailbox struct {
 	guid     string // "" if the list has none
 	copied   bool   // see IsCopy
 	uidNext  uint32
-	inNew    map[uint32]struct{} // rows whose file is in new/
-	moveFrom time.Time           // when it is time to move them to cur/
-	moveAll  bool                // a session selected the mailbox: move even those that just arrived
+	newMail  newMail
 	views    map[*View]struct{}
 	replaced bool
 	cleaned  time.Time // when tmp/ was last cleaned
@@ -148,14 +147,9 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 	}
 	m := &Mailbox{
 		env: env, dir: dir, dirs: dirs, nextValidity: nextValidity, leadsHere: leadsHere,
-		sync:  make(chan struct{}, 1),
-		list:  uidlist.New(dir, uidlist.Options{Fsync: env.Fsync, Log: env.Log, Now: env.Now}),
-		words: keywords.New(dir, env.Fsync),
-		hist:  history.New(dir, history.Options{Fsync: env.Fsync, Log: env.Log, Now: env.Now}),
-		t:     table.New(), inNew: map[uint32]struct{}{}, views: map[*View]struct{}{},
-		secondNames: secondNames{}, modseqs: modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}},
-		cached: env.box(), orders: env.box(),
+		sync: make(chan struct{}, 1), views: map[*View]struct{}{}, cached: env.box(), orders: env.box(),
 	}
+	m.blank()
 	m.watch.muteFrom = muteFrom
 	m.retry = time.AfterFunc(pollInterval, m.wake)
 	m.retry.Stop()
@@ -182,6 +176,17 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 	}
 	opened = true
 	return m, nil
+}
+
+// blank sets what is known of the messages to nothing, as before the first look. m.sync and
+// m.mu are held, or nobody else has the mailbox.
+func (m *Mailbox) blank() {
+	m.list = uidlist.New(m.dir, uidlist.Options{Fsync: m.env.Fsync, Log: m.env.Log, Now: m.env.Now})
+	m.words = keywords.New(m.dir, m.env.Fsync)
+	m.hist = history.New(m.dir, history.Options{Fsync: m.env.Fsync, Log: m.env.Log, Now: m.env.Now})
+	m.t, m.names, m.validity, m.guid, m.uidNext = table.New(), letterNames{}, 0, "", 0
+	m.newMail.rows, m.secondNames, m.unlisted = map[uint32]struct{}{}, secondNames{}, nil
+	m.modseqs = modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}}
 }
 
 // Close releases all resources. No view may be open.
@@ -315,7 +320,7 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 	m.views[v] = struct{}{}
 	m.showUnsettled()
 	v.grow()
-	m.moveAll = m.moveAll || !v.readOnly
+	m.newMail.all = m.newMail.all || !v.readOnly
 	m.mu.Unlock()
 	if !v.readOnly {
 		m.cleanTemp()
@@ -331,7 +336,7 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 		return nil, err
 	}
 	m.mu.Lock()
-	m.moveAll = false
+	m.newMail.all = false
 	v.grow()
 	v.told = m.modseqs.highest
 	m.mu.Unlock()

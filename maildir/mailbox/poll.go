@@ -170,24 +170,6 @@ func (m *Mailbox) setTimes(t dirTimes) {
 	m.last.mu.Unlock()
 }
 
-// newMailToMove reports whether new/ contains mail that a session has claimed and that is
-// due to be moved.
-func (m *Mailbox) newMailToMove() bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return len(m.inNew) > 0 && !m.unwritable && m.claimed() && (m.moveAll || !m.env.Now().Before(m.moveFrom))
-}
-
-// claimed reports whether a view that may change the mailbox is open. m.mu is held.
-func (m *Mailbox) claimed() bool {
-	for v := range m.views {
-		if !v.readOnly {
-			return true
-		}
-	}
-	return false
-}
-
 // look brings the table in step with the files. m.sync is held. After an error, the
 // sessions are woken in a while to look again, because no event will do it. errPutOff means
 // that nothing is wrong, but that the look has to wait.

@@ -11,12 +11,10 @@ import (
 	"time"
 
 	"maildird/maildir/dirfd"
-	"maildird/maildir/filename"
 	"maildird/maildir/history"
 	"maildird/maildir/keywords"
 	"maildird/maildir/mailbox/table"
 	"maildird/maildir/octets"
-	"maildird/maildir/uidlist"
 )
 
 // A snapshot is a file in the cache with the state of an open mailbox. Opening the folder
@@ -137,7 +135,7 @@ func (m *Mailbox) resume(s *state, t *table.Table) bool {
 	m.t, m.names = t, s.names
 	m.validity, m.guid, m.uidNext = s.validity, s.guid, s.uidNext
 	for _, n := range s.inNew {
-		m.inNew[n] = struct{}{}
+		m.newMail.rows[n] = struct{}{}
 	}
 	q := &m.modseqs
 	q.highest, q.accounted, q.kept, q.begun = s.highest, s.accounted, true, true
@@ -166,14 +164,8 @@ func (m *Mailbox) startOver() {
 	m.t.Close()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.t, m.names, m.validity, m.guid, m.uidNext = table.New(), letterNames{}, 0, "", 0
-	clear(m.inNew)
-	clear(m.secondNames)
-	m.modseqs = modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}}
-	m.unlisted, m.loaded, m.replaced = nil, false, false
-	m.list = uidlist.New(m.dir, uidlist.Options{Fsync: m.env.Fsync, Log: m.env.Log, Now: m.env.Now})
-	m.words = keywords.New(m.dir, m.env.Fsync)
-	m.hist = history.New(m.dir, history.Options{Fsync: m.env.Fsync, Log: m.env.Log, Now: m.env.Now})
+	m.blank()
+	m.loaded, m.replaced = false, false
 	m.snap.state = nil
 	m.last.times, m.last.nameChecked = dirTimes{}, time.Time{}
 	m.events.orderScan()
@@ -300,7 +292,7 @@ func (m *Mailbox) snapshot() (s *state, ok bool) {
 		return nil, false
 	}
 	s.names, s.validity, s.guid, s.uidNext = m.names, m.validity, m.guid, m.uidNext
-	s.inNew = sortedKeys(m.inNew)
+	s.inNew = sortedKeys(m.newMail.rows)
 	q := &m.modseqs
 	s.highest, s.accounted = q.highest, q.accounted
 	s.unsettled, s.dated = q.unsettled, q.dated

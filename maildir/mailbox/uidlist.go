@@ -132,7 +132,7 @@ func (m *Mailbox) expungeRows(rows []uint32) {
 	for _, n := range rows {
 		m.t.SetState(n, table.Expunged)
 		m.unsettle(n)
-		delete(m.inNew, n)
+		delete(m.newMail.rows, n)
 	}
 	m.tellGone(rows)
 }
