@@ -149,10 +149,7 @@ func passes(t *Test, m Message) bool {
 func TestFindEnds(t *testing.T) {
 	b := newBox(t)
 	b.drop("cur/")
-	m := b.open(newEnv(t))
-	defer m.Close()
-	c := connect(t, m, false)
-	defer c.v.Close()
+	c := b.session(newEnv(t))
 	stop := errors.New("nobody waits")
 	if found, err := c.v.Find(&Test{}, func(int) error { return stop }); !errors.Is(err, stop) || found != nil {
 		t.Errorf("%v, %v", found, err)

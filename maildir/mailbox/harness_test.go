@@ -80,14 +80,7 @@ func (b *box) open(env *Env) *Mailbox {
 	for _, sub := range []string{"cur", "new", "tmp"} { // as the tree of folders does
 		_ = os.Mkdir(b.file(sub), 0o700)
 	}
-	dir, err := dirfd.Open(b.path)
-	must(b.t, err)
-	m, err := New(ctx, env, dir, func() (uint32, func() error, error) {
-		v, err := uidlist.NextValidity(dir, env.Now(), false)
-		return v, nil, err
-	}, nil)
-	must(b.t, err)
-	return m
+	return b.openWith(env, nil)
 }
 
 func (b *box) file(rel string) string { return filepath.Join(b.path, rel) }
@@ -140,6 +133,16 @@ type client struct {
 	v    *View
 	uids []uint32 // by sequence number
 	woke chan struct{}
+}
+
+// session opens the folder, and a session in it that may change it, until the end of the test.
+func (b *box) session(env *Env) *client {
+	b.t.Helper()
+	m := b.open(env)
+	b.t.Cleanup(m.Close)
+	c := connect(b.t, m, false)
+	b.t.Cleanup(c.v.Close)
+	return c
 }
 
 func connect(t testing.TB, m *Mailbox, readOnly bool) *client {

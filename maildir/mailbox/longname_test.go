@@ -16,10 +16,7 @@ func TestLongNames(t *testing.T) {
 	b.drop("cur/17.M2P1." + strings.Repeat("c", 240) + ":2,")
 	b.drop("cur/17.M3P1." + strings.Repeat("f", 239) + ":2,S")
 	b.drop("cur/17.M4P1.short:2,")
-	m := b.open(newEnv(t))
-	defer m.Close()
-	c := connect(t, m, false)
-	defer c.v.Close()
+	c := b.session(newEnv(t))
 	if len(c.uids) != 4 {
 		t.Fatalf("UIDs %v", c.uids)
 	}

@@ -33,10 +33,7 @@ func TestChangesByOthers(t *testing.T) {
 		b.drop("cur/100.M1P1.h:2,S")
 		b.drop("cur/200.M1P1.h:2,")
 		b.drop("new/300.M1P1.h")
-		m := b.open(env)
-		defer m.Close()
-		c := connect(t, m, false)
-		defer c.v.Close()
+		c := b.session(env)
 		if want := []uint32{1, 2, 3}; !slices.Equal(c.uids, want) {
 			t.Fatalf("UIDs %v, want %v", c.uids, want)
 		}
@@ -139,10 +136,7 @@ func TestStore(t *testing.T) {
 func TestForwarded(t *testing.T) {
 	b := newBox(t)
 	b.drop("cur/100.M1P1.h:2,P")
-	m := b.open(newEnv(t))
-	defer m.Close()
-	c := connect(t, m, false)
-	defer c.v.Close()
+	c := b.session(newEnv(t))
 	for _, s := range []struct {
 		op    Op
 		words []string
@@ -164,10 +158,7 @@ func TestForwarded(t *testing.T) {
 func TestKeywordLimit(t *testing.T) {
 	b := newBox(t)
 	b.drop("cur/100.M1P1.h:2,")
-	m := b.open(newEnv(t))
-	defer m.Close()
-	c := connect(t, m, false)
-	defer c.v.Close()
+	c := b.session(newEnv(t))
 	for i := range 26 {
 		_, err := c.v.Store(ctx, []uint32{1}, Add, 0, []string{"word" + string(rune('A'+i))})
 		must(t, err)
@@ -382,10 +373,7 @@ func TestRenamedWhileInUse(t *testing.T) {
 		b := newBox(t)
 		b.drop("cur/100.M1P1.h:2,")
 		b.drop("cur/200.M1P1.h:2,")
-		m := b.open(env)
-		defer m.Close()
-		c := connect(t, m, false)
-		defer c.v.Close()
+		c := b.session(env)
 		b.rename("cur/100.M1P1.h:2,", "cur/100.M1P1.h:2,S")
 		if got := read(t, c, 1); !strings.Contains(got, "hello") {
 			t.Errorf("read %q", got)
@@ -415,10 +403,7 @@ func TestSameBaseTwice(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
 		b.drop("cur/100.M1P1.h:2,")
-		m := b.open(env)
-		defer m.Close()
-		c := connect(t, m, false)
-		defer c.v.Close()
+		c := b.session(env)
 		b.drop("cur/100.M1P1.h:2,S")
 		wantUpdates(t, c.poll(true), "exists 2", "recent 2")
 		if want := []uint32{1, 2}; !slices.Equal(c.uids, want) {
@@ -436,10 +421,7 @@ func TestHardLink(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
 		b.drop("cur/100.M1P1.h:2,")
-		m := b.open(env)
-		defer m.Close()
-		c := connect(t, m, false)
-		defer c.v.Close()
+		c := b.session(env)
 		must(t, os.Link(b.file("cur/100.M1P1.h:2,"), b.file("cur/100.M1P1.h:2,S")))
 		if got := c.poll(true); len(c.uids) != 1 {
 			t.Errorf("told %q", got)
@@ -455,10 +437,7 @@ func TestReappears(t *testing.T) {
 		b := newBox(t)
 		b.drop("cur/100.M1P1.h:2,")
 		b.drop("cur/200.M1P1.h:2,")
-		m := b.open(env)
-		defer m.Close()
-		c := connect(t, m, false)
-		defer c.v.Close()
+		c := b.session(env)
 		must(t, os.Rename(b.file("cur/100.M1P1.h:2,"), b.file("tmp/away")))
 		wantUpdates(t, c.poll(true), "expunge 1", "recent 1")
 		must(t, os.Rename(b.file("tmp/away"), b.file("cur/100.M1P1.h:2,")))
@@ -478,10 +457,7 @@ func TestMovedAwayAndBack(t *testing.T) {
 	}
 	f := b.drop("cur/")
 	base := filename.Base(filepath.Base(f))
-	m := b.open(newEnv(t))
-	defer m.Close()
-	c := connect(t, m, false)
-	defer c.v.Close()
+	c := b.session(newEnv(t))
 	for round := range uint32(3) {
 		b.rename(f, "tmp/away")
 		c.poll(true)
@@ -501,10 +477,7 @@ func TestMovedAwayAndBack(t *testing.T) {
 func TestNoBase(t *testing.T) {
 	b := newBox(t)
 	b.drop("cur/:2,S")
-	m := b.open(newEnv(t))
-	defer m.Close()
-	c := connect(t, m, false)
-	defer c.v.Close()
+	c := b.session(newEnv(t))
 	if len(c.uids) != 1 || c.all()[0].Flags != filename.Seen {
 		t.Errorf("%+v in %v", c.all(), b.files())
 	}
@@ -541,10 +514,7 @@ func TestRecent(t *testing.T) {
 
 func TestNotified(t *testing.T) {
 	b := newBox(t)
-	m := b.open(newEnv(t))
-	defer m.Close()
-	c := connect(t, m, false)
-	defer c.v.Close()
+	c := b.session(newEnv(t))
 	b.drop("new/")
 	select {
 	case <-c.woke:
@@ -559,10 +529,7 @@ func TestFolderRemoved(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
 		b.drop("cur/")
-		m := b.open(env)
-		defer m.Close()
-		c := connect(t, m, false)
-		defer c.v.Close()
+		c := b.session(env)
 		must(t, os.RemoveAll(b.path))
 		if err := c.v.Poll(ctx); !errors.Is(err, ErrReplaced) {
 			t.Errorf("Poll of a removed mailbox: %v", err)
@@ -577,10 +544,7 @@ func TestNothingRegular(t *testing.T) {
 		b.drop("cur/100.M1P1.h:2,")
 		must(t, os.Symlink("/dev/zero", b.file("cur/200.M1P1.h:2,")))
 		must(t, os.Mkdir(b.file("new/300.M1P1.h"), 0o700))
-		m := b.open(env)
-		defer m.Close()
-		c := connect(t, m, false)
-		defer c.v.Close()
+		c := b.session(env)
 		must(t, os.Symlink("/etc/passwd", b.file("new/400.M1P1.h")))
 		b.drop("new/.hidden")
 		wantUpdates(t, c.poll(true))

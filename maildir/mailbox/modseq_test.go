@@ -586,10 +586,7 @@ func TestStoreAppends(t *testing.T) {
 	for range 50 {
 		b.drop("cur/")
 	}
-	m := b.open(newEnv(t))
-	defer m.Close()
-	c := connect(t, m, false)
-	defer c.v.Close()
+	c := b.session(newEnv(t))
 	size := func() int64 {
 		st, err := os.Stat(b.file(history.Name))
 		must(t, err)

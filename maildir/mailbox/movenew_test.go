@@ -16,10 +16,7 @@ func TestNewStaysAWhile(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(time.Now().Unix())
 	env.Now = func() time.Time { return time.Unix(clock.Load(), 0) }
-	m := b.open(env)
-	defer m.Close()
-	c := connect(t, m, false)
-	defer c.v.Close()
+	c := b.session(env)
 	woken := func() {
 		t.Helper()
 		select {

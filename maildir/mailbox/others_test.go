@@ -290,10 +290,7 @@ func TestStoreAfterOthers(t *testing.T) {
 		for range 3 * storeBatch {
 			paths = append(paths, b.drop("cur/"))
 		}
-		m := b.open(env)
-		defer m.Close()
-		c := connect(t, m, false)
-		defer c.v.Close()
+		c := b.session(env)
 		for _, path := range paths[1:] {
 			b.rename(path, path+"S")
 		}

@@ -104,10 +104,7 @@ func TestRemovedFolder(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
 		b.drop("cur/")
-		m := b.open(env)
-		defer m.Close()
-		c := connect(t, m, false)
-		defer c.v.Close()
+		c := b.session(env)
 		must(t, os.RemoveAll(b.path))
 		if _, err := c.v.Store(ctx, c.uids, Add, filename.Seen, nil); !errors.Is(err, ErrReplaced) {
 			t.Errorf("STORE: %v", err)

@@ -21,10 +21,7 @@ func TestRenumbered(t *testing.T) {
 		for range 3 {
 			b.drop("cur/")
 		}
-		m := b.open(env)
-		defer m.Close()
-		c := connect(t, m, false)
-		defer c.v.Close()
+		c := b.session(env)
 		c.poll(true)
 		list := b.read(uidlistName)
 		first := strings.Split(list, "\n")[1]
@@ -47,10 +44,7 @@ func TestUndeletedMeanwhile(t *testing.T) {
 	both(t, func(t *testing.T, env *Env) {
 		b := newBox(t)
 		one, two := b.drop("cur/"), b.drop("cur/")
-		m := b.open(env)
-		defer m.Close()
-		c := connect(t, m, false)
-		defer c.v.Close()
+		c := b.session(env)
 		b.rename(one, one+"T")
 		b.rename(two, two+"T")
 		c.poll(true)

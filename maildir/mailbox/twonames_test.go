@@ -45,10 +45,7 @@ func TestTwoNamesAtOpening(t *testing.T) {
 					must(t, os.WriteFile(b.file("dovecot-uidlist"), []byte("3 V7 N9 G0123456789abcdef0123456789abcdef\n8 :"+base+"\n"), 0o600))
 					uid = 8
 				}
-				m := b.open(env)
-				defer m.Close()
-				client := connect(t, m, false)
-				defer client.v.Close()
+				client := b.session(env)
 				client.poll(true)
 				all := client.all()
 				if len(all) != len(c.subjects) {
@@ -166,10 +163,7 @@ func TestSecondNameGoesAlong(t *testing.T) {
 				both(t, func(t *testing.T, env *Env) {
 					b := newBox(t)
 					b.drop(c.first)
-					m := b.open(env)
-					defer m.Close()
-					client := connect(t, m, false)
-					defer client.v.Close()
+					client := b.session(env)
 					for _, other := range c.others {
 						must(t, os.Link(b.file(c.first), b.file(other)))
 						client.poll(true)
@@ -233,10 +227,7 @@ func TestTakenNameGoesMeanwhile(t *testing.T) {
 			}
 			return now()
 		}
-		m := b.open(env)
-		defer m.Close()
-		c := connect(t, m, false)
-		defer c.v.Close()
+		c := b.session(env)
 		must(t, os.WriteFile(b.file("cur/"+base+":2,S"), []byte("first"), 0o600))
 		c.rest()
 		c.poll(true)

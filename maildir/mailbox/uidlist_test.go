@@ -220,10 +220,7 @@ func TestFieldsKept(t *testing.T) {
 		list += fmt.Sprintf("%d O%d Pid%d W9 :%s\n", i+1, i, i, base)
 	}
 	b.write(uidlistName, list)
-	m := b.open(newEnv(t))
-	defer m.Close()
-	c := connect(t, m, false)
-	defer c.v.Close()
+	c := b.session(newEnv(t))
 	_, err := c.v.Expunge(ctx, []uint32{1, 3, 5})
 	must(t, err)
 	want := "3 V777 N30 G" + someGUID + " P2\n"
@@ -279,10 +276,7 @@ func TestNamelessLetters(t *testing.T) {
 		b := newBox(t)
 		b.drop("cur/100.M1P1.h:2,ac")
 		b.drop("cur/200.M1P1.h:2,")
-		m := b.open(env)
-		defer m.Close()
-		c := connect(t, m, false)
-		defer c.v.Close()
+		c := b.session(env)
 		if names := c.v.KeywordNames(); len(names) > 0 {
 			t.Errorf("invented %q", names)
 		}

@@ -45,10 +45,7 @@ func TestPushAfterFailedLook(t *testing.T) {
 	for name, more := range map[string]bool{"other mail comes": true, "nothing else comes": false} {
 		t.Run(name, func(t *testing.T) {
 			b := newBox(t)
-			m := b.open(newEnv(t))
-			defer m.Close()
-			c := connect(t, m, false)
-			defer c.v.Close()
+			c := b.session(newEnv(t))
 			c.rest()
 			b.rename(uidlistName, "away")
 			must(t, os.Mkdir(b.file(uidlistName), 0o700))
@@ -77,10 +74,7 @@ func TestPushAfterFailedLook(t *testing.T) {
 // looking, and is told when the lock is released.
 func TestPushAfterLock(t *testing.T) {
 	b := newBox(t)
-	m := b.open(newEnv(t))
-	defer m.Close()
-	c := connect(t, m, false)
-	defer c.v.Close()
+	c := b.session(newEnv(t))
 	c.rest()
 	must(t, os.WriteFile(b.file(uidlistLock), []byte("1:elsewhere"), 0o600))
 	b.drop("new/")
@@ -106,10 +100,7 @@ func TestPushAfterLock(t *testing.T) {
 // looking while the folder's times are recent.
 func TestIdleRests(t *testing.T) {
 	b := newBox(t)
-	m := b.open(newEnv(t))
-	defer m.Close()
-	c := connect(t, m, false)
-	defer c.v.Close()
+	c := b.session(newEnv(t))
 	c.rest()
 	b.drop("new/")
 	looks := c.rest()
