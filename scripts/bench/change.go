@@ -79,12 +79,8 @@ var changeMessages = &workload{
 func (b *bench) doomed(s *server, c *imapClient, n int) (*imapClient, error) {
 	first := n + 1
 	if 2*n > b.opt.n {
-		fresh, name, _, err := b.fresh(s)
+		fresh, _, _, err := b.selected(s)
 		if err != nil {
-			return nil, err
-		}
-		if _, err := fresh.do("SELECT %s", name); err != nil {
-			fresh.close()
 			return nil, err
 		}
 		c, first = fresh, 1

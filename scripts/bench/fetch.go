@@ -28,14 +28,11 @@ func fetch(name, items string, fold bool, second float64) *workload {
 }
 
 func fetchTwice(b *bench, s *server, items string, fold bool) (values []float64, a *answer, err error) {
-	c, name, _, err := b.fresh(s)
+	c, _, _, err := b.selected(s)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer c.close()
-	if _, err := c.do("SELECT %s", name); err != nil {
-		return nil, nil, err
-	}
 	c.reserve(b.octets * 3 / 2)
 	for range 2 {
 		ms, data, err := c.timed("UID FETCH 1:* %s", items)
@@ -74,14 +71,11 @@ var fetchAfterRestart = &workload{
 		{name: "SEARCH SUBJECT, after a restart", unit: millis, target: 0.7},
 	},
 	run: func(ctx context.Context, b *bench, s *server) ([]float64, *answer, error) {
-		c, name, _, err := b.fresh(s)
+		c, name, _, err := b.selected(s)
 		if err != nil {
 			return nil, nil, err
 		}
-		_, err = c.do("SELECT %s", name)
-		if err == nil {
-			_, err = c.do("UID FETCH 1:* %s", thunderbirdHeaders)
-		}
+		_, err = c.do("UID FETCH 1:* %s", thunderbirdHeaders)
 		c.close()
 		if err != nil {
 			return nil, nil, err

@@ -22,14 +22,11 @@ var push = &workload{
 		{name: "file in new/ to EXISTS in IDLE, p99", unit: millis, limit: 50},
 	},
 	run: func(_ context.Context, b *bench, s *server) ([]float64, *answer, error) {
-		c, name, path, err := b.fresh(s)
+		c, _, path, err := b.selected(s)
 		if err != nil {
 			return nil, nil, err
 		}
 		defer c.close()
-		if _, err := c.do("SELECT %s", name); err != nil {
-			return nil, nil, err
-		}
 		if err := c.idle(); err != nil {
 			return nil, nil, err
 		}

@@ -32,14 +32,11 @@ func askedTwice(name string, target float64, command func(*bench) string, read f
 			{name: name + ", second", unit: millis, target: target},
 		},
 		run: func(_ context.Context, b *bench, s *server) ([]float64, *answer, error) {
-			c, folder, _, err := b.fresh(s)
+			c, _, _, err := b.selected(s)
 			if err != nil {
 				return nil, nil, err
 			}
 			defer c.close()
-			if _, err := c.do("SELECT %s", folder); err != nil {
-				return nil, nil, err
-			}
 			var values []float64
 			var a *answer
 			for range 2 {

@@ -168,6 +168,18 @@ func (b *bench) fresh(s *server) (c *imapClient, name, path string, err error) {
 	return c, name, path, nil
 }
 
+// selected is fresh, with the folder selected.
+func (b *bench) selected(s *server) (c *imapClient, name, path string, err error) {
+	if c, name, path, err = b.fresh(s); err != nil {
+		return nil, "", "", err
+	}
+	if _, err = c.do("SELECT %s", name); err != nil {
+		c.close()
+		return nil, "", "", err
+	}
+	return c, name, path, nil
+}
+
 // link creates a Maildir folder at path with the messages of corpus.
 func link(corpus, path string) error { return linkSome(corpus, path, -1) }
 

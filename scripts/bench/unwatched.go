@@ -49,15 +49,11 @@ var selectStopped = &workload{
 	name: "select stopped",
 	rows: unwatchedRows("SELECT after one file changed during a stop"),
 	run: func(ctx context.Context, b *bench, s *server) ([]float64, *answer, error) {
-		c, name, path, err := b.fresh(s)
+		c, name, path, err := b.selected(s)
 		if err != nil {
 			return nil, nil, err
 		}
-		err = steps(c, "SELECT %s")(name)
 		c.close()
-		if err != nil {
-			return nil, nil, err
-		}
 		if err := s.halt(); err != nil {
 			return nil, nil, err
 		}

@@ -11,14 +11,11 @@ var selectWatched = &workload{
 	name: "select watched",
 	rows: []row{{name: "SELECT after one file changed, open in another session", unit: millis, target: 0.3}},
 	run: func(_ context.Context, b *bench, s *server) ([]float64, *answer, error) {
-		open, name, path, err := b.fresh(s)
+		open, name, path, err := b.selected(s)
 		if err != nil {
 			return nil, nil, err
 		}
 		defer open.close()
-		if _, err := open.do("SELECT %s", name); err != nil {
-			return nil, nil, err
-		}
 		if err := open.idle(); err != nil {
 			return nil, nil, err
 		}
