@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 
@@ -124,24 +125,19 @@ func (v *View) fill(buf []Message, row, end uint32, unsettled *bool) (n int, nex
 	return n, row
 }
 
-// merged sorts ranges and joins those that overlap or are adjacent.
-func merged(ranges []Range) []Range {
+// merged sorts ranges, or runs of the history, and joins those that overlap or are adjacent.
+func merged[R ~struct{ First, Last uint32 }](ranges []R) []R {
 	if len(ranges) < 2 {
 		return ranges
 	}
 	out := slices.Clone(ranges)
-	slices.SortFunc(out, func(a, b Range) int {
-		if a.First < b.First {
-			return -1
-		} else if a.First > b.First {
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(out, func(a, b R) int { return cmp.Compare(Range(a).First, Range(b).First) })
 	n := 0
 	for _, r := range out[1:] {
-		if last := &out[n]; r.First <= last.Last || r.First == last.Last+1 {
-			last.Last = max(last.Last, r.Last)
+		last, next := Range(out[n]), Range(r)
+		if next.First <= last.Last || next.First == last.Last+1 {
+			last.Last = max(last.Last, next.Last)
+			out[n] = R(last)
 		} else {
 			n++
 			out[n] = r

@@ -119,7 +119,7 @@ func (v *View) Vanished(ctx context.Context, ranges []Range, since uint64) ([]Ra
 	}
 	ranges = merged(ranges)
 	i := 0
-	for _, run := range joined(runs) {
+	for _, run := range merged(runs) {
 		for ; i < len(ranges) && ranges[i].First <= run.Last; i++ {
 			first, last := max(run.First, ranges[i].First), min(run.Last, ranges[i].Last)
 			for n := m.t.FirstFrom(first); first <= last && n < m.t.Len() && m.t.Row(n).UID <= last; n++ {

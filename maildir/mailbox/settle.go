@@ -1,7 +1,6 @@
 package mailbox
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -181,7 +180,7 @@ func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32, dated int) {
 	for uid := range s.strays {
 		gone = append(gone, history.Run{First: uid, Last: uid})
 	}
-	f.Gone = joined(gone)
+	f.Gone = merged(gone)
 	f.Saved = m.savedOf(s.dated)
 	if len(f.Changed) > 0 {
 		f.Letters = m.otherLetters()
@@ -207,20 +206,6 @@ func (m *Mailbox) unaccounted() (gone []history.Run) {
 		gone = append(gone, history.Run{First: next, Last: m.uidNext - 1})
 	}
 	return gone
-}
-
-// joined sorts runs and joins those that overlap or are adjacent.
-func joined(runs []history.Run) []history.Run {
-	slices.SortFunc(runs, func(a, b history.Run) int { return cmp.Compare(a.First, b.First) })
-	out := runs[:0]
-	for _, r := range runs {
-		if n := len(out); n > 0 && r.First <= out[n-1].Last+1 {
-			out[n-1].Last = max(out[n-1].Last, r.Last)
-		} else {
-			out = append(out, r)
-		}
-	}
-	return out
 }
 
 // entries returns all messages in the form that the history uses, with the mod-sequence now
