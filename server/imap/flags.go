@@ -1,6 +1,8 @@
 package imap
 
 import (
+	"strings"
+
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/filename"
@@ -100,7 +102,7 @@ func (s *session) appendFlags(b []byte, m mailbox.Message) []byte {
 	forwarded := false
 	m.Flags.EachKeyword(func(i int) {
 		if name, ok := s.sel.view.KeywordName(i); ok {
-			forwarded = forwarded || name == string(imap.FlagForwarded)
+			forwarded = forwarded || isForwarded(name)
 			put(name)
 		}
 	})
@@ -112,6 +114,9 @@ func (s *session) appendFlags(b []byte, m mailbox.Message) []byte {
 	}
 	return append(b, ')')
 }
+
+// isForwarded reports whether a keyword is $Forwarded. Keywords differ in more than case.
+func isForwarded(keyword string) bool { return strings.EqualFold(keyword, string(imap.FlagForwarded)) }
 
 // flagTexts caches the results of appendFlags: most mailboxes have only a few
 // different sets of flags.
@@ -158,7 +163,7 @@ func (s *session) mailboxFlags(star bool) {
 	w.Raw(`(\Answered \Flagged \Deleted \Seen \Draft`)
 	forwarded := false
 	for _, name := range s.sel.view.KeywordNames() {
-		forwarded = forwarded || name == string(imap.FlagForwarded)
+		forwarded = forwarded || isForwarded(name)
 		w.Byte(' ')
 		w.Raw(name)
 	}
