@@ -295,10 +295,14 @@ func (lx *Lexer) ListMailbox() []byte {
 // PatternText decodes a LIST pattern. It leaves a text unchanged that is not valid modified
 // UTF-7, which no mailbox matches.
 func (lx *Lexer) PatternText(b []byte) string {
-	if !lx.UTF8 {
-		if text, err := decodeName(b); err == nil {
-			return text
+	if lx.UTF8 {
+		if !utf8.Valid(b) {
+			lx.Fail("Mailbox pattern is not valid UTF-8.")
 		}
+		return string(b)
+	}
+	if text, err := decodeName(b); err == nil {
+		return text
 	}
 	return string(b)
 }
