@@ -234,6 +234,9 @@ func (r *meeting) over(text, victim string) {
 	}
 	must(r.t, os.Rename(r.a.file(from), r.a.file(to)))
 	r.gone[victim] = true
+	if r.a.find(victim) != "" { // by its second name, which has the same base
+		r.alike = append(r.alike, text, victim)
+	}
 	r.other[text] = true
 	if r.became[text] = victim; r.became[victim] != "" { // it already had the name of a third one
 		r.became[text] = r.became[victim]
