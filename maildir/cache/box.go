@@ -405,7 +405,7 @@ func (b *Box) flush() {
 	}
 	if err := b.files.add(b.data, entries); err != nil {
 		if slices.ContainsFunc(entries, func(e entry) bool { return e.has&outdated != 0 }) {
-			b.s.remove(b.files) // what is outdated must not be read again
+			b.s.remove(b.files.name) // what is outdated must not be read again
 		}
 		b.fail(err)
 		return
@@ -453,6 +453,9 @@ func (b *Box) Close() {
 	}
 	b.flush()
 	b.closed = true
+	if len(b.unwritten) > 0 && b.resolve != nil {
+		b.s.remove(b.id.name()) // what is outdated must not be read again
+	}
 	if b.files == nil {
 		return
 	}

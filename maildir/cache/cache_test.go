@@ -408,7 +408,8 @@ func TestOutdatedUnwritten(t *testing.T) {
 }
 
 // TestOutdatedAnyway: nobody reads what is outdated, also if that cannot be recorded because
-// the files may not grow, or cannot be written.
+// the files may not grow, cannot be written, or are being written by another process until
+// the end.
 func TestOutdatedAnyway(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(t *testing.T, sh *shelf)
@@ -435,6 +436,16 @@ func TestOutdatedAnyway(t *testing.T) {
 			}
 			_ = sh.b.files.index.Close()
 			sh.b.files.index = index
+		}, 0},
+		"another process": {func(t *testing.T, sh *shelf) {
+			p, err := sh.s.openPair(sh.id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(p.close)
+			if ok, err := lock(p.index); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
 		}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

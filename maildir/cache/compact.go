@@ -53,7 +53,11 @@ func (c *compaction) run() {
 		c.s.failed(err)
 		return
 	}
-	if err = c.copy(old, p); err == nil {
+	if err = c.copy(old, p); err == nil && !c.s.current(old) {
+		p.abandon() // removed meanwhile, see Close of Box
+		return
+	}
+	if err == nil {
 		err = c.s.place(p)
 	}
 	if err != nil {

@@ -149,10 +149,10 @@ func (s *Store) place(p *pair) error {
 	return err
 }
 
-// remove removes the names of files that are current and locked.
-func (s *Store) remove(p *pair) {
-	_ = os.Remove(filepath.Join(s.dir, p.name+indexSuffix))
-	_ = os.Remove(filepath.Join(s.dir, p.name+dataSuffix))
+// remove removes the names of the files of a mailbox, whoever uses them at the moment.
+func (s *Store) remove(name string) {
+	_ = os.Remove(filepath.Join(s.dir, name+indexSuffix))
+	_ = os.Remove(filepath.Join(s.dir, name+dataSuffix))
 }
 
 // current reports whether the names still lead to these files.
