@@ -147,7 +147,7 @@ func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 
 // flagAfter applies to moved messages the flag changes that other programs made to the
 // originals between the copy and the removal. An error is only logged, since the messages
-// have been moved by then.
+// have been moved by then; a keyword for which there is no letter is left out.
 func (dst *Mailbox) flagAfter(ctx context.Context, src *Mailbox, originals []original, c Copied) {
 	type change struct {
 		uid   uint32
@@ -177,21 +177,27 @@ func (dst *Mailbox) flagAfter(ctx context.Context, src *Mailbox, originals []ori
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changePatience)
 	defer cancel()
 	err := dst.change(ctx, func(*dotlock.Lock) error {
+		var lost error
 		for _, ch := range changes {
-			letters, err := dst.letters(ch.words, ch.op == Add)
-			if err != nil {
-				return err
+			for _, word := range ch.words {
+				letter, err := dst.letters([]string{word}, ch.op == Add)
+				if errors.Is(err, ErrKeywords) {
+					lost = fmt.Errorf("%s: %w", word, err)
+				} else if err != nil {
+					return err
+				}
+				ch.flags |= letter
 			}
 			n, ok := dst.t.ByUID(ch.uid)
 			if !ok {
 				continue
 			}
-			err = dst.setFlags(n, entry{}, nil, flagChange{ch.op, ch.flags | letters, always})
+			err := dst.setFlags(n, entry{}, nil, flagChange{ch.op, ch.flags, always})
 			if err != nil && !errors.Is(err, ErrGone) {
 				return err
 			}
 		}
-		return dst.syncTouched()
+		return errors.Join(lost, dst.syncTouched())
 	})
 	if err != nil {
 		dst.env.Log.Warn("flags set on messages while they were being moved are lost", "mailbox", src.Path(), "other", dst.Path(), "error", err)

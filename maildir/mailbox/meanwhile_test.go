@@ -1,7 +1,9 @@
 package mailbox
 
 import (
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -125,6 +127,47 @@ func TestFlaggedWhileMoved(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestFlaggedWhileMovedToFull: if the other folder has no letter for one of the keywords,
+// the moved messages get all other flags.
+func TestFlaggedWhileMovedToFull(t *testing.T) {
+	b, to := newBox(t), newBox(t)
+	must(t, os.WriteFile(b.file("dovecot-keywords"), []byte("0 word\n1 other\n"), 0o600))
+	var words strings.Builder
+	for i := range filename.MaxKeywords {
+		fmt.Fprintf(&words, "%d word%s\n", i, strings.Repeat("x", i))
+	}
+	must(t, os.WriteFile(to.file("dovecot-keywords"), []byte(words.String()), 0o600))
+	names := []string{b.drop("cur/"), b.drop("cur/")}
+	moved := false
+	f := &hooked{wrong: func(op, path string) error {
+		if op == "remove" && strings.Contains(path, "/cur/") && !moved {
+			moved = true
+			b.rename(names[0], names[0]+"Fab")
+			b.rename(names[1], names[1]+"S")
+		}
+		return nil
+	}}
+	env := newEnv(t)
+	m, dst := b.openWith(env, f.before), to.open(env)
+	defer m.Close()
+	defer dst.Close()
+	client, d := connect(t, m, false), connect(t, dst, false)
+	defer client.v.Close()
+	defer d.v.Close()
+	f.on.Store(true)
+	_, err := client.v.Move(ctx, client.uids, dst)
+	must(t, err)
+	f.on.Store(false)
+	d.poll(true)
+	var got []filename.Flags
+	for _, msg := range d.all() {
+		got = append(got, msg.Flags)
+	}
+	if want := []filename.Flags{filename.Flagged | filename.Keyword(0), filename.Seen}; !moved || !slices.Equal(got, want) {
+		t.Errorf("the moved messages have flags %v, want %v", got, want)
 	}
 }
 
