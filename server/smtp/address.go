@@ -13,9 +13,10 @@ type address struct {
 	domain string // as given, or "[...]"; "" if the address is only a local part
 }
 
-// Maximum lengths of the parts of an address, in octets. RFC 5321 section 4.5.3.1 requires at
-// least 64 octets for a local part, and no limit where possible. Local parts that contain
-// another address (VERP, SRS) are longer than 64.
+// Maximum lengths of the parts of an address, in octets; of the local part with its quoting, so that
+// no line of a header is too long (998 octets, RFC 5322 section 2.1.1). RFC 5321 section 4.5.3.1
+// requires at least 64 octets for a local part, and no limit where possible. Local parts that
+// contain another address (VERP, SRS) are longer than 64.
 const (
 	longestLocal  = 512
 	longestDomain = 255
@@ -114,7 +115,7 @@ func parseMailbox(s string) (a address, rest string, err error) {
 		return address{}, "", err
 	case a.local == "" && !(quoted && strings.HasPrefix(s, "@")): // ""@example.org is an address
 		return address{}, "", errPath
-	case len(a.local) > longestLocal:
+	case len(a.local) > longestLocal, quoted && len(address{local: a.local}.String()) > longestLocal:
 		return address{}, "", errLong
 	case !strings.HasPrefix(s, "@"):
 		return a, s, nil

@@ -56,6 +56,8 @@ func TestParsePath(t *testing.T) {
 		{in: "<a@[2001:db8::1]>", err: errDomain},
 		{in: "<a@[IPv6:fe80::1%eth0]>", err: errDomain},
 		{in: "<" + long(longestLocal+1) + "@b.example>", err: errLong},
+		{in: `<"` + strings.Repeat(`\"`, longestLocal/2-1) + `"@b.example>`, local: strings.Repeat(`"`, longestLocal/2-1), domain: "b.example"},
+		{in: `<"` + strings.Repeat(`\"`, longestLocal/2) + `"@b.example>`, err: errLong},
 		{in: "<a@" + strings.Repeat("x.", 128) + "x>", err: errLong},
 		{in: `<"a@b.example>`, err: errLocal},
 		{in: "<\"a\x00b\"@b.example>", err: errLocal},
