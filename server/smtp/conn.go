@@ -382,6 +382,9 @@ func (c *conn) end(err error) {
 	switch {
 	case errors.As(err, &last):
 		c.replyTo(last.SMTPError)
+		if last.Code != 421 { // which must be said before closing (RFC 5321 section 3.8)
+			c.reply(421, code3{4, 7, 0}, "Closing connection")
+		}
 		rude = true
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.reply(421, code3{4, 4, 2}, "Timeout waiting for a command")
