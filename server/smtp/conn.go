@@ -271,6 +271,8 @@ func (c *conn) tarpit() {
 	case <-pause.C:
 	case <-c.srv.conns.Stop().Done():
 	}
+	// The client has sent more, and would hear nothing for minutes.
+	_ = c.wire.flush() // the next flush returns the error
 }
 
 // line reads a command and returns it without its line end.

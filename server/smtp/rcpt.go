@@ -17,6 +17,7 @@ func runRcpt(c *conn, arg string) error {
 	}
 	address, _ := cutPrefixFold(arg, "TO:")
 	err := c.recipient(arg)
+	c.grouped = c.session.relaying == nil // the relay may take long over the next one
 	if err == nil {
 		c.reply(250, code3{2, 1, 5}, "Recipient OK")
 		return nil
