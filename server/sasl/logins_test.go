@@ -128,6 +128,7 @@ func TestCounted(t *testing.T) {
 		"token of the named":   {login: bearer("alice", "alice", ""), calls: "succeeded alice, alice"},
 		"invalid token":        {login: bearer("alice", "bad", invalid), err: ErrToken, calls: "failed alice"},
 		"invalid, XOAUTH2":     {login: token(XOAuth2, "user=alice\x01auth=Bearer bad\x01\x01", `{"status":"401","schemes":"Bearer","scope":"mail"}`), err: ErrToken, calls: "failed alice"},
+		"no token":             {login: token(OAuthBearer, "n,a=alice,\x01auth=\x01\x01", invalid), err: ErrToken, calls: "failed alice"},
 		"token of nobody here": {login: bearer("", "mallory", invalid), err: ErrToken, calls: "failed token from 192.0.2.7"},
 		"token of another":     {login: bearer("bob", "alice", ""), err: ErrOther, calls: "failed bob"},
 		"token, not let in":    {login: bearer("", "carol", ""), err: auth.ErrNotAllowed, calls: "failed token from 192.0.2.7"},

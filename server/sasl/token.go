@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/emersion/go-sasl"
@@ -75,7 +76,8 @@ func (x *tokenLogin) Next(response []byte) (challenge []byte, done bool, err err
 	return x.reason(), false, nil
 }
 
-// login checks who holds the token. If the client gave a name, it must be that of the holder.
+// login checks who holds the token. If the client gave a name, it must be that of the holder. A
+// client without a token wants to know how to get one (RFC 7628 section 3.2.2), and has failed too.
 func (x *tokenLogin) login(name, token string) error {
 	p := &x.peer
 	counted := name
@@ -85,7 +87,10 @@ func (x *tokenLogin) login(name, token string) error {
 	if err := x.users.Admit(p.From, counted); err != nil {
 		return err
 	}
-	holder, err := x.tokens.Holder(p.Ctx, token)
+	holder, err := "", fmt.Errorf("%w: there is none", ErrToken)
+	if token != "" {
+		holder, err = x.tokens.Holder(p.Ctx, token)
+	}
 	if errors.Is(err, ErrToken) {
 		x.users.Failed(p.Ctx, p.From, counted)
 	}
@@ -156,12 +161,16 @@ func saslName(text string) (string, bool) {
 	return name, strings.Count(text, "=") == strings.Count(text, "=2C")+strings.Count(text, "=3D") && text != "" && !strings.Contains(text, ",")
 }
 
-// authPair returns the token in "key=value^A...^A". Other keys are ignored.
+// authPair returns the token in "key=value^A...^A", "" if there is none. Other keys are ignored.
 func authPair(pairs string) (token string, ok bool) {
+	if pairs == "\x01" {
+		return "", true
+	}
 	pairs, ended := strings.CutSuffix(pairs, "\x01\x01")
 	if !ended {
 		return "", false
 	}
+	seen := false
 	for pair := range strings.SplitSeq(pairs, "\x01") {
 		key, value, isPair := strings.Cut(pair, "=")
 		if !isPair {
@@ -172,12 +181,12 @@ func authPair(pairs string) (token string, ok bool) {
 		}
 		scheme, rest, _ := strings.Cut(value, " ")
 		rest = strings.TrimLeft(rest, " ")
-		if ok || !strings.EqualFold(scheme, "Bearer") || !isToken(rest) {
+		if seen || value != "" && (!strings.EqualFold(scheme, "Bearer") || !isToken(rest)) {
 			return "", false
 		}
-		token, ok = rest, true
+		token, seen = rest, true
 	}
-	return token, ok
+	return token, true
 }
 
 // isToken reports whether text is a b64token (RFC 6750 section 2.1).
