@@ -26,6 +26,10 @@ import (
 // file system): the caller has to poll.
 var ErrUnavailable = errors.New("no file-system events available")
 
+// errShared is why there is no watch on a network file system, for which the kernel would set
+// one all the same.
+var errShared = errors.New("what other hosts change in the directory causes none")
+
 // Op is what happened to a name.
 type Op uint8
 
@@ -111,6 +115,10 @@ func (w *Watcher) Close() error {
 func (w *Watcher) Add(dir *dirfd.Dir, f func(Event)) (*Watch, error) {
 	if w.in == nil {
 		return nil, ErrUnavailable
+	}
+	if dir.Shared() {
+		w.unavailable(dir.Path(), errShared)
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, errShared)
 	}
 	id, err := dir.ID()
 	if err != nil {

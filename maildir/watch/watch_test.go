@@ -88,6 +88,22 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// TestShared: a directory that other hosts may change is not watched, since events report only
+// what this host does. A file system of unknown type may be shared.
+func TestShared(t *testing.T) {
+	w := start(t)
+	d := open(t, t.TempDir())
+	d.Before(func(op, _ string) error {
+		if op == "statfs" {
+			return os.ErrPermission
+		}
+		return nil
+	})
+	if wa, err := w.Add(d, func(Event) {}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Add: %v, %v", wa, err)
+	}
+}
+
 // TestPause: nothing is reported for a directory that is paused, then that something may
 // have been missed, and then everything again.
 func TestPause(t *testing.T) {
