@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"maildird/maildir/dirfd"
 	"maildird/scripts/rig/failing"
@@ -173,5 +175,36 @@ func TestFaults(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestRenamedAllTheSame: a rename that fails may have been done, as on a network file system.
+// The sender, who would otherwise deliver the message again, is told that it was.
+func TestRenamedAllTheSame(t *testing.T) {
+	f := newFolder(t)
+	f.open().Close()
+	dir, err := dirfd.Open(f.path)
+	must(t, err)
+	base := ""
+	dir.Before(func(op, path string) error {
+		if op != "rename" {
+			return nil
+		}
+		must(t, os.Rename(path, filepath.Join(f.path, "new", base)))
+		return syscall.EIO
+	})
+	d, err := OpenDirs(dir)
+	must(t, err)
+	defer d.Close()
+	temp, err := NewTemp(d, newOptions())
+	must(t, err)
+	_, err = temp.Write([]byte("Subject: x\n\n"))
+	must(t, err)
+	base, err = temp.Finish(time.Time{})
+	must(t, err)
+	name, err := temp.Commit(d.New, "")
+	temp.Abort()
+	if names := f.names("new"); err != nil || name != base || len(names) != 1 || len(f.names("tmp")) != 0 {
+		t.Errorf("Commit: %q, %v; new/ has %q, tmp/ %q", name, err, names, f.names("tmp"))
 	}
 }

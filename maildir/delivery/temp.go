@@ -282,7 +282,9 @@ const nameTries = 5
 // Commit renames the finished file to base+info in the directory to (new/ with info "",
 // cur/ with info ":2,..."), without ever replacing another file. The caller must sync the
 // directory before it reports the message as stored. If the name was taken, name has a
-// different base than Finish returned.
+// different base than Finish returned. A rename that fails may have been done all the same, as
+// on a network file system after a timeout: then Commit succeeds, or the sender would deliver
+// the message twice.
 func (t *Temp) Commit(to *dirfd.Dir, info string) (name string, err error) {
 	if t.base == "" {
 		return "", errors.New("commit of a message that is not finished")
@@ -295,6 +297,9 @@ func (t *Temp) Commit(to *dirfd.Dir, info string) (name string, err error) {
 			return name, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
+			if st, serr := to.Lstat(name); serr == nil && st.InodeSum() == t.inode {
+				return name, nil // Abort removes the old name, if it is left
+			}
 			return "", err
 		}
 		t.base = t.opt.UniqueName() + t.base[bytes.LastIndex([]byte(t.base), []byte(",S=")):]

@@ -395,8 +395,13 @@ func (dst *Mailbox) copyFrom(ctx context.Context, src *Mailbox, from entry, o or
 		err = src.in(from.where).Link(from.name, dst.in(e.where), e.name)
 	}
 	switch { // only a free name shows whether a link is possible
+	case err == nil, errors.Is(err, fs.ErrExist):
 	case errors.Is(err, syscall.EXDEV), errors.Is(err, syscall.EMLINK), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EOPNOTSUPP):
 		return dst.copyBytes(ctx, src, from, flags)
+	default: // it may have been done all the same, as on a network file system after a timeout
+		if made, merr := dst.in(e.where).Lstat(e.name); merr == nil && made.ID() == st.ID() {
+			err = nil
+		}
 	}
 	return e, err
 }

@@ -44,3 +44,34 @@ func TestMoveRemovedAllTheSame(t *testing.T) {
 		t.Errorf("the mailbox has UIDs %v and %v", c.uids, a.files())
 	}
 }
+
+// TestCopyLinkedAllTheSame is the same for a link that fails: its message is not left in the
+// other mailbox by a COPY that was refused, and would be repeated.
+func TestCopyLinkedAllTheSame(t *testing.T) {
+	a, b := newBox(t), newBox(t)
+	a.drop("cur/")
+	env := newEnv(t)
+	f := &hooked{wrong: func(op, path string) error {
+		if op != "link" {
+			return nil
+		}
+		must(t, os.Link(path, b.file("new/"+strings.TrimSuffix(filepath.Base(path), ":2,"))))
+		return syscall.EIO
+	}}
+	from := a.openWith(env, f.before)
+	defer from.Close()
+	to := b.open(env)
+	defer to.Close()
+	c := connect(t, from, false)
+	defer c.v.Close()
+	f.on.Store(true)
+	copied, err := c.v.Copy(ctx, []uint32{1}, to)
+	if err != nil || len(copied.Dest) != 1 || copied.Dest[0] != 1 {
+		t.Errorf("copied %v, %v", copied, err)
+	}
+	d := connect(t, to, false)
+	defer d.v.Close()
+	if len(d.uids) != 1 || len(b.files()) != 1 {
+		t.Errorf("the other mailbox has UIDs %v and %v", d.uids, b.files())
+	}
+}
