@@ -133,7 +133,7 @@ func (q *Quota) look(bytes, messages int64) (Usage, error) {
 	if u.Limit == (Limit{}) {
 		return Usage{}, nil
 	}
-	fresh := s.Lines == 1 && q.now().Sub(s.Mtime) < staleAfter
+	fresh := s.Lines == 1 && q.now().Sub(s.Mtime).Abs() < staleAfter // the clock may have been set back
 	if err == nil && s.Limit == u.Limit && s.Size <= maildirsize.LongFile && (fresh || u.fits(bytes, messages)) {
 		return u, nil
 	}

@@ -111,6 +111,7 @@ func TestTrust(t *testing.T) {
 		"several lines":             {"1000S\n500 7\n-50 -1\n", old, 400, false},
 		"full, just counted":        {"1000S\n1000 7\n", fresh, 1, false},
 		"full, counted long ago":    {"1000S\n1000 7\n", old, 1, true},
+		"full, the clock was set":   {"1000S\n1000 7\n", -old, 1, true},
 		"full, with more lines":     {"1000S\n900 7\n100 1\n", fresh, 1, true},
 		"over at once":              {"1000S\n500 7\n", fresh, 501, false},
 		"long":                      {"1000S\n500 7\n" + strings.Repeat("1 1\n", maildirsize.LongFile/4), fresh, 1, true},
