@@ -137,7 +137,7 @@ func TestAppendToRemoved(t *testing.T) {
 		t.Errorf("answered %q", line)
 	}
 	c.ok("NOOP")
-	c.ok("FETCH 1:* FLAGS")
+	c.ok("UID FETCH 1:* FLAGS")
 	if log := ts.log.String(); strings.Contains(log, "level=ERROR") {
 		t.Errorf("logged:\n%s", log)
 	}

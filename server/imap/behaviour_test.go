@@ -46,7 +46,7 @@ func TestPipelined(t *testing.T) {
 		case 2:
 			fmt.Fprintf(&all, "t%d EXPUNGE\r\n", i)
 		case 3:
-			fmt.Fprintf(&all, "t%d FETCH 1:* UID\r\n", i) // there is none
+			fmt.Fprintf(&all, "t%d UID FETCH 1:* FLAGS\r\n", i) // there is none
 		}
 	}
 	go func() { _, _ = io.WriteString(c.conn, all.String()) }()

@@ -111,8 +111,8 @@ func (s *session) writable() error {
 }
 
 // messages returns the messages of a set in ascending order, each once. A sequence
-// number beyond the last message is an error (RFC 9051 section 9, seq-number), except
-// in an empty mailbox. UIDs that do not exist are ignored.
+// number beyond the last message is an error, and in an empty mailbox so is "*" (RFC 9051
+// section 9, seq-number). UIDs that do not exist are ignored.
 func (s *session) messages(set syntax.NumSet, uid bool) (iter.Seq[mailbox.Message], error) {
 	ranges, uid, err := s.ranges(set, uid)
 	if err != nil {
@@ -131,9 +131,12 @@ func (s *session) ranges(set syntax.NumSet, uid bool) (ranges []mailbox.Range, u
 		return set.Resolve(max(view.LastUID(), 1)), true, nil
 	}
 	exists := view.Exists()
+	if exists == 0 {
+		return nil, false, bad("The mailbox is empty.")
+	}
 	ranges = set.Resolve(exists)
 	for _, r := range ranges {
-		if r.Last > exists && exists > 0 {
+		if r.Last > exists {
 			return nil, false, bad("No such message: %d.", r.Last)
 		}
 	}
