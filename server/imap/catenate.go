@@ -165,10 +165,11 @@ func (c *catenation) failed(text string, err error) error {
 // badURL returns the error of a command that fails because of a URL (RFC 4469 section 4.1).
 func badURL(text string, why error) error {
 	code := codeBadURL
-	if len(text) <= imapurl.MaxLen {
-		code += imap.ResponseCode(" " + imapurl.Escape(text))
-	} else {
+	switch {
+	case len(text) > imapurl.MaxLen:
 		code = imap.ResponseCodeLimit // BADURL would have to contain the URL
+	case text != "":
+		code += imap.ResponseCode(" " + imapurl.Escape(text))
 	}
 	return no(code, "The URL cannot be used: %s.", why)
 }
