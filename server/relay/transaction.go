@@ -164,8 +164,9 @@ func (w patient) Write(p []byte) (int, error) {
 	return w.conn.wire.Write(p)
 }
 
-// Commit ends the message and returns the reply of the relay, which has then accepted it for
-// all recipients. After an error that is not a refusal, it is unknown whether it has.
+// Commit ends the message and the session, and returns the reply of the relay, which has then
+// accepted the message for all recipients. After an error that is not a refusal, it is unknown
+// whether it has.
 func (t *Transaction) Commit() (said string, err error) {
 	if t.text == nil {
 		if _, err := t.Write(nil); err != nil {
