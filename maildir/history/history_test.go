@@ -579,6 +579,26 @@ func TestBounded(t *testing.T) {
 	}
 }
 
+// TestWantsRewrite: the journal of a small mailbox is rewritten after thousands of changes only,
+// that of a large one when most of it is out of date.
+func TestWantsRewrite(t *testing.T) {
+	for _, c := range []struct{ live, most int }{{1, 5000}, {1000, 7000}} {
+		m := open(t, t.TempDir(), newClock())
+		m.refresh()
+		var all []State
+		for uid := range c.live {
+			all = append(all, State{uint32(uid + 1), 0})
+		}
+		changes := 0
+		for ; !m.WantsRewrite(c.live); changes += c.live {
+			must(t, m.Add(Frame{ModSeq: m.Next(), Changed: all}))
+		}
+		if late := changes - c.most; late <= 0 || late > 3*c.live {
+			t.Errorf("%d messages: due after %d changes", c.live, changes)
+		}
+	}
+}
+
 // TestUnwritable: a change that cannot be written is still taken into account by this
 // process; writing is retried, and the file is complete then.
 func TestUnwritable(t *testing.T) {

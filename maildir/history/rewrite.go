@@ -11,12 +11,13 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// WantsRewrite reports whether Rewrite is due, given the number of live messages.
+// WantsRewrite reports whether Rewrite is due, given the number of live messages. A few
+// thousand records are read faster than a file is synced, for which somebody may be waiting.
 func (f *File) WantsRewrite(live int) bool {
 	if f.failed != nil && f.opt.Now().Before(f.retry) {
 		return false
 	}
-	return f.rewrite || f.records > 2*(live+len(f.gone))+1000
+	return f.rewrite || f.records > 2*(live+len(f.gone))+5000
 }
 
 // Entry is a message, when it last changed, and when it was saved (like Saved.At, 0 if

@@ -48,6 +48,7 @@ func TestDoneAndNotTidied(t *testing.T) {
 			f := &hooked{wrong: func(op, path string) error { return wrong(b, op, path) }}
 			m := b.openWith(newEnv(t), f.before)
 			defer m.Close()
+			m.shortList = 0
 			there := newBox(t).open(newEnv(t))
 			defer there.Close()
 			c := connect(t, m, false)

@@ -88,6 +88,7 @@ func TestListWaitsForRemovals(t *testing.T) {
 		env := newEnv(t)
 		env.Fsync = true
 		m := b.open(env)
+		m.shortList = 0
 		c := connect(t, m, false)
 		before, err := os.ReadFile(b.file(uidlistName))
 		must(t, err)
@@ -123,6 +124,31 @@ func TestListWaitsForRemovals(t *testing.T) {
 		}
 		c.v.Close()
 		m.Close()
+	}
+}
+
+// TestRecordsOfRemoved: whoever removes messages does not wait for a list without their
+// records, unless it has become long.
+func TestRecordsOfRemoved(t *testing.T) {
+	b := newBox(t)
+	for i := range 400 {
+		b.drop(fmt.Sprintf("cur/1700000000.M%dP1.other:2,S", i))
+	}
+	m := b.open(newEnv(t))
+	defer m.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	kept := c.uids
+	for _, want := range []int{800, 400, 800} { // 1200 are more than 1000
+		copied, err := c.v.Copy(ctx, kept, m)
+		must(t, err)
+		c.poll(true)
+		removed, err := c.v.Remove(ctx, copied.Dest...)
+		must(t, err)
+		c.poll(true)
+		if got := strings.Count(b.read(uidlistName), "\n") - 1; len(removed) != 400 || got != want {
+			t.Errorf("%d messages were removed: the list has %d records, want %d", len(removed), got, want)
+		}
 	}
 }
 

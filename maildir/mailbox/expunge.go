@@ -117,7 +117,7 @@ func (m *Mailbox) syncRemoved(lock *dotlock.Lock, removed []uint32) error {
 	m.mu.RLock()
 	left := int(m.t.Count()) - len(removed)
 	m.mu.RUnlock()
-	if lock == nil || len(removed) == 0 || m.list.Header().UIDValidity == 0 || !m.list.WantsRewrite(left) {
+	if lock == nil || len(removed) == 0 || m.list.Header().UIDValidity == 0 || !m.list.WantsRewrite(left, m.shortList) {
 		return m.syncTouched()
 	}
 	var failed error

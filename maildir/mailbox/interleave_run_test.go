@@ -232,8 +232,10 @@ func (r *meeting) open(env *Env, d *disk, hooked bool) (*Mailbox, error) {
 	})
 	if err != nil {
 		_ = dir.Close()
+		return nil, err
 	}
-	return m, err
+	m.shortList = 0
+	return m, nil
 }
 
 // before is called before every system call.

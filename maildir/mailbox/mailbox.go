@@ -84,6 +84,9 @@ type Mailbox struct {
 	// unlisted are rows that have a file, but no record in the uidlist after another
 	// program replaced it.
 	unlisted []uint32
+	// shortList is how many records the uidlist may have without being rewritten for the only
+	// reason that messages were removed.
+	shortList int
 	// unsynced tells, by place, in which directories names were added or removed and are
 	// not durable yet.
 	unsynced [2]bool
@@ -153,6 +156,7 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 	m.watch.muteFrom = muteFrom
 	m.retry = time.AfterFunc(pollInterval, m.wake)
 	m.retry.Stop()
+	m.shortList = shortList
 	opened := false
 	defer func() { // also after a panic
 		if !opened {

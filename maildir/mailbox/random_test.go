@@ -56,7 +56,7 @@ func newWorld(t *testing.T, seed uint64, envs ...*Env) *world {
 	for _, env := range envs {
 		m := w.b.open(env)
 		if seed%2 == 1 { // as if each command were about many messages
-			m.watch.muteFrom = 1
+			m.watch.muteFrom, m.shortList = 1, 0
 		}
 		w.boxes = append(w.boxes, m)
 		w.clients = append(w.clients, connect(t, m, false), connect(t, m, false))

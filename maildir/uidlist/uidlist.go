@@ -135,14 +135,15 @@ func New(dir *dirfd.Dir, opt Options) *File {
 // lower than before under the same UIDVALIDITY.
 func (f *File) Header() Header { return f.h }
 
-// WantsRewrite reports whether Dovecot would now rewrite a list in which live records stand
-// for existing messages, or could not read the list as it is.
-func (f *File) WantsRewrite(live int) bool {
+// WantsRewrite reports whether the list should be rewritten if live records stand for existing
+// messages: Dovecot could not read it as it is, or would rewrite it itself, and it has more than
+// short records.
+func (f *File) WantsRewrite(live, short int) bool {
 	if !f.known {
 		return false
 	}
 	return f.damaged || f.version != 3 || f.h.GUID == "" || f.seen.size > f.end || live > f.lines ||
-		f.lines > 0 && f.lines*75/100 >= live
+		f.lines > short && f.lines*75/100 >= live
 }
 
 // Damaged reports whether the list, when it was last read, had malformed lines, UIDs

@@ -154,25 +154,26 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
-// TestWantsRewrite: Dovecot's rule of three quarters, and whatever Dovecot could not read
-// as it is.
+// TestWantsRewrite: Dovecot's rule of three quarters, except for short lists, and whatever Dovecot
+// could not read as it is.
 func TestWantsRewrite(t *testing.T) {
 	head := "3 V17 N1 G" + guid + "\n"
 	four := head + "1 :a\n2 :b\n3 :c\n4 :d\n"
 	for _, c := range []struct {
-		file string
-		live int
-		want bool
+		file        string
+		live, short int
+		want        bool
 	}{
-		{four, 4, false}, {four, 3, true}, {four, 0, true}, {head, 0, false}, {head + "1 :a\n", 1, false}, {head + "1 :a\n", 0, true},
-		{four, 5, true}, {four + "5", 4, true}, {four + "\n", 4, true}, {"1 17 3\n1 a\n", 1, true}, {"3 V17 N2\n1 :a\n", 1, true},
+		{four, 4, 0, false}, {four, 3, 0, true}, {four, 0, 0, true}, {head, 0, 0, false}, {head + "1 :a\n", 1, 0, false}, {head + "1 :a\n", 0, 0, true},
+		{four, 3, 3, true}, {four, 3, 4, false}, {four, 0, 4, false},
+		{four, 5, 9, true}, {four + "5", 4, 9, true}, {four + "\n", 4, 9, true}, {"1 17 3\n1 a\n", 1, 9, true}, {"3 V17 N2\n1 :a\n", 1, 9, true},
 	} {
 		d := openDir(t)
 		put(t, d, c.file)
 		f := open(d)
 		f.refresh(t)
-		if got := f.WantsRewrite(c.live); got != c.want {
-			t.Errorf("%d live in %q: %v", c.live, c.file, got)
+		if got := f.WantsRewrite(c.live, c.short); got != c.want {
+			t.Errorf("%d live in %q, short up to %d: %v", c.live, c.file, c.short, got)
 		}
 	}
 }
