@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/emersion/go-imap/v2"
+	"golang.org/x/sys/unix"
 )
 
 // TestCondstoreIndependentClient uses all CONDSTORE features of go-imap's client.
@@ -103,6 +104,91 @@ func TestNoModSeq(t *testing.T) {
 	c.ok("ENABLE QRESYNC")
 	has("SELECT INBOX (QRESYNC (1 1 1:10))", "* OK [NOMODSEQ] ")
 	has("EXPUNGE", "* 1 EXPUNGE")
+}
+
+// TestUnwritableAfterCondstore: a client with CONDSTORE learns what other programs do in a
+// mailbox that became unwritable meanwhile, asked or not; who selects it then is told that
+// it has no mod-sequences. The numbers are never 0 (RFC 7162 section 7).
+func TestUnwritableAfterCondstore(t *testing.T) {
+	ts := startServer(t)
+	if err := ts.provision("alice"); err != nil {
+		t.Fatal(err)
+	}
+	ts.stop()
+	root := ts.root("alice")
+	lockable := unlockable(t, root)
+	ts = startServerOn(t, ts.home, t.TempDir()) // which opens what is mounted there now
+	put := func(name, before string) {
+		t.Helper()
+		file := filepath.Join(root, "cur", name)
+		err := os.WriteFile(file, []byte("Subject: x\n\n"), 0o600)
+		if before != "" {
+			err = os.Rename(filepath.Join(root, "cur", before), file)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("1.M1P1.x:2,", "")
+	a := ts.login()
+	a.ok("SELECT INBOX (CONDSTORE)")
+	lockable(false)
+	put("2.M1P1.x:2,", "")
+	put("1.M1P1.x:2,F", "1.M1P1.x:2,")
+	has := func(got []string, want ...string) {
+		t.Helper()
+		for _, part := range want {
+			if !strings.Contains(strings.Join(got, "\n"), part) {
+				t.Errorf("told %q, want %q", got, part)
+			}
+		}
+	}
+	has(a.ok("NOOP"), "* 2 EXISTS", `* 1 FETCH (UID 1 FLAGS (\Flagged`)
+	has(a.ok("FETCH 1:* (FLAGS) (CHANGEDSINCE 1)"), "* 1 FETCH (", "* 2 FETCH (", "MODSEQ (1)")
+	b := ts.login()
+	has(b.ok("SELECT INBOX"), "[NOMODSEQ]")
+	has(b.ok("STATUS INBOX (HIGHESTMODSEQ)"), "HIGHESTMODSEQ 0")
+	b.fails("FETCH 1 MODSEQ", "BAD")
+	lockable(true)
+	has(b.ok("SELECT INBOX"), "[HIGHESTMODSEQ ")
+	if got := strings.Join(b.ok("FETCH 1:* MODSEQ"), "\n"); strings.Contains(got, "MODSEQ (1)") {
+		t.Errorf("told %q when the mailbox can be written again", got)
+	}
+}
+
+// unlockable returns a function that makes it impossible to create a lock in a Maildir, and
+// possible again; new/ and cur/ can be written all the while. It uses the rights or, for
+// root, who is not restricted by them, mounts.
+func unlockable(t *testing.T, root string) func(lockable bool) {
+	set := func(lockable bool) error {
+		mode := os.FileMode(0o500)
+		if lockable {
+			mode = 0o700
+		}
+		return os.Chmod(root, mode)
+	}
+	t.Cleanup(func() { _ = os.Chmod(root, 0o700) })
+	if os.Geteuid() == 0 {
+		for _, dir := range []string{root, filepath.Join(root, "new"), filepath.Join(root, "cur")} {
+			if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+		}
+		set = func(lockable bool) error {
+			flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND)
+			if !lockable {
+				flags |= unix.MS_RDONLY
+			}
+			return unix.Mount(root, root, "", flags, "")
+		}
+	}
+	return func(lockable bool) {
+		t.Helper()
+		if err := set(lockable); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestConditionalStoreIsAtomic: clients of two servers on the same Maildir change a message, on
