@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,14 +83,14 @@ type Account struct {
 
 // Account opens the Maildir at opt.Root, and creates it if it is missing. While an Account
 // is open, the same root returns the same Account. If ctx ends, waiting for others who are
-// creating it ends. The caller has to call Release.
+// creating it ends, and after dirfd.Patience with dirfd.ErrNoAnswer. The caller has to call Release.
 func (s *Store) Account(ctx context.Context, opt AccountOptions) (*Account, error) {
 	for looked := false; ; {
 		s.mu.Lock()
 		a := s.accounts[opt.Root]
 		if a == nil && opt.Existing && !looked {
 			s.mu.Unlock()
-			if _, err := os.Lstat(opt.Root); err != nil {
+			if _, err := dirfd.LstatPath(opt.Root); err != nil {
 				return nil, err
 			}
 			looked = true
@@ -111,6 +110,9 @@ func (s *Store) Account(ctx context.Context, opt AccountOptions) (*Account, erro
 		case <-ctx.Done():
 			a.giveUp()
 			return nil, ctx.Err()
+		case <-time.After(dirfd.Patience):
+			a.giveUp()
+			return nil, fmt.Errorf("open Maildir %s: %w", a.path, dirfd.ErrNoAnswer)
 		}
 		if a.err != nil {
 			if ended(a.err) && ctx.Err() == nil { // the caller that was opening it gave up
@@ -118,12 +120,20 @@ func (s *Store) Account(ctx context.Context, opt AccountOptions) (*Account, erro
 			}
 			return nil, a.err
 		}
-		if a.current(opt.Owner) {
+		current, err := a.current(opt.Owner)
+		if current {
 			a.quota.Configure(opt.Quota)
 			return a, nil
 		}
-		s.forget(a)
+		if err != nil {
+			s.tellStuck(a.path)
+		} else {
+			s.forget(a)
+		}
 		a.Release()
+		if err != nil {
+			return nil, err
+		}
 	}
 }
 

@@ -44,12 +44,14 @@ type Store struct {
 	env  mailbox.Env
 	most int // idle mailboxes
 
-	mu       sync.Mutex
-	accounts map[string]*Account // by root
-	idle     *list.List          // of *openBox, the longest idle ones last
-	resting  *list.List          // of *Account, those unused for the longest time last
-	sweeper  *time.Timer         // nil: nothing is idle
-	closed   bool
+	mu        sync.Mutex
+	accounts  map[string]*Account // by root
+	idle      *list.List          // of *openBox, the longest idle ones last
+	resting   *list.List          // of *Account, those unused for the longest time last
+	sweeper   *time.Timer         // nil: nothing is idle
+	toldStuck time.Time
+	closed    bool
+	closing   sync.WaitGroup // mailboxes and accounts that are being closed
 }
 
 // NewStore returns a Store, and starts the file-system watcher that all its accounts share.
@@ -87,6 +89,7 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.shrink(0, time.Time{})
 	s.endRest(0, time.Time{})
+	s.closing.Wait()
 	return errors.Join(s.env.Watcher.Close(), s.env.Cache.Close())
 }
 

@@ -29,6 +29,32 @@ func (a *Account) Moved() bool {
 	return moved
 }
 
+// Stuck reports whether the disk does not respond, so that using the account would fail with
+// dirfd.ErrNoAnswer, or not return at all. The log says so once a minute.
+func (a *Account) Stuck() bool {
+	if !a.root.Stuck() {
+		return false
+	}
+	a.store.tellStuck(a.path)
+	return true
+}
+
+// stuckInterval is how often the log says that a disk does not respond.
+const stuckInterval = time.Minute
+
+func (s *Store) tellStuck(path string) {
+	s.mu.Lock()
+	now := s.env.Now()
+	due := s.toldStuck.IsZero() || now.Sub(s.toldStuck).Abs() >= stuckInterval
+	if due {
+		s.toldStuck = now
+	}
+	s.mu.Unlock()
+	if due {
+		s.env.Log.Error("users of this disk are refused until it responds", "root", path, "error", dirfd.ErrNoAnswer, "more", "not logged again for a minute")
+	}
+}
+
 // inPlace is Moved at this moment. If the path cannot be examined, it counts as unchanged.
 func (a *Account) inPlace() bool {
 	same, _, err := a.look()
@@ -37,18 +63,21 @@ func (a *Account) inPlace() bool {
 
 // current reports whether a caller that opens the account can have this one: its path leads
 // to the same directory, and that belongs to the owner (nil: anybody). If the path cannot
-// be examined, the account is opened again, for the error.
-func (a *Account) current(o *Owner) bool {
+// be examined, the account is opened again, for the error, unless the disk does not respond.
+func (a *Account) current(o *Owner) (bool, error) {
 	same, uid, err := a.look()
-	return err == nil && same && (o == nil || uid == o.UID)
+	if errors.Is(err, dirfd.ErrNoAnswer) {
+		return false, err
+	}
+	return err == nil && same && (o == nil || uid == o.UID), nil
 }
 
 // look reports whether the account's path leads to its Maildir, and the owner of what it
 // leads to.
 func (a *Account) look() (same bool, uid int, err error) {
-	var st syscall.Stat_t
-	if err := syscall.Stat(a.path, &st); err != nil {
+	st, err := a.root.StatPath()
+	if err != nil {
 		return false, 0, err
 	}
-	return dirfd.ID{Dev: uint64(st.Dev), Ino: st.Ino} == a.id, int(st.Uid), nil
+	return st.ID() == a.id, int(st.UID), nil
 }

@@ -336,7 +336,8 @@ func (s *Store) sweep() {
 }
 
 // shrink closes the mailboxes that were idle for the longest time, until at most most are
-// left, none of them idle since before then.
+// left, none of them idle since before then. It does not wait for their disks, which may not
+// respond.
 func (s *Store) shrink(most int, then time.Time) {
 	for {
 		s.mu.Lock()
@@ -351,6 +352,6 @@ func (s *Store) shrink(most int, then time.Time) {
 		b := s.idle.Remove(last).(*openBox)
 		b.place, b.closing = nil, true
 		s.mu.Unlock()
-		b.close(false)
+		s.closing.Go(func() { b.close(false) })
 	}
 }

@@ -30,7 +30,7 @@ func (a *Account) putToRest() bool {
 }
 
 // endRest closes the accounts that were unused for the longest time, until at most most are
-// left, none of them unused since before then.
+// left, none of them unused since before then. It does not wait for their disks.
 func (s *Store) endRest(most int, then time.Time) {
 	for {
 		s.mu.Lock()
@@ -43,6 +43,6 @@ func (s *Store) endRest(most int, then time.Time) {
 		a.rest = nil
 		delete(s.accounts, a.path)
 		s.mu.Unlock()
-		a.close()
+		s.closing.Go(a.close)
 	}
 }

@@ -82,16 +82,24 @@ func serve(ctx context.Context, path string, logTo io.Writer, ready func(*config
 	if err := notifyReady(os.Getenv("NOTIFY_SOCKET")); err != nil {
 		log.Warn("cannot tell the service manager that the server is ready", "error", err)
 	}
-	for {
-		select {
-		case <-hangup:
-			reload(srv, cfg, level, log)
-		case sig := <-stop:
-			log.Info("stopping", "signal", sig.String())
-			return end(nil)
-		case err := <-srv.Failed():
-			return end(err)
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() { // the disk with the files may not respond, and the server can be stopped nevertheless
+		for {
+			select {
+			case <-hangup:
+				reload(srv, cfg, level, log)
+			case <-ended:
+				return
+			}
 		}
+	}()
+	select {
+	case sig := <-stop:
+		log.Info("stopping", "signal", sig.String())
+		return end(nil)
+	case err := <-srv.Failed():
+		return end(err)
 	}
 }
 

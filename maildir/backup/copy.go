@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -20,7 +19,7 @@ type pending struct {
 	f    *folder
 	part int // 0 new, 1 cur, besides: neither
 	name string
-	file *os.File
+	file *dirfd.File
 	st   dirfd.Stat
 }
 

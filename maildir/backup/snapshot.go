@@ -122,7 +122,7 @@ func Take(ctx context.Context, opt Options) (Result, error) {
 
 // lockRun prevents two simultaneous runs. The kernel releases the lock when this process
 // ends, however it ends.
-func lockRun(dest *dirfd.Dir) (*os.File, error) {
+func lockRun(dest *dirfd.Dir) (*dirfd.File, error) {
 	f, err := dest.Create(runLock, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		f, err = dest.OpenAppend(runLock)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"maildird/maildir/compress"
@@ -60,7 +59,7 @@ func (c *checker) sizes(ctx context.Context, f file) error {
 }
 
 // measure returns the size of a message's text, and its size with CRLF line ends.
-func measure(ctx context.Context, in *os.File, size int64) (plain, virtual int64, err error) {
+func measure(ctx context.Context, in *dirfd.File, size int64) (plain, virtual int64, err error) {
 	text, err := compress.Open(in, size, longestText, nil)
 	if err != nil {
 		return 0, 0, err

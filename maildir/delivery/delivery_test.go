@@ -368,7 +368,7 @@ func TestEachMovesOn(t *testing.T) {
 	f, err := os.Open(s.first.temp.file.Name())
 	must(t, err)
 	must(t, s.first.temp.file.Close())
-	s.first.temp.file = f
+	s.first.temp.file = &dirfd.File{File: f}
 	if _, err := s.Write([]byte(text[half:])); err != nil {
 		t.Fatal(err)
 	}

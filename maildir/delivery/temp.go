@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strconv"
 	"time"
 
@@ -22,7 +21,7 @@ import (
 type Temp struct {
 	dirs  Dirs
 	opt   *Options
-	file  *os.File
+	file  *dirfd.File
 	name  string // in tmp/; "" once it is not there any more
 	base  string // set by Finish, like inode
 	inode uint32

@@ -2,7 +2,6 @@ package dirfd
 
 import (
 	"io"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,7 +9,7 @@ import (
 // CopyContent copies the content of src to dst, which must be empty: by sharing blocks
 // where the file system supports that (FICLONE), and otherwise by copying the bytes,
 // leaving out holes. It reports whether blocks are shared.
-func CopyContent(dst, src *os.File) (shared bool, err error) {
+func CopyContent(dst, src *File) (shared bool, err error) {
 	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil {
 		return true, nil
 	}
@@ -42,7 +41,7 @@ func CopyContent(dst, src *os.File) (shared bool, err error) {
 
 // DataAt returns the first stretch of data at or after offset at in a file of this size,
 // skipping holes. ok is false if there is none.
-func DataAt(f *os.File, at, size int64) (begin, end int64, ok bool) {
+func DataAt(f Handle, at, size int64) (begin, end int64, ok bool) {
 	return dataAt(int(f.Fd()), at, size)
 }
 

@@ -38,7 +38,7 @@ func TestCopyContent(t *testing.T) {
 			dst, err := os.CreateTemp(path, "dst")
 			must(t, err)
 			defer dst.Close()
-			_, err = CopyContent(dst, src)
+			_, err = CopyContent(&File{File: dst}, &File{File: src})
 			must(t, err)
 			var a, b unix.Stat_t
 			must(t, unix.Fstat(int(src.Fd()), &a))

@@ -7,8 +7,11 @@
 // or resolves more than one component below a handle, so an operation either acts inside
 // the directory that was opened or fails.
 //
-// dirfd.go has directories and what is done with one name; rights.go gives what is created an
-// owner and mode. whole.go creates or replaces a file with its content at once, list.go lists names, stat.go
+// A disk may also stand still, above all one of a network: disk.go limits how many threads wait
+// for it, so that it stops nobody who uses another one, and mounts.go tells which one a path is on.
+//
+// dirfd.go has directories and what is done with one name, file.go has open files; rights.go gives
+// what is created an owner and mode. whole.go creates or replaces a file with its content at once, list.go lists names, stat.go
 // describes them, remove.go removes trees, and reader.go opens files only to read. copying.go
 // copies content and finds holes, filesystem.go asks and syncs the file system, and grain.go
 // knows how coarse its times are.
@@ -69,20 +72,39 @@ type Dir struct {
 	foreign atomic.Bool // a file of another user was found
 
 	before func(op, path string) error // see Before
+
+	disk *disk // that the directory is on
 }
 
 // Open opens the directory at path, following symbolic links: the path comes from the
 // operator's configuration and is trusted.
 func Open(path string) (*Dir, error) {
-	fd := 0
-	err := retry(func() (err error) {
-		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	var d *Dir
+	err := atPath(path, func() error {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			d = newDir(path, fd, nil)
+		}
 		return err
 	})
 	if err != nil {
 		return nil, &fs.PathError{Op: "open directory", Path: path, Err: err}
 	}
-	return &Dir{path: path, fd: fd, open: true}, nil
+	return d, nil
+}
+
+// newDir returns the Dir of a descriptor. near is the disk of the directory that contains it, nil
+// if that is not known.
+func newDir(path string, fd int, near *disk) *Dir {
+	d := &Dir{path: path, fd: fd, open: true, disk: near}
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil { // otherwise, using d will return the error
+		d.id.Store(&ID{uint64(st.Dev), st.Ino})
+		if near == nil || near.dev != uint64(st.Dev) {
+			d.disk = diskOf(uint64(st.Dev))
+		}
+	}
+	return d
 }
 
 // Path returns the path by which the directory was opened, for messages to people. It may
@@ -116,7 +138,8 @@ func (d *Dir) OpenDir(name string) (*Dir, error) {
 	err := d.do("open directory", name, func(fd int) error {
 		n, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		if err == nil {
-			sub = &Dir{path: d.join(name), fd: n, open: true, before: d.before}
+			sub = newDir(d.join(name), n, d.disk)
+			sub.before = d.before
 		}
 		return err
 	})
@@ -129,7 +152,7 @@ func (d *Dir) Dup() (*Dir, error) {
 	err := d.self("duplicate", func(fd int) error {
 		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		if err == nil {
-			twin = &Dir{path: d.path, fd: n, open: true, before: d.before}
+			twin = &Dir{path: d.path, fd: n, open: true, before: d.before, disk: d.disk}
 		}
 		return err
 	})
@@ -141,17 +164,17 @@ func (d *Dir) Dup() (*Dir, error) {
 // with several names that belongs to a different user than the directory. If the process
 // runs as root, it returns fs.ErrPermission for a file that belongs neither to root nor to
 // the directory's owner and that the directory's owner may not read.
-func (d *Dir) Open(name string) (*os.File, error) {
+func (d *Dir) Open(name string) (*File, error) {
 	return d.openRegular(name, unix.O_RDONLY)
 }
 
 // OpenAppend opens the existing regular file name for appending, with the errors of Open.
-func (d *Dir) OpenAppend(name string) (*os.File, error) {
+func (d *Dir) OpenAppend(name string) (*File, error) {
 	return d.openRegular(name, unix.O_WRONLY|unix.O_APPEND)
 }
 
-func (d *Dir) openRegular(name string, flags int) (*os.File, error) {
-	var f *os.File
+func (d *Dir) openRegular(name string, flags int) (*File, error) {
+	var f *File
 	err := d.do("open", name, func(fd int) error {
 		var st unix.Stat_t
 		n, err := d.openChecked(fd, name, flags, &st)
@@ -164,7 +187,7 @@ func (d *Dir) openRegular(name string, flags int) (*os.File, error) {
 			_ = unix.Close(n)
 			return err
 		}
-		f = os.NewFile(uintptr(n), d.join(name))
+		f = d.file(n, name)
 		return nil
 	})
 	return f, err
@@ -316,10 +339,15 @@ func (d *Dir) owns(fd int, uid uint32) (bool, error) {
 	return in.Uid == uid, nil
 }
 
+// file makes a File of a descriptor.
+func (d *Dir) file(fd int, name string) *File {
+	return &File{os.NewFile(uintptr(fd), d.join(name)), d.disk}
+}
+
 // Create creates the file name for writing. It returns fs.ErrExist if anything has that
 // name. The umask does not affect the mode.
-func (d *Dir) Create(name string, mode fs.FileMode) (*os.File, error) {
-	var f *os.File
+func (d *Dir) Create(name string, mode fs.FileMode) (*File, error) {
+	var f *File
 	err := d.do("create", name, func(fd int) error {
 		n, err := unix.Openat(fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, uint32(mode.Perm()))
 		if err != nil {
@@ -332,7 +360,7 @@ func (d *Dir) Create(name string, mode fs.FileMode) (*os.File, error) {
 				return err
 			}
 		}
-		f = os.NewFile(uintptr(n), d.join(name))
+		f = d.file(n, name)
 		return nil
 	})
 	return f, err
@@ -425,12 +453,12 @@ func (d *Dir) Symlink(target, name string) error {
 
 // Remove unlinks the file name.
 func (d *Dir) Remove(name string) error {
-	return d.do("remove", name, func(fd int) error { return unix.Unlinkat(fd, name, 0) })
+	return d.finish("remove", name, func(fd int) error { return unix.Unlinkat(fd, name, 0) })
 }
 
 // RemoveDir removes the empty directory name.
 func (d *Dir) RemoveDir(name string) error {
-	return d.do("remove directory", name, func(fd int) error {
+	return d.finish("remove directory", name, func(fd int) error {
 		return unix.Unlinkat(fd, name, unix.AT_REMOVEDIR)
 	})
 }
@@ -461,7 +489,7 @@ func (d *Dir) Chtimes(name string, mtime time.Time) error {
 
 // Sync makes the directory's entries durable (fsync of the directory).
 func (d *Dir) Sync() error {
-	return d.self("sync", func(fd int) error { return unix.Fsync(fd) })
+	return d.run("sync", "", true, func(fd int) error { return unix.Fsync(fd) })
 }
 
 // Writable returns why no names can be created in the directory: fs.ErrPermission, or EROFS
@@ -472,23 +500,38 @@ func (d *Dir) Writable() error {
 	})
 }
 
-// do runs one system call on a single component of d.
+// do runs one system call on a single component of d. It returns ErrNoAnswer if the disk does not
+// respond.
 func (d *Dir) do(op, name string, call func(fd int) error) error {
 	if !singleName(name) {
 		return &fs.PathError{Op: op, Path: d.join(name), Err: ErrBadName}
 	}
-	return d.run(op, name, call)
+	return d.run(op, name, false, call)
+}
+
+// finish is do for a call that finishes something: it waits for a place as long as it takes.
+func (d *Dir) finish(op, name string, call func(fd int) error) error {
+	if !singleName(name) {
+		return &fs.PathError{Op: op, Path: d.join(name), Err: ErrBadName}
+	}
+	return d.run(op, name, true, call)
 }
 
 // self runs one system call on d itself.
-func (d *Dir) self(op string, call func(fd int) error) error { return d.run(op, "", call) }
+func (d *Dir) self(op string, call func(fd int) error) error { return d.run(op, "", false, call) }
 
-func (d *Dir) run(op, name string, call func(fd int) error) error {
+func (d *Dir) run(op, name string, finishes bool, call func(fd int) error) error {
 	if d.before != nil {
 		if err := d.before(op, d.join(name)); err != nil {
 			return d.failed(op, name, err)
 		}
 	}
+	if finishes {
+		d.disk.finish()
+	} else if err := d.disk.begin(); err != nil {
+		return d.failed(op, name, err)
+	}
+	defer d.disk.leave()
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if !d.open {
@@ -505,14 +548,14 @@ func (d *Dir) two(op, name string, to *Dir, newName string, call func(a, b int) 
 		return &fs.PathError{Op: op, Path: to.join(newName), Err: ErrBadName}
 	}
 	if d == to {
-		return d.do(op, name, func(fd int) error { return call(fd, fd) })
+		return d.finish(op, name, func(fd int) error { return call(fd, fd) })
 	}
 	to.mu.RLock()
 	defer to.mu.RUnlock()
 	if !to.open {
 		return &fs.PathError{Op: op, Path: to.path, Err: fs.ErrClosed}
 	}
-	return d.do(op, name, func(fd int) error { return call(fd, to.fd) })
+	return d.finish(op, name, func(fd int) error { return call(fd, to.fd) })
 }
 
 func (d *Dir) failed(op, name string, err error) error {

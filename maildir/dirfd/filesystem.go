@@ -2,7 +2,6 @@ package dirfd
 
 import (
 	"io/fs"
-	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +17,7 @@ func (d *Dir) FreeBytes() (uint64, error) {
 // FreeBytesAt is FreeBytes for the file system of a path that the operator chose.
 func FreeBytesAt(path string) (uint64, error) {
 	var st unix.Statfs_t
-	if err := retry(func() error { return unix.Statfs(path, &st) }); err != nil {
+	if err := atPath(path, func() error { return unix.Statfs(path, &st) }); err != nil {
 		return 0, &fs.PathError{Op: "statfs", Path: path, Err: err}
 	}
 	return st.Bavail * uint64(st.Bsize), nil
@@ -32,7 +31,7 @@ func (d *Dir) statfs() (st unix.Statfs_t, err error) {
 // SyncAll makes everything on the directory's file system durable (syncfs). That is the
 // fastest way after changing thousands of files.
 func (d *Dir) SyncAll() error {
-	return d.self("sync the file system of", unix.Syncfs)
+	return d.run("sync the file system of", "", true, unix.Syncfs)
 }
 
 // shared are the types of file systems that other hosts may have mounted too, by their
@@ -52,11 +51,3 @@ func (d *Dir) Shared() bool {
 }
 
 func sharedType(magic uint32) bool { return slices.Contains(shared, magic) }
-
-// DataSync makes a file's content and length durable (fdatasync).
-func DataSync(f *os.File) error {
-	if err := retry(func() error { return unix.Fdatasync(int(f.Fd())) }); err != nil {
-		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
-	}
-	return nil
-}

@@ -19,6 +19,7 @@ type Reader struct {
 	inode     uint32
 	mtime     time.Time
 	dir, name string // for error texts
+	disk      *disk
 }
 
 // OpenReader opens a file into r, which must be closed. It has the same checks as Open.
@@ -29,7 +30,7 @@ func (d *Dir) OpenReader(r *Reader, name string) error {
 		if err != nil {
 			return err
 		}
-		*r = Reader{fd: n + 1, size: st.Size, sparse: st.Blocks*512 < st.Size, inode: InodeSum(st.Ino), mtime: time.Unix(st.Mtim.Unix()), dir: d.path, name: name}
+		*r = Reader{fd: n + 1, size: st.Size, sparse: st.Blocks*512 < st.Size, inode: InodeSum(st.Ino), mtime: time.Unix(st.Mtim.Unix()), dir: d.path, name: name, disk: d.disk}
 		return nil
 	})
 }
@@ -63,6 +64,10 @@ func (r *Reader) ReadAt(p []byte, off int64) (n int, err error) {
 	if r.fd == 0 {
 		return 0, r.failed("read", fs.ErrClosed)
 	}
+	if err := r.disk.begin(); err != nil {
+		return 0, r.failed("read", err)
+	}
+	defer r.disk.leave()
 	for n < len(p) {
 		m, err := unix.Pread(r.fd-1, p[n:], off+int64(n))
 		switch {

@@ -46,7 +46,7 @@ func (r Rights) file() uint32 { return uint32(r.Mode&0o666 | 0o600) }
 func (r Rights) dir() uint32  { return uint32(r.Mode&0o777 | 0o700) }
 
 // CreateAs is Create with these rights instead of a mode.
-func (d *Dir) CreateAs(name string, r Rights) (*os.File, error) {
+func (d *Dir) CreateAs(name string, r Rights) (*File, error) {
 	f, err := d.Create(name, 0o600)
 	if err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (d *Dir) TakeRights(from Stat) error {
 }
 
 // TakeFileRights is TakeRights for an open file.
-func TakeFileRights(f *os.File, from Stat) error {
+func TakeFileRights(f *File, from Stat) error {
 	if err := takeRights(int(f.Fd()), from, false); err != nil {
 		return &fs.PathError{Op: "set rights of", Path: f.Name(), Err: err}
 	}

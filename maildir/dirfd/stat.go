@@ -2,7 +2,6 @@ package dirfd
 
 import (
 	"io/fs"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -87,8 +86,14 @@ func (d *Dir) ID() (ID, error) {
 	return id, nil
 }
 
+// Handle is an open file: a *File or *os.File.
+type Handle interface {
+	Fd() uintptr
+	Name() string
+}
+
 // FileStat returns the attributes of an open file.
-func FileStat(f *os.File) (Stat, error) {
+func FileStat(f Handle) (Stat, error) {
 	var st unix.Stat_t
 	if err := retry(func() error { return unix.Fstat(int(f.Fd()), &st) }); err != nil {
 		return Stat{}, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
@@ -98,7 +103,7 @@ func FileStat(f *os.File) (Stat, error) {
 
 // Birth returns when a file was created, in nanoseconds since 1970. Nobody can change that,
 // and a copy has a different value. It is 0 if the file system does not tell.
-func Birth(f *os.File) int64 {
+func Birth(f Handle) int64 {
 	var st unix.Statx_t
 	err := retry(func() error { return unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &st) })
 	if err != nil || st.Mask&unix.STATX_BTIME == 0 {

@@ -3,7 +3,6 @@ package dirfd
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +13,7 @@ import (
 // nameless files, nobody finds the file empty, whenever this process dies. Otherwise the
 // file is created first and then written. It is returned open for reading and writing, and
 // is not synced.
-func (d *Dir) CreateWhole(name string, r Rights, content []byte) (*os.File, error) {
+func (d *Dir) CreateWhole(name string, r Rights, content []byte) (*File, error) {
 	f, err := d.createNameless(name, r, content)
 	if f != nil || err != nil {
 		return f, err
@@ -40,7 +39,7 @@ var errTaken = errors.New("another program is replacing the file at the same tim
 // must be durable before it replaces the old one, and may close it. If another program takes
 // the name temp meanwhile, that is an error. After an error there is no new file. Otherwise it
 // is returned, open unless write closed it, and its name is not synced.
-func (d *Dir) Replace(name, temp string, write func(f *os.File) error) (*os.File, error) {
+func (d *Dir) Replace(name, temp string, write func(f *File) error) (*File, error) {
 	r, err := d.Rights()
 	if err != nil {
 		return nil, err
@@ -72,8 +71,8 @@ func (d *Dir) Replace(name, temp string, write func(f *os.File) error) (*os.File
 
 // createNameless returns neither a file nor an error if the file system (or a missing
 // /proc) does not support it.
-func (d *Dir) createNameless(name string, r Rights, content []byte) (*os.File, error) {
-	var f *os.File
+func (d *Dir) createNameless(name string, r Rights, content []byte) (*File, error) {
+	var f *File
 	err := d.do("create", name, func(fd int) error {
 		// A taken name is the common failure, and cheaper to detect first.
 		var st unix.Stat_t
@@ -102,7 +101,7 @@ func (d *Dir) createNameless(name string, r Rights, content []byte) (*os.File, e
 			}
 			return err
 		}
-		f = os.NewFile(uintptr(n), d.join(name))
+		f = d.file(n, name)
 		return nil
 	})
 	return f, err

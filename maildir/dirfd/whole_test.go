@@ -45,7 +45,7 @@ func TestReplace(t *testing.T) {
 		want    string
 	}{{"first", nil, "first"}, {"second", broken, "first"}, {"third", nil, "third"}} {
 		must(t, os.MkdirAll(filepath.Join(path, "temp", "sub"), 0o700))
-		f, err := d.Replace("name", "temp", func(f *os.File) error {
+		f, err := d.Replace("name", "temp", func(f *File) error {
 			_, err := f.WriteString(c.content)
 			return errors.Join(err, c.fails)
 		})

@@ -115,7 +115,7 @@ type Lock struct {
 	locker  *Locker
 	dir     *dirfd.Dir
 	name    string
-	file    *os.File // open as long as the lock is held, so that its inode number is not reused
+	file    *dirfd.File // open as long as the lock is held, so that its inode number is not reused
 	id      dirfd.ID
 	stamped time.Time
 }

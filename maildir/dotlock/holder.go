@@ -48,7 +48,7 @@ const maxContent = 512
 
 // holder determines the holder of the lock file f, which st describes; f is nil if it
 // cannot be read.
-func (l *Locker) holder(f *os.File, st dirfd.Stat) holder {
+func (l *Locker) holder(f *dirfd.File, st dirfd.Stat) holder {
 	l.mu.Lock()
 	held := l.own[st.ID()]
 	l.mu.Unlock()

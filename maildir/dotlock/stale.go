@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -153,7 +152,7 @@ func (l *Locker) outlived(dir *dirfd.Dir, s state) bool {
 // replaced it between the last look and the unlink; therefore it is first moved aside and
 // examined there. Among processes that do the same, a kernel lock on the old file prevents
 // even the move of a new one.
-func takeAway(dir *dirfd.Dir, name string, f *os.File, st dirfd.Stat) (bool, error) {
+func takeAway(dir *dirfd.Dir, name string, f *dirfd.File, st dirfd.Stat) (bool, error) {
 	same := func(now dirfd.Stat) bool {
 		return now.ID() == st.ID() && (f != nil || now.Mtime.Equal(st.Mtime) && now.Size == st.Size)
 	}

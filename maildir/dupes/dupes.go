@@ -14,7 +14,6 @@ import (
 	"io"
 	"io/fs"
 	"math/bits"
-	"os"
 	"slices"
 	"strings"
 
@@ -203,7 +202,7 @@ func Same(folder *dirfd.Dir, a, b File) (bool, error) {
 }
 
 // open opens a file of a group.
-func open(folder *dirfd.Dir, f File) (*os.File, error) {
+func open(folder *dirfd.Dir, f File) (*dirfd.File, error) {
 	d, err := folder.OpenDir(f.Part)
 	if err != nil {
 		return nil, err
@@ -214,7 +213,7 @@ func open(folder *dirfd.Dir, f File) (*os.File, error) {
 
 // textOf returns the text of a file, or the file itself if it is not compressed or its text
 // cannot be read.
-func textOf(file *os.File, size int64) (*compress.Plain, error) {
+func textOf(file *dirfd.File, size int64) (*compress.Plain, error) {
 	p, err := compress.Open(file, size, longestText, nil)
 	switch {
 	case errors.Is(err, compress.ErrDamaged), errors.Is(err, compress.ErrTooBig), p == nil && err == nil:

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -102,7 +101,7 @@ func (u cancelableMutex) take(ctx context.Context) error {
 func (u cancelableMutex) give() { <-u }
 
 // tryTreeLock returns nil if somebody else has the lock.
-func (t *Tree) tryTreeLock() (*os.File, error) {
+func (t *Tree) tryTreeLock() (*dirfd.File, error) {
 	f, err := t.root.OpenAppend(treeLock)
 	if errors.Is(err, fs.ErrNotExist) {
 		return t.makeTreeLock()
@@ -124,7 +123,7 @@ func (t *Tree) tryTreeLock() (*os.File, error) {
 	return f, nil
 }
 
-func (t *Tree) makeTreeLock() (*os.File, error) {
+func (t *Tree) makeTreeLock() (*dirfd.File, error) {
 	rights, err := t.root.Rights()
 	if err != nil {
 		return nil, err
@@ -148,13 +147,13 @@ func (t *Tree) makeTreeLock() (*os.File, error) {
 
 // lockWhole acquires an open file description lock. It excludes other goroutines of this
 // process too, and conflicts with Dovecot's process locks.
-func lockWhole(f *os.File) bool {
+func lockWhole(f *dirfd.File) bool {
 	whole := unix.Flock_t{Type: unix.F_WRLCK}
 	return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &whole) == nil
 }
 
 // isNamed reports whether an open file still has the given name.
-func (t *Tree) isNamed(f *os.File, name string) (bool, error) {
+func (t *Tree) isNamed(f *dirfd.File, name string) (bool, error) {
 	st, err := t.root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -233,7 +232,7 @@ func (t *Tree) settle(name string) error {
 	return err
 }
 
-func (t *Tree) createLock(ctx context.Context, lock string, deadline time.Time) (*os.File, error) {
+func (t *Tree) createLock(ctx context.Context, lock string, deadline time.Time) (*dirfd.File, error) {
 	rights, err := t.root.Rights()
 	if err != nil {
 		return nil, err

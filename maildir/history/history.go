@@ -40,7 +40,7 @@ const (
 type Options struct {
 	Fsync bool // whether Sync and Rewrite sync
 	// DataSync makes a file's content durable; nil: by the usual system call. Tests set it.
-	DataSync func(*os.File) error
+	DataSync func(*dirfd.File) error
 	Log      *slog.Logger
 	Now      func() time.Time
 }
@@ -97,7 +97,7 @@ type gone struct {
 func New(dir *dirfd.Dir, opt Options) *File {
 	f := &File{dir: dir, opt: opt, run: RunOfMachine()}
 	if opt.DataSync == nil {
-		f.opt.DataSync = dirfd.DataSync
+		f.opt.DataSync = (*dirfd.File).DataSync
 	}
 	return f
 }
@@ -207,7 +207,7 @@ func (f *File) open(st dirfd.Stat, validity uint32, change Change, give func(*Fr
 }
 
 // read reads the file from where reading ended, or from its beginning.
-func (f *File) read(file *os.File, st dirfd.Stat, validity uint32, change Change, give func(*Frame)) error {
+func (f *File) read(file *dirfd.File, st dirfd.Stat, validity uint32, change Change, give func(*Frame)) error {
 	at := f.size
 	least := uint64(0) // the highest mod-sequence that the file had before
 	if change == Replaced {
@@ -275,7 +275,7 @@ var (
 	errOverwritten = errors.New("an older copy was written over it")
 )
 
-func (f *File) readHeader(file *os.File, st dirfd.Stat, validity uint32) (h header, err error) {
+func (f *File) readHeader(file *dirfd.File, st dirfd.Stat, validity uint32) (h header, err error) {
 	var b [headerSize]byte
 	n, err := file.ReadAt(b[:], 0)
 	if err != nil && !errors.Is(err, io.EOF) {

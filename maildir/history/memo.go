@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"os"
 	"time"
 
 	"maildird/maildir/dirfd"
@@ -121,7 +120,7 @@ func (f *File) appendedTo(h header) bool {
 }
 
 // openIf opens the file if it starts with a header, see continues.
-func (f *File) openIf(h header) (*os.File, error) {
+func (f *File) openIf(h header) (*dirfd.File, error) {
 	file, err := f.dir.Open(Name)
 	if err != nil {
 		return nil, err
@@ -156,7 +155,7 @@ func (f *File) intact() bool {
 // continues reports whether a file starts with the header that was last read or written, so
 // that the rest was appended. The highest mod-sequence and UID in the header date from when
 // the file was rewritten.
-func (f *File) continues(file *os.File, st dirfd.Stat, h header) bool {
+func (f *File) continues(file *dirfd.File, st dirfd.Stat, h header) bool {
 	now, err := f.readHeader(file, st, h.validity)
 	return err == nil && now.inode == h.inode && now.since <= h.since && now.highest <= h.highest &&
 		now.accounted <= h.accounted

@@ -2,12 +2,12 @@ package history
 
 import (
 	"errors"
-	"os"
 	"os/signal"
 	"syscall"
 	"testing"
 	"time"
 
+	"maildird/maildir/dirfd"
 	"maildird/maildir/filename"
 )
 
@@ -38,7 +38,7 @@ func TestOnlyInMemory(t *testing.T) {
 			}
 		},
 		"cannot sync": func(t *testing.T, m *model) func() {
-			m.opt.DataSync = func(*os.File) error { return errors.New("the disk fails") }
+			m.opt.DataSync = func(*dirfd.File) error { return errors.New("the disk fails") }
 			if m.Sync() == nil {
 				t.Fatal("no error")
 			}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"io"
-	"os"
 	"slices"
 	"time"
 
@@ -48,7 +47,7 @@ func (f *File) Rewrite(live []Entry) error {
 // after a crash, there is one of the two.
 func (f *File) writeNew(live []Entry) error {
 	h, size, last, written := f.h, headerSize, uint64(0), dirfd.Stat{}
-	file, err := f.dir.Replace(Name, tempName, func(file *os.File) error {
+	file, err := f.dir.Replace(Name, tempName, func(file *dirfd.File) error {
 		st, err := dirfd.FileStat(file)
 		if err != nil {
 			return err

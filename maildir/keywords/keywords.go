@@ -20,7 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -167,7 +166,7 @@ func (t *Table) Add(avoid filename.Flags, names ...string) ([]int, error) {
 
 // write replaces the file.
 func (t *Table) write(l list) error {
-	file, err := t.dir.Replace(fileName, tempName, func(file *os.File) error {
+	file, err := t.dir.Replace(fileName, tempName, func(file *dirfd.File) error {
 		mtime := time.Now()
 		if t.known && mtime.Unix() <= t.seen.Mtime.Unix() {
 			mtime = time.Unix(t.seen.Mtime.Unix()+1, 0)

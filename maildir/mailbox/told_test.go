@@ -20,7 +20,7 @@ func (b *box) syncs(m *Mailbox) *int {
 	must(b.t, err)
 	b.t.Cleanup(func() { _ = dir.Close() })
 	n := new(int)
-	m.hist = history.New(dir, history.Options{Fsync: true, Log: m.env.Log, Now: time.Now, DataSync: func(*os.File) error {
+	m.hist = history.New(dir, history.Options{Fsync: true, Log: m.env.Log, Now: time.Now, DataSync: func(*dirfd.File) error {
 		*n++
 		return nil
 	}})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -114,7 +113,7 @@ func add(sum *int64, n int64) bool {
 // Write replaces the file by one with a limit and a sum. What other programs add between
 // the counting and this is missing from the sum until it is recalculated.
 func Write(root *dirfd.Dir, l Limit, size, messages int64) error {
-	_, err := root.Replace(name, name+".maildird", func(f *os.File) error {
+	_, err := root.Replace(name, name+".maildird", func(f *dirfd.File) error {
 		_, err := fmt.Fprintf(f, "%s\n%d %d\n", l, size, messages)
 		return errors.Join(err, f.Close())
 	})

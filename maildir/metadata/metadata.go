@@ -22,7 +22,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -155,7 +154,7 @@ func Write(folder *dirfd.Dir, name string, s *Set, fsync bool) error {
 		}
 		return err
 	}
-	_, err := folder.Replace(name, name+".tmp", func(f *os.File) error {
+	_, err := folder.Replace(name, name+".tmp", func(f *dirfd.File) error {
 		_, err := f.WriteString(text)
 		if err == nil && fsync {
 			err = f.Sync()

@@ -247,7 +247,7 @@ func TestAppendNotDurable(t *testing.T) {
 	put(t, d, before)
 	f := open(d)
 	f.opt.Fsync = true
-	f.opt.DataSync = func(*os.File) error { return unix.EIO }
+	f.opt.DataSync = func(*dirfd.File) error { return unix.EIO }
 	f.refresh(t)
 	if err := f.Append([]Record{{2, "", "b"}, {3, "", "c"}}); !errors.Is(err, unix.EIO) {
 		t.Fatal(err)
@@ -255,7 +255,7 @@ func TestAppendNotDurable(t *testing.T) {
 	if got := content(t, d); got != before {
 		t.Errorf("the file is\n%s", got)
 	}
-	f.opt.DataSync = dirfd.DataSync
+	f.opt.DataSync = (*dirfd.File).DataSync
 	f.refresh(t)
 	if n := f.Header().NextUID; n != 4 || f.damaged || f.log.Len() > 0 {
 		t.Errorf("next UID %d, damaged: %v, logged: %s", n, f.damaged, &f.log)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -57,7 +56,7 @@ func (f *File) forget() {
 	f.lines, f.lastUID = 0, 0
 }
 
-func (f *File) read(file *os.File, add func(Record)) (Change, error) {
+func (f *File) read(file *dirfd.File, add func(Record)) (Change, error) {
 	now, err := f.look(file)
 	if err != nil {
 		return Unchanged, err
@@ -83,14 +82,14 @@ func (f *File) read(file *os.File, add func(Record)) (Change, error) {
 	return Replaced, f.readAll(file, now, add)
 }
 
-func (f *File) look(file *os.File) (fileState, error) {
+func (f *File) look(file *dirfd.File) (fileState, error) {
 	st, err := dirfd.FileStat(file)
 	return f.fileStateOf(st), err
 }
 
 // holds reports whether the file is the one that was last read, and still has the first and
 // the last line that were read in their places.
-func (f *File) holds(file *os.File, now fileState) bool {
+func (f *File) holds(file *dirfd.File, now fileState) bool {
 	if now.id != f.seen.id || now.size < f.end || f.version == 0 {
 		return false
 	}
@@ -122,7 +121,7 @@ func inOrder(file io.ReaderAt, from, size int64, last uint32) (bool, error) {
 }
 
 // readRest reads what was appended.
-func (f *File) readRest(file *os.File, now fileState, add func(Record)) (Change, error) {
+func (f *File) readRest(file *dirfd.File, now fileState, add func(Record)) (Change, error) {
 	l := newLines(file, f.end, now.size)
 	before := f.end
 	if err := f.records(l, add); err != nil {

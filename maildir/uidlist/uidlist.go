@@ -36,7 +36,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"os"
 	"time"
 
 	"maildird/maildir/dirfd"
@@ -64,7 +63,7 @@ type Options struct {
 	Log   *slog.Logger     // nil: no logging
 	Now   func() time.Time // nil: time.Now
 	// DataSync makes a file's content durable, nil: as the system does. Tests set it.
-	DataSync func(*os.File) error
+	DataSync func(*dirfd.File) error
 }
 
 // Header is the first line of the list.
@@ -126,7 +125,7 @@ func New(dir *dirfd.Dir, opt Options) *File {
 		opt.Now = time.Now
 	}
 	if opt.DataSync == nil {
-		opt.DataSync = dirfd.DataSync
+		opt.DataSync = (*dirfd.File).DataSync
 	}
 	return &File{dir: dir, opt: opt}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -183,7 +182,7 @@ func createEmpty(root *dirfd.Dir, name string) error {
 
 // writeValidity replaces the counter's text.
 func writeValidity(root *dirfd.Dir, n uint32) error {
-	_, err := root.Replace(validityName, fmt.Sprintf("%s.tmp.%08x", validityName, n), func(f *os.File) error {
+	_, err := root.Replace(validityName, fmt.Sprintf("%s.tmp.%08x", validityName, n), func(f *dirfd.File) error {
 		_, err := fmt.Fprintf(f, "%08x", n)
 		return errors.Join(err, f.Close())
 	})

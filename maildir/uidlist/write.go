@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"os"
 	"strings"
+
+	"maildird/maildir/dirfd"
 )
 
 // tempName is Dovecot's name for the file that replaces the list.
@@ -82,7 +83,7 @@ func (f *File) changed() error {
 }
 
 // write appends whole lines, and removes a partial line if the disk is full.
-func (f *File) write(file *os.File, recs []Record) error {
+func (f *File) write(file *dirfd.File, recs []Record) error {
 	var buf []byte
 	for i, r := range recs {
 		before := len(buf)
@@ -222,7 +223,7 @@ func (f *File) replace(h Header, records func(old iter.Seq[Record]) iter.Seq[Rec
 		h.NextUID = max(h.NextUID, f.h.NextUID)
 	}
 	w := &listWriter{h: h}
-	file, err := f.dir.Replace(Name, tempName, func(file *os.File) error {
+	file, err := f.dir.Replace(Name, tempName, func(file *dirfd.File) error {
 		w.file = file
 		err := steps.during(func() error {
 			var readErr error
@@ -276,7 +277,7 @@ func (f *File) take(w *listWriter) error {
 }
 
 // openOld opens the list in the state that was last read; nil if there was none.
-func (f *File) openOld() (*os.File, error) {
+func (f *File) openOld() (*dirfd.File, error) {
 	file, err := f.dir.Open(Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !f.known {
@@ -309,7 +310,7 @@ func (f *File) unchanged() error {
 
 // oldRecords yields the records of the list in the state that was last read, and sets err
 // on failure; nil if there are none.
-func (f *File) oldRecords(old *os.File, err *error) iter.Seq[Record] {
+func (f *File) oldRecords(old *dirfd.File, err *error) iter.Seq[Record] {
 	if old == nil || f.version == 0 {
 		return nil
 	}
@@ -324,7 +325,7 @@ func (f *File) oldRecords(old *os.File, err *error) iter.Seq[Record] {
 
 // listWriter writes a new list.
 type listWriter struct {
-	file    *os.File
+	file    *dirfd.File
 	buf     []byte
 	h       Header
 	first   string

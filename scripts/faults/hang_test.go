@@ -1,11 +1,19 @@
 package faults
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"maildird/scripts/coexist"
+	"maildird/scripts/rig"
 	"maildird/scripts/rig/intercept"
 )
 
@@ -40,4 +48,125 @@ func TestStopWhileDiskHangs(t *testing.T) {
 	if answer := <-answered; answer != "no answer" {
 		t.Errorf("a message that was not stored was answered with %s", answer)
 	}
+}
+
+// TestStopWhileReloadHangs: SIGTERM stops the program in time even if the disk with the settings
+// stands still while they are reread.
+func TestStopWhileReloadHangs(t *testing.T) {
+	needed(t)
+	trap, m := newTrapped(t, 1)
+	waiting := make(chan struct{})
+	once := sync.OnceFunc(func() { close(waiting) })
+	trap.Below(m.Config, func(intercept.Call) intercept.Action {
+		once()
+		return intercept.Action{Hang: true}
+	})
+	must(t, m.Process.Process.Signal(syscall.SIGHUP))
+	<-waiting
+	err := m.Stop(15 * time.Second) // TimeoutStopSec
+	if err != nil {
+		t.Errorf("%v; the log:\n%s", err, m.Log())
+	}
+	m.Process = nil
+}
+
+// TestDiskHangs: while the disk of many users stands still, those on another are served as
+// always, however many clients the others have; everything resumes when the disk does.
+func TestDiskHangs(t *testing.T) {
+	needed(t)
+	const users, each, calls = 8, 48, 192 // calls: see mostInside in maildir/dirfd
+	trap, m := newTrapped(t, users)
+	mail, intact := filepath.Dir(m.Home(neighbour)), m.Home(neighbour)
+	for _, dir := range []string{mail, intact} {
+		must(t, os.MkdirAll(dir, 0o700))
+		must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m,mode=0700"))
+		t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	}
+	must(t, rig.Own(mail))
+	next, err := newNeighbour(m)
+	must(t, err)
+	defer next.close()
+	must(t, next.served())
+	var clients []*coexist.Client
+	for n := range users * each {
+		c, err := coexist.Dial("maildird", m.Address("imap"), userName(n%users), "secret")
+		must(t, err)
+		defer c.Close()
+		_, err = c.Do("SELECT INBOX")
+		must(t, err)
+		clients = append(clients, c)
+	}
+
+	trap.Below(mail, func(c intercept.Call) intercept.Action {
+		return intercept.Action{Hang: !strings.HasPrefix(c.Path, intact) && !strings.HasPrefix(c.To, intact)}
+	})
+	answers := make(chan error, len(clients))
+	for _, c := range clients {
+		go func() {
+			_, err := c.Do("NOOP")
+			answers <- err
+		}()
+	}
+	for n := range len(clients) - calls - users {
+		select {
+		case err := <-answers:
+			must(t, err)
+		case <-time.After(patience):
+			t.Fatalf("%d of %d clients have an answer", n, len(clients))
+		}
+	}
+	if n := threads(t, m); n > calls+100 {
+		t.Errorf("%d threads", n)
+	}
+	if _, err := coexist.Dial("maildird", m.Address("imap"), userName(0), "secret"); err == nil || !strings.Contains(err.Error(), "NO [UNAVAILABLE]") {
+		t.Errorf("a login is answered with %v", err)
+	}
+	s, err := dialSender(m, "lmtp", "")
+	must(t, err)
+	defer s.Close()
+	if answer, _ := s.deliver(mailText("refused", 1), userName(1)); answer != "451 4.3.0" {
+		t.Errorf("a message is answered with %s", answer)
+	}
+	if !strings.Contains(m.Log(), "the disk does not respond") {
+		t.Errorf("the log does not say so:\n%s", m.Log())
+	}
+	must(t, m.Process.Process.Signal(syscall.SIGHUP))
+	for range 10 {
+		start := time.Now()
+		must(t, next.served())
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("the neighbour was served in %s", d)
+		}
+	}
+	if !strings.Contains(m.Log(), "msg=reloaded") {
+		t.Errorf("not reloaded:\n%s", m.Log())
+	}
+
+	trap.Below(mail, nil)
+	trap.Resume()
+	for range calls + users {
+		must(t, <-answers)
+	}
+	answer, _ := s.deliver(mailText("stored", 1), userName(1))
+	if answer != "250" {
+		t.Errorf("a message is answered with %s", answer)
+	}
+	c, err := coexist.Dial("maildird", m.Address("imap"), userName(1), "secret")
+	must(t, err)
+	defer c.Close()
+	for _, c := range []*coexist.Client{c, clients[1]} {
+		got, _, _, err := fetchAll(c, "SELECT", "INBOX")
+		must(t, err)
+		if _, ok := got["stored"]; !ok || len(got) != 1 {
+			t.Errorf("INBOX has %v", got)
+		}
+	}
+}
+
+// threads returns how many threads the program has.
+func threads(t *testing.T, m *rig.Maildird) (n int) {
+	t.Helper()
+	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", m.Process.Process.Pid))
+	must(t, err)
+	return len(all)
 }

@@ -76,6 +76,8 @@ func about(err error) string {
 		return "find out why the file system is read-only (an I/O error in dmesg?) and remount it read-write, no restart is needed; or, if it is so for the systemd service only, add the directory to its ReadWritePaths="
 	case errors.Is(err, unix.EIO), errors.Is(err, unix.EUCLEAN), errors.Is(err, unix.ESTALE), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
 		return "the disk or the connection to it is failing: look at dmesg, and check the disk and the file system"
+	case errors.Is(err, dirfd.ErrNoAnswer):
+		return "find out why (dmesg; for network files, their server): system calls there do not return; the program resumes by itself when they do"
 	case errors.Is(err, unix.EMFILE):
 		return "the program has too many files and connections open: raise LimitNOFILE (ulimit -n), or lower [limits] connections"
 	case errors.Is(err, unix.ENFILE):

@@ -9,6 +9,7 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"maildird/auth"
+	"maildird/maildir/dirfd"
 	"maildird/server/login"
 	own "maildird/server/sasl"
 )
@@ -261,7 +262,9 @@ func (s *session) login(user auth.User) error {
 	account, err := s.srv.cfg.OpenAccount(s.ctx, user)
 	if err != nil {
 		s.srv.cfg.Connections.LeaveUser(user.Name)
-		s.log.Error("mail of user cannot be opened", "user", user.Name, "error", err)
+		if !errors.Is(err, dirfd.ErrNoAnswer) { // the store has logged that
+			s.log.Error("mail of user cannot be opened", "user", user.Name, "error", err)
+		}
 		return no(imap.ResponseCodeUnavailable, "Mail is temporarily unavailable.")
 	}
 	s.user, s.account = user, account

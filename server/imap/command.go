@@ -151,6 +151,9 @@ func (s *session) call(cmd *command) (err error) {
 	if s.account != nil && s.account.Moved() {
 		return errMoved()
 	}
+	if cmd.in&notAuthenticated == 0 && cmd.name != "IDLE" && s.account.Stuck() {
+		return errNoAnswer // rather than wait for another command on the same mailbox that waits for the disk
+	}
 	before := s.sel
 	err = cmd.run(s)
 	for _, sel := range []*selection{before, s.sel} { // SELECT leaves one and opens another

@@ -70,6 +70,8 @@ func statusOf(err error) (status *imap.Error, known bool) {
 		return reply(codeExpungeIssued, "Some of the messages no longer exist.")
 	case errors.Is(err, mailbox.ErrBusy):
 		return reply(imap.ResponseCodeInUse, "Other programs are working on these messages, try again.")
+	case errors.Is(err, dirfd.ErrNoAnswer):
+		return errNoAnswer, true
 	case errors.Is(err, mailbox.ErrKeywords):
 		return reply(imap.ResponseCodeLimit, "No room for another keyword in this mailbox.")
 	case errors.Is(err, mailbox.ErrNoUID):
@@ -99,6 +101,9 @@ func statusOf(err error) (status *imap.Error, known bool) {
 	}
 	return hidden(err), false
 }
+
+// errNoAnswer answers commands of users whose disk does not respond. They are not logged one by one.
+var errNoAnswer = &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeUnavailable, Text: "The disk does not respond, try again later."}
 
 // fromSystem reports whether an error must be logged although the client is told about it: the
 // file system itself does not allow the mailbox to be changed.

@@ -3,6 +3,7 @@ package imap
 import (
 	"errors"
 
+	"maildird/maildir/dirfd"
 	"maildird/maildir/mailbox"
 )
 
@@ -21,7 +22,7 @@ func (s *session) tellNews(n news) error {
 
 // tellSelected is tellNews for the selected mailbox only.
 func (s *session) tellSelected(n news) error {
-	if s.sel == nil {
+	if s.sel == nil || s.account.Stuck() {
 		return nil
 	}
 	var ended error
@@ -29,7 +30,7 @@ func (s *session) tellSelected(n news) error {
 		if !s.done.mayLoseSelected {
 			ended, _ = statusOf(err)
 		}
-	} else if err != nil {
+	} else if err != nil && !errors.Is(err, dirfd.ErrNoAnswer) {
 		s.log.Warn("mailbox cannot be read", "mailbox", s.sel.name, "error", err)
 	}
 	last, grew := s.sel.view.LastUID(), false

@@ -72,6 +72,7 @@ type Interceptor struct {
 
 	mu    sync.Mutex
 	below map[string]func(Call) Action
+	hung  []func() // makes the calls that hang
 	err   error
 }
 
@@ -88,6 +89,16 @@ func (i *Interceptor) Below(dir string, f func(Call) Action) {
 	} else {
 		i.below[dir] = f
 	}
+}
+
+// Resume makes the calls that hang. The programs must be running.
+func (i *Interceptor) Resume() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, resume := range i.hung {
+		resume()
+	}
+	i.hung = nil
 }
 
 // Close stops accepting programs. It returns the errors of the Interceptor itself.
@@ -185,8 +196,9 @@ func (i *Interceptor) serve(fd int) {
 			return
 		}
 		r := response{id: n.id, flags: goOn}
-		if i.decide(&n, &r) {
-			_ = ioctl(fd, notifySend, unsafe.Pointer(&r)) // it fails if the thread is gone
+		answer := func() { _ = ioctl(fd, notifySend, unsafe.Pointer(&r)) } // it fails if the thread is gone
+		if i.decide(&n, &r, answer) {
+			answer()
 		}
 	}
 }
@@ -196,8 +208,9 @@ func ioctl(fd int, request uintptr, p unsafe.Pointer) unix.Errno {
 	return errno
 }
 
-// decide fills in the answer to the kernel, and reports whether there is one.
-func (i *Interceptor) decide(n *notification, r *response) bool {
+// decide fills in the answer to the kernel, and reports whether it is due. If the call hangs,
+// answer gives it later.
+func (i *Interceptor) decide(n *notification, r *response, answer func()) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if len(i.below) == 0 {
@@ -218,6 +231,9 @@ func (i *Interceptor) decide(n *notification, r *response) bool {
 				return true
 			}
 			r.flags, r.val = 0, int64(c.Size/2)
+		}
+		if a.Hang {
+			i.hung = append(i.hung, answer)
 		}
 		return !a.Hang
 	}

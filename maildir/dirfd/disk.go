@@ -1,0 +1,98 @@
+package dirfd
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// ErrNoAnswer means that as many system calls as may wait for the disk at the same time have been
+// waiting for long. It is temporary: when the disk responds again, so does the program.
+var ErrNoAnswer = errors.New("the disk does not respond")
+
+const (
+	// mostInside is how many system calls on files of one file system may be in progress at the
+	// same time: more than a disk makes use of, and the 128 that deliveries may occupy leave some
+	// to everything else.
+	mostInside = 192
+	// Patience is how long a call waits for a place before the disk counts as one that does not
+	// respond.
+	Patience = 10 * time.Second
+)
+
+// disk limits how many system calls wait for a file system. Each occupies a thread meanwhile, and
+// a program that cannot have another thread is ended by Go: without a limit, a disk or a server of
+// network files that stands still would end it as soon as enough clients use what is there. Each
+// file system has places of its own, so that users on other ones notice nothing.
+//
+// Whoever finds no place waits without a thread. A call that begins something fails when the disk
+// does not respond, so that clients get an answer and their connections do not pile up; a call that
+// finishes something, such as a rename or an fsync, waits, since it is not known what is the case
+// if it is left out. The nil *disk has no limit.
+type disk struct {
+	dev    uint64
+	inside atomic.Int64  // calls in progress, and those that wait for a place
+	free   chan struct{} // places that became free, for those who wait
+	stuck  atomic.Bool   // somebody waited too long, and no call has returned since
+}
+
+func newDisk(dev uint64) *disk { return &disk{dev: dev, free: make(chan struct{}, mostInside)} }
+
+// begin takes a place for a call that begins something. After an error, there is none.
+func (k *disk) begin() error {
+	if k == nil || k.inside.Add(1) <= mostInside {
+		return nil
+	}
+	if k.stuck.Load() && k.withdraw() {
+		return ErrNoAnswer
+	}
+	t := time.NewTimer(Patience)
+	defer t.Stop()
+	select {
+	case <-k.free:
+		return nil
+	case <-t.C:
+	}
+	if k.withdraw() {
+		k.stuck.Store(true)
+		return ErrNoAnswer
+	}
+	<-k.free // it is on its way
+	return nil
+}
+
+// finish takes a place for a call that finishes something.
+func (k *disk) finish() {
+	if k != nil && k.inside.Add(1) > mostInside {
+		<-k.free
+	}
+}
+
+// withdraw ends the wait for a place, unless one has become free.
+func (k *disk) withdraw() bool {
+	for {
+		n := k.inside.Load()
+		if n <= mostInside {
+			return false
+		}
+		if k.inside.CompareAndSwap(n, n-1) {
+			return true
+		}
+	}
+}
+
+// leave gives the place back.
+func (k *disk) leave() {
+	if k == nil {
+		return
+	}
+	if k.stuck.Load() {
+		k.stuck.Store(false)
+	}
+	if k.inside.Add(-1) >= mostInside {
+		k.free <- struct{}{} // never full: it holds free places only
+	}
+}
+
+// Stuck reports whether calls on the directory would return ErrNoAnswer.
+func (d *Dir) Stuck() bool { return d.disk != nil && d.disk.stuck.Load() }

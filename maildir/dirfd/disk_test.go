@@ -1,0 +1,161 @@
+package dirfd
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestDiskStandsStill: while a disk does not respond, a limited number of calls waits for it in
+// the kernel. What begins something fails, first after a while and then at once, what finishes
+// something waits, and another disk is not affected. When the disk responds, all is as before.
+func TestDiskStandsStill(t *testing.T) {
+	path := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(path, "file"), []byte("text"), 0o600))
+	synctest.Test(t, func(t *testing.T) {
+		open := func(path string) *Dir {
+			d, err := Open(path)
+			must(t, err)
+			d.disk = newDisk(d.disk.dev) // its channel belongs to this test
+			return d
+		}
+		d, other := open(path), open("/proc")
+		defer d.Close()
+		defer other.Close()
+		file, err := d.Open("file")
+		must(t, err)
+		defer file.Close()
+		var reader Reader
+		must(t, d.OpenReader(&reader, "file"))
+		defer reader.Close()
+
+		end := make(chan struct{})
+		var wg sync.WaitGroup
+		for range mostInside {
+			wg.Go(func() { must(t, d.self("wait", func(int) error { <-end; return nil })) })
+		}
+		synctest.Wait()
+		var renamed atomic.Bool
+		wg.Go(func() {
+			must(t, d.Rename("file", d, "renamed"))
+			renamed.Store(true)
+		})
+		start := time.Now()
+		for i, begin := range []func() error{
+			func() error { _, err := d.Lstat("file"); return err },
+			func() error { _, err := d.OpenDir("file"); return err },
+			func() error { return d.List(func([]byte, Kind, uint64) bool { return true }) },
+			func() error { _, err := file.Read(make([]byte, 1)); return err },
+			func() error { _, err := reader.ReadAt(make([]byte, 1), 0); return err },
+		} {
+			if err := begin(); !errors.Is(err, ErrNoAnswer) {
+				t.Errorf("call %d: %v", i, err)
+			}
+			if took := time.Since(start); took != Patience {
+				t.Errorf("call %d failed after %s", i, took)
+			}
+		}
+		if _, err := other.Lstat("self"); err != nil || other.Stuck() || !d.Stuck() || renamed.Load() {
+			t.Errorf("the other disk: %v, stuck %t, the first %t, renamed %t", err, other.Stuck(), d.Stuck(), renamed.Load())
+		}
+
+		close(end)
+		wg.Wait()
+		if _, err := d.Lstat("renamed"); err != nil || d.Stuck() {
+			t.Errorf("after it: %v, stuck %t", err, d.Stuck())
+		}
+		if n := d.disk.inside.Load(); n != 0 || len(d.disk.free) != 0 {
+			t.Errorf("%d calls are left, %d places", n, len(d.disk.free))
+		}
+	})
+}
+
+// TestPlacesAreKept: however calls come, wait, give up and return, no more than the limit are in
+// progress, and all places are free in the end.
+func TestPlacesAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newDisk(1)
+		var inside, refused atomic.Int64
+		var wg sync.WaitGroup
+		for range 4 * mostInside {
+			wg.Go(func() {
+				for range 30 {
+					if rand.IntN(2) == 0 {
+						k.finish()
+					} else if k.begin() != nil {
+						refused.Add(1)
+						time.Sleep(rand.N(time.Second))
+						continue
+					}
+					if n := inside.Add(1); n > mostInside {
+						t.Errorf("%d calls are in progress", n)
+					}
+					time.Sleep(rand.N(10 * time.Second))
+					inside.Add(-1)
+					k.leave()
+				}
+			})
+		}
+		wg.Wait()
+		if n := k.inside.Load(); n != 0 || len(k.free) != 0 || refused.Load() == 0 {
+			t.Errorf("%d calls are left, %d places, %d were refused", n, len(k.free), refused.Load())
+		}
+	})
+}
+
+// TestDiskOfPath: what a path leads to through symbolic links and mount points is known without
+// asking its file system.
+func TestDiskOfPath(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.Symlink("/proc", filepath.Join(dir, "absolute")))
+	must(t, os.Symlink("absolute/self/..", filepath.Join(dir, "relative")))
+	must(t, os.Symlink("loop", filepath.Join(dir, "loop")))
+	of := func(path string) *disk {
+		var st unix.Stat_t
+		must(t, unix.Stat(path, &st))
+		return diskOf(uint64(st.Dev))
+	}
+	for path, want := range map[string]*disk{
+		"/":                                   of("/"),
+		"/proc":                               of("/proc"),
+		"//proc/./self":                       of("/proc"),
+		"/proc/..":                            of("/"),
+		filepath.Join(dir, "absolute"):        of("/proc"),
+		filepath.Join(dir, "relative", "fs"):  of("/proc"),
+		filepath.Join(dir, "loop"):            of(dir),
+		filepath.Join(dir, "missing", "file"): of(dir),
+	} {
+		got, err := diskAt(path)
+		must(t, err)
+		if got != want {
+			t.Errorf("%s is on the disk %#x, want %#x", path, got.dev, want.dev)
+		}
+	}
+}
+
+func TestParseMounts(t *testing.T) {
+	got := parseMounts(`21 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+22 21 0:20 / /srv/with\040space rw - nfs4 server:/x rw
+23 21 0:21 / /home/a rw - autofs x rw
+24 23 0:22 / /home/a rw - nfs4 server:/y rw
+damaged
+`)
+	for path, dev := range map[string]uint64{
+		"/": unix.Mkdev(254, 0), "/srv": unix.Mkdev(254, 0), "/srv/with space/mail": 20, "/home/a/Maildir": 22, "/home/ab": unix.Mkdev(254, 0),
+	} {
+		if k := got.of(path); k.dev != dev {
+			t.Errorf("%s: %#x, want %#x", path, k.dev, dev)
+		}
+	}
+	if k := parseMounts("").of("/srv"); k.dev != 0 {
+		t.Errorf("without /proc: %#x", k.dev)
+	}
+}
