@@ -1,7 +1,9 @@
 package delivery
 
 import (
+	"io/fs"
 	"sync"
+	"time"
 
 	"maildird/maildir/dirfd"
 )
@@ -23,11 +25,34 @@ type places struct {
 // with calls f, which must do nothing but make system calls for files in d's file system, once
 // there is a place for it.
 func (p *places) with(d *dirfd.Dir, f func() error) error {
-	id, _ := d.ID() // f must be called whatever fails: it may have to remove a message
-	free := p.of(id.Dev)
+	free := p.at(d)
 	free <- struct{}{}
 	defer func() { <-free }()
 	return f()
+}
+
+// begin is with for the first step of a delivery. It returns dirfd.ErrNoAnswer if there is no
+// place for long: the client gets an answer, and nothing has to be undone.
+func (p *places) begin(d *dirfd.Dir, f func() error) error {
+	free := p.at(d)
+	select {
+	case free <- struct{}{}:
+	default:
+		t := time.NewTimer(dirfd.Patience)
+		defer t.Stop()
+		select {
+		case free <- struct{}{}:
+		case <-t.C:
+			return &fs.PathError{Op: "create a file", Path: d.Path(), Err: dirfd.ErrNoAnswer}
+		}
+	}
+	defer func() { <-free }()
+	return f()
+}
+
+func (p *places) at(d *dirfd.Dir) chan struct{} {
+	id, _ := d.ID() // f must be called whatever fails: it may have to remove a message
+	return p.of(id.Dev)
 }
 
 func (p *places) of(device uint64) chan struct{} {

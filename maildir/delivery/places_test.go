@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -89,6 +90,28 @@ func TestStepsWait(t *testing.T) {
 		}
 	})
 	f.checkOne("A: b\n")
+}
+
+// TestDiskDoesNotAnswer: a delivery for which there is no place for long is refused before it has
+// begun.
+func TestDiskDoesNotAnswer(t *testing.T) {
+	f := newFolder(t)
+	dirs := f.open()
+	defer dirs.Close()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOptions()
+		end := make(chan struct{})
+		for range mostWaiting {
+			go func() { _ = o.disk.with(dirs.Tmp, func() error { <-end; return nil }) }()
+		}
+		synctest.Wait()
+		start := time.Now()
+		if _, err := NewTemp(dirs, o); !errors.Is(err, dirfd.ErrNoAnswer) || time.Since(start) != dirfd.Patience {
+			t.Errorf("%v after %s", err, time.Since(start))
+		}
+		close(end)
+	})
+	f.checkEmpty("tmp", "new")
 }
 
 // TestOtherDiskDoesNotWait: a file system that stands still does not stop deliveries to another.

@@ -110,7 +110,7 @@ func newPlainTemp(d Dirs, o *Options) (*Temp, error) {
 	t := &Temp{dirs: d, opt: o}
 	for range nameTries {
 		t.name = o.UniqueName()
-		err = o.disk.with(d.Tmp, func() (err error) {
+		err = o.disk.begin(d.Tmp, func() (err error) {
 			if rights.UID < 0 && rights.GID < 0 {
 				t.file, err = d.Tmp.Create(t.name, rights.Mode&0o666|0o600)
 			} else {

@@ -29,7 +29,8 @@ var (
 	// ErrGone means that the message's file no longer exists.
 	ErrGone = errors.New("message is gone")
 	// ErrBusy means that the message exists, but not where it was whenever this process
-	// looked, or that it is not known where as long as another program holds the lock.
+	// looked, or that it is not known where as long as another program holds the lock, or that
+	// another session has been working on the mailbox for a minute.
 	ErrBusy = errors.New("other programs keep renaming the message's file, or hold the lock")
 	// ErrReplaced means that the folder was removed or replaced by another one (its
 	// UIDVALIDITY changed) while it was open. It has to be opened again.
@@ -350,13 +351,25 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 // Poll brings the table in step with the files, like Mailbox.Poll.
 func (v *View) Poll(ctx context.Context) error { return v.m.Poll(ctx) }
 
-// acquire locks m.sync.
-func (m *Mailbox) acquire(ctx context.Context) error {
+// acquire locks m.sync. Whoever has it may be waiting for a disk that does not respond: acquire
+// then returns ErrBusy, so that clients that try again and again do not pile up.
+func (m *Mailbox) acquire(ctx context.Context) error { return m.acquireWithin(ctx, changePatience) }
+
+func (m *Mailbox) acquireWithin(ctx context.Context, patience time.Duration) error {
+	select {
+	case m.sync <- struct{}{}:
+		return nil
+	default:
+	}
+	t := time.NewTimer(patience)
+	defer t.Stop()
 	select {
 	case m.sync <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-t.C:
+		return ErrBusy
 	}
 }
 

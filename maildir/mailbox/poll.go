@@ -17,7 +17,11 @@ const (
 	// lockPatience limits how long a look at the files waits for another program's lock.
 	// After that, the session continues with what it knows, and the next look tries again.
 	lockPatience = time.Second
-	// changePatience limits the wait for the lock for a change that a user asked for.
+	// turnPatience limits how long a look waits for other sessions that work on the mailbox. After
+	// that, the session continues with what it knows.
+	turnPatience = 10 * time.Second
+	// changePatience limits the wait for the lock, and for other sessions, for a change that a user
+	// asked for.
 	changePatience = time.Minute
 	// pollInterval is how often an unwatched mailbox is checked on behalf of idle sessions,
 	// and how soon any mailbox is checked again after a look at its files failed.
@@ -44,7 +48,10 @@ func (m *Mailbox) Poll(ctx context.Context) error {
 	if m.quiet() {
 		return nil
 	}
-	if err := m.acquire(ctx); err != nil {
+	switch err := m.acquireWithin(ctx, turnPatience); {
+	case errors.Is(err, ErrBusy):
+		return m.check()
+	case err != nil:
 		return err
 	}
 	defer m.release()

@@ -163,6 +163,64 @@ func TestDiskHangs(t *testing.T) {
 	}
 }
 
+// TestChangeHangs: while a change of a mailbox does not end, because of the disk, other sessions go
+// on with what they know of it, and their own changes are refused in the end.
+func TestChangeHangs(t *testing.T) {
+	needed(t)
+	trap, m := newTrapped(t, 1)
+	s, err := dialSender(m, "lmtp", "")
+	must(t, err)
+	defer s.Close()
+	if answer, words := s.deliver(mailText("mail", 1), userName(0)); answer != "250" {
+		t.Fatal(answer, words)
+	}
+	dial := func() *coexist.Client {
+		c, err := coexist.Dial("maildird", m.Address("imap"), userName(0), "secret")
+		must(t, err)
+		t.Cleanup(c.Close)
+		_, err = c.Do("SELECT INBOX")
+		must(t, err)
+		return c
+	}
+	changes, looks, waits := dial(), dial(), dial()
+	_, err = changes.Do(`STORE 1 +FLAGS (\Answered)`) // moves the message to cur/
+	must(t, err)
+
+	hangs := make(chan struct{})
+	once := sync.OnceFunc(func() { close(hangs) })
+	trap.Below(m.Home(userName(0)), func(c intercept.Call) intercept.Action {
+		if !strings.HasPrefix(c.Name, "rename") {
+			return intercept.Action{}
+		}
+		once()
+		return intercept.Action{Hang: true}
+	})
+	changed, looked, refused := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+	do := func(c *coexist.Client, answer chan<- error, command string) {
+		_, err := c.Do("%s", command)
+		answer <- err
+	}
+	go do(changes, changed, `STORE 1 +FLAGS (\Seen)`)
+	<-hangs
+	go do(looks, looked, "NOOP")
+	go do(waits, refused, `STORE 1 +FLAGS (\Flagged)`)
+	for answer, want := range map[chan error]string{looked: "", refused: "NO [INUSE]"} {
+		select {
+		case err := <-answer:
+			if got := fmt.Sprint(err); want == "" && err != nil || !strings.Contains(got, want) {
+				t.Errorf("answered with %s, want %q", got, want)
+			}
+		case <-time.After(2 * patience):
+			t.Fatalf("no answer, want %q", want)
+		}
+	}
+	trap.Below(m.Home(userName(0)), nil)
+	trap.Resume()
+	must(t, <-changed)
+	_, err = waits.Do(`STORE 1 +FLAGS (\Flagged)`)
+	must(t, err)
+}
+
 // threads returns how many threads the program has.
 func threads(t *testing.T, m *rig.Maildird) (n int) {
 	t.Helper()
