@@ -29,7 +29,10 @@ func syntax(path string, err error) error {
 			text = "is not " + wanted
 		}
 		if strings.HasSuffix(text, "at start of value") || strings.HasPrefix(text, "expected newline but got") { // of info, inf is a number
-			text += "; a string must be in quotes"
+			text += "; a value is a string in quotes, a number, true or false, or a list"
+		}
+		if strings.HasPrefix(text, "invalid escape character") {
+			text += `; between double quotes, write \\ for a backslash`
 		}
 		if key != "" {
 			key = key + ": "
