@@ -108,7 +108,8 @@ func (f *fetcher) setSeen(uids []uint32) map[uint32]mailbox.Message {
 }
 
 // respond writes the response for a message. mf is nil if no item needs the file. With flags
-// the response includes the flags even if the client did not ask for them.
+// the response includes the flags even if the client did not ask for them, before any text:
+// Mail::IMAPClient 3.43 takes what follows a text for part of it.
 func (f *fetcher) respond(m mailbox.Message, mf *mailfile.File, flags bool) {
 	if err := f.prepare(m, mf); err != nil {
 		f.s.noteOmission(&f.omissions, m, err)
@@ -121,7 +122,13 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailfile.File, flags bool) {
 	if !flags && set == 0 && len(f.items.attrs) == 0 && !slices.ContainsFunc(f.parts, servedPart.present) {
 		return
 	}
-	sep := f.begin(m)
+	if flags {
+		set |= fetchFlags
+	}
+	sep := f.begin(m, set)
+	if flags {
+		s.flagData(f.items, m)
+	}
 	item := func(name string) {
 		w.Byte(sep)
 		w.Raw(name)
@@ -150,20 +157,14 @@ func (f *fetcher) respond(m mailbox.Message, mf *mailfile.File, flags bool) {
 		item(a.name())
 		a.write(w)
 	}
-	if flags && set&fetchFlags == 0 {
-		item("FLAGS")
-		s.flags(m)
-	}
-	if flags {
-		s.flagData(f.items, m)
-	}
 	w.Raw(")\r\n")
 }
 
-// begin writes the response up to the small items. sep is the separator before the next item.
-func (f *fetcher) begin(m mailbox.Message) (sep byte) {
+// begin writes the response up to the small items, which are those in set. sep is the separator
+// before the next item.
+func (f *fetcher) begin(m mailbox.Message, set fetchSet) (sep byte) {
 	const most = 160 // octets, without the flags
-	w, set := f.s.w, f.items.set
+	w := f.s.w
 	b := append(w.Reserve(most), "* "...)
 	if f.s.uidOnly {
 		b = append(strconv.AppendUint(b, uint64(m.UID), 10), " UIDFETCH "...)
