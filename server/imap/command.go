@@ -67,6 +67,8 @@ type done struct {
 	// tellAll: all changes of the selected mailbox are part of the response, whatever
 	// NOTIFY asked for.
 	tellAll bool
+	// asked: the command asks for news.
+	asked bool
 	// mayLoseSelected: it does not end the session that its mailbox is gone.
 	mayLoseSelected bool
 	// then, if not nil, is called after the tagged response was written.

@@ -10,7 +10,10 @@ func connectionExtension() extension {
 }
 
 // runNoop is NOOP (RFC 9051 section 6.1.2).
-func runNoop(s *session) error { return s.lx.End() }
+func runNoop(s *session) error {
+	s.done.asked = true
+	return s.lx.End()
+}
 
 // runLogout is LOGOUT (RFC 9051 section 6.1.3).
 func runLogout(s *session) error {

@@ -19,13 +19,19 @@ func idleExtension() extension {
 }
 
 // runIdle is IDLE (RFC 9051 section 6.3.13). It reports changes of the selected mailbox at
-// once, including those from before IDLE began.
+// once, including those from before IDLE began. Of new messages it tells again if the answer to
+// another command did: Thunderbird 153 takes no notice of EXISTS there, and would show them only
+// when something else happens.
 func runIdle(s *session) error {
 	lx := s.lx
 	if err := lx.End(); err != nil {
 		return err
 	}
 	s.w.Raw("+ idling\r\n")
+	if s.sel != nil && s.sel.aside {
+		s.count(s.sel.view.Exists(), " EXISTS\r\n")
+	}
+	s.done.asked = true
 	logout := time.Now().Add(s.srv.cfg.Timeouts.Idle)
 	for !lx.Buffered() {
 		if err := s.tellNow(allNews); err != nil {
@@ -67,6 +73,7 @@ func (s *session) idle(logout time.Time) error {
 
 // idleDone takes the line DONE.
 func (s *session) idleDone() error {
+	s.done.asked = false
 	lx := s.lx
 	lx.Next()
 	if string(lx.Word()) != "DONE" {

@@ -135,7 +135,7 @@ func (s *session) awaitCommand() error {
 
 // tellUnasked sends, between two commands, the notifications that NOTIFY asked for.
 func (s *session) tellUnasked() error {
-	s.done = done{}
+	s.done = done{asked: true}
 	n := noExpunges
 	if s.notify.selected.kind == filterSelected {
 		n = allNews

@@ -71,6 +71,9 @@ type selection struct {
 	// one: it may then go on with commands that need no selected mailbox, as with Dovecot,
 	// such as SUBSCRIBE with the new name.
 	leaving bool
+	// aside: EXISTS was told with the answer to a command that does not ask for news. IDLE
+	// repeats it.
+	aside bool
 }
 
 // mayBeGone notes that the client has deleted or renamed a mailbox.

@@ -42,6 +42,7 @@ func (s *session) tellSelected(n news) error {
 		s.writeUpdate(u)
 	}
 	s.flushVanished()
+	s.sel.aside = !s.done.asked && (grew || s.sel.aside)
 	if ended != nil {
 		return ended
 	}
