@@ -7,7 +7,9 @@ import (
 )
 
 // quotaRoot is the name of the only quota root, which covers all mailboxes of the account. It
-// has the same name in Dovecot.
+// has the same name in Dovecot. An account without limits has no root: Thunderbird 153 cannot
+// read a QUOTA response without resources, and then loses its place in what follows, such as
+// EXISTS, and its connection.
 const quotaRoot = "User quota"
 
 // quotaExtension is QUOTA (RFC 9208). APPEND, COPY and REPLACE fail with OVERQUOTA because of
@@ -41,7 +43,15 @@ func runGetQuota(s *session) error {
 	if root != quotaRoot {
 		return no(imap.ResponseCodeNonExistent, "No such quota root.")
 	}
-	return s.quotaResponse()
+	usage, err := s.account.Quota().Usage()
+	if err != nil {
+		return err
+	}
+	if usage.Limit == (quota.Limit{}) {
+		return no(imap.ResponseCodeNonExistent, "No such quota root.")
+	}
+	s.writeQuota(usage)
+	return nil
 }
 
 // runGetQuotaRoot is GETQUOTAROOT (RFC 9208 section 4.1.2). The mailbox need not exist.
@@ -59,6 +69,10 @@ func runGetQuotaRoot(s *session) error {
 	}
 	s.w.Raw("* QUOTAROOT ")
 	s.w.Mailbox(name)
+	if usage.Limit == (quota.Limit{}) {
+		s.w.CRLF()
+		return nil
+	}
 	s.w.SP()
 	s.w.Str(quotaRoot)
 	s.w.CRLF()
@@ -66,16 +80,8 @@ func runGetQuotaRoot(s *session) error {
 	return nil
 }
 
-func (s *session) quotaResponse() error {
-	usage, err := s.account.Quota().Usage()
-	if err == nil {
-		s.writeQuota(usage)
-	}
-	return err
-}
-
 // writeQuota writes the QUOTA response (RFC 9208 section 4.2.1) with the resources that have
-// limits. STORAGE is in units of 1024 octets.
+// limits, of which there is at least one. STORAGE is in units of 1024 octets.
 func (s *session) writeQuota(u quota.Usage) {
 	w := s.w
 	w.Raw("* QUOTA ")
@@ -95,9 +101,6 @@ func (s *session) writeQuota(u quota.Usage) {
 	}
 	if u.Limit.Messages > 0 {
 		resource("MESSAGE", u.Messages, u.Limit.Messages)
-	}
-	if sep != " " {
-		w.Raw(sep)
 	}
 	w.Raw(")\r\n")
 }
