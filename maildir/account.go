@@ -83,8 +83,14 @@ type Account struct {
 
 // Account opens the Maildir at opt.Root, and creates it if it is missing. While an Account
 // is open, the same root returns the same Account. If ctx ends, waiting for others who are
-// creating it ends, and after dirfd.Patience with dirfd.ErrNoAnswer. The caller has to call Release.
-func (s *Store) Account(ctx context.Context, opt AccountOptions) (*Account, error) {
+// creating it ends, and after dirfd.Patience with dirfd.ErrNoAnswer, which is logged. The caller has
+// to call Release.
+func (s *Store) Account(ctx context.Context, opt AccountOptions) (_ *Account, err error) {
+	defer func() {
+		if errors.Is(err, dirfd.ErrNoAnswer) {
+			s.tellStuck(opt.Root)
+		}
+	}()
 	for looked := false; ; {
 		s.mu.Lock()
 		a := s.accounts[opt.Root]
@@ -125,9 +131,7 @@ func (s *Store) Account(ctx context.Context, opt AccountOptions) (*Account, erro
 			a.quota.Configure(opt.Quota)
 			return a, nil
 		}
-		if err != nil {
-			s.tellStuck(a.path)
-		} else {
+		if err == nil {
 			s.forget(a)
 		}
 		a.Release()

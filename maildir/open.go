@@ -351,7 +351,7 @@ func (s *Store) shrink(most int, then time.Time) {
 		}
 		b := s.idle.Remove(last).(*openBox)
 		b.place, b.closing = nil, true
+		s.closing.Go(func() { b.close(false) }) // before Store.Close, which needs the lock, waits for it
 		s.mu.Unlock()
-		s.closing.Go(func() { b.close(false) })
 	}
 }

@@ -42,7 +42,7 @@ func (s *Store) endRest(most int, then time.Time) {
 		a := s.resting.Remove(last).(*Account)
 		a.rest = nil
 		delete(s.accounts, a.path)
-		s.mu.Unlock()
 		s.closing.Go(a.close)
+		s.mu.Unlock()
 	}
 }

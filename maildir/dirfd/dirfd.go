@@ -550,12 +550,15 @@ func (d *Dir) two(op, name string, to *Dir, newName string, call func(a, b int) 
 	if d == to {
 		return d.finish(op, name, func(fd int) error { return call(fd, fd) })
 	}
-	to.mu.RLock()
-	defer to.mu.RUnlock()
-	if !to.open {
-		return &fs.PathError{Op: op, Path: to.path, Err: fs.ErrClosed}
-	}
-	return d.finish(op, name, func(fd int) error { return call(fd, to.fd) })
+	return d.finish(op, name, func(fd int) error {
+		// Not before there is a place: whoever closes to waits for this lock, and calls that have places wait for him.
+		to.mu.RLock()
+		defer to.mu.RUnlock()
+		if !to.open {
+			return fs.ErrClosed
+		}
+		return call(fd, to.fd)
+	})
 }
 
 func (d *Dir) failed(op, name string, err error) error {

@@ -95,4 +95,7 @@ func (k *disk) leave() {
 }
 
 // Stuck reports whether calls on the directory would return ErrNoAnswer.
-func (d *Dir) Stuck() bool { return d.disk != nil && d.disk.stuck.Load() }
+func (d *Dir) Stuck() bool {
+	k := d.disk // all calls may have returned since somebody who gave up set stuck
+	return k != nil && k.stuck.Load() && k.inside.Load() >= mostInside
+}

@@ -78,6 +78,51 @@ func TestDiskStandsStill(t *testing.T) {
 	})
 }
 
+// TestLocksAreFree: a rename that waits for a place keeps no directory from being closed, and so
+// stops nobody who has a place. What the path of a directory on such a disk leads to, which may be
+// elsewhere by now, is known nevertheless.
+func TestLocksAreFree(t *testing.T) {
+	from, err := Open(t.TempDir())
+	must(t, err)
+	defer from.Close()
+	to, err := Open(t.TempDir())
+	must(t, err)
+	defer to.Close()
+	must(t, from.Mkdir("directory"))
+	synctest.Test(t, func(t *testing.T) {
+		k := newDisk(1)
+		from.disk, to.disk = k, k
+		for range mostInside {
+			k.finish()
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { must(t, from.Rename("directory", to, "renamed")) })
+		synctest.Wait()
+		for name, d := range map[string]*Dir{"old": from, "new": to} {
+			if !d.mu.TryLock() {
+				t.Errorf("the %s directory is locked", name)
+				continue
+			}
+			d.mu.Unlock()
+		}
+		start := time.Now()
+		if st, err := to.StatPath(); err != nil || st.Ino == 0 || time.Since(start) != 0 {
+			t.Errorf("the path: %+v, %v after %s", st, err, time.Since(start))
+		}
+		for range mostInside {
+			k.leave()
+		}
+		wg.Wait()
+		k.stuck.Store(true) // by somebody who gave up just before the calls returned
+		if from.Stuck() {
+			t.Error("the disk counts as one that does not respond although nobody waits for it")
+		}
+	})
+	if _, err := to.Lstat("renamed"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestPlacesAreKept: however calls come, wait, give up and return, no more than the limit are in
 // progress, and all places are free in the end.
 func TestPlacesAreKept(t *testing.T) {

@@ -146,9 +146,12 @@ func LstatPath(path string) (st Stat, err error) {
 }
 
 // StatPath returns the attributes of what the directory's path leads to, following symbolic links:
-// it may be another directory by now.
-func (d *Dir) StatPath() (Stat, error) {
-	var st unix.Stat_t
-	err := d.self("stat", func(int) error { return unix.Stat(d.path, &st) })
-	return fromUnix(&st), err
+// it may be another directory by now, on another disk than d, which may have been detached
+// (umount -l) since it does not respond.
+func (d *Dir) StatPath() (st Stat, err error) {
+	var u unix.Stat_t
+	if err := atPath(d.path, func() error { return unix.Stat(d.path, &u) }); err != nil {
+		return Stat{}, d.failed("stat", "", err)
+	}
+	return fromUnix(&u), nil
 }
