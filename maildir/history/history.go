@@ -54,6 +54,7 @@ const (
 	Appended                // only the new frames were passed on
 	Replaced                // all frames were passed on, from the first one on
 	Missing                 // there is no valid journal: call Begin
+	Unknown                 // the disk does not respond, and all is as before: try again later
 )
 
 // File is the journal of one folder. All methods except Highest, Sync and the queries
@@ -164,6 +165,8 @@ func (f *File) Refresh(validity uint32, give func(*Frame)) Change {
 	switch {
 	case err == nil:
 		return change
+	case errors.Is(err, dirfd.ErrNoAnswer):
+		return Unknown
 	case !errors.Is(err, fs.ErrNotExist):
 		f.copied = f.copied || errors.Is(err, errCopy)
 		if st.Ino != 0 && st.Ino == f.rejected {
@@ -238,7 +241,7 @@ func (f *File) read(file *dirfd.File, st dirfd.Stat, validity uint32, change Cha
 			break
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("it was read in part: %v", err) // not ErrNoAnswer: nothing is as before
 		}
 		at += frameHead + int64(len(fr.payload))
 		f.note(frame)

@@ -599,6 +599,32 @@ func TestWantsRewrite(t *testing.T) {
 	}
 }
 
+// TestDiskDoesNotRespond: a history that cannot be examined at the moment is not given up.
+func TestDiskDoesNotRespond(t *testing.T) {
+	path, c := t.TempDir(), newClock()
+	m, _ := sample(t, path, c)
+	other := open(t, path, c)
+	other.refresh()
+	must(t, other.Add(Frame{ModSeq: other.Next(), Changed: []State{{7, 1}}}))
+	for _, refused := range []string{"stat", "open"} {
+		for _, f := range []*model{m, open(t, path, c)} {
+			f.dir.Before(func(op, _ string) error {
+				if op == refused {
+					return dirfd.ErrNoAnswer
+				}
+				return nil
+			})
+			if change := f.Refresh(validity, func(*Frame) { t.Error("a frame was given") }); change != Unknown {
+				t.Errorf("%s: %v", refused, change)
+			}
+			f.dir.Before(nil)
+		}
+	}
+	if change := m.refresh(); change != Appended || m.state[7].Flags != 1 {
+		t.Errorf("%v, %+v", change, m.state[7])
+	}
+}
+
 // TestUnwritable: a change that cannot be written is still taken into account by this
 // process; writing is retried, and the file is complete then.
 func TestUnwritable(t *testing.T) {

@@ -36,8 +36,9 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	if !m.loaded { // if this fails, the folder is not opened
 		meanwhile = func(first uint32) {
 			enter(first)
-			m.readHistory()
-			_ = m.settleRows(lock) // if this fails, settle does it later
+			if _, err := m.readHistory(); err == nil {
+				_ = m.settleRows(lock)
+			} // if this fails, settle does it later
 		}
 	}
 	first, err := m.record(lock, a.fresh, nil, meanwhile)

@@ -67,7 +67,9 @@ func (m *Mailbox) HighestModSeq(ctx context.Context) (uint64, error) {
 // than its messages (RFC 7162 section 3.2: METADATA).
 func (m *Mailbox) RaiseModSeq(ctx context.Context) error {
 	return m.change(ctx, func(*dotlock.Lock) error {
-		m.readHistory()
+		if _, err := m.readHistory(); err != nil {
+			return err
+		}
 		if err := m.hist.Add(history.Frame{ModSeq: m.hist.Next()}); err != nil {
 			return fmt.Errorf("change history of %s: %w", m.Path(), err)
 		}

@@ -263,7 +263,9 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, changed ch
 	postponed := m.postponed
 	if scan || lock == nil {
 		if !m.loaded && lock != nil {
-			m.readHistory()
+			if _, err := m.readHistory(); err != nil {
+				return err
+			}
 		}
 		if err := m.scan(ctx, lock); err != nil {
 			return err

@@ -65,7 +65,10 @@ func (m *Mailbox) settled(ctx context.Context) (highest uint64, err error) {
 // settle brings history and table in step. The uidlist's lock is held, and the uidlist has
 // been read up to its end.
 func (m *Mailbox) settle(ctx context.Context, lock *dotlock.Lock) error {
-	doubts := m.readHistory()
+	doubts, err := m.readHistory()
+	if err != nil {
+		return err
+	}
 	if err := m.lookAt(ctx, doubts); err != nil {
 		return err
 	}

@@ -3,29 +3,35 @@ package mailbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"syscall"
 
+	"maildird/maildir/dirfd"
 	"maildird/maildir/filename"
 	"maildird/maildir/history"
 	"maildird/maildir/mailbox/table"
 )
 
 // readHistory takes over what other processes wrote. It returns the rows whose flags in the
-// table differ from those that these processes saw. The uidlist's lock is held.
-func (m *Mailbox) readHistory() (doubts []uint32) {
+// table differ from those that these processes saw. If the disk does not respond, it returns
+// dirfd.ErrNoAnswer, and all is as before. The uidlist's lock is held.
+func (m *Mailbox) readHistory() (doubts []uint32, err error) {
 	m.mu.RLock()
 	validity := m.validity
 	m.mu.RUnlock()
 	if validity == 0 {
-		return nil // there is no uidlist yet
+		return nil, nil // there is no uidlist yet
 	}
 	var dated rowBits
 	change := m.hist.Refresh(validity, func(f *history.Frame) {
 		doubts = m.takeFrame(f, doubts)
 		m.takeSaved(f.Saved, &dated)
 	})
+	if change == history.Unknown {
+		return nil, fmt.Errorf("change history of %s: %w", m.Path(), dirfd.ErrNoAnswer)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.copied = m.hist.Copied()
@@ -57,7 +63,7 @@ func (m *Mailbox) readHistory() (doubts []uint32) {
 	s.begun = true
 	s.accounted = m.hist.Accounted()
 	m.uidNext = max(m.uidNext, s.accounted+1)
-	return doubts
+	return doubts, nil
 }
 
 // otherLetters returns the keyword letters whose names differ from those in the history,
