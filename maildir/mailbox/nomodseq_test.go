@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -158,5 +159,45 @@ func TestHistoryTriedAgain(t *testing.T) {
 		if ok, err := c.v.EnableModSeq(ctx); !ok || err != nil {
 			t.Errorf("asked %v: mod-sequences are not offered: %v, %v", asked, ok, err)
 		}
+	}
+}
+
+// TestNoModSeqsWakeNobody: who asks for mod-sequences that there are not wakes no session each
+// time. Those that NOTIFY tells of them ask again whenever they are woken.
+func TestNoModSeqsWakeNobody(t *testing.T) {
+	hooks := map[string]*hooked{
+		"no room": withoutLock(syscall.ENOSPC),
+		"no history": {wrong: func(op, path string) error {
+			if strings.HasPrefix(filepath.Base(path), history.Name) && op != "stat" {
+				return syscall.EMFILE
+			}
+			return nil
+		}},
+	}
+	for name, f := range hooks {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t)
+			file := b.drop("cur/")
+			env := newEnv(t)
+			env.Now = func() time.Time { return time.Unix(1_800_000_000, 0) }
+			m := b.openWith(env, f.before)
+			defer m.Close()
+			var woken atomic.Int32
+			v, err := m.NewView(ctx, false, func() { woken.Add(1) })
+			must(t, err)
+			defer v.Close()
+			f.on.Store(true)
+			b.rename(file, file+"F")
+			must(t, m.Poll(ctx))
+			for i := range 3 {
+				before := woken.Load()
+				if n, err := m.settled(ctx); n != 0 || err != nil {
+					t.Fatal(n, err)
+				}
+				if now := woken.Load(); i > 0 && now != before {
+					t.Errorf("question %d woke sessions %d times", i+1, now-before)
+				}
+			}
+		})
 	}
 }

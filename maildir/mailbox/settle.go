@@ -40,11 +40,15 @@ func (m *Mailbox) settled(ctx context.Context) (highest uint64, err error) {
 	}
 	m.mu.RLock()
 	s := &m.modseqs
-	done := s.kept && len(s.unsettled) == 0 && len(s.strays) == 0 && len(s.dated) == 0 && s.highest > 0 && s.accounted+1 >= m.uidNext
+	kept := s.kept || m.env.Now().Before(s.retryAt) // or there is nothing to be done about it
+	done := kept && len(s.unsettled) == 0 && len(s.strays) == 0 && len(s.dated) == 0 && s.highest > 0 && s.accounted+1 >= m.uidNext
 	m.mu.RUnlock()
 	if !done || m.hist.Stale() {
-		defer m.wake()
 		err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error { return m.settle(ctx, lock) })
+		// Sessions that are woken may ask again at once: they must come to rest.
+		if !errors.Is(err, errNoRoom) {
+			defer m.wake()
+		}
 		switch {
 		case errors.Is(err, errNoRoom):
 			m.postpone(err)
