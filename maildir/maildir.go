@@ -66,13 +66,15 @@ func NewStore(opt Options) *Store {
 	if opt.CacheDir != "" {
 		scratch = append(scratch, opt.CacheDir)
 	}
+	locker := dotlock.NewLocker("")
+	locker.Log = opt.Log
 	_ = history.RunOfMachine() // determine it now rather than while the first client waits
 	return &Store{
 		env: mailbox.Env{
 			Log: opt.Log, Now: opt.Now, Fsync: opt.Fsync,
 			Cache:    cache.New(cache.Options{Dir: opt.CacheDir, Log: opt.Log}),
 			Watcher:  watch.New(opt.Log, scratch...),
-			Locker:   dotlock.NewLocker(""),
+			Locker:   locker,
 			Delivery: &delivery.Options{Host: opt.Host, PID: os.Getpid(), Fsync: opt.Fsync, Now: opt.Now, Compress: opt.Compress, Reserve: opt.Reserve},
 		},
 		most:     opt.Idle,

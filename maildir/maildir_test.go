@@ -1,13 +1,16 @@
 package maildir
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -357,4 +360,33 @@ func TestOpenTogether(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestTakeoverIsLogged: the operator learns of a lock that was left behind, as by a crash.
+func TestTakeoverIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	s := NewStore(Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	t.Cleanup(func() { _ = s.Close() })
+	root := filepath.Join(t.TempDir(), "alice")
+	a := openAccount(t, s, root)
+	defer a.Release()
+	dead := exec.Command("true")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock := filepath.Join(root, "dovecot-uidlist.lock")
+	if err := os.WriteFile(lock, fmt.Appendf(nil, "%d:%s", dead.Process.Pid, host), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	drop(t, root, "1.M1P1.test")
+	m := open(t, a, "INBOX")
+	messages(t, m)
+	m.Close()
+	if got := log.String(); strings.Count(got, "took over a lock") != 1 || !strings.Contains(got, lock) {
+		t.Errorf("the log says:\n%s", got)
+	}
 }
