@@ -53,6 +53,9 @@ func TestDoneAndNotTidied(t *testing.T) {
 			defer there.Close()
 			c := connect(t, m, false)
 			defer c.v.Close()
+			if removed, err := c.v.Remove(ctx); err != nil || len(removed) != 0 {
+				t.Errorf("without UIDs: removed %d, %v", len(removed), err)
+			}
 			f.on.Store(true)
 			removed, err := c.v.Remove(ctx, c.uids[1:]...)
 			f.on.Store(false)

@@ -23,6 +23,9 @@ func (v *View) Expunge(ctx context.Context, uids []uint32) (removed []uint32, er
 // Remove removes messages whatever their flags, durable on return. Updates reports them to
 // the view.
 func (v *View) Remove(ctx context.Context, uids ...uint32) (removed []uint32, err error) {
+	if len(uids) == 0 {
+		return nil, nil // to take, nil would mean all
+	}
 	return v.take(ctx, uids, 0)
 }
 
