@@ -7,7 +7,8 @@
 // who use it, kept open for a while when nobody does (resting.go), and given up when its
 // path leads elsewhere (moved.go). It provides:
 //
-//   - its mailboxes, each opened once however many sessions use it (open.go);
+//   - its mailboxes, each opened once however many sessions use it (open.go), and each with an
+//     ID of its own (mailboxid.go);
 //   - the directories that mail is delivered to (inbox.go);
 //   - changes to its folders, of which open mailboxes are told (change.go), and news of
 //     changes that others made (treewatch.go);

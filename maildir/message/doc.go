@@ -9,7 +9,8 @@
 // This is where to find things:
 //
 //   - The text as octets: virtual.go counts and converts line ends, sparse.go skips holes,
-//     binary.go and decode.go decode transfer encodings, charset.go and utf7.go charsets.
+//     binary.go and decode.go decode transfer encodings, binarycte.go encodes parts of
+//     encoding binary, charset.go and utf7.go decode charsets.
 //   - The header: header.go finds it and its fields, fieldset.go selects fields by name,
 //     address.go, date.go, msgid.go and subject.go parse the values of some, and
 //     encodedword.go decodes encoded words. envelope.go and order.go collect what ENVELOPE,

@@ -24,7 +24,7 @@
 //
 // A fault is an entry of the list in fault.go, an operation one of the list in operations.go;
 // to add one, add it there and its responses to the table, which table.go reads. A cell (cell.go)
-// is the user with the Maildir, neighbour.go the other one.
+// is the user with the Maildir, neighbour.go the other one; sender.go submits mail.
 //
 // The tests need root, for mounts and for strace, and run the program as nobody, because root
 // does not encounter most of the faults.

@@ -11,6 +11,7 @@
 // kill_test.go kills the program while clients write; ledger.go is what they know. power_test.go
 // cuts the power: strace.go reads the program's system calls from the output of strace, follow.go
 // applies them to a disk (disk.go), states.go derives what a power cut may leave of it, and
-// world.go compares what the program would serve of that with what clients were told.
+// world.go compares what the program would serve of that with what clients were told, and told.go
+// what it would tell a client that returns. sender.go delivers mail for all of them.
 // hostile_test.go plants files, and swap_test.go swaps directories.
 package torture
