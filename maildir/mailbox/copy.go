@@ -91,7 +91,7 @@ func (v *View) copy(ctx context.Context, originals []original, dst *Mailbox) (Co
 			if v.m.env.Now().After(end) {
 				return Copied{}, ErrBusy
 			}
-			if _, err := v.m.find(ctx, *lost); err != nil {
+			if err := v.m.find(ctx, *lost); err != nil {
 				return Copied{}, err
 			}
 			for i := range originals {
@@ -216,7 +216,7 @@ func (v *View) takeBack(ctx context.Context, originals []original, c Copied, dst
 	var back []uint32
 	unsure, why := 0, error(nil)
 	for i, o := range originals {
-		switch _, err := m.find(ctx, o.msg); {
+		switch err := m.find(ctx, o.msg); {
 		case err == nil:
 			back = append(back, c.Dest[i])
 		case errors.Is(err, ErrGone):

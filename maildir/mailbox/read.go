@@ -184,15 +184,12 @@ func (m *Mailbox) lookAgain(ctx context.Context, msg Message, e entry) error {
 	return nil
 }
 
-// find returns the place of a message's file, which was there a moment ago.
-func (m *Mailbox) find(ctx context.Context, msg Message) (entry, error) {
-	var found entry
-	err := m.withFile(ctx, msg, func(e entry) error {
+// find makes sure that the table has the place of a message's file: a moment ago it was there.
+func (m *Mailbox) find(ctx context.Context, msg Message) error {
+	return m.withFile(ctx, msg, func(e entry) error {
 		_, err := m.in(e.where).Lstat(e.name)
-		found = e
 		return err
 	})
-	return found, err
 }
 
 func (m *Mailbox) open(ctx context.Context, f *File, msg Message, room Room) error {
