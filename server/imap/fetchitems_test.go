@@ -81,7 +81,7 @@ func TestFetchItems(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for how, p := range pieces {
-			lx, _ := lexerOn(tt.in+"\r\n", p)
+			lx := lexerOn(tt.in+"\r\n", p)
 			items := lx.fetchItems()
 			err := lx.End()
 			if tt.want == "" {
@@ -108,10 +108,10 @@ func FuzzFetchItems(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
-		lx, _ := lexerOn(in+"\r\n", pieces["whole"])
+		lx := lexerOn(in+"\r\n", pieces["whole"])
 		items := lx.fetchItems()
 		err := lx.End()
-		slow, _ := lexerOn(in+"\r\n", pieces["octets"])
+		slow := lexerOn(in+"\r\n", pieces["octets"])
 		if got := slow.fetchItems(); fmt.Sprint(slow.End()) != fmt.Sprint(err) || err == nil && got.describe() != items.describe() {
 			t.Fatalf("%q gives %s in octets, and %s (%v) at once", in, got.describe(), items.describe(), err)
 		}
@@ -126,7 +126,7 @@ func FuzzFetchItems(f *testing.F) {
 			if p.Partial != nil {
 				again = strings.TrimSuffix(again, ">") + fmt.Sprintf(".%d>", p.Partial.Size)
 			}
-			lx, _ := lexerOn(again+"\r\n", pieces["whole"])
+			lx := lexerOn(again+"\r\n", pieces["whole"])
 			second := lx.fetchItems()
 			if err := lx.End(); err != nil || len(second.parts) != 1 || second.parts[0].Name != p.Name {
 				if p.Name == "RFC822.HEADER" || p.Name == "RFC822.TEXT" || p.Name == "RFC822" {
@@ -146,7 +146,7 @@ func TestSectionsOfURLs(t *testing.T) {
 			t.Errorf("%s: %v", section, err)
 			continue
 		}
-		lx, _ := lexerOn("BODY.PEEK["+section+"]\r\n", pieces["whole"])
+		lx := lexerOn("BODY.PEEK["+section+"]\r\n", pieces["whole"])
 		items := lx.fetchItems()
 		if err := lx.End(); err != nil {
 			t.Fatal(err)

@@ -6,7 +6,7 @@ import (
 )
 
 func TestFlagLists(t *testing.T) {
-	lx, _ := lexerOn(`(\seen \FLAGGED \Recent $Forwarded NonJunk)`+"\r\n", pieces["octets"])
+	lx := lexerOn(`(\seen \FLAGGED \Recent $Forwarded NonJunk)`+"\r\n", pieces["octets"])
 	set := lx.flagList()
 	if err := lx.End(); err != nil {
 		t.Fatal(err)
@@ -14,12 +14,12 @@ func TestFlagLists(t *testing.T) {
 	if want := systemFlags[1].flag | systemFlags[3].flag; set.system != want || strings.Join(set.words, " ") != "$Forwarded NonJunk" {
 		t.Errorf("%+v", set)
 	}
-	lx, _ = lexerOn(`\Deleted x`+"\r\n", pieces["octets"])
+	lx = lexerOn(`\Deleted x`+"\r\n", pieces["octets"])
 	if set := lx.flagsArgument(); lx.End() != nil || len(set.words) != 1 || set.system == 0 {
 		t.Errorf("%+v, %v", set, lx.Err())
 	}
 	for _, in := range []string{`(\Foo)`, `(\)`, `(\*)`, `(a(b)`, `("a")`, `(` + strings.Repeat("x", 300) + `)`} {
-		lx, _ := lexerOn(in+"\r\n", pieces["octets"])
+		lx := lexerOn(in+"\r\n", pieces["octets"])
 		lx.flagList()
 		if lx.End() == nil {
 			t.Errorf("%s was taken", in)

@@ -83,7 +83,7 @@ func TestSearchKeys(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for how, p := range pieces {
-			lx, _ := lexerOn(" "+tt.in+"\r\n", p)
+			lx := lexerOn(" "+tt.in+"\r\n", p)
 			lx.Limits.Line = 1 << 20
 			q := lx.searchQuery(false)
 			err := lx.End()
@@ -148,7 +148,7 @@ func (q *searchQuery) describeReturn() string {
 }
 
 func TestSearchCharsetWithUTF8(t *testing.T) {
-	lx, _ := lexerOn(" CHARSET UTF-8 SEEN\r\n", pieces["whole"])
+	lx := lexerOn(" CHARSET UTF-8 SEEN\r\n", pieces["whole"])
 	lx.searchQuery(true)
 	status, _ := statusOf(lx.End())
 	if status == nil || status.Type != imap.StatusResponseTypeBad {
@@ -157,7 +157,7 @@ func TestSearchCharsetWithUTF8(t *testing.T) {
 }
 
 func TestSearchBadCharset(t *testing.T) {
-	lx, _ := lexerOn(" CHARSET nonsense SEEN\r\n", pieces["whole"])
+	lx := lexerOn(" CHARSET nonsense SEEN\r\n", pieces["whole"])
 	lx.searchQuery(false)
 	status, _ := statusOf(lx.End())
 	if status == nil || status.Type != imap.StatusResponseTypeNo || status.Code != "BADCHARSET (US-ASCII UTF-8)" {
@@ -178,10 +178,10 @@ func FuzzSearchKeys(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
-		lx, _ := lexerOn(" "+in+"\r\n", pieces["whole"])
+		lx := lexerOn(" "+in+"\r\n", pieces["whole"])
 		q := lx.searchQuery(false)
 		err := lx.End()
-		slow, _ := lexerOn(" "+in+"\r\n", pieces["octets"])
+		slow := lexerOn(" "+in+"\r\n", pieces["octets"])
 		got := slow.searchQuery(false)
 		if fmt.Sprint(slow.End()) != fmt.Sprint(err) || err == nil && got.program.Key.String() != q.program.Key.String() {
 			t.Fatalf("%q gives %v in octets, and %v (%v) at once", in, got.program.Key, q.program.Key, err)

@@ -49,7 +49,7 @@ func TestThunderbirdResync(t *testing.T) {
 	do := func(step string, args ...any) {
 		t.Helper()
 		if err := tb.Do(step, nil, limit+time.Minute, append(args, limit.Milliseconds())...); err != nil {
-			t.Fatalf("%v\n%s\n%s", err, picture(t, tb), m.Log())
+			t.Fatalf("%v\n%s\n%s", err, picture(tb), m.Log())
 		}
 	}
 	for _, a := range accounts {

@@ -49,7 +49,7 @@ func TestThunderbird(t *testing.T) {
 			args = append(args, limit.Milliseconds())
 		}
 		if err := tb.Do(step, result, limit+10*time.Second, args...); err != nil {
-			t.Fatalf("%v\n%s\n%s", err, picture(t, tb), m.Log())
+			t.Fatalf("%v\n%s\n%s", err, picture(tb), m.Log())
 		}
 	}
 	for _, service := range []string{"imap", "submission"} {
@@ -132,7 +132,7 @@ func certificate(t testing.TB, m *rig.Maildird) string {
 }
 
 // picture saves a screenshot of Thunderbird, to help find the cause of a failure.
-func picture(t testing.TB, tb *rig.Thunderbird) string {
+func picture(tb *rig.Thunderbird) string {
 	png, err := tb.Screenshot()
 	if err != nil {
 		return err.Error()

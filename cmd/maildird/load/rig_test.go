@@ -59,10 +59,10 @@ func TestMain(m *testing.M) {
 func user(i int) string { return fmt.Sprintf("u%d@example.org", i/perUser) }
 
 // start starts a server with enough users for n connections.
-func start(t testing.TB, n int, edits ...string) *rig.Maildird {
+func start(t testing.TB, n int) *rig.Maildird {
 	t.Helper()
-	m, err := rig.InitMaildird(binary, nil, append(edits, "postmaster@example.org", user(0), "127.0.0.1/32", "127.0.0.0/8",
-		"# [debug]", "[debug]\npprof = \"127.0.0.1:0\"")...)
+	m, err := rig.InitMaildird(binary, nil, "postmaster@example.org", user(0), "127.0.0.1/32", "127.0.0.0/8",
+		"# [debug]", "[debug]\npprof = \"127.0.0.1:0\"")
 	if err != nil {
 		t.Fatal(err)
 	}
