@@ -50,9 +50,9 @@
 //     of it), ranking.go (the sort orders requested last), guid.go (the identifiers of a
 //     message and of a mailbox that survive renaming); status.go serves callers without a
 //     view.
-//   - Changes: change.go has what all of them share; append.go, store.go, copy.go,
-//     expunge.go and metadata.go have what differs. full.go defines what still works on a
-//     full disk, durable.go what is synced, foreign.go which files are left alone.
+//   - Changes: change.go has what all of them share; append.go, store.go, copy.go (with
+//     copyfile.go), expunge.go and metadata.go have what differs. full.go defines what still
+//     works on a full disk, durable.go what is synced, foreign.go which files are left alone.
 //   - Changes by others: watching.go receives events, and eventqueue.go keeps them until
 //     poll.go looks at the files on request; events.go processes single names, scan.go
 //     lists the directories, secondnames.go handles files with several names, movenew.go
