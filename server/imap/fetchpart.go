@@ -7,6 +7,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"maildird/maildir/dirfd"
 	"maildird/maildir/mailbox"
 	"maildird/maildir/message"
 	"maildird/server/imap/mailfile"
@@ -246,7 +247,7 @@ type omissions struct {
 }
 
 // noteOmission notes that a message could not be served. It logs the reason, unless the
-// message was just removed.
+// message was just removed, and only once for all that are on a disk that does not respond.
 func (s *session) noteOmission(l *omissions, m mailbox.Message, err error) {
 	switch {
 	case errors.Is(err, mailbox.ErrGone), errors.Is(err, mailbox.ErrReplaced):
@@ -255,7 +256,11 @@ func (s *session) noteOmission(l *omissions, m mailbox.Message, err error) {
 	case endsSession(err), errors.Is(err, errStopped):
 		return // the command fails with this error
 	}
+	again := l.unread && errors.Is(err, dirfd.ErrNoAnswer)
 	l.unread = true
+	if again {
+		return
+	}
 	s.log.Warn("message cannot be read", "mailbox", s.sel.name, "uid", m.UID, "error", err)
 }
 
