@@ -15,8 +15,8 @@ const (
 	// same time: more than a disk makes use of, and the 128 that deliveries may occupy leave some
 	// to everything else.
 	mostInside = 192
-	// Patience is how long a call waits for a place before the disk counts as one that does not
-	// respond.
+	// Patience is how long a call waits for a place, without any coming free, before the disk counts
+	// as one that does not respond.
 	Patience = 10 * time.Second
 )
 
@@ -33,6 +33,7 @@ type disk struct {
 	dev    uint64
 	inside atomic.Int64  // calls in progress, and those that wait for a place
 	free   chan struct{} // places that became free, for those who wait
+	passed atomic.Uint64 // places given to those who waited, ever
 	stuck  atomic.Bool   // somebody waited too long, and no call has returned since
 }
 
@@ -48,17 +49,24 @@ func (k *disk) begin() error {
 	}
 	t := time.NewTimer(Patience)
 	defer t.Stop()
-	select {
-	case <-k.free:
+	for {
+		passed := k.passed.Load()
+		select {
+		case <-k.free:
+			return nil
+		case <-t.C:
+		}
+		if k.passed.Load() != passed { // it is slow, but it responds
+			t.Reset(Patience)
+			continue
+		}
+		if k.withdraw() {
+			k.stuck.Store(true)
+			return ErrNoAnswer
+		}
+		<-k.free // it is on its way
 		return nil
-	case <-t.C:
 	}
-	if k.withdraw() {
-		k.stuck.Store(true)
-		return ErrNoAnswer
-	}
-	<-k.free // it is on its way
-	return nil
 }
 
 // finish takes a place for a call that finishes something.
@@ -90,6 +98,7 @@ func (k *disk) leave() {
 		k.stuck.Store(false)
 	}
 	if k.inside.Add(-1) >= mostInside {
+		k.passed.Add(1)
 		k.free <- struct{}{} // never full: it holds free places only
 	}
 }

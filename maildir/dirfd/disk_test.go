@@ -144,6 +144,9 @@ func TestPlacesAreKept(t *testing.T) {
 						t.Errorf("%d calls are in progress", n)
 					}
 					time.Sleep(rand.N(10 * time.Second))
+					if time.Now().Minute()%2 == 0 { // the disk stands still for a minute
+						time.Sleep(time.Until(time.Now().Truncate(time.Minute).Add(time.Minute)))
+					}
 					inside.Add(-1)
 					k.leave()
 				}
@@ -152,6 +155,26 @@ func TestPlacesAreKept(t *testing.T) {
 		wg.Wait()
 		if n := k.inside.Load(); n != 0 || len(k.free) != 0 || refused.Load() == 0 {
 			t.Errorf("%d calls are left, %d places, %d were refused", n, len(k.free), refused.Load())
+		}
+	})
+}
+
+// TestSlowDisk: as long as calls return, nobody is refused, however long it takes.
+func TestSlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newDisk(1)
+		var wg sync.WaitGroup
+		start := time.Now()
+		for range 5 * mostInside {
+			wg.Go(func() {
+				must(t, k.begin())
+				time.Sleep(rand.N(Patience))
+				k.leave()
+			})
+		}
+		wg.Wait()
+		if took := time.Since(start); took < 2*Patience {
+			t.Errorf("it took only %s", took)
 		}
 	})
 }
