@@ -72,11 +72,7 @@ func TestBusy(t *testing.T) {
 					}
 					return nil
 				}}
-				m, dst := b.openWith(env, f.before), to.open(env)
-				defer m.Close()
-				defer dst.Close()
-				client := connect(t, m, false)
-				defer client.v.Close()
+				client, dst := b.beside(to, env, f)
 				f.on.Store(true)
 				ctx, cancel := context.WithTimeout(ctx, time.Minute)
 				defer cancel()
@@ -108,11 +104,7 @@ func TestCopyTakenName(t *testing.T) {
 		}
 		return err
 	}}
-	m, dst := b.openWith(env, f.before), to.open(env)
-	defer m.Close()
-	defer dst.Close()
-	c := connect(t, m, false)
-	defer c.v.Close()
+	c, dst := b.beside(to, env, f)
 	f.on.Store(true)
 	_, err := c.v.Copy(ctx, c.uids, dst)
 	if files := to.files(); err != nil || len(files) != 1 {
@@ -191,11 +183,7 @@ func TestCopyInterrupted(t *testing.T) {
 		return nil
 	}}
 	env := newEnv(t)
-	m, dst := b.openWith(env, f.before), to.open(env)
-	defer m.Close()
-	defer dst.Close()
-	c := connect(t, m, false)
-	defer c.v.Close()
+	c, dst := b.beside(to, env, f)
 	f.on.Store(true)
 	_, err := c.v.Copy(ctx, c.uids, dst)
 	if files := to.files(); !errors.Is(err, context.Canceled) || links > 3 || len(files) > 0 {

@@ -145,6 +145,18 @@ func (b *box) session(env *Env) *client {
 	return c
 }
 
+// beside opens two folders until the end of the test: b, where f is in the way while it is on, with
+// a session that may change it, and to.
+func (b *box) beside(to *box, env *Env, f *hooked) (c *client, there *Mailbox) {
+	b.t.Helper()
+	m, there := b.openWith(env, f.before), to.open(env)
+	b.t.Cleanup(m.Close)
+	b.t.Cleanup(there.Close)
+	c = connect(b.t, m, false)
+	b.t.Cleanup(c.v.Close)
+	return c, there
+}
+
 func connect(t testing.TB, m *Mailbox, readOnly bool) *client {
 	t.Helper()
 	c := &client{t: t, woke: make(chan struct{}, 1)}

@@ -98,11 +98,8 @@ func TestFlaggedWhileMoved(t *testing.T) {
 					}
 					return nil
 				}}
-				m, dst := b.openWith(env, f.before), to.open(env)
-				defer m.Close()
-				defer dst.Close()
-				client, d := connect(t, m, false), connect(t, dst, false)
-				defer client.v.Close()
+				client, dst := b.beside(to, env, f)
+				d := connect(t, dst, false)
 				defer d.v.Close()
 				f.on.Store(true)
 				_, err := client.v.Move(ctx, client.uids, dst)
@@ -151,11 +148,8 @@ func TestFlaggedWhileMovedToFull(t *testing.T) {
 		return nil
 	}}
 	env := newEnv(t)
-	m, dst := b.openWith(env, f.before), to.open(env)
-	defer m.Close()
-	defer dst.Close()
-	client, d := connect(t, m, false), connect(t, dst, false)
-	defer client.v.Close()
+	client, dst := b.beside(to, env, f)
+	d := connect(t, dst, false)
 	defer d.v.Close()
 	f.on.Store(true)
 	_, err := client.v.Move(ctx, client.uids, dst)

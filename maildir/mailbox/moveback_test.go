@@ -24,12 +24,7 @@ func TestMoveRemovedAllTheSame(t *testing.T) {
 		must(t, os.Remove(path))
 		return syscall.EIO
 	}}
-	from := a.openWith(env, f.before)
-	defer from.Close()
-	to := b.open(env)
-	defer to.Close()
-	c := connect(t, from, false)
-	defer c.v.Close()
+	c, to := a.beside(b, env, f)
 	f.on.Store(true)
 	moved, err := c.v.Move(ctx, []uint32{1, 2, 3}, to)
 	if !errors.Is(err, syscall.EIO) || len(moved.Source) != 2 || moved.Source[0] != 1 || moved.Source[1] != 2 {
@@ -58,12 +53,7 @@ func TestCopyLinkedAllTheSame(t *testing.T) {
 		must(t, os.Link(path, b.file("new/"+strings.TrimSuffix(filepath.Base(path), ":2,"))))
 		return syscall.EIO
 	}}
-	from := a.openWith(env, f.before)
-	defer from.Close()
-	to := b.open(env)
-	defer to.Close()
-	c := connect(t, from, false)
-	defer c.v.Close()
+	c, to := a.beside(b, env, f)
 	f.on.Store(true)
 	copied, err := c.v.Copy(ctx, []uint32{1}, to)
 	if err != nil || len(copied.Dest) != 1 || copied.Dest[0] != 1 {
