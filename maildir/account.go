@@ -126,18 +126,16 @@ func (s *Store) Account(ctx context.Context, opt AccountOptions) (_ *Account, er
 			}
 			return nil, a.err
 		}
-		current, err := a.current(opt.Owner)
-		if current {
+		switch current, err := a.current(opt.Owner); {
+		case err != nil:
+			a.Release()
+			return nil, err
+		case current:
 			a.quota.Configure(opt.Quota)
 			return a, nil
 		}
-		if err == nil {
-			s.forget(a)
-		}
+		s.forget(a)
 		a.Release()
-		if err != nil {
-			return nil, err
-		}
 	}
 }
 
