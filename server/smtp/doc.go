@@ -21,8 +21,8 @@
 //
 // Each connection has one goroutine. Replies to MAIL, RCPT and RSET are flushed when all input has
 // been processed, so that a pipelined group gets its replies in one packet, and others at once. A
-// message is stored as it arrives and never held in memory as a whole. No part of an address ever becomes part of a file name: it
-// is only compared with the table of users.
+// message is stored as it arrives and never held in memory as a whole. No part of an address ever
+// becomes part of a file name: it is only compared with the table of users.
 //
 // To add an SMTP extension, add its EHLO keyword to extensions.go and its command, if it has
 // one, to the table in verbs.go; parse its parameters in mail.go and rcpt.go, and keep them in
