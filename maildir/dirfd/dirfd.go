@@ -50,7 +50,7 @@ type Dir struct {
 
 	before func(op, path string) error // see Before
 
-	disk *disk // that the directory is on
+	disk *Places // that the directory is on
 }
 
 // Open opens the directory at path, following symbolic links: the path comes from the
@@ -72,7 +72,7 @@ func Open(path string) (*Dir, error) {
 
 // newDir returns the Dir of a descriptor. near is the disk of the directory that contains it, nil
 // if that is not known.
-func newDir(path string, fd int, near *disk) *Dir {
+func newDir(path string, fd int, near *Places) *Dir {
 	d := &Dir{path: path, fd: fd, open: true, disk: near}
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) == nil { // otherwise, using d will return the error
@@ -301,11 +301,11 @@ func (d *Dir) run(op, name string, finishes bool, call func(fd int) error) error
 		}
 	}
 	if finishes {
-		d.disk.finish()
-	} else if err := d.disk.begin(); err != nil {
+		d.disk.Finish()
+	} else if err := d.disk.Begin(); err != nil {
 		return d.failed(op, name, err)
 	}
-	defer d.disk.leave()
+	defer d.disk.Leave()
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if !d.open {

@@ -93,7 +93,7 @@ func TestLocksAreFree(t *testing.T) {
 		k := newDisk(1)
 		from.disk, to.disk = k, k
 		for range mostInside {
-			k.finish()
+			k.Finish()
 		}
 		var wg sync.WaitGroup
 		wg.Go(func() { must(t, from.Rename("directory", to, "renamed")) })
@@ -110,7 +110,7 @@ func TestLocksAreFree(t *testing.T) {
 			t.Errorf("the path: %+v, %v after %s", st, err, time.Since(start))
 		}
 		for range mostInside {
-			k.leave()
+			k.Leave()
 		}
 		wg.Wait()
 		k.stuck.Store(true) // by somebody who gave up just before the calls returned
@@ -134,8 +134,8 @@ func TestPlacesAreKept(t *testing.T) {
 			wg.Go(func() {
 				for range 30 {
 					if rand.IntN(2) == 0 {
-						k.finish()
-					} else if k.begin() != nil {
+						k.Finish()
+					} else if k.Begin() != nil {
 						refused.Add(1)
 						time.Sleep(rand.N(time.Second))
 						continue
@@ -148,7 +148,7 @@ func TestPlacesAreKept(t *testing.T) {
 						time.Sleep(time.Until(time.Now().Truncate(time.Minute).Add(time.Minute)))
 					}
 					inside.Add(-1)
-					k.leave()
+					k.Leave()
 				}
 			})
 		}
@@ -167,9 +167,9 @@ func TestSlowDisk(t *testing.T) {
 		start := time.Now()
 		for range 5 * mostInside {
 			wg.Go(func() {
-				must(t, k.begin())
+				must(t, k.Begin())
 				time.Sleep(rand.N(Patience))
-				k.leave()
+				k.Leave()
 			})
 		}
 		wg.Wait()
@@ -186,12 +186,12 @@ func TestDiskOfPath(t *testing.T) {
 	must(t, os.Symlink("/proc", filepath.Join(dir, "absolute")))
 	must(t, os.Symlink("absolute/self/..", filepath.Join(dir, "relative")))
 	must(t, os.Symlink("loop", filepath.Join(dir, "loop")))
-	of := func(path string) *disk {
+	of := func(path string) *Places {
 		var st unix.Stat_t
 		must(t, unix.Stat(path, &st))
 		return diskOf(uint64(st.Dev))
 	}
-	for path, want := range map[string]*disk{
+	for path, want := range map[string]*Places{
 		"/":                                   of("/"),
 		"/proc":                               of("/proc"),
 		"//proc/./self":                       of("/proc"),

@@ -12,20 +12,20 @@ import (
 // a Dir do; reading fails with ErrNoAnswer if the disk does not respond.
 type File struct {
 	*os.File
-	disk *disk
+	disk *Places
 }
 
 func (f *File) begin(call func() (int, error)) (int, error) {
-	if err := f.disk.begin(); err != nil {
+	if err := f.disk.Begin(); err != nil {
 		return 0, &fs.PathError{Op: "read", Path: f.Name(), Err: err}
 	}
-	defer f.disk.leave()
+	defer f.disk.Leave()
 	return call()
 }
 
 func (f *File) finish(call func() (int, error)) (int, error) {
-	f.disk.finish()
-	defer f.disk.leave()
+	f.disk.Finish()
+	defer f.disk.Leave()
 	return call()
 }
 

@@ -146,10 +146,10 @@ func (d *Dir) nextPiece(own int, buf *[]byte) piece {
 			return piece{buf, 0, d.failed("list", "", err)}
 		}
 	}
-	if err := d.disk.begin(); err != nil {
+	if err := d.disk.Begin(); err != nil {
 		return piece{buf, 0, d.failed("list", "", err)}
 	}
-	defer d.disk.leave()
+	defer d.disk.Leave()
 	n := 0
 	err := retry(func() (err error) {
 		n, err = unix.Getdents(own, *buf)

@@ -16,13 +16,13 @@ import (
 // process, and so do their limits.
 var disks = struct {
 	mu     sync.Mutex
-	known  map[uint64]*disk
+	known  map[uint64]*Places
 	mounts mounts
 	read   time.Time // when mounts was read
-}{known: map[uint64]*disk{}}
+}{known: map[uint64]*Places{}}
 
 // diskOf returns the disk with a device number.
-func diskOf(dev uint64) *disk {
+func diskOf(dev uint64) *Places {
 	disks.mu.Lock()
 	defer disks.mu.Unlock()
 	k := disks.known[dev]
@@ -74,7 +74,7 @@ func parseMounts(text string) mounts {
 var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace
 
 // of returns the disk of a path without symbolic links.
-func (m mounts) of(path string) *disk {
+func (m mounts) of(path string) *Places {
 	for {
 		dev, ok := m[path]
 		if above := filepath.Dir(path); !ok && above != path {
@@ -90,7 +90,7 @@ const mostLinks = 40
 
 // diskAt returns the disk that a path, which need not exist, leads to. Wherever it stops because
 // something cannot be examined, so does the kernel.
-func diskAt(path string) (*disk, error) {
+func diskAt(path string) (*Places, error) {
 	m := currentMounts()
 	real, links := "/", 0
 	for rest := path; rest != ""; {
@@ -102,11 +102,11 @@ func diskAt(path string) (*disk, error) {
 			continue
 		}
 		k := m.of(real)
-		if err := k.begin(); err != nil {
+		if err := k.Begin(); err != nil {
 			return nil, &fs.PathError{Op: "resolve", Path: path, Err: err}
 		}
 		target, err := os.Readlink(next)
-		k.leave()
+		k.Leave()
 		if err != nil { // usually since it is no link
 			real = next
 			continue
@@ -128,10 +128,10 @@ func atPath(path string, call func() error) error {
 	if err != nil {
 		return err
 	}
-	if err := k.begin(); err != nil {
+	if err := k.Begin(); err != nil {
 		return &fs.PathError{Op: "examine", Path: path, Err: err}
 	}
-	defer k.leave()
+	defer k.Leave()
 	return retry(call)
 }
 

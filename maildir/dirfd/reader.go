@@ -19,7 +19,7 @@ type Reader struct {
 	inode     uint32
 	mtime     time.Time
 	dir, name string // for error texts
-	disk      *disk
+	disk      *Places
 }
 
 // OpenReader opens a file into r, which must be closed. It has the same checks as Open.
@@ -64,10 +64,10 @@ func (r *Reader) ReadAt(p []byte, off int64) (n int, err error) {
 	if r.fd == 0 {
 		return 0, r.failed("read", fs.ErrClosed)
 	}
-	if err := r.disk.begin(); err != nil {
+	if err := r.disk.Begin(); err != nil {
 		return 0, r.failed("read", err)
 	}
-	defer r.disk.leave()
+	defer r.disk.Leave()
 	for n < len(p) {
 		m, err := unix.Pread(r.fd-1, p[n:], off+int64(n))
 		switch {
