@@ -59,7 +59,7 @@ type Account struct {
 	keys      sync.Mutex // held while access keys are created or removed
 
 	watching sync.Once
-	watch    *watch.Watch // of the root; nil without events or before a mailbox was opened
+	watch    *watch.Watch // of the root; nil without events for all changes or before a mailbox was opened
 
 	// changes counts what may have given a name to another folder, as far as events report
 	// it.
@@ -208,7 +208,11 @@ func (a *Account) open(ctx context.Context, opt AccountOptions) error {
 // immediately of folders that others create, rename or remove.
 func (a *Account) watchRoot() {
 	w, err := a.store.env.Watcher.Add(a.root, a.rootEvent)
-	if err == nil {
+	switch {
+	case err != nil:
+	case w.Partial():
+		w.Close()
+	default:
 		a.watch = w
 	}
 }

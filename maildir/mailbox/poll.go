@@ -376,7 +376,7 @@ func (m *Mailbox) cannotWrite(err error) {
 	}
 }
 
-// poller wakes the sessions of a mailbox for which events are not available.
+// poller wakes the sessions of a mailbox for which events do not report everything.
 type poller struct {
 	quit chan struct{}
 	done chan struct{}

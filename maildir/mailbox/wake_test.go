@@ -96,6 +96,36 @@ func TestPushAfterLock(t *testing.T) {
 	c.hears(t, "exists 1", "recent 1")
 }
 
+// TestPushShared: where other hosts may have the folder mounted, an idle session is told what
+// events report, and what only polling finds.
+func TestPushShared(t *testing.T) {
+	for _, without := range []string{"polling", "events"} {
+		t.Run("without "+without, func(t *testing.T) {
+			b := newBox(t)
+			m := b.openWith(newEnv(t), func(op, _ string) error {
+				if op == "statfs" {
+					return os.ErrPermission
+				}
+				return nil
+			})
+			defer m.Close()
+			c := connect(t, m, false)
+			defer c.v.Close()
+			c.rest()
+			m.sync <- struct{}{}
+			if without == "polling" {
+				m.watch.poll.stop()
+				m.watch.poll = nil
+			} else {
+				m.watch.drop()
+			}
+			m.release()
+			b.drop("new/")
+			c.hears(t, "exists 1", "recent 1")
+		})
+	}
+}
+
 // TestIdleRests: an idle session looks a few times after a change, and does not keep
 // looking while the folder's times are recent.
 func TestIdleRests(t *testing.T) {

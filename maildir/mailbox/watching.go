@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -13,9 +14,9 @@ import (
 // and m.mu held; holding either is enough to read them.
 type watching struct {
 	watches []*watch.Watch
-	on      bool    // events are delivered
+	on      bool    // events are delivered, and report everything
 	soon    bool    // the watch is being set up
-	poll    *poller // used if no events can be had
+	poll    *poller // used if no events can be had, or other hosts cause none
 	retired bool
 	pending chan []*watch.Watch // delivers the watches that watchInBackground requested; nil: none requested
 	starts  sync.WaitGroup
@@ -98,10 +99,11 @@ func closeWatches(watches []*watch.Watch) {
 }
 
 func (m *Mailbox) setWatch(watches []*watch.Watch) {
+	on := watches != nil && !slices.ContainsFunc(watches, (*watch.Watch).Partial)
 	m.mu.Lock()
-	m.watch.watches, m.watch.on, m.watch.soon = watches, watches != nil, false
+	m.watch.watches, m.watch.on, m.watch.soon = watches, on, false
 	m.mu.Unlock()
-	if watches == nil {
+	if !on {
 		m.watch.poll = startPoller(m)
 	}
 }

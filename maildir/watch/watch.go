@@ -22,13 +22,12 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// ErrUnavailable means that the kernel provides no watch (a limit, no inotify, a network
-// file system): the caller has to poll.
+// ErrUnavailable means that the kernel provides no watch (a limit, no inotify): the caller has
+// to poll.
 var ErrUnavailable = errors.New("no file-system events available")
 
-// errShared is why there is no watch on a network file system, for which the kernel would set
-// one all the same.
-var errShared = errors.New("what other hosts change in the directory causes none")
+// errShared is why a watch on a network file system does not suffice.
+var errShared = errors.New("what other hosts change in the directory causes no events")
 
 // Op is what happened to a name.
 type Op uint8
@@ -61,7 +60,7 @@ type Watcher struct {
 	mu      sync.Mutex
 	watches map[watchOf]*Watch
 	watched map[dirfd.ID]bool // the directories that have a watch
-	warned  time.Time         // when the log last said that there are no events
+	warned  time.Time         // when the log last said that events do not suffice
 }
 
 // Watch is one watched directory.
@@ -70,6 +69,8 @@ type Watch struct {
 	dir *dirfd.Dir
 	id  dirfd.ID
 	f   func(Event)
+	// partial is set if the directory may be changed by other hosts.
+	partial bool
 
 	mu     sync.Mutex // held during calls of the kernel for this watch
 	wd     watchOf
@@ -83,7 +84,7 @@ func New(log *slog.Logger, dirs ...string) *Watcher {
 	w := &Watcher{log: log, watches: map[watchOf]*Watch{}, watched: map[dirfd.ID]bool{}, done: make(chan struct{})}
 	in, err := newInotify()
 	if err != nil {
-		w.unavailable("", err)
+		w.incomplete("", fmt.Errorf("%w: %w", ErrUnavailable, err))
 		close(w.done)
 		return w
 	}
@@ -116,15 +117,11 @@ func (w *Watcher) Add(dir *dirfd.Dir, f func(Event)) (*Watch, error) {
 	if w.in == nil {
 		return nil, ErrUnavailable
 	}
-	if dir.Shared() {
-		w.unavailable(dir.Path(), errShared)
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, errShared)
-	}
 	id, err := dir.ID()
 	if err != nil {
 		return nil, err
 	}
-	wa := &Watch{w: w, dir: dir, id: id, f: f}
+	wa := &Watch{w: w, dir: dir, id: id, f: f, partial: dir.Shared()}
 	w.mu.Lock()
 	taken := w.watched[wa.id]
 	w.watched[wa.id] = true
@@ -136,11 +133,19 @@ func (w *Watcher) Add(dir *dirfd.Dir, f func(Event)) (*Watch, error) {
 		w.mu.Lock()
 		delete(w.watched, wa.id)
 		w.mu.Unlock()
-		w.unavailable(dir.Path(), err)
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+		w.incomplete(dir.Path(), err)
+		return nil, err
+	}
+	if wa.partial {
+		w.incomplete(dir.Path(), errShared)
 	}
 	return wa, nil
 }
+
+// Partial reports whether events report only what this host does in the directory, which other
+// hosts may have mounted too, as on a network file system: the caller has to poll it as well.
+func (wa *Watch) Partial() bool { return wa.partial }
 
 // begin makes the kernel queue events. wa.mu is held, or nobody else has the watch yet.
 func (wa *Watch) begin() error {
@@ -218,11 +223,11 @@ func (wa *Watch) tell(ev Event) {
 	wa.f(ev)
 }
 
-// warnInterval is how often the log says that there are no events.
+// warnInterval is how often the log says that events do not suffice.
 const warnInterval = time.Hour
 
-// unavailable logs, now and then, that mailboxes are polled instead.
-func (w *Watcher) unavailable(dir string, err error) {
+// incomplete logs, now and then, that mailboxes are polled.
+func (w *Watcher) incomplete(dir string, err error) {
 	now := time.Now()
 	w.mu.Lock()
 	due := w.warned.IsZero() || now.Sub(w.warned) >= warnInterval
@@ -231,7 +236,7 @@ func (w *Watcher) unavailable(dir string, err error) {
 	}
 	w.mu.Unlock()
 	if due {
-		w.log.Warn("no file-system events, folders are polled instead", "directory", dir, "error", fmt.Errorf("%w: %w", ErrUnavailable, err))
+		w.log.Warn("file-system events do not report all changes, folders are polled", "directory", dir, "error", err)
 	}
 }
 

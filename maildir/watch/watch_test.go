@@ -88,19 +88,31 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestShared: a directory that other hosts may change is not watched, since events report only
-// what this host does. A file system of unknown type may be shared.
+// TestShared: for a directory that other hosts may change, events report only what this host
+// does, and the watch says so. A file system of unknown type may be shared.
 func TestShared(t *testing.T) {
 	w := start(t)
-	d := open(t, t.TempDir())
-	d.Before(func(op, _ string) error {
-		if op == "statfs" {
-			return os.ErrPermission
+	for _, shared := range []bool{false, true} {
+		path := t.TempDir()
+		d := open(t, path)
+		d.Before(func(op, _ string) error {
+			if shared && op == "statfs" {
+				return os.ErrPermission
+			}
+			return nil
+		})
+		var r recorder
+		wa, err := w.Add(d, r.add)
+		must(t, err)
+		if wa.Partial() != shared {
+			t.Errorf("shared %v: Partial is %v", shared, wa.Partial())
 		}
-		return nil
-	})
-	if wa, err := w.Add(d, func(Event) {}); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("Add: %v, %v", wa, err)
+		must(t, os.WriteFile(filepath.Join(path, "a"), nil, 0o600))
+		arrive(t, w)
+		if got, want := r.take(), []Event{{"a", Appeared}}; !slices.Equal(got, want) {
+			t.Errorf("shared %v: events %v, want %v", shared, got, want)
+		}
+		wa.Close()
 	}
 }
 
