@@ -47,7 +47,6 @@ func partialExtension() extension {
 type partialRange struct {
 	first, last uint32
 	fromEnd     bool
-	turned      bool // the client wrote the higher number first
 }
 
 // partialRange takes "1:500" or "-1:-500", in either order.
@@ -59,9 +58,7 @@ func (lx *lexer) partialRange() partialRange {
 		lx.Fail("Both ends of a PARTIAL range must have the same sign.")
 	}
 	r.last = lx.NZNumber()
-	if r.turned = r.first > r.last; r.turned {
-		r.first, r.last = r.last, r.first
-	}
+	r.first, r.last = min(r.first, r.last), max(r.first, r.last)
 	return r
 }
 
@@ -78,8 +75,8 @@ func (r partialRange) of(found []mailbox.Message) []mailbox.Message {
 	return found[r.first-1 : last]
 }
 
-// partialResult writes " PARTIAL (range set)", with the range as the client wrote it (RFC 9394
-// section 4).
+// partialResult writes " PARTIAL (range set)" (RFC 9394 section 4), the lower number first, as
+// Dovecot does, whichever came first in the command.
 func (w *writer) partialResult(r partialRange, found []mailbox.Message, uid bool) {
 	number := func(n uint32) {
 		if r.fromEnd {
@@ -87,14 +84,10 @@ func (w *writer) partialResult(r partialRange, found []mailbox.Message, uid bool
 		}
 		w.Number(uint64(n))
 	}
-	from, to := r.first, r.last
-	if r.turned {
-		from, to = to, from
-	}
 	w.Raw(" PARTIAL (")
-	number(from)
+	number(r.first)
 	w.Byte(':')
-	number(to)
+	number(r.last)
 	w.SP()
 	found = r.of(found)
 	if len(found) == 0 {

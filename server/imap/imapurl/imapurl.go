@@ -308,7 +308,9 @@ func (p *urlParser) authorisation(u *URL, text string) (err error) {
 		return errors.New("its access identifier is unknown")
 	}
 	if a.Access == SubmitAccess || a.Access == UserAccess {
-		if a.User, err = decodeURL(p.until(":"), "&="); err != nil {
+		// "@" should be percent-encoded, but nothing else can be meant by it here, and user
+		// names often contain it.
+		if a.User, err = decodeURL(p.until(":"), "&=@"); err != nil {
 			return err
 		}
 		if a.User == "" {

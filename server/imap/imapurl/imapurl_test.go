@@ -59,6 +59,10 @@ func TestMessageURL(t *testing.T) {
 			"joe at example.com: INBOX 0 20 BODY[1.2] for 1 fred until 0001-01-01T00:00:00Z by INTERNAL 91354a473744909de610943775f92038 of imap://joe@example.com/INBOX/;uid=20/;section=1.2;urlauth=submit+fred",
 		},
 		{
+			"imap://joe@x/a/;UID=1;URLAUTH=user+j@x:internal:ab",
+			"joe at x: a 0 1 for 2 j@x until 0001-01-01T00:00:00Z by INTERNAL ab of imap://joe@x/a/;UID=1;URLAUTH=user+j@x",
+		},
+		{
 			"imap://joe@x/a/;UID=1;expire=2026-11-25t20:00:00.5-01:00;URLAUTH=User+j%40x",
 			"joe at x: a 0 1 for 2 j@x until 2026-11-25T20:00:00-01:00 by   of imap://joe@x/a/;UID=1;expire=2026-11-25t20:00:00.5-01:00;URLAUTH=User+j%40x",
 		},
