@@ -52,23 +52,12 @@ func (m *Mailbox) NewIncoming(opt AppendOptions) (*Incoming, error) {
 	}
 	in := &Incoming{opt: opt, temp: temp, body: delivery.NewCRLFWriter(temp)}
 	if opt.Binary {
-		if in.raw, err = delivery.NewScratch(m.dirs, m.env.Delivery); err != nil {
+		if in.raw, err = delivery.NewScratch(m.dirs.Dirs, m.env.Delivery); err != nil {
 			in.Abort()
 			return nil, err
 		}
 	}
 	return in, nil
-}
-
-// newTemp creates a file in tmp/. If tmp/ was removed, the mailbox ends: opening the folder
-// again creates it.
-func (m *Mailbox) newTemp() (*delivery.Temp, error) {
-	temp, err := delivery.NewTemp(m.dirs, m.env.Delivery)
-	if errors.Is(err, fs.ErrNotExist) {
-		m.markReplaced()
-		err = fmt.Errorf("%w: %w", ErrReplaced, err)
-	}
-	return temp, err
 }
 
 // Write adds a piece of the message. Line ends are stored as LF.
@@ -202,27 +191,20 @@ func allKeywords(in []*Incoming) (words []string) {
 
 // commit moves a finished temporary file into place: new/ without flags, cur/ with flags.
 func (m *Mailbox) commit(temp *delivery.Temp, flags filename.Flags) (entry, error) {
-	e := entry{where: table.InNew, inode: temp.InodeSum()}
-	info := ""
-	if flags != 0 {
-		e.where, info = table.InCur, filename.WithFlags("", flags)
+	if flags == 0 {
+		return m.dirs.commit(temp, table.InNew, "")
 	}
-	var err error
-	e.name, err = temp.Commit(m.in(e.where), info)
-	return e, err
+	return m.dirs.commit(temp, table.InCur, filename.WithFlags("", flags))
 }
 
 // admit turns files that were just put into new/ and cur/ into messages with UIDs in the
 // given order. If that fails, it removes them again.
 func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint32, error) {
-	for _, e := range files {
-		m.touched(e.where)
-	}
 	// Files and records are synced concurrently, so that the file system's journal commits
 	// them together. If only the records survive a crash, their UIDs count as those of
 	// removed messages.
 	synced := make(chan error, 1)
-	go func() { synced <- m.syncTouched() }()
+	go func() { synced <- m.dirs.sync() }()
 	first, err := m.record(lock, files, ext, nil)
 	if serr := <-synced; serr != nil {
 		if err == nil {
@@ -236,7 +218,7 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 	if m.counts() {
 		bytes := int64(0)
 		for _, e := range files {
-			bytes += maildirsize.Size(m.in(e.where), e.name)
+			bytes += maildirsize.Size(m.dirs.in(e.where), e.name)
 		}
 		m.count(bytes, len(files))
 	}
@@ -268,12 +250,11 @@ func (m *Mailbox) expectNone(first uint32, files []entry) {
 // already moved is left alone: it is mail like any other then.
 func (m *Mailbox) undo(files []entry, err error) error {
 	for _, e := range files {
-		if rerr := m.in(e.where).Remove(e.name); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+		if rerr := m.dirs.remove(e); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 			err = fmt.Errorf("%w (and removing %s failed: %w)", err, e.name, rerr)
 		}
-		m.touched(e.where)
 	}
-	if serr := m.syncTouched(); serr != nil {
+	if serr := m.dirs.sync(); serr != nil {
 		err = errors.Join(err, serr)
 	}
 	return err

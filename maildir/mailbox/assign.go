@@ -93,7 +93,7 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 			a.replace(files[first], e)
 			files[first], e = e, files[first]
 		}
-		if again && m.sameFile(files[*slot-1], e) {
+		if again && m.dirs.sameFile(files[*slot-1], e) {
 			a.second = append(a.second, e)
 			continue
 		}
@@ -281,7 +281,7 @@ func (m *Mailbox) giveOwnBase(lock *dotlock.Lock, e entry) (renamed entry, done 
 		return e, false, nil
 	}
 	if err == nil {
-		err = m.syncTouched() // its UID depends on the name
+		err = m.dirs.sync() // its UID depends on the name
 	}
 	if isFull(err) { // the directory needs another block
 		m.leaveOut(err)
@@ -297,11 +297,9 @@ func (m *Mailbox) rename(e entry) (entry, error) {
 	if flags != 0 {
 		to.name = filename.WithFlags(to.name, flags)
 	}
-	if err := m.in(e.where).RenameNoReplace(e.name, m.dirs.New, to.name); err != nil {
+	if err := m.dirs.move(e, to); err != nil {
 		return e, err
 	}
-	m.touched(e.where)
-	m.touched(table.InNew)
 	m.env.Log.Warn("a file got a new name: two had the same one up to the flags, or it had none, or one too long for flags",
 		"mailbox", m.Path(), "old", e.name, "new", to.name)
 	return to, nil

@@ -84,7 +84,7 @@ func (m *Mailbox) cachedFile(row uint32) (cache.Source, time.Time, bool) {
 	if err != nil {
 		return cache.Source{}, time.Time{}, false
 	}
-	st, err := m.in(e.where).Lstat(e.name)
+	st, err := m.dirs.lstat(e)
 	if err != nil {
 		return cache.Source{}, time.Time{}, false
 	}
@@ -121,7 +121,7 @@ func (m *Mailbox) doubtCached(row uint32) {
 		return
 	}
 	e.name = m.nameOf(row)
-	if st, err := m.in(e.where).Lstat(e.name); err == nil {
+	if st, err := m.dirs.lstat(e); err == nil {
 		m.compareCached(row, st)
 	} else {
 		m.outdate(row)

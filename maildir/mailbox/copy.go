@@ -191,7 +191,7 @@ func (dst *Mailbox) flagAfter(ctx context.Context, src *Mailbox, originals []ori
 				return err
 			}
 		}
-		return errors.Join(lost, dst.syncTouched())
+		return errors.Join(lost, dst.dirs.sync())
 	})
 	if err != nil {
 		dst.env.Log.Warn("flags set on messages while they were being moved are lost", "mailbox", src.Path(), "other", dst.Path(), "error", err)

@@ -30,7 +30,7 @@ func (dst *Mailbox) copyFile(ctx context.Context, src *Mailbox, o original, flag
 	}
 	e, err := dst.copyFrom(ctx, src, from, o, flags, taken)
 	if errors.Is(err, fs.ErrNotExist) { // in which of the two folders?
-		if _, serr := src.in(from.where).Lstat(from.name); errors.Is(serr, fs.ErrNotExist) {
+		if _, serr := src.dirs.lstat(from); errors.Is(serr, fs.ErrNotExist) {
 			err = errMoved
 		}
 	}
@@ -39,7 +39,7 @@ func (dst *Mailbox) copyFile(ctx context.Context, src *Mailbox, o original, flag
 
 // copyFrom is copyFile for an original whose place is known.
 func (dst *Mailbox) copyFrom(ctx context.Context, src *Mailbox, from entry, o original, flags filename.Flags, taken map[string]bool) (entry, error) {
-	st, err := src.in(from.where).Lstat(from.name)
+	st, err := src.dirs.lstat(from)
 	if err != nil {
 		return entry{}, err
 	}
@@ -63,27 +63,23 @@ func (dst *Mailbox) copyFrom(ctx context.Context, src *Mailbox, from entry, o or
 		}
 	}
 	e.name = named(base, flags)
-	if owns, err := dst.in(e.where).Owns(st.UID); err != nil || !owns {
+	if owns, err := dst.dirs.in(e.where).Owns(st.UID); err != nil || !owns {
 		// dirfd does not read a link to another user's file.
 		return dst.copyBytes(ctx, src, from, flags)
 	}
-	err = src.in(from.where).Link(from.name, dst.in(e.where), e.name)
+	err = dst.dirs.link(&src.dirs, from, st, e)
 	if errors.Is(err, fs.ErrExist) {
 		// A file that has not been noticed yet has that name.
 		if base, err = dst.freshBase(src, from, st); err != nil {
 			return entry{}, err
 		}
 		e.name = named(base, flags)
-		err = src.in(from.where).Link(from.name, dst.in(e.where), e.name)
+		err = dst.dirs.link(&src.dirs, from, st, e)
 	}
 	switch { // only a free name shows whether a link is possible
 	case err == nil, errors.Is(err, fs.ErrExist):
 	case errors.Is(err, syscall.EXDEV), errors.Is(err, syscall.EMLINK), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EOPNOTSUPP):
 		return dst.copyBytes(ctx, src, from, flags)
-	default: // it may have been done all the same, as on a network file system after a timeout
-		if made, merr := dst.in(e.where).Lstat(e.name); merr == nil && made.ID() == st.ID() {
-			err = nil
-		}
 	}
 	return e, err
 }
@@ -92,7 +88,7 @@ func (dst *Mailbox) copyFrom(ctx context.Context, src *Mailbox, from entry, o or
 // compressed, that of its text.
 func (m *Mailbox) plainSize(at entry, st dirfd.Stat) (int64, error) {
 	var f File
-	err := f.open(m.in(at.where), at.name, noRoom, m.env.Scratch)
+	err := f.open(m.dirs.in(at.where), at.name, noRoom, m.env.Scratch)
 	if errors.Is(err, compress.ErrDamaged) || errors.Is(err, compress.ErrTooBig) {
 		return st.Size, nil // it can be copied all the same
 	}
@@ -152,7 +148,7 @@ func (dst *Mailbox) canKeepBase(src *Mailbox, from entry, st dirfd.Stat, base st
 // copyBytes copies to a destination to which no hard link can be made.
 func (dst *Mailbox) copyBytes(ctx context.Context, src *Mailbox, from entry, flags filename.Flags) (entry, error) {
 	var f File
-	if err := f.open(src.in(from.where), from.name, noRoom, src.env.Scratch); err != nil {
+	if err := f.open(src.dirs.in(from.where), from.name, noRoom, src.env.Scratch); err != nil {
 		return entry{}, err
 	}
 	defer f.Close()

@@ -52,7 +52,8 @@
 //     view.
 //   - Changes: change.go has what all of them share; append.go, store.go, copy.go (with
 //     copyfile.go), expunge.go and metadata.go have what differs. full.go defines what still
-//     works on a full disk, durable.go what is synced, foreign.go which files are left alone.
+//     works on a full disk, foreign.go which files are left alone. dirs.go gives files their
+//     names in new/ and cur/, and makes that durable; temps.go has what is in tmp/.
 //   - Changes by others: watching.go receives events, and eventqueue.go keeps them until
 //     poll.go looks at the files on request; events.go processes single names, scan.go
 //     lists the directories, secondnames.go handles files with several names, movenew.go

@@ -13,16 +13,6 @@ import (
 // scanned.
 const maxEvents = 1 << 16
 
-// entry is a file name in new/ or cur/.
-type entry struct {
-	where table.Place
-	inode uint32 // as in Row.Inode; 0: unknown, as in all entries that are compared
-	name  string
-}
-
-// sameName reports whether two entries have the same name in the same place.
-func (e entry) sameName(other entry) bool { return e.where == other.where && e.name == other.name }
-
 // changes are the names that events reported.
 type changes struct {
 	names map[entry]watch.Op // the last thing that happened to each name

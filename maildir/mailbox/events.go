@@ -27,7 +27,7 @@ func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 			}
 			continue
 		}
-		st, err := m.in(e.where).Lstat(e.name)
+		st, err := m.dirs.lstat(e)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			vanished = append(vanished, e)
@@ -89,7 +89,7 @@ func (m *Mailbox) forgetAway() {
 	m.events.away = nil
 	m.events.mu.Unlock()
 	for e := range away {
-		if _, err := m.in(e.where).Lstat(e.name); err == nil {
+		if _, err := m.dirs.lstat(e); err == nil {
 			m.forgetFile(e)
 		}
 	}
@@ -112,7 +112,7 @@ func (m *Mailbox) forgetIfReplaced(e entry) {
 	if _, ok := m.at(e); !ok {
 		return
 	}
-	st, err := m.in(e.where).Lstat(e.name)
+	st, err := m.dirs.lstat(e)
 	if err != nil {
 		return
 	}
@@ -185,12 +185,12 @@ func (m *Mailbox) updateKnown(e entry) bool {
 	}
 	old := entry{where: m.t.Row(n).Where, name: m.t.FileName(n)}
 	m.mu.RUnlock()
-	was, err := m.in(old.where).Lstat(old.name)
+	was, err := m.dirs.lstat(old)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return true // the message may still be there, and e another one: nothing changes
 	}
 	if err == nil && was.Regular() {
-		is, err := m.in(e.where).Lstat(e.name)
+		is, err := m.dirs.lstat(e)
 		if err == nil && was.ID() != is.ID() {
 			return false
 		}
@@ -214,7 +214,7 @@ func (m *Mailbox) updateKnown(e entry) bool {
 func (m *Mailbox) aliased(n uint32) bool {
 	for e := range m.secondNames[n] {
 		m.secondNames.remove(n, e)
-		st, err := m.in(e.where).Lstat(e.name)
+		st, err := m.dirs.lstat(e)
 		if err != nil {
 			continue
 		}

@@ -84,7 +84,7 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags
 		if counts {
 			size = m.fileSize(n)
 		}
-		where, err := m.unlink(n, flags)
+		err := m.unlink(n, flags)
 		if errors.Is(err, errUnflagged) {
 			continue
 		}
@@ -93,7 +93,6 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags
 			break
 		}
 		if err == nil {
-			m.touched(where)
 			bytes, messages = bytes+size, messages+1
 		}
 		gone = append(gone, n)
@@ -112,7 +111,7 @@ func (m *Mailbox) remove(lock *dotlock.Lock, rows []uint32, flags filename.Flags
 	return uids, failed
 }
 
-// syncRemoved is syncTouched after message files were removed. removed are their UIDs,
+// syncRemoved makes durable that message files were removed. removed are their UIDs,
 // ascending; the table still has them. If the list is due to be rewritten, it is written at
 // the same time, because a disk does both faster together than one after the other. The new
 // list gets its name only once the files are durably gone.
@@ -121,12 +120,12 @@ func (m *Mailbox) syncRemoved(lock *dotlock.Lock, removed []uint32) error {
 	left := int(m.t.Count()) - len(removed)
 	m.mu.RUnlock()
 	if lock == nil || len(removed) == 0 || m.list.Header().UIDValidity == 0 || !m.list.WantsRewrite(left, m.shortList) {
-		return m.syncTouched()
+		return m.dirs.sync()
 	}
 	var failed error
 	synced := false
 	sync := func() error {
-		synced, failed = true, m.syncTouched()
+		synced, failed = true, m.dirs.sync()
 		return failed
 	}
 	err := m.prepareList(m.list.Header(), uidlist.Steps{Before: sync}, m.liveBut(removed))
@@ -165,7 +164,7 @@ func (m *Mailbox) liveBut(removed []uint32) iter.Seq[uidlist.Record] {
 // fileSize returns how much the file of a row counts in the quota.
 func (m *Mailbox) fileSize(n uint32) int64 {
 	e := m.placeOf(n)
-	return maildirsize.Size(m.in(e.where), e.name)
+	return maildirsize.Size(m.dirs.in(e.where), e.name)
 }
 
 // errUnflagged means that a message lost the flag for which it was to be removed.
@@ -173,28 +172,28 @@ var errUnflagged = errors.New("not flagged any more")
 
 // unlink removes the file of a row, by all names if it has several, even if other programs
 // move it meanwhile, unless they removed one of the flags.
-func (m *Mailbox) unlink(n uint32, flags filename.Flags) (table.Place, error) {
+func (m *Mailbox) unlink(n uint32, flags filename.Flags) error {
 	for i := 0; i <= retries; i++ {
 		m.mu.RLock()
 		r := *m.t.Row(n)
 		e := entry{where: r.Where, name: m.t.FileName(n)}
 		m.mu.RUnlock()
 		if r.State != table.Present {
-			return r.Where, ErrGone
+			return ErrGone
 		}
 		if r.Flags&flags != flags {
-			return r.Where, errUnflagged
+			return errUnflagged
 		}
 		err := m.unlinkSeconds(n, e, flags)
 		if err == nil {
-			err = m.in(e.where).Remove(e.name)
+			err = m.dirs.remove(e)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return e.where, err
+			return err
 		}
 		if err := m.rescan(n); err != nil {
-			return e.where, err
+			return err
 		}
 	}
-	return 0, ErrBusy
+	return ErrBusy
 }

@@ -12,7 +12,7 @@ func (m *Mailbox) ownFile(e entry, st dirfd.Stat) error {
 	if st.Nlink <= 1 {
 		return nil
 	}
-	owns, err := m.in(e.where).Owns(st.UID)
+	owns, err := m.dirs.in(e.where).Owns(st.UID)
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ type Mailbox struct {
 	// sync (capacity 1) is held while examining or changing the files. It guards the fields
 	// up to mu.
 	sync        chan struct{}
-	dirs        delivery.Dirs
+	dirs        mailDirs
 	list        *uidlist.File
 	words       *keywords.Table
 	hist        *history.File
@@ -88,9 +88,6 @@ type Mailbox struct {
 	// shortList is how many records the uidlist may have without being rewritten for the only
 	// reason that messages were removed.
 	shortList int
-	// unsynced tells, by place, in which directories names were added or removed and are
-	// not durable yet.
-	unsynced [2]bool
 	// loaded is set once the folder has been scanned.
 	loaded bool
 	// unwritable is set if no lock can be created (read-only file system, no permission):
@@ -150,7 +147,7 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 		return nil, err
 	}
 	m := &Mailbox{
-		env: env, dir: dir, dirs: dirs, nextValidity: nextValidity, leadsHere: leadsHere,
+		env: env, dir: dir, dirs: mailDirs{Dirs: dirs, fsync: env.Fsync}, nextValidity: nextValidity, leadsHere: leadsHere,
 		sync: make(chan struct{}, 1), views: map[*View]struct{}{}, cached: env.box(), orders: env.box(),
 	}
 	m.blank()

@@ -63,24 +63,19 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 			m.touch(lock)
 		}
 		m.mu.RLock()
-		name, flags := m.t.FileName(n), m.t.Row(n).Flags
+		from, flags := entry{where: table.InNew, name: m.t.FileName(n)}, m.t.Row(n).Flags
 		m.mu.RUnlock()
 		m.dateRow(n)
 		if !atOnce && m.justCame(n) {
 			later = true
 			continue
 		}
-		to := entry{where: table.InCur, name: name}
-		if filename.Base(name) == name {
-			to.name = filename.WithFlags(name, flags)
+		to := entry{where: table.InCur, name: from.name}
+		if filename.Base(to.name) == to.name {
+			to.name = filename.WithFlags(to.name, flags)
 		}
-		err := m.dirs.New.RenameNoReplace(name, m.dirs.Cur, to.name)
-		if errors.Is(err, fs.ErrExist) && m.sameFile(entry{where: table.InNew, name: name}, to) {
-			// A crash during an earlier move left both names.
-			err = m.dirs.New.Remove(name)
-			m.secondNames.remove(n, entry{where: table.InNew, name: name})
-		}
-		if errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, fs.ErrExist) && m.isOdd(to) {
+		err := m.dirs.move(from, to)
+		if errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, fs.ErrExist) && m.dirs.isOdd(to) {
 			stuck = true // it is served from where it is
 			continue
 		}
@@ -95,8 +90,7 @@ func (m *Mailbox) moveNew(lock *dotlock.Lock) error {
 		if err != nil {
 			return err
 		}
-		m.touched(table.InNew)
-		m.touched(table.InCur)
+		m.secondNames.remove(n, to)
 		m.renamed(n, to)
 	}
 	return nil
@@ -109,13 +103,6 @@ func (m *Mailbox) justCame(n uint32) bool {
 	defer m.mu.RUnlock()
 	age := m.env.Now().Sub(time.Unix(int64(m.t.Row(n).Saved), 0))
 	return age >= 0 && age < newPatience
-}
-
-// isOdd reports whether a name belongs to something other than a regular file, which a scan
-// leaves alone.
-func (m *Mailbox) isOdd(e entry) bool {
-	st, err := m.in(e.where).Lstat(e.name)
-	return err == nil && !st.Regular()
 }
 
 // stuckPatience is how long mail that cannot be moved from new/ is left alone. Each attempt

@@ -187,13 +187,13 @@ func (m *Mailbox) lookAgain(ctx context.Context, msg Message, e entry) error {
 // find makes sure that the table has the place of a message's file: a moment ago it was there.
 func (m *Mailbox) find(ctx context.Context, msg Message) error {
 	return m.withFile(ctx, msg, func(e entry) error {
-		_, err := m.in(e.where).Lstat(e.name)
+		_, err := m.dirs.lstat(e)
 		return err
 	})
 }
 
 func (m *Mailbox) open(ctx context.Context, f *File, msg Message, room Room) error {
-	return m.withFile(ctx, msg, func(e entry) error { return f.open(m.in(e.where), e.name, room, m.env.Scratch) })
+	return m.withFile(ctx, msg, func(e entry) error { return f.open(m.dirs.in(e.where), e.name, room, m.env.Scratch) })
 }
 
 func (m *Mailbox) size(ctx context.Context, msg Message, check func() error) (int64, error) {
@@ -235,7 +235,7 @@ func (m *Mailbox) date(ctx context.Context, msg Message) (time.Time, error) {
 	}
 	var st dirfd.Stat
 	err := m.withFile(ctx, msg, func(e entry) (err error) {
-		st, err = m.in(e.where).Lstat(e.name)
+		st, err = m.dirs.lstat(e)
 		return err
 	})
 	if err == nil {

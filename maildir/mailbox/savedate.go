@@ -78,7 +78,7 @@ func (m *Mailbox) findSaved(ctx context.Context, msg Message) error {
 		if known {
 			return nil
 		}
-		st, err := m.in(e.where).Lstat(e.name)
+		st, err := m.dirs.lstat(e)
 		if err == nil {
 			m.foundSaved(msg.row, st.Ctime)
 		}
@@ -160,7 +160,7 @@ func (m *Mailbox) dateRow(n uint32) {
 	}
 	e := entry{where: r.Where, name: m.t.FileName(n)}
 	m.mu.RUnlock()
-	if st, err := m.in(e.where).Lstat(e.name); err == nil {
+	if st, err := m.dirs.lstat(e); err == nil {
 		m.foundSaved(n, st.Ctime)
 	}
 }

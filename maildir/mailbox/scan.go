@@ -108,13 +108,13 @@ func (m *Mailbox) listOnce() (pass, error) {
 	m.mu.RUnlock()
 	for _, where := range []table.Place{table.InNew, table.InCur} {
 		l.where = where
-		if err := m.in(where).ListMany(l.take); err != nil {
+		if err := m.dirs.in(where).ListMany(l.take); err != nil {
 			return pass{}, err
 		}
 	}
 	// Names that differ from the table's: a rename, or a second file.
 	for _, e := range l.doubtful {
-		st, err := m.in(e.where).Lstat(e.name)
+		st, err := m.dirs.lstat(e)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // renamed since it was listed; its other name was or will be found
 		}
@@ -270,7 +270,7 @@ func lineUp(files []entry) {
 // regular reports whether an entry of unknown or other kind is a regular file.
 func (m *Mailbox) regular(e entry, kind dirfd.Kind) bool {
 	if kind == dirfd.KindUnknown {
-		st, err := m.in(e.where).Lstat(e.name)
+		st, err := m.dirs.lstat(e)
 		return err == nil && st.Regular()
 	}
 	m.env.Log.Warn("ignoring something among the messages that is not a regular file",
@@ -297,16 +297,9 @@ func (m *Mailbox) stillThere(n uint32) bool {
 	}
 	m.mu.RUnlock()
 	return slices.ContainsFunc(names, func(e entry) bool {
-		st, err := m.in(e.where).Lstat(e.name)
+		st, err := m.dirs.lstat(e)
 		return err == nil && st.Regular() || err != nil && !errors.Is(err, fs.ErrNotExist)
 	})
-}
-
-func (m *Mailbox) in(where table.Place) *dirfd.Dir {
-	if where == table.InNew {
-		return m.dirs.New
-	}
-	return m.dirs.Cur
 }
 
 // touch keeps a lock that is held for long from looking stale.

@@ -48,23 +48,22 @@ func (m *Mailbox) dropSecondName(n uint32, e entry) {
 	kept := entry{where: m.t.Row(n).Where, name: m.t.FileName(n)}
 	gone := m.t.Row(n).State != table.Present
 	m.mu.RUnlock()
-	st, err := m.in(e.where).Lstat(e.name)
+	st, err := m.dirs.lstat(e)
 	if gone || kept.sameName(e) || errors.Is(err, fs.ErrNotExist) {
 		m.secondNames.remove(n, e)
 		return
 	}
-	if err != nil || m.env.Now().Sub(st.Ctime) < secondNameGrace || !m.sameFile(kept, e) {
+	if err != nil || m.env.Now().Sub(st.Ctime) < secondNameGrace || !m.dirs.sameFile(kept, e) {
 		return
 	}
 	// The name that stays may not be durable yet.
-	if err = m.in(kept.where).Sync(); err == nil {
-		err = m.in(e.where).Remove(e.name)
+	if err = m.dirs.in(kept.where).Sync(); err == nil {
+		err = m.dirs.remove(e)
 	}
 	if err != nil {
 		m.env.Log.Warn("a message has two names", "mailbox", m.Path(), "name", kept.name, "other", e.name, "error", err)
 		return
 	}
-	m.touched(e.where)
 	m.secondNames.remove(n, e)
 	m.env.Log.Warn("a message had two names", "mailbox", m.Path(), "kept", kept.name, "removed", e.name)
 }
@@ -75,7 +74,7 @@ func (m *Mailbox) dropSecondName(n uint32, e entry) {
 func (m *Mailbox) unlinkSeconds(n uint32, e entry, flags filename.Flags) error {
 	var names []entry
 	for second := range m.secondNames[n] {
-		if !m.sameFile(e, second) {
+		if !m.dirs.sameFile(e, second) {
 			continue
 		}
 		if second.where == table.InCur && filename.FlagsOf(second.name)&flags != flags {
@@ -84,10 +83,9 @@ func (m *Mailbox) unlinkSeconds(n uint32, e entry, flags filename.Flags) error {
 		names = append(names, second)
 	}
 	for _, second := range names {
-		if err := m.in(second.where).Remove(second.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := m.dirs.remove(second); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		m.touched(second.where)
 		m.secondNames.remove(n, second)
 	}
 	return nil

@@ -41,7 +41,7 @@ func TestCopyOfSparseFile(t *testing.T) {
 			if s, w := filename.Sizes(filename.Base(e.name)); s != size || w != size+4 {
 				t.Errorf("the copy is called %s", e.name)
 			}
-			file, err := into.in(e.where).Open(e.name)
+			file, err := into.dirs.in(e.where).Open(e.name)
 			must(t, err)
 			st, err := file.Stat()
 			must(t, err)
@@ -50,7 +50,7 @@ func TestCopyOfSparseFile(t *testing.T) {
 			}
 			must(t, file.Close())
 			var copied File
-			must(t, copied.open(into.in(e.where), e.name, noRoom, nil))
+			must(t, copied.open(into.dirs.in(e.where), e.name, noRoom, nil))
 			defer copied.Close()
 			for at, want := range map[int64]string{0: "Subject: x\n\n\x00", 2<<20 - 1: "\x00tail\n\x00", size - 6: "\x00tail\n"} {
 				got := make([]byte, len(want))

@@ -176,10 +176,10 @@ func (m *Mailbox) store(lock *dotlock.Lock, v *View, uids []uint32, ch flagChang
 			}
 		}
 		if failed != nil {
-			return did, errors.Join(failed, m.syncTouched())
+			return did, errors.Join(failed, m.dirs.sync())
 		}
 	}
-	return did, m.syncTouched()
+	return did, m.dirs.sync()
 }
 
 // differing counts the messages whose flags the change would alter.
@@ -252,23 +252,16 @@ func (m *Mailbox) renameOne(r *renaming) bool {
 	if r.to == "" {
 		return true
 	}
-	from := m.in(r.from.where)
 	if !r.dated {
-		if st, err := from.Lstat(r.from.name); err == nil {
+		if st, err := m.dirs.lstat(r.from); err == nil {
 			r.saved = unixSeconds(st.Ctime) // the rename changes it
 		}
 	}
-	r.err = from.RenameNoReplace(r.from.name, m.dirs.Cur, r.to)
-	if to := (entry{where: table.InCur, name: r.to}); errors.Is(r.err, fs.ErrExist) && m.sameFile(r.from, to) {
-		// Somebody is renaming it to that by link and unlink, or was interrupted.
-		r.err = from.Remove(r.from.name)
-		m.secondNames.remove(r.n, to)
-	}
-	if r.err != nil {
+	to := entry{where: table.InCur, name: r.to}
+	if r.err = m.dirs.move(r.from, to); r.err != nil {
 		return r.elsewhere()
 	}
-	m.touched(r.from.where)
-	m.touched(table.InCur)
+	m.secondNames.remove(r.n, to)
 	return true
 }
 

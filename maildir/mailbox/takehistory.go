@@ -175,13 +175,13 @@ func (m *Mailbox) lookAt(ctx context.Context, doubts []uint32) error {
 		if !ok || r.State != table.Present {
 			continue
 		}
-		if st, err := m.in(e.where).Lstat(e.name); err == nil {
+		if st, err := m.dirs.lstat(e); err == nil {
 			if m.updateKnown(e) {
 				m.forgetUnless(e, st)
 			}
 		} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENAMETOOLONG) {
 			return err
-		} else if _, err := m.in(r.Where).Lstat(m.nameOf(n)); err != nil {
+		} else if _, err := m.dirs.in(r.Where).Lstat(m.nameOf(n)); err != nil {
 			rescan = true // neither there nor where it was
 		}
 	}
