@@ -69,7 +69,7 @@ func (m *Mailbox) settleLater(err error) {
 func (m *Mailbox) lookLater(err error) {
 	m.env.Log.Warn("the mailbox was changed, but not examined to the end, looking again later", "mailbox", m.Path(), "error", err)
 	m.events.orderScan()
-	m.retry.Reset(pollInterval)
+	m.alarms.set(lookAlarm, pollInterval)
 }
 
 // lookUnderLock takes over what other programs have done so far.

@@ -57,7 +57,7 @@
 //   - Changes by others: watching.go receives events, and eventqueue.go keeps them until
 //     poll.go looks at the files on request; events.go processes single names, scan.go
 //     lists the directories, secondnames.go handles files with several names, movenew.go
-//     moves new mail to cur/, tell.go notifies the views.
+//     moves new mail to cur/, tell.go notifies the views, and alarms.go wakes them later.
 //   - The files beside the mail: keywords.go handles dovecot-keywords, uidlist.go reads
 //     dovecot-uidlist, assign.go assigns UIDs, and record.go writes them. modseq.go tracks
 //     what differs from the history, takehistory.go reads what other processes added to it,

@@ -37,7 +37,7 @@ func (m *Mailbox) postpone(err error) {
 	}
 	m.full = true
 	m.postponed++
-	m.retry.Reset(pollInterval)
+	m.alarms.set(lookAlarm, pollInterval)
 }
 
 // leaveOut leaves new mail out because the disk is full. m.sync is held.

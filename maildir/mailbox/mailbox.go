@@ -101,10 +101,10 @@ type Mailbox struct {
 	incomplete bool
 	// uidsExhausted is set if new mail is left out for good because no UIDs are left.
 	uidsExhausted bool
-	retry         *time.Timer // wakes the sessions to look again after a look failed
 
 	watch watching
 
+	alarms alarms
 	events eventQueue
 	last   lastLook
 	snap   snapshots
@@ -152,8 +152,7 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 	}
 	m.blank()
 	m.watch.muteFrom = muteFrom
-	m.retry = time.AfterFunc(pollInterval, m.wake)
-	m.retry.Stop()
+	m.alarms = newAlarms(m.wake)
 	m.shortList = shortList
 	opened := false
 	defer func() { // also after a panic
@@ -195,7 +194,7 @@ func (m *Mailbox) blank() {
 func (m *Mailbox) Close() {
 	m.closeSnapshot()
 	m.endWatch()
-	m.retry.Stop()
+	m.alarms.stop()
 	m.closeCache()
 	m.t.Close()
 	m.dirs.Close()

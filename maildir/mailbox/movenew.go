@@ -118,7 +118,7 @@ func (m *Mailbox) moveLater(later, stuck bool) {
 	switch now := m.env.Now(); {
 	case later:
 		m.newMail.from = now.Add(newPatience)
-		m.retry.Reset(newPatience)
+		m.alarms.set(moveAlarm, newPatience)
 	case stuck:
 		m.newMail.from = now.Add(stuckPatience)
 	default:

@@ -184,7 +184,7 @@ func (m *Mailbox) look(ctx context.Context) error {
 	err := m.lookNow(ctx)
 	if err != nil {
 		m.events.orderScan()
-		m.retry.Reset(pollInterval)
+		m.alarms.set(lookAlarm, pollInterval)
 		return err
 	}
 	m.snapshotLater()

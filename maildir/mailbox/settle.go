@@ -145,7 +145,7 @@ func (m *Mailbox) nowSettled(rows []uint32, modseq uint64, dated int) {
 	clear(s.strays)
 	s.highest, s.accounted, s.kept = m.hist.Highest(), m.hist.Accounted(), m.hist.Err() == nil
 	if s.retryAt = m.hist.RetryAt(); !s.retryAt.IsZero() {
-		m.retry.Reset(max(s.retryAt.Sub(m.env.Now()), 0))
+		m.alarms.set(historyAlarm, s.retryAt.Sub(m.env.Now()))
 	}
 }
 
