@@ -4,8 +4,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"maildird/maildir/filename"
-	"maildird/maildir/mailbox/table"
 	"maildird/maildir/watch"
 )
 
@@ -20,7 +18,8 @@ type changes struct {
 	all   bool               // events were lost: scan
 }
 
-// eventQueue holds what the watcher reported and nobody has looked at yet.
+// eventQueue holds what the watcher reported and nobody has looked at yet. It may be used
+// concurrently.
 type eventQueue struct {
 	mu sync.Mutex
 	changes
@@ -43,6 +42,10 @@ func (q *eventQueue) expect() (arrived func()) {
 	q.coming.Add(1)
 	return func() { q.coming.Add(-1) }
 }
+
+// expecting reports whether an event which says that a file is gone may be about one that is
+// about to be entered in the table.
+func (q *eventQueue) expecting() bool { return q.coming.Load() > 0 }
 
 // drop replaces the queued changes by a scan. q.mu is held.
 func (q *eventQueue) drop() {
@@ -79,31 +82,17 @@ func (q *eventQueue) appearedAgain(e entry) {
 	note(&q.reappeared, e)
 }
 
-// event receives one event from the watcher's goroutine.
-func (m *Mailbox) event(where table.Place, ev watch.Event) {
-	q := &m.events
-	if ev.Op != watch.Lost {
-		unsure := ev.Op != watch.Appeared && q.coming.Load() > 0
-		if filename.Ignored(ev.Name) {
-			return
-		}
-		if e := (entry{where: where, name: ev.Name}); !unsure && m.agrees(e, ev.Op) {
-			if ev.Op == watch.Appeared {
-				q.appearedAgain(e)
-			}
-			return
-		}
-	} else {
-		m.checkNameAgain() // perhaps the directory was moved
-	}
+// add queues what happened to a name. first is true if nothing was queued before.
+func (q *eventQueue) add(e entry, op watch.Op) (first bool) {
 	q.mu.Lock()
-	first := len(q.names) == 0 && !q.all
-	switch e := (entry{where: where, name: ev.Name}); {
+	defer q.mu.Unlock()
+	first = q.isEmpty()
+	switch {
 	case q.all:
-		q.leave(e, ev.Op)
-	case ev.Op == watch.Lost || len(q.names) >= maxEvents:
+		q.leave(e, op)
+	case len(q.names) >= maxEvents:
 		q.drop()
-		q.leave(e, ev.Op)
+		q.leave(e, op)
 	default:
 		if q.names == nil {
 			q.names = map[entry]watch.Op{}
@@ -111,22 +100,9 @@ func (m *Mailbox) event(where table.Place, ev watch.Event) {
 		if _, ok := q.names[e]; !ok {
 			q.order = append(q.order, e)
 		}
-		q.names[e] = ev.Op
+		q.names[e] = op
 	}
-	q.mu.Unlock()
-	if first {
-		m.wake()
-	}
-}
-
-// agrees reports whether the table already knows what an event says, as it does after this
-// process's own changes.
-func (m *Mailbox) agrees(e entry, op watch.Op) bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	n, ok := m.t.Lookup(filename.Base(e.name))
-	here := ok && m.t.Row(n).State == table.Present && m.t.HasName(n, e.where, e.name)
-	return here == (op == watch.Appeared)
+	return first
 }
 
 // take empties the queue.
@@ -141,13 +117,36 @@ func (q *eventQueue) take() changes {
 func (q *eventQueue) empty() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.names) == 0 && !q.all
+	return q.isEmpty()
 }
 
+func (q *eventQueue) isEmpty() bool { return len(q.names) == 0 && !q.all }
+
 // orderScan is called when the queue may not have everything that happened, because changes
-// were taken from it and not processed, or events did not arrive.
-func (q *eventQueue) orderScan() {
+// were taken from it and not processed, or events did not arrive. first is true if nothing
+// was queued before.
+func (q *eventQueue) orderScan() (first bool) {
 	q.mu.Lock()
+	defer q.mu.Unlock()
+	first = q.isEmpty()
 	q.drop()
-	q.mu.Unlock()
+	return first
+}
+
+// takeAway empties away.
+func (q *eventQueue) takeAway() map[entry]struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	away := q.away
+	q.away = nil
+	return away
+}
+
+// takeReappeared empties reappeared.
+func (q *eventQueue) takeReappeared() map[entry]struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	reappeared := q.reappeared
+	q.reappeared = nil
+	return reappeared
 }

@@ -12,6 +12,41 @@ import (
 	"maildird/maildir/watch"
 )
 
+// event receives one event from the watcher's goroutine.
+func (m *Mailbox) event(where table.Place, ev watch.Event) {
+	var first bool
+	if ev.Op == watch.Lost {
+		m.checkNameAgain() // perhaps the directory was moved
+		first = m.events.orderScan()
+	} else {
+		unsure := ev.Op != watch.Appeared && m.events.expecting()
+		if filename.Ignored(ev.Name) {
+			return
+		}
+		e := entry{where: where, name: ev.Name}
+		if !unsure && m.agrees(e, ev.Op) {
+			if ev.Op == watch.Appeared {
+				m.events.appearedAgain(e)
+			}
+			return
+		}
+		first = m.events.add(e, ev.Op)
+	}
+	if first {
+		m.wake()
+	}
+}
+
+// agrees reports whether the table already knows what an event says, as it does after this
+// process's own changes.
+func (m *Mailbox) agrees(e entry, op watch.Op) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	n, ok := m.t.Lookup(filename.Base(e.name))
+	here := ok && m.t.Row(n).State == table.Present && m.t.HasName(n, e.where, e.name)
+	return here == (op == watch.Appeared)
+}
+
 // follow processes the names that changed, without listing a directory, and reports whether
 // a scan is needed to be sure. m.sync is held, and the uidlist's lock too if lock is not
 // nil. Without the lock, follow returns errNeedLock as soon as it finds a file that has no
@@ -84,11 +119,7 @@ func (m *Mailbox) forgetFile(e entry) {
 
 // forgetAway calls forgetFile for the names that were dropped from the queue.
 func (m *Mailbox) forgetAway() {
-	m.events.mu.Lock()
-	away := m.events.away
-	m.events.away = nil
-	m.events.mu.Unlock()
-	for e := range away {
+	for e := range m.events.takeAway() {
 		if _, err := m.dirs.lstat(e); err == nil {
 			m.forgetFile(e)
 		}
@@ -98,11 +129,7 @@ func (m *Mailbox) forgetAway() {
 // forgetReplaced drops what is cached of the messages in whose place somebody put another
 // file. m.sync is held.
 func (m *Mailbox) forgetReplaced() {
-	m.events.mu.Lock()
-	reappeared := m.events.reappeared
-	m.events.reappeared = nil
-	m.events.mu.Unlock()
-	for e := range reappeared {
+	for e := range m.events.takeReappeared() {
 		m.forgetIfReplaced(e)
 	}
 }

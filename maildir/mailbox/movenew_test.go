@@ -48,7 +48,7 @@ func TestNewIsExpected(t *testing.T) {
 	b := newBox(t)
 	var m *Mailbox
 	f := &hooked{wrong: func(op, path string) error {
-		if op == "rename" && m.events.coming.Load() == 0 {
+		if op == "rename" && !m.events.expecting() {
 			t.Errorf("%s is moved and not expected", path)
 		}
 		return nil
