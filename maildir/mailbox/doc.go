@@ -10,7 +10,7 @@
 //     pass missed it and no file has its last known name. What only the last pass missed is
 //     looked for again (scan.go).
 //   - Directory times have a limited granularity. A scan made within that granularity of
-//     the time it saw is not final (dirTimes in scan.go).
+//     the time it saw is not final (dirTimes in times.go).
 //   - Dovecot assigns UIDs and moves files while holding dovecot-uidlist.lock. So does this
 //     package, and it reads Dovecot's records before it adds its own (assign.go). Programs
 //     that take no lock (mutt, cp, rsync) are handled by looking again: if a file is not

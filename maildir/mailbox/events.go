@@ -16,7 +16,7 @@ import (
 func (m *Mailbox) event(where table.Place, ev watch.Event) {
 	var first bool
 	if ev.Op == watch.Lost {
-		m.checkNameAgain() // perhaps the directory was moved
+		m.nameChecks.again() // perhaps the directory was moved
 		first = m.events.orderScan()
 	} else {
 		unsure := ev.Op != watch.Appeared && m.events.expecting()

@@ -104,10 +104,11 @@ type Mailbox struct {
 
 	watch watching
 
-	alarms alarms
-	events eventQueue
-	last   lastLook
-	snap   snapshots
+	alarms                 alarms
+	events                 eventQueue
+	last                   lastLook
+	nameChecks, tempChecks pace
+	snap                   snapshots
 	// leadsHere reports whether the mailbox's name still leads to this folder.
 	leadsHere func() bool
 
@@ -122,7 +123,6 @@ type Mailbox struct {
 	newMail  newMail
 	views    map[*View]struct{}
 	replaced bool
-	cleaned  time.Time // when tmp/ was last cleaned
 	// cached is what is known of the messages' text. Its lock is never acquired while m.mu
 	// is held; m.mu may be acquired while its lock is held.
 	cached *cache.Box
@@ -160,7 +160,7 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 			m.Close()
 		}
 	}()
-	m.last.nameChecked = env.Now() // dir was just looked up by its name
+	m.nameChecks.done(env.Now()) // dir was just looked up by its name
 	resumed := m.openSnapshot()
 	if m.loaded {
 		m.watchSoon()
@@ -221,10 +221,7 @@ func (m *Mailbox) Replaced() bool {
 	if err != nil {
 		return errors.Is(err, ErrReplaced)
 	}
-	m.last.mu.Lock()
-	known := m.last.times.list
-	m.last.mu.Unlock()
-	if now.list == known {
+	if now.list == m.last.get().list {
 		return false
 	}
 	is, was := uidlist.ValidityOf(m.dir), m.UIDValidity()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync"
 	"time"
 
 	"maildird/maildir/dirfd"
@@ -30,13 +29,6 @@ const (
 	// folder.
 	nameInterval = time.Second
 )
-
-// lastLook is what is needed to see, without m.sync, that nothing has changed.
-type lastLook struct {
-	mu          sync.Mutex
-	times       dirTimes
-	nameChecked time.Time
-}
 
 // Poll brings the table in step with the files. It costs four system calls when nothing has
 // changed. It returns ErrReplaced if the mailbox has ended, the context's error, or an I/O
@@ -74,15 +66,7 @@ func (m *Mailbox) Poll(ctx context.Context) error {
 // checkName returns ErrReplaced if the mailbox's name now leads to another folder, or
 // nowhere, or if the folder's new/ or cur/ was replaced.
 func (m *Mailbox) checkName() error {
-	l := &m.last
-	now := m.env.Now()
-	l.mu.Lock()
-	due := now.Sub(l.nameChecked).Abs() >= nameInterval
-	if due {
-		l.nameChecked = now
-	}
-	l.mu.Unlock()
-	if due && !m.isHere() {
+	if m.nameChecks.due(m.env.Now(), nameInterval) && !m.isHere() {
 		m.markReplaced()
 	}
 	return m.check()
@@ -138,15 +122,8 @@ func (m *Mailbox) hasDirs() bool {
 // NameChanged notes that a folder of the tree was renamed, created or removed: the next
 // Poll checks the name at once.
 func (m *Mailbox) NameChanged() {
-	m.checkNameAgain()
+	m.nameChecks.again()
 	m.wake()
-}
-
-// checkNameAgain makes the next Poll check the name.
-func (m *Mailbox) checkNameAgain() {
-	m.last.mu.Lock()
-	m.last.nameChecked = time.Time{}
-	m.last.mu.Unlock()
 }
 
 // quiet reports whether nothing can have changed since the last look.
@@ -154,27 +131,14 @@ func (m *Mailbox) quiet() bool {
 	if !m.events.empty() || m.newMailToMove() || m.mustSettle() {
 		return false
 	}
-	m.last.mu.Lock()
-	known := m.last.times
-	m.last.mu.Unlock()
+	known := m.last.get()
 	if known.at.IsZero() { // nobody has looked yet
 		return false
 	}
 	now, err := m.readTimes()
 	// If the folder is watched, events also report changes that the granularity of the
 	// times hides. One of them may still be on its way: look waits for it.
-	return err == nil && known.same(now) && known.list == now.list && known.words == now.words && !known.racy
-}
-
-// setTimes notes that a look saw the state of the files at t. m.sync is held.
-func (m *Mailbox) setTimes(t dirTimes) {
-	if known, ok := m.list.Stamp(); ok {
-		t.list = known // it may have been written by this process since
-	}
-	t.words = m.words.Stamp()
-	m.last.mu.Lock()
-	m.last.times = t
-	m.last.mu.Unlock()
+	return err == nil && known.same(&now) && known.list == now.list && known.words == now.words && !known.racy
 }
 
 // look brings the table in step with the files. m.sync is held. After an error, the

@@ -6,39 +6,13 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"time"
 	"unsafe"
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
-	"maildird/maildir/keywords"
 	"maildird/maildir/mailbox/table"
-	"maildird/maildir/uidlist"
 )
-
-// dirTimes are the modification times of new/ and cur/ at a look, and the versions of
-// dovecot-uidlist and dovecot-keywords at that time.
-type dirTimes struct {
-	new, cur time.Time
-	list     uidlist.Stamp
-	words    keywords.Stamp
-	// racy means that the look was within the granularity of one of the times, so that
-	// another change may be hidden behind the same time. The look is repeated once, after
-	// that time has passed.
-	racy bool
-	at   time.Time // of the look, with the monotonic clock
-}
-
-func (m *Mailbox) readTimes() (dirTimes, error) {
-	_, _, t, err := m.statDirs()
-	return t, err
-}
-
-// same reports whether a look at the directories now would see what the look at t saw.
-func (t dirTimes) same(now dirTimes) bool {
-	return t.new.Equal(now.new) && t.cur.Equal(now.cur)
-}
 
 // scan lists new/ and cur/ and brings the table in step with them. m.sync is held, and so
 // is the uidlist's lock unless it cannot be had (lock nil).
@@ -54,11 +28,11 @@ func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
 			return err
 		}
 		m.touch(lock)
-		n, c, t, err := m.statDirs()
-		if err != nil {
+		var err error
+		if before, err = m.readTimes(); err != nil {
 			return err
 		}
-		if before = t; before.racy { // what happens before the watch starts may not show
+		if before.racy { // what happens before the watch starts may not show
 			m.joinWatch()
 		}
 		p, err := m.listOnce()
@@ -73,12 +47,12 @@ func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
 			fresh = p.fresh
 			missing = intersect(missing, p.missing)
 		}
-		n2, c2, _, err := m.statDirs()
+		after, err := m.readTimes()
 		if err != nil {
 			return err
 		}
 		last = p.missing
-		same := n == n2 && c == c2
+		same := before.new == after.new && before.cur == after.cur
 		if len(missing) == 0 && (same || pass > 1) || same && !before.racy || pass >= 4 {
 			break
 		}

@@ -12,7 +12,6 @@ import (
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/history"
-	"maildird/maildir/keywords"
 	"maildird/maildir/mailbox/table"
 	"maildird/maildir/octets"
 )
@@ -30,16 +29,6 @@ import (
 // written, or if it does not have the modification time that it was given; otherwise each
 // part is verified when it is read. In case of any doubt, the folder is opened without the
 // snapshot.
-
-// dirState identifies a directory and when it last changed.
-type dirState struct {
-	dirfd.ID
-	mtime, ctime int64 // nanoseconds
-}
-
-func dirStateOf(st dirfd.Stat) dirState {
-	return dirState{st.ID(), st.Mtime.UnixNano(), st.Ctime.UnixNano()}
-}
 
 // snapshots is what a mailbox knows of its snapshot. It is guarded by m.sync.
 type snapshots struct {
@@ -116,8 +105,8 @@ func (m *Mailbox) resume(s *state, t *table.Table) bool {
 	if err != nil || s.folder != root.ID() {
 		return false
 	}
-	n, c, times, err := m.statDirs()
-	if err != nil || n.ID != s.new.ID || c.ID != s.cur.ID {
+	now, err := m.readTimes()
+	if err != nil || now.new.ID != s.new.ID || now.cur.ID != s.cur.ID {
 		return false
 	}
 	ok, sameList := m.list.Recall(s.list)
@@ -149,10 +138,10 @@ func (m *Mailbox) resume(s *state, t *table.Table) bool {
 	m.mu.Unlock()
 	m.takeKeywords()
 	// If nothing can be written, a look has to find that out.
-	if s.settled && sameList && sameHistory && n == s.new && c == s.cur && m.dir.Writable() == nil {
+	if s.settled && sameList && sameHistory && now.new == s.new && now.cur == s.cur && m.dir.Writable() == nil {
 		m.loaded = true
-		times.racy = false // it was not when the snapshot was made
-		m.setTimes(times)
+		now.racy = false // it was not when the snapshot was made
+		m.setTimes(now)
 	}
 	return true
 }
@@ -167,37 +156,9 @@ func (m *Mailbox) startOver() {
 	m.blank()
 	m.loaded, m.replaced = false, false
 	m.snap.state = nil
-	m.last.times, m.last.nameChecked = dirTimes{}, time.Time{}
+	m.last.times.Store(nil)
+	m.nameChecks.again()
 	m.events.orderScan()
-}
-
-// statDirs describes new/ and cur/, and the versions of the list and the keywords file. If
-// somebody removed one of the directories, the mailbox has ended: opening the folder again
-// recreates it. m.mu is not held.
-func (m *Mailbox) statDirs() (n, c dirState, t dirTimes, err error) {
-	new, err := m.dirs.New.Stat()
-	if err != nil {
-		return n, c, t, err
-	}
-	cur, err := m.dirs.Cur.Stat()
-	if err != nil {
-		return n, c, t, err
-	}
-	if new.Nlink == 0 || cur.Nlink == 0 { // removed while open
-		m.markReplaced()
-		return n, c, t, ErrReplaced
-	}
-	list, err := m.list.StampNow()
-	if err != nil {
-		return n, c, t, err
-	}
-	words, err := keywords.StampNow(m.dir)
-	if err != nil {
-		return n, c, t, err
-	}
-	t = dirTimes{new: new.Mtime, cur: cur.Mtime, list: list, words: words, at: m.env.Now()}
-	t.racy = dirfd.WithinGrain(t.at, t.new) || dirfd.WithinGrain(t.at, t.cur)
-	return dirStateOf(new), dirStateOf(cur), t, nil
 }
 
 // keepSnapshot writes a snapshot, or removes it, unless the existing one is up to date.
@@ -264,22 +225,21 @@ func (m *Mailbox) snapshot() (s *state, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	s = &state{run: m.snap.run, folder: root.ID()}
-	var times dirTimes
-	if s.new, s.cur, times, err = m.statDirs(); err != nil {
+	now, err := m.readTimes()
+	if err != nil {
 		return nil, false
 	}
+	s = &state{run: m.snap.run, folder: root.ID(), new: now.new, cur: now.cur}
 	if m.watch.on {
 		// What happened before the times were read is in the queue after this.
 		all := m.env.Watcher.Barrier(context.Background())
 		m.forgetReplaced()
 		s.settled = all && m.events.empty()
 	} else {
-		m.last.mu.Lock()
-		s.settled = m.last.times.same(times) && !m.last.times.racy
-		m.last.mu.Unlock()
+		last := m.last.get()
+		s.settled = last.same(&now) && !last.racy
 	}
-	s.settled = s.settled && !times.racy && len(m.secondNames) == 0
+	s.settled = s.settled && !now.racy && len(m.secondNames) == 0
 	if s.list, ok = m.list.Memo(); !ok {
 		return nil, false
 	}
@@ -342,11 +302,11 @@ func (m *Mailbox) closeSnapshot() {
 // waitOutGranularity waits until later changes show in the times of the directories and of the
 // uidlist, if that does not take long: most people who stop the server have just used it.
 func (m *Mailbox) waitOutGranularity() {
-	_, _, t, err := m.statDirs()
+	t, err := m.readTimes()
 	if err != nil {
 		return
 	}
-	for _, last := range []time.Time{t.new, t.cur, t.list.Time()} {
+	for _, last := range []time.Time{t.new.modified(), t.cur.modified(), t.list.Time()} {
 		if age := m.env.Now().Sub(last); age >= 0 && age < dirfd.FineGrain {
 			time.Sleep(dirfd.FineGrain - age)
 		}

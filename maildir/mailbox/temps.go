@@ -26,13 +26,7 @@ const cleanEvery = time.Hour
 // cleanTemp removes what crashed programs left in tmp/ long ago.
 func (m *Mailbox) cleanTemp() {
 	now := m.env.Now()
-	m.mu.Lock()
-	due := now.Sub(m.cleaned).Abs() >= cleanEvery
-	if due {
-		m.cleaned = now
-	}
-	m.mu.Unlock()
-	if !due {
+	if !m.tempChecks.due(now, cleanEvery) {
 		return
 	}
 	switch n, err := delivery.CleanTemp(m.dirs.Tmp, now); {

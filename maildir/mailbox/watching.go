@@ -67,10 +67,8 @@ func (m *Mailbox) watchSoon() {
 		}
 		m.setWatch(watches)
 		// What happened before the watch started shows in the times.
-		m.last.mu.Lock()
-		was := m.last.times
-		m.last.mu.Unlock()
-		if now, err := m.readTimes(); err != nil || was.racy || !was.same(now) {
+		was := m.last.get()
+		if now, err := m.readTimes(); err != nil || was.racy || !was.same(&now) {
 			m.events.orderScan()
 			m.wake()
 		}
