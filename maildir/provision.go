@@ -71,14 +71,18 @@ func MakeDirs(path string, mode fs.FileMode) error {
 
 // makeDurably creates a directory, which may exist already, and makes its name durable. If
 // that fails, it removes the directory again, because a second sync may wrongly report
-// success.
+// success. Whoever may not open the directory above, such as a server that is confined to the
+// users' mail, did not create an existing one: its name is left to whoever did.
 func makeDurably(path string, mode fs.FileMode) error {
 	made := os.Mkdir(path, mode)
 	if made != nil && !errors.Is(made, fs.ErrExist) {
 		return made
 	}
 	err := syncAbove(path)
-	if err != nil && made == nil {
+	switch {
+	case made != nil && errors.Is(err, fs.ErrPermission):
+		return nil
+	case made == nil && err != nil:
 		_ = os.Remove(path)
 	}
 	return err

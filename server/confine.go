@@ -63,7 +63,8 @@ func confineProcess(cfg *config.Config, users []auth.User, log *slog.Logger) {
 	}
 }
 
-// makeDirs creates the directories of the mail and of the cache.
+// makeDirs creates the directories of the mail and of the cache, durably, which cannot be made up
+// for once the directories above are out of reach.
 func makeDirs(cfg *config.Config) error {
 	mode := os.FileMode(0o700)
 	if os.Geteuid() == 0 {
@@ -75,9 +76,6 @@ func makeDirs(cfg *config.Config) error {
 func makeDir(path string, mode os.FileMode) error {
 	if path == "" {
 		return nil
-	}
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
 	return maildir.MakeDirs(path, mode)
 }

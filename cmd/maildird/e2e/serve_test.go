@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -473,6 +474,27 @@ func TestMaildirThatIsNone(t *testing.T) {
 	})
 	if text, err := os.ReadFile(path); err != nil || string(text) != "a file of mine" {
 		t.Errorf("the file is %q, %v", text, err)
+	}
+}
+
+// TestFirstMailOfUser: mail for a user without a Maildir is stored in a new one, even right below
+// the only directory of the mail that the program may look at.
+func TestFirstMailOfUser(t *testing.T) {
+	disk, err := rig.Dir("disk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(disk) })
+	mail := filepath.Join(disk, "mail")
+	m := setUp(t, "mail/%d/%n", mail+"/%n")
+	t.Setenv("TMPDIR", m.Dir) // the directory for temporary files is accessible anyway
+	if err := errors.Join(os.Mkdir(mail, 0o700), rig.Own(mail)); err != nil {
+		t.Fatal(err)
+	}
+	run(t, m)
+	deliver(t, m, alice, "x", "x\r\n")
+	if found, err := filepath.Glob(mail + "/*/new/*"); err != nil || len(found) != 1 {
+		t.Errorf("mail in %s: %q, %v", mail, found, err)
 	}
 }
 
