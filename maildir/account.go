@@ -245,13 +245,19 @@ func (a *Account) unused() bool {
 	if a.store.accounts[a.path] == a {
 		delete(a.store.accounts, a.path)
 	}
+	a.endWatch()
 	return true
 }
 
-func (a *Account) close() {
+// endWatch ends the events of the root of an account that nobody has any more, before another
+// caller can open it again: a directory has one watch only. store.mu is held.
+func (a *Account) endWatch() {
 	if a.watch != nil {
 		a.watch.Close()
 	}
+}
+
+func (a *Account) close() {
 	a.inbox.drop()
 	_ = a.root.Close()
 }

@@ -214,3 +214,18 @@ func BenchmarkInbox(b *testing.B) {
 		a.Release()
 	}
 }
+
+// TestWatchedAgain: an account that is opened while the same one, which nobody used, is being
+// closed still learns of folders by events.
+func TestWatchedAgain(t *testing.T) {
+	s, root := newStore(t, 1), filepath.Join(t.TempDir(), "alice")
+	for i := range 300 {
+		a := openAccount(t, s, root)
+		a.OnTreeChange(func() {})()
+		if a.watch == nil {
+			t.Fatalf("account %d has no events", i)
+		}
+		a.Release()
+		s.endRest(0, time.Time{})
+	}
+}

@@ -42,6 +42,7 @@ func (s *Store) endRest(most int, then time.Time) {
 		a := s.resting.Remove(last).(*Account)
 		a.rest = nil
 		delete(s.accounts, a.path)
+		a.endWatch()
 		s.closing.Go(a.close)
 		s.mu.Unlock()
 	}
