@@ -29,7 +29,7 @@ func TestHandler(t *testing.T) {
 		{unix.EROFS, "ReadWritePaths="},
 		{fmt.Errorf("/mail/x: %w", dirfd.ErrForeignLink), "chown"},
 		{fmt.Errorf("/mail/x: %w", dirfd.ErrNotRegular), "remove it"},
-		{unix.EACCES, "correct the owner and mode"},
+		{unix.EACCES, "must be able to read it, and in a Maildir also to write"},
 		{unix.EDQUOT, "quota"},
 		{unix.EIO, "dmesg"},
 		{errors.New("no such user"), ""},
