@@ -65,9 +65,14 @@ func (noUsers) Empty() bool                     { return true }
 
 // TestNoUsers: while there are no users at all, mail is only refused temporarily.
 func TestNoUsers(t *testing.T) {
-	c := startServer(t, MX, func(c *Config) { c.Users = noUsers{} }).hello()
+	ts := startServer(t, MX, func(c *Config) { c.Users = noUsers{} })
+	c := ts.hello()
 	c.say("MAIL FROM:<s@client.example>", "250")
 	c.say("RCPT TO:<alice@example.org>", "451 4.3.5 No users are set up yet")
+	want := `msg="recipient refused for now" protocol=smtp session=`
+	if log := ts.log.Take(); !strings.Contains(log, want) || !strings.Contains(log, ` from=s@client.example to=alice@example.org reply="451 4.3.5 No users are set up yet"`) {
+		t.Error(log)
+	}
 	c.say("RCPT TO:<alice@elsewhere.example>", "550 ")
 }
 

@@ -124,6 +124,9 @@ func (s *session) rcpt(to address) error {
 	}
 	targets, err := s.srv.recipients.find(to, s.srv.kind)
 	if err != nil {
+		if r, _ := refusalOf(err); r.Code < 500 {
+			s.log.Info("recipient refused for now", "from", shorten(s.sender()), "to", shorten(to.String()), "reply", asLine(r))
+		}
 		return err
 	}
 	more := slices.DeleteFunc(slices.Clone(targets), func(t target) bool { return s.copy(t) >= 0 })
