@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,7 +103,18 @@ func (q *Quota) Room(bytes, messages int64) error {
 		over = ErrNever
 	}
 	return fmt.Errorf("%w: %d bytes and %d messages exist, the limit is %s, and %d bytes would be added",
-		over, u.Bytes, u.Messages, u.Limit, bytes)
+		over, u.Bytes, u.Messages, inWords(u.Limit), bytes)
+}
+
+func inWords(l Limit) string {
+	var words []string
+	if l.Bytes > 0 {
+		words = append(words, fmt.Sprintf("%d bytes", l.Bytes))
+	}
+	if l.Messages > 0 {
+		words = append(words, fmt.Sprintf("%d messages", l.Messages))
+	}
+	return strings.Join(words, " and ")
 }
 
 // Limited reports whether there is a limit.

@@ -156,6 +156,20 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// TestWords: the error says what the limit is.
+func TestWords(t *testing.T) {
+	s := newSite(t)
+	for limit, want := range map[Limit]string{
+		{Bytes: 100}:               "the limit is 100 bytes, and 200 bytes would be added",
+		{Bytes: 100, Messages: 10}: "the limit is 100 bytes and 10 messages, and",
+	} {
+		s.q.Configure(limit)
+		if err := s.q.Room(200, 1); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %q", err, want)
+		}
+	}
+}
+
 // TestRoomInPlaceOfOthers: what needs no more than is removed for it has room in a Maildir
 // that is over its limit; what needs more has not.
 func TestRoomInPlaceOfOthers(t *testing.T) {
