@@ -19,14 +19,6 @@ func (env *Env) Of(account string) *Env {
 	return &own
 }
 
-// box returns a new cache of the text of one mailbox's messages.
-func (env *Env) box() *cache.Box {
-	if env.Cache == nil {
-		return cache.New(cache.Options{}).NewBox()
-	}
-	return env.Cache.NewBox()
-}
-
 // Cached reads what the cache has of messages, for one command or one of its helpers. It
 // must be used by one goroutine at a time, and closed when done.
 type Cached struct {
@@ -39,16 +31,16 @@ type Cached struct {
 // Cached updates the cache with what other processes added, and returns access to it. It
 // may be called concurrently.
 func (v *View) Cached() *Cached {
-	v.m.openBox(v.m.cached, "")
-	return &Cached{ctx: v.ctx, m: v.m, box: v.m.cached}
+	v.m.openBox(v.m.texts.main, "")
+	return &Cached{ctx: v.ctx, m: v.m, box: v.m.texts.main}
 }
 
 // Orders is like Cached, but only for cache.Order. That is a small part of what is cached
 // of each message and has files of its own: sorting a mailbox reads nothing else.
 func (v *View) Orders() *Cached {
-	v.m.openBox(v.m.cached, "") // it knows the dates
-	v.m.openBox(v.m.orders, ordersSuffix)
-	return &Cached{ctx: v.ctx, m: v.m, box: v.m.orders}
+	v.m.openBox(v.m.texts.main, "") // it knows the dates
+	v.m.openBox(v.m.texts.orders, ordersSuffix)
+	return &Cached{ctx: v.ctx, m: v.m, box: v.m.texts.orders}
 }
 
 // ordersSuffix is appended to the GUID, or the path, of a mailbox to name the files of its
@@ -104,8 +96,8 @@ func sourceOf(st dirfd.Stat) cache.Source {
 // now.
 func (m *Mailbox) compareCached(row uint32, st dirfd.Stat) {
 	key := m.cacheKey(row)
-	if !m.cached.Compare(row, key, sourceOf(st), st.Mtime) || !m.orders.Compare(row, key, sourceOf(st), st.Mtime) {
-		m.outdate(row)
+	if !m.texts.compare(row, key, sourceOf(st), st.Mtime) {
+		m.texts.outdate(row, key)
 	}
 }
 
@@ -117,7 +109,7 @@ func (m *Mailbox) doubtCached(row uint32) {
 	inode, e := r.Inode, entry{where: r.Where}
 	doubt := inode != 0 && r.State == table.Present
 	m.mu.RUnlock()
-	if !doubt || !m.cached.Doubts(row, inode) && !m.orders.Doubts(row, inode) {
+	if !doubt || !m.texts.doubts(row, inode) {
 		return
 	}
 	e.name = m.nameOf(row)
@@ -131,8 +123,7 @@ func (m *Mailbox) doubtCached(row uint32) {
 // Close writes what was added and releases what reading needed.
 func (c *Cached) Close() {
 	c.window.Close()
-	c.m.cached.Flush()
-	c.m.orders.Flush()
+	c.m.texts.flush()
 }
 
 // Read returns what the cache has of a message. The result is valid until the next call.
@@ -142,8 +133,8 @@ func (c *Cached) Read(msg Message) (cache.Record, bool) {
 		return cache.Record{}, false
 	}
 	r, ok := c.box.Read(&c.window, msg.row, key)
-	if ok && c.box == c.m.orders {
-		// Only m.cached learns that the text was replaced.
+	if ok && c.box == c.m.texts.orders {
+		// Only texts.main learns that the text was replaced.
 		t, err := c.m.date(c.ctx, msg)
 		ok = err == nil && t.Equal(r.Mtime)
 	}
@@ -154,10 +145,10 @@ func (c *Cached) Read(msg Message) (cache.Record, bool) {
 func (c *Cached) Keep(msg Message, r *cache.Record) { c.m.keep(c.box, msg, r) }
 
 // Keeps reports whether there is a cache at all.
-func (v *View) Keeps() bool { return v.m.cached.Keeps() }
+func (v *View) Keeps() bool { return v.m.texts.main.Keeps() }
 
 // Kept returns the kinds of data that the cache has of a message.
-func (v *View) Kept(msg Message) cache.Kinds { return v.m.cached.Kinds(msg.row) }
+func (v *View) Kept(msg Message) cache.Kinds { return v.m.texts.main.Kinds(msg.row) }
 
 // Facts is what is known of a message without opening its file.
 type Facts struct {
@@ -173,7 +164,7 @@ func (f *Facts) Date() time.Time { return time.Unix(0, f.Mtime) }
 // Facts stores what is known of each message in facts, like Kept, KnownSize and Date for a
 // single one. It looks for sizes in file names only if sizes is set.
 func (v *View) Facts(msgs []Message, sizes bool, facts []Facts) {
-	v.m.cached.Facts(len(msgs), func(i int) uint32 { return msgs[i].row }, func(i int, f cache.Fact) { facts[i] = Facts{f, f.Virtual} })
+	v.m.texts.main.Facts(len(msgs), func(i int) uint32 { return msgs[i].row }, func(i int, f cache.Fact) { facts[i] = Facts{f, f.Virtual} })
 	if !sizes {
 		return
 	}
@@ -188,17 +179,13 @@ func (v *View) Facts(msgs []Message, sizes bool, facts []Facts) {
 }
 
 // Keep adds what was read of a message.
-func (v *View) Keep(msg Message, r *cache.Record) { v.m.keep(v.m.cached, msg, r) }
+func (v *View) Keep(msg Message, r *cache.Record) { v.m.keep(v.m.texts.main, msg, r) }
 
 // Forget drops what the cache has of a message whose file turned out to be a different one.
 func (v *View) Forget(msg Message) { v.m.outdate(msg.row) }
 
 // outdate drops what the cache has of a row whose file turned out to be a different one.
-func (m *Mailbox) outdate(row uint32) {
-	key := m.cacheKey(row)
-	m.cached.Outdate(row, key)
-	m.orders.Outdate(row, key)
-}
+func (m *Mailbox) outdate(row uint32) { m.texts.outdate(row, m.cacheKey(row)) }
 
 func (m *Mailbox) cacheKey(row uint32) cache.Key {
 	m.mu.RLock()
@@ -220,7 +207,7 @@ const settling = 30 * time.Second
 // message, which may not be final.
 func (m *Mailbox) keep(box *cache.Box, msg Message, r *cache.Record) {
 	if !r.Mtime.IsZero() && m.env.Now().Sub(r.Mtime) < settling {
-		if t, known := m.cached.Date(msg.row); known && !t.Equal(r.Mtime) {
+		if t, known := m.texts.main.Date(msg.row); known && !t.Equal(r.Mtime) {
 			m.outdate(msg.row) // the cached data came from another text
 		}
 		r = &cache.Record{Size: -1, Virtual: r.Virtual, Source: r.Source}
@@ -233,14 +220,12 @@ func (m *Mailbox) keep(box *cache.Box, msg Message, r *cache.Record) {
 
 // closeCache closes the cache after dropping the messages that are gone from it.
 func (m *Mailbox) closeCache() {
-	if m.cached.Unwritten() {
-		m.openBox(m.cached, "")
-		m.openBox(m.orders, ordersSuffix)
+	if m.texts.main.Unwritten() {
+		m.openBox(m.texts.main, "")
+		m.openBox(m.texts.orders, ordersSuffix)
 	}
 	for n := range m.t.Expunged() {
-		m.cached.Forget(n)
-		m.orders.Forget(n)
+		m.texts.forget(n)
 	}
-	m.cached.Close()
-	m.orders.Close()
+	m.texts.close()
 }

@@ -47,7 +47,7 @@
 //
 //   - A session's side: view.go, messages.go, updates.go, modseqview.go, find.go (SEARCH on
 //     what the table knows), read.go (the text of a message), cached.go (what the cache has
-//     of it), ranking.go (the sort orders requested last), guid.go (the identifiers of a
+//     of it, in the boxes of texts.go), ranking.go (the sort orders requested last), guid.go (the identifiers of a
 //     message and of a mailbox that survive renaming); status.go serves callers without a
 //     view.
 //   - Changes: change.go has what all of them share; append.go, store.go, copy.go (with

@@ -123,12 +123,7 @@ type Mailbox struct {
 	newMail  newMail
 	views    map[*View]struct{}
 	replaced bool
-	// cached is what is known of the messages' text. Its lock is never acquired while m.mu
-	// is held; m.mu may be acquired while its lock is held.
-	cached *cache.Box
-	// orders holds the sort keys of messages, in files of its own.
-	orders   *cache.Box
-	rankings rankings
+	texts    texts
 }
 
 // New opens the folder dir, of which the Mailbox takes ownership, and reads it. It returns
@@ -148,7 +143,7 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (val
 	}
 	m := &Mailbox{
 		env: env, dir: dir, dirs: mailDirs{Dirs: dirs, fsync: env.Fsync}, nextValidity: nextValidity, leadsHere: leadsHere,
-		sync: make(chan struct{}, 1), views: map[*View]struct{}{}, cached: env.box(), orders: env.box(),
+		sync: make(chan struct{}, 1), views: map[*View]struct{}{}, texts: newTexts(env.Cache),
 	}
 	m.blank()
 	m.watch.muteFrom = muteFrom

@@ -20,7 +20,7 @@ const maxRankings = 2
 // ranking is an order of messages. It is immutable.
 type ranking struct {
 	by        string
-	forgotten uint64 // Mailbox.forgotten when it was made
+	forgotten uint64 // texts.forgotten when it was made
 	// ranks are the positions of the messages, by row: 1 to n, and 0 for a message that the
 	// order does not have. A message that is gone keeps its position.
 	ranks []uint32
@@ -63,9 +63,6 @@ func (l *rankings) put(r *ranking) {
 	l.last = slices.Insert(l.last[:min(len(l.last), maxRankings-1)], 0, r)
 }
 
-// forgotten returns how often the cache dropped data of a text.
-func (m *Mailbox) forgotten() uint64 { return m.cached.Forgotten() + m.orders.Forgotten() }
-
 // Ranking gives a command that sorts messages access to the remembered order. It must be
 // used by one goroutine at a time.
 type Ranking struct {
@@ -79,8 +76,8 @@ type Ranking struct {
 // of the keys in cache.Order and the date, and is always the same for the same combination.
 // The caller has the Orders open, so that what other processes found out is known.
 func (v *View) Ranking(by string) *Ranking {
-	r := &Ranking{v: v, by: by, forgotten: v.m.forgotten()}
-	r.was = v.m.rankings.take(by, r.forgotten)
+	r := &Ranking{v: v, by: by, forgotten: v.m.texts.forgotten()}
+	r.was = v.m.texts.rankings.take(by, r.forgotten)
 	return r
 }
 
@@ -122,8 +119,7 @@ func (r *Ranking) Known(msgs []Message) (known, rest []Message) {
 // have been examined before Ranking was called.
 func (r *Ranking) Remember(ordered []Message) {
 	m := r.v.m
-	m.cached.Flush()
-	m.orders.Flush()
+	m.texts.flush()
 	is := &ranking{by: r.by, forgotten: r.forgotten}
 	m.mu.RLock()
 	is.ranks = make([]uint32, m.t.Len())
@@ -134,8 +130,8 @@ func (r *Ranking) Remember(ordered []Message) {
 		is.ranks[row] = is.n
 	})
 	fewer := r.was != nil && is.n < min(r.was.n, present)
-	if is.n > 0 && !fewer && m.forgotten() == r.forgotten {
-		m.rankings.put(is)
+	if is.n > 0 && !fewer && m.texts.forgotten() == r.forgotten {
+		m.texts.rankings.put(is)
 	}
 }
 
@@ -145,8 +141,8 @@ func (m *Mailbox) keptOrders(msgs []Message, f func(row uint32)) {
 	var texts [256]cache.Fact
 	for chunk := range slices.Chunk(msgs, len(texts)) {
 		row := func(i int) uint32 { return chunk[i].row }
-		m.cached.Facts(len(chunk), row, func(i int, fact cache.Fact) { texts[i] = fact })
-		m.orders.Facts(len(chunk), row, func(i int, fact cache.Fact) {
+		m.texts.main.Facts(len(chunk), row, func(i int, fact cache.Fact) { texts[i] = fact })
+		m.texts.orders.Facts(len(chunk), row, func(i int, fact cache.Fact) {
 			if text := &texts[i]; fact.Has&cache.Order.Set() != 0 && fact.Dated && text.Dated && fact.Mtime == text.Mtime {
 				f(chunk[i].row)
 			}

@@ -208,13 +208,13 @@ func (m *Mailbox) size(ctx context.Context, msg Message, check func() error) (in
 	n, err := message.VirtualSize(message.Checked(&f, check), f.Size)
 	if err == nil {
 		m.setSize(msg, n, f.Source)
-		m.keep(m.cached, msg, &cache.Record{Size: f.Size, Mtime: f.Mtime, Virtual: n, Source: f.Source})
+		m.keep(m.texts.main, msg, &cache.Record{Size: f.Size, Mtime: f.Mtime, Virtual: n, Source: f.Source})
 	}
 	return n, err
 }
 
 func (m *Mailbox) knownSize(msg Message) (int64, bool) {
-	if n, ok := m.cached.Size(msg.row); ok {
+	if n, ok := m.texts.main.Size(msg.row); ok {
 		return n, true
 	}
 	m.mu.RLock()
@@ -225,12 +225,12 @@ func (m *Mailbox) knownSize(msg Message) (int64, bool) {
 
 func (m *Mailbox) setSize(msg Message, size int64, of cache.Source) {
 	if _, err := m.location(msg); err == nil {
-		m.cached.SetSize(msg.row, size, of)
+		m.texts.main.SetSize(msg.row, size, of)
 	}
 }
 
 func (m *Mailbox) date(ctx context.Context, msg Message) (time.Time, error) {
-	if t, ok := m.cached.Date(msg.row); ok {
+	if t, ok := m.texts.main.Date(msg.row); ok {
 		return t, nil
 	}
 	var st dirfd.Stat
@@ -239,7 +239,7 @@ func (m *Mailbox) date(ctx context.Context, msg Message) (time.Time, error) {
 		return err
 	})
 	if err == nil {
-		m.keep(m.cached, msg, &cache.Record{Size: -1, Mtime: st.Mtime, Virtual: -1, Source: sourceOf(st)})
+		m.keep(m.texts.main, msg, &cache.Record{Size: -1, Mtime: st.Mtime, Virtual: -1, Source: sourceOf(st)})
 	}
 	return st.Mtime, err
 }
