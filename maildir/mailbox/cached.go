@@ -50,7 +50,7 @@ const ordersSuffix = "\x00order"
 // openBox opens a box whose files are named after the mailbox's GUID followed by suffix.
 func (m *Mailbox) openBox(box *cache.Box, suffix string) {
 	m.mu.RLock()
-	id := cache.ID{Account: m.env.Account, GUID: m.guid, UIDValidity: m.validity}
+	id := cache.ID{Account: m.env.Account, GUID: m.head.guid, UIDValidity: m.head.validity}
 	m.mu.RUnlock()
 	if id.GUID == "" {
 		id.GUID = m.Path()

@@ -59,7 +59,7 @@
 //     lists the directories, secondnames.go handles files with several names, movenew.go
 //     moves new mail to cur/, tell.go notifies the views, and alarms.go wakes them later.
 //   - The files beside the mail: keywords.go handles dovecot-keywords, uidlist.go reads
-//     dovecot-uidlist, assign.go assigns UIDs, and record.go writes them. modseq.go tracks
+//     dovecot-uidlist, head.go has what clients are told of its header, assign.go assigns UIDs, and record.go writes them. modseq.go tracks
 //     what differs from the history, takehistory.go reads what other processes added to it,
 //     settle.go writes it, and savedate.go handles save dates. The file formats are defined
 //     in the packages keywords, uidlist and history.

@@ -78,7 +78,7 @@ func (v *View) MailboxID(ctx context.Context) (string, error) { return v.m.known
 
 func (m *Mailbox) knownID(ctx context.Context) (string, error) {
 	m.mu.RLock()
-	guid, unwritable := m.guid, m.unwritable
+	guid, unwritable := m.head.guid, m.unwritable
 	m.mu.RUnlock()
 	if guid == "" && !unwritable {
 		err := m.change(ctx, func(*dotlock.Lock) error {
@@ -94,11 +94,11 @@ func (m *Mailbox) knownID(ctx context.Context) (string, error) {
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if m.guid == "" {
+	if m.head.guid == "" {
 		// This process cannot rename the folder, and no UIDVALIDITY is assigned twice.
-		return fmt.Sprintf("none-%d", m.validity), nil
+		return fmt.Sprintf("none-%d", m.head.validity), nil
 	}
-	return IDOf(uidlist.Header{GUID: m.guid, UIDValidity: m.validity}), nil
+	return IDOf(uidlist.Header{GUID: m.head.guid, UIDValidity: m.head.validity}), nil
 }
 
 // IDOf returns the ID of the mailbox whose uidlist has this header, "" if it has none yet.
@@ -125,9 +125,7 @@ func (m *Mailbox) RenewID(ctx context.Context, id string) error {
 			return nil
 		}
 		err := m.list.RenewGUID()
-		m.mu.Lock()
-		m.guid = m.list.Header().GUID
-		m.mu.Unlock()
+		m.takeHead()
 		return err
 	})
 }

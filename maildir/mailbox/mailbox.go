@@ -116,10 +116,8 @@ type Mailbox struct {
 	t        *table.Table
 	names    letterNames
 	modseqs  modseqs
-	validity uint32
-	guid     string // "" if the list has none
-	copied   bool   // see IsCopy
-	uidNext  uint32
+	head     listHead
+	copied   bool // see IsCopy
 	newMail  newMail
 	views    map[*View]struct{}
 	replaced bool
@@ -180,7 +178,7 @@ func (m *Mailbox) blank() {
 	m.list = uidlist.New(m.dir, uidlist.Options{Fsync: m.env.Fsync, Log: m.env.Log, Now: m.env.Now})
 	m.words = keywords.New(m.dir, m.env.Fsync)
 	m.hist = history.New(m.dir, history.Options{Fsync: m.env.Fsync, Log: m.env.Log, Now: m.env.Now})
-	m.t, m.names, m.validity, m.guid, m.uidNext = table.New(), letterNames{}, 0, "", 0
+	m.t, m.names, m.head = table.New(), letterNames{}, listHead{}
 	m.newMail.rows, m.secondNames, m.unlisted = map[uint32]struct{}{}, secondNames{}, nil
 	m.modseqs = modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}}
 }
@@ -272,14 +270,14 @@ func (m *Mailbox) Path() string { return m.dir.Path() }
 func (m *Mailbox) UIDValidity() uint32 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.validity
+	return m.head.validity
 }
 
 // UIDNext returns a lower bound for the UID of the next new message.
 func (m *Mailbox) UIDNext() uint32 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.uidNext
+	return m.head.next
 }
 
 // markReplaced ends the mailbox for all sessions that have it open: their next Poll returns
@@ -423,11 +421,8 @@ func (m *Mailbox) putBack() error {
 		}
 		return err
 	}
-	next := m.list.Header().NextUID
-	m.env.Log.Info("the mailbox was restored from a snapshot", "mailbox", m.Path(), "uidnext", next, "before", h.NextUID)
-	m.mu.Lock()
-	m.uidNext = max(m.uidNext, next)
-	m.mu.Unlock()
+	m.env.Log.Info("the mailbox was restored from a snapshot", "mailbox", m.Path(), "uidnext", m.list.Header().NextUID, "before", h.NextUID)
+	m.takeHead()
 	return nil
 }
 

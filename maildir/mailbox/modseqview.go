@@ -104,8 +104,8 @@ func (v *View) Vanished(ctx context.Context, ranges []Range, since uint64) ([]Ra
 	defer m.mu.RUnlock()
 	if !exact {
 		runs = nil
-		if m.uidNext > 1 {
-			runs = []history.Run{{First: 1, Last: m.uidNext - 1}}
+		if last := m.head.last(); last > 0 {
+			runs = []history.Run{{First: 1, Last: last}}
 		}
 	}
 	var out []Range

@@ -35,7 +35,7 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwh
 		}
 	}
 	m.mu.RLock()
-	first = max(h.NextUID, m.uidNext, 1)
+	first = max(h.NextUID, m.head.next, 1)
 	m.mu.RUnlock()
 	if len(files) == 0 {
 		return 0, nil
@@ -54,7 +54,7 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwh
 		if meanwhile != nil && m.t.Len() == 0 {
 			steps.Meanwhile = func() {
 				m.mu.Lock()
-				m.validity, m.uidNext = h.UIDValidity, next
+				m.head.take(h)
 				m.mu.Unlock()
 				meanwhile(first)
 			}
@@ -67,7 +67,7 @@ func (m *Mailbox) record(lock *dotlock.Lock, files []entry, ext []string, meanwh
 		return 0, err
 	}
 	m.mu.Lock()
-	m.uidNext = next
+	m.head.raise(next)
 	m.mu.Unlock()
 	return first, nil
 }
@@ -124,7 +124,7 @@ func (m *Mailbox) newList() error {
 func (m *Mailbox) newHeader() (h uidlist.Header, ready func() error, err error) {
 	h = m.list.Header()
 	m.mu.RLock()
-	h.UIDValidity = m.validity
+	h.UIDValidity = m.head.validity
 	m.mu.RUnlock()
 	if h.UIDValidity != 0 {
 		if !m.isHere() { // the whole folder is being removed
@@ -182,7 +182,7 @@ func (m *Mailbox) replaceList(h uidlist.Header, records iter.Seq[uidlist.Record]
 // done, and becomes durable with Settle.
 func (m *Mailbox) prepareList(h uidlist.Header, steps uidlist.Steps, records iter.Seq[uidlist.Record]) error {
 	m.mu.RLock()
-	h.NextUID = max(h.NextUID, m.uidNext, 1)
+	h.NextUID = max(h.NextUID, m.head.next, 1)
 	m.mu.RUnlock()
 	if !m.loadTable() {
 		return ErrReplaced
@@ -190,11 +190,7 @@ func (m *Mailbox) prepareList(h uidlist.Header, steps uidlist.Steps, records ite
 	if err := m.list.Prepare(h, records, steps); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	m.validity = h.UIDValidity
-	m.guid = m.list.Header().GUID
-	m.uidNext = max(h.NextUID, m.list.Header().NextUID)
-	m.mu.Unlock()
+	m.takeHead()
 	m.unlisted = nil
 	return nil
 }
@@ -224,16 +220,14 @@ func (m *Mailbox) live() iter.Seq[uidlist.Record] {
 // it.
 func (m *Mailbox) raiseNextUID(lock *dotlock.Lock) error {
 	m.mu.RLock()
-	next := m.uidNext
+	next := m.head.next
 	m.mu.RUnlock()
 	if h := m.list.Header(); lock == nil || h.UIDValidity == 0 || h.NextUID >= next {
 		return nil
 	}
 	m.touch(lock)
 	err := m.list.RaiseNextUID(next)
-	m.mu.Lock()
-	m.guid = m.list.Header().GUID
-	m.mu.Unlock()
+	m.takeHead()
 	return m.postponeIfFull(err)
 }
 

@@ -41,7 +41,7 @@ func (m *Mailbox) settled(ctx context.Context) (highest uint64, err error) {
 	m.mu.RLock()
 	s := &m.modseqs
 	kept := s.kept || m.env.Now().Before(s.retryAt) // or there is nothing to be done about it
-	done := kept && len(s.unsettled) == 0 && len(s.strays) == 0 && len(s.dated) == 0 && s.highest > 0 && s.accounted+1 >= m.uidNext
+	done := kept && len(s.unsettled) == 0 && len(s.strays) == 0 && len(s.dated) == 0 && s.highest > 0 && s.accounted >= m.head.last()
 	m.mu.RUnlock()
 	if !done || m.hist.Stale() {
 		err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error { return m.settle(ctx, lock) })
@@ -209,8 +209,8 @@ func (m *Mailbox) unaccounted() (gone []history.Run) {
 		}
 		next = r.UID + 1
 	}
-	if next < m.uidNext {
-		gone = append(gone, history.Run{First: next, Last: m.uidNext - 1})
+	if last := m.head.last(); next <= last {
+		gone = append(gone, history.Run{First: next, Last: last})
 	}
 	return gone
 }

@@ -122,7 +122,7 @@ func (m *Mailbox) resume(s *state, t *table.Table) bool {
 	}
 	m.mu.Lock()
 	m.t, m.names = t, s.names
-	m.validity, m.guid, m.uidNext = s.validity, s.guid, s.uidNext
+	m.head = listHead{s.validity, s.guid, s.uidNext}
 	for _, n := range s.inNew {
 		m.newMail.rows[n] = struct{}{}
 	}
@@ -248,10 +248,10 @@ func (m *Mailbox) snapshot() (s *state, ok bool) {
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if m.t.Count() == 0 || m.t.Len() > 2*m.t.Count()+1000 || m.t.Len() > table.MaxRows || m.validity != m.list.Header().UIDValidity {
+	if m.t.Count() == 0 || m.t.Len() > 2*m.t.Count()+1000 || m.t.Len() > table.MaxRows || m.head.validity != m.list.Header().UIDValidity {
 		return nil, false
 	}
-	s.names, s.validity, s.guid, s.uidNext = m.names, m.validity, m.guid, m.uidNext
+	s.names, s.validity, s.guid, s.uidNext = m.names, m.head.validity, m.head.guid, m.head.next
 	s.inNew = sortedKeys(m.newMail.rows)
 	q := &m.modseqs
 	s.highest, s.accounted = q.highest, q.accounted

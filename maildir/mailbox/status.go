@@ -25,7 +25,7 @@ func (m *Mailbox) Status(ctx context.Context, size bool, check func() error) (St
 		return Status{}, err
 	}
 	m.mu.RLock()
-	st := Status{Messages: m.t.Count(), UIDNext: m.uidNext, UIDValidity: m.validity}
+	st := Status{Messages: m.t.Count(), UIDNext: m.head.next, UIDValidity: m.head.validity}
 	for n := uint32(0); n < m.t.Len(); n += table.PageRows {
 		c := m.t.PageCounts(n)
 		st.Unseen += uint32(c.Unseen)

@@ -19,7 +19,7 @@ import (
 // dirfd.ErrNoAnswer, and all is as before. The uidlist's lock is held.
 func (m *Mailbox) readHistory() (doubts []uint32, err error) {
 	m.mu.RLock()
-	validity := m.validity
+	validity := m.head.validity
 	m.mu.RUnlock()
 	if validity == 0 {
 		return nil, nil // there is no uidlist yet
@@ -45,7 +45,7 @@ func (m *Mailbox) readHistory() (doubts []uint32, err error) {
 		m.doubtLetters()
 	case history.Missing:
 		doubts, s.datesDurable = nil, false
-		m.hist.Begin(validity, max(m.uidNext, 1)-1)
+		m.hist.Begin(validity, m.head.last())
 		clear(s.was)
 		clear(s.strays)
 		for n := range m.t.Len() {
@@ -62,7 +62,7 @@ func (m *Mailbox) readHistory() (doubts []uint32, err error) {
 	}
 	s.begun = true
 	s.accounted = m.hist.Accounted()
-	m.uidNext = max(m.uidNext, s.accounted+1)
+	m.head.raise(s.accounted + 1)
 	return doubts, nil
 }
 

@@ -70,17 +70,13 @@ func (m *Mailbox) merge(records []uidlist.Record, seen *rowBits) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h := m.list.Header()
-	if m.validity != 0 && h.UIDValidity != 0 && h.UIDValidity != m.validity {
+	if m.head.contradicts(h) {
 		m.env.Log.Warn("another program gave the mailbox a new UIDVALIDITY", "mailbox", m.Path(),
-			"old", m.validity, "new", h.UIDValidity)
+			"old", m.head.validity, "new", h.UIDValidity)
 		m.replaced = true
 		return ErrReplaced
 	}
-	if h.UIDValidity != 0 {
-		m.validity = h.UIDValidity
-	}
-	m.uidNext = max(m.uidNext, h.NextUID)
-	m.guid = h.GUID
+	m.head.take(h)
 	for _, r := range records {
 		if n, ok := m.t.ByUID(r.UID); ok {
 			if string(m.t.Base(n)) == r.Base {
