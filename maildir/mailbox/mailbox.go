@@ -116,6 +116,7 @@ type Mailbox struct {
 	t        *table.Table
 	names    letterNames
 	modseqs  modseqs
+	dates    saveDates
 	head     listHead
 	copied   bool // see IsCopy
 	newMail  newMail
@@ -180,6 +181,7 @@ func (m *Mailbox) blank() {
 	m.hist = history.New(m.dir, history.Options{Fsync: m.env.Fsync, Log: m.env.Log, Now: m.env.Now})
 	m.t, m.names, m.head = table.New(), letterNames{}, listHead{}
 	m.newMail.rows, m.secondNames, m.unlisted = map[uint32]struct{}{}, secondNames{}, nil
+	m.dates = saveDates{}
 	m.modseqs = modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}}
 }
 

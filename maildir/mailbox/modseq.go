@@ -22,9 +22,6 @@ type modseqs struct {
 	was map[uint32]filename.Flags
 	// strays are the UIDs that the history has and the table does not.
 	strays map[uint32]struct{}
-	// dated are the rows whose save date may not be in the history yet, in any order,
-	// possibly repeated.
-	dated []uint32
 	// highest is the highest mod-sequence of the history. The table has all changes up to
 	// it.
 	highest uint64
@@ -39,8 +36,6 @@ type modseqs struct {
 	views   int // the number of views that are told mod-sequences
 	// past is set if the history goes back to before this process.
 	past bool
-	// datesDurable is set if all save dates in the history are on disk.
-	datesDurable bool
 }
 
 // unsettle notes that a row may differ from the history. m.mu is held.

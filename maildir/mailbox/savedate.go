@@ -26,6 +26,33 @@ import (
 //
 // The first date in the history is the valid one, whichever process found it.
 
+// saveDates is which of the save dates that the table has are in the history. Mailbox.mu
+// guards it.
+type saveDates struct {
+	// unwritten are the rows whose save date may not be in the history yet, in any order,
+	// possibly repeated. Only settleRows removes some, the first ones.
+	unwritten []uint32
+	// durable is set if all save dates in the history are on disk.
+	durable bool
+}
+
+// final reports whether no save date can change any more, so that clients can be told.
+func (d *saveDates) final() bool { return d.durable && len(d.unwritten) == 0 }
+
+// found notes that the table got a row's save date from elsewhere than the history.
+func (d *saveDates) found(n uint32) { d.unwritten = append(d.unwritten, n) }
+
+// wrote notes that the first of the unwritten dates were added to the history. A copy to
+// another mailbox may have added others meanwhile.
+func (d *saveDates) wrote(first int) {
+	if first > 0 {
+		d.durable = false
+	}
+	if d.unwritten = slices.Clip(d.unwritten[first:]); len(d.unwritten) == 0 {
+		d.unwritten = nil
+	}
+}
+
 // dateBatch is how many messages get a save date when one is requested. Together they cost
 // one write to the history.
 const dateBatch = 8192
@@ -62,8 +89,7 @@ func (v *View) SaveDate(ctx context.Context, msg Message) (time.Time, error) {
 func (m *Mailbox) savedAt(n uint32) uint32 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	s := &m.modseqs
-	if m.unwritable || s.datesDurable && len(s.dated) == 0 {
+	if m.unwritable || m.dates.final() {
 		return m.t.Row(n).Saved
 	}
 	return 0
@@ -116,7 +142,7 @@ func (m *Mailbox) keepDates(ctx context.Context) error {
 	}
 	m.historyError(m.hist.Sync())
 	m.mu.Lock()
-	m.modseqs.datesDurable = true
+	m.dates.durable = true
 	m.mu.Unlock()
 	return nil
 }
@@ -125,7 +151,7 @@ func (m *Mailbox) keepDates(ctx context.Context) error {
 // they would have to be found again, and might differ then.
 func (m *Mailbox) settleSaved(ctx context.Context) {
 	m.mu.RLock()
-	none := len(m.modseqs.dated) == 0
+	none := len(m.dates.unwritten) == 0
 	m.mu.RUnlock()
 	if none {
 		return
@@ -180,7 +206,7 @@ func (m *Mailbox) setSaved(n uint32, at uint32) {
 		return
 	}
 	m.t.SetSaved(n, at)
-	m.modseqs.dated = append(m.modseqs.dated, n)
+	m.dates.found(n)
 }
 
 // unixSeconds converts a time to the form that it has in a row.
@@ -190,7 +216,9 @@ func unixSeconds(t time.Time) uint32 { return uint32(min(max(t.Unix(), 1), math.
 func (m *Mailbox) takeSaved(dates []history.Saved, dated *rowBits) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.modseqs.datesDurable = m.modseqs.datesDurable && len(dates) == 0
+	if len(dates) > 0 { // another process may not have synced them
+		m.dates.durable = false
+	}
 	for _, d := range dates {
 		if n, ok := m.t.ByUID(d.UID); ok {
 			m.t.SetSaved(n, d.At)
@@ -205,7 +233,7 @@ func (m *Mailbox) takeSaved(dates []history.Saved, dated *rowBits) {
 func (m *Mailbox) keepSaved(dated rowBits) {
 	for n := range m.t.Len() {
 		if r := m.t.Row(n); r.Saved != 0 && r.State == table.Present && !dated.has(n) {
-			m.modseqs.dated = append(m.modseqs.dated, n)
+			m.dates.found(n)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func TestSaveDateOfOldMail(t *testing.T) {
 	m, other := b.open(env), b.open(newEnv(t))
 	v, w := view(t, m), view(t, other)
 	for _, m := range []*Mailbox{m, other} {
-		if len(m.modseqs.dated) > 0 || m.t.Row(0).Saved != 0 {
+		if len(m.dates.unwritten) > 0 || m.t.Row(0).Saved != 0 {
 			t.Error("the first look at a folder looks at each file")
 		}
 	}
@@ -355,5 +355,27 @@ func TestSaveDateWhileSnapshotIsWritten(t *testing.T) {
 			t.Errorf("a date was found: %t, written with %v", found, err)
 		}
 		must(t, f.Close())
+	}
+}
+
+// TestSaveDates: clients are told a date once it is in the history, on disk.
+func TestSaveDates(t *testing.T) {
+	var d saveDates
+	for i, step := range []struct {
+		do    func()
+		final bool
+	}{
+		{func() {}, false}, // the history has not been synced
+		{func() { d.durable = true }, true},
+		{func() { d.found(4) }, false},
+		{func() { d.found(3) }, false},
+		{func() { d.wrote(1) }, false}, // the other was found meanwhile
+		{func() { d.wrote(1) }, false},
+		{func() { d.durable = true }, true},
+		{func() { d.wrote(0) }, true},
+	} {
+		if step.do(); d.final() != step.final {
+			t.Errorf("step %d: final %v, %+v", i, d.final(), d)
+		}
 	}
 }

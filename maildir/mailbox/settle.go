@@ -41,7 +41,7 @@ func (m *Mailbox) settled(ctx context.Context) (highest uint64, err error) {
 	m.mu.RLock()
 	s := &m.modseqs
 	kept := s.kept || m.env.Now().Before(s.retryAt) // or there is nothing to be done about it
-	done := kept && len(s.unsettled) == 0 && len(s.strays) == 0 && len(s.dated) == 0 && s.highest > 0 && s.accounted >= m.head.last()
+	done := kept && len(s.unsettled) == 0 && len(s.strays) == 0 && len(m.dates.unwritten) == 0 && s.highest > 0 && s.accounted >= m.head.last()
 	m.mu.RUnlock()
 	if !done || m.hist.Stale() {
 		err := m.locked(ctx, changePatience, func(lock *dotlock.Lock) error { return m.settle(ctx, lock) })
@@ -118,7 +118,7 @@ func (m *Mailbox) settleRows(lock *dotlock.Lock) error {
 }
 
 // nowSettled notes that the history has everything that the table has: the given rows
-// changed with that mod-sequence, and the first dated entries of modseqs.dated were
+// changed with that mod-sequence, and the first dated of the unwritten save dates were
 // written. From here on, clients are told: another session may read it at any moment.
 func (m *Mailbox) nowSettled(rows []uint32, modseq uint64, dated int) {
 	m.mu.Lock()
@@ -134,13 +134,7 @@ func (m *Mailbox) nowSettled(rows []uint32, modseq uint64, dated int) {
 	if cap(s.unsettled) > 1<<12 {
 		s.unsettled = nil
 	}
-	if dated > 0 {
-		s.datesDurable = false
-	}
-	s.dated = slices.Clip(s.dated[dated:]) // a copy to another mailbox may have added some
-	if len(s.dated) == 0 {
-		s.dated = nil
-	}
+	m.dates.wrote(dated)
 	clear(s.was)
 	clear(s.strays)
 	s.highest, s.accounted, s.kept = m.hist.Highest(), m.hist.Accounted(), m.hist.Err() == nil
@@ -162,7 +156,7 @@ func (m *Mailbox) historyError(err error) {
 }
 
 // unsettledFrame returns the differences from the history and the rows that changed. dated
-// is how many entries of modseqs.dated the frame covers.
+// is how many of the unwritten save dates the frame covers.
 func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32, dated int) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -188,11 +182,11 @@ func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32, dated int) {
 		gone = append(gone, history.Run{First: uid, Last: uid})
 	}
 	f.Gone = merged(gone)
-	f.Saved = m.savedOf(s.dated)
+	f.Saved = m.savedOf(m.dates.unwritten)
 	if len(f.Changed) > 0 {
 		f.Letters = m.otherLetters()
 	}
-	return f, rows, len(s.dated)
+	return f, rows, len(m.dates.unwritten)
 }
 
 // unaccounted returns the UIDs, above those that the history knows of, that were assigned

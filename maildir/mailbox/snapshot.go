@@ -128,7 +128,8 @@ func (m *Mailbox) resume(s *state, t *table.Table) bool {
 	}
 	q := &m.modseqs
 	q.highest, q.accounted, q.kept, q.begun = s.highest, s.accounted, true, true
-	q.unsettled, q.dated, q.past = s.unsettled, s.dated, true
+	q.unsettled, q.past = s.unsettled, true
+	m.dates.unwritten = s.dated
 	for _, p := range s.was {
 		q.was[p.row] = p.flags
 	}
@@ -207,7 +208,7 @@ func (m *Mailbox) writeSnapshot(f *os.File, now time.Time, st *state, raw []byte
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if len(m.modseqs.dated) != len(st.dated) { // found by whoever does not hold m.sync, such as a copy to another mailbox
+	if len(m.dates.unwritten) != len(st.dated) { // found by whoever does not hold m.sync, such as a copy to another mailbox
 		return errDated
 	}
 	return nil
@@ -255,7 +256,7 @@ func (m *Mailbox) snapshot() (s *state, ok bool) {
 	s.inNew = sortedKeys(m.newMail.rows)
 	q := &m.modseqs
 	s.highest, s.accounted = q.highest, q.accounted
-	s.unsettled, s.dated = q.unsettled, q.dated
+	s.unsettled, s.dated = q.unsettled, m.dates.unwritten
 	for _, n := range sortedKeys(q.was) {
 		s.was = append(s.was, pastFlags{n, q.was[n]})
 	}

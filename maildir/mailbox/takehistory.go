@@ -44,7 +44,7 @@ func (m *Mailbox) readHistory() (doubts []uint32, err error) {
 	case history.Appended:
 		m.doubtLetters()
 	case history.Missing:
-		doubts, s.datesDurable = nil, false
+		doubts, m.dates.durable = nil, false
 		m.hist.Begin(validity, m.head.last())
 		clear(s.was)
 		clear(s.strays)
