@@ -25,7 +25,7 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 		return err
 	}
 	if lock == nil && !m.unwritable && len(a.fresh) > 0 { // no room for a lock, and so none for records
-		a.fresh, m.incomplete = nil, true
+		a.fresh, m.backlog.incomplete = nil, true
 	}
 	entered := false
 	enter := func(first uint32) {

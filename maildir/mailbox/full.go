@@ -19,6 +19,38 @@ import (
 // rename them to change flags, without any lock, so maildird does that without the lock
 // too; it then writes nothing that the lock protects.
 
+// backlog is what remains to be done because there was no room for it. Mailbox.sync guards it.
+type backlog struct {
+	full       bool // something was postponed, and no look has found nothing to postpone since
+	postponed  bool // something was postponed since the last look began
+	incomplete bool // new mail was left out, which has no UID
+}
+
+// postpone notes that something was postponed, and reports whether it is the first.
+func (b *backlog) postpone() (first bool) {
+	first = !b.full
+	b.full, b.postponed = true, true
+	return first
+}
+
+// begin is called when a look begins.
+func (b *backlog) begin() { b.postponed = false }
+
+// end is called when a look is complete. It reports whether there is room again.
+func (b *backlog) end() (room bool) {
+	room = b.full && !b.postponed
+	b.full = b.postponed
+	return room
+}
+
+// takeIncomplete returns incomplete and resets it: the next look finds the mail.
+func (b *backlog) takeIncomplete() (was bool) {
+	was, b.incomplete = b.incomplete, false
+	return was
+}
+
+func (b *backlog) empty() bool { return !b.full && !b.incomplete }
+
 // errNoRoom means that there is no room even for the lock.
 var errNoRoom = errors.New("no room for the mailbox's lock")
 
@@ -31,28 +63,18 @@ func isFull(err error) bool {
 // postpone notes that work was postponed because the disk is full, and arranges for the
 // sessions to be woken to look again. m.sync is held.
 func (m *Mailbox) postpone(err error) {
-	if !m.full {
+	if m.backlog.postpone() {
 		m.env.Log.Warn("no room on the file system: new mail is shown, and moved to cur/, when there is",
 			"mailbox", m.Path(), "error", err)
 	}
-	m.full = true
-	m.postponed++
 	m.alarms.set(lookAlarm, pollInterval)
 }
 
 // leaveOut leaves new mail out because the disk is full. m.sync is held.
 func (m *Mailbox) leaveOut(err error) {
 	m.postpone(err)
-	m.incomplete = true
+	m.backlog.incomplete = true
 	m.events.orderScan()
-}
-
-// roomAgain notes that nothing has been postponed since postponed was read.
-func (m *Mailbox) roomAgain(postponed int) {
-	if m.full && m.postponed == postponed {
-		m.full = false
-		m.env.Log.Info("there is room on the file system again", "mailbox", m.Path())
-	}
 }
 
 // postponeIfFull returns nil if the error says that the disk is full, after noting that, and

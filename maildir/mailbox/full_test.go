@@ -93,3 +93,29 @@ func TestLostRecordsOnFullDisk(t *testing.T) {
 		}
 	})
 }
+
+// TestBacklog: there is room again when a look postponed nothing.
+func TestBacklog(t *testing.T) {
+	var b backlog
+	for i, step := range []struct{ first, room, empty bool }{
+		{first: true}, {}, {room: true, empty: true}, {empty: true},
+	} {
+		b.begin()
+		if i < 2 {
+			if first := b.postpone(); first != step.first {
+				t.Errorf("look %d: the first postponed: %v", i, first)
+			}
+		}
+		if room := b.end(); room != step.room || b.empty() != step.empty {
+			t.Errorf("look %d: room again %v, %+v", i, room, b)
+		}
+	}
+	b.postpone() // by a change, between looks
+	b.begin()
+	if !b.end() {
+		t.Error("a look that postpones nothing does not find room")
+	}
+	if b.incomplete = true; b.empty() || !b.takeIncomplete() || b.takeIncomplete() || !b.empty() {
+		t.Errorf("incomplete: %+v", b)
+	}
+}

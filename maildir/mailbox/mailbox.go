@@ -94,11 +94,7 @@ type Mailbox struct {
 	// the mailbox is served as it is and not changed. It is changed with m.mu held too, so
 	// that holding either is enough to read it.
 	unwritable bool
-	// full is set while work is postponed because the disk is full.
-	full      bool
-	postponed int // how often work was postponed for that reason
-	// incomplete is set if the current look left out new mail that has no UID.
-	incomplete bool
+	backlog    backlog
 	// uidsExhausted is set if new mail is left out for good because no UIDs are left.
 	uidsExhausted bool
 

@@ -224,7 +224,7 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, changed ch
 		scan = more
 		m.setTimes(now)
 	}
-	postponed := m.postponed
+	m.backlog.begin()
 	if scan || lock == nil {
 		if !m.loaded && lock != nil {
 			if _, err := m.readHistory(); err != nil {
@@ -236,8 +236,7 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, changed ch
 		}
 		m.loaded = true
 	}
-	late := m.incomplete
-	m.incomplete = false
+	late := m.backlog.takeIncomplete()
 	if lock != nil {
 		m.dropSecond()
 		if err := m.moveNew(lock); err != nil {
@@ -253,8 +252,8 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, changed ch
 	if late {
 		return errPutOff
 	}
-	if lock != nil {
-		m.roomAgain(postponed)
+	if lock != nil && m.backlog.end() {
+		m.env.Log.Info("there is room on the file system again", "mailbox", m.Path())
 	}
 	return nil
 }
@@ -311,7 +310,7 @@ func (m *Mailbox) underLock(ctx context.Context, f func(*dotlock.Lock) error) er
 		if m.list.Header().UIDValidity == 0 {
 			return err
 		}
-		m.incomplete = true
+		m.backlog.incomplete = true
 		return f(nil)
 	case errors.Is(err, dotlock.ErrLocked) && m.loaded:
 		m.env.Log.Info("mailbox is locked by another program, looking again later", "mailbox", m.Path(), "error", err)

@@ -219,7 +219,7 @@ var errDated = errors.New("save dates were found while the snapshot was written"
 // snapshot returns the state of the mailbox. ok is false if it could not be resumed,
 // because what is not in the files would be lost. m.sync is held.
 func (m *Mailbox) snapshot() (s *state, ok bool) {
-	if !m.loaded || m.unwritable || m.full || m.incomplete || m.check() != nil || len(m.unlisted) > 0 || !m.modseqs.begun || m.t.Broken() {
+	if !m.loaded || m.unwritable || !m.backlog.empty() || m.check() != nil || len(m.unlisted) > 0 || !m.modseqs.begun || m.t.Broken() {
 		return nil, false
 	}
 	root, err := m.dir.Stat()
