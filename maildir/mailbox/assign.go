@@ -20,8 +20,16 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 	if files = m.enterRecorded(files, &came); len(files) == 0 && m.list.Header().UIDValidity != 0 {
 		return nil
 	}
-	a, err := m.arrive(lock, files)
+	a, err := m.prepareArrivals(lock, files)
 	if err != nil {
+		return err
+	}
+	switch err := m.dropRecords(lock, a.fresh); {
+	case err == nil:
+	case isFull(err):
+		m.leaveOut(err)
+		a.fresh = nil
+	default:
 		return err
 	}
 	if lock == nil && !m.unwritable && len(a.fresh) > 0 { // no room for a lock, and so none for records
@@ -59,7 +67,7 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 		enter(first)
 	}
 	for _, e := range a.second {
-		m.updateKnown(e)
+		m.takeName(e)
 	}
 	return nil
 }
@@ -68,15 +76,16 @@ func (m *Mailbox) assign(lock *dotlock.Lock, files []entry) error {
 type arrivals struct {
 	known  []entry      // have a record
 	fresh  []entry      // get a record
-	second []entry      // second names of the above, see updateKnown
+	second []entry      // second names of the above, see takeName
 	bases  *table.Bases // of all files that were examined
 	files  int          // how many were examined
 	octets int          // total length of the bases of known and fresh
 }
 
-// arrive determines which of the files that have no row become messages. If a file's base
-// cannot be used for a message of its own, the file gets another one (giveOwnBase).
-func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
+// prepareArrivals sorts out which of the files that have no row become messages: it renames
+// those whose base cannot be used for a message of its own (giveOwnBase), and takes over the
+// names of those that turn out to belong to a message (takeName).
+func (m *Mailbox) prepareArrivals(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 	filename.SortBy(files, func(e entry) string { return e.name }, func(a, b entry) int { return int(a.where) - int(b.where) })
 	files = slices.CompactFunc(files, entry.sameName)
 	lineUp(files)
@@ -97,8 +106,14 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 			a.second = append(a.second, e)
 			continue
 		}
-		if base == "" || again || !empty && m.hasFile(base) && !m.updateKnown(e) || len(base) > longestBase && (empty || !m.recorded(base)) {
-			// Its base is empty, belongs to another message, or leaves no room for flags.
+		taken := again
+		if !taken && !empty && m.hasFile(base) {
+			if m.takeName(e) {
+				continue
+			}
+			taken = true
+		}
+		if taken || base == "" || len(base) > longestBase && (empty || !m.recorded(base)) { // too long for flags
 			var done bool
 			var err error
 			if e, done, err = m.giveOwnBase(lock, e); err != nil {
@@ -109,8 +124,6 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 			}
 			base = filename.Base(e.name)
 			slot = a.bases.Slot(base)
-		} else if !empty && m.hasFile(base) {
-			continue // handled by updateKnown
 		}
 		files[i] = e
 		*slot = uint32(i) + 1
@@ -121,15 +134,7 @@ func (m *Mailbox) arrive(lock *dotlock.Lock, files []entry) (*arrivals, error) {
 			a.fresh = append(a.fresh, e)
 		}
 	}
-	if empty {
-		return a, nil
-	}
-	err := m.dropRecords(lock, a.fresh)
-	if isFull(err) {
-		m.leaveOut(err)
-		a.fresh, err = nil, nil
-	}
-	return a, err
+	return a, nil
 }
 
 // replace replaces one file by another.

@@ -77,7 +77,7 @@ func BenchmarkArrivals(b *testing.B) {
 			b.ReportAllocs()
 			defer reportCPU(b)()
 			for b.Loop() {
-				a, err := m.arrive(nil, slices.Clone(listed))
+				a, err := m.prepareArrivals(nil, slices.Clone(listed))
 				must(b, err)
 				octets := 0
 				for r := range recordsOf(1, a.fresh, nil) {

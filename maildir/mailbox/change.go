@@ -59,7 +59,7 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 // settleLater has a look do what settle could not do after a change: what a client was told
 // is done cannot be refused any more. m.sync is held.
 func (m *Mailbox) settleLater(err error) {
-	if m.t.Broken() || errors.Is(m.asReplaced(err), ErrReplaced) {
+	if m.t.Broken() || errors.Is(m.endIfReplaced(err), ErrReplaced) {
 		return // the folder has to be opened again
 	}
 	m.lookLater(err)

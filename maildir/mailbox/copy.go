@@ -154,14 +154,14 @@ func (dst *Mailbox) flagAfter(ctx context.Context, src *Mailbox, originals []ori
 	for i, o := range originals {
 		was, is := o.msg.Flags, src.t.Row(o.msg.row).Flags
 		if came := is &^ was; came != 0 {
-			words := src.wordsOf(came)
+			words := src.names.of(came)
 			if came&filename.Passed != 0 {
 				words = append(words, forwarded)
 			}
 			changes = append(changes, change{c.Dest[i], Add, came &^ filename.Keywords, words})
 		}
 		if went := was &^ is; went != 0 {
-			changes = append(changes, change{c.Dest[i], Remove, went &^ filename.Keywords, src.wordsOf(went)})
+			changes = append(changes, change{c.Dest[i], Remove, went &^ filename.Keywords, src.names.of(went)})
 		}
 	}
 	src.mu.RUnlock()
@@ -254,7 +254,7 @@ func (v *View) originals(uids []uint32) []original {
 		}
 		o := original{msg: v.message(n, 0), base: string(m.t.Base(n))}
 		o.guid = m.guidOf(n, o.base)
-		o.words = m.wordsOf(o.msg.Flags)
+		o.words = m.names.of(o.msg.Flags)
 		out = append(out, o)
 	}
 	return out
@@ -266,17 +266,7 @@ func (v *View) describe(o *original) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	o.msg.Flags = m.t.Row(o.msg.row).Flags
-	o.words = m.wordsOf(o.msg.Flags)
-}
-
-// wordsOf returns the names of the keyword letters among flags. m.mu is held.
-func (m *Mailbox) wordsOf(flags filename.Flags) (words []string) {
-	flags.EachKeyword(func(i int) {
-		if m.names[i] != "" {
-			words = append(words, m.names[i])
-		}
-	})
-	return words
+	o.words = m.names.of(o.msg.Flags)
 }
 
 // copyIn makes the copies under dst's lock. If the file of a message was not where it

@@ -80,10 +80,10 @@ func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 				m.forgetFile(e)
 			}
 			e.inode = st.InodeSum()
-			if !m.updateKnown(e) {
+			if !m.takeName(e) {
 				fresh = append(fresh, e)
 			} else {
-				m.forgetUnless(e, st)
+				m.compareFile(e, st)
 			}
 		}
 	}
@@ -92,7 +92,7 @@ func (m *Mailbox) follow(c changes, lock *dotlock.Lock) (scan bool, err error) {
 		n, ok := m.at(e)
 		switch {
 		case !ok: // the row has another name by now
-		case m.aliased(n): // it had two names and keeps the other
+		case m.takeSecondName(n): // it had two names and keeps the other
 		case c.names[e] == watch.Removed:
 			gone = append(gone, n)
 		default:
@@ -146,12 +146,12 @@ func (m *Mailbox) forgetIfReplaced(e entry) {
 	if !st.Regular() {
 		m.events.orderScan()
 	}
-	m.forgetUnless(e, st)
+	m.compareFile(e, st)
 }
 
-// forgetUnless drops what is cached of the message at e unless it came from the file that
-// is there now.
-func (m *Mailbox) forgetUnless(e entry, st dirfd.Stat) {
+// compareFile records which file is at e now, which st describes, and drops what is cached of
+// its message unless it came from that file.
+func (m *Mailbox) compareFile(e entry, st dirfd.Stat) {
 	n, ok := m.at(e)
 	if !ok {
 		return
@@ -195,11 +195,11 @@ func (m *Mailbox) at(e entry) (uint32, bool) {
 	return n, true
 }
 
-// updateKnown reports whether the file e belongs to a row that already has a file, and if so,
-// updates the row: the message got new flags or was moved from new/ to cur/. If the old
-// name still exists and is a different file, e is a message of its own. The caller has
-// called expect before it found e.
-func (m *Mailbox) updateKnown(e entry) bool {
+// takeName takes over the name of the file e if it belongs to a row that already has a file:
+// the message got new flags or was moved from new/ to cur/. known is false if it does not. If
+// the old name still exists and is a different file, e is a message of its own. The caller
+// has called expect before it found e.
+func (m *Mailbox) takeName(e entry) (known bool) {
 	m.mu.RLock()
 	n, ok := m.t.Lookup(filename.Base(e.name))
 	if !ok || m.t.Row(n).State != table.Present {
@@ -237,8 +237,9 @@ func (m *Mailbox) updateKnown(e entry) bool {
 	return true
 }
 
-// aliased switches a row whose file lost its name to another name of the file, if it has one.
-func (m *Mailbox) aliased(n uint32) bool {
+// takeSecondName gives a row whose file lost its name another name of the file. found is
+// false if the file has none.
+func (m *Mailbox) takeSecondName(n uint32) (found bool) {
 	for e := range m.secondNames[n] {
 		m.secondNames.remove(n, e)
 		st, err := m.dirs.lstat(e)
@@ -247,7 +248,7 @@ func (m *Mailbox) aliased(n uint32) bool {
 		}
 		e.inode = st.InodeSum()
 		m.renamed(n, e)
-		m.forgetUnless(e, st)
+		m.compareFile(e, st)
 		return true
 	}
 	return false

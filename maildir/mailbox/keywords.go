@@ -31,6 +31,26 @@ func (l *letterNames) full() bool {
 	return true
 }
 
+// nameless returns those of the keyword letters among flags that have no name.
+func (l *letterNames) nameless(flags filename.Flags) filename.Flags {
+	for i, name := range l {
+		if name != "" {
+			flags &^= filename.Keyword(i)
+		}
+	}
+	return flags & filename.Keywords
+}
+
+// of returns the names of the keyword letters among flags.
+func (l *letterNames) of(flags filename.Flags) (words []string) {
+	flags.EachKeyword(func(i int) {
+		if l[i] != "" {
+			words = append(words, l[i])
+		}
+	})
+	return words
+}
+
 // readKeywords takes over the current names of the keyword letters. m.sync is held.
 func (m *Mailbox) readKeywords() error {
 	changed, err := m.words.Refresh()
@@ -79,7 +99,7 @@ func (m *Mailbox) knowsLetters(e entry, locked bool) error {
 	unknown := func() bool {
 		m.mu.RLock()
 		defer m.mu.RUnlock()
-		return letters != 0 && m.nameless(letters) != 0
+		return letters != 0 && m.names.nameless(letters) != 0
 	}
 	if locked || !unknown() { // the names were read under the lock
 		return nil
@@ -136,7 +156,7 @@ func (m *Mailbox) letters(words []string, add bool) (filename.Flags, error) {
 func (m *Mailbox) namelessInUse() filename.Flags {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	nameless := m.nameless(filename.Keywords)
+	nameless := m.names.nameless(filename.Keywords)
 	var used filename.Flags
 	for n := range m.t.Len() {
 		if r := m.t.Row(n); r.State == table.Present {
@@ -144,16 +164,6 @@ func (m *Mailbox) namelessInUse() filename.Flags {
 		}
 	}
 	return used
-}
-
-// nameless returns those of the keyword letters that have no name. m.mu is held.
-func (m *Mailbox) nameless(letters filename.Flags) filename.Flags {
-	for i, name := range m.names {
-		if name != "" {
-			letters &^= filename.Keyword(i)
-		}
-	}
-	return letters & filename.Keywords
 }
 
 // forwarded is the keyword for which mbsync and others use the letter P. If a client sets

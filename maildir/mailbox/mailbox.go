@@ -384,8 +384,8 @@ func (m *Mailbox) locked(ctx context.Context, patience time.Duration, f func(*do
 		if err == nil && errors.Is(rerr, dotlock.ErrStolen) {
 			err, rerr = rerr, nil
 		}
-		err = m.asReplaced(err)
-		if rerr != nil && !errors.Is(m.asReplaced(rerr), ErrReplaced) { // whoever wants the lock next removes it
+		err = m.endIfReplaced(err)
+		if rerr != nil && !errors.Is(m.endIfReplaced(rerr), ErrReplaced) { // whoever wants the lock next removes it
 			m.env.Log.Error("the mailbox's lock cannot be removed", "mailbox", m.Path(), "error", rerr)
 		}
 	}()

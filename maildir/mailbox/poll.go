@@ -54,7 +54,7 @@ func (m *Mailbox) Poll(ctx context.Context) error {
 	case errors.Is(err, errPutOff): // all sessions are woken in a while
 		return m.check()
 	case err != nil:
-		return m.asReplaced(err)
+		return m.endIfReplaced(err)
 	}
 	m.wakeThoseWithNews()
 	if !m.events.empty() {
@@ -76,10 +76,11 @@ func (m *Mailbox) checkName() error {
 // the directories that are open.
 func (m *Mailbox) isHere() bool { return (m.leadsHere == nil || m.leadsHere()) && m.hasDirs() }
 
-// asReplaced turns an error into ErrReplaced if the operation failed because the folder was
-// removed or replaced, and its files, including the lock, with it. That is caused by a
-// user's DELETE or RENAME, and is not a fault to report.
-func (m *Mailbox) asReplaced(err error) error {
+// endIfReplaced ends the mailbox and returns ErrReplaced if an operation failed with err
+// because the folder was removed or replaced, and its files, including the lock, with it.
+// That is caused by a user's DELETE or RENAME, and is not a fault to report. Otherwise, it
+// returns err.
+func (m *Mailbox) endIfReplaced(err error) error {
 	if err == nil || errors.Is(err, ErrReplaced) {
 		return err
 	}
@@ -99,7 +100,7 @@ func (m *Mailbox) asReplaced(err error) error {
 	}
 }
 
-// looksForRemoval is how often asReplaced checks whether the folder of a lock that was removed
+// looksForRemoval is how often endIfReplaced checks whether the folder of a lock that was removed
 // is removed too, before it reports an error.
 const looksForRemoval = 25
 

@@ -142,6 +142,9 @@ func (m *Mailbox) newHeader() (h uidlist.Header, ready func() error, err error) 
 // the same base, because a file was moved away and back. If two records have the same base,
 // Dovecot uses the later one and logs an error each time it reads the list.
 func (m *Mailbox) dropRecords(lock *dotlock.Lock, files []entry) error {
+	if m.t.Len() == 0 {
+		return nil
+	}
 	again := map[uint32]bool{}
 	m.mu.RLock()
 	for _, e := range files {

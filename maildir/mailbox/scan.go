@@ -95,10 +95,10 @@ func (m *Mailbox) listOnce() (pass, error) {
 		if err != nil {
 			return pass{}, err
 		}
-		if !m.updateKnown(e) {
+		if !m.takeName(e) {
 			l.fresh = append(l.fresh, e)
 		} else {
-			m.forgetUnless(e, st)
+			m.compareFile(e, st)
 		}
 	}
 	for _, e := range l.others {

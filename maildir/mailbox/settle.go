@@ -149,7 +149,7 @@ func (m *Mailbox) historyError(err error) {
 	m.mu.RLock()
 	first := m.modseqs.retryAt.IsZero()
 	m.mu.RUnlock()
-	if err != nil && first && !errors.Is(m.asReplaced(err), ErrReplaced) {
+	if err != nil && first && !errors.Is(m.endIfReplaced(err), ErrReplaced) {
 		m.env.Log.Warn("the mailbox's change history cannot be written: returning clients will fetch all flags again",
 			"mailbox", m.Path(), "file", history.Name, "error", err)
 	}

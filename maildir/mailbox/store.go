@@ -128,7 +128,7 @@ func (m *Mailbox) combined(old filename.Flags, ch flagChange) filename.Flags {
 	case Remove:
 		return old &^ ch.flags
 	}
-	keep := m.nameless(filename.Keywords) | ch.flags&filename.Passed
+	keep := m.names.nameless(filename.Keywords) | ch.flags&filename.Passed
 	return old&keep | ch.flags&^filename.Passed
 }
 

@@ -176,8 +176,8 @@ func (m *Mailbox) lookAt(ctx context.Context, doubts []uint32) error {
 			continue
 		}
 		if st, err := m.dirs.lstat(e); err == nil {
-			if m.updateKnown(e) {
-				m.forgetUnless(e, st)
+			if m.takeName(e) {
+				m.compareFile(e, st)
 			}
 		} else if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENAMETOOLONG) {
 			return err

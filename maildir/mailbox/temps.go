@@ -30,7 +30,7 @@ func (m *Mailbox) cleanTemp() {
 		return
 	}
 	switch n, err := delivery.CleanTemp(m.dirs.Tmp, now); {
-	case errors.Is(m.asReplaced(err), ErrReplaced): // it was removed together with the folder
+	case errors.Is(m.endIfReplaced(err), ErrReplaced): // it was removed together with the folder
 	case err != nil:
 		m.env.Log.Warn("cannot remove old files in tmp/", "mailbox", m.Path(), "error", err)
 	case n > 0:
