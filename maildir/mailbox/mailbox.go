@@ -64,61 +64,61 @@ type Env struct {
 }
 
 // Mailbox is one open folder, shared by all sessions that have it selected. It is safe for
-// concurrent use.
+// concurrent use. Its fields are grouped by what guards them; the types of most say what
+// belongs together.
 type Mailbox struct {
+	// Set before the mailbox has a user, and not changed after.
 	env *Env
 	dir *dirfd.Dir
 	// nextValidity allocates a UIDVALIDITY for a folder that has no usable one. The value
 	// is reserved durably once settle (nil: nothing to do) has returned.
 	nextValidity func() (validity uint32, settle func() error, err error)
-
-	quota *quota.Quota // counts the mail that comes and goes; nil: not counted
-
-	// sync (capacity 1) is held while examining or changing the files. It guards the fields
-	// up to mu.
-	sync        chan struct{}
-	dirs        mailDirs
-	list        *uidlist.File
-	words       *keywords.Table
-	hist        *history.File
-	secondNames secondNames
-	// unlisted are rows that have a file, but no record in the uidlist after another
-	// program replaced it.
-	unlisted []uint32
+	leadsHere    func() bool  // whether the mailbox's name still leads to this folder; nil: it does
+	quota        *quota.Quota // counts the mail that comes and goes; nil: not counted
 	// shortList is how many records the uidlist may have without being rewritten for the only
 	// reason that messages were removed.
 	shortList int
-	// loaded is set once the folder has been scanned.
-	loaded bool
-	// unwritable is set if no lock can be created (read-only file system, no permission):
-	// the mailbox is served as it is and not changed. It is changed with m.mu held too, so
-	// that holding either is enough to read it.
+
+	// These may be used at any time.
+	events     eventQueue // what others did and nobody has looked at yet
+	last       lastLook   // what the directories were like then
+	alarms     alarms     // wake the sessions later
+	nameChecks pace       // of leadsHere
+	tempChecks pace       // of old files in tmp/
+	texts      texts      // what the cache has of the messages
+
+	// sync (capacity 1) is held while examining or changing the files. It guards what this
+	// process has read of them, or is yet to do with them, up to mu.
+	sync          chan struct{}
+	loaded        bool // the folder has been scanned
+	dirs          mailDirs
+	list          *uidlist.File
+	words         *keywords.Table
+	hist          *history.File
+	unlisted      []uint32 // rows with a file of which a list that another program wrote has no record
+	secondNames   secondNames
+	backlog       backlog
+	uidsExhausted bool // new mail is left out for good because no UIDs are left
+	snap          snapshots
+	// The next two are changed with mu held too, so that holding either is enough to read
+	// them. unwritable is set if no lock can be created (read-only file system, no
+	// permission): the mailbox is served as it is and not changed.
+	watch      watching
 	unwritable bool
-	backlog    backlog
-	// uidsExhausted is set if new mail is left out for good because no UIDs are left.
-	uidsExhausted bool
 
-	watch watching
-
-	alarms                 alarms
-	events                 eventQueue
-	last                   lastLook
-	nameChecks, tempChecks pace
-	snap                   snapshots
-	// leadsHere reports whether the mailbox's name still leads to this folder.
-	leadsHere func() bool
-
+	// mu guards what sessions are told, and is only held briefly. Messages come, go and get
+	// other names and flags in t only while sync is held too: whoever holds sync may read
+	// these without mu.
 	mu       sync.RWMutex
 	t        *table.Table
 	names    letterNames
+	head     listHead
 	modseqs  modseqs
 	dates    saveDates
-	head     listHead
-	copied   bool // see IsCopy
 	newMail  newMail
 	views    map[*View]struct{}
-	replaced bool
-	texts    texts
+	copied   bool // see IsCopy
+	replaced bool // the mailbox has ended: see ErrReplaced
 }
 
 // New opens the folder dir, of which the Mailbox takes ownership, and reads it. It returns
