@@ -156,6 +156,7 @@ func TestErrors(t *testing.T) {
 		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\nuser = \"x\"", `:50: relay.password: missing`},
 		{`# [relay]`, "[relay]\nserver = \"smtps://h.example:465\"\nuser = \"x\"\npassword = \"a\\u0000\"", `:53: relay.password: user or password contains a NUL`},
 		{`# [limits]`, "[limits]\nmessage_size = \"1025GiB\"", `limits.message_size: is more than 1TiB`},
+		{`# quota = ""  `, "quota = \"100\" #", `mail.quota: "100" is a number of bytes; write "100MiB", or "100B" if that is meant`},
 		{`# [limits]`, "[limits]\nmessage_size = \"50 apples\"", `limits.message_size: "50 apples" is not a size`},
 		{`# [limits]`, "[limits]\nrecipients = -1", `limits.recipients: -1 is not greater than 0`},
 		{`# [smtp]`, "[smtp]\ngreet_delay = \"1h\"", `smtp.greet_delay: "1h" is not a time from 0s to 1m0s`},

@@ -87,7 +87,7 @@ func (c *checker) positive(key string, v, otherwise int) int {
 	return v
 }
 
-// size parses "50MiB", "1GiB", "4096".
+// size parses "50MiB", "1GiB", "4194304". A small number without a unit is a unit forgotten.
 func (c *checker) size(key, v string, otherwise int64) int64 {
 	if v == "" {
 		return otherwise
@@ -99,6 +99,9 @@ func (c *checker) size(key, v string, otherwise int64) int64 {
 	if !ok || err != nil || n <= 0 || n > math.MaxInt64>>shift {
 		c.wrong(key, "%q is not a size, such as \"50MiB\" (units B, KiB, MiB, GiB, TiB)", v)
 		return otherwise
+	}
+	if unit == "" && n < 1<<20 {
+		c.wrong(key, "%q is a number of bytes; write \"%sMiB\", or \"%sB\" if that is meant", v, digits, digits)
 	}
 	return n << shift
 }
