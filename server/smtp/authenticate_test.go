@@ -208,6 +208,19 @@ func TestLongChallenge(t *testing.T) {
 	c.say("*", "5.7.0")
 }
 
+// TestLongResponse: a response that is too long has a code of its own (RFC 4954 section 6), also
+// as part of the command.
+func TestLongResponse(t *testing.T) {
+	c, _ := startAuthServer(t).dial()
+	long := strings.Repeat("A", maxAuthLine)
+	for _, line := range []string{"AUTH PLAIN " + long[len("AUTH PLAIN "):], "AUTH PLAIN " + long, "auth plain " + long + long} {
+		c.say(line, "5.5.6 Response is too long")
+	}
+	c.say("AUTH PLAIN", "")
+	c.say(long, "5.5.6 Response is too long")
+	c.say("NOOP "+long[:maxCommand], "5.5.2 Line too long")
+}
+
 // TestCancelledFailures: a client that cancels an exchange which has already failed has failed to
 // log in all the same.
 func TestCancelledFailures(t *testing.T) {

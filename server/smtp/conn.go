@@ -175,8 +175,12 @@ func (c *conn) command() error {
 	if c.granted.Revoked() {
 		return errRevoked()
 	}
-	line, err := c.line()
-	if errors.Is(err, errLongLine) {
+	limit := 0
+	line, err := c.lineWithin(func(line []byte) int { limit = lineLimit(line); return limit })
+	switch {
+	case errors.Is(err, errLongLine) && limit == maxAuthLine: // RFC 4954 section 6
+		return c.refuse(refusal(500, code3{5, 5, 6}, "Response is too long"))
+	case errors.Is(err, errLongLine):
 		return c.refuse(refusal(500, code3{5, 5, 2}, "Line too long"))
 	}
 	if err != nil {
@@ -275,14 +279,12 @@ func (c *conn) tarpit() {
 	_ = c.wire.flush() // the next flush returns the error
 }
 
-// line reads a command and returns it without its line end.
-func (c *conn) line() (string, error) { return c.lineWithin(lineLimit) }
-
 // responseLine reads a response of an AUTH exchange.
 func (c *conn) responseLine() (string, error) {
 	return c.lineWithin(func([]byte) int { return maxAuthLine })
 }
 
+// lineWithin reads a line of limited length, see wire.line, and returns it without its line end.
 func (c *conn) lineWithin(limit func([]byte) int) (string, error) {
 	var line []byte
 	take := func() (err error) {
