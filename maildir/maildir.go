@@ -108,7 +108,10 @@ func CheckRoot(root string, owner *Owner) error {
 		}
 	}
 	st, err := os.Stat(root)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch missing := errors.Is(err, fs.ErrNotExist); {
+	case missing && owner != nil:
+		return owner.mayMake(root)
+	case missing:
 		return MayMakeDirs(root)
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -71,7 +72,7 @@ func (o *Owner) isOwner(path string, uid uint32) error {
 // belong to the owner, elsewhere others may pass through them.
 func (o *Owner) make(path string) (*dirfd.Dir, error) {
 	above, missing := filepath.Dir(path), []string{filepath.Base(path)}
-	if rest, ok := strings.CutPrefix(path, filepath.Clean(o.Home)+"/"); ok && filepath.IsAbs(o.Home) {
+	if rest, ok := o.atHome(path); ok {
 		above, missing = filepath.Clean(o.Home), strings.Split(rest, "/")
 	} else if err := MakeDirs(above, 0o711); err != nil {
 		return nil, err
@@ -89,6 +90,22 @@ func (o *Owner) make(path string) (*dirfd.Dir, error) {
 		d = sub
 	}
 	return d, nil
+}
+
+// atHome reports whether path is below the owner's home directory, and returns the rest of it.
+func (o *Owner) atHome(path string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(path, filepath.Clean(o.Home)+"/")
+	return rest, ok && filepath.IsAbs(o.Home)
+}
+
+// mayMake returns what prevents make from creating the Maildir.
+func (o *Owner) mayMake(path string) error {
+	if _, ok := o.atHome(path); ok {
+		if _, err := os.Stat(o.Home); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("the home directory %s does not exist", o.Home)
+		}
+	}
+	return MayMakeDirs(path)
 }
 
 // enter opens a directory, and creates it, durably, if it is missing.

@@ -55,6 +55,13 @@ func TestOwner(t *testing.T) {
 			t.Errorf("CheckRoot of %s: %v, want %q", path, err, want)
 		}
 	}
+	gone := &Owner{UID: uid, GID: uid, Home: filepath.Join(base, "gone")}
+	if err := CheckRoot(filepath.Join(base, "gone/Maildir"), gone); err == nil || !strings.HasSuffix(err.Error(), "gone does not exist") {
+		t.Errorf("CheckRoot without a home directory: %v", err)
+	}
+	if err := CheckRoot(filepath.Join(base, "new/vmail/a"), gone); err != nil {
+		t.Errorf("CheckRoot elsewhere: %v", err)
+	}
 	if err := CheckRoot(others, &Owner{}); err == nil || !strings.Contains(err.Error(), "mail of the system user 0 is not served") {
 		t.Errorf("CheckRoot for root: %v", err)
 	}
