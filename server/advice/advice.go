@@ -89,7 +89,7 @@ func about(err error) string {
 	case errors.Is(err, dirfd.ErrNotRegular):
 		return "remove it: it does not belong in a Maildir"
 	case errors.Is(err, fs.ErrPermission):
-		return "correct the owner and mode of the file and of its directories: the program must be able to read it, and in a Maildir also to write"
+		return "correct the owner and mode of the file and of its directories: the program must be able to read it, and in a Maildir also to write; for the home directory of a new user, a restart may be needed"
 	case errors.Is(err, mailbox.ErrNoUID):
 		return "move its messages to a new folder; or stop the server, remove dovecot-uidlist from this one, and restart: clients will then download all its messages again"
 	case errors.Is(err, dotlock.ErrLocked):
