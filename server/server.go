@@ -209,6 +209,10 @@ func (s *Server) add(v service) service {
 	return v
 }
 
+func (s *Server) logins() sasl.Logins {
+	return sasl.Logins{Passwords: s.users, Users: s.users, Tokens: s.tokens}
+}
+
 func (s *Server) smtpConfig(a *accounts, connections *limit.Connections) smtp.Config {
 	cfg := s.cfg
 	bare := smtp.Normalize
@@ -221,7 +225,7 @@ func (s *Server) smtpConfig(a *accounts, connections *limit.Connections) smtp.Co
 	}
 	return smtp.Config{
 		Log: s.log, Hostname: cfg.Hostname, Domains: cfg.Domains, Postmaster: cfg.Postmaster,
-		Users: s.users, Aliases: s.aliases, Auth: s.users, SCRAM: s.users, Tokens: s.tokens, Revoked: s.users.Revoked,
+		Users: s.users, Aliases: s.aliases, Logins: s.logins(), Revoked: s.users.Revoked,
 		Open: a.inbox, Room: a.room, Delivery: s.store.Delivery(), Reserve: uint64(cfg.Mail.Reserve), FreeSpace: freeSpace,
 		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom, BareNewline: bare, Relay: s.relay,
 		Timeouts:    smtp.Timeouts{Greet: cfg.SMTP.GreetDelay},
@@ -234,7 +238,7 @@ func (s *Server) smtpConfig(a *accounts, connections *limit.Connections) smtp.Co
 func (s *Server) imapConfig(a *accounts, connections *limit.Connections) imap.Config {
 	cfg := s.cfg
 	return imap.Config{
-		Log: s.log, Auth: s.users, SCRAM: s.users, Tokens: s.tokens, Revoked: s.users.Revoked, OpenAccount: a.open,
+		Log: s.log, Logins: s.logins(), Revoked: s.users.Revoked, OpenAccount: a.open,
 		TLS: s.cert.config(), PlaintextFrom: cfg.Auth.PlaintextFrom,
 		NoRev2: !cfg.IMAP.Rev2, NoUnauthenticate: !cfg.IMAP.Unauthenticate, UIDOnly: cfg.IMAP.UIDOnly, Postmaster: cfg.Postmaster, AppendLimit: cfg.Limits.MessageSize,
 		Connections: connections,

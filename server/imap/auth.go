@@ -1,17 +1,17 @@
 package imap
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-sasl"
 
 	"maildird/auth"
 	"maildird/maildir/dirfd"
 	"maildird/server/login"
-	own "maildird/server/sasl"
+	"maildird/server/sasl"
 )
 
 // authExtension is LOGIN and AUTHENTICATE.
@@ -32,10 +32,8 @@ func loginCaps(s *session) []imap.Cap {
 		return nil
 	}
 	var caps []imap.Cap
-	for _, m := range s.srv.grammar.mechanisms {
-		if m.possible(s) {
-			caps = append(caps, imap.Cap("AUTH="+m.name))
-		}
+	for _, name := range s.srv.cfg.Logins.Mechanisms(tlsState(s), s.passwordsAllowed()) {
+		caps = append(caps, imap.Cap("AUTH="+name))
 	}
 	if !s.passwordsAllowed() {
 		caps = append(caps, imap.CapLoginDisabled)
@@ -83,59 +81,11 @@ func runLogin(s *session) error {
 	if !s.passwordsAllowed() {
 		return s.withoutTLS()
 	}
-	user, err := s.checkPassword("LOGIN", name, password)
+	user, err := s.srv.cfg.Logins.Password(s.saslPeer(), name, password)
 	if err != nil {
 		return err
 	}
 	return s.login(user)
-}
-
-// mechanism is a SASL mechanism of AUTHENTICATE.
-type mechanism struct {
-	name string
-	// plaintext: the password can be read from the traffic.
-	plaintext bool
-	// ready, if not nil, reports whether the mechanism is available at this time.
-	ready func(s *session) bool
-	// server begins an exchange. It calls login with the user whose identity was proved.
-	server func(s *session, login func(auth.User)) sasl.Server
-}
-
-// possible reports whether the session may use the mechanism in its current state.
-func (m *mechanism) possible(s *session) bool {
-	return (!m.plaintext || s.passwordsAllowed()) && (m.ready == nil || m.ready(s))
-}
-
-// saslExtension is the mechanisms that send the password to the server.
-func saslExtension() extension {
-	return extension{mechanisms: []mechanism{
-		{name: sasl.Plain, plaintext: true, server: plainServer},
-		{name: sasl.Login, plaintext: true, server: loginServer},
-	}}
-}
-
-func plainServer(s *session, login func(auth.User)) sasl.Server {
-	return sasl.NewPlainServer(func(identity, name, password string) error {
-		user, err := s.checkPassword(sasl.Plain, name, password)
-		switch {
-		case err != nil:
-			return err
-		case !own.ActsAsSelf(identity, name, user):
-			return s.refusedLogin(sasl.Plain, name, own.ErrOther)
-		}
-		login(user)
-		return nil
-	})
-}
-
-func loginServer(s *session, login func(auth.User)) sasl.Server {
-	return own.NewLogin(func(name, password string) error {
-		user, err := s.checkPassword(sasl.Login, name, password)
-		if err == nil {
-			login(user)
-		}
-		return err
-	})
 }
 
 // runAuthenticate is AUTHENTICATE (RFC 9051 section 6.2.2).
@@ -150,44 +100,32 @@ func runAuthenticate(s *session) error {
 	if err := lx.End(); err != nil {
 		return err
 	}
-	for _, m := range s.srv.grammar.mechanisms {
-		switch {
-		case m.name != name:
-		case m.possible(s):
-			return s.authenticate(m, response)
-		case m.plaintext:
-			return s.withoutTLS()
-		}
+	user, err := s.srv.cfg.Logins.Login(name, response, s.saslPeer(), s.challenge)
+	switch {
+	case errors.Is(err, sasl.ErrPlaintext):
+		return s.withoutTLS()
+	case errors.Is(err, sasl.ErrUnknown):
+		return no(imap.ResponseCodeCannot, "Unknown authentication mechanism.")
+	case errors.Is(err, sasl.ErrMalformed):
+		return bad("Malformed response for this mechanism.")
+	case err != nil:
+		return err
 	}
-	return no(imap.ResponseCodeCannot, "Unknown authentication mechanism.")
+	return s.login(user)
 }
 
-// authenticate runs the exchange of a mechanism. response is the initial response, nil
-// if there is none.
-func (s *session) authenticate(m mechanism, response []byte) error {
-	var user auth.User
-	proved := false
-	server := m.server(s, func(u auth.User) { user, proved = u, true })
-	for {
-		challenge, done, err := server.Next(response)
-		var status *imap.Error
-		switch {
-		case errors.As(err, &status):
-			return status
-		case err != nil:
-			return bad("Malformed response for this mechanism.")
-		case done && !proved:
-			return errLogin()
-		case done && len(challenge) == 0:
-			return s.login(user)
-		}
-		if response, err = s.challenge(challenge); err != nil {
-			return err
-		}
-		if done {
-			return s.login(user) // the response to a final challenge is empty
-		}
+// saslPeer describes the client to the mechanisms.
+func (s *session) saslPeer() sasl.Peer {
+	return sasl.Peer{Ctx: s.ctx, From: s.peer.Addr, TLS: tlsState(s), Plaintext: s.passwordsAllowed(), Refused: s.refusedLogin}
+}
+
+func tlsState(s *session) *tls.ConnectionState {
+	conn, ok := s.wire.Stream.(*tls.Conn)
+	if !ok {
+		return nil
 	}
+	state := conn.ConnectionState()
+	return &state
 }
 
 // challenge sends a challenge and returns the response of the client.
@@ -222,15 +160,6 @@ func decodeResponse(lx *lexer, b []byte) []byte {
 		return nil
 	}
 	return response
-}
-
-// checkPassword returns the user that a name and a password belong to.
-func (s *session) checkPassword(method, name, password string) (auth.User, error) {
-	user, err := s.srv.cfg.Auth.Authenticate(s.ctx, s.peer.Addr, name, password)
-	if err == nil {
-		return user, nil
-	}
-	return auth.User{}, s.refusedLogin(method, name, err)
 }
 
 // refusedLogin counts and logs a failed login, and returns the response to it.

@@ -223,7 +223,7 @@ func TestLoginLogLine(t *testing.T) {
 // TestRefusedLoginLine: a flood of unchecked logins is logged in one line.
 func TestRefusedLoginLine(t *testing.T) {
 	t.Parallel()
-	ts := startServer(t, func(c *Config, _ *maildir.AccountOptions) { c.Auth = &servertest.Refusing{} })
+	ts := startServer(t, func(c *Config, _ *maildir.AccountOptions) { c.Logins.Passwords = &servertest.Refusing{} })
 	for range 3 {
 		c := ts.dial()
 		c.line()

@@ -12,20 +12,14 @@ import (
 	"maildird/maildir"
 	"maildird/server/imap/syntax"
 	"maildird/server/limit"
-	"maildird/server/login"
 	"maildird/server/sasl"
 )
 
 // Config holds the settings of a Server. Limits and timeouts that are zero get the
 // defaults that setDefaults sets.
 type Config struct {
-	Log  *slog.Logger
-	Auth login.Authenticator
-	// SCRAM, if not nil, lets clients prove that they know a password without sending
-	// it.
-	SCRAM sasl.Users
-	// Tokens, if not nil, lets the users of SCRAM log in with OAuth tokens too.
-	Tokens sasl.Tokens
+	Log    *slog.Logger
+	Logins sasl.Logins
 	// OpenAccount opens the Maildir of a user who has logged in. The session releases
 	// it.
 	OpenAccount func(context.Context, auth.User) (*maildir.Account, error)

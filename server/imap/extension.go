@@ -16,8 +16,7 @@ type extension struct {
 	// enable lists what ENABLE can turn on.
 	enable []enabler
 
-	commands   []command
-	mechanisms []mechanism // of AUTHENTICATE
+	commands []command
 
 	selectParams words[selectRequest] // SELECT mailbox (...)
 	createParams words[createRequest] // CREATE mailbox (...)
@@ -45,7 +44,7 @@ type extension struct {
 func extensions(cfg *Config) []extension {
 	return []extension{
 		rev1Extension(), rev2Extension(cfg), literalExtension(),
-		connectionExtension(), tlsExtension(), authExtension(), scramExtension(cfg.SCRAM), tokenExtension(cfg.SCRAM, cfg.Tokens), saslExtension(), unauthenticateExtension(cfg),
+		connectionExtension(), tlsExtension(), authExtension(), unauthenticateExtension(cfg),
 		idExtension(), enableExtension(), idleExtension(), notifyExtension(), multiSearchExtension(),
 		namespaceExtension(), folderExtension(), listExtension(), lsubExtension(), statusExtension(),
 		specialUseExtension(), selectExtension(), unselectExtension(),

@@ -39,7 +39,6 @@ func (g *grammar) add(e *extension) {
 	g.caps = append(g.caps, e.caps...)
 	g.early = append(g.early, e.early...)
 	g.enable = append(g.enable, e.enable...)
-	g.mechanisms = append(g.mechanisms, e.mechanisms...)
 	g.statusItems = append(g.statusItems, e.statusItems...)
 	for i := range e.commands {
 		merge(g.commands, map[string]*command{e.commands[i].name: &e.commands[i]})

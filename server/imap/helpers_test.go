@@ -17,6 +17,7 @@ import (
 	"maildird/auth"
 	"maildird/maildir"
 	"maildird/maildir/folder"
+	"maildird/server/sasl"
 	"maildird/server/servertest"
 )
 
@@ -73,7 +74,7 @@ func startServerOn(t testing.TB, home, cacheDir string, options ...serverOption)
 	}
 	cfg := Config{
 		Log:           slog.New(slog.NewTextHandler(ts.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Auth:          testUsers{},
+		Logins:        sasl.Logins{Passwords: testUsers{}},
 		PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Postmaster:    "alice@example.org",
 		// Tests that compare all responses must not see progress reports on a slow machine.

@@ -29,7 +29,7 @@ func TestPanicEndsOneSession(t *testing.T) {
 	broken := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		panic("a fault of the handshake")
 	}}
-	ts := startServer(t, func(c *Config, _ *maildir.AccountOptions) { c.Auth, c.TLS = faultyUsers{}, broken })
+	ts := startServer(t, func(c *Config, _ *maildir.AccountOptions) { c.Logins.Passwords, c.TLS = faultyUsers{}, broken })
 	other, c := ts.login(), ts.dial()
 	other.ok("SELECT INBOX")
 	c.send("a LOGIN panic secret\r\n")

@@ -87,7 +87,7 @@ func TestAuthenticateSCRAM(t *testing.T) {
 	cert, pool := servertest.Certificate(t)
 	users := newSCRAMUsers(t)
 	ts := startServer(t, withTLS(cert), func(cfg *Config, _ *maildir.AccountOptions) {
-		cfg.SCRAM, cfg.PlaintextFrom = users, nil
+		cfg.Logins.Users, cfg.PlaintextFrom = users, nil
 	})
 	client := func(password string) *scram.Client {
 		t.Helper()
@@ -161,7 +161,7 @@ func TestNothingToBindTo(t *testing.T) {
 	cert, pool := servertest.Certificate(t)
 	users := newSCRAMUsers(t)
 	ts := startServer(t, withTLS(cert), func(cfg *Config, _ *maildir.AccountOptions) {
-		cfg.SCRAM = users
+		cfg.Logins.Users = users
 		cfg.TLS.Renegotiation = tls.RenegotiateOnceAsClient // crypto/tls exports nothing then
 	})
 	c := ts.dial()

@@ -23,7 +23,7 @@ func TestAuthenticateToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	users := newSCRAMUsers(t)
-	ts := startServer(t, func(cfg *Config, _ *maildir.AccountOptions) { cfg.SCRAM, cfg.Tokens = users, tokens })
+	ts := startServer(t, func(cfg *Config, _ *maildir.AccountOptions) { cfg.Logins.Users, cfg.Logins.Tokens = users, tokens })
 	good := issuer.Token(issuer.Claims("alice"))
 	encode := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
 	bearer := func(name, token string) string {
@@ -76,7 +76,7 @@ func TestAuthenticateToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ts = startServer(t, func(cfg *Config, _ *maildir.AccountOptions) { cfg.SCRAM, cfg.Tokens = users, asking })
+	ts = startServer(t, func(cfg *Config, _ *maildir.AccountOptions) { cfg.Logins.Users, cfg.Logins.Tokens = users, asking })
 	c = ts.dial()
 	c.line()
 	c.send("a AUTHENTICATE OAUTHBEARER " + bearer("", "active~alice") + "\r\n")
@@ -84,7 +84,7 @@ func TestAuthenticateToken(t *testing.T) {
 
 	// Without TLS, a token could be read on the wire.
 	ts = startServer(t, func(cfg *Config, _ *maildir.AccountOptions) {
-		cfg.SCRAM, cfg.Tokens, cfg.PlaintextFrom = users, tokens, nil
+		cfg.Logins.Users, cfg.Logins.Tokens, cfg.PlaintextFrom = users, tokens, nil
 	})
 	c = ts.dial()
 	if greeting := c.line(); strings.Contains(greeting, "OAUTH") {

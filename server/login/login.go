@@ -3,19 +3,7 @@
 // whose login has been revoked. The protocols word the replies to clients.
 package login
 
-import (
-	"context"
-	"net/netip"
-
-	"maildird/auth"
-)
-
-// Authenticator checks a password from a client at an address, the zero one for Unix sockets.
-// For an unknown user and for a wrong password it returns auth.ErrInvalid after the same time,
-// and auth.ErrThrottled if logins are not checked at the moment. Other errors are temporary.
-type Authenticator interface {
-	Authenticate(ctx context.Context, from netip.Addr, name, password string) (auth.User, error)
-}
+import "net/netip"
 
 // PasswordsAllowed reports whether a client may send a password in plain text: over TLS,
 // through a Unix socket (the zero address), or from a network that the operator trusts.

@@ -26,7 +26,7 @@ func (r Refusal) Counts() bool { return r != Unavailable }
 const maxLoggedName = 320
 
 // Refused logs a failed login, for programs that block the addresses of such clients, and
-// returns the reason. err is an error of Authenticator or of sasl.Peer.
+// returns the reason. err is one that sasl.Peer.Refused gets.
 func Refused(log *slog.Logger, method, name string, err error) Refusal {
 	log = log.With("method", method, "user", name[:min(len(name), maxLoggedName)])
 	switch {

@@ -1,18 +1,11 @@
 package sasl
 
-import "github.com/emersion/go-sasl"
-
 // loginExchange is the server side of LOGIN (draft-murchison-sasl-login). It never became a
 // standard, but some clients know nothing else.
 type loginExchange struct {
 	check func(name, password string) error
 	name  *string // nil until the client has sent it
 	asked bool
-}
-
-// NewLogin returns the server of an exchange. The result is that of check.
-func NewLogin(check func(name, password string) error) sasl.Server {
-	return &loginExchange{check: check}
 }
 
 // Next implements go-sasl's Server. The first response may be the name.

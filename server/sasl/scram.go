@@ -1,5 +1,3 @@
-// Package sasl implements the SASL mechanisms (RFC 4422) that IMAP and submission share and for
-// which go-sasl has no server.
 package sasl
 
 import (
@@ -8,12 +6,6 @@ import (
 	"strings"
 
 	"github.com/xdg-go/scram"
-)
-
-// Names of mechanisms.
-const (
-	SCRAM     = "SCRAM-SHA-256"
-	SCRAMPlus = SCRAM + "-PLUS"
 )
 
 // scramExchange is the server side of SCRAM-SHA-256 (RFC 5802, RFC 7677), or of
@@ -31,18 +23,6 @@ type scramExchange struct {
 // must be bound to it.
 func newSCRAM(keys func(name string) scram.StoredCredentials, state *tls.ConnectionState, plus bool) *scramExchange {
 	return &scramExchange{keys: keys, tls: state, plus: plus}
-}
-
-// Bindable reports whether SCRAMPlus is possible on a TLS connection, nil without TLS. With
-// TLS 1.2 this requires that both sides use the extended master secret (RFC 9266 section
-// 4.2). A client that sees the mechanism must choose it (RFC 5802 section 6), and otherwise
-// could not log in.
-func Bindable(state *tls.ConnectionState) bool {
-	if state == nil {
-		return false
-	}
-	_, err := scram.NewTLSExporterBinding(state)
-	return err == nil
 }
 
 // Next implements go-sasl's Server. The error is ErrProof or ErrOther, or another one

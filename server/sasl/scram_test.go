@@ -153,7 +153,7 @@ func FuzzSCRAM(f *testing.F) {
 			}
 			message, err = c.Step(string(challenge))
 		}
-		in := err == nil && done && ActsAsSelf(x.Identity(), x.Name(), auth.User{})
+		in := err == nil && done && actsAsSelf(x.Identity(), x.Name(), auth.User{})
 		if own := identity == "" || strings.EqualFold(identity, x.Name()); in != own {
 			t.Fatalf("%q with the password for %q, known as %q: %v, %v", name, identity, x.Name(), in, err)
 		}

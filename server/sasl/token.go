@@ -3,6 +3,7 @@ package sasl
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,8 +14,8 @@ import (
 
 // Names of the mechanisms with OAuth 2.0 access tokens.
 const (
-	OAuthBearer = "OAUTHBEARER" // RFC 7628
-	XOAuth2     = "XOAUTH2"     // older, from Google; all that many clients support
+	oauthBearer = "OAUTHBEARER" // RFC 7628
+	xoauth2     = "XOAUTH2"     // older, from Google; all that many clients support
 )
 
 // Tokens checks access tokens. It must be safe for concurrent use.
@@ -32,10 +33,15 @@ type Hint struct {
 	Configuration string // https URL of the OpenID Provider Configuration
 }
 
-// NewTokenLogin returns the server of a login with OAuthBearer or XOAuth2. The token can be
-// read from the traffic, so these mechanisms require TLS.
-func NewTokenLogin(mechanism string, users Users, tokens Tokens, p Peer) sasl.Server {
-	return &tokenLogin{mechanism: mechanism, users: users, tokens: tokens, peer: p}
+// tokenMechanism is OAUTHBEARER or XOAUTH2.
+func tokenMechanism(name string) mechanism {
+	return mechanism{
+		name: name, plaintext: true,
+		possible: func(l *Logins, _ *tls.ConnectionState) bool { return l.Users != nil && l.Tokens != nil },
+		begin: func(l *Logins, p Peer) sasl.Server {
+			return &tokenLogin{mechanism: name, users: l.Users, tokens: l.Tokens, peer: p}
+		},
+	}
 }
 
 // tokenLogin is an exchange of OAUTHBEARER or XOAUTH2.
@@ -58,7 +64,7 @@ func (x *tokenLogin) Next(response []byte) (challenge []byte, done bool, err err
 		return []byte{}, false, nil // the client sends the first message
 	}
 	form := bearerResponse
-	if x.mechanism == XOAuth2 {
+	if x.mechanism == xoauth2 {
 		form = xoauth2Response
 	}
 	name, token, ok := form(response)
@@ -113,7 +119,7 @@ func (x *tokenLogin) login(name, token string) error {
 		return err
 	}
 	x.users.Succeeded(p.From, counted)
-	p.Login(user)
+	p.login(user)
 	return nil
 }
 
@@ -126,7 +132,7 @@ func (x *tokenLogin) reason() []byte {
 		Scope         string `json:"scope,omitempty"`
 		Configuration string `json:"openid-configuration,omitempty"`
 	}{"invalid_token", "", hint.Scope, hint.Configuration}
-	if x.mechanism == XOAuth2 {
+	if x.mechanism == xoauth2 {
 		r.Status, r.Schemes, r.Configuration = "401", "Bearer", ""
 	}
 	text, err := json.Marshal(r)

@@ -8,7 +8,7 @@ import (
 	"maildird/auth"
 )
 
-// Refusing is an Authenticator that refuses all logins because of a lock, as if it had checked
+// Refusing is a sasl.Passwords that refuses all logins because of a lock, as if it had checked
 // none. Only the first refusal is to be logged.
 type Refusing struct{ asked atomic.Int32 }
 

@@ -4,15 +4,13 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"slices"
 	"strings"
 
-	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
 	"maildird/auth"
 	"maildird/server/login"
-	own "maildird/server/sasl"
+	"maildird/server/sasl"
 )
 
 func (c *conn) passwordsAllowed() bool {
@@ -57,11 +55,6 @@ func (c *conn) authenticate(arg string) error {
 		c.log.Info("login refused", "error", "passwords are accepted over TLS only")
 		return refusal(538, code3{5, 7, 11}, "Passwords are accepted over TLS only, use STARTTLS")
 	}
-	var user auth.User
-	server := c.mechanism(upper(words[0]), &user)
-	if server == nil {
-		return refusal(504, code3{5, 5, 4}, "Unknown authentication mechanism")
-	}
 	var response []byte
 	if len(words) == 2 {
 		var err error
@@ -69,63 +62,18 @@ func (c *conn) authenticate(arg string) error {
 			return err
 		}
 	}
-	for {
-		challenge, done, err := server.Next(response)
-		if err != nil {
-			return authFailed(err)
-		}
-		if done && len(challenge) == 0 {
-			return c.loggedIn(user)
-		}
-		if response, err = c.challenge(challenge); err != nil {
-			return err
-		}
-		if done { // the response to a final challenge is empty
-			return c.loggedIn(user)
-		}
-	}
-}
-
-// mechanism returns the server of a SASL mechanism, or nil if there is none. It sets user once
-// the identity is proved.
-func (c *conn) mechanism(name string, user *auth.User) sasl.Server {
-	check := func(identity, username, password string) error {
-		u, err := c.checkPassword(name, username, password)
-		if err == nil && !own.ActsAsSelf(identity, username, u) {
-			return c.refusedLogin(name, username, own.ErrOther)
-		}
-		*user = u
+	user, err := c.srv.cfg.Logins.Login(upper(words[0]), response, sasl.Peer{
+		Ctx: c.srv.conns.Stop(), From: c.peer.Addr, TLS: c.peer.tls, Plaintext: true, Refused: c.refusedLogin,
+	}, c.challenge)
+	switch {
+	case errors.Is(err, sasl.ErrUnknown):
+		return refusal(504, code3{5, 5, 4}, "Unknown authentication mechanism")
+	case errors.Is(err, sasl.ErrMalformed):
+		return refusal(501, code3{5, 5, 2}, "Malformed response for this mechanism")
+	case err != nil:
 		return err
 	}
-	if !slices.Contains(c.mechanisms(), name) {
-		return nil
-	}
-	peer := own.Peer{Ctx: c.srv.conns.Stop(), From: c.peer.Addr, TLS: c.peer.tls, Login: func(u auth.User) { *user = u }, Refused: c.refusedLogin}
-	switch name {
-	case own.SCRAM, own.SCRAMPlus:
-		return own.NewSCRAMLogin(c.srv.cfg.SCRAM, peer, name == own.SCRAMPlus)
-	case own.OAuthBearer, own.XOAuth2:
-		return own.NewTokenLogin(name, c.srv.cfg.SCRAM, c.srv.cfg.Tokens, peer)
-	case sasl.Login:
-		return own.NewLogin(func(username, password string) error { return check("", username, password) })
-	}
-	return sasl.NewPlainServer(check)
-}
-
-// mechanisms returns the mechanisms that the client can use on this connection,
-// the strongest first.
-func (c *conn) mechanisms() (names []string) {
-	users := c.srv.cfg.SCRAM
-	if users != nil && users.SCRAMReady() {
-		if own.Bindable(c.peer.tls) {
-			names = append(names, own.SCRAMPlus)
-		}
-		names = append(names, own.SCRAM)
-	}
-	if users != nil && c.srv.cfg.Tokens != nil {
-		names = append(names, own.OAuthBearer, own.XOAuth2)
-	}
-	return append(names, sasl.Plain, sasl.Login)
+	return c.loggedIn(user)
 }
 
 // decodeResponse decodes base64. "=" is an empty initial response.
@@ -154,23 +102,6 @@ func (c *conn) challenge(challenge []byte) ([]byte, error) {
 		return nil, refusal(501, code3{5, 7, 0}, "Authentication was cancelled")
 	}
 	return decodeResponse(line)
-}
-
-// authFailed returns the reply to a failed exchange.
-func authFailed(err error) error {
-	if r, known := refusalOf(err); known {
-		return r
-	}
-	return refusal(501, code3{5, 5, 2}, "Malformed response for this mechanism")
-}
-
-// checkPassword returns the user that a name and a password belong to.
-func (c *conn) checkPassword(method, name, password string) (auth.User, error) {
-	user, err := c.srv.cfg.Auth.Authenticate(c.srv.conns.Stop(), c.peer.Addr, name, password)
-	if err == nil {
-		return user, nil
-	}
-	return auth.User{}, c.refusedLogin(method, name, err)
 }
 
 // refusedLogin counts and logs a failed login, and returns the reply to it.

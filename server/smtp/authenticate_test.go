@@ -18,6 +18,7 @@ import (
 	"maildird/auth"
 	"maildird/server/oauth"
 	"maildird/server/oauth/oauthtest"
+	"maildird/server/sasl"
 	"maildird/server/servertest"
 )
 
@@ -72,7 +73,7 @@ func startAuthServer(t *testing.T) *authServer {
 	cert, pool := servertest.Certificate(t)
 	s.pool = pool
 	s.testServer = startServer(t, Submission, withTLS(cert), func(cfg *Config) {
-		cfg.Users, cfg.Auth, cfg.SCRAM, cfg.Tokens, cfg.PlaintextFrom = s.users, s.users, s.users, tokens, nil
+		cfg.Users, cfg.Logins, cfg.PlaintextFrom = s.users, sasl.Logins{Passwords: s.users, Users: s.users, Tokens: tokens}, nil
 	})
 	return s
 }

@@ -12,7 +12,6 @@ import (
 	"maildird/auth/aliases"
 	"maildird/maildir/delivery"
 	"maildird/server/limit"
-	"maildird/server/login"
 	"maildird/server/relay"
 	"maildird/server/sasl"
 )
@@ -73,12 +72,7 @@ type Config struct {
 	// Aliases, if not nil, decides who gets the mail for an address. Otherwise the users
 	// and the postmaster do.
 	Aliases *aliases.Aliases
-	Auth    login.Authenticator // for Submission
-	// SCRAM, if not nil, lets clients of Submission prove that they know a
-	// password without sending it.
-	SCRAM sasl.Users
-	// Tokens, if not nil, lets the users of SCRAM log in with OAuth tokens too.
-	Tokens sasl.Tokens
+	Logins  sasl.Logins // for Submission
 	// Revoked, if not nil, reports whether a login of this user from this address is no longer
 	// valid. Server.Recheck calls it for every connection.
 	Revoked func(from netip.Addr, user auth.User) bool

@@ -19,7 +19,7 @@ func (c *conn) extensions() []string {
 		list = append(list, "STARTTLS") // RFC 3207
 	}
 	if c.srv.kind == Submission && c.passwordsAllowed() {
-		list = append(list, "AUTH "+strings.Join(c.mechanisms(), " ")) // RFC 4954
+		list = append(list, "AUTH "+strings.Join(c.srv.cfg.Logins.Mechanisms(c.peer.tls, true), " ")) // RFC 4954
 	}
 	return list
 }

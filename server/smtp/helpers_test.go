@@ -19,6 +19,7 @@ import (
 	"maildird/maildir"
 	"maildird/maildir/delivery"
 	"maildird/maildir/folder"
+	"maildird/server/sasl"
 	"maildird/server/servertest"
 )
 
@@ -44,7 +45,7 @@ func startServer(t testing.TB, kind Kind, options ...serverOption) *testServer {
 	store := maildir.NewStore(maildir.Options{Host: "test", Log: logger})
 	cfg := Config{
 		Log: logger, Hostname: "mail.example.org", Domains: []string{"example.org", "müller.example"},
-		Postmaster: "carol@example.org", Users: known, Auth: known, Delivery: store.Delivery(),
+		Postmaster: "carol@example.org", Users: known, Logins: sasl.Logins{Passwords: known}, Delivery: store.Delivery(),
 		PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Timeouts:      Timeouts{Tarpit: time.Millisecond},
 		Now:           func() time.Time { return time.Date(2024, 2, 3, 4, 5, 6, 0, time.UTC) },

@@ -566,7 +566,7 @@ func TestFailedLoginLine(t *testing.T) {
 
 // TestRefusedLoginLine: a flood of unchecked logins is logged in one line.
 func TestRefusedLoginLine(t *testing.T) {
-	ts := startServer(t, Submission, func(c *Config) { c.Auth = &servertest.Refusing{} })
+	ts := startServer(t, Submission, func(c *Config) { c.Logins.Passwords = &servertest.Refusing{} })
 	for range 3 {
 		c := ts.hello()
 		c.say("AUTH PLAIN AGFsaWNlAHRvcHNlY3JldA==", "454")
