@@ -20,11 +20,14 @@
 //     names.go) and keeps its name on disk.
 //
 // names.go converts between names and places on disk, with utf7.go; maildirpp.go and
-// fslayout.go are the layouts, next to which a third one could be added. change.go creates,
-// renames and deletes mailboxes, provision.go creates the first ones, and list.go lists
-// them. complete.go creates what a folder lacks, trash.go removes a folder, and validity.go
-// makes sure that its UIDVALIDITY is not reused. subscriptions.go and specialuse.go handle
-// fileTurn of the tree.
+// fslayout.go are the layouts. change.go creates, renames and deletes mailboxes,
+// provision.go creates the first ones, and list.go lists them. complete.go creates what a
+// folder lacks, trash.go removes a folder, and validity.go makes sure that its UIDVALIDITY
+// is not reused. subscriptions.go and specialuse.go handle the files of the tree.
+//
+// A layout implements the interface layout, and NewTree chooses it. Elsewhere, layouts matter
+// to package maildir (Account.flat: one watch sees all folders), to check (links.go: where a
+// folder would be), and to server/config (check.go: their names).
 package folder
 
 import (
@@ -64,7 +67,7 @@ const (
 // Options define how names map to directories.
 type Options struct {
 	Layout    string // "maildir++" or "fs"; there is no default
-	Separator byte   // between levels, as clients see it: '/' or '.'
+	Separator byte   // between levels, as clients see it: '/' or '.'; 0 means '/'
 	Prefix    string // before every name except INBOX, such as "INBOX."; includes the separator
 	// SpecialUse assigns special-use attributes to names ("Sent Items": "\\Sent"). An entry
 	// has no effect if the Maildir's own file gives the attribute to an existing mailbox.

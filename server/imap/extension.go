@@ -43,14 +43,17 @@ type extension struct {
 // The package comment says how to add one.
 func extensions(cfg *Config) []extension {
 	return []extension{
-		rev1Extension(), rev2Extension(cfg), literalExtension(),
-		connectionExtension(), tlsExtension(), authExtension(), unauthenticateExtension(cfg),
-		idExtension(), enableExtension(), idleExtension(), notifyExtension(), multiSearchExtension(),
-		namespaceExtension(), folderExtension(), listExtension(), lsubExtension(), statusExtension(),
-		specialUseExtension(), selectExtension(), unselectExtension(),
-		fetchExtension(), binaryExtension(), storeExtension(), searchExtension(), sortExtension(), contextExtension(), threadExtension(),
-		copyExtension(), moveExtension(), expungeExtension(), appendExtension(cfg), catenateExtension(), urlAuthExtension(cfg), utf8Extension(),
-		withinExtension(), saveDateExtension(), condstoreExtension(), qresyncExtension(), compressExtension(), replaceExtension(), partialExtension(), inProgressExtension(), previewExtension(), aclExtension(), objectIDExtension(), uidOnlyExtension(cfg), quotaExtension(), metadataExtension(),
+		rev1Extension(), rev2Extension(cfg), literalExtension(), connectionExtension(), tlsExtension(),
+		authExtension(), unauthenticateExtension(cfg), idExtension(), enableExtension(),
+		idleExtension(), notifyExtension(), multiSearchExtension(),
+		namespaceExtension(), folderExtension(), listExtension(), lsubExtension(), statusExtension(), specialUseExtension(),
+		selectExtension(), unselectExtension(), fetchExtension(), binaryExtension(), storeExtension(),
+		searchExtension(), sortExtension(), contextExtension(), threadExtension(),
+		copyExtension(), moveExtension(), expungeExtension(),
+		appendExtension(cfg), catenateExtension(), urlAuthExtension(cfg), utf8Extension(),
+		withinExtension(), saveDateExtension(), condstoreExtension(), qresyncExtension(), compressExtension(),
+		replaceExtension(), partialExtension(), inProgressExtension(), previewExtension(), aclExtension(),
+		objectIDExtension(), uidOnlyExtension(cfg), quotaExtension(), metadataExtension(),
 	}
 }
 

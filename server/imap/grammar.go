@@ -10,7 +10,8 @@ import (
 	"maildird/server/imap/syntax"
 )
 
-// grammar is the combination of all extensions.
+// grammar is the combination of all extensions. Of the embedded one, the fields that have the
+// name of a field here are not used.
 type grammar struct {
 	extension
 	commands map[string]*command
