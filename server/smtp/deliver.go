@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-smtp"
@@ -38,7 +39,7 @@ func (s *session) begin() *message {
 	if len(targets) > 0 {
 		m.spool = delivery.NewSpool(targets, s.srv.kind == LMTP, s.srv.cfg.Delivery)
 	}
-	if s.srv.kind == LMTP && len(s.aliases()) > 0 {
+	if s.srv.kind == LMTP && slices.ContainsFunc(s.to, func(to accepted) bool { return to.alias }) {
 		for _, to := range s.to { // each has one reply for all targets
 			m.spool.Group(to.targets...)
 		}
@@ -221,23 +222,28 @@ func (m *message) refusals(errs []error) []*smtp.SMTPError {
 	return refusals
 }
 
-// logStored logs the message if at least one target has stored it.
+// logStored logs for which targets the message is stored, if there are any.
 func (m *message) logStored(refusals []*smtp.SMTPError, size int64) {
 	s := m.s
-	stored := 0
-	for _, r := range refusals {
-		if r == nil {
-			stored++
+	var stored, aliases []string
+	for n, t := range s.targets {
+		if refusals[n] == nil {
+			stored = append(stored, t.address)
 		}
 	}
-	if stored == 0 || len(s.targets) == 0 {
+	if len(stored) == 0 {
 		return
 	}
-	attrs := []slog.Attr{slog.String("id", m.id), slog.String("from", s.sender()), slog.String("to", list(addressesOf(s.targets)))}
-	if aliases := s.aliases(); len(aliases) > 0 {
+	for _, to := range s.to {
+		if to.alias && !slices.ContainsFunc(to.targets, func(n int) bool { return refusals[n] != nil }) {
+			aliases = append(aliases, to.text)
+		}
+	}
+	attrs := []slog.Attr{slog.String("id", m.id), slog.String("from", s.sender()), slog.String("to", list(stored))}
+	if len(aliases) > 0 {
 		attrs = append(attrs, slog.String("orig_to", list(aliases)))
 	}
-	attrs = append(attrs, slog.String("message_id", m.head.messageID), slog.Int64("size", size), slog.Int("stored", stored))
+	attrs = append(attrs, slog.String("message_id", m.head.messageID), slog.Int64("size", size))
 	s.log.LogAttrs(s.srv.conns.Work(), slog.LevelInfo, "message stored", attrs...)
 }
 
@@ -288,17 +294,6 @@ func errMailboxFull() *smtp.SMTPError {
 
 func errNoSpace() *smtp.SMTPError {
 	return refusal(452, code3{4, 3, 1}, "Not enough free space, try again later")
-}
-
-// aliases returns the recipients that were aliases.
-func (s *session) aliases() []string {
-	var all []string
-	for _, to := range s.to {
-		if to.alias {
-			all = append(all, to.text)
-		}
-	}
-	return all
 }
 
 // recipientList returns the recipients for the log.
