@@ -11,9 +11,9 @@
 // however fast names change and whether or not the programs that change them take locks.
 //
 //   - Pass 1 copies most of the data folder by folder, without a lock. Then each folder is
-//     visited while holding its dovecot-uidlist.lock, for at most 50 ms at a time: changes
-//     reported by events are copied, messages without a UID get one, as from any reader,
-//     and the uidlist, keywords and other files are copied.
+//     visited while holding its dovecot-uidlist.lock, for about 25 ms at a time (slice.go):
+//     changes reported by events are copied, messages without a UID get one, as from any
+//     reader, and the uidlist, keywords and other files are copied.
 //   - Each further pass locks all folders with changes at once, reads the event queue until
 //     it is empty, and brings the copy to that moment, s. Names that were removed are
 //     removed from the copy too. If a name appeared and disappeared again before its file

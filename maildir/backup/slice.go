@@ -11,8 +11,8 @@ import (
 	"maildird/maildir/dotlock"
 )
 
-// slice limits how long locks are held at once, because mail servers wait for them. The
-// rest of the 50 ms is for operations that cannot be interrupted, such as a write to disk.
+// slice limits how long locks are held at once, because mail servers wait for them. Only an
+// operation that cannot be interrupted, such as a write to a slow disk, takes longer.
 const slice = 25 * time.Millisecond
 
 // hold is the locks of some folders, which are held together.
