@@ -66,7 +66,7 @@ type Change struct {
 
 // Result counts the changes that were made.
 type Result struct {
-	Folders, Merged, SetAside, Renamed, Raised, NewValidity int
+	Folders, Merged, SetAside, Renamed, NewValidity int
 }
 
 // Run processes one Maildir. Files are durable when it returns.
@@ -308,7 +308,6 @@ func (r *run) vouch(d *dirfd.Dir, path string) error {
 		}
 		return list.Rewrite(h, slices.Values(all))
 	}
-	r.Raised++
 	next := backup.RaisedUIDNext(h.NextUID, unknown)
 	r.tell(path, "raised UIDNEXT from %d to %d: clients may know UIDs that were assigned after the copy; messages without a UID: %d", h.NextUID, next, unknown)
 	if r.opt.DryRun {

@@ -75,12 +75,12 @@ func New(cfg Config) (*Relay, error) {
 	t.Command = cmp.Or(t.Command, time.Minute)
 	t.Block = cmp.Or(t.Block, 3*time.Minute)
 	t.End = cmp.Or(t.End, 10*time.Minute)
-	return &Relay{cfg: cfg, local: Local(host)}, nil
+	return &Relay{cfg: cfg, local: local(host)}, nil
 }
 
-// Local reports whether host unmistakably names this machine. Nobody can intercept connections
+// local reports whether host unmistakably names this machine. Nobody can intercept connections
 // to it, so TLS is optional.
-func Local(host string) bool {
+func local(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

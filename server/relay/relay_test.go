@@ -415,8 +415,8 @@ func TestNoTLS(t *testing.T) {
 		t.Errorf("%q", broken.Said())
 	}
 	for host, want := range map[string]bool{"127.0.0.1": true, "127.9.9.9": true, "::1": true, "localhost": true, "192.0.2.1": false, "mail.isp.example": false, "0.0.0.0": false, "": false} {
-		if Local(host) != want {
-			t.Errorf("Local(%q) is %v", host, !want)
+		if local(host) != want {
+			t.Errorf("local(%q) is %v", host, !want)
 		}
 	}
 }
