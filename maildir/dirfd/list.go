@@ -45,7 +45,7 @@ func (d *Dir) List(f func(name []byte, kind Kind, ino uint64) bool) error {
 	}
 }
 
-// Entry is an entry of a directory, as returned by List.
+// Entry is an entry of a directory, as ListMany passes it on.
 type Entry struct {
 	Name  []byte
 	Kind  Kind

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Conn is a connection that can be stopped.
+// Conn is a connection that can be stopped. Its methods may be called by any goroutine. They must
+// neither block nor call methods of the group.
 type Conn interface {
 	comparable
 	// Wake tells the connection that the server is stopping. If it is waiting for its client,
@@ -53,9 +54,10 @@ func (g *Group[C]) Stopping() bool { return g.stop.Err() != nil }
 // still running then must end.
 func (g *Group[C]) Work() context.Context { return g.work }
 
-// Serve accepts connections and calls start for each, which must not block, until Shutdown is
-// called; then it returns ErrClosed. Errors that may be temporary, such as too many open files,
-// are logged, and Serve retries after a pause. It closes the listener when it returns.
+// Serve accepts connections and calls start for each until Shutdown is called; then it returns
+// ErrClosed. While start has not returned, further connections wait in the kernel's queue. Errors
+// that may be temporary, such as too many open files, are logged, and Serve retries after a pause.
+// It closes the listener when it returns.
 func (g *Group[C]) Serve(l net.Listener, log *slog.Logger, start func(net.Conn)) error {
 	defer l.Close()
 	if !g.track(l) {
@@ -143,7 +145,7 @@ func (g *Group[C]) Each(f func(C)) {
 }
 
 // Shutdown closes the listeners, wakes all connections and waits until they have ended. If ctx
-// ends first, it cuts them and returns the error of ctx.
+// ends first, it cuts them, waits for the rest of their work, and returns the error of ctx.
 func (g *Group[C]) Shutdown(ctx context.Context) error {
 	defer g.endWork()
 	g.mu.Lock()
