@@ -5,6 +5,11 @@
 // A directory is watched through its open handle, as /proc/self/fd/N, and not by its path:
 // the path may lead to another directory by the time the watch is set, and does not follow
 // the folder when it is renamed.
+//
+// inotify(7) is read directly. fsnotify also asks for changes of content and attributes: for
+// these, newer kernels go through all names of a directory whenever a watch on it begins (58 ms
+// with 100,000 files; 8 µs for name changes only), and it is woken for each event of a bulk
+// change. In the tests it is the second witness.
 package watch
 
 import (

@@ -45,6 +45,6 @@
 // messages beyond which the server processes a command only in part, and this server
 // always processes commands completely.
 //
-// imapserver of go-imap/v2 is not used, because its set of commands is closed and it
-// re-encodes header text. Only its data types are used.
+// imapserver of go-imap/v2 is not used, because its set of commands is closed, it ends the
+// connection on a syntax error, and it re-encodes header text. Only its data types are used.
 package imap
