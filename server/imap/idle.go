@@ -19,9 +19,9 @@ func idleExtension() extension {
 }
 
 // runIdle is IDLE (RFC 9051 section 6.3.13). It reports changes of the selected mailbox at
-// once, including those from before IDLE began. Of new messages it tells again if the answer to
-// another command did: Thunderbird 153 takes no notice of EXISTS there, and would show them only
-// when something else happens.
+// once, including those from before IDLE began. It tells the number of messages again if the answer
+// to another command changed it: Thunderbird 153 takes no notice of EXISTS there, nor of what
+// others removed, and would show that only when something else happens.
 func runIdle(s *session) error {
 	lx := s.lx
 	if err := lx.End(); err != nil {

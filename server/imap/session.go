@@ -71,8 +71,8 @@ type selection struct {
 	// one: it may then go on with commands that need no selected mailbox, as with Dovecot,
 	// such as SUBSCRIBE with the new name.
 	leaving bool
-	// aside: EXISTS was told with the answer to a command that does not ask for news. IDLE
-	// repeats it.
+	// aside: the answer to a command that does not ask for news changed the number of messages.
+	// IDLE repeats it.
 	aside bool
 }
 

@@ -33,16 +33,17 @@ func (s *session) tellSelected(n news) error {
 	} else if err != nil && !errors.Is(err, dirfd.ErrNoAnswer) {
 		s.log.Warn("mailbox cannot be read", "mailbox", s.sel.name, "error", err)
 	}
-	last, grew := s.sel.view.LastUID(), false
+	last, grew, fewer := s.sel.view.LastUID(), false, false
 	var news []mailbox.Update
 	s.sel.view.Updates(s.holds(n), func(u mailbox.Update) { news = append(news, u) })
 	s.tellLeaving(news)
 	for _, u := range news {
 		grew = grew || u.Kind == mailbox.Exists
+		fewer = fewer || u.Kind == mailbox.Expunge
 		s.writeUpdate(u)
 	}
 	s.flushVanished()
-	s.sel.aside = !s.done.asked && (grew || s.sel.aside)
+	s.sel.aside = !s.done.asked && (grew || fewer || s.sel.aside)
 	if ended != nil {
 		return ended
 	}
