@@ -64,28 +64,39 @@ type File struct {
 	opt Options
 	run uint64 // identifies this run of the machine
 
-	begun   bool   // the following fields are valid
-	inode   uint64 // of the file that was last read or written
-	size    int64
-	mtime   time.Time // to detect another file with the same inode number and size
-	h       header
-	last    uint64 // mod-sequence of the last frame in the file
-	records int    // messages and runs in the file, but not save dates: each of these is added only once
-	gone    []gone // ascending by mod-sequence
-	letters Names
-	gaps    []gap
-	// lost is the first mod-sequence of a gap that the next frame ends, 0 if there is none.
-	lost uint64
+	begun bool // past and stored are valid; otherwise all is read again
+	past
+	stored
 
-	rewrite bool // the file cannot be appended to and has to be rewritten
-	marked  bool // see markEnd
-	failed  error
-	retry   time.Time // when writing may be tried again after failed
+	failed error     // why the file could not be written, until it was
+	retry  time.Time // when writing may be tried again after failed
 
 	copied bool // see Copied
 	// rejected is the inode number of the file that the log already reports as unusable: a
 	// mailbox reads it both before and after it acquires the lock.
 	rejected uint64
+}
+
+// past is what is known of what happened, whether it is in the file or not.
+type past struct {
+	h       header // as in the file, but brought up to date by each frame (note)
+	gone    []gone // ascending by mod-sequence
+	letters Names
+	gaps    []gap
+	// lost is the first mod-sequence of a gap that the next frame ends, 0 if there is none.
+	lost uint64
+}
+
+// stored is what the file has of the past, as it was last read or written.
+type stored struct {
+	inode   uint64 // 0: there is no file
+	size    int64
+	mtime   time.Time // to detect another file with the same inode number and size
+	last    uint64    // mod-sequence of the last frame
+	records int       // messages and runs, but not save dates: each of these is added only once
+	// rewrite is set if the file lacks something of the past and cannot be appended to.
+	rewrite bool
+	marked  bool // its end is damaged on purpose: see markEnd
 }
 
 // gone is a run of UIDs that were removed together, and when.
@@ -224,9 +235,7 @@ func (f *File) read(file *dirfd.File, st dirfd.Stat, validity uint32, change Cha
 		if f.begun && !f.rewrite && st.Ino == f.inode && h.birth == f.h.birth && h.birth != 0 {
 			least = f.h.highest
 		}
-		f.begun, f.h, f.inode = true, h, st.Ino
-		f.last, f.records, f.gone, f.letters, f.gaps = 0, 0, nil, Names{}, nil
-		f.rewrite, f.marked, f.failed = false, false, nil
+		f.begun, f.past, f.stored, f.failed = true, past{h: h}, stored{inode: st.Ino}, nil
 		at = headerSize
 	}
 	fr := frameReader{r: bufio.NewReaderSize(io.NewSectionReader(file, at, st.Size-at), 64<<10), before: f.last}
@@ -339,11 +348,8 @@ func (f *File) note(frame *Frame) {
 // accounted. The next Rewrite creates the file.
 func (f *File) Begin(validity, accounted uint32) {
 	start := f.floor()
-	f.begun, f.rewrite, f.marked = true, true, false
-	f.h = header{since: start, highest: start, run: f.run, validity: validity, accounted: accounted}
-	f.mtime = time.Time{}
-	f.inode, f.size, f.last, f.records, f.gone, f.letters = 0, 0, 0, 0, nil, Names{}
-	f.gaps, f.lost = nil, 0
+	h := header{since: start, highest: start, run: f.run, validity: validity, accounted: accounted}
+	f.begun, f.past, f.stored = true, past{h: h}, stored{rewrite: true}
 }
 
 // floor returns a mod-sequence above any that was derived from the clock of this folder's

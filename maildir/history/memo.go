@@ -88,10 +88,9 @@ func (f *File) Recall(memo []byte, validity uint32) (ok, same bool) {
 	if !same && (!sameRun || !f.appendedTo(h)) {
 		return false, false
 	}
-	f.begun, f.h, f.inode, f.size, f.last, f.records = true, h, n[0], int64(n[1]), n[4], int(n[5])
-	f.mtime = time.Unix(0, int64(n[2]))
-	f.letters = letters
-	f.gone, f.gaps = make([]gone, n[6]), make([]gap, n[7])
+	f.begun = true
+	f.past = past{h: h, gone: make([]gone, n[6]), gaps: make([]gap, n[7]), letters: letters}
+	f.stored = stored{inode: n[0], size: int64(n[1]), mtime: time.Unix(0, int64(n[2])), last: n[4], records: int(n[5])}
 	pair := func() (a, b uint64) {
 		a, b, pairs = le.Uint64(pairs), le.Uint64(pairs[8:]), pairs[16:]
 		return a, b
@@ -103,7 +102,7 @@ func (f *File) Recall(memo []byte, validity uint32) (ok, same bool) {
 	for i := range f.gaps {
 		f.gaps[i].first, f.gaps[i].last = pair()
 	}
-	if f.rewrite, f.lost = false, 0; !sameRun { // the memo may know more than is on disk
+	if !sameRun { // the memo may know more than is on disk
 		f.rewrite, f.lost = !f.intact(), h.highest+1
 	}
 	return true, same

@@ -39,7 +39,7 @@ func (f *File) Rewrite(live []Entry) error {
 	if err := f.writeNew(live); err != nil {
 		return f.fail(err)
 	}
-	f.failed, f.rewrite, f.marked = nil, false, false
+	f.failed = nil
 	return nil
 }
 
@@ -82,8 +82,8 @@ func (f *File) writeNew(live []Entry) error {
 		return err
 	}
 	_ = file.Close()
-	f.mtime = written.Mtime
-	f.h, f.inode, f.size, f.last, f.records = h, written.Ino, int64(size), last, len(live)+len(f.gone)
+	f.h = h
+	f.stored = stored{inode: written.Ino, size: int64(size), mtime: written.Mtime, last: last, records: len(live) + len(f.gone)}
 	return nil
 }
 
