@@ -176,9 +176,9 @@ func (m *Mailbox) enterArrivals(first uint32, a *arrivals, came *[]uint32) {
 func (m *Mailbox) enterAll(first uint32, a *arrivals) {
 	files := a.fresh
 	m.t.Fill(first, len(files), func(i int) (table.Place, string, uint32) { return files[i].where, files[i].name, files[i].inode }, a.octets, a.bases)
-	m.modseqs.unsettled = slices.Grow(m.modseqs.unsettled, len(files))
+	m.modseqs.reserve(len(files))
 	for n := range m.t.Len() {
-		m.unsettle(n)
+		m.modseqs.unsettle(n)
 		if files[n].where == table.InNew {
 			m.newMail.rows[n] = struct{}{}
 		}
@@ -192,7 +192,7 @@ func (m *Mailbox) reserve(files []entry) {
 		octets += len(filename.Base(e.name))
 	}
 	m.t.Reserve(len(files), octets)
-	m.modseqs.unsettled = slices.Grow(m.modseqs.unsettled, len(files))
+	m.modseqs.reserve(len(files))
 }
 
 // enterRecorded gives a row to each of the files whose record no client has been told of

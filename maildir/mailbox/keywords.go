@@ -82,7 +82,7 @@ func (m *Mailbox) takeKeywords() {
 	for v := range m.views {
 		v.keywords = true
 	}
-	m.lettersChanged(changed)
+	m.modseqs.lettersChanged(changed)
 	for n := range m.t.Len() {
 		if r := m.t.Row(n); r.State == table.Present && r.Flags&changed != 0 {
 			m.tellFlags(n, nil)

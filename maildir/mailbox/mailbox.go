@@ -15,7 +15,6 @@ import (
 	"maildird/maildir/delivery"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
-	"maildird/maildir/filename"
 	"maildird/maildir/history"
 	"maildird/maildir/keywords"
 	"maildird/maildir/mailbox/table"
@@ -178,7 +177,7 @@ func (m *Mailbox) blank() {
 	m.t, m.names, m.head = table.New(), letterNames{}, listHead{}
 	m.newMail.rows, m.secondNames, m.unlisted = map[uint32]struct{}{}, secondNames{}, nil
 	m.dates = saveDates{}
-	m.modseqs = modseqs{was: map[uint32]filename.Flags{}, strays: map[uint32]struct{}{}}
+	m.modseqs = newModseqs(m.t)
 }
 
 // Close releases all resources. No view may be open.
@@ -307,7 +306,7 @@ func (m *Mailbox) NewView(ctx context.Context, readOnly bool, notify func()) (*V
 	m.mu.Lock()
 	v := &View{m: m, ctx: ctx, readOnly: readOnly || m.unwritable, notify: notify}
 	m.views[v] = struct{}{}
-	m.showUnsettled()
+	m.modseqs.showAll()
 	v.grow()
 	m.newMail.all = m.newMail.all || !v.readOnly
 	m.mu.Unlock()

@@ -333,7 +333,7 @@ func (m *Mailbox) cannotWrite(err error) {
 	was := m.unwritable
 	m.unwritable = true
 	m.modseqs.kept = false
-	m.showUnsettled()
+	m.modseqs.showAll()
 	m.mu.Unlock()
 	if !was {
 		m.env.Log.Warn("mailbox cannot be written and is served read-only", "mailbox", m.Path(), "error", err)

@@ -208,7 +208,7 @@ func (l *listing) missing() (rows []uint32) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	for n := range m.t.Len() {
-		if state := l.marks.State(n); !l.has(n) && (state == table.Present || state == table.Absent && m.expected(n)) {
+		if state := l.marks.State(n); !l.has(n) && (state == table.Present || state == table.Absent && m.modseqs.expected(n)) {
 			rows = append(rows, n)
 		}
 	}

@@ -3,7 +3,6 @@ package mailbox
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"maildird/maildir/dotlock"
 	"maildird/maildir/history"
@@ -123,20 +122,9 @@ func (m *Mailbox) settleRows(lock *dotlock.Lock) error {
 func (m *Mailbox) nowSettled(rows []uint32, modseq uint64, dated int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, n := range rows {
-		m.t.SetHistory(n, 0, modseq)
-	}
 	s := &m.modseqs
-	for _, n := range s.unsettled {
-		m.t.SetUnsettled(n, false)
-	}
-	s.unsettled = s.unsettled[:0]
-	if cap(s.unsettled) > 1<<12 {
-		s.unsettled = nil
-	}
+	s.settled(rows, modseq)
 	m.dates.wrote(dated)
-	clear(s.was)
-	clear(s.strays)
 	s.highest, s.accounted, s.kept = m.hist.Highest(), m.hist.Accounted(), m.hist.Err() == nil
 	if s.retryAt = m.hist.RetryAt(); !s.retryAt.IsZero() {
 		m.alarms.set(historyAlarm, s.retryAt.Sub(m.env.Now()))
@@ -160,53 +148,12 @@ func (m *Mailbox) historyError(err error) {
 func (m *Mailbox) unsettledFrame() (f history.Frame, rows []uint32, dated int) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	s := &m.modseqs
-	list := slices.Clone(s.unsettled)
-	slices.Sort(list)
-	gone := m.unaccounted()
-	f.Changed, rows = make([]history.State, 0, len(list)), make([]uint32, 0, len(list))
-	for _, n := range slices.Compact(list) {
-		r := m.t.Row(n)
-		_, differs := s.was[n]
-		switch {
-		case !r.Unsettled: // another process already reported it
-		case r.State == table.Present && (differs || r.ModSeq == 0):
-			f.Changed = append(f.Changed, history.State{UID: r.UID, Flags: r.Flags})
-			rows = append(rows, n)
-		case r.State == table.Expunged:
-			gone = append(gone, history.Run{First: r.UID, Last: r.UID})
-			rows = append(rows, n)
-		}
-	}
-	for uid := range s.strays {
-		gone = append(gone, history.Run{First: uid, Last: uid})
-	}
-	f.Gone = merged(gone)
+	f.Changed, f.Gone, rows = m.modseqs.differences(m.head.last())
 	f.Saved = m.savedOf(m.dates.unwritten)
 	if len(f.Changed) > 0 {
 		f.Letters = m.otherLetters()
 	}
 	return f, rows, len(m.dates.unwritten)
-}
-
-// unaccounted returns the UIDs, above those that the history knows of, that were assigned
-// to messages which are already gone. m.mu is held.
-func (m *Mailbox) unaccounted() (gone []history.Run) {
-	next := m.modseqs.accounted + 1
-	for n := m.t.FirstFrom(next); n < m.t.Len(); n++ {
-		r := m.t.Row(n)
-		if r.State == table.Expunged {
-			continue
-		}
-		if r.UID > next {
-			gone = append(gone, history.Run{First: next, Last: r.UID - 1})
-		}
-		next = r.UID + 1
-	}
-	if last := m.head.last(); next <= last {
-		gone = append(gone, history.Run{First: next, Last: last})
-	}
-	return gone
 }
 
 // entries returns all messages in the form that the history uses, with the mod-sequence now

@@ -126,6 +126,7 @@ func (m *Mailbox) resume(s *state, t *table.Table) bool {
 	for _, n := range s.inNew {
 		m.newMail.rows[n] = struct{}{}
 	}
+	m.modseqs = newModseqs(t)
 	q := &m.modseqs
 	q.highest, q.accounted, q.kept, q.begun = s.highest, s.accounted, true, true
 	q.unsettled, q.past = s.unsettled, true

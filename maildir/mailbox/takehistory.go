@@ -46,19 +46,7 @@ func (m *Mailbox) readHistory() (doubts []uint32, err error) {
 	case history.Missing:
 		doubts, m.dates.durable = nil, false
 		m.hist.Begin(validity, m.head.last())
-		clear(s.was)
-		clear(s.strays)
-		for n := range m.t.Len() {
-			switch r := m.t.Row(n); {
-			case r.State == table.Absent:
-				m.t.SetHistory(n, r.Flags, 0)
-			case r.State == table.Present && r.ModSeq != 0:
-				s.was[n] = ^r.Flags // differs from any flags
-				fallthrough
-			case r.State == table.Present:
-				m.unsettle(n)
-			}
-		}
+		s.lost()
 	}
 	s.begun = true
 	s.accounted = m.hist.Accounted()
@@ -87,7 +75,7 @@ func (m *Mailbox) doubtLetters() {
 		others |= filename.Keyword(l.Index)
 	}
 	if others != 0 {
-		m.lettersChanged(others)
+		m.modseqs.lettersChanged(others)
 	}
 }
 
@@ -106,17 +94,14 @@ func (m *Mailbox) takeFrame(f *history.Frame, doubts []uint32) []uint32 {
 		case table.Absent:
 			m.t.SetHistory(n, state.Flags, f.ModSeq)
 		case table.Expunged:
-			m.unsettle(n)
+			m.modseqs.unsettle(n)
 		case table.Present:
 			m.t.SetHistory(n, 0, max(r.ModSeq, f.ModSeq))
-			if r.Flags == state.Flags {
-				delete(m.modseqs.was, n)
+			if m.modseqs.took(n, state.Flags) {
 				m.tellModSeq(n)
-				continue
+			} else {
+				doubts = append(doubts, n)
 			}
-			m.modseqs.was[n] = state.Flags
-			m.unsettle(n)
-			doubts = append(doubts, n)
 		}
 	}
 	for _, run := range f.Gone {
@@ -137,18 +122,7 @@ func (m *Mailbox) takeGone(run history.Run) {
 		m.t.SetState(n, table.Expunged)
 		m.t.SetUnsettled(n, false)
 	}
-	strays := m.modseqs.strays
-	if uint64(run.Last)-uint64(run.First) < uint64(len(strays)) {
-		for uid := uint64(run.First); uid <= uint64(run.Last); uid++ {
-			delete(strays, uint32(uid))
-		}
-		return
-	}
-	for uid := range strays {
-		if uid >= run.First && uid <= run.Last {
-			delete(strays, uid)
-		}
-	}
+	m.modseqs.forgetStrays(run)
 }
 
 // tellModSeq notes, for the views that are told mod-sequences, that a row has a new one.

@@ -3,6 +3,7 @@ package mailbox
 import (
 	"slices"
 
+	"maildird/maildir/filename"
 	"maildird/maildir/mailbox/table"
 )
 
@@ -78,4 +79,20 @@ func (m *Mailbox) wakeIf(some func(*View) bool) {
 	for _, call := range calls {
 		call()
 	}
+}
+
+// flagsChanged notes that the flags of a row were just changed, see modseqs. m.mu is held.
+func (m *Mailbox) flagsChanged(n uint32, before filename.Flags) {
+	m.modseqs.flagsChanged(n, before, m.unaware())
+}
+
+// unaware reports whether there is a view that is shown flags before they have a
+// mod-sequence. m.mu is held.
+func (m *Mailbox) unaware() bool { return m.unwritable || m.modseqs.views < len(m.views) }
+
+// shown notes that a client is shown messages, see modseqs. m.mu is not held.
+func (m *Mailbox) shown(msgs []Message) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.modseqs.show(msgs)
 }

@@ -107,7 +107,7 @@ func (m *Mailbox) addRow(uid uint32, base string) uint32 {
 		m.expungeRows([]uint32{old})
 		m.setName(n, e)
 		m.t.SetState(n, table.Present)
-		m.unsettle(n)
+		m.modseqs.unsettle(n)
 		m.setSaved(n, m.t.Row(old).Saved)
 	}
 	return n
@@ -117,9 +117,9 @@ func (m *Mailbox) addRow(uid uint32, base string) uint32 {
 // a file, and tells the views. m.mu is held.
 func (m *Mailbox) expungeRows(rows []uint32) {
 	rows = slices.DeleteFunc(rows, func(n uint32) bool {
-		if m.expected(n) {
+		if m.modseqs.expected(n) {
 			m.t.SetState(n, table.Expunged)
-			m.unsettle(n)
+			m.modseqs.unsettle(n)
 		}
 		return m.t.Row(n).State != table.Present
 	})
@@ -127,7 +127,7 @@ func (m *Mailbox) expungeRows(rows []uint32) {
 	rows = slices.Compact(rows)
 	for _, n := range rows {
 		m.t.SetState(n, table.Expunged)
-		m.unsettle(n)
+		m.modseqs.unsettle(n)
 		delete(m.newMail.rows, n)
 	}
 	m.tellGone(rows)
