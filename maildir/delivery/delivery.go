@@ -14,11 +14,11 @@
 // unique name; Courier's Maildir++ for "S="; Dovecot for "W=".
 //
 // delivery.go has the unique names and the directories of a folder, and temp.go writes one
-// file and renames it into place. spool.go writes one message for several folders,
-// commit.go delivers it to all of them, groups.go defines which of them get it together,
-// wide.go limits how many may be in progress at once, places.go how many system calls may wait
-// for the disk, and groupsync.go is the shared fsync.
-// crlf.go converts line ends, cause.go classifies errors for the sender, and clean.go
+// file and renames it into place. spool.go writes one message for several folders, memory.go
+// holds what is not in a file yet, commit.go delivers it to all of them, groups.go defines
+// which of them get it together, wide.go limits how many may be in progress at once,
+// places.go how many system calls may wait for the disk, and groupsync.go is the shared
+// fsync. crlf.go converts line ends, cause.go classifies errors for the sender, and clean.go
 // removes what is left over in tmp/.
 package delivery
 

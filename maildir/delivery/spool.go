@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"sync"
 )
 
 // Target is one recipient of a Spool: a folder, and the header that is put before the
@@ -18,27 +17,10 @@ type Target struct {
 }
 
 const (
-	// spoolMemory is how many bytes of a message are held in memory. A message that is not
-	// longer is written at once when it is complete.
-	spoolMemory = 64 << 10
-	spoolFirst  = 8 << 10 // initial size, enough for most messages
-	// mostWhole is how many messages at a time may have that much memory; others are written
-	// in pieces of the initial size. Senders who stop in the middle must not use up the memory.
-	mostWhole = 1024
 	// spoolWorkers is how many files of one message are written and synced concurrently, so
 	// that the file system's journal can commit them together.
 	spoolWorkers = 8
 )
-
-// The buffers for messages are reused: otherwise they would be most of the garbage that a
-// delivery produces. The pools can be global, since they hold no state: how much of a
-// buffer belongs to a message is determined by buf's length, and the runtime may free a
-// pool's memory at any time.
-var firstMemory, wholeMemory = memoryOf(spoolFirst), memoryOf(spoolMemory)
-
-func memoryOf(size int) *sync.Pool {
-	return &sync.Pool{New: func() any { b := make([]byte, size); return &b }}
-}
 
 // Spool takes one message for one or more folders. Each folder gets a file of its own. A
 // Spool must be used by one goroutine at a time.
@@ -48,10 +30,10 @@ type Spool struct {
 	targets []*target
 	groups  [][]*target // see Group
 
-	buf       []byte     // header of targets[0] and body, or the part of the body that is not in the file yet
-	mem       *[]byte    // the memory of buf; nil after Abort
-	pool      *sync.Pool // where mem came from
-	inFile    bool       // a file was started, and buf has no header
+	// memory has the header of targets[0] and the body or, once a file was started, the part
+	// of the body that is not in the file yet.
+	memory
+	inFile    bool // a file was started
 	first     *target
 	held      *Temp // the file, from Commit on
 	body      counter
@@ -82,7 +64,7 @@ func NewSpool(targets []Target, each bool, o *Options) *Spool {
 	for i, t := range targets {
 		s.targets[i] = &target{Target: t}
 	}
-	s.move(firstMemory, targets[0].Header)
+	s.memory = newMemory(&o.wholes, targets[0].Header)
 	return s
 }
 
@@ -112,38 +94,6 @@ func (s *Spool) space() []byte {
 		}
 	}
 	return s.buf[len(s.buf):cap(s.buf)]
-}
-
-// grow takes a larger buffer, if there is one.
-func (s *Spool) grow() bool {
-	if cap(s.buf) >= spoolMemory {
-		return false
-	}
-	if s.opt.wholes.Add(1) > mostWhole {
-		s.opt.wholes.Add(-1)
-		return false
-	}
-	s.move(wholeMemory, s.buf)
-	return true
-}
-
-// move moves the contents buf to a buffer from the pool, and gives back the previous
-// buffer.
-func (s *Spool) move(pool *sync.Pool, buf []byte) {
-	mem := pool.Get().(*[]byte)
-	buf = append((*mem)[:0], buf...)
-	s.giveBack()
-	s.buf, s.mem, s.pool = buf, mem, pool
-}
-
-func (s *Spool) giveBack() {
-	if s.mem != nil {
-		s.pool.Put(s.mem)
-	}
-	if s.pool == wholeMemory {
-		s.opt.wholes.Add(-1)
-	}
-	s.buf, s.mem, s.pool = nil, nil, nil
 }
 
 func (s *Spool) advance(n int) {
