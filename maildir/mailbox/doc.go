@@ -47,22 +47,25 @@
 //
 //   - A session's side: view.go, messages.go, updates.go, modseqview.go, find.go (SEARCH on
 //     what the table knows), read.go (the text of a message), cached.go (what the cache has
-//     of it, in the boxes of texts.go), ranking.go (the sort orders requested last), guid.go (the identifiers of a
-//     message and of a mailbox that survive renaming); status.go serves callers without a
-//     view.
+//     of it, in the boxes of texts.go), ranking.go (the sort orders requested last), guid.go
+//     (the identifiers of a message and of a mailbox that survive renaming); status.go
+//     serves callers without a view.
 //   - Changes: change.go has what all of them share; append.go, store.go, copy.go (with
 //     copyfile.go), expunge.go and metadata.go have what differs. full.go defines what still
 //     works on a full disk, foreign.go which files are left alone. dirs.go gives files their
 //     names in new/ and cur/, and makes that durable; temps.go has what is in tmp/.
-//   - Changes by others: watching.go receives events, and eventqueue.go keeps them until
-//     poll.go looks at the files on request; events.go processes single names, scan.go
-//     lists the directories, secondnames.go handles files with several names, movenew.go
-//     moves new mail to cur/, tell.go notifies the views, and alarms.go wakes them later.
+//   - Changes by others: watching.go asks for events, and eventqueue.go keeps them until
+//     poll.go looks at the files on request; times.go tells whether anything changed since,
+//     events.go processes single names, scan.go lists the directories, secondnames.go
+//     handles files with several names, movenew.go moves new mail to cur/, and tell.go
+//     notifies the views. alarms.go wakes them later, and pace.go limits what is done now
+//     and then.
 //   - The files beside the mail: keywords.go handles dovecot-keywords, uidlist.go reads
-//     dovecot-uidlist, head.go has what clients are told of its header, assign.go assigns UIDs, and record.go writes them. modseq.go tracks
-//     what differs from the history, takehistory.go reads what other processes added to it,
-//     settle.go writes it, and savedate.go handles save dates. The file formats are defined
-//     in the packages keywords, uidlist and history.
+//     dovecot-uidlist, head.go has what clients are told of its header, assign.go assigns
+//     UIDs, and record.go writes them. modseq.go tracks what differs from the history,
+//     takehistory.go reads what other processes added to it, settle.go writes it, and
+//     savedate.go handles save dates. The file formats are defined in the packages keywords,
+//     uidlist and history.
 //   - The table itself is package table. snapshot.go keeps it in the cache, together with
 //     the rest of an open mailbox's state (snapstate.go).
 //
