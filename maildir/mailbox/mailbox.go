@@ -67,11 +67,9 @@ type Env struct {
 // belongs together.
 type Mailbox struct {
 	// Set before the mailbox has a user, and not changed after.
-	env *Env
-	dir *dirfd.Dir
-	// nextValidity allocates a UIDVALIDITY for a folder that has no usable one. The value
-	// is reserved durably once settle (nil: nothing to do) has returned.
-	nextValidity func() (validity uint32, settle func() error, err error)
+	env          *Env
+	dir          *dirfd.Dir
+	nextValidity nextValidity
 	leadsHere    func() bool  // whether the mailbox's name still leads to this folder; nil: it does
 	quota        *quota.Quota // counts the mail that comes and goes; nil: not counted
 	// shortList is how many records the uidlist may have without being rewritten for the only
@@ -94,7 +92,8 @@ type Mailbox struct {
 	list          *uidlist.File
 	words         *keywords.Table
 	hist          *history.File
-	unlisted      []uint32 // rows with a file of which a list that another program wrote has no record
+	validityAhead nextValidity // nil, or returns what nextValidity would: see takeValidityAhead
+	unlisted      []uint32     // rows with a file of which a list that another program wrote has no record
 	secondNames   secondNames
 	backlog       backlog
 	uidsExhausted bool // new mail is left out for good because no UIDs are left
@@ -120,12 +119,16 @@ type Mailbox struct {
 	replaced bool // the mailbox has ended: see ErrReplaced
 }
 
+// nextValidity allocates a UIDVALIDITY for a folder that has no usable one. The value is
+// reserved durably once settle (nil: nothing to do) has returned.
+type nextValidity = func() (validity uint32, settle func() error, err error)
+
 // New opens the folder dir, of which the Mailbox takes ownership, and reads it. It returns
 // ErrReplaced if the folder has no new, cur or tmp directory any more. New calls
-// nextValidity if the folder has no UIDVALIDITY, and settle, unless nil, in any goroutine,
-// to make that value durable. leadsHere is called now and then to check that the mailbox's
-// name still leads to dir, as it did just before the call.
-func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity func() (validity uint32, settle func() error, err error), leadsHere func() bool) (*Mailbox, error) {
+// nextValidity, and settle, in any goroutine if the folder has no UIDVALIDITY. leadsHere is
+// called now and then to check that the mailbox's name still leads to dir, as it did just
+// before the call.
+func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity nextValidity, leadsHere func() bool) (*Mailbox, error) {
 	dirs, err := delivery.FindDirs(dir)
 	// What is missing now existed just before: a folder that is being deleted must not be
 	// recreated.

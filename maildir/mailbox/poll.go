@@ -228,6 +228,9 @@ func (m *Mailbox) lookLocked(ctx context.Context, lock *dotlock.Lock, changed ch
 	m.backlog.begin()
 	if scan || lock == nil {
 		if !m.loaded && lock != nil {
+			if m.list.Header().UIDValidity == 0 {
+				defer m.takeValidityAhead()()
+			}
 			if _, err := m.readHistory(); err != nil {
 				return err
 			}

@@ -134,8 +134,38 @@ func (m *Mailbox) newHeader() (h uidlist.Header, ready func() error, err error) 
 		m.env.Log.Warn("dovecot-uidlist was removed or destroyed, rewriting it", "mailbox", m.Path(), "uidvalidity", h.UIDValidity)
 		return h, nil, nil
 	}
-	h.UIDValidity, ready, err = m.nextValidity()
+	next := m.nextValidity
+	if m.validityAhead != nil {
+		next, m.validityAhead = m.validityAhead, nil
+	}
+	h.UIDValidity, ready, err = next()
 	return h, ready, err
+}
+
+// takeValidityAhead calls nextValidity, and makes its value durable, in another goroutine, for
+// the list that a folder gets after its files were listed: both take about as long as listing
+// some thousand names. newHeader gets the result; end waits for the goroutine.
+func (m *Mailbox) takeValidityAhead() (end func()) {
+	var n uint32
+	var err, settled error
+	taken, durable := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(durable)
+		var settle func() error
+		n, settle, err = m.nextValidity()
+		close(taken)
+		if err == nil && settle != nil {
+			settled = settle()
+		}
+	}()
+	m.validityAhead = func() (uint32, func() error, error) {
+		<-taken
+		return n, func() error { <-durable; return settled }, err
+	}
+	return func() {
+		<-durable
+		m.validityAhead = nil
+	}
 }
 
 // dropRecords removes records from the list if another message is about to be recorded with
