@@ -40,7 +40,7 @@ func aboutRelay(err error) string {
 	case errors.Is(err, unix.ECONNREFUSED):
 		return "make sure that the relay is running, and that relay.server has the right port; mail for other domains will then resume by itself"
 	case errors.Is(err, context.DeadlineExceeded):
-		return "make sure that the relay is running and can be reached from this machine, and that its port does not begin with TLS, as 465 does (smtps://); mail for other domains will then resume by itself"
+		return "make sure that the relay is running and can be reached from this machine; and if relay.server begins with smtp://, that its port does not begin with TLS, as 465 does (smtps://); mail for other domains will then resume by itself"
 	}
 	return "make sure that the relay is running and can be reached from this machine; mail for other domains will then resume by itself"
 }

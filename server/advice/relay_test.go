@@ -38,7 +38,7 @@ func TestRelay(t *testing.T) {
 		"itself":   {&relaytest.Server{}, relay.Config{Greeting: "relay.example ESMTP"}, "set relay.server to another server"},
 		"no TLS":   {&relaytest.Server{}, relay.Config{TLS: true}, "use smtp:// in relay.server"},
 		"greeting": {&relaytest.Server{Answers: map[string]string{"greeting": "554 No"}}, relay.Config{}, "make sure that the relay is running"},
-		"silence":  {&relaytest.Server{Answers: map[string]string{"greeting": relaytest.Silence}}, relay.Config{Timeouts: relay.Timeouts{Open: 50 * time.Millisecond}}, "(smtps://)"},
+		"silence":  {&relaytest.Server{Answers: map[string]string{"greeting": relaytest.Silence}}, relay.Config{Timeouts: relay.Timeouts{Open: 50 * time.Millisecond}}, "if relay.server begins with smtp://, that its port"},
 		"refused":  {nil, relay.Config{Address: closed.Addr().String()}, "has the right port"},
 		"no name":  {nil, relay.Config{Address: "mail.invalid:465"}, "correct the host"},
 	} {
