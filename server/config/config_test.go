@@ -192,6 +192,22 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestSizes: a large number is one of bytes, a small one needs a unit.
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]int64{"4194304": 4 << 20, "1048576": 1 << 20, "1048575": 0, "100B": 100, "2 KiB": 2 << 10, "1MiB": 1 << 20, "3GiB": 3 << 30} {
+		cfg, err := load(t, strings.Replace(Template("mail.example.org", "example.org", "alice@example.org"), `# quota = ""  `, fmt.Sprintf("quota = %q #", text), 1))
+		if want == 0 {
+			if err == nil {
+				t.Errorf("%s is accepted", text)
+			}
+			continue
+		}
+		if err != nil || cfg.Mail.Quota != want {
+			t.Errorf("%s: %+v, %v", text, cfg, err)
+		}
+	}
+}
+
 // TestFamilies: a port can be used in separate listeners for IPv4 and IPv6.
 func TestFamilies(t *testing.T) {
 	for _, list := range []string{`["0.0.0.0:2525", "[::]:2525"]`, `["0.0.0.0:2525", "[::1]:2525"]`, `["192.0.2.1:2525", "192.0.2.2:2525"]`, `[":0", "127.0.0.1:0"]`} {

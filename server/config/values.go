@@ -87,7 +87,8 @@ func (c *checker) positive(key string, v, otherwise int) int {
 	return v
 }
 
-// size parses "50MiB", "1GiB", "4194304". A small number without a unit is a unit forgotten.
+// size parses "50MiB", "1GiB", "4194304". It refuses a small number without a unit, which was
+// probably forgotten.
 func (c *checker) size(key, v string, otherwise int64) int64 {
 	if v == "" {
 		return otherwise
