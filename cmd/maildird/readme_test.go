@@ -18,7 +18,7 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	readme := string(file)
-	if settings := config.Template("mail.example.org", "example.org", "alice@example.org"); !strings.Contains(readme, "```toml\n"+settings+"```\n") {
+	if settings := config.Template("mail.example.org", "example.org", "postmaster@example.org"); !strings.Contains(readme, "```toml\n"+settings+"```\n") {
 		t.Errorf("the README shows another configuration than init writes; this belongs between its ```toml lines:\n%s", settings)
 	}
 	if strings.Contains(readme, "@@") {
