@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"maildird/maildir/filename"
+	"maildird/maildir/mailbox/table"
 )
 
 // hears waits until the idle client is told what it expects.
@@ -96,18 +97,21 @@ func TestPushAfterLock(t *testing.T) {
 	c.hears(t, "exists 1", "recent 1")
 }
 
+// unknownType hides the type of a folder's file system, so that other hosts may have it mounted.
+func unknownType(op, _ string) error {
+	if op == "statfs" {
+		return os.ErrPermission
+	}
+	return nil
+}
+
 // TestPushShared: where other hosts may have the folder mounted, an idle session is told what
 // events report, and what only polling finds.
 func TestPushShared(t *testing.T) {
 	for _, without := range []string{"polling", "events"} {
 		t.Run("without "+without, func(t *testing.T) {
 			b := newBox(t)
-			m := b.openWith(newEnv(t), func(op, _ string) error {
-				if op == "statfs" {
-					return os.ErrPermission
-				}
-				return nil
-			})
+			m := b.openWith(newEnv(t), unknownType)
 			defer m.Close()
 			c := connect(t, m, false)
 			defer c.v.Close()
@@ -161,13 +165,19 @@ func TestDirectoryMovedAndBack(t *testing.T) {
 }
 
 // TestMuted: what others do while a command changes so many files that cur/ is not watched
-// is reported after it, and so is what they do later.
+// is reported after it, and so is what they do later. A folder that is polled too is no
+// exception.
 func TestMuted(t *testing.T) {
+	t.Run("local", func(t *testing.T) { testMuted(t, nil) })
+	t.Run("shared", func(t *testing.T) { testMuted(t, unknownType) })
+}
+
+func testMuted(t *testing.T, before func(op, path string) error) {
 	b := newBox(t)
 	for range 3 {
 		b.drop("cur/")
 	}
-	m := b.open(newEnv(t))
+	m := b.openWith(newEnv(t), before)
 	defer m.Close()
 	m.watch.muteFrom = 1
 	a, c := connect(t, m, false), connect(t, m, false)
@@ -198,6 +208,27 @@ func TestMuted(t *testing.T) {
 	c.rest()
 	b.rename("cur/1700000002.M2P1.other:2,F", "cur/1700000002.M2P1.other:2,FS")
 	c.hears(t, "flags 1 FS")
+}
+
+// TestMutedForGood: a folder that cannot be watched again after it was muted is polled, once.
+func TestMutedForGood(t *testing.T) {
+	for name, before := range map[string]func(op, path string) error{"local": nil, "shared": unknownType} {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t)
+			m := b.openWith(newEnv(t), before)
+			defer m.Close()
+			m.watch.muteFrom = 1
+			must(t, m.acquire(ctx))
+			was := m.watch.poll
+			unmute := m.mute(2, 2)
+			m.watch.watches[table.InCur].Close()
+			unmute()
+			if is := m.watch.poll; is == nil || was != nil && is != was || m.watch.on {
+				t.Errorf("the poller was %p and is %p, events are trusted: %v", was, is, m.watch.on)
+			}
+			m.release()
+		})
+	}
 }
 
 // TestRestsAtOccupiedName: something that is not a regular file has the name that new mail

@@ -101,7 +101,7 @@ func (m *Mailbox) setWatch(watches []*watch.Watch) {
 	m.mu.Lock()
 	m.watch.watches, m.watch.on, m.watch.soon = watches, on, false
 	m.mu.Unlock()
-	if !on {
+	if !on && m.watch.poll == nil {
 		m.watch.poll = startPoller(m)
 	}
 }
@@ -126,7 +126,7 @@ const (
 // those of cur/ are not delivered at all. The caller calls unmute after the changes, once
 // the table has them. m.sync is held.
 func (m *Mailbox) mute(cur, events int) (unmute func()) {
-	if !m.watch.on || m.watch.retired || events < min(holdFrom, m.watch.muteFrom) {
+	if m.watch.watches == nil || events < min(holdFrom, m.watch.muteFrom) {
 		return func() {}
 	}
 	release := m.env.Watcher.Hold()
