@@ -73,9 +73,9 @@ func TestRelayCertificate(t *testing.T) {
 		trusted bool
 		want    string
 	}{
-		"expired":        {"localhost", -time.Hour, true, "the relay needs a new certificate"},
+		"expired":        {"localhost", -time.Hour, true, "the relay needs a new certificate, unless the clock of this machine is wrong"},
 		"other name":     {"mail.isp.example", time.Hour, true, "set relay.server to a name in its certificate"},
-		"unknown issuer": {"localhost", time.Hour, false, "set relay.ca"},
+		"unknown issuer": {"localhost", time.Hour, false, "set relay.ca to a file with the certificate of its issuer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := time.Now()
@@ -102,7 +102,7 @@ func TestRelayCertificate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err = r.Check(context.Background()); err == nil || !strings.HasPrefix(about(err), c.want) {
+			if err = r.Check(context.Background()); err == nil || about(err) != c.want {
 				t.Errorf("%v: advice %q, want %q", err, about(err), c.want)
 			}
 		})
