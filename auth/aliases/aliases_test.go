@@ -166,11 +166,11 @@ func TestResolve(t *testing.T) {
 		{"a group with one who has copies", "team alice, carol\nalice alice, bob", "team@example.org", "alias: alice bob carol"},
 		{"a group with one whose address is taken", "team alice\nalice bob", "team@example.org", "alias: alice"},
 
-		{"postmaster", "", "postmaster@example.org", "carol"},
+		{"postmaster", "", "postmaster@example.org", "alias: carol"},
 		{"postmaster, an alias", "postmaster alice, bob", "Postmaster@example.org", "alias: alice bob"},
 		{"postmaster without a domain", "postmaster alice", "postmaster", "alias: alice"},
 		{"postmaster, broken", "postmaster bbo", "postmaster@example.org", "broken"},
-		{"abuse", "@example.org alice", "abuse@example.org", "carol"},
+		{"abuse", "@example.org alice", "abuse@example.org", "alias: carol"},
 		{"abuse, an alias", "abuse alice", "abuse@example.org", "alias: alice"},
 		{"to the postmaster", "hostmaster postmaster", "hostmaster@example.org", "alias: carol"},
 		{"to the postmaster, an alias", "abuse postmaster\npostmaster alice", "abuse@example.net", "alias: alice"},
@@ -213,7 +213,7 @@ func TestPostmasterIsAUser(t *testing.T) {
 		{"postmaster@example.org", "", "postmaster"},
 		{"postmaster@example.org", "postmaster alice", "postmaster"},
 		{"postmaster@example.org", "postmaster postmaster, alice", "alias: postmaster alice"},
-		{"alice@example.org", "", "alice"},
+		{"alice@example.org", "", "alias: alice"},
 		{"alice@example.org", "postmaster bob", "alias: bob"},
 	} {
 		f := open(t, c.file)

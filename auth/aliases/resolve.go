@@ -108,7 +108,7 @@ func (w *walk) address(a address, by *entry, r *result) {
 	}
 	switch {
 	case a.isPostmasters():
-		w.postmaster(by, r)
+		w.postmaster(a, by, r)
 	case w.leftOut(a), w.leftOut(address{name, a.domain}):
 		w.fault(by, r, ErrUser, "the users file has a line for %s that cannot be used", a)
 	case w.rest(a, by, r):
@@ -161,7 +161,7 @@ func (w *walk) name(a address, detail string, by *entry, r *result) bool {
 	}
 	switch {
 	case a.local == "postmaster" && detail == "":
-		w.postmaster(by, r)
+		w.postmaster(a, by, r)
 	case isUser:
 		w.add(Target{user, detail}, by, r)
 	default:
@@ -262,13 +262,15 @@ func (w *walk) rest(a address, by *entry, r *result) bool {
 
 func (w *walk) leftOut(a address) bool { return w.of.users.LeftOut(a.String()) }
 
-// postmaster adds the configured postmaster, whose mail is never refused permanently.
-func (w *walk) postmaster(by *entry, r *result) {
+// postmaster adds the configured postmaster, whose mail is never refused permanently. Unless the
+// address is his own, it is an alias that the operator did not have to write.
+func (w *walk) postmaster(a address, by *entry, r *result) {
 	user, ok := w.of.users.Lookup(w.of.postmaster)
 	if !ok {
 		w.fault(by, r, ErrPostmaster, "the postmaster, %s, is not a user", w.of.postmaster)
 		return
 	}
+	r.alias = r.alias || user.Name != a.String()
 	w.add(Target{User: user}, by, r)
 }
 
