@@ -60,9 +60,10 @@ func (a *accounts) quota(u auth.User) quota.Limit {
 	return quota.Limit{Bytes: a.mail.Quota, Messages: a.mail.QuotaMessages}
 }
 
-// room returns quota.ErrOver or quota.ErrNever if a user has no room for another message of
-// size bytes. It does not create a Maildir.
-func (a *accounts) room(ctx context.Context, u auth.User, size int64) error {
+// room returns quota.ErrOver or quota.ErrNever if a user has no room for so many copies of a message
+// of size bytes. It does not create a Maildir.
+func (a *accounts) room(ctx context.Context, u auth.User, size int64, copies int) error {
+	size *= int64(copies)
 	account, err := a.existing(ctx, u)
 	if errors.Is(err, fs.ErrNotExist) {
 		if l := a.quota(u).Bytes; l > 0 && size > l {
@@ -74,7 +75,7 @@ func (a *accounts) room(ctx context.Context, u auth.User, size int64) error {
 		return err
 	}
 	defer account.Release()
-	return account.Quota().Room(size, 1)
+	return account.Quota().Room(size, int64(copies))
 }
 
 // inbox opens the folder for new mail of a user.

@@ -80,7 +80,7 @@ func TestAliasCopiesAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Users = users
-		c.Room = func(context.Context, auth.User, int64) error { asked.Add(1); return nil }
+		c.Room = func(context.Context, auth.User, int64, int) error { asked.Add(1); return nil }
 	}, withAliases(t, names.String()+"twelve a1, a2, b1\n"))
 	c := ts.hello()
 	for range 2 {

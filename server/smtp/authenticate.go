@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-smtp"
@@ -55,14 +56,15 @@ func (c *conn) authenticate(arg string) error {
 		c.log.Info("login refused", "error", "passwords are accepted over TLS only")
 		return refusal(538, code3{5, 7, 11}, "Passwords are accepted over TLS only, use STARTTLS")
 	}
+	mechanism := upper(words[0])
 	var response []byte
 	if len(words) == 2 {
-		var err error
-		if response, err = decodeResponse(words[1]); err != nil {
+		var err error // for an unknown mechanism, that is the answer
+		if response, err = decodeResponse(words[1]); err != nil && slices.Contains(c.srv.cfg.Logins.Mechanisms(c.peer.tls, true), mechanism) {
 			return err
 		}
 	}
-	user, err := c.srv.cfg.Logins.Login(upper(words[0]), response, sasl.Peer{
+	user, err := c.srv.cfg.Logins.Login(mechanism, response, sasl.Peer{
 		Ctx: c.srv.conns.Stop(), From: c.peer.Addr, TLS: c.peer.tls, Plaintext: true, Refused: c.refusedLogin,
 	}, c.challenge)
 	switch {

@@ -81,10 +81,11 @@ type Config struct {
 	// delivery fails, unless Open returned an error.
 	Open     func(context.Context, auth.User) (dirs delivery.Dirs, release func(), err error)
 	Delivery *delivery.Options
-	// Room, if not nil, returns an error if the user's quota has no room for another message of
-	// size bytes; its delivery.CauseOf is OverQuota or TooBig. Room is called at RCPT. Once the
-	// message has arrived, its folder is asked (delivery.Dirs).
-	Room func(ctx context.Context, u auth.User, size int64) error
+	// Room, if not nil, returns an error if the user's quota has no room for so many copies of a
+	// message of size bytes; its delivery.CauseOf is OverQuota or TooBig. Room is called at RCPT.
+	// Once the message has arrived, its folder is asked (delivery.Dirs) if there is only one copy,
+	// or each recipient has a reply.
+	Room func(ctx context.Context, u auth.User, size int64, copies int) error
 
 	// Reserve is the number of bytes that must remain free on a user's file
 	// system after a delivery.

@@ -308,6 +308,7 @@ func (c *conn) lineWithin(limit func([]byte) int) (string, error) {
 	line = line[:len(line)-1]
 	text, crlf := bytes.CutSuffix(line, []byte{'\r'})
 	if c.srv.cfg.BareNewline == Reject && (!crlf || bytes.IndexByte(text, '\r') >= 0) {
+		c.log.Warn("client sent a bare CR or LF")
 		return "", errBare()
 	}
 	return string(text), nil

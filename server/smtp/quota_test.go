@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,7 +18,8 @@ func TestQuota(t *testing.T) {
 	const most = 2000 // limit of a mailbox
 	var room atomic.Int64
 	limited := func(c *Config) {
-		c.Room = func(_ context.Context, u auth.User, size int64) error {
+		c.Room = func(_ context.Context, u auth.User, size int64, copies int) error {
+			size *= int64(copies)
 			if u.Name == "alice@example.org" && size > room.Load() {
 				if size > most {
 					return quota.ErrNever
@@ -29,7 +31,7 @@ func TestQuota(t *testing.T) {
 		open := c.Open
 		c.Open = func(ctx context.Context, u auth.User) (delivery.Dirs, func(), error) {
 			dirs, release, err := open(ctx, u)
-			dirs.Room = func(size int64) error { return c.Room(ctx, u, size) }
+			dirs.Room = func(size int64) error { return c.Room(ctx, u, size, 1) }
 			return dirs, release, err
 		}
 	}
@@ -76,6 +78,20 @@ func TestQuota(t *testing.T) {
 			room.Store(1000)
 			c.begin("alice@example.org")
 			c.say(text+"\r\n.", "250")
+			// All copies count, and one of unknown size may be large.
+			for declared, accepted := range map[string]int{" SIZE=300": 3, "": 1} {
+				c.say("MAIL FROM:<>"+declared, "250")
+				for n := range 5 {
+					reply := "250"
+					if n >= accepted {
+						reply = "452 4.5.3"
+					}
+					c.say(fmt.Sprintf("RCPT TO:<alice+%d@example.org>", n), reply)
+				}
+				c.say("RCPT TO:<bob@example.org>", "250")
+				c.say("RCPT TO:<bob+x@example.org>", "250")
+				c.say("RSET", "250")
+			}
 			ts.noTemp()
 		})
 	}

@@ -95,8 +95,36 @@ func TestRefusedMailIsLogged(t *testing.T) {
 	if log := ts.log.Take(); !strings.Contains(log, ` reply="552 5.3.4 Message is larger than `) {
 		t.Error(log)
 	}
+	c.say("MAIL FROM:<alice>", "553 5.1.7 ")
+	if log := ts.log.Take(); !strings.Contains(log, ` from=alice reason="sender has no domain"`) {
+		t.Error(log)
+	}
 	c.say("MAIL FROM:<alice@example.org>", "250 ")
 	if log := ts.log.Take(); strings.Contains(log, "refused") {
+		t.Error(log)
+	}
+	ts = startServer(t, MX, func(c *Config) { c.BareNewline = Reject })
+	c = ts.hello()
+	c.send("NOOP\n")
+	c.expect("550 5.5.2 ")
+	if log := ts.log.Take(); !strings.Contains(log, `level=WARN msg="client sent a bare CR or LF"`) {
+		t.Error(log)
+	}
+}
+
+// TestTooManyAreLogged: a message that may have no more recipients is one line of the log, however
+// many follow.
+func TestTooManyAreLogged(t *testing.T) {
+	ts := startServer(t, LMTP, func(c *Config) { c.Limits.Recipients = 2 })
+	c := ts.hello()
+	for range 2 {
+		c.recipients("alice@example.org", "bob@example.org")
+		c.say("RCPT TO:<carol@example.org>", "452 4.5.3")
+		c.say("RCPT TO:<nobody@example.org>", "452 4.5.3")
+		c.say("RSET", "250")
+	}
+	const want = ` from=alice@example.org to=carol@example.org reason="the message has as many recipients as it may have" accepted=2 `
+	if log := ts.log.String(); strings.Count(log, `msg="recipient refused for now"`) != 2 || strings.Count(log, want) != 2 {
 		t.Error(log)
 	}
 }

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -27,6 +28,7 @@ type session struct {
 	refused int              // RCPT commands that were refused
 	count   int              // messages of this session
 	held    int64            // see hold
+	told    bool             // that too many recipients were refused
 
 	relaying *relaying // recipients in other domains; nil while there are none
 }
@@ -59,7 +61,7 @@ func (s *session) reset() {
 	s.relaying.close()
 	s.relaying = nil
 	s.release(s.held)
-	s.from, s.to, s.targets, s.copies, s.refused = nil, nil, nil, nil, 0
+	s.from, s.to, s.targets, s.copies, s.refused, s.told = nil, nil, nil, nil, 0, false
 }
 
 // sender returns the reverse-path for the log.
@@ -98,6 +100,7 @@ func (s *session) mail(e envelope) error {
 	case e.sender.domain == "" && s.srv.kind == MX:
 		// RFC 5321 section 4.1.2: only <Postmaster> in RCPT may lack a domain. The relay that
 		// uses LMTP may know its own users without one.
+		s.log.Info("message refused", "from", shorten(e.text()), "reason", "sender has no domain")
 		return refusal(553, code3{5, 1, 7}, "Sender has no domain")
 	}
 	if s.srv.kind == Submission && !cfg.Mail.Message(s.user.Name, cfg.Now()) {
@@ -117,7 +120,7 @@ func (s *session) notYours(sender string) error {
 // rcpt adds a recipient.
 func (s *session) rcpt(to address) error {
 	if len(s.to) >= s.srv.cfg.Limits.Recipients {
-		return errTooMany()
+		return s.tooMany(to, "the message has as many recipients as it may have")
 	}
 	if s.srv.relays(to) {
 		return s.relayTo(to)
@@ -131,14 +134,19 @@ func (s *session) rcpt(to address) error {
 	}
 	more := slices.DeleteFunc(slices.Clone(targets), func(t target) bool { return s.copy(t) >= 0 })
 	if len(s.targets) > 0 && len(s.targets)+len(more) > max(mostCopies, s.srv.cfg.Limits.Recipients) {
-		return errTooMany()
+		return s.tooMany(to, "the aliases lead to too many users")
 	}
 	for _, t := range more {
-		if len(s.copies[t.user.Name]) >= mostToOne {
-			return errTooMany()
-		}
-		if err := s.room(t, s.from.size); err != nil {
-			return err
+		has := len(s.copies[t.user.Name])
+		switch {
+		case has >= mostToOne:
+			return s.tooMany(to, "the user has as many copies of the message as he may have")
+		case has == 0:
+			if err := s.room(t); err != nil {
+				return err
+			}
+		case !s.roomForAll(t.user, has+1):
+			return s.tooMany(to, "the user's quota may have no room for another copy of the message")
 		}
 	}
 	memory := memoryOf(to, len(targets), len(more))
@@ -162,18 +170,37 @@ func (s *session) countRecipient(to address) error {
 	return nil
 }
 
+// tooMany refuses a recipient who may get the message by itself. It is logged once for a message,
+// since thousands may follow.
+func (s *session) tooMany(to address, why string) error {
+	if !s.told {
+		s.told = true
+		s.log.Info("recipient refused for now", "from", shorten(s.sender()), "to", shorten(to.String()),
+			"reason", why, "accepted", len(s.to), "more", "not logged again for this message")
+	}
+	return errTooMany()
+}
+
 func errTooMany() error {
 	return refusal(452, code3{4, 5, 3}, "Too many recipients, send the rest in another message")
 }
 
-// room returns an error if the user's quota has no room for a message of size bytes, or if that
-// cannot be determined. An alias is refused as a whole if one of its users has no room: there
+// roomForAll reports whether the user's quota has room for several copies of the message. One of
+// unknown size may be as large as the limit: only one reply follows it, and recipients who have
+// room must not be refused because of one who has not, so that it is too late then.
+func (s *session) roomForAll(u auth.User, copies int) bool {
+	size := cmp.Or(s.from.size, s.srv.cfg.Limits.Message)
+	return s.srv.cfg.Room == nil || s.srv.cfg.Room(s.srv.conns.Work(), u, size, copies) == nil
+}
+
+// room returns an error if the user's quota has no room for the message, or if that cannot be
+// determined. An alias is refused as a whole if one of its users has no room: there
 // is no queue for his copy, and a reply that accepts the message for all of them would lose it.
-func (s *session) room(t target, size int64) error {
+func (s *session) room(t target) error {
 	if s.srv.cfg.Room == nil {
 		return nil
 	}
-	err := s.srv.cfg.Room(s.srv.conns.Work(), t.user, size)
+	err := s.srv.cfg.Room(s.srv.conns.Work(), t.user, s.from.size, 1)
 	if err == nil {
 		return nil
 	}
