@@ -72,8 +72,8 @@ func TestDiskStandsStill(t *testing.T) {
 		if _, err := d.Lstat("renamed"); err != nil || d.Stuck() {
 			t.Errorf("after it: %v, stuck %t", err, d.Stuck())
 		}
-		if n := d.disk.inside.Load(); n != 0 || len(d.disk.free) != 0 {
-			t.Errorf("%d calls are left, %d places", n, len(d.disk.free))
+		if k := d.disk; k.inside != 0 || len(k.free) != 0 {
+			t.Errorf("%d calls are left, %d places", k.inside, len(k.free))
 		}
 	})
 }
@@ -113,10 +113,6 @@ func TestLocksAreFree(t *testing.T) {
 			k.Leave()
 		}
 		wg.Wait()
-		k.stuck.Store(true) // by somebody who gave up just before the calls returned
-		if from.Stuck() {
-			t.Error("the disk counts as one that does not respond although nobody waits for it")
-		}
 	})
 	if _, err := to.Lstat("renamed"); err != nil {
 		t.Error(err)
@@ -153,8 +149,94 @@ func TestPlacesAreKept(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n := k.inside.Load(); n != 0 || len(k.free) != 0 || refused.Load() == 0 {
-			t.Errorf("%d calls are left, %d places, %d were refused", n, len(k.free), refused.Load())
+		if k.inside != 0 || k.waiting != 0 || len(k.free) != 0 || refused.Load() == 0 {
+			t.Errorf("%d calls are left, %d wait, %d places, %d were refused", k.inside, k.waiting, len(k.free), refused.Load())
+		}
+	})
+}
+
+// TestManyDisksStandStill: however many disks do not respond, the calls that wait for them are
+// bounded, and one that responds is served; when all respond, so is everybody who waited.
+func TestManyDisksStandStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const disks = 400
+		before := inAll.Load()
+		var inside, most atomic.Int64
+		var wg sync.WaitGroup
+		end := make(chan struct{})
+		for range disks {
+			k := newDisk(1)
+			for range mostInside + 8 {
+				wg.Go(func() {
+					k.Finish()
+					most.Store(max(most.Load(), inside.Add(1))) // one at a time is enough
+					<-end
+					inside.Add(-1)
+					k.Leave()
+				})
+			}
+		}
+		synctest.Wait()
+		if n := inside.Load(); n > mostInAll+disks || n < mostInAll {
+			t.Errorf("%d calls are in progress, want about %d", n, mostInAll)
+		}
+		intact, start := newDisk(2), time.Now()
+		var served sync.WaitGroup
+		for range 1000 {
+			served.Go(func() {
+				must(t, intact.Begin())
+				time.Sleep(time.Millisecond)
+				intact.Leave()
+			})
+		}
+		served.Wait()
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("the disk that responds served 1000 calls in %s", took)
+		}
+		close(end)
+		wg.Wait()
+		if n := inAll.Load(); n != before || most.Load() > mostInAll+disks {
+			t.Errorf("%d calls are left, %d were in progress", n-before, most.Load())
+		}
+	})
+}
+
+// TestPlacesGrowAgain: those who wait for a disk get the places that other disks give back, as
+// soon as a call of theirs returns.
+func TestPlacesGrowAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inAll.Add(mostInAll) // by others
+		k := newDisk(1)
+		var inside atomic.Int64
+		var wg sync.WaitGroup
+		for range mostInside {
+			wg.Go(func() {
+				k.Finish()
+				inside.Add(1)
+				time.Sleep(time.Second)
+				k.Leave()
+			})
+		}
+		synctest.Wait()
+		if n := inside.Load(); n != 1 {
+			t.Errorf("%d calls are in progress, want 1", n)
+		}
+		inAll.Add(-mostInAll)
+		time.Sleep(1500 * time.Millisecond)
+		if n := inside.Load(); n != mostInside {
+			t.Errorf("%d calls began, want %d", n, mostInside)
+		}
+		wg.Wait()
+	})
+}
+
+// BenchmarkPlaces measures what taking and giving back a place costs.
+func BenchmarkPlaces(b *testing.B) {
+	k := newDisk(1)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			_ = k.Begin()
+			k.Leave()
 		}
 	})
 }

@@ -169,6 +169,73 @@ func TestDiskHangs(t *testing.T) {
 	}
 }
 
+// TestManyDisksHang: each user has a disk of his own, and all but one of them stand still. The calls
+// that wait for them are bounded all the same, and the user whose disk is intact is served.
+func TestManyDisksHang(t *testing.T) {
+	needed(t)
+	const disks, each, calls = 60, 45, 2048 + 60 // calls: see mostInAll in maildir/dirfd
+	trap, m := newTrapped(t, disks)
+	next, err := newNeighbour(m)
+	must(t, err)
+	defer next.close()
+	must(t, next.served())
+	var hang atomic.Int64
+	var clients []*coexist.Client
+	for n := range disks {
+		dir := m.Home(userName(n))
+		must(t, os.MkdirAll(dir, 0o700))
+		must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,mode=0700"))
+		t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+		must(t, rig.Own(dir))
+		for range each {
+			c, err := coexist.Dial("maildird", m.Address("imap"), userName(n), "secret")
+			must(t, err)
+			defer c.Close()
+			_, err = c.Do("SELECT INBOX")
+			must(t, err)
+			clients = append(clients, c)
+		}
+	}
+	for n := range disks {
+		trap.Below(m.Home(userName(n)), func(intercept.Call) intercept.Action {
+			hang.Add(1)
+			return intercept.Action{Hang: true}
+		})
+	}
+	answers := make(chan error, len(clients))
+	for _, c := range clients {
+		go func() {
+			_, err := c.Do("NOOP")
+			answers <- err
+		}()
+	}
+	for n := range len(clients) - calls - disks {
+		select {
+		case err := <-answers:
+			must(t, err)
+		case <-time.After(patience):
+			t.Fatalf("%d of %d clients have an answer", n, len(clients))
+		}
+	}
+	if n := hang.Load(); n > calls+disks || n < calls/2 { // a signal counts a call twice
+		t.Errorf("%d calls hang", n)
+	}
+	for range 3 {
+		start := time.Now()
+		must(t, next.served())
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("the neighbour was served in %s", d)
+		}
+	}
+	for n := range disks {
+		trap.Below(m.Home(userName(n)), nil)
+	}
+	trap.Resume()
+	for range calls + disks {
+		must(t, <-answers)
+	}
+}
+
 // TestChangeHangs: while a change of a mailbox does not end, because of the disk, other sessions go
 // on with what they know of it, and their own changes are refused in the end.
 func TestChangeHangs(t *testing.T) {
