@@ -98,6 +98,16 @@ func (s *Store) Close() error {
 // Delivery returns the settings with which files are written.
 func (s *Store) Delivery() *delivery.Options { return s.env.Delivery }
 
+// WithoutUIDs reports whether Dovecot has used the Maildir at root and keeps the UIDs elsewhere, or
+// has lost them. It cannot be known if Dovecot's indexes are elsewhere too.
+func WithoutUIDs(root string) bool {
+	has := func(name string) bool {
+		_, err := os.Lstat(filepath.Join(root, name))
+		return err == nil
+	}
+	return has("dovecot.index.log") && !has("dovecot-uidlist")
+}
+
 // CheckRoot returns what prevents the directory at root from being served by this process
 // as a Maildir, or, if owner is not nil, as that of the owner. A missing one is created
 // when its first mail arrives, so CheckRoot checks whether this process may create it.

@@ -41,7 +41,8 @@ func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 			wrong = append(wrong, fmt.Sprintf("postmaster: no such user: %s; add it with \"maildird user add\"", cfg.Postmaster))
 		}
 		wrong = append(wrong, checkAliases(cfg, users, log)...)
-		wrong = append(wrong, checkMail(cfg, users.All())...)
+		bad, copied := checkMail(cfg, users.All())
+		wrong, doubts = append(wrong, bad...), append(doubts, copied...)
 		for _, name := range cfg.IMAP.SubmitUsers {
 			if _, ok := users.Lookup(name); !ok {
 				wrong = append(wrong, fmt.Sprintf("imap.submit_users: no such user: %s", name))
@@ -56,6 +57,7 @@ func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 	if err := checkRoom(cfg); err != nil {
 		wrong = append(wrong, err.Error())
 	}
+	doubts = append(doubts, checkModes(cfg)...)
 	none, unsure := checkSockets(cfg)
 	wrong, doubts = append(wrong, none...), append(doubts, unsure...)
 	if cert, err := loadCertificate(cfg.TLS); err != nil {
@@ -126,13 +128,50 @@ func mayPass(err error) bool {
 		errors.Is(err, relay.ErrForNow) || errors.Is(err, oauth.ErrForNow)
 }
 
+// checkModes returns which files all users of the machine can read or change although they must not.
+func checkModes(cfg *config.Config) (doubts []string) {
+	secrets := cfg.Relay != nil && cfg.Relay.Password != "" || cfg.Auth.OAuth != nil && cfg.Auth.OAuth.ClientSecret != ""
+	for _, f := range []struct {
+		key, path string
+		secret    bool
+	}{{"", cfg.Path, secrets}, {"tls.key: ", cfg.TLS.Key, true}, {"auth.users: ", cfg.Auth.Users, true}, {"auth.aliases: ", cfg.Auth.Aliases, false}} {
+		path, err := filepath.EvalSymlinks(f.path)
+		if err != nil {
+			continue // the missing is somebody else's concern
+		}
+		switch mode := modeForAll(path); {
+		case mode&0o2 != 0:
+			doubts = append(doubts, fmt.Sprintf("%s%s can be changed by every user of this machine (chmod o-rw)", f.key, f.path))
+		case mode&0o4 != 0 && f.secret:
+			doubts = append(doubts, fmt.Sprintf("%s%s contains secrets and can be read by every user of this machine (chmod o-r)", f.key, f.path))
+		}
+	}
+	return doubts
+}
+
+// modeForAll returns what every user of the machine may do with a file: nothing if a directory
+// above it is closed to others.
+func modeForAll(path string) fs.FileMode {
+	var mode fs.FileMode
+	if st, err := os.Stat(path); err == nil {
+		mode = st.Mode() & 0o7
+	}
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		if st, err := os.Stat(dir); err != nil || st.Mode()&0o1 == 0 {
+			return 0
+		}
+		if dir == filepath.Dir(dir) {
+			return mode
+		}
+	}
+}
+
 // checkMail returns what is wrong with the Maildirs of the users.
-func checkMail(cfg *config.Config, users []auth.User) []string {
-	var out []string
+func checkMail(cfg *config.Config, users []auth.User) (wrongs, doubts []string) {
 	whose := map[string]string{} // user by Maildir
 	for _, u := range users {
 		wrong := func(format string, args ...any) {
-			out = append(out, "mail of "+u.Name+": "+fmt.Sprintf(format, args...))
+			wrongs = append(wrongs, "mail of "+u.Name+": "+fmt.Sprintf(format, args...))
 		}
 		root, err := cfg.Mail.Location.Expand(u.Name, u.Home)
 		if err == nil {
@@ -145,12 +184,16 @@ func checkMail(cfg *config.Config, users []auth.User) []string {
 			wrong("it is in the same place as that of %s, so each can read the other's; use %%d or %%u in mail.location to separate them", other)
 		} else {
 			whose[root] = u.Name
+			if maildir.WithoutUIDs(root) {
+				doubts = append(doubts, fmt.Sprintf("mail of %s: %s was used by Dovecot but has no dovecot-uidlist: if Dovecot keeps it elsewhere (CONTROL=), copy it "+
+					"before the first start, or clients download all mail again; see README", u.Name, root))
+			}
 		}
 		if _, domain, _ := strings.Cut(u.Name, "@"); !slices.Contains(cfg.Domains, domain) {
 			wrong("%s is not one of the domains, so mail for it is refused", domain)
 		}
 	}
-	return out
+	return wrongs, doubts
 }
 
 // checkCache returns an error if the cache directory, or a parent of it, exists but

@@ -170,8 +170,8 @@ func (c *checker) mail(cfg *Config, f *file) {
 	if m.Compress != compress.None && cfg.Limits.MessageSize > compress.Limit {
 		c.wrong("limits.message_size", "is more than %d, the limit for compressed files", compress.Limit)
 	}
-	m.Reserve = c.size("mail.reserve", f.Mail.Reserve, 64<<20)
-	m.Quota, m.QuotaMessages = c.size("mail.quota", f.Mail.Quota, 0), f.Mail.Messages
+	m.Reserve = c.size("mail.reserve", f.Mail.Reserve, 64<<20, 0)
+	m.Quota, m.QuotaMessages = c.size("mail.quota", f.Mail.Quota, 0, 0), f.Mail.Messages
 	if m.QuotaMessages < 0 {
 		c.wrong("mail.quota_messages", "%d is negative; 0 means no limit", m.QuotaMessages)
 	}
@@ -211,7 +211,7 @@ func (c *checker) limits(f *file) Limits {
 		ConnectionsPerIP:     c.positive("limits.connections_per_ip", f.Limits.ConnectionsPerIP, 100),
 		ConnectionsPerUser:   c.positive("limits.connections_per_user", f.Limits.ConnectionsPerUser, 50),
 		ConnectionsPerMinute: c.positive("limits.connections_per_minute", f.Limits.PerMinute, 600),
-		MessageSize:          c.size("limits.message_size", f.Limits.MessageSize, 50<<20),
+		MessageSize:          c.size("limits.message_size", f.Limits.MessageSize, 50<<20, 1),
 		Recipients:           c.positive("limits.recipients", f.Limits.Recipients, 1000),
 		MessagesPerHour:      c.positive("limits.messages_per_hour", f.Limits.MessagesPerHour, 1000),
 		RecipientsPerHour:    c.positive("limits.recipients_per_hour", f.Limits.RecipientsPerHour, 10_000),

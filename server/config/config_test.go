@@ -208,6 +208,20 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+// TestNoLimit: the reserve and the quota can be turned off, the size of a message cannot.
+func TestNoLimit(t *testing.T) {
+	template := Template("mail.example.org", "example.org", "alice@example.org")
+	for _, none := range []string{"0", "0B", "0 MiB"} {
+		text := strings.Replace(template, `# reserve = "64MiB"`, fmt.Sprintf("reserve = %q\nquota = %q #", none, none), 1)
+		if cfg, err := load(t, text); err != nil || cfg.Mail.Reserve != 0 || cfg.Mail.Quota != 0 {
+			t.Errorf("%s: %+v, %v", none, cfg, err)
+		}
+		if _, err := load(t, strings.Replace(template, "# [limits]", fmt.Sprintf("[limits]\nmessage_size = %q", none), 1)); err == nil {
+			t.Errorf("%s is accepted as the size of a message", none)
+		}
+	}
+}
+
 // TestFamilies: a port can be used in separate listeners for IPv4 and IPv6.
 func TestFamilies(t *testing.T) {
 	for _, list := range []string{`["0.0.0.0:2525", "[::]:2525"]`, `["0.0.0.0:2525", "[::1]:2525"]`, `["192.0.2.1:2525", "192.0.2.2:2525"]`, `[":0", "127.0.0.1:0"]`} {

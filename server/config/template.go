@@ -22,7 +22,7 @@ separator = "/"                        # in IMAP; "." and prefix "INBOX." for cl
 prefix   = ""
 # fsync = "always"                     # "never" is for tests: a power failure loses acknowledged mail
 # compress = ""                        # "gzip" or "zstd" compresses new messages; these, lz4 and bzip2 can always be read, xz cannot
-# reserve = "64MiB"                    # mail is refused for now (452) if less disk space than this is free
+# reserve = "64MiB"                    # mail is refused for now (452) if less disk space than this is free; "0" turns that off
 # quota = ""                           # per user, such as "1GiB"; for a single user: userdb_quota_rule=*:storage=2G:messages=5000
 # quota_messages = 0                   # messages per user; 0 means no limit
 # [mail.special_use]                   # replaces the usual names (Sent, Sent Items, Spam, ...)

@@ -87,9 +87,9 @@ func (c *checker) positive(key string, v, otherwise int) int {
 	return v
 }
 
-// size parses "50MiB", "1GiB", "4194304". It refuses a small number without a unit, which was
-// probably forgotten.
-func (c *checker) size(key, v string, otherwise int64) int64 {
+// size parses "50MiB", "1GiB", "4194304", and "0" if that is not less than least. It refuses a small
+// number without a unit, which was probably forgotten.
+func (c *checker) size(key, v string, otherwise, least int64) int64 {
 	if v == "" {
 		return otherwise
 	}
@@ -97,11 +97,11 @@ func (c *checker) size(key, v string, otherwise int64) int64 {
 	unit := strings.TrimSpace(v[len(digits):])
 	shift, ok := map[string]uint{"": 0, "B": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}[unit]
 	n, err := strconv.ParseInt(digits, 10, 64)
-	if !ok || err != nil || n <= 0 || n > math.MaxInt64>>shift {
+	if !ok || err != nil || n < least || n > math.MaxInt64>>shift {
 		c.wrong(key, "%q is not a size, such as \"50MiB\" (units B, KiB, MiB, GiB, TiB)", v)
 		return otherwise
 	}
-	if unit == "" && n < 1<<20 {
+	if unit == "" && n > 0 && n < 1<<20 {
 		c.wrong(key, "%q is a number of bytes; write \"%sMiB\", or \"%sB\" if that is meant", v, digits, digits)
 	}
 	return n << shift
