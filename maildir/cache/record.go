@@ -8,7 +8,7 @@ import (
 
 // Format is the version of the files and of the contents of the kinds. It must be changed
 // whenever any octet of them changes; files of other versions are not read.
-const Format = 9
+const Format = 10
 
 // Kind identifies a part of what is cached of a message.
 type Kind uint8

@@ -7,8 +7,8 @@ import (
 
 // ReadHeader reads the header of a message into buf[:0], with CRLF line ends and including
 // the blank line that ends it, if there is one. A header longer than limit octets is
-// truncated after the last line that fits, and one that contains a hole at that hole. body
-// is where the body starts, in any case. Little more than the header is read.
+// truncated after the last line that fits, and one that contains a hole before the line with
+// the hole. body is where the body starts, in any case. Little more than the header is read.
 func ReadHeader(buf []byte, src io.ReaderAt, size int64, limit int) (header []byte, body Pos, err error) {
 	cb := convertBuffers.Get().(*convertBuffer)
 	defer convertBuffers.Put(cb)
@@ -16,6 +16,7 @@ func ReadHeader(buf []byte, src io.ReaderAt, size int64, limit int) (header []by
 	line := 0      // number of octets of the line so far, without its end
 	onlyCR := true // these octets are a single CR
 	full := false
+	truncate := func() { full, header = true, header[:bytes.LastIndexByte(header, '\n')+1] }
 	before := byte(0)
 	next := int64(16 << 10)
 	holes := holesOf(src, size)
@@ -23,7 +24,8 @@ func ReadHeader(buf []byte, src io.ReaderAt, size int64, limit int) (header []by
 		if n := holes.at(body.Phys); n > 0 {
 			body.Phys += n
 			body.Virt += n
-			line, onlyCR, full, before = 1, false, true, 0
+			truncate()
+			line, onlyCR, before = 1, false, 0
 			continue
 		}
 		b := cb.raw[:min(next, size-body.Phys)]
@@ -44,7 +46,11 @@ func ReadHeader(buf []byte, src io.ReaderAt, size int64, limit int) (header []by
 			size := int64(len(piece)) + lineEnds(piece, before)
 			body.Phys += int64(len(piece))
 			body.Virt += size
-			if full = full || len(header)+int(size) > limit; !full {
+			switch {
+			case full:
+			case len(header)+int(size) > limit:
+				truncate()
+			default:
 				header = appendVirtual(header, piece, before, false)
 			}
 			before = piece[len(piece)-1]
@@ -60,9 +66,6 @@ func ReadHeader(buf []byte, src io.ReaderAt, size int64, limit int) (header []by
 			}
 			line, onlyCR = 0, true
 		}
-	}
-	if full {
-		header = header[:bytes.LastIndexByte(header, '\n')+1]
 	}
 	return header, body, nil
 }

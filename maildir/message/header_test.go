@@ -31,6 +31,7 @@ func TestReadHeader(t *testing.T) {
 		{"A: \x00\n\n", "A: \x80\r\n\r\n", 100, 6},
 		{"A: 1\nB: 2\n\nbody", "A: 1\r\n", 8, 11},
 		{"A: 12345\nB: 2\n\nbody", "", 8, 15},
+		{"A: 1\n" + long[:70] + strings.Repeat("x", 50_000) + "\n\nbody", "A: 1\r\n", 30_000, 50_077},
 		{long + "\nbody", inHeader(long) + "\r\n", 1 << 20, len(long) + 1},
 	} {
 		header, body, err := ReadHeader(nil, strings.NewReader(c.in), int64(len(c.in)), c.limit)

@@ -391,7 +391,7 @@ func warmUp(t *testing.T, home, dir string) {
 // If the rendering of anything in it has changed, increase cache.Format and replace the digest.
 // If only the generated mail has changed, replace the digest.
 func TestRenderingHasItsFormat(t *testing.T) {
-	const format, digest, orders = 9, "c0f94a02cca0772d", "2b8ae74bda6a2e6f"
+	const format, digest, orders = 10, "c0f94a02cca0772d", "2b8ae74bda6a2e6f"
 	home := t.TempDir()
 	root := filepath.Join(home, "alice")
 	if _, err := mailgen.Fill(root, 100); err != nil {
