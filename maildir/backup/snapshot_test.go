@@ -118,6 +118,29 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
+// TestRaiseValidity: a counter that cannot be raised is an error, unless it is at its end.
+func TestRaiseValidity(t *testing.T) {
+	path := t.TempDir()
+	root, err := dirfd.Open(path)
+	must(t, err)
+	defer root.Close()
+	broken := errors.New("broken")
+	var failure error
+	root.Before(func(op, _ string) error {
+		if op == "rename" || op == "create" {
+			return failure
+		}
+		return nil
+	})
+	must(t, RaiseValidity(root, time.Now()))
+	failure = broken
+	if err := RaiseValidity(root, time.Now()); !errors.Is(err, broken) {
+		t.Errorf("%v, want %v", err, broken)
+	}
+	write(t, filepath.Join(path, "dovecot-uidvalidity.ffffffff"), "")
+	must(t, RaiseValidity(root, time.Now()))
+}
+
 // TestIncremental: on another file system, a second snapshot copies what is new and shares
 // the rest with the first, including a message whose flags have changed.
 func TestIncremental(t *testing.T) {

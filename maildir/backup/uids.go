@@ -176,11 +176,15 @@ func RaisedUIDNext(next uint32, without int) uint32 {
 }
 
 // RaiseValidity raises the counter from which new mailboxes of a copy get their UIDVALIDITY
-// above any value that mailboxes created at the source in the meantime can have.
+// above those of the next 65,536 mailboxes that are created at the source. It does nothing if
+// the counter has reached its end.
 func RaiseValidity(root *dirfd.Dir, now time.Time) error {
 	next, err := uidlist.NextValidity(root, now, false)
+	if errors.Is(err, uidlist.ErrNoValidity) {
+		return nil // the operator finds out when the next mailbox is created
+	}
 	if err != nil {
-		return nil // none is left: the operator finds out when the next mailbox is created
+		return err
 	}
 	for _, least := range []uint64{uint64(next), uint64(max(now.Unix(), 0))} {
 		if least += validityGap; least < 1<<32-validityGap {

@@ -23,9 +23,12 @@ const validityName = "dovecot-uidvalidity"
 // validityTries is how often other programs may take a value first before we give up.
 const validityTries = 100
 
+// ErrNoValidity means that the counter of UIDVALIDITY values has reached its end.
+var ErrNoValidity = errors.New("no UIDVALIDITY is left")
+
 // NextValidity allocates a UIDVALIDITY from the counter in root, durable on return: the
-// last value plus one, or the current time for a new counter. Several programs may do so at
-// once, and each gets a value of its own.
+// last value plus one. A new counter begins with the current time, or above the value in the
+// text file. Several programs may allocate at once, and each gets a value of its own.
 func NextValidity(root *dirfd.Dir, now time.Time, fsync bool) (uint32, error) {
 	n, settle, err := TakeValidity(root, now, fsync)
 	if err == nil {
@@ -44,7 +47,7 @@ func TakeValidity(root *dirfd.Dir, now time.Time, fsync bool) (n uint32, settle 
 	n, err = moveValidity(root, func(highest uint32, any bool) (uint32, error) {
 		if any {
 			if highest == 1<<32-1 {
-				return 0, fmt.Errorf("%s/%s.%08x: no UIDVALIDITY is left above this one; remove the file", root.Path(), validityName, highest)
+				return 0, fmt.Errorf("%s/%s.%08x: %w above this one; remove the file", root.Path(), validityName, highest, ErrNoValidity)
 			}
 			return highest + 1, nil
 		}
@@ -200,7 +203,7 @@ func HeaderOf(folder *dirfd.Dir) Header {
 }
 
 // ReadHeader reads the first line of a folder's list. It returns a zero Header if there is
-// no list, or if its first line is malformed.
+// no list, or if its first line gives no UIDVALIDITY.
 func ReadHeader(folder *dirfd.Dir) (Header, error) {
 	f, err := folder.Open(Name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, dirfd.ErrNotRegular) {
