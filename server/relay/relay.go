@@ -58,7 +58,8 @@ var (
 	ErrNoTLS = errors.New("it does not offer STARTTLS, and is not on this machine")
 	ErrLogin = errors.New("it does not let this server log in")
 	ErrSelf  = errors.New("it is this very server")
-	// ErrForNow means that the relay sent a 4xx reply. Nothing needs to be changed here.
+	// ErrForNow means that the relay sent a 4xx reply that is not about a message. Nothing needs
+	// to be changed here.
 	ErrForNow = errors.New("it cannot be used for now")
 	// ErrProtocol means that the input was not a reply of SMTP.
 	ErrProtocol = errors.New("it does not speak SMTP")
@@ -88,7 +89,7 @@ func local(host string) bool {
 // Address returns the "host:port" of the relay.
 func (r *Relay) Address() string { return r.cfg.Address }
 
-// Check connects, logs in, and sends QUIT.
+// Check connects, logs in, and sends QUIT. IsTrouble is true of its errors.
 func (r *Relay) Check(ctx context.Context) error {
 	c, err := r.open(ctx)
 	if err != nil {

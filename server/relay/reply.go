@@ -28,8 +28,9 @@ type reply struct {
 	lines []string // at least one, in printable ASCII
 }
 
-// class is the first digit of a reply's code. It is all that the client goes by: a code that it
-// does not know means the same as others of the class (RFC 5321 section 4.3.2).
+// class is the first digit of a reply's code. In a transaction it decides between success and
+// failure: a code that the client does not know means the same as others of the class (RFC 5321
+// section 4.3.2).
 type class int
 
 const (
@@ -117,7 +118,7 @@ func (r reply) String() string { return fmt.Sprintf("%d %s", r.code, r.text()) }
 func (r reply) refusal() error {
 	switch {
 	case r.code == 421:
-		return fmt.Errorf("it ends the connection: %v", r)
+		return fmt.Errorf("%w: it ends the connection: %v", ErrForNow, r)
 	case r.code == 530, r.code == 534, r.code == 535, r.code == 538:
 		return fmt.Errorf("%w: %v", ErrLogin, r)
 	case r.code < 400:

@@ -28,6 +28,18 @@ func TestUnasked(t *testing.T) {
 	}
 }
 
+// TestClosing: a relay that ends the connection may be usable later, and says so.
+func TestClosing(t *testing.T) {
+	in := (&relaytest.Server{Answers: map[string]string{"RCPT": "421 4.3.2 Bye"}}).Start(t)
+	if _, err := send(connect(t, in), Mail{From: "a@example.org"}, "x\n", "b@there.example"); !errors.Is(err, ErrForNow) {
+		t.Error(err)
+	}
+	at := (&relaytest.Server{Answers: map[string]string{"greeting": "220 relay.example\r\n421 4.3.2 Bye"}}).Start(t)
+	if err := connect(t, at).Check(t.Context()); !errors.Is(err, ErrForNow) {
+		t.Error(err)
+	}
+}
+
 // TestReplyAfterTheMessage: a reply too many that comes while the message is being sent is not
 // taken for the one to the message, and a relay that does not answer QUIT has the message all the
 // same.

@@ -37,7 +37,8 @@ type Transaction struct {
 	over bool
 }
 
-// Begin connects to the relay and begins a transaction. ctx only applies until Begin returns.
+// Begin connects to the relay and begins a transaction. ctx only applies to connecting and
+// logging in; Timeouts and Cut limit the rest. Its errors are like those of a Transaction.
 func (r *Relay) Begin(ctx context.Context, m Mail) (*Transaction, error) {
 	c, err := r.open(ctx)
 	if err != nil {
