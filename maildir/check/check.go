@@ -1,10 +1,11 @@
 // Package check examines a Maildir for things that cause problems for mail programs, and
 // repairs what can be repaired without losing mail.
 //
-// Each finding is one sentence about its cause. A repair renames a file, changes rights, or
-// moves what may or may not be mail into the quarantine; nothing is ever deleted. The
-// Maildir may be in use: repairs are made while holding the folder's lock, and a file that
-// was renamed before it could be examined is skipped.
+// Each finding is one sentence about its cause. A repair renames a file, changes its owner or
+// rights, makes a missing directory, rewrites a damaged uidlist, takes over a lock that was left
+// behind, or moves what may or may not be mail into the quarantine; no mail is ever deleted. The
+// Maildir may be in use: repairs are made while holding the folder's lock or that of the tree,
+// and a file that was renamed before it could be examined is skipped.
 //
 // Whatever the folders contain, the work is limited: only regular files are opened, holes
 // in sparse files are not read, and memory use is a few bytes per message.

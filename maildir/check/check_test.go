@@ -165,6 +165,8 @@ func TestFindings(t *testing.T) {
 		{"subscriptions", func(t *testing.T, root string) { write(t, root+"/subscriptions", "V\t7\n\nA\n") }, "no folder counts as subscribed", ""},
 		{"folder is a link", func(t *testing.T, root string) { must(t, os.Symlink(t.TempDir(), root+"/.Archive")) }, ".Archive: it is a symbolic link to a directory", ""},
 		{"lock", func(t *testing.T, root string) { write(t, root+"/subscriptions.lock", "") }, "left this lock", "moved it"},
+		{"lock with a line break in its name", func(t *testing.T, root string) { write(t, root+"/a\nb.lock", "") },
+			`INBOX: "a\nb.lock": a program`, `moved it to "maildird-quarantine/INBOX/a\nb.lock"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			root := maildir(t, ".A")
@@ -188,6 +190,17 @@ func TestFindings(t *testing.T) {
 				t.Errorf("after the repair: %v", found)
 			}
 		})
+	}
+}
+
+// TestAge: a lock counts as left behind after an hour, which is not "0 days".
+func TestAge(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		time.Hour: "1 hour", 90 * time.Minute: "1 hour", 47*time.Hour + 59*time.Minute: "47 hours", 48 * time.Hour: "2 days", 100 * 24 * time.Hour: "100 days",
+	} {
+		if got := age(d); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
 	}
 }
 

@@ -83,7 +83,7 @@ func (c *checker) setBeside(a *at, name string, still func(name string) bool) fu
 			return "", fs.ErrNotExist
 		}
 		to, err := quarantine.Move(c.root, a.path, a.dir, name)
-		return "moved it to " + to, err
+		return "moved it to " + label(to), err
 	}
 }
 

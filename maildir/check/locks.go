@@ -30,16 +30,16 @@ func (c *checker) leftLocks(a *at) error {
 		if err != nil || c.opt.Now().Sub(st.Mtime) < lockAge {
 			continue
 		}
-		cause := fmt.Sprintf("a program that ended or hangs left this lock %s ago; others wait for it", days(c.opt.Now().Sub(st.Mtime)))
+		cause := fmt.Sprintf("a program that ended or hangs left this lock %s ago; others wait for it", age(c.opt.Now().Sub(st.Mtime)))
 		if name != uidlist.Name+".lock" {
-			a.add(name, cause, c.setBeside(a, name, func(name string) bool {
+			a.add(label(name), cause, c.setBeside(a, name, func(name string) bool {
 				now, err := a.dir.Lstat(name)
 				return err == nil && now.ID() == st.ID() && now.Mtime.Equal(st.Mtime)
 			}))
 			continue
 		}
 		// Repairs are made under this lock, and take it over if possible.
-		a.add(name, cause, func() (string, error) { return "took it over", nil })
+		a.add(label(name), cause, func() (string, error) { return "took it over", nil })
 	}
 	return nil
 }

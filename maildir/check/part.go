@@ -124,7 +124,7 @@ func label(name string) string {
 func (c *checker) entry(ctx context.Context, f file) error {
 	if f.part == "tmp" {
 		if f.st.Regular() && f.name[0] != '.' && c.opt.Now().Sub(f.st.Ctime) > leftAge {
-			f.a.add(f.label(), fmt.Sprintf("an unfinished delivery left it here %s ago", days(c.opt.Now().Sub(f.st.Ctime))), c.setAside(f))
+			f.a.add(f.label(), fmt.Sprintf("an unfinished delivery left it here %s ago", age(c.opt.Now().Sub(f.st.Ctime))), c.setAside(f))
 		}
 		return nil
 	}
@@ -190,7 +190,7 @@ func (c *checker) rename(f file, to func() string) func() (string, error) {
 		if err := dir.RenameNoReplace(f.name, dir, name); err != nil {
 			return "", err
 		}
-		return "renamed it to " + f.part + "/" + name, dir.Sync()
+		return "renamed it to " + f.part + "/" + label(name), dir.Sync()
 	})
 }
 
@@ -256,9 +256,14 @@ func kindOf(st dirfd.Stat) string {
 	return "a device"
 }
 
-func days(d time.Duration) string {
-	if n := int(d.Hours() / 24); n != 1 {
-		return fmt.Sprintf("%d days", n)
+// age returns an age of an hour or more in words.
+func age(d time.Duration) string {
+	n, unit := int(d.Hours()), "hour"
+	if n >= 48 {
+		n, unit = n/24, "day"
 	}
-	return "a day"
+	if n != 1 {
+		unit += "s"
+	}
+	return fmt.Sprintf("%d %s", n, unit)
 }
