@@ -78,7 +78,7 @@ func TestSilentHandshake(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if got := ts.log.Take(); strings.Count(got, "TLS handshake failed") != 1 || !strings.Contains(got, "did not begin the handshake in time") {
+	if got := ts.log.Take(); strings.Count(got, "TLS handshake failed") != 1 || !strings.Contains(got, "did not complete the handshake in time") {
 		t.Errorf("logged: %s", got)
 	}
 }

@@ -41,7 +41,7 @@ func TestHandshakes(t *testing.T) {
 			t.Errorf("after %q the log has %q, want %q", text, got, want)
 		}
 	}
-	knock("", "did not begin the handshake in time")
+	knock("", "did not complete the handshake in time")
 	knock("", "")
 	knock("EHLO x\r\n", "")
 	c := ts.hello()
