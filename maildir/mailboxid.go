@@ -11,7 +11,7 @@ import (
 	"maildird/maildir/uidlist"
 )
 
-// RFC 8474 section 4.1 requires IDs of mailboxes to be unique within an account. They are
+// RFC 8474 section 4 requires IDs of mailboxes to be unique within an account. They are
 // derived from data in the folder, so copying its directory (cp -a) copies the ID. Dovecot
 // checks for that when it synchronises two servers, and assigns a new GUID to one of both
 // mailboxes (dsync_mailbox_tree_fix_guid_duplicate). maildird assigns a new ID when a

@@ -33,7 +33,7 @@ func (a *Account) Metadata(ctx context.Context, name string) (*metadata.Set, err
 	return set, err
 }
 
-// specialUseEntry represents the attributes of the mailbox (RFC 6154 section 5.4).
+// specialUseEntry represents the attributes of the mailbox (RFC 6154 section 4).
 const specialUseEntry = "/private/specialuse"
 
 // setSpecialUse makes the change that concerns the mailbox's attributes, unless the other
@@ -67,7 +67,7 @@ func (a *Account) setSpecialUse(ctx context.Context, box *Mailbox, name string, 
 
 // SetMetadata changes the annotations of a mailbox or, if name is "", of the account: all
 // or none, durable on return. A change of a mailbox's annotations gets a mod-sequence (RFC
-// 7162 section 3.1.2).
+// 7162 section 3.2).
 func (a *Account) SetMetadata(ctx context.Context, by any, name string, changes []metadata.Change) error {
 	in, file := metadataFile(name)
 	box, err := a.Open(ctx, in)

@@ -31,7 +31,7 @@ func pieceOf(p Param) (piece, bool) {
 	return out, ok
 }
 
-// joinPieces joins values that are split into pieces, as RFC 2231 section 6 requires for
+// joinPieces joins values that are split into pieces, as RFC 2231 section 6 recommends for
 // BODYSTRUCTURE. They follow the other parameters, as in Dovecot. A value in another
 // charset stays encoded, under the name "name*".
 func joinPieces(params []Param) []Param {

@@ -147,13 +147,13 @@ func (c *comparer) sameFlags(want, got []node) bool {
 }
 
 // unasked are the attributes that a server may return whether or not a LIST asks for them (RFC
-// 9051 section 6.3.9.4, RFC 6154 section 2).
+// 9051 section 6.3.9.5, RFC 6154 section 2).
 var unasked = map[string]bool{
 	`\HasChildren`: true, `\HasNoChildren`: true, `\Archive`: true, `\Drafts`: true, `\Junk`: true, `\Sent`: true, `\Trash`: true,
 }
 
 func (c *comparer) samePairs(want, got []node) bool {
-	if len(want) == len(got)+2 && want[0].text == "UID" { // which may be returned unasked (RFC 9051 section 6.4.9)
+	if len(want) == len(got)+2 && want[0].text == "UID" { // which may be returned unasked (RFC 9051 section 7.5.2)
 		want = want[2:]
 	}
 	if len(want) != len(got) || len(want)%2 != 0 {

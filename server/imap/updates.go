@@ -88,7 +88,8 @@ func (s *session) count(n uint32, what string) {
 }
 
 // flagsResponse writes a FETCH response with the flags of a message. It includes the UID, which
-// the response to a UID command must have and any other may have (RFC 9051 section 6.4.9).
+// the response to a UID command must have (RFC 9051 section 6.4.9), and in IMAP4rev2 every one
+// that the client did not ask for (section 7.5.2).
 func (s *session) flagsResponse(m mailbox.Message) {
 	s.w.Byte(s.fetchUIDResponse(m))
 	s.w.Raw("FLAGS ")

@@ -17,7 +17,7 @@ func withinExtension() extension {
 }
 
 // withinKey compares the INTERNALDATE with the time that lies a number of seconds in the past
-// (RFC 5032 section 3).
+// (RFC 5032 section 2).
 func withinKey(name string) func(*searchParser) search.Key {
 	return func(p *searchParser) search.Key {
 		var ago time.Duration
