@@ -5,8 +5,8 @@ import "time"
 // Source distinguishes a file from another one that got its name, in addition to the
 // modification time. The zero value means unknown.
 type Source struct {
-	Inode  uint32 // length in bytes, modulo 2^32
-	Length uint32 // its bytes, modulo 2^32
+	Inode  uint32 // its inode number, modulo 2^32
+	Length uint32 // in bytes, modulo 2^32
 }
 
 // differs reports whether a fact belongs to another text than the given file, as far as

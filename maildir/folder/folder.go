@@ -7,12 +7,12 @@
 // moment, and a folder's owner may be hostile:
 //
 //   - What is on disk is looked up at every call; nothing is cached.
-//   - Create, Delete, Rename and Provision hold the lock that Dovecot holds for the same
-//     operations (mailboxes.lock, see lock.go). Against programs that take no lock, system
+//   - Create, Delete, Rename, SetSpecialUse and Provision hold the lock that Dovecot holds
+//     while it changes the tree (mailboxes.lock, see lock.go). Against programs that take no lock, system
 //     calls are used that fail rather than overwrite.
 //   - Directories are opened by handle, one level at a time. A symbolic link is not a
 //     folder: it is neither listed nor opened, wherever it leads.
-//   - Every change is durable before the call returns. A Rename in the layout maildir++
+//   - Every change is durable before the call returns (Options.Fsync). A Rename in the layout maildir++
 //     renames several directories; a crash halfway leaves each under its old or its new
 //     name, and nothing is lost.
 //   - A directory whose name is not a valid mailbox name (raw 8-bit text, a control
@@ -73,7 +73,7 @@ type Options struct {
 	// has no effect if the Maildir's own file gives the attribute to an existing mailbox.
 	// Names have '/' between levels and no prefix.
 	SpecialUse map[string]string
-	Fsync      bool
+	Fsync      bool // make changes durable
 }
 
 // Default is a folder that every new Maildir gets.

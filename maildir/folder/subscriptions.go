@@ -194,7 +194,8 @@ func (t *Tree) subscribedName(s subscriptions, line string) (string, bool) {
 	return name, len(name) <= maxName // it may be longer than the line
 }
 
-// SetSubscribed adds a name to the subscriptions or removes it. The mailbox need not exist.
+// SetSubscribed adds a name to the subscriptions or removes it. The mailbox need not exist. It
+// returns ErrName or ErrLocked, and fails if the format of the file is unknown.
 func (t *Tree) SetSubscribed(ctx context.Context, name string, on bool) error {
 	return t.setSubscribed(ctx, []string{name}, on)
 }

@@ -57,8 +57,8 @@ const (
 	Unknown                 // the disk does not respond, and all is as before: try again later
 )
 
-// File is the journal of one folder. All methods except Highest, Sync and the queries
-// require dovecot-uidlist.lock. A File is not safe for concurrent use.
+// File is the journal of one folder. Refresh, Begin, Add and Rewrite require
+// dovecot-uidlist.lock. A File is not safe for concurrent use.
 type File struct {
 	dir *dirfd.Dir
 	opt Options
@@ -72,8 +72,8 @@ type File struct {
 	retry  time.Time // when writing may be tried again after failed
 
 	copied bool // see Copied
-	// rejected is the inode number of the file that the log already reports as unusable: a
-	// mailbox reads it both before and after it acquires the lock.
+	// rejected is the inode number of the file that the log already reports as unusable: it
+	// stays until the next Rewrite.
 	rejected uint64
 }
 
@@ -125,7 +125,7 @@ var RunOfMachine = sync.OnceValue(func() uint64 {
 	return sum.Sum64() | 1
 })
 
-// Highest returns the highest mod-sequence, 0 before Begin or Refresh.
+// Highest returns the highest mod-sequence, 0 before Begin, Recall or Refresh.
 func (f *File) Highest() uint64 { return f.h.highest }
 
 // Accounted returns the highest UID that the journal accounts for.

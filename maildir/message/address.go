@@ -28,7 +28,7 @@ const (
 	MissingDomain  = "MISSING_DOMAIN"
 )
 
-// maxAddresses limits the number of addresses in one message's envelope.
+// maxAddresses limits the number of entries in each address list of an envelope.
 const maxAddresses = 10_000
 
 // parseAddresses parses an address list (RFC 5322 section 3.4 and obsolete forms) and

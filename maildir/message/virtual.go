@@ -107,7 +107,7 @@ func CopyVirtual(w io.Writer, src io.ReaderAt, from, to Pos, skip, limit int64) 
 
 // CopyRaw is CopyVirtual for the first size bytes of src, with NULs unchanged.
 func CopyRaw(w io.Writer, src io.ReaderAt, size, skip, limit int64) (n int64, err error) {
-	n, _, err = convert(w, src, Pos{}, Pos{Phys: size, Virt: 2 * size}, skip, limit, true)
+	n, _, err = convert(w, src, Pos{}, Pos{Phys: size}, skip, limit, true)
 	return n, err
 }
 

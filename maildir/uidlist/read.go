@@ -15,8 +15,9 @@ import (
 // Refresh reads what others changed since the last call and calls add with the records, in
 // ascending order of UIDs. While add runs, Header describes the list that is being read.
 // The strings of a record share memory with those of many others: clone what is to be kept.
-// Refresh costs one system call if nothing has changed. After an error nothing is known of
-// the list, and the next call reads all of it.
+// Refresh costs one system call if nothing has changed, unless the last change was so recent
+// that another one may be hidden behind its time. After an error, the next call may pass on
+// all records again.
 func (f *File) Refresh(add func(Record)) (Change, error) {
 	st, err := f.dir.Lstat(Name)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -145,10 +145,11 @@ func (f *File) WantsRewrite(live, short int) bool {
 		f.lines > short && f.lines*75/100 >= live
 }
 
-// Damaged reports whether the list, when it was last read, had malformed lines, UIDs
-// assigned twice, or an unusable first line: UIDs that were assigned may be missing from
-// it. An unfinished last line alone is not damage, because its UID is known.
-func (f *File) Damaged() bool { return f.known && (f.damaged || f.h.UIDValidity == 0) }
+// Damaged reports whether the list, when it was last read, had an incomplete first line,
+// malformed lines, UIDs twice or out of order, or a next UID below an earlier one: UIDs that
+// were assigned may be missing from it. An unfinished last line alone is not damage, because
+// its UID is known.
+func (f *File) Damaged() bool { return f.known && f.damaged }
 
 // fileState is what a stat returned of the file, enough to detect that it was replaced or has
 // grown.

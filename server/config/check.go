@@ -111,8 +111,8 @@ func (c *checker) check(f *file) *Config {
 	return cfg
 }
 
-// cache refuses a cache directory that contains anything but the cache, because
-// it can be deleted.
+// cache refuses a cache directory that contains the users' mail, the settings or the users file,
+// because it can be deleted.
 func (c *checker) cache(cfg *Config) {
 	if cfg.CacheDir == "" {
 		return

@@ -77,8 +77,8 @@ type file struct {
 	} `toml:"debug"`
 }
 
-// Load reads the file at path. The error has a line for each problem, with the key and, if the
-// key is in the file, the line number.
+// Load reads the file at path. The error has a line for each problem, with the key and, where
+// the key or its table is found in the file, the line number.
 func Load(path string) (*Config, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {

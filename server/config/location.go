@@ -45,7 +45,7 @@ func parseLocation(pattern, dir string) (Location, error) {
 // Expand returns the Maildir of a user. It returns an error if a part of the address could lead
 // out of its directory, or if the pattern needs a home directory that the user does not have.
 func (l Location) Expand(address, home string) (string, error) {
-	local, domain, _ := strings.Cut(address, "@")
+	local, domain := address, ""
 	if i := strings.LastIndexByte(address, '@'); i >= 0 {
 		local, domain = address[:i], address[i+1:]
 	}

@@ -68,8 +68,8 @@ func (v *Verifier) signed(ctx context.Context, token string) ([]byte, error) {
 	return nil, fmt.Errorf("%w: it is not signed by a key of the issuer", sasl.ErrToken)
 }
 
-// keySet is the keys of the issuer as last fetched. Fetches are serialised; only those whose key
-// is not known wait for one, and they can give up.
+// keySet is the keys of the issuer as last fetched. Fetches are serialised. Those whose key is
+// known do not wait for the fetch of another, and the others can give up waiting.
 type keySet struct {
 	v   *Verifier
 	now atomic.Pointer[fetched]
@@ -85,8 +85,9 @@ type fetched struct {
 	at time.Time
 }
 
-// find returns the keys with an ID, or all keys if it is empty. It fetches them again if there
-// are none, or they are old.
+// find returns the keys with an ID, or all keys if it is empty; none if the issuer has no such
+// key. It fetches them again if there are none, or they are old. Its errors are those of
+// fetching, and of ctx.
 func (k *keySet) find(ctx context.Context, id string) ([]jose.JSONWebKey, error) {
 	now := k.v.cfg.Now()
 	keys, at := k.have(id)

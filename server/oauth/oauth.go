@@ -20,15 +20,15 @@ import (
 	"maildird/server/sasl"
 )
 
-// Config says which tokens are accepted. Either JWKS or Introspection must be set.
+// Config says which tokens are accepted. JWKS or Introspection must be set.
 type Config struct {
 	Issuer   string // the required "iss"
 	Audience string // must be in "aud"; "" accepts every token that the issuer lets us introspect
-	// JWKS is the location of the issuer's keys (RFC 7517): an https URL, or the
-	// path of a file.
+	// JWKS is the location of the issuer's keys (RFC 7517): an https URL, on this host also an
+	// http URL, or the path of a file.
 	JWKS string
-	// Introspection is the https URL for introspection, which is used with
-	// these client credentials.
+	// Introspection is the URL for introspection, as for JWKS, which is used with these client
+	// credentials. If it is set, JWKS is ignored.
 	Introspection          string
 	ClientID, ClientSecret string
 	// UsernameClaim is the name of the claim that contains the user's name here.
@@ -61,7 +61,8 @@ type Verifier struct {
 	keys *keySet // nil for introspection
 }
 
-// New returns a Verifier. It makes no request before the first token must be checked.
+// New returns a Verifier, or an error for a URL that is not allowed. It makes no request before
+// the first token must be checked.
 func New(cfg Config) (*Verifier, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -143,8 +144,10 @@ type claims struct {
 	Scope     scope    `json:"scope"`
 }
 
-// check checks the claims. A missing claim is an error, except for the issuer and the expiry in
-// the response of an introspection, where they are optional and the issuer has checked them.
+// check checks the claims. Issuer, audience, expiry and a scope that is configured must be there,
+// except for the issuer and the expiry in the response of an introspection, where they are
+// optional and the issuer has checked them. The type of a JWT (RFC 9068 section 4) is not
+// checked, because many issuers do not set it; the audience tells access tokens from others.
 func (v *Verifier) check(c *claims) error {
 	now, asked := v.cfg.Now(), v.keys == nil
 	switch {
