@@ -91,6 +91,49 @@ func TestPanicAtOpening(t *testing.T) {
 	}
 }
 
+// TestPanicAtClosing: a panic while a mailbox is closed does not prevent others from opening it,
+// and everything that it had is released.
+func TestPanicAtClosing(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	before := openFiles(t)
+	var faulty atomic.Bool
+	opt := Options{Host: "host.test", Log: slog.New(slog.DiscardHandler), Idle: -1, CacheDir: t.TempDir()}
+	opt.Now = func() time.Time {
+		if faulty.Swap(false) {
+			panic("no clock")
+		}
+		return time.Now()
+	}
+	s := NewStore(opt)
+	root := filepath.Join(t.TempDir(), "alice")
+	a := openAccount(t, s, root)
+	drop(t, root, "1.M1P1.test")
+	m := open(t, a, "INBOX")
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		faulty.Store(true)
+		m.Release()
+	}()
+	m, err := a.Open(ctx, "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Release()
+	a.Release()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	leaks.None(t)
+	if after := openFiles(t); after > before {
+		t.Errorf("%d files were open before, %d are after", before, after)
+	}
+}
+
 // TestOpenAfterRenumbering: a mailbox that is kept ready, and was given a new UIDVALIDITY
 // by another program meanwhile, is opened again for the next caller.
 func TestOpenAfterRenumbering(t *testing.T) {

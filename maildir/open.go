@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"maildird/maildir/contain"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/mailbox"
 )
@@ -254,10 +255,12 @@ func (b *openBox) retire() {
 		<-b.gone
 		return
 	}
+	defer func() { // also after a panic
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		b.leave()
+	}()
 	b.box.Retire()
-	s.mu.Lock()
-	b.leave()
-	s.mu.Unlock()
 }
 
 // leave allows the folder to be opened again. store.mu is held.
@@ -299,19 +302,26 @@ func (b *openBox) release() {
 // close closes a box that nobody has, and that is marked as closing. A box that was retired
 // has already left.
 func (b *openBox) close(retired bool) {
-	s := b.a.store
+	defer func() { // also after a panic: somebody may be waiting to open the folder
+		s := b.a.store
+		s.mu.Lock()
+		if !retired {
+			b.leave()
+		}
+		last := b.a.unused()
+		s.mu.Unlock()
+		if last {
+			b.a.close()
+		}
+	}()
 	if b.err == nil {
 		b.box.Close()
 	}
-	s.mu.Lock()
-	if !retired {
-		b.leave()
-	}
-	last := b.a.unused()
-	s.mu.Unlock()
-	if last {
-		b.a.close()
-	}
+}
+
+// alone runs f, for which no session waits.
+func (s *Store) alone(f func()) {
+	contain.Run(s.env.Log, "panic while a mailbox or an account was closed", f)
 }
 
 // idleTime is how long a mailbox that nobody has open is kept ready.
@@ -351,7 +361,7 @@ func (s *Store) shrink(most int, then time.Time) {
 		}
 		b := s.idle.Remove(last).(*openBox)
 		b.place, b.closing = nil, true
-		s.closing.Go(func() { b.close(false) }) // before Store.Close, which needs the lock, waits for it
+		s.closing.Go(func() { s.alone(func() { b.close(false) }) }) // before Store.Close, which needs the lock, waits for it
 		s.mu.Unlock()
 	}
 }

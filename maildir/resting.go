@@ -43,7 +43,7 @@ func (s *Store) endRest(most int, then time.Time) {
 		a.rest = nil
 		delete(s.accounts, a.path)
 		a.endWatch()
-		s.closing.Go(a.close)
+		s.closing.Go(func() { s.alone(a.close) })
 		s.mu.Unlock()
 	}
 }

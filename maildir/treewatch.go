@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"maildird/maildir/contain"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/uidlist"
 	"maildird/maildir/watch"
@@ -115,7 +116,7 @@ func (a *Account) tellTree() {
 	}
 	a.store.mu.Unlock()
 	for _, call := range calls {
-		call()
+		contain.Run(a.store.env.Log, "panic at a change of the folders", call)
 	}
 }
 

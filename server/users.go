@@ -3,13 +3,15 @@ package server
 import (
 	"context"
 	"time"
+
+	"maildird/maildir/contain"
 )
 
 // lookInterval is how often the users file and the aliases file are checked.
 const lookInterval = time.Second / 2
 
 // every calls f every lookInterval until ctx ends.
-func every(ctx context.Context, f func()) {
+func (s *Server) every(ctx context.Context, f func()) {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	for {
@@ -17,7 +19,7 @@ func every(ctx context.Context, f func()) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			f()
+			contain.Run(s.log, "panic while the users or aliases were reread", f)
 		}
 	}
 }
@@ -26,7 +28,7 @@ func every(ctx context.Context, f func()) {
 // logins are no longer valid. seen is the last revision that sessions were checked against. It
 // returns when ctx ends.
 func (s *Server) watchUsers(ctx context.Context, seen uint64) {
-	every(ctx, func() {
+	s.every(ctx, func() {
 		s.users.Refresh()
 		now := s.users.Revision()
 		if now == seen {
@@ -44,5 +46,5 @@ func (s *Server) watchUsers(ctx context.Context, seen uint64) {
 // watchAliases rereads the aliases file when it changes. It has its own goroutine, because a
 // million lines take long. It returns when ctx ends.
 func (s *Server) watchAliases(ctx context.Context) {
-	every(ctx, func() { s.aliases.Refresh(ctx) })
+	s.every(ctx, func() { s.aliases.Refresh(ctx) })
 }

@@ -50,13 +50,14 @@ var mayImport = map[string][]string{
 // may use: a file format knows the file system, a folder knows file formats, and packages for
 // whole Maildirs know neither mailboxes nor accounts.
 var rooms = map[string][]string{
-	"cache":         {},
+	"contain":       {},
 	"dirfd":         {},
 	"filename":      {},
 	"message":       {},
 	"nameless":      {},
 	"octets":        {},
 	"accesskey":     {"dirfd"},
+	"cache":         {"contain"},
 	"compress":      {"nameless"},
 	"dotlock":       {"dirfd"},
 	"history":       {"dirfd", "filename", "octets"},
@@ -65,16 +66,16 @@ var rooms = map[string][]string{
 	"maildirsize":   {"dirfd", "filename"},
 	"metadata":      {"dirfd"},
 	"quarantine":    {"dirfd"},
-	"uidlist":       {"dirfd", "octets"},
+	"uidlist":       {"contain", "dirfd", "octets"},
 	"walk":          {"dirfd"},
-	"watch":         {"dirfd", "nameless"},
+	"watch":         {"contain", "dirfd", "nameless"},
 	"backup":        {"dirfd", "dotlock", "filename", "uidlist", "walk"},
-	"delivery":      {"compress", "dirfd", "maildirsize"},
+	"delivery":      {"compress", "contain", "dirfd", "maildirsize"},
 	"dupes":         {"compress", "dirfd", "filename", "walk"},
 	"folder":        {"dirfd", "quarantine", "uidlist", "walk"},
 	"quota":         {"dirfd", "maildirsize", "walk"},
 	"check":         {"compress", "delivery", "dirfd", "dotlock", "dupes", "filename", "folder", "keywords", "quarantine", "uidlist", "walk"},
-	"mailbox":       {"cache", "compress", "delivery", "dirfd", "dotlock", "filename", "history", "keywords", "mailbox/table", "maildirsize", "message", "metadata", "octets", "quota", "uidlist", "watch"},
+	"mailbox":       {"cache", "compress", "contain", "delivery", "dirfd", "dotlock", "filename", "history", "keywords", "mailbox/table", "maildirsize", "message", "metadata", "octets", "quota", "uidlist", "watch"},
 	"restore":       {"backup", "delivery", "dirfd", "dotlock", "dupes", "filename", "quarantine", "uidlist", "walk"},
 }
 

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"maildird/maildir/contain"
 )
 
 // Options of New.
@@ -99,12 +100,7 @@ func (s *Store) background(job func()) {
 		select {
 		case s.busy <- struct{}{}:
 			defer func() { <-s.busy }()
-			defer func() {
-				if p := recover(); p != nil {
-					s.log.Error("panic in the message cache, which continues without that work", "panic", p, "stack", string(debug.Stack()))
-				}
-			}()
-			job()
+			contain.Run(s.log, "panic in the message cache, which continues without that work", job)
 		case <-s.closed:
 		}
 	})

@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"runtime/debug"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"maildird/maildir/compress"
+	"maildird/maildir/contain"
 	"maildird/maildir/maildirsize"
 )
 
@@ -111,39 +109,22 @@ func (s *Spool) failed() bool {
 	return false
 }
 
-// parallel runs f for all targets that have no error, or a file to remove, on a limited
-// number of goroutines. A panic in one of them is raised again in the caller, where it ends
-// a session and not the program.
+// parallel runs f for all targets that have no error, or a file to remove, for a limited
+// number of them at a time.
 func (s *Spool) parallel(f func(*target)) {
-	work := make(chan *target)
-	var wg sync.WaitGroup
-	var fault atomic.Pointer[string]
-	guarded := func(t *target) {
-		defer func() {
-			if p := recover(); p != nil {
-				text := fmt.Sprintf("%v\n%s", p, debug.Stack())
-				fault.Store(&text)
-			}
-		}()
-		f(t)
-	}
-	for range min(spoolWorkers, len(s.targets)) {
-		wg.Go(func() {
-			for t := range work {
-				guarded(t)
-			}
+	room := make(chan struct{}, spoolWorkers)
+	var running contain.Group
+	for _, t := range s.targets {
+		if t.err != nil && t.name == "" {
+			continue
+		}
+		room <- struct{}{}
+		running.Go(func() {
+			defer func() { <-room }()
+			f(t)
 		})
 	}
-	for _, t := range s.targets {
-		if t.err == nil || t.name != "" {
-			work <- t
-		}
-	}
-	close(work)
-	wg.Wait()
-	if text := fault.Load(); text != nil {
-		panic(*text)
-	}
+	running.Wait()
 }
 
 // deliver does all steps for one target.

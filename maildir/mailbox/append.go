@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"maildird/maildir/contain"
 	"maildird/maildir/delivery"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
@@ -203,10 +204,12 @@ func (m *Mailbox) admit(lock *dotlock.Lock, files []entry, ext []string) ([]uint
 	// Files and records are synced concurrently, so that the file system's journal commits
 	// them together. If only the records survive a crash, their UIDs count as those of
 	// removed messages.
-	synced := make(chan error, 1)
-	go func() { synced <- m.dirs.sync() }()
+	var syncing contain.Group
+	var serr error
+	syncing.Go(func() { serr = m.dirs.sync() })
+	defer syncing.Wait() // also after a panic
 	first, err := m.record(lock, files, ext, nil)
-	if serr := <-synced; serr != nil {
+	if syncing.Wait(); serr != nil {
 		if err == nil {
 			m.expectNone(first, files)
 		}

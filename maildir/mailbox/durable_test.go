@@ -40,6 +40,38 @@ func TestPanicGivesLocksBack(t *testing.T) {
 	}
 }
 
+// TestPanicOfUIDValidity: a bug that strikes while the UIDVALIDITY of a new list is taken, which
+// another goroutine does, reaches the session that opens the folder.
+func TestPanicOfUIDValidity(t *testing.T) {
+	for name, next := range map[string]nextValidity{
+		"take":   func() (uint32, func() error, error) { panic("a fault") },
+		"settle": func() (uint32, func() error, error) { return 7, func() error { panic("a fault") }, nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t)
+			b.drop("cur/")
+			dir, err := dirfd.Open(b.path)
+			must(t, err)
+			func() {
+				defer func() {
+					if p := fmt.Sprint(recover()); !strings.Contains(p, "a fault") {
+						t.Errorf("panic %s", p)
+					}
+				}()
+				_, err := New(ctx, newEnv(t), dir, next, nil)
+				t.Errorf("opened with %v", err)
+			}()
+			for _, left := range []string{uidlistLock, uidlistName} {
+				if _, err := os.Lstat(b.file(left)); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("%s is there (%v)", left, err)
+				}
+			}
+			m := b.open(newEnv(t)) // the next session can
+			m.Close()
+		})
+	}
+}
+
 // TestFirstLookIsDurable: a UIDVALIDITY is durably allocated before a list contains it, and
 // the list is on disk when the folder is open.
 func TestFirstLookIsDurable(t *testing.T) {

@@ -185,13 +185,15 @@ func (m *Mailbox) blank() {
 
 // Close releases all resources. No view may be open.
 func (m *Mailbox) Close() {
+	defer func() { // also after a panic
+		m.endWatch()
+		m.alarms.stop()
+		m.closeCache()
+		m.t.Close()
+		m.dirs.Close()
+		_ = m.dir.Close()
+	}()
 	m.closeSnapshot()
-	m.endWatch()
-	m.alarms.stop()
-	m.closeCache()
-	m.t.Close()
-	m.dirs.Close()
-	_ = m.dir.Close()
 }
 
 // Retire ends the mailbox for all its users and releases its watches, so that the folder

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"time"
 
+	"maildird/maildir/contain"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/mailbox/table"
@@ -360,9 +361,11 @@ func startPoller(m *Mailbox) *poller {
 			case <-p.quit:
 				return
 			case <-tick.C:
-				if !m.quiet() || m.checkName() != nil {
-					m.wake()
-				}
+				contain.Run(m.env.Log, "panic while a mailbox was polled", func() {
+					if !m.quiet() || m.checkName() != nil {
+						m.wake()
+					}
+				})
 			}
 		}
 	}()

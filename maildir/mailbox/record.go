@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 
+	"maildird/maildir/contain"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/filename"
 	"maildird/maildir/mailbox/table"
@@ -147,24 +148,22 @@ func (m *Mailbox) newHeader() (h uidlist.Header, ready func() error, err error) 
 // some thousand names. newHeader gets the result; end waits for the goroutine.
 func (m *Mailbox) takeValidityAhead() (end func()) {
 	var n uint32
+	var settle func() error
 	var err, settled error
-	taken, durable := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(durable)
-		var settle func() error
-		n, settle, err = m.nextValidity()
-		close(taken)
-		if err == nil && settle != nil {
+	var taken, durable contain.Group
+	taken.Go(func() { n, settle, err = m.nextValidity() })
+	durable.Go(func() {
+		if taken.Wait(); err == nil && settle != nil {
 			settled = settle()
 		}
-	}()
+	})
 	m.validityAhead = func() (uint32, func() error, error) {
-		<-taken
-		return n, func() error { <-durable; return settled }, err
+		taken.Wait()
+		return n, func() error { durable.Wait(); return settled }, err
 	}
 	return func() {
-		<-durable
 		m.validityAhead = nil
+		durable.Wait()
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"maildird/maildir/contain"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/history"
 	"maildird/maildir/mailbox/table"
@@ -278,12 +279,14 @@ func (m *Mailbox) snapshotLater() {
 		return
 	}
 	m.snap.timer = time.AfterFunc(snapshotDelay, func() {
-		m.sync <- struct{}{}
-		defer m.release()
-		m.snap.timer = nil
-		if !m.snap.closed {
-			m.keepSnapshot()
-		}
+		contain.Run(m.env.Log, "panic while the state of a mailbox was kept", func() {
+			m.sync <- struct{}{}
+			defer m.release()
+			m.snap.timer = nil
+			if !m.snap.closed {
+				m.keepSnapshot()
+			}
+		})
 	})
 }
 

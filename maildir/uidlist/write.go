@@ -9,6 +9,7 @@ import (
 	"iter"
 	"strings"
 
+	"maildird/maildir/contain"
 	"maildird/maildir/dirfd"
 )
 
@@ -252,17 +253,18 @@ func (s *Steps) during(write func() error) error {
 	if s.Meanwhile == nil && s.Before == nil {
 		return write()
 	}
-	ended := make(chan error, 2)
-	go func() { ended <- write() }()
-	if s.Before == nil {
-		ended <- nil
-	} else {
-		go func() { ended <- s.Before() }()
+	var running contain.Group
+	var written, before error
+	running.Go(func() { written = write() })
+	if s.Before != nil {
+		running.Go(func() { before = s.Before() })
 	}
+	defer running.Wait() // also after a panic
 	if s.Meanwhile != nil {
 		s.Meanwhile()
 	}
-	return errors.Join(<-ended, <-ended)
+	running.Wait()
+	return errors.Join(written, before)
 }
 
 // take records that the list is what w wrote.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -256,6 +257,44 @@ func TestRandom(t *testing.T) {
 			}
 			for _, p := range programs {
 				look(p)
+			}
+		})
+	}
+}
+
+// TestPanicInStep: a bug in one of the steps reaches the caller of Prepare once the others have
+// ended, and the list is as it was.
+func TestPanicInStep(t *testing.T) {
+	fault := func() { panic("a fault") }
+	faults := map[string]func(s *Steps, records *iter.Seq[Record]){
+		"before":    func(s *Steps, _ *iter.Seq[Record]) { s.Before = func() error { fault(); return nil } },
+		"meanwhile": func(s *Steps, _ *iter.Seq[Record]) { s.Meanwhile = fault },
+		"records":   func(_ *Steps, records *iter.Seq[Record]) { *records = func(func(Record) bool) { fault() } },
+	}
+	for name, add := range faults {
+		t.Run(name, func(t *testing.T) {
+			d := openDir(t)
+			const text = "3 V17 N2 G" + guid + "\n1 :a\n"
+			put(t, d, text)
+			f := open(d)
+			f.refresh(t)
+			var done atomic.Bool
+			steps := Steps{Before: func() error { done.Store(true); return nil }}
+			records := seq(Record{1, "", "b"})
+			add(&steps, &records)
+			func() {
+				defer func() {
+					if p := fmt.Sprint(recover()); !strings.Contains(p, "a fault") {
+						t.Errorf("panic %s", p)
+					}
+					if name != "before" && !done.Load() {
+						t.Error("the panic did not wait for the other step")
+					}
+				}()
+				t.Error(f.Prepare(Header{UIDValidity: 17}, records, steps))
+			}()
+			if now, err := os.ReadFile(filepath.Join(d.Path(), Name)); err != nil || string(now) != text {
+				t.Errorf("the list is %q (%v)", now, err)
 			}
 		})
 	}

@@ -17,13 +17,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"maildird/maildir/contain"
 	"maildird/maildir/dirfd"
 )
 
@@ -217,15 +217,9 @@ func (wa *Watch) Resume() error {
 // tell calls the callback. A panic there must not end the program because of a name that a
 // local user has chosen: the folder is scanned instead.
 func (wa *Watch) tell(ev Event) {
-	defer func() {
-		if p := recover(); p != nil {
-			wa.w.log.Error("panic at a file-system event", "panic", p, "stack", string(debug.Stack()))
-			if ev.Op != Lost {
-				wa.tell(Event{Op: Lost})
-			}
-		}
-	}()
-	wa.f(ev)
+	if !contain.Run(wa.w.log, "panic at a file-system event", func() { wa.f(ev) }) && ev.Op != Lost {
+		wa.tell(Event{Op: Lost})
+	}
 }
 
 // warnInterval is how often the log says that events do not suffice.
