@@ -86,3 +86,11 @@ func (m *Mailbox) lookUnderLock(ctx context.Context, lock *dotlock.Lock) (err er
 	}
 	return err
 }
+
+// mute is watching.mute. m.sync is held.
+func (m *Mailbox) mute(cur, events int) (unmute func()) {
+	m.mu.RLock()
+	files := m.t.Count()
+	m.mu.RUnlock()
+	return m.watch.mute(cur, events, files)
+}

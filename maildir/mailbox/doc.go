@@ -54,7 +54,7 @@
 //     copyfile.go), expunge.go and metadata.go have what differs. full.go defines what still
 //     works on a full disk, foreign.go which files are left alone. dirs.go gives files their
 //     names in new/ and cur/, and makes that durable; temps.go has what is in tmp/.
-//   - Changes by others: watching.go asks for events, and eventqueue.go keeps them until
+//   - Changes by others: watching.go asks for events, or polls, and eventqueue.go keeps them until
 //     poll.go looks at the files on request; times.go tells whether anything changed since,
 //     events.go processes single names, scan.go lists the directories, secondnames.go
 //     handles files with several names, movenew.go moves new mail to cur/, and tell.go

@@ -98,10 +98,10 @@ type Mailbox struct {
 	backlog       backlog
 	uidsExhausted bool // new mail is left out for good because no UIDs are left
 	snap          snapshots
-	// The next two are changed with mu held too, so that holding either is enough to read
-	// them. unwritable is set if no lock can be created (read-only file system, no
-	// permission): the mailbox is served as it is and not changed.
-	watch      watching
+	watch         watching
+	// unwritable is set if no lock can be created (read-only file system, no permission): the
+	// mailbox is served as it is and not changed. It is changed with mu held too, so that
+	// holding either is enough to read it.
 	unwritable bool
 
 	// mu guards what sessions are told, and is only held briefly. Messages come, go and get
@@ -143,7 +143,8 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity nextValidit
 		sync: make(chan struct{}, 1), views: map[*View]struct{}{}, texts: newTexts(env.Cache),
 	}
 	m.blank()
-	m.watch.muteFrom = muteFrom
+	m.watch.watcher, m.watch.dirs, m.watch.muteFrom = env.Watcher, &m.dirs, muteFrom
+	m.watch.log, m.watch.event, m.watch.poll = env.Log.With("mailbox", m.Path()), m.event, m.wakeIfChanged
 	m.alarms = newAlarms(m.wake)
 	m.shortList = shortList
 	opened := false
@@ -157,7 +158,7 @@ func New(ctx context.Context, env *Env, dir *dirfd.Dir, nextValidity nextValidit
 	if m.loaded {
 		m.watchSoon()
 	} else { // the first scan waits for the watch, so that nothing is missed between them
-		m.watchInBackground()
+		m.watch.begin()
 	}
 	err = m.Poll(ctx)
 	if err != nil && resumed {
@@ -186,7 +187,7 @@ func (m *Mailbox) blank() {
 // Close releases all resources. No view may be open.
 func (m *Mailbox) Close() {
 	defer func() { // also after a panic
-		m.endWatch()
+		m.watch.end()
 		m.alarms.stop()
 		m.closeCache()
 		m.t.Close()
@@ -200,11 +201,10 @@ func (m *Mailbox) Close() {
 // can be opened again. The caller still has to call Close.
 func (m *Mailbox) Retire() {
 	m.markReplaced()
-	m.watch.starts.Wait()
+	m.watch.wait()
 	m.sync <- struct{}{}
 	defer m.release()
-	m.watch.retired = true
-	m.watch.drop()
+	m.watch.retire()
 }
 
 // Replaced reports whether the mailbox has ended, in which case Poll returns ErrReplaced.
@@ -238,7 +238,7 @@ func (m *Mailbox) validityChanged(now uint32) {
 func (m *Mailbox) WorthKeeping() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return (m.watch.on || m.watch.soon) && !m.replaced && m.t.Len() <= 2*m.t.Count()+1000
+	return m.watch.kept.Load() && !m.replaced && m.t.Len() <= 2*m.t.Count()+1000
 }
 
 // CountIn makes the mailbox count the mail that comes and goes in a quota, which several

@@ -181,7 +181,7 @@ func TestChangedBeforeWatch(t *testing.T) {
 		go func() {
 			time.Sleep(100 * time.Millisecond) // the listing takes less, or shows the change
 			change(b, rel)
-			m.watch.pending <- m.addWatches()
+			m.watch.pending <- m.watch.add()
 		}()
 		must(t, m.scan(ctx, nil))
 		if !m.watch.on {

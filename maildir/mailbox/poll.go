@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"time"
 
-	"maildird/maildir/contain"
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 	"maildird/maildir/mailbox/table"
@@ -344,35 +343,26 @@ func (m *Mailbox) cannotWrite(err error) {
 	}
 }
 
-// poller wakes the sessions of a mailbox for which events do not report everything.
-type poller struct {
-	quit chan struct{}
-	done chan struct{}
-}
-
-func startPoller(m *Mailbox) *poller {
-	p := &poller{quit: make(chan struct{}), done: make(chan struct{})}
-	go func() {
-		defer close(p.done)
-		tick := time.NewTicker(pollInterval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-p.quit:
-				return
-			case <-tick.C:
-				contain.Run(m.env.Log, "panic while a mailbox was polled", func() {
-					if !m.quiet() || m.checkName() != nil {
-						m.wake()
-					}
-				})
-			}
+// watchSoon requests events for a folder that does not have to be listed.
+func (m *Mailbox) watchSoon() {
+	m.watch.beginLater(func(set func() bool) {
+		m.sync <- struct{}{}
+		defer m.release()
+		if !set() {
+			return
 		}
-	}()
-	return p
+		// What happened before the watch started shows in the times.
+		was := m.last.get()
+		if now, err := m.readTimes(); err != nil || was.racy || !was.same(&now) {
+			m.events.orderScan()
+			m.wake()
+		}
+	})
 }
 
-func (p *poller) stop() {
-	close(p.quit)
-	<-p.done
+// wakeIfChanged wakes the sessions if a look would find something.
+func (m *Mailbox) wakeIfChanged() {
+	if !m.quiet() || m.checkName() != nil {
+		m.wake()
+	}
 }

@@ -33,13 +33,13 @@ func (m *Mailbox) scan(ctx context.Context, lock *dotlock.Lock) error {
 			return err
 		}
 		if before.racy { // what happens before the watch starts may not show
-			m.joinWatch()
+			m.watch.join()
 		}
 		p, err := m.listOnce()
 		if err != nil {
 			return err
 		}
-		m.joinWatch()
+		m.watch.join()
 		if pass == 1 {
 			fresh, missing = p.fresh, p.missing
 		} else {

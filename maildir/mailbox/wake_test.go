@@ -118,8 +118,8 @@ func TestPushShared(t *testing.T) {
 			c.rest()
 			m.sync <- struct{}{}
 			if without == "polling" {
-				m.watch.poll.stop()
-				m.watch.poll = nil
+				m.watch.poller.stop()
+				m.watch.poller = nil
 			} else {
 				m.watch.drop()
 			}
@@ -189,11 +189,7 @@ func testMuted(t *testing.T, before func(op, path string) error) {
 	unmute := m.mute(2*len(a.uids), 2*len(a.uids))
 	b.drop("cur/")
 	b.remove("cur/1700000001.M1P1.other:2,")
-	for end := time.Now().Add(time.Minute); !m.env.Watcher.Barrier(ctx); {
-		if time.Now().After(end) {
-			t.Fatal("events do not come")
-		}
-	}
+	m.watch.await(t)
 	if !m.events.empty() {
 		t.Error("events came of a directory that is muted")
 	}
@@ -219,11 +215,11 @@ func TestMutedForGood(t *testing.T) {
 			defer m.Close()
 			m.watch.muteFrom = 1
 			must(t, m.acquire(ctx))
-			was := m.watch.poll
+			was := m.watch.poller
 			unmute := m.mute(2, 2)
 			m.watch.watches[table.InCur].Close()
 			unmute()
-			if is := m.watch.poll; is == nil || was != nil && is != was || m.watch.on {
+			if is := m.watch.poller; is == nil || was != nil && is != was || m.watch.on {
 				t.Errorf("the poller was %p and is %p, events are trusted: %v", was, is, m.watch.on)
 			}
 			m.release()

@@ -1,91 +1,100 @@
 package mailbox
 
 import (
+	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"maildird/maildir/dirfd"
+	"maildird/maildir/contain"
 	"maildird/maildir/mailbox/table"
 	"maildird/maildir/watch"
 )
 
-// watching is where the mailbox's events come from. Its fields are changed with both m.sync
-// and m.mu held; holding either is enough to read them.
+// watching is where news of the files in new/ and cur/ comes from: events, or, if there are
+// none, or other hosts cause none, a look every pollInterval. Mailbox.sync guards it, except
+// for the methods that say otherwise.
 type watching struct {
+	watcher *watch.Watcher
+	dirs    *mailDirs
+	log     *slog.Logger                   // names the mailbox
+	event   func(table.Place, watch.Event) // called in the watcher's goroutine
+	poll    func()                         // called in a goroutine of its own
+
 	watches []*watch.Watch
 	on      bool    // events are delivered, and report everything
-	soon    bool    // the watch is being set up
-	poll    *poller // used if no events can be had, or other hosts cause none
+	poller  *poller // nil: the events suffice
 	retired bool
-	pending chan []*watch.Watch // delivers the watches that watchInBackground requested; nil: none requested
-	starts  sync.WaitGroup
-	quit    chan struct{} // closed when the mailbox ends; made by watchSoon
+	// kept is set if events report everything, or soon will. It may be read at any time.
+	kept    atomic.Bool
+	pending chan []*watch.Watch // delivers the watches that begin requested; nil: none requested
+	starts  sync.WaitGroup      // the goroutines that add watches
+	quit    chan struct{}       // closed at the end; made by beginLater
 	// muteFrom is the number of events from which on it is better to do without them.
 	muteFrom int
 }
 
-// afterAnswer is how long adding a watch is delayed, so that it does not slow down the
-// answer to the command for which the folder was opened: older kernels lock the directory
-// while they walk through it.
-const afterAnswer = 20 * time.Millisecond
+const (
+	// muteFrom is the value of watching.muteFrom outside tests.
+	muteFrom = 512
+	// holdFrom is the number of events from which on it is better to receive them together.
+	holdFrom = 16
+	// afterAnswer is how long adding a watch is delayed, so that it does not slow down the
+	// answer to the command for which the folder was opened: older kernels lock the directory
+	// while they walk through it.
+	afterAnswer = 20 * time.Millisecond
+)
 
-// watchInBackground requests events for new/ and cur/, or starts polling the folder, in a
-// goroutine while the folder is being listed: to add a watch for a directory, kernels as
-// old as 6.1 walk through all names in it that they have cached. Nobody else has the
-// mailbox yet.
-func (m *Mailbox) watchInBackground() {
-	m.watch.pending = make(chan []*watch.Watch, 1)
-	m.watch.starts.Go(func() { m.watch.pending <- m.addWatches() })
+// begin requests events in a goroutine while the folder is being listed: to add a watch for a
+// directory, kernels as old as 6.1 walk through all names in it that they have cached.
+func (w *watching) begin() {
+	w.pending = make(chan []*watch.Watch, 1)
+	w.starts.Go(func() { w.pending <- w.add() })
 }
 
-// joinWatch waits until what watchInBackground requested is set up. From then on, events report
-// what happens; what happened before shows in the times of the directories. m.sync is held.
-func (m *Mailbox) joinWatch() {
-	if m.watch.pending != nil {
-		m.setWatch(<-m.watch.pending)
-		m.watch.pending = nil
+// join waits until what begin requested is set up. From then on, events report what happens;
+// what happened before shows in the times of the directories.
+func (w *watching) join() {
+	if w.pending != nil {
+		w.set(<-w.pending)
+		w.pending = nil
 	}
 }
 
-// watchSoon requests events after a delay, for a folder that does not have to be listed.
-func (m *Mailbox) watchSoon() {
-	m.watch.soon = true
-	m.watch.quit = make(chan struct{})
-	m.watch.starts.Go(func() {
+// beginLater requests events after a delay. Then it calls ready, in the same goroutine, with a
+// function that sets them up, which is to be called with Mailbox.sync held; it returns false
+// if the watching has ended.
+func (w *watching) beginLater(ready func(set func() bool)) {
+	w.kept.Store(true)
+	w.quit = make(chan struct{})
+	w.starts.Go(func() {
 		select {
 		case <-time.After(afterAnswer):
-		case <-m.watch.quit:
+		case <-w.quit:
 			return
 		}
-		watches := m.addWatches()
-		m.sync <- struct{}{}
-		defer m.release()
-		if m.watch.retired {
-			closeWatches(watches)
-			return
-		}
-		m.setWatch(watches)
-		// What happened before the watch started shows in the times.
-		was := m.last.get()
-		if now, err := m.readTimes(); err != nil || was.racy || !was.same(&now) {
-			m.events.orderScan()
-			m.wake()
-		}
+		watches := w.add()
+		ready(func() bool {
+			if w.retired {
+				closeWatches(watches)
+				return false
+			}
+			w.set(watches)
+			return true
+		})
 	})
 }
 
-func (m *Mailbox) addWatches() (watches []*watch.Watch) {
-	for _, d := range []struct {
-		dir   *dirfd.Dir
-		where table.Place
-	}{{m.dirs.New, table.InNew}, {m.dirs.Cur, table.InCur}} {
-		w, err := m.env.Watcher.Add(d.dir, func(ev watch.Event) { m.event(d.where, ev) })
+// add returns nil if there are no events.
+func (w *watching) add() (watches []*watch.Watch) {
+	for _, where := range []table.Place{table.InNew, table.InCur} {
+		one, err := w.watcher.Add(w.dirs.in(where), func(ev watch.Event) { w.event(where, ev) })
 		if err != nil {
 			closeWatches(watches)
 			return nil
 		}
-		watches = append(watches, w)
+		watches = append(watches, one)
 	}
 	return watches
 }
@@ -96,69 +105,96 @@ func closeWatches(watches []*watch.Watch) {
 	}
 }
 
-func (m *Mailbox) setWatch(watches []*watch.Watch) {
-	on := watches != nil && !slices.ContainsFunc(watches, (*watch.Watch).Partial)
-	m.mu.Lock()
-	m.watch.watches, m.watch.on, m.watch.soon = watches, on, false
-	m.mu.Unlock()
-	if !on && m.watch.poll == nil {
-		m.watch.poll = startPoller(m)
+func (w *watching) set(watches []*watch.Watch) {
+	w.watches = watches
+	w.on = watches != nil && !slices.ContainsFunc(watches, (*watch.Watch).Partial)
+	w.kept.Store(w.on)
+	if !w.on && w.poller == nil {
+		w.poller = startPoller(w.log, pollInterval, w.poll)
 	}
 }
 
-// drop releases the watches, so that another mailbox can have them.
+// mute spares this process the events of many changes that it is about to make itself. cur
+// is how many of the events are in cur/, which has that many files. The kernel creates each
+// event while the change waits, and drops those of all folders when too many are unread. With
+// mute, they are delivered together after the changes; or, if listing cur/ costs less than its
+// events, those of cur/ are not delivered at all. The caller calls unmute after the changes,
+// once the table has them.
+func (w *watching) mute(cur, events int, files uint32) (unmute func()) {
+	if w.watches == nil || events < min(holdFrom, w.muteFrom) {
+		return func() {}
+	}
+	release := w.watcher.Hold()
+	if cur < w.muteFrom || cur*4 < int(files) {
+		return release
+	}
+	dir := w.watches[table.InCur]
+	dir.Pause()
+	return func() {
+		defer release()
+		if err := dir.Resume(); err != nil {
+			w.log.Warn("cur/ cannot be watched any more, the folder is polled instead", "error", err)
+			closeWatches(w.watches)
+			w.set(nil)
+		}
+	}
+}
+
+// wait waits until no goroutine is adding watches. Mailbox.sync is not held: ready may be
+// waiting for it.
+func (w *watching) wait() { w.starts.Wait() }
+
+// retire releases the watches, so that another mailbox can have them.
+func (w *watching) retire() {
+	w.retired = true
+	w.drop()
+}
+
 func (w *watching) drop() {
 	closeWatches(w.watches)
 	w.watches = nil
 }
 
-const (
-	// muteFrom is the value of watching.muteFrom outside tests.
-	muteFrom = 512
-	// holdFrom is the number of events from which on it is better to receive them together.
-	holdFrom = 16
-)
-
-// mute spares this process the events of many changes that it is about to make itself. cur
-// is how many of the events are in cur/. The kernel creates each event while the change
-// waits, and drops those of all folders when too many are unread. With mute, they are
-// delivered together after the changes; or, if listing cur/ costs less than its events,
-// those of cur/ are not delivered at all. The caller calls unmute after the changes, once
-// the table has them. m.sync is held.
-func (m *Mailbox) mute(cur, events int) (unmute func()) {
-	if m.watch.watches == nil || events < min(holdFrom, m.watch.muteFrom) {
-		return func() {}
+// end ends all events. Nobody else has the mailbox, and Mailbox.sync is not held.
+func (w *watching) end() {
+	if w.quit != nil {
+		close(w.quit)
 	}
-	release := m.env.Watcher.Hold()
-	m.mu.RLock()
-	few := cur < m.watch.muteFrom || cur*4 < int(m.t.Count())
-	m.mu.RUnlock()
-	if few {
-		return release
+	w.wait()
+	if w.pending != nil { // the folder was never opened
+		closeWatches(<-w.pending)
 	}
-	dir := m.watch.watches[table.InCur]
-	dir.Pause()
-	return func() {
-		defer release()
-		if err := dir.Resume(); err != nil {
-			m.env.Log.Warn("cur/ cannot be watched any more, the folder is polled instead", "mailbox", m.Path(), "error", err)
-			closeWatches(m.watch.watches)
-			m.setWatch(nil)
-		}
+	w.drop()
+	if w.poller != nil {
+		w.poller.stop()
 	}
 }
 
-// endWatch ends all events. m.sync is not held.
-func (m *Mailbox) endWatch() {
-	if m.watch.quit != nil {
-		close(m.watch.quit)
-	}
-	m.watch.starts.Wait()
-	if m.watch.pending != nil { // the folder was never opened
-		closeWatches(<-m.watch.pending)
-	}
-	m.watch.drop()
-	if m.watch.poll != nil {
-		m.watch.poll.stop()
-	}
+// poller calls a function now and then.
+type poller struct {
+	quit chan struct{}
+	done chan struct{}
+}
+
+func startPoller(log *slog.Logger, every time.Duration, poll func()) *poller {
+	p := &poller{quit: make(chan struct{}), done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-p.quit:
+				return
+			case <-tick.C:
+				contain.Run(log, "panic while a mailbox was polled", poll)
+			}
+		}
+	}()
+	return p
+}
+
+func (p *poller) stop() {
+	close(p.quit)
+	<-p.done
 }
