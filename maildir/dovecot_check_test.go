@@ -12,9 +12,9 @@ import (
 	"maildird/scripts/rig/doveimap"
 )
 
-// agreed is how long the two servers may take to agree. Dovecot rereads a directory only when
-// more than a second has passed since a change that its last look may have missed.
-const agreed = 5 * time.Second
+// agreed is how long the two servers may take to agree, on a slow and busy machine. Dovecot rereads a
+// directory only when more than a second has passed since a change that its last look may have missed.
+const agreed = time.Minute
 
 // check compares the answers of both servers with each other and with what was acknowledged.
 func (w *dovecotWorld) check(deed dovecotDeed) {

@@ -190,29 +190,40 @@ func (c *hurriedConn) hurry() error {
 	return c.TCPConn.SetReadDeadline(time.Now())
 }
 
-// TestStalledMessage: a client that stops in the middle of a message is disconnected, and
-// nothing of the message is left.
-func TestStalledMessage(t *testing.T) {
-	t.Parallel()
-	ts := startServer(t, MX, func(c *Config) { c.Timeouts.Command = time.Hour })
+// hurriedHello is hello on such a connection. It returns both ends.
+func (ts *testServer) hurriedHello() (*client, *hurriedConn) {
+	ts.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		ts.t.Fatal(err)
 	}
 	h := hurried{l, make(chan *hurriedConn, 1)}
 	ts.listen(h, false)
 	ts.addr = l.Addr().String()
 	c := ts.hello()
-	server := <-h.conns
-	c.begin("alice@example.org")
+	return c, <-h.conns
+}
+
+// sendTo sends what the server does not answer, and waits until it has read that.
+func (c *client) sendTo(server *hurriedConn, text string) {
+	c.t.Helper()
 	before, _ := server.has()
-	text := strings.Repeat("line: of some message\r\n", 10_000)
-	began := time.Now()
 	c.send(text)
-	eventually(t, "the server has all so far", func() bool {
+	eventually(c.t, "the server has all so far", func() bool {
 		octets, _ := server.has()
 		return octets == before+len(text)
 	})
+}
+
+// TestStalledMessage: a client that stops in the middle of a message is disconnected, and
+// nothing of the message is left.
+func TestStalledMessage(t *testing.T) {
+	t.Parallel()
+	ts := startServer(t, MX, func(c *Config) { c.Timeouts.Command = time.Hour })
+	c, server := ts.hurriedHello()
+	c.begin("alice@example.org")
+	began := time.Now()
+	c.sendTo(server, strings.Repeat("line: of some message\r\n", 10_000))
 	if _, until := server.has(); until.Before(began) || until.After(time.Now().Add(time.Hour)) {
 		t.Errorf("it waits for the rest until %s", until)
 	}
@@ -335,9 +346,9 @@ func TestShutdown(t *testing.T) {
 
 func TestShutdownCutsOff(t *testing.T) {
 	ts := startServer(t, MX)
-	c := ts.hello()
+	c, server := ts.hurriedHello()
 	c.begin("alice@example.org")
-	c.send("Subject: never ends\r\n")
+	c.sendTo(server, "Subject: never ends\r\n")
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	if err := ts.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
