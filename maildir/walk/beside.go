@@ -8,7 +8,7 @@ import "strings"
 // over it; access keys; lock files; and files that programs had not finished writing.
 func Disposable(name string) bool {
 	for _, prefix := range []string{
-		"dovecot.index", "dovecot.list.index", "dovecot.mailbox.log", "dovecot-uidvalidity.maildird", "maildird-history", "maildird-urlauth",
+		"dovecot.index", "dovecot.list.index", "dovecot.mailbox.log", "dovecot-uidvalidity.tmp", "maildird-history", "maildird-urlauth",
 		"mailboxes.lock", "temp.", ".nfs", ".temp.",
 	} {
 		if strings.HasPrefix(name, prefix) {
