@@ -49,7 +49,8 @@ func errPrivacy() error {
 	return no(imap.ResponseCodePrivacyRequired, "Passwords are accepted over TLS only, use STARTTLS.")
 }
 
-// errLogin is the response to every failed login, whatever the reason.
+// errLogin is the response to a wrong user or password, and to a user who may not log in, whichever
+// it was.
 func errLogin() error {
 	return no(imap.ResponseCodeAuthenticationFailed, "Authentication failed.")
 }

@@ -28,7 +28,7 @@ type Server struct {
 	sessions *accept.Group[*session]
 	panics   atomic.Uint64
 
-	helpers chan struct{} // one entry for each search helper that is running
+	helpers chan struct{} // one entry for each helper of a search or FETCH that is running
 }
 
 // New returns a server with these settings. It has no connections until Serve is

@@ -147,8 +147,8 @@ func (s *session) ranges(set syntax.NumSet, uid bool) (ranges []mailbox.Range, u
 }
 
 // interrupted returns an error if a long command should stop because the client is
-// gone, the login was revoked or the server is stopping. It is cheap enough to be
-// called for every message.
+// gone, the login was revoked or Shutdown no longer waits for the session. It is cheap enough
+// to be called for every message.
 func (s *session) interrupted() error {
 	return s.interruptedAt(time.Now())
 }

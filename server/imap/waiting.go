@@ -11,8 +11,8 @@ import (
 const peerInterval = time.Second
 
 // waitContext returns a context for waiting, such as for the lock of another program, or until
-// another session has opened a mailbox. The context ends when the server stops, when the client
-// disconnects, or when done is called. The caller must call done.
+// another session has opened a mailbox. The context ends when Shutdown no longer waits for the
+// session, when the client disconnects, or when done is called. The caller must call done.
 func (s *session) waitContext() (ctx context.Context, done func()) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	watch := time.AfterFunc(peerInterval, func() {

@@ -26,8 +26,8 @@ type Asker struct {
 	// Missed is told about a message that could not be read, and so does not match. It is
 	// called by other goroutines too, but never concurrently.
 	Missed func(mailbox.Message, error)
-	// Helpers is a semaphore shared by all searches. Its capacity is the maximum
-	// number of helper goroutines.
+	// Helpers is a semaphore shared by all commands that read files. Its capacity is the maximum
+	// number of their helper goroutines.
 	Helpers chan struct{}
 }
 

@@ -19,15 +19,15 @@ const (
 	slice = 16
 	// fewest is the number of messages below which helpers are not worthwhile.
 	fewest = 4 * slice
-	// maxHelpers is the maximum number of helpers of one search. Their total number is limited
-	// by the number of processors.
+	// maxHelpers is the maximum number of helpers of one search. Asker.Helpers limits their total.
 	maxHelpers = 7
 	// lookUp is how often the searcher checks for its client while helpers work.
 	lookUp = time.Second
 )
 
-// All returns the messages that match, in ascending order. If files must be read, it uses other
-// processors that are not busy with other searches.
+// All returns the messages that match, in ascending order. If files must be read, it uses the
+// helpers that are free. Its errors are those of the Asker and of the view; a message that cannot
+// be read is no error, see Asker.Missed.
 func (sr *Searcher) All() ([]mailbox.Message, error) {
 	view := sr.View
 	if sr.plan.known != nil {
