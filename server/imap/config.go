@@ -63,8 +63,6 @@ type Config struct {
 	// Postmaster is the address that users can write to, returned as /shared/admin by
 	// GETMETADATA (RFC 5464); "" means there is none.
 	Postmaster string
-	// ID is what the server returns to ID (RFC 2971): keys and values, alternating.
-	ID []string
 
 	// Connections counts the connections of all services. If nil, this server counts
 	// only its own, with the default limits.
@@ -109,9 +107,6 @@ func (c *Config) setDefaults() {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.AppendLimit = cmp.Or(c.AppendLimit, 50<<20)
-	if c.ID == nil {
-		c.ID = []string{"name", "maildird"}
-	}
 	if c.Connections == nil {
 		c.Connections = limit.New(limit.Limits{})
 	}

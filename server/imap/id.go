@@ -38,13 +38,6 @@ func runID(s *session) error {
 		return err
 	}
 	s.log.Debug("client identified itself", "id", client)
-	s.w.Raw("* ID (")
-	for i, text := range s.srv.cfg.ID {
-		if i > 0 {
-			s.w.SP()
-		}
-		s.w.Str(text)
-	}
-	s.w.Raw(")\r\n")
+	s.w.Raw("* ID (\"name\" \"maildird\")\r\n")
 	return nil
 }

@@ -71,7 +71,7 @@ func parseBdat(arg string) (size int64, last, ok bool) {
 // skipChunk skips a chunk that is refused.
 func (c *conn) skipChunk(size int64, why error) error {
 	if size > 2*c.srv.cfg.Limits.Message {
-		r, _ := refusalOf(why)
+		r := refusalOf(why)
 		return goodbye{r}
 	}
 	c.message = &message{s: c.session, refused: tempFailure()}

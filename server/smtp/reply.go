@@ -22,13 +22,13 @@ func tempFailure() *smtp.SMTPError {
 	return refusal(451, code3{4, 3, 0}, "Temporary failure, please try again later")
 }
 
-// refusalOf returns the reply for err. known is false if err is not a reply; then its text must
-// only be logged, and the reply is temporary.
-func refusalOf(err error) (r *smtp.SMTPError, known bool) {
+// refusalOf returns the reply for err. It is temporary if err is not a reply: the text of such an
+// error must only be logged.
+func refusalOf(err error) (r *smtp.SMTPError) {
 	if errors.As(err, &r) {
-		return r, true
+		return r
 	}
-	return tempFailure(), false
+	return tempFailure()
 }
 
 // longestReply keeps a reply line within 512 octets (RFC 5321 section 4.5.3.1.5).

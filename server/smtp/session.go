@@ -127,7 +127,7 @@ func (s *session) rcpt(to address) error {
 	}
 	targets, err := s.srv.recipients.find(to, s.srv.kind)
 	if err != nil {
-		if r, _ := refusalOf(err); r.Code < 500 {
+		if r := refusalOf(err); r.Code < 500 {
 			s.log.Info("recipient refused for now", "from", shorten(s.sender()), "to", shorten(to.String()), "reply", asLine(r))
 		}
 		return err
