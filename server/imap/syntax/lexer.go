@@ -47,7 +47,7 @@ type Lexer struct {
 
 // Limits bound the cost of a command.
 type Limits struct {
-	Line    int   // octets of a command including its literals, except those that are streamed
+	Line    int   // octets of a command including its literals, except those that are streamed; at least 8 KiB
 	Literal int64 // octets of a literal, unless it is streamed
 	Skip    int64 // octets of a literal that is skipped; a longer one ends the connection
 	Depth   int   // nested parentheses
@@ -125,11 +125,11 @@ func (lx *Lexer) makeRoom() error {
 		lx.buf = readBuffers.Get().(*[readBufferSize]byte)[:0]
 		return nil
 	}
-	if len(lx.buf)-lx.start > lx.Limits.Line {
+	if len(lx.buf)-lx.start >= lx.Limits.Line {
 		return &imap.Error{Type: imap.StatusResponseTypeBad, Code: imap.ResponseCodeTooBig, Text: "Command is too long."}
 	}
 	// What was returned remains valid: it keeps the old array.
-	size := min(2*(len(lx.buf)-lx.start), lx.Limits.Line+readBufferSize)
+	size := min(2*(len(lx.buf)-lx.start), lx.Limits.Line)
 	old := lx.buf[lx.start:]
 	lx.buf = append(make([]byte, 0, max(size, readBufferSize+1)), old...)
 	lx.pos -= lx.start

@@ -30,6 +30,34 @@ var pieces = map[string]func(io.Reader) io.Reader{
 	"with EOF": iotest.DataErrReader,
 }
 
+// TestLongestCommand: a command may have as many octets as Limits.Line, wherever it begins in the
+// buffer, and not one more.
+func TestLongestCommand(t *testing.T) {
+	const most = 20_000
+	for _, before := range []int{0, 2, 5000, 8190} {
+		for n, fits := range map[int]bool{most: true, most + 1: false} {
+			input := strings.Repeat("x", n-2) + "\r\nnext\r\n"
+			lx := &Lexer{Limits: Limits{Line: most}}
+			if before > 0 {
+				input = strings.Repeat("y", before-2) + "\r\n" + input
+			}
+			lx.Source = strings.NewReader(input)
+			if before > 0 {
+				lx.Next()
+				lx.OptionalAtom()
+				if err := lx.End(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			lx.Next()
+			lx.OptionalAtom()
+			if err := lx.End(); (err == nil) != fits {
+				t.Errorf("%d octets after %d: %v", n, before, err)
+			}
+		}
+	}
+}
+
 func TestStrings(t *testing.T) {
 	tests := []struct {
 		in   string
