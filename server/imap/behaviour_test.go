@@ -248,6 +248,9 @@ func TestConnectionLimits(t *testing.T) {
 	three.ok("LOGIN bob secret")
 	ts.dial()
 	ts.dial().ends("Too many connections")
+	if log := ts.log.Take(); !strings.Contains(log, `reason="Too many connections from your address." more="not logged again`) {
+		t.Errorf("log %s", log)
+	}
 	one.ok("LOGOUT")
 	two.ok("NOOP")
 }

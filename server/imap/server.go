@@ -78,7 +78,7 @@ func (srv *Server) start(conn net.Conn, implicitTLS bool) {
 	s := srv.newSession(conn, implicitTLS)
 	if refusal := srv.admit(s); refusal != nil {
 		if srv.cfg.Connections.Tell(service, s.peer.Addr, s.began) {
-			s.log.Warn("connection refused", "reason", refusal, "more", "not logged again for a minute")
+			s.log.Warn("connection refused", "reason", reason(refusal), "more", "not logged again for a minute")
 		}
 		if implicitTLS { // a refusal is not worth a handshake
 			s.wire.Close()
