@@ -3,7 +3,6 @@ package server
 import (
 	"crypto/x509"
 	"fmt"
-	"os"
 
 	"maildird/server/config"
 	"maildird/server/relay"
@@ -21,7 +20,7 @@ func newRelay(cfg *config.Config) (*relay.Relay, error) {
 		Hostname: cfg.Hostname, Greeting: smtp.Greeting(smtp.Submission, cfg.Hostname),
 	}
 	if r.CA != "" {
-		pem, err := os.ReadFile(r.CA)
+		pem, err := config.ReadFile(r.CA)
 		if err != nil {
 			return nil, fmt.Errorf("relay.ca: %w", err)
 		}

@@ -31,7 +31,14 @@ func loadCertificate(files config.TLS) (*certificate, error) {
 
 // reload rereads the files. After an error the old certificate remains in use.
 func (c *certificate) reload() error {
-	pair, err := tls.LoadX509KeyPair(c.files.Cert, c.files.Key)
+	var pair tls.Certificate
+	cert, err := config.ReadFile(c.files.Cert)
+	if err == nil {
+		var key []byte
+		if key, err = config.ReadFile(c.files.Key); err == nil {
+			pair, err = tls.X509KeyPair(cert, key)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("cannot use the certificate %s with the key %s: %w", c.files.Cert, c.files.Key, err)
 	}

@@ -9,9 +9,14 @@ import (
 	"crypto/x509/pkix"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"maildird/server/config"
 )
 
 // TestCertificate distinguishes certificates that every client refuses from those
@@ -91,5 +96,20 @@ func TestCertificate(t *testing.T) {
 	var none *certificate
 	if none.valid(now) != nil || none.doubts("mail.example.org", now) != nil {
 		t.Error("a server without TLS has a certificate that is wrong")
+	}
+}
+
+// TestKeyIsNoFile: a key that is a FIFO is an error, and is not waited for.
+func TestKeyIsNoFile(t *testing.T) {
+	dir := t.TempDir()
+	files := config.TLS{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	if err := syscall.Mkfifo(files.Key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(files.Cert, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadCertificate(files); err == nil || !strings.Contains(err.Error(), "key.pem: it is not a regular file") {
+		t.Error(err)
 	}
 }

@@ -309,7 +309,7 @@ func TestProblems(t *testing.T) {
 		"@example.org @example.net", "@example.net @example.org", "info@example.net @example.org", "out dave", "two erika", "a;b alice", "\xff alice", "n \xff",
 		"example.org anything", "eve@example.org:{SSHA}secret::::::", "eve:{PLAIN}secret",
 		"long " + strings.Repeat("alice,", maxLine/6),
-		"crowd " + strings.Repeat("a, ", MaxUsers+1),
+		"crowd " + strings.Repeat("a, ", MaxUsers+1), "*@example.org alice", "/^info/ alice",
 	}, "\r\n"))
 	want := `2: bbo is neither an alias nor the name of exactly one user
 8: twice is already on line 7, which takes precedence
@@ -334,6 +334,8 @@ func TestProblems(t *testing.T) {
 31: "eve:" is not an address, its local part, or a domain such as @example.org
 32: longer than 65536 bytes, including its continuation lines
 33: crowd has more than 1000 addresses
+34: "*@example.org" is taken literally, not as a pattern; the catch-all of a domain is written @example.org
+35: "/^info/" is taken literally, not as a pattern; the catch-all of a domain is written @example.org
 `
 	var got strings.Builder
 	for _, p := range f.Problems() {

@@ -127,6 +127,9 @@ func (t *table) add(line string, number int, ours domains) error {
 		return err
 	}
 	key := e.of.String()
+	if e.of.local == "*" || strings.HasPrefix(e.of.local, "/") {
+		return fmt.Errorf("%q is taken literally, not as a pattern; the catch-all of a domain is written @example.org", shorten(name))
+	}
 	if err := e.parseTargets(line, rest, ours); err != nil {
 		t.unusable[key] = true
 		return err

@@ -17,7 +17,7 @@ func misuse(cmd *cobra.Command, format string, args ...any) error {
 func required(cmd *cobra.Command, _ []string) error {
 	var missing []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if f.Annotations[cobra.BashCompOneRequiredFlag] != nil && !f.Changed {
+		if f.Annotations[cobra.BashCompOneRequiredFlag] != nil && f.Value.String() == "" {
 			missing = append(missing, "--"+f.Name)
 		}
 	})

@@ -154,6 +154,7 @@ func TestUsers(t *testing.T) {
 	bad(t, filepath.Dir(config)+" is a directory, not a configuration file such as "+config, "", "config", "check", "--config", filepath.Dir(config))
 	misused(t, "ADDRESS is missing; usage: maildird user add --config FILE ADDRESS", "user", "add", "--config", config)
 	misused(t, "maildird user list: --config is missing; usage: maildird user list --config FILE", "user", "list")
+	misused(t, "maildird user list: --config is missing; usage: maildird user list --config FILE", "user", "list", "--config=")
 	misused(t, `maildird user list: unexpected argument "alice"; usage: maildird user list --config FILE`, "user", "list", "--config", config, "alice")
 	misused(t, `maildird check: unexpected argument "bob"`, "check", "--config", config, "alice", "bob")
 	misused(t, "maildird serve: unknown flag: --confg; usage: maildird serve --config FILE", "serve", "--confg", config)

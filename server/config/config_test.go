@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/pelletier/go-toml/v2"
@@ -137,6 +138,7 @@ func TestErrors(t *testing.T) {
 		{`["127.0.0.1:2143"]`, `7`, `listen.imap: must be an address or a list`},
 		{`"127.0.0.1/32"`, `"everywhere"`, `auth.plaintext_from: "everywhere" is not an address`},
 		{`key  = "key.pem"`, ``, `cert and key must be set together`},
+		{`users = "users"`, `users = "users`, `: a string in quotes does not end on its line`},
 		{`users = "users"`, ``, `auth.users: missing`},
 		{`# [auth.oauth]`, "[auth.oauth]\nissuer = \"x\"", `auth.oauth: set either jwks`},
 		{`# [auth.oauth]`, "[auth.oauth]\nissuer = \"x\"\njwks = \"k\"\nintrospection = \"i\"", `auth.oauth: set either jwks`},
@@ -204,6 +206,19 @@ func TestSizes(t *testing.T) {
 		}
 		if err != nil || cfg.Mail.Quota != want {
 			t.Errorf("%s: %+v, %v", text, cfg, err)
+		}
+	}
+}
+
+// TestNoFile: a FIFO or a device is not waited for.
+func TestNoFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "maildird.toml")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{path, "/dev/zero"} {
+		if _, err := Load(path); err == nil || !strings.HasSuffix(err.Error(), path+": it is not a regular file") {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 }

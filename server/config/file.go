@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -84,7 +86,7 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(path)
+	text, err := ReadFile(path)
 	if errors.Is(err, syscall.EISDIR) {
 		return nil, fmt.Errorf("%s is a directory, not a configuration file such as %s", path, filepath.Join(path, "maildird.toml"))
 	}
@@ -92,6 +94,24 @@ func Load(path string) (*Config, error) {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
 	return parse(path, text)
+}
+
+// ReadFile reads a file that the settings name. It refuses a FIFO or a device, reading which might
+// never end: at a reload, and so that not even SIGTERM would end the program.
+func ReadFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() && !st.IsDir() {
+		err = &fs.PathError{Op: "read", Path: path, Err: errors.New("it is not a regular file")}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(f)
 }
 
 // CheckText returns the problems of text as the contents of the file at path,

@@ -31,6 +31,9 @@ func syntax(path string, err error) error {
 		if strings.HasSuffix(text, "at start of value") || strings.HasPrefix(text, "expected newline but got") { // of info, inf is a number
 			text += "; a value is a string in quotes, a number, true or false, or a list"
 		}
+		if text == "basic strings cannot have new lines" {
+			text = "a string in quotes does not end on its line"
+		}
 		if strings.HasPrefix(text, "invalid escape character") {
 			text += `; between double quotes, write \\ for a backslash`
 		}
