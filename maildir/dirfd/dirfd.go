@@ -14,8 +14,8 @@
 // ones may be opened, reader.go does that cheaply, only to read; file.go has open files, and
 // rights.go gives what is created an owner and mode. whole.go creates or replaces a file with its
 // content at once, list.go lists names, stat.go describes them, and remove.go removes trees.
-// copying.go copies content and finds holes, filesystem.go asks and syncs the file system, and
-// grain.go knows how coarse its times are.
+// copying.go copies content and finds holes, sync.go makes changes durable, filesystem.go asks about
+// the file system, and grain.go knows how coarse its times are.
 package dirfd
 
 import (
@@ -259,11 +259,6 @@ func (d *Dir) Chtimes(name string, mtime time.Time) error {
 	return d.do("set time of", name, func(fd int) error {
 		return unix.UtimesNanoAt(fd, name, ts, unix.AT_SYMLINK_NOFOLLOW)
 	})
-}
-
-// Sync makes the directory's entries durable (fsync of the directory).
-func (d *Dir) Sync() error {
-	return d.run("sync", "", true, func(fd int) error { return unix.Fsync(fd) })
 }
 
 // Writable returns why no names can be created in the directory: fs.ErrPermission, or EROFS

@@ -4,8 +4,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // File is an open regular file. Reading, writing and syncing it wait for a place, as all calls on
@@ -59,20 +57,3 @@ func (f *File) ReadFrom(r io.Reader) (int64, error) { return io.Copy(struct{ io.
 
 // WriteTo implements io.WriterTo.
 func (f *File) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, struct{ io.Reader }{f}) }
-
-// Sync makes the file's content and attributes durable (fsync).
-func (f *File) Sync() error {
-	_, err := f.finish(func() (int, error) { return 0, f.File.Sync() })
-	return err
-}
-
-// DataSync makes the file's content and length durable (fdatasync).
-func (f *File) DataSync() error {
-	_, err := f.finish(func() (int, error) {
-		return 0, retry(func() error { return unix.Fdatasync(int(f.Fd())) })
-	})
-	if err != nil {
-		return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
-	}
-	return nil
-}

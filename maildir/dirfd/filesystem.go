@@ -28,12 +28,6 @@ func (d *Dir) statfs() (st unix.Statfs_t, err error) {
 	return st, err
 }
 
-// SyncAll makes everything on the directory's file system durable (syncfs). That is the
-// fastest way after changing thousands of files.
-func (d *Dir) SyncAll() error {
-	return d.run("sync the file system of", "", true, unix.Syncfs)
-}
-
 // shared are the types of file systems that other hosts may have mounted too, by their
 // magic numbers (statfs(2) and the kernel's linux/magic.h). FUSE may be anything.
 var shared = []uint32{
