@@ -359,7 +359,8 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // textOf reads what the view shows of a message; "" if it is gone.
 func textOf(v *mailbox.View, msg mailbox.Message) (string, error) {
-	f, err := v.Open(msg)
+	var f mailbox.File
+	err := v.Open(&f, msg, func(int64) []byte { return nil })
 	if errors.Is(err, mailbox.ErrGone) || errors.Is(err, mailbox.ErrReplaced) {
 		return "", nil
 	}

@@ -171,7 +171,8 @@ func (c *liveClient) learn(msg mailbox.Message) {
 
 func (c *liveClient) content(msg mailbox.Message) (string, bool) {
 	w := c.w
-	f, err := c.v.Open(msg)
+	var f mailbox.File
+	err := c.v.Open(&f, msg, func(int64) []byte { return nil })
 	if errors.Is(err, mailbox.ErrGone) {
 		return "", false
 	}

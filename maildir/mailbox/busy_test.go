@@ -30,7 +30,7 @@ func TestBusy(t *testing.T) {
 		do   func(ctx context.Context, c *client, dst *Mailbox) error
 	}{
 		"read": {"open", func(_ context.Context, c *client, _ *Mailbox) error {
-			f, err := c.v.Open(c.all()[0])
+			f, err := openText(c.v, c.all()[0])
 			if err == nil {
 				_ = f.Close()
 			}

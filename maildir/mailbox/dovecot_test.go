@@ -58,7 +58,7 @@ func weSay(t *testing.T, c *client) []string {
 				flags = append(flags, name)
 			}
 		})
-		f, err := c.v.Open(m)
+		f, err := openText(c.v, m)
 		must(t, err)
 		text := make([]byte, f.Size)
 		_, err = f.ReadAt(text, 0)

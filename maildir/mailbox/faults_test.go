@@ -129,7 +129,7 @@ func (w *faulty) look(b *box, m *Mailbox) (map[uint32]string, error) {
 	defer v.Close()
 	out := map[uint32]string{}
 	for msg := range v.Messages([]Range{{1, ^uint32(0)}}, true) {
-		f, err := v.Open(msg)
+		f, err := openText(v, msg)
 		if err != nil {
 			return nil, err
 		}
@@ -553,7 +553,7 @@ var faultyOps = []faultyOp{
 		prepare: func(w *faulty) { w.others() },
 		run: func(w *faulty) error {
 			for _, msg := range w.c.all() {
-				f, err := w.c.v.Open(msg)
+				f, err := openText(w.c.v, msg)
 				if errors.Is(err, ErrGone) {
 					continue
 				}

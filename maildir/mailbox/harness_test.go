@@ -263,3 +263,12 @@ func (f *hooked) before(op, path string) error {
 	}
 	return f.wrong(op, path)
 }
+
+// openText opens a message for a test that closes it.
+func openText(v *View, m Message) (*File, error) {
+	f := new(File)
+	if err := v.Open(f, m, noRoom); err != nil {
+		return nil, err
+	}
+	return f, nil
+}

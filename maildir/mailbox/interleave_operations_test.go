@@ -79,7 +79,7 @@ var operations = []operation{
 		var failed error
 		for _, m := range s.all() {
 			want := r.a.told[m.UID]
-			f, err := s.v.Open(m)
+			f, err := openText(s.v, m)
 			if err == nil {
 				_ = f.Close()
 				_, err = s.v.Size(m, func() error { return nil })

@@ -429,7 +429,7 @@ func (s *session) poll() (news bool, err error) {
 
 // text returns the text of a message as the session can read it.
 func (s *session) text(m Message) string {
-	f, err := s.v.Open(m)
+	f, err := openText(s.v, m)
 	if err != nil {
 		return err.Error()
 	}

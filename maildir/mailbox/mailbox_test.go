@@ -202,7 +202,7 @@ func TestExpunge(t *testing.T) {
 			if msg.UID != 4 {
 				t.Errorf("number 4 is UID %d", msg.UID)
 			}
-			if _, err := two.v.Open(msg); !errors.Is(err, ErrGone) {
+			if _, err := openText(two.v, msg); !errors.Is(err, ErrGone) {
 				t.Errorf("opening an expunged message: %v", err)
 			}
 		}
@@ -221,7 +221,7 @@ func TestExpunge(t *testing.T) {
 func read(t *testing.T, c *client, uid uint32) string {
 	t.Helper()
 	for msg := range c.v.Messages([]Range{{uid, uid}}, true) {
-		f, err := c.v.Open(msg)
+		f, err := openText(c.v, msg)
 		must(t, err)
 		defer f.Close()
 		text, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size))

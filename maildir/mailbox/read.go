@@ -101,19 +101,10 @@ func (f *File) begin(room Room, scratch *compress.Scratch) error {
 // noRoom is for callers that read the text later.
 func noRoom(int64) []byte { return nil }
 
-// Open opens a message. If its file is not where it was last seen, Open searches for it
-// before it returns ErrGone or ErrBusy. The caller closes the file.
-func (v *View) Open(m Message) (*File, error) {
-	f := new(File)
-	if err := v.m.open(v.ctx, f, m, noRoom); err != nil {
-		return nil, err
-	}
-	return f, nil
-}
-
-// OpenInto is like Open, but uses a File that is not open, and reads the beginning of the
-// text.
-func (v *View) OpenInto(f *File, m Message, room Room) error { return v.m.open(v.ctx, f, m, room) }
+// Open opens a message in f, which is not open, and reads the beginning of the text. If the
+// message's file is not where it was last seen, Open searches for it before it returns ErrGone
+// or ErrBusy. The caller closes f.
+func (v *View) Open(f *File, m Message, room Room) error { return v.m.open(v.ctx, f, m, room) }
 
 // KnownSize is Size if that is known without opening the file.
 func (v *View) KnownSize(m Message) (int64, bool) { return v.m.knownSize(m) }

@@ -41,7 +41,7 @@ func readAll(t testing.TB, m *Mailbox) (all []reading, cached int) {
 			is.text = string(text)
 			cached++
 		} else {
-			f, err := c.v.Open(msg)
+			f, err := openText(c.v, msg)
 			must(t, err)
 			text, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size))
 			must(t, err)

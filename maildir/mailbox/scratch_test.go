@@ -37,13 +37,13 @@ func TestScratchOfAccount(t *testing.T) {
 			messages = append(messages, msg)
 		}
 	}
-	first, err := views[0].Open(messages[0])
+	first, err := openText(views[0], messages[0])
 	must(t, err)
-	if _, err := views[1].Open(messages[1]); !errors.Is(err, compress.ErrScratch) {
+	if _, err := openText(views[1], messages[1]); !errors.Is(err, compress.ErrScratch) {
 		t.Errorf("the second one: %v", err)
 	}
 	must(t, first.Close())
-	second, err := views[1].Open(messages[1])
+	second, err := openText(views[1], messages[1])
 	must(t, err)
 	must(t, second.Close())
 }

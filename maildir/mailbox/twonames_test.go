@@ -69,7 +69,7 @@ func TestTwoNamesAtOpening(t *testing.T) {
 
 func textOf(t *testing.T, v *View, msg Message) string {
 	t.Helper()
-	f, err := v.Open(msg)
+	f, err := openText(v, msg)
 	must(t, err)
 	defer f.Close()
 	text, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<20))

@@ -161,9 +161,6 @@ func (f *File) Prepare(h Header, live iter.Seq[Record], steps Steps) error {
 	return f.replace(h, func(old iter.Seq[Record]) iter.Seq[Record] { return withFields(live, old) }, steps)
 }
 
-// Unsettled reports whether Settle has something to do.
-func (f *File) Unsettled() bool { return f.unsettled }
-
 // Settle makes the name of the list that was last written durable.
 func (f *File) Settle() error {
 	if !f.unsettled {

@@ -116,12 +116,12 @@ func (f *found) mailbox(a *maildir.Account, at place, texts map[string]string, c
 	defer v.Close()
 	f.validity[at], f.next[at], f.mail[at] = v.UIDValidity(), v.UIDNext(), map[string][]letter{}
 	for m := range v.Messages([]mailbox.Range{{First: 1, Last: ^uint32(0)}}, true) {
-		file, err := v.Open(m)
-		if err != nil {
+		var file mailbox.File
+		if err := v.Open(&file, m, func(int64) []byte { return nil }); err != nil {
 			return err
 		}
 		text := make([]byte, file.Size)
-		_, err = file.ReadAt(text, 0)
+		_, err := file.ReadAt(text, 0)
 		_ = file.Close()
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err

@@ -178,12 +178,11 @@ func errMoved() error {
 	return bye("", "Your mailboxes were moved or replaced, please reconnect.")
 }
 
-// panicked counts and logs a panic. It must be called from a deferred function, for the
+// panicked logs a panic. It must be called from a deferred function, for the
 // stack trace.
 func (s *session) panicked(p any) { s.srv.panicked(s.log, p) }
 
 func (srv *Server) panicked(log *slog.Logger, p any) {
-	srv.panics.Add(1)
 	log.Error("panic in a session, which is ended", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 

@@ -35,7 +35,7 @@ func TestPanicEndsOneSession(t *testing.T) {
 	c.send("a LOGIN panic secret\r\n")
 	c.ends("SERVERBUG")
 	other.ok("APPEND INBOX {3+}\r\nabc")
-	if n, log := ts.Panics(), ts.log.String(); n != 1 || !strings.Contains(log, "a fault of the program") || !strings.Contains(log, "faultyUsers.Authenticate") {
+	if n, log := ts.log.Panics(), ts.log.String(); n != 1 || !strings.Contains(log, "a fault of the program") || !strings.Contains(log, "faultyUsers.Authenticate") {
 		t.Errorf("counted %d, logged:\n%s", n, log)
 	}
 
@@ -50,7 +50,7 @@ func TestPanicEndsOneSession(t *testing.T) {
 		_ = conn.Close()
 	}
 	other.ok("NOOP")
-	if n, log := ts.Panics(), ts.log.String(); n != 2 || !strings.Contains(log, "a fault of the handshake") {
+	if n, log := ts.log.Panics(), ts.log.String(); n != 2 || !strings.Contains(log, "a fault of the handshake") {
 		t.Errorf("counted %d, logged:\n%s", n, log)
 	}
 	_ = l.Close()

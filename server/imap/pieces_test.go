@@ -9,14 +9,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"maildird/server/imap/mailfile"
 )
 
 // TestPiecesOfLongMessage: partial texts of a message that is too long to be held in memory are
 // correct, whether they end within the length of the file, between that and the length in CRLF
 // form, at the end, or beyond it.
 func TestPiecesOfLongMessage(t *testing.T) {
+	const readHeader, readAhead = 16 << 10, 64 << 10 // what package mailfile reads at once
 	rng := rand.New(rand.NewPCG(6, 1))
 	for name, ends := range map[string][]string{"LF": {"\n"}, "CRLF": {"\r\n"}, "both": {"\n", "\r\n", "\r", "\x00\n"}} {
 		t.Run(name, func(t *testing.T) {
@@ -26,7 +25,7 @@ func TestPiecesOfLongMessage(t *testing.T) {
 			}
 			var text strings.Builder
 			text.WriteString("Subject: long" + ends[0] + ends[0])
-			for text.Len() < 2*mailfile.ReadAhead {
+			for text.Len() < 2*readAhead {
 				text.WriteString(strings.Repeat("x", rng.IntN(60)) + ends[rng.IntN(len(ends))])
 			}
 			file := filepath.Join(ts.root("alice"), "cur", "17.M1P1.long:2,")
@@ -58,7 +57,7 @@ func TestPiecesOfLongMessage(t *testing.T) {
 				phys, virt := text.Len(), len(whole)
 				for i := range 40 {
 					from := []int{0, 1, rng.IntN(virt), phys - 3, virt - 3, virt, virt + 5}[i%7]
-					n := []int{1, mailfile.ReadHeader, mailfile.ReadAhead, max(phys-from, 1), phys, max(virt-from, 1), 2 * virt}[rng.IntN(7)]
+					n := []int{1, readHeader, readAhead, max(phys-from, 1), phys, max(virt-from, 1), 2 * virt}[rng.IntN(7)]
 					piece := content(fmt.Sprintf("BODY.PEEK[%s]<%d.%d>", section, from, n))
 					if want := whole[min(from, virt):min(from+n, virt)]; piece != want {
 						t.Fatalf("BODY[%s]<%d.%d> of %d octets (%d in the file) has %d octets, want %d of the whole", section, from, n, virt, phys, len(piece), len(want))

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -26,7 +25,6 @@ type Server struct {
 	caps    capabilities
 
 	sessions *accept.Group[*session]
-	panics   atomic.Uint64
 
 	helpers chan struct{} // one entry for each helper of a search or FETCH that is running
 }
@@ -41,9 +39,6 @@ func New(cfg Config) *Server {
 	srv.caps = newCapabilities(srv.grammar)
 	return srv
 }
-
-// Panics returns the number of sessions that ended with a panic.
-func (srv *Server) Panics() uint64 { return srv.panics.Load() }
 
 // ErrServerClosed is what Serve returns after Shutdown.
 var ErrServerClosed = accept.ErrClosed

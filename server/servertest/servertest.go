@@ -44,6 +44,10 @@ func (l *Log) String() string {
 	return l.text.String()
 }
 
+// Panics counts the panics that were logged, as text, since the last call of Take. A client
+// cannot write such a line: what it says is quoted.
+func (l *Log) Panics() int { return strings.Count(l.String(), `level=ERROR msg="panic `) }
+
 // Certificate returns a certificate for 127.0.0.1 that is valid for an hour, and a
 // pool that trusts it.
 func Certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {

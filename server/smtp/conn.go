@@ -113,7 +113,6 @@ func (c *conn) recovered() {
 	if p == nil {
 		return
 	}
-	c.srv.panics.Add(1)
 	c.log.Error("panic in a session, which is ended", "panic", p, "stack", string(debug.Stack()))
 	defer func() {
 		// The state of the session may be broken as well.

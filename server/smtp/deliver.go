@@ -59,7 +59,6 @@ func (s *session) begin() *message {
 func (s *session) open(t target) (dirs delivery.Dirs, release func(), err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.srv.panics.Add(1)
 			s.log.Error("panic while a mailbox was opened", "user", t.user.Name, "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic: %v", p)
 		}

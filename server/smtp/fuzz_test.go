@@ -82,7 +82,7 @@ func FuzzSession(f *testing.F) {
 		_ = client.Close()
 		acknowledged := checkReplies(t, string(got))
 		eventually(t, "the session ends", func() bool { return ts.connections() == 0 })
-		if n := ts.Panics(); n != 0 {
+		if n := ts.log.Panics(); n != 0 {
 			t.Fatal("a fault of the program")
 		}
 		ts.checkFiles(t, acknowledged)

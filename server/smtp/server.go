@@ -25,9 +25,8 @@ type Server struct {
 	verbs      map[string]verb
 	recipients recipients
 
-	conns  *accept.Group[*conn]
-	panics atomic.Uint64
-	held   atomic.Int64 // see session.hold
+	conns *accept.Group[*conn]
+	held  atomic.Int64 // see session.hold
 }
 
 // New returns a server of a kind with these settings.
@@ -39,9 +38,6 @@ func New(kind Kind, cfg Config) *Server {
 	}
 	return srv
 }
-
-// Panics returns the number of sessions that ended with a panic.
-func (srv *Server) Panics() uint64 { return srv.panics.Load() }
 
 // Greeting returns the text of a greeting without its code. It names the protocol: "ESMTP"
 // tells the client that it may use EHLO.

@@ -446,8 +446,8 @@ func TestPanicEndsOneSession(t *testing.T) {
 	if log := ts.log.String(); !strings.Contains(log, "a fault of the program") || !strings.Contains(log, "faulty.Lookup") {
 		t.Error("not logged with its stack")
 	}
-	if ts.Panics() != 1 {
-		t.Error("counted:", ts.Panics())
+	if ts.log.Panics() != 1 {
+		t.Error("counted:", ts.log.Panics())
 	}
 }
 

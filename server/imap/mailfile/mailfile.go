@@ -69,12 +69,12 @@ type knownBinary struct {
 const maxKnownBinary = 32
 
 const (
-	// ReadAhead is how many octets of a file are read at once if all of it is needed. Messages
+	// readAhead is how many octets of a file are read at once if all of it is needed. Messages
 	// up to this size are kept in memory.
-	ReadAhead = 64 << 10
-	// ReadHeader is how many octets are read at once if only the header is needed. Every
+	readAhead = 64 << 10
+	// readHeader is how many octets are read at once if only the header is needed. Every
 	// message has a buffer of this size.
-	ReadHeader = 16 << 10
+	readHeader = 16 << 10
 	// maxHeader is how much of a header is held in memory, in octets. HEADER.FIELDS, ENVELOPE
 	// and SEARCH do not find what is beyond it; BODY[HEADER] includes it.
 	maxHeader = 1 << 20
@@ -83,8 +83,8 @@ const (
 // room is the memory of a File, which is reused.
 type room struct {
 	mail   File
-	ahead  [ReadHeader]byte
-	more   *[ReadAhead]byte // from aheadRooms; nil if ahead is large enough
+	ahead  [readHeader]byte
+	more   *[readAhead]byte // from aheadRooms; nil if ahead is large enough
 	memory bytes.Reader     // reads ahead or more
 	head   []byte
 	pieces []byte // renderings, one after the other
@@ -94,7 +94,7 @@ type room struct {
 
 var (
 	rooms      = sync.Pool{New: func() any { return new(room) }}
-	aheadRooms = sync.Pool{New: func() any { return new([ReadAhead]byte) }}
+	aheadRooms = sync.Pool{New: func() any { return new([readAhead]byte) }}
 )
 
 // New returns a message to read. known is used and updated; it may be about another message,
@@ -122,13 +122,13 @@ func (f *File) Close() {
 	if f.opened {
 		_ = f.file.Close()
 	}
-	if n := cap(f.head); n > 0 && n <= ReadAhead {
+	if n := cap(f.head); n > 0 && n <= readAhead {
 		r.head = f.head[:0]
 	}
-	if cap(r.pieces) > ReadAhead {
+	if cap(r.pieces) > readAhead {
 		r.pieces = nil
 	}
-	if r.render.out.Cap() > ReadAhead {
+	if r.render.out.Cap() > readAhead {
 		r.render.out = bytes.Buffer{}
 	}
 	if r.more != nil {
@@ -150,11 +150,11 @@ func (f *File) Open(whole bool) error {
 		return nil
 	}
 	r, file := f.room, &f.file
-	err := f.view.OpenInto(file, f.m, func(size int64) []byte {
-		if !whole || size <= ReadHeader {
+	err := f.view.Open(file, f.m, func(size int64) []byte {
+		if !whole || size <= readHeader {
 			return r.ahead[:]
 		}
-		r.more = aheadRooms.Get().(*[ReadAhead]byte)
+		r.more = aheadRooms.Get().(*[readAhead]byte)
 		return r.more[:]
 	})
 	if err != nil {

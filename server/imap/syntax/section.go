@@ -31,8 +31,8 @@ const (
 	BinarySizeSection                    // BINARY.SIZE[...]
 )
 
-// MaxPartPath is the maximum number of components of a part number. No client comes near it.
-const MaxPartPath = 100
+// maxPartPath is the maximum number of components of a part number. No client comes near it.
+const maxPartPath = 100
 
 // Same reports whether two sections have the same response.
 func (s Section) Same(t Section) bool {
@@ -59,7 +59,7 @@ func (lx *Lexer) Section(s *Section) {
 	lx.Expect('[')
 	needText := false
 	for c := lx.Peek(); c >= '0' && c <= '9'; c = lx.Peek() {
-		if len(s.Part) == MaxPartPath {
+		if len(s.Part) == maxPartPath {
 			lx.Fail("Part number is too long.")
 			return
 		}
