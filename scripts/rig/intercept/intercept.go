@@ -49,9 +49,10 @@ type Call struct {
 	Path string // of the file, or of the first of two
 	To   string // of the second, "" if there is none
 	Size int    // of what is to be written, in octets
+	// Thread is the thread that makes the call. It makes one at a time.
+	Thread int
 
-	thread int
-	args   [6]uint64
+	args [6]uint64
 }
 
 func (c Call) String() string { return strings.TrimSpace(c.Name + " " + c.Path + " " + c.To) }
@@ -244,7 +245,7 @@ func within(path, dir string) bool { return path == dir || strings.HasPrefix(pat
 
 func (i *Interceptor) describe(n *notification) Call {
 	kind := calls[int(n.nr)]
-	c := Call{Name: kind.name, thread: int(n.pid), args: n.args}
+	c := Call{Name: kind.name, Thread: int(n.pid), args: n.args}
 	switch {
 	case kind.names == 0:
 		c.Path = c.file(0)
@@ -261,7 +262,7 @@ func (i *Interceptor) describe(n *notification) Call {
 
 // file returns the path of the descriptor that is argument n.
 func (c *Call) file(n int) string {
-	path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", c.thread, int32(c.args[n])))
+	path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", c.Thread, int32(c.args[n])))
 	if err != nil {
 		return ""
 	}
@@ -302,7 +303,7 @@ func (c *Call) text(at uint64) string {
 func (c *Call) read(at uint64, b []byte) (int, error) {
 	local := unix.Iovec{Base: &b[0]}
 	local.SetLen(len(b))
-	return unix.ProcessVMReadv(c.thread, []unix.Iovec{local}, []unix.RemoteIovec{{Base: uintptr(at), Len: len(b)}}, 0)
+	return unix.ProcessVMReadv(c.Thread, []unix.Iovec{local}, []unix.RemoteIovec{{Base: uintptr(at), Len: len(b)}}, 0)
 }
 
 // half writes the first half of a write.
@@ -311,7 +312,7 @@ func (c *Call) half() error {
 	if _, err := c.read(c.args[1], data); err != nil {
 		return err
 	}
-	leader, err := processOf(c.thread)
+	leader, err := processOf(c.Thread)
 	if err != nil {
 		return err
 	}
