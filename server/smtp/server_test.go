@@ -4,13 +4,11 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,86 +20,6 @@ import (
 	"maildird/server/limit"
 	"maildird/server/servertest"
 )
-
-// client is a simple SMTP client. Every error ends the test.
-type client struct {
-	t    testing.TB
-	conn net.Conn
-	in   *bufio.Reader
-}
-
-func (ts *testServer) dial() *client {
-	ts.t.Helper()
-	conn, err := net.Dial("tcp", ts.addr)
-	if err != nil {
-		ts.t.Fatal(err)
-	}
-	ts.t.Cleanup(func() { _ = conn.Close() })
-	return &client{ts.t, conn, bufio.NewReader(conn)}
-}
-
-// hello opens a connection and sends EHLO or LHLO.
-func (ts *testServer) hello() *client {
-	ts.t.Helper()
-	c := ts.dial()
-	c.expect("220")
-	verb := "EHLO"
-	if ts.kind == LMTP {
-		verb = "LHLO"
-	}
-	c.say(verb+" client.example", "250")
-	return c
-}
-
-func (c *client) send(text string) {
-	c.t.Helper()
-	_ = c.conn.SetWriteDeadline(time.Now().Add(2 * time.Minute))
-	if _, err := io.WriteString(c.conn, text); err != nil {
-		c.t.Fatalf("sending %.100q: %v", text, err)
-	}
-}
-
-// expect reads a reply and returns its last line.
-func (c *client) expect(prefix string) string {
-	c.t.Helper()
-	_ = c.conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
-	for {
-		line, err := c.in.ReadString('\n')
-		if err != nil || !strings.HasPrefix(line, prefix[:3]) {
-			c.t.Fatalf("expected %s, got %q, %v", prefix, line, err)
-		}
-		if line[3] == ' ' {
-			if !strings.HasPrefix(line, prefix) {
-				c.t.Fatalf("expected %s, got %q", prefix, line)
-			}
-			return line
-		}
-	}
-}
-
-func (c *client) say(line, prefix string) string {
-	c.t.Helper()
-	c.send(line + "\r\n")
-	return c.expect(prefix)
-}
-
-func (c *client) expectEnd() {
-	c.t.Helper()
-	_ = c.conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
-	if line, err := c.in.ReadString('\n'); line != "" || errors.Is(err, os.ErrDeadlineExceeded) {
-		c.t.Fatalf("expected the end, got %q, %v", line, err)
-	}
-}
-
-// begin sends the envelope, up to DATA.
-func (c *client) begin(to ...string) {
-	c.t.Helper()
-	c.say("MAIL FROM:<s@client.example>", "250")
-	for _, r := range to {
-		c.say("RCPT TO:<"+r+">", "250")
-	}
-	c.say("DATA", "354")
-}
 
 // eventually waits until ok returns true because of other goroutines.
 func eventually(t testing.TB, what string, ok func() bool) {
@@ -133,112 +51,6 @@ func TestSessionTimeEnds(t *testing.T) {
 	c.expectEnd()
 }
 
-// hurried is a listener for connections whose read deadlines expire when the test says so.
-type hurried struct {
-	net.Listener
-	conns chan *hurriedConn
-}
-
-func (l hurried) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	c := &hurriedConn{TCPConn: conn.(*net.TCPConn)}
-	l.conns <- c
-	return c, nil
-}
-
-type hurriedConn struct {
-	*net.TCPConn
-	mu       sync.Mutex
-	read     int       // bytes that the server has read
-	deadline time.Time // read deadline, as set by the server
-	late     bool      // whether all deadlines expire at once
-}
-
-func (c *hurriedConn) Read(p []byte) (int, error) {
-	n, err := c.TCPConn.Read(p)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.read += n
-	return n, err
-}
-
-func (c *hurriedConn) SetReadDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.deadline = t
-	if c.late {
-		t = time.Now()
-	}
-	return c.TCPConn.SetReadDeadline(t)
-}
-
-// has returns how much the server has read, and its read deadline.
-func (c *hurriedConn) has() (octets int, until time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.read, c.deadline
-}
-
-// hurry makes the deadlines expire.
-func (c *hurriedConn) hurry() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.late = true
-	return c.TCPConn.SetReadDeadline(time.Now())
-}
-
-// hurriedHello is hello on such a connection. It returns both ends.
-func (ts *testServer) hurriedHello() (*client, *hurriedConn) {
-	ts.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		ts.t.Fatal(err)
-	}
-	h := hurried{l, make(chan *hurriedConn, 1)}
-	ts.listen(h, false)
-	ts.addr = l.Addr().String()
-	c := ts.hello()
-	return c, <-h.conns
-}
-
-// sendTo sends what the server does not answer, and waits until it has read that.
-func (c *client) sendTo(server *hurriedConn, text string) {
-	c.t.Helper()
-	before, _ := server.has()
-	c.send(text)
-	eventually(c.t, "the server has all so far", func() bool {
-		octets, _ := server.has()
-		return octets == before+len(text)
-	})
-}
-
-// TestStalledMessage: a client that stops in the middle of a message is disconnected, and
-// nothing of the message is left.
-func TestStalledMessage(t *testing.T) {
-	t.Parallel()
-	ts := startServer(t, MX, func(c *Config) { c.Timeouts.Command = time.Hour })
-	c, server := ts.hurriedHello()
-	c.begin("alice@example.org")
-	began := time.Now()
-	c.sendTo(server, strings.Repeat("line: of some message\r\n", 10_000))
-	if _, until := server.has(); until.Before(began) || until.After(time.Now().Add(time.Hour)) {
-		t.Errorf("it waits for the rest until %s", until)
-	}
-	if err := server.hurry(); err != nil { // the hour is over
-		t.Fatal(err)
-	}
-	c.expect("421 4.4.2 Timeout waiting for the message")
-	c.expectEnd()
-	if got := ts.mail("alice"); len(got) != 0 {
-		t.Errorf("delivered: %.100q", got)
-	}
-	ts.noTemp()
-	ts.interrupted("size=220000 reason=\"Timeout waiting for the message\"")
-}
-
 // interrupted waits for the single log line about an incomplete message to alice.
 func (ts *testServer) interrupted(want string) {
 	ts.t.Helper()
@@ -268,46 +80,6 @@ func TestLostConnection(t *testing.T) {
 			_ = c.conn.Close()
 			ts.interrupted(`size=11 reason="connection closed"`)
 		})
-	}
-}
-
-// deadlines is a connection that records the deadline of each read.
-type deadlines struct {
-	net.Conn
-	read time.Time
-}
-
-func (d *deadlines) SetReadDeadline(t time.Time) error { d.read = t; return nil }
-func (d *deadlines) Read(p []byte) (int, error)        { p[0] = 'x'; return 1, nil }
-
-// TestSlowSender: progress counts. The time allowed for a piece of a message grows with the
-// data received, but never exceeds that of a command.
-func TestSlowSender(t *testing.T) {
-	ts := startServer(t, MX, func(c *Config) {
-		c.Timeouts.Command = 100 * time.Second
-		c.Limits.DataRate = 1000
-	})
-	for _, step := range []struct {
-		ago  time.Duration // start of the message
-		got  int64
-		left time.Duration
-	}{
-		{0, 0, 100 * time.Second},
-		{50 * time.Second, 0, 50 * time.Second},
-		{50 * time.Second, 10_000, 60 * time.Second},
-		{500 * time.Second, 1_000_000, 100 * time.Second},
-		{2 * time.Hour, 8_000_000, 100 * time.Second},
-		{500 * time.Second, 10_000, -390 * time.Second},
-	} {
-		d := &deadlines{}
-		c := &conn{srv: ts.Server, wire: wire{conn: d}}
-		now := time.Now()
-		if err := c.moreOfMessage(now.Add(-step.ago), step.got); err != nil {
-			t.Fatal(err)
-		}
-		if left := d.read.Sub(now); left < step.left || left > step.left+30*time.Second {
-			t.Errorf("%d octets after %v: %v left, want %v", step.got, step.ago, left, step.left)
-		}
 	}
 }
 
