@@ -24,7 +24,7 @@ run: build
 test:
 	scripts/test-tools
 	$(GO) build ./...
-	$(GO) test $(RACE) -count=1 -timeout 20m -json ./... | $(GO) run ./scripts/summary
+	$(GO) test $(RACE) -count=1 -timeout 60m -json ./... | $(GO) run ./scripts/summary
 
 # Also for 32-bit machines, where some types and system calls differ.
 .PHONY: check
