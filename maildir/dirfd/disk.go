@@ -62,8 +62,8 @@ func newDisk(dev uint64) *Places {
 	return k
 }
 
-// enter takes a place if there is one. k.mu must be held.
-func (k *Places) enter() bool {
+// take takes a place if there is one. k.mu must be held.
+func (k *Places) take() bool {
 	most := k.most
 	if k.all != nil {
 		most = min(most, max(1, int(mostInAll-k.all.Load())/partOfRest))
@@ -75,6 +75,24 @@ func (k *Places) enter() bool {
 	if k.all != nil {
 		k.all.Add(1)
 	}
+	return true
+}
+
+// give gives places to those who wait: several, if other disks left some. k.mu must be held.
+func (k *Places) give() {
+	for k.waiting > 0 && k.take() {
+		k.waiting--
+		k.free <- struct{}{} // never full: no more are inside
+	}
+}
+
+// enter is take. If there is a place, there may be some for those who wait too, although no call
+// has returned: other disks left them. k.mu must be held.
+func (k *Places) enter() bool {
+	if !k.take() {
+		return false
+	}
+	k.give()
 	return true
 }
 
@@ -105,6 +123,7 @@ func (k *Places) Begin() error {
 		case <-t.C:
 		}
 		k.mu.Lock()
+		k.give()
 		responds := k.returned != returned // it is slow, but it responds
 		given := k.waiting == 0            // the place is on its way
 		returned = k.returned
@@ -149,10 +168,7 @@ func (k *Places) Leave() {
 	}
 	k.returned++
 	k.stuck = false
-	for k.waiting > 0 && k.enter() { // several, if other disks left places
-		k.waiting--
-		k.free <- struct{}{} // never full: no more are inside
-	}
+	k.give()
 }
 
 // Stuck reports whether calls on the directory would return ErrNoAnswer.

@@ -230,6 +230,50 @@ func TestPlacesGrowAgain(t *testing.T) {
 	})
 }
 
+// TestPlacesGrowBesideHanging: those who wait for a disk get the places that other disks give back
+// although no call of theirs returns, when somebody asks for another place or loses patience.
+func TestPlacesGrowBesideHanging(t *testing.T) {
+	for name, ask := range map[string]func(*Places) error{
+		"asking": func(k *Places) error {
+			inAll.Add(-mostInAll)
+			return k.Begin()
+		},
+		"waiting": func(k *Places) error {
+			time.AfterFunc(time.Second, func() { inAll.Add(-mostInAll) })
+			return k.Begin()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				inAll.Add(mostInAll) // by others
+				k := newDisk(1)
+				must(t, k.Begin()) // hangs
+				var finished atomic.Int64
+				var wg sync.WaitGroup
+				for range 5 {
+					wg.Go(func() {
+						k.Finish()
+						finished.Add(1)
+					})
+				}
+				synctest.Wait()
+				if n := finished.Load(); n != 0 {
+					t.Errorf("%d calls began beside those of others", n)
+				}
+				must(t, ask(k))
+				synctest.Wait()
+				if n := finished.Load(); n != 5 {
+					t.Errorf("%d calls began, want 5", n)
+				}
+				for k.inside > 0 {
+					k.Leave()
+				}
+				wg.Wait()
+			})
+		})
+	}
+}
+
 // BenchmarkPlaces measures what taking and giving back a place costs.
 func BenchmarkPlaces(b *testing.B) {
 	k := newDisk(1)
