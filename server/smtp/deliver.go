@@ -172,6 +172,7 @@ func (m *message) finish() []result {
 	default:
 		m.pass(m.top.end())
 	}
+	m.checkCopies()
 	var size int64
 	var errs []error
 	if m.refused == nil {
@@ -199,6 +200,22 @@ func (m *message) finish() []result {
 		}
 	}
 	return results
+}
+
+// checkCopies refuses a message that is larger than its client declared, unless there is room for
+// all copies for one user: at RCPT, only what was declared counted. With LMTP, each copy is checked
+// when it is stored.
+func (m *message) checkCopies() {
+	s := m.s
+	if s.srv.kind == LMTP || s.from.size == 0 || m.size() <= s.from.size {
+		return
+	}
+	for _, copies := range s.copies {
+		if u := s.targets[copies[0]].user; len(copies) > 1 && !s.roomForAll(u, m.size(), len(copies)) {
+			m.refuse(errMailboxFull())
+			return
+		}
+	}
 }
 
 // refusals logs the errors of commit and returns the reply for each target, nil for none.

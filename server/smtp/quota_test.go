@@ -92,6 +92,29 @@ func TestQuota(t *testing.T) {
 				c.say("RCPT TO:<bob+x@example.org>", "250")
 				c.say("RSET", "250")
 			}
+			// A message may be larger than declared, but not several copies of it without room.
+			before := len(ts.mail("alice"))
+			for length, fits := range map[int]bool{3: true, 4: false} {
+				c.say("MAIL FROM:<> SIZE=100", "250")
+				for n := range 3 {
+					c.say(fmt.Sprintf("RCPT TO:<alice+%d@example.org>", n), "250")
+				}
+				c.say("DATA", "354")
+				c.send(strings.Repeat(text+"\r\n", length) + ".\r\n")
+				switch {
+				case kind == LMTP:
+					for range 3 { // the folder is asked for each, and tells of what there is
+						c.expect("250")
+					}
+				case fits:
+					c.expect("250")
+				default:
+					c.expect("452 4.2.2")
+				}
+			}
+			if n := len(ts.mail("alice")) - before; n != map[Kind]int{MX: 3, LMTP: 6}[kind] {
+				t.Errorf("%d copies were stored", n)
+			}
 			ts.noTemp()
 		})
 	}

@@ -145,7 +145,7 @@ func (s *session) rcpt(to address) error {
 			if err := s.room(t); err != nil {
 				return err
 			}
-		case !s.roomForAll(t.user, has+1):
+		case !s.roomForAll(t.user, cmp.Or(s.from.size, s.srv.cfg.Limits.Message), has+1):
 			return s.tooMany(to, "the user's quota may have no room for another copy of the message")
 		}
 	}
@@ -185,11 +185,10 @@ func errTooMany() error {
 	return refusal(452, code3{4, 5, 3}, "Too many recipients, send the rest in another message")
 }
 
-// roomForAll reports whether the user's quota has room for several copies of the message. One of
-// unknown size may be as large as the limit: only one reply follows it, and recipients who have
-// room must not be refused because of one who has not, so that it is too late then.
-func (s *session) roomForAll(u auth.User, copies int) bool {
-	size := cmp.Or(s.from.size, s.srv.cfg.Limits.Message)
+// roomForAll reports whether the user's quota has room for several copies of the message. At RCPT,
+// one of unknown size may be as large as the limit: only one reply follows it, and recipients who
+// have room must not be refused because of one who has not, so that it is too late then.
+func (s *session) roomForAll(u auth.User, size int64, copies int) bool {
 	return s.srv.cfg.Room == nil || s.srv.cfg.Room(s.srv.conns.Work(), u, size, copies) == nil
 }
 
