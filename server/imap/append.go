@@ -1,8 +1,6 @@
 package imap
 
 import (
-	"errors"
-	"os"
 	"strconv"
 	"time"
 
@@ -31,7 +29,7 @@ const maxAppends = 1000
 // runAppend is APPEND (RFC 9051 section 6.3.12) of one or more messages. Each is written from
 // the connection to a file in the mailbox's tmp/. When the command is complete, either all of
 // them become mail or none.
-func runAppend(s *session) error {
+func runAppend(s *session) (err error) {
 	lx := s.lx
 	lx.SP()
 	name := lx.Mailbox()
@@ -44,7 +42,7 @@ func runAppend(s *session) error {
 	if err != nil {
 		return err
 	}
-	defer to.close()
+	defer func() { to.close(s, err) }()
 	for {
 		if err := item.take(s, to); err != nil {
 			return err
@@ -73,6 +71,10 @@ type destination struct {
 	*maildir.Mailbox
 	name  string
 	taken []*mailbox.Incoming // already in tmp/
+	// begun: the client may send octets of a message. announced is the size of all literals
+	// that are messages.
+	begun     bool
+	announced int64
 	// old is the share of the quota of the message that the new one replaces.
 	old mailbox.Taken
 }
@@ -107,8 +109,13 @@ func (to *destination) room(size int64) error {
 	return to.Reserved(size)
 }
 
-// close removes messages that were taken but not saved.
-func (to *destination) close() {
+// close removes messages that were taken but not saved. err is the error of the command. It logs
+// if the client disconnected or stalled in the middle of a message, or between the message and
+// the end of the command.
+func (to *destination) close(s *session, err error) {
+	if to.begun && isConnError(err) {
+		s.log.Info("message interrupted", "mailbox", to.name, "announced", to.announced, "reason", reason(s.cause(err)))
+	}
 	for _, one := range to.taken {
 		one.Abort()
 	}
@@ -123,8 +130,7 @@ type appendItem struct {
 	receive func(*session, *destination, *mailbox.Incoming) error
 }
 
-// take reads the octets into a file in the mailbox's tmp/. It logs if the client disconnects or
-// stalls before it has sent them all.
+// take reads the octets into a file in the mailbox's tmp/.
 func (item *appendItem) take(s *session, to *destination) error {
 	if err := to.room(item.size); err != nil {
 		return err
@@ -133,15 +139,13 @@ func (item *appendItem) take(s *session, to *destination) error {
 	if err != nil {
 		return err
 	}
+	to.begun = true
+	to.announced += item.size
 	if err = item.receive(s, to, in); err == nil {
 		err = in.Finish()
 	}
 	if err != nil {
 		in.Abort()
-		var lost *connError
-		if errors.As(err, &lost) || errors.Is(err, os.ErrDeadlineExceeded) {
-			s.log.Info("message interrupted", "mailbox", to.name, "announced", item.size, "reason", reason(err))
-		}
 		return err
 	}
 	to.taken = append(to.taken, in)

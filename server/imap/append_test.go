@@ -90,25 +90,54 @@ func TestAppendCut(t *testing.T) {
 	}
 }
 
-// TestInterruptedAppend: a client that disconnects in the middle of a message leaves a line in
-// the log, and no message.
+// TestInterruptedAppend: a client that disconnects or stalls before it has sent all of an APPEND
+// leaves one line in the log, and no message.
 func TestInterruptedAppend(t *testing.T) {
 	t.Parallel()
-	ts := startServer(t)
+	tests := []struct{ name, sent, announced string }{
+		{"in the message", "APPEND INBOX {100+}\r\nSubject: x\r\n", "100"},
+		{"before the end of the line", "APPEND INBOX {3+}\r\nabc", "3"},
+		{"before the LF", "APPEND INBOX {3+}\r\nabc\r", "3"},
+		{"before another message", "APPEND INBOX {3+}\r\nabc (\\Se", "3"},
+		{"in another message", "APPEND INBOX {3+}\r\nabc {100+}\r\nSubject: x\r\n", "103"},
+		{"between parts", "APPEND INBOX CATENATE (TEXT {3+}\r\nabc", "0"},
+		{"REPLACE", "REPLACE 1 INBOX {3+}\r\nabc", "3"},
+	}
+	for _, tt := range tests {
+		for _, stalls := range []bool{false, true} {
+			name := tt.name
+			if stalls {
+				name += ", stalls"
+			}
+			t.Run(name, func(t *testing.T) { interruptAppend(t, tt.sent, tt.announced, stalls) })
+		}
+	}
+}
+
+func interruptAppend(t *testing.T, sent, announced string, stalls bool) {
+	ts := startServer(t, withTimeouts(Timeouts{Read: time.Second}))
+	if err := ts.provision("alice"); err != nil {
+		t.Fatal(err)
+	}
+	ts.deliver(t, "1706933101.M1P1.test:2,S", "Subject: x\n\nx\n")
 	c := ts.login()
-	c.send("a APPEND INBOX {100+}\r\nSubject: x\r\n")
-	_ = c.conn.Close()
+	c.ok("SELECT INBOX")
+	c.send("a " + sent)
+	if !stalls {
+		_ = c.conn.Close()
+	}
 	deadline := time.Now().Add(time.Minute)
-	for !strings.Contains(ts.log.String(), `msg="message interrupted"`) {
+	for !strings.Contains(ts.log.String(), `msg="logged out"`) {
 		if time.Now().After(deadline) {
-			t.Fatal("no line in time:\n", ts.log.String())
+			t.Fatal("the session does not end:\n", ts.log.String())
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if log := ts.log.String(); !strings.Contains(log, ` user=alice@example.org mailbox=INBOX announced=100 reason="connection closed"`) {
+	log := ts.log.String()
+	if strings.Count(log, `msg="message interrupted"`) != 1 || !strings.Contains(log, ` user=alice@example.org mailbox=INBOX announced=`+announced+" reason=") {
 		t.Error(log)
 	}
-	if got := ts.login().ok("STATUS INBOX (MESSAGES)"); len(got) != 1 || !strings.Contains(got[0], "(MESSAGES 0)") {
+	if got := ts.login().ok("STATUS INBOX (MESSAGES)"); len(got) != 1 || !strings.Contains(got[0], "(MESSAGES 1)") {
 		t.Errorf("there is %q", got)
 	}
 }

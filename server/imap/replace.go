@@ -21,7 +21,7 @@ func replaceExtension() extension {
 // replace is REPLACE and UID REPLACE. It saves the new message, then removes the old one.
 // If saving fails, nothing has changed; if only the removal fails, both messages exist
 // and nothing is lost.
-func (s *session) replace(uid bool) error {
+func (s *session) replace(uid bool) (err error) {
 	lx := s.lx
 	lx.SP()
 	set := lx.NumSet()
@@ -43,7 +43,7 @@ func (s *session) replace(uid bool) error {
 	if err != nil {
 		return err
 	}
-	defer to.close()
+	defer func() { to.close(s, err) }()
 	to.old = s.sel.view.Taken(old) // RFC 8508 section 3.4: "only the net quota consumption is considered"
 	if err := item.take(s, to); err != nil {
 		return err

@@ -97,18 +97,25 @@ func (s *session) commands() error {
 			}
 		}
 		if err := s.serveCommand(); err != nil || s.logout {
-			switch woken := errors.Is(err, os.ErrDeadlineExceeded); {
-			case woken && s.granted.Revoked():
-				return errRevoked()
-			case woken && s.srv.sessions.Stopping():
-				return errStopping()
-			}
-			return err
+			return s.cause(err)
 		}
 		if s.srv.sessions.Stopping() {
 			return errStopping()
 		}
 	}
+}
+
+// cause returns why reading ended: a revocation or a shutdown makes it time out, and the end of
+// a shutdown closes the connection.
+func (s *session) cause(err error) error {
+	woken := errors.Is(err, os.ErrDeadlineExceeded)
+	switch {
+	case woken && s.granted.Revoked():
+		return errRevoked()
+	case (woken || errors.Is(err, net.ErrClosed)) && s.srv.sessions.Stopping():
+		return errStopping()
+	}
+	return err
 }
 
 func errStopping() error { return bye(imap.ResponseCodeUnavailable, "Server is shutting down.") }
