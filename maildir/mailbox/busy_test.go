@@ -190,3 +190,26 @@ func TestCopyInterrupted(t *testing.T) {
 		t.Errorf("%v after %d links, left %v", err, links, files)
 	}
 }
+
+// TestMoveFromLocked: while another program holds the lock of the mailbox with the originals, a
+// MOVE copies nothing, so that nobody sees copies that may be taken back.
+func TestMoveFromLocked(t *testing.T) {
+	b, to, env := newBox(t), newBox(t), newEnv(t)
+	b.drop("cur/")
+	m, dst := b.open(env), to.open(env)
+	defer m.Close()
+	defer dst.Close()
+	c := connect(t, m, false)
+	defer c.v.Close()
+	must(t, os.WriteFile(b.file(uidlistLock), []byte("77:elsewhere"), 0o600))
+	defer b.remove(uidlistLock)
+	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	moved, err := c.v.Move(ctx, c.uids, dst)
+	if !errors.Is(err, context.DeadlineExceeded) || len(moved.Source) > 0 {
+		t.Errorf("moved %v, %v", moved.Source, err)
+	}
+	if next := dst.UIDNext(); next != 1 || len(to.files()) > 0 {
+		t.Errorf("there are %v, the next UID is %d", to.files(), next)
+	}
+}

@@ -56,6 +56,15 @@ func (m *Mailbox) change(ctx context.Context, f func(*dotlock.Lock) error) error
 	return err
 }
 
+// waitForLock waits while another program holds the lock, as change does. Somebody may take it as
+// soon as it is free: this serves those who need it in a moment, and can still give up.
+func (m *Mailbox) waitForLock(ctx context.Context) error {
+	if _, err := m.dir.Lstat(uidlistLock); err != nil {
+		return nil
+	}
+	return m.change(ctx, func(*dotlock.Lock) error { return nil })
+}
+
 // settleLater has a look do what settle could not do after a change: what a client was told
 // is done cannot be refused any more. m.sync is held.
 func (m *Mailbox) settleLater(err error) {

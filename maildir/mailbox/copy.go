@@ -111,6 +111,11 @@ func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, e
 	if v.readOnly {
 		return Copied{}, ErrReadOnly
 	}
+	// Copies that wait for the removal of the originals are seen by others, and stay if the
+	// process is killed.
+	if err := v.m.waitForLock(ctx); err != nil {
+		return Copied{}, err
+	}
 	originals := v.originals(uids)
 	if dst.quota != v.m.quota {
 		if err := v.roomFor(originals, dst); err != nil {
