@@ -41,7 +41,7 @@ func (m *Mailbox) Poll(ctx context.Context) error {
 		return nil
 	}
 	switch err := m.acquireWithin(ctx, turnPatience); {
-	case errors.Is(err, ErrBusy):
+	case errors.Is(err, ErrBusy) && m.UIDValidity() != 0: // 0: nothing is known yet
 		return m.check()
 	case err != nil:
 		return err
