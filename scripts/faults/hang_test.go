@@ -162,7 +162,7 @@ func TestDiskHangs(t *testing.T) {
 			t.Errorf("the neighbour was served in %s", d)
 		}
 	}
-	if !strings.Contains(m.Log(), "msg=reloaded") {
+	if !sleepUntil(func() bool { return strings.Contains(m.Log(), "msg=reloaded") }) {
 		t.Errorf("not reloaded:\n%s", m.Log())
 	}
 
