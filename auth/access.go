@@ -10,17 +10,20 @@ import (
 )
 
 // ErrNotAllowed is for a user who proved his identity, but whom the users file does not allow
-// to log in from his address. It also is ErrInvalid, which is all that a client learns.
-var ErrNotAllowed error = notAllowed{}
+// to log in from his address. ErrScheme is for a user who cannot log in at all, because his
+// password is stored in a way that cannot be checked. Both also are ErrInvalid, which is all
+// that a client learns.
+var (
+	ErrNotAllowed error = refusal("the users file does not allow this user to log in from here (allow_nets, nologin, fail)")
+	ErrScheme     error = refusal("the password scheme of this user in the users file is not supported")
+)
 
-// notAllowed is the type of ErrNotAllowed.
-type notAllowed struct{}
+// refusal is the type of ErrNotAllowed and ErrScheme.
+type refusal string
 
-func (notAllowed) Error() string {
-	return "the users file does not allow this user to log in from here (allow_nets, nologin, fail)"
-}
+func (r refusal) Error() string { return string(r) }
 
-func (notAllowed) Is(target error) bool { return target == ErrInvalid }
+func (refusal) Is(target error) bool { return target == ErrInvalid }
 
 // access says from where a user may log in, by the extra fields of Dovecot: "nologin"
 // and "fail", with any value, forbid all logins; the address must be in every one of
@@ -109,9 +112,15 @@ func proofOf(password string, extra []string) [sha256.Size]byte {
 }
 
 // Allowed returns ErrNotAllowed if the users file forbids a user to log in from an address (the
-// zero one for Unix sockets), and nil for unknown users. Authenticate calls it implicitly.
+// zero one for Unix sockets), ErrScheme if he cannot log in from anywhere, and nil for unknown
+// users. Authenticate calls it implicitly.
 func (u *Users) Allowed(from netip.Addr, name string) error {
-	if e := u.current().find(name); e != nil && !e.allows(from) {
+	switch e := u.current().find(name); {
+	case e == nil:
+		return nil
+	case e.unsupported != nil:
+		return ErrScheme
+	case !e.allows(from):
 		return ErrNotAllowed
 	}
 	return nil

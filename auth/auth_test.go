@@ -59,7 +59,7 @@ func TestLookup(t *testing.T) {
 		{"bob@example.net", ""},
 		{"gina", ""}, // there are two
 		{"gina@example.net", "gina@example.net"},
-		{"carol@example.org", ""}, {"dave", ""}, {"eve", ""}, {"frank", ""}, {"../frank@example.org", ""},
+		{"carol@example.org", "carol@example.org"}, {"dave", "dave@example.org"}, {"eve", ""}, {"frank", ""}, {"../frank@example.org", ""},
 		{"", ""}, {"@", ""}, {"alice@example.org@example.org", ""}, {"#", ""}, {"alice\x00@example.org", ""},
 	} {
 		got, ok := u.Lookup(c.address)
@@ -99,15 +99,20 @@ nina@example.org:{PLAIN}x::::: allow_nets=192.0.2.0/24
 otto@example.org:{PLAIN}x:::::/sbin/nologin
 paul@example.org:{PLAIN}x::::::userdb_mail_path=/elsewhere
 gina:nothing
+quin:{ROT13
+rosa:{ROT13}x:minus one
+sven:
+tess
 `)
 	for _, c := range []struct {
 		address       string
 		leftOut, user bool
 	}{
-		{"carol@example.org", true, false}, {"Carol", true, false}, {"dave@example.org", true, false}, {"eve@Example.org", true, false},
+		{"carol@example.org", false, true}, {"Carol", false, true}, {"dave@example.org", false, true}, {"eve@Example.org", true, false},
 		{"kim@example.org", true, false}, {"lea", true, false}, {"leo", true, false}, {"lou", true, false}, {"mia", false, true}, {"nina", true, false}, {"paul", true, false}, {"otto", false, true},
 		{"alice@example.org", false, true}, // a duplicate line
 		{"gina@example.net", false, true}, {"gina@example.org", false, true},
+		{"quin", true, false}, {"rosa", true, false}, {"sven", true, false}, {"tess", true, false},
 		{"nobody@example.org", false, false}, {"carol@example.net", false, false}, {"broken line", false, false}, {"", false, false},
 	} {
 		if got := u.LeftOut(c.address); got != c.leftOut {

@@ -55,8 +55,8 @@ func newChecker() *checker {
 }
 
 // Authenticate checks a password from an address (the zero one for Unix sockets). The error is
-// ErrInvalid if the user or the password is wrong, or ErrNotAllowed; both are returned after
-// the same time, which grows with the number of failures. After too many failures it is
+// ErrInvalid if the user or the password is wrong, ErrNotAllowed or ErrScheme; all are returned
+// after the same time, which grows with the number of failures. After too many failures it is
 // ErrThrottled, whether the password is correct or not. It may also be the error of ctx.
 func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, password string) (User, error) {
 	t := u.current()
@@ -68,7 +68,8 @@ func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, passwor
 	}
 	var ok bool
 	var err error
-	if e == nil {
+	supported := e != nil && e.unsupported == nil
+	if !supported {
 		_, err = u.check.check(ctx, key, from, u.check.standInHash(t, key), password, false)
 	} else {
 		ok, err = u.check.check(ctx, key, from, e.hash, password, proper)
@@ -79,11 +80,14 @@ func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, passwor
 		return User{}, ctx.Err()
 	case errors.Is(err, ErrThrottled):
 		return User{}, err
-	case err != nil && e != nil:
+	case err != nil && supported:
 		u.log.Error("a password in the users file cannot be checked", "user", e.user.Name, "error", err)
 	}
 	if !ok || err != nil {
 		u.failed(ctx, from, key)
+		if e != nil && !supported {
+			return User{}, ErrScheme
+		}
 		return User{}, ErrInvalid
 	}
 	if !e.allows(from) {
@@ -128,7 +132,7 @@ func countedName(e *entry, name string) string {
 	return Fold(name[:min(len(name), maxNameLen)])
 }
 
-// standInHash returns the hash that is checked for a name that no user has.
+// standInHash returns the hash that is checked for a name that no user who can log in has.
 func (c *checker) standInHash(t *table, name string) string {
 	if e := c.standIn(t, name); e != nil {
 		return e.hash

@@ -14,7 +14,7 @@ import (
 // TestLinesOfOneName: a removed user does not remain because of a second line, and a user whose
 // line cannot be used can be changed.
 func TestLinesOfOneName(t *testing.T) {
-	_, path, _ := open(t, "# alice:{PLAIN}comment\nalice:{ROT13}x\nbob:{PLAIN}b\nALICE@example.org:{PLAIN}old:5::::\nalice@example.net:{PLAIN}other\ncarol\n#end\n")
+	_, path, _ := open(t, "# alice:{PLAIN}comment\nalice:{PLAIN}x::::::proxy=y\nbob:{PLAIN}b\nALICE@example.org:{PLAIN}old:5::::\nalice@example.net:{PLAIN}other\ncarol\n#end\n")
 	read := func() string {
 		t.Helper()
 		text, err := os.ReadFile(path)
@@ -33,7 +33,7 @@ func TestLinesOfOneName(t *testing.T) {
 	if err := SetPassword(path, domains, "alice", "new"); err != nil {
 		t.Error(err)
 	}
-	if got := read(); !strings.Contains(got, "\nalice:{ROT13}x\n") || !strings.Contains(got, "\nALICE@example.org:{ARGON2ID}$argon2id$") ||
+	if got := read(); !strings.Contains(got, "\nalice:{PLAIN}x::::::proxy=y\n") || !strings.Contains(got, "\nALICE@example.org:{ARGON2ID}$argon2id$") ||
 		!strings.Contains(got, "\ncarol:{ARGON2ID}$argon2id$") {
 		t.Errorf("the file is\n%s", got)
 	}

@@ -16,10 +16,11 @@ const (
 	maxNameLen = 254  // bytes of a user name
 )
 
-// problem is a line that cannot be used.
+// problem is a line that cannot be used, or not to log in.
 type problem struct {
 	line int
 	text string
+	user bool // the line is that of a user, who cannot log in
 }
 
 // parse parses a passwd-file: "name:{SCHEME}hash:uid:gid:gecos:home:shell:extra", in which
@@ -39,15 +40,19 @@ func parse(text []byte, domains []string) (*table, []problem) {
 			err = t.add(e)
 		}
 		if err != nil {
-			problems = append(problems, problem{n, err.Error()})
+			problems = append(problems, problem{line: n, text: err.Error()})
 			field, _, _ := strings.Cut(line, ":")
 			if name, err := userName(field, domains); err == nil {
 				local, _, _ := strings.Cut(name, "@")
 				t.leftOut[name], t.leftOut[local] = true, true
 			}
+		} else if e.unsupported != nil {
+			problems = append(problems, problem{n, e.user.Name + " cannot log in, but receives mail: " + e.unsupported.Error(), true})
+		} else {
+			t.byHash = append(t.byHash, e)
 		}
 	}
-	t.byHash = slices.SortedFunc(slices.Values(t.entries), func(a, b *entry) int { return strings.Compare(a.hash, b.hash) })
+	slices.SortStableFunc(t.byHash, func(a, b *entry) int { return strings.Compare(a.hash, b.hash) })
 	for _, domain := range domains {
 		t.domains = append(t.domains, Fold(domain))
 	}
@@ -70,8 +75,9 @@ func parseLine(line string, domains []string) (*entry, error) {
 	if len(f) < 2 || f[1] == "" {
 		return nil, errors.New("no password")
 	}
-	if _, err := schemeOf(f[1]); err != nil {
-		return nil, err
+	_, unsupported := schemeOf(f[1])
+	if unsupported != nil && !errors.Is(unsupported, errScheme) {
+		return nil, unsupported
 	}
 	if len(f) > 6 && strings.ContainsRune(f[6], '=') {
 		field, _, _ := strings.Cut(f[6], "=") // its value may be a key
@@ -81,7 +87,7 @@ func parseLine(line string, domains []string) (*entry, error) {
 	if err := checkExtra(extra); err != nil {
 		return nil, err
 	}
-	e := &entry{user: User{Name: name, UID: -1, GID: -1}, hash: f[1]}
+	e := &entry{user: User{Name: name, UID: -1, GID: -1}, hash: f[1], unsupported: unsupported}
 	for i, id := range []*int{&e.user.UID, &e.user.GID} {
 		if len(f) > 2+i && f[2+i] != "" {
 			n, err := strconv.ParseUint(f[2+i], 10, 32)

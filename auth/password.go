@@ -57,7 +57,12 @@ func schemes() []scheme {
 // method. Like Dovecot, this package assumes it for a password without a scheme.
 const schemeCrypt = "CRYPT"
 
-// schemeOf returns the scheme of "{SCHEME}hash".
+// errScheme is for passwords in schemes that are not supported. They say nothing about whether
+// there is such a user, whose mail Dovecot delivers too.
+var errScheme = errors.New("unsupported password")
+
+// schemeOf returns the scheme of "{SCHEME}hash". The error is an errScheme, or the text is
+// malformed.
 func schemeOf(stored string) (scheme, error) {
 	name, hash, ok := strings.Cut(strings.TrimPrefix(stored, "{"), "}")
 	if !strings.HasPrefix(stored, "{") {
@@ -66,9 +71,9 @@ func schemeOf(stored string) (scheme, error) {
 	if ok && strings.EqualFold(name, schemeCrypt) {
 		switch name = cryptScheme(hash); {
 		case name == "" && hash == stored:
-			return scheme{}, errors.New("the password does not begin with its scheme, as in {ARGON2ID}, or with $5$, $6$ or $2y$")
+			return scheme{}, fmt.Errorf("%w: it does not begin with its scheme, as in {ARGON2ID}, or with $5$, $6$ or $2y$", errScheme)
 		case name == "":
-			return scheme{}, errors.New("of the crypt(3) hashes, only those that begin with $5$, $6$ or $2y$ are supported")
+			return scheme{}, fmt.Errorf("%w: of the crypt(3) hashes, only those that begin with $5$, $6$ or $2y$ are supported", errScheme)
 		}
 	}
 	if !ok {
@@ -79,7 +84,7 @@ func schemeOf(stored string) (scheme, error) {
 			return s, nil
 		}
 	}
-	return scheme{}, fmt.Errorf("the password scheme %q is not one of %s", name, schemeNames())
+	return scheme{}, fmt.Errorf("%w: the scheme %q is not one of %s", errScheme, name, schemeNames())
 }
 
 // cryptScheme returns the scheme of a crypt(3) hash, "" for unsupported ones.

@@ -125,23 +125,23 @@ func replaceSCRAM(extra, password string) (string, error) {
 }
 
 // SCRAMReady reports whether SCRAM can be offered. Clients that support SCRAM prefer it, so
-// every user must have keys.
+// every user who can log in must have keys.
 func (u *Users) SCRAMReady() bool {
 	t := u.current()
-	for _, e := range t.entries {
+	for _, e := range t.byHash {
 		if e.scram == nil {
 			return false
 		}
 	}
-	return len(t.entries) > 0
+	return len(t.byHash) > 0
 }
 
 // SCRAM returns what a SCRAM-SHA-256 proof for this name is checked against. For a user who
-// does not exist or has no keys, the result looks like that of a user, but matches no password.
+// does not exist, cannot log in or has no keys, the result looks like that of a user, but matches no password.
 func (u *Users) SCRAM(name string) scram.StoredCredentials {
 	t, c := u.current(), u.check
 	e := t.find(name)
-	if e != nil && e.scram != nil {
+	if e != nil && e.scram != nil && e.unsupported == nil {
 		return *e.scram
 	}
 	name, e = c.wholeName(t, name), c.standIn(t, name)

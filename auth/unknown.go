@@ -20,15 +20,18 @@ func (c *checker) wholeName(t *table, name string) string {
 	return name + "@" + t.domains[c.pick("domain", name, len(t.domains))]
 }
 
-// standIn returns the user whose password hash is checked in place of a name that no user has;
-// nil if there are no users. A name always gets the same user, so unknown names take as long as
+// standIn returns the user whose password hash is checked in place of a name that no user who can
+// log in has; nil if there are no such users. A name always gets the same user, so unknown names take as long as
 // users do, with the same distribution over the schemes. If all unknown names were checked with
 // the same scheme, a name that takes a different time would be known to exist. A local part
 // that several users have gets the user in the domain that wholeName chooses, if there is one.
 func (c *checker) standIn(t *table, name string) *entry {
 	name = c.wholeName(t, name)
-	if e := t.byName[name]; e != nil || len(t.byHash) == 0 {
+	switch e := t.byName[name]; {
+	case e != nil && e.unsupported == nil:
 		return e
+	case len(t.byHash) == 0:
+		return nil
 	}
 	return t.byHash[c.pick("user", name, len(t.byHash))]
 }

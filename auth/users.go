@@ -48,7 +48,8 @@ type Users struct {
 }
 
 // OpenUsers reads the users file at path. Names without a domain belong to the first of the
-// domains. Lines that cannot be used are logged with their numbers and ignored.
+// domains. Lines that cannot be used are logged with their numbers and ignored; a user with an
+// unsupported password scheme cannot log in, which is logged too.
 func OpenUsers(path string, domains []string, log *slog.Logger) (*Users, error) {
 	u := &Users{path: path, domains: domains, log: log, check: newChecker(), file: NewFile(path, "users", log)}
 	if err := u.Reload(); err != nil {
@@ -84,10 +85,14 @@ func (u *Users) Refresh() {
 func (u *Users) take(text []byte) {
 	t, problems := parse(text, u.domains)
 	for _, p := range problems[:min(len(problems), maxLoggedLines)] {
-		u.log.Warn("users file has a line that cannot be used", "file", u.path, "line", p.line, "problem", p.text)
+		what := "users file has a line that cannot be used"
+		if p.user {
+			what = "users file has a user who cannot log in"
+		}
+		u.log.Warn(what, "file", u.path, "line", p.line, "problem", p.text)
 	}
 	if more := len(problems) - maxLoggedLines; more > 0 {
-		u.log.Warn("users file has more lines that cannot be used", "file", u.path, "more", more)
+		u.log.Warn("users file has more such lines", "file", u.path, "more", more)
 	}
 	if len(t.entries)+len(problems) == 0 {
 		u.log.Warn("users file contains no users: all mail is refused for now", "file", u.path)
@@ -98,18 +103,22 @@ func (u *Users) take(text []byte) {
 	u.table.Store(t)
 }
 
-// Problems reads the file and returns what is wrong with its lines, for the operator.
-func (u *Users) Problems() ([]string, error) {
+// Problems reads the file and returns what is wrong with its lines, for the operator: those
+// that cannot be used, and those of users who cannot log in.
+func (u *Users) Problems() (unusable, noLogin []string, err error) {
 	text, _, err := readFile(u.path, "users")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	_, problems := parse(text, u.domains)
-	out := make([]string, len(problems))
-	for i, p := range problems {
-		out[i] = fmt.Sprintf("%s:%d: %s", u.path, p.line, p.text)
+	for _, p := range problems {
+		list := &unusable
+		if p.user {
+			list = &noLogin
+		}
+		*list = append(*list, fmt.Sprintf("%s:%d: %s", u.path, p.line, p.text))
 	}
-	return out, nil
+	return unusable, noLogin, nil
 }
 
 // current returns the users as last read.
@@ -154,7 +163,7 @@ type table struct {
 	byName  map[string]*entry
 	byLocal map[string]*entry // nil for a local part that several users have
 	leftOut map[string]bool   // names and local parts on unusable lines
-	// byHash are all entries, sorted by hash, so that equal schemes and costs are adjacent, and
+	// byHash are the entries of users who can log in, sorted by hash, so that equal schemes and costs are adjacent, and
 	// a change of one user moves only few of the stand-ins for unknown ones.
 	byHash   []*entry
 	domains  []string // in lower case
@@ -165,6 +174,9 @@ type table struct {
 type entry struct {
 	user User
 	hash string // "{SCHEME}..."
+	// unsupported says why the hash cannot be checked. Such a user receives mail, but cannot
+	// log in.
+	unsupported error
 	access
 	// scram is nil if the user has no keys for SCRAM-SHA-256.
 	scram *scram.StoredCredentials

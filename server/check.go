@@ -32,11 +32,11 @@ func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 	if err != nil {
 		wrong = append(wrong, err.Error())
 	} else {
-		problems, err := users.Problems()
+		unusable, noLogin, err := users.Problems()
 		if err != nil {
-			problems = append(problems, err.Error())
+			wrong = append(wrong, err.Error())
 		}
-		wrong = append(wrong, problems...)
+		wrong = append(append(wrong, unusable...), noLogin...)
 		if _, ok := users.Lookup(cfg.Postmaster); !ok {
 			wrong = append(wrong, fmt.Sprintf("postmaster: no such user: %s; add it with \"maildird user add\"", cfg.Postmaster))
 		}

@@ -21,7 +21,7 @@ var ours = []string{"example.org", "müller.example", "example.net"}
 
 // users is a users file: the line of dave cannot be used, and there are two users called erika.
 const users = "alice:{PLAIN}x\nbob:{PLAIN}x\ncarol:{PLAIN}x\nerika@müller.example:{PLAIN}x\nerika@example.org:{PLAIN}x\n" +
-	"zoe@müller.example:{PLAIN}x\ndave:{ROT13}x\n"
+	"zoe@müller.example:{PLAIN}x\ndave:{PLAIN}x::::::proxy=y\n"
 
 // fixture is an aliases file with its users.
 type fixture struct {

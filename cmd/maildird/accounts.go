@@ -74,7 +74,7 @@ func accountsOf(cfg *config.Config, user string) ([]account, error) {
 
 // leftOut returns an error for each unusable line of the users file.
 func leftOut(users *auth.Users) []error {
-	problems, err := users.Problems()
+	problems, _, err := users.Problems()
 	if err != nil {
 		return []error{err}
 	}

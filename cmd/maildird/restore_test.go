@@ -72,7 +72,7 @@ func TestUserLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text = append(text, "bob@example.org:{PLAIN}x::::::userdb_mail=maildir:/srv/bob\n"...)
+	text = append(text, "bob@example.org:{PLAIN}x::::::userdb_mail=maildir:/srv/bob\ncarol@example.org:{ROT13}x\n"...)
 	if err := os.WriteFile(users, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestUserLeftOut(t *testing.T) {
 		{[]string{"restore", "--config", config}, "--user", 1},
 	} {
 		out, _, err := run("", c.args...)
-		if !strings.Contains(out, "alice@example.org: ") || err == nil || exitCode(err) != c.code || !strings.Contains(err.Error(), "userdb_mail") {
+		if !strings.Contains(out, "alice@example.org: ") || err == nil || exitCode(err) != c.code || !strings.Contains(err.Error(), "userdb_mail") || strings.Contains(err.Error(), "carol") {
 			t.Errorf("%s: exit code %d, %v, %q", c.args[0], exitCode(err), err, out)
 		}
 		of := func(user string) []string {
@@ -97,6 +97,7 @@ func TestUserLeftOut(t *testing.T) {
 			return append(c.args, user)
 		}
 		good(t, "", of("alice@example.org")...)
+		good(t, "", of("carol@example.org")...) // who cannot log in, but has mail
 		if _, _, err := run("", of("bob@example.org")...); err == nil || exitCode(err) != c.code || !strings.Contains(err.Error(), "userdb_mail") {
 			t.Errorf("%s of bob: exit code %d, %v", c.args[0], exitCode(err), err)
 		}

@@ -115,12 +115,15 @@ func listUsers() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		problems, err := users.Problems()
+		unusable, noLogin, err := users.Problems()
 		if err != nil {
 			return err
 		}
-		for _, p := range problems {
+		for _, p := range unusable {
 			fmt.Fprintln(cmd.ErrOrStderr(), "skipped:", p)
+		}
+		for _, p := range noLogin {
+			fmt.Fprintln(cmd.ErrOrStderr(), p)
 		}
 		for _, u := range users.All() {
 			if _, err := fmt.Fprintln(cmd.OutOrStdout(), u.Name); err != nil {

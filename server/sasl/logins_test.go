@@ -14,7 +14,8 @@ import (
 )
 
 // noted are users that record how their logins are counted. alice and bob may log in, nobody
-// may log in as carol, and dave is removed after a lookup.
+// may log in as carol, dave is removed after a lookup, and the password of erika cannot be
+// checked.
 type noted struct {
 	keys    scram.StoredCredentials
 	locked  bool
@@ -34,8 +35,11 @@ func (u *noted) Lookup(name string) (auth.User, bool) {
 }
 
 func (u *noted) Allowed(_ netip.Addr, name string) error {
-	if name == "carol" {
+	switch name {
+	case "carol":
 		return auth.ErrNotAllowed
+	case "erika":
+		return auth.ErrScheme
 	}
 	return nil
 }
@@ -170,6 +174,7 @@ func TestCounted(t *testing.T) {
 		"proof of no user":      {login: proof("mallory", "Secret"), err: ErrProof, calls: "failed mallory"},
 		"SCRAM of one removed":  {login: proof("dave", "secret"), err: ErrProof},
 		"SCRAM, not let in":     {login: proof("carol", "secret"), err: auth.ErrNotAllowed, calls: "failed carol"},
+		"SCRAM without a check": {login: proof("erika", "Secret"), err: auth.ErrScheme, calls: "failed erika"},
 		"SCRAM during a lock":   {login: proof("alice", "secret"), locked: true, err: auth.ErrThrottled},
 		"wrong during a lock":   {login: proof("alice", "Secret"), locked: true, err: auth.ErrThrottled},
 		"token":                 {login: bearer("", "alice", ""), calls: "succeeded token from 192.0.2.7, alice"},

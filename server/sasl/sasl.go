@@ -44,7 +44,8 @@ type Users interface {
 	// Lookup finds a user by his full address, or by a local part that only one user
 	// has. It ignores case.
 	Lookup(name string) (auth.User, bool)
-	// Allowed returns auth.ErrNotAllowed if a user may not log in from an address.
+	// Allowed returns auth.ErrNotAllowed if a user may not log in from an address, and
+	// auth.ErrScheme if he cannot log in at all.
 	Allowed(from netip.Addr, name string) error
 	// Admit returns auth.ErrThrottled if no login may be tried at the moment. Otherwise Failed
 	// or Succeeded must be called next.
@@ -63,8 +64,8 @@ type Peer struct {
 	// Plaintext: the client may send what could be used by whoever reads the traffic.
 	Plaintext bool
 	// Refused logs a failed login and returns the protocol's error for it. err is
-	// ErrProof, ErrToken, ErrOther, auth.ErrInvalid, auth.ErrNotAllowed or
-	// auth.ErrThrottled; any other error is temporary.
+	// ErrProof, ErrToken, ErrOther, auth.ErrInvalid, auth.ErrNotAllowed, auth.ErrScheme
+	// or auth.ErrThrottled; any other error is temporary.
 	Refused func(mechanism, name string, err error) error
 
 	// login is called with the user whose identity was proved.

@@ -77,6 +77,9 @@ func (x *scramLogin) Next(response []byte) (challenge []byte, done bool, err err
 		err = ErrOther
 	}
 	if errors.Is(err, ErrProof) || errors.Is(err, ErrOther) {
+		if why := x.users.Allowed(p.From, name); errors.Is(why, auth.ErrScheme) {
+			err = why // no proof can be right
+		}
 		x.users.Failed(p.Ctx, p.From, name)
 		return nil, true, p.Refused(x.mechanism, name, err)
 	}

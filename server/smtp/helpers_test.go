@@ -104,7 +104,7 @@ func openTestUsers(t testing.TB, log *slog.Logger) *auth.Users {
 		lines.WriteString(name + "@example.org:{PLAIN}secret:::::\n")
 	}
 	lines.WriteString("erika@müller.example:{PLAIN}secret:::::\n")
-	lines.WriteString("dave@example.org:{ROT13}secret:::::\n") // is ignored
+	lines.WriteString("dave@example.org:{PLAIN}secret::::::proxy=y\n") // is ignored
 	if err := os.WriteFile(file, []byte(lines.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
