@@ -144,7 +144,7 @@ func TestCrypt(t *testing.T) {
 			}
 		}
 	}
-	for _, stored := range []string{"", "secret", "$1$salt$hash", "$y$j9T$salt$hash", "{CRYPT}", "{CRYPT}$y$j9T$salt$hash", "{CRYPT", "{}", "}$6$x"} {
+	for _, stored := range []string{"", "secret", "$3$$hash", "$y$j9T$salt$hash", "{CRYPT}", "{CRYPT}$y$j9T$salt$hash", "{CRYPT", "{}", "}$6$x"} {
 		if s, err := schemeOf(stored); err == nil {
 			t.Errorf("%q is taken for %s", stored, s.name)
 		}
@@ -196,22 +196,21 @@ func TestSchemes(t *testing.T) {
 	}
 }
 
-// TestDovecot: Dovecot can verify the hashes that maildird stores, and vice versa.
+// TestDovecot: Dovecot can verify the hashes that maildird stores, and maildird those of Dovecot.
 func TestDovecot(t *testing.T) {
 	if _, err := exec.LookPath("doveadm"); err != nil {
 		t.Fatal("doveadm is missing: apt-get install dovecot-core (make test does)")
 	}
 	for _, s := range schemes() {
-		if s.hash == nil {
-			continue
-		}
 		t.Run(s.name, func(t *testing.T) {
-			ours, err := HashPassword(s.name, "secret word")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if out, err := exec.Command("doveadm", "pw", "-t", ours, "-p", "secret word").CombinedOutput(); err != nil {
-				t.Errorf("Dovecot does not take %s: %v %s", ours, err, out)
+			if s.hash != nil {
+				ours, err := HashPassword(s.name, "secret word")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if out, err := exec.Command("doveadm", "pw", "-t", ours, "-p", "secret word").CombinedOutput(); err != nil {
+					t.Errorf("Dovecot does not take %s: %v %s", ours, err, out)
+				}
 			}
 			out, err := exec.Command("doveadm", "pw", "-s", s.name, "-p", "secret word").Output()
 			if err != nil {

@@ -40,7 +40,7 @@ type scheme struct {
 
 // schemes returns the supported schemes, under Dovecot's names.
 func schemes() []scheme {
-	return []scheme{
+	return append([]scheme{
 		{"ARGON2ID", matchArgon2, hashArgon2},
 		{"ARGON2I", matchArgon2, nil},
 		{"BLF-CRYPT", matchBcrypt, hashBcrypt},
@@ -50,7 +50,7 @@ func schemes() []scheme {
 		{"SSHA256", matchSalted(sha256Sum, sha256.Size), hashSalted(sha256Sum)},
 		{schemeSCRAM, matchSCRAM, hashSCRAM},
 		{"PLAIN", matchPlain, func(p []byte) (string, error) { return string(p), nil }},
-	}
+	}, oldSchemes...)
 }
 
 // schemeCrypt is the format of crypt(3), in which the beginning of a hash identifies the
@@ -71,9 +71,9 @@ func schemeOf(stored string) (scheme, error) {
 	if ok && strings.EqualFold(name, schemeCrypt) {
 		switch name = cryptScheme(hash); {
 		case name == "" && hash == stored:
-			return scheme{}, fmt.Errorf("%w: it does not begin with its scheme, as in {ARGON2ID}, or with $5$, $6$ or $2y$", errScheme)
+			return scheme{}, fmt.Errorf("%w: it does not begin with its scheme, as in {ARGON2ID}, or with $6$, $5$, $2y$ or $1$", errScheme)
 		case name == "":
-			return scheme{}, fmt.Errorf("%w: of the crypt(3) hashes, only those that begin with $5$, $6$ or $2y$ are supported", errScheme)
+			return scheme{}, fmt.Errorf("%w: of the crypt(3) hashes, only those that begin with $6$, $5$, $2y$ or $1$ are supported", errScheme)
 		}
 	}
 	if !ok {
@@ -96,6 +96,8 @@ func cryptScheme(hash string) string {
 		return "SHA256-CRYPT"
 	case strings.HasPrefix(hash, "$2a$"), strings.HasPrefix(hash, "$2b$"), strings.HasPrefix(hash, "$2y$"):
 		return "BLF-CRYPT"
+	case strings.HasPrefix(hash, "$1$"):
+		return "MD5-CRYPT"
 	}
 	return ""
 }
