@@ -163,6 +163,52 @@ func TestUsers(t *testing.T) {
 	misused(t, `unknown command "maildird fly"`, "fly")
 }
 
+// TestMailOfRemovedUser: who adds or removes a user learns that the mail stays, and whose it will be.
+func TestMailOfRemovedUser(t *testing.T) {
+	dir, config := newServer(t)
+	good(t, "secret", "user", "add", "--config", config, "alice")
+	if got, want := good(t, "secret", "user", "add", "--config", config, "Bob"), "Added Bob.\n"; got != want {
+		t.Errorf("user add printed %q, want %q", got, want)
+	}
+	if got, want := good(t, "", "user", "remove", "--config", config, "bob"), "Removed bob.\n"; got != want {
+		t.Errorf("without mail, user remove printed %q, want %q", got, want)
+	}
+	home := t.TempDir()
+	settings, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for root, location := range map[string]string{filepath.Join(dir, "mail/example.org/bob"): "mail/%d/%n", filepath.Join(home, "Maildir"): "%h/Maildir"} {
+		if err := os.MkdirAll(filepath.Join(root, "cur"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(config, []byte(strings.Replace(string(settings), "mail/%d/%n", location, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want := "Added Bob.\nThere is already mail in " + root + ", which this user will see.\n"
+		if location == "%h/Maildir" { // where is not known yet
+			want = "Added Bob.\n"
+		}
+		if got := good(t, "secret", "user", "add", "--config", config, "Bob"); got != want {
+			t.Errorf("%s: user add printed %q, want %q", location, got, want)
+		}
+		users, err := os.ReadFile(filepath.Join(dir, "users"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "users"), []byte(strings.ReplaceAll(string(users), "::::::", "::::"+home+"::")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := good(t, "other", "user", "passwd", "--config", config, "bob"), "Changed the password of bob.\n"; got != want {
+			t.Errorf("%s: user passwd printed %q, want %q", location, got, want)
+		}
+		want = "Removed BOB@example.org.\nThe mail stays in " + root + ": whoever gets this address next will see it.\n"
+		if got := good(t, "", "user", "remove", "--config", config, "BOB@example.org"); got != want {
+			t.Errorf("%s: user remove printed %q, want %q", location, got, want)
+		}
+	}
+}
+
 func TestConfigCheck(t *testing.T) {
 	dir, config := newServer(t)
 	good(t, "secret", "user", "add", "--config", config, "alice@example.org")

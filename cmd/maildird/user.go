@@ -65,14 +65,45 @@ func changeUser(verb, short, done string, wantsPassword bool, change func(path s
 				return err
 			}
 		}
+		mail := mailOf(cfg, name) // his line may name his home directory
 		if err := change(cfg.Auth.Users, cfg.Domains, name, password); err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s %s.\n", done, name)
-		noteMail(cmd.OutOrStdout(), cfg)
+		out := cmd.OutOrStdout()
+		fmt.Fprintf(out, "%s %s.\n", done, name)
+		switch {
+		case mail == "":
+		case verb == "add":
+			fmt.Fprintf(out, "There is already mail in %s, which this user will see.\n", mail)
+		case verb == "remove":
+			fmt.Fprintf(out, "The mail stays in %s: whoever gets this address next will see it.\n", mail)
+		}
+		noteMail(out, cfg)
 		return nil
 	}
 	return cmd
+}
+
+// mailOf returns the Maildir of a user, who need not exist; "" if it is empty, or in an unknown
+// place.
+func mailOf(cfg *config.Config, name string) string {
+	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return ""
+	}
+	name = auth.Fold(name)
+	if !strings.Contains(name, "@") {
+		name += "@" + cfg.Domains[0]
+	}
+	user, _ := users.Lookup(name)
+	root, err := cfg.Mail.Location.Expand(name, user.Home)
+	if err != nil {
+		return ""
+	}
+	if files, err := os.ReadDir(root); err != nil || len(files) == 0 {
+		return ""
+	}
+	return root
 }
 
 // noteMail prints which mail has no recipient: that for postmaster, and for aliases.
