@@ -67,6 +67,9 @@ func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 			wrong = append(wrong, err.Error())
 		}
 		doubts = append(doubts, cert.doubts(cfg.Hostname, time.Now())...)
+		if doubt := cert.distrusted(cfg.Listen); doubt != "" {
+			doubts = append(doubts, doubt)
+		}
 	}
 	for _, err := range []error{checkTokens(cfg.Auth.OAuth, log), checkRelay(cfg)} {
 		switch {

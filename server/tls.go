@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -62,6 +64,27 @@ func (c *certificate) valid(now time.Time) error {
 		return fmt.Errorf("the certificate %s is not for any host (no subjectAltName): clients will refuse it", c.files.Cert)
 	}
 	return nil
+}
+
+// distrusted returns a doubt, "" for none, if mail programs on other machines, which find the
+// server at listen, refuse the certificate because nobody else has signed it. Other mail servers
+// do not, so smtp does not count.
+func (c *certificate) distrusted(listen config.Listen) string {
+	if c == nil {
+		return ""
+	}
+	leaf := c.current.Load().Leaf
+	if leaf == nil || !bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
+		return ""
+	}
+	for _, a := range slices.Concat(listen.Submission, listen.Submissions, listen.IMAP, listen.IMAPS) {
+		host, _, _ := net.SplitHostPort(a.Address) // Load has checked it
+		if ip, err := netip.ParseAddr(host); !strings.EqualFold(host, "localhost") && (err != nil || !ip.Unmap().IsLoopback()) {
+			return fmt.Sprintf("the certificate %s is self-signed, but %s can be reached from other machines: mail programs and phones there will refuse it",
+				c.files.Cert, a.Address)
+		}
+	}
+	return ""
 }
 
 // overdue is the fraction of its lifetime, one sixth, below which a certificate should have

@@ -87,6 +87,13 @@ func TestCertificate(t *testing.T) {
 		if (doubts != "") != (len(c.doubts) > 0) {
 			t.Errorf("%s: doubts %q, want %q", name, doubts, c.doubts)
 		}
+		self := c.leaf.Issuer.String() == c.leaf.Subject.String()
+		for address, refused := range map[string]bool{"127.0.0.2:993": false, ":993": self} {
+			listen := config.Listen{SMTP: []config.Address{{Network: "tcp", Address: ":25"}}, IMAPS: []config.Address{{Network: "tcp", Address: address}}}
+			if got := cert.distrusted(listen); (got != "") != refused {
+				t.Errorf("%s, listening on %s: %q, want a doubt: %v", name, address, got, refused)
+			}
+		}
 		for _, want := range c.doubts {
 			if !strings.Contains(doubts, want) {
 				t.Errorf("%s: doubts %q, want %q", name, doubts, want)
@@ -94,7 +101,7 @@ func TestCertificate(t *testing.T) {
 		}
 	}
 	var none *certificate
-	if none.valid(now) != nil || none.doubts("mail.example.org", now) != nil {
+	if none.valid(now) != nil || none.doubts("mail.example.org", now) != nil || none.distrusted(config.Listen{}) != "" {
 		t.Error("a server without TLS has a certificate that is wrong")
 	}
 }

@@ -305,6 +305,20 @@ func TestConfigCheck(t *testing.T) {
 	if got := good(t, "", "config", "check", "--config", config); got != "The configuration is good.\n" {
 		t.Errorf("config check printed %q", got)
 	}
+	// So may be a self-signed certificate, which the mail programs of other machines refuse.
+	for address, refused := range map[string]bool{"127.0.0.1:2143": false, "[::1]:2143": false, "localhost:2143": false,
+		":2143": true, "0.0.0.0:2143": true, "192.0.2.1:2143": true, "mx.example.org:2143": true} {
+		write("maildird.toml", strings.NewReplacer("127.0.0.1:2143", address, "127.0.0.1:2525", ":2525").Replace(settings))
+		want := "The configuration is good.\n"
+		if refused {
+			want = "warning: the certificate " + path("cert.pem") + " is self-signed, but " + address + " can be reached from other machines: " +
+				"mail programs and phones there will refuse it\n" + want
+		}
+		if got := good(t, "", "config", "check", "--config", config); got != want {
+			t.Errorf("with imap at %s, config check printed %q, want %q", address, got, want)
+		}
+	}
+	write("maildird.toml", settings)
 	write("key.pem", "nonsense")
 	finds("cannot use the certificate " + path("cert.pem"))
 	if err := os.Remove(path("cert.pem")); err != nil {

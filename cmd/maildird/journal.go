@@ -89,11 +89,12 @@ func priority(level slog.Level) string {
 	return "<7>"
 }
 
-// printError writes the error that ends the program. It may have several lines.
+// printError writes the error that ends the program. It may have several lines, each of which
+// is a problem of its own.
 func printError(to io.Writer, stream string, err error) {
-	text := fmt.Sprint("maildird: ", err)
+	prefix := "maildird: "
 	if isJournal(to, stream) {
-		text = errorPriority + strings.ReplaceAll(text, "\n", "\n"+errorPriority)
+		prefix = errorPriority + prefix
 	}
-	fmt.Fprintln(to, text)
+	fmt.Fprintln(to, prefix+strings.ReplaceAll(err.Error(), "\n", "\n"+prefix))
 }

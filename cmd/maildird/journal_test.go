@@ -55,7 +55,7 @@ func TestJournal(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		t.Setenv("JOURNAL_STREAM", streamOf(t, file))
 		lines := strings.Split(written(format), "\n")
-		want := []string{"<7>", "<6>", "<4>", "<3>", "<3>maildird: first", "<3>second", ""}
+		want := []string{"<7>", "<6>", "<4>", "<3>", "<3>maildird: first", "<3>maildird: second", ""}
 		if len(lines) != len(want) {
 			t.Fatalf("%s: %d lines for %d\n%s", format, len(lines), len(want), lines)
 		}
@@ -66,7 +66,7 @@ func TestJournal(t *testing.T) {
 		}
 		for _, other := range []string{"", "1:2"} {
 			t.Setenv("JOURNAL_STREAM", other)
-			if text := written(format); strings.HasPrefix(text, "<") || strings.Contains(text, "\n<") {
+			if text := written(format); strings.HasPrefix(text, "<") || strings.Contains(text, "\n<") || !strings.HasSuffix(text, "\nmaildird: first\nmaildird: second\n") {
 				t.Errorf("%s, JOURNAL_STREAM=%q:\n%s", format, other, text)
 			}
 		}
