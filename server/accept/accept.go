@@ -1,5 +1,5 @@
-// Package accept runs the listeners of a protocol server, and ends its connections in an
-// orderly way when the server stops.
+// Package accept runs the listeners of a protocol server, ends its connections in an
+// orderly way when the server stops, and says in plain words why a connection ended.
 package accept
 
 import (

@@ -123,7 +123,9 @@ func interruptAppend(t *testing.T, sent, announced string, stalls bool) {
 	c := ts.login()
 	c.ok("SELECT INBOX")
 	c.send("a " + sent)
+	why := "timeout waiting for the client"
 	if !stalls {
+		why = "connection closed"
 		_ = c.conn.Close()
 	}
 	deadline := time.Now().Add(time.Minute)
@@ -134,8 +136,12 @@ func interruptAppend(t *testing.T, sent, announced string, stalls bool) {
 		time.Sleep(time.Millisecond)
 	}
 	log := ts.log.String()
-	if strings.Count(log, `msg="message interrupted"`) != 1 || !strings.Contains(log, ` user=alice@example.org mailbox=INBOX announced=`+announced+" reason=") {
+	interrupted := fmt.Sprintf(" user=alice@example.org mailbox=INBOX announced=%s reason=%q", announced, why)
+	if strings.Count(log, `msg="message interrupted"`) != 1 || !strings.Contains(log, interrupted) {
 		t.Error(log)
+	}
+	if strings.Count(log, fmt.Sprintf(" reason=%q\n", why)) != 2 { // also in "logged out"
+		t.Errorf("the reason is not %q in both lines:\n%s", why, log)
 	}
 	if got := ts.login().ok("STATUS INBOX (MESSAGES)"); len(got) != 1 || !strings.Contains(got[0], "(MESSAGES 1)") {
 		t.Errorf("there is %q", got)

@@ -105,14 +105,14 @@ func (s *session) commands() error {
 	}
 }
 
-// cause returns why reading ended: a revocation or a shutdown makes it time out, and the end of
-// a shutdown closes the connection.
+// cause returns why a command was cut short: a revocation or a shutdown makes reading time out,
+// and the end of a shutdown cancels the command and closes the connection.
 func (s *session) cause(err error) error {
 	woken := errors.Is(err, os.ErrDeadlineExceeded)
 	switch {
 	case woken && s.granted.Revoked():
 		return errRevoked()
-	case (woken || errors.Is(err, net.ErrClosed)) && s.srv.sessions.Stopping():
+	case (woken || errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled)) && s.srv.sessions.Stopping():
 		return errStopping()
 	}
 	return err
@@ -242,10 +242,8 @@ func reason(err error) string {
 		return said.Text
 	case err == nil:
 		return "logout"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
-		return "connection closed" // with TLS, without a word of that
 	}
-	return err.Error()
+	return accept.Reason(err)
 }
 
 // refuse tells the client why the connection is not served, and closes it.

@@ -406,10 +406,8 @@ func reason(err error) string {
 		return last.Message
 	case errors.Is(err, errQuit):
 		return "quit"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
-		return "connection closed" // with TLS, without a word of that
 	}
-	return err.Error()
+	return accept.Reason(err)
 }
 
 // handshake performs a TLS handshake.

@@ -41,6 +41,9 @@ func TestIdleClientIsSentAway(t *testing.T) {
 	c.expect("220")
 	c.expect("421 4.4.2")
 	c.expectEnd()
+	if log := ts.log.String(); !strings.Contains(log, `msg=disconnected`) || !strings.Contains(log, ` reason="timeout waiting for the client"`) {
+		t.Error(log)
+	}
 }
 
 func TestSessionTimeEnds(t *testing.T) {
