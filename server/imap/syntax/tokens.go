@@ -207,7 +207,21 @@ func (lx *Lexer) AString() []byte {
 	if c := lx.Peek(); c == '"' || c == '{' {
 		return lx.Str()
 	}
-	return lx.nonEmpty(classUnquoted, "a string")
+	return lx.unquotedString(classUnquoted, "a string")
+}
+
+// unquotedString is nonEmpty where a quoted string, which may contain UTF-8 (RFC 9051 section 9),
+// would be accepted too.
+func (lx *Lexer) unquotedString(class uint8, what string) []byte {
+	b := lx.run(class)
+	if lx.Peek() >= utf8.RuneSelf {
+		lx.Fail("Text beyond US-ASCII must be quoted.")
+		return nil
+	}
+	if len(b) == 0 {
+		return lx.nonEmpty(class, what) // fails
+	}
+	return b
 }
 
 // NString takes NIL or a string.
@@ -289,7 +303,7 @@ func (lx *Lexer) ListMailbox() []byte {
 	if c := lx.Peek(); c == '"' || c == '{' {
 		return lx.Str()
 	}
-	return lx.nonEmpty(classList, "a mailbox pattern")
+	return lx.unquotedString(classList, "a mailbox pattern")
 }
 
 // PatternText decodes a LIST pattern. It leaves a text unchanged that is not valid modified
