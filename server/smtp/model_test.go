@@ -402,7 +402,7 @@ func (run *modelRun) check() {
 			t.Errorf("acknowledged and not stored: %.150q", text)
 		}
 	}
-	if *modelSeed == 0 && len(run.stored) < 20 {
+	if *modelSeed == 0 && len(run.stored) < 5 { // 35 to 112 are usual
 		t.Errorf("only %d messages were acknowledged", len(run.stored))
 	}
 	t.Logf("%s: %d messages acknowledged, %d uncertain, %d copies", run.kind, len(run.stored), len(run.uncertain), len(found))
