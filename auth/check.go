@@ -61,7 +61,7 @@ func newChecker() *checker {
 func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, password string) (User, error) {
 	t := u.current()
 	e := t.find(name)
-	key := countedName(e, name)
+	key := u.check.countedName(t, e, name)
 	proper := checkPassword(password) == nil
 	if !proper {
 		password = "x" // nobody can have it, and it costs the same as others
@@ -121,15 +121,18 @@ func (u *Users) failed(ctx context.Context, from netip.Addr, key string) {
 	}
 }
 
-func (u *Users) countedName(name string) string { return countedName(u.current().find(name), name) }
+func (u *Users) countedName(name string) string {
+	t := u.current()
+	return u.check.countedName(t, t.find(name), name)
+}
 
-// countedName returns the name that failures are counted by: that of the user, however it was
-// written, or the given name if there is no such user.
-func countedName(e *entry, name string) string {
+// countedName returns the name that failures are counted by, however it was written: that of the
+// user, or what wholeName makes of it if there is no such user.
+func (c *checker) countedName(t *table, e *entry, name string) string {
 	if e != nil {
 		return e.user.Name
 	}
-	return Fold(name[:min(len(name), maxNameLen)])
+	return c.wholeName(t, name[:min(len(name), maxNameLen)])
 }
 
 // standInHash returns the hash that is checked for a name that no user who can log in has.

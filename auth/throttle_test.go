@@ -88,6 +88,10 @@ func TestGuessingIsLockedOut(t *testing.T) {
 	if n := c.failures(6, "2001:db8::1", "alice") + c.failures(6, "2001:db8::2", "ALICE@example.org"); n != pairLimit {
 		t.Errorf("%d guesses were checked", n)
 	}
+	// A name that no user has must not be told from one by that.
+	if n := c.failures(6, "2001:db8:0:2::1", "nobody") + c.failures(6, "2001:db8:0:2::2", c.check.wholeName(c.current(), "NOBODY")); n != pairLimit {
+		t.Errorf("%d guesses for an unknown name were checked", n)
+	}
 	c.throttled("the right password", "2001:db8::3", "alice", "a")
 	c.ok("another user from there", "2001:db8::1", "bob", "b")
 	c.ok("from elsewhere", "2001:db8:0:1::1", "alice", "a")
