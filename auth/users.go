@@ -163,8 +163,9 @@ type table struct {
 	byName  map[string]*entry
 	byLocal map[string]*entry // nil for a local part that several users have
 	leftOut map[string]bool   // names and local parts on unusable lines
-	// byHash are the entries of users who can log in, sorted by hash, so that equal schemes and costs are adjacent, and
-	// a change of one user moves only few of the stand-ins for unknown ones.
+	// byHash are the entries of users who can log in, sorted by hash, so that equal schemes (and,
+	// except for PBKDF2, costs) are adjacent, and a change of one user moves only few of the
+	// stand-ins for unknown ones.
 	byHash   []*entry
 	domains  []string // in lower case
 	revision uint64   // see Users.Revision

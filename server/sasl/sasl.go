@@ -37,7 +37,7 @@ type Passwords interface {
 
 // Users are the users who can log in without sending a password.
 type Users interface {
-	// SCRAMReady reports whether every user has keys for SCRAM.
+	// SCRAMReady reports whether every user who can log in has keys for SCRAM.
 	SCRAMReady() bool
 	// SCRAM returns what a proof is checked against. It must work for any name.
 	SCRAM(name string) scram.StoredCredentials
