@@ -115,7 +115,11 @@ func TestInterruptedAppend(t *testing.T) {
 }
 
 func interruptAppend(t *testing.T, sent, announced string, stalls bool) {
-	ts := startServer(t, withTimeouts(Timeouts{Read: time.Second}))
+	var timeouts Timeouts
+	if stalls {
+		timeouts.Read = time.Second
+	}
+	ts := startServer(t, withTimeouts(timeouts))
 	if err := ts.provision("alice"); err != nil {
 		t.Fatal(err)
 	}
