@@ -185,7 +185,7 @@ func TestMailOfRemovedUser(t *testing.T) {
 		if err := os.WriteFile(config, []byte(strings.Replace(string(settings), "mail/%d/%n", location, 1)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		want := "Added Bob.\nThere is already mail in " + root + ", which this user will see.\n"
+		want := "Added Bob.\nThere is already a Maildir in " + root + ", whose mail this user will see.\n"
 		if location == "%h/Maildir" { // where is not known yet
 			want = "Added Bob.\n"
 		}
@@ -202,7 +202,7 @@ func TestMailOfRemovedUser(t *testing.T) {
 		if got, want := good(t, "other", "user", "passwd", "--config", config, "bob"), "Changed the password of bob.\n"; got != want {
 			t.Errorf("%s: user passwd printed %q, want %q", location, got, want)
 		}
-		want = "Removed BOB@example.org.\nThe mail stays in " + root + ": whoever gets this address next will see it.\n"
+		want = "Removed BOB@example.org.\nThe mail stays in " + root + ": whoever gets that directory next will see it.\n"
 		if got := good(t, "", "user", "remove", "--config", config, "BOB@example.org"); got != want {
 			t.Errorf("%s: user remove printed %q, want %q", location, got, want)
 		}

@@ -74,9 +74,9 @@ func changeUser(verb, short, done string, wantsPassword bool, change func(path s
 		switch {
 		case mail == "":
 		case verb == "add":
-			fmt.Fprintf(out, "There is already mail in %s, which this user will see.\n", mail)
+			fmt.Fprintf(out, "There is already a Maildir in %s, whose mail this user will see.\n", mail)
 		case verb == "remove":
-			fmt.Fprintf(out, "The mail stays in %s: whoever gets this address next will see it.\n", mail)
+			fmt.Fprintf(out, "The mail stays in %s: whoever gets that directory next will see it.\n", mail)
 		}
 		noteMail(out, cfg)
 		return nil
