@@ -36,7 +36,7 @@ func Check(cfg *config.Config, log *slog.Logger) (wrong, doubts []string) {
 		if err != nil {
 			wrong = append(wrong, err.Error())
 		}
-		wrong = append(append(wrong, unusable...), noLogin...)
+		wrong, doubts = append(wrong, unusable...), append(doubts, noLogin...)
 		if _, ok := users.Lookup(cfg.Postmaster); !ok {
 			wrong = append(wrong, fmt.Sprintf("postmaster: no such user: %s; add it with \"maildird user add\"", cfg.Postmaster))
 		}
