@@ -14,22 +14,24 @@ import (
 	"github.com/go-crypt/crypt/algorithm/md5crypt"
 )
 
-// oldSchemes are the schemes that are only verified, because the users files of Dovecot contain
-// them.
-var oldSchemes = []scheme{
-	{"PBKDF2", matchPBKDF2, nil},
-	{"MD5-CRYPT", matchMD5Crypt, nil},
-	{"SSHA", matchSalted(sha1Sum, sha1.Size), nil},
-	{"SMD5", matchSalted(md5Sum, md5.Size), nil},
-	{"SHA512", matchDigest(sha512Sum, 64), nil},
-	{"SHA256", matchDigest(sha256Sum, 32), nil},
-	{"SHA1", matchDigest(sha1Sum, sha1.Size), nil},
-	{"SHA", matchDigest(sha1Sum, sha1.Size), nil},
-	{"LDAP-MD5", matchDigest(md5Sum, md5.Size), nil},
-	{"PLAIN-MD5", matchDigest(md5Sum, md5.Size), nil},
-	{"MD5", matchMD5, nil},
-	{"CLEARTEXT", matchPlain, nil},
-	{"CLEAR", matchPlain, nil},
+// oldSchemes returns the schemes that are only verified, because the users files of Dovecot
+// contain them.
+func oldSchemes() []scheme {
+	return []scheme{
+		{"PBKDF2", matchPBKDF2, nil},
+		{"MD5-CRYPT", matchMD5Crypt, nil},
+		{"SSHA", matchSalted(sha1Sum, sha1.Size), nil},
+		{"SMD5", matchSalted(md5Sum, md5.Size), nil},
+		{"SHA512", matchDigest(sha512Sum, 64), nil},
+		{"SHA256", matchDigest(sha256Sum, 32), nil},
+		{"SHA1", matchDigest(sha1Sum, sha1.Size), nil},
+		{"SHA", matchDigest(sha1Sum, sha1.Size), nil},
+		{"LDAP-MD5", matchDigest(md5Sum, md5.Size), nil},
+		{"PLAIN-MD5", matchDigest(md5Sum, md5.Size), nil},
+		{"MD5", matchMD5, nil},
+		{"CLEARTEXT", matchPlain, nil},
+		{"CLEAR", matchPlain, nil},
+	}
 }
 
 func sha1Sum(b []byte) []byte { s := sha1.Sum(b); return s[:] }

@@ -50,7 +50,7 @@ func schemes() []scheme {
 		{"SSHA256", matchSalted(sha256Sum, sha256.Size), hashSalted(sha256Sum)},
 		{schemeSCRAM, matchSCRAM, hashSCRAM},
 		{"PLAIN", matchPlain, func(p []byte) (string, error) { return string(p), nil }},
-	}, oldSchemes...)
+	}, oldSchemes()...)
 }
 
 // schemeCrypt is the format of crypt(3), in which the beginning of a hash identifies the
