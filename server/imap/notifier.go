@@ -34,6 +34,7 @@ type notifier struct {
 	tree  bool                     // the folders have changed
 	// metadata is the names of changed annotations, by mailbox; "" is the server.
 	metadata map[string]map[string]bool
+	entries  int // number of these names; above maxEntriesToTell, some are missing
 }
 
 // watchedBox is a mailbox that is held open for its events.
@@ -131,9 +132,13 @@ func (n *notifier) markTree() {
 // tell reports what has changed and what the client asked for.
 func (n *notifier) tell() error {
 	n.mu.Lock()
-	tree, dirty, changed := n.tree, n.dirty, n.metadata
-	n.tree, n.dirty, n.metadata = false, nil, nil
+	tree, dirty, changed, entries := n.tree, n.dirty, n.metadata, n.entries
+	n.tree, n.dirty, n.metadata, n.entries = false, nil, nil, 0
 	n.mu.Unlock()
+	if entries > maxEntriesToTell {
+		n.overflow("Too many annotations have changed")
+		return nil
+	}
 	if tree {
 		if err := n.tellTree(); err != nil {
 			return err
@@ -370,3 +375,9 @@ func (n *notifier) open(name string) (*watchedBox, error) {
 // errOverflow refuses to watch more mailboxes than the limit of a session (RFC
 // 5465 section 5.8).
 var errOverflow = no("NOTIFICATIONOVERFLOW", "That is more mailboxes than a session may watch.")
+
+// overflow ends the notifications, as after NOTIFY NONE (RFC 5465 section 5.8).
+func (n *notifier) overflow(why string) {
+	n.s.writeStatus(nil, "OK", "NOTIFICATIONOVERFLOW", why+"; notifications have ended.")
+	n.s.setNotifier(&notifier{s: n.s})
+}

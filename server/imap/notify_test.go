@@ -58,6 +58,45 @@ func TestNotifyOverflow(t *testing.T) {
 	c.want(`* STATUS "Drafts" (MESSAGES 2 UIDNEXT 3)`)
 }
 
+// TestNotifyMetadataOverflow: a session does not remember any number of changed annotations while it
+// is busy, and ends NOTIFY instead (RFC 5465 section 5.8).
+func TestNotifyMetadataOverflow(t *testing.T) {
+	ts := startServer(t)
+	c, other := ts.login(), ts.login()
+	c.ok("NOTIFY SET (personal (MailboxMetadataChange ServerMetadataChange))")
+	busy := func(tag string) { // until done
+		c.send(tag + " LIST {0}\r\n")
+		c.want("+")
+	}
+	done := func() {
+		c.send(" INBOX\r\n")
+		c.want(`* LIST `)
+	}
+	busy("x")
+	change := func(mailbox string, from, to int) {
+		var changes []string
+		for i := from; i < to; i++ {
+			changes = append(changes, fmt.Sprintf("/private/%d NIL", i))
+		}
+		other.ok("SETMETADATA " + mailbox + " (" + strings.Join(changes, " ") + ")")
+	}
+	change("INBOX", 0, maxEntriesToTell)
+	change("INBOX", 0, maxEntriesToTell) // the same once more
+	done()
+	c.want(`* METADATA "INBOX" /private/0 `)
+	c.want("x OK")
+	busy("y")
+	change("INBOX", 0, maxEntriesToTell)
+	change(`""`, 0, 1)
+	done()
+	c.want("* OK [NOTIFICATIONOVERFLOW]")
+	c.want("y OK")
+	change("INBOX", 0, 1)
+	if told := c.ok("NOOP"); len(told) > 0 {
+		t.Errorf("told %q", told)
+	}
+}
+
 // TestMailboxFilterBounds: each mailbox is compared with all filters of a command,
 // whose number is limited.
 func TestMailboxFilterBounds(t *testing.T) {

@@ -9,6 +9,10 @@ import (
 	"maildird/server/imap/wire"
 )
 
+// maxEntriesToTell is the maximum number of changed annotations that are remembered until the
+// session can tell its client, which may be in the middle of a long command.
+const maxEntriesToTell = 1000
+
 // metadataChanged notes that annotations have changed, unless this client changed them. It is
 // called by other goroutines.
 func (n *notifier) metadataChanged(c maildir.MetadataChange) {
@@ -25,7 +29,13 @@ func (n *notifier) metadataChanged(c maildir.MetadataChange) {
 		n.metadata[c.Mailbox] = entries
 	}
 	for _, name := range c.Entries {
-		entries[strings.ToLower(name)] = true
+		if name = strings.ToLower(name); entries[name] {
+			continue
+		}
+		if n.entries++; n.entries > maxEntriesToTell {
+			break
+		}
+		entries[name] = true
 	}
 	n.mu.Unlock()
 	n.s.wire.Wake(wire.NewsOthers)

@@ -82,8 +82,7 @@ func (n *notifier) tellTree() error {
 	})
 	n.own = nil
 	if errors.Is(err, errOverflow) {
-		n.s.writeStatus(nil, "OK", "NOTIFICATIONOVERFLOW", "There are now more mailboxes than a session may watch; notifications have ended.")
-		n.s.setNotifier(&notifier{s: n.s})
+		n.overflow("There are now more mailboxes than a session may watch")
 		return nil
 	}
 	return err
