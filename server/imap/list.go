@@ -44,7 +44,7 @@ type listCommand struct {
 	// status are the items of RETURN (STATUS (...)).
 	status []*statusItem
 	// each are called after the LIST response of a mailbox that can be selected, and write
-	// responses that belong to it.
+	// responses that belong to it. Only an error that ends the session ends the command.
 	each []func(*session, *folder.Entry) error
 }
 
@@ -263,11 +263,21 @@ func (s *session) listEntry(cmd *listCommand, e *folder.Entry, children childInf
 		status.respond(e.Name, cmd.status)
 	}
 	for _, more := range cmd.each {
-		if err := more(s, e); err != nil {
+		if err := more(s, e); endsSession(err) {
 			return err
+		} else if err != nil {
+			s.logUnlisted(e, err)
 		}
 	}
 	return nil
+}
+
+// logUnlisted logs why something about a mailbox is missing in the answer to LIST, unless the mailbox
+// was just removed. The others are listed all the same.
+func (s *session) logUnlisted(e *folder.Entry, err error) {
+	if !errors.Is(err, folder.ErrNotFound) && !errors.Is(err, mailbox.ErrReplaced) {
+		s.log.Warn("mailbox cannot be read", "mailbox", e.Name, "error", err)
+	}
 }
 
 // describes reports whether further responses tell of a mailbox: it can be selected, and is not
@@ -279,15 +289,12 @@ func (cmd *listCommand) describes(e *folder.Entry) bool { return !e.NoSelect && 
 // section 2).
 func (s *session) listedStatus(cmd *listCommand, e *folder.Entry) *mailboxStatus {
 	status, err := s.readStatus(e.Name, cmd.status)
-	switch {
-	case err == nil:
+	if err == nil {
 		return status
-	case errors.Is(err, folder.ErrNotFound), errors.Is(err, mailbox.ErrReplaced):
-		e.NoSelect = true // it was removed, or is not a Maildir
-	default:
-		e.NoSelect = errors.Is(err, fs.ErrPermission) || errors.Is(err, dirfd.ErrNotRegular)
-		s.log.Warn("mailbox cannot be read", "mailbox", e.Name, "error", err)
 	}
+	e.NoSelect = errors.Is(err, folder.ErrNotFound) || errors.Is(err, mailbox.ErrReplaced) || // it was removed, or is not a Maildir
+		errors.Is(err, fs.ErrPermission) || errors.Is(err, dirfd.ErrNotRegular)
+	s.logUnlisted(e, err)
 	return nil
 }
 

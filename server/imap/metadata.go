@@ -30,9 +30,6 @@ func metadataExtension() extension {
 			lx.boundEntries(&q)
 			cmd.each = append(cmd.each, func(s *session, e *folder.Entry) error {
 				_, err := s.metadataResponse(e.Name, &q)
-				if errors.Is(err, folder.ErrNotFound) {
-					return nil
-				}
 				return err
 			})
 		}},
