@@ -25,7 +25,7 @@ func (s *session) search(uid bool) error {
 // unsave returns err. If a search with RETURN (SAVE) failed, it first clears the saved result.
 func (s *session) unsave(query *searchQuery, err error) error {
 	var status *imap.Error
-	if query.options.ReturnSave && errors.As(err, &status) && status.Type == imap.StatusResponseTypeNo {
+	if s.sel != nil && query.options.ReturnSave && errors.As(err, &status) && status.Type == imap.StatusResponseTypeNo {
 		s.sel.saved = nil // RFC 5182 section 2.1
 	}
 	return err
@@ -42,6 +42,7 @@ func (q *searchQuery) searcher(s *session) (*searcher, error) {
 	if q.numbers && s.uidOnly {
 		return nil, errUIDRequired()
 	}
+	s.done.holdExpunges = q.numbers
 	for _, begin := range q.begin {
 		if err := begin(s); err != nil {
 			return nil, err
@@ -62,7 +63,6 @@ func newSearcher(s *session, program *search.Program) *searcher {
 
 // answerSearch searches the selected mailbox and writes the response.
 func (s *session) answerSearch(query *searchQuery, uid bool) error {
-	s.done.holdExpunges = query.numbers
 	sr, err := query.searcher(s)
 	if err != nil {
 		return err
