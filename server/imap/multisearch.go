@@ -35,7 +35,7 @@ func runESearch(s *session) error {
 	query := lx.searchProgram(s.utf8)
 	query.named = true
 	if err := lx.End(); err != nil {
-		return err
+		return s.unsave(&query, err)
 	}
 	others, err := s.checkSources(sources, &query)
 	if err != nil {
