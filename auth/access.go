@@ -10,15 +10,15 @@ import (
 )
 
 // ErrNotAllowed is for a user who proved his identity, but whom the users file does not allow
-// to log in from his address. ErrScheme is for a user who cannot log in at all, because his
-// password is stored in a way that cannot be checked. Both also are ErrInvalid, which is all
-// that a client learns.
+// to log in from his address. ErrNoLogin is for a user who cannot log in at all, because no
+// password can match his line in the users file. Both also are ErrInvalid, which is all that a
+// client learns.
 var (
 	ErrNotAllowed error = refusal("the users file does not allow this user to log in from here (allow_nets, nologin, fail)")
-	ErrScheme     error = refusal("the password scheme of this user in the users file is not supported")
+	ErrNoLogin    error = refusal("nobody can log in as this user, because of his password or extra fields in the users file; \"config check\" says why")
 )
 
-// refusal is the type of ErrNotAllowed and ErrScheme.
+// refusal is the type of ErrNotAllowed and ErrNoLogin.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
@@ -97,7 +97,7 @@ func parseNets(list string) (nets allowedNets, err error) {
 // line, such as a new quota, revoke nothing.
 func (u *Users) Revoked(from netip.Addr, user User) bool {
 	e := u.current().find(user.Name)
-	return e == nil || e.user.proof != user.proof || !e.allows(from)
+	return e == nil || e.noLogin != nil || e.user.proof != user.proof || !e.allows(from)
 }
 
 // proofOf returns a hash of the password and the SCRAM keys of a line.
@@ -112,14 +112,14 @@ func proofOf(password string, extra []string) [sha256.Size]byte {
 }
 
 // Allowed returns ErrNotAllowed if the users file forbids a user to log in from an address (the
-// zero one for Unix sockets), ErrScheme if he cannot log in from anywhere, and nil for unknown
+// zero one for Unix sockets), ErrNoLogin if he cannot log in from anywhere, and nil for unknown
 // users. Authenticate calls it implicitly.
 func (u *Users) Allowed(from netip.Addr, name string) error {
 	switch e := u.current().find(name); {
 	case e == nil:
 		return nil
-	case e.unsupported != nil:
-		return ErrScheme
+	case e.noLogin != nil:
+		return ErrNoLogin
 	case !e.allows(from):
 		return ErrNotAllowed
 	}

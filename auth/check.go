@@ -55,7 +55,7 @@ func newChecker() *checker {
 }
 
 // Authenticate checks a password from an address (the zero one for Unix sockets). The error is
-// ErrInvalid if the user or the password is wrong, ErrNotAllowed or ErrScheme; all are returned
+// ErrInvalid if the user or the password is wrong, ErrNotAllowed or ErrNoLogin; all are returned
 // after the same time, which grows with the number of failures. After too many failures it is
 // ErrThrottled, whether the password is correct or not. It may also be the error of ctx.
 func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, password string) (User, error) {
@@ -68,8 +68,8 @@ func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, passwor
 	}
 	var ok bool
 	var err error
-	supported := e != nil && e.unsupported == nil
-	if !supported {
+	canLogIn := e != nil && e.noLogin == nil
+	if !canLogIn {
 		_, err = u.check.check(ctx, key, from, u.check.standInHash(t, key), password, false)
 	} else {
 		ok, err = u.check.check(ctx, key, from, e.hash, password, proper)
@@ -80,13 +80,13 @@ func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, passwor
 		return User{}, ctx.Err()
 	case errors.Is(err, ErrThrottled):
 		return User{}, err
-	case err != nil && supported:
+	case err != nil && canLogIn:
 		u.log.Error("a password in the users file cannot be checked", "user", e.user.Name, "error", err)
 	}
 	if !ok || err != nil {
 		u.failed(ctx, from, key)
-		if e != nil && !supported {
-			return User{}, ErrScheme
+		if e != nil && !canLogIn {
+			return User{}, ErrNoLogin
 		}
 		return User{}, ErrInvalid
 	}

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -46,10 +47,10 @@ func parse(text []byte, domains []string) (*table, []problem) {
 				local, _, _ := strings.Cut(name, "@")
 				t.leftOut[name], t.leftOut[local] = true, true
 			}
-		} else if e.unsupported != nil {
-			problems = append(problems, problem{n, e.user.Name + " cannot log in, but receives mail: " + e.unsupported.Error(), true})
-		} else {
+		} else if e.noLogin == nil {
 			t.byHash = append(t.byHash, e)
+		} else if !e.never {
+			problems = append(problems, problem{n, e.user.Name + " cannot log in, but receives mail: " + e.noLogin.Error(), true})
 		}
 	}
 	slices.SortStableFunc(t.byHash, func(a, b *entry) int { return strings.Compare(a.hash, b.hash) })
@@ -59,7 +60,9 @@ func parse(text []byte, domains []string) (*table, []problem) {
 	return t, problems
 }
 
-// parseLine parses a line. The error says why the line cannot be used.
+// parseLine parses a line. The error says why the line cannot be used. What is wrong with the
+// password, or with a field that restricts logins, is no reason: as in Dovecot, it does not keep
+// the user from receiving mail.
 func parseLine(line string, domains []string) (*entry, error) {
 	if len(line) > maxLine {
 		return nil, fmt.Errorf("longer than %d bytes", maxLine)
@@ -72,12 +75,8 @@ func parseLine(line string, domains []string) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(f) < 2 || f[1] == "" {
-		return nil, errors.New("no password")
-	}
-	_, unsupported := schemeOf(f[1])
-	if unsupported != nil && !errors.Is(unsupported, errScheme) {
-		return nil, unsupported
+	if len(f) < 2 {
+		return nil, errors.New("there is no colon after the name")
 	}
 	if len(f) > 6 && strings.ContainsRune(f[6], '=') {
 		field, _, _ := strings.Cut(f[6], "=") // its value may be a key
@@ -87,7 +86,7 @@ func parseLine(line string, domains []string) (*entry, error) {
 	if err := checkExtra(extra); err != nil {
 		return nil, err
 	}
-	e := &entry{user: User{Name: name, UID: -1, GID: -1}, hash: f[1], unsupported: unsupported}
+	e := &entry{user: User{Name: name, UID: -1, GID: -1}, hash: f[1]}
 	for i, id := range []*int{&e.user.UID, &e.user.GID} {
 		if len(f) > 2+i && f[2+i] != "" {
 			n, err := strconv.ParseUint(f[2+i], 10, 32)
@@ -102,16 +101,15 @@ func parseLine(line string, domains []string) (*entry, error) {
 	if len(f) > 5 {
 		e.user.Home = f[5]
 	}
-	if e.access, err = accessOf(extra); err != nil {
-		return nil, err
-	}
-	if e.scram, err = scramOf(f[1], extra); err != nil {
-		return nil, err
-	}
 	if e.user.Quota, err = quotaOf(extra); err != nil {
 		return nil, err
 	}
-	e.user.proof = proofOf(f[1], extra)
+	_, _, noPassword := schemeOf(e.hash)
+	var noAccess, noKeys error
+	e.access, noAccess = accessOf(extra)
+	e.scram, noKeys = scramOf(e.hash, extra)
+	e.noLogin = cmp.Or(noPassword, noAccess, noKeys)
+	e.user.proof = proofOf(e.hash, extra)
 	return e, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/go-crypt/crypt/algorithm/argon2"
@@ -33,23 +34,26 @@ const (
 // scheme is a way to store passwords.
 type scheme struct {
 	name string
-	// match reports whether hash (without "{SCHEME}") is that of the password.
+	// check returns why a hash (without "{SCHEME}") can be that of no password, or would take too
+	// much memory or time to verify.
+	check func(hash string) error
+	// match reports whether a hash that passes check is that of the password.
 	match func(hash string, password []byte) (bool, error)
-	hash  func(password []byte) (string, error)
+	hash  func(password []byte) (string, error) // nil if no new passwords are stored this way
 }
 
 // schemes returns the supported schemes, under Dovecot's names.
 func schemes() []scheme {
 	return append([]scheme{
-		{"ARGON2ID", matchArgon2, hashArgon2},
-		{"ARGON2I", matchArgon2, nil},
-		{"BLF-CRYPT", matchBcrypt, hashBcrypt},
-		{"SHA512-CRYPT", matchShacrypt, hashSHA512Crypt},
-		{"SHA256-CRYPT", matchShacrypt, hashSHA256Crypt},
-		{"SSHA512", matchSalted(sha512Sum, sha512.Size), hashSalted(sha512Sum)},
-		{"SSHA256", matchSalted(sha256Sum, sha256.Size), hashSalted(sha256Sum)},
-		{schemeSCRAM, matchSCRAM, hashSCRAM},
-		{"PLAIN", matchPlain, func(p []byte) (string, error) { return string(p), nil }},
+		{"ARGON2ID", checkArgon2, matchArgon2, hashArgon2},
+		{"ARGON2I", checkArgon2, matchArgon2, nil},
+		{"BLF-CRYPT", checkBcrypt, matchBcrypt, hashBcrypt},
+		{"SHA512-CRYPT", checkShacrypt, matchShacrypt, hashSHA512Crypt},
+		{"SHA256-CRYPT", checkShacrypt, matchShacrypt, hashSHA256Crypt},
+		{"SSHA512", checkSalted(sha512.Size), matchSalted(sha512Sum, sha512.Size), hashSalted(sha512Sum)},
+		{"SSHA256", checkSalted(sha256.Size), matchSalted(sha256Sum, sha256.Size), hashSalted(sha256Sum)},
+		{schemeSCRAM, checkSCRAM, matchSCRAM, hashSCRAM},
+		{"PLAIN", checkPlain, matchPlain, func(p []byte) (string, error) { return string(p), nil }},
 	}, oldSchemes()...)
 }
 
@@ -57,34 +61,31 @@ func schemes() []scheme {
 // method. Like Dovecot, this package assumes it for a password without a scheme.
 const schemeCrypt = "CRYPT"
 
-// errScheme is for passwords in schemes that are not supported. They say nothing about whether
-// there is such a user, whose mail Dovecot delivers too.
-var errScheme = errors.New("unsupported password")
-
-// schemeOf returns the scheme of "{SCHEME}hash". The error is an errScheme, or the text is
-// malformed.
-func schemeOf(stored string) (scheme, error) {
+// schemeOf splits "{SCHEME}hash". The error says why no password can match the text.
+func schemeOf(stored string) (s scheme, hash string, err error) {
 	name, hash, ok := strings.Cut(strings.TrimPrefix(stored, "{"), "}")
-	if !strings.HasPrefix(stored, "{") {
-		name, hash, ok = schemeCrypt, stored, true
+	switch {
+	case stored == "":
+		return s, "", errors.New("there is no password")
+	case stored[0] != '{':
+		name, hash = schemeCrypt, stored
+	case !ok:
+		return s, "", errors.New("the password scheme does not end in \"}\"")
 	}
-	if ok && strings.EqualFold(name, schemeCrypt) {
+	if strings.EqualFold(name, schemeCrypt) {
 		switch name = cryptScheme(hash); {
 		case name == "" && hash == stored:
-			return scheme{}, fmt.Errorf("%w: it does not begin with its scheme, as in {ARGON2ID}, or with $6$, $5$, $2y$ or $1$", errScheme)
+			return s, "", errors.New("unsupported password: it does not begin with its scheme, as in {ARGON2ID}, or with $6$, $5$, $2y$ or $1$")
 		case name == "":
-			return scheme{}, fmt.Errorf("%w: of the crypt(3) hashes, only those that begin with $6$, $5$, $2y$ or $1$ are supported", errScheme)
+			return s, "", errors.New("unsupported password: of the crypt(3) hashes, only those that begin with $6$, $5$, $2y$ or $1$ are supported")
 		}
-	}
-	if !ok {
-		return scheme{}, errors.New("the password scheme does not end in \"}\"")
 	}
 	for _, s := range schemes() {
 		if strings.EqualFold(s.name, name) {
-			return s, nil
+			return s, hash, s.check(hash)
 		}
 	}
-	return scheme{}, fmt.Errorf("%w: the scheme %q is not one of %s", errScheme, name, schemeNames())
+	return s, "", fmt.Errorf("unsupported password: the scheme %q is not one of %s", name, schemeNames())
 }
 
 // cryptScheme returns the scheme of a crypt(3) hash, "" for unsupported ones.
@@ -113,14 +114,11 @@ func schemeNames() string {
 
 // matches checks a password against "{SCHEME}hash".
 func matches(stored string, password []byte) (bool, error) {
-	s, err := schemeOf(stored)
+	s, hash, err := schemeOf(stored)
 	if err != nil {
 		return false, err
 	}
-	if stored[0] == '{' {
-		_, stored, _ = strings.Cut(stored, "}")
-	}
-	return s.match(stored, password)
+	return s.match(hash, password)
 }
 
 // HashPassword returns the hash of a password of 1 to MaxPassword bytes, as "{SCHEME}hash". It
@@ -157,16 +155,22 @@ func checkPassword(password string) error {
 	return nil
 }
 
-func matchArgon2(hash string, password []byte) (bool, error) {
-	// The cost is part of the hash: check it before paying it. Nothing may follow the
-	// parameters, because the last one of a name counts.
+func checkArgon2(hash string) error {
+	// Nothing may follow the parameters of the cost, because the last one of a name counts.
 	var v, m, t, p int
 	if _, err := fmt.Sscanf(argonParams(hash), "v=%d$m=%d,t=%d,p=%d$", &v, &m, &t, &p); err != nil {
-		return false, errors.New("malformed Argon2 hash")
+		return errors.New("malformed Argon2 hash")
 	}
 	if m > argonLimit || t > 100 || p > 64 {
-		return false, errors.New("the Argon2 hash requires too much memory or time")
+		return errors.New("the Argon2 hash requires too much memory or time")
 	}
+	if _, err := argon2.Decode(hash); err != nil {
+		return errors.New("malformed Argon2 hash")
+	}
+	return nil
+}
+
+func matchArgon2(hash string, password []byte) (bool, error) {
 	d, err := argon2.Decode(hash)
 	if err != nil {
 		return false, err
@@ -197,16 +201,22 @@ func hashArgon2(password []byte) (string, error) {
 // maxBcrypt is the maximum cost of a hash in the users file, about 20 s.
 const maxBcrypt = 18
 
-func matchBcrypt(hash string, password []byte) (bool, error) {
+var bcryptForm = regexp.MustCompile(`^\$2[abxy]?\$[0-9]{2}\$[./0-9A-Za-z]{53}$`)
+
+func checkBcrypt(hash string) error {
 	cost, err := bcrypt.Cost([]byte(hash))
-	if err != nil {
-		return false, err
+	switch {
+	case err != nil || !bcryptForm.MatchString(hash):
+		return errors.New("malformed bcrypt hash")
+	case cost > maxBcrypt:
+		return errors.New("the bcrypt hash requires too much time")
 	}
-	if cost > maxBcrypt {
-		return false, errors.New("the bcrypt hash requires too much time")
-	}
+	return nil
+}
+
+func matchBcrypt(hash string, password []byte) (bool, error) {
 	// bcrypt reads 72 bytes. Dovecot and others silently truncate there.
-	err = bcrypt.CompareHashAndPassword([]byte(hash), password[:min(len(password), 72)])
+	err := bcrypt.CompareHashAndPassword([]byte(hash), password[:min(len(password), 72)])
 	if errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
 		return false, nil
 	}
@@ -221,13 +231,22 @@ func hashBcrypt(password []byte) (string, error) {
 // maxRounds is the maximum cost of a hash in the users file.
 const maxRounds = 10_000_000
 
-func matchShacrypt(hash string, password []byte) (bool, error) {
+var shacryptForm = regexp.MustCompile(`^\$(?:5\$(?:.*\$)?[./0-9A-Za-z]{43}|6\$(?:.*\$)?[./0-9A-Za-z]{86})$`)
+
+func checkShacrypt(hash string) error {
 	if _, rest, ok := strings.Cut(hash, "$rounds="); ok {
 		var rounds int
 		if _, err := fmt.Sscanf(rest, "%d$", &rounds); err != nil || rounds > maxRounds {
-			return false, errors.New("the SHA-crypt hash requires too many rounds")
+			return errors.New("the SHA-crypt hash requires too many rounds")
 		}
 	}
+	if _, err := shacrypt.Decode(hash); err != nil || !shacryptForm.MatchString(hash) {
+		return errors.New("malformed SHA-crypt hash")
+	}
+	return nil
+}
+
+func matchShacrypt(hash string, password []byte) (bool, error) {
 	d, err := shacrypt.Decode(hash)
 	if err != nil {
 		return false, err
@@ -262,12 +281,21 @@ func encodeSHA(h *shacrypt.Hasher, password []byte) (string, error) {
 func sha512Sum(b []byte) []byte { s := sha512.Sum512(b); return s[:] }
 func sha256Sum(b []byte) []byte { s := sha256.Sum256(b); return s[:] }
 
+func checkSalted(size int) func(string) error {
+	return func(hash string) error {
+		if raw, err := base64.StdEncoding.DecodeString(hash); err != nil || len(raw) < size {
+			return errors.New("malformed salted hash")
+		}
+		return nil
+	}
+}
+
 // matchSalted matches base64(digest(password + salt) + salt).
 func matchSalted(sum func([]byte) []byte, size int) func(string, []byte) (bool, error) {
 	return func(hash string, password []byte) (bool, error) {
 		raw, err := base64.StdEncoding.DecodeString(hash)
-		if err != nil || len(raw) < size {
-			return false, errors.New("malformed salted hash")
+		if err != nil {
+			return false, err
 		}
 		got := sum(append(append([]byte(nil), password...), raw[size:]...))
 		return subtle.ConstantTimeCompare(got, raw[:size]) == 1, nil
@@ -282,6 +310,8 @@ func hashSalted(sum func([]byte) []byte) func([]byte) (string, error) {
 		return base64.StdEncoding.EncodeToString(append(digest, salt...)), nil
 	}
 }
+
+func checkPlain(password string) error { return checkPassword(password) }
 
 func matchPlain(hash string, password []byte) (bool, error) {
 	a, b := sha256.Sum256([]byte(hash)), sha256.Sum256(password)

@@ -70,6 +70,11 @@ func parseSCRAM(text string) (keys scram.StoredCredentials, err error) {
 	return keys, nil
 }
 
+func checkSCRAM(hash string) error {
+	_, err := parseSCRAM(hash)
+	return err
+}
+
 // matchSCRAM checks a password that a client sent in plain text.
 func matchSCRAM(hash string, password []byte) (bool, error) {
 	keys, err := parseSCRAM(hash)
@@ -86,8 +91,8 @@ func matchSCRAM(hash string, password []byte) (bool, error) {
 // scramOf returns the SCRAM keys of a line, from its password or an extra field.
 func scramOf(password string, extra []string) (*scram.StoredCredentials, error) {
 	text, found := "", false
-	if s, err := schemeOf(password); err == nil && s.name == schemeSCRAM {
-		text, found = password[strings.IndexByte(password, '}')+1:], true
+	if s, hash, err := schemeOf(password); err == nil && s.name == schemeSCRAM {
+		text, found = hash, true
 	}
 	for _, field := range extra {
 		if t, ok := strings.CutPrefix(field, fieldSCRAM); ok {
@@ -141,7 +146,7 @@ func (u *Users) SCRAMReady() bool {
 func (u *Users) SCRAM(name string) scram.StoredCredentials {
 	t, c := u.current(), u.check
 	e := t.find(name)
-	if e != nil && e.scram != nil && e.unsupported == nil {
+	if e != nil && e.scram != nil && e.noLogin == nil {
 		return *e.scram
 	}
 	name, e = c.wholeName(t, name), c.standIn(t, name)

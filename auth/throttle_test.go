@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -270,7 +271,15 @@ func TestUnknownUserIsNoOracle(t *testing.T) {
 // TestUnknownUsersCostWhatUsersCost: if the file contains different schemes, the cost does not
 // reveal whether a user exists.
 func TestUnknownUsersCostWhatUsersCost(t *testing.T) {
-	u, _, _ := open(t, "a@example.org:{PLAIN}a\nb@example.org:{SSHA256}b\nc@example.org:{SSHA256}c\nd@example.org:{ARGON2ID}d\n")
+	stored := func(scheme string) string {
+		h, err := HashPassword(scheme, rand.Text())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	text := "a@example.org:{PLAIN}a\nb@example.org:" + stored("SSHA256") + "\nc@example.org:" + stored("SSHA256") + "\nd@example.org:" + stored("ARGON2ID") + "\n"
+	u, _, _ := open(t, text)
 	now := u.current()
 	const names = 4000
 	shares := map[string]int{}
@@ -288,8 +297,7 @@ func TestUnknownUsersCostWhatUsersCost(t *testing.T) {
 		}
 	}
 	// An additional user leaves nearly all costs unchanged.
-	more, _ := parse([]byte("a@example.org:{PLAIN}a\nb@example.org:{SSHA256}b\nc@example.org:{SSHA256}c\nd@example.org:{ARGON2ID}d\n"+
-		"x@example.org:{SSHA256}b\n"), domains)
+	more, _ := parse([]byte(text+"x@example.org:"+stored("SSHA256")+"\n"), domains)
 	moved := 0
 	for i := range names {
 		name := fmt.Sprintf("nobody%d", i)

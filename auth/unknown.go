@@ -28,7 +28,7 @@ func (c *checker) wholeName(t *table, name string) string {
 func (c *checker) standIn(t *table, name string) *entry {
 	name = c.wholeName(t, name)
 	switch e := t.byName[name]; {
-	case e != nil && e.unsupported == nil:
+	case e != nil && e.noLogin == nil:
 		return e
 	case len(t.byHash) == 0:
 		return nil

@@ -48,8 +48,8 @@ type Users struct {
 }
 
 // OpenUsers reads the users file at path. Names without a domain belong to the first of the
-// domains. Lines that cannot be used are logged with their numbers and ignored; a user with an
-// unsupported password scheme cannot log in, which is logged too.
+// domains. Lines that cannot be used are logged with their numbers and ignored; users who receive
+// mail but cannot log in are logged too.
 func OpenUsers(path string, domains []string, log *slog.Logger) (*Users, error) {
 	u := &Users{path: path, domains: domains, log: log, check: newChecker(), file: NewFile(path, "users", log)}
 	if err := u.Reload(); err != nil {
@@ -175,9 +175,9 @@ type table struct {
 type entry struct {
 	user User
 	hash string // "{SCHEME}..."
-	// unsupported says why the hash cannot be checked. Such a user receives mail, but cannot
-	// log in.
-	unsupported error
+	// noLogin says why nobody can log in as this user, who receives mail all the same: no
+	// password can match, or it is not known from where he may log in. Otherwise it is nil.
+	noLogin error
 	access
 	// scram is nil if the user has no keys for SCRAM-SHA-256.
 	scram *scram.StoredCredentials

@@ -39,7 +39,7 @@ func (u *noted) Allowed(_ netip.Addr, name string) error {
 	case "carol":
 		return auth.ErrNotAllowed
 	case "erika":
-		return auth.ErrScheme
+		return auth.ErrNoLogin
 	}
 	return nil
 }
@@ -174,7 +174,7 @@ func TestCounted(t *testing.T) {
 		"proof of no user":      {login: proof("mallory", "Secret"), err: ErrProof, calls: "failed mallory"},
 		"SCRAM of one removed":  {login: proof("dave", "secret"), err: ErrProof},
 		"SCRAM, not let in":     {login: proof("carol", "secret"), err: auth.ErrNotAllowed, calls: "failed carol"},
-		"SCRAM without a check": {login: proof("erika", "Secret"), err: auth.ErrScheme, calls: "failed erika"},
+		"SCRAM without a check": {login: proof("erika", "Secret"), err: auth.ErrNoLogin, calls: "failed erika"},
 		"SCRAM during a lock":   {login: proof("alice", "secret"), locked: true, err: auth.ErrThrottled},
 		"wrong during a lock":   {login: proof("alice", "Secret"), locked: true, err: auth.ErrThrottled},
 		"token":                 {login: bearer("", "alice", ""), calls: "succeeded token from 192.0.2.7, alice"},

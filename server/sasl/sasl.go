@@ -45,7 +45,7 @@ type Users interface {
 	// has. It ignores case.
 	Lookup(name string) (auth.User, bool)
 	// Allowed returns auth.ErrNotAllowed if a user may not log in from an address, and
-	// auth.ErrScheme if he cannot log in at all.
+	// auth.ErrNoLogin if he cannot log in at all.
 	Allowed(from netip.Addr, name string) error
 	// Admit returns auth.ErrThrottled if no login may be tried at the moment. Otherwise Failed
 	// or Succeeded must be called next.
@@ -64,7 +64,7 @@ type Peer struct {
 	// Plaintext: the client may send what could be used by whoever reads the traffic.
 	Plaintext bool
 	// Refused logs a failed login and returns the protocol's error for it. err is
-	// ErrProof, ErrToken, ErrOther, auth.ErrInvalid, auth.ErrNotAllowed, auth.ErrScheme
+	// ErrProof, ErrToken, ErrOther, auth.ErrInvalid, auth.ErrNotAllowed, auth.ErrNoLogin
 	// or auth.ErrThrottled; any other error is temporary.
 	Refused func(mechanism, name string, err error) error
 

@@ -77,7 +77,7 @@ func (x *scramLogin) Next(response []byte) (challenge []byte, done bool, err err
 		err = ErrOther
 	}
 	if errors.Is(err, ErrProof) || errors.Is(err, ErrOther) {
-		if why := x.users.Allowed(p.From, name); errors.Is(why, auth.ErrScheme) {
+		if why := x.users.Allowed(p.From, name); errors.Is(why, auth.ErrNoLogin) {
 			err = why // no proof can be right
 		}
 		x.users.Failed(p.Ctx, p.From, name)
