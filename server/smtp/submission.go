@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/mail"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-smtp"
@@ -121,11 +122,13 @@ func (e *headerEdit) mend(header []byte) ([]byte, *smtp.SMTPError) {
 		}
 		out = append(out, field...)
 	}
-	if err := e.checkFrom(from); err != nil {
-		return nil, err
-	}
-	if err := e.checkSender(sender); err != nil {
-		return nil, err
+	if !e.s.isOwnBounce() {
+		if err := e.checkFrom(from); err != nil {
+			return nil, err
+		}
+		if err := e.checkSender(sender); err != nil {
+			return nil, err
+		}
 	}
 	if n := len(out); n > 0 && out[n-1] != '\n' {
 		out = append(out, '\n')
@@ -162,11 +165,16 @@ func fieldLength(header []byte) int {
 	}
 }
 
+// isOwnBounce reports whether the message has no sender and goes to nobody but the user. Mail
+// programs with a queue report so that mail could not be sent, From: MAILER-DAEMON@HOST (nullmailer
+// 2.2, Postfix, Exim) or "MAILER-DAEMON <>" (dma 0.13). Whoever it is from, it deceives nobody else.
+func (s *session) isOwnBounce() bool {
+	return s.from.null && !s.relaying.any() &&
+		!slices.ContainsFunc(s.targets, func(t target) bool { return t.user.Name != s.user.Name })
+}
+
 // checkFrom checks that all authors in the From field are addresses of the sender.
 func (e *headerEdit) checkFrom(fields []string) *smtp.SMTPError {
-	if len(fields) == 1 && e.s.from.null && strings.Join(strings.Fields(fields[0]), " ") == "MAILER-DAEMON <>" {
-		return nil // in bounces of dma 0.13; it is nobody's address
-	}
 	if len(fields) != 1 {
 		return refusal(553, code3{5, 7, 1}, "Message must have exactly one From field, with an address of %s", e.s.user.Name)
 	}
