@@ -55,11 +55,23 @@ func TestThunderbirdResync(t *testing.T) {
 	for _, a := range accounts {
 		do("connect", a.address)
 		do("holds", a.address, "INBOX", messages)
-		a.first = a.meter.rest(t)
+	}
+	quit := func() (seen []traffic) { // in the order of the accounts
+		t.Helper()
+		for _, a := range accounts {
+			a.meter.rest(t)
+		}
+		must(t, tb.Quit(patience))
+		for _, a := range accounts {
+			seen = append(seen, a.meter.taken(t))
+		}
+		return seen
+	}
+	for i, seen := range quit() {
+		accounts[i].first = seen
 	}
 	// Thunderbird stores mod-sequences from its second start on.
 	for start := range 2 {
-		must(t, tb.Quit(patience))
 		for _, a := range accounts {
 			a.change(t, m, changes, fmt.Sprintf("while away, start %d", start+2))
 		}
@@ -68,7 +80,9 @@ func TestThunderbirdResync(t *testing.T) {
 			do("connect", a.address)
 			do("holds", a.address, "INBOX", messages+(start+1)*changes)
 			do("starred", a.address, "INBOX", a.flagged(t, m))
-			a.later[start] = a.meter.rest(t)
+		}
+		for i, seen := range quit() {
+			accounts[i].later[start] = seen
 		}
 	}
 	t.Log("octets from and to the server at the first start, the second, and the third:")
@@ -226,8 +240,12 @@ func (p *meter) accept() {
 
 // pass copies data from one side to the other.
 func (p *meter) pass(to, from net.Conn, count func([]byte)) {
-	defer to.Close()
-	defer from.Close()
+	defer func() {
+		_, _ = to.Close(), from.Close()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.open, from)
+	}()
 	var b [16 << 10]byte
 	for {
 		n, err := from.Read(b[:])
@@ -246,22 +264,37 @@ func (p *meter) pass(to, from net.Conn, count func([]byte)) {
 	}
 }
 
-// rest waits until no data has passed the meter for a while, and returns the traffic
-// since the last call.
-func (p *meter) rest(t *testing.T) traffic {
+// rest waits until no data has passed the meter for a while.
+func (p *meter) rest(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	p.await(t, "Thunderbird comes to no rest", func() bool { return time.Since(p.last) > 3*time.Second })
+}
+
+// taken waits until all connections are closed, and returns the traffic since the last call.
+func (p *meter) taken(t *testing.T) traffic {
+	t.Helper()
+	p.await(t, "connections stay open", func() bool { return len(p.open) == 0 })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	seen := p.seen
+	p.seen = traffic{}
+	return seen
+}
+
+// await waits until done, which is called with the lock, returns true.
+func (p *meter) await(t *testing.T, wrong string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		p.mu.Lock()
-		if time.Since(p.last) > 3*time.Second {
-			defer p.mu.Unlock()
-			seen := p.seen
-			p.seen = traffic{}
-			return seen
-		}
+		is := done()
 		p.mu.Unlock()
+		if is {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(wrong)
+		}
 	}
-	t.Fatal("Thunderbird comes to no rest")
-	return traffic{}
 }
 
 func must(t testing.TB, err error) {
