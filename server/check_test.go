@@ -13,8 +13,15 @@ import (
 // TestFileModes: files with secrets that everybody can read, and others that everybody can change,
 // are doubts, unless they are in a directory that is closed to others.
 func TestFileModes(t *testing.T) {
-	dir := t.TempDir()
-	closed := filepath.Dir(dir)
+	closed, err := os.MkdirTemp("/var/tmp", "modes") // a directory above TMPDIR may be closed
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(closed) })
+	dir := filepath.Join(closed, "settings")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	set := func(path string, mode os.FileMode) {
 		t.Helper()
 		if err := os.Chmod(path, mode); err != nil {

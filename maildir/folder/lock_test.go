@@ -15,7 +15,7 @@ import (
 // TestHungProgram: a program hangs while it holds a lock. However many wait for it in vain,
 // each waits no longer than a single one would.
 func TestHungProgram(t *testing.T) {
-	const patience, many = 500 * time.Millisecond, 20
+	const patience, many = 500 * time.Millisecond, 120
 	for name, change := range map[string]func(*Tree) error{
 		treeLock:                    func(tree *Tree) error { return tree.Create(t.Context(), "A", nil) },
 		subscriptionsFile + ".lock": func(tree *Tree) error { return tree.SetSubscribed(t.Context(), "A", true) },

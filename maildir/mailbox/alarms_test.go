@@ -39,6 +39,17 @@ func TestAlarms(t *testing.T) {
 // TestMoveDoesNotWait: that the history is tried again later does not delay the move of new
 // mail to cur/.
 func TestMoveDoesNotWait(t *testing.T) {
+	for tries := 1; !movedBeforeHistory(t); tries++ {
+		if tries == 3 {
+			t.Fatal("the mail was not moved before the history was due, three times")
+		}
+	}
+}
+
+// movedBeforeHistory reports whether new mail is moved before the history is due, 10 s after it
+// could not be written. If not, this machine may have stood still for as long.
+func movedBeforeHistory(t *testing.T) bool {
+	t.Helper()
 	b := newBox(t)
 	f := &hooked{wrong: func(op, path string) error {
 		if strings.HasPrefix(filepath.Base(path), history.Name) && op != "stat" {
@@ -64,8 +75,9 @@ func TestMoveDoesNotWait(t *testing.T) {
 			t.Fatal("nobody woke the session")
 		}
 		if time.Now().After(due) {
-			t.Fatal("nobody woke the session before the history was due")
+			return false
 		}
 		c.poll(true)
 	}
+	return true
 }
