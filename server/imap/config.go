@@ -79,6 +79,9 @@ type Limits struct {
 	// (RFC 5267), at least 1; 10, as in Dovecot. Each change of a message is tested
 	// against all of them.
 	Contexts int
+	// Sorting is how much memory the texts may take that all SORT and THREAD commands of one
+	// user compare at the same time, in octets; 512 MiB.
+	Sorting int64
 }
 
 // These limits are the same for every server.
@@ -113,6 +116,7 @@ func (c *Config) setDefaults() {
 	l := &c.Limits
 	l.Watched = cmp.Or(l.Watched, 500)
 	l.Contexts = cmp.Or(l.Contexts, 10)
+	l.Sorting = cmp.Or(l.Sorting, 512<<20)
 	t := &c.Timeouts
 	t.Login = cmp.Or(t.Login, 2*time.Minute)
 	t.Idle = cmp.Or(t.Idle, 31*time.Minute)

@@ -27,6 +27,7 @@ type Server struct {
 	sessions *accept.Group[*session]
 
 	helpers chan struct{} // one entry for each helper of a search or FETCH that is running
+	sorting *limit.Shares // memory for texts that SORT and THREAD compare
 }
 
 // New returns a server with these settings. It has no connections until Serve is
@@ -35,6 +36,7 @@ func New(cfg Config) *Server {
 	cfg.setDefaults()
 	srv := &Server{cfg: cfg, log: cfg.Log, sessions: accept.New[*session]()}
 	srv.helpers = make(chan struct{}, runtime.GOMAXPROCS(0)-1)
+	srv.sorting = limit.NewShares(srv.cfg.Limits.Sorting)
 	srv.grammar = newGrammar(extensions(&srv.cfg))
 	srv.caps = newCapabilities(srv.grammar)
 	return srv

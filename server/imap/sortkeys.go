@@ -1,8 +1,11 @@
 package imap
 
 import (
+	"cmp"
 	"slices"
 	"time"
+
+	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/cache"
 	"maildird/maildir/mailbox"
@@ -85,6 +88,9 @@ type headerReader struct {
 	one       sortee     // the current message
 	order     order.Keys // keys of the current message
 	room      []byte     // memory of order, if the cache does not have it
+
+	share   int64 // octets of the user's share of memory that are taken
+	tooMuch error // set when there are no more
 }
 
 func newHeaderReader(s *session, l omissions) *headerReader {
@@ -95,6 +101,7 @@ func newHeaderReader(s *session, l omissions) *headerReader {
 }
 
 func (r *headerReader) close() {
+	r.s.srv.sorting.Give(r.s.user.Name, r.share)
 	r.orders.Close()
 	if r.cached != nil {
 		r.cached.Close()
@@ -118,9 +125,28 @@ func (r *headerReader) each(msgs []mailbox.Message, header bool, read func(*sort
 		if r.reads(msgs[i], header, read) {
 			keep(i)
 		}
+		if r.tooMuch != nil {
+			return r.tooMuch
+		}
 	}
 	return nil
 }
+
+// holds takes as much of the user's share of memory as the command needs for the texts that it has
+// read so far. A message may have megabytes of them, and copies of it take no space on the disk.
+func (r *headerReader) holds(octets int64) {
+	const step = 1 << 20
+	for r.share < octets && r.tooMuch == nil {
+		if !r.s.srv.sorting.Take(r.s.user.Name, step) {
+			r.tooMuch = no(imap.ResponseCodeLimit, "The texts to be compared take too much memory, try fewer messages.")
+			return
+		}
+		r.share += step
+	}
+}
+
+// interrupted returns an error if the command must stop.
+func (r *headerReader) interrupted() error { return cmp.Or(r.tooMuch, r.s.interrupted()) }
 
 // reads is each for a single message. It reports whether the message exists.
 func (r *headerReader) reads(m mailbox.Message, header bool, read func(*sortee)) bool {
@@ -175,7 +201,7 @@ func (r *headerReader) failed(m mailbox.Message, err error) {
 }
 
 // placeOf returns the place of a message by the criteria.
-func placeOf(p *order.PlaceMaker, m *sortee, keys []sortKey) order.Place {
+func (r *headerReader) placeOf(p *order.PlaceMaker, m *sortee, keys []sortKey) order.Place {
 	for _, k := range keys {
 		if k.by.number != nil {
 			p.Number(k.by.number(m), k.reverse)
@@ -183,7 +209,9 @@ func placeOf(p *order.PlaceMaker, m *sortee, keys []sortKey) order.Place {
 			p.Text(m.Texts[k.by.text], k.reverse)
 		}
 	}
-	return p.Place()
+	at := p.Place()
+	r.holds(p.Octets())
+	return at
 }
 
 // sortedAnew is sorted without the use of remembered orders.
@@ -192,7 +220,7 @@ func (r *headerReader) sortedAnew(msgs []mailbox.Message, keys []sortKey) ([]mai
 	there := make([]uint32, 0, len(msgs)) // indexes of those that are not gone
 	var maker order.PlaceMaker
 	var at order.Place
-	err := r.each(msgs, needHeaders(keys), func(m *sortee) { at = placeOf(&maker, m, keys) },
+	err := r.each(msgs, needHeaders(keys), func(m *sortee) { at = r.placeOf(&maker, m, keys) },
 		func(i int) { places, there = append(places, at), append(there, uint32(i)) })
 	if err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ func newPlacer(r *headerReader, keys []sortKey, members int, member func(i int) 
 func (p *placer) places(msgs []mailbox.Message) ([]mailbox.Message, []int, error) {
 	rows := make([]placedMessage, 0, len(msgs))
 	for _, m := range msgs {
-		if err := p.reader.s.interrupted(); err != nil {
+		if err := p.reader.interrupted(); err != nil {
 			return nil, nil, err
 		}
 		if row := p.read(m); row != nil {
@@ -46,7 +46,7 @@ func (p *placer) places(msgs []mailbox.Message) ([]mailbox.Message, []int, error
 	ordered := make([]mailbox.Message, len(rows))
 	from := 0
 	for i := range rows {
-		if err := p.reader.s.interrupted(); err != nil {
+		if err := p.reader.interrupted(); err != nil {
 			return nil, nil, err
 		}
 		from = p.place(&rows[i], from)
@@ -109,7 +109,7 @@ func (p *placer) row(i int) *placedMessage {
 // read returns what a message is compared by, nil if it is gone.
 func (p *placer) read(m mailbox.Message) *placedMessage {
 	row := &placedMessage{m: m}
-	if !p.reader.reads(m, needHeaders(p.keys), func(one *sortee) { row.Place = placeOf(&p.maker, one, p.keys) }) {
+	if !p.reader.reads(m, needHeaders(p.keys), func(one *sortee) { row.Place = p.reader.placeOf(&p.maker, one, p.keys) }) {
 		return nil
 	}
 	return row

@@ -1,8 +1,11 @@
 package imap
 
 import (
+	"slices"
+
 	"github.com/emersion/go-imap/v2"
 
+	"maildird/maildir/mailbox"
 	"maildird/server/imap/order"
 	"maildird/server/imap/thread"
 )
@@ -53,9 +56,7 @@ func (s *session) thread(algorithms map[string]func([]thread.Mail) []*thread.Thr
 	}
 	reader := newHeaderReader(s, sr.omissions)
 	defer reader.close()
-	mails := make([]thread.Mail, 0, len(found))
-	var one thread.Mail
-	err = reader.each(found, true, func(m *sortee) { one = threadMail(m) }, func(int) { mails = append(mails, one) })
+	mails, err := reader.threadMails(found)
 	if err != nil {
 		return err
 	}
@@ -63,9 +64,23 @@ func (s *session) thread(algorithms map[string]func([]thread.Mail) []*thread.Thr
 	return reader.result()
 }
 
-func threadMail(m *sortee) thread.Mail {
-	id, references := m.IDs()
-	return thread.Mail{Message: m.m, ID: id, References: references, Sent: m.sent(), Subject: string(m.Texts[order.BaseSubject]), Reply: m.Reply}
+// threadMails returns what the algorithms must know of messages.
+func (r *headerReader) threadMails(msgs []mailbox.Message) ([]thread.Mail, error) {
+	mails := make([]thread.Mail, 0, len(msgs))
+	var names thread.Names
+	var ids []thread.Name
+	var one thread.Mail
+	references := 0
+	err := r.each(msgs, true, func(m *sortee) {
+		ids = ids[:0]
+		for id := range m.IDs() {
+			ids = append(ids, names.Of(id))
+		}
+		one = thread.Mail{Message: m.m, ID: ids[0], References: slices.Clone(ids[1:]), Sent: m.sent(), Subject: names.Of(m.Texts[order.BaseSubject]), Reply: m.Reply}
+		references += len(one.References)
+		r.holds(names.Octets() + 4*int64(references))
+	}, func(int) { mails = append(mails, one) })
+	return mails, err
 }
 
 // threadResponse writes "* THREAD (1)(2 3 (4)(5 6))".

@@ -1,5 +1,5 @@
 // Package limit counts and limits what clients use of a server, across all protocols:
-// connections, and the mail that users send.
+// connections, the mail that users send, and shares of memory.
 package limit
 
 import (

@@ -220,3 +220,20 @@ func TestTell(t *testing.T) {
 		t.Error("a refusal at another service is not told")
 	}
 }
+
+// TestShares: no user takes more than a share, or the share of another.
+func TestShares(t *testing.T) {
+	s := NewShares(10)
+	if !s.Take("a", 4) || !s.Take("a", 6) || s.Take("a", 1) || !s.Take("b", 10) || s.Take("c", 11) {
+		t.Error("not what a share has room for was taken")
+	}
+	s.Give("a", 6)
+	if s.Take("a", 7) || !s.Take("a", 6) {
+		t.Error("not what was given back was taken")
+	}
+	s.Give("a", 10)
+	s.Give("b", 10)
+	if len(s.taken) > 0 {
+		t.Errorf("left: %v", s.taken)
+	}
+}

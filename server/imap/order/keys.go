@@ -5,6 +5,7 @@ package order
 
 import (
 	"encoding/binary"
+	"iter"
 
 	"maildird/maildir/message"
 	"maildird/server/imap/casemap"
@@ -144,17 +145,17 @@ func (o *Keys) Parse(b []byte) (ok bool) {
 	return len(o.ids) > 0
 }
 
-// IDs returns copies of the identifier of the message, "" if it has none, and of those of the
+// IDs returns the identifier of the message, empty if it has none, and then those of the
 // messages that it refers to, the oldest first.
-func (o *Keys) IDs() (id string, references []string) {
-	ids := string(o.ids) // the only copy
-	id, ids, _ = cutPiece(ids)
-	for len(ids) > 0 {
-		var r string
-		r, ids, _ = cutPiece(ids)
-		references = append(references, r)
+func (o *Keys) IDs() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for ids := o.ids; len(ids) > 0; {
+			var id []byte
+			if id, ids, _ = cutPiece(ids); !yield(id) {
+				return
+			}
+		}
 	}
-	return id, references
 }
 
 // appendPiece appends the length of a piece and the piece.
@@ -163,7 +164,7 @@ func appendPiece(b, piece []byte) []byte {
 }
 
 // cutPiece takes a piece from the front; ok is false if it is incomplete.
-func cutPiece[T string | []byte](b T) (piece, rest T, ok bool) {
+func cutPiece(b []byte) (piece, rest []byte, ok bool) {
 	n := uint64(0)
 	for i := 0; i < len(b) && i < 4; i++ {
 		n |= uint64(b[i]&0x7f) << (7 * i)

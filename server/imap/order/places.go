@@ -51,8 +51,9 @@ func Sorted(places []Place) []uint32 {
 // criterion, the first one first, then Place. The zero value is ready to use, by one
 // goroutine at a time.
 type PlaceMaker struct {
-	room  []byte
-	rests []byte // memory for many places, one after the other
+	room   []byte
+	rests  []byte // memory for many places, one after the other
+	octets int64
 }
 
 // restsBytes is the size of the allocations for rests.
@@ -88,6 +89,7 @@ func (p *PlaceMaker) Place() (at Place) {
 	b = b[copy(head[:], b):]
 	at.head = binary.BigEndian.Uint64(head[:])
 	if len(b) > 0 {
+		p.octets += int64(len(b))
 		if len(b) > cap(p.rests)-len(p.rests) {
 			p.rests = make([]byte, 0, max(restsBytes, len(b)))
 		}
@@ -97,6 +99,9 @@ func (p *PlaceMaker) Place() (at Place) {
 	}
 	return at
 }
+
+// Octets returns how much memory the texts of the places take that were made so far.
+func (p *PlaceMaker) Octets() int64 { return p.octets }
 
 // appendText appends a text, terminated by two NULs. A NUL in the text is followed
 // by a greater octet.

@@ -11,15 +11,49 @@ import (
 	"maildird/maildir/mailbox"
 )
 
-// Mail is a message to be threaded.
+// Mail is a message to be threaded. Its texts are numbered by the same Names as those of the
+// other messages.
 type Mail struct {
 	Message    mailbox.Message
-	ID         string   // Message-ID, "" if there is none
-	References []string // identifiers of the messages that it answers, the oldest first
-	Sent       int64    // Unix time
-	Subject    string   // base subject, normalised for comparison
-	Reply      bool     // the subject is that of a reply or a forwarded message
+	ID         Name   // Message-ID
+	References []Name // identifiers of the messages that it answers, the oldest first
+	Sent       int64  // Unix time
+	Subject    Name   // base subject, normalised for comparison
+	Reply      bool   // the subject is that of a reply or a forwarded message
 }
+
+// Name is the number of a text, 0 of the empty one.
+type Name uint32
+
+// Names numbers texts, so that each is in memory only once, however many messages contain it.
+// The zero value is ready to use.
+type Names struct {
+	numbers map[string]Name
+	octets  int64
+}
+
+// nameOctets is about what a text takes besides its own octets, with its Thread.
+const nameOctets = 128
+
+// Of returns the number of a text.
+func (n *Names) Of(text []byte) Name {
+	if len(text) == 0 {
+		return 0
+	}
+	name, known := n.numbers[string(text)]
+	if !known {
+		if n.numbers == nil {
+			n.numbers = map[string]Name{}
+		}
+		name = Name(len(n.numbers) + 1)
+		n.numbers[string(text)] = name
+		n.octets += int64(len(text)) + nameOctets
+	}
+	return name
+}
+
+// Octets returns about how much memory the texts take, and what the algorithms keep of each.
+func (n *Names) Octets() int64 { return n.octets }
 
 // Thread is a message and the replies to it. If Mail is nil, it represents a missing message
 // that has replies, and has at least one child. Threads can be as deep as there are messages.
@@ -52,7 +86,7 @@ func bySent(a, b *Thread) int {
 // OrderedSubject implements ORDEREDSUBJECT (RFC 5256 section 3): messages with the same base
 // subject are a thread, in which the first is the parent of all others.
 func OrderedSubject(mails []Mail) []*Thread {
-	bySubject := map[string]*Thread{}
+	bySubject := map[Name]*Thread{}
 	order := make([]*Thread, len(mails))
 	for i := range mails {
 		order[i] = &Thread{Mail: &mails[i]}
@@ -132,9 +166,11 @@ func upwards(roots []*Thread, f func(*Thread)) {
 // linked links messages to their parents (1) and returns those without a parent (2),
 // in order of appearance.
 func linked(mails []Mail) []*Thread {
-	byID := make(map[string]*Thread, len(mails))
-	var all []*Thread
-	named := func(id string) *Thread {
+	var byID, all []*Thread
+	named := func(id Name) *Thread {
+		if more := int(id) + 1 - len(byID); more > 0 {
+			byID = append(byID, make([]*Thread, more)...)
+		}
 		t := byID[id]
 		if t == nil {
 			t = &Thread{}
@@ -146,7 +182,7 @@ func linked(mails []Mail) []*Thread {
 	for i := range mails {
 		mail := &mails[i]
 		var t *Thread
-		if mail.ID != "" {
+		if mail.ID != 0 {
 			t = named(mail.ID)
 		}
 		if t == nil || t.Mail != nil {
@@ -245,10 +281,10 @@ func sortSiblings(roots []*Thread) {
 
 // joinSubjects joins threads with the same base subject (5).
 func joinSubjects(roots []*Thread) []*Thread {
-	table := map[string]*Thread{}
+	table := map[Name]*Thread{}
 	for _, t := range roots {
 		lead := t.lead()
-		if lead.Subject == "" {
+		if lead.Subject == 0 {
 			continue
 		}
 		have := table[lead.Subject]
@@ -263,7 +299,7 @@ func joinSubjects(roots []*Thread) []*Thread {
 	for i, t := range roots {
 		subject := t.lead().Subject
 		have := table[subject]
-		if subject == "" || have == t || gone[t] {
+		if subject == 0 || have == t || gone[t] {
 			continue
 		}
 		gone[t] = true

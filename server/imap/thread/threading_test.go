@@ -1,6 +1,7 @@
 package thread
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -24,19 +25,45 @@ func shown(threads []*Thread) string {
 	return b.String()
 }
 
+// mail returns a message to be threaded.
+func (n *Names) mail(id string, sent int64, subject string, reply bool, references ...string) Mail {
+	m := Mail{ID: n.Of([]byte(id)), Sent: sent, Subject: n.Of([]byte(subject)), Reply: reply}
+	for _, r := range references {
+		m.References = append(m.References, n.Of([]byte(r)))
+	}
+	return m
+}
+
+// TestNames: equal texts have the same number and are counted once.
+func TestNames(t *testing.T) {
+	var n Names
+	a, b := n.Of([]byte("a")), n.Of([]byte("b"))
+	if a == b || a == 0 || n.Of(nil) != 0 {
+		t.Errorf("%d, %d and %d", a, b, n.Of(nil))
+	}
+	octets := n.Octets()
+	if n.Of([]byte("a")) != a || n.Octets() != octets {
+		t.Errorf("the same text is number %d and not %d, and takes %d octets", n.Of([]byte("a")), a, n.Octets()-octets)
+	}
+	if n.Of(bytes.Repeat([]byte("a"), 1000)) == a || n.Octets() < octets+1000 {
+		t.Errorf("a long text takes %d octets", n.Octets()-octets)
+	}
+}
+
 func TestAlgorithms(t *testing.T) {
 	mails := func() []Mail {
+		var n Names
 		list := []Mail{
-			{ID: "a", Sent: 10, Subject: "A"},
-			{ID: "b", Sent: 30, Subject: "A", Reply: true, References: []string{"a"}},
-			{ID: "c", Sent: 20, Subject: "A", Reply: true, References: []string{"a"}},
-			{ID: "d", Sent: 40, Subject: "OTHER", References: []string{"a", "c"}},
-			{ID: "e", Sent: 25, Subject: "LOST", References: []string{"gone"}},
-			{ID: "f", Sent: 5, Subject: "LOST", References: []string{"gone"}},
-			{ID: "", Sent: 50, Subject: "A", Reply: true},
-			{ID: "a", Sent: 60, Subject: "LATE"}, // duplicate identifier
-			{ID: "x", Sent: 61, Subject: "LOOP", References: []string{"y"}},
-			{ID: "y", Sent: 62, Subject: "LOOP", References: []string{"x"}},
+			n.mail("a", 10, "A", false),
+			n.mail("b", 30, "A", true, "a"),
+			n.mail("c", 20, "A", true, "a"),
+			n.mail("d", 40, "OTHER", false, "a", "c"),
+			n.mail("e", 25, "LOST", false, "gone"),
+			n.mail("f", 5, "LOST", false, "gone"),
+			n.mail("", 50, "A", true),
+			n.mail("a", 60, "LATE", false), // duplicate identifier
+			n.mail("x", 61, "LOOP", false, "y"),
+			n.mail("y", 62, "LOOP", false, "x"),
 		}
 		for i := range list {
 			list[i].Message.Seq = uint32(i + 1)
@@ -61,11 +88,8 @@ func TestAlgorithms(t *testing.T) {
 // TestSubjectOfNoMessage: a thread whose first message is missing has the subject of its
 // earliest message, regardless of their order.
 func TestSubjectOfNoMessage(t *testing.T) {
-	list := []Mail{
-		{ID: "a", Sent: 30, Subject: "LATER", References: []string{"gone"}},
-		{ID: "b", Sent: 20, Subject: "EARLIER", References: []string{"gone"}},
-		{ID: "c", Sent: 40, Subject: "EARLIER"},
-	}
+	var n Names
+	list := []Mail{n.mail("a", 30, "LATER", false, "gone"), n.mail("b", 20, "EARLIER", false, "gone"), n.mail("c", 40, "EARLIER", false)}
 	for i := range list {
 		list[i].Message.Seq = uint32(i + 1)
 	}
@@ -78,9 +102,9 @@ func TestSubjectOfNoMessage(t *testing.T) {
 func TestThreadShapes(t *testing.T) {
 	deep := make([]Mail, 20_000)
 	for i := range deep {
-		deep[i] = Mail{ID: fmt.Sprint(i), Sent: int64(i)}
+		deep[i] = Mail{ID: Name(i + 1), Sent: int64(i)}
 		if i > 0 {
-			deep[i].References = []string{fmt.Sprint(i - 1)}
+			deep[i].References = []Name{Name(i)}
 		}
 	}
 	for name, algorithm := range map[string]func([]Mail) []*Thread{"REFERENCES": ByReferences, "REFS": ByRefs} {
@@ -139,16 +163,16 @@ func mailsOf(data []byte) (mails []Mail) {
 		}
 		return c
 	}
-	id := func(c byte) string {
+	id := func(c byte) Name {
 		if c == 0 {
-			return ""
+			return 0
 		}
-		return string(rune('0' + c%20))
+		return Name(1 + c%20)
 	}
 	for len(data) > 0 {
 		m := Mail{ID: id(take())}
 		for range take() % 5 {
-			if ref := id(take()); ref != "" {
+			if ref := id(take()); ref != 0 {
 				m.References = append(m.References, ref)
 			}
 		}
