@@ -192,7 +192,7 @@ func (s *session) answer(cmd *command, err error) error {
 	if s.w.Err() != nil {
 		return &connError{s.w.Err()}
 	}
-	s.done.mayLoseSelected = cmd != nil && cmd.in == loggedIn && s.sel != nil && s.sel.leaving
+	s.done.mayLoseSelected = cmd != nil && cmd.in == loggedIn && s.left()
 	if err == nil {
 		s.badStreak = 0
 		ended := s.tellNews(s.newsOf(cmd))

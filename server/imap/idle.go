@@ -22,6 +22,8 @@ func idleExtension() extension {
 // once, including those from before IDLE began. It tells the number of messages again if the answer
 // to another command changed it: Thunderbird 153 takes no notice of EXISTS there, nor of what
 // others removed, and would show that only when something else happens.
+// A client that has deleted its selected mailbox may wait, too: aerc 0.14 goes from one into the
+// other, and after a BYE in IDLE it writes the next command before DONE.
 func runIdle(s *session) error {
 	lx := s.lx
 	if err := lx.End(); err != nil {
@@ -31,7 +33,7 @@ func runIdle(s *session) error {
 	if s.sel != nil && s.sel.aside {
 		s.count(s.sel.view.Exists(), " EXISTS\r\n")
 	}
-	s.done.asked = true
+	s.done.asked, s.done.mayLoseSelected = true, s.left()
 	logout := time.Now().Add(s.srv.cfg.Timeouts.Idle)
 	for !lx.Buffered() {
 		if err := s.tellNow(allNews); err != nil {

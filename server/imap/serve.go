@@ -142,7 +142,7 @@ func (s *session) awaitCommand() error {
 
 // tellUnasked sends, between two commands, the notifications that NOTIFY asked for.
 func (s *session) tellUnasked() error {
-	s.done = done{asked: true}
+	s.done = done{asked: true, mayLoseSelected: s.left()}
 	n := noExpunges
 	if s.notify.selected.kind == filterSelected {
 		n = allNews

@@ -67,21 +67,23 @@ type selection struct {
 	// contexts are the searches whose results are kept up to date (RFC 5267).
 	contexts []*searchContext
 	changed  []mailbox.Message // by this client, and not yet tested against contexts
-	// leaving is set once this client has deleted or renamed a mailbox, which may be this
-	// one: it may then go on with commands that need no selected mailbox, as with Dovecot,
-	// such as SUBSCRIBE with the new name.
+	// leaving: this client has deleted or renamed the mailbox. It may go on with commands that
+	// need no selected mailbox, as with Dovecot, such as SUBSCRIBE with the new name, and IDLE.
 	leaving bool
 	// aside: the answer to a command that does not ask for news changed the number of messages.
 	// IDLE repeats it.
 	aside bool
 }
 
-// mayBeGone notes that the client has deleted or renamed a mailbox.
+// mayBeGone notes that the client has deleted or renamed a mailbox, which may be the selected one.
 func (s *session) mayBeGone() {
-	if s.sel != nil {
+	if s.sel != nil && s.sel.box.Replaced() {
 		s.sel.leaving = true
 	}
 }
+
+// left reports whether the client knows that its mailbox is gone, having seen to it itself.
+func (s *session) left() bool { return s.sel != nil && s.sel.leaving }
 
 // state returns the state of the session.
 func (s *session) state() states {
