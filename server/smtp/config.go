@@ -44,7 +44,7 @@ const (
 	// Normalize accepts an LF without CR as the end of a line, but never of DATA, and keeps a
 	// CR without LF. Postfix 3.9 does the same.
 	Normalize BareNewline = iota
-	// Reject replies 550 5.5.2 to both and closes the connection.
+	// Reject refuses a message that contains one (550 5.5.2), and closes the connection after a command.
 	Reject
 )
 

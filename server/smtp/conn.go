@@ -308,13 +308,13 @@ func (c *conn) lineWithin(limit func([]byte) int) (string, error) {
 	text, crlf := bytes.CutSuffix(line, []byte{'\r'})
 	if c.srv.cfg.BareNewline == Reject && (!crlf || bytes.IndexByte(text, '\r') >= 0) {
 		c.log.Warn("client sent a bare CR or LF")
-		return "", errBare()
+		return "", goodbye{errBare()}
 	}
 	return string(text), nil
 }
 
-func errBare() error {
-	return lastReply(550, code3{5, 5, 2}, "Lines must end in CR LF, a bare CR or LF is not allowed")
+func errBare() *smtp.SMTPError {
+	return refusal(550, code3{5, 5, 2}, "Lines must end in CR LF, a bare CR or LF is not allowed")
 }
 
 // lineLimit returns the maximum length of a line.

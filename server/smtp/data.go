@@ -124,14 +124,12 @@ func (c *conn) passOn(d *decoder, text []byte) error {
 	l := &c.srv.cfg.Limits
 	m := c.message
 	switch {
-	case c.srv.cfg.BareNewline == Reject && (d.bareLF || d.bareCR):
-		c.log.Warn("message refused", "from", c.session.sender(), "reason", "bare CR or LF")
-		c.abort()
-		return errBare()
-	case d.octets > 2*l.Message+largeBuffer:
+	case d.octets > 2*l.Message+largeBuffer && c.srv.kind != LMTP: // a relay would keep the message and try again
 		c.log.Warn("message refused", "from", c.session.sender(), "reason", "message does not end")
 		c.abort()
 		return lastReply(552, code3{5, 3, 4}, "Message is larger than %d octets", l.Message)
+	case c.srv.cfg.BareNewline == Reject && (d.bareLF || d.bareCR):
+		m.refuse(errBare())
 	case d.octets > l.Message:
 		m.refuse(errTooBig(l.Message))
 	case d.widest > l.Line:

@@ -112,6 +112,30 @@ func TestRefusedMailIsLogged(t *testing.T) {
 	}
 }
 
+// TestRelayIsToldOfAll: a relay gets a reply for each recipient (RFC 2033 section 4.2), whatever is
+// wrong with the message. Exim 4.96 keeps one for days if the connection ends in the middle of it.
+func TestRelayIsToldOfAll(t *testing.T) {
+	for name, c := range map[string]struct {
+		option      serverOption
+		text, reply string
+	}{
+		"too large": {func(c *Config) { c.Limits.Message = 1000 }, strings.Repeat("0123456789\r\n", 20_000), "552 5.3.4 "},
+		"bare CR":   {func(c *Config) { c.BareNewline = Reject }, "Subject: x\r\n\r\na\rb\r\n", "550 5.5.2 "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			relay := startServer(t, LMTP, c.option).hello()
+			relay.begin("alice@example.org", "bob@example.org", "carol@example.org")
+			relay.send(c.text + ".\r\n")
+			for _, to := range []string{"alice", "bob", "carol"} {
+				relay.expect(c.reply + "<" + to + "@example.org> ")
+			}
+			relay.begin("alice@example.org")
+			relay.send("Subject: x\r\n.\r\n")
+			relay.expect("250 2.1.5 ")
+		})
+	}
+}
+
 // TestTooManyAreLogged: a message that may have no more recipients is one line of the log, however
 // many follow.
 func TestTooManyAreLogged(t *testing.T) {
