@@ -28,7 +28,7 @@ func (c *conn) chunk(size int64, last bool) error {
 	switch {
 	case size > 2*limit:
 		return goodbye{errTooBig(limit)}
-	case c.chunks.octets+size > limit+largeBuffer: // shorter line ends cannot make up for that much
+	case c.chunks.octets+size > limit: // no octet counts for less than one
 		c.message.refuse(errTooBig(limit))
 	}
 	if err := c.receive(c.chunks, size); err != nil {
