@@ -88,9 +88,8 @@ func nameOf(line string, domains []string) string {
 	return name
 }
 
-// edit rewrites the users file. change gets its lines and the index of the line for the
-// user, -1 if there is none; of several lines, it is the one that is used. Comments and
-// unusable lines are kept. Readers see either the old file or the new one, and edits
+// edit rewrites the users file. change gets its lines and the index of the first line for the
+// user, -1 if there is none. Comments and unusable lines are kept. Readers see either the old file or the new one, and edits
 // wait for each other.
 func edit(path string, domains []string, name string, change func(lines []string, at int) ([]string, error)) error {
 	full, err := userName(name, domains)
@@ -119,18 +118,7 @@ func edit(path string, domains []string, name string, change func(lines []string
 	if len(text) > 0 {
 		lines = strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 	}
-	at := -1
-	for i, line := range lines {
-		if nameOf(line, domains) != full {
-			continue
-		}
-		if _, err := parseLine(strings.TrimRight(line, "\r"), domains); err == nil {
-			at = i
-			break
-		} else if at < 0 {
-			at = i
-		}
-	}
+	at := slices.IndexFunc(lines, func(line string) bool { return nameOf(line, domains) == full })
 	if lines, err = change(lines, at); err != nil {
 		return fmt.Errorf("%s: %w", full, err)
 	}

@@ -5,16 +5,24 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 )
 
-// TestLinesOfOneName: a removed user does not remain because of a second line, and a user whose
-// line cannot be used can be changed.
+// TestLinesOfOneName: the first line counts, or none. A removed user does not remain because of a
+// second line, and a user whose line cannot be used can be changed.
 func TestLinesOfOneName(t *testing.T) {
-	_, path, _ := open(t, "# alice:{PLAIN}comment\nalice:{PLAIN}x::::::proxy=y\nbob:{PLAIN}b\nALICE@example.org:{PLAIN}old:5::::\nalice@example.net:{PLAIN}other\ncarol\n#end\n")
+	u, path, _ := open(t, "# alice:{PLAIN}comment\nalice:{PLAIN}x::::::proxy=y\nbob:{PLAIN}b\nALICE@example.org:{PLAIN}old:5::::\nalice@example.net:{PLAIN}other\ncarol\n#end\n")
+	if _, ok := u.Lookup("alice@example.org"); ok || !u.LeftOut("alice@example.org") {
+		t.Error("alice has the old password and home of her second line")
+	}
+	unusable, _, err := u.Problems()
+	if want := path + ":4: alice@example.org is already on line 2, which takes precedence"; err != nil || !slices.Contains(unusable, want) {
+		t.Errorf("problems %q, %v, want %q", unusable, err, want)
+	}
 	read := func() string {
 		t.Helper()
 		text, err := os.ReadFile(path)
@@ -29,11 +37,10 @@ func TestLinesOfOneName(t *testing.T) {
 	if err := SetPassword(path, domains, "carol", "new"); err != nil {
 		t.Error(err)
 	}
-	// Of two lines, the one in use is changed.
 	if err := SetPassword(path, domains, "alice", "new"); err != nil {
 		t.Error(err)
 	}
-	if got := read(); !strings.Contains(got, "\nalice:{PLAIN}x::::::proxy=y\n") || !strings.Contains(got, "\nALICE@example.org:{ARGON2ID}$argon2id$") ||
+	if got := read(); !strings.Contains(got, "\nalice:{ARGON2ID}$argon2id$") || !strings.Contains(got, "::::::proxy=y\nbob:{PLAIN}b\nALICE@example.org:{PLAIN}old:5::::\n") ||
 		!strings.Contains(got, "\ncarol:{ARGON2ID}$argon2id$") {
 		t.Errorf("the file is\n%s", got)
 	}

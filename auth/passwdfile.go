@@ -25,10 +25,13 @@ type problem struct {
 }
 
 // parse parses a passwd-file: "name:{SCHEME}hash:uid:gid:gecos:home:shell:extra", in which
-// fields may be missing at the end; "#" begins a comment (Dovecot: passdb passwd-file).
+// fields may be missing at the end; "#" begins a comment (Dovecot: passdb passwd-file). Of several
+// lines for a name the first counts, as in Dovecot. If that one cannot be used, no other does: it
+// may have an old password, or another home.
 func parse(text []byte, domains []string) (*table, []problem) {
 	t := &table{byName: map[string]*entry{}, byLocal: map[string]*entry{}, leftOut: map[string]bool{}}
 	var problems []problem
+	lineOf := map[string]int{} // the first line of each name
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		n++
@@ -36,22 +39,27 @@ func parse(text []byte, domains []string) (*table, []problem) {
 		if strings.TrimSpace(line) == "" || line[0] == '#' {
 			continue
 		}
-		e, err := parseLine(line, domains)
-		if err == nil {
-			err = t.add(e)
+		name := nameOf(line, domains)
+		if first := lineOf[name]; name != "" && first != 0 {
+			problems = append(problems, problem{line: n, text: fmt.Sprintf("%s is already on line %d, which takes precedence", name, first)})
+			continue
 		}
-		if err != nil {
+		lineOf[name] = n
+		e, err := parseLine(line, domains)
+		switch {
+		case err != nil:
 			problems = append(problems, problem{line: n, text: err.Error()})
-			field, _, _ := strings.Cut(line, ":")
-			if name, err := userName(field, domains); err == nil {
+			if name != "" {
 				local, _, _ := strings.Cut(name, "@")
 				t.leftOut[name], t.leftOut[local] = true, true
 			}
-		} else if e.noLogin == nil {
+			continue
+		case e.noLogin == nil:
 			t.byHash = append(t.byHash, e)
-		} else if !e.never {
+		case !e.never: // otherwise the line says so
 			problems = append(problems, problem{n, e.user.Name + " cannot log in, but receives mail: " + e.noLogin.Error(), true})
 		}
+		t.add(e)
 	}
 	slices.SortStableFunc(t.byHash, func(a, b *entry) int { return strings.Compare(a.hash, b.hash) })
 	for _, domain := range domains {

@@ -10,7 +10,6 @@ package auth
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -191,10 +190,7 @@ func (t *table) find(address string) *entry {
 	return t.byLocal[address]
 }
 
-func (t *table) add(e *entry) error {
-	if t.byName[e.user.Name] != nil {
-		return errors.New("this user is listed already")
-	}
+func (t *table) add(e *entry) {
 	t.entries = append(t.entries, e)
 	t.byName[e.user.Name] = e
 	local, _, _ := strings.Cut(e.user.Name, "@")
@@ -203,7 +199,6 @@ func (t *table) add(e *entry) error {
 	} else {
 		t.byLocal[local] = e
 	}
-	return nil
 }
 
 // Fold returns a name in lower case for comparisons. A letter outside ASCII never becomes an
