@@ -14,7 +14,7 @@ import (
 // password can match his line in the users file. Both also are ErrInvalid, which is all that a
 // client learns.
 var (
-	ErrNotAllowed error = refusal("the users file does not allow this user to log in from here (allow_nets, nologin, fail)")
+	ErrNotAllowed error = refusal("the users file does not allow this user to log in from here (allow_nets, nologin, fail, noauthenticate)")
 	ErrNoLogin    error = refusal("nobody can log in as this user, because of his password or extra fields in the users file; \"config check\" says why")
 )
 
@@ -25,9 +25,11 @@ func (r refusal) Error() string { return string(r) }
 
 func (refusal) Is(target error) bool { return target == ErrInvalid }
 
-// access says from where a user may log in, by the extra fields of Dovecot: "nologin"
-// and "fail", with any value, forbid all logins; the address must be in every one of
-// the lists of networks:
+// noLoginFields are the extra fields of Dovecot that, with any value, forbid all logins.
+var noLoginFields = [...]string{"nologin", "fail", "noauthenticate"}
+
+// access says from where a user may log in, by the extra fields of Dovecot: noLoginFields, and
+// lists of networks, in every one of which the address must be:
 //
 //	allow_nets=192.0.2.0/24,2001:db8::/32,127.0.0.1,local
 //
@@ -56,10 +58,10 @@ func (a *access) allows(from netip.Addr) bool {
 func accessOf(extra []string) (a access, err error) {
 	for _, field := range extra {
 		name, value, _ := strings.Cut(field, "=")
-		switch name {
-		case "nologin", "fail":
+		switch {
+		case slices.Contains(noLoginFields[:], name):
 			a.never = true
-		case "allow_nets", "allow_real_nets": // no proxy in front of us has connections of its own
+		case name == "allow_nets", name == "allow_real_nets": // no proxy in front of us has connections of its own
 			nets, err := parseNets(value)
 			if err != nil {
 				return a, fmt.Errorf("%s: %w", name, err)

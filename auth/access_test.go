@@ -17,6 +17,10 @@ local@example.org:{PLAIN}x::::::userdb_quota_rule=*:storage=1G allow_nets=local
 never@example.org:{PLAIN}x::::::nologin
 never2@example.org:{PLAIN}x::::::nologin=y allow_nets=192.0.2.0/24
 fail@example.org:{PLAIN}x::::::fail=no
+noauth@example.org:{PLAIN}x::::::noauthenticate
+never3@example.org:{PLAIN}x::::::nologin:protected
+never4@example.org:{PLAIN}x::::::nologin:protected=y
+nets2@example.org:{PLAIN}x::::::allow_nets:protected=192.0.2.0/24
 `)
 	unix := netip.Addr{}
 	for _, c := range []struct {
@@ -29,7 +33,8 @@ fail@example.org:{PLAIN}x::::::fail=no
 		{"both", "192.0.2.9", true}, {"both", "192.0.2.1", false}, {"both", "203.0.113.1", false}, {"both", "", false},
 		{"local", "", true}, {"local", "127.0.0.1", false},
 		{"never", "192.0.2.1", false}, {"never", "", false}, {"never2", "192.0.2.1", false},
-		{"fail", "192.0.2.1", false}, {"fail", "", false},
+		{"fail", "192.0.2.1", false}, {"fail", "", false}, {"noauth", "192.0.2.1", false}, {"never3", "192.0.2.1", false}, {"never4", "192.0.2.1", false},
+		{"nets2", "192.0.2.1", true}, {"nets2", "203.0.113.1", false},
 	} {
 		from := unix
 		if c.from != "" {

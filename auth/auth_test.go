@@ -103,6 +103,11 @@ quin:{ROT13
 rosa:{ROT13}x:minus one
 sven:
 tess
+uli@example.org:{PLAIN}x::::::userdb_mail:protected=maildir:/elsewhere
+vera@example.org:{PLAIN}x::::::userdb_namespace/inbox/location=maildir:/elsewhere userdb_namespace/inbox/separator=/
+wim@example.org:{PLAIN}x::::::userdb_userdb_import=mail=maildir:/elsewhere
+xena@example.org:{PLAIN}x::::::userdb_namespace/inbox/separator=/ nodelay k8=y host=192.0.2.1
+yves@example.org:{PLAIN}x::::::userdb_chroot=/elsewhere
 `)
 	for _, c := range []struct {
 		address       string
@@ -113,6 +118,7 @@ tess
 		{"alice@example.org", false, true}, // a duplicate line
 		{"gina@example.net", false, true}, {"gina@example.org", false, true},
 		{"quin", false, true}, {"rosa", true, false}, {"sven", false, true}, {"tess", true, false},
+		{"uli", true, false}, {"vera", true, false}, {"wim", true, false}, {"xena", false, true}, {"yves", true, false},
 		{"nobody@example.org", false, false}, {"carol@example.net", false, false}, {"broken line", false, false}, {"", false, false},
 	} {
 		if got := u.LeftOut(c.address); got != c.leftOut {
@@ -413,7 +419,13 @@ func TestSetPasswordSCRAM(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "users")
-	line := "alice@example.org:{PLAIN}old::::::userdb_quota_rule=*:storage=1G " + fieldSCRAM + keys + " x=y\n"
+	for _, field := range []string{fieldSCRAM, strings.Replace(fieldSCRAM, "=", ":protected=", 1)} {
+		testSetPasswordSCRAM(t, path, "alice@example.org:{PLAIN}old::::::userdb_quota_rule:protected=*:storage=1G "+field+keys+" x=y\n")
+	}
+}
+
+func testSetPasswordSCRAM(t *testing.T, path, line string) {
+	t.Helper()
 	if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -429,7 +441,7 @@ func TestSetPasswordSCRAM(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(text), "::::::userdb_quota_rule=*:storage=1G "+fieldSCRAM) || !strings.HasSuffix(string(text), " x=y\n") {
+	if !strings.Contains(string(text), "::::::userdb_quota_rule:protected=*:storage=1G "+fieldSCRAM) || !strings.HasSuffix(string(text), " x=y\n") {
 		t.Errorf("the rest of the line was changed: %s", text)
 	}
 	for password, want := range map[string]bool{"old": false, "new": true} {

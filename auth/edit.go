@@ -46,13 +46,13 @@ func SetPassword(path string, domains []string, name, password string) error {
 		if err != nil {
 			return nil, err
 		}
-		f := strings.Split(lines[at], ":")
+		f := strings.SplitN(lines[at], ":", 8)
 		if len(f) < 2 {
 			f = append(f, "")
 		}
 		f[1] = hash
-		for i := min(len(f), 7); i < len(f); i++ {
-			if f[i], err = replaceSCRAM(f[i], password); err != nil {
+		if len(f) == 8 {
+			if f[7], err = replaceSCRAM(f[7], password); err != nil {
 				return nil, err
 			}
 		}

@@ -21,7 +21,7 @@ func TestNoLogin(t *testing.T) {
 	}
 	u, path, log := open(t, "alice:{SCRAM-SHA-256}"+keys+"\ncarol:$3$$abcdef:1000:1000::/home/carol\ndora:!\nemil:{ROT13}secret::::::"+fieldSCRAM+keys+
 		"\nfrida::1000:1000::/home/frida\ngerd:\nheidi:{PLAIN}::::::nopassword\nivan:{ARGON2ID}x\njan:{ROT\nkurt:{SCRAM-SHA-256}x\nlisa:{PLAIN}secret::::::"+fieldSCRAM+"x"+
-		"\nmax:{PLAIN}secret::::::allow_nets=all\nnora:::::::nologin\n")
+		"\nmax:{PLAIN}secret::::::allow_nets=all\nnora:::::::nologin\notto:{PLAIN}secret:::::nologin\n")
 	u.check.throttle.pause = func(context.Context, time.Duration) {}
 	if !u.SCRAMReady() {
 		t.Error("SCRAM is not offered because users who cannot log in have no keys")
@@ -33,7 +33,7 @@ func TestNoLogin(t *testing.T) {
 		"heidi": ":7: heidi@example.org cannot log in, but receives mail: the password is empty", "ivan": ":8: ivan@example.org cannot log in, but receives mail: malformed Argon2 hash",
 		"jan": ":9: jan@example.org cannot log in, but receives mail: the password scheme does not end", "kurt": ":10: kurt@example.org cannot log in, but receives mail: malformed SCRAM keys",
 		"lisa": ":11: lisa@example.org cannot log in, but receives mail: malformed SCRAM keys", "max": ":12: max@example.org cannot log in, but receives mail: allow_nets: \"all\" is not a network",
-		"nora": "",
+		"nora": "", "otto": ":14: otto@example.org cannot log in, but receives mail: \"nologin\" is in the place of the shell",
 	} {
 		user, ok := u.Lookup(name)
 		if !ok || u.LeftOut(name) {
@@ -64,7 +64,7 @@ func TestNoLogin(t *testing.T) {
 			t.Errorf("%s: problems %q, %q, %v", name, unusable, noLogin, err)
 		}
 	}
-	if n := strings.Count(log.String(), `level=WARN msg="users file has a user who cannot log in"`); n != 11 || !strings.Contains(log.String(), "line=2 ") {
+	if n := strings.Count(log.String(), `level=WARN msg="users file has a user who cannot log in"`); n != 12 || !strings.Contains(log.String(), "line=2 ") {
 		t.Errorf("%d lines in the log:\n%s", n, log)
 	}
 	if strings.Contains(log.String(), "cannot be checked") {

@@ -86,11 +86,15 @@ func parseLine(line string, domains []string) (*entry, error) {
 	if len(f) < 2 {
 		return nil, errors.New("there is no colon after the name")
 	}
-	if len(f) > 6 && strings.ContainsRune(f[6], '=') {
-		field, _, _ := strings.Cut(f[6], "=") // its value may be a key
-		return nil, fmt.Errorf("%q is in the place of the shell; extra fields come after another colon", field)
+	var misplaced error
+	if len(f) > 6 && (strings.ContainsRune(f[6], '=') || slices.Contains(noLoginFields[:], f[6])) {
+		field, _, isValue := strings.Cut(f[6], "=") // its value may be a key
+		misplaced = fmt.Errorf("%q is in the place of the shell; extra fields come after another colon", field)
+		if isValue {
+			return nil, misplaced
+		}
 	}
-	extra := strings.Fields(strings.Join(f[min(len(f), 7):], ":"))
+	extra := extraFields(strings.Join(f[min(len(f), 7):], ":"))
 	if err := checkExtra(extra); err != nil {
 		return nil, err
 	}
@@ -116,9 +120,24 @@ func parseLine(line string, domains []string) (*entry, error) {
 	var noAccess, noKeys error
 	e.access, noAccess = accessOf(extra)
 	e.scram, noKeys = scramOf(e.hash, extra)
-	e.noLogin = cmp.Or(noPassword, noAccess, noKeys)
+	e.noLogin = cmp.Or(noPassword, misplaced, noAccess, noKeys)
 	e.user.proof = proofOf(e.hash, extra)
 	return e, nil
+}
+
+// extraFields splits extra fields. "name:protected=value" sets a field that is not set yet, which
+// makes no difference here.
+func extraFields(text string) []string {
+	fields := strings.Fields(text)
+	for i, field := range fields {
+		name, value, hasValue := strings.Cut(field, "=")
+		if name, ok := strings.CutSuffix(name, ":protected"); ok {
+			if fields[i] = name; hasValue {
+				fields[i] += "=" + value
+			}
+		}
+	}
+	return fields
 }
 
 // unsupportedFields are extra fields of Dovecot that determine who a user is, where his mail is, or
@@ -126,15 +145,16 @@ func parseLine(line string, domains []string) (*entry, error) {
 // must not be ignored.
 var unsupportedFields = [...]string{
 	"delay_until", "domain", "login_user", "proxy", "proxy_maybe", "user", "username",
-	"userdb_domain", "userdb_fail", "userdb_gid", "userdb_home",
-	"userdb_mail", "userdb_mail_control_path", "userdb_mail_inbox_path", "userdb_mail_location", "userdb_mail_path", // 2.4 has the paths
-	"userdb_tempfail", "userdb_uid", "userdb_user", "userdb_username",
+	"userdb_chroot", "userdb_domain", "userdb_fail", "userdb_gid", "userdb_home",
+	"userdb_mail", "userdb_mail_chroot", "userdb_mail_gid", "userdb_mail_home", "userdb_mail_location", "userdb_mail_uid",
+	"userdb_mail_control_path", "userdb_mail_inbox_path", "userdb_mail_path", // of 2.4
+	"userdb_tempfail", "userdb_uid", "userdb_uidgid_file", "userdb_user", "userdb_userdb_import", "userdb_username",
 }
 
 func checkExtra(extra []string) error {
 	for _, field := range extra {
 		name, _, _ := strings.Cut(field, "=")
-		if slices.Contains(unsupportedFields[:], name) {
+		if slices.Contains(unsupportedFields[:], name) || strings.HasPrefix(name, "userdb_namespace/") && strings.HasSuffix(name, "/location") {
 			return fmt.Errorf("the extra field %s is not supported, and must not be ignored", name)
 		}
 	}

@@ -113,8 +113,8 @@ func scramOf(password string, extra []string) (*scram.StoredCredentials, error) 
 // if they contain keys.
 func replaceSCRAM(extra, password string) (string, error) {
 	fields, found := strings.Fields(extra), false
-	for i := range fields {
-		if !strings.HasPrefix(fields[i], fieldSCRAM) {
+	for i, field := range extraFields(extra) {
+		if !strings.HasPrefix(field, fieldSCRAM) {
 			continue
 		}
 		keys, err := hashSCRAM([]byte(password))
