@@ -268,7 +268,7 @@ func testFileChanges(t *testing.T) {
 	if _, err := u.Authenticate(context.Background(), netip.Addr{}, "hugo", "h-pass"); err != nil {
 		t.Errorf("hugo cannot log in: %v", err)
 	}
-	if err := Add(path, domains, "hugo", "x"); !errors.Is(err, errExists) {
+	if err := Add(path, domains, "hugo", "x"); !errors.Is(err, ErrExists) {
 		t.Errorf("a second hugo: %v", err)
 	}
 	if err := SetPassword(path, domains, "alice@example.org", "new"); err != nil {
@@ -285,7 +285,7 @@ func testFileChanges(t *testing.T) {
 	if err := Remove(path, domains, "bob"); err != nil {
 		t.Fatal(err)
 	}
-	if err := Remove(path, domains, "bob"); !errors.Is(err, errNotFound) {
+	if err := Remove(path, domains, "bob"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("bob twice: %v", err)
 	}
 	text, err := os.ReadFile(path)

@@ -11,20 +11,32 @@ import (
 	"syscall"
 )
 
+// Errors of Add, and of SetPassword and Remove.
 var (
-	errExists   = errors.New("user already exists")
-	errNotFound = errors.New("no such user")
+	ErrExists   = errors.New("user already exists")
+	ErrNotFound = errors.New("no such user")
 )
+
+// Listed reports whether the users file at path has a line for a name, even one that cannot be
+// used. The error says what is wrong with the name or the file.
+func Listed(path string, domains []string, name string) (bool, error) {
+	full, err := userName(name, domains)
+	if err != nil {
+		return false, err
+	}
+	lines, err := readLines(path)
+	return lineOf(lines, domains, full) >= 0, err
+}
 
 // Add appends a user with this password, of 1 to MaxPassword bytes, to the users file at
 // path. A name without a domain gets the first of the domains. The change is durable on
-// return. It is an error if the user already exists; other errors say what is wrong with the
+// return. It is ErrExists if the user already exists; other errors say what is wrong with the
 // name, the password or the file. Several processes may edit the file at the same time: each
 // waits for the others.
 func Add(path string, domains []string, name, password string) error {
 	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
 		if at >= 0 {
-			return nil, errExists
+			return nil, ErrExists
 		}
 		hash, err := HashPassword(defaultScheme, password)
 		if err != nil {
@@ -35,12 +47,12 @@ func Add(path string, domains []string, name, password string) error {
 }
 
 // SetPassword changes the password of a user, including his extra field with SCRAM keys, if
-// any. The rest of the line remains unchanged. It is an error if the user does not exist;
+// any. The rest of the line remains unchanged. It is ErrNotFound if the user does not exist;
 // otherwise SetPassword behaves like Add.
 func SetPassword(path string, domains []string, name, password string) error {
 	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
 		if at < 0 {
-			return nil, errNotFound
+			return nil, ErrNotFound
 		}
 		hash, err := HashPassword(defaultScheme, password)
 		if err != nil {
@@ -63,11 +75,11 @@ func SetPassword(path string, domains []string, name, password string) error {
 
 // Remove removes a user from the file, with all lines for his name: otherwise, a line that was
 // ignored so far would become the user's, with an old password. The mail is not removed. It is
-// an error if the user does not exist; otherwise Remove behaves like Add.
+// ErrNotFound if the user does not exist; otherwise Remove behaves like Add.
 func Remove(path string, domains []string, name string) error {
 	return edit(path, domains, name, func(lines []string, at int) ([]string, error) {
 		if at < 0 {
-			return nil, errNotFound
+			return nil, ErrNotFound
 		}
 		full := nameOf(lines[at], domains)
 		return slices.DeleteFunc(lines, func(line string) bool { return nameOf(line, domains) == full }), nil
@@ -88,8 +100,21 @@ func nameOf(line string, domains []string) string {
 	return name
 }
 
-// edit rewrites the users file. change gets its lines and the index of the first line for the
-// user, -1 if there is none. Comments and unusable lines are kept. Readers see either the old file or the new one, and edits
+// lineOf returns the index of the first line for a user, -1 if there is none.
+func lineOf(lines, domains []string, full string) int {
+	return slices.IndexFunc(lines, func(line string) bool { return nameOf(line, domains) == full })
+}
+
+// readLines returns the lines of the users file at path.
+func readLines(path string) ([]string, error) {
+	text, _, err := readFile(path, "users")
+	if err != nil || len(text) == 0 {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n"), nil
+}
+
+// edit rewrites the users file. change gets its lines and what lineOf returns for the user. Comments and unusable lines are kept. Readers see either the old file or the new one, and edits
 // wait for each other.
 func edit(path string, domains []string, name string, change func(lines []string, at int) ([]string, error)) error {
 	full, err := userName(name, domains)
@@ -106,7 +131,7 @@ func edit(path string, domains []string, name string, change func(lines []string
 		return err
 	}
 	defer unlock()
-	text, _, err := readFile(path, "users")
+	lines, err := readLines(path)
 	if err != nil {
 		return err
 	}
@@ -114,12 +139,7 @@ func edit(path string, domains []string, name string, change func(lines []string
 	if err != nil {
 		return err
 	}
-	var lines []string
-	if len(text) > 0 {
-		lines = strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-	}
-	at := slices.IndexFunc(lines, func(line string) bool { return nameOf(line, domains) == full })
-	if lines, err = change(lines, at); err != nil {
+	if lines, err = change(lines, lineOf(lines, domains, full)); err != nil {
 		return fmt.Errorf("%s: %w", full, err)
 	}
 	out := strings.Join(lines, "\n")

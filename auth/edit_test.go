@@ -31,7 +31,7 @@ func TestLinesOfOneName(t *testing.T) {
 		}
 		return string(text)
 	}
-	if err := Add(path, domains, "carol", "x"); !errors.Is(err, errExists) {
+	if err := Add(path, domains, "carol", "x"); !errors.Is(err, ErrExists) {
 		t.Errorf("carol added: %v", err)
 	}
 	if err := SetPassword(path, domains, "carol", "new"); err != nil {
@@ -53,7 +53,7 @@ func TestLinesOfOneName(t *testing.T) {
 	if got, want := read(), "# alice:{PLAIN}comment\nbob:{PLAIN}b\nalice@example.net:{PLAIN}other\n#end\n"; got != want {
 		t.Errorf("the file is\n%swant\n%s", got, want)
 	}
-	if err := Remove(path, domains, "alice@example.org"); !errors.Is(err, errNotFound) {
+	if err := Remove(path, domains, "alice@example.org"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("alice removed again: %v", err)
 	}
 }

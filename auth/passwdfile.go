@@ -31,7 +31,7 @@ type problem struct {
 func parse(text []byte, domains []string) (*table, []problem) {
 	t := &table{byName: map[string]*entry{}, byLocal: map[string]*entry{}, leftOut: map[string]bool{}}
 	var problems []problem
-	lineOf := map[string]int{} // the first line of each name
+	firstLine := map[string]int{} // the first line of each name
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		n++
@@ -40,11 +40,11 @@ func parse(text []byte, domains []string) (*table, []problem) {
 			continue
 		}
 		name := nameOf(line, domains)
-		if first := lineOf[name]; name != "" && first != 0 {
+		if first := firstLine[name]; name != "" && first != 0 {
 			problems = append(problems, problem{line: n, text: fmt.Sprintf("%s is already on line %d, which takes precedence", name, first)})
 			continue
 		}
-		lineOf[name] = n
+		firstLine[name] = n
 		e, err := parseLine(line, domains)
 		switch {
 		case err != nil:

@@ -59,6 +59,15 @@ func changeUser(verb, short, done string, wantsPassword bool, change func(path s
 		if i := strings.LastIndexByte(name, '@'); i >= 0 && !hasDomain(cfg.Domains, name[i+1:]) {
 			return fmt.Errorf("%s is not in a domain of this server (%s)", name, strings.Join(cfg.Domains, ", "))
 		}
+		// Nobody should choose a password in vain.
+		switch listed, err := auth.Listed(cfg.Auth.Users, cfg.Domains, name); {
+		case err != nil:
+			return err
+		case listed && verb == "add":
+			return fmt.Errorf("%s: %w; \"user passwd\" changes the password", name, auth.ErrExists)
+		case !listed && verb != "add":
+			return fmt.Errorf("%s: %w; \"user list\" lists the users", name, auth.ErrNotFound)
+		}
 		password := ""
 		if wantsPassword {
 			if password, err = readPassword(cmd.InOrStdin(), cmd.ErrOrStderr()); err != nil {
