@@ -70,13 +70,13 @@ func FuzzMatches(f *testing.F) {
 	for _, stored := range []string{
 		"{PLAIN}x", "{ARGON2ID}$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", "{ARGON2I}$argon2i$v=19$m=8,t=1,p=1$c2FsdA$aA",
 		"$6$salt$x", "$5$rounds=10$salt$x", "{CRYPT}$2y$04$7P3QbZ1mFq0m0tK3oXx2UuY6sS0f7w1Zy2o0E9y7a2o7mXn6y0G6e", "{SSHA256}eA==",
-		"$1$salt$x", "{PBKDF2}$1$salt$5$d193cdbe49d235cdf784f287de7e04cb7a2225ce", "{MD5}74a11ef33c5252edfa87c4eb8b566c2a", "{SHA}PDUC6jG3V40qqE4XqHRFLkyoMVM=",
+		"$1$salt$x", "{PBKDF2}$1$salt$5$d193cdbe49d235cdf784f287de7e04cb7a2225ce", "{MD5}74a11ef33c5252edfa87c4eb8b566c2a", "{SHA}PDUC6jG3V40qqE4XqHRFLkyoMVM=", "$y$j7.$..$rICfixLmXzaS7TvpRjGeVwKCG6CHHvgrHYdc/o5yBr.",
 		"{SCRAM-SHA-256}1,c2FsdA==,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "{", "}", "{}", "$", "",
 	} {
 		f.Add(stored, "x")
 	}
 	numbers := regexp.MustCompile(`[0-9]+`)
-	costly := regexp.MustCompile(`\$2.?\$(0[5-9]|[1-9])`)
+	costly := regexp.MustCompile(`\$2.?\$(0[5-9]|[1-9])|\$y\$j([^7]|7[^./])`)
 	f.Fuzz(func(t *testing.T, stored, password string) {
 		for _, n := range numbers.FindAllString(stored, -1) {
 			if n, err := strconv.Atoi(n); err != nil || n > 64 {

@@ -74,10 +74,13 @@ func schemeOf(stored string) (s scheme, hash string, err error) {
 	}
 	if strings.EqualFold(name, schemeCrypt) {
 		switch name = cryptScheme(hash); {
+		case name == schemeCrypt:
+			s = scheme{schemeCrypt, checkYescrypt, matchYescrypt, nil}
+			return s, hash, s.check(hash)
 		case name == "" && hash == stored:
-			return s, "", errors.New("unsupported password: it does not begin with its scheme, as in {ARGON2ID}, or with $6$, $5$, $2y$ or $1$")
+			return s, "", errors.New("unsupported password: it does not begin with its scheme, as in {ARGON2ID}, or with " + cryptBeginnings)
 		case name == "":
-			return s, "", errors.New("unsupported password: of the crypt(3) hashes, only those that begin with $6$, $5$, $2y$ or $1$ are supported")
+			return s, "", errors.New("unsupported password: of the crypt(3) hashes, only those that begin with " + cryptBeginnings + " are supported")
 		}
 	}
 	for _, s := range schemes() {
@@ -88,9 +91,12 @@ func schemeOf(stored string) (s scheme, hash string, err error) {
 	return s, "", fmt.Errorf("unsupported password: the scheme %q is not one of %s", name, schemeNames())
 }
 
-// cryptScheme returns the scheme of a crypt(3) hash, "" for unsupported ones.
+// cryptScheme returns the scheme of a crypt(3) hash: CRYPT for yescrypt, which has no scheme of its
+// own, "" for unsupported ones.
 func cryptScheme(hash string) string {
 	switch {
+	case strings.HasPrefix(hash, "$y$"):
+		return schemeCrypt
 	case strings.HasPrefix(hash, "$6$"):
 		return "SHA512-CRYPT"
 	case strings.HasPrefix(hash, "$5$"):
@@ -102,6 +108,8 @@ func cryptScheme(hash string) string {
 	}
 	return ""
 }
+
+const cryptBeginnings = "$y$, $6$, $5$, $2y$ or $1$"
 
 func schemeNames() string {
 	var names []string
