@@ -13,7 +13,7 @@ import (
 
 // Commit puts the message into new/ of all targets, durable on return. The errors are in
 // the order of the targets. Unless the Spool was made with each, either all are nil, or all
-// are the same and nothing is left in any folder.
+// are the same and nothing is left in any folder; with several targets it may be a TargetError.
 func (s *Spool) Commit() []error { return s.CommitAfter(nil) }
 
 // CommitAfter is Commit for a message that somebody else has to accept too. It must not be
@@ -95,11 +95,23 @@ func (s *Spool) commitMany() {
 	}
 }
 
+// TargetError is the error of one target that became the error of all.
+type TargetError struct {
+	Target int // its index
+	Err    error
+}
+
+func (e *TargetError) Error() string { return e.Err.Error() }
+func (e *TargetError) Unwrap() error { return e.Err }
+
 // failed reports whether a target has an error, which then becomes the error of all.
 func (s *Spool) failed() bool {
-	for _, t := range s.targets {
+	if s.err != nil {
+		return true
+	}
+	for i, t := range s.targets {
 		if t.err != nil {
-			s.err = t.err
+			s.err = &TargetError{i, t.err}
 			for _, other := range s.targets {
 				other.err = s.err
 			}

@@ -232,7 +232,14 @@ func (m *message) refusals(errs []error) []*smtp.SMTPError {
 			if c := delivery.CauseOf(err); c == delivery.OverQuota || c == delivery.TooBig { // the operator need not do anything
 				level = slog.LevelInfo
 			}
-			s.log.Log(s.srv.conns.Work(), level, "message cannot be stored", "id", m.id, "from", s.sender(), "user", s.targets[i].user.Name, "error", err)
+			at, to := s.targets[i], s.targets[i:i+1]
+			if s.srv.kind != LMTP { // one Maildir keeps all from getting it
+				to = s.targets
+				if one := (*delivery.TargetError)(nil); errors.As(err, &one) {
+					at = s.targets[one.Target]
+				}
+			}
+			s.log.Log(s.srv.conns.Work(), level, "message cannot be stored", "id", m.id, "from", s.sender(), "to", list(addressesOf(to)), "user", at.user.Name, "error", err)
 		}
 	}
 	return refusals

@@ -72,8 +72,11 @@ func TestStorageFailures(t *testing.T) {
 			if n := len(mx.mail("bob")) + 10*len(lmtp.mail("bob")) + 100*len(lmtp.mail("carol")); n != 110 {
 				t.Error("delivered:", n)
 			}
-			if !strings.Contains(mx.log.String(), "message cannot be stored") {
-				t.Error("not in the log")
+			// The log names the user whose Maildir it is, not the first one, and who did not get the message.
+			for ts, want := range map[*testServer]string{mx: `to="bob@example.org alice@example.org" user=alice@example.org `, lmtp: "to=alice@example.org user=alice@example.org "} {
+				if got := ts.log.String(); strings.Count(got, `msg="message cannot be stored"`) != 1 || !strings.Contains(got, want) {
+					t.Errorf("the log does not contain %s once:\n%s", want, got)
+				}
 			}
 			// The server recovers by itself.
 			setFault(nil)
