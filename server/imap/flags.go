@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -25,12 +26,17 @@ var systemFlags = []struct {
 // flagSet is a set of flags from a client.
 type flagSet struct {
 	system filename.Flags
-	words  []string // keywords as the client wrote them
+	words  []string // keywords as the client wrote them, each once
 	recent bool     // \Recent was one of them
 }
 
-// maxKeyword is the maximum length of a keyword, which becomes a line of dovecot-keywords.
-const maxKeyword = 255
+const (
+	// maxKeyword is the maximum length of a keyword, which becomes a line of dovecot-keywords.
+	maxKeyword = 255
+	// maxKeywords is the maximum number of keywords in a flagSet, which is more than a mailbox can
+	// have. APPEND keeps those of all its messages.
+	maxKeywords = 100
+)
 
 // flag takes one flag and adds it to the set.
 func (lx *lexer) flag(set *flagSet) {
@@ -50,11 +56,13 @@ func (lx *lexer) flag(set *flagSet) {
 		return
 	}
 	b := lx.AtomAs("a flag")
-	if len(b) > maxKeyword {
+	switch {
+	case lx.Err() != nil, slices.ContainsFunc(set.words, func(have string) bool { return syntax.EqualFold(b, have) }):
+	case len(b) > maxKeyword:
 		lx.FailWith(no(imap.ResponseCodeLimit, "Keyword is too long."))
-		return
-	}
-	if lx.Err() == nil {
+	case len(set.words) == maxKeywords:
+		lx.FailWith(no(imap.ResponseCodeLimit, "Too many keywords, at most %d are allowed at once.", maxKeywords))
+	default:
 		set.words = append(set.words, string(b))
 	}
 }
