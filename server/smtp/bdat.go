@@ -70,15 +70,15 @@ func parseBdat(arg string) (size int64, last, ok bool) {
 
 // skipChunk skips a chunk that is refused.
 func (c *conn) skipChunk(size int64, why error) error {
+	r := refusalOf(why)
 	if size > 2*c.srv.cfg.Limits.Message {
-		r := refusalOf(why)
 		return goodbye{r}
 	}
-	c.message = &message{s: c.session, refused: tempFailure()}
+	c.message = &message{s: c.session, refused: r}
 	err := c.receive(&decoder{}, size)
 	c.message = nil
 	if err != nil {
 		return err
 	}
-	return why
+	return r
 }

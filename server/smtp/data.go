@@ -125,9 +125,7 @@ func (c *conn) passOn(d *decoder, text []byte) error {
 	m := c.message
 	switch {
 	case d.octets > 2*l.Message+largeBuffer && c.srv.kind != LMTP: // a relay would keep the message and try again
-		c.log.Warn("message refused", "from", c.session.sender(), "reason", "message does not end")
-		c.abort()
-		return lastReply(552, code3{5, 3, 4}, "Message is larger than %d octets", l.Message)
+		return goodbye{errTooBig(l.Message)}
 	case c.srv.cfg.BareNewline == Reject && (d.bareLF || d.bareCR):
 		m.refuse(errBare())
 	case d.octets > l.Message:

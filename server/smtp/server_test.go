@@ -66,6 +66,22 @@ func (ts *testServer) interrupted(want string) {
 	})
 }
 
+// TestEndlessMessage: a client that sends far too much is cut off, and one line of the log says whose
+// message that was.
+func TestEndlessMessage(t *testing.T) {
+	ts := startServer(t, MX, func(c *Config) { c.Limits.Message = 1000 })
+	c := ts.hello()
+	c.begin("alice@example.org")
+	c.send(strings.Repeat("0123456789\r\n", 5000))
+	c.expect("552 5.3.4 ")
+	c.expect("421 4.7.0 ")
+	c.expectEnd()
+	const want = `-1 from=s@client.example to=alice@example.org reply="552 5.3.4 Message is larger than 1000 octets"`
+	if log := ts.log.String(); strings.Count(log, `msg="message `) != 1 || !strings.Contains(log, want) {
+		t.Error(log)
+	}
+}
+
 // TestLostConnection: a client that disconnects in the middle of a message leaves a line in the
 // log, since its sender may ask where the message is.
 func TestLostConnection(t *testing.T) {
