@@ -19,22 +19,23 @@ import (
 // change one folder, one step at a time, and compares after each round: every session knows
 // exactly the files that are there, under UIDs that nobody ever had for another file.
 func TestRandom(t *testing.T) {
-	for _, watched := range []bool{true, false} {
-		for seed := range uint64(8) {
-			t.Run(fmt.Sprintf("watched=%v/seed=%d", watched, seed), func(t *testing.T) {
-				env := newEnv
-				if !watched {
-					env = unwatched
-				}
-				w := newWorld(t, seed, env(t), env(t))
-				defer w.close()
-				for range 60 {
-					for range 1 + w.rng.IntN(6) {
-						w.step()
-					}
-					w.compare()
-				}
-			})
+	seeded(t, 8, func(t *testing.T, seed uint64, one, two *Env) {
+		w := newWorld(t, seed, one, two)
+		defer w.close()
+		for range 60 {
+			for range 1 + w.rng.IntN(6) {
+				w.step()
+			}
+			w.compare()
+		}
+	})
+}
+
+// seeded runs a random test of two processes with several seeds, with events and without.
+func seeded(t *testing.T, seeds uint64, run func(t *testing.T, seed uint64, one, two *Env)) {
+	for name, env := range map[string]func(testing.TB) *Env{"watched": newEnv, "polled": unwatched} {
+		for seed := range seeds {
+			t.Run(fmt.Sprintf("%s/seed=%d", name, seed), func(t *testing.T) { run(t, seed, env(t), env(t)) })
 		}
 	}
 }

@@ -137,26 +137,18 @@ func (c *offline) check(b *box) {
 // comes back and hears what it missed, it knows exactly the files. Now and then the journal
 // is lost.
 func TestResync(t *testing.T) {
-	for _, watched := range []bool{true, false} {
-		for seed := range uint64(6) {
-			t.Run(fmt.Sprintf("watched=%v/seed=%d", watched, seed), func(t *testing.T) {
-				env := newEnv
-				if !watched {
-					env = unwatched
-				}
-				r := newResync(t, seed, env(t), env(t))
-				for range 250 {
-					r.step()
-				}
-				for _, c := range r.clients {
-					c.leave()
-				}
-				for i := range r.boxes {
-					r.end(i)
-				}
-			})
+	seeded(t, 6, func(t *testing.T, seed uint64, one, two *Env) {
+		r := newResync(t, seed, one, two)
+		for range 250 {
+			r.step()
 		}
-	}
+		for _, c := range r.clients {
+			c.leave()
+		}
+		for i := range r.boxes {
+			r.end(i)
+		}
+	})
 }
 
 // resync is the folder of TestResync and the programs that work on it.
