@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -71,7 +70,7 @@ func TestNotifyReady(t *testing.T) {
 	}
 	t.Setenv("NOTIFY_SOCKET", socket)
 	m := start(t)
-	if err := conn.SetReadDeadline(time.Now().Add(mostOfStop)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 4096)
@@ -80,96 +79,6 @@ func TestNotifyReady(t *testing.T) {
 		t.Fatalf("told: %q, %v; log:\n%s", buf[:n], err, m.Log())
 	}
 	dial(t, m.Address("smtp")).Close()
-}
-
-// mostOfStop is more than the 10 s that maildird allows its clients at the end, and much less
-// than the time after which it would disconnect a silent one.
-const mostOfStop = time.Minute
-
-// stopPatience is how long maildird waits, from the signal on, for work in progress.
-const stopPatience = 9 * time.Second
-
-// TestStop: both signals end the server with status 0 in time, with BYE to IMAP clients, and a
-// delivery in progress is completed.
-func TestStop(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
-		t.Run(sig.String(), func(t *testing.T) {
-			t.Parallel()
-			for tries := 1; !stopInFlight(t, sig); tries++ {
-				if tries == 5 {
-					t.Fatalf("a message was not answered within %s five times", stopPatience)
-				}
-			}
-		})
-	}
-}
-
-// stopInFlight stops a server while it receives a message. It returns false, which proves
-// nothing, if this machine was too slow for the rest of the message to be received in time.
-func stopInFlight(t *testing.T, sig syscall.Signal) bool {
-	t.Helper()
-	port, err := rig.FreePort() // nobody uses it after the server has closed it
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := start(t, `smtp        = ["127.0.0.1:0"]`, fmt.Sprintf(`smtp        = ["127.0.0.1:%d"]`, port))
-	idle := dial(t, m.Address("imap"))
-	lines := bufio.NewReader(idle)
-	say(t, idle, lines, "", "* OK")
-	say(t, idle, lines, fmt.Sprintf("a LOGIN %s %q\r\n", alice, password), "a OK")
-	say(t, idle, lines, "b SELECT INBOX\r\n", "b OK")
-	say(t, idle, lines, "c IDLE\r\n", "+")
-
-	out := dial(t, m.Address("smtp"))
-	replies := bufio.NewReader(out)
-	say(t, out, replies, "", "220 ")
-	say(t, out, replies, "HELO client.example\r\n", "250 ")
-	say(t, out, replies, "MAIL FROM:<carol@example.net>\r\n", "250 ")
-	say(t, out, replies, "RCPT TO:<"+bob+">\r\n", "250 ")
-	say(t, out, replies, "DATA\r\n", "354 ")
-	if _, err := fmt.Fprint(out, "Subject: in flight\r\n\r\nfirst half\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	if err := m.Process.Process.Signal(sig); err != nil {
-		t.Fatal(err)
-	}
-	say(t, idle, lines, "", "* BYE ")
-	eventually(t, func() error {
-		conn, err := net.Dial("tcp", m.Address("smtp"))
-		if err == nil {
-			_ = conn.Close()
-			return fmt.Errorf("the server still accepts after %s", sig)
-		}
-		return nil
-	})
-	_, err = fmt.Fprint(out, "second half\r\n.\r\n")
-	line := ""
-	if err == nil {
-		line, err = replies.ReadString('\n')
-	}
-	answered := strings.HasPrefix(line, "250 ")
-	if took := time.Since(began); !answered && took < stopPatience {
-		t.Fatalf("the second half was answered %q, %v after %s", line, err, took)
-	}
-	select {
-	case <-m.Done():
-	case <-time.After(patience):
-		t.Fatalf("maildird still runs:\n%s", m.Log())
-	}
-	if took := time.Since(began); took > mostOfStop {
-		t.Errorf("the stop took %s", took)
-	}
-	if code := m.ProcessState.ExitCode(); code != 0 {
-		t.Errorf("exit status %d:\n%s", code, m.Log())
-	}
-	if !answered {
-		return false
-	}
-	if _, text := find(t, m, bob, "in flight"); !strings.HasSuffix(string(text), "first half\nsecond half\n") {
-		t.Errorf("delivered:\n%s", text)
-	}
-	return true
 }
 
 // say sends text and reads lines up to one that begins with want.
@@ -190,130 +99,6 @@ func say(t testing.TB, conn net.Conn, lines *bufio.Reader, text, want string) st
 			t.Fatalf("after %q: %q, want %q", text, line, want)
 		}
 	}
-}
-
-// TestStopWithHangingClients: a client that hangs in the middle of something does not keep
-// the server from ending.
-func TestStopWithHangingClients(t *testing.T) {
-	t.Parallel()
-	m := start(t)
-	for service, text := range map[string]string{
-		"imap": "a LOGIN {5}\r\nali", "submission": "EHLO x\r\nSTARTTLS\r\n", "submissions": "\x16\x03", "imaps": "", "lmtp": "LHLO x\r\nMAIL FR",
-	} {
-		if _, err := fmt.Fprint(dial(t, m.Address(service)), text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	began := time.Now()
-	if err := m.Stop(patience); err != nil {
-		t.Errorf("%v\n%s", err, m.Log())
-	}
-	if took := time.Since(began); took > mostOfStop {
-		t.Errorf("the stop took %s", took)
-	}
-}
-
-// TestHangup: SIGHUP reloads users, certificate and log level, and the connections stay.
-func TestHangup(t *testing.T) {
-	m := start(t)
-	conn := dial(t, m.Address("imap"))
-	lines := bufio.NewReader(conn)
-	say(t, conn, lines, "", "* OK")
-	say(t, conn, lines, fmt.Sprintf("a LOGIN %s %q\r\n", alice, password), "a OK")
-	before := serial(t, m)
-
-	hangup := func(want string) {
-		t.Helper()
-		n := strings.Count(m.Log(), want)
-		if err := m.Process.Process.Signal(syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, func() error {
-			if strings.Count(m.Log(), want) == n {
-				return fmt.Errorf("the log lacks %q:\n%s", want, m.Log())
-			}
-			return nil
-		})
-	}
-	// A new certificate, made by init for another server.
-	other, err := rig.InitMaildird(binary, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(other.Dir)
-	for _, name := range []string{"cert.pem", "key.pem"} {
-		text, err := os.ReadFile(filepath.Join(other.Dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(m.Dir, name), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	edit(t, filepath.Join(m.Dir, "users"), "bob@", "robert@")
-	hangup("msg=reloaded")
-	if after := serial(t, m); after == before {
-		t.Error("the certificate is the old one")
-	}
-	second := dial(t, m.Address("imap"))
-	reader := bufio.NewReader(second)
-	say(t, second, reader, "", "* OK")
-	say(t, second, reader, fmt.Sprintf("a LOGIN robert@example.org %q\r\n", password), "a OK")
-	say(t, conn, lines, "b NOOP\r\n", "b OK")
-
-	// A change that needs a restart is reported.
-	edit(t, m.Config, `hostname = "mail.example.org"`, `hostname = "other.example.org"`)
-	good := strings.Count(m.Log(), "msg=reloaded\n") + 1
-	hangup("has changes that require a restart")
-	eventually(t, func() error { // the line after that
-		if n := strings.Count(m.Log(), "msg=reloaded\n"); n != good {
-			return fmt.Errorf("%d reloads, want %d", n, good)
-		}
-		return nil
-	})
-	// An invalid file changes nothing that it contains, and prevents no other change; the
-	// log says what remains.
-	edit(t, m.Config, "[auth]", "[auth]\nusres = 1")
-	hangup(`level=ERROR msg="cannot be reloaded and is left as it was: the configuration" error="` + m.Config)
-	hangup("usres")
-	hangup(`level=WARN msg="reloaded in part" kept="the configuration"`)
-	edit(t, filepath.Join(m.Dir, "cert.pem"), "BEGIN", "BEGUN")
-	hangup(`level=WARN msg="reloaded in part" kept="the configuration, the certificate"`)
-	edit(t, filepath.Join(m.Dir, "cert.pem"), "BEGUN", "BEGIN")
-	if n := strings.Count(m.Log(), "msg=reloaded\n"); n != good {
-		t.Errorf("a reload with errors counts as one:\n%s", m.Log())
-	}
-	say(t, conn, lines, "c NOOP\r\n", "c OK")
-	edit(t, m.Config, "\nusres = 1", "")
-	edit(t, m.Config, `# [log]`, "[log]\nlevel = \"error\"")
-	n := strings.Count(m.Log(), "\n")
-	if err := m.Process.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	// At level error, a login is not logged. There is no other way to see when
-	// the level has changed.
-	eventually(t, func() error {
-		n = strings.Count(m.Log(), "\n")
-		c := dial(t, m.Address("imap"))
-		r := bufio.NewReader(c)
-		say(t, c, r, "", "* OK")
-		say(t, c, r, fmt.Sprintf("a LOGIN %s %q\r\n", alice, password), "a OK")
-		if got := strings.Count(m.Log(), "\n"); got != n {
-			return fmt.Errorf("the log still grows:\n%s", m.Log())
-		}
-		return nil
-	})
-	say(t, conn, lines, "d NOOP\r\n", "d OK")
-}
-
-// serial returns the serial number of the certificate of imaps.
-func serial(t *testing.T, m *rig.Maildird) string {
-	t.Helper()
-	conn := tls.Client(dial(t, m.Address("imaps")), &tls.Config{InsecureSkipVerify: true})
-	if err := conn.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
 }
 
 // edit replaces a text in a file.
