@@ -87,6 +87,22 @@ func TestRaiseValidity(t *testing.T) {
 	}
 }
 
+// TestNextValidityAfterAnother: another program creates the counter, and advances it past our
+// value, after we have found none.
+func TestNextValidityAfterAnother(t *testing.T) {
+	d := openDir(t)
+	other := filepath.Join(d.Path(), validityName+".60000001")
+	d.Before(func(op, _ string) error {
+		if op == "create" {
+			must(t, os.WriteFile(other, nil, 0o444))
+		}
+		return nil
+	})
+	if n, err := NextValidity(d, time.Unix(0x60000000, 0), false); n != 0x60000002 || err != nil {
+		t.Errorf("%08x, %v", n, err)
+	}
+}
+
 // TestNextValidityAtOnce: many callers allocate values at once, starting from nothing, and
 // no two get the same.
 func TestNextValidityAtOnce(t *testing.T) {
