@@ -4,7 +4,7 @@ import "testing"
 
 // TestCompactionKeepsWhatOthersAdded: after a process determined which records are needed,
 // and before it writes the smaller files, another process may add records of messages for
-// which the first one has none.
+// which the first one has none, and that what the first one has of a message is outdated.
 func TestCompactionKeepsWhatOthersAdded(t *testing.T) {
 	const rows, more = 900, 100 // one read of the index has entries of both
 	dir := t.TempDir()
@@ -30,10 +30,18 @@ func TestCompactionKeepsWhatOthersAdded(t *testing.T) {
 	for row := range uint32(more) {
 		other.fill(rows + row)
 	}
+	other.b.Outdate(10, other.key(10))
+	other.b.Flush()
 	job.run()
 	next := openShelf(t, newStore(t, Options{Dir: dir}), rows+more)
 	if n, err := size(next.b.files.data); err != nil || n > 1<<20 {
 		t.Fatalf("the file has %d bytes, %v", n, err)
+	}
+	if _, ok := next.read(20); !ok {
+		t.Error("what is needed is gone")
+	}
+	if _, ok := next.read(10); ok {
+		t.Error("what is outdated is there again")
 	}
 	for row := range uint32(more) {
 		if !next.check(rows + row) {
