@@ -31,7 +31,7 @@ func aclExtension() extension {
 		listReturn: words[listCommand]{"MYRIGHTS": func(_ *lexer, cmd *listCommand) {
 			cmd.each = append(cmd.each, func(s *session, e *folder.Entry) error {
 				if !e.NonExistent {
-					s.myRightsResponse(e.Name)
+					s.w.myRights(e.Name)
 				}
 				return nil
 			})
@@ -46,23 +46,9 @@ func rightsOf(mailbox string) string {
 	return ownRights
 }
 
-// existing returns the canonical name of a mailbox, or an error if it does not exist.
-func (s *session) existing(name string) (string, error) {
-	tree := s.account.Tree()
-	name, err := tree.Canonical(name)
-	if err != nil {
-		return "", err
-	}
-	dir, err := tree.OpenDir(name)
-	if err != nil {
-		return "", err
-	}
-	return name, dir.Close()
-}
-
 // existingArgument takes the last argument of a command, the name of a mailbox that exists.
 func (s *session) existingArgument() (string, error) {
-	name, err := s.mailboxArgument()
+	name, err := s.lx.mailboxArgument()
 	if err != nil {
 		return "", err
 	}
@@ -75,16 +61,17 @@ func runMyRights(s *session) error {
 	if err != nil {
 		return err
 	}
-	s.myRightsResponse(name)
+	s.w.myRights(name)
 	return nil
 }
 
-func (s *session) myRightsResponse(name string) {
-	s.w.Raw("* MYRIGHTS ")
-	s.w.Mailbox(name)
-	s.w.SP()
-	s.w.Raw(rightsOf(name))
-	s.w.CRLF()
+// myRights writes a MYRIGHTS response.
+func (w *writer) myRights(name string) {
+	w.Raw("* MYRIGHTS ")
+	w.Mailbox(name)
+	w.SP()
+	w.Raw(rightsOf(name))
+	w.CRLF()
 }
 
 // runGetACL is GETACL (RFC 4314 section 3.3).

@@ -34,7 +34,7 @@ func runAppend(s *session) (err error) {
 	lx.SP()
 	name := lx.Mailbox()
 	lx.SP()
-	item, err := s.appendItem()
+	item, err := lx.appendItem()
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func runAppend(s *session) (err error) {
 		if len(to.taken) == maxAppends {
 			return no(imap.ResponseCodeLimit, "APPEND takes at most %d messages.", maxAppends)
 		}
-		if item, err = s.appendItem(); err != nil {
+		if item, err = lx.appendItem(); err != nil {
 			return err
 		}
 	}
@@ -154,8 +154,7 @@ func (item *appendItem) take(s *session, to *destination) error {
 
 // appendItem takes what precedes the octets of a message: flags, date and the header of the
 // literal. It does not yet ask the client to send the literal.
-func (s *session) appendItem() (item appendItem, err error) {
-	lx := s.lx
+func (lx *lexer) appendItem() (item appendItem, err error) {
 	if lx.Peek() == '(' {
 		set := lx.flagList()
 		item.Flags, item.Keywords = set.system, set.words

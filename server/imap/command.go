@@ -197,7 +197,7 @@ func (s *session) answer(cmd *command, err error) error {
 		s.badStreak = 0
 		ended := s.tellNews(s.newsOf(cmd))
 		s.highestAfter(true)
-		s.writeStatus(s.tag, "OK", s.done.code, s.okText(cmd))
+		s.w.status(s.tag, "OK", s.done.code, s.okText(cmd))
 		if s.done.then != nil {
 			return s.done.then()
 		}
@@ -234,7 +234,7 @@ func (s *session) answer(cmd *command, err error) error {
 		}
 	}
 	s.highestAfter(false)
-	s.writeStatus(s.tag, string(status.Type), string(status.Code), status.Text)
+	s.w.status(s.tag, string(status.Type), string(status.Code), status.Text)
 	if s.badStreak >= maxBadCommands {
 		return bye("", "Too many bad commands.")
 	}
@@ -260,7 +260,7 @@ func (s *session) highestAfter(tagged bool) {
 	case tagged && s.done.code == "":
 		s.done.code = code
 	default:
-		s.writeStatus(nil, "OK", code, "Highest mod-sequence.")
+		s.w.untagged("OK", code, "Highest mod-sequence.")
 	}
 }
 
@@ -271,16 +271,18 @@ func (s *session) okText(cmd *command) string {
 	return cmd.name + " completed."
 }
 
-// writeStatus writes a status response; without a tag, an untagged one.
-func (s *session) writeStatus(tag []byte, status, code, text string) {
-	w := s.w
+// untagged writes an untagged status response.
+func (w *writer) untagged(kind, code, text string) { w.status(nil, kind, code, text) }
+
+// status writes a status response; without a tag, an untagged one.
+func (w *writer) status(tag []byte, kind, code, text string) {
 	if len(tag) == 0 {
 		w.Byte('*')
 	} else {
 		w.RawBytes(tag)
 	}
 	w.SP()
-	w.Raw(status)
+	w.Raw(kind)
 	w.SP()
 	if code != "" {
 		w.Byte('[')

@@ -95,10 +95,10 @@ func (s *session) tellHighestModSeq() {
 	ok, err := s.sel.view.EnableModSeq(s.ctx)
 	s.logNoModSeq(err)
 	if s.sel.modseq.none = !ok || err != nil; s.sel.modseq.none {
-		s.writeStatus(nil, "OK", "NOMODSEQ", "This mailbox does not support mod-sequences.")
+		s.w.untagged("OK", "NOMODSEQ", "This mailbox does not support mod-sequences.")
 		return
 	}
-	s.writeStatus(nil, "OK", s.highestModSeq(s.sel.view.HighestModSeq()), "Highest mod-sequence.")
+	s.w.untagged("OK", s.highestModSeq(s.sel.view.HighestModSeq()), "Highest mod-sequence.")
 }
 
 // logNoModSeq logs why there are no mod-sequences, unless the mailbox was just
@@ -116,10 +116,10 @@ func (s *session) announceModSeq() {
 	n, err := s.sel.view.TellModSeq(s.ctx)
 	s.logNoModSeq(err)
 	if n == 0 {
-		s.writeStatus(nil, "OK", "NOMODSEQ", "This mailbox does not support mod-sequences.")
+		s.w.untagged("OK", "NOMODSEQ", "This mailbox does not support mod-sequences.")
 		return
 	}
-	s.writeStatus(nil, "OK", s.highestModSeq(n), "Highest mod-sequence.")
+	s.w.untagged("OK", s.highestModSeq(n), "Highest mod-sequence.")
 }
 
 // highestModSeq returns the response code HIGHESTMODSEQ and notes that it is sent.

@@ -20,7 +20,7 @@ func runLogout(s *session) error {
 	if err := s.lx.End(); err != nil {
 		return err
 	}
-	s.writeStatus(nil, "BYE", "", "Logging out.")
+	s.w.untagged("BYE", "", "Logging out.")
 	s.logout = true
 	return nil
 }

@@ -111,10 +111,10 @@ func (s *session) keepUpdated(q *searchQuery, found []mailbox.Message, uid bool,
 	}
 	switch n := len(s.sel.contexts); {
 	case q.program.Key.Fleeting():
-		s.noUpdate(string(s.tag), "The result changes as time passes.")
+		s.w.noUpdate(string(s.tag), "The result changes as time passes.")
 		return
 	case n >= s.srv.cfg.Limits.Contexts, n > 0 && results > maxContextResults:
-		s.noUpdate(string(s.tag), "Too many contexts.")
+		s.w.noUpdate(string(s.tag), "Too many contexts.")
 		return
 	}
 	c := &searchContext{
@@ -129,8 +129,8 @@ func (s *session) keepUpdated(q *searchQuery, found []mailbox.Message, uid bool,
 }
 
 // noUpdate reports that a tag gets no updates (RFC 5267 section 4.3.1).
-func (s *session) noUpdate(tag, why string) {
-	s.writeStatus(nil, "NO", `NOUPDATE "`+tag+`"`, why)
+func (w *writer) noUpdate(tag, why string) {
+	w.untagged("NO", `NOUPDATE "`+tag+`"`, why)
 }
 
 // runCancelUpdate is CANCELUPDATE (RFC 5267 section 4.3.5).
@@ -160,7 +160,7 @@ func (s *session) endNumbered() error {
 	}
 	s.sel.contexts = slices.DeleteFunc(s.sel.contexts, func(c *searchContext) bool {
 		if !c.uid {
-			s.noUpdate(c.tag, "Sequence numbers are not allowed after ENABLE UIDONLY.")
+			s.w.noUpdate(c.tag, "Sequence numbers are not allowed after ENABLE UIDONLY.")
 		}
 		return !c.uid
 	})

@@ -80,7 +80,7 @@ func (s *session) move(uid bool) error {
 	moved, err := s.sel.view.Move(s.ctx, uids, box.Mailbox)
 	s.ownMessages(box, moved.Dest)
 	if len(moved.Source) > 0 {
-		s.writeStatus(nil, "OK", copyUID(moved), "Moved UIDs.")
+		s.w.untagged("OK", copyUID(moved), "Moved UIDs.")
 	}
 	return err
 }

@@ -21,10 +21,24 @@ func folderExtension() extension {
 }
 
 // mailboxArgument takes the arguments of a command whose only argument is a mailbox.
-func (s *session) mailboxArgument() (string, error) {
-	s.lx.SP()
-	name := s.lx.Mailbox()
-	return name, s.lx.End()
+func (lx *lexer) mailboxArgument() (string, error) {
+	lx.SP()
+	name := lx.Mailbox()
+	return name, lx.End()
+}
+
+// existing returns the canonical name of a mailbox, or an error if it does not exist.
+func (s *session) existing(name string) (string, error) {
+	tree := s.account.Tree()
+	name, err := tree.Canonical(name)
+	if err != nil {
+		return "", err
+	}
+	dir, err := tree.OpenDir(name)
+	if err != nil {
+		return "", err
+	}
+	return name, dir.Close()
 }
 
 // createRequest is the arguments of CREATE.
@@ -82,7 +96,7 @@ func newName(name string) error {
 // runDelete is DELETE (RFC 9051 section 6.3.5). Sessions that have the mailbox selected get
 // BYE: other sessions at once, this one with its next command that needs the mailbox. Some clients would take a BYE right after the OK for a failure of DELETE.
 func runDelete(s *session) error {
-	given, err := s.mailboxArgument()
+	given, err := s.lx.mailboxArgument()
 	if err != nil {
 		return err
 	}
@@ -145,29 +159,26 @@ func (s *session) tellName(given, name string, attrs ...imap.MailboxAttr) {
 		return
 	}
 	s.listResponse(attrs, name)
-	s.oldName(given)
+	s.w.oldName(given)
 	s.w.CRLF()
 }
 
 // oldName writes the extended data item OLDNAME of a LIST response.
-func (s *session) oldName(name string) {
-	s.w.Raw(` ("OLDNAME" (`)
-	s.w.Mailbox(name)
-	s.w.Raw("))")
+func (w *writer) oldName(name string) {
+	w.Raw(` ("OLDNAME" (`)
+	w.Mailbox(name)
+	w.Raw("))")
 }
 
 // runSubscribe is SUBSCRIBE (RFC 9051 section 6.3.7). As in Dovecot, the mailbox must exist.
 func runSubscribe(s *session) error {
-	name, err := s.mailboxArgument()
+	name, err := s.lx.mailboxArgument()
 	if err != nil {
 		return err
 	}
-	tree := s.account.Tree()
-	dir, err := tree.OpenDir(name)
-	if err != nil {
+	if _, err := s.existing(name); err != nil {
 		return err
 	}
-	_ = dir.Close()
 	s.ownTreeChange(name)
 	ctx, done := s.waitContext()
 	defer done()
@@ -176,7 +187,7 @@ func runSubscribe(s *session) error {
 
 // runUnsubscribe is UNSUBSCRIBE (RFC 9051 section 6.3.8).
 func runUnsubscribe(s *session) error {
-	name, err := s.mailboxArgument()
+	name, err := s.lx.mailboxArgument()
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func runIdle(s *session) error {
 	}
 	s.w.Raw("+ idling\r\n")
 	if s.sel != nil && s.sel.aside {
-		s.count(s.sel.view.Exists(), " EXISTS\r\n")
+		s.w.count(s.sel.view.Exists(), " EXISTS\r\n")
 	}
 	s.done.asked, s.done.mayLoseSelected = true, s.left()
 	logout := time.Now().Add(s.srv.cfg.Timeouts.Idle)
@@ -66,7 +66,7 @@ func (s *session) idle(logout time.Time) error {
 		if s.account.Moved() {
 			return errMoved()
 		}
-		s.writeStatus(nil, "OK", "", "Still here")
+		s.w.untagged("OK", "", "Still here")
 		if err := s.w.Flush(); err != nil {
 			return &connError{err}
 		}

@@ -280,6 +280,29 @@ func (s *session) logUnlisted(e *folder.Entry, err error) {
 	}
 }
 
+// listResponse writes a LIST response up to and including the mailbox name.
+func (s *session) listResponse(attrs []imap.MailboxAttr, name string) {
+	s.nameResponse("LIST", attrs, name)
+}
+
+// nameResponse writes a LIST or LSUB response up to and including the mailbox name.
+func (s *session) nameResponse(kind string, attrs []imap.MailboxAttr, name string) {
+	w := s.w
+	w.Raw("* ")
+	w.Raw(kind)
+	w.Raw(" (")
+	for i, attr := range attrs {
+		if i > 0 {
+			w.SP()
+		}
+		w.Raw(string(attr))
+	}
+	w.Raw(") ")
+	w.Str(string(s.account.Tree().Separator()))
+	w.SP()
+	w.Mailbox(name)
+}
+
 // describes reports whether further responses tell of a mailbox: it can be selected, and is not
 // listed only for its children (RFC 5819 section 3: foo).
 func (cmd *listCommand) describes(e *folder.Entry) bool { return !e.NoSelect && cmd.selects(e) }

@@ -27,7 +27,7 @@ func runESearch(s *session) error {
 		sources = sources[:0]
 		var bounds filterBounds
 		lx.List(func() {
-			sources = append(sources, s.searchSource())
+			sources = append(sources, lx.searchSource(s.account.Tree()))
 			bounds.count(lx, &sources[len(sources)-1])
 		})
 		lx.SP()
@@ -48,10 +48,10 @@ func runESearch(s *session) error {
 }
 
 // searchSource takes a specifier of mailboxes.
-func (s *session) searchSource() mailboxFilter {
-	f := s.lx.mailboxFilter(s.account.Tree())
+func (lx *lexer) searchSource(tree *folder.Tree) mailboxFilter {
+	f := lx.mailboxFilter(tree)
 	if f.kind == filterSelectedDelayed {
-		s.lx.Fail("SELECTED-DELAYED is for NOTIFY.")
+		lx.Fail("SELECTED-DELAYED is for NOTIFY.")
 	}
 	return f
 }
@@ -88,7 +88,7 @@ func (s *session) searchAll(sources []mailboxFilter, query *searchQuery) error {
 		return err
 	}
 	if query.update != nil {
-		s.noUpdate(string(s.tag), "Only the result in the selected mailbox can be kept up to date.")
+		s.w.noUpdate(string(s.tag), "Only the result in the selected mailbox can be kept up to date.")
 	}
 	if query.modseqs != nil {
 		if err := s.enableModSeqs(); err != nil {

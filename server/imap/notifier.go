@@ -83,7 +83,7 @@ func (n *notifier) begin(status bool) (err error) {
 			if n.eventsOf(w.name)&eventFlags != 0 && now.modseq > 0 {
 				show |= showModSeq
 			}
-			n.s.boxStateResponse(w.name, now, show)
+			n.s.w.boxState(w.name, now, show)
 		}
 	})
 }
@@ -271,16 +271,15 @@ func (n *notifier) tellState(w *watchedBox, now boxState) {
 		}
 	}
 	if show != 0 {
-		n.s.boxStateResponse(w.name, now, show)
+		n.s.w.boxState(w.name, now, show)
 	}
 }
 
 // isSelected reports whether a mailbox is the selected one, which gets no STATUS responses.
 func (n *notifier) isSelected(w *watchedBox) bool { return n.s.sel != nil && n.s.sel.name == w.name }
 
-// boxStateResponse writes a STATUS response.
-func (s *session) boxStateResponse(name string, st boxState, show showBits) {
-	w := s.w
+// boxState writes a STATUS response.
+func (w *writer) boxState(name string, st boxState, show showBits) {
 	w.Raw("* STATUS ")
 	w.Mailbox(name)
 	sep := " ("
@@ -378,6 +377,6 @@ var errOverflow = no("NOTIFICATIONOVERFLOW", "That is more mailboxes than a sess
 
 // overflow ends the notifications, as after NOTIFY NONE (RFC 5465 section 5.8).
 func (n *notifier) overflow(why string) {
-	n.s.writeStatus(nil, "OK", "NOTIFICATIONOVERFLOW", why+"; notifications have ended.")
+	n.s.w.untagged("OK", "NOTIFICATIONOVERFLOW", why+"; notifications have ended.")
 	n.s.setNotifier(&notifier{s: n.s})
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir"
+	"maildird/maildir/folder"
 	"maildird/maildir/mailbox"
 	"maildird/server/imap/syntax"
 )
@@ -84,7 +85,7 @@ func runNotify(s *session) error {
 	var groups []eventGroup
 	var bounds filterBounds
 	for more := true; more; more = lx.More() {
-		groups = append(groups, s.eventGroup())
+		groups = append(groups, lx.eventGroup(s.account.Tree()))
 		bounds.count(lx, &groups[len(groups)-1].mailboxFilter)
 	}
 	if err := lx.End(); err != nil {
@@ -106,10 +107,9 @@ func runNotify(s *session) error {
 }
 
 // eventGroup takes a group of events.
-func (s *session) eventGroup() (g eventGroup) {
-	lx := s.lx
+func (lx *lexer) eventGroup(tree *folder.Tree) (g eventGroup) {
 	lx.Enter()
-	g.mailboxFilter = lx.mailboxFilter(s.account.Tree())
+	g.mailboxFilter = lx.mailboxFilter(tree)
 	if g.kind == filterSubtreeOne {
 		lx.Fail("SUBTREE-ONE is for ESEARCH.")
 	}

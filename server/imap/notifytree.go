@@ -238,7 +238,7 @@ func (d *treeDiff) list(name, from string) {
 	cmd.ReturnSubscribed = true
 	s.listResponse(cmd.attributes(&e.Entry), name)
 	if from != "" {
-		s.oldName(from)
+		s.w.oldName(from)
 	}
 	s.w.CRLF()
 }

@@ -49,7 +49,7 @@ func objectIDExtension() extension {
 				s.log.Warn("mailbox has no MAILBOXID", "mailbox", s.sel.name, "error", err)
 				return
 			}
-			s.writeStatus(nil, "OK", mailboxID(id), "Mailbox identifier.")
+			s.w.untagged("OK", mailboxID(id), "Mailbox identifier.")
 		},
 		created: func(s *session, name string) error {
 			box, err := s.open(name)

@@ -220,7 +220,7 @@ func (s *session) vanishedEarlier(ranges []mailbox.Range, since uint64) error {
 // next flushVanished.
 func (s *session) expunged(u mailbox.Update) {
 	if (!s.qresync || s.sel.modseq.none) && !s.uidOnly {
-		s.count(u.Seq, " EXPUNGE\r\n")
+		s.w.count(u.Seq, " EXPUNGE\r\n")
 		return
 	}
 	s.sel.modseq.gone = append(s.sel.modseq.gone, u.UID)

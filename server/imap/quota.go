@@ -50,13 +50,13 @@ func runGetQuota(s *session) error {
 	if usage.Limit == (quota.Limit{}) {
 		return no(imap.ResponseCodeNonExistent, "No such quota root.")
 	}
-	s.writeQuota(usage)
+	s.w.quota(usage)
 	return nil
 }
 
 // runGetQuotaRoot is GETQUOTAROOT (RFC 9208 section 4.1.2). The mailbox need not exist.
 func runGetQuotaRoot(s *session) error {
-	name, err := s.mailboxArgument()
+	name, err := s.lx.mailboxArgument()
 	if err == nil {
 		name, err = s.account.Tree().Canonical(name)
 	}
@@ -76,14 +76,13 @@ func runGetQuotaRoot(s *session) error {
 	s.w.SP()
 	s.w.Str(quotaRoot)
 	s.w.CRLF()
-	s.writeQuota(usage)
+	s.w.quota(usage)
 	return nil
 }
 
-// writeQuota writes the QUOTA response (RFC 9208 section 4.2.1) with the resources that have
+// quota writes the QUOTA response (RFC 9208 section 4.2.1) with the resources that have
 // limits, of which there is at least one. STORAGE is in units of 1024 octets.
-func (s *session) writeQuota(u quota.Usage) {
-	w := s.w
+func (w *writer) quota(u quota.Usage) {
 	w.Raw("* QUOTA ")
 	w.Str(quotaRoot)
 	sep := " ("

@@ -28,7 +28,7 @@ func (s *session) replace(uid bool) (err error) {
 	lx.SP()
 	name := lx.Mailbox()
 	lx.SP()
-	item, err := s.appendItem()
+	item, err := lx.appendItem()
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (s *session) replace(uid bool) (err error) {
 	}
 	s.done.tellAll = true
 	// RFC 8508 section 3.4: before the EXPUNGE or VANISHED response.
-	s.writeStatus(nil, "OK", code, "The new message is saved.")
+	s.w.untagged("OK", code, "The new message is saved.")
 	_, err = s.sel.view.Remove(s.ctx, old.UID)
 	return err
 }

@@ -79,7 +79,7 @@ func (s *session) answerSearch(query *searchQuery, uid bool) error {
 	if query.named && len(found) == 0 {
 		// RFC 7377 section 2.1: no response.
 	} else if !query.hasReturn && !query.named && !s.rev2 {
-		s.numbersResponse("SEARCH", found, uid, query)
+		s.w.numbers("SEARCH", found, uid, query)
 	} else {
 		s.esearchResponse(found, uid, query)
 	}

@@ -96,7 +96,7 @@ func (s *session) selectMailbox(readOnly bool) error {
 func (s *session) closePrevious() {
 	if s.sel != nil {
 		s.unselect()
-		s.writeStatus(nil, "OK", "CLOSED", "Previous mailbox is now closed.")
+		s.w.untagged("OK", "CLOSED", "Previous mailbox is now closed.")
 	}
 }
 
@@ -105,19 +105,19 @@ func (s *session) closePrevious() {
 func (s *session) describeMailbox(given string) {
 	view, w := s.sel.view, s.w
 	s.mailboxFlagsResponse()
-	s.count(view.Exists(), " EXISTS\r\n")
+	s.w.count(view.Exists(), " EXISTS\r\n")
 	if !s.rev2 {
-		s.count(view.Recent(), " RECENT\r\n")
+		s.w.count(view.Recent(), " RECENT\r\n")
 		if n := view.FirstUnseen(); n > 0 && !s.uidOnly {
-			s.okNumber("UNSEEN", n, "First unseen.")
+			s.w.okNumber("UNSEEN", n, "First unseen.")
 		}
 	}
-	s.okNumber("UIDVALIDITY", view.UIDValidity(), "UIDs are valid.")
-	s.okNumber("UIDNEXT", view.UIDNext(), "Predicted next UID.")
+	s.w.okNumber("UIDVALIDITY", view.UIDValidity(), "UIDs are valid.")
+	s.w.okNumber("UIDNEXT", view.UIDNext(), "Predicted next UID.")
 	if s.rev2 {
 		s.listResponse(nil, s.sel.name)
 		if given != s.sel.name {
-			s.oldName(given)
+			s.w.oldName(given)
 		}
 		w.CRLF()
 	}
@@ -127,8 +127,7 @@ func (s *session) describeMailbox(given string) {
 }
 
 // okNumber writes "* OK [code n] text".
-func (s *session) okNumber(code string, n uint32, text string) {
-	w := s.w
+func (w *writer) okNumber(code string, n uint32, text string) {
 	w.Raw("* OK [")
 	w.Raw(code)
 	w.SP()
@@ -163,27 +162,4 @@ func runUnselect(s *session) error {
 	}
 	s.unselect()
 	return nil
-}
-
-// listResponse writes a LIST response up to and including the mailbox name.
-func (s *session) listResponse(attrs []imap.MailboxAttr, name string) {
-	s.nameResponse("LIST", attrs, name)
-}
-
-// nameResponse writes a LIST or LSUB response up to and including the mailbox name.
-func (s *session) nameResponse(kind string, attrs []imap.MailboxAttr, name string) {
-	w := s.w
-	w.Raw("* ")
-	w.Raw(kind)
-	w.Raw(" (")
-	for i, attr := range attrs {
-		if i > 0 {
-			w.SP()
-		}
-		w.Raw(string(attr))
-	}
-	w.Raw(") ")
-	w.Str(string(s.account.Tree().Separator()))
-	w.SP()
-	w.Mailbox(name)
 }

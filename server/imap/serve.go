@@ -27,7 +27,7 @@ func (s *session) serve(begun func()) {
 	}
 	err := s.handshake()
 	if err == nil {
-		s.writeStatus(nil, "OK", "CAPABILITY"+s.capabilityList(), "maildird ready.")
+		s.w.untagged("OK", "CAPABILITY"+s.capabilityList(), "maildird ready.")
 		_ = s.w.Flush() // sticky: commands returns it
 		begun()
 		err = s.commands()
@@ -158,7 +158,7 @@ func (s *session) tellNow(n news) error {
 		return err
 	}
 	if code := s.correctModSeq(); code != "" {
-		s.writeStatus(nil, "OK", code, "Highest mod-sequence.")
+		s.w.untagged("OK", code, "Highest mod-sequence.")
 	}
 	if err := s.w.Flush(); err != nil {
 		return &connError{err}
@@ -213,10 +213,10 @@ func (s *session) goodbye(err error) (said bool) {
 	switch {
 	case err == nil:
 	case errors.As(err, &status):
-		s.writeStatus(nil, "BYE", string(status.Code), status.Text)
+		s.w.untagged("BYE", string(status.Code), status.Text)
 		said = true
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		s.writeStatus(nil, "BYE", "", "Disconnected for inactivity.")
+		s.w.untagged("BYE", "", "Disconnected for inactivity.")
 	}
 	s.leave()
 	return s.w.Flush() == nil && said

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"slices"
 	"time"
 
 	"maildird/auth"
@@ -124,6 +125,22 @@ func (s *session) messages(set syntax.NumSet, uid bool) (iter.Seq[mailbox.Messag
 		return nil, err
 	}
 	return s.sel.view.Messages(ranges, uid), nil
+}
+
+// uids returns the UIDs of a set of messages in ascending order.
+func (s *session) uids(set syntax.NumSet, uid bool) ([]uint32, error) {
+	msgs, err := s.messages(set, uid)
+	if err != nil {
+		return nil, err
+	}
+	var uids []uint32
+	for m := range msgs {
+		if cap(uids) == 0 {
+			uids = make([]uint32, 0, min(s.sel.view.Exists(), 1024))
+		}
+		uids = append(uids, m.UID)
+	}
+	return slices.Clip(uids), nil
 }
 
 // ranges resolves a set to ranges for the view; uids reports whether they are UIDs.

@@ -60,7 +60,7 @@ func (s *session) answerSort(keys []sortKey, query *searchQuery, uid bool) error
 	if query.hasReturn {
 		s.esearchResponse(found, uid, query)
 	} else {
-		s.numbersResponse("SORT", found, uid, query)
+		s.w.numbers("SORT", found, uid, query)
 	}
 	return failed
 }
@@ -104,18 +104,18 @@ func (lx *lexer) sortKeys(criteria map[string]*sortCriterion) []sortKey {
 	return keys
 }
 
-// numbersResponse writes "* NAME n n n", with the highest mod-sequence if the client searched
+// numbers writes "* NAME n n n", with the highest mod-sequence if the client searched
 // for one (RFC 7162 section 3.1.6).
-func (s *session) numbersResponse(name string, found []mailbox.Message, uid bool, q *searchQuery) {
-	s.w.Raw("* ")
-	s.w.Raw(name)
+func (w *writer) numbers(name string, found []mailbox.Message, uid bool, q *searchQuery) {
+	w.Raw("* ")
+	w.Raw(name)
 	for _, m := range found {
-		s.w.Put(strconv.AppendUint(append(s.w.Reserve(16), ' '), uint64(numberOf(m, uid)), 10))
+		w.Put(strconv.AppendUint(append(w.Reserve(16), ' '), uint64(numberOf(m, uid)), 10))
 	}
 	if q.modseqs != nil && len(found) > 0 {
-		s.w.Raw(" (MODSEQ ")
-		s.w.Number(q.highestOf(found))
-		s.w.Byte(')')
+		w.Raw(" (MODSEQ ")
+		w.Number(q.highestOf(found))
+		w.Byte(')')
 	}
-	s.w.CRLF()
+	w.CRLF()
 }

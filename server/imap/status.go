@@ -83,11 +83,6 @@ func runStatus(s *session) error {
 	if err := lx.End(); err != nil {
 		return err
 	}
-	return s.status(name, items)
-}
-
-// status reads the status of a mailbox and writes the STATUS response.
-func (s *session) status(name string, items []*statusItem) error {
 	st, err := s.readStatus(name, items)
 	if err == nil {
 		st.respond(name, items)

@@ -1,8 +1,6 @@
 package imap
 
 import (
-	"slices"
-
 	"github.com/emersion/go-imap/v2"
 
 	"maildird/maildir/mailbox"
@@ -92,7 +90,7 @@ func (s *session) store(uid bool) error {
 	if err != nil {
 		return err
 	}
-	err = s.storeMissing(&req, uid, uids, len(done)+len(others))
+	err = req.missing(uid, len(uids), len(done)+len(others))
 	if len(others) == 0 {
 		return err
 	}
@@ -115,27 +113,11 @@ func (s *session) storeFlags(req *storeRequest, uids []uint32) (done, others []m
 	return view.StoreUnchangedSince(s.ctx, *req.unchangedSince, uids, req.op, req.flags.system, req.flags.words)
 }
 
-// storeMissing returns an error if the command fails because messages are gone (RFC 2180 section
-// 4.2). A UID that does not exist is no error.
-func (s *session) storeMissing(req *storeRequest, uid bool, uids []uint32, found int) error {
-	if uid || found == len(uids) || req.silent && found > 0 {
+// missing returns an error if the command fails because messages are gone, of which only found are
+// there (RFC 2180 section 4.2). A UID that does not exist is no error.
+func (req *storeRequest) missing(uid bool, asked, found int) error {
+	if uid || found == asked || req.silent && found > 0 {
 		return nil
 	}
 	return mailbox.ErrGone
-}
-
-// uids returns the UIDs of a set of messages in ascending order.
-func (s *session) uids(set syntax.NumSet, uid bool) ([]uint32, error) {
-	msgs, err := s.messages(set, uid)
-	if err != nil {
-		return nil, err
-	}
-	var uids []uint32
-	for m := range msgs {
-		if cap(uids) == 0 {
-			uids = make([]uint32, 0, min(s.sel.view.Exists(), 1024))
-		}
-		uids = append(uids, m.UID)
-	}
-	return slices.Clip(uids), nil
 }

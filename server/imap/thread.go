@@ -60,7 +60,7 @@ func (s *session) thread(algorithms map[string]func([]thread.Mail) []*thread.Thr
 	if err != nil {
 		return err
 	}
-	s.threadResponse(algorithm(mails), uid)
+	s.w.threads(algorithm(mails), uid)
 	return reader.result()
 }
 
@@ -83,9 +83,8 @@ func (r *headerReader) threadMails(msgs []mailbox.Message) ([]thread.Mail, error
 	return mails, err
 }
 
-// threadResponse writes "* THREAD (1)(2 3 (4)(5 6))".
-func (s *session) threadResponse(threads []*thread.Thread, uid bool) {
-	w := s.w
+// threads writes "* THREAD (1)(2 3 (4)(5 6))".
+func (w *writer) threads(threads []*thread.Thread, uid bool) {
 	w.Raw("* THREAD")
 	if len(threads) > 0 {
 		w.SP()

@@ -27,24 +27,14 @@ func errUIDRequired() error {
 	return &imap.Error{Type: imap.StatusResponseTypeBad, Code: "UIDREQUIRED", Text: "Sequence numbers are not allowed after ENABLE UIDONLY."}
 }
 
-// fetchResponse writes the beginning of a FETCH response, or of a UIDFETCH
-// response with UIDONLY.
-func (s *session) fetchResponse(m mailbox.Message) {
-	if s.uidOnly {
-		s.count(m.UID, " UIDFETCH ")
-	} else {
-		s.count(m.Seq, " FETCH ")
-	}
-}
-
-// fetchUIDResponse is fetchResponse followed by the item UID, which UIDFETCH already begins
-// with. sep is the separator before the next item.
+// fetchUIDResponse writes the beginning of a FETCH response with the item UID or, with UIDONLY, of
+// a UIDFETCH response. sep is the separator before the next item.
 func (s *session) fetchUIDResponse(m mailbox.Message) (sep byte) {
-	s.fetchResponse(m)
 	if s.uidOnly {
+		s.w.count(m.UID, " UIDFETCH ")
 		return '('
 	}
-	s.w.Raw("(UID ")
+	s.w.count(m.Seq, " FETCH (UID ")
 	s.w.Number(uint64(m.UID))
 	return ' '
 }

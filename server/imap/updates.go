@@ -56,11 +56,11 @@ func (s *session) writeUpdate(u mailbox.Update) {
 	}
 	switch u.Kind {
 	case mailbox.Exists:
-		s.count(u.Count, " EXISTS\r\n")
+		s.w.count(u.Count, " EXISTS\r\n")
 		s.sel.modseq.untold = true
 	case mailbox.Recent:
 		if !s.rev2 { // RFC 9051 appendix E: no RECENT
-			s.count(u.Count, " RECENT\r\n")
+			s.w.count(u.Count, " RECENT\r\n")
 		}
 	case mailbox.Expunge:
 		s.expunged(u)
@@ -81,10 +81,10 @@ func (s *session) tellKeywords() {
 }
 
 // count writes "* n what".
-func (s *session) count(n uint32, what string) {
-	s.w.Raw("* ")
-	s.w.Number(uint64(n))
-	s.w.Raw(what)
+func (w *writer) count(n uint32, what string) {
+	w.Raw("* ")
+	w.Number(uint64(n))
+	w.Raw(what)
 }
 
 // flagsResponse writes a FETCH response with the flags of a message. It includes the UID, which

@@ -57,7 +57,7 @@ func urlToken(key []byte, rump string) []byte {
 }
 
 func (s *session) tellURLMechanisms() {
-	s.writeStatus(nil, "OK", urlMechanisms, "URLs can be authorised.")
+	s.w.untagged("OK", urlMechanisms, "URLs can be authorised.")
 }
 
 // runResetKey is RESETKEY: one mailbox gets a new key, or all mailboxes lose theirs. This
