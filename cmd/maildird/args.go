@@ -37,10 +37,11 @@ func atMost(n int) cobra.PositionalArgs {
 	}
 }
 
-// one requires exactly one argument. what describes it.
+// one requires exactly one argument, which is not empty, as an unset variable of a script is. what
+// describes it.
 func one(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
+		if len(args) == 0 || args[0] == "" {
 			return misuse(cmd, "%s is missing", what)
 		}
 		return atMost(1)(cmd, args)

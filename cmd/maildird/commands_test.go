@@ -109,9 +109,11 @@ func TestInitLeavesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "srv")
 	misused(t, `--domain: "foo bar" is not a domain`, "init", dir, "--domain", "foo bar")
 	misused(t, `--hostname: "-" is not a host name`, "init", dir, "--domain", "example.org", "--hostname", "-")
-	bad(t, `postmaster: "x@other.org" is not in one of the domains`, "", "init", dir, "--domain", "example.org", "--postmaster", "x@other.org")
+	misused(t, `--postmaster: "x@other.org" is not an address in example.org`, "init", dir, "--domain", "example.org", "--postmaster", "x@other.org")
+	misused(t, `--postmaster: "x" is not an address in example.org`, "init", dir, "--domain", "example.org", "--postmaster", "x")
 	misused(t, "maildird init: --domain is missing; usage: maildird init DIR --domain DOMAIN", "init", dir)
 	misused(t, "DIR is missing", "init", "--domain", "example.org")
+	misused(t, "DIR is missing", "init", "", "--domain", "example.org") // not the working directory
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("a directory was made")
 	}
@@ -149,7 +151,8 @@ func TestUsers(t *testing.T) {
 	bad(t, "bob@example.org: no such user; \"user list\" lists the users", "", "user", "passwd", "--config", config, "bob@example.org")
 	bad(t, "alice@example.org: user already exists; \"user passwd\" changes the password", "", "user", "add", "--config", config, "alice@example.org")
 	bad(t, `"#eve@example.org" cannot be a user name`, "", "user", "add", "--config", config, "#eve@example.org")
-	bad(t, "eve@other.org is not in a domain of this server (example.org)", "x\n", "user", "add", "--config", config, "eve@other.org")
+	misused(t, "ADDRESS is missing; usage: maildird user add --config FILE ADDRESS", "user", "add", "--config", config, "")
+	bad(t, "\"eve@other.org\" is not in a domain of this server (example.org)", "x\n", "user", "add", "--config", config, "eve@other.org")
 	bad(t, "no password on standard input", "", "user", "add", "--config", config, "eve@example.org")
 	bad(t, "the password is empty", "\n", "user", "add", "--config", config, "eve@example.org")
 	bad(t, filepath.Dir(config)+" is a directory, not a configuration file such as "+config, "", "config", "check", "--config", filepath.Dir(config))
@@ -162,6 +165,21 @@ func TestUsers(t *testing.T) {
 	misused(t, `unknown command "maildird user fly"`, "user", "fly")
 	misused(t, `unknown command "maildird user fly"`, "user", "fly", "--config", config)
 	misused(t, `unknown command "maildird fly"`, "fly")
+
+	// Lines that cannot be used, or are in another domain, can be changed and removed, too.
+	if err := os.WriteFile(filepath.Join(filepath.Dir(config), "users"), []byte("alice:{PLAIN}a\nbob:x:root\neve@other.org:{PLAIN}e\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := good(t, "other\n", "user", "passwd", "--config", config, "bob"); !strings.Contains(got, "The line of bob in "+filepath.Dir(config)+"/users cannot be used yet: \"config check\" says why.\n") {
+		t.Errorf("user passwd printed %q", got)
+	}
+	good(t, "", "user", "remove", "--config", config, "eve@other.org")
+	if got := good(t, "", "user", "remove", "--config", config, "bob"); got != "Removed bob.\n" {
+		t.Errorf("user remove printed %q", got)
+	}
+	if got := good(t, "", "user", "list", "--config", config); got != "alice@example.org\n" {
+		t.Errorf("user list printed %q", got)
+	}
 }
 
 // TestMailOfRemovedUser: who adds or removes a user learns that the mail stays, and whose it will be.

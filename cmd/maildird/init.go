@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,6 +44,9 @@ func initCommand() *cobra.Command {
 			}
 			if postmaster == "" {
 				postmaster = "postmaster@" + domain
+			}
+			if at := strings.LastIndexByte(postmaster, '@'); at < 1 || !strings.EqualFold(postmaster[at+1:], domain) {
+				return misuse(cmd, "--postmaster: %q is not an address in %s", postmaster, domain)
 			}
 			if err := initServer(args[0], config.Template(name, domain, postmaster), name); err != nil {
 				return err

@@ -56,8 +56,8 @@ func changeUser(verb, short, done string, wantsPassword bool, change func(path s
 			return err
 		}
 		name := args[0]
-		if i := strings.LastIndexByte(name, '@'); i >= 0 && !hasDomain(cfg.Domains, name[i+1:]) {
-			return fmt.Errorf("%s is not in a domain of this server (%s)", name, strings.Join(cfg.Domains, ", "))
+		if i := strings.LastIndexByte(name, '@'); i >= 0 && verb == "add" && !hasDomain(cfg.Domains, name[i+1:]) {
+			return fmt.Errorf("%q is not in a domain of this server (%s)", name, strings.Join(cfg.Domains, ", "))
 		}
 		// Nobody should choose a password in vain.
 		switch listed, err := auth.Listed(cfg.Auth.Users, cfg.Domains, name); {
@@ -87,7 +87,7 @@ func changeUser(verb, short, done string, wantsPassword bool, change func(path s
 		case verb == "remove":
 			fmt.Fprintf(out, "The mail stays in %s: whoever gets that directory next will see it.\n", mail)
 		}
-		noteMail(out, cfg)
+		noteMail(out, cfg, name)
 		return nil
 	}
 	return cmd
@@ -115,11 +115,15 @@ func mailOf(cfg *config.Config, name string) string {
 	return root
 }
 
-// noteMail prints which mail has no recipient: that for postmaster, and for aliases.
-func noteMail(out io.Writer, cfg *config.Config) {
+// noteMail prints which mail has no recipient: that for a user whose line was just changed, for
+// postmaster, and for aliases.
+func noteMail(out io.Writer, cfg *config.Config, changed string) {
 	users, err := auth.OpenUsers(cfg.Auth.Users, cfg.Domains, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return
+	}
+	if users.LeftOut(changed) {
+		fmt.Fprintf(out, "The line of %s in %s cannot be used yet: \"config check\" says why.\n", changed, cfg.Auth.Users)
 	}
 	if _, ok := users.Lookup(cfg.Postmaster); !ok {
 		fmt.Fprintf(out, "Mail for postmaster goes to %s, who is not a user: add that user too, or set postmaster in %s.\n",
