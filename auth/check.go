@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/netip"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 )
@@ -132,7 +133,7 @@ func (c *checker) countedName(t *table, e *entry, name string) string {
 	if e != nil {
 		return e.user.Name
 	}
-	return c.wholeName(t, name[:min(len(name), maxNameLen)])
+	return c.wholeName(t, strings.Clone(name[:min(len(name), maxNameLen)])) // what follows is not kept
 }
 
 // standInHash returns the hash that is checked for a name that no user who can log in has.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -201,6 +202,27 @@ func TestCountsAreBounded(t *testing.T) {
 	if len(th.trusted) > mostCounts {
 		t.Errorf("%d trusted", len(th.trusted))
 	}
+}
+
+// TestLongNamesAreNotKept: names of any length, of which only the beginning counts, take little memory.
+func TestLongNamesAreNotKept(t *testing.T) {
+	c := newClocked(t)
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	const names, length = 2000, 9000 // as long as AUTH of SMTP can make them
+	before := heap()
+	for i := range names {
+		a := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+		c.Failed(t.Context(), a, fmt.Sprintf("%d@%s", i, strings.Repeat("x", length)))
+	}
+	if grown := heap() - before; grown > names*length/4 {
+		t.Errorf("%d failures of long names take %d bytes", names, grown)
+	}
+	runtime.KeepAlive(c)
 }
 
 // TestParallelGuesses: many guesses arrive before the first one is checked. Those that wait for
