@@ -98,7 +98,8 @@ func checkUTF8(s string, allowed bool) error {
 	return nil
 }
 
-// parseMailbox takes a local part and, after an "@", a domain.
+// parseMailbox takes a local part and, after an "@", a domain. It copies them, since they are kept
+// longer than the line, which may be thousands of spaces.
 func parseMailbox(s string) (a address, rest string, err error) {
 	quoted := strings.HasPrefix(s, `"`)
 	if quoted {
@@ -108,7 +109,7 @@ func parseMailbox(s string) (a address, rest string, err error) {
 		for n < len(s) && (isAtext(s[n]) || s[n] == '.') {
 			n++
 		}
-		a.local, s = s[:n], s[n:]
+		a.local, s = strings.Clone(s[:n]), s[n:]
 	}
 	switch {
 	case err != nil:
@@ -125,7 +126,7 @@ func parseMailbox(s string) (a address, rest string, err error) {
 	if n < 0 {
 		n = len(s)
 	}
-	a.domain, rest = s[:n], s[n:]
+	a.domain, rest = strings.Clone(s[:n]), s[n:]
 	if len(a.domain) > longestDomain {
 		return address{}, "", errLong
 	}

@@ -16,7 +16,7 @@ func runHello(extended bool) func(c *conn, arg string) error {
 			return refusal(501, code3{5, 5, 4}, "Host name missing")
 		}
 		c.reset()
-		c.peer.hello, c.peer.esmtp = name, extended
+		c.peer.hello, c.peer.esmtp = strings.Clone(name), extended // without the spaces around it
 		host := c.srv.cfg.Hostname
 		if !extended {
 			c.reply(250, smtp.NoEnhancedCode, host)

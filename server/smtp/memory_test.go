@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -47,6 +48,27 @@ func TestRecipientsAreBounded(t *testing.T) {
 	}
 	_ = hoard.conn.Close()
 	eventually(t, "there is room again", func() bool { return ts.held.Load() == sharedMemory-room })
+}
+
+// TestSpacesAreNotKept: what follows a recipient on its line takes no memory.
+func TestSpacesAreNotKept(t *testing.T) {
+	ts := startServer(t, MX)
+	c := ts.hello()
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	c.say("MAIL FROM:<s@client.example>", "250")
+	line, most := "RCPT TO:<postmaster>"+strings.Repeat(" ", 4000), ts.cfg.Limits.Recipients
+	before := heap()
+	for range most {
+		c.say(line, "250")
+	}
+	if grown := heap() - before; grown > int64(most*len(line)/4) {
+		t.Errorf("%d recipients take %d bytes", most, grown)
+	}
 }
 
 // TestRelayedAreBounded: so are recipients in other domains, and those whom the relay refuses take
