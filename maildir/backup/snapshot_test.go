@@ -144,18 +144,10 @@ func TestRaiseValidity(t *testing.T) {
 // TestIncremental: on another file system, a second snapshot copies what is new and shares
 // the rest with the first, including a message whose flags have changed.
 func TestIncremental(t *testing.T) {
-	root := t.TempDir()
-	dest, err := os.MkdirTemp("/dev/shm", "backup")
-	if err != nil {
-		t.Fatalf("the test needs a second file system at /dev/shm: %v", err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dest) })
+	root, dest := t.TempDir(), elsewhere(t)
 	maildirAt(t, root)
 	for i := range 200 {
 		write(t, filepath.Join(root, "cur", fmt.Sprintf("%d.x:2,", i)), "message")
-	}
-	if err := os.Link(filepath.Join(root, "cur/0.x:2,"), filepath.Join(dest, "probe")); !errors.Is(err, syscall.EXDEV) {
-		t.Fatalf("/dev/shm is the file system of %s: %v", root, err)
 	}
 	first := take(t, root, dest)
 	if first.Copied != 200 || first.Messages != 200 {
@@ -164,9 +156,14 @@ func TestIncremental(t *testing.T) {
 	must(t, os.Rename(filepath.Join(root, "cur/7.x:2,"), filepath.Join(root, "cur/7.x:2,S")))
 	must(t, os.Remove(filepath.Join(root, "cur/8.x:2,")))
 	write(t, filepath.Join(root, "new/500.x"), "more")
+	write(t, filepath.Join(root, "cur/9.x:2,"), "another")
+	must(t, os.Chtimes(filepath.Join(root, "cur/9.x:2,"), time.Time{}, time.Unix(1, 0)))
 	second := take(t, root, dest)
-	if second.Copied != 1 || second.Earlier != 199 || second.Messages != 200 {
+	if second.Copied != 2 || second.Earlier != 198 || second.Messages != 200 {
 		t.Errorf("second: %+v", second)
+	}
+	if text, err := os.ReadFile(filepath.Join(second.Path, "cur/9.x:2,")); err != nil || string(text) != "another" {
+		t.Errorf("what has the same name and size is %q, %v", text, err)
 	}
 	a, err := os.Stat(filepath.Join(first.Path, "cur/7.x:2,"))
 	must(t, err)
@@ -179,6 +176,43 @@ func TestIncremental(t *testing.T) {
 	}
 	if to, err := os.Readlink(filepath.Join(dest, "latest")); err != nil || to != filepath.Base(second.Path) {
 		t.Errorf("latest leads to %q, %v", to, err)
+	}
+}
+
+// elsewhere returns a directory on another file system than that of t.TempDir.
+func elsewhere(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "backup")
+	if err != nil {
+		t.Fatalf("the test needs a second file system at /dev/shm: %v", err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	here := t.TempDir()
+	if err := os.Link(here, filepath.Join(dir, "probe")); !errors.Is(err, syscall.EXDEV) {
+		t.Fatalf("/dev/shm is the file system of %s: %v", here, err)
+	}
+	return dir
+}
+
+// TestWrittenWhileCopied: a program writes a message in place, and has not finished when it is
+// copied.
+func TestWrittenWhileCopied(t *testing.T) {
+	root, dest := t.TempDir(), elsewhere(t)
+	maildirAt(t, root)
+	live := filepath.Join(root, "cur/1.x:2,")
+	write(t, live, "first half")
+	const whole = "first half, second half"
+	wrote := false
+	r, err := Take(t.Context(), Options{Root: root, Dest: dest, Locker: dotlock.NewLocker(""), before: func(op, path string) error {
+		if op == "set time of" && strings.HasPrefix(path, dest) && filepath.Base(path) == filepath.Base(live) && !wrote {
+			wrote = true
+			write(t, live, whole)
+		}
+		return nil
+	}})
+	must(t, err)
+	if text, err := os.ReadFile(filepath.Join(r.Path, "cur/1.x:2,")); err != nil || string(text) != whole || !wrote {
+		t.Errorf("the copy has %q, %v", text, err)
 	}
 }
 
