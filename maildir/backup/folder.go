@@ -44,7 +44,7 @@ type state struct {
 	time    time.Time
 	have    map[string]struct{}
 	news    map[string]bool // names that were added (true) or removed since
-	again   bool            // something has to be done again
+	again   bool            // the copy lacks a message that has to be copied in the next pass
 	late    bool            // it was listed after the moment of the pass, when its contents may have been different
 }
 
@@ -262,7 +262,7 @@ func (s *snapshot) captureDir(ctx context.Context, o *opened, i int, h *hold) er
 			}
 		}
 	}
-	d.listed, d.time = true, before
+	d.listed, d.time = !d.again, before
 	return nil
 }
 

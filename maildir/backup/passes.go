@@ -272,6 +272,9 @@ func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, err
 	if err := s.drain(ctx); err != nil {
 		return nil, err
 	}
+	for _, f := range folders { // a file may have changed while it was copied
+		settled = settled && !f.dirs[0].again && !f.dirs[1].again
+	}
 	complete, err := s.rearrange()
 	if err != nil || !settled || !complete {
 		return nil, err

@@ -195,24 +195,63 @@ func elsewhere(t *testing.T) string {
 }
 
 // TestWrittenWhileCopied: a program writes a message in place, and has not finished when it is
-// copied.
+// copied, before its folder was locked or after that.
 func TestWrittenWhileCopied(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		root, dest := t.TempDir(), elsewhere(t)
+		maildirAt(t, root)
+		come := func() {
+			for _, name := range []string{"1.x:2,", "2.x:2,"} {
+				write(t, filepath.Join(root, "cur", name), "")
+			}
+		}
+		if !late {
+			come()
+		}
+		one, begun := "", false
+		r, err := Take(t.Context(), Options{Root: root, Dest: dest, Locker: dotlock.NewLocker(""), before: func(op, path string) error {
+			switch {
+			case late && strings.HasSuffix(path, lockName):
+				come()
+				late = false
+			case op != "open" || filepath.Dir(path) != filepath.Join(root, "cur"):
+			case one == "":
+				one = path
+			case one != path && !begun: // one is open, and not copied yet
+				begun = true
+				write(t, one, "half")
+			case one == path && begun:
+				write(t, one, "the whole")
+			}
+			return nil
+		}})
+		must(t, err)
+		if text, err := os.ReadFile(filepath.Join(r.Path, "cur", filepath.Base(one))); err != nil || string(text) != "the whole" {
+			t.Errorf("the copy has %q, %v", text, err)
+		}
+	}
+}
+
+// TestManyArriveWhileCopied: more messages arrive, before a folder is locked, than are held open
+// for copying at once.
+func TestManyArriveWhileCopied(t *testing.T) {
 	root, dest := t.TempDir(), elsewhere(t)
 	maildirAt(t, root)
-	live := filepath.Join(root, "cur/1.x:2,")
-	write(t, live, "first half")
-	const whole = "first half, second half"
-	wrote := false
+	write(t, filepath.Join(root, "cur/1.x:2,"), "message")
+	const many = 3 * mostOpen
+	came := false
 	r, err := Take(t.Context(), Options{Root: root, Dest: dest, Locker: dotlock.NewLocker(""), before: func(op, path string) error {
-		if op == "set time of" && strings.HasPrefix(path, dest) && filepath.Base(path) == filepath.Base(live) && !wrote {
-			wrote = true
-			write(t, live, whole)
+		if strings.HasSuffix(path, lockName) && !came {
+			came = true
+			for i := range many {
+				write(t, filepath.Join(root, "cur", fmt.Sprintf("%d.y:2,", i)), "message")
+			}
 		}
 		return nil
 	}})
 	must(t, err)
-	if text, err := os.ReadFile(filepath.Join(r.Path, "cur/1.x:2,")); err != nil || string(text) != whole || !wrote {
-		t.Errorf("the copy has %q, %v", text, err)
+	if got := len(messages(t, r.Path)); got != many+1 || r.Messages != got {
+		t.Errorf("the copy has %d messages of %d: %+v", got, many+1, r)
 	}
 }
 
