@@ -41,6 +41,18 @@ func (p *Part) Message() bool {
 		(strings.EqualFold(p.Subtype, "rfc822") || strings.EqualFold(p.Subtype, "global"))
 }
 
+// partOctets is about how much memory a Part takes without its texts.
+const partOctets = 400
+
+// Memory returns about how many octets the part and those below it take at most.
+func (p *Part) Memory() int64 {
+	n := partOctets + p.Body.Phys - p.Start.Phys
+	for _, child := range p.Children {
+		n += child.Memory()
+	}
+	return n
+}
+
 // Embedded returns the message in a part of type message/rfc822 or message/global. It
 // returns nil for parts of other types, and if the message was not parsed.
 func (p *Part) Embedded() *Part {

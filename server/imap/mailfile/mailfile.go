@@ -45,8 +45,8 @@ type File struct {
 }
 
 // Known is what is known about the parts of a file. A session keeps it for the message of which
-// it last served a piece, so that the next piece requires neither a scan nor a parse. The zero
-// value means that nothing is known.
+// it last served a piece, so that the next piece requires neither a scan nor a parse, unless the
+// message has very many parts. The zero value means that nothing is known.
 type Known struct {
 	uid   uint32
 	size  int64
@@ -78,6 +78,8 @@ const (
 	// maxHeader is how much of a header is held in memory, in octets. HEADER.FIELDS, ENVELOPE
 	// and SEARCH do not find what is beyond it; BODY[HEADER] includes it.
 	maxHeader = 1 << 20
+	// maxKnownParts is how many octets the parts in a Known may take once its File is closed.
+	maxKnownParts = 1 << 20
 )
 
 // room is the memory of a File, which is reused.
@@ -121,6 +123,9 @@ func (f *File) Close() {
 	r := f.room
 	if f.opened {
 		_ = f.file.Close()
+	}
+	if root := f.known.root; root != nil && root.Memory() > maxKnownParts {
+		f.known.root = nil
 	}
 	if n := cap(f.head); n > 0 && n <= readAhead {
 		r.head = f.head[:0]

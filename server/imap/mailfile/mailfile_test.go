@@ -146,3 +146,25 @@ func TestChangedFileIsReadAnew(t *testing.T) {
 		t.Errorf("header %q, %v", got, err)
 	}
 }
+
+// TestKnownPartsAreFew: a session remembers the parts of the last message, but not if they take
+// megabytes, which each of many idle sessions would hold.
+func TestKnownPartsAreFew(t *testing.T) {
+	for parts, kept := range map[int]bool{20: true, 3000: false} {
+		view, m, path := openInbox(t)
+		text := "Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("--b\nContent-Description: "+strings.Repeat("d", 200)+"\n\nx\n", parts) + "--b--\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var known Known
+		f := New(view, m, &known, cache.Record{}, never)
+		root, err := f.Structure()
+		if err != nil || len(root.Children) != parts {
+			t.Fatalf("not %d parts: %v", parts, err)
+		}
+		f.Close()
+		if (known.root != nil) != kept {
+			t.Errorf("%d parts, %d octets: kept: %t", parts, root.Memory(), !kept)
+		}
+	}
+}
