@@ -24,9 +24,11 @@ type limits struct {
 // makes up the whole line is used, or else the longest; an outer boundary ends inner parts;
 // if the closing boundary is missing, the part extends to the end of the message.
 //
-// Parts inside 100 others, or after 10,000 others, are not distinguished.
+// Parts inside 100 others, or after 10,000 others, are not distinguished. Beyond 2 MiB of MIME
+// fields in a message, further ones are ignored: each session that is served from the message
+// holds them several times.
 func Parse(src io.ReaderAt, size int64) (*Part, error) {
-	return parseWithin(src, size, limits{depth: 100, parts: 10_000, headerBytes: 64 << 10, fieldBytes: 8 << 20})
+	return parseWithin(src, size, limits{depth: 100, parts: 10_000, headerBytes: 64 << 10, fieldBytes: 2 << 20})
 }
 
 func parseWithin(src io.ReaderAt, size int64, lim limits) (*Part, error) {

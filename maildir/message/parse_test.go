@@ -289,3 +289,21 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
+
+// TestFieldsAreBounded: the MIME fields of a message with very many parts do not fill memory.
+func TestFieldsAreBounded(t *testing.T) {
+	const parts = 5000
+	description := strings.Repeat("d", 1000)
+	text := "Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("--b\nContent-Description: "+description+"\n\nx\n", parts) + "--b--\n"
+	root, err := Parse(strings.NewReader(text), int64(len(text)))
+	if err != nil || len(root.Children) != parts {
+		t.Fatalf("%d parts, %v", len(root.Children), err)
+	}
+	octets := 0
+	for _, p := range root.Children {
+		octets += len(p.Description)
+	}
+	if octets > 2<<20 || octets < 1<<20 || root.Children[0].Description != description {
+		t.Errorf("%d octets of descriptions", octets)
+	}
+}
