@@ -107,6 +107,11 @@ func (v *View) copy(ctx context.Context, originals []original, dst *Mailbox) (Co
 // Move moves messages to dst. At any moment, each message is in at least one of the two
 // mailboxes. After an error, the messages in the result have been moved. Moving within an
 // account needs no room in the quota.
+//
+// A file is linked to dst, and removed here once that link is durable and has a UID. If the process
+// is killed in between, the message is in both. A rename would not leave it in both, but undoing it
+// after an error may fail, and then the message is gone from here although the client was refused;
+// and unless both mailboxes were locked, others would see it leave and come back with another UID.
 func (v *View) Move(ctx context.Context, uids []uint32, dst *Mailbox) (Copied, error) {
 	if v.readOnly {
 		return Copied{}, ErrReadOnly
