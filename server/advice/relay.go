@@ -20,6 +20,7 @@ func aboutRelay(err error) string {
 	var wrongName x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	var name *net.DNSError
+	var alert *net.OpError
 	switch {
 	case errors.Is(err, relay.ErrLogin):
 		return "correct relay.user and relay.password; until then, no mail is sent to other domains"
@@ -35,6 +36,8 @@ func aboutRelay(err error) string {
 		return "set relay.ca to a file with the certificate of its issuer"
 	case errors.As(err, &header):
 		return "use smtp:// in relay.server: connections to this port do not begin with TLS"
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		return "see in the log of the relay why it ends TLS; it must know TLS 1.2 or later"
 	case errors.As(err, &name):
 		return "correct the host in relay.server, or name resolution on this machine (/etc/resolv.conf)"
 	case errors.Is(err, unix.ECONNREFUSED):

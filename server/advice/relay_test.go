@@ -1,6 +1,7 @@
 package advice
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -37,6 +38,7 @@ func TestRelay(t *testing.T) {
 		"no login": {&relaytest.Server{}, relay.Config{User: "u", Password: "p"}, "correct relay.user"},
 		"itself":   {&relaytest.Server{}, relay.Config{Greeting: "relay.example ESMTP"}, "set relay.server to another server"},
 		"no TLS":   {&relaytest.Server{}, relay.Config{TLS: true}, "use smtp:// in relay.server"},
+		"old TLS":  {&relaytest.Server{Implicit: true, TLS: &tls.Config{Certificates: secured.Certificates, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}}, relay.Config{TLS: true}, "see in the log of the relay why it ends TLS"},
 		"greeting": {&relaytest.Server{Answers: map[string]string{"greeting": "554 No"}}, relay.Config{}, "make sure that the relay is running"},
 		"silence":  {&relaytest.Server{Answers: map[string]string{"greeting": relaytest.Silence}}, relay.Config{Timeouts: relay.Timeouts{Open: 50 * time.Millisecond}}, "if relay.server begins with smtp://, that its port"},
 		"refused":  {nil, relay.Config{Address: closed.Addr().String()}, "has the right port"},
@@ -44,7 +46,7 @@ func TestRelay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.server != nil {
-				c.server.TLS = secured
+				c.server.TLS = cmp.Or(c.server.TLS, secured)
 				c.cfg.Address = c.server.Start(t).Address
 			}
 			r, err := relay.New(c.cfg)
