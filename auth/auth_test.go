@@ -271,6 +271,12 @@ func testFileChanges(t *testing.T) {
 	if err := Add(path, domains, "hugo", "x"); !errors.Is(err, ErrExists) {
 		t.Errorf("a second hugo: %v", err)
 	}
+	if _, err := u.Authenticate(context.Background(), netip.Addr{}, "alice", "a"); err != nil {
+		t.Errorf("alice cannot log in: %v", err)
+	}
+	if _, err := u.Authenticate(context.Background(), netip.Addr{}, "bob", "a"); !errors.Is(err, ErrInvalid) {
+		t.Errorf("bob with alice's password, which was just checked: %v", err)
+	}
 	if err := SetPassword(path, domains, "alice@example.org", "new"); err != nil {
 		t.Fatal(err)
 	}

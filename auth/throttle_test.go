@@ -142,6 +142,12 @@ func TestSprayingIsLockedOut(t *testing.T) {
 	c.throttled("from the sprayer's network", "192.0.2.1", "alice", "a")
 	c.ok("who logged in from there before", "192.0.2.1", "bob", "b")
 	c.ok("from elsewhere", "192.0.2.2", "alice", "a")
+	for i := range networkLimit { // local programs, on a Unix socket
+		c.Failed(context.Background(), netip.Addr{}, fmt.Sprint("user", i))
+	}
+	if err := c.Admit(netip.Addr{}, "alice"); err != nil {
+		t.Errorf("another local program: %v", err)
+	}
 }
 
 // TestNobodyLocksAUserOut: many computers keep guessing alice's password. She can always log in

@@ -14,6 +14,7 @@ import (
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
+	"maildird/maildir/uidlist"
 )
 
 // listing returns the paths of all files and directories below a directory.
@@ -115,6 +116,12 @@ func TestNumbers(t *testing.T) {
 	copiedA, cA := uids(t, filepath.Join(r.Path, ".A"))
 	if liveA["5.e"] != 1 || copiedA["5.e"] != 1 || hA.UIDValidity == 0 || cA.UIDValidity != hA.UIDValidity {
 		t.Errorf("the folder without a list: %v %+v, in the copy %v %+v", liveA, hA, copiedA, cA)
+	}
+	d, err := dirfd.Open(r.Path)
+	must(t, err)
+	defer d.Close()
+	if next, err := uidlist.NextValidity(d, time.Now(), false); err != nil || next < hA.UIDValidity+validityGap {
+		t.Errorf("a new folder of the copy gets the UIDVALIDITY %d, %v", next, err)
 	}
 }
 
