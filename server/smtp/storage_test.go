@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -125,6 +126,26 @@ func TestNoSpaceAtMail(t *testing.T) {
 	if log := ts.log.String(); strings.Count(log, `msg="message refused"`) != 2 ||
 		!strings.Contains(log, `from=s@client.example error="free space is below the reserve: 1500 bytes are free, the reserve is 1000 bytes, and the message has 501"`) {
 		t.Errorf("the log has no line of it:\n%s", log)
+	}
+}
+
+// TestNoSpaceReleases: a mailbox whose file system has no room for the message does not stay open.
+func TestNoSpaceReleases(t *testing.T) {
+	var isOpen atomic.Int64
+	ts := startServer(t, MX, func(c *Config) {
+		c.Reserve = 1 << 62
+		open := c.Open
+		c.Open = func(ctx context.Context, u auth.User) (delivery.Dirs, func(), error) {
+			dirs, release, err := open(ctx, u)
+			isOpen.Add(1)
+			return dirs, func() { isOpen.Add(-1); release() }, err
+		}
+	})
+	c := ts.hello()
+	c.begin("alice@example.org")
+	c.say("x\r\n.", "452 4.3.1")
+	if n := isOpen.Load(); n != 0 {
+		t.Errorf("%d mailboxes are open", n)
 	}
 }
 
