@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -175,6 +176,32 @@ func TestFaults(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestTakenBackDurably: if the message cannot be made durable in one folder, it is removed from the
+// other, and would not be there again after a power failure.
+func TestTakenBackDurably(t *testing.T) {
+	var calls []string
+	target := func(before func(op string) error) Target {
+		d := newFolder(t).open()
+		d.New.Before(func(op, _ string) error { return before(op) })
+		return Target{Header: []byte("A: b\n"), Open: func() (Dirs, func(), error) { return d, d.Close, nil }}
+	}
+	good := target(func(op string) error { calls = append(calls, op); return nil })
+	bad := target(func(op string) error {
+		if op == "sync" {
+			return syscall.EIO
+		}
+		return nil
+	})
+	o := newOptions()
+	o.Fsync = true
+	s := NewSpool([]Target{good, bad}, false, o)
+	fill(s, "text\n")
+	errs := s.Commit()
+	if want := []string{"sync", "remove", "sync"}; !errors.Is(errs[0], syscall.EIO) || !slices.Equal(calls, want) {
+		t.Errorf("%v after the calls %q, want %q", errs, calls, want)
 	}
 }
 
