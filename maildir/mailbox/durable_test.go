@@ -12,6 +12,7 @@ import (
 
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
+	"maildird/maildir/filename"
 	"maildird/maildir/mailbox/table"
 )
 
@@ -119,6 +120,34 @@ func settled(m *Mailbox) bool {
 	})
 	defer m.dir.Before(nil)
 	return m.list.Settle() == nil
+}
+
+// TestChangesAreDurable: when a command has returned, the names that it added and removed are on
+// disk.
+func TestChangesAreDurable(t *testing.T) {
+	for name, do := range map[string]func(c *client, dst *Mailbox) error{
+		"store": func(c *client, _ *Mailbox) error {
+			_, err := c.v.Store(ctx, c.uids[:1], Add, filename.Seen, nil)
+			return err
+		},
+		"expunge": func(c *client, _ *Mailbox) error { _, err := c.v.Remove(ctx, c.uids[0]); return err },
+		"copy":    func(c *client, dst *Mailbox) error { _, err := c.v.Copy(ctx, c.uids[:1], dst); return err },
+		"move":    func(c *client, dst *Mailbox) error { _, err := c.v.Move(ctx, c.uids[:1], dst); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, to, env := newBox(t), newBox(t), newEnv(t)
+			env.Fsync = true
+			b.drop("cur/")
+			b.drop("cur/")
+			c, dst := b.beside(to, env, &hooked{})
+			must(t, do(c, dst))
+			for where, m := range map[string]*Mailbox{"": c.v.m, " of the other mailbox": dst} {
+				if m.dirs.unsynced != [2]bool{} {
+					t.Errorf("new/ and cur/%s are not on disk: %v", where, m.dirs.unsynced)
+				}
+			}
+		})
+	}
 }
 
 // TestListWaitsForRemovals: a list without the messages that were removed gets its name
