@@ -50,6 +50,16 @@ func TestFsyncsWait(t *testing.T) {
 	}
 }
 
+// occupy begins n calls that wait for a disk until end is closed. It is called in a bubble.
+func occupy(disk *places, d *dirfd.Dir, n int) (end chan struct{}) {
+	end = make(chan struct{})
+	for range n {
+		go func() { _ = disk.with(d, func() error { <-end; return nil }) }()
+	}
+	synctest.Wait()
+	return end
+}
+
 // TestStepsWait: each step of a delivery that may wait for the disk does so only when there is a
 // place for it.
 func TestStepsWait(t *testing.T) {
@@ -71,11 +81,7 @@ func TestStepsWait(t *testing.T) {
 			{"create another", func() (err error) { temp, err = NewTemp(dirs, o); return err }},
 			{"remove", func() error { temp.Abort(); return nil }},
 		} {
-			end := make(chan struct{})
-			for range mostWaiting {
-				go func() { _ = o.disk.with(dirs.Tmp, func() error { <-end; return nil }) }()
-			}
-			synctest.Wait()
+			end := occupy(&o.disk, dirs.Tmp, mostWaiting)
 			done := make(chan error, 1)
 			go func() { done <- step.do() }()
 			synctest.Wait()
@@ -100,11 +106,7 @@ func TestDiskDoesNotAnswer(t *testing.T) {
 	defer dirs.Close()
 	synctest.Test(t, func(t *testing.T) {
 		o := newOptions()
-		end := make(chan struct{})
-		for range mostWaiting {
-			go func() { _ = o.disk.with(dirs.Tmp, func() error { <-end; return nil }) }()
-		}
-		synctest.Wait()
+		end := occupy(&o.disk, dirs.Tmp, mostWaiting)
 		start := time.Now()
 		if _, err := NewTemp(dirs, o); !errors.Is(err, dirfd.ErrNoAnswer) || time.Since(start) != dirfd.Patience {
 			t.Errorf("%v after %s", err, time.Since(start))
@@ -123,11 +125,7 @@ func TestOtherDiskDoesNotWait(t *testing.T) {
 	defer other.Close()
 	synctest.Test(t, func(t *testing.T) {
 		var p places
-		end := make(chan struct{})
-		for range mostWaiting + 1 {
-			go func() { _ = p.with(dirs.Tmp, func() error { <-end; return nil }) }()
-		}
-		synctest.Wait()
+		end := occupy(&p, dirs.Tmp, mostWaiting+1)
 		called := false
 		must(t, p.with(other, func() error { called = true; return nil }))
 		if !called {

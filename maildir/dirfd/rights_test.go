@@ -41,16 +41,7 @@ func TestRightsOfNewEntries(t *testing.T) {
 			if err := os.Chmod(path, c.parent|0o700); err != nil {
 				t.Fatal(err)
 			}
-			f, err := d.CreateAs("f", r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			f.Close()
-			sub, err := d.MkdirAs("s", r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sub.Close()
+			createBoth(t, d, r)
 			for name, want := range map[string]fs.FileMode{"f": c.file, "s": c.dir} {
 				st, err := d.Lstat(name)
 				if err != nil {
@@ -62,6 +53,21 @@ func TestRightsOfNewEntries(t *testing.T) {
 			}
 		})
 	}
+}
+
+// createBoth creates a file f and a directory s with these rights.
+func createBoth(t *testing.T, d *Dir, r Rights) {
+	t.Helper()
+	f, err := d.CreateAs("f", r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	sub, err := d.MkdirAs("s", r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub.Close()
 }
 
 // Root gives what it creates to the directory's owner, and the group is inherited if the
@@ -83,16 +89,7 @@ func TestRightsOwner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := d.CreateAs("f", r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	sub, err := d.MkdirAs("s", r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sub.Close()
+	createBoth(t, d, r)
 	for _, name := range []string{"f", "s"} {
 		st, err := d.Lstat(name)
 		if err != nil {
