@@ -9,7 +9,9 @@ import (
 
 // View is one session's view of a mailbox: the table as the client was last told of it. It
 // uses memory only for what the client has not been told yet. Its methods must be called by
-// one goroutine at a time; the mailbox adds news from other goroutines.
+// one goroutine at a time, except that helpers of that goroutine may meanwhile call those that
+// concern a single message, such as Open, Size and Keep; the mailbox adds news from other
+// goroutines.
 type View struct {
 	m        *Mailbox
 	ctx      context.Context // when it ends, reading messages no longer waits

@@ -187,7 +187,7 @@ func (s *session) refusedLogin(method, name string, err error) error {
 func (s *session) login(user auth.User) error {
 	if err := s.srv.cfg.Connections.AdmitUser(user.Name); err != nil {
 		s.log.Warn("login refused", "user", user.Name, "error", err)
-		return no(imap.ResponseCodeLimit, "Too many connections for this user.")
+		return no(imap.ResponseCodeLimit, "Too many connections for this user, close others or try again later.")
 	}
 	account, err := s.srv.cfg.OpenAccount(s.ctx, user)
 	if err != nil {

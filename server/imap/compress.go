@@ -32,7 +32,7 @@ func runCompress(s *session) error {
 	}
 	switch {
 	case algorithm != "DEFLATE":
-		return no("", "Unknown compression algorithm.")
+		return no("", "The only compression algorithm is DEFLATE.")
 	case s.compressed():
 		return no(codeCompressionActive, "DEFLATE is already active.")
 	case lx.Buffered():

@@ -59,7 +59,7 @@ func (lx *lexer) flag(set *flagSet) {
 	switch {
 	case lx.Err() != nil, slices.ContainsFunc(set.words, func(have string) bool { return syntax.EqualFold(b, have) }):
 	case len(b) > maxKeyword:
-		lx.FailWith(no(imap.ResponseCodeLimit, "Keyword is too long."))
+		lx.FailWith(no(imap.ResponseCodeLimit, "A keyword may have at most %d octets.", maxKeyword))
 	case len(set.words) == maxKeywords:
 		lx.FailWith(no(imap.ResponseCodeLimit, "Too many keywords, at most %d are allowed at once.", maxKeywords))
 	default:

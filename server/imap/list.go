@@ -86,7 +86,7 @@ func (lx *lexer) listCommand() (*listCommand, error) {
 		cmd.extended = true
 		lx.List(func() { cmd.patterns = append(cmd.patterns, lx.PatternText(lx.ListMailbox())) })
 		if len(cmd.patterns) > maxPatterns {
-			lx.FailWith(no(imap.ResponseCodeLimit, "Too many patterns."))
+			lx.FailWith(no(imap.ResponseCodeLimit, "Too many patterns, at most %d are allowed.", maxPatterns))
 		}
 	} else {
 		cmd.patterns = []string{lx.PatternText(lx.ListMailbox())}

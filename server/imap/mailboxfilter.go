@@ -52,7 +52,7 @@ func (n *filterBounds) count(lx *lexer, f *mailboxFilter) {
 	n.filters++
 	n.subtrees += len(f.names)
 	if n.filters > maxFilters || n.subtrees > maxSubtrees {
-		lx.FailWith(no(imap.ResponseCodeLimit, "Too many mailbox specifiers or subtrees."))
+		lx.FailWith(no(imap.ResponseCodeLimit, "Too many mailbox specifiers or subtrees, at most %d and %d are allowed.", maxFilters, maxSubtrees))
 	}
 }
 

@@ -43,7 +43,7 @@ const maxEntriesAsked = 4 * metadata.MaxEntries
 // boundEntries fails a command that asks for more.
 func (lx *lexer) boundEntries(q *metadataQuery) {
 	if len(q.names) > maxEntriesAsked {
-		lx.FailWith(no(imap.ResponseCodeLimit, "Too many entries at once."))
+		lx.FailWith(no(imap.ResponseCodeLimit, "Too many entries, at most %d can be asked for at once.", maxEntriesAsked))
 	}
 }
 

@@ -40,7 +40,7 @@ func (s *session) noteOmission(l *omissions, m mailbox.Message, err error) {
 func (l omissions) result() error {
 	switch {
 	case l.decoded:
-		return no(imap.ResponseCodeUnknownCTE, "Some parts have an unknown transfer encoding.")
+		return no(imap.ResponseCodeUnknownCTE, "Some parts have an unknown transfer encoding: fetch them with BODY instead of BINARY.")
 	case l.big:
 		return no(imap.ResponseCodeLimit, "Some texts are 4 GiB or longer, which only IMAP4rev2 can transfer at once: fetch parts of them, or ENABLE IMAP4rev2.")
 	case l.unread:

@@ -34,9 +34,10 @@ func (s *session) thread(algorithms map[string]func([]thread.Mail) []*thread.Thr
 	lx := s.lx
 	p := searchParser{lexer: lx, decode: decodeUTF8}
 	lx.SP()
-	algorithm, known := algorithms[string(lx.Word())]
+	word := lx.Word()
+	algorithm, known := algorithms[string(word)]
 	if !known {
-		lx.Fail("Unknown threading algorithm.")
+		lx.Fail("Unknown threading algorithm %.40s.", word)
 	}
 	lx.SP()
 	p.charset(lx.AString(), false)

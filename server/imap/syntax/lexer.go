@@ -126,7 +126,7 @@ func (lx *Lexer) makeRoom() error {
 		return nil
 	}
 	if len(lx.buf)-lx.start >= lx.Limits.Line {
-		return &imap.Error{Type: imap.StatusResponseTypeBad, Code: imap.ResponseCodeTooBig, Text: "Command is too long."}
+		return &imap.Error{Type: imap.StatusResponseTypeBad, Code: imap.ResponseCodeTooBig, Text: fmt.Sprintf("A command may have at most %d octets.", lx.Limits.Line)}
 	}
 	// What was returned remains valid: it keeps the old array.
 	size := min(2*(len(lx.buf)-lx.start), lx.Limits.Line)
