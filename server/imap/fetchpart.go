@@ -127,7 +127,12 @@ func (sp *servedPart) resolvePart(mf *mailfile.File) error {
 	return nil
 }
 
-// resolveFields resolves HEADER.FIELDS and HEADER.FIELDS.NOT.
+// maxArena is how many octets of header fields are held in memory for the response of a message. A
+// FETCH may ask for hundreds of sections that are each a megabyte.
+const maxArena = 1 << 20
+
+// resolveFields resolves HEADER.FIELDS and HEADER.FIELDS.NOT. What exceeds maxArena is found once
+// more when it is written.
 func (f *fetcher) resolveFields(sp *servedPart, mf *mailfile.File) error {
 	head, err := sp.header(mf)
 	if err != nil || sp.none {
@@ -135,9 +140,23 @@ func (f *fetcher) resolveFields(sp *servedPart, mf *mailfile.File) error {
 	}
 	from := len(f.arena)
 	f.arena = sp.Fields.Append(f.arena, head)
+	sp.n = int64(len(f.arena) - from)
+	if len(f.arena) > maxArena {
+		f.arena = f.arena[:from]
+		return nil
+	}
 	sp.mem = f.arena[from:len(f.arena):len(f.arena)]
-	sp.n = int64(len(sp.mem))
 	return nil
+}
+
+// copyFields copies the octets of HEADER.FIELDS or HEADER.FIELDS.NOT to w.
+func (sp *servedPart) copyFields(w io.Writer, mf *mailfile.File) error {
+	head, err := sp.header(mf)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(sp.Fields.Append(nil, head)[sp.skip : sp.skip+sp.n])
+	return err
 }
 
 func (sp *servedPart) header(mf *mailfile.File) ([]byte, error) {
@@ -202,6 +221,8 @@ func (sp *servedPart) copyTo(w io.Writer, mf *mailfile.File) (err error) {
 	case sp.mem != nil:
 		_, err = w.Write(sp.mem)
 	case sp.n == 0:
+	case sp.Fields != nil:
+		err = sp.copyFields(w, mf)
 	case sp.Kind == syntax.BodySection:
 		at := sp.from.Virt + sp.skip
 		err = mf.CopyTo(w, sp.from, sp.to, at, at+sp.n)
@@ -216,7 +237,7 @@ func (sp *servedPart) copyTo(w io.Writer, mf *mailfile.File) (err error) {
 // writeText writes a complete section of a text in memory directly into the response. It
 // returns false if it cannot.
 func (sp *servedPart) writeText(w *writer, text []byte) bool {
-	if sp.Kind != syntax.BodySection || sp.mem != nil || sp.n == 0 {
+	if sp.Kind != syntax.BodySection || sp.Fields != nil || sp.mem != nil || sp.n == 0 {
 		return false
 	}
 	if sp.skip > 0 || sp.n < sp.to.Virt-sp.from.Virt || sp.to.Phys > int64(len(text)) || sp.from.Phys > sp.to.Phys {

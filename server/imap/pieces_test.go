@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -65,5 +66,66 @@ func TestPiecesOfLongMessage(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestManyHeaderSections: header fields in hundreds of sections of one FETCH are correct, in parts
+// too, and are not all in memory at once.
+func TestManyHeaderSections(t *testing.T) {
+	ts := startServer(t)
+	if err := ts.provision("alice"); err != nil {
+		t.Fatal(err)
+	}
+	head := "Subject: long\r\n" + strings.Repeat("X-Long: "+strings.Repeat("x", 70)+"\r\n", 6000)
+	text := head + "Content-Type: message/rfc822\r\n\r\n" + head + "\r\ntext\r\n"
+	if err := os.WriteFile(filepath.Join(ts.root("alice"), "cur", "17.M1P1.long:2,"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const sections = 300
+	var items strings.Builder
+	want := make([]string, sections)
+	for i := range want {
+		want[i] = head + "\r\n"
+		switch part := ""; i % 3 {
+		case 1:
+			part = "1."
+			fallthrough
+		case 0:
+			fmt.Fprintf(&items, " BODY.PEEK[%sHEADER.FIELDS (X%d Subject X-Long)]", part, i)
+		case 2:
+			fmt.Fprintf(&items, " BODY.PEEK[HEADER.FIELDS.NOT (X%d Content-Type)]<%d.100000>", i, 400_000+i)
+			want[i] = want[i][400_000+i : min(500_000+i, len(want[i]))]
+		}
+	}
+	c := ts.login()
+	c.ok("SELECT INBOX")
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	c.send("p FETCH 1 (" + items.String()[1:] + ")\r\n")
+	for i, want := range want {
+		line := c.line()
+		if i == 0 {
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 16<<20 {
+				t.Errorf("the response takes %d octets of memory", grown)
+			}
+		}
+		_, size, _ := strings.Cut(line, "{")
+		n, err := strconv.Atoi(strings.TrimSuffix(size, "}"))
+		if err != nil {
+			t.Fatalf("%.200q instead of literal %d", line, i)
+		}
+		octets := make([]byte, n)
+		if _, err := io.ReadFull(c.in, octets); err != nil {
+			t.Fatal(err)
+		}
+		if string(octets) != want {
+			t.Fatalf("section %d has %d octets, want %d: %.200q", i, n, len(want), line)
+		}
+	}
+	if rest, end := c.line(), c.line(); rest != ")" || !strings.HasPrefix(end, "p OK ") {
+		t.Fatalf("%q and %q behind the last section", rest, end)
 	}
 }
