@@ -236,8 +236,11 @@ type newsWish struct {
 // of the contexts that messages joined.
 func (s *session) newsWishes(changes []contextChange) (wishes []newsWish) {
 	if s.notify != nil && s.notify.selected.items != nil {
-		own := s.sel.own
-		wishes = append(wishes, newsWish{s.notify.selected.items, func(uid uint32) bool { return !slices.Contains(own, uid) }})
+		own := slices.Sorted(slices.Values(s.sel.own))
+		wishes = append(wishes, newsWish{s.notify.selected.items, func(uid uint32) bool {
+			_, isOwn := slices.BinarySearch(own, uid)
+			return !isOwn
+		}})
 	}
 	for i := range changes {
 		if c := &changes[i]; c.c.items != nil && len(c.came) > 0 {
