@@ -29,7 +29,8 @@
 //
 //   - FETCH: fetchitems.go parses what a client asks for, fetchrun.go iterates over the
 //     messages, fetchqueue.go reads their files ahead, fetchpart.go finds a section of
-//     a message, and fetch.go writes the response.
+//     a message, and fetch.go writes the response. omissions.go collects why messages
+//     could not be served, for SEARCH and SORT as well.
 //   - SEARCH: searchkeys.go parses what a client asks for, searchwords.go defines the
 //     keys of the base protocol, package search finds the messages, and search.go
 //     writes the response; context.go and contextfollow.go keep a result up to date.
