@@ -9,12 +9,10 @@ import (
 )
 
 // ownRights are the rights of every user to his own mailboxes, in the order of RFC 4314
-// section 2.1, with c and d, which section 2.1.1 keeps for older clients. INBOX lacks x,
-// because it cannot be deleted.
-const (
-	ownRights   = "lrswipkxteacd"
-	inboxRights = "lrswipkteacd"
-)
+// section 2.1, with c and d, which section 2.1.1 keeps for older clients. INBOX has x, as in
+// Dovecot: it cannot be deleted, but x is also for "old mailbox name in RENAME", and Balsa 2.6
+// takes a mailbox without x for read-only.
+const ownRights = "lrswipkxteacd"
 
 // aclExtension is ACL (RFC 4314) for accounts whose owner has all rights and cannot grant any,
 // and LIST-MYRIGHTS (RFC 8440).
@@ -37,13 +35,6 @@ func aclExtension() extension {
 			})
 		}},
 	}
-}
-
-func rightsOf(mailbox string) string {
-	if mailbox == "INBOX" {
-		return inboxRights
-	}
-	return ownRights
 }
 
 // existingArgument takes the last argument of a command, the name of a mailbox that exists.
@@ -70,7 +61,7 @@ func (w *writer) myRights(name string) {
 	w.Raw("* MYRIGHTS ")
 	w.Mailbox(name)
 	w.SP()
-	w.Raw(rightsOf(name))
+	w.Raw(ownRights)
 	w.CRLF()
 }
 
@@ -85,7 +76,7 @@ func runGetACL(s *session) error {
 	s.w.SP()
 	s.w.Str(s.user.Name)
 	s.w.SP()
-	s.w.Raw(rightsOf(name))
+	s.w.Raw(ownRights)
 	s.w.CRLF()
 	return nil
 }
@@ -111,7 +102,7 @@ func runListRights(s *session) error {
 	s.w.Str(who)
 	s.w.SP()
 	if strings.EqualFold(who, s.user.Name) {
-		s.w.Raw(rightsOf(name))
+		s.w.Raw(ownRights)
 	} else {
 		s.w.Raw(`""`)
 	}

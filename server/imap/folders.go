@@ -94,7 +94,8 @@ func newName(name string) error {
 }
 
 // runDelete is DELETE (RFC 9051 section 6.3.5). Sessions that have the mailbox selected get
-// BYE: other sessions at once, this one with its next command that needs the mailbox. Some clients would take a BYE right after the OK for a failure of DELETE.
+// BYE: other sessions at once, this one with its next command that needs the mailbox. Some
+// clients would take a BYE right after the OK for a failure of DELETE.
 func runDelete(s *session) error {
 	given, err := s.lx.mailboxArgument()
 	if err != nil {
