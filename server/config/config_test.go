@@ -161,6 +161,8 @@ func TestErrors(t *testing.T) {
 		{`# quota = ""  `, "quota = \"100\" #", `mail.quota: "100" is a number of bytes; write "100MiB", or "100B" if that is meant`},
 		{`# [limits]`, "[limits]\nmessage_size = \"50 apples\"", `limits.message_size: "50 apples" is not a size`},
 		{`# [limits]`, "[limits]\nrecipients = -1", `limits.recipients: -1 is not greater than 0`},
+		{`# [limits]`, "[limits]\nrecipients = 0", `limits.recipients: 0 is not greater than 0`},
+		{`# [limits]`, "[limits]\n\"recipients\" = 0", `limits.recipients: 0 is not greater than 0`},
 		{`# [smtp]`, "[smtp]\ngreet_delay = \"1h\"", `smtp.greet_delay: "1h" is not a time from 0s to 1m0s`},
 		{`# [log]`, "[log]\nlevel = \"loud\"", `log.level: "loud" is not one of`},
 		{`hostname =`, `hostname ==`, `:4:`},

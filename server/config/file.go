@@ -61,14 +61,14 @@ type file struct {
 		SubmitUsers    []string `toml:"submit_users"`
 	} `toml:"imap"`
 	Limits struct {
-		Connections        int    `toml:"connections"`
-		ConnectionsPerIP   int    `toml:"connections_per_ip"`
-		ConnectionsPerUser int    `toml:"connections_per_user"`
-		PerMinute          int    `toml:"connections_per_minute"`
+		Connections        *int   `toml:"connections"`
+		ConnectionsPerIP   *int   `toml:"connections_per_ip"`
+		ConnectionsPerUser *int   `toml:"connections_per_user"`
+		PerMinute          *int   `toml:"connections_per_minute"`
 		MessageSize        string `toml:"message_size"`
-		Recipients         int    `toml:"recipients"`
-		MessagesPerHour    int    `toml:"messages_per_hour"`
-		RecipientsPerHour  int    `toml:"recipients_per_hour"`
+		Recipients         *int   `toml:"recipients"`
+		MessagesPerHour    *int   `toml:"messages_per_hour"`
+		RecipientsPerHour  *int   `toml:"recipients_per_hour"`
 	} `toml:"limits"`
 	Log struct {
 		Level  string `toml:"level"`

@@ -77,14 +77,14 @@ func (c *checker) choice(key, v string, possible ...string) string {
 	return v
 }
 
-func (c *checker) positive(key string, v, otherwise int) int {
-	if v < 0 || v == 0 && c.line(key) > 0 {
-		c.wrong(key, "%d is not greater than 0", v)
-	}
-	if v == 0 {
+func (c *checker) positive(key string, v *int, otherwise int) int {
+	if v == nil {
 		return otherwise
 	}
-	return v
+	if *v <= 0 {
+		c.wrong(key, "%d is not greater than 0", *v)
+	}
+	return *v
 }
 
 // size parses "50MiB", "1GiB", "4194304", and "0" if that is not less than least. It refuses a small
