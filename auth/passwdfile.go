@@ -22,6 +22,7 @@ type problem struct {
 	line int
 	text string
 	user bool // the line is that of a user, who cannot log in
+	more int  // further users who cannot log in for the same reason
 }
 
 // parse parses a passwd-file: "name:{SCHEME}hash:uid:gid:gecos:home:shell:extra", in which
@@ -33,6 +34,7 @@ func parse(text []byte, domains []string) (*table, []problem) {
 	var problems []problem
 	firstLine := map[string]int{} // the first line of each name
 	n := 0
+	noPassword, first := -1, "" // the problem of all users without a password, who may be many, and the first of them
 	for line := range strings.Lines(string(text)) {
 		n++
 		line = strings.TrimRight(line, "\r\n")
@@ -40,8 +42,8 @@ func parse(text []byte, domains []string) (*table, []problem) {
 			continue
 		}
 		name := nameOf(line, domains)
-		if first := firstLine[name]; name != "" && first != 0 {
-			problems = append(problems, problem{line: n, text: fmt.Sprintf("%s is already on line %d, which takes precedence", name, first)})
+		if before := firstLine[name]; name != "" && before != 0 {
+			problems = append(problems, problem{line: n, text: fmt.Sprintf("%s is already on line %d, which takes precedence", name, before)})
 			continue
 		}
 		firstLine[name] = n
@@ -56,8 +58,16 @@ func parse(text []byte, domains []string) (*table, []problem) {
 			continue
 		case e.noLogin == nil:
 			t.byHash = append(t.byHash, e)
-		case !e.never: // otherwise the line says so
-			problems = append(problems, problem{n, e.user.Name + " cannot log in, but receives mail: " + e.noLogin.Error(), true})
+		case e.never: // the line says so
+		case e.noLogin == errNoPassword && noPassword >= 0:
+			p := &problems[noPassword]
+			p.more++
+			p.text = fmt.Sprintf("%s and %d more cannot log in, but receive mail: %v", first, p.more, errNoPassword)
+		default:
+			if e.noLogin == errNoPassword {
+				noPassword, first = len(problems), e.user.Name
+			}
+			problems = append(problems, problem{line: n, text: e.user.Name + " cannot log in, but receives mail: " + e.noLogin.Error(), user: true})
 		}
 		t.add(e)
 	}

@@ -61,12 +61,14 @@ func schemes() []scheme {
 // method. Like Dovecot, this package assumes it for a password without a scheme.
 const schemeCrypt = "CRYPT"
 
+var errNoPassword = errors.New("there is no password")
+
 // schemeOf splits "{SCHEME}hash". The error says why no password can match the text.
 func schemeOf(stored string) (s scheme, hash string, err error) {
 	name, hash, ok := strings.Cut(strings.TrimPrefix(stored, "{"), "}")
 	switch {
 	case stored == "":
-		return s, "", errors.New("there is no password")
+		return s, "", errNoPassword
 	case stored[0] != '{':
 		name, hash = schemeCrypt, stored
 	case !ok:
