@@ -114,8 +114,9 @@ func readLines(path string) ([]string, error) {
 	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n"), nil
 }
 
-// edit rewrites the users file. change gets its lines and what lineOf returns for the user. Comments and unusable lines are kept. Readers see either the old file or the new one, and edits
-// wait for each other.
+// edit rewrites the users file. change gets its lines and what lineOf returns for the user.
+// Comments and unusable lines are kept. Readers see either the old file or the new one, and
+// edits wait for each other.
 func edit(path string, domains []string, name string, change func(lines []string, at int) ([]string, error)) error {
 	full, err := userName(name, domains)
 	if err != nil {
