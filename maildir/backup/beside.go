@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,8 +42,9 @@ func beside(d *dirfd.Dir) (files map[string]dirfd.Stat, others []string, err err
 
 // beside opens the files beside the messages that differ from the copy, to be copied after
 // the lock is released. The size of each is recorded here: what a program appends later is
-// in the file but not in the copy.
-func (s *snapshot) beside(o *opened) error {
+// in the file but not in the copy. If there are many and no lock is held, some are copied here.
+func (s *snapshot) beside(ctx context.Context, o *opened, h *hold) error {
+	o.f.again = false
 	now, others, err := beside(o.src)
 	if err != nil {
 		return err
@@ -64,6 +66,12 @@ func (s *snapshot) beside(o *opened) error {
 			continue
 		}
 		if _, err := s.later(o, besides, o.src, name); err != nil {
+			return err
+		}
+		if h.locked() {
+			continue
+		}
+		if err := s.drainIfMany(ctx); err != nil {
 			return err
 		}
 	}

@@ -112,8 +112,10 @@ func (s *snapshot) have(f *folder, i int, name string) {
 // happens to its name. It reports whether there is such a file.
 func (s *snapshot) later(o *opened, part int, in *dirfd.Dir, name string) (bool, error) {
 	if len(s.pending) >= mostOpen {
-		if part != besides {
-			o.f.dirs[part].again, o.f.dirs[part].listed = true, false // in the next pass
+		if part == besides { // in the next pass
+			o.f.again = true
+		} else {
+			o.f.dirs[part].again, o.f.dirs[part].listed = true, false
 		}
 		return true, nil
 	}

@@ -90,7 +90,7 @@ func (e *events) drain() error {
 func (e *events) note(wd int32, mask, cookie uint32, name string) {
 	if mask&unix.IN_Q_OVERFLOW != 0 {
 		for _, st := range e.dirs {
-			st.listed = false
+			st.listed, st.lost = false, true
 		}
 		clear(e.halves)
 		return

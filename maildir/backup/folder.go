@@ -25,6 +25,7 @@ type folder struct {
 	rights [3]dirfd.Stat // of new, cur, tmp; zero if missing
 	dirs   [2]state      // of new and cur
 	files  map[string]version
+	again  bool // the copy lacks one of files, which has to be copied in the next pass
 
 	list     *uidlist.File
 	unlisted bool                // there is no list
@@ -45,6 +46,7 @@ type state struct {
 	have    map[string]struct{}
 	news    map[string]bool // names that were added (true) or removed since
 	again   bool            // the copy lacks a message that has to be copied in the next pass
+	lost    bool            // events were lost since its listing began
 	late    bool            // it was listed after the moment of the pass, when its contents may have been different
 }
 
@@ -156,6 +158,9 @@ func makeAll(d *dirfd.Dir, path string) (*dirfd.Dir, error) {
 	return at, nil
 }
 
+// lacking reports whether something of a folder that was seen is left to the next pass.
+func (f *folder) lacking() bool { return f.again || f.dirs[0].again || f.dirs[1].again }
+
 // inStep reports whether the copy of a folder matches its current state.
 func (s *snapshot) inStep(f *folder) (bool, error) {
 	d, err := walk.Open(s.root, f.path)
@@ -246,7 +251,7 @@ func (s *snapshot) captureDir(ctx context.Context, o *opened, i int, h *hold) er
 	if d.listed && sharp && before.Equal(d.time) && !d.again {
 		return nil
 	}
-	d.listed, d.again, d.news = false, false, nil
+	d.listed, d.again, d.lost, d.news = false, false, false, nil
 	listed, err := s.list(ctx, o, i, h)
 	if err != nil {
 		return err
@@ -262,7 +267,7 @@ func (s *snapshot) captureDir(ctx context.Context, o *opened, i int, h *hold) er
 			}
 		}
 	}
-	d.listed, d.time = !d.again, before
+	d.listed, d.time = !d.again && !d.lost, before
 	return nil
 }
 

@@ -280,3 +280,37 @@ func takeSlowing(t *testing.T, a *actors, opt Options) (Result, error) {
 		return r, err
 	}
 }
+
+// TestOverflow: the kernel drops events, because there are too many, while their directory is
+// listed. A message that arrives among them after the names were read is in the copy.
+func TestOverflow(t *testing.T) {
+	limit, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
+	must(t, err)
+	var events int
+	_, err = fmt.Sscan(string(limit), &events)
+	must(t, err)
+	root, dest := t.TempDir(), t.TempDir()
+	maildirAt(t, root)
+	cur := filepath.Join(root, "cur")
+	for i := range 100 {
+		write(t, filepath.Join(cur, fmt.Sprintf("%d.x:2,", i)), "message")
+	}
+	begun := false
+	r, err := Take(t.Context(), Options{Root: root, Dest: dest, Locker: dotlock.NewLocker(""), before: func(op, path string) error {
+		if op == "link" && filepath.Dir(path) == cur && !begun {
+			begun = true
+			a, b := filepath.Join(cur, "0.x:2,"), filepath.Join(cur, "0.x:2,S")
+			for range events/4 + 1 { // four events each
+				if err := errors.Join(os.Rename(a, b), os.Rename(b, a)); err != nil {
+					return err
+				}
+			}
+			return os.WriteFile(filepath.Join(cur, "late.x:2,"), nil, 0o600)
+		}
+		return nil
+	}})
+	must(t, err)
+	if got := len(messages(t, r.Path)); got != 101 || !begun {
+		t.Errorf("the copy has %d messages of 101: %+v", got, r)
+	}
+}

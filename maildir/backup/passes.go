@@ -273,7 +273,7 @@ func (s *snapshot) visit(ctx context.Context, folders []*folder) ([]*folder, err
 		return nil, err
 	}
 	for _, f := range folders { // a file may have changed while it was copied
-		settled = settled && !f.dirs[0].again && !f.dirs[1].again
+		settled = settled && !f.lacking()
 	}
 	complete, err := s.rearrange()
 	if err != nil || !settled || !complete {
@@ -438,7 +438,7 @@ func (s *snapshot) update(ctx context.Context, o *opened, h *hold) error {
 			s.noteUnnumbered(o, err)
 		}
 	}
-	return s.beside(o)
+	return s.beside(ctx, o, h)
 }
 
 func (s *snapshot) noteUnnumbered(o *opened, err error) {

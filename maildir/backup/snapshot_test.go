@@ -262,6 +262,28 @@ func TestManyArriveWhileCopied(t *testing.T) {
 	}
 }
 
+// TestManyBeside: more files are beside the messages than are held open for copying at once.
+func TestManyBeside(t *testing.T) {
+	root, dest := t.TempDir(), t.TempDir()
+	maildirAt(t, root)
+	must(t, os.Mkdir(filepath.Join(root, "sieve"), 0o700))
+	const many = 3 * mostOpen
+	for i := range many {
+		write(t, filepath.Join(root, fmt.Sprintf("script.%d", i)), "text")
+		write(t, filepath.Join(root, "sieve", fmt.Sprintf("script.%d", i)), "text")
+	}
+	r := take(t, root, dest)
+	got := 0
+	for _, name := range listing(t, r.Path) {
+		if strings.HasPrefix(filepath.Base(name), "script.") {
+			got++
+		}
+	}
+	if got != 2*many {
+		t.Errorf("the copy has %d files of %d", got, 2*many)
+	}
+}
+
 // TestInterrupted: an error or interruption leaves no snapshot, and the next run cleans up.
 func TestInterrupted(t *testing.T) {
 	root, dest := t.TempDir(), t.TempDir()
