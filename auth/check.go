@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/netip"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -24,11 +25,12 @@ const (
 	rememberMost = 10_000
 )
 
-// checker checks passwords. Only a few are checked at a time, because each
-// takes memory and time.
+// checker checks passwords. Only a few are checked at a time, because each takes memory and time:
+// one for each processor, of which one may take more than largeMemory, and 1 GiB at most.
 type checker struct {
 	slots chan struct{}
-	key   [32]byte // random key of this process
+	large chan struct{} // also held by a check that takes more than largeMemory
+	key   [32]byte      // random key of this process
 	now   func() time.Time
 
 	throttle *throttle
@@ -41,8 +43,8 @@ type checker struct {
 
 func newChecker() *checker {
 	c := &checker{
-		slots: make(chan struct{}, runtime.NumCPU()),
-		now:   time.Now, known: map[[32]byte]time.Time{}, throttle: newThrottle(),
+		slots: make(chan struct{}, runtime.NumCPU()), large: make(chan struct{}, 1),
+		now: time.Now, known: map[[32]byte]time.Time{}, throttle: newThrottle(),
 		dummy: sync.OnceValue(func() string {
 			h, err := HashPassword(defaultScheme, rand.Text())
 			if err != nil {
@@ -73,7 +75,8 @@ func (u *Users) Authenticate(ctx context.Context, from netip.Addr, name, passwor
 	if !canLogIn {
 		_, err = u.check.check(ctx, key, from, u.check.standInHash(t, key), password, false)
 	} else {
-		ok, err = u.check.check(ctx, key, from, e.hash, password, proper)
+		// Where the user may not log in, a correct password takes as long as a wrong one.
+		ok, err = u.check.check(ctx, key, from, e.hash, password, proper && e.allows(from))
 		ok = ok && proper
 	}
 	switch {
@@ -154,12 +157,22 @@ func (c *checker) check(ctx context.Context, key string, from netip.Addr, stored
 	if known && c.remembered(id) {
 		return true, nil
 	}
-	select {
-	case c.slots <- struct{}{}:
-	case <-ctx.Done():
-		return false, ctx.Err()
+	waitFor := []chan struct{}{c.slots}
+	large := memoryOf(stored) > largeMemory
+	if large {
+		waitFor = []chan struct{}{c.large, c.slots} // in this order: who waits for large keeps nobody else waiting
 	}
-	defer func() { <-c.slots }()
+	for _, slot := range waitFor {
+		select {
+		case slot <- struct{}{}:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+		defer func() { <-slot }()
+	}
+	if large {
+		defer debug.FreeOSMemory() // before the next one takes as much
+	}
 	// Other logins may have failed while this one waited.
 	if err := c.throttle.refused(from, key); err != nil {
 		return false, err

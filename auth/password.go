@@ -188,6 +188,25 @@ func matchArgon2(hash string, password []byte) (bool, error) {
 	return d.MatchBytesAdvanced(password)
 }
 
+// largeMemory is more than the usual hashes take to verify, in KiB. Those of "doveadm pw" take as much.
+const largeMemory = 64 << 10
+
+// memoryOf returns how much memory it takes to verify "{SCHEME}hash", in KiB; 0 if that is negligible.
+func memoryOf(stored string) int {
+	s, hash, err := schemeOf(stored)
+	switch {
+	case err != nil:
+		return 0
+	case s.name == "ARGON2ID", s.name == "ARGON2I":
+		var v, m int
+		_, _ = fmt.Sscanf(argonParams(hash), "v=%d$m=%d,", &v, &m) // passed checkArgon2
+		return m
+	case s.name == schemeCrypt:
+		return yescryptMemory(hash)
+	}
+	return 0
+}
+
 func argonParams(hash string) string {
 	parts := strings.SplitN(hash, "$", 5)
 	if len(parts) < 5 {

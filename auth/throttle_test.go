@@ -291,13 +291,16 @@ func TestSCRAMIsCounted(t *testing.T) {
 }
 
 // TestUnknownUserIsNoOracle: a guess for an unknown user never reveals another user's password,
-// and is never remembered.
+// and is never remembered, like one for a user who may not log in from there.
 func TestUnknownUserIsNoOracle(t *testing.T) {
 	c := newClocked(t)
 	for range 3 {
 		if err := c.login("192.0.2.1", "nobody", "a"); !errors.Is(err, ErrInvalid) {
 			t.Error(err)
 		}
+	}
+	if err := c.login("192.0.2.2", "carol", "c"); !errors.Is(err, ErrNotAllowed) {
+		t.Error(err)
 	}
 	if n := len(c.check.known); n != 0 {
 		t.Errorf("%d remembered", n)

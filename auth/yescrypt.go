@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"regexp"
+	"strings"
 
 	"github.com/openwall/yescrypt-go"
 )
@@ -19,6 +20,13 @@ func checkYescrypt(hash string) error {
 		return errors.New("malformed yescrypt hash, or one that requires too much memory or time")
 	}
 	return nil
+}
+
+// yescryptMemory returns the memory, in KiB, for a hash that passes checkYescrypt.
+func yescryptMemory(hash string) int {
+	const digits = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	logN, r := strings.IndexByte(digits, hash[4])+1, strings.IndexByte(digits, hash[5])+1
+	return r << logN >> 3
 }
 
 func matchYescrypt(hash string, password []byte) (bool, error) {

@@ -1,6 +1,10 @@
 package auth
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
 	"os/exec"
 	"strings"
 	"testing"
@@ -50,5 +54,40 @@ func TestCostlyYescrypt(t *testing.T) {
 		if _, _, err := schemeOf(stored); err == nil {
 			t.Errorf("%s is taken for a hash", stored)
 		}
+	}
+}
+
+// TestOneLargeCheckAtATime: however much memory the hashes of a users file take, logins at the same
+// time take it once, and those of users with other hashes do not wait for it.
+func TestOneLargeCheckAtATime(t *testing.T) {
+	const argon2 = "{ARGON2ID}$argon2id$v=19$m=%d,t=1,p=1$c2FsdHNhbHQ$aGFzaGFzaGFzaGFzaGFzaA"
+	largest := strings.Replace(yescryptHashes[4], "$j9T$", "$jFT$", 1)
+	for stored, want := range map[string]int{
+		"{PLAIN}x": 0, "": 0, yescryptHashes[0]: 1 << 10, yescryptHashes[1]: 2 << 10, yescryptHashes[4]: 16 << 10, largest: 1 << 20, "{crypt}" + largest: 1 << 20,
+		fmt.Sprintf(argon2, 1<<20): 1 << 20, strings.Replace(fmt.Sprintf(argon2, 9<<10), "2id", "2i", 1): 9 << 10,
+	} {
+		if got := memoryOf(stored); got != want {
+			t.Errorf("%s takes %d KiB, want %d", stored, got, want)
+		}
+	}
+	c := newChecker()
+	c.slots = make(chan struct{}, 2)
+	c.large <- struct{}{}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 10 {
+		if _, err := c.check(ctx, "a", netip.Addr{}, largest, "x", true); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	if ok, err := c.check(context.Background(), "b", netip.Addr{}, yescryptHashes[2], "secret word", true); !ok || err != nil {
+		t.Error(ok, err)
+	}
+	<-c.large
+	if ok, err := c.check(context.Background(), "a", netip.Addr{}, fmt.Sprintf(argon2, largeMemory+1), "x", true); ok || err != nil {
+		t.Error(ok, err)
+	}
+	if len(c.large)+len(c.slots) != 0 {
+		t.Error("a check that has ended keeps others waiting")
 	}
 }
