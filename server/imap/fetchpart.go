@@ -155,7 +155,11 @@ func (sp *servedPart) copyFields(w io.Writer, mf *mailfile.File) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(sp.Fields.Append(nil, head)[sp.skip : sp.skip+sp.n])
+	fields := sp.Fields.Append(nil, head)
+	if int64(len(fields)) < sp.skip+sp.n { // another program has changed the file
+		return syntax.ErrShortLiteral
+	}
+	_, err = w.Write(fields[sp.skip : sp.skip+sp.n])
 	return err
 }
 

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"maildird/server/imap/syntax"
 )
 
 // TestPiecesOfLongMessage: partial texts of a message that is too long to be held in memory are
@@ -127,5 +129,34 @@ func TestManyHeaderSections(t *testing.T) {
 	}
 	if rest, end := c.line(), c.line(); rest != ")" || !strings.HasPrefix(end, "p OK ") {
 		t.Fatalf("%q and %q behind the last section", rest, end)
+	}
+}
+
+// TestHeaderSectionIsCut: if another program truncates a message while its header fields are sent,
+// the literal remains incomplete, and the session ends in order.
+func TestHeaderSectionIsCut(t *testing.T) {
+	ts := startServer(t)
+	c := ts.login()
+	head := "Subject: long\r\n" + strings.Repeat("X-Long: "+strings.Repeat("x", 70)+"\r\n", 6000)
+	file := filepath.Join(ts.root("alice"), "cur", "17.M1P1.long:2,")
+	if err := os.WriteFile(file, []byte("Content-Type: message/rfc822\r\n\r\n"+head+"\r\ntext\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.ok("SELECT INBOX")
+	var items strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&items, " BODY.PEEK[1.HEADER.FIELDS (X%d Subject X-Long)]", i)
+	}
+	c.send("p FETCH 1 (" + items.String()[1:] + ")\r\n")
+	c.want("* 1 FETCH (")
+	if err := os.Truncate(file, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, c.in); err != nil || n > 300*int64(len(head)) {
+		t.Errorf("%d octets, %v", n, err)
+	}
+	ts.stop()
+	if log := ts.log.String(); strings.Contains(log, "panic") || !strings.Contains(log, syntax.ErrShortLiteral.Error()) {
+		t.Error(log)
 	}
 }
