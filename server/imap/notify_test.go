@@ -15,6 +15,7 @@ import (
 
 	"maildird/maildir"
 	"maildird/maildir/folder"
+	"maildird/server/imap/wire"
 	"maildird/server/servertest"
 )
 
@@ -94,6 +95,17 @@ func TestNotifyMetadataOverflow(t *testing.T) {
 	change("INBOX", 0, 1)
 	if told := c.ok("NOOP"); len(told) > 0 {
 		t.Errorf("told %q", told)
+	}
+}
+
+// TestNotifyMetadataOfManyMailboxes: the names of mailboxes are not remembered without end either.
+func TestNotifyMetadataOfManyMailboxes(t *testing.T) {
+	n := newNotifier(&session{wire: new(wire.Conn)}, nil)
+	for i := range 2 * maxEntriesToTell {
+		n.metadataChanged(maildir.MetadataChange{Mailbox: strconv.Itoa(i), Entries: []string{"/private/comment"}})
+	}
+	if len(n.metadata) != maxEntriesToTell+1 || n.entries <= maxEntriesToTell {
+		t.Errorf("%d mailboxes, %d entries", len(n.metadata), n.entries)
 	}
 }
 

@@ -23,19 +23,18 @@ func (n *notifier) metadataChanged(c maildir.MetadataChange) {
 	if n.metadata == nil {
 		n.metadata = map[string]map[string]bool{}
 	}
-	entries := n.metadata[c.Mailbox]
-	if entries == nil {
-		entries = map[string]bool{}
-		n.metadata[c.Mailbox] = entries
-	}
 	for _, name := range c.Entries {
-		if name = strings.ToLower(name); entries[name] {
+		name = strings.ToLower(name)
+		entries := n.metadata[c.Mailbox]
+		if entries[name] || n.entries > maxEntriesToTell {
 			continue
 		}
-		if n.entries++; n.entries > maxEntriesToTell {
-			break
+		if entries == nil {
+			entries = map[string]bool{}
+			n.metadata[c.Mailbox] = entries
 		}
 		entries[name] = true
+		n.entries++
 	}
 	n.mu.Unlock()
 	n.s.wire.Wake(wire.NewsOthers)
