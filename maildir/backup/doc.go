@@ -13,7 +13,8 @@
 //   - Pass 1 copies most of the data folder by folder, without a lock. Then each folder is
 //     visited while holding its dovecot-uidlist.lock, for about 25 ms at a time (slice.go):
 //     changes reported by events are copied, messages without a UID get one, as from any
-//     reader, and the uidlist, keywords and other files are copied.
+//     reader, and the uidlist, keywords and other files are copied. A directory that has to
+//     be listed later, as in a folder that was renamed, is also copied without a lock first.
 //   - Each further pass locks all folders with changes at once, reads the event queue until
 //     it is empty, and brings the copy to that moment, s. Names that were removed are
 //     removed from the copy too. If a name appeared and disappeared again before its file

@@ -241,6 +241,9 @@ func (s *snapshot) captureDir(ctx context.Context, o *opened, i int, h *hold) er
 		d.watched = s.events.watch(o.from[i], d)
 	}
 	if d.late = false; d.watched && d.listed {
+		if h == nil {
+			return nil // all at one moment, later
+		}
 		return s.captureNews(ctx, o, i, h)
 	}
 	d.late = h != nil

@@ -76,14 +76,17 @@ func (s *snapshot) settle(ctx context.Context) error {
 // were locked, after all of them had been brought up to date.
 func (s *snapshot) pass(ctx context.Context, changed []*folder) ([]*folder, error) {
 	if s.Passes > 1 && len(changed) <= together {
+		for _, f := range changed {
+			if err := s.bulk(ctx, f); err != nil {
+				return nil, err
+			}
+		}
 		return s.visit(ctx, changed)
 	}
 	var settled []*folder
 	for _, f := range changed {
-		if s.Passes == 1 {
-			if err := s.bulk(ctx, f); err != nil {
-				return nil, err
-			}
+		if err := s.bulk(ctx, f); err != nil {
+			return nil, err
 		}
 		one, err := s.visit(ctx, []*folder{f})
 		if err != nil {
@@ -222,14 +225,22 @@ func (s *snapshot) forget(f *folder) error {
 	return at.RemoveAll(name)
 }
 
-// bulk copies what can be copied without a lock.
+// bulk copies, without a lock, what a folder has that has to be listed: that may be much, as in
+// one that was renamed.
 func (s *snapshot) bulk(ctx context.Context, f *folder) error {
+	if f.dirs[0].listed && f.dirs[1].listed {
+		return nil
+	}
 	o, err := s.open(f)
 	if o == nil || err != nil {
 		return err
 	}
 	defer o.close()
-	return ignoreGone(s.capture(ctx, o, nil))
+	if err := s.capture(ctx, o, nil); err != nil {
+		return ignoreGone(err)
+	}
+	_, err = s.rearrange()
+	return err
 }
 
 // visit brings folders up to date while holding their locks, and checks them again before

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,9 @@ import (
 
 // ErrNoMaildir means that there is nothing to copy.
 var ErrNoMaildir = errors.New("no such Maildir")
+
+// errVanished means that there was mail at the last snapshot, and now there is no folder.
+var errVanished = errors.New("it has no folder, but its previous snapshot has: its file system may not be mounted; if its mail was removed on purpose, move its snapshots away")
 
 // Options define what is copied, and where to.
 type Options struct {
@@ -66,14 +70,14 @@ func isSnapshot(name string) bool {
 	return err == nil
 }
 
-// Take makes a snapshot. It returns ErrNoMaildir if there is no Maildir, and also fails if
-// another run is writing to the same place, if that place is inside the Maildir, or if for
+// Take makes a snapshot. It returns ErrNoMaildir if there is no Maildir and there was none, and
+// also fails if there is none any more, if another run is writing to the same place, if that place is inside the Maildir, or if for
 // minutes mail is moved faster than it can be listed. After an error there is no snapshot, or,
 // if only its name could not be made durable or "latest" not be changed, a complete one.
 func Take(ctx context.Context, opt Options) (Result, error) {
 	root, err := dirfd.Open(opt.Root)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w: %w", ErrNoMaildir, err)
+		err = noMaildir(opt.Dest, err)
 	}
 	if err != nil {
 		return Result{}, err
@@ -98,7 +102,10 @@ func Take(ctx context.Context, opt Options) (Result, error) {
 		return Result{}, err
 	}
 	defer lock.Close()
-	earlier, err := clean(dest)
+	if err := clean(dest); err != nil {
+		return Result{}, err
+	}
+	earlier, err := newest(dest)
 	if err != nil {
 		return Result{}, err
 	}
@@ -121,6 +128,25 @@ func Take(ctx context.Context, opt Options) (Result, error) {
 	return s.Result, nil
 }
 
+// noMaildir returns the error for a Maildir that does not exist, given the error about it.
+func noMaildir(path string, err error) error {
+	dest, missing := dirfd.Open(path)
+	if errors.Is(missing, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrNoMaildir, err)
+	}
+	if missing != nil {
+		return missing
+	}
+	defer dest.Close()
+	switch earlier, unknown := newest(dest); {
+	case unknown != nil:
+		return unknown
+	case earlier != "":
+		return fmt.Errorf("%w: %w", errVanished, err)
+	}
+	return fmt.Errorf("%w: %w", ErrNoMaildir, err)
+}
+
 // lockRun prevents two simultaneous runs. The kernel releases the lock when this process
 // ends, however it ends.
 func lockRun(dest *dirfd.Dir) (*dirfd.File, error) {
@@ -138,24 +164,30 @@ func lockRun(dest *dirfd.Dir) (*dirfd.File, error) {
 	return f, nil
 }
 
-// clean removes what interrupted runs left behind, and returns the name of the newest
-// snapshot, "" if there is none.
-func clean(dest *dirfd.Dir) (earlier string, err error) {
+// clean removes what interrupted runs left behind.
+func clean(dest *dirfd.Dir) error {
 	var left []string
-	err = dest.List(func(raw []byte, _ dirfd.Kind, _ uint64) bool {
-		name := string(raw)
-		if strings.HasPrefix(name, ".") && strings.HasSuffix(name, incomplete) {
+	err := dest.List(func(raw []byte, _ dirfd.Kind, _ uint64) bool {
+		if name := string(raw); strings.HasPrefix(name, ".") && strings.HasSuffix(name, incomplete) {
 			left = append(left, name)
-		}
-		if isSnapshot(name) {
-			earlier = max(earlier, name)
 		}
 		return true
 	})
 	for _, name := range left {
 		err = errors.Join(err, dest.RemoveAll(name))
 	}
-	return earlier, err
+	return err
+}
+
+// newest returns the name of the newest snapshot, "" if there is none.
+func newest(dest *dirfd.Dir) (name string, err error) {
+	err = dest.List(func(raw []byte, _ dirfd.Kind, _ uint64) bool {
+		if isSnapshot(string(raw)) {
+			name = max(name, string(raw))
+		}
+		return true
+	})
+	return name, err
 }
 
 // freeName returns the current time, with a suffix if there is already a snapshot of that
@@ -236,6 +268,11 @@ func (s *snapshot) take(ctx context.Context, name string) error {
 	if err := s.finish(); err != nil {
 		return err
 	}
+	if s.Folders == 0 && s.earlier != nil {
+		if had, err := hasFolder(s.earlier); had || err != nil {
+			return cmp.Or(err, errVanished)
+		}
+	}
 	if err := s.target.SyncAll(); err != nil {
 		return err
 	}
@@ -243,6 +280,11 @@ func (s *snapshot) take(ctx context.Context, name string) error {
 		return err
 	}
 	return errors.Join(s.pointLatest(name), s.dest.Sync())
+}
+
+func hasFolder(root *dirfd.Dir) (bool, error) {
+	tree, err := walk.Tree(root)
+	return slices.ContainsFunc(tree, func(d walk.Dir) bool { return d.Folder }), err
 }
 
 // pointLatest makes the symbolic link "latest" point to a snapshot.
@@ -294,10 +336,11 @@ func (s *snapshot) finishFolder(f *folder) error {
 	if f.robbed {
 		s.note(fmt.Sprintf("%s: new messages could not be given UIDs before the copy: other programs held the lock each time", walk.Title(f.path)))
 	}
-	if err := raiseUIDNext(d); err != nil {
-		s.note(fmt.Sprintf("%s: its dovecot-uidlist cannot be read and is copied as it is: %v", walk.Title(f.path), err))
+	unread, err := raiseUIDNext(d)
+	if unread != nil {
+		s.note(fmt.Sprintf("%s: its dovecot-uidlist cannot be read and is copied as it is: %v", walk.Title(f.path), unread))
 	}
-	return nil
+	return err
 }
 
 func takeRights(d *dirfd.Dir, name string, from dirfd.Stat) error {
@@ -326,8 +369,12 @@ func (s *snapshot) note(text string) {
 		s.noted = map[string]bool{}
 	}
 	const most = 100
-	if !s.noted[text] && len(s.noted) < most {
-		s.noted[text] = true
-		s.Notes = append(s.Notes, text)
+	if s.noted[text] || len(s.noted) > most {
+		return
 	}
+	s.noted[text] = true
+	if len(s.noted) > most {
+		text = "there is more of this, which is not listed"
+	}
+	s.Notes = append(s.Notes, text)
 }

@@ -284,6 +284,89 @@ func TestManyBeside(t *testing.T) {
 	}
 }
 
+// TestRenamedWhileCopied: a large folder is renamed when it has been copied to another file
+// system. It is copied again at once, not in as many passes as files can be held open.
+func TestRenamedWhileCopied(t *testing.T) {
+	root, dest := t.TempDir(), elsewhere(t)
+	maildirAt(t, root, ".A")
+	const many = 8 * mostOpen
+	for i := range many {
+		write(t, filepath.Join(root, ".A/cur", fmt.Sprintf("%d.x:2,", i)), "message")
+	}
+	renamed := false
+	r, err := Take(t.Context(), Options{Root: root, Dest: dest, Locker: dotlock.NewLocker(""), before: func(op, path string) error {
+		if strings.HasSuffix(path, ".A/"+lockName) && !renamed {
+			renamed = true
+			return os.Rename(filepath.Join(root, ".A"), filepath.Join(root, ".B"))
+		}
+		return nil
+	}})
+	must(t, err)
+	if got := len(messages(t, filepath.Join(r.Path, ".B"))); got != many || r.Messages != got || r.Passes > 5 {
+		t.Errorf("the copy has %d messages of %d: %+v", got, many, r)
+	}
+}
+
+// TestVanished: a Maildir of which there is a snapshot, and which is missing or without any
+// folder now, as if its file system were not mounted, is an error and not an empty snapshot.
+func TestVanished(t *testing.T) {
+	root, dest := filepath.Join(t.TempDir(), "mail"), filepath.Join(t.TempDir(), "snapshots")
+	must(t, os.Mkdir(root, 0o700))
+	again := func() error {
+		_, err := Take(t.Context(), Options{Root: root, Dest: dest, Locker: dotlock.NewLocker("")})
+		return err
+	}
+	must(t, again())
+	must(t, again())
+	maildirAt(t, root)
+	must(t, again())
+	before, err := os.Readlink(filepath.Join(dest, "latest"))
+	must(t, err)
+	must(t, os.RemoveAll(root))
+	if err := again(); !errors.Is(err, errVanished) {
+		t.Errorf("without the Maildir: %v", err)
+	}
+	must(t, os.Mkdir(root, 0o700))
+	if err := again(); !errors.Is(err, errVanished) {
+		t.Errorf("with an empty directory in its place: %v", err)
+	}
+	if now, err := os.Readlink(filepath.Join(dest, "latest")); err != nil || now != before {
+		t.Errorf("latest led to %s, and leads to %s, %v", before, now, err)
+	}
+	maildirAt(t, root)
+	must(t, again())
+}
+
+// TestListNotRaised: if the uidlist in the copy cannot be written, as on a full disk, there is no
+// snapshot, which would give out UIDs again after a restore.
+func TestListNotRaised(t *testing.T) {
+	root := t.TempDir()
+	maildirAt(t, root)
+	write(t, filepath.Join(root, "cur/1.a:2,"), "x")
+	s := begun(t, root)
+	s.target.Before(func(op, path string) error {
+		if op == "create" && strings.Contains(filepath.Base(path), uidlist.Name+".") {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	must(t, s.settle(t.Context()))
+	if err := s.finish(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("finish: %v, %q", err, s.Notes)
+	}
+}
+
+// TestManyNotes: of more notes than are listed, the last one says so.
+func TestManyNotes(t *testing.T) {
+	var s snapshot
+	for i := range 300 {
+		s.note(fmt.Sprint(i % 150))
+	}
+	if n := len(s.Notes); n != 101 || !strings.Contains(s.Notes[100], "more") {
+		t.Errorf("%d notes: %q", n, s.Notes)
+	}
+}
+
 // TestInterrupted: an error or interruption leaves no snapshot, and the next run cleans up.
 func TestInterrupted(t *testing.T) {
 	root, dest := t.TempDir(), t.TempDir()

@@ -155,18 +155,19 @@ func records(names []string, next uint32) []uidlist.Record {
 	return out
 }
 
-// raiseUIDNext raises UIDNEXT in the uidlist of a copied folder, and marks it as a copy.
-func raiseUIDNext(d *dirfd.Dir) error {
+// raiseUIDNext raises UIDNEXT in the uidlist of a copied folder, and marks it as a copy. A list
+// that cannot be read, for which it returns unread, stays as it is.
+func raiseUIDNext(d *dirfd.Dir) (unread, err error) {
 	list := uidlist.New(d, uidlist.Options{})
 	var all []uidlist.Record
 	change, err := list.Refresh(func(r uidlist.Record) { all = append(all, r) })
 	h := list.Header()
 	if err != nil || change == uidlist.Missing || h.UIDValidity == 0 {
-		return err
+		return err, nil
 	}
 	h.NextUID = RaisedUIDNext(h.NextUID, 0)
 	h.MarkCopy(time.Now())
-	return list.Rewrite(h, slices.Values(all))
+	return nil, list.Rewrite(h, slices.Values(all))
 }
 
 // RaisedUIDNext returns the UIDNEXT for a copy of a folder that had the given UIDNEXT and
