@@ -117,6 +117,14 @@ func TestDiskHangs(t *testing.T) {
 		must(t, err)
 		clients = append(clients, c)
 	}
+	var selects, unselects *coexist.Client
+	for n, c := range []**coexist.Client{&selects, &unselects} {
+		*c, err = coexist.Dial("maildird", m.Address("imap"), userName(n), "secret")
+		must(t, err)
+		defer (*c).Close()
+		_, err = (*c).Do("SELECT INBOX")
+		must(t, err)
+	}
 
 	hang := hanging{threads: map[int]bool{}}
 	trap.Below(mail, func(c intercept.Call) intercept.Action {
@@ -145,6 +153,16 @@ func TestDiskHangs(t *testing.T) {
 	}
 	if _, err := coexist.Dial("maildird", m.Address("imap"), userName(0), "secret"); err == nil || !strings.Contains(err.Error(), "NO [UNAVAILABLE]") {
 		t.Errorf("a login is answered with %v", err)
+	}
+	if _, err := selects.Do("SELECT INBOX"); err == nil || !strings.Contains(err.Error(), "NO [UNAVAILABLE]") {
+		t.Errorf("SELECT is answered with %v", err)
+	}
+	_, err = unselects.Do("UNSELECT")
+	must(t, err)
+	for _, c := range []*coexist.Client{selects, unselects} {
+		if _, err := c.Do("CLOSE"); err == nil || !strings.Contains(err.Error(), "BAD ") {
+			t.Errorf("a mailbox is still selected: %v", err) // RFC 9051 section 6.3.2: not after a SELECT that fails
+		}
 	}
 	s, err := dialSender(m, "lmtp", "")
 	must(t, err)

@@ -41,6 +41,8 @@ type command struct {
 	news news
 	// numbers: the command takes or returns sequence numbers, which UIDONLY forbids.
 	numbers bool
+	// stuck: the command does what it can without the disk while that does not respond.
+	stuck bool
 	// run takes the arguments, including the end of the line, then acts. It returns nil
 	// for OK; errors.go describes the errors. Before it returns nil it may set
 	// session.done.
@@ -153,7 +155,7 @@ func (s *session) call(cmd *command) (err error) {
 	if s.account != nil && s.account.Moved() {
 		return errMoved()
 	}
-	if cmd.in&notAuthenticated == 0 && cmd.name != "IDLE" && s.account.Stuck() {
+	if cmd.in&notAuthenticated == 0 && !cmd.stuck && s.account.Stuck() {
 		return errNoAnswer // rather than wait for another command on the same mailbox that waits for the disk
 	}
 	before := s.sel

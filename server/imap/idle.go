@@ -14,7 +14,7 @@ import (
 func idleExtension() extension {
 	return extension{
 		early:    []imap.Cap{imap.CapIdle},
-		commands: []command{{name: "IDLE", in: loggedIn, news: allNews, run: runIdle}},
+		commands: []command{{name: "IDLE", in: loggedIn, news: allNews, stuck: true, run: runIdle}},
 	}
 }
 

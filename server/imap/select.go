@@ -9,8 +9,8 @@ import (
 // selectExtension is SELECT, EXAMINE, CLOSE and CHECK.
 func selectExtension() extension {
 	return extension{commands: []command{
-		{name: "SELECT", in: loggedIn, run: runSelect},
-		{name: "EXAMINE", in: loggedIn, run: runExamine},
+		{name: "SELECT", in: loggedIn, stuck: true, run: runSelect},
+		{name: "EXAMINE", in: loggedIn, stuck: true, run: runExamine},
 		{name: "CLOSE", in: selected, run: runClose},
 		{name: "CHECK", in: selected, news: allNews, run: runNoop},
 	}}
@@ -20,7 +20,7 @@ func selectExtension() extension {
 func unselectExtension() extension {
 	return extension{
 		caps:     []imap.Cap{imap.CapUnselect},
-		commands: []command{{name: "UNSELECT", in: selected, run: runUnselect}},
+		commands: []command{{name: "UNSELECT", in: selected, stuck: true, run: runUnselect}},
 	}
 }
 
@@ -57,6 +57,9 @@ func (s *session) selectMailbox(readOnly bool) error {
 		}
 	}
 	s.closePrevious()
+	if s.account.Stuck() {
+		return errNoAnswer
+	}
 	name, err := s.account.Tree().Canonical(req.name)
 	if err != nil {
 		return err
