@@ -193,6 +193,7 @@ func (s *snapshot) copyPending(p pending) error {
 	path := p.f.path
 	if p.part != besides {
 		path = walk.Join(path, walk.MailDirs[p.part])
+		p.f.dirs[p.part].copies = true
 		if _, ok := p.f.dirs[p.part].have[p.name]; !ok {
 			return nil // it has left the folder meanwhile
 		}

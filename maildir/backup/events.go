@@ -11,7 +11,8 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// events reports which names were added and removed in the watched directories. The kernel
+// events reports which names were added and removed in the watched directories, and which files
+// were written to. The kernel
 // queues an event before the change that it reports returns to its caller, so once the
 // queue was read empty, all earlier changes are known. Package maildir/watch, which serves
 // mailboxes that wait, provides no such moment.
@@ -50,7 +51,7 @@ func (e *events) watch(d *dirfd.Dir, st *state) bool {
 	if e == nil {
 		return false
 	}
-	const mask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_ONLYDIR
+	const mask = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_MODIFY | unix.IN_ONLYDIR
 	wd, err := unix.InotifyAddWatch(e.fd, fmt.Sprintf("/proc/self/fd/%d", d.Fd()), mask)
 	if err != nil {
 		return false
@@ -108,6 +109,14 @@ func (e *events) note(wd int32, mask, cookie uint32, name string) {
 		delete(e.dirs, wd)
 		st.watched, st.listed = false, false
 	case name == "" || name[0] == '.':
+	case mask&unix.IN_MODIFY != 0:
+		if !st.copies {
+			return // a hard link has all that is written
+		}
+		if st.written == nil {
+			st.written = map[string]struct{}{}
+		}
+		st.written[name] = struct{}{}
 	default:
 		if st.news == nil {
 			st.news = map[string]bool{}

@@ -44,10 +44,12 @@ type state struct {
 	watched bool
 	time    time.Time
 	have    map[string]struct{}
-	news    map[string]bool // names that were added (true) or removed since
-	again   bool            // the copy lacks a message that has to be copied in the next pass
-	lost    bool            // events were lost since its listing began
-	late    bool            // it was listed after the moment of the pass, when its contents may have been different
+	news    map[string]bool     // names that were added (true) or removed since
+	copies  bool                // files were copied and not linked
+	written map[string]struct{} // names of files that were written to since then
+	again   bool                // the copy lacks a message that has to be copied in the next pass
+	lost    bool                // events were lost since its listing began
+	late    bool                // it was listed after the moment of the pass, when its contents may have been different
 }
 
 // version distinguishes the states of a file.
@@ -206,10 +208,13 @@ func (st *state) inStep(folder *dirfd.Dir, name string) (bool, error) {
 	case !st.listed || st.again || part.Ino != st.ino:
 		return false, nil
 	case st.watched:
-		return len(st.news) == 0, nil
+		return !st.changed(), nil
 	}
 	return part.Mtime.Equal(st.time), nil
 }
+
+// changed reports whether a watched directory has changed since its names were copied.
+func (st *state) changed() bool { return len(st.news)+len(st.written) > 0 }
 
 // capture brings the messages of a folder's copy up to date. With a hold, it gives way to
 // other programs in time.
@@ -239,6 +244,9 @@ func (s *snapshot) captureDir(ctx context.Context, o *opened, i int, h *hold) er
 	if d.ino != now.Ino {
 		d.ino, d.listed = now.Ino, false
 		d.watched = s.events.watch(o.from[i], d)
+	}
+	if err := s.rewritten(o, i); err != nil {
+		return err
 	}
 	if d.late = false; d.watched && d.listed {
 		if h == nil {
@@ -336,6 +344,41 @@ func (s *snapshot) captureNews(ctx context.Context, o *opened, i int, h *hold) e
 			}
 		}
 	}
+	return nil
+}
+
+// rewritten removes copies of files that were written to since, to be copied again.
+func (s *snapshot) rewritten(o *opened, i int) error {
+	d := &o.f.dirs[i]
+	for name := range d.written {
+		_, have := d.have[name]
+		if came, known := d.news[name]; !have || known && !came {
+			continue
+		}
+		now, err := o.from[i].Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the copy of that moment is not to be had any more
+		}
+		if err != nil {
+			return err
+		}
+		copied, err := o.to[i].Lstat(name)
+		if err != nil {
+			return err
+		}
+		if now.ID() == copied.ID() || now.Size == copied.Size && now.Mtime.Equal(copied.Mtime) {
+			continue
+		}
+		if err := o.to[i].Remove(name); err != nil {
+			return err
+		}
+		delete(d.have, name)
+		if d.news == nil {
+			d.news = map[string]bool{}
+		}
+		d.news[name] = true
+	}
+	d.written = nil
 	return nil
 }
 

@@ -393,7 +393,7 @@ func (s *snapshot) unnumbered(f *folder) bool { return f.robbed && s.Passes < lo
 func (s *snapshot) newsOutside(these []*folder) bool {
 	for _, f := range s.folders {
 		for i := range f.dirs {
-			if st := &f.dirs[i]; st.watched && (!st.listed || len(st.news) > 0) && !slices.Contains(these, f) {
+			if st := &f.dirs[i]; st.watched && (!st.listed || st.changed()) && !slices.Contains(these, f) {
 				return true
 			}
 		}

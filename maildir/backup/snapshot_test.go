@@ -239,6 +239,31 @@ func TestWrittenWhileCopied(t *testing.T) {
 	}
 }
 
+// TestWrittenAfterCopied: a program has written half of a message when it is copied, and writes
+// the rest before the moment of the snapshot, or renames it then, too.
+func TestWrittenAfterCopied(t *testing.T) {
+	for _, name := range []string{"1.x:2,", "1.x:2,S"} {
+		root, dest := t.TempDir(), elsewhere(t)
+		maildirAt(t, root)
+		live := filepath.Join(root, "cur/1.x:2,")
+		write(t, live, "half")
+		finished := false
+		r, err := Take(t.Context(), Options{Root: root, Dest: dest, Locker: dotlock.NewLocker(""), before: func(op, path string) error {
+			if strings.HasSuffix(path, lockName) && !finished {
+				finished = true
+				write(t, live, "the whole")
+				return os.Rename(live, filepath.Join(root, "cur", name))
+			}
+			return nil
+		}})
+		must(t, err)
+		text, err := os.ReadFile(filepath.Join(r.Path, "cur", name))
+		if err != nil || string(text) != "the whole" || r.Messages != 1 {
+			t.Errorf("the copy has %q, %v: %+v", text, err, r)
+		}
+	}
+}
+
 // TestManyArriveWhileCopied: more messages arrive, before a folder is locked, than are held open
 // for copying at once.
 func TestManyArriveWhileCopied(t *testing.T) {
