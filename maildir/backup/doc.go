@@ -49,9 +49,10 @@
 // system (message files are never written in place) and they belong to the owner of their
 // directory (TestForeign), otherwise hard links to the same file in the previous snapshot,
 // otherwise shared blocks (FICLONE), otherwise copies, which are made again if a program that
-// does write in place, as cp does, had not finished (TestWrittenAfterCopied). Every other file is copied, since programs append to the uidlist in place. The copy does not
-// include tmp/, lock files, Dovecot's indexes, notmuch's database, the change history, a
-// copy of which would be ignored (package history), or access keys (package accesskey).
+// does write in place, as cp does, had not finished (TestWrittenAfterCopied). Every other file
+// is copied, since programs append to the uidlist in place. The copy does not include tmp/,
+// lock files, Dovecot's indexes, notmuch's database, the change history, a copy of which would
+// be ignored (package history), or access keys (package accesskey).
 //
 // By the time the copy is needed, it is older than the mailbox. Clients then know UIDs that
 // are not in the copy: those of mail that came after it was made. Therefore UIDNEXT in the

@@ -316,8 +316,13 @@ func (s *snapshot) list(ctx context.Context, o *opened, i int, h *hold) (map[str
 }
 
 // captureNews copies what was added to new or cur since, and drops what was removed.
-func (s *snapshot) captureNews(ctx context.Context, o *opened, i int, h *hold) error {
+func (s *snapshot) captureNews(ctx context.Context, o *opened, i int, h *hold) (err error) {
 	d := &o.f.dirs[i]
+	defer func() {
+		if err != nil { // what is left of the news is not known any more
+			d.listed = false
+		}
+	}()
 	news := d.news
 	d.news, d.again = nil, false
 	done := 0

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"maildird/maildir/dirfd"
 	"maildird/maildir/dotlock"
 )
@@ -81,5 +83,22 @@ func TestForeignSwapped(t *testing.T) {
 	must(t, err)
 	if _, err := os.Lstat(filepath.Join(r.Path, "cur/1.a:2,S")); !os.IsNotExist(err) || len(r.Notes) == 0 {
 		t.Errorf("%v, notes %q", err, r.Notes)
+	}
+}
+
+// TestTmpMissing: a directory that a folder lacks, and its copy does not, belongs to the owner of
+// the folder, who can deliver mail there after a restore.
+func TestTmpMissing(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes files of others")
+	}
+	root, dest := t.TempDir(), t.TempDir()
+	maildirAt(t, root)
+	must(t, os.Remove(filepath.Join(root, "tmp")))
+	must(t, filepath.WalkDir(root, func(path string, _ os.DirEntry, _ error) error { return os.Chown(path, 54321, 54321) }))
+	r := take(t, root, dest)
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(r.Path, "tmp"), &st); err != nil || st.Uid != 54321 || st.Gid != 54321 {
+		t.Errorf("tmp belongs to %d:%d, %v", st.Uid, st.Gid, err)
 	}
 }

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"fmt"
 	"hash/maphash"
 	"os"
 	"path/filepath"
@@ -59,6 +60,43 @@ func TestRobbed(t *testing.T) {
 				t.Errorf("%s of %s has the UIDs %v", walk.Title(f), dir, found)
 			}
 		}
+	}
+}
+
+// TestRemovedWhileUpdated: one of the folders that are locked together is removed when the locks are
+// released for a moment. What has come to the others is in the copy.
+func TestRemovedWhileUpdated(t *testing.T) {
+	ctx := t.Context()
+	path := t.TempDir()
+	maildirAt(t, path, ".A")
+	s := watched(t, path)
+	s.Passes = 2
+	const many = 300
+	for i := range many {
+		write(t, filepath.Join(path, "cur", fmt.Sprintf("%d.a:2,", i)), "x")
+	}
+	h := &hold{locker: s.opt.Locker, longest: &s.LongestLock}
+	for _, f := range []string{"", ".A"} {
+		o, err := s.open(s.folders[f])
+		must(t, err)
+		defer o.close()
+		must(t, s.prepare(o))
+		h.folders = append(h.folders, o)
+	}
+	must(t, h.acquire(ctx))
+	must(t, s.events.drain())
+	must(t, os.RemoveAll(filepath.Join(path, ".A")))
+	h.since = time.Now().Add(-time.Minute)
+	if settled, err := s.updateAll(ctx, h.folders, h); settled || err != nil {
+		t.Errorf("settled %t, %v", settled, err)
+	}
+	h.folders[0].f.list, h.folders[0].f.recorded = nil, nil
+	must(t, s.settle(ctx))
+	if got := len(messages(t, s.target.Path())); got != many {
+		t.Errorf("the copy has %d messages of %d", got, many)
+	}
+	if found, _ := uids(t, s.target.Path()); len(found) != many {
+		t.Errorf("%d messages of %d have UIDs", len(found), many)
 	}
 }
 

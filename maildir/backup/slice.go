@@ -24,8 +24,8 @@ type hold struct {
 	locks []*dotlock.Lock
 	none  bool // no lock can be had here: the folders are read-only or abandoned
 	since time.Time
-	// robbed means that they were held, and another program got one of them when they were
-	// released for it.
+	// robbed means that they were held, and another program got one of them, or removed one of
+	// the folders, when they were released for it.
 	robbed bool
 }
 
@@ -82,8 +82,8 @@ func (h *hold) tick(ctx context.Context) error {
 	h.release()
 	time.Sleep(time.Millisecond) // waiters try again within a few milliseconds
 	err := h.acquire(ctx)
-	h.robbed = errors.Is(err, dotlock.ErrLocked)
-	return ignoreLocked(err)
+	h.robbed = errors.Is(err, dotlock.ErrLocked) || errors.Is(err, fs.ErrNotExist)
+	return ignoreGone(ignoreLocked(err))
 }
 
 func (h *hold) release() {

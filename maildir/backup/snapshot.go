@@ -322,10 +322,11 @@ func (s *snapshot) finishFolder(f *folder) error {
 	defer d.Close()
 	if f.mail {
 		for i, sub := range walk.MailDirs {
-			if !f.rights[i].Mode.IsDir() {
-				continue
+			rights := f.rights[i]
+			if !rights.Mode.IsDir() { // only the copy has it
+				rights = f.own
 			}
-			if err := takeRights(d, sub, f.rights[i]); err != nil {
+			if err := takeRights(d, sub, rights); err != nil {
 				return err
 			}
 		}
