@@ -2,7 +2,6 @@ package auth
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -86,9 +85,6 @@ func parseNets(list string) (nets allowedNets, err error) {
 			return nets, fmt.Errorf("%q is not a network; write 192.0.2.0/24, 2001:db8::1 or local", text)
 		}
 		nets.prefixes = append(nets.prefixes, p)
-	}
-	if len(nets.prefixes) == 0 && !nets.local {
-		return nets, errors.New("no network is named")
 	}
 	return nets, nil
 }
