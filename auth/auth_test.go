@@ -261,6 +261,9 @@ func testFileChanges(t *testing.T) {
 		time.Sleep(settled)
 		u.Refresh()
 	}
+	if now(); u.Revision() != 0 {
+		t.Error("a file that has not changed is read again")
+	}
 	if err := Add(path, domains, "Hugo@example.org", "h-pass"); err != nil {
 		t.Fatal(err)
 	}

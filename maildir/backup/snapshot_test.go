@@ -165,12 +165,16 @@ func TestIncremental(t *testing.T) {
 	write(t, filepath.Join(root, "new/500.x"), "more")
 	write(t, filepath.Join(root, "cur/9.x:2,"), "another")
 	must(t, os.Chtimes(filepath.Join(root, "cur/9.x:2,"), time.Time{}, time.Unix(1, 0)))
+	must(t, os.Chmod(filepath.Join(root, "cur/10.x:2,"), 0o640))
 	second := take(t, root, dest)
-	if second.Copied != 2 || second.Earlier != 198 || second.Messages != 200 {
+	if second.Copied != 3 || second.Earlier != 197 || second.Messages != 200 {
 		t.Errorf("second: %+v", second)
 	}
 	if text, err := os.ReadFile(filepath.Join(second.Path, "cur/9.x:2,")); err != nil || string(text) != "another" {
 		t.Errorf("what has the same name and size is %q, %v", text, err)
+	}
+	if st, err := os.Stat(filepath.Join(second.Path, "cur/10.x:2,")); err != nil || st.Mode() != 0o640 {
+		t.Errorf("a message that others may now read has mode %v, %v", st.Mode(), err)
 	}
 	a, err := os.Stat(filepath.Join(first.Path, "cur/7.x:2,"))
 	must(t, err)

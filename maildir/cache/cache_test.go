@@ -486,6 +486,9 @@ func TestOutdatedAnyway(t *testing.T) {
 			if _, ok := sh.read(3); ok {
 				t.Error("it is still read")
 			}
+			if _, err := os.Stat(filepath.Join(sh.s.dir, sh.id.name()+indexSuffix)); name == "no writing" && !os.IsNotExist(err) {
+				t.Errorf("it is read after a crash: %v", err)
+			}
 			sh.b.Close()
 			next := openShelf(t, newStore(t, Options{Dir: dir}), 10)
 			if next.check(3) {

@@ -1,6 +1,10 @@
 package cache
 
-import "testing"
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
 
 // TestCompactionKeepsWhatOthersAdded: after a process determined which records are needed,
 // and before it writes the smaller files, another process may add records of messages for
@@ -32,6 +36,16 @@ func TestCompactionKeepsWhatOthersAdded(t *testing.T) {
 	}
 	other.b.Outdate(10, other.key(10))
 	other.b.Flush()
+	was, err := os.Stat(filepath.Join(sh.s.dir, sh.id.name()+dataSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale := *job
+	stale.of++ // it knows the offsets in files that others have replaced
+	stale.run()
+	if is, err := os.Stat(filepath.Join(sh.s.dir, sh.id.name()+dataSuffix)); err != nil || !os.SameFile(is, was) {
+		t.Fatalf("it was done to other files: %v", err)
+	}
 	job.run()
 	next := openShelf(t, newStore(t, Options{Dir: dir}), rows+more)
 	if n, err := size(next.b.files.data); err != nil || n > 1<<20 {

@@ -153,7 +153,8 @@ func TestChangesAreDurable(t *testing.T) {
 // TestListWaitsForRemovals: a list without the messages that were removed gets its name
 // only once their files are durably gone.
 func TestListWaitsForRemovals(t *testing.T) {
-	for _, fails := range []bool{false, true} {
+	for _, trouble := range []string{"", "with the directory", "with the list"} {
+		fails := trouble == "with the directory"
 		b := newBox(t)
 		for range 4 {
 			b.drop("cur/")
@@ -172,6 +173,9 @@ func TestListWaitsForRemovals(t *testing.T) {
 			if fails {
 				must(t, m.dirs.Cur.Close())
 			}
+			if trouble == "with the list" { // which is not written then, as it was changed meanwhile
+				must(t, os.WriteFile(b.file(uidlistName), append(before, "9 :x\n"...), 0o600))
+			}
 			return m.syncRemoved(lock, []uint32{c.uids[0], c.uids[1], c.uids[3]})
 		})
 		after, readErr := os.ReadFile(b.file(uidlistName))
@@ -180,8 +184,11 @@ func TestListWaitsForRemovals(t *testing.T) {
 			if !errors.Is(err, fs.ErrClosed) || string(after) != string(before) {
 				t.Errorf("the removals could not be synced: %v, list %q, before %q", err, after, before)
 			}
+		} else if must(t, err); trouble != "" {
+			if m.dirs.unsynced[table.InCur] {
+				t.Error("the removals are not on disk, because the list was not written")
+			}
 		} else {
-			must(t, err)
 			if lines := strings.Split(strings.TrimSpace(string(after)), "\n"); len(lines) != 2 || !strings.HasPrefix(lines[1], fmt.Sprint(c.uids[2], " ")) {
 				t.Errorf("list %q, want the record of UID %d alone", after, c.uids[2])
 			}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"maildird/maildir/delivery"
@@ -69,11 +70,22 @@ func messages(t *testing.T, root string) []string {
 func restore(t *testing.T, root string, dry bool) (Result, []string) {
 	t.Helper()
 	var told []string
+	var done []int
 	r, err := Run(t.Context(), Options{
-		Root: root, DryRun: dry, Locker: dotlock.NewLocker(""), Delivery: &delivery.Options{Host: "host", PID: os.Getpid()},
+		Progress: func(n, total int) { done = append(done, n, total) },
+		Root:     root, DryRun: dry, Locker: dotlock.NewLocker(""), Delivery: &delivery.Options{Host: "host", PID: os.Getpid()},
 		Tell: func(c Change) { told = append(told, c.Folder+": "+c.Text) },
 	})
 	must(t, err)
+	for i := range done { // of each directory, before it is looked at
+		if total := len(done) / 2; done[i] != []int{i / 2, total}[i%2] {
+			t.Errorf("progress %d", done)
+			break
+		}
+	}
+	if len(done) == 0 {
+		t.Error("no progress was reported")
+	}
 	return r, told
 }
 
@@ -156,7 +168,7 @@ func TestVouch(t *testing.T) {
 		{"no first line", "1 :1.a\n", 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			root := maildirWith(t, "dovecot-uidlist|"+c.list, "cur/1.a:2,|x", "cur/2.b:2,|y", "new/3.c|z")
+			root := maildirWith(t, "dovecot-uidlist|"+c.list, "cur/1.a:2,|x", "cur/2.b:2,|y", "new/3.c|z", "cur/.nfs1|not mail")
 			restore(t, root, true)
 			if text, err := os.ReadFile(filepath.Join(root, "dovecot-uidlist")); err != nil || string(text) != c.list {
 				t.Fatalf("the dry run changed the list: %q, %v", text, err)
@@ -205,5 +217,35 @@ func TestNotARoot(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(users, "subscriptions"), nil, 0o600))
 	if _, told := restore(t, users, false); len(told) != 1 || !strings.Contains(told[0], "raised UIDNEXT") {
 		t.Errorf("a root without INBOX: %q", told)
+	}
+}
+
+// TestLockIsRenewed: while many messages are merged, nobody takes the lock for one that was left.
+func TestLockIsRenewed(t *testing.T) {
+	var files []string
+	for i := range 17 {
+		files = append(files, fmt.Sprintf("cur/%02d.a:2,|x", i), fmt.Sprintf("cur/%02d.a:2,S|x", i))
+	}
+	root := maildirWith(t, files...)
+	synctest.Test(t, func(t *testing.T) { testLockIsRenewed(t, root) })
+}
+
+func testLockIsRenewed(t *testing.T, root string) {
+	n, renewed := 0, false
+	_, err := Run(t.Context(), Options{
+		Root: root, Locker: dotlock.NewLocker(""), Delivery: &delivery.Options{Host: "host", PID: os.Getpid()},
+		Tell: func(Change) {
+			n++
+			if n == 16 {
+				time.Sleep(lockStale)
+			}
+			st, err := os.Stat(filepath.Join(root, "dovecot-uidlist.lock"))
+			must(t, err)
+			renewed = st.ModTime().Equal(time.Now())
+		},
+	})
+	must(t, err)
+	if n != 17 || !renewed {
+		t.Errorf("%d changes, lock renewed: %t", n, renewed)
 	}
 }

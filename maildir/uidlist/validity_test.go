@@ -36,6 +36,7 @@ func TestNextValidity(t *testing.T) {
 		{name: "text behind", text: "10000000", files: []string{"5abcdef0"}, want: 0x5abcdef1},
 		{name: "text only", text: "70000000", want: 0x70000001},
 		{name: "text that is none", text: "hello", want: 0x60000000},
+		{name: "text that nothing follows", text: "ffffffff", want: 0x60000000},
 		{name: "two: the higher counts", files: []string{"10000000", "5abcdef0"}, want: 0x5abcdef1, remain: []string{"10000000"}},
 		{name: "other names", files: []string{"xyz", "123", "5abcdefg", "5abcdef00"}, want: 0x60000000, remain: []string{"xyz", "123", "5abcdefg", "5abcdef00"}},
 		{name: "the last", files: []string{"ffffffff"}, fails: true, remain: []string{"ffffffff"}},

@@ -108,6 +108,18 @@ func TestURLAuth(t *testing.T) {
 	submitted := sub.authorise(inboxText, "submit+alice")
 	sub.told(sub.bob, submitted, true)
 	sub.told(sub.alice, submitted, false)
+
+	// Nothing stays open of the accounts that URLs led to.
+	ut.stop()
+	links, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && strings.HasPrefix(to, ut.home+"/") {
+			t.Errorf("%s is still open", to)
+		}
+	}
 }
 
 // TestURLAuthKeys revokes URLs in all ways in which a key can be lost.

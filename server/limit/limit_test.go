@@ -125,6 +125,14 @@ func TestUsers(t *testing.T) {
 	if err := c.AdmitUser("alice"); err != nil {
 		t.Errorf("after one left: %v", err)
 	}
+	c = New(Limits{})
+	n := 0
+	for c.AdmitUser("alice") == nil {
+		n++
+	}
+	if n != 50 { // as in README
+		t.Errorf("%d logins without a setting", n)
+	}
 }
 
 // TestMail: an hour's worth is allowed at once, and is replenished evenly.
