@@ -10,7 +10,7 @@ import (
 )
 
 // yescryptForm matches what crypt(3) makes of the costs 1 to 11: "$y$j", two characters for the
-// memory, which is 128 bytes times 1 to 32 times 2^10 to 2^18, so at most 1 GiB and about 10 s; the
+// memory, which is 128 bytes times 1 to 32 times 2^10 to 2^18, so at most 1 GiB and about 4 s; the
 // salt, whose last character has no bits to spare; and the hash.
 var yescryptForm = regexp.MustCompile(`^\$y\$j[7-9A-F][./0-9A-T]\$` +
 	`(?:[./0-9A-Za-z]{4})*(?:[./0-9A-Za-z][./01]|[./0-9A-Za-z]{2}[./0-9A-D])?\$[./0-9A-Za-z]{43}$`)
