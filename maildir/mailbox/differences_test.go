@@ -44,6 +44,51 @@ func TestModseqs(t *testing.T) {
 			},
 			want: []string{"2 "},
 		},
+		"a flag and back that a client was about to see": {
+			do: func(s *modseqs, flag func(uint32, filename.Flags, bool)) {
+				flag(1, filename.Seen, false)
+				s.show([]Message{{row: 1, ModSeq: 100, Flags: filename.Seen}})
+				flag(1, 0, false)
+			},
+			want: []string{"2 "},
+		},
+		"a flag and back while a client was about to see it": {
+			do: func(s *modseqs, _ func(uint32, filename.Flags, bool)) {
+				s.show([]Message{{row: 1, ModSeq: 100, Flags: filename.Seen}})
+			},
+			want: []string{"2 "},
+		},
+		"shown as they are, or were at another mod-sequence": {
+			do: func(s *modseqs, _ func(uint32, filename.Flags, bool)) {
+				s.show([]Message{{row: 0, ModSeq: 100}, {row: 1, ModSeq: 99, Flags: filename.Seen}})
+			},
+		},
+		"seen, with a letter for another keyword, but gone": {
+			do: func(s *modseqs, flag func(uint32, filename.Flags, bool)) {
+				flag(2, filename.Keyword(0), false)
+				s.settled([]uint32{2}, 100)
+				s.show([]Message{{row: 2, ModSeq: 100}})
+				s.lettersChanged(filename.Keyword(0))
+			},
+		},
+		"a letter that stands for another keyword": {
+			do: func(s *modseqs, flag func(uint32, filename.Flags, bool)) {
+				flag(1, filename.Keyword(0), false)
+				s.settled([]uint32{1}, 100)
+				s.lettersChanged(filename.Keyword(0))
+			},
+			want: []string{"2 a"},
+		},
+		"a letter that stood for another keyword and comes back": {
+			do: func(s *modseqs, flag func(uint32, filename.Flags, bool)) {
+				flag(1, filename.Keyword(0), false)
+				s.settled([]uint32{1}, 100)
+				flag(1, 0, false)
+				s.lettersChanged(filename.Keyword(0))
+				flag(1, filename.Keyword(0), false)
+			},
+			want: []string{"2 a"},
+		},
 		"another process made it": {
 			do: func(s *modseqs, flag func(uint32, filename.Flags, bool)) {
 				flag(1, filename.Seen, false)

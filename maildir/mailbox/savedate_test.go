@@ -379,3 +379,22 @@ func TestSaveDates(t *testing.T) {
 		}
 	}
 }
+
+// TestSaveDatesOfOthers: dates that another process wrote to the history are told once they are on
+// disk, too.
+func TestSaveDatesOfOthers(t *testing.T) {
+	b := newBox(t)
+	b.drop("cur/")
+	m := b.open(newEnv(t))
+	defer m.Close()
+	must(t, m.acquire(ctx))
+	defer m.release()
+	var dated rowBits
+	m.dates.durable = true
+	if m.takeSaved(nil, &dated); !m.dates.durable {
+		t.Error("the dates count as not on disk, although there is no other")
+	}
+	if m.takeSaved([]history.Saved{{UID: m.t.Row(0).UID, At: 1700000000}}, &dated); m.dates.durable {
+		t.Error("another date counts as on disk")
+	}
+}
