@@ -79,12 +79,17 @@ func (s *session) follow(news []mailbox.Update, last uint32, grew bool) error {
 		if !grew {
 			after = ^uint32(0)
 		}
-		for _, c := range s.sel.contexts {
+		for _, c := range slices.Clone(s.sel.contexts) {
 			change, err := s.contextChange(c, touched, after)
-			if err != nil {
+			switch {
+			case endsSession(err):
 				return err
+			case err != nil: // the user's share of memory is used up, see headerReader.holds
+				s.w.noUpdate(c.tag, "There is not enough memory to sort.")
+				s.sel.contexts = slices.DeleteFunc(s.sel.contexts, func(other *searchContext) bool { return other == c })
+			default:
+				changes = append(changes, change)
 			}
-			changes = append(changes, change)
 		}
 	}
 	if grew {

@@ -49,3 +49,35 @@ func TestSortingIsBounded(t *testing.T) {
 	c.ok("THREAD ORDEREDSUBJECT UTF-8 1:100")
 	c.ok(sort + "1:10")
 }
+
+// TestSortingInContext: a session whose sorted result cannot be kept up to date, because others of
+// the user take all his memory, is told so (RFC 5267 section 4.3.1) and goes on.
+func TestSortingInContext(t *testing.T) {
+	const share = 4 << 20
+	ts := startServer(t, func(cfg *Config, _ *maildir.AccountOptions) { cfg.Limits.Sorting = share })
+	c := ts.login()
+	c.ok("SELECT INBOX")
+	drop := func(name string) {
+		file := filepath.Join(ts.root("alice"), "cur", "1706930000.M1P1."+name+":2,")
+		if err := os.WriteFile(file, []byte("Subject: a subject that is long\n\ntext\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.send("s SORT RETURN (UPDATE) (SUBJECT) UTF-8 ALL\r\nn SEARCH RETURN (UPDATE) ALL\r\n")
+	for range 2 {
+		c.want("* ESEARCH ")
+		c.line()
+	}
+	if !ts.sorting.Take("alice@example.org", share) {
+		t.Fatal("the share is used already")
+	}
+	drop("a")
+	if got := strings.Join(c.ok("NOOP"), "\n"); !strings.Contains(got, `* NO [NOUPDATE "s"] `) || !strings.Contains(got, `(TAG "n") ADDTO (0 1)`) {
+		t.Error(got)
+	}
+	ts.sorting.Give("alice@example.org", share)
+	drop("b")
+	if got := strings.Join(c.ok("NOOP"), "\n"); strings.Contains(got, `"s"`) || !strings.Contains(got, `(TAG "n") ADDTO (0 2)`) {
+		t.Error(got)
+	}
+}
