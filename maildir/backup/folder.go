@@ -33,6 +33,7 @@ type folder struct {
 	recorded map[uint64]struct{} // hashes of the bases that have a UID
 	fresh    []string            // names that came since UIDs were last assigned
 	robbed   bool                // another program got the lock before they had UIDs
+	ahead    bool                // it was copied without its lock since it was last visited
 }
 
 // state is what was seen of new or cur. have are the names in the copy. If the directory

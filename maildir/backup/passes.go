@@ -130,7 +130,7 @@ func (s *snapshot) changed() ([]*folder, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !same || s.unnumbered(f) {
+		if !same || s.unnumbered(f) || f.ahead {
 			changed = append(changed, f)
 		}
 	}
@@ -236,6 +236,7 @@ func (s *snapshot) bulk(ctx context.Context, f *folder) error {
 		return err
 	}
 	defer o.close()
+	f.ahead = true
 	if err := s.capture(ctx, o, nil); err != nil {
 		return ignoreGone(err)
 	}
@@ -449,6 +450,7 @@ func (s *snapshot) update(ctx context.Context, o *opened, h *hold) error {
 			s.noteUnnumbered(o, err)
 		}
 	}
+	o.f.ahead = false
 	return s.beside(ctx, o, h)
 }
 

@@ -100,6 +100,24 @@ func TestRemovedWhileUpdated(t *testing.T) {
 	}
 }
 
+// TestCopiedAhead: a folder is listed again without its lock, and then not visited, because another
+// one was removed while the locks were acquired. It is visited in the next pass, in which its
+// messages get UIDs.
+func TestCopiedAhead(t *testing.T) {
+	path := t.TempDir()
+	maildirAt(t, path, ".A")
+	s := watched(t, path)
+	write(t, filepath.Join(path, ".A/cur/1.a:2,"), "x")
+	f := s.folders[".A"]
+	f.dirs[1].listed = false
+	must(t, s.events.drain())
+	must(t, s.bulk(t.Context(), f))
+	must(t, s.settle(t.Context()))
+	if found, _ := uids(t, filepath.Join(s.target.Path(), ".A")); len(found) != 1 {
+		t.Errorf("UIDs %v", found)
+	}
+}
+
 // TestListedLate: a directory that has to be listed again is listed after the moment of the
 // pass. A message that moved from it in between to a folder that was seen at that moment
 // would be in neither.
