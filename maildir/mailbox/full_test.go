@@ -1,10 +1,14 @@
 package mailbox
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
+
+	"maildird/maildir/filename"
 )
 
 // TestFullAndUnusualNames: on a full disk, mail that needs more than a record, because its
@@ -117,5 +121,37 @@ func TestBacklog(t *testing.T) {
 	}
 	if b.incomplete = true; b.empty() || !b.takeIncomplete() || b.takeIncomplete() || !b.empty() {
 		t.Errorf("incomplete: %+v", b)
+	}
+}
+
+// TestKeywordsOnFullDisk: without room for the lock, flags change, but no letter gets a name.
+func TestKeywordsOnFullDisk(t *testing.T) {
+	b := newBox(t)
+	b.drop("cur/100.M1P1.h:2,")
+	f := &hooked{wrong: func(_, path string) error {
+		if strings.Contains(path, uidlistLock) {
+			return syscall.ENOSPC
+		}
+		return nil
+	}}
+	m := b.openWith(newEnv(t), f.before)
+	defer m.Close()
+	client := connect(t, m, false)
+	defer client.v.Close()
+	f.on.Store(true)
+	defer f.on.Store(false)
+	for _, c := range []struct {
+		op    Op
+		words []string
+		fails bool
+	}{
+		{Add, nil, false}, {Remove, []string{"unknown"}, false}, {Add, []string{"unknown"}, true},
+	} {
+		if _, err := client.v.Store(ctx, client.uids, c.op, filename.Seen, c.words); errors.Is(err, syscall.ENOSPC) != c.fails || !c.fails && err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if text, err := os.ReadFile(b.file("dovecot-keywords")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("dovecot-keywords is %q, %v", text, err)
 	}
 }
