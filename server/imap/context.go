@@ -31,7 +31,8 @@ import (
 //     in mailbox order, and are counted from 1 for SORT.
 //   - NOUPDATE (4.3.1) refuses keys whose result changes with time alone (OLDER, YOUNGER),
 //     searches of several mailboxes (MULTISEARCH), and whatever exceeds the limits below; one
-//     context is always granted. It also ends contexts with sequence numbers at ENABLE UIDONLY.
+//     context is always granted. It also ends contexts with sequence numbers at ENABLE UIDONLY,
+//     and one of SORT if its order needs more memory than is left.
 //   - A command that fails leaves no context. CANCELUPDATE of a tag without a context gets
 //     NO and cancels nothing.
 //   - The server does not notice when another program changes an INTERNALDATE in place.
