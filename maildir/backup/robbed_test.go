@@ -118,6 +118,31 @@ func TestCopiedAhead(t *testing.T) {
 	}
 }
 
+// TestListedTwice: a message is renamed while its folder is listed, and is listed under both names.
+// It has a UID in the copy, where it has only the later one.
+func TestListedTwice(t *testing.T) {
+	path := t.TempDir()
+	maildirAt(t, path)
+	before, after := "1.a:2,", "1.a:2,S"
+	write(t, filepath.Join(path, "cur", before), "x")
+	s := begun(t, path)
+	changed, err := s.changed()
+	must(t, err)
+	must(t, s.bulk(t.Context(), changed[0]))
+	must(t, os.Rename(filepath.Join(path, "cur", before), filepath.Join(path, "cur", after)))
+	o, err := s.open(changed[0])
+	must(t, err)
+	defer o.close()
+	_, err = s.message(o, 1, after, dirfd.KindRegular)
+	must(t, err)
+	must(t, s.settle(t.Context()))
+	for _, dir := range []string{path, s.target.Path()} {
+		if found, _ := uids(t, dir); len(found) != 1 || len(messages(t, dir)["1.a"]) != 1 {
+			t.Errorf("%s has UIDs %v for %v", dir, found, messages(t, dir))
+		}
+	}
+}
+
 // TestListedLate: a directory that has to be listed again is listed after the moment of the
 // pass. A message that moved from it in between to a folder that was seen at that moment
 // would be in neither.

@@ -86,11 +86,15 @@ func (s *snapshot) number(ctx context.Context, o *opened, h *hold) error {
 	return nil
 }
 
-// numberSome assigns UIDs to names that have none. The folder's lock is held.
+// numberSome assigns UIDs to names that have none, one for each base. If two bases have the
+// same hash, one message is left for the next reader to number. The folder's lock is held.
 func (s *snapshot) numberSome(f *folder, names []string) error {
-	for _, name := range names {
-		f.recorded[maphash.String(s.seed, filename.Base(name))] = struct{}{}
-	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		hash := maphash.String(s.seed, filename.Base(name))
+		_, again := f.recorded[hash]
+		f.recorded[hash] = struct{}{}
+		return again
+	})
 	h := f.list.Header()
 	next := max(h.NextUID, 1)
 	if uint64(next)+uint64(len(names)) >= uidlist.MaxUID {
@@ -113,20 +117,16 @@ func (s *snapshot) numberSome(f *folder, names []string) error {
 }
 
 // withoutUID returns those of some names that have no UID, in the order in which Dovecot
-// would assign them, one for each base. If two bases have the same hash, one message is
-// left for the next reader to number.
+// would assign them. A base may have several: a listing can return a message under its old
+// name and its new one, and which of them is gone is known only later.
 func (s *snapshot) withoutUID(f *folder, some []string) []string {
 	var names []string
-	twice := map[uint64]struct{}{}
 	for _, name := range some {
 		base := filename.Base(name)
-		hash := maphash.String(s.seed, base)
-		_, recorded := f.recorded[hash]
-		_, again := twice[hash]
-		if recorded || again || base == "" || filename.Ignored(name) || s.left(f, name) {
+		_, recorded := f.recorded[maphash.String(s.seed, base)]
+		if recorded || base == "" || filename.Ignored(name) || s.left(f, name) {
 			continue
 		}
-		twice[hash] = struct{}{}
 		names = append(names, name)
 	}
 	filename.SortBy(names, func(name string) string { return name }, cmp.Compare[string])
