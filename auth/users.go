@@ -3,9 +3,9 @@
 //
 // users.go holds the users. file.go rereads their file when it changes, passwdfile.go parses
 // its lines, access.go and quota.go parse their extra fields, and edit.go changes them.
-// password.go, yescrypt.go and oldschemes.go implement the password schemes, and scram.go the keys of SCRAM-SHA-256.
-// check.go checks passwords, throttle.go slows down guessing, and unknown.go makes unknown
-// names indistinguishable from users.
+// password.go, yescrypt.go and oldschemes.go implement the password schemes, and scram.go the
+// keys of SCRAM-SHA-256. check.go checks passwords, throttle.go slows down guessing, and
+// unknown.go makes unknown names indistinguishable from users.
 package auth
 
 import (

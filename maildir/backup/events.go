@@ -11,11 +11,10 @@ import (
 	"maildird/maildir/dirfd"
 )
 
-// events reports which names were added and removed in the watched directories, and which files
-// were written to. The kernel
-// queues an event before the change that it reports returns to its caller, so once the
-// queue was read empty, all earlier changes are known. Package maildir/watch, which serves
-// mailboxes that wait, provides no such moment.
+// events reports which names were added and removed in the watched directories, and which
+// files were written to. The kernel queues an event before the change that it reports returns
+// to its caller, so once the queue was read empty, all earlier changes are known. Package
+// maildir/watch, which serves mailboxes that wait, provides no such moment.
 type events struct {
 	fd   int
 	read func(fd int, buf []byte) (int, error) // unix.Read, except in tests

@@ -71,9 +71,10 @@ func isSnapshot(name string) bool {
 }
 
 // Take makes a snapshot. It returns ErrNoMaildir if there is no Maildir and there was none, and
-// also fails if there is none any more, if another run is writing to the same place, if that place is inside the Maildir, or if for
-// minutes mail is moved faster than it can be listed. After an error there is no snapshot, or,
-// if only its name could not be made durable or "latest" not be changed, a complete one.
+// also fails if there is none any more, if another run is writing to the same place, if that
+// place is inside the Maildir, or if for minutes mail is moved faster than it can be listed.
+// After an error there is no snapshot, or, if only its name could not be made durable or
+// "latest" not be changed, a complete one.
 func Take(ctx context.Context, opt Options) (Result, error) {
 	root, err := dirfd.Open(opt.Root)
 	if errors.Is(err, fs.ErrNotExist) {
