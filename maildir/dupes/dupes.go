@@ -16,6 +16,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"time"
 
 	"maildird/maildir/compress"
 	"maildird/maildir/dirfd"
@@ -159,6 +160,29 @@ func compare(a, b File) int {
 		cmp.Compare(bits.OnesCount32(uint32(flags(b))), bits.OnesCount32(uint32(flags(a)))),
 		strings.Compare(a.Name, b.Name),
 	)
+}
+
+// SecondNameGrace is how long names of one file are left alone: a program that renames it by
+// link and unlink, as mutt does, may be about to remove any of them. A server waits as long.
+const SecondNameGrace = 30 * time.Second
+
+// Redundant reports whether f, the same message as keep, may be taken away at this moment: both
+// are still the files that were found, not written to since, and if they are one file, no program may be about to
+// remove keep.
+func Redundant(folder *dirfd.Dir, f, keep File, now time.Time) (bool, error) {
+	for _, found := range []File{f, keep} {
+		st, err := lstat(folder, found)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && (st.ID() != found.ID() || st.Size != found.Size || !st.Mtime.Equal(found.Mtime)) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if f.ID() == keep.ID() && now.Sub(st.Ctime) < SecondNameGrace {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // longestText limits how many bytes of a compressed file's text are read.

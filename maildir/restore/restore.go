@@ -220,9 +220,7 @@ func (r *run) merge(d *dirfd.Dir, path string, g dupes.Group) error {
 		case err != nil:
 			return err
 		case same:
-			r.Merged++
-			r.tell(path, "kept %s; removed %s, an older name of the same message", keep, f)
-			err = r.remove(d, f)
+			err = r.remove(d, path, f, keep)
 		case whole[keep] && !whole[f]:
 			r.SetAside++
 			r.tell(path, "kept %s; moved %s, a part of it (%d bytes), to %s", keep, f, f.Size, quarantine.Place(path))
@@ -242,7 +240,19 @@ func (r *run) merge(d *dirfd.Dir, path string, g dupes.Group) error {
 	return nil
 }
 
-func (r *run) remove(d *dirfd.Dir, f dupes.File) error {
+// remove removes f, another name of the same message as keep, unless a program that uses the
+// Maildir has just removed keep or may be about to: f may be the last name.
+func (r *run) remove(d *dirfd.Dir, path string, f, keep dupes.File) error {
+	redundant, err := dupes.Redundant(d, f, keep, time.Now())
+	if err != nil {
+		return err
+	}
+	if !redundant {
+		r.tell(path, "left %s beside %s, the same message: another program is just renaming or removing one of them", f, keep)
+		return nil
+	}
+	r.Merged++
+	r.tell(path, "kept %s; removed %s, an older name of the same message", keep, f)
 	if r.opt.DryRun {
 		return nil
 	}
