@@ -23,7 +23,7 @@
 //   - It was the last pass if no folder outside of it had changes at s, if all names could
 //     be created, if none of its directories had to be listed after s (TestListedLate), and
 //     if the tree of folders is still the one that was copied, according to two listings of
-//     it that agree (TestInterleave).
+//     it that agree (TestInterleave), with the same new and cur in each (TestSwapped).
 //
 // Why no message is missing: a message that existed at s was in some directory D at that
 // moment. Either it came to D before D was listed and stayed, and the listing returned it;

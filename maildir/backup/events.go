@@ -44,9 +44,10 @@ func (e *events) close() {
 	}
 }
 
-// watch starts recording in st what changes in a directory, and reports whether that is
-// possible.
+// watch starts recording in st what changes in a directory, and no longer what changes in the
+// one that st was for, and reports whether that is possible.
 func (e *events) watch(d *dirfd.Dir, st *state) bool {
+	e.unwatch(st)
 	if e == nil {
 		return false
 	}
@@ -55,8 +56,22 @@ func (e *events) watch(d *dirfd.Dir, st *state) bool {
 	if err != nil {
 		return false
 	}
-	e.dirs[int32(wd)] = st
+	st.wd = int32(wd)
+	if other := e.dirs[st.wd]; other != nil {
+		// The same directory, which was moved or is mounted twice: only one gets its events.
+		other.watched, other.listed = false, false
+	}
+	e.dirs[st.wd] = st
 	return true
+}
+
+// unwatch stops recording in st.
+func (e *events) unwatch(st *state) {
+	st.watched, st.listed = false, false
+	if e != nil && e.dirs[st.wd] == st {
+		delete(e.dirs, st.wd)
+		_, _ = unix.InotifyRmWatch(e.fd, uint32(st.wd))
+	}
 }
 
 // drain records all changes up to now.

@@ -40,9 +40,10 @@ type folder struct {
 // was listed, these are the names that it had: if it is watched, apart from news; otherwise
 // as long as it had this modification time.
 type state struct {
-	ino     uint64
+	ino     uint64 // 0 if there is no such directory
 	listed  bool
 	watched bool
+	wd      int32 // the kernel's number of the watch
 	time    time.Time
 	have    map[string]struct{}
 	news    map[string]bool     // names that were added (true) or removed since
@@ -195,6 +196,31 @@ func (s *snapshot) inStep(f *folder) (bool, error) {
 	return true, nil
 }
 
+// inPlace reports whether new and cur of a folder are the directories that were seen there.
+func (s *snapshot) inPlace(f *folder) (bool, error) {
+	d, err := walk.Open(s.root, f.path)
+	if walk.Gone(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer d.Close()
+	for i := range f.dirs {
+		part, err := d.Lstat(walk.MailDirs[i])
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		if !part.Mode.IsDir() {
+			part.Ino = 0
+		}
+		if part.Ino != f.dirs[i].ino {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // inStep reports whether a directory is still as it was seen. The events must have been
 // drained.
 func (st *state) inStep(folder *dirfd.Dir, name string) (bool, error) {
@@ -225,6 +251,8 @@ func (s *snapshot) capture(ctx context.Context, o *opened, h *hold) error {
 			for name := range o.f.dirs[i].have {
 				s.drop(o.f, i, name)
 			}
+			s.events.unwatch(&o.f.dirs[i]) // should it come back, its messages are to be copied again
+			o.f.dirs[i].ino = 0
 			continue
 		}
 		if err := s.captureDir(ctx, o, i, h); err != nil {
@@ -243,7 +271,7 @@ func (s *snapshot) captureDir(ctx context.Context, o *opened, i int, h *hold) er
 		return err
 	}
 	if d.ino != now.Ino {
-		d.ino, d.listed = now.Ino, false
+		d.ino = now.Ino
 		d.watched = s.events.watch(o.from[i], d)
 	}
 	if err := s.rewritten(o, i); err != nil {

@@ -74,6 +74,11 @@ var interleaved = []struct {
 	}},
 	{"rm tmp", func(path func(string) string) { _ = os.RemoveAll(path(".A/tmp")) }},
 	{"rm cur", func(path func(string) string) { _ = os.RemoveAll(path(".A/cur")) }},
+	{"another cur", func(path func(string) string) {
+		_ = os.Rename(path(".A/cur"), path("../aside"))
+		_ = os.Mkdir(path(".A/cur"), 0o700)
+		_ = os.Rename(path("../aside/1.a:2,S"), path(".A/cur/1.a:2,S"))
+	}},
 	{"rm subscriptions", func(path func(string) string) { _ = os.Remove(path("subscriptions")) }},
 	{"other subscriptions", func(path func(string) string) {
 		_ = os.WriteFile(path("tmp/s"), []byte("D\n"), 0o600)

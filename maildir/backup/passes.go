@@ -157,10 +157,11 @@ func (s *snapshot) unchangedBut(seen []*folder) (bool, error) {
 		if f == nil || f.id != d.ID {
 			return false, nil
 		}
+		check := s.inStep
 		if slices.Contains(seen, f) || f.dirs[0].watched && f.dirs[1].watched {
-			continue
+			check = s.inPlace
 		}
-		if same, err := s.inStep(f); !same || err != nil {
+		if same, err := check(f); !same || err != nil {
 			return false, err
 		}
 	}
