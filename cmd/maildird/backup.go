@@ -25,7 +25,7 @@ func backupCommand() *cobra.Command {
 			"snapshot. A snapshot gets its name only when it is complete and on disk, and\n" +
 			"DEST/ADDRESS/latest points to the newest. To restore a snapshot, copy it into the place of\n" +
 			"the Maildir. The exit code is 1 if any user got no new snapshot, for example because the\n" +
-			"user's line in the users file cannot be used.",
+			"user's line in the users file cannot be used, or one that lacks what cannot be read.",
 		Args: one("DEST"),
 	}
 	path := configFlag(cmd)
@@ -46,10 +46,7 @@ func backupCommand() *cobra.Command {
 		defer stop()
 		locker := dotlock.NewLocker("")
 		return errors.Join(skipped, eachAccount(ctx, accounts, func(a account) error {
-			if err := backupOne(ctx, cmd, a, args[0], locker); err != nil {
-				return fmt.Errorf("no snapshot of %s: %w", a.name, printableError{err})
-			}
-			return nil
+			return backupOne(ctx, cmd, a, args[0], locker)
 		}))
 	}
 	return cmd
@@ -74,7 +71,7 @@ func outsideMaildirs(dest string, cfg *config.Config) error {
 
 func backupOne(ctx context.Context, cmd *cobra.Command, a account, dest string, locker *dotlock.Locker) error {
 	if strings.Contains(a.name, "/") || strings.HasPrefix(a.name, ".") {
-		return errors.New("its name cannot be that of a directory")
+		return fmt.Errorf("no snapshot of %s: its name cannot be that of a directory", printable(a.name))
 	}
 	bar := newProgress(cmd.ErrOrStderr(), a.name, "messages")
 	defer bar.end()
@@ -87,12 +84,15 @@ func backupOne(ctx context.Context, cmd *cobra.Command, a account, dest string, 
 		return nil
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("no snapshot of %s: %w", a.name, printableError{err})
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", a.name, printable(note))
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s in %s (%d linked, %d copied, %d cloned, %d as in the previous snapshot), locks held at most %v\n%s\n",
 		a.name, many(r.Messages, "message"), many(r.Folders, "folder"), r.Linked, r.Copied, r.Shared, r.Earlier, r.LongestLock.Round(100*time.Microsecond), r.Path)
+	if r.Unread {
+		return fmt.Errorf("the snapshot of %s lacks files that cannot be read", a.name)
+	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -105,5 +106,25 @@ func TestBackupCommand(t *testing.T) {
 	}
 	if _, errOut, err := run("", "restore", "--dry-run", "--config", config); err != nil || !strings.Contains(errOut, "bob@example.org: no mail yet") {
 		t.Errorf("restore of one without mail: %v, %q", err, errOut)
+	}
+}
+
+// TestBackupUnread: a backup without a message that cannot be read fails, but is made.
+func TestBackupUnread(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes files of others")
+	}
+	dir, config := newServer(t)
+	good(t, "secret\n", "user", "add", "--config", config, "alice@example.org")
+	cur := filepath.Join(dir, "mail", "example.org", "alice", "cur")
+	private, dest := filepath.Join(cur, "2.b:2,S"), filepath.Join(t.TempDir(), "snapshots")
+	err := errors.Join(os.MkdirAll(cur, 0o700), os.Chown(cur, 54321, 54321),
+		os.WriteFile(filepath.Join(cur, "1.a:2,S"), nil, 0o600), os.WriteFile(private, nil, 0o600), os.Chown(private, 54322, 54322))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad(t, "the snapshot of alice@example.org lacks files that cannot be read", "", "backup", "--config", config, dest)
+	if _, err := os.Stat(filepath.Join(dest, "alice@example.org", "latest", "cur", "1.a:2,S")); err != nil {
+		t.Error(err)
 	}
 }

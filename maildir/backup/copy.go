@@ -125,14 +125,15 @@ func (s *snapshot) later(o *opened, part int, in *dirfd.Dir, name string) (bool,
 	}
 	if errors.Is(err, dirfd.ErrNotRegular) || errors.Is(err, fs.ErrPermission) {
 		s.note(fmt.Sprintf("%s: %q is left out: %v", walk.Title(o.f.path), name, err))
-		if part != besides {
-			return true, nil
-		}
 		st, err := in.Lstat(name)
-		if err == nil {
+		if err != nil {
+			return true, ignoreGone(err)
+		}
+		s.Unread = s.Unread || st.Regular()
+		if part == besides {
 			o.f.seen(name, st) // otherwise, every pass would miss it in the copy
 		}
-		return true, ignoreGone(err)
+		return true, nil
 	}
 	if err != nil {
 		return false, err

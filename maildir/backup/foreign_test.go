@@ -56,8 +56,8 @@ func TestForeignBeside(t *testing.T) {
 		write(t, path, "text")
 		must(t, os.Chown(path, 54322, 54322))
 	}
-	if r := take(t, root, dest); r.Passes > 5 || len(r.Notes) != len(folders) {
-		t.Errorf("%d passes, notes %q", r.Passes, r.Notes)
+	if r := take(t, root, dest); r.Passes > 5 || len(r.Notes) != len(folders) || !r.Unread {
+		t.Errorf("%d passes, unread %t, notes %q", r.Passes, r.Unread, r.Notes)
 	}
 }
 

@@ -48,6 +48,9 @@ type Result struct {
 	Earlier                int // hard links to the previous snapshot
 	Passes                 int
 	LongestLock            time.Duration // longest time for which a folder of the Maildir was locked
+	// Unread is set if a file was left out because it could not be read. What is no regular
+	// file, and so no mail, does not count.
+	Unread bool
 	// Notes are what an operator should know: files that are not included, folders that
 	// could not be locked.
 	Notes []string

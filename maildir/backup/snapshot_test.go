@@ -81,8 +81,8 @@ func TestWhatIsCopied(t *testing.T) {
 					t.Errorf("%q is in the copy", name)
 				}
 			}
-			if r.Messages != 4 || r.Folders != 2 {
-				t.Errorf("%d messages in %d folders, want 4 in 2", r.Messages, r.Folders)
+			if r.Messages != 4 || r.Folders != 2 || r.Unread {
+				t.Errorf("%d messages in %d folders, unread %t, want 4 in 2, false", r.Messages, r.Folders, r.Unread)
 			}
 			for _, name := range []string{"5.link", "6.fifo", "7.fifo", "8.dir", "linked"} {
 				if !strings.Contains(strings.Join(r.Notes, "\n"), name) {
