@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestCheckCommand: the exit code and the output report what is wrong, what was repaired, and
@@ -37,6 +38,11 @@ func TestCheckCommand(t *testing.T) {
 	out, _, err := run("", "check", "--config", config)
 	if err == nil || exitCode(err) != 1 || !strings.Contains(out, "alice@example.org: INBOX: cur/1.a,S=7:2,: its name says 7 bytes but it has 2") {
 		t.Errorf("a finding: exit code %d, %v, %q", exitCode(err), err, out)
+	}
+	bad(t, "left to do: 1 finding", "", "check", "--repair", "--config", config) // a program may be writing it
+	hourAgo := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(filepath.Join(home, "cur", "1.a,S=7:2,"), hourAgo, hourAgo); err != nil {
+		t.Fatal(err)
 	}
 	if out := good(t, "", "check", "--repair", "--config", config); !strings.Contains(out, "; repaired: renamed it to cur/1.a,S=2,W=3:2,\n") {
 		t.Errorf("the repair: %q", out)

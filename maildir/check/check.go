@@ -5,7 +5,8 @@
 // rights, makes a missing directory, rewrites a damaged uidlist, takes over a lock that was left
 // behind, or moves what may or may not be mail into the quarantine; no mail is ever deleted. The
 // Maildir may be in use: repairs are made while holding the folder's lock or that of the tree,
-// and a file that was renamed before it could be examined is skipped.
+// and a file that was renamed before it could be examined is skipped. If it was renamed or
+// written to before it could be repaired, the folder is checked again.
 //
 // Whatever the folders contain, the work is limited: only regular files are opened, holes
 // in sparse files are not read, and memory use is a few bytes per message.
@@ -149,6 +150,8 @@ type checker struct {
 	total   int
 	seed    maphash.Seed
 	told    map[uint64]bool // hashes of what was reported in this folder as not repaired
+	skipped bool            // a repair of this look was not made since another program changed the file
+	last    bool            // this look at the folder is the last
 
 	Result
 }
@@ -204,29 +207,31 @@ func (c *checker) wholeTree(tree []walk.Dir) {
 }
 
 // looks is how often a folder is checked, as long as repairs give names to files that may
-// have other problems.
+// have other problems, or other programs rename files before they can be repaired.
 const looks = 4
 
 // folder checks one directory of the tree and, if it is a mail folder, its contents.
 func (c *checker) folder(ctx context.Context, d walk.Dir) error {
-	dir, err := walk.Open(c.root, d.Path)
-	if walk.Gone(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
 	if d.Folder {
 		c.Folders++
 	}
 	clear(c.told)
 	before := c.Result
-	for range looks {
+	for n := range looks {
 		repaired := c.Repaired
+		c.last = n == looks-1
 		// What was not repaired is found again, unless another repair put an end to it.
-		c.Messages, c.Findings = before.Messages, before.Findings+repaired-before.Repaired
-		if err := c.look(ctx, &at{path: d.Path, dir: dir}, d.Folder); err != nil || c.Repaired == repaired {
+		c.Messages, c.Findings, c.skipped = before.Messages, before.Findings+repaired-before.Repaired, false
+		dir, err := walk.Open(c.root, d.Path)
+		if walk.Gone(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		err = c.look(ctx, &at{path: d.Path, dir: dir}, d.Folder)
+		_ = dir.Close()
+		if err != nil || c.Repaired == repaired && !c.skipped {
 			return err
 		}
 	}
@@ -239,7 +244,7 @@ func (c *checker) look(ctx context.Context, a *at, mail bool) error {
 	if err := c.leftLocks(a); err != nil {
 		return err
 	}
-	if err := c.links(a); err != nil {
+	if err := c.links(a, mail); err != nil {
 		return err
 	}
 	if mail {
@@ -316,8 +321,9 @@ func (c *checker) repair(a *at, p problem) {
 	hash := maphash.Comparable(c.seed, f)
 	if p.repair != nil {
 		f.Done, f.Failed = p.repair()
-		if errors.Is(f.Failed, fs.ErrNotExist) {
-			return // it was renamed or removed meanwhile, or another program created it
+		if errors.Is(f.Failed, fs.ErrNotExist) && !c.last {
+			c.skipped = true // it was renamed or removed meanwhile, or another program created it
+			return
 		}
 		if f.Failed == nil && f.Done != "" {
 			c.Repaired++

@@ -172,6 +172,10 @@ func TestFindings(t *testing.T) {
 		}, "the letter b in the names of 2 messages stands for no keyword", ""},
 		{"subscriptions", func(t *testing.T, root string) { write(t, root+"/subscriptions", "V\t7\n\nA\n") }, "no folder counts as subscribed", ""},
 		{"folder is a link", func(t *testing.T, root string) { must(t, os.Symlink(t.TempDir(), root+"/.Archive")) }, ".Archive: it is a symbolic link to a directory", ""},
+		{"cur of a folder is a link", func(t *testing.T, root string) {
+			must(t, os.Mkdir(root+"/.B", 0o700))
+			must(t, os.Symlink(t.TempDir(), root+"/.B/cur"))
+		}, "B: cur: it is a symbolic link to a directory", ""},
 		{"lock", func(t *testing.T, root string) { write(t, root+"/subscriptions.lock", "") }, "left this lock", "moved it"},
 		{"lock with a line break in its name", func(t *testing.T, root string) { write(t, root+"/a\nb.lock", "") },
 			`INBOX: "a\nb.lock": a program`, `moved it to "maildird-quarantine/INBOX/a\nb.lock"`},

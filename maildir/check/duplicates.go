@@ -33,9 +33,9 @@ func (c *checker) duplicates(ctx context.Context, a *at) error {
 			}
 			f := file{a: a, part: d.Part, name: d.Name, st: d.Stat}
 			if same {
-				a.add(f.label(), fmt.Sprintf("the same message also exists as %s: two programs renamed it at once, or a copy was made while it was renamed", g.Files[0]), c.setAsideSecond(f, d, g.Files[0]))
+				a.add(f.label(), fmt.Sprintf("the same message also exists as %s: two programs renamed it at once, or a copy was made while it was renamed", g.Files[0]), c.ifStill(a, d, g.Files[0], c.setAside(f)))
 			} else {
-				a.add(f.label(), fmt.Sprintf("another message has the same name up to the flags (%s), so both share one UID", g.Files[0]), c.rename(f, func() string { return c.freshName(f) }))
+				a.add(f.label(), fmt.Sprintf("another message has the same name up to the flags (%s), so both share one UID", g.Files[0]), c.ifStill(a, d, g.Files[0], c.rename(f, func() string { return c.freshName(f) })))
 			}
 		}
 		if len(a.problems) >= most {
@@ -47,14 +47,14 @@ func (c *checker) duplicates(ctx context.Context, a *at) error {
 	return nil
 }
 
-// setAsideSecond is setAside for a second name of a message, unless the first one is gone by
-// now: a server may have removed that one of the two.
-func (c *checker) setAsideSecond(f file, second, first dupes.File) func() (string, error) {
-	aside := c.setAside(f)
+// ifStill returns a repair of the second of two names, unless by now another program has removed
+// the first, which a server may have done, or changed either: the second would then keep its name
+// and UID.
+func (c *checker) ifStill(a *at, second, first dupes.File, repair func() (string, error)) func() (string, error) {
 	return func() (string, error) {
-		if redundant, err := dupes.Redundant(f.a.dir, second, first, c.opt.Now()); err != nil || !redundant {
+		if settled, err := dupes.Settled(a.dir, second, first, c.opt.Now()); err != nil || !settled {
 			return "", cmp.Or(err, fs.ErrNotExist)
 		}
-		return aside()
+		return repair()
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"time"
 
 	"maildird/maildir/compress"
 	"maildird/maildir/dirfd"
@@ -53,9 +54,39 @@ func (c *checker) sizes(ctx context.Context, f file) error {
 		wrong = append(wrong, fmt.Sprintf("its name says %d octets with CRLF but it has %d: clients are told a wrong size", virtual, isVirtual))
 	}
 	if len(wrong) > 0 {
-		f.a.add(f.label(), strings.Join(wrong, "; "), c.rename(f, func() string { return withSizes(f.name, isSize, isVirtual) }))
+		f.a.add(f.label(), strings.Join(wrong, "; "), c.unlessWritten(f, c.rename(f, func() string { return withSizes(f.name, isSize, isVirtual) })))
 	}
 	return nil
+}
+
+// writeGrace is how long a file is left alone after it was written to: a program that copies it
+// here in place, as cp does, may not have finished.
+const writeGrace = 30 * time.Second
+
+// unlessWritten returns a repair of a file's sizes, unless it has been written to since it was
+// measured, or may still be.
+func (c *checker) unlessWritten(f file, repair func() (string, error)) func() (string, error) {
+	return func() (string, error) {
+		st, err := c.stat(f)
+		switch {
+		case err != nil:
+			return "", err
+		case st.ID() != f.st.ID() || st.Size != f.st.Size || !st.Mtime.Equal(f.st.Mtime):
+			return "", fs.ErrNotExist
+		case c.opt.Now().Sub(st.Mtime) < writeGrace:
+			return "", errors.New("it was written to just before, and may not be complete yet; check it again in a minute")
+		}
+		return repair()
+	}
+}
+
+func (c *checker) stat(f file) (dirfd.Stat, error) {
+	dir, err := f.a.dir.OpenDir(f.part)
+	if err != nil {
+		return dirfd.Stat{}, err
+	}
+	defer dir.Close()
+	return dir.Lstat(f.name)
 }
 
 // measure returns the size of a message's text, and its size with CRLF line ends.

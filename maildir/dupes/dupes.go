@@ -166,10 +166,10 @@ func compare(a, b File) int {
 // link and unlink, as mutt does, may be about to remove any of them. A server waits as long.
 const SecondNameGrace = 30 * time.Second
 
-// Redundant reports whether f, the same message as keep, may be taken away at this moment: both
-// are still the files that were found, not written to since, and if they are one file, no program may be about to
-// remove keep.
-func Redundant(folder *dirfd.Dir, f, keep File, now time.Time) (bool, error) {
+// Settled reports whether, at this moment, a repair may take f away or give it another name and
+// let keep have theirs: both are still the files that were found, not written to since, and if
+// they are one file, no program may be about to remove keep.
+func Settled(folder *dirfd.Dir, f, keep File, now time.Time) (bool, error) {
 	for _, found := range []File{f, keep} {
 		st, err := lstat(folder, found)
 		if errors.Is(err, fs.ErrNotExist) || err == nil && (st.ID() != found.ID() || st.Size != found.Size || !st.Mtime.Equal(found.Mtime)) {

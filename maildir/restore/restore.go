@@ -243,11 +243,11 @@ func (r *run) merge(d *dirfd.Dir, path string, g dupes.Group) error {
 // remove removes f, another name of the same message as keep, unless a program that uses the
 // Maildir has just removed keep or may be about to: f may be the last name.
 func (r *run) remove(d *dirfd.Dir, path string, f, keep dupes.File) error {
-	redundant, err := dupes.Redundant(d, f, keep, time.Now())
+	settled, err := dupes.Settled(d, f, keep, time.Now())
 	if err != nil {
 		return err
 	}
-	if !redundant {
+	if !settled {
 		r.tell(path, "left %s beside %s, the same message: another program is just renaming or removing one of them", f, keep)
 		return nil
 	}
