@@ -247,6 +247,12 @@ func (f *File) record(line string) (Record, bool) {
 	if !ok || len(clean) < len(line) {
 		f.complain("a line is malformed", line)
 	}
+	if !ok {
+		// Its message gets a new UID, but no other message may get this one.
+		if uid, _ := leadingUID(clean); uid != 0 {
+			f.h.NextUID = max(f.h.NextUID, uid+1)
+		}
+	}
 	if cut {
 		if uid := mergedUID(clean, r.UID); uid != 0 {
 			f.complain("a record was added to an unfinished one", line)

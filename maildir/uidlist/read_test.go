@@ -38,6 +38,7 @@ func TestRead(t *testing.T) {
 		{name: "unfinished UID", file: v3 + "1 :a\n7", header: "V17 N2 G" + guid + " ", records: []string{"1 :a"}},
 		{name: "nonsense between", file: v3 + "1 :a\nx\n\n2\n2 \n2 S1\n2 :\n2 :a/b\n-2 :b\n4294967295 :b\n99999999999999 :b\n0 :b\n3 :c\n",
 			header: "V17 N4 G" + guid + " ", records: []string{"1 :a", "3 :c"}, damaged: true},
+		{name: "a malformed last line", file: v3 + "1 :a\n9 :b\x00c\n", header: "V17 N10 G" + guid + " ", records: []string{"1 :a"}, damaged: true},
 		{name: "NULs before a line", file: v3 + "1 :a\n\x00\x00\x002 :b\n", header: "V17 N3 G" + guid + " ",
 			records: []string{"1 :a", "2 :b"}, damaged: true},
 		{name: "out of order", file: v3 + "5 :e\n1 :a\n9 S1 :i\n3 :c\n", header: "V17 N10 G" + guid + " ",
