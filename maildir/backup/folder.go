@@ -357,6 +357,13 @@ func (s *snapshot) captureNews(ctx context.Context, o *opened, i int, h *hold) (
 	done := 0
 	for name, came := range news {
 		_, have := d.have[name]
+		if came && have {
+			removed, err := s.outdated(o, i, name)
+			if err != nil {
+				return err
+			}
+			have = !removed
+		}
 		switch {
 		case came && !have:
 			found, err := s.message(o, i, name, dirfd.KindUnknown)
@@ -381,7 +388,7 @@ func (s *snapshot) captureNews(ctx context.Context, o *opened, i int, h *hold) (
 	return nil
 }
 
-// rewritten removes copies of files that were written to since, to be copied again.
+// rewritten has files that were written to copied again.
 func (s *snapshot) rewritten(o *opened, i int) error {
 	d := &o.f.dirs[i]
 	for name := range d.written {
@@ -389,24 +396,11 @@ func (s *snapshot) rewritten(o *opened, i int) error {
 		if came, known := d.news[name]; !have || known && !came {
 			continue
 		}
-		now, err := o.from[i].Lstat(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // the copy of that moment is not to be had any more
-		}
-		if err != nil {
+		if removed, err := s.outdated(o, i, name); err != nil {
 			return err
-		}
-		copied, err := o.to[i].Lstat(name)
-		if err != nil {
-			return err
-		}
-		if now.ID() == copied.ID() || now.Size == copied.Size && now.Mtime.Equal(copied.Mtime) {
+		} else if !removed {
 			continue
 		}
-		if err := o.to[i].Remove(name); err != nil {
-			return err
-		}
-		delete(d.have, name)
 		if d.news == nil {
 			d.news = map[string]bool{}
 		}
@@ -414,6 +408,22 @@ func (s *snapshot) rewritten(o *opened, i int) error {
 	}
 	d.written = nil
 	return nil
+}
+
+// outdated removes a message from the copy if its name is that of another file by now, or of a
+// later state of the same one, and reports whether it did.
+func (s *snapshot) outdated(o *opened, i int, name string) (bool, error) {
+	now, err := o.from[i].Lstat(name)
+	if err != nil {
+		return false, ignoreGone(err) // what it was at that moment is not to be had any more
+	}
+	copied, err := o.to[i].Lstat(name)
+	if err != nil || now.ID() == copied.ID() || now.Size == copied.Size && now.Mtime.Equal(copied.Mtime) {
+		return false, err
+	}
+	delete(o.f.dirs[i].have, name)
+	delete(s.dropped, derived{o.f, i, name})
+	return true, o.to[i].Remove(name)
 }
 
 // giveWay is called regularly during long work.

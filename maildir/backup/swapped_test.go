@@ -97,3 +97,19 @@ func TestWatchedTwice(t *testing.T) {
 		t.Error("the first counts as watched")
 	}
 }
+
+// TestReplaced: a program that changes a message puts another file in its place after it was copied.
+// The snapshot has the later text.
+func TestReplaced(t *testing.T) {
+	root := t.TempDir()
+	maildirAt(t, root)
+	path := filepath.Join(root, "cur/1.a:2,")
+	write(t, path, "x")
+	s := watched(t, root)
+	write(t, filepath.Join(root, "tmp/1.a"), "changed")
+	must(t, os.Rename(filepath.Join(root, "tmp/1.a"), path))
+	must(t, s.settle(t.Context()))
+	if text, err := os.ReadFile(filepath.Join(s.target.Path(), "cur/1.a:2,")); err != nil || string(text) != "changed" {
+		t.Errorf("the copy has %q, %v", text, err)
+	}
+}
