@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"io/fs"
 
+	"maildird/maildir/dirfd"
 	"maildird/maildir/dupes"
 )
 
 // duplicates finds messages that have several names.
 func (c *checker) duplicates(ctx context.Context, a *at) error {
 	groups, err := dupes.Find(a.dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // part reports what may not be listed
+	}
 	if err != nil {
 		return err
 	}
@@ -28,10 +32,14 @@ func (c *checker) duplicates(ctx context.Context, a *at) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
+			f := file{a: a, part: d.Part, name: d.Name, st: d.Stat}
+			if errors.Is(err, fs.ErrPermission) || errors.Is(err, dirfd.ErrNotRegular) {
+				a.add(f.label(), fmt.Sprintf("it has the same name up to the flags as %s, with which it cannot be compared: %v", g.Files[0], err), nil)
+				continue
+			}
 			if err != nil {
 				return err
 			}
-			f := file{a: a, part: d.Part, name: d.Name, st: d.Stat}
 			if same {
 				a.add(f.label(), fmt.Sprintf("the same message also exists as %s: two programs renamed it at once, or a copy was made while it was renamed", g.Files[0]), c.ifStill(a, d, g.Files[0], c.setAside(f)))
 			} else {

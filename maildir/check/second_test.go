@@ -73,13 +73,7 @@ func TestSecondYoung(t *testing.T) {
 // TestLaterLook: what another repair puts an end to is not left, and what only shows after
 // another repair is reported.
 func TestLaterLook(t *testing.T) {
-	if os.Geteuid() == 0 {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		const nobody = 65534
-		must(t, unix.Setfsuid(nobody)) // who may not read a file without rights
-		defer func() { must(t, unix.Setfsuid(0)) }()
-	}
+	asNobody(t)
 	root := t.TempDir() + "/m"
 	for _, dir := range []string{"", "/cur", "/new", "/tmp"} {
 		must(t, os.Mkdir(root+dir, 0o700))
@@ -94,6 +88,60 @@ func TestLaterLook(t *testing.T) {
 	write(t, root+"/cur/2.b,S=9:2,SF", "\x1f\x8b is compressed")
 	r, found = run(t, root, true)
 	if left := r.Findings - r.Repaired; left != 1 || r.Repaired != 1 || len(found) != 2 || !strings.Contains(found[1].Cause, "cannot be read to the end") {
+		t.Errorf("%+v, found %v", r, found)
+	}
+}
+
+// asNobody makes a test that root runs act for a user who may not read a file without rights.
+func asNobody(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	runtime.LockOSThread()
+	const nobody = 65534
+	must(t, unix.Setfsuid(nobody))
+	t.Cleanup(func() {
+		must(t, unix.Setfsuid(0))
+		runtime.UnlockOSThread()
+	})
+}
+
+// TestUnreadableSecond: two names of a message that cannot be compared do not keep anything else
+// from being checked, nor the rights of the file from being repaired.
+func TestUnreadableSecond(t *testing.T) {
+	asNobody(t)
+	root := t.TempDir() + "/m"
+	for _, dir := range []string{"", "/cur", "/new", "/tmp", "/maildird-quarantine", "/maildird-quarantine/INBOX"} {
+		must(t, os.Mkdir(root+dir, 0o700))
+	}
+	for _, name := range []string{"1.a:2,", "1.a:2,S"} {
+		write(t, root+"/cur/"+name, "x")
+		must(t, os.Chmod(root+"/cur/"+name, 0))
+	}
+	r, found := run(t, root, false)
+	if r.Findings != 3 || r.Messages != 2 || !strings.Contains(found[0].Cause, "cannot be compared") {
+		t.Errorf("%+v, found %v", r, found)
+	}
+	r, found = run(t, root, true)
+	if r.Findings != 3 || r.Repaired != 3 || r.Messages != 1 { // two files' rights, and one is moved away
+		t.Errorf("%+v, found %v", r, found)
+	}
+}
+
+// TestUnlistable: a directory that may not be listed is a finding, and its rights are repaired.
+func TestUnlistable(t *testing.T) {
+	asNobody(t)
+	root := t.TempDir() + "/m"
+	for _, dir := range []string{"", "/cur", "/new", "/tmp"} {
+		must(t, os.Mkdir(root+dir, 0o700))
+	}
+	write(t, root+"/cur/1.a:2,", "x")
+	must(t, os.Chmod(root+"/cur", 0))
+	r, found := run(t, root, false)
+	if r.Findings != 2 || !strings.Contains(found[1].Cause, "may not list it") {
+		t.Errorf("%+v, found %v", r, found)
+	}
+	if r, found = run(t, root, true); r.Findings != 1 || r.Repaired != 1 || r.Messages != 1 {
 		t.Errorf("%+v, found %v", r, found)
 	}
 }
