@@ -19,7 +19,7 @@
 //     it is empty, and brings the copy to that moment, s. Names that were removed are
 //     removed from the copy too. If a name appeared and disappeared again before its file
 //     could be copied, it is created from the same message in the copy, which is identified
-//     by its base.
+//     by its base. If another file took a name, it is copied again (TestReplaced).
 //   - It was the last pass if no folder outside of it had changes at s, if all names could
 //     be created, if none of its directories had to be listed after s (TestListedLate), and
 //     if the tree of folders is still the one that was copied, according to two listings of

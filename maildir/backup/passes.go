@@ -238,8 +238,12 @@ func (s *snapshot) bulk(ctx context.Context, f *folder) error {
 	}
 	defer o.close()
 	f.ahead = true
-	if err := s.capture(ctx, o, nil); err != nil {
-		return ignoreGone(err)
+	if err := s.capture(ctx, o, nil); ignoreGone(err) != nil {
+		return err
+	}
+	// Also if the folder was removed meanwhile: its copy is next, and nothing may be left to do in it.
+	if err := s.drain(ctx); err != nil {
+		return err
 	}
 	_, err = s.rearrange()
 	return err

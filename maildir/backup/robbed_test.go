@@ -271,3 +271,26 @@ func begun(t *testing.T, path string) *snapshot {
 	t.Cleanup(func() { s.close(); root.Close(); dest.Close() })
 	return s
 }
+
+// TestRemovedWhileListed: a folder is removed while it is listed again, without its lock. A name that
+// was found to be gone before is not looked for in its copy once that is removed.
+func TestRemovedWhileListed(t *testing.T) {
+	path := t.TempDir()
+	maildirAt(t, path, ".A")
+	write(t, filepath.Join(path, ".A/new/1.a"), "x")
+	s := watched(t, path)
+	f := s.folders[".A"]
+	f.dirs[0].listed, f.dirs[1].listed = false, false
+	must(t, os.Remove(filepath.Join(path, ".A/new/1.a")))
+	s.root.Before(func(op, name string) error {
+		if op == "list on" && name == filepath.Join(path, ".A/cur") {
+			must(t, os.RemoveAll(filepath.Join(path, ".A")))
+		}
+		return nil
+	})
+	must(t, s.bulk(t.Context(), f))
+	if _, err := os.Lstat(filepath.Join(path, ".A")); !os.IsNotExist(err) {
+		t.Fatalf("it was not listed: %v", err)
+	}
+	must(t, s.settle(t.Context()))
+}
