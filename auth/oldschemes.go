@@ -32,8 +32,8 @@ func oldSchemes() []scheme {
 		{"LDAP-MD5", checkDigest(md5.Size), matchDigest(md5Sum, md5.Size), nil},
 		{"PLAIN-MD5", checkDigest(md5.Size), matchDigest(md5Sum, md5.Size), nil},
 		{"MD5", checkMD5, matchMD5, nil},
-		{"CLEARTEXT", checkPlain, matchPlain, nil},
-		{"CLEAR", checkPlain, matchPlain, nil},
+		{"CLEARTEXT", checkPassword, matchPlain, nil},
+		{"CLEAR", checkPassword, matchPlain, nil},
 	}
 }
 

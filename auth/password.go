@@ -53,7 +53,7 @@ func schemes() []scheme {
 		{"SSHA512", checkSalted(sha512.Size), matchSalted(sha512Sum, sha512.Size), hashSalted(sha512Sum)},
 		{"SSHA256", checkSalted(sha256.Size), matchSalted(sha256Sum, sha256.Size), hashSalted(sha256Sum)},
 		{schemeSCRAM, checkSCRAM, matchSCRAM, hashSCRAM},
-		{"PLAIN", checkPlain, matchPlain, func(p []byte) (string, error) { return string(p), nil }},
+		{"PLAIN", checkPassword, matchPlain, func(p []byte) (string, error) { return string(p), nil }},
 	}, oldSchemes()...)
 }
 
@@ -339,8 +339,6 @@ func hashSalted(sum func([]byte) []byte) func([]byte) (string, error) {
 		return base64.StdEncoding.EncodeToString(append(digest, salt...)), nil
 	}
 }
-
-func checkPlain(password string) error { return checkPassword(password) }
 
 func matchPlain(hash string, password []byte) (bool, error) {
 	a, b := sha256.Sum256([]byte(hash)), sha256.Sum256(password)

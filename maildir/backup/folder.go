@@ -165,8 +165,8 @@ func makeAll(d *dirfd.Dir, path string) (*dirfd.Dir, error) {
 // lacking reports whether something of a folder that was seen is left to the next pass.
 func (f *folder) lacking() bool { return f.again || f.dirs[0].again || f.dirs[1].again }
 
-// inStep reports whether the copy of a folder matches its current state.
-func (s *snapshot) inStep(f *folder) (bool, error) {
+// holds reports whether something is true of the source of a folder, which is not if it is gone.
+func (s *snapshot) holds(f *folder, something func(*folder, *dirfd.Dir) (bool, error)) (bool, error) {
 	d, err := walk.Open(s.root, f.path)
 	if walk.Gone(err) {
 		return false, nil
@@ -175,6 +175,11 @@ func (s *snapshot) inStep(f *folder) (bool, error) {
 		return false, err
 	}
 	defer d.Close()
+	return something(f, d)
+}
+
+// inStep reports whether the copy of a folder matches its current state.
+func (f *folder) inStep(d *dirfd.Dir) (bool, error) {
 	id, err := d.ID()
 	if err != nil || id != f.id {
 		return false, err
@@ -197,15 +202,7 @@ func (s *snapshot) inStep(f *folder) (bool, error) {
 }
 
 // inPlace reports whether new and cur of a folder are the directories that were seen there.
-func (s *snapshot) inPlace(f *folder) (bool, error) {
-	d, err := walk.Open(s.root, f.path)
-	if walk.Gone(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer d.Close()
+func (f *folder) inPlace(d *dirfd.Dir) (bool, error) {
 	for i := range f.dirs {
 		part, err := d.Lstat(walk.MailDirs[i])
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

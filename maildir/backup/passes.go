@@ -126,7 +126,7 @@ func (s *snapshot) changed() ([]*folder, error) {
 			changed = append(changed, f)
 			continue
 		}
-		same, err := s.inStep(f)
+		same, err := s.holds(f, (*folder).inStep)
 		if err != nil {
 			return nil, err
 		}
@@ -157,11 +157,11 @@ func (s *snapshot) unchangedBut(seen []*folder) (bool, error) {
 		if f == nil || f.id != d.ID {
 			return false, nil
 		}
-		check := s.inStep
+		check := (*folder).inStep
 		if slices.Contains(seen, f) || f.dirs[0].watched && f.dirs[1].watched {
-			check = s.inPlace
+			check = (*folder).inPlace
 		}
-		if same, err := check(f); !same || err != nil {
+		if same, err := s.holds(f, check); !same || err != nil {
 			return false, err
 		}
 	}

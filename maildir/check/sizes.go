@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"maildird/maildir/compress"
 	"maildird/maildir/dirfd"
+	"maildird/maildir/dupes"
 	"maildird/maildir/filename"
 )
 
@@ -67,26 +69,15 @@ const writeGrace = 30 * time.Second
 // measured, or may still be.
 func (c *checker) unlessWritten(f file, repair func() (string, error)) func() (string, error) {
 	return func() (string, error) {
-		st, err := c.stat(f)
+		st, same, err := dupes.File{Part: f.part, Name: f.name, Stat: f.st}.Unchanged(f.a.dir)
 		switch {
-		case err != nil:
-			return "", err
-		case st.ID() != f.st.ID() || st.Size != f.st.Size || !st.Mtime.Equal(f.st.Mtime):
-			return "", fs.ErrNotExist
+		case err != nil || !same:
+			return "", cmp.Or(err, fs.ErrNotExist)
 		case c.opt.Now().Sub(st.Mtime) < writeGrace:
 			return "", errors.New("it was written to just before, and may not be complete yet; check it again in a minute")
 		}
 		return repair()
 	}
-}
-
-func (c *checker) stat(f file) (dirfd.Stat, error) {
-	dir, err := f.a.dir.OpenDir(f.part)
-	if err != nil {
-		return dirfd.Stat{}, err
-	}
-	defer dir.Close()
-	return dir.Lstat(f.name)
 }
 
 // measure returns the size of a message's text, and its size with CRLF line ends.

@@ -171,18 +171,22 @@ const SecondNameGrace = 30 * time.Second
 // they are one file, no program may be about to remove keep.
 func Settled(folder *dirfd.Dir, f, keep File, now time.Time) (bool, error) {
 	for _, found := range []File{f, keep} {
-		st, err := lstat(folder, found)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && (st.ID() != found.ID() || st.Size != found.Size || !st.Mtime.Equal(found.Mtime)) {
-			return false, nil
-		}
-		if err != nil {
+		st, same, err := found.Unchanged(folder)
+		if err != nil || !same || f.ID() == keep.ID() && now.Sub(st.Ctime) < SecondNameGrace {
 			return false, err
-		}
-		if f.ID() == keep.ID() && now.Sub(st.Ctime) < SecondNameGrace {
-			return false, nil
 		}
 	}
 	return true, nil
+}
+
+// Unchanged reports whether a file that was found still has its name, and was not written to
+// since; if so, st is what it is now.
+func (f File) Unchanged(folder *dirfd.Dir) (st dirfd.Stat, same bool, err error) {
+	st, err = lstat(folder, f)
+	if errors.Is(err, fs.ErrNotExist) {
+		return st, false, nil
+	}
+	return st, err == nil && st.ID() == f.ID() && st.Size == f.Size && st.Mtime.Equal(f.Mtime), err
 }
 
 // longestText limits how many bytes of a compressed file's text are read.
